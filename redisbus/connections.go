@@ -1,0 +1,86 @@
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Connections are one node's three ways to Redis. Sockets are opened on first
+// use and again after an outage; opening and closing them is all there is to it.
+type Connections struct {
+	// Client serves the cache, RPC and whatever handlers ask for.
+	Client redis.UniversalClient
+	// Subscriber holds the one publish/subscribe connection.
+	Subscriber redis.UniversalClient
+	// Tasks serves claims and commits, so that handlers cannot starve the queue.
+	Tasks redis.UniversalClient
+}
+
+// Pool and buffer sizes: sockets and bytes. A node at rest holds one socket of
+// each kind; a thousand nodes in a process are meant to be cheap.
+const (
+	clientSockets = 8
+	tasksSockets  = 3
+	smallBuffer   = 4 << 10
+	tasksBuffer   = 32 << 10
+)
+
+// Open returns the connections of the node with that name, which CLIENT LIST
+// shows as name:client, name:subscriber and name:tasks. Nothing is dialled yet.
+func Open(cfg Config, name string) (*Connections, error) {
+	cfg = cfg.withDefaults()
+	c := &Connections{}
+	for _, kind := range []struct {
+		to            *redis.UniversalClient
+		name          string
+		sockets, size int
+	}{
+		{&c.Client, "client", clientSockets, smallBuffer},
+		{&c.Subscriber, "subscriber", 2, smallBuffer},
+		{&c.Tasks, "tasks", tasksSockets, tasksBuffer},
+	} {
+		o, err := cfg.options(name+":"+kind.name, kind.sockets, kind.size)
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		*kind.to = redis.NewUniversalClient(o)
+	}
+	return c, nil
+}
+
+// OpenClient returns one client outside any node's three, for what the nodes
+// of a process share and for commands.
+func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
+	o, err := cfg.withDefaults().options(name, clientSockets, smallBuffer)
+	if err != nil {
+		return nil, err
+	}
+	return redis.NewUniversalClient(o), nil
+}
+
+// Ping dials all three and waits for an answer on each.
+func (c *Connections) Ping(ctx context.Context) error {
+	for _, kind := range []struct {
+		name   string
+		client redis.UniversalClient
+	}{{"client", c.Client}, {"subscriber", c.Subscriber}, {"tasks", c.Tasks}} {
+		if err := kind.client.Ping(ctx).Err(); err != nil {
+			return fmt.Errorf("%s connection: %w", kind.name, err)
+		}
+	}
+	return nil
+}
+
+// Close closes all three, also in the middle of a command.
+func (c *Connections) Close() error {
+	var errs []error
+	for _, client := range []redis.UniversalClient{c.Client, c.Subscriber, c.Tasks} {
+		if client != nil {
+			errs = append(errs, client.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,70 @@
+// Package embedded is the Redis of a single process: miniredis, in memory,
+// reached through in-process pipes. Nothing listens on a network.
+//
+// It is for one bare machine, for tests and for trying things out: what it holds
+// ends with the process. It follows the process's clock, so that a set on it
+// runs inside a testing/synctest bubble on virtual time.
+package embedded
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Server is one embedded Redis. It starts with the first connection.
+type Server struct {
+	redis *miniredis.Miniredis
+
+	mu      sync.Mutex
+	sockets []*Socket
+	closed  bool
+}
+
+// New returns an empty server, to be closed with [Server.Close].
+func New() *Server {
+	m := miniredis.NewMiniRedis()
+	m.ClockTTL(true)
+	return &Server{redis: m}
+}
+
+// Dial opens a connection through an in-process pipe.
+func (s *Server) Dial(context.Context) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, redisbus.DialError(net.ErrClosed)
+	}
+	return s.redis.Dial()
+}
+
+// Config returns the configuration that reaches this server.
+func (s *Server) Config() redisbus.Config { return redisbus.Config{Dial: s.Dial} }
+
+// Break makes every command fail with that Redis error, such as "LOADING Redis
+// is loading the dataset in memory", until it is called with "".
+func (s *Server) Break(message string) { s.redis.SetError(message) }
+
+// Close ends all connections and sockets and forgets what the server held.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	sockets := s.sockets
+	s.mu.Unlock()
+	var err error
+	for _, k := range sockets {
+		if e := k.Close(); err == nil {
+			err = e
+		}
+	}
+	s.redis.Close()
+	return err
+}

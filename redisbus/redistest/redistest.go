@@ -1,0 +1,160 @@
+// Package redistest runs one scenario on every Redis that the project supports:
+// the embedded one and a real redis-server.
+package redistest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/embedded"
+)
+
+// Each runs the scenario twice, as subtests "embedded" and "redis", each time on
+// a Redis of its own that nobody used before.
+func Each(t *testing.T, scenario func(t *testing.T, cfg redisbus.Config)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) { scenario(t, Embedded(t).Config()) })
+	t.Run("redis", func(t *testing.T) { scenario(t, Start(t).Config()) })
+}
+
+// Embedded starts an embedded Redis for the length of the test.
+func Embedded(t testing.TB) *embedded.Server {
+	s := embedded.New()
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// Client opens a client for looking at what is on Redis.
+func Client(t testing.TB, cfg redisbus.Config) redis.UniversalClient {
+	t.Helper()
+	c, err := redisbus.OpenClient(cfg, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Server is a real redis-server process on a socket file of its own. It ends
+// with the test, and with the test process however that ends.
+type Server struct {
+	dir, socket string
+	args        []string
+	cmd         *exec.Cmd
+	ended       chan struct{}
+}
+
+var serial atomic.Int64
+
+// Start runs redis-server without persistence; args are more of its options,
+// such as "--appendonly", "yes". A machine without redis-server fails the test.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	// Not t.TempDir: the path of a Unix socket has a limit of 107 bytes.
+	dir, err := os.MkdirTemp("", "redis-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{dir: dir, socket: filepath.Join(dir, "s"+strconv.FormatInt(serial.Add(1), 10)), args: args}
+	t.Cleanup(func() {
+		s.Kill()
+		_ = os.RemoveAll(dir)
+	})
+	if err := s.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Config returns the configuration that reaches this server.
+func (s *Server) Config() redisbus.Config { return redisbus.Config{URL: "unix://" + s.socket} }
+
+// Run starts the process, also again after [Server.Kill], with the data that it
+// wrote to its directory, and waits until it answers.
+func (s *Server) Run() error {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return errors.New("redis-server is missing: run \"make test\", which installs it, or install the package redis-server")
+	}
+	s.cmd = exec.Command(path, append([]string{
+		"--port", "0", "--unixsocket", s.socket, "--dir", s.dir, "--save", "", "--appendonly", "no",
+		"--enable-debug-command", "yes", "--loglevel", "warning",
+	}, s.args...)...)
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	s.cmd.Stderr = s.cmd.Stdout
+	if err := startWithParent(s.cmd); err != nil {
+		return fmt.Errorf("start redis-server: %w", err)
+	}
+	var said strings.Builder
+	s.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			fmt.Fprintln(&said, lines.Text())
+		}
+		_ = cmd.Wait()
+		close(ended)
+	}(s.cmd, s.ended)
+	return s.await(&said)
+}
+
+func (s *Server) await(said *strings.Builder) error {
+	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.socket, MaxRetries: -1, DialerRetries: 1})
+	defer func() { _ = c.Close() }()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		select {
+		case <-s.ended:
+			return fmt.Errorf("redis-server ended at once: %s", said)
+		default:
+		}
+		if c.Ping(context.Background()).Err() == nil {
+			return nil
+		}
+	}
+	s.Kill()
+	return fmt.Errorf("redis-server did not answer within 20 s: %s", said)
+}
+
+// Kill ends the process with SIGKILL and waits for its end. Its files stay.
+func (s *Server) Kill() {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.ended
+	_ = os.Remove(s.socket)
+}
+
+// PID is the process's id, for signals such as SIGSTOP.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Info returns one field of the server's INFO.
+func Info(t testing.TB, c redis.UniversalClient, section, field string) string {
+	t.Helper()
+	text, err := c.Info(context.Background(), section).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(text, "\r\n") {
+		if k, v, ok := strings.Cut(line, ":"); ok && k == field {
+			return v
+		}
+	}
+	t.Fatalf("INFO %s has no field %s", section, field)
+	return ""
+}

@@ -1,0 +1,36 @@
+package redistest
+
+import (
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// startWithParent starts a process that the kernel kills when this one ends,
+// also by SIGKILL. The kernel watches the thread that started it, which
+// therefore has to stay: it is locked to a goroutine that never returns it.
+func startWithParent(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	result := make(chan error, 1)
+	starter() <- start{cmd, result}
+	return <-result
+}
+
+type start struct {
+	cmd    *exec.Cmd
+	result chan error
+}
+
+var starter = sync.OnceValue(func() chan<- start {
+	c := make(chan start)
+	go startAll(c)
+	return c
+})
+
+func startAll(c <-chan start) {
+	runtime.LockOSThread()
+	for s := range c {
+		s.result <- s.cmd.Start()
+	}
+}

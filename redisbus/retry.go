@@ -1,0 +1,51 @@
+package redisbus
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Bounds of the pause between two tries of a request.
+const (
+	minPause = 50 * time.Millisecond
+	maxPause = 2 * time.Second
+)
+
+// Pause returns how long to wait after the n-th failure in a row (from 1): 50 ms,
+// doubling to 2 s, each with jitter between half and all of it, so that a
+// thousand nodes do not come back at the same instant.
+func Pause(n int) time.Duration {
+	d := maxPause
+	if n < 7 {
+		d = min(minPause<<max(n-1, 0), maxPause)
+	}
+	return d/2 + rand.N(d/2)
+}
+
+// Sleep waits for d or until ctx ends, and returns ctx's cause in that case.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Retry calls f until it succeeds, fails for good or ctx ends. It repeats f when
+// Redis did not run the command and when the outcome is unknown: f must be safe
+// to repeat. The error is explained (see [Explain]).
+func Retry(ctx context.Context, f func(context.Context) error) error {
+	for n := 1; ; n++ {
+		err := f(ctx)
+		if err == nil || OutcomeOf(err) == Ran {
+			return err
+		}
+		if ctx.Err() != nil || Sleep(ctx, Pause(n)) != nil {
+			return Explain(err)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package redisbus
+
+import (
+	"context"
+	"crypto/sha1" // Redis names scripts by their SHA-1; nothing rests on its strength.
+	"encoding/hex"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Processor runs one command: a client, a connection of it, or a pipeline.
+type Processor interface {
+	Process(ctx context.Context, cmd redis.Cmder) error
+}
+
+// Script is a Lua script, sent as its SHA-1 and in full only when Redis does
+// not know it. It is never executed twice by the client library: after a lost
+// reply the error says that the outcome is unknown (see [Retry]).
+type Script struct{ source, sha string }
+
+// NewScript joins a script from snippets that it shares with others and its own
+// text, in this order.
+func NewScript(parts ...string) *Script {
+	source := strings.Join(parts, "\n")
+	sum := sha1.Sum([]byte(source))
+	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+// Source returns the Lua text as it is sent to Redis.
+func (s *Script) Source() string { return s.source }
+
+// Run executes the script. keys[0] decides the node of a Redis Cluster.
+func (s *Script) Run(ctx context.Context, c Processor, keys []string, args ...any) *redis.Cmd {
+	cmd := s.command(ctx, "evalsha", s.sha, keys, args)
+	_ = c.Process(ctx, cmd)
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		cmd = s.command(ctx, "eval", s.source, keys, args)
+		_ = c.Process(ctx, cmd)
+	}
+	return cmd.Cmd
+}
+
+func (s *Script) command(ctx context.Context, verb, script string, keys []string, args []any) once {
+	words := make([]any, 0, 3+len(keys)+len(args))
+	words = append(words, verb, script, len(keys))
+	for _, k := range keys {
+		words = append(words, k)
+	}
+	words = append(words, args...)
+	cmd := redis.NewCmd(ctx, words...)
+	if len(keys) > 0 {
+		cmd.SetFirstKeyPos(3)
+	}
+	return once{cmd}
+}
+
+// once is a command that the Cluster client must not repeat after an error.
+type once struct{ *redis.Cmd }
+
+func (once) NoRetry() bool { return true }
