@@ -1,0 +1,78 @@
+package cache
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Entry is a loaded value and what is known about it. Times are Redis's, to the
+// millisecond.
+type Entry struct {
+	Key     string
+	Value   json.RawMessage // the bytes as they were saved
+	Created time.Time       // when it was saved
+	Read    time.Time       // when it was last loaded before; zero: never
+	Expires time.Time       // when it ends; zero: never
+	Version string          // changes with every write; see [SaveOptions.IfVersion]
+}
+
+// Decode unmarshals the value into v.
+func (e Entry) Decode(v any) error {
+	if err := json.Unmarshal(e.Value, v); err != nil {
+		return fmt.Errorf("cache: decode %q: %w", e.Key, err)
+	}
+	return nil
+}
+
+// The layout of lua/entry.lua: the offsets at which each part ends.
+const (
+	createdEnd = 13
+	readEnd    = 26
+	expiresEnd = 39
+	versionEnd = 55
+)
+
+// parseEntry reads the native layout.
+func parseEntry(key, raw string) (Entry, error) {
+	if len(raw) < versionEnd {
+		return Entry{}, ErrMalformed
+	}
+	e := Entry{Key: key, Value: json.RawMessage(raw[versionEnd:]), Version: raw[expiresEnd:versionEnd]}
+	for _, part := range []struct {
+		to   *time.Time
+		text string
+	}{
+		{&e.Created, raw[:createdEnd]}, {&e.Read, raw[createdEnd:readEnd]}, {&e.Expires, raw[readEnd:expiresEnd]},
+	} {
+		ms, err := strconv.ParseUint(part.text, 10, 63)
+		if err != nil {
+			return Entry{}, ErrMalformed
+		}
+		if ms > 0 {
+			*part.to = time.UnixMilli(int64(ms))
+		}
+	}
+	return e, nil
+}
+
+// Encode returns the JSON of a value as the cache stores it: without HTML
+// escapes. A [json.RawMessage] is kept as it is if it is JSON.
+func Encode(value any) ([]byte, error) {
+	if raw, ok := value.(json.RawMessage); ok {
+		if !json.Valid(raw) {
+			return nil, fmt.Errorf("%w: a json.RawMessage that is not JSON", ErrInvalid)
+		}
+		// The caller may reuse its bytes while a request that it gave up is still on its way.
+		return bytes.Clone(raw), nil
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}

@@ -1,0 +1,61 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// What an operation can end with. An unreachable Redis is none of these: it is
+// [redisbus.ErrUnavailable] or [redisbus.ErrUnknownOutcome].
+var (
+	// ErrNotFound: there is no such entry.
+	ErrNotFound = errors.New("not found")
+	// ErrExpired: the entry's time is over, and Redis has not removed it yet, or
+	// keeps it to be served stale. It is also an [ErrNotFound].
+	ErrExpired = fmt.Errorf("%w: expired", ErrNotFound)
+	// ErrLocked: somebody else holds the entry's lock.
+	ErrLocked = errors.New("locked")
+	// ErrLockLost: the write was made as the holder of a lock that is not held any more.
+	ErrLockLost = errors.New("lock lost")
+	// ErrWrongType: the key is a list and was used as a value, or the reverse.
+	ErrWrongType = errors.New("wrong type: values and lists are different kinds of keys")
+	// ErrNotNumber: the entry's value is not a whole number of 64 bits.
+	ErrNotNumber = errors.New("not a whole number of 64 bits")
+	// ErrOverflow: the sum would not fit into 64 bits.
+	ErrOverflow = errors.New("overflow: the sum does not fit into 64 bits")
+	// ErrMalformed: the key holds bytes that no version of this package wrote.
+	ErrMalformed = errors.New("malformed entry")
+	// ErrInvalid: a key, value or option is out of its bounds.
+	ErrInvalid = errors.New("invalid")
+)
+
+// refusals are the codes of cache_refuses in lua/effects.lua.
+var refusals = map[string]error{
+	"LOCKED": ErrLocked, "LOST": ErrLockLost, "WRONGTYPE": ErrWrongType,
+	"NOTNUMBER": ErrNotNumber, "OVERFLOW": ErrOverflow,
+}
+
+// Refusal is the error behind a code that cache_refuses returned to a script;
+// nil for anything else.
+func Refusal(code string) error { return refusals[code] }
+
+// failed names what failed, and what kind of failure it was, for an error that
+// came from Redis.
+func failed(op, key string, err error) error {
+	// Not its prefix: the embedded Redis wraps what a script's command answered.
+	var reply redis.Error
+	if errors.As(err, &reply) && strings.Contains(reply.Error(), "WRONGTYPE ") {
+		return refused(op, key, ErrWrongType)
+	}
+	return refused(op, key, redisbus.Explain(err))
+}
+
+// refused names what failed, for an error of this package.
+func refused(op, key string, err error) error {
+	return fmt.Errorf("cache: %s %q: %w", op, key, err)
+}

@@ -1,0 +1,165 @@
+-- Writes to the cache, for the cache's own scripts and for a task's
+-- transaction. First cache_refuses for every write, in their order; then, if
+-- none is refused, the writes.
+
+-- The sum of two whole numbers of 64 bits in decimal, or nil out of that range.
+-- Lua's numbers are exact to 53 bits only, so long ones are added in two parts.
+local function cache_sum(a, b)
+  if #a < 16 and #b < 16 then
+    return string.format('%.0f', tonumber(a) + tonumber(b))
+  end
+  local high, low = 0, 0
+  for _, n in ipairs({a, b}) do
+    local sign, digits = string.match(n, '^(-?)0*(%d+)$')
+    sign = sign == '-' and -1 or 1
+    high = high + sign * (tonumber(string.sub(digits, 1, -10)) or 0)
+    low = low + sign * tonumber(string.sub(digits, -9))
+  end
+  local carry = math.floor(low / 1e9)
+  high, low = high + carry, low - carry * 1e9
+  local sign = ''
+  if high < 0 then
+    sign = '-'
+    high = -high
+    if low > 0 then
+      high, low = high - 1, 1e9 - low
+    end
+  end
+  local limit = sign == '-' and 854775808 or 854775807
+  if high > 9223372036 or (high == 9223372036 and low > limit) then
+    return nil
+  end
+  if high == 0 then
+    return sign .. string.format('%.0f', low)
+  end
+  return sign .. string.format('%.0f%09.0f', high, low)
+end
+
+local function cache_whole(value)
+  return #value < 21 and string.match(value, '^-?%d+$') and cache_sum(value, '0')
+end
+
+-- One script is one instant.
+local cache_instant
+local function cache_now()
+  cache_instant = cache_instant or now()
+  return cache_instant
+end
+
+-- What the keys will hold once the writes checked so far are done: the kind of
+-- key ('none', 'string', 'list', …), the value where it is known, and whether
+-- an expired entry is in the way.
+local cache_planned = {}
+
+local function cache_plan(entrykey, at)
+  local plan = cache_planned[entrykey]
+  if plan then
+    return plan
+  end
+  local kind = redis.call('TYPE', entrykey)
+  plan = {kind = kind.ok or kind}
+  if plan.kind == 'string' then
+    plan.raw = redis.call('GET', entrykey)
+    if cache_expired(plan.raw, at) then
+      plan = {kind = 'none', stale = true}
+    end
+  end
+  cache_planned[entrykey] = plan
+  return plan
+end
+
+-- Whether a write must not happen: nil, or LOCKED (somebody holds the entry's
+-- lock), LOST (the token's lock is gone), WRONGTYPE, NOTNUMBER or OVERFLOW.
+-- op is save, destroy, push or increment, argument what it writes. It reads
+-- only. Lists are not guarded by locks.
+local function cache_refuses(op, entrykey, lockkey, token, argument)
+  local at = cache_now()
+  local barred = op ~= 'push' and cache_barred(lockkey, token, at)
+  if barred then
+    return barred
+  end
+  if op == 'save' and not cache_planned[entrykey] and fits(entrykey, 'string') then
+    cache_planned[entrykey] = {kind = 'string', value = argument}
+    return nil
+  end
+  local plan = cache_plan(entrykey, at)
+  if op == 'destroy' then
+    cache_planned[entrykey] = {kind = 'none'}
+    return nil
+  end
+  if plan.kind ~= 'none' and plan.kind ~= (op == 'push' and 'list' or 'string') then
+    return 'WRONGTYPE'
+  end
+  if op == 'push' then
+    plan.kind = 'list'
+  elseif op == 'save' then
+    plan.kind, plan.value = 'string', argument
+  elseif op == 'increment' then
+    local value = plan.value or (plan.raw and cache_unpack(plan.raw))
+    value = cache_whole(value or (plan.kind == 'none' and '0' or ''))
+    if not value then
+      return 'NOTNUMBER'
+    end
+    plan.kind, plan.value = 'string', cache_sum(value, argument)
+    if not plan.value then
+      return 'OVERFLOW'
+    end
+  end
+  return nil
+end
+
+-- A version that no entry had before: Redis's microseconds, or one more than
+-- the last one where the clock has not moved on.
+local function cache_version(entrykey)
+  local clock = string.match(entrykey, '^{.-}:') or ''
+  local t = redis.call('TIME')
+  local version = t[1] * 1e6 + t[2]
+  local last = tonumber(redis.call('SET', clock .. 'clock', int(version), 'GET') or 0)
+  if last >= version then
+    version = last + 1
+    redis.call('SET', clock .. 'clock', int(version))
+  end
+  return string.format('%016.0f', version)
+end
+
+-- Saves an entry, with a lifetime of ttl milliseconds unless that is 0. It
+-- stays readable as stale for another stale milliseconds.
+local function cache_save(entrykey, value, ttl, version, stale)
+  ttl = tonumber(ttl) or 0
+  local at = cache_now()
+  version = version or cache_version(entrykey)
+  if ttl > 0 then
+    redis.call('SET', entrykey, cache_pack(value, at, 0, at + ttl, version), 'PX', int(ttl + (tonumber(stale) or 0)))
+  else
+    redis.call('SET', entrykey, cache_pack(value, at, 0, 0, version))
+  end
+end
+
+-- Destroys an entry or list; whether there was one.
+local function cache_destroy(entrykey)
+  return redis.call('DEL', entrykey) == 1
+end
+
+-- Adds an item at a list's end; the new length.
+local function cache_push(entrykey, value)
+  if not fits(entrykey, 'list') then
+    redis.call('DEL', entrykey) -- an expired entry, as cache_refuses saw
+  end
+  return redis.call('RPUSH', entrykey, cache_item(value))
+end
+
+-- Adds to a counter, from 0 where there is none, and keeps its lifetime; the sum.
+local function cache_increment(entrykey, delta, version)
+  local at = cache_now()
+  local raw = redis.call('GET', entrykey)
+  version = version or cache_version(entrykey)
+  if raw and not cache_expired(raw, at) then
+    local value, created, read, expires = cache_unpack(raw)
+    local sum = cache_sum(cache_whole(value), delta)
+    redis.call('SET', entrykey, cache_pack(sum, created, read, expires, version), 'KEEPTTL')
+    return sum
+  end
+  local sum = cache_sum('0', delta)
+  redis.call('SET', entrykey, cache_pack(sum, at, 0, 0, version))
+  return sum
+end
