@@ -1,0 +1,55 @@
+# Stellar for Go. `make` lists the targets.
+
+# Packages of make test and make cover, and more flags for go test: PKG=./cache ARGS='-run Lock -v'
+PKG ?= ./...
+ARGS ?=
+# How long make fuzz runs each target.
+FUZZTIME ?= 10s
+# Benchmarks of make bench, a regular expression.
+BENCH ?= .
+
+GO ?= go
+OUT = dist
+LINT = $(GO) tool -modfile=.ci/tools/go.mod golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help build test cover bench fuzz lint fmt tidy clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+build: ## build the binary ./stellar
+	$(GO) build -trimpath -o stellar .
+
+test: ## install what the tests need and run them all, on the embedded and on a real Redis
+	@.ci/prepare
+	$(GO) test -race -shuffle=on -timeout 9m $(ARGS) $(PKG)
+
+cover: ## run the tests and write what they cover to dist/cover.html
+	@.ci/prepare
+	@mkdir -p $(OUT)
+	$(GO) test -coverpkg=./... -coverprofile=$(OUT)/cover.out -timeout 9m $(ARGS) $(PKG)
+	$(GO) tool cover -html=$(OUT)/cover.out -o $(OUT)/cover.html
+	@$(GO) tool cover -func=$(OUT)/cover.out | tail -n 1
+
+bench: ## run the benchmarks (BENCH=regexp), with the peers where they are
+	@.ci/prepare
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(ARGS) $(PKG)
+	@if [ -f internal_test/bench/go.mod ]; then set -x; \
+		$(GO) -C internal_test/bench test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(ARGS) ./...; fi
+
+fuzz: ## run every fuzz target for FUZZTIME (10s) each
+	@.ci/fuzz $(FUZZTIME)
+
+lint: ## run the linters; the first time they are built, which takes a minute or two
+	$(LINT) run ./...
+
+fmt: ## format the Go files
+	$(LINT) fmt ./...
+
+tidy: ## tidy every module
+	@for mod in $$(git ls-files -co --exclude-standard -- go.mod '*/go.mod'); do \
+		(set -x; $(GO) -C "$$(dirname "$$mod")" mod tidy) || exit; done
+
+clean: ## remove what was built
+	rm -rf stellar $(OUT)
