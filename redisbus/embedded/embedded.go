@@ -39,7 +39,11 @@ func (s *Server) Dial(context.Context) (net.Conn, error) {
 	if s.closed {
 		return nil, redisbus.DialError(net.ErrClosed)
 	}
-	return s.redis.Dial()
+	c, err := s.redis.Dial()
+	if err != nil {
+		return nil, err
+	}
+	return &pipe{Conn: c}, nil
 }
 
 // Config returns the configuration that reaches this server.
