@@ -46,6 +46,9 @@ func OutcomeOf(err error) Outcome {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return Ran
 	}
+	if errors.Is(err, ErrUnavailable) {
+		return DidNotRun
+	}
 	var reply redis.Error
 	if errors.As(err, &reply) {
 		text := reply.Error()

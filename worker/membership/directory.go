@@ -1,0 +1,180 @@
+package membership
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Process says which process a node lives in.
+type Process struct {
+	Host string `json:"host"`
+	PID  int    `json:"pid"`
+	App  string `json:"app,omitempty"` // fingerprint of what its app handles
+}
+
+// Member is a node as the cluster knows it.
+type Member struct {
+	Incarnation Incarnation
+	Process     Process
+	State       string        // of its life: joining, running, draining, …
+	Uptime      time.Duration // since it joined, on Redis's clock
+	TasksInHand int           // claimed and not finished
+	Live        bool          // its lease has not run out
+}
+
+// Directory reads and changes who belongs to a namespace.
+type Directory struct {
+	Client redis.UniversalClient
+	Keys   redisbus.Keys
+}
+
+// List returns everybody who joined and has not left, in the order of their
+// prefixes and numbers, those whose lease has run out included.
+func (d Directory) List(ctx context.Context) ([]Member, error) {
+	reply, err := listScript.Run(ctx, d.Client, []string{d.Keys.Members(), d.Keys.Leases()}, d.Keys.OwnedPrefix()).Slice()
+	if err != nil {
+		return nil, fmt.Errorf("list members: %w", redisbus.Explain(err))
+	}
+	if len(reply) == 0 {
+		return nil, fmt.Errorf("list members: empty reply")
+	}
+	now := milliseconds(reply[0])
+	members := make([]Member, 0, len(reply)-1)
+	for _, row := range reply[1:] {
+		m, err := parseMember(row, now)
+		if err != nil {
+			return nil, fmt.Errorf("list members: %w", err)
+		}
+		members = append(members, m)
+	}
+	slices.SortFunc(members, func(a, b Member) int { return CompareIDs(a.Incarnation.ID, b.Incarnation.ID) })
+	return members, nil
+}
+
+// CompareIDs orders node ids by prefix, then by number: worker-2 before worker-10.
+func CompareIDs(a, b string) int {
+	ap, an := number(a)
+	bp, bn := number(b)
+	return cmp.Or(cmp.Compare(ap, bp), cmp.Compare(an, bn), cmp.Compare(a, b))
+}
+
+// Live returns the nodes whose lease has not run out.
+func (d Directory) Live(ctx context.Context) ([]redisbus.Identity, error) {
+	members, err := d.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var live []redisbus.Identity
+	for _, m := range members {
+		if m.Live {
+			live = append(live, redisbus.Identity{ID: m.Incarnation.ID, Incarnation: m.Incarnation.String()})
+		}
+	}
+	return live, nil
+}
+
+// Expired returns up to limit incarnations that may be taken over. It returns
+// none for the length of one lease after a time in which nobody could ask, so
+// that a Redis outage does not end in everybody taking over everybody.
+func (d Directory) Expired(ctx context.Context, lease time.Duration, limit int) ([]Incarnation, error) {
+	names, err := expiredScript.Run(ctx, d.Client, []string{d.Keys.Leases(), d.Keys.Reaping()}, lease.Milliseconds(), limit).StringSlice()
+	if err != nil {
+		return nil, fmt.Errorf("list expired leases: %w", redisbus.Explain(err))
+	}
+	out := make([]Incarnation, 0, len(names))
+	for _, name := range names {
+		i, err := Parse(name)
+		if err != nil {
+			return nil, fmt.Errorf("list expired leases: %w", err)
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+// Verdict says whether an incarnation may be settled.
+type Verdict string
+
+// The answers of [Directory.Condemn].
+const (
+	Condemned Verdict = "OK"   // it claims and commits nothing any more
+	StillLive Verdict = "LIVE" // its lease has not run out
+	Gone      Verdict = "GONE" // it has left
+)
+
+// Condemn ends an incarnation's lease for good. With expired it does so only
+// when the lease has run out; without, the caller vouches that it ended.
+func (d Directory) Condemn(ctx context.Context, i Incarnation, expired bool) (Verdict, error) {
+	why := "ended"
+	if expired {
+		why = "expired"
+	}
+	v, err := condemnScript.Run(ctx, d.Client, []string{d.Keys.Leases()}, i.String(), why).Text()
+	if err != nil {
+		return "", fmt.Errorf("condemn %s: %w", i, redisbus.Explain(err))
+	}
+	return Verdict(v), nil
+}
+
+// Leave frees the id of a settled incarnation. It reports whether this call did it.
+func (d Directory) Leave(ctx context.Context, i Incarnation) (bool, error) {
+	prefix, n := number(i.ID)
+	did, err := leaveScript.Run(ctx, d.Client, []string{d.Keys.Members(), d.Keys.Leases(), d.Keys.Numbers(prefix)}, i.ID, i.String(), n).Bool()
+	if err != nil {
+		return false, fmt.Errorf("leave %s: %w", i, redisbus.Explain(err))
+	}
+	return did, nil
+}
+
+// SetState writes a node's state where [Directory.List] shows it.
+func (d Directory) SetState(ctx context.Context, i Incarnation, state string) error {
+	err := stateScript.Run(ctx, d.Client, []string{d.Keys.Members()}, i.ID, i.String(), state).Err()
+	if err != nil {
+		return fmt.Errorf("state of %s: %w", i, redisbus.Explain(err))
+	}
+	return nil
+}
+
+func parseMember(row any, now int64) (Member, error) {
+	fields, ok := row.([]any)
+	if !ok || len(fields) != 3 {
+		return Member{}, fmt.Errorf("member row %v", row)
+	}
+	text, _ := fields[0].(string)
+	parts := strings.SplitN(text, "\n", 4)
+	if len(parts) != 4 {
+		return Member{}, fmt.Errorf("member record %q", text)
+	}
+	i, err := Parse(parts[0])
+	if err != nil {
+		return Member{}, err
+	}
+	m := Member{Incarnation: i, State: parts[2], Live: milliseconds(fields[1]) > now}
+	if err := json.Unmarshal([]byte(parts[3]), &m.Process); err != nil {
+		return Member{}, fmt.Errorf("member record of %s: %w", i, err)
+	}
+	m.Uptime = time.Duration(now-milliseconds(parts[1])) * time.Millisecond
+	inHand, _ := fields[2].(int64)
+	m.TasksInHand = int(inHand)
+	return m, nil
+}
+
+// milliseconds reads a time as scripts return it: digits, or a score.
+func milliseconds(v any) int64 {
+	s, _ := v.(string)
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return 0
+	}
+	return int64(f)
+}

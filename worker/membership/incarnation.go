@@ -1,0 +1,58 @@
+package membership
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Incarnation is one life of a node. Whatever a node owns, it owns as an
+// incarnation; a restart is a new one.
+type Incarnation struct {
+	ID    string // the node's id, such as stellar-worker-1
+	Epoch int64  // grows with every join in the namespace
+	Nonce string // 16 random hex digits
+}
+
+// String is the form that stands on Redis: id#epoch:nonce.
+func (i Incarnation) String() string {
+	return i.ID + "#" + strconv.FormatInt(i.Epoch, 10) + ":" + i.Nonce
+}
+
+// IsZero reports whether there is none.
+func (i Incarnation) IsZero() bool { return i.ID == "" }
+
+// Parse reads what [Incarnation.String] wrote.
+func Parse(s string) (Incarnation, error) {
+	id, token, ok := strings.Cut(s, "#")
+	epoch, nonce, ok2 := strings.Cut(token, ":")
+	n, err := strconv.ParseInt(epoch, 10, 64)
+	if !ok || !ok2 || err != nil || id == "" || nonce == "" {
+		return Incarnation{}, fmt.Errorf("incarnation %q: want id#epoch:nonce", s)
+	}
+	return Incarnation{ID: id, Epoch: n, Nonce: nonce}, nil
+}
+
+func newNonce() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// number splits an id into its prefix and number; 0 when it has none.
+func number(id string) (prefix string, n int) {
+	at := strings.LastIndexByte(id, '-')
+	if at < 0 {
+		return id, 0
+	}
+	n, err := strconv.Atoi(id[at+1:])
+	if err != nil || n < 1 || n > maxNumber || id[at+1] == '0' || id[at+1] == '+' {
+		return id, 0
+	}
+	return id[:at], n
+}
+
+// maxNumber bounds the bitmap of taken numbers to 128 KiB.
+const maxNumber = 1 << 20

@@ -1,0 +1,203 @@
+package membership
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// ErrLeaseLost is the cause with which a lease's context ends when the lease
+// was lost: another took over, or it could not be renewed in time.
+var ErrLeaseLost = errors.New("lease lost")
+
+// ErrIDTaken is returned by [Keeper.Join] when another live node has the exact id asked for.
+var ErrIDTaken = errors.New("node id is taken")
+
+// Times are the timings of leases. The zero value means the defaults.
+type Times struct {
+	Lease     time.Duration // how long a lease lasts on Redis's clock; default 15 s
+	Heartbeat time.Duration // how often it is renewed; default a third of Lease
+	Fence     time.Duration // how long after the last renewal a process ends its own leases; default two thirds of Lease
+}
+
+func (t Times) withDefaults() Times {
+	if t.Lease == 0 {
+		t.Lease = 15 * time.Second
+	}
+	if t.Heartbeat == 0 {
+		t.Heartbeat = t.Lease / 3
+	}
+	if t.Fence == 0 {
+		t.Fence = t.Lease * 2 / 3
+	}
+	return t
+}
+
+// Keeper renews the leases of all nodes of one process, on a client that
+// nothing else uses, so that busy handlers cannot starve it.
+type Keeper struct {
+	directory Directory
+	times     Times
+	log       zerolog.Logger
+
+	mu   sync.Mutex
+	held map[*Lease]struct{}
+}
+
+// NewKeeper returns a keeper that renews through the directory's client.
+func NewKeeper(d Directory, t Times, log zerolog.Logger) *Keeper {
+	return &Keeper{directory: d, times: t.withDefaults(), log: log, held: map[*Lease]struct{}{}}
+}
+
+// Lease is a held incarnation. It ends with [Lease.Release] or when it is lost.
+type Lease struct {
+	Incarnation Incarnation
+
+	keeper *Keeper
+	moves  func() bool
+	ctx    context.Context //nolint:containedctx // the lease is a context: that is how its holder learns of its end
+	cancel context.CancelCauseFunc
+	fence  *time.Timer
+}
+
+// Context ends when the lease does: with cause [ErrLeaseLost] when it was lost.
+func (l *Lease) Context() context.Context { return l.ctx }
+
+// Release stops renewing. What the incarnation owns is settled afterwards.
+func (l *Lease) Release() { l.end(context.Canceled) }
+
+func (l *Lease) end(cause error) {
+	l.keeper.mu.Lock()
+	delete(l.keeper.held, l)
+	l.keeper.mu.Unlock()
+	l.fence.Stop()
+	l.cancel(cause)
+}
+
+// JoinRequest is what a node asks for.
+type JoinRequest struct {
+	Prefix  string  // of the id; the number follows
+	ID      string  // exact id instead; ErrIDTaken when a member has it
+	Prefer  string  // an id with that prefix, taken again when its number is free
+	Process Process // recorded for others to see
+	// Moves reports whether the node's own loop still turns. The lease of a
+	// node that does not move is not renewed. Nil means it always does.
+	Moves func() bool
+}
+
+// Join makes a new incarnation and keeps its lease until it is released or
+// lost. It waits for Redis as long as ctx lasts.
+func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
+	info, err := json.Marshal(r.Process)
+	if err != nil {
+		return nil, fmt.Errorf("join: %w", err)
+	}
+	prefix, prefer := r.Prefix, 0
+	if p, n := number(r.Prefer); p == r.Prefix {
+		prefer = n
+	}
+	if r.ID != "" {
+		prefix, prefer = number(r.ID)
+	}
+	nonce, again := newNonce(), 0
+	keys := []string{k.directory.Keys.Members(), k.directory.Keys.Leases(), k.directory.Keys.Numbers(prefix), k.directory.Keys.Epoch()}
+	var reply []string
+	var sent time.Time
+	err = redisbus.Retry(ctx, func(ctx context.Context) error {
+		var err error
+		sent = time.Now()
+		reply, err = joinScript.Run(ctx, k.directory.Client, keys,
+			prefix, r.ID, prefer, nonce, k.times.Lease.Milliseconds(), info, again).StringSlice()
+		again = 1
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("join: %w", err)
+	case reply[0] == "TAKEN":
+		return nil, fmt.Errorf("join as %s: %w: stop that node, or choose another id", r.ID, ErrIDTaken)
+	case reply[0] != "OK":
+		return nil, fmt.Errorf("join: the key %v on Redis belongs to something else", reply[1:])
+	}
+	epoch, err := strconv.ParseInt(reply[2], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("join: epoch %q: %w", reply[2], err)
+	}
+	return k.hold(ctx, Incarnation{ID: reply[1], Epoch: epoch, Nonce: nonce}, r.Moves, sent), nil
+}
+
+func (k *Keeper) hold(ctx context.Context, i Incarnation, moves func() bool, sent time.Time) *Lease {
+	l := &Lease{Incarnation: i, keeper: k, moves: moves}
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	l.fence = time.AfterFunc(k.times.Fence-time.Since(sent), func() {
+		l.end(fmt.Errorf("%w: not renewed for %s", ErrLeaseLost, k.times.Fence))
+	})
+	k.mu.Lock()
+	k.held[l] = struct{}{}
+	k.mu.Unlock()
+	return l
+}
+
+// Serve renews until ctx ends. A Redis that does not answer is tried again
+// sooner than the next heartbeat; it is not an error.
+func (k *Keeper) Serve(ctx context.Context) error {
+	wait, failures := k.times.Heartbeat, 0
+	for redisbus.Sleep(ctx, wait) == nil {
+		if err := k.renew(ctx); err != nil {
+			failures++
+			wait = min(k.times.Heartbeat, redisbus.Pause(failures))
+			if failures == 1 && ctx.Err() == nil {
+				k.log.Warn().Err(err).Msg("leases not renewed; trying again")
+			}
+			continue
+		}
+		if failures > 0 {
+			k.log.Info().Int("tries", failures+1).Msg("leases renewed again")
+		}
+		wait, failures = k.times.Heartbeat, 0
+	}
+	return context.Cause(ctx)
+}
+
+func (k *Keeper) renew(ctx context.Context) error {
+	k.mu.Lock()
+	leases := make([]*Lease, 0, len(k.held))
+	for l := range k.held {
+		if l.moves == nil || l.moves() {
+			leases = append(leases, l)
+		}
+	}
+	k.mu.Unlock()
+	if len(leases) == 0 {
+		return nil
+	}
+	args := make([]any, 0, len(leases)+1)
+	args = append(args, k.times.Lease.Milliseconds())
+	for _, l := range leases {
+		args = append(args, l.Incarnation.String())
+	}
+	sent := time.Now()
+	reply, err := renewScript.Run(ctx, k.directory.Client, []string{k.directory.Keys.Leases()}, args...).Slice()
+	if err != nil {
+		return redisbus.Explain(err)
+	}
+	if len(reply) != len(leases)+1 {
+		return fmt.Errorf("renew leases: reply %v", reply)
+	}
+	for i, l := range leases {
+		if held, _ := reply[i+1].(int64); held == 0 {
+			l.end(fmt.Errorf("%w: another took over, or Redis forgot it", ErrLeaseLost))
+			continue
+		}
+		l.fence.Reset(k.times.Fence - time.Since(sent))
+	}
+	return nil
+}

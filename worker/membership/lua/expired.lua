@@ -1,0 +1,19 @@
+-- Who may be taken over: lease run out, or condemned and not settled yet.
+-- After a time in which nobody could look (Redis was away, every process was
+-- paused) nobody could renew either: then everyone gets one lease to come back.
+-- KEYS 1 leases  2 reaping
+-- ARGV 1 lease in ms  2 how many at most
+-- Returns incarnations
+local leases, reaping = KEYS[1], KEYS[2]
+writable(leases)
+local at, lease = now(), tonumber(ARGV[1])
+local looked, hold = unpack(redis.call('HMGET', reaping, 'looked', 'hold'))
+redis.call('HSET', reaping, 'looked', int(at))
+if looked and at - tonumber(looked) > lease / 2 then
+  hold = int(at + lease)
+  redis.call('HSET', reaping, 'hold', hold)
+end
+if hold and at < tonumber(hold) then
+  return {}
+end
+return redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. int(at), 'LIMIT', 0, ARGV[2])

@@ -1,0 +1,15 @@
+-- Frees the id of an incarnation that has been settled.
+-- KEYS 1 members  2 leases  3 numbers
+-- ARGV 1 id  2 incarnation  3 its number, or 0
+-- Returns 1, or 0 when it had left before
+local members, leases, numbers = KEYS[1], KEYS[2], KEYS[3]
+local gone = redis.call('ZREM', leases, ARGV[2])
+local record = redis.call('HGET', members, ARGV[1])
+if record and string.match(record, '^[^\n]*') == ARGV[2] then
+  redis.call('HDEL', members, ARGV[1])
+  if tonumber(ARGV[3]) > 0 then
+    redis.call('SETBIT', numbers, tonumber(ARGV[3]) - 1, 0)
+    if redis.call('BITPOS', numbers, 1) == -1 then redis.call('DEL', numbers) end
+  end
+end
+return gone

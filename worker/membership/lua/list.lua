@@ -1,0 +1,14 @@
+-- Everybody who has joined and not left.
+-- KEYS 1 members  2 leases
+-- ARGV 1 prefix of the keys that hold what an incarnation has in hand
+-- Returns {now, {record, deadline, tasks in hand} …}
+local reply = {int(now())}
+local records = redis.call('HGETALL', KEYS[1])
+for i = 2, #records, 2 do
+  local incarnation = string.match(records[i], '^[^\n]*')
+  local deadline = redis.call('ZSCORE', KEYS[2], incarnation)
+  if deadline then
+    reply[#reply + 1] = {records[i], deadline, redis.call('HLEN', ARGV[1] .. incarnation)}
+  end
+end
+return reply

@@ -1,0 +1,351 @@
+package tasks
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// MaxPayload is the largest payload in bytes.
+const MaxPayload = 16 << 20
+
+// Bounds of one batch: tasks and bytes of payload.
+const (
+	maxBatch      = 500
+	maxBatchBytes = 1 << 20
+)
+
+// DedupeWindow is how long the id of a completed task stays taken, when the
+// caller chose it.
+const DedupeWindow = 24 * time.Hour
+
+type keyspace = redisbus.Keys
+
+// Client enqueues tasks and looks at them. Calls that come in while a batch is
+// on its way to Redis go together in the next one. Make one with [NewClient].
+type Client struct {
+	redis    redis.UniversalClient
+	keys     keyspace
+	registry *Registry
+	producer string
+	serial   atomic.Uint64
+
+	ctx    context.Context //nolint:containedctx // the client's own: Close ends what is on its way
+	cancel context.CancelFunc
+	active sync.WaitGroup
+
+	mu      sync.Mutex
+	waiting []*submission
+	sending bool
+	batch   uint64
+}
+
+// NewClient returns a client that works until ctx ends or it is closed. The
+// registry's definitions say in which queue a task waits; tasks it does not know
+// go to [DefaultQueue]. It may be nil.
+func NewClient(ctx context.Context, c redis.UniversalClient, keys redisbus.Keys, r *Registry) *Client {
+	if r == nil {
+		r = &Registry{}
+	}
+	client := &Client{redis: c, keys: keys, registry: r, producer: strings.ToLower(rand.Text()[:12])}
+	client.ctx, client.cancel = context.WithCancel(ctx)
+	return client
+}
+
+// Close ends calls that still wait with [ErrClosed]; what became of them is unknown.
+func (c *Client) Close() {
+	c.cancel()
+	c.active.Wait()
+}
+
+// Options of one task. Every zero value means the definition's.
+type Options struct {
+	// ID makes the enqueue idempotent: while a task with this id is stored, and
+	// for [DedupeWindow] after its completion, the same id is not accepted
+	// again. Default a new one.
+	ID string
+	// Queue instead of the definition's.
+	Queue string
+	// In delays the task by that much on Redis's clock, At until that time. At
+	// most one of them.
+	In time.Duration
+	At time.Time
+	// MaxAttempts, Timeout and Retention instead of the definition's.
+	MaxAttempts int
+	Timeout     time.Duration
+	Retention   time.Duration
+}
+
+// Receipt is what an accepted enqueue returns.
+type Receipt struct {
+	ID string
+	// Duplicate: a task with this id was accepted before; this one was not stored.
+	Duplicate bool
+}
+
+// Enqueue stores a task to run as soon as a node is free. When it returns nil the
+// task is never lost: it ends done, dead or cancelled.
+//
+// While Redis is away it waits as long as ctx lasts, then returns an error of
+// [redisbus.ErrUnknownOutcome]: the task may be stored. Only with [Options].ID can
+// such a call be repeated without a second task. At Redis's maxmemory it returns
+// [redisbus.ErrFull] at once.
+func (c *Client) Enqueue(ctx context.Context, name string, payload any) (Receipt, error) {
+	return c.EnqueueWith(ctx, name, payload, Options{})
+}
+
+// EnqueueIn is [Client.Enqueue] of a task that is due after a delay.
+func (c *Client) EnqueueIn(ctx context.Context, d time.Duration, name string, payload any) (Receipt, error) {
+	return c.EnqueueWith(ctx, name, payload, Options{In: d})
+}
+
+// EnqueueAt is [Client.Enqueue] of a task that is due at a time, on Redis's clock.
+func (c *Client) EnqueueAt(ctx context.Context, at time.Time, name string, payload any) (Receipt, error) {
+	return c.EnqueueWith(ctx, name, payload, Options{At: at})
+}
+
+// EnqueueWith is [Client.Enqueue] with options.
+func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Options) (Receipt, error) {
+	receipts, err := c.EnqueueMany(ctx, []New{{Name: name, Payload: payload, Options: o}})
+	if err != nil {
+		return Receipt{}, err
+	}
+	return receipts[0], nil
+}
+
+// New is one task for [Client.EnqueueMany].
+type New struct {
+	Name    string
+	Payload any // encoded as JSON; a json.RawMessage is stored as it is
+	Options
+}
+
+// EnqueueMany stores any number of tasks, in batches of up to 500. If it fails
+// midway, the receipts of the batches before are returned with the error. A task
+// that is invalid fails the call before anything is stored.
+func (c *Client) EnqueueMany(ctx context.Context, news []New) ([]Receipt, error) {
+	prepared := make([]prepared, len(news))
+	for i, n := range news {
+		p, err := c.prepare(n.Name, n.Payload, n.Options)
+		if err != nil {
+			return nil, fmt.Errorf("enqueue %s: %w", n.Name, err)
+		}
+		prepared[i] = p
+	}
+	receipts := make([]Receipt, 0, len(news))
+	for from := 0; from < len(prepared); {
+		to, size := from, 0
+		for to < len(prepared) && to-from < maxBatch && (to == from || size+len(prepared[to].tail) <= maxBatchBytes) {
+			size += len(prepared[to].tail)
+			to++
+		}
+		s := &submission{ctx: ctx, tasks: prepared[from:to], bytes: size, done: make(chan struct{})}
+		if err := c.submit(s); err != nil {
+			return receipts, fmt.Errorf("enqueue %s: %w", prepared[from].name, err)
+		}
+		for i, p := range s.tasks {
+			receipts = append(receipts, Receipt{ID: p.id, Duplicate: s.duplicate[i]})
+		}
+		from = to
+	}
+	return receipts, nil
+}
+
+// prepared is a task ready to be sent.
+type prepared struct {
+	name, id, queue, when, head, tail string
+	chosen                            bool
+}
+
+// args are the words that add() in state.lua reads.
+func (p prepared) args() []any {
+	chosen := ""
+	if p.chosen {
+		chosen = "1"
+	}
+	return []any{p.id, p.queue, chosen, p.when, p.head, p.tail}
+}
+
+func (c *Client) prepare(name string, payload any, o Options) (prepared, error) {
+	encoded, err := json.Marshal(payload)
+	if err != nil {
+		return prepared{}, fmt.Errorf("payload: %w", err)
+	}
+	if raw, ok := payload.(json.RawMessage); ok && len(raw) > 0 {
+		encoded = raw // Marshal would compact it
+	}
+	if len(encoded) > MaxPayload {
+		return prepared{}, fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and enqueue where it is", ErrTooLarge, len(encoded), MaxPayload)
+	}
+	p := prepared{name: name, id: o.ID, queue: o.Queue, chosen: o.ID != ""}
+	if d, ok := c.registry.Definition(name); ok && p.queue == "" {
+		p.queue = d.Queue
+	}
+	if p.queue == "" {
+		p.queue = DefaultQueue
+	}
+	if p.id == "" {
+		p.id = c.producer + "-" + strconv.FormatUint(c.serial.Add(1), 36)
+	}
+	p.when, err = o.when()
+	err = errors.Join(checkName("task name", name), checkName("queue", p.queue), checkName("id", p.id), err)
+	if o.MaxAttempts < 0 || o.Timeout < 0 || o.Retention < 0 {
+		err = errors.Join(err, errors.New("MaxAttempts, Timeout and Retention cannot be negative"))
+	}
+	if err != nil {
+		return prepared{}, err
+	}
+	r := record{name: name, queue: p.queue, payload: encoded, options: recordOptions{
+		MaxAttempts: o.MaxAttempts, Timeout: o.Timeout.Milliseconds(), Retention: o.Retention.Milliseconds(), Chosen: p.chosen,
+	}}
+	p.head, p.tail = r.head(), r.tail()
+	return p, nil
+}
+
+func (o Options) when() (string, error) {
+	switch {
+	case o.In != 0 && !o.At.IsZero():
+		return "", errors.New("use In or At, not both")
+	case o.In > 0:
+		// Rounded up: a delayed task never starts early.
+		return "+" + strconv.FormatInt((o.In+time.Millisecond-1).Milliseconds(), 10), nil
+	case !o.At.IsZero():
+		return "@" + strconv.FormatInt(o.At.Add(time.Millisecond-1).UnixMilli(), 10), nil
+	default:
+		return "", nil
+	}
+}
+
+// submission is one caller's tasks on their way.
+type submission struct {
+	ctx       context.Context //nolint:containedctx // says whether its caller still waits
+	tasks     []prepared
+	bytes     int
+	done      chan struct{} // closed when duplicate and err are set
+	duplicate []bool
+	err       error
+}
+
+func (c *Client) submit(s *submission) error {
+	c.mu.Lock()
+	if c.ctx.Err() != nil {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	c.waiting = append(c.waiting, s)
+	if !c.sending {
+		c.sending = true
+		c.active.Go(c.sendAll)
+	}
+	c.mu.Unlock()
+	select {
+	case <-s.done:
+		return s.err
+	case <-s.ctx.Done():
+		return fmt.Errorf("%w: %w", redisbus.ErrUnknownOutcome, context.Cause(s.ctx))
+	}
+}
+
+// sendAll sends batch after batch until nobody waits.
+func (c *Client) sendAll() {
+	for {
+		c.mu.Lock()
+		batch := c.gather()
+		if len(batch) == 0 {
+			c.sending = false
+			c.mu.Unlock()
+			return
+		}
+		c.batch++
+		number := c.batch
+		c.mu.Unlock()
+		c.send(number, batch)
+	}
+}
+
+// gather takes the submissions of the next batch, without those whose callers left.
+func (c *Client) gather() []*submission {
+	var batch []*submission
+	count, size, taken := 0, 0, 0
+	for _, s := range c.waiting {
+		if len(batch) > 0 && (count+len(s.tasks) > maxBatch || size+s.bytes > maxBatchBytes) {
+			break
+		}
+		taken++
+		if s.ctx.Err() == nil {
+			batch = append(batch, s)
+			count += len(s.tasks)
+			size += s.bytes
+		}
+	}
+	clear(c.waiting[:taken])
+	c.waiting = c.waiting[taken:]
+	return batch
+}
+
+// send sends one batch until its outcome is known or nobody waits for it.
+func (c *Client) send(number uint64, batch []*submission) {
+	k := c.keys
+	keys := []string{k.Tasks(), k.Delayed(), k.Queues(), k.Done(), k.Producers(), k.ProducersSeen()}
+	args := []any{c.producer, number, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due()}
+	for _, s := range batch {
+		for _, p := range s.tasks {
+			args = append(args, p.args()...)
+		}
+	}
+	for n := 1; ; n++ {
+		reply, err := enqueueScript.Run(c.ctx, c.redis, keys, args...).Slice()
+		if err == nil {
+			err = protocolError(reply)
+		}
+		if full := redisbus.Explain(err); errors.Is(full, redisbus.ErrFull) {
+			err = full
+		} else if redisbus.OutcomeOf(err) != redisbus.Ran && c.wanted(batch) && redisbus.Sleep(c.ctx, redisbus.Pause(n)) == nil {
+			continue
+		}
+		settle(batch, reply, redisbus.Explain(err))
+		return
+	}
+}
+
+// wanted reports whether any caller still waits for the batch.
+func (c *Client) wanted(batch []*submission) bool {
+	for _, s := range batch {
+		if s.ctx.Err() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func settle(batch []*submission, reply []any, err error) {
+	taken := map[int]bool{}
+	if err == nil {
+		for _, position := range reply[1:] {
+			if n, ok := position.(int64); ok {
+				taken[int(n)] = true
+			}
+		}
+	}
+	at := 0
+	for _, s := range batch {
+		s.err = err
+		s.duplicate = make([]bool, len(s.tasks))
+		for i := range s.tasks {
+			at++
+			s.duplicate[i] = taken[at]
+		}
+		close(s.done)
+	}
+}

@@ -1,0 +1,152 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// DefaultQueue is where tasks go whose definition names no queue.
+const DefaultQueue = "default"
+
+// Defaults of a [Definition].
+const (
+	DefaultMaxAttempts = 25
+	DefaultBackoff     = time.Second
+	DefaultMaxBackoff  = time.Hour
+)
+
+// Definition says how tasks of one name are treated. Every zero value has a default.
+type Definition struct {
+	// Name of the task: 1 to 200 letters, digits and . _ : -. Required.
+	Name string
+	// Queue it waits in. Default [DefaultQueue].
+	Queue string
+	// MaxAttempts is how often the handler may fail before the task is dead.
+	// Default [DefaultMaxAttempts].
+	MaxAttempts int
+	// Backoff is the pause after the first failure; it doubles with each
+	// further one up to MaxBackoff, with jitter between half and all of it.
+	// Default [DefaultBackoff] and [DefaultMaxBackoff].
+	Backoff, MaxBackoff time.Duration
+	// Timeout after which the handler's context ends and the run has failed. Default none.
+	Timeout time.Duration
+	// Retention is how long a completed task and its result are remembered.
+	// Default not at all.
+	Retention time.Duration
+}
+
+func (d Definition) withDefaults() Definition {
+	if d.Queue == "" {
+		d.Queue = DefaultQueue
+	}
+	if d.MaxAttempts == 0 {
+		d.MaxAttempts = DefaultMaxAttempts
+	}
+	if d.Backoff == 0 {
+		d.Backoff = DefaultBackoff
+	}
+	if d.MaxBackoff == 0 {
+		d.MaxBackoff = max(DefaultMaxBackoff, d.Backoff)
+	}
+	return d
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,200}$`)
+
+// ErrName is returned for names of tasks and queues and for ids that Redis keys
+// and records cannot hold.
+var ErrName = errors.New("use 1 to 200 letters, digits and . _ : -")
+
+func checkName(what, name string) error {
+	if !namePattern.MatchString(name) {
+		return fmt.Errorf("%s %.220q: %w", what, name, ErrName)
+	}
+	return nil
+}
+
+func (d Definition) validate() error {
+	var errs []error
+	errs = append(errs, checkName("task name", d.Name), checkName("queue", d.Queue))
+	if d.MaxAttempts < 0 || d.Backoff < 0 || d.MaxBackoff < 0 || d.Timeout < 0 || d.Retention < 0 {
+		errs = append(errs, fmt.Errorf("task %s: MaxAttempts, Backoff, MaxBackoff, Timeout and Retention cannot be negative", d.Name))
+	}
+	return errors.Join(errs...)
+}
+
+// Handler runs one task. Its payload is the JSON that was enqueued.
+type Handler func(ctx context.Context, payload json.RawMessage) error
+
+// Registrar collects what an app handles; worker.App is one.
+type Registrar interface {
+	RegisterTask(d Definition, h Handler)
+}
+
+// Handle registers a task whose payload is decoded into In.
+//
+// The handler's error means "try again later", up to MaxAttempts; a payload that
+// does not decode is dead at once. The context ends at the timeout, and when the
+// node ends: then the task goes back to its queue without a count.
+func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In) error) {
+	r.RegisterTask(d, func(ctx context.Context, payload json.RawMessage) error {
+		var in In
+		if err := json.Unmarshal(payload, &in); err != nil {
+			return Discard(fmt.Errorf("payload does not fit %T: %w", in, err))
+		}
+		return h(ctx, in)
+	})
+}
+
+// Registry is what the nodes of one app handle. The zero value handles nothing.
+type Registry struct {
+	tasks map[string]registered
+	errs  []error
+}
+
+type registered struct {
+	Definition
+	handle Handler
+}
+
+// RegisterTask implements [Registrar]. What is wrong is reported by [Registry.Err].
+func (r *Registry) RegisterTask(d Definition, h Handler) {
+	d = d.withDefaults()
+	if err := d.validate(); err != nil {
+		r.errs = append(r.errs, err)
+		return
+	}
+	if _, twice := r.tasks[d.Name]; twice {
+		r.errs = append(r.errs, fmt.Errorf("task %s: registered twice", d.Name))
+		return
+	}
+	if r.tasks == nil {
+		r.tasks = map[string]registered{}
+	}
+	r.tasks[d.Name] = registered{Definition: d, handle: h}
+}
+
+// Err returns everything that was wrong with the registrations.
+func (r *Registry) Err() error { return errors.Join(r.errs...) }
+
+// Names lists the tasks in alphabetical order.
+func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.tasks)) }
+
+// Queues lists the queues of the tasks in alphabetical order, the default one included.
+func (r *Registry) Queues() []string {
+	queues := map[string]struct{}{DefaultQueue: {}}
+	for _, t := range r.tasks {
+		queues[t.Queue] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(queues))
+}
+
+// Definition returns the definition of a task, if the app handles it.
+func (r *Registry) Definition(name string) (Definition, bool) {
+	t, ok := r.tasks[name]
+	return t.Definition, ok
+}

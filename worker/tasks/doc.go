@@ -1,0 +1,29 @@
+// Package tasks is the cluster's task queue: enqueue, run on some node, done.
+//
+// # Where a task is
+//
+// A task's record never changes; its place does. Its id is in exactly one of
+// these places, and every move between them is one script:
+//
+//	enqueue ──▶ delayed ──(due)──▶ queue ──(claim)──▶ owned by an incarnation
+//	   └──────────────────────────▶  ▲ ▲                  │
+//	                                 │ └──(take-over)─────┤ the node ended
+//	              parked ◀─(park)────┼────────────────────┤ nobody here handles it
+//	                 └──(claim)──────┘                    ├──▶ done      (the handler returned nil)
+//	                               delayed ◀──(later)─────┤               (it returned an error)
+//	                                                      └──▶ dead       (for the last time)
+//
+// # Who may end it
+//
+// A claim gives a task to an incarnation of a node. Only while the incarnation's
+// lease is not condemned and the task is still in its hands does a commit change
+// anything; the effects that the handler gave to its [Transaction] are applied in
+// the same script, so they become visible once, with the completion, or never.
+//
+// # What may be repeated
+//
+// Enqueues, claims and commits are numbered, per producer and per incarnation.
+// The same number again gives the same answer, so that a request whose reply
+// was lost is simply sent again. A number that Redis has forgotten means that
+// Redis went back in time: the incarnation ends and what it had runs again.
+package tasks

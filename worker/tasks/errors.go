@@ -1,0 +1,84 @@
+package tasks
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Errors of a node's work. Each ends the incarnation that meets it.
+var (
+	// ErrFenced: the incarnation was taken over; nothing it does counts any more.
+	ErrFenced = errors.New("fenced: this incarnation was taken over")
+	// ErrRolledBack: Redis has forgotten claims or commits that it had
+	// acknowledged. What the incarnation had in hand runs again.
+	ErrRolledBack = errors.New("redis went back in time")
+)
+
+// Errors of callers.
+var (
+	// ErrTooLarge: the payload is larger than [MaxPayload].
+	ErrTooLarge = errors.New("payload too large")
+	// ErrNotFound: no task with that id is stored.
+	ErrNotFound = errors.New("task not found")
+	// ErrClosed: the client was closed.
+	ErrClosed = errors.New("task client is closed")
+	// ErrNoTask: the context is not one of a running task.
+	ErrNoTask = errors.New("not in a task: use the context that the handler was given")
+	// ErrRefused: the transaction could not be applied, see its text for the
+	// reason. The run has failed.
+	ErrRefused = errors.New("transaction refused")
+)
+
+// ErrEnding is the cause with which a handler's context ends when its node does.
+var ErrEnding = errors.New("node is ending: the task goes back to its queue")
+
+type discarded struct{ error }
+
+func (d discarded) Unwrap() error { return d.error }
+
+// Discard marks an error as final: the task is dead at once, without further attempts.
+func Discard(err error) error {
+	if err == nil {
+		return nil
+	}
+	return discarded{err}
+}
+
+func isDiscarded(err error) bool {
+	var d discarded
+	return errors.As(err, &d)
+}
+
+// wrongType is the error of a script that found a key of another type.
+func wrongType(key string) error {
+	return fmt.Errorf("the key %q on Redis belongs to something else: its type is wrong; rename or delete it", key)
+}
+
+// protocolError turns the first word of a script's reply into an error.
+func protocolError(reply []any) error {
+	if len(reply) == 0 {
+		return errors.New("empty reply from a task script")
+	}
+	word, _ := reply[0].(string)
+	switch word {
+	case "OK":
+		return nil
+	case "FENCED":
+		return ErrFenced
+	case "EXPIRED":
+		return errExpired
+	case "GAP":
+		return fmt.Errorf("%w: it remembers number %v of this incarnation", ErrRolledBack, reply[1:])
+	case "WRONGTYPE":
+		key, _ := reply[1].(string)
+		return wrongType(key)
+	default:
+		return fmt.Errorf("reply %q from a task script", word)
+	}
+}
+
+// errExpired: the lease ran out and nobody took over yet. The next heartbeat
+// renews it, or the node's own fence ends it.
+var errExpired = fmt.Errorf("lease ran out: %w", redisbus.ErrUnavailable)

@@ -1,0 +1,153 @@
+package tasks_test
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+// cluster is one namespace as a test sees it.
+type cluster struct {
+	t         *testing.T
+	cfg       redisbus.Config
+	redis     redis.UniversalClient
+	keys      redisbus.Keys
+	directory membership.Directory
+	keeper    *membership.Keeper
+	tasks     *tasks.Client
+	cache     *cache.Cache
+}
+
+func newCluster(t *testing.T, cfg redisbus.Config, r *tasks.Registry) *cluster {
+	t.Helper()
+	require.NoError(t, r.Err())
+	c := &cluster{t: t, cfg: cfg, redis: redistest.Client(t, cfg), keys: cfg.Keys()}
+	c.directory = membership.Directory{Client: c.redis, Keys: c.keys}
+	c.keeper = membership.NewKeeper(c.directory, membership.Times{}, zerolog.Nop())
+	c.tasks = tasks.NewClient(t.Context(), c.redis, c.keys, r)
+	c.cache = cache.New(cache.Config{Client: c.redis, Keys: c.keys})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { _ = c.keeper.Serve(ctx); close(done) }()
+	t.Cleanup(func() { c.tasks.Close(); cancel(); <-done })
+	return c
+}
+
+// node is one incarnation with a runner.
+type node struct {
+	*cluster
+	lease  *membership.Lease
+	runner *tasks.Runner
+	drain  context.CancelFunc
+	kill   context.CancelCauseFunc
+	ended  chan error
+}
+
+func (c *cluster) start(r *tasks.Registry, concurrency int) *node {
+	c.t.Helper()
+	lease, err := c.keeper.Join(c.t.Context(), membership.JoinRequest{Prefix: "w"})
+	require.NoError(c.t, err)
+	n := &node{cluster: c, lease: lease, ended: make(chan error, 1)}
+	client := redistest.Client(c.t, c.cfg)
+	n.runner = tasks.NewRunner(tasks.RunnerConfig{
+		Redis: client, Keys: c.keys, Incarnation: lease.Incarnation.String(), Fence: lease.Incarnation.Epoch,
+		Registry: r, Client: c.tasks, Concurrency: concurrency, Log: zerolog.New(zerolog.NewTestWriter(c.t)),
+		Seal: func(kind string, body any) (string, []byte, error) {
+			b, err := json.Marshal(map[string]any{"messageType": kind, "body": body})
+			return c.keys.Channel(), b, err
+		},
+	})
+	sub := client.Subscribe(c.t.Context(), c.keys.Wake(lease.Incarnation.String()))
+	_, err = sub.Receive(c.t.Context())
+	require.NoError(c.t, err)
+	go func() {
+		for range sub.Channel() {
+			n.runner.Wake()
+		}
+	}()
+	ctx, drain := context.WithCancel(context.Background())
+	work, kill := context.WithCancelCause(lease.Context())
+	n.drain, n.kill = drain, kill
+	go func() { n.ended <- n.runner.Serve(ctx, work) }()
+	c.t.Cleanup(func() {
+		drain()
+		kill(tasks.ErrEnding)
+		n.runner.Await(context.Background())
+		lease.Release()
+		_ = sub.Close()
+	})
+	return n
+}
+
+// stop drains the node and settles it.
+func (n *node) stop() tasks.Handed {
+	n.t.Helper()
+	n.drain()
+	require.NoError(n.t, <-n.ended)
+	return n.settle(tasks.Remains{})
+}
+
+// crash ends the node at once, as its supervisor would, and settles it.
+func (n *node) crash(suspicious bool) tasks.Handed {
+	n.t.Helper()
+	n.kill(tasks.ErrEnding)
+	require.NoError(n.t, <-n.ended)
+	require.True(n.t, n.runner.Await(n.t.Context()))
+	return n.settle(n.runner.Remains(suspicious))
+}
+
+func (n *node) settle(r tasks.Remains) tasks.Handed {
+	n.t.Helper()
+	n.lease.Release()
+	i := n.lease.Incarnation
+	v, err := n.directory.Condemn(n.t.Context(), i, false)
+	require.NoError(n.t, err)
+	require.Equal(n.t, membership.Condemned, v)
+	h, err := tasks.TakeOver(n.t.Context(), n.redis, n.keys, i.String(), r)
+	require.NoError(n.t, err)
+	if h.Left == 0 {
+		_, err = n.directory.Leave(n.t.Context(), i)
+		require.NoError(n.t, err)
+	}
+	return h
+}
+
+func (c *cluster) counts() tasks.Counts {
+	c.t.Helper()
+	n, err := c.tasks.Counts(c.t.Context())
+	require.NoError(c.t, err)
+	return n
+}
+
+// eventually waits for a condition of Redis that nothing announces.
+func (c *cluster) eventually(what string, condition func() bool) {
+	c.t.Helper()
+	require.Eventually(c.t, condition, 10*time.Second, 2*time.Millisecond, what)
+}
+
+// receive waits for a value that must come.
+func receive[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing came within 10 s")
+		panic("unreachable")
+	}
+}
+
+func redistestLog(t *testing.T) zerolog.Logger { return zerolog.New(zerolog.NewTestWriter(t)) }

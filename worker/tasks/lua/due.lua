@@ -1,0 +1,43 @@
+-- Moves delayed tasks that are due to their queues, and forgets completed ones
+-- whose time has passed.
+-- KEYS 1 tasks  2 delayed  3 done  4 results  5 queues
+-- ARGV 1 how many at most  2 queue prefix  3 idle prefix  4 wake prefix
+-- Returns {moved, ms until the next is due, or ''} | {'WRONGTYPE', key}
+local tasks, delayed, done, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local most = tonumber(ARGV[1])
+local K = {queue = ARGV[2], idle = ARGV[3], wake = ARGV[4]}
+local kinds = {'hash', 'zset', 'zset', 'hash', 'set'}
+for i, kind in ipairs(kinds) do
+  if not fits(KEYS[i], kind) then return {'WRONGTYPE', KEYS[i]} end
+end
+
+local at, touched = now(), {}
+local ids = redis.call('ZRANGEBYSCORE', delayed, '-inf', int(at), 'LIMIT', 0, most)
+local moves = {}
+for _, id in ipairs(ids) do
+  local record = redis.call('HGET', tasks, id)
+  local queue = record and queue_of(record)
+  if queue and not fits(K.queue .. queue, 'list') then return {'WRONGTYPE', K.queue .. queue} end
+  moves[#moves + 1] = queue or false
+end
+
+if #ids > 0 then writable(delayed) end
+for i, id in ipairs(ids) do
+  redis.call('ZREM', delayed, id)
+  if moves[i] then
+    redis.call('LPUSH', K.queue .. moves[i], id)
+    touched[moves[i]] = true
+  end
+end
+for queue in pairs(touched) do wake(K, queue) end
+
+local old = redis.call('ZRANGEBYSCORE', done, '-inf', int(at), 'LIMIT', 0, most)
+for _, id in ipairs(old) do
+  redis.call('ZREM', done, id)
+  redis.call('HDEL', results, id)
+end
+
+local nextup = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+local wait = ''
+if nextup[2] then wait = int(math.max(0, tonumber(nextup[2]) - at)) end
+return {#ids, wait}

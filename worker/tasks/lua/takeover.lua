@@ -1,0 +1,70 @@
+-- Hands on what a condemned incarnation has in hand: to the front of the
+-- queues, so that interrupted work goes first. A task that was running counts
+-- a crash; one that was running in too many is quarantined.
+-- KEYS 1 leases  2 stream  3 owned  4 tasks  5 tries  6 dead  7 reasons
+--      8 stats  9 queues
+-- ARGV 1 incarnation  2 crashes that quarantine  3 queue prefix  4 idle prefix
+--      5 wake prefix  6 how many tasks at most  7 'all' when every task may
+--      have been running, 'some' when only those named  8 number of tasks to
+--      leave alone (their handlers still run), 9.. their ids, then the ids of
+--      tasks that were running
+-- Returns {'OK', handed on, quarantined, left} | {'LIVE'} (not condemned) | {'WRONGTYPE', key}
+local leases, stream, owned, tasks, tries = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local dead, reasons, stats, queues = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local incarnation, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[6])
+local K = {queue = ARGV[3], idle = ARGV[4], wake = ARGV[5]}
+
+local kinds = {'zset', 'hash', 'hash', 'hash', 'hash', 'zset', 'hash', 'hash', 'set'}
+for i, kind in ipairs(kinds) do
+  if not fits(KEYS[i], kind) then return {'WRONGTYPE', KEYS[i]} end
+end
+if tonumber(redis.call('ZSCORE', leases, incarnation) or 0) ~= 0 then return {'LIVE'} end
+
+local keep, blamed = {}, {}
+local kept = tonumber(ARGV[8])
+for i = 9, 8 + kept do keep[ARGV[i]] = true end
+for i = 9 + kept, #ARGV do blamed[ARGV[i]] = true end
+
+local all = redis.call('HGETALL', owned)
+for i = 2, #all, 2 do
+  local key = K.queue .. string.match(all[i], '|(.*)$')
+  if not fits(key, 'list') then return {'WRONGTYPE', key} end
+end
+
+writable(owned)
+local at, touched = now(), {}
+local moved, quarantined, left = 0, 0, 0
+for i = 1, #all, 2 do
+  local id, queue = all[i], string.match(all[i + 1], '|(.*)$')
+  if keep[id] or moved + quarantined >= most then
+    left = left + 1
+  else
+    local ended
+    if ARGV[7] == 'all' or blamed[id] then
+      local attempts, crashes = string.match(redis.call('HGET', tries, id) or '0|0', '^(%d+)|(%d+)$')
+      crashes = tonumber(crashes) + 1
+      redis.call('HSET', tries, id, attempts .. '|' .. crashes)
+      ended = crashes >= limit
+      if ended then
+        redis.call('HSET', reasons, id, '{"reason":"quarantined","error":"its node crashed ' .. crashes ..
+          ' times while it ran","incarnation":' .. cjson.encode(incarnation) .. '}')
+        redis.call('ZADD', dead, int(at), id)
+        redis.call('HINCRBY', stats, 'quarantined', 1)
+        quarantined = quarantined + 1
+      end
+    end
+    if not ended then
+      redis.call('RPUSH', K.queue .. queue, id)
+      touched[queue] = true
+      moved = moved + 1
+    end
+    redis.call('HDEL', owned, id)
+  end
+end
+if moved > 0 then redis.call('HINCRBY', stats, 'handed on', moved) end
+if left == 0 then
+  redis.call('DEL', owned, stream)
+  for _, queue in ipairs(redis.call('SMEMBERS', queues)) do redis.call('SREM', K.idle .. queue, incarnation) end
+end
+for queue in pairs(touched) do wake(K, queue) end
+return {'OK', moved, quarantined, left}

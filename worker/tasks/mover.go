@@ -1,0 +1,96 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Bounds of a mover's work: tasks in one script, and how long it relies on
+// hearing of new delayed tasks before it looks for itself.
+const (
+	moveBatch    = 500
+	moveInterval = 5 * time.Second
+)
+
+// Mover brings delayed tasks to their queues when they are due. Every process
+// has one; any of them will do, and none leads.
+type Mover struct {
+	redis redis.UniversalClient
+	keys  redisbus.Keys
+	log   zerolog.Logger
+	heard chan struct{}
+}
+
+// NewMover returns a mover. Call [Mover.Look] when a task is announced on [redisbus.Keys.Due].
+func NewMover(c redis.UniversalClient, k redisbus.Keys, log zerolog.Logger) *Mover {
+	return &Mover{redis: c, keys: k, log: log, heard: make(chan struct{}, 1)}
+}
+
+// Look makes the mover look at once for what is due and when the next will be.
+func (m *Mover) Look() {
+	select {
+	case m.heard <- struct{}{}:
+	default:
+	}
+}
+
+// Serve moves tasks until ctx ends. It sleeps until the next one is due.
+func (m *Mover) Serve(ctx context.Context) error {
+	for failures := 0; ctx.Err() == nil; {
+		moved, wait, err := m.move(ctx)
+		switch {
+		case err != nil:
+			failures++
+			wait = redisbus.Pause(failures)
+			if failures == 1 && ctx.Err() == nil {
+				m.log.Warn().Err(err).Msg("delayed tasks not moved; trying again")
+			}
+		case moved == moveBatch:
+			failures, wait = 0, 0
+		default:
+			failures = 0
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-m.heard:
+			t.Stop()
+		case <-ctx.Done():
+			t.Stop()
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// move moves what is due and returns how long until the next is.
+func (m *Mover) move(ctx context.Context) (moved int, wait time.Duration, err error) {
+	k := m.keys
+	reply, err := dueScript.Run(ctx, m.redis,
+		[]string{k.Tasks(), k.Delayed(), k.Done(), k.Results(), k.Queues()},
+		moveBatch, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix()).Slice()
+	if err != nil {
+		return 0, 0, fmt.Errorf("move delayed tasks: %w", redisbus.Explain(err))
+	}
+	if len(reply) != 2 {
+		return 0, 0, errors.New("move delayed tasks: malformed reply")
+	}
+	if key, ok := reply[0].(string); ok && key == "WRONGTYPE" {
+		return 0, 0, fmt.Errorf("move delayed tasks: %w", protocolError(reply))
+	}
+	n, _ := reply[0].(int64)
+	text, _ := reply[1].(string)
+	ms, perr := strconv.ParseInt(text, 10, 64)
+	if perr != nil {
+		return int(n), moveInterval, nil // nothing is delayed
+	}
+	// A task is due at the end of its millisecond on Redis's clock.
+	return int(n), min(time.Duration(ms)*time.Millisecond+time.Millisecond, moveInterval), nil
+}

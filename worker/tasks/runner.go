@@ -1,0 +1,381 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/worker/group"
+)
+
+// DefaultConcurrency is how many tasks a node runs at a time.
+const DefaultConcurrency = 10
+
+// How long an idle node relies on being woken before it looks for itself, and
+// how many commits may wait before it claims no more.
+const (
+	idleInterval = 5 * time.Second
+	maxUnflushed = 2000
+)
+
+// RunnerConfig is what a [Runner] needs.
+type RunnerConfig struct {
+	Redis       redis.UniversalClient // nothing else should use it
+	Keys        redisbus.Keys
+	Incarnation string
+	Fence       int64 // the incarnation's epoch
+	Registry    *Registry
+	Client      *Client // for follow-up tasks
+	Seal        Sealer  // for publishes
+	// Concurrency is how many tasks run at a time. Default [DefaultConcurrency].
+	Concurrency int
+	// Queues that are served, the most urgent first. Default those of the registry.
+	Queues []string
+	Log    zerolog.Logger
+}
+
+// Runner claims tasks for one incarnation and runs their handlers.
+type Runner struct {
+	RunnerConfig
+	stream *stream
+	slots  chan struct{} // one token for each free slot
+	woken  chan struct{}
+	quiet  atomic.Bool
+
+	mu       sync.Mutex
+	inHand   map[string]*run // claimed, handler not returned
+	unsent   []outcome
+	flush    chan struct{} // something is unsent
+	flushed  sync.Cond     // unsent and sending have changed
+	sending  int
+	started  atomic.Int64
+	finished atomic.Int64
+}
+
+// NewRunner returns a runner that [Runner.Serve] starts.
+func NewRunner(c RunnerConfig) *Runner {
+	if c.Concurrency == 0 {
+		c.Concurrency = DefaultConcurrency
+	}
+	if len(c.Queues) == 0 {
+		c.Queues = c.Registry.Queues()
+	}
+	r := &Runner{
+		RunnerConfig: c,
+		slots:        make(chan struct{}, c.Concurrency),
+		woken:        make(chan struct{}, 1),
+		flush:        make(chan struct{}, 1),
+		inHand:       map[string]*run{},
+	}
+	r.flushed.L = &r.mu
+	r.stream = &stream{
+		redis: c.Redis, keys: c.Keys, incarnation: c.Incarnation, queues: c.Queues,
+		handles: func(name string) bool { _, ok := c.Registry.tasks[name]; return ok },
+	}
+	for range c.Concurrency {
+		r.slots <- struct{}{}
+	}
+	return r
+}
+
+// Wake makes an idle runner claim; the hint on [redisbus.Keys.Wake] calls it.
+func (r *Runner) Wake() {
+	select {
+	case r.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Quiet stops claiming, or resumes it. Tasks in hand go on.
+func (r *Runner) Quiet(on bool) {
+	r.quiet.Store(on)
+	r.Wake()
+}
+
+// Counts says how many runs have started and ended since the runner was made.
+func (r *Runner) Counts() (started, finished int64) { return r.started.Load(), r.finished.Load() }
+
+// InHand returns how many handlers run.
+func (r *Runner) InHand() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.inHand)
+}
+
+// Serve claims and runs tasks until ctx ends, then waits for the handlers and
+// the commits of what is in hand. When work ends, the handlers' contexts end
+// too and Serve returns without waiting for them; [Runner.Remains] says what is
+// left. Its error is a reason to end the incarnation.
+func (r *Runner) Serve(ctx, work context.Context) error {
+	g := group.New(work)
+	g.Go("task commits", r.commitAll)
+	g.Go("task claims", func(work context.Context) error {
+		err := r.claimAll(ctx, work)
+		if err != nil || work.Err() != nil {
+			return err
+		}
+		if r.drained(work) {
+			g.Stop()
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// claimAll claims whenever a slot is free, until ctx ends.
+func (r *Runner) claimAll(ctx, work context.Context) error {
+	ctx, cancel := both(ctx, work)
+	defer cancel()
+	for {
+		if r.quiet.Load() && !r.idle(ctx) {
+			return nil
+		}
+		free, ok := r.takeSlots(ctx)
+		if !ok {
+			return nil
+		}
+		got, broken, err := r.stream.claim(ctx, free)
+		if err != nil {
+			r.giveSlots(free)
+			if ctx.Err() != nil {
+				return nil // what a lost reply gave us goes back with the incarnation
+			}
+			return err
+		}
+		for _, key := range broken {
+			r.Log.Error().Str("key", key).Msg("not a queue: its type on Redis is wrong; rename or delete it")
+		}
+		for _, c := range got {
+			r.start(work, c)
+		}
+		r.giveSlots(free - len(got))
+		if len(got) < free && len(r.stream.parked) == 0 && !r.idle(ctx) {
+			return nil
+		}
+	}
+}
+
+// takeSlots waits until at least one slot is free and takes all that are.
+func (r *Runner) takeSlots(ctx context.Context) (int, bool) {
+	select {
+	case <-r.slots:
+	case <-ctx.Done():
+		return 0, false
+	}
+	if !r.roomForCommits(ctx) {
+		r.giveSlots(1)
+		return 0, false
+	}
+	n := 1
+	for {
+		select {
+		case <-r.slots:
+			n++
+		default:
+			if ctx.Err() != nil {
+				r.giveSlots(n)
+				return 0, false
+			}
+			return n, true
+		}
+	}
+}
+
+func (r *Runner) giveSlots(n int) {
+	for range n {
+		r.slots <- struct{}{}
+	}
+}
+
+// idle waits until there may be something to claim.
+func (r *Runner) idle(ctx context.Context) bool {
+	// Spread, so that a thousand idle nodes do not look at the same instant.
+	t := time.NewTimer(idleInterval/2 + rand.N(idleInterval))
+	defer t.Stop()
+	for {
+		select {
+		case <-r.woken:
+		case <-t.C:
+			t.Reset(idleInterval)
+		case <-ctx.Done():
+			return false
+		}
+		if !r.quiet.Load() {
+			return true
+		}
+	}
+}
+
+// roomForCommits waits until not too many commits are unsent: handlers that
+// are faster than Redis must not fill the memory.
+func (r *Runner) roomForCommits(ctx context.Context) bool {
+	stop := context.AfterFunc(ctx, r.broadcast)
+	defer stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.unsent) > maxUnflushed && ctx.Err() == nil {
+		r.flushed.Wait()
+	}
+	return ctx.Err() == nil
+}
+
+// drained waits until nothing is in hand and everything is committed.
+func (r *Runner) drained(work context.Context) bool {
+	stop := context.AfterFunc(work, r.broadcast)
+	defer stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.inHand)+len(r.unsent)+r.sending > 0 && work.Err() == nil {
+		r.flushed.Wait()
+	}
+	return work.Err() == nil
+}
+
+func (r *Runner) broadcast() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flushed.Broadcast()
+}
+
+// ended hands an outcome to the commits.
+func (r *Runner) ended(o outcome) {
+	r.mu.Lock()
+	delete(r.inHand, o.id)
+	r.unsent = append(r.unsent, o)
+	r.flushed.Broadcast()
+	r.mu.Unlock()
+	select {
+	case r.flush <- struct{}{}:
+	default:
+	}
+}
+
+// abandoned is the end of a run whose node ended: the task stays in hand, and
+// goes back to its queue when the incarnation is settled.
+func (r *Runner) abandoned(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x := r.inHand[id]; x != nil {
+		x.returned = true
+	}
+	r.flushed.Broadcast()
+}
+
+// commitAll sends outcomes, those together that gathered while the last commit
+// was on its way.
+func (r *Runner) commitAll(ctx context.Context) error {
+	for {
+		select {
+		case <-r.flush:
+		case <-ctx.Done():
+			return nil
+		}
+		for {
+			batch := r.nextBatch()
+			if len(batch) == 0 {
+				break
+			}
+			err := r.commit(ctx, batch)
+			if err != nil && ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (r *Runner) nextBatch() []outcome {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := min(len(r.unsent), maxBatch)
+	batch := slices.Clone(r.unsent[:n])
+	r.unsent = slices.Delete(r.unsent, 0, n)
+	r.sending = n
+	return batch
+}
+
+func (r *Runner) commit(ctx context.Context, batch []outcome) error {
+	refused, err := r.stream.commit(ctx, batch)
+	if err != nil {
+		return err
+	}
+	var again []outcome
+	fenced := 0
+	for position, code := range refused {
+		o := batch[position]
+		if code == "FENCED" {
+			fenced++
+			continue
+		}
+		err := refusal(code)
+		o.run.log.Warn().Err(err).Msg("transaction refused: the run has failed")
+		again = append(again, o.run.failed(err))
+	}
+	r.mu.Lock()
+	r.sending = 0
+	r.unsent = append(r.unsent, again...)
+	r.flushed.Broadcast()
+	r.mu.Unlock()
+	r.finished.Add(int64(len(batch) - len(refused)))
+	if fenced > 0 {
+		return fmt.Errorf("commit: %d tasks are not in hand any more: %w", fenced, ErrFenced)
+	}
+	return nil
+}
+
+// Remains returns what is in hand after Serve has returned, and is to be handed
+// on by [TakeOver]. Suspects are all that had started, when the runs may have
+// caused the end.
+func (r *Runner) Remains(suspicious bool) Remains {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out Remains
+	for id, x := range r.inHand {
+		if suspicious {
+			out.Suspects = append(out.Suspects, id)
+		}
+		if !x.returned {
+			out.Running = append(out.Running, id)
+		}
+	}
+	slices.Sort(out.Suspects)
+	slices.Sort(out.Running)
+	return out
+}
+
+// Await waits until every handler has returned or ctx ends. It reports whether all have.
+func (r *Runner) Await(ctx context.Context) bool {
+	stop := context.AfterFunc(ctx, r.broadcast)
+	defer stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		running := 0
+		for _, x := range r.inHand {
+			if !x.returned {
+				running++
+			}
+		}
+		if running == 0 || ctx.Err() != nil {
+			return running == 0
+		}
+		r.flushed.Wait()
+	}
+}
+
+// both returns a context that ends with either.
+func both(a, b context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(a)
+	stop := context.AfterFunc(b, func() { cancel(context.Cause(b)) })
+	return ctx, func() { stop(); cancel(context.Canceled) }
+}

@@ -1,0 +1,29 @@
+package tasks
+
+import (
+	_ "embed"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+var (
+	//go:embed lua/state.lua
+	stateLua string
+	//go:embed lua/enqueue.lua
+	enqueueLua string
+	//go:embed lua/claim.lua
+	claimLua string
+	//go:embed lua/commit.lua
+	commitLua string
+	//go:embed lua/takeover.lua
+	takeoverLua string
+	//go:embed lua/due.lua
+	dueLua string
+
+	enqueueScript  = redisbus.NewScript(redisbus.LuaPrelude, stateLua, enqueueLua)
+	claimScript    = redisbus.NewScript(redisbus.LuaPrelude, stateLua, claimLua)
+	commitScript   = redisbus.NewScript(redisbus.LuaPrelude, cache.LuaEffects, stateLua, commitLua)
+	takeoverScript = redisbus.NewScript(redisbus.LuaPrelude, stateLua, takeoverLua)
+	dueScript      = redisbus.NewScript(redisbus.LuaPrelude, stateLua, dueLua)
+)

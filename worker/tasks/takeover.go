@@ -1,0 +1,84 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// QuarantineAfter is how many runs of a task may end with their node before it
+// is put aside as dead.
+const QuarantineAfter = 3
+
+// Remains is what a condemned incarnation still had in hand.
+type Remains struct {
+	// Unknown: nobody knows what it was doing (its process died): every task
+	// that it had in hand counts a crash.
+	Unknown bool
+	// Suspects are tasks whose run may have caused the end. They count a crash.
+	Suspects []string
+	// Running are tasks whose handlers have not returned. They stay where they are.
+	Running []string
+}
+
+// Handed is what became of an incarnation's tasks.
+type Handed struct {
+	On          int // back at the front of their queues
+	Quarantined int // dead: too many crashes
+	Left        int // still running
+}
+
+// TakeOver hands on the tasks of a condemned incarnation. It can be repeated, by
+// anybody; Handed counts only what this call moved.
+func TakeOver(ctx context.Context, c redis.UniversalClient, k redisbus.Keys, incarnation string, r Remains) (Handed, error) {
+	var sum Handed
+	for {
+		h, err := takeOverSome(ctx, c, k, incarnation, r)
+		sum.On += h.On
+		sum.Quarantined += h.Quarantined
+		sum.Left = h.Left
+		if err != nil {
+			return sum, fmt.Errorf("take over %s: %w", incarnation, err)
+		}
+		if h.Left <= len(r.Running) || h.On+h.Quarantined == 0 {
+			return sum, nil
+		}
+	}
+}
+
+// takeOverBatch bounds how long one script holds Redis up: about a millisecond.
+const takeOverBatch = 500
+
+func takeOverSome(ctx context.Context, c redis.UniversalClient, k redisbus.Keys, incarnation string, r Remains) (Handed, error) {
+	keys := []string{
+		k.Leases(), k.Stream(incarnation), k.Owned(incarnation), k.Tasks(), k.Tries(), k.Dead(), k.Reasons(), k.Stats(), k.Queues(),
+	}
+	which := "some"
+	if r.Unknown {
+		which = "all"
+	}
+	args := []any{incarnation, QuarantineAfter, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), takeOverBatch, which, len(r.Running)}
+	for _, id := range r.Running {
+		args = append(args, id)
+	}
+	for _, id := range r.Suspects {
+		args = append(args, id)
+	}
+	var reply []any
+	err := redisbus.Retry(ctx, func(ctx context.Context) error {
+		var err error
+		reply, err = takeoverScript.Run(ctx, c, keys, args...).Slice()
+		return err
+	})
+	if err == nil {
+		err = protocolError(reply)
+	}
+	if err != nil {
+		return Handed{}, err
+	}
+	n := func(i int) int { v, _ := reply[i].(int64); return int(v) }
+	return Handed{On: n(1), Quarantined: n(2), Left: n(3)}, nil
+}
