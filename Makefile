@@ -13,7 +13,7 @@ OUT = dist
 LINT = $(GO) tool -modfile=.ci/tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build test cover bench fuzz lint fmt tidy clean
+.PHONY: help build test cover bench fuzz lint fix fmt tidy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ fuzz: ## run every fuzz target for FUZZTIME (10s) each
 
 lint: ## run the linters; the first time they are built, which takes a minute or two
 	$(LINT) run ./...
+
+fix: ## let the linters correct what they can
+	$(LINT) run --fix ./...
 
 fmt: ## format the Go files
 	$(LINT) fmt ./...
