@@ -61,17 +61,29 @@ func (k Keys) ConnectionsOf(incarnation string) string {
 	return k.tag + "connections:" + incarnation
 }
 
-// Cache is the entry of a cache key (hash) or list.
+// Cache is the entry of a cache key (string) or list. It is also the channel on
+// which a list's first item is announced to who waits for it.
 func (k Keys) Cache(key string) string { return k.tag + "cache:" + key }
 
 // CachePrefix is [Keys.Cache] without the key, to scan by.
 func (k Keys) CachePrefix() string { return k.tag + "cache:" }
 
-// Lock is the lock of a cache key (hash).
+// Lock is the lock of a cache key (string), and the channel on which its end is
+// announced to who waits for it.
 func (k Keys) Lock(key string) string { return k.tag + "lock:" + key }
 
 // LockPrefix is [Keys.Lock] without the key, to scan by.
 func (k Keys) LockPrefix() string { return k.tag + "lock:" }
+
+// Loader is held by who computes the value of a cache key on behalf of all who
+// miss it (string, as [Keys.Lock]).
+func (k Keys) Loader(key string) string { return k.tag + "loader:" + key }
+
+// LocksOf holds the locks of one incarnation (set of key names).
+func (k Keys) LocksOf(incarnation string) string { return k.tag + "locks:" + incarnation }
+
+// Clock holds the last fence or version that was given out (string, microseconds).
+func (k Keys) Clock() string { return k.tag + "clock" }
 
 // Tasks maps a task's id to its record, as it was enqueued (hash).
 func (k Keys) Tasks() string { return k.tag + "tasks" }
