@@ -55,4 +55,3 @@ func TestPreludePrintsAllDigitsAndChecksTypes(t *testing.T) {
 		require.Greater(t, got[4], int64(1_700_000_000_000))
 	})
 }
-

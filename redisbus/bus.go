@@ -1,0 +1,280 @@
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+)
+
+// BusConfig is what a [Bus] needs.
+type BusConfig struct {
+	// Publisher sends, Subscriber listens: two of a node's [Connections]. A
+	// connection that listens cannot do anything else.
+	Publisher, Subscriber redis.UniversalClient
+
+	// Keys names the cluster's channels.
+	Keys Keys
+
+	// Identity is whose messages the bus sends and whose inbox it hears.
+	Identity Identity
+
+	// Token authenticates messages (see [Token]). AlsoAccept, when set, is
+	// accepted as well, so that a running cluster can change its token: first
+	// every node accepts the new one, then every node signs with it and still
+	// accepts the old one, then the old one goes.
+	Token, AlsoAccept Secret
+
+	// Mode is how messages prove that their sender knows the token. Default [ModeHMAC].
+	Mode Mode
+
+	// InboxOnly leaves the broadcast channel out: for a command, which is no
+	// member and answers no broadcast, but wants replies.
+	InboxOnly bool
+
+	// BaseContext, when set, gives the context that handlers run under, asked for
+	// at every Serve. Default: the values of Serve's own. Either ends with Serve.
+	BaseContext func() context.Context
+
+	// Log gets reconnections, dropped messages (one line for many) and panics.
+	Log zerolog.Logger
+}
+
+// Bus is a node's publish/subscribe: at most once, and never a loss in silence
+// (see [Gap]). It is safe for concurrent use. Publishing works also while Serve
+// does not run.
+type Bus struct {
+	publisher, subscriber redis.UniversalClient
+	keys                  Keys
+	self                  Identity
+	header                header
+	prover                *prover
+	inboxOnly             bool
+	base                  func() context.Context
+	log                   zerolog.Logger
+
+	clock  *clock
+	out    outbox
+	sealed atomic.Uint64
+	drops  drops
+	group  Group
+	serve  sync.Mutex
+
+	ready     chan struct{}
+	readyOnce sync.Once
+	line      line
+
+	mu    sync.Mutex
+	hints map[string][]func()
+	subs  atomic.Pointer[map[string][]*Subscription]
+}
+
+// ErrServing is what a second [Bus.Serve] beside a running one ends with.
+var ErrServing = errors.New("the bus is being served already")
+
+// NewBus returns a bus that hears nothing until [Bus.Serve]. Its error reports
+// everything that is wrong with the configuration.
+func NewBus(cfg BusConfig) (*Bus, error) {
+	if cfg.Identity.Incarnation == "" {
+		cfg.Identity.Incarnation = cfg.Identity.ID
+	}
+	prover, err := newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
+	errs := []error{err, cfg.Identity.validate()}
+	if cfg.Publisher == nil || cfg.Subscriber == nil {
+		errs = append(errs, errors.New("a bus needs a publisher and a subscriber"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("bus: %w", err)
+	}
+	b := &Bus{
+		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
+		header: newHeader(cfg.Identity), prover: prover, inboxOnly: cfg.InboxOnly, base: cfg.BaseContext,
+		log: cfg.Log, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
+	}
+	b.drops.log = cfg.Log
+	b.out.publisher = b.client
+	b.subs.Store(&map[string][]*Subscription{})
+	b.line.peers = newPeers()
+	b.line.changed = make(chan struct{}, 1)
+	b.line.confirmed = map[string]bool{}
+	return b, nil
+}
+
+// Identity is whose messages the bus sends.
+func (b *Bus) Identity() Identity { return b.self }
+
+// Now is the time on Redis's clock, as last read from it: before Serve has
+// connected, the host's.
+func (b *Bus) Now() time.Time { return b.clock.now() }
+
+// Ready is closed once Redis has confirmed the bus's subscriptions for the first time.
+func (b *Bus) Ready() <-chan struct{} { return b.ready }
+
+// BusStats are counts since [NewBus].
+type BusStats struct {
+	// Received are the messages delivered or without a subscription here.
+	Received uint64 `json:"received"`
+	// Reconnects are the interruptions of the subscription.
+	Reconnects uint64 `json:"reconnects"`
+	// Dropped are the messages not delivered, by reason.
+	Dropped map[Drop]uint64 `json:"dropped"`
+	// Connected: Redis has confirmed the subscriptions and is heard.
+	Connected bool `json:"connected"`
+}
+
+// Stats returns the current counts.
+func (b *Bus) Stats() BusStats {
+	return BusStats{
+		Received: b.line.received.Load(), Reconnects: b.line.reconnects.Load(), Dropped: b.drops.totals(),
+		Connected: b.line.connected.Load(),
+	}
+}
+
+// Publish sends a message to every node of the cluster, this one included, and
+// returns when Redis has it. body is anything that encoding/json can encode; a
+// json.RawMessage is sent as it is. The error is [ErrTooLarge],
+// [ErrUnavailable], or [ErrUnknownOutcome] where the message may have been sent.
+func (b *Bus) Publish(ctx context.Context, messageType string, body any) error {
+	_, err := b.sendAndWait(ctx, "", messageType, body)
+	return err
+}
+
+// Send sends a message to the inbox of one node and returns how many listen
+// there: none means that there is no such node, now. Errors are those of Publish.
+func (b *Bus) Send(ctx context.Context, node, messageType string, body any) (receivers int64, err error) {
+	if !ValidName(node) {
+		return 0, fmt.Errorf("node %q: not a valid name", node)
+	}
+	return b.sendAndWait(ctx, node, messageType, body)
+}
+
+func (b *Bus) sendAndWait(ctx context.Context, node, messageType string, body any) (int64, error) {
+	text, err := encodeBody(body)
+	if err != nil {
+		return 0, err
+	}
+	type result struct {
+		receivers int64
+		err       error
+	}
+	results := make(chan result, 1)
+	err = b.Post(ctx, node, messageType, text, func(receivers int64, err error) { results <- result{receivers, err} })
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case r := <-results:
+		return r.receivers, r.err
+	case <-ctx.Done():
+		return 0, &explained{ErrUnknownOutcome, context.Cause(ctx)}
+	}
+}
+
+// Post queues a message and returns at once; an empty node means all. body is
+// one JSON value, or nil, that the caller has made or checked itself. done,
+// where not nil, is called when Redis has answered, on a goroutine that many
+// messages share: it must not block. The error is [ErrTooLarge] or
+// [ErrCongested], and then done is not called.
+func (b *Bus) Post(ctx context.Context, node, messageType string, body []byte, done func(receivers int64, err error)) error {
+	channel := b.keys.Channel()
+	if node != "" {
+		channel = b.keys.Inbox(node)
+	}
+	if err := b.fits(messageType, body); err != nil {
+		return err
+	}
+	now := b.Now()
+	return b.out.put(ctx, posting{channel: channel, done: done}, now, func(seq uint64) []byte {
+		return b.complete(channel, messageType, body, stamp{seq: seq, at: now})
+	})
+}
+
+// Seal returns a message to all nodes as it goes over the wire, for a PUBLISH to
+// [Keys.Channel] that a script makes as part of a transaction. It is dropped
+// unless it is published within a minute, and delivered once however often it is
+// published.
+func (b *Bus) Seal(messageType string, body any) ([]byte, error) {
+	text, err := encodeBody(body)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.fits(messageType, text); err != nil {
+		return nil, err
+	}
+	return b.complete(b.keys.Channel(), messageType, text, stamp{seq: b.sealed.Add(1), at: b.Now(), sealed: true}), nil
+}
+
+func (b *Bus) fits(messageType string, body []byte) error {
+	if !ValidName(messageType) {
+		return fmt.Errorf("message type %q: use 1 to 200 letters, digits and . _ : -", messageType)
+	}
+	if len(body)+len(messageType)+len(b.header.names)+len(b.prover.plain)+room > MaxMessage {
+		return ErrTooLarge
+	}
+	return nil
+}
+
+func (b *Bus) complete(channel, messageType string, body []byte, s stamp) []byte {
+	text, start := b.header.open(channel, messageType, body, s)
+	return b.prover.seal(text)[start:]
+}
+
+// client is where to publish. In a Redis Cluster every node would do, but only
+// the one that the subscribers are connected to can count the receivers.
+func (b *Bus) client(ctx context.Context) (redis.UniversalClient, error) {
+	if cluster, ok := b.publisher.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, b.keys.Channel())
+	}
+	return b.publisher, nil
+}
+
+// Subscribe calls handle for every message of that type from now on, also before
+// Serve and while it runs. Several subscriptions may have the same type.
+func (b *Bus) Subscribe(messageType string, handle Handler, options SubscribeOptions) *Subscription {
+	if options.Buffer <= 0 {
+		options.Buffer = DefaultBuffer
+	}
+	s := &Subscription{bus: b, kind: messageType, handle: handle, options: options}
+	b.change(func(subs map[string][]*Subscription) {
+		subs[messageType] = append(slices.Clone(subs[messageType]), s)
+	})
+	return s
+}
+
+func (b *Bus) forget(s *Subscription) {
+	b.change(func(subs map[string][]*Subscription) {
+		left := slices.DeleteFunc(slices.Clone(subs[s.kind]), func(other *Subscription) bool { return other == s })
+		if len(left) == 0 {
+			delete(subs, s.kind)
+		} else {
+			subs[s.kind] = left
+		}
+	})
+}
+
+// change replaces the subscriptions by a copy, so that the reader needs no lock.
+func (b *Bus) change(f func(map[string][]*Subscription)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	subs := maps.Clone(*b.subs.Load())
+	f(subs)
+	b.subs.Store(&subs)
+}
+
+// Hint calls f for every message on a channel whose messages carry nothing and
+// therefore need no proof ([Keys.Wake], [Keys.Due]), and whenever the channel
+// has been subscribed (again), because hints may have been missed before. f must
+// not block. The hint stays for the bus's life.
+func (b *Bus) Hint(channel string, f func()) {
+	b.mu.Lock()
+	b.hints[channel] = append(slices.Clone(b.hints[channel]), f)
+	b.mu.Unlock()
+	b.wake()
+}

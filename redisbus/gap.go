@@ -1,0 +1,27 @@
+package redisbus
+
+// GapReason is how messages were lost.
+type GapReason string
+
+const (
+	// GapReconnect: the subscription was interrupted. How many messages were sent
+	// meanwhile shows, sender by sender, when each is heard again.
+	GapReconnect GapReason = "reconnect"
+	// GapSequence: the numbers of one sender have a hole.
+	GapSequence GapReason = "sequence"
+	// GapOverflow: this subscription did not keep up.
+	GapOverflow GapReason = "overflow"
+)
+
+// Gap says that messages were lost: the bus delivers at most once, but never
+// loses one in silence.
+type Gap struct {
+	Reason GapReason
+	// Sender is whose messages were lost, where that is known.
+	Sender Identity
+	// Directed: the lost ones were addressed to this node, not to all.
+	Directed bool
+	// Lost is how many messages were lost, 0 where nobody can know. A sender
+	// counts all types together, so that for GapSequence it is an upper bound.
+	Lost uint64
+}

@@ -1,0 +1,145 @@
+package redisbus
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"sync"
+
+	"github.com/stellarfw/stellar/redisbus/wire"
+)
+
+// Mode is how messages prove that their sender knows the cluster's token.
+type Mode string
+
+const (
+	// ModeHMAC sends and accepts proofs: the HMAC-SHA256, under the token, of the
+	// channel and of all bytes of the message before it. It is the default.
+	ModeHMAC Mode = "hmac"
+	// ModePlain sends and accepts the token itself, as other implementations do.
+	// Whoever can listen can then send.
+	ModePlain Mode = "plain"
+	// ModeBoth sends the token and a proof beside it, and accepts either: for the
+	// time in which a cluster changes from one mode to the other.
+	ModeBoth Mode = "both"
+)
+
+// A proof is the last member of a message and has a fixed length, so that it is
+// found and verified without decoding anything.
+const (
+	tokenTail = `,"serverToken":"`
+	proofTail = `,"serverProof":"`
+	closing   = `"}`
+)
+
+var (
+	proofLength = base64.RawURLEncoding.EncodedLen(sha256.Size)
+	tailLength  = len(tokenTail) + proofLength + len(closing)
+)
+
+// key is one token, with hashes keyed by it.
+type key struct {
+	token []byte
+	macs  *sync.Pool
+}
+
+type mac struct {
+	hash.Hash
+	sum  [sha256.Size]byte
+	text [43]byte
+}
+
+func newKey(token Secret) key {
+	bytes := []byte(token.Reveal())
+	return key{token: bytes, macs: &sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, bytes)} }}}
+}
+
+// prover signs under one key and accepts it and possibly another one.
+type prover struct {
+	mode   Mode
+	sign   key
+	accept []key
+	// plain is the token as the member that carries it in the open.
+	plain []byte
+}
+
+func newProver(mode Mode, token, also Secret) (*prover, error) {
+	if mode == "" {
+		mode = ModeHMAC
+	}
+	if mode != ModeHMAC && mode != ModePlain && mode != ModeBoth {
+		return nil, fmt.Errorf("mode %q: use hmac, plain or both", string(mode))
+	}
+	if token.IsZero() {
+		return nil, errors.New("the cluster's token is missing")
+	}
+	p := &prover{mode: mode, sign: newKey(token)}
+	p.accept = append(p.accept, p.sign)
+	if !also.IsZero() && also != token {
+		p.accept = append(p.accept, newKey(also))
+	}
+	p.plain = wire.AppendText([]byte(`,"serverToken":`), token.Reveal())
+	return p, nil
+}
+
+// seal completes text, which is a channel, a zero byte and an open message.
+func (p *prover) seal(text []byte) []byte {
+	tail := tokenTail
+	if p.mode != ModeHMAC {
+		text = append(text, p.plain...)
+		tail = proofTail
+	}
+	if p.mode == ModePlain {
+		return append(text, '}')
+	}
+	m := p.sign.macs.Get().(*mac)
+	m.Reset()
+	_, _ = m.Write(text) // a hash never fails
+	text = append(text, tail...)
+	text = base64.RawURLEncoding.AppendEncode(text, m.Sum(m.sum[:0]))
+	p.sign.macs.Put(m)
+	return append(text, closing...)
+}
+
+// proven reports whether the message ends in a valid proof for that channel.
+func (p *prover) proven(channel string, data []byte) bool {
+	if p.mode == ModePlain || len(data) <= tailLength {
+		return false
+	}
+	covered, tail := data[:len(data)-tailLength], data[len(data)-tailLength:]
+	if t := string(tail[:len(tokenTail)]); t != tokenTail && t != proofTail || string(tail[len(tail)-len(closing):]) != closing {
+		return false
+	}
+	claimed := tail[len(tokenTail) : len(tail)-len(closing)]
+	for _, k := range p.accept {
+		m := k.macs.Get().(*mac)
+		m.Reset()
+		_, _ = m.Write(append(append(m.text[:0], channel...), 0))
+		_, _ = m.Write(covered)
+		base64.RawURLEncoding.Encode(m.text[:], m.Sum(m.sum[:0]))
+		same := subtle.ConstantTimeCompare(m.text[:], claimed) == 1
+		k.macs.Put(m)
+		if same {
+			return true
+		}
+	}
+	return false
+}
+
+// told reports whether the message's serverToken is the token itself. Every
+// accepted token is compared, so that the time taken tells nothing.
+func (p *prover) told(token []byte) bool {
+	text, ok := wire.Text(token)
+	if p.mode == ModeHMAC || !ok {
+		return false
+	}
+	same := 0
+	for _, k := range p.accept {
+		same |= subtle.ConstantTimeCompare([]byte(text), k.token)
+	}
+	return same == 1
+}

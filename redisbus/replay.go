@@ -1,0 +1,176 @@
+package redisbus
+
+import (
+	"strings"
+	"time"
+	"unique"
+)
+
+// Bounds of what is remembered about senders.
+const (
+	// window is how far a message's time may be from now: older ones could be
+	// replays of what is already forgotten.
+	window = time.Minute
+	// forgetSoon is the least time for which a sender must be remembered: a
+	// message may come a window early and be replayed until a window late.
+	forgetSoon = 2*window + 10*time.Second
+	// forgetLate applies while no more than fewPeers are known. The longer a
+	// sender is remembered, the more of its losses are noticed.
+	forgetLate = time.Hour
+	fewPeers   = 256
+	// sealedWindow is how many sealed messages of one sender may overtake each other.
+	sealedWindow = 1024
+)
+
+// peers remembers the last sequence numbers of every sender. Messages of one
+// sender on one channel arrive in the order of their numbers, so that one number
+// a channel tells both a replay and a gap; sealed ones, which transactions
+// publish when they commit, may overtake each other.
+type peers struct {
+	seen  map[string]peer
+	swept time.Time
+}
+
+type peer struct {
+	broadcast, directed uint64
+	sealed              *sealed
+	// heard is in milliseconds on Redis's clock.
+	heard int64
+}
+
+func newPeers() *peers { return &peers{seen: map[string]peer{}} }
+
+// name returns the incarnation of a message as a string that all nodes of the
+// process share: a thousand nodes that know a thousand senders hold each once.
+func (p *peers) name(incarnation []byte) (string, bool) {
+	if len(incarnation) == 0 || len(incarnation) > 500 {
+		return "", false
+	}
+	name := unique.Make(string(incarnation)).Value()
+	id, life, lives := strings.Cut(name, "#")
+	return name, ValidName(id) && (!lives || ValidName(life))
+}
+
+// admit reports whether the message is new, and how many messages of its sender
+// on its channel were lost before it.
+func (p *peers) admit(m *Message, now time.Time) (ok bool, lost uint64) {
+	known, old := p.seen[m.Incarnation]
+	switch {
+	case m.Sealed:
+		if known.sealed == nil {
+			known.sealed = &sealed{}
+		}
+		ok = known.sealed.admit(m.Seq)
+	case m.Directed:
+		ok, lost = step(&known.directed, m.Seq)
+	default:
+		ok, lost = step(&known.broadcast, m.Seq)
+	}
+	if ok || !old {
+		known.heard = now.UnixMilli()
+		p.seen[m.Incarnation] = known
+	}
+	p.sweep(now)
+	return ok, lost
+}
+
+// newStream is the least jump in a sender's numbers that is no loss: the sender
+// had forgotten the channel and counts from its clock again (see [numbers]).
+const newStream = uint64(forgetLate/time.Microsecond) / 2
+
+// step takes the next number. The first one heard of a sender only sets the mark.
+func step(last *uint64, seq uint64) (ok bool, lost uint64) {
+	if seq <= *last {
+		return false, 0
+	}
+	if jump := seq - *last - 1; *last > 0 && jump < newStream {
+		lost = jump
+	}
+	*last = seq
+	return true, lost
+}
+
+func (p *peers) sweep(now time.Time) {
+	if now.Sub(p.swept) < window {
+		return
+	}
+	p.swept = now
+	keep := forgetLate
+	if len(p.seen) > fewPeers {
+		keep = forgetSoon
+	}
+	kept := map[string]peer{}
+	for name, known := range p.seen {
+		if now.Sub(time.UnixMilli(known.heard)) <= keep {
+			kept[name] = known
+		}
+	}
+	if len(kept) < len(p.seen) {
+		p.seen = kept // a map never shrinks
+	}
+}
+
+// sealed remembers which of the last numbers were seen.
+type sealed struct {
+	top  uint64
+	bits [sealedWindow / 64]uint64
+}
+
+func (s *sealed) admit(seq uint64) bool {
+	if seq > s.top {
+		for n := s.top + 1; n <= seq && n <= s.top+sealedWindow; n++ {
+			s.bits[n%sealedWindow/64] &^= 1 << (n % 64)
+		}
+		if seq-s.top > sealedWindow {
+			s.bits = [sealedWindow / 64]uint64{}
+		}
+		s.top = seq
+	} else if s.top-seq >= sealedWindow || s.bits[seq%sealedWindow/64]&(1<<(seq%64)) != 0 {
+		return false
+	}
+	s.bits[seq%sealedWindow/64] |= 1 << (seq % 64)
+	return true
+}
+
+// numbers are the last sequence numbers that a sender gave out, by channel. A
+// channel's first number is the time in microseconds, and never below one that
+// was given out before: so a channel that was not used for long can be forgotten
+// and begun again without ever looking like a replay.
+type numbers struct {
+	last  map[string]number
+	top   uint64
+	swept time.Time
+}
+
+type number struct {
+	seq  uint64
+	used time.Time
+}
+
+func (n *numbers) next(channel string, now time.Time) uint64 {
+	known, old := n.last[channel]
+	if !old {
+		n.sweep(now)
+		known.seq = max(uint64(max(now.UnixMicro(), 0)), n.top)
+	}
+	known.seq++
+	known.used = now
+	n.top = max(n.top, known.seq)
+	n.last[channel] = known
+	return known.seq
+}
+
+func (n *numbers) sweep(now time.Time) {
+	if n.last == nil {
+		n.last = map[string]number{}
+	}
+	if len(n.last) < fewPeers || now.Sub(n.swept) < window {
+		return
+	}
+	n.swept = now
+	for channel, known := range n.last {
+		if now.Sub(known.used) > forgetLate {
+			delete(n.last, channel)
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package redisbus
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// tokenBytes is the size of a drawn token: 256 random bits.
+const tokenBytes = 32
+
+// Token returns the token that authenticates the cluster's messages: the
+// configured one or, where none is configured, the one that the cluster keeps in
+// Redis. Whoever comes first draws it. Such a token keeps out who can only
+// listen and publish; it cannot keep out who can read the namespace's keys, and
+// nothing could: they can write tasks as well.
+//
+// Errors are those of [Explain]. It is safe to repeat.
+func Token(ctx context.Context, client redis.Cmdable, keys Keys, configured Secret) (Secret, error) {
+	if !configured.IsZero() {
+		return configured, nil
+	}
+	random := make([]byte, tokenBytes)
+	if _, err := rand.Read(random); err != nil {
+		return "", fmt.Errorf("draw the cluster's token: %w", err)
+	}
+	return keepToken(ctx, client, keys, Secret(base64.RawURLEncoding.EncodeToString(random)))
+}
+
+// keepToken puts the token into Redis unless there is one, and returns the one
+// that is there then.
+func keepToken(ctx context.Context, client redis.Cmdable, keys Keys, token Secret) (Secret, error) {
+	if err := client.SetNX(ctx, keys.Token(), token.Reveal(), 0).Err(); err != nil {
+		return "", fmt.Errorf("the cluster's token: %w", Explain(err))
+	}
+	kept, err := client.Get(ctx, keys.Token()).Result()
+	if err != nil {
+		return "", fmt.Errorf("the cluster's token: %w", Explain(err))
+	}
+	if len(kept) < 16 {
+		return "", fmt.Errorf("the cluster's token: the key %s holds something else", keys.Token())
+	}
+	return Secret(kept), nil
+}

@@ -1,0 +1,64 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Text returns the text of a raw JSON string, and false for any other value.
+func Text(value []byte) (string, bool) {
+	if len(value) < 2 || value[0] != '"' {
+		return "", false
+	}
+	inner := value[1 : len(value)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner), true
+	}
+	var text string
+	return text, json.Unmarshal(value, &text) == nil
+}
+
+// Plain returns the inside of a raw JSON string that needs no unescaping,
+// without copying it, and nil for any other value.
+func Plain(value []byte) []byte {
+	if len(value) < 2 || value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
+		return nil
+	}
+	return value[1 : len(value)-1]
+}
+
+// Uint returns a raw JSON number that is a whole one and not negative.
+func Uint(value []byte) (uint64, bool) {
+	n, err := strconv.ParseUint(string(value), 10, 64)
+	return n, err == nil
+}
+
+// AppendText appends text as a JSON string.
+func AppendText(to []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < 0x20 || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			quoted, _ := Encode(text) // a string always encodes
+			return append(to, quoted...)
+		}
+	}
+	to = append(to, '"')
+	to = append(to, text...)
+	return append(to, '"')
+}
+
+// Encode returns v as JSON, like json.Marshal but with <, > and & as they are.
+// A json.RawMessage is taken as it is, without a copy.
+func Encode(v any) ([]byte, error) {
+	if raw, ok := v.(json.RawMessage); ok {
+		return raw, nil
+	}
+	var buffer bytes.Buffer
+	e := json.NewEncoder(&buffer)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buffer.Bytes(), []byte{'\n'}), nil
+}

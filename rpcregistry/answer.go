@@ -1,0 +1,107 @@
+package rpcregistry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/wire"
+)
+
+// longestMessage bounds the text of an error that crosses the wire, in bytes.
+const longestMessage = 4 << 10
+
+// take receives a call on the bus's reader: it must not block.
+func (e *Endpoint) take(_ context.Context, m redisbus.Message) {
+	c, ok := decodeCall(m)
+	if !ok {
+		e.stats.malformed.Add(1)
+		return
+	}
+	left := c.deadline.Sub(e.cfg.Bus.Now())
+	if left <= 0 {
+		e.stats.expired.Add(1)
+		return
+	}
+	base := e.base.Load()
+	if base == nil {
+		return
+	}
+	method, err := e.registry.Lookup(c.method)
+	if err == nil && c.connection != "" && (e.cfg.Connections == nil || !e.cfg.Connections.Holds(c.connection)) {
+		err = NoSuchConnection
+	}
+	if err == nil && e.group.Running() >= e.cfg.MaxCalls {
+		err = Busy
+	}
+	if err != nil {
+		e.answer(*base, &c, nil, err)
+		return
+	}
+	if e.group.Enter(c.method) {
+		e.stats.calls.Add(1)
+		go e.run(*base, &c, method, left)
+	}
+}
+
+// run calls the method on a goroutine of its own, which the method may end:
+// by a panic or by runtime.Goexit.
+func (e *Endpoint) run(base context.Context, c *call, method Method, left time.Duration) {
+	defer e.group.Leave(c.method)
+	ctx := context.WithValue(base, contextKey{}, &Call{Method: c.method, From: c.from, Connection: c.connection})
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	var value json.RawMessage
+	err := error(Panicked)
+	defer func() {
+		p := recover()
+		if p != nil {
+			err = fmt.Errorf("%w: %v", Panicked, p)
+		}
+		if errors.Is(err, Panicked) {
+			e.log.Error().Str("method", c.method).Str("caller", c.from.ID).Str("panic", err.Error()).
+				Bytes("stack", debug.Stack()).Msg("a method panicked or ended its goroutine")
+		}
+		e.answer(base, c, value, err)
+	}()
+	value, err = method.Call(ctx, c.args)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", Timeout, err)
+	}
+}
+
+// answer sends the reply to a call, if one is wanted.
+func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, err error) {
+	if c.id == "" {
+		return
+	}
+	r := reply{value: value}
+	if err == nil && len(value) > 0 {
+		if bad := wire.Check(value, outer); bad != nil {
+			err = fmt.Errorf("response: %w", bad)
+		}
+	}
+	if err != nil {
+		r = failure(err)
+	}
+	post := e.cfg.Bus.Post(ctx, c.from.ID, replyType, r.encode(c.id), nil)
+	if errors.Is(post, redisbus.ErrTooLarge) {
+		r = failure(fmt.Errorf("%w: the response has %d bytes", TooLarge, len(value)))
+		post = e.cfg.Bus.Post(ctx, c.from.ID, replyType, r.encode(c.id), nil)
+	}
+	if post != nil {
+		e.log.Debug().Err(post).Str("method", c.method).Msg("a reply was not sent")
+	}
+}
+
+func failure(err error) reply {
+	code, text := codeOf(err)
+	if len(text) > longestMessage {
+		text = text[:longestMessage]
+	}
+	return reply{err: &Error{Code: code, Message: text}}
+}

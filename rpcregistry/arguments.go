@@ -1,0 +1,142 @@
+package rpcregistry
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+var (
+	unmarshaler     = reflect.TypeFor[json.Unmarshaler]()
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	rawMessage      = reflect.TypeFor[json.RawMessage]()
+)
+
+// decoder returns how arguments reach a Req, as [Handle] describes.
+func decoder[Req any]() func(args json.RawMessage, req *Req) error {
+	t := reflect.TypeFor[Req]()
+	for t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
+		t = t.Elem()
+	}
+	whole := func(args json.RawMessage, req *Req) error { return json.Unmarshal(args, req) }
+	positional := func(args json.RawMessage, req *Req) error {
+		list, err := elements(args)
+		if err != nil {
+			return err
+		}
+		switch {
+		case len(list) == 0:
+			return nil
+		case len(list) > 1:
+			return fmt.Errorf("%d arguments where one is expected", len(list))
+		default:
+			return json.Unmarshal(list[0], req)
+		}
+	}
+	switch kind := t.Kind(); {
+	case t == rawMessage || kind == reflect.Interface || reflect.PointerTo(t).Implements(unmarshaler):
+	case kind == reflect.Slice || kind == reflect.Array:
+	case reflect.PointerTo(t).Implements(textUnmarshaler):
+		whole = choose(whole, positional)
+	case kind == reflect.Struct:
+		whole = choose(whole, byPosition[Req](fields(t)))
+	default:
+		whole = choose(whole, positional)
+	}
+	return func(args json.RawMessage, req *Req) error {
+		if absent(args) {
+			return nil
+		}
+		return whole(args, req)
+	}
+}
+
+func absent(args json.RawMessage) bool {
+	return len(args) == 0 || string(args) == "null"
+}
+
+// choose decodes a list one way and everything else the other.
+func choose[Req any](other, list func(json.RawMessage, *Req) error) func(json.RawMessage, *Req) error {
+	return func(args json.RawMessage, req *Req) error {
+		if args[0] == '[' {
+			return list(args, req)
+		}
+		return other(args, req)
+	}
+}
+
+func elements(args json.RawMessage) (list []json.RawMessage, err error) {
+	return list, json.Unmarshal(args, &list)
+}
+
+// fields are the indexes of the fields that encoding/json would fill.
+func fields(t reflect.Type) (all [][]int) {
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		inlined := f.Anonymous && name == "" && kindOf(f.Type) == reflect.Struct
+		if f.IsExported() && !inlined && f.Tag.Get("json") != "-" {
+			all = append(all, f.Index)
+		}
+	}
+	return all
+}
+
+func kindOf(t reflect.Type) reflect.Kind {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Kind()
+}
+
+func byPosition[Req any](fields [][]int) func(json.RawMessage, *Req) error {
+	return func(args json.RawMessage, req *Req) error {
+		list, err := elements(args)
+		if err != nil {
+			return err
+		}
+		if len(list) == 1 && bytes.HasPrefix(list[0], []byte{'{'}) {
+			return json.Unmarshal(list[0], req)
+		}
+		if len(list) > len(fields) {
+			return fmt.Errorf("%d arguments where at most %d are expected", len(list), len(fields))
+		}
+		v := reflect.ValueOf(req).Elem()
+		for v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+		for i, element := range list {
+			field, err := fieldOf(v, fields[i])
+			if err != nil {
+				return err
+			}
+			if err := json.Unmarshal(element, field.Addr().Interface()); err != nil {
+				return fmt.Errorf("argument %d: %w", i+1, err)
+			}
+		}
+		return nil
+	}
+}
+
+// fieldOf makes the embedded structs on the way to a field.
+func fieldOf(v reflect.Value, index []int) (reflect.Value, error) {
+	for _, i := range index[:len(index)-1] {
+		v = v.Field(i)
+		if v.Kind() != reflect.Pointer {
+			continue
+		}
+		if v.IsNil() {
+			if !v.CanSet() {
+				return v, fmt.Errorf("%s is embedded by an unexported pointer", v.Type())
+			}
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		v = v.Elem()
+	}
+	return v.Field(index[len(index)-1]), nil
+}

@@ -1,0 +1,68 @@
+package rpcregistry
+
+import (
+	"context"
+
+	"github.com/rs/zerolog"
+)
+
+// Pong is the response of api.ping.
+type Pong struct {
+	Node        string `json:"node"`
+	Incarnation string `json:"incarnation"`
+	// At is when the node answered, in milliseconds on Redis's clock.
+	At int64 `json:"at"`
+}
+
+// LogLine is what api.log takes: by position as doCluster("api.log", ["text"])
+// or ["text", "warn"].
+type LogLine struct {
+	Text string `json:"text"`
+	// Severity is a zerolog level, default info. What is no level is info, and
+	// nothing that a peer sends logs above error.
+	Severity string `json:"severity,omitempty"`
+}
+
+// MethodInfo is one line of the response of api.methods.
+type MethodInfo struct {
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+	Result    string `json:"result"`
+}
+
+// registerBuiltins adds what every endpoint answers, unless the node registered
+// its own under the same name.
+func (e *Endpoint) registerBuiltins() {
+	if !e.registry.has("api.ping") {
+		Handle(e.registry, "api.ping", func(context.Context, struct{}) (Pong, error) {
+			return Pong{Node: e.self.ID, Incarnation: e.self.Incarnation, At: e.cfg.Bus.Now().UnixMilli()}, nil
+		})
+	}
+	if !e.registry.has("api.log") {
+		Handle(e.registry, "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
+			e.write(ctx, line)
+			return struct{}{}, nil
+		})
+	}
+	if !e.registry.has("api.methods") {
+		Handle(e.registry, "api.methods", func(context.Context, struct{}) ([]MethodInfo, error) {
+			all := []MethodInfo{}
+			for _, m := range e.Methods() {
+				all = append(all, MethodInfo{Name: m.Name, Arguments: m.Arguments, Result: m.Result})
+			}
+			return all, nil
+		})
+	}
+}
+
+// write logs a peer's text as a field: the message of a log line may be printed
+// as it is, with whatever it does to a terminal.
+func (e *Endpoint) write(ctx context.Context, line LogLine) {
+	level, err := zerolog.ParseLevel(line.Severity)
+	if err != nil || level == zerolog.NoLevel || level < zerolog.TraceLevel || level == zerolog.Disabled {
+		level = zerolog.InfoLevel
+	}
+	level = min(level, zerolog.ErrorLevel)
+	c, _ := FromContext(ctx)
+	e.log.WithLevel(level).Str("from", c.From.ID).Str("text", line.Text).Msg("api.log")
+}

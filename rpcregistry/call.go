@@ -1,0 +1,204 @@
+package rpcregistry
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/wire"
+)
+
+// Response is what a method returned.
+type Response struct {
+	// From is the node that answered.
+	From redisbus.Identity
+	// Value is the response as JSON, nil if there is none.
+	Value json.RawMessage
+}
+
+// Decode stores the response in v, as json.Unmarshal does. Without a response v
+// stays as it is.
+func (r Response) Decode(v any) error {
+	if len(r.Value) == 0 {
+		return nil
+	}
+	return json.Unmarshal(r.Value, v)
+}
+
+// DoCluster calls a method and returns the first response. args is anything
+// that encoding/json can encode: an object or a struct names the arguments, a
+// slice gives them by position ([Handle] tells how they are taken).
+//
+// Of [All], every node that has the method runs it, and the first answer counts,
+// be it a value or an error of the method; nodes that do not have it, forbid it
+// or are busy leave the answer to others.
+//
+// The call ends at ctx's deadline, which travels with it, or after the
+// endpoint's timeout. The error is an [Error]: see the codes. When ctx is
+// cancelled the error is its cause, and whether the method ran is not known.
+func (e *Endpoint) DoCluster(ctx context.Context, method string, args any, to Target) (Response, error) {
+	r, err := e.do(ctx, method, args, to)
+	if err != nil {
+		return r, withMethod(err, method)
+	}
+	return r, nil
+}
+
+// Call is [Endpoint.DoCluster] with a typed response.
+func Do[Res any](ctx context.Context, e *Endpoint, method string, args any, to Target) (Res, error) {
+	var res Res
+	r, err := e.DoCluster(ctx, method, args, to)
+	if err == nil {
+		if err = r.Decode(&res); err != nil {
+			err = fmt.Errorf("response of %s: %w", method, err)
+		}
+	}
+	return res, err
+}
+
+// Cast calls a method and does not wait: nobody replies. The error says only
+// whether the call was sent and, for a node or a connection, whether there was
+// somebody to get it.
+func (e *Endpoint) Cast(ctx context.Context, method string, args any, to Target) error {
+	c, node, err := e.prepare(ctx, method, args, to)
+	if err != nil {
+		return withMethod(err, method)
+	}
+	var receivers int64
+	body := json.RawMessage(c.encode())
+	if node == "" {
+		err = e.cfg.Bus.Publish(ctx, callType, body)
+		receivers = 1
+	} else {
+		receivers, err = e.cfg.Bus.Send(ctx, node, callType, body)
+	}
+	if err == nil && receivers == 0 {
+		err = &Error{Code: NoSuchTarget, Node: node}
+	}
+	if err != nil {
+		return withMethod(unsent(err, node), method)
+	}
+	return nil
+}
+
+func (e *Endpoint) do(ctx context.Context, method string, args any, to Target) (Response, error) {
+	c, node, err := e.prepare(ctx, method, args, to)
+	if err != nil {
+		return Response{}, err
+	}
+	c.id = newID()
+	ends := make(chan outcome, 1)
+	var w waiter = &one{node: node, ends: ends}
+	if node == "" {
+		w = &first{one: one{ends: ends}, declined: map[redisbus.Identity]bool{}}
+	}
+	e.wait(c.id, w)
+	defer e.forget(c.id)
+	if err := e.cfg.Bus.Post(ctx, node, callType, c.encode(), w.sent); err != nil {
+		return Response{}, unsent(err, node)
+	}
+	timer := time.NewTimer(c.deadline.Sub(e.cfg.Bus.Now()))
+	defer timer.Stop()
+	select {
+	case o := <-ends:
+		if o.value.err != nil {
+			return Response{From: o.from}, o.value.err
+		}
+		return Response{From: o.from, Value: o.value.value}, nil
+	case <-timer.C:
+		return Response{}, &Error{Code: Timeout, Node: node}
+	case <-ctx.Done():
+		return Response{}, ended(ctx, node)
+	}
+}
+
+// prepare makes the call and finds the node, none for all, that it is for.
+func (e *Endpoint) prepare(ctx context.Context, method string, args any, to Target) (*call, string, error) {
+	if !redisbus.ValidName(method) {
+		return nil, "", &Error{Code: NoSuchMethod, Message: "not a valid name"}
+	}
+	c := &call{method: method, connection: to.connection, deadline: e.cfg.Bus.Now().Add(e.cfg.Timeout)}
+	if at, ok := ctx.Deadline(); ok {
+		c.deadline = e.cfg.Bus.Now().Add(time.Until(at))
+	}
+	if args != nil {
+		text, err := wire.Encode(args)
+		if err == nil && len(text) > 0 {
+			err = wire.Check(text, outer)
+		}
+		if err != nil {
+			return nil, "", &Error{Code: BadArguments, Message: err.Error(), cause: err}
+		}
+		c.args = text
+	}
+	node := to.node
+	if to.connection != "" {
+		var err error
+		if node, err = e.locate(ctx, to.connection); err != nil {
+			return nil, "", err
+		}
+	}
+	if node != "" && !redisbus.ValidName(node) {
+		return nil, "", &Error{Code: NoSuchTarget, Message: "not a valid name"}
+	}
+	return c, node, nil
+}
+
+func (e *Endpoint) locate(ctx context.Context, connection string) (string, error) {
+	if e.cfg.Connections == nil {
+		return "", &Error{Code: NoSuchConnection, Message: "this node has no directory of connections"}
+	}
+	node, err := e.cfg.Connections.Locate(ctx, connection)
+	if errors.Is(err, NoSuchConnection) {
+		return "", &Error{Code: NoSuchConnection, cause: err}
+	}
+	if err != nil {
+		return "", &Error{Code: Unavailable, cause: err}
+	}
+	return node, nil
+}
+
+// newID returns 128 random bits: nobody can answer a call that was not sent to him.
+func newID() string {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // it never fails: crypto/rand ends the process first
+	return base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// ended is how a call ends whose context has.
+func ended(ctx context.Context, node string) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &Error{Code: Timeout, Node: node, cause: context.Cause(ctx)}
+	}
+	return fmt.Errorf("%w: %w", context.Cause(ctx), redisbus.ErrUnknownOutcome)
+}
+
+// unsent is how a call ends that the bus did not take.
+func unsent(err error, node string) error {
+	var known *Error
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, redisbus.ErrTooLarge):
+		return &Error{Code: TooLarge, Node: node, cause: err}
+	case errors.Is(err, redisbus.ErrCongested):
+		return &Error{Code: Busy, Node: node, cause: err}
+	default:
+		return &Error{Code: Unavailable, Node: node, cause: err}
+	}
+}
+
+// withMethod names the method in an [Error] and in any other error.
+func withMethod(err error, method string) error {
+	var known *Error
+	if errors.As(err, &known) {
+		known.Method = method
+		return known
+	}
+	return fmt.Errorf("call of %s: %w", method, err)
+}

@@ -1,0 +1,187 @@
+// Package rpcregistry lets nodes call each other's methods by name: one node,
+// the holder of a client connection, or all of them.
+//
+// A call is a message of the cluster bus to the inbox of its target, or to all,
+// and its reply one to the inbox of the caller, so that a call of one node costs
+// the same with a thousand nodes as with one. Like the bus it is at most once:
+// what ends with [Timeout] or [NodeDown] may have run or not.
+//
+//	caller                      Redis                      node
+//	DoCluster ── call {id, method, deadline, args} ──▶ method runs until the
+//	   │ waits                                         deadline at most
+//	   ◀──────── reply {id, value | code, message} ─────── │
+//	   │
+//	   ├─ nobody listens there ▸ NoSuchTarget, at once
+//	   ├─ the node died        ▸ NodeDown, when that is noticed
+//	   └─ the deadline passed  ▸ Timeout
+package rpcregistry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Defaults of a [Config].
+const (
+	DefaultTimeout  = 5 * time.Second
+	DefaultMaxCalls = 1024
+)
+
+// Members knows which nodes are alive.
+type Members interface {
+	Live(ctx context.Context) ([]redisbus.Identity, error)
+}
+
+// Connections knows where client connections are.
+type Connections interface {
+	// Locate returns the id of the node that holds the connection, or an error
+	// that is [NoSuchConnection].
+	Locate(ctx context.Context, connection string) (node string, err error)
+	// Holds reports whether this node holds it.
+	Holds(connection string) bool
+}
+
+// Config is what an [Endpoint] needs.
+type Config struct {
+	// Bus carries calls and replies; it has to be served as well.
+	Bus *redisbus.Bus
+
+	// Registry holds the methods that this node answers, beside the built-in
+	// api.ping, api.log and api.methods. It is copied.
+	Registry *Registry
+
+	// Members, needed by [Endpoint.DoAll] only, knows the live nodes.
+	Members Members
+
+	// Connections, needed for calls to connections only, knows where they are.
+	Connections Connections
+
+	// BaseContext, when set, gives the context that methods run under, asked for
+	// at every Serve. Default: Serve's own. Either ends with Serve.
+	BaseContext func() context.Context
+
+	// Timeout bounds calls whose context has no deadline. Default 5 s.
+	Timeout time.Duration
+
+	// MaxCalls is how many calls may run on this node at once; more are answered
+	// with [Busy]. Default 1024.
+	MaxCalls int
+
+	// Log gets panics of methods and what other nodes send to api.log.
+	Log zerolog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Timeout <= 0 {
+		c.Timeout = DefaultTimeout
+	}
+	if c.MaxCalls <= 0 {
+		c.MaxCalls = DefaultMaxCalls
+	}
+	if c.Registry == nil {
+		c.Registry = NewRegistry()
+	}
+	return c
+}
+
+// Endpoint is a node's end of all calls: it answers those of others and makes
+// its own. It is safe for concurrent use.
+type Endpoint struct {
+	cfg      Config
+	self     redisbus.Identity
+	registry *Registry
+	log      zerolog.Logger
+
+	group Group
+	serve sync.Mutex
+	base  atomic.Pointer[context.Context] // nil while Serve does not run
+	stats counters
+
+	mu      sync.Mutex
+	pending map[string]waiter
+}
+
+// Group counts the methods that run.
+type Group = redisbus.Group
+
+// New returns an endpoint that answers nothing until [Endpoint.Serve]. Its
+// error reports everything that is wrong with the registrations.
+func New(cfg Config) (*Endpoint, error) {
+	cfg = cfg.withDefaults()
+	if cfg.Bus == nil {
+		return nil, errors.New("rpc: a bus is needed")
+	}
+	e := &Endpoint{
+		cfg: cfg, self: cfg.Bus.Identity(), registry: cfg.Registry.Clone(), log: cfg.Log, pending: map[string]waiter{},
+	}
+	e.registerBuiltins()
+	if err := e.registry.Err(); err != nil {
+		return nil, fmt.Errorf("rpc: %w", err)
+	}
+	return e, nil
+}
+
+// ErrServing is what a second [Endpoint.Serve] beside a running one ends with.
+var ErrServing = errors.New("the endpoint is being served already")
+
+// Serve answers calls and takes replies until ctx ends. Then it cancels the
+// methods that run and returns when they have returned; its error is nil,
+// [ErrServing], or a redisbus.StuckError that names those which did not.
+func (e *Endpoint) Serve(ctx context.Context) error {
+	if !e.serve.TryLock() {
+		return ErrServing
+	}
+	defer e.serve.Unlock()
+	base := ctx
+	if e.cfg.BaseContext != nil {
+		base = e.cfg.BaseContext()
+	}
+	base, cancel := context.WithCancel(base)
+	defer cancel()
+	e.group.Open()
+	e.base.Store(&base)
+	calls := e.cfg.Bus.Subscribe(callType, e.take, redisbus.SubscribeOptions{Inline: true})
+	replies := e.cfg.Bus.Subscribe(replyType, e.resolve, redisbus.SubscribeOptions{Inline: true})
+	<-ctx.Done()
+	calls.Close()
+	cancel()
+	err := e.group.Close(redisbus.StopGrace)
+	replies.Close()
+	e.base.Store(nil)
+	return err
+}
+
+// Methods returns what this node answers.
+func (e *Endpoint) Methods() []Method { return e.registry.Methods() }
+
+// Stats are counts since [New], and what is in hand now.
+type Stats struct {
+	// Calls were taken to run, Expired came after their deadline, Malformed could
+	// not be read.
+	Calls, Expired, Malformed uint64
+	// Stray replies came late, twice, or from somebody who was not asked.
+	Stray uint64
+	// Running methods and Waiting callers, now.
+	Running, Waiting int
+}
+
+type counters struct{ calls, expired, malformed, stray atomic.Uint64 }
+
+// Stats returns the current counts.
+func (e *Endpoint) Stats() Stats {
+	e.mu.Lock()
+	waiting := len(e.pending)
+	e.mu.Unlock()
+	return Stats{
+		Calls: e.stats.calls.Load(), Expired: e.stats.expired.Load(), Malformed: e.stats.malformed.Load(),
+		Stray: e.stats.stray.Load(), Running: e.group.Running(), Waiting: waiting,
+	}
+}

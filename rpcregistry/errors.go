@@ -1,0 +1,107 @@
+package rpcregistry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Code says what kind of failure a call ended with. It is an error, to be used
+// with errors.Is on what [Endpoint.DoCluster] returns and in [Verdict.Err]. A
+// method chooses its own by wrapping one: fmt.Errorf("%w: box 7", NoMailbox)
+// crosses the wire as the code and the text.
+type Code string
+
+// Error implements error.
+func (c Code) Error() string { return string(c) }
+
+// The codes of the house.
+const (
+	// NoSuchTarget: no node with that id is listening.
+	NoSuchTarget Code = "no_such_target"
+	// NoSuchConnection: no node holds that connection.
+	NoSuchConnection Code = "no_such_connection"
+	// NoSuchMethod: the node has no such method; of a call to all: no node has.
+	NoSuchMethod Code = "no_such_method"
+	// Denied: configuration forbids the method on that node.
+	Denied Code = "denied"
+	// BadArguments: the arguments are not the ones that the method takes.
+	BadArguments Code = "bad_arguments"
+	// Failed: the method returned an error without a code.
+	Failed Code = "failed"
+	// Panicked: the method panicked. The stack is in the node's log.
+	Panicked Code = "panicked"
+	// TooLarge: the arguments or the response exceed redisbus.MaxMessage.
+	TooLarge Code = "too_large"
+	// Busy: the node runs as many calls as it may, or the caller's bus is congested.
+	Busy Code = "busy"
+	// NodeDown: the node died or left during the call. Whether the method ran is
+	// not known: the error is also a redisbus.ErrUnknownOutcome.
+	NodeDown Code = "node_down"
+	// Timeout: no response came in time. Whether the method ran is not known: the
+	// error is also a redisbus.ErrUnknownOutcome and a context.DeadlineExceeded.
+	Timeout Code = "timeout"
+	// Unavailable: the call could not be sent. It is also the error of the bus,
+	// such as redisbus.ErrUnavailable.
+	Unavailable Code = "unavailable"
+)
+
+// Error is how a call failed. errors.Is compares its Code.
+type Error struct {
+	Code Code `json:"code"`
+	// Message is the text of the method's error. It comes from another node: put
+	// it into a log as a field, not as the message.
+	Message string `json:"message,omitempty"`
+	// Node is whose answer it is, or who should have answered, where that is known.
+	Node string `json:"node,omitempty"`
+	// Method is what was called.
+	Method string `json:"method,omitempty"`
+
+	cause error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	text := fmt.Sprintf("call of %s", e.Method)
+	if e.Node != "" {
+		text += " on " + e.Node
+	}
+	text += ": " + string(e.Code)
+	if e.Message != "" {
+		text += fmt.Sprintf(": %q", e.Message)
+	}
+	return text
+}
+
+// Is reports whether target is the error's code, or what the code implies.
+func (e *Error) Is(target error) bool {
+	if code, ok := target.(Code); ok {
+		return code == e.Code
+	}
+	switch e.Code {
+	case Timeout:
+		return target == redisbus.ErrUnknownOutcome || target == context.DeadlineExceeded
+	case NodeDown:
+		return target == redisbus.ErrUnknownOutcome
+	default:
+		return false
+	}
+}
+
+// Unwrap returns the local cause, if there is one.
+func (e *Error) Unwrap() error { return e.cause }
+
+// codeOf is what an error of a method crosses the wire as.
+func codeOf(err error) (Code, string) {
+	var remote *Error
+	if errors.As(err, &remote) {
+		return remote.Code, err.Error()
+	}
+	var code Code
+	if errors.As(err, &code) && redisbus.ValidName(string(code)) {
+		return code, err.Error()
+	}
+	return Failed, err.Error()
+}

@@ -1,0 +1,212 @@
+package rpcregistry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Outcomes of one member in [Endpoint.DoAll].
+const (
+	OutcomeValue   = "value"
+	OutcomeError   = "error"
+	OutcomePanic   = "panic"
+	OutcomeMissing = "no such method"
+	OutcomeDenied  = "denied"
+	OutcomeBusy    = "busy"
+	OutcomeLeft    = "left"
+	OutcomeSilent  = "silent"
+)
+
+// Verdict is what became of a call of all on one member.
+type Verdict struct {
+	// Node is the member.
+	Node redisbus.Identity
+	// Value is its response, nil if there is none.
+	Value json.RawMessage
+	// Err is nil or an [Error]: the method's own, [Panicked], [NoSuchMethod],
+	// [Denied], [Busy], [NodeDown] for a member that left or died before it
+	// answered, [Timeout] for one that said nothing.
+	Err error
+}
+
+// Outcome is the verdict in a word, for people.
+func (v Verdict) Outcome() string {
+	for code, word := range map[Code]string{
+		Panicked: OutcomePanic, NoSuchMethod: OutcomeMissing, Denied: OutcomeDenied, Busy: OutcomeBusy,
+		NodeDown: OutcomeLeft, Timeout: OutcomeSilent,
+	} {
+		if errors.Is(v.Err, code) {
+			return word
+		}
+	}
+	if v.Err != nil {
+		return OutcomeError
+	}
+	return OutcomeValue
+}
+
+// lookAgain is how often a gathering call asks who is still alive, so that it
+// does not wait for the dead where nobody tells it of them.
+const lookAgain = time.Second
+
+// DoAll calls a method on every member of the cluster and returns the verdict of
+// each, by node id: of those that were alive when the call was sent and of those
+// that came in time to answer it. It ends as soon as the last live member has
+// answered, and at ctx's deadline (or the endpoint's timeout) at the latest, with
+// a nil error then as well: who did not answer is in the verdicts. The error is
+// an [Error] when the call could not be made, or the cause of ctx's cancellation.
+func (e *Endpoint) DoAll(ctx context.Context, method string, args any) ([]Verdict, error) {
+	verdicts, err := e.doAll(ctx, method, args)
+	if err != nil {
+		return nil, withMethod(err, method)
+	}
+	return verdicts, nil
+}
+
+func (e *Endpoint) doAll(ctx context.Context, method string, args any) ([]Verdict, error) {
+	c, _, err := e.prepare(ctx, method, args, All())
+	if err != nil {
+		return nil, err
+	}
+	if e.cfg.Members == nil {
+		return nil, &Error{Code: Unavailable, Message: "this endpoint does not know the members"}
+	}
+	members, err := e.cfg.Members.Live(ctx)
+	if err != nil {
+		return nil, unsent(err, "")
+	}
+	c.id = newID()
+	g := newGathering(members, method)
+	e.wait(c.id, g)
+	defer e.forget(c.id)
+	if err := e.cfg.Bus.Post(ctx, "", callType, c.encode(), g.sent); err != nil {
+		return nil, unsent(err, "")
+	}
+	timer := time.NewTimer(c.deadline.Sub(e.cfg.Bus.Now()))
+	defer timer.Stop()
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
+	for {
+		select {
+		case err := <-g.ends:
+			return g.verdicts(), err
+		case <-timer.C:
+			return g.verdicts(), nil
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return g.verdicts(), nil
+			}
+			return nil, ended(ctx, "")
+		case <-again.C:
+			if members, err := e.cfg.Members.Live(ctx); err == nil {
+				g.alive(members)
+			}
+		}
+	}
+}
+
+// gathering waits for all members.
+type gathering struct {
+	method string
+	ends   chan error // holds one
+
+	mu      sync.Mutex
+	open    map[redisbus.Identity]bool
+	settled map[redisbus.Identity]Verdict
+}
+
+func newGathering(members []redisbus.Identity, method string) *gathering {
+	g := &gathering{
+		method: method, ends: make(chan error, 1),
+		open: make(map[redisbus.Identity]bool, len(members)), settled: make(map[redisbus.Identity]Verdict, len(members)),
+	}
+	for _, m := range members {
+		g.open[m] = true
+	}
+	return g
+}
+
+func (g *gathering) end(err error) {
+	select {
+	case g.ends <- err:
+	default:
+	}
+}
+
+func (g *gathering) reply(from redisbus.Identity, r reply) bool {
+	v := Verdict{Node: from, Value: r.value}
+	if r.err != nil {
+		r.err.Method = g.method
+		v.Err = r.err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if known, answered := g.settled[from]; answered && !errors.Is(known.Err, NodeDown) {
+		return false
+	}
+	g.settle(v)
+	return true
+}
+
+// settle is called with the lock held.
+func (g *gathering) settle(v Verdict) {
+	g.settled[v.Node] = v
+	delete(g.open, v.Node)
+	if len(g.open) == 0 {
+		g.end(nil)
+	}
+}
+
+func (g *gathering) sent(_ int64, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil {
+		g.end(unsent(err, ""))
+	} else if len(g.open) == 0 {
+		g.end(nil) // there are no members
+	}
+}
+
+func (g *gathering) down(gone redisbus.Identity) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open[gone] {
+		g.settle(Verdict{Node: gone, Err: &Error{Code: NodeDown, Node: gone.ID, Method: g.method}})
+	}
+}
+
+// alive takes those who are not among the living for gone.
+func (g *gathering) alive(members []redisbus.Identity) {
+	g.mu.Lock()
+	var gone []redisbus.Identity
+	for m := range g.open {
+		if !slices.Contains(members, m) {
+			gone = append(gone, m)
+		}
+	}
+	g.mu.Unlock()
+	for _, m := range gone {
+		g.down(m)
+	}
+}
+
+func (g *gathering) verdicts() []Verdict {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]Verdict, 0, len(g.settled)+len(g.open))
+	for _, v := range g.settled {
+		all = append(all, v)
+	}
+	for m := range g.open {
+		all = append(all, Verdict{Node: m, Err: &Error{Code: Timeout, Node: m.ID, Method: g.method}})
+	}
+	slices.SortFunc(all, func(a, b Verdict) int { return strings.Compare(a.Node.Incarnation, b.Node.Incarnation) })
+	return all
+}

@@ -1,0 +1,73 @@
+package connections
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/rpcregistry"
+)
+
+var (
+	//go:embed lua/add.lua
+	addLua string
+	//go:embed lua/remove.lua
+	removeLua string
+	//go:embed lua/forget.lua
+	forgetLua string
+
+	addScript    = redisbus.NewScript(redisbus.LuaPrelude, addLua)
+	removeScript = redisbus.NewScript(redisbus.LuaPrelude, removeLua)
+	forgetScript = redisbus.NewScript(redisbus.LuaPrelude, forgetLua)
+)
+
+// batch is how many connections one script call enters or forgets.
+const batch = 500
+
+// Directory finds the node that holds a client connection. It needs no node: a
+// command uses it too.
+type Directory struct {
+	client redis.UniversalClient
+	keys   redisbus.Keys
+}
+
+// NewDirectory returns the directory of a cluster.
+func NewDirectory(client redis.UniversalClient, keys redisbus.Keys) *Directory {
+	return &Directory{client: client, keys: keys}
+}
+
+// Locate returns the id of the node that holds the connection. The error is
+// rpcregistry.NoSuchConnection, or one of redisbus.Explain.
+func (d *Directory) Locate(ctx context.Context, connection string) (node string, err error) {
+	incarnation, err := d.client.HGet(ctx, d.keys.Connections(), connection).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", rpcregistry.NoSuchConnection
+	}
+	if err != nil {
+		return "", fmt.Errorf("locate a connection: %w", redisbus.Explain(err))
+	}
+	return redisbus.NodeOf(incarnation), nil
+}
+
+// Holds implements rpcregistry.Connections: who only looks holds none.
+func (d *Directory) Holds(string) bool { return false }
+
+// Forget takes the connections of a dead incarnation out of the directory. It
+// may be repeated, and be called by several nodes at once. Errors are those of
+// redisbus.Explain.
+func Forget(ctx context.Context, client redisbus.Processor, keys redisbus.Keys, incarnation string) error {
+	for {
+		n, err := forgetScript.Run(ctx, client,
+			[]string{keys.Connections(), keys.ConnectionsOf(incarnation)}, incarnation, batch).Int()
+		if err != nil {
+			return fmt.Errorf("forget the connections of %s: %w", incarnation, redisbus.Explain(err))
+		}
+		if n < batch {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,256 @@
+// Package connections holds the client connections of a node, whatever carries
+// them, and the directory in Redis that tells which node holds which.
+//
+// A connection belongs to an incarnation: when a node dies its clients are cut
+// off, and whoever settles the dead incarnation calls [Forget].
+package connections
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/rpcregistry"
+)
+
+// Client is the transport of one client connection.
+type Client interface {
+	// Send gives a message to the client. It is called by one goroutine at a time.
+	Send(ctx context.Context, message json.RawMessage) error
+	// Close cuts the client off. It is called once.
+	Close() error
+}
+
+// Info describes a connection.
+type Info struct {
+	// ID is unique in the cluster: 1 to 200 letters, digits and . _ : - . Empty
+	// in [Store.Add]: one is drawn.
+	ID string `json:"id"`
+	// Type names the transport, such as "websocket".
+	Type string `json:"type,omitempty"`
+	// RemoteAddress is the client's.
+	RemoteAddress string `json:"remoteAddress,omitempty"`
+	// Attributes are the app's.
+	Attributes map[string]string `json:"attributes,omitempty"`
+	// Node and ConnectedAt are filled in by Add.
+	Node        string    `json:"node"`
+	ConnectedAt time.Time `json:"connectedAt"`
+}
+
+// ErrTaken is what adding a connection ends with whose id another one has.
+var ErrTaken = errors.New("connection id is taken")
+
+// ErrClosed is what adding to a store that has been closed ends with.
+var ErrClosed = errors.New("the store of connections is closed")
+
+// Store holds one node's client connections. It is safe for concurrent use.
+type Store struct {
+	Directory
+	self redisbus.Identity
+
+	mu     sync.Mutex
+	held   map[string]*Connection
+	closed bool
+}
+
+var _ rpcregistry.Connections = (*Store)(nil)
+
+// New returns an empty store for that incarnation.
+func New(client redis.UniversalClient, keys redisbus.Keys, self redisbus.Identity) *Store {
+	return &Store{Directory: Directory{client, keys}, self: self, held: map[string]*Connection{}}
+}
+
+// Connection is one client connection of this node.
+type Connection struct {
+	store  *Store
+	client Client
+
+	mu   sync.Mutex
+	info Info
+
+	sending sync.Mutex
+	closing sync.Once
+	failed  error
+}
+
+// Add takes a connection over: from now on it can be called from any node, until
+// [Connection.Close] or [Store.Close]. On an error the client is left open. Errors
+// are [ErrTaken], [ErrClosed] and those of redisbus.Explain.
+func (s *Store) Add(ctx context.Context, client Client, info Info) (*Connection, error) {
+	if info.ID == "" {
+		info.ID = rand.Text()
+	}
+	if !redisbus.ValidName(info.ID) {
+		return nil, fmt.Errorf("connection id %q: use 1 to 200 letters, digits and . _ : -", info.ID)
+	}
+	info.Node, info.ConnectedAt, info.Attributes = s.self.ID, time.Now(), maps.Clone(info.Attributes)
+	c := &Connection{store: s, client: client, info: info}
+	if err := s.hold(c); err != nil {
+		return nil, err
+	}
+	taken, err := s.enter(ctx, []string{info.ID})
+	if err == nil && len(taken) > 0 {
+		err = fmt.Errorf("connection %s: %w", info.ID, ErrTaken)
+	}
+	if err != nil {
+		s.drop(c)
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *Store) hold(c *Connection) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if s.held[c.info.ID] != nil {
+		return fmt.Errorf("connection %s: %w", c.info.ID, ErrTaken)
+	}
+	s.held[c.info.ID] = c
+	return nil
+}
+
+func (s *Store) drop(c *Connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, c.info.ID)
+}
+
+func (s *Store) enter(ctx context.Context, ids []string) (taken []string, err error) {
+	args := make([]any, 0, 1+len(ids))
+	args = append(args, s.self.Incarnation)
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	taken, err = addScript.Run(ctx, s.client, s.scriptKeys(), args...).StringSlice()
+	if err != nil {
+		return nil, fmt.Errorf("enter connections: %w", redisbus.Explain(err))
+	}
+	return taken, nil
+}
+
+func (s *Store) scriptKeys() []string {
+	return []string{s.keys.Connections(), s.keys.ConnectionsOf(s.self.Incarnation)}
+}
+
+// Get returns a connection of this node.
+func (s *Store) Get(id string) (*Connection, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.held[id]
+	return c, ok
+}
+
+// Holds reports whether this node holds the connection.
+func (s *Store) Holds(id string) bool {
+	_, ok := s.Get(id)
+	return ok
+}
+
+// All returns this node's connections, by id.
+func (s *Store) All() []*Connection {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.held))
+	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b *Connection) int { return strings.Compare(a.info.ID, b.info.ID) })
+	return all
+}
+
+// ID is the connection's id.
+func (c *Connection) ID() string { return c.info.ID }
+
+// Info describes the connection.
+func (c *Connection) Info() Info {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.info
+	i.Attributes = maps.Clone(i.Attributes)
+	return i
+}
+
+// Set sets an attribute.
+func (c *Connection) Set(name, value string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.info.Attributes == nil {
+		c.info.Attributes = map[string]string{}
+	}
+	c.info.Attributes[name] = value
+}
+
+// Send gives a message to the client, after those that are being sent.
+func (c *Connection) Send(ctx context.Context, message json.RawMessage) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	return c.client.Send(ctx, message)
+}
+
+// Close cuts the client off and takes the connection out of the directory. Its
+// error is the client's or one of redisbus.Explain; the connection is gone in
+// either case, at the latest when the node's incarnation is forgotten.
+func (c *Connection) Close(ctx context.Context) error {
+	c.closing.Do(func() {
+		c.store.drop(c)
+		c.failed = c.client.Close()
+		err := removeScript.Run(ctx, c.store.client, c.store.scriptKeys(), c.store.self.Incarnation, c.info.ID).Err()
+		if err != nil {
+			c.failed = errors.Join(c.failed, fmt.Errorf("take connection %s out of the directory: %w", c.info.ID, redisbus.Explain(err)))
+		}
+	})
+	return c.failed
+}
+
+// Announce enters all connections again, after Redis may have lost them. It
+// closes those whose ids others have taken meanwhile. Errors are those of
+// redisbus.Explain.
+func (s *Store) Announce(ctx context.Context) error {
+	var ids []string
+	for _, c := range s.All() {
+		ids = append(ids, c.ID())
+	}
+	for some := range slices.Chunk(ids, batch) {
+		taken, err := s.enter(ctx, some)
+		if err != nil {
+			return err
+		}
+		for _, id := range taken {
+			if c, ok := s.Get(id); ok {
+				_ = c.Close(ctx)
+			}
+		}
+	}
+	return nil
+}
+
+// Close cuts all clients off, admits no more and empties the node's part of the
+// directory. Errors are the clients' and those of redisbus.Explain, joined.
+func (s *Store) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	all := slices.Collect(maps.Values(s.held))
+	clear(s.held)
+	s.mu.Unlock()
+	var errs []error
+	for _, c := range all {
+		c.closing.Do(func() {
+			if err := c.client.Close(); err != nil {
+				c.failed = err
+				errs = append(errs, fmt.Errorf("connection %s: %w", c.info.ID, err))
+			}
+		})
+	}
+	errs = append(errs, Forget(ctx, s.client, s.keys, s.self.Incarnation))
+	return errors.Join(errs...)
+}
