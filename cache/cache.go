@@ -26,8 +26,20 @@ type Config struct {
 	Keys redisbus.Keys
 
 	// Holder is on whose behalf locks are held: a node's incarnation, so that
-	// [ReleaseAll] can free them when it is gone. Default: a random name.
+	// [ReleaseAll] can free them when it is gone. Under a compatibility preset
+	// the original's nodes see what comes before the first "#". Default: a
+	// random name.
 	Holder string
+
+	// Preset says with whose nodes the cache is shared. Default: [Native].
+	Preset Preset
+
+	// CachePrefix and LockPrefix are those of the other nodes' configuration,
+	// under a compatibility preset. Default: what they ship with.
+	CachePrefix, LockPrefix string
+
+	// Near keeps entries in the process's memory; see [Near].
+	Near Near
 
 	// Log receives what nobody is there to be told. Default: nothing is logged.
 	Log zerolog.Logger
@@ -36,19 +48,31 @@ type Config struct {
 // Cache is one node's view of the cluster's cache. It is safe for concurrent use
 // and holds nothing to close.
 type Cache struct {
-	client redis.UniversalClient
-	keys   redisbus.Keys
-	holder string
-	log    zerolog.Logger
+	client  *batcher
+	names   names
+	preset  Preset
+	scripts *scripts
+	holder  string
+	log     zerolog.Logger
+	wakes   *wakes
+	near    *near
 
-	// Versions are writer and a count, so that no two writes have the same.
+	// Versions and tokens are writer and a count, so that no two are the same.
 	writer [6]byte
 	writes atomic.Uint64
 }
 
 // New returns the cache of a namespace. Nothing is sent to Redis yet.
 func New(cfg Config) *Cache {
-	c := &Cache{client: cfg.Client, keys: cfg.Keys, holder: cfg.Holder, log: cfg.Log}
+	c := &Cache{
+		client: &batcher{UniversalClient: cfg.Client}, names: newNames(cfg), preset: cfg.Preset,
+		scripts: nativeScripts(), holder: cfg.Holder, log: cfg.Log,
+	}
+	if cfg.Preset != Native {
+		c.scripts = compatScripts()
+	}
+	c.wakes = newWakes(cfg.Client, cfg.Log)
+	c.near = newNear(cfg)
 	_, _ = rand.Read(c.writer[:])
 	if c.holder == "" {
 		c.holder = "anonymous-" + rand.Text()
@@ -56,17 +80,21 @@ func New(cfg Config) *Cache {
 	return c
 }
 
-// version returns 16 bytes that no other write of any node has.
-func (c *Cache) version() string {
-	var b [14]byte
-	copy(b[:6], c.writer[:])
-	binary.BigEndian.PutUint64(b[6:], c.writes.Add(1)<<16)
-	return base64.RawURLEncoding.EncodeToString(b[:12])
-}
+// EntryKey is the Redis key of an entry or list, for scripts with [LuaEffectsOf].
+func (c *Cache) EntryKey(key string) string { return c.names.entry(key) }
 
-// run executes a script on the keys of one cache key.
-func (c *Cache) run(ctx context.Context, s *redisbus.Script, keys []string, args ...any) *redis.Cmd {
-	return s.Run(ctx, c.client, keys, args...)
+// LockKey is the Redis key of an entry's lock.
+func (c *Cache) LockKey(key string) string { return c.names.lock(key) }
+
+// LuaEffects is [LuaEffectsOf] this cache's preset.
+func (c *Cache) LuaEffects() string { return LuaEffectsOf(c.preset) }
+
+// unique returns 16 characters that nobody else on any node gets.
+func (c *Cache) unique() string {
+	var b [14]byte
+	binary.BigEndian.PutUint64(b[6:], c.writes.Add(1)<<16) // 48 bits, then two bytes to spare
+	copy(b[:6], c.writer[:])
+	return base64.RawURLEncoding.EncodeToString(b[:12])
 }
 
 // check returns an error for a key that cannot be one.
@@ -75,4 +103,13 @@ func check(op, key string) error {
 		return fmt.Errorf("cache: %s: %w: a key of %d bytes: use 1 to %d", op, ErrInvalid, len(key), MaxKey)
 	}
 	return nil
+}
+
+// node returns the client of the one server that holds the cache: all of a
+// namespace's keys share a hash tag, and SCAN sees one server only.
+func (c *Cache) node(ctx context.Context) (redis.UniversalClient, error) {
+	if cluster, ok := c.client.UniversalClient.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, c.names.cachePrefix)
+	}
+	return c.client.UniversalClient, nil
 }

@@ -17,6 +17,7 @@ type Entry struct {
 	Read    time.Time       // when it was last loaded before; zero: never
 	Expires time.Time       // when it ends; zero: never
 	Version string          // changes with every write; see [SaveOptions.IfVersion]
+	Stale   bool            // it is expired and was asked for all the same
 }
 
 // Decode unmarshals the value into v.

@@ -28,16 +28,23 @@ var (
 	ErrNotNumber = errors.New("not a whole number of 64 bits")
 	// ErrOverflow: the sum would not fit into 64 bits.
 	ErrOverflow = errors.New("overflow: the sum does not fit into 64 bits")
+	// ErrConflict: the entry is not of the version that the write was for.
+	ErrConflict = errors.New("conflict: another version")
 	// ErrMalformed: the key holds bytes that no version of this package wrote.
 	ErrMalformed = errors.New("malformed entry")
 	// ErrInvalid: a key, value or option is out of its bounds.
 	ErrInvalid = errors.New("invalid")
 )
 
-// refusals are the codes of cache_refuses in lua/effects.lua.
+// errSuperseded: a computed value was not stored, because its key was destroyed
+// meanwhile or somebody else is at it.
+var errSuperseded = errors.New("superseded")
+
+// refusals are the codes of cache_refuses in lua/effects.lua, and of lua/save.lua.
 var refusals = map[string]error{
 	"LOCKED": ErrLocked, "LOST": ErrLockLost, "WRONGTYPE": ErrWrongType,
 	"NOTNUMBER": ErrNotNumber, "OVERFLOW": ErrOverflow,
+	"CONFLICT": ErrConflict, "SUPERSEDED": errSuperseded,
 }
 
 // Refusal is the error behind a code that cache_refuses returned to a script;

@@ -2,92 +2,111 @@ package cache
 
 import (
 	"context"
-	_ "embed"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-)
-
-var (
-	//go:embed lua/save.lua
-	luaSave string
-	//go:embed lua/load.lua
-	luaLoad string
-	//go:embed lua/destroy.lua
-	luaDestroy string
-	//go:embed lua/increment.lua
-	luaIncrement string
-
-	save      = script(luaSave)
-	load      = script(luaLoad)
-	destroy   = script(luaDestroy)
-	increment = script(luaIncrement)
 )
 
 // MaxTTL is the longest lifetime.
 const MaxTTL = 100 * 365 * 24 * time.Hour
 
+// SaveOptions say how to save. The zero value replaces the entry and lets it live for ever.
+type SaveOptions struct {
+	// TTL is how long the entry lives, to the millisecond. 0 is for ever.
+	TTL time.Duration
+	// Stale is how long it is kept after that, for loads that ask for stale entries.
+	Stale time.Duration
+	// KeepTTL keeps what lifetime a present entry has, instead of TTL and Stale.
+	KeepTTL bool
+	// IfVersion saves only over that version; otherwise [ErrConflict].
+	IfVersion string
+	// IfAbsent saves only where there is no entry; otherwise [ErrConflict].
+	IfAbsent bool
+	// Fence saves only while the lock that was granted with this fence is held;
+	// otherwise [ErrLockLost]. It is for who was given a fence by a lock's
+	// holder; the holder itself saves with the lock's context.
+	Fence int64
+	// Wait is how long to wait while somebody else holds the entry's lock.
+	Wait time.Duration
+}
+
 // Save stores the JSON of value under key for ttl; 0 is for ever. A lifetime is
 // exact to the millisecond. It replaces the entry whole, its lifetime included.
 // It fails with [ErrLocked], [ErrLockLost], [ErrWrongType] or [ErrInvalid].
 func (c *Cache) Save(ctx context.Context, key string, value any, ttl time.Duration) error {
-	if err := check("save", key); err != nil {
-		return err
-	}
-	ms, err := milliseconds(ttl)
+	_, err := c.SaveWith(ctx, key, value, SaveOptions{TTL: ttl})
+	return err
+}
+
+// SaveWith is [Cache.Save] with options. It returns the entry's new version,
+// which is "" under a compatibility preset.
+func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptions) (version string, err error) {
+	w, err := c.newWrite(ctx, key, value, o)
 	if err != nil {
-		return refused("save", key, err)
+		return "", err
+	}
+	if o.Wait <= 0 {
+		return w.version, c.write(ctx, w)
+	}
+	err = c.whenFree(ctx, key, o.Wait, func(ctx context.Context) error { return c.write(ctx, w) })
+	return w.version, err
+}
+
+// write is one save, as lua/save.lua takes it.
+type write struct {
+	key, version string
+	keys         []string
+	args         []any
+}
+
+func (c *Cache) newWrite(ctx context.Context, key string, value any, o SaveOptions) (write, error) {
+	if err := check("save", key); err != nil {
+		return write{}, err
+	}
+	ttl, err := milliseconds(o.TTL)
+	if err != nil {
+		return write{}, refused("save", key, err)
+	}
+	stale, err := milliseconds(o.Stale)
+	if err != nil {
+		return write{}, refused("save", key, err)
 	}
 	encoded, err := Encode(value)
 	if err != nil {
-		return refused("save", key, err)
+		return write{}, refused("save", key, err)
 	}
-	keys := []string{c.keys.Cache(key), c.keys.Lock(key)}
-	code, err := c.run(ctx, save, keys, encoded, ms, 0, c.version(), Token(ctx, keys[1])).Text()
+	w := write{key: key, version: c.unique(), keys: []string{c.names.entry(key), c.names.lock(key)}}
+	token := Token(ctx, w.keys[1])
+	if o.Fence != 0 {
+		token = fmt.Sprintf("#%016d", o.Fence)
+	}
+	w.args = []any{encoded, ttl, stale, w.version, token}
+	if expected := o.expected(); expected != "" || o.KeepTTL {
+		w.args = append(w.args, expected, flag(o.KeepTTL))
+	}
+	if c.preset != Native {
+		w.version = "" // there is no place for it
+	}
+	return w, nil
+}
+
+func (o SaveOptions) expected() string {
+	if o.IfAbsent {
+		return "-"
+	}
+	return o.IfVersion
+}
+
+func (c *Cache) write(ctx context.Context, w write) error {
+	code, err := c.scripts.save.Run(ctx, c.client, w.keys, w.args...).Text()
+	c.near.forget(w.keys[0])
 	if err != nil {
-		return failed("save", key, err)
+		return failed("save", w.key, err)
 	}
 	if code != "OK" {
-		return refused("save", key, Refusal(code))
+		return refused("save", w.key, Refusal(code))
 	}
 	return nil
-}
-
-// Load returns the entry and records that it was read. It never changes how long
-// the entry lives. It fails with [ErrNotFound], [ErrExpired] or [ErrWrongType].
-func (c *Cache) Load(ctx context.Context, key string) (Entry, error) {
-	if err := check("load", key); err != nil {
-		return Entry{}, err
-	}
-	reply, err := c.run(ctx, load, []string{c.keys.Cache(key)}).Result()
-	if errors.Is(err, redis.Nil) {
-		return Entry{}, refused("load", key, ErrNotFound)
-	}
-	if err != nil {
-		return Entry{}, failed("load", key, err)
-	}
-	raw, ok := reply.(string)
-	if !ok {
-		return Entry{}, refused("load", key, ErrExpired)
-	}
-	e, err := parseEntry(key, raw)
-	if err != nil {
-		return Entry{}, refused("load", key, err)
-	}
-	return e, nil
-}
-
-// Get loads the entry and decodes its value.
-func Get[T any](ctx context.Context, c *Cache, key string) (T, error) {
-	var v T
-	e, err := c.Load(ctx, key)
-	if err == nil {
-		err = e.Decode(&v)
-	}
-	return v, err
 }
 
 // Destroy removes an entry or a list and reports whether there was one. It fails
@@ -96,15 +115,31 @@ func (c *Cache) Destroy(ctx context.Context, key string) (bool, error) {
 	if err := check("destroy", key); err != nil {
 		return false, err
 	}
-	keys := []string{c.keys.Cache(key), c.keys.Lock(key)}
-	reply, err := c.run(ctx, destroy, keys, Token(ctx, keys[1])).Result()
+	replies, err := c.destroy(ctx, key)
 	if err != nil {
 		return false, failed("destroy", key, err)
 	}
-	if code, ok := reply.(string); ok {
+	if code, ok := replies[0].(string); ok {
 		return false, refused("destroy", key, Refusal(code))
 	}
-	return reply == int64(1), nil
+	return replies[0] == int64(1), nil
+}
+
+// destroy returns the answers of lua/destroy.lua.
+func (c *Cache) destroy(ctx context.Context, of ...string) ([]any, error) {
+	keys, tokens := make([]string, 0, 2*len(of)), make([]any, 0, len(of))
+	for _, key := range of {
+		keys = append(keys, c.names.entry(key), c.names.lock(key))
+		tokens = append(tokens, Token(ctx, c.names.lock(key)))
+	}
+	replies, err := c.scripts.destroy.Run(ctx, c.client, keys, tokens...).Slice()
+	for i := 0; i < len(keys); i += 2 {
+		c.near.forget(keys[i])
+	}
+	if err == nil && len(replies) != len(of) {
+		err = fmt.Errorf("%w: %d answers to %d", ErrMalformed, len(replies), len(of))
+	}
+	return replies, err
 }
 
 // Increment adds delta to a counter and returns the sum. A counter is an entry
@@ -112,11 +147,21 @@ func (c *Cache) Destroy(ctx context.Context, key string) (bool, error) {
 // for ever, a present one keeps its lifetime. It fails with [ErrNotNumber],
 // [ErrOverflow], [ErrLocked], [ErrLockLost] or [ErrWrongType].
 func (c *Cache) Increment(ctx context.Context, key string, delta int64) (int64, error) {
+	return c.IncrementFor(ctx, key, delta, 0)
+}
+
+// IncrementFor is [Cache.Increment], and a counter that it creates lives for ttl.
+func (c *Cache) IncrementFor(ctx context.Context, key string, delta int64, ttl time.Duration) (int64, error) {
 	if err := check("increment", key); err != nil {
 		return 0, err
 	}
-	keys := []string{c.keys.Cache(key), c.keys.Lock(key)}
-	text, err := c.run(ctx, increment, keys, delta, c.version(), Token(ctx, keys[1])).Text()
+	ms, err := milliseconds(ttl)
+	if err != nil {
+		return 0, refused("increment", key, err)
+	}
+	keys := []string{c.names.entry(key), c.names.lock(key)}
+	text, err := c.scripts.increment.Run(ctx, c.client, keys, delta, c.unique(), Token(ctx, keys[1]), ms).Text()
+	c.near.forget(keys[0])
 	if err != nil {
 		return 0, failed("increment", key, err)
 	}

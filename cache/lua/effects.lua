@@ -39,13 +39,6 @@ local function cache_whole(value)
   return #value < 21 and string.match(value, '^-?%d+$') and cache_sum(value, '0')
 end
 
--- One script is one instant.
-local cache_instant
-local function cache_now()
-  cache_instant = cache_instant or now()
-  return cache_instant
-end
-
 -- What the keys will hold once the writes checked so far are done: the kind of
 -- key ('none', 'string', 'list', …), the value where it is known, and whether
 -- an expired entry is in the way.
@@ -108,20 +101,6 @@ local function cache_refuses(op, entrykey, lockkey, token, argument)
   return nil
 end
 
--- A version that no entry had before: Redis's microseconds, or one more than
--- the last one where the clock has not moved on.
-local function cache_version(entrykey)
-  local clock = string.match(entrykey, '^{.-}:') or ''
-  local t = redis.call('TIME')
-  local version = t[1] * 1e6 + t[2]
-  local last = tonumber(redis.call('SET', clock .. 'clock', int(version), 'GET') or 0)
-  if last >= version then
-    version = last + 1
-    redis.call('SET', clock .. 'clock', int(version))
-  end
-  return string.format('%016.0f', version)
-end
-
 -- Saves an entry, with a lifetime of ttl milliseconds unless that is 0. It
 -- stays readable as stale for another stale milliseconds.
 local function cache_save(entrykey, value, ttl, version, stale)
@@ -135,21 +114,31 @@ local function cache_save(entrykey, value, ttl, version, stale)
   end
 end
 
--- Destroys an entry or list; whether there was one.
+-- Destroys an entry or list; whether there was one. Who is loading it on behalf
+-- of others will not save what was true before.
 local function cache_destroy(entrykey)
+  local loader = cache_loader_key(entrykey)
+  if redis.call('DEL', loader) == 1 then
+    redis.call('PUBLISH', loader, '')
+  end
   return redis.call('DEL', entrykey) == 1
 end
 
--- Adds an item at a list's end; the new length.
+-- Adds an item at a list's end and wakes who waits for it; the new length.
 local function cache_push(entrykey, value)
   if not fits(entrykey, 'list') then
     redis.call('DEL', entrykey) -- an expired entry, as cache_refuses saw
   end
-  return redis.call('RPUSH', entrykey, cache_item(value))
+  local length = redis.call('RPUSH', entrykey, cache_item(value))
+  if length == 1 then -- nobody waits at a list that has items
+    redis.call('PUBLISH', entrykey, '')
+  end
+  return length
 end
 
--- Adds to a counter, from 0 where there is none, and keeps its lifetime; the sum.
-local function cache_increment(entrykey, delta, version)
+-- Adds to a counter and keeps its lifetime; the sum. A new one starts at 0 and
+-- lives for ttl milliseconds unless that is 0.
+local function cache_increment(entrykey, delta, version, ttl)
   local at = cache_now()
   local raw = redis.call('GET', entrykey)
   version = version or cache_version(entrykey)
@@ -160,6 +149,6 @@ local function cache_increment(entrykey, delta, version)
     return sum
   end
   local sum = cache_sum('0', delta)
-  redis.call('SET', entrykey, cache_pack(sum, at, 0, 0, version))
+  cache_save(entrykey, sum, ttl, version)
   return sum
 end

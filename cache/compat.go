@@ -1,0 +1,70 @@
+package cache
+
+import (
+	"crypto/sha1" // Redis's sha1hex; nothing rests on its strength.
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// compatEntry is the original's layout. Members may be missing: actionhero
+// writes no expireTimestamp, and both leave the value out when it is undefined.
+type compatEntry struct {
+	Value   json.RawMessage `json:"value"`
+	Expires *float64        `json:"expireTimestamp"`
+	Created *float64        `json:"createdAt"`
+	Read    *float64        `json:"readAt"`
+}
+
+// parseCompat reads the original's layout.
+func parseCompat(key, raw string) (Entry, error) {
+	var in *compatEntry
+	if err := json.Unmarshal([]byte(raw), &in); err != nil || in == nil {
+		return Entry{}, ErrMalformed
+	}
+	if in.Value == nil {
+		in.Value = json.RawMessage("null")
+	}
+	sum := sha1.Sum(in.Value)
+	e := Entry{
+		Key: key, Value: in.Value, Created: fromMillis(in.Created), Read: fromMillis(in.Read), Expires: fromMillis(in.Expires),
+		Version: hex.EncodeToString(sum[:]),
+	}
+	if in.Created != nil {
+		e.Version = strconv.FormatFloat(*in.Created, 'f', 0, 64) + e.Version
+	}
+	return e, nil
+}
+
+func fromMillis(ms *float64) time.Time {
+	if ms == nil || *ms <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(*ms))
+}
+
+// parseItem reads an item of a list.
+func (c *Cache) parseItem(raw string) (json.RawMessage, error) {
+	if c.preset == Native {
+		return json.RawMessage(raw), nil
+	}
+	var in *struct {
+		Data json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal([]byte(raw), &in); err != nil || in == nil {
+		return nil, ErrMalformed
+	}
+	if in.Data == nil {
+		in.Data = json.RawMessage("null")
+	}
+	return in.Data, nil
+}
+
+// parse reads an entry in this cache's layout.
+func (c *Cache) parse(key, raw string) (Entry, error) {
+	if c.preset == Native {
+		return parseEntry(key, raw)
+	}
+	return parseCompat(key, raw)
+}

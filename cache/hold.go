@@ -1,0 +1,205 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// unlockPatience is how long [Lock.Unlock] repeats its request while Redis does
+// not answer. After that the lock ends by itself, at its TTL.
+const unlockPatience = 3 * time.Second
+
+// errUnlocked ends a lock's context. It is a context.Canceled.
+var errUnlocked = fmt.Errorf("unlocked: %w", context.Canceled)
+
+// Lock is one acquisition of a lock.
+//
+// Nobody can be stopped from working on after a lock is lost: a process that was
+// paused does not know it yet. Writes to the cache with [Lock.Context] are
+// refused by Redis then. Other stores can refuse a [Lock.Fence] that is smaller
+// than one they have seen.
+type Lock struct {
+	cache            *Cache
+	key, name, token string
+	ttl              time.Duration
+	millis           int64
+	renews           bool
+	fence            int64
+	asked            time.Time // when the last granted request was sent
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu     sync.Mutex
+	until  time.Time // by when Redis may have given it to another, on our clock
+	timer  *time.Timer
+	failed int
+	ended  error // errUnlocked or ErrLockLost
+}
+
+// tokenOf is the context key under which a lock's holder finds its token; the
+// value is the name of the lock's Redis key.
+type tokenOf string
+
+// Token returns the token under which ctx holds the lock with that Redis key
+// (see [Cache.LockKey]), or "" if it does not hold it.
+func Token(ctx context.Context, lockKey string) string {
+	token, _ := ctx.Value(tokenOf(lockKey)).(string)
+	return token
+}
+
+// Key is the key whose lock it is.
+func (l *Lock) Key() string { return l.key }
+
+// Fence is a number greater than those of all earlier grants in this namespace.
+func (l *Lock) Fence() int64 { return l.fence }
+
+// Context is the holder's: saves and destroys made with it pass the lock. It
+// ends when the lock does; context.Cause is [ErrLockLost] when that was not by
+// [Lock.Unlock].
+func (l *Lock) Context() context.Context { return l.ctx }
+
+func (l *Lock) begin(ctx context.Context) {
+	l.ctx, l.cancel = context.WithCancelCause(context.WithValue(ctx, tokenOf(l.name), l.token))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = l.asked.Add(l.ttl)
+	l.timer = time.AfterFunc(l.next(), l.tick)
+}
+
+// next is when the timer is to fire: to renew after a third of the lifetime,
+// sooner after a failure, or to end the lock.
+func (l *Lock) next() time.Duration {
+	left := time.Until(l.until)
+	switch {
+	case !l.renews || l.ctx.Err() != nil:
+		return left
+	case l.failed > 0:
+		return min(left, max(l.ttl/20, time.Millisecond))
+	default:
+		return min(left, left-l.ttl*2/3)
+	}
+}
+
+// tick renews the lock, or ends it when its time is over. Who has taken it with
+// a context that has ended gets no renewal: it may be stuck for ever.
+func (l *Lock) tick() {
+	l.mu.Lock()
+	ended, over := l.ended != nil, !time.Now().Before(l.until)
+	l.mu.Unlock()
+	switch {
+	case ended:
+	case over:
+		l.lose()
+	case !l.renews || l.ctx.Err() != nil:
+		l.again()
+	default:
+		if err := l.Renew(l.ctx); err != nil && !errors.Is(err, ErrLockLost) {
+			l.mu.Lock()
+			l.failed++
+			l.mu.Unlock()
+			l.again()
+		}
+	}
+}
+
+func (l *Lock) again() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended == nil {
+		l.timer.Reset(l.next())
+	}
+}
+
+// Renew grants the lock for another TTL from now. It fails with [ErrLockLost].
+// Unless [LockOptions.NoRenew] is set, this happens by itself.
+func (l *Lock) Renew(ctx context.Context) error {
+	l.mu.Lock()
+	until, ended := l.until, l.ended
+	l.mu.Unlock()
+	if ended != nil {
+		return refused("renew lock", l.key, ErrLockLost)
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	asked := time.Now()
+	held, err := l.cache.scripts.renew.Run(ctx, l.cache.client, []string{l.name}, l.token, l.millis).Int()
+	if err != nil {
+		return failed("renew lock", l.key, err)
+	}
+	if held != 1 {
+		l.lose()
+		return refused("renew lock", l.key, ErrLockLost)
+	}
+	l.mu.Lock()
+	l.until, l.failed = asked.Add(l.ttl), 0
+	l.mu.Unlock()
+	l.again()
+	return nil
+}
+
+// end ends the lock once, for that reason.
+func (l *Lock) end(reason error) bool {
+	l.mu.Lock()
+	first := l.ended == nil
+	if first {
+		l.ended = reason
+	}
+	l.timer.Stop()
+	l.mu.Unlock()
+	l.cancel(reason)
+	return first
+}
+
+// lose ends the lock, and frees it on Redis in case a renewal without an answer
+// has left it there.
+func (l *Lock) lose() {
+	if l.end(ErrLockLost) {
+		_, _ = l.free(context.WithoutCancel(l.ctx))
+	}
+}
+
+// Unlock frees the lock and ends its context. It fails with [ErrLockLost] when
+// the lock was not held any more. It does what it has to also when the context
+// with which the lock was taken has ended.
+func (l *Lock) Unlock() error {
+	if !l.end(errUnlocked) {
+		return refused("unlock", l.key, ErrLockLost)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), unlockPatience)
+	defer cancel()
+	unsure := false
+	var held int
+	err := redisbus.Retry(ctx, func(ctx context.Context) (err error) {
+		held, err = l.free(ctx)
+		unsure = unsure || redisbus.OutcomeOf(err) == redisbus.Unknown
+		return err
+	})
+	if err != nil {
+		return failed("unlock", l.key, err)
+	}
+	if held != 1 && !unsure {
+		return refused("unlock", l.key, ErrLockLost)
+	}
+	return nil
+}
+
+func (l *Lock) free(ctx context.Context) (int, error) {
+	c := l.cache
+	return c.scripts.unlock.Run(ctx, c.client, []string{l.name, c.index()}, l.token).Int()
+}
+
+// WithLock calls f while it holds the lock of a key, with the lock's context.
+// Its error is f's, and [ErrLockLost] when the lock was lost meanwhile.
+func (c *Cache) WithLock(ctx context.Context, key string, o LockOptions, f func(ctx context.Context) error) error {
+	l, err := c.LockWith(ctx, key, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(l.Context()), l.Unlock())
+}

@@ -1,0 +1,116 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// invalidations is the channel on which Redis announces changed keys.
+const invalidations = "__redis__:invalidate"
+
+// Serve keeps the near cache coherent until ctx ends; without one it only waits.
+// It returns nil then.
+func (c *Cache) Serve(ctx context.Context) error {
+	defer c.near.off()
+	for failures := 1; c.near != nil && ctx.Err() == nil; failures++ {
+		began := time.Now()
+		err := c.track(ctx)
+		c.near.off()
+		if ctx.Err() != nil {
+			break
+		}
+		if redisbus.OutcomeOf(err) == redisbus.Ran && errors.As(err, new(redis.Error)) {
+			c.log.Info().Err(err).Msg("cache: this server has no client-side caching; the near cache is off")
+			break
+		}
+		if time.Since(began) > time.Minute {
+			failures = 1
+		}
+		c.log.Debug().Err(err).Msg("cache: the near cache is off until its connection is back")
+		_ = redisbus.Sleep(ctx, redisbus.Pause(failures))
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// off sends loads to Redis.
+func (n *near) off() {
+	if n != nil {
+		n.on.Store(false)
+		n.flush()
+	}
+}
+
+// track opens a connection that hears of changes, and serves from memory while
+// it lives.
+func (c *Cache) track(ctx context.Context) error {
+	client, err := c.tracker(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	sub := client.Subscribe(ctx)
+	defer func() { _ = sub.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
+	if err := sub.Subscribe(ctx, invalidations); err != nil {
+		return err
+	}
+	// Two beats without a word, the second one asked for: the connection is dead.
+	beat, asked := c.near.cfg.MaxStale/2, false
+	for {
+		message, err := sub.ReceiveTimeout(ctx, beat)
+		var timeout net.Error
+		switch {
+		case errors.As(err, &timeout) && timeout.Timeout() && !asked && ctx.Err() == nil:
+			asked = true
+			if err := sub.Ping(ctx); err != nil {
+				return err
+			}
+			continue
+		case err != nil: // also Redis's "everything has changed", which the library cannot read
+			return err
+		}
+		asked = false
+		switch m := message.(type) {
+		case *redis.Subscription:
+			c.near.flush()
+			c.near.on.Store(true)
+		case *redis.Message:
+			for _, name := range m.PayloadSlice {
+				c.near.forget(name)
+			}
+		}
+	}
+}
+
+// tracker is a client whose every connection is told of changes by Redis.
+func (c *Cache) tracker(ctx context.Context) (*redis.Client, error) {
+	node, err := c.node(ctx)
+	if err != nil {
+		return nil, err
+	}
+	single, ok := node.(*redis.Client)
+	if !ok {
+		return nil, errors.New("not a client of one server")
+	}
+	o := *single.Options()
+	o.PoolSize, o.MaxActiveConns, o.MinIdleConns = 1, 2, 0
+	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		id, err := conn.ClientID(ctx).Result()
+		if err != nil {
+			return err
+		}
+		args := []any{"client", "tracking", "on", "redirect", id, "bcast"}
+		for _, p := range c.near.cfg.Prefixes {
+			args = append(args, "prefix", c.names.entry(p))
+		}
+		return conn.Do(ctx, args...).Err()
+	}
+	return redis.NewClient(&o), nil
+}

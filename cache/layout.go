@@ -1,0 +1,150 @@
+package cache
+
+import (
+	_ "embed"
+	"strings"
+	"sync"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Preset says with whose nodes the cache is shared: it decides key names and the
+// layout of entries, lists and locks.
+type Preset string
+
+const (
+	// Native is this project's own layout: every key under the namespace's hash
+	// tag, fixed heads instead of JSON members.
+	Native Preset = ""
+	// Stellar shares the cache with nodes of the original Stellar. Its nodes may
+	// free any lock and may believe to hold one that they do not hold: do not
+	// rely on locks against them.
+	Stellar Preset = "stellar"
+	// ActionHero shares the cache with nodes of actionhero.
+	ActionHero Preset = "actionhero"
+)
+
+// names builds the names of one cache's Redis keys.
+type names struct {
+	keys                    redisbus.Keys
+	cachePrefix, lockPrefix string // of a compatibility preset
+	native                  bool
+}
+
+func newNames(cfg Config) names {
+	n := names{keys: cfg.Keys, cachePrefix: cfg.CachePrefix, lockPrefix: cfg.LockPrefix, native: cfg.Preset == Native}
+	own := map[Preset][2]string{
+		Native:     {cfg.Keys.CachePrefix(), cfg.Keys.LockPrefix()},
+		Stellar:    {"stellar:cache", "stellar:lock"},
+		ActionHero: {"actionhero:cache:", "actionhero:lock:"},
+	}[cfg.Preset]
+	if n.cachePrefix == "" || n.native {
+		n.cachePrefix = own[0]
+	}
+	if n.lockPrefix == "" || n.native {
+		n.lockPrefix = own[1]
+	}
+	return n
+}
+
+func (n names) entry(key string) string { return n.cachePrefix + key }
+func (n names) lock(key string) string  { return n.lockPrefix + key }
+
+// loader is cache_loader_key of the layout's Lua.
+func (n names) loader(key string) string {
+	if n.native {
+		return n.keys.Loader(key)
+	}
+	return "loader:" + n.entry(key)
+}
+
+// pattern escapes a prefix, so that a glob pattern after it stays behind it.
+func pattern(prefix, glob string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(prefix) + glob
+}
+
+var (
+	//go:embed lua/clock.lua
+	luaClock string
+	//go:embed lua/entry.lua
+	luaEntry string
+	//go:embed lua/compat.lua
+	luaCompat string
+	//go:embed lua/hold.lua
+	luaHold string
+	//go:embed lua/effects.lua
+	luaEffects string
+
+	//go:embed lua/save.lua
+	luaSave string
+	//go:embed lua/load.lua
+	luaLoad string
+	//go:embed lua/destroy.lua
+	luaDestroy string
+	//go:embed lua/increment.lua
+	luaIncrement string
+	//go:embed lua/restore.lua
+	luaRestore string
+	//go:embed lua/push.lua
+	luaPush string
+	//go:embed lua/lock.lua
+	luaLock string
+	//go:embed lua/renew.lua
+	luaRenew string
+	//go:embed lua/unlock.lua
+	luaUnlock string
+	//go:embed lua/release.lua
+	luaRelease string
+	//go:embed lua/holder.lua
+	luaHolder string
+)
+
+// LuaEffects is Lua that lets a script of another package write to the cache in
+// the same step as its own keys. It goes after [redisbus.LuaPrelude] and defines
+// local functions whose names begin with cache_:
+//
+//   - cache_refuses(op, entrykey, lockkey, token, argument) returns nil, or a code
+//     that [Refusal] turns into an error. It only reads, and is to be called for all
+//     writes, in their order, before the first one: it sees what the earlier ones
+//     will leave. op is "save", "destroy", "push" or "increment"; argument is the
+//     value or what is added; token is [Token]'s, or "".
+//   - cache_save(entrykey, value, ttl_ms), cache_destroy(entrykey),
+//     cache_push(entrykey, value), cache_increment(entrykey, delta) write.
+//
+// Values are JSON as it is to be stored (see [Encode]), numbers decimal digits,
+// a ttl of 0 means none. This one is for the [Native] preset; see [LuaEffectsOf].
+var LuaEffects = LuaEffectsOf(Native)
+
+// LuaEffectsOf is [LuaEffects] for the layout of a preset. Its key names are
+// those of [Cache.EntryKey] and [Cache.LockKey].
+func LuaEffectsOf(p Preset) string {
+	entry := luaEntry
+	if p != Native {
+		entry = luaCompat
+	}
+	return strings.Join([]string{luaClock, entry, luaHold, luaEffects}, "\n")
+}
+
+// scripts are one layout's.
+type scripts struct {
+	save, load, destroy, increment, restore, push, lock, renew, unlock, release, holder *redisbus.Script
+}
+
+// Both layouts' scripts are the same for every cache of the process, like the
+// text they are made of.
+var (
+	nativeScripts = sync.OnceValue(func() *scripts { return newScripts(Native) })
+	compatScripts = sync.OnceValue(func() *scripts { return newScripts(Stellar) })
+)
+
+func newScripts(p Preset) *scripts {
+	effects := LuaEffectsOf(p)
+	join := func(text string) *redisbus.Script {
+		return redisbus.NewScript(redisbus.LuaPrelude, effects, text)
+	}
+	return &scripts{
+		save: join(luaSave), load: join(luaLoad), destroy: join(luaDestroy), increment: join(luaIncrement),
+		restore: join(luaRestore), push: join(luaPush), lock: join(luaLock), renew: join(luaRenew),
+		unlock: join(luaUnlock), release: join(luaRelease), holder: join(luaHolder),
+	}
+}

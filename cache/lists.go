@@ -1,0 +1,162 @@
+package cache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ListOptions say how to push. The zero value keeps every item for ever.
+type ListOptions struct {
+	// Max is the most items that the list keeps: the oldest go. 0: no bound.
+	Max int
+	// TTL is how long the list lives from this push on, whole. 0: as it was.
+	TTL time.Duration
+}
+
+// Push adds an item at the list's end and returns the list's length. A list is
+// there from its first push until its last item is popped. Locks do not guard
+// lists. It fails with [ErrWrongType] or [ErrInvalid].
+func (c *Cache) Push(ctx context.Context, key string, value any) (int64, error) {
+	return c.PushWith(ctx, key, ListOptions{}, value)
+}
+
+// PushWith adds items at the list's end, in their order and in one step.
+func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values ...any) (int64, error) {
+	if err := check("push", key); err != nil {
+		return 0, err
+	}
+	ttl, err := milliseconds(o.TTL)
+	if err == nil && o.Max < 0 {
+		err = fmt.Errorf("%w: at most %d items", ErrInvalid, o.Max)
+	}
+	args := []any{o.Max, ttl}
+	for _, value := range values {
+		encoded, encodeErr := Encode(value)
+		if err == nil {
+			err = encodeErr
+		}
+		args = append(args, encoded)
+	}
+	if err != nil {
+		return 0, refused("push", key, err)
+	}
+	if len(values) == 0 {
+		return c.Len(ctx, key)
+	}
+	reply, err := c.scripts.push.Run(ctx, c.client, []string{c.names.entry(key)}, args...).Result()
+	if err != nil {
+		return 0, failed("push", key, err)
+	}
+	length, ok := reply.(int64)
+	if !ok {
+		code, _ := reply.(string)
+		return 0, refused("push", key, Refusal(code))
+	}
+	return length, nil
+}
+
+// Pop removes and returns the item at the list's head, [ErrNotFound] when there
+// is none. Every item is popped at most once: when the answer is lost, with
+// [redisbus.ErrUnknownOutcome], the item may be gone. Work that must not be lost
+// belongs into a task.
+func (c *Cache) Pop(ctx context.Context, key string) (json.RawMessage, error) {
+	if err := check("pop", key); err != nil {
+		return nil, err
+	}
+	reply, err := c.command(ctx, "lpop", c.names.entry(key)).Text()
+	if errors.Is(err, redis.Nil) {
+		return nil, refused("pop", key, ErrNotFound)
+	}
+	if err != nil {
+		return nil, failed("pop", key, err)
+	}
+	item, err := c.parseItem(reply)
+	if err != nil {
+		return nil, refused("pop", key, err)
+	}
+	return item, nil
+}
+
+// PopWait is [Cache.Pop] and waits while the list is empty: that long, or, when
+// wait is negative, as long as ctx lives. It holds no connection of the pool
+// while it waits and takes items in turn with the others of its process.
+func (c *Cache) PopWait(ctx context.Context, key string, wait time.Duration) (json.RawMessage, error) {
+	item, err := c.Pop(ctx, key)
+	if !errors.Is(err, ErrNotFound) || wait == 0 {
+		return item, err
+	}
+	waiting := ctx
+	if wait > 0 {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeoutCause(ctx, wait, ErrNotFound)
+		defer cancel()
+	}
+	err = c.wakes.await(waiting, c.names.entry(key), false, func() (time.Duration, error) {
+		// Not with the bound: a pop that is under way when it ends would be lost.
+		item, err = c.Pop(ctx, key)
+		if c.preset != Native {
+			return minNap, err
+		}
+		return 0, err
+	})
+	if err != nil && waiting.Err() != nil {
+		return nil, refused("pop", key, context.Cause(waiting))
+	}
+	return item, err
+}
+
+// PopAs is [Cache.PopWait] that decodes the item; a wait of 0 does not wait.
+func PopAs[T any](ctx context.Context, c *Cache, key string, wait time.Duration) (T, error) {
+	var v T
+	item, err := c.PopWait(ctx, key, wait)
+	if err != nil {
+		return v, err
+	}
+	if err := json.Unmarshal(item, &v); err != nil {
+		return v, fmt.Errorf("cache: decode an item of %q: %w", key, err)
+	}
+	return v, nil
+}
+
+// Len is the number of items in a list, 0 when there is none.
+func (c *Cache) Len(ctx context.Context, key string) (int64, error) {
+	if err := check("length", key); err != nil {
+		return 0, err
+	}
+	n, err := c.command(ctx, "llen", c.names.entry(key)).Int64()
+	if err != nil {
+		return 0, failed("length", key, err)
+	}
+	return n, nil
+}
+
+// Range returns the items from start to stop, both included, without removing
+// them. Negative numbers count from the end: 0, -1 is the whole list.
+func (c *Cache) Range(ctx context.Context, key string, start, stop int64) ([]json.RawMessage, error) {
+	if err := check("range", key); err != nil {
+		return nil, err
+	}
+	replies, err := c.command(ctx, "lrange", c.names.entry(key), start, stop).StringSlice()
+	if err != nil {
+		return nil, failed("range", key, err)
+	}
+	items := make([]json.RawMessage, len(replies))
+	for i, reply := range replies {
+		if items[i], err = c.parseItem(reply); err != nil {
+			return nil, refused("range", key, err)
+		}
+	}
+	return items, nil
+}
+
+// command runs one plain command, never twice.
+func (c *Cache) command(ctx context.Context, args ...any) *redis.Cmd {
+	cmd := once{redis.NewCmd(ctx, args...)}
+	_ = c.client.Process(ctx, cmd)
+	return cmd.Cmd
+}

@@ -1,0 +1,137 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// LoadOptions say how to load. The zero value records the read, as [Cache.Load] does.
+type LoadOptions struct {
+	// Extend lets the entry live for at least that long from now. It never
+	// shortens a lifetime, and gives none to an entry that lives for ever.
+	Extend time.Duration
+	// NoRecord leaves [Entry.Read] as it is: without Extend, nothing is written.
+	NoRecord bool
+	// Stale also returns an entry that is expired and still kept (see
+	// [SaveOptions.Stale]), with [Entry.Stale] set.
+	Stale bool
+}
+
+// Load returns the entry and records that it was read. It never changes how long
+// the entry lives. It fails with [ErrNotFound], [ErrExpired] or [ErrWrongType];
+// under a compatibility preset also with [ErrLocked], as there a lock guards
+// loads too.
+func (c *Cache) Load(ctx context.Context, key string) (Entry, error) {
+	if err := check("load", key); err != nil {
+		return Entry{}, err
+	}
+	name := c.names.entry(key)
+	if c.near.covers(key) {
+		return c.loadNear(ctx, key, name)
+	}
+	if c.preset != Native {
+		return c.loadWith(ctx, key, name, LoadOptions{})
+	}
+	reply, err := c.scripts.load.Run(ctx, c.client, []string{name}).Result()
+	if err != nil {
+		return Entry{}, loadFailed(key, err)
+	}
+	e, _, err := c.loaded(key, reply)
+	return e, err
+}
+
+// LoadWith is [Cache.Load] with options.
+func (c *Cache) LoadWith(ctx context.Context, key string, o LoadOptions) (Entry, error) {
+	if err := check("load", key); err != nil {
+		return Entry{}, err
+	}
+	return c.loadWith(ctx, key, c.names.entry(key), o)
+}
+
+// Touch lets an entry live for at least ttl from now and records no read; see
+// [LoadOptions.Extend].
+func (c *Cache) Touch(ctx context.Context, key string, ttl time.Duration) error {
+	_, err := c.LoadWith(ctx, key, LoadOptions{Extend: ttl, NoRecord: true})
+	return err
+}
+
+// Get loads the entry and decodes its value.
+func Get[T any](ctx context.Context, c *Cache, key string) (T, error) {
+	var v T
+	e, err := c.Load(ctx, key)
+	if err == nil {
+		err = e.Decode(&v)
+	}
+	return v, err
+}
+
+func (c *Cache) loadWith(ctx context.Context, key, name string, o LoadOptions) (Entry, error) {
+	e, _, err := c.loadAt(ctx, key, name, o)
+	return e, err
+}
+
+// loadAt also returns the instant of the load on Redis's clock.
+func (c *Cache) loadAt(ctx context.Context, key, name string, o LoadOptions) (Entry, time.Time, error) {
+	keys, args, err := c.loadRequest(ctx, key, name, o)
+	if err != nil {
+		return Entry{}, time.Time{}, refused("load", key, err)
+	}
+	reply, err := c.scripts.load.Run(ctx, c.client, keys, args...).Result()
+	if err != nil {
+		return Entry{}, time.Time{}, loadFailed(key, err)
+	}
+	return c.loaded(key, reply)
+}
+
+// loadRequest is what lua/load.lua takes.
+func (c *Cache) loadRequest(ctx context.Context, key, name string, o LoadOptions) ([]string, []any, error) {
+	extend, err := milliseconds(o.Extend)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, args := []string{name}, []any{extend, flag(!o.NoRecord), flag(o.Stale)}
+	if c.preset != Native {
+		lock := c.names.lock(key)
+		keys, args = append(keys, lock), append(args, Token(ctx, lock))
+	}
+	return keys, args, nil
+}
+
+// loaded reads the answer of lua/load.lua.
+func (c *Cache) loaded(key string, reply any) (Entry, time.Time, error) {
+	var at time.Time
+	if with, ok := reply.([]any); ok && len(with) == 2 {
+		ms, _ := with[1].(int64)
+		reply, at = with[0], time.UnixMilli(ms)
+	}
+	switch reply := reply.(type) {
+	case string:
+		e, err := c.parse(key, reply)
+		if err != nil {
+			return Entry{}, at, refused("load", key, err)
+		}
+		e.Stale = !at.IsZero() && !e.Expires.IsZero() && !at.Before(e.Expires)
+		return e, at, nil
+	case int64:
+		return Entry{}, at, refused("load", key, map[int64]error{0: ErrExpired, -1: ErrLocked, -2: ErrLockLost}[reply])
+	default:
+		return Entry{}, at, refused("load", key, ErrNotFound)
+	}
+}
+
+func loadFailed(key string, err error) error {
+	if errors.Is(err, redis.Nil) {
+		return refused("load", key, ErrNotFound)
+	}
+	return failed("load", key, err)
+}
+
+func flag(set bool) string {
+	if set {
+		return "1"
+	}
+	return "0"
+}

@@ -1,0 +1,121 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// DefaultLockTTL is the lifetime of a lock that names none.
+const DefaultLockTTL = 10 * time.Second
+
+// LockOptions say how to take a lock. The zero value tries once.
+type LockOptions struct {
+	// TTL is for how long the lock is granted, and then renewed: how long others
+	// wait when its holder is gone without a sign. Default [DefaultLockTTL].
+	TTL time.Duration
+	// Wait is how long to wait while somebody else holds it; negative: as long
+	// as the context lives. Waiters are woken, those of one process in the
+	// order in which they came.
+	Wait time.Duration
+	// NoRenew ends the lock after TTL, unless [Lock.Renew] is called.
+	NoRenew bool
+}
+
+func (o LockOptions) withDefaults() LockOptions {
+	if o.TTL == 0 {
+		o.TTL = DefaultLockTTL
+	}
+	return o
+}
+
+// Lock takes the lock of a key, for ttl at a time and renewed until it is
+// unlocked, and waits for it as long as ctx lives. The lock ends when ctx does.
+func (c *Cache) Lock(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	return c.LockWith(ctx, key, LockOptions{TTL: ttl, Wait: -1})
+}
+
+// TryLock is [Cache.Lock] without waiting: [ErrLocked] when somebody holds it.
+func (c *Cache) TryLock(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	return c.LockWith(ctx, key, LockOptions{TTL: ttl})
+}
+
+// LockWith takes the lock of a key. It fails with [ErrLocked] when somebody else
+// holds it for longer than [LockOptions.Wait], and with ctx's cause when that
+// ends first. A holder is one acquisition, not a node: a second one by the same
+// node, or by the same goroutine, is refused as well.
+func (c *Cache) LockWith(ctx context.Context, key string, o LockOptions) (*Lock, error) {
+	if err := check("lock", key); err != nil {
+		return nil, err
+	}
+	return c.lockAs(ctx, key, c.names.lock(key), o)
+}
+
+// lockAs takes a lock by the name of its Redis key.
+func (c *Cache) lockAs(ctx context.Context, key, name string, o LockOptions) (*Lock, error) {
+	o = o.withDefaults()
+	ms, err := milliseconds(o.TTL)
+	if err != nil || ms == 0 {
+		return nil, refused("lock", key, fmt.Errorf("%w: a TTL of %v: use 1 ms to %v", ErrInvalid, o.TTL, MaxTTL))
+	}
+	l := &Lock{cache: c, key: key, name: name, token: c.unique() + "/" + c.holder, ttl: o.TTL, millis: ms, renews: !o.NoRenew}
+	if _, err = l.take(ctx, false); errors.Is(err, ErrLocked) && o.Wait != 0 {
+		err = l.wait(ctx, o.Wait)
+	}
+	if err != nil {
+		return nil, refused("lock", key, err)
+	}
+	l.begin(ctx)
+	return l, nil
+}
+
+// wait takes the lock as soon as it is free.
+func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
+	if bound > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, bound, ErrLocked)
+		defer cancel()
+	}
+	err := l.cache.wakes.await(ctx, l.name, false, func() (time.Duration, error) { return l.take(ctx, true) })
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// take asks for the lock once. When it is held by another, it returns ErrLocked
+// and after how long it is worth asking again.
+func (l *Lock) take(ctx context.Context, wake bool) (time.Duration, error) {
+	c := l.cache
+	l.asked = time.Now()
+	reply, err := c.scripts.lock.Run(ctx, c.client, []string{l.name, c.names.keys.Clock(), c.index()}, l.token, l.millis, flag(wake)).Result()
+	if err != nil {
+		if redisbus.OutcomeOf(err) == redisbus.Unknown {
+			// It may be held now, and nobody would unlock it.
+			_, _ = c.scripts.unlock.Run(context.WithoutCancel(ctx), c.client, []string{l.name, c.index()}, l.token).Result()
+		}
+		return 0, redisbus.Explain(err)
+	}
+	switch reply := reply.(type) {
+	case string:
+		l.fence, err = strconv.ParseInt(reply, 10, 64)
+		return 0, err
+	case int64:
+		if reply < 0 {
+			return 0, ErrWrongType
+		}
+		nap := time.Duration(reply) * time.Millisecond
+		if c.preset != Native {
+			nap = minNap
+		}
+		return nap, ErrLocked
+	}
+	return 0, ErrMalformed
+}
+
+// index is the set of the locks held on behalf of this cache's holder.
+func (c *Cache) index() string { return c.names.keys.LocksOf(c.holder) }

@@ -1,0 +1,152 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// releaseStep is how many locks of a dead incarnation are freed by one script.
+const releaseStep = 200
+
+// LockInfo is who holds a lock.
+type LockInfo struct {
+	Key     string
+	Holder  string    // the incarnation, or the node's id where the original holds it
+	Fence   int64     // 0 where the original holds it
+	Expires time.Time // unless it is renewed; on Redis's clock
+	Waited  bool      // somebody waits for it
+}
+
+// CheckLock says who holds the lock of a key, if anybody does.
+func (c *Cache) CheckLock(ctx context.Context, key string) (info LockInfo, held bool, err error) {
+	if err := check("check lock", key); err != nil {
+		return LockInfo{}, false, err
+	}
+	infos, err := c.holders(ctx, []string{key}, false)
+	if err != nil {
+		return LockInfo{}, false, failed("check lock", key, err)
+	}
+	if len(infos) == 0 {
+		return LockInfo{}, false, nil
+	}
+	return infos[0], true, nil
+}
+
+// Locks yields the held locks of the keys that match a glob pattern, in no order.
+func (c *Cache) Locks(ctx context.Context, glob string) iter.Seq2[LockInfo, error] {
+	return func(yield func(LockInfo, error) bool) {
+		for keys, err := range c.scan(ctx, c.names.lockPrefix, glob) {
+			var infos []LockInfo
+			if err == nil && len(keys) > 0 {
+				infos, err = c.holders(ctx, keys, false)
+			}
+			if err != nil {
+				yield(LockInfo{}, failed("locks", glob, err))
+				return
+			}
+			for _, info := range infos {
+				if !yield(info, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// holders returns the held ones among the locks of those keys.
+func (c *Cache) holders(ctx context.Context, keys []string, wake bool) ([]LockInfo, error) {
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = c.names.lock(key)
+	}
+	replies, err := c.scripts.holder.Run(ctx, c.client, names, flag(wake)).Slice()
+	if err != nil {
+		return nil, err
+	}
+	var infos []LockInfo
+	for i, reply := range replies {
+		fields, ok := reply.([]any)
+		if !ok || len(fields) != 5 || i >= len(keys) {
+			continue
+		}
+		token, _ := fields[0].(string)
+		fence, _ := fields[1].(string)
+		waited, _ := fields[3].(string)
+		info := LockInfo{Key: keys[i], Holder: token, Waited: waited == "1"}
+		if info.Fence, _ = strconv.ParseInt(fence, 10, 64); info.Fence != 0 {
+			_, info.Holder, _ = strings.Cut(token, "/")
+		}
+		if ms, _ := fields[2].(int64); ms > 0 {
+			info.Expires = time.UnixMilli(ms)
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+// whenFree calls f until it is not refused for a lock, for as long as bound.
+func (c *Cache) whenFree(ctx context.Context, key string, bound time.Duration, f func(context.Context) error) error {
+	err := f(ctx)
+	if !errors.Is(err, ErrLocked) {
+		return err
+	}
+	waiting, cancel := context.WithTimeoutCause(ctx, bound, ErrLocked)
+	defer cancel()
+	err = c.wakes.await(waiting, c.names.lock(key), false, func() (time.Duration, error) {
+		infos, err := c.holders(waiting, []string{key}, true)
+		if err != nil {
+			return 0, failed("wait for lock", key, err)
+		}
+		if len(infos) == 0 {
+			return time.Millisecond, f(waiting)
+		}
+		if infos[0].Fence == 0 {
+			return minNap, ErrLocked
+		}
+		return c.untilFree(infos[0]), ErrLocked
+	})
+	if err != nil && waiting.Err() != nil {
+		return refused("wait for lock", key, context.Cause(waiting))
+	}
+	return err
+}
+
+// untilFree is after how long a lock is free, if nobody renews it. The clocks
+// may differ: it only decides when to ask again.
+func (c *Cache) untilFree(info LockInfo) time.Duration {
+	return max(min(time.Until(info.Expires), maxNap), minNap)
+}
+
+// ReleaseAll frees every lock that is held on behalf of an incarnation, wakes who
+// waits for them and returns how many there were. It is for who knows that the
+// incarnation is gone.
+func (c *Cache) ReleaseAll(ctx context.Context, incarnation string) (int, error) {
+	total := 0
+	for {
+		counts, err := c.scripts.release.Run(ctx, c.client,
+			[]string{c.names.keys.LocksOf(incarnation)}, incarnation, releaseStep).Int64Slice()
+		if err != nil {
+			return total, failed("release the locks of", incarnation, err)
+		}
+		if len(counts) != 2 {
+			return total, refused("release the locks of", incarnation, ErrMalformed)
+		}
+		total += int(counts[1])
+		if counts[0] < releaseStep {
+			return total, nil
+		}
+	}
+}
+
+// ReleaseAll is [Cache.ReleaseAll] of the [Native] preset.
+func ReleaseAll(ctx context.Context, client redis.UniversalClient, keys redisbus.Keys, incarnation string) (int, error) {
+	return New(Config{Client: client, Keys: keys}).ReleaseAll(ctx, incarnation)
+}

@@ -1,0 +1,23 @@
+-- Adds items at a list's end and wakes who waits for them.
+-- KEYS: the list
+-- ARGV: the most items to keep (0: all), ttl ms of the list (0: as it is), items
+-- Returns the list's length, or why it was refused.
+local list = KEYS[1]
+local most, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])
+
+local refused = cache_refuses('push', list, '', '')
+if refused then
+  return refused
+end
+local length = 0
+for i = 3, #ARGV do
+  length = cache_push(list, ARGV[i])
+end
+if most > 0 and length > most then
+  redis.call('LTRIM', list, -most, -1)
+  length = most
+end
+if ttl > 0 then
+  redis.call('PEXPIRE', list, ttl)
+end
+return length

@@ -1,0 +1,39 @@
+-- Puts back an exported entry or part of a list.
+-- KEYS: the entry, its lock
+-- ARGV: holder's token or '', '1' to keep what is there, created, read and
+--   expires ms (0: none), new version, then the value; or '', how many items of
+--   the list came before, and its next items
+-- Returns OK, or EXPIRED, EXISTS (it is there, or the list is not as it was left),
+--   or a code of cache_refuses.
+local entry, lock = KEYS[1], KEYS[2]
+local token, keep, created, read, expires = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local version, value, before = ARGV[6], ARGV[7], tonumber(ARGV[8])
+
+local at = cache_now()
+if expires > 0 and expires <= at then
+  return 'EXPIRED'
+end
+local refused = cache_refuses('destroy', entry, lock, token)
+if refused then
+  return refused
+end
+if before and before > 0 then
+  if not fits(entry, 'list') or redis.call('LLEN', entry) ~= before then
+    return 'EXISTS'
+  end
+elseif keep == '1' and redis.call('EXISTS', entry) == 1 then
+  return 'EXISTS'
+else
+  cache_destroy(entry)
+end
+if before then
+  for i = 9, #ARGV do
+    cache_push(entry, ARGV[i])
+  end
+else
+  redis.call('SET', entry, cache_pack(value, created, read, expires, version))
+end
+if expires > 0 then
+  redis.call('PEXPIRE', entry, int(expires - at))
+end
+return 'OK'

@@ -1,0 +1,14 @@
+-- Frees a lock and wakes who waits for it.
+-- KEYS: the lock, the index of the holder's locks
+-- ARGV: token
+-- Returns 1, or 0 when the token does not hold it.
+local lock, index = KEYS[1], KEYS[2]
+local token = ARGV[1]
+
+local holder, _, waited = cache_holder(lock, cache_now())
+redis.call('SREM', index, lock)
+if holder ~= token then
+  return 0
+end
+cache_let_go(lock, waited)
+return 1

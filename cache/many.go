@@ -1,0 +1,125 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// manyStep is how many entries share a pipeline.
+const manyStep = 200
+
+// Item is one entry for [Cache.SaveMany].
+type Item struct {
+	Key   string
+	Value any
+	TTL   time.Duration // 0: for ever
+}
+
+// SaveMany saves entries, each as [Cache.Save] does, in few round trips. They are
+// independent of each other: the error joins those of the entries that were not
+// saved, and the others were.
+func (c *Cache) SaveMany(ctx context.Context, items []Item) error {
+	var errs []error
+	for len(items) > 0 {
+		step := items[:min(manyStep, len(items))]
+		items = items[len(step):]
+		var writes []write
+		var b bulk
+		for _, item := range step {
+			w, err := c.newWrite(ctx, item.Key, item.Value, SaveOptions{TTL: item.TTL})
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			writes = append(writes, w)
+			b.add(w.keys, w.args)
+		}
+		for i, reply := range c.bulk(ctx, c.scripts.save, b) {
+			w := writes[i]
+			c.near.forget(w.keys[0])
+			if code, err := reply.Text(); err != nil {
+				errs = append(errs, failed("save", w.key, err))
+			} else if code != "OK" {
+				errs = append(errs, refused("save", w.key, Refusal(code)))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// LoadMany loads entries, each as [Cache.Load] does, in few round trips. Missing
+// and expired ones are missing in the result; the error joins those of the others.
+func (c *Cache) LoadMany(ctx context.Context, keys []string) (map[string]Entry, error) {
+	var errs []error
+	found := make(map[string]Entry, len(keys))
+	for len(keys) > 0 {
+		step := keys[:min(manyStep, len(keys))]
+		keys = keys[len(step):]
+		var asked []string
+		var b bulk
+		for _, key := range step {
+			err := check("load", key)
+			if err == nil {
+				var names []string
+				var args []any
+				if names, args, err = c.loadRequest(ctx, key, c.names.entry(key), LoadOptions{}); err == nil {
+					asked = append(asked, key)
+					b.add(names, args)
+				}
+			}
+			if err != nil {
+				errs = append(errs, err)
+			}
+		}
+		for i, reply := range c.bulk(ctx, c.scripts.load, b) {
+			raw, err := reply.Result()
+			if err != nil {
+				err = loadFailed(asked[i], err)
+			} else {
+				var e Entry
+				if e, _, err = c.loaded(asked[i], raw); err == nil {
+					found[asked[i]] = e
+				}
+			}
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+// bulk is one script's runs.
+type bulk struct {
+	keys [][]string
+	args [][]any
+}
+
+func (b *bulk) add(keys []string, args []any) {
+	b.keys, b.args = append(b.keys, keys), append(b.args, args)
+}
+
+// bulk runs a script many times in one pipeline, and again those that Redis did
+// not know it for.
+func (c *Cache) bulk(ctx context.Context, s *redisbus.Script, b bulk) []*redis.Cmd {
+	if len(b.keys) == 0 {
+		return nil
+	}
+	p := c.client.Pipeline()
+	replies := make([]*redis.Cmd, len(b.keys))
+	for i := range b.keys {
+		replies[i] = s.Run(ctx, p, b.keys[i], b.args[i]...)
+	}
+	_, _ = p.Exec(ctx) // each reply has its own error
+	for i := range b.keys {
+		if redis.HasErrorPrefix(replies[i].Err(), "NOSCRIPT") {
+			replies[i] = s.Run(ctx, c.client, b.keys[i], b.args[i]...)
+		}
+	}
+	return replies
+}

@@ -1,0 +1,182 @@
+package cache
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Near says which entries a cache also keeps in the process's own memory. Redis
+// announces every change of them (client-side caching in broadcast mode), so a
+// load is served from memory until then. It works while [Cache.Serve] runs, on
+// servers that support it; otherwise loads go to Redis, with the same results.
+//
+// What is served may be older than Redis's by the time an announcement takes,
+// normally below a millisecond; [Near.MaxStale] when the connection died without
+// a sign. A cache sees its own writes at once. Loads of near entries are not
+// recorded in [Entry.Read], and entries must not be changed by their receivers.
+//
+// Loads of the same entries by other nodes that do not keep them near are
+// recorded, and every record is a change: give all nodes the same prefixes.
+type Near struct {
+	// Prefixes of the keys to keep. Empty: none.
+	Prefixes []string
+	// MaxEntries bounds how many are kept; a random one goes for a new one. Default 10000.
+	MaxEntries int
+	// MaxStale is how old an entry may be that is served although the connection
+	// is dead. Default 3 s.
+	MaxStale time.Duration
+}
+
+const shards = 64
+
+// near is the entries in memory, in parts that are locked on their own.
+type near struct {
+	cfg    Near
+	names  names
+	log    zerolog.Logger
+	on     atomic.Bool
+	seed   maphash.Seed
+	shards [shards]shard
+}
+
+type shard struct {
+	sync.RWMutex
+	entries map[string]*nearEntry
+}
+
+// nearEntry is an entry, or the mark of a load that is under way. An announcement
+// removes the mark, so that what was loaded before it is not kept after it.
+type nearEntry struct {
+	loaded bool
+	entry  Entry
+	until  time.Time // zero: no end
+}
+
+func newNear(cfg Config) *near {
+	o := cfg.Near
+	if len(o.Prefixes) == 0 {
+		return nil
+	}
+	if o.MaxEntries <= 0 {
+		o.MaxEntries = 10_000
+	}
+	if o.MaxStale <= 0 {
+		o.MaxStale = 3 * time.Second
+	}
+	// Redis refuses prefixes that cover each other.
+	slices.Sort(o.Prefixes)
+	o.Prefixes = slices.CompactFunc(slices.Clone(o.Prefixes), func(kept, next string) bool { return strings.HasPrefix(next, kept) })
+	n := &near{cfg: o, names: newNames(cfg), log: cfg.Log, seed: maphash.MakeSeed()}
+	n.flush()
+	return n
+}
+
+// covers reports whether a key is to be served from memory now.
+func (n *near) covers(key string) bool {
+	if n == nil || !n.on.Load() {
+		return false
+	}
+	for _, p := range n.cfg.Prefixes {
+		if strings.HasPrefix(key, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *near) shard(name string) *shard {
+	return &n.shards[maphash.String(n.seed, name)%shards]
+}
+
+// get returns the entry in memory.
+func (n *near) get(name string) (Entry, bool) {
+	s := n.shard(name)
+	s.RLock()
+	e := s.entries[name]
+	s.RUnlock()
+	if e == nil || !e.loaded || (!e.until.IsZero() && !time.Now().Before(e.until)) {
+		return Entry{}, false
+	}
+	return e.entry, true
+}
+
+// begin marks that a load is under way.
+func (n *near) begin(name string) *nearEntry {
+	s := n.shard(name)
+	s.Lock()
+	defer s.Unlock()
+	e := s.entries[name]
+	if e == nil || e.loaded {
+		for other := range s.entries {
+			if len(s.entries) < max(n.cfg.MaxEntries/shards, 1) {
+				break
+			}
+			delete(s.entries, other)
+		}
+		e = &nearEntry{}
+		s.entries[name] = e
+	}
+	return e
+}
+
+// put keeps what was loaded, unless the entry was announced meanwhile.
+func (n *near) put(name string, mark *nearEntry, e *nearEntry) {
+	s := n.shard(name)
+	s.Lock()
+	defer s.Unlock()
+	if s.entries[name] != mark || mark == nil {
+		return
+	}
+	if e == nil {
+		delete(s.entries, name)
+		return
+	}
+	s.entries[name] = e
+}
+
+// forget removes an entry that has changed.
+func (n *near) forget(name string) {
+	if n == nil {
+		return
+	}
+	s := n.shard(name)
+	s.Lock()
+	delete(s.entries, name)
+	s.Unlock()
+}
+
+func (n *near) flush() {
+	for i := range n.shards {
+		s := &n.shards[i]
+		s.Lock()
+		s.entries = map[string]*nearEntry{}
+		s.Unlock()
+	}
+}
+
+// loadNear serves an entry from memory, or loads it without recording the read.
+func (c *Cache) loadNear(ctx context.Context, key, name string) (Entry, error) {
+	if e, ok := c.near.get(name); ok {
+		return e, nil
+	}
+	mark := c.near.begin(name)
+	asked := time.Now()
+	e, at, err := c.loadAt(ctx, key, name, LoadOptions{NoRecord: true})
+	if err != nil {
+		c.near.put(name, mark, nil)
+		return e, err
+	}
+	kept := &nearEntry{loaded: true, entry: e}
+	if !e.Expires.IsZero() {
+		kept.until = asked.Add(e.Expires.Sub(at))
+	}
+	c.near.put(name, mark, kept)
+	return e, nil
+}

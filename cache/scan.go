@@ -1,0 +1,101 @@
+package cache
+
+import (
+	"context"
+	"iter"
+	"strings"
+)
+
+// Bounds of one step over the keyspace: how many keys Redis looks at in one
+// SCAN, and how many entries one script touches.
+const (
+	scanStep  = 1000
+	clearStep = 100
+)
+
+// Keys yields the keys of the entries and lists that match a glob pattern ("*"
+// for all), in no order. It goes in bounded steps, so that Redis serves others in
+// between: a key that comes or goes meanwhile may be missing, and one may come
+// twice while Redis resizes its table.
+func (c *Cache) Keys(ctx context.Context, glob string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {
+			if err != nil {
+				yield("", failed("keys", glob, err))
+				return
+			}
+			for _, key := range keys {
+				if !yield(key, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Size counts the keys that [Cache.Keys] yields.
+func (c *Cache) Size(ctx context.Context, glob string) (int, error) {
+	n := 0
+	for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {
+		if err != nil {
+			return n, failed("size", glob, err)
+		}
+		n += len(keys)
+	}
+	return n, nil
+}
+
+// Clear destroys the entries and lists that match a glob pattern ("*" for all)
+// and returns how many there were. It leaves those whose lock somebody else holds.
+// Under a compatibility preset, whose prefix has no end, it takes whatever begins
+// with it, as the original does.
+func (c *Cache) Clear(ctx context.Context, glob string) (int, error) {
+	n := 0
+	for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {
+		for len(keys) > 0 && err == nil {
+			step := keys[:min(clearStep, len(keys))]
+			keys = keys[len(step):]
+			var replies []any
+			replies, err = c.destroy(ctx, step...)
+			for _, reply := range replies {
+				if reply == int64(1) {
+					n++
+				}
+			}
+		}
+		if err != nil {
+			return n, failed("clear", glob, err)
+		}
+	}
+	return n, nil
+}
+
+// scan yields the keys behind a prefix that match a glob pattern, a step at a time.
+func (c *Cache) scan(ctx context.Context, prefix, glob string) iter.Seq2[[]string, error] {
+	return func(yield func([]string, error) bool) {
+		node, err := c.node(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for cursor := uint64(0); ; {
+			names, next, err := node.Scan(ctx, cursor, pattern(prefix, glob), scanStep).Result()
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			keys := names[:0]
+			for _, name := range names {
+				if key, ok := strings.CutPrefix(name, prefix); ok && key != "" {
+					keys = append(keys, key)
+				}
+			}
+			if len(keys) > 0 && !yield(keys, nil) {
+				return
+			}
+			if cursor = next; cursor == 0 {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Update replaces an entry's value by what f makes of it, as if nobody else
+// wrote in between: when somebody did, f is called again with the new value. f
+// gets the zero value and false where there is no entry; the new one lives for
+// ever then, and otherwise as long as the old one would have. An error of f ends
+// it and is returned.
+func Update[T any](ctx context.Context, c *Cache, key string, f func(old T, there bool) (T, error)) (T, error) {
+	var zero T
+	for n := 1; ; n++ {
+		var old T
+		o := SaveOptions{KeepTTL: true}
+		e, err := c.LoadWith(ctx, key, LoadOptions{NoRecord: true})
+		switch {
+		case err == nil:
+			o.IfVersion = e.Version
+			err = e.Decode(&old)
+		case errors.Is(err, ErrNotFound):
+			o.IfAbsent, err = true, nil
+		}
+		if err != nil {
+			return zero, err
+		}
+		value, err := f(old, !o.IfAbsent)
+		if err != nil {
+			return zero, err
+		}
+		if _, err = c.SaveWith(ctx, key, value, o); !errors.Is(err, ErrConflict) {
+			return value, err
+		}
+		// Others were faster; a pause that grows lets all of them through in the end.
+		if err := redisbus.Sleep(ctx, redisbus.Pause(n)/100); err != nil {
+			return zero, refused("update", key, err)
+		}
+	}
+}
+
+// FillOptions say how [GetOrLoad] stores what it computes.
+type FillOptions struct {
+	// TTL is how long the value is fresh. 0: for ever.
+	TTL time.Duration
+	// Stale is how long after that the old value is returned to everybody but
+	// the one who computes the new one. 0: the others wait.
+	Stale time.Duration
+	// Patience is after how long a computation whose node gives no sign of life
+	// is left to another. Default [DefaultLockTTL].
+	Patience time.Duration
+}
+
+// GetOrLoad returns the entry, or what compute returns, which it saves. When an
+// entry is missing or expired, one caller in the whole cluster computes it; the
+// others wait for it, or get the old value while it is stale (see
+// [FillOptions.Stale]). compute's context ends when another takes over. What was
+// computed is not saved when the key was destroyed or saved meanwhile: a value
+// from before cannot come back. An error of compute is returned to its caller,
+// and the next one computes.
+func GetOrLoad[T any](ctx context.Context, c *Cache, key string, o FillOptions, compute func(ctx context.Context) (T, error)) (T, error) {
+	var v T
+	if err := check("load", key); err != nil {
+		return v, err
+	}
+	for {
+		e, err := c.fresh(ctx, key, o)
+		if err == nil {
+			return v, decode(e, &v)
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return v, err
+		}
+		l, err := c.lockAs(ctx, key, c.names.loader(key), LockOptions{TTL: o.Patience})
+		switch {
+		case err == nil:
+			return fill(c, key, o, l, compute)
+		case !errors.Is(err, ErrLocked):
+			return v, err
+		case e.Stale:
+			return v, decode(e, &v)
+		}
+		if e, err = c.awaitFill(ctx, key); err == nil {
+			return v, decode(e, &v)
+		} else if !errors.Is(err, ErrNotFound) {
+			return v, err
+		}
+	}
+}
+
+func decode(e Entry, v any) error { return e.Decode(v) }
+
+// fresh loads the entry; a stale one comes with ErrNotFound.
+func (c *Cache) fresh(ctx context.Context, key string, o FillOptions) (Entry, error) {
+	if o.Stale <= 0 {
+		return c.Load(ctx, key)
+	}
+	e, err := c.LoadWith(ctx, key, LoadOptions{Stale: true})
+	if err == nil && e.Stale {
+		err = ErrExpired
+	}
+	return e, err
+}
+
+// fill computes and saves the value under the loader's lock.
+func fill[T any](c *Cache, key string, o FillOptions, l *Lock, compute func(ctx context.Context) (T, error)) (T, error) {
+	var v T
+	ctx := l.Context()
+	defer func() { _ = l.Unlock() }() // by the latest at its TTL; the value counts
+	// Somebody may have filled it between our load and our lock.
+	if e, err := c.fresh(ctx, key, o); err == nil {
+		return v, decode(e, &v)
+	}
+	v, err := compute(ctx)
+	if err != nil {
+		return v, err
+	}
+	w, err := c.newWrite(ctx, key, v, SaveOptions{TTL: o.TTL, Stale: o.Stale, IfAbsent: true})
+	if err != nil {
+		return v, err
+	}
+	w.keys = append(w.keys, l.name)
+	w.args = append(w.args, l.token)
+	err = c.write(ctx, w)
+	if errors.Is(err, errSuperseded) || errors.Is(err, ErrConflict) || errors.Is(err, ErrLocked) {
+		err = nil // what was computed is right for this caller, only not for later ones
+	}
+	return v, err
+}
+
+// awaitFill waits until whoever computes the value is done. ErrNotFound: without one.
+func (c *Cache) awaitFill(ctx context.Context, key string) (Entry, error) {
+	var e Entry
+	name := c.names.loader(key)
+	err := c.wakes.await(ctx, name, true, func() (time.Duration, error) {
+		held, err := c.scripts.holder.Run(ctx, c.client, []string{name}, "1").Slice()
+		if err != nil {
+			return 0, failed("wait for load", key, err)
+		}
+		if len(held) == 1 && held[0] != int64(0) {
+			return time.Second, ErrLocked
+		}
+		e, err = c.Load(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			err = errNotFilled
+		}
+		return 0, err
+	})
+	if errors.Is(err, errNotFilled) {
+		return e, ErrNotFound
+	}
+	if err != nil && ctx.Err() != nil {
+		return e, refused("load", key, context.Cause(ctx))
+	}
+	return e, err
+}
+
+// errNotFilled ends the wait for a computation that brought no value.
+var errNotFilled = errors.New("not filled")

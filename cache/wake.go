@@ -1,0 +1,256 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+const (
+	// linger is how long the wake-up connection stays open without a waiter.
+	linger = time.Second
+	// maxNap is the longest that a waiter relies on being woken: a connection
+	// that died without a sign delays it by that much.
+	maxNap = 5 * time.Second
+	// minNap is how often a lock of the original is asked for: nobody announces its end.
+	minNap = 100 * time.Millisecond
+)
+
+// wakes lets callers wait for announcements on Redis channels. All waiters of a
+// process share one connection, which is there only while somebody waits, and
+// who waits holds no connection of the pool.
+type wakes struct {
+	client redis.UniversalClient
+	log    zerolog.Logger
+
+	// wire orders what is sent on the connection; mu guards the rest.
+	wire       sync.Mutex
+	mu         sync.Mutex
+	topics     map[string]*topic
+	sub        *redis.PubSub
+	subscribed map[string]bool
+	idle       *time.Timer
+}
+
+// topic is one channel's waiters in the order of their arrival. Only the first
+// tries when woken, the next one when it has left: what is announced is there
+// for one of them. Those that wait for the same fact all try.
+type topic struct {
+	waiters []*waiter
+	live    bool // Redis has confirmed the subscription
+}
+
+type waiter struct {
+	wakes   *wakes
+	channel string
+	shared  bool
+	signal  chan struct{} // to try, holds one
+}
+
+func newWakes(client redis.UniversalClient, log zerolog.Logger) *wakes {
+	return &wakes{client: client, log: log, topics: map[string]*topic{}}
+}
+
+// join lines up. The first signal comes when the channel is subscribed and it is
+// this waiter's turn: what it finds then, it is told the end of.
+func (h *wakes) join(ctx context.Context, channel string, shared bool) *waiter {
+	w := &waiter{wakes: h, channel: channel, shared: shared, signal: make(chan struct{}, 1)}
+	h.mu.Lock()
+	t := h.topics[channel]
+	if t == nil {
+		t = &topic{}
+		h.topics[channel] = t
+	}
+	t.waiters = append(t.waiters, w)
+	if t.live && (shared || len(t.waiters) == 1) {
+		w.wake()
+	}
+	h.mu.Unlock()
+	h.settle(context.WithoutCancel(ctx), channel)
+	return w
+}
+
+// leave gives the turn to the next.
+func (w *waiter) leave(ctx context.Context) {
+	h := w.wakes
+	h.mu.Lock()
+	t := h.topics[w.channel]
+	for i, other := range t.waiters {
+		if other == w {
+			t.waiters = append(t.waiters[:i:i], t.waiters[i+1:]...)
+			if i == 0 && len(t.waiters) > 0 && t.live {
+				t.waiters[0].wake()
+			}
+			break
+		}
+	}
+	empty := len(t.waiters) == 0
+	if empty {
+		delete(h.topics, w.channel)
+	}
+	h.mu.Unlock()
+	if empty {
+		h.settle(context.WithoutCancel(ctx), w.channel)
+	}
+}
+
+func (w *waiter) wake() {
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+// settle makes Redis's view of a channel that of the waiters. An error leaves it
+// to the next connection, which subscribes anew.
+func (h *wakes) settle(ctx context.Context, channel string) {
+	h.wire.Lock()
+	defer h.wire.Unlock()
+	h.mu.Lock()
+	_, wanted := h.topics[channel]
+	if h.sub == nil && wanted {
+		h.sub = h.client.Subscribe(ctx)
+		h.subscribed = map[string]bool{}
+		go h.listen(ctx, h.sub)
+	}
+	sub, has := h.sub, h.subscribed[channel]
+	if sub != nil {
+		h.subscribed[channel] = wanted
+		if !wanted {
+			delete(h.subscribed, channel)
+		}
+		h.rest(len(h.topics) == 0)
+	}
+	h.mu.Unlock()
+	if sub == nil || wanted == has {
+		return
+	}
+	var err error
+	if wanted {
+		err = sub.Subscribe(ctx, channel)
+	} else {
+		err = sub.Unsubscribe(ctx, channel)
+	}
+	if err != nil && !errors.Is(err, redis.ErrClosed) {
+		h.log.Debug().Err(err).Msg("cache: the wake-up connection will be opened again")
+	}
+}
+
+// rest closes the connection when nobody has waited for a while.
+func (h *wakes) rest(idle bool) {
+	if h.idle != nil {
+		h.idle.Stop()
+		h.idle = nil
+	}
+	if !idle {
+		return
+	}
+	sub := h.sub
+	h.idle = time.AfterFunc(linger, func() {
+		h.mu.Lock()
+		if h.sub != sub || len(h.topics) > 0 {
+			h.mu.Unlock()
+			return
+		}
+		h.sub = nil
+		h.mu.Unlock()
+		_ = sub.Close()
+	})
+}
+
+// listen reads one connection's announcements until it is closed. The library
+// opens it again and subscribes anew when it breaks.
+func (h *wakes) listen(ctx context.Context, sub *redis.PubSub) {
+	for failures := 0; ; {
+		message, err := sub.ReceiveTimeout(ctx, 0)
+		h.mu.Lock()
+		current := h.sub == sub
+		if current && err != nil && len(h.topics) == 0 {
+			h.sub, current = nil, false // nobody needs it again, perhaps the client was closed
+		}
+		if current {
+			h.announce(message, err)
+		}
+		h.mu.Unlock()
+		if !current {
+			_ = sub.Close()
+			return
+		}
+		if err == nil {
+			failures = 0
+			continue
+		}
+		failures++
+		_ = redisbus.Sleep(ctx, redisbus.Pause(failures))
+	}
+}
+
+func (h *wakes) announce(message any, err error) {
+	if err != nil {
+		for _, t := range h.topics {
+			t.live = false
+		}
+		return
+	}
+	channel := ""
+	switch m := message.(type) {
+	case *redis.Message:
+		channel = m.Channel
+	case *redis.Subscription:
+		if m.Kind == "subscribe" {
+			channel = m.Channel
+		}
+	}
+	t := h.topics[channel]
+	if t == nil {
+		return
+	}
+	t.live = true
+	for i, w := range t.waiters {
+		if w.shared || i == 0 {
+			w.wake()
+		}
+	}
+}
+
+// await calls try whenever it may succeed, until it does not answer [ErrLocked] or
+// [ErrNotFound], or ctx ends. try returns after how long it may succeed even
+// if nobody announces it; 0: not known.
+func (h *wakes) await(ctx context.Context, channel string, shared bool, try func() (time.Duration, error)) error {
+	w := h.join(ctx, channel, shared)
+	defer w.leave(ctx)
+	timer := time.NewTimer(maxNap)
+	defer timer.Stop()
+	for {
+		select {
+		case <-w.signal:
+		case <-timer.C:
+			if !h.turn(w) {
+				timer.Reset(maxNap)
+				continue
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		nap, err := try()
+		if !errors.Is(err, ErrLocked) && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if nap <= 0 {
+			nap = maxNap
+		}
+		timer.Reset(min(nap, maxNap))
+	}
+}
+
+func (h *wakes) turn(w *waiter) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return w.shared || h.topics[w.channel].waiters[0] == w
+}
