@@ -50,9 +50,6 @@ func (k Keys) Leases() string { return k.tag + "leases" }
 // nobody may take over after a time in which nobody could look (hash).
 func (k Keys) Reaping() string { return k.tag + "reaping" }
 
-// Apps maps an app's fingerprint to what it handles (hash, JSON values).
-func (k Keys) Apps() string { return k.tag + "apps" }
-
 // Connections maps a client connection's id to the incarnation that holds it (hash).
 func (k Keys) Connections() string { return k.tag + "connections" }
 

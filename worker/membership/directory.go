@@ -19,7 +19,6 @@ import (
 type Process struct {
 	Host string `json:"host"`
 	PID  int    `json:"pid"`
-	App  string `json:"app,omitempty"` // fingerprint of what its app handles
 }
 
 // Member is a node as the cluster knows it.
@@ -112,14 +111,15 @@ const (
 	Gone      Verdict = "GONE" // it has left
 )
 
-// Condemn ends an incarnation's lease for good. With expired it does so only
-// when the lease has run out; without, the caller vouches that it ended.
-func (d Directory) Condemn(ctx context.Context, i Incarnation, expired bool) (Verdict, error) {
+// Condemn ends an incarnation's lease for good and reserves its settlement to
+// the caller for that long. With expired it does so only when the lease has run
+// out; without, the caller vouches that it ended.
+func (d Directory) Condemn(ctx context.Context, i Incarnation, expired bool, reserve time.Duration) (Verdict, error) {
 	why := "ended"
 	if expired {
 		why = "expired"
 	}
-	v, err := condemnScript.Run(ctx, d.Client, []string{d.Keys.Leases()}, i.String(), why).Text()
+	v, err := condemnScript.Run(ctx, d.Client, []string{d.Keys.Leases()}, i.String(), why, reserve.Milliseconds()).Text()
 	if err != nil {
 		return "", fmt.Errorf("condemn %s: %w", i, redisbus.Explain(err))
 	}

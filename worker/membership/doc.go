@@ -18,7 +18,8 @@
 //
 // A condemned incarnation claims and commits nothing, but keeps its number until
 // everything it owned has been handed on: whoever settles it may die halfway,
-// and another goes on.
+// and another goes on after the time that was reserved. In the set of leases its
+// score is that time's negative.
 //
 // A process that could not renew for 10 s on its own monotonic clock, counted
 // from before the last successful renewal was sent, ends the lease itself: 5 s

@@ -21,16 +21,19 @@ var ErrLeaseLost = errors.New("lease lost")
 // ErrIDTaken is returned by [Keeper.Join] when another live node has the exact id asked for.
 var ErrIDTaken = errors.New("node id is taken")
 
+// DefaultLease is how long a lease lasts unless [Times] says otherwise.
+const DefaultLease = 15 * time.Second
+
 // Times are the timings of leases. The zero value means the defaults.
 type Times struct {
-	Lease     time.Duration // how long a lease lasts on Redis's clock; default 15 s
+	Lease     time.Duration // how long a lease lasts on Redis's clock; default [DefaultLease]
 	Heartbeat time.Duration // how often it is renewed; default a third of Lease
 	Fence     time.Duration // how long after the last renewal a process ends its own leases; default two thirds of Lease
 }
 
 func (t Times) withDefaults() Times {
 	if t.Lease == 0 {
-		t.Lease = 15 * time.Second
+		t.Lease = DefaultLease
 	}
 	if t.Heartbeat == 0 {
 		t.Heartbeat = t.Lease / 3

@@ -307,14 +307,15 @@ func (c *Client) send(number uint64, batch []*submission) {
 	for n := 1; ; n++ {
 		reply, err := enqueueScript.Run(c.ctx, c.redis, keys, args...).Slice()
 		if err == nil {
-			err = protocolError(reply)
+			settle(batch, reply, protocolError(reply))
+			return
 		}
-		if full := redisbus.Explain(err); errors.Is(full, redisbus.ErrFull) {
-			err = full
-		} else if redisbus.OutcomeOf(err) != redisbus.Ran && c.wanted(batch) && redisbus.Sleep(c.ctx, redisbus.Pause(n)) == nil {
+		explained := redisbus.Explain(err)
+		again := redisbus.OutcomeOf(err) != redisbus.Ran && !errors.Is(explained, redisbus.ErrFull)
+		if again && c.wanted(batch) && redisbus.Sleep(c.ctx, redisbus.Pause(n)) == nil {
 			continue
 		}
-		settle(batch, reply, redisbus.Explain(err))
+		settle(batch, nil, explained)
 		return
 	}
 }

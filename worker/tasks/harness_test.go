@@ -113,7 +113,7 @@ func (n *node) settle(r tasks.Remains) tasks.Handed {
 	n.t.Helper()
 	n.lease.Release()
 	i := n.lease.Incarnation
-	v, err := n.directory.Condemn(n.t.Context(), i, false)
+	v, err := n.directory.Condemn(n.t.Context(), i, false, 0)
 	require.NoError(n.t, err)
 	require.Equal(n.t, membership.Condemned, v)
 	h, err := tasks.TakeOver(n.t.Context(), n.redis, n.keys, i.String(), r)

@@ -16,4 +16,5 @@ end
 if hold and at < tonumber(hold) then
   return {}
 end
-return redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. int(at), 'LIMIT', 0, ARGV[2])
+-- Condemned ones have the negative of the time until which they belong to whoever condemned them.
+return redis.call('ZRANGEBYSCORE', leases, int(-at), int(at), 'LIMIT', 0, ARGV[2])

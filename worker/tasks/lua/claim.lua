@@ -19,7 +19,7 @@ for key, kind in pairs({[leases] = 'zset', [stream] = 'hash', [owned] = 'hash', 
   if not fits(key, kind) then return {'WRONGTYPE', key} end
 end
 local deadline = tonumber(redis.call('ZSCORE', leases, incarnation) or 0)
-if deadline == 0 then return {'FENCED'} end
+if deadline <= 0 then return {'FENCED'} end
 if deadline <= now() then return {'EXPIRED'} end
 
 local last = tonumber(redis.call('HGET', stream, 'claim') or 0)

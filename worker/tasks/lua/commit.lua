@@ -35,7 +35,7 @@ local kinds = {'zset', 'hash', 'hash', 'hash', 'hash', 'zset', 'zset', 'hash', '
 for i, kind in ipairs(kinds) do
   if not fits(KEYS[i], kind) then return {'WRONGTYPE', KEYS[i]} end
 end
-if tonumber(redis.call('ZSCORE', leases, incarnation) or 0) == 0 then return {'FENCED'} end
+if tonumber(redis.call('ZSCORE', leases, incarnation) or 0) <= 0 then return {'FENCED'} end
 local last, answer = unpack(redis.call('HMGET', stream, 'commit', 'refused'))
 last = tonumber(last or 0)
 if number == last then

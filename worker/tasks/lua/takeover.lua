@@ -18,7 +18,7 @@ local kinds = {'zset', 'hash', 'hash', 'hash', 'hash', 'zset', 'hash', 'hash', '
 for i, kind in ipairs(kinds) do
   if not fits(KEYS[i], kind) then return {'WRONGTYPE', KEYS[i]} end
 end
-if tonumber(redis.call('ZSCORE', leases, incarnation) or 0) ~= 0 then return {'LIVE'} end
+if tonumber(redis.call('ZSCORE', leases, incarnation) or 0) > 0 then return {'LIVE'} end
 
 local keep, blamed = {}, {}
 local kept = tonumber(ARGV[8])

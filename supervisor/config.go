@@ -1,0 +1,117 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+// MaxWorkers is the most nodes of one set.
+const MaxWorkers = 10_000
+
+// Config says how a set works. Every zero value has a default but Redis.
+type Config struct {
+	// Workers is how many nodes to start. Default GOMAXPROCS; [Idle] starts none.
+	Workers int
+	// WorkerPrefix of the nodes' ids; the lowest free number in the cluster
+	// follows. Default "stellar-worker".
+	WorkerPrefix string
+	// ID is the exact id of the only node of a set of one.
+	ID string
+	// Redis says where Redis is. Required.
+	Redis redisbus.Config
+	// StartTimeout is how long [Set.Serve] waits for Redis before it gives up. Default 5 s.
+	StartTimeout time.Duration
+
+	// Concurrency is how many tasks each node runs at a time. Default 10.
+	Concurrency int
+	// Queues that the nodes serve, the most urgent first. Default those of the app.
+	Queues []string
+
+	// Drain is how long stopping nodes wait for their handlers, all in parallel;
+	// then the handlers are cancelled, and have Grace to return. Default 20 s and 3 s.
+	Drain, Grace time.Duration
+
+	// Backoff is the pause before a crashed node's next life. It doubles with
+	// each crash up to MaxBackoff, with jitter between half and all of it, and
+	// starts over after a life of at least a minute. Default 100 ms and 30 s.
+	Backoff, MaxBackoff time.Duration
+	// CrashLimit is how many crashes within CrashWindow stop the set. Default
+	// twice the number of workers, at least 4, in 30 s; negative for no limit.
+	CrashLimit  int
+	CrashWindow time.Duration
+
+	// Times are the timings of leases.
+	Times membership.Times
+}
+
+// Idle as [Config].Workers starts a set without nodes, to be scaled later.
+const Idle = -1
+
+func (c Config) withDefaults() Config {
+	switch c.Workers {
+	case 0:
+		c.Workers = runtime.GOMAXPROCS(0)
+	case Idle:
+		c.Workers = 0
+	}
+	if c.WorkerPrefix == "" {
+		c.WorkerPrefix = worker.DefaultPrefix
+	}
+	defaults := []struct {
+		to    *time.Duration
+		value time.Duration
+	}{
+		{&c.StartTimeout, 5 * time.Second},
+		{&c.Drain, worker.DefaultDrain},
+		{&c.Grace, worker.DefaultGrace},
+		{&c.Backoff, 100 * time.Millisecond},
+		{&c.MaxBackoff, 30 * time.Second},
+		{&c.CrashWindow, 30 * time.Second},
+	}
+	for _, d := range defaults {
+		if *d.to == 0 {
+			*d.to = d.value
+		}
+	}
+	if c.CrashLimit == 0 {
+		c.CrashLimit = max(2*c.Workers, 4)
+	}
+	return c
+}
+
+// validate reports everything that is wrong with a config that has its defaults.
+func (c Config) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Workers >= 0 && c.Workers <= MaxWorkers, "workers: %d is not between 0 and %d", c.Workers, MaxWorkers)
+	check(redisbus.ValidName(c.WorkerPrefix) && len(c.WorkerPrefix) <= maxPrefix,
+		"worker prefix %q: use 1 to %d letters, digits and . _ : -", c.WorkerPrefix, maxPrefix)
+	if c.ID != "" {
+		check(redisbus.ValidName(c.ID), "id %q: use 1 to 200 letters, digits and . _ : -", c.ID)
+		check(c.Workers == 1, "id %q: it can be given to one worker only, not to %d; leave it out, or use the worker prefix", c.ID, c.Workers)
+	}
+	check(c.Concurrency >= 0, "concurrency: %d is negative", c.Concurrency)
+	for _, q := range c.Queues {
+		check(redisbus.ValidName(q), "queue %q: use 1 to 200 letters, digits and . _ : -", q)
+	}
+	for name, d := range map[string]time.Duration{
+		"start timeout": c.StartTimeout, "drain": c.Drain, "grace": c.Grace, "backoff": c.Backoff,
+		"max backoff": c.MaxBackoff, "crash window": c.CrashWindow,
+	} {
+		check(d > 0, "%s: %s is not positive", name, d)
+	}
+	return errors.Join(append(errs, c.Redis.Validate())...)
+}
+
+// maxPrefix leaves room for the number in an id of 200 bytes.
+const maxPrefix = 190

@@ -1,0 +1,90 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stellarfw/stellar/worker"
+)
+
+// Report sums up what a set did until it stopped.
+type Report struct {
+	Lives       int           // of all nodes
+	Crashes     int           // ends that nobody asked for
+	Started     int64         // handler starts
+	Finished    int64         // committed ends of tasks
+	HandedOn    int           // tasks taken over from ended nodes
+	Quarantined int           // tasks put aside after too many crashes
+	Running     []string      // tasks whose handlers did not return before the end
+	Uptime      time.Duration // of the set
+}
+
+// String is the report in one line.
+func (r Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d tasks done of %d started in %s by %d lives of nodes", r.Finished, r.Started, r.Uptime.Round(time.Millisecond), r.Lives)
+	fmt.Fprintf(&b, "; %d crashes, %d tasks taken over", r.Crashes, r.HandedOn)
+	if r.Quarantined > 0 {
+		fmt.Fprintf(&b, ", %d quarantined", r.Quarantined)
+	}
+	if len(r.Running) > 0 {
+		fmt.Fprintf(&b, "; still running: %s", strings.Join(r.Running, ", "))
+	}
+	return b.String()
+}
+
+// Report returns the sums of the lives that have ended.
+func (s *Set) Report() Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.report
+	r.Running = slices.Clone(r.Running)
+	return r
+}
+
+// tally adds one life; last when no other follows because the set stops.
+func (s *Set) tally(e worker.Ended, last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.Incarnation == "" {
+		return
+	}
+	s.report.Lives++
+	s.report.Started += e.Started
+	s.report.Finished += e.Finished
+	s.report.HandedOn += e.HandedOn
+	s.report.Quarantined += e.Quarantined
+	if last {
+		s.report.Running = append(s.report.Running, e.Running...)
+	}
+}
+
+// finish closes the books and returns what Serve ends with.
+func (s *Set) finish(began time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.report.Uptime = time.Since(began)
+	err := s.fatal
+	if len(s.report.Running) > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: still running: %s", ErrDrainDeadline, strings.Join(s.report.Running, ", ")))
+	}
+	return err
+}
+
+// blame lists who crashed, how often and with what the last time.
+func blame(crashes []crash) string {
+	count, last := map[string]int{}, map[string]error{}
+	for _, c := range crashes {
+		count[c.node]++
+		last[c.node] = c.err
+	}
+	var parts []string
+	for _, node := range slices.Sorted(maps.Keys(count)) {
+		parts = append(parts, fmt.Sprintf("%s %d times, at last: %v", node, count[node], last[node]))
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,243 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/thejerf/suture/v4"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+// Errors of [Set.Serve].
+var (
+	// ErrRedisUnavailable: Redis did not answer within StartTimeout.
+	ErrRedisUnavailable = errors.New("redis is not reachable")
+	// ErrFlapping: the nodes crashed more often than CrashLimit in CrashWindow.
+	ErrFlapping = errors.New("flapping: the nodes crash again and again")
+	// ErrDrainDeadline: some handlers did not return in time; [Set.Report] names
+	// their tasks, which come back by lease.
+	ErrDrainDeadline = errors.New("drain deadline exceeded")
+)
+
+// Set is the nodes of one process. Make one with [New] and call [Set.Serve] once.
+type Set struct {
+	cfg  Config
+	host *worker.Host
+	log  zerolog.Logger
+
+	hurry    chan struct{}
+	hurryOne sync.Once
+	gate     *gate
+
+	mu      sync.Mutex
+	slots   []*slot
+	crashes []crash
+	report  Report
+	fatal   error
+	stop    context.CancelFunc
+}
+
+// crash is one end of a node that was not asked for.
+type crash struct {
+	at   time.Time
+	node string
+	err  error
+}
+
+// New checks everything that can be checked without Redis and reports all that
+// is wrong at once.
+func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
+	cfg = cfg.withDefaults()
+	if app == nil {
+		app = worker.NewApp()
+	}
+	if err := errors.Join(cfg.validate(), app.Err()); err != nil {
+		return nil, err
+	}
+	host, err := worker.NewHost(worker.HostConfig{Redis: cfg.Redis, App: app, Times: cfg.Times, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return &Set{cfg: cfg, host: host, log: log, hurry: make(chan struct{}), gate: newGate(cfg.Workers)}, nil
+}
+
+// String names the set in a supervisor's log.
+func (s *Set) String() string { return "stellar" }
+
+// Serve runs the set until ctx ends and every node has drained, or every node
+// was stopped by api.stop. It is a suture.Service. Its error is nil after a clean
+// stop, or one of [ErrRedisUnavailable], [ErrFlapping] and [ErrDrainDeadline];
+// none of them makes a supervisor above it start it again.
+func (s *Set) Serve(ctx context.Context) (err error) {
+	began := time.Now()
+	if err := s.open(ctx); err != nil {
+		return errors.Join(err, s.host.Close(0))
+	}
+	// The host outlives the nodes: they drain under its heartbeat.
+	hosting, stopHost := context.WithCancel(context.WithoutCancel(ctx))
+	host := s.supervise("host")
+	host.Add(s.host)
+	hosted := host.ServeBackground(hosting)
+
+	serving, stop := context.WithCancel(ctx)
+	s.mu.Lock()
+	s.stop = stop
+	nodes := s.supervise("nodes")
+	for range s.cfg.Workers {
+		s.add(nodes)
+	}
+	s.mu.Unlock()
+	s.log.Info().Int("workers", s.cfg.Workers).Str("redis", s.cfg.Redis.Address()).Str("namespace", s.cfg.Redis.Keys().Channel()).Msg("set is starting")
+	_ = nodes.Serve(serving)
+	stop()
+
+	stopHost()
+	<-hosted
+	return errors.Join(s.finish(began), s.host.Close(0))
+}
+
+// open waits for Redis.
+func (s *Set) open(ctx context.Context) error {
+	opening, cancel := context.WithTimeout(ctx, s.cfg.StartTimeout)
+	defer cancel()
+	if err := s.host.Open(opening); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w: %w", ErrRedisUnavailable, err)
+	}
+	return nil
+}
+
+// supervise returns a supervisor of the tree. It has no failure budget: the
+// slots keep their own pauses, so that no node's crashes delay another.
+func (s *Set) supervise(name string) *suture.Supervisor {
+	return suture.New(name, suture.Spec{
+		EventHook:        s.event,
+		FailureThreshold: math.Inf(1),
+		// The slots bound their own ends; suture must not give up before them.
+		Timeout: s.cfg.Drain + 4*s.cfg.Grace + time.Minute,
+	})
+}
+
+// add puts one more node under its own supervisor. The caller holds s.mu.
+func (s *Set) add(nodes *suture.Supervisor) {
+	slot := &slot{set: s, number: len(s.slots) + 1}
+	s.slots = append(s.slots, slot)
+	own := s.supervise(slot.String())
+	own.Add(slot)
+	nodes.Add(own)
+}
+
+// event logs what suture says. The slots log crashes themselves.
+func (s *Set) event(e suture.Event) {
+	switch e := e.(type) {
+	case suture.EventStopTimeout:
+		s.log.Error().Str("service", e.ServiceName).Msg("did not stop in time")
+	case suture.EventServicePanic:
+		s.log.Error().Str("service", e.ServiceName).Str("panic", e.PanicMsg).Str("stack", e.Stacktrace).Msg("panic in the supervisor tree")
+	default:
+		s.log.Trace().Str("event", e.String()).Msg("supervisor")
+	}
+}
+
+// crashed notes a crash and reports whether the set is flapping.
+func (s *Set) crashed(node string, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.report.Crashes++
+	s.crashes = append(s.crashes, crash{now, node, err})
+	s.crashes = slices.DeleteFunc(s.crashes, func(c crash) bool { return now.Sub(c.at) > s.cfg.CrashWindow })
+	if s.cfg.CrashLimit < 0 || len(s.crashes) <= s.cfg.CrashLimit {
+		return false
+	}
+	if s.fatal == nil {
+		s.fatal = fmt.Errorf("%w: %d crashes in %s: %s", ErrFlapping, len(s.crashes), s.cfg.CrashWindow, blame(s.crashes))
+		s.stop()
+	}
+	return true
+}
+
+// stopped takes a slot away whose node was stopped by request. Without any left
+// the set ends.
+func (s *Set) stopped(gone *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slots = slices.DeleteFunc(s.slots, func(x *slot) bool { return x == gone })
+	if len(s.slots) == 0 {
+		s.stop()
+	}
+}
+
+// Hurry cuts a drain that is under way, or will be, to a second.
+func (s *Set) Hurry() { s.hurryOne.Do(func() { close(s.hurry) }) }
+
+// Nodes returns the lives that are under way, by id.
+func (s *Set) Nodes() []*worker.Node {
+	s.mu.Lock()
+	slots := slices.Clone(s.slots)
+	s.mu.Unlock()
+	var nodes []*worker.Node
+	for _, x := range slots {
+		if n := x.current(); n != nil && n.ID() != "" {
+			nodes = append(nodes, n)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b *worker.Node) int { return membership.CompareIDs(a.ID(), b.ID()) })
+	return nodes
+}
+
+// Node returns the running node with that id, or nil.
+func (s *Set) Node(id string) *worker.Node {
+	for _, n := range s.Nodes() {
+		if n.ID() == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// Ready returns how many nodes run, and how many there should be.
+func (s *Set) Ready() (ready, want int) {
+	s.mu.Lock()
+	slots := slices.Clone(s.slots)
+	s.mu.Unlock()
+	for _, x := range slots {
+		if n := x.current(); n != nil && n.State() == worker.Running {
+			ready++
+		}
+	}
+	return ready, len(slots)
+}
+
+// AwaitReady waits until every node runs, or ctx ends.
+func (s *Set) AwaitReady(ctx context.Context) error {
+	for {
+		if ready, want := s.Ready(); ready == want && s.opened() {
+			return nil
+		}
+		if err := redisbus.Sleep(ctx, 5*time.Millisecond); err != nil {
+			ready, want := s.Ready()
+			return fmt.Errorf("%d of %d nodes are ready: %w", ready, want, err)
+		}
+	}
+}
+
+func (s *Set) opened() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stop != nil
+}
+
+// Directory tells who belongs to the cluster.
+func (s *Set) Directory() membership.Directory { return s.host.Directory() }

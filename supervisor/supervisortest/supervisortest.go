@@ -1,0 +1,74 @@
+// Package supervisortest starts node sets in tests: without ports, on an
+// embedded Redis of the test's own, and gone when the test ends.
+//
+//	app := worker.NewApp()
+//	…
+//	set := supervisortest.Start(t, app)
+//	_, err := set.Node("stellar-worker-1").API().Tasks.Enqueue(t.Context(), "email.welcome", in)
+package supervisortest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/worker"
+)
+
+// Set is a running set of a test.
+type Set struct {
+	*supervisor.Set
+	t    testing.TB
+	stop context.CancelFunc
+	done chan error
+	once sync.Once
+	err  error
+}
+
+// Start starts a set of three nodes on an embedded Redis and waits until all
+// run. The set drains and stops with the test. It works inside a
+// testing/synctest bubble.
+func Start(t testing.TB, app *worker.App) *Set {
+	t.Helper()
+	return StartWith(t, app, supervisor.Config{Workers: 3})
+}
+
+// StartWith is [Start] with a configuration; without one of Redis, the set gets
+// an embedded one. What the nodes log, the test logs.
+func StartWith(t testing.TB, app *worker.App, cfg supervisor.Config) *Set {
+	t.Helper()
+	if cfg.Redis.URL == "" && cfg.Redis.Dial == nil {
+		server := embedded.New()
+		t.Cleanup(func() { _ = server.Close() })
+		cfg.Redis.Dial = server.Dial
+	}
+	inner, err := supervisor.New(cfg, app, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The set drains after the test's own context has ended.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	s := &Set{Set: inner, t: t, stop: cancel, done: make(chan error, 1)}
+	go func() { s.done <- inner.Serve(ctx) }()
+	t.Cleanup(func() { _ = s.Stop() })
+	waiting, waited := context.WithTimeout(ctx, 30*time.Second)
+	defer waited()
+	if err := inner.AwaitReady(waiting); err != nil {
+		t.Fatal(err, s.Stop())
+	}
+	return s
+}
+
+// Stop drains the set and returns what Serve ended with.
+func (s *Set) Stop() error {
+	s.once.Do(func() {
+		s.stop()
+		s.err = <-s.done
+	})
+	return s.err
+}

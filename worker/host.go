@@ -1,0 +1,163 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// HostConfig is what a [Host] needs.
+type HostConfig struct {
+	Redis redisbus.Config
+	App   *App
+	Times membership.Times
+	Log   zerolog.Logger
+}
+
+// Host is what the nodes of one process share: the heartbeat that renews their
+// leases, the mover of delayed tasks, and the reaper that settles incarnations
+// which ended. It has a connection of its own, so that no handler can starve it.
+type Host struct {
+	cfg       HostConfig
+	client    redis.UniversalClient // heartbeats, settlements, delayed tasks
+	listener  redis.UniversalClient
+	keys      redisbus.Keys
+	directory membership.Directory
+	keeper    *membership.Keeper
+	mover     *tasks.Mover
+	process   membership.Process
+	log       zerolog.Logger
+
+	mu    sync.Mutex
+	token redisbus.Secret
+	bus   *redisbus.Bus
+
+	zombies   sync.WaitGroup
+	patience  context.Context //nolint:containedctx // until when the host waits for zombies
+	impatient context.CancelFunc
+}
+
+// NewHost opens nothing yet; everything wrong with the configuration is reported at once.
+func NewHost(cfg HostConfig) (*Host, error) {
+	if err := errors.Join(cfg.Redis.Validate(), cfg.App.Err()); err != nil {
+		return nil, err
+	}
+	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log}
+	var err error
+	if h.client, err = redisbus.OpenClient(cfg.Redis, "stellar:host"); err != nil {
+		return nil, err
+	}
+	if h.listener, err = redisbus.OpenClient(cfg.Redis, "stellar:host:subscriber"); err != nil {
+		return nil, errors.Join(err, h.client.Close())
+	}
+	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
+	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
+	h.mover = tasks.NewMover(h.client, h.keys, cfg.Log)
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	h.process = membership.Process{Host: host, PID: os.Getpid()}
+	return h, nil
+}
+
+// Directory tells who belongs to the cluster.
+func (h *Host) Directory() membership.Directory { return h.directory }
+
+// Open makes sure that Redis answers, waiting for it as long as ctx lasts, and
+// learns the cluster's token.
+func (h *Host) Open(ctx context.Context) error {
+	if err := redisbus.Retry(ctx, func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
+		return fmt.Errorf("redis at %s: %w", h.cfg.Redis.Address(), err)
+	}
+	token, err := h.clusterToken(ctx)
+	if err != nil {
+		return err
+	}
+	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
+	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
+	h.bus, err = redisbus.NewBus(redisbus.BusConfig{
+		Publisher: h.client, Subscriber: h.listener, Keys: h.keys, Token: token,
+		Identity: redisbus.Identity{ID: id}, InboxOnly: true, Log: h.log,
+	})
+	if err != nil {
+		return err
+	}
+	h.bus.Hint(h.keys.Due(), h.mover.Look)
+	return nil
+}
+
+// clusterToken returns the token of the cluster's messages. One that this
+// process knows is put back into a Redis that has lost it.
+func (h *Host) clusterToken(ctx context.Context) (redisbus.Secret, error) {
+	h.mu.Lock()
+	known := h.token
+	h.mu.Unlock()
+	var token redisbus.Secret
+	err := redisbus.Retry(ctx, func(ctx context.Context) error {
+		var err error
+		if !known.IsZero() && h.cfg.Redis.Token.IsZero() {
+			if err := h.client.SetNX(ctx, h.keys.Token(), known.Reveal(), 0).Err(); err != nil {
+				return err
+			}
+		}
+		token, err = redisbus.Token(ctx, h.client, h.keys, h.cfg.Redis.Token)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	h.mu.Lock()
+	h.token = token
+	h.mu.Unlock()
+	return token, nil
+}
+
+// Serve renews, moves and reaps until ctx ends. A failure in one of them ends
+// all: its supervisor starts them again.
+func (h *Host) Serve(ctx context.Context) error {
+	g := group.New(ctx)
+	g.Go("heartbeat", h.keeper.Serve)
+	g.Go("mover", h.mover.Serve)
+	g.Go("reaper", h.reap)
+	g.Go("bus", h.bus.Serve)
+	err := g.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// String names the service in the supervisor's log.
+func (h *Host) String() string { return "host" }
+
+// Close waits until no ended node has a handler left, at most that long, and
+// closes the connections.
+func (h *Host) Close(wait time.Duration) error {
+	done := make(chan struct{})
+	go func() { h.zombies.Wait(); close(done) }()
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+	if h.impatient != nil {
+		h.impatient()
+		<-done
+	}
+	return errors.Join(h.client.Close(), h.listener.Close())
+}

@@ -1,0 +1,218 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/connections"
+	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// live is a node's life from the join to the end of its drain. It returns why it
+// ended when that was asked for. The base group holds the base storey, which
+// goes on until live has returned.
+func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
+	if err := n.openBase(base); err != nil {
+		return nil, err
+	}
+	n.openWork()
+	stopping, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	base.Go("loop", n.loop)
+	base.Go("bus", n.tolerant(n.api.Bus.Serve))
+	base.Go("rpc", n.tolerant(n.api.RPC.Serve))
+	base.Go("requests", func(ctx context.Context) error {
+		select {
+		case why := <-n.ends:
+			stop(why)
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	select {
+	case <-n.api.Bus.Ready():
+	case <-stopping.Done():
+	case <-base.Context().Done():
+	}
+	if stopping.Err() == nil && base.Context().Err() == nil {
+		if err := n.work(stopping, base); err != nil {
+			return nil, err
+		}
+	}
+	n.farewell()
+	base.Stop()
+	if cause := context.Cause(stopping); errors.Is(cause, ErrStop) || errors.Is(cause, ErrRestart) {
+		why = cause
+	}
+	return why, nil
+}
+
+// tolerant makes of a loop that names handlers which would not return, when the
+// node was ending anyway, a log line.
+func (n *Node) tolerant(serve func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := serve(ctx)
+		if ctx.Err() == nil {
+			return err
+		}
+		if _, stuck := errors.AsType[*redisbus.StuckError](err); stuck {
+			n.log.Warn().Err(err).Msg("handlers outlived their node")
+		}
+		return nil
+	}
+}
+
+// openBase opens the connections and makes the base storey: bus and RPC.
+func (n *Node) openBase(base *group.Group) error {
+	h := n.host
+	token, err := h.clusterToken(base.Context())
+	if err != nil {
+		return err
+	}
+	n.conns, err = redisbus.Open(h.cfg.Redis, n.lease.Incarnation.ID)
+	if err != nil {
+		return err
+	}
+	a := &API{Incarnation: n.lease.Incarnation, Log: n.log}
+	inAPI := func() context.Context { return a.into(base.Context()) }
+	a.Bus, err = redisbus.NewBus(redisbus.BusConfig{
+		Publisher: n.conns.Client, Subscriber: n.conns.Subscriber, Keys: h.keys, Token: token,
+		Identity: n.identity(), BaseContext: inAPI, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.Cache = cache.New(cache.Config{Client: n.conns.Client, Keys: h.keys, Holder: n.lease.Incarnation.String()})
+	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
+	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
+	methods := h.cfg.App.methods.Clone()
+	n.register(methods, a)
+	a.RPC, err = rpcregistry.New(rpcregistry.Config{
+		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.Bus.Subscribe(memberLeft, func(_ context.Context, m redisbus.Message) {
+		var gone redisbus.Identity
+		if m.Decode(&gone) == nil {
+			a.RPC.NodeDown(gone)
+		}
+	}, redisbus.SubscribeOptions{})
+	for _, s := range h.cfg.App.subscriptions {
+		a.Bus.Subscribe(s.messageType, s.handle, redisbus.SubscribeOptions{})
+	}
+	n.mu.Lock()
+	n.api = a
+	n.mu.Unlock()
+	return nil
+}
+
+// openWork makes the work storey.
+func (n *Node) openWork() {
+	h := n.host
+	runner := tasks.NewRunner(tasks.RunnerConfig{
+		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
+		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Log: n.log,
+		Seal: func(messageType string, body any) (string, []byte, error) {
+			message, err := n.api.Bus.Seal(messageType, body)
+			return h.keys.Channel(), message, err
+		},
+	})
+	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), runner.Wake)
+	n.mu.Lock()
+	n.runner = runner
+	n.mu.Unlock()
+}
+
+// work runs the work storey until stopping ends and the drain is over.
+func (n *Node) work(stopping context.Context, base *group.Group) error {
+	if err := redisbus.Retry(base.Context(), n.conns.Ping); err != nil {
+		return fmt.Errorf("connections: %w", err)
+	}
+	ctx := n.api.into(base.Context())
+	for _, hook := range n.host.cfg.App.start {
+		if err := hook(ctx); err != nil {
+			return fmt.Errorf("start hook: %w", err)
+		}
+	}
+	n.enter(ctx, Running)
+	close(n.running)
+	n.log.Info().Str("incarnation", n.lease.Incarnation.String()).
+		Strs("connections", []string{"client", "subscriber", "tasks"}).
+		Str("redis", n.host.cfg.Redis.Address()).Msg("node is running")
+	base.Go("announcement", n.announce)
+
+	handlers, cancel := context.WithCancelCause(ctx)
+	defer cancel(tasks.ErrEnding)
+	base.Go("drain", func(life context.Context) error {
+		select {
+		case <-stopping.Done():
+			n.drain(life, cancel)
+		case <-handlers.Done():
+		}
+		return nil
+	})
+	err := n.runner.Serve(stopping, handlers)
+	if err == nil && stopping.Err() != nil && base.Context().Err() == nil {
+		waiting, done := context.WithTimeout(base.Context(), n.cfg.Grace)
+		n.runner.Await(waiting)
+		done()
+	}
+	return err
+}
+
+// drain gives the handlers their time to return, and cancels them after it.
+func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
+	n.enter(ctx, Draining)
+	t := time.NewTimer(n.cfg.Drain)
+	defer t.Stop()
+	select {
+	case <-n.cfg.Hurry:
+		if redisbus.Sleep(ctx, min(time.Second, n.cfg.Drain)) != nil {
+			return
+		}
+	case <-t.C:
+	case <-ctx.Done():
+		return
+	}
+	cancel(fmt.Errorf("%w: drain deadline", tasks.ErrEnding))
+}
+
+// announce tells the cluster of the join.
+func (n *Node) announce(ctx context.Context) error {
+	if n.cfg.Announce != nil {
+		select {
+		case <-n.cfg.Announce:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	n.tell(ctx, "joined")
+	return nil
+}
+
+// tell says to every node's api.log what this one does, as the original does. A
+// cluster that misses it misses a log line.
+func (n *Node) tell(ctx context.Context, what string) {
+	text := fmt.Sprintf("Stellar member %s has %s the cluster", n.lease.Incarnation.ID, what)
+	if err := n.api.RPC.Cast(ctx, "api.log", []string{text}, rpcregistry.All()); err != nil && ctx.Err() == nil {
+		n.log.Debug().Err(err).Msg("not announced: " + what)
+	}
+}
+
+// farewell ends what clients and other nodes still see of this one.
+func (n *Node) farewell() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.lease.Context()), time.Second)
+	defer cancel()
+	if err := n.api.Connections.Close(ctx); err != nil {
+		n.log.Debug().Err(err).Msg("client connections")
+	}
+	n.tell(ctx, "left")
+}

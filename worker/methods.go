@@ -1,0 +1,84 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Status is what api.status answers.
+type Status struct {
+	ID          string  `json:"id"`
+	Incarnation string  `json:"incarnation"`
+	State       State   `json:"state"`
+	Host        string  `json:"host"`
+	PID         int     `json:"pid"`
+	Uptime      float64 `json:"uptime"` // seconds since it began
+	Tasks       struct {
+		InHand   int   `json:"inHand"`   // handlers running
+		Started  int64 `json:"started"`  // handler starts in this life
+		Finished int64 `json:"finished"` // committed ends in this life
+	} `json:"tasks"`
+	Bus redisbus.BusStats `json:"bus"`
+}
+
+// Status returns what there is to know of the node.
+func (n *Node) Status() Status {
+	n.mu.Lock()
+	s := Status{ID: n.ended.ID, Incarnation: n.ended.Incarnation, State: n.state}
+	n.mu.Unlock()
+	s.Host, s.PID, s.Uptime = n.host.process.Host, n.host.process.PID, time.Since(n.began).Seconds()
+	if a := n.API(); a != nil {
+		s.Tasks.InHand = n.runner.InHand()
+		s.Tasks.Started, s.Tasks.Finished = n.runner.Counts()
+		s.Bus = a.Bus.Stats()
+	}
+	return s
+}
+
+// Arguments of the built-in methods, by name or by position in this order.
+type (
+	cacheKey struct {
+		Key string `json:"key"`
+	}
+	cacheSave struct {
+		Key   string          `json:"key"`
+		Value json.RawMessage `json:"value"`
+		TTL   int64           `json:"ttl"` // milliseconds; 0 for none
+	}
+	taskEnqueue struct {
+		Name    string          `json:"name"`
+		Payload json.RawMessage `json:"payload"`
+		Queue   string          `json:"queue"`
+		ID      string          `json:"id"`
+	}
+	none struct{}
+)
+
+// register adds the built-in methods that are about this node.
+func (n *Node) register(r *rpcregistry.Registry, a *API) {
+	rpcregistry.Handle(r, "api.status", func(context.Context, none) (Status, error) { return n.Status(), nil })
+	rpcregistry.Handle(r, "api.stop", func(context.Context, none) (none, error) { n.Stop(ErrStop); return none{}, nil })
+	rpcregistry.Handle(r, "api.restart", func(context.Context, none) (none, error) { n.Stop(ErrRestart); return none{}, nil })
+	rpcregistry.Handle(r, "api.cache.load", func(ctx context.Context, in cacheKey) (json.RawMessage, error) {
+		e, err := a.Cache.Load(ctx, in.Key)
+		return e.Value, err
+	})
+	rpcregistry.Handle(r, "api.cache.save", func(ctx context.Context, in cacheSave) (bool, error) {
+		return true, a.Cache.Save(ctx, in.Key, in.Value, time.Duration(in.TTL)*time.Millisecond)
+	})
+	rpcregistry.Handle(r, "api.cache.destroy", func(ctx context.Context, in cacheKey) (bool, error) { return a.Cache.Destroy(ctx, in.Key) })
+	rpcregistry.Handle(r, "api.tasks.enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) {
+		if in.Payload == nil {
+			in.Payload = json.RawMessage("null")
+		}
+		return a.Tasks.EnqueueWith(ctx, in.Name, in.Payload, tasks.Options{Queue: in.Queue, ID: in.ID})
+	})
+	rpcregistry.Handle(r, "api.tasks.counts", func(ctx context.Context, _ none) (tasks.Counts, error) { return a.Tasks.Counts(ctx) })
+	rpcregistry.Handle(r, "api.tasks.handled", func(context.Context, none) ([]string, error) { return n.host.cfg.App.Tasks(), nil })
+	a.Connections.Register(r)
+}

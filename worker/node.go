@@ -1,0 +1,350 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Defaults of a [NodeConfig].
+const (
+	DefaultPrefix = "stellar-worker"
+	DefaultDrain  = 20 * time.Second
+	DefaultGrace  = 3 * time.Second
+)
+
+// NodeConfig says how one node works. Every zero value has a default.
+type NodeConfig struct {
+	Prefix string // of its id; the lowest free number follows. Default [DefaultPrefix]
+	ID     string // its exact id instead
+	Prefer string // an id with that prefix that it takes again when it is free
+
+	Concurrency int           // tasks at a time; default tasks.DefaultConcurrency
+	Queues      []string      // served, the most urgent first; default those of the app
+	Drain       time.Duration // how long a stopping node waits for its handlers; default [DefaultDrain]
+	Grace       time.Duration // how long after it has cancelled them; default [DefaultGrace]
+
+	// Announce, when set, holds the announcement of the join back until it is
+	// closed, so that nodes that start together hear of each other.
+	Announce <-chan struct{}
+	// Hurry, when set and closed, cuts the drain to a second.
+	Hurry <-chan struct{}
+}
+
+func (c NodeConfig) withDefaults() NodeConfig {
+	if c.Prefix == "" {
+		c.Prefix = DefaultPrefix
+	}
+	if c.Drain == 0 {
+		c.Drain = DefaultDrain
+	}
+	if c.Grace == 0 {
+		c.Grace = DefaultGrace
+	}
+	return c
+}
+
+// Reasons for the end of a life that are no failures of the node's own.
+var (
+	// ErrStop: api.stop was called; the node is not to be started again.
+	ErrStop = errors.New("stopped by request")
+	// ErrRestart: api.restart was called.
+	ErrRestart = errors.New("restarted by request")
+	// ErrInjected is what [Node.Crash] panics with.
+	ErrInjected = errors.New("crash on request")
+)
+
+// Node is one life of a worker. Make one with [Host.NewNode] and call
+// [Node.Serve] once.
+type Node struct {
+	host *Host
+	cfg  NodeConfig
+	log  zerolog.Logger
+
+	lease  *membership.Lease
+	conns  *redisbus.Connections
+	api    *API
+	runner *tasks.Runner
+
+	ends    chan error // requests to end gracefully
+	crashes chan error // requests to crash
+	ticked  atomic.Int64
+	began   time.Time
+
+	running chan struct{} // closed when it runs
+
+	mu    sync.Mutex
+	state State
+	ended Ended
+}
+
+// Ended says how a life went and ended.
+type Ended struct {
+	ID, Incarnation   string
+	Err               error    // nil after a graceful end
+	Started, Finished int64    // handler starts, committed ends
+	HandedOn          int      // tasks that went back to their queues
+	Quarantined       int      // tasks put aside after too many crashes
+	Running           []string // tasks whose handlers have not returned
+}
+
+// NewNode returns a node that has not begun.
+func (h *Host) NewNode(cfg NodeConfig) *Node {
+	return &Node{
+		host: h, cfg: cfg.withDefaults(), log: h.log, began: time.Now(), state: Starting,
+		ends: make(chan error, 1), crashes: make(chan error, 1), running: make(chan struct{}),
+	}
+}
+
+// String names the node in the supervisor's log.
+func (n *Node) String() string {
+	if id := n.ID(); id != "" {
+		return id
+	}
+	return "node"
+}
+
+// ID is the node's id, or "" before it has joined.
+func (n *Node) ID() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ended.ID
+}
+
+// State is where the node is in its life.
+func (n *Node) State() State {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.state
+}
+
+// Running is closed when the node begins to run.
+func (n *Node) Running() <-chan struct{} { return n.running }
+
+// API returns what the node's handlers see of it, or nil before it runs.
+func (n *Node) API() *API {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.state != Running && n.state != Draining {
+		return nil
+	}
+	return n.api
+}
+
+func (n *Node) taskRunner() *tasks.Runner {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.runner
+}
+
+// Ended says how the life ended, after Serve has returned.
+func (n *Node) Ended() Ended {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ended
+}
+
+// Stop ends the node gracefully, with [ErrStop] or [ErrRestart] as its result.
+func (n *Node) Stop(why error) {
+	select {
+	case n.ends <- why:
+	default:
+	}
+}
+
+// Crash makes the node's own loop panic with [ErrInjected] and the reason: for
+// tests, demonstrations and drills. The tasks it has in hand are not suspected.
+func (n *Node) Crash(reason string) {
+	select {
+	case n.crashes <- fmt.Errorf("%w: %s", ErrInjected, reason):
+	default:
+	}
+}
+
+// Serve lives one life: it joins, works until ctx ends, drains and leaves. It
+// returns nil after a graceful end, [ErrStop] or [ErrRestart] when that was
+// asked for, and what went wrong otherwise. However it ends, everything the node
+// owned has been settled by then, save what [Ended].Running names.
+func (n *Node) Serve(ctx context.Context) error {
+	if err := n.join(ctx); err != nil {
+		if ctx.Err() != nil {
+			n.enter(ctx, Stopped)
+			return nil
+		}
+		n.enter(ctx, Crashed)
+		return err
+	}
+	base := group.New(n.lease.Context())
+	var why error
+	base.Go("life", func(context.Context) error {
+		var err error
+		why, err = n.live(ctx, base)
+		return err
+	})
+	<-base.Context().Done()
+	if cause := context.Cause(base.Context()); !errors.Is(cause, context.Canceled) {
+		n.log.Error().Err(cause).Str("incarnation", n.lease.Incarnation.String()).Msg("node crashed")
+		n.logStack(cause)
+		n.enter(ctx, Crashed)
+	}
+	n.settle(ctx, context.Cause(base.Context()))
+	err := base.Wait()
+	n.close()
+	if err == nil {
+		err = n.lost()
+	}
+	n.mu.Lock()
+	n.ended.Err = err
+	n.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	n.enter(ctx, Stopped)
+	return why
+}
+
+// lost returns the error with which the lease ended, if it was lost.
+func (n *Node) lost() error {
+	if cause := context.Cause(n.lease.Context()); errors.Is(cause, membership.ErrLeaseLost) {
+		return cause
+	}
+	return nil
+}
+
+func (n *Node) logStack(err error) {
+	if p, ok := errors.AsType[*group.PanicError](err); ok && !errors.Is(err, ErrInjected) {
+		n.log.Error().Bytes("stack", p.Stack).Msg("stack of the crash")
+	}
+}
+
+// join waits for Redis and takes an id.
+func (n *Node) join(ctx context.Context) error {
+	lease, err := n.host.keeper.Join(ctx, membership.JoinRequest{
+		Prefix: n.cfg.Prefix, ID: n.cfg.ID, Prefer: n.cfg.Prefer, Process: n.host.process, Moves: n.moves,
+	})
+	if err != nil {
+		return err
+	}
+	n.ticked.Store(int64(time.Since(n.began)))
+	n.lease = lease
+	n.log = n.host.log.With().Str("node", lease.Incarnation.ID).Logger()
+	n.mu.Lock()
+	n.ended.ID, n.ended.Incarnation = lease.Incarnation.ID, lease.Incarnation.String()
+	n.state = Joining
+	n.mu.Unlock()
+	return nil
+}
+
+// enter changes the state, here and, while the node is a member, on Redis.
+func (n *Node) enter(ctx context.Context, s State) {
+	n.mu.Lock()
+	n.state = s
+	n.mu.Unlock()
+	if s == Running || s == Draining {
+		// What others are told: it is corrected by the next change.
+		if err := n.host.directory.SetState(ctx, n.lease.Incarnation, string(s)); err != nil && ctx.Err() == nil {
+			n.log.Debug().Err(err).Msg("state not written")
+		}
+	}
+}
+
+// How often the node's own loop turns, and after how long without a turn its
+// lease is not renewed any more.
+const (
+	tick  = time.Second
+	stuck = 5 * tick
+)
+
+// loop is the node's own: its turning keeps the lease.
+func (n *Node) loop(ctx context.Context) error {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			n.ticked.Store(int64(time.Since(n.began)))
+		case reason := <-n.crashes:
+			panic(reason)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (n *Node) moves() bool {
+	return time.Since(n.began)-time.Duration(n.ticked.Load()) < stuck
+}
+
+// blameless reports whether the node's end cannot have been caused by a task.
+func blameless(err error) bool {
+	return err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrInjected) ||
+		errors.Is(err, membership.ErrLeaseLost) || errors.Is(err, tasks.ErrFenced) ||
+		errors.Is(err, tasks.ErrRolledBack) || redisbus.OutcomeOf(err) == redisbus.DidNotRun
+}
+
+// unsettled is how long the handlers of a crashed node may take to return before
+// the tasks of the others are handed on without them.
+const unsettled = 100 * time.Millisecond
+
+// settle hands on what the node has in hand. While Redis is away it waits, but a
+// stopping process only for a moment: then others do it, by lease.
+func (n *Node) settle(ctx context.Context, cause error) {
+	life := n.lease.Incarnation
+	n.lease.Release()
+	settling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(n.cfg.Grace, cancel) })
+	defer stop()
+	remains := tasks.Remains{}
+	runner := n.taskRunner()
+	if runner != nil {
+		waiting, cancel := context.WithTimeout(settling, unsettled)
+		runner.Await(waiting)
+		cancel()
+		remains = runner.Remains(!blameless(cause))
+	}
+	handed, err := n.host.settle(settling, life, remains, false)
+	if err != nil {
+		n.log.Warn().Err(err).Msg("not settled: others will, when its lease has run out")
+	}
+	n.mu.Lock()
+	n.ended.HandedOn, n.ended.Quarantined, n.ended.Running = handed.On, handed.Quarantined, remains.Running
+	if runner != nil {
+		n.ended.Started, n.ended.Finished = runner.Counts()
+	}
+	n.mu.Unlock()
+	if handed.On+handed.Quarantined > 0 {
+		n.log.Info().Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
+	}
+	if len(remains.Running) > 0 && err == nil {
+		n.log.Warn().Strs("tasks", remains.Running).Msg("handlers outlived their node")
+		n.host.adopt(n)
+	}
+}
+
+func (n *Node) close() {
+	if n.api != nil {
+		n.api.Tasks.Close()
+	}
+	if n.conns != nil {
+		_ = n.conns.Close()
+	}
+}
+
+// identity is the node on the bus.
+func (n *Node) identity() redisbus.Identity {
+	return redisbus.Identity{ID: n.lease.Incarnation.ID, Incarnation: n.lease.Incarnation.String()}
+}
+
+var _ rpcregistry.Members = membership.Directory{}

@@ -1,0 +1,123 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/worker/connections"
+	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Timings of settlements.
+const (
+	// reapInterval is how often a process looks for leases that ran out.
+	reapInterval = 2 * time.Second
+	reapBatch    = 32
+	// settleTime is for how long others leave a settlement to who began it.
+	settleTime = 5 * time.Second
+	// zombieTime is how long a handler that ignores its context keeps its task
+	// from running elsewhere.
+	zombieTime = 30 * time.Second
+)
+
+// memberLeft is the message type that tells every node of a settled incarnation.
+const memberLeft = "memberLeft"
+
+// settle hands on everything that an ended incarnation owned and frees its id.
+// It can be repeated, by any process: each step is one script that finds out
+// for itself what is left to do.
+func (h *Host) settle(ctx context.Context, i membership.Incarnation, r tasks.Remains, expired bool) (tasks.Handed, error) {
+	reserve := settleTime
+	if len(r.Running) > 0 {
+		reserve = zombieTime + settleTime
+	}
+	var verdict membership.Verdict
+	err := redisbus.Retry(ctx, func(ctx context.Context) error {
+		var err error
+		verdict, err = h.directory.Condemn(ctx, i, expired, reserve)
+		return err
+	})
+	if err != nil || verdict != membership.Condemned {
+		return tasks.Handed{}, err
+	}
+	handed, err := tasks.TakeOver(ctx, h.client, h.keys, i.String(), r)
+	if err != nil {
+		return handed, err
+	}
+	err = redisbus.Retry(ctx, func(ctx context.Context) error {
+		if _, err := cache.ReleaseAll(ctx, h.client, h.keys, i.String()); err != nil {
+			return err
+		}
+		if err := connections.Forget(ctx, h.client, h.keys, i.String()); err != nil {
+			return err
+		}
+		if handed.Left > 0 {
+			return nil
+		}
+		_, err := h.directory.Leave(ctx, i)
+		return err
+	})
+	if err != nil {
+		return handed, fmt.Errorf("settle %s: %w", i, err)
+	}
+	// Those who wait for an answer of it need not wait for their timeout.
+	_ = h.bus.Publish(ctx, memberLeft, redisbus.Identity{ID: i.ID, Incarnation: i.String()})
+	return handed, nil
+}
+
+// reap settles incarnations whose process died, until ctx ends.
+func (h *Host) reap(ctx context.Context) error {
+	lease := h.cfg.Times.Lease
+	if lease == 0 {
+		lease = membership.DefaultLease
+	}
+	failing := false
+	for redisbus.Sleep(ctx, reapInterval*3/4+rand.N(reapInterval/2)) == nil { //nolint:gosec // jitter
+		expired, err := h.directory.Expired(ctx, lease, reapBatch)
+		for _, i := range expired {
+			if err == nil {
+				err = h.reapOne(ctx, i)
+			}
+		}
+		if err != nil && !failing && ctx.Err() == nil {
+			h.log.Warn().Err(err).Msg("expired leases not settled; trying again")
+		}
+		failing = err != nil
+	}
+	return context.Cause(ctx)
+}
+
+func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
+	handed, err := h.settle(ctx, i, tasks.Remains{Unknown: true}, true)
+	if err != nil {
+		return err
+	}
+	h.log.Warn().Str("member", i.ID).Str("incarnation", i.String()).
+		Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")
+	return nil
+}
+
+// adopt waits for the handlers that outlived their node, and hands their tasks
+// on when they have returned or their time is up.
+func (h *Host) adopt(n *Node) {
+	ctx := h.patience
+	h.zombies.Go(func() {
+		wait, cancel := context.WithTimeout(ctx, zombieTime)
+		defer cancel()
+		returned := n.taskRunner().Await(wait)
+		if ctx.Err() != nil {
+			return // the process ends: others take over by lease
+		}
+		handed, err := h.settle(ctx, n.lease.Incarnation, tasks.Remains{}, false)
+		event := n.log.Info()
+		if err != nil || !returned {
+			event = n.log.Warn().Err(err)
+		}
+		event.Int("tasks", handed.On).Bool("returned", returned).Msg("tasks of handlers that outlived their node handed on")
+	})
+}

@@ -1,0 +1,300 @@
+package tasks_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// blocking registers a task that reports its start and waits for its end.
+func blocking(r *tasks.Registry, name string) (started chan tasks.Info, release chan struct{}) {
+	started, release = make(chan tasks.Info, 100), make(chan struct{})
+	tasks.Handle(r, tasks.Definition{Name: name}, func(ctx context.Context, _ number) error {
+		info, _ := tasks.InfoOf(ctx)
+		started <- info
+		tasks.Tx(ctx).Increment("effects", 1)
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	return started, release
+}
+
+func TestTasksOfACrashedNodeRunElsewhereAtOnce(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		started, release := blocking(&r, "block")
+		c := newCluster(t, cfg, &r)
+		victim := c.start(&r, 3)
+		for range 3 {
+			_, err := c.tasks.Enqueue(t.Context(), "block", number{})
+			require.NoError(t, err)
+		}
+		first := map[string]int64{}
+		for range 3 {
+			i := receive(t, started)
+			first[i.ID] = i.Fence
+		}
+		c.start(&r, 3)
+		require.Equal(t, tasks.Handed{On: 3}, victim.crash(false))
+		for range 3 {
+			i := receive(t, started)
+			require.Contains(t, first, i.ID)
+			require.Greater(t, i.Fence, first[i.ID], "a later incarnation has a larger fence")
+			require.Equal(t, 1, i.Attempt, "a crash consumes no attempt")
+			require.Zero(t, i.Crashes, "and counts only against suspects")
+		}
+		close(release)
+		c.eventually("done", func() bool { return c.counts().Done == 3 })
+		n, err := cache.Get[int](t.Context(), c.cache, "effects")
+		require.NoError(t, err)
+		require.Equal(t, 3, n)
+	})
+}
+
+func TestThreeCrashesQuarantineASuspect(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		started, _ := blocking(&r, "poison")
+		c := newCluster(t, cfg, &r)
+		receipt, err := c.tasks.Enqueue(t.Context(), "poison", number{})
+		require.NoError(t, err)
+		for crash := range tasks.QuarantineAfter {
+			n := c.start(&r, 1)
+			require.Equal(t, crash, receive(t, started).Crashes)
+			h := n.crash(true)
+			if crash < tasks.QuarantineAfter-1 {
+				require.Equal(t, tasks.Handed{On: 1}, h)
+			} else {
+				require.Equal(t, tasks.Handed{Quarantined: 1}, h)
+			}
+		}
+		_, err = c.tasks.Wait(t.Context(), receipt.ID)
+		require.ErrorIs(t, err, tasks.ErrDead)
+		require.ErrorContains(t, err, "crashed 3 times")
+		require.EqualValues(t, 1, c.counts().Quarantined)
+	})
+}
+
+func TestARunningHandlersTaskStaysUntilItReturns(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		entered, leave := make(chan struct{}, 2), make(chan struct{})
+		tasks.Handle(&r, tasks.Definition{Name: "zombie"}, func(ctx context.Context, _ number) error {
+			tasks.Tx(ctx).Increment("effects", 1)
+			entered <- struct{}{}
+			<-leave // whatever its context says
+			return nil
+		})
+		c := newCluster(t, cfg, &r)
+		victim := c.start(&r, 2)
+		_, err := c.tasks.Enqueue(t.Context(), "zombie", number{})
+		require.NoError(t, err)
+		receive(t, entered)
+		victim.kill(tasks.ErrEnding)
+		require.NoError(t, <-victim.ended)
+		remains := victim.runner.Remains(false)
+		require.Len(t, remains.Running, 1)
+		require.Equal(t, tasks.Handed{Left: 1}, victim.settle(remains))
+		c.start(&r, 2)
+		require.EqualValues(t, 1, c.counts().Active)
+		require.Empty(t, entered, "nobody else has started it")
+
+		leave <- struct{}{}
+		require.True(t, victim.runner.Await(t.Context()))
+		require.Equal(t, tasks.Handed{On: 1}, victim.settle(victim.runner.Remains(false)))
+		receive(t, entered)
+		leave <- struct{}{}
+		c.eventually("done", func() bool { return c.counts().Done == 1 })
+		n, err := cache.Get[int](t.Context(), c.cache, "effects")
+		require.NoError(t, err)
+		require.Equal(t, 1, n, "the zombie's effects were dropped")
+	})
+}
+
+func TestACommitOfACondemnedIncarnationChangesNothing(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		started, release := blocking(&r, "late")
+		c := newCluster(t, cfg, &r)
+		paused := c.start(&r, 1)
+		_, err := c.tasks.Enqueue(t.Context(), "late", number{})
+		require.NoError(t, err)
+		receive(t, started)
+
+		// The node was cut off; another process took over without its knowing.
+		i := paused.lease.Incarnation
+		_, err = c.directory.Condemn(t.Context(), i, false, 0)
+		require.NoError(t, err)
+		h, err := tasks.TakeOver(t.Context(), c.redis, c.keys, i.String(), tasks.Remains{Unknown: true})
+		require.NoError(t, err)
+		require.Equal(t, tasks.Handed{On: 1}, h)
+		release <- struct{}{}
+		require.ErrorIs(t, receive(t, paused.ended), tasks.ErrFenced)
+		require.Zero(t, c.counts().Done)
+		_, err = c.cache.Load(t.Context(), "effects")
+		require.ErrorIs(t, err, cache.ErrNotFound)
+
+		c.start(&r, 1)
+		require.Equal(t, 1, receive(t, started).Crashes)
+		release <- struct{}{}
+		c.eventually("done", func() bool { return c.counts().Done == 1 })
+		n, err := cache.Get[int](t.Context(), c.cache, "effects")
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+	})
+}
+
+func TestTakeOverNeedsACondemnedIncarnation(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		c := newCluster(t, cfg, &r)
+		n := c.start(&r, 1)
+		_, err := tasks.TakeOver(t.Context(), c.redis, c.keys, n.lease.Incarnation.String(), tasks.Remains{})
+		require.ErrorContains(t, err, "LIVE")
+	})
+}
+
+func TestARollbackOfRedisEndsTheIncarnation(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		started, release := blocking(&r, "block")
+		c := newCluster(t, cfg, &r)
+		n := c.start(&r, 2)
+		for range 2 {
+			_, err := c.tasks.Enqueue(t.Context(), "block", number{})
+			require.NoError(t, err)
+			receive(t, started)
+		}
+		release <- struct{}{}
+		c.eventually("one done", func() bool { return c.counts().Done == 1 })
+		// As a restart from an older file would leave it.
+		stream := c.keys.Stream(n.lease.Incarnation.String())
+		require.NoError(t, c.redis.HDel(t.Context(), stream, "commit").Err())
+		release <- struct{}{}
+		require.NoError(t, c.redis.HSet(t.Context(), stream, "commit", 0).Err())
+		require.ErrorIs(t, receive(t, n.ended), tasks.ErrRolledBack)
+	})
+}
+
+func TestLostRepliesChangeNothing(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		proxy := &lossy{Config: cfg}
+		var runs atomic.Int64
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "add"}, func(ctx context.Context, in number) error {
+			runs.Add(1)
+			tasks.Tx(ctx).Increment("sum", int64(in.N))
+			return nil
+		})
+		c := newCluster(t, proxy.config(t), &r)
+		nodes := []*node{c.start(&r, 4), c.start(&r, 4)}
+		const n = 60
+		proxy.every.Store(7)
+		for i := range n {
+			_, err := c.tasks.Enqueue(t.Context(), "add", number{i})
+			require.NoError(t, err)
+		}
+		require.NotZero(t, proxy.lost.Load())
+		c.eventually("all done", func() bool {
+			done, err := c.tasks.Counts(t.Context())
+			return err == nil && done.Done == n
+		})
+		proxy.every.Store(0)
+		for _, node := range nodes {
+			require.Zero(t, node.stop())
+		}
+		require.EqualValues(t, n, runs.Load(), "no claim gave a task twice, no enqueue stored one twice")
+		sum, err := cache.Get[int](t.Context(), c.cache, "sum")
+		require.NoError(t, err)
+		require.Equal(t, n*(n-1)/2, sum)
+	})
+}
+
+func TestDelayedTasksAreNeverEarlyOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := redistest.Embedded(t)
+		started := make(chan time.Time, 10)
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "later", MaxAttempts: 3, Backoff: time.Minute}, func(context.Context, number) error {
+			started <- time.Now()
+			return errors.New("again")
+		})
+		c := newCluster(t, server.Config(), &r)
+		c.startMover()
+		c.start(&r, 1)
+		begin := time.Now()
+		_, err := c.tasks.EnqueueIn(t.Context(), time.Hour, "later", number{})
+		require.NoError(t, err)
+		require.EqualValues(t, 1, c.counts().Delayed)
+
+		first := <-started
+		require.GreaterOrEqual(t, first.Sub(begin), time.Hour)
+		require.Less(t, first.Sub(begin), time.Hour+10*time.Millisecond)
+		second := <-started
+		require.GreaterOrEqual(t, second.Sub(first), 30*time.Second)
+		require.Less(t, second.Sub(first), time.Minute+10*time.Millisecond)
+		third := <-started
+		require.GreaterOrEqual(t, third.Sub(second), time.Minute)
+		require.Less(t, third.Sub(second), 2*time.Minute+10*time.Millisecond)
+		synctest.Wait()
+		require.EqualValues(t, 1, c.counts().Dead)
+	})
+}
+
+func TestClaimsAndCommitsGoOnAtMaxMemoryEnqueuesDoNot(t *testing.T) {
+	var r tasks.Registry
+	started, release := blocking(&r, "block")
+	c := newCluster(t, redistest.Start(t).Config(), &r)
+	for range 5 {
+		_, err := c.tasks.Enqueue(t.Context(), "block", number{})
+		require.NoError(t, err)
+	}
+	require.NoError(t, c.redis.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	_, err := c.tasks.Enqueue(t.Context(), "block", number{})
+	require.ErrorIs(t, err, redisbus.ErrFull)
+
+	victim := c.start(&r, 2)
+	receive(t, started)
+	receive(t, started)
+	other := c.start(&r, 2)
+	receive(t, started)
+	receive(t, started)
+	require.Equal(t, tasks.Handed{On: 2}, victim.crash(false))
+	close(release)
+	c.eventually("all done", func() bool { return c.counts().Done == 5 })
+	require.Zero(t, other.stop())
+}
+
+func TestKeysOfTheWrongTypeAreNamedAndTheOthersGoOn(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		ran := make(chan int, 1)
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "a", Queue: "broken"}, func(context.Context, number) error { return nil })
+		tasks.Handle(&r, tasks.Definition{Name: "b", Queue: "sound"}, func(_ context.Context, in number) error { ran <- in.N; return nil })
+		c := newCluster(t, cfg, &r)
+		require.NoError(t, c.redis.Set(t.Context(), c.keys.Queue("broken"), "x", 0).Err())
+		_, err := c.tasks.Enqueue(t.Context(), "a", number{})
+		require.ErrorContains(t, err, c.keys.Queue("broken"))
+		require.ErrorContains(t, err, "rename or delete")
+		_, err = c.tasks.Enqueue(t.Context(), "b", number{3})
+		require.NoError(t, err)
+		c.start(&r, 1)
+		require.Equal(t, 3, receive(t, ran))
+		require.False(t, strings.Contains(c.redis.Type(t.Context(), c.keys.Tasks()).Val(), "string"))
+	})
+}
