@@ -70,9 +70,13 @@ func newNear(cfg Config) *near {
 	if o.MaxStale <= 0 {
 		o.MaxStale = 3 * time.Second
 	}
-	// Redis refuses prefixes that cover each other.
-	slices.Sort(o.Prefixes)
-	o.Prefixes = slices.CompactFunc(slices.Clone(o.Prefixes), func(kept, next string) bool { return strings.HasPrefix(next, kept) })
+	var prefixes []string // without those that another covers: Redis refuses them
+	for _, p := range slices.Sorted(slices.Values(o.Prefixes)) {
+		if len(prefixes) == 0 || !strings.HasPrefix(p, prefixes[len(prefixes)-1]) {
+			prefixes = append(prefixes, p)
+		}
+	}
+	o.Prefixes = prefixes
 	n := &near{cfg: o, names: newNames(cfg), log: cfg.Log, seed: maphash.MakeSeed()}
 	n.flush()
 	return n

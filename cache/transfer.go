@@ -52,8 +52,8 @@ func (r *record) key() string {
 
 // Export writes the entries and lists that match a glob pattern ("*" for all) to
 // w, a JSON object on each line, with their times in milliseconds on Redis's
-// clock. Each is exported as it is at its moment; reads are not recorded. report,
-// which may be nil, is called now and then, and at the end.
+// clock. Each is exported as it is at its moment, without the white space between
+// its JSON's tokens; reads are not recorded. report, which may be nil, is called now and then, and at the end.
 func (c *Cache) Export(ctx context.Context, w io.Writer, glob string, report func(Progress)) error {
 	x := &export{cache: c, out: bufio.NewWriter(w), report: report}
 	for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {
