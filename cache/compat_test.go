@@ -1,0 +1,172 @@
+package cache_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+)
+
+// compat runs a scenario beside nodes of the original, which are the raw commands on client.
+func compat(t *testing.T, scenario func(t *testing.T, ctx context.Context, c *cache.Cache, client redis.UniversalClient)) {
+	t.Helper()
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		client := redistest.Client(t, cfg)
+		c := cache.New(cache.Config{Client: client, Keys: cfg.Keys(), Holder: "me#1:a", Preset: cache.Stellar})
+		scenario(t, t.Context(), c, client)
+	})
+}
+
+func TestCompatEntryIsWhatTheOriginalWrites(t *testing.T) {
+	compat(t, func(t *testing.T, ctx context.Context, c *cache.Cache, client redis.UniversalClient) {
+		require.NoError(t, c.Save(ctx, "user", json.RawMessage(`{"a":"<&>"}`), 1500*time.Millisecond))
+		raw, err := client.Get(ctx, "stellar:cacheuser").Result()
+		require.NoError(t, err)
+		require.Regexp(t, `^\{"value":\{"a":"<&>"\},"expireTimestamp":\d{13},"createdAt":\d{13},"readAt":null\}$`, raw)
+		require.InDelta(t, 1500, client.PTTL(ctx, "stellar:cacheuser").Val().Milliseconds(), 500)
+
+		e, err := c.Load(ctx, "user")
+		require.NoError(t, err)
+		require.Equal(t, `{"a":"<&>"}`, string(e.Value))
+		require.Equal(t, 1500*time.Millisecond, e.Expires.Sub(e.Created))
+		require.Positive(t, client.PTTL(ctx, "stellar:cacheuser").Val(), "a read keeps the lifetime")
+		e, err = c.Load(ctx, "user")
+		require.NoError(t, err)
+		require.NotZero(t, e.Read)
+
+		require.NoError(t, c.Touch(ctx, "user", time.Hour))
+		e, err = c.Load(ctx, "user")
+		require.NoError(t, err)
+		require.Greater(t, time.Until(e.Expires), 50*time.Minute)
+
+		require.NoError(t, c.Save(ctx, "user", nil, 0))
+		raw, err = client.Get(ctx, "stellar:cacheuser").Result()
+		require.NoError(t, err)
+		require.Regexp(t, `^\{"value":null,"expireTimestamp":null,"createdAt":\d{13},"readAt":null\}$`, raw)
+	})
+}
+
+func TestCompatReadsLeniently(t *testing.T) {
+	compat(t, func(t *testing.T, ctx context.Context, c *cache.Cache, client redis.UniversalClient) {
+		now := time.Now().UnixMilli()
+		for raw, want := range map[string]any{
+			fmt.Sprintf(`{"value":{"x":[1]},"createdAt":%d}`, now):                                            `{"x":[1]}`,
+			fmt.Sprintf(`{"value":1,"expireTimestamp":null,"createdAt":%d,"readAt":%d}`, now, now):            `1`,
+			fmt.Sprintf(`{"value":1,"expireTimestamp":%d.5,"createdAt":%d,"readAt":null}`, now+60_000, now):   `1`,
+			fmt.Sprintf(`{"createdAt":%d,"readAt":null,"value":"}\"readAt\":null}","more":1}`, now):           `"}\"readAt\":null}"`,
+			fmt.Sprintf(`{"expireTimestamp":null,"createdAt":%d,"readAt":null}`, now):                         `null`,
+			fmt.Sprintf(`{"value":1,"expireTimestamp":%d,"createdAt":%d,"readAt":null}`, now-1000, now):       cache.ErrExpired,
+			fmt.Sprintf(`{"readAt":null,"createdAt":%d,"expireTimestamp":%d,"value":{"a":1}}`, now, now-1000): cache.ErrExpired,
+			`7`:    cache.ErrMalformed,
+			`nope`: cache.ErrMalformed,
+			`null`: cache.ErrMalformed,
+			``:     cache.ErrMalformed,
+		} {
+			require.NoError(t, client.Set(ctx, "stellar:cachek", raw, 0).Err())
+			e, err := c.Load(ctx, "k")
+			if wanted, ok := want.(error); ok {
+				require.ErrorIs(t, err, wanted, raw)
+				continue
+			}
+			require.NoError(t, err, raw)
+			require.Equal(t, want, string(e.Value), raw)
+			after, err := c.LoadWith(ctx, "k", cache.LoadOptions{NoRecord: true})
+			require.NoError(t, err, "a recorded read leaves an entry behind")
+			require.Equal(t, e.Value, after.Value)
+		}
+	})
+}
+
+func TestCompatLocksWithNodesOfTheOriginal(t *testing.T) {
+	compat(t, func(t *testing.T, ctx context.Context, c *cache.Cache, client redis.UniversalClient) {
+		require.NoError(t, c.Save(ctx, "k", 1, 0))
+		require.NoError(t, client.Set(ctx, "stellar:lockk", "other-node", 300*time.Millisecond).Err())
+		require.ErrorIs(t, c.Save(ctx, "k", 2, 0), cache.ErrLocked)
+		require.ErrorIs(t, second(c.Load(ctx, "k")), cache.ErrLocked)
+		require.ErrorIs(t, second(c.Destroy(ctx, "k")), cache.ErrLocked)
+		require.ErrorIs(t, second(c.TryLock(ctx, "k", time.Minute)), cache.ErrLocked)
+		info, held, err := c.CheckLock(ctx, "k")
+		require.NoError(t, err)
+		require.True(t, held)
+		require.Equal(t, "other-node", info.Holder)
+		require.Zero(t, info.Fence)
+
+		l, err := c.LockWith(ctx, "k", cache.LockOptions{TTL: time.Minute, Wait: 5 * time.Second})
+		require.NoError(t, err, "it ends by itself")
+		require.Equal(t, "me", client.Get(ctx, "stellar:lockk").Val())
+		require.ErrorIs(t, second(c.TryLock(ctx, "k", time.Minute)), cache.ErrLocked, "not for a second one of the node")
+		require.ErrorIs(t, c.Save(ctx, "k", 2, 0), cache.ErrLocked)
+		require.NoError(t, c.Save(l.Context(), "k", 2, 0))
+		require.NoError(t, l.Renew(ctx))
+		info, _, err = c.CheckLock(ctx, "k")
+		require.NoError(t, err)
+		require.Equal(t, "me#1:a", info.Holder)
+		require.NoError(t, l.Unlock())
+		require.Zero(t, client.Exists(ctx, "stellar:lockk").Val())
+
+		l, err = c.TryLock(ctx, "k", time.Minute)
+		require.NoError(t, err)
+		require.NoError(t, client.Del(ctx, "stellar:lockk").Err()) // what Stellar's unlock does
+		require.ErrorIs(t, c.Save(l.Context(), "k", 3, 0), cache.ErrLockLost)
+		require.ErrorIs(t, l.Unlock(), cache.ErrLockLost)
+
+		_, err = c.TryLock(ctx, "k", time.Minute)
+		require.NoError(t, err)
+		n, err := c.ReleaseAll(ctx, "me#1:a")
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.Zero(t, client.Exists(ctx, "stellar:lockk").Val())
+	})
+}
+
+func TestCompatListsCountersAndTheRest(t *testing.T) {
+	compat(t, func(t *testing.T, ctx context.Context, c *cache.Cache, client redis.UniversalClient) {
+		_, err := c.Push(ctx, "l", map[string]int{"a": 1})
+		require.NoError(t, err)
+		require.Equal(t, []string{`{"data":{"a":1}}`}, client.LRange(ctx, "stellar:cachel", 0, -1).Val())
+		require.NoError(t, client.RPush(ctx, "stellar:cachel", `{"data":"x"}`, `{}`).Err())
+		for _, want := range []string{`{"a":1}`, `"x"`, `null`} {
+			item, err := c.Pop(ctx, "l")
+			require.NoError(t, err)
+			require.Equal(t, want, string(item))
+		}
+		require.NoError(t, client.Set(ctx, "stellar:cachen", `{"value":41,"createdAt":1700000000000}`, 0).Err())
+		n, err := c.Increment(ctx, "n", 1)
+		require.NoError(t, err)
+		require.EqualValues(t, 42, n)
+
+		for range 3 {
+			_, err = cache.Update(ctx, c, "n", func(old int, _ bool) (int, error) { return old + 1, nil })
+			require.NoError(t, err)
+		}
+		v, err := cache.GetOrLoad(ctx, c, "m", cache.FillOptions{TTL: time.Hour}, func(context.Context) (int, error) { return 1, nil })
+		require.NoError(t, err)
+		require.Equal(t, 1, v)
+		found, err := c.LoadMany(ctx, []string{"n", "m"})
+		require.NoError(t, err)
+		require.Equal(t, "45", string(found["n"].Value))
+		require.Equal(t, "1", string(found["m"].Value))
+		require.Equal(t, []string{"m", "n"}, keysOf(t, c, "*"))
+		cleared, err := c.Clear(ctx, "*")
+		require.NoError(t, err)
+		require.Equal(t, 2, cleared)
+	})
+}
+
+func TestCompatPrefixesComeFromTheConfiguration(t *testing.T) {
+	cfg, ctx := redistest.Embedded(t).Config(), t.Context()
+	client := redistest.Client(t, cfg)
+	require.NoError(t, cache.New(cache.Config{Client: client, Keys: cfg.Keys(), Preset: cache.ActionHero}).Save(ctx, "k", 1, 0))
+	require.NoError(t, cache.New(cache.Config{Client: client, Keys: cfg.Keys(), Preset: cache.ActionHero, CachePrefix: "my[*]:"}).Save(ctx, "k", 1, 0))
+	require.ElementsMatch(t, []string{"actionhero:cache:k", "my[*]:k"}, client.Keys(ctx, "*").Val())
+	c := cache.New(cache.Config{Client: client, Keys: cfg.Keys(), Preset: cache.Stellar, CachePrefix: "my[*]:"})
+	require.Equal(t, []string{"k"}, keysOf(t, c, "*"), "a prefix is no pattern")
+}
