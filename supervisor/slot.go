@@ -12,6 +12,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -84,7 +85,7 @@ func (x *slot) watch(ctx context.Context, n *worker.Node, crashAt time.Time) {
 	}
 	x.set.gate.arrive(x)
 	if !crashAt.IsZero() {
-		x.set.log.Info().Str("node", n.ID()).Dur("after", time.Since(crashAt)).Msg("node is back after its crash")
+		x.set.log.Info().Str("node", n.ID()).Stringer("after", time.Since(crashAt).Round(time.Millisecond)).Msg("node is back after its crash")
 	}
 }
 
@@ -117,7 +118,11 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) error {
 	if x.set.crashed(name, err) {
 		return suture.ErrDoNotRestart
 	}
-	x.set.log.Warn().Str("node", name).Err(err).Dur("lived", lived).Dur("pause", x.pause).Msg("node crashed: starting it again")
+	event := x.set.log.Error().Str("node", name).Err(err).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", x.pause.Round(time.Millisecond))
+	if p, ok := errors.AsType[*group.PanicError](err); ok && !errors.Is(err, worker.ErrInjected) {
+		event.Bytes("stack", p.Stack)
+	}
+	event.Msg("node crashed: starting it again")
 	return errNextLife
 }
 

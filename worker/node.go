@@ -194,8 +194,6 @@ func (n *Node) Serve(ctx context.Context) error {
 	})
 	<-base.Context().Done()
 	if cause := context.Cause(base.Context()); !errors.Is(cause, context.Canceled) {
-		n.log.Error().Err(cause).Str("incarnation", n.lease.Incarnation.String()).Msg("node crashed")
-		n.logStack(cause)
 		n.enter(ctx, Crashed)
 	}
 	n.settle(ctx, context.Cause(base.Context()))
@@ -220,12 +218,6 @@ func (n *Node) lost() error {
 		return cause
 	}
 	return nil
-}
-
-func (n *Node) logStack(err error) {
-	if p, ok := errors.AsType[*group.PanicError](err); ok && !errors.Is(err, ErrInjected) {
-		n.log.Error().Bytes("stack", p.Stack).Msg("stack of the crash")
-	}
 }
 
 // join waits for Redis and takes an id.

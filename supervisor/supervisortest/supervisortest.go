@@ -72,3 +72,18 @@ func (s *Set) Stop() error {
 	})
 	return s.err
 }
+
+// Ended waits until the set ends by itself, and returns what Serve ended with.
+func (s *Set) Ended(t testing.TB) error {
+	t.Helper()
+	s.once.Do(func() {
+		select {
+		case s.err = <-s.done:
+		case <-time.After(30 * time.Second):
+			t.Error("the set has not ended within 30 s")
+			s.stop()
+			s.err = <-s.done
+		}
+	})
+	return s.err
+}

@@ -67,6 +67,22 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys redisbus.Keys,
 func (c *Client) Close() {
 	c.cancel()
 	c.active.Wait()
+	c.mu.Lock()
+	sent := c.batch > 0
+	c.batch = 0
+	c.mu.Unlock()
+	if !sent {
+		return
+	}
+	// Nothing of this producer can be repeated any more. A Redis that is away
+	// forgets it by itself.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), time.Second)
+	defer cancel()
+	_, _ = c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.HDel(ctx, c.keys.Producers(), c.producer)
+		p.ZRem(ctx, c.keys.ProducersSeen(), c.producer)
+		return nil
+	})
 }
 
 // Options of one task. Every zero value means the definition's.

@@ -37,6 +37,13 @@ if number == last then
   end
 else
   redis.call('HSET', stream, 'claim', int(number))
+  if number == 1 then -- for whoever takes over: where this incarnation may stand as idle
+    local served = {}
+    for i = 7, #KEYS do
+      if not parkedname(i) then served[#served + 1] = ARGV[i] end
+    end
+    redis.call('HSET', stream, 'queues', table.concat(served, ' '))
+  end
   for i = 7, #KEYS do
     sound[i] = fits(KEYS[i], 'list')
     if not sound[i] then

@@ -2,7 +2,7 @@
 -- queues, so that interrupted work goes first. A task that was running counts
 -- a crash; one that was running in too many is quarantined.
 -- KEYS 1 leases  2 stream  3 owned  4 tasks  5 tries  6 dead  7 reasons
---      8 stats  9 queues
+--      8 stats
 -- ARGV 1 incarnation  2 crashes that quarantine  3 queue prefix  4 idle prefix
 --      5 wake prefix  6 how many tasks at most  7 'all' when every task may
 --      have been running, 'some' when only those named  8 number of tasks to
@@ -10,11 +10,11 @@
 --      tasks that were running
 -- Returns {'OK', handed on, quarantined, left} | {'LIVE'} (not condemned) | {'WRONGTYPE', key}
 local leases, stream, owned, tasks, tries = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local dead, reasons, stats, queues = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local dead, reasons, stats = KEYS[6], KEYS[7], KEYS[8]
 local incarnation, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[6])
 local K = {queue = ARGV[3], idle = ARGV[4], wake = ARGV[5]}
 
-local kinds = {'zset', 'hash', 'hash', 'hash', 'hash', 'zset', 'hash', 'hash', 'set'}
+local kinds = {'zset', 'hash', 'hash', 'hash', 'hash', 'zset', 'hash', 'hash'}
 for i, kind in ipairs(kinds) do
   if not fits(KEYS[i], kind) then return {'WRONGTYPE', KEYS[i]} end
 end
@@ -63,8 +63,10 @@ for i = 1, #all, 2 do
 end
 if moved > 0 then redis.call('HINCRBY', stats, 'handed on', moved) end
 if left == 0 then
+  for queue in string.gmatch(redis.call('HGET', stream, 'queues') or '', '%S+') do
+    redis.call('SREM', K.idle .. queue, incarnation)
+  end
   redis.call('DEL', owned, stream)
-  for _, queue in ipairs(redis.call('SMEMBERS', queues)) do redis.call('SREM', K.idle .. queue, incarnation) end
 end
 for queue in pairs(touched) do wake(K, queue) end
 return {'OK', moved, quarantined, left}
