@@ -310,6 +310,21 @@ func TestLocksOfADeadIncarnationAreFreeAtOnce(t *testing.T) {
 	})
 }
 
+func TestLateUnlockDoesNotHideANewLockOfTheSameHolder(t *testing.T) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+		late, err := c.TryLock(ctx, "k", time.Minute)
+		require.NoError(t, err)
+		_, err = c.ReleaseAll(ctx, "node#1:a")
+		require.NoError(t, err)
+		_, err = c.TryLock(ctx, "k", time.Minute)
+		require.NoError(t, err)
+		require.ErrorIs(t, late.Unlock(), cache.ErrLockLost)
+		n, err := c.ReleaseAll(ctx, "node#1:a")
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+	})
+}
+
 func TestWithLockReportsALossOfTheLock(t *testing.T) {
 	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
 		require.NoError(t, c.WithLock(ctx, "k", cache.LockOptions{}, func(ctx context.Context) error {

@@ -6,7 +6,9 @@ local lock, index = KEYS[1], KEYS[2]
 local token = ARGV[1]
 
 local holder, _, waited = cache_holder(lock, cache_now())
-redis.call('SREM', index, lock)
+if not holder or holder == token or string.sub(holder, 18) ~= string.sub(token, 18) then
+  redis.call('SREM', index, lock) -- unless it is held again on behalf of the same
+end
 if holder ~= token then
   return 0
 end
