@@ -1,0 +1,208 @@
+package membership_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+func open(t *testing.T, cfg redisbus.Config) (membership.Directory, *membership.Keeper) {
+	t.Helper()
+	d := membership.Directory{Client: redistest.Client(t, cfg), Keys: cfg.Keys()}
+	return d, membership.NewKeeper(d, membership.Times{}, zerolog.Nop())
+}
+
+func join(t *testing.T, k *membership.Keeper, r membership.JoinRequest) *membership.Lease {
+	t.Helper()
+	if r.Prefix == "" {
+		r.Prefix = "w"
+	}
+	l, err := k.Join(t.Context(), r)
+	require.NoError(t, err)
+	t.Cleanup(l.Release)
+	return l
+}
+
+func leave(t *testing.T, d membership.Directory, l *membership.Lease) {
+	t.Helper()
+	l.Release()
+	v, err := d.Condemn(t.Context(), l.Incarnation, false, 0)
+	require.NoError(t, err)
+	require.Equal(t, membership.Condemned, v)
+	did, err := d.Leave(t.Context(), l.Incarnation)
+	require.NoError(t, err)
+	require.True(t, did)
+}
+
+func TestConcurrentJoinsGetDistinctLowestNumbers(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		d, k := open(t, cfg)
+		const n = 50
+		var mu sync.Mutex
+		seen, epochs := map[string]bool{}, map[int64]bool{}
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				l, err := k.Join(context.Background(), membership.JoinRequest{Prefix: "w"})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer l.Release()
+				mu.Lock()
+				defer mu.Unlock()
+				seen[l.Incarnation.ID] = true
+				epochs[l.Incarnation.Epoch] = true
+			})
+		}
+		wg.Wait()
+		require.Len(t, epochs, n)
+		for i := range n {
+			require.True(t, seen[fmt.Sprintf("w-%d", i+1)], i+1)
+		}
+		members, err := d.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, members, n)
+		require.Equal(t, "w-2", members[1].Incarnation.ID)
+		require.Equal(t, "w-10", members[9].Incarnation.ID, "ordered by number")
+	})
+}
+
+func TestAFreedNumberIsTakenAgainAndAPreferredOneKept(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		d, k := open(t, cfg)
+		a, b, c := join(t, k, membership.JoinRequest{}), join(t, k, membership.JoinRequest{}), join(t, k, membership.JoinRequest{})
+		leave(t, d, a)
+		leave(t, d, c)
+		require.Equal(t, "w-3", join(t, k, membership.JoinRequest{Prefer: "w-3"}).Incarnation.ID)
+		require.Equal(t, "w-1", join(t, k, membership.JoinRequest{Prefer: "w-3"}).Incarnation.ID, "taken: the lowest free one")
+		require.Equal(t, "w-4", join(t, k, membership.JoinRequest{Prefer: "other-1"}).Incarnation.ID)
+		require.Equal(t, "w-2", b.Incarnation.ID)
+		did, err := d.Leave(t.Context(), a.Incarnation)
+		require.NoError(t, err)
+		require.False(t, did, "it has left before, and w-1 is somebody else now")
+		members, err := d.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, members, 4)
+	})
+}
+
+func TestAnExactIDIsTakenOnce(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		_, k := open(t, cfg)
+		require.Equal(t, "w-2", join(t, k, membership.JoinRequest{ID: "w-2"}).Incarnation.ID)
+		_, err := k.Join(t.Context(), membership.JoinRequest{ID: "w-2"})
+		require.ErrorIs(t, err, membership.ErrIDTaken)
+		require.ErrorContains(t, err, "choose another id")
+		require.Equal(t, "w-1", join(t, k, membership.JoinRequest{}).Incarnation.ID)
+		require.Equal(t, "w-3", join(t, k, membership.JoinRequest{}).Incarnation.ID)
+		require.Equal(t, "main", join(t, k, membership.JoinRequest{ID: "main"}).Incarnation.ID)
+	})
+}
+
+func TestForeignKeysAreNamedAndKept(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		d, k := open(t, cfg)
+		require.NoError(t, d.Client.Set(t.Context(), d.Keys.Members(), "mine", 0).Err())
+		_, err := k.Join(t.Context(), membership.JoinRequest{Prefix: "w"})
+		require.ErrorContains(t, err, d.Keys.Members())
+		require.Equal(t, "mine", d.Client.Get(t.Context(), d.Keys.Members()).Val())
+	})
+}
+
+func TestLeasesAreRenewedAndEndTheirContextWhenLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := redistest.Embedded(t)
+		d, k := open(t, server.Config())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { _ = k.Serve(ctx); close(done) }()
+		defer func() { cancel(); <-done }()
+
+		kept := join(t, k, membership.JoinRequest{})
+		taken := join(t, k, membership.JoinRequest{})
+		moving := true
+		still := join(t, k, membership.JoinRequest{Moves: func() bool { return moving }})
+		time.Sleep(time.Minute)
+		require.NoError(t, kept.Context().Err())
+		expired, err := d.Expired(t.Context(), membership.DefaultLease, 10)
+		require.NoError(t, err)
+		require.Empty(t, expired)
+
+		_, err = d.Condemn(t.Context(), taken.Incarnation, false, 0)
+		require.NoError(t, err)
+		time.Sleep(6 * time.Second)
+		require.ErrorIs(t, context.Cause(taken.Context()), membership.ErrLeaseLost, "condemned by another")
+
+		moving = false
+		time.Sleep(16 * time.Second)
+		require.ErrorIs(t, context.Cause(still.Context()), membership.ErrLeaseLost, "a node that does not move is not renewed")
+
+		server.Break("LOADING Redis is loading the dataset in memory")
+		time.Sleep(4 * time.Second)
+		require.NoError(t, kept.Context().Err())
+		time.Sleep(7 * time.Second)
+		require.ErrorIs(t, context.Cause(kept.Context()), membership.ErrLeaseLost, "10 s after the last renewal was sent")
+	})
+}
+
+func TestExpiredLeasesWaitAfterATimeInWhichNobodyCouldLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := redistest.Embedded(t)
+		d, k := open(t, server.Config())
+		look := func() []membership.Incarnation {
+			e, err := d.Expired(t.Context(), membership.DefaultLease, 10)
+			require.NoError(t, err)
+			return e
+		}
+		l := join(t, k, membership.JoinRequest{})
+		for range 8 {
+			require.Empty(t, look())
+			time.Sleep(2 * time.Second)
+		}
+		require.Equal(t, []membership.Incarnation{l.Incarnation}, look())
+		v, err := d.Condemn(t.Context(), l.Incarnation, true, 5*time.Second)
+		require.NoError(t, err)
+		require.Equal(t, membership.Condemned, v)
+		require.Empty(t, look(), "another settles it")
+		v, err = d.Condemn(t.Context(), l.Incarnation, true, 5*time.Second)
+		require.NoError(t, err)
+		require.Equal(t, membership.StillLive, v)
+		time.Sleep(6 * time.Second)
+		require.Len(t, look(), 1, "the other died over it")
+
+		time.Sleep(time.Minute) // Redis was away, or everybody was paused
+		for range 7 {
+			require.Empty(t, look())
+			time.Sleep(2 * time.Second)
+		}
+		time.Sleep(2 * time.Second)
+		require.Len(t, look(), 1, "one lease later")
+	})
+}
+
+func TestIncarnationsParse(t *testing.T) {
+	i := membership.Incarnation{ID: "a-b:c.1", Epoch: 17, Nonce: "00ff"}
+	got, err := membership.Parse(i.String())
+	require.NoError(t, err)
+	require.Equal(t, i, got)
+	for _, bad := range []string{"", "a", "a#1", "a#x:ff", "#1:ff", "a#1:"} {
+		_, err := membership.Parse(bad)
+		require.Error(t, err, bad)
+	}
+	require.Negative(t, membership.CompareIDs("w-2", "w-10"))
+	require.Positive(t, membership.CompareIDs("w-10", "w-9"))
+	require.Zero(t, membership.CompareIDs("x", "x"))
+}
