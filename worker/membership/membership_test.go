@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,8 +134,9 @@ func TestLeasesAreRenewedAndEndTheirContextWhenLost(t *testing.T) {
 
 		kept := join(t, k, membership.JoinRequest{})
 		taken := join(t, k, membership.JoinRequest{})
-		moving := true
-		still := join(t, k, membership.JoinRequest{Moves: func() bool { return moving }})
+		var moving atomic.Bool
+		moving.Store(true)
+		still := join(t, k, membership.JoinRequest{Moves: moving.Load})
 		time.Sleep(time.Minute)
 		require.NoError(t, kept.Context().Err())
 		expired, err := d.Expired(t.Context(), membership.DefaultLease, 10)
@@ -146,7 +148,7 @@ func TestLeasesAreRenewedAndEndTheirContextWhenLost(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		require.ErrorIs(t, context.Cause(taken.Context()), membership.ErrLeaseLost, "condemned by another")
 
-		moving = false
+		moving.Store(false)
 		time.Sleep(16 * time.Second)
 		require.ErrorIs(t, context.Cause(still.Context()), membership.ErrLeaseLost, "a node that does not move is not renewed")
 
