@@ -183,16 +183,43 @@ func (b *Bus) sendAndWait(ctx context.Context, node, messageType string, body an
 // messages share: it must not block. The error is [ErrTooLarge] or
 // [ErrCongested], and then done is not called.
 func (b *Bus) Post(ctx context.Context, node, messageType string, body []byte, done func(receivers int64, err error)) error {
-	channel := b.keys.Channel()
-	if node != "" {
-		channel = b.keys.Inbox(node)
-	}
+	channel := b.channelOf(node)
 	if err := b.fits(messageType, body); err != nil {
 		return err
 	}
+	lead, err := b.queue(channel, messageType, body, done)
+	if lead {
+		b.out.handOver(ctx)
+	}
+	return err
+}
+
+// PostNow is [Bus.Post] for a goroutine that has nothing else to do: unless
+// another one is doing so it sends what is queued, this message and those that
+// come meanwhile, and returns when Redis has them.
+func (b *Bus) PostNow(ctx context.Context, node, messageType string, body []byte, done func(receivers int64, err error)) error {
+	channel := b.channelOf(node)
+	if err := b.fits(messageType, body); err != nil {
+		return err
+	}
+	lead, err := b.queue(channel, messageType, body, done)
+	if lead {
+		b.out.flush(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+func (b *Bus) channelOf(node string) string {
+	if node == "" {
+		return b.keys.Channel()
+	}
+	return b.keys.Inbox(node)
+}
+
+func (b *Bus) queue(channel, messageType string, body []byte, done func(receivers int64, err error)) (lead bool, err error) {
 	now := b.Now()
-	return b.out.put(ctx, posting{channel: channel, done: done}, now, func(seq uint64) []byte {
-		return b.complete(channel, messageType, body, stamp{seq: seq, at: now})
+	return b.out.put(posting{channel: channel, done: done}, now, func(to []byte, seq uint64) []byte {
+		return b.prover.seal(b.header.open(to, channel, messageType, body, stamp{seq: seq, at: now}))
 	})
 }
 
@@ -208,7 +235,9 @@ func (b *Bus) Seal(messageType string, body any) ([]byte, error) {
 	if err := b.fits(messageType, text); err != nil {
 		return nil, err
 	}
-	return b.complete(b.keys.Channel(), messageType, text, stamp{seq: b.sealed.Add(1), at: b.Now(), sealed: true}), nil
+	channel := b.keys.Channel()
+	sealed := b.prover.seal(b.header.open(nil, channel, messageType, text, stamp{seq: b.sealed.Add(1), at: b.Now(), sealed: true}))
+	return sealed[len(channel)+1:], nil
 }
 
 func (b *Bus) fits(messageType string, body []byte) error {
@@ -219,11 +248,6 @@ func (b *Bus) fits(messageType string, body []byte) error {
 		return ErrTooLarge
 	}
 	return nil
-}
-
-func (b *Bus) complete(channel, messageType string, body []byte, s stamp) []byte {
-	text, start := b.header.open(channel, messageType, body, s)
-	return b.prover.seal(text)[start:]
 }
 
 // client is where to publish. In a Redis Cluster every node would do, but only

@@ -3,7 +3,6 @@ package redisbus
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -16,11 +15,18 @@ type Identity struct {
 	Incarnation string `json:"incarnation"`
 }
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,200}$`)
-
 // ValidName reports whether s may name a node, a message type, a method, a queue
 // or a task: 1 to 200 letters, digits and . _ : -
-func ValidName(s string) bool { return namePattern.MatchString(s) }
+func ValidName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == ':', c == '-':
+		default:
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) <= 200
+}
 
 // NodeOf returns the node id in an incarnation.
 func NodeOf(incarnation string) string {

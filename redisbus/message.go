@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,17 +80,17 @@ func newHeader(self Identity) header {
 	return header{names: string(append(names, `,"seq":`...))}
 }
 
-// room is what a message takes beside its header and body: names, numbers, proof.
-const room = 256
+// room is what a message takes beside its header and body: the names of its
+// members, numbers and the proof.
+const room = 160
 
-// open appends a message up to where its proof begins. The proof covers the
-// channel as well, so the channel comes first, separated by a zero byte that no
-// channel contains; start is where the message itself begins.
-func (h header) open(channel, kind string, body []byte, stamp stamp) (text []byte, start int) {
-	text = make([]byte, 0, len(channel)+len(kind)+len(h.names)+len(body)+room)
+// open writes a message into the buffer up to where its proof begins. The proof
+// covers the channel as well, so the channel comes first, separated by a zero
+// byte that no channel contains.
+func (h header) open(to []byte, channel, kind string, body []byte, stamp stamp) []byte {
+	text := slices.Grow(to[:0], len(channel)+len(kind)+len(h.names)+len(body)+room)
 	text = append(text, channel...)
 	text = append(text, 0)
-	start = len(text)
 	text = append(text, `{"messageType":`...)
 	text = wire.AppendText(text, kind)
 	text = append(text, h.names...)
@@ -103,7 +104,7 @@ func (h header) open(channel, kind string, body []byte, stamp stamp) (text []byt
 		text = append(text, `,"body":`...)
 		text = append(text, body...)
 	}
-	return text, start
+	return text
 }
 
 type stamp struct {

@@ -41,28 +41,47 @@ var (
 	tailLength  = len(tokenTail) + proofLength + len(closing)
 )
 
-// key is one token, with hashes keyed by it.
+// key is one token and a hash that is keyed by it, with room for what it makes:
+// a new one for every message would cost more than the hashing.
 type key struct {
 	token []byte
-	macs  *sync.Pool
-}
 
-type mac struct {
-	hash.Hash
+	mu   sync.Mutex
+	hash hash.Hash
 	sum  [sha256.Size]byte
 	text [43]byte
 }
 
-func newKey(token Secret) key {
+func newKey(token Secret) *key {
 	bytes := []byte(token.Reveal())
-	return key{token: bytes, macs: &sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, bytes)} }}}
+	return &key{token: bytes, hash: hmac.New(sha256.New, bytes)}
+}
+
+// appendProof appends the proof of a channel, its zero byte and a message so far.
+func (k *key) appendProof(to, text []byte) []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hash.Reset()
+	_, _ = k.hash.Write(text) // a hash never fails
+	return base64.RawURLEncoding.AppendEncode(to, k.hash.Sum(k.sum[:0]))
+}
+
+// made reports whether claimed is the proof of the covered bytes on that channel.
+func (k *key) made(claimed []byte, channel string, covered []byte) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hash.Reset()
+	_, _ = k.hash.Write(append(append(k.text[:0], channel...), 0))
+	_, _ = k.hash.Write(covered)
+	base64.RawURLEncoding.Encode(k.text[:], k.hash.Sum(k.sum[:0]))
+	return subtle.ConstantTimeCompare(k.text[:], claimed) == 1
 }
 
 // prover signs under one key and accepts it and possibly another one.
 type prover struct {
 	mode   Mode
-	sign   key
-	accept []key
+	sign   *key
+	accept []*key
 	// plain is the token as the member that carries it in the open.
 	plain []byte
 }
@@ -77,8 +96,9 @@ func newProver(mode Mode, token, also Secret) (*prover, error) {
 	if token.IsZero() {
 		return nil, errors.New("the cluster's token is missing")
 	}
-	p := &prover{mode: mode, sign: newKey(token)}
-	p.accept = append(p.accept, p.sign)
+	// Signing has a hash of its own, so that sending and receiving never wait for
+	// each other.
+	p := &prover{mode: mode, sign: newKey(token), accept: []*key{newKey(token)}}
 	if !also.IsZero() && also != token {
 		p.accept = append(p.accept, newKey(also))
 	}
@@ -96,12 +116,9 @@ func (p *prover) seal(text []byte) []byte {
 	if p.mode == ModePlain {
 		return append(text, '}')
 	}
-	m := p.sign.macs.Get().(*mac)
-	m.Reset()
-	_, _ = m.Write(text) // a hash never fails
+	covered := text
 	text = append(text, tail...)
-	text = base64.RawURLEncoding.AppendEncode(text, m.Sum(m.sum[:0]))
-	p.sign.macs.Put(m)
+	text = p.sign.appendProof(text, covered)
 	return append(text, closing...)
 }
 
@@ -116,14 +133,7 @@ func (p *prover) proven(channel string, data []byte) bool {
 	}
 	claimed := tail[len(tokenTail) : len(tail)-len(closing)]
 	for _, k := range p.accept {
-		m := k.macs.Get().(*mac)
-		m.Reset()
-		_, _ = m.Write(append(append(m.text[:0], channel...), 0))
-		_, _ = m.Write(covered)
-		base64.RawURLEncoding.Encode(m.text[:], m.Sum(m.sum[:0]))
-		same := subtle.ConstantTimeCompare(m.text[:], claimed) == 1
-		k.macs.Put(m)
-		if same {
+		if k.made(claimed, channel, covered) {
 			return true
 		}
 	}

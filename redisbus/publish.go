@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -24,6 +25,9 @@ const (
 	// mostPosts bounds the messages in the queue, most the pipeline's commands.
 	mostPosts    = 8192
 	mostPipeline = 256
+	// Buffers that are kept for the next messages: so many, of at most so many bytes.
+	spareBuffers = 16
+	spareBytes   = 1 << 10
 )
 
 // outbox gathers messages while the previous ones are on their way and then
@@ -34,47 +38,106 @@ type outbox struct {
 
 	mu      sync.Mutex
 	queue   []posting
-	spare   []posting
 	numbers numbers
-	running chan struct{} // closed when the flusher ends; nil while there is none
+	// spare and buffers are used again: room for a queue, and for messages.
+	spare   []posting
+	buffers [][]byte
+	// flushing is closed when the queue has been emptied; nil while it is empty.
+	flushing chan struct{}
+	// wake hands the work to the resident flusher; nil while there is none.
+	wake chan context.Context
 }
 
 type posting struct {
 	channel string
-	payload []byte
-	done    func(receivers int64, err error)
+	// text is the channel, a zero byte and the message (see [header.open]).
+	text []byte
+	done func(receivers int64, err error)
 }
 
-// put numbers and queues a message; seal completes it with its number.
-func (o *outbox) put(ctx context.Context, p posting, now time.Time, seal func(seq uint64) []byte) error {
+func (p *posting) payload() []byte { return p.text[len(p.channel)+1:] }
+
+// put numbers and queues a message; seal completes it, with its number, in a
+// buffer. Where lead is true nobody is flushing, and the caller has to.
+func (o *outbox) put(p posting, now time.Time, seal func(to []byte, seq uint64) []byte) (lead bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.queue) >= mostPosts {
-		return ErrCongested
+		return false, ErrCongested
 	}
-	p.payload = seal(o.numbers.next(p.channel, now))
+	var buffer []byte
+	if n := len(o.buffers); n > 0 {
+		buffer, o.buffers = o.buffers[n-1], o.buffers[:n-1]
+	}
+	p.text = seal(buffer, o.numbers.next(p.channel, now))
 	o.queue = append(o.queue, p)
-	if o.running == nil {
-		o.running = make(chan struct{})
-		// Whoever comes first must not take the others' messages with it when its
-		// context ends; the connection's own time limits bound the flush.
-		go o.flush(context.WithoutCancel(ctx), o.running)
+	if o.flushing != nil {
+		return false, nil
 	}
-	return nil
+	o.flushing = make(chan struct{})
+	return true, nil
 }
 
-func (o *outbox) flush(ctx context.Context, ended chan struct{}) {
-	defer close(ended)
+// handOver has somebody else flush. Whoever comes first must not take the
+// others' messages with it when its context ends; the connection's own time
+// limits bound the flush.
+func (o *outbox) handOver(ctx context.Context) {
+	free := context.WithoutCancel(ctx)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.wake != nil {
+		o.wake <- free // there is room: nothing else is being flushed
+	} else {
+		go o.flush(free)
+	}
+}
+
+// reside flushes until ctx ends. Messages go out without it too, but a goroutine
+// that stays has its stack already.
+func (o *outbox) reside(ctx context.Context) {
+	wake := make(chan context.Context, 1)
+	o.mu.Lock()
+	o.wake = wake
+	o.mu.Unlock()
+	for {
+		select {
+		case free := <-wake:
+			o.flush(free)
+		case <-ctx.Done():
+			o.mu.Lock()
+			o.wake = nil
+			o.mu.Unlock()
+			select {
+			case free := <-wake:
+				o.flush(free)
+			default:
+			}
+			return
+		}
+	}
+}
+
+func (o *outbox) flush(ctx context.Context) {
 	var batch []posting
 	for {
+		// Under load others are about to post: they go first and come along. Alone,
+		// this costs nothing.
+		runtime.Gosched()
 		o.mu.Lock()
-		clear(batch)
+		o.recycle(batch)
 		if len(o.queue) == 0 {
-			o.running, o.spare = nil, batch[:0]
+			if cap(batch) <= mostPipeline { // a burst must not be paid for ever
+				o.spare = batch[:0]
+			}
+			close(o.flushing)
+			o.flushing = nil
 			o.mu.Unlock()
 			return
 		}
-		batch, o.queue = o.queue, append(batch[:0], o.spare[:0]...)
+		if batch == nil {
+			batch = o.spare
+		}
+		batch, o.queue = o.queue, batch[:0]
 		o.mu.Unlock()
 		for rest := batch; len(rest) > 0; rest = rest[min(len(rest), mostPipeline):] {
 			o.send(ctx, rest[:min(len(rest), mostPipeline)])
@@ -82,10 +145,20 @@ func (o *outbox) flush(ctx context.Context, ended chan struct{}) {
 	}
 }
 
+// recycle keeps some of the buffers of what has been sent.
+func (o *outbox) recycle(batch []posting) {
+	for i := range batch {
+		if text := batch[i].text; cap(text) <= spareBytes && len(o.buffers) < spareBuffers {
+			o.buffers = append(o.buffers, text[:0])
+		}
+	}
+	clear(batch)
+}
+
 func (o *outbox) send(ctx context.Context, batch []posting) {
 	commands := make([]*redis.IntCmd, len(batch))
 	for i, p := range batch {
-		commands[i] = redis.NewIntCmd(ctx, "publish", p.channel, p.payload)
+		commands[i] = redis.NewIntCmd(ctx, "publish", p.channel, p.payload())
 	}
 	client, err := o.publisher(ctx)
 	if err != nil {
@@ -112,16 +185,16 @@ func (o *outbox) send(ctx context.Context, batch []posting) {
 	}
 }
 
-// drain waits until no flusher runs.
+// drain waits until nothing is being flushed.
 func (o *outbox) drain() {
 	for {
 		o.mu.Lock()
-		running := o.running
+		flushing := o.flushing
 		o.mu.Unlock()
-		if running == nil {
+		if flushing == nil {
 			return
 		}
-		<-running
+		<-flushing
 	}
 }
 

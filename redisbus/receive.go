@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -48,15 +50,17 @@ func (b *Bus) Serve(ctx context.Context) error {
 	handlers, cancel := context.WithCancel(handlers)
 	defer cancel()
 
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		b.read(ctx, handlers)
-	}()
+	outgoing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var parts, last sync.WaitGroup
+	last.Go(func() { b.out.reside(outgoing) })
+	parts.Go(func() { b.read(ctx, handlers) })
 	b.keep(ctx)
-	<-read
+	parts.Wait()
 	cancel()
 	err := b.group.Close(StopGrace)
+	stop()
+	last.Wait()
 	b.out.drain()
 	return err
 }
@@ -74,6 +78,13 @@ func (b *Bus) read(ctx, handlers context.Context) {
 	}
 }
 
+// Limits of one read: the first read of a connection clears the time limit that
+// connecting left on it, later ones save themselves the call.
+const (
+	noLimit   = time.Duration(0)
+	keepLimit = time.Duration(-1)
+)
+
 // receive goes on until the subscription is closed: by the end of ctx, or by the
 // keeper because nothing was heard for too long. go-redis dials and subscribes
 // anew after an error; the pause before it is ours.
@@ -81,14 +92,15 @@ func (b *Bus) receive(ctx, handlers context.Context, sub *redis.PubSub) {
 	defer b.disconnected()
 	b.touch()
 	err := sub.Subscribe(ctx, b.channels()...)
+	limit := noLimit
 	for failures := 0; ; {
 		var got any
 		if err == nil {
-			got, err = sub.ReceiveTimeout(ctx, 0)
+			got, err = sub.ReceiveTimeout(ctx, limit)
 		}
 		b.touch()
 		if err == nil {
-			failures = 0
+			failures, limit = 0, keepLimit
 			b.accept(handlers, got)
 			continue
 		}
@@ -96,6 +108,7 @@ func (b *Bus) receive(ctx, handlers context.Context, sub *redis.PubSub) {
 			return
 		}
 		b.disconnected()
+		limit = noLimit
 		failures++
 		if failures == 1 {
 			b.log.Warn().Err(err).Msg("the bus lost its subscription")
@@ -135,12 +148,18 @@ func (b *Bus) accept(handlers context.Context, got any) {
 			}
 			return
 		}
-		b.deliver(handlers, got.Channel, []byte(got.Payload))
+		b.deliver(handlers, got.Channel, bytesOf(got.Payload))
 	case *redis.Subscription:
 		if got.Kind == "subscribe" {
 			b.confirm(handlers, got.Channel)
 		}
 	}
+}
+
+// bytesOf gives away the bytes of a string that go-redis has just made for us and
+// nobody else holds: a copy of every message would be the largest of all costs.
+func bytesOf(text string) []byte {
+	return unsafe.Slice(unsafe.StringData(text), len(text)) //nolint:gosec // see above
 }
 
 // own are the channels without which the bus is not connected.

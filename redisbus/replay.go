@@ -32,6 +32,8 @@ type peers struct {
 }
 
 type peer struct {
+	// name is the key of the map.
+	name                string
 	broadcast, directed uint64
 	sealed              *sealed
 	// heard is in milliseconds on Redis's clock.
@@ -43,8 +45,8 @@ func newPeers() *peers { return &peers{seen: map[string]peer{}} }
 // name returns the incarnation of a message as a string that all nodes of the
 // process share: a thousand nodes that know a thousand senders hold each once.
 func (p *peers) name(incarnation []byte) (string, bool) {
-	if len(incarnation) == 0 || len(incarnation) > 500 {
-		return "", false
+	if known, ok := p.seen[string(incarnation)]; ok {
+		return known.name, true
 	}
 	name := unique.Make(string(incarnation)).Value()
 	id, life, lives := strings.Cut(name, "#")
@@ -67,7 +69,7 @@ func (p *peers) admit(m *Message, now time.Time) (ok bool, lost uint64) {
 		ok, lost = step(&known.broadcast, m.Seq)
 	}
 	if ok || !old {
-		known.heard = now.UnixMilli()
+		known.name, known.heard = m.Incarnation, now.UnixMilli()
 		p.seen[m.Incarnation] = known
 	}
 	p.sweep(now)

@@ -39,22 +39,23 @@ func (e *Endpoint) take(_ context.Context, m redisbus.Message) {
 		err = Busy
 	}
 	if err != nil {
-		e.answer(*base, &c, nil, err)
+		e.answer(*base, &c, nil, err, e.cfg.Bus.Post)
 		return
 	}
 	if e.group.Enter(c.method) {
 		e.stats.calls.Add(1)
-		go e.run(*base, &c, method, left)
+		e.crew.do(func() { e.run(*base, &c, method, left) })
 	}
 }
 
-// run calls the method on a goroutine of its own, which the method may end:
-// by a panic or by runtime.Goexit.
+// run calls the method on a goroutine that the method may end by runtime.Goexit.
 func (e *Endpoint) run(base context.Context, c *call, method Method, left time.Duration) {
 	defer e.group.Leave(c.method)
-	ctx := context.WithValue(base, contextKey{}, &Call{Method: c.method, From: c.from, Connection: c.connection})
-	ctx, cancel := context.WithTimeout(ctx, left)
-	defer cancel()
+	ctx := &callContext{
+		Context: base, deadline: time.Now().Add(left),
+		call: Call{Method: c.method, From: c.from, Connection: c.connection},
+	}
+	defer ctx.end()
 	var value json.RawMessage
 	err := error(Panicked)
 	defer func() {
@@ -66,7 +67,7 @@ func (e *Endpoint) run(base context.Context, c *call, method Method, left time.D
 			e.log.Error().Str("method", c.method).Str("caller", c.from.ID).Str("panic", err.Error()).
 				Bytes("stack", debug.Stack()).Msg("a method panicked or ended its goroutine")
 		}
-		e.answer(base, c, value, err)
+		e.answer(base, c, value, err, e.cfg.Bus.PostNow)
 	}()
 	value, err = method.Call(ctx, c.args)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
@@ -74,8 +75,11 @@ func (e *Endpoint) run(base context.Context, c *call, method Method, left time.D
 	}
 }
 
+// post is Bus.Post or Bus.PostNow.
+type post func(ctx context.Context, node, messageType string, body []byte, done func(int64, error)) error
+
 // answer sends the reply to a call, if one is wanted.
-func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, err error) {
+func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, err error, send post) {
 	if c.id == "" {
 		return
 	}
@@ -88,13 +92,13 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 	if err != nil {
 		r = failure(err)
 	}
-	post := e.cfg.Bus.Post(ctx, c.from.ID, replyType, r.encode(c.id), nil)
-	if errors.Is(post, redisbus.ErrTooLarge) {
+	unsent := send(ctx, c.from.ID, replyType, r.encode(c.id), nil)
+	if errors.Is(unsent, redisbus.ErrTooLarge) {
 		r = failure(fmt.Errorf("%w: the response has %d bytes", TooLarge, len(value)))
-		post = e.cfg.Bus.Post(ctx, c.from.ID, replyType, r.encode(c.id), nil)
+		unsent = send(ctx, c.from.ID, replyType, r.encode(c.id), nil)
 	}
-	if post != nil {
-		e.log.Debug().Err(post).Str("method", c.method).Msg("a reply was not sent")
+	if unsent != nil {
+		e.log.Debug().Err(unsent).Str("method", c.method).Msg("a reply was not sent")
 	}
 }
 

@@ -102,19 +102,28 @@ func (e *Endpoint) do(ctx context.Context, method string, args any, to Target) (
 	if err := e.cfg.Bus.Post(ctx, node, callType, c.encode(), w.sent); err != nil {
 		return Response{}, unsent(err, node)
 	}
-	timer := time.NewTimer(c.deadline.Sub(e.cfg.Bus.Now()))
-	defer timer.Stop()
+	timeout, stop := e.timeout(ctx)
+	defer stop()
 	select {
 	case o := <-ends:
 		if o.value.err != nil {
 			return Response{From: o.from}, o.value.err
 		}
 		return Response{From: o.from, Value: o.value.value}, nil
-	case <-timer.C:
+	case <-timeout:
 		return Response{}, &Error{Code: Timeout, Node: node}
 	case <-ctx.Done():
 		return Response{}, ended(ctx, node)
 	}
+}
+
+// timeout bounds a call whose context has no deadline.
+func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) {
+	if _, bounded := ctx.Deadline(); bounded {
+		return nil, func() bool { return false }
+	}
+	timer := time.NewTimer(e.cfg.Timeout)
+	return timer.C, timer.Stop
 }
 
 // prepare makes the call and finds the node, none for all, that it is for.

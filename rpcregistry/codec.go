@@ -56,7 +56,7 @@ func decodeCall(m redisbus.Message) (c call, ok bool) {
 	c.from = m.Sender()
 	var deadline uint64
 	named, timed, idle, connected := false, false, true, true
-	err := wire.Members(m.Body, func(key, value []byte) {
+	err := wire.Again(m.Body, func(key, value []byte) {
 		switch string(key) {
 		case "deadline":
 			deadline, timed = wire.Uint(value)
@@ -102,7 +102,7 @@ func decodeReply(m redisbus.Message) (id []byte, r reply, ok bool) {
 	ok = true
 	var failure Error
 	failed := false
-	err := wire.Members(m.Body, func(key, value []byte) {
+	err := wire.Again(m.Body, func(key, value []byte) {
 		var text string
 		switch string(key) {
 		case "id":

@@ -2,6 +2,8 @@ package rpcregistry
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
 )
@@ -24,4 +26,66 @@ func FromContext(ctx context.Context) (Call, bool) {
 		return Call{}, false
 	}
 	return *c, true
+}
+
+// callContext is the context of one call: the node's, with the call's deadline.
+// Most methods never look at it, so the timer is made only for one that does.
+type callContext struct {
+	context.Context // the node's
+
+	call     Call
+	deadline time.Time
+
+	mu     sync.Mutex
+	timed  context.Context
+	cancel context.CancelFunc
+	over   bool
+}
+
+func (c *callContext) Deadline() (time.Time, bool) {
+	if at, ok := c.Context.Deadline(); ok && at.Before(c.deadline) {
+		return at, true
+	}
+	return c.deadline, true
+}
+
+func (c *callContext) inner() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timed == nil {
+		c.timed, c.cancel = context.WithDeadline(c.Context, c.deadline)
+		if c.over {
+			c.cancel()
+		}
+	}
+	return c.timed
+}
+
+func (c *callContext) Done() <-chan struct{} { return c.inner().Done() }
+
+func (c *callContext) Err() error { return c.inner().Err() }
+
+// Value asks the timed context, so that contexts derived from this one find
+// their parent in it and need no goroutine to watch it.
+func (c *callContext) Value(key any) any {
+	if key == (contextKey{}) {
+		return &c.call
+	}
+	c.mu.Lock()
+	timed := c.timed
+	c.mu.Unlock()
+	if timed != nil {
+		return timed.Value(key)
+	}
+	return c.Context.Value(key)
+}
+
+// end cancels the context: the method has returned.
+func (c *callContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	if c.cancel != nil {
+		c.cancel()
+	}
 }

@@ -101,6 +101,7 @@ type Endpoint struct {
 	log      zerolog.Logger
 
 	group Group
+	crew  crew
 	serve sync.Mutex
 	base  atomic.Pointer[context.Context] // nil while Serve does not run
 	stats counters
@@ -147,6 +148,7 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	base, cancel := context.WithCancel(base)
 	defer cancel()
 	e.group.Open()
+	e.crew.open()
 	e.base.Store(&base)
 	calls := e.cfg.Bus.Subscribe(callType, e.take, redisbus.SubscribeOptions{Inline: true})
 	replies := e.cfg.Bus.Subscribe(replyType, e.resolve, redisbus.SubscribeOptions{Inline: true})
@@ -154,6 +156,10 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	calls.Close()
 	cancel()
 	err := e.group.Close(redisbus.StopGrace)
+	e.crew.close()
+	if err == nil {
+		e.crew.all.Wait()
+	}
 	replies.Close()
 	e.base.Store(nil)
 	return err

@@ -89,15 +89,15 @@ func (e *Endpoint) doAll(ctx context.Context, method string, args any) ([]Verdic
 	if err := e.cfg.Bus.Post(ctx, "", callType, c.encode(), g.sent); err != nil {
 		return nil, unsent(err, "")
 	}
-	timer := time.NewTimer(c.deadline.Sub(e.cfg.Bus.Now()))
-	defer timer.Stop()
+	timeout, stop := e.timeout(ctx)
+	defer stop()
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
 	for {
 		select {
 		case err := <-g.ends:
 			return g.verdicts(), err
-		case <-timer.C:
+		case <-timeout:
 			return g.verdicts(), nil
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {

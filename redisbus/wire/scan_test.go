@@ -98,7 +98,7 @@ func TestTextAndNumbers(t *testing.T) {
 // What passes is JSON, and what is JSON passes unless a stated limit forbids it.
 func FuzzScan(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, `{"a":1}`, `[1,2.5e-3,"x",null,true,false]`, `{"a":{"b":["\u00e9","\\"]}}`, `{"a":1,"A":2}`, `"x"`, `-0`, "\xff",
+		`{}`, `{"a":1}`, `{ "a" : "\"}{\\" , "b":[ "]" , {"c":"\\\""} ] }`, `[1,2.5e-3,"x",null,true,false]`, `{"a":{"b":["\u00e9","\\"]}}`, `{"a":1,"A":2}`, `"x"`, `-0`, "\xff",
 		`{"messageType":"call","serverId":"n","incarnation":"n#1:a","seq":1,"sentAt":1,"body":{},"serverToken":"x"}`,
 	} {
 		f.Add([]byte(seed))
@@ -119,7 +119,12 @@ func FuzzScan(f *testing.F) {
 			total += len(key) + len(value)
 			require.NoError(t, wire.Check(value, 1))
 		})
+		var first, again [][2]string
+		_ = wire.Members(data, func(key, value []byte) { first = append(first, [2]string{string(key), string(value)}) })
+		foundAgain := wire.Again(data, func(key, value []byte) { again = append(again, [2]string{string(key), string(value)}) })
 		if err == nil {
+			require.NoError(t, foundAgain)
+			require.Equal(t, first, again)
 			var object map[string]json.RawMessage
 			require.NoError(t, json.Unmarshal(data, &object))
 			require.LessOrEqual(t, total, len(data))

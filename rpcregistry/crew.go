@@ -1,0 +1,67 @@
+package rpcregistry
+
+import "sync"
+
+// mostIdle is how many goroutines of an endpoint wait for its next calls.
+const mostIdle = 8
+
+// crew runs jobs, each on a goroutine of its own. Some stay for the next job: a
+// new goroutine would have to grow its stack anew for every call.
+type crew struct {
+	mu     sync.Mutex
+	idle   []chan func()
+	closed bool
+	all    sync.WaitGroup
+}
+
+func (c *crew) open() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = false
+}
+
+// do runs the job at once and does not wait for it. A job may end its goroutine.
+func (c *crew) do(job func()) {
+	c.mu.Lock()
+	if n := len(c.idle); n > 0 {
+		worker := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		c.mu.Unlock()
+		worker <- job
+		return
+	}
+	c.mu.Unlock()
+	c.all.Go(func() { c.work(job) })
+}
+
+func (c *crew) work(job func()) {
+	jobs := make(chan func(), 1)
+	for ok := true; ok; job, ok = <-jobs {
+		job()
+		job = nil
+		if !c.rest(jobs) {
+			return
+		}
+	}
+}
+
+func (c *crew) rest(jobs chan func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || len(c.idle) >= mostIdle {
+		return false
+	}
+	c.idle = append(c.idle, jobs)
+	return true
+}
+
+// close sends the idle home; the others go when their job is done.
+func (c *crew) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, jobs := range c.idle {
+		close(jobs)
+	}
+	c.idle = nil
+}
