@@ -191,6 +191,12 @@ func (l *Lock) Unlock() error {
 
 func (l *Lock) free(ctx context.Context) (int, error) {
 	c := l.cache
+	if c.scripts.fastUnlock != nil {
+		held, err := c.scripts.fastUnlock.Run(ctx, c.client, []string{l.name, c.index()}, "0"+l.token).Int()
+		if err != nil || held == 1 {
+			return held, err
+		}
+	}
 	return c.scripts.unlock.Run(ctx, c.client, []string{l.name, c.index()}, l.token).Int()
 }
 

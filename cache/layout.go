@@ -66,6 +66,10 @@ func pattern(prefix, glob string) string {
 var (
 	//go:embed lua/clock.lua
 	luaClock string
+	//go:embed lua/tick.lua
+	luaTick string
+	//go:embed lua/digits.lua
+	luaDigits string
 	//go:embed lua/entry.lua
 	luaEntry string
 	//go:embed lua/compat.lua
@@ -97,6 +101,15 @@ var (
 	luaRelease string
 	//go:embed lua/holder.lua
 	luaHolder string
+
+	//go:embed lua/fast/save.lua
+	luaFastSave string
+	//go:embed lua/fast/load.lua
+	luaFastLoad string
+	//go:embed lua/fast/lock.lua
+	luaFastLock string
+	//go:embed lua/fast/unlock.lua
+	luaFastUnlock string
 )
 
 // LuaEffects is Lua that lets a script of another package write to the cache in
@@ -122,12 +135,16 @@ func LuaEffectsOf(p Preset) string {
 	if p != Native {
 		entry = luaCompat
 	}
-	return strings.Join([]string{luaClock, entry, luaHold, luaEffects}, "\n")
+	return strings.Join([]string{luaClock, luaTick, entry, luaHold, luaEffects}, "\n")
 }
 
 // scripts are one layout's.
 type scripts struct {
 	save, load, destroy, increment, restore, push, lock, renew, unlock, release, holder *redisbus.Script
+	// The fast ones are for the common cases of the native layout, nil for others.
+	// Half of what a script costs is the functions that are joined to it, so
+	// these are joined to next to nothing; they answer when a case is not theirs.
+	fastSave, fastLoad, fastLock, fastUnlock *redisbus.Script
 }
 
 // Both layouts' scripts are the same for every cache of the process, like the
@@ -142,9 +159,16 @@ func newScripts(p Preset) *scripts {
 	join := func(text string) *redisbus.Script {
 		return redisbus.NewScript(redisbus.LuaPrelude, effects, text)
 	}
-	return &scripts{
+	s := &scripts{
 		save: join(luaSave), load: join(luaLoad), destroy: join(luaDestroy), increment: join(luaIncrement),
 		restore: join(luaRestore), push: join(luaPush), lock: join(luaLock), renew: join(luaRenew),
 		unlock: join(luaUnlock), release: join(luaRelease), holder: join(luaHolder),
 	}
+	if p == Native {
+		s.fastSave = redisbus.NewScript(luaDigits, luaFastSave)
+		s.fastLoad = redisbus.NewScript(luaDigits, luaFastLoad)
+		s.fastLock = redisbus.NewScript(luaTick, luaFastLock)
+		s.fastUnlock = redisbus.NewScript(luaFastUnlock)
+	}
+	return s
 }

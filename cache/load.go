@@ -35,7 +35,7 @@ func (c *Cache) Load(ctx context.Context, key string) (Entry, error) {
 	if c.preset != Native {
 		return c.loadWith(ctx, key, name, LoadOptions{})
 	}
-	reply, err := c.scripts.load.Run(ctx, c.client, []string{name}).Result()
+	reply, err := c.scripts.fastLoad.Run(ctx, c.client, []string{name}).Result()
 	if err != nil {
 		return Entry{}, loadFailed(key, err)
 	}

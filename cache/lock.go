@@ -92,7 +92,14 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 func (l *Lock) take(ctx context.Context, wake bool) (time.Duration, error) {
 	c := l.cache
 	l.asked = time.Now()
-	reply, err := c.scripts.lock.Run(ctx, c.client, []string{l.name, c.names.keys.Clock(), c.index()}, l.token, l.millis, flag(wake)).Result()
+	keys := []string{l.name, c.names.keys.Clock(), c.index()}
+	reply, err := any(notMine), error(nil)
+	if c.scripts.fastLock != nil && !wake {
+		reply, err = c.scripts.fastLock.Run(ctx, c.client, keys, l.token, l.millis).Result()
+	}
+	if reply == notMine && err == nil {
+		reply, err = c.scripts.lock.Run(ctx, c.client, keys, l.token, l.millis, flag(wake)).Result()
+	}
 	if err != nil {
 		if redisbus.OutcomeOf(err) == redisbus.Unknown {
 			// It may be held now, and nobody would unlock it.

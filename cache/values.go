@@ -57,7 +57,11 @@ type write struct {
 	key, version string
 	keys         []string
 	args         []any
+	fast         []any // for the fast script, if it is its case
 }
+
+// notMine is what a fast script answers to a case that is not its.
+const notMine = "ELSE"
 
 func (c *Cache) newWrite(ctx context.Context, key string, value any, o SaveOptions) (write, error) {
 	if err := check("save", key); err != nil {
@@ -86,6 +90,8 @@ func (c *Cache) newWrite(ctx context.Context, key string, value any, o SaveOptio
 	}
 	if c.preset != Native {
 		w.version = "" // there is no place for it
+	} else if token == "" && len(w.args) == 5 {
+		w.fast = []any{encoded, ttl, ttl + stale, w.version}
 	}
 	return w, nil
 }
@@ -98,7 +104,13 @@ func (o SaveOptions) expected() string {
 }
 
 func (c *Cache) write(ctx context.Context, w write) error {
-	code, err := c.scripts.save.Run(ctx, c.client, w.keys, w.args...).Text()
+	code, err := notMine, error(nil)
+	if w.fast != nil {
+		code, err = c.scripts.fastSave.Run(ctx, c.client, w.keys, w.fast...).Text()
+	}
+	if code == notMine && err == nil {
+		code, err = c.scripts.save.Run(ctx, c.client, w.keys, w.args...).Text()
+	}
 	c.near.forget(w.keys[0])
 	if err != nil {
 		return failed("save", w.key, err)

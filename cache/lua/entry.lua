@@ -19,7 +19,7 @@ end
 
 -- A version that no entry had before.
 local function cache_version(entrykey)
-  return cache_tick((string.match(entrykey, '^{.-}:') or '') .. 'clock')
+  return (cache_tick((string.match(entrykey, '^{.-}:') or '') .. 'clock'))
 end
 
 -- Whether an entry is past its time. It may still be there: stored for longer,
@@ -30,7 +30,10 @@ local function cache_expired(raw, at)
 end
 
 -- Records a read. At maxmemory the read is answered and not recorded.
-local function cache_record(entrykey, _, at)
+local function cache_record(entrykey, raw, at)
+  if #raw < 55 then
+    return
+  end
   redis.pcall('SETRANGE', entrykey, 13, string.format('%013.0f', at))
 end
 

@@ -1,10 +1,10 @@
 -- Loads an entry.
 -- KEYS: the entry, and, where locks also guard loads, its lock
--- ARGV, optional: ms that it is to live for at least, if it does not live for
---   ever, '1' to record the read, '1' for expired entries too, holder's token
--- Returns its bytes as they were before, without arguments; with them {the
---   bytes, the instant in ms}. nil if there is none, 0 if it is expired, -1 if
---   it is locked, -2 if the token does not hold the lock.
+-- ARGV: ms that it is to live for at least, if it does not live for ever, '1' to
+--   record the read, '1' for expired entries too, and with a lock, holder's token
+-- Returns {its bytes as they were before the read, the instant in ms}. nil if
+--   there is none, 0 if it is expired, -1 if it is locked, -2 if the token does
+--   not hold the lock.
 local entry, lock = KEYS[1], KEYS[2]
 local extend, record, stale, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
@@ -18,13 +18,6 @@ end
 local raw = redis.call('GET', entry)
 if not raw then
   return nil
-end
-if not extend then
-  if cache_expired(raw, at) then
-    return 0
-  end
-  cache_record(entry, raw, at)
-  return raw
 end
 if cache_expired(raw, at) then
   return stale == '1' and {raw, at} or 0
