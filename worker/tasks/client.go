@@ -184,13 +184,38 @@ type prepared struct {
 	chosen                            bool
 }
 
-// args are the words that add() in state.lua reads.
-func (p prepared) args() []any {
+// alike reports whether two tasks can go in one group of add() in state.lua.
+func (p prepared) alike(o prepared) bool {
+	return p.head == o.head && p.when == o.when && p.chosen == o.chosen && p.queue == o.queue
+}
+
+// group are the words that a group of tasks like this one begins with.
+func (p prepared) group() []any {
 	chosen := ""
 	if p.chosen {
 		chosen = "1"
 	}
-	return []any{p.id, p.queue, chosen, p.when, p.head, p.tail}
+	return []any{p.queue, chosen, p.when, p.head}
+}
+
+// appendGroups writes a batch in groups of tasks that are alike and follow each other.
+func appendGroups(args []any, batch []*submission) []any {
+	var last prepared
+	count, countAt := 0, -1
+	for _, s := range batch {
+		for _, p := range s.tasks {
+			if countAt < 0 || !p.alike(last) {
+				args = append(args, p.group()...)
+				countAt, count = len(args), 0
+				args = append(args, 0)
+				last = p
+			}
+			count++
+			args[countAt] = count
+			args = append(args, p.id, p.tail)
+		}
+	}
+	return args
 }
 
 func (c *Client) prepare(name string, payload any, o Options) (prepared, error) {
@@ -315,11 +340,7 @@ func (c *Client) send(number uint64, batch []*submission) {
 	k := c.keys
 	keys := []string{k.Tasks(), k.Delayed(), k.Queues(), k.Done(), k.Producers(), k.ProducersSeen()}
 	args := []any{c.producer, number, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due()}
-	for _, s := range batch {
-		for _, p := range s.tasks {
-			args = append(args, p.args()...)
-		}
-	}
+	args = appendGroups(args, batch)
 	for n := 1; ; n++ {
 		reply, err := enqueueScript.Run(c.ctx, c.redis, keys, args...).Slice()
 		if err == nil {

@@ -14,29 +14,41 @@ import (
 // outcome is how a run ended, in the words that commit.lua reads.
 type outcome struct {
 	id      string
-	verb    string // done, later, dead, back, park
+	verb    string // done, later, dead, park
 	args    []any
 	effects []effect
 	run     *run
 }
 
+// weight is 0 for a task that is done and leaves nothing behind, 1 for others.
+func (o outcome) weight() int {
+	if o.verb == "done" && o.args == nil && len(o.effects) == 0 {
+		return 0
+	}
+	return 1
+}
+
 // done: the handler returned nil.
 func (r *run) done(effects []effect, result json.RawMessage) outcome {
-	remember, value := any(""), any("")
 	keep := r.def.Retention
 	if ms := r.claimed.record.options.Retention; ms > 0 {
 		keep = time.Duration(ms) * time.Millisecond
 	}
+	value := any("")
 	if keep > 0 && result != nil {
 		value = []byte(result)
 	}
 	if r.claimed.record.options.Chosen {
 		keep = max(keep, DedupeWindow)
 	}
-	if keep > 0 {
-		remember = keep.Milliseconds()
+	o := outcome{id: r.claimed.id, verb: "done", effects: effects, run: r}
+	switch {
+	case keep > 0:
+		o.args = []any{keep.Milliseconds(), value}
+	case len(effects) > 0:
+		o.args = []any{"", ""}
 	}
-	return outcome{id: r.claimed.id, verb: "done", args: []any{remember, value}, effects: effects, run: r}
+	return o
 }
 
 // failed: the handler returned an error, panicked or ran out of time.
@@ -61,7 +73,7 @@ type Reason struct {
 }
 
 func (r *run) dead(t tries, err error) outcome {
-	why := Reason{Reason: "failed", Error: err.Error(), Incarnation: r.incarnation}
+	why := Reason{Reason: "failed", Error: err.Error(), Incarnation: r.runner.Incarnation}
 	var p *group.PanicError
 	switch {
 	case r.claimed.malformed != nil:

@@ -12,7 +12,7 @@ import (
 //
 //	name|queue|enqueued|options\npayload
 //
-// enqueued is Redis's clock in milliseconds, set by the script. options is empty
+// enqueued is Redis's clock in milliseconds, in base 36, set by the script. options is empty
 // or JSON. The payload is the bytes that came in; nothing re-encodes them.
 type record struct {
 	name     string
@@ -48,7 +48,7 @@ func parseRecord(s string) (record, error) {
 	if !ok || len(f) != 4 {
 		return record{}, fmt.Errorf("malformed record %.80q", s)
 	}
-	ms, err := strconv.ParseInt(f[2], 10, 64)
+	ms, err := strconv.ParseInt(f[2], 36, 64)
 	if err != nil {
 		return record{}, fmt.Errorf("malformed record %.80q", s)
 	}

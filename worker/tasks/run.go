@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,87 +12,126 @@ import (
 	"github.com/stellarfw/stellar/worker/group"
 )
 
-// run is one run of one task's handler.
+// run is one run of one task's handler. It is the handler's context as well.
 type run struct {
-	claimed     claimed
-	def         registered
-	incarnation string
-	info        Info
-	tx          *Transaction
-	log         zerolog.Logger
-	returned    bool // guarded by Runner.mu
+	runner   *Runner
+	claimed  claimed
+	def      registered
+	tx       Transaction
+	returned bool // guarded by Runner.mu
+	started  bool // guarded by Runner.mu
+
+	context.Context
+	once   sync.Once
+	inner  context.Context //nolint:containedctx // made when somebody waits for it
+	cancel context.CancelCauseFunc
 }
 
-// start runs a claimed task on a goroutine of its own.
-func (r *Runner) start(work context.Context, c claimed) {
-	x := &run{
-		claimed: c, incarnation: r.Incarnation,
-		log: r.Log.With().Str("task", c.id).Str("name", c.record.name).Logger(),
+// newRun prepares a claimed task. Its context derives from work.
+func (r *Runner) newRun(work context.Context, c claimed) *run {
+	x := &run{runner: r, claimed: c, Context: work}
+	x.def = r.Registry.tasks[c.record.name]
+	return x
+}
+
+// Done implements context.Context. Most handlers of short tasks never ask, and
+// registering each with its node's context costs as much as running it.
+func (x *run) Done() <-chan struct{} { return x.context().Done() }
+
+// Err implements context.Context.
+func (x *run) Err() error { return x.context().Err() }
+
+// Deadline implements context.Context.
+func (x *run) Deadline() (time.Time, bool) { return x.context().Deadline() }
+
+// Value implements context.Context.
+func (x *run) Value(key any) any {
+	if key == (contextKey{}) {
+		return x
 	}
-	def, known := r.Registry.tasks[c.record.name]
-	x.def = def
-	x.info = Info{
-		ID: c.id, Name: c.record.name, Queue: c.queue, Attempt: c.tries.attempts + 1, Crashes: c.tries.crashes,
-		Fence: r.Fence, Enqueued: c.record.enqueued,
-	}
-	r.mu.Lock()
-	r.inHand[c.id] = x
-	r.mu.Unlock()
-	switch {
-	case c.malformed != nil:
-		x.log.Error().Err(c.malformed).Msg("task is dead: its record cannot be read")
-		r.ended(x.dead(c.tries, c.malformed))
-		r.giveSlots(1)
-	case !known:
-		x.log.Debug().Msg("task parked: no handler here")
-		r.ended(x.park())
-		r.giveSlots(1)
-	default:
-		r.started.Add(1)
-		go r.handle(work, x)
+	return x.context().Value(key)
+}
+
+// context returns the context that ends with the run.
+func (x *run) context() context.Context {
+	x.once.Do(func() {
+		inner, cancel := context.WithCancelCause(x.Context)
+		x.cancel = cancel
+		if timeout := x.timeout(); timeout > 0 {
+			var stop context.CancelFunc
+			inner, stop = context.WithTimeoutCause(inner, timeout, fmt.Errorf("task timeout of %s: %w", timeout, context.DeadlineExceeded))
+			x.cancel = func(cause error) { stop(); cancel(cause) }
+		}
+		x.inner = inner
+	})
+	return x.inner
+}
+
+// end releases what the context holds.
+func (x *run) end() {
+	x.once.Do(func() { x.inner = x.runner.over })
+	if x.cancel != nil {
+		x.cancel(context.Canceled)
 	}
 }
 
-func (r *Runner) handle(work context.Context, x *run) {
-	ctx, cancel := context.WithCancelCause(work)
-	timeout := x.def.Timeout
+func (x *run) timeout() time.Duration {
 	if ms := x.claimed.record.options.Timeout; ms > 0 {
-		timeout = time.Duration(ms) * time.Millisecond
+		return time.Duration(ms) * time.Millisecond
 	}
-	stop := func() {}
-	if timeout > 0 {
-		ctx, stop = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("task timeout of %s: %w", timeout, context.DeadlineExceeded))
+	return x.def.Timeout
+}
+
+func (x *run) info() Info {
+	c := &x.claimed
+	return Info{
+		ID: c.id, Name: c.record.name, Queue: c.record.queue, Attempt: c.tries.attempts + 1, Crashes: c.tries.crashes,
+		Fence: x.runner.Fence, Enqueued: c.record.enqueued,
 	}
-	ctx = context.WithValue(ctx, contextKey{}, x)
-	x.tx = &Transaction{ctx: ctx, tasks: r.Client, keys: r.Keys, seal: r.Seal}
-	group.Run("task "+x.claimed.record.name, func() error { return x.def.handle(ctx, x.claimed.record.payload) }, func(err error) {
-		r.returned(work, x, err)
-		stop()
-		cancel(context.Canceled)
-		r.giveSlots(1)
+}
+
+func (x *run) log() *zerolog.Logger {
+	l := x.runner.Log.With().Str("task", x.claimed.id).Str("name", x.claimed.record.name).Logger()
+	return &l
+}
+
+// handle runs the handler and turns what it did into an outcome. done is called
+// even if the handler leaves through runtime.Goexit, which ends the goroutine.
+func (x *run) handle(done func(goexit bool)) {
+	x.tx = Transaction{ctx: x, tasks: x.runner.Client, keys: x.runner.Keys, seal: x.runner.Seal}
+	if x.timeout() > 0 {
+		x.context() // the clock starts now
+	}
+	group.Run("task "+x.claimed.record.name, func() error { return x.def.handle(x, x.claimed.record.payload) }, func(err error) {
+		x.finish(err)
+		done(errors.Is(err, group.ErrGoexit))
 	})
 }
 
-// returned turns what the handler did into an outcome.
-func (r *Runner) returned(work context.Context, x *run, err error) {
+func (x *run) finish(err error) {
+	ending := x.Context.Err() != nil
+	x.end()
 	effects, result, txErr := x.tx.end()
 	if err == nil {
 		err = txErr
 	}
 	switch {
-	case work.Err() != nil:
-		x.log.Debug().AnErr("error", err).Msg("task goes back: its node is ending")
-		r.abandoned(x.claimed.id)
+	case ending:
+		x.log().Debug().AnErr("error", err).Msg("task goes back: its node is ending")
+		x.runner.abandoned(x.claimed.id)
 	case err == nil:
-		r.ended(x.done(effects, result))
+		x.runner.ended(x.done(effects, result))
 	default:
 		o := x.failed(err)
-		event := x.log.Warn()
-		var p *group.PanicError
-		if errors.As(err, &p) {
-			event = x.log.Error().Bytes("stack", p.Stack)
-		}
-		event.Err(err).Int("attempt", x.info.Attempt).Bool("dead", o.verb == "dead").Msg("task failed")
-		r.ended(o)
+		x.logFailure(err, o.verb == "dead")
+		x.runner.ended(o)
 	}
+}
+
+func (x *run) logFailure(err error, dead bool) {
+	event := x.log().Warn()
+	if p, ok := errors.AsType[*group.PanicError](err); ok {
+		event = event.Bytes("stack", p.Stack)
+	}
+	event.Err(err).Int("attempt", x.claimed.tries.attempts+1).Bool("dead", dead).Msg("task failed")
 }

@@ -46,15 +46,16 @@ type RunnerConfig struct {
 type Runner struct {
 	RunnerConfig
 	stream *stream
-	slots  chan struct{} // one token for each free slot
 	woken  chan struct{}
+	flush  chan struct{} // something is unsent
 	quiet  atomic.Bool
+	over   context.Context //nolint:containedctx // ended: what runs have for a context once they are over
 
 	mu       sync.Mutex
-	inHand   map[string]*run // claimed, handler not returned
+	changed  sync.Cond // anything below has
+	backlog  backlog
+	inHand   map[string]*run // claimed and not ended
 	unsent   []outcome
-	flush    chan struct{} // something is unsent
-	flushed  sync.Cond     // unsent and sending have changed
 	sending  int
 	started  atomic.Int64
 	finished atomic.Int64
@@ -70,18 +71,14 @@ func NewRunner(c RunnerConfig) *Runner {
 	}
 	r := &Runner{
 		RunnerConfig: c,
-		slots:        make(chan struct{}, c.Concurrency),
 		woken:        make(chan struct{}, 1),
 		flush:        make(chan struct{}, 1),
 		inHand:       map[string]*run{},
 	}
-	r.flushed.L = &r.mu
+	r.changed.L = &r.mu
 	r.stream = &stream{
 		redis: c.Redis, keys: c.Keys, incarnation: c.Incarnation, queues: c.Queues,
 		handles: func(name string) bool { _, ok := c.Registry.tasks[name]; return ok },
-	}
-	for range c.Concurrency {
-		r.slots <- struct{}{}
 	}
 	return r
 }
@@ -107,7 +104,7 @@ func (r *Runner) Counts() (started, finished int64) { return r.started.Load(), r
 func (r *Runner) InHand() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.inHand)
+	return r.backlog.active
 }
 
 // Serve claims and runs tasks until ctx ends, then waits for the handlers and
@@ -115,10 +112,14 @@ func (r *Runner) InHand() int {
 // too and Serve returns without waiting for them; [Runner.Remains] says what is
 // left. Its error is a reason to end the incarnation.
 func (r *Runner) Serve(ctx, work context.Context) error {
+	var over context.CancelFunc
+	r.over, over = context.WithCancel(context.WithoutCancel(work))
+	over()
 	g := group.New(work)
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
+		r.dropBacklog()
 		if err != nil || work.Err() != nil {
 			return err
 		}
@@ -138,13 +139,12 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		if r.quiet.Load() && !r.idle(ctx) {
 			return nil
 		}
-		free, ok := r.takeSlots(ctx)
+		want, ok := r.want(ctx)
 		if !ok {
 			return nil
 		}
-		got, broken, err := r.stream.claim(ctx, free)
+		got, broken, err := r.stream.claim(ctx, want)
 		if err != nil {
-			r.giveSlots(free)
 			if ctx.Err() != nil {
 				return nil // what a lost reply gave us goes back with the incarnation
 			}
@@ -153,45 +153,10 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		for _, key := range broken {
 			r.Log.Error().Str("key", key).Msg("not a queue: its type on Redis is wrong; rename or delete it")
 		}
-		for _, c := range got {
-			r.start(work, c)
-		}
-		r.giveSlots(free - len(got))
-		if len(got) < free && len(r.stream.parked) == 0 && !r.idle(ctx) {
+		r.start(work, got)
+		if len(got) < want && len(r.stream.parked) == 0 && !r.idle(ctx) {
 			return nil
 		}
-	}
-}
-
-// takeSlots waits until at least one slot is free and takes all that are.
-func (r *Runner) takeSlots(ctx context.Context) (int, bool) {
-	select {
-	case <-r.slots:
-	case <-ctx.Done():
-		return 0, false
-	}
-	if !r.roomForCommits(ctx) {
-		r.giveSlots(1)
-		return 0, false
-	}
-	n := 1
-	for {
-		select {
-		case <-r.slots:
-			n++
-		default:
-			if ctx.Err() != nil {
-				r.giveSlots(n)
-				return 0, false
-			}
-			return n, true
-		}
-	}
-}
-
-func (r *Runner) giveSlots(n int) {
-	for range n {
-		r.slots <- struct{}{}
 	}
 }
 
@@ -214,19 +179,6 @@ func (r *Runner) idle(ctx context.Context) bool {
 	}
 }
 
-// roomForCommits waits until not too many commits are unsent: handlers that
-// are faster than Redis must not fill the memory.
-func (r *Runner) roomForCommits(ctx context.Context) bool {
-	stop := context.AfterFunc(ctx, r.broadcast)
-	defer stop()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for len(r.unsent) > maxUnflushed && ctx.Err() == nil {
-		r.flushed.Wait()
-	}
-	return ctx.Err() == nil
-}
-
 // drained waits until nothing is in hand and everything is committed.
 func (r *Runner) drained(work context.Context) bool {
 	stop := context.AfterFunc(work, r.broadcast)
@@ -234,7 +186,7 @@ func (r *Runner) drained(work context.Context) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.inHand)+len(r.unsent)+r.sending > 0 && work.Err() == nil {
-		r.flushed.Wait()
+		r.changed.Wait()
 	}
 	return work.Err() == nil
 }
@@ -242,7 +194,7 @@ func (r *Runner) drained(work context.Context) bool {
 func (r *Runner) broadcast() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.flushed.Broadcast()
+	r.changed.Broadcast()
 }
 
 // ended hands an outcome to the commits.
@@ -250,7 +202,7 @@ func (r *Runner) ended(o outcome) {
 	r.mu.Lock()
 	delete(r.inHand, o.id)
 	r.unsent = append(r.unsent, o)
-	r.flushed.Broadcast()
+	r.changed.Broadcast()
 	r.mu.Unlock()
 	select {
 	case r.flush <- struct{}{}:
@@ -266,7 +218,7 @@ func (r *Runner) abandoned(id string) {
 	if x := r.inHand[id]; x != nil {
 		x.returned = true
 	}
-	r.flushed.Broadcast()
+	r.changed.Broadcast()
 }
 
 // commitAll sends outcomes, those together that gathered while the last commit
@@ -318,13 +270,13 @@ func (r *Runner) commit(ctx context.Context, batch []outcome) error {
 			continue
 		}
 		err := refusal(code)
-		o.run.log.Warn().Err(err).Msg("transaction refused: the run has failed")
+		o.run.log().Warn().Err(err).Msg("transaction refused: the run has failed")
 		again = append(again, o.run.failed(err))
 	}
 	r.mu.Lock()
 	r.sending = 0
 	r.unsent = append(r.unsent, again...)
-	r.flushed.Broadcast()
+	r.changed.Broadcast()
 	r.mu.Unlock()
 	r.finished.Add(int64(len(batch) - len(refused)))
 	if fenced > 0 {
@@ -341,6 +293,9 @@ func (r *Runner) Remains(suspicious bool) Remains {
 	defer r.mu.Unlock()
 	var out Remains
 	for id, x := range r.inHand {
+		if !x.started {
+			continue // claimed ahead: it just goes back
+		}
 		if suspicious {
 			out.Suspects = append(out.Suspects, id)
 		}
@@ -362,14 +317,14 @@ func (r *Runner) Await(ctx context.Context) bool {
 	for {
 		running := 0
 		for _, x := range r.inHand {
-			if !x.returned {
+			if x.started && !x.returned {
 				running++
 			}
 		}
 		if running == 0 || ctx.Err() != nil {
 			return running == 0
 		}
-		r.flushed.Wait()
+		r.changed.Wait()
 	}
 }
 

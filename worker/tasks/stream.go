@@ -28,7 +28,7 @@ type stream struct {
 
 // claimed is a task that this incarnation has in hand.
 type claimed struct {
-	id, queue string
+	id        string
 	tries     tries
 	record    record
 	malformed error
@@ -71,30 +71,31 @@ func (s *stream) claim(ctx context.Context, want int) (got []claimed, broken []s
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim: %w", err)
 	}
+	if len(reply) != 6 {
+		return nil, nil, fmt.Errorf("claim: reply of %d parts", len(reply))
+	}
 	s.parked = slices.DeleteFunc(texts(reply[1]), func(name string) bool { return !s.handles(name) })
-	broken = texts(reply[2])
-	got, err = parseClaimed(reply[3:])
+	got = parseClaimed(texts(reply[3]), texts(reply[4]), texts(reply[5]))
 	s.idle = len(got) < want
-	return got, broken, err
+	return got, texts(reply[2]), nil
 }
 
-func parseClaimed(words []any) ([]claimed, error) {
-	if len(words)%4 != 0 {
-		return nil, fmt.Errorf("claim: %d words", len(words))
+func parseClaimed(tried, ids, records []string) []claimed {
+	got := make([]claimed, len(ids))
+	for i, id := range ids {
+		got[i].id = id
+		got[i].record, got[i].malformed = parseRecord(records[i])
 	}
-	got := make([]claimed, 0, len(words)/4)
-	for ; len(words) > 0; words = words[4:] {
-		id, _ := words[0].(string)
-		queue, _ := words[1].(string)
-		tried, _ := words[2].(string)
-		text, _ := words[3].(string)
-		r, err := parseRecord(text)
-		got = append(got, claimed{id: id, queue: queue, tries: parseTries(tried), record: r, malformed: err})
+	for i := 0; i+1 < len(tried); i += 2 {
+		if at := slices.Index(ids, tried[i]); at >= 0 {
+			got[at].tries = parseTries(tried[i+1])
+		}
 	}
-	return got, nil
+	return got
 }
 
-// commit ends tasks. refused maps the positions of those that did not end to a code.
+// commit ends tasks; it reorders them. refused maps the positions of those that
+// did not end to a code.
 func (s *stream) commit(ctx context.Context, batch []outcome) (refused map[int]string, err error) {
 	s.commits++
 	k := s.keys
@@ -102,12 +103,18 @@ func (s *stream) commit(ctx context.Context, batch []outcome) (refused map[int]s
 		k.Leases(), k.Stream(s.incarnation), k.Owned(s.incarnation), k.Tasks(), k.Tries(), k.Delayed(), k.Dead(),
 		k.Reasons(), k.Done(), k.Results(), k.Stats(), k.ParkedNames(), k.Queues(),
 	}
-	args := make([]any, 0, 8+5*len(batch))
-	args = append(args, s.incarnation, s.commits, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due(), k.ParkedPrefix(), len(batch))
+	// Most tasks are done and nothing more: of these only the ids are sent.
+	slices.SortStableFunc(batch, func(a, b outcome) int { return a.weight() - b.weight() })
+	plain := 0
+	for plain < len(batch) && batch[plain].weight() == 0 {
+		plain++
+	}
+	args := make([]any, 0, 9+2*len(batch))
+	args = append(args, s.incarnation, s.commits, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due(), k.ParkedPrefix(), plain, len(batch)-plain)
 	for _, o := range batch {
 		args = append(args, o.id)
 	}
-	for _, o := range batch {
+	for _, o := range batch[plain:] {
 		args = append(args, o.verb)
 		args = append(args, o.args...)
 		args = append(args, len(o.effects))

@@ -76,7 +76,7 @@ func (t *Transaction) Enqueue(name string, payload any) { t.EnqueueWith(name, pa
 // not stored again; that is no error.
 func (t *Transaction) EnqueueWith(name string, payload any, o Options) {
 	n, err := t.tasks.prepare(name, payload, o)
-	t.add(err, "enqueue "+name, "enqueue", func() []any { return n.args() })
+	t.add(err, "enqueue "+name, "enqueue", func() []any { return append(n.group(), n.id, n.tail) })
 }
 
 // Publish sends a message to every node of the cluster.
@@ -133,7 +133,7 @@ func Tx(ctx context.Context) *Transaction {
 	if !ok {
 		panic(ErrNoTask)
 	}
-	return r.tx
+	return &r.tx
 }
 
 // Info describes the run that a context belongs to.
@@ -156,5 +156,5 @@ func InfoOf(ctx context.Context) (Info, bool) {
 	if !ok {
 		return Info{}, false
 	}
-	return r.info, true
+	return r.info(), true
 }

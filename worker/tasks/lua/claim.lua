@@ -7,7 +7,8 @@
 -- ARGV 1 incarnation  2 claim number  3 how many  4 '1' when it idled before
 --      5 idle prefix  6 wake prefix  7.. for each list its queue, or '=name' for
 --      the parked tasks of that name, which are of any queue
--- Returns {'OK', parked names, keys of the wrong type, id, queue, tries, record, id, …}
+-- Returns {'OK', parked names, keys of the wrong type, {id, tries, …} of tasks
+--         that were tried before, ids, records}
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
 --       | {'GAP', last number} (Redis has forgotten claims) | {'WRONGTYPE', key}
 local leases, stream, owned, tasks, tries, parked = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -26,14 +27,12 @@ local last = tonumber(redis.call('HGET', stream, 'claim') or 0)
 if number ~= last and number ~= last + 1 then return {'GAP', int(last)} end
 
 writable(owned)
-local ids, queues = {}, {}
+local ids = {}
 local broken, sound = {}, {}
 if number == last then
-  local all = redis.call('HGETALL', owned)
-  local mine = '^' .. int(number) .. '|(.*)$'
+  local all, mine = redis.call('HGETALL', owned), int(number)
   for i = 1, #all, 2 do
-    local queue = string.match(all[i + 1], mine)
-    if queue then ids[#ids + 1] = all[i] queues[#queues + 1] = queue end
+    if all[i + 1] == mine then ids[#ids + 1] = all[i] end
   end
 else
   redis.call('HSET', stream, 'claim', int(number))
@@ -50,8 +49,10 @@ else
       broken[#broken + 1] = KEYS[i]
     elseif #ids < want then
       local got = redis.call('RPOP', KEYS[i], want - #ids)
-      if got then
-        for _, id in ipairs(got) do ids[#ids + 1] = id queues[#queues + 1] = ARGV[i] end
+      if got and #ids == 0 then
+        ids = got
+      elseif got then
+        for _, id in ipairs(got) do ids[#ids + 1] = id end
       end
       if parkedname(i) and redis.call('EXISTS', KEYS[i]) == 0 then
         redis.call('SREM', parked, parkedname(i))
@@ -59,30 +60,32 @@ else
     end
   end
 end
+local asked = #ids
 
-local reply = {'OK', redis.call('SMEMBERS', parked), broken}
+local tried, records, known, own = {}, {}, {}, {}
+local any = redis.call('EXISTS', tries) == 1
 for from = 1, #ids, 500 do
   local to = math.min(from + 499, #ids)
-  local records = redis.call('HMGET', tasks, unpack(ids, from, to))
-  local tried = redis.call('HMGET', tries, unpack(ids, from, to))
-  local own = {}
-  for i = from, to do
-    local record = records[i - from + 1]
-    if record then -- a task deleted while it was queued has none
-      local queue = queues[i]
-      if string.sub(queue, 1, 1) == '=' then queue = queue_of(record) end
-      own[#own + 1] = ids[i]
-      own[#own + 1] = int(number) .. '|' .. queue
-      reply[#reply + 1] = ids[i]
-      reply[#reply + 1] = queue
-      reply[#reply + 1] = tried[i - from + 1] or ''
-      reply[#reply + 1] = record
+  local some = redis.call('HMGET', tasks, unpack(ids, from, to))
+  local counts = any and redis.call('HMGET', tries, unpack(ids, from, to))
+  for i, record in ipairs(some) do
+    if record then -- a task that was deleted while it was queued has none
+      local id = ids[from + i - 1]
+      known[#known + 1] = id
+      records[#records + 1] = record
+      own[#own + 1] = id
+      own[#own + 1] = ARGV[2]
+      if counts and counts[i] then
+        tried[#tried + 1] = id
+        tried[#tried + 1] = counts[i]
+      end
     end
   end
-  if #own > 0 then redis.call('HSET', owned, unpack(own)) end
 end
+each('HSET', owned, own)
+local reply = {'OK', redis.call('SMEMBERS', parked), broken, tried, known, records}
 
-local idle = #ids < want
+local idle = asked < want
 if number ~= last and (idle or ARGV[4] == '1') then
   for i = 7, #KEYS do
     if not parkedname(i) then redis.call(idle and 'SADD' or 'SREM', K.idle .. ARGV[i], incarnation) end

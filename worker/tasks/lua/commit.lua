@@ -4,20 +4,20 @@
 -- KEYS 1 leases  2 stream  3 owned  4 tasks  5 tries  6 delayed  7 dead
 --      8 reasons  9 done  10 results  11 stats  12 parked names  13 queues
 -- ARGV 1 incarnation  2 commit number  3 queue prefix  4 idle prefix
---      5 wake prefix  6 due channel  7 parked prefix  8 how many tasks n,
---      9..8+n their ids, then for each task, in this order, a verb, its
---      arguments, the number of its effects and these:
+--      5 wake prefix  6 due channel  7 parked prefix  8 how many tasks p are
+--      done and nothing more  9 how many others n, then the ids of the p and of
+--      the n, then for each of the n, in this order, a verb, its arguments, the
+--      number of its effects and these:
 --   done   ms to remember it or '', result or ''
 --   later  ms to wait, tries
 --   dead   tries, reason (JSON)
---   back   (to the front of its queue, as if never claimed)
 --   park   name (nobody here handles it)
 -- and of each effect its kind and its arguments:
 --   save      entry key, lock key, lock token, value, ttl in ms
 --   destroy   entry key, lock key, lock token
 --   push      entry key, lock key, lock token, value
 --   increment entry key, lock key, lock token, delta (an integer)
---   enqueue   id, queue, chosen, when, head, tail
+--   enqueue   queue, chosen, when, head, id, tail
 --   publish   channel, message
 -- Returns {'OK', position, code, position, code, …} naming only the tasks that
 --         did not end: FENCED (not this incarnation's any more) or why an
@@ -29,7 +29,7 @@ local stats, parked = KEYS[11], KEYS[12]
 local incarnation, number = ARGV[1], tonumber(ARGV[2])
 local K = {tasks = tasks, delayed = delayed, queues = KEYS[13], done = done,
   queue = ARGV[3], idle = ARGV[4], wake = ARGV[5], due = ARGV[6]}
-local parkedprefix, n = ARGV[7], tonumber(ARGV[8])
+local parkedprefix, p, n = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local kinds = {'zset', 'hash', 'hash', 'hash', 'hash', 'zset', 'zset', 'hash', 'zset', 'hash', 'hash', 'set', 'set'}
 for i, kind in ipairs(kinds) do
@@ -48,19 +48,20 @@ if number == last then
 end
 if number ~= last + 1 then return {'GAP', int(last)} end
 
+-- Which of the tasks are in hand: by position.
 local held = {}
-for from = 1, n, 500 do
-  local to = math.min(from + 499, n)
-  for _, value in ipairs(redis.call('HMGET', owned, unpack(ARGV, 8 + from, 8 + to))) do
-    held[#held + 1] = value
+for from = 1, p + n, 500 do
+  local to = math.min(from + 499, p + n)
+  for i, value in ipairs(redis.call('HMGET', owned, unpack(ARGV, 9 + from, 9 + to))) do
+    held[from + i - 1] = value
   end
 end
 
-local widths = {done = 2, later = 2, dead = 2, back = 0, park = 1,
+local widths = {done = 2, later = 2, dead = 2, park = 1,
   save = 5, destroy = 3, push = 4, increment = 4, enqueue = 6, publish = 2}
 local function refuses(kind, a)
   if kind == 'publish' then return nil end
-  if kind == 'enqueue' then return add_refuses(K, ARGV[a + 1]) end
+  if kind == 'enqueue' then return add_refuses(K, ARGV[a]) end
   return cache_refuses(kind, ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3])
 end
 
@@ -68,7 +69,7 @@ writable(owned)
 redis.call('HSET', stream, 'commit', int(number))
 local at = now()
 local touched, counts = {}, {}
-local gone, untried, released = {}, {}, {}
+local gone, released = {}, {} -- ids that end here, and that go elsewhere
 local version -- of all entries that this commit writes
 
 local function apply(kind, a)
@@ -81,16 +82,16 @@ local function apply(kind, a)
   elseif kind == 'increment' then cache_increment(ARGV[a], ARGV[a + 3], version)
   elseif kind == 'publish' then redis.call('PUBLISH', ARGV[a], ARGV[a + 1])
   else
-    add(K, at, {id = ARGV[a], queue = ARGV[a + 1], chosen = ARGV[a + 2] == '1', when = ARGV[a + 3],
-      head = ARGV[a + 4], tail = ARGV[a + 5]}, touched)
-    redis.call('SADD', K.queues, ARGV[a + 1])
+    add(K, at, {queue = ARGV[a], chosen = ARGV[a + 1] == '1', when = ARGV[a + 2], head = ARGV[a + 3],
+      ids = {ARGV[a + 4]}, tails = {ARGV[a + 5]}}, touched)
+    redis.call('SADD', K.queues, ARGV[a])
   end
 end
 
-local function finish(verb, id, queue, a)
+local function finish(verb, id, a)
+  if verb ~= 'done' then released[#released + 1] = id end
   if verb == 'done' then
     gone[#gone + 1] = id
-    untried[#untried + 1] = id
     if ARGV[a] ~= '' then
       redis.call('ZADD', done, int(at + tonumber(ARGV[a])), id)
       if ARGV[a + 1] ~= '' then redis.call('HSET', results, id, ARGV[a + 1]) end
@@ -104,12 +105,10 @@ local function finish(verb, id, queue, a)
     redis.call('HSET', tries, id, ARGV[a])
     redis.call('HSET', reasons, id, ARGV[a + 1])
     redis.call('ZADD', dead, int(at), id)
-  elseif verb == 'back' then
-    redis.call('RPUSH', K.queue .. queue, id)
-    touched[queue] = true
   else -- park: every idle node of the queue looks whether it handles the name
     redis.call('LPUSH', parkedprefix .. ARGV[a], id)
     redis.call('SADD', parked, ARGV[a])
+    local queue = queue_of(redis.call('HGET', tasks, id) or '') or ''
     for _, other in ipairs(redis.call('SMEMBERS', K.idle .. queue)) do redis.call('PUBLISH', K.wake .. other, '') end
   end
 end
@@ -118,8 +117,7 @@ end
 -- e where its effects are.
 local function refuse(i, verb, c, e, effects)
   if not held[i] then return 'FENCED' end
-  local list = verb == 'back' and K.queue .. string.match(held[i], '|(.*)$') or verb == 'park' and parkedprefix .. ARGV[c + 1]
-  if list and not fits(list, 'list') then return 'WRONGTYPE' end
+  if verb == 'park' and not fits(parkedprefix .. ARGV[c + 1], 'list') then return 'WRONGTYPE' end
   local code
   for _ = 1, effects do
     code = code or refuses(ARGV[e], e + 1)
@@ -130,19 +128,31 @@ local function refuse(i, verb, c, e, effects)
 end
 
 local reply, noted = {'OK'}, {}
-local c = 9 + n
-for i = 1, n do
-  local verb, id = ARGV[c], ARGV[8 + i]
+local function refusal(i, code)
+  reply[#reply + 1] = i
+  reply[#reply + 1] = code
+  noted[#noted + 1] = i .. '=' .. code
+end
+
+for i = 1, p do
+  if held[i] then
+    gone[#gone + 1] = ARGV[9 + i]
+  else
+    refusal(i, 'FENCED')
+  end
+end
+counts.done = #gone > 0 and #gone or nil
+
+local c = 10 + p + n
+for i = p + 1, p + n do
+  local verb, id = ARGV[c], ARGV[9 + i]
   local e = c + 2 + widths[verb]
   local effects = tonumber(ARGV[e - 1])
   local code = refuse(i, verb, c, e, effects)
   if code then
-    reply[#reply + 1] = i
-    reply[#reply + 1] = code
-    noted[#noted + 1] = i .. '=' .. code
+    refusal(i, code)
   else
-    finish(verb, id, string.match(held[i], '|(.*)$'), c + 1)
-    released[#released + 1] = id
+    finish(verb, id, c + 1)
     counts[verb] = (counts[verb] or 0) + 1
   end
   for _ = 1, effects do
@@ -152,14 +162,10 @@ for i = 1, n do
   c = e
 end
 
-local function forget(key, fields)
-  for from = 1, #fields, 500 do
-    redis.call('HDEL', key, unpack(fields, from, math.min(from + 499, #fields)))
-  end
-end
-forget(owned, released)
-forget(tasks, gone)
-if redis.call('EXISTS', tries) == 1 then forget(tries, untried) end
+each('HDEL', owned, gone)
+each('HDEL', owned, released)
+each('HDEL', tasks, gone)
+if redis.call('EXISTS', tries) == 1 then each('HDEL', tries, gone) end
 for verb, count in pairs(counts) do redis.call('HINCRBY', stats, verb, count) end
 if #noted > 0 or answer then redis.call('HSET', stream, 'refused', table.concat(noted, ',')) end
 for queue in pairs(touched) do wake(K, queue) end

@@ -25,18 +25,24 @@ local kept = tonumber(ARGV[8])
 for i = 9, 8 + kept do keep[ARGV[i]] = true end
 for i = 9 + kept, #ARGV do blamed[ARGV[i]] = true end
 
-local all = redis.call('HGETALL', owned)
-for i = 2, #all, 2 do
-  local key = K.queue .. string.match(all[i], '|(.*)$')
-  if not fits(key, 'list') then return {'WRONGTYPE', key} end
+local ids = redis.call('HKEYS', owned)
+local queues = {}
+for from = 1, #ids, 500 do
+  for i, record in ipairs(redis.call('HMGET', tasks, unpack(ids, from, math.min(from + 499, #ids)))) do
+    local queue = record and queue_of(record)
+    if queue and not fits(K.queue .. queue, 'list') then return {'WRONGTYPE', K.queue .. queue} end
+    queues[from + i - 1] = queue or false
+  end
 end
 
 writable(owned)
 local at, touched = now(), {}
 local moved, quarantined, left = 0, 0, 0
-for i = 1, #all, 2 do
-  local id, queue = all[i], string.match(all[i + 1], '|(.*)$')
-  if keep[id] or moved + quarantined >= most then
+for i, id in ipairs(ids) do
+  local queue = queues[i]
+  if not queue then
+    redis.call('HDEL', owned, id) -- deleted meanwhile, or unreadable
+  elseif keep[id] or moved + quarantined >= most then
     left = left + 1
   else
     local ended

@@ -1,0 +1,181 @@
+package tasks
+
+import (
+	"context"
+	"time"
+)
+
+// Claiming ahead: a node whose tasks end in microseconds would spend its time
+// waiting for claims, so it claims what it will have started within aheadTime,
+// at most maxAhead. One whose tasks take longer claims only what it can start.
+const (
+	aheadTime = 4 * time.Millisecond
+	maxAhead  = 500
+)
+
+// backlog is what a node has claimed and not started, and how many slots run.
+// All of it is guarded by Runner.mu.
+type backlog struct {
+	ready  []*run // from head on
+	head   int
+	active int           // slots that run a task
+	length time.Duration // of a run, the moving average
+	seen   bool          // length has been measured
+}
+
+// target is how many tasks the node should have claimed and not finished.
+func (b *backlog) target(slots int) int {
+	if !b.seen || b.length > aheadTime/2 {
+		return slots
+	}
+	ahead := maxAhead
+	if b.length > 0 {
+		ahead = int(min(time.Duration(slots)*aheadTime/b.length, maxAhead))
+	}
+	return slots + ahead
+}
+
+func (b *backlog) waiting() int { return len(b.ready) - b.head }
+
+func (b *backlog) push(x *run) { b.ready = append(b.ready, x) }
+
+func (b *backlog) pop() *run {
+	if b.waiting() == 0 {
+		return nil
+	}
+	x := b.ready[b.head]
+	b.ready[b.head] = nil
+	b.head++
+	if b.head == len(b.ready) {
+		b.ready, b.head = b.ready[:0], 0
+	}
+	return x
+}
+
+// drop empties the backlog and returns what was in it.
+func (b *backlog) drop() []*run {
+	left := b.ready[b.head:]
+	b.ready, b.head = nil, 0
+	return left
+}
+
+// measured takes one run's length into the average.
+func (b *backlog) measured(d time.Duration) {
+	if !b.seen {
+		b.length, b.seen = d, true
+		return
+	}
+	b.length += (d - b.length) / 8
+}
+
+// want waits until there is room for a worthwhile claim and returns for how many
+// tasks; false when ctx ended.
+func (r *Runner) want(ctx context.Context) (int, bool) {
+	stop := context.AfterFunc(ctx, r.broadcast)
+	defer stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ctx.Err() == nil {
+		target := r.backlog.target(r.Concurrency)
+		room := target - r.backlog.active - r.backlog.waiting()
+		// With a backlog, half of it is run while the next claim is on its way.
+		if room >= 1+(target-r.Concurrency)/2 && len(r.unsent) <= maxUnflushed {
+			return room, true
+		}
+		r.changed.Wait()
+	}
+	return 0, false
+}
+
+// dropBacklog leaves what was claimed ahead to others: it is still in the
+// incarnation's hands, and goes back when that is settled.
+func (r *Runner) dropBacklog() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, x := range r.backlog.drop() {
+		delete(r.inHand, x.claimed.id)
+	}
+	r.changed.Broadcast()
+}
+
+// start puts claimed tasks into the backlog and as many slots to work as it takes.
+func (r *Runner) start(work context.Context, got []claimed) {
+	var settled []outcome
+	r.mu.Lock()
+	for _, c := range got {
+		x := r.newRun(work, c)
+		r.inHand[c.id] = x
+		switch {
+		case c.malformed != nil:
+			settled = append(settled, x.dead(c.tries, c.malformed))
+		case x.def.handle == nil:
+			settled = append(settled, x.park())
+		default:
+			r.backlog.push(x)
+		}
+	}
+	for r.backlog.active < r.Concurrency {
+		if !r.startSlot() {
+			break
+		}
+	}
+	r.mu.Unlock()
+	for _, o := range settled {
+		if o.verb == "dead" {
+			o.run.log().Error().Err(o.run.claimed.malformed).Msg("task is dead: its record cannot be read")
+		}
+		r.ended(o)
+	}
+}
+
+// startSlot begins a slot with the next task. The caller holds r.mu.
+func (r *Runner) startSlot() bool {
+	x := r.next()
+	if x == nil {
+		return false
+	}
+	r.backlog.active++
+	go r.slot(x)
+	return true
+}
+
+// next takes a task from the backlog to be started. The caller holds r.mu.
+func (r *Runner) next() *run {
+	x := r.backlog.pop()
+	if x != nil {
+		if x.Context.Err() != nil {
+			return nil // the node is ending: it goes back, never started
+		}
+		x.started = true
+		r.started.Add(1)
+	}
+	return x
+}
+
+// slot runs one task after the other until there is none.
+func (r *Runner) slot(x *run) {
+	for x != nil {
+		began := time.Now()
+		var following *run
+		x.handle(func(goexit bool) {
+			following = r.slotFree(time.Since(began))
+			if goexit && following != nil {
+				go r.slot(following) // this goroutine is ending
+			}
+		})
+		x = following
+	}
+}
+
+// slotFree ends a slot's task and returns its next one, or nil when the slot ends.
+func (r *Runner) slotFree(took time.Duration) *run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.backlog.measured(took)
+	x := r.next()
+	if x == nil {
+		r.backlog.active--
+	}
+	r.changed.Broadcast()
+	return x
+}
