@@ -32,6 +32,11 @@ type BusConfig struct {
 	// accepts the old one, then the old one goes.
 	Token, AlsoAccept Secret
 
+	// TokenKept says that Token is the one that the cluster keeps in Redis. Should
+	// Redis lose it, the bus puts it back; should another one be there then, because
+	// a node drew it meanwhile, the bus takes that one and accepts its own as well.
+	TokenKept bool
+
 	// Mode is how messages prove that their sender knows the token. Default [ModeHMAC].
 	Mode Mode
 
@@ -55,7 +60,9 @@ type Bus struct {
 	keys                  Keys
 	self                  Identity
 	header                header
-	prover                *prover
+	prover                atomic.Pointer[prover]
+	token                 Secret // that the prover signs with; the keeper's
+	tokenKept             bool
 	inboxOnly             bool
 	base                  func() context.Context
 	log                   zerolog.Logger
@@ -95,9 +102,10 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	b := &Bus{
 		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
-		header: newHeader(cfg.Identity), prover: prover, inboxOnly: cfg.InboxOnly, base: cfg.BaseContext,
-		log: cfg.Log, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
+		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, base: cfg.BaseContext, log: cfg.Log,
+		token: cfg.Token, tokenKept: cfg.TokenKept, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
 	}
+	b.prover.Store(prover)
 	b.drops.log = cfg.Log
 	b.out.publisher = b.client
 	b.subs.Store(&map[string][]*Subscription{})
@@ -219,7 +227,7 @@ func (b *Bus) channelOf(node string) string {
 func (b *Bus) queue(channel, messageType string, body []byte, done func(receivers int64, err error)) (lead bool, err error) {
 	now := b.Now()
 	return b.out.put(posting{channel: channel, done: done}, now, func(to []byte, seq uint64) []byte {
-		return b.prover.seal(b.header.open(to, channel, messageType, body, stamp{seq: seq, at: now}))
+		return b.prover.Load().seal(b.header.open(to, channel, messageType, body, stamp{seq: seq, at: now}))
 	})
 }
 
@@ -236,7 +244,7 @@ func (b *Bus) Seal(messageType string, body any) ([]byte, error) {
 		return nil, err
 	}
 	channel := b.keys.Channel()
-	sealed := b.prover.seal(b.header.open(nil, channel, messageType, text, stamp{seq: b.sealed.Add(1), at: b.Now(), sealed: true}))
+	sealed := b.prover.Load().seal(b.header.open(nil, channel, messageType, text, stamp{seq: b.sealed.Add(1), at: b.Now(), sealed: true}))
 	return sealed[len(channel)+1:], nil
 }
 
@@ -244,7 +252,7 @@ func (b *Bus) fits(messageType string, body []byte) error {
 	if !ValidName(messageType) {
 		return fmt.Errorf("message type %q: use 1 to 200 letters, digits and . _ : -", messageType)
 	}
-	if len(body)+len(messageType)+len(b.header.names)+len(b.prover.plain)+room > MaxMessage {
+	if len(body)+len(messageType)+len(b.header.names)+len(b.prover.Load().plain)+room > MaxMessage {
 		return ErrTooLarge
 	}
 	return nil

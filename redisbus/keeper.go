@@ -13,7 +13,8 @@ const (
 	// mostSilence is how long it may hear nothing before it takes the connection
 	// for dead: one that was cut off without a word looks like a quiet one.
 	mostSilence = 6 * time.Second
-	// upkeepPause is how often Redis's clock is read.
+	// upkeepPause is how often Redis's clock is read and the cluster's token is
+	// looked after; both also after every interruption.
 	upkeepPause = 30 * time.Second
 )
 
@@ -25,10 +26,10 @@ type keeper struct {
 	bus *Bus
 	// Times on the bus's monotonic clock.
 	beacon, upkeep time.Duration
-	// connected: an upkeep has been begun since the connection was made.
-	connected bool
-	tending   sync.WaitGroup
-	busy      chan struct{} // holds one token while an upkeep runs
+	// connects is the number of the connection that the last upkeep was begun for.
+	connects uint64
+	tending  sync.WaitGroup
+	busy     chan struct{} // holds one token while an upkeep runs
 }
 
 // wake makes the keeper look again.
@@ -69,12 +70,11 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 		return beaconPause
 	}
 	if !connected {
-		k.connected = false
 		return min(beaconPause, mostSilence-silence)
 	}
 	b.subscribeHints(ctx)
-	if !k.connected || now-k.upkeep >= upkeepPause {
-		k.tend(ctx, now)
+	if connects := b.line.connects.Load(); k.connects != connects || now-k.upkeep >= upkeepPause {
+		k.tend(ctx, connects, now)
 	}
 	if silence >= beaconPause && now-k.beacon >= beaconPause {
 		k.beacon = now
@@ -87,16 +87,18 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 }
 
 // tend does what takes a round trip, aside, so that it cannot delay the watch.
-func (k *keeper) tend(ctx context.Context, now time.Duration) {
+func (k *keeper) tend(ctx context.Context, connects uint64, now time.Duration) {
 	select {
 	case k.busy <- struct{}{}:
 	default:
 		return
 	}
-	k.connected, k.upkeep = true, now
+	k.connects, k.upkeep = connects, now
 	k.tending.Go(func() {
+		defer k.bus.wake() // what came up meanwhile is next
 		defer func() { <-k.busy }()
 		k.bus.readClock(ctx)
+		k.bus.checkToken(ctx)
 		k.bus.readyOnce.Do(func() { close(k.bus.ready) })
 	})
 }
@@ -124,4 +126,37 @@ func (b *Bus) subscribeHints(ctx context.Context) {
 	if sub := b.line.sub.Load(); sub != nil && len(missing) > 0 {
 		_ = sub.Subscribe(ctx, missing...) // the reader sees a broken connection
 	}
+}
+
+// checkToken puts a token that Redis has lost back, or takes the one that is
+// there now: who draws one when Redis came back empty would else be alone.
+func (b *Bus) checkToken(ctx context.Context) {
+	if !b.tokenKept {
+		return
+	}
+	kept, err := b.keepToken(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			b.log.Warn().Err(err).Msg("could not look after the cluster's token")
+		}
+		return
+	}
+	if kept == b.token {
+		return
+	}
+	prover, err := newProver(b.prover.Load().mode, kept, b.token)
+	if err != nil {
+		return // a kept token is never empty
+	}
+	b.prover.Store(prover)
+	b.token = kept
+	b.log.Info().Msg("the cluster has a new token")
+}
+
+func (b *Bus) keepToken(ctx context.Context) (Secret, error) {
+	client, err := b.client(ctx)
+	if err != nil {
+		return "", err
+	}
+	return keepToken(ctx, client, b.keys, b.token)
 }

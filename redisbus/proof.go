@@ -124,7 +124,7 @@ func (p *prover) seal(text []byte) []byte {
 
 // proven reports whether the message ends in a valid proof for that channel.
 func (p *prover) proven(channel string, data []byte) bool {
-	if p.mode == ModePlain || len(data) <= tailLength {
+	if p.mode == ModePlain || len(data) < tailLength {
 		return false
 	}
 	covered, tail := data[:len(data)-tailLength], data[len(data)-tailLength:]

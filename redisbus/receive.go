@@ -18,8 +18,8 @@ import (
 
 // line is the state of the one connection that listens.
 type line struct {
-	received, reconnects atomic.Uint64
-	connected            atomic.Bool
+	received, connects, reconnects atomic.Uint64
+	connected                      atomic.Bool
 	// heard is when anything last came, on the bus's monotonic clock.
 	heard atomic.Int64
 	// sub is the current subscription, for those who are not its reader.
@@ -199,6 +199,7 @@ func (b *Bus) confirm(handlers context.Context, channel string) {
 	if missing || b.line.connected.Load() {
 		return
 	}
+	b.line.connects.Add(1)
 	b.line.connected.Store(true)
 	if b.line.before {
 		b.log.Info().Msg("the bus is subscribed again")
@@ -246,15 +247,16 @@ func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 	if len(data) > MaxMessage {
 		return Message{}, DropSize
 	}
-	proven := b.prover.proven(channel, data)
-	if !proven && b.prover.mode == ModeHMAC {
+	prover := b.prover.Load()
+	proven := prover.proven(channel, data)
+	if !proven && prover.mode == ModeHMAC {
 		return Message{}, DropProof
 	}
 	var e envelope
 	if err := wire.Members(data, e.member); err != nil {
 		return Message{}, dropOf(err)
 	}
-	if !proven && !b.prover.told(e.token) {
+	if !proven && !prover.told(e.token) {
 		return Message{}, DropProof
 	}
 	if !proven && e.seq == nil {

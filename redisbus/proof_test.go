@@ -1,0 +1,220 @@
+package redisbus
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	oldToken = Secret("an old token of the cluster")
+	newToken = Secret(`a "new" token <&> of the cluster`)
+	channel  = "stellar"
+)
+
+// unserved returns a bus that is only asked to make and to verify messages.
+func unserved(t testing.TB, change ...func(*BusConfig)) *Bus {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{MaxRetries: -1})
+	t.Cleanup(func() { _ = client.Close() })
+	cfg := BusConfig{
+		Publisher: client, Subscriber: client, Keys: NewKeys(DefaultNamespace), Token: newToken,
+		Identity: Identity{ID: "a", Incarnation: "a#1:x"}, Log: zerolog.Nop(),
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	b, err := NewBus(cfg)
+	require.NoError(t, err)
+	return b
+}
+
+func sign(b *Bus, channel, body string, s stamp) []byte {
+	if s.at.IsZero() {
+		s.at = b.Now()
+	}
+	if s.seq == 0 {
+		s.seq = 1
+	}
+	return b.prover.Load().seal(b.header.open(nil, channel, "type", []byte(body), s))[len(channel)+1:]
+}
+
+func mode(m Mode) func(*BusConfig) { return func(c *BusConfig) { c.Mode = m } }
+func tokens(t, also Secret) func(c *BusConfig) {
+	return func(c *BusConfig) { c.Token, c.AlsoAccept = t, also }
+}
+
+func TestNoByteOfAMessageCanBeChanged(t *testing.T) {
+	b := unserved(t)
+	good := sign(b, channel, `{"a":[1,"x"]}`, stamp{})
+	m, reason := b.verify(channel, good)
+	require.Empty(t, reason)
+	require.Equal(t, `{"a":[1,"x"]}`, string(m.Body))
+	for i := range good {
+		for _, flip := range []byte{1, 0x20, 0x80} {
+			bad := append([]byte(nil), good...)
+			bad[i] ^= flip
+			_, reason := b.verify(channel, bad)
+			require.Equal(t, DropProof, reason, "byte %d", i)
+		}
+		_, reason = b.verify(channel, good[:i])
+		require.Equal(t, DropProof, reason)
+	}
+}
+
+func TestAMessageIsGoodOnItsOwnChannelOnly(t *testing.T) {
+	b := unserved(t)
+	for _, at := range []string{channel, "stellar:inbox:a", "stellar:inbox:b", "other"} {
+		good := sign(b, at, `1`, stamp{})
+		for _, heard := range []string{channel, "stellar:inbox:a", "stellar:inbox:b", "other"} {
+			_, reason := b.verify(heard, good)
+			require.Equal(t, at == heard, reason == "", "%s on %s", at, heard)
+		}
+	}
+}
+
+func TestKeyRotationHasASilentMomentNowhere(t *testing.T) {
+	steps := [][2]Secret{{oldToken, ""}, {oldToken, newToken}, {newToken, oldToken}, {newToken, ""}}
+	for i, step := range steps {
+		sender := unserved(t, tokens(step[0], step[1]))
+		for j := max(i-1, 0); j <= min(i+1, len(steps)-1); j++ {
+			receiver := unserved(t, tokens(steps[j][0], steps[j][1]))
+			_, reason := receiver.verify(channel, sign(sender, channel, `1`, stamp{}))
+			require.Empty(t, reason, "from step %d to step %d", i, j)
+		}
+	}
+	_, reason := unserved(t, tokens(newToken, "")).verify(channel, sign(unserved(t, tokens(oldToken, "")), channel, `1`, stamp{}))
+	require.Equal(t, DropProof, reason)
+}
+
+func TestModesUnderstandTheirNeighbours(t *testing.T) {
+	understands := map[Mode]map[Mode]bool{
+		ModeHMAC:  {ModeHMAC: true, ModeBoth: true},
+		ModeBoth:  {ModeHMAC: true, ModeBoth: true, ModePlain: true},
+		ModePlain: {ModeBoth: true, ModePlain: true},
+	}
+	for receives, from := range understands {
+		for _, sends := range []Mode{ModeHMAC, ModeBoth, ModePlain} {
+			data := sign(unserved(t, mode(sends)), channel, `{"x":1}`, stamp{})
+			m, reason := unserved(t, mode(receives)).verify(channel, data)
+			require.Equal(t, from[sends], reason == "", "%s to %s", sends, receives)
+			if from[sends] {
+				require.Equal(t, `{"x":1}`, string(m.Body))
+				require.Equal(t, "a#1:x", m.Incarnation)
+			}
+			inTheOpen := strings.Contains(string(data), `a \"new\" token`)
+			require.Equal(t, sends != ModeHMAC, inTheOpen, "the token on the wire in mode %s", sends)
+			other := unserved(t, mode(receives), tokens(oldToken, ""))
+			_, reason = other.verify(channel, data)
+			require.Equal(t, DropProof, reason, "another cluster")
+		}
+	}
+}
+
+func TestForeignMessagesInPlainMode(t *testing.T) {
+	b := unserved(t, mode(ModePlain), tokens("change-me-please", ""))
+	data := `{"messageType":"do","serverId":"host","serverToken":"change-me-please","messageId":"7","method":"api.log"}`
+	m, reason := b.verify(channel, []byte(data))
+	require.Empty(t, reason)
+	require.Equal(t, "do", m.Type)
+	require.Equal(t, "host", m.ServerID)
+	require.Equal(t, data, string(m.Body))
+	require.Zero(t, m.Seq)
+	for _, bad := range []string{
+		`{"messageType":"do","serverToken":"wrong"}`, `{"messageType":"do"}`, `{"messageType":"do","serverToken":7}`, `null`, `7`, `[]`, `"x"`, ``,
+		`{"messageType":"do","serverToken":"wrong","serverToken":"change-me-please"}`,
+		`{"messageType":"do","serverToken":"wrong","ServerToken":"change-me-please"}`,
+		`{"serverToken":"change-me-please"}`, `{"messageType":{},"serverToken":"change-me-please"}`,
+		`{"messageType":"do","incarnation":"a#1:x","serverToken":"change-me-please"}`,
+	} {
+		_, reason := b.verify(channel, []byte(bad))
+		require.NotEmpty(t, reason, bad)
+	}
+}
+
+func TestEveryReasonToDrop(t *testing.T) {
+	b := unserved(t)
+	raw := func(text string) []byte { // signed whatever it is
+		return b.prover.Load().seal(append([]byte(channel+"\x00"), text...))[len(channel)+1:]
+	}
+	head := `{"messageType":"x","serverId":"a","incarnation":"a#1:x","seq":1,"sentAt":` + now(b)
+	for name, c := range map[string]struct {
+		data []byte
+		want Drop
+	}{
+		"fine":                  {raw(head), ""},
+		"too large":             {raw(head + `,"body":"` + strings.Repeat("x", MaxMessage) + `"`), DropSize},
+		"unsigned":              {[]byte(head + `}`), DropProof},
+		"not JSON":              {raw(`{"a":`), DropSyntax},
+		"nested too deeply":     {raw(head + `,"body":` + strings.Repeat("[", 40) + strings.Repeat("]", 40)), DropDepth},
+		"twins":                 {raw(head + `,"seq":2`), DropTwins},
+		"twins in the body":     {raw(head + `,"body":{"a":1,"a":2}`), DropTwins},
+		"no type":               {raw(strings.Replace(head, "messageType", "messageTipe", 1)), DropMalformed},
+		"no number":             {raw(strings.Replace(head, `"seq":1`, `"seq":0`, 1)), DropMalformed},
+		"no time":               {raw(strings.Replace(head, `"sentAt"`, `"sendAt"`, 1)), DropMalformed},
+		"another's incarnation": {raw(strings.Replace(head, `a#1:x`, `b#1:x`, 1)), DropMalformed},
+		"no incarnation":        {raw(strings.Replace(head, `"a#1:x"`, `""`, 1)), DropMalformed},
+		"a name to log":         {raw(strings.ReplaceAll(head, `"a`, `"a\n`)), DropMalformed},
+		"long ago":              {sign(b, channel, `1`, stamp{at: b.Now().Add(-window - time.Second)}), DropStale},
+		"in the future":         {sign(b, channel, `1`, stamp{at: b.Now().Add(window + time.Second)}), DropStale},
+	} {
+		_, reason := b.verify(channel, c.data)
+		require.Equal(t, c.want, reason, name)
+	}
+}
+
+func now(b *Bus) string {
+	text := string(sign(b, channel, `1`, stamp{}))
+	_, rest, _ := strings.Cut(text, `"sentAt":`)
+	return rest[:13]
+}
+
+func TestNewBusRefuses(t *testing.T) {
+	client := redis.NewClient(&redis.Options{})
+	defer func() { _ = client.Close() }()
+	good := BusConfig{Publisher: client, Subscriber: client, Token: newToken, Identity: Identity{ID: "a"}}
+	_, err := NewBus(good)
+	require.NoError(t, err)
+	for _, spoil := range []func(*BusConfig){
+		func(c *BusConfig) { c.Publisher = nil },
+		func(c *BusConfig) { c.Token = "" },
+		func(c *BusConfig) { c.Mode = "rot13" },
+		func(c *BusConfig) { c.Identity.ID = "a b" },
+		func(c *BusConfig) { c.Identity.Incarnation = "b#1:x" },
+		func(c *BusConfig) { c.Identity.Incarnation = "a#" },
+		func(c *BusConfig) { c.Identity.Incarnation = "a#1#2" },
+	} {
+		bad := good
+		spoil(&bad)
+		_, err := NewBus(bad)
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "new")
+	}
+}
+
+// Nothing that was not signed is delivered, and nothing ends the reader.
+func FuzzVerify(f *testing.F) {
+	signed, plain := unserved(f), unserved(f, mode(ModeBoth))
+	f.Add([]byte(nil))
+	f.Add(sign(signed, channel, `{"a":1}`, stamp{}))
+	f.Add(sign(plain, channel, `{"a":1}`, stamp{}))
+	f.Add([]byte(`{"messageType":"do","serverToken":"x"}`))
+	f.Add([]byte(`null`))
+	forged := unserved(f, tokens(oldToken, ""))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, reason := forged.verify(channel, data)
+		require.NotEmpty(t, reason)
+		// What is signed is delivered as it was, or dropped for a reason of its own.
+		sealed := signed.prover.Load().seal(append([]byte(channel+"\x00"), data...))[len(channel)+1:]
+		if m, reason := signed.verify(channel, sealed); reason == "" {
+			require.NotEmpty(t, m.Incarnation)
+		} else {
+			require.NotEqual(t, DropProof, reason)
+		}
+		_, _ = plain.verify(channel, data)
+	})
+}
