@@ -94,7 +94,9 @@ func (c *Cache) unique() string {
 	var b [14]byte
 	binary.BigEndian.PutUint64(b[6:], c.writes.Add(1)<<16) // 48 bits, then two bytes to spare
 	copy(b[:6], c.writer[:])
-	return base64.RawURLEncoding.EncodeToString(b[:12])
+	var text [16]byte
+	base64.RawURLEncoding.Encode(text[:], b[:12])
+	return string(text[:])
 }
 
 // check returns an error for a key that cannot be one.

@@ -37,7 +37,7 @@ func (c *Cache) SaveMany(ctx context.Context, items []Item) error {
 				continue
 			}
 			writes = append(writes, w)
-			b.add(w.keys, w.args)
+			b.add(w.keys, w.args())
 		}
 		for i, reply := range c.bulk(ctx, c.scripts.save, b) {
 			w := writes[i]

@@ -123,8 +123,7 @@ func fill[T any](c *Cache, key string, o FillOptions, l *Lock, compute func(ctx 
 	if err != nil {
 		return v, err
 	}
-	w.keys, w.fast = append(w.keys, l.name), nil
-	w.args = append(w.args, l.token)
+	w.keys, w.loading = append(w.keys, l.name), l.token
 	err = c.write(ctx, w)
 	if errors.Is(err, errSuperseded) || errors.Is(err, ErrConflict) || errors.Is(err, ErrLocked) {
 		err = nil // what was computed is right for this caller, only not for later ones

@@ -45,19 +45,25 @@ func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptio
 	if err != nil {
 		return "", err
 	}
-	if o.Wait <= 0 {
-		return w.version, c.write(ctx, w)
+	if o.Wait > 0 {
+		err = c.whenFree(ctx, key, o.Wait, func(ctx context.Context) error { return c.write(ctx, w) })
+	} else {
+		err = c.write(ctx, w)
 	}
-	err = c.whenFree(ctx, key, o.Wait, func(ctx context.Context) error { return c.write(ctx, w) })
-	return w.version, err
+	if err != nil || c.preset != Native {
+		return "", err
+	}
+	return w.version, nil
 }
 
-// write is one save, as lua/save.lua takes it.
+// write is one save. It is sent as lua/fast/save.lua takes it, if it is that
+// case, and otherwise as lua/save.lua does.
 type write struct {
-	key, version string
-	keys         []string
-	args         []any
-	fast         []any // for the fast script, if it is its case
+	key, version, token, expected, loading string
+	keys                                   []string
+	value                                  []byte
+	ttl, stale                             int64
+	keep                                   bool
 }
 
 // notMine is what a fast script answers to a case that is not its.
@@ -67,33 +73,27 @@ func (c *Cache) newWrite(ctx context.Context, key string, value any, o SaveOptio
 	if err := check("save", key); err != nil {
 		return write{}, err
 	}
-	ttl, err := milliseconds(o.TTL)
-	if err != nil {
+	w := write{key: key, version: c.unique(), expected: o.expected(), keep: o.KeepTTL}
+	var err error
+	if w.ttl, err = milliseconds(o.TTL); err != nil {
 		return write{}, refused("save", key, err)
 	}
-	stale, err := milliseconds(o.Stale)
-	if err != nil {
+	if w.stale, err = milliseconds(o.Stale); err != nil {
 		return write{}, refused("save", key, err)
 	}
-	encoded, err := Encode(value)
-	if err != nil {
+	if w.value, err = Encode(value); err != nil {
 		return write{}, refused("save", key, err)
 	}
-	w := write{key: key, version: c.unique(), keys: []string{c.names.entry(key), c.names.lock(key)}}
-	token := Token(ctx, w.keys[1])
+	w.keys = []string{c.names.entry(key), c.names.lock(key)}
+	w.token = Token(ctx, w.keys[1])
 	if o.Fence != 0 {
-		token = fmt.Sprintf("#%016d", o.Fence)
-	}
-	w.args = []any{encoded, ttl, stale, w.version, token}
-	if expected := o.expected(); expected != "" || o.KeepTTL {
-		w.args = append(w.args, expected, flag(o.KeepTTL))
-	}
-	if c.preset != Native {
-		w.version = "" // there is no place for it
-	} else if token == "" && len(w.args) == 5 {
-		w.fast = []any{encoded, ttl, ttl + stale, w.version}
+		w.token = fmt.Sprintf("#%016d", o.Fence)
 	}
 	return w, nil
+}
+
+func (w write) args() []any {
+	return []any{w.value, w.ttl, w.stale, w.version, w.token, w.expected, flag(w.keep), w.loading}
 }
 
 func (o SaveOptions) expected() string {
@@ -105,11 +105,11 @@ func (o SaveOptions) expected() string {
 
 func (c *Cache) write(ctx context.Context, w write) error {
 	code, err := notMine, error(nil)
-	if w.fast != nil {
-		code, err = c.scripts.fastSave.Run(ctx, c.client, w.keys, w.fast...).Text()
+	if c.scripts.fastSave != nil && w.token == "" && w.expected == "" && !w.keep && w.loading == "" {
+		code, err = c.scripts.fastSave.Run(ctx, c.client, w.keys, w.value, w.ttl, w.ttl+w.stale, w.version).Text()
 	}
 	if code == notMine && err == nil {
-		code, err = c.scripts.save.Run(ctx, c.client, w.keys, w.args...).Text()
+		code, err = c.scripts.save.Run(ctx, c.client, w.keys, w.args()...).Text()
 	}
 	c.near.forget(w.keys[0])
 	if err != nil {
