@@ -32,7 +32,10 @@ func TestOnlyTheHolderWrites(t *testing.T) {
 			require.NoError(t, write(l.Context()), name)
 		}
 		require.NoError(t, other.Save(ctx, "other", 1, 0), "a lock guards its key only")
-		_, err = c.Load(ctx, "k")
+		_, err = other.Load(ctx, "other")
+		require.NoError(t, err)
+		require.NoError(t, c.Save(l.Context(), "k", 1, 0))
+		_, err = other.Load(ctx, "k")
 		require.NoError(t, err, "loads pass locks")
 
 		require.NoError(t, l.Unlock())
