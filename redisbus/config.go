@@ -131,7 +131,7 @@ func (c Config) harmless(err error) string {
 // size the most sockets it may open, buffer the bytes to read and to write ahead.
 func (c Config) options(name string, size, buffer int) (*redis.UniversalOptions, error) {
 	o := &redis.Options{}
-	if c.URL != "" {
+	if c.URL != "" || c.Dial == nil {
 		parsed, err := c.parse()
 		if err != nil {
 			return nil, err
