@@ -211,7 +211,11 @@ func (s *Set) Node(id string) *worker.Node {
 func (s *Set) Ready() (ready, want int) {
 	s.mu.Lock()
 	slots := slices.Clone(s.slots)
+	begun := s.stop != nil
 	s.mu.Unlock()
+	if !begun {
+		return 0, s.cfg.Workers
+	}
 	for _, x := range slots {
 		if n := x.current(); n != nil && n.State() == worker.Running {
 			ready++

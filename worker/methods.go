@@ -40,6 +40,14 @@ func (n *Node) Status() Status {
 	return s
 }
 
+// TaskInfo is how the nodes treat tasks of one name: api.tasks.definitions answers
+// a list of them.
+type TaskInfo struct {
+	Name      string `json:"name"`
+	Queue     string `json:"queue"`
+	Retention int64  `json:"retention"` // of its result, in milliseconds; 0 for none
+}
+
 // Arguments of the built-in methods, by name or by position in this order.
 type (
 	cacheKey struct {
@@ -80,5 +88,6 @@ func (n *Node) register(r *rpcregistry.Registry, a *API) {
 	})
 	rpcregistry.Handle(r, "api.tasks.counts", func(ctx context.Context, _ none) (tasks.Counts, error) { return a.Tasks.Counts(ctx) })
 	rpcregistry.Handle(r, "api.tasks.handled", func(context.Context, none) ([]string, error) { return n.host.cfg.App.Tasks(), nil })
+	rpcregistry.Handle(r, "api.tasks.definitions", func(context.Context, none) ([]TaskInfo, error) { return n.host.cfg.App.definitions(), nil })
 	a.Connections.Register(r)
 }

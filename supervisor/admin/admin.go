@@ -1,0 +1,159 @@
+// Package admin serves the health of a node set over HTTP:
+//
+//	/healthz  200 while the process serves
+//	/readyz   200 when all nodes run, 503 otherwise; how many do, in JSON
+//	/status   the nodes, in JSON
+//
+// Addresses of the loopback interface are open as they are; any other one needs
+// a token, and with a token every request needs it.
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/worker"
+)
+
+// ErrTokenNeeded is what [Listen] returns for an address that others can reach
+// when there is no token.
+var ErrTokenNeeded = errors.New("a token is needed to serve other addresses than those of the loopback interface")
+
+// Set is what there is to tell about; supervisor.Set is one.
+type Set interface {
+	Ready() (ready, want int)
+	Nodes() []*worker.Node
+}
+
+// Bounds of a request: how long it may take, and how long a connection may idle.
+const (
+	requestTime = 5 * time.Second
+	idleTime    = time.Minute
+	maxHeader   = 8 << 10
+)
+
+// Config says what a [Server] serves, and to whom.
+type Config struct {
+	Addr  string // host:port; port 0 for a free one
+	Token redisbus.Secret
+	Set   Set
+}
+
+// Server serves the pages of one set. Make one with [Listen].
+type Server struct {
+	listener net.Listener
+	http     *http.Server
+}
+
+// Listen opens the address. Requests wait until [Server.Serve].
+func Listen(ctx context.Context, cfg Config) (*Server, error) {
+	addr, err := net.ResolveTCPAddr("tcp", cfg.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("admin address %q: %w: use host:port, such as 127.0.0.1:8080", cfg.Addr, err)
+	}
+	if cfg.Token.IsZero() && !addr.IP.IsLoopback() {
+		return nil, fmt.Errorf("admin address %s: %w", cfg.Addr, ErrTokenNeeded)
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, fmt.Errorf("admin address %s: %w", cfg.Addr, err)
+	}
+	return &Server{listener: l, http: &http.Server{
+		Handler: Handler(cfg.Set, cfg.Token), ReadTimeout: requestTime, ReadHeaderTimeout: requestTime, WriteTimeout: requestTime,
+		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+	}}, nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// String names the service.
+func (s *Server) String() string { return "admin" }
+
+// Serve answers until ctx ends, then finishes the requests that it has in hand.
+func (s *Server) Serve(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("admin: %w", err)
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := s.http.Shutdown(stopping); err != nil {
+		return errors.Join(fmt.Errorf("admin: %w", err), s.http.Close())
+	}
+	<-failed
+	return nil
+}
+
+// Close closes a server that was not served.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// Readiness is what /readyz answers.
+type Readiness struct {
+	Ready int `json:"ready"` // nodes that run
+	Want  int `json:"want"`  // nodes that should
+}
+
+// Handler returns the pages of a set. Without a token they are open.
+func Handler(set Set, token redisbus.Secret) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		var r Readiness
+		r.Ready, r.Want = set.Ready()
+		code := http.StatusOK
+		if r.Ready < r.Want {
+			code = http.StatusServiceUnavailable
+		}
+		answer(w, code, r)
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		nodes := []worker.Status{}
+		for _, n := range set.Nodes() {
+			nodes = append(nodes, n.Status())
+		}
+		answer(w, http.StatusOK, map[string]any{"nodes": nodes})
+	})
+	return guarded(mux, token)
+}
+
+// guarded lets those through who know the token.
+func guarded(next http.Handler, token redisbus.Secret) http.Handler {
+	if token.IsZero() {
+		return next
+	}
+	want := sha256.Sum256([]byte(token.Reveal()))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		sum := sha256.Sum256([]byte(given)) // of equal length, so that the comparison tells nothing
+		if subtle.ConstantTimeCompare(sum[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			answer(w, http.StatusUnauthorized, map[string]string{"error": "a bearer token is needed"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func answer(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // a client that has gone misses it
+}

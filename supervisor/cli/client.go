@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/connections"
+	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// reachTime is how long a command waits for Redis to answer.
+const reachTime = 3 * time.Second
+
+// client is a command's way to a running cluster, of which it is no member.
+type client struct {
+	cfg       redisbus.Config
+	redis     redis.UniversalClient
+	listener  redis.UniversalClient
+	keys      redisbus.Keys
+	directory membership.Directory
+	where     string
+
+	stop   context.CancelFunc // of what rpc started
+	served sync.WaitGroup
+	rpc    *rpcregistry.Endpoint
+}
+
+// connect reaches the cluster through Redis, if it is said where that is, and
+// otherwise through the socket of the set that runs here.
+func (p *program) connect(ctx context.Context) (*client, error) {
+	cfg, configured, err := p.redis()
+	if err != nil {
+		return nil, err
+	}
+	c := &client{keys: cfg.Keys(), where: cfg.Address(), stop: func() {}}
+	if !configured {
+		path, err := p.findSocket()
+		if err != nil {
+			return nil, err
+		}
+		cfg.Dial = through(path)
+		c.where = path
+	}
+	c.cfg = cfg
+	if c.redis, err = redisbus.OpenClient(cfg, "stellar:cli"); err != nil {
+		return nil, err
+	}
+	if c.listener, err = redisbus.OpenClient(cfg, "stellar:cli:subscriber"); err != nil {
+		return nil, err
+	}
+	c.directory = membership.Directory{Client: c.redis, Keys: c.keys}
+	reaching, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
+	if err := c.redis.Ping(reaching).Err(); err != nil {
+		c.close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, &kindError{redisbus.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", c.where, err)}
+	}
+	return c, nil
+}
+
+func (c *client) close() {
+	c.stop()
+	c.served.Wait()
+	_ = c.redis.Close()
+	_ = c.listener.Close()
+}
+
+// dial opens the command's end of all calls.
+func (c *client) dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
+	if c.rpc != nil {
+		return c.rpc, nil
+	}
+	token, err := redisbus.Token(ctx, c.redis, c.keys, c.cfg.Token)
+	if err != nil {
+		return nil, err
+	}
+	bus, err := redisbus.NewBus(redisbus.BusConfig{
+		Publisher: c.redis, Subscriber: c.listener, Keys: c.keys, Token: token, InboxOnly: true,
+		Identity: redisbus.Identity{ID: "stellar-cli-" + strings.ToLower(rand.Text()[:12])}, Log: zerolog.Nop(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	rpc, err := rpcregistry.New(rpcregistry.Config{
+		Bus: bus, Members: c.directory, Connections: connections.NewDirectory(c.redis, c.keys), Log: zerolog.Nop(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	serving, stop := context.WithCancel(ctx)
+	c.stop = stop
+	c.served.Go(func() { _ = bus.Serve(serving) })
+	c.served.Go(func() { _ = rpc.Serve(serving) })
+	waiting, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
+	select {
+	case <-bus.Ready():
+		c.rpc = rpc
+		return rpc, nil
+	case <-waiting.Done():
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, &kindError{redisbus.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.where)}
+	}
+}
+
+// live returns the ids of the live nodes.
+func (c *client) live(ctx context.Context) ([]string, error) {
+	members, err := c.directory.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, m := range members {
+		if m.Live {
+			ids = append(ids, m.Incarnation.ID)
+		}
+	}
+	return ids, nil
+}
+
+// tasks returns a client of the task queue, to be closed.
+func (c *client) tasks(ctx context.Context) *tasks.Client {
+	return tasks.NewClient(ctx, c.redis, c.keys, nil)
+}

@@ -1,0 +1,108 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stellarfw/stellar/cache"
+)
+
+// sums reads the sums of the cluster.
+func (d *demo) sums(ctx context.Context) (s Sums, err error) {
+	entries := cache.New(cache.Config{Client: d.redis, Keys: d.Set.Redis.Keys()})
+	for _, c := range []struct {
+		key string
+		to  *int64
+	}{{linesKey, &s.Lines}, {wordsKey, &s.Words}, {bytesKey, &s.Bytes}} {
+		// To add nothing reads a counter, also one that nobody has made.
+		if *c.to, err = entries.Increment(ctx, c.key, 0); err != nil {
+			return s, fmt.Errorf("read the sums: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// direct counts the same files one after the other. For a file that is not as it
+// was listed it takes what the nodes counted.
+func (d *demo) direct(ctx context.Context) (s Sums, changed int, err error) {
+	for _, f := range d.files {
+		own, err := CountFile(ctx, f.path)
+		if ctx.Err() != nil {
+			return s, changed, context.Cause(ctx)
+		}
+		if err != nil || !f.same() {
+			changed++
+			if own, err = d.result(ctx, f); err != nil {
+				return s, changed, err
+			}
+		}
+		s = s.plus(own)
+	}
+	return s, changed, nil
+}
+
+// result is what the nodes counted in a file.
+func (d *demo) result(ctx context.Context, f file) (Sums, error) {
+	text, _, err := d.tasks.Result(ctx, f.task)
+	if err != nil {
+		return Sums{}, fmt.Errorf("what the nodes counted in %s: %w", f.path, err)
+	}
+	var c Counted
+	if err := decode(text, &c); err != nil {
+		return Sums{}, fmt.Errorf("what the nodes counted in %s: %w", f.path, err)
+	}
+	return c.Sums, nil
+}
+
+// compare counts directly, prints the report and returns the verdict.
+func (d *demo) compare(ctx context.Context) error {
+	cluster, err := d.sums(ctx)
+	if err != nil {
+		return err
+	}
+	counts, err := d.tasks.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	d.shown.line(fmt.Sprintf("all tasks are done; counting the same %d files directly, one after the other", len(d.files)))
+	began := time.Now()
+	direct, changed, err := d.direct(ctx)
+	if err != nil {
+		return err
+	}
+	took := time.Since(began)
+	report := d.set.Report()
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%-12s %12s %12s %14s\n", "", "lines", "words", "bytes")
+	for _, row := range []struct {
+		name string
+		s    Sums
+	}{{"the nodes", cluster}, {"directly", direct}} {
+		fmt.Fprintf(&b, "%-12s %12d %12d %14d\n", row.name, row.s.Lines, row.s.Words, row.s.Bytes)
+	}
+	fmt.Fprintf(&b, "\ntasks           %d (one for each file), %d done, %d dead\n", len(d.files), counts.Done, counts.Dead)
+	fmt.Fprintf(&b, "crashes         %d\n", report.Crashes)
+	fmt.Fprintf(&b, "take-overs      %d tasks handed on from crashed nodes\n", report.HandedOn)
+	fmt.Fprintf(&b, "handler starts  %d\n", report.Started)
+	fmt.Fprintf(&b, "time            %s on the nodes, %s directly\n", d.took.Round(time.Millisecond), took.Round(time.Millisecond))
+	if n := d.skipped.other; n > 0 {
+		fmt.Fprintf(&b, "left out        %d files that are not text or not regular\n", n)
+	}
+	if n := d.skipped.unreadable; n > 0 {
+		fmt.Fprintf(&b, "left out        %d files or directories that cannot be read\n", n)
+	}
+	if changed > 0 {
+		fmt.Fprintf(&b, "changed         %d files changed or vanished meanwhile: for them what the nodes counted is in both sums\n", changed)
+	}
+	verdict := error(nil)
+	if cluster == direct {
+		b.WriteString("\nThe sums are equal: no file is missing and none was counted twice.\n")
+	} else {
+		b.WriteString("\nTHE SUMS DIFFER.\n")
+		verdict = ErrDifferent
+	}
+	d.shown.line(strings.TrimSuffix(b.String(), "\n"))
+	return verdict
+}

@@ -1,0 +1,239 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Errors of [Run].
+var (
+	// ErrDifferent: the sums of the cluster are not those of the direct count.
+	ErrDifferent = errors.New("the sums differ")
+	// ErrNoFiles: there is nothing to count.
+	ErrNoFiles = errors.New("no regular text file found")
+)
+
+// Config says what to count and on what.
+type Config struct {
+	Dir string
+	// CrashEvery is how often a random node is crashed; 0 for never.
+	CrashEvery time.Duration
+	// Set is the node set. Its namespace belongs to the demo alone: everything
+	// in it is removed at the end.
+	Set supervisor.Config
+	// Out gets progress and report: a bar where it is a terminal, else lines.
+	Out      io.Writer
+	Terminal bool
+	Log      zerolog.Logger // of the nodes
+}
+
+// How a crashed node comes back, how many files are enqueued at a time, and how
+// often the demo looks how far it is.
+const (
+	backoff    = 20 * time.Millisecond
+	maxBackoff = 50 * time.Millisecond
+	chunk      = 250
+	look       = 100 * time.Millisecond
+	retention  = time.Hour
+)
+
+// demo is one run.
+type demo struct {
+	Config
+	set   *supervisor.Set
+	redis redis.UniversalClient
+	tasks *tasks.Client
+	shown *progress
+
+	mu      sync.Mutex
+	files   []file
+	skipped skipped
+	listed  bool
+	began   time.Time
+	took    time.Duration
+}
+
+// Run counts and compares. It returns nil when the sums are equal.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
+		return err
+	}
+	app := worker.NewApp()
+	Register(app)
+	cfg.Set.Backoff, cfg.Set.MaxBackoff, cfg.Set.CrashLimit = backoff, maxBackoff, -1
+	d := &demo{Config: cfg, shown: &progress{out: cfg.Out, terminal: cfg.Terminal}}
+	if d.set, err = supervisor.New(cfg.Set, app, cfg.Log); err != nil {
+		return err
+	}
+	if d.redis, err = redisbus.OpenClient(cfg.Set.Redis, "stellar:demo"); err != nil {
+		return err
+	}
+	defer d.redis.Close()
+	d.tasks = tasks.NewClient(context.WithoutCancel(ctx), d.redis, cfg.Set.Redis.Keys(), nil)
+	defer d.tasks.Close()
+	if err = d.count(ctx); errors.Is(err, supervisor.ErrRedisUnavailable) {
+		return err
+	}
+	if err == nil {
+		err = d.compare(ctx)
+	}
+	return errors.Join(err, d.clean(context.WithoutCancel(ctx)))
+}
+
+// count runs the set until every file is counted.
+func (d *demo) count(ctx context.Context) error {
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	working, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	ended := make(chan error, 1)
+	go func() {
+		err := d.set.Serve(serving)
+		giveUp(errEnded)
+		ended <- err
+	}()
+	err := d.work(working)
+	d.shown.end()
+	if err != nil {
+		d.set.Hurry()
+	}
+	stop()
+	if e := <-ended; e != nil && (err == nil || errors.Is(err, errEnded)) {
+		err = e
+	}
+	return err
+}
+
+var errEnded = errors.New("the nodes have stopped before all was counted")
+
+// work enqueues all files and crashes nodes until all tasks are done.
+func (d *demo) work(ctx context.Context) error {
+	if err := d.set.AwaitReady(ctx); err != nil {
+		return causeOr(ctx, err)
+	}
+	d.began = time.Now()
+	working, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := d.enqueue(working); err != nil {
+			stop(err)
+		}
+	})
+	group.Go(func() { d.crash(working) })
+	err := d.await(working)
+	d.took = time.Since(d.began)
+	if err != nil {
+		err = causeOr(working, err)
+	}
+	stop(nil)
+	group.Wait()
+	return err
+}
+
+func causeOr(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// enqueue makes a task of every file, while the nodes already work.
+func (d *demo) enqueue(ctx context.Context) error {
+	skipped, err := list(ctx, d.Dir, chunk, func(files []file) error {
+		news := make([]tasks.New, len(files))
+		for i, f := range files {
+			news[i] = tasks.New{Name: TaskName, Payload: Input{f.path}, Options: tasks.Options{Retention: retention}}
+		}
+		receipts, err := d.tasks.EnqueueMany(ctx, news)
+		if err != nil {
+			return err
+		}
+		for i, r := range receipts {
+			files[i].task = r.ID
+		}
+		d.mu.Lock()
+		d.files = append(d.files, files...)
+		d.mu.Unlock()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.skipped, d.listed = skipped, true
+	if len(d.files) == 0 {
+		return fmt.Errorf("%w under %s", ErrNoFiles, d.Dir)
+	}
+	return nil
+}
+
+// crash crashes a random running node, again and again.
+func (d *demo) crash(ctx context.Context) {
+	if d.CrashEvery <= 0 {
+		return
+	}
+	for redisbus.Sleep(ctx, d.CrashEvery) == nil {
+		var running []*worker.Node
+		for _, n := range d.set.Nodes() {
+			if n.State() == worker.Running {
+				running = append(running, n)
+			}
+		}
+		if len(running) > 0 {
+			running[rand.N(len(running))].Crash("demo") //nolint:gosec // any node will do
+		}
+	}
+}
+
+// patience is for how long all tasks may be nowhere before they are taken for
+// lost: between two places a task is in neither for a moment.
+const patience = 3 * time.Second
+
+// await waits until every task is done or dead.
+func (d *demo) await(ctx context.Context) error {
+	var empty time.Time
+	for {
+		counts, err := d.tasks.Counts(ctx)
+		d.mu.Lock()
+		total, listed := len(d.files), d.listed
+		d.mu.Unlock()
+		if err == nil {
+			d.shown.show(state{
+				done: counts.Done + counts.Dead, total: total, listed: listed,
+				crashes: d.set.Report().Crashes, took: time.Since(d.began),
+			})
+			left := counts.Pending + counts.Delayed + counts.Active
+			if listed && left == 0 && counts.Done+counts.Dead >= int64(total) {
+				return nil
+			}
+			if !listed || left > 0 {
+				empty = time.Time{}
+			} else if empty.IsZero() {
+				empty = time.Now()
+			} else if time.Since(empty) > patience {
+				return nil // tasks are lost: the sums will tell
+			}
+		} else if ctx.Err() == nil {
+			d.shown.note(fmt.Sprintf("waiting for Redis: %v", err))
+		}
+		if err := redisbus.Sleep(ctx, look); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"runtime"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// shutdownTimeout is in milliseconds where it is a bare number.
+const shutdownTimeout = "STELLAR_SHUTDOWN_TIMEOUT"
+
+// Groups of flags in the help.
+const (
+	groupSet   = "The set"
+	groupRedis = "Redis"
+	groupLog   = "Log"
+	groupAdmin = "Health pages"
+)
+
+// settings are the values of all flags; a command uses those that it declares.
+type settings struct {
+	config string
+
+	workers     int
+	cluster     bool
+	prefix, id  string
+	title       string
+	concurrency int
+	queues      []string
+	drain       time.Duration
+	grace       time.Duration
+
+	redisURL, redisHost, redisUser string
+	redisPort, redisDB             int
+	redisPassFile, tokenFile       string
+	namespace, socket              string
+
+	silent              bool
+	logLevel, logFormat string
+
+	adminAddr, adminTokenFile string
+
+	output string
+}
+
+// runFlags are what "run" takes: everything that the configuration file may
+// say is among them.
+func (p *program) runFlags() []urfave.Flag {
+	in := p.input
+	flags := append(p.configFlags(), p.setFlags(runtime.GOMAXPROCS(0), "the number of CPUs")...)
+	flags = append(flags,
+		&urfave.BoolFlag{
+			Name: "cluster", Category: groupSet, Destination: &p.cluster, Sources: in.from("cluster", "STELLAR_CLUSTER"),
+			Usage: "kept from Stellar: every set is one of a cluster", HideDefault: true,
+		},
+		&urfave.StringFlag{
+			Name: "workerPrefix", Aliases: []string{"worker-prefix"}, Category: groupSet, Value: worker.DefaultPrefix, Destination: &p.prefix,
+			Sources: in.from("workerPrefix", "STELLAR_WORKER_PREFIX"),
+			Usage:   "`PREFIX` of the nodes' ids, a free number follows; \"hostname\" means this host's name",
+		},
+		&urfave.StringFlag{
+			Name: "id", Category: groupSet, Destination: &p.id, Sources: in.from("id", "STELLAR_ID"),
+			Usage: "exact `ID` of the node, in a set of one",
+		},
+		&urfave.StringFlag{
+			Name: "title", Category: groupSet, Destination: &p.title, Sources: in.from("title", "STELLAR_TITLE"),
+			Usage: "`TITLE` of the process, and a field of every log line",
+		},
+		&urfave.StringSliceFlag{
+			Name: "queues", Category: groupSet, Destination: &p.queues, Sources: in.from("queues", "STELLAR_QUEUES"),
+			Config: urfave.StringConfig{TrimSpace: true},
+			Usage:  "`QUEUES` to serve, the most urgent first, separated by commas (default: those of the tasks)",
+		},
+		&urfave.DurationFlag{
+			Name: "drain", Category: groupSet, Value: worker.DefaultDrain, Destination: &p.drain, Sources: in.from("drain", shutdownTimeout),
+			Usage: "how long running tasks may take when the set stops; the variable is in milliseconds (`TIME`)",
+		},
+		&urfave.DurationFlag{
+			Name: "grace", Category: groupSet, Value: worker.DefaultGrace, Destination: &p.grace, Sources: in.from("grace", "STELLAR_GRACE"),
+			Usage: "how long cancelled tasks may take to return after that (`TIME`)",
+		},
+		&urfave.StringFlag{
+			Name: "admin-addr", Category: groupAdmin, Destination: &p.adminAddr, Sources: in.from("admin-addr", "STELLAR_ADMIN_ADDR"),
+			Usage: "serve /healthz, /readyz and /status over HTTP on `HOST:PORT`; beyond loopback STELLAR_ADMIN_TOKEN is needed",
+		},
+		&urfave.StringFlag{
+			Name: "admin-token-file", Category: groupAdmin, Destination: &p.adminTokenFile, TakesFile: true,
+			Sources: in.from("admin-token-file", "STELLAR_ADMIN_TOKEN_FILE"), Usage: "`FILE` with the token, instead of STELLAR_ADMIN_TOKEN",
+		},
+	)
+	flags = append(flags, p.connectFlags()...)
+	return in.declare(append(flags, p.logFlags("info")...)...)
+}
+
+// setFlags are the size of a set.
+func (p *program) setFlags(workers int, text string) []urfave.Flag {
+	in := p.input
+	return []urfave.Flag{
+		&urfave.IntFlag{
+			Name: "workers", Category: groupSet, Value: workers, DefaultText: text, Destination: &p.workers,
+			Sources: in.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start, `N`; 0 for an idle set",
+		},
+		&urfave.IntFlag{
+			Name: "concurrency", Category: groupSet, Value: tasks.DefaultConcurrency, Destination: &p.concurrency,
+			Sources: in.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time, `N`",
+		},
+	}
+}
+
+// configFlags come first: the other flags' sources look into the file.
+func (p *program) configFlags() []urfave.Flag {
+	return []urfave.Flag{&urfave.StringFlag{
+		Name: "config", Destination: &p.config, TakesFile: true, Sources: p.input.fromEnv("config", "STELLAR_CONFIG"),
+		Usage: "`FILE` in YAML whose keys are the names of these flags; the environment and flags win over it",
+	}}
+}
+
+// connectFlags say where Redis, or a running set, is.
+func (p *program) connectFlags() []urfave.Flag {
+	in := p.input
+	return []urfave.Flag{
+		&urfave.StringFlag{
+			Name: "redis-url", Category: groupRedis, Destination: &p.redisURL, Sources: in.from("redis-url", "REDIS_URL"),
+			Usage: "`URL` of Redis: redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/socket",
+		},
+		&urfave.StringFlag{
+			Name: "redis-host", Category: groupRedis, Destination: &p.redisHost, Sources: in.from("redis-host", "REDIS_HOST"),
+			Usage: "`HOST` of Redis, instead of a URL", DefaultText: "127.0.0.1 if any of the next two is given",
+		},
+		&urfave.IntFlag{
+			Name: "redis-port", Category: groupRedis, Value: 6379, Destination: &p.redisPort, Sources: in.from("redis-port", "REDIS_PORT"),
+			Usage: "`PORT` of Redis",
+		},
+		&urfave.IntFlag{
+			Name: "redis-db", Category: groupRedis, Destination: &p.redisDB, Sources: in.from("redis-db", "REDIS_DB"),
+			Usage: "number of the Redis database, `N`",
+		},
+		&urfave.StringFlag{
+			Name: "redis-user", Category: groupRedis, Destination: &p.redisUser, Sources: in.from("redis-user", "REDIS_USER"),
+			Usage: "`USER` of Redis",
+		},
+		&urfave.StringFlag{
+			Name: "redis-pass-file", Category: groupRedis, Destination: &p.redisPassFile, TakesFile: true,
+			Sources: in.from("redis-pass-file", "REDIS_PASS_FILE"), Usage: "`FILE` with the password of Redis, instead of REDIS_PASS",
+		},
+		&urfave.StringFlag{
+			Name: "token-file", Category: groupRedis, Destination: &p.tokenFile, TakesFile: true,
+			Sources: in.from("token-file", "STELLAR_TOKEN_FILE"),
+			Usage:   "`FILE` with the cluster's token, instead of STELLAR_TOKEN (default: one is drawn and kept in Redis)",
+		},
+		&urfave.StringFlag{
+			Name: "namespace", Category: groupRedis, Value: redisbus.DefaultNamespace, Destination: &p.namespace,
+			Sources: in.from("namespace", "STELLAR_NAMESPACE"), Usage: "`NAME` that separates clusters on the same Redis",
+		},
+		&urfave.StringFlag{
+			Name: "socket", Category: groupRedis, Destination: &p.socket, TakesFile: true, Sources: in.from("socket", "STELLAR_SOCKET"),
+			Usage: "`FILE` through which commands reach a set on the embedded Redis (default: one in the user's run-time directory)",
+		},
+	}
+}
+
+func (p *program) logFlags(level string) []urfave.Flag {
+	in := p.input
+	return []urfave.Flag{
+		&urfave.BoolFlag{
+			Name: "silent", Category: groupLog, Destination: &p.silent, Sources: in.from("silent", "STELLAR_SILENT"),
+			Usage: "log errors only", HideDefault: true,
+		},
+		&urfave.StringFlag{
+			Name: "log-level", Category: groupLog, Value: level, Destination: &p.logLevel, Sources: in.from("log-level", "STELLAR_LOG_LEVEL"),
+			Usage: "the least urgent `LEVEL` to log: trace, debug, info, warn, error or off",
+		},
+		&urfave.StringFlag{
+			Name: "log-format", Category: groupLog, Value: "auto", Destination: &p.logFormat, Sources: in.from("log-format", "STELLAR_LOG_FORMAT"),
+			Usage: "`FORMAT` json, console, or auto: console on a terminal and json elsewhere",
+		},
+	}
+}
+
+// commandFlags are those of the commands that talk to a running set.
+func (p *program) commandFlags(own ...urfave.Flag) []urfave.Flag {
+	own = append(own, &urfave.StringFlag{
+		Name: "output", Aliases: []string{"o"}, Value: "table", Destination: &p.output, Sources: p.input.fromEnv("output"),
+		Usage: "`FORMAT` of the output: table, or json for scripts",
+	})
+	return p.input.declare(append(append(own, p.configFlags()...), p.connectFlags()...)...)
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+
+	"github.com/rs/zerolog"
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/admin"
+)
+
+func (p *program) runCommand() *urfave.Command {
+	return &urfave.Command{
+		Name: "run", Usage: "run a set of nodes until it is told to stop (what stellar does without a command)",
+		Description: "TERM or Ctrl-C stops it: running tasks have --drain to finish. A second signal cuts that to a second,\n" +
+			"a third one ends the process at once.",
+		Flags: p.runFlags(), ArgValidator: noArguments, Action: p.action(p.run),
+	}
+}
+
+// run is the command of that name. From the moment there is a log, what goes
+// wrong goes there.
+func (p *program) run(ctx context.Context, _ []string) error {
+	cfg, err := p.setConfig()
+	redis, configured, rerr := p.redis()
+	adminToken, terr := p.secret("STELLAR_ADMIN_TOKEN", p.adminTokenFile)
+	if err := errors.Join(err, rerr, terr); err != nil {
+		return err
+	}
+	p.setTitle()
+	log := p.logger()
+	if !configured {
+		server := embedded.New()
+		defer server.Close()
+		redis.Dial = server.Dial
+		if err := p.offer(server, log); err != nil {
+			return err
+		}
+	}
+	cfg.Redis = redis
+	set, err := supervisor.New(cfg, builtin(), log)
+	if err != nil {
+		return &kindError{errUsage, err}
+	}
+	stopAdmin, err := p.startAdmin(ctx, set, adminToken, log)
+	if err != nil {
+		return err
+	}
+	err = p.serve(ctx, set, log)
+	stopAdmin()
+	return err
+}
+
+// offer says which Redis this is and opens its socket for the commands.
+func (p *program) offer(server *embedded.Server, log zerolog.Logger) error {
+	path, err := p.listen(server)
+	if err != nil && p.socket != "" {
+		return err
+	}
+	log.Info().Str("socket", path).Msg("no Redis is configured: using the embedded one, in memory, which ends with this process; set REDIS_URL for a real one")
+	if err != nil {
+		log.Warn().Err(err).Msg("commands cannot reach this set: no socket")
+	}
+	return nil
+}
+
+// serve runs the set until it has stopped, and reports.
+func (p *program) serve(ctx context.Context, set *supervisor.Set, log zerolog.Logger) error {
+	ended := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-ctx.Done():
+			log.Info().Dur("drain", p.drain).Msg("stopping: running tasks are given time to finish; another signal cuts it to a second")
+		case <-ended:
+			return
+		}
+		select {
+		case <-p.hurry:
+			set.Hurry()
+			log.Warn().Msg("stopping within a second; another signal ends the process at once")
+		case <-ended:
+		}
+	}()
+	err := set.Serve(ctx)
+	close(ended)
+	<-watched
+	if errors.Is(err, supervisor.ErrRedisUnavailable) || errors.Is(err, context.Canceled) {
+		if ctx.Err() != nil {
+			err = nil // told to stop before it began
+		}
+	} else {
+		log.Info().Str("report", set.Report().String()).Msg("set has stopped")
+	}
+	if err != nil {
+		log.Error().Err(err).Int("exit", exitCode(err)).Msg("set has failed")
+		return loggedError{err}
+	}
+	return nil
+}
+
+// startAdmin serves the health pages, where they are wanted, until it is told
+// to stop: after the set, so that they can tell of its drain.
+func (p *program) startAdmin(ctx context.Context, set *supervisor.Set, token redisbus.Secret, log zerolog.Logger) (stop func(), err error) {
+	if p.adminAddr == "" {
+		return func() {}, nil
+	}
+	server, err := admin.Listen(ctx, admin.Config{Addr: p.adminAddr, Token: token, Set: set})
+	if errors.Is(err, admin.ErrTokenNeeded) {
+		return nil, configf("%w: set STELLAR_ADMIN_TOKEN or STELLAR_ADMIN_TOKEN_FILE, or use 127.0.0.1", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	log.Info().Str("address", server.Addr().String()).Msg("serving the health pages")
+	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(serving); err != nil {
+			log.Error().Err(err).Msg("health pages")
+		}
+	}()
+	return func() { cancel(); <-served }, nil
+}
+
+// setTitle names the process for tools such as top, where the system lets it.
+func (p *program) setTitle() {
+	if p.title != "" && runtime.GOOS == "linux" {
+		_ = os.WriteFile("/proc/self/comm", []byte(p.title), 0o600)
+	}
+}

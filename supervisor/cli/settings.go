@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/supervisor"
+)
+
+// maxConcurrency is the most tasks of one node at a time.
+const maxConcurrency = 10_000
+
+const names = "%q: use 1 to 200 letters, digits and . _ : -"
+
+// check reports everything that is wrong with the values, each with where it
+// came from. A flag that the command does not have is at its zero value.
+func (p *program) check() error {
+	errs := []error{p.input.check()}
+	require := func(flag string, ok bool, format string, args ...any) {
+		if p.input.own[flag] != nil && p.input.origin(flag).rank != fromDefault && !ok {
+			errs = append(errs, p.input.problem(flag, format, args...))
+		}
+	}
+	require("workers", p.workers >= 0 && p.workers <= supervisor.MaxWorkers,
+		"%d is not between 0 and %d", p.workers, supervisor.MaxWorkers)
+	require("concurrency", p.concurrency >= 1 && p.concurrency <= maxConcurrency,
+		"%d is not between 1 and %d", p.concurrency, maxConcurrency)
+	require("workerPrefix", redisbus.ValidName(p.prefix), names, p.prefix)
+	require("id", redisbus.ValidName(p.id), names, p.id)
+	require("namespace", redisbus.ValidName(p.namespace), names, p.namespace)
+	for _, q := range p.queues {
+		require("queues", redisbus.ValidName(q), names, q)
+	}
+	for flag, d := range map[string]time.Duration{"drain": p.drain, "grace": p.grace} {
+		require(flag, d >= time.Millisecond, "%s is too short: use at least 1ms", d)
+	}
+	require("redis-port", p.redisPort >= 1 && p.redisPort <= 65535, "%d is not between 1 and 65535", p.redisPort)
+	require("redis-db", p.redisDB >= 0, "%d is negative", p.redisDB)
+	_, known := levels[p.logLevel]
+	require("log-level", known, "%q is none of trace, debug, info, warn, error and off", p.logLevel)
+	require("log-format", oneOf(p.logFormat, "auto", "json", "console"), "%q is none of auto, json and console", p.logFormat)
+	require("output", oneOf(p.output, "table", "json"), "%q is neither table nor json", p.output)
+	_, _, err := net.SplitHostPort(p.adminAddr)
+	require("admin-addr", err == nil, "%q: use host:port, such as 127.0.0.1:8080", p.adminAddr)
+	return errors.Join(errs...)
+}
+
+var levels = map[string]zerolog.Level{
+	"trace": zerolog.TraceLevel, "debug": zerolog.DebugLevel, "info": zerolog.InfoLevel,
+	"warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel, "off": zerolog.Disabled,
+}
+
+func oneOf(s string, of ...string) bool {
+	for _, x := range of {
+		if s == x {
+			return true
+		}
+	}
+	return false
+}
+
+// setConfig is the set's configuration, without Redis.
+func (p *program) setConfig() (supervisor.Config, error) {
+	cfg := supervisor.Config{
+		Workers: p.workers, WorkerPrefix: p.prefix, ID: p.id, Concurrency: p.concurrency, Queues: p.queues,
+		Drain: p.drain, Grace: p.grace,
+	}
+	if p.id != "" {
+		if p.input.origin("workers").rank == fromDefault {
+			cfg.Workers = 1
+		}
+		if cfg.Workers != 1 {
+			return cfg, p.input.problem("id", "it can be given to one node only, not to %d: use --workers 1, or --workerPrefix", cfg.Workers)
+		}
+	}
+	if cfg.Workers == 0 {
+		cfg.Workers = supervisor.Idle
+	}
+	if p.prefix == "hostname" {
+		host, err := os.Hostname()
+		if err != nil {
+			return cfg, configf("the host's name: %w", err)
+		}
+		if !redisbus.ValidName(host) {
+			return cfg, configf("the host's name "+names+" as the worker prefix", host)
+		}
+		cfg.WorkerPrefix = host
+	}
+	return cfg, nil
+}
+
+// redis is where Redis is; configured is false when nothing says so.
+func (p *program) redis() (cfg redisbus.Config, configured bool, err error) {
+	cfg = redisbus.Config{Namespace: p.namespace, Username: p.redisUser}
+	var errs []error
+	if cfg.Password, err = p.secret("REDIS_PASS", p.redisPassFile); err != nil {
+		errs = append(errs, err)
+	}
+	if cfg.Token, err = p.secret("STELLAR_TOKEN", p.tokenFile); err != nil {
+		errs = append(errs, err)
+	}
+	// The token is checked on its own, so that the error is not blamed on the URL.
+	alone := redisbus.Config{URL: "redis://host", Token: cfg.Token}
+	if err := alone.Validate(); err != nil {
+		errs = append(errs, configf("STELLAR_TOKEN: %w", err))
+	}
+	var place string
+	if cfg.URL, place = p.redisAddress(); cfg.URL == "" {
+		if !cfg.Password.IsZero() {
+			errs = append(errs, configf("there is a password for Redis, but nothing says where Redis is: set REDIS_URL or REDIS_HOST"))
+		}
+		return cfg, false, errors.Join(errs...)
+	}
+	if u, err := url.Parse(cfg.URL); err == nil && p.input.origin(place).rank == fromFlag {
+		if _, has := u.User.Password(); has {
+			errs = append(errs, usagef(
+				"--redis-url: a password on the command line can be read by everybody on this machine: use REDIS_URL, REDIS_PASS or REDIS_PASS_FILE"))
+		}
+	}
+	where := redisbus.Config{URL: cfg.URL}
+	if err := where.Validate(); err != nil {
+		errs = append(errs, p.input.problem(place, "%w", err))
+	}
+	return cfg, true, errors.Join(errs...)
+}
+
+// redisAddress returns the URL and the flag that decided it. Between a URL and
+// host, port and database the one that comes from the higher place wins, the
+// URL when they come from the same.
+func (p *program) redisAddress() (address, flag string) {
+	best, by := fromDefault, ""
+	for _, flag := range []string{"redis-url", "redis-host", "redis-port", "redis-db"} {
+		if r := p.input.origin(flag).rank; r > best {
+			best, by = r, flag
+		}
+	}
+	switch by {
+	case "":
+		return "", ""
+	case "redis-url":
+		return p.redisURL, by
+	}
+	host := p.redisHost
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	u := url.URL{
+		Scheme: "redis", Host: net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(p.redisPort)),
+		Path: "/" + strconv.Itoa(p.redisDB),
+	}
+	return u.String(), by
+}
+
+// maxSecret is the largest file that is taken for a secret, in bytes.
+const maxSecret = 64 << 10
+
+// secret is the value of the variable, or what the file holds.
+func (p *program) secret(variable, file string) (redisbus.Secret, error) {
+	value, _ := p.input.env(variable)
+	if file == "" {
+		return redisbus.Secret(value), nil
+	}
+	if value != "" {
+		return "", configf("%s and %s_FILE are both set: use one of them", variable, variable)
+	}
+	text, err := readSmall(file, maxSecret)
+	if err != nil {
+		return "", configf("%s_FILE: %s: %w", variable, file, err)
+	}
+	secret := strings.TrimRight(string(text), "\r\n")
+	if secret == "" {
+		return "", configf("%s_FILE: %s: it is empty", variable, file)
+	}
+	return redisbus.Secret(secret), nil
+}
