@@ -48,7 +48,7 @@ func (once) NoRetry() bool { return true }
 
 // Process implements [redisbus.Processor].
 func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
-	reply, ok := cmd.(interface{ SetVal(any) })
+	reply, ok := cmd.(interface{ SetVal(val any) })
 	if !ok {
 		return b.UniversalClient.Process(ctx, cmd)
 	}

@@ -66,10 +66,7 @@ type Cache struct {
 func New(cfg Config) *Cache {
 	c := &Cache{
 		client: &batcher{UniversalClient: cfg.Client}, names: newNames(cfg), preset: cfg.Preset,
-		scripts: nativeScripts(), holder: cfg.Holder, log: cfg.Log,
-	}
-	if cfg.Preset != Native {
-		c.scripts = compatScripts()
+		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log,
 	}
 	c.wakes = newWakes(cfg.Client, cfg.Log)
 	c.near = newNear(cfg)

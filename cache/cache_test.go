@@ -20,6 +20,7 @@ import (
 func TestMain(m *testing.M) { redistest.Main(m) }
 
 func open(t testing.TB, cfg redisbus.Config) *cache.Cache {
+	t.Helper()
 	return cache.New(cache.Config{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), Holder: "node#1:a"})
 }
 

@@ -35,7 +35,7 @@ func TestCompatEntryIsWhatTheOriginalWrites(t *testing.T) {
 
 		e, err := c.Load(ctx, "user")
 		require.NoError(t, err)
-		require.Equal(t, `{"a":"<&>"}`, string(e.Value))
+		require.Equal(t, json.RawMessage(`{"a":"<&>"}`), e.Value) //nolint:testifylint // the bytes
 		require.Equal(t, 1500*time.Millisecond, e.Expires.Sub(e.Created))
 		require.Positive(t, client.PTTL(ctx, "stellar:cacheuser").Val(), "a read keeps the lifetime")
 		e, err = c.Load(ctx, "user")

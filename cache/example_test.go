@@ -49,7 +49,7 @@ func ExampleUpdate() {
 	defer closeAll()
 
 	for range 3 { // as if nobody else wrote in between
-		_, _ = cache.Update(ctx, c, "user:7", func(u user, there bool) (user, error) {
+		_, _ = cache.Update(ctx, c, "user:7", func(u user, _ bool) (user, error) {
 			u.Visits++
 			return u, nil
 		})
@@ -129,10 +129,10 @@ func ExampleCache_Clear() {
 	_ = c.SaveMany(ctx, []cache.Item{{Key: "a:1", Value: 1}, {Key: "a:2", Value: 2}, {Key: "b:1", Value: 3}})
 	n, _ := c.Clear(ctx, "a:*")
 	fmt.Println("cleared", n)
-	for key := range c.Keys(ctx, "*") {
-		fmt.Println("left", key)
+	for key, err := range c.Keys(ctx, "*") {
+		fmt.Println("left", key, err)
 	}
 	// Output:
 	// cleared 2
-	// left b:1
+	// left b:1 <nil>
 }

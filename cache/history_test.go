@@ -210,7 +210,7 @@ func TestHistoriesOfListsAreLinearizable(t *testing.T) {
 		if err := json.Unmarshal([]byte(state.(string)), &items); err != nil {
 			panic(err)
 		}
-		fits := true
+		var fits bool
 		if in.op == "push" {
 			items = append(items, in.arg)
 			fits = out.value == len(items)

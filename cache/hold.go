@@ -32,7 +32,7 @@ type Lock struct {
 	fence            int64
 	asked            time.Time // when the last granted request was sent
 
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // a held lock is a context
 	cancel context.CancelCauseFunc
 
 	mu     sync.Mutex
@@ -133,7 +133,7 @@ func (l *Lock) Renew(ctx context.Context) error {
 		return failed("renew lock", l.key, err)
 	}
 	if held != 1 {
-		l.lose()
+		l.lose() //nolint:contextcheck // it frees what is left with the lock's own context
 		return refused("renew lock", l.key, ErrLockLost)
 	}
 	l.mu.Lock()
@@ -207,5 +207,5 @@ func (c *Cache) WithLock(ctx context.Context, key string, o LockOptions, f func(
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(l.Context()), l.Unlock())
+	return errors.Join(f(l.Context()), l.Unlock()) //nolint:contextcheck // the lock's context is made of ctx
 }

@@ -57,7 +57,8 @@ func (c *Cache) track(ctx context.Context) error {
 	defer func() { _ = client.Close() }()
 	sub := client.Subscribe(ctx)
 	defer func() { _ = sub.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
+	stop := context.AfterFunc(ctx, func() { _ = sub.Close() })
+	defer stop()
 	if err := sub.Subscribe(ctx, invalidations); err != nil {
 		return err
 	}

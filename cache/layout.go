@@ -3,7 +3,6 @@ package cache
 import (
 	_ "embed"
 	"strings"
-	"sync"
 
 	"github.com/stellarfw/stellar/redisbus"
 )
@@ -126,16 +125,15 @@ var (
 //
 // Values are JSON as it is to be stored (see [Encode]), numbers decimal digits,
 // a ttl of 0 means none. This one is for the [Native] preset; see [LuaEffectsOf].
-var LuaEffects = LuaEffectsOf(Native)
+var LuaEffects = luaClock + luaTick + luaEntry + luaHold + luaEffects
 
 // LuaEffectsOf is [LuaEffects] for the layout of a preset. Its key names are
 // those of [Cache.EntryKey] and [Cache.LockKey].
 func LuaEffectsOf(p Preset) string {
-	entry := luaEntry
-	if p != Native {
-		entry = luaCompat
+	if p == Native {
+		return LuaEffects
 	}
-	return strings.Join([]string{luaClock, luaTick, entry, luaHold, luaEffects}, "\n")
+	return luaClock + luaTick + luaCompat + luaHold + luaEffects
 }
 
 // scripts are one layout's.
@@ -147,12 +145,7 @@ type scripts struct {
 	fastSave, fastLoad, fastLock, fastUnlock *redisbus.Script
 }
 
-// Both layouts' scripts are the same for every cache of the process, like the
-// text they are made of.
-var (
-	nativeScripts = sync.OnceValue(func() *scripts { return newScripts(Native) })
-	compatScripts = sync.OnceValue(func() *scripts { return newScripts(Stellar) })
-)
+var layouts = map[bool]*scripts{true: newScripts(Native), false: newScripts(Stellar)} // by whether it is native
 
 func newScripts(p Preset) *scripts {
 	effects := LuaEffectsOf(p)

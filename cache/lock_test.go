@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -226,7 +227,7 @@ func TestWaitIsBounded(t *testing.T) {
 		require.ErrorIs(t, err, cache.ErrLocked)
 		require.Equal(t, 2500*time.Millisecond, time.Since(start))
 
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, fmt.Errorf("enough"))
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("enough"))
 		defer cancel()
 		_, err = c.Lock(ctx, "k", 0)
 		require.ErrorContains(t, err, "enough")
@@ -329,7 +330,7 @@ func TestLateUnlockDoesNotHideANewLockOfTheSameHolder(t *testing.T) {
 }
 
 func TestWithLockReportsALossOfTheLock(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
 		require.NoError(t, c.WithLock(ctx, "k", cache.LockOptions{}, func(ctx context.Context) error {
 			return c.Save(ctx, "k", 1, 0)
 		}))

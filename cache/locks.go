@@ -71,16 +71,20 @@ func (c *Cache) holders(ctx context.Context, keys []string, wake bool) ([]LockIn
 	if err != nil {
 		return nil, err
 	}
+	if len(replies) != len(keys) {
+		return nil, ErrMalformed
+	}
 	var infos []LockInfo
-	for i, reply := range replies {
+	for i, key := range keys {
+		reply := replies[i]
 		fields, ok := reply.([]any)
-		if !ok || len(fields) != 5 || i >= len(keys) {
+		if !ok || len(fields) != 5 {
 			continue
 		}
 		token, _ := fields[0].(string)
 		fence, _ := fields[1].(string)
 		waited, _ := fields[3].(string)
-		info := LockInfo{Key: keys[i], Holder: token, Waited: waited == "1"}
+		info := LockInfo{Key: key, Holder: token, Waited: waited == "1"}
 		if info.Fence, _ = strconv.ParseInt(fence, 10, 64); info.Fence != 0 {
 			_, info.Holder, _ = strings.Cut(token, "/")
 		}

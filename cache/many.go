@@ -60,38 +60,46 @@ func (c *Cache) LoadMany(ctx context.Context, keys []string) (map[string]Entry, 
 	for len(keys) > 0 {
 		step := keys[:min(manyStep, len(keys))]
 		keys = keys[len(step):]
-		var asked []string
-		var b bulk
-		for _, key := range step {
-			err := check("load", key)
-			if err == nil {
-				var names []string
-				var args []any
-				if names, args, err = c.loadRequest(ctx, key, c.names.entry(key), LoadOptions{}); err == nil {
-					asked = append(asked, key)
-					b.add(names, args)
-				}
-			}
-			if err != nil {
-				errs = append(errs, err)
-			}
-		}
-		for i, reply := range c.bulk(ctx, c.scripts.load, b) {
-			raw, err := reply.Result()
-			if err != nil {
-				err = loadFailed(asked[i], err)
-			} else {
-				var e Entry
-				if e, _, err = c.loaded(asked[i], raw); err == nil {
-					found[asked[i]] = e
-				}
-			}
-			if err != nil && !errors.Is(err, ErrNotFound) {
-				errs = append(errs, err)
-			}
-		}
+		errs = append(errs, c.loadStep(ctx, step, found))
 	}
 	return found, errors.Join(errs...)
+}
+
+func (c *Cache) loadStep(ctx context.Context, keys []string, found map[string]Entry) error {
+	var errs []error
+	var asked []string
+	var b bulk
+	for _, key := range keys {
+		if err := check("load", key); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		names, args, err := c.loadRequest(ctx, key, c.names.entry(key), LoadOptions{})
+		if err != nil {
+			return refused("load", key, err)
+		}
+		asked = append(asked, key)
+		b.add(names, args)
+	}
+	for i, reply := range c.bulk(ctx, c.scripts.load, b) {
+		e, err := c.reply(asked[i], reply)
+		if err == nil {
+			found[asked[i]] = e
+		} else if !errors.Is(err, ErrNotFound) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reply reads the answer of lua/load.lua.
+func (c *Cache) reply(key string, cmd *redis.Cmd) (Entry, error) {
+	raw, err := cmd.Result()
+	if err != nil {
+		return Entry{}, loadFailed(key, err)
+	}
+	e, _, err := c.loaded(key, raw)
+	return e, err
 }
 
 // bulk is one script's runs.

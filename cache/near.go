@@ -131,7 +131,7 @@ func (n *near) begin(name string) *nearEntry {
 }
 
 // put keeps what was loaded, unless the entry was announced meanwhile.
-func (n *near) put(name string, mark *nearEntry, e *nearEntry) {
+func (n *near) put(name string, mark, e *nearEntry) {
 	s := n.shard(name)
 	s.Lock()
 	defer s.Unlock()

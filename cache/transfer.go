@@ -10,6 +10,8 @@ import (
 	"io"
 	"time"
 	"unicode/utf8"
+
+	"github.com/stellarfw/stellar/redisbus"
 )
 
 // listStep is how many items of a list share a line.
@@ -93,14 +95,7 @@ func (x *export) entries(ctx context.Context, keys []string) error {
 		b.add([]string{c.names.entry(key)}, []any{0, "0", "0"})
 	}
 	for i, reply := range c.bulk(ctx, c.scripts.load, b) {
-		raw, err := reply.Result()
-		if err != nil {
-			err = loadFailed(keys[i], err)
-		}
-		var e Entry
-		if err == nil {
-			e, _, err = c.loaded(keys[i], raw)
-		}
+		e, err := c.reply(keys[i], reply)
 		switch {
 		case err == nil:
 			r := record{Value: e.Value, Created: millis(e.Created), Read: millis(e.Read), Expires: millis(e.Expires)}
@@ -174,47 +169,68 @@ type ImportOptions struct {
 
 // Import reads what [Cache.Export] wrote. Entries keep their times and end when
 // they would have; those that are over, and those whose lock somebody holds, are
-// skipped. An error names the line; the lines before it are imported.
+// skipped. An error names a line: those
+// before its batch of 200 are imported.
 func (c *Cache) Import(ctx context.Context, r io.Reader, o ImportOptions) (Progress, error) {
-	var done Progress
-	in := bufio.NewReader(r)
-	for line, end := 1, false; !end; {
-		var b bulk
-		for len(b.keys) < manyStep && !end {
-			text, err := in.ReadBytes('\n')
-			if err != nil && err != io.EOF {
-				return done, fmt.Errorf("cache: import: line %d: %w", line, err)
-			}
-			end = err == io.EOF
-			done.Bytes += int64(len(text))
-			if len(bytes.TrimSpace(text)) > 0 {
-				keys, args, err := c.restoration(ctx, text, o)
-				if err != nil {
-					return done, fmt.Errorf("cache: import: line %d: %w", line, err)
-				}
-				b.add(keys, args)
-			}
-			line++
+	x := &imports{cache: c, in: bufio.NewReader(r), options: o, line: 1}
+	for end := false; !end; {
+		b, ended, err := x.read(ctx)
+		if err == nil {
+			err = x.write(ctx, b)
 		}
-		for _, reply := range c.bulk(ctx, c.scripts.restore, b) {
-			code, err := reply.Text()
-			if err != nil {
-				return done, failed("import", fmt.Sprintf("before line %d", line), err)
-			}
-			if code == "OK" {
-				done.Entries++
-			} else {
-				done.Skipped++
-			}
+		if err != nil {
+			return x.done, fmt.Errorf("cache: import: line %d: %w", x.line, err)
 		}
-		for _, keys := range b.keys {
-			c.near.forget(keys[0])
-		}
-		if o.Report != nil {
-			o.Report(done)
+		if end = ended; o.Report != nil {
+			o.Report(x.done)
 		}
 	}
-	return done, nil
+	return x.done, nil
+}
+
+type imports struct {
+	cache   *Cache
+	in      *bufio.Reader
+	options ImportOptions
+	line    int // that is read next
+	done    Progress
+}
+
+// read takes the next lines, and says whether they are the last ones.
+func (x *imports) read(ctx context.Context) (b bulk, end bool, err error) {
+	for ; len(b.keys) < manyStep && !end; x.line++ {
+		text, err := x.in.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return b, false, err
+		}
+		end = err != nil
+		x.done.Bytes += int64(len(text))
+		if len(bytes.TrimSpace(text)) == 0 {
+			continue
+		}
+		keys, args, err := x.cache.restoration(ctx, text, x.options)
+		if err != nil {
+			return b, false, err
+		}
+		b.add(keys, args)
+	}
+	return b, end, nil
+}
+
+func (x *imports) write(ctx context.Context, b bulk) error {
+	for i, reply := range x.cache.bulk(ctx, x.cache.scripts.restore, b) {
+		x.cache.near.forget(b.keys[i][0])
+		code, err := reply.Text()
+		switch {
+		case err != nil:
+			return redisbus.Explain(err)
+		case code == "OK":
+			x.done.Entries++
+		default:
+			x.done.Skipped++
+		}
+	}
+	return nil
 }
 
 // restoration is what lua/restore.lua takes for a line.

@@ -70,7 +70,7 @@ func GetOrLoad[T any](ctx context.Context, c *Cache, key string, o FillOptions, 
 	for {
 		e, err := c.fresh(ctx, key, o)
 		if err == nil {
-			return v, decode(e, &v)
+			return decode[T](e)
 		}
 		if !errors.Is(err, ErrNotFound) {
 			return v, err
@@ -82,17 +82,21 @@ func GetOrLoad[T any](ctx context.Context, c *Cache, key string, o FillOptions, 
 		case !errors.Is(err, ErrLocked):
 			return v, err
 		case e.Stale:
-			return v, decode(e, &v)
+			return decode[T](e)
 		}
 		if e, err = c.awaitFill(ctx, key); err == nil {
-			return v, decode(e, &v)
+			return decode[T](e)
 		} else if !errors.Is(err, ErrNotFound) {
 			return v, err
 		}
 	}
 }
 
-func decode(e Entry, v any) error { return e.Decode(v) }
+func decode[T any](e Entry) (T, error) {
+	var v T
+	err := e.Decode(&v)
+	return v, err
+}
 
 // fresh loads the entry; a stale one comes with ErrNotFound.
 func (c *Cache) fresh(ctx context.Context, key string, o FillOptions) (Entry, error) {
@@ -113,7 +117,7 @@ func fill[T any](c *Cache, key string, o FillOptions, l *Lock, compute func(ctx 
 	defer func() { _ = l.Unlock() }() // by the latest at its TTL; the value counts
 	// Somebody may have filled it between our load and our lock.
 	if e, err := c.fresh(ctx, key, o); err == nil {
-		return v, decode(e, &v)
+		return decode[T](e)
 	}
 	v, err := compute(ctx)
 	if err != nil {

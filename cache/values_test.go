@@ -118,7 +118,7 @@ func TestUpdatesOfManyAddUp(t *testing.T) {
 		for i := range 8 {
 			all.Go(func() {
 				for range 10 {
-					_, err := cache.Update(ctx, caches[i%2], "k", func(old map[string]int, there bool) (map[string]int, error) {
+					_, err := cache.Update(ctx, caches[i%2], "k", func(old map[string]int, _ bool) (map[string]int, error) {
 						old["n"]++
 						return old, nil
 					})
@@ -293,7 +293,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestConcurrentCallersShareRoundTrips(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
 		var all sync.WaitGroup
 		for i := range 64 {
 			all.Go(func() {
