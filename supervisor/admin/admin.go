@@ -94,7 +94,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err := s.http.Shutdown(stopping); err != nil {
 		return errors.Join(fmt.Errorf("admin: %w", err), s.http.Close())
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin: %w", err)
+	}
 	return nil
 }
 

@@ -31,22 +31,38 @@ func (p *program) callCommand() *urfave.Command {
 			"   stellar call api.cache.save '{\"key\": \"a\", \"value\": 1}'",
 		Flags: p.commandFlags(
 			&urfave.StringFlag{Name: "node", Destination: &f.node, Usage: "`ID` of the node that runs it"},
-			&urfave.StringFlag{Name: "connection", Destination: &f.connection, Usage: "`ID` of a client connection: the node that holds it runs it"},
-			&urfave.BoolFlag{Name: "all", Destination: &f.all, Usage: "every node runs it; what became of it on each is shown", HideDefault: true},
+			&urfave.StringFlag{Name: "connection", Destination: &f.connection, Usage: "`ID` of a client connection: its node runs it"},
+			&urfave.BoolFlag{Name: "all", Destination: &f.all, Usage: "every node runs it; shows what became of it on each", HideDefault: true},
 			&urfave.BoolFlag{Name: "no-wait", Destination: &f.noWait, Usage: "do not wait for an answer", HideDefault: true},
-			&urfave.DurationFlag{Name: "timeout", Value: rpcregistry.DefaultTimeout, Destination: &f.timeout, Usage: "how long to wait for an answer (`TIME`)"},
+			&urfave.DurationFlag{
+				Name: "timeout", Value: rpcregistry.DefaultTimeout, Destination: &f.timeout, Usage: "how long to wait for an answer (`TIME`)",
+			},
 		),
 		ArgValidator: arguments(1, 2, "METHOD [ARGS-JSON]"),
 		Action:       p.action(func(ctx context.Context, args []string) error { return p.call(ctx, f, args) }),
 	}
 }
 
-func (p *program) call(ctx context.Context, f *callFlags, args []string) error {
-	if f.all && (f.node != "" || f.connection != "") || f.node != "" && f.connection != "" {
+// check looks for flags that contradict each other.
+func (f *callFlags) check() error {
+	targets := 0
+	for _, given := range []bool{f.node != "", f.connection != "", f.all} {
+		if given {
+			targets++
+		}
+	}
+	if targets > 1 {
 		return usagef("use one of --node, --connection and --all")
 	}
 	if f.timeout <= 0 {
 		return usagef("--timeout: %s is not positive", f.timeout)
+	}
+	return nil
+}
+
+func (p *program) call(ctx context.Context, f *callFlags, args []string) error {
+	if err := f.check(); err != nil {
+		return err
 	}
 	var params any
 	if len(args) == 2 {
@@ -67,27 +83,30 @@ func (p *program) call(ctx context.Context, f *callFlags, args []string) error {
 	}
 	calling, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	switch {
-	case f.all && f.noWait:
-		err = rpc.Cast(calling, args[0], params, rpcregistry.All())
-	case f.all:
-		var verdicts []rpcregistry.Verdict
-		if verdicts, err = rpc.DoAll(calling, args[0], params); err == nil {
-			return p.writeVerdicts(args[0], verdicts)
-		}
-	default:
-		err = p.callOne(calling, c, f, func(ctx context.Context, to rpcregistry.Target) error {
-			if f.noWait {
-				return rpc.Cast(ctx, args[0], params, to)
-			}
-			r, err := rpc.DoCluster(ctx, args[0], params, to)
-			if err != nil {
-				return err
-			}
-			return p.writeValue(r.Value)
-		})
+	if f.all {
+		return hint(p.callAll(calling, rpc, f.noWait, args[0], params))
 	}
-	return hint(err)
+	return hint(p.callOne(calling, c, f, func(ctx context.Context, to rpcregistry.Target) error {
+		if f.noWait {
+			return rpc.Cast(ctx, args[0], params, to)
+		}
+		r, err := rpc.DoCluster(ctx, args[0], params, to)
+		if err != nil {
+			return err
+		}
+		return p.writeValue(r.Value)
+	}))
+}
+
+func (p *program) callAll(ctx context.Context, rpc *rpcregistry.Endpoint, noWait bool, method string, params any) error {
+	if noWait {
+		return rpc.Cast(ctx, method, params, rpcregistry.All())
+	}
+	verdicts, err := rpc.DoAll(ctx, method, params)
+	if err != nil {
+		return err
+	}
+	return p.writeVerdicts(method, verdicts)
 }
 
 // callOne calls the node that was asked for, or the first one that has the method.
@@ -114,13 +133,19 @@ func (p *program) callOne(ctx context.Context, c *client, f *callFlags, do func(
 
 // hint adds what to do about an error.
 func hint(err error) error {
-	switch {
-	case errors.Is(err, rpcregistry.NoSuchMethod):
-		return fmt.Errorf("%w: \"stellar call api.methods\" lists what there is", err)
-	case errors.Is(err, rpcregistry.BadArguments):
+	remote, ok := errors.AsType[*rpcregistry.Error](err)
+	if !ok {
+		return err
+	}
+	switch remote.Code {
+	case rpcregistry.NoSuchMethod:
+		return &kindError{err, fmt.Errorf("unknown method %s: \"stellar call api.methods\" lists what there is", remote.Method)}
+	case rpcregistry.BadArguments:
 		return fmt.Errorf("%w: \"stellar call api.methods\" tells what it takes", err)
-	case errors.Is(err, rpcregistry.NoSuchTarget):
+	case rpcregistry.NoSuchTarget:
 		return fmt.Errorf("%w: \"stellar status\" lists the live nodes", err)
+	case rpcregistry.Timeout, rpcregistry.NodeDown:
+		return fmt.Errorf("%w: nobody knows whether it ran", err)
 	default:
 		return err
 	}
@@ -156,10 +181,10 @@ func (p *program) writeVerdicts(method string, verdicts []rpcregistry.Verdict) e
 		rows = append(rows, []string{line.Node, line.Outcome, text})
 	}
 	if missing > 0 && missing == len(all) {
-		return hint(&rpcregistry.Error{Code: rpcregistry.NoSuchMethod, Method: method})
+		return &rpcregistry.Error{Code: rpcregistry.NoSuchMethod, Method: method}
 	}
 	var err error
-	if p.output == "json" {
+	if p.asJSON() {
 		err = p.writeJSON(all)
 	} else {
 		err = p.writeTable(rows)

@@ -102,7 +102,7 @@ var invalidValue = regexp.MustCompile(`^invalid value (".*") for flag -(\S+): `)
 
 // secretFlags are what somebody may try for want of knowing better.
 var secretFlags = map[string]string{
-	"redis-pass": "REDIS_PASS", "redis-password": "REDIS_PASS", "redisPass": "REDIS_PASS", "password": "REDIS_PASS",
+	"redis-pass": redisPass, "redis-password": redisPass, "redisPass": redisPass, "password": redisPass,
 	"token": "STELLAR_TOKEN", "admin-token": "STELLAR_ADMIN_TOKEN",
 }
 
@@ -133,7 +133,7 @@ func explain(_ context.Context, cmd *urfave.Command, err error, _ bool) error {
 }
 
 // completeRoot completes the name of a command, or the flags of run.
-func completeRoot(ctx context.Context, cmd *urfave.Command) {
+func completeRoot(_ context.Context, cmd *urfave.Command) {
 	args := cmd.Args().Slice()
 	run := cmd.Command("run")
 	if len(args) == 0 || run == nil || !strings.HasPrefix(args[len(args)-1], "-") {

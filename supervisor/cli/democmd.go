@@ -87,7 +87,7 @@ func (p *program) demo(ctx context.Context, crashEvery time.Duration, args []str
 
 // demoDir is the directory that was given, or the sources of Go.
 func demoDir(ctx context.Context, args []string) (string, error) {
-	dir := ""
+	var dir string
 	if len(args) == 1 {
 		dir = args[0]
 	} else {
@@ -97,13 +97,12 @@ func demoDir(ctx context.Context, args []string) (string, error) {
 		}
 		dir = filepath.Join(string(bytes.TrimSpace(root)), "src")
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", usagef("%s: %w", dir, err)
+	if full, err := filepath.Abs(dir); err == nil {
+		dir = full
 	}
 	// The tree itself may be behind a link; within it links are not followed.
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = target
 	}
 	info, err := os.Stat(dir)
 	if err != nil {

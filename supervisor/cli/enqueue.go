@@ -105,7 +105,7 @@ func (p *program) enqueue(ctx context.Context, f *enqueueFlags, args []string) e
 		options.Retention = waitRetention
 	}
 	queue := c.tasks(ctx)
-	defer queue.Close()
+	defer queue.Close() //nolint:contextcheck // it ends a context of its own
 	receipt, err := queue.EnqueueWith(ctx, name, payload, options)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (p *program) enqueue(ctx context.Context, f *enqueueFlags, args []string) e
 }
 
 func (p *program) writeReceipt(name string, r tasks.Receipt) error {
-	if p.output == "json" {
+	if p.asJSON() {
 		return p.writeJSON(map[string]any{"id": r.ID, "duplicate": r.Duplicate})
 	}
 	text := "enqueued"

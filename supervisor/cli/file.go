@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,31 +84,31 @@ func scalar(node *yaml.Node, flag urfave.Flag) (string, error) {
 		kind = typed.SchemaType()
 	}
 	misfit := fmt.Errorf("%s is needed here", wants(kind))
-	if kind == "array" && node.Kind == yaml.SequenceNode {
+	if kind == array && node.Kind == yaml.SequenceNode {
 		var texts []string
 		if err := node.Decode(&texts); err != nil {
 			return "", misfit
 		}
 		return strings.Join(texts, ","), nil
 	}
-	tag := map[string]string{"integer": "!!int", "boolean": "!!bool"}[kind]
+	tag := map[string]string{integer: "!!int", boolean: "!!bool"}[kind]
 	if tag == "" {
 		tag = "!!str"
 	}
 	if node.Kind != yaml.ScalarNode || node.Tag != tag {
 		return "", misfit
 	}
-	if kind == "duration" {
+	if kind == duration {
 		if _, err := time.ParseDuration(node.Value); err != nil {
 			return "", misfit
 		}
 	}
-	if kind == "integer" {
+	if kind == integer {
 		var n int
 		if err := node.Decode(&n); err != nil {
 			return "", misfit
 		}
-		return fmt.Sprint(n), nil
+		return strconv.Itoa(n), nil
 	}
 	return node.Value, nil
 }

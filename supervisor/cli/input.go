@@ -139,6 +139,14 @@ func (in *input) take(flag, value string, o origin) (string, bool) {
 	return value, true
 }
 
+// Types of flags that are not just text, as the library names them.
+const (
+	integer  = "integer"
+	boolean  = "boolean"
+	duration = "duration"
+	array    = "array"
+)
+
 // misfit says what the flag wants if the value is something else.
 func misfit(f urfave.Flag, value string) string {
 	typed, ok := f.(urfave.SchemaTyper)
@@ -148,11 +156,11 @@ func misfit(f urfave.Flag, value string) string {
 	var err error
 	kind := typed.SchemaType()
 	switch kind {
-	case "integer":
+	case integer:
 		_, err = strconv.ParseInt(value, 0, strconv.IntSize)
-	case "boolean":
+	case boolean:
 		_, err = strconv.ParseBool(value)
-	case "duration":
+	case duration:
 		_, err = time.ParseDuration(value)
 	}
 	if err == nil {
@@ -164,13 +172,13 @@ func misfit(f urfave.Flag, value string) string {
 // wants names a type of flags for people.
 func wants(kind string) string {
 	switch kind {
-	case "integer":
+	case integer:
 		return "a whole number"
-	case "boolean":
+	case boolean:
 		return "true or false"
-	case "duration":
+	case duration:
 		return "a time such as 250ms, 20s or 1m30s"
-	case "array":
+	case array:
 		return "a list of texts"
 	default:
 		return "a text"

@@ -23,7 +23,10 @@ func (p *program) logger() zerolog.Logger {
 	out := p.Stderr
 	if p.logFormat == "console" || p.logFormat == "auto" && terminal {
 		_, plain := p.input.env("NO_COLOR")
-		out = zerolog.ConsoleWriter{Out: p.Stderr, NoColor: plain || !terminal, TimeFormat: "15:04:05.000"}
+		out = zerolog.ConsoleWriter{
+			Out: p.Stderr, NoColor: plain || !terminal, TimeFormat: "15:04:05.000",
+			FieldsOrder: []string{"node", "task", "method"},
+		}
 	}
 	clock := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {
 		e.Str(zerolog.TimestampFieldName, time.Now().Format(stamp))

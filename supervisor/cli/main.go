@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/worker"
 )
 
 // Process is what the program has of its process, or a test instead of it.
@@ -42,14 +44,18 @@ type program struct {
 	Process
 	settings
 
+	app   *worker.App
 	input *input
 	hurry chan struct{} // closed with the second signal
 }
 
 // Main runs the command line and returns the exit code. It returns when
 // everything it started has ended, unless a third signal cut that short.
-func Main(ctx context.Context, process Process) int {
-	p := &program{Process: process, hurry: make(chan struct{})}
+func Main(ctx context.Context, process Process) int { return mainWith(ctx, process, builtin()) }
+
+// mainWith is [Main] with another app than the built-in one.
+func mainWith(ctx context.Context, process Process, app *worker.App) int {
+	p := &program{Process: process, app: app, hurry: make(chan struct{})}
 	p.input = newInput(process.Env, &p.settings.config)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -14,6 +14,9 @@ import (
 // maxInput is the largest argument that is read from standard input.
 const maxInput = 32 << 20
 
+// asJSON reports whether the output is for scripts.
+func (p *program) asJSON() bool { return p.output == "json" }
+
 // writeJSON writes a value for scripts.
 func (p *program) writeJSON(v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")

@@ -35,16 +35,13 @@ func (p *program) run(ctx context.Context, _ []string) error {
 	}
 	p.setTitle()
 	log := p.logger()
+	server := embedded.New() // it costs nothing before the first connection
+	defer server.Close()
 	if !configured {
-		server := embedded.New()
-		defer server.Close()
 		redis.Dial = server.Dial
-		if err := p.offer(server, log); err != nil {
-			return err
-		}
 	}
 	cfg.Redis = redis
-	set, err := supervisor.New(cfg, builtin(), log)
+	set, err := supervisor.New(cfg, p.app, log)
 	if err != nil {
 		return &kindError{errUsage, err}
 	}
@@ -52,9 +49,13 @@ func (p *program) run(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
-	err = p.serve(ctx, set, log)
-	stopAdmin()
-	return err
+	defer stopAdmin()
+	if !configured {
+		if err := p.offer(server, log); err != nil { //nolint:contextcheck // the socket lasts as long as its server
+			return err
+		}
+	}
+	return p.serve(ctx, set, log)
 }
 
 // offer says which Redis this is and opens its socket for the commands.
@@ -63,7 +64,8 @@ func (p *program) offer(server *embedded.Server, log zerolog.Logger) error {
 	if err != nil && p.socket != "" {
 		return err
 	}
-	log.Info().Str("socket", path).Msg("no Redis is configured: using the embedded one, in memory, which ends with this process; set REDIS_URL for a real one")
+	log.Info().Str("socket", path).
+		Msg("no Redis is configured: using the embedded one, in memory, which ends with this process; set REDIS_URL for a real one")
 	if err != nil {
 		log.Warn().Err(err).Msg("commands cannot reach this set: no socket")
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,8 +47,8 @@ func (p *program) check() error {
 	require("redis-db", p.redisDB >= 0, "%d is negative", p.redisDB)
 	_, known := levels[p.logLevel]
 	require("log-level", known, "%q is none of trace, debug, info, warn, error and off", p.logLevel)
-	require("log-format", oneOf(p.logFormat, "auto", "json", "console"), "%q is none of auto, json and console", p.logFormat)
-	require("output", oneOf(p.output, "table", "json"), "%q is neither table nor json", p.output)
+	require("log-format", slices.Contains([]string{"auto", "json", "console"}, p.logFormat), "%q is none of auto, json and console", p.logFormat)
+	require("output", p.output == "table" || p.output == "json", "%q is neither table nor json", p.output)
 	_, _, err := net.SplitHostPort(p.adminAddr)
 	require("admin-addr", err == nil, "%q: use host:port, such as 127.0.0.1:8080", p.adminAddr)
 	return errors.Join(errs...)
@@ -56,15 +57,6 @@ func (p *program) check() error {
 var levels = map[string]zerolog.Level{
 	"trace": zerolog.TraceLevel, "debug": zerolog.DebugLevel, "info": zerolog.InfoLevel,
 	"warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel, "off": zerolog.Disabled,
-}
-
-func oneOf(s string, of ...string) bool {
-	for _, x := range of {
-		if s == x {
-			return true
-		}
-	}
-	return false
 }
 
 // setConfig is the set's configuration, without Redis.
@@ -101,7 +93,7 @@ func (p *program) setConfig() (supervisor.Config, error) {
 func (p *program) redis() (cfg redisbus.Config, configured bool, err error) {
 	cfg = redisbus.Config{Namespace: p.namespace, Username: p.redisUser}
 	var errs []error
-	if cfg.Password, err = p.secret("REDIS_PASS", p.redisPassFile); err != nil {
+	if cfg.Password, err = p.secret(redisPass, p.redisPassFile); err != nil {
 		errs = append(errs, err)
 	}
 	if cfg.Token, err = p.secret("STELLAR_TOKEN", p.tokenFile); err != nil {
@@ -158,6 +150,9 @@ func (p *program) redisAddress() (address, flag string) {
 	}
 	return u.String(), by
 }
+
+// redisPass is the variable with the password of Redis.
+const redisPass = "REDIS_PASS"
 
 // maxSecret is the largest file that is taken for a secret, in bytes.
 const maxSecret = 64 << 10

@@ -47,7 +47,7 @@ func (p *program) status(ctx context.Context, _ []string) error {
 		return err
 	}
 	queue := c.tasks(ctx)
-	defer queue.Close()
+	defer queue.Close() //nolint:contextcheck // it ends a context of its own
 	counts, err := queue.Counts(ctx)
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func (p *program) status(ctx context.Context, _ []string) error {
 	for _, m := range members {
 		nodes = append(nodes, statusOf(m))
 	}
-	if p.output == "json" {
+	if p.asJSON() {
 		return p.writeJSON(map[string]any{"namespace": p.namespace, "redis": c.where, "nodes": nodes, "tasks": counts})
 	}
 	return p.writeStatus(c.where, nodes, counts)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	urfave "github.com/urfave/cli/v3"
 )
@@ -29,10 +30,9 @@ func version() string {
 	if v == "" || v == "(devel)" {
 		v = "development"
 	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			v += " " + s.Value[:12]
-		}
+	built := slices.IndexFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "vcs.revision" })
+	if built >= 0 {
+		v += fmt.Sprintf(" %.12s", info.Settings[built].Value)
 	}
 	return fmt.Sprintf("%s (%s %s/%s)", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -44,7 +44,9 @@ func (p *progress) show(s state) {
 		p.bar = true
 		return
 	}
-	p.note(text)
+	if s.total > 0 {
+		p.note(text)
+	}
 }
 
 // note writes a line, unless there was one within the last second.
