@@ -35,17 +35,15 @@ func (e *Endpoint) take(_ context.Context, m redisbus.Message) {
 	if err == nil && c.connection != "" && (e.cfg.Connections == nil || !e.cfg.Connections.Holds(c.connection)) {
 		err = NoSuchConnection
 	}
-	if err == nil && e.group.Running() >= e.cfg.MaxCalls {
-		err = Busy
+	if err == nil && (e.group.Running() >= e.cfg.MaxCalls || !e.group.Enter(c.method)) {
+		err = Busy // it runs too many, or stops
 	}
 	if err != nil {
 		e.answer(*base, &c, nil, err, e.cfg.Bus.Post)
 		return
 	}
-	if e.group.Enter(c.method) {
-		e.stats.calls.Add(1)
-		e.crew.do(func() { e.run(*base, &c, method, left) })
-	}
+	e.stats.calls.Add(1)
+	e.crew.do(func() { e.run(*base, &c, method, left) })
 }
 
 // run calls the method on a goroutine that the method may end by runtime.Goexit.
@@ -55,11 +53,11 @@ func (e *Endpoint) run(base context.Context, c *call, method Method, left time.D
 		Context: base, deadline: time.Now().Add(left),
 		call: Call{Method: c.method, From: c.from, Connection: c.connection},
 	}
-	defer ctx.end()
 	var value json.RawMessage
 	err := error(Panicked)
 	defer func() {
 		p := recover()
+		ctx.end()
 		if p != nil {
 			err = fmt.Errorf("%w: %v", Panicked, p)
 		}

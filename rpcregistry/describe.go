@@ -2,70 +2,83 @@ package rpcregistry
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
-// deepest is how far a type is described; a type that contains itself ends there.
-const deepest = 4
-
 // describe returns the JSON form of a type for people to read:
-// {to: string, after?: number, tags: [string]}. A ? marks what may be left out.
+// {to: string, after?: number, tags: [string]}. A ? marks what may be left out;
+// a type that contains itself is there by its name.
 func describe(t reflect.Type) string {
-	var b strings.Builder
-	write(&b, t, 0)
-	return b.String()
+	var d description
+	d.write(t)
+	return d.String()
 }
 
-func write(b *strings.Builder, t reflect.Type, depth int) {
+type description struct {
+	strings.Builder
+
+	inside []reflect.Type
+}
+
+func (d *description) write(t reflect.Type) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	marshaler := t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
 	switch kind := t.Kind(); {
-	case t == rawMessage, kind == reflect.Interface, depth >= deepest, kind == reflect.Map && t.Key().Kind() != reflect.String:
-		b.WriteString("any")
+	case t == rawMessage, kind == reflect.Interface, kind == reflect.Map && t.Key().Kind() != reflect.String:
+		d.WriteString("any")
 	case t.PkgPath() == "time" && t.Name() == "Time":
-		b.WriteString("time")
-	case marshaler:
-		b.WriteString(t.Name())
+		d.WriteString("time")
+	case reflect.PointerTo(t).Implements(unmarshaler), slices.Contains(d.inside, t):
+		d.WriteString(t.Name())
 	case reflect.PointerTo(t).Implements(textUnmarshaler), kind == reflect.String:
-		b.WriteString("string")
+		d.WriteString("string")
 	case kind == reflect.Bool:
-		b.WriteString("boolean")
+		d.WriteString("boolean")
 	case kind == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
-		b.WriteString("base64")
-	case kind == reflect.Slice || kind == reflect.Array:
-		b.WriteByte('[')
-		write(b, t.Elem(), depth+1)
-		b.WriteByte(']')
-	case kind == reflect.Map:
-		b.WriteString("{*: ")
-		write(b, t.Elem(), depth+1)
-		b.WriteByte('}')
-	case kind == reflect.Struct:
-		writeStruct(b, t, depth)
+		d.WriteString("base64")
+	case kind == reflect.Slice, kind == reflect.Array, kind == reflect.Map, kind == reflect.Struct:
+		d.inside = append(d.inside, t)
+		d.writeParts(t)
+		d.inside = d.inside[:len(d.inside)-1]
 	default:
-		b.WriteString("number")
+		d.WriteString("number")
 	}
 }
 
-func writeStruct(b *strings.Builder, t reflect.Type, depth int) {
-	b.WriteByte('{')
+func (d *description) writeParts(t reflect.Type) {
+	switch t.Kind() {
+	case reflect.Struct:
+		d.writeStruct(t)
+	case reflect.Map:
+		d.WriteString("{*: ")
+		d.write(t.Elem())
+		d.WriteByte('}')
+	default:
+		d.WriteByte('[')
+		d.write(t.Elem())
+		d.WriteByte(']')
+	}
+}
+
+func (d *description) writeStruct(t reflect.Type) {
+	d.WriteByte('{')
 	for i, index := range fields(t) {
 		if i > 0 {
-			b.WriteString(", ")
+			d.WriteString(", ")
 		}
 		f := t.FieldByIndex(index)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" {
 			name = f.Name
 		}
-		b.WriteString(name)
+		d.WriteString(name)
 		if strings.Contains(options, "omit") || f.Type.Kind() == reflect.Pointer {
-			b.WriteByte('?')
+			d.WriteByte('?')
 		}
-		b.WriteString(": ")
-		write(b, f.Type, depth+1)
+		d.WriteString(": ")
+		d.write(f.Type)
 	}
-	b.WriteByte('}')
+	d.WriteByte('}')
 }

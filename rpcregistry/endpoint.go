@@ -106,6 +106,9 @@ type Endpoint struct {
 	base  atomic.Pointer[context.Context] // nil while Serve does not run
 	stats counters
 
+	ready     chan struct{}
+	readyOnce sync.Once
+
 	mu      sync.Mutex
 	pending map[string]waiter
 }
@@ -122,6 +125,7 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg: cfg, self: cfg.Bus.Identity(), registry: cfg.Registry.Clone(), log: cfg.Log, pending: map[string]waiter{},
+		ready: make(chan struct{}),
 	}
 	e.registerBuiltins()
 	if err := e.registry.Err(); err != nil {
@@ -133,8 +137,8 @@ func New(cfg Config) (*Endpoint, error) {
 // ErrServing is what a second [Endpoint.Serve] beside a running one ends with.
 var ErrServing = errors.New("the endpoint is being served already")
 
-// Serve answers calls and takes replies until ctx ends. Then it cancels the
-// methods that run and returns when they have returned; its error is nil,
+// Serve answers calls and takes replies until ctx ends. Then it answers [Busy] to
+// new calls, cancels the methods that run and returns when they have returned; its error is nil,
 // [ErrServing], or a redisbus.StuckError that names those which did not.
 func (e *Endpoint) Serve(ctx context.Context) error {
 	if !e.serve.TryLock() {
@@ -152,18 +156,24 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	e.base.Store(&base)
 	calls := e.cfg.Bus.Subscribe(callType, e.take, redisbus.SubscribeOptions{Inline: true})
 	replies := e.cfg.Bus.Subscribe(replyType, e.resolve, redisbus.SubscribeOptions{Inline: true})
+	e.readyOnce.Do(func() { close(e.ready) })
 	<-ctx.Done()
-	calls.Close()
 	cancel()
 	err := e.group.Close(redisbus.StopGrace)
 	e.crew.close()
 	if err == nil {
 		e.crew.all.Wait()
 	}
+	calls.Close()
 	replies.Close()
 	e.base.Store(nil)
 	return err
 }
+
+// Ready is closed once Serve takes calls and replies for the first time. Before
+// that a call of this node is lost, so wait for it, and for the bus's own Ready,
+// before anybody is told that the node is there.
+func (e *Endpoint) Ready() <-chan struct{} { return e.ready }
 
 // Methods returns what this node answers.
 func (e *Endpoint) Methods() []Method { return e.registry.Methods() }

@@ -52,6 +52,14 @@ type cluster struct {
 	t       testing.TB
 	cfg     redisbus.Config
 	members *members
+	stops   []func() error
+}
+
+// stopAll stops all nodes, before a bubble ends.
+func (c *cluster) stopAll() {
+	for _, stop := range c.stops {
+		require.NoError(c.t, stop())
+	}
 }
 
 func newCluster(t testing.TB, cfg redisbus.Config) *cluster {
@@ -96,13 +104,17 @@ func (c *cluster) start(id string, r *rpcregistry.Registry, command bool, change
 	n.Endpoint, err = rpcregistry.New(cfg)
 	require.NoError(c.t, err)
 	n.stop = serve(n.bus, n.Endpoint)
+	c.stops = append(c.stops, n.stop)
 	c.t.Cleanup(func() {
-		require.NoError(c.t, n.stop())
+		if err := n.stop(); !errors.As(err, new(*redisbus.StuckError)) {
+			require.NoError(c.t, err)
+		}
 		require.Zero(c.t, n.Stats().Running)
 		require.Zero(c.t, n.Stats().Waiting, "a call is left behind")
 		_ = conns.Close()
 	})
 	<-n.bus.Ready()
+	<-n.Ready()
 	return n
 }
 

@@ -35,7 +35,8 @@ const (
 	Panicked Code = "panicked"
 	// TooLarge: the arguments or the response exceed redisbus.MaxMessage.
 	TooLarge Code = "too_large"
-	// Busy: the node runs as many calls as it may, or the caller's bus is congested.
+	// Busy: the node runs as many calls as it may, or is stopping, or the caller's
+	// bus is congested. The method did not run.
 	Busy Code = "busy"
 	// NodeDown: the node died or left during the call. Whether the method ran is
 	// not known: the error is also a redisbus.ErrUnknownOutcome.

@@ -1,0 +1,174 @@
+package rpcregistry_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/rpcregistry"
+)
+
+type Base struct {
+	ID string `json:"id"`
+}
+
+type mail struct {
+	Base
+
+	To      string            `json:"to"`
+	After   *float64          `json:"after,omitempty"`
+	Tags    []string          `json:"tags,omitempty"`
+	Headers map[string]string `json:"headers"`
+	Secret  string            `json:"-"`
+	hidden  int
+}
+
+// taken registers a method that takes a Req and returns what it got.
+func taken[Req any](t *testing.T) func(args string) (Req, error) {
+	r := rpcregistry.NewRegistry()
+	var got Req
+	rpcregistry.Handle(r, "m", func(_ context.Context, req Req) (any, error) { got = req; return nil, nil })
+	m, err := r.Lookup("m")
+	require.NoError(t, err)
+	return func(args string) (Req, error) {
+		var zero Req
+		got = zero
+		var raw json.RawMessage
+		if args != "" {
+			raw = json.RawMessage(args)
+		}
+		_, err := m.Call(t.Context(), raw)
+		return got, err
+	}
+}
+
+func TestArgumentsByNameAndByPosition(t *testing.T) {
+	call := taken[mail](t)
+	after := 1.5
+	want := mail{Base: Base{ID: "7"}, To: "x", After: &after, Tags: []string{"a", "b"}}
+	for _, args := range []string{
+		`{"id":"7","to":"x","after":1.5,"tags":["a","b"],"unknown":1}`,
+		`[{"id":"7","to":"x","after":1.5,"tags":["a","b"]}]`,
+		`["7","x",1.5,["a","b"]]`,
+		` ["7","x",1.5,["a","b"],null]`,
+	} {
+		got, err := call(args[len(args)-len([]byte(args)):])
+		if args[0] == ' ' {
+			got, err = call(args[1:])
+		}
+		require.NoError(t, err, args)
+		require.Equal(t, want, got, args)
+	}
+	for _, args := range []string{``, `null`, `[]`, `{}`, `[null]`} {
+		got, err := call(args)
+		require.NoError(t, err, args)
+		require.Equal(t, mail{}, got, args)
+	}
+	for _, args := range []string{`[1]`, `"x"`, `7`, `["7","x",1.5,[],{},6]`, `{"to":7}`, `[[],"x"]`} {
+		_, err := call(args)
+		require.ErrorIs(t, err, rpcregistry.BadArguments, args)
+	}
+	pointer, err := taken[*mail](t)(`["7","x"]`)
+	require.NoError(t, err)
+	require.Equal(t, &mail{Base: Base{ID: "7"}, To: "x"}, pointer)
+	nothing, err := taken[*mail](t)(``)
+	require.NoError(t, err)
+	require.Nil(t, nothing)
+}
+
+func TestArgumentsThatAreNoStruct(t *testing.T) {
+	for _, args := range []string{`"x"`, `["x"]`} {
+		got, err := taken[string](t)(args)
+		require.NoError(t, err)
+		require.Equal(t, "x", got)
+	}
+	_, err := taken[string](t)(`["x","y"]`)
+	require.ErrorIs(t, err, rpcregistry.BadArguments)
+	list, err := taken[[]int](t)(`[1,2]`)
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2}, list)
+	raw, err := taken[json.RawMessage](t)(`[1,{"a":2}]`)
+	require.NoError(t, err)
+	require.Equal(t, `[1,{"a":2}]`, string(raw))
+	whatever, err := taken[any](t)(`[1]`)
+	require.NoError(t, err)
+	require.Equal(t, []any{1.0}, whatever)
+	named, err := taken[map[string]int](t)(`[{"a":1}]`)
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"a": 1}, named)
+	at, err := taken[time.Time](t)(`"2026-01-02T03:04:05Z"`)
+	require.NoError(t, err)
+	require.Equal(t, 2026, at.Year())
+	addr, err := taken[netip.Addr](t)(`["10.0.0.1"]`)
+	require.NoError(t, err)
+	require.Equal(t, "10.0.0.1", addr.String())
+}
+
+func TestMethodsAreListedReadably(t *testing.T) {
+	type node struct {
+		Next *node         `json:"next"`
+		Wait time.Duration `json:"wait,omitzero"`
+		At   time.Time     `json:"at"`
+		Any  any           `json:"any"`
+		Data []byte        `json:"data"`
+		On   bool
+	}
+	r := rpcregistry.NewRegistry()
+	rpcregistry.Handle(r, "b.mail", func(context.Context, mail) ([]string, error) { return nil, nil })
+	rpcregistry.Handle(r, "a.node", func(context.Context, node) (map[string]netip.Addr, error) { return nil, nil })
+	rpcregistry.Handle(r, "c.hidden", func(context.Context, json.RawMessage) (*int, error) { return nil, nil })
+	r.Deny("c.*")
+	require.NoError(t, r.Err())
+	all := r.Methods()
+	require.Len(t, all, 2)
+	require.Equal(t, "a.node", all[0].Name)
+	require.Equal(t, "{next?: node, wait?: number, at: time, any: any, data: base64, On: boolean}", all[0].Arguments)
+	require.Equal(t, "{*: string}", all[0].Result)
+	require.Equal(t, "{id: string, to: string, after?: number, tags?: [string], headers: {*: string}}", all[1].Arguments)
+	require.Equal(t, "[string]", all[1].Result)
+}
+
+func TestDenyPatterns(t *testing.T) {
+	for pattern, names := range map[string]map[string]bool{
+		"api.stop":      {"api.stop": true, "api.stop2": false, "xapi.stop": false},
+		"api.cache.*":   {"api.cache.save": true, "api.cache.": true, "api.cache": false, "api.caches.x": false},
+		"*":             {"anything": true},
+		"*.secret":      {"a.secret": true, "a.secret.b": false, "secret": false},
+		"a*b*c":         {"abc": true, "aXbXc": true, "acb": false, "abcbc": true, "ab": false},
+		"api.*.destroy": {"api.cache.destroy": true, "api.destroy": false, "api..destroy": true},
+		"a*a":           {"a": false, "aa": true},
+	} {
+		r := rpcregistry.NewRegistry()
+		r.Deny(pattern)
+		require.NoError(t, r.Err())
+		for name, denied := range names {
+			_, err := r.Lookup(name)
+			if denied {
+				require.ErrorIs(t, err, rpcregistry.Denied, "%s %s", pattern, name)
+			} else {
+				require.ErrorIs(t, err, rpcregistry.NoSuchMethod, "%s %s", pattern, name)
+			}
+		}
+	}
+}
+
+func TestRegistrationsAreCheckedTogether(t *testing.T) {
+	r := rpcregistry.NewRegistry()
+	f := func(context.Context, any) (any, error) { return nil, nil }
+	rpcregistry.Handle(r, "fine", f)
+	rpcregistry.Handle(r, "fine", f)
+	rpcregistry.Handle(r, "not fine", f)
+	r.RegisterMethod(rpcregistry.Method{Name: "empty"})
+	r.Deny("a b")
+	c := r.Clone()
+	for _, part := range []string{"fine is registered twice", `"not fine"`, "empty has no function", `"a b"`} {
+		require.ErrorContains(t, c.Err(), part)
+	}
+	rpcregistry.Handle(c, "more", f)
+	_, err := r.Lookup("more")
+	require.ErrorIs(t, err, rpcregistry.NoSuchMethod, "a clone is its own")
+}
