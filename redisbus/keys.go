@@ -127,11 +127,9 @@ func (k Keys) Stream(incarnation string) string { return k.tag + "stream:" + inc
 // StreamPrefix is [Keys.Stream] without the incarnation.
 func (k Keys) StreamPrefix() string { return k.tag + "stream:" }
 
-// Producers maps a producer to the number of its last accepted enqueue (hash).
-func (k Keys) Producers() string { return k.tag + "producers" }
-
-// ProducersSeen holds when each producer last enqueued (sorted set, milliseconds).
-func (k Keys) ProducersSeen() string { return k.tag + "producers:seen" }
+// Producer holds the number of a producer's last accepted batch of tasks and
+// what was answered to it (string).
+func (k Keys) Producer(producer string) string { return k.tag + "producer:" + producer }
 
 // Tries maps a task's id to "attempts|crashes", for tasks that have any (hash).
 func (k Keys) Tries() string { return k.tag + "tries" }

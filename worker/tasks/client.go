@@ -30,6 +30,10 @@ const (
 // caller chose it.
 const DedupeWindow = 24 * time.Hour
 
+// producerMemory is how long Redis remembers a producer that sends nothing: far
+// longer than any batch is repeated.
+const producerMemory = 24 * time.Hour
+
 type keyspace = redisbus.Keys
 
 // Client enqueues tasks and looks at them. Calls that come in while a batch is
@@ -78,11 +82,7 @@ func (c *Client) Close() {
 	// forgets it by itself.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), time.Second)
 	defer cancel()
-	_, _ = c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.HDel(ctx, c.keys.Producers(), c.producer)
-		p.ZRem(ctx, c.keys.ProducersSeen(), c.producer)
-		return nil
-	})
+	_ = c.redis.Del(ctx, c.keys.Producer(c.producer)).Err()
 }
 
 // Options of one task. Every zero value means the definition's.
@@ -278,6 +278,8 @@ type submission struct {
 	err       error
 }
 
+// submit sends the tasks, or leaves them to who is sending: then they go with
+// the next batch.
 func (c *Client) submit(s *submission) error {
 	c.mu.Lock()
 	if c.ctx.Err() != nil {
@@ -285,11 +287,21 @@ func (c *Client) submit(s *submission) error {
 		return ErrClosed
 	}
 	c.waiting = append(c.waiting, s)
-	if !c.sending {
+	first := !c.sending
+	if first {
 		c.sending = true
-		c.active.Go(c.sendAll)
+		c.active.Add(1)
 	}
 	c.mu.Unlock()
+	if first {
+		// The first batch goes on its caller's goroutine: a lone caller waits
+		// for nobody. Those that gather meanwhile are not kept waiting by it.
+		if c.sendNext() {
+			go c.sendAll()
+		} else {
+			c.active.Done()
+		}
+	}
 	select {
 	case <-s.done:
 		return s.err
@@ -300,19 +312,25 @@ func (c *Client) submit(s *submission) error {
 
 // sendAll sends batch after batch until nobody waits.
 func (c *Client) sendAll() {
-	for {
-		c.mu.Lock()
-		batch := c.gather()
-		if len(batch) == 0 {
-			c.sending = false
-			c.mu.Unlock()
-			return
-		}
-		c.batch++
-		number := c.batch
-		c.mu.Unlock()
+	defer c.active.Done()
+	for c.sendNext() {
+	}
+}
+
+// sendNext sends one batch and reports whether more wait.
+func (c *Client) sendNext() bool {
+	c.mu.Lock()
+	batch := c.gather()
+	c.batch++
+	number := c.batch
+	c.mu.Unlock()
+	if len(batch) > 0 {
 		c.send(number, batch)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sending = len(c.waiting) > 0
+	return c.sending
 }
 
 // gather takes the submissions of the next batch, without those whose callers left.
@@ -338,8 +356,8 @@ func (c *Client) gather() []*submission {
 // send sends one batch until its outcome is known or nobody waits for it.
 func (c *Client) send(number uint64, batch []*submission) {
 	k := c.keys
-	keys := []string{k.Tasks(), k.Delayed(), k.Queues(), k.Done(), k.Producers(), k.ProducersSeen()}
-	args := []any{c.producer, number, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due()}
+	keys := []string{k.Tasks(), k.Delayed(), k.Queues(), k.Done(), k.Producer(c.producer)}
+	args := []any{producerMemory.Milliseconds(), number, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due()}
 	args = appendGroups(args, batch)
 	for n := 1; ; n++ {
 		reply, err := enqueueScript.Run(c.ctx, c.redis, keys, args...).Slice()

@@ -18,9 +18,6 @@ import (
 const (
 	moveBatch    = 500
 	moveInterval = 5 * time.Second
-	// producerMemory is how long a producer that sends nothing is remembered: far
-	// longer than any batch is repeated.
-	producerMemory = time.Hour
 )
 
 // Mover brings delayed tasks to their queues when they are due. Every process
@@ -77,8 +74,8 @@ func (m *Mover) Serve(ctx context.Context) error {
 func (m *Mover) move(ctx context.Context) (moved int, wait time.Duration, err error) {
 	k := m.keys
 	reply, err := dueScript.Run(ctx, m.redis,
-		[]string{k.Tasks(), k.Delayed(), k.Done(), k.Results(), k.Producers(), k.ProducersSeen()},
-		moveBatch, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), producerMemory.Milliseconds()).Slice()
+		[]string{k.Tasks(), k.Delayed(), k.Done(), k.Results()},
+		moveBatch, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix()).Slice()
 	if err != nil {
 		return 0, 0, fmt.Errorf("move delayed tasks: %w", redisbus.Explain(err))
 	}
@@ -94,6 +91,5 @@ func (m *Mover) move(ctx context.Context) (moved int, wait time.Duration, err er
 	if perr != nil {
 		return int(n), moveInterval, nil // nothing is delayed
 	}
-	// A task is due at the end of its millisecond on Redis's clock.
-	return int(n), min(time.Duration(ms)*time.Millisecond+time.Millisecond, moveInterval), nil
+	return int(n), min(time.Duration(ms)*time.Millisecond, moveInterval), nil
 }

@@ -139,7 +139,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		if r.quiet.Load() && !r.idle(ctx) {
 			return nil
 		}
-		want, ok := r.want(ctx)
+		want, ok := r.want(ctx, work)
 		if !ok {
 			return nil
 		}

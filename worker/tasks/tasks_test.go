@@ -65,7 +65,8 @@ func (c *cluster) onlyTheWorkIsLeft() {
 	for _, key := range c.redis.Keys(c.t.Context(), k.Prefix()+"*").Val() {
 		switch {
 		case strings.HasPrefix(key, k.CachePrefix()), key == k.Prefix()+"clock":
-		case key == k.Epoch(), key == k.Stats(), key == k.Queues(), key == k.Producers(), key == k.ProducersSeen(), key == k.Tries(): // the cluster client is still open
+		case strings.HasPrefix(key, k.Producer("")): // the cluster's client is still open
+		case key == k.Epoch(), key == k.Stats(), key == k.Queues(), key == k.Tries():
 		default:
 			c.t.Errorf("left behind: %s", key)
 		}

@@ -84,7 +84,6 @@ local function apply(kind, a)
   else
     add(K, at, {queue = ARGV[a], chosen = ARGV[a + 1] == '1', when = ARGV[a + 2], head = ARGV[a + 3],
       ids = {ARGV[a + 4]}, tails = {ARGV[a + 5]}}, touched)
-    redis.call('SADD', K.queues, ARGV[a])
   end
 end
 

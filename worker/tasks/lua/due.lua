@@ -1,14 +1,12 @@
 -- Moves delayed tasks that are due to their queues, and forgets completed ones
--- whose time has passed and producers that ended without saying so.
--- KEYS 1 tasks  2 delayed  3 done  4 results  5 producers  6 producers:seen
+-- whose time has passed.
+-- KEYS 1 tasks  2 delayed  3 done  4 results
 -- ARGV 1 how many at most  2 queue prefix  3 idle prefix  4 wake prefix
---      5 ms after which a silent producer is forgotten
 -- Returns {moved, ms until the next is due, or ''} | {'WRONGTYPE', key}
 local tasks, delayed, done, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local producers, seen = KEYS[5], KEYS[6]
 local most = tonumber(ARGV[1])
 local K = {queue = ARGV[2], idle = ARGV[3], wake = ARGV[4]}
-local kinds = {'hash', 'zset', 'zset', 'hash', 'hash', 'zset'}
+local kinds = {'hash', 'zset', 'zset', 'hash'}
 for i, kind in ipairs(kinds) do
   if not fits(KEYS[i], kind) then return {'WRONGTYPE', KEYS[i]} end
 end
@@ -37,11 +35,6 @@ local old = redis.call('ZRANGEBYSCORE', done, '-inf', int(at), 'LIMIT', 0, most)
 for _, id in ipairs(old) do
   redis.call('ZREM', done, id)
   redis.call('HDEL', results, id)
-end
-
-for _, producer in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', int(at - tonumber(ARGV[5])), 'LIMIT', 0, most)) do
-  redis.call('ZREM', seen, producer)
-  redis.call('HDEL', producers, producer)
 end
 
 local nextup = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')

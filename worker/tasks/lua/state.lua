@@ -82,5 +82,6 @@ local function add(K, at, group, touched)
     each('LPUSH', K.queue .. group.queue, fresh)
     touched[group.queue] = true
   end
+  redis.call('SADD', K.queues, group.queue)
   return taken
 end
