@@ -42,7 +42,7 @@ func decoder[Req any]() func(args json.RawMessage, req *Req) error {
 	case reflect.PointerTo(t).Implements(textUnmarshaler):
 		whole = choose(whole, positional)
 	case kind == reflect.Struct:
-		whole = choose(whole, byPosition[Req](fields(t)))
+		whole = choose(whole, byPosition[Req](t))
 	default:
 		whole = choose(whole, positional)
 	}
@@ -91,13 +91,28 @@ func kindOf(t reflect.Type) reflect.Kind {
 	return t.Kind()
 }
 
-func byPosition[Req any](fields [][]int) func(json.RawMessage, *Req) error {
+// holdsObjects reports whether a JSON object fits into the type.
+func holdsObjects(t reflect.Type) bool {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Interface:
+		return !reflect.PointerTo(t).Implements(textUnmarshaler)
+	default:
+		return reflect.PointerTo(t).Implements(unmarshaler)
+	}
+}
+
+func byPosition[Req any](t reflect.Type) func(json.RawMessage, *Req) error {
+	fields := fields(t)
+	named := len(fields) == 0 || !holdsObjects(t.FieldByIndex(fields[0]).Type)
 	return func(args json.RawMessage, req *Req) error {
 		list, err := elements(args)
 		if err != nil {
 			return err
 		}
-		if len(list) == 1 && bytes.HasPrefix(list[0], []byte{'{'}) {
+		if named && len(list) == 1 && bytes.HasPrefix(list[0], []byte{'{'}) {
 			return json.Unmarshal(list[0], req)
 		}
 		if len(list) > len(fields) {

@@ -37,8 +37,8 @@ type Registrar interface {
 //     elements of a list are decoded one by one into the exported fields of a
 //     struct Req, in their order. Fields without an element keep their zero value;
 //     more elements than fields are an error. A list whose only element is an
-//     object is that object by name, and one with a single element is that
-//     element where Req is no struct.
+//     object is that object by name, unless the first field can hold an object
+//     itself; one with a single element is that element where Req is no struct.
 //
 // A Req that is a slice, an array or implements json.Unmarshaler gets the whole
 // list, and a json.RawMessage or any Req gets what was sent. No arguments, null

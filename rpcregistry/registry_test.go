@@ -75,6 +75,13 @@ func TestArgumentsByNameAndByPosition(t *testing.T) {
 	pointer, err := taken[*mail](t)(`["7","x"]`)
 	require.NoError(t, err)
 	require.Equal(t, &mail{Base: Base{ID: "7"}, To: "x"}, pointer)
+	type sent struct {
+		Message json.RawMessage `json:"message"`
+		Urgent  bool            `json:"urgent"`
+	}
+	object, err := taken[sent](t)(`[{"message":1}]`)
+	require.NoError(t, err)
+	require.Equal(t, `{"message":1}`, string(object.Message), "the first field takes an object")
 	nothing, err := taken[*mail](t)(``)
 	require.NoError(t, err)
 	require.Nil(t, nothing)
