@@ -31,7 +31,8 @@ type Config struct {
 	// random name.
 	Holder string
 
-	// Preset says with whose nodes the cache is shared. Default: [Native].
+	// Preset says with whose nodes the cache is shared. Default, also for a name
+	// that [ParsePreset] refuses: [Native].
 	Preset Preset
 
 	// CachePrefix and LockPrefix are those of the other nodes' configuration,
@@ -64,6 +65,7 @@ type Cache struct {
 
 // New returns the cache of a namespace. Nothing is sent to Redis yet.
 func New(cfg Config) *Cache {
+	cfg.Preset, _ = ParsePreset(string(cfg.Preset))
 	c := &Cache{
 		client: &batcher{UniversalClient: cfg.Client}, names: newNames(cfg), preset: cfg.Preset,
 		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log,

@@ -3,11 +3,14 @@ package cache_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
@@ -129,4 +132,97 @@ func TestIncrementsNeverCountTwice(t *testing.T) {
 	require.GreaterOrEqual(t, n, acknowledged)
 	require.LessOrEqual(t, n, acknowledged+unknown)
 	require.Positive(t, unknown)
+}
+
+func TestWaitersOutliveARestartOfRedis(t *testing.T) {
+	server, ctx := redistest.Start(t), t.Context()
+	c := open(t, server.Config())
+	_, err := c.LockWith(ctx, "k", cache.LockOptions{TTL: time.Minute, NoRenew: true})
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	all.Go(func() {
+		l, err := c.Lock(ctx, "k", time.Minute)
+		if errorFree(t, err) {
+			errorFree(t, l.Unlock())
+		}
+	})
+	all.Go(func() { errorFree(t, second(c.PopWait(ctx, "l", -1))) })
+	_, err = c.LockWith(ctx, "k", cache.LockOptions{Wait: 100 * time.Millisecond})
+	require.ErrorIs(t, err, cache.ErrLocked)
+	server.Kill()
+	time.Sleep(100 * time.Millisecond)
+	require.NoError(t, server.Run()) // it has forgotten everything
+	back := time.Now()
+	require.Eventually(t, func() bool { _, err := c.Push(ctx, "l", 1); return err == nil }, 5*time.Second, 10*time.Millisecond)
+	all.Wait()
+	require.Less(t, time.Since(back), 5*time.Second)
+}
+
+func TestOutageIsNamedByWhoWaitedThroughIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := redistest.Embedded(t)
+		c := open(t, server.Config())
+		l, err := c.LockWith(t.Context(), "k", cache.LockOptions{TTL: 3 * time.Second, NoRenew: true})
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		all.Go(func() {
+			_, err := c.LockWith(t.Context(), "k", cache.LockOptions{Wait: 9800 * time.Millisecond})
+			if !errors.Is(err, redisbus.ErrUnavailable) {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			_, err := c.PopWait(t.Context(), "l", 9800*time.Millisecond)
+			if !errors.Is(err, redisbus.ErrUnavailable) {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		server.Break("LOADING Redis is loading the dataset in memory")
+		all.Wait()
+		server.Break("")
+		require.ErrorIs(t, l.Unlock(), cache.ErrLockLost)
+	})
+}
+
+func TestRedisClusterHoldsTheCacheOnOneNode(t *testing.T) {
+	ctx := t.Context()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	_, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	server := redistest.Start(t, "--port", port, "--cluster-enabled", "yes", "--cluster-port", "0")
+	setup := redistest.Client(t, server.Config())
+	require.NoError(t, setup.Do(ctx, "cluster", "addslotsrange", 0, 16383).Err())
+	require.Eventually(t, func() bool {
+		return strings.Contains(setup.ClusterInfo(ctx).Val(), "cluster_state:ok")
+	}, 10*time.Second, 10*time.Millisecond)
+
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{address}, MaxRedirects: 3})
+	t.Cleanup(func() { _ = client.Close() })
+	c := cache.New(cache.Config{Client: client, Keys: server.Config().Keys(), Holder: "node#1:a"})
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			_, err := cache.Update(ctx, c, "n", func(old int, _ bool) (int, error) { return old + 1, nil })
+			errorFree(t, err)
+		})
+	}
+	all.Wait()
+	require.NoError(t, c.WithLock(ctx, "k", cache.LockOptions{}, func(ctx context.Context) error { return c.Save(ctx, "k", 1, time.Hour) }))
+	require.NoError(t, c.SaveMany(ctx, []cache.Item{{Key: "a", Value: 1}, {Key: "b", Value: 2}}))
+	v, err := cache.GetOrLoad(ctx, c, "g", cache.FillOptions{}, func(context.Context) (int, error) { return 1, nil })
+	require.NoError(t, err)
+	require.Equal(t, 1, v)
+	all.Go(func() { errorFree(t, second(c.PopWait(ctx, "l", 5*time.Second))) })
+	time.Sleep(50 * time.Millisecond)
+	_, err = c.Push(ctx, "l", 1)
+	require.NoError(t, err)
+	all.Wait()
+	require.Equal(t, []string{"a", "b", "g", "k", "n"}, keysOf(t, c, "*"))
+	cleared, err := c.Clear(ctx, "*")
+	require.NoError(t, err)
+	require.Equal(t, 5, cleared)
 }

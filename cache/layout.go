@@ -2,6 +2,7 @@ package cache
 
 import (
 	_ "embed"
+	"fmt"
 	"strings"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -22,6 +23,16 @@ const (
 	// ActionHero shares the cache with nodes of actionhero.
 	ActionHero Preset = "actionhero"
 )
+
+// ParsePreset reads a preset's name from a configuration: "", "stellar" or "actionhero".
+func ParsePreset(name string) (Preset, error) {
+	switch p := Preset(name); p {
+	case Native, Stellar, ActionHero:
+		return p, nil
+	default:
+		return Native, fmt.Errorf("%w: preset %q: use %q, %q, or none", ErrInvalid, name, Stellar, ActionHero)
+	}
+}
 
 // names builds the names of one cache's Redis keys.
 type names struct {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
 )
 
 // ListOptions say how to push. The zero value keeps every item for ever.
@@ -96,16 +98,22 @@ func (c *Cache) PopWait(ctx context.Context, key string, wait time.Duration) (js
 		waiting, cancel = context.WithTimeoutCause(ctx, wait, ErrNotFound)
 		defer cancel()
 	}
+	var outage error
 	err = c.wakes.await(waiting, c.names.entry(key), false, func() (time.Duration, error) {
 		// Not with the bound: a pop that is under way when it ends would be lost.
 		item, err = c.Pop(ctx, key)
+		if errors.Is(err, redisbus.ErrUnavailable) { // it was not popped; wait on
+			outage = err
+			return outageNap, ErrNotFound
+		}
+		outage = nil
 		if c.preset != Native {
 			return minNap, err
 		}
 		return 0, err
 	})
 	if err != nil && waiting.Err() != nil {
-		return nil, refused("pop", key, context.Cause(waiting))
+		return nil, refused("pop", key, errors.Join(context.Cause(waiting), outage))
 	}
 	return item, err
 }

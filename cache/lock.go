@@ -80,9 +80,16 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, bound, ErrLocked)
 		defer cancel()
 	}
-	err := l.cache.wakes.await(ctx, l.name, false, func() (time.Duration, error) { return l.take(ctx, true) })
+	var outage error
+	err := l.cache.wakes.await(ctx, l.name, false, func() (nap time.Duration, err error) {
+		nap, err = l.take(ctx, true)
+		if outage = nil; isOutage(err) {
+			outage, nap, err = err, outageNap, ErrLocked // the same request can be sent again
+		}
+		return nap, err
+	})
 	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
+		return errors.Join(context.Cause(ctx), outage)
 	}
 	return err
 }

@@ -87,6 +87,10 @@ func TestExportAndImportKeepEverything(t *testing.T) {
 		require.Equal(t, 5, done.Entries, "a list is replaced, not appended to")
 		require.Equal(t, done, seen)
 
+		done, err = into.Import(ctx, bytes.NewReader(file.Bytes()), cache.ImportOptions{KeepExisting: true})
+		require.NoError(t, err)
+		require.Equal(t, 5, done.Skipped, "no part of a list is added to one that is there")
+
 		for _, key := range []string{"a", "b\xff\x00"} {
 			want, err := c.LoadWith(ctx, key, cache.LoadOptions{NoRecord: true})
 			require.NoError(t, err)

@@ -22,6 +22,13 @@ const (
 	minNap = 100 * time.Millisecond
 )
 
+// outageNap is how often a waiter tries while Redis is away.
+const outageNap = 500 * time.Millisecond
+
+func isOutage(err error) bool {
+	return errors.Is(err, redisbus.ErrUnavailable) || errors.Is(err, redisbus.ErrUnknownOutcome)
+}
+
 // wakes lets callers wait for announcements on Redis channels. All waiters of a
 // process share one connection, which is there only while somebody waits, and
 // who waits holds no connection of the pool.
@@ -34,6 +41,8 @@ type wakes struct {
 	mu         sync.Mutex
 	topics     map[string]*topic
 	sub        *redis.PubSub
+	stop       context.CancelFunc // ends what reads sub
+	broken     bool               // sub is being opened again
 	subscribed map[string]bool
 	idle       *time.Timer
 }
@@ -115,9 +124,11 @@ func (h *wakes) settle(ctx context.Context, channel string) {
 	h.mu.Lock()
 	_, wanted := h.topics[channel]
 	if h.sub == nil && wanted {
-		h.sub = h.client.Subscribe(ctx)
+		h.sub, h.broken = h.client.Subscribe(ctx), false
 		h.subscribed = map[string]bool{}
-		go h.listen(ctx, h.sub)
+		var listening context.Context
+		listening, h.stop = context.WithCancel(ctx)
+		go h.listen(listening, h.sub)
 	}
 	sub, has := h.sub, h.subscribed[channel]
 	if sub != nil {
@@ -125,7 +136,10 @@ func (h *wakes) settle(ctx context.Context, channel string) {
 		if !wanted {
 			delete(h.subscribed, channel)
 		}
-		h.rest(len(h.topics) == 0)
+		if dropped := h.rest(); dropped {
+			wanted = has // nothing to say on it any more
+			defer func() { _ = sub.Close() }()
+		}
 	}
 	h.mu.Unlock()
 	if sub == nil || wanted == has {
@@ -142,26 +156,39 @@ func (h *wakes) settle(ctx context.Context, channel string) {
 	}
 }
 
-// rest closes the connection when nobody has waited for a while.
-func (h *wakes) rest(idle bool) {
+// rest gives the connection up when nobody has waited for a while, or at once, to
+// be closed by the caller, when it does not work.
+func (h *wakes) rest() (dropped bool) {
 	if h.idle != nil {
 		h.idle.Stop()
 		h.idle = nil
 	}
-	if !idle {
-		return
+	if len(h.topics) > 0 {
+		return false
+	}
+	if h.broken {
+		h.drop()
+		return true
 	}
 	sub := h.sub
 	h.idle = time.AfterFunc(linger, func() {
 		h.mu.Lock()
-		if h.sub != sub || len(h.topics) > 0 {
-			h.mu.Unlock()
-			return
+		dropped := h.sub == sub && len(h.topics) == 0
+		if dropped {
+			h.drop()
 		}
-		h.sub = nil
 		h.mu.Unlock()
-		_ = sub.Close()
+		if dropped {
+			_ = sub.Close()
+		}
 	})
+	return false
+}
+
+// drop forgets the connection; the next waiter opens another.
+func (h *wakes) drop() {
+	h.stop()
+	h.sub = nil
 }
 
 // listen reads one connection's announcements until it is closed. The library
@@ -172,9 +199,11 @@ func (h *wakes) listen(ctx context.Context, sub *redis.PubSub) {
 		h.mu.Lock()
 		current := h.sub == sub
 		if current && err != nil && len(h.topics) == 0 {
-			h.sub, current = nil, false // nobody needs it again, perhaps the client was closed
+			h.drop() // nobody needs it again, perhaps the client was closed
+			current = false
 		}
 		if current {
+			h.broken = err != nil
 			h.announce(message, err)
 		}
 		h.mu.Unlock()
