@@ -174,7 +174,7 @@ func TestDrainWaitsForHandlersAndGivesBackTheRest(t *testing.T) {
 		app := worker.NewApp()
 		started := make(chan struct{}, 10)
 		release := make(chan struct{})
-		tasks.Handle(app, tasks.Definition{Name: "finishes"}, func(ctx context.Context, _ int) error {
+		tasks.Handle(app, tasks.Definition{Name: "finishes"}, func(_ context.Context, _ int) error {
 			started <- struct{}{}
 			<-release
 			return nil

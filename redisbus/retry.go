@@ -12,15 +12,19 @@ const (
 	maxPause = 2 * time.Second
 )
 
-// Pause returns how long to wait after the n-th failure in a row (from 1): 50 ms,
-// doubling to 2 s, each with jitter between half and all of it, so that a
-// thousand nodes do not come back at the same instant.
-func Pause(n int) time.Duration {
-	d := maxPause
-	if n < 7 {
-		d = min(minPause<<max(n-1, 0), maxPause)
+// Pause returns how long to wait before a request is sent again after its n-th
+// failure in a row: [Backoff] from 50 ms to 2 s.
+func Pause(n int) time.Duration { return Backoff(minPause, maxPause, n) }
+
+// Backoff returns how long to wait after the n-th failure in a row (from 1):
+// first, doubling with each up to most, with jitter between half and all of it,
+// so that a thousand nodes do not come back at the same instant.
+func Backoff(first, most time.Duration, n int) time.Duration {
+	d := most
+	if n = max(n-1, 0); n < 40 && first<<n > 0 {
+		d = min(first<<n, most)
 	}
-	return d/2 + rand.N(d/2)
+	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter
 }
 
 // Sleep waits for d or until ctx ends, and returns ctx's cause in that case.

@@ -96,8 +96,9 @@ func (s *Set) Serve(ctx context.Context) (err error) {
 		s.add(nodes)
 	}
 	s.mu.Unlock()
-	s.log.Info().Int("workers", s.cfg.Workers).Str("redis", s.cfg.Redis.Address()).Str("namespace", s.cfg.Redis.Keys().Channel()).Msg("set is starting")
-	_ = nodes.Serve(serving)
+	s.log.Info().Int("workers", s.cfg.Workers).Str("redis", s.cfg.Redis.Address()).
+		Str("namespace", s.cfg.Redis.Keys().Channel()).Msg("set is starting")
+	_ = nodes.Serve(serving) // always ctx's own error: the slots keep theirs
 	stop()
 
 	stopHost()

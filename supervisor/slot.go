@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -110,7 +109,7 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) error {
 		x.failures = 0
 	}
 	x.failures++
-	x.pause = backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
+	x.pause = redisbus.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
 	name := x.id
 	if name == "" {
 		name = x.String()
@@ -118,70 +117,11 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) error {
 	if x.set.crashed(name, err) {
 		return suture.ErrDoNotRestart
 	}
-	event := x.set.log.Error().Str("node", name).Err(err).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", x.pause.Round(time.Millisecond))
+	event := x.set.log.Error().Str("node", name).Err(err).
+		Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", x.pause.Round(time.Millisecond))
 	if p, ok := errors.AsType[*group.PanicError](err); ok && !errors.Is(err, worker.ErrInjected) {
 		event.Bytes("stack", p.Stack)
 	}
 	event.Msg("node crashed: starting it again")
 	return errNextLife
-}
-
-// backoff is the pause after the n-th crash in a row: doubling from first to
-// most, between half and all of it.
-func backoff(first, most time.Duration, n int) time.Duration {
-	d := most
-	if n-1 < 40 && first<<(n-1) > 0 {
-		d = min(first<<(n-1), most)
-	}
-	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter
-}
-
-// gate opens when every node of the first start has come up or failed, or after
-// a second, so that each hears the others' joins.
-type gate struct {
-	open chan struct{}
-
-	mu      sync.Mutex
-	missing int
-	arrived map[*slot]bool
-	timer   *time.Timer
-}
-
-func newGate(nodes int) *gate {
-	g := &gate{open: make(chan struct{}), missing: nodes, arrived: map[*slot]bool{}}
-	if nodes == 0 {
-		close(g.open)
-	}
-	return g
-}
-
-// arrive counts a slot, the first time it calls.
-func (g *gate) arrive(x *slot) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.arrived[x] || g.missing == 0 {
-		return
-	}
-	g.arrived[x] = true
-	g.missing--
-	switch {
-	case g.missing == 0:
-		g.close()
-	case g.timer == nil:
-		g.timer = time.AfterFunc(time.Second, func() {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			if g.missing > 0 {
-				g.missing = 0
-				g.close()
-			}
-		})
-	}
-}
-
-func (g *gate) close() {
-	if g.timer != nil {
-		g.timer.Stop()
-	}
-	close(g.open)
 }

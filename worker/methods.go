@@ -79,7 +79,9 @@ func (n *Node) register(r *rpcregistry.Registry, a *API) {
 	rpcregistry.Handle(r, "api.cache.save", func(ctx context.Context, in cacheSave) (bool, error) {
 		return true, a.Cache.Save(ctx, in.Key, in.Value, time.Duration(in.TTL)*time.Millisecond)
 	})
-	rpcregistry.Handle(r, "api.cache.destroy", func(ctx context.Context, in cacheKey) (bool, error) { return a.Cache.Destroy(ctx, in.Key) })
+	rpcregistry.Handle(r, "api.cache.destroy", func(ctx context.Context, in cacheKey) (bool, error) {
+		return a.Cache.Destroy(ctx, in.Key)
+	})
 	rpcregistry.Handle(r, "api.tasks.enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) {
 		if in.Payload == nil {
 			in.Payload = json.RawMessage("null")

@@ -180,7 +180,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	if err := n.join(ctx); err != nil {
 		if ctx.Err() != nil {
 			n.enter(ctx, Stopped)
-			return nil
+			return nil //nolint:nilerr // it was stopped while it waited for Redis
 		}
 		n.enter(ctx, Crashed)
 		return err

@@ -19,7 +19,7 @@ func TestFirstFailureEndsAll(t *testing.T) {
 	for name, fail := range map[string]func(context.Context) error{
 		"error":  func(context.Context) error { return boom },
 		"panic":  func(context.Context) error { panic(boom) },
-		"nil":    func(context.Context) error { panic(nil) }, //nolint:govet // that is the case
+		"nil":    func(context.Context) error { panic(nil) },
 		"goexit": func(context.Context) error { runtime.Goexit(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {

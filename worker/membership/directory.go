@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -45,7 +46,7 @@ func (d Directory) List(ctx context.Context) ([]Member, error) {
 		return nil, fmt.Errorf("list members: %w", redisbus.Explain(err))
 	}
 	if len(reply) == 0 {
-		return nil, fmt.Errorf("list members: empty reply")
+		return nil, errors.New("list members: empty reply")
 	}
 	now := milliseconds(reply[0])
 	members := make([]Member, 0, len(reply)-1)

@@ -227,7 +227,8 @@ func (c *Client) prepare(name string, payload any, o Options) (prepared, error) 
 		encoded = raw // Marshal would compact it
 	}
 	if len(encoded) > MaxPayload {
-		return prepared{}, fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and enqueue where it is", ErrTooLarge, len(encoded), MaxPayload)
+		return prepared{}, fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and enqueue where it is",
+			ErrTooLarge, len(encoded), MaxPayload)
 	}
 	p := prepared{name: name, id: o.ID, queue: o.Queue, chosen: o.ID != ""}
 	if d, ok := c.registry.Definition(name); ok && p.queue == "" {

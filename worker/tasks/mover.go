@@ -87,9 +87,12 @@ func (m *Mover) move(ctx context.Context) (moved int, wait time.Duration, err er
 	}
 	n, _ := reply[0].(int64)
 	text, _ := reply[1].(string)
-	ms, perr := strconv.ParseInt(text, 10, 64)
-	if perr != nil {
+	if text == "" {
 		return int(n), moveInterval, nil // nothing is delayed
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, 0, fmt.Errorf("move delayed tasks: %w", err)
 	}
 	return int(n), min(time.Duration(ms)*time.Millisecond, moveInterval), nil
 }

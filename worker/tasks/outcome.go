@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/worker/group"
 )
 
@@ -29,19 +29,19 @@ func (o outcome) weight() int {
 }
 
 // done: the handler returned nil.
-func (r *run) done(effects []effect, result json.RawMessage) outcome {
-	keep := r.def.Retention
-	if ms := r.claimed.record.options.Retention; ms > 0 {
+func (x *run) done(effects []effect, result json.RawMessage) outcome {
+	keep := x.def.Retention
+	if ms := x.claimed.record.options.Retention; ms > 0 {
 		keep = time.Duration(ms) * time.Millisecond
 	}
 	value := any("")
 	if keep > 0 && result != nil {
 		value = []byte(result)
 	}
-	if r.claimed.record.options.Chosen {
+	if x.claimed.record.options.Chosen {
 		keep = max(keep, DedupeWindow)
 	}
-	o := outcome{id: r.claimed.id, verb: "done", effects: effects, run: r}
+	o := outcome{id: x.claimed.id, verb: "done", effects: effects, run: x}
 	switch {
 	case keep > 0:
 		o.args = []any{keep.Milliseconds(), value}
@@ -52,17 +52,17 @@ func (r *run) done(effects []effect, result json.RawMessage) outcome {
 }
 
 // failed: the handler returned an error, panicked or ran out of time.
-func (r *run) failed(err error) outcome {
-	t := r.claimed.tries
+func (x *run) failed(err error) outcome {
+	t := x.claimed.tries
 	t.attempts++
-	most := r.def.MaxAttempts
-	if n := r.claimed.record.options.MaxAttempts; n > 0 {
+	most := x.def.MaxAttempts
+	if n := x.claimed.record.options.MaxAttempts; n > 0 {
 		most = n
 	}
 	if t.attempts >= most || isDiscarded(err) {
-		return r.dead(t, err)
+		return x.dead(t, err)
 	}
-	return outcome{id: r.claimed.id, verb: "later", args: []any{backoff(r.def.Definition, t.attempts).Milliseconds(), t.String()}, run: r}
+	return outcome{id: x.claimed.id, verb: "later", args: []any{redisbus.Backoff(x.def.Backoff, x.def.MaxBackoff, t.attempts).Milliseconds(), t.String()}, run: x}
 }
 
 // Reason is why a task is dead.
@@ -72,11 +72,11 @@ type Reason struct {
 	Incarnation string `json:"incarnation,omitempty"` // of the node that ran it last
 }
 
-func (r *run) dead(t tries, err error) outcome {
-	why := Reason{Reason: "failed", Error: err.Error(), Incarnation: r.runner.Incarnation}
+func (x *run) dead(t tries, err error) outcome {
+	why := Reason{Reason: "failed", Error: err.Error(), Incarnation: x.runner.Incarnation}
 	var p *group.PanicError
 	switch {
-	case r.claimed.malformed != nil:
+	case x.claimed.malformed != nil:
 		why.Reason = "malformed"
 	case isDiscarded(err):
 		why.Reason = "discarded"
@@ -84,12 +84,12 @@ func (r *run) dead(t tries, err error) outcome {
 		why.Reason = "panicked"
 	}
 	text, _ := json.Marshal(why) // strings: it cannot fail
-	return outcome{id: r.claimed.id, verb: "dead", args: []any{t.String(), text}, run: r}
+	return outcome{id: x.claimed.id, verb: "dead", args: []any{t.String(), text}, run: x}
 }
 
 // park: no handler here. Another node may have one.
-func (r *run) park() outcome {
-	return outcome{id: r.claimed.id, verb: "park", args: []any{r.claimed.record.name}, run: r}
+func (x *run) park() outcome {
+	return outcome{id: x.claimed.id, verb: "park", args: []any{x.claimed.record.name}, run: x}
 }
 
 // refusal is the error behind a code of commit.lua.
@@ -98,17 +98,4 @@ func refusal(code string) error {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return fmt.Errorf("%w: %s", ErrRefused, code)
-}
-
-// backoff is the pause after the n-th failed attempt: doubling, between half and
-// all of it.
-func backoff(d Definition, n int) time.Duration {
-	pause := d.MaxBackoff
-	if n-1 < 40 && d.Backoff<<(n-1) > 0 {
-		pause = min(d.Backoff<<(n-1), d.MaxBackoff)
-	}
-	if pause < 2 {
-		return pause
-	}
-	return pause/2 + rand.N(pause/2+1)
 }

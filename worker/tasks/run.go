@@ -21,10 +21,10 @@ type run struct {
 	returned bool // guarded by Runner.mu
 	started  bool // guarded by Runner.mu
 
-	context.Context
-	once   sync.Once
-	inner  context.Context //nolint:containedctx // made when somebody waits for it
-	cancel context.CancelCauseFunc
+	context.Context //nolint:containedctx // the run is a context itself, made of its node's
+	once            sync.Once
+	inner           context.Context //nolint:containedctx // made when somebody waits for it
+	cancel          context.CancelCauseFunc
 }
 
 // newRun prepares a claimed task. Its context derives from work.

@@ -163,7 +163,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 // idle waits until there may be something to claim.
 func (r *Runner) idle(ctx context.Context) bool {
 	// Spread, so that a thousand idle nodes do not look at the same instant.
-	t := time.NewTimer(idleInterval/2 + rand.N(idleInterval))
+	t := time.NewTimer(idleInterval/2 + rand.N(idleInterval)) //nolint:gosec // jitter
 	defer t.Stop()
 	for {
 		select {
@@ -235,12 +235,11 @@ func (r *Runner) commitAll(ctx context.Context) error {
 			if len(batch) == 0 {
 				break
 			}
-			err := r.commit(ctx, batch)
-			if err != nil && ctx.Err() != nil {
-				return nil
-			}
-			if err != nil {
+			if err := r.commit(ctx, batch); err != nil && ctx.Err() == nil {
 				return err
+			}
+			if ctx.Err() != nil {
+				return nil
 			}
 		}
 	}

@@ -110,7 +110,8 @@ func (s *stream) commit(ctx context.Context, batch []outcome) (refused map[int]s
 		plain++
 	}
 	args := make([]any, 0, 9+2*len(batch))
-	args = append(args, s.incarnation, s.commits, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due(), k.ParkedPrefix(), plain, len(batch)-plain)
+	args = append(args, s.incarnation, s.commits,
+		k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due(), k.ParkedPrefix(), plain, len(batch)-plain)
 	for _, o := range batch {
 		args = append(args, o.id)
 	}
