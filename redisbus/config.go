@@ -111,8 +111,7 @@ func (c Config) parse() (*redis.Options, error) {
 
 // harmless returns the error's text without the URL's secrets.
 func (c Config) harmless(err error) string {
-	var parse *url.Error
-	if errors.As(err, &parse) {
+	if parse, ok := errors.AsType[*url.Error](err); ok {
 		err = parse.Err
 	}
 	text := err.Error()

@@ -29,7 +29,7 @@ func TestSecretsPrintRedacted(t *testing.T) {
 		Pointer *redisbus.Secret
 	}
 	for _, value := range []any{secret, &secret, []redisbus.Secret{secret}, holder{secret, &secret}, map[string]redisbus.Secret{"a": secret}} {
-		for _, verb := range strings.Split("v,+v,#v,s,q,x,X,d,T,10v,-5s", ",") {
+		for verb := range strings.SplitSeq("v,+v,#v,s,q,x,X,d,T,10v,-5s", ",") {
 			require.NotContains(t, fmt.Sprintf("%"+verb, value), "hunter", verb)
 		}
 		text, err := json.Marshal(value)
@@ -41,8 +41,8 @@ func TestSecretsPrintRedacted(t *testing.T) {
 		require.NotContains(t, log.String(), "hunter")
 		require.Contains(t, log.String(), "[redacted]")
 	}
-	require.Equal(t, "[redacted]", fmt.Sprint(secret))
-	require.Empty(t, fmt.Sprint(redisbus.Secret("")))
+	require.Equal(t, "[redacted]", secret.String())
+	require.Empty(t, redisbus.Secret("").String())
 	require.Equal(t, password, secret.Reveal())
 	text, err := secret.MarshalText()
 	require.NoError(t, err)
@@ -211,13 +211,13 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 }
 
 func TestPausesGrowToTwoSeconds(t *testing.T) {
-	for n, most := range map[int]time.Duration{
+	for n, most := range map[int]int64{
 		-1: 50, 0: 50, 1: 50, 2: 100, 3: 200, 6: 1600, 7: 2000, 100: 2000, 1 << 30: 2000,
 	} {
 		for range 100 {
 			d := redisbus.Pause(n)
-			require.GreaterOrEqual(t, d, most*time.Millisecond/2, n)
-			require.LessOrEqual(t, d, most*time.Millisecond, n)
+			require.GreaterOrEqual(t, d.Milliseconds(), most/2, n)
+			require.LessOrEqual(t, d.Milliseconds(), most, n)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -82,9 +83,8 @@ func (d *drops) count(reason Drop, now time.Time) {
 func (d *drops) totals() map[Drop]uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	copied := make(map[Drop]uint64, len(d.total))
-	for reason, n := range d.total {
-		copied[reason] = n
+	if d.total == nil {
+		return map[Drop]uint64{}
 	}
-	return copied
+	return maps.Clone(d.total)
 }

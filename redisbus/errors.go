@@ -49,8 +49,7 @@ func OutcomeOf(err error) Outcome {
 	if errors.Is(err, ErrUnavailable) {
 		return DidNotRun
 	}
-	var reply redis.Error
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[redis.Error](err); ok {
 		text := reply.Error()
 		for _, p := range notNow {
 			if strings.HasPrefix(text, p) {
@@ -63,12 +62,10 @@ func OutcomeOf(err error) Outcome {
 		}
 		return Ran
 	}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return DidNotRun
 	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return DidNotRun
 	}
 	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) ||
@@ -88,8 +85,7 @@ func DialError(err error) error { return &net.OpError{Op: "dial", Net: "embedded
 // Explain wraps err in [ErrUnavailable], [ErrUnknownOutcome] or [ErrFull] where
 // one of them applies, and returns it as it is otherwise.
 func Explain(err error) error {
-	var reply redis.Error
-	if errors.As(err, &reply) && isFull(reply.Error()) {
+	if reply, ok := errors.AsType[redis.Error](err); ok && isFull(reply.Error()) {
 		return &explained{ErrFull, err}
 	}
 	switch OutcomeOf(err) {

@@ -16,7 +16,7 @@ type Identity struct {
 }
 
 // ValidName reports whether s may name a node, a message type, a method, a queue
-// or a task: 1 to 200 letters, digits and . _ : -
+// or a task: 1 to 200 letters, digits and any of ". _ : -".
 func ValidName(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {

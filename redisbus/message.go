@@ -129,7 +129,7 @@ func (e *envelope) message(peers *peers) (Message, bool) {
 	if !ok {
 		return m, false
 	}
-	m.SentAt = time.UnixMilli(int64(at))
+	m.SentAt = time.UnixMilli(int64(at)) //nolint:gosec // what overflows is not within a minute of now
 	if m.Incarnation, ok = peers.name(wire.Plain(e.incarnation)); !ok {
 		return m, false
 	}

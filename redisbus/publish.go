@@ -102,14 +102,14 @@ func (o *outbox) reside(ctx context.Context) {
 	for {
 		select {
 		case free := <-wake:
-			o.flush(free)
+			o.flush(free) //nolint:contextcheck // the message's context, freed of its end
 		case <-ctx.Done():
 			o.mu.Lock()
 			o.wake = nil
 			o.mu.Unlock()
 			select {
 			case free := <-wake:
-				o.flush(free)
+				o.flush(free) //nolint:contextcheck // the same
 			default:
 			}
 			return

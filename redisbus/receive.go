@@ -45,7 +45,7 @@ func (b *Bus) Serve(ctx context.Context) error {
 	b.group.Open()
 	handlers := ctx
 	if b.base != nil {
-		handlers = b.base()
+		handlers = b.base() //nolint:contextcheck // the caller's own choice
 	}
 	handlers, cancel := context.WithCancel(handlers)
 	defer cancel()

@@ -39,11 +39,11 @@ func (e *Endpoint) take(_ context.Context, m redisbus.Message) {
 		err = Busy // it runs too many, or stops
 	}
 	if err != nil {
-		e.answer(*base, &c, nil, err, e.cfg.Bus.Post)
+		e.answer(*base, &c, nil, err, e.cfg.Bus.Post) //nolint:contextcheck // methods have Serve's context, not the message's
 		return
 	}
 	e.stats.calls.Add(1)
-	e.crew.do(func() { e.run(*base, &c, method, left) })
+	e.crew.do(func() { e.run(*base, &c, method, left) }) //nolint:contextcheck // the same
 }
 
 // run calls the method on a goroutine that the method may end by runtime.Goexit.

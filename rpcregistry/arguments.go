@@ -36,12 +36,9 @@ func decoder[Req any]() func(args json.RawMessage, req *Req) error {
 			return json.Unmarshal(list[0], req)
 		}
 	}
-	switch kind := t.Kind(); {
-	case t == rawMessage || kind == reflect.Interface || reflect.PointerTo(t).Implements(unmarshaler):
-	case kind == reflect.Slice || kind == reflect.Array:
-	case reflect.PointerTo(t).Implements(textUnmarshaler):
-		whole = choose(whole, positional)
-	case kind == reflect.Struct:
+	switch {
+	case takesLists(t):
+	case t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(textUnmarshaler):
 		whole = choose(whole, byPosition[Req](t))
 	default:
 		whole = choose(whole, positional)
@@ -51,6 +48,16 @@ func decoder[Req any]() func(args json.RawMessage, req *Req) error {
 			return nil
 		}
 		return whole(args, req)
+	}
+}
+
+// takesLists reports whether a list of arguments may be the one argument itself.
+func takesLists(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array, reflect.Interface:
+		return true
+	default:
+		return reflect.PointerTo(t).Implements(unmarshaler)
 	}
 }
 
@@ -68,8 +75,10 @@ func choose[Req any](other, list func(json.RawMessage, *Req) error) func(json.Ra
 	}
 }
 
-func elements(args json.RawMessage) (list []json.RawMessage, err error) {
-	return list, json.Unmarshal(args, &list)
+func elements(args json.RawMessage) ([]json.RawMessage, error) {
+	var list []json.RawMessage
+	err := json.Unmarshal(args, &list)
+	return list, err
 }
 
 // fields are the indexes of the fields that encoding/json would fill.

@@ -49,7 +49,7 @@ func (e *Endpoint) DoCluster(ctx context.Context, method string, args any, to Ta
 	return r, nil
 }
 
-// Call is [Endpoint.DoCluster] with a typed response.
+// Do is [Endpoint.DoCluster] with a typed response.
 func Do[Res any](ctx context.Context, e *Endpoint, method string, args any, to Target) (Res, error) {
 	var res Res
 	r, err := e.DoCluster(ctx, method, args, to)
@@ -189,9 +189,8 @@ func ended(ctx context.Context, node string) error {
 
 // unsent is how a call ends that the bus did not take.
 func unsent(err error, node string) error {
-	var known *Error
 	switch {
-	case errors.As(err, &known):
+	case isError(err):
 		return err
 	case errors.Is(err, redisbus.ErrTooLarge):
 		return &Error{Code: TooLarge, Node: node, cause: err}
@@ -202,10 +201,14 @@ func unsent(err error, node string) error {
 	}
 }
 
+func isError(err error) bool {
+	_, ok := errors.AsType[*Error](err)
+	return ok
+}
+
 // withMethod names the method in an [Error] and in any other error.
 func withMethod(err error, method string) error {
-	var known *Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*Error](err); ok {
 		known.Method = method
 		return known
 	}

@@ -31,13 +31,13 @@ func FromContext(ctx context.Context) (Call, bool) {
 // callContext is the context of one call: the node's, with the call's deadline.
 // Most methods never look at it, so the timer is made only for one that does.
 type callContext struct {
-	context.Context // the node's
+	context.Context //nolint:containedctx // it is a context: this one is its parent
 
 	call     Call
 	deadline time.Time
 
 	mu     sync.Mutex
-	timed  context.Context
+	timed  context.Context //nolint:containedctx // the same with a timer, once it is needed
 	cancel context.CancelFunc
 	over   bool
 }

@@ -38,7 +38,6 @@ func (c *crew) work(job func()) {
 	jobs := make(chan func(), 1)
 	for ok := true; ok; job, ok = <-jobs {
 		job()
-		job = nil
 		if !c.rest(jobs) {
 			return
 		}

@@ -147,7 +147,7 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	defer e.serve.Unlock()
 	base := ctx
 	if e.cfg.BaseContext != nil {
-		base = e.cfg.BaseContext()
+		base = e.cfg.BaseContext() //nolint:contextcheck // the caller's own choice
 	}
 	base, cancel := context.WithCancel(base)
 	defer cancel()

@@ -63,6 +63,7 @@ func (c *cluster) stopAll() {
 }
 
 func newCluster(t testing.TB, cfg redisbus.Config) *cluster {
+	t.Helper()
 	return &cluster{t: t, cfg: cfg, members: &members{}}
 }
 
@@ -118,7 +119,9 @@ func (c *cluster) start(id string, r *rpcregistry.Registry, command bool, change
 	return n
 }
 
-type service interface{ Serve(context.Context) error }
+type service interface {
+	Serve(ctx context.Context) error
+}
 
 // serve serves both, the endpoint inside the bus's life.
 func serve(bus, endpoint service) (stop func() error) {

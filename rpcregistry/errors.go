@@ -96,12 +96,10 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // codeOf is what an error of a method crosses the wire as.
 func codeOf(err error) (Code, string) {
-	var remote *Error
-	if errors.As(err, &remote) {
+	if remote, ok := errors.AsType[*Error](err); ok {
 		return remote.Code, err.Error()
 	}
-	var code Code
-	if errors.As(err, &code) && redisbus.ValidName(string(code)) {
+	if code, ok := errors.AsType[Code](err); ok && redisbus.ValidName(string(code)) {
 		return code, err.Error()
 	}
 	return Failed, err.Error()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ type Method struct {
 
 // Registrar takes methods: a [Registry], or what collects registrations for one.
 type Registrar interface {
-	RegisterMethod(Method)
+	RegisterMethod(m Method)
 }
 
 // Handle registers f under that name. Arguments are JSON and reach Req in one
@@ -131,9 +132,7 @@ func (r *Registry) Clone() *Registry {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	c.methods = make(map[string]Method, len(r.methods)+16)
-	for name, m := range r.methods {
-		c.methods[name] = m
-	}
+	maps.Copy(c.methods, r.methods)
 	c.deny, c.errs = slices.Clone(r.deny), slices.Clone(r.errs)
 	return c
 }

@@ -24,7 +24,6 @@ type mail struct {
 	Tags    []string          `json:"tags,omitempty"`
 	Headers map[string]string `json:"headers"`
 	Secret  string            `json:"-"`
-	hidden  int
 }
 
 // taken registers a method that takes a Req and returns what it got.
