@@ -21,7 +21,13 @@ func decoder[Req any]() func(args json.RawMessage, req *Req) error {
 	for t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
 		t = t.Elem()
 	}
-	whole := func(args json.RawMessage, req *Req) error { return json.Unmarshal(args, req) }
+	whole := func(args json.RawMessage, req *Req) error {
+		if raw, ok := any(req).(*json.RawMessage); ok {
+			*raw = args // it has been checked, and nobody else holds it
+			return nil
+		}
+		return json.Unmarshal(args, req)
+	}
 	positional := func(args json.RawMessage, req *Req) error {
 		list, err := elements(args)
 		if err != nil {

@@ -59,7 +59,7 @@ func (r *row) median() figures {
 func (t *table) report(b *testing.B) {
 	b.Helper()
 	var out strings.Builder
-	fmt.Fprintf(&out, "\n%-24s %-10s %10s %10s %12s %7s\n", "work", "peer", "p50 µs", "p99 µs", "calls/s", "ratio")
+	fmt.Fprintf(&out, "\n%-24s %-12s %10s %10s %12s %7s\n", "work", "peer", "p50 µs", "p99 µs", "calls/s", "ratio")
 	var base row
 	var median figures
 	for _, r := range t.rows {
@@ -68,9 +68,9 @@ func (t *table) report(b *testing.B) {
 			base, median = *r, m
 		}
 		if m.rate > 0 {
-			fmt.Fprintf(&out, "%-24s %-10s %10s %10s %12.0f %7.2f\n", r.work, r.peer, "", "", m.rate, m.rate/median.rate)
+			fmt.Fprintf(&out, "%-24s %-12s %10s %10s %12.0f %7.2f\n", r.work, r.peer, "", "", m.rate, m.rate/median.rate)
 		} else {
-			fmt.Fprintf(&out, "%-24s %-10s %10.0f %10.0f %12s %7.2f\n", r.work, r.peer,
+			fmt.Fprintf(&out, "%-24s %-12s %10.0f %10.0f %12s %7.2f\n", r.work, r.peer,
 				float64(m.p50)/1e3, float64(m.p99)/1e3, "", float64(m.p50)/float64(median.p50))
 		}
 	}

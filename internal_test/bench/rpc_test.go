@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -66,6 +67,7 @@ func stellarNode(b *testing.B, cfg redisbus.Config, self redisbus.Identity, memb
 	must(b, err)
 	r := rpcregistry.NewRegistry()
 	rpcregistry.Handle(r, "echo", func(_ context.Context, a echoArgs) (echoArgs, error) { return a, nil })
+	rpcregistry.Handle(r, "raw", func(_ context.Context, a json.RawMessage) (json.RawMessage, error) { return a, nil })
 	e, err := rpcregistry.New(rpcregistry.Config{Bus: bus, Registry: r, Members: members, Log: zerolog.Nop()})
 	must(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -78,6 +80,7 @@ func stellarNode(b *testing.B, cfg redisbus.Config, self redisbus.Identity, memb
 		_ = conns.Close()
 	})
 	<-bus.Ready()
+	<-e.Ready()
 	return e
 }
 
@@ -86,6 +89,18 @@ func must(b *testing.B, err error) {
 	if err != nil {
 		b.Fatal(err)
 	}
+}
+
+// rawRPC calls through the project with arguments that are JSON already.
+func rawRPC(e *rpcregistry.Endpoint) rpc {
+	raw, _ := json.Marshal(echoed)
+	return rpc{"stellar raw", func(ctx context.Context, node int) error {
+		got, err := e.DoCluster(ctx, "raw", json.RawMessage(raw), rpcregistry.Node("node-"+strconv.Itoa(node)))
+		if err == nil && len(got.Value) != len(raw) {
+			err = errors.New("another echo")
+		}
+		return err
+	}}
 }
 
 // stellarRPC calls through the project: signed, with ids, deadlines and typed methods.
@@ -219,16 +234,17 @@ func (f *floor) read(sub *redis.PubSub) {
 // BenchmarkRPCSequential is one caller, one call after the other.
 func BenchmarkRPCSequential(b *testing.B) {
 	cfg := redistest.Start(b).Config()
-	var t table
 	for _, nodes := range []int{2, 10, 100} {
-		peers := []rpc{floorNodes(b, cfg, nodes, false), stellarRPC(stellarNodes(b, cfg, nodes))}
+		var t table
+		e := stellarNodes(b, cfg, nodes)
+		peers := []rpc{floorNodes(b, cfg, nodes, false), stellarRPC(e), rawRPC(e), psrpcNodes(b, cfg, nodes)}
 		for range 7 {
 			for _, p := range peers {
 				t.add(fmt.Sprintf("sequential, %d nodes", nodes), p.name, sequential(b, p, nodes, 2000))
 			}
 		}
+		t.report(b)
 	}
-	t.report(b)
 }
 
 func sequential(b *testing.B, p rpc, nodes, calls int) figures {
@@ -248,7 +264,8 @@ func sequential(b *testing.B, p rpc, nodes, calls int) figures {
 func BenchmarkRPCThroughput(b *testing.B) {
 	cfg := redistest.Start(b).Config()
 	var t table
-	peers := []rpc{floorNodes(b, cfg, 10, true), stellarRPC(stellarNodes(b, cfg, 10))}
+	e := stellarNodes(b, cfg, 10)
+	peers := []rpc{floorNodes(b, cfg, 10, true), stellarRPC(e), rawRPC(e), psrpcNodes(b, cfg, 10)}
 	for range 7 {
 		for _, p := range peers {
 			t.add("64 callers, 10 nodes", p.name, parallel(b, p, 10, 64, 60_000))
@@ -281,16 +298,18 @@ func parallel(b *testing.B, p rpc, nodes, callers, calls int) figures {
 func BenchmarkRPCGather(b *testing.B) {
 	e := stellarNodes(b, redistest.Start(b).Config(), 100)
 	var t table
-	took := make([]time.Duration, 500)
-	for i := range took {
-		start := time.Now()
-		verdicts, err := e.DoAll(context.Background(), "echo", echoArgs{echoed})
-		must(b, err)
-		if len(verdicts) != 100 {
-			b.Fatal(len(verdicts))
+	for range 5 {
+		took := make([]time.Duration, 200)
+		for i := range took {
+			start := time.Now()
+			verdicts, err := e.DoAll(context.Background(), "echo", echoArgs{echoed})
+			must(b, err)
+			if len(verdicts) != 100 {
+				b.Fatal(len(verdicts))
+			}
+			took[i] = time.Since(start)
 		}
-		took[i] = time.Since(start)
+		t.add("gather, 100 nodes", "stellar", latencies(took))
 	}
-	t.add("gather, 100 nodes", "stellar", latencies(took))
 	t.report(b)
 }
