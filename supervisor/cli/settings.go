@@ -35,7 +35,6 @@ func (p *program) check() error {
 	require("concurrency", p.concurrency >= 1 && p.concurrency <= maxConcurrency,
 		"%d is not between 1 and %d", p.concurrency, maxConcurrency)
 	require("workerPrefix", redisbus.ValidName(p.prefix), names, p.prefix)
-	require("id", redisbus.ValidName(p.id), names, p.id)
 	require("namespace", redisbus.ValidName(p.namespace), names, p.namespace)
 	for _, q := range p.queues {
 		require("queues", redisbus.ValidName(q), names, q)
@@ -47,7 +46,8 @@ func (p *program) check() error {
 	require("redis-db", p.redisDB >= 0, "%d is negative", p.redisDB)
 	_, known := levels[p.logLevel]
 	require("log-level", known, "%q is none of trace, debug, info, warn, error and off", p.logLevel)
-	require("log-format", slices.Contains([]string{"auto", "json", "console"}, p.logFormat), "%q is none of auto, json and console", p.logFormat)
+	formats := []string{"auto", "json", "console"}
+	require("log-format", slices.Contains(formats, p.logFormat), "%q is none of auto, json and console", p.logFormat)
 	require("output", p.output == "table" || p.output == "json", "%q is neither table nor json", p.output)
 	_, _, err := net.SplitHostPort(p.adminAddr)
 	require("admin-addr", err == nil, "%q: use host:port, such as 127.0.0.1:8080", p.adminAddr)
@@ -66,6 +66,9 @@ func (p *program) setConfig() (supervisor.Config, error) {
 		Drain: p.drain, Grace: p.grace,
 	}
 	if p.id != "" {
+		if !redisbus.ValidName(p.id) {
+			return cfg, p.input.problem("id", names, p.id)
+		}
 		if p.input.origin("workers").rank == fromDefault {
 			cfg.Workers = 1
 		}

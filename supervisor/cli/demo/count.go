@@ -104,11 +104,15 @@ func isText(path string) (bool, error) {
 // validUTF8 reports whether the text is valid; one that was cut may end within a
 // character.
 func validUTF8(head []byte, cut bool) bool {
-	for i := 0; cut && i < utf8.UTFMax-1 && len(head) > 0; i++ {
-		if r, size := utf8.DecodeLastRune(head); r != utf8.RuneError || size != 1 {
-			break
+	for n := 1; cut && n < utf8.UTFMax && n <= len(head); n++ {
+		last := head[len(head)-n:]
+		if !utf8.RuneStart(last[0]) {
+			continue
 		}
-		head = head[:len(head)-1]
+		if !utf8.FullRune(last) {
+			head = head[:len(head)-n]
+		}
+		break
 	}
 	return utf8.Valid(head)
 }

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// secret must not occur in any output.
+const secret = "hunter22-hunter22"
+
+func TestBadInputIsExplained(t *testing.T) {
+	cases := map[string]struct {
+		env  environment
+		args []string
+		file string // of configuration
+		code int
+		says []string
+	}{
+		"unknown command":           {args: []string{"frob"}, code: 2, says: []string{`"frob" is not a command`, "enqueue"}},
+		"command after flags":       {args: []string{"--workers", "2", "status"}, code: 2, says: []string{"stellar status"}},
+		"empty command":             {args: []string{""}, code: 2, says: []string{"not a command"}},
+		"unknown flag":              {args: []string{"--wrokers", "2"}, code: 2, says: []string{"--wrokers", "--workers", "stellar run --help"}},
+		"unknown flag of a command": {args: []string{"status", "--frob"}, code: 2, says: []string{"--frob", "stellar status --help"}},
+		"flag without value":        {args: []string{"run", "--workers"}, code: 2, says: []string{"--workers needs a value"}},
+		"negative workers":          {args: []string{"--workers", "-3"}, code: 2, says: []string{"--workers: -3 is not between 0 and 10000"}},
+		"absurd workers":            {args: []string{"--workers", "1000000"}, code: 2, says: []string{"1000000 is not between"}},
+		"workers no number":         {args: []string{"--workers", "many"}, code: 2, says: []string{`--workers: "many" is not a whole number`}},
+		"workers in environment":    {env: environment{"STELLAR_WORKERS": "-1"}, code: 2, says: []string{"STELLAR_WORKERS: -1"}},
+		"no number in environment":  {env: environment{"STELLAR_WORKERS": "x"}, code: 2, says: []string{`STELLAR_WORKERS: "x" is not a whole number`}},
+		"timeout in environment":    {env: environment{shutdownTimeout: "soon"}, code: 2, says: []string{shutdownTimeout, "20s"}},
+		"drain of nothing":          {args: []string{"--drain", "0s"}, code: 2, says: []string{"--drain: 0s is too short"}},
+		"concurrency":               {args: []string{"--concurrency", "0"}, code: 2, says: []string{"--concurrency: 0"}},
+		"namespace":                 {args: []string{"--namespace", "a b"}, code: 2, says: []string{"--namespace", "letters, digits"}},
+		"worker prefix":             {args: []string{"--worker-prefix", "{x}"}, code: 2, says: []string{"--workerPrefix"}},
+		"queue":                     {args: []string{"--queues", "ok,no good"}, code: 2, says: []string{"--queues", "no good"}},
+		"id of many":                {args: []string{"--workers", "2", "--id", "x"}, code: 2, says: []string{"--id", "one node only"}},
+		"id":                        {args: []string{"--id", "a b"}, code: 2, says: []string{"--id", "letters, digits"}},
+		"log level":                 {args: []string{"--log-level", "loud"}, code: 2, says: []string{"--log-level", "debug"}},
+		"log format":                {args: []string{"--log-format", "xml"}, code: 2, says: []string{"--log-format", "console"}},
+		"output format":             {args: []string{"status", "-o", "xml"}, code: 2, says: []string{"--output", "table"}},
+		"port":                      {env: environment{"REDIS_PORT": "70000"}, code: 2, says: []string{"REDIS_PORT: 70000"}},
+		"database":                  {env: environment{"REDIS_DB": "-1"}, code: 2, says: []string{"REDIS_DB: -1 is negative"}},
+		"scheme of the URL":         {env: environment{"REDIS_URL": "http://:" + secret + "@h:1"}, code: 2, says: []string{"REDIS_URL", "redis://host:6379/0"}},
+		"no URL":                    {env: environment{"REDIS_URL": "redis://:" + secret + "@[bad"}, code: 2, says: []string{"REDIS_URL", "redis://host:6379/0"}},
+		"password in a flag":        {args: []string{"--redis-url", "redis://:" + secret + "@h:1"}, code: 2, says: []string{"REDIS_PASS_FILE"}},
+		"password as a flag":        {args: []string{"--redis-pass=" + secret}, code: 2, says: []string{"secrets do not belong", "REDIS_PASS"}},
+		"token as a flag":           {args: []string{"status", "--token", secret}, code: 2, says: []string{"STELLAR_TOKEN_FILE"}},
+		"password without Redis":    {env: environment{"REDIS_PASS": secret}, code: 78, says: []string{"REDIS_URL or REDIS_HOST"}},
+		"password twice":            {env: environment{"REDIS_HOST": "h", "REDIS_PASS": secret, "REDIS_PASS_FILE": "/x"}, code: 78, says: []string{"both set"}},
+		"no file with a password":   {env: environment{"REDIS_HOST": "h", "REDIS_PASS_FILE": "/no/such"}, code: 78, says: []string{"REDIS_PASS_FILE: /no/such: no such file"}},
+		"short token":               {env: environment{"STELLAR_TOKEN": "short"}, code: 78, says: []string{"STELLAR_TOKEN", "at least 16 bytes"}},
+		"everybody's token":         {env: environment{"STELLAR_TOKEN": "change-me"}, code: 78, says: []string{"STELLAR_TOKEN", "everybody's"}},
+		"admin address":             {args: []string{"--admin-addr", "8080"}, code: 2, says: []string{"--admin-addr", "127.0.0.1:8080"}},
+		"admin without token":       {args: []string{"--admin-addr", ":0"}, code: 78, says: []string{"STELLAR_ADMIN_TOKEN"}},
+		"file missing":              {args: []string{"--config", "/no/such.yaml"}, code: 78, says: []string{"/no/such.yaml", "no such file"}},
+		"file is a directory":       {args: []string{"--config", "/"}, code: 78, says: []string{"directory"}},
+		"file named by environment": {env: environment{"STELLAR_CONFIG": "/no/such.yaml"}, args: []string{"status"}, code: 78, says: []string{"/no/such.yaml"}},
+		"no YAML":                   {file: "workers: [", code: 78, says: []string{"stellar.yaml"}},
+		"no mapping":                {file: "- workers", code: 78, says: []string{"list of settings"}},
+		"two documents":             {file: "workers: 1\n---\nworkers: 2\n", code: 78, says: []string{"more than one document"}},
+		"unknown key":               {file: "# mine\nwrokers: 4\n", code: 78, says: []string{"stellar.yaml:2: wrokers: unknown key", "redis-url", "workers"}},
+		"secret as a key":           {file: "redis-pass: " + secret, code: 78, says: []string{"redis-pass: unknown key", "redis-pass-file"}},
+		"key twice":                 {file: "workers: 4\nworkers: 5\n", code: 78, says: []string{"stellar.yaml:2", "set before"}},
+		"key under two names":       {file: "workerPrefix: a\nworker-prefix: b\n", code: 78, says: []string{"set before"}},
+		"text for a number":         {file: "workers: \"4\"", code: 78, says: []string{"stellar.yaml:1: workers: a whole number is needed"}},
+		"number for a text":         {file: "namespace: 4", code: 78, says: []string{"namespace: a text is needed"}},
+		"number for a time":         {file: "drain: 20", code: 78, says: []string{"drain: a time such as"}},
+		"list for a text":           {file: "namespace: [" + secret + "]", code: 78, says: []string{"namespace: a text is needed"}},
+		"text for yes":              {file: "silent: maybe", code: 78, says: []string{"silent: true or false"}},
+		"nothing as a value":        {file: "workers:\n", code: 78, says: []string{"a whole number is needed"}},
+		"value out of range":        {file: "workers: -1", code: 78, says: []string{"stellar.yaml:1: workers: -1 is not between"}},
+		"bad URL in the file":       {file: "redis-url: http://:" + secret + "@h", code: 78, says: []string{"stellar.yaml:1: redis-url", "redis://host:6379/0"}},
+		"two at once":               {args: []string{"--workers", "-1", "--concurrency", "0"}, code: 2, says: []string{"--workers", "--concurrency"}},
+		"file behind a good flag":   {args: []string{"--workers", "1"}, file: "frob: 1", code: 78, says: []string{"frob: unknown key"}},
+		"no method":                 {args: []string{"call"}, code: 2, says: []string{"METHOD"}},
+		"too many arguments":        {args: []string{"call", "a", "{}", "{}"}, code: 2, says: []string{"3 arguments"}},
+		"arguments no JSON":         {args: []string{"call", "api.ping", "{a:1}"}, code: 2, says: []string{"not JSON", "invalid character 'a'", `'{"key": "a"}'`}},
+		"two targets":               {args: []string{"call", "api.ping", "--node", "a", "--all"}, code: 2, says: []string{"one of --node, --connection and --all"}},
+		"timeout of nothing":        {args: []string{"call", "api.ping", "--timeout", "0s"}, code: 2, says: []string{"--timeout"}},
+		"no task":                   {args: []string{"enqueue"}, code: 2, says: []string{"TASK"}},
+		"payload no JSON":           {args: []string{"enqueue", "echo", "hello"}, code: 2, says: []string{"not JSON", `'"text"'`}},
+		"task no name":              {args: []string{"enqueue", "a b"}, code: 2, says: []string{"letters, digits"}},
+		"both times":                {args: []string{"enqueue", "echo", "--in", "1s", "--at", "2030-01-01T00:00:00Z"}, code: 2, says: []string{"not both"}},
+		"no time":                   {args: []string{"enqueue", "echo", "--at", "tomorrow"}, code: 2, says: []string{"2027-01-31T08:00:00Z"}},
+		"bad id":                    {args: []string{"enqueue", "echo", "--id", "a b"}, code: 2, says: []string{"--id"}},
+		"demo of nothing":           {args: []string{"demo", "/no/such"}, code: 2, says: []string{"/no/such: no such file"}},
+		"demo of a file":            {args: []string{"demo", "/etc/passwd"}, code: 2, says: []string{"not a directory"}},
+		"demo without nodes":        {args: []string{"demo", "/", "--workers", "0"}, code: 2, says: []string{"at least one node"}},
+		"demo without crashes":      {args: []string{"demo", "/", "--crash-every", "-1s"}, code: 2, says: []string{"negative"}},
+		"help for nothing":          {args: []string{"help", "frob"}, code: 2, says: []string{"frob"}},
+		"version of what":           {args: []string{"version", "x"}, code: 2, says: []string{"arguments"}},
+		"no running set":            {args: []string{"status"}, code: 69, says: []string{"no running set found", "REDIS_URL"}},
+		"no Redis":                  {env: environment{"REDIS_URL": "redis://:" + secret + "@127.0.0.1:1/0"}, args: []string{"status"}, code: 69, says: []string{"redis://127.0.0.1:1/0", "not reachable"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			env := home(t)
+			for k, v := range c.env {
+				env[k] = v
+			}
+			args := c.args
+			if c.file != "" {
+				args = append(args, "--config", write(t, "stellar.yaml", c.file))
+			}
+			r := stellar(t, env, args...)
+			require.Equal(t, c.code, r.code, r.err)
+			require.Empty(t, r.out)
+			require.Equal(t, 1, strings.Count(r.err, "stellar: "), r.err)
+			for _, text := range c.says {
+				require.Contains(t, r.err, text)
+			}
+			require.NotContains(t, r.err, secret)
+		})
+	}
+}
+
+func TestHelpIsForEveryCommand(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"help"}, {"help", "call"}, {"run", "--help"}, {"demo", "-h"}, {"enqueue", "--help"}, {"completion", "--help"}} {
+		r := stellar(t, home(t), args...)
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, "USAGE:")
+		require.Empty(t, r.err)
+	}
+	require.Contains(t, stellar(t, home(t), "version").out, "stellar ")
+	require.Contains(t, stellar(t, home(t), "--version").out, "stellar version ")
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		r := stellar(t, home(t), "completion", shell)
+		require.Zero(t, r.code)
+		require.Contains(t, r.out, "stellar")
+	}
+	const ask = "--generate-shell-completion"
+	require.Contains(t, stellar(t, home(t), ask).out, "enqueue:give the cluster a task\n")
+	require.Contains(t, stellar(t, home(t), "--work", ask).out, "--workers:")
+	require.NotContains(t, stellar(t, home(t), "--work", ask).out, "--drain")
+	require.Contains(t, stellar(t, home(t), "call", "--no", ask).out, "--no-wait:")
+}
+
+func TestWhatComesFromOthersCannotSteerATerminal(t *testing.T) {
+	require.Equal(t, `a\u001b[31m\u009b\u202eé`+"\n", printable("a\x1b[31m\u009b\u202eé\n"))
+	require.Equal(t, `\udb40\udc01`, printable("\U000e0001"))
+}
