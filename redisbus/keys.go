@@ -131,6 +131,9 @@ func (k Keys) StreamPrefix() string { return k.tag + "stream:" }
 // what was answered to it (string).
 func (k Keys) Producer(producer string) string { return k.tag + "producer:" + producer }
 
+// Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds).
+func (k Keys) Periodic() string { return k.tag + "periodic" }
+
 // Tries maps a task's id to "attempts|crashes", for tasks that have any (hash).
 func (k Keys) Tries() string { return k.tag + "tries" }
 

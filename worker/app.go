@@ -38,6 +38,16 @@ func (a *App) RegisterTask(d tasks.Definition, h tasks.Handler) { a.tasks.Regist
 // RegisterMethod implements rpcregistry.Registrar; use rpcregistry.Handle.
 func (a *App) RegisterMethod(m rpcregistry.Method) { a.methods.RegisterMethod(m) }
 
+// Periodic enqueues a task by a schedule, once per tick in the whole cluster:
+//
+//	app.Periodic("report.daily", tasks.Cron("0 6 * * *", time.UTC))
+func (a *App) Periodic(task string, s tasks.Schedule) {
+	a.RegisterPeriodic(tasks.Periodic{Task: task, Schedule: s})
+}
+
+// RegisterPeriodic is [App.Periodic] with everything that can be said.
+func (a *App) RegisterPeriodic(p tasks.Periodic) { a.tasks.RegisterPeriodic(p) }
+
 // Deny forbids RPC methods by pattern, such as "api.stop" or "api.cache.*".
 func (a *App) Deny(patterns ...string) { a.methods.Deny(patterns...) }
 

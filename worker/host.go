@@ -38,6 +38,7 @@ type Host struct {
 	directory membership.Directory
 	keeper    *membership.Keeper
 	mover     *tasks.Mover
+	enqueuer  *tasks.Client // for periodic tasks
 	process   membership.Process
 	log       zerolog.Logger
 
@@ -87,6 +88,7 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.enqueuer = tasks.NewClient(context.WithoutCancel(ctx), h.client, h.keys, &h.cfg.App.tasks)
 	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
 	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
 	h.bus, err = redisbus.NewBus(redisbus.BusConfig{
@@ -132,6 +134,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g := group.New(ctx)
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
+	g.Go("ticker", tasks.NewTicker(h.enqueuer, &h.cfg.App.tasks, h.log).Serve)
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)
 	err := g.Wait()
@@ -158,6 +161,7 @@ func (h *Host) Close(wait time.Duration) error {
 	if h.impatient != nil {
 		h.impatient()
 		<-done
+		h.enqueuer.Close()
 	}
 	return errors.Join(h.client.Close(), h.listener.Close())
 }

@@ -104,8 +104,9 @@ func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In
 
 // Registry is what the nodes of one app handle. The zero value handles nothing.
 type Registry struct {
-	tasks map[string]registered
-	errs  []error
+	tasks    map[string]registered
+	periodic []Periodic
+	errs     []error
 }
 
 type registered struct {

@@ -20,10 +20,16 @@ var (
 	takeoverLua string
 	//go:embed lua/due.lua
 	dueLua string
+	//go:embed lua/tick.lua
+	tickLua string
+	//go:embed lua/pause.lua
+	pauseLua string
 
 	enqueueScript  = redisbus.NewScript(redisbus.LuaPrelude, stateLua, enqueueLua)
 	claimScript    = redisbus.NewScript(redisbus.LuaPrelude, stateLua, claimLua)
 	commitScript   = redisbus.NewScript(redisbus.LuaPrelude, cache.LuaEffects, stateLua, commitLua)
 	takeoverScript = redisbus.NewScript(redisbus.LuaPrelude, stateLua, takeoverLua)
 	dueScript      = redisbus.NewScript(redisbus.LuaPrelude, stateLua, dueLua)
+	tickScript     = redisbus.NewScript(redisbus.LuaPrelude, stateLua, tickLua)
+	pauseScript    = redisbus.NewScript(pauseLua)
 )

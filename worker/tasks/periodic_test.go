@@ -1,0 +1,128 @@
+package tasks_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// tickers runs n tickers, as n processes would, until the returned function is called.
+func (c *cluster) tickers(r *tasks.Registry, n int) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	for range n {
+		go func() {
+			_ = tasks.NewTicker(c.tasks, r, redistestLog(c.t)).Serve(ctx)
+			done <- struct{}{}
+		}()
+	}
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			cancel()
+			for range n {
+				<-done
+			}
+		}
+	}
+	c.t.Cleanup(stop)
+	return stop
+}
+
+// ticking registers a task that reports its id and when it started.
+func ticking(r *tasks.Registry, p tasks.Periodic) (ids chan string) {
+	ids = make(chan string, 1000)
+	p.Task = "tick"
+	r.RegisterPeriodic(p)
+	tasks.Handle(r, tasks.Definition{Name: "tick"}, func(ctx context.Context, _ any) error {
+		info, _ := tasks.InfoOf(ctx)
+		ids <- info.ID
+		return nil
+	})
+	return ids
+}
+
+func TestEveryTickRunsOnceInTheWholeClusterOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r tasks.Registry
+		ids := ticking(&r, tasks.Periodic{Schedule: tasks.Every(10 * time.Second)})
+		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		c.start(&r, 2)
+		c.start(&r, 2)
+		c.tickers(&r, 5)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		require.Len(t, ids, 6)
+		seen := map[string]bool{}
+		for range 6 {
+			seen[<-ids] = true
+		}
+		require.Len(t, seen, 6)
+
+		require.NoError(t, c.tasks.PausePeriodic(t.Context(), "tick", true))
+		time.Sleep(time.Minute)
+		require.Empty(t, ids, "paused")
+		require.NoError(t, c.tasks.PausePeriodic(t.Context(), "tick", false))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Len(t, ids, 1, "what passed meanwhile is left out")
+		require.ErrorIs(t, c.tasks.PausePeriodic(t.Context(), "none", true), tasks.ErrNotFound)
+
+		require.NoError(t, c.redis.Del(t.Context(), c.keys.Periodic()).Err())
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		require.GreaterOrEqual(t, len(ids), 2, "a flush heals itself")
+	})
+}
+
+func TestMissedTicksCollapseIntoOneOrNoneOnVirtualTime(t *testing.T) {
+	for _, catchUp := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var r tasks.Registry
+			ids := ticking(&r, tasks.Periodic{Name: "hourly", Schedule: tasks.Cron("@hourly", nil), CatchUp: catchUp})
+			c := newCluster(t, redistest.Embedded(t).Config(), &r)
+			c.start(&r, 2)
+			stop := c.tickers(&r, 1)
+			time.Sleep(time.Hour + time.Minute)
+			synctest.Wait()
+			require.Len(t, ids, 1)
+			<-ids
+			stop() // nobody ticks for a while
+			time.Sleep(3*time.Hour + 20*time.Minute)
+			c.tickers(&r, 3)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if catchUp {
+				require.Len(t, ids, 1, "the last of three")
+			} else {
+				require.Empty(t, ids, "20 minutes late")
+			}
+		})
+	}
+}
+
+func TestSchedules(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(t, err)
+	var r tasks.Registry
+	for _, bad := range []tasks.Schedule{
+		tasks.Every(0), tasks.Every(time.Millisecond), tasks.Every(time.Second + 1), tasks.Cron("", nil), tasks.Cron("61 * * * *", nil),
+		tasks.Cron("TZ=", nil), tasks.Cron("@every 1s", nil), {},
+	} {
+		before := r.Err()
+		r.RegisterPeriodic(tasks.Periodic{Task: "x", Schedule: bad})
+		require.NotEqual(t, before, r.Err(), bad.String())
+	}
+	r = tasks.Registry{}
+	r.RegisterPeriodic(tasks.Periodic{Task: "x", Schedule: tasks.Cron("30 2 * * *", berlin)})
+	require.NoError(t, r.Err())
+	r.RegisterPeriodic(tasks.Periodic{Task: "x", Schedule: tasks.Every(time.Hour)})
+	require.ErrorContains(t, r.Err(), "registered twice")
+}

@@ -1,0 +1,137 @@
+package tasks
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// Schedule says when a periodic task is due. It is a function of the time alone:
+// every node of the cluster computes the same ticks, and nobody has to remember
+// one. Make one with [Every] or [Cron].
+type Schedule struct {
+	text string
+	next func(after time.Time) time.Time // the first tick later than that; zero: never
+	err  error
+}
+
+// String returns the schedule as it was given.
+func (s Schedule) String() string { return s.text }
+
+// Every is a tick at every multiple of d since 1970-01-01 00:00 UTC: every hour
+// is on the hour. d is at least a second and whole milliseconds.
+func Every(d time.Duration) Schedule {
+	s := Schedule{text: "every " + d.String()}
+	if d < time.Second || d%time.Millisecond != 0 {
+		s.err = fmt.Errorf("schedule every %s: use at least 1s, in whole milliseconds", d)
+		return s
+	}
+	ms := d.Milliseconds()
+	s.next = func(after time.Time) time.Time {
+		at := after.UnixMilli()
+		if at < 0 {
+			return time.UnixMilli(0)
+		}
+		return time.UnixMilli(at - at%ms + ms)
+	}
+	return s
+}
+
+// Cron is a tick whenever the clock of that zone (nil: UTC) matches a cron
+// expression: minute, hour, day of month, month, day of week, or @hourly,
+// @daily, @weekly, @monthly, @yearly.
+//
+// Where daylight saving skips a local time, a tick at that time is left out that
+// day; where it repeats one, a tick in the repeated hour comes once for each
+// (both for "* * * * *", as one would expect of every minute). A job that must
+// run every day is best kept out of the hours in which clocks are changed.
+func Cron(expression string, zone *time.Location) Schedule {
+	if zone == nil {
+		zone = time.UTC
+	}
+	s := Schedule{text: expression + " " + zone.String()}
+	if strings.Contains(expression, "TZ=") || strings.HasPrefix(expression, "@every") {
+		s.err = fmt.Errorf("schedule %q: give the zone as a time.Location and an interval with Every", expression)
+		return s
+	}
+	parsed, err := cron.ParseStandard(expression)
+	if err != nil {
+		s.err = fmt.Errorf("schedule %q: %w: use five fields such as \"0 6 * * *\", or @daily", expression, err)
+		return s
+	}
+	s.next = func(after time.Time) time.Time { return parsed.Next(after.In(zone)) }
+	return s
+}
+
+// last returns the latest tick that is later than after and not later than now,
+// or the zero time when there is none.
+func (s Schedule) last(after, now time.Time) time.Time {
+	t := s.next(after)
+	if t.IsZero() || t.After(now) {
+		return time.Time{}
+	}
+	// Of many missed ticks only the last counts: look for it from close by.
+	for back := time.Minute; now.Add(-back).After(t); back *= 4 {
+		if near := s.next(now.Add(-back)); !near.IsZero() && !near.After(now) {
+			t = near
+			break
+		}
+	}
+	for {
+		following := s.next(t)
+		if following.IsZero() || following.After(now) {
+			return t
+		}
+		t = following
+	}
+}
+
+// Periodic is a task that the cluster enqueues by a schedule.
+type Periodic struct {
+	// Name of the periodic task; default that of the task.
+	Name string
+	// Task is what is enqueued.
+	Task string
+	// Schedule says when.
+	Schedule Schedule
+	// Payload of each run, encoded as JSON. Default null.
+	Payload any
+	// CatchUp enqueues the last tick that was missed while no process ran. Without
+	// it, ticks that are more than a minute late are left out.
+	CatchUp bool
+}
+
+func (p *Periodic) complete() error {
+	if p.Name == "" {
+		p.Name = p.Task
+	}
+	errs := []error{checkName("periodic task", p.Name), checkName("task", p.Task), p.Schedule.err}
+	if p.Schedule.next == nil && p.Schedule.err == nil {
+		errs = append(errs, fmt.Errorf("periodic task %s has no schedule: use tasks.Every or tasks.Cron", p.Name))
+	}
+	payload, err := json.Marshal(p.Payload)
+	p.Payload = json.RawMessage(payload)
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return fmt.Errorf("periodic task %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// RegisterPeriodic adds a periodic task. What is wrong is reported by [Registry.Err].
+func (r *Registry) RegisterPeriodic(p Periodic) {
+	if err := p.complete(); err != nil {
+		r.errs = append(r.errs, err)
+		return
+	}
+	for _, other := range r.periodic {
+		if other.Name == p.Name {
+			r.errs = append(r.errs, fmt.Errorf("periodic task %s: registered twice", p.Name))
+			return
+		}
+	}
+	r.periodic = append(r.periodic, p)
+}

@@ -1,0 +1,140 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// lateness is how late a tick may be and still run without CatchUp.
+const lateness = time.Minute
+
+// Ticker enqueues the periodic tasks of an app when they are due. Every process
+// has one and none leads: all compute the same ticks, and a tick is a task with
+// an id of its own, which is accepted once.
+type Ticker struct {
+	client   *Client
+	periodic []Periodic
+	log      zerolog.Logger
+}
+
+// NewTicker returns a ticker for the periodic tasks of a registry.
+func NewTicker(c *Client, r *Registry, log zerolog.Logger) *Ticker {
+	return &Ticker{client: c, periodic: r.periodic, log: log}
+}
+
+// tickState is a periodic task as Redis knows it.
+type tickState struct {
+	last    time.Time
+	paused  bool
+	did     bool // this call enqueued the tick
+	now     time.Time
+	askedAt time.Time
+}
+
+// Serve enqueues ticks until ctx ends. While Redis is away it waits; then the
+// last of the ticks that were missed is still due, if it is not too late.
+func (t *Ticker) Serve(ctx context.Context) error {
+	if len(t.periodic) == 0 {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	for failures := 0; ctx.Err() == nil; {
+		wait, err := t.round(ctx)
+		if err != nil {
+			failures++
+			wait = redisbus.Pause(failures)
+			if failures == 1 && ctx.Err() == nil {
+				t.log.Warn().Err(err).Msg("periodic tasks not enqueued; trying again")
+			}
+		} else {
+			failures = 0
+		}
+		_ = redisbus.Sleep(ctx, wait)
+	}
+	return context.Cause(ctx)
+}
+
+// round enqueues what is due and returns how long until the next tick, at most
+// [moveInterval], so that a definition lost with Redis's data is soon back.
+func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
+	wait := moveInterval
+	for _, p := range t.periodic {
+		s, err := t.ask(ctx, p, time.Time{}, "first")
+		if err != nil {
+			return 0, err
+		}
+		if due := p.Schedule.last(s.last, s.now); !due.IsZero() {
+			verb := "run"
+			if !p.CatchUp && s.now.Sub(due) > lateness {
+				verb = "skip"
+			}
+			if s, err = t.ask(ctx, p, due, verb); err != nil {
+				return 0, err
+			}
+			if s.did {
+				t.log.Debug().Str("periodic", p.Name).Time("tick", due).Msg("periodic task enqueued")
+			}
+		}
+		if next := p.Schedule.next(s.now); !next.IsZero() {
+			wait = min(wait, next.Sub(s.now)-time.Since(s.askedAt))
+		}
+	}
+	return max(wait, time.Millisecond), nil
+}
+
+// ask runs tick.lua.
+func (t *Ticker) ask(ctx context.Context, p Periodic, tick time.Time, verb string) (tickState, error) {
+	c, k := t.client, t.client.keys
+	task, err := c.prepare(p.Task, p.Payload, Options{ID: p.Name + ":" + strconv.FormatInt(max(tick.UnixMilli(), 0), 10)})
+	if err != nil {
+		return tickState{}, fmt.Errorf("periodic task %s: %w", p.Name, err)
+	}
+	asked := time.Now()
+	reply, err := tickScript.Run(ctx, c.redis,
+		[]string{k.Periodic(), k.Tasks(), k.Delayed(), k.Queues(), k.Done()},
+		p.Name, max(tick.UnixMilli(), 0), verb, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due(),
+		task.id, task.queue, task.head, task.tail).Slice()
+	if err != nil {
+		return tickState{}, fmt.Errorf("periodic task %s: %w", p.Name, redisbus.Explain(err))
+	}
+	if len(reply) != 4 {
+		return tickState{}, fmt.Errorf("periodic task %s: %w", p.Name, protocolError(reply))
+	}
+	last, _ := reply[0].(string)
+	paused, _ := reply[1].(string)
+	did, _ := reply[2].(int64)
+	now, _ := reply[3].(string)
+	return tickState{last: millis(last), paused: paused != "", did: did == 1, now: millis(now), askedAt: asked}, nil
+}
+
+func millis(s string) time.Time {
+	ms, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// PausePeriodic stops the ticks of a periodic task, or resumes them: ticks that
+// pass while it is paused are left out. It must have been registered by a
+// running process, or the error is [ErrNotFound].
+func (c *Client) PausePeriodic(ctx context.Context, name string, paused bool) error {
+	mark := ""
+	if paused {
+		mark = "1"
+	}
+	n, err := pauseScript.Run(ctx, c.redis, []string{c.keys.Periodic()}, name, mark).Int()
+	if err != nil {
+		return fmt.Errorf("pause periodic task %s: %w", name, redisbus.Explain(err))
+	}
+	if n == 0 {
+		return fmt.Errorf("pause periodic task %s: %w", name, ErrNotFound)
+	}
+	return nil
+}
