@@ -48,6 +48,9 @@ func (a *App) Periodic(task string, s tasks.Schedule) {
 // RegisterPeriodic is [App.Periodic] with everything that can be said.
 func (a *App) RegisterPeriodic(p tasks.Periodic) { a.tasks.RegisterPeriodic(p) }
 
+// Use wraps the handlers of all tasks.
+func (a *App) Use(m tasks.Middleware) { a.tasks.Use(m) }
+
 // Deny forbids RPC methods by pattern, such as "api.stop" or "api.cache.*".
 func (a *App) Deny(patterns ...string) { a.methods.Deny(patterns...) }
 

@@ -104,14 +104,34 @@ func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In
 
 // Registry is what the nodes of one app handle. The zero value handles nothing.
 type Registry struct {
-	tasks    map[string]registered
-	periodic []Periodic
-	errs     []error
+	tasks      map[string]registered
+	periodic   []Periodic
+	middleware []Middleware
+	errs       []error
 }
 
 type registered struct {
 	Definition
 	handle Handler
+}
+
+// Middleware wraps the handlers of all tasks; [InfoOf] tells which task it is.
+type Middleware func(next Handler) Handler
+
+// Use adds middleware around the handlers of all tasks, those registered before
+// included. The first one added is the outermost.
+func (r *Registry) Use(m Middleware) { r.middleware = append(r.middleware, m) }
+
+// handler returns the task's handler with the middleware around it.
+func (r *Registry) handler(name string) (registered, bool) {
+	t, ok := r.tasks[name]
+	if !ok {
+		return registered{}, false
+	}
+	for _, m := range slices.Backward(r.middleware) {
+		t.handle = m(t.handle)
+	}
+	return t, true
 }
 
 // RegisterTask implements [Registrar]. What is wrong is reported by [Registry.Err].

@@ -3,6 +3,7 @@ package tasks
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
 )
@@ -47,9 +48,35 @@ func Discard(err error) error {
 }
 
 func isDiscarded(err error) bool {
-	var d discarded
-	return errors.As(err, &d)
+	_, ok := errors.AsType[discarded](err)
+	return ok
 }
+
+// later is an error that says itself when to try again.
+type later struct {
+	error
+	after   time.Duration
+	attempt bool // it was an attempt
+}
+
+func (l later) Unwrap() error { return l.error }
+
+// RetryAfter marks an error with the pause before the next attempt, instead of
+// the definition's back-off: what a rate limit's answer asks for. It counts as
+// an attempt.
+func RetryAfter(err error, d time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return later{err, max(d, 0), true}
+}
+
+// ErrSnoozed is what [Snooze] returns.
+var ErrSnoozed = errors.New("snoozed")
+
+// Snooze, returned by a handler, runs the task again after d. It is no failure
+// and no attempt.
+func Snooze(d time.Duration) error { return later{ErrSnoozed, max(d, 0), false} }
 
 // wrongType is the error of a script that found a key of another type.
 func wrongType(key string) error {

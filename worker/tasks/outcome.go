@@ -14,7 +14,7 @@ import (
 // outcome is how a run ended, in the words that commit.lua reads.
 type outcome struct {
 	id      string
-	verb    string // done, later, dead, park
+	verb    string // done, later, snooze, dead, park
 	args    []any
 	effects []effect
 	run     *run
@@ -54,6 +54,10 @@ func (x *run) done(effects []effect, result json.RawMessage) outcome {
 // failed: the handler returned an error, panicked or ran out of time.
 func (x *run) failed(err error) outcome {
 	t := x.claimed.tries
+	asked, hasAsked := errors.AsType[later](err)
+	if hasAsked && !asked.attempt {
+		return outcome{id: x.claimed.id, verb: "snooze", args: []any{asked.after.Milliseconds(), t.String()}, run: x}
+	}
 	t.attempts++
 	most := x.def.MaxAttempts
 	if n := x.claimed.record.options.MaxAttempts; n > 0 {
@@ -61,6 +65,9 @@ func (x *run) failed(err error) outcome {
 	}
 	if t.attempts >= most || isDiscarded(err) {
 		return x.dead(t, err)
+	}
+	if hasAsked {
+		return outcome{id: x.claimed.id, verb: "later", args: []any{asked.after.Milliseconds(), t.String()}, run: x}
 	}
 	return outcome{id: x.claimed.id, verb: "later", args: []any{redisbus.Backoff(x.def.Backoff, x.def.MaxBackoff, t.attempts).Milliseconds(), t.String()}, run: x}
 }

@@ -18,6 +18,7 @@ type run struct {
 	claimed  claimed
 	def      registered
 	tx       Transaction
+	children children
 	returned bool // guarded by Runner.mu
 	started  bool // guarded by Runner.mu
 
@@ -30,7 +31,7 @@ type run struct {
 // newRun prepares a claimed task. Its context derives from work.
 func (r *Runner) newRun(work context.Context, c claimed) *run {
 	x := &run{runner: r, claimed: c, Context: work}
-	x.def = r.Registry.tasks[c.record.name]
+	x.def = r.handlers[c.record.name]
 	return x
 }
 
@@ -103,7 +104,7 @@ func (x *run) handle(done func(goexit bool)) {
 		x.context() // the clock starts now
 	}
 	group.Run("task "+x.claimed.record.name, func() error { return x.def.handle(x, x.claimed.record.payload) }, func(err error) {
-		x.finish(err)
+		x.finish(errors.Join(err, x.children.wait()))
 		done(errors.Is(err, group.ErrGoexit))
 	})
 }
@@ -121,6 +122,8 @@ func (x *run) finish(err error) {
 		x.runner.abandoned(x.claimed.id)
 	case err == nil:
 		x.runner.ended(x.done(effects, result))
+	case errors.Is(err, ErrSnoozed):
+		x.runner.ended(x.failed(err))
 	default:
 		o := x.failed(err)
 		x.logFailure(err, o.verb == "dead")

@@ -45,11 +45,12 @@ type RunnerConfig struct {
 // Runner claims tasks for one incarnation and runs their handlers.
 type Runner struct {
 	RunnerConfig
-	stream *stream
-	woken  chan struct{}
-	flush  chan struct{} // something is unsent
-	quiet  atomic.Bool
-	over   context.Context //nolint:containedctx // ended: what runs have for a context once they are over
+	stream   *stream
+	woken    chan struct{}
+	flush    chan struct{} // something is unsent
+	quiet    atomic.Bool
+	handlers map[string]registered // with their middleware
+	over     context.Context       //nolint:containedctx // ended: what runs have for a context once they are over
 
 	mu       sync.Mutex
 	changed  sync.Cond // anything below has
@@ -74,11 +75,15 @@ func NewRunner(c RunnerConfig) *Runner {
 		woken:        make(chan struct{}, 1),
 		flush:        make(chan struct{}, 1),
 		inHand:       map[string]*run{},
+		handlers:     map[string]registered{},
 	}
 	r.changed.L = &r.mu
+	for _, name := range c.Registry.Names() {
+		r.handlers[name], _ = c.Registry.handler(name)
+	}
 	r.stream = &stream{
 		redis: c.Redis, keys: c.Keys, incarnation: c.Incarnation, queues: c.Queues,
-		handles: func(name string) bool { _, ok := c.Registry.tasks[name]; return ok },
+		handles: func(name string) bool { _, ok := r.handlers[name]; return ok },
 	}
 	return r
 }

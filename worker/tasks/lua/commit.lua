@@ -9,7 +9,8 @@
 --      the n, then for each of the n, in this order, a verb, its arguments, the
 --      number of its effects and these:
 --   done   ms to remember it or '', result or ''
---   later  ms to wait, tries
+--   later  ms to wait, tries (the run has failed)
+--   snooze ms to wait, tries (it asked for another time)
 --   dead   tries, reason (JSON)
 --   park   name (nobody here handles it)
 -- and of each effect its kind and its arguments:
@@ -57,7 +58,7 @@ for from = 1, p + n, 500 do
   end
 end
 
-local widths = {done = 2, later = 2, dead = 2, park = 1,
+local widths = {done = 2, later = 2, snooze = 2, dead = 2, park = 1,
   save = 5, destroy = 3, push = 4, increment = 4, enqueue = 6, publish = 2}
 local function refuses(kind, a)
   if kind == 'publish' then return nil end
@@ -95,7 +96,7 @@ local function finish(verb, id, a)
       redis.call('ZADD', done, int(at + tonumber(ARGV[a])), id)
       if ARGV[a + 1] ~= '' then redis.call('HSET', results, id, ARGV[a + 1]) end
     end
-  elseif verb == 'later' then
+  elseif verb == 'later' or verb == 'snooze' then
     redis.call('HSET', tries, id, ARGV[a + 1])
     local due = at + tonumber(ARGV[a])
     redis.call('ZADD', delayed, int(due), id)

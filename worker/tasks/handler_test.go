@@ -1,0 +1,109 @@
+package tasks_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+func TestSnoozeIsNoAttemptAndRetryAfterDecidesThePauseOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type start struct {
+			at      time.Time
+			attempt int
+		}
+		starts := make(chan start, 10)
+		var r tasks.Registry
+		var n atomic.Int64
+		tasks.Handle(&r, tasks.Definition{Name: "x", MaxAttempts: 2, Backoff: time.Hour}, func(ctx context.Context, _ number) error {
+			info, _ := tasks.InfoOf(ctx)
+			starts <- start{time.Now(), info.Attempt}
+			switch n.Add(1) {
+			case 1, 2:
+				return tasks.Snooze(10 * time.Second)
+			default:
+				return tasks.RetryAfter(errors.New("429"), 3*time.Second)
+			}
+		})
+		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		c.startMover()
+		c.start(&r, 1)
+		_, err := c.tasks.Enqueue(t.Context(), "x", number{})
+		require.NoError(t, err)
+		first, second, third, fourth := <-starts, <-starts, <-starts, <-starts
+		require.InDelta(t, 10, second.at.Sub(first.at).Seconds(), 0.1)
+		require.InDelta(t, 10, third.at.Sub(second.at).Seconds(), 0.1)
+		require.InDelta(t, 3, fourth.at.Sub(third.at).Seconds(), 0.1)
+		require.Equal(t, []int{1, 1, 1, 2}, []int{first.attempt, second.attempt, third.attempt, fourth.attempt})
+		synctest.Wait()
+		require.Equal(t, tasks.Counts{Dead: 1, Failed: 1}, c.counts())
+	})
+}
+
+func TestMiddlewareWrapsEveryHandlerInOrder(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		said := make(chan string, 10)
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "x"}, func(context.Context, number) error { said <- "handler"; return nil })
+		for _, name := range []string{"outer", "inner"} {
+			r.Use(func(next tasks.Handler) tasks.Handler {
+				return func(ctx context.Context, p json.RawMessage) error {
+					info, ok := tasks.InfoOf(ctx)
+					require.True(t, ok)
+					said <- name + " " + info.Name
+					return next(ctx, p)
+				}
+			})
+		}
+		c := newCluster(t, cfg, &r)
+		c.start(&r, 1)
+		_, err := c.tasks.Enqueue(t.Context(), "x", number{})
+		require.NoError(t, err)
+		for _, want := range []string{"outer x", "inner x", "handler"} {
+			require.Equal(t, want, receive(t, said))
+		}
+	})
+}
+
+func TestChildGoroutinesBelongToTheTask(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "adds", Retention: time.Hour}, func(ctx context.Context, in number) error {
+			for range in.N {
+				tasks.Go(ctx, func(ctx context.Context) error { tasks.Tx(ctx).Increment("children", 1); return nil })
+			}
+			return nil
+		})
+		tasks.Handle(&r, tasks.Definition{Name: "panics", MaxAttempts: 1}, func(ctx context.Context, _ number) error {
+			tasks.Go(ctx, func(context.Context) error { panic("in a child") })
+			tasks.Tx(ctx).Increment("children", 100)
+			return nil
+		})
+		c := newCluster(t, cfg, &r)
+		c.start(&r, 2)
+		a, err := c.tasks.Enqueue(t.Context(), "adds", number{5})
+		require.NoError(t, err)
+		b, err := c.tasks.Enqueue(t.Context(), "panics", number{})
+		require.NoError(t, err)
+		_, err = c.tasks.Wait(t.Context(), a.ID)
+		require.NoError(t, err)
+		_, err = c.tasks.Wait(t.Context(), b.ID)
+		require.ErrorIs(t, err, tasks.ErrDead)
+		require.ErrorContains(t, err, "in a child")
+		n, err := cache.Get[int](t.Context(), c.cache, "children")
+		require.NoError(t, err)
+		require.Equal(t, 5, n)
+		require.PanicsWithValue(t, tasks.ErrNoTask, func() { tasks.Go(t.Context(), nil) })
+	})
+}
