@@ -48,7 +48,6 @@ func (e *Endpoint) take(_ context.Context, m redisbus.Message) {
 
 // run calls the method on a goroutine that the method may end by runtime.Goexit.
 func (e *Endpoint) run(base context.Context, c *call, method Method, left time.Duration) {
-	defer e.group.Leave(c.method)
 	ctx := &callContext{
 		Context: base, deadline: time.Now().Add(left),
 		call: Call{Method: c.method, From: c.from, Connection: c.connection},
@@ -58,6 +57,7 @@ func (e *Endpoint) run(base context.Context, c *call, method Method, left time.D
 	defer func() {
 		p := recover()
 		ctx.end()
+		e.group.Leave(c.method) // the method has returned; what follows is ours
 		if p != nil {
 			err = fmt.Errorf("%w: %v", Panicked, p)
 		}
