@@ -25,7 +25,7 @@ func (s set) Ready() (ready, want int) { return s.ready, s.want }
 func (s set) Nodes() []*worker.Node    { return nil }
 
 func get(h http.Handler, path, authorization string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodGet, path, nil)
+	r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)
 	}
@@ -49,7 +49,9 @@ func TestStatusTellsOfTheNodes(t *testing.T) {
 	s := supervisortest.Start(t, worker.NewApp())
 	w := get(admin.Handler(s, ""), "/status", "")
 	require.Equal(t, http.StatusOK, w.Code)
-	var got struct{ Nodes []worker.Status }
+	var got struct {
+		Nodes []worker.Status `json:"nodes"`
+	}
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
 	require.Len(t, got.Nodes, 3)
 	require.Equal(t, "stellar-worker-1", got.Nodes[0].ID)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -97,9 +98,7 @@ func TestBadInputIsExplained(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			env := home(t)
-			for k, v := range c.env {
-				env[k] = v
-			}
+			maps.Copy(env, c.env)
 			args := c.args
 			if c.file != "" {
 				args = append(args, "--config", write(t, "stellar.yaml", c.file))

@@ -42,9 +42,9 @@ func TestStatus(t *testing.T) {
 		r = stellar(t, at.env, "status", "-o", "json")
 		require.Zero(t, r.code, r.err)
 		var got struct {
-			Namespace string
-			Nodes     []nodeStatus
-			Tasks     tasks.Counts
+			Namespace string       `json:"namespace"`
+			Nodes     []nodeStatus `json:"nodes"`
+			Tasks     tasks.Counts `json:"tasks"`
 		}
 		require.NoError(t, json.Unmarshal([]byte(r.out), &got))
 		require.Equal(t, "stellar", got.Namespace)

@@ -26,7 +26,7 @@ func eachDemo(t *testing.T, scenario func(t *testing.T, env environment)) {
 
 func TestDemo(t *testing.T) {
 	eachDemo(t, func(t *testing.T, env environment) {
-		r := stellar(t, env, "demo", "..", "--workers", "3", "--crash-every", "20ms", "--concurrency", "2")
+		r := stellar(t, env, "demo", "..", "--workers", "3", "--crash-every", "50ms", "--concurrency", "2")
 		require.Zero(t, r.code, r.out+r.err)
 		require.Contains(t, r.out, "3 nodes on")
 		require.Contains(t, r.out, "The sums are equal")
@@ -68,7 +68,7 @@ func TestDemoOfNothing(t *testing.T) {
 func TestDemoIsInterrupted(t *testing.T) {
 	eachDemo(t, func(t *testing.T, env environment) {
 		dir := t.TempDir()
-		for _, name := range strings.Fields("a b c d e f g h") {
+		for _, name := range strings.FieldsSeq("a b c d e f g h") {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Repeat("word \n", 1<<20)), 0o600))
 		}
 		d := start(t, env, builtin(), "demo", dir, "--workers", "1", "--concurrency", "1")

@@ -122,7 +122,7 @@ func TestFlapping(t *testing.T) {
 }
 
 // stubborn is an app whose task ignores its context until it is released.
-func stubborn(t *testing.T) (app *worker.App, release func()) {
+func stubborn() (app *worker.App, release func()) {
 	app = worker.NewApp()
 	released := make(chan struct{})
 	tasks.Handle(app, tasks.Definition{Name: "stubborn"}, func(ctx context.Context, _ any) error {
@@ -135,7 +135,7 @@ func stubborn(t *testing.T) (app *worker.App, release func()) {
 }
 
 func TestADrainThatTakesTooLong(t *testing.T) {
-	app, release := stubborn(t)
+	app, release := stubborn()
 	env := home(t)
 	set := start(t, env, app, "--workers", "1", "--drain", "50ms", "--grace", "50ms")
 	set.err.await(t, "node is running", 1)
@@ -148,7 +148,7 @@ func TestADrainThatTakesTooLong(t *testing.T) {
 }
 
 func TestTheSecondSignalHurriesAndTheThirdEndsAtOnce(t *testing.T) {
-	app, release := stubborn(t)
+	app, release := stubborn()
 	env := home(t)
 	set := start(t, env, app, "--workers", "1", "--drain", "1h", "--grace", "1h")
 	set.err.await(t, "node is running", 1)
@@ -181,7 +181,7 @@ func TestHealthPages(t *testing.T) {
 	set.err.await(t, "health pages", 1)
 	base := "http://" + address.FindStringSubmatch(set.err.String())[1]
 	get := func(path string) int {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, http.NoBody)
 		require.NoError(t, err)
 		req.Header.Set("Authorization", "Bearer "+token)
 		res, err := http.DefaultClient.Do(req)

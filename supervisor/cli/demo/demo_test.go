@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 
 func TestCount(t *testing.T) {
 	for text, want := range map[string]Sums{
-		"": {}, "a": {0, 1, 1}, "a\n": {1, 1, 2}, " a  b\tc\n\n": {2, 3, 9}, "\r\n": {1, 0, 2}, "übel\v\fx": {0, 2, 8},
+		"": {}, "a": {0, 1, 1}, "a\n": {1, 1, 2}, "a  b\tc \n\n.": {2, 4, 10}, "\r\n": {1, 0, 2}, "übel\v\fx": {0, 2, 8},
 		strings.Repeat("ab\n", 50_000): {50_000, 50_000, 150_000},
 	} {
 		got, err := Count(t.Context(), strings.NewReader(text))
@@ -101,7 +101,7 @@ func tree(t *testing.T, n int) (dir string, sums Sums) {
 	t.Helper()
 	dir = t.TempDir()
 	for i := range n {
-		text := strings.Repeat("some words in a line\n", i)
+		text := strings.Repeat("some words in a line\n", i%50)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), []byte(text), 0o600))
 		own, err := Count(t.Context(), strings.NewReader(text))
 		require.NoError(t, err)
@@ -132,22 +132,22 @@ func (w *written) String() string {
 	return w.b.String()
 }
 
-func config(t *testing.T, cfg redisbus.Config, dir string, out *written) Config {
+func config(cfg redisbus.Config, dir string, out *written) Config {
 	cfg.Namespace = "demo-test"
 	return Config{
-		Dir: dir, CrashEvery: 20 * time.Millisecond, Out: out, Log: zerolog.Nop(),
+		Dir: dir, CrashEvery: 100 * time.Millisecond, Out: out, Log: zerolog.Nop(),
 		Set: supervisor.Config{Workers: 3, Concurrency: 3, Redis: cfg},
 	}
 }
 
 func TestTheSumsAreTheSameHoweverOftenNodesCrash(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
-		dir, sums := tree(t, 400)
+		dir, sums := tree(t, 1500)
 		out := &written{}
-		require.NoError(t, Run(t.Context(), config(t, cfg, dir, out)))
+		require.NoError(t, Run(t.Context(), config(cfg, dir, out)))
 		text := out.String()
 		require.Regexp(t, `the nodes +`+strconv.FormatInt(sums.Lines, 10)+` +`+strconv.FormatInt(sums.Words, 10)+` +`+strconv.FormatInt(sums.Bytes, 10)+`\n`, text)
-		require.Regexp(t, `tasks +400 .*400 done, 0 dead`, text)
+		require.Regexp(t, `tasks +1500 .*1500 done, 0 dead`, text)
 		require.Regexp(t, `crashes +[1-9]`, text)
 		keys, err := redistest.Client(t, cfg).Keys(t.Context(), "*").Result()
 		require.NoError(t, err)
@@ -159,7 +159,7 @@ func TestASumThatIsWrongIsFound(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
 		dir, _ := tree(t, 20)
 		out := &written{}
-		c := config(t, cfg, dir, out)
+		c := config(cfg, dir, out)
 		entries := cache.New(cache.Config{Client: redistest.Client(t, cfg), Keys: c.Set.Redis.Keys()})
 		_, err := entries.Increment(t.Context(), wordsKey, 1) // as if a file were counted twice
 		require.NoError(t, err)
@@ -177,7 +177,7 @@ func TestFilesThatChangeMeanwhileDoNotMakeItLie(t *testing.T) {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, "4"), []byte("now something else"), 0o600))
 			}
 		}}
-		require.NoError(t, Run(t.Context(), config(t, cfg, dir, out)))
+		require.NoError(t, Run(t.Context(), config(cfg, dir, out)))
 		require.Contains(t, out.String(), "2 files changed or vanished")
 		require.Contains(t, out.String(), "The sums are equal")
 	})
@@ -186,7 +186,7 @@ func TestFilesThatChangeMeanwhileDoNotMakeItLie(t *testing.T) {
 func TestABarOnATerminal(t *testing.T) {
 	dir, _ := tree(t, 20)
 	out := &written{}
-	c := config(t, redistest.Embedded(t).Config(), dir, out)
+	c := config(redistest.Embedded(t).Config(), dir, out)
 	c.Terminal = true
 	require.NoError(t, Run(t.Context(), c))
 	require.Contains(t, out.String(), "\r\x1b[K["+strings.Repeat("#", barWidth)+"] 20 of 20 files")
