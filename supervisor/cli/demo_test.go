@@ -68,7 +68,7 @@ func TestDemoOfNothing(t *testing.T) {
 func TestDemoIsInterrupted(t *testing.T) {
 	eachDemo(t, func(t *testing.T, env environment) {
 		dir := t.TempDir()
-		for _, name := range strings.FieldsSeq("a b c d e f g h") {
+		for name := range strings.FieldsSeq("a b c d e f g h") {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Repeat("word \n", 1<<20)), 0o600))
 		}
 		d := start(t, env, builtin(), "demo", dir, "--workers", "1", "--concurrency", "1")
