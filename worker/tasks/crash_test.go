@@ -201,6 +201,7 @@ func TestLostRepliesChangeNothing(t *testing.T) {
 			return nil
 		})
 		c := newCluster(t, proxy.config(t), &r)
+		c.startMover() // wakes whom a lost message should have woken
 		nodes := []*node{c.start(&r, 4), c.start(&r, 4)}
 		const n = 60
 		proxy.every.Store(7)
@@ -294,5 +295,28 @@ func TestKeysOfTheWrongTypeAreNamedAndTheOthersGoOn(t *testing.T) {
 		require.NoError(t, err)
 		c.start(&r, 1)
 		require.Equal(t, 3, receive(t, ran))
+	})
+}
+
+func TestALostWakeIsMadeUpForOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ran := make(chan int, 1)
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(_ context.Context, in number) error { ran <- in.N; return nil })
+		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		c.startMover()
+		c.start(&r, 1)
+		synctest.Wait()
+		// As if the node that was woken had died before it claimed: the task is
+		// there, and nobody was told.
+		idle := c.redis.SMembers(t.Context(), c.keys.Idle("default")).Val()
+		require.Len(t, idle, 1)
+		require.NoError(t, c.redis.Del(t.Context(), c.keys.Idle("default")).Err())
+		_, err := c.tasks.Enqueue(t.Context(), "n", number{7})
+		require.NoError(t, err)
+		require.NoError(t, c.redis.SAdd(t.Context(), c.keys.Idle("default"), idle[0]).Err())
+		began := time.Now()
+		require.Equal(t, 7, <-ran)
+		require.LessOrEqual(t, time.Since(began), 6*time.Second)
 	})
 }

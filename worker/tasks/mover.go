@@ -20,8 +20,9 @@ const (
 	moveInterval = 5 * time.Second
 )
 
-// Mover brings delayed tasks to their queues when they are due. Every process
-// has one; any of them will do, and none leads.
+// Mover brings delayed tasks to their queues when they are due, and looks after
+// queues that nobody serves although somebody could. Every process has one; any
+// of them will do, and none leads.
 type Mover struct {
 	redis redis.UniversalClient
 	keys  redisbus.Keys
@@ -74,7 +75,7 @@ func (m *Mover) Serve(ctx context.Context) error {
 func (m *Mover) move(ctx context.Context) (moved int, wait time.Duration, err error) {
 	k := m.keys
 	reply, err := dueScript.Run(ctx, m.redis,
-		[]string{k.Tasks(), k.Delayed(), k.Done(), k.Results()},
+		[]string{k.Tasks(), k.Delayed(), k.Done(), k.Results(), k.Queues()},
 		moveBatch, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix()).Slice()
 	if err != nil {
 		return 0, 0, fmt.Errorf("move delayed tasks: %w", redisbus.Explain(err))

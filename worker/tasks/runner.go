@@ -19,10 +19,11 @@ import (
 // DefaultConcurrency is how many tasks a node runs at a time.
 const DefaultConcurrency = 10
 
-// How long an idle node relies on being woken before it looks for itself, and
-// how many commits may wait before it claims no more.
+// How long an idle node relies on being woken before it looks for itself (the
+// processes' movers look every few seconds), and how many commits may wait
+// before it claims no more.
 const (
-	idleInterval = 5 * time.Second
+	idleInterval = time.Minute
 	maxUnflushed = 2000
 )
 

@@ -8,10 +8,16 @@ if not fits(leases, 'zset') then return {'WRONGTYPE', leases} end
 writable(leases)
 local deadline = int(now() + tonumber(ARGV[1]))
 local reply = {'OK'}
-for i = 2, #ARGV do
-  local score = redis.call('ZSCORE', leases, ARGV[i])
-  local live = score and tonumber(score) > 0
-  if live then redis.call('ZADD', leases, deadline, ARGV[i]) end
-  reply[i] = live and 1 or 0
+for from = 2, #ARGV, 500 do
+  local renewed = {}
+  for i, score in ipairs(redis.call('ZMSCORE', leases, unpack(ARGV, from, math.min(from + 499, #ARGV)))) do
+    local live = score and tonumber(score) > 0
+    if live then
+      renewed[#renewed + 1] = deadline
+      renewed[#renewed + 1] = ARGV[from + i - 1]
+    end
+    reply[from + i - 1] = live and 1 or 0
+  end
+  if #renewed > 0 then redis.call('ZADD', leases, unpack(renewed)) end
 end
 return reply

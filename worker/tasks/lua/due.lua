@@ -1,12 +1,13 @@
--- Moves delayed tasks that are due to their queues, and forgets completed ones
--- whose time has passed.
--- KEYS 1 tasks  2 delayed  3 done  4 results
+-- Moves delayed tasks that are due to their queues, forgets completed ones whose
+-- time has passed, and wakes an idle node for every queue that is not empty: one
+-- that had been woken for it may have died before it claimed.
+-- KEYS 1 tasks  2 delayed  3 done  4 results  5 queues
 -- ARGV 1 how many at most  2 queue prefix  3 idle prefix  4 wake prefix
 -- Returns {moved, ms until the next is due, or ''} | {'WRONGTYPE', key}
 local tasks, delayed, done, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local most = tonumber(ARGV[1])
 local K = {queue = ARGV[2], idle = ARGV[3], wake = ARGV[4]}
-local kinds = {'hash', 'zset', 'zset', 'hash'}
+local kinds = {'hash', 'zset', 'zset', 'hash', 'set'}
 for i, kind in ipairs(kinds) do
   if not fits(KEYS[i], kind) then return {'WRONGTYPE', KEYS[i]} end
 end
@@ -29,7 +30,9 @@ for i, id in ipairs(ids) do
     touched[moves[i]] = true
   end
 end
-for queue in pairs(touched) do wake(K, queue) end
+for _, queue in ipairs(redis.call('SMEMBERS', KEYS[5])) do
+  if touched[queue] or (fits(K.queue .. queue, 'list') and redis.call('EXISTS', K.queue .. queue) == 1) then wake(K, queue) end
+end
 
 local old = redis.call('ZRANGEBYSCORE', done, '-inf', int(at), 'LIMIT', 0, most)
 for _, id in ipairs(old) do
