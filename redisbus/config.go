@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -24,8 +23,6 @@ const (
 	ioTimeout   = 2 * time.Second
 	poolTimeout = time.Second
 )
-
-var namespacePattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,200}$`)
 
 // Config says where Redis is and how the nodes of one cluster recognise each
 // other there.
@@ -69,7 +66,7 @@ func (c Config) Validate() error {
 			errs = append(errs, err)
 		}
 	}
-	if !namespacePattern.MatchString(c.Namespace) {
+	if !ValidName(c.Namespace) {
 		errs = append(errs, fmt.Errorf("namespace %q: use 1 to 200 letters, digits and . _ : -", c.Namespace))
 	}
 	if t := c.Token.Reveal(); t == "change-me" {

@@ -42,10 +42,7 @@ type Host struct {
 	process   membership.Process
 	log       zerolog.Logger
 
-	mu    sync.Mutex
-	token redisbus.Secret
-	bus   *redisbus.Bus
-
+	bus       *redisbus.Bus
 	zombies   sync.WaitGroup
 	patience  context.Context //nolint:containedctx // until when the host waits for zombies
 	impatient context.CancelFunc
@@ -92,7 +89,8 @@ func (h *Host) Open(ctx context.Context) error {
 	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
 	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
 	h.bus, err = redisbus.NewBus(redisbus.BusConfig{
-		Publisher: h.client, Subscriber: h.listener, Keys: h.keys, Token: token,
+		Publisher: h.client, Subscriber: h.listener, Keys: h.keys,
+		Token: token, TokenKept: h.cfg.Redis.Token.IsZero(),
 		Identity: redisbus.Identity{ID: id}, InboxOnly: true, Log: h.log,
 	})
 	if err != nil {
@@ -102,30 +100,14 @@ func (h *Host) Open(ctx context.Context) error {
 	return nil
 }
 
-// clusterToken returns the token of the cluster's messages. One that this
-// process knows is put back into a Redis that has lost it.
-func (h *Host) clusterToken(ctx context.Context) (redisbus.Secret, error) {
-	h.mu.Lock()
-	known := h.token
-	h.mu.Unlock()
-	var token redisbus.Secret
-	err := redisbus.Retry(ctx, func(ctx context.Context) error {
-		var err error
-		if !known.IsZero() && h.cfg.Redis.Token.IsZero() {
-			if err := h.client.SetNX(ctx, h.keys.Token(), known.Reveal(), 0).Err(); err != nil {
-				return err
-			}
-		}
+// clusterToken returns the token of the cluster's messages. One that is kept in
+// Redis is put back by the buses when Redis loses it.
+func (h *Host) clusterToken(ctx context.Context) (token redisbus.Secret, err error) {
+	err = redisbus.Retry(ctx, func(ctx context.Context) error {
 		token, err = redisbus.Token(ctx, h.client, h.keys, h.cfg.Redis.Token)
 		return err
 	})
-	if err != nil {
-		return "", err
-	}
-	h.mu.Lock()
-	h.token = token
-	h.mu.Unlock()
-	return token, nil
+	return token, err
 }
 
 // Serve renews, moves and reaps until ctx ends. A failure in one of them ends

@@ -35,10 +35,12 @@ func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 		}
 		return nil
 	})
-	select {
-	case <-n.api.Bus.Ready():
-	case <-stopping.Done():
-	case <-base.Context().Done():
+	for _, ready := range []<-chan struct{}{n.api.Bus.Ready(), n.api.RPC.Ready()} {
+		select {
+		case <-ready:
+		case <-stopping.Done():
+		case <-base.Context().Done():
+		}
 	}
 	if stopping.Err() == nil && base.Context().Err() == nil {
 		if err := n.work(stopping, base); err != nil {
@@ -82,7 +84,8 @@ func (n *Node) openBase(base *group.Group) error {
 	a := &API{Incarnation: n.lease.Incarnation, Log: n.log}
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	a.Bus, err = redisbus.NewBus(redisbus.BusConfig{
-		Publisher: n.conns.Client, Subscriber: n.conns.Subscriber, Keys: h.keys, Token: token,
+		Publisher: n.conns.Client, Subscriber: n.conns.Subscriber, Keys: h.keys,
+		Token: token, TokenKept: h.cfg.Redis.Token.IsZero(),
 		Identity: n.identity(), BaseContext: inAPI, Log: n.log,
 	})
 	if err != nil {

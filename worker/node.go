@@ -240,14 +240,21 @@ func (n *Node) join(ctx context.Context) error {
 
 // enter changes the state, here and, while the node is a member, on Redis.
 func (n *Node) enter(ctx context.Context, s State) {
+	if s == Running {
+		n.publish(ctx, s) // whoever sees it here finds it there
+	}
 	n.mu.Lock()
 	n.state = s
 	n.mu.Unlock()
-	if s == Running || s == Draining {
-		// What others are told: it is corrected by the next change.
-		if err := n.host.directory.SetState(ctx, n.lease.Incarnation, string(s)); err != nil && ctx.Err() == nil {
-			n.log.Debug().Err(err).Msg("state not written")
-		}
+	if s == Draining {
+		n.publish(ctx, s)
+	}
+}
+
+// publish writes the state for others to see. A failure is corrected by the next change.
+func (n *Node) publish(ctx context.Context, s State) {
+	if err := n.host.directory.SetState(ctx, n.lease.Incarnation, string(s)); err != nil && ctx.Err() == nil {
+		n.log.Debug().Err(err).Msg("state not written")
 	}
 }
 

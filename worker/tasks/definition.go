@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
 )
 
 // DefaultQueue is where tasks go whose definition names no queue.
@@ -57,14 +58,12 @@ func (d Definition) withDefaults() Definition {
 	return d
 }
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,200}$`)
-
 // ErrName is returned for names of tasks and queues and for ids that Redis keys
 // and records cannot hold.
 var ErrName = errors.New("use 1 to 200 letters, digits and . _ : -")
 
 func checkName(what, name string) error {
-	if !namePattern.MatchString(name) {
+	if !redisbus.ValidName(name) {
 		return fmt.Errorf("%s %.220q: %w", what, name, ErrName)
 	}
 	return nil
