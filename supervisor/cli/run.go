@@ -80,7 +80,7 @@ func (p *program) serve(ctx context.Context, set *supervisor.Set, log zerolog.Lo
 		defer close(watched)
 		select {
 		case <-ctx.Done():
-			log.Info().Dur("drain", p.drain).Msg("stopping: running tasks are given time to finish; another signal cuts it to a second")
+			log.Info().Stringer("drain", p.drain).Msg("stopping: running tasks are given time to finish; another signal cuts it to a second")
 		case <-ended:
 			return
 		}
