@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Sums are what is counted. Lines are newline bytes and words are separated by
-// the white space of ASCII, as wc counts them in the C locale.
+// Sums are what is counted: newline bytes, runs of bytes between the white space
+// of ASCII, and bytes.
 type Sums struct {
 	Lines int64 `json:"lines"`
 	Words int64 `json:"words"`
