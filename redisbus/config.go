@@ -47,6 +47,14 @@ type Config struct {
 	// one, the first node draws a random token and keeps it in Redis: then
 	// whoever may read the namespace's keys belongs to the cluster.
 	Token Secret
+	// AlsoAccept is a second token that messages may be signed with, to change the
+	// token of a running cluster: first every node accepts the new one as well,
+	// then every node signs with it and still accepts the old one, then the old
+	// one goes.
+	AlsoAccept Secret
+	// TokenMode says how messages prove that their sender knows the token. Default
+	// [ModeHMAC].
+	TokenMode Mode
 }
 
 func (c Config) withDefaults() Config {
@@ -69,12 +77,35 @@ func (c Config) Validate() error {
 	if !ValidName(c.Namespace) {
 		errs = append(errs, fmt.Errorf("namespace %q: use 1 to 200 letters, digits and . _ : -", c.Namespace))
 	}
-	if t := c.Token.Reveal(); t == "change-me" {
-		errs = append(errs, errors.New("token: \"change-me\" is everybody's; choose a secret of at least 16 bytes, or none to have one drawn"))
-	} else if t != "" && len(t) < 16 {
-		errs = append(errs, fmt.Errorf("token: %d bytes are too few; choose a secret of at least 16 bytes, or none to have one drawn", len(t)))
+	return errors.Join(append(errs, c.validateTokens())...)
+}
+
+func (c Config) validateTokens() error {
+	var errs []error
+	for _, t := range []struct {
+		name   string
+		secret Secret
+	}{{"token", c.Token}, {"token to accept as well", c.AlsoAccept}} {
+		if text := t.secret.Reveal(); text == "change-me" {
+			errs = append(errs, fmt.Errorf("%s: \"change-me\" is everybody's; choose a secret of at least 16 bytes, or none to have one drawn", t.name))
+		} else if text != "" && len(text) < 16 {
+			errs = append(errs, fmt.Errorf("%s: %d bytes are too few; choose a secret of at least 16 bytes, or none to have one drawn", t.name, len(text)))
+		}
+	}
+	switch c.TokenMode {
+	case "", ModeHMAC, ModePlain, ModeBoth:
+	default:
+		errs = append(errs, fmt.Errorf("token mode %q: use %s, %s or %s", c.TokenMode, ModeHMAC, ModePlain, ModeBoth))
 	}
 	return errors.Join(errs...)
+}
+
+// Bus returns the part of a bus's configuration that is the cluster's; token is
+// what [Token] returned for this configuration.
+func (c Config) Bus(token Secret) BusConfig {
+	return BusConfig{
+		Keys: c.Keys(), Token: token, TokenKept: c.Token.IsZero(), AlsoAccept: c.AlsoAccept, Mode: c.TokenMode,
+	}
 }
 
 // Keys returns the names of the configured namespace.

@@ -68,7 +68,10 @@ func (e *Endpoint) run(base context.Context, c *call, method Method, left time.D
 		e.answer(base, c, value, err, e.cfg.Bus.PostNow)
 	}()
 	value, err = method.Call(ctx, c.args)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+	switch {
+	case errors.Is(err, context.Canceled) && base.Err() != nil:
+		err = fmt.Errorf("%w: %w", NodeDown, err) // its last breath
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
 		err = fmt.Errorf("%w: %w", Timeout, err)
 	}
 }

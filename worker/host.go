@@ -24,6 +24,7 @@ type HostConfig struct {
 	Redis redisbus.Config
 	App   *App
 	Times membership.Times
+	Cache CacheConfig
 	Log   zerolog.Logger
 }
 
@@ -50,7 +51,7 @@ type Host struct {
 
 // NewHost opens nothing yet; everything wrong with the configuration is reported at once.
 func NewHost(cfg HostConfig) (*Host, error) {
-	if err := errors.Join(cfg.Redis.Validate(), cfg.App.Err()); err != nil {
+	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
 	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log}
@@ -88,11 +89,10 @@ func (h *Host) Open(ctx context.Context) error {
 	h.enqueuer = tasks.NewClient(context.WithoutCancel(ctx), h.client, h.keys, &h.cfg.App.tasks)
 	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
 	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
-	h.bus, err = redisbus.NewBus(redisbus.BusConfig{
-		Publisher: h.client, Subscriber: h.listener, Keys: h.keys,
-		Token: token, TokenKept: h.cfg.Redis.Token.IsZero(),
-		Identity: redisbus.Identity{ID: id}, InboxOnly: true, Log: h.log,
-	})
+	cfg := h.cfg.Redis.Bus(token)
+	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
+	cfg.InboxOnly, cfg.Log = true, h.log
+	h.bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/connections"
@@ -27,6 +26,7 @@ func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 	base.Go("loop", n.loop)
 	base.Go("bus", n.tolerant(n.api.Bus.Serve))
 	base.Go("rpc", n.tolerant(n.api.RPC.Serve))
+	base.Go("cache", n.api.Cache.Serve)
 	base.Go("requests", func(ctx context.Context) error {
 		select {
 		case why := <-n.ends:
@@ -83,15 +83,14 @@ func (n *Node) openBase(base *group.Group) error {
 	}
 	a := &API{Incarnation: n.lease.Incarnation, Log: n.log}
 	inAPI := func() context.Context { return a.into(base.Context()) }
-	a.Bus, err = redisbus.NewBus(redisbus.BusConfig{
-		Publisher: n.conns.Client, Subscriber: n.conns.Subscriber, Keys: h.keys,
-		Token: token, TokenKept: h.cfg.Redis.Token.IsZero(),
-		Identity: n.identity(), BaseContext: inAPI, Log: n.log,
-	})
+	cfg := h.cfg.Redis.Bus(token)
+	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
+	cfg.BaseContext, cfg.Log = inAPI, n.log
+	a.Bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
 	}
-	a.Cache = cache.New(cache.Config{Client: n.conns.Client, Keys: h.keys, Holder: n.lease.Incarnation.String()})
+	a.Cache = h.cfg.Cache.Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Clone()
@@ -122,7 +121,7 @@ func (n *Node) openWork() {
 	h := n.host
 	runner := tasks.NewRunner(tasks.RunnerConfig{
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
-		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Log: n.log,
+		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache, Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Log: n.log,
 		Seal: func(messageType string, body any) (string, []byte, error) {
 			message, err := n.api.Bus.Seal(messageType, body)
 			return h.keys.Channel(), message, err

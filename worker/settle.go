@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -50,7 +49,7 @@ func (h *Host) settle(ctx context.Context, i membership.Incarnation, r tasks.Rem
 		return handed, err
 	}
 	err = redisbus.Retry(ctx, func(ctx context.Context) error {
-		if _, err := cache.ReleaseAll(ctx, h.client, h.keys, i.String()); err != nil {
+		if _, err := h.cfg.Cache.Open(h.client, h.keys, "", h.log).ReleaseAll(ctx, i.String()); err != nil {
 			return err
 		}
 		if err := connections.Forget(ctx, h.client, h.keys, i.String()); err != nil {

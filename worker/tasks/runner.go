@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/worker/group"
 )
@@ -36,6 +37,8 @@ type RunnerConfig struct {
 	Registry    *Registry
 	Client      *Client // for follow-up tasks
 	Seal        Sealer  // for publishes
+	// Cache is where transactions save. Default the namespace's, in the native layout.
+	Cache *cache.Cache
 	// Concurrency is how many tasks run at a time. Default [DefaultConcurrency].
 	Concurrency int
 	// Queues that are served, the most urgent first. Default those of the registry.
@@ -71,6 +74,9 @@ func NewRunner(c RunnerConfig) *Runner {
 	if len(c.Queues) == 0 {
 		c.Queues = c.Registry.Queues()
 	}
+	if c.Cache == nil {
+		c.Cache = cache.New(cache.Config{Client: c.Redis, Keys: c.Keys})
+	}
 	r := &Runner{
 		RunnerConfig: c,
 		woken:        make(chan struct{}, 1),
@@ -85,6 +91,7 @@ func NewRunner(c RunnerConfig) *Runner {
 	r.stream = &stream{
 		redis: c.Redis, keys: c.Keys, incarnation: c.Incarnation, queues: c.Queues,
 		handles: func(name string) bool { _, ok := r.handlers[name]; return ok },
+		ending:  newCommitScript(c.Cache),
 	}
 	return r
 }

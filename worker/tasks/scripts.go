@@ -27,9 +27,14 @@ var (
 
 	enqueueScript  = redisbus.NewScript(redisbus.LuaPrelude, stateLua, enqueueLua)
 	claimScript    = redisbus.NewScript(redisbus.LuaPrelude, stateLua, claimLua)
-	commitScript   = redisbus.NewScript(redisbus.LuaPrelude, cache.LuaEffects, stateLua, commitLua)
 	takeoverScript = redisbus.NewScript(redisbus.LuaPrelude, stateLua, takeoverLua)
 	dueScript      = redisbus.NewScript(redisbus.LuaPrelude, stateLua, dueLua)
 	tickScript     = redisbus.NewScript(redisbus.LuaPrelude, stateLua, tickLua)
 	pauseScript    = redisbus.NewScript(pauseLua)
 )
+
+// newCommitScript is the one that ends tasks, with the effects in the layout of
+// that cache. A runner makes it once.
+func newCommitScript(c *cache.Cache) *redisbus.Script {
+	return redisbus.NewScript(redisbus.LuaPrelude, c.LuaEffects(), stateLua, commitLua)
+}

@@ -20,6 +20,7 @@ type stream struct {
 	incarnation string
 	queues      []string
 	handles     func(task string) bool
+	ending      *redisbus.Script // lua/commit.lua
 
 	claims, commits uint64
 	idle            bool     // Redis knows this node as idle
@@ -127,7 +128,7 @@ func (s *stream) commit(ctx context.Context, batch []outcome) (refused map[int]s
 	var reply []any
 	err = redisbus.Retry(ctx, func(ctx context.Context) error {
 		var err error
-		reply, err = commitScript.Run(ctx, s.redis, keys, args...).Slice()
+		reply, err = s.ending.Run(ctx, s.redis, keys, args...).Slice()
 		return err
 	})
 	if err == nil {

@@ -23,7 +23,7 @@ import (
 type Transaction struct {
 	ctx   context.Context //nolint:containedctx // the handler's, which carries the locks that it holds
 	tasks *Client
-	keys  keyspace
+	cache *cache.Cache
 	seal  Sealer
 
 	mu      sync.Mutex
@@ -100,7 +100,8 @@ func (t *Transaction) Result(value any) {
 // entry returns the words that name a cache entry: its key, its lock's key and
 // the token of the lock that the handler holds on it, if it does.
 func (t *Transaction) entry(key string) []any {
-	return []any{t.keys.Cache(key), t.keys.Lock(key), cache.Token(t.ctx, t.keys.Lock(key))}
+	lock := t.cache.LockKey(key)
+	return []any{t.cache.EntryKey(key), lock, cache.Token(t.ctx, lock)}
 }
 
 func (t *Transaction) add(err error, what, kind string, args func() []any) {

@@ -1,0 +1,56 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// CacheConfig says how the nodes keep the cluster's cache. Give all processes of
+// a cluster the same one.
+type CacheConfig struct {
+	// Near keeps the entries of some key prefixes in memory, in each node its
+	// own copy; see [cache.Near].
+	Near cache.Near
+	// Preset shares values, lists and locks with nodes of another
+	// implementation, in its layout and under its key names. Calls and messages
+	// stay this project's own. Its keys have no hash tag: it is not for a Redis
+	// Cluster. Default [cache.Native].
+	Preset cache.Preset
+	// CachePrefix and LockPrefix are those of the other nodes' configuration,
+	// under a preset. Default: what they ship with.
+	CachePrefix, LockPrefix string
+}
+
+// Validate reports everything that is wrong.
+func (c CacheConfig) Validate() error {
+	_, err := cache.ParsePreset(string(c.Preset))
+	errs := []error{err}
+	if c.Preset == cache.Native && c.CachePrefix+c.LockPrefix != "" {
+		errs = append(errs, errors.New("the cache's prefixes are those of a compatibility preset: name one"))
+	}
+	if c.CachePrefix != "" && c.CachePrefix == c.LockPrefix {
+		errs = append(errs, fmt.Errorf("the prefix %q cannot be that of entries and of locks", c.CachePrefix))
+	}
+	if c.Near.MaxEntries < 0 {
+		errs = append(errs, fmt.Errorf("near cache: %d entries is negative", c.Near.MaxEntries))
+	}
+	if c.Near.MaxStale < 0 || c.Near.MaxStale > time.Hour {
+		errs = append(errs, fmt.Errorf("near cache: a staleness of %s: use at most %s", c.Near.MaxStale, time.Hour))
+	}
+	return errors.Join(errs...)
+}
+
+// Open returns the cache of that configuration, on behalf of an incarnation.
+func (c CacheConfig) Open(client redis.UniversalClient, keys redisbus.Keys, holder string, log zerolog.Logger) *cache.Cache {
+	return cache.New(cache.Config{
+		Client: client, Keys: keys, Holder: holder, Near: c.Near, Log: log,
+		Preset: c.Preset, CachePrefix: c.CachePrefix, LockPrefix: c.LockPrefix,
+	})
+}
