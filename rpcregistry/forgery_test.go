@@ -225,7 +225,7 @@ func TestAnEndpointStopsWithItsMethods(t *testing.T) {
 		var stuck *redisbus.StuckError
 		require.ErrorAs(t, b.stop(), &stuck)
 		require.Equal(t, []string{"rude"}, stuck.Handlers)
-		require.ErrorIs(t, <-answers, rpcregistry.Failed, "a method that is cancelled still answers")
+		require.ErrorIs(t, <-answers, rpcregistry.NodeDown, "a method that is cancelled still answers")
 		require.ErrorIs(t, <-answers, rpcregistry.Busy, "a node that stops says so")
 		require.ErrorIs(t, <-answers, rpcregistry.Timeout)
 		close(release)
