@@ -46,6 +46,9 @@ type Config struct {
 	CrashLimit  int
 	CrashWindow time.Duration
 
+	// Cache says how the nodes keep the cluster's cache.
+	Cache worker.CacheConfig
+
 	// Times are the timings of leases.
 	Times membership.Times
 }
@@ -110,7 +113,7 @@ func (c Config) validate() error {
 	} {
 		check(d > 0, "%s: %s is not positive", name, d)
 	}
-	return errors.Join(append(errs, c.Redis.Validate())...)
+	return errors.Join(append(errs, c.Redis.Validate(), c.Cache.Validate())...)
 }
 
 // maxPrefix leaves room for the number in an id of 200 bytes.

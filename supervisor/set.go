@@ -63,7 +63,7 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 	if err := errors.Join(cfg.validate(), app.Err()); err != nil {
 		return nil, err
 	}
-	host, err := worker.NewHost(worker.HostConfig{Redis: cfg.Redis, App: app, Times: cfg.Times, Log: log})
+	host, err := worker.NewHost(worker.HostConfig{Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, Log: log})
 	if err != nil {
 		return nil, err
 	}

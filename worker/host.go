@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -40,6 +41,7 @@ type Host struct {
 	keeper    *membership.Keeper
 	mover     *tasks.Mover
 	enqueuer  *tasks.Client // for periodic tasks
+	cache     *cache.Cache  // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
 
@@ -64,6 +66,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	}
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
+	h.cache = cfg.Cache.Open(h.client, h.keys, "", cfg.Log)
 	h.mover = tasks.NewMover(h.client, h.keys, cfg.Log)
 	host, err := os.Hostname()
 	if err != nil {

@@ -95,6 +95,7 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Clone()
 	n.register(methods, a)
+	registerCache(methods, a.Cache, newCalledLocks(base.Context(), a.ID(), a.Cache))
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI, Log: n.log,
 	})

@@ -50,14 +50,6 @@ type TaskInfo struct {
 
 // Arguments of the built-in methods, by name or by position in this order.
 type (
-	cacheKey struct {
-		Key string `json:"key"`
-	}
-	cacheSave struct {
-		Key   string          `json:"key"`
-		Value json.RawMessage `json:"value"`
-		TTL   int64           `json:"ttl"` // milliseconds; 0 for none
-	}
 	taskEnqueue struct {
 		Name    string          `json:"name"`
 		Payload json.RawMessage `json:"payload"`
@@ -72,16 +64,6 @@ func (n *Node) register(r *rpcregistry.Registry, a *API) {
 	rpcregistry.Handle(r, "api.status", func(context.Context, none) (Status, error) { return n.Status(), nil })
 	rpcregistry.Handle(r, "api.stop", func(context.Context, none) (none, error) { n.Stop(ErrStop); return none{}, nil })
 	rpcregistry.Handle(r, "api.restart", func(context.Context, none) (none, error) { n.Stop(ErrRestart); return none{}, nil })
-	rpcregistry.Handle(r, "api.cache.load", func(ctx context.Context, in cacheKey) (json.RawMessage, error) {
-		e, err := a.Cache.Load(ctx, in.Key)
-		return e.Value, err
-	})
-	rpcregistry.Handle(r, "api.cache.save", func(ctx context.Context, in cacheSave) (bool, error) {
-		return true, a.Cache.Save(ctx, in.Key, in.Value, time.Duration(in.TTL)*time.Millisecond)
-	})
-	rpcregistry.Handle(r, "api.cache.destroy", func(ctx context.Context, in cacheKey) (bool, error) {
-		return a.Cache.Destroy(ctx, in.Key)
-	})
 	rpcregistry.Handle(r, "api.tasks.enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) {
 		if in.Payload == nil {
 			in.Payload = json.RawMessage("null")

@@ -49,7 +49,7 @@ func (h *Host) settle(ctx context.Context, i membership.Incarnation, r tasks.Rem
 		return handed, err
 	}
 	err = redisbus.Retry(ctx, func(ctx context.Context) error {
-		if _, err := h.cfg.Cache.Open(h.client, h.keys, "", h.log).ReleaseAll(ctx, i.String()); err != nil {
+		if _, err := h.cache.ReleaseAll(ctx, i.String()); err != nil {
 			return err
 		}
 		if err := connections.Forget(ctx, h.client, h.keys, i.String()); err != nil {
