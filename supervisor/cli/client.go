@@ -87,10 +87,10 @@ func (c *client) dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	bus, err := redisbus.NewBus(redisbus.BusConfig{
-		Publisher: c.redis, Subscriber: c.listener, Keys: c.keys, Token: token, InboxOnly: true,
-		Identity: redisbus.Identity{ID: "stellar-cli-" + strings.ToLower(rand.Text()[:12])}, Log: zerolog.Nop(),
-	})
+	cfg := c.cfg.Bus(token)
+	cfg.Publisher, cfg.Subscriber, cfg.InboxOnly, cfg.Log = c.redis, c.listener, true, zerolog.Nop()
+	cfg.Identity = redisbus.Identity{ID: "stellar-cli-" + strings.ToLower(rand.Text()[:12])}
+	bus, err := redisbus.NewBus(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ var invalidValue = regexp.MustCompile(`^invalid value (".*") for flag -(\S+): `)
 // secretFlags are what somebody may try for want of knowing better.
 var secretFlags = map[string]string{
 	"redis-pass": redisPass, "redis-password": redisPass, "redisPass": redisPass, "password": redisPass,
-	"token": "STELLAR_TOKEN", "admin-token": "STELLAR_ADMIN_TOKEN",
+	"token": "STELLAR_TOKEN", "token-also": "STELLAR_TOKEN_ALSO", "admin-token": "STELLAR_ADMIN_TOKEN",
 }
 
 // explain turns the library's words about a wrong command line into ours.

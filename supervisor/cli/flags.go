@@ -38,6 +38,8 @@ type settings struct {
 	redisURL, redisHost, redisUser string
 	redisPort, redisDB             int
 	redisPassFile, tokenFile       string
+	alsoFile, tokenMode            string
+	deny                           []string
 	namespace, socket              string
 
 	silent              bool
@@ -83,6 +85,11 @@ func (p *program) runFlags() []urfave.Flag {
 		&urfave.DurationFlag{
 			Name: "grace", Category: groupSet, Value: worker.DefaultGrace, Destination: &p.grace, Sources: in.from("grace", "STELLAR_GRACE"),
 			Usage: "how long cancelled tasks may take to return after that (`TIME`)",
+		},
+		&urfave.StringSliceFlag{
+			Name: "deny", Category: groupSet, Destination: &p.deny, Sources: in.from("deny", "STELLAR_DENY"),
+			Config: urfave.StringConfig{TrimSpace: true},
+			Usage:  "`METHODS` that nobody may call on these nodes, separated by commas; * stands for any text: \"api.stop,api.cache.*\"",
 		},
 		&urfave.StringFlag{
 			Name: "admin-addr", Category: groupAdmin, Destination: &p.adminAddr, Sources: in.from("admin-addr", "STELLAR_ADMIN_ADDR"),
@@ -152,6 +159,16 @@ func (p *program) connectFlags() []urfave.Flag {
 			Name: "token-file", Category: groupRedis, Destination: &p.tokenFile, TakesFile: true,
 			Sources: in.from("token-file", "STELLAR_TOKEN_FILE"),
 			Usage:   "`FILE` with the cluster's token, instead of STELLAR_TOKEN (default: one is drawn and kept in Redis)",
+		},
+		&urfave.StringFlag{
+			Name: "token-also-file", Category: groupRedis, Destination: &p.alsoFile, TakesFile: true,
+			Sources: in.from("token-also-file", "STELLAR_TOKEN_ALSO_FILE"),
+			Usage:   "`FILE` with a second token to accept, instead of STELLAR_TOKEN_ALSO: to change the token of a running cluster",
+		},
+		&urfave.StringFlag{
+			Name: "token-mode", Category: groupRedis, Value: string(redisbus.ModeHMAC), Destination: &p.tokenMode,
+			Sources: in.from("token-mode", "STELLAR_TOKEN_MODE"),
+			Usage:   "`MODE` of proof that a message's sender knows the token: hmac, plain (the token itself, as the original does) or both",
 		},
 		&urfave.StringFlag{
 			Name: "namespace", Category: groupRedis, Value: redisbus.DefaultNamespace, Destination: &p.namespace,

@@ -41,6 +41,7 @@ func (p *program) run(ctx context.Context, _ []string) error {
 		redis.Dial = server.Dial
 	}
 	cfg.Redis = redis
+	p.app.Deny(p.deny...)
 	set, err := supervisor.New(cfg, p.app, log)
 	if err != nil {
 		return &kindError{errUsage, err}

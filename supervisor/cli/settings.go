@@ -102,10 +102,18 @@ func (p *program) redis() (cfg redisbus.Config, configured bool, err error) {
 	if cfg.Token, err = p.secret("STELLAR_TOKEN", p.tokenFile); err != nil {
 		errs = append(errs, err)
 	}
-	// The token is checked on its own, so that the error is not blamed on the URL.
-	alone := redisbus.Config{URL: "redis://host", Token: cfg.Token}
+	if cfg.AlsoAccept, err = p.secret("STELLAR_TOKEN_ALSO", p.alsoFile); err != nil {
+		errs = append(errs, err)
+	}
+	// What is not the URL's is checked on its own, so that the error is not blamed on the URL.
+	alone := redisbus.Config{URL: "redis://host", Token: cfg.Token, AlsoAccept: cfg.AlsoAccept}
 	if err := alone.Validate(); err != nil {
 		errs = append(errs, configf("STELLAR_TOKEN: %w", err))
+	}
+	cfg.TokenMode = redisbus.Mode(p.tokenMode)
+	mode := redisbus.Config{URL: "redis://host", TokenMode: cfg.TokenMode}
+	if err := mode.Validate(); err != nil {
+		errs = append(errs, p.input.problem("token-mode", "%w", err))
 	}
 	var place string
 	if cfg.URL, place = p.redisAddress(); cfg.URL == "" {
