@@ -22,6 +22,7 @@ Without a Redis it uses one of its own, in memory, that ends with the process.
    stellar status                               what lives, from another shell
    stellar enqueue echo '{"hello":"world"}' --wait
    stellar call api.ping --all
+   stellar cache keys 'user:*'
    stellar demo                                 count the words of a source tree while nodes crash`
 
 // command is the whole command line.
@@ -30,7 +31,7 @@ func (p *program) command() *urfave.Command {
 		Name: "stellar", Usage: "a cluster of supervised nodes on one Redis", Version: version(), Description: description,
 		UsageText: "stellar [command] [flags] [arguments]",
 		Commands: []*urfave.Command{
-			p.runCommand(), p.statusCommand(), p.callCommand(), p.enqueueCommand(), p.demoCommand(), p.versionCommand(),
+			p.runCommand(), p.statusCommand(), p.callCommand(), p.enqueueCommand(), p.cacheCommand(), p.demoCommand(), p.versionCommand(),
 		},
 		DefaultCommand:        "run",
 		EnableShellCompletion: true,
@@ -74,7 +75,7 @@ func (p *program) action(f func(context.Context, []string) error) urfave.ActionF
 func arguments(least, most int, form string) urfave.ArgValidatorFunc {
 	return func(_ context.Context, cmd *urfave.Command) error {
 		if n := cmd.Args().Len(); n < least || n > most {
-			return usagef("%d arguments where %s is expected: see \"stellar %s --help\"", n, form, cmd.Name)
+			return usagef("%d arguments where %s is expected: see \"%s --help\"", n, form, cmd.FullName())
 		}
 		return nil
 	}

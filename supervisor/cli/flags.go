@@ -42,6 +42,8 @@ type settings struct {
 	deny                           []string
 	namespace, socket              string
 
+	compatSettings
+
 	silent              bool
 	logLevel, logFormat string
 
@@ -100,7 +102,7 @@ func (p *program) runFlags() []urfave.Flag {
 			Sources: in.from("admin-token-file", "STELLAR_ADMIN_TOKEN_FILE"), Usage: "`FILE` with the token, instead of STELLAR_ADMIN_TOKEN",
 		},
 	)
-	flags = append(flags, p.connectFlags()...)
+	flags = append(append(flags, p.connectFlags()...), p.compatFlags()...)
 	return in.declare(append(flags, p.logFlags("info")...)...)
 }
 

@@ -50,6 +50,7 @@ func (p *program) check() error {
 	require("log-format", slices.Contains(formats, p.logFormat), "%q is none of auto, json and console", p.logFormat)
 	require("output", p.output == "table" || p.output == "json", "%q is neither table nor json", p.output)
 	_, _, err := net.SplitHostPort(p.adminAddr)
+	p.checkCompat(require)
 	require("admin-addr", err == nil, "%q: use host:port, such as 127.0.0.1:8080", p.adminAddr)
 	return errors.Join(errs...)
 }
@@ -63,7 +64,7 @@ var levels = map[string]zerolog.Level{
 func (p *program) setConfig() (supervisor.Config, error) {
 	cfg := supervisor.Config{
 		Workers: p.workers, WorkerPrefix: p.prefix, ID: p.id, Concurrency: p.concurrency, Queues: p.queues,
-		Drain: p.drain, Grace: p.grace,
+		Drain: p.drain, Grace: p.grace, Cache: p.cacheConfig(),
 	}
 	if p.id != "" {
 		if !redisbus.ValidName(p.id) {
