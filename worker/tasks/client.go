@@ -51,8 +51,19 @@ type Client struct {
 
 	mu      sync.Mutex
 	waiting []*submission
-	sending bool
-	batch   uint64
+	lanes   [lanes]lane
+}
+
+// lanes is how many batches may be on their way at once: while Redis works on
+// one, the client encodes the next.
+const lanes = 2
+
+// lane is a producer as Redis knows it: it numbers its batches, and has at most
+// one on its way.
+type lane struct {
+	name  string
+	busy  bool
+	batch uint64
 }
 
 // NewClient returns a client that works until ctx ends or it is closed. The
@@ -63,6 +74,9 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys redisbus.Keys,
 		r = &Registry{}
 	}
 	client := &Client{redis: c, keys: keys, registry: r, producer: strings.ToLower(rand.Text()[:12])}
+	for i := range client.lanes {
+		client.lanes[i].name = client.producer + "." + strconv.Itoa(i)
+	}
 	client.ctx, client.cancel = context.WithCancel(ctx)
 	return client
 }
@@ -71,18 +85,23 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys redisbus.Keys,
 func (c *Client) Close() {
 	c.cancel()
 	c.active.Wait()
+	var keys []string
 	c.mu.Lock()
-	sent := c.batch > 0
-	c.batch = 0
+	for i := range c.lanes {
+		if c.lanes[i].batch > 0 {
+			keys = append(keys, c.keys.Producer(c.lanes[i].name))
+			c.lanes[i].batch = 0
+		}
+	}
 	c.mu.Unlock()
-	if !sent {
+	if len(keys) == 0 {
 		return
 	}
 	// Nothing of this producer can be repeated any more. A Redis that is away
 	// forgets it by itself.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), time.Second)
 	defer cancel()
-	_ = c.redis.Del(ctx, c.keys.Producer(c.producer)).Err()
+	_ = c.redis.Del(ctx, keys...).Err()
 }
 
 // Options of one task. Every zero value means the definition's.
@@ -288,17 +307,17 @@ func (c *Client) submit(s *submission) error {
 		return ErrClosed
 	}
 	c.waiting = append(c.waiting, s)
-	first := !c.sending
-	if first {
-		c.sending = true
+	free := c.freeLane()
+	if free != nil {
+		free.busy = true
 		c.active.Add(1)
 	}
 	c.mu.Unlock()
-	if first {
+	if free != nil {
 		// The first batch goes on its caller's goroutine: a lone caller waits
 		// for nobody. Those that gather meanwhile are not kept waiting by it.
-		if c.sendNext() {
-			go c.sendAll()
+		if c.sendNext(free) {
+			go c.sendAll(free)
 		} else {
 			c.active.Done()
 		}
@@ -311,27 +330,39 @@ func (c *Client) submit(s *submission) error {
 	}
 }
 
+// freeLane returns a lane that sends nothing, or nil. The caller holds c.mu.
+func (c *Client) freeLane() *lane {
+	for i := range c.lanes {
+		if !c.lanes[i].busy {
+			return &c.lanes[i]
+		}
+	}
+	return nil
+}
+
 // sendAll sends batch after batch until nobody waits.
-func (c *Client) sendAll() {
+func (c *Client) sendAll(l *lane) {
 	defer c.active.Done()
-	for c.sendNext() {
+	for c.sendNext(l) {
 	}
 }
 
 // sendNext sends one batch and reports whether more wait.
-func (c *Client) sendNext() bool {
+func (c *Client) sendNext(l *lane) bool {
 	c.mu.Lock()
 	batch := c.gather()
-	c.batch++
-	number := c.batch
+	if len(batch) > 0 {
+		l.batch++
+	}
+	number := l.batch
 	c.mu.Unlock()
 	if len(batch) > 0 {
-		c.send(number, batch)
+		c.send(l.name, number, batch)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sending = len(c.waiting) > 0
-	return c.sending
+	l.busy = len(c.waiting) > 0
+	return l.busy
 }
 
 // gather takes the submissions of the next batch, without those whose callers left.
@@ -355,9 +386,9 @@ func (c *Client) gather() []*submission {
 }
 
 // send sends one batch until its outcome is known or nobody waits for it.
-func (c *Client) send(number uint64, batch []*submission) {
+func (c *Client) send(producer string, number uint64, batch []*submission) {
 	k := c.keys
-	keys := []string{k.Tasks(), k.Delayed(), k.Queues(), k.Done(), k.Producer(c.producer)}
+	keys := []string{k.Tasks(), k.Delayed(), k.Queues(), k.Done(), k.Producer(producer)}
 	args := []any{producerMemory.Milliseconds(), number, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due()}
 	args = appendGroups(args, batch)
 	for n := 1; ; n++ {
