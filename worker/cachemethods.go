@@ -15,31 +15,31 @@ import (
 
 // What calls of api.cache.* end with, beside the codes of rpcregistry. Arguments
 // that the cache refuses are rpcregistry.BadArguments; a Redis that cannot be
-// reached is rpcregistry.Failed, never CacheNotFound.
+// reached is rpcregistry.Failed, never ErrCacheNotFound.
 const (
-	// CacheNotFound is cache.ErrNotFound, of an empty list too.
-	CacheNotFound rpcregistry.Code = "not_found"
-	// CacheLocked is cache.ErrLocked.
-	CacheLocked rpcregistry.Code = "locked"
-	// CacheLockLost is cache.ErrLockLost.
-	CacheLockLost rpcregistry.Code = "lock_lost"
-	// CacheConflict is cache.ErrConflict.
-	CacheConflict rpcregistry.Code = "conflict"
-	// CacheWrongType is cache.ErrWrongType, cache.ErrNotNumber or cache.ErrMalformed.
-	CacheWrongType rpcregistry.Code = "wrong_type"
+	// ErrCacheNotFound is cache.ErrNotFound, of an empty list too.
+	ErrCacheNotFound rpcregistry.Code = "not_found"
+	// ErrCacheLocked is cache.ErrLocked.
+	ErrCacheLocked rpcregistry.Code = "locked"
+	// ErrCacheLockLost is cache.ErrLockLost.
+	ErrCacheLockLost rpcregistry.Code = "lock_lost"
+	// ErrCacheConflict is cache.ErrConflict.
+	ErrCacheConflict rpcregistry.Code = "conflict"
+	// ErrCacheWrongType is cache.ErrWrongType, cache.ErrNotNumber or cache.ErrMalformed.
+	ErrCacheWrongType rpcregistry.Code = "wrong_type"
 )
 
 var cacheCodes = []struct {
 	err  error
 	code rpcregistry.Code
 }{
-	{cache.ErrNotFound, CacheNotFound},
-	{cache.ErrLocked, CacheLocked},
-	{cache.ErrLockLost, CacheLockLost},
-	{cache.ErrConflict, CacheConflict},
-	{cache.ErrWrongType, CacheWrongType},
-	{cache.ErrNotNumber, CacheWrongType},
-	{cache.ErrMalformed, CacheWrongType},
+	{cache.ErrNotFound, ErrCacheNotFound},
+	{cache.ErrLocked, ErrCacheLocked},
+	{cache.ErrLockLost, ErrCacheLockLost},
+	{cache.ErrConflict, ErrCacheConflict},
+	{cache.ErrWrongType, ErrCacheWrongType},
+	{cache.ErrNotNumber, ErrCacheWrongType},
+	{cache.ErrMalformed, ErrCacheWrongType},
 	{cache.ErrInvalid, rpcregistry.BadArguments},
 	{cache.ErrOverflow, rpcregistry.BadArguments},
 }

@@ -1,0 +1,311 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+)
+
+// holding opens the cache of a place, as a node has it.
+func (at place) holding(t *testing.T, preset cache.Preset) *cache.Cache {
+	t.Helper()
+	return cache.New(cache.Config{
+		Client: redistest.Client(t, at.cfg), Keys: at.cfg.Keys(), Holder: "stellar-worker-1#1:a", Preset: preset,
+	})
+}
+
+func TestCacheGetSetDel(t *testing.T) {
+	each(t, func(t *testing.T, at place) {
+		c, ctx := at.holding(t, cache.Native), t.Context()
+		require.Equal(t, result{0, "saved user\n", ""}, stellar(t, at.env, "cache", "set", "user", `{"n": 1.50, "t":"<b>"}`, "--ttl", "10m"))
+		require.Equal(t, result{0, `{"n": 1.50, "t":"<b>"}` + "\n", ""}, stellar(t, at.env, "cache", "get", "user"), "as it was stored")
+		e, err := c.Load(ctx, "user")
+		require.NoError(t, err)
+		require.Equal(t, 10*time.Minute, e.Expires.Sub(e.Created))
+		require.Zero(t, e.Read, "a look is no read")
+
+		var got cacheEntry
+		r := stellar(t, at.env, "cache", "get", "user", "-o", "json")
+		require.NoError(t, json.Unmarshal([]byte(r.out), &got))
+		require.Equal(t, "user", got.Key)
+		require.JSONEq(t, `{"n": 1.5, "t": "<b>"}`, string(got.Value))
+		require.Equal(t, e.Created.UnixMilli(), got.CreatedAt)
+		require.Equal(t, e.Expires.UnixMilli(), got.ExpiresAt)
+		require.NotZero(t, got.ReadAt, "of the load before")
+
+		r = stellar(t, at.env, "cache", "set", "user", "2", "--if-absent")
+		require.Equal(t, 1, r.code)
+		require.Contains(t, r.err, `there is an entry under "user" already`)
+		require.Zero(t, stellarReading(t, at.env, "[2]", "cache", "set", "other", "-", "--if-absent").code)
+		require.Equal(t, "[2]\n", stellar(t, at.env, "cache", "get", "other").out)
+		e, err = c.Load(ctx, "other")
+		require.NoError(t, err)
+		require.Zero(t, e.Expires)
+
+		require.Equal(t, result{0, "destroyed user\n", ""}, stellar(t, at.env, "cache", "del", "user"))
+		for _, command := range []string{"get", "del"} {
+			r = stellar(t, at.env, "cache", command, "user")
+			require.Equal(t, 1, r.code)
+			require.Empty(t, r.out)
+			require.Contains(t, r.err, `no entry and no list under "user"`)
+		}
+	})
+}
+
+func TestCacheGetOfAListAndOfWhatSteersATerminal(t *testing.T) {
+	each(t, func(t *testing.T, at place) {
+		c, ctx := at.holding(t, cache.Native), t.Context()
+		_, err := c.PushWith(ctx, "letters", cache.ListOptions{}, "a", map[string]int{"b": 1})
+		require.NoError(t, err)
+		require.Equal(t, result{0, `["a",{"b":1}]` + "\n", ""}, stellar(t, at.env, "cache", "get", "letters"))
+		require.Contains(t, stellar(t, at.env, "cache", "get", "letters", "-o", "json").out, `"items": [`)
+		r := stellar(t, at.env, "cache", "set", "letters", "1")
+		require.Equal(t, 1, r.code)
+		require.Contains(t, r.err, `"letters" is a list`)
+
+		require.NoError(t, c.Save(ctx, "evil\x1b[2J", json.RawMessage("\"\u009b31m\""), 0))
+		for _, args := range [][]string{{"get", "evil\x1b[2J"}, {"keys"}, {"keys", "-o", "json"}, {"get", "evil\x1b[3J"}} {
+			r := stellar(t, at.env, append([]string{"cache"}, args...)...)
+			require.NotContains(t, r.out+r.err, "\x1b")
+			require.NotContains(t, r.out+r.err, "\u009b")
+		}
+	})
+}
+
+func TestCacheKeysAndLocks(t *testing.T) {
+	each(t, func(t *testing.T, at place) {
+		c, ctx := at.holding(t, cache.Native), t.Context()
+		require.Equal(t, result{}, stellar(t, at.env, "cache", "keys"))
+		require.Equal(t, result{0, "no locks\n", ""}, stellar(t, at.env, "cache", "locks"))
+		for _, key := range []string{"b:1", "a:2", "a:1"} {
+			require.NoError(t, c.Save(ctx, key, 1, 0))
+		}
+		require.Equal(t, result{0, "a:1\na:2\nb:1\n", ""}, stellar(t, at.env, "cache", "keys"))
+		require.Equal(t, result{0, "a:1\na:2\n", ""}, stellar(t, at.env, "cache", "keys", "a:*"))
+		require.JSONEq(t, `["b:1"]`, stellar(t, at.env, "cache", "keys", "b:*", "-o", "json").out)
+		require.JSONEq(t, `[]`, stellar(t, at.env, "cache", "keys", "c:*", "-o", "json").out)
+
+		l, err := c.TryLock(ctx, "a:1", time.Hour)
+		require.NoError(t, err)
+		r := stellar(t, at.env, "cache", "locks")
+		require.Regexp(t, `KEY +HOLDER +FENCE +LEFT +WAITED\na:1 +stellar-worker-1#1:a +\d{16} +59m\S+ +false\n`, r.out)
+		require.Equal(t, "no locks\n", stellar(t, at.env, "cache", "locks", "b:*").out)
+		var locks []cacheLock
+		require.NoError(t, json.Unmarshal([]byte(stellar(t, at.env, "cache", "locks", "-o", "json").out), &locks))
+		require.Len(t, locks, 1)
+		require.Equal(t, l.Fence(), locks[0].Fence)
+		for _, args := range [][]string{{"set", "a:1", "2"}, {"del", "a:1"}} {
+			r = stellar(t, at.env, append([]string{"cache"}, args...)...)
+			require.Equal(t, 1, r.code)
+			require.Contains(t, r.err, `"a:1" is locked`)
+		}
+		require.NoError(t, l.Unlock())
+	})
+}
+
+func TestCacheExportAndImport(t *testing.T) {
+	each(t, func(t *testing.T, at place) {
+		c, ctx := at.holding(t, cache.Native), t.Context()
+		file := filepath.Join(t.TempDir(), "backup.jsonl")
+		require.NoError(t, c.Save(ctx, "a:1", "one", time.Hour))
+		require.NoError(t, c.Save(ctx, "b:1", "two", 0))
+		_, err := c.PushWith(ctx, "a:l", cache.ListOptions{}, 1, 2, 3)
+		require.NoError(t, err)
+
+		require.NoError(t, os.WriteFile(file, []byte("the last one"), 0o600))
+		r := stellar(t, at.env, "cache", "export", file)
+		require.Zero(t, r.code, r.err)
+		require.Empty(t, r.err, "no progress without a terminal")
+		require.Regexp(t, `^exported 3 entries, skipped 0, \d+ bytes: /`, r.out)
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Equal(t, 3, strings.Count(string(text), "\n"))
+		for _, args := range [][]string{{"export"}, {"export", "-"}} {
+			r = stellar(t, at.env, append([]string{"cache"}, args...)...)
+			require.Equal(t, lines(string(text)), lines(r.out))
+		}
+		require.Len(t, lines(stellar(t, at.env, "cache", "export", "--match", "a:*").out), 2)
+
+		before, err := c.LoadWith(ctx, "a:1", cache.LoadOptions{NoRecord: true})
+		require.NoError(t, err)
+		_, err = c.Clear(ctx, "*")
+		require.NoError(t, err)
+		require.NoError(t, c.Save(ctx, "b:1", "newer", 0))
+		r = stellar(t, at.env, "cache", "import", file, "--keep-existing", "-o", "json")
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, `"entries": 2`)
+		require.Contains(t, r.out, `"skipped": 1`)
+		after, err := c.LoadWith(ctx, "a:1", cache.LoadOptions{NoRecord: true})
+		require.NoError(t, err)
+		require.Equal(t, before.Expires, after.Expires)
+		require.Equal(t, before.Created, after.Created)
+		require.Equal(t, "\"newer\"\n", stellar(t, at.env, "cache", "get", "b:1").out)
+		require.Equal(t, "[1,2,3]\n", stellar(t, at.env, "cache", "get", "a:l").out)
+		require.Zero(t, stellarReading(t, at.env, string(text), "cache", "import", "-").code)
+		require.Equal(t, "\"two\"\n", stellar(t, at.env, "cache", "get", "b:1").out)
+
+		r = stellarReading(t, at.env, "{\"key\":\"x\",\"value\":1}\nnope\n", "cache", "import", "-")
+		require.Equal(t, 2, r.code)
+		require.Contains(t, r.err, "line 2")
+		require.Contains(t, r.err, "stellar cache export")
+	})
+}
+
+func lines(text string) map[string]bool {
+	all := map[string]bool{}
+	for line := range strings.Lines(text) {
+		all[line] = true
+	}
+	return all
+}
+
+func TestAFailedExportLeavesTheLastOne(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "backup.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte("the last one"), 0o600))
+	err := replaceFile(file, func(w io.Writer) error {
+		_, err := io.WriteString(w, "half of")
+		require.NoError(t, err)
+		return io.ErrUnexpectedEOF
+	})
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, "the last one", string(text))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	require.NoError(t, replaceFile(os.DevNull, func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err }))
+	info, err := os.Stat(os.DevNull)
+	require.NoError(t, err)
+	require.False(t, info.Mode().IsRegular(), "a device stays one")
+}
+
+func TestProgressIsForPeople(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		m := &meter{out: &out, verb: "exported"}
+		for n := range 10 {
+			m.report(cache.Progress{Entries: n, Bytes: 7})
+			time.Sleep(meterInterval / 2)
+		}
+		m.end()
+		require.Equal(t, 5, strings.Count(out.String(), "exported"))
+		require.Contains(t, out.String(), "\r\x1b[Kexported 8 entries, skipped 0, 7 bytes")
+		require.True(t, strings.HasSuffix(out.String(), "\r\x1b[K"))
+		out.Reset()
+		m = &meter{out: &out, silent: true}
+		m.report(cache.Progress{})
+		m.end()
+		require.Empty(t, out.String())
+	})
+}
+
+func TestCacheInAnotherLayout(t *testing.T) {
+	each(t, func(t *testing.T, at place) {
+		client, ctx := redistest.Client(t, at.cfg), t.Context()
+		compat := func(args ...string) result {
+			return stellar(t, at.env.with("STELLAR_COMPAT", "actionhero"), append([]string{"cache"}, args...)...)
+		}
+		require.Zero(t, compat("set", "a", `{"x":1}`).code)
+		require.Regexp(t, `^\{"value":\{"x":1\},"expireTimestamp":null,"createdAt":\d+,"readAt":null\}$`, client.Get(ctx, "actionhero:cache:a").Val())
+		require.NoError(t, client.Set(ctx, "actionhero:cache:b", `{"value":"theirs","createdAt":1700000000000}`, 0).Err())
+		require.Equal(t, result{0, "\"theirs\"\n", ""}, compat("get", "b"))
+		require.Equal(t, result{0, "a\nb\n", ""}, compat("keys"))
+		require.NoError(t, client.Set(ctx, "actionhero:lock:a", "their-node", time.Minute).Err())
+		require.Contains(t, compat("locks").out, "their-node")
+		require.Contains(t, compat("get", "a").err, `"a" is locked`)
+		require.Equal(t, result{}, stellar(t, at.env, "cache", "keys"), "our own is another cache")
+
+		require.NoError(t, client.Set(ctx, "mine:c", `{"value":3,"createdAt":1700000000000}`, 0).Err())
+		require.Equal(t, result{0, "3\n", ""}, compat("get", "c", "--cache-prefix", "mine:"))
+		r := compat("get", "d", "--cache-prefix", "mine:")
+		require.Equal(t, 1, r.code)
+		require.NoError(t, client.Set(ctx, "mine:d", "no entry", 0).Err())
+		require.Contains(t, compat("get", "d", "--cache-prefix", "mine:").err, "no entry of this cache")
+	})
+}
+
+func TestARedisThatIsAwayIsNotNotFound(t *testing.T) {
+	for _, args := range [][]string{{"get", "a"}, {"del", "a"}, {"keys"}, {"locks"}, {"export"}, {"set", "a", "1"}} {
+		r := stellar(t, home(t).with("REDIS_URL", "redis://127.0.0.1:1/0"), append([]string{"cache"}, args...)...)
+		require.Equal(t, 69, r.code)
+		require.Contains(t, r.err, "redis at redis://127.0.0.1:1/0 is not reachable")
+		require.NotContains(t, r.err, "no entry")
+	}
+	// It refuses to serve after the connection was made.
+	server := redistest.Start(t)
+	at := place{server.Config(), home(t).with("REDIS_URL", server.Config().URL)}
+	client := redistest.Client(t, at.cfg)
+	require.NoError(t, at.holding(t, cache.Native).Save(t.Context(), "a", 1, 0))
+	require.NoError(t, client.Do(t.Context(), "acl", "setuser", "default", "-@scripting", "-scan").Err())
+	for _, args := range [][]string{{"get", "a"}, {"del", "a"}, {"keys"}, {"export"}, {"set", "a", "1"}} {
+		r := stellar(t, at.env, append([]string{"cache"}, args...)...)
+		require.Equal(t, 69, r.code, r.err)
+		require.Contains(t, r.err, "redis is unavailable")
+		require.NotContains(t, r.err, "no entry")
+	}
+}
+
+func TestBadInputOfTheCacheIsExplained(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  environment
+		args []string
+		code int
+		says string
+	}{
+		"no command":            {args: []string{}, code: 2, says: "get, set, del, keys, export, import, locks"},
+		"unknown command":       {args: []string{"frob"}, code: 2, says: `"frob" is not a command of stellar cache`},
+		"unknown flag":          {args: []string{"--frob"}, code: 2, says: "stellar cache --help"},
+		"no key":                {args: []string{"get"}, code: 2, says: `0 arguments where KEY is expected: see "stellar cache get --help"`},
+		"no key to destroy":     {args: []string{"del"}, code: 2, says: "stellar cache del --help"},
+		"no value":              {args: []string{"set", "a"}, code: 2, says: "KEY VALUE-JSON"},
+		"no JSON":               {args: []string{"set", "a", "{x}"}, code: 2, says: `'{"name": "Ada"}'`},
+		"no time":               {args: []string{"set", "a", "1", "--ttl", "soon"}, code: 2, says: "a time such as 250ms"},
+		"no time left":          {args: []string{"set", "a", "1", "--ttl", "0s"}, code: 2, says: "leave it out"},
+		"a time before":         {args: []string{"set", "a", "1", "--ttl", "-1s"}, code: 2, says: "--ttl: -1s"},
+		"too long":              {args: []string{"set", "a", "1", "--ttl", "2000000h"}, code: 2, says: "876000h"},
+		"no file":               {args: []string{"import"}, code: 2, says: "FILE"},
+		"no such file":          {args: []string{"import", "/no/such"}, code: 2, says: "/no/such: no such file"},
+		"a directory":           {args: []string{"import", "/"}, code: 2, says: "it is a directory"},
+		"too many patterns":     {args: []string{"keys", "a*", "b*"}, code: 2, says: "[GLOB]"},
+		"unknown preset":        {args: []string{"keys", "--compat", "rails"}, code: 2, says: "--compat: \"rails\" is neither stellar nor actionhero"},
+		"preset in environment": {env: environment{"STELLAR_COMPAT": "rails"}, args: []string{"keys"}, code: 2, says: "STELLAR_COMPAT"},
+		"prefix of nobody":      {args: []string{"keys", "--cache-prefix", "x:"}, code: 2, says: "name them with --compat"},
+		"one prefix for both":   {args: []string{"keys", "--compat", "stellar", "--cache-prefix", "x:", "--lock-prefix", "x:"}, code: 2, says: "--lock-prefix"},
+		"no set":                {args: []string{"keys"}, code: 69, says: "no running set found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := home(t)
+			maps.Copy(env, c.env)
+			r := stellar(t, env, append([]string{"cache"}, c.args...)...)
+			require.Equal(t, c.code, r.code, r.err)
+			require.Empty(t, r.out)
+			require.Contains(t, r.err, c.says)
+		})
+	}
+	each(t, func(t *testing.T, at place) {
+		for says, args := range map[string][]string{
+			"use 1 to 1024":  {"get", strings.Repeat("k", cache.MaxKey+1)},
+			"a key of 0":     {"set", "", "1"},
+			"no such file":   {"export", "/no/such/file"},
+			"is a directory": {"export", "/"},
+		} {
+			r := stellar(t, at.env, append([]string{"cache"}, args...)...)
+			require.Equal(t, 2, r.code, r.err)
+			require.Contains(t, r.err, says)
+		}
+	})
+}
