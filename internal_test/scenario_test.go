@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +27,13 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childURL) != "" {
+		child()
+		return
+	}
+	redistest.Main(m)
+}
 
 func ids(s *supervisortest.Set) []string {
 	var out []string

@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"os/exec"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -16,3 +17,6 @@ func Main(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"),
 	)
 }
+
+// StartWithTest starts a process that ends with the test process, however that ends.
+func StartWithTest(cmd *exec.Cmd) error { return startWithParent(cmd) }
