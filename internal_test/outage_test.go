@@ -68,6 +68,23 @@ func counting(app *worker.App, length time.Duration) (starts chan string) {
 	return starts
 }
 
+// busy starts a set of two nodes behind the cable, and ten tasks that run for a
+// while on it.
+func busy(t *testing.T, line *cable, length time.Duration) (set *supervisortest.Set, starts chan string) {
+	t.Helper()
+	app := worker.NewApp()
+	starts = counting(app, length)
+	set = supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Concurrency: 5, Redis: line.config()})
+	for i := range 10 {
+		_, err := set.Nodes()[0].API().Tasks.Enqueue(t.Context(), "count", i)
+		require.NoError(t, err)
+	}
+	for range 10 {
+		<-starts
+	}
+	return set, starts
+}
+
 func effects(t *testing.T, set *supervisortest.Set) int {
 	t.Helper()
 	n, err := cache.Get[int](t.Context(), set.Nodes()[0].API().Cache, "effects")
@@ -77,19 +94,8 @@ func effects(t *testing.T, set *supervisortest.Set) int {
 
 func TestAShortOutageIsNotNoticedByTasksOnVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := redistest.Embedded(t)
-		line := &cable{dial: server.Dial}
-		app := worker.NewApp()
-		starts := counting(app, 10*time.Second)
-		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Concurrency: 5, Redis: line.config()})
-		api := set.Nodes()[0].API()
-		for i := range 10 {
-			_, err := api.Tasks.Enqueue(t.Context(), "count", i)
-			require.NoError(t, err)
-		}
-		for range 10 {
-			<-starts
-		}
+		line := &cable{dial: redistest.Embedded(t).Dial}
+		set, starts := busy(t, line, 10*time.Second)
 		line.set(true)
 		time.Sleep(5 * time.Second)
 		line.set(false)
@@ -103,19 +109,8 @@ func TestAShortOutageIsNotNoticedByTasksOnVirtualTime(t *testing.T) {
 
 func TestALongOutageIsNoCrashAndEndsWithinFiveSecondsOnVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := redistest.Embedded(t)
-		line := &cable{dial: server.Dial}
-		app := worker.NewApp()
-		starts := counting(app, 20*time.Second)
-		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Concurrency: 5, Redis: line.config()})
-		api := set.Nodes()[0].API()
-		for i := range 10 {
-			_, err := api.Tasks.Enqueue(t.Context(), "count", i)
-			require.NoError(t, err)
-		}
-		for range 10 {
-			<-starts
-		}
+		line := &cable{dial: redistest.Embedded(t).Dial}
+		set, starts := busy(t, line, 20*time.Second)
 		line.set(true)
 		time.Sleep(time.Minute)
 		ready, want := set.Ready()

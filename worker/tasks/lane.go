@@ -1,0 +1,205 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// lanes is how many batches may be on their way at once: while Redis works on
+// one, the client encodes the next.
+const lanes = 2
+
+// lane is a producer as Redis knows it: it numbers its batches, and has at most
+// one on its way.
+type lane struct {
+	name  string
+	busy  bool
+	batch uint64
+}
+
+// submission is one caller's tasks on their way.
+type submission struct {
+	ctx       context.Context //nolint:containedctx // says whether its caller still waits
+	tasks     []prepared
+	bytes     int
+	done      chan struct{} // closed when duplicate and err are set
+	duplicate []bool
+	err       error
+}
+
+// submit sends the tasks, or leaves them to who is sending: then they go with
+// the next batch.
+func (c *Client) submit(s *submission) error {
+	c.mu.Lock()
+	if c.ctx.Err() != nil {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	c.waiting = append(c.waiting, s)
+	free := c.freeLane()
+	if free != nil {
+		free.busy = true
+		c.active.Add(1)
+	}
+	c.mu.Unlock()
+	if free != nil {
+		// The first batch goes on its caller's goroutine: a lone caller waits
+		// for nobody. Those that gather meanwhile are not kept waiting by it.
+		if c.sendNext(free) {
+			go c.sendAll(free)
+		} else {
+			c.active.Done()
+		}
+	}
+	select {
+	case <-s.done:
+		return s.err
+	case <-s.ctx.Done():
+		return fmt.Errorf("%w: %w", redisbus.ErrUnknownOutcome, context.Cause(s.ctx))
+	}
+}
+
+// freeLane returns a lane that sends nothing, or nil. The caller holds c.mu.
+func (c *Client) freeLane() *lane {
+	for i := range c.lanes {
+		if !c.lanes[i].busy {
+			return &c.lanes[i]
+		}
+	}
+	return nil
+}
+
+// sendAll sends batch after batch until nobody waits.
+func (c *Client) sendAll(l *lane) {
+	defer c.active.Done()
+	for c.sendNext(l) {
+	}
+}
+
+// sendNext sends one batch and reports whether more wait.
+func (c *Client) sendNext(l *lane) bool {
+	c.mu.Lock()
+	batch := c.gather()
+	if len(batch) > 0 {
+		l.batch++
+	}
+	number := l.batch
+	c.mu.Unlock()
+	if len(batch) > 0 {
+		c.send(l.name, number, batch)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.busy = len(c.waiting) > 0
+	return l.busy
+}
+
+// gather takes the submissions of the next batch, without those whose callers left.
+func (c *Client) gather() []*submission {
+	var batch []*submission
+	count, size, taken := 0, 0, 0
+	for _, s := range c.waiting {
+		if len(batch) > 0 && (count+len(s.tasks) > maxBatch || size+s.bytes > maxBatchBytes) {
+			break
+		}
+		taken++
+		if s.ctx.Err() == nil {
+			batch = append(batch, s)
+			count += len(s.tasks)
+			size += s.bytes
+		}
+	}
+	clear(c.waiting[:taken])
+	c.waiting = c.waiting[taken:]
+	return batch
+}
+
+// send sends one batch until its outcome is known or nobody waits for it.
+func (c *Client) send(producer string, number uint64, batch []*submission) {
+	k := c.keys
+	keys := []string{k.Tasks(), k.Delayed(), k.Queues(), k.Done(), k.Producer(producer)}
+	args := []any{producerMemory.Milliseconds(), number, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due()}
+	args = appendGroups(args, batch)
+	for n := 1; ; n++ {
+		reply, err := enqueueScript.Run(c.ctx, c.redis, keys, args...).Slice()
+		if err == nil {
+			settle(batch, reply, protocolError(reply))
+			return
+		}
+		explained := redisbus.Explain(err)
+		again := redisbus.OutcomeOf(err) != redisbus.Ran && !errors.Is(explained, redisbus.ErrFull)
+		if again && c.wanted(batch) && redisbus.Sleep(c.ctx, redisbus.Pause(n)) == nil {
+			continue
+		}
+		settle(batch, nil, explained)
+		return
+	}
+}
+
+// wanted reports whether any caller still waits for the batch.
+func (c *Client) wanted(batch []*submission) bool {
+	for _, s := range batch {
+		if s.ctx.Err() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func settle(batch []*submission, reply []any, err error) {
+	taken := map[int]bool{}
+	if err == nil {
+		for _, position := range reply[1:] {
+			if n, ok := position.(int64); ok {
+				taken[int(n)] = true
+			}
+		}
+	}
+	at := 0
+	for _, s := range batch {
+		s.err = err
+		s.duplicate = make([]bool, len(s.tasks))
+		for i := range s.tasks {
+			at++
+			s.duplicate[i] = taken[at]
+		}
+		close(s.done)
+	}
+}
+
+// alike reports whether two tasks can go in one group of add() in state.lua.
+func (p prepared) alike(o prepared) bool {
+	return p.head == o.head && p.when == o.when && p.chosen == o.chosen && p.queue == o.queue
+}
+
+// group are the words that a group of tasks like this one begins with.
+func (p prepared) group() []any {
+	chosen := ""
+	if p.chosen {
+		chosen = "1"
+	}
+	return []any{p.queue, chosen, p.when, p.head}
+}
+
+// appendGroups writes a batch in groups of tasks that are alike and follow each other.
+func appendGroups(args []any, batch []*submission) []any {
+	var last prepared
+	count, countAt := 0, -1
+	for _, s := range batch {
+		for _, p := range s.tasks {
+			if countAt < 0 || !p.alike(last) {
+				args = append(args, p.group()...)
+				countAt, count = len(args), 0
+				args = append(args, 0)
+				last = p
+			}
+			count++
+			args[countAt] = count
+			args = append(args, p.id, p.tail)
+		}
+	}
+	return args
+}
