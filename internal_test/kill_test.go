@@ -54,8 +54,7 @@ func child() {
 		}
 	}()
 	if err := set.Serve(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
 }
 

@@ -80,6 +80,8 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, c.validateTokens())...)
 }
 
+const chooseToken = "choose a secret of at least 16 bytes, or none to have one drawn"
+
 func (c Config) validateTokens() error {
 	var errs []error
 	for _, t := range []struct {
@@ -87,9 +89,9 @@ func (c Config) validateTokens() error {
 		secret Secret
 	}{{"token", c.Token}, {"token to accept as well", c.AlsoAccept}} {
 		if text := t.secret.Reveal(); text == "change-me" {
-			errs = append(errs, fmt.Errorf("%s: \"change-me\" is everybody's; choose a secret of at least 16 bytes, or none to have one drawn", t.name))
+			errs = append(errs, fmt.Errorf("%s: \"change-me\" is everybody's; %s", t.name, chooseToken))
 		} else if text != "" && len(text) < 16 {
-			errs = append(errs, fmt.Errorf("%s: %d bytes are too few; choose a secret of at least 16 bytes, or none to have one drawn", t.name, len(text)))
+			errs = append(errs, fmt.Errorf("%s: %d bytes are too few; %s", t.name, len(text), chooseToken))
 		}
 	}
 	switch c.TokenMode {

@@ -98,7 +98,9 @@ func (s *Set) Serve(ctx context.Context) (err error) {
 	s.mu.Unlock()
 	s.log.Info().Int("workers", s.cfg.Workers).Str("redis", s.cfg.Redis.Address()).
 		Str("namespace", s.cfg.Redis.Keys().Channel()).Msg("set is starting")
-	_ = nodes.Serve(serving) // always ctx's own error: the slots keep theirs
+	if err := nodes.Serve(serving); serving.Err() == nil {
+		s.log.Error().Err(err).Msg("the supervisor tree ended by itself")
+	}
 	stop()
 
 	stopHost()

@@ -72,6 +72,8 @@ func (n *Node) register(r *rpcregistry.Registry, a *API) {
 	})
 	rpcregistry.Handle(r, "api.tasks.counts", func(ctx context.Context, _ none) (tasks.Counts, error) { return a.Tasks.Counts(ctx) })
 	rpcregistry.Handle(r, "api.tasks.handled", func(context.Context, none) ([]string, error) { return n.host.cfg.App.Tasks(), nil })
-	rpcregistry.Handle(r, "api.tasks.definitions", func(context.Context, none) ([]TaskInfo, error) { return n.host.cfg.App.definitions(), nil })
+	rpcregistry.Handle(r, "api.tasks.definitions", func(context.Context, none) ([]TaskInfo, error) {
+		return n.host.cfg.App.definitions(), nil
+	})
 	a.Connections.Register(r)
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -113,10 +115,10 @@ func (h *Host) adopt(n *Node) {
 			return // the process ends: others take over by lease
 		}
 		handed, err := h.settle(ctx, n.lease.Incarnation, tasks.Remains{}, false)
-		event := n.log.Info()
+		level := zerolog.InfoLevel
 		if err != nil || !returned {
-			event = n.log.Warn().Err(err)
+			level = zerolog.WarnLevel
 		}
-		event.Int("tasks", handed.On).Bool("returned", returned).Msg("tasks of handlers that outlived their node handed on")
+		n.log.WithLevel(level).Err(err).Int("tasks", handed.On).Bool("returned", returned).Msg("tasks of handlers that outlived their node handed on")
 	})
 }

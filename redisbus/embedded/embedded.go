@@ -33,7 +33,9 @@ func New() *Server {
 }
 
 // Dial opens a connection through an in-process pipe.
-func (s *Server) Dial(context.Context) (net.Conn, error) {
+func (s *Server) Dial(context.Context) (net.Conn, error) { return s.dial() }
+
+func (s *Server) dial() (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -18,7 +18,7 @@ func TestSocketIsItsOwnersAndGoesWithTheServer(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "redis.sock")
 	s := embedded.New()
-	socket, err := s.Listen(path)
+	socket, err := s.Listen(t.Context(), path)
 	require.NoError(t, err)
 	require.Equal(t, path, socket.Path())
 	info, err := os.Stat(path)
@@ -32,9 +32,9 @@ func TestSocketIsItsOwnersAndGoesWithTheServer(t *testing.T) {
 	require.NoError(t, inside.Set(t.Context(), "k", "v", 0).Err())
 	require.Equal(t, "v", outside.Get(t.Context(), "k").Val())
 
-	_, err = s.Listen(path)
+	_, err = s.Listen(t.Context(), path)
 	require.Error(t, err, "a file that is there is not replaced")
-	_, err = s.Listen(filepath.Join(dir, "none", "redis.sock"))
+	_, err = s.Listen(t.Context(), filepath.Join(dir, "none", "redis.sock"))
 	require.Error(t, err)
 
 	require.NoError(t, s.Close())
@@ -47,7 +47,7 @@ func TestSocketIsItsOwnersAndGoesWithTheServer(t *testing.T) {
 
 func TestSocketClosesAlone(t *testing.T) {
 	s := redistest.Embedded(t)
-	socket, err := s.Listen(filepath.Join(t.TempDir(), "s"))
+	socket, err := s.Listen(t.Context(), filepath.Join(t.TempDir(), "s"))
 	require.NoError(t, err)
 	outside := redistest.Client(t, redisbus.Config{URL: "unix://" + socket.Path()})
 	require.NoError(t, outside.Ping(t.Context()).Err())

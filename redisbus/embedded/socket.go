@@ -24,7 +24,7 @@ type Socket struct {
 
 // Listen offers the server on a socket file with mode 0600. The file must not
 // exist; [Socket.Close] and [Server.Close] remove it.
-func (s *Server) Listen(path string) (*Socket, error) {
+func (s *Server) Listen(ctx context.Context, path string) (*Socket, error) {
 	// The file is made in a directory that only its owner can enter and then
 	// moved, so that it is never open to others, not even between two calls.
 	private, err := os.MkdirTemp(filepath.Dir(path), ".s")
@@ -33,11 +33,14 @@ func (s *Server) Listen(path string) (*Socket, error) {
 	}
 	defer os.RemoveAll(private)
 	temporary := filepath.Join(private, "s")
-	l, err := net.Listen("unix", temporary)
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", temporary)
 	if err != nil {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
 	err = os.Chmod(temporary, 0o600)
 	if err == nil {
 		err = os.Link(temporary, path) // unlike Rename, it replaces nothing
@@ -62,7 +65,7 @@ func (k *Socket) accept(s *Server) {
 		if err != nil {
 			return
 		}
-		inside, err := s.Dial(context.Background())
+		inside, err := s.dial()
 		if err != nil {
 			_ = outside.Close()
 			continue

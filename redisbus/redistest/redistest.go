@@ -32,6 +32,7 @@ func Each(t *testing.T, scenario func(t *testing.T, cfg redisbus.Config)) {
 
 // Embedded starts an embedded Redis for the length of the test.
 func Embedded(t testing.TB) *embedded.Server {
+	t.Helper()
 	s := embedded.New()
 	t.Cleanup(func() { _ = s.Close() })
 	return s
@@ -150,7 +151,7 @@ func Info(t testing.TB, c redis.UniversalClient, section, field string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range strings.Split(text, "\r\n") {
+	for line := range strings.SplitSeq(text, "\r\n") {
 		if k, v, ok := strings.Cut(line, ":"); ok && k == field {
 			return v
 		}

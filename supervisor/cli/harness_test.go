@@ -186,7 +186,7 @@ func each(t *testing.T, scenario func(t *testing.T, at place)) {
 		server := redistest.Embedded(t)
 		env := home(t)
 		socket := filepath.Join(env["XDG_RUNTIME_DIR"], "s")
-		_, err := server.Listen(socket)
+		_, err := server.Listen(t.Context(), socket)
 		require.NoError(t, err)
 		scenario(t, place{server.Config(), env.with("STELLAR_SOCKET", socket)})
 	})

@@ -52,7 +52,7 @@ func (p *program) run(ctx context.Context, _ []string) error {
 	}
 	defer stopAdmin()
 	if !configured {
-		if err := p.offer(server, log); err != nil { //nolint:contextcheck // the socket lasts as long as its server
+		if err := p.offer(ctx, server, log); err != nil {
 			return err
 		}
 	}
@@ -60,8 +60,8 @@ func (p *program) run(ctx context.Context, _ []string) error {
 }
 
 // offer says which Redis this is and opens its socket for the commands.
-func (p *program) offer(server *embedded.Server, log zerolog.Logger) error {
-	path, err := p.listen(server)
+func (p *program) offer(ctx context.Context, server *embedded.Server, log zerolog.Logger) error {
+	path, err := p.listen(ctx, server)
 	if err != nil && p.socket != "" {
 		return err
 	}

@@ -56,7 +56,7 @@ func checkPrivate(dir string) error {
 
 // listen offers the embedded Redis to the commands. Only where the user asked
 // for a certain file a failure is an error; otherwise the set runs without.
-func (p *program) listen(server *embedded.Server) (path string, err error) {
+func (p *program) listen(ctx context.Context, server *embedded.Server) (path string, err error) {
 	path = p.socket
 	if path == "" {
 		dir := p.runtimeDir()
@@ -72,7 +72,7 @@ func (p *program) listen(server *embedded.Server) (path string, err error) {
 		return "", configf("socket %s: the path is longer than %d bytes: choose a shorter one with --socket", path, maxSocketPath)
 	}
 	clearDead(path)
-	if _, err := server.Listen(path); err != nil {
+	if _, err := server.Listen(ctx, path); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return "", configf("socket %s: the file exists and is in use: choose another one with --socket", path)
 		}

@@ -18,7 +18,7 @@ func offered(t *testing.T, env environment, name string) string {
 	dir := filepath.Join(env["XDG_RUNTIME_DIR"], "stellar")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
 	path := filepath.Join(dir, name)
-	_, err := redistest.Embedded(t).Listen(path)
+	_, err := redistest.Embedded(t).Listen(t.Context(), path)
 	require.NoError(t, err)
 	return path
 }

@@ -71,11 +71,11 @@ func RetryAfter(err error, d time.Duration) error {
 	return later{err, max(d, 0), true}
 }
 
-// ErrSnoozed is what [Snooze] returns.
+// ErrSnoozed is wrapped by what [Snooze] returns.
 var ErrSnoozed = errors.New("snoozed")
 
-// Snooze, returned by a handler, runs the task again after d. It is no failure
-// and no attempt.
+// Snooze is for a handler to return: its task runs again after d. It is no
+// failure and no attempt.
 func Snooze(d time.Duration) error { return later{ErrSnoozed, max(d, 0), false} }
 
 // wrongType is the error of a script that found a key of another type.

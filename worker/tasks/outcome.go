@@ -66,10 +66,11 @@ func (x *run) failed(err error) outcome {
 	if t.attempts >= most || isDiscarded(err) {
 		return x.dead(t, err)
 	}
-	if hasAsked {
-		return outcome{id: x.claimed.id, verb: "later", args: []any{asked.after.Milliseconds(), t.String()}, run: x}
+	pause := asked.after
+	if !hasAsked {
+		pause = redisbus.Backoff(x.def.Backoff, x.def.MaxBackoff, t.attempts)
 	}
-	return outcome{id: x.claimed.id, verb: "later", args: []any{redisbus.Backoff(x.def.Backoff, x.def.MaxBackoff, t.attempts).Milliseconds(), t.String()}, run: x}
+	return outcome{id: x.claimed.id, verb: "later", args: []any{pause.Milliseconds(), t.String()}, run: x}
 }
 
 // Reason is why a task is dead.

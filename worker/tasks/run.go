@@ -132,9 +132,14 @@ func (x *run) finish(err error) {
 }
 
 func (x *run) logFailure(err error, dead bool) {
-	event := x.log().Warn()
+	var stack []byte
 	if p, ok := errors.AsType[*group.PanicError](err); ok {
-		event = event.Bytes("stack", p.Stack)
+		stack = p.Stack
 	}
-	event.Err(err).Int("attempt", x.claimed.tries.attempts+1).Bool("dead", dead).Msg("task failed")
+	x.log().Warn().Err(err).Int("attempt", x.claimed.tries.attempts+1).Bool("dead", dead).
+		Func(func(e *zerolog.Event) {
+			if stack != nil {
+				e.Bytes("stack", stack)
+			}
+		}).Msg("task failed")
 }

@@ -248,11 +248,12 @@ func (r *Runner) commitAll(ctx context.Context) error {
 			if len(batch) == 0 {
 				break
 			}
-			if err := r.commit(ctx, batch); err != nil && ctx.Err() == nil {
-				return err
-			}
+			err := r.commit(ctx, batch)
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the node is ending: what is not committed goes back with it
+			}
+			if err != nil {
+				return err
 			}
 		}
 	}

@@ -42,8 +42,8 @@ func Every(d time.Duration) Schedule {
 }
 
 // Cron is a tick whenever the clock of that zone (nil: UTC) matches a cron
-// expression: minute, hour, day of month, month, day of week, or @hourly,
-// @daily, @weekly, @monthly, @yearly.
+// expression (minute, hour, day of the month, number of the month, day of the
+// week), or @hourly, @daily, @weekly, @monthly, @yearly.
 //
 // Where daylight saving skips a local time, a tick at that time is left out that
 // day; where it repeats one, a tick in the repeated hour comes once for each
