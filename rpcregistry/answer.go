@@ -68,6 +68,9 @@ func (e *Endpoint) run(base context.Context, c *call, method Method, left time.D
 		e.answer(base, c, value, err, e.cfg.Bus.PostNow)
 	}()
 	value, err = method.Call(ctx, c.args)
+	if err != nil {
+		_, _ = codeOf(err) // an error that panics when it is read is the method's panic
+	}
 	switch {
 	case errors.Is(err, context.Canceled) && base.Err() != nil:
 		err = fmt.Errorf("%w: %w", NodeDown, err) // its last breath

@@ -79,18 +79,31 @@ func (h *Host) reap(ctx context.Context) error {
 	}
 	failing := false
 	for redisbus.Sleep(ctx, reapInterval*3/4+rand.N(reapInterval/2)) == nil { //nolint:gosec // jitter
-		expired, err := h.directory.Expired(ctx, lease, reapBatch)
-		for _, i := range expired {
-			if err == nil {
-				err = h.reapOne(ctx, i)
-			}
-		}
+		err := h.reapAll(ctx, lease)
 		if err != nil && !failing && ctx.Err() == nil {
 			h.log.Warn().Err(err).Msg("expired leases not settled; trying again")
 		}
 		failing = err != nil
 	}
 	return context.Cause(ctx)
+}
+
+// reapAll settles everybody who may be taken over.
+func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
+	for {
+		expired, err := h.directory.Expired(ctx, lease, reapBatch)
+		if err != nil {
+			return err
+		}
+		for _, i := range expired {
+			if err := h.reapOne(ctx, i); err != nil {
+				return err
+			}
+		}
+		if len(expired) < reapBatch {
+			return nil
+		}
+	}
 }
 
 func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
@@ -119,6 +132,7 @@ func (h *Host) adopt(n *Node) {
 		if err != nil || !returned {
 			level = zerolog.WarnLevel
 		}
-		n.log.WithLevel(level).Err(err).Int("tasks", handed.On).Bool("returned", returned).Msg("tasks of handlers that outlived their node handed on")
+		n.log.WithLevel(level).Err(err).Int("tasks", handed.On).Bool("returned", returned).
+			Msg("tasks of handlers that outlived their node handed on")
 	})
 }

@@ -94,4 +94,16 @@ func Run(name string, f func() error, done func(error)) {
 		done(err)
 	}()
 	err = f()
+	probe(err)
+}
+
+// probe asks an error what its readers will ask. One that panics then, such as a
+// nil pointer of an error type, is f's panic and not theirs.
+func probe(err error) {
+	if err == nil {
+		return
+	}
+	_ = err.Error()
+	_ = errors.Is(err, ErrGoexit)
+	_, _ = errors.AsType[*PanicError](err)
 }

@@ -19,13 +19,21 @@ type backlog struct {
 	ready  []*run // from head on
 	head   int
 	active int           // slots that run a task
+	freed  time.Time     // when a slot last ended a task
+	watch  *time.Timer   // looks for a backlog behind blocked slots
 	length time.Duration // of a run, the moving average
 	seen   bool          // length has been measured
 }
 
+// blocked reports that all slots are busy with tasks longer than what was
+// claimed ahead counted on.
+func (b *backlog) blocked(slots int) bool {
+	return b.active == slots && time.Since(b.freed) > 4*aheadTime
+}
+
 // target is how many tasks the node should have claimed and not finished.
 func (b *backlog) target(slots int) int {
-	if !b.seen || b.length > aheadTime/2 {
+	if !b.seen || b.length > aheadTime/2 || b.blocked(slots) {
 		return slots
 	}
 	ahead := maxAhead
@@ -87,16 +95,34 @@ func (r *Runner) want(ctx, work context.Context) (int, bool) {
 	return 0, false
 }
 
-// dropBacklog leaves what was claimed ahead to others: it is still in the
-// incarnation's hands, and goes back when that is settled.
-func (r *Runner) dropBacklog() {
+// giveBack returns what was claimed ahead to its queues, for nodes that have slots.
+func (r *Runner) giveBack() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, x := range r.backlog.drop() {
-		delete(r.inHand, x.claimed.id)
+	left := r.backlog.drop()
+	r.mu.Unlock()
+	for _, x := range left {
+		r.ended(outcome{id: x.claimed.id, verb: "back", run: x})
 	}
-	r.changed.Broadcast()
 }
+
+// lookAfter gives the backlog back when the slots turn out to be blocked. It
+// looks as long as there is a backlog.
+func (r *Runner) lookAfter() {
+	r.mu.Lock()
+	blocked, waiting := r.backlog.blocked(r.Concurrency), r.backlog.waiting()
+	if waiting > 0 && !blocked {
+		r.backlog.watch.Reset(lookAfterEvery)
+	} else {
+		r.backlog.watch = nil
+	}
+	r.mu.Unlock()
+	if blocked && waiting > 0 {
+		r.giveBack()
+	}
+}
+
+// lookAfterEvery is how often a backlog is looked after.
+const lookAfterEvery = 8 * aheadTime
 
 // start puts claimed tasks into the backlog and as many slots to work as it takes.
 func (r *Runner) start(work context.Context, got []claimed) {
@@ -119,6 +145,9 @@ func (r *Runner) start(work context.Context, got []claimed) {
 			break
 		}
 	}
+	if r.backlog.waiting() > 0 && r.backlog.watch == nil {
+		r.backlog.watch = time.AfterFunc(lookAfterEvery, r.lookAfter)
+	}
 	r.mu.Unlock()
 	for _, o := range settled {
 		if o.verb == "dead" {
@@ -135,6 +164,7 @@ func (r *Runner) startSlot() bool {
 		return false
 	}
 	r.backlog.active++
+	r.backlog.freed = time.Now()
 	go r.slot(x)
 	return true
 }
@@ -172,6 +202,7 @@ func (r *Runner) slotFree(took time.Duration) *run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.backlog.measured(took)
+	r.backlog.freed = time.Now()
 	x := r.next()
 	if x == nil {
 		r.backlog.active--

@@ -35,7 +35,9 @@ type Definition struct {
 	// further one up to MaxBackoff, with jitter between half and all of it.
 	// Default [DefaultBackoff] and [DefaultMaxBackoff].
 	Backoff, MaxBackoff time.Duration
-	// Timeout after which the handler's context ends and the run has failed. Default none.
+	// Timeout after which the handler's context ends. A handler that returns an
+	// error then has failed; one that returns nil all the same has done its work.
+	// Default none.
 	Timeout time.Duration
 	// Retention is how long a completed task and its result are remembered.
 	// Default not at all.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
 )
@@ -40,19 +41,23 @@ func (c *Client) submit(s *submission) error {
 	}
 	c.waiting = append(c.waiting, s)
 	free := c.freeLane()
+	alone := free != nil && len(c.waiting) == 1
 	if free != nil {
 		free.busy = true
 		c.active.Add(1)
 	}
 	c.mu.Unlock()
-	if free != nil {
-		// The first batch goes on its caller's goroutine: a lone caller waits
-		// for nobody. Those that gather meanwhile are not kept waiting by it.
+	switch {
+	case alone:
+		// It goes on its caller's goroutine, within its caller's deadline: a
+		// lone caller waits for nobody else's.
 		if c.sendNext(free) {
 			go c.sendAll(free)
 		} else {
 			c.active.Done()
 		}
+	case free != nil:
+		go c.sendAll(free)
 	}
 	select {
 	case <-s.done:
@@ -123,20 +128,38 @@ func (c *Client) send(producer string, number uint64, batch []*submission) {
 	keys := []string{k.Tasks(), k.Delayed(), k.Queues(), k.Done(), k.Producer(producer)}
 	args := []any{producerMemory.Milliseconds(), number, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due()}
 	args = appendGroups(args, batch)
+	ctx, cancel := c.patience(batch)
+	defer cancel()
 	for n := 1; ; n++ {
-		reply, err := enqueueScript.Run(c.ctx, c.redis, keys, args...).Slice()
+		reply, err := enqueueScript.Run(ctx, c.redis, keys, args...).Slice()
 		if err == nil {
 			settle(batch, reply, protocolError(reply))
 			return
 		}
 		explained := redisbus.Explain(err)
 		again := redisbus.OutcomeOf(err) != redisbus.Ran && !errors.Is(explained, redisbus.ErrFull)
-		if again && c.wanted(batch) && redisbus.Sleep(c.ctx, redisbus.Pause(n)) == nil {
+		if again && c.wanted(batch) && redisbus.Sleep(ctx, redisbus.Pause(n)) == nil {
 			continue
 		}
 		settle(batch, nil, explained)
 		return
 	}
+}
+
+// patience returns the context under which a batch is sent: with the deadline of
+// its only caller, or, of several, with the latest, if all have one.
+func (c *Client) patience(batch []*submission) (context.Context, context.CancelFunc) {
+	var latest time.Time
+	for _, s := range batch {
+		deadline, has := s.ctx.Deadline()
+		if !has {
+			return c.ctx, func() {}
+		}
+		if deadline.After(latest) {
+			latest = deadline
+		}
+	}
+	return context.WithDeadline(c.ctx, latest)
 }
 
 // wanted reports whether any caller still waits for the batch.

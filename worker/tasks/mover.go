@@ -2,7 +2,6 @@ package tasks
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -46,7 +45,7 @@ func (m *Mover) Look() {
 // Serve moves tasks until ctx ends. It sleeps until the next one is due.
 func (m *Mover) Serve(ctx context.Context) error {
 	for failures := 0; ctx.Err() == nil; {
-		moved, wait, err := m.move(ctx)
+		more, wait, err := m.move(ctx)
 		switch {
 		case err != nil:
 			failures++
@@ -54,7 +53,7 @@ func (m *Mover) Serve(ctx context.Context) error {
 			if failures == 1 && ctx.Err() == nil {
 				m.log.Warn().Err(err).Msg("delayed tasks not moved; trying again")
 			}
-		case moved == moveBatch:
+		case more:
 			failures, wait = 0, 0
 		default:
 			failures = 0
@@ -71,29 +70,29 @@ func (m *Mover) Serve(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// move moves what is due and returns how long until the next is.
-func (m *Mover) move(ctx context.Context) (moved int, wait time.Duration, err error) {
+// move moves what is due and returns whether more is, and how long until then.
+func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err error) {
 	k := m.keys
 	reply, err := dueScript.Run(ctx, m.redis,
 		[]string{k.Tasks(), k.Delayed(), k.Done(), k.Results(), k.Queues()},
 		moveBatch, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix()).Slice()
 	if err != nil {
-		return 0, 0, fmt.Errorf("move delayed tasks: %w", redisbus.Explain(err))
+		return false, 0, fmt.Errorf("move delayed tasks: %w", redisbus.Explain(err))
 	}
-	if len(reply) != 2 {
-		return 0, 0, errors.New("move delayed tasks: malformed reply")
+	if len(reply) != 3 {
+		return false, 0, fmt.Errorf("move delayed tasks: %w", protocolError(reply))
 	}
-	if key, ok := reply[0].(string); ok && key == "WRONGTYPE" {
-		return 0, 0, fmt.Errorf("move delayed tasks: %w", protocolError(reply))
+	for _, key := range texts(reply[2]) {
+		m.log.Error().Str("key", key).Msg("not a queue: its type on Redis is wrong; rename or delete it")
 	}
-	n, _ := reply[0].(int64)
+	word, _ := reply[0].(string)
 	text, _ := reply[1].(string)
 	if text == "" {
-		return int(n), moveInterval, nil // nothing is delayed
+		return word != "", moveInterval, nil // nothing is delayed
 	}
 	ms, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return 0, 0, fmt.Errorf("move delayed tasks: %w", err)
+		return false, 0, fmt.Errorf("move delayed tasks: %w", err)
 	}
-	return int(n), min(time.Duration(ms)*time.Millisecond, moveInterval), nil
+	return word != "", min(time.Duration(ms)*time.Millisecond, moveInterval), nil
 }

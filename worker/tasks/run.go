@@ -17,7 +17,7 @@ type run struct {
 	runner   *Runner
 	claimed  claimed
 	def      registered
-	tx       Transaction
+	tx       collected
 	children children
 	returned bool // guarded by Runner.mu
 	started  bool // guarded by Runner.mu
@@ -99,7 +99,7 @@ func (x *run) log() *zerolog.Logger {
 // handle runs the handler and turns what it did into an outcome. done is called
 // even if the handler leaves through runtime.Goexit, which ends the goroutine.
 func (x *run) handle(done func(goexit bool)) {
-	x.tx = Transaction{ctx: x, tasks: x.runner.Client, cache: x.runner.Cache, seal: x.runner.Seal}
+	x.tx = collected{tasks: x.runner.Client, cache: x.runner.Cache, seal: x.runner.Seal}
 	if x.timeout() > 0 {
 		x.context() // the clock starts now
 	}

@@ -26,6 +26,8 @@ const DefaultConcurrency = 10
 const (
 	idleInterval = time.Minute
 	maxUnflushed = 2000
+	// mendTime is how long a task waits whose place on Redis is something else's.
+	mendTime = time.Minute
 )
 
 // RunnerConfig is what a [Runner] needs.
@@ -132,7 +134,8 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
-		r.dropBacklog()
+		r.giveBack()
+		r.resign(work)
 		if err != nil || work.Err() != nil {
 			return err
 		}
@@ -156,6 +159,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		if !ok {
 			return nil
 		}
+		parked := len(r.stream.parked) > 0
 		got, broken, err := r.stream.claim(ctx, want)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -167,9 +171,27 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 			r.Log.Error().Str("key", key).Msg("not a queue: its type on Redis is wrong; rename or delete it")
 		}
 		r.start(work, got)
-		if len(got) < want && len(r.stream.parked) == 0 && !r.idle(ctx) {
+		// Parked tasks are claimed with the next claim; where that brings none,
+		// another node was faster, or the key is not theirs.
+		if r.stream.idle && (len(r.stream.parked) == 0 || len(got) == 0 && parked) && !r.idle(ctx) {
 			return nil
 		}
+	}
+}
+
+// resign tells enqueuers not to count on this node any more, and passes on what
+// they had counted on it for.
+func (r *Runner) resign(ctx context.Context) {
+	keys := make([]string, 0, len(r.Queues))
+	for _, q := range r.Queues {
+		keys = append(keys, r.Keys.Queue(q))
+	}
+	args := []any{r.Incarnation, r.Keys.IdlePrefix(), r.Keys.WakePrefix()}
+	for _, q := range r.Queues {
+		args = append(args, q)
+	}
+	if err := resignScript.Run(ctx, r.Redis, keys, args...).Err(); err != nil && ctx.Err() == nil {
+		r.Log.Debug().Err(err).Msg("not resigned: the movers wake another node")
 	}
 }
 
@@ -280,6 +302,10 @@ func (r *Runner) commit(ctx context.Context, batch []outcome) error {
 		o := batch[position]
 		if code == "FENCED" {
 			fenced++
+			continue
+		}
+		if o.verb != "done" { // it could not be put where it was to go: later, as it was
+			again = append(again, outcome{id: o.id, verb: "snooze", args: []any{mendTime.Milliseconds(), o.run.claimed.tries.String()}, run: o.run})
 			continue
 		}
 		err := refusal(code)

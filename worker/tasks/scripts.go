@@ -22,6 +22,8 @@ var (
 	dueLua string
 	//go:embed lua/tick.lua
 	tickLua string
+	//go:embed lua/resign.lua
+	resignLua string
 	//go:embed lua/pause.lua
 	pauseLua string
 
@@ -30,6 +32,7 @@ var (
 	takeoverScript = redisbus.NewScript(redisbus.LuaPrelude, stateLua, takeoverLua)
 	dueScript      = redisbus.NewScript(redisbus.LuaPrelude, stateLua, dueLua)
 	tickScript     = redisbus.NewScript(redisbus.LuaPrelude, stateLua, tickLua)
+	resignScript   = redisbus.NewScript(redisbus.LuaPrelude, stateLua, resignLua)
 	pauseScript    = redisbus.NewScript(pauseLua)
 )
 

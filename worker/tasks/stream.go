@@ -72,12 +72,13 @@ func (s *stream) claim(ctx context.Context, want int) (got []claimed, broken []s
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim: %w", err)
 	}
-	if len(reply) != 6 {
+	if len(reply) != 7 {
 		return nil, nil, fmt.Errorf("claim: reply of %d parts", len(reply))
 	}
 	s.parked = slices.DeleteFunc(texts(reply[1]), func(name string) bool { return !s.handles(name) })
 	got = parseClaimed(texts(reply[3]), texts(reply[4]), texts(reply[5]))
-	s.idle = len(got) < want
+	idle, _ := reply[6].(int64)
+	s.idle = idle == 1
 	return got, texts(reply[2]), nil
 }
 

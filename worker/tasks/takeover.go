@@ -54,7 +54,7 @@ const takeOverBatch = 500
 
 func takeOverSome(ctx context.Context, c redis.UniversalClient, k redisbus.Keys, incarnation string, r Remains) (Handed, error) {
 	keys := []string{
-		k.Leases(), k.Stream(incarnation), k.Owned(incarnation), k.Tasks(), k.Tries(), k.Dead(), k.Reasons(), k.Stats(),
+		k.Leases(), k.Stream(incarnation), k.Owned(incarnation), k.Tasks(), k.Tries(), k.Dead(), k.Reasons(), k.Stats(), k.Delayed(),
 	}
 	which := "some"
 	if r.Unknown {

@@ -20,8 +20,18 @@ import (
 //
 // Its methods are safe for concurrent use and return nothing: a value that does
 // not encode or a bad name fails the run when the handler returns.
+//
+// A lock that the handler holds guards the entries that it writes here when the
+// transaction was got with the lock's context, Tx(lock.Context()), and the lock
+// is still held at the commit, which follows the handler's return: leave such a
+// lock to its lifetime, or write to the cache itself instead.
 type Transaction struct {
-	ctx   context.Context //nolint:containedctx // the handler's, which carries the locks that it holds
+	*collected
+	ctx context.Context //nolint:containedctx // it carries the locks that are held
+}
+
+// collected is what a run's transaction holds, from wherever it was got.
+type collected struct {
 	tasks *Client
 	cache *cache.Cache
 	seal  Sealer
@@ -104,7 +114,7 @@ func (t *Transaction) entry(key string) []any {
 	return []any{t.cache.EntryKey(key), lock, cache.Token(t.ctx, lock)}
 }
 
-func (t *Transaction) add(err error, what, kind string, args func() []any) {
+func (t *collected) add(err error, what, kind string, args func() []any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended {
@@ -118,7 +128,7 @@ func (t *Transaction) add(err error, what, kind string, args func() []any) {
 }
 
 // end closes the transaction and returns what is in it.
-func (t *Transaction) end() (effects []effect, result json.RawMessage, err error) {
+func (t *collected) end() (effects []effect, result json.RawMessage, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended = true
@@ -134,7 +144,7 @@ func Tx(ctx context.Context) *Transaction {
 	if !ok {
 		panic(ErrNoTask)
 	}
-	return &r.tx
+	return &Transaction{collected: &r.tx, ctx: ctx}
 }
 
 // Info describes the run that a context belongs to.

@@ -8,12 +8,14 @@
 --      5 idle prefix  6 wake prefix  7.. for each list its queue, or '=name' for
 --      the parked tasks of that name, which are of any queue
 -- Returns {'OK', parked names, keys of the wrong type, {id, tries, …} of tasks
---         that were tried before, ids, records}
+--         that were tried before, ids, records, 1 when the incarnation counts
+--         as idle now, or 0}
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
 --       | {'GAP', last number} (Redis has forgotten claims) | {'WRONGTYPE', key}
 local leases, stream, owned, tasks, tries, parked = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local K = {idle = ARGV[5], wake = ARGV[6]}
+local most = 1048576 -- bytes of records in one reply, and one record more
 local function parkedname(i) return string.match(ARGV[i], '^=(.*)$') end
 
 for key, kind in pairs({[leases] = 'zset', [stream] = 'hash', [owned] = 'hash', [tasks] = 'hash', [tries] = 'hash', [parked] = 'set'}) do
@@ -45,47 +47,56 @@ else
   end
   for i = 7, #KEYS do
     sound[i] = fits(KEYS[i], 'list')
-    if not sound[i] then
-      broken[#broken + 1] = KEYS[i]
-    elseif #ids < want then
-      local got = redis.call('RPOP', KEYS[i], want - #ids)
-      if got and #ids == 0 then
-        ids = got
-      elseif got then
-        for _, id in ipairs(got) do ids[#ids + 1] = id end
-      end
-      if parkedname(i) and redis.call('EXISTS', KEYS[i]) == 0 then
-        redis.call('SREM', parked, parkedname(i))
-      end
-    end
+    if not sound[i] then broken[#broken + 1] = KEYS[i] end
   end
 end
-local asked = #ids
 
 local tried, records, known, own = {}, {}, {}, {}
 local any = redis.call('EXISTS', tries) == 1
-for from = 1, #ids, 500 do
-  local to = math.min(from + 499, #ids)
-  local some = redis.call('HMGET', tasks, unpack(ids, from, to))
-  local counts = any and redis.call('HMGET', tries, unpack(ids, from, to))
-  for i, record in ipairs(some) do
+local bytes, asked = 0, 0
+-- Takes the records of these ids into the reply, as far as they fit, and returns
+-- how many it took.
+local function take(some)
+  local counts = any and redis.call('HMGET', tries, unpack(some))
+  for i, record in ipairs(redis.call('HMGET', tasks, unpack(some))) do
+    if bytes >= most and number ~= last then return i - 1 end
+    asked = asked + 1
     if record then -- a task that was deleted while it was queued has none
-      local id = ids[from + i - 1]
-      known[#known + 1] = id
+      known[#known + 1] = some[i]
       records[#records + 1] = record
-      own[#own + 1] = id
+      bytes = bytes + #record
+      own[#own + 1] = some[i]
       own[#own + 1] = ARGV[2]
       if counts and counts[i] then
-        tried[#tried + 1] = id
+        tried[#tried + 1] = some[i]
         tried[#tried + 1] = counts[i]
       end
+    end
+  end
+  return #some
+end
+
+for from = 1, #ids, 500 do take({unpack(ids, from, math.min(from + 499, #ids))}) end
+if number ~= last then
+  for i = 7, #KEYS do
+    -- A few first, then more at a time: large payloads must not add up to a
+    -- reply that never arrives. What does not fit goes back where it was.
+    local more, some = sound[i], 4
+    while more and asked < want and bytes < most do
+      local n = math.min(want - asked, some)
+      local got = redis.call('RPOP', KEYS[i], n)
+      for at = #(got or {}), got and take(got) + 1 or 1, -1 do redis.call('RPUSH', KEYS[i], got[at]) end
+      more, some = got and #got == n, math.min(4 * some, 256)
+    end
+    if parkedname(i) and sound[i] and redis.call('EXISTS', KEYS[i]) == 0 then
+      redis.call('SREM', parked, parkedname(i))
     end
   end
 end
 each('HSET', owned, own)
 local reply = {'OK', redis.call('SMEMBERS', parked), broken, tried, known, records}
 
-local idle = asked < want
+local idle = asked < want and bytes < most
 if number ~= last and (idle or ARGV[4] == '1') then
   for i = 7, #KEYS do
     if not parkedname(i) then redis.call(idle and 'SADD' or 'SREM', K.idle .. ARGV[i], incarnation) end
@@ -96,4 +107,5 @@ if not idle then -- there may be more: whoever idles takes it
     if not parkedname(i) and sound[i] and redis.call('LLEN', KEYS[i]) > 0 then wake(K, ARGV[i]) end
   end
 end
+reply[7] = idle and 1 or 0
 return reply

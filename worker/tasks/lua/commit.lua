@@ -12,6 +12,7 @@
 --   later  ms to wait, tries (the run has failed)
 --   snooze ms to wait, tries (it asked for another time)
 --   dead   tries, reason (JSON)
+--   back   (to the front of its queue, as if it had never been claimed)
 --   park   name (nobody here handles it)
 -- and of each effect its kind and its arguments:
 --   save      entry key, lock key, lock token, value, ttl in ms
@@ -58,7 +59,7 @@ for from = 1, p + n, 500 do
   end
 end
 
-local widths = {done = 2, later = 2, snooze = 2, dead = 2, park = 1,
+local widths = {done = 2, later = 2, snooze = 2, dead = 2, back = 0, park = 1,
   save = 5, destroy = 3, push = 4, increment = 4, enqueue = 6, publish = 2}
 local function refuses(kind, a)
   if kind == 'publish' then return nil end
@@ -105,6 +106,10 @@ local function finish(verb, id, a)
     redis.call('HSET', tries, id, ARGV[a])
     redis.call('HSET', reasons, id, ARGV[a + 1])
     redis.call('ZADD', dead, int(at), id)
+  elseif verb == 'back' then
+    local queue = queue_of(redis.call('HGET', tasks, id) or '') or ''
+    redis.call('RPUSH', K.queue .. queue, id)
+    touched[queue] = true
   else -- park: every idle node of the queue looks whether it handles the name
     redis.call('LPUSH', parkedprefix .. ARGV[a], id)
     redis.call('SADD', parked, ARGV[a])
@@ -117,7 +122,9 @@ end
 -- e where its effects are.
 local function refuse(i, verb, c, e, effects)
   if not held[i] then return 'FENCED' end
-  if verb == 'park' and not fits(parkedprefix .. ARGV[c + 1], 'list') then return 'WRONGTYPE' end
+  local list = verb == 'park' and parkedprefix .. ARGV[c + 1]
+    or verb == 'back' and K.queue .. (queue_of(redis.call('HGET', tasks, ARGV[9 + i]) or '') or '')
+  if list and not fits(list, 'list') then return 'WRONGTYPE' end
   local code
   for _ = 1, effects do
     code = code or refuses(ARGV[e], e + 1)

@@ -2,7 +2,7 @@
 -- queues, so that interrupted work goes first. A task that was running counts
 -- a crash; one that was running in too many is quarantined.
 -- KEYS 1 leases  2 stream  3 owned  4 tasks  5 tries  6 dead  7 reasons
---      8 stats
+--      8 stats  9 delayed
 -- ARGV 1 incarnation  2 crashes that quarantine  3 queue prefix  4 idle prefix
 --      5 wake prefix  6 how many tasks at most  7 'all' when every task may
 --      have been running, 'some' when only those named  8 number of tasks to
@@ -10,11 +10,11 @@
 --      tasks that were running
 -- Returns {'OK', handed on, quarantined, left} | {'LIVE'} (not condemned) | {'WRONGTYPE', key}
 local leases, stream, owned, tasks, tries = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local dead, reasons, stats = KEYS[6], KEYS[7], KEYS[8]
+local dead, reasons, stats, delayed = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local incarnation, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[6])
 local K = {queue = ARGV[3], idle = ARGV[4], wake = ARGV[5]}
 
-local kinds = {'zset', 'hash', 'hash', 'hash', 'hash', 'zset', 'hash', 'hash'}
+local kinds = {'zset', 'hash', 'hash', 'hash', 'hash', 'zset', 'hash', 'hash', 'zset'}
 for i, kind in ipairs(kinds) do
   if not fits(KEYS[i], kind) then return {'WRONGTYPE', KEYS[i]} end
 end
@@ -30,7 +30,6 @@ local queues = {}
 for from = 1, #ids, 500 do
   for i, record in ipairs(redis.call('HMGET', tasks, unpack(ids, from, math.min(from + 499, #ids)))) do
     local queue = record and queue_of(record)
-    if queue and not fits(K.queue .. queue, 'list') then return {'WRONGTYPE', K.queue .. queue} end
     queues[from + i - 1] = queue or false
   end
 end
@@ -60,8 +59,12 @@ for i, id in ipairs(ids) do
       end
     end
     if not ended then
-      redis.call('RPUSH', K.queue .. queue, id)
-      touched[queue] = true
+      if fits(K.queue .. queue, 'list') then
+        redis.call('RPUSH', K.queue .. queue, id)
+        touched[queue] = true
+      else -- something else's key: in a minute it may be mended
+        redis.call('ZADD', delayed, int(at + 60000), id)
+      end
       moved = moved + 1
     end
     redis.call('HDEL', owned, id)
