@@ -20,6 +20,7 @@ type Report struct {
 	HandedOn    int           // tasks taken over from ended nodes
 	Quarantined int           // tasks put aside after too many crashes
 	Running     []string      // tasks whose handlers did not return before the end
+	Unsettled   []string      // nodes that could not give back what they owned: others take over by lease
 	Uptime      time.Duration // of the set
 }
 
@@ -34,6 +35,9 @@ func (r Report) String() string {
 	if len(r.Running) > 0 {
 		fmt.Fprintf(&b, "; still running: %s", strings.Join(r.Running, ", "))
 	}
+	if len(r.Unsettled) > 0 {
+		fmt.Fprintf(&b, "; not given back, others take over by lease: %s", strings.Join(r.Unsettled, ", "))
+	}
 	return b.String()
 }
 
@@ -42,7 +46,7 @@ func (s *Set) Report() Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.report
-	r.Running = slices.Clone(r.Running)
+	r.Running, r.Unsettled = slices.Clone(r.Running), slices.Clone(r.Unsettled)
 	return r
 }
 
@@ -60,6 +64,9 @@ func (s *Set) tally(e worker.Ended, last bool) {
 	s.report.Quarantined += e.Quarantined
 	if last {
 		s.report.Running = append(s.report.Running, e.Running...)
+		if e.Unsettled {
+			s.report.Unsettled = append(s.report.Unsettled, e.ID)
+		}
 	}
 }
 
@@ -71,6 +78,10 @@ func (s *Set) finish(began time.Time) error {
 	err := s.fatal
 	if len(s.report.Running) > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: still running: %s", ErrDrainDeadline, strings.Join(s.report.Running, ", ")))
+	}
+	if len(s.report.Unsettled) > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: Redis did not take back what %s owned; others take over by lease",
+			ErrDrainDeadline, strings.Join(s.report.Unsettled, ", ")))
 	}
 	return err
 }

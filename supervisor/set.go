@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -34,6 +35,7 @@ type Set struct {
 	host *worker.Host
 	log  zerolog.Logger
 
+	served   atomic.Bool
 	hurry    chan struct{}
 	hurryOne sync.Once
 	gate     *gate
@@ -74,10 +76,28 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 func (s *Set) String() string { return "stellar" }
 
 // Serve runs the set until ctx ends and every node has drained, or every node
-// was stopped by api.stop. It is a suture.Service. Its error is nil after a clean
-// stop, or one of [ErrRedisUnavailable], [ErrFlapping] and [ErrDrainDeadline];
-// none of them makes a supervisor above it start it again.
-func (s *Set) Serve(ctx context.Context) (err error) {
+// was stopped by api.stop. It is a suture.Service that is served once: its error
+// is nil after a clean stop, or wraps one of [ErrRedisUnavailable],
+// [ErrFlapping] and [ErrDrainDeadline] and suture.ErrDoNotRestart, so that a
+// supervisor above it does not start it again. A second call ends at once.
+func (s *Set) Serve(ctx context.Context) error {
+	if s.served.Swap(true) {
+		return final{errServed}
+	}
+	if err := s.serve(ctx); err != nil {
+		return final{err}
+	}
+	return nil
+}
+
+var errServed = errors.New("a set is served once: make a new one")
+
+// final is an error after which a supervisor must not start the set again.
+type final struct{ error }
+
+func (f final) Unwrap() []error { return []error{f.error, suture.ErrDoNotRestart} }
+
+func (s *Set) serve(ctx context.Context) error {
 	began := time.Now()
 	if err := s.open(ctx); err != nil {
 		return errors.Join(err, s.host.Close(0))
@@ -98,7 +118,8 @@ func (s *Set) Serve(ctx context.Context) (err error) {
 	s.mu.Unlock()
 	s.log.Info().Int("workers", s.cfg.Workers).Str("redis", s.cfg.Redis.Address()).
 		Str("namespace", s.cfg.Redis.Keys().Channel()).Msg("set is starting")
-	if err := nodes.Serve(serving); serving.Err() == nil {
+	err := nodes.Serve(serving) // ctx's own: the slots keep theirs
+	if serving.Err() == nil {
 		s.log.Error().Err(err).Msg("the supervisor tree ended by itself")
 	}
 	stop()

@@ -46,6 +46,7 @@ type Host struct {
 	log       zerolog.Logger
 
 	bus       *redisbus.Bus
+	solo      tasks.Solo
 	zombies   sync.WaitGroup
 	patience  context.Context //nolint:containedctx // until when the host waits for zombies
 	impatient context.CancelFunc

@@ -123,6 +123,7 @@ func (n *Node) openWork() {
 	runner := tasks.NewRunner(tasks.RunnerConfig{
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache, Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Log: n.log,
+		Solo: &h.solo,
 		Seal: func(messageType string, body any) (string, []byte, error) {
 			message, err := n.api.Bus.Seal(messageType, body)
 			return h.keys.Channel(), message, err
@@ -140,10 +141,8 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 		return fmt.Errorf("connections: %w", err)
 	}
 	ctx := n.api.into(base.Context())
-	for _, hook := range n.host.cfg.App.start {
-		if err := hook(ctx); err != nil {
-			return fmt.Errorf("start hook: %w", err)
-		}
+	if err := n.startHooks(ctx, stopping); err != nil || stopping.Err() != nil {
+		return err
 	}
 	n.enter(ctx, Running)
 	close(n.running)
@@ -169,6 +168,42 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 		done()
 	}
 	return err
+}
+
+// startHooks runs the app's hooks. When the node is to stop meanwhile their
+// context ends; one that does not return in time is left behind and named.
+func (n *Node) startHooks(ctx, stopping context.Context) error {
+	if len(n.host.cfg.App.start) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(context.Canceled)
+	done := make(chan error, 1)
+	go group.Run("start hook", func() error {
+		for _, hook := range n.host.cfg.App.start {
+			if err := hook(ctx); err != nil {
+				return fmt.Errorf("start hook: %w", err)
+			}
+		}
+		return nil
+	}, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-stopping.Done():
+		cancel(context.Cause(stopping))
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(n.cfg.Grace)
+	defer t.Stop()
+	select {
+	case <-done: // whatever it says: the node is ending
+	case <-t.C:
+		n.mu.Lock()
+		n.ended.Running = append(n.ended.Running, "start hook")
+		n.mu.Unlock()
+	}
+	return nil
 }
 
 // drain gives the handlers their time to return, and cancels them after it.

@@ -96,7 +96,8 @@ type Ended struct {
 	Started, Finished int64    // handler starts, committed ends
 	HandedOn          int      // tasks that went back to their queues
 	Quarantined       int      // tasks put aside after too many crashes
-	Running           []string // tasks whose handlers have not returned
+	Running           []string // tasks, and start hooks, that have not returned
+	Unsettled         bool     // what it owned is left to others, who take over by lease
 }
 
 // NewNode returns a node that has not begun.
@@ -318,7 +319,9 @@ func (n *Node) settle(ctx context.Context, cause error) {
 		n.log.Warn().Err(err).Msg("not settled: others will, when its lease has run out")
 	}
 	n.mu.Lock()
-	n.ended.HandedOn, n.ended.Quarantined, n.ended.Running = handed.On, handed.Quarantined, remains.Running
+	n.ended.Unsettled = err != nil
+	n.ended.HandedOn, n.ended.Quarantined = handed.On, handed.Quarantined
+	n.ended.Running = append(n.ended.Running, remains.Running...)
 	if runner != nil {
 		n.ended.Started, n.ended.Finished = runner.Counts()
 	}

@@ -16,13 +16,15 @@ const (
 // backlog is what a node has claimed and not started, and how many slots run.
 // All of it is guarded by Runner.mu.
 type backlog struct {
-	ready  []*run // from head on
-	head   int
-	active int           // slots that run a task
-	freed  time.Time     // when a slot last ended a task
-	watch  *time.Timer   // looks for a backlog behind blocked slots
-	length time.Duration // of a run, the moving average
-	seen   bool          // length has been measured
+	ready []*run // from head on
+	head  int
+	// suspects wait for the process's [Solo] lane.
+	suspects []*run
+	active   int           // slots that run a task
+	freed    time.Time     // when a slot last ended a task
+	watch    *time.Timer   // looks for a backlog behind blocked slots
+	length   time.Duration // of a run, the moving average
+	seen     bool          // length has been measured
 }
 
 // blocked reports that all slots are busy with tasks longer than what was
@@ -43,12 +45,21 @@ func (b *backlog) target(slots int) int {
 	return slots + ahead
 }
 
-func (b *backlog) waiting() int { return len(b.ready) - b.head }
+// ahead is how many tasks wait that need nothing but a slot.
+func (b *backlog) ahead() int { return len(b.ready) - b.head }
 
-func (b *backlog) push(x *run) { b.ready = append(b.ready, x) }
+func (b *backlog) waiting() int { return b.ahead() + len(b.suspects) }
+
+func (b *backlog) push(x *run) {
+	if x.claimed.tries.crashes > 0 {
+		b.suspects = append(b.suspects, x)
+		return
+	}
+	b.ready = append(b.ready, x)
+}
 
 func (b *backlog) pop() *run {
-	if b.waiting() == 0 {
+	if b.ahead() == 0 {
 		return nil
 	}
 	x := b.ready[b.head]
@@ -76,6 +87,13 @@ func (b *backlog) measured(d time.Duration) {
 	b.length += (d - b.length) / 8
 }
 
+// full reports whether there is no room for a claim.
+func (r *Runner) full() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.backlog.target(r.Concurrency) <= r.backlog.active+r.backlog.waiting()
+}
+
 // want waits until there is room for a worthwhile claim and returns for how many
 // tasks; false when ctx ended.
 func (r *Runner) want(ctx, work context.Context) (int, bool) {
@@ -95,10 +113,15 @@ func (r *Runner) want(ctx, work context.Context) (int, bool) {
 	return 0, false
 }
 
-// giveBack returns what was claimed ahead to its queues, for nodes that have slots.
-func (r *Runner) giveBack() {
+// giveBack returns what was claimed ahead to its queues, for nodes that have
+// slots; suspects too, when the node claims no more.
+func (r *Runner) giveBack(suspects bool) {
 	r.mu.Lock()
 	left := r.backlog.drop()
+	if suspects {
+		left = append(left, r.backlog.suspects...)
+		r.backlog.suspects = nil
+	}
 	r.mu.Unlock()
 	for _, x := range left {
 		r.ended(outcome{id: x.claimed.id, verb: "back", run: x})
@@ -109,7 +132,7 @@ func (r *Runner) giveBack() {
 // looks as long as there is a backlog.
 func (r *Runner) lookAfter() {
 	r.mu.Lock()
-	blocked, waiting := r.backlog.blocked(r.Concurrency), r.backlog.waiting()
+	blocked, waiting := r.backlog.blocked(r.Concurrency), r.backlog.ahead()
 	if waiting > 0 && !blocked {
 		r.backlog.watch.Reset(lookAfterEvery)
 	} else {
@@ -117,7 +140,7 @@ func (r *Runner) lookAfter() {
 	}
 	r.mu.Unlock()
 	if blocked && waiting > 0 {
-		r.giveBack()
+		r.giveBack(false)
 	}
 }
 
@@ -145,7 +168,7 @@ func (r *Runner) start(work context.Context, got []claimed) {
 			break
 		}
 	}
-	if r.backlog.waiting() > 0 && r.backlog.watch == nil {
+	if r.backlog.ahead() > 0 && r.backlog.watch == nil {
 		r.backlog.watch = time.AfterFunc(lookAfterEvery, r.lookAfter)
 	}
 	r.mu.Unlock()
@@ -171,9 +194,13 @@ func (r *Runner) startSlot() bool {
 
 // next takes a task from the backlog to be started. The caller holds r.mu.
 func (r *Runner) next() *run {
-	x := r.backlog.pop()
+	x := r.nextSuspect()
+	if x == nil {
+		x = r.backlog.pop()
+	}
 	if x != nil {
 		if x.Context.Err() != nil {
+			r.leaveSolo(x)
 			return nil // the node is ending: it goes back, never started
 		}
 		x.started = true
@@ -188,6 +215,7 @@ func (r *Runner) slot(x *run) {
 		began := time.Now()
 		var following *run
 		x.handle(func(goexit bool) {
+			r.leaveSolo(x)
 			following = r.slotFree(time.Since(began))
 			if goexit && following != nil {
 				go r.slot(following) // this goroutine is ending

@@ -76,6 +76,9 @@ func (c *Client) count(ctx context.Context, out *Counts) error {
 	for _, n := range active {
 		out.Active += n.Val()
 	}
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return nil // a queue's key is something else's: no task is in it
+	}
 	return err
 }
 

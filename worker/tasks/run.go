@@ -21,6 +21,7 @@ type run struct {
 	children children
 	returned bool // guarded by Runner.mu
 	started  bool // guarded by Runner.mu
+	solo     bool // it holds the lane of suspects
 
 	context.Context //nolint:containedctx // the run is a context itself, made of its node's
 	once            sync.Once
@@ -102,6 +103,11 @@ func (x *run) handle(done func(goexit bool)) {
 	x.tx = collected{tasks: x.runner.Client, cache: x.runner.Cache, seal: x.runner.Seal}
 	if x.timeout() > 0 {
 		x.context() // the clock starts now
+	}
+	if x.solo && !x.runner.announceSolo(x) {
+		x.finish(ErrEnding)
+		done(false)
+		return
 	}
 	group.Run("task "+x.claimed.record.name, func() error { return x.def.handle(x, x.claimed.record.payload) }, func(err error) {
 		x.finish(errors.Join(err, x.children.wait()))

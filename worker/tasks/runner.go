@@ -45,7 +45,9 @@ type RunnerConfig struct {
 	Concurrency int
 	// Queues that are served, the most urgent first. Default those of the registry.
 	Queues []string
-	Log    zerolog.Logger
+	// Solo is the process's lane for suspects. Default one of the runner's own.
+	Solo *Solo
+	Log  zerolog.Logger
 }
 
 // Runner claims tasks for one incarnation and runs their handlers.
@@ -72,6 +74,9 @@ type Runner struct {
 func NewRunner(c RunnerConfig) *Runner {
 	if c.Concurrency == 0 {
 		c.Concurrency = DefaultConcurrency
+	}
+	if c.Solo == nil {
+		c.Solo = &Solo{}
 	}
 	if len(c.Queues) == 0 {
 		c.Queues = c.Registry.Queues()
@@ -134,7 +139,7 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
-		r.giveBack()
+		r.giveBack(true)
 		r.resign(work)
 		if err != nil || work.Err() != nil {
 			return err
@@ -159,7 +164,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		if !ok {
 			return nil
 		}
-		parked := len(r.stream.parked) > 0
+		parked := len(r.stream.parked) > 0 // as the last claim saw it
 		got, broken, err := r.stream.claim(ctx, want)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -173,8 +178,13 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		r.start(work, got)
 		// Parked tasks are claimed with the next claim; where that brings none,
 		// another node was faster, or the key is not theirs.
-		if r.stream.idle && (len(r.stream.parked) == 0 || len(got) == 0 && parked) && !r.idle(ctx) {
-			return nil
+		if r.stream.idle && (len(r.stream.parked) == 0 || len(got) == 0 && parked) {
+			if !r.idle(ctx) {
+				return nil
+			}
+			if r.full() { // woken, but its slots are blocked: another can
+				r.resign(work)
+			}
 		}
 	}
 }

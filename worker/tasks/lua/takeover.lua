@@ -4,8 +4,10 @@
 -- KEYS 1 leases  2 stream  3 owned  4 tasks  5 tries  6 dead  7 reasons
 --      8 stats  9 delayed
 -- ARGV 1 incarnation  2 crashes that quarantine  3 queue prefix  4 idle prefix
---      5 wake prefix  6 how many tasks at most  7 'all' when every task may
---      have been running, 'some' when only those named  8 number of tasks to
+--      5 wake prefix  6 how many tasks at most  7 'all' when nobody knows what
+--      ran: then every task counts a crash, but of those that have one before
+--      (suspects, which run one at a time) only the one that was announced;
+--      'some' when only those named count  8 number of tasks to
 --      leave alone (their handlers still run), 9.. their ids, then the ids of
 --      tasks that were running
 -- Returns {'OK', handed on, quarantined, left} | {'LIVE'} (not condemned) | {'WRONGTYPE', key}
@@ -37,6 +39,7 @@ end
 writable(owned)
 local at, touched = now(), {}
 local moved, quarantined, left = 0, 0, 0
+local solo = redis.call('HGET', stream, 'solo')
 for i, id in ipairs(ids) do
   local queue = queues[i]
   if not queue then
@@ -45,8 +48,8 @@ for i, id in ipairs(ids) do
     left = left + 1
   else
     local ended
-    if ARGV[7] == 'all' or blamed[id] then
-      local attempts, crashes = string.match(redis.call('HGET', tries, id) or '0|0', '^(%d+)|(%d+)$')
+    local attempts, crashes = string.match(redis.call('HGET', tries, id) or '0|0', '^(%d+)|(%d+)$')
+    if blamed[id] or (ARGV[7] == 'all' and (crashes == '0' or id == solo)) then
       crashes = tonumber(crashes) + 1
       redis.call('HSET', tries, id, attempts .. '|' .. crashes)
       ended = crashes >= limit
