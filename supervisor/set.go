@@ -125,7 +125,7 @@ func (s *Set) serve(ctx context.Context) error {
 	stop()
 
 	stopHost()
-	<-hosted
+	<-hosted //nolint:errcheck // its context's own
 	return errors.Join(s.finish(began), s.host.Close(0))
 }
 

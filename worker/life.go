@@ -197,7 +197,7 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 	t := time.NewTimer(n.cfg.Grace)
 	defer t.Stop()
 	select {
-	case <-done: // whatever it says: the node is ending
+	case <-done: //nolint:errcheck // whatever it says, the node is ending
 	case <-t.C:
 		n.mu.Lock()
 		n.ended.Running = append(n.ended.Running, "start hook")

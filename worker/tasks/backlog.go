@@ -51,7 +51,7 @@ func (b *backlog) ahead() int { return len(b.ready) - b.head }
 func (b *backlog) waiting() int { return b.ahead() + len(b.suspects) }
 
 func (b *backlog) push(x *run) {
-	if x.claimed.tries.crashes > 0 {
+	if x.claimed.tries.crashes >= QuarantineAfter-1 {
 		b.suspects = append(b.suspects, x)
 		return
 	}
@@ -163,11 +163,7 @@ func (r *Runner) start(work context.Context, got []claimed) {
 			r.backlog.push(x)
 		}
 	}
-	for r.backlog.active < r.Concurrency {
-		if !r.startSlot() {
-			break
-		}
-	}
+	r.startSlots()
 	if r.backlog.ahead() > 0 && r.backlog.watch == nil {
 		r.backlog.watch = time.AfterFunc(lookAfterEvery, r.lookAfter)
 	}
@@ -177,6 +173,14 @@ func (r *Runner) start(work context.Context, got []claimed) {
 			o.run.log().Error().Err(o.run.claimed.malformed).Msg("task is dead: its record cannot be read")
 		}
 		r.ended(o)
+	}
+}
+
+// startSlots puts free slots to work as far as there is some. The caller holds r.mu.
+func (r *Runner) startSlots() {
+	more := true
+	for more && r.backlog.active < r.Concurrency {
+		more = r.startSlot()
 	}
 }
 

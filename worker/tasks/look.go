@@ -53,7 +53,7 @@ func (c *Client) count(ctx context.Context, out *Counts) error {
 	}
 	out.Delayed, out.Dead = delayed.Val(), dead.Val()
 	for name, to := range map[string]*int64{
-		"done": &out.Done, "later": &out.Failed, "handed on": &out.HandedOn, "quarantined": &out.Quarantined,
+		verbDone: &out.Done, "later": &out.Failed, "handed on": &out.HandedOn, "quarantined": &out.Quarantined,
 	} {
 		*to, _ = strconv.ParseInt(stats.Val()[name], 10, 64)
 	}

@@ -20,9 +20,12 @@ type outcome struct {
 	run     *run
 }
 
+// verbDone is the verb of a task whose handler returned nil.
+const verbDone = "done"
+
 // weight is 0 for a task that is done and leaves nothing behind, 1 for others.
 func (o outcome) weight() int {
-	if o.verb == "done" && o.args == nil && len(o.effects) == 0 {
+	if o.verb == verbDone && o.args == nil && len(o.effects) == 0 {
 		return 0
 	}
 	return 1
@@ -41,7 +44,7 @@ func (x *run) done(effects []effect, result json.RawMessage) outcome {
 	if x.claimed.record.options.Chosen {
 		keep = max(keep, DedupeWindow)
 	}
-	o := outcome{id: x.claimed.id, verb: "done", effects: effects, run: x}
+	o := outcome{id: x.claimed.id, verb: verbDone, effects: effects, run: x}
 	switch {
 	case keep > 0:
 		o.args = []any{keep.Milliseconds(), value}

@@ -314,7 +314,7 @@ func (r *Runner) commit(ctx context.Context, batch []outcome) error {
 			fenced++
 			continue
 		}
-		if o.verb != "done" { // it could not be put where it was to go: later, as it was
+		if o.verb != verbDone { // it could not be put where it was to go: later, as it was
 			again = append(again, outcome{id: o.id, verb: "snooze", args: []any{mendTime.Milliseconds(), o.run.claimed.tries.String()}, run: o.run})
 			continue
 		}

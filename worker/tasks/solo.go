@@ -7,10 +7,11 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 )
 
-// Solo is the lane of suspects: of the tasks that were in hand when a process or
-// a node crashed, one at a time runs in a process. So the one that is to blame
-// crashes alone, and the others, which only ran beside it, never reach the count
-// that quarantines. The nodes of a process share one.
+// Solo is the lane of suspects: of the tasks that another crash would quarantine,
+// one at a time runs in a process. So the one that is to blame crashes alone, and
+// the others, which only ran beside it, never reach that count. A first crash
+// makes nobody a suspect: what a dead process had in hand is taken over all at
+// once. The nodes of a process share one.
 type Solo struct {
 	mu      sync.Mutex
 	taken   bool
@@ -67,8 +68,7 @@ func (r *Runner) kick() {
 	go func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for r.backlog.active < r.Concurrency && r.startSlot() {
-		}
+		r.startSlots()
 	}()
 }
 

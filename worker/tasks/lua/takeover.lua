@@ -5,8 +5,9 @@
 --      8 stats  9 delayed
 -- ARGV 1 incarnation  2 crashes that quarantine  3 queue prefix  4 idle prefix
 --      5 wake prefix  6 how many tasks at most  7 'all' when nobody knows what
---      ran: then every task counts a crash, but of those that have one before
---      (suspects, which run one at a time) only the one that was announced;
+--      ran: then every task counts a crash, but of those that the next one
+--      would quarantine (suspects, which run one at a time) only the one that
+--      was announced;
 --      'some' when only those named count  8 number of tasks to
 --      leave alone (their handlers still run), 9.. their ids, then the ids of
 --      tasks that were running
@@ -49,7 +50,7 @@ for i, id in ipairs(ids) do
   else
     local ended
     local attempts, crashes = string.match(redis.call('HGET', tries, id) or '0|0', '^(%d+)|(%d+)$')
-    if blamed[id] or (ARGV[7] == 'all' and (crashes == '0' or id == solo)) then
+    if blamed[id] or (ARGV[7] == 'all' and (tonumber(crashes) < limit - 1 or id == solo)) then
       crashes = tonumber(crashes) + 1
       redis.call('HSET', tries, id, attempts .. '|' .. crashes)
       ended = crashes >= limit
