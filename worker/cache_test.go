@@ -332,17 +332,21 @@ func TestLocksByCall(t *testing.T) {
 }
 
 func TestACallerWhoIsGoneGetsNoLock(t *testing.T) {
-	called(t, func(t *testing.T, c *cache.Cache, _, two caller) {
-		l, err := c.TryLock(t.Context(), "a", time.Minute)
+	withSet(t, worker.NewApp, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+		one, two := set.Node("stellar-worker-1").API(), set.Node("stellar-worker-2").API()
+		l, err := one.Cache.TryLock(t.Context(), "a", time.Minute)
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		_, err = two.rpc.DoCluster(ctx, "api.cache.lock", positional{"a", 3_600_000, 3_600_000}, rpcregistry.Node(two.to))
+		_, err = one.RPC.DoCluster(ctx, "api.cache.lock", positional{"a", 3_600_000, 3_600_000}, rpcregistry.Node(two.ID()))
 		require.Error(t, err)
+		// The call ends at the caller's deadline on Redis's clock, which the called
+		// node may read a few milliseconds later.
+		require.Eventually(t, func() bool { return two.RPC.Stats().Running == 0 }, patient, time.Millisecond)
 		require.NoError(t, l.Unlock())
 		waiting, stop := context.WithTimeout(t.Context(), patient)
 		defer stop()
-		l, err = c.Lock(waiting, "a", time.Minute)
+		l, err = one.Cache.Lock(waiting, "a", time.Minute)
 		require.NoError(t, err, "nobody waits for it any more")
 		require.NoError(t, l.Unlock())
 	})
