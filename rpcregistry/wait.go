@@ -3,6 +3,7 @@ package rpcregistry
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/stellarfw/stellar/redisbus"
 )
@@ -68,11 +69,15 @@ type outcome struct {
 
 // one waits for the reply of one node.
 type one struct {
-	node string
-	ends chan outcome // holds one; the first counts
+	node  string
+	ends  chan outcome // holds one
+	ended atomic.Bool  // the first counts, also after it was taken out
 }
 
 func (w *one) end(o outcome) bool {
+	if w.ended.Swap(true) {
+		return false
+	}
 	select {
 	case w.ends <- o:
 		return true
