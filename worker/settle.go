@@ -78,7 +78,10 @@ func (h *Host) reap(ctx context.Context) error {
 		lease = membership.DefaultLease
 	}
 	failing := false
-	for redisbus.Sleep(ctx, reapInterval*3/4+rand.N(reapInterval/2)) == nil { //nolint:gosec // jitter
+	// Well within half a lease: whoever finds that nobody looked for longer holds
+	// everything back for a lease.
+	interval := min(reapInterval, lease/8)
+	for redisbus.Sleep(ctx, interval*3/4+rand.N(interval/2)) == nil { //nolint:gosec // jitter
 		err := h.reapAll(ctx, lease)
 		if err != nil && !failing && ctx.Err() == nil {
 			h.log.Warn().Err(err).Msg("expired leases not settled; trying again")
