@@ -55,7 +55,7 @@ type Cache struct {
 	scripts *scripts
 	holder  string
 	log     zerolog.Logger
-	wakes   *wakes
+	wakes   *redisbus.Announcements
 	near    *near
 
 	// Versions and tokens are writer and a count, so that no two are the same.
@@ -70,7 +70,7 @@ func New(cfg Config) *Cache {
 		client: &batcher{UniversalClient: cfg.Client}, names: newNames(cfg), preset: cfg.Preset,
 		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log,
 	}
-	c.wakes = newWakes(cfg.Client, cfg.Log)
+	c.wakes = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
 	c.near = newNear(cfg)
 	_, _ = rand.Read(c.writer[:])
 	if c.holder == "" {

@@ -99,7 +99,7 @@ func (c *Cache) PopWait(ctx context.Context, key string, wait time.Duration) (js
 		defer cancel()
 	}
 	var outage error
-	err = c.wakes.await(waiting, c.names.entry(key), false, func() (time.Duration, error) {
+	err = c.await(waiting, c.names.entry(key), false, func() (time.Duration, error) {
 		// Not with the bound: a pop that is under way when it ends would be lost.
 		item, err = c.Pop(ctx, key)
 		if errors.Is(err, redisbus.ErrUnavailable) { // it was not popped; wait on

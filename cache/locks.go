@@ -104,7 +104,7 @@ func (c *Cache) whenFree(ctx context.Context, key string, bound time.Duration, f
 	}
 	waiting, cancel := context.WithTimeoutCause(ctx, bound, ErrLocked)
 	defer cancel()
-	err = c.wakes.await(waiting, c.names.lock(key), false, func() (time.Duration, error) {
+	err = c.await(waiting, c.names.lock(key), false, func() (time.Duration, error) {
 		infos, err := c.holders(waiting, []string{key}, true)
 		if err != nil {
 			return 0, failed("wait for lock", key, err)
@@ -126,7 +126,7 @@ func (c *Cache) whenFree(ctx context.Context, key string, bound time.Duration, f
 // untilFree is after how long a lock is free, if nobody renews it. The clocks
 // may differ: it only decides when to ask again.
 func (c *Cache) untilFree(info LockInfo) time.Duration {
-	return max(min(time.Until(info.Expires), maxNap), minNap)
+	return max(min(time.Until(info.Expires), redisbus.MaxNap), minNap)
 }
 
 // ReleaseAll frees every lock that is held on behalf of an incarnation, wakes who

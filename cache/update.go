@@ -139,7 +139,7 @@ func fill[T any](c *Cache, key string, o FillOptions, l *Lock, compute func(ctx 
 func (c *Cache) awaitFill(ctx context.Context, key string) (Entry, error) {
 	var e Entry
 	name := c.names.loader(key)
-	err := c.wakes.await(ctx, name, true, func() (time.Duration, error) {
+	err := c.await(ctx, name, true, func() (time.Duration, error) {
 		held, err := c.scripts.holder.Run(ctx, c.client, []string{name}, "1").Slice()
 		if err != nil {
 			return 0, failed("wait for load", key, err)

@@ -1,4 +1,4 @@
-package cache
+package redisbus
 
 import (
 	"context"
@@ -8,31 +8,21 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
-
-	"github.com/stellarfw/stellar/redisbus"
 )
 
 const (
-	// linger is how long the wake-up connection stays open without a waiter.
+	// linger is how long the connection stays open without a waiter.
 	linger = time.Second
-	// maxNap is the longest that a waiter relies on being woken: a connection
+	// MaxNap is the longest that a waiter relies on an announcement: a connection
 	// that died without a sign delays it by that much.
-	maxNap = 5 * time.Second
-	// minNap is how often a lock of the original is asked for: nobody announces its end.
-	minNap = 100 * time.Millisecond
+	MaxNap = 5 * time.Second
 )
 
-// outageNap is how often a waiter tries while Redis is away.
-const outageNap = 500 * time.Millisecond
-
-func isOutage(err error) bool {
-	return errors.Is(err, redisbus.ErrUnavailable) || errors.Is(err, redisbus.ErrUnknownOutcome)
-}
-
-// wakes lets callers wait for announcements on Redis channels. All waiters of a
-// process share one connection, which is there only while somebody waits, and
-// who waits holds no connection of the pool.
-type wakes struct {
+// Announcements lets callers wait for what is announced on Redis channels, such as
+// the end of a lock or of a task. All waiters of one share one connection, which
+// is there only while somebody waits, and who waits holds no connection of the
+// pool. Make one with [NewAnnouncements].
+type Announcements struct {
 	client redis.UniversalClient
 	log    zerolog.Logger
 
@@ -56,20 +46,21 @@ type topic struct {
 }
 
 type waiter struct {
-	wakes   *wakes
+	hub     *Announcements
 	channel string
 	shared  bool
 	signal  chan struct{} // to try, holds one
 }
 
-func newWakes(client redis.UniversalClient, log zerolog.Logger) *wakes {
-	return &wakes{client: client, log: log, topics: map[string]*topic{}}
+// NewAnnouncements returns one that opens its connection when it needs it.
+func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announcements {
+	return &Announcements{client: client, log: log, topics: map[string]*topic{}}
 }
 
 // join lines up. The first signal comes when the channel is subscribed and it is
 // this waiter's turn: what it finds then, it is told the end of.
-func (h *wakes) join(ctx context.Context, channel string, shared bool) *waiter {
-	w := &waiter{wakes: h, channel: channel, shared: shared, signal: make(chan struct{}, 1)}
+func (h *Announcements) join(ctx context.Context, channel string, shared bool) *waiter {
+	w := &waiter{hub: h, channel: channel, shared: shared, signal: make(chan struct{}, 1)}
 	h.mu.Lock()
 	t := h.topics[channel]
 	if t == nil {
@@ -87,7 +78,7 @@ func (h *wakes) join(ctx context.Context, channel string, shared bool) *waiter {
 
 // leave gives the turn to the next.
 func (w *waiter) leave(ctx context.Context) {
-	h := w.wakes
+	h := w.hub
 	h.mu.Lock()
 	t := h.topics[w.channel]
 	for i, other := range t.waiters {
@@ -118,7 +109,7 @@ func (w *waiter) wake() {
 
 // settle makes Redis's view of a channel that of the waiters. An error leaves it
 // to the next connection, which subscribes anew.
-func (h *wakes) settle(ctx context.Context, channel string) {
+func (h *Announcements) settle(ctx context.Context, channel string) {
 	h.wire.Lock()
 	defer h.wire.Unlock()
 	h.mu.Lock()
@@ -152,13 +143,13 @@ func (h *wakes) settle(ctx context.Context, channel string) {
 		err = sub.Unsubscribe(ctx, channel)
 	}
 	if err != nil && !errors.Is(err, redis.ErrClosed) {
-		h.log.Debug().Err(err).Msg("cache: the wake-up connection will be opened again")
+		h.log.Debug().Err(err).Msg("the connection for announcements will be opened again")
 	}
 }
 
 // rest gives the connection up when nobody has waited for a while, or at once, to
 // be closed by the caller, when it does not work.
-func (h *wakes) rest() (dropped bool) {
+func (h *Announcements) rest() (dropped bool) {
 	if h.idle != nil {
 		h.idle.Stop()
 		h.idle = nil
@@ -186,14 +177,14 @@ func (h *wakes) rest() (dropped bool) {
 }
 
 // drop forgets the connection; the next waiter opens another.
-func (h *wakes) drop() {
+func (h *Announcements) drop() {
 	h.stop()
 	h.sub = nil
 }
 
 // listen reads one connection's announcements until it is closed. The library
 // opens it again and subscribes anew when it breaks.
-func (h *wakes) listen(ctx context.Context, sub *redis.PubSub) {
+func (h *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 	for failures := 0; ; {
 		message, err := sub.ReceiveTimeout(ctx, 0)
 		h.mu.Lock()
@@ -216,11 +207,11 @@ func (h *wakes) listen(ctx context.Context, sub *redis.PubSub) {
 			continue
 		}
 		failures++
-		_ = redisbus.Sleep(ctx, redisbus.Pause(failures))
+		_ = Sleep(ctx, Pause(failures))
 	}
 }
 
-func (h *wakes) announce(message any, err error) {
+func (h *Announcements) announce(message any, err error) {
 	if err != nil {
 		for _, t := range h.topics {
 			t.live = false
@@ -248,37 +239,39 @@ func (h *wakes) announce(message any, err error) {
 	}
 }
 
-// await calls try whenever it may succeed, until it does not answer [ErrLocked] or
-// [ErrNotFound], or ctx ends. try returns after how long it may succeed even
-// if nobody announces it; 0: not known.
-func (h *wakes) await(ctx context.Context, channel string, shared bool, try func() (time.Duration, error)) error {
+// Await calls try whenever it may succeed, until again does not want another try
+// after its error, or ctx ends: then the error is ctx's cause. One waiter of a
+// channel at a time tries, in the order of their arrival, unless they share what
+// is announced. try returns after how long it may succeed even if nobody
+// announces it; 0: not known.
+func (h *Announcements) Await(ctx context.Context, channel string, shared bool, again func(error) bool, try func() (time.Duration, error)) error {
 	w := h.join(ctx, channel, shared)
 	defer w.leave(ctx)
-	timer := time.NewTimer(maxNap)
+	timer := time.NewTimer(MaxNap)
 	defer timer.Stop()
 	for {
 		select {
 		case <-w.signal:
 		case <-timer.C:
 			if !h.turn(w) {
-				timer.Reset(maxNap)
+				timer.Reset(MaxNap)
 				continue
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 		nap, err := try()
-		if !errors.Is(err, ErrLocked) && !errors.Is(err, ErrNotFound) {
+		if !again(err) {
 			return err
 		}
 		if nap <= 0 {
-			nap = maxNap
+			nap = MaxNap
 		}
-		timer.Reset(min(nap, maxNap))
+		timer.Reset(min(nap, MaxNap))
 	}
 }
 
-func (h *wakes) turn(w *waiter) bool {
+func (h *Announcements) turn(w *waiter) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return w.shared || h.topics[w.channel].waiters[0] == w

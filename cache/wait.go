@@ -1,0 +1,28 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+const (
+	// minNap is how often a lock of the original is asked for: nobody announces its end.
+	minNap = 100 * time.Millisecond
+	// outageNap is how often a waiter tries while Redis is away.
+	outageNap = 500 * time.Millisecond
+)
+
+func isOutage(err error) bool {
+	return errors.Is(err, redisbus.ErrUnavailable) || errors.Is(err, redisbus.ErrUnknownOutcome)
+}
+
+// await calls try whenever it may succeed, until it does not answer [ErrLocked] or
+// [ErrNotFound], or ctx ends.
+func (c *Cache) await(ctx context.Context, channel string, shared bool, try func() (time.Duration, error)) error {
+	return c.wakes.Await(ctx, channel, shared, func(err error) bool {
+		return errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound)
+	}, try)
+}
