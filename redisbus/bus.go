@@ -181,7 +181,7 @@ func (b *Bus) sendAndWait(ctx context.Context, node, messageType string, body an
 	case r := <-results:
 		return r.receivers, r.err
 	case <-ctx.Done():
-		return 0, &explained{ErrUnknownOutcome, context.Cause(ctx)}
+		return 0, &explained{ErrUnknownOutcome, "", context.Cause(ctx)}
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,13 +25,29 @@ const (
 // Config says where Redis is and how the nodes of one cluster recognise each
 // other there.
 type Config struct {
-	// URL is redis://[user:password@]host:port[/db], rediss:// for TLS, or
-	// unix:///path/to/socket. It may be empty only when Dial is set.
+	// URL is one of
+	//
+	//	redis://[user:password@]host:port[/db]                      one server
+	//	unix:///path/to/socket                                      one server on this machine
+	//	redis+sentinel://[user:password@]host:port,…/primary[/db]   a primary that Sentinels watch
+	//	redis+cluster://[user:password@]host:port,…                 a Redis Cluster
+	//
+	// with rediss in the place of redis for TLS. It may be empty only when Dial is
+	// set. Its query may hold ca, cert and key (see TLS), and sentinel_user and
+	// sentinel_password.
 	URL string
 
 	// Username and Password win over those in the URL.
 	Username string
 	Password Secret
+
+	// SentinelUsername and SentinelPassword are for the Sentinels themselves, and
+	// win over those in the URL. Without any the Sentinels want none.
+	SentinelUsername string
+	SentinelPassword Secret
+
+	// TLS says whom to trust, for URLs with rediss.
+	TLS TLSFiles
 
 	// Dial, when set, opens every connection instead of the address in URL:
 	// the embedded Redis, or a proxy in a test.
@@ -69,10 +83,8 @@ func (c Config) withDefaults() Config {
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var errs []error
-	if c.Dial == nil {
-		if _, err := c.parse(); err != nil {
-			errs = append(errs, err)
-		}
+	if _, err := c.place(); err != nil {
+		errs = append(errs, err)
 	}
 	if !ValidName(c.Namespace) {
 		errs = append(errs, fmt.Errorf("namespace %q: use 1 to 200 letters, digits and . _ : -", c.Namespace))
@@ -113,66 +125,15 @@ func (c Config) Bus(token Secret) BusConfig {
 // Keys returns the names of the configured namespace.
 func (c Config) Keys() Keys { return NewKeys(c.withDefaults().Namespace) }
 
-// Address is where Redis is, for people to read: without user, password and
-// query. It is "embedded" where connections are dialled in process.
-func (c Config) Address() string {
-	if c.Dial != nil && c.URL == "" {
-		return "embedded"
-	}
-	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme == "" {
-		return redacted
-	}
-	return u.Scheme + "://" + u.Host + u.Path
-}
-
-func (c Config) parse() (*redis.Options, error) {
-	if c.URL == "" {
-		return nil, errors.New("redis URL is missing: use redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/redis.sock")
-	}
-	o, err := redis.ParseURL(c.URL)
-	if err != nil {
-		// The library's error may quote the URL, and with it the password.
-		return nil, fmt.Errorf("redis URL %s: %s: use redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/redis.sock",
-			c.Address(), c.harmless(err))
-	}
-	return o, nil
-}
-
-// harmless returns the error's text without the URL's secrets.
-func (c Config) harmless(err error) string {
-	if parse, ok := errors.AsType[*url.Error](err); ok {
-		err = parse.Err
-	}
-	text := err.Error()
-	if strings.Contains(text, c.URL) || strings.Contains(text, "userinfo") || strings.Contains(text, "port") {
-		return "not a valid URL"
-	}
-	if u, perr := url.Parse(c.URL); perr == nil {
-		if pass, ok := u.User.Password(); ok && pass != "" {
-			text = strings.ReplaceAll(text, pass, redacted)
-		}
-	}
-	return text
-}
-
-// options are those of one connection kind. name is what CLIENT LIST shows,
+// options are those of one kind of connections. name is what CLIENT LIST shows,
 // size the most sockets it may open, buffer the bytes to read and to write ahead.
-func (c Config) options(name string, size, buffer int) (*redis.UniversalOptions, error) {
-	o := &redis.Options{}
-	if c.URL != "" || c.Dial == nil {
-		parsed, err := c.parse()
-		if err != nil {
-			return nil, err
-		}
-		o = parsed
-	}
-	u := &redis.UniversalOptions{
-		Addrs:      []string{o.Addr},
-		DB:         o.DB,
-		Username:   o.Username,
-		Password:   o.Password,
-		TLSConfig:  o.TLSConfig,
+func (at *place) options(name string, size, buffer int) *redis.Options {
+	return &redis.Options{
+		Addr:       at.address(),
+		Dialer:     at.dial,
+		DB:         at.db,
+		Username:   at.username,
+		Password:   at.password,
 		ClientName: name,
 
 		Protocol:              2,
@@ -192,14 +153,4 @@ func (c Config) options(name string, size, buffer int) (*redis.UniversalOptions,
 
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	if c.Username != "" {
-		u.Username = c.Username
-	}
-	if !c.Password.IsZero() {
-		u.Password = c.Password.Reveal()
-	}
-	if c.Dial != nil {
-		u.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) }
-	}
-	return u, nil
 }

@@ -31,7 +31,10 @@ const (
 // Open returns the connections of the node with that name, which CLIENT LIST
 // shows as name:client, name:subscriber and name:tasks. Nothing is dialled yet.
 func Open(cfg Config, name string) (*Connections, error) {
-	cfg = cfg.withDefaults()
+	at, err := cfg.withDefaults().where()
+	if err != nil {
+		return nil, err
+	}
 	c := &Connections{}
 	for _, kind := range []struct {
 		to            *redis.UniversalClient
@@ -42,11 +45,7 @@ func Open(cfg Config, name string) (*Connections, error) {
 		{&c.Subscriber, "subscriber", 2, smallBuffer},
 		{&c.Tasks, "tasks", tasksSockets, tasksBuffer},
 	} {
-		o, err := cfg.options(name+":"+kind.name, kind.sockets, kind.size)
-		if err != nil {
-			return nil, errors.Join(err, c.Close())
-		}
-		*kind.to = redis.NewUniversalClient(o)
+		*kind.to = at.client(at.options(name+":"+kind.name, kind.sockets, kind.size))
 	}
 	return c, nil
 }
@@ -54,11 +53,20 @@ func Open(cfg Config, name string) (*Connections, error) {
 // OpenClient returns one client outside any node's three, for what the nodes
 // of a process share and for commands.
 func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
-	o, err := cfg.withDefaults().options(name, clientSockets, smallBuffer)
+	at, err := cfg.withDefaults().where()
 	if err != nil {
 		return nil, err
 	}
-	return redis.NewUniversalClient(o), nil
+	return at.client(at.options(name, clientSockets, smallBuffer)), nil
+}
+
+// where is the place of the namespace's keys.
+func (c Config) where() (*place, error) {
+	at, err := c.place()
+	if err == nil {
+		at.key = c.Keys().Prefix()
+	}
+	return at, err
 }
 
 // Ping dials all three and waits for an answer on each.

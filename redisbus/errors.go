@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -33,13 +32,6 @@ const (
 	Unknown
 )
 
-// prefixes of Redis errors that say "not now" about the server, not about the command.
-var notNow = []string{
-	"LOADING ", "READONLY ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ", "MOVED ", "ASK ", "NOREPLICAS ",
-	"MISCONF ", "BUSY ", "NOAUTH ", "WRONGPASS ", "NOPERM ", "ERR max number of clients",
-	"UNBLOCKED ",
-}
-
 // OutcomeOf classifies the error of a command or script. A nil error and
 // redis.Nil are Ran.
 func OutcomeOf(err error) Outcome {
@@ -49,21 +41,15 @@ func OutcomeOf(err error) Outcome {
 	if errors.Is(err, ErrUnavailable) {
 		return DidNotRun
 	}
+	// First of all: what failed on the way there, even by an answer of somebody who was asked for it.
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return DidNotRun
+	}
 	if reply, ok := errors.AsType[redis.Error](err); ok {
-		text := reply.Error()
-		for _, p := range notNow {
-			if strings.HasPrefix(text, p) {
-				return DidNotRun
-			}
-		}
-		// A script's own commands are refused before its first write.
-		if isFull(text) {
+		if causeOfReply(reply.Error()) != CauseNone {
 			return DidNotRun
 		}
 		return Ran
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return DidNotRun
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return DidNotRun
@@ -75,33 +61,45 @@ func OutcomeOf(err error) Outcome {
 	return Unknown
 }
 
-func isFull(text string) bool {
-	return strings.HasPrefix(text, "OOM ") || strings.Contains(text, "-OOM ") || strings.Contains(text, "OOM command not allowed")
-}
-
 // DialError marks an error of a [Config.Dial] function as "never connected".
 func DialError(err error) error { return &net.OpError{Op: "dial", Net: "embedded", Err: err} }
 
 // Explain wraps err in [ErrUnavailable], [ErrUnknownOutcome] or [ErrFull] where
-// one of them applies, and returns it as it is otherwise.
+// one of them applies, with a sentence on the cause, and returns it as it is
+// otherwise.
 func Explain(err error) error {
-	if reply, ok := errors.AsType[redis.Error](err); ok && isFull(reply.Error()) {
-		return &explained{ErrFull, err}
+	if _, done := errors.AsType[*explained](err); done {
+		return err
+	}
+	cause := CauseOf(err)
+	if cause == CauseMemory {
+		return &explained{ErrFull, "", err}
 	}
 	switch OutcomeOf(err) {
 	case DidNotRun:
-		return &explained{ErrUnavailable, err}
+		return &explained{ErrUnavailable, sentences[cause], err}
 	case Unknown:
 		if errors.Is(err, context.Canceled) {
 			return err
 		}
-		return &explained{ErrUnknownOutcome, err}
+		return &explained{ErrUnknownOutcome, "", err}
 	default:
 		return err
 	}
 }
 
-type explained struct{ kind, cause error }
+type explained struct {
+	kind  error
+	why   string
+	cause error
+}
 
-func (e *explained) Error() string   { return e.kind.Error() + ": " + e.cause.Error() }
+func (e *explained) Error() string {
+	text := e.kind.Error() + ": "
+	if e.why != "" {
+		text += e.why + ": "
+	}
+	return text + e.cause.Error()
+}
+
 func (e *explained) Unwrap() []error { return []error{e.kind, e.cause} }

@@ -5,6 +5,7 @@ package redistest
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -30,6 +31,13 @@ func Each(t *testing.T, scenario func(t *testing.T, cfg redisbus.Config)) {
 	t.Run("redis", func(t *testing.T) { scenario(t, Start(t).Config()) })
 }
 
+// EachAndCluster is [Each], and a third time on a Redis Cluster, as "cluster".
+func EachAndCluster(t *testing.T, scenario func(t *testing.T, cfg redisbus.Config)) {
+	t.Helper()
+	Each(t, scenario)
+	t.Run("cluster", func(t *testing.T) { scenario(t, StartCluster(t).Config()) })
+}
+
 // Embedded starts an embedded Redis for the length of the test.
 func Embedded(t testing.TB) *embedded.Server {
 	t.Helper()
@@ -52,10 +60,12 @@ func Client(t testing.TB, cfg redisbus.Config) redis.UniversalClient {
 // Server is a real redis-server process on a socket file of its own. It ends
 // with the test, and with the test process however that ends.
 type Server struct {
-	dir, socket string
-	args        []string
-	cmd         *exec.Cmd
-	ended       chan struct{}
+	dir, network, address string
+	password              string
+	tls                   *tls.Config
+	args                  []string
+	cmd                   *exec.Cmd
+	ended                 chan struct{}
 }
 
 var serial atomic.Int64
@@ -64,24 +74,40 @@ var serial atomic.Int64
 // such as "--appendonly", "yes". A machine without redis-server fails the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	s := newServer(t)
+	s.network, s.address = "unix", filepath.Join(s.dir, "s"+strconv.FormatInt(serial.Add(1), 10))
+	s.args = append([]string{
+		"--port", "0", "--unixsocket", s.address, "--dir", s.dir, "--save", "", "--appendonly", "no",
+		"--enable-debug-command", "yes", "--loglevel", "warning",
+	}, args...)
+	s.mustRun(t)
+	return s
+}
+
+func newServer(t testing.TB) *Server {
+	t.Helper()
 	// Not t.TempDir: the path of a Unix socket has a limit of 107 bytes.
 	dir, err := os.MkdirTemp("", "redis-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{dir: dir, socket: filepath.Join(dir, "s"+strconv.FormatInt(serial.Add(1), 10)), args: args}
+	s := &Server{dir: dir}
 	t.Cleanup(func() {
 		s.Kill()
 		_ = os.RemoveAll(dir)
 	})
-	if err := s.Run(); err != nil {
-		t.Fatal(err)
-	}
 	return s
 }
 
+func (s *Server) mustRun(t testing.TB) {
+	t.Helper()
+	if err := s.Run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Config returns the configuration that reaches this server.
-func (s *Server) Config() redisbus.Config { return redisbus.Config{URL: "unix://" + s.socket} }
+func (s *Server) Config() redisbus.Config { return redisbus.Config{URL: "unix://" + s.address} }
 
 // Run starts the process, also again after [Server.Kill], with the data that it
 // wrote to its directory, and waits until it answers.
@@ -90,10 +116,7 @@ func (s *Server) Run() error {
 	if err != nil {
 		return errors.New("redis-server is missing: run \"make test\", which installs it, or install the package redis-server")
 	}
-	s.cmd = exec.Command(path, append([]string{
-		"--port", "0", "--unixsocket", s.socket, "--dir", s.dir, "--save", "", "--appendonly", "no",
-		"--enable-debug-command", "yes", "--loglevel", "warning",
-	}, s.args...)...)
+	s.cmd = exec.Command(path, s.args...)
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -115,7 +138,7 @@ func (s *Server) Run() error {
 }
 
 func (s *Server) await(said *strings.Builder) error {
-	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.socket, MaxRetries: -1, DialerRetries: 1})
+	c := redis.NewClient(s.options())
 	defer func() { _ = c.Close() }()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		select {
@@ -131,6 +154,14 @@ func (s *Server) await(said *strings.Builder) error {
 	return fmt.Errorf("redis-server did not answer within 20 s: %s", said)
 }
 
+// options reach the server itself.
+func (s *Server) options() *redis.Options {
+	return &redis.Options{
+		Network: s.network, Addr: s.address, Password: s.password, TLSConfig: s.tls,
+		MaxRetries: -1, DialerRetries: 1, DisableIdentity: true, Protocol: 2,
+	}
+}
+
 // Kill ends the process with SIGKILL and waits for its end. Its files stay.
 func (s *Server) Kill() {
 	if s.cmd == nil || s.cmd.Process == nil {
@@ -138,7 +169,9 @@ func (s *Server) Kill() {
 	}
 	_ = s.cmd.Process.Kill()
 	<-s.ended
-	_ = os.Remove(s.socket)
+	if s.network == "unix" {
+		_ = os.Remove(s.address)
+	}
 }
 
 // PID is the process's id, for signals such as SIGSTOP.

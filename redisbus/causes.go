@@ -1,0 +1,131 @@
+package redisbus
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Cause is why Redis cannot be used, in one word.
+type Cause string
+
+// The causes, as [CauseOf] tells them.
+const (
+	CauseNone       Cause = ""            // the error says nothing about Redis as a whole
+	CauseConnection Cause = "connection"  // an open connection broke
+	CauseRefused    Cause = "unreachable" // nobody can be connected to
+	CauseSilent     Cause = "silent"      // no answer in time
+	CauseTLS        Cause = "tls"
+	CauseBusyPool   Cause = "pool" // all connections of this process are in use
+	CauseLoading    Cause = "loading"
+	CauseReplica    Cause = "replica" // READONLY: not the primary, or not any more
+	CauseCluster    Cause = "cluster" // its slots are being moved, or it is down
+	CauseReplicas   Cause = "replicas"
+	CauseDisk       Cause = "disk"
+	CauseScript     Cause = "script"
+	CausePassword   Cause = "password"
+	CauseRights     Cause = "rights"
+	CauseClients    Cause = "clients"
+	CauseMemory     Cause = "memory"
+)
+
+// sentences say to an operator what is wrong and what to do.
+var sentences = map[Cause]string{
+	CauseConnection: "the connection broke",
+	CauseRefused:    "no connection: it is down, or the address is wrong",
+	CauseSilent:     "no answer in time: it is overloaded or stopped, or the network is cut",
+	CauseTLS:        "TLS failed: its certificate is not signed by an authority that is trusted here or not for this host, or it does not accept ours (see the CA, certificate and key files)",
+	CauseBusyPool:   "all connections of this process are in use",
+	CauseLoading:    "it has just started and loads its data",
+	CauseReplica:    "this server is a replica, which takes no writes: a failover is under way, or the address is not the primary's",
+	CauseCluster:    "the Redis Cluster is down or moves the namespace's slot",
+	CauseReplicas:   "too few replicas are connected to the primary (min-replicas-to-write)",
+	CauseDisk:       "it cannot write to its disk and refuses writes: see its log",
+	CauseScript:     "a script of somebody runs for long and blocks it",
+	CausePassword:   "it does not accept this user and password: set the right ones and restart",
+	CauseRights:     "this user lacks a permission (ACL): see the rules in the documentation",
+	CauseClients:    "it has as many clients as it accepts (maxclients)",
+	CauseMemory:     "out of memory (maxmemory): it refuses writes",
+}
+
+// replies are how answers of Redis begin that say "not now" about the server,
+// not about the command.
+var replies = []struct {
+	prefix string
+	cause  Cause
+}{
+	{"LOADING ", CauseLoading}, {"READONLY ", CauseReplica}, {"MASTERDOWN ", CauseReplica},
+	{"CLUSTERDOWN ", CauseCluster}, {"TRYAGAIN ", CauseCluster}, {"MOVED ", CauseCluster}, {"ASK ", CauseCluster},
+	{"NOREPLICAS ", CauseReplicas}, {"MISCONF ", CauseDisk}, {"BUSY ", CauseScript},
+	{"NOAUTH ", CausePassword}, {"WRONGPASS ", CausePassword}, {"NOPERM ", CauseRights},
+	{"ERR max number of clients", CauseClients}, {"UNBLOCKED ", CauseReplica},
+	// What Redis before 6 says, and a server without a password to one that gives one.
+	{"ERR invalid password", CausePassword}, {"ERR Client sent AUTH", CausePassword}, {"ERR AUTH <password> called without", CausePassword},
+}
+
+// CauseOf tells why a command failed, if that lies with Redis or the way to it
+// and not with the command.
+func CauseOf(err error) Cause {
+	if err == nil || errors.Is(err, redis.Nil) {
+		return CauseNone
+	}
+	if reply, ok := errors.AsType[redis.Error](err); ok {
+		return causeOfReply(reply.Error())
+	}
+	if isTLS(err) {
+		return CauseTLS
+	}
+	switch {
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
+		return CauseBusyPool
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
+		return CauseRefused
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return CauseSilent
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		if op.Timeout() {
+			return CauseSilent
+		}
+		return CauseRefused
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return CauseRefused
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		return CauseConnection
+	}
+	return CauseNone
+}
+
+func causeOfReply(text string) Cause {
+	for _, r := range replies {
+		if strings.HasPrefix(text, r.prefix) {
+			return r.cause
+		}
+	}
+	// A script's own commands are refused before its first write.
+	if strings.HasPrefix(text, "OOM ") || strings.Contains(text, "-OOM ") || strings.Contains(text, "OOM command not allowed") {
+		return CauseMemory
+	}
+	if strings.Contains(text, "ACL failure in script") {
+		return CauseRights
+	}
+	return CauseNone
+}
+
+func isTLS(err error) bool {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return true
+	}
+	text := err.Error()
+	return strings.Contains(text, "tls: ") || strings.Contains(text, "x509: ")
+}

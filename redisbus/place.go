@@ -1,0 +1,279 @@
+package redisbus
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// place is where the primary is, and how to get there. All keys of a namespace
+// live on one server at a time, also in a Redis Cluster (see [Keys]). So every
+// connection goes to that server: who it is, is asked at every dial, of the
+// Sentinels or of the Cluster's nodes. A server that says that it is the one no
+// longer loses all connections, those that only listen included, and the next
+// ones go to its successor.
+//
+// The client library's own Sentinel and Cluster clients would do that too, but
+// the former keeps two more connections a client, and the latter executes
+// commands again after an error.
+type place struct {
+	network, addr      string
+	db                 int
+	username, password string
+	tls                *tls.Config
+	files              TLSFiles
+	dialer             func(context.Context) (net.Conn, error)
+
+	way                            string
+	hosts                          []string // Sentinels, or nodes of the Cluster
+	primary                        string   // its name among the Sentinels
+	sentinelUser, sentinelPassword string
+	key                            string // any of the namespace, for its slot
+
+	mu    sync.Mutex
+	known []string // nodes of the Cluster that others named
+	open  map[*tracked]struct{}
+}
+
+// askTimeout bounds the question to one Sentinel or node: of three, two may be
+// silent.
+const askTimeout = 300 * time.Millisecond
+
+// address is a name for the place where the client library wants one.
+func (at *place) address() string {
+	switch {
+	case at.way == bySentinels:
+		return at.primary
+	case at.addr != "":
+		return at.addr
+	default:
+		return "embedded"
+	}
+}
+
+// client returns a client whose connections go there.
+func (at *place) client(o *redis.Options) *redis.Client {
+	c := redis.NewClient(o)
+	if at.way != oneServer {
+		c.AddHook(leaver{at})
+	}
+	return c
+}
+
+// dial opens a connection to the primary. Whatever goes wrong, no command was sent.
+func (at *place) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if at.dialer != nil {
+		return at.dialer(ctx)
+	}
+	network, addr := at.network, at.addr
+	if at.way != oneServer {
+		network = "tcp"
+		var err error
+		if addr, err = at.find(ctx); err != nil {
+			return nil, &net.OpError{Op: "dial", Net: at.way, Err: err}
+		}
+	}
+	conn, err := at.connect(ctx, network, addr)
+	if err != nil {
+		if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
+			err = &net.OpError{Op: "dial", Net: network, Err: err}
+		}
+		return nil, err
+	}
+	if at.way == oneServer {
+		return conn, nil
+	}
+	return at.track(conn), nil
+}
+
+func (at *place) connect(ctx context.Context, network, addr string) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	if at.tls == nil {
+		return plain.DialContext(ctx, network, addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return (&tls.Dialer{NetDialer: plain, Config: at.tls}).DialContext(ctx, network, addr)
+}
+
+// find asks one after the other, beginning anywhere, who the primary is.
+func (at *place) find(ctx context.Context) (string, error) {
+	at.mu.Lock()
+	hosts := slices.Concat(at.hosts, at.known)
+	at.mu.Unlock()
+	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+	ask := at.askNode
+	if at.way == bySentinels {
+		ask = at.askSentinel
+	}
+	var errs []error
+	for _, host := range hosts {
+		asking, cancel := context.WithTimeout(ctx, askTimeout)
+		addr, err := ask(asking, host)
+		cancel()
+		if err == nil {
+			return addr, nil
+		}
+		errs = append(errs, fmt.Errorf("%s %s: %w", at.way, host, err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return "", errors.Join(errs...)
+}
+
+func (at *place) asker(host string) *redis.Options {
+	return &redis.Options{
+		Addr: host, TLSConfig: at.tls, Username: at.username, Password: at.password,
+		Protocol: 2, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: askTimeout, DialerRetries: 1,
+		ReadTimeout: askTimeout, WriteTimeout: askTimeout, PoolSize: 1, PipelinePoolSize: -1,
+		ReadBufferSize: smallBuffer, WriteBufferSize: smallBuffer, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+func (at *place) askSentinel(ctx context.Context, host string) (string, error) {
+	o := at.asker(host)
+	o.Username, o.Password = at.sentinelUser, at.sentinelPassword
+	c := redis.NewSentinelClient(o)
+	defer c.Close()
+	addr, err := c.GetMasterAddrByName(ctx, at.primary).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return "", fmt.Errorf("it knows no primary named %q", at.primary) // redis.Nil would look like a missing key
+	case err != nil:
+		return "", err
+	case len(addr) != 2:
+		return "", fmt.Errorf("it answered %q", addr)
+	}
+	return net.JoinHostPort(addr[0], addr[1]), nil
+}
+
+func (at *place) askNode(ctx context.Context, host string) (string, error) {
+	c := redis.NewClient(at.asker(host))
+	defer c.Close()
+	var slot *redis.IntCmd
+	var slots *redis.ClusterSlotsCmd
+	if _, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		slot, slots = p.ClusterKeySlot(ctx, at.key), p.ClusterSlots(ctx)
+		return nil
+	}); err != nil {
+		return "", err
+	}
+	self, _, err := net.SplitHostPort(host)
+	if err != nil {
+		return "", err
+	}
+	primary := ""
+	var known []string
+	for _, part := range slots.Val() {
+		for i, node := range part.Nodes {
+			addr := node.Addr
+			if h, port, err := net.SplitHostPort(addr); err == nil && h == "" {
+				addr = net.JoinHostPort(self, port) // it does not know its own name
+			}
+			if !slices.Contains(at.hosts, addr) && !slices.Contains(known, addr) {
+				known = append(known, addr)
+			}
+			if i == 0 && int64(part.Start) <= slot.Val() && slot.Val() <= int64(part.End) {
+				primary = addr
+			}
+		}
+	}
+	if primary == "" {
+		return "", fmt.Errorf("nobody serves slot %d", slot.Val())
+	}
+	at.mu.Lock()
+	at.known = known
+	at.mu.Unlock()
+	return primary, nil
+}
+
+// track remembers a connection until it is closed.
+func (at *place) track(conn net.Conn) net.Conn {
+	t := &tracked{Conn: conn, at: at}
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if at.open == nil {
+		at.open = map[*tracked]struct{}{}
+	}
+	at.open[t] = struct{}{}
+	return t
+}
+
+// leave closes all connections: their server is not the primary any more.
+func (at *place) leave() {
+	at.mu.Lock()
+	open := at.open
+	at.open = nil
+	at.mu.Unlock()
+	for t := range open {
+		_ = t.Conn.Close()
+	}
+}
+
+type tracked struct {
+	net.Conn
+	at *place
+}
+
+func (t *tracked) Close() error {
+	t.at.mu.Lock()
+	delete(t.at.open, t)
+	t.at.mu.Unlock()
+	return t.Conn.Close()
+}
+
+// SyscallConn lets the client library see that a pooled connection was closed.
+func (t *tracked) SyscallConn() (syscall.RawConn, error) {
+	conn := t.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if raw, ok := conn.(syscall.Conn); ok {
+		return raw.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// leaver looks for answers of a server that is not the primary any more.
+type leaver struct{ at *place }
+
+func (leaver) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (l leaver) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		l.look(err)
+		return err
+	}
+}
+
+func (l leaver) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		l.look(err)
+		return err
+	}
+}
+
+func (l leaver) look(err error) {
+	if err == nil {
+		return
+	}
+	for _, gone := range []string{"MOVED ", "READONLY "} {
+		if redis.HasErrorPrefix(err, gone) {
+			l.at.leave()
+		}
+	}
+}

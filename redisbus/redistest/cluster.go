@@ -1,0 +1,128 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// slots is how many there are in every Redis Cluster.
+const slots = 16384
+
+// Cluster is a Redis Cluster of three masters.
+type Cluster struct {
+	Nodes     []*Server
+	Addresses []string
+}
+
+// StartCluster starts three redis-servers and makes a Redis Cluster of them.
+func StartCluster(t testing.TB) *Cluster {
+	t.Helper()
+	c := &Cluster{}
+	for range 3 {
+		c.Join(t)
+	}
+	for i, n := range c.Nodes {
+		n.do(t, "cluster", "addslotsrange", i*slots/3, (i+1)*slots/3-1)
+	}
+	c.Await(t, "cluster_state:ok", "cluster_slots_assigned:"+strconv.Itoa(slots), "cluster_known_nodes:3")
+	return c
+}
+
+// Config returns the configuration that reaches the cluster.
+func (c *Cluster) Config() redisbus.Config {
+	return redisbus.Config{URL: "redis+cluster://" + strings.Join(c.Addresses, ",")}
+}
+
+// Join starts one more node, without slots, and makes it known to the first.
+func (c *Cluster) Join(t testing.TB) *Server {
+	t.Helper()
+	port, busPort := freePort(t), freePort(t)
+	n := Start(t, "--bind", "127.0.0.1", "--port", port, "--cluster-port", busPort, "--cluster-enabled", "yes",
+		"--cluster-node-timeout", "1000", "--cluster-config-file", "nodes.conf")
+	c.Nodes, c.Addresses = append(c.Nodes, n), append(c.Addresses, net.JoinHostPort("127.0.0.1", port))
+	if len(c.Nodes) > 1 {
+		c.Nodes[0].do(t, "cluster", "meet", "127.0.0.1", port, busPort)
+	}
+	return n
+}
+
+// Await waits until the CLUSTER INFO of every node has these lines.
+func (c *Cluster) Await(t testing.TB, lines ...string) {
+	t.Helper()
+	for _, n := range c.Nodes {
+		await(t, fmt.Sprintf("CLUSTER INFO with %q", lines), func() bool {
+			info, _ := n.do(t, "cluster", "info").(string)
+			for _, line := range lines {
+				if !strings.Contains(info, line) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}
+
+// Owner returns the node that serves the slot of a key.
+func (c *Cluster) Owner(t testing.TB, key string) *Server {
+	t.Helper()
+	for _, n := range c.Nodes {
+		if _, err := n.try("exists", key); err == nil {
+			return n
+		}
+	}
+	t.Fatalf("nobody serves the slot of %s", key)
+	return nil
+}
+
+// Do runs a command on this server.
+func (s *Server) Do(t testing.TB, words ...any) any {
+	t.Helper()
+	return s.do(t, words...)
+}
+
+func (s *Server) do(t testing.TB, words ...any) any {
+	t.Helper()
+	reply, err := s.try(words...)
+	if err != nil {
+		t.Fatalf("%v: %s", words, err)
+	}
+	return reply
+}
+
+func (s *Server) try(words ...any) (any, error) {
+	c := redis.NewClient(s.options())
+	defer func() { _ = c.Close() }()
+	return c.Do(context.Background(), words...).Result()
+}
+
+func await(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited 20 s for %s", what)
+		}
+	}
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}

@@ -1,0 +1,257 @@
+package redisbus
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// TLSFiles are the PEM files of TLS connections. The server's certificate is
+// always verified.
+type TLSFiles struct {
+	// CA holds the certificates that may sign the server's. Default: those that
+	// the system trusts.
+	CA string
+	// Cert and Key are what this side shows to a server that asks for a certificate.
+	Cert, Key string
+}
+
+// ways are how the primary is found.
+const (
+	oneServer   = ""
+	bySentinels = "sentinel"
+	byCluster   = "cluster"
+)
+
+const urlForms = "use redis://host:6379/0, rediss://host:6379/0 (TLS), unix:///path/to/redis.sock, " +
+	"redis+sentinel://host:26379,host:26379/primary/0 or redis+cluster://host:6379,host:6379"
+
+// pieces are a URL cut up. net/url itself takes no list of hosts.
+type pieces struct{ scheme, user, hosts, path, query string }
+
+func cut(text string) (p pieces, ok bool) {
+	p.scheme, text, ok = strings.Cut(text, "://")
+	if i := strings.IndexAny(text, "/?#"); i >= 0 {
+		text, p.path = text[:i], text[i:]
+	}
+	if i := strings.LastIndexByte(text, '@'); i >= 0 {
+		p.user, text = text[:i], text[i+1:]
+	}
+	p.hosts = text
+	p.path, _, _ = strings.Cut(p.path, "#")
+	p.path, p.query, _ = strings.Cut(p.path, "?")
+	return p, ok && p.scheme != ""
+}
+
+// way is how the primary is found, base the scheme without it.
+func (p pieces) way() (base, way string) {
+	base, way, _ = strings.Cut(p.scheme, "+")
+	return base, way
+}
+
+// Address is where Redis is, for people to read: without user, password and
+// query. It is "embedded" where connections are dialled in process.
+func (c Config) Address() string {
+	if c.Dial != nil && c.URL == "" {
+		return "embedded"
+	}
+	p, ok := cut(c.URL)
+	if _, err := url.Parse(p.scheme + "://x"); !ok || err != nil {
+		return redacted
+	}
+	for host := range strings.SplitSeq(p.hosts, ",") {
+		if _, err := url.Parse("x://" + host + p.path); err != nil {
+			return redacted
+		}
+	}
+	return p.scheme + "://" + p.hosts + p.path
+}
+
+// HoldsPassword reports whether the URL itself contains a password, which then
+// shows wherever the URL does.
+func (c Config) HoldsPassword() bool {
+	p, _ := cut(c.URL)
+	_, password, _ := strings.Cut(p.user, ":")
+	q, _ := url.ParseQuery(p.query)
+	return password != "" || q.Get(sentinelPassword) != ""
+}
+
+// Members of the query that are ours, not the client library's.
+const (
+	sentinelUser     = "sentinel_user"
+	sentinelPassword = "sentinel_password"
+)
+
+// place reads where Redis is. No error contains a secret.
+func (c Config) place() (*place, error) {
+	if c.Dial != nil && c.URL == "" {
+		return c.complete(&place{dialer: c.Dial})
+	}
+	if c.URL == "" {
+		return nil, errors.New("redis URL is missing: " + urlForms)
+	}
+	at, err := c.locate()
+	if err != nil {
+		return nil, fmt.Errorf("redis URL %s: %w", c.Address(), err)
+	}
+	return c.complete(at)
+}
+
+// complete applies what wins over the URL.
+func (c Config) complete(at *place) (*place, error) {
+	at.dialer = c.Dial
+	if c.Username != "" {
+		at.username = c.Username
+	}
+	if !c.Password.IsZero() {
+		at.password = c.Password.Reveal()
+	}
+	if c.SentinelUsername != "" {
+		at.sentinelUser = c.SentinelUsername
+	}
+	if !c.SentinelPassword.IsZero() {
+		at.sentinelPassword = c.SentinelPassword.Reveal()
+	}
+	for _, f := range []struct {
+		to   *string
+		path string
+	}{{&at.files.CA, c.TLS.CA}, {&at.files.Cert, c.TLS.Cert}, {&at.files.Key, c.TLS.Key}} {
+		if f.path != "" {
+			*f.to = f.path
+		}
+	}
+	if at.files == (TLSFiles{}) {
+		return at, nil
+	}
+	if at.tls == nil {
+		return nil, errors.New("redis: there are files for TLS, but the URL does not ask for TLS: use rediss://")
+	}
+	return at, at.files.load(at.tls)
+}
+
+func (c Config) locate() (*place, error) {
+	p, ok := cut(c.URL)
+	if !ok {
+		return nil, errors.New("not a valid URL: " + urlForms)
+	}
+	query, err := url.ParseQuery(p.query)
+	if err != nil {
+		return nil, errors.New("not a valid query")
+	}
+	at := &place{sentinelUser: query.Get(sentinelUser), sentinelPassword: query.Get(sentinelPassword)}
+	at.files = TLSFiles{CA: query.Get("ca"), Cert: query.Get("cert"), Key: query.Get("key")}
+	for _, ours := range []string{"ca", "cert", "key", sentinelUser, sentinelPassword} {
+		query.Del(ours)
+	}
+	base, way := p.way()
+	if at.way = way; way != oneServer {
+		if p, err = at.list(base, p); err != nil {
+			return nil, err
+		}
+	} else if strings.Contains(p.hosts, ",") {
+		return nil, errors.New("it has several hosts: " + urlForms)
+	}
+	rest := base + "://"
+	if p.user != "" {
+		rest += p.user + "@"
+	}
+	rest += p.hosts + p.path
+	if len(query) > 0 {
+		rest += "?" + query.Encode()
+	}
+	o, err := redis.ParseURL(rest)
+	if err != nil {
+		// The library's error may quote the URL, and with it the password.
+		return nil, errors.New(harmless(err, rest, p.user) + ": " + urlForms)
+	}
+	at.network, at.addr, at.db = o.Network, o.Addr, o.DB
+	at.username, at.password, at.tls = o.Username, o.Password, o.TLSConfig
+	if at.tls != nil && way != oneServer {
+		at.tls.ServerName = "" // that of whichever host is dialled
+	}
+	return at, nil
+}
+
+// list takes a URL with several hosts apart. What it returns is the URL of the
+// first of them as if it were alone.
+func (at *place) list(base string, p pieces) (pieces, error) {
+	port := "6379"
+	switch {
+	case base != "redis" && base != "rediss":
+		return p, errors.New("not a valid URL: " + urlForms)
+	case at.way == bySentinels:
+		port = "26379"
+		name, db, _ := strings.Cut(strings.Trim(p.path, "/"), "/")
+		if name == "" {
+			return p, errors.New("it does not name the primary: use redis+sentinel://host:26379,host:26379/primary/0")
+		}
+		if at.primary = name; db != "" {
+			db = "/" + db
+		}
+		p.path = db
+	case at.way == byCluster:
+		if db := strings.Trim(p.path, "/"); db != "" && db != "0" {
+			return p, errors.New("a Redis Cluster has only database 0: leave it out")
+		}
+	default:
+		return p, errors.New("not a valid URL: " + urlForms)
+	}
+	for host := range strings.SplitSeq(p.hosts, ",") {
+		u, err := url.Parse("redis://" + host)
+		if err != nil || u.Hostname() == "" || u.Host != host {
+			return p, errors.New("not a list of hosts: use host:" + port + ",host:" + port)
+		}
+		if u.Port() == "" {
+			host = net.JoinHostPort(u.Hostname(), port)
+		}
+		at.hosts = append(at.hosts, host)
+	}
+	p.hosts = at.hosts[0]
+	return p, nil
+}
+
+// harmless returns the error's text without the URL's secrets.
+func harmless(err error, rest, user string) string {
+	if parse, ok := errors.AsType[*url.Error](err); ok {
+		err = parse.Err
+	}
+	text := err.Error()
+	if strings.Contains(text, rest) || strings.Contains(text, "userinfo") || strings.Contains(text, "port") {
+		return "not a valid URL"
+	}
+	if _, pass, has := strings.Cut(user, ":"); has && pass != "" {
+		text = strings.ReplaceAll(text, pass, redacted)
+	}
+	return text
+}
+
+// load reads the files into a TLS configuration.
+func (f TLSFiles) load(to *tls.Config) error {
+	var errs []error
+	if f.CA != "" {
+		text, err := os.ReadFile(f.CA)
+		to.RootCAs = x509.NewCertPool()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("redis: CA file: %w", err))
+		} else if !to.RootCAs.AppendCertsFromPEM(text) {
+			errs = append(errs, fmt.Errorf("redis: CA file %s: it holds no certificate in PEM", f.CA))
+		}
+	}
+	if (f.Cert == "") != (f.Key == "") {
+		errs = append(errs, errors.New("redis: a certificate and its key go together: give both files or none"))
+	} else if f.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("redis: certificate %s with key %s: %w", f.Cert, f.Key, err))
+		}
+		to.Certificates = []tls.Certificate{pair}
+	}
+	return errors.Join(errs...)
+}
