@@ -50,6 +50,10 @@ type BusConfig struct {
 
 	// Log gets reconnections, dropped messages (one line for many) and panics.
 	Log zerolog.Logger
+
+	// Reports, when set, are those of the process, so that many buses write one
+	// line when Redis is away. Default: the bus's own, to Log.
+	Reports *Reports
 }
 
 // Bus is a node's publish/subscribe: at most once, and never a loss in silence
@@ -66,6 +70,7 @@ type Bus struct {
 	inboxOnly             bool
 	base                  func() context.Context
 	log                   zerolog.Logger
+	reports               *Reports
 
 	clock  *clock
 	out    outbox
@@ -105,6 +110,9 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, base: cfg.BaseContext, log: cfg.Log,
 		token: cfg.Token, tokenKept: cfg.TokenKept, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
 	}
+	if b.reports = cfg.Reports; b.reports == nil {
+		b.reports = NewReports(cfg.Log)
+	}
 	b.prover.Store(prover)
 	b.drops.log = cfg.Log
 	b.out.publisher = b.client
@@ -114,6 +122,9 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	b.line.confirmed = map[string]bool{}
 	return b, nil
 }
+
+// part names the bus in reports.
+func (b *Bus) part() string { return "bus of " + b.self.ID }
 
 // Identity is whose messages the bus sends.
 func (b *Bus) Identity() Identity { return b.self }

@@ -62,7 +62,7 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	b := k.bus
 	now, silence, connected := time.Since(b.clock.start), b.silence(), b.line.connected.Load()
 	if silence >= mostSilence {
-		b.log.Warn().Dur("silent_ms", silence).Msg("nothing heard on the bus: connecting anew")
+		b.reports.Failed(b.part(), silentError{silence})
 		b.touch()
 		if sub := b.line.sub.Load(); sub != nil {
 			_ = sub.Close() // the reader opens another one

@@ -52,6 +52,7 @@ func (b *Bus) Serve(ctx context.Context) error {
 
 	outgoing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	defer b.reports.Works(b.part()) // it does not wait for Redis any more
 	var parts, last sync.WaitGroup
 	last.Go(func() { b.out.reside(outgoing) })
 	parts.Go(func() { b.read(ctx, handlers) })
@@ -110,9 +111,7 @@ func (b *Bus) receive(ctx, handlers context.Context, sub *redis.PubSub) {
 		b.disconnected()
 		limit = noLimit
 		failures++
-		if failures == 1 {
-			b.log.Warn().Err(err).Msg("the bus lost its subscription")
-		}
+		b.reports.Failed(b.part(), err)
 		_ = Sleep(ctx, Pause(failures))
 		err = nil
 	}
@@ -201,8 +200,9 @@ func (b *Bus) confirm(handlers context.Context, channel string) {
 	}
 	b.line.connects.Add(1)
 	b.line.connected.Store(true)
+	b.reports.Works(b.part())
 	if b.line.before {
-		b.log.Info().Msg("the bus is subscribed again")
+		b.log.Debug().Msg("the bus is subscribed again")
 		b.tell(handlers, Gap{Reason: GapReconnect})
 	}
 	b.line.before = true

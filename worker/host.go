@@ -44,6 +44,7 @@ type Host struct {
 	cache     *cache.Cache  // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
+	reports   *redisbus.Reports // of Redis's failures, once for the process
 
 	bus       *redisbus.Bus
 	solo      tasks.Solo
@@ -57,7 +58,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log}
+	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: redisbus.NewReports(cfg.Log)}
 	var err error
 	if h.client, err = redisbus.OpenClient(cfg.Redis, "stellar:host"); err != nil {
 		return nil, err
@@ -67,6 +68,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	}
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
+	h.keeper.Reports = h.reports
 	h.cache = cfg.Cache.Open(h.client, h.keys, "", cfg.Log)
 	h.mover = tasks.NewMover(h.client, h.keys, cfg.Log)
 	host, err := os.Hostname()
@@ -95,7 +97,7 @@ func (h *Host) Open(ctx context.Context) error {
 	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
 	cfg := h.cfg.Redis.Bus(token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
-	cfg.InboxOnly, cfg.Log = true, h.log
+	cfg.InboxOnly, cfg.Log, cfg.Reports = true, h.log, h.reports
 	h.bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err

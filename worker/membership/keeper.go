@@ -47,9 +47,12 @@ func (t Times) withDefaults() Times {
 // Keeper renews the leases of all nodes of one process, on a client that
 // nothing else uses, so that busy handlers cannot starve it.
 type Keeper struct {
+	// Reports are told when leases cannot be renewed. Default: the keeper's own.
+	// It is set before Serve.
+	Reports *redisbus.Reports
+
 	directory Directory
 	times     Times
-	log       zerolog.Logger
 
 	mu   sync.Mutex
 	held map[*Lease]struct{}
@@ -57,7 +60,7 @@ type Keeper struct {
 
 // NewKeeper returns a keeper that renews through the directory's client.
 func NewKeeper(d Directory, t Times, log zerolog.Logger) *Keeper {
-	return &Keeper{directory: d, times: t.withDefaults(), log: log, held: map[*Lease]struct{}{}}
+	return &Keeper{Reports: redisbus.NewReports(log), directory: d, times: t.withDefaults(), held: map[*Lease]struct{}{}}
 }
 
 // Lease is a held incarnation. It ends with [Lease.Release] or when it is lost.
@@ -149,21 +152,20 @@ func (k *Keeper) hold(ctx context.Context, i Incarnation, moves func() bool, sen
 	return l
 }
 
+// heartbeat names the keeper in reports.
+const heartbeat = "heartbeat"
+
 // Serve renews until ctx ends. A Redis that does not answer is tried again
 // sooner than the next heartbeat; it is not an error.
 func (k *Keeper) Serve(ctx context.Context) error {
 	wait, failures := k.times.Heartbeat, 0
 	for redisbus.Sleep(ctx, wait) == nil {
-		if err := k.renew(ctx); err != nil {
+		err := k.renew(ctx)
+		k.Reports.Failed(heartbeat, err)
+		if err != nil {
 			failures++
 			wait = min(k.times.Heartbeat, redisbus.Pause(failures))
-			if failures == 1 && ctx.Err() == nil {
-				k.log.Warn().Err(err).Msg("leases not renewed; trying again")
-			}
 			continue
-		}
-		if failures > 0 {
-			k.log.Info().Int("tries", failures+1).Msg("leases renewed again")
 		}
 		wait, failures = k.times.Heartbeat, 0
 	}

@@ -1,0 +1,111 @@
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// reportPause is how long a cause is not told again.
+const reportPause = time.Minute
+
+// Reports tells the log of a process why Redis cannot be used: one line for each
+// cause, however many loops and nodes meet it, at most once a minute, and one
+// line when all of them work again. It is safe for concurrent use.
+type Reports struct {
+	log zerolog.Logger
+
+	failing atomic.Bool
+	mu      sync.Mutex
+	parts   map[string]struct{} // that failed and have not worked since
+	began   time.Time           // when the first of them failed
+	told    bool                // a line was written since all worked
+	causes  map[Cause]*reported
+}
+
+type reported struct {
+	at     time.Time
+	unsaid int // failures since
+}
+
+// NewReports returns reports to that log.
+func NewReports(log zerolog.Logger) *Reports {
+	return &Reports{log: log, parts: map[string]struct{}{}, causes: map[Cause]*reported{}}
+}
+
+// Failed tells that a part, such as "heartbeat", failed and goes on trying. A
+// nil error is [Reports.Works].
+func (r *Reports) Failed(part string, err error) {
+	if err == nil {
+		r.Works(part)
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		return // whoever ended it knows
+	}
+	cause, now := CauseOf(err), time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.parts) == 0 {
+		r.began = now
+	}
+	r.parts[part] = struct{}{}
+	r.failing.Store(true)
+	c := r.causes[cause]
+	if c == nil {
+		c = &reported{}
+		r.causes[cause] = c
+	}
+	c.unsaid++
+	if !c.at.IsZero() && now.Sub(c.at) < reportPause {
+		return
+	}
+	line := r.log.Warn().Str("part", part).Err(err)
+	if cause != CauseNone {
+		line = line.Str("cause", string(cause))
+	}
+	if c.unsaid > 1 {
+		line = line.Int("failures", c.unsaid)
+	}
+	if why := sentences[cause]; why != "" {
+		line.Msg("redis: " + why + "; trying again")
+	} else {
+		line.Msg("redis refused what the " + part + " asked; trying again")
+	}
+	c.at, c.unsaid, r.told = now, 0, true
+}
+
+// Works tells that a part works, or that it has ended. It costs nothing while
+// nothing fails.
+func (r *Reports) Works(part string) {
+	if !r.failing.Load() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, failed := r.parts[part]; !failed {
+		return
+	}
+	delete(r.parts, part)
+	if len(r.parts) > 0 {
+		return
+	}
+	r.failing.Store(false)
+	if r.told {
+		r.told = false
+		r.log.Info().Stringer("after", time.Since(r.began).Round(time.Millisecond)).Msg("redis is back")
+	}
+}
+
+// silentError is the failure of a connection on which nothing is heard.
+type silentError struct{ time.Duration }
+
+func (e silentError) Error() string {
+	return "nothing heard on the bus for " + e.Round(time.Millisecond).String()
+}
+func (silentError) Unwrap() error { return os.ErrDeadlineExceeded }

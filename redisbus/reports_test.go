@@ -1,0 +1,89 @@
+package redisbus_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+func TestReportsSayEachCauseOnceAMinuteAndOneEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		r := redisbus.NewReports(zerolog.New(&log))
+		lines := func() []string {
+			defer log.Reset()
+			return strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
+		}
+		none := []string{""}
+		r.Works("a")
+		require.Equal(t, none, lines())
+		refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		for range 1000 {
+			r.Failed("a", refused)
+			r.Failed("b", redisbus.Explain(refused))
+			time.Sleep(50 * time.Millisecond)
+		}
+		got := lines()
+		require.Len(t, got, 1)
+		require.Contains(t, got[0], `"cause":"unreachable"`)
+		require.Contains(t, got[0], "it is down, or the address is wrong")
+		r.Failed("a", answer("LOADING Redis is loading"))
+		require.Contains(t, lines()[0], "loads its data")
+		r.Works("a")
+		require.Equal(t, none, lines(), "b still fails")
+		r.Failed("b", nil)
+		require.Contains(t, lines()[0], "redis is back")
+		r.Failed("a", refused)
+		r.Works("a")
+		require.Equal(t, none, lines(), "what comes and goes within the minute is not told again")
+		time.Sleep(time.Minute)
+		r.Failed("a", refused)
+		require.Contains(t, lines()[0], `"failures":2001`)
+		r.Works("a")
+		require.Contains(t, lines()[0], "redis is back")
+		r.Failed("a", context.Canceled)
+		r.Failed("a", errors.New("odd"))
+		require.Contains(t, lines()[0], "odd")
+	})
+}
+
+func TestEveryCauseIsExplainedToAnOperator(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		cause redisbus.Cause
+		want  string
+	}{
+		{answer("LOADING x"), redisbus.CauseLoading, "loads its data"},
+		{answer("READONLY x"), redisbus.CauseReplica, "is a replica"},
+		{answer("CLUSTERDOWN x"), redisbus.CauseCluster, "Redis Cluster"},
+		{answer("NOREPLICAS x"), redisbus.CauseReplicas, "min-replicas-to-write"},
+		{answer("MISCONF x"), redisbus.CauseDisk, "disk"},
+		{answer("BUSY x"), redisbus.CauseScript, "script"},
+		{answer("NOAUTH x"), redisbus.CausePassword, "password"},
+		{answer("WRONGPASS x"), redisbus.CausePassword, "password"},
+		{answer("NOPERM x"), redisbus.CauseRights, "ACL"},
+		{answer("ERR The user executing the script can't run this command: ACL failure in script: x"), redisbus.CauseRights, "ACL"},
+		{answer("ERR max number of clients reached"), redisbus.CauseClients, "maxclients"},
+		{answer("OOM command not allowed"), redisbus.CauseMemory, "maxmemory"},
+		{&net.OpError{Op: "dial", Err: io.EOF}, redisbus.CauseRefused, "is down"},
+		{&net.OpError{Op: "dial", Err: context.DeadlineExceeded}, redisbus.CauseSilent, "no answer in time"},
+		{&net.OpError{Op: "dial", Err: errors.New("remote error: tls: bad certificate")}, redisbus.CauseTLS, "certificate"},
+		{io.EOF, redisbus.CauseConnection, "did not answer"},
+		{answer("WRONGTYPE x"), redisbus.CauseNone, "WRONGTYPE"},
+	} {
+		require.Equal(t, c.cause, redisbus.CauseOf(c.err), "%v", c.err)
+		require.ErrorContains(t, redisbus.Explain(c.err), c.want)
+		require.Equal(t, c.cause, redisbus.CauseOf(redisbus.Explain(c.err)), "%v", c.err)
+	}
+}
