@@ -1,0 +1,158 @@
+package commandtask
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Defaults and bounds of a [Command].
+const (
+	DefaultOutput = 64 << 10
+	MaxOutput     = 8 << 20
+	DefaultSnooze = time.Minute
+)
+
+// Command is a task that runs a program.
+type Command struct {
+	// Definition of the task.
+	tasks.Definition
+	// Program and its arguments. A name without a slash is looked up in the PATH
+	// of this process; a relative path begins at Directory.
+	Program []string
+	// Directory in which it runs. Default that of this process.
+	Directory string
+	// Environment is added to the variables that [Options] passes on, and wins.
+	Environment map[string]string
+	// Output is how many bytes of standard output are kept as the result, as long
+	// as the definition's Retention. Default [DefaultOutput]; negative: none.
+	Output int
+	// Snooze is the pause after exit code 75. Default [DefaultSnooze].
+	Snooze time.Duration
+}
+
+// Options are the same for all commands of a process.
+type Options struct {
+	// Environment is what programs inherit: "NAME=value".
+	Environment []string
+	// Grace is how long a node waits for handlers whose context has ended: a
+	// program is killed after half of it. Default 3 s.
+	Grace time.Duration
+}
+
+const defaultGrace = 3 * time.Second
+
+func (c Command) withDefaults() Command {
+	if c.Output == 0 {
+		c.Output = DefaultOutput
+	}
+	if c.Snooze == 0 {
+		c.Snooze = DefaultSnooze
+	}
+	return c
+}
+
+// reserved begins the names of variables that the program gets from its task.
+const reserved = "STELLAR_"
+
+// Validate reports everything that is wrong with the command, but for what the
+// task's definition is checked for when it is registered.
+func (c Command) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	if _, err := c.LookUp(); err != nil {
+		errs = append(errs, err)
+	}
+	if c.Directory != "" {
+		if info, err := os.Stat(c.Directory); err != nil {
+			errs = append(errs, fmt.Errorf("directory: %w", err))
+		} else if !info.IsDir() {
+			errs = append(errs, fmt.Errorf("directory: %s is not a directory", c.Directory))
+		}
+	}
+	for _, arg := range c.Program {
+		if strings.ContainsRune(arg, 0) {
+			errs = append(errs, fmt.Errorf("argument %q: it contains a NUL byte", arg))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Environment)) {
+		switch {
+		case name == "" || strings.ContainsAny(name, "=\x00"):
+			errs = append(errs, fmt.Errorf("environment: %q is not the name of a variable", name))
+		case strings.HasPrefix(name, reserved):
+			errs = append(errs, fmt.Errorf("environment: %s: names that begin with %s belong to the task", name, reserved))
+		case strings.ContainsRune(c.Environment[name], 0):
+			errs = append(errs, fmt.Errorf("environment: %s: its value contains a NUL byte", name))
+		}
+	}
+	if c.Output > MaxOutput {
+		errs = append(errs, fmt.Errorf("output: %d bytes are more than %d", c.Output, MaxOutput))
+	}
+	if c.Snooze < 0 {
+		errs = append(errs, fmt.Errorf("snooze: %s is negative", c.Snooze))
+	}
+	return errors.Join(errs...)
+}
+
+// LookUp returns the path of the program.
+func (c Command) LookUp() (string, error) {
+	if len(c.Program) == 0 || c.Program[0] == "" {
+		return "", errors.New("the program is missing: name it and its arguments, such as [convert, -, png:-]")
+	}
+	name := c.Program[0]
+	if strings.ContainsRune(filepath.ToSlash(name), '/') && !filepath.IsAbs(name) {
+		name = filepath.Join(c.Directory, name)
+	}
+	path, err := exec.LookPath(name)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		if lookup, ok := errors.AsType[*exec.Error](err); ok {
+			err = lookup.Err
+		}
+		return "", fmt.Errorf("program %q: %w: install it, or give its path", name, err)
+	}
+	return path, nil
+}
+
+// Register adds the command to what an app handles. The error is that of
+// [Command.Validate].
+func Register(r tasks.Registrar, c Command, o Options) error {
+	if err := c.Validate(); err != nil {
+		return fmt.Errorf("task %s: %w", c.Name, err)
+	}
+	path, err := c.LookUp()
+	if err != nil {
+		return fmt.Errorf("task %s: %w", c.Name, err)
+	}
+	if o.Grace <= 0 {
+		o.Grace = defaultGrace
+	}
+	h := &handler{Command: c.withDefaults(), path: path, grace: o.Grace}
+	h.Program = slices.Clone(c.Program)
+	h.environment = slices.Clone(o.Environment)
+	for _, name := range slices.Sorted(maps.Keys(c.Environment)) {
+		h.environment = append(h.environment, name+"="+c.Environment[name]) // of two values the last one counts
+	}
+	r.RegisterTask(c.Definition, h.handle)
+	return nil
+}
+
+// Output is the result of a command that wrote no JSON and no plain text, or
+// more than is kept. Text that is kept whole is a JSON string instead, and JSON
+// is the result as it is.
+type Output struct {
+	Text      string `json:"text,omitempty"`
+	Base64    []byte `json:"base64,omitempty"`
+	Bytes     int64  `json:"bytes"` // that the program wrote
+	Truncated bool   `json:"truncated,omitempty"`
+}

@@ -1,0 +1,163 @@
+package commandtask
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Exit codes with a meaning of their own, as in sysexits.h.
+const (
+	exitData = 65 // EX_DATAERR
+	exitTemp = 75 // EX_TEMPFAIL
+)
+
+// handler runs the program of one command.
+type handler struct {
+	Command
+
+	path        string
+	environment []string
+	grace       time.Duration
+}
+
+// handle runs the program once.
+func (h *handler) handle(ctx context.Context, payload json.RawMessage) error {
+	p := &process{
+		path: h.path, args: h.Program, directory: h.Directory, environment: h.variables(ctx), input: payload,
+		output: head{limit: max(h.Output, 0)}, errors: tail{limit: maxErrors}, grace: h.grace,
+	}
+	if err := p.run(ctx); err != nil {
+		return fmt.Errorf("%s: %w", h.Program[0], err)
+	}
+	switch code := p.state.ExitCode(); {
+	case p.stopped:
+		return h.failure(context.Cause(ctx), p)
+	case code == 0:
+		if result := result(&p.output); result != nil && h.Output >= 0 {
+			tasks.Tx(ctx).Result(result)
+		}
+		return nil
+	case code == exitData:
+		return tasks.Discard(h.failure(exited(p.state.String()), p))
+	case code == exitTemp:
+		return tasks.Snooze(h.Snooze)
+	default:
+		return h.failure(exited(p.state.String()), p)
+	}
+}
+
+// exited is how a program ended: "exit status 1", "signal: killed".
+type exited string
+
+// Error implements error.
+func (e exited) Error() string { return string(e) }
+
+// failure is the error of a run, with the end of what the program wrote about it.
+func (h *handler) failure(why error, p *process) error {
+	if said := p.errors.String(); said != "" {
+		return fmt.Errorf("%s: %w: %s", h.Program[0], why, said)
+	}
+	return fmt.Errorf("%s: %w", h.Program[0], why)
+}
+
+// variables are the environment of one run.
+func (h *handler) variables(ctx context.Context) []string {
+	info, _ := tasks.InfoOf(ctx)
+	return append(slices.Clip(h.environment),
+		"STELLAR_TASK_ID="+info.ID,
+		"STELLAR_TASK_NAME="+info.Name,
+		"STELLAR_TASK_ATTEMPT="+strconv.Itoa(info.Attempt),
+		"STELLAR_TASK_FENCE="+strconv.FormatInt(info.Fence, 10),
+		"STELLAR_NODE="+worker.FromContext(ctx).ID(),
+	)
+}
+
+// result is what is kept of standard output: JSON as it is, text as a string,
+// and an [Output] for what is neither or was cut. nil when there was nothing.
+func result(out *head) any {
+	text := out.kept
+	switch {
+	case out.all == 0:
+		return nil
+	case out.all == int64(len(text)) && json.Valid(text):
+		return json.RawMessage(text)
+	case out.all == int64(len(text)) && utf8.Valid(text):
+		return string(text)
+	}
+	o := Output{Bytes: out.all, Truncated: out.all > int64(len(text))}
+	if o.Truncated {
+		text = wholeRunes(text)
+	}
+	if utf8.Valid(text) {
+		o.Text = string(text)
+	} else {
+		o.Base64 = out.kept
+	}
+	return o
+}
+
+// wholeRunes drops the beginning of a character that was cut off.
+func wholeRunes(text []byte) []byte {
+	for i := 1; i <= utf8.UTFMax && i <= len(text); i++ {
+		if start := len(text) - i; utf8.RuneStart(text[start]) {
+			if !utf8.FullRune(text[start:]) {
+				return text[:start]
+			}
+			return text
+		}
+	}
+	return text
+}
+
+// head keeps the first bytes that are written to it.
+type head struct {
+	kept  []byte
+	limit int
+	all   int64
+}
+
+// Write implements io.Writer.
+func (h *head) Write(b []byte) (int, error) {
+	h.all += int64(len(b))
+	h.kept = append(h.kept, b[:min(len(b), h.limit-len(h.kept))]...)
+	return len(b), nil
+}
+
+// maxErrors is how much of standard error an error carries, in bytes.
+const maxErrors = 2 << 10
+
+// tail keeps the last bytes that are written to it.
+type tail struct {
+	kept  []byte
+	limit int
+	cut   bool
+}
+
+// Write implements io.Writer.
+func (t *tail) Write(b []byte) (int, error) {
+	t.kept = append(t.kept, b...)
+	if more := len(t.kept) - t.limit; more > 0 {
+		t.kept = append(t.kept[:0], t.kept[more:]...)
+		t.cut = true
+	}
+	return len(b), nil
+}
+
+// String is the text, marked where its beginning is missing.
+func (t *tail) String() string {
+	text := strings.ToValidUTF8(string(bytes.TrimSpace(t.kept)), "\uFFFD")
+	if t.cut {
+		return "…" + text
+	}
+	return text
+}

@@ -1,0 +1,168 @@
+package commandtask
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"time"
+)
+
+// process is one run of a program.
+type process struct {
+	path        string
+	args        []string // the first one is the program's name
+	directory   string
+	environment []string
+	input       []byte
+	output      head
+	errors      tail
+	grace       time.Duration
+
+	state   *os.ProcessState
+	stopped bool // it was told to end
+}
+
+// run starts the program and returns when its process group has ended, and what
+// it wrote was read. The error is that it could not be started.
+func (p *process) run(ctx context.Context) error {
+	pipes, err := openPipes()
+	if err != nil {
+		return err
+	}
+	cmd := &exec.Cmd{
+		Path: p.path, Args: p.args, Dir: p.directory, Env: p.environment,
+		Stdin: pipes.theirs[0], Stdout: pipes.theirs[1], Stderr: pipes.theirs[2],
+	}
+	separate(cmd)
+	started, exited, reap, reaped := make(chan error, 1), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		// The system ties the program's life to the thread that started it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		awaitExit(cmd)
+		close(exited)
+		<-reap
+		_ = cmd.Wait() // the state says how it ended
+		close(reaped)
+	}()
+	err = <-started
+	pipes.closeTheirs()
+	if err != nil {
+		pipes.closeOurs()
+		return err
+	}
+	fed, copied := p.feed(pipes), p.copy(pipes)
+	p.await(ctx, cmd, exited, copied)
+	// The leader was not reaped yet: nobody else can have the group's number.
+	kill(cmd)
+	<-exited
+	close(reap)
+	<-reaped
+	p.state = cmd.ProcessState
+	// Only a process that left the group can still hold a pipe open.
+	within(copied, p.grace/4)
+	pipes.closeOurs()
+	<-copied
+	<-fed
+	return nil
+}
+
+// await returns when the program has ended by itself, or was told to end and has
+// done so or has used up its time.
+func (p *process) await(ctx context.Context, cmd *exec.Cmd, exited, copied <-chan struct{}) {
+	select {
+	case <-exited:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-exited: // at the same moment: its exit code counts
+		return
+	default:
+	}
+	p.stopped = true
+	terminate(cmd)
+	over := time.NewTimer(p.grace / 2)
+	defer over.Stop()
+	// Its children have the same time, also when it ends before them: as long as
+	// they live, they normally hold its output open.
+	for _, ended := range []<-chan struct{}{exited, copied} {
+		select {
+		case <-ended:
+		case <-over.C:
+			return
+		}
+	}
+}
+
+// feed writes the program's input. A program may leave it unread.
+func (p *process) feed(pipes *pipes) <-chan struct{} {
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		_, _ = pipes.ours[0].Write(p.input)
+		_ = pipes.ours[0].Close()
+	}()
+	return fed
+}
+
+// copy reads what the program writes, until its output has ended.
+func (p *process) copy(pipes *pipes) <-chan struct{} {
+	ends := make(chan struct{}, 2)
+	go func() { _, _ = io.Copy(&p.output, pipes.ours[1]); ends <- struct{}{} }()
+	go func() { _, _ = io.Copy(&p.errors, pipes.ours[2]); ends <- struct{}{} }()
+	copied := make(chan struct{})
+	go func() {
+		<-ends
+		<-ends
+		close(copied)
+	}()
+	return copied
+}
+
+func within(done <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
+// pipes are standard input, output and error, ours and the program's end of each.
+type pipes struct{ ours, theirs [3]*os.File }
+
+func openPipes() (*pipes, error) {
+	p := &pipes{}
+	for i := range p.ours {
+		read, write, err := os.Pipe()
+		if err != nil {
+			p.closeTheirs()
+			p.closeOurs()
+			return nil, err
+		}
+		p.ours[i], p.theirs[i] = read, write
+		if i == 0 {
+			p.ours[i], p.theirs[i] = write, read
+		}
+	}
+	return p, nil
+}
+
+func (p *pipes) closeOurs()   { closeAll(p.ours) }
+func (p *pipes) closeTheirs() { closeAll(p.theirs) }
+
+func closeAll(files [3]*os.File) {
+	for _, f := range files {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}

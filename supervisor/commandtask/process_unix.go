@@ -1,0 +1,15 @@
+//go:build unix && !linux
+
+package commandtask
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// separate makes the program the leader of a process group.
+func separate(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+
+// awaitExit waits until the program has ended. There is no portable way to leave
+// it to be reaped.
+func awaitExit(cmd *exec.Cmd) { _ = cmd.Wait() }

@@ -1,0 +1,14 @@
+//go:build unix
+
+package commandtask
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// terminate asks the program and its children to end.
+func terminate(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+
+// kill ends what is left of the program and its children.
+func kill(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
