@@ -5,7 +5,9 @@
 //	/status   the nodes, in JSON
 //
 // Addresses of the loopback interface are open as they are; any other one needs
-// a token, and with a token every request needs it.
+// a token. With a token /status needs it; /healthz and /readyz do not, as those
+// who probe them (load balancers, Kubernetes) have no secrets, and there are none
+// in the answers.
 package admin
 
 import (
@@ -109,7 +111,7 @@ type Readiness struct {
 	Want  int `json:"want"`  // nodes that should
 }
 
-// Handler returns the pages of a set. Without a token they are open.
+// Handler returns the pages of a set. Without a token all are open.
 func Handler(set Set, token redisbus.Secret) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -124,18 +126,18 @@ func Handler(set Set, token redisbus.Secret) http.Handler {
 		}
 		answer(w, code, r)
 	})
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET /status", guarded(func(w http.ResponseWriter, _ *http.Request) {
 		nodes := []worker.Status{}
 		for _, n := range set.Nodes() {
 			nodes = append(nodes, n.Status())
 		}
 		answer(w, http.StatusOK, map[string]any{"nodes": nodes})
-	})
-	return guarded(mux, token)
+	}, token))
+	return mux
 }
 
 // guarded lets those through who know the token.
-func guarded(next http.Handler, token redisbus.Secret) http.Handler {
+func guarded(next http.HandlerFunc, token redisbus.Secret) http.Handler {
 	if token.IsZero() {
 		return next
 	}
