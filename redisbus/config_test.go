@@ -93,10 +93,14 @@ func TestConnectionsAreThreeAndNamed(t *testing.T) {
 	conns, err := redisbus.Open(server.Config(), "stellar-worker-1")
 	require.NoError(t, err)
 	require.NoError(t, conns.Ping(t.Context()))
+	sub := conns.Subscriber.Subscribe(t.Context(), "x")
+	_, err = sub.Receive(t.Context())
+	require.NoError(t, err)
 	list := conns.Client.ClientList(t.Context()).Val()
 	for _, kind := range []string{"client", "subscriber", "tasks"} {
 		require.Contains(t, list, "name=stellar-worker-1:"+kind)
 	}
+	require.NoError(t, sub.Close())
 	require.NoError(t, conns.Close())
 	require.ErrorContains(t, conns.Ping(t.Context()), "client connection")
 	require.NoError(t, (&redisbus.Connections{}).Close())
@@ -227,6 +231,5 @@ func TestEveryKeyIsInTheNamespacesSlot(t *testing.T) {
 	for _, key := range []string{k.Token(), k.Epoch(), k.Members(), k.Cache("a{b}"), k.Lock("x"), k.Queue("q"), k.ConnectionsOf("a#1:x")} {
 		require.True(t, strings.HasPrefix(key, "{ns}:"), key)
 	}
-	require.Equal(t, k.Wake("a#1:x"), k.WakePrefix()+"a#1:x")
 	require.NotEqual(t, k.Inbox("x"), redisbus.NewKeys("ns2").Inbox("x"))
 }

@@ -24,8 +24,9 @@ type Connections struct {
 const (
 	clientSockets = 8
 	tasksSockets  = 3
+	tinyBuffer    = 512
 	smallBuffer   = 4 << 10
-	tasksBuffer   = 32 << 10
+	tasksBuffer   = 8 << 10
 )
 
 // Open returns the connections of the node with that name, which CLIENT LIST
@@ -37,15 +38,17 @@ func Open(cfg Config, name string) (*Connections, error) {
 	}
 	c := &Connections{}
 	for _, kind := range []struct {
-		to            *redis.UniversalClient
-		name          string
-		sockets, size int
+		to                   *redis.UniversalClient
+		name                 string
+		sockets, read, write int
 	}{
-		{&c.Client, "client", clientSockets, smallBuffer},
-		{&c.Subscriber, "subscriber", 2, smallBuffer},
-		{&c.Tasks, "tasks", tasksSockets, tasksBuffer},
+		{&c.Client, "client", clientSockets, smallBuffer, smallBuffer},
+		{&c.Subscriber, "subscriber", 2, smallBuffer, tinyBuffer},
+		{&c.Tasks, "tasks", tasksSockets, tasksBuffer, tasksBuffer},
 	} {
-		*kind.to = at.client(at.options(name+":"+kind.name, kind.sockets, kind.size))
+		o := at.options(name+":"+kind.name, kind.sockets, kind.read)
+		o.WriteBufferSize = kind.write
+		*kind.to = at.client(o)
 	}
 	return c, nil
 }
@@ -69,12 +72,13 @@ func (c Config) where() (*place, error) {
 	return at, err
 }
 
-// Ping dials all three and waits for an answer on each.
+// Ping dials Client and Tasks and waits for an answer on each. Subscriber dials
+// for who listens: see [Bus.Ready].
 func (c *Connections) Ping(ctx context.Context) error {
 	for _, kind := range []struct {
 		name   string
 		client redis.UniversalClient
-	}{{"client", c.Client}, {"subscriber", c.Subscriber}, {"tasks", c.Tasks}} {
+	}{{"client", c.Client}, {"tasks", c.Tasks}} {
 		if err := kind.client.Ping(ctx).Err(); err != nil {
 			return fmt.Errorf("%s connection: %w", kind.name, err)
 		}

@@ -45,6 +45,9 @@ type place struct {
 	open  map[*tracked]struct{}
 }
 
+// crowdPause is about how long to wait when too many connect at the same time.
+const crowdPause = 5 * time.Millisecond
+
 // askTimeout bounds the question to one Sentinel or node: of three, two may be
 // silent.
 const askTimeout = 300 * time.Millisecond
@@ -84,6 +87,12 @@ func (at *place) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		}
 	}
 	conn, err := at.connect(ctx, network, addr)
+	for errors.Is(err, syscall.EAGAIN) { // a Unix socket's queue is full: a thousand nodes start
+		if Sleep(ctx, Backoff(crowdPause, 4*crowdPause, 2)) != nil {
+			break
+		}
+		conn, err = at.connect(ctx, network, addr)
+	}
 	if err != nil {
 		if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
 			err = &net.OpError{Op: "dial", Net: network, Err: err}

@@ -46,6 +46,8 @@ type Host struct {
 	log       zerolog.Logger
 	reports   *redisbus.Reports // of Redis's failures, once for the process
 
+	joined, left news // announcements of its nodes
+
 	bus       *redisbus.Bus
 	solo      tasks.Solo
 	zombies   sync.WaitGroup

@@ -223,28 +223,6 @@ func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
 	cancel(fmt.Errorf("%w: drain deadline", tasks.ErrEnding))
 }
 
-// announce tells the cluster of the join.
-func (n *Node) announce(ctx context.Context) error {
-	if n.cfg.Announce != nil {
-		select {
-		case <-n.cfg.Announce:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	n.tell(ctx, "joined")
-	return nil
-}
-
-// tell says to every node's api.log what this one does, as the original does. A
-// cluster that misses it misses a log line.
-func (n *Node) tell(ctx context.Context, what string) {
-	text := fmt.Sprintf("Stellar member %s has %s the cluster", n.lease.Incarnation.ID, what)
-	if err := n.api.RPC.Cast(ctx, "api.log", []string{text}, rpcregistry.All()); err != nil && ctx.Err() == nil {
-		n.log.Debug().Err(err).Msg("not announced: " + what)
-	}
-}
-
 // farewell ends what clients and other nodes still see of this one.
 func (n *Node) farewell() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.lease.Context()), time.Second)
@@ -252,5 +230,5 @@ func (n *Node) farewell() {
 	if err := n.api.Connections.Close(ctx); err != nil {
 		n.log.Debug().Err(err).Msg("client connections")
 	}
-	n.tell(ctx, "left")
+	n.tell(ctx, &n.host.left, "left")
 }

@@ -56,3 +56,10 @@ func number(id string) (prefix string, n int) {
 
 // maxNumber bounds the bitmap of taken numbers to 128 KiB.
 const maxNumber = 1 << 20
+
+// Follows reports whether the id b has a's prefix and the next number.
+func Follows(a, b string) bool {
+	ap, an := number(a)
+	bp, bn := number(b)
+	return an > 0 && ap == bp && bn == an+1
+}
