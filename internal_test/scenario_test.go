@@ -311,11 +311,11 @@ func onlyTheWorkIsLeft(t *testing.T, cfg redisbus.Config) {
 	k := cfg.Keys()
 	c := redistest.Client(t, cfg)
 	allowed := []string{
-		k.Epoch(), k.Token(), k.Stats(), k.Queues(), k.Tasks(), k.Tries(), k.Delayed(), k.Dead(), k.Reasons(), k.Done(), k.Results(),
+		k.Epoch(), k.Token(), k.Stats(), k.Queues(), k.Tasks(), k.Tries(), k.Delayed(tasks.DefaultQueue), k.Dead(), k.Reasons(), k.Done(), k.Kept(), k.Results(), k.History(),
 		k.Reaping(), k.Prefix() + "clock",
 	}
 	for _, key := range c.Keys(t.Context(), k.Prefix()+"*").Val() {
-		if !slices.Contains(allowed, key) && !strings.HasPrefix(key, k.CachePrefix()) && !strings.HasPrefix(key, k.QueuePrefix()) {
+		if !slices.Contains(allowed, key) && !strings.HasPrefix(key, k.CachePrefix()) && !strings.HasPrefix(key, k.Queue("")) {
 			t.Errorf("left behind: %s", describe(t, c, key))
 		}
 	}

@@ -41,7 +41,7 @@ type Directory struct {
 // List returns everybody who joined and has not left, in the order of their
 // prefixes and numbers, those whose lease has run out included.
 func (d Directory) List(ctx context.Context) ([]Member, error) {
-	reply, err := listScript.Run(ctx, d.Client, []string{d.Keys.Members(), d.Keys.Leases()}, d.Keys.OwnedPrefix()).Slice()
+	reply, err := listScript.Run(ctx, d.Client, []string{d.Keys.Members(), d.Keys.Leases()}, d.Keys.Owned("")).Slice()
 	if err != nil {
 		return nil, fmt.Errorf("list members: %w", redisbus.Explain(err))
 	}

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -124,7 +125,7 @@ func (r *Runner) giveBack(suspects bool) {
 	}
 	r.mu.Unlock()
 	for _, x := range left {
-		r.ended(outcome{id: x.claimed.id, verb: "back", run: x})
+		r.ended(x.outcome("back"))
 	}
 }
 
@@ -157,6 +158,8 @@ func (r *Runner) start(work context.Context, got []claimed) {
 		switch {
 		case c.malformed != nil:
 			settled = append(settled, x.dead(c.tries, c.malformed))
+		case x.late(0):
+			settled = append(settled, x.dead(c.tries, fmt.Errorf("%w before it began", ErrDeadline)))
 		case x.def.handle == nil:
 			settled = append(settled, x.park())
 		default:
@@ -169,8 +172,11 @@ func (r *Runner) start(work context.Context, got []claimed) {
 	}
 	r.mu.Unlock()
 	for _, o := range settled {
-		if o.verb == "dead" {
+		switch {
+		case o.run.claimed.malformed != nil:
 			o.run.log().Error().Err(o.run.claimed.malformed).Msg("task is dead: its record cannot be read")
+		case o.verb == "dead":
+			o.run.log().Warn().Msg("task is dead: its deadline passed before it began")
 		}
 		r.ended(o)
 	}
@@ -216,11 +222,12 @@ func (r *Runner) next() *run {
 // slot runs one task after the other until there is none.
 func (r *Runner) slot(x *run) {
 	for x != nil {
-		began := time.Now()
+		x.began = time.Now()
+		x.waited = x.claimed.record.waited(x.claimed.clock.redis.Add(x.began.Sub(x.claimed.clock.local)))
 		var following *run
 		x.handle(func(goexit bool) {
 			r.leaveSolo(x)
-			following = r.slotFree(time.Since(began))
+			following = r.slotFree(x.ran)
 			if goexit && following != nil {
 				go r.slot(following) // this goroutine is ending
 			}

@@ -107,6 +107,7 @@ func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In
 type Registry struct {
 	tasks      map[string]registered
 	periodic   []Periodic
+	limits     map[string]Limits
 	middleware []Middleware
 	errs       []error
 }
@@ -150,6 +151,19 @@ func (r *Registry) RegisterTask(d Definition, h Handler) {
 		r.tasks = map[string]registered{}
 	}
 	r.tasks[d.Name] = registered{Definition: d, handle: h}
+}
+
+// Queue sets limits of a queue over the whole cluster. Every process of the app
+// writes them to Redis again when they are not there; an operator's win.
+func (r *Registry) Queue(name string, l Limits) {
+	if err := l.validate(name); err != nil {
+		r.errs = append(r.errs, err)
+		return
+	}
+	if r.limits == nil {
+		r.limits = map[string]Limits{}
+	}
+	r.limits[name] = l
 }
 
 // Err returns everything that was wrong with the registrations.

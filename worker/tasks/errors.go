@@ -23,6 +23,18 @@ var (
 	ErrTooLarge = errors.New("payload too large")
 	// ErrNotFound: no task with that id is stored.
 	ErrNotFound = errors.New("task not found")
+	// ErrQueueFull: the queue has as many tasks or bytes as it may (see [Limits]);
+	// the task was not stored. Try again later, or raise the limit.
+	ErrQueueFull = errors.New("queue is full")
+	// ErrCancelled: the task was cancelled. It is also the cause with which the
+	// context of its handler ends.
+	ErrCancelled = errors.New("task was cancelled")
+	// ErrActive: the task runs now; cancel it first.
+	ErrActive = errors.New("task is running: cancel it first")
+	// ErrState: the task is not in a state in which that can be done.
+	ErrState = errors.New("not possible in the task's state")
+	// ErrDeadline: the task's deadline has passed.
+	ErrDeadline = errors.New("task deadline")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("task client is closed")
 	// ErrNoTask: the context is not one of a running task.

@@ -198,8 +198,8 @@ func TestAParkedKeyOfTheWrongTypeNeitherSpinsNorDiscards(t *testing.T) {
 		var with, without tasks.Registry
 		quick(&with)
 		c := newCluster(t, cfg, &with)
-		require.NoError(t, c.redis.SAdd(t.Context(), c.keys.ParkedNames(), "quick").Err())
-		require.NoError(t, c.redis.Set(t.Context(), c.keys.Parked("quick"), "not a list", 0).Err())
+		require.NoError(t, c.redis.SAdd(t.Context(), c.keys.ParkedLists(), "default|quick").Err())
+		require.NoError(t, c.redis.Set(t.Context(), c.keys.Parked("default", "quick"), "not a list", 0).Err())
 		c.start(&without, 1)
 		c.enqueueQuick(1)
 		c.eventually("put off", func() bool { return c.counts().Delayed == 1 })

@@ -23,12 +23,12 @@ type lane struct {
 
 // submission is one caller's tasks on their way.
 type submission struct {
-	ctx       context.Context //nolint:containedctx // says whether its caller still waits
-	tasks     []prepared
-	bytes     int
-	done      chan struct{} // closed when duplicate and err are set
-	duplicate []bool
-	err       error
+	ctx     context.Context //nolint:containedctx // says whether its caller still waits
+	tasks   []prepared
+	bytes   int
+	done    chan struct{}  // closed when refused and err are set
+	refused map[int]string // why a task was not stored, by position
+	err     error
 }
 
 // submit sends the tasks, or leaves them to who is sending: then they go with
@@ -124,9 +124,8 @@ func (c *Client) gather() []*submission {
 
 // send sends one batch until its outcome is known or nobody waits for it.
 func (c *Client) send(producer string, number uint64, batch []*submission) {
-	k := c.keys
-	keys := []string{k.Tasks(), k.Delayed(), k.Queues(), k.Done(), k.Producer(producer)}
-	args := []any{producerMemory.Milliseconds(), number, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due()}
+	keys := []string{c.keys.Tasks()}
+	args := []any{producer, number, producerMemory.Milliseconds()}
 	args = appendGroups(args, batch)
 	ctx, cancel := c.patience(batch)
 	defer cancel()
@@ -173,38 +172,41 @@ func (c *Client) wanted(batch []*submission) bool {
 }
 
 func settle(batch []*submission, reply []any, err error) {
-	taken := map[int]bool{}
-	if err == nil {
-		for _, position := range reply[1:] {
-			if n, ok := position.(int64); ok {
-				taken[int(n)] = true
-			}
-		}
+	codes := map[int]string{}
+	for i := 1; err == nil && i+1 < len(reply); i += 2 {
+		position, _ := reply[i].(int64)
+		codes[int(position)], _ = reply[i+1].(string)
 	}
 	at := 0
 	for _, s := range batch {
 		s.err = err
-		s.duplicate = make([]bool, len(s.tasks))
 		for i := range s.tasks {
 			at++
-			s.duplicate[i] = taken[at]
+			if code, refused := codes[at]; refused {
+				if s.refused == nil {
+					s.refused = map[int]string{}
+				}
+				s.refused[i] = code
+			}
 		}
 		close(s.done)
 	}
 }
 
-// alike reports whether two tasks can go in one group of add() in state.lua.
+// alike reports whether two tasks can go in one group of add() in adding.lua.
 func (p prepared) alike(o prepared) bool {
-	return p.head == o.head && p.when == o.when && p.chosen == o.chosen && p.queue == o.queue
+	return p.head == o.head && p.when == o.when && p.chosen == o.chosen && p.line == o.line &&
+		p.unique == "" && o.unique == "" && p.after == "" && o.after == ""
 }
 
-// group are the words that a group of tasks like this one begins with.
-func (p prepared) group() []any {
+// group are the words that a group of tasks like this one begins with, as
+// adding.lua reads them, up to how many.
+func (p prepared) group(n int) []any {
 	chosen := ""
 	if p.chosen {
 		chosen = "1"
 	}
-	return []any{p.queue, chosen, p.when, p.head}
+	return []any{p.line, chosen, p.when, p.head, p.unique, p.lasting, p.after, n}
 }
 
 // appendGroups writes a batch in groups of tasks that are alike and follow each other.
@@ -214,9 +216,8 @@ func appendGroups(args []any, batch []*submission) []any {
 	for _, s := range batch {
 		for _, p := range s.tasks {
 			if countAt < 0 || !p.alike(last) {
-				args = append(args, p.group()...)
-				countAt, count = len(args), 0
-				args = append(args, 0)
+				args = append(args, p.group(0)...)
+				countAt, count = len(args)-1, 0
 				last = p
 			}
 			count++

@@ -19,6 +19,13 @@ const (
 	moveInterval = 5 * time.Second
 )
 
+// Bounds of what is kept of dead and of cancelled tasks, of each kind: the oldest
+// of more are forgotten, and those that are older.
+const (
+	KeepDead    = 10_000
+	KeepDeadFor = 90 * 24 * time.Hour
+)
+
 // Mover brings delayed tasks to their queues when they are due, and looks after
 // queues that nobody serves although somebody could. Every process has one; any
 // of them will do, and none leads.
@@ -27,6 +34,9 @@ type Mover struct {
 	keys  redisbus.Keys
 	log   zerolog.Logger
 	heard chan struct{}
+	// OnCancel is told of tasks that are to be cancelled, perhaps again and again,
+	// wherever they run. It may be nil; set it before Serve.
+	OnCancel func(ids []string)
 }
 
 // NewMover returns a mover. Call [Mover.Look] when a task is announced on [redisbus.Keys.Due].
@@ -72,18 +82,21 @@ func (m *Mover) Serve(ctx context.Context) error {
 
 // move moves what is due and returns whether more is, and how long until then.
 func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err error) {
-	k := m.keys
-	reply, err := dueScript.Run(ctx, m.redis,
-		[]string{k.Tasks(), k.Delayed(), k.Done(), k.Results(), k.Queues()},
-		moveBatch, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix()).Slice()
+	reply, err := dueScript.Run(ctx, m.redis, []string{m.keys.Tasks()}, moveBatch, KeepDeadFor.Milliseconds(), KeepDead).Slice()
 	if err != nil {
 		return false, 0, fmt.Errorf("move delayed tasks: %w", redisbus.Explain(err))
 	}
-	if len(reply) != 3 {
+	if len(reply) != 5 {
 		return false, 0, fmt.Errorf("move delayed tasks: %w", protocolError(reply))
 	}
 	for _, key := range texts(reply[2]) {
 		m.log.Error().Str("key", key).Msg("not a queue: its type on Redis is wrong; rename or delete it")
+	}
+	if ids := texts(reply[3]); len(ids) > 0 && m.OnCancel != nil {
+		m.OnCancel(ids)
+	}
+	if n, _ := reply[4].(int64); n > 0 {
+		m.log.Warn().Int64("tasks", n).Int("kept", KeepDead).Msg("the oldest dead tasks were forgotten: there are too many")
 	}
 	word, _ := reply[0].(string)
 	text, _ := reply[1].(string)

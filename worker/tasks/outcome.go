@@ -1,9 +1,11 @@
 package tasks
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
@@ -14,7 +16,8 @@ import (
 // outcome is how a run ended, in the words that commit.lua reads.
 type outcome struct {
 	id      string
-	verb    string // done, later, snooze, dead, park
+	queue   string
+	verb    string // done, later, snooze, dead, back, park
 	args    []any
 	effects []effect
 	run     *run
@@ -31,76 +34,112 @@ func (o outcome) weight() int {
 	return 1
 }
 
+// outcome is the run's end with that verb and its arguments.
+func (x *run) outcome(verb string, args ...any) outcome {
+	return outcome{id: x.claimed.id, queue: x.claimed.record.queue(), verb: verb, args: args, run: x}
+}
+
 // done: the handler returned nil.
 func (x *run) done(effects []effect, result json.RawMessage) outcome {
-	keep := x.def.Retention
+	var keep, taken time.Duration
+	keep = x.def.Retention
 	if ms := x.claimed.record.options.Retention; ms > 0 {
 		keep = time.Duration(ms) * time.Millisecond
 	}
-	value := any("")
-	if keep > 0 && result != nil {
-		value = []byte(result)
+	if taken = keep; x.claimed.record.options.Chosen {
+		taken = max(keep, DedupeWindow)
 	}
-	if x.claimed.record.options.Chosen {
-		keep = max(keep, DedupeWindow)
-	}
-	o := outcome{id: x.claimed.id, verb: verbDone, effects: effects, run: x}
-	switch {
-	case keep > 0:
-		o.args = []any{keep.Milliseconds(), value}
-	case len(effects) > 0:
-		o.args = []any{"", ""}
+	o := x.outcome(verbDone)
+	o.effects = effects
+	if taken > 0 || result != nil || len(effects) > 0 {
+		o.args = []any{milliseconds(taken), milliseconds(keep), []byte(result)}
 	}
 	return o
+}
+
+// milliseconds returns ” for none, as the scripts read it.
+func milliseconds(d time.Duration) any {
+	if d == 0 {
+		return ""
+	}
+	return roundUp(d)
 }
 
 // failed: the handler returned an error, panicked or ran out of time.
 func (x *run) failed(err error) outcome {
 	t := x.claimed.tries
 	asked, hasAsked := errors.AsType[later](err)
-	if hasAsked && !asked.attempt {
-		return outcome{id: x.claimed.id, verb: "snooze", args: []any{asked.after.Milliseconds(), t.String()}, run: x}
-	}
-	t.attempts++
-	most := x.def.MaxAttempts
-	if n := x.claimed.record.options.MaxAttempts; n > 0 {
-		most = n
-	}
-	if t.attempts >= most || isDiscarded(err) {
-		return x.dead(t, err)
-	}
 	pause := asked.after
-	if !hasAsked {
-		pause = redisbus.Backoff(x.def.Backoff, x.def.MaxBackoff, t.attempts)
+	if !hasAsked || asked.attempt {
+		t.attempts++
+		if t.attempts >= x.maxAttempts() || isDiscarded(err) {
+			return x.dead(t, err)
+		}
 	}
-	return outcome{id: x.claimed.id, verb: "later", args: []any{pause.Milliseconds(), t.String()}, run: x}
+	if !hasAsked {
+		pause = redisbus.Backoff(x.backoff(), x.maxBackoff(), t.attempts)
+	}
+	if x.late(pause) {
+		return x.dead(t, fmt.Errorf("%w: no attempt is left before it: %w", ErrDeadline, err))
+	}
+	if hasAsked && !asked.attempt {
+		return x.outcome("snooze", pause.Milliseconds(), t.String())
+	}
+	return x.outcome("later", pause.Milliseconds(), t.String(), happened(t.attempts, x.runner.Incarnation, err))
 }
 
-// Reason is why a task is dead.
+// happened is a line of a task's history.
+func happened(attempt int, incarnation string, err error) []byte {
+	text, _ := json.Marshal(Event{Attempt: attempt, Node: incarnation, Error: clip(err.Error(), 500)}) // it cannot fail
+	return text
+}
+
+// late reports whether the task's deadline is over after that pause.
+func (x *run) late(pause time.Duration) bool {
+	ms := x.claimed.record.options.Deadline
+	return ms > 0 && x.claimed.clock.now().Add(pause).UnixMilli() >= ms
+}
+
+func (x *run) maxAttempts() int {
+	return cmp.Or(x.claimed.record.options.MaxAttempts, x.def.MaxAttempts)
+}
+
+func (x *run) backoff() time.Duration {
+	return cmp.Or(time.Duration(x.claimed.record.options.Backoff)*time.Millisecond, x.def.Backoff)
+}
+
+func (x *run) maxBackoff() time.Duration {
+	own := time.Duration(x.claimed.record.options.MaxBackoff) * time.Millisecond
+	return max(cmp.Or(own, x.def.MaxBackoff), x.backoff())
+}
+
+// Reason is why a task is dead or cancelled.
 type Reason struct {
-	Reason      string `json:"reason"` // failed, discarded, panicked, malformed, quarantined
+	Reason      string `json:"reason"` // failed, discarded, panicked, deadline, malformed, quarantined; cancelled
 	Error       string `json:"error"`
 	Incarnation string `json:"incarnation,omitempty"` // of the node that ran it last
 }
 
 func (x *run) dead(t tries, err error) outcome {
-	why := Reason{Reason: "failed", Error: err.Error(), Incarnation: x.runner.Incarnation}
+	why := Reason{Reason: "failed", Error: clip(err.Error(), 4000), Incarnation: x.runner.Incarnation}
 	var p *group.PanicError
 	switch {
 	case x.claimed.malformed != nil:
 		why.Reason = "malformed"
+	case errors.Is(err, ErrDeadline):
+		why.Reason = "deadline"
 	case isDiscarded(err):
 		why.Reason = "discarded"
 	case errors.As(err, &p):
 		why.Reason = "panicked"
 	}
 	text, _ := json.Marshal(why) // strings: it cannot fail
-	return outcome{id: x.claimed.id, verb: "dead", args: []any{t.String(), text}, run: x}
+	return x.outcome("dead", t.String(), text)
 }
 
 // park: no handler here. Another node may have one.
 func (x *run) park() outcome {
-	return outcome{id: x.claimed.id, verb: "park", args: []any{x.claimed.record.name}, run: x}
+	return x.outcome("park", x.claimed.record.name)
 }
 
 // refusal is the error behind a code of commit.lua.
@@ -109,4 +148,12 @@ func refusal(code string) error {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return fmt.Errorf("%w: %s", ErrRefused, code)
+}
+
+// clip bounds a text that is kept in Redis.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -10,52 +10,81 @@ import (
 
 // A record is what Redis keeps of a task from its enqueue to its end:
 //
-//	name|queue|enqueued|options\npayload
+//	name|line|enqueued|options\npayload
 //
-// enqueued is Redis's clock in milliseconds, in base 36, set by the script. options is empty
-// or JSON. The payload is the bytes that came in; nothing re-encodes them.
+// line is its queue, with the mark of its priority. enqueued is Redis's clock in
+// milliseconds, in base 36, set by the script. options is empty or JSON. The
+// payload is the bytes that came in; nothing re-encodes them.
 type record struct {
 	name     string
-	queue    string
+	line     string
 	enqueued time.Time
 	options  recordOptions
 	payload  json.RawMessage
 }
 
 // recordOptions are the options of one task that differ from its definition's.
+// The scripts read U, V, W and After.
 type recordOptions struct {
 	MaxAttempts int   `json:"a,omitempty"`
-	Timeout     int64 `json:"t,omitempty"` // milliseconds
-	Retention   int64 `json:"r,omitempty"` // milliseconds
+	Timeout     int64 `json:"t,omitempty"` // this and all other times are milliseconds
+	Retention   int64 `json:"r,omitempty"`
+	Backoff     int64 `json:"b,omitempty"`
+	MaxBackoff  int64 `json:"B,omitempty"`
+	Deadline    int64 `json:"d,omitempty"` // on Redis's clock
 	Chosen      bool  `json:"c,omitempty"` // its id was the caller's choice
+
+	Unique    string   `json:"u,omitempty"`
+	UniqueFor int64    `json:"v,omitempty"`
+	In        int64    `json:"w,omitempty"` // after its enqueue, or after the last of After is done
+	At        int64    `json:"W,omitempty"` // on Redis's clock
+	After     []string `json:"f,omitempty"`
 }
 
 // head is what stands before the time in a record, tail what stands after it.
-func (r record) head() string { return r.name + "|" + r.queue + "|" }
+func (r record) head() string { return r.name + "|" + r.line + "|" }
 
 func (r record) tail() string {
-	options := ""
-	if r.options != (recordOptions{}) {
-		b, _ := json.Marshal(r.options) // numbers and a bool: it cannot fail
-		options = string(b)
+	b, _ := json.Marshal(r.options) // numbers, strings and a bool: it cannot fail
+	options := string(b)
+	if options == "{}" {
+		options = ""
 	}
 	return "|" + options + "\n" + string(r.payload)
 }
 
+// queue is the queue without the mark of the task's priority.
+func (r record) queue() string { return strings.TrimRight(r.line, highMark+lowMark) }
+
+// waited is how long the task waited until now, on Redis's clock, since it could
+// have run.
+func (r record) waited(now time.Time) time.Duration {
+	due := r.enqueued.Add(time.Duration(r.options.In) * time.Millisecond)
+	if at := time.UnixMilli(r.options.At); at.After(due) {
+		due = at
+	}
+	return max(now.Sub(due), 0)
+}
+
+// parseRecord returns as much of a record as can be read.
 func parseRecord(s string) (record, error) {
 	head, payload, ok := strings.Cut(s, "\n")
 	f := strings.SplitN(head, "|", 4)
+	r := record{name: f[0]}
+	if len(f) > 2 {
+		r.line = f[1]
+	}
 	if !ok || len(f) != 4 {
-		return record{}, fmt.Errorf("malformed record %.80q", s)
+		return r, fmt.Errorf("malformed record %.80q", s)
 	}
 	ms, err := strconv.ParseInt(f[2], 36, 64)
 	if err != nil {
-		return record{}, fmt.Errorf("malformed record %.80q", s)
+		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	r := record{name: f[0], queue: f[1], enqueued: time.UnixMilli(ms), payload: json.RawMessage(payload)}
+	r.enqueued, r.payload = time.UnixMilli(ms), json.RawMessage(payload)
 	if f[3] != "" {
 		if err := json.Unmarshal([]byte(f[3]), &r.options); err != nil {
-			return record{}, fmt.Errorf("malformed record %.80q: %w", s, err)
+			return r, fmt.Errorf("malformed record %.80q: %w", s, err)
 		}
 	}
 	return r, nil

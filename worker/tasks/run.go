@@ -22,6 +22,9 @@ type run struct {
 	returned bool // guarded by Runner.mu
 	started  bool // guarded by Runner.mu
 	solo     bool // it holds the lane of suspects
+	began    time.Time
+	waited   time.Duration // until it began, since it could
+	ran      time.Duration
 
 	context.Context //nolint:containedctx // the run is a context itself, made of its node's
 	once            sync.Once
@@ -64,13 +67,32 @@ func (x *run) context() context.Context {
 			inner, stop = context.WithTimeoutCause(inner, timeout, fmt.Errorf("task timeout of %s: %w", timeout, context.DeadlineExceeded))
 			x.cancel = func(cause error) { stop(); cancel(cause) }
 		}
+		if left, has := x.untilDeadline(); has {
+			end := x.cancel
+			var stop context.CancelFunc
+			inner, stop = context.WithTimeoutCause(inner, left, fmt.Errorf("%w: %w", ErrDeadline, context.DeadlineExceeded))
+			x.cancel = func(cause error) { stop(); end(cause) }
+		}
 		x.inner = inner
 	})
 	return x.inner
 }
 
+// stop ends the handler's context.
+func (x *run) stop(cause error) {
+	x.context()
+	x.cancel(cause)
+}
+
+// untilDeadline is how long the task may still run, if it has a deadline.
+func (x *run) untilDeadline() (time.Duration, bool) {
+	ms := x.claimed.record.options.Deadline
+	return time.UnixMilli(ms).Sub(x.claimed.clock.now()), ms > 0
+}
+
 // end releases what the context holds.
 func (x *run) end() {
+	x.ran = time.Since(x.began)
 	x.once.Do(func() { x.inner = x.runner.over })
 	if x.cancel != nil {
 		x.cancel(context.Canceled)
@@ -87,8 +109,8 @@ func (x *run) timeout() time.Duration {
 func (x *run) info() Info {
 	c := &x.claimed
 	return Info{
-		ID: c.id, Name: c.record.name, Queue: c.record.queue, Attempt: c.tries.attempts + 1, Crashes: c.tries.crashes,
-		Fence: x.runner.Fence, Enqueued: c.record.enqueued,
+		ID: c.id, Name: c.record.name, Queue: c.record.queue(), Attempt: c.tries.attempts + 1, Crashes: c.tries.crashes,
+		Fence: x.runner.Fence, Enqueued: c.record.enqueued, Payload: c.record.payload,
 	}
 }
 
@@ -101,7 +123,7 @@ func (x *run) log() *zerolog.Logger {
 // even if the handler leaves through runtime.Goexit, which ends the goroutine.
 func (x *run) handle(done func(goexit bool)) {
 	x.tx = collected{tasks: x.runner.Client, cache: x.runner.Cache, seal: x.runner.Seal}
-	if x.timeout() > 0 {
+	if x.timeout() > 0 || x.claimed.record.options.Deadline > 0 {
 		x.context() // the clock starts now
 	}
 	if x.solo && !x.runner.announceSolo(x) {

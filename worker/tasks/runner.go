@@ -43,8 +43,12 @@ type RunnerConfig struct {
 	Cache *cache.Cache
 	// Concurrency is how many tasks run at a time. Default [DefaultConcurrency].
 	Concurrency int
-	// Queues that are served, the most urgent first. Default those of the registry.
-	Queues []string
+	// Queues that are served. Default those of the registry. The order is strict,
+	// the most urgent first, unless there are Weights: then each claim draws the
+	// order, in which a queue of weight 6 comes first twice as often as one of
+	// weight 3. A queue without a weight has 1.
+	Queues  []string
+	Weights map[string]int
 	// Solo is the process's lane for suspects. Default one of the runner's own.
 	Solo *Solo
 	Log  zerolog.Logger
@@ -96,7 +100,7 @@ func NewRunner(c RunnerConfig) *Runner {
 		r.handlers[name], _ = c.Registry.handler(name)
 	}
 	r.stream = &stream{
-		redis: c.Redis, keys: c.Keys, incarnation: c.Incarnation, queues: c.Queues,
+		redis: c.Redis, keys: c.Keys, incarnation: c.Incarnation, queues: c.Queues, weights: c.Weights,
 		handles: func(name string) bool { _, ok := r.handlers[name]; return ok },
 		ending:  newCommitScript(c.Cache),
 	}
@@ -108,6 +112,18 @@ func (r *Runner) Wake() {
 	select {
 	case r.woken <- struct{}{}:
 	default:
+	}
+}
+
+// Cancel ends the context of a task's handler with [ErrCancelled], if it runs here.
+// What becomes of the task Redis decides, where the request is noted.
+func (r *Runner) Cancel(id string) {
+	r.mu.Lock()
+	x := r.inHand[id]
+	running := x != nil && x.started && !x.returned
+	r.mu.Unlock()
+	if running {
+		x.stop(ErrCancelled)
 	}
 }
 
@@ -157,8 +173,12 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 	ctx, cancel := both(ctx, work)
 	defer cancel()
 	for {
-		if r.quiet.Load() && !r.idle(ctx) {
-			return nil
+		if r.quiet.Load() {
+			r.giveBack(true)
+			r.resign(work)
+			if !r.idle(ctx) {
+				return nil
+			}
 		}
 		want, ok := r.want(ctx, work)
 		if !ok {
@@ -192,15 +212,11 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 // resign tells enqueuers not to count on this node any more, and passes on what
 // they had counted on it for.
 func (r *Runner) resign(ctx context.Context) {
-	keys := make([]string, 0, len(r.Queues))
-	for _, q := range r.Queues {
-		keys = append(keys, r.Keys.Queue(q))
-	}
-	args := []any{r.Incarnation, r.Keys.IdlePrefix(), r.Keys.WakePrefix()}
+	args := []any{r.Incarnation}
 	for _, q := range r.Queues {
 		args = append(args, q)
 	}
-	if err := resignScript.Run(ctx, r.Redis, keys, args...).Err(); err != nil && ctx.Err() == nil {
+	if err := resignScript.Run(ctx, r.Redis, []string{r.Keys.Tasks()}, args...).Err(); err != nil && ctx.Err() == nil {
 		r.Log.Debug().Err(err).Msg("not resigned: the movers wake another node")
 	}
 }
@@ -314,8 +330,12 @@ func (r *Runner) commit(ctx context.Context, batch []outcome) error {
 			fenced++
 			continue
 		}
+		if o.verb == "snooze" { // it cannot even be put off: it stays in hand for a while
+			r.keepFor(time.Second, o)
+			continue
+		}
 		if o.verb != verbDone { // it could not be put where it was to go: later, as it was
-			again = append(again, outcome{id: o.id, verb: "snooze", args: []any{mendTime.Milliseconds(), o.run.claimed.tries.String()}, run: o.run})
+			again = append(again, o.run.outcome("snooze", mendTime.Milliseconds(), o.run.claimed.tries.String()))
 			continue
 		}
 		err := refusal(code)
@@ -332,6 +352,15 @@ func (r *Runner) commit(ctx context.Context, batch []outcome) error {
 		return fmt.Errorf("commit: %d tasks are not in hand any more: %w", fenced, ErrFenced)
 	}
 	return nil
+}
+
+// keepFor takes an outcome back that Redis cannot take, and tries again later.
+func (r *Runner) keepFor(d time.Duration, o outcome) {
+	r.mu.Lock()
+	o.run.returned = true
+	r.inHand[o.id] = o.run
+	r.mu.Unlock()
+	time.AfterFunc(d, func() { r.ended(o) })
 }
 
 // Remains returns what is in hand after Serve has returned, and is to be handed

@@ -1,10 +1,15 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -19,12 +24,13 @@ type stream struct {
 	keys        keyspace
 	incarnation string
 	queues      []string
+	weights     map[string]int
 	handles     func(task string) bool
 	ending      *redisbus.Script // lua/commit.lua
 
 	claims, commits uint64
 	idle            bool     // Redis knows this node as idle
-	parked          []string // names of parked tasks that this node handles, as of the last claim
+	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
 }
 
 // claimed is a task that this incarnation has in hand.
@@ -33,31 +39,49 @@ type claimed struct {
 	tries     tries
 	record    record
 	malformed error
+	clock     clock // Redis's, of the claim
+}
+
+// clock is Redis's time at a moment of this process.
+type clock struct{ redis, local time.Time }
+
+// now estimates Redis's time; it is late by the way of the reply.
+func (c clock) now() time.Time { return c.redis.Add(time.Since(c.local)) }
+
+// order returns the queues in the order in which this claim looks at them: as
+// they were given or, with weights, at random in proportion to these.
+func (s *stream) order() []string {
+	if len(s.weights) == 0 {
+		return s.queues
+	}
+	// Exponential variates of the weights' rates: the smallest wins with the
+	// probability of its weight, then the next among the rest.
+	at := map[string]float64{}
+	for _, q := range s.queues {
+		at[q] = -math.Log(1-rand.Float64()) / float64(max(s.weights[q], 1)) //nolint:gosec // not for secrets
+	}
+	return slices.SortedFunc(slices.Values(s.queues), func(a, b string) int { return cmp.Compare(at[a], at[b]) })
 }
 
 // claim returns up to want tasks. broken are keys that should be queues and are
 // not. After fewer than want the node counts as idle and is woken by the next task.
 func (s *stream) claim(ctx context.Context, want int) (got []claimed, broken []string, err error) {
 	s.claims++
-	k := s.keys
-	keys := []string{k.Leases(), k.Stream(s.incarnation), k.Owned(s.incarnation), k.Tasks(), k.Tries(), k.ParkedNames()}
 	wasIdle := ""
 	if s.idle {
 		wasIdle = "1"
 	}
-	args := []any{s.incarnation, s.claims, want, wasIdle, k.IdlePrefix(), k.WakePrefix()}
-	for _, name := range s.parked {
-		keys = append(keys, k.Parked(name))
-		args = append(args, "="+name)
-	}
-	for _, q := range s.queues {
-		keys = append(keys, k.Queue(q))
+	args := []any{s.incarnation, s.claims, want, wasIdle, len(s.queues)}
+	for _, q := range s.order() {
 		args = append(args, q)
+	}
+	for _, list := range s.parked {
+		args = append(args, list)
 	}
 	var reply []any
 	err = redisbus.Retry(ctx, func(ctx context.Context) error {
 		var err error
-		reply, err = claimScript.Run(ctx, s.redis, keys, args...).Slice()
+		reply, err = claimScript.Run(ctx, s.redis, []string{s.keys.Tasks()}, args...).Slice()
 		if err != nil {
 			return err
 		}
@@ -72,20 +96,24 @@ func (s *stream) claim(ctx context.Context, want int) (got []claimed, broken []s
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim: %w", err)
 	}
-	if len(reply) != 7 {
+	if len(reply) != 8 {
 		return nil, nil, fmt.Errorf("claim: reply of %d parts", len(reply))
 	}
-	s.parked = slices.DeleteFunc(texts(reply[1]), func(name string) bool { return !s.handles(name) })
-	got = parseClaimed(texts(reply[3]), texts(reply[4]), texts(reply[5]))
+	s.parked = slices.DeleteFunc(texts(reply[1]), func(list string) bool {
+		queue, name, _ := strings.Cut(list, "|")
+		return !s.handles(name) || !slices.Contains(s.queues, queue)
+	})
+	now, _ := reply[7].(string)
+	got = parseClaimed(texts(reply[3]), texts(reply[4]), texts(reply[5]), clock{millis(now), time.Now()})
 	idle, _ := reply[6].(int64)
 	s.idle = idle == 1
 	return got, texts(reply[2]), nil
 }
 
-func parseClaimed(tried, ids, records []string) []claimed {
+func parseClaimed(tried, ids, records []string, now clock) []claimed {
 	got := make([]claimed, len(ids))
 	for i, id := range ids {
-		got[i].id = id
+		got[i].id, got[i].clock = id, now
 		got[i].record, got[i].malformed = parseRecord(records[i])
 	}
 	for i := 0; i+1 < len(tried); i += 2 {
@@ -100,36 +128,11 @@ func parseClaimed(tried, ids, records []string) []claimed {
 // did not end to a code.
 func (s *stream) commit(ctx context.Context, batch []outcome) (refused map[int]string, err error) {
 	s.commits++
-	k := s.keys
-	keys := []string{
-		k.Leases(), k.Stream(s.incarnation), k.Owned(s.incarnation), k.Tasks(), k.Tries(), k.Delayed(), k.Dead(),
-		k.Reasons(), k.Done(), k.Results(), k.Stats(), k.ParkedNames(), k.Queues(),
-	}
-	// Most tasks are done and nothing more: of these only the ids are sent.
-	slices.SortStableFunc(batch, func(a, b outcome) int { return a.weight() - b.weight() })
-	plain := 0
-	for plain < len(batch) && batch[plain].weight() == 0 {
-		plain++
-	}
-	args := make([]any, 0, 9+2*len(batch))
-	args = append(args, s.incarnation, s.commits,
-		k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due(), k.ParkedPrefix(), plain, len(batch)-plain)
-	for _, o := range batch {
-		args = append(args, o.id)
-	}
-	for _, o := range batch[plain:] {
-		args = append(args, o.verb)
-		args = append(args, o.args...)
-		args = append(args, len(o.effects))
-		for _, e := range o.effects {
-			args = append(args, e.kind)
-			args = append(args, e.args...)
-		}
-	}
+	args := append([]any{s.incarnation, s.commits}, commitArguments(batch)...)
 	var reply []any
 	err = redisbus.Retry(ctx, func(ctx context.Context) error {
 		var err error
-		reply, err = s.ending.Run(ctx, s.redis, keys, args...).Slice()
+		reply, err = s.ending.Run(ctx, s.redis, []string{s.keys.Tasks()}, args...).Slice()
 		return err
 	})
 	if err == nil {
@@ -145,6 +148,78 @@ func (s *stream) commit(ctx context.Context, batch []outcome) (refused map[int]s
 		refused[int(position)-1] = code
 	}
 	return refused, nil
+}
+
+// commitArguments puts a batch in the order and the words of commit.lua: of most
+// tasks, which are done and nothing more, only the ids are sent, by queue.
+func commitArguments(batch []outcome) []any {
+	slices.SortStableFunc(batch, func(a, b outcome) int {
+		return cmp.Or(a.weight()-b.weight(), strings.Compare(a.queue, b.queue))
+	})
+	plain := 0
+	for plain < len(batch) && batch[plain].weight() == 0 {
+		plain++
+	}
+	args := append(make([]any, 0, 16+3*len(batch)), speeds(batch)...)
+	groupsAt := len(args)
+	args = append(args, 0)
+	groups, countAt := 0, 0
+	for i, o := range batch[:plain] {
+		if i == 0 || o.queue != batch[i-1].queue {
+			groups++
+			args = append(args, o.queue, 0)
+			countAt = len(args) - 1
+		}
+		args = append(args, o.id)
+		args[countAt] = len(args) - 1 - countAt
+	}
+	args[groupsAt] = groups
+	args = append(args, len(batch)-plain)
+	for _, o := range batch[plain:] {
+		args = append(args, o.id, o.run.claimed.record.line, o.verb)
+		args = append(args, o.args...)
+		args = append(args, len(o.effects))
+		for _, e := range o.effects {
+			args = append(args, e.kind)
+			args = append(args, e.args...)
+		}
+	}
+	return args
+}
+
+// speeds says of each queue how many of the tasks are done, how many of these
+// ran for the first time, and how long these waited and all ran, in milliseconds.
+func speeds(batch []outcome) []any {
+	type speed struct {
+		runs, first int
+		waited, ran time.Duration
+	}
+	var order []string
+	of := map[string]*speed{}
+	for i := range batch {
+		o := &batch[i]
+		if o.verb != verbDone {
+			continue
+		}
+		s := of[o.queue]
+		if s == nil {
+			s = &speed{}
+			of[o.queue] = s
+			order = append(order, o.queue)
+		}
+		s.runs++
+		s.ran += o.run.ran
+		if o.run.claimed.tries == (tries{}) {
+			s.first++
+			s.waited += o.run.waited
+		}
+	}
+	args := []any{len(order)}
+	for _, q := range order {
+		s := of[q]
+		args = append(args, q, s.runs, s.first, s.waited.Microseconds(), s.ran.Microseconds())
+	}
+	return args
 }
 
 func texts(v any) []string {

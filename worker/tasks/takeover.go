@@ -28,6 +28,7 @@ type Remains struct {
 type Handed struct {
 	On          int // back at the front of their queues
 	Quarantined int // dead: too many crashes
+	Cancelled   int // as somebody had asked while they ran
 	Left        int // still running
 }
 
@@ -39,11 +40,12 @@ func TakeOver(ctx context.Context, c redis.UniversalClient, k redisbus.Keys, inc
 		h, err := takeOverSome(ctx, c, k, incarnation, r)
 		sum.On += h.On
 		sum.Quarantined += h.Quarantined
+		sum.Cancelled += h.Cancelled
 		sum.Left = h.Left
 		if err != nil {
 			return sum, fmt.Errorf("take over %s: %w", incarnation, err)
 		}
-		if h.Left <= len(r.Running) || h.On+h.Quarantined == 0 {
+		if h.Left <= len(r.Running) || h.On+h.Quarantined+h.Cancelled == 0 {
 			return sum, nil
 		}
 	}
@@ -53,14 +55,11 @@ func TakeOver(ctx context.Context, c redis.UniversalClient, k redisbus.Keys, inc
 const takeOverBatch = 500
 
 func takeOverSome(ctx context.Context, c redis.UniversalClient, k redisbus.Keys, incarnation string, r Remains) (Handed, error) {
-	keys := []string{
-		k.Leases(), k.Stream(incarnation), k.Owned(incarnation), k.Tasks(), k.Tries(), k.Dead(), k.Reasons(), k.Stats(), k.Delayed(),
-	}
 	which := "some"
 	if r.Unknown {
 		which = "all"
 	}
-	args := []any{incarnation, QuarantineAfter, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), takeOverBatch, which, len(r.Running)}
+	args := []any{incarnation, QuarantineAfter, takeOverBatch, which, len(r.Running)}
 	for _, id := range r.Running {
 		args = append(args, id)
 	}
@@ -70,7 +69,7 @@ func takeOverSome(ctx context.Context, c redis.UniversalClient, k redisbus.Keys,
 	var reply []any
 	err := redisbus.Retry(ctx, func(ctx context.Context) error {
 		var err error
-		reply, err = takeoverScript.Run(ctx, c, keys, args...).Slice()
+		reply, err = takeoverScript.Run(ctx, c, []string{k.Tasks()}, args...).Slice()
 		return err
 	})
 	if err == nil {
@@ -80,5 +79,5 @@ func takeOverSome(ctx context.Context, c redis.UniversalClient, k redisbus.Keys,
 		return Handed{}, err
 	}
 	n := func(i int) int { v, _ := reply[i].(int64); return int(v) }
-	return Handed{On: n(1), Quarantined: n(2), Left: n(3)}, nil
+	return Handed{On: n(1), Quarantined: n(2), Left: n(3), Cancelled: n(4)}, nil
 }

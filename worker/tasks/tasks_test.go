@@ -288,7 +288,7 @@ func TestTaskWithoutHandlerWaitsForANodeThatHasOne(t *testing.T) {
 			_, err := c.tasks.Enqueue(t.Context(), "rare", number{i})
 			require.NoError(t, err)
 		}
-		c.eventually("parked", func() bool { return c.redis.LLen(t.Context(), c.keys.Parked("rare")).Val() == 3 })
+		c.eventually("parked", func() bool { return c.redis.LLen(t.Context(), c.keys.Parked("default", "rare")).Val() == 3 })
 		require.EqualValues(t, 3, c.counts().Pending)
 		c.start(&with, 2)
 		seen := map[int]bool{}
@@ -296,7 +296,7 @@ func TestTaskWithoutHandlerWaitsForANodeThatHasOne(t *testing.T) {
 			seen[receive(t, ran)] = true
 		}
 		require.Len(t, seen, 3)
-		c.eventually("nothing parked", func() bool { return c.redis.Exists(t.Context(), c.keys.ParkedNames()).Val() == 0 })
+		c.eventually("nothing parked", func() bool { return c.redis.Exists(t.Context(), c.keys.ParkedLists()).Val() == 0 })
 
 		// And with both there, whoever claims it.
 		for i := range 20 {

@@ -14,18 +14,20 @@ import (
 // lateness is how late a tick may be and still run without CatchUp.
 const lateness = time.Minute
 
-// Ticker enqueues the periodic tasks of an app when they are due. Every process
+// Ticker enqueues the periodic tasks of an app when they are due, and keeps the
+// limits of its queues on Redis. Every process
 // has one and none leads: all compute the same ticks, and a tick is a task with
 // an id of its own, which is accepted once.
 type Ticker struct {
 	client   *Client
 	periodic []Periodic
+	limits   map[string]Limits
 	log      zerolog.Logger
 }
 
 // NewTicker returns a ticker for the periodic tasks of a registry.
 func NewTicker(c *Client, r *Registry, log zerolog.Logger) *Ticker {
-	return &Ticker{client: c, periodic: r.periodic, log: log}
+	return &Ticker{client: c, periodic: r.periodic, limits: r.limits, log: log}
 }
 
 // tickState is a periodic task as Redis knows it.
@@ -40,7 +42,7 @@ type tickState struct {
 // Serve enqueues ticks until ctx ends. While Redis is away it waits; then the
 // last of the ticks that were missed is still due, if it is not too late.
 func (t *Ticker) Serve(ctx context.Context) error {
-	if len(t.periodic) == 0 {
+	if len(t.periodic)+len(t.limits) == 0 {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
@@ -64,6 +66,11 @@ func (t *Ticker) Serve(ctx context.Context) error {
 // [moveInterval], so that a definition lost with Redis's data is soon back.
 func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	wait := moveInterval
+	for queue, l := range t.limits {
+		if _, err := t.client.setQueue(ctx, queue, "program", l.String()); err != nil {
+			return 0, err
+		}
+	}
 	for _, p := range t.periodic {
 		s, err := t.ask(ctx, p, time.Time{}, "first")
 		if err != nil {
@@ -90,16 +97,14 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 
 // ask runs tick.lua.
 func (t *Ticker) ask(ctx context.Context, p Periodic, tick time.Time, verb string) (tickState, error) {
-	c, k := t.client, t.client.keys
+	c := t.client
 	task, err := c.prepare(p.Task, p.Payload, Options{ID: p.Name + ":" + strconv.FormatInt(max(tick.UnixMilli(), 0), 10)})
 	if err != nil {
 		return tickState{}, fmt.Errorf("periodic task %s: %w", p.Name, err)
 	}
 	asked := time.Now()
-	reply, err := tickScript.Run(ctx, c.redis,
-		[]string{k.Periodic(), k.Tasks(), k.Delayed(), k.Queues(), k.Done()},
-		p.Name, max(tick.UnixMilli(), 0), verb, k.QueuePrefix(), k.IdlePrefix(), k.WakePrefix(), k.Due(),
-		task.id, task.queue, task.head, task.tail).Slice()
+	args := append([]any{p.Name, max(tick.UnixMilli(), 0), verb, p.definition(task)}, task.group(1)...)
+	reply, err := tickScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, append(args, task.id, task.tail)...).Slice()
 	if err != nil {
 		return tickState{}, fmt.Errorf("periodic task %s: %w", p.Name, redisbus.Explain(err))
 	}
@@ -119,22 +124,4 @@ func millis(s string) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms)
-}
-
-// PausePeriodic stops the ticks of a periodic task, or resumes them: ticks that
-// pass while it is paused are left out. It must have been registered by a
-// running process, or the error is [ErrNotFound].
-func (c *Client) PausePeriodic(ctx context.Context, name string, paused bool) error {
-	mark := ""
-	if paused {
-		mark = "1"
-	}
-	n, err := pauseScript.Run(ctx, c.redis, []string{c.keys.Periodic()}, name, mark).Int()
-	if err != nil {
-		return fmt.Errorf("pause periodic task %s: %w", name, redisbus.Explain(err))
-	}
-	if n == 0 {
-		return fmt.Errorf("pause periodic task %s: %w", name, ErrNotFound)
-	}
-	return nil
 }

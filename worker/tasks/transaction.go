@@ -82,11 +82,12 @@ func (t *Transaction) Increment(key string, delta int64) {
 // Enqueue stores a follow-up task.
 func (t *Transaction) Enqueue(name string, payload any) { t.EnqueueWith(name, payload, Options{}) }
 
-// EnqueueWith is [Transaction.Enqueue] with options. A task whose id is taken is
-// not stored again; that is no error.
+// EnqueueWith is [Transaction.Enqueue] with options. A task whose id or unique key
+// is taken is not stored again; that is no error. Limits of its queue do not
+// count: it follows from work that was accepted.
 func (t *Transaction) EnqueueWith(name string, payload any, o Options) {
 	n, err := t.tasks.prepare(name, payload, o)
-	t.add(err, "enqueue "+name, "enqueue", func() []any { return append(n.group(), n.id, n.tail) })
+	t.add(err, "enqueue "+name, "enqueue", func() []any { return append(n.group(1), n.id, n.tail) })
 }
 
 // Publish sends a message to every node of the cluster.
@@ -95,8 +96,8 @@ func (t *Transaction) Publish(messageType string, body any) {
 	t.add(err, "publish "+messageType, "publish", func() []any { return []any{channel, message} })
 }
 
-// Result sets what [Client.Result] returns for this task. It is kept for the
-// task's retention; without one it is dropped.
+// Result sets what [Client.Result] and [Client.Wait] return for this task. It is
+// kept for the task's retention; without one, only those who wait already get it.
 func (t *Transaction) Result(value any) {
 	encoded, err := json.Marshal(value)
 	t.mu.Lock()
@@ -158,6 +159,7 @@ type Info struct {
 	// has seen can refuse an older run.
 	Fence    int64
 	Enqueued time.Time // on Redis's clock
+	Payload  json.RawMessage
 }
 
 // InfoOf returns what is known of the task that the context belongs to, and

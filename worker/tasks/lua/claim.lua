@@ -2,67 +2,47 @@
 -- again returns the same tasks, so that a claim whose reply was lost can be
 -- sent again. A node that got fewer than it asked for is idle: the next task
 -- of its queues wakes it.
--- KEYS 1 leases  2 stream  3 owned  4 tasks  5 tries  6 parked names
---      7.. the lists to claim from, the most urgent first
+-- KEYS 1 tasks
 -- ARGV 1 incarnation  2 claim number  3 how many  4 '1' when it idled before
---      5 idle prefix  6 wake prefix  7.. for each list its queue, or '=name' for
---      the parked tasks of that name, which are of any queue
--- Returns {'OK', parked names, keys of the wrong type, {id, tries, …} of tasks
+--      5 how many queues it serves, then these, the most urgent first, then the
+--      parked lists that it can serve, as queue|name
+-- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks
 --         that were tried before, ids, records, 1 when the incarnation counts
---         as idle now, or 0}
+--         as idle now, or 0, ms on Redis's clock}
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
 --       | {'GAP', last number} (Redis has forgotten claims) | {'WRONGTYPE', key}
-local leases, stream, owned, tasks, tries, parked = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local K = {idle = ARGV[5], wake = ARGV[6]}
+local served = 5 + tonumber(ARGV[5]) -- where the last queue is
 local most = 1048576 -- bytes of records in one reply, and one record more
-local function parkedname(i) return string.match(ARGV[i], '^=(.*)$') end
+local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
-for key, kind in pairs({[leases] = 'zset', [stream] = 'hash', [owned] = 'hash', [tasks] = 'hash', [tries] = 'hash', [parked] = 'set'}) do
-  if not fits(key, kind) then return {'WRONGTYPE', key} end
-end
-local deadline = tonumber(redis.call('ZSCORE', leases, incarnation) or 0)
+local mistyped = wrong({leases = 'zset', ['stream:' .. incarnation] = 'hash', [owned] = 'hash', tasks = 'hash',
+  tries = 'hash', parked = 'set', settings = 'hash', active = 'hash', stats = 'hash'})
+if mistyped then return {'WRONGTYPE', mistyped} end
+local deadline = tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0)
+local at = now()
 if deadline <= 0 then return {'FENCED'} end
-if deadline <= now() then return {'EXPIRED'} end
+if deadline <= at then return {'EXPIRED'} end
 
 local last = tonumber(redis.call('HGET', stream, 'claim') or 0)
 if number ~= last and number ~= last + 1 then return {'GAP', int(last)} end
+local again = number == last
 
-writable(owned)
-local ids = {}
-local broken, sound = {}, {}
-if number == last then
-  local all, mine = redis.call('HGETALL', owned), int(number)
-  for i = 1, #all, 2 do
-    if all[i + 1] == mine then ids[#ids + 1] = all[i] end
-  end
-else
-  redis.call('HSET', stream, 'claim', int(number))
-  if number == 1 then -- for whoever takes over: where this incarnation may stand as idle
-    local served = {}
-    for i = 7, #KEYS do
-      if not parkedname(i) then served[#served + 1] = ARGV[i] end
-    end
-    redis.call('HSET', stream, 'queues', table.concat(served, ' '))
-  end
-  for i = 7, #KEYS do
-    sound[i] = fits(KEYS[i], 'list')
-    if not sound[i] then broken[#broken + 1] = KEYS[i] end
-  end
-end
-
-local tried, records, known, own = {}, {}, {}, {}
-local any = redis.call('EXISTS', tries) == 1
+writable(key(owned))
+local tried, records, known_ids, own = {}, {}, {}, {}
+local any = redis.call('EXISTS', key('tries')) == 1
 local bytes, asked = 0, 0
 -- Takes the records of these ids into the reply, as far as they fit, and returns
--- how many it took.
+-- how many it took and how many of them exist.
 local function take(some)
-  local counts = any and redis.call('HMGET', tries, unpack(some))
-  for i, record in ipairs(redis.call('HMGET', tasks, unpack(some))) do
-    if bytes >= most and number ~= last then return i - 1 end
+  local counts = any and redis.call('HMGET', key('tries'), unpack(some))
+  local found = 0
+  for i, record in ipairs(redis.call('HMGET', key('tasks'), unpack(some))) do
+    if bytes >= most and not again then return i - 1, found end
     asked = asked + 1
-    if record then -- a task that was deleted while it was queued has none
-      known[#known + 1] = some[i]
+    if record then
+      found = found + 1
+      known_ids[#known_ids + 1] = some[i]
       records[#records + 1] = record
       bytes = bytes + #record
       own[#own + 1] = some[i]
@@ -73,39 +53,65 @@ local function take(some)
       end
     end
   end
-  return #some
+  return #some, found
 end
 
-for from = 1, #ids, 500 do take({unpack(ids, from, math.min(from + 499, #ids))}) end
-if number ~= last then
-  for i = 7, #KEYS do
-    -- A few first, then more at a time: large payloads must not add up to a
-    -- reply that never arrives. What does not fit goes back where it was.
-    local more, some = sound[i], 4
-    while more and asked < want and bytes < most do
-      local n = math.min(want - asked, some)
-      local got = redis.call('RPOP', KEYS[i], n)
-      for at = #(got or {}), got and take(got) + 1 or 1, -1 do redis.call('RPUSH', KEYS[i], got[at]) end
-      more, some = got and #got == n, math.min(4 * some, 256)
-    end
-    if parkedname(i) and sound[i] and redis.call('EXISTS', KEYS[i]) == 0 then
-      redis.call('SREM', parked, parkedname(i))
-    end
+local broken = {}
+-- Claims from one list of a queue.
+local function draw(queue, list)
+  if asked >= want or bytes >= most then return end
+  if not fits(list, 'list') then
+    broken[#broken + 1] = list
+    return
+  end
+  -- A few first, then more at a time: large payloads must not add up to a
+  -- reply that never arrives. What does not fit goes back where it was.
+  local more, some = true, 4
+  while more and asked < want and bytes < most do
+    local limit = room(queue)
+    local n = math.min(want - asked, some, limit and limit - (hands[queue] or 0) or want)
+    if n <= 0 then return end
+    local got = redis.call('RPOP', list, n) or {}
+    local took, found = 0, 0
+    if #got > 0 then took, found = take(got) end
+    for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
+    hand(queue, found)
+    more, some = #got == n, math.min(4 * some, 256)
+  end
+end
+
+if again then
+  local ids, all, mine = {}, redis.call('HGETALL', key(owned)), int(number)
+  for i = 1, #all, 2 do
+    if all[i + 1] == mine then ids[#ids + 1] = all[i] end
+  end
+  for from = 1, #ids, 500 do take({unpack(ids, from, math.min(from + 499, #ids))}) end
+else
+  redis.call('HSET', stream, 'claim', int(number))
+  if number == 1 then -- for whoever takes over, and who asks: what this incarnation serves
+    redis.call('HSET', stream, 'queues', table.concat(ARGV, ' ', 6, served))
+  end
+  for i = served + 1, #ARGV do
+    local queue, list = string.match(ARGV[i], '^([^|]*)|'), key('parked:' .. ARGV[i])
+    draw(queue, list)
+    if fits(list, 'list') and redis.call('EXISTS', list) == 0 then redis.call('SREM', key('parked'), ARGV[i]) end
+  end
+  for i = 6, served do
+    for _, mark in ipairs({'^', '', '~'}) do draw(ARGV[i], key('queue:' .. ARGV[i] .. mark)) end
   end
 end
 each('HSET', owned, own)
-local reply = {'OK', redis.call('SMEMBERS', parked), broken, tried, known, records}
+local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
 local idle = asked < want and bytes < most
-if number ~= last and (idle or ARGV[4] == '1') then
-  for i = 7, #KEYS do
-    if not parkedname(i) then redis.call(idle and 'SADD' or 'SREM', K.idle .. ARGV[i], incarnation) end
-  end
+if not again and (idle or ARGV[4] == '1') then
+  for i = 6, served do redis.call(idle and 'SADD' or 'SREM', key('idle:' .. ARGV[i]), incarnation) end
 end
+flush()
 if not idle then -- there may be more: whoever idles takes it
-  for i = 7, #KEYS do
-    if not parkedname(i) and sound[i] and redis.call('LLEN', KEYS[i]) > 0 then wake(K, ARGV[i]) end
+  for i = 6, served do
+    if pending(ARGV[i]) then wake(ARGV[i]) end
   end
 end
-reply[7] = idle and 1 or 0
+reply[7], reply[8] = idle and 1 or 0, int(at)
 return reply

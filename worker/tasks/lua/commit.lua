@@ -1,43 +1,39 @@
 -- Ends tasks that an incarnation has in hand, each with the effects that its
 -- handler gave to the transaction. It numbers its commits; the same number
 -- again returns the same answer.
--- KEYS 1 leases  2 stream  3 owned  4 tasks  5 tries  6 delayed  7 dead
---      8 reasons  9 done  10 results  11 stats  12 parked names  13 queues
--- ARGV 1 incarnation  2 commit number  3 queue prefix  4 idle prefix
---      5 wake prefix  6 due channel  7 parked prefix  8 how many tasks p are
---      done and nothing more  9 how many others n, then the ids of the p and of
---      the n, then for each of the n, in this order, a verb, its arguments, the
---      number of its effects and these:
---   done   ms to remember it or '', result or ''
---   later  ms to wait, tries (the run has failed)
+-- KEYS 1 tasks
+-- ARGV 1 incarnation  2 commit number
+--      3 how many queues' speeds, then for each: queue, runs, how many of these
+--      were first ones, µs that these waited, µs that all ran
+--      then how many queues with tasks that are done and nothing more, then for
+--      each: queue, how many, ids
+--      then how many other tasks, then for each: id, line, verb, its arguments,
+--      the number of its effects and these:
+--   done   ms for which its id stays taken or '', ms to keep it and its result or '', result or ''
+--   later  ms to wait, tries, what happened (JSON; the run has failed)
 --   snooze ms to wait, tries (it asked for another time)
 --   dead   tries, reason (JSON)
---   back   (to the front of its queue, as if it had never been claimed)
+--   back   (to the front of its line, as if it had never been claimed)
 --   park   name (nobody here handles it)
 -- and of each effect its kind and its arguments:
 --   save      entry key, lock key, lock token, value, ttl in ms
 --   destroy   entry key, lock key, lock token
 --   push      entry key, lock key, lock token, value
 --   increment entry key, lock key, lock token, delta (an integer)
---   enqueue   queue, chosen, when, head, id, tail
+--   enqueue   a group of one task, see adding.lua
 --   publish   channel, message
 -- Returns {'OK', position, code, position, code, …} naming only the tasks that
 --         did not end: FENCED (not this incarnation's any more) or why an
 --         effect was refused; these have changed nothing
 --       | {'FENCED'} | {'GAP', last number} | {'WRONGTYPE', key}
-local leases, stream, owned, tasks, tries = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local delayed, dead, reasons, done, results = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local stats, parked = KEYS[11], KEYS[12]
 local incarnation, number = ARGV[1], tonumber(ARGV[2])
-local K = {tasks = tasks, delayed = delayed, queues = KEYS[13], done = done,
-  queue = ARGV[3], idle = ARGV[4], wake = ARGV[5], due = ARGV[6]}
-local parkedprefix, p, n = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
-local kinds = {'zset', 'hash', 'hash', 'hash', 'hash', 'zset', 'zset', 'hash', 'zset', 'hash', 'hash', 'set', 'set'}
-for i, kind in ipairs(kinds) do
-  if not fits(KEYS[i], kind) then return {'WRONGTYPE', KEYS[i]} end
-end
-if tonumber(redis.call('ZSCORE', leases, incarnation) or 0) <= 0 then return {'FENCED'} end
+local mistyped = wrong({leases = 'zset', ['stream:' .. incarnation] = 'hash', [owned] = 'hash', tasks = 'hash',
+  tries = 'hash', dead = 'zset', reasons = 'hash', done = 'zset', kept = 'zset', results = 'hash', stats = 'hash', parked = 'set',
+  queues = 'set', settings = 'hash', active = 'hash', bytes = 'hash'}) or wrong_ties()
+if mistyped then return {'WRONGTYPE', mistyped} end
+if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) <= 0 then return {'FENCED'} end
 local last, answer = unpack(redis.call('HMGET', stream, 'commit', 'refused'))
 last = tonumber(last or 0)
 if number == last then
@@ -50,81 +46,96 @@ if number == last then
 end
 if number ~= last + 1 then return {'GAP', int(last)} end
 
--- Which of the tasks are in hand: by position.
-local held = {}
-for from = 1, p + n, 500 do
-  local to = math.min(from + 499, p + n)
-  for i, value in ipairs(redis.call('HMGET', owned, unpack(ARGV, 9 + from, 9 + to))) do
-    held[from + i - 1] = value
-  end
-end
-
-local widths = {done = 2, later = 2, snooze = 2, dead = 2, back = 0, park = 1,
-  save = 5, destroy = 3, push = 4, increment = 4, enqueue = 6, publish = 2}
-local function refuses(kind, a)
-  if kind == 'publish' then return nil end
-  if kind == 'enqueue' then return add_refuses(K, ARGV[a]) end
-  return cache_refuses(kind, ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3])
-end
-
-writable(owned)
+writable(key(owned))
 redis.call('HSET', stream, 'commit', int(number))
 local at = now()
-local touched, counts = {}, {}
-local gone, released = {}, {} -- ids that end here, and that go elsewhere
+local reply, noted, position = {'OK'}, {}, 0
+local function refusal(i, code)
+  reply[#reply + 1] = i
+  reply[#reply + 1] = code
+  noted[#noted + 1] = i .. '=' .. code
+end
+
+-- How fast a queue is: the minute, then its runs, first runs, waits and times,
+-- then the same of the minute before.
+local function speed(queue, a)
+  local minute, field = math.floor(at / 60000), queue .. '|speed'
+  local n = {}
+  for word in string.gmatch(redis.call('HGET', key('stats'), field) or '', '%d+') do n[#n + 1] = tonumber(word) end
+  if n[1] == minute - 1 then
+    n = {minute, 0, 0, 0, 0, n[2], n[3], n[4], n[5]}
+  elseif n[1] ~= minute then
+    n = {minute, 0, 0, 0, 0, 0, 0, 0, 0}
+  end
+  for i = 1, 4 do n[i + 1] = int(n[i + 1] + tonumber(ARGV[a + i])) end
+  redis.call('HSET', key('stats'), field, table.concat(n, ' '))
+end
+
+local c = 4
+for _ = 1, tonumber(ARGV[3]) do
+  speed(ARGV[c], c)
+  c = c + 5
+end
+
+-- Tasks of one queue that are done and nothing more.
+local function finish(queue, ids)
+  local gone = {}
+  for i, claim in ipairs(redis.call('HMGET', key(owned), unpack(ids))) do
+    position = position + 1
+    if claim then gone[#gone + 1] = ids[i] else refusal(position, 'FENCED') end
+  end
+  if #gone == 0 then return end
+  if tied() then
+    for _, id in ipairs(gone) do loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
+  end
+  if settings(queue).bytes > 0 then
+    for _, id in ipairs(gone) do weigh(queue, id, -1) end
+  end
+  each('HDEL', owned, gone)
+  each('HDEL', 'tasks', gone)
+  if exists('tries') then each('HDEL', 'tries', gone) end
+  if exists('history') then each('HDEL', 'history', gone) end
+  tally(queue, 'done', #gone)
+  hand(queue, -#gone)
+end
+
+local groups = tonumber(ARGV[c])
+c = c + 1
+for _ = 1, groups do
+  local queue, n = ARGV[c], tonumber(ARGV[c + 1])
+  c = c + 2
+  for from = c, c + n - 1, 500 do finish(queue, {unpack(ARGV, from, math.min(from + 499, c + n - 1))}) end
+  c = c + n
+end
+
+local widths = {done = 3, later = 3, snooze = 2, dead = 2, back = 0, park = 1,
+  save = 5, destroy = 3, push = 4, increment = 4, enqueue = group_words + 2, publish = 2}
 local version -- of all entries that this commit writes
 
 local function apply(kind, a)
-  if kind ~= 'destroy' and kind ~= 'enqueue' and kind ~= 'publish' then
-    version = version or cache_version(ARGV[a])
-  end
+  if kind == 'save' or kind == 'push' or kind == 'increment' then version = version or cache_version(ARGV[a]) end
   if kind == 'save' then cache_save(ARGV[a], ARGV[a + 3], ARGV[a + 4], version)
   elseif kind == 'destroy' then cache_destroy(ARGV[a])
   elseif kind == 'push' then cache_push(ARGV[a], ARGV[a + 3])
   elseif kind == 'increment' then cache_increment(ARGV[a], ARGV[a + 3], version)
   elseif kind == 'publish' then redis.call('PUBLISH', ARGV[a], ARGV[a + 1])
-  else
-    add(K, at, {queue = ARGV[a], chosen = ARGV[a + 1] == '1', when = ARGV[a + 2], head = ARGV[a + 3],
-      ids = {ARGV[a + 4]}, tails = {ARGV[a + 5]}}, touched)
+  else add((read_group(a)), at, false)
   end
 end
 
-local function finish(verb, id, a)
-  if verb ~= 'done' then released[#released + 1] = id end
-  if verb == 'done' then
-    gone[#gone + 1] = id
-    if ARGV[a] ~= '' then
-      redis.call('ZADD', done, int(at + tonumber(ARGV[a])), id)
-      if ARGV[a + 1] ~= '' then redis.call('HSET', results, id, ARGV[a + 1]) end
-    end
-  elseif verb == 'later' or verb == 'snooze' then
-    redis.call('HSET', tries, id, ARGV[a + 1])
-    local due = at + tonumber(ARGV[a])
-    redis.call('ZADD', delayed, int(due), id)
-    if redis.call('ZRANGE', delayed, 0, 0)[1] == id then redis.call('PUBLISH', K.due, int(due)) end
-  elseif verb == 'dead' then
-    redis.call('HSET', tries, id, ARGV[a])
-    redis.call('HSET', reasons, id, ARGV[a + 1])
-    redis.call('ZADD', dead, int(at), id)
-  elseif verb == 'back' then
-    local queue = queue_of(redis.call('HGET', tasks, id) or '') or ''
-    redis.call('RPUSH', K.queue .. queue, id)
-    touched[queue] = true
-  else -- park: every idle node of the queue looks whether it handles the name
-    redis.call('LPUSH', parkedprefix .. ARGV[a], id)
-    redis.call('SADD', parked, ARGV[a])
-    local queue = queue_of(redis.call('HGET', tasks, id) or '') or ''
-    for _, other in ipairs(redis.call('SMEMBERS', K.idle .. queue)) do redis.call('PUBLISH', K.wake .. other, '') end
-  end
+local function refuses(kind, a)
+  if kind == 'publish' then return nil end
+  if kind == 'enqueue' then return group_refuses((read_group(a))) and 'WRONGTYPE' end
+  return cache_refuses(kind, ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3])
 end
 
--- Why task i cannot end as asked, or nil. Reads only. c is where its verb is,
--- e where its effects are.
-local function refuse(i, verb, c, e, effects)
-  if not held[i] then return 'FENCED' end
-  local list = verb == 'park' and parkedprefix .. ARGV[c + 1]
-    or verb == 'back' and K.queue .. (queue_of(redis.call('HGET', tasks, ARGV[9 + i]) or '') or '')
-  if list and not fits(list, 'list') then return 'WRONGTYPE' end
+-- Why a task cannot end as asked, or nil. Reads only. a is where the verb's
+-- arguments are, e where its effects are.
+local function refuse(id, line, verb, a, e, effects)
+  if redis.call('HEXISTS', key(owned), id) == 0 then return 'FENCED' end
+  local list = verb == 'park' and 'parked:' .. queue_of(line) .. '|' .. ARGV[a] or verb == 'back' and 'queue:' .. line
+  if list and not fits(key(list), 'list') then return 'WRONGTYPE' end
+  if (verb == 'later' or verb == 'snooze') and not fits(key('delayed:' .. queue_of(line)), 'zset') then return 'WRONGTYPE' end
   local code
   for _ = 1, effects do
     code = code or refuses(ARGV[e], e + 1)
@@ -134,33 +145,69 @@ local function refuse(i, verb, c, e, effects)
   return code
 end
 
-local reply, noted = {'OK'}, {}
-local function refusal(i, code)
-  reply[#reply + 1] = i
-  reply[#reply + 1] = code
-  noted[#noted + 1] = i .. '=' .. code
+-- Everybody idle of the queue looks whether it handles the name.
+local function park(id, queue, name)
+  redis.call('LPUSH', key('parked:' .. queue .. '|' .. name), id)
+  redis.call('SADD', key('parked'), queue .. '|' .. name)
+  for _, other in ipairs(redis.call('SMEMBERS', key('idle:' .. queue))) do redis.call('PUBLISH', channel('wake:' .. other), '') end
 end
 
-for i = 1, p do
-  if held[i] then
-    gone[#gone + 1] = ARGV[9 + i]
+local function done(id, queue, a)
+  local taken, keep, result = ARGV[a], ARGV[a + 1], ARGV[a + 2]
+  if tied() then loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
+  weigh(queue, id, -1)
+  if taken ~= '' then redis.call('ZADD', key('done'), int(at + tonumber(taken)), id) end
+  if keep == '' then
+    redis.call('HDEL', key('tasks'), id)
+    forget(id, {'tries', 'history'})
   else
-    refusal(i, 'FENCED')
+    note(id, at, 'done', '{"node":' .. cjson.encode(incarnation) .. '}')
+  end
+  if keep == '' and awaited[id] and result ~= '' then keep = '60000' end
+  if keep ~= '' then
+    redis.call('ZADD', key('kept'), int(at + tonumber(keep)), id)
+    if result ~= '' then redis.call('HSET', key('results'), id, result) end
   end
 end
-counts.done = #gone > 0 and #gone or nil
 
-local c = 10 + p + n
-for i = p + 1, p + n do
-  local verb, id = ARGV[c], ARGV[9 + i]
-  local e = c + 2 + widths[verb]
+-- Ends one task. It is in no place when this begins.
+local function finish_as(verb, id, line, a)
+  local queue = queue_of(line)
+  local asked = verb ~= 'done' and verb ~= 'dead' and exists('cancelling') and redis.call('HGET', key('cancelling'), id)
+  if verb == 'later' or verb == 'snooze' then redis.call('HSET', key('tries'), id, ARGV[a + 1]) end
+  if verb == 'later' then
+    note(id, at, 'failed', ARGV[a + 2])
+    tally(queue, 'failed', 1)
+  end
+  if asked then cancel(id, redis.call('HGET', key('tasks'), id) or '', asked, at)
+  elseif verb == 'done' then done(id, queue, a)
+  elseif verb == 'later' or verb == 'snooze' then delay(queue, at + tonumber(ARGV[a]), {id})
+  elseif verb == 'dead' then
+    redis.call('HSET', key('tries'), id, ARGV[a])
+    bury(id, redis.call('HGET', key('tasks'), id) or '', ARGV[a + 1], at)
+  elseif verb == 'back' then
+    redis.call('RPUSH', key('queue:' .. line), id)
+    touched[queue] = true
+  else park(id, queue, ARGV[a])
+  end
+  if verb == 'done' or verb == 'snooze' then tally(queue, verb == 'done' and 'done' or 'snoozed', 1) end
+  hand(queue, -1)
+end
+
+local others = tonumber(ARGV[c])
+c = c + 1
+for _ = 1, others do
+  local id, line, verb = ARGV[c], ARGV[c + 1], ARGV[c + 2]
+  local a = c + 3
+  local e = a + widths[verb] + 1
   local effects = tonumber(ARGV[e - 1])
-  local code = refuse(i, verb, c, e, effects)
+  position = position + 1
+  local code = refuse(id, line, verb, a, e, effects)
   if code then
-    refusal(i, code)
+    refusal(position, code)
   else
-    finish(verb, id, c + 1)
-    counts[verb] = (counts[verb] or 0) + 1
+    redis.call('HDEL', key(owned), id)
+    finish_as(verb, id, line, a)
   end
   for _ = 1, effects do
     if not code then apply(ARGV[e], e + 1) end
@@ -169,11 +216,6 @@ for i = p + 1, p + n do
   c = e
 end
 
-each('HDEL', owned, gone)
-each('HDEL', owned, released)
-each('HDEL', tasks, gone)
-if redis.call('EXISTS', tries) == 1 then each('HDEL', tries, gone) end
-for verb, count in pairs(counts) do redis.call('HINCRBY', stats, verb, count) end
 if #noted > 0 or answer then redis.call('HSET', stream, 'refused', table.concat(noted, ',')) end
-for queue in pairs(touched) do wake(K, queue) end
+flush()
 return reply

@@ -1,0 +1,149 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Explanation says in words where a task is and why it does not run.
+type Explanation struct {
+	Task
+	Why []string `json:"why"`
+}
+
+// Explain returns what is known of a task, with the reasons why it does not run
+// now. One that is not stored is [ErrNotFound].
+func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
+	t, err := c.Get(ctx, id)
+	if err != nil {
+		return Explanation{}, err
+	}
+	e := Explanation{Task: t}
+	now, err := c.redis.Time(ctx).Result()
+	if err == nil {
+		err = c.explain(ctx, &e, now)
+	}
+	if err != nil {
+		return Explanation{}, fmt.Errorf("explain task %s: %w", id, redisbus.Explain(err))
+	}
+	return e, nil
+}
+
+func (e *Explanation) say(format string, args ...any) {
+	e.Why = append(e.Why, fmt.Sprintf(format, args...))
+}
+
+func (c *Client) explain(ctx context.Context, e *Explanation, now time.Time) error {
+	switch e.State {
+	case Pending, Parked:
+		if e.State == Parked {
+			e.say("no node that serves the queue %s and looked at it handles tasks named %s: start one that does", e.Queue, e.Name)
+		} else if e.Position != nil && *e.Position > 0 {
+			e.say("%d tasks of its queue go before it", *e.Position)
+		}
+		return c.explainQueue(ctx, e)
+	case Delayed:
+		e.say("it is due in %s, at %s", e.Due.Sub(now).Round(time.Millisecond), e.Due.Format(time.RFC3339))
+		if e.Attempts > 0 {
+			e.say("%d attempts have failed; this is the pause before the next", e.Attempts)
+		}
+	case Blocked:
+		return c.explainBlocked(ctx, e)
+	case Active:
+		e.say("%s has it in hand", e.Node)
+		if e.Cancelling {
+			e.say("it is to be cancelled: its handler has been asked to end and has not returned")
+		}
+	case Dead, Cancelled:
+		if e.Reason != nil {
+			e.say("%s", e.Reason)
+		}
+		e.say("it can be retried or deleted; it is forgotten %s after its end", KeepDeadFor)
+	case Done:
+		e.say("it is done, and remembered until %s", e.Kept.Format(time.RFC3339))
+	default:
+		e.say("its record is stored, but it is in no queue: Redis may have lost data")
+	}
+	if !e.Deadline.IsZero() && e.State != Done && e.State != Dead && e.State != Cancelled {
+		e.say("its deadline is %s", e.Deadline.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// explainQueue says what keeps a queue's tasks from being claimed.
+func (c *Client) explainQueue(ctx context.Context, e *Explanation) error {
+	s, err := c.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if at := slices.IndexFunc(s.queues, func(q Queue) bool { return q.Name == e.Queue }); at >= 0 {
+		q := s.queues[at]
+		if q.Paused {
+			e.say("the queue %s is paused", q.Name)
+		}
+		if most := q.Limits.Concurrency; most > 0 && q.Active >= int64(most) {
+			e.say("the queue %s runs at most %d tasks at a time, and %d run", q.Name, most, q.Active)
+		}
+	}
+	serving, err := c.serving(ctx, e.Queue)
+	switch {
+	case err != nil:
+		return err
+	case len(serving) == 0:
+		e.say("no live node serves the queue %s", e.Queue)
+	case len(e.Why) == 0:
+		e.say("it is next: one of the %d nodes that serve its queue claims it as soon as it has a free slot", len(serving))
+	}
+	return nil
+}
+
+// serving returns the live incarnations that claim from a queue.
+func (c *Client) serving(ctx context.Context, queue string) ([]string, error) {
+	leases, err := c.redis.ZRangeArgs(ctx, redis.ZRangeArgs{Key: c.keys.Leases(), Start: "(0", Stop: "+inf", ByScore: true}).Result()
+	if err != nil || len(leases) == 0 {
+		return nil, err
+	}
+	served := make([]*redis.StringCmd, len(leases))
+	_, err = c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, incarnation := range leases {
+			served[i] = p.HGet(ctx, c.keys.Stream(incarnation), "queues")
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	var out []string
+	for i, incarnation := range leases {
+		if slices.Contains(strings.Fields(served[i].Val()), queue) {
+			out = append(out, incarnation)
+		}
+	}
+	return out, nil
+}
+
+// explainBlocked says which tasks hold one up.
+func (c *Client) explainBlocked(ctx context.Context, e *Explanation) error {
+	e.say("it runs when %d of the tasks that it is to follow are done", e.Blocking)
+	for i, id := range e.After {
+		if i == 10 {
+			e.say("… and so on")
+			break
+		}
+		other, err := c.Get(ctx, id)
+		if err == nil && other.State != Done {
+			e.say("%s is %s", id, other.State)
+		} else if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Filter selects tasks. The zero value selects all but those that are done.
+type Filter struct {
+	States []State
+	Queue  string
+	Name   string
+	// Text is part of the id, the payload or the reason, as it stands there.
+	Text string
+	// Since and Until bound the time at which a dead or cancelled task ended, a
+	// delayed one is due, a done one is forgotten, any other was enqueued.
+	Since, Until time.Time
+	// Limit is how many at most; 0 for all.
+	Limit int
+}
+
+func (f Filter) validate() error {
+	var errs []error
+	for _, s := range f.States {
+		if !slices.Contains(States(), s) {
+			errs = append(errs, fmt.Errorf("state %q: use %v", s, States()))
+		}
+	}
+	if f.Queue != "" {
+		errs = append(errs, checkName("queue", f.Queue))
+	}
+	if f.Name != "" {
+		errs = append(errs, checkName("task name", f.Name))
+	}
+	if f.Limit < 0 {
+		errs = append(errs, fmt.Errorf("limit %d is negative", f.Limit))
+	}
+	return errors.Join(errs...)
+}
+
+func (f Filter) matches(t Task) bool {
+	at := t.Enqueued
+	for _, other := range []time.Time{t.Due, t.Ended, t.Kept} {
+		if !other.IsZero() {
+			at = other
+		}
+	}
+	reason := ""
+	if t.Reason != nil {
+		reason = t.Reason.String()
+	}
+	return (f.Queue == "" || t.Queue == f.Queue) && (f.Name == "" || t.Name == f.Name) &&
+		(f.Since.IsZero() || !at.Before(f.Since)) && (f.Until.IsZero() || at.Before(f.Until)) &&
+		(f.Text == "" || strings.Contains(t.ID, f.Text) || strings.Contains(string(t.Payload), f.Text) || strings.Contains(reason, f.Text))
+}
+
+// List yields the tasks that a filter selects: place by place, of each those that
+// go first, or that ended last, first. It reads a few hundred at a time: a task
+// that moves meanwhile may be missing or come twice. What [Client.Get] adds is
+// left out.
+func (c *Client) List(ctx context.Context, f Filter) iter.Seq2[Task, error] {
+	return func(yield func(Task, error) bool) {
+		err := f.validate()
+		if err == nil {
+			err = c.list(ctx, f, yield)
+		}
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(Task{}, fmt.Errorf("list tasks: %w", redisbus.Explain(err)))
+		}
+	}
+}
+
+// errEnough ends a listing that has what it was asked for.
+var errEnough = errors.New("enough")
+
+// listPage is how many tasks are read at a time.
+const listPage = 500
+
+func (c *Client) list(ctx context.Context, f Filter, yield func(Task, error) bool) error {
+	found := 0
+	states := f.States
+	if len(states) == 0 {
+		states = slices.DeleteFunc(States(), func(s State) bool { return s == Done })
+	}
+	for _, state := range states {
+		err := c.places(ctx, state, f, func(ids, scores []string) error {
+			tasks, err := c.describeAll(ctx, state, ids, scores)
+			if err != nil {
+				return err
+			}
+			for _, t := range tasks {
+				if f.matches(t) {
+					if found++; !yield(t, nil) || found == f.Limit {
+						return errEnough
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// places gives page the ids of the tasks in a state, some at a time, with their
+// scores where the place has them.
+func (c *Client) places(ctx context.Context, state State, f Filter, page func(ids, scores []string) error) error {
+	k := c.keys
+	switch state {
+	case Pending, Delayed:
+		queues, err := c.queueNames(ctx, f.Queue)
+		if err != nil {
+			return err
+		}
+		for _, q := range queues {
+			if state == Delayed {
+				err = c.pageSet(ctx, k.Delayed(q), false, page)
+			} else {
+				err = errors.Join(c.pageList(ctx, k.Queue(q+highMark), page), c.pageList(ctx, k.Queue(q), page),
+					c.pageList(ctx, k.Queue(q+lowMark), page))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	case Parked:
+		return c.pageParked(ctx, page)
+	case Active:
+		return c.pageOwned(ctx, page)
+	case Blocked:
+		return c.pageHash(ctx, k.Blocked(), page)
+	case Done:
+		return c.pageSet(ctx, k.Done(), true, page)
+	case Dead:
+		return c.pageSet(ctx, k.Dead(), true, page)
+	default:
+		return c.pageSet(ctx, k.Cancelled(), true, page)
+	}
+}
+
+func (c *Client) queueNames(ctx context.Context, only string) ([]string, error) {
+	if only != "" {
+		return []string{only}, nil
+	}
+	queues, err := c.redis.SMembers(ctx, c.keys.Queues()).Result()
+	slices.Sort(queues)
+	return queues, err
+}
+
+// pageList reads a line from the end that is served first.
+func (c *Client) pageList(ctx context.Context, key string, page func(ids, scores []string) error) error {
+	for from := int64(1); ; from += listPage {
+		ids, err := c.redis.LRange(ctx, key, -from-listPage+1, -from).Result()
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return nil // something else's key: no task is in it
+		}
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		slices.Reverse(ids)
+		if err := page(ids, nil); err != nil || len(ids) < listPage {
+			return err
+		}
+	}
+}
+
+func (c *Client) pageSet(ctx context.Context, key string, newestFirst bool, page func(ids, scores []string) error) error {
+	for from := int64(0); ; from += listPage {
+		read := c.redis.ZRangeWithScores
+		if newestFirst {
+			read = c.redis.ZRevRangeWithScores
+		}
+		entries, err := read(ctx, key, from, from+listPage-1).Result()
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return nil
+		}
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		ids, scores := make([]string, len(entries)), make([]string, len(entries))
+		for i, e := range entries {
+			ids[i], _ = e.Member.(string)
+			scores[i] = fmt.Sprintf("%.0f", e.Score)
+		}
+		if err := page(ids, scores); err != nil || len(ids) < listPage {
+			return err
+		}
+	}
+}
+
+func (c *Client) pageParked(ctx context.Context, page func(ids, scores []string) error) error {
+	lists, err := c.redis.SMembers(ctx, c.keys.ParkedLists()).Result()
+	if err != nil {
+		return err
+	}
+	slices.Sort(lists)
+	for _, list := range lists {
+		queue, name, _ := strings.Cut(list, "|")
+		if err := c.pageList(ctx, c.keys.Parked(queue, name), page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) pageOwned(ctx context.Context, page func(ids, scores []string) error) error {
+	incarnations, err := c.redis.ZRange(ctx, c.keys.Leases(), 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	for _, i := range incarnations {
+		if err := c.pageHash(ctx, c.keys.Owned(i), page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) pageHash(ctx context.Context, key string, page func(ids, scores []string) error) error {
+	for cursor := uint64(0); ; {
+		fields, next, err := c.redis.HScan(ctx, key, cursor, "", listPage).Result()
+		if err != nil {
+			return err
+		}
+		var ids []string
+		for i := 0; i+1 < len(fields); i += 2 {
+			ids = append(ids, fields[i])
+		}
+		slices.Sort(ids)
+		for some := range slices.Chunk(ids, listPage) {
+			if err := page(some, nil); err != nil {
+				return err
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
+}
+
+// describeAll reads what Redis keeps of some tasks.
+func (c *Client) describeAll(ctx context.Context, state State, ids, scores []string) ([]Task, error) {
+	k := c.keys
+	var records, tries, reasons *redis.SliceCmd
+	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		records, tries = p.HMGet(ctx, k.Tasks(), ids...), p.HMGet(ctx, k.Tries(), ids...)
+		reasons = p.HMGet(ctx, k.Reasons(), ids...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	text := func(values *redis.SliceCmd, i int) string {
+		s, _ := values.Val()[i].(string)
+		return s
+	}
+	tasks := make([]Task, len(ids))
+	for i, id := range ids {
+		tasks[i] = describe(id, state, text(records, i), text(tries, i), text(reasons, i))
+		if scores != nil {
+			tasks[i].stamp(scores[i])
+		}
+	}
+	return tasks, nil
+}

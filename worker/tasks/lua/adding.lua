@@ -1,0 +1,150 @@
+-- New tasks, and what keeps one from being stored. A group of tasks that are
+-- alike has: line, chosen (the caller chose the ids), when ('' for now, '+ms' or
+-- '@ms' on Redis's clock), head of their records, unique (a key that only one
+-- stored task has, or ''), lasting (ms that the key is taken, or '': until the
+-- task ends), after (ids of the tasks that must be done first), and the lists
+-- ids and tails.
+
+local group_words = 8 -- in the arguments: these, then how many, then id and tail of each
+
+-- Reads a group from position c on, and returns it with the position after it.
+local function read_group(c)
+  local group = {line = ARGV[c], chosen = ARGV[c + 1] == '1', when = ARGV[c + 2], head = ARGV[c + 3],
+    unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], ids = {}, tails = {}}
+  group.queue = queue_of(group.line)
+  local n = tonumber(ARGV[c + 7])
+  c = c + group_words
+  for i = 1, n do
+    group.ids[i], group.tails[i] = ARGV[c], ARGV[c + 1]
+    c = c + 2
+  end
+  return group, c
+end
+
+-- A whole number in base 36: a time takes 8 bytes of a record instead of 13.
+local function base36(n)
+  local digits, out = '0123456789abcdefghijklmnopqrstuvwxyz', ''
+  repeat
+    local d = n % 36
+    out = string.sub(digits, d + 1, d + 1) .. out
+    n = (n - d) / 36
+  until n == 0
+  return out
+end
+
+-- The key that a group writes and that is something else's, or nil.
+local function group_refuses(group)
+  for name, kind in pairs({['queue:' .. group.line] = 'list', ['delayed:' .. group.queue] = 'zset'}) do
+    if not fits(key(name), kind) then return key(name) end
+  end
+end
+
+-- How many tasks of the queue wait for their turn or their time, or run.
+local function load_of(queue)
+  local n = redis.call('ZCARD', key('delayed:' .. queue)) + tonumber(redis.call('HGET', key('active'), queue) or 0)
+  for _, mark in ipairs({'^', '', '~'}) do n = n + redis.call('LLEN', key('queue:' .. queue .. mark)) end
+  return n
+end
+
+-- Takes the unique key for a task; returns the id of who has it already.
+local function seize(group, id, at)
+  local name = group.unique
+  local holder = exists('unique') and redis.call('HGET', key('unique'), name)
+  if holder and holder ~= id then
+    local till = redis.call('ZSCORE', key('unique:until'), name)
+    if till and tonumber(till) > at or not till and redis.call('HEXISTS', key('tasks'), holder) == 1 then return holder end
+  end
+  redis.call('HSET', key('unique'), name, id)
+  there.unique = true
+  if group.lasting ~= '' then
+    redis.call('ZADD', key('unique:until'), int(at + tonumber(group.lasting)), name)
+  else
+    redis.call('ZREM', key('unique:until'), name)
+  end
+end
+
+-- Holds a task up until others are done. Those that are not known any more count
+-- as done. Returns how many it waits for, or nil and one that was cancelled.
+local function block(group, id)
+  local n = 0
+  for dependency in string.gmatch(group.after, '%S+') do
+    if redis.call('ZSCORE', key('cancelled'), dependency) then return nil, dependency end
+    if redis.call('HEXISTS', key('tasks'), dependency) == 1 and not redis.call('ZSCORE', key('done'), dependency) then
+      n = n + 1
+      redis.call('HSET', key('followers'), dependency, (redis.call('HGET', key('followers'), dependency) or '') .. id .. ' ')
+      there.followers = true
+    end
+  end
+  if n > 0 then
+    redis.call('HSET', key('blocked'), id, n)
+    there.blocked = true
+  end
+  return n
+end
+
+-- Stores a group. bounded: the queue's limits on tasks and bytes count. Returns
+-- {position, code, …} of those that were not stored: 'taken', 'full', or
+-- 'unique=' and who has the key.
+local function add(group, at, bounded)
+  local queue, refused, fresh = group.queue, {}, {}
+  local set = settings(queue)
+  local rest = bounded and set.most > 0 and set.most - load_of(queue) or math.huge
+  local bytes = bounded and set.bytes > 0 and set.bytes - tonumber(redis.call('HGET', key('bytes'), queue) or 0) or math.huge
+  local plain = not group.chosen and group.unique == '' and rest == math.huge and bytes == math.huge
+  local head, words, weight = group.head .. base36(at), {}, 0
+  for i, id in ipairs(group.ids) do
+    local record, why = head .. group.tails[i], nil
+    if not plain then
+      if group.chosen and (redis.call('HEXISTS', key('tasks'), id) == 1 or redis.call('ZSCORE', key('done'), id)) then
+        why = 'taken'
+      elseif #fresh >= rest or weight + #record > bytes then
+        why = 'full'
+      else
+        local holder = group.unique ~= '' and seize(group, id, at)
+        why = holder and 'unique=' .. holder or nil
+      end
+      if group.chosen and not why then -- the same id may come again in this group
+        redis.call('HSET', key('tasks'), id, record)
+      end
+    end
+    if why then
+      refused[#refused + 1], refused[#refused + 2] = i, why
+    else
+      fresh[#fresh + 1] = id
+      weight = weight + #record
+      if not group.chosen then words[#words + 1], words[#words + 2] = id, record end
+    end
+  end
+  if #fresh == 0 then return refused end
+  each('HSET', 'tasks', words)
+  if set.bytes > 0 then redis.call('HINCRBY', key('bytes'), queue, weight) end
+  redis.call('SADD', key('queues'), queue)
+  tally(queue, 'enqueued', #fresh)
+
+  local ready = fresh
+  if group.after ~= '' then
+    ready = {}
+    for _, id in ipairs(fresh) do
+      local n, cancelled = block(group, id)
+      if not n then
+        cancel(id, redis.call('HGET', key('tasks'), id),
+          '{"reason":"cancelled","error":"it was to run after ' .. cancelled .. ', which was cancelled"}', at)
+      elseif n == 0 then
+        ready[#ready + 1] = id
+      end
+    end
+    if #ready == 0 then return refused end
+  end
+  local due
+  if group.when ~= '' then
+    due = tonumber(string.sub(group.when, 2))
+    if string.sub(group.when, 1, 1) == '+' then due = at + due end
+  end
+  if due and due > at then
+    delay(queue, due, ready)
+  else
+    each('LPUSH', 'queue:' .. group.line, ready)
+    touched[queue] = true
+  end
+  return refused
+end

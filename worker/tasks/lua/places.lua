@@ -1,0 +1,138 @@
+-- Where tasks are, and the moves between those places. KEYS[1] of every script
+-- is the hash of all tasks' records; its name begins as all others of the
+-- namespace do, and redisbus/keys.go names them.
+--
+-- An id is in exactly one of: a line of its queue, the delayed set of its queue,
+-- a parked list, the owned hash of an incarnation, blocked (it waits for other
+-- tasks), dead, cancelled, done (only while it is remembered).
+--
+-- A queue has three lines, served in this order: 'images^' of urgent tasks,
+-- 'images', 'images~' of those that may wait. The right end is served first.
+local tag = string.sub(KEYS[1], 1, -6)
+local function key(name) return tag .. name end
+local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
+
+-- The first key that is of another type than its place must have, or nil.
+local function wrong(kinds)
+  for name, kind in pairs(kinds) do
+    if not fits(key(name), kind) then return key(name) end
+  end
+end
+
+-- Calls a command with a key and any number of words, a few hundred at a time.
+local function each(command, name, words)
+  for from = 1, #words, 500 do
+    redis.call(command, key(name), unpack(words, from, math.min(from + 499, #words)))
+  end
+end
+
+-- A record is name|line|enqueued|options\npayload. Nothing else of it is read here.
+local function line_of(record)
+  return record and string.match(record, '^[^|\n]*|([^|\n]*)|')
+end
+
+local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
+
+local function options_of(record)
+  local text = string.match(record, '^[^|\n]*|[^|\n]*|[^|\n]*|([^\n]*)\n')
+  if not text or text == '' then return {} end
+  local ok, options = pcall(cjson.decode, text)
+  return ok and type(options) == 'table' and options or {}
+end
+
+-- Whether tasks stand in a line of the queue.
+local function pending(queue)
+  return redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
+end
+
+-- What is set for a queue: paused, and the most tasks at a time, tasks and bytes (0: no limit).
+local known = {}
+local function settings(queue)
+  if not known[queue] then
+    local paused, at_a_time, most, bytes = string.match(redis.call('HGET', key('settings'), queue) or '', '^(1?)|(%d+)|(%d+)|(%d+)$')
+    known[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0)}
+  end
+  return known[queue]
+end
+
+-- How many more tasks of the queue may run now, or nil when there is no limit.
+local function room(queue)
+  local set = settings(queue)
+  if set.paused then return 0 end
+  if set.at_a_time == 0 then return nil end
+  return math.max(0, set.at_a_time - tonumber(redis.call('HGET', key('active'), queue) or 0))
+end
+
+-- Ends the idling of one incarnation that serves the queue, if there is any.
+-- One whose channel nobody listens to is dead: the next is asked.
+local function wake(queue)
+  if room(queue) == 0 then return end
+  while true do
+    local incarnation = redis.call('SPOP', key('idle:' .. queue))
+    if not incarnation then return end
+    if redis.call('PUBLISH', channel('wake:' .. incarnation), '') > 0 then return end
+  end
+end
+
+-- What a script has to write at its end: counters by queue, and whom to wake.
+local tallies, hands, touched = {}, {}, {}
+local function tally(queue, what, n)
+  local field = queue .. '|' .. what
+  tallies[field] = (tallies[field] or 0) + n
+end
+local function hand(queue, n) hands[queue] = (hands[queue] or 0) + n end
+
+local function flush()
+  for field, n in pairs(tallies) do redis.call('HINCRBY', key('stats'), field, n) end
+  for queue, n in pairs(hands) do
+    if n ~= 0 and redis.call('HINCRBY', key('active'), queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
+    -- One that had to wait for others of its queue to end may run now.
+    if n < 0 and settings(queue).at_a_time > 0 and pending(queue) then touched[queue] = true end
+  end
+  for queue in pairs(touched) do wake(queue) end
+end
+
+-- Counts the bytes of a record that enters its queue (1) or leaves it (-1),
+-- where the queue has a bound on them.
+local function weigh(queue, id, sign)
+  if settings(queue).bytes > 0 then
+    redis.call('HINCRBY', key('bytes'), queue, sign * redis.call('HSTRLEN', key('tasks'), id))
+  end
+end
+
+-- Puts tasks of one queue off until a time, and tells the movers of a new first one.
+local function delay(queue, due, ids)
+  local set = key('delayed:' .. queue)
+  local first = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')
+  for _, id in ipairs(ids) do redis.call('ZADD', set, int(due), id) end
+  if not first[2] or due < tonumber(first[2]) then redis.call('PUBLISH', channel('due'), int(due)) end
+end
+
+-- When a task with these options is due, or nil: now.
+local function due_of(options, at)
+  local due = options.W or (options.w and at + options.w)
+  return due and due > at and due or nil
+end
+
+-- Puts a task that is in no place into its line, or off until it is due.
+local function place(id, line, options, at)
+  local queue = queue_of(line)
+  local due = due_of(options, at)
+  if due then
+    delay(queue, due, {id})
+  else
+    redis.call('LPUSH', key('queue:' .. line), id)
+    touched[queue] = true
+  end
+end
+
+-- Adds a line to what is remembered of a task's past: time|event|JSON. The
+-- oldest are forgotten.
+local function note(id, at, event, detail)
+  local past = (redis.call('HGET', key('history'), id) or '') .. int(at) .. '|' .. event .. '|' .. detail .. '\n'
+  local _, lines = string.gsub(past, '\n', '')
+  while lines > 20 or (lines > 1 and #past > 8192) do
+    past, lines = string.gsub(past, '^[^\n]*\n', '', 1), lines - 1
+  end
+  redis.call('HSET', key('history'), id, past)
+end

@@ -1,0 +1,155 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// mendBatch is how many tasks one script cancels, deletes or tries again: it may
+// have to look through whole queues for each.
+const mendBatch = 50
+
+// mend runs a script for some tasks and returns a word for each.
+func (c *Client) mend(ctx context.Context, verb string, s *redisbus.Script, ids []string, first ...any) ([]string, error) {
+	words := make([]string, 0, len(ids))
+	for some := range slices.Chunk(ids, mendBatch) {
+		args := slices.Clone(first)
+		for _, id := range some {
+			args = append(args, id)
+		}
+		reply, err := s.Run(ctx, c.redis, []string{c.keys.Tasks()}, args...).Slice()
+		if err == nil {
+			err = protocolError(reply)
+		}
+		if err != nil {
+			return words, fmt.Errorf("%s tasks: %w", verb, redisbus.Explain(err))
+		}
+		words = append(words, texts(reply[1:])...)
+	}
+	return words, nil
+}
+
+// mendOne is mend for one task, whose word becomes an error unless it is one of good.
+func (c *Client) mendOne(ctx context.Context, verb string, s *redisbus.Script, id string, good []string, first ...any) (string, error) {
+	words, err := c.mend(ctx, verb, s, []string{id}, first...)
+	if err != nil {
+		return "", err
+	}
+	if slices.Contains(good, words[0]) {
+		return words[0], nil
+	}
+	err = map[string]error{
+		"gone": ErrNotFound, "active": ErrActive, "taken": errors.New("another task has its unique key"),
+		"broken": errors.New("a key of its queue on Redis belongs to something else: rename or delete that"),
+	}[words[0]]
+	if err == nil {
+		err = fmt.Errorf("%w: it is %s", ErrState, words[0])
+	}
+	return "", fmt.Errorf("%s task %s: %w", verb, id, err)
+}
+
+// Cancel cancels a task, wherever it is. One that waits is cancelled at once. One
+// that runs is asked to end (running is true): its handler's context ends with
+// [ErrCancelled], and it is cancelled when the handler returns an error; if that
+// returns nil all the same, it is done. by says who or why, for those who look.
+func (c *Client) Cancel(ctx context.Context, id, by string) (running bool, err error) {
+	word, err := c.mendOne(ctx, "cancel", cancelScript, id, []string{"cancelled", "asked"}, cancelReason(by))
+	return word == "asked", err
+}
+
+// CancelAll cancels all tasks that a filter selects; it returns how many were
+// cancelled or, where they run, asked to end.
+func (c *Client) CancelAll(ctx context.Context, f Filter, by string) (int, error) {
+	return c.mendAll(ctx, f, "cancel", cancelScript, []string{"cancelled", "asked"}, cancelReason(by))
+}
+
+func cancelReason(by string) []byte {
+	text, _ := json.Marshal(Reason{Reason: "cancelled", Error: clip(by, 500)}) // strings: it cannot fail
+	return text
+}
+
+// Delete removes a task without a trace, in any state but while it runs:
+// [ErrActive].
+func (c *Client) Delete(ctx context.Context, id string) error {
+	_, err := c.mendOne(ctx, "delete", deleteScript, id, []string{"deleted"})
+	return err
+}
+
+// DeleteAll deletes all tasks that a filter selects and that do not run, and
+// returns how many.
+func (c *Client) DeleteAll(ctx context.Context, f Filter) (int, error) {
+	return c.mendAll(ctx, f, "delete", deleteScript, []string{"deleted"})
+}
+
+// Retry brings a dead or cancelled task back to its queue, as if it were new.
+func (c *Client) Retry(ctx context.Context, id string) error {
+	_, err := c.mendOne(ctx, "retry", retryScript, id, []string{"retried"})
+	return err
+}
+
+// RetryAll retries all tasks that a filter selects of the dead ones, or of those
+// of its states, and returns how many.
+func (c *Client) RetryAll(ctx context.Context, f Filter) (int, error) {
+	if len(f.States) == 0 {
+		f.States = []State{Dead}
+	}
+	return c.mendAll(ctx, f, "retry", retryScript, []string{"retried"})
+}
+
+func (c *Client) mendAll(ctx context.Context, f Filter, verb string, s *redisbus.Script, good []string, first ...any) (int, error) {
+	var ids []string
+	for t, err := range c.List(ctx, f) {
+		if err != nil {
+			return 0, err
+		}
+		ids = append(ids, t.ID)
+	}
+	words, err := c.mend(ctx, verb, s, ids, first...)
+	n := 0
+	for _, w := range words {
+		if slices.Contains(good, w) {
+			n++
+		}
+	}
+	return n, err
+}
+
+// Reschedule changes when a delayed task is due, on Redis's clock; a time that has
+// passed, the zero time too, means now.
+func (c *Client) Reschedule(ctx context.Context, id string, at time.Time) error {
+	when := ""
+	if !at.IsZero() {
+		when = "@" + strconv.FormatInt(roundUpTime(at), 10)
+	}
+	return c.reschedule(ctx, id, when)
+}
+
+// RescheduleIn is [Client.Reschedule] to that much from now.
+func (c *Client) RescheduleIn(ctx context.Context, id string, d time.Duration) error {
+	return c.reschedule(ctx, id, "+"+strconv.FormatInt(roundUp(max(d, 0)), 10))
+}
+
+func (c *Client) reschedule(ctx context.Context, id, when string) error {
+	reply, err := rescheduleScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id, when).Slice()
+	if err == nil {
+		err = protocolError(reply)
+	}
+	if err != nil {
+		return fmt.Errorf("reschedule task %s: %w", id, redisbus.Explain(err))
+	}
+	switch word, _ := reply[1].(string); word {
+	case "gone":
+		return fmt.Errorf("reschedule task %s: %w", id, ErrNotFound)
+	case "other":
+		return fmt.Errorf("reschedule task %s: %w: it is not delayed", id, ErrState)
+	default:
+		return nil
+	}
+}

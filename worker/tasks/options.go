@@ -1,0 +1,251 @@
+package tasks
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MaxPayload is the largest payload in bytes.
+const MaxPayload = 16 << 20
+
+// DedupeWindow is how long the id of a completed task stays taken, when the
+// caller chose it.
+const DedupeWindow = 24 * time.Hour
+
+// DefaultRetention is how long a result is kept that is wanted where nothing else says.
+const DefaultRetention = 10 * time.Minute
+
+// Bounds of [Options].
+const (
+	maxUnique = 200  // bytes of a unique key
+	maxAfter  = 1000 // tasks that one waits for
+)
+
+// Priority is which of a queue's tasks go first. Those of equal priority run in
+// the order of their enqueue.
+type Priority int
+
+// The priorities. A queue's urgent tasks all go before its others; queues
+// themselves are ordered by the nodes that serve them.
+const (
+	Low    Priority = -1
+	Normal Priority = 0
+	High   Priority = 1
+)
+
+// Marks of a priority in the name of a line; names of queues cannot hold them.
+const (
+	highMark = "^"
+	lowMark  = "~"
+)
+
+func (p Priority) mark() string {
+	switch p {
+	case High:
+		return highMark
+	case Low:
+		return lowMark
+	default:
+		return ""
+	}
+}
+
+// Options of one task. Every zero value means the definition's, or none.
+type Options struct {
+	// ID makes the enqueue idempotent: while a task with this id is stored, and
+	// for [DedupeWindow] after its completion, the same id is not accepted
+	// again. Default a new one.
+	ID string
+	// Queue instead of the definition's.
+	Queue string
+	// Priority within its queue.
+	Priority Priority
+	// In delays the task by that much on Redis's clock, At until that time. At
+	// most one of them.
+	In time.Duration
+	At time.Time
+	// Deadline on Redis's clock: a task that has not begun by then is dead, a
+	// handler's context ends then, and there are no further attempts.
+	Deadline time.Time
+	// MaxAttempts, Timeout, Backoff and MaxBackoff instead of the definition's.
+	MaxAttempts         int
+	Timeout             time.Duration
+	Backoff, MaxBackoff time.Duration
+	// Retention instead of the definition's.
+	Retention time.Duration
+	// WantResult keeps the result for [DefaultRetention] where neither Retention
+	// nor the definition says for how long.
+	WantResult bool
+	// Unique is a key, up to 200 bytes of UTF-8, that only one stored task has at
+	// a time: another is not accepted until this one is done, dead, cancelled or
+	// deleted, or, with UniqueFor, for that long from its enqueue, whatever
+	// becomes of it.
+	Unique    string
+	UniqueFor time.Duration
+	// After are the ids of at most 1,000 tasks that must be done before this one
+	// runs. A dead one holds it up until it is tried again; with one that is
+	// cancelled or deleted it is cancelled. An id that is not stored (any more)
+	// counts as done: a completed task is forgotten unless it has a retention or
+	// an id of the caller's choice.
+	After []string
+
+	drawn bool // the id was not the caller's choice
+}
+
+// Receipt is what an accepted enqueue returns.
+type Receipt struct {
+	// ID of the task; of the one that has the unique key when this is a duplicate of it.
+	ID string `json:"id"`
+	// Duplicate: a task with this id or unique key was accepted before; this one
+	// was not stored.
+	Duplicate bool `json:"duplicate"`
+}
+
+// New is one task for [Client.EnqueueMany].
+type New struct {
+	Name    string
+	Payload any // encoded as JSON; a json.RawMessage is stored as it is
+	Options
+	// Then are tasks that run when this one is done. Their ids are its id with
+	// ".then.1", … where they have none.
+	Then []New
+}
+
+// prepared is a task ready to be sent.
+type prepared struct {
+	name, id, line, when, head, tail string
+	unique, lasting, after           string
+	chosen                           bool
+}
+
+// prepareAll prepares a task and those that are to run after it, in this order.
+func (c *Client) prepareAll(n New) ([]prepared, error) {
+	p, err := c.prepare(n.Name, n.Payload, n.Options)
+	if err != nil {
+		return nil, fmt.Errorf("enqueue %s: %w", n.Name, err)
+	}
+	all := []prepared{p}
+	for i, then := range n.Then {
+		then.After = append(slices.Clone(then.After), p.id)
+		if then.ID == "" {
+			then.ID, then.drawn = p.id+".then."+strconv.Itoa(i+1), !p.chosen
+		}
+		more, err := c.prepareAll(then)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+	}
+	return all, nil
+}
+
+// prepare checks and encodes one task.
+func (c *Client) prepare(name string, payload any, o Options) (prepared, error) {
+	encoded, err := encode(payload)
+	if err != nil {
+		return prepared{}, err
+	}
+	definition, _ := c.registry.Definition(name)
+	queue := o.Queue
+	if queue == "" {
+		queue = definition.Queue
+	}
+	if queue == "" {
+		queue = DefaultQueue
+	}
+	p := prepared{
+		name: name, id: o.ID, line: queue + o.Priority.mark(), chosen: o.ID != "" && !o.drawn,
+		unique: o.Unique, after: strings.Join(o.After, " "),
+	}
+	if p.id == "" {
+		p.id = c.producer + "-" + strconv.FormatUint(c.serial.Add(1), 36)
+	}
+	if o.WantResult && o.Retention == 0 && definition.Retention == 0 {
+		o.Retention = DefaultRetention
+	}
+	if err := errors.Join(checkName("task name", name), checkName("queue", queue), checkName("id", p.id), o.validate()); err != nil {
+		return prepared{}, err
+	}
+	options := o.record(p.chosen)
+	if options.UniqueFor > 0 {
+		p.lasting = strconv.FormatInt(options.UniqueFor, 10)
+	}
+	p.when = options.when()
+	r := record{name: name, line: p.line, payload: encoded, options: options}
+	p.head, p.tail = r.head(), r.tail()
+	return p, nil
+}
+
+func encode(payload any) (json.RawMessage, error) {
+	encoded, err := json.Marshal(payload)
+	if err != nil {
+		return nil, fmt.Errorf("payload: %w", err)
+	}
+	if raw, ok := payload.(json.RawMessage); ok && len(raw) > 0 {
+		encoded = raw // Marshal would compact it
+	}
+	if len(encoded) > MaxPayload {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and enqueue where it is",
+			ErrTooLarge, len(encoded), MaxPayload)
+	}
+	return encoded, nil
+}
+
+func (o Options) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(o.In == 0 || o.At.IsZero(), "use In or At, not both")
+	check(o.Priority >= Low && o.Priority <= High, "Priority %d: use Low, Normal or High", o.Priority)
+	check(o.MaxAttempts >= 0, "MaxAttempts cannot be negative")
+	check(min(o.Timeout, o.Retention, o.Backoff, o.MaxBackoff, o.UniqueFor) >= 0,
+		"Timeout, Retention, Backoff, MaxBackoff and UniqueFor cannot be negative")
+	check(o.UniqueFor == 0 || o.Unique != "", "UniqueFor needs a key in Unique")
+	check(len(o.Unique) <= maxUnique && validText(o.Unique), "Unique %.220q: use at most %d bytes of UTF-8", o.Unique, maxUnique)
+	check(len(o.After) <= maxAfter, "After names %d tasks, at most %d: put tasks that gather some of them in between", len(o.After), maxAfter)
+	for _, id := range o.After {
+		errs = append(errs, checkName("After", id))
+	}
+	return errors.Join(errs...)
+}
+
+// record returns the options as they are stored.
+func (o Options) record(chosen bool) recordOptions {
+	out := recordOptions{
+		MaxAttempts: o.MaxAttempts, Timeout: o.Timeout.Milliseconds(), Retention: o.Retention.Milliseconds(),
+		Backoff: o.Backoff.Milliseconds(), MaxBackoff: o.MaxBackoff.Milliseconds(), Chosen: chosen,
+		Unique: o.Unique, UniqueFor: roundUp(o.UniqueFor), In: roundUp(max(o.In, 0)), After: o.After,
+	}
+	if !o.At.IsZero() {
+		out.At = roundUpTime(o.At)
+	}
+	if !o.Deadline.IsZero() {
+		out.Deadline = o.Deadline.UnixMilli()
+	}
+	return out
+}
+
+// when is the due time as the scripts read it.
+func (o recordOptions) when() string {
+	switch {
+	case o.In > 0:
+		return "+" + strconv.FormatInt(o.In, 10)
+	case o.At != 0:
+		return "@" + strconv.FormatInt(o.At, 10)
+	default:
+		return ""
+	}
+}
+
+// roundUp returns milliseconds: a delayed task never starts early.
+func roundUp(d time.Duration) int64 { return (d + time.Millisecond - 1).Milliseconds() }
+
+func roundUpTime(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }

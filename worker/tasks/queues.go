@@ -1,0 +1,339 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// Limits of a queue over the whole cluster; 0 is none. Set by a program with
+// [Registry.Queue], or by an operator with [Client.LimitQueue], whose word wins.
+type Limits struct {
+	// Concurrency is how many of its tasks run at a time.
+	Concurrency int `json:"concurrency"`
+	// Tasks is how many wait for their turn or time, or run. More are refused
+	// with [ErrQueueFull].
+	Tasks int `json:"tasks"`
+	// Bytes of the records of its stored tasks (payload, name and about 20 bytes
+	// each). More are refused with [ErrQueueFull].
+	Bytes int64 `json:"bytes"`
+}
+
+func (l Limits) validate(queue string) error {
+	err := checkName("queue", queue)
+	if l.Concurrency < 0 || l.Tasks < 0 || l.Bytes < 0 {
+		err = errors.Join(err, fmt.Errorf("queue %s: limits cannot be negative; 0 is none", queue))
+	}
+	return err
+}
+
+// Queue is what is known of one queue.
+type Queue struct {
+	Name   string `json:"name"`
+	Paused bool   `json:"paused"`
+	Limits Limits `json:"limits"`
+
+	Pending int64 `json:"pending"` // in its lines or parked
+	Parked  int64 `json:"parked"`  // of these, how many no node has handled yet
+	Delayed int64 `json:"delayed"`
+	Active  int64 `json:"active"`
+	Bytes   int64 `json:"bytes"` // of its tasks, while there is a bound on them
+
+	// Oldest is for how long the task that goes next has been stored.
+	Oldest time.Duration `json:"oldest"`
+	// Throughput is done tasks a second over the last full minute; Wait and Run
+	// are for how long these waited until they began, and ran, on average.
+	Throughput float64       `json:"throughput"`
+	Wait       time.Duration `json:"wait"`
+	Run        time.Duration `json:"run"`
+
+	Ever Totals `json:"ever"`
+}
+
+// Totals count what happened to tasks since the namespace began.
+type Totals struct {
+	Enqueued    int64 `json:"enqueued"`
+	Done        int64 `json:"done"`
+	Failed      int64 `json:"failed"`      // runs that were tried again
+	Snoozed     int64 `json:"snoozed"`     // runs that asked for another time
+	Dead        int64 `json:"dead"`        // quarantined ones included
+	Quarantined int64 `json:"quarantined"` // dead after too many crashes
+	Cancelled   int64 `json:"cancelled"`
+	Revived     int64 `json:"revived"`  // dead or cancelled ones that were retried
+	Deleted     int64 `json:"deleted"`  // by somebody
+	Dropped     int64 `json:"dropped"`  // dead or cancelled ones that were forgotten
+	HandedOn    int64 `json:"handedOn"` // taken over from a node that ended
+}
+
+func (t *Totals) fields() map[string]*int64 {
+	return map[string]*int64{
+		"enqueued": &t.Enqueued, "done": &t.Done, "failed": &t.Failed, "snoozed": &t.Snoozed, "dead": &t.Dead, "quarantined": &t.Quarantined,
+		"cancelled": &t.Cancelled, "revived": &t.Revived, "deleted": &t.Deleted, "dropped": &t.Dropped, "handedOn": &t.HandedOn,
+	}
+}
+
+// Queues returns all queues that were ever used, by name. It reads one after the
+// other: a task that moves meanwhile may be counted in two places or in none.
+func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
+	s, err := c.snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("queues: %w", redisbus.Explain(err))
+	}
+	return s.queues, nil
+}
+
+// Counts says where the tasks of a namespace are.
+type Counts struct {
+	Pending   int64 `json:"pending"` // in a queue or parked
+	Delayed   int64 `json:"delayed"` // waiting for their time, retries included
+	Blocked   int64 `json:"blocked"` // waiting for other tasks
+	Active    int64 `json:"active"`  // in the hands of a node
+	Dead      int64 `json:"dead"`
+	Cancelled int64 `json:"cancelled"`
+
+	// Ever since the namespace began:
+
+	Enqueued    int64 `json:"enqueued"`
+	Done        int64 `json:"done"`
+	Failed      int64 `json:"failed"`      // runs that were tried again
+	HandedOn    int64 `json:"handedOn"`    // taken over from a node that ended
+	Quarantined int64 `json:"quarantined"` // dead after too many crashes
+	Deleted     int64 `json:"deleted"`     // by somebody
+	Dropped     int64 `json:"dropped"`     // dead or cancelled ones that were forgotten
+}
+
+// Counts reads where all tasks are; see [Client.Queues].
+func (c *Client) Counts(ctx context.Context) (Counts, error) {
+	s, err := c.snapshot(ctx)
+	if err != nil {
+		return Counts{}, fmt.Errorf("count tasks: %w", redisbus.Explain(err))
+	}
+	out := Counts{Dead: s.dead, Cancelled: s.cancelled, Blocked: s.blocked}
+	for _, q := range s.queues {
+		out.Pending += q.Pending
+		out.Delayed += q.Delayed
+		out.Active += q.Active
+	}
+	for field, value := range s.stats {
+		_, what, _ := strings.Cut(field, "|")
+		n, _ := strconv.ParseInt(value, 10, 64)
+		if to := map[string]*int64{
+			"enqueued": &out.Enqueued, "done": &out.Done, "failed": &out.Failed, "handedOn": &out.HandedOn,
+			"quarantined": &out.Quarantined, "deleted": &out.Deleted, "dropped": &out.Dropped,
+		}[what]; to != nil {
+			*to += n
+		}
+	}
+	return out, nil
+}
+
+// snapshot is where all tasks are.
+type snapshot struct {
+	queues                   []Queue
+	dead, cancelled, blocked int64
+	stats                    map[string]string
+	now                      time.Time
+}
+
+func (c *Client) snapshot(ctx context.Context) (snapshot, error) {
+	k := c.keys
+	var queues, parked *redis.StringSliceCmd
+	var dead, cancelled, blocked *redis.IntCmd
+	var stats, active, bytes, settings *redis.MapStringStringCmd
+	var now *redis.TimeCmd
+	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		queues, parked, now = p.SMembers(ctx, k.Queues()), p.SMembers(ctx, k.ParkedLists()), p.Time(ctx)
+		dead, cancelled, blocked = p.ZCard(ctx, k.Dead()), p.ZCard(ctx, k.Cancelled()), p.HLen(ctx, k.Blocked())
+		stats, active = p.HGetAll(ctx, k.Stats()), p.HGetAll(ctx, k.Active())
+		bytes, settings = p.HGetAll(ctx, k.Bytes()), p.HGetAll(ctx, k.Settings())
+		return nil
+	})
+	if err != nil {
+		return snapshot{}, err
+	}
+	s := snapshot{dead: dead.Val(), cancelled: cancelled.Val(), blocked: blocked.Val(), stats: stats.Val(), now: now.Val()}
+	names := queues.Val()
+	slices.Sort(names)
+	for _, name := range names {
+		q := Queue{Name: name}
+		q.Active, _ = strconv.ParseInt(active.Val()[name], 10, 64)
+		q.Bytes, _ = strconv.ParseInt(bytes.Val()[name], 10, 64)
+		q.parseSettings(settings.Val()[name])
+		for what, to := range q.Ever.fields() {
+			*to, _ = strconv.ParseInt(s.stats[name+"|"+what], 10, 64)
+		}
+		q.parseSpeed(s.stats[name+"|speed"], s.now)
+		s.queues = append(s.queues, q)
+	}
+	return s, c.countPlaces(ctx, &s, parked.Val())
+}
+
+// countPlaces counts the tasks of each queue where they wait.
+func (c *Client) countPlaces(ctx context.Context, s *snapshot, parked []string) error {
+	k := c.keys
+	count := func(p redis.Pipeliner, queue string) []*redis.IntCmd {
+		return []*redis.IntCmd{
+			p.LLen(ctx, k.Queue(queue+highMark)), p.LLen(ctx, k.Queue(queue)), p.LLen(ctx, k.Queue(queue+lowMark)), p.ZCard(ctx, k.Delayed(queue)),
+		}
+	}
+	counts, next, parkedCounts := map[string][]*redis.IntCmd{}, map[string][]*redis.StringCmd{}, map[string]*redis.IntCmd{}
+	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, q := range s.queues {
+			counts[q.Name] = count(p, q.Name)
+			for _, mark := range []string{highMark, "", lowMark} {
+				next[q.Name] = append(next[q.Name], p.LIndex(ctx, k.Queue(q.Name+mark), -1))
+			}
+		}
+		for _, list := range parked {
+			queue, name, _ := strings.Cut(list, "|")
+			parkedCounts[list] = p.LLen(ctx, k.Parked(queue, name))
+		}
+		return nil
+	})
+	// A key that is something else's holds no task; no line that is empty has a first.
+	if err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") && !errors.Is(err, redis.Nil) {
+		return err
+	}
+	for i := range s.queues {
+		q := &s.queues[i]
+		n := counts[q.Name]
+		q.Pending, q.Delayed = n[0].Val()+n[1].Val()+n[2].Val(), n[3].Val()
+		for list, parked := range parkedCounts {
+			if queue, _, _ := strings.Cut(list, "|"); queue == q.Name {
+				q.Parked += parked.Val()
+				q.Pending += parked.Val()
+			}
+		}
+		q.Oldest = c.age(ctx, next[q.Name], s.now)
+	}
+	return nil
+}
+
+// age is for how long the first task of a queue's lines has been stored.
+func (c *Client) age(ctx context.Context, next []*redis.StringCmd, now time.Time) time.Duration {
+	for _, id := range next {
+		if id.Err() != nil {
+			continue
+		}
+		text, err := c.redis.HGet(ctx, c.keys.Tasks(), id.Val()).Result()
+		if r, malformed := parseRecord(text); err == nil && malformed == nil {
+			return max(now.Sub(r.enqueued), 0)
+		}
+	}
+	return 0
+}
+
+func (q *Queue) parseSettings(text string) {
+	f := strings.Split(text, "|")
+	if len(f) != 4 {
+		return
+	}
+	q.Paused = f[0] != ""
+	q.Limits.Concurrency, _ = strconv.Atoi(f[1])
+	q.Limits.Tasks, _ = strconv.Atoi(f[2])
+	q.Limits.Bytes, _ = strconv.ParseInt(f[3], 10, 64)
+}
+
+// parseSpeed reads the line that commit.lua keeps: a minute's figures and those of
+// the minute before.
+func (q *Queue) parseSpeed(text string, now time.Time) {
+	f := strings.Fields(text)
+	if len(f) != 9 {
+		return
+	}
+	var n [9]int64
+	for i := range f {
+		n[i], _ = strconv.ParseInt(f[i], 10, 64)
+	}
+	var minute []int64 // runs, first runs, µs these waited, µs all ran
+	switch now.Unix()/60 - n[0] {
+	case 0:
+		minute = n[5:]
+	case 1:
+		minute = n[1:5]
+	default:
+		return
+	}
+	q.Throughput = float64(minute[0]) / 60
+	q.Wait = time.Duration(minute[2]/max(minute[1], 1)) * time.Microsecond
+	q.Run = time.Duration(minute[3]/max(minute[0], 1)) * time.Microsecond
+}
+
+// PauseQueue keeps a queue's tasks from being claimed, or lets them go again.
+// Those in hand go on, and new ones are accepted.
+func (c *Client) PauseQueue(ctx context.Context, queue string, paused bool) error {
+	verb := "resume"
+	if paused {
+		verb = "pause"
+	}
+	_, err := c.setQueue(ctx, queue, verb, "")
+	return err
+}
+
+// LimitQueue sets an operator's limits of a queue and returns those that are in
+// effect now. They win over what a program set; nil takes both back, and running
+// programs set theirs again within seconds. Where there was no bound on bytes, all tasks of the queue are
+// weighed: a millisecond for about a thousand of them.
+func (c *Client) LimitQueue(ctx context.Context, queue string, l *Limits) (Limits, error) {
+	if l == nil {
+		return c.setQueue(ctx, queue, "reset", "")
+	}
+	if err := l.validate(queue); err != nil {
+		return Limits{}, err
+	}
+	return c.setQueue(ctx, queue, "operator", l.String())
+}
+
+// String is how the scripts read limits.
+func (l Limits) String() string {
+	return fmt.Sprintf("%d|%d|%d", l.Concurrency, l.Tasks, l.Bytes)
+}
+
+func (c *Client) setQueue(ctx context.Context, queue, verb, text string) (Limits, error) {
+	if err := checkName("queue", queue); err != nil {
+		return Limits{}, err
+	}
+	reply, err := queueScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, queue, verb, text).Slice()
+	if err == nil {
+		err = protocolError(reply)
+	}
+	if err != nil {
+		return Limits{}, fmt.Errorf("%s queue %s: %w", verb, queue, redisbus.Explain(err))
+	}
+	q := Queue{}
+	effective, _ := reply[1].(string)
+	q.parseSettings(effective)
+	return q.Limits, nil
+}
+
+// DeleteQueue deletes a queue's tasks that do not run, and the queue itself if
+// none does. It returns how many it deleted. Tasks that wait for others
+// ([Options].After) stay.
+func (c *Client) DeleteQueue(ctx context.Context, queue string) (int, error) {
+	if err := checkName("queue", queue); err != nil {
+		return 0, err
+	}
+	sum := 0
+	for {
+		reply, err := clearScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, queue, maxBatch).Slice()
+		if err == nil {
+			err = protocolError(reply)
+		}
+		if err != nil {
+			return sum, fmt.Errorf("delete queue %s: %w", queue, redisbus.Explain(err))
+		}
+		n, _ := reply[1].(int64)
+		sum += int(n)
+		if more, _ := reply[2].(string); more == "" {
+			return sum, nil
+		}
+	}
+}

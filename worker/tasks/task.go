@@ -1,0 +1,173 @@
+package tasks
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// State is where a task is.
+type State string
+
+// The states of a task.
+const (
+	Pending   State = "pending"   // in its queue
+	Parked    State = "parked"    // pending, but no node that claimed it handles tasks of its name
+	Delayed   State = "delayed"   // waits for its time, also of its next attempt
+	Blocked   State = "blocked"   // waits for tasks that must be done before
+	Active    State = "active"    // in the hands of a node
+	Done      State = "done"      // completed and still remembered
+	Dead      State = "dead"      // failed for the last time, or quarantined
+	Cancelled State = "cancelled" // by somebody, or because it waited for one that was
+)
+
+// States lists them, in the order of a task's life.
+func States() []State {
+	return []State{Pending, Parked, Delayed, Blocked, Active, Done, Dead, Cancelled}
+}
+
+// Task is everything that is known of a task. Times are Redis's.
+type Task struct {
+	ID       string          `json:"id"`
+	Name     string          `json:"name"`
+	Queue    string          `json:"queue"`
+	Priority Priority        `json:"priority"`
+	State    State           `json:"state"`
+	Enqueued time.Time       `json:"enqueued,omitzero"`
+	Due      time.Time       `json:"due,omitzero"`      // of a delayed one
+	Ended    time.Time       `json:"ended,omitzero"`    // of a dead or cancelled one
+	Kept     time.Time       `json:"kept,omitzero"`     // until when a done one is remembered
+	Deadline time.Time       `json:"deadline,omitzero"` // see [Options]
+	Unique   string          `json:"unique,omitempty"`
+	After    []string        `json:"after,omitempty"`   // must be done before it
+	Blocking int             `json:"waiting,omitempty"` // how many of these are not
+	Attempts int             `json:"attempts"`
+	Crashes  int             `json:"crashes"`
+	Payload  json.RawMessage `json:"payload,omitempty"`
+	Result   json.RawMessage `json:"result,omitempty"`
+	Reason   *Reason         `json:"reason,omitempty"` // of a dead or cancelled one
+
+	// The following only [Client.Get] tells.
+
+	Node       string    `json:"node,omitempty"`       // the incarnation that has it in hand
+	Position   *int64    `json:"position,omitempty"`   // how many of its queue go before it
+	Cancelling bool      `json:"cancelling,omitempty"` // it runs, and is to be cancelled
+	Progress   *Progress `json:"progress,omitempty"`
+	History    []Event   `json:"history,omitempty"` // the last 20, oldest first
+}
+
+// Event is something that happened to a task.
+type Event struct {
+	At      time.Time `json:"at,omitzero"`
+	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried or done
+	Attempt int       `json:"attempt,omitempty"`
+	Node    string    `json:"node,omitempty"` // the incarnation
+	Error   string    `json:"error,omitempty"`
+}
+
+// Get returns what is known of a task, or [ErrNotFound]. To find a pending one's
+// position takes Redis a time in proportion to its queue's length.
+func (c *Client) Get(ctx context.Context, id string) (Task, error) {
+	reply, err := showScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id).Slice()
+	if err != nil {
+		return Task{}, fmt.Errorf("task %s: %w", id, redisbus.Explain(err))
+	}
+	if word, _ := reply[0].(string); word == "gone" {
+		return Task{}, fmt.Errorf("%w: %s", ErrNotFound, id)
+	}
+	if err := protocolError(reply); err != nil {
+		return Task{}, fmt.Errorf("task %s: %w", id, err)
+	}
+	f := texts(reply[1:])
+	if len(f) != 13 {
+		return Task{}, fmt.Errorf("task %s: reply of %d parts", id, len(f))
+	}
+	t := describe(id, State(f[0]), f[1], f[2], f[3])
+	if f[4] != "" {
+		t.Result = json.RawMessage(f[4])
+	}
+	if f[5] != "" {
+		t.Progress = &Progress{}
+		_ = json.Unmarshal([]byte(f[5]), t.Progress)
+	}
+	t.History = parseHistory(f[6])
+	t.stamp(cmp.Or(f[7], f[12]))
+	t.Node, t.Cancelling = f[8], f[11] != ""
+	if n, err := strconv.ParseInt(f[9], 10, 64); err == nil {
+		t.Position = &n
+	}
+	t.Blocking, _ = strconv.Atoi(f[10])
+	return t, nil
+}
+
+// describe makes a task of what Redis keeps of it; any of the texts may be empty.
+func describe(id string, state State, text, triesText, reason string) Task {
+	t := Task{ID: id, State: state}
+	if text != "" {
+		r, _ := parseRecord(text) // as much as can be read
+		t.Name, t.Queue, t.Enqueued, t.Payload = r.name, r.queue(), r.enqueued, r.payload
+		t.Unique, t.After = r.options.Unique, r.options.After
+		if ms := r.options.Deadline; ms > 0 {
+			t.Deadline = time.UnixMilli(ms)
+		}
+		switch {
+		case strings.HasSuffix(r.line, highMark):
+			t.Priority = High
+		case strings.HasSuffix(r.line, lowMark):
+			t.Priority = Low
+		}
+	}
+	n := parseTries(triesText)
+	t.Attempts, t.Crashes = n.attempts, n.crashes
+	if reason != "" {
+		why := parseReason(reason)
+		t.Reason = &why
+	}
+	return t
+}
+
+// stamp sets the time that belongs to the state.
+func (t *Task) stamp(score string) {
+	f, err := strconv.ParseFloat(score, 64)
+	if err != nil {
+		return
+	}
+	switch at := time.UnixMilli(int64(f)); t.State {
+	case Delayed:
+		t.Due = at
+	case Dead, Cancelled:
+		t.Ended = at
+	case Done:
+		t.Kept = at
+	}
+}
+
+func parseHistory(text string) []Event {
+	var events []Event
+	for line := range strings.Lines(text) {
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), "|", 3)
+		if len(f) != 3 {
+			continue
+		}
+		var e Event
+		var why Reason // an end is written as its reason
+		_ = json.Unmarshal([]byte(f[2]), &e)
+		_ = json.Unmarshal([]byte(f[2]), &why)
+		e.At, e.What, e.Node = millis(f[0]), f[1], cmp.Or(e.Node, why.Incarnation)
+		events = append(events, e)
+	}
+	return events
+}
+
+// validText reports whether Redis can keep the text inside JSON as it is.
+func validText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}

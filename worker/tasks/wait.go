@@ -1,0 +1,91 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// ErrDead is wrapped by the error of [Client.Result] and [Client.Wait] for a task
+// that is dead; see also [ErrCancelled].
+var ErrDead = errors.New("task is dead")
+
+// Result returns the result of a completed task (nil when its handler set none)
+// and whether it has completed. It remembers only tasks with a retention or an
+// id of the caller's choice; others are [ErrNotFound] once they are done.
+func (c *Client) Result(ctx context.Context, id string) (result json.RawMessage, done bool, err error) {
+	return c.ending(ctx, id, false)
+}
+
+// ending looks how a task ended; listen has its end announced if it has not.
+func (c *Client) ending(ctx context.Context, id string, listen bool) (result json.RawMessage, done bool, err error) {
+	mark := ""
+	if listen {
+		mark = "1"
+	}
+	reply, err := waitScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id, mark).StringSlice()
+	if err != nil {
+		return nil, false, fmt.Errorf("result of %s: %w", id, redisbus.Explain(err))
+	}
+	detail := ""
+	if len(reply) > 1 {
+		detail = reply[1]
+	}
+	switch reply[0] {
+	case "done":
+		if detail != "" {
+			result = json.RawMessage(detail)
+		}
+		return result, true, nil
+	case "dead":
+		return nil, false, fmt.Errorf("%w: %s: %s", ErrDead, id, parseReason(detail))
+	case "cancelled":
+		return nil, false, fmt.Errorf("%w: %s: %s", ErrCancelled, id, parseReason(detail).Error)
+	case "gone":
+		return nil, false, fmt.Errorf("%w: %s", ErrNotFound, id)
+	case "WRONGTYPE":
+		return nil, false, fmt.Errorf("result of %s: %w", id, wrongType(detail))
+	}
+	return nil, false, nil
+}
+
+func parseReason(text string) Reason {
+	var why Reason
+	_ = json.Unmarshal([]byte(text), &why) // one that cannot be read stays empty
+	return why
+}
+
+// String is the reason as a sentence's end.
+func (r Reason) String() string { return r.Reason + ": " + r.Error }
+
+// errNotYet: the task has not ended.
+var errNotYet = errors.New("not yet")
+
+// Wait returns the result of a task as soon as it exists: its end is announced.
+// A task without a retention is remembered for a minute when somebody waits as it
+// ends. The error is [ErrDead], [ErrCancelled], [ErrNotFound] (also of a task that
+// had been forgotten before), or ctx's. While Redis is away it goes on waiting.
+func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
+	var result json.RawMessage
+	err := c.endings.Await(ctx, c.keys.Ended(id), true,
+		func(err error) bool {
+			return errors.Is(err, errNotYet) || errors.Is(err, redisbus.ErrUnavailable) || errors.Is(err, redisbus.ErrUnknownOutcome)
+		},
+		func() (time.Duration, error) {
+			var done bool
+			var err error
+			result, done, err = c.ending(ctx, id, true)
+			if err == nil && !done {
+				err = errNotYet
+			}
+			return 0, err
+		})
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("wait for %s: %w", id, context.Cause(ctx))
+	}
+	return result, err
+}
