@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/stellarfw/stellar/redisbus"
 )
@@ -94,13 +95,15 @@ func (e *Error) Is(target error) bool {
 // Unwrap returns the local cause, if there is one.
 func (e *Error) Unwrap() error { return e.cause }
 
-// codeOf is what an error of a method crosses the wire as.
+// codeOf is what an error of a method crosses the wire as: its code, and its text
+// without the code.
 func codeOf(err error) (Code, string) {
 	if remote, ok := errors.AsType[*Error](err); ok {
 		return remote.Code, err.Error()
 	}
 	if code, ok := errors.AsType[Code](err); ok && redisbus.ValidName(string(code)) {
-		return code, err.Error()
+		text := strings.TrimPrefix(err.Error(), string(code))
+		return code, strings.TrimPrefix(text, ": ")
 	}
 	return Failed, err.Error()
 }

@@ -84,7 +84,7 @@ func ExampleHandle() {
 	// Output:
 	// 3 <nil>
 	// 7 <nil>
-	// call of math.add on two: negative: "negative: -1" true
+	// call of math.add on two: negative: "-1" true
 	// true
 }
 
