@@ -1,8 +1,11 @@
 // Package admin serves the health of a node set over HTTP:
 //
-//	/healthz  200 while the process serves
-//	/readyz   200 when all nodes run, 503 otherwise; how many do, in JSON
-//	/status   the nodes, in JSON
+//	/healthz  200 while the process serves; 503 when so many handlers outlived
+//	          their nodes that no tasks are claimed: then only a new process helps
+//	/readyz   200 when all nodes run, 503 otherwise, also when Redis has not
+//	          answered for three seconds; how many do, in JSON. A set that is quiet
+//	          is ready: it answers calls
+//	/status   the set and its nodes, in JSON
 //
 // Addresses of the loopback interface are open as they are; any other one needs
 // a token. With a token /status needs it; /healthz and /readyz do not, as those
@@ -34,6 +37,7 @@ var ErrTokenNeeded = errors.New("a token is needed to serve other addresses than
 type Set interface {
 	Ready() (ready, want int)
 	Nodes() []*worker.Node
+	Status() worker.SetStatus
 }
 
 // Bounds of a request: how long it may take, and how long a connection may idle.
@@ -109,17 +113,27 @@ func (s *Server) Close() error { return s.listener.Close() }
 type Readiness struct {
 	Ready int `json:"ready"` // nodes that run
 	Want  int `json:"want"`  // nodes that should
+	// Quiet: they claim no tasks, by request or because of zombies.
+	Quiet bool `json:"quiet,omitempty"`
 }
 
 // Handler returns the pages of a set. Without a token all are open.
 func Handler(set Set, token redisbus.Secret) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if s := set.Status(); !s.Healthy {
+			answer(w, http.StatusServiceUnavailable, map[string]any{
+				"status": "too many handlers outlived their nodes", "zombies": s.Zombies,
+			})
+			return
+		}
 		answer(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		var r Readiness
+		s := set.Status()
 		r.Ready, r.Want = set.Ready()
+		r.Quiet = s.Quiet || !s.Healthy
 		code := http.StatusOK
 		if r.Ready < r.Want {
 			code = http.StatusServiceUnavailable
@@ -131,7 +145,7 @@ func Handler(set Set, token redisbus.Secret) http.Handler {
 		for _, n := range set.Nodes() {
 			nodes = append(nodes, n.Status())
 		}
-		answer(w, http.StatusOK, map[string]any{"nodes": nodes})
+		answer(w, http.StatusOK, map[string]any{"set": set.Status(), "nodes": nodes})
 	}, token))
 	return mux
 }

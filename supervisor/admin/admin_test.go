@@ -23,6 +23,7 @@ type set struct{ ready, want int }
 
 func (s set) Ready() (ready, want int) { return s.ready, s.want }
 func (s set) Nodes() []*worker.Node    { return nil }
+func (s set) Status() worker.SetStatus { return worker.SetStatus{Healthy: true} }
 
 func get(h http.Handler, path, authorization string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
