@@ -42,9 +42,18 @@ type Config struct {
 	// starts over after a life of at least a minute. Default 100 ms and 30 s.
 	Backoff, MaxBackoff time.Duration
 	// CrashLimit is how many crashes within CrashWindow stop the set. Default
-	// twice the number of workers, at least 4, in 30 s; negative for no limit.
+	// twice the number of nodes that there should be at the time, at least 4, in
+	// 30 s; negative for no limit.
 	CrashLimit  int
 	CrashWindow time.Duration
+
+	// ReadyTime is how long a node may take to run again in a rolling restart or
+	// a reload before that is given up. Default 30 s.
+	ReadyTime time.Duration
+	// ZombieLimit is how many handlers may outlive their nodes, in this process,
+	// before its nodes claim no more tasks and the set is unhealthy. Default
+	// worker.DefaultZombieLimit, 100; negative for no limit.
+	ZombieLimit int
 
 	// Cache says how the nodes keep the cluster's cache.
 	Cache worker.CacheConfig
@@ -76,14 +85,12 @@ func (c Config) withDefaults() Config {
 		{&c.Backoff, 100 * time.Millisecond},
 		{&c.MaxBackoff, 30 * time.Second},
 		{&c.CrashWindow, 30 * time.Second},
+		{&c.ReadyTime, 30 * time.Second},
 	}
 	for _, d := range defaults {
 		if *d.to == 0 {
 			*d.to = d.value
 		}
-	}
-	if c.CrashLimit == 0 {
-		c.CrashLimit = max(2*c.Workers, 4)
 	}
 	return c
 }
@@ -109,7 +116,7 @@ func (c Config) validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"start timeout": c.StartTimeout, "drain": c.Drain, "grace": c.Grace, "backoff": c.Backoff,
-		"max backoff": c.MaxBackoff, "crash window": c.CrashWindow,
+		"max backoff": c.MaxBackoff, "crash window": c.CrashWindow, "ready time": c.ReadyTime,
 	} {
 		check(d > 0, "%s: %s is not positive", name, d)
 	}

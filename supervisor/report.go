@@ -50,8 +50,8 @@ func (s *Set) Report() Report {
 	return r
 }
 
-// tally adds one life; last when no other follows because the set stops.
-func (s *Set) tally(e worker.Ended, last bool) {
+// tally adds one life.
+func (s *Set) tally(e worker.Ended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.Incarnation == "" {
@@ -62,7 +62,7 @@ func (s *Set) tally(e worker.Ended, last bool) {
 	s.report.Finished += e.Finished
 	s.report.HandedOn += e.HandedOn
 	s.report.Quarantined += e.Quarantined
-	if last {
+	if s.serving.Err() != nil { // no other life follows because the set stops
 		s.report.Running = append(s.report.Running, e.Running...)
 		if e.Unsettled {
 			s.report.Unsettled = append(s.report.Unsettled, e.ID)
@@ -75,6 +75,11 @@ func (s *Set) finish(began time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report.Uptime = time.Since(began)
+	for _, task := range s.host.Zombies().Tasks { // of lives that ended before
+		if !slices.Contains(s.report.Running, task) {
+			s.report.Running = append(s.report.Running, task)
+		}
+	}
 	err := s.fatal
 	if len(s.report.Running) > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: still running: %s", ErrDrainDeadline, strings.Join(s.report.Running, ", ")))

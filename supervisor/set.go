@@ -40,12 +40,20 @@ type Set struct {
 	hurryOne sync.Once
 	gate     *gate
 
-	mu      sync.Mutex
-	slots   []*slot
-	crashes []crash
-	report  Report
-	fatal   error
-	stop    context.CancelFunc
+	background sync.WaitGroup // operations that were started by call
+
+	mu        sync.Mutex
+	began     time.Time
+	serving   context.Context //nolint:containedctx // the set's own: it ends when the set stops
+	stop      context.CancelFunc
+	nodes     *suture.Supervisor
+	slots     []*slot
+	made      int // slots since the set began
+	crashes   []crash
+	history   history
+	operation worker.Operation
+	report    Report
+	fatal     error
 }
 
 // crash is one end of a node that was not asked for.
@@ -65,11 +73,15 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 	if err := errors.Join(cfg.validate(), app.Err()); err != nil {
 		return nil, err
 	}
-	host, err := worker.NewHost(worker.HostConfig{Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, Log: log})
+	s := &Set{cfg: cfg, log: log, hurry: make(chan struct{}), gate: newGate(cfg.Workers), history: history{}}
+	var err error
+	s.host, err = worker.NewHost(worker.HostConfig{
+		Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, ZombieLimit: cfg.ZombieLimit, Set: controls{s}, Log: log,
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &Set{cfg: cfg, host: host, log: log, hurry: make(chan struct{}), gate: newGate(cfg.Workers)}, nil
+	return s, nil
 }
 
 // String names the set in a supervisor's log.
@@ -110,19 +122,22 @@ func (s *Set) serve(ctx context.Context) error {
 
 	serving, stop := context.WithCancel(ctx)
 	s.mu.Lock()
-	s.stop = stop
-	nodes := s.supervise("nodes")
+	s.began, s.serving, s.stop = began, serving, stop
+	s.nodes = s.supervise("nodes")
 	for range s.cfg.Workers {
-		s.add(nodes)
+		s.add()
 	}
 	s.mu.Unlock()
 	s.log.Info().Int("workers", s.cfg.Workers).Str("redis", s.cfg.Redis.Address()).
 		Str("namespace", s.cfg.Redis.Keys().Channel()).Msg("set is starting")
-	err := nodes.Serve(serving) // ctx's own: the slots keep theirs
+	err := s.nodes.Serve(serving) // ctx's own: the slots keep theirs
 	if serving.Err() == nil {
 		s.log.Error().Err(err).Msg("the supervisor tree ended by itself")
 	}
+	s.mu.Lock()
 	stop()
+	s.mu.Unlock()
+	s.background.Wait()
 
 	stopHost()
 	<-hosted //nolint:errcheck // its context's own
@@ -150,16 +165,20 @@ func (s *Set) supervise(name string) *suture.Supervisor {
 		FailureThreshold: math.Inf(1),
 		// The slots bound their own ends; suture must not give up before them.
 		Timeout: s.cfg.Drain + 4*s.cfg.Grace + time.Minute,
+		// A slot that has ended for good ends its own supervisor, and no more.
+		DontPropagateTermination: true,
 	})
 }
 
 // add puts one more node under its own supervisor. The caller holds s.mu.
-func (s *Set) add(nodes *suture.Supervisor) {
-	slot := &slot{set: s, number: len(s.slots) + 1}
-	s.slots = append(s.slots, slot)
-	own := s.supervise(slot.String())
-	own.Add(slot)
-	nodes.Add(own)
+func (s *Set) add() *slot {
+	s.made++
+	x := newSlot(s.serving, s, s.made)
+	s.slots = append(s.slots, x)
+	own := s.supervise(x.String())
+	own.Add(x)
+	s.nodes.Add(own)
+	return x
 }
 
 // event logs what suture says. The slots log crashes themselves.
@@ -182,7 +201,11 @@ func (s *Set) crashed(node string, err error) bool {
 	s.report.Crashes++
 	s.crashes = append(s.crashes, crash{now, node, err})
 	s.crashes = slices.DeleteFunc(s.crashes, func(c crash) bool { return now.Sub(c.at) > s.cfg.CrashWindow })
-	if s.cfg.CrashLimit < 0 || len(s.crashes) <= s.cfg.CrashLimit {
+	limit := s.cfg.CrashLimit
+	if limit == 0 {
+		limit = max(2*s.staying(), 4)
+	}
+	if limit < 0 || len(s.crashes) <= limit {
 		return false
 	}
 	if s.fatal == nil {
@@ -192,13 +215,13 @@ func (s *Set) crashed(node string, err error) bool {
 	return true
 }
 
-// stopped takes a slot away whose node was stopped by request. Without any left
-// the set ends.
-func (s *Set) stopped(gone *slot) {
+// left takes a slot away that has ended for good. Where its node was stopped by
+// request and no other stays, the set ends; one that was scaled to none does not.
+func (s *Set) left(gone *slot, stopped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots = slices.DeleteFunc(s.slots, func(x *slot) bool { return x == gone })
-	if len(s.slots) == 0 {
+	if stopped && s.staying() == 0 {
 		s.stop()
 	}
 }
@@ -231,21 +254,25 @@ func (s *Set) Node(id string) *worker.Node {
 	return nil
 }
 
-// Ready returns how many nodes run, and how many there should be.
+// Ready returns how many nodes run, and how many there should be. None does
+// while Redis is away; a quiet node does.
 func (s *Set) Ready() (ready, want int) {
 	s.mu.Lock()
-	slots := slices.Clone(s.slots)
-	begun := s.stop != nil
-	s.mu.Unlock()
-	if !begun {
+	defer s.mu.Unlock()
+	if s.serving == nil {
 		return 0, s.cfg.Workers
 	}
-	for _, x := range slots {
-		if n := x.current(); n != nil && n.State() == worker.Running {
+	reachable := s.host.Reachable()
+	for _, x := range s.slots {
+		if x.leaving() {
+			continue
+		}
+		want++
+		if reachable && x.running() != nil {
 			ready++
 		}
 	}
-	return ready, len(slots)
+	return ready, want
 }
 
 // AwaitReady waits until every node runs, or ctx ends.
@@ -264,7 +291,7 @@ func (s *Set) AwaitReady(ctx context.Context) error {
 func (s *Set) opened() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.stop != nil
+	return s.serving != nil
 }
 
 // Directory tells who belongs to the cluster.

@@ -19,6 +19,9 @@ import (
 type slot struct {
 	set    *Set
 	number int
+	place  context.Context //nolint:containedctx // the slot's own: it ends when the set is scaled down below it
+	leave  context.CancelFunc
+	gone   chan struct{} // closed when it has left the set
 
 	mu       sync.Mutex
 	node     *worker.Node
@@ -26,6 +29,13 @@ type slot struct {
 	failures int    // crashes in a row
 	pause    time.Duration
 	crashAt  time.Time
+	failure  error // with which the last life ended
+}
+
+func newSlot(ctx context.Context, s *Set, number int) *slot {
+	x := &slot{set: s, number: number, gone: make(chan struct{})}
+	x.place, x.leave = context.WithCancel(ctx)
+	return x
 }
 
 // longLife is how long a node must have lived for its crash to count as the first.
@@ -36,19 +46,79 @@ var errNextLife = errors.New("next life")
 
 func (x *slot) String() string { return fmt.Sprintf("slot %d", x.number) }
 
+// name is the id of the node, or the slot's own name before it has one.
+func (x *slot) name() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.named()
+}
+
+// named is [slot.name] for who holds x.mu.
+func (x *slot) named() string {
+	if x.node != nil && x.node.ID() != "" {
+		return x.node.ID()
+	}
+	if x.id != "" {
+		return x.id
+	}
+	return x.String()
+}
+
 func (x *slot) current() *worker.Node {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.node
 }
 
-// Serve lives one life of the node, after the pause that its crashes demand.
-// Whatever the node ended with, only these leave it: nil, suture.ErrDoNotRestart
-// and errNextLife; an error of a handler must not steer the tree.
-func (x *slot) Serve(ctx context.Context) error {
-	if redisbus.Sleep(ctx, x.pause) != nil {
-		return suture.ErrDoNotRestart
+// running is the node of the slot, if it runs.
+func (x *slot) running() *worker.Node {
+	if n := x.current(); n != nil && n.State() == worker.Running {
+		return n
 	}
+	return nil
+}
+
+// leaving reports whether no life follows the one under way.
+func (x *slot) leaving() bool { return x.place.Err() != nil }
+
+// describe says for an operator why the node does not run.
+func (x *slot) describe() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	text := x.named() + " is between two lives"
+	if x.node != nil {
+		text = x.named() + " is " + string(x.node.State())
+	}
+	if x.failure != nil && !errors.Is(x.failure, worker.ErrRestart) {
+		text += fmt.Sprintf(", its last life ended with: %v", x.failure)
+	}
+	return text
+}
+
+// Serve lives one life of the node, after the pause that its crashes demand.
+// Whatever the node ended with, only these leave it: errNextLife, and
+// suture.ErrTerminateSupervisorTree, which ends the slot's own supervisor; an
+// error of a handler must not steer the tree.
+func (x *slot) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(x.place, cancel)()
+	stopped := false
+	if redisbus.Sleep(ctx, x.pause) == nil {
+		err, lived := x.live(ctx)
+		if x.next(ctx, err, lived) {
+			return errNextLife
+		}
+		stopped = ctx.Err() == nil && errors.Is(err, worker.ErrStop)
+	}
+	x.leave() // also where the node was stopped by request
+	x.set.left(x, stopped)
+	close(x.gone)
+	return suture.ErrTerminateSupervisorTree
+}
+
+// live lives one life and returns how it ended and how long it was.
+func (x *slot) live(ctx context.Context) (err error, lived time.Duration) { //nolint:revive,staticcheck // the error is what the life was for
 	n := x.set.host.NewNode(worker.NodeConfig{
 		Prefix: x.set.cfg.WorkerPrefix, ID: x.set.cfg.ID, Prefer: x.id,
 		Concurrency: x.set.cfg.Concurrency, Queues: x.set.cfg.Queues,
@@ -61,18 +131,18 @@ func (x *slot) Serve(ctx context.Context) error {
 	began := time.Now()
 	watching, watched := context.WithCancel(ctx)
 	go x.watch(watching, n, x.crashAt)
-	err := n.Serve(ctx)
+	err = n.Serve(ctx)
 	watched()
 	x.set.gate.arrive(x)
 	ended := n.Ended()
-	x.set.tally(ended, ctx.Err() != nil)
+	x.set.tally(ended)
 	x.mu.Lock()
-	x.node = nil
 	if ended.ID != "" {
 		x.id = ended.ID
 	}
+	x.node, x.failure = nil, err
 	x.mu.Unlock()
-	return x.next(ctx, err, time.Since(began))
+	return err, time.Since(began)
 }
 
 // watch tells the gate when the node runs, and logs how long a restart took.
@@ -88,21 +158,18 @@ func (x *slot) watch(ctx context.Context, n *worker.Node, crashAt time.Time) {
 	}
 }
 
-// next decides what follows a life.
-func (x *slot) next(ctx context.Context, err error, lived time.Duration) error {
+// next decides what follows a life, and reports whether another does.
+func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	switch {
-	case ctx.Err() != nil:
-		return suture.ErrDoNotRestart
-	case errors.Is(err, worker.ErrStop):
-		x.set.stopped(x)
-		return suture.ErrDoNotRestart
+	case ctx.Err() != nil, errors.Is(err, worker.ErrStop):
+		return false
 	case err == nil, errors.Is(err, worker.ErrRestart):
 		x.pause, x.failures, x.crashAt = 0, 0, time.Time{}
-		return errNextLife
+		return true
 	case errors.Is(err, membership.ErrLeaseLost):
 		// Not a crash: Redis was away, or the process was paused.
 		x.pause, x.crashAt = 0, time.Now()
-		return errNextLife
+		return true
 	}
 	x.crashAt = time.Now()
 	if lived >= longLife {
@@ -110,18 +177,30 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) error {
 	}
 	x.failures++
 	x.pause = redisbus.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
-	name := x.id
-	if name == "" {
-		name = x.String()
+	x.tell(err, lived)
+	return !x.set.crashed(x.name(), err)
+}
+
+// tell logs a crash: one for a new reason with all there is to know of it, one
+// for a reason that the log knows in short.
+func (x *slot) tell(err error, lived time.Duration) {
+	stack := stackOf(err)
+	times := x.set.remember(x.name(), err, stack)
+	event := x.set.log.Warn().Int("times", times)
+	if times == 1 {
+		event = x.set.log.Error()
+		if stack != "" && !errors.Is(err, worker.ErrInjected) {
+			event.Str("stack", stack)
+		}
 	}
-	if x.set.crashed(name, err) {
-		return suture.ErrDoNotRestart
+	event.Str("node", x.name()).Err(err).Stringer("lived", lived.Round(time.Millisecond)).
+		Stringer("pause", x.pause.Round(time.Millisecond)).Msg("node crashed: starting it again")
+}
+
+// stackOf is where an error panicked, if it did.
+func stackOf(err error) string {
+	if p, ok := errors.AsType[*group.PanicError](err); ok {
+		return string(p.Stack)
 	}
-	event := x.set.log.Error().Str("node", name).Err(err).
-		Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", x.pause.Round(time.Millisecond))
-	if p, ok := errors.AsType[*group.PanicError](err); ok && !errors.Is(err, worker.ErrInjected) {
-		event.Bytes("stack", p.Stack)
-	}
-	event.Msg("node crashed: starting it again")
-	return errNextLife
+	return ""
 }

@@ -1,13 +1,13 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,7 +26,13 @@ type HostConfig struct {
 	App   *App
 	Times membership.Times
 	Cache CacheConfig
-	Log   zerolog.Logger
+	// ZombieLimit is how many handlers may outlive their nodes before the nodes
+	// claim no more tasks. Default [DefaultZombieLimit]; negative for no limit.
+	ZombieLimit int
+	// Set is what operators do with the set of the host's nodes; nil when there
+	// is none, and then no node answers api.set.*.
+	Set Controls
+	Log zerolog.Logger
 }
 
 // Host is what the nodes of one process share: the heartbeat that renews their
@@ -50,7 +56,9 @@ type Host struct {
 
 	bus       *redisbus.Bus
 	solo      tasks.Solo
-	zombies   sync.WaitGroup
+	claims    claims
+	zombies   zombies
+	pulse     pulse
 	patience  context.Context //nolint:containedctx // until when the host waits for zombies
 	impatient context.CancelFunc
 }
@@ -61,6 +69,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: redisbus.NewReports(cfg.Log)}
+	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*outlived]struct{}{}
 	var err error
 	if h.client, err = redisbus.OpenClient(cfg.Redis, "stellar:host"); err != nil {
 		return nil, err
@@ -73,6 +82,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.keeper.Reports = h.reports
 	h.cache = cfg.Cache.Open(h.client, h.keys, "", cfg.Log)
 	h.mover = tasks.NewMover(h.client, h.keys, cfg.Log)
+	h.mover.OnCancel = h.claims.cancel
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -80,6 +90,9 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.process = membership.Process{Host: host, PID: os.Getpid()}
 	return h, nil
 }
+
+// Process is the one that the nodes live in.
+func (h *Host) Process() membership.Process { return h.process }
 
 // Directory tells who belongs to the cluster.
 func (h *Host) Directory() membership.Directory { return h.directory }
@@ -96,6 +109,7 @@ func (h *Host) Open(ctx context.Context) error {
 	}
 	h.enqueuer = tasks.NewClient(context.WithoutCancel(ctx), h.client, h.keys, &h.cfg.App.tasks)
 	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
+	h.pulse.felt()
 	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
 	cfg := h.cfg.Redis.Bus(token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
@@ -127,6 +141,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g.Go("ticker", tasks.NewTicker(h.enqueuer, &h.cfg.App.tasks, h.log).Serve)
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)
+	g.Go("pulse", h.feel)
 	err := g.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -141,7 +156,7 @@ func (h *Host) String() string { return "host" }
 // closes the connections.
 func (h *Host) Close(wait time.Duration) error {
 	done := make(chan struct{})
-	go func() { h.zombies.Wait(); close(done) }()
+	go func() { h.zombies.waits.Wait(); close(done) }()
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {

@@ -130,6 +130,7 @@ func (n *Node) openWork() {
 		},
 	})
 	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), runner.Wake)
+	h.claims.add(runner)
 	n.mu.Lock()
 	n.runner = runner
 	n.mu.Unlock()
@@ -178,15 +179,15 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
-	done := make(chan error, 1)
-	go group.Run("start hook", func() error {
+	done, returned := make(chan error, 1), make(chan struct{})
+	go group.Run(startHook, func() error {
 		for _, hook := range n.host.cfg.App.start {
 			if err := hook(ctx); err != nil {
 				return fmt.Errorf("start hook: %w", err)
 			}
 		}
 		return nil
-	}, func(err error) { done <- err })
+	}, func(err error) { done <- err; close(returned) })
 	select {
 	case err := <-done:
 		return err
@@ -200,8 +201,9 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 	case <-done: //nolint:errcheck // whatever it says, the node is ending
 	case <-t.C:
 		n.mu.Lock()
-		n.ended.Running = append(n.ended.Running, "start hook")
+		n.ended.Running = append(n.ended.Running, startHook)
 		n.mu.Unlock()
+		n.host.adopt(n, hookOf(returned), nil)
 	}
 	return nil
 }

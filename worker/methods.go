@@ -23,7 +23,8 @@ type Status struct {
 		Started  int64 `json:"started"`  // handler starts in this life
 		Finished int64 `json:"finished"` // committed ends in this life
 	} `json:"tasks"`
-	Bus redisbus.BusStats `json:"bus"`
+	Bus     redisbus.BusStats `json:"bus"`
+	Crashes *Crashes          `json:"crashes,omitempty"` // of its former lives in this process
 }
 
 // Status returns what there is to know of the node.
@@ -31,6 +32,11 @@ func (n *Node) Status() Status {
 	n.mu.Lock()
 	s := Status{ID: n.ended.ID, Incarnation: n.ended.Incarnation, State: n.state}
 	n.mu.Unlock()
+	if set := n.host.cfg.Set; set != nil {
+		if c := set.Crashes(s.ID); c.Count > 0 {
+			s.Crashes = &c
+		}
+	}
 	s.Host, s.PID, s.Uptime = n.host.process.Host, n.host.process.PID, time.Since(n.began).Seconds()
 	if a := n.API(); a != nil {
 		s.Tasks.InHand = n.runner.InHand()
@@ -75,5 +81,8 @@ func (n *Node) register(r *rpcregistry.Registry, a *API) {
 	rpcregistry.Handle(r, "api.tasks.definitions", func(context.Context, none) ([]TaskInfo, error) {
 		return n.host.cfg.App.definitions(), nil
 	})
+	if n.host.cfg.Set != nil {
+		registerSet(r, n.host.cfg.Set)
+	}
 	a.Connections.Register(r)
 }

@@ -329,13 +329,19 @@ func (n *Node) settle(ctx context.Context, cause error) {
 	if handed.On+handed.Quarantined > 0 {
 		n.log.Info().Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
 	}
-	if len(remains.Running) > 0 && err == nil {
-		n.log.Warn().Strs("tasks", remains.Running).Msg("handlers outlived their node")
-		n.host.adopt(n)
+	if len(remains.Running) > 0 {
+		var next func(context.Context, bool)
+		if err == nil {
+			next = func(ctx context.Context, returned bool) { n.host.inherit(ctx, n, returned) }
+		}
+		n.host.adopt(n, tasksOf(runner), next) //nolint:contextcheck // they outlive the node
 	}
 }
 
 func (n *Node) close() {
+	if runner := n.taskRunner(); runner != nil {
+		n.host.claims.remove(runner)
+	}
 	if n.api != nil {
 		n.api.Tasks.Close()
 	}

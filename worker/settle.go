@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -21,9 +19,6 @@ const (
 	reapBatch    = 32
 	// settleTime is for how long others leave a settlement to who began it.
 	settleTime = 5 * time.Second
-	// zombieTime is how long a handler that ignores its context keeps its task
-	// from running elsewhere.
-	zombieTime = 30 * time.Second
 )
 
 // memberLeft is the message type that tells every node of a settled incarnation.
@@ -117,25 +112,4 @@ func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
 	h.log.Warn().Str("member", i.ID).Str("incarnation", i.String()).
 		Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")
 	return nil
-}
-
-// adopt waits for the handlers that outlived their node, and hands their tasks
-// on when they have returned or their time is up.
-func (h *Host) adopt(n *Node) {
-	ctx := h.patience
-	h.zombies.Go(func() {
-		wait, cancel := context.WithTimeout(ctx, zombieTime)
-		defer cancel()
-		returned := n.taskRunner().Await(wait)
-		if ctx.Err() != nil {
-			return // the process ends: others take over by lease
-		}
-		handed, err := h.settle(ctx, n.lease.Incarnation, tasks.Remains{}, false)
-		level := zerolog.InfoLevel
-		if err != nil || !returned {
-			level = zerolog.WarnLevel
-		}
-		n.log.WithLevel(level).Err(err).Int("tasks", handed.On).Bool("returned", returned).
-			Msg("tasks of handlers that outlived their node handed on")
-	})
 }

@@ -1,0 +1,78 @@
+package supervisor
+
+import (
+	"context"
+	"time"
+
+	"github.com/stellarfw/stellar/worker"
+)
+
+// Status tells how the set is.
+func (s *Set) Status() worker.SetStatus {
+	ready, _ := s.Ready()
+	zombies := s.host.Zombies()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := worker.SetStatus{
+		Process: s.host.Process(), Ready: ready, Quiet: s.host.IsQuiet(), Healthy: !zombies.Choked, Redis: s.host.Reachable(),
+		Zombies: zombies, Workers: s.staying(), Crashes: s.report.Crashes, Crashed: s.history.list(),
+	}
+	status.Leaving = len(s.slots) - status.Workers
+	if s.serving == nil {
+		status.Workers = s.cfg.Workers
+	} else {
+		status.Uptime = time.Since(s.began).Seconds()
+	}
+	if o := s.operation; o.Number > 0 {
+		status.Operation = &o
+	}
+	return status
+}
+
+// controls are what the set's nodes do with it when they are called.
+type controls struct{ *Set }
+
+var _ worker.Controls = controls{}
+
+// Crashes implements worker.Controls.
+func (c controls) Crashes(id string) worker.Crashes {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.history[id]; h != nil {
+		return h.Crashes
+	}
+	return worker.Crashes{}
+}
+
+// Scale implements worker.Controls.
+func (c controls) Scale(workers int) error {
+	_, err := c.resize(func(int) int { return workers })
+	return err
+}
+
+// Roll implements worker.Controls.
+func (c controls) Roll() error { return c.start(roll, c.roll) }
+
+// Reload implements worker.Controls.
+func (c controls) Reload() error {
+	return c.start(reload, func(ctx context.Context) error { return c.renew(ctx, c.stay()) })
+}
+
+// start begins an operation that goes on by itself; its end is logged.
+func (c controls) start(kind string, do func(context.Context) error) error {
+	if err := c.begin(kind); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.serves() {
+		return ErrNotRunning
+	}
+	ctx := c.serving
+	c.background.Go(func() {
+		if err := c.ended(do(ctx)); err != nil {
+			c.log.Error().Err(err).Msg("not all nodes were started anew")
+		}
+	})
+	return nil
+}

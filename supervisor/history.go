@@ -1,0 +1,82 @@
+package supervisor
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stellarfw/stellar/worker"
+)
+
+// Bounds of what a set remembers of its crashes and tells of them: an answer has
+// to fit into a message.
+const (
+	maxRemembered = 1000
+	maxReason     = 500
+	maxStack      = 8 << 10
+	maxStacks     = 64 << 10 // of all in one status
+)
+
+// history is who crashed since the set began, by the node's id.
+type history map[string]*remembered
+
+type remembered struct {
+	worker.Crashes
+	times map[string]int // by reason
+}
+
+// remember notes a crash and returns how often that node has crashed for that
+// reason.
+func (s *Set) remember(node string, err error, stack string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.history[node]
+	if h == nil {
+		if len(s.history) >= maxRemembered {
+			oldest := slices.MinFunc(slices.Collect(maps.Keys(s.history)), func(a, b string) int {
+				return s.history[a].At.Compare(s.history[b].At)
+			})
+			delete(s.history, oldest)
+		}
+		h = &remembered{times: map[string]int{}}
+		s.history[node] = h
+	}
+	reason := cut(err.Error(), maxReason)
+	h.Count++
+	h.Reason, h.At = reason, time.Now()
+	if stack != "" {
+		h.Stack = cut(stack, maxStack)
+	}
+	if len(h.times) >= maxRemembered/10 {
+		clear(h.times) // reasons that are never the same: told anew now and then
+	}
+	h.times[reason]++
+	return h.times[reason]
+}
+
+// list returns the crashes, the last first, as many as an answer holds.
+func (h history) list() []worker.NodeCrashes {
+	all := make([]worker.NodeCrashes, 0, len(h))
+	for node, c := range h {
+		all = append(all, worker.NodeCrashes{Node: node, Crashes: c.Crashes})
+	}
+	slices.SortFunc(all, func(a, b worker.NodeCrashes) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Node, b.Node)) })
+	all = all[:min(len(all), worker.MaxCrashed)]
+	room := maxStacks
+	for i := range all {
+		if room -= len(all[i].Stack); room < 0 {
+			all[i].Stack = ""
+		}
+	}
+	return all
+}
+
+// cut returns a text that is at most n bytes long, and says when it was longer.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + "…"
+}
