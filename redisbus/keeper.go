@@ -2,30 +2,32 @@ package redisbus
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
 
 const (
-	// beaconPause is how long the bus may hear nothing before it sends itself a
-	// message; anything that is heard makes that needless.
+	// beaconPause is how long the bus may hear nothing before it sends a beacon
+	// that every bus of the cluster hears. Up to as much again it waits for somebody
+	// else's: of a thousand idle buses, one sends.
 	beaconPause = 2 * time.Second
 	// mostSilence is how long it may hear nothing before it takes the connection
 	// for dead: one that was cut off without a word looks like a quiet one.
 	mostSilence = 6 * time.Second
-	// upkeepPause is how often Redis's clock is read and the cluster's token is
-	// looked after; both also after every interruption.
+	// upkeepPause is how often the cluster's token is looked after, clockPause how
+	// often Redis's clock is read; both also after every interruption.
 	upkeepPause = 30 * time.Second
+	clockPause  = 4 * time.Minute
 )
-
-// beacon is the type of the message that a bus sends itself.
-const beacon = "beacon"
 
 // keeper watches the connection that the reader reads.
 type keeper struct {
 	bus *Bus
 	// Times on the bus's monotonic clock.
-	beacon, upkeep time.Duration
+	beacon, upkeep, clock time.Duration
+	// patience is how long this bus waits in silence before it sends a beacon.
+	patience time.Duration
 	// connects is the number of the connection that the last upkeep was begun for.
 	connects uint64
 	tending  sync.WaitGroup
@@ -42,8 +44,9 @@ func (b *Bus) wake() {
 
 // keep watches until ctx ends.
 func (b *Bus) keep(ctx context.Context) {
-	k := &keeper{bus: b, busy: make(chan struct{}, 1)}
+	k := &keeper{bus: b, busy: make(chan struct{}, 1), patience: impatience()}
 	defer k.tending.Wait()
+	defer b.line.beacons.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -76,14 +79,29 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	if connects := b.line.connects.Load(); k.connects != connects || now-k.upkeep >= upkeepPause {
 		k.tend(ctx, connects, now)
 	}
-	if silence >= beaconPause && now-k.beacon >= beaconPause {
-		k.beacon = now
-		_ = b.Post(ctx, b.self.ID, beacon, nil, nil) // when it fails, the silence says so
+	if silence < k.patience {
+		return k.patience - silence
 	}
-	if silence < beaconPause {
-		return beaconPause - silence
+	if now-k.beacon >= beaconPause {
+		k.beacon = now
+		k.patience = impatience()
+		b.sendBeacon(ctx)
 	}
 	return max(min(k.beacon+beaconPause-now, mostSilence-silence), time.Millisecond)
+}
+
+func impatience() time.Duration {
+	return beaconPause + rand.N(beaconPause) //nolint:gosec // jitter
+}
+
+// sendBeacon makes something to hear. When it fails, the silence says so.
+func (b *Bus) sendBeacon(ctx context.Context) {
+	b.line.beacons.Go(func() {
+		client, err := b.client(ctx)
+		if err == nil {
+			_ = client.Publish(ctx, b.keys.Beacon(), "").Err()
+		}
+	})
 }
 
 // tend does what takes a round trip, aside, so that it cannot delay the watch.
@@ -93,11 +111,17 @@ func (k *keeper) tend(ctx context.Context, connects uint64, now time.Duration) {
 	default:
 		return
 	}
+	tell := k.connects != connects || now-k.clock >= clockPause
 	k.connects, k.upkeep = connects, now
+	if tell {
+		k.clock = now
+	}
 	k.tending.Go(func() {
 		defer k.bus.wake() // what came up meanwhile is next
 		defer func() { <-k.busy }()
-		k.bus.readClock(ctx)
+		if tell {
+			k.bus.readClock(ctx)
+		}
 		k.bus.checkToken(ctx)
 		k.bus.readyOnce.Do(func() { close(k.bus.ready) })
 	})

@@ -26,6 +26,7 @@ type line struct {
 	sub atomic.Pointer[redis.PubSub]
 	// changed wakes the keeper: there are new channels.
 	changed chan struct{}
+	beacons sync.WaitGroup
 
 	// confirmed are the channels that Redis has confirmed, under the bus's lock.
 	confirmed map[string]bool
@@ -141,6 +142,9 @@ func (b *Bus) accept(handlers context.Context, got any) {
 	}()
 	switch got := got.(type) {
 	case *redis.Message:
+		if got.Channel == b.keys.Beacon() {
+			return // it has been heard: that is all
+		}
 		if hints := b.hintsOf(got.Channel); hints != nil {
 			for _, f := range hints {
 				f()
@@ -164,9 +168,9 @@ func bytesOf(text string) []byte {
 // own are the channels without which the bus is not connected.
 func (b *Bus) own() []string {
 	if b.inboxOnly {
-		return []string{b.keys.Inbox(b.self.ID)}
+		return []string{b.keys.Inbox(b.self.ID), b.keys.Beacon()}
 	}
-	return []string{b.keys.Channel(), b.keys.Inbox(b.self.ID)}
+	return []string{b.keys.Channel(), b.keys.Inbox(b.self.ID), b.keys.Beacon()}
 }
 
 // channels are all, the broadcast channel first: it decides where in a Redis

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
@@ -33,10 +34,12 @@ func Token(ctx context.Context, client redis.Cmdable, keys Keys, configured Secr
 // keepToken puts the token into Redis unless there is one, and returns the one
 // that is there then.
 func keepToken(ctx context.Context, client redis.Cmdable, keys Keys, token Secret) (Secret, error) {
-	if err := client.SetNX(ctx, keys.Token(), token.Reveal(), 0).Err(); err != nil {
-		return "", fmt.Errorf("the cluster's token: %w", Explain(err))
-	}
 	kept, err := client.Get(ctx, keys.Token()).Result()
+	if errors.Is(err, redis.Nil) {
+		if err = client.SetNX(ctx, keys.Token(), token.Reveal(), 0).Err(); err == nil {
+			kept, err = client.Get(ctx, keys.Token()).Result()
+		}
+	}
 	if err != nil {
 		return "", fmt.Errorf("the cluster's token: %w", Explain(err))
 	}
