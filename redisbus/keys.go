@@ -30,10 +30,11 @@ func (k Keys) Beacon() string { return k.namespace + ":beacon" }
 // one does is one empty claim.
 func (k Keys) Wake(incarnation string) string { return k.namespace + ":wake:" + incarnation }
 
-// WakePrefix is [Keys.Wake] without the incarnation, for scripts that wake whom they find idle.
-func (k Keys) WakePrefix() string { return k.namespace + ":wake:" }
+// Ended is the channel on which the end of a task is announced to who waits for it.
+func (k Keys) Ended(id string) string { return k.namespace + ":ended:" + id }
 
-// Due is the channel on which an enqueuer announces a new earliest delayed task.
+// Due is the channel on which a new earliest delayed task, and a running one
+// that is to be cancelled, are announced to the movers.
 func (k Keys) Due() string { return k.namespace + ":due" }
 
 // Token holds the cluster's generated bus token where none is configured (string).
@@ -87,73 +88,109 @@ func (k Keys) LocksOf(incarnation string) string { return k.tag + "locks:" + inc
 // Clock holds the last fence or version that was given out (string, microseconds).
 func (k Keys) Clock() string { return k.tag + "clock" }
 
-// Tasks maps a task's id to its record, as it was enqueued (hash).
+// Tasks maps a task's id to its record, as it was enqueued (hash). Its name is
+// what the scripts of package tasks derive those of all the following from.
 func (k Keys) Tasks() string { return k.tag + "tasks" }
 
-// Queue is the line of pending task ids (list; the right end is served first).
-func (k Keys) Queue(queue string) string { return k.tag + "queue:" + queue }
-
-// QueuePrefix is [Keys.Queue] without the queue, for scripts that read the queue off a record.
-func (k Keys) QueuePrefix() string { return k.tag + "queue:" }
+// Queue is a line of pending task ids (list; the right end is served first): that
+// of a queue, "images", of its urgent tasks, "images^", or of those that may
+// wait, "images~".
+func (k Keys) Queue(line string) string { return k.tag + "queue:" + line }
 
 // Queues is the set of queues that were ever used.
 func (k Keys) Queues() string { return k.tag + "queues" }
 
+// Settings maps a queue to what is set for it, "1 when paused|tasks at a time|
+// tasks|bytes", and "queue|program" and "queue|operator" to who set what (hash).
+func (k Keys) Settings() string { return k.tag + "settings" }
+
+// Active maps a queue to how many of its tasks are in the hands of nodes (hash).
+func (k Keys) Active() string { return k.tag + "active" }
+
+// Bytes maps a queue with a bound on them to the bytes of its tasks' records (hash).
+func (k Keys) Bytes() string { return k.tag + "bytes" }
+
 // Idle is the set of incarnations that wait for work of a queue.
 func (k Keys) Idle(queue string) string { return k.tag + "idle:" + queue }
 
-// IdlePrefix is [Keys.Idle] without the queue.
-func (k Keys) IdlePrefix() string { return k.tag + "idle:" }
+// Delayed holds the ids of a queue's tasks that are not due yet (sorted set, due
+// time in milliseconds).
+func (k Keys) Delayed(queue string) string { return k.tag + "delayed:" + queue }
 
-// Delayed holds the ids of tasks that are not due yet (sorted set, due time in milliseconds).
-func (k Keys) Delayed() string { return k.tag + "delayed" }
+// Parked holds the pending ids of one queue and task name that the node which
+// claimed them does not handle (list).
+func (k Keys) Parked(queue, task string) string { return k.tag + "parked:" + queue + "|" + task }
 
-// Parked holds the pending ids of one task name that the node which claimed
-// them does not handle (list).
-func (k Keys) Parked(task string) string { return k.tag + "parked:" + task }
-
-// ParkedPrefix is [Keys.Parked] without the name.
-func (k Keys) ParkedPrefix() string { return k.tag + "parked:" }
-
-// ParkedNames is the set of task names with parked tasks.
-func (k Keys) ParkedNames() string { return k.tag + "parked" }
+// ParkedLists is the set of "queue|name" with parked tasks.
+func (k Keys) ParkedLists() string { return k.tag + "parked" }
 
 // Owned maps the ids of the tasks that an incarnation has in hand to the claim
 // that brought them (hash).
 func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incarnation }
 
-// OwnedPrefix is [Keys.Owned] without the incarnation.
-func (k Keys) OwnedPrefix() string { return k.tag + "owned:" }
-
 // Stream holds the numbers and replies of an incarnation's last claim and last
-// commit (hash), so that either can be sent again.
+// commit, so that either can be sent again, and the queues that it serves (hash).
 func (k Keys) Stream(incarnation string) string { return k.tag + "stream:" + incarnation }
-
-// StreamPrefix is [Keys.Stream] without the incarnation.
-func (k Keys) StreamPrefix() string { return k.tag + "stream:" }
 
 // Producer holds the number of a producer's last accepted batch of tasks and
 // what was answered to it (string).
 func (k Keys) Producer(producer string) string { return k.tag + "producer:" + producer }
 
+// Unique maps a unique key to the id of the task that has it (hash), and
+// UniqueUntil holds those that are taken for a time (sorted set, milliseconds).
+func (k Keys) Unique() string { return k.tag + "unique" }
+
+// UniqueUntil: see [Keys.Unique].
+func (k Keys) UniqueUntil() string { return k.tag + "unique:until" }
+
+// Blocked maps a task's id to how many tasks must be done before it (hash), and
+// Followers the id of such a task to those that it holds up (hash, separated by spaces).
+func (k Keys) Blocked() string { return k.tag + "blocked" }
+
+// Followers: see [Keys.Blocked].
+func (k Keys) Followers() string { return k.tag + "followers" }
+
+// Waiting holds the ids of tasks whose end somebody waits for (hash).
+func (k Keys) Waiting() string { return k.tag + "waiting" }
+
+// Cancelling maps the id of a running task that is to be cancelled to why (hash, JSON values).
+func (k Keys) Cancelling() string { return k.tag + "cancelling" }
+
+// Progress maps a running task's id to how far it says it is (hash, JSON values).
+func (k Keys) Progress() string { return k.tag + "progress" }
+
 // Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds).
 func (k Keys) Periodic() string { return k.tag + "periodic" }
+
+// Definitions maps a periodic task to its definition (hash, JSON values).
+func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }
 
 // Tries maps a task's id to "attempts|crashes", for tasks that have any (hash).
 func (k Keys) Tries() string { return k.tag + "tries" }
 
+// History maps a task's id to what happened to it, a line for each event (hash).
+func (k Keys) History() string { return k.tag + "history" }
+
 // Dead holds the ids of dead tasks (sorted set, time of death in milliseconds).
 func (k Keys) Dead() string { return k.tag + "dead" }
 
-// Reasons maps a dead task's id to why it died (hash, JSON values).
-func (k Keys) Reasons() string { return k.tag + "dead:reasons" }
+// Cancelled holds the ids of cancelled tasks (sorted set, when, in milliseconds).
+func (k Keys) Cancelled() string { return k.tag + "cancelled" }
+
+// Reasons maps a dead or cancelled task's id to why it is (hash, JSON values).
+func (k Keys) Reasons() string { return k.tag + "reasons" }
 
 // Done holds the ids of completed tasks that are remembered (sorted set, the
 // time in milliseconds until which they are).
 func (k Keys) Done() string { return k.tag + "done" }
 
+// Kept holds the ids of completed tasks whose record and result are kept
+// (sorted set, the time in milliseconds until which they are).
+func (k Keys) Kept() string { return k.tag + "kept" }
+
 // Results maps a completed task's id to its result (hash).
 func (k Keys) Results() string { return k.tag + "results" }
 
-// Stats counts what happened to tasks (hash, integers).
+// Stats counts what happened to tasks, "queue|what" (hash, integers), and how
+// fast they were, "queue|speed".
 func (k Keys) Stats() string { return k.tag + "stats" }
