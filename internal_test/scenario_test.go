@@ -44,7 +44,7 @@ func ids(s *supervisortest.Set) []string {
 }
 
 func TestTwoSetsAreOneCluster(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
 		var log syncBuffer
 		app := worker.NewApp()
 		first := supervisortest.StartWith(t, app, supervisor.Config{Workers: 4, Redis: cfg})
@@ -107,7 +107,7 @@ func TestOtherPrefixesCountForThemselves(t *testing.T) {
 }
 
 func TestACrashIsALeaveAndAJoinToTheOthers(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
 		app := worker.NewApp()
 		type start struct {
 			task, node string
@@ -177,7 +177,7 @@ func TestACrashIsALeaveAndAJoinToTheOthers(t *testing.T) {
 }
 
 func TestDrainWaitsForHandlersAndGivesBackTheRest(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
 		app := worker.NewApp()
 		started := make(chan struct{}, 10)
 		release := make(chan struct{})
@@ -237,7 +237,7 @@ func TestAHandlerThatNeverReturnsIsNamed(t *testing.T) {
 }
 
 func TestStopAndRestartByCall(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
 		set := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 3, Redis: cfg})
 		api := set.Nodes()[0].API()
 		first := set.Node("stellar-worker-3").Ended().Incarnation
