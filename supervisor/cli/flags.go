@@ -38,6 +38,8 @@ type settings struct {
 	redisURL, redisHost, redisUser string
 	redisPort, redisDB             int
 	redisPassFile, tokenFile       string
+	redisCA, redisCert, redisKey   string
+	sentinelUser, sentinelPassFile string
 	alsoFile, tokenMode            string
 	deny                           []string
 	namespace, socket              string
@@ -135,7 +137,7 @@ func (p *program) connectFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{
 			Name: "redis-url", Category: groupRedis, Destination: &p.redisURL, Sources: in.from("redis-url", "REDIS_URL"),
-			Usage: "`URL` of Redis: redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/socket",
+			Usage: "`URL` of Redis: redis://host:6379/0, unix:///path/to/socket, redis+sentinel://host:26379,…/primary/0 or redis+cluster://host:6379,…; rediss instead of redis for TLS",
 		},
 		&urfave.StringFlag{
 			Name: "redis-host", Category: groupRedis, Destination: &p.redisHost, Sources: in.from("redis-host", "REDIS_HOST"),
@@ -156,6 +158,27 @@ func (p *program) connectFlags() []urfave.Flag {
 		&urfave.StringFlag{
 			Name: "redis-pass-file", Category: groupRedis, Destination: &p.redisPassFile, TakesFile: true,
 			Sources: in.from("redis-pass-file", "REDIS_PASS_FILE"), Usage: "`FILE` with the password of Redis, instead of REDIS_PASS",
+		},
+		&urfave.StringFlag{
+			Name: "redis-ca-file", Category: groupRedis, Destination: &p.redisCA, TakesFile: true,
+			Sources: in.from("redis-ca-file", "REDIS_CA_FILE"), Usage: "`FILE` in PEM with the authorities that may sign Redis's certificate (default: the system's)",
+		},
+		&urfave.StringFlag{
+			Name: "redis-cert-file", Category: groupRedis, Destination: &p.redisCert, TakesFile: true,
+			Sources: in.from("redis-cert-file", "REDIS_CERT_FILE"), Usage: "`FILE` in PEM with the certificate to show to Redis",
+		},
+		&urfave.StringFlag{
+			Name: "redis-key-file", Category: groupRedis, Destination: &p.redisKey, TakesFile: true,
+			Sources: in.from("redis-key-file", "REDIS_KEY_FILE"), Usage: "`FILE` in PEM with that certificate's key",
+		},
+		&urfave.StringFlag{
+			Name: "redis-sentinel-user", Category: groupRedis, Destination: &p.sentinelUser,
+			Sources: in.from("redis-sentinel-user", "REDIS_SENTINEL_USER"), Usage: "`USER` of the Sentinels themselves",
+		},
+		&urfave.StringFlag{
+			Name: "redis-sentinel-pass-file", Category: groupRedis, Destination: &p.sentinelPassFile, TakesFile: true,
+			Sources: in.from("redis-sentinel-pass-file", "REDIS_SENTINEL_PASS_FILE"),
+			Usage:   "`FILE` with the password of the Sentinels themselves, instead of REDIS_SENTINEL_PASS",
 		},
 		&urfave.StringFlag{
 			Name: "token-file", Category: groupRedis, Destination: &p.tokenFile, TakesFile: true,

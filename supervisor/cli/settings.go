@@ -95,9 +95,15 @@ func (p *program) setConfig() (supervisor.Config, error) {
 
 // redis is where Redis is; configured is false when nothing says so.
 func (p *program) redis() (cfg redisbus.Config, configured bool, err error) {
-	cfg = redisbus.Config{Namespace: p.namespace, Username: p.redisUser}
+	cfg = redisbus.Config{
+		Namespace: p.namespace, Username: p.redisUser, SentinelUsername: p.sentinelUser,
+		TLS: redisbus.TLSFiles{CA: p.redisCA, Cert: p.redisCert, Key: p.redisKey},
+	}
 	var errs []error
 	if cfg.Password, err = p.secret(redisPass, p.redisPassFile); err != nil {
+		errs = append(errs, err)
+	}
+	if cfg.SentinelPassword, err = p.secret("REDIS_SENTINEL_PASS", p.sentinelPassFile); err != nil {
 		errs = append(errs, err)
 	}
 	if cfg.Token, err = p.secret("STELLAR_TOKEN", p.tokenFile); err != nil {
@@ -123,13 +129,11 @@ func (p *program) redis() (cfg redisbus.Config, configured bool, err error) {
 		}
 		return cfg, false, errors.Join(errs...)
 	}
-	if u, err := url.Parse(cfg.URL); err == nil && p.input.origin(place).rank == fromFlag {
-		if _, has := u.User.Password(); has {
-			errs = append(errs, usagef(
-				"--redis-url: a password on the command line can be read by everybody on this machine: use REDIS_URL, REDIS_PASS or REDIS_PASS_FILE"))
-		}
+	if cfg.HoldsPassword() && p.input.origin(place).rank == fromFlag {
+		errs = append(errs, usagef(
+			"--redis-url: a password on the command line can be read by everybody on this machine: use REDIS_URL, REDIS_PASS or REDIS_PASS_FILE"))
 	}
-	where := redisbus.Config{URL: cfg.URL}
+	where := redisbus.Config{URL: cfg.URL, TLS: cfg.TLS}
 	if err := where.Validate(); err != nil {
 		errs = append(errs, p.input.problem(place, "%w", err))
 	}
@@ -156,8 +160,12 @@ func (p *program) redisAddress() (address, flag string) {
 	if host == "" {
 		host = "127.0.0.1"
 	}
+	scheme := "redis"
+	if p.redisCA != "" || p.redisCert != "" || p.redisKey != "" {
+		scheme = "rediss"
+	}
 	u := url.URL{
-		Scheme: "redis", Host: net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(p.redisPort)),
+		Scheme: scheme, Host: net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(p.redisPort)),
 		Path: "/" + strconv.Itoa(p.redisDB),
 	}
 	return u.String(), by
