@@ -60,14 +60,28 @@ type Server struct {
 	http     *http.Server
 }
 
+// Validate reports what is wrong with the address, and a token that is missing.
+func (c Config) Validate() error {
+	_, err := c.resolve()
+	return err
+}
+
+func (c Config) resolve() (*net.TCPAddr, error) {
+	addr, err := net.ResolveTCPAddr("tcp", c.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("admin address %q: %w: use host:port, such as 127.0.0.1:8080", c.Addr, err)
+	}
+	if c.Token.IsZero() && !addr.IP.IsLoopback() {
+		return nil, fmt.Errorf("admin address %s: %w", c.Addr, ErrTokenNeeded)
+	}
+	return addr, nil
+}
+
 // Listen opens the address. Requests wait until [Server.Serve].
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
-	addr, err := net.ResolveTCPAddr("tcp", cfg.Addr)
+	addr, err := cfg.resolve()
 	if err != nil {
-		return nil, fmt.Errorf("admin address %q: %w: use host:port, such as 127.0.0.1:8080", cfg.Addr, err)
-	}
-	if cfg.Token.IsZero() && !addr.IP.IsLoopback() {
-		return nil, fmt.Errorf("admin address %s: %w", cfg.Addr, ErrTokenNeeded)
+		return nil, err
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr.String())

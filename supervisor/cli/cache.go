@@ -60,20 +60,20 @@ func (p *program) cacheCommand() *urfave.Command {
 				ArgValidator: arguments(0, 1, "[GLOB]"), Flags: p.onCache(), Action: p.action(p.cacheLocks),
 			},
 		},
-		Action: whichCacheCommand,
+		Action: whichCommand,
 	}
 }
 
-// whichCacheCommand is what runs when none of the commands is named.
-func whichCacheCommand(_ context.Context, cmd *urfave.Command) error {
+// whichCommand is what runs when none of a command's own commands is named.
+func whichCommand(_ context.Context, cmd *urfave.Command) error {
 	var known []string
 	for _, c := range cmd.Commands {
 		known = append(known, c.Name)
 	}
 	if word := cmd.Args().First(); word != "" {
-		return usagef("%q is not a command of stellar cache: use %s", word, strings.Join(known, ", "))
+		return usagef("%q is not a command of %s: use %s", word, cmd.FullName(), strings.Join(known, ", "))
 	}
-	return usagef("stellar cache: name what to do: %s", strings.Join(known, ", "))
+	return usagef("%s: name what to do: %s", cmd.FullName(), strings.Join(known, ", "))
 }
 
 // onCache are the flags of one cache command.

@@ -16,6 +16,7 @@ in hand runs on another one at once. All nodes of all processes in one namespace
 one Redis are one cluster.
 
 Without a command it runs a set: "stellar --workers 4" is "stellar run --workers 4".
+ITS FLAGS ARE LISTED BY "stellar run --help"; "stellar config show" tells what they are set to.
 Without a Redis it uses one of its own, in memory, that ends with the process.
 
    stellar --workers 4                          start four nodes
@@ -23,6 +24,7 @@ Without a Redis it uses one of its own, in memory, that ends with the process.
    stellar enqueue echo '{"hello":"world"}' --wait
    stellar call api.ping --all
    stellar cache keys 'user:*'
+   stellar config check stellar.yaml            what is wrong with a configuration
    stellar demo                                 count the words of a source tree while nodes crash`
 
 // command is the whole command line.
@@ -31,7 +33,7 @@ func (p *program) command() *urfave.Command {
 		Name: "stellar", Usage: "a cluster of supervised nodes on one Redis", Version: version(), Description: description,
 		UsageText: "stellar [command] [flags] [arguments]",
 		Commands: []*urfave.Command{
-			p.runCommand(), p.statusCommand(), p.callCommand(), p.enqueueCommand(), p.cacheCommand(), p.demoCommand(), p.versionCommand(),
+			p.runCommand(), p.statusCommand(), p.callCommand(), p.enqueueCommand(), p.cacheCommand(), p.configCommand(), p.demoCommand(), p.versionCommand(),
 		},
 		DefaultCommand:        "run",
 		EnableShellCompletion: true,
@@ -104,7 +106,7 @@ var invalidValue = regexp.MustCompile(`^invalid value (".*") for flag -(\S+): `)
 // secretFlags are what somebody may try for want of knowing better.
 var secretFlags = map[string]string{
 	"redis-pass": redisPass, "redis-password": redisPass, "redisPass": redisPass, "password": redisPass,
-	"token": "STELLAR_TOKEN", "token-also": "STELLAR_TOKEN_ALSO", "admin-token": "STELLAR_ADMIN_TOKEN",
+	"token": "STELLAR_TOKEN", "token-also": "STELLAR_TOKEN_ALSO", "admin-token": adminToken,
 }
 
 // explain turns the library's words about a wrong command line into ours.

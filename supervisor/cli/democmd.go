@@ -75,9 +75,13 @@ func (p *program) demo(ctx context.Context, crashEvery time.Duration, args []str
 	if crashEvery > 0 {
 		crashes = fmt.Sprintf("a random one is crashed every %s", crashEvery)
 	}
+	log, err := p.logger()
+	if err != nil {
+		return err
+	}
 	_, _ = fmt.Fprintf(p.Stdout, "%d nodes on %s count the text files under %s; %s\n", p.workers, where, printable(dir), crashes)
 	err = demo.Run(ctx, demo.Config{
-		Dir: dir, CrashEvery: crashEvery, Set: set, Out: p.Stdout, Terminal: isTerminal(p.Stdout), Log: p.logger(),
+		Dir: dir, CrashEvery: crashEvery, Set: set, Out: p.Stdout, Terminal: isTerminal(p.Stdout), Log: log,
 	})
 	if errors.Is(err, demo.ErrNoFiles) {
 		return &kindError{errUsage, err}

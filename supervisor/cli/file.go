@@ -17,15 +17,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// configFile is the configuration file: one flat YAML mapping whose keys are the
-// names of flags.
+// configFile is the configuration file: a YAML mapping whose keys are the names
+// of flags, and the tasks and periodic tasks.
 type configFile struct {
-	values map[string]fileValue // by flag
+	path            string
+	values          map[string]fileValue // by flag
+	tasks, periodic *yaml.Node           // nil where there are none
 }
 
 type fileValue struct {
 	text  string // as the flag takes it
 	where string // file, line and key, for errors
+	at    string // file and line
 }
 
 // maxConfig is the largest file that is taken for a configuration.
@@ -34,6 +37,7 @@ const maxConfig = 1 << 20
 // read reads the file. keys maps what may stand in it to its flag. The error
 // reports everything that is wrong.
 func (f *configFile) read(path string, keys map[string]string, flags map[string]urfave.Flag) error {
+	f.path = path
 	text, err := readSmall(path, maxConfig)
 	if err != nil {
 		return configf("configuration file %s: %w", path, err)
@@ -55,26 +59,32 @@ func (f *configFile) read(path string, keys map[string]string, flags map[string]
 		return configf("configuration file %s: it must be a list of settings such as \"workers: 4\"", path)
 	}
 	f.values = map[string]fileValue{}
-	var errs []error
+	s := &section{path: path}
+	known := append(slices.Collect(maps.Keys(keys)), tasksKey, periodicKey)
+	slices.Sort(known)
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, node := root.Content[i], root.Content[i+1]
-		where := fmt.Sprintf("%s:%d: %s", path, key.Line, key.Value)
-		flag, known := keys[key.Value]
-		if !known {
-			errs = append(errs, configf("%s: unknown key; the keys are %s", where, strings.Join(slices.Sorted(maps.Keys(keys)), ", ")))
-			continue
+		flag, ok := keys[key.Value]
+		_, twice := f.values[flag]
+		switch {
+		case key.Value == tasksKey && f.tasks == nil:
+			f.tasks = node
+		case key.Value == periodicKey && f.periodic == nil:
+			f.periodic = node
+		case twice || key.Value == tasksKey || key.Value == periodicKey:
+			s.problem(key.Line, key.Value, "it was set before in the same file")
+		case !ok:
+			s.problem(key.Line, key.Value, "%s", unknownKey(key.Value, known))
+		default:
+			value, err := scalar(node, flags[flag])
+			if err != nil {
+				s.problem(key.Line, key.Value, "%w", err)
+			}
+			at := fmt.Sprintf("%s:%d", path, key.Line)
+			f.values[flag] = fileValue{value, at + ": " + key.Value, at}
 		}
-		if _, twice := f.values[flag]; twice {
-			errs = append(errs, configf("%s: it was set before in the same file", where))
-			continue
-		}
-		value, err := scalar(node, flags[flag])
-		if err != nil {
-			errs = append(errs, configf("%s: %w", where, err))
-		}
-		f.values[flag] = fileValue{value, where}
 	}
-	return errors.Join(errs...)
+	return s.err()
 }
 
 // scalar returns a value as the flag takes it on the command line.

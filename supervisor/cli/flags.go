@@ -20,6 +20,8 @@ const (
 	groupRedis = "Redis"
 	groupLog   = "Log"
 	groupAdmin = "Health pages"
+
+	groupService = "Service"
 )
 
 // settings are the values of all flags; a command uses those that it declares.
@@ -48,6 +50,7 @@ type settings struct {
 
 	silent              bool
 	logLevel, logFormat string
+	logFile, pidFile    string
 
 	adminAddr, adminTokenFile string
 
@@ -104,6 +107,10 @@ func (p *program) runFlags() []urfave.Flag {
 			Sources: in.from("admin-token-file", "STELLAR_ADMIN_TOKEN_FILE"), Usage: "`FILE` with the token, instead of STELLAR_ADMIN_TOKEN",
 		},
 	)
+	flags = append(flags, &urfave.StringFlag{
+		Name: "pidfile", Category: groupService, Destination: &p.pidFile, TakesFile: true, Sources: in.from("pidfile", "STELLAR_PIDFILE"),
+		Usage: "`FILE` to write the process number into when all nodes run; it is removed at the end",
+	})
 	flags = append(append(flags, p.connectFlags()...), p.compatFlags()...)
 	return in.declare(append(flags, p.logFlags("info")...)...)
 }
@@ -221,14 +228,22 @@ func (p *program) logFlags(level string) []urfave.Flag {
 			Name: "log-format", Category: groupLog, Value: "auto", Destination: &p.logFormat, Sources: in.from("log-format", "STELLAR_LOG_FORMAT"),
 			Usage: "`FORMAT` json, console, or auto: console on a terminal and json elsewhere",
 		},
+		&urfave.StringFlag{
+			Name: "log-file", Category: groupLog, Destination: &p.logFile, TakesFile: true, Sources: in.from("log-file", "STELLAR_LOG_FILE"),
+			Usage: "append the log to `FILE` instead of standard error; when the file is moved, a new one is made",
+		},
 	}
 }
 
 // commandFlags are those of the commands that talk to a running set.
 func (p *program) commandFlags(own ...urfave.Flag) []urfave.Flag {
-	own = append(own, &urfave.StringFlag{
+	own = append(own, p.outputFlag())
+	return p.input.declare(append(append(own, p.configFlags()...), p.connectFlags()...)...)
+}
+
+func (p *program) outputFlag() urfave.Flag {
+	return &urfave.StringFlag{
 		Name: "output", Aliases: []string{"o"}, Value: "table", Destination: &p.output, Sources: p.input.fromEnv("output"),
 		Usage: "`FORMAT` of the output: table, or json for scripts",
-	})
-	return p.input.declare(append(append(own, p.configFlags()...), p.connectFlags()...)...)
+	}
 }

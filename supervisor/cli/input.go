@@ -19,10 +19,16 @@ const (
 	fromFlag
 )
 
+// String is the rank as config show names it.
+func (r rank) String() string {
+	return [...]string{fromDefault: "default", fromFile: "file", fromEnvironment: "environment", fromFlag: "flag"}[r]
+}
+
 // origin is where the value of a flag came from.
 type origin struct {
 	rank  rank
 	where string // as errors name it
+	at    string // the flag, the variable, or the file and line
 }
 
 // input finds the values of flags that are not on the command line: in the
@@ -33,6 +39,7 @@ type input struct {
 	path    *string                // of the configuration file; set before the first look into it
 	known   map[string]urfave.Flag // of all commands
 	own     map[string]urfave.Flag // of the command that runs
+	ordered []urfave.Flag          // the same, in the order of their declaration
 	inFile  map[string]string      // a key that the file may have → its flag
 	file    *configFile
 	origins map[string]origin
@@ -84,6 +91,7 @@ func (in *input) fromEnv(flag string, variables ...string) urfave.ValueSourceCha
 
 // use says which command runs.
 func (in *input) use(flags []urfave.Flag) {
+	in.ordered = flags
 	for _, f := range flags {
 		in.own[f.Names()[0]] = f
 	}
@@ -114,9 +122,9 @@ func (in *input) origin(flag string) origin {
 		return o
 	}
 	if f := in.own[flag]; f != nil && f.IsSet() {
-		return origin{fromFlag, "--" + flag}
+		return origin{fromFlag, "--" + flag, "--" + flag}
 	}
-	return origin{fromDefault, "--" + flag}
+	return origin{rank: fromDefault, where: "--" + flag}
 }
 
 // problem is an error about a flag's value that says where it came from.
@@ -199,9 +207,12 @@ func (s *envSource) Lookup() (string, bool) {
 	if s.variable == shutdownTimeout {
 		if _, err := strconv.Atoi(value); err == nil {
 			value += "ms"
+		} else if _, err := time.ParseDuration(value); err != nil {
+			s.in.errs = append(s.in.errs, usagef("%s: %q is neither a number of milliseconds such as 20000 nor a time such as 20s", s.variable, value))
+			return "", false
 		}
 	}
-	return s.in.take(s.flag, value, origin{fromEnvironment, s.variable})
+	return s.in.take(s.flag, value, origin{fromEnvironment, s.variable, s.variable})
 }
 
 func (s *envSource) IsFromEnv() bool  { return true }
@@ -220,7 +231,7 @@ func (s *fileSource) Lookup() (string, bool) {
 	if !ok {
 		return "", false
 	}
-	s.in.origins[s.flag] = origin{fromFile, v.where}
+	s.in.origins[s.flag] = origin{fromFile, v.where, v.at}
 	return v.text, true
 }
 

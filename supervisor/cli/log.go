@@ -7,24 +7,34 @@ import (
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
 // stamp is the time of a log line, with the milliseconds that tell how long a
 // restart took.
 const stamp = "2006-01-02T15:04:05.000Z07:00"
 
-// logger writes to standard error: for people on a terminal, as JSON elsewhere.
-func (p *program) logger() zerolog.Logger {
+// logger writes to the log file or to standard error: for people on a terminal, as
+// JSON elsewhere.
+func (p *program) logger() (zerolog.Logger, error) {
 	level := levels[p.logLevel]
 	if p.silent {
 		level = max(level, zerolog.ErrorLevel)
 	}
-	terminal := isTerminal(p.Stderr)
 	out := p.Stderr
+	if p.logFile != "" {
+		file, err := service.OpenLogFile(p.logFile)
+		if err != nil {
+			return zerolog.Nop(), configf("%w", err)
+		}
+		p.logTo, out = file, file
+	}
+	terminal := isTerminal(out)
 	if p.logFormat == "console" || p.logFormat == "auto" && terminal {
 		_, plain := p.input.env("NO_COLOR")
 		out = zerolog.ConsoleWriter{
-			Out: p.Stderr, NoColor: plain || !terminal, TimeFormat: "15:04:05.000",
+			Out: out, NoColor: plain || !terminal, TimeFormat: "15:04:05.000",
 			FieldsOrder: []string{"node", "task", "method"},
 		}
 	}
@@ -35,7 +45,7 @@ func (p *program) logger() zerolog.Logger {
 	if p.title != "" {
 		log = log.With().Str("title", p.title).Logger()
 	}
-	return log
+	return log, nil
 }
 
 // isTerminal reports whether people see what is written.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 	"github.com/stellarfw/stellar/worker"
 )
 
@@ -44,9 +45,18 @@ type program struct {
 	Process
 	settings
 
-	app   *worker.App
-	input *input
-	hurry chan struct{} // closed with the second signal
+	app       *worker.App
+	input     *input
+	commands  []commandTask  // of the configuration file, once they are declared
+	periodics []periodicTask // the same
+	logTo     *service.LogFile
+	hurry     chan struct{} // closed with the second signal
+}
+
+func newProgram(process Process, app *worker.App) *program {
+	p := &program{Process: process, app: app, hurry: make(chan struct{})}
+	p.input = newInput(process.Env, &p.config)
+	return p
 }
 
 // Main runs the command line and returns the exit code. It returns when
@@ -55,8 +65,7 @@ func Main(ctx context.Context, process Process) int { return mainWith(ctx, proce
 
 // mainWith is [Main] with another app than the built-in one.
 func mainWith(ctx context.Context, process Process, app *worker.App) int {
-	p := &program{Process: process, app: app, hurry: make(chan struct{})}
-	p.input = newInput(process.Env, &p.settings.config)
+	p := newProgram(process, app)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan error, 1)
@@ -81,13 +90,16 @@ func mainWith(ctx context.Context, process Process, app *worker.App) int {
 
 // finish tells how a command ended, unless the log did, and returns its code.
 func (p *program) finish(ctx context.Context, err error) int {
+	if p.logTo != nil {
+		defer p.logTo.Close()
+	}
 	if err == nil {
 		return 0
 	}
 	if cause, ok := errors.AsType[*interruptedError](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) {
 		err = cause
 	}
-	if _, ok := errors.AsType[loggedError](err); !ok {
+	if _, logged := errors.AsType[loggedError](err); !logged || p.logTo != nil { // nobody may be looking into the file
 		_, _ = fmt.Fprintf(p.Stderr, "stellar: %s\n", printable(err.Error()))
 	}
 	return exitCode(err)

@@ -9,7 +9,6 @@ import (
 	"github.com/rs/zerolog"
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
@@ -27,36 +26,39 @@ func (p *program) runCommand() *urfave.Command {
 // run is the command of that name. From the moment there is a log, what goes
 // wrong goes there.
 func (p *program) run(ctx context.Context, _ []string) error {
-	cfg, err := p.setConfig()
-	redis, configured, rerr := p.redis()
-	adminToken, terr := p.secret("STELLAR_ADMIN_TOKEN", p.adminTokenFile)
-	if err := errors.Join(err, rerr, terr); err != nil {
+	r, err := p.prepare()
+	if err != nil {
 		return err
 	}
 	p.setTitle()
-	log := p.logger()
+	log, err := p.logger()
+	if err != nil {
+		return err
+	}
 	server := embedded.New() // it costs nothing before the first connection
 	defer server.Close()
-	if !configured {
-		redis.Dial = server.Dial
+	if !r.configured {
+		r.Redis.Dial = server.Dial
 	}
-	cfg.Redis = redis
-	p.app.Deny(p.deny...)
-	set, err := supervisor.New(cfg, p.app, log)
+	set, err := supervisor.New(r.Config, p.app, log)
 	if err != nil {
 		return &kindError{errUsage, err}
 	}
-	stopAdmin, err := p.startAdmin(ctx, set, adminToken, log)
+	stopAdmin, err := p.startAdmin(ctx, set, r.admin, log)
 	if err != nil {
 		return err
 	}
 	defer stopAdmin()
-	if !configured {
+	if !r.configured {
 		if err := p.offer(ctx, server, log); err != nil {
 			return err
 		}
 	}
-	return p.serve(ctx, set, log)
+	attendant, ctx, err := p.attend(ctx, set, log)
+	if err != nil {
+		return err
+	}
+	return attendant.end(p.serve(ctx, set, log))
 }
 
 // offer says which Redis this is and opens its socket for the commands.
@@ -111,14 +113,12 @@ func (p *program) serve(ctx context.Context, set *supervisor.Set, log zerolog.Lo
 
 // startAdmin serves the health pages, where they are wanted, until it is told
 // to stop: after the set, so that they can tell of its drain.
-func (p *program) startAdmin(ctx context.Context, set *supervisor.Set, token redisbus.Secret, log zerolog.Logger) (stop func(), err error) {
+func (p *program) startAdmin(ctx context.Context, set *supervisor.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
 	if p.adminAddr == "" {
 		return func() {}, nil
 	}
-	server, err := admin.Listen(ctx, admin.Config{Addr: p.adminAddr, Token: token, Set: set})
-	if errors.Is(err, admin.ErrTokenNeeded) {
-		return nil, configf("%w: set STELLAR_ADMIN_TOKEN or STELLAR_ADMIN_TOKEN_FILE, or use 127.0.0.1", err)
-	}
+	cfg.Set = set
+	server, err := admin.Listen(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +132,18 @@ func (p *program) startAdmin(ctx context.Context, set *supervisor.Set, token red
 		}
 	}()
 	return func() { cancel(); <-served }, nil
+}
+
+// explainAdmin tells what to do about an address of the health pages.
+func (p *program) explainAdmin(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, admin.ErrTokenNeeded):
+		return configf("%w: set %s or %[2]s_FILE, or use 127.0.0.1", err, adminToken)
+	default:
+		return p.input.problem("admin-addr", "%w", err)
+	}
 }
 
 // setTitle names the process for tools such as top, where the system lets it.

@@ -19,6 +19,9 @@ import (
 // maxConcurrency is the most tasks of one node at a time.
 const maxConcurrency = 10_000
 
+// maxPrefix leaves room for the number in an id of 200 bytes.
+const maxPrefix = 190
+
 const names = "%q: use 1 to 200 letters, digits and . _ : -"
 
 // check reports everything that is wrong with the values, each with where it
@@ -34,7 +37,8 @@ func (p *program) check() error {
 		"%d is not between 0 and %d", p.workers, supervisor.MaxWorkers)
 	require("concurrency", p.concurrency >= 1 && p.concurrency <= maxConcurrency,
 		"%d is not between 1 and %d", p.concurrency, maxConcurrency)
-	require("workerPrefix", redisbus.ValidName(p.prefix), names, p.prefix)
+	require("workerPrefix", redisbus.ValidName(p.prefix) && len(p.prefix) <= maxPrefix,
+		"%.220q: use 1 to %d letters, digits and . _ : -", p.prefix, maxPrefix)
 	require("namespace", redisbus.ValidName(p.namespace), names, p.namespace)
 	for _, q := range p.queues {
 		require("queues", redisbus.ValidName(q), names, q)
@@ -171,8 +175,12 @@ func (p *program) redisAddress() (address, flag string) {
 	return u.String(), by
 }
 
-// redisPass is the variable with the password of Redis.
-const redisPass = "REDIS_PASS"
+// redisPass is the variable with the password of Redis, adminToken that with the
+// token of the health pages.
+const (
+	redisPass  = "REDIS_PASS"
+	adminToken = "STELLAR_ADMIN_TOKEN"
+)
 
 // maxSecret is the largest file that is taken for a secret, in bytes.
 const maxSecret = 64 << 10
