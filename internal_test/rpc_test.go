@@ -55,7 +55,7 @@ func (m mailbox) Send(_ context.Context, message json.RawMessage) error {
 func (m mailbox) Close() error { close(m); return nil }
 
 func TestAConnectionIsCalledWhereverItIsAndVanishesWithItsNode(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
 		set := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 3, Redis: cfg, Backoff: time.Minute, MaxBackoff: time.Minute})
 		holder, caller := set.Node("stellar-worker-2"), set.Node("stellar-worker-1").API()
 		client := make(mailbox, 1)

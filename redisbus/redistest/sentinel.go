@@ -87,6 +87,25 @@ func (s *Sentinels) watch(t testing.TB, host, port string) {
 	s.Watchers, s.Addresses = append(s.Watchers, w), append(s.Addresses, w.address)
 }
 
+// Handover makes the primary answer no more writes, and waits until the replica
+// has all that it answered: it can be killed then, and nothing that anybody heard
+// of is lost.
+func (s *Sentinels) Handover(t testing.TB) {
+	t.Helper()
+	s.Primary.do(t, "client", "pause", 60_000, "write")
+	await(t, "the replica to have everything", func() bool {
+		return field(s.Primary.do(t, "info", "replication"), "master_repl_offset") ==
+			field(s.Replica.do(t, "info", "replication"), "slave_repl_offset")
+	})
+}
+
+// field is a line of an INFO.
+func field(info any, name string) string {
+	_, rest, _ := strings.Cut(fmt.Sprint(info), "\n"+name+":")
+	value, _, _ := strings.Cut(rest, "\r")
+	return value
+}
+
 // AwaitFailover waits until the replica is the primary and the Sentinels say so.
 func (s *Sentinels) AwaitFailover(t testing.TB) {
 	t.Helper()
