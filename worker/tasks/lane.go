@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -127,10 +128,11 @@ func (c *Client) send(producer string, number uint64, batch []*submission) {
 	keys := []string{c.keys.Tasks()}
 	args := []any{producer, number, producerMemory.Milliseconds()}
 	args = appendGroups(args, batch)
+	script := scriptFor(batch)
 	ctx, cancel := c.patience(batch)
 	defer cancel()
 	for n := 1; ; n++ {
-		reply, err := enqueueScript.Run(ctx, c.redis, keys, args...).Slice()
+		reply, err := script.Run(ctx, c.redis, keys, args...).Slice()
 		if err == nil {
 			settle(batch, reply, protocolError(reply))
 			return
@@ -144,6 +146,19 @@ func (c *Client) send(producer string, number uint64, batch []*submission) {
 		return
 	}
 }
+
+// scriptFor returns the script that can store all tasks of a batch.
+func scriptFor(batch []*submission) *redisbus.Script {
+	for _, s := range batch {
+		if slices.ContainsFunc(s.tasks, prepared.binds) {
+			return enqueueBinding
+		}
+	}
+	return enqueueScript
+}
+
+// binds reports whether the task has a unique key or follows others.
+func (p prepared) binds() bool { return p.unique != "" || p.after != "" }
 
 // patience returns the context under which a batch is sent: with the deadline of
 // its only caller, or, of several, with the latest, if all have one.
@@ -196,7 +211,7 @@ func settle(batch []*submission, reply []any, err error) {
 // alike reports whether two tasks can go in one group of add() in adding.lua.
 func (p prepared) alike(o prepared) bool {
 	return p.head == o.head && p.when == o.when && p.chosen == o.chosen && p.line == o.line &&
-		p.unique == "" && o.unique == "" && p.after == "" && o.after == ""
+		!p.binds() && !o.binds()
 }
 
 // group are the words that a group of tasks like this one begins with, as

@@ -213,6 +213,7 @@ func (o Options) validate() error {
 	check(len(o.After) <= maxAfter, "After names %d tasks, at most %d: put tasks that gather some of them in between", len(o.After), maxAfter)
 	for _, id := range o.After {
 		errs = append(errs, checkName("After", id))
+		check(id != o.ID, "After names the task itself")
 	}
 	return errors.Join(errs...)
 }

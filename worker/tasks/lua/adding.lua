@@ -32,10 +32,36 @@ local function base36(n)
   return out
 end
 
--- The key that a group writes and that is something else's, or nil.
-local function group_refuses(group)
-  for name, kind in pairs({['queue:' .. group.line] = 'list', ['delayed:' .. group.queue] = 'zset'}) do
-    if not fits(key(name), kind) then return key(name) end
+-- What binding.lua does for groups with a unique key or with tasks to follow.
+local binding
+
+-- The key that storing a group writes and that is something else's, or nil;
+-- besides tasks, queues and stats. checked holds those that were looked at.
+local function group_refuses(group, checked)
+  local set, line = settings(group.queue), 'queue:' .. group.line
+  if group.when == '' and not group.chosen and group.unique == '' and group.after == '' and set == unset then -- most are
+    if not checked[line] and not fits(key(line), 'list') then return key(line) end
+    checked[line] = true
+    return
+  end
+  local kinds = {line, 'list'}
+  local function also(name, kind) kinds[#kinds + 1], kinds[#kinds + 2] = name, kind end
+  if group.when ~= '' or set.most > 0 then also('delayed:' .. group.queue, 'zset') end
+  if group.chosen or group.after ~= '' then also('done', 'zset') end
+  if set.most > 0 then
+    also('active', 'hash')
+    for _, mark in ipairs({'^', '', '~'}) do also('queue:' .. group.queue .. mark, 'list') end
+  end
+  if set.bytes > 0 then also('bytes', 'hash') end
+  for i = 1, #kinds, 2 do
+    if not checked[kinds[i]] then
+      checked[kinds[i]] = true
+      if not fits(key(kinds[i]), kinds[i + 1]) then return key(kinds[i]) end
+    end
+  end
+  if (group.unique ~= '' or group.after ~= '') and not checked.binding then
+    checked.binding = true
+    return binding.refuses()
   end
 end
 
@@ -43,42 +69,6 @@ end
 local function load_of(queue)
   local n = redis.call('ZCARD', key('delayed:' .. queue)) + tonumber(redis.call('HGET', key('active'), queue) or 0)
   for _, mark in ipairs({'^', '', '~'}) do n = n + redis.call('LLEN', key('queue:' .. queue .. mark)) end
-  return n
-end
-
--- Takes the unique key for a task; returns the id of who has it already.
-local function seize(group, id, at)
-  local name = group.unique
-  local holder = exists('unique') and redis.call('HGET', key('unique'), name)
-  if holder and holder ~= id then
-    local till = redis.call('ZSCORE', key('unique:until'), name)
-    if till and tonumber(till) > at or not till and redis.call('HEXISTS', key('tasks'), holder) == 1 then return holder end
-  end
-  redis.call('HSET', key('unique'), name, id)
-  there.unique = true
-  if group.lasting ~= '' then
-    redis.call('ZADD', key('unique:until'), int(at + tonumber(group.lasting)), name)
-  else
-    redis.call('ZREM', key('unique:until'), name)
-  end
-end
-
--- Holds a task up until others are done. Those that are not known any more count
--- as done. Returns how many it waits for, or nil and one that was cancelled.
-local function block(group, id)
-  local n = 0
-  for dependency in string.gmatch(group.after, '%S+') do
-    if redis.call('ZSCORE', key('cancelled'), dependency) then return nil, dependency end
-    if redis.call('HEXISTS', key('tasks'), dependency) == 1 and not redis.call('ZSCORE', key('done'), dependency) then
-      n = n + 1
-      redis.call('HSET', key('followers'), dependency, (redis.call('HGET', key('followers'), dependency) or '') .. id .. ' ')
-      there.followers = true
-    end
-  end
-  if n > 0 then
-    redis.call('HSET', key('blocked'), id, n)
-    there.blocked = true
-  end
   return n
 end
 
@@ -100,7 +90,7 @@ local function add(group, at, bounded)
       elseif #fresh >= rest or weight + #record > bytes then
         why = 'full'
       else
-        local holder = group.unique ~= '' and seize(group, id, at)
+        local holder = group.unique ~= '' and binding.seize(group, id, at)
         why = holder and 'unique=' .. holder or nil
       end
       if group.chosen and not why then -- the same id may come again in this group
@@ -121,20 +111,8 @@ local function add(group, at, bounded)
   redis.call('SADD', key('queues'), queue)
   tally(queue, 'enqueued', #fresh)
 
-  local ready = fresh
-  if group.after ~= '' then
-    ready = {}
-    for _, id in ipairs(fresh) do
-      local n, cancelled = block(group, id)
-      if not n then
-        cancel(id, redis.call('HGET', key('tasks'), id),
-          '{"reason":"cancelled","error":"it was to run after ' .. cancelled .. ', which was cancelled"}', at)
-      elseif n == 0 then
-        ready[#ready + 1] = id
-      end
-    end
-    if #ready == 0 then return refused end
-  end
+  local ready = group.after == '' and fresh or binding.hold(group, fresh, at)
+  if #ready == 0 then return refused end
   local due
   if group.when ~= '' then
     due = tonumber(string.sub(group.when, 2))

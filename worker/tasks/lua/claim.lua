@@ -16,8 +16,7 @@ local served = 5 + tonumber(ARGV[5]) -- where the last queue is
 local most = 1048576 -- bytes of records in one reply, and one record more
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
-local mistyped = wrong({leases = 'zset', ['stream:' .. incarnation] = 'hash', [owned] = 'hash', tasks = 'hash',
-  tries = 'hash', parked = 'set', settings = 'hash', active = 'hash', stats = 'hash'})
+local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 local deadline = tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0)
 local at = now()

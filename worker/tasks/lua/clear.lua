@@ -4,7 +4,7 @@
 -- ARGV 1 queue  2 how many at most
 -- Returns {'OK', how many were deleted, '1' when there are more} | {'WRONGTYPE', key}
 local queue, most = ARGV[1], tonumber(ARGV[2])
-local kinds = {['delayed:' .. queue] = 'zset', ['queue:' .. queue .. '^'] = 'list', ['queue:' .. queue] = 'list', ['queue:' .. queue .. '~'] = 'list'}
+local kinds = {'delayed:' .. queue, 'zset', 'queue:' .. queue .. '^', 'list', 'queue:' .. queue, 'list', 'queue:' .. queue .. '~', 'list'}
 local mistyped = mending_refuses() or wrong(kinds)
 if mistyped then return {'WRONGTYPE', mistyped} end
 local at, ids = now(), {}

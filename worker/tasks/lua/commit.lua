@@ -29,10 +29,6 @@
 local incarnation, number = ARGV[1], tonumber(ARGV[2])
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
-local mistyped = wrong({leases = 'zset', ['stream:' .. incarnation] = 'hash', [owned] = 'hash', tasks = 'hash',
-  tries = 'hash', dead = 'zset', reasons = 'hash', done = 'zset', kept = 'zset', results = 'hash', stats = 'hash', parked = 'set',
-  queues = 'set', settings = 'hash', active = 'hash', bytes = 'hash'}) or wrong_ties()
-if mistyped then return {'WRONGTYPE', mistyped} end
 if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) <= 0 then return {'FENCED'} end
 local last, answer = unpack(redis.call('HMGET', stream, 'commit', 'refused'))
 last = tonumber(last or 0)
@@ -45,9 +41,9 @@ if number == last then
   return reply
 end
 if number ~= last + 1 then return {'GAP', int(last)} end
+local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'stats', 'hash', 'settings', 'hash', 'active', 'hash', 'done', 'zset'}) or wrong_ties()
+if mistyped then return {'WRONGTYPE', mistyped} end
 
-writable(key(owned))
-redis.call('HSET', stream, 'commit', int(number))
 local at = now()
 local reply, noted, position = {'OK'}, {}, 0
 local function refusal(i, code)
@@ -71,11 +67,20 @@ local function speed(queue, a)
   redis.call('HSET', key('stats'), field, table.concat(n, ' '))
 end
 
-local c = 4
-for _ = 1, tonumber(ARGV[3]) do
-  speed(ARGV[c], c)
-  c = c + 5
+local speeds = tonumber(ARGV[3])
+local c = 4 + 5 * speeds
+local groups, first_group = tonumber(ARGV[c]), c + 1
+c = first_group
+for _ = 1, groups do c = c + 2 + tonumber(ARGV[c + 1]) end
+local others, first_other = tonumber(ARGV[c]), c + 1
+if others > 0 then
+  mistyped = wrong({'dead', 'zset', 'reasons', 'hash', 'kept', 'zset', 'results', 'hash', 'parked', 'set', 'queues', 'set'})
+  if mistyped then return {'WRONGTYPE', mistyped} end
 end
+
+writable(key(owned))
+redis.call('HSET', stream, 'commit', int(number))
+for i = 0, speeds - 1 do speed(ARGV[4 + 5 * i], 4 + 5 * i) end
 
 -- Tasks of one queue that are done and nothing more.
 local function finish(queue, ids)
@@ -99,8 +104,7 @@ local function finish(queue, ids)
   hand(queue, -#gone)
 end
 
-local groups = tonumber(ARGV[c])
-c = c + 1
+c = first_group
 for _ = 1, groups do
   local queue, n = ARGV[c], tonumber(ARGV[c + 1])
   c = c + 2
@@ -125,7 +129,7 @@ end
 
 local function refuses(kind, a)
   if kind == 'publish' then return nil end
-  if kind == 'enqueue' then return group_refuses((read_group(a))) and 'WRONGTYPE' end
+  if kind == 'enqueue' then return group_refuses((read_group(a)), {}) and 'WRONGTYPE' end
   return cache_refuses(kind, ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3])
 end
 
@@ -194,8 +198,7 @@ local function finish_as(verb, id, line, a)
   hand(queue, -1)
 end
 
-local others = tonumber(ARGV[c])
-c = c + 1
+c = first_other
 for _ = 1, others do
   local id, line, verb = ARGV[c], ARGV[c + 1], ARGV[c + 2]
   local a = c + 3

@@ -10,8 +10,7 @@
 --         to be cancelled, how many dead tasks were forgotten because there were
 --         too many} | {'WRONGTYPE', key}
 local most, lasting, bound = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local mistyped = wrong({tasks = 'hash', queues = 'set', done = 'zset', kept = 'zset', results = 'hash', tries = 'hash',
-  dead = 'zset', reasons = 'hash', settings = 'hash', active = 'hash', bytes = 'hash', stats = 'hash'}) or wrong_ties()
+local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'bytes', 'hash', 'stats', 'hash'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
 
 local at, broken, more, nextup = now(), {}, false, nil

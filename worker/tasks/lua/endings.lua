@@ -1,36 +1,5 @@
 -- What follows when a task ends, for good or until somebody mends it.
 
--- Whether a key exists, asked once in a script: most tasks have nothing that
--- hangs on them, and then none of these does.
-local there = {}
-local function exists(name)
-  if there[name] == nil then there[name] = redis.call('EXISTS', key(name)) == 1 end
-  return there[name]
-end
-
-local ties = {unique = 'hash', ['unique:until'] = 'zset', followers = 'hash', blocked = 'hash', waiting = 'hash',
-  cancelling = 'hash', progress = 'hash', history = 'hash', cancelled = 'zset'}
-
--- The first of these keys that is of another type than it must have, or nil.
-local function wrong_ties()
-  local names = {}
-  for name in pairs(ties) do names[#names + 1] = key(name) end
-  if redis.call('EXISTS', unpack(names)) > 0 then return wrong(ties) end
-  for name in pairs(ties) do there[name] = false end
-end
-
--- Whether anything hangs on any task.
-local function tied()
-  return exists('unique') or exists('followers') or exists('waiting') or exists('cancelling') or exists('progress')
-end
-
--- Takes an id out of these hashes.
-local function forget(id, names)
-  for _, name in ipairs(names) do
-    if exists(name) then redis.call('HDEL', key(name), id) end
-  end
-end
-
 -- One task that the other waited for is done.
 local function release(id, at)
   if redis.call('HINCRBY', key('blocked'), id, -1) > 0 then return end

@@ -8,10 +8,6 @@
 --         from 1: see add() | {'WRONGTYPE', key}
 local producer, batch, memory = key('producer:' .. ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 
-local mistyped = wrong({tasks = 'hash', queues = 'set', done = 'zset', ['producer:' .. ARGV[1]] = 'string', settings = 'hash',
-  active = 'hash', bytes = 'hash', stats = 'hash', reasons = 'hash'}) or wrong_ties()
-if mistyped then return {'WRONGTYPE', mistyped} end
-
 local last, answer = string.match(redis.call('GET', producer) or '0|', '^(%d+)|(.*)$')
 if batch <= tonumber(last) then
   local reply = {'OK'}
@@ -22,16 +18,15 @@ if batch <= tonumber(last) then
   return reply
 end
 
+local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'stats', 'hash'})
+if mistyped then return {'WRONGTYPE', mistyped} end
 local groups, checked = {}, {}
 local c = 4
 while c <= #ARGV do
   local group
   group, c = read_group(c)
-  if not checked[group.line] then
-    mistyped = group_refuses(group)
-    if mistyped then return {'WRONGTYPE', mistyped} end
-    checked[group.line] = true
-  end
+  mistyped = group_refuses(group, checked)
+  if mistyped then return {'WRONGTYPE', mistyped} end
   groups[#groups + 1] = group
 end
 

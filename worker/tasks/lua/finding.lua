@@ -34,6 +34,5 @@ local function record_refuses(record)
 end
 
 local function mending_refuses()
-  return wrong({tasks = 'hash', queues = 'set', done = 'zset', kept = 'zset', results = 'hash', tries = 'hash', dead = 'zset',
-    reasons = 'hash', settings = 'hash', active = 'hash', bytes = 'hash', stats = 'hash', parked = 'set', leases = 'zset'}) or wrong_ties()
+  return wrong({'tasks', 'hash', 'queues', 'set', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'bytes', 'hash', 'stats', 'hash', 'parked', 'set', 'leases', 'zset'}) or wrong_ties()
 end

@@ -12,10 +12,12 @@ local tag = string.sub(KEYS[1], 1, -6)
 local function key(name) return tag .. name end
 local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
 
--- The first key that is of another type than its place must have, or nil.
+-- The first key that is of another type than its place must have, or nil: name,
+-- type, name, type … Keys that a script reads before its first write need none of
+-- this: reading fails in time.
 local function wrong(kinds)
-  for name, kind in pairs(kinds) do
-    if not fits(key(name), kind) then return key(name) end
+  for i = 1, #kinds, 2 do
+    if not fits(key(kinds[i]), kinds[i + 1]) then return key(kinds[i]) end
   end
 end
 
@@ -26,19 +28,8 @@ local function each(command, name, words)
   end
 end
 
--- A record is name|line|enqueued|options\npayload. Nothing else of it is read here.
-local function line_of(record)
-  return record and string.match(record, '^[^|\n]*|([^|\n]*)|')
-end
-
+-- The queue of a line.
 local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
-
-local function options_of(record)
-  local text = string.match(record, '^[^|\n]*|[^|\n]*|[^|\n]*|([^\n]*)\n')
-  if not text or text == '' then return {} end
-  local ok, options = pcall(cjson.decode, text)
-  return ok and type(options) == 'table' and options or {}
-end
 
 -- Whether tasks stand in a line of the queue.
 local function pending(queue)
@@ -46,11 +37,16 @@ local function pending(queue)
 end
 
 -- What is set for a queue: paused, and the most tasks at a time, tasks and bytes (0: no limit).
-local known = {}
+local known, unset = {}, {at_a_time = 0, most = 0, bytes = 0}
 local function settings(queue)
   if not known[queue] then
-    local paused, at_a_time, most, bytes = string.match(redis.call('HGET', key('settings'), queue) or '', '^(1?)|(%d+)|(%d+)|(%d+)$')
-    known[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0)}
+    local text = redis.call('HGET', key('settings'), queue)
+    if not text then
+      known[queue] = unset
+    else
+      local paused, at_a_time, most, bytes = string.match(text, '^(1?)|(%d+)|(%d+)|(%d+)$')
+      known[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0)}
+    end
   end
   return known[queue]
 end
@@ -92,47 +88,10 @@ local function flush()
   for queue in pairs(touched) do wake(queue) end
 end
 
--- Counts the bytes of a record that enters its queue (1) or leaves it (-1),
--- where the queue has a bound on them.
-local function weigh(queue, id, sign)
-  if settings(queue).bytes > 0 then
-    redis.call('HINCRBY', key('bytes'), queue, sign * redis.call('HSTRLEN', key('tasks'), id))
-  end
-end
-
 -- Puts tasks of one queue off until a time, and tells the movers of a new first one.
 local function delay(queue, due, ids)
   local set = key('delayed:' .. queue)
   local first = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')
   for _, id in ipairs(ids) do redis.call('ZADD', set, int(due), id) end
   if not first[2] or due < tonumber(first[2]) then redis.call('PUBLISH', channel('due'), int(due)) end
-end
-
--- When a task with these options is due, or nil: now.
-local function due_of(options, at)
-  local due = options.W or (options.w and at + options.w)
-  return due and due > at and due or nil
-end
-
--- Puts a task that is in no place into its line, or off until it is due.
-local function place(id, line, options, at)
-  local queue = queue_of(line)
-  local due = due_of(options, at)
-  if due then
-    delay(queue, due, {id})
-  else
-    redis.call('LPUSH', key('queue:' .. line), id)
-    touched[queue] = true
-  end
-end
-
--- Adds a line to what is remembered of a task's past: time|event|JSON. The
--- oldest are forgotten.
-local function note(id, at, event, detail)
-  local past = (redis.call('HGET', key('history'), id) or '') .. int(at) .. '|' .. event .. '|' .. detail .. '\n'
-  local _, lines = string.gsub(past, '\n', '')
-  while lines > 20 or (lines > 1 and #past > 8192) do
-    past, lines = string.gsub(past, '^[^\n]*\n', '', 1), lines - 1
-  end
-  redis.call('HSET', key('history'), id, past)
 end

@@ -17,7 +17,7 @@ local function revive(id)
   local from = redis.call('ZSCORE', key('dead'), id) and 'dead' or redis.call('ZSCORE', key('cancelled'), id) and 'cancelled'
   if not from then return 'other' end
   local options = options_of(record)
-  if options.u and seize({unique = options.u, lasting = options.v and int(options.v) or ''}, id, at) then return 'taken' end
+  if options.u and binding.seize({unique = options.u, lasting = options.v and int(options.v) or ''}, id, at) then return 'taken' end
   redis.call('ZREM', key(from), id)
   redis.call('HDEL', key('reasons'), id)
   redis.call('HDEL', key('tries'), id)

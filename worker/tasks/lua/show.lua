@@ -7,7 +7,7 @@
 --         ms on Redis's clock when it ended or until when it is remembered}, '' for
 --         what there is not | {'gone'} | {'WRONGTYPE', key}
 local id = ARGV[1]
-local mistyped = wrong({tasks = 'hash', done = 'zset', results = 'hash', tries = 'hash', dead = 'zset', reasons = 'hash', leases = 'zset'}) or wrong_ties()
+local mistyped = wrong({'tasks', 'hash', 'done', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'leases', 'zset'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
 local record = redis.call('HGET', key('tasks'), id)
 local function score(name) return fits(key(name), 'zset') and redis.call('ZSCORE', key(name), id) end

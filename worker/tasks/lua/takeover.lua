@@ -13,8 +13,7 @@
 local incarnation, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
-local mistyped = wrong({leases = 'zset', ['stream:' .. incarnation] = 'hash', [owned] = 'hash', tasks = 'hash', tries = 'hash',
-  dead = 'zset', reasons = 'hash', stats = 'hash', settings = 'hash', active = 'hash', bytes = 'hash'}) or wrong_ties()
+local mistyped = wrong({'leases', 'zset', 'stream:' .. incarnation, 'hash', owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'stats', 'hash', 'settings', 'hash', 'active', 'hash', 'bytes', 'hash'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
 if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) > 0 then return {'LIVE'} end
 

@@ -9,8 +9,7 @@
 local name, tick, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local group = read_group(5)
 
-local mistyped = wrong({periodic = 'hash', ['periodic:definitions'] = 'hash', tasks = 'hash', queues = 'set', done = 'zset',
-  settings = 'hash', active = 'hash', bytes = 'hash', stats = 'hash', reasons = 'hash'}) or wrong_ties() or group_refuses(group)
+local mistyped = wrong({'periodic', 'hash', 'periodic:definitions', 'hash', 'tasks', 'hash', 'queues', 'set', 'stats', 'hash'}) or group_refuses(group, {})
 if mistyped then return {'WRONGTYPE', mistyped} end
 
 local at = now()

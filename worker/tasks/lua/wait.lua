@@ -4,7 +4,7 @@
 -- Returns {'done', result or ''} | {'dead', reason} | {'cancelled', reason} | {'gone'} (not stored)
 --       | {'stored'} | {'WRONGTYPE', key}
 local id = ARGV[1]
-local mistyped = wrong({tasks = 'hash', done = 'zset', dead = 'zset', cancelled = 'zset', results = 'hash', reasons = 'hash', waiting = 'hash'})
+local mistyped = wrong({'tasks', 'hash', 'done', 'zset', 'dead', 'zset', 'cancelled', 'zset', 'results', 'hash', 'reasons', 'hash', 'waiting', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 if redis.call('ZSCORE', key('done'), id) then return {'done', redis.call('HGET', key('results'), id) or ''} end
 for _, place in ipairs({'dead', 'cancelled'}) do
