@@ -89,7 +89,7 @@ func TestScalingUpAndDown(t *testing.T) {
 		for _, bad := range []int{-1, supervisor.MaxWorkers + 1} {
 			err := set.Scale(t.Context(), bad)
 			require.ErrorIs(t, err, supervisor.ErrSize)
-			require.ErrorIs(t, err, worker.SetSize)
+			require.ErrorIs(t, err, worker.ErrSetSize)
 		}
 		require.NoError(t, set.Stop())
 		require.Zero(t, set.Report().Crashes)
@@ -184,7 +184,7 @@ func TestOneOperationAtATimeAndScalingDuringIt(t *testing.T) {
 		busy, ok := errors.AsType[*supervisor.BusyError](err)
 		require.True(t, ok, err)
 		require.Equal(t, "roll", busy.Kind)
-		require.ErrorIs(t, set.Reload(t.Context()), worker.SetBusy)
+		require.ErrorIs(t, set.Reload(t.Context()), worker.ErrSetBusy)
 		last := set.Node("stellar-worker-2").Ended().Incarnation
 		n, err := set.ScaleBy(1)
 		require.NoError(t, err)
@@ -357,7 +357,7 @@ func TestTheSetByCall(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "roll", s.Operation.Kind)
 		_, err = do("api.set.reload", nil)
-		require.ErrorIs(t, err, worker.SetBusy)
+		require.ErrorIs(t, err, worker.ErrSetBusy)
 		eventually(t, "rolled", func() bool { return set.Status().Operation.Ended })
 		require.Empty(t, set.Status().Operation.Error)
 		_, err = do("api.set.reload", nil)
@@ -367,7 +367,7 @@ func TestTheSetByCall(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, s.Quiet)
 		_, err = do("api.set.scale", []any{-1})
-		require.ErrorIs(t, err, worker.SetSize)
+		require.ErrorIs(t, err, worker.ErrSetSize)
 		_, err = do("api.set.scale", nil)
 		require.ErrorIs(t, err, rpcregistry.BadArguments)
 		s, err = do("api.set.status", nil)

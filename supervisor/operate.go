@@ -16,15 +16,15 @@ import (
 // Errors of what is done with a running set. They are errors of api.set.* too.
 var (
 	// ErrNotRunning: the set has not begun, or is stopping.
-	ErrNotRunning = fmt.Errorf("%w: the set has not begun, or is stopping", worker.SetNotRunning)
+	ErrNotRunning = fmt.Errorf("%w: the set has not begun, or is stopping", worker.ErrSetNotRunning)
 	// ErrSize: a set cannot have so many nodes.
-	ErrSize = fmt.Errorf("%w: not a size that the set can have", worker.SetSize)
+	ErrSize = fmt.Errorf("%w: not a size that the set can have", worker.ErrSetSize)
 	// ErrNotBack: a node did not run again in time.
 	ErrNotBack = errors.New("not all nodes are back")
 )
 
 // BusyError says that a rolling restart or a reload is under way. It is a
-// worker.SetBusy.
+// worker.ErrSetBusy.
 type BusyError struct {
 	Kind  string    // roll or reload
 	Since time.Time // when it began
@@ -35,8 +35,8 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("a %s is under way since %s: wait for its end", e.Kind, e.Since.Format(time.TimeOnly))
 }
 
-// Unwrap makes it a worker.SetBusy.
-func (e *BusyError) Unwrap() error { return worker.SetBusy }
+// Unwrap makes it a worker.ErrSetBusy.
+func (e *BusyError) Unwrap() error { return worker.ErrSetBusy }
 
 // Scale makes the set one of n nodes, and waits until those that are new run and
 // those that leave have drained. Nodes with the highest numbers leave, after the
@@ -296,7 +296,8 @@ func (s *Set) await(ctx context.Context, most time.Duration, done func() bool) e
 	s.mu.Unlock()
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(serving, func() { cancel(ErrNotRunning) })()
+	unbind := context.AfterFunc(serving, func() { cancel(ErrNotRunning) })
+	defer unbind()
 	if most > 0 {
 		defer time.AfterFunc(most, func() { cancel(fmt.Errorf("%w within %s", ErrNotBack, most)) }).Stop()
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/thejerf/suture/v4"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -102,10 +103,11 @@ func (x *slot) describe() string {
 func (x *slot) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(x.place, cancel)()
+	unbind := context.AfterFunc(x.place, cancel)
+	defer unbind()
 	stopped := false
 	if redisbus.Sleep(ctx, x.pause) == nil {
-		err, lived := x.live(ctx)
+		lived, err := x.live(ctx)
 		if x.next(ctx, err, lived) {
 			return errNextLife
 		}
@@ -118,7 +120,7 @@ func (x *slot) Serve(ctx context.Context) error {
 }
 
 // live lives one life and returns how it ended and how long it was.
-func (x *slot) live(ctx context.Context) (err error, lived time.Duration) { //nolint:revive,staticcheck // the error is what the life was for
+func (x *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	n := x.set.host.NewNode(worker.NodeConfig{
 		Prefix: x.set.cfg.WorkerPrefix, ID: x.set.cfg.ID, Prefer: x.id,
 		Concurrency: x.set.cfg.Concurrency, Queues: x.set.cfg.Queues,
@@ -142,7 +144,7 @@ func (x *slot) live(ctx context.Context) (err error, lived time.Duration) { //no
 	}
 	x.node, x.failure = nil, err
 	x.mu.Unlock()
-	return err, time.Since(began)
+	return time.Since(began), err
 }
 
 // watch tells the gate when the node runs, and logs how long a restart took.
@@ -186,15 +188,17 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 func (x *slot) tell(err error, lived time.Duration) {
 	stack := stackOf(err)
 	times := x.set.remember(x.name(), err, stack)
-	event := x.set.log.Warn().Int("times", times)
+	level := zerolog.WarnLevel
 	if times == 1 {
-		event = x.set.log.Error()
-		if stack != "" && !errors.Is(err, worker.ErrInjected) {
-			event.Str("stack", stack)
-		}
+		level = zerolog.ErrorLevel
 	}
-	event.Str("node", x.name()).Err(err).Stringer("lived", lived.Round(time.Millisecond)).
-		Stringer("pause", x.pause.Round(time.Millisecond)).Msg("node crashed: starting it again")
+	x.set.log.WithLevel(level).Str("node", x.name()).Err(err).Int("times", times).
+		Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", x.pause.Round(time.Millisecond)).
+		Func(func(e *zerolog.Event) {
+			if times == 1 && stack != "" && !errors.Is(err, worker.ErrInjected) {
+				e.Str("stack", stack)
+			}
+		}).Msg("node crashed: starting it again")
 }
 
 // stackOf is where an error panicked, if it did.

@@ -10,12 +10,12 @@ import (
 
 // Codes of the errors of api.set.*, for errors.Is.
 const (
-	// SetBusy: a rolling restart or a reload is under way.
-	SetBusy rpcregistry.Code = "set_busy"
-	// SetNotRunning: the set has not begun, or is stopping.
-	SetNotRunning rpcregistry.Code = "set_not_running"
-	// SetSize: a set cannot have so many nodes.
-	SetSize rpcregistry.Code = "set_size"
+	// ErrSetBusy: a rolling restart or a reload is under way.
+	ErrSetBusy rpcregistry.Code = "set_busy"
+	// ErrSetNotRunning: the set has not begun, or is stopping.
+	ErrSetNotRunning rpcregistry.Code = "set_not_running"
+	// ErrSetSize: a set cannot have so many nodes.
+	ErrSetSize rpcregistry.Code = "set_size"
 )
 
 // Controls are what operators do with the set of a process; supervisor.Set has

@@ -35,7 +35,7 @@ func (p *program) callCommand() *urfave.Command {
 			&urfave.BoolFlag{Name: "all", Destination: &f.all, Usage: "every node runs it; shows what became of it on each", HideDefault: true},
 			&urfave.BoolFlag{Name: "no-wait", Destination: &f.noWait, Usage: "do not wait for an answer", HideDefault: true},
 			&urfave.DurationFlag{
-				Name: "timeout", Value: rpcregistry.DefaultTimeout, Destination: &f.timeout, Usage: "how long to wait for an answer (`TIME`)",
+				Name: timeoutFlag, Value: rpcregistry.DefaultTimeout, Destination: &f.timeout, Usage: "how long to wait for an answer (`TIME`)",
 			},
 		),
 		ArgValidator: arguments(1, 2, "METHOD [ARGS-JSON]"),

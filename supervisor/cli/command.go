@@ -32,9 +32,9 @@ func (p *program) command() *urfave.Command {
 	root := &urfave.Command{
 		Name: "stellar", Usage: "a cluster of supervised nodes on one Redis", Version: version(), Description: description,
 		UsageText: "stellar [command] [flags] [arguments]",
-		Commands: []*urfave.Command{
+		Commands: append([]*urfave.Command{
 			p.runCommand(), p.statusCommand(), p.callCommand(), p.enqueueCommand(), p.cacheCommand(), p.configCommand(), p.demoCommand(), p.versionCommand(),
-		},
+		}, p.operateCommands()...),
 		DefaultCommand:        "run",
 		EnableShellCompletion: true,
 		ConfigureShellCompletionCommand: func(c *urfave.Command) {

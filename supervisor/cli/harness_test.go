@@ -21,6 +21,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if app := os.Getenv(childApp); app != "" {
+		os.Exit(mainWith(context.Background(), OS(), childApps[app]()))
+	}
 	redis.SetLogger(silence{})
 	redistest.Main(m)
 }

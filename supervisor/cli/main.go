@@ -22,6 +22,9 @@ type Process struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Signals        <-chan os.Signal // TERM and INT; nil for none
+	// Orders begins to catch the signals that do something with a running set;
+	// nil for none.
+	Orders func() (signals <-chan os.Signal, stop func())
 }
 
 // OS returns the real process. It claims what there is one of in it: the two
@@ -32,7 +35,7 @@ func OS() Process {
 	signals := make(chan os.Signal, 3)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	return Process{
-		Args: os.Args, Env: os.LookupEnv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals,
+		Args: os.Args, Env: os.LookupEnv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals, Orders: catchOrders,
 	}
 }
 

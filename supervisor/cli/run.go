@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"sync"
 
 	"github.com/rs/zerolog"
 	urfave "github.com/urfave/cli/v3"
@@ -18,7 +19,8 @@ func (p *program) runCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "run", Usage: "run a set of nodes until it is told to stop (what stellar does without a command)",
 		Description: "TERM or Ctrl-C stops it: running tasks have --drain to finish. A second signal cuts that to a second,\n" +
-			"a third one ends the process at once.",
+			"a third one ends the process at once. HUP restarts all nodes, USR2 one after the other; TTIN and TTOU start one\n" +
+			"more and stop one; TSTP (Ctrl-Z) makes it claim no more tasks, CONT ends that.",
 		Flags: p.runFlags(), ArgValidator: noArguments, Action: p.action(p.run),
 	}
 }
@@ -78,9 +80,9 @@ func (p *program) offer(ctx context.Context, server *embedded.Server, log zerolo
 // serve runs the set until it has stopped, and reports.
 func (p *program) serve(ctx context.Context, set *supervisor.Set, log zerolog.Logger) error {
 	ended := make(chan struct{})
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
+	var watching sync.WaitGroup
+	watching.Go(func() { p.obey(ctx, set, log, ended) })
+	watching.Go(func() {
 		select {
 		case <-ctx.Done():
 			log.Info().Stringer("drain", p.drain).Msg("stopping: running tasks are given time to finish; another signal cuts it to a second")
@@ -93,10 +95,10 @@ func (p *program) serve(ctx context.Context, set *supervisor.Set, log zerolog.Lo
 			log.Warn().Msg("stopping within a second; another signal ends the process at once")
 		case <-ended:
 		}
-	}()
+	})
 	err := set.Serve(ctx)
 	close(ended)
-	<-watched
+	watching.Wait()
 	if errors.Is(err, supervisor.ErrRedisUnavailable) || errors.Is(err, context.Canceled) {
 		if ctx.Err() != nil {
 			err = nil // told to stop before it began

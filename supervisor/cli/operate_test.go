@@ -1,0 +1,362 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/supervisortest"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// childApp is the variable that makes the test binary the program, with one of
+// the childApps, instead of running tests.
+const childApp = "STELLAR_TEST_APP"
+
+var childApps = map[string]func() *worker.App{
+	"stubborn": func() *worker.App {
+		app, _ := stubborn()
+		tasks.Handle(app, tasks.Definition{Name: "slow"}, func(_ context.Context, ms int) error {
+			time.Sleep(time.Duration(ms) * time.Millisecond)
+			return nil
+		})
+		return app
+	},
+	"broken": func() *worker.App {
+		app := worker.NewApp()
+		app.OnStart(func(context.Context) error { panic("no licence") })
+		return app
+	},
+}
+
+// launchApp starts the test binary as the program with that app.
+func launchApp(t *testing.T, app string, env environment, args ...string) *binary {
+	t.Helper()
+	return launch(t, os.Args[0], env.with(childApp, app), args...)
+}
+
+func (b *binary) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	require.NoError(t, b.cmd.Process.Signal(s))
+}
+
+// places are an embedded Redis, which is the program's own, and a real one.
+func places(t *testing.T, scenario func(t *testing.T, env environment)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) { scenario(t, home(t)) })
+	t.Run("redis", func(t *testing.T) { scenario(t, home(t).with("REDIS_URL", redistest.Start(t).Config().URL)) })
+}
+
+// shown is what status tells for scripts.
+type shown struct {
+	Nodes []nodeStatus       `json:"nodes"`
+	Sets  []worker.SetStatus `json:"sets"`
+}
+
+func statusFor(t *testing.T, env environment) (s shown, text string) {
+	t.Helper()
+	r := stellar(t, env, "status", "-o", "json")
+	require.Zero(t, r.code, r.err)
+	require.NoError(t, json.Unmarshal([]byte(r.out), &s))
+	return s, r.out
+}
+
+// awaitNodes waits until so many nodes run and no other is left.
+func awaitNodes(t *testing.T, env environment, n int) shown {
+	t.Helper()
+	var s shown
+	require.Eventually(t, func() bool {
+		s, _ = statusFor(t, env)
+		for _, node := range s.Nodes {
+			if node.State != string(worker.Running) {
+				return false
+			}
+		}
+		return len(s.Nodes) == n
+	}, patient, 20*time.Millisecond)
+	return s
+}
+
+func lives(s shown) (all []string) {
+	for _, n := range s.Nodes {
+		all = append(all, n.Incarnation)
+	}
+	return all
+}
+
+func TestSignalsOfTheBinary(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stellar")
+	out, err := exec.Command("go", "build", race, "-o", path, "../..").CombinedOutput()
+	require.NoError(t, err, string(out))
+	places(t, func(t *testing.T, env environment) {
+		set := launch(t, path, env, "--workers", "2")
+		set.err.await(t, "node is running", 2)
+		first := lives(awaitNodes(t, env, 2))
+
+		set.signal(t, syscall.SIGHUP)
+		set.err.await(t, "reload is done", 1)
+		second := lives(awaitNodes(t, env, 2))
+		set.signal(t, syscall.SIGUSR2)
+		set.err.await(t, "roll is done", 1)
+		third := lives(awaitNodes(t, env, 2))
+		for _, life := range third {
+			require.NotContains(t, append(first, second...), life)
+		}
+
+		set.signal(t, syscall.SIGTTIN)
+		awaitNodes(t, env, 3)
+		for n := range 4 { // once more than there are nodes
+			set.signal(t, syscall.SIGTTOU)
+			set.err.await(t, `"order":"one node less"`, n+1)
+		}
+		awaitNodes(t, env, 0)
+		set.signal(t, syscall.SIGTTIN)
+		set.signal(t, syscall.SIGTTIN) // as one with the other if the process has not heard the first yet
+		require.NotEmpty(t, awaitAny(t, env).Nodes)
+
+		set.signal(t, syscall.SIGTSTP)
+		set.err.await(t, "set is quiet", 1)
+		require.Zero(t, stellar(t, env, "enqueue", "echo", "1", "--id", "quiet").code)
+		s, _ := statusFor(t, env)
+		require.True(t, s.Sets[0].Quiet)
+		require.Contains(t, stellar(t, env, "status").out, "quiet, no tasks are claimed")
+		require.NotContains(t, set.err.String(), `"payload":"1"`)
+		set.signal(t, syscall.SIGSTOP)
+		set.signal(t, syscall.SIGCONT) // also ends the quiet
+		set.err.await(t, `"payload":"1"`, 1)
+
+		set.signal(t, syscall.SIGTERM)
+		require.Zero(t, set.wait(t), set.err)
+		require.Contains(t, set.err.String(), "0 crashes")
+	})
+}
+
+// awaitAny waits until the last change of the size is over.
+func awaitAny(t *testing.T, env environment) (s shown) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		s, _ = statusFor(t, env)
+		return len(s.Sets) == 1 && s.Sets[0].Ready == s.Sets[0].Workers
+	}, patient, 20*time.Millisecond)
+	return s
+}
+
+func TestADrainOfTheBinary(t *testing.T) {
+	places(t, func(t *testing.T, env environment) {
+		// What finishes in its time and what never returns drain side by side.
+		set := launchApp(t, "stubborn", env, "--workers", "2", "--drain", "2s", "--grace", "200ms", "--concurrency", "2")
+		set.err.await(t, "node is running", 2)
+		require.Zero(t, stellar(t, env, "enqueue", "stubborn", "--id", "mule").code)
+		set.err.await(t, "stubborn begins", 1)
+		for n := range 2 {
+			require.Zero(t, stellar(t, env, "enqueue", "slow", "1000", "--id", fmt.Sprint("slow-", n)).code)
+		}
+		require.Eventually(t, func() bool {
+			s, _ := statusFor(t, env)
+			in := 0
+			for _, n := range s.Nodes {
+				in += n.TasksInHand
+			}
+			return in == 3
+		}, patient, 10*time.Millisecond)
+		set.signal(t, syscall.SIGTERM)
+		set.err.await(t, "stopping: ", 1)
+		for n, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR2, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGTSTP} {
+			set.signal(t, s)
+			set.err.await(t, "ignored: the set is stopping", n+1)
+		}
+		require.Equal(t, 75, set.wait(t), set.err)
+		require.Regexp(t, `drain deadline exceeded: still running: mule"`, set.err.String())
+		require.Contains(t, set.err.String(), "2 tasks done of 3 started")
+		require.Contains(t, set.err.String(), "supervisor/cli.stubborn.func", "where it hangs")
+	})
+}
+
+func TestTheTaskOfAHandlerThatNeverReturnedComesBack(t *testing.T) {
+	t.Parallel() // it waits for the time of a zombie
+	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
+	set := launchApp(t, "stubborn", env, "--workers", "1", "--drain", "50ms", "--grace", "50ms")
+	set.err.await(t, "node is running", 1)
+	require.Zero(t, stellar(t, env, "enqueue", "stubborn", "--id", "mule").code)
+	set.err.await(t, "stubborn begins", 1)
+	set.signal(t, syscall.SIGTERM)
+	require.Equal(t, 75, set.wait(t))
+	app := worker.NewApp()
+	came := make(chan string, 1)
+	tasks.Handle(app, tasks.Definition{Name: "stubborn"}, func(ctx context.Context, _ any) error {
+		info, _ := tasks.InfoOf(ctx)
+		came <- info.ID
+		return nil
+	})
+	supervisortest.StartWith(t, app, supervisor.Config{Workers: 1, Redis: redisbus.Config{URL: env["REDIS_URL"]}})
+	select {
+	case id := <-came:
+		require.Equal(t, "mule", id)
+	case <-time.After(70 * time.Second): // the time of a zombie, and a lease
+		t.Fatal("its task did not come back")
+	}
+}
+
+func TestTheSecondAndThirdSignalOfTheBinary(t *testing.T) {
+	places(t, func(t *testing.T, env environment) {
+		begin := func() *binary {
+			set := launchApp(t, "stubborn", env, "--workers", "1", "--drain", "1h", "--grace", "100ms")
+			set.err.await(t, "node is running", 1)
+			require.Zero(t, stellar(t, env, "enqueue", "stubborn").code)
+			set.err.await(t, "stubborn begins", 1)
+			set.signal(t, syscall.SIGTERM)
+			set.err.await(t, "stopping: ", 1)
+			return set
+		}
+		set := begin()
+		set.signal(t, syscall.SIGINT)
+		require.Equal(t, 75, set.wait(t), "the second signal cuts an hour to a second")
+		set = begin()
+		set.signal(t, syscall.SIGTERM)
+		set.err.await(t, "stopping within a second", 1)
+		set.signal(t, syscall.SIGINT)
+		require.Contains(t, []int{130, 75}, set.wait(t), "the third ends it at once")
+	})
+}
+
+func TestFlappingOfTheBinary(t *testing.T) {
+	places(t, func(t *testing.T, env environment) {
+		set := launchApp(t, "broken", env, "--workers", "2")
+		require.Equal(t, 70, set.wait(t))
+		text := set.err.String()
+		require.Regexp(t, `flapping: .* 5 crashes in 30s: stellar-worker-1 \d times, at last: .*no licence; stellar-worker-2 \d times`, text)
+		require.Equal(t, 2, strings.Count(text, `"stack":`), "the stack is told once for each node")
+	})
+}
+
+func TestOperatingASetFromTheShell(t *testing.T) {
+	places(t, func(t *testing.T, env environment) {
+		set := start(t, env, builtin(), "--workers", "2")
+		set.err.await(t, "node is running", 2)
+		before := lives(awaitNodes(t, env, 2))
+		r := stellar(t, env, "scale", "4")
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, "from 2 to 4 nodes")
+		awaitNodes(t, env, 4)
+		r = stellar(t, env, "roll")
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, "4 nodes run anew")
+		after := lives(awaitNodes(t, env, 4))
+		require.NotContains(t, after, before[0])
+		r = stellar(t, env, "reload", "-o", "json")
+		require.Zero(t, r.code, r.err)
+		var s worker.SetStatus
+		require.NoError(t, json.Unmarshal([]byte(r.out), &s))
+		require.Equal(t, "reload", s.Operation.Kind)
+		require.Equal(t, 4, s.Operation.Done)
+		require.Zero(t, stellar(t, env, "quiet", "--node", "stellar-worker-3").code)
+		st, _ := statusFor(t, env)
+		require.True(t, st.Sets[0].Quiet)
+		require.Zero(t, stellar(t, env, "resume").code)
+		st, _ = statusFor(t, env)
+		require.False(t, st.Sets[0].Quiet)
+		r = stellar(t, env, "scale", "0")
+		require.Zero(t, r.code, r.err)
+		r = stellar(t, env, "scale", "1")
+		require.Equal(t, 69, r.code)
+		require.Contains(t, r.err, "TTIN")
+		for _, args := range [][]string{{"scale"}, {"scale", "-1"}, {"scale", "many"}, {"scale", "10001"}, {"roll", "now"}, {"roll", "--timeout", "0s"}} {
+			require.Equal(t, 2, stellar(t, env, args...).code, args)
+		}
+		set.term()
+		require.Zero(t, set.wait(t))
+	})
+}
+
+func TestOperatingOneOfSeveralProcesses(t *testing.T) {
+	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
+	set := start(t, env, builtin(), "--workers", "1")
+	set.err.await(t, "node is running", 1)
+	other := launchApp(t, "stubborn", env, "--workers", "2")
+	other.err.await(t, "node is running", 2)
+	r := stellar(t, env, "roll")
+	require.Equal(t, 2, r.code)
+	require.Regexp(t, `--node stellar-worker-1 +process `+strconv.Itoa(os.Getpid()), r.err)
+	require.Regexp(t, `--node stellar-worker-2 +process `+strconv.Itoa(other.cmd.Process.Pid)+` on .*, 2 nodes`, r.err)
+	r = stellar(t, env, "scale", "1", "--node", "stellar-worker-3")
+	require.Zero(t, r.code, r.err)
+	require.Contains(t, r.out, "from 2 to 1 nodes")
+	require.Equal(t, []string{"stellar-worker-1", "stellar-worker-2"}, nodesOf(awaitNodes(t, env, 2)))
+	r = stellar(t, env, "roll", "--node", "nobody")
+	require.Contains(t, r.err, "no live node nobody")
+	require.NotZero(t, r.code)
+	set.term()
+	require.Zero(t, set.wait(t))
+	other.signal(t, syscall.SIGTERM)
+	require.Zero(t, other.wait(t))
+}
+
+func nodesOf(s shown) (all []string) {
+	for _, n := range s.Nodes {
+		all = append(all, n.ID)
+	}
+	return all
+}
+
+func TestARollThatFailsSaysWhichNode(t *testing.T) {
+	app := builtin()
+	broken := make(chan struct{})
+	app.OnStart(func(context.Context) error {
+		select {
+		case <-broken:
+			return errors.New("no licence")
+		default:
+			return nil
+		}
+	})
+	cfg := redistest.Embedded(t)
+	env := home(t)
+	socket := filepath.Join(env["XDG_RUNTIME_DIR"], "s")
+	_, err := cfg.Listen(t.Context(), socket)
+	require.NoError(t, err)
+	env = env.with("STELLAR_SOCKET", socket)
+	supervisortest.StartWith(t, app, supervisor.Config{
+		Workers: 2, Redis: cfg.Config(), ReadyTime: 500 * time.Millisecond, CrashLimit: -1,
+	})
+	close(broken)
+	r := stellar(t, env, "roll")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.out, "stellar-worker-1 …")
+	require.Regexp(t, `roll ended after 0 of 2 nodes: .*stellar-worker-1 .*no licence`, r.err)
+	text := stellar(t, env, "status").out
+	require.Regexp(t, `stellar-worker-1 crashed \d+ times, the last \d+s ago: .*no licence`, text)
+	require.Contains(t, text, "roll ended after 0 of 2 nodes")
+	require.Contains(t, text, "1 of 2 nodes are ready")
+}
+
+func TestStatusForScriptsHasTheLastStack(t *testing.T) {
+	each(t, func(t *testing.T, at place) {
+		set := supervisortest.StartWith(t, builtin(), supervisor.Config{Workers: 2, Redis: at.cfg, Backoff: time.Millisecond})
+		set.Node("stellar-worker-2").Crash("the drill")
+		var s shown
+		require.Eventually(t, func() bool {
+			s, _ = statusFor(t, at.env)
+			return len(s.Sets) == 1 && s.Sets[0].Crashes == 1 && s.Sets[0].Ready == 2
+		}, patient, 20*time.Millisecond)
+		require.Nil(t, s.Nodes[0].Crashes)
+		c := s.Nodes[1].Crashes
+		require.Equal(t, 1, c.Count)
+		require.Contains(t, c.Reason, "crash on request: the drill")
+		require.Contains(t, c.Stack, "worker.(*Node).loop")
+	})
+}

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/supervisor"
+)
+
+// order is what a signal tells a running set to do.
+type order string
+
+const (
+	orderReload order = "reload"
+	orderRoll   order = "rolling restart"
+	orderMore   order = "one node more"
+	orderLess   order = "one node less"
+	orderQuiet  order = "quiet"
+	orderResume order = "resume"
+)
+
+// catchOrders makes the process hear the signals of a running set. Other
+// commands leave them to the system: Ctrl-Z stops a command, as everywhere.
+func catchOrders() (signals <-chan os.Signal, stop func()) {
+	caught := make(chan os.Signal, 64) // so that a burst of them is not lost
+	for s := range orders {
+		signal.Notify(caught, s)
+	}
+	return caught, func() { signal.Stop(caught) }
+}
+
+// obey does what the signals say until ended, which is closed when the set has
+// stopped. A set that stops obeys no more.
+func (p *program) obey(ctx context.Context, set *supervisor.Set, log zerolog.Logger, ended <-chan struct{}) {
+	if p.Orders == nil {
+		return
+	}
+	signals, stop := p.Orders()
+	defer stop()
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		select {
+		case s := <-signals:
+			what, known := orders[s]
+			if !known {
+				continue
+			}
+			if ctx.Err() != nil {
+				log.Info().Str("signal", s.String()).Str("order", string(what)).Msg("ignored: the set is stopping")
+				continue
+			}
+			log.Info().Str("signal", s.String()).Str("order", string(what)).Msg("signal")
+			if do := quick(set, what); do != nil {
+				if err := do(); err != nil {
+					log.Warn().Err(err).Str("order", string(what)).Msg("not done")
+				}
+				continue
+			}
+			all.Go(func() {
+				if err := slow(ctx, set, what); err != nil {
+					log.Error().Err(err).Str("order", string(what)).Msg("not done")
+				}
+			})
+		case <-ended:
+			return
+		}
+	}
+}
+
+// quick returns what is done at once, in the order of the signals.
+func quick(set *supervisor.Set, what order) func() error {
+	scale := func(by int) func() error {
+		return func() error { _, err := set.ScaleBy(by); return err }
+	}
+	quiet := func(on bool) func() error {
+		return func() error { set.Quiet(on); return nil }
+	}
+	switch what {
+	case orderMore:
+		return scale(1)
+	case orderLess:
+		return scale(-1)
+	case orderQuiet:
+		return quiet(true)
+	case orderResume:
+		return quiet(false)
+	default:
+		return nil
+	}
+}
+
+// slow does what takes its time. It ends with the set.
+func slow(ctx context.Context, set *supervisor.Set, what order) error {
+	ctx = context.WithoutCancel(ctx) // the set says why it ended
+	if what == orderRoll {
+		return set.Roll(ctx)
+	}
+	return set.Reload(ctx)
+}

@@ -1,0 +1,18 @@
+//go:build unix
+
+package cli
+
+import (
+	"os"
+	"syscall"
+)
+
+// orders are the signals that do something with a running set.
+var orders = map[os.Signal]order{
+	syscall.SIGHUP:  orderReload,
+	syscall.SIGUSR2: orderRoll,
+	syscall.SIGTTIN: orderMore,
+	syscall.SIGTTOU: orderLess,
+	syscall.SIGTSTP: orderQuiet,
+	syscall.SIGCONT: orderResume,
+}
