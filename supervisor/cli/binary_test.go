@@ -89,7 +89,7 @@ func TestTheBinary(t *testing.T) {
 		keys, err := redistest.Client(t, cfg).Keys(t.Context(), "*").Result()
 		require.NoError(t, err)
 		slices.Sort(keys)
-		work := []string{"cache:a", "clock", "delayed", "done", "epoch", "producers", "producers:seen", "queues", "reaping", "results", "stats", "tasks", "token"}
+		work := []string{"cache:a", "clock", "delayed", "delayed:default", "done", "epoch", "history", "kept", "producers", "producers:seen", "queues", "reaping", "results", "stats", "tasks", "token"}
 		for _, key := range keys {
 			name, ok := strings.CutPrefix(key, "{stellar}:")
 			require.True(t, ok, key)
@@ -107,6 +107,8 @@ func TestTheBinary(t *testing.T) {
 		require.Contains(t, []int{0, 143}, set.wait(t), "the drain may have been faster")
 		require.Less(t, time.Since(began), 5*time.Second)
 	})
+
+	t.Run("as a service", func(t *testing.T) { testService(t, path) })
 
 	t.Run("exit codes", func(t *testing.T) {
 		for code, args := range map[int][]string{0: {"version"}, 2: {"--frob"}, 69: {"status", "--redis-url", "redis://127.0.0.1:1"}, 78: {"--config", "/no/such"}} {

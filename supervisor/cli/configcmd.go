@@ -170,7 +170,7 @@ func (p *program) shownSettings(r prepared) []shownSetting {
 	for _, f := range p.input.ordered {
 		name := f.Names()[0]
 		value, ok := f.(interface{ Get() any })
-		if !ok || name == "output" {
+		if !ok || name == "output" || name == "help" {
 			continue
 		}
 		o := p.input.origin(name)
@@ -198,7 +198,11 @@ type secretValue struct{ variable, file string }
 // secrets are those that run takes.
 func (p *program) secrets() []secretValue {
 	return []secretValue{
-		{redisPass, p.redisPassFile}, {"STELLAR_TOKEN", p.tokenFile}, {"STELLAR_TOKEN_ALSO", p.alsoFile}, {adminToken, p.adminTokenFile},
+		{redisPass, p.redisPassFile},
+		{"REDIS_SENTINEL_PASS", p.sentinelPassFile},
+		{"STELLAR_TOKEN", p.tokenFile},
+		{"STELLAR_TOKEN_ALSO", p.alsoFile},
+		{adminToken, p.adminTokenFile},
 	}
 }
 

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -138,10 +140,23 @@ func (p *program) redis() (cfg redisbus.Config, configured bool, err error) {
 			"--redis-url: a password on the command line can be read by everybody on this machine: use REDIS_URL, REDIS_PASS or REDIS_PASS_FILE"))
 	}
 	where := redisbus.Config{URL: cfg.URL, TLS: cfg.TLS}
-	if err := where.Validate(); err != nil {
+	if err := cmp.Or(where.Validate(), checkPorts(where.Address())); err != nil {
 		errs = append(errs, p.input.problem(place, "%w", err))
 	}
 	return cfg, true, errors.Join(errs...)
+}
+
+// checkPorts looks at the ports of an address, which a dial would complain about.
+func checkPorts(address string) error {
+	_, hosts, _ := strings.Cut(address, "://")
+	hosts, _, _ = strings.Cut(hosts, "/")
+	for host := range strings.SplitSeq(hosts, ",") {
+		_, port, err := net.SplitHostPort(host)
+		if n, bad := strconv.Atoi(port); err == nil && (bad != nil || n < 1 || n > 65535) {
+			return fmt.Errorf("redis URL %s: port %s is not between 1 and 65535", address, port)
+		}
+	}
+	return nil
 }
 
 // redisAddress returns the URL and the flag that decided it. Between a URL and

@@ -42,6 +42,7 @@ func (f *configFile) commands(s *section) (all []commandTask) {
 		return nil
 	}
 	s.entries(tasksKey, f.tasks, func(key, value *yaml.Node) {
+		before := len(s.problems)
 		c := commandTask{line: key.Line}
 		c.Name = key.Value
 		c.lines = s.fields(tasksKey+"."+key.Value, value, map[string]field{
@@ -50,7 +51,9 @@ func (f *configFile) commands(s *section) (all []commandTask) {
 			"retention": durationField(&c.Retention), "output": sizeField(&c.Output), "snooze": durationField(&c.Snooze),
 			"directory": textField(&c.Directory), "environment": mapField(&c.Environment),
 		})
-		all = append(all, c)
+		if len(s.problems) == before { // what was left out would be reported as missing
+			all = append(all, c)
+		}
 	})
 	return all
 }
@@ -77,12 +80,12 @@ func (f *configFile) periodics(s *section) (all []periodicTask) {
 		what := periodicKey + "." + key.Value
 		var cron, zone string
 		var every time.Duration
-		before := len(s.errs)
+		before := len(s.problems)
 		lines := s.fields(what, value, map[string]field{
 			"task": textField(&p.Task), "cron": textField(&cron), "every": durationField(&every), "timezone": textField(&zone),
 			"payload": payloadField(&p.Payload), "catch-up": boolField(&p.CatchUp),
 		})
-		if len(s.errs) > before {
+		if len(s.problems) > before {
 			return
 		}
 		location, err := time.LoadLocation(zone)
@@ -100,7 +103,9 @@ func (f *configFile) periodics(s *section) (all []periodicTask) {
 		default:
 			p.Schedule = tasks.Cron(cron, location)
 		}
-		all = append(all, p)
+		if len(s.problems) == before {
+			all = append(all, p)
+		}
 	})
 	return all
 }
@@ -127,9 +132,6 @@ func (p *program) declareTasks() error {
 	file := p.input.open()
 	s := &section{path: file.path}
 	p.commands, p.periodics = file.commands(s), file.periodics(s)
-	if err := s.err(); err != nil {
-		return err // what was left out would be reported as missing
-	}
 	options := commandtask.Options{Grace: p.grace}
 	for _, name := range []string{"PATH", "HOME", "LANG", "TZ"} {
 		if value, ok := p.input.env(name); ok {
@@ -143,10 +145,8 @@ func (p *program) declareTasks() error {
 			continue
 		}
 		var trial tasks.Registry
-		err := c.Validate()
-		if err == nil {
-			err = errors.Join(commandtask.Register(&trial, c.Command, options), trial.Err())
-		}
+		trial.RegisterTask(c.Definition, nil)
+		err := errors.Join(c.Validate(), trial.Err())
 		for _, err := range apart(err) {
 			s.problem(c.at(err), what, "%w", err)
 		}

@@ -14,16 +14,28 @@ import (
 
 // section reads a part of the configuration file and collects what is wrong with it.
 type section struct {
-	path string // of the file
-	errs []error
+	path     string // of the file
+	problems []problem
+}
+
+type problem struct {
+	line int
+	err  error
 }
 
 func (s *section) problem(line int, what, format string, args ...any) {
-	s.errs = append(s.errs, configf("%s:%d: %s: "+format, append([]any{s.path, line, what}, args...)...))
+	s.problems = append(s.problems, problem{line, configf("%s:%d: %s: "+format, append([]any{s.path, line, what}, args...)...)})
 }
 
-// err returns everything that was wrong.
-func (s *section) err() error { return errors.Join(s.errs...) }
+// err returns everything that was wrong, by line.
+func (s *section) err() error {
+	slices.SortStableFunc(s.problems, func(a, b problem) int { return a.line - b.line })
+	errs := make([]error, len(s.problems))
+	for i, p := range s.problems {
+		errs[i] = p.err
+	}
+	return errors.Join(errs...)
+}
 
 // entries calls take with each key of a mapping, and reports one that is there twice.
 func (s *section) entries(what string, node *yaml.Node, take func(key, value *yaml.Node)) {

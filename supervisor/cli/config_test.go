@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// allWrong is a file in which most things are.
+const allWrong = `workers: 3
+wrokers: 2
+silent: maybe
+redis-url: redis://ada:` + secret + `@127.0.0.1:99999/0
+tasks:
+  a b:
+    command: [cat]
+  make:
+    command: convert - -
+    timeuot: 30s
+    output: 64KB
+    timeout: 1
+  echo:
+    command: [cat]
+  twice:
+    command: [cat]
+  twice:
+    command: [cat]
+  three:
+    directory: /no/such
+    environment: {STELLAR_TOKEN: ` + secret + `}
+    command: [no-such-program, a]
+    queue: "no good"
+  nothing:
+periodic:
+  a: {task: x, cron: "0 6 * *"}
+  b: {task: x, cron: "0 6 * * *", timezone: Nowhere/Land}
+  c: {task: x, every: 1s, cron: "0 6 * * *"}
+  d: {every: 10m}
+  e: {task: x, every: 10ms}
+  f: {task: x, every: 10m, timezone: UTC}
+  g: {task: x, every: 10m, payload: {a: .inf}}
+  h: {task: x, every: 10m, payload: {a: 1, a: 2}}
+  i: {task: x, cron: "@daily", timezone: Local}
+  j: {task: x, every: 10m, catch-up: sometimes}
+`
+
+func TestCheckReportsEverythingAtOnce(t *testing.T) {
+	file := write(t, "stellar.yaml", allWrong)
+	r := stellar(t, home(t).with("STELLAR_CONCURRENCY", "0").with("STELLAR_TOKEN", "short"), "config", "check", file)
+	require.Equal(t, 78, r.code)
+	for _, text := range []string{
+		":2: wrokers: unknown key: did you mean workers?", ":3: silent: true or false is needed here",
+		":4: redis-url: redis URL redis://127.0.0.1:99999/0: port 99999 is not between 1 and 65535",
+		`:6: tasks.a b: task name "a b": use 1 to 200 letters`,
+		":9: tasks.make.command: a list such as [program, argument]", ":10: tasks.make.timeuot: unknown key: did you mean timeout?",
+		":11: tasks.make.output: a size such as 65536, 64KiB or 1MiB", ":12: tasks.make.timeout: a time such as",
+		":13: tasks.echo: the program has a task of that name already", ":17: tasks.twice: it was set before in the same file",
+		`:23: tasks.three: queue "no good"`, `:22: tasks.three: program "no-such-program": executable file not found`, ":20: tasks.three: directory: stat /no/such",
+		":21: tasks.three: environment: STELLAR_TOKEN: names that begin with", ":24: tasks.nothing: names and their settings are needed here",
+		`:26: periodic.a: periodic task a: schedule "0 6 * *"`, `:27: periodic.b.timezone: "Nowhere/Land" is not the name of a time zone`,
+		":28: periodic.c: one of cron and every is needed", ":29: periodic.d: the name of the task that it enqueues is needed",
+		":30: periodic.e: periodic task e: schedule every 10ms", ":31: periodic.f.timezone: it goes with cron only",
+		":32: periodic.g.payload: a value that JSON can hold", ":33: periodic.h.payload: a value that JSON can hold",
+		`:34: periodic.i.timezone: "Local" is not`, ":35: periodic.j.catch-up: true or false is needed here",
+		"STELLAR_CONCURRENCY: 0 is not between", "STELLAR_TOKEN: token: 5 bytes are too few",
+	} {
+		require.Contains(t, r.err, text)
+	}
+	require.NotContains(t, r.err, secret)
+	require.Equal(t, 78, stellar(t, home(t), "--config", file).code, "run does not start with it")
+}
+
+// fine is a file with a command task, a periodic one and secrets in every place.
+const fine = `workers: 3
+redis-url: redis://ada:` + secret + `@127.0.0.1:1/0?sentinel_password=` + secret + `
+drain: 7s
+tasks:
+  thumbnails.make:
+    command: [cat, "redis://:` + secret + `@h"]
+    queue: images
+    timeout: 30s
+    max-attempts: 5
+    backoff: 1s
+    max-backoff: 10s
+    output: 64KiB
+    retention: 1h
+    snooze: 2m
+    directory: /
+    environment: {KEY: ` + secret + `, N: 7}
+  two: {command: [cat], output: 0}
+periodic:
+  cleanup:
+    task: thumbnails.make
+    cron: "0 6 * * *"
+    timezone: Europe/Berlin
+    payload: {a: [1, 2.5, x]}
+    catch-up: true
+  sweep: {task: two, every: 10m}
+`
+
+func TestCheckOfWhatIsFine(t *testing.T) {
+	env := home(t)
+	file := write(t, "stellar.yaml", fine)
+	require.Equal(t, result{0, "nothing is wrong: " + file + " (2 command tasks, 2 periodic tasks)\n", ""}, stellar(t, env, "config", "check", file))
+	require.Equal(t, 0, stellar(t, env.with("STELLAR_CONFIG", file), "config", "check").code)
+	require.Contains(t, stellar(t, env, "config", "check").out, "environment, no file")
+	r := stellar(t, env, "config", "check", "/no/such.yaml")
+	require.Equal(t, 78, r.code)
+	require.Contains(t, r.err, "/no/such.yaml: no such file")
+	require.Equal(t, 78, stellar(t, env.with("STELLAR_DENY", "no spaces"), "config", "check", file).code)
+	require.Equal(t, 78, stellar(t, env.with("STELLAR_ADMIN_ADDR", ":0"), "config", "check", file).code)
+	require.Equal(t, 2, stellar(t, env, "config", "check", file, file).code)
+	require.Equal(t, 2, stellar(t, env, "config").code)
+	require.Equal(t, 2, stellar(t, env, "config", "frob").code)
+}
+
+func TestTasksOfTheFile(t *testing.T) {
+	p, err := parsed(t, home(t), "--config", write(t, "stellar.yaml", fine))
+	require.NoError(t, err)
+	_, err = p.prepare()
+	require.NoError(t, err)
+	require.Len(t, p.commands, 2)
+	c := p.commands[0]
+	require.Equal(t, []any{
+		"thumbnails.make", "images", 30 * time.Second, 5, time.Second, 10 * time.Second, time.Hour, 64 << 10, 2 * time.Minute, "/",
+	}, []any{c.Name, c.Queue, c.Timeout, c.MaxAttempts, c.Backoff, c.MaxBackoff, c.Retention, c.Output, c.Snooze, c.Directory})
+	require.Equal(t, map[string]string{"KEY": secret, "N": "7"}, c.Environment)
+	require.Equal(t, -1, p.commands[1].Output, "nothing is kept")
+	require.Contains(t, p.app.Tasks(), "thumbnails.make")
+	require.Len(t, p.periodics, 2)
+	require.True(t, p.periodics[0].CatchUp)
+	require.Equal(t, "0 6 * * * Europe/Berlin", p.periodics[0].Schedule.String())
+	require.JSONEq(t, `{"a": [1, 2.5, "x"]}`, string(p.periodics[0].Payload.(json.RawMessage)))
+	require.Equal(t, "every 10m0s", p.periodics[1].Schedule.String())
+}
+
+func TestShowTellsWhereEachValueComesFrom(t *testing.T) {
+	file := write(t, "stellar.yaml", fine)
+	pass := write(t, "pass", secret)
+	env := home(t).with("STELLAR_CONFIG", file).with(shutdownTimeout, "1500").with("STELLAR_TOKEN", secret).
+		with("STELLAR_ADMIN_TOKEN", secret).with("REDIS_PASS_FILE", pass)
+	r := stellar(t, env, "config", "show", "--namespace", "shop")
+	require.Zero(t, r.code, r.err)
+	for _, row := range []string{
+		`workers +3 +file ` + file + `:1`, `drain +1\.5s +environment STELLAR_SHUTDOWN_TIMEOUT`, `namespace +shop +flag --namespace`,
+		`grace +3s +default`, `redis-url +redis://ada:\[redacted\]@127\.0\.0\.1:1/0\?sentinel_password=\[redacted\] +file ` + file + `:2`,
+		`REDIS_PASS +\[redacted\] +file ` + pass, `STELLAR_TOKEN +\[redacted\] +environment STELLAR_TOKEN`, `STELLAR_TOKEN_ALSO +default`,
+		`tasks\.thumbnails\.make +cat redis://\[redacted\]@h|cat redis://:\[redacted\]@h +file ` + file + `:5`,
+		`periodic\.sweep +two, every 10m0s +file ` + file + `:25`, `Redis: redis://127\.0\.0\.1:1/0\n`,
+	} {
+		require.Regexp(t, row, r.out)
+	}
+	require.NotContains(t, r.out+r.err, secret)
+
+	r = stellar(t, env, "config", "show", "-o", "json")
+	require.Zero(t, r.code, r.err)
+	require.NotContains(t, r.out+r.err, secret)
+	var shown struct {
+		Redis    string          `json:"redis"`
+		Settings []shownSetting  `json:"settings"`
+		Tasks    []shownTask     `json:"tasks"`
+		Periodic []shownPeriodic `json:"periodic"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(r.out), &shown))
+	require.Contains(t, shown.Settings, shownSetting{"workers", "3", "file", file + ":1"})
+	require.Contains(t, shown.Settings, shownSetting{"concurrency", "10", "default", ""})
+	require.Equal(t, []string{"KEY", "N"}, shown.Tasks[0].Environment, "names alone")
+	require.Equal(t, file+":19", shown.Periodic[0].Where)
+
+	r = stellar(t, home(t), "config", "show", "--id", "boss")
+	require.Regexp(t, `workers +1 +default`, r.out)
+	require.Contains(t, r.out, "Redis: embedded")
+	require.Equal(t, 2, stellar(t, home(t), "config", "show", "--workers", "-1").code)
+}
+
+// TestAPasswordInTheFileShowsNowhere tries what prints something about Redis.
+func TestAPasswordInTheFileShowsNowhere(t *testing.T) {
+	for _, url := range []string{
+		"redis://ada:" + secret + "@127.0.0.1:1/0", "redis://:" + secret + "@127.0.0.1:99999/0", "redis://:" + secret + "/x@h", "redis://" + secret + "@[",
+		"http://:" + secret + "@h", "redis://ada:" + secret + "@127.0.0.1:1/zero", "redis+sentinel://ada:" + secret + "@127.0.0.1:1/primary?sentinel_password=" + secret,
+	} {
+		file := write(t, "stellar.yaml", fmt.Sprintf("redis-url: %q\nnamespace: shop\n", url))
+		for _, args := range [][]string{
+			{"run", "--workers", "1", "--log-level", "trace"}, {"status"}, {"call", "api.ping"}, {"config", "check"}, {"config", "show"}, {"config", "show", "-o", "json"},
+		} {
+			t.Run(strings.Join(args, " "), func(t *testing.T) {
+				t.Parallel()
+				r := stellar(t, home(t).with("STELLAR_CONFIG", file), args...)
+				require.NotContains(t, r.out+r.err, secret, url)
+			})
+		}
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	for value, want := range map[string]string{
+		"plain@text":                     "plain@text",
+		"redis://h:1/0":                  "redis://h:1/0",
+		"redis://ada:pw@h:1/0":           "redis://ada:[redacted]@h:1/0",
+		"redis://pw@h":                   "redis://[redacted]@h",
+		"redis://:p@/?w@h":               "redis://:[redacted]@h",
+		"redis://h?db=1&Sentinel_PW=a":   "redis://h?db=1&Sentinel_PW=a",
+		"redis://h?a=1&sentinel_pass=pw": "redis://h?a=1&sentinel_pass=[redacted]",
+		"redis://h?%70assword=pw":        "redis://h?%70assword=[redacted]",
+	} {
+		require.Equal(t, want, redacted(value))
+	}
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"workers", "drain", "redis-url", "redis-user", "id"}
+	for word, want := range map[string]string{
+		"wrokers": "workers", "worker": "workers", "Drain": "drain", "redis_url": "redis-url", "frob": "", "xy": "", "": "",
+	} {
+		require.Equal(t, want, nearest(word, known), word)
+	}
+}
+
+func TestTheHelpNamesTheFlagsOfRun(t *testing.T) {
+	require.Contains(t, stellar(t, home(t), "--help").out, "stellar run --help")
+	for _, flag := range []string{"--pidfile", "--log-file", "--silent"} {
+		require.Contains(t, stellar(t, home(t), "run", "--help").out, flag)
+	}
+}
+
+func TestACommandTaskRuns(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, "stellar.yaml", `
+tasks:
+  shout: {command: [tr, a-z, A-Z]}
+  tick: {command: [sh, -c, "cat >>ticks"], directory: `+dir+`}
+  leak: {command: [env]}
+periodic:
+  ticking: {task: tick, every: 1s, payload: tock}
+`)
+	env := home(t).with("STELLAR_CONFIG", file).with("PATH", os.Getenv("PATH"))
+	set := start(t, env.with("STELLAR_TOKEN", secret), builtin(), "--workers", "1")
+	set.err.await(t, "node is running", 1)
+	env = env.with("STELLAR_TOKEN", secret)
+	require.Equal(t, "\"HELLO\"\n", stellar(t, env, "enqueue", "shout", `"hello"`, "--wait").out)
+	leaked := stellar(t, env, "enqueue", "leak", "--wait")
+	require.Contains(t, leaked.out, "STELLAR_TASK_ID=")
+	require.NotContains(t, leaked.out, secret)
+	require.Eventually(t, func() bool {
+		text, _ := os.ReadFile(filepath.Join(dir, "ticks"))
+		return strings.HasPrefix(string(text), `"tock"`)
+	}, patient, 10*time.Millisecond)
+	set.term()
+	require.Zero(t, set.wait(t), set.err)
+}
