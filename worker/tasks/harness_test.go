@@ -3,6 +3,7 @@ package tasks_test
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +30,20 @@ type cluster struct {
 	keeper    *membership.Keeper
 	tasks     *tasks.Client
 	cache     *cache.Cache
+
+	mu    sync.Mutex
+	nodes []*node
+}
+
+// cancel is what a process does with requests to cancel.
+func (c *cluster) cancel(ids []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		for _, id := range ids {
+			n.runner.Cancel(id)
+		}
+	}
 }
 
 func newCluster(t *testing.T, cfg redisbus.Config, r *tasks.Registry) *cluster {
@@ -58,18 +73,23 @@ type node struct {
 
 func (c *cluster) start(r *tasks.Registry, concurrency int) *node {
 	c.t.Helper()
+	return c.startWith(tasks.RunnerConfig{Registry: r, Concurrency: concurrency})
+}
+
+// startWith starts a node with what of its configuration is not the cluster's.
+func (c *cluster) startWith(cfg tasks.RunnerConfig) *node {
+	c.t.Helper()
 	lease, err := c.keeper.Join(c.t.Context(), membership.JoinRequest{Prefix: "w"})
 	require.NoError(c.t, err)
 	n := &node{cluster: c, lease: lease, ended: make(chan error, 1)}
 	client := redistest.Client(c.t, c.cfg)
-	n.runner = tasks.NewRunner(tasks.RunnerConfig{
-		Redis: client, Keys: c.keys, Incarnation: lease.Incarnation.String(), Fence: lease.Incarnation.Epoch,
-		Registry: r, Client: c.tasks, Concurrency: concurrency, Log: zerolog.New(zerolog.NewTestWriter(c.t)),
-		Seal: func(kind string, body any) (string, []byte, error) {
-			b, err := json.Marshal(map[string]any{"messageType": kind, "body": body})
-			return c.keys.Channel(), b, err
-		},
-	})
+	cfg.Redis, cfg.Keys, cfg.Incarnation, cfg.Fence = client, c.keys, lease.Incarnation.String(), lease.Incarnation.Epoch
+	cfg.Client, cfg.Log = c.tasks, zerolog.New(zerolog.NewTestWriter(c.t))
+	cfg.Seal = func(kind string, body any) (string, []byte, error) {
+		b, err := json.Marshal(map[string]any{"messageType": kind, "body": body})
+		return c.keys.Channel(), b, err
+	}
+	n.runner = tasks.NewRunner(cfg)
 	sub := client.Subscribe(c.t.Context(), c.keys.Wake(lease.Incarnation.String()))
 	_, err = sub.Receive(c.t.Context())
 	require.NoError(c.t, err)
@@ -81,6 +101,9 @@ func (c *cluster) start(r *tasks.Registry, concurrency int) *node {
 	ctx, drain := context.WithCancel(context.Background())
 	work, kill := context.WithCancelCause(lease.Context())
 	n.drain, n.kill = drain, kill
+	c.mu.Lock()
+	c.nodes = append(c.nodes, n)
+	c.mu.Unlock()
 	go func() { n.ended <- n.runner.Serve(ctx, work) }()
 	c.t.Cleanup(func() {
 		drain()
@@ -153,3 +176,38 @@ func receive[T any](t *testing.T, from <-chan T) T {
 }
 
 func redistestLog(t *testing.T) zerolog.Logger { return zerolog.New(zerolog.NewTestWriter(t)) }
+
+// enqueue stores a task that must be accepted, and returns its id.
+func (c *cluster) enqueue(name string, o tasks.Options) string {
+	c.t.Helper()
+	receipt, err := c.tasks.EnqueueWith(c.t.Context(), name, number{}, o)
+	require.NoError(c.t, err)
+	require.False(c.t, receipt.Duplicate)
+	return receipt.ID
+}
+
+func (c *cluster) get(id string) tasks.Task {
+	c.t.Helper()
+	task, err := c.tasks.Get(c.t.Context(), id)
+	require.NoError(c.t, err)
+	return task
+}
+
+// list returns the ids of the tasks that a filter selects.
+func (c *cluster) list(f tasks.Filter) []string {
+	c.t.Helper()
+	ids := []string{}
+	for task, err := range c.tasks.List(c.t.Context(), f) {
+		require.NoError(c.t, err)
+		ids = append(ids, task.ID)
+	}
+	return ids
+}
+
+// conserved checks that every task that was ever accepted is in one place or has ended.
+func (c *cluster) conserved() {
+	c.t.Helper()
+	n, err := c.tasks.Counts(c.t.Context())
+	require.NoError(c.t, err)
+	require.Equal(c.t, n.Enqueued, n.Pending+n.Delayed+n.Blocked+n.Active+n.Done+n.Dead+n.Cancelled+n.Deleted+n.Dropped, "%+v", n)
+}

@@ -2,8 +2,9 @@
 -- when its handler returns an error.
 -- KEYS 1 tasks
 -- ARGV 1 reason (JSON)  2.. ids
--- Returns {'OK', for each id: 'cancelled', 'asked' (it runs), 'dead', 'done',
---         'gone' (not stored) or 'broken' (a key of its queue is something else's)}
+-- Returns {'OK', for each id: 'cancelled', 'asked' (it runs), 'already …' (dead,
+--         cancelled, done), 'gone' (not stored) or 'broken' (a key of its queue is
+--         something else's)}
 --       | {'WRONGTYPE', key}
 local mistyped = mending_refuses()
 if mistyped then return {'WRONGTYPE', mistyped} end
@@ -11,9 +12,9 @@ local at, reply = now(), {'OK'}
 writable(key('tasks'))
 
 local function end_one(id)
-  if redis.call('ZSCORE', key('done'), id) then return 'done' end
+  if redis.call('ZSCORE', key('done'), id) then return 'already done' end
   for _, place in ipairs({'dead', 'cancelled'}) do
-    if redis.call('ZSCORE', key(place), id) then return place end
+    if redis.call('ZSCORE', key(place), id) then return 'already ' .. place end
   end
   local record = redis.call('HGET', key('tasks'), id)
   if not record then return 'gone' end

@@ -1,0 +1,86 @@
+package tasks_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+func TestThenRunsWhenItsTaskIsDoneAndJoinsWhenAllAre(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		ran := make(chan string, 100)
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(ctx context.Context, _ number) error {
+			info, _ := tasks.InfoOf(ctx)
+			ran <- info.ID
+			return nil
+		})
+		c := newCluster(t, cfg, &r)
+		receipts, err := c.tasks.EnqueueMany(t.Context(), []tasks.New{
+			{Name: "n", Options: tasks.Options{ID: "a"}, Then: []tasks.New{
+				{Name: "n", Options: tasks.Options{Priority: tasks.High}, Then: []tasks.New{{Name: "n"}}},
+			}},
+			{Name: "n", Options: tasks.Options{ID: "b", After: []string{"a.then.1.then.1", "forgotten-long-ago"}}},
+			{Name: "n", Options: tasks.Options{ID: "join", After: []string{"a", "b", "a.then.1"}}},
+		})
+		require.NoError(t, err)
+		require.Len(t, receipts, 5)
+		require.EqualValues(t, 4, c.counts().Blocked)
+		require.Equal(t, 3, c.get("join").Blocking)
+		e, err := c.tasks.Explain(t.Context(), "join")
+		require.NoError(t, err)
+		require.Contains(t, e.Why, "b is blocked")
+		n := c.start(&r, 2)
+		for _, id := range []string{"a", "a.then.1", "a.then.1.then.1", "b", "join"} {
+			require.Equal(t, id, receive(t, ran))
+		}
+		c.eventually("done", func() bool { return c.counts().Done == 5 })
+		late := c.enqueue("n", tasks.Options{After: []string{"a", "join"}})
+		require.Equal(t, late, receive(t, ran), "those it follows are done and remembered")
+		n.stop()
+		c.conserved()
+		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Blocked(), c.keys.Followers()).Val())
+	})
+}
+
+func TestWhatFollowsADeadTaskWaitsAndWhatFollowsACancelledOneIsCancelled(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		fail := make(chan bool, 10)
+		tasks.Handle(&r, tasks.Definition{Name: "n", MaxAttempts: 1}, func(context.Context, number) error {
+			if <-fail {
+				return context.Canceled
+			}
+			return nil
+		})
+		c := newCluster(t, cfg, &r)
+		first := c.enqueue("n", tasks.Options{})
+		second := c.enqueue("n", tasks.Options{After: []string{first}})
+		fail <- true
+		c.start(&r, 1)
+		c.eventually("dead", func() bool { return c.get(first).State == tasks.Dead })
+		require.Equal(t, tasks.Blocked, c.get(second).State)
+		fail <- false
+		fail <- false
+		require.NoError(t, c.tasks.Retry(t.Context(), first))
+		c.eventually("both done", func() bool { return c.counts().Done == 2 })
+
+		third := c.enqueue("n", tasks.Options{Queue: "nobody"})
+		fourth := c.enqueue("n", tasks.Options{After: []string{third}})
+		fifth := c.enqueue("n", tasks.Options{After: []string{fourth}})
+		_, err := c.tasks.Cancel(t.Context(), third, "changed my mind")
+		require.NoError(t, err)
+		for _, id := range []string{third, fourth, fifth} {
+			require.Equal(t, tasks.Cancelled, c.get(id).State)
+		}
+		require.Contains(t, c.get(fifth).Reason.Error, fourth)
+		sixth := c.enqueue("n", tasks.Options{After: []string{fifth}})
+		require.Equal(t, tasks.Cancelled, c.get(sixth).State, "it can never run")
+		c.conserved()
+	})
+}
