@@ -100,7 +100,7 @@ func CauseOf(err error) Cause {
 		return CauseRefused
 	}
 	if _, ok := errors.AsType[*net.OpError](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return CauseConnection
 	}
 	return CauseNone
@@ -116,7 +116,7 @@ func causeOfReply(text string) Cause {
 	if strings.HasPrefix(text, "OOM ") || strings.Contains(text, "-OOM ") || strings.Contains(text, "OOM command not allowed") {
 		return CauseMemory
 	}
-	if strings.Contains(text, "ACL failure in script") {
+	if strings.Contains(text, "ACL failure in script") || strings.HasPrefix(text, "ERR The user executing the script can't ") {
 		return CauseRights
 	}
 	return CauseNone

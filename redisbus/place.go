@@ -8,7 +8,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -98,9 +100,6 @@ func (at *place) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 			err = &net.OpError{Op: "dial", Net: network, Err: err}
 		}
 		return nil, err
-	}
-	if at.way == oneServer {
-		return conn, nil
 	}
 	return at.track(conn), nil
 }
@@ -208,9 +207,12 @@ func (at *place) askNode(ctx context.Context, host string) (string, error) {
 	return primary, nil
 }
 
-// track remembers a connection until it is closed.
+// track remembers a connection until it is closed, where that matters.
 func (at *place) track(conn net.Conn) net.Conn {
 	t := &tracked{Conn: conn, at: at}
+	if at.way == oneServer {
+		return t
+	}
 	at.mu.Lock()
 	defer at.mu.Unlock()
 	if at.open == nil {
@@ -233,8 +235,46 @@ func (at *place) leave() {
 
 type tracked struct {
 	net.Conn
-	at *place
+	at    *place
+	heard atomic.Bool // something was read
+	said  rebuff      // instead of an answer, before anything was read
 }
+
+func (t *tracked) Read(b []byte) (int, error) {
+	n, err := t.Conn.Read(b)
+	if n > 0 && !t.heard.Load() {
+		t.heard.Store(true)
+	}
+	return n, err
+}
+
+// Write fails with what Redis said when it hung up before it was asked anything:
+// that it has too many clients, for one. The client library would not read it.
+func (t *tracked) Write(b []byte) (int, error) {
+	if t.said != "" {
+		return 0, t.said
+	}
+	n, err := t.Conn.Write(b)
+	if err == nil || t.heard.Load() {
+		return n, err
+	}
+	_ = t.SetReadDeadline(time.Now().Add(ioTimeout))
+	said := make([]byte, 512)
+	if got, _ := t.Conn.Read(said); got > 1 && said[0] == '-' {
+		text, _, _ := strings.Cut(string(said[1:got]), "\r\n")
+		t.said = rebuff(text)
+		return n, t.said
+	}
+	return n, err
+}
+
+// rebuff is an error that Redis answers without having been asked.
+type rebuff string
+
+func (r rebuff) Error() string { return string(r) }
+
+// RedisError implements redis.Error.
+func (rebuff) RedisError() {}
 
 func (t *tracked) Close() error {
 	t.at.mu.Lock()

@@ -74,6 +74,7 @@ func TestEveryCauseIsExplainedToAnOperator(t *testing.T) {
 		{answer("WRONGPASS x"), redisbus.CausePassword, "password"},
 		{answer("NOPERM x"), redisbus.CauseRights, "ACL"},
 		{answer("ERR The user executing the script can't run this command: ACL failure in script: x"), redisbus.CauseRights, "ACL"},
+		{answer("ERR The user executing the script can't run this command or subcommand script: x"), redisbus.CauseRights, "ACL"},
 		{answer("ERR max number of clients reached"), redisbus.CauseClients, "maxclients"},
 		{answer("OOM command not allowed"), redisbus.CauseMemory, "maxmemory"},
 		{&net.OpError{Op: "dial", Err: io.EOF}, redisbus.CauseRefused, "is down"},
