@@ -203,7 +203,7 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 		n.mu.Lock()
 		n.ended.Running = append(n.ended.Running, startHook)
 		n.mu.Unlock()
-		n.host.adopt(n, hookOf(returned), nil)
+		n.host.adopt(n, hookOf(returned), false)
 	}
 	return nil
 }

@@ -304,7 +304,7 @@ func (n *Node) settle(ctx context.Context, cause error) {
 	n.lease.Release()
 	settling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(n.cfg.Grace, cancel) })
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(max(n.cfg.Grace, time.Second), cancel) })
 	defer stop()
 	remains := tasks.Remains{}
 	runner := n.taskRunner()
@@ -314,7 +314,7 @@ func (n *Node) settle(ctx context.Context, cause error) {
 		cancel()
 		remains = runner.Remains(!blameless(cause))
 	}
-	handed, err := n.host.settle(settling, life, remains, false)
+	handed, _, err := n.host.settle(settling, life, remains, false)
 	if err != nil {
 		n.log.Warn().Err(err).Msg("not settled: others will, when its lease has run out")
 	}
@@ -330,11 +330,7 @@ func (n *Node) settle(ctx context.Context, cause error) {
 		n.log.Info().Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
 	}
 	if len(remains.Running) > 0 {
-		var next func(context.Context, bool)
-		if err == nil {
-			next = func(ctx context.Context, returned bool) { n.host.inherit(ctx, n, returned) }
-		}
-		n.host.adopt(n, tasksOf(runner), next) //nolint:contextcheck // they outlive the node
+		n.host.adopt(n, tasksOf(runner), err == nil)
 	}
 }
 

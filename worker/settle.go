@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -27,23 +28,23 @@ const memberLeft = "memberLeft"
 // settle hands on everything that an ended incarnation owned and frees its id.
 // It can be repeated, by any process: each step is one script that finds out
 // for itself what is left to do.
-func (h *Host) settle(ctx context.Context, i membership.Incarnation, r tasks.Remains, expired bool) (tasks.Handed, error) {
+func (h *Host) settle(
+	ctx context.Context, i membership.Incarnation, r tasks.Remains, expired bool,
+) (handed tasks.Handed, verdict membership.Verdict, err error) {
 	reserve := settleTime
 	if len(r.Running) > 0 {
 		reserve = zombieTime + settleTime
 	}
-	var verdict membership.Verdict
-	err := redisbus.Retry(ctx, func(ctx context.Context) error {
-		var err error
+	err = redisbus.Retry(ctx, func(ctx context.Context) error {
 		verdict, err = h.directory.Condemn(ctx, i, expired, reserve)
 		return err
 	})
 	if err != nil || verdict != membership.Condemned {
-		return tasks.Handed{}, err
+		return tasks.Handed{}, verdict, err
 	}
-	handed, err := tasks.TakeOver(ctx, h.client, h.keys, i.String(), r)
+	handed, err = tasks.TakeOver(ctx, h.client, h.keys, i.String(), r)
 	if err != nil {
-		return handed, err
+		return handed, verdict, err
 	}
 	err = redisbus.Retry(ctx, func(ctx context.Context) error {
 		if _, err := h.cache.ReleaseAll(ctx, i.String()); err != nil {
@@ -52,26 +53,27 @@ func (h *Host) settle(ctx context.Context, i membership.Incarnation, r tasks.Rem
 		if err := connections.Forget(ctx, h.client, h.keys, i.String()); err != nil {
 			return err
 		}
+		leave := h.directory.Leave
 		if handed.Left > 0 {
-			return nil
+			leave = h.directory.Vacate
 		}
-		_, err := h.directory.Leave(ctx, i)
+		_, err := leave(ctx, i)
 		return err
 	})
 	if err != nil {
-		return handed, fmt.Errorf("settle %s: %w", i, err)
+		return handed, verdict, fmt.Errorf("settle %s: %w", i, err)
 	}
 	// Those who wait for an answer of it need not wait for their timeout.
 	_ = h.bus.Publish(ctx, memberLeft, redisbus.Identity{ID: i.ID, Incarnation: i.String()})
-	return handed, nil
+	return handed, verdict, nil
 }
+
+// lease is how long one lasts.
+func (h *Host) lease() time.Duration { return cmp.Or(h.cfg.Times.Lease, membership.DefaultLease) }
 
 // reap settles incarnations whose process died, until ctx ends.
 func (h *Host) reap(ctx context.Context) error {
-	lease := h.cfg.Times.Lease
-	if lease == 0 {
-		lease = membership.DefaultLease
-	}
+	lease := h.lease()
 	failing := false
 	// Well within half a lease: whoever finds that nobody looked for longer holds
 	// everything back for a lease.
@@ -105,9 +107,9 @@ func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
 }
 
 func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
-	handed, err := h.settle(ctx, i, tasks.Remains{Unknown: true}, true)
-	if err != nil {
-		return err
+	handed, verdict, err := h.settle(ctx, i, tasks.Remains{Unknown: true}, true)
+	if err != nil || verdict != membership.Condemned {
+		return err // it is back, or another was faster
 	}
 	h.log.Warn().Str("member", i.ID).Str("incarnation", i.String()).
 		Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")

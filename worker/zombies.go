@@ -121,9 +121,10 @@ func (h *Host) weigh() {
 	h.log.Info().Int("handlers", z.Count).Msg("handlers that outlived their nodes have returned: tasks are claimed again")
 }
 
-// adopt counts what an ended node left running until it has returned. What is to
-// be done then, or when their time is up, is done by next, which may be nil.
-func (h *Host) adopt(n *Node, left *outlived, next func(ctx context.Context, returned bool)) {
+// adopt counts what an ended node left running until it has returned. Where the
+// node is condemned but for that, it also hands their tasks on then, or when their
+// time is up.
+func (h *Host) adopt(n *Node, left *outlived, condemned bool) {
 	h.zombies.mu.Lock()
 	h.zombies.left[left] = struct{}{}
 	h.zombies.mu.Unlock()
@@ -140,11 +141,12 @@ func (h *Host) adopt(n *Node, left *outlived, next func(ctx context.Context, ret
 			}
 		}()
 		returned := h.awaitReturn(ctx, left, zombieTime)
-		if ctx.Err() != nil {
-			return // the process ends: others take over by lease
-		}
-		if next != nil {
-			next(ctx, returned)
+		switch {
+		case !condemned:
+		case ctx.Err() != nil:
+			h.bequeath(ctx, n)
+		default:
+			h.inherit(ctx, n, returned)
 		}
 		for !returned && ctx.Err() == nil {
 			returned = h.awaitReturn(ctx, left, zombieTime)
@@ -171,13 +173,26 @@ func (h *Host) awaitReturn(ctx context.Context, left *outlived, most time.Durati
 
 // inherit hands on the tasks of handlers that outlived their node.
 func (h *Host) inherit(ctx context.Context, n *Node, returned bool) {
-	handed, err := h.settle(ctx, n.lease.Incarnation, tasks.Remains{}, false)
+	handed, _, err := h.settle(ctx, n.lease.Incarnation, tasks.Remains{}, false)
 	level := zerolog.InfoLevel
 	if err != nil || !returned {
 		level = zerolog.WarnLevel
 	}
 	n.log.WithLevel(level).Err(err).Int("tasks", handed.On).Bool("returned", returned).
 		Msg("tasks of handlers that outlived their node handed on")
+}
+
+// bequeath leaves a node's tasks to the other processes, as this one ends: they
+// need not wait longer than for a lease.
+func (h *Host) bequeath(ctx context.Context, n *Node) {
+	if !h.Reachable() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if _, err := h.directory.Condemn(ctx, n.lease.Incarnation, false, h.lease()); err != nil {
+		n.log.Debug().Err(err).Msg("others take over later")
+	}
 }
 
 // tellOf logs who outlived its node, and where the handlers of this process are,

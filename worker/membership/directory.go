@@ -129,8 +129,20 @@ func (d Directory) Condemn(ctx context.Context, i Incarnation, expired bool, res
 
 // Leave frees the id of a settled incarnation. It reports whether this call did it.
 func (d Directory) Leave(ctx context.Context, i Incarnation) (bool, error) {
+	return d.leave(ctx, i, "")
+}
+
+// Vacate frees the id of a condemned incarnation that is not settled yet, because
+// its handlers go on: a new life need not wait for them. It reports whether the
+// incarnation is condemned.
+func (d Directory) Vacate(ctx context.Context, i Incarnation) (bool, error) {
+	return d.leave(ctx, i, "1")
+}
+
+func (d Directory) leave(ctx context.Context, i Incarnation, unsettled string) (bool, error) {
 	prefix, n := number(i.ID)
-	did, err := leaveScript.Run(ctx, d.Client, []string{d.Keys.Members(), d.Keys.Leases(), d.Keys.Numbers(prefix)}, i.ID, i.String(), n).Bool()
+	keys := []string{d.Keys.Members(), d.Keys.Leases(), d.Keys.Numbers(prefix)}
+	did, err := leaveScript.Run(ctx, d.Client, keys, i.ID, i.String(), n, unsettled).Bool()
 	if err != nil {
 		return false, fmt.Errorf("leave %s: %w", i, redisbus.Explain(err))
 	}

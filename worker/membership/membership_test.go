@@ -100,6 +100,36 @@ func TestAFreedNumberIsTakenAgainAndAPreferredOneKept(t *testing.T) {
 	})
 }
 
+func TestWhoIsCondemnedGivesUpItsIDBeforeItIsSettled(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		d, k := open(t, cfg)
+		old := join(t, k, membership.JoinRequest{})
+		did, err := d.Vacate(t.Context(), old.Incarnation)
+		require.NoError(t, err)
+		require.False(t, did, "it lives")
+		require.Equal(t, "w-2", join(t, k, membership.JoinRequest{}).Incarnation.ID)
+		old.Release()
+		_, err = d.Condemn(t.Context(), old.Incarnation, false, 0)
+		require.NoError(t, err)
+		for range 2 {
+			did, err = d.Vacate(t.Context(), old.Incarnation)
+			require.NoError(t, err)
+			require.True(t, did)
+		}
+		next := join(t, k, membership.JoinRequest{})
+		require.Equal(t, "w-1", next.Incarnation.ID)
+		require.EqualValues(t, 3, d.Client.ZCard(t.Context(), d.Keys.Leases()).Val(), "it is still to be settled")
+		did, err = d.Leave(t.Context(), old.Incarnation)
+		require.NoError(t, err)
+		require.True(t, did)
+		members, err := d.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, members, 2)
+		require.Equal(t, next.Incarnation, members[0].Incarnation, "the new one keeps the id")
+		require.Equal(t, "w-3", join(t, k, membership.JoinRequest{}).Incarnation.ID, "and its number")
+	})
+}
+
 func TestAnExactIDIsTakenOnce(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
 		_, k := open(t, cfg)

@@ -1,9 +1,18 @@
--- Frees the id of an incarnation that has been settled.
+-- Frees the id of an incarnation that has been settled, or is condemned and
+-- settled but for what its handlers still hold.
 -- KEYS 1 members  2 leases  3 numbers
--- ARGV 1 id  2 incarnation  3 its number, or 0
+-- ARGV 1 id  2 incarnation  3 its number, or 0  4 '1' to free no more than the
+--      id: it is still to be settled
 -- Returns 1, or 0 when it had left before
 local members, leases, numbers = KEYS[1], KEYS[2], KEYS[3]
-local gone = redis.call('ZREM', leases, ARGV[2])
+local gone = 0
+if ARGV[4] == '1' then
+  local score = tonumber(redis.call('ZSCORE', leases, ARGV[2]) or 'nan')
+  if score ~= score or score > 0 then return 0 end -- only who is condemned gives up its id
+  gone = 1
+else
+  gone = redis.call('ZREM', leases, ARGV[2])
+end
 local record = redis.call('HGET', members, ARGV[1])
 if record and string.match(record, '^[^\n]*') == ARGV[2] then
   redis.call('HDEL', members, ARGV[1])
