@@ -2,12 +2,10 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // Status is what api.status answers.
@@ -46,41 +44,15 @@ func (n *Node) Status() Status {
 	return s
 }
 
-// TaskInfo is how the nodes treat tasks of one name: api.tasks.definitions answers
-// a list of them.
-type TaskInfo struct {
-	Name      string `json:"name"`
-	Queue     string `json:"queue"`
-	Retention int64  `json:"retention"` // of its result, in milliseconds; 0 for none
-}
-
-// Arguments of the built-in methods, by name or by position in this order.
-type (
-	taskEnqueue struct {
-		Name    string          `json:"name"`
-		Payload json.RawMessage `json:"payload"`
-		Queue   string          `json:"queue"`
-		ID      string          `json:"id"`
-	}
-	none struct{}
-)
+// none is of methods without arguments, or without an answer.
+type none struct{}
 
 // register adds the built-in methods that are about this node.
 func (n *Node) register(r *rpcregistry.Registry, a *API) {
 	rpcregistry.Handle(r, "api.status", func(context.Context, none) (Status, error) { return n.Status(), nil })
 	rpcregistry.Handle(r, "api.stop", func(context.Context, none) (none, error) { n.Stop(ErrStop); return none{}, nil })
 	rpcregistry.Handle(r, "api.restart", func(context.Context, none) (none, error) { n.Stop(ErrRestart); return none{}, nil })
-	rpcregistry.Handle(r, "api.tasks.enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) {
-		if in.Payload == nil {
-			in.Payload = json.RawMessage("null")
-		}
-		return a.Tasks.EnqueueWith(ctx, in.Name, in.Payload, tasks.Options{Queue: in.Queue, ID: in.ID})
-	})
-	rpcregistry.Handle(r, "api.tasks.counts", func(ctx context.Context, _ none) (tasks.Counts, error) { return a.Tasks.Counts(ctx) })
-	rpcregistry.Handle(r, "api.tasks.handled", func(context.Context, none) ([]string, error) { return n.host.cfg.App.Tasks(), nil })
-	rpcregistry.Handle(r, "api.tasks.definitions", func(context.Context, none) ([]TaskInfo, error) {
-		return n.host.cfg.App.definitions(), nil
-	})
+	registerTasks(r, a.Tasks, n.host.cfg.App)
 	if n.host.cfg.Set != nil {
 		registerSet(r, n.host.cfg.Set)
 	}

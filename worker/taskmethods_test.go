@@ -1,0 +1,209 @@
+package worker_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/supervisor/supervisortest"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// mendApp has a task that says what it was given, one that fails, one that waits
+// until it is cancelled, and a periodic one.
+func mendApp() *worker.App {
+	app := worker.NewApp()
+	tasks.Handle(app, tasks.Definition{Name: "say", Retention: time.Minute}, func(ctx context.Context, in any) error {
+		tasks.Tx(ctx).Result(in)
+		return nil
+	})
+	tasks.Handle(app, tasks.Definition{Name: "fail", MaxAttempts: 1}, func(context.Context, any) error { return errors.New("no luck") })
+	tasks.Handle(app, tasks.Definition{Name: "hang"}, func(ctx context.Context, _ any) error { <-ctx.Done(); return ctx.Err() })
+	app.RegisterPeriodic(tasks.Periodic{Name: "hourly", Task: "say", Schedule: tasks.Every(time.Hour), Payload: "tick"})
+	return app
+}
+
+// tasksCaller calls methods of the first node from the second.
+type tasksCaller struct {
+	*testing.T
+
+	rpc *rpcregistry.Endpoint
+}
+
+func (c tasksCaller) try(method, args string) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(c.Context(), patient)
+	defer cancel()
+	r, err := c.rpc.DoCluster(ctx, "api.tasks."+method, json.RawMessage(args), rpcregistry.Node("stellar-worker-1"))
+	return r.Value, err
+}
+
+func (c tasksCaller) call(method, args string) string {
+	c.Helper()
+	value, err := c.try(method, args)
+	require.NoError(c, err, method)
+	return string(value)
+}
+
+func (c tasksCaller) refused(code rpcregistry.Code, method, args string) {
+	c.Helper()
+	_, err := c.try(method, args)
+	require.ErrorIs(c, err, code, method)
+}
+
+func (c tasksCaller) awaitState(id, state string) worker.Task {
+	c.Helper()
+	var t worker.Task
+	require.Eventually(c, func() bool {
+		return json.Unmarshal([]byte(c.call("get", `{"id":"`+id+`"}`)), &t) == nil && string(t.State) == state
+	}, patient, 10*time.Millisecond, "%s is %s", id, state)
+	return t
+}
+
+func withCaller(t *testing.T, scenario func(c tasksCaller)) {
+	t.Helper()
+	withSet(t, mendApp, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+		scenario(tasksCaller{t, set.Node("stellar-worker-2").API().RPC})
+	})
+}
+
+func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		require.JSONEq(c, `{"id":"a","duplicate":false}`, c.call("enqueue", `["say", {"n":1}, "default", "a"]`), "by position, as before")
+		require.JSONEq(c, `{"done":true,"result":{"n":1}}`, c.call("wait", `{"id":"a"}`))
+
+		c.call("enqueue", `{"name":"say","id":"late","at":"2099-01-01T00:00:00Z","priority":"high","maxAttempts":3,"unique":"u",
+			"deadline":4102444800000,"payload":"p"}`)
+		require.JSONEq(c, `{"id":"late","duplicate":true}`, c.call("enqueue", `{"name":"say","unique":"u"}`))
+		c.call("enqueue", `{"name":"say","id":"then","after":["late"],"wantResult":true,"priority":"low"}`)
+		late := c.awaitState("late", "delayed")
+		require.Equal(c, "high", late.Priority)
+		require.Equal(c, "u", late.Unique)
+		require.Equal(c, "2099-01-01T00:00:00Z", late.Due.UTC().Format(time.RFC3339))
+		require.Equal(c, "2100-01-01T00:00:00Z", late.Deadline.UTC().Format(time.RFC3339))
+		require.Contains(c, c.call("explain", `["then"]`), "late is delayed")
+		require.JSONEq(c, `{"done":false}`, c.call("wait", `{"id":"late","timeout":1}`))
+		c.call("reschedule", `{"id":"late"}`)
+		require.Contains(c, c.call("wait", `{"id":"then"}`), `"done":true`)
+
+		c.call("enqueue", `{"name":"fail","id":"bad"}`)
+		require.Equal(c, "failed: no luck", c.awaitState("bad", "dead").Reason.String())
+		c.refused(worker.ErrTaskDead, "wait", `{"id":"bad"}`)
+		require.Equal(c, "1", c.call("retryAll", `{"name":"fail"}`))
+		require.Len(c, c.awaitState("bad", "dead").History, 3, "dead, retried, dead")
+		c.call("delete", `{"id":"bad"}`)
+		c.refused(worker.ErrTaskNotFound, "get", `{"id":"bad"}`)
+
+		c.call("enqueue", `{"name":"hang","id":"busy"}`)
+		c.awaitState("busy", "active")
+		c.refused(worker.ErrTaskActive, "delete", `{"id":"busy"}`)
+		c.refused(worker.ErrTaskState, "retry", `{"id":"busy"}`)
+		require.JSONEq(c, `{"running":true}`, c.call("cancel", `{"id":"busy","by":"the test"}`))
+		require.Equal(c, "the test", c.awaitState("busy", "cancelled").Reason.Error)
+		c.refused(worker.ErrTaskCancelled, "wait", `{"id":"busy"}`)
+		require.Equal(c, "1", c.call("deleteAll", `{"states":["cancelled"]}`))
+	})
+}
+
+func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		queue := func() worker.Queue {
+			var all []worker.Queue
+			require.NoError(c, json.Unmarshal([]byte(c.call("queues", `{"queue":"aside"}`)), &all))
+			require.Len(c, all, 1)
+			return all[0]
+		}
+		c.call("pauseQueue", `{"queue":"aside"}`)
+		c.call("limitQueue", `{"queue":"aside","tasks":2}`)
+		require.JSONEq(c, `{"concurrency":3,"tasks":2,"bytes":0}`, c.call("limitQueue", `{"queue":"aside","concurrency":3}`), "the other one stays")
+		for range 2 {
+			c.call("enqueue", `{"name":"say","queue":"aside"}`)
+		}
+		c.refused(worker.ErrTaskQueueFull, "enqueue", `{"name":"say","queue":"aside"}`)
+		q := queue()
+		require.True(c, q.Paused)
+		require.EqualValues(c, 2, q.Pending)
+		require.JSONEq(c, `{"concurrency":0,"tasks":0,"bytes":0}`, c.call("limitQueue", `{"queue":"aside","reset":true}`))
+		c.call("resumeQueue", `{"queue":"aside"}`)
+		require.False(c, queue().Paused)
+		require.Equal(c, "1", c.call("cancelAll", `{"queue":"aside","limit":1}`))
+		require.Equal(c, "1", c.call("deleteQueue", `{"queue":"aside"}`))
+
+		require.Contains(c, c.call("periodic", `{}`), `"name":"hourly"`)
+		c.call("pausePeriodic", `{"name":"hourly"}`)
+		require.Contains(c, c.call("periodic", `{}`), `"paused":true`)
+		c.call("resumePeriodic", `{"name":"hourly"}`)
+		require.Contains(c, c.call("runPeriodic", `{"name":"hourly"}`), `"duplicate":false`)
+		c.refused(worker.ErrTaskNotFound, "runPeriodic", `{"name":"nope"}`)
+		c.refused(worker.ErrTaskNotFound, "pausePeriodic", `{"name":"nope"}`)
+	})
+}
+
+func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		for method, args := range map[string][]string{
+			"enqueue": {
+				`{"name":"a b"}`, `{"name":"say","priority":"urgent"}`, `{"name":"say","in":-1}`, `{"name":"say","at":"tomorrow"}`,
+				`{"name":"say","in":1,"at":1}`,
+			},
+			"list":       {`{"states":["lost"]}`, `{"limit":-1}`, `{"queue":"a b"}`},
+			"cancelAll":  {`{}`, `{"limit":3}`},
+			"deleteAll":  {`{}`},
+			"retryAll":   {`{}`},
+			"reschedule": {`{"id":"a","in":1,"at":1}`},
+			"limitQueue": {`{"queue":"q"}`, `{"queue":"q","tasks":-1}`, `{"queue":"q","tasks":1,"reset":true}`, `{"queue":"a b","tasks":1}`},
+		} {
+			for _, a := range args {
+				c.refused(rpcregistry.BadArguments, method, a)
+			}
+		}
+	})
+}
+
+// A task may be far larger than a message of the bus.
+func TestLargeTasksAreListedByCall(t *testing.T) {
+	withSet(t, mendApp, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+		ctx, c := t.Context(), tasksCaller{t, set.Node("stellar-worker-2").API().RPC}
+		news := []tasks.New{{Name: "say", Payload: strings.Repeat("<", redisbus.MaxMessage), Options: tasks.Options{ID: "large", In: time.Hour}}}
+		for range 200 {
+			news = append(news, tasks.New{Name: "say", Payload: strings.Repeat("<", 1000), Options: tasks.Options{In: 2 * time.Hour}})
+		}
+		_, err := set.Node("stellar-worker-1").API().Tasks.EnqueueMany(ctx, news)
+		require.NoError(t, err)
+		large := c.awaitState("large", "delayed")
+		require.Empty(t, large.Payload)
+		require.Equal(t, []string{"payload"}, large.Omitted)
+
+		var got worker.TaskList
+		require.NoError(t, json.Unmarshal([]byte(c.call("list", `{"states":["delayed"],"limit":1000}`)), &got))
+		require.Equal(t, "large", got.Tasks[0].ID)
+		require.Equal(t, []string{"payload"}, got.Tasks[0].Omitted)
+		require.Len(t, got.Tasks[1].Payload, 6002, "as it is stored")
+		require.True(t, got.More, "not all fit: %d did", len(got.Tasks))
+		require.NoError(t, json.Unmarshal([]byte(c.call("list", `{"name":"say","limit":3}`)), &got))
+		require.Len(t, got.Tasks, 3)
+		require.True(t, got.More)
+	})
+}
+
+func TestTaskCallsCanBeDenied(t *testing.T) {
+	denying := func() *worker.App {
+		app := mendApp()
+		app.Deny("api.tasks.*All", "api.tasks.delete*")
+		return app
+	}
+	withSet(t, denying, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+		c := tasksCaller{t, set.Node("stellar-worker-2").API().RPC}
+		c.refused(rpcregistry.Denied, "cancelAll", `{"all":true}`)
+		c.refused(rpcregistry.Denied, "deleteQueue", `{"queue":"default"}`)
+		require.JSONEq(t, `{"tasks":[],"more":false}`, c.call("list", `{}`))
+	})
+}
