@@ -23,14 +23,17 @@ end
 -- Holds a task up until others are done; those that are not known any more count
 -- as done. Returns for how many it waits, or nil and one that was cancelled.
 local function block(id, after)
-  local n = 0
+  local n, seen = 0, {}
   for other in string.gmatch(after, '%S+') do
     if redis.call('ZSCORE', key('cancelled'), other) then return nil, other end
-    if redis.call('HEXISTS', key('tasks'), other) == 1 and not redis.call('ZSCORE', key('done'), other) then
+  end
+  for other in string.gmatch(after, '%S+') do
+    if not seen[other] and redis.call('HEXISTS', key('tasks'), other) == 1 and not redis.call('ZSCORE', key('done'), other) then
       n = n + 1
       redis.call('HSET', key('followers'), other, (redis.call('HGET', key('followers'), other) or '') .. id .. ' ')
       there.followers = true
     end
+    seen[other] = true
   end
   if n > 0 then
     redis.call('HSET', key('blocked'), id, n)

@@ -10,7 +10,9 @@ writable(key('tasks'))
 
 local function delete(id)
   local record = redis.call('HGET', key('tasks'), id)
-  if not record then
+  if not record then -- done, and at most its result is kept: a new task may have the id before that is forgotten
+    redis.call('ZREM', key('kept'), id)
+    erase(id)
     return redis.call('ZREM', key('done'), id) == 1 and 'deleted' or 'gone'
   end
   if record_refuses(record) then return 'broken' end

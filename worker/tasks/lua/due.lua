@@ -50,7 +50,10 @@ local function over(name, till)
   return ids
 end
 
-over('done', at)
+-- An id is free as soon as it is not remembered: nothing of its task may be left.
+for _, id in ipairs(over('done', at)) do
+  if redis.call('ZREM', key('kept'), id) == 1 then erase(id) end
+end
 for _, id in ipairs(over('kept', at)) do erase(id) end
 if exists('unique:until') then
   for _, name in ipairs(over('unique:until', at)) do redis.call('HDEL', key('unique'), name) end

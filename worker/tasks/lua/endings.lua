@@ -9,6 +9,16 @@ local function release(id, at)
   if line then place(id, line, options_of(record), at) end
 end
 
+-- Whether a task waits for another. One of the same id may have waited for it
+-- before, and been deleted: it still stands among the followers.
+local function follows(follower, text, id)
+  if redis.call('HEXISTS', key('blocked'), follower) == 0 then return false end
+  for _, other in ipairs(options_of(text).f or {}) do
+    if other == id then return true end
+  end
+  return false
+end
+
 -- Ids of tasks that ended and for whose end somebody waited.
 local awaited = {}
 
@@ -34,23 +44,23 @@ local function loosen(id, record, how, at)
     forget(id, {'waiting', 'cancelling', 'progress'})
     local followers = how ~= 'dead' and exists('followers') and redis.call('HGET', key('followers'), id)
     if followers then redis.call('HDEL', key('followers'), id) end
+    local seen = {}
     for follower in string.gmatch(followers or '', '%S+') do
-      if redis.call('HEXISTS', key('blocked'), follower) == 1 then
+      local text = not seen[follower] and redis.call('HGET', key('tasks'), follower)
+      seen[follower] = true
+      if text and follows(follower, text, id) then
         if how == 'done' then
           release(follower, at)
         else
-          local text = redis.call('HGET', key('tasks'), follower)
           redis.call('HDEL', key('blocked'), follower)
           redis.call('HSET', key('reasons'), follower,
             '{"reason":"cancelled","error":"it was to run after ' .. id .. ', which was ' .. how .. '"}')
           redis.call('ZADD', key('cancelled'), int(at), follower)
           note(follower, at, 'cancelled', '{"after":"' .. id .. '"}')
-          there.history, there.cancelled = true, true
-          if text then
-            local queue = queue_of(line_of(text) or '')
-            tally(queue, 'cancelled', 1)
-            weigh(queue, follower, -1)
-          end
+          there.history, there.cancelled, there.reasons = true, true, true
+          local queue = queue_of(line_of(text) or '')
+          tally(queue, 'cancelled', 1)
+          weigh(queue, follower, -1)
           ending[#ending + 1] = {follower, text, 'cancelled'}
         end
       end
@@ -64,6 +74,7 @@ local function cancel(id, record, why, at)
   redis.call('HSET', key('reasons'), id, why)
   redis.call('ZADD', key('cancelled'), int(at), id)
   note(id, at, 'cancelled', why)
+  there.history, there.cancelled, there.reasons = true, true, true
   tally(queue, 'cancelled', 1)
   weigh(queue, id, -1)
   loosen(id, record, 'cancelled', at)

@@ -24,6 +24,7 @@ local function revive(id)
   note(id, at, 'retried', '{}')
   tally(queue_of(line), 'revived', 1)
   weigh(queue_of(line), id, 1)
+  redis.call('SADD', key('queues'), queue_of(line)) -- it may have been deleted meanwhile
   redis.call('LPUSH', key('queue:' .. line), id)
   touched[queue_of(line)] = true
   return 'retried'

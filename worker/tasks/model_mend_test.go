@@ -1,0 +1,417 @@
+package tasks
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// options draws those of a new task.
+func (m *machine) options() Options {
+	o := Options{Queue: modelQueues[m.draw("queue", 2)], Priority: Priority(m.draw("priority", 3) - 1)}
+	switch m.draw("when", 6) {
+	case 0:
+		o.In = time.Duration(m.draw("ms", 4000)) * time.Millisecond
+	case 1:
+		o.At = m.spec.now().Add(time.Duration(m.draw("ms", 4000)-1000) * time.Millisecond)
+	default:
+	}
+	switch m.draw("unique", 6) {
+	case 0:
+		o.Unique = "k" + strconv.Itoa(m.draw("key", 2))
+	case 1:
+		o.Unique, o.UniqueFor = "k"+strconv.Itoa(m.draw("key", 2)), time.Duration(1+m.draw("ms", 5000))*time.Millisecond
+	default:
+	}
+	if m.draw("after", 3) == 0 {
+		for range 1 + m.draw("tasks", 3) {
+			o.After = append(o.After, m.task())
+		}
+	}
+	return o
+}
+
+func (m *machine) enqueue() { m.enqueueSome(func() string { return "" }) }
+
+func (m *machine) enqueueChosen() {
+	m.enqueueSome(func() string { return "c" + strconv.Itoa(m.draw("chosen id", 4)) })
+}
+
+func (m *machine) enqueueSome(id func() string) {
+	producer := "p" + strconv.Itoa(m.draw("producer", 2))
+	s := &submission{ctx: m.ctx}
+	alike, o := m.draw("alike", 2) == 1, m.options()
+	for range 1 + m.draw("tasks", 4) {
+		if !alike {
+			o = m.options()
+		}
+		o.ID = id()
+		if slices.Contains(o.After, o.ID) {
+			o.After = nil
+		}
+		some, err := m.client.prepareAll(New{Name: []string{"t", "u"}[m.draw("name", 2)], Payload: 1, Options: o})
+		require.NoError(m.t, err)
+		s.tasks = append(s.tasks, some...)
+	}
+	m.last[producer] = append(m.last[producer], s)
+	m.send(producer, m.last[producer], false)
+}
+
+// enqueueAgain sends a producer's last batch once more, under its number.
+func (m *machine) enqueueAgain() {
+	producer := "p" + strconv.Itoa(m.draw("producer", 2))
+	if batches := m.last[producer]; len(batches) > 0 {
+		m.send(producer, batches, true)
+	}
+}
+
+// send sends the last of a producer's batches. One that Redis has gone back
+// behind is new to it.
+func (m *machine) send(producer string, batches []*submission, again bool) {
+	number := uint64(len(batches))
+	s := &submission{ctx: m.ctx, tasks: batches[number-1].tasks, done: make(chan struct{})}
+	m.client.send(producer, number, []*submission{s})
+	require.NoError(m.t, s.err)
+	known := m.spec.Producers[producer]
+	if number > known.Batch {
+		var refused []string
+		for i, p := range s.tasks {
+			if code := m.spec.add(p, true); code != "" {
+				refused = append(refused, strconv.Itoa(i+1)+" "+code)
+			}
+		}
+		known = specProducer{number, strings.Join(refused, " ")}
+		m.spec.Producers[producer] = known
+	} else {
+		require.True(m.t, again)
+	}
+	words := strings.Fields(known.Answer)
+	require.Len(m.t, s.refused, len(words)/2)
+	for i := 0; i+1 < len(words); i += 2 {
+		at, _ := strconv.Atoi(words[i])
+		require.Equal(m.t, words[i+1], s.refused[at-1])
+	}
+}
+
+// pass lets time go by; most nodes renew their leases.
+func (m *machine) pass() {
+	m.sleep([]int64{1, 700, 3000, 8000, 70000}[m.draw("time", 5)])
+	for _, a := range m.actors {
+		if m.draw("renews", 4) > 0 {
+			m.renew(a)
+		}
+	}
+}
+
+// due is what a mover does. Bounds are small at times.
+func (m *machine) due() {
+	most, bound := 500, 100
+	if m.draw("small", 3) == 0 {
+		most, bound = 1+m.draw("most", 3), m.draw("kept dead", 3)
+	}
+	const lasting = 60000
+	reply := m.run(dueScript, most, lasting, bound)
+	require.Len(m.t, reply, 5)
+	more, dropped := m.spec.moveDue(most, lasting, bound)
+	require.Equal(m.t, more, reply[0] == "1", "more")
+	require.EqualValues(m.t, dropped, reply[4])
+	next := ""
+	var asked []string
+	for _, id := range m.spec.ids() {
+		t := m.spec.Tasks[id]
+		if left := strconv.FormatInt(max(t.Due-m.spec.Now, 0), 10); t.State == Delayed && (next == "" || len(left) < len(next) || len(left) == len(next) && left < next) {
+			next = left
+		}
+		if t.Asked {
+			asked = append(asked, id)
+		}
+	}
+	require.Equal(m.t, next, reply[1], "ms until the next is due")
+	require.ElementsMatch(m.t, asked, texts(reply[3]))
+}
+
+func (s *spec) moveDue(most, lasting, bound int) (more bool, dropped int) {
+	for _, queue := range modelQueues {
+		ids := s.oldest(func(t *specTask) int64 {
+			if t.State == Delayed && t.queue() == queue {
+				return t.Due
+			}
+			return 0
+		}, s.Now, most)
+		more = more || len(ids) == most
+		for _, id := range ids {
+			s.Tasks[id].Due = 0
+			s.push(s.Tasks[id])
+		}
+		s.touched[queue] = true // if something is pending
+	}
+	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Until }, s.Now, most) {
+		delete(s.Tasks, id) // its record goes with it
+	}
+	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Kept }, s.Now, most) {
+		t := s.Tasks[id]
+		t.Record, t.Kept, t.Result, t.Past, t.Tries = "", 0, "", "", ""
+	}
+	s.freeKeys(&more, most)
+	for _, state := range []State{Dead, Cancelled} {
+		ended := func(t *specTask) int64 {
+			if t.State == state {
+				return t.Ended
+			}
+			return 0
+		}
+		for _, id := range s.due(&more, ended, s.Now-int64(lasting), most) {
+			s.drop(s.Tasks[id], "dropped")
+		}
+		all := s.oldest(ended, s.Now, len(s.Tasks))
+		for _, id := range all[:max(0, min(len(all)-bound, most))] {
+			s.drop(s.Tasks[id], "dropped")
+			if state == Dead {
+				dropped++
+			}
+		}
+	}
+	return more, dropped
+}
+
+func (s *spec) due(more *bool, when func(*specTask) int64, till int64, most int) []string {
+	ids := s.oldest(when, till, most)
+	*more = *more || len(ids) == most
+	return ids
+}
+
+// freeKeys forgets unique keys whose time is over.
+func (s *spec) freeKeys(more *bool, most int) {
+	var over []string
+	for name, k := range s.Unique {
+		if k.Until > 0 && k.Until <= s.Now {
+			over = append(over, name)
+		}
+	}
+	slices.SortFunc(over, func(a, b string) int {
+		if d := s.Unique[a].Until - s.Unique[b].Until; d != 0 {
+			return int(d)
+		}
+		return strings.Compare(a, b)
+	})
+	over = over[:min(len(over), most)]
+	*more = *more || len(over) == most
+	for _, name := range over {
+		delete(s.Unique, name)
+	}
+}
+
+// mend gives a script some tasks and checks its word for each.
+func (m *machine) mend(script *redisbus.Script, first []any, word func(t *specTask, id string) string) {
+	args, ids := first, []string{}
+	for range 1 + m.draw("tasks", 3) {
+		ids = append(ids, m.task())
+		args = append(args, ids[len(ids)-1])
+	}
+	words := texts(m.run(script, args...)[1:])
+	for i, id := range ids {
+		require.Equal(m.t, word(m.spec.Tasks[id], id), words[i], "%s of %v", id, ids)
+	}
+}
+
+func (m *machine) cancel() {
+	m.mend(cancelScript, []any{`{"reason":"cancelled","error":"by me"}`}, func(t *specTask, _ string) string {
+		switch {
+		case t == nil:
+			return "gone"
+		case t.State == Done || t.State == Dead || t.State == Cancelled:
+			return "already " + string(t.State)
+		case t.State == Active:
+			t.Asked = true
+			return "asked"
+		}
+		m.spec.cancel(t)
+		return "cancelled"
+	})
+}
+
+func (m *machine) remove() {
+	m.mend(deleteScript, nil, func(t *specTask, id string) string {
+		switch {
+		case t == nil:
+			return "gone"
+		case t.State == Active:
+			return "active"
+		case t.State == Done:
+			delete(m.spec.Tasks, id)
+		default:
+			m.spec.drop(t, "deleted")
+		}
+		return "deleted"
+	})
+}
+
+func (m *machine) retry() {
+	m.mend(retryScript, nil, func(t *specTask, id string) string {
+		switch {
+		case t == nil || t.Record == "":
+			return "gone"
+		case t.State != Dead && t.State != Cancelled:
+			return "other"
+		case t.Options.Unique != "" && m.spec.seize(t.Options.Unique, id, t.Options.UniqueFor) != "":
+			return "taken"
+		}
+		t.Ended, t.Reason, t.Tries = 0, "", ""
+		m.spec.note(t, "retried")
+		m.spec.tally(t.queue(), "revived")
+		m.spec.Queues[t.queue()] = true
+		m.spec.push(t)
+		return "retried"
+	})
+}
+
+func (m *machine) reschedule() {
+	id, ms := m.task(), int64(m.draw("ms", 4000)-1000)
+	err := m.client.reschedule(m.ctx, id, "@"+strconv.FormatInt(m.spec.Now+ms, 10))
+	t := m.spec.Tasks[id]
+	switch {
+	case t == nil || t.Record == "":
+		require.ErrorIs(m.t, err, ErrNotFound)
+	case t.State != Delayed:
+		require.ErrorIs(m.t, err, ErrState)
+	default:
+		require.NoError(m.t, err)
+		if t.Due = m.spec.Now + ms; ms <= 0 {
+			t.Due = 0
+			m.spec.push(t)
+		}
+	}
+}
+
+func (m *machine) settings() (string, *specSettings) {
+	queue := modelQueues[m.draw("queue", 2)]
+	if m.spec.Settings[queue] == nil {
+		m.spec.Settings[queue] = &specSettings{}
+	}
+	m.spec.Queues[queue] = true
+	return queue, m.spec.Settings[queue]
+}
+
+func (m *machine) pause() {
+	queue, set := m.settings()
+	set.Paused = m.draw("paused", 2) == 1
+	require.NoError(m.t, m.client.PauseQueue(m.ctx, queue, set.Paused))
+	if m.spec.pending(queue) {
+		m.spec.wake(queue)
+	}
+}
+
+func (m *machine) limit() {
+	queue, set := m.settings()
+	l := &Limits{Concurrency: m.draw("at a time", 4), Tasks: 3 * m.draw("tasks", 4), Bytes: 100 * int64(m.draw("bytes", 4))}
+	verb := []string{"program", "operator", "reset"}[m.draw("who", 3)]
+	text := l.String()
+	switch verb {
+	case "program":
+		set.Program = l
+	case "operator":
+		set.Operator = l
+	default:
+		set.Program, set.Operator, text = nil, nil, ""
+	}
+	effective, err := m.client.setQueue(m.ctx, queue, verb, text)
+	require.NoError(m.t, err)
+	require.Equal(m.t, set.limits(), effective)
+	if m.spec.pending(queue) {
+		m.spec.wake(queue)
+	}
+}
+
+func (m *machine) clear() {
+	queue, n := modelQueues[m.draw("queue", 2)], 0
+	for _, id := range m.spec.ids() {
+		if t := m.spec.Tasks[id]; t != nil && t.queue() == queue && t.waiting() && t.State != Blocked {
+			m.spec.drop(t, "deleted")
+			n++
+		}
+	}
+	if m.spec.active(queue) == 0 {
+		delete(m.spec.Queues, queue)
+	}
+	deleted, err := m.client.DeleteQueue(m.ctx, queue)
+	require.NoError(m.t, err)
+	require.Equal(m.t, n, deleted)
+}
+
+func (m *machine) wait() {
+	id := m.task()
+	result, done, err := m.client.ending(m.ctx, id, true)
+	switch t := m.spec.Tasks[id]; {
+	case t == nil:
+		require.ErrorIs(m.t, err, ErrNotFound)
+	case t.State == Done:
+		require.NoError(m.t, err)
+		require.Equal(m.t, t.Result, string(result))
+	case t.State == Dead:
+		require.ErrorIs(m.t, err, ErrDead)
+	case t.State == Cancelled:
+		require.ErrorIs(m.t, err, ErrCancelled)
+	default:
+		require.False(m.t, done)
+		require.NoError(m.t, err)
+		t.Awaited = true
+	}
+}
+
+// tick asks for a periodic task, as any number of processes do.
+func (m *machine) tick() {
+	ticker := &Ticker{client: m.client}
+	p := Periodic{Task: "t", Schedule: Every(time.Second)}
+	require.NoError(m.t, p.complete())
+	tick := m.spec.now().Add(time.Duration(m.draw("tick", 4)-2) * time.Second).Truncate(time.Second)
+	verb := []string{"first", "run", "skip"}[m.draw("verb", 3)]
+	s, err := ticker.ask(m.ctx, p, tick, verb)
+	require.NoError(m.t, err)
+	last, known := m.spec.Ticks["t"]
+	at, _ := strconv.ParseInt(strings.TrimSuffix(last, "|"), 10, 64)
+	switch ms := tick.UnixMilli(); {
+	case !known:
+		at = m.spec.Now
+	case verb != "first" && ms > at && ms <= m.spec.Now:
+		at = ms
+		if verb == "run" {
+			task, err := m.client.prepare("t", p.Payload, Options{ID: "t:" + strconv.FormatInt(ms, 10)})
+			require.NoError(m.t, err)
+			require.Equal(m.t, m.spec.add(task, false) == "", s.did)
+		}
+	}
+	m.spec.Ticks["t"] = strconv.FormatInt(at, 10) + "|"
+	require.Equal(m.t, at, s.last.UnixMilli())
+}
+
+// look compares what a caller is shown.
+func (m *machine) look() {
+	id := m.task()
+	got, err := m.client.Get(m.ctx, id)
+	t := m.spec.Tasks[id]
+	if t == nil {
+		require.ErrorIs(m.t, err, ErrNotFound)
+		return
+	}
+	require.NoError(m.t, err)
+	require.Equal(m.t, t.State, got.State)
+	require.Equal(m.t, []any{t.Owner, len(t.Waits), t.Asked, t.Result}, []any{got.Node, got.Blocking, got.Cancelling, string(got.Result)})
+	if t.State == Pending {
+		before := 0
+		for _, mark := range []string{highMark, "", lowMark} {
+			line := m.spec.Lines[t.queue()+mark]
+			if at := slices.Index(line, id); at >= 0 {
+				before += len(line) - 1 - at
+				break
+			}
+			before += len(line)
+		}
+		require.EqualValues(m.t, before, *got.Position)
+	}
+}
+
