@@ -94,13 +94,14 @@ func impatience() time.Duration {
 	return beaconPause + rand.N(beaconPause) //nolint:gosec // jitter
 }
 
-// sendBeacon makes something to hear. When it fails, the silence says so.
+// sendBeacon makes something to hear.
 func (b *Bus) sendBeacon(ctx context.Context) {
 	b.line.beacons.Go(func() {
 		client, err := b.client(ctx)
 		if err == nil {
-			_ = client.Publish(ctx, b.keys.Beacon(), "").Err()
+			err = client.Publish(ctx, b.keys.Beacon(), "").Err()
 		}
+		b.reports.Failed("beacon", err)
 	})
 }
 

@@ -117,12 +117,14 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	keys := []string{k.directory.Keys.Members(), k.directory.Keys.Leases(), k.directory.Keys.Numbers(prefix), k.directory.Keys.Epoch()}
 	var reply []string
 	var sent time.Time
+	defer k.Reports.Works(joining)
 	err = redisbus.Retry(ctx, func(ctx context.Context) error {
 		var err error
 		sent = time.Now()
 		reply, err = joinScript.Run(ctx, k.directory.Client, keys,
 			prefix, r.ID, prefer, nonce, k.times.Lease.Milliseconds(), info, again).StringSlice()
 		again = 1
+		k.Reports.Failed(joining, err)
 		return err
 	})
 	switch {
@@ -152,8 +154,11 @@ func (k *Keeper) hold(ctx context.Context, i Incarnation, moves func() bool, sen
 	return l
 }
 
-// heartbeat names the keeper in reports.
-const heartbeat = "heartbeat"
+// heartbeat and joining name the keeper's work in reports.
+const (
+	heartbeat = "heartbeat"
+	joining   = "join"
+)
 
 // Serve renews until ctx ends. A Redis that does not answer is tried again
 // sooner than the next heartbeat; it is not an error.
