@@ -5,13 +5,19 @@
 // A task's record never changes; its place does. Its id is in exactly one of
 // these places, and every move between them is one script:
 //
-//	enqueue ──▶ delayed ──(due)──▶ queue ──(claim)──▶ owned by an incarnation
-//	   └──────────────────────────▶  ▲ ▲                  │
-//	                                 │ └──(take-over)─────┤ the node ended
-//	              parked ◀─(park)────┼────────────────────┤ nobody here handles it
-//	                 └──(claim)──────┘                    ├──▶ done      (the handler returned nil)
-//	                               delayed ◀──(later)─────┤               (it returned an error)
-//	                                                      └──▶ dead       (for the last time)
+//	enqueue ─┬─▶ blocked ──(all it follows are done)──┐
+//	         ├─▶ delayed ──(due)──────────────────────┤
+//	         └────────────────────────────────────────┴─▶ queue ──(claim)──▶ owned by an incarnation
+//	                                                       ▲ ▲ ▲                │
+//	                                                       │ │ └──(take-over)───┤ the node ended
+//	                    parked ◀──(park)───────────────────┼─┼──────────────────┤ nobody here handles it
+//	                       └──(claim)                      │ │                  ├─▶ done  (the handler returned nil)
+//	                    delayed ──(due)────────────────────┘ │                  │
+//	                       ▲───────────────(later)───────────┼──────────────────┤ it returned an error
+//	                    dead, cancelled ──(retry)────────────┘                  └─▶ dead  (for the last time), or cancelled
+//
+// A queue has three lines, of urgent, normal and patient tasks. Whatever waits
+// can be cancelled or deleted; what runs is asked to end.
 //
 // # Who may end it
 //

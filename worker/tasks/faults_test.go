@@ -3,6 +3,7 @@ package tasks_test
 import (
 	"context"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,16 +77,21 @@ func TestADrainingNodePassesItsWakeOn(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "block")
-		quick(&r)
-		c := newCluster(t, cfg, &r)
-		n := c.start(&r, 2)
-		_, err := c.tasks.Enqueue(t.Context(), "block", number{})
-		require.NoError(t, err)
-		receive(t, started)
-		n.drain()
-		idle := c.keys.Idle("default")
-		c.eventually("it does not count as idle any more", func() bool { return c.redis.SCard(t.Context(), idle).Val() == 0 })
 		close(release)
+		c := newCluster(t, cfg, &r)
+		woken, other := c.start(&r, 1), c.start(&r, 1)
+		idle := c.keys.Idle("default")
+		c.eventually("both idle", func() bool { return c.redis.SCard(t.Context(), idle).Val() == 2 })
+		// As if the first had been woken for the task just now, and had not claimed yet.
+		require.NoError(t, c.redis.Del(t.Context(), idle).Err())
+		c.enqueue("block", tasks.Options{})
+		require.NoError(t, c.redis.SAdd(t.Context(), idle, other.lease.Incarnation.String()).Err())
+		woken.drain()
+		require.NoError(t, receive(t, woken.ended))
+		receive(t, started)
+		c.eventually("only the other is idle", func() bool {
+			return slices.Equal(c.redis.SMembers(t.Context(), idle).Val(), []string{other.lease.Incarnation.String()})
+		})
 	})
 }
 

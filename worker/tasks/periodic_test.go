@@ -126,3 +126,42 @@ func TestSchedules(t *testing.T) {
 	r.RegisterPeriodic(tasks.Periodic{Task: "x", Schedule: tasks.Every(time.Hour)})
 	require.ErrorContains(t, r.Err(), "registered twice")
 }
+
+func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r tasks.Registry
+		ids := ticking(&r, tasks.Periodic{Name: "p", Schedule: tasks.Every(time.Hour), Payload: 1})
+		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		c.start(&r, 1)
+		stop := c.tickers(&r, 1)
+		other := tasks.NewClient(t.Context(), c.redis, c.keys, nil)
+		defer other.Close()
+		synctest.Wait()
+		info := func() []tasks.PeriodicInfo {
+			all, err := other.Periodic(t.Context())
+			require.NoError(t, err)
+			return all
+		}
+		require.Len(t, info(), 1)
+		require.Equal(t, "every 1h0m0s", info()[0].Schedule)
+		require.Zero(t, info()[0].Next.Unix()%3600)
+		require.NoError(t, other.PausePeriodic(t.Context(), "p", true))
+		require.True(t, info()[0].Paused)
+		time.Sleep(90 * time.Minute)
+		require.Empty(t, ids)
+		receipt, err := other.RunPeriodic(t.Context(), "p")
+		require.NoError(t, err)
+		require.Equal(t, receipt.ID, <-ids, "also while it is paused")
+		require.NoError(t, other.PausePeriodic(t.Context(), "p", false))
+		time.Sleep(time.Hour)
+		require.NotEqual(t, receipt.ID, <-ids)
+		require.NoError(t, c.redis.FlushAll(t.Context()).Err())
+		time.Sleep(10 * time.Second)
+		require.Len(t, info(), 1, "its processes write it again")
+		stop()
+		require.NoError(t, other.RemovePeriodic(t.Context(), "p"))
+		require.Empty(t, info())
+		_, err = other.RunPeriodic(t.Context(), "p")
+		require.ErrorIs(t, err, tasks.ErrNotFound)
+	})
+}

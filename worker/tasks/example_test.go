@@ -1,0 +1,162 @@
+package tasks_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// run starts two nodes of an app on a Redis of their own, and returns the task
+// client of one of them and what ends all.
+func run(app *worker.App) (context.Context, *tasks.Client, func()) {
+	server := embedded.New()
+	set, err := supervisor.New(supervisor.Config{Workers: 2, Redis: server.Config()}, app, zerolog.Nop())
+	if err != nil {
+		panic(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- set.Serve(ctx) }()
+	if err := set.AwaitReady(ctx); err != nil {
+		panic(err)
+	}
+	return ctx, set.Nodes()[0].API().Tasks, func() {
+		stop()
+		if err := <-served; err != nil {
+			panic(err)
+		}
+		_ = server.Close()
+	}
+}
+
+type greeting struct{ Name string }
+
+// greeter handles "greet", whose results are kept for a minute.
+func greeter() *worker.App {
+	app := worker.NewApp()
+	tasks.Handle(app, tasks.Definition{Name: "greet", Retention: time.Minute}, func(ctx context.Context, in greeting) error {
+		tasks.Tx(ctx).Result("Hello " + in.Name)
+		return nil
+	})
+	return app
+}
+
+func ExampleClient_Enqueue() {
+	ctx, queue, stop := run(greeter())
+	defer stop()
+	receipt, err := queue.Enqueue(ctx, "greet", greeting{"Ada"})
+	fmt.Println(err)
+	result, err := queue.Wait(ctx, receipt.ID)
+	fmt.Println(string(result), err)
+	// Output:
+	// <nil>
+	// "Hello Ada" <nil>
+}
+
+func ExampleClient_EnqueueIn() {
+	ctx, queue, stop := run(greeter())
+	defer stop()
+	receipt, _ := queue.EnqueueIn(ctx, time.Hour, "greet", greeting{"Ada"})
+	task, _ := queue.Get(ctx, receipt.ID)
+	fmt.Println(task.State, task.Due.Sub(task.Enqueued))
+	_ = queue.Reschedule(ctx, receipt.ID, time.Time{}) // now, then
+	result, _ := queue.Wait(ctx, receipt.ID)
+	fmt.Println(string(result))
+	// Output:
+	// delayed 1h0m0s
+	// "Hello Ada"
+}
+
+func ExampleClient_EnqueueAt() {
+	ctx, queue, stop := run(greeter())
+	defer stop()
+	at := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	receipt, _ := queue.EnqueueAt(ctx, at, "greet", greeting{"everybody"})
+	task, _ := queue.Get(ctx, receipt.ID)
+	fmt.Println(task.State, task.Due.UTC())
+	_, _ = queue.Cancel(ctx, receipt.ID, "too far away")
+	_, err := queue.Wait(ctx, receipt.ID)
+	fmt.Println(err != nil)
+	// Output:
+	// delayed 2100-01-01 00:00:00 +0000 UTC
+	// true
+}
+
+func ExampleClient_EnqueueWith() {
+	ctx, queue, stop := run(greeter())
+	defer stop()
+	once := tasks.Options{ID: "order:17"} // the same order twice is one task
+	for range 2 {
+		receipt, _ := queue.EnqueueWith(ctx, "greet", greeting{"order 17"}, once)
+		fmt.Println(receipt)
+	}
+	alone := tasks.Options{Unique: "rebuild", In: time.Minute} // while one waits or runs, no second
+	first, _ := queue.EnqueueWith(ctx, "greet", greeting{"index"}, alone)
+	second, _ := queue.EnqueueWith(ctx, "greet", greeting{"index"}, alone)
+	fmt.Println(second.Duplicate, second.ID == first.ID)
+	// Output:
+	// {order:17 false}
+	// {order:17 true}
+	// true true
+}
+
+func ExampleClient_EnqueueMany() {
+	ctx, queue, stop := run(greeter())
+	defer stop()
+	var news []tasks.New
+	for i := range 1000 {
+		news = append(news, tasks.New{Name: "greet", Payload: greeting{fmt.Sprint("number ", i)}})
+	}
+	receipts, err := queue.EnqueueMany(ctx, news)
+	fmt.Println(len(receipts), err)
+	result, _ := queue.Wait(ctx, receipts[999].ID)
+	fmt.Println(string(result))
+	// Output:
+	// 1000 <nil>
+	// "Hello number 999"
+}
+
+// A task that follows another, and one that follows several.
+func ExampleNew() {
+	ctx, queue, stop := run(greeter())
+	defer stop()
+	receipts, _ := queue.EnqueueMany(ctx, []tasks.New{
+		{Name: "greet", Payload: greeting{"left"}, Options: tasks.Options{ID: "left"}},
+		{Name: "greet", Payload: greeting{"right"}, Options: tasks.Options{ID: "right"},
+			Then: []tasks.New{{Name: "greet", Payload: greeting{"after right"}}}},
+		{Name: "greet", Payload: greeting{"all"}, Options: tasks.Options{After: []string{"left", "right"}}},
+	})
+	result, _ := queue.Wait(ctx, receipts[3].ID)
+	fmt.Println(string(result), receipts[2].ID)
+	// Output: "Hello all" right.then.1
+}
+
+func ExampleTx() {
+	app := greeter()
+	tasks.Handle(app, tasks.Definition{Name: "welcome", MaxAttempts: 5, Retention: time.Minute}, func(ctx context.Context, in greeting) error {
+		tx := tasks.Tx(ctx) // all of it with the completion, exactly once, or nothing
+		tx.Save("welcomed:"+in.Name, true, time.Hour)
+		tx.Increment("welcomes", 1)
+		tx.Push("guests", in.Name)
+		tx.EnqueueWith("greet", in, tasks.Options{ID: "greet:" + in.Name})
+		tx.Publish("welcomed", in)
+		return nil
+	})
+	ctx, queue, stop := run(app)
+	defer stop()
+	receipt, _ := queue.Enqueue(ctx, "welcome", greeting{"Ada"})
+	_, err := queue.Wait(ctx, receipt.ID)
+	fmt.Println(err)
+	result, _ := queue.Wait(ctx, "greet:Ada")
+	fmt.Println(string(result))
+	// Output:
+	// <nil>
+	// "Hello Ada"
+}
