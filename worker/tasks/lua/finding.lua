@@ -33,6 +33,13 @@ local function record_refuses(record)
   end
 end
 
+-- The first key that mending touches and that is something else's, or nil.
 local function mending_refuses()
-  return wrong({'tasks', 'hash', 'queues', 'set', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'bytes', 'hash', 'stats', 'hash', 'parked', 'set', 'leases', 'zset'}) or wrong_ties()
+  local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'dead', 'zset',
+    'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'stats', 'hash', 'parked', 'set', 'leases', 'zset'}) or wrong_ties()
+  if mistyped then return mistyped end
+  for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
+    mistyped = wrong({'owned:' .. incarnation, 'hash'})
+    if mistyped then return mistyped end
+  end
 end
