@@ -15,6 +15,8 @@ import (
 // lookAt is how often the service manager is told how many nodes run.
 const lookAt = time.Second
 
+const draining = "draining"
+
 // attendant looks after a set on behalf of those who run it as a service: it
 // keeps the pidfile and tells the service manager how the set is.
 type attendant struct {
@@ -107,11 +109,14 @@ func (a *attendant) serve(ctx context.Context) {
 			}
 		case <-stopping:
 			stopping = nil
-			phase = "draining"
+			phase = draining
 			a.tell(service.Stopping)
 			a.status(phase)
 		case <-a.over:
-			a.tell(service.Stopping, service.Status("stopped"))
+			if stopping != nil { // it ended by itself
+				a.tell(service.Stopping)
+			}
+			a.tell(service.Status("stopped"))
 			return
 		case <-look.C:
 			a.status(phase)
@@ -140,7 +145,11 @@ func (a *attendant) running(phase string) {
 // status tells how many nodes run, when that has changed.
 func (a *attendant) status(phase string) {
 	ready, want := a.set.Ready()
-	if text := fmt.Sprintf("%s: %d of %d nodes ready", phase, ready, want); text != a.told {
+	text := fmt.Sprintf("%s: %d of %d nodes ready", phase, ready, want)
+	if phase == draining {
+		text = phase // its nodes are on their way out
+	}
+	if text != a.told {
 		a.told = text
 		a.tell(service.Status(text))
 	}

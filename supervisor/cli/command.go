@@ -22,6 +22,7 @@ Without a Redis it uses one of its own, in memory, that ends with the process.
    stellar --workers 4                          start four nodes
    stellar status                               what lives, from another shell
    stellar enqueue echo '{"hello":"world"}' --wait
+   stellar tasks list --state dead              what failed for good, and why
    stellar call api.ping --all
    stellar cache keys 'user:*'
    stellar config check stellar.yaml            what is wrong with a configuration

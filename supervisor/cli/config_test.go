@@ -181,6 +181,7 @@ func TestShowTellsWhereEachValueComesFrom(t *testing.T) {
 
 // TestAPasswordInTheFileShowsNowhere tries what prints something about Redis.
 func TestAPasswordInTheFileShowsNowhere(t *testing.T) {
+	t.Parallel() // some wait for seconds
 	for _, url := range []string{
 		"redis://ada:" + secret + "@127.0.0.1:1/0", "redis://:" + secret + "@127.0.0.1:99999/0", "redis://:" + secret + "/x@h", "redis://" + secret + "@[",
 		"http://:" + secret + "@h", "redis://ada:" + secret + "@127.0.0.1:1/zero", "redis+sentinel://ada:" + secret + "@127.0.0.1:1/primary?sentinel_password=" + secret,

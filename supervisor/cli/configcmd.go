@@ -25,7 +25,7 @@ func (p *program) configCommand() *urfave.Command {
 			{
 				Name: "show", Usage: "show every setting of run, and where its value comes from",
 				Description: "It takes the flags of run, and starts nothing. Secrets are not shown.",
-				Flags:       append(p.runFlags(), p.outputFlag()), ArgValidator: arguments(0, 0, "none"), Action: p.action(p.configShow),
+				Flags:       p.input.declare(append(p.runFlags(), p.outputFlag())...), ArgValidator: arguments(0, 0, "none"), Action: p.action(p.configShow),
 			}, {
 				Name: "check", Usage: "report everything that is wrong with the configuration", ArgsUsage: "[FILE]",
 				Description: "It looks at FILE, or the one that STELLAR_CONFIG names, and at the environment, as run does, but starts\n" +
@@ -71,7 +71,7 @@ func (p *program) configCheck(ctx context.Context, file string) error {
 		trial.input.use(cmd.Flags)
 		wrong := trial.check()
 		r, err := trial.prepare()
-		if err = errors.Join(wrong, err); err != nil {
+		if err := errors.Join(wrong, err); err != nil {
 			return err
 		}
 		if !r.configured {
@@ -91,7 +91,8 @@ func (p *program) configCheck(ctx context.Context, file string) error {
 	if where == "" {
 		where = "environment, no file"
 	}
-	return p.writeLine(fmt.Sprintf("nothing is wrong: %s (%d command tasks, %d periodic tasks)", where, len(trial.commands), len(trial.periodics)))
+	return p.writeLine(fmt.Sprintf("nothing is wrong: %s (%d command tasks, %d periodic tasks)",
+		where, len(trial.commands), len(trial.periodics)))
 }
 
 // shownSetting is one setting in the JSON of config show.

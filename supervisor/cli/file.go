@@ -34,29 +34,39 @@ type fileValue struct {
 // maxConfig is the largest file that is taken for a configuration.
 const maxConfig = 1 << 20
 
-// read reads the file. keys maps what may stand in it to its flag. The error
-// reports everything that is wrong.
-func (f *configFile) read(path string, keys map[string]string, flags map[string]urfave.Flag) error {
-	f.path = path
+// parse returns the mapping that the file is; an empty one when there is nothing
+// in it but comments.
+func parse(path string) (*yaml.Node, error) {
 	text, err := readSmall(path, maxConfig)
 	if err != nil {
-		return configf("configuration file %s: %w", path, err)
+		return nil, configf("configuration file %s: %w", path, err)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document yaml.Node
 	err = decoder.Decode(&document)
 	if errors.Is(err, io.EOF) {
-		return nil // empty, or comments only
+		return &yaml.Node{}, nil
 	}
 	if err != nil {
-		return configf("configuration file %s: %w", path, err)
+		return nil, configf("configuration file %s: %w", path, err)
 	}
 	if decoder.Decode(&yaml.Node{}) != io.EOF { //nolint:errorlint // the decoder returns it as it is
-		return configf("configuration file %s: there is more than one document", path)
+		return nil, configf("configuration file %s: there is more than one document", path)
 	}
 	root := document.Content[0]
 	if root.Kind != yaml.MappingNode {
-		return configf("configuration file %s: it must be a list of settings such as \"workers: 4\"", path)
+		return nil, configf("configuration file %s: it must be a list of settings such as \"workers: 4\"", path)
+	}
+	return root, nil
+}
+
+// read reads the file. keys maps what may stand in it to its flag. The error
+// reports everything that is wrong.
+func (f *configFile) read(path string, keys map[string]string, flags map[string]urfave.Flag) error {
+	f.path = path
+	root, err := parse(path)
+	if err != nil {
+		return err
 	}
 	f.values = map[string]fileValue{}
 	s := &section{path: path}
@@ -72,13 +82,13 @@ func (f *configFile) read(path string, keys map[string]string, flags map[string]
 		case key.Value == periodicKey && f.periodic == nil:
 			f.periodic = node
 		case twice || key.Value == tasksKey || key.Value == periodicKey:
-			s.problem(key.Line, key.Value, "it was set before in the same file")
+			s.problemf(key.Line, key.Value, "it was set before in the same file")
 		case !ok:
-			s.problem(key.Line, key.Value, "%s", unknownKey(key.Value, known))
+			s.problemf(key.Line, key.Value, "%s", unknownKey(key.Value, known))
 		default:
 			value, err := scalar(node, flags[flag])
 			if err != nil {
-				s.problem(key.Line, key.Value, "%w", err)
+				s.problemf(key.Line, key.Value, "%w", err)
 			}
 			at := fmt.Sprintf("%s:%d", path, key.Line)
 			f.values[flag] = fileValue{value, at + ": " + key.Value, at}

@@ -100,17 +100,17 @@ func (p *program) runFlags() []urfave.Flag {
 		},
 		&urfave.StringFlag{
 			Name: "admin-addr", Category: groupAdmin, Destination: &p.adminAddr, Sources: in.from("admin-addr", "STELLAR_ADMIN_ADDR"),
-			Usage: "serve /healthz, /readyz and /status over HTTP on `HOST:PORT`; beyond loopback STELLAR_ADMIN_TOKEN is needed",
+			Usage: "serve /healthz, /readyz and /status over HTTP on `HOST:PORT`; beyond loopback STELLAR_ADMIN_TOKEN is needed, for /status",
 		},
 		&urfave.StringFlag{
 			Name: "admin-token-file", Category: groupAdmin, Destination: &p.adminTokenFile, TakesFile: true,
 			Sources: in.from("admin-token-file", "STELLAR_ADMIN_TOKEN_FILE"), Usage: "`FILE` with the token, instead of STELLAR_ADMIN_TOKEN",
 		},
+		&urfave.StringFlag{
+			Name: "pidfile", Category: groupService, Destination: &p.pidFile, TakesFile: true, Sources: in.from("pidfile", "STELLAR_PIDFILE"),
+			Usage: "`FILE` to write the process number into when all nodes run; it is removed at the end",
+		},
 	)
-	flags = append(flags, &urfave.StringFlag{
-		Name: "pidfile", Category: groupService, Destination: &p.pidFile, TakesFile: true, Sources: in.from("pidfile", "STELLAR_PIDFILE"),
-		Usage: "`FILE` to write the process number into when all nodes run; it is removed at the end",
-	})
 	flags = append(append(flags, p.connectFlags()...), p.compatFlags()...)
 	return in.declare(append(flags, p.logFlags("info")...)...)
 }
@@ -241,7 +241,7 @@ func (p *program) commandFlags(own ...urfave.Flag) []urfave.Flag {
 	return p.input.declare(append(append(own, p.configFlags()...), p.connectFlags()...)...)
 }
 
-func (p *program) outputFlag() urfave.Flag {
+func (p *program) outputFlag() *urfave.StringFlag {
 	return &urfave.StringFlag{
 		Name: "output", Aliases: []string{"o"}, Value: "table", Destination: &p.output, Sources: p.input.fromEnv("output"),
 		Usage: "`FORMAT` of the output: table, or json for scripts",

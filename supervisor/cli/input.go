@@ -208,7 +208,8 @@ func (s *envSource) Lookup() (string, bool) {
 		if _, err := strconv.Atoi(value); err == nil {
 			value += "ms"
 		} else if _, err := time.ParseDuration(value); err != nil {
-			s.in.errs = append(s.in.errs, usagef("%s: %q is neither a number of milliseconds such as 20000 nor a time such as 20s", s.variable, value))
+			s.in.errs = append(s.in.errs,
+				usagef("%s: %q is neither a number of milliseconds such as 20000 nor a time such as 20s", s.variable, value))
 			return "", false
 		}
 	}

@@ -53,6 +53,7 @@ func testService(t *testing.T, path string) {
 			}
 			m := newManager(t, name)
 			set := launch(t, path, env.with("NOTIFY_SOCKET", name).with("WATCHDOG_USEC", "100000"), "--workers", "2")
+			m.said.await(t, "STATUS=running: 2 of 2 nodes ready\n", 1)
 			m.said.await(t, "WATCHDOG=1\n", 3)
 			require.NoError(t, set.cmd.Process.Signal(syscall.SIGTERM))
 			require.Zero(t, set.wait(t), set.err)
@@ -60,13 +61,14 @@ func testService(t *testing.T, path string) {
 			said := m.said.String()
 			order := -1
 			for _, text := range []string{
-				"STATUS=starting: 0 of 2 nodes ready\n", "READY=1\n", "STATUS=running: 2 of 2 nodes ready\n", "STOPPING=1\n", "STATUS=draining: ",
+				"STATUS=starting: 0 of 2 nodes ready\n", "READY=1\n", "STATUS=running: 2 of 2 nodes ready\n", "STOPPING=1\n", "STATUS=draining\n",
 			} {
 				at := strings.Index(said, text)
 				require.Greater(t, at, order, "%q in\n%s", text, said)
 				order = at
 			}
 			require.Equal(t, 1, strings.Count(said, "READY=1"))
+			require.Equal(t, 1, strings.Count(said, "STOPPING=1"))
 		}
 	})
 

@@ -44,12 +44,13 @@ func (f *configFile) commands(s *section) (all []commandTask) {
 	s.entries(tasksKey, f.tasks, func(key, value *yaml.Node) {
 		before := len(s.problems)
 		c := commandTask{line: key.Line}
+		c.Environment = map[string]string{}
 		c.Name = key.Value
 		c.lines = s.fields(tasksKey+"."+key.Value, value, map[string]field{
 			"command": listField(&c.Program), "queue": textField(&c.Queue), "timeout": durationField(&c.Timeout),
 			"max-attempts": countField(&c.MaxAttempts), "backoff": durationField(&c.Backoff), "max-backoff": durationField(&c.MaxBackoff),
 			"retention": durationField(&c.Retention), "output": sizeField(&c.Output), "snooze": durationField(&c.Snooze),
-			"directory": textField(&c.Directory), "environment": mapField(&c.Environment),
+			"directory": textField(&c.Directory), "environment": mapField(c.Environment),
 		})
 		if len(s.problems) == before { // what was left out would be reported as missing
 			all = append(all, c)
@@ -91,13 +92,13 @@ func (f *configFile) periodics(s *section) (all []periodicTask) {
 		location, err := time.LoadLocation(zone)
 		switch {
 		case err != nil || zone == "Local":
-			s.problem(lines["timezone"], what+".timezone", "%q is not the name of a time zone such as Europe/Berlin", zone)
+			s.problemf(lines["timezone"], what+".timezone", "%q is not the name of a time zone such as Europe/Berlin", zone)
 		case (cron == "") == (every == 0):
-			s.problem(key.Line, what, "one of cron and every is needed, such as cron: \"0 6 * * *\" or every: 10m")
+			s.problemf(key.Line, what, "one of cron and every is needed, such as cron: \"0 6 * * *\" or every: 10m")
 		case every > 0 && zone != "":
-			s.problem(lines["timezone"], what+".timezone", "it goes with cron only")
+			s.problemf(lines["timezone"], what+".timezone", "it goes with cron only")
 		case p.Task == "":
-			s.problem(key.Line, what, "the name of the task that it enqueues is needed: task: NAME")
+			s.problemf(key.Line, what, "the name of the task that it enqueues is needed: task: NAME")
 		case every > 0:
 			p.Schedule = tasks.Every(every)
 		default:
@@ -141,14 +142,14 @@ func (p *program) declareTasks() error {
 	for _, c := range p.commands {
 		what := tasksKey + "." + c.Name
 		if slices.Contains(p.app.Tasks(), c.Name) {
-			s.problem(c.line, what, "the program has a task of that name already: choose another one")
+			s.problemf(c.line, what, "the program has a task of that name already: choose another one")
 			continue
 		}
 		var trial tasks.Registry
 		trial.RegisterTask(c.Definition, nil)
 		err := errors.Join(c.Validate(), trial.Err())
 		for _, err := range apart(err) {
-			s.problem(c.at(err), what, "%w", err)
+			s.problemf(c.at(err), what, "%w", err)
 		}
 		if err == nil {
 			_ = commandtask.Register(p.app, c.Command, options) // it has just been tried
@@ -158,7 +159,7 @@ func (p *program) declareTasks() error {
 		var trial tasks.Registry
 		trial.RegisterPeriodic(c.Periodic)
 		for _, err := range apart(trial.Err()) {
-			s.problem(c.line, periodicKey+"."+c.Name, "%w", err)
+			s.problemf(c.line, periodicKey+"."+c.Name, "%w", err)
 		}
 		if trial.Err() == nil {
 			p.app.RegisterPeriodic(c.Periodic)
@@ -173,7 +174,7 @@ func apart(err error) []error {
 		return nil
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
-	if _, one := err.(*kindError); !ok || one {
+	if !ok {
 		return []error{err}
 	}
 	var all []error

@@ -23,7 +23,7 @@ type problem struct {
 	err  error
 }
 
-func (s *section) problem(line int, what, format string, args ...any) {
+func (s *section) problemf(line int, what, format string, args ...any) {
 	s.problems = append(s.problems, problem{line, configf("%s:%d: %s: "+format, append([]any{s.path, line, what}, args...)...)})
 }
 
@@ -40,14 +40,14 @@ func (s *section) err() error {
 // entries calls take with each key of a mapping, and reports one that is there twice.
 func (s *section) entries(what string, node *yaml.Node, take func(key, value *yaml.Node)) {
 	if node.Kind != yaml.MappingNode {
-		s.problem(node.Line, what, "names and their settings are needed here")
+		s.problemf(node.Line, what, "names and their settings are needed here")
 		return
 	}
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key := node.Content[i]
 		if seen[key.Value] {
-			s.problem(key.Line, what+"."+key.Value, "it was set before in the same file")
+			s.problemf(key.Line, what+"."+key.Value, "it was set before in the same file")
 			continue
 		}
 		seen[key.Value] = true
@@ -66,11 +66,11 @@ func (s *section) fields(what string, node *yaml.Node, known map[string]field) m
 		name := what + "." + key.Value
 		take, ok := known[key.Value]
 		if !ok {
-			s.problem(key.Line, name, "%s", unknownKey(key.Value, slices.Sorted(maps.Keys(known))))
+			s.problemf(key.Line, name, "%s", unknownKey(key.Value, slices.Sorted(maps.Keys(known))))
 			return
 		}
 		if needed := take(value); needed != "" {
-			s.problem(key.Line, name, "%s is needed here", needed)
+			s.problemf(key.Line, name, "%s is needed here", needed)
 		}
 	})
 	return lines
@@ -147,19 +147,18 @@ func listField(to *[]string) field {
 }
 
 // mapField takes texts by name. A number or a truth value is the text that was written.
-func mapField(to *map[string]string) field {
+func mapField(to map[string]string) field {
 	return func(n *yaml.Node) string {
 		const needed = "a mapping of names to texts, each name once,"
 		if n.Kind != yaml.MappingNode {
 			return needed
 		}
-		*to = map[string]string{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key, value := n.Content[i], n.Content[i+1]
-			if _, twice := (*to)[key.Value]; twice || value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
+			if _, twice := to[key.Value]; twice || value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
 				return needed
 			}
-			(*to)[key.Value] = value.Value
+			to[key.Value] = value.Value
 		}
 		return ""
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// ErrRunning: the file names another process that is alive.
+// ErrRunning says that the file names another process that is alive.
 var ErrRunning = errors.New("is running")
 
 // CheckPIDFile reports what would keep [WritePIDFile] from writing the file. One
