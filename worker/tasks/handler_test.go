@@ -107,3 +107,33 @@ func TestChildGoroutinesBelongToTheTask(t *testing.T) {
 		require.PanicsWithValue(t, tasks.ErrNoTask, func() { tasks.Go(t.Context(), nil) })
 	})
 }
+
+func TestProgressIsSeenByOthersAndOnlyTheHoldersCounts(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		said, release := make(chan error, 10), make(chan struct{})
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "x"}, func(ctx context.Context, _ number) error {
+			said <- tasks.SetProgress(ctx, 0.25, "a quarter")
+			<-release
+			said <- tasks.SetProgress(context.WithoutCancel(ctx), 0.5, "half")
+			said <- tasks.SetProgress(ctx, 2, "")
+			return nil
+		})
+		c := newCluster(t, cfg, &r)
+		n := c.start(&r, 1)
+		id := c.enqueue("x", tasks.Options{})
+		require.NoError(t, receive(t, said))
+		require.Equal(t, &tasks.Progress{Fraction: 0.25, Note: "a quarter"}, c.get(id).Progress)
+		require.Equal(t, n.lease.Incarnation.String(), c.get(id).Node)
+		n.kill(tasks.ErrEnding)
+		require.NoError(t, <-n.ended)
+		require.Equal(t, tasks.Handed{On: 1}, n.settle(tasks.Remains{Suspects: []string{id}}))
+		release <- struct{}{}
+		require.ErrorIs(t, receive(t, said), tasks.ErrFenced, "its task was handed on")
+		require.ErrorContains(t, receive(t, said), "from 0 to 1")
+		close(release)
+		c.start(&r, 1)
+		c.eventually("done", func() bool { return c.counts().Done == 1 })
+		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Progress()).Val())
+	})
+}
