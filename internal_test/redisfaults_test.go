@@ -122,6 +122,7 @@ var redisFaults = map[string]fault{
 // Whatever Redis says, the set goes on, tells the operator once, does not spin,
 // and works again as soon as Redis does.
 func TestASetOutlastsEverythingThatRedisSays(t *testing.T) {
+	t.Parallel()
 	for name, f := range redisFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -74,6 +74,7 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 }
 
 func TestAMissingRightIsSaidAtTheStart(t *testing.T) {
+	t.Parallel()
 	for _, missing := range []string{"-evalsha", "-publish", "-zadd", "resetkeys", "resetchannels"} {
 		t.Run(missing, func(t *testing.T) {
 			t.Parallel()

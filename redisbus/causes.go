@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -41,18 +42,19 @@ var sentences = map[Cause]string{
 	CauseConnection: "the connection broke",
 	CauseRefused:    "no connection: it is down, or the address is wrong",
 	CauseSilent:     "no answer in time: it is overloaded or stopped, or the network is cut",
-	CauseTLS:        "TLS failed: its certificate is not signed by an authority that is trusted here or not for this host, or it does not accept ours (see the CA, certificate and key files)",
-	CauseBusyPool:   "all connections of this process are in use",
-	CauseLoading:    "it has just started and loads its data",
-	CauseReplica:    "this server is a replica, which takes no writes: a failover is under way, or the address is not the primary's",
-	CauseCluster:    "the Redis Cluster is down or moves the namespace's slot",
-	CauseReplicas:   "too few replicas are connected to the primary (min-replicas-to-write)",
-	CauseDisk:       "it cannot write to its disk and refuses writes: see its log",
-	CauseScript:     "a script of somebody runs for long and blocks it",
-	CausePassword:   "it does not accept this user and password: set the right ones and restart",
-	CauseRights:     "this user lacks a permission (ACL): see the rules in the documentation",
-	CauseClients:    "it has as many clients as it accepts (maxclients)",
-	CauseMemory:     "out of memory (maxmemory): it refuses writes",
+	CauseTLS: "TLS failed: its certificate is not signed by an authority that is trusted here or not for this host, " +
+		"or it does not accept ours (see the CA, certificate and key files)",
+	CauseBusyPool: "all connections of this process are in use",
+	CauseLoading:  "it has just started and loads its data",
+	CauseReplica:  "this server is a replica, which takes no writes: a failover is under way, or the address is not the primary's",
+	CauseCluster:  "the Redis Cluster is down or moves the namespace's slot",
+	CauseReplicas: "too few replicas are connected to the primary (min-replicas-to-write)",
+	CauseDisk:     "it cannot write to its disk and refuses writes: see its log",
+	CauseScript:   "a script of somebody runs for long and blocks it",
+	CausePassword: "it does not accept this user and password: set the right ones and restart",
+	CauseRights:   "this user lacks a permission (ACL): see the rules in the documentation",
+	CauseClients:  "it has as many clients as it accepts (maxclients)",
+	CauseMemory:   "out of memory (maxmemory): it refuses writes",
 }
 
 // replies are how answers of Redis begin that say "not now" about the server,
@@ -82,28 +84,30 @@ func CauseOf(err error) Cause {
 	if isTLS(err) {
 		return CauseTLS
 	}
-	switch {
-	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
+	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) {
 		return CauseBusyPool
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
+	}
+	return causeOfNetwork(err)
+}
+
+func causeOfNetwork(err error) Cause {
+	is := func(targets ...error) bool {
+		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+	}
+	op, isOp := errors.AsType[*net.OpError](err)
+	_, isName := errors.AsType[*net.DNSError](err)
+	switch {
+	case is(syscall.ECONNREFUSED, os.ErrNotExist):
 		return CauseRefused
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+	case is(context.DeadlineExceeded, os.ErrDeadlineExceeded), isOp && op.Op == dialing && op.Timeout():
 		return CauseSilent
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		if op.Timeout() {
-			return CauseSilent
-		}
+	case isOp && op.Op == dialing, isName:
 		return CauseRefused
-	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return CauseRefused
-	}
-	if _, ok := errors.AsType[*net.OpError](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+	case isOp, is(io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, io.ErrClosedPipe, syscall.EPIPE, syscall.ECONNRESET):
 		return CauseConnection
+	default:
+		return CauseNone
 	}
-	return CauseNone
 }
 
 func causeOfReply(text string) Cause {

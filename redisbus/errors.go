@@ -42,7 +42,7 @@ func OutcomeOf(err error) Outcome {
 		return DidNotRun
 	}
 	// First of all: what failed on the way there, even by an answer of somebody who was asked for it.
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == dialing {
 		return DidNotRun
 	}
 	if reply, ok := errors.AsType[redis.Error](err); ok {
@@ -61,8 +61,11 @@ func OutcomeOf(err error) Outcome {
 	return Unknown
 }
 
+// dialing is the operation of a net.OpError that says that nothing was sent.
+const dialing = "dial"
+
 // DialError marks an error of a [Config.Dial] function as "never connected".
-func DialError(err error) error { return &net.OpError{Op: "dial", Net: "embedded", Err: err} }
+func DialError(err error) error { return &net.OpError{Op: dialing, Net: "embedded", Err: err} }
 
 // Explain wraps err in [ErrUnavailable], [ErrUnknownOutcome] or [ErrFull] where
 // one of them applies, with a sentence on the cause, and returns it as it is

@@ -67,15 +67,15 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	if silence >= mostSilence {
 		b.reports.Failed(b.part(), silentError{silence})
 		b.touch()
-		if sub := b.line.sub.Load(); sub != nil {
-			_ = sub.Close() // the reader opens another one
+		if e := b.line.ear.Load(); e != nil {
+			e.close() // the reader opens another one
 		}
 		return beaconPause
 	}
 	if !connected {
 		return min(beaconPause, mostSilence-silence)
 	}
-	b.subscribeHints(ctx)
+	b.subscribeHints()
 	if connects := b.line.connects.Load(); k.connects != connects || now-k.upkeep >= upkeepPause {
 		k.tend(ctx, connects, now)
 	}
@@ -139,7 +139,7 @@ func (b *Bus) readClock(ctx context.Context) {
 }
 
 // subscribeHints subscribes the channels of hints that came after the connection.
-func (b *Bus) subscribeHints(ctx context.Context) {
+func (b *Bus) subscribeHints() {
 	var missing []string
 	b.mu.Lock()
 	for channel := range b.hints {
@@ -148,8 +148,8 @@ func (b *Bus) subscribeHints(ctx context.Context) {
 		}
 	}
 	b.mu.Unlock()
-	if sub := b.line.sub.Load(); sub != nil && len(missing) > 0 {
-		_ = sub.Subscribe(ctx, missing...) // the reader sees a broken connection
+	if e := b.line.ear.Load(); e != nil && len(missing) > 0 {
+		_ = e.subscribe(missing...) // the reader sees a broken connection
 	}
 }
 

@@ -85,7 +85,7 @@ func (at *place) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		network = "tcp"
 		var err error
 		if addr, err = at.find(ctx); err != nil {
-			return nil, &net.OpError{Op: "dial", Net: at.way, Err: err}
+			return nil, &net.OpError{Op: dialing, Net: at.way, Err: err}
 		}
 	}
 	conn, err := at.connect(ctx, network, addr)
@@ -96,8 +96,8 @@ func (at *place) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, err = at.connect(ctx, network, addr)
 	}
 	if err != nil {
-		if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
-			err = &net.OpError{Op: "dial", Net: network, Err: err}
+		if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != dialing {
+			err = &net.OpError{Op: dialing, Net: network, Err: err}
 		}
 		return nil, err
 	}
@@ -105,7 +105,9 @@ func (at *place) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 }
 
 func (at *place) connect(ctx context.Context, network, addr string) (net.Conn, error) {
-	plain := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	plain := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3,
+	}}
 	if at.tls == nil {
 		return plain.DialContext(ctx, network, addr)
 	}
@@ -119,7 +121,7 @@ func (at *place) find(ctx context.Context) (string, error) {
 	at.mu.Lock()
 	hosts := slices.Concat(at.hosts, at.known)
 	at.mu.Unlock()
-	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] }) //nolint:gosec // any will do
 	ask := at.askNode
 	if at.way == bySentinels {
 		ask = at.askSentinel

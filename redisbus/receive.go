@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
@@ -22,8 +21,8 @@ type line struct {
 	connected                      atomic.Bool
 	// heard is when anything last came, on the bus's monotonic clock.
 	heard atomic.Int64
-	// sub is the current subscription, for those who are not its reader.
-	sub atomic.Pointer[redis.PubSub]
+	// ear is the current connection, for those who are not its reader.
+	ear atomic.Pointer[ear]
 	// changed wakes the keeper: there are new channels.
 	changed chan struct{}
 	beacons sync.WaitGroup
@@ -67,54 +66,48 @@ func (b *Bus) Serve(ctx context.Context) error {
 	return err
 }
 
-// read owns the Receive loop.
+// read listens, and connects anew whenever that ends.
 func (b *Bus) read(ctx, handlers context.Context) {
-	for ctx.Err() == nil {
-		sub := b.subscriber.Subscribe(ctx)
-		b.line.sub.Store(sub)
-		stop := context.AfterFunc(ctx, func() { _ = sub.Close() })
-		b.receive(ctx, handlers, sub)
-		stop()
-		_ = sub.Close()
-		_ = Sleep(ctx, Pause(1))
+	for failures := 1; ctx.Err() == nil; failures++ {
+		connects := b.line.connects.Load()
+		err := b.listen(ctx, handlers)
+		b.disconnected()
+		b.touch()
+		if ctx.Err() != nil {
+			return
+		}
+		if b.line.connects.Load() > connects {
+			failures = 1
+		}
+		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) { // that was the keeper, who has said why
+			b.reports.Failed(b.part(), err)
+		}
+		_ = Sleep(ctx, Pause(failures))
 	}
 }
 
-// Limits of one read: the first read of a connection clears the time limit that
-// connecting left on it, later ones save themselves the call.
-const (
-	noLimit   = time.Duration(0)
-	keepLimit = time.Duration(-1)
-)
-
-// receive goes on until the subscription is closed: by the end of ctx, or by the
-// keeper because nothing was heard for too long. go-redis dials and subscribes
-// anew after an error; the pause before it is ours.
-func (b *Bus) receive(ctx, handlers context.Context, sub *redis.PubSub) {
-	defer b.disconnected()
+// listen goes on until the connection ends: by itself, with ctx, or by the keeper
+// because nothing was heard for too long.
+func (b *Bus) listen(ctx, handlers context.Context) error {
 	b.touch()
-	err := sub.Subscribe(ctx, b.channels()...)
-	limit := noLimit
-	for failures := 0; ; {
-		var got any
-		if err == nil {
-			got, err = sub.ReceiveTimeout(ctx, limit)
+	e, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	b.line.ear.Store(e)
+	stop := context.AfterFunc(ctx, e.close)
+	defer stop()
+	if err := e.subscribe(b.channels()...); err != nil {
+		return err
+	}
+	for {
+		got, err := e.next()
+		if err != nil {
+			return err
 		}
 		b.touch()
-		if err == nil {
-			failures, limit = 0, keepLimit
-			b.accept(handlers, got)
-			continue
-		}
-		if errors.Is(err, redis.ErrClosed) || ctx.Err() != nil {
-			return
-		}
-		b.disconnected()
-		limit = noLimit
-		failures++
-		b.reports.Failed(b.part(), err)
-		_ = Sleep(ctx, Pause(failures))
-		err = nil
+		b.accept(handlers, got)
 	}
 }
 
@@ -134,35 +127,26 @@ func (b *Bus) disconnected() {
 }
 
 // accept takes one thing from the connection. It must go on whatever it was.
-func (b *Bus) accept(handlers context.Context, got any) {
+func (b *Bus) accept(handlers context.Context, got heard) {
 	defer func() {
 		if p := recover(); p != nil {
 			b.log.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("the bus's reader panicked")
 		}
 	}()
-	switch got := got.(type) {
-	case *redis.Message:
-		if got.Channel == b.keys.Beacon() {
-			return // it has been heard: that is all
-		}
-		if hints := b.hintsOf(got.Channel); hints != nil {
+	switch {
+	case got.kind == "subscribe":
+		b.confirm(handlers, got.channel)
+	case got.kind != "message":
+	case got.channel == b.keys.Beacon(): // it has been heard: that is all
+	default:
+		if hints := b.hintsOf(got.channel); hints != nil {
 			for _, f := range hints {
 				f()
 			}
 			return
 		}
-		b.deliver(handlers, got.Channel, bytesOf(got.Payload))
-	case *redis.Subscription:
-		if got.Kind == "subscribe" {
-			b.confirm(handlers, got.Channel)
-		}
+		b.deliver(handlers, got.channel, got.payload)
 	}
-}
-
-// bytesOf gives away the bytes of a string that go-redis has just made for us and
-// nobody else holds: a copy of every message would be the largest of all costs.
-func bytesOf(text string) []byte {
-	return unsafe.Slice(unsafe.StringData(text), len(text)) //nolint:gosec // see above
 }
 
 // own are the channels without which the bus is not connected.
