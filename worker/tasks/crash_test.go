@@ -256,10 +256,15 @@ func TestDelayedTasksAreNeverEarlyOnVirtualTime(t *testing.T) {
 	})
 }
 
-func TestClaimsAndCommitsGoOnAtMaxMemoryEnqueuesDoNot(t *testing.T) {
+func TestAllButEnqueuesGoesOnAtMaxMemory(t *testing.T) {
 	var r tasks.Registry
 	started, release := blocking(&r, "block")
 	c := newCluster(t, redistest.Start(t).Config(), &r)
+	c.startMover()
+	for _, id := range []string{"cancelled", "deleted"} {
+		c.enqueue("block", tasks.Options{ID: id, Queue: "other"})
+	}
+	c.enqueue("block", tasks.Options{ID: "soon", Queue: "other", In: time.Hour})
 	for range 5 {
 		_, err := c.tasks.Enqueue(t.Context(), "block", number{})
 		require.NoError(t, err)
@@ -267,6 +272,22 @@ func TestClaimsAndCommitsGoOnAtMaxMemoryEnqueuesDoNot(t *testing.T) {
 	require.NoError(t, c.redis.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	_, err := c.tasks.Enqueue(t.Context(), "block", number{})
 	require.ErrorIs(t, err, redisbus.ErrFull)
+	_, err = c.tasks.Cancel(t.Context(), "cancelled", "too much")
+	require.NoError(t, err)
+	waited := make(chan error, 1)
+	go func() { _, err := c.tasks.Wait(t.Context(), "deleted"); waited <- err }()
+	c.eventually("waited for", func() bool { return c.redis.HExists(t.Context(), c.keys.Waiting(), "deleted").Val() })
+	require.NoError(t, c.tasks.Delete(t.Context(), "deleted"))
+	require.ErrorIs(t, receive(t, waited), tasks.ErrNotFound)
+	require.NoError(t, c.tasks.Reschedule(t.Context(), "soon", time.Time{}))
+	require.NoError(t, c.tasks.PauseQueue(t.Context(), "other", true))
+	require.NoError(t, c.tasks.Retry(t.Context(), "cancelled"))
+	require.EqualValues(t, 2, c.queue("other").Pending)
+	_, err = c.tasks.LimitQueue(t.Context(), "other", &tasks.Limits{Tasks: 1})
+	require.NoError(t, err)
+	n, err := c.tasks.DeleteQueue(t.Context(), "other")
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
 
 	victim := c.start(&r, 2)
 	receive(t, started)

@@ -10,6 +10,7 @@ if mistyped then return {'WRONGTYPE', mistyped} end
 
 local paused = settings(queue).paused
 local before = settings(queue).bytes
+writable(key('settings')) -- to pause a queue helps at maxmemory
 if verb == 'pause' or verb == 'resume' then
   paused = verb == 'pause'
 elseif verb == 'reset' then

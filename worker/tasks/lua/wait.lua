@@ -11,5 +11,8 @@ for _, place in ipairs({'dead', 'cancelled'}) do
   if redis.call('ZSCORE', key(place), id) then return {place, redis.call('HGET', key('reasons'), id) or ''} end
 end
 if redis.call('HEXISTS', key('tasks'), id) == 0 then return {'gone'} end
-if ARGV[2] == '1' then redis.call('HSET', key('waiting'), id, 1) end
+if ARGV[2] == '1' then
+  writable(key('waiting'))
+  redis.call('HSET', key('waiting'), id, 1)
+end
 return {'stored'}
