@@ -25,7 +25,8 @@ func (p *program) configCommand() *urfave.Command {
 			{
 				Name: "show", Usage: "show every setting of run, and where its value comes from",
 				Description: "It takes the flags of run, and starts nothing. Secrets are not shown.",
-				Flags:       p.input.declare(append(p.runFlags(), p.outputFlag())...), ArgValidator: arguments(0, 0, "none"), Action: p.action(p.configShow),
+				Flags:       p.input.declare(append(p.runFlags(), p.outputFlag())...), ArgValidator: arguments(0, 0, "none"),
+				Action: p.action(p.configShow),
 			}, {
 				Name: "check", Usage: "report everything that is wrong with the configuration", ArgsUsage: "[FILE]",
 				Description: "It looks at FILE, or the one that STELLAR_CONFIG names, and at the environment, as run does, but starts\n" +
