@@ -135,7 +135,7 @@ func (o *outbox) flush(ctx context.Context) {
 			return
 		}
 		if batch == nil {
-			batch = o.spare
+			batch, o.spare = o.spare, nil // it must not be in use twice
 		}
 		batch, o.queue = o.queue, batch[:0]
 		o.mu.Unlock()
