@@ -131,7 +131,7 @@ func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 	c, err := enqueuer.Counts(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, tasks.Counts{
-		Done: n - int64(len(dead)), Dead: int64(len(dead)), Quarantined: int64(len(dead)), HandedOn: c.HandedOn,
+		Enqueued: n, Done: n - int64(len(dead)), Dead: int64(len(dead)), Quarantined: int64(len(dead)), HandedOn: c.HandedOn,
 	}, c)
 	require.NotZero(t, c.HandedOn)
 	t.Logf("%d processes killed, %d tasks taken over, %d quarantined", kills, c.HandedOn, len(dead))

@@ -315,6 +315,10 @@ func onlyTheWorkIsLeft(t *testing.T, cfg redisbus.Config) {
 		k.Reaping(), k.Prefix() + "clock",
 	}
 	for _, key := range c.Keys(t.Context(), k.Prefix()+"*").Val() {
+		if strings.HasPrefix(key, k.Producer("")) { // a copy of its last batch may still be on its way
+			require.LessOrEqual(t, c.PTTL(t.Context(), key).Val(), time.Minute)
+			continue
+		}
 		if !slices.Contains(allowed, key) && !strings.HasPrefix(key, k.CachePrefix()) && !strings.HasPrefix(key, k.Queue("")) {
 			t.Errorf("left behind: %s", describe(t, c, key))
 		}

@@ -82,7 +82,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.keeper.Reports = h.reports
 	h.cache = cfg.Cache.Open(h.client, h.keys, "", cfg.Log)
 	h.mover = tasks.NewMover(h.client, h.keys, cfg.Log)
-	h.mover.OnCancel = h.claims.cancel
+	h.mover.OnCancel, h.mover.Reports = h.claims.cancel, h.reports
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -138,7 +138,9 @@ func (h *Host) Serve(ctx context.Context) error {
 	g := group.New(ctx)
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
-	g.Go("ticker", tasks.NewTicker(h.enqueuer, &h.cfg.App.tasks, h.log).Serve)
+	ticker := tasks.NewTicker(h.enqueuer, &h.cfg.App.tasks, h.log)
+	ticker.Reports = h.reports
+	g.Go("ticker", ticker.Serve)
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)
 	g.Go("pulse", h.feel)

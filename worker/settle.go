@@ -74,16 +74,13 @@ func (h *Host) lease() time.Duration { return cmp.Or(h.cfg.Times.Lease, membersh
 // reap settles incarnations whose process died, until ctx ends.
 func (h *Host) reap(ctx context.Context) error {
 	lease := h.lease()
-	failing := false
 	// Well within half a lease: whoever finds that nobody looked for longer holds
 	// everything back for a lease.
 	interval := min(reapInterval, lease/8)
 	for redisbus.Sleep(ctx, interval*3/4+rand.N(interval/2)) == nil { //nolint:gosec // jitter
-		err := h.reapAll(ctx, lease)
-		if err != nil && !failing && ctx.Err() == nil {
-			h.log.Warn().Err(err).Msg("expired leases not settled; trying again")
+		if err := h.reapAll(ctx, lease); ctx.Err() == nil {
+			h.reports.Failed("reaper", err)
 		}
-		failing = err != nil
 	}
 	return context.Cause(ctx)
 }

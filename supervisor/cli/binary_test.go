@@ -86,13 +86,18 @@ func TestTheBinary(t *testing.T) {
 			require.Zero(t, set.wait(t), set.err)
 			require.Contains(t, set.err.String(), "lives of nodes")
 		}
-		keys, err := redistest.Client(t, cfg).Keys(t.Context(), "*").Result()
+		client := redistest.Client(t, cfg)
+		keys, err := client.Keys(t.Context(), "*").Result()
 		require.NoError(t, err)
 		slices.Sort(keys)
-		work := []string{"cache:a", "clock", "delayed", "delayed:default", "done", "epoch", "history", "kept", "producers", "producers:seen", "queues", "reaping", "results", "stats", "tasks", "token"}
+		work := []string{"cache:a", "clock", "delayed:default", "done", "epoch", "history", "kept", "queues", "reaping", "results", "stats", "tasks", "token"}
 		for _, key := range keys {
 			name, ok := strings.CutPrefix(key, "{stellar}:")
 			require.True(t, ok, key)
+			if strings.HasPrefix(name, "producer:") { // a copy of its last batch may still be on its way
+				require.LessOrEqual(t, client.PTTL(t.Context(), key).Val(), time.Minute)
+				continue
+			}
 			require.Contains(t, work, name, "a key of the set itself is left")
 		}
 	})

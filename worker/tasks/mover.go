@@ -37,11 +37,13 @@ type Mover struct {
 	// OnCancel is told of tasks that are to be cancelled, perhaps again and again,
 	// wherever they run. It may be nil; set it before Serve.
 	OnCancel func(ids []string)
+	// Reports tells of Redis's failures. Default some of its own.
+	Reports *redisbus.Reports
 }
 
 // NewMover returns a mover. Call [Mover.Look] when a task is announced on [redisbus.Keys.Due].
 func NewMover(c redis.UniversalClient, k redisbus.Keys, log zerolog.Logger) *Mover {
-	return &Mover{redis: c, keys: k, log: log, heard: make(chan struct{}, 1)}
+	return &Mover{redis: c, keys: k, log: log, heard: make(chan struct{}, 1), Reports: redisbus.NewReports(log)}
 }
 
 // Look makes the mover look at once for what is due and when the next will be.
@@ -56,13 +58,13 @@ func (m *Mover) Look() {
 func (m *Mover) Serve(ctx context.Context) error {
 	for failures := 0; ctx.Err() == nil; {
 		more, wait, err := m.move(ctx)
+		if ctx.Err() == nil {
+			m.Reports.Failed("mover", err)
+		}
 		switch {
 		case err != nil:
 			failures++
 			wait = redisbus.Pause(failures)
-			if failures == 1 && ctx.Err() == nil {
-				m.log.Warn().Err(err).Msg("delayed tasks not moved; trying again")
-			}
 		case more:
 			failures, wait = 0, 0
 		default:

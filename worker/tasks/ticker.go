@@ -23,11 +23,13 @@ type Ticker struct {
 	periodic []Periodic
 	limits   map[string]Limits
 	log      zerolog.Logger
+	// Reports tells of Redis's failures; set it before Serve. Default some of its own.
+	Reports *redisbus.Reports
 }
 
 // NewTicker returns a ticker for the periodic tasks of a registry.
 func NewTicker(c *Client, r *Registry, log zerolog.Logger) *Ticker {
-	return &Ticker{client: c, periodic: r.periodic, limits: r.limits, log: log}
+	return &Ticker{client: c, periodic: r.periodic, limits: r.limits, log: log, Reports: redisbus.NewReports(log)}
 }
 
 // tickState is a periodic task as Redis knows it.
@@ -48,12 +50,12 @@ func (t *Ticker) Serve(ctx context.Context) error {
 	}
 	for failures := 0; ctx.Err() == nil; {
 		wait, err := t.round(ctx)
+		if ctx.Err() == nil {
+			t.Reports.Failed("ticker", err)
+		}
 		if err != nil {
 			failures++
 			wait = redisbus.Pause(failures)
-			if failures == 1 && ctx.Err() == nil {
-				t.log.Warn().Err(err).Msg("periodic tasks not enqueued; trying again")
-			}
 		} else {
 			failures = 0
 		}
