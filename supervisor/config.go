@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -13,6 +14,9 @@ import (
 
 // MaxWorkers is the most nodes of one set.
 const MaxWorkers = 10_000
+
+// MaxWeight is the largest weight of a queue.
+const MaxWeight = 1000
 
 // Config says how a set works. Every zero value has a default but Redis.
 type Config struct {
@@ -32,6 +36,10 @@ type Config struct {
 	Concurrency int
 	// Queues that the nodes serve, the most urgent first. Default those of the app.
 	Queues []string
+	// Weights of the queues, 1 to [MaxWeight], replace their strict order: each
+	// time a node claims, a queue of weight 6 comes first twice as often as one of
+	// weight 3, and none is starved. A queue without a weight has 1.
+	Weights map[string]int
 
 	// Drain is how long stopping nodes wait for their handlers, all in parallel;
 	// then the handlers are cancelled, and have Grace to return. Default 20 s and 3 s.
@@ -113,6 +121,10 @@ func (c Config) validate() error {
 	check(c.Concurrency >= 0, "concurrency: %d is negative", c.Concurrency)
 	for _, q := range c.Queues {
 		check(redisbus.ValidName(q), "queue %q: use 1 to 200 letters, digits and . _ : -", q)
+	}
+	for q, weight := range c.Weights {
+		check(len(c.Queues) == 0 || slices.Contains(c.Queues, q), "weight of queue %q: it is not among the queues", q)
+		check(weight >= 1 && weight <= MaxWeight, "weight of queue %q: %d is not between 1 and %d", q, weight, MaxWeight)
 	}
 	for name, d := range map[string]time.Duration{
 		"start timeout": c.StartTimeout, "drain": c.Drain, "grace": c.Grace, "backoff": c.Backoff,

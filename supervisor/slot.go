@@ -123,7 +123,7 @@ func (x *slot) Serve(ctx context.Context) error {
 func (x *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	n := x.set.host.NewNode(worker.NodeConfig{
 		Prefix: x.set.cfg.WorkerPrefix, ID: x.set.cfg.ID, Prefer: x.id,
-		Concurrency: x.set.cfg.Concurrency, Queues: x.set.cfg.Queues,
+		Concurrency: x.set.cfg.Concurrency, Queues: x.set.cfg.Queues, Weights: x.set.cfg.Weights,
 		Drain: x.set.cfg.Drain, Grace: x.set.cfg.Grace,
 		Announce: x.set.gate.open, Hurry: x.set.hurry,
 	})

@@ -30,10 +30,11 @@ type NodeConfig struct {
 	ID     string // its exact id instead
 	Prefer string // an id with that prefix that it takes again when it is free
 
-	Concurrency int           // tasks at a time; default tasks.DefaultConcurrency
-	Queues      []string      // served, the most urgent first; default those of the app
-	Drain       time.Duration // how long a stopping node waits for its handlers; default [DefaultDrain]
-	Grace       time.Duration // how long after it has cancelled them; default [DefaultGrace]
+	Concurrency int            // tasks at a time; default tasks.DefaultConcurrency
+	Queues      []string       // served, the most urgent first; default those of the app
+	Weights     map[string]int // of the queues, instead of their strict order; see tasks.RunnerConfig
+	Drain       time.Duration  // how long a stopping node waits for its handlers; default [DefaultDrain]
+	Grace       time.Duration  // how long after it has cancelled them; default [DefaultGrace]
 
 	// Announce, when set, holds the announcement of the join back until it is
 	// closed, so that nodes that start together hear of each other.

@@ -34,7 +34,8 @@ func (p *program) command() *urfave.Command {
 		Name: "stellar", Usage: "a cluster of supervised nodes on one Redis", Version: version(), Description: description,
 		UsageText: "stellar [command] [flags] [arguments]",
 		Commands: append([]*urfave.Command{
-			p.runCommand(), p.statusCommand(), p.callCommand(), p.enqueueCommand(), p.cacheCommand(), p.configCommand(), p.demoCommand(), p.versionCommand(),
+			p.runCommand(), p.statusCommand(), p.callCommand(), p.enqueueCommand(), p.tasksCommand(), p.cacheCommand(), p.configCommand(),
+			p.demoCommand(), p.versionCommand(),
 		}, p.operateCommands()...),
 		DefaultCommand:        "run",
 		EnableShellCompletion: true,

@@ -16,10 +16,6 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// waitRetention is how long the result of a task is kept that somebody waits
-// for, when its definition does not keep it.
-const waitRetention = 10 * time.Minute
-
 // enqueueFlags are the flags of "enqueue" alone.
 type enqueueFlags struct {
 	in      time.Duration
@@ -28,6 +24,15 @@ type enqueueFlags struct {
 	id      string
 	wait    bool
 	timeout time.Duration
+
+	priority, deadline              string
+	unique                          string
+	uniqueFor                       time.Duration
+	after                           []string
+	maxAttempts                     int
+	runTimeout, backoff, maxBackoff time.Duration
+	retention                       time.Duration
+	result                          bool
 }
 
 func (p *program) enqueueCommand() *urfave.Command {
@@ -36,47 +41,126 @@ func (p *program) enqueueCommand() *urfave.Command {
 		Name: "enqueue", Usage: "give the cluster a task", ArgsUsage: "TASK [PAYLOAD-JSON]",
 		Description: "The payload is any JSON value, null without one; - reads it from standard input.\n\n" +
 			"   stellar enqueue echo '{\"hello\": \"world\"}' --wait\n" +
-			"   stellar enqueue echo '\"later\"' --in 10s --id my-task",
-		Flags: p.commandFlags(
+			"   stellar enqueue echo '\"later\"' --in 10s --id my-task\n" +
+			"   stellar enqueue echo '\"then\"' --after my-task --priority high",
+		Flags: p.commandFlags(append(f.treatment(),
 			&urfave.DurationFlag{Name: "in", Destination: &f.in, Usage: "run it after that `TIME`, such as 10s", HideDefault: true},
 			&urfave.StringFlag{Name: "at", Destination: &f.at, Usage: "run it at that `TIME`, such as 2027-01-31T08:00:00Z"},
-			&urfave.StringFlag{Name: "queue", Destination: &f.queue, Usage: "`QUEUE` instead of the task's own"},
+			&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` instead of the task's own"},
 			&urfave.StringFlag{Name: "id", Destination: &f.id, Usage: "`ID` of the task: the same id is not accepted twice within a day"},
 			&urfave.BoolFlag{Name: "wait", Destination: &f.wait, Usage: "wait until it is done and print its result", HideDefault: true},
-			&urfave.DurationFlag{Name: "timeout", Destination: &f.timeout, Usage: "how long to wait with --wait (`TIME`)", DefaultText: "no limit"},
-		),
+			&urfave.DurationFlag{
+				Name: timeoutFlag, Destination: &f.timeout, Usage: "how long to wait with --wait (`TIME`)", DefaultText: "no limit",
+			},
+		)...),
 		ArgValidator: arguments(1, 2, "TASK [PAYLOAD-JSON]"),
 		Action:       p.action(func(ctx context.Context, args []string) error { return p.enqueue(ctx, f, args) }),
 	}
 }
 
-// options are the task's, without what only the nodes know.
-func (f *enqueueFlags) options() (tasks.Options, error) {
-	o := tasks.Options{In: f.in, Queue: f.queue, ID: f.id}
+// treatment are the flags that say how the task is treated.
+func (f *enqueueFlags) treatment() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "priority", Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},
+		&urfave.StringFlag{
+			Name: "deadline", Destination: &f.deadline,
+			Usage: "`TIME` such as " + exampleTime + ", or from now, such as 90m: not begun by then, it is dead",
+		},
+		&urfave.StringFlag{
+			Name: "unique", Destination: &f.unique, Usage: "`KEY` that only one stored task has at a time: another is not accepted",
+		},
+		&urfave.DurationFlag{
+			Name: "unique-for", Destination: &f.uniqueFor, Usage: "how long the key is taken, whatever becomes of the task (`TIME`)",
+			DefaultText: "until the task has ended",
+		},
+		&urfave.StringSliceFlag{
+			Name: "after", Destination: &f.after, Config: urfave.StringConfig{TrimSpace: true},
+			Usage: "`ID` of a task that must be done before; may be repeated",
+		},
+		&urfave.IntFlag{
+			Name: "max-attempts", Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
+		},
+		&urfave.DurationFlag{
+			Name: "run-timeout", Destination: &f.runTimeout, Usage: "how long a run may take (`TIME`)", DefaultText: definitions,
+		},
+		&urfave.DurationFlag{
+			Name: "backoff", Destination: &f.backoff, DefaultText: definitions,
+			Usage: "the pause after its first failure, doubled with each other (`TIME`)",
+		},
+		&urfave.DurationFlag{
+			Name: "max-backoff", Destination: &f.maxBackoff, Usage: "the longest of these pauses (`TIME`)", DefaultText: definitions,
+		},
+		&urfave.DurationFlag{
+			Name: "retention", Destination: &f.retention, DefaultText: definitions,
+			Usage: "how long it and its result are remembered when it is done (`TIME`)",
+		},
+		&urfave.BoolFlag{
+			Name: "result", Destination: &f.result, HideDefault: true,
+			Usage: "keep its result for " + tasks.DefaultRetention.String() + " where nothing says for how long",
+		},
+	}
+}
+
+// definitions is the default of what the nodes know better.
+const definitions = "the task's definition"
+
+// options are the task's, without what only the nodes and Redis know.
+func (f *enqueueFlags) options() (tasks.Options, instant, error) {
+	o := tasks.Options{
+		In: f.in, Queue: f.queue, ID: f.id, Unique: f.unique, UniqueFor: f.uniqueFor, After: f.after, MaxAttempts: f.maxAttempts,
+		Timeout: f.runTimeout, Backoff: f.backoff, MaxBackoff: f.maxBackoff, Retention: f.retention,
+	}
+	if err := f.check(); err != nil {
+		return o, instant{}, err
+	}
+	var err error
+	if o.Priority, err = worker.ParsePriority(f.priority); err != nil {
+		return o, instant{}, usagef("--%w", err)
+	}
+	if f.at != "" {
+		if o.At, err = parseTime("at", f.at); err != nil {
+			return o, instant{}, err
+		}
+	}
+	deadline, err := parseInstant("deadline", f.deadline, false)
+	return o, deadline, err
+}
+
+// check reports what is wrong with the flags' values.
+func (f *enqueueFlags) check() error {
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"in", f.in}, {timeoutFlag, f.timeout}, {"unique-for", f.uniqueFor}, {"run-timeout", f.runTimeout},
+		{"backoff", f.backoff}, {"max-backoff", f.maxBackoff}, {"retention", f.retention},
+	} {
+		if d.value < 0 {
+			return usagef("--%s: %s is negative", d.flag, d.value)
+		}
+	}
+	for _, id := range f.after {
+		if !redisbus.ValidName(id) {
+			return usagef("--after: "+names, id)
+		}
+	}
 	switch {
-	case f.in < 0:
-		return o, usagef("--in: %s is negative", f.in)
-	case f.timeout < 0:
-		return o, usagef("--timeout: %s is negative", f.timeout)
 	case f.in > 0 && f.at != "":
-		return o, usagef("use --in or --at, not both")
+		return usagef("use --in or --at, not both")
 	case f.queue != "" && !redisbus.ValidName(f.queue):
-		return o, usagef("--queue: "+names, f.queue)
+		return usagef("--queue: "+names, f.queue)
 	case f.id != "" && !redisbus.ValidName(f.id):
-		return o, usagef("--id: "+names, f.id)
-	case f.at == "":
-		return o, nil
+		return usagef("--id: "+names, f.id)
+	case f.maxAttempts < 0:
+		return usagef("--max-attempts: %d is negative", f.maxAttempts)
+	case f.uniqueFor > 0 && f.unique == "":
+		return usagef("--unique-for: say the key as well, with --unique")
 	}
-	at, err := time.Parse(time.RFC3339, f.at)
-	if err != nil {
-		return o, usagef("--at: %q is not a time such as 2027-01-31T08:00:00Z or 2027-01-31T08:00:00+01:00", f.at)
-	}
-	o.At = at
-	return o, nil
+	return nil
 }
 
 func (p *program) enqueue(ctx context.Context, f *enqueueFlags, args []string) error {
-	options, err := f.options()
+	options, deadline, err := f.options()
 	if err != nil {
 		return err
 	}
@@ -101,8 +185,13 @@ func (p *program) enqueue(ctx context.Context, f *enqueueFlags, args []string) e
 	if options.Queue == "" {
 		options.Queue = info.Queue
 	}
-	if f.wait && info.Retention == 0 {
-		options.Retention = waitRetention
+	options.WantResult = (f.wait || f.result) && info.Retention == 0 // this side does not know the definition's
+	if deadline != (instant{}) {
+		now, err := c.redis.Time(ctx).Result()
+		if err != nil {
+			return redisbus.Explain(err)
+		}
+		options.Deadline = deadline.on(now)
 	}
 	queue := c.tasks(ctx)
 	defer queue.Close() //nolint:contextcheck // it ends a context of its own
@@ -116,15 +205,20 @@ func (p *program) enqueue(ctx context.Context, f *enqueueFlags, args []string) e
 	if f.wait {
 		return p.await(ctx, queue, receipt, f.timeout)
 	}
-	return p.writeReceipt(name, receipt)
+	return p.writeReceipt(name, receipt, receipt.ID != f.id)
 }
 
-func (p *program) writeReceipt(name string, r tasks.Receipt) error {
+// writeReceipt tells what became of an enqueue. other: what made it a duplicate is
+// another task's unique key.
+func (p *program) writeReceipt(name string, r tasks.Receipt, other bool) error {
 	if p.asJSON() {
 		return p.writeJSON(map[string]any{"id": r.ID, "duplicate": r.Duplicate})
 	}
 	text := "enqueued"
-	if r.Duplicate {
+	switch {
+	case r.Duplicate && other:
+		text = "not enqueued, this one has the unique key:"
+	case r.Duplicate:
 		text = "not enqueued again, the id was accepted before:"
 	}
 	_, err := fmt.Fprintf(p.Stdout, "%s %s %s\n", text, name, r.ID)

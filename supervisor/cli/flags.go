@@ -83,7 +83,8 @@ func (p *program) runFlags() []urfave.Flag {
 		&urfave.StringSliceFlag{
 			Name: "queues", Category: groupSet, Destination: &p.queues, Sources: in.from("queues", "STELLAR_QUEUES"),
 			Config: urfave.StringConfig{TrimSpace: true},
-			Usage:  "`QUEUES` to serve, the most urgent first, separated by commas (default: those of the tasks)",
+			Usage: "`QUEUES` to serve, separated by commas, the most urgent first or, with weights such as " +
+				"\"critical=6,default=3,low\", in that proportion (default: those of the tasks)",
 		},
 		&urfave.DurationFlag{
 			Name: "drain", Category: groupSet, Value: worker.DefaultDrain, Destination: &p.drain, Sources: in.from("drain", shutdownTimeout),

@@ -37,14 +37,14 @@ func (p *program) check() error {
 	}
 	require("workers", p.workers >= 0 && p.workers <= supervisor.MaxWorkers,
 		"%d is not between 0 and %d", p.workers, supervisor.MaxWorkers)
-	require("concurrency", p.concurrency >= 1 && p.concurrency <= maxConcurrency,
+	aSet := p.input.own["workers"] != nil // the concurrency of a queue is another flag
+	require("concurrency", !aSet || p.concurrency >= 1 && p.concurrency <= maxConcurrency,
 		"%d is not between 1 and %d", p.concurrency, maxConcurrency)
 	require("workerPrefix", redisbus.ValidName(p.prefix) && len(p.prefix) <= maxPrefix,
 		"%.220q: use 1 to %d letters, digits and . _ : -", p.prefix, maxPrefix)
 	require("namespace", redisbus.ValidName(p.namespace), names, p.namespace)
-	for _, q := range p.queues {
-		require("queues", redisbus.ValidName(q), names, q)
-	}
+	_, _, err := parseQueues(p.queues)
+	require("queues", err == nil, "%w", err)
 	for flag, d := range map[string]time.Duration{"drain": p.drain, "grace": p.grace} {
 		require(flag, d >= time.Millisecond, "%s is too short: use at least 1ms", d)
 	}
@@ -55,7 +55,7 @@ func (p *program) check() error {
 	formats := []string{"auto", "json", "console"}
 	require("log-format", slices.Contains(formats, p.logFormat), "%q is none of auto, json and console", p.logFormat)
 	require("output", p.output == "table" || p.output == "json", "%q is neither table nor json", p.output)
-	_, _, err := net.SplitHostPort(p.adminAddr)
+	_, _, err = net.SplitHostPort(p.adminAddr)
 	p.checkCompat(require)
 	require("admin-addr", err == nil, "%q: use host:port, such as 127.0.0.1:8080", p.adminAddr)
 	return errors.Join(errs...)
@@ -68,8 +68,9 @@ var levels = map[string]zerolog.Level{
 
 // setConfig is the set's configuration, without Redis.
 func (p *program) setConfig() (supervisor.Config, error) {
+	queues, weights, _ := parseQueues(p.queues) // check has told what is wrong
 	cfg := supervisor.Config{
-		Workers: p.workers, WorkerPrefix: p.prefix, ID: p.id, Concurrency: p.concurrency, Queues: p.queues,
+		Workers: p.workers, WorkerPrefix: p.prefix, ID: p.id, Concurrency: p.concurrency, Queues: queues, Weights: weights,
 		Drain: p.drain, Grace: p.grace, Cache: p.cacheConfig(),
 	}
 	if p.id != "" {

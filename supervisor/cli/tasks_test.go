@@ -1,0 +1,309 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/supervisortest"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// mendApp has a task that fails for good, one that runs until it is cancelled and
+// a periodic one.
+func mendApp() *worker.App {
+	app := builtin()
+	tasks.Handle(app, tasks.Definition{Name: "broken", MaxAttempts: 1}, func(context.Context, any) error { return errors.New("it is\x1b broken") })
+	tasks.Handle(app, tasks.Definition{Name: "hang"}, func(ctx context.Context, _ any) error { <-ctx.Done(); return ctx.Err() })
+	app.RegisterPeriodic(tasks.Periodic{Name: "hourly", Task: "echo", Schedule: tasks.Every(time.Hour), Payload: "tick"})
+	return app
+}
+
+// console runs commands that must succeed.
+type console struct {
+	*testing.T
+
+	at place
+}
+
+func (c console) run(args ...string) string {
+	c.Helper()
+	r := stellar(c.T, c.at.env, args...)
+	require.Zero(c, r.code, "%v: %s", args, r.err)
+	require.NotContains(c, r.out, "\x1b")
+	return r.out
+}
+
+func (c console) read(to any, args ...string) {
+	c.Helper()
+	require.NoError(c, json.Unmarshal([]byte(c.run(append(args, "-o", "json")...)), to))
+}
+
+// awaitState waits until a task is in a state.
+func (c console) awaitState(id string, state tasks.State) (t worker.Task) {
+	c.Helper()
+	require.Eventually(c, func() bool {
+		r := stellar(c.T, c.at.env, "tasks", "show", id, "-o", "json")
+		return r.code == 0 && json.Unmarshal([]byte(r.out), &t) == nil && t.State == state
+	}, patient, 20*time.Millisecond, "%s is %s", id, state)
+	return t
+}
+
+// refused runs a command that must fail.
+func (c console) refused(code int, says string, args ...string) {
+	c.Helper()
+	r := stellar(c.T, c.at.env, args...)
+	require.Equal(c, code, r.code, "%v: %s%s", args, r.out, r.err)
+	require.Contains(c, r.err, says)
+}
+
+// idle runs the scenario in a cluster without nodes: what is enqueued stays.
+func idle(t *testing.T, scenario func(c console)) {
+	t.Helper()
+	each(t, func(t *testing.T, at place) { scenario(console{t, at}) })
+}
+
+func TestEnqueueWithAllOptions(t *testing.T) {
+	idle(t, func(c console) {
+		c.run("enqueue", "mail", `{"to":"ada"}`, "--id", "a", "--priority", "high", "--deadline", "90m", "--unique", "ada", "--max-attempts", "3",
+			"--run-timeout", "5s", "--backoff", "2s", "--max-backoff", "1m", "--retention", "1h", "--result")
+		var a worker.Task
+		c.read(&a, "tasks", "show", "a")
+		require.Equal(c, "high", a.Priority)
+		require.Equal(c, "ada", a.Unique)
+		require.InDelta(c, 90*time.Minute, a.Deadline.Sub(a.Enqueued), float64(time.Minute))
+		record := redistest.Client(c, c.at.cfg).HGet(c.Context(), c.at.cfg.Keys().Tasks(), "a").Val()
+		require.Contains(c, record, `"a":3,"t":5000,"r":3600000,"b":2000,"B":60000`)
+
+		require.Equal(c, "not enqueued, this one has the unique key: mail a\n", c.run("enqueue", "mail", "--unique", "ada", "--unique-for", "1h"))
+		c.run("enqueue", "mail", "--id", "b", "--after", "a", "--after", "c", "--priority", "low")
+		require.Contains(c, c.run("tasks", "explain", "b"), "b is blocked (mail, queue default)\n  - it runs when 1 of the tasks")
+		require.Contains(c, c.run("tasks", "show", "b"), "a c (1 not done)")
+		require.Contains(c, c.run("tasks", "explain", "a"), "no live node serves the queue default")
+	})
+}
+
+func TestTasksAreListed(t *testing.T) {
+	idle(t, func(c console) {
+		require.Equal(c, "no queue was used yet\n", c.run("tasks"))
+		require.Equal(c, "no tasks\n", c.run("tasks", "list"))
+		require.JSONEq(c, `[]`, c.run("tasks", "list", "-o", "json"))
+		c.run("enqueue", "mail", `"to ada"`, "--id", "m1")
+		c.run("enqueue", "mail", `"to bob"`, "--id", "m2", "--queue", "post", "--priority", "high")
+		c.run("enqueue", "echo", "--id", "e1", "--in", "1h")
+		ids := func(args ...string) (ids []string) {
+			var found []worker.Task
+			c.read(&found, append([]string{"tasks", "list"}, args...)...)
+			for _, t := range found {
+				ids = append(ids, t.ID)
+			}
+			return ids
+		}
+		require.Equal(c, []string{"m1", "m2", "e1"}, ids())
+		require.Equal(c, []string{"m1", "m2"}, ids("--name", "mail"))
+		require.Equal(c, []string{"m2"}, ids("--queue", "post"))
+		require.Equal(c, []string{"m2"}, ids("--text", "bob"))
+		require.Equal(c, []string{"e1"}, ids("--state", "delayed,dead"))
+		require.Equal(c, []string{"m1", "m2"}, ids("--since", "1h", "--until", time.Now().Add(time.Minute).Format(time.RFC3339)))
+		require.Empty(c, ids("--until", "1h"))
+
+		r := stellar(t, c.at.env, "tasks", "list", "--limit", "2")
+		require.Regexp(c, `ID +NAME +QUEUE +STATE +WHEN +ATTEMPTS +REASON OR PAYLOAD\nm1 +mail +default +pending +\ds ago +0 +"to ada"\nm2 +mail +post \(high\)`, r.out)
+		require.Contains(c, r.err, "there are more")
+		require.NotContains(c, r.out, "e1")
+		require.Regexp(c, `e1 .*delayed +in (1h0m0s|59m\d+s)`, c.run("tasks", "list", "--limit", "3"))
+
+		stats := c.run("tasks", "-o", "table")
+		require.Regexp(c, `QUEUE +PENDING +PARKED +DELAYED +ACTIVE`, stats)
+		require.Regexp(c, `(?m)^default +1 +0 +1 +0 `, stats)
+		require.Regexp(c, `SO FAR +ENQUEUED +DONE`, stats)
+		var got struct {
+			Queues []worker.Queue `json:"queues"`
+			Counts tasks.Counts   `json:"counts"`
+		}
+		c.read(&got, "tasks", "stats")
+		require.Len(c, got.Queues, 2)
+		require.EqualValues(c, 2, got.Counts.Pending)
+
+		c.refused(1, "task not found: nope", "tasks", "show", "nope")
+		c.refused(1, "tasks list", "tasks", "explain", "nope")
+		c.refused(1, "not found", "tasks", "wait", "nope")
+		c.refused(1, "not done after 20ms", "tasks", "wait", "m1", "--timeout", "20ms")
+	})
+}
+
+func TestTasksAreMended(t *testing.T) {
+	withSet(t, mendApp, func(t *testing.T, at place, _ *supervisortest.Set) {
+		c := console{t, at}
+		for _, id := range []string{"b1", "b2"} {
+			c.run("enqueue", "broken", "--id", id)
+			require.Equal(c, "failed", c.awaitState(id, tasks.Dead).Reason.Reason)
+		}
+		require.Contains(c, c.run("tasks", "list", "--state", "dead"), `failed: it is\u001b broken`)
+		require.Contains(c, c.run("tasks", "show", "b1"), `failed: it is\u001b broken`)
+		c.refused(1, "it is", "tasks", "wait", "b1")
+
+		dry := c.run("tasks", "retry", "--name", "broken", "--dry-run")
+		require.Contains(c, dry, "would be retried: 2 tasks\n")
+		require.Contains(c, dry, "b2")
+		require.Len(c, c.awaitState("b1", tasks.Dead).History, 1, "it was dry")
+		require.Equal(c, "retried: 2 tasks\n", c.run("tasks", "retry", "--name", "broken"))
+		require.Eventually(c, func() bool { return len(c.awaitState("b1", tasks.Dead).History) == 3 }, patient, 20*time.Millisecond)
+		c.awaitState("b2", tasks.Dead)
+		require.JSONEq(c, `{"deleted":1}`, c.run("tasks", "delete", "--state", "dead", "--limit", "1", "-o", "json"))
+		require.Equal(c, "deleted: 1 task\n", c.run("tasks", "delete", "--all"))
+
+		c.run("enqueue", "hang", "--id", "h")
+		c.awaitState("h", tasks.Active)
+		c.refused(1, "cancel it first", "tasks", "delete", "h")
+		require.Equal(c, "asked to end: h\n", c.run("tasks", "cancel", "h", "--reason", "enough"))
+		require.Equal(c, "enough", c.awaitState("h", tasks.Cancelled).Reason.Error)
+
+		c.run("enqueue", "echo", `"late"`, "--id", "l", "--in", "1h")
+		c.refused(1, "cancel task nope: task not found", "tasks", "cancel", "nope", "l")
+		c.awaitState("l", tasks.Cancelled) // although the other one was not there
+		c.run("tasks", "retry", "l")
+		c.run("enqueue", "echo", `"late"`, "--id", "l2", "--in", "1h", "--result")
+		require.Equal(c, "rescheduled: l2\n", c.run("tasks", "reschedule", "l2", "--at", "2099-01-01T00:00:00Z"))
+		require.Equal(c, 2099, c.awaitState("l2", tasks.Delayed).Due.UTC().Year())
+		c.run("tasks", "reschedule", "l2", "--now")
+		require.Equal(c, "\"late\"\n", c.run("tasks", "wait", "l2"))
+		c.refused(1, "not delayed", "tasks", "reschedule", "l2", "--in", "1h")
+	})
+}
+
+func TestQueuesAreMended(t *testing.T) {
+	withSet(t, mendApp, func(t *testing.T, at place, _ *supervisortest.Set) {
+		c := console{t, at}
+		r := stellar(t, at.env, "tasks", "pause", "default")
+		require.Equal(c, "paused: queue default\n", r.out)
+		c.run("enqueue", "echo", "--id", "e")
+		require.Contains(c, c.run("tasks", "explain", "e"), "the queue default is paused")
+		require.Regexp(c, `(?m)^default .* paused$`, c.run("tasks", "stats"))
+		require.Regexp(c, `default +no limit +1 +1048576\n`, c.run("tasks", "limit", "default", "--tasks", "1", "--bytes", "1MiB"))
+		require.Regexp(c, `default +7 +1 +1048576\n`, c.run("tasks", "limit", "default", "--concurrency", "7"))
+		c.refused(1, "queue is full", "enqueue", "echo")
+		require.JSONEq(c, `{"queue":"default","limits":{"concurrency":0,"tasks":0,"bytes":0}}`, c.run("tasks", "limit", "default", "--reset", "-o", "json"))
+		require.Equal(c, "resumed: queue default\n", c.run("tasks", "resume", "default"))
+		c.run("tasks", "wait", "e")
+
+		require.Contains(c, stellar(t, at.env, "tasks", "pause", "defaults").err, "was not used before")
+		c.run("enqueue", "echo", "--queue", "defaults")
+		require.Equal(c, "deleted: 1 task of queue defaults\n", c.run("tasks", "delete-queue", "defaults"))
+		c.refused(1, "no queue nope", "tasks", "delete-queue", "nope")
+
+		require.Regexp(c, `hourly +echo +default +every 1h0m0s +no +\S+ ago +in \S+ +"tick"`, c.run("tasks", "periodic"))
+		require.Equal(c, "paused: hourly\n", c.run("tasks", "periodic", "pause", "hourly"))
+		require.Contains(c, c.run("tasks", "periodic"), "paused")
+		require.Contains(c, c.run("tasks", "periodic", "run", "hourly"), "enqueued hourly")
+		require.JSONEq(c, `{"name":"hourly","outcome":"resumed"}`, c.run("tasks", "periodic", "resume", "hourly", "-o", "json"))
+		c.refused(1, "no periodic task nope", "tasks", "periodic", "remove", "nope")
+	})
+}
+
+func TestBadInputForTasksIsExplained(t *testing.T) {
+	for name, x := range map[string]struct {
+		says string
+		args []string
+	}{
+		"unknown command":          {"use stats, list", []string{"tasks", "frob"}},
+		"unknown periodic command": {"use list, run", []string{"tasks", "periodic", "frob"}},
+		"unknown state":            {`"lost": use pending, parked, delayed, blocked, active, done, dead, cancelled`, []string{"tasks", "list", "--state", "lost"}},
+		"state that does not fit":  {"use dead, cancelled", []string{"tasks", "retry", "--state", "active"}},
+		"no time":                  {"such as 2027-01-31T08:00:00Z nor how long ago, such as 90m", []string{"tasks", "list", "--since", "yesterday"}},
+		"negative limit":           {"negative", []string{"tasks", "list", "--limit", "-1"}},
+		"nothing selected":         {"--all for all", []string{"tasks", "cancel"}},
+		"a limit alone":            {"--all for all", []string{"tasks", "delete", "--limit", "5"}},
+		"ids and flags":            {"not both", []string{"tasks", "delete", "a", "--queue", "b"}},
+		"no id":                    {"ID is expected", []string{"tasks", "show"}},
+		"when":                     {"one of --in, --at and --now", []string{"tasks", "reschedule", "a"}},
+		"when at all":              {"2027-01-31T08:00:00Z", []string{"tasks", "reschedule", "a", "--at", "noon"}},
+		"queue":                    {"letters, digits", []string{"tasks", "pause", "a b"}},
+		"limit by nothing":         {"--reset", []string{"tasks", "limit", "a"}},
+		"limit of sorts":           {"64KiB", []string{"tasks", "limit", "a", "--bytes", "lots"}},
+		"limit below nothing":      {"0 is none", []string{"tasks", "limit", "a", "--concurrency", "-1"}},
+		"limit and reset":          {"or --reset", []string{"tasks", "limit", "a", "--tasks", "1", "--reset"}},
+		"priority":                 {"--priority \"urgent\": use high, normal or low", []string{"enqueue", "a", "--priority", "urgent"}},
+		"deadline":                 {"how long from now, such as 90m", []string{"enqueue", "a", "--deadline", "soon"}},
+		"after":                    {"--after", []string{"enqueue", "a", "--after", "a b"}},
+		"unique for":               {"--unique", []string{"enqueue", "a", "--unique-for", "1h"}},
+		"negative time":            {"--backoff: -1s is negative", []string{"enqueue", "a", "--backoff", "-1s"}},
+		"weight":                   {`"a=0": use a weight between 1 and 1000`, []string{"--queues", "a=0,b"}},
+		"queue twice":              {`"a" is there twice`, []string{"--queues", "a=1,a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Redis would be there: what is wrong is told before anything is done.
+			console{t, place{env: home(t)}}.refused(2, x.says, x.args...)
+		})
+	}
+}
+
+func TestTasksAreCompleted(t *testing.T) {
+	const ask = "--generate-shell-completion"
+	require.Contains(t, stellar(t, home(t), "tasks", ask).out, "explain:say where a task is and why it does not run\n")
+	require.Contains(t, stellar(t, home(t), "tasks", "cancel", "--dry", ask).out, "--dry-run")
+	require.Contains(t, stellar(t, home(t), "tasks", "periodic", ask).out, "remove:")
+}
+
+func TestQueuesWithWeights(t *testing.T) {
+	queues, weights, err := parseQueues([]string{"critical=6", "default=3", "low"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"critical", "default", "low"}, queues)
+	require.Equal(t, map[string]int{"critical": 6, "default": 3}, weights)
+	_, weights, err = parseQueues([]string{"a", "b"})
+	require.NoError(t, err)
+	require.Nil(t, weights, "strict")
+
+	bad := supervisor.Config{Redis: redistest.Embedded(t).Config(), Queues: []string{"a"}, Weights: map[string]int{"b": 1}}
+	_, err = supervisor.New(bad, worker.NewApp(), zerolog.Nop())
+	require.ErrorContains(t, err, `"b": it is not among the queues`)
+}
+
+func TestWeightsReachTheNodes(t *testing.T) {
+	cfg := redistest.Start(t).Config()
+	var mu sync.Mutex
+	var order []string
+	done := make(chan struct{})
+	app := worker.NewApp()
+	tasks.Handle(app, tasks.Definition{Name: "note"}, func(ctx context.Context, _ any) error {
+		info, _ := tasks.InfoOf(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		if order = append(order, info.Queue); len(order) == 100 {
+			close(done)
+		}
+		return nil
+	})
+	var news []tasks.New
+	for i := range 100 {
+		news = append(news, tasks.New{Name: "note", Options: tasks.Options{Queue: []string{"first", "second"}[i%2]}})
+	}
+	queue := tasks.NewClient(t.Context(), redistest.Client(t, cfg), cfg.Keys(), nil)
+	defer queue.Close()
+	_, err := queue.EnqueueMany(t.Context(), news)
+	require.NoError(t, err)
+	start(t, home(t).with("REDIS_URL", cfg.URL), app, "--workers", "1", "--concurrency", "1", "--queues", "first,second=1000")
+	select {
+	case <-done:
+	case <-time.After(patient):
+		t.Fatal("they do not run")
+	}
+	lastFirst := len(order) - 1 - slices.Index(reversed(order), "first")
+	require.Less(t, slices.Index(order, "second"), lastFirst, "a strict order would end all of the first queue before")
+}
+
+func reversed(all []string) []string {
+	all = slices.Clone(all)
+	slices.Reverse(all)
+	return all
+}
