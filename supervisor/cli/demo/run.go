@@ -176,10 +176,10 @@ func (d *demo) enqueue(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.skipped, d.listed = skipped, true
 	if len(d.files) == 0 {
 		return fmt.Errorf("%w under %s", ErrNoFiles, d.Dir)
 	}
+	d.skipped, d.listed = skipped, true
 	return nil
 }
 
