@@ -111,8 +111,7 @@ func protocolError(reply []any) error {
 	case "GAP":
 		return fmt.Errorf("%w: it remembers number %v of this incarnation", ErrRolledBack, reply[1:])
 	case "WRONGTYPE":
-		key, _ := reply[1].(string)
-		return wrongType(key)
+		return wrongType(fmt.Sprint(reply[1:]...))
 	default:
 		return fmt.Errorf("reply %q from a task script", word)
 	}

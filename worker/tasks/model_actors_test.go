@@ -36,7 +36,7 @@ func (m *machine) join() {
 			live++
 		}
 	}
-	if live == 3 || len(m.actors) == 8 {
+	if live == 3 || len(m.actors) == 30 {
 		return
 	}
 	a := &actor{name: fmt.Sprintf("w-%d#%d:00", live+1, len(m.actors)+1), hand: map[string]claimed{}}
@@ -82,11 +82,16 @@ func (m *machine) leave() {
 	delete(m.spec.Incarnations, a.name)
 }
 
+// actor draws one; most often one that lives.
 func (m *machine) actor() *actor {
-	if len(m.actors) == 0 {
+	of := m.actors
+	if m.draw("dead ones too", 4) > 0 {
+		of = slices.DeleteFunc(slices.Clone(of), func(a *actor) bool { return m.spec.incarnation(a.name).Deadline <= m.spec.Now })
+	}
+	if len(of) == 0 {
 		return nil
 	}
-	return m.actors[m.draw("actor", len(m.actors))]
+	return of[m.draw("actor", len(of))]
 }
 
 func (m *machine) owned(name string) []string {
@@ -134,6 +139,9 @@ func (m *machine) claimAs(a *actor, s *stream, want int) ([]claimed, bool) {
 		reply := m.run(claimScript, a.name, number, want, "", 1, "a") // the stream would wait for the next heartbeat
 		require.Equal(m.t, []any{"EXPIRED"}, reply)
 		return nil, false
+	}
+	if i == nil || i.Deadline <= 0 { // what the stream would wait for, too, is an answer
+		require.Equal(m.t, []any{"FENCED"}, m.run(claimScript, a.name, number, want, "", 1, "a"))
 	}
 	parked, wasIdle := s.parked, s.idle
 	got, broken, err := s.claim(m.ctx, want)
@@ -198,11 +206,21 @@ func (m *machine) solo() {
 	}
 }
 
-func (m *machine) takeOver() {
-	a := m.actor()
-	if a == nil {
-		return
+// crash is a node that ends, or is cut off, and whose tasks are taken over at once.
+func (m *machine) crash() {
+	if a := m.actor(); a != nil && m.spec.Incarnations[a.name] != nil {
+		m.setLease(a.name, -m.spec.Now)
+		m.takeOverSome(a)
 	}
+}
+
+func (m *machine) takeOver() {
+	if len(m.actors) > 0 {
+		m.takeOverSome(m.actors[m.draw("actor", len(m.actors))])
+	}
+}
+
+func (m *machine) takeOverSome(a *actor) {
 	var r Remains
 	r.Unknown = m.draw("process died", 2) == 1
 	for _, id := range m.owned(a.name) {

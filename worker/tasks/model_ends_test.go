@@ -133,12 +133,16 @@ func (m *machine) effects(o *outcome) {
 	entry := func(key string) []any { return []any{m.cache.EntryKey(key), m.cache.LockKey(key), "", 1} }
 	o.effects = append(o.effects, effect{"increment", entry("effects")})
 	if m.draw("a follow-up", 2) == 1 {
-		p, err := m.client.prepare("t", 1, m.options())
+		follow := m.options()
+		if m.draw("chosen", 2) == 1 {
+			follow.ID, follow.After = "c"+strconv.Itoa(m.draw("chosen id", 4)), nil
+		}
+		p, err := m.client.prepare("t", 1, follow)
 		require.NoError(m.t, err)
 		o.effects = append(o.effects, effect{"enqueue", append(p.group(1), p.id, p.tail)})
 	}
 	if m.draw("refused", 4) == 0 {
-		o.effects = append(o.effects, effect{"increment", entry("list")})
+		o.effects = slices.Insert(o.effects, m.draw("which", len(o.effects)), effect{"increment", entry("list")})
 	}
 }
 
@@ -167,7 +171,7 @@ func (s *spec) end(name string, o outcome) string {
 	if t == nil || t.State != Active || t.Owner != name {
 		return "FENCED"
 	}
-	if n := len(o.effects); n > 0 && slices.Contains(o.effects[n-1].args, any("{model}:cache:list")) {
+	if slices.ContainsFunc(o.effects, func(e effect) bool { return slices.Contains(e.args, any("{model}:cache:list")) }) {
 		return "WRONGTYPE"
 	}
 	t.Owner, t.Claim, t.State = "", 0, ""

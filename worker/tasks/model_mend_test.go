@@ -13,22 +13,22 @@ import (
 
 // options draws those of a new task.
 func (m *machine) options() Options {
-	o := Options{Queue: modelQueues[m.draw("queue", 2)], Priority: Priority(m.draw("priority", 3) - 1)}
-	switch m.draw("when", 6) {
+	o := Options{Queue: modelQueues[m.draw("queue", 2)], Priority: []Priority{Normal, Normal, Normal, High, Low}[m.draw("priority", 5)]}
+	switch m.draw("when", 8) {
 	case 0:
 		o.In = time.Duration(m.draw("ms", 4000)) * time.Millisecond
 	case 1:
 		o.At = m.spec.now().Add(time.Duration(m.draw("ms", 4000)-1000) * time.Millisecond)
 	default:
 	}
-	switch m.draw("unique", 6) {
+	switch m.draw("unique", 10) {
 	case 0:
 		o.Unique = "k" + strconv.Itoa(m.draw("key", 2))
 	case 1:
 		o.Unique, o.UniqueFor = "k"+strconv.Itoa(m.draw("key", 2)), time.Duration(1+m.draw("ms", 5000))*time.Millisecond
 	default:
 	}
-	if m.draw("after", 3) == 0 {
+	if m.draw("after", 4) == 0 {
 		for range 1 + m.draw("tasks", 3) {
 			o.After = append(o.After, m.task())
 		}
@@ -100,9 +100,9 @@ func (m *machine) send(producer string, batches []*submission, again bool) {
 
 // pass lets time go by; most nodes renew their leases.
 func (m *machine) pass() {
-	m.sleep([]int64{1, 700, 3000, 8000, 70000}[m.draw("time", 5)])
+	m.sleep([]int64{1, 700, 3000, 6000, 70000}[m.draw("time", 5)])
 	for _, a := range m.actors {
-		if m.draw("renews", 4) > 0 {
+		if m.draw("renews", 6) > 0 {
 			m.renew(a)
 		}
 	}
@@ -114,6 +114,10 @@ func (m *machine) due() {
 	if m.draw("small", 3) == 0 {
 		most, bound = 1+m.draw("most", 3), m.draw("kept dead", 3)
 	}
+	m.dueOf(most, bound)
+}
+
+func (m *machine) dueOf(most, bound int) {
 	const lasting = 60000
 	reply := m.run(dueScript, most, lasting, bound)
 	require.Len(m.t, reply, 5)
@@ -372,21 +376,27 @@ func (m *machine) tick() {
 	verb := []string{"first", "run", "skip"}[m.draw("verb", 3)]
 	s, err := ticker.ask(m.ctx, p, tick, verb)
 	require.NoError(m.t, err)
-	last, known := m.spec.Ticks["t"]
-	at, _ := strconv.ParseInt(strings.TrimSuffix(last, "|"), 10, 64)
+	state, known := m.spec.Ticks["t"]
+	last, paused, _ := strings.Cut(state, "|")
+	at, _ := strconv.ParseInt(last, 10, 64)
+	require.Equal(m.t, paused != "", s.paused)
 	switch ms := tick.UnixMilli(); {
 	case !known:
 		at = m.spec.Now
 	case verb != "first" && ms > at && ms <= m.spec.Now:
 		at = ms
-		if verb == "run" {
+		if verb == "run" && paused == "" {
 			task, err := m.client.prepare("t", p.Payload, Options{ID: "t:" + strconv.FormatInt(ms, 10)})
 			require.NoError(m.t, err)
 			require.Equal(m.t, m.spec.add(task, false) == "", s.did)
 		}
 	}
-	m.spec.Ticks["t"] = strconv.FormatInt(at, 10) + "|"
 	require.Equal(m.t, at, s.last.UnixMilli())
+	if m.draw("pauses", 3) == 0 {
+		paused = []string{"", "1"}[m.draw("paused", 2)]
+		require.NoError(m.t, m.client.PausePeriodic(m.ctx, "t", paused != ""))
+	}
+	m.spec.Ticks["t"] = strconv.FormatInt(at, 10) + "|" + paused
 }
 
 // look compares what a caller is shown.

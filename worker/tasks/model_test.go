@@ -104,15 +104,25 @@ func newMachine(ctx context.Context, t require.TestingT, c redis.UniversalClient
 
 // actions are the steps that a machine can take.
 func (m *machine) actions() map[string]func() {
-	return map[string]func(){
-		"enqueue": m.enqueue, "enqueue more": m.enqueue, "enqueue chosen": m.enqueueChosen, "enqueue again": m.enqueueAgain,
-		"join": m.join, "claim": m.claim, "claim more": m.claim, "claim again": m.claimAgain, "claim stale": m.claimStale,
-		"commit": m.commit, "commit more": m.commit, "commit done": m.commitDone, "commit again": m.commitAgain, "commit stale": m.commitStale,
-		"condemn": m.condemn, "take over": m.takeOver, "leave": m.leave, "resign": m.resign, "solo": m.solo,
-		"pass": m.pass, "due": m.due, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule,
-		"pause": m.pause, "limit": m.limit, "clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick,
-		"look": m.look, "save": m.save, "go back": m.goBack,
+	actions := map[string]func(){
+		"enqueue again": m.enqueueAgain, "claim again": m.claimAgain, "claim stale": m.claimStale,
+		"commit again": m.commitAgain, "commit stale": m.commitStale, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
+		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
+		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "save": m.save, "go back": m.goBack,
 	}
+	for name, some := range map[string]struct { // these make the others meet something
+		times  int
+		action func()
+	}{
+		"enqueue": {4, m.enqueue}, "enqueue chosen": {2, m.enqueueChosen}, "join": {2, m.join}, "claim": {5, m.claim},
+		"commit": {3, m.commit}, "commit done": {2, m.commitDone}, "crash": {3, m.crash}, "take over": {2, m.takeOver},
+		"pass": {2, m.pass}, "due": {2, m.due}, "limit": {2, m.limit},
+	} {
+		for i := range some.times {
+			actions[name+" "+strconv.Itoa(i)] = some.action
+		}
+	}
+	return actions
 }
 
 // step takes one step and compares.

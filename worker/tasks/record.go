@@ -53,8 +53,13 @@ func (r record) tail() string {
 	return "|" + options + "\n" + string(r.payload)
 }
 
-// queue is the queue without the mark of the task's priority.
-func (r record) queue() string { return strings.TrimRight(r.line, highMark+lowMark) }
+// queue is the queue without the mark of the task's priority, of which there is one.
+func (r record) queue() string {
+	if q, marked := strings.CutSuffix(r.line, highMark); marked {
+		return q
+	}
+	return strings.TrimSuffix(r.line, lowMark)
+}
 
 // waited is how long the task waited until now, on Redis's clock, since it could
 // have run.

@@ -80,7 +80,7 @@ func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 	if err != nil {
 		return Task{}, fmt.Errorf("task %s: %w", id, redisbus.Explain(err))
 	}
-	if word, _ := reply[0].(string); word == "gone" {
+	if len(reply) == 1 && reply[0] == "gone" {
 		return Task{}, fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
 	if err := protocolError(reply); err != nil {

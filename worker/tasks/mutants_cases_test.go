@@ -1,0 +1,264 @@
+package tasks
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mutantCases are what the model meets too seldom, or not at all.
+var mutantCases = map[string]func(*machine){
+	"large records come in several replies": func(m *machine) {
+		m.join()
+		var ids []string
+		for range 4 {
+			ids = append(ids, m.enqueueOne(1, Options{}))
+		}
+		for range 6 {
+			ids = append(ids, m.enqueueOne(strings.Repeat("x", 400<<10), Options{}))
+		}
+		s := m.actors[0].stream
+		for _, want := range [][]string{ids[:7], ids[7:]} {
+			got, _, err := s.claim(m.ctx, 10)
+			require.NoError(m.t, err)
+			var came []string
+			for _, c := range got {
+				came = append(came, c.id)
+			}
+			require.Equal(m.t, want, came)
+		}
+	},
+	"a follower of the same id as one before": func(m *machine) {
+		a, b := m.enqueueOne(1, Options{}), m.enqueueOne(1, Options{})
+		m.enqueueOne(1, Options{ID: "c1", After: []string{a}})
+		m.drop("c1")
+		m.enqueueOne(1, Options{ID: "c1", After: []string{b}})
+		m.drop(a)
+		m.drop("c1")
+		c := m.enqueueOne(1, Options{})
+		m.enqueueOne(1, Options{ID: "c1", After: []string{b, c}})
+		m.end(b)
+		require.Equal(m.t, Blocked, m.spec.Tasks["c1"].State)
+	},
+	"the result of a deleted task": func(m *machine) {
+		m.enqueueOne(1, Options{ID: "c1"})
+		m.awaitAll()
+		m.end("c1")
+		m.drop("c1")
+		m.enqueueOne(1, Options{ID: "c1"})
+		m.sleep(70000)
+		m.step(m.due)
+	},
+	"a long history": func(m *machine) {
+		id := m.enqueueOne(1, Options{})
+		past := func(reason string) string {
+			for range 30 {
+				m.run(cancelScript, `{"reason":"`+reason+`"}`, id)
+				m.run(retryScript, id)
+			}
+			text, err := m.redis.HGet(m.ctx, m.keys.History(), id).Result()
+			require.NoError(m.t, err)
+			return text
+		}
+		require.Equal(m.t, 20, strings.Count(past("cancelled"), "\n"))
+		long := past(strings.Repeat("x", 1000))
+		require.InDelta(m.t, 7500, len(long), 700)
+		require.Contains(m.t, long[len(long)-30:], "retried")
+	},
+	"who has more to do wakes another": func(m *machine) {
+		for range 2 {
+			m.step(m.join)
+			m.step(m.claim)
+		}
+		m.step(func() {
+			some, err := m.client.prepareAll(New{Name: "t", Options: Options{Queue: "a"}, Then: []New{{Name: "t", Options: Options{Queue: "a"}}}})
+			require.NoError(m.t, err)
+			some[1].after, some[1].tail = "", some[0].tail
+			m.last["p0"] = append(m.last["p0"], &submission{tasks: some})
+			m.send("p0", m.last["p0"], false)
+		})
+		require.Len(m.t, m.spec.Idle["a"], 1)
+		woken := slices.IndexFunc(m.actors, func(a *actor) bool { return !m.spec.Idle["a"][a.name] })
+		m.step(func() { m.claimAs(m.actors[woken], m.actors[woken].stream, 1) })
+		require.Empty(m.t, m.spec.Idle["a"])
+	},
+	"what is left of one that failed before it was done": func(m *machine) {
+		m.enqueueOne(1, Options{})
+		m.ends("later", 1, "1|0", `{}`)
+		m.sleep(10)
+		m.step(m.due)
+		m.ends(verbDone)
+	},
+	"a task handed back goes first": func(m *machine) {
+		first := m.enqueueOne(1, Options{})
+		m.step(m.join)
+		a := m.actors[0]
+		m.enqueueOne(1, Options{})
+		m.step(func() { m.claimAs(a, a.stream, 1) })
+		m.step(func() {
+			r, _ := parseRecord(m.spec.Tasks[first].Record)
+			m.commitAs(a, a.stream, []outcome{m.outcome(claimed{id: first, record: r}, func(o *outcome) { o.verb = "back" })})
+		})
+		got, _, err := a.stream.claim(m.ctx, 1)
+		require.NoError(m.t, err)
+		require.Equal(m.t, first, got[0].id)
+	},
+	"the first effect is refused": func(m *machine) {
+		m.enqueueOne(1, Options{})
+		m.takeAll()
+		m.step(func() {
+			m.commitSome(func(o *outcome) {
+				m.draw = func(_ string, most int) int { return 0 } // refused, and before the other
+				o.verb, o.args = verbDone, []any{"", "", ""}
+				m.effects(o)
+			})
+		})
+		require.Zero(m.t, m.spec.Effects)
+	},
+	"done, although it was to be cancelled": func(m *machine) {
+		id := m.enqueueOne(1, Options{})
+		m.takeAll()
+		m.step(func() {
+			m.run(cancelScript, `{"reason":"cancelled"}`, id)
+			m.spec.Tasks[id].Asked = true
+		})
+		m.step(func() { m.commitSome(func(o *outcome) { o.verb, o.args = verbDone, []any{5000, 5000, "1"} }) })
+		require.Equal(m.t, Done, m.spec.Tasks[id].State)
+	},
+	"an id that is free again has left nothing": func(m *machine) {
+		for _, id := range []string{"c1", "c2", "c3"} {
+			m.enqueueOne(1, Options{ID: id})
+		}
+		m.ends(verbDone, 9000, 5000, "1")
+		m.enqueueOne(1, Options{})
+		m.ends(verbDone, 5000, 5000, "1")
+		m.sleep(5000)
+		m.step(func() { m.dueOf(1, 9) })
+		m.step(func() { m.dueOf(9, 9) })
+		require.Len(m.t, m.spec.Tasks, 3)
+	},
+	"a unique key that somebody else has by now": func(m *machine) {
+		m.enqueueOne(1, Options{Unique: "k", UniqueFor: time.Second})
+		m.takeAll()
+		m.sleep(1000)
+		m.enqueueOne(1, Options{Unique: "k"})
+		m.step(func() { m.commitSome(func(o *outcome) { o.verb = verbDone }) })
+		require.Contains(m.t, m.spec.Unique, "k")
+	},
+	"what follows goes to its time and its queue": func(m *machine) {
+		first := m.enqueueOne(1, Options{Queue: "b"})
+		at := m.enqueueOne(1, Options{After: []string{first}, At: m.spec.now().Add(time.Hour)})
+		in := m.enqueueOne(1, Options{After: []string{first}, In: time.Hour})
+		m.step(m.clear) // of queue b: cancels both
+		m.step(func() {
+			require.Equal(m.t, Cancelled, m.spec.Tasks[at].State)
+			require.Equal(m.t, Cancelled, m.spec.Tasks[in].State)
+		})
+		first = m.enqueueOne(1, Options{Queue: "b"})
+		at = m.enqueueOne(1, Options{After: []string{first}, At: m.spec.now().Add(time.Hour)})
+		m.draw = func(_ string, most int) int { return 0 }
+		m.step(m.clear) // of queue a: who waits stays
+		require.NotContains(m.t, m.spec.Queues, "a")
+		m.ends(verbDone)
+		require.Equal(m.t, Delayed, m.spec.Tasks[at].State)
+	},
+	"only the suspect that ran is quarantined": func(m *machine) {
+		id, other := m.enqueueOne(1, Options{}), m.enqueueOne(1, Options{})
+		crash := func(solo string, r Remains) {
+			m.takeAll()
+			a := m.actors[len(m.actors)-1]
+			m.step(func() {
+				require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Stream(a.name), "solo", solo).Err())
+				m.spec.Incarnations[a.name].Solo = solo
+				m.setLease(a.name, -m.spec.Now)
+			})
+			m.step(func() { m.takeOverOf(a, r) })
+		}
+		crash("none", Remains{Suspects: []string{id, other}})
+		crash("none", Remains{Unknown: true})
+		crash("none", Remains{Unknown: true})
+		require.Equal(m.t, "0|2", m.spec.Tasks[id].Tries)
+		crash(id, Remains{Unknown: true})
+		require.Equal(m.t, Dead, m.spec.Tasks[id].State)
+		require.Equal(m.t, Pending, m.spec.Tasks[other].State)
+	},
+}
+
+// takeAll has a new node claim as much as it can.
+func (m *machine) takeAll() {
+	m.step(func() {
+		for _, a := range m.actors {
+			if m.spec.Incarnations[a.name].Deadline > 0 && len(m.owned(a.name)) == 0 {
+				m.setLease(a.name, -m.spec.Now)
+			}
+		}
+	})
+	m.step(m.join)
+	a := m.actors[len(m.actors)-1]
+	a.stream.queues = modelQueues
+	m.step(func() {
+		got, _ := m.claimAs(a, a.stream, 9)
+		for _, c := range got {
+			a.hand[c.id] = c
+		}
+	})
+}
+
+// ends has all that waits end like that.
+func (m *machine) ends(verb string, args ...any) {
+	m.takeAll()
+	a := m.actors[len(m.actors)-1]
+	m.step(func() {
+		var batch []outcome
+		for _, id := range m.owned(a.name) {
+			batch = append(batch, m.outcome(a.hand[id], func(o *outcome) { o.verb, o.args = verb, args }))
+		}
+		m.commitAs(a, a.stream, batch)
+	})
+}
+
+// enqueueOne stores a task of queue a.
+func (m *machine) enqueueOne(payload any, o Options) string {
+	o.Queue = cmp.Or(o.Queue, "a")
+	some, err := m.client.prepareAll(New{Name: "t", Payload: payload, Options: o})
+	require.NoError(m.t, err)
+	m.last["p0"] = append(m.last["p0"], &submission{tasks: some})
+	m.step(func() { m.send("p0", m.last["p0"], false) })
+	return some[0].id
+}
+
+// drop deletes a task.
+func (m *machine) drop(id string) {
+	m.step(func() {
+		m.run(deleteScript, id)
+		if t := m.spec.Tasks[id]; t.State == Done {
+			delete(m.spec.Tasks, id)
+		} else {
+			m.spec.drop(t, "deleted")
+		}
+	})
+}
+
+// end has a task done by somebody; its id and result are remembered where somebody waits.
+func (m *machine) end(id string) {
+	m.step(m.join)
+	m.step(m.claim)
+	a := m.actors[len(m.actors)-1]
+	m.step(func() {
+		o := m.outcome(a.hand[id], func(o *outcome) { o.verb, o.args = verbDone, []any{"", "", "2"} })
+		m.commitAs(a, a.stream, []outcome{o})
+	})
+}
+
+// awaitAll has somebody wait for each task.
+func (m *machine) awaitAll() {
+	for id, t := range m.spec.Tasks {
+		m.step(func() {
+			m.run(waitScript, id, "1")
+			t.Awaited = true
+		})
+	}
+}
