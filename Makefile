@@ -13,7 +13,7 @@ OUT = dist
 LINT = $(GO) tool -modfile=.ci/tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build test cover bench fuzz lint fix fmt tidy clean
+.PHONY: help build test cover bench fuzz mutants lint fix fmt tidy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,10 @@ bench: ## run the benchmarks (BENCH=regexp), with the peers where they are
 
 fuzz: ## run every fuzz target for FUZZTIME (10s) each
 	@.ci/fuzz $(FUZZTIME)
+
+mutants: ## put every known mistake into the task scripts; the tests must see each (2 minutes)
+	@.ci/prepare
+	$(GO) test -run Mutants -timeout 9m -v $(ARGS) ./worker/tasks -mutants
 
 lint: ## run the linters; the first time they are built, which takes a minute or two
 	$(LINT) run ./...

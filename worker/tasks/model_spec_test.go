@@ -110,12 +110,12 @@ func newSpec(now int64) *spec {
 
 // clone returns a copy that shares nothing.
 func (s *spec) clone() *spec {
-	text, err := json.Marshal(s)
+	text, err := json.Marshal(s) //nolint:musttag // nobody else reads it
 	if err != nil {
 		panic(err)
 	}
 	c := newSpec(0)
-	if err := json.Unmarshal(text, c); err != nil {
+	if err := json.Unmarshal(text, c); err != nil { //nolint:musttag // nobody else writes it
 		panic(err)
 	}
 	return c
@@ -197,7 +197,9 @@ func (s *spec) released(queue string) {
 	}
 }
 
-func (s *spec) note(t *specTask, event string) { t.Past += strconv.FormatInt(s.Now, 10) + "|" + event + "\n" }
+func (s *spec) note(t *specTask, event string) {
+	t.Past += strconv.FormatInt(s.Now, 10) + "|" + event + "\n"
+}
 
 // push puts a task at the end of its line.
 func (s *spec) push(t *specTask) {

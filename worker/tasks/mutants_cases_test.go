@@ -111,7 +111,7 @@ var mutantCases = map[string]func(*machine){
 		m.takeAll()
 		m.step(func() {
 			m.commitSome(func(o *outcome) {
-				m.draw = func(_ string, most int) int { return 0 } // refused, and before the other
+				m.draw = func(string, int) int { return 0 } // refused, and before the other
 				o.verb, o.args = verbDone, []any{"", "", ""}
 				m.effects(o)
 			})
@@ -159,7 +159,7 @@ var mutantCases = map[string]func(*machine){
 		})
 		first = m.enqueueOne(1, Options{Queue: "b"})
 		at = m.enqueueOne(1, Options{After: []string{first}, At: m.spec.now().Add(time.Hour)})
-		m.draw = func(_ string, most int) int { return 0 }
+		m.draw = func(string, int) int { return 0 }
 		m.step(m.clear) // of queue a: who waits stays
 		require.NotContains(m.t, m.spec.Queues, "a")
 		m.ends(verbDone)

@@ -1,0 +1,59 @@
+package tasks
+
+import "github.com/stretchr/testify/require"
+
+// settings draws a queue to be changed.
+func (m *machine) settings() (string, *specSettings) {
+	queue := modelQueues[m.draw("queue", 2)]
+	if m.spec.Settings[queue] == nil {
+		m.spec.Settings[queue] = &specSettings{}
+	}
+	m.spec.Queues[queue] = true
+	return queue, m.spec.Settings[queue]
+}
+
+func (m *machine) pause() {
+	queue, set := m.settings()
+	set.Paused = m.draw("paused", 2) == 1
+	require.NoError(m.t, m.client.PauseQueue(m.ctx, queue, set.Paused))
+	if m.spec.pending(queue) {
+		m.spec.wake(queue)
+	}
+}
+
+func (m *machine) limit() {
+	queue, set := m.settings()
+	l := &Limits{Concurrency: m.draw("at a time", 4), Tasks: 3 * m.draw("tasks", 4), Bytes: 100 * int64(m.draw("bytes", 4))}
+	verb := []string{"program", "operator", "reset"}[m.draw("who", 3)]
+	text := l.String()
+	switch verb {
+	case "program":
+		set.Program = l
+	case "operator":
+		set.Operator = l
+	default:
+		set.Program, set.Operator, text = nil, nil, ""
+	}
+	effective, err := m.client.setQueue(m.ctx, queue, verb, text)
+	require.NoError(m.t, err)
+	require.Equal(m.t, set.limits(), effective)
+	if m.spec.pending(queue) {
+		m.spec.wake(queue)
+	}
+}
+
+func (m *machine) clear() {
+	queue, n := modelQueues[m.draw("queue", 2)], 0
+	for _, id := range m.spec.ids() {
+		if t := m.spec.Tasks[id]; t != nil && t.queue() == queue && t.waiting() && t.State != Blocked {
+			m.spec.drop(t, "deleted")
+			n++
+		}
+	}
+	if m.spec.active(queue) == 0 {
+		delete(m.spec.Queues, queue)
+	}
+	deleted, err := m.client.DeleteQueue(m.ctx, queue)
+	require.NoError(m.t, err)
+	require.Equal(m.t, n, deleted)
+}
