@@ -178,6 +178,8 @@ func TestTasksAreMended(t *testing.T) {
 		require.Equal(c, 2099, c.awaitState("l2", tasks.Delayed).Due.UTC().Year())
 		c.run("tasks", "reschedule", "l2", "--now")
 		require.Equal(c, "\"late\"\n", c.run("tasks", "wait", "l2"))
+		require.NotContains(c, c.run("tasks", "list"), "l2", "what is done only where it is asked for")
+		require.Contains(c, c.run("tasks", "list", "--state", "done"), "l2")
 		c.refused(1, "not delayed", "tasks", "reschedule", "l2", "--in", "1h")
 	})
 }

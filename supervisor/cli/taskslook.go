@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ import (
 const listedTasks = 100
 
 func (p *program) taskListCommand() *urfave.Command {
-	f := &filterFlags{}
+	f := &filterFlags{usual: slices.DeleteFunc(tasks.States(), func(s tasks.State) bool { return s == tasks.Done })}
 	return &urfave.Command{
 		Name: "list", Usage: "list tasks, those that go first or that ended last first",
 		Flags: p.commandFlags(f.flags(listedTasks, strconv.Itoa(listedTasks))...), ArgValidator: arguments(0, 0, "none"),
@@ -165,9 +166,11 @@ func (p *program) writeTask(t worker.Task) error {
 		row("before it", strconv.FormatInt(*t.Position, 10))
 	}
 	row("unique", t.Unique)
-	if len(t.After) > 0 {
-		row("after", fmt.Sprintf("%s (%d not done)", strings.Join(t.After, " "), t.Blocking))
+	after := strings.Join(t.After, " ")
+	if t.State == tasks.Blocked {
+		after += fmt.Sprintf(" (%d not done)", t.Blocking)
 	}
+	row("after", after)
 	if t.Progress != nil {
 		row("progress", fmt.Sprintf("%.0f%% %s", 100*t.Progress.Fraction, t.Progress.Note))
 	}
