@@ -40,6 +40,7 @@ var taskCodes = []struct {
 	{tasks.ErrDead, ErrTaskDead},
 	{tasks.ErrCancelled, ErrTaskCancelled},
 	{tasks.ErrName, rpcregistry.BadArguments},
+	{tasks.ErrInvalid, rpcregistry.BadArguments},
 }
 
 // TaskInfo is how the nodes treat tasks of one name: api.tasks.definitions answers

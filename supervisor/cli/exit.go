@@ -46,6 +46,7 @@ var exitCodes = []struct {
 	{errNoSet, exitUnavailable},
 	{rpcregistry.NoSuchMethod, exitUsage},
 	{rpcregistry.BadArguments, exitUsage},
+	{tasks.ErrInvalid, exitUsage},
 	{tasks.ErrName, exitUsage},
 }
 

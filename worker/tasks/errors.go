@@ -19,6 +19,9 @@ var (
 
 // Errors of callers.
 var (
+	// ErrInvalid: the options of a task or the limits of a queue cannot be meant;
+	// the text says what to change. Nothing was stored.
+	ErrInvalid = errors.New("invalid")
 	// ErrTooLarge: the payload is larger than [MaxPayload].
 	ErrTooLarge = errors.New("payload too large")
 	// ErrNotFound: no task with that id is stored.

@@ -132,7 +132,7 @@ func (c *Client) serving(ctx context.Context, queue string) ([]string, error) {
 
 // explainBlocked says which tasks hold one up.
 func (c *Client) explainBlocked(ctx context.Context, e *Explanation) error {
-	e.say("it runs when %d of the tasks that it is to follow are done", e.Blocking)
+	e.say("it runs when %d more of the tasks that it is to follow are done", e.Blocking)
 	for i, id := range e.After {
 		if i == 10 {
 			e.say("… and so on")

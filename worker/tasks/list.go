@@ -21,8 +21,9 @@ type Filter struct {
 	Name   string
 	// Text is part of the id, the payload or the reason, as it stands there.
 	Text string
-	// Since and Until bound the time at which a dead or cancelled task ended, a
-	// delayed one is due, a done one is forgotten, any other was enqueued.
+	// Since and Until bound the time at which a dead, cancelled or done task ended
+	// (a done one without a retention: is forgotten), a delayed one is due, any
+	// other was enqueued.
 	Since, Until time.Time
 	// Limit is how many at most; 0 for all.
 	Limit int
@@ -49,7 +50,7 @@ func (f Filter) validate() error {
 
 func (f Filter) matches(t Task) bool {
 	at := t.Enqueued
-	for _, other := range []time.Time{t.Due, t.Ended, t.Kept} {
+	for _, other := range []time.Time{t.Due, t.Kept, t.Ended} {
 		if !other.IsZero() {
 			at = other
 		}
@@ -253,10 +254,13 @@ func (c *Client) pageHash(ctx context.Context, key string, page func(ids, scores
 // describeAll reads what Redis keeps of some tasks.
 func (c *Client) describeAll(ctx context.Context, state State, ids, scores []string) ([]Task, error) {
 	k := c.keys
-	var records, tries, reasons *redis.SliceCmd
+	var records, tries, reasons, histories *redis.SliceCmd
 	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		records, tries = p.HMGet(ctx, k.Tasks(), ids...), p.HMGet(ctx, k.Tries(), ids...)
 		reasons = p.HMGet(ctx, k.Reasons(), ids...)
+		if state == Done {
+			histories = p.HMGet(ctx, k.History(), ids...)
+		}
 		return nil
 	})
 	if err != nil {
@@ -271,6 +275,9 @@ func (c *Client) describeAll(ctx context.Context, state State, ids, scores []str
 		tasks[i] = describe(id, state, text(records, i), text(tries, i), text(reasons, i))
 		if scores != nil {
 			tasks[i].stamp(scores[i])
+		}
+		if state == Done {
+			tasks[i].endedWith(parseHistory(text(histories, i)))
 		}
 	}
 	return tasks, nil

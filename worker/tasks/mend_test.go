@@ -108,6 +108,9 @@ func TestADeadTaskKeepsItsHistoryAndComesBack(t *testing.T) {
 		require.Equal(t, []string{"failed", "dead", "retried", "done"}, events(c.get(id)))
 		require.Equal(t, `{"N":0}`, string(c.get(id).Payload), "it is kept with its result")
 		require.Zero(t, c.get(id).Attempts)
+		ended := c.get(id).Ended
+		require.Equal(t, []string{id}, c.list(tasks.Filter{States: []tasks.State{tasks.Done}, Since: ended, Until: ended.Add(time.Millisecond)}))
+		require.Empty(t, c.list(tasks.Filter{States: []tasks.State{tasks.Done}, Since: ended.Add(time.Millisecond)}))
 		require.ErrorIs(t, c.tasks.Retry(t.Context(), id), tasks.ErrState)
 		require.NoError(t, c.tasks.Delete(t.Context(), id))
 		_, err = c.tasks.Get(t.Context(), id)

@@ -200,7 +200,7 @@ func (o Options) validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
+			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
 		}
 	}
 	check(o.In == 0 || o.At.IsZero(), "use In or At, not both")

@@ -30,7 +30,7 @@ type Limits struct {
 func (l Limits) validate(queue string) error {
 	err := checkName("queue", queue)
 	if l.Concurrency < 0 || l.Tasks < 0 || l.Bytes < 0 {
-		err = errors.Join(err, fmt.Errorf("queue %s: limits cannot be negative; 0 is none", queue))
+		err = errors.Join(err, fmt.Errorf("%w: limits of queue %s cannot be negative; 0 is none", ErrInvalid, queue))
 	}
 	return err
 }

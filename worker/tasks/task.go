@@ -43,7 +43,7 @@ type Task struct {
 	State    State           `json:"state"`
 	Enqueued time.Time       `json:"enqueued,omitzero"`
 	Due      time.Time       `json:"due,omitzero"`      // of a delayed one
-	Ended    time.Time       `json:"ended,omitzero"`    // of a dead or cancelled one
+	Ended    time.Time       `json:"ended,omitzero"`    // of a dead or cancelled one, and of a done one with a retention
 	Kept     time.Time       `json:"kept,omitzero"`     // until when a done one is remembered
 	Deadline time.Time       `json:"deadline,omitzero"` // see [Options]
 	Unique   string          `json:"unique,omitempty"`
@@ -99,6 +99,7 @@ func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 		_ = json.Unmarshal([]byte(f[5]), t.Progress)
 	}
 	t.History = parseHistory(f[6])
+	t.endedWith(t.History)
 	t.stamp(cmp.Or(f[7], f[12]))
 	t.Node, t.Cancelling = f[8], f[11] != ""
 	if n, err := strconv.ParseInt(f[9], 10, 64); err == nil {
@@ -147,6 +148,13 @@ func (t *Task) stamp(score string) {
 		t.Ended = at
 	case Done:
 		t.Kept = at
+	}
+}
+
+// endedWith takes the time of a done task's end from its history.
+func (t *Task) endedWith(events []Event) {
+	if n := len(events); t.State == Done && n > 0 {
+		t.Ended = events[n-1].At
 	}
 }
 
