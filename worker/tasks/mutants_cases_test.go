@@ -185,6 +185,47 @@ var mutantCases = map[string]func(*machine){
 		require.Equal(m.t, Dead, m.spec.Tasks[id].State)
 		require.Equal(m.t, Pending, m.spec.Tasks[other].State)
 	},
+	"an id that is remembered alone": func(m *machine) {
+		m.enqueueOne(1, Options{ID: "c1"})
+		m.ends(verbDone, 9000, "", "")
+		m.enqueueOne(1, Options{ID: "c1"})
+		require.Equal(m.t, Done, m.spec.Tasks["c1"].State)
+	},
+	"a lease that ran out": func(m *machine) {
+		m.step(m.join)
+		m.sleep(15000)
+		m.step(m.claim)
+	},
+	"parked tasks keep their order": func(m *machine) {
+		first, second := m.enqueueOne(1, Options{}), m.enqueueOne(1, Options{})
+		m.ends("park", "t")
+		m.takeAll() // learns of them
+		m.step(m.claim)
+		require.Equal(m.t, []State{Active, Active}, []State{m.spec.Tasks[first].State, m.spec.Tasks[second].State})
+	},
+	"done with a result that nobody waits for": func(m *machine) {
+		m.enqueueOne(1, Options{})
+		m.ends("later", 1, "1|0", `{}`)
+		m.sleep(10)
+		m.step(m.due)
+		m.ends(verbDone, "", "", "2")
+	},
+	"who resigns passes its wake on": func(m *machine) {
+		for range 3 {
+			m.step(m.join)
+			m.step(m.claim)
+		}
+		m.enqueueOne(1, Options{})
+		m.step(m.resign)
+	},
+	"a paused periodic task": func(m *machine) {
+		m.step(m.tick) // notes it, and pauses it at times
+		m.draw = func(what string, most int) int { return map[string]int{"tick": 2, "verb": 1, "paused": 1}[what] }
+		m.step(m.tick)
+		m.sleep(5000)
+		m.step(m.tick)
+		require.Empty(m.t, m.spec.Tasks)
+	},
 }
 
 // takeAll has a new node claim as much as it can.

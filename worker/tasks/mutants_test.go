@@ -24,7 +24,7 @@ var allMutants = flag.Bool("mutants", false, "run all mutants of the scripts, no
 // Bounds of the search that a mutant must not outlive, and in how many parts the
 // table is sampled.
 const (
-	mutantRuns   = 60
+	mutantRuns   = 120
 	mutantSteps  = 80
 	mutantSample = 12
 )
@@ -39,7 +39,7 @@ func TestMutantsOfTheScriptsAreCaught(t *testing.T) {
 	cfg := redistest.Start(t).Config()
 	c := redistest.Client(t, cfg)
 	listen(t, c, redisbus.NewKeys("model"))
-	require.NoError(t, hunt(t.Context(), c, func(source string) string { return source }), "as they are, the scripts are sound")
+	require.NoError(t, hunt(t.Context(), c, func(source string) string { return source }, 30), "as they are, the scripts are sound")
 	offset := rand.IntN(mutantSample)
 	survivors, runs := []string{}, 0
 	for i, mut := range mutants {
@@ -49,7 +49,7 @@ func TestMutantsOfTheScriptsAreCaught(t *testing.T) {
 		}
 		runs++
 		began := time.Now()
-		err := hunt(t.Context(), c, change)
+		err := hunt(t.Context(), c, change, mutantRuns)
 		t.Logf("%5.2f s %s: %q: %v", time.Since(began).Seconds(), mut.file, mut.old, first(err))
 		if err == nil {
 			survivors = append(survivors, fmt.Sprintf("%s: %q → %q", mut.file, mut.old, mut.new))
@@ -81,7 +81,7 @@ func (m mutant) change(t *testing.T) func(source string) string {
 }
 
 // hunt returns how changed scripts fail, or nil.
-func hunt(ctx context.Context, c redis.UniversalClient, change func(string) string) error {
+func hunt(ctx context.Context, c redis.UniversalClient, change func(string) string, runs int) error {
 	back := swapScripts(func(source string) string { return clocked(change(source)) })
 	defer back()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -93,7 +93,7 @@ func hunt(ctx context.Context, c redis.UniversalClient, change func(string) stri
 			return fmt.Errorf("case %s: %w", name, err)
 		}
 	}
-	for seed := range mutantRuns {
+	for seed := range runs {
 		if err := attempt(func(v *verdict) { wander(ctx, v, c, uint64(seed)) }); err != nil {
 			return fmt.Errorf("run %d: %w", seed, err)
 		}
