@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync/atomic"
 )
 
 var (
@@ -17,43 +18,51 @@ var (
 
 // decoder returns how arguments reach a Req, as [Handle] describes.
 func decoder[Req any]() func(args json.RawMessage, req *Req) error {
-	t := reflect.TypeFor[Req]()
-	for t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
-		t = t.Elem()
-	}
-	whole := func(args json.RawMessage, req *Req) error {
+	// Learned from the first list: most methods of most nodes never get one.
+	var known atomic.Pointer[layout]
+	return func(args json.RawMessage, req *Req) error {
+		if absent(args) {
+			return nil
+		}
+		if args[0] == '[' {
+			l := known.Load()
+			if l == nil {
+				l = layoutOf(reflect.TypeFor[Req]())
+				known.Store(l)
+			}
+			if l.decode != nil {
+				return l.decode(l, args, req)
+			}
+		}
 		if raw, ok := any(req).(*json.RawMessage); ok {
 			*raw = args // it has been checked, and nobody else holds it
 			return nil
 		}
 		return json.Unmarshal(args, req)
 	}
-	positional := func(args json.RawMessage, req *Req) error {
-		list, err := elements(args)
-		if err != nil {
-			return err
-		}
-		switch {
-		case len(list) == 0:
-			return nil
-		case len(list) > 1:
-			return fmt.Errorf("%d arguments where one is expected", len(list))
-		default:
-			return json.Unmarshal(list[0], req)
-		}
+}
+
+// layout is how a list of arguments reaches a type.
+type layout struct {
+	// decode is nil where the list is the argument.
+	decode func(l *layout, args json.RawMessage, req any) error
+	fields [][]int // of a struct
+	named  bool    // a lone object in the list is the struct by name
+}
+
+func layoutOf(t reflect.Type) *layout {
+	for t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
+		t = t.Elem()
 	}
 	switch {
 	case takesLists(t):
+		return &layout{}
 	case t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(textUnmarshaler):
-		whole = choose(whole, byPosition[Req](t))
+		fields := fields(t)
+		named := len(fields) == 0 || !holdsObjects(t.FieldByIndex(fields[0]).Type)
+		return &layout{decode: (*layout).byPosition, fields: fields, named: named}
 	default:
-		whole = choose(whole, positional)
-	}
-	return func(args json.RawMessage, req *Req) error {
-		if absent(args) {
-			return nil
-		}
-		return whole(args, req)
+		return &layout{decode: (*layout).single}
 	}
 }
 
@@ -69,16 +78,6 @@ func takesLists(t reflect.Type) bool {
 
 func absent(args json.RawMessage) bool {
 	return len(args) == 0 || string(args) == "null"
-}
-
-// choose decodes a list one way and everything else the other.
-func choose[Req any](other, list func(json.RawMessage, *Req) error) func(json.RawMessage, *Req) error {
-	return func(args json.RawMessage, req *Req) error {
-		if args[0] == '[' {
-			return list(args, req)
-		}
-		return other(args, req)
-	}
 }
 
 func elements(args json.RawMessage) ([]json.RawMessage, error) {
@@ -119,38 +118,51 @@ func holdsObjects(t reflect.Type) bool {
 	}
 }
 
-func byPosition[Req any](t reflect.Type) func(json.RawMessage, *Req) error {
-	fields := fields(t)
-	named := len(fields) == 0 || !holdsObjects(t.FieldByIndex(fields[0]).Type)
-	return func(args json.RawMessage, req *Req) error {
-		list, err := elements(args)
+// single decodes a list of one argument.
+func (*layout) single(args json.RawMessage, req any) error {
+	list, err := elements(args)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(list) == 0:
+		return nil
+	case len(list) > 1:
+		return fmt.Errorf("%d arguments where one is expected", len(list))
+	default:
+		return json.Unmarshal(list[0], req)
+	}
+}
+
+// byPosition decodes a list into the fields of a struct.
+func (l *layout) byPosition(args json.RawMessage, req any) error {
+	list, err := elements(args)
+	if err != nil {
+		return err
+	}
+	if l.named && len(list) == 1 && bytes.HasPrefix(list[0], []byte{'{'}) {
+		return json.Unmarshal(list[0], req)
+	}
+	if len(list) > len(l.fields) {
+		return fmt.Errorf("%d arguments where at most %d are expected", len(list), len(l.fields))
+	}
+	v := reflect.ValueOf(req).Elem()
+	for v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		v = v.Elem()
+	}
+	for i, element := range list {
+		field, err := fieldOf(v, l.fields[i])
 		if err != nil {
 			return err
 		}
-		if named && len(list) == 1 && bytes.HasPrefix(list[0], []byte{'{'}) {
-			return json.Unmarshal(list[0], req)
+		if err := json.Unmarshal(element, field.Addr().Interface()); err != nil {
+			return fmt.Errorf("argument %d: %w", i+1, err)
 		}
-		if len(list) > len(fields) {
-			return fmt.Errorf("%d arguments where at most %d are expected", len(list), len(fields))
-		}
-		v := reflect.ValueOf(req).Elem()
-		for v.Kind() == reflect.Pointer {
-			if v.IsNil() {
-				v.Set(reflect.New(v.Type().Elem()))
-			}
-			v = v.Elem()
-		}
-		for i, element := range list {
-			field, err := fieldOf(v, fields[i])
-			if err != nil {
-				return err
-			}
-			if err := json.Unmarshal(element, field.Addr().Interface()); err != nil {
-				return fmt.Errorf("argument %d: %w", i+1, err)
-			}
-		}
-		return nil
 	}
+	return nil
 }
 
 // fieldOf makes the embedded structs on the way to a field.

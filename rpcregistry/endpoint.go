@@ -55,7 +55,7 @@ type Config struct {
 	Bus *redisbus.Bus
 
 	// Registry holds the methods that this node answers, beside the built-in
-	// api.ping, api.log and api.methods. It is copied.
+	// api.ping, api.log and api.methods. Endpoints can share one.
 	Registry *Registry
 
 	// Members, needed by [Endpoint.DoAll] only, knows the live nodes.
@@ -124,7 +124,7 @@ func New(cfg Config) (*Endpoint, error) {
 		return nil, errors.New("rpc: a bus is needed")
 	}
 	e := &Endpoint{
-		cfg: cfg, self: cfg.Bus.Identity(), registry: cfg.Registry.Clone(), log: cfg.Log, pending: map[string]waiter{},
+		cfg: cfg, self: cfg.Bus.Identity(), registry: cfg.Registry.Extend(), log: cfg.Log, pending: map[string]waiter{},
 		ready: make(chan struct{}),
 	}
 	e.registerBuiltins()

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,10 +18,15 @@ import (
 type Method struct {
 	// Name is what callers say, such as "api.mail.flush".
 	Name string
-	// Arguments and Result are their types, for people to read.
+	// Arguments and Result are their types, for people to read. Those of a method
+	// of [Handle] are worded by [Registry.Methods].
 	Arguments, Result string
 	// Call runs it. args is valid JSON or nil, the response JSON or nil.
 	Call func(ctx context.Context, args json.RawMessage) (json.RawMessage, error)
+
+	// worded describes the types: only when somebody asks, because each of a
+	// thousand nodes has all methods.
+	worded func() (arguments, result string)
 }
 
 // Registrar takes methods: a [Registry], or what collects registrations for one.
@@ -52,9 +56,8 @@ type Registrar interface {
 func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
 	decode := decoder[Req]()
 	r.RegisterMethod(Method{
-		Name:      name,
-		Arguments: describe(reflect.TypeFor[Req]()),
-		Result:    describe(reflect.TypeFor[Res]()),
+		Name:   name,
+		worded: worded[Req, Res],
 		Call: func(ctx context.Context, args json.RawMessage) (json.RawMessage, error) {
 			var req Req
 			if err := decode(args, &req); err != nil {
@@ -73,11 +76,17 @@ func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, 
 	})
 }
 
+func worded[Req, Res any]() (arguments, result string) {
+	return describe(reflect.TypeFor[Req]()), describe(reflect.TypeFor[Res]())
+}
+
 // Registry holds the methods of a node. The zero value is empty; it is safe for
 // concurrent use.
 type Registry struct {
+	base *Registry // has further methods and denials, or is nil
+
 	mu      sync.RWMutex
-	methods map[string]Method
+	methods map[string]*Method
 	deny    []string
 	errs    []error
 }
@@ -93,15 +102,15 @@ func (r *Registry) RegisterMethod(m Method) {
 	switch _, twice := r.methods[m.Name]; {
 	case !redisbus.ValidName(m.Name):
 		r.errs = append(r.errs, fmt.Errorf("method %q: use 1 to 200 letters, digits and . _ : -", m.Name))
-	case twice:
+	case twice || r.base.has(m.Name):
 		r.errs = append(r.errs, fmt.Errorf("method %s is registered twice", m.Name))
 	case m.Call == nil:
 		r.errs = append(r.errs, fmt.Errorf("method %s has no function", m.Name))
 	default:
 		if r.methods == nil {
-			r.methods = map[string]Method{}
+			r.methods = map[string]*Method{}
 		}
-		r.methods[m.Name] = m
+		r.methods[m.Name] = &m
 	}
 }
 
@@ -121,30 +130,33 @@ func (r *Registry) Deny(patterns ...string) {
 
 // Err reports everything that was wrong with the registrations.
 func (r *Registry) Err() error {
+	if r == nil {
+		return nil
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return errors.Join(r.errs...)
+	return errors.Join(r.base.Err(), errors.Join(r.errs...))
 }
 
-// Clone returns a copy, for a node to add its own methods to those of the app.
-func (r *Registry) Clone() *Registry {
-	c := NewRegistry()
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	c.methods = make(map[string]Method, len(r.methods)+16)
-	maps.Copy(c.methods, r.methods)
-	c.deny, c.errs = slices.Clone(r.deny), slices.Clone(r.errs)
-	return c
-}
+// Extend returns a registry that has what r has, and takes what is a node's own:
+// the methods of an app exist once for all its nodes. Whatever r is given later,
+// the other has too.
+func (r *Registry) Extend() *Registry { return &Registry{base: r} }
 
 // Methods returns what may be called, by name.
 func (r *Registry) Methods() []Method {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
 	var all []Method
-	for name, m := range r.methods {
-		if !r.denied(name) {
-			all = append(all, m)
+	for part := r; part != nil; part = part.base {
+		part.mu.RLock()
+		for _, m := range part.methods {
+			all = append(all, *m)
+		}
+		part.mu.RUnlock()
+	}
+	all = slices.DeleteFunc(all, func(m Method) bool { return r.denied(m.Name) })
+	for i := range all {
+		if m := &all[i]; m.worded != nil {
+			m.Arguments, m.Result = m.worded()
 		}
 	}
 	slices.SortFunc(all, func(a, b Method) int { return strings.Compare(a.Name, b.Name) })
@@ -153,27 +165,37 @@ func (r *Registry) Methods() []Method {
 
 // Lookup returns a method, or [NoSuchMethod] or [Denied].
 func (r *Registry) Lookup(name string) (Method, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
 	if r.denied(name) {
 		return Method{}, Denied
 	}
-	m, ok := r.methods[name]
-	if !ok {
-		return Method{}, NoSuchMethod
+	if m := r.find(name); m != nil {
+		return *m, nil
 	}
-	return m, nil
+	return Method{}, NoSuchMethod
 }
 
-func (r *Registry) has(name string) bool {
+func (r *Registry) has(name string) bool { return r.find(name) != nil }
+
+func (r *Registry) find(name string) *Method {
+	if r == nil {
+		return nil
+	}
 	r.mu.RLock()
-	defer r.mu.RUnlock()
-	_, ok := r.methods[name]
-	return ok
+	m := r.methods[name]
+	r.mu.RUnlock()
+	if m == nil {
+		return r.base.find(name)
+	}
+	return m
 }
 
 func (r *Registry) denied(name string) bool {
-	return slices.ContainsFunc(r.deny, func(p string) bool { return matches(p, name) })
+	if r == nil {
+		return false
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.base.denied(name) || slices.ContainsFunc(r.deny, func(p string) bool { return matches(p, name) })
 }
 
 // matches reports whether the name fits the pattern, whose * stand for any text.

@@ -3,6 +3,7 @@ package rpcregistry_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -170,11 +171,36 @@ func TestRegistrationsAreCheckedTogether(t *testing.T) {
 	rpcregistry.Handle(r, "not fine", f)
 	r.RegisterMethod(rpcregistry.Method{Name: "empty"})
 	r.Deny("a b")
-	c := r.Clone()
+	c := r.Extend()
 	for _, part := range []string{"fine is registered twice", `"not fine"`, "empty has no function", `"a b"`} {
 		require.ErrorContains(t, c.Err(), part)
 	}
 	rpcregistry.Handle(c, "more", f)
 	_, err := r.Lookup("more")
-	require.ErrorIs(t, err, rpcregistry.NoSuchMethod, "a clone is its own")
+	require.ErrorIs(t, err, rpcregistry.NoSuchMethod, "an extension is its own")
+}
+
+func TestAnExtensionHasWhatItExtends(t *testing.T) {
+	r := rpcregistry.NewRegistry()
+	f := func(context.Context, int) (string, error) { return "", nil }
+	rpcregistry.Handle(r, "shared", f)
+	r.Deny("api.*")
+	one, other := r.Extend(), r.Extend()
+	rpcregistry.Handle(one, "own", f)
+	rpcregistry.Handle(other, "own", f)
+	require.NoError(t, errors.Join(one.Err(), other.Err()))
+	rpcregistry.Handle(one, "api.own", f)
+	_, err := one.Lookup("api.own")
+	require.ErrorIs(t, err, rpcregistry.Denied)
+	var words []string
+	for _, m := range one.Methods() {
+		words = append(words, m.Name+" "+m.Arguments+" "+m.Result)
+	}
+	require.Equal(t, []string{"own number string", "shared number string"}, words)
+	rpcregistry.Handle(r, "later", f)
+	_, err = one.Lookup("later")
+	require.NoError(t, err)
+	rpcregistry.Handle(one, "shared", f)
+	require.ErrorContains(t, one.Err(), "shared is registered twice")
+	require.NoError(t, r.Err())
 }
