@@ -173,7 +173,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 	ctx, cancel := both(ctx, work)
 	defer cancel()
 	for {
-		if r.quiet.Load() {
+		for r.quiet.Load() { // also one that idled when it was told: who wakes it must not wait
 			r.giveBack(true)
 			r.resign(work)
 			if !r.idle(ctx) {
@@ -226,18 +226,13 @@ func (r *Runner) idle(ctx context.Context) bool {
 	// Spread, so that a thousand idle nodes do not look at the same instant.
 	t := time.NewTimer(idleInterval/2 + rand.N(idleInterval)) //nolint:gosec // jitter
 	defer t.Stop()
-	for {
-		select {
-		case <-r.woken:
-		case <-t.C:
-			t.Reset(idleInterval)
-		case <-ctx.Done():
-			return false
-		}
-		if !r.quiet.Load() {
-			return true
-		}
+	select {
+	case <-r.woken:
+	case <-t.C:
+	case <-ctx.Done():
+		return false
 	}
+	return true
 }
 
 // drained waits until nothing is in hand and everything is committed.
