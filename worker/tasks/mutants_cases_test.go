@@ -220,7 +220,7 @@ var mutantCases = map[string]func(*machine){
 	},
 	"a paused periodic task": func(m *machine) {
 		m.step(m.tick) // notes it, and pauses it at times
-		m.draw = func(what string, most int) int { return map[string]int{"tick": 2, "verb": 1, "paused": 1}[what] }
+		m.draw = func(what string, _ int) int { return map[string]int{"tick": 2, "verb": 1, "paused": 1}[what] }
 		m.step(m.tick)
 		m.sleep(5000)
 		m.step(m.tick)

@@ -173,12 +173,8 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 	ctx, cancel := both(ctx, work)
 	defer cancel()
 	for {
-		for r.quiet.Load() { // also one that idled when it was told: who wakes it must not wait
-			r.giveBack(true)
-			r.resign(work)
-			if !r.idle(ctx) {
-				return nil
-			}
+		if !r.whileQuiet(ctx, work) {
+			return nil
 		}
 		want, ok := r.want(ctx, work)
 		if !ok {
@@ -207,6 +203,20 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 			}
 		}
 	}
+}
+
+// whileQuiet waits until the node is to claim, and returns false when ctx has
+// ended before. One that idled when it was told resigns as well: wakes must not
+// be lost on it.
+func (r *Runner) whileQuiet(ctx, work context.Context) bool {
+	for r.quiet.Load() {
+		r.giveBack(true)
+		r.resign(work)
+		if !r.idle(ctx) {
+			return false
+		}
+	}
+	return true
 }
 
 // resign tells enqueuers not to count on this node any more, and passes on what
