@@ -27,6 +27,9 @@ type patient struct {
 	set     *supervisor.Set
 	log     *syncBuffer
 	ran     chan int
+	lives   []string // the nodes' incarnations before anything failed
+	// nap ends what makes the server slow, and waits for it.
+	nap func() error
 }
 
 // fault is one way in which Redis fails while a set runs on it.
@@ -36,6 +39,8 @@ type fault struct {
 	// says is part of the only line of that cause that the set logs; with none of
 	// them the set need not notice.
 	says string
+	// goesOn: work is done all the same.
+	goesOn bool
 }
 
 func (p *patient) do(t *testing.T, words ...any) any {
@@ -117,6 +122,66 @@ var redisFaults = map[string]fault{
 		begin: func(t *testing.T, p *patient) { p.cutAll(t) },
 		end:   func(*testing.T, *patient) {},
 	},
+	"loading": {
+		begin: func(t *testing.T, p *patient) {
+			p.do(t, "debug", "populate", "4000", "filler", "1000")
+			p.do(t, "save")
+			p.server.Kill()
+			require.NoError(t, p.server.RunLoading())
+			p.watch(t)
+		},
+		end:  func(t *testing.T, p *patient) { p.do(t, "config", "set", "key-load-delay", "0") },
+		says: "loads its data",
+	},
+	"asleep": { // longer than anybody waits for an answer
+		begin: func(_ *testing.T, p *patient) { p.sleeps(4*time.Second, false) },
+		end:   func(t *testing.T, p *patient) { require.NoError(t, p.nap()) },
+		says:  "no answer in time",
+	},
+	"slow": { // and yet within everybody's patience
+		begin: func(_ *testing.T, p *patient) { p.sleeps(500*time.Millisecond, true) },
+		end:   func(t *testing.T, p *patient) { require.NoError(t, p.nap()) },
+
+		goesOn: true,
+	},
+}
+
+// sleeps makes the server sleep, once or again and again until p.nap is called.
+func (p *patient) sleeps(d time.Duration, again bool) {
+	enough, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			err := p.server.Sleep(d)
+			select {
+			case <-enough:
+				again = false
+			default:
+			}
+			if err != nil || !again {
+				done <- err
+				return
+			}
+		}
+	}()
+	p.nap = func() error { close(enough); return <-done }
+}
+
+// watch connects the watcher, also to a server that loads its data.
+func (p *patient) watch(t *testing.T) {
+	t.Helper()
+	single, ok := redistest.Client(t, p.server.Config()).(*redis.Client)
+	require.True(t, ok)
+	p.watcher = single.Conn()
+	t.Cleanup(func() { _ = p.watcher.Close() })
+	p.do(t, "client", "id")
+}
+
+// alive are the incarnations of the nodes.
+func (p *patient) alive() (lives []string) {
+	for _, n := range p.set.Nodes() {
+		lives = append(lives, n.Ended().Incarnation)
+	}
+	return lives
 }
 
 // Whatever Redis says, the set goes on, tells the operator once, does not spin,
@@ -136,8 +201,11 @@ func TestASetOutlastsEverythingThatRedisSays(t *testing.T) {
 			rate := float64(p.tries(t)-before) / time.Since(since).Seconds()
 			require.Less(t, rate, 200.0, "tries a second")
 			t.Logf("%.0f connections and commands a second", rate)
+			if f.goesOn {
+				p.works(t, "meanwhile")
+			}
 			f.end(t, p)
-			p.works(t)
+			p.works(t, "after")
 			p.stop(t, f.says)
 		})
 	}
@@ -146,12 +214,7 @@ func TestASetOutlastsEverythingThatRedisSays(t *testing.T) {
 func startPatient(t *testing.T) *patient {
 	t.Helper()
 	p := &patient{server: redistest.Start(t, "--maxclients", "1000"), log: &syncBuffer{}, ran: make(chan int, 1000)}
-	client := redistest.Client(t, p.server.Config())
-	single, ok := client.(*redis.Client)
-	require.True(t, ok)
-	p.watcher = single.Conn()
-	t.Cleanup(func() { _ = p.watcher.Close() })
-	require.NoError(t, p.watcher.Ping(t.Context()).Err())
+	p.watch(t)
 	app := worker.NewApp()
 	tasks.Handle(app, tasks.Definition{Name: "note"}, func(_ context.Context, i int) error {
 		p.ran <- i
@@ -159,7 +222,7 @@ func startPatient(t *testing.T) *patient {
 	})
 	var err error
 	p.set, err = supervisor.New(supervisor.Config{
-		Workers: 3, Redis: p.server.Config(), Times: membership.Times{Lease: 9 * time.Second, Heartbeat: time.Second},
+		Workers: 3, Redis: p.server.Config(), Times: membership.Times{Lease: time.Minute, Heartbeat: time.Second},
 	}, app, zerolog.New(p.log))
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -171,11 +234,13 @@ func startPatient(t *testing.T) *patient {
 		require.Zero(t, p.set.Report().Crashes)
 	})
 	require.NoError(t, p.set.AwaitReady(t.Context()))
+	p.lives = p.alive()
+	require.Len(t, p.lives, 3)
 	return p
 }
 
 // works waits until a task is accepted and has run, and all nodes are heard.
-func (p *patient) works(t *testing.T) {
+func (p *patient) works(t *testing.T, task string) {
 	t.Helper()
 	mended := time.Now()
 	require.Eventually(t, func() bool {
@@ -185,7 +250,7 @@ func (p *patient) works(t *testing.T) {
 		if len(nodes) < 3 || nodes[0].API() == nil {
 			return false
 		}
-		_, err := nodes[0].API().Tasks.EnqueueWith(ctx, "note", 1, tasks.Options{ID: "after"})
+		_, err := nodes[0].API().Tasks.EnqueueWith(ctx, "note", 1, tasks.Options{ID: task})
 		return err == nil
 	}, 10*time.Second, 10*time.Millisecond)
 	select {
@@ -193,7 +258,7 @@ func (p *patient) works(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("no task runs")
 	}
-	t.Logf("work is done again %s after it was mended", time.Since(mended).Round(time.Millisecond))
+	t.Logf("work %s: done after %s", task, time.Since(mended).Round(time.Millisecond))
 	require.Eventually(t, func() bool {
 		nodes := p.set.Nodes()
 		if len(nodes) < 3 || nodes[0].API() == nil {
@@ -212,23 +277,30 @@ func (p *patient) works(t *testing.T) {
 	}, 10*time.Second, 50*time.Millisecond)
 }
 
-// stop checks what the log says.
+// stop checks what the log says, and that the nodes have lived all the time.
 func (p *patient) stop(t *testing.T, says string) {
 	t.Helper()
 	if says != "" {
 		p.log.awaitOr(t, "redis is back")
 	}
+	require.Equal(t, p.lives, p.alive(), "no lease was lost")
 	text := p.log.text()
 	require.NotContains(t, text, `"level":"error"`)
-	if says != "" {
-		n := 0
-		for line := range strings.SplitSeq(text, "\n") {
-			if strings.Contains(line, `"message":"redis: `) && strings.Contains(line, says) {
-				n++
-			}
+	lines := map[string]int{}
+	for line := range strings.SplitSeq(text, "\n") {
+		if !strings.Contains(line, `"level":"warn"`) {
+			continue
 		}
-		require.Equal(t, 1, n, "one line: %s", text)
+		require.Contains(t, line, `"message":"redis: `, "a warning for each node: %s", text)
+		_, cause, _ := strings.Cut(line, `"cause":"`)
+		cause, _, _ = strings.Cut(cause, `"`)
+		lines[cause]++
+		require.Equal(t, 1, lines[cause], "one line for each cause: %s", text)
+		if says != "" && strings.Contains(line, says) {
+			says = ""
+		}
 	}
+	require.Empty(t, says, "not said: %s", text)
 }
 
 func (s *syncBuffer) text() string {

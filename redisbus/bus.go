@@ -123,8 +123,10 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	return b, nil
 }
 
-// part names the bus in reports.
+// part and tokenPart name the bus in reports, and its upkeep of the token.
 func (b *Bus) part() string { return "bus of " + b.self.ID }
+
+func (b *Bus) tokenPart() string { return "token of " + b.self.ID }
 
 // Identity is whose messages the bus sends.
 func (b *Bus) Identity() Identity { return b.self }

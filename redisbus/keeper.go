@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,7 @@ type keeper struct {
 	patience time.Duration
 	// connects is the number of the connection that the last upkeep was begun for.
 	connects uint64
+	failed   atomic.Bool // the last upkeep, which is tried again soon
 	tending  sync.WaitGroup
 	busy     chan struct{} // holds one token while an upkeep runs
 }
@@ -76,7 +78,11 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 		return min(beaconPause, mostSilence-silence)
 	}
 	b.subscribeHints()
-	if connects := b.line.connects.Load(); k.connects != connects || now-k.upkeep >= upkeepPause {
+	pause := upkeepPause
+	if k.failed.Load() {
+		pause = beaconPause
+	}
+	if connects := b.line.connects.Load(); k.connects != connects || now-k.upkeep >= pause {
 		k.tend(ctx, connects, now)
 	}
 	if silence < k.patience {
@@ -123,7 +129,9 @@ func (k *keeper) tend(ctx context.Context, connects uint64, now time.Duration) {
 		if tell {
 			k.bus.readClock(ctx)
 		}
-		k.bus.checkToken(ctx)
+		err := k.bus.checkToken(ctx)
+		k.failed.Store(err != nil)
+		k.bus.reports.Failed(k.bus.tokenPart(), err)
 		k.bus.readyOnce.Do(func() { close(k.bus.ready) })
 	})
 }
@@ -155,27 +163,22 @@ func (b *Bus) subscribeHints() {
 
 // checkToken puts a token that Redis has lost back, or takes the one that is
 // there now: who draws one when Redis came back empty would else be alone.
-func (b *Bus) checkToken(ctx context.Context) {
+func (b *Bus) checkToken(ctx context.Context) error {
 	if !b.tokenKept {
-		return
+		return nil
 	}
 	kept, err := b.keepToken(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			b.log.Warn().Err(err).Msg("could not look after the cluster's token")
-		}
-		return
-	}
-	if kept == b.token {
-		return
+	if err != nil || kept == b.token {
+		return err
 	}
 	prover, err := newProver(b.prover.Load().mode, kept, b.token)
 	if err != nil {
-		return // a kept token is never empty
+		return err
 	}
 	b.prover.Store(prover)
 	b.token = kept
 	b.log.Info().Msg("the cluster has a new token")
+	return nil
 }
 
 func (b *Bus) keepToken(ctx context.Context) (Secret, error) {

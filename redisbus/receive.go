@@ -53,6 +53,7 @@ func (b *Bus) Serve(ctx context.Context) error {
 	outgoing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer b.reports.Works(b.part()) // it does not wait for Redis any more
+	defer b.reports.Works(b.tokenPart())
 	var parts, last sync.WaitGroup
 	last.Go(func() { b.out.reside(outgoing) })
 	parts.Go(func() { b.read(ctx, handlers) })

@@ -1,8 +1,14 @@
 package redistest
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // FailSaves makes the server unable to save its data: there is a directory
@@ -13,3 +19,35 @@ func (s *Server) FailSaves() error {
 
 // AllowSaves undoes [Server.FailSaves].
 func (s *Server) AllowSaves() error { return os.RemoveAll(filepath.Join(s.dir, "dump.rdb")) }
+
+// RunLoading starts the process again after [Server.Kill] and returns while it
+// loads the data that it saved: 5 ms for each key, until the server is told
+// "config set key-load-delay 0".
+func (s *Server) RunLoading() error {
+	said, err := s.begin("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
+	if err != nil {
+		return err
+	}
+	c := redis.NewClient(s.options())
+	defer func() { _ = c.Close() }()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		err := c.Ping(context.Background()).Err()
+		if redis.HasErrorPrefix(err, "LOADING") {
+			return nil
+		}
+		if err == nil {
+			return errors.New("redis-server has loaded its data already: give it more keys")
+		}
+	}
+	s.Kill()
+	return fmt.Errorf("redis-server did not begin to load within 20 s: %s", said)
+}
+
+// Sleep makes the server do nothing for d, and returns when that is over.
+func (s *Server) Sleep(d time.Duration) error {
+	o := s.options()
+	o.ReadTimeout = d + 20*time.Second
+	c := redis.NewClient(o)
+	defer func() { _ = c.Close() }()
+	return c.Do(context.Background(), "debug", "sleep", d.Seconds()).Err()
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -112,18 +113,27 @@ func (s *Server) Config() redisbus.Config { return redisbus.Config{URL: "unix://
 // Run starts the process, also again after [Server.Kill], with the data that it
 // wrote to its directory, and waits until it answers.
 func (s *Server) Run() error {
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		return errors.New("redis-server is missing: run \"make test\", which installs it, or install the package redis-server")
-	}
-	s.cmd = exec.Command(path, s.args...)
-	out, err := s.cmd.StdoutPipe()
+	said, err := s.begin()
 	if err != nil {
 		return err
 	}
+	return s.await(said)
+}
+
+// begin starts the process and returns where its output gathers.
+func (s *Server) begin(args ...string) (*strings.Builder, error) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, errors.New("redis-server is missing: run \"make test\", which installs it, or install the package redis-server")
+	}
+	s.cmd = exec.Command(path, append(slices.Clone(s.args), args...)...)
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
 	s.cmd.Stderr = s.cmd.Stdout
 	if err := startWithParent(s.cmd); err != nil {
-		return fmt.Errorf("start redis-server: %w", err)
+		return nil, fmt.Errorf("start redis-server: %w", err)
 	}
 	var said strings.Builder
 	s.ended = make(chan struct{})
@@ -134,7 +144,7 @@ func (s *Server) Run() error {
 		_ = cmd.Wait()
 		close(ended)
 	}(s.cmd, s.ended)
-	return s.await(&said)
+	return &said, nil
 }
 
 func (s *Server) await(said *strings.Builder) error {
