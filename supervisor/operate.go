@@ -240,6 +240,9 @@ func (s *Set) ended(err error) error {
 func (s *Set) roll(ctx context.Context) error {
 	for _, x := range s.stay() {
 		if x.leaving() {
+			if err := s.await(ctx, 0, func() bool { return true }); err != nil {
+				return err // not this node leaves, but the set
+			}
 			s.progress(func(o *worker.Operation) { o.Total-- })
 			continue
 		}
@@ -301,12 +304,20 @@ func (s *Set) await(ctx context.Context, most time.Duration, done func() bool) e
 	if most > 0 {
 		defer time.AfterFunc(most, func() { cancel(fmt.Errorf("%w within %s", ErrNotBack, most)) }).Stop()
 	}
-	for !done() {
-		if redisbus.Sleep(waiting, 5*time.Millisecond) != nil {
+	for {
+		over := done()
+		if serving.Err() != nil {
+			// Asked first, "done" may mean no more than that every node leaves. And ctx
+			// may be the set's own, which ends for a reason that says nothing here.
+			return ErrNotRunning
+		}
+		if over {
+			return nil
+		}
+		if redisbus.Sleep(waiting, 5*time.Millisecond) != nil && serving.Err() == nil {
 			return context.Cause(waiting)
 		}
 	}
-	return nil
 }
 
 // blameWaiting adds to the end of a wait which of these nodes do not run, and why
