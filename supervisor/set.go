@@ -90,7 +90,8 @@ func (s *Set) String() string { return "stellar" }
 // Serve runs the set until ctx ends and every node has drained, or every node
 // was stopped by api.stop. It is a suture.Service that is served once: its error
 // is nil after a clean stop, or wraps one of [ErrRedisUnavailable],
-// [ErrFlapping] and [ErrDrainDeadline] and suture.ErrDoNotRestart, so that a
+// [ErrFlapping], [ErrDrainDeadline] and membership.ErrIDTaken (another live node
+// keeps the exact id of this one) and suture.ErrDoNotRestart, so that a
 // supervisor above it does not start it again. A second call ends at once.
 func (s *Set) Serve(ctx context.Context) error {
 	if s.served.Swap(true) {
@@ -213,6 +214,16 @@ func (s *Set) crashed(node string, err error) bool {
 		s.stop()
 	}
 	return true
+}
+
+// giveUp stops the set because of something that no other life can mend.
+func (s *Set) giveUp(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fatal == nil {
+		s.fatal = err
+	}
+	s.stop()
 }
 
 // left takes a slot away that has ended for good. Where its node was stopped by

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,8 +30,9 @@ type slot struct {
 	id       string // of the last life, preferred in the next
 	failures int    // crashes in a row
 	pause    time.Duration
-	crashAt  time.Time
-	failure  error // with which the last life ended
+	crashAt  time.Time // when it crashed or lost its lease; zero after any other end
+	refused  int       // times in a row that another had the id
+	failure  error     // with which the last life ended
 }
 
 func newSlot(ctx context.Context, s *Set, number int) *slot {
@@ -132,7 +134,7 @@ func (x *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	x.mu.Unlock()
 	began := time.Now()
 	watching, watched := context.WithCancel(ctx)
-	go x.watch(watching, n, x.crashAt)
+	go x.watch(watching, n, x.crashAt, x.failure)
 	err = n.Serve(ctx)
 	watched()
 	x.set.gate.arrive(x)
@@ -144,20 +146,31 @@ func (x *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	}
 	x.node, x.failure = nil, err
 	x.mu.Unlock()
+	if ended.ID != "" {
+		x.refused = 0
+	}
 	return time.Since(began), err
 }
 
-// watch tells the gate when the node runs, and logs how long a restart took.
-func (x *slot) watch(ctx context.Context, n *worker.Node, crashAt time.Time) {
+// watch tells the gate when the node runs, and logs how long a restart took and
+// that a lease had been lost.
+func (x *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why error) {
 	select {
 	case <-n.Running():
 	case <-ctx.Done():
 		return
 	}
 	x.set.gate.arrive(x)
-	if !crashAt.IsZero() {
-		x.set.log.Info().Str("node", n.ID()).Stringer("after", time.Since(crashAt).Round(time.Millisecond)).Msg("node is back after its crash")
+	if endedAt.IsZero() {
+		return
 	}
+	level, text := zerolog.InfoLevel, "node is back after its crash"
+	if errors.Is(why, membership.ErrLeaseLost) {
+		level, text = zerolog.WarnLevel, "node is back as a new incarnation: it had lost its lease, and with it what it had in hand"
+	} else {
+		why = nil // the log has it
+	}
+	x.set.log.WithLevel(level).Str("node", n.ID()).Err(why).Stringer("after", time.Since(endedAt).Round(time.Millisecond)).Msg(text)
 }
 
 // next decides what follows a life, and reports whether another does.
@@ -172,6 +185,8 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 		// Not a crash: Redis was away, or the process was paused.
 		x.pause, x.crashAt = 0, time.Now()
 		return true
+	case errors.Is(err, membership.ErrIDTaken):
+		return x.awaitID(err)
 	}
 	x.crashAt = time.Now()
 	if lived >= longLife {
@@ -181,6 +196,27 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	x.pause = redisbus.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
 	x.tell(err, lived)
 	return !x.set.crashed(x.name(), err)
+}
+
+// idTries is how often a node asks for an id that another has, an eighth of a lease
+// apart: longer than a dead process keeps it, also where everybody gets one more
+// lease because nobody could look.
+const idTries = 20
+
+// awaitID prepares to ask again for the id that another node has, and reports
+// whether there is a point in it. After a crash of the whole process it is the
+// process's own, until its lease has run out; that is no crash of this node.
+func (x *slot) awaitID(err error) bool {
+	x.refused++
+	if x.refused >= idTries {
+		x.set.giveUp(err)
+		return false
+	}
+	if x.refused == 1 {
+		x.set.log.Warn().Err(err).Msg("waiting for the id: who had it may have died, and keeps it for a lease")
+	}
+	x.pause = cmp.Or(x.set.cfg.Times.Lease, membership.DefaultLease) / 8
+	return true
 }
 
 // tell logs a crash: one for a new reason with all there is to know of it, one

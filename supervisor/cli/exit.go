@@ -10,6 +10,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -38,6 +39,7 @@ var exitCodes = []struct {
 }{
 	{errConfig, exitConfig},
 	{admin.ErrTokenNeeded, exitConfig},
+	{membership.ErrIDTaken, exitConfig}, // another live process has it, as with a pidfile
 	{errUsage, exitUsage},
 	{supervisor.ErrFlapping, exitFlapping},
 	{supervisor.ErrDrainDeadline, exitDrainDeadline},
