@@ -26,6 +26,9 @@ const (
 	// node has to say so.
 	operateLook = 100 * time.Millisecond
 	answerTime  = 5 * time.Second
+	// goneTime is how long a process may have no live node before it counts as
+	// ended: longer than the pause after crashes.
+	goneTime = time.Minute
 )
 
 const timeoutFlag = "timeout"
@@ -107,7 +110,7 @@ func (p *program) operate(ctx context.Context, f *operateFlags, do func(context.
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("not over after %s: it goes on; see \"stellar status\"", f.timeout))
 	defer cancel()
-	return do(ctx, &operated{program: p, client: c, process: process})
+	return do(ctx, &operated{program: p, client: c, process: process, gone: goneTime})
 }
 
 // processNodes are the live nodes of one process.
@@ -170,6 +173,7 @@ type operated struct {
 	*client
 
 	process membership.Process
+	gone    time.Duration // goneTime, but in tests
 }
 
 // errNoNode: the process has no live node to call.
@@ -215,6 +219,7 @@ func spoken(err error) error {
 // until looks at the set until it is as it should be. The nodes may all be away
 // for a while, or for good: then there is nobody to ask.
 func (o *operated) until(ctx context.Context, is func(s worker.SetStatus, nobody bool) bool) (worker.SetStatus, error) {
+	heard := time.Now() // of a live node
 	for {
 		s, err := o.ask(ctx, "api.set.status", nil)
 		switch {
@@ -226,11 +231,18 @@ func (o *operated) until(ctx context.Context, is func(s worker.SetStatus, nobody
 			if is(s, true) {
 				return s, nil
 			}
+			if time.Since(heard) > o.gone {
+				return s, fmt.Errorf("process %d on %s has had no live node for %s: it has ended, or its nodes do not start; see its log",
+					o.process.PID, o.process.Host, o.gone)
+			}
 		case errors.Is(err, redisbus.ErrUnknownOutcome), errors.Is(err, rpcregistry.NoSuchTarget), errors.Is(err, rpcregistry.Busy):
 		default:
 			if ctx.Err() == nil {
 				return s, err
 			}
+		}
+		if !errors.Is(err, errNoNode) {
+			heard = time.Now()
 		}
 		if redisbus.Sleep(ctx, operateLook) != nil {
 			return s, context.Cause(ctx)

@@ -21,6 +21,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -359,4 +360,19 @@ func TestStatusForScriptsHasTheLastStack(t *testing.T) {
 		require.Contains(t, c.Reason, "crash on request: the drill")
 		require.Contains(t, c.Stack, "worker.(*Node).loop")
 	})
+}
+
+func TestAProcessThatEndedIsNotWaitedFor(t *testing.T) {
+	each(t, func(t *testing.T, at place) {
+		c := &client{directory: membership.Directory{Client: redistest.Client(t, at.cfg), Keys: at.cfg.Keys()}}
+		o := &operated{client: c, process: membership.Process{Host: "elsewhere", PID: 4711}, gone: 300 * time.Millisecond}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err := o.until(ctx, func(worker.SetStatus, bool) bool { return false })
+		require.ErrorContains(t, err, "process 4711 on elsewhere has had no live node for 300ms")
+	})
+}
+
+func TestAnIDThatIsTakenIsBadConfiguration(t *testing.T) {
+	require.Equal(t, exitConfig, exitCode(loggedError{fmt.Errorf("join as main: %w", membership.ErrIDTaken)}))
 }
