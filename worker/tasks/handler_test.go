@@ -137,3 +137,27 @@ func TestProgressIsSeenByOthersAndOnlyTheHoldersCounts(t *testing.T) {
 		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Progress()).Val())
 	})
 }
+
+// cancelling is an error that is read once its run has ended.
+type cancelling struct{ cancel func() }
+
+func (c cancelling) Error() string {
+	c.cancel()
+	return "failed"
+}
+
+func TestACancellationThatComesAsTheRunEndsFindsNothing(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		nodes := make(chan *node, 1)
+		tasks.Handle(&r, tasks.Definition{Name: "x", MaxAttempts: 1}, func(ctx context.Context, _ number) error {
+			info, _ := tasks.InfoOf(ctx)
+			n := <-nodes
+			return cancelling{func() { n.runner.Cancel(info.ID) }}
+		})
+		c := newCluster(t, cfg, &r)
+		nodes <- c.start(&r, 1)
+		c.enqueue("x", tasks.Options{})
+		c.eventually("dead", func() bool { return c.counts().Dead == 1 })
+	})
+}

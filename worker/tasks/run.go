@@ -81,7 +81,9 @@ func (x *run) context() context.Context {
 // stop ends the handler's context.
 func (x *run) stop(cause error) {
 	x.context()
-	x.cancel(cause)
+	if x.cancel != nil { // nil when the handler has returned and never asked for it
+		x.cancel(cause)
+	}
 }
 
 // untilDeadline is how long the task may still run, if it has a deadline.
