@@ -96,13 +96,16 @@ func (r *Runner) full() bool {
 }
 
 // want waits until there is room for a worthwhile claim and returns for how many
-// tasks; false when ctx ended.
+// tasks, 0 when the node is to claim none; false when ctx ended.
 func (r *Runner) want(ctx, work context.Context) (int, bool) {
 	stop := context.AfterFunc(ctx, r.broadcast)
 	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ctx.Err() == nil && work.Err() == nil { // ctx ends with work, but a moment later
+		if r.quiet.Load() {
+			return 0, true
+		}
 		target := r.backlog.target(r.Concurrency)
 		room := target - r.backlog.active - r.backlog.waiting()
 		// With a backlog, half of it is run while the next claim is on its way.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -218,5 +219,27 @@ func TestAQuietNodeLeavesWakesToOthers(t *testing.T) {
 		require.Zero(t, quiet.runner.InHand())
 		quiet.runner.Quiet(false)
 		idle(2)
+	})
+}
+
+func TestANodeThatGoesQuietWhileItsSlotsAreBusyClaimsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r tasks.Registry
+		started, release := blocking(&r, "work")
+		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		n := c.start(&r, 1)
+		c.enqueue("work", tasks.Options{})
+		<-started
+		waiting := c.enqueue("work", tasks.Options{})
+		n.runner.Quiet(true)
+		release <- struct{}{}
+		time.Sleep(time.Second)
+		require.EqualValues(t, 1, c.counts().Done)
+		require.Equal(t, tasks.Pending, c.get(waiting).State)
+		n.runner.Quiet(false)
+		<-started
+		close(release)
+		time.Sleep(time.Second)
+		require.EqualValues(t, 2, c.counts().Done)
 	})
 }

@@ -131,6 +131,7 @@ func (r *Runner) Cancel(id string) {
 func (r *Runner) Quiet(on bool) {
 	r.quiet.Store(on)
 	r.Wake()
+	r.broadcast()
 }
 
 // Counts says how many runs have started and ended since the runner was made.
@@ -179,6 +180,9 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		want, ok := r.want(ctx, work)
 		if !ok {
 			return nil
+		}
+		if want == 0 {
+			continue // it went quiet meanwhile
 		}
 		parked := len(r.stream.parked) > 0 // as the last claim saw it
 		got, broken, err := r.stream.claim(ctx, want)
