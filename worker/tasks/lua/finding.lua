@@ -15,9 +15,11 @@ local function take_out(id, record)
   for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
     if redis.call('HEXISTS', key('owned:' .. incarnation), id) == 1 then return 'active', incarnation end
   end
-  if redis.call('LREM', key('queue:' .. line), 1, id) > 0 then return 'pending' end
+  -- From the end that is served first, as lists of tasks are: who cancels or deletes
+  -- many in that order finds each at once, however long the line is.
+  if redis.call('LREM', key('queue:' .. line), -1, id) > 0 then return 'pending' end
   local list = queue .. '|' .. name
-  if redis.call('LREM', key('parked:' .. list), 1, id) > 0 then
+  if redis.call('LREM', key('parked:' .. list), -1, id) > 0 then
     if redis.call('EXISTS', key('parked:' .. list)) == 0 then redis.call('SREM', key('parked'), list) end
     return 'parked'
   end
