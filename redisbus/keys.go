@@ -144,7 +144,8 @@ func (k Keys) Unique() string { return k.tag + "unique" }
 func (k Keys) UniqueUntil() string { return k.tag + "unique:until" }
 
 // Blocked maps a task's id to how many tasks must be done before it (hash), and
-// Followers the id of such a task to those that it holds up (hash, separated by spaces).
+// Followers the id of such a task to those that it holds up (hash, separated by
+// spaces; full pages of them in "id|1", "id|2", …, and in "id|" how many).
 func (k Keys) Blocked() string { return k.tag + "blocked" }
 
 // Followers: see [Keys.Blocked].

@@ -128,7 +128,8 @@ func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Op
 	return receipts[0], nil
 }
 
-// EnqueueMany stores any number of tasks, in batches of up to 500. It returns a
+// EnqueueMany stores any number of tasks, in batches of up to 500, but a task and
+// those of its [New].Then in one. It returns a
 // receipt for each, those of [New].Then behind that of their task. A task that is
 // invalid fails the call before anything is stored. If it fails midway, the
 // receipts of the batches before are returned with the error. With
@@ -147,7 +148,7 @@ func (c *Client) EnqueueMany(ctx context.Context, news []New) ([]Receipt, error)
 	var full error
 	for from := 0; from < len(all); {
 		to, size := from, 0
-		for to < len(all) && to-from < maxBatch && (to == from || size+len(all[to].tail) <= maxBatchBytes) {
+		for to < len(all) && (to == from || all[to].then || to-from < maxBatch && size+len(all[to].tail) <= maxBatchBytes) {
 			size += len(all[to].tail)
 			to++
 		}

@@ -84,3 +84,75 @@ func TestWhatFollowsADeadTaskWaitsAndWhatFollowsACancelledOneIsCancelled(t *test
 		c.conserved()
 	})
 }
+
+func TestThousandsFollowOneTask(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(context.Context, number) error { return nil })
+		c := newCluster(t, cfg, &r)
+		first := c.enqueue("n", tasks.Options{})
+		follow := make([]tasks.New, 3000)
+		for i := range follow {
+			follow[i] = tasks.New{Name: "n", Options: tasks.Options{After: []string{first}}}
+		}
+		_, err := c.tasks.EnqueueMany(t.Context(), follow)
+		require.NoError(t, err)
+		require.EqualValues(t, len(follow), c.counts().Blocked)
+		for field, text := range c.redis.HGetAll(t.Context(), c.keys.Followers()).Val() {
+			require.Less(t, len(text), 5000, "%s: adding one more must not copy them all", field)
+		}
+		c.start(&r, 10)
+		c.eventually("all done", func() bool { return c.counts().Done == int64(len(follow))+1 })
+		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Followers(), c.keys.Blocked()).Val())
+		c.conserved()
+	})
+}
+
+func TestWhatFollowsATaskThatIsNotStoredIsNotStoredEither(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		c := newCluster(t, cfg, &r)
+		then := func(n int) (some []tasks.New) {
+			for range n {
+				some = append(some, tasks.New{Name: "n", Options: tasks.Options{Queue: "other"}, Then: []tasks.New{{Name: "n"}}})
+			}
+			return some
+		}
+		holder := c.enqueue("n", tasks.Options{Unique: "k"})
+		receipts, err := c.tasks.EnqueueMany(t.Context(), []tasks.New{
+			{Name: "n", Options: tasks.Options{Unique: "k"}, Then: then(600)}, {Name: "n"},
+		})
+		require.NoError(t, err)
+		require.Len(t, receipts, 1202)
+		for _, receipt := range receipts[:1201] {
+			require.Equal(t, tasks.Receipt{ID: holder, Duplicate: true}, receipt)
+		}
+		require.False(t, receipts[1201].Duplicate)
+
+		_, err = c.tasks.LimitQueue(t.Context(), "q", &tasks.Limits{Tasks: 1})
+		require.NoError(t, err)
+		c.enqueue("n", tasks.Options{Queue: "q"})
+		receipts, err = c.tasks.EnqueueMany(t.Context(), []tasks.New{
+			{Name: "n", Options: tasks.Options{ID: "full", Queue: "q"}, Then: then(1)},
+		})
+		require.ErrorIs(t, err, tasks.ErrQueueFull)
+		require.Equal(t, make([]tasks.Receipt, 3), receipts)
+		require.Zero(t, c.counts().Blocked)
+		require.EqualValues(t, 3, c.counts().Pending)
+
+		// Later there is room: both are accepted, once.
+		_, err = c.tasks.LimitQueue(t.Context(), "q", nil)
+		require.NoError(t, err)
+		for _, again := range []bool{false, true} {
+			receipts, err = c.tasks.EnqueueMany(t.Context(), []tasks.New{
+				{Name: "n", Options: tasks.Options{ID: "full", Queue: "q"}, Then: then(1)},
+			})
+			require.NoError(t, err)
+			for _, receipt := range receipts {
+				require.Equal(t, again, receipt.Duplicate, receipt.ID)
+			}
+		}
+		require.EqualValues(t, 2, c.counts().Blocked)
+		c.conserved()
+	})
+}

@@ -112,7 +112,9 @@ type New struct {
 	Payload any // encoded as JSON; a json.RawMessage is stored as it is
 	Options
 	// Then are tasks that run when this one is done. Their ids are its id with
-	// ".then.1", … where they have none.
+	// ".then.1", … where they have none. With a task that is not stored, because its
+	// queue is full or its unique key taken, they are not stored either, and have
+	// its receipt.
 	Then []New
 }
 
@@ -121,6 +123,7 @@ type prepared struct {
 	name, id, line, when, head, tail string
 	unique, lasting, after           string
 	chosen                           bool
+	then                             bool // it is stored together with the one before
 }
 
 // prepareAll prepares a task and those that are to run after it, in this order.
@@ -139,6 +142,7 @@ func (c *Client) prepareAll(n New) ([]prepared, error) {
 		if err != nil {
 			return nil, err
 		}
+		more[0].then = true
 		all = append(all, more...)
 	}
 	return all, nil
@@ -247,6 +251,12 @@ func (o recordOptions) when() string {
 }
 
 // roundUp returns milliseconds: a delayed task never starts early.
-func roundUp(d time.Duration) int64 { return (d + time.Millisecond - 1).Milliseconds() }
+func roundUp(d time.Duration) int64 {
+	ms := d.Milliseconds()
+	if d%time.Millisecond > 0 { // added before, it would turn the longest duration into the past
+		ms++
+	}
+	return ms
+}
 
 func roundUpTime(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }

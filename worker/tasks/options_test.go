@@ -3,6 +3,7 @@ package tasks_test
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -230,4 +231,21 @@ func TestBadOptionsStoreNothingAndSayWhatToDo(t *testing.T) {
 	_, err := c.tasks.EnqueueMany(t.Context(), []tasks.New{{Name: "x"}, {Name: "x", Then: []tasks.New{{Name: "no spaces"}}}})
 	require.ErrorIs(t, err, tasks.ErrName)
 	require.Empty(t, c.redis.Keys(t.Context(), "*tasks").Val())
+}
+
+func TestTheLongestDelayIsNotNow(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		c := newCluster(t, cfg, &r)
+		forever := time.Duration(math.MaxInt64)
+		id := c.enqueue("n", tasks.Options{In: forever, Unique: "k", UniqueFor: forever})
+		require.Equal(t, tasks.Delayed, c.get(id).State)
+		require.Greater(t, time.Until(c.get(id).Due), forever-time.Hour)
+		require.NoError(t, c.tasks.RescheduleIn(t.Context(), id, forever))
+		require.Equal(t, tasks.Delayed, c.get(id).State)
+		require.NoError(t, c.tasks.Delete(t.Context(), id))
+		receipt, err := c.tasks.EnqueueWith(t.Context(), "n", number{}, tasks.Options{Unique: "k"})
+		require.NoError(t, err)
+		require.True(t, receipt.Duplicate, "the key is taken for ever")
+	})
 }

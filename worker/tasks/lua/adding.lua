@@ -72,6 +72,17 @@ local function load_of(queue)
   return n
 end
 
+-- Ids that this script did not store, and why: what is to follow such a task
+-- must not run as if that were done.
+local unstored = {}
+
+-- Why a group cannot follow, or nil.
+local function orphaned(group)
+  for other in string.gmatch(group.after, '%S+') do
+    if unstored[other] then return unstored[other] end
+  end
+end
+
 -- Stores a group. bounded: the queue's limits on tasks and bytes count. Returns
 -- {position, code, …} of those that were not stored: 'taken', 'full', or
 -- 'unique=' and who has the key.
@@ -80,7 +91,7 @@ local function add(group, at, bounded)
   local set = settings(queue)
   local rest = bounded and set.most > 0 and set.most - load_of(queue) or math.huge
   local bytes = bounded and set.bytes > 0 and set.bytes - tonumber(redis.call('HGET', key('bytes'), queue) or 0) or math.huge
-  local plain = not group.chosen and group.unique == '' and rest == math.huge and bytes == math.huge
+  local plain = not group.chosen and group.unique == '' and group.after == '' and rest == math.huge and bytes == math.huge
   local head, words, weight = group.head .. base36(at), {}, 0
   for i, id in ipairs(group.ids) do
     local record, why = head .. group.tails[i], nil
@@ -90,13 +101,15 @@ local function add(group, at, bounded)
       elseif #fresh >= rest or weight + #record > bytes then
         why = 'full'
       else
-        local holder = group.unique ~= '' and binding.seize(group, id, at)
-        why = holder and 'unique=' .. holder or nil
+        why = group.after ~= '' and orphaned(group) or nil
+        local holder = not why and group.unique ~= '' and binding.seize(group, id, at)
+        why = holder and 'unique=' .. holder or why
       end
       if group.chosen and not why then -- the same id may come again in this group
         redis.call('HSET', key('tasks'), id, record)
       end
     end
+    unstored[id] = why ~= 'taken' and why or nil
     if why then
       refused[#refused + 1], refused[#refused + 2] = i, why
     else

@@ -20,6 +20,19 @@ function binding.seize(group, id, at)
   end
 end
 
+-- Notes who follows. Full pages are put aside, so that the thousandth costs what
+-- the first does.
+local function follow(other, id)
+  local page = (redis.call('HGET', key('followers'), other) or '') .. id .. ' '
+  if #page > 4000 then
+    local n = redis.call('HINCRBY', key('followers'), other .. '|', 1)
+    redis.call('HSET', key('followers'), other .. '|' .. int(n), page)
+    page = ''
+  end
+  redis.call('HSET', key('followers'), other, page)
+  there.followers = true
+end
+
 -- Holds a task up until others are done; those that are not known any more count
 -- as done. Returns for how many it waits, or nil and one that was cancelled.
 local function block(id, after)
@@ -30,8 +43,7 @@ local function block(id, after)
   for other in string.gmatch(after, '%S+') do
     if not seen[other] and redis.call('HEXISTS', key('tasks'), other) == 1 and not redis.call('ZSCORE', key('done'), other) then
       n = n + 1
-      redis.call('HSET', key('followers'), other, (redis.call('HGET', key('followers'), other) or '') .. id .. ' ')
-      there.followers = true
+      follow(other, id)
     end
     seen[other] = true
   end

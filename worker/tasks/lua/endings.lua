@@ -19,6 +19,20 @@ local function follows(follower, text, id)
   return false
 end
 
+-- All followers of a task: the last page, and those that were full; these are taken away.
+local function with_pages(id, last)
+  local n = tonumber(redis.call('HGET', key('followers'), id .. '|') or 0)
+  if n == 0 then return last end
+  local pages = {}
+  for i = 1, n do
+    pages[i] = redis.call('HGET', key('followers'), id .. '|' .. i) or ''
+    redis.call('HDEL', key('followers'), id .. '|' .. i)
+  end
+  redis.call('HDEL', key('followers'), id .. '|')
+  pages[n + 1] = last
+  return table.concat(pages)
+end
+
 -- Ids of tasks that ended and for whose end somebody waited.
 local awaited = {}
 
@@ -44,6 +58,7 @@ local function loosen(id, record, how, at)
     forget(id, {'waiting', 'cancelling', 'progress'})
     local followers = how ~= 'dead' and exists('followers') and redis.call('HGET', key('followers'), id)
     if followers then redis.call('HDEL', key('followers'), id) end
+    followers = followers and with_pages(id, followers)
     local seen = {}
     for follower in string.gmatch(followers or '', '%S+') do
       local text = not seen[follower] and redis.call('HGET', key('tasks'), follower)
