@@ -30,6 +30,7 @@ end
 local function place(id, line, options, at)
   local queue = queue_of(line)
   local due = due_of(options, at)
+  if not due and not fits(key('queue:' .. line), 'list') then due = at + 60000 end -- something else's: it may be mended by then
   if fits(key('queues'), 'set') then redis.call('SADD', key('queues'), queue) end -- it may have been deleted meanwhile
   if due then
     delay(queue, due, {id})
