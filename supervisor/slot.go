@@ -177,6 +177,10 @@ func (x *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why
 func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, worker.ErrStop):
+		if err != nil && !errors.Is(err, worker.ErrStop) && !errors.Is(err, worker.ErrRestart) {
+			// It stops nothing that was not stopping: no crash that counts, but one to be seen.
+			x.set.log.Warn().Str("node", x.name()).Err(err).Str("stack", stackOf(err)).Msg("node failed while it was ending")
+		}
 		return false
 	case err == nil, errors.Is(err, worker.ErrRestart):
 		x.pause, x.failures, x.crashAt = 0, 0, time.Time{}
