@@ -44,8 +44,11 @@ type outbox struct {
 	buffers [][]byte
 	// flushing is closed when the queue has been emptied; nil while it is empty.
 	flushing chan struct{}
-	// wake hands the work to the resident flusher; nil while there is none.
-	wake chan context.Context
+	// wake hands the work to the resident flusher; nil while there is none. There
+	// is one only while the outbox is open.
+	wake      chan context.Context
+	opened    bool
+	residents sync.WaitGroup
 }
 
 type posting struct {
@@ -85,36 +88,63 @@ func (o *outbox) handOver(ctx context.Context) {
 	free := context.WithoutCancel(ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.wake != nil {
-		o.wake <- free // there is room: nothing else is being flushed
-	} else {
+	if !o.opened {
 		go o.flush(free)
+		return
+	}
+	if o.wake == nil {
+		wake := make(chan context.Context, 1)
+		o.wake = wake
+		o.residents.Go(func() { o.reside(wake) })
+	}
+	o.wake <- free // there is room: nothing else is being flushed
+}
+
+// residence is how long the resident flusher stays without anything to flush.
+const residence = 10 * time.Second
+
+// reside flushes what is handed over, until wake is closed or nothing more comes.
+// Messages go out without it too, but a goroutine that stays has its stack already.
+func (o *outbox) reside(wake chan context.Context) {
+	idle := time.NewTimer(residence)
+	for {
+		select {
+		case free, open := <-wake:
+			if !open {
+				return
+			}
+			o.flush(free) //nolint:contextcheck // the message's context, freed of its end
+			idle.Reset(residence)
+		case <-idle.C:
+			o.mu.Lock()
+			if len(wake) == 0 {
+				if o.wake == wake {
+					o.wake = nil
+				}
+				o.mu.Unlock()
+				return
+			}
+			o.mu.Unlock()
+		}
 	}
 }
 
-// reside flushes until ctx ends. Messages go out without it too, but a goroutine
-// that stays has its stack already.
-func (o *outbox) reside(ctx context.Context) {
-	wake := make(chan context.Context, 1)
+func (o *outbox) open() {
 	o.mu.Lock()
-	o.wake = wake
-	o.mu.Unlock()
-	for {
-		select {
-		case free := <-wake:
-			o.flush(free) //nolint:contextcheck // the message's context, freed of its end
-		case <-ctx.Done():
-			o.mu.Lock()
-			o.wake = nil
-			o.mu.Unlock()
-			select {
-			case free := <-wake:
-				o.flush(free) //nolint:contextcheck // the same
-			default:
-			}
-			return
-		}
+	defer o.mu.Unlock()
+	o.opened = true
+}
+
+// close ends the resident flusher, when it has flushed what it was given.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.opened = false
+	if o.wake != nil {
+		close(o.wake)
+		o.wake = nil
 	}
+	o.mu.Unlock()
+	o.residents.Wait()
 }
 
 func (o *outbox) flush(ctx context.Context) {

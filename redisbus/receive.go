@@ -50,19 +50,16 @@ func (b *Bus) Serve(ctx context.Context) error {
 	handlers, cancel := context.WithCancel(handlers)
 	defer cancel()
 
-	outgoing, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
 	defer b.reports.Works(b.part()) // it does not wait for Redis any more
 	defer b.reports.Works(b.tokenPart())
-	var parts, last sync.WaitGroup
-	last.Go(func() { b.out.reside(outgoing) })
+	b.out.open()
+	var parts sync.WaitGroup
 	parts.Go(func() { b.read(ctx, handlers) })
 	b.keep(ctx)
 	parts.Wait()
 	cancel()
 	err := b.group.Close(StopGrace)
-	stop()
-	last.Wait()
+	b.out.close()
 	b.out.drain()
 	return err
 }

@@ -1,12 +1,21 @@
 package rpcregistry
 
-import "sync"
+import (
+	"slices"
+	"sync"
+	"time"
+)
 
-// mostIdle is how many goroutines of an endpoint wait for its next calls.
-const mostIdle = 8
+// mostIdle is how many goroutines of an endpoint wait for its next calls, and
+// idleTime for how long.
+const (
+	mostIdle = 8
+	idleTime = 10 * time.Second
+)
 
 // crew runs jobs, each on a goroutine of its own. Some stay for the next job: a
-// new goroutine would have to grow its stack anew for every call.
+// new goroutine would have to grow its stack anew for every call. Those for which
+// none comes go: a thousand nodes at rest would keep a thousand stacks.
 type crew struct {
 	mu     sync.Mutex
 	idle   []chan func()
@@ -36,12 +45,39 @@ func (c *crew) do(job func()) {
 
 func (c *crew) work(job func()) {
 	jobs := make(chan func(), 1)
-	for ok := true; ok; job, ok = <-jobs {
+	var idle *time.Timer
+	for ok := true; ok; {
 		job()
 		if !c.rest(jobs) {
 			return
 		}
+		if idle == nil {
+			idle = time.NewTimer(idleTime)
+		} else {
+			idle.Reset(idleTime)
+		}
+		select {
+		case job, ok = <-jobs:
+		case <-idle.C:
+			if c.leaves(jobs) {
+				return
+			}
+			job, ok = <-jobs
+		}
 	}
+}
+
+// leaves takes an idle goroutine out of those that wait. It reports false when a
+// job is on its way to it, or the end.
+func (c *crew) leaves(jobs chan func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.idle, jobs)
+	if i < 0 {
+		return false
+	}
+	c.idle = slices.Delete(c.idle, i, i+1)
+	return true
 }
 
 func (c *crew) rest(jobs chan func()) bool {

@@ -23,18 +23,12 @@ func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 	n.openWork()
 	stopping, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	base.Go("loop", n.loop)
+	base.Go("loop", func(ctx context.Context) error { return n.loop(ctx, stop) })
 	base.Go("bus", n.tolerant(n.api.Bus.Serve))
 	base.Go("rpc", n.tolerant(n.api.RPC.Serve))
-	base.Go("cache", n.api.Cache.Serve)
-	base.Go("requests", func(ctx context.Context) error {
-		select {
-		case why := <-n.ends:
-			stop(why)
-		case <-ctx.Done():
-		}
-		return nil
-	})
+	if len(n.host.cfg.Cache.Near.Prefixes) > 0 {
+		base.Go("cache", n.api.Cache.Serve)
+	}
 	for _, ready := range []<-chan struct{}{n.api.Bus.Ready(), n.api.RPC.Ready()} {
 		select {
 		case <-ready:
@@ -154,14 +148,16 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 
 	handlers, cancel := context.WithCancelCause(ctx)
 	defer cancel(tasks.ErrEnding)
-	base.Go("drain", func(life context.Context) error {
-		select {
-		case <-stopping.Done():
-			n.drain(life, cancel)
-		case <-handlers.Done():
-		}
-		return nil
+	begun := make(chan struct{})
+	running := context.AfterFunc(stopping, func() {
+		base.Go("drain", func(context.Context) error { n.drain(handlers, cancel); return nil })
+		close(begun)
 	})
+	defer func() {
+		if !running() {
+			<-begun // the base group is not waited for before
+		}
+	}()
 	err := n.runner.Serve(stopping, handlers)
 	if err == nil && stopping.Err() != nil && base.Context().Err() == nil {
 		waiting, done := context.WithTimeout(base.Context(), n.cfg.Grace)

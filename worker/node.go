@@ -267,14 +267,17 @@ const (
 	stuck = 5 * tick
 )
 
-// loop is the node's own: its turning keeps the lease.
-func (n *Node) loop(ctx context.Context) error {
+// loop is the node's own: its turning keeps the lease. It calls stop when the
+// node is asked to end.
+func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) error {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
 			n.ticked.Store(int64(time.Since(n.began)))
+		case why := <-n.ends:
+			stop(why)
 		case reason := <-n.crashes:
 			panic(reason)
 		case <-ctx.Done():
