@@ -272,6 +272,26 @@ func TestARollEndsWithItsSet(t *testing.T) {
 	require.ErrorIs(t, <-rolled, supervisor.ErrNotRunning)
 }
 
+func TestAStopWinsOverARestartThatIsUnderWay(t *testing.T) {
+	app := worker.NewApp()
+	started, release := make(chan struct{}, 1), make(chan struct{})
+	tasks.Handle(app, tasks.Definition{Name: "long"}, func(context.Context, int) error {
+		started <- struct{}{}
+		<-release
+		return nil
+	})
+	set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 1})
+	n := set.Nodes()[0]
+	_, err := n.API().Tasks.Enqueue(t.Context(), "long", 1)
+	require.NoError(t, err)
+	<-started
+	n.Stop(worker.ErrRestart)
+	eventually(t, "it drains", func() bool { return n.State() == worker.Draining })
+	n.Stop(worker.ErrStop)
+	close(release)
+	require.NoError(t, set.Ended(t), "its only node was stopped for good")
+}
+
 func TestReloadStartsAllAnewAtOnce(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
 		app := worker.NewApp()

@@ -148,6 +148,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	_ = redisbus.Sleep(ctx, time.Second) // what fails at every turn must not spin
 	return err
 }
 

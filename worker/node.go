@@ -78,8 +78,9 @@ type Node struct {
 	api    *API
 	runner *tasks.Runner
 
-	ends    chan error // requests to end gracefully
-	crashes chan error // requests to crash
+	ends    chan error  // requests to end gracefully
+	forGood atomic.Bool // one of them was [ErrStop]
+	crashes chan error  // requests to crash
 	ticked  atomic.Int64
 	began   time.Time
 
@@ -157,8 +158,12 @@ func (n *Node) Ended() Ended {
 	return n.ended
 }
 
-// Stop ends the node gracefully, with [ErrStop] or [ErrRestart] as its result.
+// Stop ends the node gracefully, with [ErrStop] or [ErrRestart] as its result. A
+// node that restarts already can still be stopped.
 func (n *Node) Stop(why error) {
+	if errors.Is(why, ErrStop) {
+		n.forGood.Store(true)
+	}
 	select {
 	case n.ends <- why:
 	default:
@@ -211,6 +216,9 @@ func (n *Node) Serve(ctx context.Context) error {
 		return err
 	}
 	n.enter(ctx, Stopped)
+	if errors.Is(why, ErrRestart) && n.forGood.Load() {
+		return ErrStop
+	}
 	return why
 }
 

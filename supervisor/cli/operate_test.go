@@ -141,6 +141,14 @@ func TestSignalsOfTheBinary(t *testing.T) {
 		set.signal(t, syscall.SIGCONT) // also ends the quiet
 		set.err.await(t, `"payload":"1"`, 1)
 
+		require.Zero(t, stellar(t, env, "quiet").code)
+		set.signal(t, syscall.SIGSTOP)
+		set.signal(t, syscall.SIGCONT) // not one that a command began
+		more := strings.Count(set.err.String(), `"order":"one node more"`)
+		set.signal(t, syscall.SIGTTIN)
+		set.err.await(t, `"order":"one node more"`, more+1)
+		require.True(t, awaitAny(t, env).Sets[0].Quiet)
+
 		set.signal(t, syscall.SIGTERM)
 		require.Zero(t, set.wait(t), set.err)
 		require.Contains(t, set.err.String(), "0 crashes")

@@ -43,6 +43,7 @@ func (p *program) obey(ctx context.Context, set *supervisor.Set, log zerolog.Log
 	defer stop()
 	var all sync.WaitGroup
 	defer all.Wait()
+	hushed := false // by a signal, and not by a command
 	for {
 		select {
 		case s := <-signals:
@@ -54,6 +55,10 @@ func (p *program) obey(ctx context.Context, set *supervisor.Set, log zerolog.Log
 				log.Info().Str("signal", s.String()).Str("order", string(what)).Msg("ignored: the set is stopping")
 				continue
 			}
+			if what == orderResume && !hushed {
+				continue // whoever stopped the process lets it go on; a set that a command made quiet stays so
+			}
+			hushed = what == orderQuiet || hushed && what != orderResume
 			log.Info().Str("signal", s.String()).Str("order", string(what)).Msg("signal")
 			if do := quick(set, what); do != nil {
 				if err := do(); err != nil {

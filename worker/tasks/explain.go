@@ -100,7 +100,7 @@ func (c *Client) explainQueue(ctx context.Context, e *Explanation) error {
 	case len(serving) == 0:
 		e.say("no live node serves the queue %s", e.Queue)
 	case len(e.Why) == 0:
-		e.say("it is next: one of the %d nodes that serve its queue claims it as soon as it has a free slot", len(serving))
+		e.say("it is next: one of the %d nodes that serve its queue claims it as soon as it has a free slot, unless they are quiet", len(serving))
 	}
 	return nil
 }
