@@ -165,3 +165,22 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 		require.ErrorIs(t, err, tasks.ErrNotFound)
 	})
 }
+
+func TestAPeriodicTaskWhoseQueueIsSomethingElseHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "broken", Queue: "broken"}, func(context.Context, any) error { return nil })
+		r.RegisterPeriodic(tasks.Periodic{Task: "broken", Schedule: tasks.Every(10 * time.Second)})
+		ids := ticking(&r, tasks.Periodic{Schedule: tasks.Every(10 * time.Second)})
+		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		require.NoError(t, c.redis.Set(t.Context(), c.keys.Queue("broken"), "x", 0).Err())
+		c.start(&r, 1)
+		stop := c.tickers(&r, 1)
+		<-ids
+		<-ids
+		require.NoError(t, c.redis.Del(t.Context(), c.keys.Queue("broken")).Err())
+		time.Sleep(20 * time.Second)
+		require.NotZero(t, c.queue("broken").Ever.Done, "it goes on when it is mended")
+		stop()
+	})
+}

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -68,33 +69,57 @@ func (t *Ticker) Serve(ctx context.Context) error {
 // [moveInterval], so that a definition lost with Redis's data is soon back.
 func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	wait := moveInterval
+	var errs []error
 	for queue, l := range t.limits {
 		if _, err := t.client.setQueue(ctx, queue, "program", l.String()); err != nil {
-			return 0, err
+			errs = append(errs, err)
+		}
+		if away(errs) {
+			break
 		}
 	}
 	for _, p := range t.periodic {
-		s, err := t.ask(ctx, p, time.Time{}, "first")
-		if err != nil {
-			return 0, err
+		if away(errs) {
+			break
 		}
-		if due := p.Schedule.last(s.last, s.now); !due.IsZero() {
-			verb := "run"
-			if !p.CatchUp && s.now.Sub(due) > lateness {
-				verb = "skip"
-			}
-			if s, err = t.ask(ctx, p, due, verb); err != nil {
-				return 0, err
-			}
-			if s.did {
-				t.log.Debug().Str("periodic", p.Name).Time("tick", due).Msg("periodic task enqueued")
-			}
+		s, err := t.enqueueDue(ctx, p)
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
 		if next := p.Schedule.next(s.now); !next.IsZero() {
 			wait = min(wait, next.Sub(s.now)-time.Since(s.askedAt))
 		}
 	}
-	return max(wait, time.Millisecond), nil
+	return max(wait, time.Millisecond), errors.Join(errs...)
+}
+
+// away reports that there is no use in going on with the others: Redis does not
+// answer. What is wrong with one queue's keys does not hold up the rest.
+func away(errs []error) bool {
+	err := errors.Join(errs...)
+	return errors.Is(err, redisbus.ErrUnavailable) || errors.Is(err, redisbus.ErrUnknownOutcome)
+}
+
+// enqueueDue enqueues one periodic task if it is due.
+func (t *Ticker) enqueueDue(ctx context.Context, p Periodic) (tickState, error) {
+	s, err := t.ask(ctx, p, time.Time{}, "first")
+	if err != nil {
+		return s, err
+	}
+	due := p.Schedule.last(s.last, s.now)
+	if due.IsZero() {
+		return s, nil
+	}
+	verb := "run"
+	if !p.CatchUp && s.now.Sub(due) > lateness {
+		verb = "skip"
+	}
+	s, err = t.ask(ctx, p, due, verb)
+	if err == nil && s.did {
+		t.log.Debug().Str("periodic", p.Name).Time("tick", due).Msg("periodic task enqueued")
+	}
+	return s, err
 }
 
 // ask runs tick.lua.
