@@ -243,3 +243,35 @@ func TestANodeThatGoesQuietWhileItsSlotsAreBusyClaimsNoMore(t *testing.T) {
 		require.EqualValues(t, 2, c.counts().Done)
 	})
 }
+
+func TestParkedTasksRunWhenThereIsRoomForThem(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r, without tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "x"}, func(context.Context, number) error { return nil })
+		c := newCluster(t, cfg, &r)
+		c.start(&without, 2)
+		for range 5 {
+			c.enqueue("x", tasks.Options{})
+		}
+		c.eventually("parked", func() bool { return c.queue("default").Parked == 5 })
+		require.NoError(t, c.tasks.PauseQueue(t.Context(), "default", true))
+		c.start(&r, 5)
+		c.eventually("idle", func() bool { return c.redis.SCard(t.Context(), c.keys.Idle("default")).Val() == 2 })
+		_, err := c.tasks.LimitQueue(t.Context(), "default", &tasks.Limits{Concurrency: 1})
+		require.NoError(t, err)
+		require.NoError(t, c.tasks.PauseQueue(t.Context(), "default", false))
+		c.eventually("one after the other", func() bool { return c.counts().Done == 5 })
+	})
+}
+
+func TestAnIdleSetOfAnotherTypeHoldsUpNothing(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "x"}, func(context.Context, number) error { return nil })
+		c := newCluster(t, cfg, &r)
+		require.NoError(t, c.redis.Set(t.Context(), c.keys.Idle("default"), "x", 0).Err())
+		c.enqueue("x", tasks.Options{})
+		c.start(&r, 1)
+		c.eventually("done", func() bool { return c.counts().Done == 1 })
+	})
+}

@@ -104,7 +104,14 @@ local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known
 
 local idle = asked < want and bytes < most
 if not again and (idle or ARGV[4] == '1') then
-  for i = 6, served do redis.call(idle and 'SADD' or 'SREM', key('idle:' .. ARGV[i]), incarnation) end
+  for i = 6, served do
+    local waiting = key('idle:' .. ARGV[i])
+    if fits(waiting, 'set') then
+      redis.call(idle and 'SADD' or 'SREM', waiting, incarnation)
+    else
+      broken[#broken + 1] = waiting
+    end
+  end
 end
 flush()
 if not idle then -- there may be more: whoever idles takes it

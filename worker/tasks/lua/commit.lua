@@ -153,7 +153,7 @@ end
 local function park(id, queue, name)
   redis.call('LPUSH', key('parked:' .. queue .. '|' .. name), id)
   redis.call('SADD', key('parked'), queue .. '|' .. name)
-  for _, other in ipairs(redis.call('SMEMBERS', key('idle:' .. queue))) do redis.call('PUBLISH', channel('wake:' .. other), '') end
+  wake_all(queue)
 end
 
 local function done(id, queue, a)

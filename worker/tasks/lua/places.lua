@@ -63,10 +63,25 @@ end
 -- One whose channel nobody listens to is dead: the next is asked.
 local function wake(queue)
   if room(queue) == 0 then return end
+  if not fits(key('idle:' .. queue), 'set') then return end -- the next claim reports it
   while true do
     local incarnation = redis.call('SPOP', key('idle:' .. queue))
     if not incarnation then return end
     if redis.call('PUBLISH', channel('wake:' .. incarnation), '') > 0 then return end
+  end
+end
+
+-- Has everybody idle of a queue look.
+local function wake_all(queue)
+  if not fits(key('idle:' .. queue), 'set') then return end
+  for _, other in ipairs(redis.call('SMEMBERS', key('idle:' .. queue))) do redis.call('PUBLISH', channel('wake:' .. other), '') end
+end
+
+-- There is room again for what is parked of a queue: all look, as not everybody handles it.
+local function offer_parked(queue)
+  if room(queue) == 0 or not fits(key('parked'), 'set') then return end
+  for _, name in ipairs(redis.call('SMEMBERS', key('parked'))) do
+    if string.match(name, '^([^|]*)|') == queue then return wake_all(queue) end
   end
 end
 
@@ -84,6 +99,7 @@ local function flush()
     if n ~= 0 and redis.call('HINCRBY', key('active'), queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
     -- One that had to wait for others of its queue to end may run now.
     if n < 0 and settings(queue).at_a_time > 0 and pending(queue) then touched[queue] = true end
+    if n < 0 and settings(queue).at_a_time > 0 then offer_parked(queue) end
   end
   for queue in pairs(touched) do wake(queue) end
 end

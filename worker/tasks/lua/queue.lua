@@ -52,4 +52,5 @@ elseif settings(queue).bytes == 0 then
 end
 
 if pending(queue) then wake(queue) end
+offer_parked(queue)
 return {'OK', text}
