@@ -26,8 +26,6 @@ type Announcements struct {
 	client redis.UniversalClient
 	log    zerolog.Logger
 
-	// wire orders what is sent on the connection; mu guards the rest.
-	wire       sync.Mutex
 	mu         sync.Mutex
 	topics     map[string]*topic
 	sub        *redis.PubSub
@@ -35,6 +33,8 @@ type Announcements struct {
 	broken     bool               // sub is being opened again
 	subscribed map[string]bool
 	idle       *time.Timer
+	unsettled  map[string]struct{} // channels whose waiters have come or gone
+	settling   bool                // one goroutine settles them
 }
 
 // topic is one channel's waiters in the order of their arrival. Only the first
@@ -54,7 +54,7 @@ type waiter struct {
 
 // NewAnnouncements returns one that opens its connection when it needs it.
 func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announcements {
-	return &Announcements{client: client, log: log, topics: map[string]*topic{}}
+	return &Announcements{client: client, log: log, topics: map[string]*topic{}, unsettled: map[string]struct{}{}}
 }
 
 // join lines up. The first signal comes when the channel is subscribed and it is
@@ -71,8 +71,8 @@ func (h *Announcements) join(ctx context.Context, channel string, shared bool) *
 	if t.live && (shared || len(t.waiters) == 1) {
 		w.wake()
 	}
+	h.changed(ctx, channel)
 	h.mu.Unlock()
-	h.settle(context.WithoutCancel(ctx), channel)
 	return w
 }
 
@@ -90,14 +90,11 @@ func (w *waiter) leave(ctx context.Context) {
 			break
 		}
 	}
-	empty := len(t.waiters) == 0
-	if empty {
+	if len(t.waiters) == 0 {
 		delete(h.topics, w.channel)
+		h.changed(ctx, w.channel)
 	}
 	h.mu.Unlock()
-	if empty {
-		h.settle(context.WithoutCancel(ctx), w.channel)
-	}
 }
 
 func (w *waiter) wake() {
@@ -107,11 +104,35 @@ func (w *waiter) wake() {
 	}
 }
 
+// changed has a channel settled. One goroutine does it for all: who waits must
+// not be held up by a connection that is being opened, longer than ctx lasts.
+// The caller holds h.mu.
+func (h *Announcements) changed(ctx context.Context, channel string) {
+	h.unsettled[channel] = struct{}{}
+	if !h.settling {
+		h.settling = true
+		go h.settleAll(context.WithoutCancel(ctx))
+	}
+}
+
+func (h *Announcements) settleAll(ctx context.Context) {
+	for {
+		h.mu.Lock()
+		some := h.unsettled
+		h.unsettled, h.settling = map[string]struct{}{}, len(some) > 0
+		h.mu.Unlock()
+		if len(some) == 0 {
+			return
+		}
+		for channel := range some {
+			h.settle(ctx, channel)
+		}
+	}
+}
+
 // settle makes Redis's view of a channel that of the waiters. An error leaves it
 // to the next connection, which subscribes anew.
 func (h *Announcements) settle(ctx context.Context, channel string) {
-	h.wire.Lock()
-	defer h.wire.Unlock()
 	h.mu.Lock()
 	_, wanted := h.topics[channel]
 	if h.sub == nil && wanted {
