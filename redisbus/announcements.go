@@ -265,7 +265,9 @@ func (h *Announcements) announce(message any, err error) {
 // channel at a time tries, in the order of their arrival, unless they share what
 // is announced. try returns after how long it may succeed even if nobody
 // announces it; 0: not known.
-func (h *Announcements) Await(ctx context.Context, channel string, shared bool, again func(error) bool, try func() (time.Duration, error)) error {
+func (h *Announcements) Await(
+	ctx context.Context, channel string, shared bool, again func(error) bool, try func() (time.Duration, error),
+) error {
 	w := h.join(ctx, channel, shared)
 	defer w.leave(ctx)
 	timer := time.NewTimer(MaxNap)

@@ -140,7 +140,7 @@ func (k Keys) Producer(producer string) string { return k.tag + "producer:" + pr
 // UniqueUntil holds those that are taken for a time (sorted set, milliseconds).
 func (k Keys) Unique() string { return k.tag + "unique" }
 
-// UniqueUntil: see [Keys.Unique].
+// UniqueUntil belongs to [Keys.Unique].
 func (k Keys) UniqueUntil() string { return k.tag + "unique:until" }
 
 // Blocked maps a task's id to how many tasks must be done before it (hash), and
@@ -148,7 +148,7 @@ func (k Keys) UniqueUntil() string { return k.tag + "unique:until" }
 // spaces; full pages of them in "id|1", "id|2", …, and in "id|" how many).
 func (k Keys) Blocked() string { return k.tag + "blocked" }
 
-// Followers: see [Keys.Blocked].
+// Followers belongs to [Keys.Blocked].
 func (k Keys) Followers() string { return k.tag + "followers" }
 
 // Waiting holds the ids of tasks whose end somebody waits for (hash).

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -27,6 +28,13 @@ const (
 	ErrTaskDead rpcregistry.Code = "dead"
 	// ErrTaskCancelled is tasks.ErrCancelled: it waited for one that was cancelled.
 	ErrTaskCancelled rpcregistry.Code = "cancelled"
+	// ErrRedisFull is redisbus.ErrFull: nothing was stored.
+	ErrRedisFull rpcregistry.Code = "redis_full"
+	// ErrRedisAway is redisbus.ErrUnavailable: nothing was done.
+	ErrRedisAway rpcregistry.Code = "redis_unavailable"
+	// ErrRedisUnknown is redisbus.ErrUnknownOutcome: it may have been done or not. An
+	// enqueue with an id of the caller's can be repeated.
+	ErrRedisUnknown rpcregistry.Code = "unknown_outcome"
 )
 
 var taskCodes = []struct {
@@ -41,6 +49,10 @@ var taskCodes = []struct {
 	{tasks.ErrCancelled, ErrTaskCancelled},
 	{tasks.ErrName, rpcregistry.BadArguments},
 	{tasks.ErrInvalid, rpcregistry.BadArguments},
+	{tasks.ErrTooLarge, rpcregistry.TooLarge},
+	{redisbus.ErrFull, ErrRedisFull},
+	{redisbus.ErrUnknownOutcome, ErrRedisUnknown},
+	{redisbus.ErrUnavailable, ErrRedisAway},
 }
 
 // TaskInfo is how the nodes treat tasks of one name: api.tasks.definitions answers

@@ -145,7 +145,8 @@ func (p *program) connectFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{
 			Name: "redis-url", Category: groupRedis, Destination: &p.redisURL, Sources: in.from("redis-url", "REDIS_URL"),
-			Usage: "`URL` of Redis: redis://host:6379/0, unix:///path/to/socket, redis+sentinel://host:26379,…/primary/0 or redis+cluster://host:6379,…; rediss instead of redis for TLS",
+			Usage: "`URL` of Redis: redis://host:6379/0, unix:///path/to/socket, redis+sentinel://host:26379,…/primary/0 " +
+				"or redis+cluster://host:6379,…; rediss instead of redis for TLS",
 		},
 		&urfave.StringFlag{
 			Name: "redis-host", Category: groupRedis, Destination: &p.redisHost, Sources: in.from("redis-host", "REDIS_HOST"),
@@ -169,7 +170,8 @@ func (p *program) connectFlags() []urfave.Flag {
 		},
 		&urfave.StringFlag{
 			Name: "redis-ca-file", Category: groupRedis, Destination: &p.redisCA, TakesFile: true,
-			Sources: in.from("redis-ca-file", "REDIS_CA_FILE"), Usage: "`FILE` in PEM with the authorities that may sign Redis's certificate (default: the system's)",
+			Sources: in.from("redis-ca-file", "REDIS_CA_FILE"),
+			Usage:   "`FILE` in PEM with the authorities that may sign Redis's certificate (default: the system's)",
 		},
 		&urfave.StringFlag{
 			Name: "redis-cert-file", Category: groupRedis, Destination: &p.redisCert, TakesFile: true,

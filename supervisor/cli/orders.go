@@ -60,21 +60,26 @@ func (p *program) obey(ctx context.Context, set *supervisor.Set, log zerolog.Log
 			}
 			hushed = what == orderQuiet || hushed && what != orderResume
 			log.Info().Str("signal", s.String()).Str("order", string(what)).Msg("signal")
-			if do := quick(set, what); do != nil {
-				if err := do(); err != nil {
-					log.Warn().Err(err).Str("order", string(what)).Msg("not done")
-				}
-				continue
-			}
-			all.Go(func() {
-				if err := slow(ctx, set, what); err != nil {
-					log.Error().Err(err).Str("order", string(what)).Msg("not done")
-				}
-			})
+			carryOut(ctx, set, what, log, &all)
 		case <-ended:
 			return
 		}
 	}
+}
+
+// carryOut does what an order says: what takes long, beside what follows.
+func carryOut(ctx context.Context, set *supervisor.Set, what order, log zerolog.Logger, all *sync.WaitGroup) {
+	if do := quick(set, what); do != nil {
+		if err := do(); err != nil {
+			log.Warn().Err(err).Str("order", string(what)).Msg("not done")
+		}
+		return
+	}
+	all.Go(func() {
+		if err := slow(ctx, set, what); err != nil {
+			log.Error().Err(err).Str("order", string(what)).Msg("not done")
+		}
+	})
 }
 
 // quick returns what is done at once, in the order of the signals.

@@ -178,7 +178,7 @@ func (r *Runner) start(work context.Context, got []claimed) {
 		switch {
 		case o.run.claimed.malformed != nil:
 			o.run.log().Error().Err(o.run.claimed.malformed).Msg("task is dead: its record cannot be read")
-		case o.verb == "dead":
+		case o.verb == verbDead:
 			o.run.log().Warn().Msg("task is dead: its deadline passed before it began")
 		}
 		r.ended(o)

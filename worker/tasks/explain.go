@@ -37,45 +37,52 @@ func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
 	return e, nil
 }
 
-func (e *Explanation) say(format string, args ...any) {
+func (e *Explanation) sayf(format string, args ...any) {
 	e.Why = append(e.Why, fmt.Sprintf(format, args...))
 }
 
-func (c *Client) explain(ctx context.Context, e *Explanation, now time.Time) error {
+func (c *Client) explain(ctx context.Context, e *Explanation, now time.Time) (err error) {
 	switch e.State {
 	case Pending, Parked:
-		if e.State == Parked {
-			e.say("no node that serves the queue %s and looked at it handles tasks named %s: start one that does", e.Queue, e.Name)
-		} else if e.Position != nil && *e.Position > 0 {
-			e.say("%d tasks of its queue go before it", *e.Position)
-		}
-		return c.explainQueue(ctx, e)
-	case Delayed:
-		e.say("it is due in %s, at %s", e.Due.Sub(now).Round(time.Millisecond), e.Due.Format(time.RFC3339))
-		if e.Attempts > 0 {
-			e.say("%d attempts have failed; this is the pause before the next", e.Attempts)
-		}
+		err = c.explainPending(ctx, e)
 	case Blocked:
-		return c.explainBlocked(ctx, e)
-	case Active:
-		e.say("%s has it in hand", e.Node)
-		if e.Cancelling {
-			e.say("it is to be cancelled: its handler has been asked to end and has not returned")
-		}
+		err = c.explainBlocked(ctx, e)
+	case Done:
+		e.sayf("it is done, and remembered until %s", e.Kept.Format(time.RFC3339))
+		return nil
 	case Dead, Cancelled:
 		if e.Reason != nil {
-			e.say("%s", e.Reason)
+			e.sayf("%s", e.Reason)
 		}
-		e.say("it can be retried or deleted; it is forgotten %s after its end", KeepDeadFor)
-	case Done:
-		e.say("it is done, and remembered until %s", e.Kept.Format(time.RFC3339))
+		e.sayf("it can be retried or deleted; it is forgotten %s after its end", KeepDeadFor)
+		return nil
+	case Delayed:
+		e.sayf("it is due in %s, at %s", e.Due.Sub(now).Round(time.Millisecond), e.Due.Format(time.RFC3339))
+		if e.Attempts > 0 {
+			e.sayf("%d attempts have failed; this is the pause before the next", e.Attempts)
+		}
+	case Active:
+		e.sayf("%s has it in hand", e.Node)
+		if e.Cancelling {
+			e.sayf("it is to be cancelled: its handler has been asked to end and has not returned")
+		}
 	default:
-		e.say("its record is stored, but it is in no queue: Redis may have lost data")
+		e.sayf("its record is stored, but it is in no queue: Redis may have lost data")
 	}
-	if !e.Deadline.IsZero() && e.State != Done && e.State != Dead && e.State != Cancelled {
-		e.say("its deadline is %s", e.Deadline.Format(time.RFC3339))
+	if !e.Deadline.IsZero() {
+		e.sayf("its deadline is %s", e.Deadline.Format(time.RFC3339))
 	}
-	return nil
+	return err
+}
+
+// explainPending says what goes before a task, and what keeps its queue from being served.
+func (c *Client) explainPending(ctx context.Context, e *Explanation) error {
+	if e.State == Parked {
+		e.sayf("no node that serves the queue %s and looked at it handles tasks named %s: start one that does", e.Queue, e.Name)
+	} else if e.Position != nil && *e.Position > 0 {
+		e.sayf("%d tasks of its queue go before it", *e.Position)
+	}
+	return c.explainQueue(ctx, e)
 }
 
 // explainQueue says what keeps a queue's tasks from being claimed.
@@ -87,10 +94,10 @@ func (c *Client) explainQueue(ctx context.Context, e *Explanation) error {
 	if at := slices.IndexFunc(s.queues, func(q Queue) bool { return q.Name == e.Queue }); at >= 0 {
 		q := s.queues[at]
 		if q.Paused {
-			e.say("the queue %s is paused", q.Name)
+			e.sayf("the queue %s is paused", q.Name)
 		}
 		if most := q.Limits.Concurrency; most > 0 && q.Active >= int64(most) {
-			e.say("the queue %s runs at most %d tasks at a time, and %d run", q.Name, most, q.Active)
+			e.sayf("the queue %s runs at most %d tasks at a time, and %d run", q.Name, most, q.Active)
 		}
 	}
 	serving, err := c.serving(ctx, e.Queue)
@@ -98,9 +105,9 @@ func (c *Client) explainQueue(ctx context.Context, e *Explanation) error {
 	case err != nil:
 		return err
 	case len(serving) == 0:
-		e.say("no live node serves the queue %s", e.Queue)
+		e.sayf("no live node serves the queue %s", e.Queue)
 	case len(e.Why) == 0:
-		e.say("it is next: one of the %d nodes that serve its queue claims it as soon as it has a free slot, unless they are quiet", len(serving))
+		e.sayf("it is next: one of the %d nodes that serve its queue claims it when it has a free slot, unless they are quiet", len(serving))
 	}
 	return nil
 }
@@ -132,15 +139,15 @@ func (c *Client) serving(ctx context.Context, queue string) ([]string, error) {
 
 // explainBlocked says which tasks hold one up.
 func (c *Client) explainBlocked(ctx context.Context, e *Explanation) error {
-	e.say("it runs when %d more of the tasks that it is to follow are done", e.Blocking)
+	e.sayf("it runs when %d more of the tasks that it is to follow are done", e.Blocking)
 	for i, id := range e.After {
 		if i == 10 {
-			e.say("… and so on")
+			e.sayf("… and so on")
 			break
 		}
 		other, err := c.Get(ctx, id)
 		if err == nil && other.State != Done {
-			e.say("%s is %s", id, other.State)
+			e.sayf("%s is %s", id, other.State)
 		} else if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}

@@ -16,6 +16,14 @@ import (
 // have to look through whole queues for each.
 const mendBatch = 50
 
+// Words of the scripts about one task.
+const (
+	wordGone      = "gone" // it is not stored
+	wordCancelled = "cancelled"
+	wordAsked     = "asked" // it runs, and is to be cancelled
+	wordDeleted   = "deleted"
+)
+
 // mend runs a script for some tasks and returns a word for each.
 func (c *Client) mend(ctx context.Context, verb string, s *redisbus.Script, ids []string, first ...any) ([]string, error) {
 	words := make([]string, 0, len(ids))
@@ -46,7 +54,7 @@ func (c *Client) mendOne(ctx context.Context, verb string, s *redisbus.Script, i
 		return words[0], nil
 	}
 	err = map[string]error{
-		"gone": ErrNotFound, "active": ErrActive, "taken": errors.New("another task has its unique key"),
+		wordGone: ErrNotFound, "active": ErrActive, "taken": errors.New("another task has its unique key"),
 		"broken": errors.New("a key of its queue on Redis belongs to something else: rename or delete that"),
 	}[words[0]]
 	if err == nil {
@@ -60,35 +68,36 @@ func (c *Client) mendOne(ctx context.Context, verb string, s *redisbus.Script, i
 // [ErrCancelled], and it is cancelled when the handler returns an error; if that
 // returns nil all the same, it is done. by says who or why, for those who look.
 func (c *Client) Cancel(ctx context.Context, id, by string) (running bool, err error) {
-	word, err := c.mendOne(ctx, "cancel", cancelScript, id, []string{"cancelled", "asked"}, cancelReason(by))
-	return word == "asked", err
+	word, err := c.mendOne(ctx, "cancel", cancelScript, id, []string{wordCancelled, wordAsked}, cancelReason(by))
+	return word == wordAsked, err
 }
 
 // CancelAll cancels all tasks that a filter selects; it returns how many were
 // cancelled or, where they run, asked to end.
 func (c *Client) CancelAll(ctx context.Context, f Filter, by string) (int, error) {
-	return c.mendAll(ctx, f, "cancel", cancelScript, []string{"cancelled", "asked"}, cancelReason(by))
+	return c.mendAll(ctx, f, "cancel", cancelScript, []string{wordCancelled, wordAsked}, cancelReason(by))
 }
 
 func cancelReason(by string) []byte {
-	text, _ := json.Marshal(Reason{Reason: "cancelled", Error: clip(by, 500)}) // strings: it cannot fail
+	text, _ := json.Marshal(Reason{Reason: wordCancelled, Error: clip(by, 500)}) // strings: it cannot fail
 	return text
 }
 
 // Delete removes a task without a trace, in any state but while it runs:
 // [ErrActive].
 func (c *Client) Delete(ctx context.Context, id string) error {
-	_, err := c.mendOne(ctx, "delete", deleteScript, id, []string{"deleted"})
+	_, err := c.mendOne(ctx, "delete", deleteScript, id, []string{wordDeleted})
 	return err
 }
 
 // DeleteAll deletes all tasks that a filter selects and that do not run, and
 // returns how many.
 func (c *Client) DeleteAll(ctx context.Context, f Filter) (int, error) {
-	return c.mendAll(ctx, f, "delete", deleteScript, []string{"deleted"})
+	return c.mendAll(ctx, f, "delete", deleteScript, []string{wordDeleted})
 }
 
-// Retry brings a dead or cancelled task back to its queue, as if it were new.
+// Retry brings a dead or cancelled task back to its queue, as if it were new. It
+// does not wait again for those that it was to follow ([Options].After).
 func (c *Client) Retry(ctx context.Context, id string) error {
 	_, err := c.mendOne(ctx, "retry", retryScript, id, []string{"retried"})
 	return err
@@ -145,7 +154,7 @@ func (c *Client) reschedule(ctx context.Context, id, when string) error {
 		return fmt.Errorf("reschedule task %s: %w", id, redisbus.Explain(err))
 	}
 	switch word, _ := reply[1].(string); word {
-	case "gone":
+	case wordGone:
 		return fmt.Errorf("reschedule task %s: %w", id, ErrNotFound)
 	case "other":
 		return fmt.Errorf("reschedule task %s: %w: it is not delayed", id, ErrState)

@@ -23,8 +23,11 @@ type outcome struct {
 	run     *run
 }
 
-// verbDone is the verb of a task whose handler returned nil.
-const verbDone = "done"
+// Verbs: the handler returned nil, or the task is not to run again.
+const (
+	verbDone = "done"
+	verbDead = "dead"
+)
 
 // weight is 0 for a task that is done and leaves nothing behind, 1 for others.
 func (o outcome) weight() int {
@@ -134,7 +137,7 @@ func (x *run) dead(t tries, err error) outcome {
 		why.Reason = "panicked"
 	}
 	text, _ := json.Marshal(why) // strings: it cannot fail
-	return x.outcome("dead", t.String(), text)
+	return x.outcome(verbDead, t.String(), text)
 }
 
 // park: no handler here. Another node may have one.

@@ -24,7 +24,7 @@ type periodicDefinition struct {
 	CatchUp  bool            `json:"catchUp"`
 }
 
-func (p Periodic) definition(task prepared) []byte {
+func (p *Periodic) definition(task prepared) []byte {
 	payload, _ := p.Payload.(json.RawMessage)
 	text, _ := json.Marshal(periodicDefinition{p.Task, queueOf(task.line), p.Schedule.String(), payload, p.CatchUp}) // it cannot fail
 	return text

@@ -19,8 +19,8 @@ import (
 type Limits struct {
 	// Concurrency is how many of its tasks run at a time.
 	Concurrency int `json:"concurrency"`
-	// Tasks is how many wait for their turn or time, or run. More are refused
-	// with [ErrQueueFull].
+	// Tasks is how many wait for their turn or time, or run; those that are
+	// parked or follow others do not count. More are refused with [ErrQueueFull].
 	Tasks int `json:"tasks"`
 	// Bytes of the records of its stored tasks (payload, name and about 20 bytes
 	// each). More are refused with [ErrQueueFull].
@@ -173,7 +173,8 @@ func (c *Client) snapshot(ctx context.Context) (snapshot, error) {
 		q.parseSpeed(s.stats[name+"|speed"], s.now)
 		s.queues = append(s.queues, q)
 	}
-	return s, c.countPlaces(ctx, &s, parked.Val())
+	err = c.countPlaces(ctx, &s, parked.Val())
+	return s, err
 }
 
 // countPlaces counts the tasks of each queue where they wait.

@@ -156,7 +156,7 @@ func (x *run) finish(err error) {
 		x.runner.ended(x.failed(err))
 	default:
 		o := x.failed(err)
-		x.logFailure(err, o.verb == "dead")
+		x.logFailure(err, o.verb == verbDead)
 		x.runner.ended(o)
 	}
 }

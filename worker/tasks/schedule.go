@@ -105,11 +105,17 @@ type Periodic struct {
 	CatchUp bool
 }
 
+// maxPeriodic leaves room for a colon and milliseconds in an id of 200 bytes.
+const maxPeriodic = 180
+
 func (p *Periodic) complete() error {
 	if p.Name == "" {
 		p.Name = p.Task
 	}
 	errs := []error{checkName("periodic task", p.Name), checkName("task", p.Task), p.Schedule.err}
+	if len(p.Name) > maxPeriodic {
+		errs = append(errs, fmt.Errorf("a name of %d bytes: use at most %d, the ids of its runs are longer", len(p.Name), maxPeriodic))
+	}
 	if p.Schedule.next == nil && p.Schedule.err == nil {
 		errs = append(errs, fmt.Errorf("periodic task %s has no schedule: use tasks.Every or tasks.Cron", p.Name))
 	}

@@ -38,6 +38,7 @@ var (
 	dueScript        = script("due", endings...)
 	tickScript       = script("tick", bindings...)
 	resignScript     = script("resign")
+	soloScript       = script("solo")
 	pauseScript      = script("pause")
 	progressScript   = script("progress")
 	waitScript       = script("wait")

@@ -75,8 +75,11 @@ func (r *Runner) kick() {
 // announceSolo writes on Redis which suspect runs, for whoever may have to take
 // over after it. It reports whether the node is still to run it.
 func (r *Runner) announceSolo(x *run) bool {
+	var reply []any
 	err := redisbus.Retry(x.Context, func(ctx context.Context) error {
-		return r.Redis.HSet(ctx, r.Keys.Stream(r.Incarnation), "solo", x.claimed.id).Err()
+		var err error
+		reply, err = soloScript.Run(ctx, r.Redis, []string{r.Keys.Tasks()}, r.Incarnation, x.claimed.id).Slice()
+		return err
 	})
-	return err == nil && x.Context.Err() == nil
+	return err == nil && protocolError(reply) == nil && x.Context.Err() == nil
 }

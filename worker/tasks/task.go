@@ -80,7 +80,7 @@ func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 	if err != nil {
 		return Task{}, fmt.Errorf("task %s: %w", id, redisbus.Explain(err))
 	}
-	if len(reply) == 1 && reply[0] == "gone" {
+	if len(reply) == 1 && reply[0] == wordGone {
 		return Task{}, fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
 	if err := protocolError(reply); err != nil {
@@ -148,6 +148,7 @@ func (t *Task) stamp(score string) {
 		t.Ended = at
 	case Done:
 		t.Kept = at
+	case Pending, Parked, Blocked, Active: // these have no time of their own
 	}
 }
 

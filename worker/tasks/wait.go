@@ -45,9 +45,9 @@ func (c *Client) ending(ctx context.Context, id string, listen bool) (result jso
 		return nil, false, fmt.Errorf("%w: %s: %s", ErrDead, id, parseReason(detail))
 	case "cancelled":
 		return nil, false, fmt.Errorf("%w: %s: %s", ErrCancelled, id, parseReason(detail).Error)
-	case "gone":
-		return nil, false, fmt.Errorf("%w: %s: unknown, or done and forgotten: only with WantResult, a retention or an id of your own is an end remembered",
-			ErrNotFound, id)
+	case wordGone:
+		return nil, false, fmt.Errorf("%w: %s: unknown, or done and forgotten: only with WantResult, a retention or an id "+
+			"of your own is an end remembered", ErrNotFound, id)
 	case "WRONGTYPE":
 		return nil, false, fmt.Errorf("result of %s: %w", id, wrongType(detail))
 	}
