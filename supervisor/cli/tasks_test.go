@@ -87,7 +87,7 @@ func TestEnqueueWithAllOptions(t *testing.T) {
 
 		require.Equal(c, "not enqueued, this one has the unique key: mail a\n", c.run("enqueue", "mail", "--unique", "ada", "--unique-for", "1h"))
 		c.run("enqueue", "mail", "--id", "b", "--after", "a", "--after", "c", "--priority", "low")
-		require.Contains(c, c.run("tasks", "explain", "b"), "b is blocked (mail, queue default)\n  - it runs when 1 of the tasks")
+		require.Contains(c, c.run("tasks", "explain", "b"), "b is blocked (mail, queue default)\n  - it runs when 1 more of the tasks")
 		require.Contains(c, c.run("tasks", "show", "b"), "a c (1 not done)")
 		require.Contains(c, c.run("tasks", "explain", "a"), "no live node serves the queue default")
 	})

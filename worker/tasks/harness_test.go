@@ -104,10 +104,12 @@ func (c *cluster) startWith(cfg tasks.RunnerConfig) *node {
 	c.mu.Lock()
 	c.nodes = append(c.nodes, n)
 	c.mu.Unlock()
-	go func() { n.ended <- n.runner.Serve(ctx, work) }()
+	served := make(chan struct{})
+	go func() { n.ended <- n.runner.Serve(ctx, work); close(served) }()
 	c.t.Cleanup(func() {
 		drain()
 		kill(tasks.ErrEnding)
+		<-served
 		n.runner.Await(context.Background())
 		lease.Release()
 		_ = sub.Close()

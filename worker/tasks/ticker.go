@@ -49,6 +49,7 @@ func (t *Ticker) Serve(ctx context.Context) error {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
+	defer t.Reports.Works("ticker") // it does not wait for Redis any more
 	for failures := 0; ctx.Err() == nil; {
 		wait, err := t.round(ctx)
 		if ctx.Err() == nil {
