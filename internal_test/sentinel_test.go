@@ -2,6 +2,7 @@ package internal_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -100,12 +101,13 @@ func TestASetSurvivesAFailoverOfItsSentinels(t *testing.T) {
 	require.Equal(t, size, n, "no task took effect twice")
 
 	require.Equal(t, before, set.Nodes()[0].Ended().Incarnation, "no node had to begin anew")
-	verdicts, err := api.RPC.DoAll(ctx, "api.ping", nil)
-	require.NoError(t, err)
-	require.Len(t, verdicts, 4)
-	for _, v := range verdicts {
-		require.NoError(t, v.Err)
-	}
+	// A call is lost while its target's subscription is on its way to the new primary.
+	eventually(t, "every node answers calls", func() bool {
+		soon, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		verdicts, err := api.RPC.DoAll(soon, "api.ping", nil)
+		return err == nil && len(verdicts) == 4 && !slices.ContainsFunc(verdicts, func(v rpcregistry.Verdict) bool { return v.Err != nil })
+	})
 	_, err = api.RPC.DoCluster(ctx, "api.ping", nil, rpcregistry.Node("stellar-worker-4"))
 	require.NoError(t, err)
 	stop()
