@@ -20,13 +20,15 @@ const (
 	// often Redis's clock is read; both also after every interruption.
 	upkeepPause = 30 * time.Second
 	clockPause  = 4 * time.Minute
+	// relaxPause is how long a bus that posts nothing keeps what makes posting fast.
+	relaxPause = 10 * time.Second
 )
 
 // keeper watches the connection that the reader reads.
 type keeper struct {
 	bus *Bus
 	// Times on the bus's monotonic clock.
-	beacon, upkeep, clock time.Duration
+	beacon, upkeep, clock, relaxed time.Duration
 	// patience is how long this bus waits in silence before it sends a beacon.
 	patience time.Duration
 	// connects is the number of the connection that the last upkeep was begun for.
@@ -66,6 +68,10 @@ func (b *Bus) keep(ctx context.Context) {
 func (k *keeper) look(ctx context.Context) time.Duration {
 	b := k.bus
 	now, silence, connected := time.Since(b.clock.start), b.silence(), b.line.connected.Load()
+	if now-k.relaxed >= relaxPause {
+		k.relaxed = now
+		b.out.relax()
+	}
 	if silence >= mostSilence {
 		b.reports.Failed(b.part(), silentError{silence})
 		b.touch()

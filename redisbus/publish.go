@@ -48,6 +48,7 @@ type outbox struct {
 	// is one only while the outbox is open.
 	wake      chan context.Context
 	opened    bool
+	used      bool // since the last relax
 	residents sync.WaitGroup
 }
 
@@ -97,35 +98,35 @@ func (o *outbox) handOver(ctx context.Context) {
 		o.wake = wake
 		o.residents.Go(func() { o.reside(wake) })
 	}
+	o.used = true
 	o.wake <- free // there is room: nothing else is being flushed
 }
 
-// residence is how long the resident flusher stays without anything to flush.
-const residence = 10 * time.Second
+// reside flushes what is handed over, until wake is closed. Messages go out
+// without it too, but a goroutine that stays has its stack already.
+func (o *outbox) reside(wake <-chan context.Context) {
+	for free := range wake {
+		o.flush(free)
+	}
+}
 
-// reside flushes what is handed over, until wake is closed or nothing more comes.
-// Messages go out without it too, but a goroutine that stays has its stack already.
-func (o *outbox) reside(wake chan context.Context) {
-	idle := time.NewTimer(residence)
-	for {
-		select {
-		case free, open := <-wake:
-			if !open {
-				return
-			}
-			o.flush(free) //nolint:contextcheck // the message's context, freed of its end
-			idle.Reset(residence)
-		case <-idle.C:
-			o.mu.Lock()
-			if len(wake) == 0 {
-				if o.wake == wake {
-					o.wake = nil
-				}
-				o.mu.Unlock()
-				return
-			}
-			o.mu.Unlock()
-		}
+// relax ends the resident flusher when there was nothing to flush since the last
+// time: a thousand nodes at rest would keep a thousand stacks.
+func (o *outbox) relax() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.used {
+		o.dismiss()
+	}
+	o.used = false
+}
+
+// dismiss ends the resident flusher when it has flushed what it was given. The
+// caller holds o.mu.
+func (o *outbox) dismiss() {
+	if o.wake != nil {
+		close(o.wake)
+		o.wake = nil
 	}
 }
 
@@ -135,14 +136,11 @@ func (o *outbox) open() {
 	o.opened = true
 }
 
-// close ends the resident flusher, when it has flushed what it was given.
+// close waits for the resident flusher.
 func (o *outbox) close() {
 	o.mu.Lock()
 	o.opened = false
-	if o.wake != nil {
-		close(o.wake)
-		o.wake = nil
-	}
+	o.dismiss()
 	o.mu.Unlock()
 	o.residents.Wait()
 }

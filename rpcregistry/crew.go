@@ -7,7 +7,7 @@ import (
 )
 
 // mostIdle is how many goroutines of an endpoint wait for its next calls, and
-// idleTime for how long.
+// idleTime for how long at least.
 const (
 	mostIdle = 8
 	idleTime = 10 * time.Second
@@ -21,6 +21,10 @@ type crew struct {
 	idle   []chan func()
 	closed bool
 	all    sync.WaitGroup
+	// unused is how many of the idle, the first ones, had no job since the last
+	// sweep: a timer for each would cost every job its setting.
+	unused int
+	sweeps *time.Timer // nil while nobody is idle
 }
 
 func (c *crew) open() {
@@ -35,6 +39,7 @@ func (c *crew) do(job func()) {
 	if n := len(c.idle); n > 0 {
 		worker := c.idle[n-1]
 		c.idle = c.idle[:n-1]
+		c.unused = min(c.unused, n-1)
 		c.mu.Unlock()
 		worker <- job
 		return
@@ -45,39 +50,26 @@ func (c *crew) do(job func()) {
 
 func (c *crew) work(job func()) {
 	jobs := make(chan func(), 1)
-	var idle *time.Timer
-	for ok := true; ok; {
+	for ok := true; ok; job, ok = <-jobs {
 		job()
 		if !c.rest(jobs) {
 			return
 		}
-		if idle == nil {
-			idle = time.NewTimer(idleTime)
-		} else {
-			idle.Reset(idleTime)
-		}
-		select {
-		case job, ok = <-jobs:
-		case <-idle.C:
-			if c.leaves(jobs) {
-				return
-			}
-			job, ok = <-jobs
-		}
 	}
 }
 
-// leaves takes an idle goroutine out of those that wait. It reports false when a
-// job is on its way to it, or the end.
-func (c *crew) leaves(jobs chan func()) bool {
+// sweep sends those home who had nothing to do since the last one.
+func (c *crew) sweep() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.Index(c.idle, jobs)
-	if i < 0 {
-		return false
+	for _, jobs := range c.idle[:c.unused] {
+		close(jobs)
 	}
-	c.idle = slices.Delete(c.idle, i, i+1)
-	return true
+	c.idle = slices.Delete(c.idle, 0, c.unused)
+	c.unused, c.sweeps = len(c.idle), nil
+	if c.unused > 0 {
+		c.sweeps = time.AfterFunc(idleTime, c.sweep)
+	}
 }
 
 func (c *crew) rest(jobs chan func()) bool {
@@ -87,6 +79,9 @@ func (c *crew) rest(jobs chan func()) bool {
 		return false
 	}
 	c.idle = append(c.idle, jobs)
+	if c.sweeps == nil {
+		c.sweeps = time.AfterFunc(idleTime, c.sweep)
+	}
 	return true
 }
 
@@ -98,5 +93,9 @@ func (c *crew) close() {
 	for _, jobs := range c.idle {
 		close(jobs)
 	}
-	c.idle = nil
+	c.idle, c.unused = nil, 0
+	if c.sweeps != nil {
+		c.sweeps.Stop()
+		c.sweeps = nil
+	}
 }

@@ -1,0 +1,52 @@
+package rpcregistry
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheCrewGoesHomeWhenThereIsNothingToDo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var c crew
+		idle := func() int {
+			synctest.Wait()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return len(c.idle)
+		}
+		work := func(n int) {
+			var all sync.WaitGroup
+			for range n {
+				all.Add(1)
+				c.do(func() { all.Done(); all.Wait() })
+			}
+			all.Wait()
+		}
+		work(3)
+		require.Equal(t, 3, idle())
+		for range 5 { // one of them is enough
+			time.Sleep(idleTime / 2)
+			work(1)
+		}
+		require.Equal(t, 1, idle())
+		time.Sleep(2*idleTime + time.Second)
+		require.Zero(t, idle())
+		c.all.Wait() // they have returned
+		work(2)
+		require.Equal(t, 2, idle(), "and come again")
+		c.close()
+		c.all.Wait()
+		require.Nil(t, c.sweeps)
+		c.open()
+		work(mostIdle + 1)
+		require.Equal(t, mostIdle, idle())
+		time.Sleep(2*idleTime + time.Second)
+		require.Zero(t, idle())
+		c.all.Wait()
+	})
+}
