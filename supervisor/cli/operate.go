@@ -179,8 +179,40 @@ type operated struct {
 // errNoNode: the process has no live node to call.
 var errNoNode = errors.New("the process has no live node")
 
-// ask calls a method of the set, on the first of its nodes that is there.
-func (o *operated) ask(ctx context.Context, method string, args any) (s worker.SetStatus, err error) {
+// ask calls a method of the set that can be repeated: a node that ends may take
+// the call, or its answer, with it.
+func (o *operated) ask(ctx context.Context, method string, args any) (worker.SetStatus, error) {
+	s, err := o.askOnce(ctx, method, args)
+	if errors.Is(err, redisbus.ErrUnknownOutcome) && ctx.Err() == nil {
+		return o.askOnce(ctx, method, args)
+	}
+	return s, err
+}
+
+// begin calls a method that must not run twice. When no answer comes, the number
+// of the set's last operation tells whether it has begun.
+func (o *operated) begin(ctx context.Context, method string) (worker.SetStatus, error) {
+	before, err := o.ask(ctx, "api.set.status", nil)
+	if err != nil {
+		return before, err
+	}
+	s, err := o.askOnce(ctx, method, nil)
+	if !errors.Is(err, redisbus.ErrUnknownOutcome) {
+		return s, err
+	}
+	now, failed := o.ask(ctx, "api.set.status", nil)
+	switch {
+	case failed != nil:
+		return s, errors.Join(err, failed)
+	case now.Operation != nil && (before.Operation == nil || now.Operation.Number > before.Operation.Number):
+		return now, nil
+	default:
+		return o.askOnce(ctx, method, nil)
+	}
+}
+
+// askOnce calls a method of the set, on the first of its nodes that is there.
+func (o *operated) askOnce(ctx context.Context, method string, args any) (s worker.SetStatus, err error) {
 	all, err := o.processes(ctx)
 	if err != nil {
 		return s, err
@@ -297,7 +329,7 @@ func (o *operated) scale(ctx context.Context, n int) error {
 
 // restart begins a rolling restart or a reload, and tells how it goes.
 func (o *operated) restart(ctx context.Context, method string) error {
-	s, err := o.ask(ctx, method, nil)
+	s, err := o.begin(ctx, method)
 	if err != nil {
 		return err
 	}
