@@ -180,8 +180,9 @@ func TestSentinelsNameThePrimary(t *testing.T) {
 	s.Watchers[0].Kill()
 	s.Watchers[1].Do(t, "sentinel", "failover", "mymaster")
 	s.AwaitFailover(t)
+	promoted := redistest.Client(t, redisbus.Config{URL: "redis://" + s.ReplicaAddress + "/0"})
 	require.Eventually(t, func() bool {
-		return c.Set(t.Context(), "k", 2, 0).Err() == nil && s.Replica.Do(t, "get", "k") == "2" &&
+		return c.Set(t.Context(), "k", 2, 0).Err() == nil && promoted.Get(t.Context(), "k").Val() == "2" &&
 			counted(t, a.Bus, "b") == 1 && counted(t, b.Bus, "a") == 1
 	}, 20*time.Second, 20*time.Millisecond)
 }

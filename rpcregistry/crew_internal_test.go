@@ -21,8 +21,8 @@ func TestTheCrewGoesHomeWhenThereIsNothingToDo(t *testing.T) {
 		}
 		work := func(n int) {
 			var all sync.WaitGroup
+			all.Add(n) // so that none ends before all have begun
 			for range n {
-				all.Add(1)
 				c.do(func() { all.Done(); all.Wait() })
 			}
 			all.Wait()
