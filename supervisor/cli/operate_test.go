@@ -360,7 +360,7 @@ func TestStatusForScriptsHasTheLastStack(t *testing.T) {
 		var s shown
 		require.Eventually(t, func() bool {
 			s, _ = statusFor(t, at.env)
-			return len(s.Sets) == 1 && s.Sets[0].Crashes == 1 && s.Sets[0].Ready == 2
+			return len(s.Sets) == 1 && s.Sets[0].Crashes == 1 && s.Sets[0].Ready == 2 && len(s.Nodes) == 2 && s.Nodes[1].Crashes != nil
 		}, patient, 20*time.Millisecond)
 		require.Nil(t, s.Nodes[0].Crashes)
 		c := s.Nodes[1].Crashes
