@@ -179,7 +179,8 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	case ctx.Err() != nil, errors.Is(err, worker.ErrStop):
 		if err != nil && !errors.Is(err, worker.ErrStop) && !errors.Is(err, worker.ErrRestart) {
 			// It stops nothing that was not stopping: no crash that counts, but one to be seen.
-			x.set.log.Warn().Str("node", x.name()).Err(err).Str("stack", stackOf(err)).Msg("node failed while it was ending")
+			x.pause = 0
+			x.tell(err, lived, "node failed while it was ending")
 		}
 		return false
 	case err == nil, errors.Is(err, worker.ErrRestart):
@@ -198,7 +199,7 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	}
 	x.failures++
 	x.pause = redisbus.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
-	x.tell(err, lived)
+	x.tell(err, lived, "node crashed: starting it again")
 	return !x.set.crashed(x.name(), err)
 }
 
@@ -223,9 +224,9 @@ func (x *slot) awaitID(err error) bool {
 	return true
 }
 
-// tell logs a crash: one for a new reason with all there is to know of it, one
+// tell logs a crash and notes it: one for a new reason with all there is to know of it, one
 // for a reason that the log knows in short.
-func (x *slot) tell(err error, lived time.Duration) {
+func (x *slot) tell(err error, lived time.Duration, text string) {
 	stack := stackOf(err)
 	times := x.set.remember(x.name(), err, stack)
 	level := zerolog.WarnLevel
@@ -238,7 +239,7 @@ func (x *slot) tell(err error, lived time.Duration) {
 			if times == 1 && stack != "" && !errors.Is(err, worker.ErrInjected) {
 				e.Str("stack", stack)
 			}
-		}).Msg("node crashed: starting it again")
+		}).Msg(text)
 }
 
 // stackOf is where an error panicked, if it did.
