@@ -106,16 +106,18 @@ func (c *client) dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
 	c.served.Go(func() { _ = rpc.Serve(serving) })
 	waiting, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
-	select {
-	case <-bus.Ready():
-		c.rpc = rpc
-		return rpc, nil
-	case <-waiting.Done():
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+	for _, ready := range []<-chan struct{}{bus.Ready(), rpc.Ready()} { // before either, an answer is lost
+		select {
+		case <-ready:
+		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return nil, &kindError{redisbus.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.where)}
 		}
-		return nil, &kindError{redisbus.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.where)}
 	}
+	c.rpc = rpc
+	return rpc, nil
 }
 
 // live returns the ids of the live nodes.
