@@ -197,3 +197,28 @@ func TestAFlushedRedisHealsOnVirtualTime(t *testing.T) {
 		}
 	})
 }
+
+func TestARedisThatForgetsTheNodesIsNoCrashOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := redistest.Embedded(t)
+		line := &cable{dial: server.Dial}
+		app := worker.NewApp()
+		starts := counting(app, 0)
+		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 6, Redis: line.config()})
+		for range 5 {
+			were := set.Nodes()[0].Ended().Incarnation
+			line.set(true)
+			require.NoError(t, redistest.Client(t, server.Config()).FlushAll(t.Context()).Err())
+			time.Sleep(2 * time.Second)
+			line.set(false) // to a Redis that begins empty
+			time.Sleep(6 * time.Second)
+			require.NoError(t, set.AwaitReady(t.Context()))
+			require.NotEqual(t, were, set.Nodes()[0].Ended().Incarnation, "it begins anew")
+		}
+		_, err := set.Nodes()[0].API().Tasks.Enqueue(t.Context(), "count", 1)
+		require.NoError(t, err)
+		<-starts
+		require.NoError(t, set.Stop())
+		require.Zero(t, set.Report().Crashes)
+	})
+}

@@ -187,8 +187,9 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 		x.pause, x.failures, x.crashAt = 0, 0, time.Time{}
 		return true
 	case errors.Is(err, membership.ErrLeaseLost):
-		// Not a crash: Redis was away, or the process was paused.
-		x.pause, x.crashAt = 0, time.Now()
+		// Not a crash: Redis was away or forgot it, or the process was paused. The
+		// pause is for a Redis that forgets again and again.
+		x.pause, x.crashAt = redisbus.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, 1), time.Now()
 		return true
 	case errors.Is(err, membership.ErrIDTaken):
 		return x.awaitID(err)

@@ -206,9 +206,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	n.settle(ctx, context.Cause(base.Context()))
 	err := base.Wait()
 	n.close()
-	if err == nil {
-		err = n.lost()
-	}
+	err = n.lost(err)
 	n.mu.Lock()
 	n.ended.Err = err
 	n.mu.Unlock()
@@ -222,12 +220,17 @@ func (n *Node) Serve(ctx context.Context) error {
 	return why
 }
 
-// lost returns the error with which the lease ended, if it was lost.
-func (n *Node) lost() error {
-	if cause := context.Cause(n.lease.Context()); errors.Is(cause, membership.ErrLeaseLost) {
+// lost returns the error of the node's end, which is [membership.ErrLeaseLost] also
+// where its tasks were the first to hear of that: Redis refuses them, or has
+// forgotten what it had accepted.
+func (n *Node) lost(err error) error {
+	if errors.Is(err, tasks.ErrFenced) || errors.Is(err, tasks.ErrRolledBack) {
+		return fmt.Errorf("%w: %w", membership.ErrLeaseLost, err)
+	}
+	if cause := context.Cause(n.lease.Context()); err == nil && errors.Is(cause, membership.ErrLeaseLost) {
 		return cause
 	}
-	return nil
+	return err
 }
 
 // join waits for Redis and takes an id.
