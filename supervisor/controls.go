@@ -51,11 +51,11 @@ func (c controls) Scale(workers int) error {
 }
 
 // Roll implements worker.Controls.
-func (c controls) Roll() error { return c.start(roll, c.roll) }
+func (c controls) Roll() error { return c.start(worker.OperationRoll, c.roll) }
 
 // Reload implements worker.Controls.
 func (c controls) Reload() error {
-	return c.start(reload, func(ctx context.Context) error { return c.renew(ctx, c.stay()) })
+	return c.start(worker.OperationReload, func(ctx context.Context) error { return c.renew(ctx, c.stay()) })
 }
 
 // start begins an operation that goes on by itself; its end is logged.

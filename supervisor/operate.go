@@ -26,7 +26,7 @@ var (
 // BusyError says that a rolling restart or a reload is under way. It is a
 // worker.ErrSetBusy.
 type BusyError struct {
-	Kind  string    // roll or reload
+	Kind  string    // worker.OperationRoll or worker.OperationReload
 	Since time.Time // when it began
 }
 
@@ -178,7 +178,7 @@ func (s *Set) Quiet(on bool) {
 // restart; what leaves is passed over. A second roll or reload meanwhile is a
 // [*BusyError].
 func (s *Set) Roll(ctx context.Context) error {
-	if err := s.begin(roll); err != nil {
+	if err := s.begin(worker.OperationRoll); err != nil {
 		return err
 	}
 	return s.ended(s.roll(ctx))
@@ -188,17 +188,11 @@ func (s *Set) Roll(ctx context.Context) error {
 // all run again, or with an [ErrNotBack] that names those that do not within
 // ReadyTime.
 func (s *Set) Reload(ctx context.Context) error {
-	if err := s.begin(reload); err != nil {
+	if err := s.begin(worker.OperationReload); err != nil {
 		return err
 	}
 	return s.ended(s.renew(ctx, s.stay()))
 }
-
-// Kinds of operations.
-const (
-	roll   = "roll"
-	reload = "reload"
-)
 
 // begin notes an operation, if none is under way.
 func (s *Set) begin(kind string) error {

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -29,10 +28,7 @@ const (
 	ErrCacheWrongType rpcregistry.Code = "wrong_type"
 )
 
-var cacheCodes = []struct {
-	err  error
-	code rpcregistry.Code
-}{
+var cacheCodes = []coded{
 	{cache.ErrNotFound, ErrCacheNotFound},
 	{cache.ErrLocked, ErrCacheLocked},
 	{cache.ErrLockLost, ErrCacheLockLost},
@@ -86,9 +82,8 @@ type (
 	}
 )
 
-// CacheEntry is what api.cache.entry answers: what api.cache.load answers the
-// value of. Times are milliseconds on Redis's
-// clock, 0 for never.
+// CacheEntry is what api.cache.entry answers; api.cache.load answers its value
+// alone. Times are milliseconds on Redis's clock, 0 for never.
 type CacheEntry struct {
 	Key       string          `json:"key"`
 	Value     json.RawMessage `json:"value"`
@@ -107,12 +102,12 @@ func registerCache(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) 
 }
 
 func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
-	handle(r, "load", func(ctx context.Context, in cacheLoad) (json.RawMessage, error) {
+	handleCache(r, "load", func(ctx context.Context, in cacheLoad) (json.RawMessage, error) {
 		e, err := load(ctx, c, in)
 		return e.Value, err
 	})
-	handle(r, "entry", func(ctx context.Context, in cacheLoad) (CacheEntry, error) { return load(ctx, c, in) })
-	handle(r, "save", func(ctx context.Context, in cacheSave) (bool, error) {
+	handleCache(r, "entry", func(ctx context.Context, in cacheLoad) (CacheEntry, error) { return load(ctx, c, in) })
+	handleCache(r, "save", func(ctx context.Context, in cacheSave) (bool, error) {
 		ttl, err := milliseconds(in.TTL)
 		if err == nil {
 			_, err = c.SaveWith(ctx, in.Key, in.Value, cache.SaveOptions{
@@ -121,22 +116,22 @@ func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks)
 		}
 		return err == nil, err
 	})
-	handle(r, "destroy", func(ctx context.Context, in cacheDestroy) (bool, error) {
+	handleCache(r, "destroy", func(ctx context.Context, in cacheDestroy) (bool, error) {
 		if in.Fence == 0 {
 			return c.Destroy(ctx, in.Key)
 		}
 		return locks.destroy(ctx, in.Key, in.Fence)
 	})
-	handle(r, "increment", func(ctx context.Context, in cacheIncrement) (int64, error) {
+	handleCache(r, "increment", func(ctx context.Context, in cacheIncrement) (int64, error) {
 		ttl, err := milliseconds(in.TTL)
 		if err != nil {
 			return 0, err
 		}
 		return c.IncrementFor(ctx, in.Key, in.Delta, ttl)
 	})
-	handle(r, "keys", func(ctx context.Context, in cacheMatch) ([]string, error) { return keys(ctx, c, in.Match) })
-	handle(r, "size", func(ctx context.Context, in cacheMatch) (int, error) { return c.Size(ctx, orAll(in.Match)) })
-	handle(r, "clear", func(ctx context.Context, in cacheMatch) (int, error) {
+	handleCache(r, "keys", func(ctx context.Context, in cacheMatch) ([]string, error) { return keys(ctx, c, in.Match) })
+	handleCache(r, "size", func(ctx context.Context, in cacheMatch) (int, error) { return c.Size(ctx, orAll(in.Match)) })
+	handleCache(r, "clear", func(ctx context.Context, in cacheMatch) (int, error) {
 		if in.Match == "" { // what was left out by mistake must not cost everything
 			return 0, fmt.Errorf("%w: say which keys: \"*\" for all", rpcregistry.BadArguments)
 		}
@@ -145,34 +140,26 @@ func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks)
 }
 
 func registerLists(r rpcregistry.Registrar, c *cache.Cache) {
-	handle(r, "push", func(ctx context.Context, in cachePush) (int64, error) {
+	handleCache(r, "push", func(ctx context.Context, in cachePush) (int64, error) {
 		ttl, err := milliseconds(in.TTL)
 		if err != nil {
 			return 0, err
 		}
 		return c.PushWith(ctx, in.Key, cache.ListOptions{Max: in.Max, TTL: ttl}, in.Value)
 	})
-	handle(r, "pop", func(ctx context.Context, in cachePop) (json.RawMessage, error) {
+	handleCache(r, "pop", func(ctx context.Context, in cachePop) (json.RawMessage, error) {
 		wait, err := milliseconds(in.Wait)
 		if err != nil {
 			return nil, err
 		}
 		return c.PopWait(ctx, in.Key, wait)
 	})
-	handle(r, "listLength", func(ctx context.Context, in cacheKey) (int64, error) { return c.Len(ctx, in.Key) })
+	handleCache(r, "listLength", func(ctx context.Context, in cacheKey) (int64, error) { return c.Len(ctx, in.Key) })
 }
 
-// handle registers a method of the cache. Its errors cross the wire with a code.
-func handle[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.Handle(r, "api.cache."+name, func(ctx context.Context, in Req) (Res, error) {
-		res, err := f(ctx, in)
-		for _, known := range cacheCodes {
-			if errors.Is(err, known.err) {
-				return res, fmt.Errorf("%w: %w", known.code, err)
-			}
-		}
-		return res, err
-	})
+// handleCache registers a method of the cache. Its errors cross the wire with a code.
+func handleCache[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
+	rpcregistry.Handle(r, "api.cache."+name, withCodes(cacheCodes, f))
 }
 
 func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error) {
@@ -214,15 +201,6 @@ func orAll(match string) string {
 		return "*"
 	}
 	return match
-}
-
-// milliseconds is the duration of an argument. One that time.Duration cannot
-// hold would turn into another.
-func milliseconds(n int64) (time.Duration, error) {
-	if n < 0 || n > cache.MaxTTL.Milliseconds() {
-		return 0, fmt.Errorf("%w: a duration of %d ms: use 0 to %d", rpcregistry.BadArguments, n, cache.MaxTTL.Milliseconds())
-	}
-	return time.Duration(n) * time.Millisecond, nil
 }
 
 func unixMilli(t time.Time) int64 {

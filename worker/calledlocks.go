@@ -62,16 +62,16 @@ type LockState struct {
 }
 
 func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
-	handle(r, "lock", locks.lock)
-	handle(r, "unlock", func(_ context.Context, in unlockArguments) (bool, error) { return locks.unlock(in) })
-	handle(r, "checkLock", func(ctx context.Context, in cacheKey) (LockState, error) {
+	handleCache(r, "lock", locks.lock)
+	handleCache(r, "unlock", func(_ context.Context, in unlockArguments) (bool, error) { return locks.unlock(in) })
+	handleCache(r, "checkLock", func(ctx context.Context, in cacheKey) (LockState, error) {
 		info, held, err := c.CheckLock(ctx, in.Key)
 		if !held {
 			return LockState{Key: in.Key}, err
 		}
 		return lockState(info), err
 	})
-	handle(r, "locks", func(ctx context.Context, in cacheMatch) ([]LockState, error) {
+	handleCache(r, "locks", func(ctx context.Context, in cacheMatch) ([]LockState, error) {
 		all := []LockState{}
 		for info, err := range c.Locks(ctx, orAll(in.Match)) {
 			if err != nil {

@@ -51,10 +51,16 @@ type SetStatus struct {
 // MaxCrashed is how many nodes a [SetStatus] names that crashed.
 const MaxCrashed = 50
 
+// Kinds of operations.
+const (
+	OperationRoll   = "roll"
+	OperationReload = "reload"
+)
+
 // Operation is a rolling restart or a reload.
 type Operation struct {
 	Number int       `json:"number"` // counts the operations of the set
-	Kind   string    `json:"kind"`   // roll or reload
+	Kind   string    `json:"kind"`   // OperationRoll or OperationReload
 	Began  time.Time `json:"began"`
 	Total  int       `json:"total"`           // nodes to start anew
 	Done   int       `json:"done"`            // nodes that run anew

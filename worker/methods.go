@@ -2,8 +2,11 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
 )
@@ -57,4 +60,33 @@ func (n *Node) register(r *rpcregistry.Registry, a *API) {
 		registerSet(r, n.host.cfg.Set)
 	}
 	a.Connections.Register(r)
+}
+
+// coded is an error and the code that errors of its kind cross the wire with.
+type coded struct {
+	err  error
+	code rpcregistry.Code
+}
+
+// withCodes makes the errors of a method cross the wire with the code of the first
+// of these errors that they are.
+func withCodes[Req, Res any](codes []coded, f func(context.Context, Req) (Res, error)) func(context.Context, Req) (Res, error) {
+	return func(ctx context.Context, in Req) (Res, error) {
+		res, err := f(ctx, in)
+		for _, known := range codes {
+			if errors.Is(err, known.err) {
+				return res, fmt.Errorf("%w: %w", known.code, err)
+			}
+		}
+		return res, err
+	}
+}
+
+// milliseconds is the duration of an argument. One that time.Duration cannot
+// hold would turn into another.
+func milliseconds(n int64) (time.Duration, error) {
+	if n < 0 || n > cache.MaxTTL.Milliseconds() {
+		return 0, fmt.Errorf("%w: a duration of %d ms: use 0 to %d", rpcregistry.BadArguments, n, cache.MaxTTL.Milliseconds())
+	}
+	return time.Duration(n) * time.Millisecond, nil
 }

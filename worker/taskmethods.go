@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,10 +36,7 @@ const (
 	ErrRedisUnknown rpcregistry.Code = "unknown_outcome"
 )
 
-var taskCodes = []struct {
-	err  error
-	code rpcregistry.Code
-}{
+var taskCodes = []coded{
 	{tasks.ErrNotFound, ErrTaskNotFound},
 	{tasks.ErrQueueFull, ErrTaskQueueFull},
 	{tasks.ErrActive, ErrTaskActive},
@@ -302,15 +298,7 @@ func registerPeriodic(r rpcregistry.Registrar, c *tasks.Client) {
 
 // handleTask registers a method of the tasks. Its errors cross the wire with a code.
 func handleTask[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.Handle(r, "api.tasks."+name, func(ctx context.Context, in Req) (Res, error) {
-		res, err := f(ctx, in)
-		for _, known := range taskCodes {
-			if errors.Is(err, known.err) {
-				return res, fmt.Errorf("%w: %w", known.code, err)
-			}
-		}
-		return res, err
-	})
+	rpcregistry.Handle(r, "api.tasks."+name, withCodes(taskCodes, f))
 }
 
 func (in taskEnqueue) options() (tasks.Options, error) {
