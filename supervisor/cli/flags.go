@@ -103,14 +103,10 @@ func (p *program) runFlags() []urfave.Flag {
 			Name: "admin-addr", Category: groupAdmin, Destination: &p.adminAddr, Sources: in.from("admin-addr", "STELLAR_ADMIN_ADDR"),
 			Usage: "serve /healthz, /readyz and /status over HTTP on `HOST:PORT`; beyond loopback STELLAR_ADMIN_TOKEN is needed, for /status",
 		},
-		&urfave.StringFlag{
-			Name: "admin-token-file", Category: groupAdmin, Destination: &p.adminTokenFile, TakesFile: true,
-			Sources: in.from("admin-token-file", "STELLAR_ADMIN_TOKEN_FILE"), Usage: "`FILE` with the token, instead of STELLAR_ADMIN_TOKEN",
-		},
-		&urfave.StringFlag{
-			Name: "pidfile", Category: groupService, Destination: &p.pidFile, TakesFile: true, Sources: in.from("pidfile", "STELLAR_PIDFILE"),
-			Usage: "`FILE` to write the process number into when all nodes run; it is removed at the end",
-		},
+		p.fileFlag(groupAdmin, "admin-token-file", "STELLAR_ADMIN_TOKEN_FILE", &p.adminTokenFile,
+			"`FILE` with the token, instead of STELLAR_ADMIN_TOKEN"),
+		p.fileFlag(groupService, "pidfile", "STELLAR_PIDFILE", &p.pidFile,
+			"`FILE` to write the process number into when all nodes run; it is removed at the end"),
 	)
 	flags = append(append(flags, p.connectFlags()...), p.compatFlags()...)
 	return in.declare(append(flags, p.logFlags("info")...)...)
@@ -128,6 +124,13 @@ func (p *program) setFlags(workers int, text string) []urfave.Flag {
 			Name: "concurrency", Category: groupSet, Value: tasks.DefaultConcurrency, Destination: &p.concurrency,
 			Sources: in.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time, `N`",
 		},
+	}
+}
+
+// fileFlag takes the name of a file; the environment and the configuration file may set it.
+func (p *program) fileFlag(group, name, variable string, to *string, usage string) *urfave.StringFlag {
+	return &urfave.StringFlag{
+		Name: name, Category: group, Destination: to, TakesFile: true, Sources: p.input.from(name, variable), Usage: usage,
 	}
 }
 
@@ -164,42 +167,24 @@ func (p *program) connectFlags() []urfave.Flag {
 			Name: "redis-user", Category: groupRedis, Destination: &p.redisUser, Sources: in.from("redis-user", "REDIS_USER"),
 			Usage: "`USER` of Redis",
 		},
-		&urfave.StringFlag{
-			Name: "redis-pass-file", Category: groupRedis, Destination: &p.redisPassFile, TakesFile: true,
-			Sources: in.from("redis-pass-file", "REDIS_PASS_FILE"), Usage: "`FILE` with the password of Redis, instead of REDIS_PASS",
-		},
-		&urfave.StringFlag{
-			Name: "redis-ca-file", Category: groupRedis, Destination: &p.redisCA, TakesFile: true,
-			Sources: in.from("redis-ca-file", "REDIS_CA_FILE"),
-			Usage:   "`FILE` in PEM with the authorities that may sign Redis's certificate (default: the system's)",
-		},
-		&urfave.StringFlag{
-			Name: "redis-cert-file", Category: groupRedis, Destination: &p.redisCert, TakesFile: true,
-			Sources: in.from("redis-cert-file", "REDIS_CERT_FILE"), Usage: "`FILE` in PEM with the certificate to show to Redis",
-		},
-		&urfave.StringFlag{
-			Name: "redis-key-file", Category: groupRedis, Destination: &p.redisKey, TakesFile: true,
-			Sources: in.from("redis-key-file", "REDIS_KEY_FILE"), Usage: "`FILE` in PEM with that certificate's key",
-		},
+		p.fileFlag(groupRedis, "redis-pass-file", "REDIS_PASS_FILE", &p.redisPassFile,
+			"`FILE` with the password of Redis, instead of REDIS_PASS"),
+		p.fileFlag(groupRedis, "redis-ca-file", "REDIS_CA_FILE", &p.redisCA,
+			"`FILE` in PEM with the authorities that may sign Redis's certificate (default: the system's)"),
+		p.fileFlag(groupRedis, "redis-cert-file", "REDIS_CERT_FILE", &p.redisCert,
+			"`FILE` in PEM with the certificate to show to Redis"),
+		p.fileFlag(groupRedis, "redis-key-file", "REDIS_KEY_FILE", &p.redisKey,
+			"`FILE` in PEM with that certificate's key"),
 		&urfave.StringFlag{
 			Name: "redis-sentinel-user", Category: groupRedis, Destination: &p.sentinelUser,
 			Sources: in.from("redis-sentinel-user", "REDIS_SENTINEL_USER"), Usage: "`USER` of the Sentinels themselves",
 		},
-		&urfave.StringFlag{
-			Name: "redis-sentinel-pass-file", Category: groupRedis, Destination: &p.sentinelPassFile, TakesFile: true,
-			Sources: in.from("redis-sentinel-pass-file", "REDIS_SENTINEL_PASS_FILE"),
-			Usage:   "`FILE` with the password of the Sentinels themselves, instead of REDIS_SENTINEL_PASS",
-		},
-		&urfave.StringFlag{
-			Name: "token-file", Category: groupRedis, Destination: &p.tokenFile, TakesFile: true,
-			Sources: in.from("token-file", "STELLAR_TOKEN_FILE"),
-			Usage:   "`FILE` with the cluster's token, instead of STELLAR_TOKEN (default: one is drawn and kept in Redis)",
-		},
-		&urfave.StringFlag{
-			Name: "token-also-file", Category: groupRedis, Destination: &p.alsoFile, TakesFile: true,
-			Sources: in.from("token-also-file", "STELLAR_TOKEN_ALSO_FILE"),
-			Usage:   "`FILE` with a second token to accept, instead of STELLAR_TOKEN_ALSO: to change the token of a running cluster",
-		},
+		p.fileFlag(groupRedis, "redis-sentinel-pass-file", "REDIS_SENTINEL_PASS_FILE", &p.sentinelPassFile,
+			"`FILE` with the password of the Sentinels themselves, instead of REDIS_SENTINEL_PASS"),
+		p.fileFlag(groupRedis, "token-file", "STELLAR_TOKEN_FILE", &p.tokenFile,
+			"`FILE` with the cluster's token, instead of STELLAR_TOKEN (default: one is drawn and kept in Redis)"),
+		p.fileFlag(groupRedis, "token-also-file", "STELLAR_TOKEN_ALSO_FILE", &p.alsoFile,
+			"`FILE` with a second token to accept, instead of STELLAR_TOKEN_ALSO: to change the token of a running cluster"),
 		&urfave.StringFlag{
 			Name: "token-mode", Category: groupRedis, Value: string(redisbus.ModeHMAC), Destination: &p.tokenMode,
 			Sources: in.from("token-mode", "STELLAR_TOKEN_MODE"),
@@ -209,10 +194,8 @@ func (p *program) connectFlags() []urfave.Flag {
 			Name: "namespace", Category: groupRedis, Value: redisbus.DefaultNamespace, Destination: &p.namespace,
 			Sources: in.from("namespace", "STELLAR_NAMESPACE"), Usage: "`NAME` that separates clusters on the same Redis",
 		},
-		&urfave.StringFlag{
-			Name: "socket", Category: groupRedis, Destination: &p.socket, TakesFile: true, Sources: in.from("socket", "STELLAR_SOCKET"),
-			Usage: "`FILE` through which commands reach a set on the embedded Redis (default: one in the user's run-time directory)",
-		},
+		p.fileFlag(groupRedis, "socket", "STELLAR_SOCKET", &p.socket,
+			"`FILE` through which commands reach a set on the embedded Redis (default: one in the user's run-time directory)"),
 	}
 }
 
@@ -231,10 +214,8 @@ func (p *program) logFlags(level string) []urfave.Flag {
 			Name: "log-format", Category: groupLog, Value: "auto", Destination: &p.logFormat, Sources: in.from("log-format", "STELLAR_LOG_FORMAT"),
 			Usage: "`FORMAT` json, console, or auto: console on a terminal and json elsewhere",
 		},
-		&urfave.StringFlag{
-			Name: "log-file", Category: groupLog, Destination: &p.logFile, TakesFile: true, Sources: in.from("log-file", "STELLAR_LOG_FILE"),
-			Usage: "append the log to `FILE` instead of standard error; when the file is moved, a new one is made",
-		},
+		p.fileFlag(groupLog, "log-file", "STELLAR_LOG_FILE", &p.logFile,
+			"append the log to `FILE` instead of standard error; when the file is moved, a new one is made"),
 	}
 }
 

@@ -80,7 +80,7 @@ func (in *input) from(flag string, variables ...string) urfave.ValueSourceChain 
 	return chain
 }
 
-// env1 is the sources of a flag that the environment may set, but not the file.
+// fromEnv is the sources of a flag that the environment may set, but not the file.
 func (in *input) fromEnv(flag string, variables ...string) urfave.ValueSourceChain {
 	var chain urfave.ValueSourceChain
 	for _, v := range variables {

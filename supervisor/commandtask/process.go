@@ -24,8 +24,9 @@ type process struct {
 	stopped bool // it was told to end
 }
 
-// run starts the program and returns when its process group has ended, and what
-// it wrote was read. The error is that it could not be started.
+// run starts the program and returns when the program has ended, what it left in
+// its group was killed, and what it wrote was read. The error is that it could not
+// be started.
 func (p *process) run(ctx context.Context) error {
 	pipes, err := openPipes()
 	if err != nil {
@@ -60,7 +61,8 @@ func (p *process) run(ctx context.Context) error {
 	}
 	fed, copied := p.feed(pipes), p.copy(pipes)
 	p.await(ctx, cmd, exited, copied)
-	// The leader was not reaped yet: nobody else can have the group's number.
+	// Before the leader is reaped: until then nobody else can have the group's
+	// number. Only Linux can wait without reaping (awaitExit).
 	kill(cmd)
 	<-exited
 	close(reap)
