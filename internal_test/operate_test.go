@@ -16,6 +16,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 )
 
 // numbered are the ids of the first n nodes.
@@ -209,6 +210,29 @@ func TestCrashesAreRemembered(t *testing.T) {
 		require.WithinDuration(t, time.Now(), c.At, time.Minute)
 		require.Equal(t, c.Crashes, *set.Node("stellar-worker-2").Status().Crashes)
 		require.Nil(t, set.Node("stellar-worker-1").Status().Crashes)
+	})
+}
+
+func TestALeaseThatIsLostDuringADrainIsNoCrashOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := worker.NewApp()
+		starts := counting(app, 15*time.Second)
+		server := redistest.Embedded(t)
+		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 1, Redis: server.Config()})
+		node := set.Nodes()[0]
+		_, err := node.API().Tasks.Enqueue(t.Context(), "count", 1)
+		require.NoError(t, err)
+		<-starts
+		stopped := make(chan error, 1)
+		go func() { stopped <- set.Stop() }()
+		time.Sleep(time.Second)
+		require.Equal(t, worker.Draining, node.State())
+		c := redistest.Client(t, server.Config())
+		require.NoError(t, c.FlushAll(t.Context()).Err())
+		require.NoError(t, <-stopped)
+		require.ErrorIs(t, node.Ended().Err, membership.ErrLeaseLost)
+		require.Zero(t, set.Report().Crashes)
+		require.Empty(t, set.Status().Crashed)
 	})
 }
 

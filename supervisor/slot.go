@@ -177,11 +177,7 @@ func (x *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why
 func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, worker.ErrStop):
-		if err != nil && !errors.Is(err, worker.ErrStop) && !errors.Is(err, worker.ErrRestart) {
-			// It stops nothing that was not stopping: no crash that counts, but one to be seen.
-			x.pause = 0
-			x.tell(err, lived, "node failed while it was ending")
-		}
+		x.ending(err, lived)
 		return false
 	case err == nil, errors.Is(err, worker.ErrRestart):
 		x.pause, x.failures, x.crashAt = 0, 0, time.Time{}
@@ -200,8 +196,23 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	}
 	x.failures++
 	x.pause = redisbus.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
-	x.tell(err, lived, "node crashed: starting it again")
+	x.tell(err, lived).Stringer("pause", x.pause.Round(time.Millisecond)).Msg("node crashed: starting it again")
 	return !x.set.crashed(x.name(), err)
+}
+
+// ending makes known with what a node ended that was ending anyway.
+func (x *slot) ending(err error, lived time.Duration) {
+	const text = "node failed while it was ending"
+	switch {
+	case err == nil, errors.Is(err, worker.ErrStop), errors.Is(err, worker.ErrRestart):
+	case errors.Is(err, membership.ErrLeaseLost), errors.Is(err, membership.ErrIDTaken):
+		// No crash, as in a node that is not ending: it is not remembered as one.
+		x.set.log.Warn().Str("node", x.name()).Err(err).Stringer("lived", lived.Round(time.Millisecond)).Msg(text)
+	default:
+		// A crash to be seen. It does not count towards flapping: what could be
+		// stopped is stopping.
+		x.tell(err, lived).Msg(text)
+	}
 }
 
 // idTries is how often a node asks for an id that another has, an eighth of a lease
@@ -225,22 +236,22 @@ func (x *slot) awaitID(err error) bool {
 	return true
 }
 
-// tell logs a crash and notes it: one for a new reason with all there is to know of it, one
-// for a reason that the log knows in short.
-func (x *slot) tell(err error, lived time.Duration, text string) {
+// tell remembers a crash and begins the line of the log on it: one for a new reason
+// has all there is to know of it, one for a reason that the log knows is short.
+func (x *slot) tell(err error, lived time.Duration) *zerolog.Event {
 	stack := stackOf(err)
 	times := x.set.remember(x.name(), err, stack)
 	level := zerolog.WarnLevel
 	if times == 1 {
 		level = zerolog.ErrorLevel
 	}
-	x.set.log.WithLevel(level).Str("node", x.name()).Err(err).Int("times", times).
-		Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", x.pause.Round(time.Millisecond)).
+	return x.set.log.WithLevel(level).Str("node", x.name()).Err(err).Int("times", times).
+		Stringer("lived", lived.Round(time.Millisecond)).
 		Func(func(e *zerolog.Event) {
 			if times == 1 && stack != "" && !errors.Is(err, worker.ErrInjected) {
 				e.Str("stack", stack)
 			}
-		}).Msg(text)
+		})
 }
 
 // stackOf is where an error panicked, if it did.
