@@ -109,7 +109,8 @@ func (p *program) callAll(ctx context.Context, rpc *rpcregistry.Endpoint, noWait
 	return p.writeVerdicts(method, verdicts)
 }
 
-// callOne calls the node that was asked for, or the first one that has the method.
+// callOne calls the node that was asked for, or the first one that has the method
+// and takes the call.
 func (p *program) callOne(ctx context.Context, c *client, f *callFlags, do func(context.Context, rpcregistry.Target) error) error {
 	switch {
 	case f.node != "":
@@ -122,11 +123,18 @@ func (p *program) callOne(ctx context.Context, c *client, f *callFlags, do func(
 		return err
 	}
 	err = &kindError{errNoSet, fmt.Errorf("no live node in namespace %s at %s", p.namespace, c.where)}
+	var busy error
 	for _, id := range ids {
 		err = do(ctx, rpcregistry.Node(id))
-		if !errors.Is(err, rpcregistry.NoSuchMethod) && !errors.Is(err, rpcregistry.NoSuchTarget) {
+		switch {
+		case errors.Is(err, rpcregistry.Busy):
+			busy = err // it is leaving, or has no room: it did not run it, but has the method
+		case !errors.Is(err, rpcregistry.NoSuchMethod) && !errors.Is(err, rpcregistry.NoSuchTarget):
 			return err
 		}
+	}
+	if busy != nil {
+		return busy
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -56,7 +58,7 @@ func (p *program) connect(ctx context.Context) (*client, error) {
 		return nil, err
 	}
 	if c.listener, err = redisbus.OpenClient(cfg, "stellar:cli:subscriber"); err != nil {
-		return nil, err
+		return nil, errors.Join(err, c.redis.Close())
 	}
 	c.directory = membership.Directory{Client: c.redis, Keys: c.keys}
 	reaching, cancel := context.WithTimeout(ctx, reachTime)
@@ -104,20 +106,46 @@ func (c *client) dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
 	c.stop = stop
 	c.served.Go(func() { _ = bus.Serve(serving) })
 	c.served.Go(func() { _ = rpc.Serve(serving) })
+	if err := c.await(ctx, bus.Ready(), rpc.Ready()); err != nil { // before either, an answer is lost
+		stop()
+		c.served.Wait()
+		return nil, err
+	}
+	c.rpc = rpc
+	return rpc, nil
+}
+
+// await waits until all are ready.
+func (c *client) await(ctx context.Context, all ...<-chan struct{}) error {
 	waiting, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
-	for _, ready := range []<-chan struct{}{bus.Ready(), rpc.Ready()} { // before either, an answer is lost
+	for _, ready := range all {
 		select {
 		case <-ready:
 		case <-waiting.Done():
 			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
+				return context.Cause(ctx)
 			}
-			return nil, &kindError{redisbus.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.where)}
+			return &kindError{redisbus.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.where)}
 		}
 	}
-	c.rpc = rpc
-	return rpc, nil
+	return nil
+}
+
+// askSet calls a method of a process's set, on the first of the process's nodes
+// that takes it.
+func (c *client) askSet(ctx context.Context, nodes []string, method string, args any) (s worker.SetStatus, err error) {
+	err = errNoNode
+	for _, id := range nodes {
+		asking, cancel := context.WithTimeout(ctx, answerTime)
+		s, err = rpcregistry.Do[worker.SetStatus](asking, c.rpc, method, args, rpcregistry.Node(id))
+		cancel()
+		// One that left a moment ago, or is leaving, did not run it: another knows too.
+		if !errors.Is(err, rpcregistry.NoSuchTarget) && !errors.Is(err, rpcregistry.Busy) {
+			break
+		}
+	}
+	return s, err
 }
 
 // live returns the ids of the live nodes.

@@ -65,9 +65,13 @@ func (p *program) operateCommands() []*urfave.Command {
 		},
 		simple("roll", "restart the nodes of a process one after the other",
 			"Each is waited for before the next one stops. It ends at a node that does not run again in time.",
-			func(ctx context.Context, o *operated) error { return o.restart(ctx, "api.set.roll") }),
+			func(ctx context.Context, o *operated) error {
+				return o.restart(ctx, "api.set.roll", worker.OperationRoll)
+			}),
 		simple("reload", "restart all nodes of a process at once", "They drain in parallel.",
-			func(ctx context.Context, o *operated) error { return o.restart(ctx, "api.set.reload") }),
+			func(ctx context.Context, o *operated) error {
+				return o.restart(ctx, "api.set.reload", worker.OperationReload)
+			}),
 		simple("quiet", "let the nodes of a process claim no more tasks",
 			"What they have in hand goes on, and they answer calls. Nodes that start meanwhile start quiet.",
 			func(ctx context.Context, o *operated) error {
@@ -183,55 +187,65 @@ var errNoNode = errors.New("the process has no live node")
 // the call, or its answer, with it.
 func (o *operated) ask(ctx context.Context, method string, args any) (worker.SetStatus, error) {
 	s, err := o.askOnce(ctx, method, args)
-	if errors.Is(err, redisbus.ErrUnknownOutcome) && ctx.Err() == nil {
-		return o.askOnce(ctx, method, args)
+	if !errors.Is(err, redisbus.ErrUnknownOutcome) || ctx.Err() != nil {
+		return s, err
 	}
-	return s, err
+	s, again := o.askOnce(ctx, method, args)
+	if again != nil {
+		return s, fmt.Errorf("%w; asked again: %w", err, again)
+	}
+	return s, nil
 }
 
-// begin calls a method that must not run twice. When no answer comes, the number
-// of the set's last operation tells whether it has begun.
-func (o *operated) begin(ctx context.Context, method string) (worker.SetStatus, error) {
+// begin calls a method that must not run twice, and begins an operation of that
+// kind. When no answer comes, the set's last operation tells whether it has begun.
+func (o *operated) begin(ctx context.Context, method, kind string) (worker.SetStatus, error) {
 	before, err := o.ask(ctx, "api.set.status", nil)
 	if err != nil {
 		return before, err
 	}
 	s, err := o.askOnce(ctx, method, nil)
-	if !errors.Is(err, redisbus.ErrUnknownOutcome) {
+	if !errors.Is(err, redisbus.ErrUnknownOutcome) || ctx.Err() != nil {
 		return s, err
 	}
-	now, failed := o.ask(ctx, "api.set.status", nil)
+	looking, cancel := context.WithTimeoutCause(ctx, o.gone, fmt.Errorf("no node said within %s whether it has begun", o.gone))
+	defer cancel()
+	now, failed := o.until(looking, func(_ worker.SetStatus, nobody bool) bool { return !nobody })
+	since := operations(now) - operations(before)
 	switch {
 	case failed != nil:
-		return s, errors.Join(err, failed)
-	case now.Operation != nil && (before.Operation == nil || now.Operation.Number > before.Operation.Number):
+		return s, fmt.Errorf("%w; %w", err, failed)
+	case since > 0 && now.Operation.Kind == kind:
 		return now, nil
+	case since > 1: // one before the last may have been it
+		return s, err
 	default:
 		return o.askOnce(ctx, method, nil)
 	}
 }
 
-// askOnce calls a method of the set, on the first of its nodes that is there.
+// operations is how many operations the set has begun.
+func operations(s worker.SetStatus) int {
+	if s.Operation == nil {
+		return 0
+	}
+	return s.Operation.Number
+}
+
+// askOnce calls a method of the set, on the first of its nodes that takes it.
 func (o *operated) askOnce(ctx context.Context, method string, args any) (s worker.SetStatus, err error) {
 	all, err := o.processes(ctx)
 	if err != nil {
 		return s, err
 	}
-	err = errNoNode
+	var nodes []string
 	for _, one := range all {
-		if one.Process != o.process {
-			continue
-		}
-		for _, id := range one.nodes {
-			asking, cancel := context.WithTimeout(ctx, answerTime)
-			s, err = rpcregistry.Do[worker.SetStatus](asking, o.rpc, method, args, rpcregistry.Node(id))
-			cancel()
-			if !errors.Is(err, rpcregistry.NoSuchTarget) { // it left a moment ago: another knows too
-				return s, spoken(err)
-			}
+		if one.Process == o.process {
+			nodes = one.nodes
 		}
 	}
-	return s, err
+	s, err = o.askSet(ctx, nodes, method, args)
+	return s, spoken(err)
 }
 
 // spoken is a refusal of the set in its own words.
@@ -253,7 +267,7 @@ func spoken(err error) error {
 func (o *operated) until(ctx context.Context, is func(s worker.SetStatus, nobody bool) bool) (worker.SetStatus, error) {
 	heard := time.Now() // of a live node
 	for {
-		s, err := o.ask(ctx, "api.set.status", nil)
+		s, err := o.askOnce(ctx, "api.set.status", nil)
 		switch {
 		case err == nil:
 			if is(s, false) {
@@ -328,14 +342,14 @@ func (o *operated) scale(ctx context.Context, n int) error {
 }
 
 // restart begins a rolling restart or a reload, and tells how it goes.
-func (o *operated) restart(ctx context.Context, method string) error {
-	s, err := o.begin(ctx, method)
+func (o *operated) restart(ctx context.Context, method, kind string) error {
+	s, err := o.begin(ctx, method, kind)
 	if err != nil {
 		return err
 	}
 	number, told := s.Operation.Number, ""
 	s, err = o.until(ctx, func(s worker.SetStatus, nobody bool) bool {
-		if nobody || s.Operation == nil || s.Operation.Number < number {
+		if nobody || operations(s) < number {
 			return false
 		}
 		op := s.Operation
@@ -349,8 +363,13 @@ func (o *operated) restart(ctx context.Context, method string) error {
 	if err != nil {
 		return err
 	}
-	if s.Operation.Number == number && s.Operation.Error != "" {
-		return errors.Join(o.show(s), errors.New(s.Operation.Error))
+	switch op := s.Operation; {
+	case op.Number > number:
+		return errors.Join(o.show(s), fmt.Errorf(
+			"the %s is over, and another operation, a %s, has begun since: how the %s ended is in the log of process %d on %s",
+			kind, op.Kind, kind, s.Process.PID, s.Process.Host))
+	case op.Error != "":
+		return errors.Join(o.show(s), errors.New(op.Error))
 	}
 	o.sayf("process %d on %s: %d nodes run anew", s.Process.PID, s.Process.Host, s.Operation.Done)
 	return o.show(s)

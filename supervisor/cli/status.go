@@ -10,7 +10,6 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -83,20 +82,15 @@ func (c *client) sets(ctx context.Context) []worker.SetStatus {
 	if err != nil || len(all) == 0 {
 		return []worker.SetStatus{}
 	}
-	rpc, err := c.dial(ctx)
-	if err != nil {
+	if _, err := c.dial(ctx); err != nil {
 		return []worker.SetStatus{}
 	}
 	answers := make([]*worker.SetStatus, len(all))
 	var asked sync.WaitGroup
 	for i, one := range all {
 		asked.Go(func() {
-			for _, id := range one.nodes[:min(len(one.nodes), 3)] { // one may be leaving
-				s, err := rpcregistry.Do[worker.SetStatus](ctx, rpc, "api.set.status", nil, rpcregistry.Node(id))
-				if err == nil {
-					answers[i] = &s
-					return
-				}
+			if s, err := c.askSet(ctx, one.nodes, "api.set.status", nil); err == nil {
+				answers[i] = &s
 			}
 		})
 	}
