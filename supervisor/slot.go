@@ -196,7 +196,7 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	}
 	x.failures++
 	x.pause = redisbus.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
-	x.tell(err, lived).Stringer("pause", x.pause.Round(time.Millisecond)).Msg("node crashed: starting it again")
+	x.tell(err, lived, x.pause, "node crashed: starting it again")
 	return !x.set.crashed(x.name(), err)
 }
 
@@ -211,7 +211,7 @@ func (x *slot) ending(err error, lived time.Duration) {
 	default:
 		// A crash to be seen. It does not count towards flapping: what could be
 		// stopped is stopping.
-		x.tell(err, lived).Msg(text)
+		x.tell(err, lived, 0, text)
 	}
 }
 
@@ -236,22 +236,26 @@ func (x *slot) awaitID(err error) bool {
 	return true
 }
 
-// tell remembers a crash and begins the line of the log on it: one for a new reason
-// has all there is to know of it, one for a reason that the log knows is short.
-func (x *slot) tell(err error, lived time.Duration) *zerolog.Event {
+// tell remembers a crash and logs it: one for a new reason with all there is to know
+// of it, one for a reason that the log knows in short. The pause is that before the
+// next life, 0 where none follows.
+func (x *slot) tell(err error, lived, pause time.Duration, text string) {
 	stack := stackOf(err)
 	times := x.set.remember(x.name(), err, stack)
 	level := zerolog.WarnLevel
 	if times == 1 {
 		level = zerolog.ErrorLevel
 	}
-	return x.set.log.WithLevel(level).Str("node", x.name()).Err(err).Int("times", times).
+	x.set.log.WithLevel(level).Str("node", x.name()).Err(err).Int("times", times).
 		Stringer("lived", lived.Round(time.Millisecond)).
 		Func(func(e *zerolog.Event) {
+			if pause > 0 {
+				e.Stringer("pause", pause.Round(time.Millisecond))
+			}
 			if times == 1 && stack != "" && !errors.Is(err, worker.ErrInjected) {
 				e.Str("stack", stack)
 			}
-		})
+		}).Msg(text)
 }
 
 // stackOf is where an error panicked, if it did.
