@@ -231,7 +231,7 @@ func TestReloadStartsAllAnewAtOnce(t *testing.T) {
 		for _, life := range incarnations(set) {
 			require.NotContains(t, before, life)
 		}
-		require.EqualValues(t, 3, set.Report().Finished)
+		require.EqualValues(t, 3, set.Report().Done)
 		require.Empty(t, started)
 	})
 }

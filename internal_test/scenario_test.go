@@ -203,7 +203,7 @@ func TestDrainWaitsForHandlersAndGivesBackTheRest(t *testing.T) {
 		time.AfterFunc(50*time.Millisecond, func() { close(release) })
 		require.NoError(t, set.Stop())
 		r := set.Report()
-		require.EqualValues(t, 2, r.Finished)
+		require.EqualValues(t, 2, r.Done)
 		require.Equal(t, 1, r.HandedOn)
 		require.Empty(t, r.Running)
 		c := redistest.Client(t, cfg)

@@ -16,7 +16,7 @@ type Report struct {
 	Lives       int           // of all nodes
 	Crashes     int           // ends that nobody asked for
 	Started     int64         // handler starts
-	Finished    int64         // committed ends of tasks
+	Done        int64         // tasks that are done
 	HandedOn    int           // tasks taken over from ended nodes
 	Quarantined int           // tasks put aside after too many crashes
 	Running     []string      // tasks whose handlers did not return before the end
@@ -27,7 +27,7 @@ type Report struct {
 // String is the report in one line.
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d tasks done of %d started in %s by %d lives of nodes", r.Finished, r.Started, r.Uptime.Round(time.Millisecond), r.Lives)
+	fmt.Fprintf(&b, "%d tasks done of %d started in %s by %d lives of nodes", r.Done, r.Started, r.Uptime.Round(time.Millisecond), r.Lives)
 	fmt.Fprintf(&b, "; %d crashes, %d tasks taken over", r.Crashes, r.HandedOn)
 	if r.Quarantined > 0 {
 		fmt.Fprintf(&b, ", %d quarantined", r.Quarantined)
@@ -59,7 +59,7 @@ func (s *Set) tally(e worker.Ended) {
 	}
 	s.report.Lives++
 	s.report.Started += e.Started
-	s.report.Finished += e.Finished
+	s.report.Done += e.Done
 	s.report.HandedOn += e.HandedOn
 	s.report.Quarantined += e.Quarantined
 	if s.serving.Err() != nil { // no other life follows because the set stops

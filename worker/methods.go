@@ -20,9 +20,9 @@ type Status struct {
 	PID         int     `json:"pid"`
 	Uptime      float64 `json:"uptime"` // seconds since it began
 	Tasks       struct {
-		InHand   int   `json:"inHand"`   // handlers running
-		Started  int64 `json:"started"`  // handler starts in this life
-		Finished int64 `json:"finished"` // committed ends in this life
+		InHand  int   `json:"inHand"`  // handlers running
+		Started int64 `json:"started"` // handler starts in this life
+		Done    int64 `json:"done"`    // tasks done in this life
 	} `json:"tasks"`
 	Bus     redisbus.BusStats `json:"bus"`
 	Crashes *Crashes          `json:"crashes,omitempty"` // of its former lives in this process
@@ -41,7 +41,7 @@ func (n *Node) Status() Status {
 	s.Host, s.PID, s.Uptime = n.host.process.Host, n.host.process.PID, time.Since(n.began).Seconds()
 	if a := n.API(); a != nil {
 		s.Tasks.InHand = n.runner.InHand()
-		s.Tasks.Started, s.Tasks.Finished = n.runner.Counts()
+		s.Tasks.Started, s.Tasks.Done = n.runner.Counts()
 		s.Bus = a.Bus.Stats()
 	}
 	return s

@@ -93,13 +93,13 @@ type Node struct {
 
 // Ended says how a life went and ended.
 type Ended struct {
-	ID, Incarnation   string
-	Err               error    // nil after a graceful end
-	Started, Finished int64    // handler starts, committed ends
-	HandedOn          int      // tasks that went back to their queues
-	Quarantined       int      // tasks put aside after too many crashes
-	Running           []string // tasks, and start hooks, that have not returned
-	Unsettled         bool     // what it owned is left to others, who take over by lease
+	ID, Incarnation string
+	Err             error    // nil after a graceful end
+	Started, Done   int64    // handler starts, tasks that are done
+	HandedOn        int      // tasks that went back to their queues
+	Quarantined     int      // tasks put aside after too many crashes
+	Running         []string // tasks, and start hooks, that have not returned
+	Unsettled       bool     // what it owned is left to others, who take over by lease
 }
 
 // NewNode returns a node that has not begun.
@@ -338,7 +338,7 @@ func (n *Node) settle(ctx context.Context, cause error) {
 	n.ended.HandedOn, n.ended.Quarantined = handed.On, handed.Quarantined
 	n.ended.Running = append(n.ended.Running, remains.Running...)
 	if runner != nil {
-		n.ended.Started, n.ended.Finished = runner.Counts()
+		n.ended.Started, n.ended.Done = runner.Counts()
 	}
 	n.mu.Unlock()
 	if handed.On+handed.Quarantined > 0 {

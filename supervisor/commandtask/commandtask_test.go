@@ -233,7 +233,7 @@ func TestTheEndOfTheNodeEndsTheWholeGroup(t *testing.T) {
 			pid := number(t, file)
 			require.NoError(t, set.Stop(), "it returned within its grace time")
 			gone(t, pid)
-			require.Zero(t, set.Report().Finished, "it went back to its queue")
+			require.Zero(t, set.Report().Done, "it went back to its queue")
 		})
 	}
 }

@@ -72,7 +72,7 @@ func (b *backlog) pop() *run {
 	return x
 }
 
-// drop empties the backlog and returns what was in it.
+// drop takes out what waits for nothing but a slot, and returns it.
 func (b *backlog) drop() []*run {
 	left := b.ready[b.head:]
 	b.ready, b.head = nil, 0
@@ -128,7 +128,7 @@ func (r *Runner) giveBack(suspects bool) {
 	}
 	r.mu.Unlock()
 	for _, x := range left {
-		r.ended(x.outcome("back"))
+		r.ended(x.outcome(verbBack))
 	}
 }
 

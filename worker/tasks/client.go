@@ -73,7 +73,9 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys redisbus.Keys,
 
 // Close ends calls that still wait with [ErrClosed]; what became of them is unknown.
 func (c *Client) Close() {
-	c.cancel()
+	c.mu.Lock()
+	c.cancel() // who comes later sees it, and does not begin
+	c.mu.Unlock()
 	c.active.Wait()
 	var used []string
 	c.mu.Lock()

@@ -20,9 +20,17 @@ type Explanation struct {
 }
 
 // Explain returns what is known of a task, with the reasons why it does not run
-// now. One that is not stored is [ErrNotFound].
+// now. One that is not stored is [ErrNotFound], whose text names the queues that
+// are full.
 func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
 	t, err := c.Get(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		note, failed := c.refusing(ctx)
+		if failed != nil {
+			return Explanation{}, fmt.Errorf("explain task %s: %w", id, redisbus.Explain(failed))
+		}
+		return Explanation{}, fmt.Errorf("%w%s", err, note)
+	}
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -54,8 +62,9 @@ func (c *Client) explain(ctx context.Context, e *Explanation, now time.Time) (er
 		if e.Reason != nil {
 			e.sayf("%s", e.Reason)
 		}
-		e.sayf("it can be retried or deleted; it is forgotten %s after its end", KeepDeadFor)
-		return nil
+		e.sayf("it can be retried or deleted; it is forgotten %d days after its end, sooner when there are more than %d",
+			int(KeepDeadFor.Hours()/24), KeepDead)
+		return c.explainUnique(ctx, e, now)
 	case Delayed:
 		e.sayf("it is due in %s, at %s", e.Due.Sub(now).Round(time.Millisecond), e.Due.Format(time.RFC3339))
 		if e.Attempts > 0 {
@@ -73,6 +82,54 @@ func (c *Client) explain(ctx context.Context, e *Explanation, now time.Time) (er
 		e.sayf("its deadline is %s", e.Deadline.Format(time.RFC3339))
 	}
 	return err
+}
+
+// explainUnique says who has a task's unique key, which keeps it from being retried.
+func (c *Client) explainUnique(ctx context.Context, e *Explanation, now time.Time) error {
+	if e.Unique == "" {
+		return nil
+	}
+	var holder *redis.StringCmd
+	var until *redis.FloatCmd
+	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		holder = p.HGet(ctx, c.keys.Unique(), e.Unique)
+		until = p.ZScore(ctx, c.keys.UniqueUntil(), e.Unique)
+		return nil
+	})
+	if errors.Is(err, redis.Nil) {
+		err = nil // one of the two is not there
+	}
+	till := time.UnixMilli(int64(until.Val()))
+	switch {
+	case err != nil, holder.Err() != nil, holder.Val() == e.ID:
+	case until.Err() != nil:
+		e.sayf("%s has its unique key %s: it cannot be retried before that has ended", holder.Val(), e.Unique)
+	case till.After(now):
+		e.sayf("%s has its unique key %s: it cannot be retried before %s", holder.Val(), e.Unique, till.Format(time.RFC3339))
+	}
+	return err
+}
+
+// refusing says which queues accept no more tasks: one that is not stored may have
+// been refused.
+func (c *Client) refusing(ctx context.Context) (string, error) {
+	s, err := c.snapshot(ctx)
+	if err != nil {
+		return "", err
+	}
+	var full []string
+	for _, q := range s.queues {
+		tasks, most := q.Pending+q.Delayed+q.Active, int64(q.Limits.Tasks)
+		if most > 0 && tasks >= most {
+			full = append(full, fmt.Sprintf("%s with %d of %d tasks", q.Name, tasks, most))
+		} else if q.Limits.Bytes > 0 && q.Bytes >= q.Limits.Bytes {
+			full = append(full, fmt.Sprintf("%s with %d of %d bytes", q.Name, q.Bytes, q.Limits.Bytes))
+		}
+	}
+	if full == nil {
+		return "", nil
+	}
+	return "; if it was not accepted: full is the queue " + strings.Join(full, ", "), nil
 }
 
 // explainPending says what goes before a task, and what keeps its queue from being served.

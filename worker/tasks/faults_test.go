@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -251,10 +252,11 @@ func TestManyLargePayloadsGetThroughASlowNetwork(t *testing.T) {
 	c.eventually("24 MB at 10 MB/s, more than fits into one reply's time limit", func() bool { return ran.Load() == 8 })
 }
 
-func TestAnEnqueueEndsWithItsCallersDeadline(t *testing.T) {
-	hole := redisbus.Config{Dial: func(context.Context) (net.Conn, error) {
+// hole is a Redis that reads and never answers.
+func hole() redisbus.Config {
+	return redisbus.Config{Dial: func(context.Context) (net.Conn, error) {
 		a, b := net.Pipe()
-		go func() { // reads, and never answers
+		go func() {
 			for buf := make([]byte, 4096); ; {
 				if _, err := b.Read(buf); err != nil {
 					return
@@ -263,6 +265,29 @@ func TestAnEnqueueEndsWithItsCallersDeadline(t *testing.T) {
 		}()
 		return a, nil
 	}}
+}
+
+func TestAnEnqueueEndsWithItsClientOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := tasks.NewClient(t.Context(), redistest.Client(t, hole()), hole().Keys(), nil)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := c.Enqueue(context.WithoutCancel(t.Context()), "x", 1)
+			ended <- err
+		}()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, ended, "it waits for Redis as long as its caller does")
+		c.Close()
+		require.ErrorIs(t, <-ended, tasks.ErrClosed)
+		_, err := c.Enqueue(t.Context(), "x", 1)
+		require.ErrorIs(t, err, tasks.ErrClosed)
+		time.Sleep(10 * time.Second) // what dialled ends
+	})
+}
+
+func TestAnEnqueueEndsWithItsCallersDeadline(t *testing.T) {
+	hole := hole()
 	c := tasks.NewClient(t.Context(), redistest.Client(t, hole), hole.Keys(), nil)
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

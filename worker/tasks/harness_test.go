@@ -94,7 +94,7 @@ func (c *cluster) startWith(cfg tasks.RunnerConfig) *node {
 	_, err = sub.Receive(c.t.Context())
 	require.NoError(c.t, err)
 	go func() {
-		for range sub.Channel() {
+		for range sub.ChannelWithSubscriptions() { // as the bus, which also hints when it is subscribed again
 			n.runner.Wake()
 		}
 	}()

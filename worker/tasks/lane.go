@@ -43,16 +43,20 @@ func (c *Client) submit(s *submission) error {
 	c.waiting = append(c.waiting, s)
 	free := c.freeLane()
 	alone := free != nil && len(c.waiting) == 1
+	var own []*submission
 	if free != nil {
 		free.busy = true
 		c.active.Add(1)
 	}
+	if alone {
+		own = c.gather() // at once, so that nobody else's tasks join it
+	}
 	c.mu.Unlock()
 	switch {
 	case alone:
-		// It goes on its caller's goroutine, within its caller's deadline: a
-		// lone caller waits for nobody else's.
-		if c.sendNext(free) {
+		// It goes on its caller's goroutine, as long as its caller's context
+		// lasts: a lone caller waits for nobody else's.
+		if c.sendBatch(free, own) {
 			go c.sendAll(free)
 		} else {
 			c.active.Done()
@@ -85,16 +89,21 @@ func (c *Client) sendAll(l *lane) {
 	}
 }
 
-// sendNext sends one batch and reports whether more wait.
+// sendNext sends what waits, as far as it fits, and reports whether more waits.
 func (c *Client) sendNext(l *lane) bool {
 	c.mu.Lock()
 	batch := c.gather()
-	if len(batch) > 0 {
-		l.batch++
-	}
-	number := l.batch
 	c.mu.Unlock()
+	return c.sendBatch(l, batch)
+}
+
+// sendBatch sends a batch and reports whether more wait. The caller has the lane.
+func (c *Client) sendBatch(l *lane, batch []*submission) bool {
 	if len(batch) > 0 {
+		c.mu.Lock()
+		l.batch++
+		number := l.batch
+		c.mu.Unlock()
 		c.send(l.name, number, batch)
 	}
 	c.mu.Lock()
@@ -142,6 +151,9 @@ func (c *Client) send(producer string, number uint64, batch []*submission) {
 		if again && c.wanted(batch) && redisbus.Sleep(ctx, redisbus.Pause(n)) == nil {
 			continue
 		}
+		if c.ctx.Err() != nil {
+			explained = fmt.Errorf("%w: %w", ErrClosed, explained)
+		}
 		settle(batch, nil, explained)
 		return
 	}
@@ -160,9 +172,14 @@ func scriptFor(batch []*submission) *redisbus.Script {
 // binds reports whether the task has a unique key or follows others.
 func (p prepared) binds() bool { return p.unique != "" || p.after != "" }
 
-// patience returns the context under which a batch is sent: with the deadline of
-// its only caller, or, of several, with the latest, if all have one.
+// patience returns the context under which a batch is sent: that of its only
+// caller, or, of several, one with the latest of their deadlines, if all have one.
 func (c *Client) patience(batch []*submission) (context.Context, context.CancelFunc) {
+	if len(batch) == 1 && batch[0].ctx.Done() != nil {
+		ctx, cancel := context.WithCancel(batch[0].ctx)
+		stop := context.AfterFunc(c.ctx, cancel)
+		return ctx, func() { stop(); cancel() }
+	}
 	var latest time.Time
 	for _, s := range batch {
 		deadline, has := s.ctx.Deadline()

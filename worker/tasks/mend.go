@@ -18,10 +18,8 @@ const mendBatch = 50
 
 // Words of the scripts about one task.
 const (
-	wordGone      = "gone" // it is not stored
-	wordCancelled = "cancelled"
-	wordAsked     = "asked" // it runs, and is to be cancelled
-	wordDeleted   = "deleted"
+	wordGone  = "gone"  // it is not stored
+	wordAsked = "asked" // it runs, and is to be cancelled
 )
 
 // mend runs a script for some tasks and returns a word for each.
@@ -68,32 +66,37 @@ func (c *Client) mendOne(ctx context.Context, verb string, s *redisbus.Script, i
 // [ErrCancelled], and it is cancelled when the handler returns an error; if that
 // returns nil all the same, it is done. by says who or why, for those who look.
 func (c *Client) Cancel(ctx context.Context, id, by string) (running bool, err error) {
-	word, err := c.mendOne(ctx, "cancel", cancelScript, id, []string{wordCancelled, wordAsked}, cancelReason(by))
+	word, err := c.mendOne(ctx, "cancel", cancelScript, id, cancelWords, cancelReason(by))
 	return word == wordAsked, err
 }
 
 // CancelAll cancels all tasks that a filter selects; it returns how many were
 // cancelled or, where they run, asked to end.
 func (c *Client) CancelAll(ctx context.Context, f Filter, by string) (int, error) {
-	return c.mendAll(ctx, f, "cancel", cancelScript, []string{wordCancelled, wordAsked}, cancelReason(by))
+	return c.mendAll(ctx, f, "cancel", cancelScript, cancelWords, cancelReason(by))
 }
 
+// cancelWords are those for tasks that are cancelled, or will be.
+var cancelWords = []string{string(Cancelled), wordAsked}
+
 func cancelReason(by string) []byte {
-	text, _ := json.Marshal(Reason{Reason: wordCancelled, Error: clip(by, 500)}) // strings: it cannot fail
+	text, _ := json.Marshal(Reason{Reason: string(Cancelled), Error: clip(by, 500)}) // strings: it cannot fail
 	return text
 }
+
+var deleteWords = []string{"deleted"}
 
 // Delete removes a task without a trace, in any state but while it runs:
 // [ErrActive].
 func (c *Client) Delete(ctx context.Context, id string) error {
-	_, err := c.mendOne(ctx, "delete", deleteScript, id, []string{wordDeleted})
+	_, err := c.mendOne(ctx, "delete", deleteScript, id, deleteWords)
 	return err
 }
 
 // DeleteAll deletes all tasks that a filter selects and that do not run, and
 // returns how many.
 func (c *Client) DeleteAll(ctx context.Context, f Filter) (int, error) {
-	return c.mendAll(ctx, f, "delete", deleteScript, []string{wordDeleted})
+	return c.mendAll(ctx, f, "delete", deleteScript, deleteWords)
 }
 
 // Retry brings a dead or cancelled task back to its queue, as if it were new. It

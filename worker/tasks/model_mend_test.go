@@ -319,7 +319,7 @@ func (m *machine) tick() {
 	require.NoError(m.t, p.complete())
 	tick := m.spec.now().Add(time.Duration(m.draw("tick", 4)-2) * time.Second).Truncate(time.Second)
 	verb := []string{"first", "run", "skip"}[m.draw("verb", 3)]
-	s, err := ticker.ask(m.ctx, p, tick, verb)
+	s, err := ticker.ask(m.ctx, &p, tick, verb)
 	require.NoError(m.t, err)
 	state, known := m.spec.Ticks["t"]
 	last, paused, _ := strings.Cut(state, "|")

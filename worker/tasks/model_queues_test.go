@@ -14,15 +14,17 @@ func (m *machine) settings() (string, *specSettings) {
 
 func (m *machine) pause() {
 	queue, set := m.settings()
+	was := set.Paused
 	set.Paused = m.draw("paused", 2) == 1
 	require.NoError(m.t, m.client.PauseQueue(m.ctx, queue, set.Paused))
-	if m.spec.pending(queue) {
+	if set.Paused != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
 	}
 }
 
 func (m *machine) limit() {
 	queue, set := m.settings()
+	was := set.limits()
 	l := &Limits{Concurrency: m.draw("at a time", 4), Tasks: 3 * m.draw("tasks", 4), Bytes: 100 * int64(m.draw("bytes", 4))}
 	verb := []string{"program", "operator", "reset"}[m.draw("who", 3)]
 	text := l.String()
@@ -37,7 +39,7 @@ func (m *machine) limit() {
 	effective, err := m.client.setQueue(m.ctx, queue, verb, text)
 	require.NoError(m.t, err)
 	require.Equal(m.t, set.limits(), effective)
-	if m.spec.pending(queue) {
+	if set.limits() != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
 	}
 }

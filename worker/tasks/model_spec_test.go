@@ -31,6 +31,8 @@ type spec struct {
 	touched map[string]bool // queues for which this step wakes somebody
 	woken   map[string]int  // how many it wakes
 	front   map[string]int  // tasks that were handed on, by line: in any order
+	// unstored are the ids that this step did not store, and why.
+	unstored map[string]string
 }
 
 type specTask struct {
@@ -179,7 +181,7 @@ func (s *spec) wake(queue string) {
 
 // begin starts a step; flush ends it.
 func (s *spec) begin() {
-	s.touched, s.woken, s.front = map[string]bool{}, map[string]int{}, map[string]int{}
+	s.touched, s.woken, s.front, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]string{}
 }
 
 func (s *spec) flush() {
@@ -255,6 +257,16 @@ func (s *spec) seize(name, id string, lasting int64) string {
 
 // add stores a task, or returns why not.
 func (s *spec) add(p prepared, bounded bool) string {
+	code := s.store(p, bounded)
+	if code == "" || code == "taken" {
+		delete(s.unstored, p.id)
+	} else {
+		s.unstored[p.id] = code
+	}
+	return code
+}
+
+func (s *spec) store(p prepared, bounded bool) string {
 	queue := queueOf(p.line)
 	t := &specTask{ID: p.id, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 36) + p.tail, Chosen: p.chosen}
 	r, err := parseRecord(t.Record)
@@ -269,6 +281,11 @@ func (s *spec) add(p prepared, bounded bool) string {
 	if bounded && (limits.Tasks > 0 && s.load(queue) >= limits.Tasks ||
 		limits.Bytes > 0 && s.bytes(queue)+int64(len(t.Record)) > limits.Bytes) {
 		return "full"
+	}
+	for _, id := range t.Options.After {
+		if code := s.unstored[id]; code != "" {
+			return code
+		}
 	}
 	if p.unique != "" {
 		if holder := s.seize(p.unique, p.id, t.Options.UniqueFor); holder != "" {

@@ -56,7 +56,7 @@ func (m *Mover) Look() {
 
 // Serve moves tasks until ctx ends. It sleeps until the next one is due.
 func (m *Mover) Serve(ctx context.Context) error {
-	defer m.Reports.Works("mover") // it does not wait for Redis any more
+	defer m.Reports.Ended("mover")
 	for failures := 0; ctx.Err() == nil; {
 		more, wait, err := m.move(ctx)
 		if ctx.Err() == nil {

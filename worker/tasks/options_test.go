@@ -48,6 +48,9 @@ func TestAUniqueKeyIsTakenUntilItsTaskEnds(t *testing.T) {
 		c.eventually("dead", func() bool { return c.counts().Dead == 1 })
 		third := c.enqueue("work", unique)
 		require.ErrorContains(t, c.tasks.Retry(t.Context(), dead), "unique key")
+		e, err := c.tasks.Explain(t.Context(), dead)
+		require.NoError(t, err)
+		require.Contains(t, e.Why, third+" has its unique key "+unique.Unique+": it cannot be retried before that has ended")
 		receive(t, started)
 		release <- struct{}{}
 		c.eventually("done", func() bool { return c.counts().Done == 3 })

@@ -17,16 +17,20 @@ import (
 type outcome struct {
 	id      string
 	queue   string
-	verb    string // done, later, snooze, dead, back, park
+	verb    string // verbDone, …
 	args    []any
 	effects []effect
 	run     *run
 }
 
-// Verbs: the handler returned nil, or the task is not to run again.
+// How a run ends.
 const (
-	verbDone = "done"
-	verbDead = "dead"
+	verbDone   = "done"   // the handler returned nil
+	verbLater  = "later"  // it has failed and is tried again
+	verbSnooze = "snooze" // it runs again, and this was no attempt
+	verbDead   = "dead"   // it is not to run again
+	verbBack   = "back"   // it did not begin: another node may have it
+	verbPark   = "park"   // there is no handler for it here
 )
 
 // weight is 0 for a task that is done and leaves nothing behind, 1 for others.
@@ -60,7 +64,7 @@ func (x *run) done(effects []effect, result json.RawMessage) outcome {
 	return o
 }
 
-// milliseconds returns ” for none, as the scripts read it.
+// milliseconds returns the empty string for none, as the scripts read it.
 func milliseconds(d time.Duration) any {
 	if d == 0 {
 		return ""
@@ -86,9 +90,9 @@ func (x *run) failed(err error) outcome {
 		return x.dead(t, fmt.Errorf("%w: no attempt is left before it: %w", ErrDeadline, err))
 	}
 	if hasAsked && !asked.attempt {
-		return x.outcome("snooze", pause.Milliseconds(), t.String())
+		return x.outcome(verbSnooze, pause.Milliseconds(), t.String())
 	}
-	return x.outcome("later", pause.Milliseconds(), t.String(), happened(t.attempts, x.runner.Incarnation, err))
+	return x.outcome(verbLater, pause.Milliseconds(), t.String(), happened(t.attempts, x.runner.Incarnation, err))
 }
 
 // happened is a line of a task's history.
@@ -142,7 +146,7 @@ func (x *run) dead(t tries, err error) outcome {
 
 // park: no handler here. Another node may have one.
 func (x *run) park() outcome {
-	return x.outcome("park", x.claimed.record.name)
+	return x.outcome(verbPark, x.claimed.record.name)
 }
 
 // refusal is the error behind a code of commit.lua.

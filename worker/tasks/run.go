@@ -125,13 +125,15 @@ func (x *run) log() *zerolog.Logger {
 // even if the handler leaves through runtime.Goexit, which ends the goroutine.
 func (x *run) handle(done func(goexit bool)) {
 	x.tx = collected{tasks: x.runner.Client, cache: x.runner.Cache, seal: x.runner.Seal}
+	if x.solo {
+		if err := x.runner.announceSolo(x); err != nil {
+			x.finish(err)
+			done(false)
+			return
+		}
+	}
 	if x.timeout() > 0 || x.claimed.record.options.Deadline > 0 {
 		x.context() // the clock starts now
-	}
-	if x.solo && !x.runner.announceSolo(x) {
-		x.finish(ErrEnding)
-		done(false)
-		return
 	}
 	group.Run("task "+x.claimed.record.name, func() error { return x.def.handle(x, x.claimed.record.payload) }, func(err error) {
 		x.finish(errors.Join(err, x.children.wait()))

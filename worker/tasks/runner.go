@@ -2,7 +2,6 @@ package tasks
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -20,15 +19,9 @@ import (
 // DefaultConcurrency is how many tasks a node runs at a time.
 const DefaultConcurrency = 10
 
-// How long an idle node relies on being woken before it looks for itself (the
-// processes' movers look every few seconds), and how many commits may wait
-// before it claims no more.
-const (
-	idleInterval = time.Minute
-	maxUnflushed = 2000
-	// mendTime is how long a task waits whose place on Redis is something else's.
-	mendTime = time.Minute
-)
+// idleInterval is how long an idle node relies on being woken before it looks for
+// itself; the processes' movers look every few seconds.
+const idleInterval = time.Minute
 
 // RunnerConfig is what a [Runner] needs.
 type RunnerConfig struct {
@@ -64,14 +57,14 @@ type Runner struct {
 	handlers map[string]registered // with their middleware
 	over     context.Context       //nolint:containedctx // ended: what runs have for a context once they are over
 
-	mu       sync.Mutex
-	changed  sync.Cond // anything below has
-	backlog  backlog
-	inHand   map[string]*run // claimed and not ended
-	unsent   []outcome
-	sending  int
-	started  atomic.Int64
-	finished atomic.Int64
+	mu      sync.Mutex
+	changed sync.Cond // anything below has
+	backlog backlog
+	inHand  map[string]*run // claimed and not ended
+	unsent  []outcome
+	sending int
+	started atomic.Int64
+	done    atomic.Int64
 }
 
 // NewRunner returns a runner that [Runner.Serve] starts.
@@ -135,7 +128,7 @@ func (r *Runner) Quiet(on bool) {
 }
 
 // Counts says how many runs have started and ended since the runner was made.
-func (r *Runner) Counts() (started, finished int64) { return r.started.Load(), r.finished.Load() }
+func (r *Runner) Counts() (started, done int64) { return r.started.Load(), r.done.Load() }
 
 // InHand returns how many handlers run.
 func (r *Runner) InHand() int {
@@ -193,7 +186,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 			return err
 		}
 		for _, key := range broken {
-			r.Log.Error().Str("key", key).Msg("not a queue: its type on Redis is wrong; rename or delete it")
+			r.Log.Error().Str("key", key).Msg("a key's type on Redis is wrong: rename or delete it")
 		}
 		r.start(work, got)
 		// Parked tasks are claimed with the next claim; where that brings none,
@@ -267,19 +260,6 @@ func (r *Runner) broadcast() {
 	r.changed.Broadcast()
 }
 
-// ended hands an outcome to the commits.
-func (r *Runner) ended(o outcome) {
-	r.mu.Lock()
-	delete(r.inHand, o.id)
-	r.unsent = append(r.unsent, o)
-	r.changed.Broadcast()
-	r.mu.Unlock()
-	select {
-	case r.flush <- struct{}{}:
-	default:
-	}
-}
-
 // abandoned is the end of a run whose node ended: the task stays in hand, and
 // goes back to its queue when the incarnation is settled.
 func (r *Runner) abandoned(id string) {
@@ -289,87 +269,6 @@ func (r *Runner) abandoned(id string) {
 		x.returned = true
 	}
 	r.changed.Broadcast()
-}
-
-// commitAll sends outcomes, those together that gathered while the last commit
-// was on its way.
-func (r *Runner) commitAll(ctx context.Context) error {
-	for {
-		select {
-		case <-r.flush:
-		case <-ctx.Done():
-			return nil
-		}
-		for {
-			batch := r.nextBatch()
-			if len(batch) == 0 {
-				break
-			}
-			err := r.commit(ctx, batch)
-			if ctx.Err() != nil {
-				return nil //nolint:nilerr // the node is ending: what is not committed goes back with it
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-}
-
-func (r *Runner) nextBatch() []outcome {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := min(len(r.unsent), maxBatch)
-	batch := slices.Clone(r.unsent[:n])
-	r.unsent = slices.Delete(r.unsent, 0, n)
-	r.sending = n
-	return batch
-}
-
-func (r *Runner) commit(ctx context.Context, batch []outcome) error {
-	refused, err := r.stream.commit(ctx, batch)
-	if err != nil {
-		return err
-	}
-	var again []outcome
-	fenced := 0
-	for position, code := range refused {
-		o := batch[position]
-		if code == "FENCED" {
-			fenced++
-			continue
-		}
-		if o.verb == "snooze" { // it cannot even be put off: it stays in hand for a while
-			r.keepFor(time.Second, o)
-			continue
-		}
-		if o.verb != verbDone { // it could not be put where it was to go: later, as it was
-			again = append(again, o.run.outcome("snooze", mendTime.Milliseconds(), o.run.claimed.tries.String()))
-			continue
-		}
-		err := refusal(code)
-		o.run.log().Warn().Err(err).Msg("transaction refused: the run has failed")
-		again = append(again, o.run.failed(err))
-	}
-	r.mu.Lock()
-	r.sending = 0
-	r.unsent = append(r.unsent, again...)
-	r.changed.Broadcast()
-	r.mu.Unlock()
-	r.finished.Add(int64(len(batch) - len(refused)))
-	if fenced > 0 {
-		return fmt.Errorf("commit: %d tasks are not in hand any more: %w", fenced, ErrFenced)
-	}
-	return nil
-}
-
-// keepFor takes an outcome back that Redis cannot take, and tries again later.
-func (r *Runner) keepFor(d time.Duration, o outcome) {
-	r.mu.Lock()
-	o.run.returned = true
-	r.inHand[o.id] = o.run
-	r.mu.Unlock()
-	time.AfterFunc(d, func() { r.ended(o) })
 }
 
 // Remains returns what is in hand after Serve has returned, and is to be handed

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -73,13 +74,19 @@ func (r *Runner) kick() {
 }
 
 // announceSolo writes on Redis which suspect runs, for whoever may have to take
-// over after it. It reports whether the node is still to run it.
-func (r *Runner) announceSolo(x *run) bool {
+// over after it. Unless that is done, it must not run.
+func (r *Runner) announceSolo(x *run) error {
 	var reply []any
 	err := redisbus.Retry(x.Context, func(ctx context.Context) error {
 		var err error
 		reply, err = soloScript.Run(ctx, r.Redis, []string{r.Keys.Tasks()}, r.Incarnation, x.claimed.id).Slice()
 		return err
 	})
-	return err == nil && protocolError(reply) == nil && x.Context.Err() == nil
+	if err != nil {
+		return fmt.Errorf("announce a suspect: %w", redisbus.Explain(err))
+	}
+	if len(reply) == 1 && reply[0] == "OK" {
+		return context.Cause(x.Context)
+	}
+	return fmt.Errorf("announce a suspect: %w", protocolError(reply))
 }

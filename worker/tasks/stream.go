@@ -63,8 +63,9 @@ func (s *stream) order() []string {
 	return slices.SortedFunc(slices.Values(s.queues), func(a, b string) int { return cmp.Compare(at[a], at[b]) })
 }
 
-// claim returns up to want tasks. broken are keys that should be queues and are
-// not. After fewer than want the node counts as idle and is woken by the next task.
+// claim returns up to want tasks. broken are keys whose type is wrong: such a queue
+// gives nothing, and where nobody can idle, nodes look only now and then. After
+// fewer than want the node counts as idle and is woken by the next task.
 func (s *stream) claim(ctx context.Context, want int) (got []claimed, broken []string, err error) {
 	s.claims++
 	wasIdle := ""
@@ -188,7 +189,7 @@ func commitArguments(batch []outcome) []any {
 }
 
 // speeds says of each queue how many of the tasks are done, how many of these
-// ran for the first time, and how long these waited and all ran, in milliseconds.
+// ran for the first time, and how long these waited and all ran, in microseconds.
 func speeds(batch []outcome) []any {
 	type speed struct {
 		runs, first int

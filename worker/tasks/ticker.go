@@ -16,9 +16,8 @@ import (
 const lateness = time.Minute
 
 // Ticker enqueues the periodic tasks of an app when they are due, and keeps the
-// limits of its queues on Redis. Every process
-// has one and none leads: all compute the same ticks, and a tick is a task with
-// an id of its own, which is accepted once.
+// limits of its queues on Redis. Every process has one and none leads: all compute
+// the same ticks, and a tick is a task with an id of its own, which is accepted once.
 type Ticker struct {
 	client   *Client
 	periodic []Periodic
@@ -49,7 +48,7 @@ func (t *Ticker) Serve(ctx context.Context) error {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	defer t.Reports.Works("ticker") // it does not wait for Redis any more
+	defer t.Reports.Ended("ticker")
 	for failures := 0; ctx.Err() == nil; {
 		wait, err := t.round(ctx)
 		if ctx.Err() == nil {
@@ -57,7 +56,7 @@ func (t *Ticker) Serve(ctx context.Context) error {
 		}
 		if err != nil {
 			failures++
-			wait = redisbus.Pause(failures)
+			wait = min(wait, redisbus.Pause(failures))
 		} else {
 			failures = 0
 		}
@@ -67,25 +66,27 @@ func (t *Ticker) Serve(ctx context.Context) error {
 }
 
 // round enqueues what is due and returns how long until the next tick, at most
-// [moveInterval], so that a definition lost with Redis's data is soon back.
+// [moveInterval], so that a definition lost with Redis's data is soon back. What is
+// wrong with one queue's keys does not hold up the rest.
 func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	wait := moveInterval
 	var errs []error
 	for queue, l := range t.limits {
 		if _, err := t.client.setQueue(ctx, queue, "program", l.String()); err != nil {
 			errs = append(errs, err)
-		}
-		if away(errs) {
-			break
+			if redisbus.IsOutage(err) {
+				return wait, errors.Join(errs...)
+			}
 		}
 	}
-	for _, p := range t.periodic {
-		if away(errs) {
-			break
-		}
+	for i := range t.periodic {
+		p := &t.periodic[i]
 		s, err := t.enqueueDue(ctx, p)
 		if err != nil {
 			errs = append(errs, err)
+			if redisbus.IsOutage(err) {
+				break
+			}
 			continue
 		}
 		if next := p.Schedule.next(s.now); !next.IsZero() {
@@ -95,15 +96,8 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	return max(wait, time.Millisecond), errors.Join(errs...)
 }
 
-// away reports that there is no use in going on with the others: Redis does not
-// answer. What is wrong with one queue's keys does not hold up the rest.
-func away(errs []error) bool {
-	err := errors.Join(errs...)
-	return errors.Is(err, redisbus.ErrUnavailable) || errors.Is(err, redisbus.ErrUnknownOutcome)
-}
-
 // enqueueDue enqueues one periodic task if it is due.
-func (t *Ticker) enqueueDue(ctx context.Context, p Periodic) (tickState, error) {
+func (t *Ticker) enqueueDue(ctx context.Context, p *Periodic) (tickState, error) {
 	s, err := t.ask(ctx, p, time.Time{}, "first")
 	if err != nil {
 		return s, err
@@ -124,7 +118,7 @@ func (t *Ticker) enqueueDue(ctx context.Context, p Periodic) (tickState, error) 
 }
 
 // ask runs tick.lua.
-func (t *Ticker) ask(ctx context.Context, p Periodic, tick time.Time, verb string) (tickState, error) {
+func (t *Ticker) ask(ctx context.Context, p *Periodic, tick time.Time, verb string) (tickState, error) {
 	c := t.client
 	task, err := c.prepare(p.Task, p.Payload, Options{ID: p.Name + ":" + strconv.FormatInt(max(tick.UnixMilli(), 0), 10)})
 	if err != nil {

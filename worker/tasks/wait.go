@@ -36,18 +36,17 @@ func (c *Client) ending(ctx context.Context, id string, listen bool) (result jso
 		detail = reply[1]
 	}
 	switch reply[0] {
-	case "done":
+	case string(Done):
 		if detail != "" {
 			result = json.RawMessage(detail)
 		}
 		return result, true, nil
-	case "dead":
+	case string(Dead):
 		return nil, false, fmt.Errorf("%w: %s: %s", ErrDead, id, parseReason(detail))
-	case "cancelled":
+	case string(Cancelled):
 		return nil, false, fmt.Errorf("%w: %s: %s", ErrCancelled, id, parseReason(detail).Error)
 	case wordGone:
-		return nil, false, fmt.Errorf("%w: %s: unknown, or done and forgotten: only with WantResult, a retention or an id "+
-			"of your own is an end remembered", ErrNotFound, id)
+		return nil, false, fmt.Errorf("%w: %s: unknown, or done and forgotten", ErrNotFound, id)
 	case "WRONGTYPE":
 		return nil, false, fmt.Errorf("result of %s: %w", id, wrongType(detail))
 	}
@@ -74,7 +73,7 @@ func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
 	var result json.RawMessage
 	err := c.endings.Await(ctx, c.keys.Ended(id), true,
 		func(err error) bool {
-			return errors.Is(err, errNotYet) || errors.Is(err, redisbus.ErrUnavailable) || errors.Is(err, redisbus.ErrUnknownOutcome)
+			return errors.Is(err, errNotYet) || redisbus.IsOutage(err)
 		},
 		func() (time.Duration, error) {
 			var done bool

@@ -80,8 +80,8 @@ end
 -- There is room again for what is parked of a queue: all look, as not everybody handles it.
 local function offer_parked(queue)
   if room(queue) == 0 or not fits(key('parked'), 'set') then return end
-  for _, name in ipairs(redis.call('SMEMBERS', key('parked'))) do
-    if string.match(name, '^([^|]*)|') == queue then return wake_all(queue) end
+  for _, list in ipairs(redis.call('SMEMBERS', key('parked'))) do
+    if string.match(list, '^([^|]*)|') == queue then return wake_all(queue) end
   end
 end
 
@@ -97,9 +97,11 @@ local function flush()
   for field, n in pairs(tallies) do redis.call('HINCRBY', key('stats'), field, n) end
   for queue, n in pairs(hands) do
     if n ~= 0 and redis.call('HINCRBY', key('active'), queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
-    -- One that had to wait for others of its queue to end may run now.
-    if n < 0 and settings(queue).at_a_time > 0 and pending(queue) then touched[queue] = true end
-    if n < 0 and settings(queue).at_a_time > 0 then offer_parked(queue) end
+    -- Those that had to wait for others of their queue to end may run now.
+    if n < 0 and settings(queue).at_a_time > 0 then
+      if pending(queue) then touched[queue] = true end
+      if room(queue) + n <= 0 then offer_parked(queue) end
+    end
   end
   for queue in pairs(touched) do wake(queue) end
 end

@@ -8,6 +8,7 @@ local queue, verb = ARGV[1], ARGV[2]
 local mistyped = mending_refuses()
 if mistyped then return {'WRONGTYPE', mistyped} end
 
+local was = redis.call('HGET', key('settings'), queue) or '|0|0|0'
 local paused = settings(queue).paused
 local before = settings(queue).bytes
 writable(key('settings')) -- to pause a queue helps at maxmemory
@@ -51,6 +52,8 @@ elseif settings(queue).bytes == 0 then
   redis.call('HDEL', key('bytes'), queue)
 end
 
-if pending(queue) then wake(queue) end
-offer_parked(queue)
+if text ~= was then -- programs say theirs again every few seconds
+  if pending(queue) then wake(queue) end
+  offer_parked(queue)
+end
 return {'OK', text}
