@@ -83,7 +83,7 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 	var outage error
 	err := l.cache.await(ctx, l.name, false, func() (nap time.Duration, err error) {
 		nap, err = l.take(ctx, true)
-		if outage = nil; isOutage(err) {
+		if outage = nil; redisbus.IsOutage(err) {
 			outage, nap, err = err, outageNap, ErrLocked // the same request can be sent again
 		}
 		return nap, err

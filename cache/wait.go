@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/stellarfw/stellar/redisbus"
 )
 
 const (
@@ -14,10 +12,6 @@ const (
 	// outageNap is how often a waiter tries while Redis is away.
 	outageNap = 500 * time.Millisecond
 )
-
-func isOutage(err error) bool {
-	return errors.Is(err, redisbus.ErrUnavailable) || errors.Is(err, redisbus.ErrUnknownOutcome)
-}
 
 // await calls try whenever it may succeed, until it does not answer [ErrLocked] or
 // [ErrNotFound], or ctx ends.

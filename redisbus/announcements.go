@@ -66,12 +66,12 @@ func (h *Announcements) join(ctx context.Context, channel string, shared bool) *
 	if t == nil {
 		t = &topic{}
 		h.topics[channel] = t
+		h.changed(ctx, channel)
 	}
 	t.waiters = append(t.waiters, w)
 	if t.live && (shared || len(t.waiters) == 1) {
 		w.wake()
 	}
-	h.changed(ctx, channel)
 	h.mu.Unlock()
 	return w
 }

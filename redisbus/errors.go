@@ -67,6 +67,11 @@ const dialing = "dial"
 // DialError marks an error of a [Config.Dial] function as "never connected".
 func DialError(err error) error { return &net.OpError{Op: dialing, Net: "embedded", Err: err} }
 
+// IsOutage reports whether Redis did not answer, or cannot serve now: it may later.
+func IsOutage(err error) bool {
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome)
+}
+
 // Explain wraps err in [ErrUnavailable], [ErrUnknownOutcome] or [ErrFull] where
 // one of them applies, with a sentence on the cause, and returns it as it is
 // otherwise.

@@ -50,8 +50,8 @@ func (b *Bus) Serve(ctx context.Context) error {
 	handlers, cancel := context.WithCancel(handlers)
 	defer cancel()
 
-	defer b.reports.Works(b.part()) // it does not wait for Redis any more
-	defer b.reports.Works(b.tokenPart())
+	defer b.reports.Ended(b.part())
+	defer b.reports.Ended(b.tokenPart())
 	b.out.open()
 	var parts sync.WaitGroup
 	parts.Go(func() { b.read(ctx, handlers) })

@@ -80,26 +80,35 @@ func (r *Reports) Failed(part string, err error) {
 	c.at, c.unsaid, r.told = now, 0, true
 }
 
-// Works tells that a part works, or that it has ended. It costs nothing while
-// nothing fails.
+// Works tells that a part works. It costs nothing while nothing fails.
 func (r *Reports) Works(part string) {
+	if began, last := r.drop(part); last {
+		r.log.Info().Stringer("after", time.Since(began).Round(time.Millisecond)).Msg("redis is back")
+	}
+}
+
+// Ended tells that a part has ended: it does not wait for Redis any more, which may
+// be away still.
+func (r *Reports) Ended(part string) { r.drop(part) }
+
+// drop takes a part from those that fail. It reports whether it was the last, after
+// a failure that was told, and since when there had been any.
+func (r *Reports) drop(part string) (began time.Time, last bool) {
 	if !r.failing.Load() {
-		return
+		return began, false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, failed := r.parts[part]; !failed {
-		return
+		return began, false
 	}
 	delete(r.parts, part)
 	if len(r.parts) > 0 {
-		return
+		return began, false
 	}
 	r.failing.Store(false)
-	if r.told {
-		r.told = false
-		r.log.Info().Stringer("after", time.Since(r.began).Round(time.Millisecond)).Msg("redis is back")
-	}
+	last, r.told = r.told, false
+	return r.began, last
 }
 
 // silentError is the failure of a connection on which nothing is heard.

@@ -73,7 +73,7 @@ func (h *Host) lease() time.Duration { return cmp.Or(h.cfg.Times.Lease, membersh
 
 // reap settles incarnations whose process died, until ctx ends.
 func (h *Host) reap(ctx context.Context) error {
-	defer h.reports.Works("reaper") // it does not wait for Redis any more
+	defer h.reports.Ended("reaper")
 	lease := h.lease()
 	// Well within half a lease: whoever finds that nobody looked for longer holds
 	// everything back for a lease.

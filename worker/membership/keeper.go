@@ -117,7 +117,7 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	keys := []string{k.directory.Keys.Members(), k.directory.Keys.Leases(), k.directory.Keys.Numbers(prefix), k.directory.Keys.Epoch()}
 	var reply []string
 	var sent time.Time
-	defer k.Reports.Works(joining)
+	defer k.Reports.Ended(joining)
 	err = redisbus.Retry(ctx, func(ctx context.Context) error {
 		var err error
 		sent = time.Now()
