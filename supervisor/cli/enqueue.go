@@ -47,7 +47,10 @@ func (p *program) enqueueCommand() *urfave.Command {
 			&urfave.DurationFlag{Name: "in", Destination: &f.in, Usage: "run it after that `TIME`, such as 10s", HideDefault: true},
 			&urfave.StringFlag{Name: "at", Destination: &f.at, Usage: "run it at that `TIME`, such as 2027-01-31T08:00:00Z"},
 			&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` instead of the task's own"},
-			&urfave.StringFlag{Name: "id", Destination: &f.id, Usage: "`ID` of the task: the same id is not accepted twice within a day"},
+			&urfave.StringFlag{
+				Name: "id", Destination: &f.id,
+				Usage: "`ID` of the task: not accepted again while it is stored, nor within 24 h after it is done",
+			},
 			&urfave.BoolFlag{Name: "wait", Destination: &f.wait, Usage: "wait until it is done and print its result", HideDefault: true},
 			&urfave.DurationFlag{
 				Name: timeoutFlag, Destination: &f.timeout, Usage: "how long to wait with --wait (`TIME`)", DefaultText: "no limit",
