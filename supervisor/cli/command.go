@@ -119,8 +119,12 @@ func explain(_ context.Context, cmd *urfave.Command, err error, _ bool) error {
 		if variable, secret := secretFlags[name]; secret {
 			return usagef("unknown flag --%s: secrets do not belong on the command line: set %s or %s_FILE", name, variable, variable)
 		}
-		if like := urfave.SuggestFlag(cmd.Flags, name, true); like != "" {
-			return usagef("unknown flag --%s: did you mean %s? (%s)", name, like, more)
+		var known []string
+		for _, f := range cmd.Flags {
+			known = append(known, f.Names()...)
+		}
+		if like := nearest(name, known); like != "" {
+			return usagef("unknown flag --%s: did you mean --%s? (%s)", name, like, more)
 		}
 		return usagef("unknown flag --%s (%s)", name, more)
 	}

@@ -166,7 +166,7 @@ func (p *program) writeStatus(where string, nodes []nodeStatus, counts tasks.Cou
 	} else if err := p.writeNodes(nodes); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(p.Stdout, "\ntasks: %d pending, %d delayed, %d active, %d done, %d dead; %d taken over, %d runs failed\n",
+	_, err := fmt.Fprintf(p.Stdout, "\ntasks: %d pending, %d delayed, %d active, %d done, %d dead; %d taken over, %d runs tried again\n",
 		counts.Pending, counts.Delayed, counts.Active, counts.Done, counts.Dead, counts.HandedOn, counts.Failed)
 	return err
 }

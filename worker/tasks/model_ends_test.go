@@ -194,10 +194,11 @@ func (s *spec) goOn(t *specTask, o outcome) {
 	case "later":
 		t.Tries = o.args[1].(string)
 		s.note(t, "failed")
-		s.tally(t.queue(), "failed")
 	case "snooze":
 		t.Tries = o.args[1].(string)
-		s.tally(t.queue(), "snoozed")
+	}
+	if what := map[string]string{"later": "failed", "snooze": "snoozed"}[o.verb]; what != "" && !t.Asked {
+		s.tally(t.queue(), what)
 	}
 	switch {
 	case t.Asked:

@@ -128,6 +128,16 @@ var mutantCases = map[string]func(*machine){
 		m.step(func() { m.commitSome(func(o *outcome) { o.verb, o.args = verbDone, []any{5000, 5000, "1"} }) })
 		require.Equal(m.t, Done, m.spec.Tasks[id].State)
 	},
+	"failed, after it was to be cancelled": func(m *machine) {
+		id := m.enqueueOne(1, Options{})
+		m.takeAll()
+		m.step(func() {
+			m.run(cancelScript, `{"reason":"cancelled"}`, id)
+			m.spec.Tasks[id].Asked = true
+		})
+		m.step(func() { m.commitSome(func(o *outcome) { o.verb, o.args = verbLater, []any{1, "1|0", `{}`} }) })
+		require.Equal(m.t, Cancelled, m.spec.Tasks[id].State)
+	},
 	"an id that is free again has left nothing": func(m *machine) {
 		for _, id := range []string{"c1", "c2", "c3"} {
 			m.enqueueOne(1, Options{ID: id})

@@ -59,6 +59,8 @@ var mutants = []mutant{
 	{"clear", "and not redis.call('HGET', key('active'), queue)", ""},
 	{"clear", "redis.call('SREM', key('parked'), name)", ""},
 	{"clear", "redis.call('ZREM', key('delayed:' .. queue), id)", ""},
+	{"commit", "if not asked then tally(queue, 'failed', 1) end", "tally(queue, 'failed', 1)"},
+	{"commit", "verb == 'snooze' and not asked then", "verb == 'snooze' then"},
 	{"commit", "if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) <= 0 then return {'FENCED'} end", ""},
 	{"commit", "if number == last then", "if false then"},
 	{"commit", "if number ~= last + 1 then return {'GAP', int(last)} end", ""},

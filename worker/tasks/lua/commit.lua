@@ -181,7 +181,7 @@ local function finish_as(verb, id, line, a)
   if verb == 'later' or verb == 'snooze' then redis.call('HSET', key('tries'), id, ARGV[a + 1]) end
   if verb == 'later' then
     note(id, at, 'failed', ARGV[a + 2])
-    tally(queue, 'failed', 1)
+    if not asked then tally(queue, 'failed', 1) end
   end
   if asked then cancel(id, redis.call('HGET', key('tasks'), id) or '', asked, at)
   elseif verb == 'done' then done(id, queue, a)
@@ -194,7 +194,7 @@ local function finish_as(verb, id, line, a)
     touched[queue] = true
   else park(id, queue, ARGV[a])
   end
-  if verb == 'done' or verb == 'snooze' then tally(queue, verb == 'done' and 'done' or 'snoozed', 1) end
+  if verb == 'done' or verb == 'snooze' and not asked then tally(queue, verb == 'done' and 'done' or 'snoozed', 1) end
   hand(queue, -1)
 end
 
