@@ -110,8 +110,8 @@ func TestASetSurvivesAFailoverOfItsSentinels(t *testing.T) {
 	})
 	_, err = api.RPC.DoCluster(ctx, "api.ping", nil, rpcregistry.Node("stellar-worker-4"))
 	require.NoError(t, err)
+	log.await(t, "redis is back")
 	stop()
 	require.NoError(t, <-done)
 	require.Zero(t, set.Report().Crashes)
-	log.await(t, "redis is back")
 }

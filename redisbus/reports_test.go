@@ -55,6 +55,18 @@ func TestReportsSayEachCauseOnceAMinuteAndOneEnd(t *testing.T) {
 		r.Failed("a", context.Canceled)
 		r.Failed("a", errors.New("odd"))
 		require.Contains(t, lines()[0], "odd")
+		r.Failed("b", errors.New("odd"))
+		r.Ended("a")
+		r.Ended("b")
+		r.Works("a")
+		require.Equal(t, none, lines(), "who has ended does not know whether it is back")
+		time.Sleep(time.Minute)
+		r.Failed("a", errors.New("odd"))
+		r.Failed("b", errors.New("odd"))
+		r.Ended("b")
+		require.Len(t, lines(), 1)
+		r.Works("a")
+		require.Contains(t, lines()[0], "redis is back")
 	})
 }
 
