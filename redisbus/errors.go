@@ -76,7 +76,7 @@ func IsOutage(err error) bool {
 // one of them applies, with a sentence on the cause, and returns it as it is
 // otherwise.
 func Explain(err error) error {
-	if _, done := errors.AsType[*explained](err); done {
+	if _, done := errors.AsType[*explained](err); done || errors.Is(err, ErrUnavailable) {
 		return err
 	}
 	cause := CauseOf(err)

@@ -2,10 +2,8 @@ package tasks
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,7 +48,10 @@ type Client struct {
 
 	mu      sync.Mutex
 	waiting []*submission
-	lanes   [lanes]lane
+	senders int      // at most window
+	flying  []*batch // that have not ended, or behind one that has not
+	sent    uint64   // the number of the last batch
+	settled uint64   // up to this one all batches have ended
 }
 
 // NewClient returns a client that works until ctx ends or it is closed. The
@@ -61,11 +62,8 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys redisbus.Keys,
 		r = &Registry{}
 	}
 	client := &Client{
-		redis: c, keys: keys, registry: r, producer: strings.ToLower(rand.Text()[:12]),
+		redis: c, keys: keys, registry: r, producer: newProducer(),
 		endings: redisbus.NewAnnouncements(c, zerolog.Nop()),
-	}
-	for i := range client.lanes {
-		client.lanes[i].name = client.producer + "." + strconv.Itoa(i)
 	}
 	client.ctx, client.cancel = context.WithCancel(ctx)
 	return client
@@ -77,27 +75,17 @@ func (c *Client) Close() {
 	c.cancel() // who comes later sees it, and does not begin
 	c.mu.Unlock()
 	c.active.Wait()
-	var used []string
 	c.mu.Lock()
-	for i := range c.lanes {
-		if c.lanes[i].batch > 0 {
-			used = append(used, c.keys.Producer(c.lanes[i].name))
-			c.lanes[i].batch = 0
-		}
-	}
+	used := c.sent > 0
+	c.sent = 0
 	c.mu.Unlock()
-	if len(used) == 0 {
+	if !used {
 		return
 	}
 	// A Redis that is away forgets it by itself, later.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), time.Second)
 	defer cancel()
-	_, _ = c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, key := range used {
-			p.PExpire(ctx, key, closedMemory)
-		}
-		return nil
-	})
+	_ = c.redis.PExpire(ctx, c.keys.Producer(c.producer), closedMemory).Err()
 }
 
 // Enqueue stores a task to run as soon as a node is free. When it returns nil the
@@ -138,25 +126,21 @@ func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Op
 // [ErrQueueFull] there is a receipt for each as well, without an id for those that
 // were not accepted.
 func (c *Client) EnqueueMany(ctx context.Context, news []New) ([]Receipt, error) {
-	all := make([]prepared, 0, len(news))
-	for _, n := range news {
-		some, err := c.prepareAll(n)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, some...)
+	all, err := c.prepareMany(news)
+	if err != nil {
+		return nil, err
 	}
+	parts := split(ctx, all)
 	receipts := make([]Receipt, 0, len(all))
 	var full error
-	for from := 0; from < len(all); {
-		to, size := from, 0
-		for to < len(all) && (to == from || all[to].then || to-from < maxBatch && size+len(all[to].tail) <= maxBatchBytes) {
-			size += len(all[to].tail)
-			to++
+	posted := 0
+	for i, s := range parts {
+		// Some ahead, so that whoever sends need not wait for this goroutine.
+		for ; posted < len(parts) && posted <= i+window; posted++ {
+			c.post(parts[posted], len(parts) == 1)
 		}
-		s := &submission{ctx: ctx, tasks: all[from:to], bytes: size, done: make(chan struct{})}
-		if err := c.submit(s); err != nil {
-			return receipts, fmt.Errorf("enqueue %s: %w", all[from].name, err)
+		if err := s.wait(); err != nil {
+			return receipts, fmt.Errorf("enqueue %s: %w", s.tasks[0].name, err)
 		}
 		for i := range s.tasks {
 			receipt, err := s.receipt(i)
@@ -165,9 +149,26 @@ func (c *Client) EnqueueMany(ctx context.Context, news []New) ([]Receipt, error)
 				full = err
 			}
 		}
-		from = to
 	}
 	return receipts, full
+}
+
+// split cuts the tasks of one call into parts of the size of a batch. A task and
+// those that are stored together with it stay in one.
+func split(ctx context.Context, all []prepared) []*submission {
+	parts := make([]*submission, 0, 1+len(all)/maxBatch)
+	var last *submission
+	for from := 0; from < len(all); {
+		to, size := from, 0
+		for to < len(all) && (to == from || all[to].then || to-from < maxBatch && size+len(all[to].tail) <= maxBatchBytes) {
+			size += len(all[to].tail)
+			to++
+		}
+		last = &submission{ctx: ctx, tasks: all[from:to], bytes: size, behind: last, done: make(chan struct{})}
+		parts = append(parts, last)
+		from = to
+	}
+	return parts
 }
 
 // receipt returns what became of one task of a submission.

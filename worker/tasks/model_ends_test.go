@@ -259,5 +259,6 @@ func (s *spec) done(t *specTask, o outcome) {
 // followUp is the task that an effect enqueues.
 func followUp(e effect) prepared {
 	word := func(i int) string { w, _ := e.args[i].(string); return w }
-	return prepared{line: word(0), chosen: word(1) == "1", when: word(2), head: word(3), unique: word(4), id: word(8), tail: word(9)}
+	k := &kind{line: word(0), chosen: word(1) == "1", when: word(2), head: word(3), unique: word(4)}
+	return prepared{kind: k, id: word(8), tail: word(9)}
 }

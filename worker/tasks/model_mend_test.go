@@ -36,68 +36,6 @@ func (m *machine) options() Options {
 	return o
 }
 
-func (m *machine) enqueue() { m.enqueueSome(func() string { return "" }) }
-
-func (m *machine) enqueueChosen() {
-	m.enqueueSome(func() string { return "c" + strconv.Itoa(m.draw("chosen id", 4)) })
-}
-
-func (m *machine) enqueueSome(id func() string) {
-	producer := "p" + strconv.Itoa(m.draw("producer", 2))
-	s := &submission{ctx: m.ctx}
-	alike, o := m.draw("alike", 2) == 1, m.options()
-	for range 1 + m.draw("tasks", 4) {
-		if !alike {
-			o = m.options()
-		}
-		o.ID = id()
-		if slices.Contains(o.After, o.ID) {
-			o.After = nil
-		}
-		some, err := m.client.prepareAll(New{Name: []string{"t", "u"}[m.draw("name", 2)], Payload: 1, Options: o})
-		require.NoError(m.t, err)
-		s.tasks = append(s.tasks, some...)
-	}
-	m.last[producer] = append(m.last[producer], s)
-	m.send(producer, m.last[producer], false)
-}
-
-// enqueueAgain sends a producer's last batch once more, under its number.
-func (m *machine) enqueueAgain() {
-	producer := "p" + strconv.Itoa(m.draw("producer", 2))
-	if batches := m.last[producer]; len(batches) > 0 {
-		m.send(producer, batches, true)
-	}
-}
-
-// send sends the last of a producer's batches. One that Redis has gone back
-// behind is new to it.
-func (m *machine) send(producer string, batches []*submission, again bool) {
-	number := uint64(len(batches))
-	s := &submission{ctx: m.ctx, tasks: batches[number-1].tasks, done: make(chan struct{})}
-	m.client.send(producer, number, []*submission{s})
-	require.NoError(m.t, s.err)
-	known := m.spec.Producers[producer]
-	if number > known.Batch {
-		var refused []string
-		for i, p := range s.tasks {
-			if code := m.spec.add(p, true); code != "" {
-				refused = append(refused, strconv.Itoa(i+1)+" "+code)
-			}
-		}
-		known = specProducer{number, strings.Join(refused, " ")}
-		m.spec.Producers[producer] = known
-	} else {
-		require.True(m.t, again)
-	}
-	words := strings.Fields(known.Answer)
-	require.Len(m.t, s.refused, len(words)/2)
-	for i := 0; i+1 < len(words); i += 2 {
-		at, _ := strconv.Atoi(words[i])
-		require.Equal(m.t, words[i+1], s.refused[at-1])
-	}
-}
-
 // pass lets time go by; most nodes renew their leases.
 func (m *machine) pass() {
 	m.sleep([]int64{1, 700, 3000, 6000, 70000}[m.draw("time", 5)])

@@ -96,11 +96,6 @@ type specIncarnation struct {
 	Solo          string
 }
 
-type specProducer struct {
-	Batch  uint64
-	Answer string
-}
-
 func newSpec(now int64) *spec {
 	return &spec{
 		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},

@@ -208,7 +208,7 @@ func (s *spec) render() stored {
 		}
 	}
 	for name, p := range s.Producers {
-		out.put("producer:"+name, "", strconv.FormatUint(p.Batch, 10)+"|"+p.Answer)
+		out.put("producer:"+name, "", p.String())
 	}
 	for name, tick := range s.Ticks {
 		out.put("periodic", name, tick)

@@ -28,12 +28,12 @@ type machine struct {
 	redis redis.UniversalClient
 	keys  redisbus.Keys
 
-	spec   *spec
-	client *Client
-	cache  *cache.Cache
-	actors []*actor
-	last   map[string][]*submission // of each producer, to be sent again
-	saved  *point
+	spec    *spec
+	client  *Client
+	cache   *cache.Cache
+	actors  []*actor
+	senders map[string]*sender // by the names of their producers
+	saved   *point
 }
 
 // draw chooses a number below most.
@@ -93,10 +93,14 @@ func newMachine(ctx context.Context, t require.TestingT, c redis.UniversalClient
 	keys := redisbus.NewKeys("model")
 	require.NoError(t, c.FlushAll(ctx).Err())
 	m := &machine{
-		t: t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), last: map[string][]*submission{},
+		t: t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
 		client: NewClient(ctx, c, keys, nil), cache: cache.New(cache.Config{Client: c, Keys: keys}),
 	}
 	m.client.producer = "new" // its ids are the same in every run
+	for _, producer := range []string{"p0", "p1"} {
+		m.senders[producer] = &sender{client: NewClient(ctx, c, keys, nil)}
+		m.senders[producer].client.producer = producer
+	}
 	m.prepareCache()
 	m.sleep(0)
 	return m
@@ -105,7 +109,7 @@ func newMachine(ctx context.Context, t require.TestingT, c redis.UniversalClient
 // actions are the steps that a machine can take.
 func (m *machine) actions() map[string]func() {
 	actions := map[string]func(){
-		"enqueue again": m.enqueueAgain, "claim again": m.claimAgain, "claim stale": m.claimStale,
+		"enqueue again": m.enqueueAgain, "enqueue early": m.enqueueEarly, "claim again": m.claimAgain, "claim stale": m.claimStale,
 		"commit again": m.commitAgain, "commit stale": m.commitStale, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
 		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "save": m.save, "go back": m.goBack,
@@ -131,6 +135,13 @@ func (m *machine) step(action func()) {
 	action()
 	m.spec.flush()
 	m.compare()
+}
+
+// then ends one script within a step, and begins another.
+func (m *machine) then() {
+	m.spec.flush()
+	m.compare()
+	m.spec.begin()
 }
 
 // compare fails where Redis is not what the spec says.

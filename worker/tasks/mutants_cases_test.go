@@ -74,11 +74,9 @@ var mutantCases = map[string]func(*machine){
 			m.step(m.claim)
 		}
 		m.step(func() {
-			some, err := m.client.prepareAll(New{Name: "t", Options: Options{Queue: "a"}, Then: []New{{Name: "t", Options: Options{Queue: "a"}}}})
+			some, err := m.client.prepareMany([]New{{Name: "t", Options: Options{Queue: "a"}}, {Name: "t", Options: Options{Queue: "a"}}})
 			require.NoError(m.t, err)
-			some[1].after, some[1].tail = "", some[0].tail
-			m.last["p0"] = append(m.last["p0"], &submission{tasks: some})
-			m.send("p0", m.last["p0"], false)
+			m.sendNew("p0", some)
 		})
 		require.Len(m.t, m.spec.Idle["a"], 1)
 		woken := slices.IndexFunc(m.actors, func(a *actor) bool { return !m.spec.Idle["a"][a.name] })
@@ -274,11 +272,18 @@ func (m *machine) ends(verb string, args ...any) {
 // enqueueOne stores a task of queue a.
 func (m *machine) enqueueOne(payload any, o Options) string {
 	o.Queue = cmp.Or(o.Queue, "a")
-	some, err := m.client.prepareAll(New{Name: "t", Payload: payload, Options: o})
+	some, err := m.client.prepareMany([]New{{Name: "t", Payload: payload, Options: o}})
 	require.NoError(m.t, err)
-	m.last["p0"] = append(m.last["p0"], &submission{tasks: some})
-	m.step(func() { m.send("p0", m.last["p0"], false) })
+	m.step(func() { m.sendNew("p0", some) })
 	return some[0].id
+}
+
+// sendNew sends tasks as a producer's next batch.
+func (m *machine) sendNew(producer string, some []prepared) {
+	p := m.senders[producer]
+	p.settled = len(p.batches)
+	p.batches = append(p.batches, &submission{tasks: some})
+	m.send(producer, len(p.batches))
 }
 
 // drop deletes a task.

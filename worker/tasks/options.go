@@ -1,12 +1,15 @@
 package tasks
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -120,78 +123,156 @@ type New struct {
 
 // prepared is a task ready to be sent.
 type prepared struct {
-	name, id, line, when, head, tail string
-	unique, lasting, after           string
-	chosen                           bool
-	then                             bool // it is stored together with the one before
+	*kind
+
+	id, tail string
+	then     bool // it is stored together with the one before
 }
 
-// prepareAll prepares a task and those that are to run after it, in this order.
-func (c *Client) prepareAll(n New) ([]prepared, error) {
-	p, err := c.prepare(n.Name, n.Payload, n.Options)
-	if err != nil {
-		return nil, fmt.Errorf("enqueue %s: %w", n.Name, err)
+// kind is what tasks have in common that differ in their ids and payloads only.
+type kind struct {
+	name, line, when, head string
+	unique, lasting, after string
+	chosen                 bool
+}
+
+// preparer prepares tasks of one call, one after the other.
+type preparer struct {
+	c      *Client
+	serial uint64 // of the last id that was drawn
+	last   *kind  // of a task without options, to be used again
+	queue  string // which its caller named
+}
+
+// prepareMany prepares the tasks of one call and those that are to run after them,
+// in this order. Many are prepared on all processors at once.
+func (c *Client) prepareMany(news []New) ([]prepared, error) {
+	const share = 4096 // below it, another goroutine costs more than it saves
+	n := min(runtime.GOMAXPROCS(0), 1+len(news)/share)
+	serial := c.serial.Add(uint64(len(news))) - uint64(len(news))
+	if n == 1 {
+		return (&preparer{c: c, serial: serial}).prepareMany(news)
 	}
-	all := []prepared{p}
-	for i, then := range n.Then {
-		then.After = append(slices.Clone(then.After), p.id)
-		if then.ID == "" {
-			then.ID, then.drawn = p.id+".then."+strconv.Itoa(i+1), !p.chosen
-		}
-		more, err := c.prepareAll(then)
+	parts, errs := make([][]prepared, n), make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		from, to := i*len(news)/n, (i+1)*len(news)/n
+		wg.Go(func() {
+			parts[i], errs[i] = (&preparer{c: c, serial: serial + uint64(from)}).prepareMany(news[from:to])
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
 		if err != nil {
+			return nil, err // the first one's
+		}
+	}
+	return slices.Concat(parts...), nil
+}
+
+func (p *preparer) prepareMany(news []New) ([]prepared, error) {
+	all := make([]prepared, 0, len(news))
+	var err error
+	for i := range news {
+		if all, err = p.prepareAll(all, &news[i]); err != nil {
 			return nil, err
 		}
-		more[0].then = true
-		all = append(all, more...)
 	}
 	return all, nil
 }
 
-// prepare checks and encodes one task.
+// prepareAll appends a task and those that are to run after it, in this order.
+func (p *preparer) prepareAll(all []prepared, n *New) ([]prepared, error) {
+	task, err := p.prepare(n)
+	if err != nil {
+		return nil, fmt.Errorf("enqueue %s: %w", n.Name, err)
+	}
+	all = append(all, task)
+	for i, then := range n.Then {
+		then.After = append(slices.Clone(then.After), task.id)
+		if then.ID == "" {
+			then.ID, then.drawn = task.id+".then."+strconv.Itoa(i+1), !task.chosen
+		}
+		at := len(all)
+		if all, err = p.prepareAll(all, &then); err != nil {
+			return nil, err
+		}
+		all[at].then = true
+	}
+	return all, nil
+}
+
+// prepare checks and encodes one task of an effect or a tick.
 func (c *Client) prepare(name string, payload any, o Options) (prepared, error) {
-	encoded, err := encode(payload)
+	p := &preparer{c: c, serial: c.serial.Add(1) - 1}
+	return p.prepare(&New{Name: name, Payload: payload, Options: o})
+}
+
+// prepare checks and encodes one task.
+func (p *preparer) prepare(n *New) (prepared, error) {
+	payload, err := encode(n.Payload)
 	if err != nil {
 		return prepared{}, err
 	}
-	definition, _ := c.registry.Definition(name)
-	queue := o.Queue
-	if queue == "" {
-		queue = definition.Queue
+	id, tail := n.ID, noOptions
+	if id == "" {
+		p.serial++
+		id = p.c.producer + base62(p.serial)
 	}
-	if queue == "" {
-		queue = DefaultQueue
+	of := p.last
+	if of == nil || of.name != n.Name || p.queue != n.Queue || !n.none() {
+		var options recordOptions
+		if of, options, err = p.c.kindOf(n, id); err != nil {
+			return prepared{}, err
+		}
+		if n.none() {
+			p.last, p.queue = of, n.Queue
+		} else {
+			tail = options.String()
+		}
 	}
-	p := prepared{
-		name: name, id: o.ID, line: queue + o.Priority.mark(), chosen: o.ID != "" && !o.drawn,
+	return prepared{kind: of, id: id, tail: tail + string(payload)}, nil
+}
+
+// kindOf checks a task's options and returns what it has in common with others,
+// and what its record says of them.
+func (c *Client) kindOf(n *New, id string) (*kind, recordOptions, error) {
+	o := n.Options
+	definition, _ := c.registry.Definition(n.Name)
+	queue := cmp.Or(o.Queue, definition.Queue, DefaultQueue)
+	k := &kind{
+		name: n.Name, line: queue + o.Priority.mark(), chosen: o.ID != "" && !o.drawn,
 		unique: o.Unique, after: strings.Join(o.After, " "),
-	}
-	if p.id == "" {
-		p.id = c.producer + "-" + strconv.FormatUint(c.serial.Add(1), 36)
 	}
 	if o.WantResult && o.Retention == 0 && definition.Retention == 0 {
 		o.Retention = DefaultRetention
 	}
-	if err := errors.Join(checkName("task name", name), checkName("queue", queue), checkName("id", p.id), o.validate()); err != nil {
-		return prepared{}, err
+	if err := errors.Join(checkName("task name", n.Name), checkName("queue", queue), checkName("id", id), o.validate()); err != nil {
+		return nil, recordOptions{}, err
 	}
-	options := o.record(p.chosen)
+	options := o.record(k.chosen)
 	if options.UniqueFor > 0 {
-		p.lasting = strconv.FormatInt(options.UniqueFor, 10)
+		k.lasting = strconv.FormatInt(options.UniqueFor, 10)
 	}
-	p.when = options.when()
-	r := record{name: name, line: p.line, payload: encoded, options: options}
-	p.head, p.tail = r.head(), r.tail()
-	return p, nil
+	k.when = options.when()
+	k.head = record{name: n.Name, line: k.line}.head()
+	return k, options, nil
+}
+
+// none reports whether nothing is asked for but a queue.
+func (o *Options) none() bool {
+	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After) == 0 && !o.WantResult &&
+		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 &&
+		o.In|o.Timeout|o.Backoff|o.MaxBackoff|o.Retention|o.UniqueFor == 0
 }
 
 func encode(payload any) (json.RawMessage, error) {
-	encoded, err := json.Marshal(payload)
-	if err != nil {
-		return nil, fmt.Errorf("payload: %w", err)
-	}
-	if raw, ok := payload.(json.RawMessage); ok && len(raw) > 0 {
-		encoded = raw // Marshal would compact it
+	encoded, raw := payload.(json.RawMessage)
+	if !raw || !json.Valid(encoded) { // it is stored as it is: Marshal would compact it
+		var err error
+		if encoded, err = json.Marshal(payload); err != nil {
+			return nil, fmt.Errorf("payload: %w", err)
+		}
 	}
 	if len(encoded) > MaxPayload {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and enqueue where it is",

@@ -44,13 +44,18 @@ type recordOptions struct {
 // head is what stands before the time in a record, tail what stands after it.
 func (r record) head() string { return r.name + "|" + r.line + "|" }
 
-func (r record) tail() string {
-	b, _ := json.Marshal(r.options) // numbers, strings and a bool: it cannot fail
-	options := string(b)
-	if options == "{}" {
-		options = ""
+func (r record) tail() string { return r.options.String() + string(r.payload) }
+
+// noOptions is [recordOptions.String] of none.
+const noOptions = "|\n"
+
+// String is how a record holds them, between the time and the payload.
+func (o recordOptions) String() string {
+	b, _ := json.Marshal(o) // numbers, strings and a bool: it cannot fail
+	if string(b) == "{}" {
+		return noOptions
 	}
-	return "|" + options + "\n" + string(r.payload)
+	return "|" + string(b) + "\n"
 }
 
 // queue is the queue without the mark of the task's priority, of which there is one.

@@ -2,23 +2,18 @@
 -- alike has: line, chosen (the caller chose the ids), when ('' for now, '+ms' or
 -- '@ms' on Redis's clock), head of their records, unique (a key that only one
 -- stored task has, or ''), lasting (ms that the key is taken, or '': until the
--- task ends), after (ids of the tasks that must be done first), and the lists
--- ids and tails.
+-- task ends), after (ids of the tasks that must be done first), how many they
+-- are, and first: where in the arguments their ids and the tails of their
+-- records are.
 
-local group_words = 8 -- in the arguments: these, then how many, then id and tail of each
+local group_words = 8 -- in the arguments: these, then id and tail of each
 
 -- Reads a group from position c on, and returns it with the position after it.
 local function read_group(c)
-  local group = {line = ARGV[c], chosen = ARGV[c + 1] == '1', when = ARGV[c + 2], head = ARGV[c + 3],
-    unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], ids = {}, tails = {}}
-  group.queue = queue_of(group.line)
-  local n = tonumber(ARGV[c + 7])
-  c = c + group_words
-  for i = 1, n do
-    group.ids[i], group.tails[i] = ARGV[c], ARGV[c + 1]
-    c = c + 2
-  end
-  return group, c
+  local line, many = ARGV[c], tonumber(ARGV[c + 7])
+  return {line = line, queue = queue_of(line), chosen = ARGV[c + 1] == '1', when = ARGV[c + 2], head = ARGV[c + 3],
+    unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], many = many, first = c + group_words},
+    c + group_words + 2 * many
 end
 
 -- A whole number in base 36: a time takes 8 bytes of a record instead of 13.
@@ -83,44 +78,70 @@ local function orphaned(group)
   end
 end
 
--- Stores a group. bounded: the queue's limits on tasks and bytes count. Returns
--- {position, code, …} of those that were not stored: 'taken', 'full', or
--- 'unique=' and who has the key.
-local function add(group, at, bounded)
-  local queue, refused, fresh = group.queue, {}, {}
-  local set = settings(queue)
-  local rest = bounded and set.most > 0 and set.most - load_of(queue) or math.huge
-  local bytes = bounded and set.bytes > 0 and set.bytes - tonumber(redis.call('HGET', key('bytes'), queue) or 0) or math.huge
-  local plain = not group.chosen and group.unique == '' and group.after == '' and rest == math.huge and bytes == math.huge
-  local head, words, weight = group.head .. base36(at), {}, 0
-  for i, id in ipairs(group.ids) do
-    local record, why = head .. group.tails[i], nil
-    if not plain then
-      if group.chosen and (redis.call('HEXISTS', key('tasks'), id) == 1 or redis.call('ZSCORE', key('done'), id)) then
-        why = 'taken'
-      elseif #fresh >= rest or weight + #record > bytes then
-        why = 'full'
-      else
-        why = group.after ~= '' and orphaned(group) or nil
-        local holder = not why and group.unique ~= '' and binding.seize(group, id, at)
-        why = holder and 'unique=' .. holder or why
-      end
-      if group.chosen and not why then -- the same id may come again in this group
-        redis.call('HSET', key('tasks'), id, record)
-      end
-    end
+-- The code why a task of a group is not stored, or nil. rest and bytes are how
+-- much room is left for it.
+local function refusal_of(group, id, record, rest, bytes, at)
+  if group.chosen and (redis.call('HEXISTS', key('tasks'), id) == 1 or redis.call('ZSCORE', key('done'), id)) then
+    return 'taken'
+  end
+  if rest <= 0 or #record > bytes then return 'full' end
+  local why = group.after ~= '' and orphaned(group) or nil
+  local holder = not why and group.unique ~= '' and binding.seize(group, id, at)
+  return holder and 'unique=' .. holder or why
+end
+
+-- Stores the records of a group of which some may be refused. Returns the ids
+-- that were stored, and {position, code, …} of the others.
+local function store_some(group, head, rest, bytes, at)
+  local fresh, words, refused, weight, c = {}, {}, {}, 0, group.first
+  for i = 1, group.many do
+    local id, record = ARGV[c], head .. ARGV[c + 1]
+    local why = refusal_of(group, id, record, rest - #fresh, bytes - weight, at)
     unstored[id] = why ~= 'taken' and why or nil
     if why then
       refused[#refused + 1], refused[#refused + 2] = i, why
     else
       fresh[#fresh + 1] = id
       weight = weight + #record
-      if not group.chosen then words[#words + 1], words[#words + 2] = id, record end
+      if group.chosen then -- the same id may come again in this group
+        redis.call('HSET', key('tasks'), id, record)
+      else
+        words[#words + 1], words[#words + 2] = id, record
+      end
     end
+    c = c + 2
+  end
+  each('HSET', 'tasks', words)
+  if settings(group.queue).bytes > 0 and weight > 0 then redis.call('HINCRBY', key('bytes'), group.queue, weight) end
+  return fresh, refused
+end
+
+-- Stores the records of a group of which none can be refused, and returns the ids.
+local function store_all(group, head)
+  local ids, words, c = {}, {}, group.first
+  for i = 1, group.many do
+    local id = ARGV[c]
+    ids[i], words[2 * i - 1], words[2 * i] = id, id, head .. ARGV[c + 1]
+    c = c + 2
+  end
+  each('HSET', 'tasks', words)
+  return ids
+end
+
+-- Stores a group. bounded: the queue's limits on tasks and bytes count. Returns
+-- {position, code, …} of those that were not stored: 'taken', 'full', or
+-- 'unique=' and who has the key.
+local function add(group, at, bounded)
+  local queue, set, head = group.queue, settings(group.queue), group.head .. base36(at)
+  local rest = bounded and set.most > 0 and set.most - load_of(queue) or math.huge
+  local bytes = bounded and set.bytes > 0 and set.bytes - tonumber(redis.call('HGET', key('bytes'), queue) or 0) or math.huge
+  local fresh, refused
+  if group.chosen or group.unique ~= '' or group.after ~= '' or rest < math.huge or set.bytes > 0 then
+    fresh, refused = store_some(group, head, rest, bytes, at)
+  else
+    fresh, refused = store_all(group, head), {}
   end
   if #fresh == 0 then return refused end
-  each('HSET', 'tasks', words)
-  if set.bytes > 0 then redis.call('HINCRBY', key('bytes'), queue, weight) end
   redis.call('SADD', key('queues'), queue)
   tally(queue, 'enqueued', #fresh)
 

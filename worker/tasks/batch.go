@@ -1,0 +1,345 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+)
+
+// window is how many batches may be on their way at once: while Redis works on
+// one, the client encodes the next. They are numbered, and Redis takes them in
+// this order, whichever connection brings them. With more than two, what is sent
+// behind a batch that then fails could be stored: see drop.
+const window = 2
+
+// submission is one caller's tasks on their way.
+type submission struct {
+	ctx     context.Context //nolint:containedctx // says whether its caller still waits
+	tasks   []prepared
+	bytes   int
+	behind  *submission    // of the same call: this one is stored only if that was
+	done    chan struct{}  // closed when refused and err are set
+	refused map[int]string // why a task was not stored, by position
+	err     error
+}
+
+// batch is what goes to Redis in one script.
+type batch struct {
+	number uint64
+	parts  []*submission
+	before <-chan struct{} // closed when the batch before has ended; nil of the first
+	ended  chan struct{}
+	over   bool // ended, under Client.mu
+}
+
+// post sends the tasks, or leaves them to who is sending: then they go with the
+// next batch. A caller that has nothing else to do sends them itself when nobody
+// else waits, and needs no other goroutine.
+func (c *Client) post(s *submission, idle bool) {
+	c.mu.Lock()
+	if c.ctx.Err() != nil {
+		c.mu.Unlock()
+		s.end(ErrClosed)
+		return
+	}
+	c.waiting = append(c.waiting, s)
+	free := c.senders < window
+	var own *batch
+	if free {
+		c.senders++
+		c.active.Add(1)
+		if idle && len(c.waiting) == 1 {
+			own = c.next() // at once, so that nobody else's tasks join it
+		}
+	}
+	c.mu.Unlock()
+	switch {
+	case own != nil:
+		// As long as its caller's context lasts: a lone caller waits for nobody else's.
+		c.send(own)
+		if c.leave(own) {
+			go c.sendAll()
+		}
+	case free:
+		go c.sendAll()
+	}
+}
+
+// end tells the caller what became of its tasks.
+func (s *submission) end(err error) {
+	s.err = err
+	close(s.done)
+}
+
+// wait returns what became of the tasks, or that nobody knows when ctx ends.
+func (s *submission) wait() error {
+	select {
+	case <-s.done:
+		return s.err
+	case <-s.ctx.Done():
+	}
+	select {
+	case <-s.done: // both are so: this one knows more
+		return s.err
+	default:
+		return fmt.Errorf("%w: %w", redisbus.ErrUnknownOutcome, context.Cause(s.ctx))
+	}
+}
+
+// sendAll sends batch after batch until nobody waits.
+func (c *Client) sendAll() {
+	for {
+		c.mu.Lock()
+		b := c.next()
+		c.mu.Unlock()
+		if b != nil {
+			c.send(b)
+		}
+		if !c.leave(b) {
+			return
+		}
+	}
+}
+
+// leave ends a batch, of which there may be none, and reports whether its sender
+// has to go on, because more wait.
+func (c *Client) leave(b *batch) (more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b != nil {
+		b.over = true
+		close(b.ended)
+		for len(c.flying) > 0 && c.flying[0].over {
+			c.settled = c.flying[0].number
+			c.flying = slices.Delete(c.flying, 0, 1)
+		}
+	}
+	if len(c.waiting) > 0 {
+		return true
+	}
+	c.senders--
+	c.active.Done()
+	return false
+}
+
+// next makes a batch of what waits, as far as it fits, without those whose callers
+// left; nil when nothing is left. The caller holds c.mu.
+func (c *Client) next() *batch {
+	b := &batch{ended: make(chan struct{})}
+	count, size, taken := 0, 0, 0
+	for _, s := range c.waiting {
+		if len(b.parts) > 0 && (count+len(s.tasks) > maxBatch || size+s.bytes > maxBatchBytes) {
+			break
+		}
+		taken++
+		if s.ctx.Err() == nil {
+			b.parts = append(b.parts, s)
+			count += len(s.tasks)
+			size += s.bytes
+		}
+	}
+	clear(c.waiting[:taken])
+	c.waiting = c.waiting[taken:]
+	if len(b.parts) == 0 {
+		return nil
+	}
+	c.sent++
+	b.number = c.sent
+	if n := len(c.flying); n > 0 {
+		b.before = c.flying[n-1].ended
+	}
+	c.flying = append(c.flying, b)
+	return b
+}
+
+// send sends one batch until its outcome is known or nobody waits for it.
+func (c *Client) send(b *batch) {
+	ctx, cancel := c.patience(b.parts)
+	defer cancel()
+	unsure := false // whether an earlier try was stored
+	for n := 1; ; n++ {
+		settled := c.settledNow() // before drop looks: what has failed by then is seen by it
+		if b.drop(); len(b.parts) == 0 {
+			return
+		}
+		reply, err := c.try(ctx, b, settled)
+		switch {
+		case err == nil && !isEarly(reply):
+			b.settle(reply, protocolError(reply))
+			return
+		case err == nil && b.await(ctx):
+			continue
+		case err == nil:
+			err = errEarly
+		}
+		outcome, explained := redisbus.OutcomeOf(err), redisbus.Explain(err)
+		again := outcome != redisbus.Ran && !errors.Is(explained, redisbus.ErrFull)
+		if again && b.wanted() && redisbus.Sleep(ctx, redisbus.Pause(n)) == nil {
+			unsure = unsure || outcome == redisbus.Unknown
+			continue
+		}
+		if unsure && outcome == redisbus.DidNotRun && again {
+			explained = fmt.Errorf("%w: %v", redisbus.ErrUnknownOutcome, explained) //nolint:errorlint // which says that nothing was stored
+		}
+		if c.ctx.Err() != nil {
+			explained = fmt.Errorf("%w: %w", ErrClosed, explained)
+		}
+		b.settle(nil, explained)
+		return
+	}
+}
+
+// errEarly is what a batch ends with that waited for the one before it in vain.
+var errEarly = fmt.Errorf("%w: it has not answered those who were first", redisbus.ErrUnavailable)
+
+// isEarly reports whether Redis has not seen the batch before.
+func isEarly(reply []any) bool { return len(reply) > 0 && reply[0] == "EARLY" }
+
+// try sends a batch once. settled is up to which number all batches have ended.
+func (c *Client) try(ctx context.Context, b *batch, settled uint64) ([]any, error) {
+	args := appendGroups([]any{c.producer, b.number, settled, producerMemory.Milliseconds()}, b.parts)
+	return scriptFor(b.parts).Run(ctx, c.redis, []string{c.keys.Tasks()}, args...).Slice()
+}
+
+func (c *Client) settledNow() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.settled
+}
+
+// await waits until the batch before has ended; false when ctx ends first.
+func (b *batch) await(ctx context.Context) bool {
+	select {
+	case <-b.before: // who has none before it is never early
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// drop takes those out that are stored only behind others which were not. Redis
+// has not taken this batch before those, so that nothing of it is stored.
+func (b *batch) drop() {
+	b.parts = slices.DeleteFunc(b.parts, func(s *submission) bool {
+		if s.behind == nil || !s.behind.failed() {
+			return false
+		}
+		s.end(s.behind.err)
+		return true
+	})
+}
+
+// failed reports whether these tasks are known not to be stored.
+func (s *submission) failed() bool {
+	select {
+	case <-s.done:
+		return s.err != nil && !errors.Is(s.err, redisbus.ErrUnknownOutcome)
+	default:
+		return false
+	}
+}
+
+// scriptFor returns the script that can store all tasks of a batch.
+func scriptFor(batch []*submission) *redisbus.Script {
+	for _, s := range batch {
+		if slices.ContainsFunc(s.tasks, prepared.binds) {
+			return enqueueBinding
+		}
+	}
+	return enqueueScript
+}
+
+// binds reports whether the task has a unique key or follows others.
+func (p prepared) binds() bool { return p.unique != "" || p.after != "" }
+
+// patience returns the context under which a batch is sent: that of its only
+// caller, or, of several, one with the latest of their deadlines, if all have one.
+func (c *Client) patience(batch []*submission) (context.Context, context.CancelFunc) {
+	if len(batch) == 1 && batch[0].ctx.Done() != nil {
+		ctx, cancel := context.WithCancel(batch[0].ctx)
+		stop := context.AfterFunc(c.ctx, cancel)
+		return ctx, func() { stop(); cancel() }
+	}
+	var latest time.Time
+	for _, s := range batch {
+		deadline, has := s.ctx.Deadline()
+		if !has {
+			return c.ctx, func() {}
+		}
+		if deadline.After(latest) {
+			latest = deadline
+		}
+	}
+	return context.WithDeadline(c.ctx, latest)
+}
+
+// wanted reports whether any caller still waits for the batch.
+func (b *batch) wanted() bool {
+	for _, s := range b.parts {
+		if s.ctx.Err() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// settle tells all callers what became of their tasks.
+func (b *batch) settle(reply []any, err error) {
+	codes := map[int]string{}
+	for i := 1; err == nil && i+1 < len(reply); i += 2 {
+		position, _ := reply[i].(int64)
+		codes[int(position)], _ = reply[i+1].(string)
+	}
+	at := 0
+	for _, s := range b.parts {
+		for i := range s.tasks {
+			at++
+			if code, refused := codes[at]; refused {
+				if s.refused == nil {
+					s.refused = map[int]string{}
+				}
+				s.refused[i] = code
+			}
+		}
+		s.end(err)
+	}
+}
+
+// alike reports whether two tasks can go in one group of add() in adding.lua.
+func (p prepared) alike(o prepared) bool {
+	return (p.kind == o.kind || *p.kind == *o.kind) && !p.binds()
+}
+
+// group are the words that a group of tasks like this one begins with, as
+// adding.lua reads them, up to how many.
+func (p prepared) group(n int) []any {
+	chosen := ""
+	if p.chosen {
+		chosen = "1"
+	}
+	return []any{p.line, chosen, p.when, p.head, p.unique, p.lasting, p.after, n}
+}
+
+// appendGroups writes a batch in groups of tasks that are alike and follow each other.
+func appendGroups(args []any, batch []*submission) []any {
+	var last prepared
+	count, countAt := 0, -1
+	for _, s := range batch {
+		args = slices.Grow(args, 2*len(s.tasks))
+		for _, p := range s.tasks {
+			if countAt < 0 || !p.alike(last) {
+				args = append(args, p.group(0)...)
+				countAt, count = len(args)-1, 0
+				last = p
+			}
+			count++
+			args[countAt] = count
+			args = append(args, p.id, p.tail)
+		}
+	}
+	return args
+}

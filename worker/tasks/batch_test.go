@@ -1,0 +1,148 @@
+package tasks_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+func idsOf(receipts []tasks.Receipt) []string {
+	ids := make([]string, len(receipts))
+	for i, r := range receipts {
+		ids[i] = r.ID
+	}
+	return ids
+}
+
+func many(n int, queue string) []tasks.New {
+	return slices.Repeat([]tasks.New{{Name: "n", Payload: number{}, Options: tasks.Options{Queue: queue}}}, n)
+}
+
+// line returns the ids of a queue's tasks, the first one first.
+func (c *cluster) line(queue string) []string {
+	ids := c.redis.LRange(c.t.Context(), c.keys.Queue(queue), 0, -1).Val()
+	slices.Reverse(ids)
+	return ids
+}
+
+func TestABulkKeepsItsOrderAlthoughRepliesAreLost(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		proxy := &lossy{Config: cfg}
+		c := newCluster(t, proxy.config(t), &tasks.Registry{})
+		_, err := c.tasks.Enqueue(t.Context(), "n", number{})
+		require.NoError(t, err)
+		proxy.every.Store(4)
+		var wg sync.WaitGroup
+		for range 3 { // others' tasks come in between
+			wg.Go(func() {
+				for range 5 {
+					_, err := c.tasks.EnqueueWith(t.Context(), "n", number{}, tasks.Options{Queue: "other"})
+					require.NoError(t, err)
+				}
+			})
+		}
+		receipts, err := c.tasks.EnqueueMany(t.Context(), many(6000, "bulk"))
+		require.NoError(t, err)
+		wg.Wait()
+		proxy.every.Store(0)
+		require.NotZero(t, proxy.lost.Load())
+		require.Equal(t, idsOf(receipts), c.line("bulk"))
+		require.Len(t, c.line("other"), 15)
+	})
+}
+
+func TestABulkEndsWhereABatchWasRefused(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		c := newCluster(t, cfg, &tasks.Registry{})
+		require.NoError(t, c.redis.Set(t.Context(), c.keys.Queue("broken"), "x", 0).Err())
+		news := slices.Concat(many(1000, "sound"), many(1, "broken"), many(1999, "sound"))
+		receipts, err := c.tasks.EnqueueMany(t.Context(), news)
+		require.ErrorContains(t, err, c.keys.Queue("broken"))
+		require.Len(t, receipts, 1000)
+		_, err = c.tasks.Enqueue(t.Context(), "n", number{}) // after all that was on its way
+		require.NoError(t, err)
+		require.Equal(t, idsOf(receipts), c.line("sound"), "nothing behind it was stored")
+	})
+}
+
+func TestABulkIsCheckedBeforeAnythingIsStored(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		c := newCluster(t, cfg, &tasks.Registry{})
+		news := many(10_000, "q") // so many are prepared on several processors
+		news[4_000].Payload = json.RawMessage("{")
+		news[9_999].Name = "no spaces"
+		_, err := c.tasks.EnqueueMany(t.Context(), news)
+		require.ErrorContains(t, err, "enqueue n: payload:", "the first one that is wrong")
+		news[4_000].Payload = nil
+		_, err = c.tasks.EnqueueMany(t.Context(), news)
+		require.ErrorIs(t, err, tasks.ErrName)
+		require.Empty(t, c.line("q"))
+	})
+}
+
+// outage is a Redis that executes the next command, does not answer, and then
+// cannot be reached.
+type outage struct {
+	redisbus.Config
+	away atomic.Bool
+}
+
+type awayConn struct {
+	net.Conn
+	*outage
+}
+
+func (o *outage) config() redisbus.Config {
+	dial := o.Dial
+	return redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+		if o.away.Load() {
+			return nil, redisbus.DialError(errors.New("away"))
+		}
+		c, err := dial(ctx)
+		return awayConn{c, o}, err
+	}}
+}
+
+func (c awayConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.away.Load() {
+		_ = c.Close()
+		return 0, errors.New("connection lost with the reply")
+	}
+	return n, err
+}
+
+func TestATaskThatMayBeStoredIsNotSaidToBeRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := redistest.Embedded(t)
+		proxy := &outage{Config: server.Config()}
+		c := newCluster(t, proxy.config(), &tasks.Registry{})
+		_, err := c.tasks.Enqueue(t.Context(), "n", number{})
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		proxy.away.Store(true)
+		_, err = c.tasks.Enqueue(ctx, "n", number{})
+		require.ErrorIs(t, err, redisbus.ErrUnknownOutcome, "the first try was stored")
+		require.NotErrorIs(t, err, redisbus.ErrUnavailable)
+		_, err = c.tasks.Enqueue(ctx, "n", number{})
+		require.Error(t, err)
+		proxy.away.Store(false)
+		_, err = c.tasks.Enqueue(t.Context(), "n", number{})
+		require.NoError(t, err)
+		require.Len(t, c.line(tasks.DefaultQueue), 3)
+	})
+}
