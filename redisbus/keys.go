@@ -129,7 +129,8 @@ func (k Keys) ParkedLists() string { return k.tag + "parked" }
 func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incarnation }
 
 // Stream holds the numbers and replies of an incarnation's last claim and last
-// commit, so that either can be sent again, and the queues that it serves (hash).
+// commit, so that either can be sent again, the queues that it serves, whether it
+// is quiet, and which suspect it runs (hash).
 func (k Keys) Stream(incarnation string) string { return k.tag + "stream:" + incarnation }
 
 // Producer holds the number of a producer's last accepted batch of tasks and

@@ -206,6 +206,30 @@ func (m *machine) solo() {
 	}
 }
 
+// quiet notes that a node claims no more, or again; what it does is another matter.
+func (m *machine) quiet() {
+	if a := m.actor(); a != nil {
+		m.quietAs(a, []string{"", "1"}[m.draw("quiet", 2)])
+	}
+}
+
+func (m *machine) quietAs(a *actor, quiet string) {
+	args := []any{a.name, quiet}
+	for _, q := range a.stream.queues {
+		args = append(args, q)
+	}
+	reply := m.run(quietScript, args...)
+	i := m.spec.incarnation(a.name)
+	if i.Deadline <= 0 {
+		require.Equal(m.t, []any{"FENCED"}, reply)
+		return
+	}
+	require.Equal(m.t, []any{"OK"}, reply)
+	if i.Quiet = quiet != ""; i.Quiet {
+		i.Queues = strings.Join(a.stream.queues, " ")
+	}
+}
+
 // crash is a node that ends, or is cut off, and whose tasks are taken over at once.
 func (m *machine) crash() {
 	if a := m.actor(); a != nil && m.spec.Incarnations[a.name] != nil {

@@ -94,7 +94,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 		}
 	}
 	if h.Left == 0 {
-		i.Claim, i.Commit, i.Refused, i.Queues, i.Solo = 0, 0, nil, "", ""
+		i.Claim, i.Commit, i.Refused, i.Queues, i.Solo, i.Quiet = 0, 0, nil, "", "", false
 		for _, q := range modelQueues {
 			delete(s.Idle[q], name)
 		}

@@ -94,6 +94,7 @@ type specIncarnation struct {
 	Refused       *string // of the last commit: 1=CODE,…
 	Queues        string
 	Solo          string
+	Quiet         bool
 }
 
 type specProducer struct {

@@ -268,6 +268,17 @@ var mutantCases = map[string]func(*machine){
 		m.enqueueOne(1, Options{})
 		m.step(m.resign)
 	},
+	"a node that was quiet and is over": func(m *machine) {
+		m.step(m.join)
+		a := m.actors[0]
+		m.step(func() { m.quietAs(a, "1") })
+		m.step(func() { m.quietAs(a, "") })
+		m.step(func() {
+			m.setLease(a.name, -m.spec.Now)
+			m.takeOverOf(a, Remains{})
+		})
+		m.step(func() { m.quietAs(a, "1") })
+	},
 	"a paused periodic task": func(m *machine) {
 		m.step(m.tick) // notes it, and pauses it at times
 		m.draw = func(what string, _ int) int { return map[string]int{"tick": 2, "verb": 1, "paused": 1}[what] }
