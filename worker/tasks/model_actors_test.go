@@ -200,10 +200,13 @@ func (m *machine) solo() {
 		return
 	}
 	if owned := m.owned(a.name); len(owned) > 0 {
-		id := owned[m.draw("suspect", len(owned))]
-		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Stream(a.name), "solo", id).Err())
-		m.spec.Incarnations[a.name].Solo = id
+		m.soloAs(a, owned[m.draw("suspect", len(owned))])
 	}
+}
+
+func (m *machine) soloAs(a *actor, id string) {
+	require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Stream(a.name), "solo", id).Err())
+	m.spec.Incarnations[a.name].Solo = id
 }
 
 // quiet notes that a node claims no more, or again; what it does is another matter.

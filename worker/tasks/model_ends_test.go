@@ -161,6 +161,9 @@ func (s *spec) commit(name string, batch []outcome) {
 			refused = append(refused, strconv.Itoa(at+1)+"="+code)
 		}
 	}
+	if t := s.Tasks[i.Solo]; t == nil || t.State != Active || t.Owner != name {
+		i.Solo = "" // it has ended
+	}
 	if text := strings.Join(refused, ","); text != "" || i.Refused != nil {
 		i.Refused = &text
 	}

@@ -221,8 +221,7 @@ var mutantCases = map[string]func(*machine){
 			m.takeAll()
 			a := m.actors[len(m.actors)-1]
 			m.step(func() {
-				require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Stream(a.name), "solo", solo).Err())
-				m.spec.Incarnations[a.name].Solo = solo
+				m.soloAs(a, solo)
 				m.setLease(a.name, -m.spec.Now)
 			})
 			m.step(func() { m.takeOverOf(a, r) })
@@ -234,6 +233,17 @@ var mutantCases = map[string]func(*machine){
 		crash(id, Remains{Unknown: true})
 		require.Equal(m.t, Dead, m.spec.Tasks[id].State)
 		require.Equal(m.t, Pending, m.spec.Tasks[other].State)
+	},
+	"a suspect runs until it has ended": func(m *machine) {
+		id, other := m.enqueueOne(1, Options{}), m.enqueueOne(1, Options{})
+		m.takeAll()
+		a := m.actors[len(m.actors)-1]
+		m.step(func() { m.soloAs(a, id) })
+		for _, ends := range []string{other, id} {
+			m.step(func() {
+				m.commitAs(a, a.stream, []outcome{m.outcome(a.hand[ends], func(o *outcome) { o.verb = verbDone })})
+			})
+		}
 	},
 	"an id that is remembered alone": func(m *machine) {
 		m.enqueueOne(1, Options{ID: "c1"})

@@ -93,6 +93,8 @@ var mutants = []mutant{
 	{"commit", "  hand(queue, -1)\n", ""},
 	{"commit", "    redis.call('HDEL', key(owned), id)\n    finish_as", "    finish_as"},
 	{"commit", "if #noted > 0 or answer then", "if #noted > 0 then"},
+	{"commit", "if solo and redis.call('HEXISTS', key(owned), solo) == 0 then redis.call('HDEL', stream, 'solo') end", ""},
+	{"commit", "if solo and redis.call('HEXISTS', key(owned), solo) == 0 then", "if solo then"},
 	{"delete", "if place == 'active' then return 'active' end", ""},
 	{"delete", "if place ~= 'dead' and place ~= 'cancelled' then weigh(queue, id, -1) end", "weigh(queue, id, -1)"},
 	{"delete", "loosen(id, record, 'deleted', at)", ""},
