@@ -162,6 +162,8 @@ func (k Keys) Cancelling() string { return k.tag + "cancelling" }
 func (k Keys) Progress() string { return k.tag + "progress" }
 
 // Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds).
+// Until a tick has run there is a zero before them; at first they are since when
+// the task is known.
 func (k Keys) Periodic() string { return k.tag + "periodic" }
 
 // Definitions maps a periodic task to its definition (hash, JSON values).

@@ -181,5 +181,8 @@ var mutants = []mutant{
 	{"tick", "tick > tonumber(last) and", ""},
 	{"tick", "and tick <= at", ""},
 	{"tick", "and paused == ''", ""},
+	{"tick", "'0' .. last", "last"},
+	{"tick", "(runs and '' or new)", "new"},
+	{"tick", "(runs and '' or new)", "''"},
 	{"wait", "redis.call('HSET', key('waiting'), id, 1)", ""},
 }
