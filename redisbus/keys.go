@@ -129,7 +129,8 @@ func (k Keys) ParkedLists() string { return k.tag + "parked" }
 func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incarnation }
 
 // Stream holds the numbers and replies of an incarnation's last claim and last
-// commit, so that either can be sent again, and the queues that it serves (hash).
+// commit, so that either can be sent again, the queues that it serves, whether it
+// is quiet, and which suspect it runs (hash).
 func (k Keys) Stream(incarnation string) string { return k.tag + "stream:" + incarnation }
 
 // Producer holds the number of a producer's last accepted batch of tasks and
@@ -161,6 +162,8 @@ func (k Keys) Cancelling() string { return k.tag + "cancelling" }
 func (k Keys) Progress() string { return k.tag + "progress" }
 
 // Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds).
+// Until a tick has run there is a zero before them; at first they are since when
+// the task is known.
 func (k Keys) Periodic() string { return k.tag + "periodic" }
 
 // Definitions maps a periodic task to its definition (hash, JSON values).

@@ -138,6 +138,7 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		require.Equal(c, "1", c.call("deleteQueue", `{"queue":"aside"}`))
 
 		require.Contains(c, c.call("periodic", `{}`), `"name":"hourly"`)
+		require.NotContains(c, c.call("periodic", `{}`), `"last"`, "it has not run")
 		c.call("pausePeriodic", `{"name":"hourly"}`)
 		require.Contains(c, c.call("periodic", `{}`), `"paused":true`)
 		c.call("resumePeriodic", `{"name":"hourly"}`)

@@ -204,7 +204,7 @@ func TestQueuesAreMended(t *testing.T) {
 		require.Equal(c, "deleted: 1 task of queue defaults\n", c.run("tasks", "delete-queue", "defaults"))
 		c.refused(1, "no queue nope", "tasks", "delete-queue", "nope")
 
-		require.Regexp(c, `hourly +echo +default +every 1h0m0s +no +\S+ ago +in \S+ +"tick"`, c.run("tasks", "periodic"))
+		require.Regexp(c, `hourly +echo +default +every 1h0m0s +no +- +in \S+ +"tick"`, c.run("tasks", "periodic"))
 		require.Equal(c, "paused: hourly\n", c.run("tasks", "periodic", "pause", "hourly"))
 		require.Contains(c, c.run("tasks", "periodic"), "paused")
 		require.Contains(c, c.run("tasks", "periodic", "run", "hourly"), "enqueued hourly")

@@ -32,6 +32,7 @@ func (p *program) periodicCommand() *urfave.Command {
 		Commands: []*urfave.Command{
 			{
 				Name: "list", Usage: "list the periodic tasks", Flags: p.commandFlags(), ArgValidator: noSuchCommand, Action: p.action(p.periodicList),
+				Description: "LAST is the last tick, also one that was left out, and \"-\" until one has run.",
 			},
 			one("run", "enqueue it now, also while it is paused", "", "", p.periodicRun),
 			one("pause", "leave its ticks out", "", "paused", func(ctx context.Context, queue *tasks.Client, name string) error {

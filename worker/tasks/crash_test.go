@@ -89,6 +89,35 @@ func TestThreeCrashesQuarantineASuspect(t *testing.T) {
 	})
 }
 
+func TestASuspectThatFailedAndWaitsAgainIsNotBlamed(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var r tasks.Registry
+		tasks.Handle(&r, tasks.Definition{Name: "fails"}, func(context.Context, number) error {
+			return tasks.RetryAfter(errors.New("not now"), time.Hour)
+		})
+		started, _ := blocking(&r, "killer")
+		c := newCluster(t, cfg, &r)
+		for name, queue := range map[string]string{"fails": "a", "killer": "b"} {
+			c.enqueue(name, tasks.Options{ID: name, Queue: queue})
+			require.NoError(t, c.redis.HSet(t.Context(), c.keys.Tries(), name, "0|2").Err(), "one crash before the last")
+		}
+		var lane tasks.Solo // of the process that both nodes are in
+		failed := c.startWith(tasks.RunnerConfig{Registry: &r, Concurrency: 1, Queues: []string{"a"}, Solo: &lane})
+		c.eventually("failed", func() bool { return c.get("fails").State == tasks.Delayed })
+		killed := c.startWith(tasks.RunnerConfig{Registry: &r, Concurrency: 1, Queues: []string{"b"}, Solo: &lane})
+		receive(t, started)
+		require.NoError(t, c.tasks.Reschedule(t.Context(), "fails", time.Time{}))
+		c.eventually("it waits for the lane", func() bool { return c.get("fails").State == tasks.Active })
+		for _, n := range []*node{failed, killed} {
+			n.kill(tasks.ErrEnding)
+			require.NoError(t, <-n.ended)
+			require.True(t, n.runner.Await(t.Context()))
+		}
+		require.Equal(t, tasks.Handed{On: 1}, failed.settle(tasks.Remains{Unknown: true}), "it ran before, and not now")
+		require.Equal(t, tasks.Handed{Quarantined: 1}, killed.settle(tasks.Remains{Unknown: true}))
+	})
+}
+
 func TestARunningHandlersTaskStaysUntilItReturns(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
 		var r tasks.Registry

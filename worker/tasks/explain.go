@@ -157,41 +157,71 @@ func (c *Client) explainQueue(ctx context.Context, e *Explanation) error {
 			e.sayf("the queue %s runs at most %d tasks at a time, and %d run", q.Name, most, q.Active)
 		}
 	}
-	serving, err := c.serving(ctx, e.Queue)
+	return c.explainNodes(ctx, e)
+}
+
+// explainNodes says whether somebody claims from a task's queue.
+func (c *Client) explainNodes(ctx context.Context, e *Explanation) error {
+	claiming, quiet, err := c.serving(ctx, e.Queue)
 	switch {
 	case err != nil:
 		return err
-	case len(serving) == 0:
+	case len(claiming)+len(quiet) == 0:
 		e.sayf("no live node serves the queue %s", e.Queue)
+	case len(claiming) == 0:
+		e.sayf("every node that serves the queue %s is quiet (%s): none claims before \"stellar resume\" or, "+
+			"where \"stellar status\" says UNHEALTHY, before handlers return that outlived their nodes", e.Queue, nodes(quiet))
+	case e.State == Parked && len(quiet) > 0:
+		e.sayf("nodes that serve the queue are quiet and may handle it: %s", nodes(quiet))
 	case len(e.Why) == 0:
-		e.sayf("it is next: one of the %d nodes that serve its queue claims it when it has a free slot, unless they are quiet", len(serving))
+		e.sayf("it is next: one of the %d nodes that serve its queue and are not quiet claims it when it has a free slot", len(claiming))
 	}
 	return nil
 }
 
-// serving returns the live incarnations that claim from a queue.
-func (c *Client) serving(ctx context.Context, queue string) ([]string, error) {
+// nodes names the nodes of some incarnations.
+func nodes(incarnations []string) string {
+	const most = 10
+	var ids []string
+	for _, incarnation := range incarnations {
+		id, _, _ := strings.Cut(incarnation, "#")
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	if len(ids) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), len(ids)-most)
+	}
+	return strings.Join(ids, ", ")
+}
+
+// serving returns the live incarnations that claim from a queue, and those that
+// serve it but are quiet.
+func (c *Client) serving(ctx context.Context, queue string) (claiming, quiet []string, err error) {
 	leases, err := c.redis.ZRangeArgs(ctx, redis.ZRangeArgs{Key: c.keys.Leases(), Start: "(0", Stop: "+inf", ByScore: true}).Result()
 	if err != nil || len(leases) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
-	served := make([]*redis.StringCmd, len(leases))
+	streams := make([]*redis.SliceCmd, len(leases))
 	_, err = c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, incarnation := range leases {
-			served[i] = p.HGet(ctx, c.keys.Stream(incarnation), "queues")
+			streams[i] = p.HMGet(ctx, c.keys.Stream(incarnation), "queues", "quiet")
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, err
+	if err != nil {
+		return nil, nil, err
 	}
-	var out []string
 	for i, incarnation := range leases {
-		if slices.Contains(strings.Fields(served[i].Val()), queue) {
-			out = append(out, incarnation)
+		served, _ := streams[i].Val()[0].(string)
+		switch {
+		case !slices.Contains(strings.Fields(served), queue):
+		case streams[i].Val()[1] != nil:
+			quiet = append(quiet, incarnation)
+		default:
+			claiming = append(claiming, incarnation)
 		}
 	}
-	return out, nil
+	return claiming, quiet, nil
 }
 
 // explainBlocked says which tasks hold one up.

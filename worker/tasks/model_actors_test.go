@@ -200,9 +200,36 @@ func (m *machine) solo() {
 		return
 	}
 	if owned := m.owned(a.name); len(owned) > 0 {
-		id := owned[m.draw("suspect", len(owned))]
-		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Stream(a.name), "solo", id).Err())
-		m.spec.Incarnations[a.name].Solo = id
+		m.soloAs(a, owned[m.draw("suspect", len(owned))])
+	}
+}
+
+func (m *machine) soloAs(a *actor, id string) {
+	require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Stream(a.name), "solo", id).Err())
+	m.spec.Incarnations[a.name].Solo = id
+}
+
+// quiet notes that a node claims no more, or again; what it does is another matter.
+func (m *machine) quiet() {
+	if a := m.actor(); a != nil {
+		m.quietAs(a, []string{"", "1"}[m.draw("quiet", 2)])
+	}
+}
+
+func (m *machine) quietAs(a *actor, quiet string) {
+	args := []any{a.name, quiet}
+	for _, q := range a.stream.queues {
+		args = append(args, q)
+	}
+	reply := m.run(quietScript, args...)
+	i := m.spec.incarnation(a.name)
+	if i.Deadline <= 0 {
+		require.Equal(m.t, []any{"FENCED"}, reply)
+		return
+	}
+	require.Equal(m.t, []any{"OK"}, reply)
+	if i.Quiet = quiet != ""; i.Quiet {
+		i.Queues = strings.Join(a.stream.queues, " ")
 	}
 }
 

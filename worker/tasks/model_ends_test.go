@@ -94,7 +94,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 		}
 	}
 	if h.Left == 0 {
-		i.Claim, i.Commit, i.Refused, i.Queues, i.Solo = 0, 0, nil, "", ""
+		i.Claim, i.Commit, i.Refused, i.Queues, i.Solo, i.Quiet = 0, 0, nil, "", "", false
 		for _, q := range modelQueues {
 			delete(s.Idle[q], name)
 		}
@@ -160,6 +160,9 @@ func (s *spec) commit(name string, batch []outcome) {
 		if code := s.end(name, o); code != "" {
 			refused = append(refused, strconv.Itoa(at+1)+"="+code)
 		}
+	}
+	if t := s.Tasks[i.Solo]; t == nil || t.State != Active || t.Owner != name {
+		i.Solo = "" // it has ended
 	}
 	if text := strings.Join(refused, ","); text != "" || i.Refused != nil {
 		i.Refused = &text

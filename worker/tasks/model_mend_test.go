@@ -261,6 +261,7 @@ func (m *machine) tick() {
 	require.NoError(m.t, err)
 	state, known := m.spec.Ticks["t"]
 	last, paused, _ := strings.Cut(state, "|")
+	isNew := !known || last[0] == '0'
 	at, _ := strconv.ParseInt(last, 10, 64)
 	require.Equal(m.t, paused != "", s.paused)
 	switch ms := tick.UnixMilli(); {
@@ -269,6 +270,7 @@ func (m *machine) tick() {
 	case verb != "first" && ms > at && ms <= m.spec.Now:
 		at = ms
 		if verb == "run" && paused == "" {
+			isNew = false
 			task, err := m.client.prepare("t", p.Payload, Options{ID: "t:" + strconv.FormatInt(ms, 10)})
 			require.NoError(m.t, err)
 			require.Equal(m.t, m.spec.add(task, false) == "", s.did)
@@ -279,7 +281,14 @@ func (m *machine) tick() {
 		paused = []string{"", "1"}[m.draw("paused", 2)]
 		require.NoError(m.t, m.client.PausePeriodic(m.ctx, "t", paused != ""))
 	}
-	m.spec.Ticks["t"] = strconv.FormatInt(at, 10) + "|" + paused
+	state, shown := strconv.FormatInt(at, 10)+"|"+paused, time.UnixMilli(at)
+	if isNew {
+		state, shown = "0"+state, time.Time{}
+	}
+	m.spec.Ticks["t"] = state
+	infos, err := m.client.Periodic(m.ctx)
+	require.NoError(m.t, err)
+	require.Equal(m.t, shown, infos[0].Last)
 }
 
 // look compares what a caller is shown.

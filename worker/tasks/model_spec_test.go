@@ -23,7 +23,7 @@ type spec struct {
 	Unique       map[string]specKey
 	Incarnations map[string]*specIncarnation
 	Producers    map[string]specProducer
-	Ticks        map[string]string // of periodic tasks: last|1 when paused
+	Ticks        map[string]string // of periodic tasks: last|1 when paused, 0 before it until one has run
 	Idle         map[string]map[string]bool
 	Stats        map[string]int
 	Effects      int // runs whose effects count
@@ -94,6 +94,7 @@ type specIncarnation struct {
 	Refused       *string // of the last commit: 1=CODE,…
 	Queues        string
 	Solo          string
+	Quiet         bool
 }
 
 func newSpec(now int64) *spec {

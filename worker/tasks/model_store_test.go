@@ -265,6 +265,9 @@ func (s *spec) renderIncarnations(out stored) {
 		if i.Solo != "" {
 			out.put("stream:"+name, "solo", i.Solo)
 		}
+		if i.Quiet {
+			out.put("stream:"+name, "quiet", "1")
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ func clocked(source string) string {
 // scripts are all of them, to be swapped.
 func scripts() []**redisbus.Script {
 	return []**redisbus.Script{
-		&enqueueScript, &enqueueBinding, &claimScript, &takeoverScript, &dueScript, &tickScript, &resignScript, &pauseScript, &progressScript, &waitScript,
+		&enqueueScript, &enqueueBinding, &claimScript, &takeoverScript, &dueScript, &tickScript, &resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &rescheduleScript, &retryScript, &commitScript,
 	}
 }
@@ -112,7 +112,7 @@ func (m *machine) actions() map[string]func() {
 		"enqueue again": m.enqueueAgain, "enqueue early": m.enqueueEarly, "claim again": m.claimAgain, "claim stale": m.claimStale,
 		"commit again": m.commitAgain, "commit stale": m.commitStale, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
-		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "save": m.save, "go back": m.goBack,
+		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "quiet": m.quiet, "save": m.save, "go back": m.goBack,
 	}
 	for name, some := range map[string]struct { // these make the others meet something
 		times  int

@@ -126,14 +126,54 @@ var mutantCases = map[string]func(*machine){
 		m.step(func() { m.commitSome(func(o *outcome) { o.verb, o.args = verbDone, []any{5000, 5000, "1"} }) })
 		require.Equal(m.t, Done, m.spec.Tasks[id].State)
 	},
-	"failed, after it was to be cancelled": func(m *machine) {
+	"failed or snoozed, after it was to be cancelled": func(m *machine) {
+		for verb, args := range map[string][]any{verbLater: {1, "1|0", `{}`}, verbSnooze: {1, "0|0"}} {
+			id := m.enqueueOne(1, Options{})
+			m.takeAll()
+			m.step(func() {
+				m.run(cancelScript, `{"reason":"cancelled"}`, id)
+				m.spec.Tasks[id].Asked = true
+			})
+			m.step(func() { m.commitSome(func(o *outcome) { o.verb, o.args = verb, args }) })
+			require.Equal(m.t, Cancelled, m.spec.Tasks[id].State)
+		}
+	},
+	"what follows a refused task": func(m *machine) {
+		m.enqueueOne(1, Options{Unique: "k"})
+		some, err := m.client.prepareAll(New{Name: "t", Options: Options{Queue: "a", Unique: "k"}, Then: []New{{Name: "t", Options: Options{Queue: "a"}}}})
+		require.NoError(m.t, err)
+		m.last["p0"] = append(m.last["p0"], &submission{tasks: some})
+		m.step(func() { m.send("p0", m.last["p0"], false) })
+		require.Len(m.t, m.spec.Tasks, 1)
+	},
+	"a dead task that is retried, and then forgotten": func(m *machine) {
 		id := m.enqueueOne(1, Options{})
-		m.takeAll()
-		m.step(func() {
-			m.run(cancelScript, `{"reason":"cancelled"}`, id)
-			m.spec.Tasks[id].Asked = true
-		})
-		m.step(func() { m.commitSome(func(o *outcome) { o.verb, o.args = verbLater, []any{1, "1|0", `{}`} }) })
+		m.enqueueOne(1, Options{After: []string{id}})
+		m.ends(verbDead, "1|0", `{"reason":"failed"}`)
+		m.draw = func(what string, _ int) int {
+			if what == "task" {
+				return slices.Index(m.spec.ids(), id)
+			}
+			return 0
+		}
+		m.step(m.retry)
+		m.ends(verbDead, "1|0", `{"reason":"failed"}`)
+		m.step(func() { m.dueOf(9, 0) })
+		require.Empty(m.t, m.spec.Tasks, "who follows goes with it")
+	},
+	"what is kept of an ended task counts no bytes": func(m *machine) {
+		m.draw = func(what string, _ int) int { return map[string]int{"bytes": 3}[what] }
+		m.step(m.limit)
+		m.enqueueOne(1, Options{})
+		m.ends(verbDone, 5000, 5000, "1")
+		m.enqueueOne(1, Options{})
+		m.ends(verbDead, "1|0", `{"reason":"failed"}`)
+	},
+	"a parked task is cancelled": func(m *machine) {
+		id := m.enqueueOne(1, Options{})
+		m.ends(verbPark, "t")
+		m.draw = func(string, int) int { return 0 }
+		m.step(m.cancel)
 		require.Equal(m.t, Cancelled, m.spec.Tasks[id].State)
 	},
 	"an id that is free again has left nothing": func(m *machine) {
@@ -179,8 +219,7 @@ var mutantCases = map[string]func(*machine){
 			m.takeAll()
 			a := m.actors[len(m.actors)-1]
 			m.step(func() {
-				require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Stream(a.name), "solo", solo).Err())
-				m.spec.Incarnations[a.name].Solo = solo
+				m.soloAs(a, solo)
 				m.setLease(a.name, -m.spec.Now)
 			})
 			m.step(func() { m.takeOverOf(a, r) })
@@ -192,6 +231,17 @@ var mutantCases = map[string]func(*machine){
 		crash(id, Remains{Unknown: true})
 		require.Equal(m.t, Dead, m.spec.Tasks[id].State)
 		require.Equal(m.t, Pending, m.spec.Tasks[other].State)
+	},
+	"a suspect runs until it has ended": func(m *machine) {
+		id, other := m.enqueueOne(1, Options{}), m.enqueueOne(1, Options{})
+		m.takeAll()
+		a := m.actors[len(m.actors)-1]
+		m.step(func() { m.soloAs(a, id) })
+		for _, ends := range []string{other, id} {
+			m.step(func() {
+				m.commitAs(a, a.stream, []outcome{m.outcome(a.hand[ends], func(o *outcome) { o.verb = verbDone })})
+			})
+		}
 	},
 	"an id that is remembered alone": func(m *machine) {
 		m.enqueueOne(1, Options{ID: "c1"})
@@ -225,6 +275,17 @@ var mutantCases = map[string]func(*machine){
 		}
 		m.enqueueOne(1, Options{})
 		m.step(m.resign)
+	},
+	"a node that was quiet and is over": func(m *machine) {
+		m.step(m.join)
+		a := m.actors[0]
+		m.step(func() { m.quietAs(a, "1") })
+		m.step(func() { m.quietAs(a, "") })
+		m.step(func() {
+			m.setLease(a.name, -m.spec.Now)
+			m.takeOverOf(a, Remains{})
+		})
+		m.step(func() { m.quietAs(a, "1") })
 	},
 	"a paused periodic task": func(m *machine) {
 		m.step(m.tick) // notes it, and pauses it at times

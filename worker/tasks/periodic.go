@@ -39,7 +39,7 @@ type PeriodicInfo struct {
 	Payload  json.RawMessage `json:"payload"`
 	CatchUp  bool            `json:"catchUp"`
 	Paused   bool            `json:"paused"`
-	Last     time.Time       `json:"last,omitzero"` // tick, or since when it is known
+	Last     time.Time       `json:"last,omitzero"` // tick, also one that was left out; zero until one has run
 	Next     time.Time       `json:"next,omitzero"` // unless it is paused
 }
 
@@ -61,10 +61,14 @@ func (c *Client) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 		last, paused, _ := strings.Cut(states.Val()[name], "|")
 		info := PeriodicInfo{
 			Name: name, Task: d.Task, Queue: d.Queue, Schedule: d.Schedule, Payload: d.Payload, CatchUp: d.CatchUp,
-			Paused: paused != "", Last: millis(last),
+			Paused: paused != "",
+		}
+		noted := millis(last) // or since when it is known
+		if !strings.HasPrefix(last, "0") {
+			info.Last = noted
 		}
 		if s, err := parseSchedule(d.Schedule); err == nil && !info.Paused {
-			info.Next = s.next(info.Last)
+			info.Next = s.next(noted)
 		}
 		infos = append(infos, info)
 	}

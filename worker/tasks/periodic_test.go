@@ -2,6 +2,7 @@ package tasks_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,6 +109,38 @@ func TestMissedTicksCollapseIntoOneOrNoneOnVirtualTime(t *testing.T) {
 	}
 }
 
+func TestATickThatWasLeftOutIsNoRunOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r tasks.Registry
+		ids := ticking(&r, tasks.Periodic{Name: "hourly", Schedule: tasks.Cron("@hourly", nil)})
+		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		c.start(&r, 1)
+		stored := func() string { return c.redis.HGet(t.Context(), c.keys.Periodic(), "hourly").Val() }
+		info := func() tasks.PeriodicInfo {
+			all, err := c.tasks.Periodic(t.Context())
+			require.NoError(t, err)
+			return all[0]
+		}
+		stop := c.tickers(&r, 1)
+		synctest.Wait()
+		require.Regexp(t, `^0\d+\|$`, stored(), "what older versions can read")
+		stop() // nobody ticks for a while
+		time.Sleep(3*time.Hour + 20*time.Minute)
+		c.tickers(&r, 2)
+		synctest.Wait()
+		hour := time.Now().Truncate(time.Hour)
+		require.Equal(t, "0"+strconv.FormatInt(hour.UnixMilli(), 10)+"|", stored(), "it is noted")
+		require.Zero(t, info().Last)
+		require.True(t, info().Next.Equal(hour.Add(time.Hour)))
+		require.Empty(t, ids)
+		<-ids
+		require.True(t, info().Last.Equal(hour.Add(time.Hour)))
+		require.NoError(t, c.redis.HSet(t.Context(), c.keys.Periodic(), "hourly", "1800000000000|1").Err())
+		require.Equal(t, time.UnixMilli(1_800_000_000_000), info().Last, "older versions do not say whether one has run")
+		require.True(t, info().Paused)
+	})
+}
+
 func TestSchedules(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	require.NoError(t, err)
@@ -145,6 +178,7 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 		require.Len(t, info(), 1)
 		require.Equal(t, "every 1h0m0s", info()[0].Schedule)
 		require.Zero(t, info()[0].Next.Unix()%3600)
+		require.Zero(t, info()[0].Last, "it has not run")
 		require.NoError(t, other.PausePeriodic(t.Context(), "p", true))
 		require.True(t, info()[0].Paused)
 		time.Sleep(90 * time.Minute)
@@ -152,9 +186,11 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 		receipt, err := other.RunPeriodic(t.Context(), "p")
 		require.NoError(t, err)
 		require.Equal(t, receipt.ID, <-ids, "also while it is paused")
+		require.Zero(t, info()[0].Last, "the tick meanwhile was left out, and this was none")
 		require.NoError(t, other.PausePeriodic(t.Context(), "p", false))
 		time.Sleep(time.Hour)
 		require.NotEqual(t, receipt.ID, <-ids)
+		require.Equal(t, time.Hour, info()[0].Next.Sub(info()[0].Last))
 		require.NoError(t, c.redis.FlushAll(t.Context()).Err())
 		time.Sleep(10 * time.Second)
 		require.Len(t, info(), 1, "its processes write it again")

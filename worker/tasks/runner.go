@@ -120,13 +120,6 @@ func (r *Runner) Cancel(id string) {
 	}
 }
 
-// Quiet stops claiming, or resumes it. Tasks in hand go on.
-func (r *Runner) Quiet(on bool) {
-	r.quiet.Store(on)
-	r.Wake()
-	r.broadcast()
-}
-
 // Counts says how many runs have started and ended since the runner was made.
 func (r *Runner) Counts() (started, done int64) { return r.started.Load(), r.done.Load() }
 
@@ -200,20 +193,6 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 			}
 		}
 	}
-}
-
-// whileQuiet waits until the node is to claim, and returns false when ctx has
-// ended before. One that idled when it was told resigns as well: wakes must not
-// be lost on it.
-func (r *Runner) whileQuiet(ctx, work context.Context) bool {
-	for r.quiet.Load() {
-		r.giveBack(true)
-		r.resign(work)
-		if !r.idle(ctx) {
-			return false
-		}
-	}
-	return true
 }
 
 // resign tells enqueuers not to count on this node any more, and passes on what

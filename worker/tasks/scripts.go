@@ -39,6 +39,7 @@ var (
 	tickScript       = script("tick", bindings...)
 	resignScript     = script("resign")
 	soloScript       = script("solo")
+	quietScript      = script("quiet")
 	pauseScript      = script("pause")
 	progressScript   = script("progress")
 	waitScript       = script("wait")

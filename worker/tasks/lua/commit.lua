@@ -30,7 +30,7 @@ local incarnation, number = ARGV[1], tonumber(ARGV[2])
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
 if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) <= 0 then return {'FENCED'} end
-local last, answer = unpack(redis.call('HMGET', stream, 'commit', 'refused'))
+local last, answer, solo = unpack(redis.call('HMGET', stream, 'commit', 'refused', 'solo'))
 last = tonumber(last or 0)
 if number == last then
   local reply = {'OK'}
@@ -219,6 +219,9 @@ for _ = 1, others do
   c = e
 end
 
+-- A suspect that has ended is not the one that runs any more, even if this
+-- incarnation claims it again: then it has to wait for its turn as before.
+if solo and redis.call('HEXISTS', key(owned), solo) == 0 then redis.call('HDEL', stream, 'solo') end
 if #noted > 0 or answer then redis.call('HSET', stream, 'refused', table.concat(noted, ',')) end
 flush()
 return reply

@@ -16,15 +16,18 @@ local at = now()
 if redis.call('HGET', key('periodic:definitions'), name) ~= ARGV[4] then
   redis.call('HSET', key('periodic:definitions'), name, ARGV[4])
 end
-local last, paused = string.match(redis.call('HGET', key('periodic'), name) or '', '^(%d+)|(1?)$')
+-- A zero before the time says that no tick has run yet. Nodes of older versions
+-- read the same time, and write it without a zero when they note a tick.
+local new, last, paused = string.match(redis.call('HGET', key('periodic'), name) or '', '^(0?)(%d+)|(1?)$')
 local did = 0
 if not last then
   last, paused = int(at), ''
-  redis.call('HSET', key('periodic'), name, last .. '|')
+  redis.call('HSET', key('periodic'), name, '0' .. last .. '|')
 elseif verb ~= 'first' and tick > tonumber(last) and tick <= at then
+  local runs = verb == 'run' and paused == ''
   last = int(tick)
-  redis.call('HSET', key('periodic'), name, last .. '|' .. paused)
-  if verb == 'run' and paused == '' then
+  redis.call('HSET', key('periodic'), name, (runs and '' or new) .. last .. '|' .. paused)
+  if runs then
     did = #add(group, at, false) == 0 and 1 or 0
     flush()
   end
