@@ -16,8 +16,18 @@ var (
 	rawMessage      = reflect.TypeFor[json.RawMessage]()
 )
 
+// unmarshalFunc is json.Unmarshal or strictly.
+type unmarshalFunc func(text []byte, v any) error
+
+// strictly is json.Unmarshal, but for unknown members, which are an error at any depth.
+func strictly(text []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
 // decoder returns how arguments reach a Req, as [Handle] describes.
-func decoder[Req any]() func(args json.RawMessage, req *Req) error {
+func decoder[Req any](unmarshal unmarshalFunc) func(args json.RawMessage, req *Req) error {
 	// Learned from the first list: most methods of most nodes never get one.
 	var known atomic.Pointer[layout]
 	return func(args json.RawMessage, req *Req) error {
@@ -27,7 +37,7 @@ func decoder[Req any]() func(args json.RawMessage, req *Req) error {
 		if args[0] == '[' {
 			l := known.Load()
 			if l == nil {
-				l = layoutOf(reflect.TypeFor[Req]())
+				l = layoutOf(reflect.TypeFor[Req](), unmarshal)
 				known.Store(l)
 			}
 			if l.decode != nil {
@@ -38,19 +48,20 @@ func decoder[Req any]() func(args json.RawMessage, req *Req) error {
 			*raw = args // it has been checked, and nobody else holds it
 			return nil
 		}
-		return json.Unmarshal(args, req)
+		return unmarshal(args, req)
 	}
 }
 
 // layout is how a list of arguments reaches a type.
 type layout struct {
 	// decode is nil where the list is the argument.
-	decode func(l *layout, args json.RawMessage, req any) error
-	fields [][]int // of a struct
-	named  bool    // a lone object in the list is the struct by name
+	decode    func(l *layout, args json.RawMessage, req any) error
+	unmarshal unmarshalFunc // of an element
+	fields    [][]int       // of a struct
+	named     bool          // a lone object in the list is the struct by name
 }
 
-func layoutOf(t reflect.Type) *layout {
+func layoutOf(t reflect.Type, unmarshal unmarshalFunc) *layout {
 	for t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
 		t = t.Elem()
 	}
@@ -60,9 +71,9 @@ func layoutOf(t reflect.Type) *layout {
 	case t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(textUnmarshaler):
 		fields := fields(t)
 		named := len(fields) == 0 || !holdsObjects(t.FieldByIndex(fields[0]).Type)
-		return &layout{decode: (*layout).byPosition, fields: fields, named: named}
+		return &layout{decode: (*layout).byPosition, unmarshal: unmarshal, fields: fields, named: named}
 	default:
-		return &layout{decode: (*layout).single}
+		return &layout{decode: (*layout).single, unmarshal: unmarshal}
 	}
 }
 
@@ -119,7 +130,7 @@ func holdsObjects(t reflect.Type) bool {
 }
 
 // single decodes a list of one argument.
-func (*layout) single(args json.RawMessage, req any) error {
+func (l *layout) single(args json.RawMessage, req any) error {
 	list, err := elements(args)
 	if err != nil {
 		return err
@@ -130,7 +141,7 @@ func (*layout) single(args json.RawMessage, req any) error {
 	case len(list) > 1:
 		return fmt.Errorf("%d arguments where one is expected", len(list))
 	default:
-		return json.Unmarshal(list[0], req)
+		return l.unmarshal(list[0], req)
 	}
 }
 
@@ -141,7 +152,7 @@ func (l *layout) byPosition(args json.RawMessage, req any) error {
 		return err
 	}
 	if l.named && len(list) == 1 && bytes.HasPrefix(list[0], []byte{'{'}) {
-		return json.Unmarshal(list[0], req)
+		return l.unmarshal(list[0], req)
 	}
 	if len(list) > len(l.fields) {
 		return fmt.Errorf("%d arguments where at most %d are expected", len(list), len(l.fields))
@@ -158,7 +169,7 @@ func (l *layout) byPosition(args json.RawMessage, req any) error {
 		if err != nil {
 			return err
 		}
-		if err := json.Unmarshal(element, field.Addr().Interface()); err != nil {
+		if err := l.unmarshal(element, field.Addr().Interface()); err != nil {
 			return fmt.Errorf("argument %d: %w", i+1, err)
 		}
 	}

@@ -34,18 +34,18 @@ type MethodInfo struct {
 // its own under the same name.
 func (e *Endpoint) registerBuiltins() {
 	if !e.registry.has("api.ping") {
-		Handle(e.registry, "api.ping", func(context.Context, struct{}) (Pong, error) {
+		HandleStrict(e.registry, "api.ping", func(context.Context, struct{}) (Pong, error) {
 			return Pong{Node: e.self.ID, Incarnation: e.self.Incarnation, At: e.cfg.Bus.Now().UnixMilli()}, nil
 		})
 	}
 	if !e.registry.has("api.log") {
-		Handle(e.registry, "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
+		HandleStrict(e.registry, "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
 			e.write(ctx, line)
 			return struct{}{}, nil
 		})
 	}
 	if !e.registry.has("api.methods") {
-		Handle(e.registry, "api.methods", func(context.Context, struct{}) ([]MethodInfo, error) {
+		HandleStrict(e.registry, "api.methods", func(context.Context, struct{}) ([]MethodInfo, error) {
 			all := []MethodInfo{}
 			for _, m := range e.Methods() {
 				all = append(all, MethodInfo{Name: m.Name, Arguments: m.Arguments, Result: m.Result})

@@ -28,7 +28,8 @@ const (
 	NoSuchMethod Code = "no_such_method"
 	// Denied: configuration forbids the method on that node.
 	Denied Code = "denied"
-	// BadArguments: the arguments are not the ones that the method takes.
+	// BadArguments: the arguments are not the ones that the method takes; for one of
+	// [HandleStrict], such as the built-in methods, also when there are unknown ones.
 	BadArguments Code = "bad_arguments"
 	// Failed: the method returned an error without a code.
 	Failed Code = "failed"

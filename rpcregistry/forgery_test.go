@@ -304,6 +304,12 @@ func TestBuiltins(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "my own", mine)
 
+		for method, args := range map[string]string{
+			"api.ping": `{"frob":1}`, "api.methods": `[{"frob":1}]`, "api.log": `{"text":"x","sevrity":"warn"}`,
+		} {
+			_, err = a.DoCluster(ctx, method, json.RawMessage(args), rpcregistry.Node("b"))
+			require.ErrorIs(t, err, rpcregistry.BadArguments, method)
+		}
 		for _, args := range [][]any{{"evil\n\x1b[31m text"}, {"warned", "warn"}, {"no panic", "panic"}, {"nonsense", "x"}, {"off", "disabled"}} {
 			_, err = a.DoCluster(ctx, "api.log", args, rpcregistry.Node("b"))
 			require.NoError(t, err)

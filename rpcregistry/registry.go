@@ -48,20 +48,39 @@ type Registrar interface {
 // A Req that is a slice, an array or implements json.Unmarshaler gets the whole
 // list, and a json.RawMessage or any Req gets what was sent. No arguments, null
 // and [] are the zero Req. A missing or unknown field is no error, so that
-// neighbouring versions understand each other.
+// neighbouring versions understand each other; [HandleStrict] refuses unknown ones.
+// Arguments that do not fit end the call with [BadArguments] and a text that tells
+// what the method takes.
 //
 // The response is Res as JSON; a nil one is none. An error of f crosses the wire
 // as its text and its [Code], a panic as [Panicked]. ctx ends at the caller's
 // deadline; [FromContext] tells who calls.
 func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
-	decode := decoder[Req]()
+	register(r, name, json.Unmarshal, f)
+}
+
+// HandleStrict is [Handle] for a method that must not do something else than its
+// caller meant: a member of an object that is no field of Req, or of a struct in
+// it, ends the call with [BadArguments] instead of being ignored. As with Handle,
+// the case of letters does not matter and a type with its own UnmarshalJSON
+// decides for itself.
+//
+// The built-in methods are strict. A node then refuses a call that says with a new
+// field what only later versions know; to ignore a filter, new or misspelt, and
+// delete all tasks would be worse.
+func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
+	register(r, name, strictly, f)
+}
+
+func register[Req, Res any](r Registrar, name string, unmarshal unmarshalFunc, f func(ctx context.Context, req Req) (Res, error)) {
+	decode := decoder[Req](unmarshal)
 	r.RegisterMethod(Method{
 		Name:   name,
 		worded: worded[Req, Res],
 		Call: func(ctx context.Context, args json.RawMessage) (json.RawMessage, error) {
 			var req Req
 			if err := decode(args, &req); err != nil {
-				return nil, fmt.Errorf("%w: %w", BadArguments, err)
+				return nil, fmt.Errorf("%w: %w: it takes %s", BadArguments, err, describe(reflect.TypeFor[Req]()))
 			}
 			res, err := f(ctx, req)
 			if err != nil {

@@ -29,9 +29,20 @@ type mail struct {
 
 // taken registers a method that takes a Req and returns what it got.
 func taken[Req any](t *testing.T) func(args string) (Req, error) {
+	return takenBy(t, rpcregistry.Handle[Req, any])
+}
+
+// strictlyTaken is taken of a strict method.
+func strictlyTaken[Req any](t *testing.T) func(args string) (Req, error) {
+	return takenBy(t, rpcregistry.HandleStrict[Req, any])
+}
+
+func takenBy[Req any](
+	t *testing.T, handle func(rpcregistry.Registrar, string, func(context.Context, Req) (any, error)),
+) func(args string) (Req, error) {
 	r := rpcregistry.NewRegistry()
 	var got Req
-	rpcregistry.Handle(r, "m", func(_ context.Context, req Req) (any, error) { got = req; return nil, nil })
+	handle(r, "m", func(_ context.Context, req Req) (any, error) { got = req; return nil, nil })
 	m, err := r.Lookup("m")
 	require.NoError(t, err)
 	return func(args string) (Req, error) {
@@ -113,6 +124,86 @@ func TestArgumentsThatAreNoStruct(t *testing.T) {
 	addr, err := taken[netip.Addr](t)(`["10.0.0.1"]`)
 	require.NoError(t, err)
 	require.Equal(t, "10.0.0.1", addr.String())
+}
+
+// hour is written as {"hour": 7, "zone": "UTC"}; it takes no interest in the zone.
+type hour int
+
+func (h *hour) UnmarshalJSON(text []byte) error {
+	var in struct {
+		Hour int `json:"hour"`
+	}
+	err := json.Unmarshal(text, &in)
+	*h = hour(in.Hour)
+	return err
+}
+
+type parcel struct {
+	Base
+
+	To struct {
+		Street string `json:"street"`
+	} `json:"to"`
+	At   hour            `json:"at"`
+	Rest json.RawMessage `json:"rest,omitempty"`
+}
+
+func TestStrictMethodsRefuseUnknownArguments(t *testing.T) {
+	call := strictlyTaken[parcel](t)
+	for unknown, all := range map[string][]string{
+		"street": {`{"street":"x"}`, `{"id":"7","street":"x"}`, `[{"id":"7","street":"x"}]`},
+		"stret":  {`{"to":{"stret":"x"}}`, `["7",{"stret":"x"}]`},
+		"Base":   {`{"Base":{"id":"7"}}`},
+	} {
+		for _, args := range all {
+			got, err := call(args)
+			require.ErrorIs(t, err, rpcregistry.BadArguments, args)
+			require.ErrorContains(t, err, `"`+unknown+`"`, args)
+			require.ErrorContains(t, err, "it takes {id: string, to: {street: string}, at: hour, rest?: any}", args)
+			require.Zero(t, got, "the method did not run")
+			_, err = taken[parcel](t)(args)
+			require.NoError(t, err, "one that is not strict ignores it: %s", args)
+		}
+	}
+	want := parcel{Base: Base{ID: "7"}, At: 8, Rest: json.RawMessage(`{"a":1}`)}
+	want.To.Street = "x"
+	for _, args := range []string{
+		`{"id":"7","to":{"street":"x"},"at":{"hour":8,"zone":"UTC"},"rest":{"a":1}}`,
+		`{"ID":"7","To":{"STREET":"x"},"aT":{"hour":8},"\u0072est":{"a":1}}`,
+		`[{"id":"7","to":{"street":"x"},"at":{"hour":8,"zone":"UTC"},"rest":{"a":1}}]`,
+		`["7",{"street":"x"},{"hour":8,"zone":"UTC"},{"a":1}]`,
+	} {
+		got, err := call(args)
+		require.NoError(t, err, args)
+		require.Equal(t, want, got, args)
+	}
+	for _, args := range []string{``, `null`, `[]`, `{}`, `[null]`} {
+		got, err := call(args)
+		require.NoError(t, err, args)
+		require.Zero(t, got, args)
+	}
+}
+
+func TestStrictMethodsThatTakeNoStruct(t *testing.T) {
+	whatever, err := strictlyTaken[map[string]int](t)(`[{"a":1}]`)
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"a": 1}, whatever)
+	raw, err := strictlyTaken[json.RawMessage](t)(`{"a":1}`)
+	require.NoError(t, err)
+	require.Equal(t, `{"a":1}`, string(raw))
+	_, err = strictlyTaken[[]Base](t)(`[{"id":"7"},{"name":"x"}]`)
+	require.ErrorIs(t, err, rpcregistry.BadArguments)
+	require.ErrorContains(t, err, `"name": it takes [{id: string}]`)
+	_, err = strictlyTaken[struct{}](t)(`{"a":1}`)
+	require.ErrorContains(t, err, `"a": it takes {}`)
+}
+
+func TestArgumentsThatDoNotFitAreToldWhatFits(t *testing.T) {
+	for _, args := range []string{`{"id":7}`, `["7","8"]`, `"7"`} {
+		_, err := taken[Base](t)(args)
+		require.ErrorIs(t, err, rpcregistry.BadArguments, args)
+		require.ErrorContains(t, err, ": it takes {id: string}", args)
+	}
 }
 
 func TestMethodsAreListedReadably(t *testing.T) {

@@ -40,8 +40,8 @@ var cacheCodes = []coded{
 	{cache.ErrOverflow, rpcregistry.BadArguments},
 }
 
-// Arguments of api.cache.*, by name or by position in this order. Durations are
-// in milliseconds.
+// Arguments of api.cache.*, by name or by position in this order; other names are
+// refused. Durations are in milliseconds.
 type (
 	cacheKey struct {
 		Key string `json:"key"`
@@ -159,7 +159,7 @@ func registerLists(r rpcregistry.Registrar, c *cache.Cache) {
 
 // handleCache registers a method of the cache. Its errors cross the wire with a code.
 func handleCache[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.Handle(r, "api.cache."+name, withCodes(cacheCodes, f))
+	rpcregistry.HandleStrict(r, "api.cache."+name, withCodes(cacheCodes, f))
 }
 
 func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error) {

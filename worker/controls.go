@@ -101,12 +101,12 @@ func registerSet(r *rpcregistry.Registry, set Controls) {
 	quiet := func(on bool) func() error {
 		return func() error { set.Quiet(on); return nil }
 	}
-	rpcregistry.Handle(r, "api.set.status", after(func() error { return nil }))
-	rpcregistry.Handle(r, "api.set.roll", after(set.Roll))
-	rpcregistry.Handle(r, "api.set.reload", after(set.Reload))
-	rpcregistry.Handle(r, "api.set.quiet", after(quiet(true)))
-	rpcregistry.Handle(r, "api.set.resume", after(quiet(false)))
-	rpcregistry.Handle(r, "api.set.scale", func(ctx context.Context, in setSize) (SetStatus, error) {
+	rpcregistry.HandleStrict(r, "api.set.status", after(func() error { return nil }))
+	rpcregistry.HandleStrict(r, "api.set.roll", after(set.Roll))
+	rpcregistry.HandleStrict(r, "api.set.reload", after(set.Reload))
+	rpcregistry.HandleStrict(r, "api.set.quiet", after(quiet(true)))
+	rpcregistry.HandleStrict(r, "api.set.resume", after(quiet(false)))
+	rpcregistry.HandleStrict(r, "api.set.scale", func(ctx context.Context, in setSize) (SetStatus, error) {
 		if in.Workers == nil {
 			return SetStatus{}, &rpcregistry.Error{Code: rpcregistry.BadArguments, Message: "how many workers? {\"workers\": 4}"}
 		}

@@ -50,11 +50,12 @@ func (n *Node) Status() Status {
 // none is of methods without arguments, or without an answer.
 type none struct{}
 
-// register adds the built-in methods that are about this node.
+// register adds the built-in methods that are about this node. All are strict, so
+// that none does more than was meant because a name is misspelt.
 func (n *Node) register(r *rpcregistry.Registry, a *API) {
-	rpcregistry.Handle(r, "api.status", func(context.Context, none) (Status, error) { return n.Status(), nil })
-	rpcregistry.Handle(r, "api.stop", func(context.Context, none) (none, error) { n.Stop(ErrStop); return none{}, nil })
-	rpcregistry.Handle(r, "api.restart", func(context.Context, none) (none, error) { n.Stop(ErrRestart); return none{}, nil })
+	rpcregistry.HandleStrict(r, "api.status", func(context.Context, none) (Status, error) { return n.Status(), nil })
+	rpcregistry.HandleStrict(r, "api.stop", func(context.Context, none) (none, error) { n.Stop(ErrStop); return none{}, nil })
+	rpcregistry.HandleStrict(r, "api.restart", func(context.Context, none) (none, error) { n.Stop(ErrRestart); return none{}, nil })
 	registerTasks(r, a.Tasks, n.host.cfg.App)
 	if n.host.cfg.Set != nil {
 		registerSet(r, n.host.cfg.Set)

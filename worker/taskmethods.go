@@ -59,8 +59,8 @@ type TaskInfo struct {
 	Retention int64  `json:"retention"` // of its result, in milliseconds; 0 for none
 }
 
-// Arguments of api.tasks.*, by name or by position in this order. Durations are in
-// milliseconds.
+// Arguments of api.tasks.*, by name or by position in this order; other names are
+// refused. Durations are in milliseconds.
 type (
 	taskEnqueue struct {
 		Name        string          `json:"name"`
@@ -298,7 +298,7 @@ func registerPeriodic(r rpcregistry.Registrar, c *tasks.Client) {
 
 // handleTask registers a method of the tasks. Its errors cross the wire with a code.
 func handleTask[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.Handle(r, "api.tasks."+name, withCodes(taskCodes, f))
+	rpcregistry.HandleStrict(r, "api.tasks."+name, withCodes(taskCodes, f))
 }
 
 func (in taskEnqueue) options() (tasks.Options, error) {

@@ -169,6 +169,41 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 	})
 }
 
+// A filter that is misspelt must not hit more than was meant.
+func TestUnknownArgumentsOfTaskCallsAreRefused(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		c.call("enqueue", `{"name":"say","id":"late","in":3600000}`)
+		for _, method := range []string{"cancelAll", "deleteAll", "retryAll", "list"} {
+			_, err := c.try(method, `{"state":["dead"],"queue":"default"}`)
+			require.ErrorIs(c, err, rpcregistry.BadArguments, method)
+			require.ErrorContains(c, err, `\"state\": it takes {states?: [string], queue?: string`, method)
+		}
+		c.refused(rpcregistry.BadArguments, "cancelAll", `[{"state":["dead"],"all":true}]`)
+		c.awaitState("late", "delayed")
+		require.Equal(c, "1", c.call("cancelAll", `{"States":["delayed"],"By":"the test"}`), "letter case does not matter")
+	})
+}
+
+func TestNoBuiltInMethodIgnoresUnknownArguments(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		ask := func(method string, args any) (rpcregistry.Response, error) {
+			ctx, cancel := context.WithTimeout(c.Context(), patient)
+			defer cancel()
+			return c.rpc.DoCluster(ctx, method, args, rpcregistry.Node("stellar-worker-1"))
+		}
+		r, err := ask("api.methods", nil)
+		require.NoError(c, err)
+		var all []rpcregistry.MethodInfo
+		require.NoError(c, json.Unmarshal(r.Value, &all))
+		require.Greater(c, len(all), 40)
+		for _, m := range all {
+			_, err := ask(m.Name, map[string]int{"frob": 1})
+			require.ErrorIs(c, err, rpcregistry.BadArguments, m.Name)
+			require.ErrorContains(c, err, "frob", m.Name)
+		}
+	})
+}
+
 // A task may be far larger than a message of the bus.
 func TestLargeTasksAreListedByCall(t *testing.T) {
 	withSet(t, mendApp, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {

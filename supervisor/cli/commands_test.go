@@ -108,6 +108,7 @@ func TestCallsThatFail(t *testing.T) {
 			"unknown method of all": {[]string{"frob", "--all"}, 2, "stellar call api.methods"},
 			"no name of a method":   {[]string{"a b"}, 2, "stellar call api.methods"},
 			"wrong arguments":       {[]string{"test.sum", `"x"`}, 2, "bad_arguments"},
+			"unknown argument":      {[]string{"api.tasks.cancelAll", `{"state":["dead"],"all":true}`}, 2, "it takes {states?: [string], queue?: string"},
 			"unknown node":          {[]string{"api.ping", "--node", "frob"}, 1, "stellar status"},
 			"unknown connection":    {[]string{"api.ping", "--connection", "frob"}, 1, "no_such_connection"},
 			"its own error":         {[]string{"test.fail", "--node", "stellar-worker-2"}, 1, "luck"},

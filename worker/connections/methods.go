@@ -21,28 +21,28 @@ type SendArgs struct {
 //
 // and, by calls to a node or to all, api.connections.list: the [Info] of each.
 func (s *Store) Register(r rpcregistry.Registrar) {
-	rpcregistry.Handle(r, "api.connections.send", func(ctx context.Context, args SendArgs) (struct{}, error) {
+	rpcregistry.HandleStrict(r, "api.connections.send", func(ctx context.Context, args SendArgs) (struct{}, error) {
 		c, err := s.called(ctx)
 		if err == nil {
 			err = c.Send(ctx, args.Message)
 		}
 		return struct{}{}, err
 	})
-	rpcregistry.Handle(r, "api.connections.info", func(ctx context.Context, _ struct{}) (Info, error) {
+	rpcregistry.HandleStrict(r, "api.connections.info", func(ctx context.Context, _ struct{}) (Info, error) {
 		c, err := s.called(ctx)
 		if err != nil {
 			return Info{}, err
 		}
 		return c.Info(), nil
 	})
-	rpcregistry.Handle(r, "api.connections.close", func(ctx context.Context, _ struct{}) (struct{}, error) {
+	rpcregistry.HandleStrict(r, "api.connections.close", func(ctx context.Context, _ struct{}) (struct{}, error) {
 		c, err := s.called(ctx)
 		if err == nil {
 			err = c.Close(ctx)
 		}
 		return struct{}{}, err
 	})
-	rpcregistry.Handle(r, "api.connections.list", func(context.Context, struct{}) ([]Info, error) {
+	rpcregistry.HandleStrict(r, "api.connections.list", func(context.Context, struct{}) ([]Info, error) {
 		all := []Info{}
 		for _, c := range s.All() {
 			all = append(all, c.Info())
