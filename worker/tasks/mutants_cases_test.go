@@ -140,10 +140,9 @@ var mutantCases = map[string]func(*machine){
 	},
 	"what follows a refused task": func(m *machine) {
 		m.enqueueOne(1, Options{Unique: "k"})
-		some, err := m.client.prepareAll(New{Name: "t", Options: Options{Queue: "a", Unique: "k"}, Then: []New{{Name: "t", Options: Options{Queue: "a"}}}})
+		some, err := m.client.prepareMany([]New{{Name: "t", Options: Options{Queue: "a", Unique: "k"}, Then: []New{{Name: "t", Options: Options{Queue: "a"}}}}})
 		require.NoError(m.t, err)
-		m.last["p0"] = append(m.last["p0"], &submission{tasks: some})
-		m.step(func() { m.send("p0", m.last["p0"], false) })
+		m.step(func() { m.sendNew("p0", some) })
 		require.Len(m.t, m.spec.Tasks, 1)
 	},
 	"a dead task that is retried, and then forgotten": func(m *machine) {
