@@ -27,6 +27,7 @@ const (
 	tinyBuffer    = 512
 	smallBuffer   = 4 << 10
 	tasksBuffer   = 8 << 10
+	bulkBuffer    = 64 << 10
 )
 
 // Open returns the connections of the node with that name, which CLIENT LIST
@@ -60,7 +61,9 @@ func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return at.client(at.options(name, clientSockets, smallBuffer)), nil
+	o := at.options(name, clientSockets, smallBuffer)
+	o.WriteBufferSize = bulkBuffer
+	return at.client(o), nil
 }
 
 // where is the place of the namespace's keys.

@@ -5,15 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
 )
 
 // window is how many batches may be on their way at once: while Redis works on
-// one, the client encodes the next. They are numbered, and Redis takes them in
-// this order, whichever connection brings them. With more than two, what is sent
-// behind a batch that then fails could be stored: see drop.
+// one, the client encodes the next. The parts of one call are stored in their
+// order nevertheless, whichever connection brings them.
 const window = 2
 
 // submission is one caller's tasks on their way.
@@ -22,6 +22,7 @@ type submission struct {
 	tasks   []prepared
 	bytes   int
 	behind  *submission    // of the same call: this one is stored only if that was
+	in      *batch         // once it is on its way; under Client.mu
 	done    chan struct{}  // closed when refused and err are set
 	refused map[int]string // why a task was not stored, by position
 	err     error
@@ -31,7 +32,7 @@ type submission struct {
 type batch struct {
 	number uint64
 	parts  []*submission
-	before <-chan struct{} // closed when the batch before has ended; nil of the first
+	behind *batch // that must have been stored before this one, or nil
 	ended  chan struct{}
 	over   bool // ended, under Client.mu
 }
@@ -149,10 +150,13 @@ func (c *Client) next() *batch {
 	}
 	c.sent++
 	b.number = c.sent
-	if n := len(c.flying); n > 0 {
-		b.before = c.flying[n-1].ended
-	}
 	c.flying = append(c.flying, b)
+	for _, s := range b.parts {
+		s.in = b
+		if s.behind != nil && !s.behind.in.over {
+			b.behind = s.behind.in // there is but one other on its way
+		}
+	}
 	return b
 }
 
@@ -193,15 +197,19 @@ func (c *Client) send(b *batch) {
 	}
 }
 
-// errEarly is what a batch ends with that waited for the one before it in vain.
+// errEarly is what a batch ends with that waited in vain for the one before it.
 var errEarly = fmt.Errorf("%w: it has not answered those who were first", redisbus.ErrUnavailable)
 
-// isEarly reports whether Redis has not seen the batch before.
+// isEarly reports whether Redis has not stored what must be stored before.
 func isEarly(reply []any) bool { return len(reply) > 0 && reply[0] == "EARLY" }
 
 // try sends a batch once. settled is up to which number all batches have ended.
 func (c *Client) try(ctx context.Context, b *batch, settled uint64) ([]any, error) {
-	args := appendGroups([]any{c.producer, b.number, settled, producerMemory.Milliseconds()}, b.parts)
+	behind := ""
+	if b.behind != nil {
+		behind = strconv.FormatUint(b.behind.number, 10)
+	}
+	args := appendGroups([]any{c.producer, b.number, settled, behind, producerMemory.Milliseconds()}, b.parts)
 	return scriptFor(b.parts).Run(ctx, c.redis, []string{c.keys.Tasks()}, args...).Slice()
 }
 
@@ -214,15 +222,15 @@ func (c *Client) settledNow() uint64 {
 // await waits until the batch before has ended; false when ctx ends first.
 func (b *batch) await(ctx context.Context) bool {
 	select {
-	case <-b.before: // who has none before it is never early
+	case <-b.behind.ended:
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// drop takes those out that are stored only behind others which were not. Redis
-// has not taken this batch before those, so that nothing of it is stored.
+// drop takes those out that are stored only behind others which were not: Redis
+// has not taken this batch before them, so that nothing of it is stored.
 func (b *batch) drop() {
 	b.parts = slices.DeleteFunc(b.parts, func(s *submission) bool {
 		if s.behind == nil || !s.behind.failed() {

@@ -2,7 +2,6 @@ package tasks
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,16 +19,17 @@ type sender struct {
 
 // specProducer is what Redis has to remember of a producer.
 type specProducer struct {
-	Batch   uint64
-	Answers map[uint64]string // of batches with refused tasks: position, code, …
+	Settled int
+	Order   []int          // the batches after it that were stored, as they came
+	Stored  map[int]string // of these the refused tasks: position, code, …
 }
 
 // String is how Redis holds it.
 func (p specProducer) String() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%d|", p.Batch)
-	for _, n := range slices.Sorted(maps.Keys(p.Answers)) {
-		fmt.Fprintf(&out, "%d:%s;", n, p.Answers[n])
+	fmt.Fprintf(&out, "%d|", p.Settled)
+	for _, n := range p.Order {
+		fmt.Fprintf(&out, "%d:%s;", n, p.Stored[n])
 	}
 	return out.String()
 }
@@ -67,82 +67,98 @@ func (m *machine) batch(producer string, id func() string) {
 	m.senders[producer].batches = append(m.senders[producer].batches, s)
 }
 
-// sendLast sends a producer's last batch. It may wait for the answer to the one
-// before it, and so ask for that again.
+// sendLast sends a producer's last batch. It may still wait for the answer to the
+// one before it, and so ask for that again.
 func (m *machine) sendLast(producer string) {
 	p := m.senders[producer]
-	if before := len(p.batches) - 1; m.draw("waits", 2) == 1 {
-		p.settled = max(p.settled, before-1)
-	} else {
-		p.settled = before
-	}
-	m.send(producer, len(p.batches))
+	p.settled = max(p.settled, len(p.batches)-1-m.draw("waits", 2))
+	m.send(producer, len(p.batches), 0)
 }
 
-// enqueueEarly has two batches arrive in the wrong order.
-func (m *machine) enqueueEarly() {
+// enqueueCrossed has two batches arrive in the wrong order, of which the second may
+// have to be stored behind the first.
+func (m *machine) enqueueCrossed() {
 	producer := m.producer()
 	p := m.senders[producer]
 	p.settled = len(p.batches)
 	for range 2 {
 		m.batch(producer, func() string { return "" })
 	}
-	m.send(producer, p.settled+2)
-	m.send(producer, p.settled+1)
-	m.then() // whom the first wakes is known before the second wakes another
-	m.send(producer, p.settled+2)
+	behind := m.draw("behind", 2) * (p.settled + 1)
+	for i, number := range []int{2, 1, 2} {
+		if i > 0 {
+			m.then() // whom one wakes is known before the next wakes another
+		}
+		m.send(producer, p.settled+number, behind*(number-1))
+	}
 }
 
-// enqueueAgain sends a batch once more whose answer the producer waits for.
+// enqueueAgain sends one of a producer's last batches once more: it waits for the
+// answer, or this is a late copy.
 func (m *machine) enqueueAgain() {
 	producer := m.producer()
-	if p := m.senders[producer]; len(p.batches) > p.settled {
-		m.send(producer, p.settled+1+m.draw("which batch", len(p.batches)-p.settled))
+	if n := len(m.senders[producer].batches); n > 0 {
+		m.send(producer, max(1, n-m.draw("which batch", 3)), 0)
 	}
 }
 
 // send sends one of a producer's batches. One that Redis has gone back behind is
 // new to it.
-func (m *machine) send(producer string, number int) {
+func (m *machine) send(producer string, number, behind int) {
 	p := m.senders[producer]
-	b := &batch{number: uint64(number), parts: []*submission{{ctx: m.ctx, tasks: p.batches[number-1].tasks, done: make(chan struct{})}}}
-	reply, err := p.client.try(m.ctx, b, uint64(p.settled))
+	s := &submission{ctx: m.ctx, tasks: p.batches[number-1].tasks, done: make(chan struct{})}
+	b := &batch{number: uint64(number), parts: []*submission{s}}
+	if behind > 0 {
+		b.behind = &batch{number: uint64(behind)}
+	}
+	settled := min(p.settled, number-1) // of a late copy it is what was so then
+	reply, err := p.client.try(m.ctx, b, uint64(settled))
 	require.NoError(m.t, err)
 	known := m.spec.Producers[producer]
-	early := number > int(known.Batch) && number-1 != max(int(known.Batch), p.settled)
+	early := known.isNew(number) && behind > settled && !slices.Contains(known.Order, behind)
 	require.Equal(m.t, early, isEarly(reply))
 	if early {
 		return
 	}
 	b.settle(reply, protocolError(reply))
-	if number > int(known.Batch) {
-		known = m.spec.take(known, b, p.settled)
+	require.NoError(m.t, s.err)
+	if known.isNew(number) {
+		known = known.with(number, settled, m.spec.addAll(s.tasks))
 		m.spec.Producers[producer] = known
 	}
-	require.NoError(m.t, b.parts[0].err)
-	words := strings.Fields(known.Answers[b.number])
-	require.Len(m.t, b.parts[0].refused, len(words)/2)
+	words := strings.Fields(known.Stored[number])
+	require.Len(m.t, s.refused, len(words)/2)
 	for i := 0; i+1 < len(words); i += 2 {
 		at, _ := strconv.Atoi(words[i])
-		require.Equal(m.t, words[i+1], b.parts[0].refused[at-1])
+		require.Equal(m.t, words[i+1], s.refused[at-1])
 	}
 }
 
-// take stores a batch.
-func (s *spec) take(known specProducer, b *batch, settled int) specProducer {
-	answers := maps.Clone(known.Answers)
-	maps.DeleteFunc(answers, func(n uint64, _ string) bool { return n <= uint64(settled) })
+// isNew reports whether Redis takes a batch of that number.
+func (p specProducer) isNew(number int) bool {
+	return number > p.Settled && !slices.Contains(p.Order, number)
+}
+
+// with is the producer after a batch was stored.
+func (p specProducer) with(number, settled int, refused string) specProducer {
+	out := specProducer{Settled: max(p.Settled, settled), Stored: map[int]string{number: refused}}
+	for _, n := range p.Order {
+		if n > settled {
+			out.Order, out.Stored[n] = append(out.Order, n), p.Stored[n]
+		}
+	}
+	out.Order = append(out.Order, number)
+	return out
+}
+
+// addAll stores the tasks of a batch, and returns those that were refused as
+// position, code, …
+func (s *spec) addAll(tasks []prepared) string {
 	var refused []string
-	for i, p := range b.parts[0].tasks {
+	for i, p := range tasks {
 		if code := s.add(p, true); code != "" {
 			refused = append(refused, strconv.Itoa(i+1)+" "+code)
 		}
 	}
-	if len(refused) > 0 {
-		if answers == nil {
-			answers = map[uint64]string{}
-		}
-		answers[b.number] = strings.Join(refused, " ")
-	}
-	return specProducer{b.number, answers}
+	return strings.Join(refused, " ")
 }

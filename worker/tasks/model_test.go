@@ -109,7 +109,7 @@ func newMachine(ctx context.Context, t require.TestingT, c redis.UniversalClient
 // actions are the steps that a machine can take.
 func (m *machine) actions() map[string]func() {
 	actions := map[string]func(){
-		"enqueue again": m.enqueueAgain, "enqueue early": m.enqueueEarly, "claim again": m.claimAgain, "claim stale": m.claimStale,
+		"enqueue again": m.enqueueAgain, "enqueue crossed": m.enqueueCrossed, "claim again": m.claimAgain, "claim stale": m.claimStale,
 		"commit again": m.commitAgain, "commit stale": m.commitStale, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
 		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "quiet": m.quiet, "save": m.save, "go back": m.goBack,

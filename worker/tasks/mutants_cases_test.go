@@ -343,7 +343,7 @@ func (m *machine) sendNew(producer string, some []prepared) {
 	p := m.senders[producer]
 	p.settled = len(p.batches)
 	p.batches = append(p.batches, &submission{tasks: some})
-	m.send(producer, len(p.batches))
+	m.send(producer, len(p.batches), 0)
 }
 
 // drop deletes a task.

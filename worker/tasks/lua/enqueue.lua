@@ -1,35 +1,42 @@
 -- Stores a batch of new tasks. A producer numbers its batches, of which several
--- may be on their way at once. They are taken in their order, however they arrive;
--- what came of one is remembered until the producer knows it, so that a batch
--- whose reply was lost can be sent again with the same result.
+-- may be on their way at once. What came of one is remembered until the producer
+-- knows it, so that a batch whose reply was lost can be sent again with the same
+-- result; those before that are not taken any more, however late a copy comes.
 -- KEYS 1 tasks
 -- ARGV 1 producer  2 batch number  3 the number up to which the producer waits for
---      no answer any more  4 ms to remember the producer
+--      no answer any more  4 the number of a batch that must have been stored
+--      before, or ''  5 ms to remember the producer
 --      then groups of tasks that are alike, see adding.lua
 -- Returns {'OK', position, code, …} naming only the tasks that were not stored,
---         from 1: see add() | {'EARLY'} (one before it has not arrived)
+--         from 1: see add() | {'EARLY'} (the other batch has not been stored)
 --       | {'WRONGTYPE', key}
-local producer, batch, settled = key('producer:' .. ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local producer, batch, settled, behind = key('producer:' .. ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
--- The last batch, then of those that may be asked for again and had refused tasks:
+-- Up to which number all is settled, then of each batch that was stored after it:
 -- number, ':', position, code, …, ';'.
-local last, answers = string.match(redis.call('GET', producer) or '0|', '^(%d+)|(.*)$')
-last = tonumber(last)
-if batch <= last then
-  local reply = {'OK'}
-  for number, refused in string.gmatch(answers, '(%d+):([^;]*);') do
-    for position, code in string.gmatch(tonumber(number) == batch and refused or '', '(%d+) (%S+)') do
+local seen, stored = string.match(redis.call('GET', producer) or '0|', '^(%d+)|(.*)$')
+seen = tonumber(seen)
+if batch <= seen then return {'OK'} end -- nobody waits for it
+local remembered = ''
+for number, refused in string.gmatch(stored, '(%d+):([^;]*);') do
+  number = tonumber(number)
+  if number == batch then
+    local reply = {'OK'}
+    for position, code in string.gmatch(refused, '(%d+) (%S+)') do
       reply[#reply + 1], reply[#reply + 2] = tonumber(position), code
     end
+    return reply
   end
-  return reply
+  if number == behind then behind = nil end
+  if number > settled then remembered = remembered .. int(number) .. ':' .. refused .. ';' end
 end
-if batch - 1 ~= math.max(last, settled) then return {'EARLY'} end
+if behind and behind > settled then return {'EARLY'} end
+remembered = int(math.max(seen, settled)) .. '|' .. remembered .. ARGV[2] .. ':'
 
 local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'stats', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 local groups, checked = {}, {}
-local c = 5
+local c = 6
 while c <= #ARGV do
   local group
   group, c = read_group(c)
@@ -38,12 +45,8 @@ while c <= #ARGV do
   groups[#groups + 1] = group
 end
 
-local remembered = ''
-for number, refused in string.gmatch(answers, '(%d+):([^;]*);') do -- most have none
-  if tonumber(number) > settled then remembered = remembered .. number .. ':' .. refused .. ';' end
-end
 -- First of all, so that at maxmemory nothing has been written yet when this is refused.
-redis.call('SET', producer, ARGV[2] .. '|' .. remembered, 'PX', ARGV[4])
+redis.call('SET', producer, remembered .. ';', 'PX', ARGV[5])
 local at, before, reply, noted = now(), 0, {'OK'}, {}
 for _, group in ipairs(groups) do
   local refused = add(group, at, true)
@@ -54,8 +57,6 @@ for _, group in ipairs(groups) do
   end
   before = before + group.many
 end
-if #noted > 0 then
-  redis.call('SET', producer, ARGV[2] .. '|' .. remembered .. ARGV[2] .. ':' .. table.concat(noted, ' ') .. ';', 'PX', ARGV[4])
-end
+if #noted > 0 then redis.call('SET', producer, remembered .. table.concat(noted, ' ') .. ';', 'PX', ARGV[5]) end
 flush()
 return reply
