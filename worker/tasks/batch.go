@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -99,6 +100,7 @@ func (c *Client) sendAll() {
 		c.mu.Unlock()
 		if b != nil {
 			c.send(b)
+			runtime.Gosched() // those who have their answer may have more
 		}
 		if !c.leave(b) {
 			return

@@ -40,6 +40,7 @@ type Client struct {
 	registry *Registry
 	producer string
 	serial   atomic.Uint64
+	plain    atomic.Pointer[kind] // of the last task without options
 	endings  *redisbus.Announcements
 
 	ctx    context.Context //nolint:containedctx // the client's own: Close ends what is on its way

@@ -140,8 +140,6 @@ type kind struct {
 type preparer struct {
 	c      *Client
 	serial uint64 // of the last id that was drawn
-	last   *kind  // of a task without options, to be used again
-	queue  string // which its caller named
 }
 
 // prepareMany prepares the tasks of one call and those that are to run after them,
@@ -214,32 +212,31 @@ func (p *preparer) prepare(n *New) (prepared, error) {
 	if err != nil {
 		return prepared{}, err
 	}
-	id, tail := n.ID, noOptions
+	id := n.ID
 	if id == "" {
 		p.serial++
 		id = p.c.producer + base62(p.serial)
 	}
-	of := p.last
-	if of == nil || of.name != n.Name || p.queue != n.Queue || !n.none() {
-		var options recordOptions
-		if of, options, err = p.c.kindOf(n, id); err != nil {
-			return prepared{}, err
-		}
-		if n.none() {
-			p.last, p.queue = of, n.Queue
-		} else {
-			tail = options.String()
-		}
+	definition, _ := p.c.registry.Definition(n.Name)
+	queue := cmp.Or(n.Queue, definition.Queue, DefaultQueue)
+	// Most are like the one before.
+	if last := p.c.plain.Load(); last != nil && last.name == n.Name && last.line == queue && n.none() {
+		return prepared{kind: last, id: id, tail: noOptions + string(payload)}, nil
 	}
-	return prepared{kind: of, id: id, tail: tail + string(payload)}, nil
+	of, options, err := newKind(n, id, queue, definition)
+	if err != nil {
+		return prepared{}, err
+	}
+	if n.none() {
+		p.c.plain.Store(of)
+	}
+	return prepared{kind: of, id: id, tail: options.String() + string(payload)}, nil
 }
 
-// kindOf checks a task's options and returns what it has in common with others,
+// newKind checks a task's options and returns what it has in common with others,
 // and what its record says of them.
-func (c *Client) kindOf(n *New, id string) (*kind, recordOptions, error) {
+func newKind(n *New, id, queue string, definition Definition) (*kind, recordOptions, error) {
 	o := n.Options
-	definition, _ := c.registry.Definition(n.Name)
-	queue := cmp.Or(o.Queue, definition.Queue, DefaultQueue)
 	k := &kind{
 		name: n.Name, line: queue + o.Priority.mark(), chosen: o.ID != "" && !o.drawn,
 		unique: o.Unique, after: strings.Join(o.After, " "),
