@@ -78,10 +78,11 @@ type Node struct {
 	api    *API
 	runner *tasks.Runner
 
-	ends    chan error  // requests to end gracefully
-	forGood atomic.Bool // one of them was [ErrStop]
-	crashes chan error  // requests to crash
-	ticked  atomic.Int64
+	ends    chan error    // requests to end gracefully
+	forGood atomic.Bool   // one of them was [ErrStop]
+	crashes chan error    // requests to crash
+	asks    chan struct{} // of the heartbeat, whether the loop turns
+	asked   time.Time     // last; only the heartbeat uses it
 	began   time.Time
 
 	running chan struct{} // closed when it runs
@@ -107,6 +108,7 @@ func (h *Host) NewNode(cfg NodeConfig) *Node {
 	return &Node{
 		host: h, cfg: cfg.withDefaults(), log: h.log, began: time.Now(), state: Starting,
 		ends: make(chan error, 1), crashes: make(chan error, 1), running: make(chan struct{}),
+		asks: make(chan struct{}, 1),
 	}
 }
 
@@ -241,7 +243,6 @@ func (n *Node) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.ticked.Store(int64(time.Since(n.began)))
 	n.lease = lease
 	n.log = n.host.log.With().Str("node", lease.Incarnation.ID).Logger()
 	n.mu.Lock()
@@ -271,22 +272,16 @@ func (n *Node) publish(ctx context.Context, s State) {
 	}
 }
 
-// How often the node's own loop turns, and after how long without a turn its
-// lease is not renewed any more.
-const (
-	tick  = time.Second
-	stuck = 5 * tick
-)
+// stuck is how long a heartbeat waits for the node's own loop before it does not
+// renew the lease any more.
+const stuck = 5 * time.Second
 
 // loop is the node's own: its turning keeps the lease. It calls stop when the
 // node is asked to end.
 func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) error {
-	t := time.NewTicker(tick)
-	defer t.Stop()
 	for {
 		select {
-		case <-t.C:
-			n.ticked.Store(int64(time.Since(n.began)))
+		case <-n.asks:
 		case why := <-n.ends:
 			stop(why)
 		case reason := <-n.crashes:
@@ -297,8 +292,17 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) error {
 	}
 }
 
+// moves reports whether the loop turns: whether it has heard the question of the
+// heartbeat before. So all nodes of a process are asked at the same moment, and a
+// node at rest has no timer of its own that wakes the process.
 func (n *Node) moves() bool {
-	return time.Since(n.began)-time.Duration(n.ticked.Load()) < stuck
+	select {
+	case n.asks <- struct{}{}:
+		n.asked = time.Now()
+		return true
+	default:
+		return time.Since(n.asked) < stuck
+	}
 }
 
 // blameless reports whether the node's end cannot have been caused by a task.
