@@ -54,6 +54,9 @@ type BusConfig struct {
 	// Reports, when set, are those of the process, so that many buses write one
 	// line when Redis is away. Default: the bus's own, to Log.
 	Reports *Reports
+
+	// Beacons, when set, are those of the process. Default: the bus's own.
+	Beacons *Beacons
 }
 
 // Bus is a node's publish/subscribe: at most once, and never a loss in silence
@@ -71,6 +74,7 @@ type Bus struct {
 	base                  func() context.Context
 	log                   zerolog.Logger
 	reports               *Reports
+	beacons               *Beacons
 
 	clock  *clock
 	out    outbox
@@ -112,6 +116,9 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	if b.reports = cfg.Reports; b.reports == nil {
 		b.reports = NewReports(cfg.Log)
+	}
+	if b.beacons = cfg.Beacons; b.beacons == nil {
+		b.beacons = NewBeacons()
 	}
 	b.prover.Store(prover)
 	b.drops.log = cfg.Log

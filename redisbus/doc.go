@@ -20,7 +20,7 @@
 //	connecting ──subscriptions confirmed──▸ connected ──error──▸ connecting
 //	     ▴                                     │
 //	     └──── closed by the keeper ◂── nothing heard for 6 s, although
-//	                                    some bus sends a beacon every 2 to 4 s
+//	                                    some bus sends a beacon every 2 to 3 s
 //
 // On the wire a message is a JSON object of at most 256 KiB and 32 levels:
 //

@@ -2,17 +2,12 @@ package redisbus
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	// beaconPause is how long the bus may hear nothing before it sends a beacon
-	// that every bus of the cluster hears. Up to as much again it waits for somebody
-	// else's: of a thousand idle buses, one sends.
-	beaconPause = 2 * time.Second
 	// mostSilence is how long it may hear nothing before it takes the connection
 	// for dead: one that was cut off without a word looks like a quiet one.
 	mostSilence = 6 * time.Second
@@ -28,9 +23,7 @@ const (
 type keeper struct {
 	bus *Bus
 	// Times on the bus's monotonic clock.
-	beacon, upkeep, clock, relaxed time.Duration
-	// patience is how long this bus waits in silence before it sends a beacon.
-	patience time.Duration
+	upkeep, clock, relaxed time.Duration
 	// connects is the number of the connection that the last upkeep was begun for.
 	connects uint64
 	failed   atomic.Bool // the last upkeep, which is tried again soon
@@ -48,7 +41,7 @@ func (b *Bus) wake() {
 
 // keep watches until ctx ends.
 func (b *Bus) keep(ctx context.Context) {
-	k := &keeper{bus: b, busy: make(chan struct{}, 1), patience: impatience()}
+	k := &keeper{bus: b, busy: make(chan struct{}, 1)}
 	defer k.tending.Wait()
 	defer b.line.beacons.Wait()
 	timer := time.NewTimer(0)
@@ -91,30 +84,11 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	if connects := b.line.connects.Load(); k.connects != connects || now-k.upkeep >= pause {
 		k.tend(ctx, connects, now)
 	}
-	if silence < k.patience {
-		return k.patience - silence
-	}
-	if now-k.beacon >= beaconPause {
-		k.beacon = now
-		k.patience = impatience()
+	wait, mine := b.beacons.due(silence)
+	if mine {
 		b.sendBeacon(ctx)
 	}
-	return max(min(k.beacon+beaconPause-now, mostSilence-silence), time.Millisecond)
-}
-
-func impatience() time.Duration {
-	return beaconPause + rand.N(beaconPause) //nolint:gosec // jitter
-}
-
-// sendBeacon makes something to hear.
-func (b *Bus) sendBeacon(ctx context.Context) {
-	b.line.beacons.Go(func() {
-		client, err := b.client(ctx)
-		if err == nil {
-			err = client.Publish(ctx, b.keys.Beacon(), "").Err()
-		}
-		b.reports.Failed("beacon", err)
-	})
+	return max(min(wait, mostSilence-silence), time.Millisecond)
 }
 
 // tend does what takes a round trip, aside, so that it cannot delay the watch.

@@ -51,6 +51,7 @@ type Host struct {
 	process   membership.Process
 	log       zerolog.Logger
 	reports   *redisbus.Reports // of Redis's failures, once for the process
+	beacons   *redisbus.Beacons
 
 	joined, left news // announcements of its nodes
 
@@ -68,7 +69,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: redisbus.NewReports(cfg.Log)}
+	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: redisbus.NewReports(cfg.Log), beacons: redisbus.NewBeacons()}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*outlived]struct{}{}
 	var err error
 	if h.client, err = redisbus.OpenClient(cfg.Redis, "stellar:host"); err != nil {
@@ -113,7 +114,7 @@ func (h *Host) Open(ctx context.Context) error {
 	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
 	cfg := h.cfg.Redis.Bus(token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
-	cfg.InboxOnly, cfg.Log, cfg.Reports = true, h.log, h.reports
+	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons = true, h.log, h.reports, h.beacons
 	h.bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err

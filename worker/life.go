@@ -79,7 +79,7 @@ func (n *Node) openBase(base *group.Group) error {
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	cfg := h.cfg.Redis.Bus(token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
-	cfg.BaseContext, cfg.Log, cfg.Reports = inAPI, n.log, h.reports
+	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons = inAPI, n.log, h.reports, h.beacons
 	a.Bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
