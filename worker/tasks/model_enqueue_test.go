@@ -72,7 +72,7 @@ func (m *machine) batch(producer string, id func() string) {
 func (m *machine) sendLast(producer string) {
 	p := m.senders[producer]
 	p.settled = max(p.settled, len(p.batches)-1-m.draw("waits", 2))
-	m.send(producer, len(p.batches), 0)
+	m.send(producer, len(p.batches), p.settled, m.draw("behind", 2)*p.settled)
 }
 
 // enqueueCrossed has two batches arrive in the wrong order, of which the second may
@@ -84,12 +84,12 @@ func (m *machine) enqueueCrossed() {
 	for range 2 {
 		m.batch(producer, func() string { return "" })
 	}
-	behind := m.draw("behind", 2) * (p.settled + 1)
-	for i, number := range []int{2, 1, 2} {
+	first, behind := p.settled+1, m.draw("behind", 2)
+	for i, number := range []int{first + 1, first, first + 1} {
 		if i > 0 {
 			m.then() // whom one wakes is known before the next wakes another
 		}
-		m.send(producer, p.settled+number, behind*(number-1))
+		m.send(producer, number, p.settled, behind*(number-1))
 	}
 }
 
@@ -97,21 +97,23 @@ func (m *machine) enqueueCrossed() {
 // answer, or this is a late copy.
 func (m *machine) enqueueAgain() {
 	producer := m.producer()
-	if n := len(m.senders[producer].batches); n > 0 {
-		m.send(producer, max(1, n-m.draw("which batch", 3)), 0)
+	p := m.senders[producer]
+	if n := len(p.batches); n > 0 {
+		number := max(1, n-m.draw("which batch", 3))
+		m.send(producer, number, max(0, min(p.settled, number-1)-m.draw("sent before", 2)), 0)
 	}
 }
 
-// send sends one of a producer's batches. One that Redis has gone back behind is
-// new to it.
-func (m *machine) send(producer string, number, behind int) {
+// send sends one of a producer's batches, with what the producer knew then: up to
+// which number all was settled, and which one must be stored before, or 0. One that
+// Redis has gone back behind is new to it.
+func (m *machine) send(producer string, number, settled, behind int) {
 	p := m.senders[producer]
 	s := &submission{ctx: m.ctx, tasks: p.batches[number-1].tasks, done: make(chan struct{})}
 	b := &batch{number: uint64(number), parts: []*submission{s}}
 	if behind > 0 {
 		b.behind = &batch{number: uint64(behind)}
 	}
-	settled := min(p.settled, number-1) // of a late copy it is what was so then
 	reply, err := p.client.try(m.ctx, b, uint64(settled))
 	require.NoError(m.t, err)
 	known := m.spec.Producers[producer]

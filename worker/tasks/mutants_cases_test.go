@@ -251,7 +251,48 @@ var mutantCases = map[string]func(*machine){
 	"a lease that ran out": func(m *machine) {
 		m.step(m.join)
 		m.sleep(15000)
-		m.step(m.claim)
+		m.step(func() {
+			_, answered := m.claimAs(m.actors[0], m.actors[0].stream, 1)
+			require.False(m.t, answered)
+		})
+	},
+	"limits that are said again wake nobody": func(m *machine) {
+		for range 2 {
+			m.step(m.join)
+			m.step(m.claim)
+		}
+		m.draw = func(what string, most int) int {
+			if what == "queue" || what == "who" {
+				return 0
+			}
+			return most - 1
+		}
+		m.step(m.limit)
+		m.enqueueOne(1, Options{})
+		require.Len(m.t, m.spec.Idle["a"], 1)
+		m.step(m.limit)
+		require.Len(m.t, m.spec.Idle["a"], 1)
+	},
+	"a delay begins when the task may run": func(m *machine) {
+		first := m.enqueueOne(1, Options{})
+		in := m.enqueueOne(1, Options{After: []string{first}, In: time.Hour})
+		m.end(first)
+		require.Equal(m.t, Delayed, m.spec.Tasks[in].State)
+	},
+	"a batch behind one that was settled long ago": func(m *machine) {
+		m.enqueueOne(1, Options{})
+		m.enqueueOne(1, Options{})
+		m.step(func() { m.send("p0", m.newBatch("p0"), 2, 1) })
+		require.Len(m.t, m.spec.Tasks, 3)
+	},
+	"a late copy after batches that crossed": func(m *machine) {
+		for range 3 {
+			m.newBatch("p0")
+		}
+		for _, sent := range []struct{ number, settled int }{{1, 0}, {3, 1}, {2, 0}, {1, 0}} {
+			m.step(func() { m.send("p0", sent.number, sent.settled, 0) })
+		}
+		require.Len(m.t, m.spec.Tasks, 3)
 	},
 	"parked tasks keep their order": func(m *machine) {
 		first, second := m.enqueueOne(1, Options{}), m.enqueueOne(1, Options{})
@@ -343,7 +384,16 @@ func (m *machine) sendNew(producer string, some []prepared) {
 	p := m.senders[producer]
 	p.settled = len(p.batches)
 	p.batches = append(p.batches, &submission{tasks: some})
-	m.send(producer, len(p.batches), 0)
+	m.send(producer, len(p.batches), p.settled, 0)
+}
+
+// newBatch gives a producer another batch, of one task, and returns its number.
+func (m *machine) newBatch(producer string) int {
+	some, err := m.client.prepareMany([]New{{Name: "t", Options: Options{Queue: "a"}}})
+	require.NoError(m.t, err)
+	p := m.senders[producer]
+	p.batches = append(p.batches, &submission{tasks: some})
+	return len(p.batches)
 }
 
 // drop deletes a task.
