@@ -211,7 +211,8 @@ func each(b *scope, callers, n int, f func() error) figures {
 	return figures{rate: float64(n/callers*callers) / time.Since(start).Seconds()}
 }
 
-// BenchmarkTasksEnqueue is producers alone. Run it with -benchtime=1x.
+// BenchmarkTasksEnqueue is producers alone. The floor is a bare script that stores
+// tasks and does nothing else. Run it with -benchtime=1x.
 func BenchmarkTasksEnqueue(b *testing.B) {
 	var t table
 	for range taskRounds {
@@ -227,10 +228,12 @@ func BenchmarkTasksEnqueue(b *testing.B) {
 				t.add(work, "asynq", each(b, callers, 3000*min(callers, 10), theirs))
 			}
 		})
+		inOwn(b, func(b *scope) { t.add("enqueue, 64 callers", "floor", floorCallers(b, 64, 90_000)) })
 		inOwn(b, func(b *scope) {
 			took := bulk(b, taskClient(b, redistest.Start(b).Config()), 500_000)
 			t.add("enqueue in bulk", "stellar", figures{rate: 500_000 / took.Seconds()})
 		})
+		inOwn(b, func(b *scope) { t.add("enqueue in bulk", "floor", floorBulk(b, 500_000)) })
 	}
 	t.report(b)
 }
