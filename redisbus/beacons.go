@@ -12,6 +12,10 @@ import (
 // else's: of a thousand idle buses, one sends.
 const beaconPause = 2 * time.Second
 
+// beaconLag is how much longer a bus waits whose last beacon could not be sent: the
+// others of its process go first.
+const beaconLag = 250 * time.Millisecond
+
 // Beacons is what the buses of one process share: one of them sends for all, and
 // they look for silence at the same moments, so that a process at rest wakes once
 // and not once for each.
@@ -31,13 +35,13 @@ func impatience() time.Duration {
 // due reports whether a bus that has heard nothing for so long is to send a
 // beacon now, and how long it can wait before it asks again. Should the one that
 // sends be cut off, another one does before the others give up their connections.
-func (s *Beacons) due(silence time.Duration) (wait time.Duration, mine bool) {
+func (s *Beacons) due(silence, lag time.Duration) (wait time.Duration, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if silence < s.patience {
-		return s.patience - silence, false
+	if wait = s.patience + lag - silence; wait > 0 {
+		return wait, false
 	}
-	if wait = beaconPause - time.Since(s.sent); wait > 0 {
+	if wait = beaconPause + lag - time.Since(s.sent); wait > 0 {
 		return wait, false
 	}
 	s.sent, s.patience = time.Now(), impatience()
@@ -51,6 +55,11 @@ func (b *Bus) sendBeacon(ctx context.Context) {
 		if err == nil {
 			err = client.Publish(ctx, b.keys.Beacon(), "").Err()
 		}
+		lag := time.Duration(0)
+		if err != nil {
+			lag = beaconLag
+		}
+		b.line.lag.Store(int64(lag))
 		b.reports.Failed("beacon", err)
 	})
 }

@@ -84,7 +84,7 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	if connects := b.line.connects.Load(); k.connects != connects || now-k.upkeep >= pause {
 		k.tend(ctx, connects, now)
 	}
-	wait, mine := b.beacons.due(silence)
+	wait, mine := b.beacons.due(silence, time.Duration(b.line.lag.Load()))
 	if mine {
 		b.sendBeacon(ctx)
 	}

@@ -133,8 +133,8 @@ func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incar
 // is quiet, and which suspect it runs (hash).
 func (k Keys) Stream(incarnation string) string { return k.tag + "stream:" + incarnation }
 
-// Producer holds the number of a producer's last accepted batch of tasks and
-// what was answered to it (string).
+// Producer holds the largest number of a producer's batches of tasks, and of those
+// that it still waits for what became of them (string).
 func (k Keys) Producer(producer string) string { return k.tag + "producer:" + producer }
 
 // Unique maps a unique key to the id of the task that has it (hash), and

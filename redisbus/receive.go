@@ -26,6 +26,7 @@ type line struct {
 	// changed wakes the keeper: there are new channels.
 	changed chan struct{}
 	beacons sync.WaitGroup
+	lag     atomic.Int64 // beaconLag in nanoseconds after a beacon that could not be sent
 
 	// confirmed are the channels that Redis has confirmed, under the bus's lock.
 	confirmed map[string]bool

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -22,20 +23,20 @@ type submission struct {
 	ctx     context.Context //nolint:containedctx // says whether its caller still waits
 	tasks   []prepared
 	bytes   int
-	behind  *submission    // of the same call: this one is stored only if that was
+	behind  *submission    // the part of the same call before it: this one is stored only if that was
 	in      *batch         // once it is on its way; under Client.mu
 	done    chan struct{}  // closed when refused and err are set
 	refused map[int]string // why a task was not stored, by position
 	err     error
 }
 
-// batch is what goes to Redis in one script.
+// batch is what goes to Redis in one script: a part that is behind another alone,
+// or any number of callers' tasks.
 type batch struct {
 	number uint64
 	parts  []*submission
-	behind *batch // that must have been stored before this one, or nil
 	ended  chan struct{}
-	over   bool // ended, under Client.mu
+	over   bool // ended; under Client.mu
 }
 
 // post sends the tasks, or leaves them to who is sending: then they go with the
@@ -114,12 +115,9 @@ func (c *Client) leave(b *batch) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b != nil {
-		b.over = true
+		b.over, b.parts = true, nil
 		close(b.ended)
-		for len(c.flying) > 0 && c.flying[0].over {
-			c.settled = c.flying[0].number
-			c.flying = slices.Delete(c.flying, 0, 1)
-		}
+		c.flying = slices.DeleteFunc(c.flying, func(other *batch) bool { return other == b })
 	}
 	if len(c.waiting) > 0 {
 		return true
@@ -135,14 +133,18 @@ func (c *Client) next() *batch {
 	b := &batch{ended: make(chan struct{})}
 	count, size, taken := 0, 0, 0
 	for _, s := range c.waiting {
-		if len(b.parts) > 0 && (count+len(s.tasks) > maxBatch || size+s.bytes > maxBatchBytes) {
+		if len(b.parts) > 0 && (s.behind != nil || count+len(s.tasks) > maxBatch || size+s.bytes > maxBatchBytes) {
 			break
 		}
 		taken++
 		if s.ctx.Err() == nil {
 			b.parts = append(b.parts, s)
+			s.in = b
 			count += len(s.tasks)
 			size += s.bytes
+			if s.behind != nil {
+				break
+			}
 		}
 	}
 	clear(c.waiting[:taken])
@@ -153,12 +155,6 @@ func (c *Client) next() *batch {
 	c.sent++
 	b.number = c.sent
 	c.flying = append(c.flying, b)
-	for _, s := range b.parts {
-		s.in = b
-		if s.behind != nil && !s.behind.in.over {
-			b.behind = s.behind.in // there is but one other on its way
-		}
-	}
 	return b
 }
 
@@ -168,16 +164,17 @@ func (c *Client) send(b *batch) {
 	defer cancel()
 	unsure := false // whether an earlier try was stored
 	for n := 1; ; n++ {
-		settled := c.settledNow() // before drop looks: what has failed by then is seen by it
-		if b.drop(); len(b.parts) == 0 {
+		others, behind := c.others(b)
+		if err := b.orphaned(); err != nil { // asked after others: who is not among these has ended
+			b.settle(nil, err)
 			return
 		}
-		reply, err := c.try(ctx, b, settled)
+		reply, err := c.try(ctx, b, others, behind)
 		switch {
 		case err == nil && !isEarly(reply):
 			b.settle(reply, protocolError(reply))
 			return
-		case err == nil && b.await(ctx):
+		case err == nil && await(ctx, behind):
 			continue
 		case err == nil:
 			err = errEarly
@@ -188,8 +185,8 @@ func (c *Client) send(b *batch) {
 			unsure = unsure || outcome == redisbus.Unknown
 			continue
 		}
-		if unsure && outcome == redisbus.DidNotRun && again {
-			explained = fmt.Errorf("%w: %v", redisbus.ErrUnknownOutcome, explained) //nolint:errorlint // which says that nothing was stored
+		if again && (unsure || outcome == redisbus.Unknown) && !errors.Is(explained, redisbus.ErrUnknownOutcome) {
+			explained = fmt.Errorf("%w: %v", redisbus.ErrUnknownOutcome, explained) //nolint:errorlint // which may say that nothing is stored
 		}
 		if c.ctx.Err() != nil {
 			explained = fmt.Errorf("%w: %w", ErrClosed, explained)
@@ -199,56 +196,65 @@ func (c *Client) send(b *batch) {
 	}
 }
 
+// others returns the batches before this one that are on their way, and which of
+// them has to be stored before it, if any.
+func (c *Client) others(b *batch) (open []*batch, behind *batch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, other := range c.flying {
+		if other.number < b.number {
+			open = append(open, other)
+		}
+	}
+	if first := b.parts[0].behind; first != nil && !first.in.over {
+		behind = first.in
+	}
+	return open, behind
+}
+
+// orphaned returns the error of the part that this one is behind, if it has ended
+// with one. Redis takes what is behind it only when that was stored; so this one
+// has the same outcome.
+func (b *batch) orphaned() error {
+	first := b.parts[0].behind
+	if first == nil {
+		return nil
+	}
+	select {
+	case <-first.done:
+		return first.err
+	default:
+		return nil
+	}
+}
+
 // errEarly is what a batch ends with that waited in vain for the one before it.
 var errEarly = fmt.Errorf("%w: it has not answered those who were first", redisbus.ErrUnavailable)
 
 // isEarly reports whether Redis has not stored what must be stored before.
 func isEarly(reply []any) bool { return len(reply) > 0 && reply[0] == "EARLY" }
 
-// try sends a batch once. settled is up to which number all batches have ended.
-func (c *Client) try(ctx context.Context, b *batch, settled uint64) ([]any, error) {
-	behind := ""
-	if b.behind != nil {
-		behind = strconv.FormatUint(b.behind.number, 10)
+// try sends a batch once; others are those that Redis has to remember beside it,
+// behind the one of them that has to be stored before it.
+func (c *Client) try(ctx context.Context, b *batch, others []*batch, behind *batch) ([]any, error) {
+	number := func(b *batch) string { return strconv.FormatUint(b.number, 10) }
+	open, first := make([]string, len(others)), ""
+	for i, other := range others {
+		open[i] = number(other)
 	}
-	args := appendGroups([]any{c.producer, b.number, settled, behind, producerMemory.Milliseconds()}, b.parts)
+	if behind != nil {
+		first = number(behind)
+	}
+	args := appendGroups([]any{c.producer, number(b), strings.Join(open, " "), first, producerMemory.Milliseconds()}, b.parts)
 	return scriptFor(b.parts).Run(ctx, c.redis, []string{c.keys.Tasks()}, args...).Slice()
 }
 
-func (c *Client) settledNow() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.settled
-}
-
 // await waits until the batch before has ended; false when ctx ends first.
-func (b *batch) await(ctx context.Context) bool {
+func await(ctx context.Context, behind *batch) bool {
 	select {
-	case <-b.behind.ended:
+	case <-behind.ended:
 		return true
 	case <-ctx.Done():
-		return false
-	}
-}
-
-// drop takes those out that are stored only behind others which were not: Redis
-// has not taken this batch before them, so that nothing of it is stored.
-func (b *batch) drop() {
-	b.parts = slices.DeleteFunc(b.parts, func(s *submission) bool {
-		if s.behind == nil || !s.behind.failed() {
-			return false
-		}
-		s.end(s.behind.err)
-		return true
-	})
-}
-
-// failed reports whether these tasks are known not to be stored.
-func (s *submission) failed() bool {
-	select {
-	case <-s.done:
-		return s.err != nil && !errors.Is(s.err, redisbus.ErrUnknownOutcome)
-	default:
 		return false
 	}
 }

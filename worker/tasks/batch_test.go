@@ -93,11 +93,12 @@ func TestABulkIsCheckedBeforeAnythingIsStored(t *testing.T) {
 	})
 }
 
-// outage is a Redis that executes the next command, does not answer, and then
-// cannot be reached.
+// outage is a Redis that executes what is on its way, does not answer, and then
+// cannot be reached; dial says how.
 type outage struct {
 	redisbus.Config
 	away atomic.Bool
+	dial func(ctx context.Context) error
 }
 
 type awayConn struct {
@@ -109,7 +110,7 @@ func (o *outage) config() redisbus.Config {
 	dial := o.Dial
 	return redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
 		if o.away.Load() {
-			return nil, redisbus.DialError(errors.New("away"))
+			return nil, o.dial(ctx)
 		}
 		c, err := dial(ctx)
 		return awayConn{c, o}, err
@@ -126,23 +127,76 @@ func (c awayConn) Read(p []byte) (int, error) {
 }
 
 func TestATaskThatMayBeStoredIsNotSaidToBeRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := redistest.Embedded(t)
-		proxy := &outage{Config: server.Config()}
-		c := newCluster(t, proxy.config(), &tasks.Registry{})
+	for name, dial := range map[string]func(ctx context.Context) error{
+		"refused": func(context.Context) error { return redisbus.DialError(errors.New("away")) },
+		"hanging": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				proxy := &outage{Config: redistest.Embedded(t).Config(), dial: dial}
+				c := newCluster(t, proxy.config(), &tasks.Registry{})
+				_, err := c.tasks.Enqueue(t.Context(), "n", number{})
+				require.NoError(t, err)
+				for n := range 2 {
+					ctx, cancel := context.WithCancel(t.Context())
+					time.AfterFunc(10*time.Second, cancel)
+					proxy.away.Store(true)
+					_, err = c.tasks.Enqueue(ctx, "n", number{})
+					require.ErrorIs(t, err, redisbus.ErrUnknownOutcome, "the first try was stored")
+					require.NotErrorIs(t, err, redisbus.ErrUnavailable)
+					proxy.away.Store(false)
+					_, err = c.tasks.Enqueue(t.Context(), "n", number{})
+					require.NoError(t, err)
+					require.Len(t, c.line(tasks.DefaultQueue), 3+2*n)
+				}
+			})
+		})
+	}
+}
+
+// deaf is a connection that, once told, hears no answer any more.
+type deaf struct {
+	net.Conn
+	told *atomic.Bool
+	is   bool
+}
+
+func (d *deaf) Read(p []byte) (int, error) {
+	n, err := d.Conn.Read(p)
+	if d.is = d.is || d.told.Swap(false); d.is {
+		return d.Conn.Read(p) // until its time is over
+	}
+	return n, err
+}
+
+func TestOthersGoOnWhileABatchWaitsForItsAnswer(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var told atomic.Bool
+		dial := dialer(cfg)
+		c := newCluster(t, redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+			conn, err := dial(ctx)
+			return &deaf{Conn: conn, told: &told}, err
+		}}, &tasks.Registry{})
 		_, err := c.tasks.Enqueue(t.Context(), "n", number{})
 		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		proxy.away.Store(true)
-		_, err = c.tasks.Enqueue(ctx, "n", number{})
-		require.ErrorIs(t, err, redisbus.ErrUnknownOutcome, "the first try was stored")
-		require.NotErrorIs(t, err, redisbus.ErrUnavailable)
-		_, err = c.tasks.Enqueue(ctx, "n", number{})
-		require.Error(t, err)
-		proxy.away.Store(false)
-		_, err = c.tasks.Enqueue(t.Context(), "n", number{})
-		require.NoError(t, err)
-		require.Len(t, c.line(tasks.DefaultQueue), 3)
+		told.Store(true)
+		stuck := make(chan error, 1)
+		go func() {
+			_, err := c.tasks.EnqueueWith(t.Context(), "n", number{}, tasks.Options{Queue: "stuck"})
+			stuck <- err
+		}()
+		c.eventually("it is stored and unanswered", func() bool { return !told.Load() && len(c.line("stuck")) == 1 })
+		const n = 300
+		for range n {
+			_, err := c.tasks.EnqueueWith(t.Context(), "n", number{}, tasks.Options{Queue: "other"})
+			require.NoError(t, err)
+		}
+		keys := c.redis.Keys(t.Context(), c.keys.Producer("*")).Val()
+		require.Len(t, keys, 1)
+		require.Less(t, c.redis.StrLen(t.Context(), keys[0]).Val(), int64(40), "what Redis remembers does not grow")
+		require.Empty(t, stuck, "the others did not wait for it")
+		require.NoError(t, <-stuck)
+		require.Len(t, c.line("stuck"), 1)
+		require.Len(t, c.line("other"), n)
 	})
 }

@@ -32,8 +32,8 @@ const closedMemory = time.Minute
 type keyspace = redisbus.Keys
 
 // Client enqueues tasks, looks at them and mends what went wrong with them.
-// Enqueues that come in while a batch is on its way to Redis go together in the
-// next one. Make one with [NewClient].
+// Enqueues that come in while two batches are on their way to Redis go together in
+// the next one. Make one with [NewClient].
 type Client struct {
 	redis    redis.UniversalClient
 	keys     keyspace
@@ -50,9 +50,8 @@ type Client struct {
 	mu      sync.Mutex
 	waiting []*submission
 	senders int      // at most window
-	flying  []*batch // that have not ended, or behind one that has not
-	sent    uint64   // the number of the last batch
-	settled uint64   // up to this one all batches have ended
+	flying  []*batch // that have not ended
+	sent    uint64   // the number of the last one
 }
 
 // NewClient returns a client that works until ctx ends or it is closed. The
@@ -93,8 +92,9 @@ func (c *Client) Close() {
 // task is never lost: it ends done, dead or cancelled.
 //
 // While Redis is away it waits as long as ctx lasts, then returns an error of
-// [redisbus.ErrUnknownOutcome]: the task may be stored. Only with [Options].ID can
-// such a call be repeated without a second task. At Redis's maxmemory it returns
+// [redisbus.ErrUnknownOutcome], and the task may be stored, or, where it never
+// reached Redis, of [redisbus.ErrUnavailable]. Only with [Options].ID can the first
+// be repeated without a second task. At Redis's maxmemory it returns
 // [redisbus.ErrFull] at once, at the limits of its queue [ErrQueueFull].
 func (c *Client) Enqueue(ctx context.Context, name string, payload any) (Receipt, error) {
 	return c.EnqueueWith(ctx, name, payload, Options{})
@@ -119,11 +119,12 @@ func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Op
 	return receipts[0], nil
 }
 
-// EnqueueMany stores any number of tasks, in batches of up to 500, but a task and
-// those of its [New].Then in one. It returns a
-// receipt for each, those of [New].Then behind that of their task. A task that is
-// invalid fails the call before anything is stored. If it fails midway, the
-// receipts of the batches before are returned with the error. With
+// EnqueueMany stores any number of tasks, in their order, in batches of up to 500,
+// but a task and those of its [New].Then in one. It returns a receipt for each,
+// those of [New].Then behind that of their task. A task that is invalid fails the
+// call before anything is stored. If it fails midway, the receipts of the batches
+// before are returned with the error, and nothing of those behind is stored; when
+// the outcome is unknown, up to three batches behind the receipts may be. With
 // [ErrQueueFull] there is a receipt for each as well, without an id for those that
 // were not accepted.
 func (c *Client) EnqueueMany(ctx context.Context, news []New) ([]Receipt, error) {

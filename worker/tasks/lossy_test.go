@@ -19,19 +19,23 @@ type lossy struct {
 
 func (l *lossy) config(t *testing.T) redisbus.Config {
 	t.Helper()
-	inner := l.Config
-	dial := inner.Dial
-	if dial == nil {
-		path := inner.URL[len("unix://"):]
-		dial = func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		}
-	}
+	dial := dialer(l.Config)
 	return redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
 		c, err := dial(ctx)
 		return &lossyConn{Conn: c, lossy: l}, err
 	}}
+}
+
+// dialer returns how that Redis is dialled.
+func dialer(cfg redisbus.Config) func(ctx context.Context) (net.Conn, error) {
+	if cfg.Dial != nil {
+		return cfg.Dial
+	}
+	path := cfg.URL[len("unix://"):]
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
 }
 
 type lossyConn struct {

@@ -10,26 +10,26 @@ import (
 )
 
 // sender is a producer of the model: its batches, the first one's number is 1, and
-// up to which it knows what became of them.
+// for which of them it waits.
 type sender struct {
 	client  *Client
 	batches []*submission
-	settled int
+	waits   []int
 }
 
 // specProducer is what Redis has to remember of a producer.
 type specProducer struct {
-	Settled int
-	Order   []int          // the batches after it that were stored, as they came
-	Stored  map[int]string // of these the refused tasks: position, code, …
+	Largest int
+	Order   []int          // those that it waits for, as they came
+	States  map[int]string // of these: "-", or the refused tasks: position, code, …
 }
 
 // String is how Redis holds it.
 func (p specProducer) String() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%d|", p.Settled)
+	fmt.Fprintf(&out, "%d|", p.Largest)
 	for _, n := range p.Order {
-		fmt.Fprintf(&out, "%d:%s;", n, p.Stored[n])
+		fmt.Fprintf(&out, "%d:%s;", n, p.States[n])
 	}
 	return out.String()
 }
@@ -67,12 +67,16 @@ func (m *machine) batch(producer string, id func() string) {
 	m.senders[producer].batches = append(m.senders[producer].batches, s)
 }
 
-// sendLast sends a producer's last batch. It may still wait for the answer to the
-// one before it, and so ask for that again.
+// sendLast sends a producer's last batch. It may still wait for the one before it,
+// and so ask for that again, and have this one stored behind it.
 func (m *machine) sendLast(producer string) {
-	p := m.senders[producer]
-	p.settled = max(p.settled, len(p.batches)-1-m.draw("waits", 2))
-	m.send(producer, len(p.batches), p.settled, m.draw("behind", 2)*p.settled)
+	p, n := m.senders[producer], len(m.senders[producer].batches)
+	var open []int
+	if slices.Contains(p.waits, n-1) && m.draw("waits", 2) == 1 {
+		open = []int{n - 1}
+	}
+	m.send(producer, n, open, m.draw("behind", 2) == 1)
+	p.waits = append(open, n)
 }
 
 // enqueueCrossed has two batches arrive in the wrong order, of which the second may
@@ -80,17 +84,17 @@ func (m *machine) sendLast(producer string) {
 func (m *machine) enqueueCrossed() {
 	producer := m.producer()
 	p := m.senders[producer]
-	p.settled = len(p.batches)
 	for range 2 {
 		m.batch(producer, func() string { return "" })
 	}
-	first, behind := p.settled+1, m.draw("behind", 2)
-	for i, number := range []int{first + 1, first, first + 1} {
-		if i > 0 {
-			m.then() // whom one wakes is known before the next wakes another
-		}
-		m.send(producer, number, p.settled, behind*(number-1))
-	}
+	first, second := len(p.batches)-1, len(p.batches)
+	behind := m.draw("behind", 2) == 1
+	m.send(producer, second, []int{first}, behind)
+	m.then() // whom one wakes is known before the next wakes another
+	m.send(producer, first, nil, false)
+	m.then()
+	m.send(producer, second, []int{first}, behind)
+	p.waits = []int{first, second}
 }
 
 // enqueueAgain sends one of a producer's last batches once more: it waits for the
@@ -98,37 +102,47 @@ func (m *machine) enqueueCrossed() {
 func (m *machine) enqueueAgain() {
 	producer := m.producer()
 	p := m.senders[producer]
-	if n := len(p.batches); n > 0 {
-		number := max(1, n-m.draw("which batch", 3))
-		m.send(producer, number, max(0, min(p.settled, number-1)-m.draw("sent before", 2)), 0)
+	if len(p.batches) == 0 {
+		return
 	}
+	number := max(1, len(p.batches)-m.draw("which batch", 3))
+	var open []int
+	if number > 1 && m.draw("waits", 2) == 1 {
+		open = []int{number - 1}
+	}
+	m.send(producer, number, open, false)
 }
 
-// send sends one of a producer's batches, with what the producer knew then: up to
-// which number all was settled, and which one must be stored before, or 0. One that
-// Redis has gone back behind is new to it.
-func (m *machine) send(producer string, number, settled, behind int) {
+// send sends one of a producer's batches, with the smaller numbers for which the
+// producer waited then, and whether it is behind the last of these. One that Redis
+// has gone back behind is new to it.
+func (m *machine) send(producer string, number int, open []int, behind bool) {
 	p := m.senders[producer]
 	s := &submission{ctx: m.ctx, tasks: p.batches[number-1].tasks, done: make(chan struct{})}
 	b := &batch{number: uint64(number), parts: []*submission{s}}
-	if behind > 0 {
-		b.behind = &batch{number: uint64(behind)}
+	var others []*batch
+	for _, n := range open {
+		others = append(others, &batch{number: uint64(n)})
 	}
-	reply, err := p.client.try(m.ctx, b, uint64(settled))
+	var first *batch
+	if behind && len(open) > 0 {
+		first = others[len(others)-1]
+	}
+	reply, err := p.client.try(m.ctx, b, others, first)
 	require.NoError(m.t, err)
 	known := m.spec.Producers[producer]
-	early := known.isNew(number) && behind > settled && !slices.Contains(known.Order, behind)
+	early := known.expects(number) && first != nil && !known.stored(open[len(open)-1])
 	require.Equal(m.t, early, isEarly(reply))
 	if early {
 		return
 	}
 	b.settle(reply, protocolError(reply))
 	require.NoError(m.t, s.err)
-	if known.isNew(number) {
-		known = known.with(number, settled, m.spec.addAll(s.tasks))
+	if known.expects(number) {
+		known = known.with(number, open, m.spec.addAll(s.tasks))
 		m.spec.Producers[producer] = known
 	}
-	words := strings.Fields(known.Stored[number])
+	words := strings.Fields(known.States[number])
 	require.Len(m.t, s.refused, len(words)/2)
 	for i := 0; i+1 < len(words); i += 2 {
 		at, _ := strconv.Atoi(words[i])
@@ -136,20 +150,30 @@ func (m *machine) send(producer string, number, settled, behind int) {
 	}
 }
 
-// isNew reports whether Redis takes a batch of that number.
-func (p specProducer) isNew(number int) bool {
-	return number > p.Settled && !slices.Contains(p.Order, number)
+// expects reports whether Redis takes a batch of that number.
+func (p specProducer) expects(number int) bool {
+	return number > p.Largest || p.States[number] == "-"
+}
+
+func (p specProducer) stored(number int) bool {
+	return slices.Contains(p.Order, number) && p.States[number] != "-"
 }
 
 // with is the producer after a batch was stored.
-func (p specProducer) with(number, settled int, refused string) specProducer {
-	out := specProducer{Settled: max(p.Settled, settled), Stored: map[int]string{number: refused}}
+func (p specProducer) with(number int, open []int, refused string) specProducer {
+	out := specProducer{Largest: max(p.Largest, number), States: map[int]string{}}
+	put := func(n int, state string) { out.Order, out.States[n] = append(out.Order, n), state }
 	for _, n := range p.Order {
-		if n > settled {
-			out.Order, out.Stored[n] = append(out.Order, n), p.Stored[n]
+		if n > number || n < number && slices.Contains(open, n) {
+			put(n, p.States[n])
 		}
 	}
-	out.Order = append(out.Order, number)
+	for _, n := range open {
+		if n > p.Largest {
+			put(n, "-")
+		}
+	}
+	put(number, refused)
 	return out
 }
 

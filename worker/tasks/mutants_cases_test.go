@@ -279,19 +279,27 @@ var mutantCases = map[string]func(*machine){
 		m.end(first)
 		require.Equal(m.t, Delayed, m.spec.Tasks[in].State)
 	},
-	"a batch behind one that was settled long ago": func(m *machine) {
-		m.enqueueOne(1, Options{})
-		m.enqueueOne(1, Options{})
-		m.step(func() { m.send("p0", m.newBatch("p0"), 2, 1) })
-		require.Len(m.t, m.spec.Tasks, 3)
-	},
 	"a late copy after batches that crossed": func(m *machine) {
 		for range 3 {
 			m.newBatch("p0")
 		}
-		for _, sent := range []struct{ number, settled int }{{1, 0}, {3, 1}, {2, 0}, {1, 0}} {
-			m.step(func() { m.send("p0", sent.number, sent.settled, 0) })
+		for _, sent := range []struct {
+			number int
+			open   []int
+		}{{1, nil}, {3, []int{2}}, {2, []int{1}}, {1, nil}, {2, nil}, {3, nil}} {
+			m.step(func() { m.send("p0", sent.number, sent.open, false) })
 		}
+		require.Len(m.t, m.spec.Tasks, 3)
+	},
+	"a batch behind one that has not come": func(m *machine) {
+		for range 3 {
+			m.newBatch("p0")
+		}
+		m.step(func() { m.send("p0", 3, []int{1, 2}, false) })
+		m.step(func() { m.send("p0", 2, []int{1}, true) })
+		require.Len(m.t, m.spec.Tasks, 1)
+		m.step(func() { m.send("p0", 1, nil, false) })
+		m.step(func() { m.send("p0", 2, []int{1}, true) })
 		require.Len(m.t, m.spec.Tasks, 3)
 	},
 	"parked tasks keep their order": func(m *machine) {
@@ -382,9 +390,9 @@ func (m *machine) enqueueOne(payload any, o Options) string {
 // sendNew sends tasks as a producer's next batch.
 func (m *machine) sendNew(producer string, some []prepared) {
 	p := m.senders[producer]
-	p.settled = len(p.batches)
 	p.batches = append(p.batches, &submission{tasks: some})
-	m.send(producer, len(p.batches), p.settled, 0)
+	m.send(producer, len(p.batches), nil, false)
+	p.waits = []int{len(p.batches)}
 }
 
 // newBatch gives a producer another batch, of one task, and returns its number.

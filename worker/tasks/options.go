@@ -143,10 +143,14 @@ type preparer struct {
 }
 
 // prepareMany prepares the tasks of one call and those that are to run after them,
-// in this order. Many are prepared on all processors at once.
+// in this order. Many are prepared on all processors at once, when none of the
+// caller's code encodes their payloads: it may panic, and may count on being alone.
 func (c *Client) prepareMany(news []New) ([]prepared, error) {
 	const share = 4096 // below it, another goroutine costs more than it saves
 	n := min(runtime.GOMAXPROCS(0), 1+len(news)/share)
+	if n > 1 && slices.ContainsFunc(news, New.encodes) {
+		n = 1
+	}
 	serial := c.serial.Add(uint64(len(news))) - uint64(len(news))
 	if n == 1 {
 		return (&preparer{c: c, serial: serial}).prepareMany(news)
@@ -166,6 +170,12 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 		}
 	}
 	return slices.Concat(parts...), nil
+}
+
+// encodes reports whether a payload has to be encoded.
+func (n New) encodes() bool {
+	_, raw := n.Payload.(json.RawMessage)
+	return n.Payload != nil && !raw || slices.ContainsFunc(n.Then, New.encodes)
 }
 
 func (p *preparer) prepareMany(news []New) ([]prepared, error) {

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,9 +16,9 @@ func TestManyTasksArePreparedInTheirOrder(t *testing.T) {
 	c := NewClient(context.Background(), nil, redisbus.NewKeys("x"), nil)
 	news := make([]New, 10_000) // so many are prepared on several processors
 	for i := range news {
-		news[i] = New{Name: "n", Payload: i, Options: Options{Queue: []string{"a", "b"}[i%2]}}
+		news[i] = New{Name: "n", Payload: json.RawMessage(strconv.Itoa(i)), Options: Options{Queue: []string{"a", "b"}[i%2]}}
 	}
-	news[7] = New{Name: "n", Payload: 7, Options: Options{ID: "mine", Retention: 1e9}, Then: []New{{Name: "after"}}}
+	news[7] = New{Name: "n", Options: Options{ID: "mine", Retention: 1e9}, Then: []New{{Name: "after"}}}
 	all, err := c.prepareMany(news)
 	require.NoError(t, err)
 	require.Len(t, all, len(news)+1)
@@ -40,4 +41,36 @@ func TestManyTasksArePreparedInTheirOrder(t *testing.T) {
 		}
 	}
 	require.Len(t, seen, len(all))
+}
+
+// panics is a payload whose encoding does.
+type panics struct{}
+
+func (panics) MarshalJSON() ([]byte, error) { panic("no JSON") }
+
+func TestAPayloadThatPanicsDoesSoWhereItsCallerCanRecover(t *testing.T) {
+	c := NewClient(context.Background(), nil, redisbus.NewKeys("x"), nil)
+	news := make([]New, 10_000)
+	news[9_999].Name, news[9_999].Payload = "n", panics{}
+	for i := range news {
+		news[i].Name = "n"
+	}
+	require.PanicsWithValue(t, "no JSON", func() { _, _ = c.EnqueueMany(t.Context(), news) })
+}
+
+func TestAPartBehindAnotherGoesAlone(t *testing.T) {
+	c := NewClient(context.Background(), nil, redisbus.NewKeys("x"), nil)
+	mine := split(t.Context(), make([]prepared, 3*maxBatch/2))
+	others := []*submission{{ctx: t.Context()}, {ctx: t.Context()}}
+	c.waiting = []*submission{others[0], mine[0], mine[1], others[1]}
+	for i, want := range [][]*submission{{others[0], mine[0]}, {mine[1]}, {others[1]}} {
+		b := c.next()
+		require.Equal(t, want, b.parts)
+		require.EqualValues(t, i+1, b.number)
+		_, behind := c.others(b)
+		require.Equal(t, i == 1, behind != nil, "only the second part has one before it")
+	}
+	// A part that failed takes those behind it along, whatever became of them.
+	mine[0].end(ErrQueueFull)
+	require.ErrorIs(t, (&batch{parts: mine[1:]}).orphaned(), ErrQueueFull)
 }

@@ -1,37 +1,44 @@
 -- Stores a batch of new tasks. A producer numbers its batches, of which several
--- may be on their way at once. What came of one is remembered until the producer
--- knows it, so that a batch whose reply was lost can be sent again with the same
--- result; those before that are not taken any more, however late a copy comes.
+-- may be on their way at once. What came of one is remembered as long as the
+-- producer waits for it, so that a batch whose reply was lost can be sent again with
+-- the same result. One that it does not wait for any more is not taken, however late
+-- a copy comes.
 -- KEYS 1 tasks
--- ARGV 1 producer  2 batch number  3 the number up to which the producer waits for
---      no answer any more  4 the number of a batch that must have been stored
---      before, or ''  5 ms to remember the producer
+-- ARGV 1 producer  2 batch number  3 the smaller numbers for which the producer
+--      waits too  4 the one of these that must have been stored before, or ''
+--      5 ms to remember the producer
 --      then groups of tasks that are alike, see adding.lua
 -- Returns {'OK', position, code, …} naming only the tasks that were not stored,
 --         from 1: see add() | {'EARLY'} (the other batch has not been stored)
 --       | {'WRONGTYPE', key}
-local producer, batch, settled, behind = key('producer:' .. ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local producer, batch, open, behind = key('producer:' .. ARGV[1]), tonumber(ARGV[2]), ' ' .. ARGV[3] .. ' ', ARGV[4]
 
--- Up to which number all is settled, then of each batch that was stored after it:
--- number, ':', position, code, …, ';'.
-local seen, stored = string.match(redis.call('GET', producer) or '0|', '^(%d+)|(.*)$')
-seen = tonumber(seen)
-if batch <= seen then return {'OK'} end -- nobody waits for it
-local remembered = ''
-for number, refused in string.gmatch(stored, '(%d+):([^;]*);') do
-  number = tonumber(number)
-  if number == batch then
-    local reply = {'OK'}
-    for position, code in string.gmatch(refused, '(%d+) (%S+)') do
-      reply[#reply + 1], reply[#reply + 2] = tonumber(position), code
+-- The largest number that came, then of those up to it that the producer waits for:
+-- number, ':', '-' when it has not come, or else position, code, …, ';'.
+local largest, list = string.match(redis.call('GET', producer) or '0|', '^(%d+)|(.*)$')
+largest = tonumber(largest)
+local expected, kept = batch > largest, {}
+for number, what in string.gmatch(list, '(%d+):([^;]*);') do
+  if number == ARGV[2] then
+    expected = what == '-'
+    if not expected then
+      local reply = {'OK'}
+      for position, code in string.gmatch(what, '(%d+) (%S+)') do
+        reply[#reply + 1], reply[#reply + 2] = tonumber(position), code
+      end
+      return reply
     end
-    return reply
+  elseif tonumber(number) > batch or string.find(open, ' ' .. number .. ' ', 1, true) then
+    kept[#kept + 1] = number .. ':' .. what .. ';'
   end
-  if number == behind then behind = nil end
-  if number > settled then remembered = remembered .. int(number) .. ':' .. refused .. ';' end
+  if number == behind and what ~= '-' then behind = '' end
 end
-if behind and behind > settled then return {'EARLY'} end
-remembered = int(math.max(seen, settled)) .. '|' .. remembered .. ARGV[2] .. ':'
+if not expected then return {'OK'} end -- nobody waits for it
+if behind ~= '' then return {'EARLY'} end
+for number in string.gmatch(open, '%d+') do
+  if tonumber(number) > largest then kept[#kept + 1] = number .. ':-;' end
+end
+local remembered = int(math.max(largest, batch)) .. '|' .. table.concat(kept) .. ARGV[2] .. ':'
 
 local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'stats', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
