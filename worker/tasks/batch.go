@@ -170,30 +170,42 @@ func (c *Client) send(b *batch) {
 			return
 		}
 		reply, err := c.try(ctx, b, others, behind)
-		switch {
-		case err == nil && !isEarly(reply):
+		if err == nil && !isEarly(reply) {
 			b.settle(reply, protocolError(reply))
 			return
-		case err == nil && await(ctx, behind):
-			continue
-		case err == nil:
+		}
+		if err == nil {
+			if await(ctx, behind) {
+				continue
+			}
 			err = errEarly
 		}
-		outcome, explained := redisbus.OutcomeOf(err), redisbus.Explain(err)
-		again := outcome != redisbus.Ran && !errors.Is(explained, redisbus.ErrFull)
-		if again && b.wanted() && redisbus.Sleep(ctx, redisbus.Pause(n)) == nil {
-			unsure = unsure || outcome == redisbus.Unknown
+		if repeatable(err) && b.wanted() && redisbus.Sleep(ctx, redisbus.Pause(n)) == nil {
+			unsure = unsure || redisbus.OutcomeOf(err) == redisbus.Unknown
 			continue
 		}
-		if again && (unsure || outcome == redisbus.Unknown) && !errors.Is(explained, redisbus.ErrUnknownOutcome) {
-			explained = fmt.Errorf("%w: %v", redisbus.ErrUnknownOutcome, explained) //nolint:errorlint // which may say that nothing is stored
-		}
-		if c.ctx.Err() != nil {
-			explained = fmt.Errorf("%w: %w", ErrClosed, explained)
-		}
-		b.settle(nil, explained)
+		b.settle(nil, c.failure(err, unsure))
 		return
 	}
+}
+
+// repeatable reports whether a batch that ended with err may be stored by another try.
+func repeatable(err error) bool {
+	return redisbus.OutcomeOf(err) != redisbus.Ran && !errors.Is(redisbus.Explain(err), redisbus.ErrFull)
+}
+
+// failure is what callers are told of a batch that ended with err; unsure: an
+// earlier try may have been stored.
+func (c *Client) failure(err error, unsure bool) error {
+	explained := redisbus.Explain(err)
+	unsure = unsure || redisbus.OutcomeOf(err) == redisbus.Unknown
+	if unsure && repeatable(err) && !errors.Is(explained, redisbus.ErrUnknownOutcome) {
+		explained = fmt.Errorf("%w: %v", redisbus.ErrUnknownOutcome, explained) //nolint:errorlint // which may say that nothing is stored
+	}
+	if c.ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, explained)
+	}
+	return explained
 }
 
 // others returns the batches before this one that are on their way, and which of

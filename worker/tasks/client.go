@@ -39,7 +39,7 @@ type Client struct {
 	keys     keyspace
 	registry *Registry
 	producer string
-	serial   atomic.Uint64
+	serial   atomic.Int64
 	plain    atomic.Pointer[kind] // of the last task without options
 	endings  *redisbus.Announcements
 

@@ -24,14 +24,15 @@ func newProducer() string {
 	return string(name)
 }
 
-// base62 writes a number in as few letters and digits as there are.
-func base62(n uint64) string {
-	var text [11]byte // as many as 64 bits need
+// base62 writes a number, which is not negative, in as few letters and digits as
+// there are.
+func base62(n int64) string {
+	var text [11]byte // as many as 63 bits need
 	at := len(text)
 	for {
 		at--
-		text[at] = digits62[n%uint64(len(digits62))]
-		n /= uint64(len(digits62))
+		text[at] = digits62[n%int64(len(digits62))]
+		n /= int64(len(digits62))
 		if n == 0 {
 			return string(text[at:])
 		}

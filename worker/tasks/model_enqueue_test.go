@@ -76,7 +76,7 @@ func (m *machine) sendLast(producer string) {
 		open = []int{n - 1}
 	}
 	m.send(producer, n, open, m.draw("behind", 2) == 1)
-	p.waits = append(open, n)
+	p.waits = slices.Concat(open, []int{n})
 }
 
 // enqueueCrossed has two batches arrive in the wrong order, of which the second may
@@ -177,8 +177,8 @@ func (p specProducer) with(number int, open []int, refused string) specProducer 
 	return out
 }
 
-// addAll stores the tasks of a batch, and returns those that were refused as
-// position, code, …
+// addAll stores the tasks of a batch. It returns those that were refused, each as its
+// position and the code.
 func (s *spec) addAll(tasks []prepared) string {
 	var refused []string
 	for i, p := range tasks {

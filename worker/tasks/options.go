@@ -139,7 +139,7 @@ type kind struct {
 // preparer prepares tasks of one call, one after the other.
 type preparer struct {
 	c      *Client
-	serial uint64 // of the last id that was drawn
+	serial int64 // of the last id that was drawn
 }
 
 // prepareMany prepares the tasks of one call and those that are to run after them,
@@ -151,7 +151,7 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 	if n > 1 && slices.ContainsFunc(news, New.encodes) {
 		n = 1
 	}
-	serial := c.serial.Add(uint64(len(news))) - uint64(len(news))
+	serial := c.serial.Add(int64(len(news))) - int64(len(news))
 	if n == 1 {
 		return (&preparer{c: c, serial: serial}).prepareMany(news)
 	}
@@ -160,7 +160,7 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 	for i := range n {
 		from, to := i*len(news)/n, (i+1)*len(news)/n
 		wg.Go(func() {
-			parts[i], errs[i] = (&preparer{c: c, serial: serial + uint64(from)}).prepareMany(news[from:to])
+			parts[i], errs[i] = (&preparer{c: c, serial: serial + int64(from)}).prepareMany(news[from:to])
 		})
 	}
 	wg.Wait()
@@ -267,7 +267,7 @@ func newKind(n *New, id, queue string, definition Definition) (*kind, recordOpti
 }
 
 // none reports whether nothing is asked for but a queue.
-func (o *Options) none() bool {
+func (o Options) none() bool {
 	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After) == 0 && !o.WantResult &&
 		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 &&
 		o.In|o.Timeout|o.Backoff|o.MaxBackoff|o.Retention|o.UniqueFor == 0
