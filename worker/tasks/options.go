@@ -152,15 +152,18 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 		n = 1
 	}
 	serial := c.serial.Add(int64(len(news))) - int64(len(news))
+	all := make([]prepared, 0, count(news))
 	if n == 1 {
-		return (&preparer{c: c, serial: serial}).prepareMany(news)
+		return (&preparer{c: c, serial: serial}).prepareMany(all, news)
 	}
-	parts, errs := make([][]prepared, n), make([]error, n)
+	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		from, to := i*len(news)/n, (i+1)*len(news)/n
+		from, to, at := i*len(news)/n, (i+1)*len(news)/n, len(all)
+		all = all[:at+count(news[from:to])]
+		part := all[at:at:len(all)]
 		wg.Go(func() {
-			parts[i], errs[i] = (&preparer{c: c, serial: serial + int64(from)}).prepareMany(news[from:to])
+			_, errs[i] = (&preparer{c: c, serial: serial + int64(from)}).prepareMany(part, news[from:to])
 		})
 	}
 	wg.Wait()
@@ -169,7 +172,16 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 			return nil, err // the first one's
 		}
 	}
-	return slices.Concat(parts...), nil
+	return all, nil
+}
+
+// count returns how many tasks these are, with those of [New].Then.
+func count(news []New) int {
+	n := len(news)
+	for i := range news {
+		n += count(news[i].Then)
+	}
+	return n
 }
 
 // encodes reports whether a payload has to be encoded.
@@ -178,8 +190,8 @@ func (n New) encodes() bool {
 	return n.Payload != nil && !raw || slices.ContainsFunc(n.Then, New.encodes)
 }
 
-func (p *preparer) prepareMany(news []New) ([]prepared, error) {
-	all := make([]prepared, 0, len(news))
+// prepareMany appends the tasks to all.
+func (p *preparer) prepareMany(all []prepared, news []New) ([]prepared, error) {
 	var err error
 	for i := range news {
 		if all, err = p.prepareAll(all, &news[i]); err != nil {
