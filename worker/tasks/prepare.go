@@ -1,0 +1,185 @@
+package tasks
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// prepared is a task ready to be sent.
+type prepared struct {
+	*kind
+
+	id, tail string
+	then     bool // it is stored together with the one before
+}
+
+// kind is what tasks have in common that differ in their ids and payloads only.
+type kind struct {
+	name, line, when, head string
+	unique, lasting, after string
+	chosen                 bool
+}
+
+// preparer prepares tasks of one call, one after the other.
+type preparer struct {
+	c      *Client
+	serial int64 // of the last id that was drawn
+}
+
+// prepareMany prepares the tasks of one call and those that are to run after them,
+// in this order. Many are prepared on all processors at once, when none of the
+// caller's code encodes their payloads: it may panic, and may count on being alone.
+func (c *Client) prepareMany(news []New) ([]prepared, error) {
+	const share = 4096 // below it, another goroutine costs more than it saves
+	n := min(runtime.GOMAXPROCS(0), 1+len(news)/share)
+	if n > 1 && slices.ContainsFunc(news, New.encodes) {
+		n = 1
+	}
+	serial := c.serial.Add(int64(len(news))) - int64(len(news))
+	all := make([]prepared, 0, count(news))
+	if n == 1 {
+		return (&preparer{c: c, serial: serial}).prepareMany(all, news)
+	}
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		from, to, at := i*len(news)/n, (i+1)*len(news)/n, len(all)
+		all = all[:at+count(news[from:to])]
+		part := all[at:at:len(all)]
+		wg.Go(func() {
+			_, errs[i] = (&preparer{c: c, serial: serial + int64(from)}).prepareMany(part, news[from:to])
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err // the first one's
+		}
+	}
+	return all, nil
+}
+
+// count returns how many tasks these are, with those of [New].Then.
+func count(news []New) int {
+	n := len(news)
+	for i := range news {
+		n += count(news[i].Then)
+	}
+	return n
+}
+
+// encodes reports whether a payload has to be encoded.
+func (n New) encodes() bool {
+	_, raw := n.Payload.(json.RawMessage)
+	return n.Payload != nil && !raw || slices.ContainsFunc(n.Then, New.encodes)
+}
+
+// prepareMany appends the tasks to all.
+func (p *preparer) prepareMany(all []prepared, news []New) ([]prepared, error) {
+	var err error
+	for i := range news {
+		if all, err = p.prepareAll(all, &news[i]); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// prepareAll appends a task and those that are to run after it, in this order.
+func (p *preparer) prepareAll(all []prepared, n *New) ([]prepared, error) {
+	task, err := p.prepare(n)
+	if err != nil {
+		return nil, fmt.Errorf("enqueue %s: %w", n.Name, err)
+	}
+	all = append(all, task)
+	for i, then := range n.Then {
+		then.After = append(slices.Clone(then.After), task.id)
+		if then.ID == "" {
+			then.ID, then.drawn = task.id+".then."+strconv.Itoa(i+1), !task.chosen
+		}
+		at := len(all)
+		if all, err = p.prepareAll(all, &then); err != nil {
+			return nil, err
+		}
+		all[at].then = true
+	}
+	return all, nil
+}
+
+// prepare checks and encodes one task of an effect or a tick.
+func (c *Client) prepare(name string, payload any, o Options) (prepared, error) {
+	p := &preparer{c: c, serial: c.serial.Add(1) - 1}
+	return p.prepare(&New{Name: name, Payload: payload, Options: o})
+}
+
+// prepare checks and encodes one task.
+func (p *preparer) prepare(n *New) (prepared, error) {
+	payload, err := encode(n.Payload)
+	if err != nil {
+		return prepared{}, err
+	}
+	id := n.ID
+	if id == "" {
+		p.serial++
+		id = p.c.producer + base62(p.serial)
+	}
+	definition, _ := p.c.registry.Definition(n.Name)
+	queue := cmp.Or(n.Queue, definition.Queue, DefaultQueue)
+	// Most are like the one before.
+	if last := p.c.plain.Load(); last != nil && last.name == n.Name && last.line == queue && n.none() {
+		return prepared{kind: last, id: id, tail: noOptions + string(payload)}, nil
+	}
+	of, options, err := newKind(n, id, queue, definition)
+	if err != nil {
+		return prepared{}, err
+	}
+	if n.none() {
+		p.c.plain.Store(of)
+	}
+	return prepared{kind: of, id: id, tail: options.String() + string(payload)}, nil
+}
+
+// newKind checks a task's options and returns what it has in common with others,
+// and what its record says of them.
+func newKind(n *New, id, queue string, definition Definition) (*kind, recordOptions, error) {
+	o := n.Options
+	k := &kind{
+		name: n.Name, line: queue + o.Priority.mark(), chosen: o.ID != "" && !o.drawn,
+		unique: o.Unique, after: strings.Join(o.After, " "),
+	}
+	if o.WantResult && o.Retention == 0 && definition.Retention == 0 {
+		o.Retention = DefaultRetention
+	}
+	if err := errors.Join(checkName("task name", n.Name), checkName("queue", queue), checkName("id", id), o.validate()); err != nil {
+		return nil, recordOptions{}, err
+	}
+	options := o.record(k.chosen)
+	if options.UniqueFor > 0 {
+		k.lasting = strconv.FormatInt(options.UniqueFor, 10)
+	}
+	k.when = options.when()
+	k.head = record{name: n.Name, line: k.line}.head()
+	return k, options, nil
+}
+
+func encode(payload any) (json.RawMessage, error) {
+	encoded, raw := payload.(json.RawMessage)
+	if !raw || !json.Valid(encoded) { // it is stored as it is: Marshal would compact it
+		var err error
+		if encoded, err = json.Marshal(payload); err != nil {
+			return nil, fmt.Errorf("payload: %w", err)
+		}
+	}
+	if len(encoded) > MaxPayload {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and enqueue where it is",
+			ErrTooLarge, len(encoded), MaxPayload)
+	}
+	return encoded, nil
+}
