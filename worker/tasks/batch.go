@@ -78,19 +78,35 @@ func (s *submission) end(err error) {
 	close(s.done)
 }
 
-// wait returns what became of the tasks, or that nobody knows when ctx ends.
-func (s *submission) wait() error {
+// wait returns what became of the tasks, or, when the caller's context ends, that
+// nobody knows or that they were never sent.
+func (c *Client) wait(s *submission) error {
 	select {
 	case <-s.done:
 		return s.err
 	case <-s.ctx.Done():
 	}
+	kind := redisbus.ErrUnknownOutcome
+	if c.withdraw(s) {
+		kind = redisbus.ErrUnavailable
+	}
 	select {
 	case <-s.done: // both are so: this one knows more
 		return s.err
 	default:
-		return fmt.Errorf("%w: %w", redisbus.ErrUnknownOutcome, context.Cause(s.ctx))
+		return fmt.Errorf("%w: %w", kind, context.Cause(s.ctx))
 	}
+}
+
+// withdraw takes tasks that nobody waits for any more out of those that wait: while
+// Redis is away they would add up. It reports whether they were never sent.
+func (c *Client) withdraw(s *submission) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := slices.Index(c.waiting, s); at >= 0 {
+		c.waiting = slices.Delete(c.waiting, at, at+1)
+	}
+	return s.in == nil
 }
 
 // sendAll sends batch after batch until nobody waits.
@@ -162,7 +178,7 @@ func (c *Client) next() *batch {
 func (c *Client) send(b *batch) {
 	ctx, cancel := c.patience(b.parts)
 	defer cancel()
-	unsure := false // whether an earlier try was stored
+	unsure := false // whether a try was stored
 	for n := 1; ; n++ {
 		others, behind := c.others(b)
 		if err := b.orphaned(); err != nil { // asked after others: who is not among these has ended
@@ -171,7 +187,7 @@ func (c *Client) send(b *batch) {
 		}
 		reply, err := c.try(ctx, b, others, behind)
 		if err == nil && !isEarly(reply) {
-			b.settle(reply, protocolError(reply))
+			b.settle(reply, c.failure(ctx, protocolError(reply), unsure))
 			return
 		}
 		if err == nil {
@@ -180,11 +196,11 @@ func (c *Client) send(b *batch) {
 			}
 			err = errEarly
 		}
+		unsure = unsure || redisbus.OutcomeOf(err) == redisbus.Unknown
 		if repeatable(err) && b.wanted() && redisbus.Sleep(ctx, redisbus.Pause(n)) == nil {
-			unsure = unsure || redisbus.OutcomeOf(err) == redisbus.Unknown
 			continue
 		}
-		b.settle(nil, c.failure(err, unsure))
+		b.settle(nil, c.failure(ctx, redisbus.Explain(err), unsure))
 		return
 	}
 }
@@ -194,18 +210,22 @@ func repeatable(err error) bool {
 	return redisbus.OutcomeOf(err) != redisbus.Ran && !errors.Is(redisbus.Explain(err), redisbus.ErrFull)
 }
 
-// failure is what callers are told of a batch that ended with err; unsure: an
-// earlier try may have been stored.
-func (c *Client) failure(err error, unsure bool) error {
-	explained := redisbus.Explain(err)
-	unsure = unsure || redisbus.OutcomeOf(err) == redisbus.Unknown
-	if unsure && repeatable(err) && !errors.Is(explained, redisbus.ErrUnknownOutcome) {
-		explained = fmt.Errorf("%w: %v", redisbus.ErrUnknownOutcome, explained) //nolint:errorlint // which may say that nothing is stored
+// failure is what callers are told of a batch that ended with err; unsure: a try
+// may have been stored, or may still be on its way.
+func (c *Client) failure(ctx context.Context, err error, unsure bool) error {
+	if err == nil {
+		return nil
+	}
+	if unsure && !errors.Is(err, redisbus.ErrUnknownOutcome) {
+		err = fmt.Errorf("%w: %v", redisbus.ErrUnknownOutcome, err) //nolint:errorlint // which says that nothing is stored
+	}
+	if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	}
 	if c.ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", ErrClosed, explained)
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	return explained
+	return err
 }
 
 // others returns the batches before this one that are on their way, and which of

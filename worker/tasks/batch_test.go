@@ -154,6 +154,38 @@ func TestATaskThatMayBeStoredIsNotSaidToBeRefused(t *testing.T) {
 	}
 }
 
+// mute is a connection that, once told, sends nothing any more and breaks.
+type mute struct {
+	net.Conn
+	told *atomic.Bool
+}
+
+func (m *mute) Write(p []byte) (int, error) {
+	if m.told.Swap(false) {
+		_ = m.Close()
+		return len(p), nil
+	}
+	return m.Conn.Write(p)
+}
+
+func TestARefusalAfterATryOfWhichNobodyKnowsIsNoneYet(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		var told atomic.Bool
+		dial := dialer(cfg)
+		c := newCluster(t, redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+			conn, err := dial(ctx)
+			return &mute{conn, &told}, err
+		}}, &tasks.Registry{})
+		require.NoError(t, c.redis.Set(t.Context(), c.keys.Queue("broken"), "x", 0).Err())
+		told.Store(true)
+		_, err := c.tasks.EnqueueWith(t.Context(), "n", number{}, tasks.Options{Queue: "broken"})
+		require.ErrorIs(t, err, redisbus.ErrUnknownOutcome, "what was sent first may still arrive")
+		require.ErrorContains(t, err, c.keys.Queue("broken"))
+		_, err = c.tasks.EnqueueWith(t.Context(), "n", number{}, tasks.Options{Queue: "broken"})
+		require.NotErrorIs(t, err, redisbus.ErrUnknownOutcome)
+	})
+}
+
 // deaf is a connection that, once told, hears no answer any more.
 type deaf struct {
 	net.Conn

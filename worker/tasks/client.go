@@ -94,7 +94,8 @@ func (c *Client) Close() {
 // While Redis is away it waits as long as ctx lasts, then returns an error of
 // [redisbus.ErrUnknownOutcome], and the task may be stored, or, where it never
 // reached Redis, of [redisbus.ErrUnavailable]. Only with [Options].ID can the first
-// be repeated without a second task. At Redis's maxmemory it returns
+// be repeated without a second task. When ctx is cancelled while Redis does not
+// answer, that is noticed within 2 s, a deadline at once. At Redis's maxmemory it returns
 // [redisbus.ErrFull] at once, at the limits of its queue [ErrQueueFull].
 func (c *Client) Enqueue(ctx context.Context, name string, payload any) (Receipt, error) {
 	return c.EnqueueWith(ctx, name, payload, Options{})
@@ -141,7 +142,10 @@ func (c *Client) EnqueueMany(ctx context.Context, news []New) ([]Receipt, error)
 		for ; posted < len(parts) && posted <= i+window; posted++ {
 			c.post(parts[posted], len(parts) == 1)
 		}
-		if err := s.wait(); err != nil {
+		if err := c.wait(s); err != nil {
+			for _, behind := range parts[i+1 : posted] {
+				c.withdraw(behind)
+			}
 			return receipts, fmt.Errorf("enqueue %s: %w", s.tasks[0].name, err)
 		}
 		for i := range s.tasks {

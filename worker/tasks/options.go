@@ -21,6 +21,7 @@ const DefaultRetention = 10 * time.Minute
 const (
 	maxUnique = 200  // bytes of a unique key
 	maxAfter  = 1000 // tasks that one waits for
+	maxThen   = 100  // levels of tasks that follow each other
 )
 
 // Priority is which of a queue's tasks go first. Those of equal priority run in

@@ -38,12 +38,16 @@ type preparer struct {
 // caller's code encodes their payloads: it may panic, and may count on being alone.
 func (c *Client) prepareMany(news []New) ([]prepared, error) {
 	const share = 4096 // below it, another goroutine costs more than it saves
+	total, err := count(news, 0)
+	if err != nil {
+		return nil, err
+	}
 	n := min(runtime.GOMAXPROCS(0), 1+len(news)/share)
 	if n > 1 && slices.ContainsFunc(news, New.encodes) {
 		n = 1
 	}
 	serial := c.serial.Add(int64(len(news))) - int64(len(news))
-	all := make([]prepared, 0, count(news))
+	all := make([]prepared, 0, total)
 	if n == 1 {
 		return (&preparer{c: c, serial: serial}).prepareMany(all, news)
 	}
@@ -51,7 +55,8 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 	var wg sync.WaitGroup
 	for i := range n {
 		from, to, at := i*len(news)/n, (i+1)*len(news)/n, len(all)
-		all = all[:at+count(news[from:to])]
+		many, _ := count(news[from:to], 0) // it was right above
+		all = all[:at+many]
 		part := all[at:at:len(all)]
 		wg.Go(func() {
 			_, errs[i] = (&preparer{c: c, serial: serial + int64(from)}).prepareMany(part, news[from:to])
@@ -67,12 +72,22 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 }
 
 // count returns how many tasks these are, with those of [New].Then.
-func count(news []New) int {
+func count(news []New, depth int) (int, error) {
+	if depth > maxThen {
+		return 0, fmt.Errorf("%w: Then is nested more than %d deep, or holds itself", ErrInvalid, maxThen)
+	}
 	n := len(news)
 	for i := range news {
-		n += count(news[i].Then)
+		if len(news[i].Then) == 0 {
+			continue
+		}
+		more, err := count(news[i].Then, depth+1)
+		if err != nil {
+			return 0, err
+		}
+		n += more
 	}
-	return n
+	return n, nil
 }
 
 // encodes reports whether a payload has to be encoded.

@@ -3,9 +3,14 @@ package tasks
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -73,4 +78,42 @@ func TestAPartBehindAnotherGoesAlone(t *testing.T) {
 	// A part that failed takes those behind it along, whatever became of them.
 	mine[0].end(ErrQueueFull)
 	require.ErrorIs(t, (&batch{parts: mine[1:]}).orphaned(), ErrQueueFull)
+}
+
+func TestTasksThatFollowThemselvesAreRefused(t *testing.T) {
+	c := NewClient(context.Background(), nil, redisbus.NewKeys("x"), nil)
+	news := []New{{Name: "n"}, {Name: "n"}}
+	news[0].Then, news[1].Then = news, news
+	_, err := c.EnqueueMany(t.Context(), news)
+	require.ErrorIs(t, err, ErrInvalid)
+}
+
+func TestNobodyWhoLeftIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := redisbus.Config{Dial: func(context.Context) (net.Conn, error) {
+			return nil, redisbus.DialError(errors.New("away"))
+		}}
+		conns, err := redisbus.OpenClient(away, "test")
+		require.NoError(t, err)
+		c := NewClient(t.Context(), conns, away.Keys(), nil)
+		defer func() {
+			c.Close()
+			require.NoError(t, conns.Close())
+			time.Sleep(2 * time.Second) // a dialler outlives its pool by one
+		}()
+		for range window {
+			go func() { _, _ = c.Enqueue(t.Context(), "n", 1) }() // they wait for good
+		}
+		synctest.Wait()
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, err = c.EnqueueMany(ctx, slices.Repeat([]New{{Name: "n"}}, 3*maxBatch))
+			require.ErrorIs(t, err, redisbus.ErrUnavailable, "they were never sent")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			cancel()
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		require.Empty(t, c.waiting)
+	})
 }
