@@ -87,7 +87,7 @@ func (c *Client) wait(s *submission) error {
 	case <-s.ctx.Done():
 	}
 	kind := redisbus.ErrUnknownOutcome
-	if c.withdraw(s) {
+	if c.withdraw(s); !c.wasSent(s) {
 		kind = redisbus.ErrUnavailable
 	}
 	select {
@@ -98,15 +98,23 @@ func (c *Client) wait(s *submission) error {
 	}
 }
 
-// withdraw takes tasks that nobody waits for any more out of those that wait: while
-// Redis is away they would add up. It reports whether they were never sent.
-func (c *Client) withdraw(s *submission) bool {
+// withdraw takes what nobody waits for any more out of what waits, at once, so that
+// no part is sent whose predecessor is gone: while Redis is away it would add up.
+func (c *Client) withdraw(some ...*submission) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at := slices.Index(c.waiting, s); at >= 0 {
-		c.waiting = slices.Delete(c.waiting, at, at+1)
+	for _, s := range some {
+		if at := slices.Index(c.waiting, s); at >= 0 {
+			c.waiting = slices.Delete(c.waiting, at, at+1)
+		}
 	}
-	return s.in == nil
+}
+
+// wasSent reports whether tasks were ever on their way.
+func (c *Client) wasSent(s *submission) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return s.in != nil
 }
 
 // sendAll sends batch after batch until nobody waits.

@@ -232,3 +232,28 @@ func TestOthersGoOnWhileABatchWaitsForItsAnswer(t *testing.T) {
 		require.Len(t, c.line("other"), n)
 	})
 }
+
+func TestManyBulksThatFailLeaveTheOthersAlone(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+		c := newCluster(t, cfg, &tasks.Registry{})
+		require.NoError(t, c.redis.Set(t.Context(), c.keys.Queue("broken"), "x", 0).Err())
+		news := slices.Concat(many(1, "broken"), many(1999, "sound"))
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 20 {
+					receipts, err := c.tasks.EnqueueMany(t.Context(), news)
+					if err == nil || len(receipts) > 0 {
+						t.Error("a part was stored although the one before it was refused")
+					}
+					if _, err := c.tasks.EnqueueWith(t.Context(), "n", number{}, tasks.Options{Queue: "other"}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, c.line("other"), 80)
+		require.Empty(t, c.line("sound"))
+	})
+}

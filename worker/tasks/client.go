@@ -143,9 +143,7 @@ func (c *Client) EnqueueMany(ctx context.Context, news []New) ([]Receipt, error)
 			c.post(parts[posted], len(parts) == 1)
 		}
 		if err := c.wait(s); err != nil {
-			for _, behind := range parts[i+1 : posted] {
-				c.withdraw(behind)
-			}
+			c.withdraw(parts[i+1 : posted]...)
 			return receipts, fmt.Errorf("enqueue %s: %w", s.tasks[0].name, err)
 		}
 		for i := range s.tasks {
