@@ -30,6 +30,8 @@
 //
 // Enqueues, claims and commits are numbered, per producer and per incarnation.
 // The same number again gives the same answer, so that a request whose reply
-// was lost is simply sent again. A number that Redis has forgotten means that
-// Redis went back in time: the incarnation ends and what it had runs again.
+// was lost is simply sent again. Of a producer's batches two may be on their way;
+// the parts of one call are stored in their order. A claim or commit whose number
+// Redis has forgotten means that it went back in time: the incarnation ends and
+// what it had runs again.
 package tasks
