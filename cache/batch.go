@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // batcher sends commands of concurrent callers together. A command that finds no
@@ -46,7 +46,7 @@ type once struct{ *redis.Cmd }
 
 func (once) NoRetry() bool { return true }
 
-// Process implements [redisbus.Processor].
+// Process implements [link.Processor].
 func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
 	reply, ok := cmd.(interface{ SetVal(val any) })
 	if !ok {
@@ -79,7 +79,7 @@ func (b *batcher) withdraw(ctx context.Context, r *request) error {
 	defer b.mu.Unlock()
 	if i := slices.Index(b.waiting, r); i >= 0 {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
-		return fmt.Errorf("%w: %w", redisbus.ErrUnavailable, ctx.Err())
+		return fmt.Errorf("%w: %w", link.ErrUnavailable, ctx.Err())
 	}
 	return ctx.Err()
 }

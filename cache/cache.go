@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // MaxKey is the length of the longest key, in bytes. Keys are any bytes.
@@ -23,7 +24,7 @@ type Config struct {
 	Client redis.UniversalClient
 
 	// Keys are the names of the namespace.
-	Keys redisbus.Keys
+	Keys link.Keys
 
 	// Holder is on whose behalf locks are held: a node's incarnation, so that
 	// [ReleaseAll] can free them when it is gone. Under a compatibility preset

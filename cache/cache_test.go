@@ -13,25 +13,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-func open(t testing.TB, cfg redisbus.Config) *cache.Cache {
+func open(t testing.TB, cfg link.Config) *cache.Cache {
 	t.Helper()
 	return cache.New(cache.Config{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), Holder: "node#1:a"})
 }
 
 // each runs a scenario with a cache on both Redises.
-func each(t *testing.T, scenario func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config)) {
+func each(t *testing.T, scenario func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config)) {
 	t.Helper()
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) { scenario(t, t.Context(), open(t, cfg), cfg) })
+	redistest.Each(t, func(t *testing.T, cfg link.Config) { scenario(t, t.Context(), open(t, cfg), cfg) })
 }
 
 func TestSavedValueIsLoadedAsItWasEncoded(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		for _, value := range []string{`"<é&\u2028>"`, `{"b":1.0,  "a":null}`, `0`, `""`, `[]`, `12345678901234567890123`, `"` + strings.Repeat("x", 100_000) + `"`} {
 			require.NoError(t, c.Save(ctx, "k", json.RawMessage(value), 0))
 			e, err := c.Load(ctx, "k")
@@ -49,7 +49,7 @@ func TestSavedValueIsLoadedAsItWasEncoded(t *testing.T) {
 }
 
 func TestAnyBytesAreAKey(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		keys := []string{"\x00", "a b\n", "{x}:lock:y", "*", "\xff\xfe", strings.Repeat("k", cache.MaxKey)}
 		for i, k := range keys {
 			require.NoError(t, c.Save(ctx, k, i, 0))
@@ -68,7 +68,7 @@ func TestAnyBytesAreAKey(t *testing.T) {
 }
 
 func TestDestroySaysWhetherThereWasAnEntry(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		require.NoError(t, c.Save(ctx, "k", 1, 0))
 		there, err := c.Destroy(ctx, "k")
 		require.NoError(t, err)
@@ -109,7 +109,7 @@ func TestLifetimeIsExactToTheMillisecond(t *testing.T) {
 }
 
 func TestIncrementIsExactInAll64Bits(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		for _, pair := range [][2]int64{
 			{0, 1}, {1, -1}, {5, -7}, {math.MaxInt64 - 1, 1}, {math.MinInt64 + 1, -1}, {math.MaxInt64, math.MinInt64},
 			{math.MinInt64, math.MaxInt64}, {1 << 53, 1}, {-(1 << 53), -1}, {999_999_999, 1}, {-1_000_000_000, 1},
@@ -161,14 +161,14 @@ func TestUnreachableRedisIsNotNotFound(t *testing.T) {
 		require.NotErrorIs(t, err, cache.ErrNotFound)
 		require.Error(t, err)
 	}
-	require.ErrorIs(t, c.Save(t.Context(), "k", 1, 0), redisbus.ErrUnavailable)
+	require.ErrorIs(t, c.Save(t.Context(), "k", 1, 0), link.ErrUnavailable)
 }
 
 func TestEffectsAreRefusedBeforeTheFirstIsWritten(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		client, keys := redistest.Client(t, cfg), cfg.Keys()
 		apply := func(effects ...string) string { // op, key, argument …
-			s := redisbus.NewScript(redisbus.LuaPrelude, cache.LuaEffects, `
+			s := link.NewScript(link.LuaPrelude, cache.LuaEffects, `
 				for i = 1, #ARGV, 4 do
 					local code = cache_refuses(ARGV[i], ARGV[i+1], ARGV[i+2], '', ARGV[i+3])
 					if code then return code end

@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
 // compat runs a scenario beside nodes of the original, which are the raw commands on client.
 func compat(t *testing.T, scenario func(t *testing.T, ctx context.Context, c *cache.Cache, client redis.UniversalClient)) {
 	t.Helper()
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		client := redistest.Client(t, cfg)
 		c := cache.New(cache.Config{Client: client, Keys: cfg.Keys(), Holder: "me#1:a", Preset: cache.Stellar})
 		scenario(t, t.Context(), c, client)

@@ -12,10 +12,10 @@
 // resurrects a destroyed entry, never drops and never shortens a lifetime. Times
 // are Redis's; clocks of hosts are not compared.
 //
-// An operation whose answer is lost ends with [redisbus.ErrUnknownOutcome]: it may
+// An operation whose answer is lost ends with [link.ErrUnknownOutcome]: it may
 // have happened. Nothing is sent twice without the caller's knowledge, so that an
 // increment never counts twice and an item is never popped twice. While Redis
-// cannot be reached, operations end with [redisbus.ErrUnavailable], never with
+// cannot be reached, operations end with [link.ErrUnavailable], never with
 // [ErrNotFound].
 //
 // # Locks

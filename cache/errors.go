@@ -7,11 +7,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // What an operation can end with. An unreachable Redis is none of these: it is
-// [redisbus.ErrUnavailable] or [redisbus.ErrUnknownOutcome].
+// [link.ErrUnavailable] or [link.ErrUnknownOutcome].
 var (
 	// ErrNotFound: there is no such entry.
 	ErrNotFound = errors.New("not found")
@@ -59,7 +59,7 @@ func failed(op, key string, err error) error {
 	if errors.As(err, &reply) && strings.Contains(reply.Error(), "WRONGTYPE ") {
 		return refused(op, key, ErrWrongType)
 	}
-	return refused(op, key, redisbus.Explain(err))
+	return refused(op, key, link.Explain(err))
 }
 
 // refused names what failed, for an error of this package.

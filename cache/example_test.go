@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // exampleCache is a cache on a Redis of its own. A node's handlers have theirs in
@@ -15,7 +15,7 @@ import (
 func exampleCache() (context.Context, *cache.Cache, func()) {
 	server := embedded.New()
 	cfg := server.Config()
-	client, err := redisbus.OpenClient(cfg, "example")
+	client, err := link.OpenClient(cfg, "example")
 	if err != nil {
 		panic(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -30,10 +30,10 @@ func TestFullRedisStillAnswersAndFrees(t *testing.T) {
 	require.NoError(t, err, "a read goes through, unrecorded")
 	_, err = c.LoadWith(ctx, "k", cache.LoadOptions{NoRecord: true})
 	require.NoError(t, err)
-	require.ErrorIs(t, c.Save(ctx, "new", 1, 0), redisbus.ErrFull)
-	require.ErrorIs(t, second(c.Increment(ctx, "new", 1)), redisbus.ErrFull)
-	require.ErrorIs(t, second(c.Push(ctx, "new", 1)), redisbus.ErrFull)
-	require.ErrorIs(t, second(c.TryLock(ctx, "new", time.Minute)), redisbus.ErrFull)
+	require.ErrorIs(t, c.Save(ctx, "new", 1, 0), link.ErrFull)
+	require.ErrorIs(t, second(c.Increment(ctx, "new", 1)), link.ErrFull)
+	require.ErrorIs(t, second(c.Push(ctx, "new", 1)), link.ErrFull)
+	require.ErrorIs(t, second(c.TryLock(ctx, "new", time.Minute)), link.ErrFull)
 	require.NoError(t, l.Renew(ctx), "a holder stays one")
 	there, err := c.Destroy(l.Context(), "k")
 	require.NoError(t, err)
@@ -42,7 +42,7 @@ func TestFullRedisStillAnswersAndFrees(t *testing.T) {
 }
 
 func TestScriptsComeBackWhenRedisForgetsThem(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		client := redistest.Client(t, cfg)
 		stop, forgetting := make(chan struct{}), sync.WaitGroup{}
 		forgetting.Go(func() {
@@ -74,7 +74,7 @@ func TestScriptsComeBackWhenRedisForgetsThem(t *testing.T) {
 }
 
 func TestForeignBytesAreReportedNotTrusted(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		client := redistest.Client(t, cfg)
 		for _, raw := range []string{"", "1", strings.Repeat("x", 200), strings.Repeat("9", 54), "9" + strings.Repeat("x", 60)} {
 			require.NoError(t, client.Set(ctx, c.EntryKey("k"), raw, 0).Err())
@@ -103,7 +103,7 @@ func TestIncrementsNeverCountTwice(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var cutter, all sync.WaitGroup
 	cutter.Go(func() {
-		for redisbus.Sleep(ctx, 3*time.Millisecond) == nil {
+		for link.Sleep(ctx, 3*time.Millisecond) == nil {
 			p.drop()
 		}
 	})
@@ -116,7 +116,7 @@ func TestIncrementsNeverCountTwice(t *testing.T) {
 				mu.Lock()
 				if err == nil {
 					acknowledged++
-				} else if errors.Is(err, redisbus.ErrUnknownOutcome) {
+				} else if errors.Is(err, link.ErrUnknownOutcome) {
 					unknown++
 				}
 				mu.Unlock()
@@ -167,13 +167,13 @@ func TestOutageIsNamedByWhoWaitedThroughIt(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() {
 			_, err := c.LockWith(t.Context(), "k", cache.LockOptions{Wait: 9800 * time.Millisecond})
-			if !errors.Is(err, redisbus.ErrUnavailable) {
+			if !errors.Is(err, link.ErrUnavailable) {
 				t.Error(err)
 			}
 		})
 		all.Go(func() {
 			_, err := c.PopWait(t.Context(), "l", 9800*time.Millisecond)
-			if !errors.Is(err, redisbus.ErrUnavailable) {
+			if !errors.Is(err, link.ErrUnavailable) {
 				t.Error(err)
 			}
 		})

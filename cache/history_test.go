@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -44,7 +44,7 @@ func (h *history) record(client int, in call, run func() (outcome, error)) (outc
 	begin := time.Since(h.start).Nanoseconds()
 	out, err := run()
 	end := time.Since(h.start).Nanoseconds()
-	if errors.Is(err, redisbus.ErrUnavailable) {
+	if errors.Is(err, link.ErrUnavailable) {
 		return out, err
 	}
 	if err != nil {
@@ -95,7 +95,7 @@ func (h *history) check(t *testing.T, step func(state any, in call, out outcome)
 }
 
 // storm runs clients on caches of their own while connections are cut.
-func storm(t *testing.T, steps int, client func(h *history, id, step int, node func() *cache.Cache)) (*history, redisbus.Config) {
+func storm(t *testing.T, steps int, client func(h *history, id, step int, node func() *cache.Cache)) (*history, link.Config) {
 	t.Helper()
 	server := redistest.Start(t)
 	p := newProxy(t, server.Config())
@@ -103,7 +103,7 @@ func storm(t *testing.T, steps int, client func(h *history, id, step int, node f
 	ctx, cancel := context.WithCancel(t.Context())
 	var cutter, all sync.WaitGroup
 	cutter.Go(func() {
-		for redisbus.Sleep(ctx, 12*time.Millisecond) == nil {
+		for link.Sleep(ctx, 12*time.Millisecond) == nil {
 			p.drop()
 		}
 	})

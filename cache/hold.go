@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // unlockPatience is how long [Lock.Unlock] repeats its request while Redis does
@@ -175,9 +175,9 @@ func (l *Lock) Unlock() error {
 	defer cancel()
 	unsure := false
 	var held int
-	err := redisbus.Retry(ctx, func(ctx context.Context) (err error) {
+	err := link.Retry(ctx, func(ctx context.Context) (err error) {
 		held, err = l.free(ctx)
-		unsure = unsure || redisbus.OutcomeOf(err) == redisbus.Unknown
+		unsure = unsure || link.OutcomeOf(err) == link.Unknown
 		return err
 	})
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // invalidations is the channel on which Redis announces changed keys.
@@ -25,7 +25,7 @@ func (c *Cache) Serve(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if redisbus.OutcomeOf(err) == redisbus.Ran && errors.As(err, new(redis.Error)) {
+		if link.OutcomeOf(err) == link.Ran && errors.As(err, new(redis.Error)) {
 			c.log.Info().Err(err).Msg("cache: this server has no client-side caching; the near cache is off")
 			break
 		}
@@ -33,7 +33,7 @@ func (c *Cache) Serve(ctx context.Context) error {
 			failures = 1
 		}
 		c.log.Debug().Err(err).Msg("cache: the near cache is off until its connection is back")
-		_ = redisbus.Sleep(ctx, redisbus.Pause(failures))
+		_ = link.Sleep(ctx, link.Pause(failures))
 	}
 	<-ctx.Done()
 	return nil

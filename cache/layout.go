@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Preset says with whose nodes the cache is shared: it decides key names and the
@@ -36,7 +36,7 @@ func ParsePreset(name string) (Preset, error) {
 
 // names builds the names of one cache's Redis keys.
 type names struct {
-	keys                    redisbus.Keys
+	keys                    link.Keys
 	cachePrefix, lockPrefix string // of a compatibility preset
 	native                  bool
 }
@@ -123,7 +123,7 @@ var (
 )
 
 // LuaEffects is Lua that lets a script of another package write to the cache in
-// the same step as its own keys. It goes after [redisbus.LuaPrelude] and defines
+// the same step as its own keys. It goes after [link.LuaPrelude] and defines
 // local functions whose names begin with cache_:
 //
 //   - cache_refuses(op, entrykey, lockkey, token, argument) returns nil, or a code
@@ -149,19 +149,19 @@ func LuaEffectsOf(p Preset) string {
 
 // scripts are one layout's.
 type scripts struct {
-	save, load, destroy, increment, restore, push, lock, renew, unlock, release, holder *redisbus.Script
+	save, load, destroy, increment, restore, push, lock, renew, unlock, release, holder *link.Script
 	// The fast ones are for the common cases of the native layout, nil for others.
 	// Half of what a script costs is the functions that are joined to it, so
 	// these are joined to next to nothing; they answer when a case is not theirs.
-	fastSave, fastLoad, fastLock, fastUnlock *redisbus.Script
+	fastSave, fastLoad, fastLock, fastUnlock *link.Script
 }
 
 var layouts = map[bool]*scripts{true: newScripts(Native), false: newScripts(Stellar)} // by whether it is native
 
 func newScripts(p Preset) *scripts {
 	effects := LuaEffectsOf(p)
-	join := func(text string) *redisbus.Script {
-		return redisbus.NewScript(redisbus.LuaPrelude, effects, text)
+	join := func(text string) *link.Script {
+		return link.NewScript(link.LuaPrelude, effects, text)
 	}
 	s := &scripts{
 		save: join(luaSave), load: join(luaLoad), destroy: join(luaDestroy), increment: join(luaIncrement),
@@ -169,10 +169,10 @@ func newScripts(p Preset) *scripts {
 		unlock: join(luaUnlock), release: join(luaRelease), holder: join(luaHolder),
 	}
 	if p == Native {
-		s.fastSave = redisbus.NewScript(luaDigits, luaFastSave)
-		s.fastLoad = redisbus.NewScript(luaDigits, luaFastLoad)
-		s.fastLock = redisbus.NewScript(luaTick, luaFastLock)
-		s.fastUnlock = redisbus.NewScript(luaFastUnlock)
+		s.fastSave = link.NewScript(luaDigits, luaFastSave)
+		s.fastLoad = link.NewScript(luaDigits, luaFastLoad)
+		s.fastLock = link.NewScript(luaTick, luaFastLock)
+		s.fastUnlock = link.NewScript(luaFastUnlock)
 	}
 	return s
 }

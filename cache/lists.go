@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // ListOptions say how to push. The zero value keeps every item for ever.
@@ -64,7 +64,7 @@ func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values 
 
 // Pop removes and returns the item at the list's head, [ErrNotFound] when there
 // is none. Every item is popped at most once: when the answer is lost, with
-// [redisbus.ErrUnknownOutcome], the item may be gone. Work that must not be lost
+// [link.ErrUnknownOutcome], the item may be gone. Work that must not be lost
 // belongs into a task.
 func (c *Cache) Pop(ctx context.Context, key string) (json.RawMessage, error) {
 	if err := check("pop", key); err != nil {
@@ -102,7 +102,7 @@ func (c *Cache) PopWait(ctx context.Context, key string, wait time.Duration) (js
 	err = c.await(waiting, c.names.entry(key), false, func() (time.Duration, error) {
 		// Not with the bound: a pop that is under way when it ends would be lost.
 		item, err = c.Pop(ctx, key)
-		if errors.Is(err, redisbus.ErrUnavailable) { // it was not popped; wait on
+		if errors.Is(err, link.ErrUnavailable) { // it was not popped; wait on
 			outage = err
 			return outageNap, ErrNotFound
 		}

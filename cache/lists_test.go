@@ -10,12 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
 func TestItemsComeInOrderAndOnce(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		for i := range 3 {
 			n, err := c.Push(ctx, "l", i)
 			require.NoError(t, err)
@@ -42,7 +42,7 @@ func TestItemsComeInOrderAndOnce(t *testing.T) {
 }
 
 func TestListsAndValuesAreDifferentKeys(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		require.NoError(t, c.Save(ctx, "v", 1, 0))
 		_, err := c.Push(ctx, "l", 1)
 		require.NoError(t, err)
@@ -109,7 +109,7 @@ func TestPopWaits(t *testing.T) {
 }
 
 func TestManyWaitForItems(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		const items, poppers = 200, 24
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()

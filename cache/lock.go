@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // DefaultLockTTL is the lifetime of a lock that names none.
@@ -83,7 +83,7 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 	var outage error
 	err := l.cache.await(ctx, l.name, false, func() (nap time.Duration, err error) {
 		nap, err = l.take(ctx, true)
-		if outage = nil; redisbus.IsOutage(err) {
+		if outage = nil; link.IsOutage(err) {
 			outage, nap, err = err, outageNap, ErrLocked // the same request can be sent again
 		}
 		return nap, err
@@ -108,11 +108,11 @@ func (l *Lock) take(ctx context.Context, wake bool) (time.Duration, error) {
 		reply, err = c.scripts.lock.Run(ctx, c.client, keys, l.token, l.millis, flag(wake)).Result()
 	}
 	if err != nil {
-		if redisbus.OutcomeOf(err) == redisbus.Unknown {
+		if link.OutcomeOf(err) == link.Unknown {
 			// It may be held now, and nobody would unlock it.
 			_, _ = c.scripts.unlock.Run(context.WithoutCancel(ctx), c.client, []string{l.name, c.index()}, l.token).Result()
 		}
-		return 0, redisbus.Explain(err)
+		return 0, link.Explain(err)
 	}
 	switch reply := reply.(type) {
 	case string:

@@ -13,12 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
 func TestOnlyTheHolderWrites(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		other := open(t, cfg)
 		require.NoError(t, c.Save(ctx, "k", 1, 0))
 		l, err := c.TryLock(ctx, "k", time.Minute)
@@ -49,7 +49,7 @@ func TestOnlyTheHolderWrites(t *testing.T) {
 }
 
 func TestHolderIsOneAcquisitionNotTheNode(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		first, err := c.TryLock(ctx, "k", time.Minute)
 		require.NoError(t, err)
 		_, err = c.TryLock(ctx, "k", time.Minute)
@@ -66,7 +66,7 @@ func TestHolderIsOneAcquisitionNotTheNode(t *testing.T) {
 }
 
 func TestFencedSave(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		first, err := c.TryLock(ctx, "k", time.Minute)
 		require.NoError(t, err)
 		_, err = c.SaveWith(ctx, "k", 1, cache.SaveOptions{Fence: first.Fence()})
@@ -86,7 +86,7 @@ func TestFencedSave(t *testing.T) {
 }
 
 func TestFencesGrowAlsoWhenRedisForgets(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		last := int64(0)
 		for i := range 20 {
 			l, err := c.TryLock(ctx, fmt.Sprint("k", i%3), time.Minute)
@@ -173,7 +173,7 @@ func TestHolderThatRedisForgotIsTold(t *testing.T) {
 }
 
 func TestWaitersAreWokenInTurn(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		caches := []*cache.Cache{c, open(t, cfg), open(t, cfg)}
 		l, err := c.TryLock(ctx, "k", time.Minute)
 		require.NoError(t, err)
@@ -260,7 +260,7 @@ func TestWaiterTakesALockThatEndsByItself(t *testing.T) {
 }
 
 func TestLocksOfADeadIncarnationAreFreeAtOnce(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		client := redistest.Client(t, cfg)
 		dead := cache.New(cache.Config{Client: client, Keys: cfg.Keys(), Holder: "node#2:b"})
 		for i := range 450 {
@@ -315,7 +315,7 @@ func TestLocksOfADeadIncarnationAreFreeAtOnce(t *testing.T) {
 }
 
 func TestLateUnlockDoesNotHideANewLockOfTheSameHolder(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		late, err := c.TryLock(ctx, "k", time.Minute)
 		require.NoError(t, err)
 		_, err = c.ReleaseAll(ctx, "node#1:a")
@@ -330,7 +330,7 @@ func TestLateUnlockDoesNotHideANewLockOfTheSameHolder(t *testing.T) {
 }
 
 func TestWithLockReportsALossOfTheLock(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		require.NoError(t, c.WithLock(ctx, "k", cache.LockOptions{}, func(ctx context.Context) error {
 			return c.Save(ctx, "k", 1, 0)
 		}))
@@ -343,7 +343,7 @@ func TestWithLockReportsALossOfTheLock(t *testing.T) {
 }
 
 func TestUnlockWorksAfterTheContextEnded(t *testing.T) {
-	each(t, func(t *testing.T, _ context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, _ context.Context, c *cache.Cache, _ link.Config) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l, err := c.Lock(ctx, "k", time.Minute)
 		require.NoError(t, err)
@@ -356,7 +356,7 @@ func TestUnlockWorksAfterTheContextEnded(t *testing.T) {
 }
 
 func TestKeyThatIsNoLockIsReportedAndLeft(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		client := redistest.Client(t, cfg)
 		require.NoError(t, client.RPush(ctx, c.LockKey("k"), "x").Err())
 		_, err := c.TryLock(ctx, "k", time.Minute)

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // releaseStep is how many locks of a dead incarnation are freed by one script.
@@ -151,6 +152,6 @@ func (c *Cache) ReleaseAll(ctx context.Context, incarnation string) (int, error)
 }
 
 // ReleaseAll is [Cache.ReleaseAll] of the [Native] preset.
-func ReleaseAll(ctx context.Context, client redis.UniversalClient, keys redisbus.Keys, incarnation string) (int, error) {
+func ReleaseAll(ctx context.Context, client redis.UniversalClient, keys link.Keys, incarnation string) (int, error) {
 	return New(Config{Client: client, Keys: keys}).ReleaseAll(ctx, incarnation)
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // manyStep is how many entries share a pipeline.
@@ -114,7 +114,7 @@ func (b *bulk) add(keys []string, args []any) {
 
 // bulk runs a script many times in one pipeline, and again those that Redis did
 // not know it for.
-func (c *Cache) bulk(ctx context.Context, s *redisbus.Script, b bulk) []*redis.Cmd {
+func (c *Cache) bulk(ctx context.Context, s *link.Script, b bulk) []*redis.Cmd {
 	if len(b.keys) == 0 {
 		return nil
 	}

@@ -12,12 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
 // openNear runs a cache that keeps keys with the prefix "n:" near, until stop.
-func openNear(t *testing.T, cfg redisbus.Config, o cache.Near) (c *cache.Cache, stop func()) {
+func openNear(t *testing.T, cfg link.Config, o cache.Near) (c *cache.Cache, stop func()) {
 	o.Prefixes = []string{"n:", "n:x"}
 	c = cache.New(cache.Config{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), Near: o})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -29,7 +29,7 @@ func openNear(t *testing.T, cfg redisbus.Config, o cache.Near) (c *cache.Cache, 
 }
 
 // commands counts what Redis is asked meanwhile.
-func loadsOf(t *testing.T, cfg redisbus.Config, f func()) int64 {
+func loadsOf(t *testing.T, cfg link.Config, f func()) int64 {
 	client := redistest.Client(t, cfg)
 	count := func() (n int64) {
 		_, err := fmt.Sscan(redistest.Info(t, client, "stats", "total_commands_processed"), &n)
@@ -41,7 +41,7 @@ func loadsOf(t *testing.T, cfg redisbus.Config, f func()) int64 {
 	return count() - before - 1
 }
 
-func isNear(t *testing.T, cfg redisbus.Config, c *cache.Cache) bool {
+func isNear(t *testing.T, cfg link.Config, c *cache.Cache) bool {
 	return loadsOf(t, cfg, func() {
 		for range 50 {
 			_, err := c.Load(t.Context(), "n:probe")
@@ -152,24 +152,24 @@ func TestNearCacheIsBounded(t *testing.T) {
 
 // proxy stands between a client and Redis.
 type proxy struct {
-	to     redisbus.Config
+	to     link.Config
 	frozen atomic.Bool
 	mu     sync.Mutex
 	conns  []net.Conn
 	all    sync.WaitGroup
 }
 
-func newProxy(t *testing.T, to redisbus.Config) *proxy {
+func newProxy(t *testing.T, to link.Config) *proxy {
 	p := &proxy{to: to}
 	t.Cleanup(func() { p.freeze(false); p.drop(); p.all.Wait() })
 	return p
 }
 
-func (p *proxy) config() redisbus.Config { return redisbus.Config{Dial: p.dial} }
+func (p *proxy) config() link.Config { return link.Config{Dial: p.dial} }
 
 func (p *proxy) dial(ctx context.Context) (net.Conn, error) {
 	if p.frozen.Load() {
-		return nil, redisbus.DialError(context.DeadlineExceeded)
+		return nil, link.DialError(context.DeadlineExceeded)
 	}
 	server, err := (&net.Dialer{}).DialContext(ctx, "unix", p.to.URL[len("unix://"):])
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -30,7 +30,7 @@ func keysOf(t *testing.T, c *cache.Cache, glob string) []string {
 }
 
 func TestClearTouchesOnlyWhatMatches(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		neighbour := cfg
 		neighbour.Namespace = "stellar2"
 		n := open(t, neighbour)
@@ -62,7 +62,7 @@ func TestClearTouchesOnlyWhatMatches(t *testing.T) {
 }
 
 func TestExportAndImportKeepEverything(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		require.NoError(t, c.Save(ctx, "a", json.RawMessage(`{"x":1.0}`), 0))
 		require.NoError(t, c.Save(ctx, "b\xff\x00", nil, time.Hour))
 		for i := range 1200 {

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // listStep is how many items of a list share a line.
@@ -223,7 +223,7 @@ func (x *imports) write(ctx context.Context, b bulk) error {
 		code, err := reply.Text()
 		switch {
 		case err != nil:
-			return redisbus.Explain(err)
+			return link.Explain(err)
 		case code == "OK":
 			x.done.Entries++
 		default:

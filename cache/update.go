@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Update replaces an entry's value by what f makes of it, as if nobody else
@@ -37,7 +37,7 @@ func Update[T any](ctx context.Context, c *Cache, key string, f func(old T, ther
 			return value, err
 		}
 		// Others were faster; a pause that grows lets all of them through in the end.
-		if err := redisbus.Sleep(ctx, redisbus.Pause(n)/100); err != nil {
+		if err := link.Sleep(ctx, link.Pause(n)/100); err != nil {
 			return zero, refused("update", key, err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -93,7 +93,7 @@ func TestStaleEntryIsThereForWhoAsks(t *testing.T) {
 }
 
 func TestConditionalSaves(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		v1, err := c.SaveWith(ctx, "k", 1, cache.SaveOptions{IfAbsent: true})
 		require.NoError(t, err)
 		_, err = c.SaveWith(ctx, "k", 2, cache.SaveOptions{IfAbsent: true})
@@ -111,7 +111,7 @@ func TestConditionalSaves(t *testing.T) {
 }
 
 func TestUpdatesOfManyAddUp(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		require.NoError(t, c.Save(ctx, "k", map[string]int{"n": 0}, time.Hour))
 		caches := []*cache.Cache{c, open(t, cfg)}
 		var all sync.WaitGroup
@@ -141,7 +141,7 @@ func TestUpdatesOfManyAddUp(t *testing.T) {
 }
 
 func TestOneLoadsForTheWholeCluster(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		caches := []*cache.Cache{c, open(t, cfg), open(t, cfg)}
 		var loads atomic.Int64
 		var all sync.WaitGroup
@@ -150,7 +150,7 @@ func TestOneLoadsForTheWholeCluster(t *testing.T) {
 			all.Go(func() {
 				v, err := cache.GetOrLoad(ctx, caches[i%3], "k", cache.FillOptions{TTL: time.Minute}, func(ctx context.Context) (string, error) {
 					loads.Add(1)
-					return "v", redisbus.Sleep(ctx, 50*time.Millisecond)
+					return "v", link.Sleep(ctx, 50*time.Millisecond)
 				})
 				if errorFree(t, err) && v != "v" {
 					t.Error(v)
@@ -164,7 +164,7 @@ func TestOneLoadsForTheWholeCluster(t *testing.T) {
 }
 
 func TestFailedLoadIsLeftToTheNext(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		var loads, failures atomic.Int64
 		var all sync.WaitGroup
 		for range 10 {
@@ -192,7 +192,7 @@ func TestOthersGetTheStaleValueWhileOneLoads(t *testing.T) {
 		o := cache.FillOptions{TTL: time.Second, Stale: 10 * time.Second}
 		load := func(v int) (int, error) {
 			return cache.GetOrLoad(ctx, c, "k", o, func(ctx context.Context) (int, error) {
-				return v, redisbus.Sleep(ctx, 5*time.Second)
+				return v, link.Sleep(ctx, 5*time.Second)
 			})
 		}
 		v, err := load(1)
@@ -220,7 +220,7 @@ func TestOthersGetTheStaleValueWhileOneLoads(t *testing.T) {
 }
 
 func TestDestroyedWhileLoadingStaysDestroyed(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		v, err := cache.GetOrLoad(ctx, c, "k", cache.FillOptions{}, func(ctx context.Context) (int, error) {
 			_, err := c.Destroy(ctx, "k")
 			return 1, err
@@ -267,7 +267,7 @@ func TestLoaderThatDiedIsFollowedAfterItsPatience(t *testing.T) {
 }
 
 func TestManyAtOnce(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		var items []cache.Item
 		var keys []string
 		for i := range 450 {
@@ -293,7 +293,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestConcurrentCallersShareRoundTrips(t *testing.T) {
-	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ redisbus.Config) {
+	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, _ link.Config) {
 		var all sync.WaitGroup
 		for i := range 64 {
 			all.Go(func() {
@@ -330,7 +330,7 @@ func TestCallerThatGivesUpDoesNotWaitForTheOthers(t *testing.T) {
 			defer cancel()
 			start := time.Now()
 			_, err := c.Load(ctx, "k")
-			if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, redisbus.ErrUnknownOutcome) {
+			if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, link.ErrUnknownOutcome) {
 				t.Error(err)
 			}
 			if took := time.Since(start); took > 300*time.Millisecond {

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/thejerf/suture/v4"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
@@ -33,8 +33,8 @@ func (c *countedSet) Serve(ctx context.Context) error {
 }
 
 func TestASetThatFailsIsNotStartedAgainByASupervisorAboveIt(t *testing.T) {
-	set, err := supervisor.New(supervisor.Config{Workers: 1, StartTimeout: 50 * time.Millisecond, Redis: redisbus.Config{
-		Dial: func(context.Context) (net.Conn, error) { return nil, redisbus.DialError(errors.New("no")) },
+	set, err := supervisor.New(supervisor.Config{Workers: 1, StartTimeout: 50 * time.Millisecond, Redis: link.Config{
+		Dial: func(context.Context) (net.Conn, error) { return nil, link.DialError(errors.New("no")) },
 	}}, nil, zerolog.Nop())
 	require.NoError(t, err)
 	counted := &countedSet{Set: set}
@@ -52,7 +52,7 @@ type nilError struct{ text string }
 func (e *nilError) Error() string { return e.text }
 
 func TestAMethodsErrorThatPanicsIsItsPanic(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		rpcregistry.Handle(app, "api.oops", func(context.Context, struct{}) (int, error) {
 			var e *nilError // nil, and yet an error

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
@@ -38,10 +38,10 @@ func child() {
 	app := worker.NewApp()
 	tasks.Handle(app, tasks.Definition{Name: "add"}, func(ctx context.Context, n int64) error {
 		tasks.Tx(ctx).Increment("sum", n)
-		return redisbus.Sleep(ctx, 5*time.Millisecond)
+		return link.Sleep(ctx, 5*time.Millisecond)
 	})
 	set, err := supervisor.New(supervisor.Config{
-		Workers: 2, Concurrency: 4, Redis: redisbus.Config{URL: os.Getenv(childURL)}, Times: childTimes,
+		Workers: 2, Concurrency: 4, Redis: link.Config{URL: os.Getenv(childURL)}, Times: childTimes,
 	}, app, zerolog.New(os.Stderr).Level(zerolog.WarnLevel))
 	if err != nil {
 		panic(err)

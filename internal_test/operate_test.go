@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
@@ -43,7 +43,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 func TestScalingUpAndDown(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		starts := counting(app, 200*time.Millisecond)
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: supervisor.Idle, Concurrency: 2, Redis: cfg})
@@ -109,7 +109,7 @@ func TestANodeThatIsStoppedByCallAfterScalingEndsTheSetOnlyAsTheLast(t *testing.
 }
 
 func TestAQuietSetClaimsNothingAlsoAfterARestart(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		starts := counting(app, 0)
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: cfg})
@@ -147,7 +147,7 @@ func TestAQuietSetClaimsNothingAlsoAfterARestart(t *testing.T) {
 }
 
 func TestTheSetByCall(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: cfg})
 		other := supervisortest.StartWith(t, app, supervisor.Config{Workers: 1, Redis: cfg})
@@ -198,7 +198,7 @@ func TestTheSetsMethodsCanBeDenied(t *testing.T) {
 }
 
 func TestCrashesAreRemembered(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		set := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 2, Redis: cfg, Backoff: time.Millisecond})
 		for n := range 2 {
 			set.Node("stellar-worker-2").Crash("the drill")

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
@@ -29,13 +29,13 @@ type cable struct {
 	conns []net.Conn
 }
 
-func (c *cable) config() redisbus.Config { return redisbus.Config{Dial: c.connect} }
+func (c *cable) config() link.Config { return link.Config{Dial: c.connect} }
 
 func (c *cable) connect(ctx context.Context) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cut {
-		return nil, redisbus.DialError(errors.New("cable is cut"))
+		return nil, link.DialError(errors.New("cable is cut"))
 	}
 	conn, err := c.dial(ctx)
 	if err == nil {
@@ -63,7 +63,7 @@ func counting(app *worker.App, length time.Duration) (starts chan string) {
 	tasks.Handle(app, tasks.Definition{Name: "count"}, func(ctx context.Context, _ int) error {
 		tasks.Tx(ctx).Increment("effects", 1)
 		starts <- worker.FromContext(ctx).ID()
-		return redisbus.Sleep(ctx, length)
+		return link.Sleep(ctx, length)
 	})
 	return starts
 }

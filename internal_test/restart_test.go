@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
@@ -17,7 +17,7 @@ import (
 )
 
 func TestARestartOfEveryNodeChangesNothingInTheCache(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		set := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 3, Redis: cfg})
 		api := set.Nodes()[0].API()
 		for i := range 50 {

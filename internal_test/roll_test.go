@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
@@ -32,7 +32,7 @@ func incarnations(s *supervisortest.Set) []string {
 }
 
 func TestARollingRestartKeepsAllButOneAndLosesNothing(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		starts := counting(app, 20*time.Millisecond)
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 4, Redis: cfg})
@@ -43,13 +43,13 @@ func TestARollingRestartKeepsAllButOneAndLosesNothing(t *testing.T) {
 		least, n := 4, 0
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			for redisbus.Sleep(watching, time.Millisecond) == nil {
+			for link.Sleep(watching, time.Millisecond) == nil {
 				ready, _ := set.Ready()
 				least = min(least, ready)
 			}
 		})
 		wg.Go(func() {
-			for redisbus.Sleep(watching, 2*time.Millisecond) == nil {
+			for link.Sleep(watching, 2*time.Millisecond) == nil {
 				if _, err := client.Enqueue(t.Context(), "count", n); err == nil {
 					n++
 				}
@@ -73,7 +73,7 @@ func TestARollingRestartKeepsAllButOneAndLosesNothing(t *testing.T) {
 }
 
 func TestOneOperationAtATimeAndScalingDuringIt(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		hold := make(chan struct{})
 		var lives atomic.Int64
@@ -203,7 +203,7 @@ func TestAStopWinsOverARestartThatIsUnderWay(t *testing.T) {
 }
 
 func TestReloadStartsAllAnewAtOnce(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		started, release := make(chan struct{}, 10), make(chan struct{})
 		tasks.Handle(app, tasks.Definition{Name: "long"}, func(context.Context, int) error {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
@@ -18,7 +18,7 @@ import (
 )
 
 func TestACallOfANodeThatCrashesEndsWithItNotWithTheTimeout(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		entered := make(chan struct{}, 1)
 		rpcregistry.Handle(app, "api.block", func(ctx context.Context, _ struct{}) (struct{}, error) {
@@ -55,7 +55,7 @@ func (m mailbox) Send(_ context.Context, message json.RawMessage) error {
 func (m mailbox) Close() error { close(m); return nil }
 
 func TestAConnectionIsCalledWhereverItIsAndVanishesWithItsNode(t *testing.T) {
-	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg link.Config) {
 		set := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 3, Redis: cfg, Backoff: time.Minute, MaxBackoff: time.Minute})
 		holder, caller := set.Node("stellar-worker-2"), set.Node("stellar-worker-1").API()
 		client := make(mailbox, 1)
@@ -78,7 +78,7 @@ func TestAConnectionIsCalledWhereverItIsAndVanishesWithItsNode(t *testing.T) {
 }
 
 func TestDeniedMethodsAnswerSo(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		app.Deny("api.stop", "api.cache.*")
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: cfg})
@@ -92,7 +92,7 @@ func TestDeniedMethodsAnswerSo(t *testing.T) {
 }
 
 func TestTheOriginalsPositionalCalls(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		set := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 2, Redis: cfg})
 		api := set.Node("stellar-worker-1").API()
 		to := rpcregistry.Node("stellar-worker-2")

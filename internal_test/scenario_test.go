@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
@@ -44,7 +44,7 @@ func ids(s *supervisortest.Set) []string {
 }
 
 func TestTwoSetsAreOneCluster(t *testing.T) {
-	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg link.Config) {
 		var log syncBuffer
 		app := worker.NewApp()
 		first := supervisortest.StartWith(t, app, supervisor.Config{Workers: 4, Redis: cfg})
@@ -96,7 +96,7 @@ func TestTwoSetsAreOneCluster(t *testing.T) {
 }
 
 func TestOtherPrefixesCountForThemselves(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		a := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 2, WorkerPrefix: "mail", Redis: cfg})
 		b := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 1, ID: "mail-3", Redis: cfg})
 		require.Equal(t, []string{"mail-1", "mail-2"}, ids(a))
@@ -107,7 +107,7 @@ func TestOtherPrefixesCountForThemselves(t *testing.T) {
 }
 
 func TestACrashIsALeaveAndAJoinToTheOthers(t *testing.T) {
-	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		type start struct {
 			task, node string
@@ -177,7 +177,7 @@ func TestACrashIsALeaveAndAJoinToTheOthers(t *testing.T) {
 }
 
 func TestDrainWaitsForHandlersAndGivesBackTheRest(t *testing.T) {
-	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		started := make(chan struct{}, 10)
 		release := make(chan struct{})
@@ -214,7 +214,7 @@ func TestDrainWaitsForHandlersAndGivesBackTheRest(t *testing.T) {
 }
 
 func TestAHandlerThatNeverReturnsIsNamed(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		app := worker.NewApp()
 		started, release := make(chan string, 1), make(chan struct{})
 		tasks.Handle(app, tasks.Definition{Name: "stuck"}, func(ctx context.Context, _ int) error {
@@ -237,7 +237,7 @@ func TestAHandlerThatNeverReturnsIsNamed(t *testing.T) {
 }
 
 func TestStopAndRestartByCall(t *testing.T) {
-	redistest.EachAndCluster(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.EachAndCluster(t, func(t *testing.T, cfg link.Config) {
 		set := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 3, Redis: cfg})
 		api := set.Nodes()[0].API()
 		first := set.Node("stellar-worker-3").Ended().Incarnation
@@ -279,7 +279,7 @@ func TestFlappingNodesStopTheSet(t *testing.T) {
 func TestRedisThatIsNotThere(t *testing.T) {
 	set, err := supervisor.New(supervisor.Config{
 		Workers: 1, StartTimeout: 50 * time.Millisecond,
-		Redis: redisbus.Config{URL: "redis://user:hunter2@127.0.0.1:1/0"},
+		Redis: link.Config{URL: "redis://user:hunter2@127.0.0.1:1/0"},
 	}, nil, zerolog.Nop())
 	require.NoError(t, err)
 	err = set.Serve(t.Context())
@@ -291,7 +291,7 @@ func TestRedisThatIsNotThere(t *testing.T) {
 func TestConfigurationReportsEverythingAtOnce(t *testing.T) {
 	_, err := supervisor.New(supervisor.Config{
 		Workers: 3, ID: "one", WorkerPrefix: "no spaces", Concurrency: -1, Drain: -1, Queues: []string{"a|b"},
-		Redis: redisbus.Config{URL: "http://x", Namespace: "{}", Token: "short"},
+		Redis: link.Config{URL: "http://x", Namespace: "{}", Token: "short"},
 	}, nil, zerolog.Nop())
 	for _, part := range []string{"one worker only", "no spaces", "concurrency", "drain", `"a|b"`, "redis URL", "namespace", "token"} {
 		require.ErrorContains(t, err, part)
@@ -306,7 +306,7 @@ func TestConfigurationReportsEverythingAtOnce(t *testing.T) {
 
 // onlyTheWorkIsLeft checks what ended sets left on Redis: the work and the
 // cluster's own counters, nothing of theirs.
-func onlyTheWorkIsLeft(t *testing.T, cfg redisbus.Config) {
+func onlyTheWorkIsLeft(t *testing.T, cfg link.Config) {
 	t.Helper()
 	k := cfg.Keys()
 	c := redistest.Client(t, cfg)

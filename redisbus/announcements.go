@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 const (
@@ -228,7 +229,7 @@ func (h *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 			continue
 		}
 		failures++
-		_ = Sleep(ctx, Pause(failures))
+		_ = link.Sleep(ctx, link.Pause(failures))
 	}
 }
 

@@ -7,13 +7,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
 // A burst outgrows the outbox's spare queue. What comes after it has queues of its own.
 func TestMessagesAfterABurstAreNotMixedUp(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		b := start(t, cfg, "b")
 		got := inbox(b.Bus, "x")
 		for round := range 30 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // BusConfig is what a [Bus] needs.
@@ -21,7 +22,7 @@ type BusConfig struct {
 	Publisher, Subscriber redis.UniversalClient
 
 	// Keys names the cluster's channels.
-	Keys Keys
+	Keys link.Keys
 
 	// Identity is whose messages the bus sends and whose inbox it hears.
 	Identity Identity
@@ -30,7 +31,7 @@ type BusConfig struct {
 	// accepted as well, so that a running cluster can change its token: first
 	// every node accepts the new one, then every node signs with it and still
 	// accepts the old one, then the old one goes.
-	Token, AlsoAccept Secret
+	Token, AlsoAccept link.Secret
 
 	// TokenKept says that Token is the one that the cluster keeps in Redis. Should
 	// Redis lose it, the bus puts it back; should another one be there then, because
@@ -38,7 +39,7 @@ type BusConfig struct {
 	TokenKept bool
 
 	// Mode is how messages prove that their sender knows the token. Default [ModeHMAC].
-	Mode Mode
+	Mode link.Mode
 
 	// InboxOnly leaves the broadcast channel out: for a command, which is no
 	// member and answers no broadcast, but wants replies.
@@ -53,10 +54,18 @@ type BusConfig struct {
 
 	// Reports, when set, are those of the process, so that many buses write one
 	// line when Redis is away. Default: the bus's own, to Log.
-	Reports *Reports
+	Reports *link.Reports
 
 	// Beacons, when set, are those of the process. Default: the bus's own.
 	Beacons *Beacons
+}
+
+// NewBusConfig returns the part of a bus's configuration that comes from the
+// cluster's; token is what [Token] returned for it.
+func NewBusConfig(c link.Config, token link.Secret) BusConfig {
+	return BusConfig{
+		Keys: c.Keys(), Token: token, TokenKept: c.Token.IsZero(), AlsoAccept: c.AlsoAccept, Mode: c.TokenMode,
+	}
 }
 
 // Bus is a node's publish/subscribe: at most once, and never a loss in silence
@@ -64,16 +73,16 @@ type BusConfig struct {
 // does not run.
 type Bus struct {
 	publisher, subscriber redis.UniversalClient
-	keys                  Keys
+	keys                  link.Keys
 	self                  Identity
 	header                header
 	prover                atomic.Pointer[prover]
-	token                 Secret // that the prover signs with; the keeper's
+	token                 link.Secret // that the prover signs with; the keeper's
 	tokenKept             bool
 	inboxOnly             bool
 	base                  func() context.Context
 	log                   zerolog.Logger
-	reports               *Reports
+	reports               *link.Reports
 	beacons               *Beacons
 
 	clock  *clock
@@ -115,7 +124,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		token: cfg.Token, tokenKept: cfg.TokenKept, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
 	}
 	if b.reports = cfg.Reports; b.reports == nil {
-		b.reports = NewReports(cfg.Log)
+		b.reports = link.NewReports(cfg.Log)
 	}
 	if b.beacons = cfg.Beacons; b.beacons == nil {
 		b.beacons = NewBeacons()
@@ -177,7 +186,7 @@ func (b *Bus) Publish(ctx context.Context, messageType string, body any) error {
 // Send sends a message to the inbox of one node and returns how many listen
 // there: none means that there is no such node, now. Errors are those of Publish.
 func (b *Bus) Send(ctx context.Context, node, messageType string, body any) (receivers int64, err error) {
-	if !ValidName(node) {
+	if !link.ValidName(node) {
 		return 0, fmt.Errorf("node %q: not a valid name", node)
 	}
 	return b.sendAndWait(ctx, node, messageType, body)
@@ -201,7 +210,7 @@ func (b *Bus) sendAndWait(ctx context.Context, node, messageType string, body an
 	case r := <-results:
 		return r.receivers, r.err
 	case <-ctx.Done():
-		return 0, &explained{ErrUnknownOutcome, "", context.Cause(ctx)}
+		return 0, link.Unanswered(context.Cause(ctx))
 	}
 }
 
@@ -269,7 +278,7 @@ func (b *Bus) Seal(messageType string, body any) ([]byte, error) {
 }
 
 func (b *Bus) fits(messageType string, body []byte) error {
-	if !ValidName(messageType) {
+	if !link.ValidName(messageType) {
 		return fmt.Errorf("message type %q: use 1 to 200 letters, digits and . _ : -", messageType)
 	}
 	if len(body)+len(messageType)+len(b.header.names)+len(b.prover.Load().plain)+room > MaxMessage {

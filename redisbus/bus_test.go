@@ -13,21 +13,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
-const token = redisbus.Secret("0123456789abcdef0123456789abcdef")
+const token = link.Secret("0123456789abcdef0123456789abcdef")
 
 // node is a served bus of its own connections.
 type node struct {
 	*redisbus.Bus
-	conns *redisbus.Connections
+	conns *link.Connections
 	stop  func() error
 }
 
-func newBus(t testing.TB, cfg redisbus.Config, id string, change ...func(*redisbus.BusConfig)) (*redisbus.Bus, *redisbus.Connections) {
+func newBus(t testing.TB, cfg link.Config, id string, change ...func(*redisbus.BusConfig)) (*redisbus.Bus, *link.Connections) {
 	t.Helper()
-	conns, err := redisbus.Open(cfg, id)
+	conns, err := link.Open(cfg, id)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conns.Close() })
 	bc := redisbus.BusConfig{
@@ -61,7 +62,7 @@ func serve(t testing.TB, b *redisbus.Bus) (stop func() error) {
 	return stop
 }
 
-func start(t testing.TB, cfg redisbus.Config, id string, change ...func(*redisbus.BusConfig)) node {
+func start(t testing.TB, cfg link.Config, id string, change ...func(*redisbus.BusConfig)) node {
 	t.Helper()
 	b, conns := newBus(t, cfg, id, change...)
 	return node{Bus: b, conns: conns, stop: serve(t, b)}
@@ -86,7 +87,7 @@ func receive[T any](t testing.TB, from <-chan T) T {
 }
 
 func TestPublishReachesEveryNodeAndItsSender(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		a, b := start(t, cfg, "a"), start(t, cfg, "b")
 		atA, atB, second, other := inbox(a.Bus, "price"), inbox(b.Bus, "price"), inbox(b.Bus, "price"), inbox(b.Bus, "other")
 		before := time.Now()
@@ -108,7 +109,7 @@ func TestPublishReachesEveryNodeAndItsSender(t *testing.T) {
 }
 
 func TestSendReachesOneInboxAndCountsReceivers(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		a, b := start(t, cfg, "a"), start(t, cfg, "b")
 		atA, atB := inbox(a.Bus, "hello"), inbox(b.Bus, "hello")
 		n, err := a.Send(t.Context(), "b", "hello", json.RawMessage(`"you"`))
@@ -125,7 +126,7 @@ func TestSendReachesOneInboxAndCountsReceivers(t *testing.T) {
 }
 
 func TestMessagesOfOneSenderComeInOrder(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		a, b := start(t, cfg, "a"), start(t, cfg, "b")
 		got := inbox(b.Bus, "count")
 		var wg sync.WaitGroup
@@ -147,7 +148,7 @@ func TestMessagesOfOneSenderComeInOrder(t *testing.T) {
 }
 
 func TestSealedMessageIsDeliveredOnceHoweverOftenItIsPublished(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		a, b := start(t, cfg, "a"), start(t, cfg, "b")
 		got := inbox(b.Bus, "done")
 		c := redistest.Client(t, cfg)
@@ -169,7 +170,7 @@ func TestSealedMessageIsDeliveredOnceHoweverOftenItIsPublished(t *testing.T) {
 }
 
 func TestHintsNeedNoProofAndComeAlsoAfterSubscribing(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		b, _ := newBus(t, cfg, "a")
 		early, late := make(chan struct{}, 100), make(chan struct{}, 100)
 		b.Hint("early", func() { early <- struct{}{} })
@@ -188,7 +189,7 @@ func TestHintsNeedNoProofAndComeAlsoAfterSubscribing(t *testing.T) {
 }
 
 func TestSubscriptionCloseAndPanicsConcernOnlyThemselves(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		a := start(t, cfg, "a")
 		first, second := inbox(a.Bus, "x"), make(chan int, 10)
 		a.Subscribe("x", func(context.Context, redisbus.Message) { panic("no") }, redisbus.SubscribeOptions{})
@@ -219,7 +220,7 @@ func TestPublishRefusesWhatReceiversWouldDrop(t *testing.T) {
 }
 
 func TestTokenIsTheClustersOwn(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c, ctx := redistest.Client(t, cfg), t.Context()
 		got, err := redisbus.Token(ctx, c, cfg.Keys(), token)
 		require.NoError(t, err)

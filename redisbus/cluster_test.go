@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -60,7 +61,7 @@ func TestRedisClusterCountsReceivers(t *testing.T) {
 		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses[i:]})
 		t.Cleanup(func() { _ = client.Close() })
 		b, err := redisbus.NewBus(redisbus.BusConfig{
-			Publisher: client, Subscriber: client, Keys: redisbus.NewKeys("stellar"), Token: token,
+			Publisher: client, Subscriber: client, Keys: link.NewKeys("stellar"), Token: token,
 			Identity: redisbus.Identity{ID: id, Incarnation: id + "#1:aa"}, Log: zerolog.Nop(), TokenKept: true,
 		})
 		require.NoError(t, err)
@@ -68,7 +69,7 @@ func TestRedisClusterCountsReceivers(t *testing.T) {
 		buses = append(buses, b)
 	}
 	hinted := make(chan struct{}, 10)
-	buses[1].Hint(redisbus.NewKeys("stellar").Due(), func() { hinted <- struct{}{} })
+	buses[1].Hint(link.NewKeys("stellar").Due(), func() { hinted <- struct{}{} })
 	receive(t, hinted)
 	got := inbox(buses[1], "x")
 	var last uint64

@@ -12,13 +12,15 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // ear is a connection that listens. The client library's own has 64 KiB of
 // buffers, of whatever size its options say, and hides when it connects anew.
 type ear struct {
-	conn net.Conn
-	in   *bufio.Reader
+	conn    net.Conn
+	in      *bufio.Reader
+	timeout time.Duration // of writing
 	// names are the channels that were subscribed, to be met again without a copy.
 	names map[string]string
 
@@ -47,7 +49,7 @@ func (b *Bus) open(ctx context.Context) (*ear, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &ear{conn: conn, in: bufio.NewReaderSize(conn, smallBuffer), names: map[string]string{}}
+	e := &ear{conn: conn, in: bufio.NewReaderSize(conn, o.ReadBufferSize), timeout: o.WriteTimeout, names: map[string]string{}}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	if err := e.greet(ctx, o); err != nil {
@@ -59,7 +61,7 @@ func (b *Bus) open(ctx context.Context) (*ear, error) {
 
 // greet says who is there and waits for the answers.
 func (e *ear) greet(ctx context.Context, o *redis.Options) error {
-	_ = e.conn.SetReadDeadline(time.Now().Add(ioTimeout))
+	_ = e.conn.SetReadDeadline(time.Now().Add(o.ReadTimeout))
 	user, password := o.Username, o.Password
 	if o.CredentialsProviderContext != nil {
 		var err error
@@ -107,7 +109,7 @@ func (e *ear) send(words ...string) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_ = e.conn.SetWriteDeadline(time.Now().Add(ioTimeout))
+	_ = e.conn.SetWriteDeadline(time.Now().Add(e.timeout))
 	_, err := e.conn.Write(text)
 	return err
 }
@@ -195,7 +197,7 @@ func (e *ear) line() ([]byte, error) {
 	}
 	line = line[:len(line)-2]
 	if line[0] == '-' {
-		return nil, rebuff(line[1:])
+		return nil, link.ReplyError(line[1:])
 	}
 	return line, nil
 }

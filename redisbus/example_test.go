@@ -8,6 +8,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Publish and subscribe: every node of the cluster gets the message, its sender
@@ -15,7 +16,7 @@ import (
 func ExampleBus() {
 	server := embedded.New()
 	defer server.Close()
-	conns, err := redisbus.Open(server.Config(), "node")
+	conns, err := link.Open(server.Config(), "node")
 	if err != nil {
 		panic(err)
 	}

@@ -3,6 +3,7 @@ package redisbus
 import (
 	"errors"
 	"fmt"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"strings"
 )
 
@@ -15,35 +16,14 @@ type Identity struct {
 	Incarnation string `json:"incarnation"`
 }
 
-// ValidName reports whether s may name a node, a message type, a method, a queue
-// or a task: 1 to 200 letters, digits and any of ". _ : -".
-func ValidName(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == ':', c == '-':
-		default:
-			return false
-		}
-	}
-	return 0 < len(s) && len(s) <= 200
-}
-
-// NodeOf returns the node id in an incarnation.
-func NodeOf(incarnation string) string {
-	if i := strings.LastIndexByte(incarnation, '#'); i >= 0 {
-		return incarnation[:i]
-	}
-	return incarnation
-}
-
 func (i Identity) validate() error {
-	if !ValidName(i.ID) {
+	if !link.ValidName(i.ID) {
 		return fmt.Errorf("node id %q: use 1 to 200 letters, digits and . _ : -", i.ID)
 	}
 	if i.Incarnation == i.ID {
 		return nil
 	}
-	if life, ok := strings.CutPrefix(i.Incarnation, i.ID+"#"); !ok || !ValidName(life) {
+	if life, ok := strings.CutPrefix(i.Incarnation, i.ID+"#"); !ok || !link.ValidName(life) {
 		return errors.New("incarnation must be the node's id, \"#\" and a nonce")
 	}
 	return nil

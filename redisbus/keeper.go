@@ -2,6 +2,8 @@ package redisbus
 
 import (
 	"context"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,10 +163,18 @@ func (b *Bus) checkToken(ctx context.Context) error {
 	return nil
 }
 
-func (b *Bus) keepToken(ctx context.Context) (Secret, error) {
+func (b *Bus) keepToken(ctx context.Context) (link.Secret, error) {
 	client, err := b.client(ctx)
 	if err != nil {
 		return "", err
 	}
 	return keepToken(ctx, client, b.keys, b.token)
 }
+
+// silentError is the failure of a connection on which nothing is heard.
+type silentError struct{ time.Duration }
+
+func (e silentError) Error() string {
+	return "nothing heard on the bus for " + e.Round(time.Millisecond).String()
+}
+func (silentError) Unwrap() error { return os.ErrDeadlineExceeded }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
@@ -133,7 +134,7 @@ func (e *envelope) message(peers *peers) (Message, bool) {
 	if m.Incarnation, ok = peers.name(wire.Plain(e.incarnation)); !ok {
 		return m, false
 	}
-	m.ServerID = NodeOf(m.Incarnation)
+	m.ServerID = link.NodeOf(m.Incarnation)
 	return m, string(wire.Plain(e.server)) == m.ServerID
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -28,8 +28,8 @@ func TestABlackHoledConnectionIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := embedded.New()
 		defer server.Close()
-		cut := &link{dial: server.Dial}
-		cfg := redisbus.Config{Dial: cut.Dial}
+		cut := &redistest.Cable{To: server.Dial}
+		cfg := link.Config{Dial: cut.Dial}
 		a, b := start(t, server.Config(), "a"), start(t, cfg, "b")
 		got, gaps := make(chan redisbus.Message, 100), make(chan redisbus.Gap, 100)
 		b.Subscribe("x", func(_ context.Context, m redisbus.Message) { got <- m },
@@ -41,7 +41,7 @@ func TestABlackHoledConnectionIsReplaced(t *testing.T) {
 		require.Zero(t, b.Stats().Reconnects)
 
 		began := time.Now()
-		cut.blackHole()
+		cut.BlackHole()
 		for i := range 3 {
 			require.NoError(t, a.Publish(t.Context(), "x", i))
 		}
@@ -61,19 +61,19 @@ func TestAnOutageIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := embedded.New()
 		defer server.Close()
-		cut := &link{dial: server.Dial}
-		b := start(t, redisbus.Config{Dial: cut.Dial}, "b")
+		cut := &redistest.Cable{To: server.Dial}
+		b := start(t, link.Config{Dial: cut.Dial}, "b")
 		got := inbox(b.Bus, "x")
-		cut.refuse.Store(true)
-		cut.blackHole()
+		cut.Refuse.Store(true)
+		cut.BlackHole()
 		time.Sleep(10 * time.Second)
 		require.False(t, b.Stats().Connected)
-		before := cut.dials.Load()
+		before := cut.Dials.Load()
 		time.Sleep(10 * time.Minute)
-		require.Less(t, cut.dials.Load()-before, int64(1000), "at most a few tries a second")
+		require.Less(t, cut.Dials.Load()-before, int64(1000), "at most a few tries a second")
 		err := b.Publish(t.Context(), "x", 1)
-		require.ErrorIs(t, err, redisbus.ErrUnavailable)
-		cut.refuse.Store(false)
+		require.ErrorIs(t, err, link.ErrUnavailable)
+		cut.Refuse.Store(false)
 		time.Sleep(5 * time.Second)
 		require.True(t, b.Stats().Connected)
 		require.NoError(t, b.Publish(t.Context(), "x", 2))
@@ -111,7 +111,7 @@ func TestServeBeforeRedisAndThroughItsRestart(t *testing.T) {
 }
 
 func TestAnotherTokenInRedisIsTaken(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := redistest.Client(t, cfg)
 		const drawn = "a token that another node has drawn"
 		require.NoError(t, c.Set(t.Context(), cfg.Keys().Token(), drawn, 0).Err())
@@ -146,7 +146,7 @@ func TestKilledConnectionsAreToldAsGaps(t *testing.T) {
 }
 
 func TestASlowSubscriptionLosesItsOwnOldestMessages(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		b := start(t, cfg, "b")
 		hold, got, gaps := make(chan struct{}), make(chan string, 100), make(chan redisbus.Gap, 10)
 		b.Subscribe("x", func(_ context.Context, m redisbus.Message) {
@@ -248,14 +248,14 @@ func TestPublishStopsWaitingWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := embedded.New()
 		defer server.Close()
-		cut := &link{dial: server.Dial}
-		b := start(t, redisbus.Config{Dial: cut.Dial}, "b")
-		cut.blackHole()
+		cut := &redistest.Cable{To: server.Dial}
+		b := start(t, link.Config{Dial: cut.Dial}, "b")
+		cut.BlackHole()
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		began := time.Now()
 		err := b.Publish(ctx, "x", 1)
-		require.ErrorIs(t, err, redisbus.ErrUnknownOutcome)
+		require.ErrorIs(t, err, link.ErrUnknownOutcome)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 100*time.Millisecond, time.Since(began))
 		for err == nil || !errors.Is(err, redisbus.ErrCongested) {
@@ -268,7 +268,7 @@ func TestPublishStopsWaitingWithItsContext(t *testing.T) {
 }
 
 func TestADirectCallerOfManyMessagesKeepsNoOrderWaiting(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		b := start(t, cfg, "b")
 		got := inbox(b.Bus, "x")
 		var wg sync.WaitGroup
@@ -331,5 +331,3 @@ func TestForgedMessagesAreCountedAndLoggedOnce(t *testing.T) {
 type writer func([]byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
-
-var _ net.Conn = (*wire)(nil)

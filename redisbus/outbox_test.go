@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stretchr/testify/require"
 )
 
 func TestTheResidentFlusherGoesWhenNothingIsPosted(t *testing.T) {
 	t.Parallel()
-	o := outbox{publisher: func(context.Context) (redis.UniversalClient, error) { return nil, ErrUnavailable }}
+	o := outbox{publisher: func(context.Context) (redis.UniversalClient, error) { return nil, link.ErrUnavailable }}
 	post := func() {
 		done := make(chan error, 1)
 		seal := func(to []byte, _ uint64) []byte { return append(to, "c\x00message"...) }
@@ -19,7 +20,7 @@ func TestTheResidentFlusherGoesWhenNothingIsPosted(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, lead)
 		o.handOver(t.Context())
-		require.ErrorIs(t, <-done, ErrUnavailable)
+		require.ErrorIs(t, <-done, link.ErrUnavailable)
 		o.drain()
 	}
 	post()

@@ -10,22 +10,8 @@ import (
 	"hash"
 	"sync"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/wire"
-)
-
-// Mode is how messages prove that their sender knows the cluster's token.
-type Mode string
-
-const (
-	// ModeHMAC sends and accepts proofs: the HMAC-SHA256, under the token, of the
-	// channel and of all bytes of the message before it. It is the default.
-	ModeHMAC Mode = "hmac"
-	// ModePlain sends and accepts the token itself, as other implementations do.
-	// Whoever can listen can then send.
-	ModePlain Mode = "plain"
-	// ModeBoth sends the token and a proof beside it, and accepts either: for the
-	// time in which a cluster changes from one mode to the other.
-	ModeBoth Mode = "both"
 )
 
 // A proof is the last member of a message and has a fixed length, so that it is
@@ -52,7 +38,7 @@ type key struct {
 	text [43]byte
 }
 
-func newKey(token Secret) *key {
+func newKey(token link.Secret) *key {
 	bytes := []byte(token.Reveal())
 	return &key{token: bytes, hash: hmac.New(sha256.New, bytes)}
 }
@@ -79,18 +65,18 @@ func (k *key) made(claimed []byte, channel string, covered []byte) bool {
 
 // prover signs under one key and accepts it and possibly another one.
 type prover struct {
-	mode   Mode
+	mode   link.Mode
 	sign   *key
 	accept []*key
 	// plain is the token as the member that carries it in the open.
 	plain []byte
 }
 
-func newProver(mode Mode, token, also Secret) (*prover, error) {
+func newProver(mode link.Mode, token, also link.Secret) (*prover, error) {
 	if mode == "" {
-		mode = ModeHMAC
+		mode = link.ModeHMAC
 	}
-	if mode != ModeHMAC && mode != ModePlain && mode != ModeBoth {
+	if mode != link.ModeHMAC && mode != link.ModePlain && mode != link.ModeBoth {
 		return nil, fmt.Errorf("mode %q: use hmac, plain or both", string(mode))
 	}
 	if token.IsZero() {
@@ -109,11 +95,11 @@ func newProver(mode Mode, token, also Secret) (*prover, error) {
 // seal completes text, which is a channel, a zero byte and an open message.
 func (p *prover) seal(text []byte) []byte {
 	tail := tokenTail
-	if p.mode != ModeHMAC {
+	if p.mode != link.ModeHMAC {
 		text = append(text, p.plain...)
 		tail = proofTail
 	}
-	if p.mode == ModePlain {
+	if p.mode == link.ModePlain {
 		return append(text, '}')
 	}
 	covered := text
@@ -124,7 +110,7 @@ func (p *prover) seal(text []byte) []byte {
 
 // proven reports whether the message ends in a valid proof for that channel.
 func (p *prover) proven(channel string, data []byte) bool {
-	if p.mode == ModePlain || len(data) < tailLength {
+	if p.mode == link.ModePlain || len(data) < tailLength {
 		return false
 	}
 	covered, tail := data[:len(data)-tailLength], data[len(data)-tailLength:]
@@ -144,7 +130,7 @@ func (p *prover) proven(channel string, data []byte) bool {
 // accepted token is compared, so that the time taken tells nothing.
 func (p *prover) told(token []byte) bool {
 	text, ok := wire.Text(token)
-	if p.mode == ModeHMAC || !ok {
+	if p.mode == link.ModeHMAC || !ok {
 		return false
 	}
 	same := 0

@@ -7,12 +7,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stretchr/testify/require"
 )
 
 const (
-	oldToken = Secret("an old token of the cluster")
-	newToken = Secret(`a "new" token <&> of the cluster`)
+	oldToken = link.Secret("an old token of the cluster")
+	newToken = link.Secret(`a "new" token <&> of the cluster`)
 	channel  = "stellar"
 )
 
@@ -22,7 +23,7 @@ func unserved(t testing.TB, change ...func(*BusConfig)) *Bus {
 	client := redis.NewClient(&redis.Options{MaxRetries: -1})
 	t.Cleanup(func() { _ = client.Close() })
 	cfg := BusConfig{
-		Publisher: client, Subscriber: client, Keys: NewKeys(DefaultNamespace), Token: newToken,
+		Publisher: client, Subscriber: client, Keys: link.NewKeys(link.DefaultNamespace), Token: newToken,
 		Identity: Identity{ID: "a", Incarnation: "a#1:x"}, Log: zerolog.Nop(),
 	}
 	for _, f := range change {
@@ -43,8 +44,8 @@ func sign(b *Bus, channel, body string, s stamp) []byte {
 	return b.prover.Load().seal(b.header.open(nil, channel, "type", []byte(body), s))[len(channel)+1:]
 }
 
-func mode(m Mode) func(*BusConfig) { return func(c *BusConfig) { c.Mode = m } }
-func tokens(t, also Secret) func(c *BusConfig) {
+func mode(m link.Mode) func(*BusConfig) { return func(c *BusConfig) { c.Mode = m } }
+func tokens(t, also link.Secret) func(c *BusConfig) {
 	return func(c *BusConfig) { c.Token, c.AlsoAccept = t, also }
 }
 
@@ -78,7 +79,7 @@ func TestAMessageIsGoodOnItsOwnChannelOnly(t *testing.T) {
 }
 
 func TestKeyRotationHasASilentMomentNowhere(t *testing.T) {
-	steps := [][2]Secret{{oldToken, ""}, {oldToken, newToken}, {newToken, oldToken}, {newToken, ""}}
+	steps := [][2]link.Secret{{oldToken, ""}, {oldToken, newToken}, {newToken, oldToken}, {newToken, ""}}
 	for i, step := range steps {
 		sender := unserved(t, tokens(step[0], step[1]))
 		for j := max(i-1, 0); j <= min(i+1, len(steps)-1); j++ {
@@ -92,13 +93,13 @@ func TestKeyRotationHasASilentMomentNowhere(t *testing.T) {
 }
 
 func TestModesUnderstandTheirNeighbours(t *testing.T) {
-	understands := map[Mode]map[Mode]bool{
-		ModeHMAC:  {ModeHMAC: true, ModeBoth: true},
-		ModeBoth:  {ModeHMAC: true, ModeBoth: true, ModePlain: true},
-		ModePlain: {ModeBoth: true, ModePlain: true},
+	understands := map[link.Mode]map[link.Mode]bool{
+		link.ModeHMAC:  {link.ModeHMAC: true, link.ModeBoth: true},
+		link.ModeBoth:  {link.ModeHMAC: true, link.ModeBoth: true, link.ModePlain: true},
+		link.ModePlain: {link.ModeBoth: true, link.ModePlain: true},
 	}
 	for receives, from := range understands {
-		for _, sends := range []Mode{ModeHMAC, ModeBoth, ModePlain} {
+		for _, sends := range []link.Mode{link.ModeHMAC, link.ModeBoth, link.ModePlain} {
 			data := sign(unserved(t, mode(sends)), channel, `{"x":1}`, stamp{})
 			m, reason := unserved(t, mode(receives)).verify(channel, data)
 			require.Equal(t, from[sends], reason == "", "%s to %s", sends, receives)
@@ -107,7 +108,7 @@ func TestModesUnderstandTheirNeighbours(t *testing.T) {
 				require.Equal(t, "a#1:x", m.Incarnation)
 			}
 			inTheOpen := strings.Contains(string(data), `a \"new\" token`)
-			require.Equal(t, sends != ModeHMAC, inTheOpen, "the token on the wire in mode %s", sends)
+			require.Equal(t, sends != link.ModeHMAC, inTheOpen, "the token on the wire in mode %s", sends)
 			other := unserved(t, mode(receives), tokens(oldToken, ""))
 			_, reason = other.verify(channel, data)
 			require.Equal(t, DropProof, reason, "another cluster")
@@ -116,7 +117,7 @@ func TestModesUnderstandTheirNeighbours(t *testing.T) {
 }
 
 func TestForeignMessagesInPlainMode(t *testing.T) {
-	b := unserved(t, mode(ModePlain), tokens("change-me-please", ""))
+	b := unserved(t, mode(link.ModePlain), tokens("change-me-please", ""))
 	data := `{"messageType":"do","serverId":"host","serverToken":"change-me-please","messageId":"7","method":"api.log"}`
 	m, reason := b.verify(channel, []byte(data))
 	require.Empty(t, reason)
@@ -198,7 +199,7 @@ func TestNewBusRefuses(t *testing.T) {
 
 // Nothing that was not signed is delivered, and nothing ends the reader.
 func FuzzVerify(f *testing.F) {
-	signed, plain := unserved(f), unserved(f, mode(ModeBoth))
+	signed, plain := unserved(f), unserved(f, mode(link.ModeBoth))
 	f.Add([]byte(nil))
 	f.Add(sign(signed, channel, `{"a":1}`, stamp{}))
 	f.Add(sign(plain, channel, `{"a":1}`, stamp{}))

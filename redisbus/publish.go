@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
@@ -206,7 +207,7 @@ func (o *outbox) send(ctx context.Context, batch []posting) {
 		if p.done != nil {
 			receivers, err := commands[i].Result()
 			if err != nil {
-				err = Explain(err)
+				err = link.Explain(err)
 			}
 			p.done(receivers, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
@@ -81,7 +82,7 @@ func (b *Bus) read(ctx, handlers context.Context) {
 		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) { // that was the keeper, who has said why
 			b.reports.Failed(b.part(), err)
 		}
-		_ = Sleep(ctx, Pause(failures))
+		_ = link.Sleep(ctx, link.Pause(failures))
 	}
 }
 
@@ -236,7 +237,7 @@ func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 	}
 	prover := b.prover.Load()
 	proven := prover.proven(channel, data)
-	if !proven && prover.mode == ModeHMAC {
+	if !proven && prover.mode == link.ModeHMAC {
 		return Message{}, DropProof
 	}
 	var e envelope

@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"github.com/stellarfw/stellar/redisbus/link"
 	"strings"
 	"time"
 	"unique"
@@ -50,7 +51,7 @@ func (p *peers) name(incarnation []byte) (string, bool) {
 	}
 	name := unique.Make(string(incarnation)).Value()
 	id, life, lives := strings.Cut(name, "#")
-	return name, ValidName(id) && (!lives || ValidName(life))
+	return name, link.ValidName(id) && (!lives || link.ValidName(life))
 }
 
 // admit reports whether the message is new, and how many messages of its sender

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // tokenBytes is the size of a drawn token: 256 random bits.
@@ -20,7 +21,7 @@ const tokenBytes = 32
 // nothing could: they can write tasks as well.
 //
 // Errors are those of [Explain]. It is safe to repeat.
-func Token(ctx context.Context, client redis.Cmdable, keys Keys, configured Secret) (Secret, error) {
+func Token(ctx context.Context, client redis.Cmdable, keys link.Keys, configured link.Secret) (link.Secret, error) {
 	if !configured.IsZero() {
 		return configured, nil
 	}
@@ -28,12 +29,12 @@ func Token(ctx context.Context, client redis.Cmdable, keys Keys, configured Secr
 	if _, err := rand.Read(random); err != nil {
 		return "", fmt.Errorf("draw the cluster's token: %w", err)
 	}
-	return keepToken(ctx, client, keys, Secret(base64.RawURLEncoding.EncodeToString(random)))
+	return keepToken(ctx, client, keys, link.Secret(base64.RawURLEncoding.EncodeToString(random)))
 }
 
 // keepToken puts the token into Redis unless there is one, and returns the one
 // that is there then.
-func keepToken(ctx context.Context, client redis.Cmdable, keys Keys, token Secret) (Secret, error) {
+func keepToken(ctx context.Context, client redis.Cmdable, keys link.Keys, token link.Secret) (link.Secret, error) {
 	kept, err := client.Get(ctx, keys.Token()).Result()
 	if errors.Is(err, redis.Nil) {
 		if err = client.SetNX(ctx, keys.Token(), token.Reveal(), 0).Err(); err == nil {
@@ -41,10 +42,10 @@ func keepToken(ctx context.Context, client redis.Cmdable, keys Keys, token Secre
 		}
 	}
 	if err != nil {
-		return "", fmt.Errorf("the cluster's token: %w", Explain(err))
+		return "", fmt.Errorf("the cluster's token: %w", link.Explain(err))
 	}
 	if len(kept) < 16 {
 		return "", fmt.Errorf("the cluster's token: the key %s holds something else", keys.Token())
 	}
-	return Secret(kept), nil
+	return link.Secret(kept), nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
@@ -128,7 +129,7 @@ func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) 
 
 // prepare makes the call and finds the node, none for all, that it is for.
 func (e *Endpoint) prepare(ctx context.Context, method string, args any, to Target) (*call, string, error) {
-	if !redisbus.ValidName(method) {
+	if !link.ValidName(method) {
 		return nil, "", &Error{Code: NoSuchMethod, Message: "not a valid name"}
 	}
 	c := &call{method: method, connection: to.connection, deadline: e.cfg.Bus.Now().Add(e.cfg.Timeout)}
@@ -152,7 +153,7 @@ func (e *Endpoint) prepare(ctx context.Context, method string, args any, to Targ
 			return nil, "", err
 		}
 	}
-	if node != "" && !redisbus.ValidName(node) {
+	if node != "" && !link.ValidName(node) {
 		return nil, "", &Error{Code: NoSuchTarget, Message: "not a valid name"}
 	}
 	return c, node, nil
@@ -184,7 +185,7 @@ func ended(ctx context.Context, node string) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &Error{Code: Timeout, Node: node, cause: context.Cause(ctx)}
 	}
-	return fmt.Errorf("%w: %w", context.Cause(ctx), redisbus.ErrUnknownOutcome)
+	return fmt.Errorf("%w: %w", context.Cause(ctx), link.ErrUnknownOutcome)
 }
 
 // unsent is how a call ends that the bus did not take.

@@ -14,13 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-const token = redisbus.Secret("0123456789abcdef0123456789abcdef")
+const token = link.Secret("0123456789abcdef0123456789abcdef")
 
 // members is a list of the living that tests change.
 type members struct {
@@ -50,7 +51,7 @@ func (m *members) fail(err error) {
 // cluster is some nodes that share a list of members.
 type cluster struct {
 	t       testing.TB
-	cfg     redisbus.Config
+	cfg     link.Config
 	members *members
 	stops   []func() error
 }
@@ -62,7 +63,7 @@ func (c *cluster) stopAll() {
 	}
 }
 
-func newCluster(t testing.TB, cfg redisbus.Config) *cluster {
+func newCluster(t testing.TB, cfg link.Config) *cluster {
 	t.Helper()
 	return &cluster{t: t, cfg: cfg, members: &members{}}
 }
@@ -90,7 +91,7 @@ func (c *cluster) join(id string, r *rpcregistry.Registry, change ...func(*rpcre
 
 func (c *cluster) start(id string, r *rpcregistry.Registry, command bool, change ...func(*rpcregistry.Config)) *node {
 	c.t.Helper()
-	conns, err := redisbus.Open(c.cfg, id)
+	conns, err := link.Open(c.cfg, id)
 	require.NoError(c.t, err)
 	n := &node{self: identity(id)}
 	n.bus, err = redisbus.NewBus(redisbus.BusConfig{
@@ -158,7 +159,7 @@ func methods() *rpcregistry.Registry {
 }
 
 func TestCallOfOneNode(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		a, b := c.join("a", nil), c.join("b", methods())
 		got, err := rpcregistry.Do[string](t.Context(), a.Endpoint, "echo", echoArgs{"hi <&>"}, rpcregistry.Node("b"))
@@ -175,7 +176,7 @@ func TestCallOfOneNode(t *testing.T) {
 }
 
 func TestErrorsCrossWithTheirCode(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		r := methods()
 		r.Deny("secret.*")
@@ -210,7 +211,7 @@ func TestErrorsCrossWithTheirCode(t *testing.T) {
 }
 
 func TestCallOfAllTakesTheFirstAnswer(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		a, _, b := c.join("a", nil), c.join("x", nil), c.join("b", methods())
 		r, err := a.DoCluster(t.Context(), "echo", []any{"hi"}, rpcregistry.All())
@@ -222,7 +223,7 @@ func TestCallOfAllTakesTheFirstAnswer(t *testing.T) {
 }
 
 func TestVerdictsOfAllMembers(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		denying := methods()
 		denying.Deny("*o")
@@ -243,7 +244,7 @@ func TestVerdictsOfAllMembers(t *testing.T) {
 }
 
 func TestCastAsksForNoReply(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		ran := make(chan string, 10)
 		r := rpcregistry.NewRegistry()
@@ -266,7 +267,7 @@ func TestCastAsksForNoReply(t *testing.T) {
 }
 
 func TestNodeDownEndsTheCallsThatWaitForIt(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		a, b := c.join("a", nil), c.join("b", methods())
 		ended := make(chan error, 2)
@@ -290,13 +291,13 @@ func TestNodeDownEndsTheCallsThatWaitForIt(t *testing.T) {
 			first, second = second, first
 		}
 		require.ErrorIs(t, first, rpcregistry.NodeDown)
-		require.ErrorIs(t, first, redisbus.ErrUnknownOutcome)
+		require.ErrorIs(t, first, link.ErrUnknownOutcome)
 		require.NoError(t, second)
 	})
 }
 
 func TestTheDeadlineTravels(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		left := make(chan time.Duration, 1)
 		r := rpcregistry.NewRegistry()
@@ -312,7 +313,7 @@ func TestTheDeadlineTravels(t *testing.T) {
 		_, err := a.DoCluster(ctx, "wait", nil, rpcregistry.Node("b"))
 		require.ErrorIs(t, err, rpcregistry.Timeout)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorIs(t, err, redisbus.ErrUnknownOutcome)
+		require.ErrorIs(t, err, link.ErrUnknownOutcome)
 		require.InDelta(t, 200, (<-left).Milliseconds(), 100)
 	})
 }
@@ -329,5 +330,5 @@ func TestACancelledCallerStopsAtOnce(t *testing.T) {
 	}()
 	_, err := a.DoCluster(ctx, "wait", nil, rpcregistry.Node("b"))
 	require.ErrorContains(t, err, "enough")
-	require.ErrorIs(t, err, redisbus.ErrUnknownOutcome)
+	require.ErrorIs(t, err, link.ErrUnknownOutcome)
 }

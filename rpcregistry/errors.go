@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Code says what kind of failure a call ended with. It is an error, to be used
@@ -41,13 +41,13 @@ const (
 	// bus is congested. The method did not run.
 	Busy Code = "busy"
 	// NodeDown: the node died or left during the call. Whether the method ran is
-	// not known: the error is also a redisbus.ErrUnknownOutcome.
+	// not known: the error is also a link.ErrUnknownOutcome.
 	NodeDown Code = "node_down"
 	// Timeout: no response came in time. Whether the method ran is not known: the
-	// error is also a redisbus.ErrUnknownOutcome and a context.DeadlineExceeded.
+	// error is also a link.ErrUnknownOutcome and a context.DeadlineExceeded.
 	Timeout Code = "timeout"
 	// Unavailable: the call could not be sent. It is also the error of the bus,
-	// such as redisbus.ErrUnavailable.
+	// such as link.ErrUnavailable.
 	Unavailable Code = "unavailable"
 )
 
@@ -85,9 +85,9 @@ func (e *Error) Is(target error) bool {
 	}
 	switch e.Code {
 	case Timeout:
-		return target == redisbus.ErrUnknownOutcome || target == context.DeadlineExceeded
+		return target == link.ErrUnknownOutcome || target == context.DeadlineExceeded
 	case NodeDown:
-		return target == redisbus.ErrUnknownOutcome
+		return target == link.ErrUnknownOutcome
 	default:
 		return false
 	}
@@ -102,7 +102,7 @@ func codeOf(err error) (Code, string) {
 	if remote, ok := errors.AsType[*Error](err); ok {
 		return remote.Code, err.Error()
 	}
-	if code, ok := errors.AsType[Code](err); ok && redisbus.ValidName(string(code)) {
+	if code, ok := errors.AsType[Code](err); ok && link.ValidName(string(code)) {
 		text := strings.TrimPrefix(err.Error(), string(code))
 		return code, strings.TrimPrefix(text, ": ")
 	}

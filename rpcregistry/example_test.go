@@ -9,6 +9,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
@@ -31,7 +32,7 @@ func exampleNodes(server *embedded.Server, ids ...string) (nodes []*rpcregistry.
 	}
 	var stops []func() error
 	for _, self := range members {
-		conns, err := redisbus.Open(server.Config(), self.ID)
+		conns, err := link.Open(server.Config(), self.ID)
 		if err != nil {
 			panic(err)
 		}

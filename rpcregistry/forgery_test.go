@@ -17,6 +17,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 )
@@ -37,7 +38,7 @@ func value(id, text string) json.RawMessage {
 }
 
 func TestOnlyTheFirstReplyOfTheRightNodeCounts(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		a, b, stranger := c.join("a", nil), c.join("b", methods()), c.join("c", nil)
 		ids := spy(b)
@@ -67,7 +68,7 @@ func TestOnlyTheFirstReplyOfTheRightNodeCounts(t *testing.T) {
 }
 
 func TestCallsThatCannotRunAreDropped(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		ran := make(chan string, 10)
 		r := rpcregistry.NewRegistry()
@@ -108,7 +109,7 @@ func TestABusyNodeSaysSo(t *testing.T) {
 }
 
 func TestWhatIsTooLargeIsToldToTheCaller(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		r := methods()
 		rpcregistry.Handle(r, "large", func(context.Context, any) (string, error) { return strings.Repeat("x", redisbus.MaxMessage), nil })
@@ -188,10 +189,10 @@ func TestVerdictsOfThoseWhoDoNotAnswer(t *testing.T) {
 		require.Equal(t, began, time.Now(), "without members there is nobody to wait for")
 		c.members.set(b)
 		require.Equal(t, []string{"a panic", "b silent"}, ask(ctx), "who is no member but answers in time counts")
-		c.members.fail(redisbus.ErrUnavailable)
+		c.members.fail(link.ErrUnavailable)
 		_, err := a.DoAll(ctx, "ask", nil)
 		require.ErrorIs(t, err, rpcregistry.Unavailable)
-		require.ErrorIs(t, err, redisbus.ErrUnavailable)
+		require.ErrorIs(t, err, link.ErrUnavailable)
 		c.members.fail(nil)
 		c.members.set(b)
 		cancelled, stop := context.WithCancel(t.Context())
@@ -279,7 +280,7 @@ func TestAMethodsContextIsALightOneAndBehaves(t *testing.T) {
 }
 
 func TestBuiltins(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg)
 		var mu sync.Mutex
 		var log bytes.Buffer

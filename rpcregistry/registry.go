@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
@@ -119,7 +119,7 @@ func (r *Registry) RegisterMethod(m Method) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch _, twice := r.methods[m.Name]; {
-	case !redisbus.ValidName(m.Name):
+	case !link.ValidName(m.Name):
 		r.errs = append(r.errs, fmt.Errorf("method %q: use 1 to 200 letters, digits and . _ : -", m.Name))
 	case twice || r.base.has(m.Name):
 		r.errs = append(r.errs, fmt.Errorf("method %s is registered twice", m.Name))
@@ -139,7 +139,7 @@ func (r *Registry) Deny(patterns ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range patterns {
-		if !redisbus.ValidName(strings.ReplaceAll(p, "*", "x")) {
+		if !link.ValidName(strings.ReplaceAll(p, "*", "x")) {
 			r.errs = append(r.errs, fmt.Errorf("denied method %q: use letters, digits and . _ : - and * for any text", p))
 			continue
 		}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
 )
@@ -28,7 +28,7 @@ type Config struct {
 	// ID is the exact id of the only node of a set of one.
 	ID string
 	// Redis says where Redis is. Required.
-	Redis redisbus.Config
+	Redis link.Config
 	// StartTimeout is how long [Set.Serve] waits for Redis before it gives up. Default 5 s.
 	StartTimeout time.Duration
 
@@ -112,15 +112,15 @@ func (c Config) validate() error {
 		}
 	}
 	check(c.Workers >= 0 && c.Workers <= MaxWorkers, "workers: %d is not between 0 and %d", c.Workers, MaxWorkers)
-	check(redisbus.ValidName(c.WorkerPrefix) && len(c.WorkerPrefix) <= maxPrefix,
+	check(link.ValidName(c.WorkerPrefix) && len(c.WorkerPrefix) <= maxPrefix,
 		"worker prefix %q: use 1 to %d letters, digits and . _ : -", c.WorkerPrefix, maxPrefix)
 	if c.ID != "" {
-		check(redisbus.ValidName(c.ID), "id %q: use 1 to 200 letters, digits and . _ : -", c.ID)
+		check(link.ValidName(c.ID), "id %q: use 1 to 200 letters, digits and . _ : -", c.ID)
 		check(c.Workers == 1, "id %q: it can be given to one worker only, not to %d; leave it out, or use the worker prefix", c.ID, c.Workers)
 	}
 	check(c.Concurrency >= 0, "concurrency: %d is negative", c.Concurrency)
 	for _, q := range c.Queues {
-		check(redisbus.ValidName(q), "queue %q: use 1 to 200 letters, digits and . _ : -", q)
+		check(link.ValidName(q), "queue %q: use 1 to 200 letters, digits and . _ : -", q)
 	}
 	for q, weight := range c.Weights {
 		check(len(c.Queues) == 0 || slices.Contains(c.Queues, q), "weight of queue %q: it is not among the queues", q)

@@ -10,7 +10,7 @@
 //
 // Embed it:
 //
-//	set, err := supervisor.New(supervisor.Config{Workers: 4, Redis: redisbus.Config{URL: url}}, app, log)
+//	set, err := supervisor.New(supervisor.Config{Workers: 4, Redis: link.Config{URL: url}}, app, log)
 //	if err != nil { … }
 //	err = set.Serve(ctx) // returns when every node has drained
 //

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
 )
@@ -308,7 +308,7 @@ func (s *Set) await(ctx context.Context, most time.Duration, done func() bool) e
 		if over {
 			return nil
 		}
-		if redisbus.Sleep(waiting, 5*time.Millisecond) != nil && serving.Err() == nil {
+		if link.Sleep(waiting, 5*time.Millisecond) != nil && serving.Err() == nil {
 			return context.Cause(waiting)
 		}
 	}

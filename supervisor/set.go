@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/thejerf/suture/v4"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
 )
@@ -292,7 +292,7 @@ func (s *Set) AwaitReady(ctx context.Context) error {
 		if ready, want := s.Ready(); ready == want && s.opened() {
 			return nil
 		}
-		if err := redisbus.Sleep(ctx, 5*time.Millisecond); err != nil {
+		if err := link.Sleep(ctx, 5*time.Millisecond); err != nil {
 			ready, want := s.Ready()
 			return fmt.Errorf("%d of %d nodes are ready: %w", ready, want, err)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/thejerf/suture/v4"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -108,7 +108,7 @@ func (x *slot) Serve(ctx context.Context) error {
 	unbind := context.AfterFunc(x.place, cancel)
 	defer unbind()
 	stopped := false
-	if redisbus.Sleep(ctx, x.pause) == nil {
+	if link.Sleep(ctx, x.pause) == nil {
 		lived, err := x.live(ctx)
 		if x.next(ctx, err, lived) {
 			return errNextLife
@@ -185,7 +185,7 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	case errors.Is(err, membership.ErrLeaseLost):
 		// Not a crash: Redis was away or forgot it, or the process was paused. The
 		// pause is for a Redis that forgets again and again.
-		x.pause, x.crashAt = redisbus.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, 1), time.Now()
+		x.pause, x.crashAt = link.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, 1), time.Now()
 		return true
 	case errors.Is(err, membership.ErrIDTaken):
 		return x.awaitID(err)
@@ -195,7 +195,7 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 		x.failures = 0
 	}
 	x.failures++
-	x.pause = redisbus.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
+	x.pause = link.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
 	x.tell(err, lived, x.pause, "node crashed: starting it again")
 	return !x.set.crashed(x.name(), err)
 }

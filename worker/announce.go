@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/membership"
 )
@@ -49,7 +49,7 @@ func (w *news) gather(ctx context.Context, id string) (ids []string, speaks bool
 	if !first {
 		<-e.closed // soon: the first waits for nothing but the time
 	} else {
-		_ = redisbus.Sleep(ctx, gathering)
+		_ = link.Sleep(ctx, gathering)
 		w.mu.Lock()
 		w.current = nil
 		w.mu.Unlock()

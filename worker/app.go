@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -59,7 +60,7 @@ func (a *App) Deny(patterns ...string) { a.methods.Deny(patterns...) }
 
 // Subscribe calls handle on every node for every message of that type.
 func (a *App) Subscribe(messageType string, handle redisbus.Handler) {
-	if !redisbus.ValidName(messageType) || handle == nil {
+	if !link.ValidName(messageType) || handle == nil {
 		a.errs = append(a.errs, fmt.Errorf("subscription %q: use 1 to 200 letters, digits and . _ : -, and a handler", messageType))
 		return
 	}

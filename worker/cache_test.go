@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
@@ -28,7 +28,7 @@ const patient = 20 * time.Second
 // withSet runs the scenario beside two nodes, on either Redis.
 func withSet(t *testing.T, app func() *worker.App, cfg worker.CacheConfig, scenario func(t *testing.T, set *supervisortest.Set, client redis.UniversalClient)) {
 	t.Helper()
-	redistest.Each(t, func(t *testing.T, at redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, at link.Config) {
 		set := supervisortest.StartWith(t, app(), supervisor.Config{Workers: 2, Redis: at, Cache: cfg})
 		scenario(t, set, redistest.Client(t, at))
 	})
@@ -171,7 +171,7 @@ func TestAConfigurationOfTheCacheIsChecked(t *testing.T) {
 		"a staleness of 2h":       {Near: cache.Near{MaxStale: 2 * time.Hour}},
 	} {
 		require.ErrorContains(t, cfg.Validate(), says)
-		_, err := worker.NewHost(worker.HostConfig{Redis: redisbus.Config{URL: "redis://127.0.0.1:1"}, App: worker.NewApp(), Cache: cfg})
+		_, err := worker.NewHost(worker.HostConfig{Redis: link.Config{URL: "redis://127.0.0.1:1"}, App: worker.NewApp(), Cache: cfg})
 		require.ErrorContains(t, err, says)
 	}
 	require.NoError(t, worker.CacheConfig{}.Validate())

@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // CacheConfig says how the nodes keep the cluster's cache. Give all processes of
@@ -48,7 +48,7 @@ func (c CacheConfig) Validate() error {
 }
 
 // Open returns the cache of that configuration, on behalf of an incarnation.
-func (c CacheConfig) Open(client redis.UniversalClient, keys redisbus.Keys, holder string, log zerolog.Logger) *cache.Cache {
+func (c CacheConfig) Open(client redis.UniversalClient, keys link.Keys, holder string, log zerolog.Logger) *cache.Cache {
 	return cache.New(cache.Config{
 		Client: client, Keys: keys, Holder: holder, Near: c.Near, Log: log,
 		Preset: c.Preset, CachePrefix: c.CachePrefix, LockPrefix: c.LockPrefix,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -22,7 +23,7 @@ import (
 
 // HostConfig is what a [Host] needs.
 type HostConfig struct {
-	Redis redisbus.Config
+	Redis link.Config
 	App   *App
 	Times membership.Times
 	Cache CacheConfig
@@ -42,7 +43,7 @@ type Host struct {
 	cfg       HostConfig
 	client    redis.UniversalClient // heartbeats, settlements, delayed tasks
 	listener  redis.UniversalClient
-	keys      redisbus.Keys
+	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper
 	mover     *tasks.Mover
@@ -50,7 +51,7 @@ type Host struct {
 	cache     *cache.Cache  // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
-	reports   *redisbus.Reports // of Redis's failures, once for the process
+	reports   *link.Reports // of Redis's failures, once for the process
 	beacons   *redisbus.Beacons
 
 	joined, left news // announcements of its nodes
@@ -69,13 +70,13 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: redisbus.NewReports(cfg.Log), beacons: redisbus.NewBeacons()}
+	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons()}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*outlived]struct{}{}
 	var err error
-	if h.client, err = redisbus.OpenClient(cfg.Redis, "stellar:host"); err != nil {
+	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {
 		return nil, err
 	}
-	if h.listener, err = redisbus.OpenClient(cfg.Redis, "stellar:host:subscriber"); err != nil {
+	if h.listener, err = link.OpenClient(cfg.Redis, "stellar:host:subscriber"); err != nil {
 		return nil, errors.Join(err, h.client.Close())
 	}
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
@@ -101,7 +102,7 @@ func (h *Host) Directory() membership.Directory { return h.directory }
 // Open makes sure that Redis answers, waiting for it as long as ctx lasts, and
 // learns the cluster's token.
 func (h *Host) Open(ctx context.Context) error {
-	if err := redisbus.Retry(ctx, func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
+	if err := link.Retry(ctx, func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
 		return fmt.Errorf("redis at %s: %w", h.cfg.Redis.Address(), err)
 	}
 	token, err := h.clusterToken(ctx)
@@ -112,7 +113,7 @@ func (h *Host) Open(ctx context.Context) error {
 	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
 	h.pulse.felt()
 	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
-	cfg := h.cfg.Redis.Bus(token)
+	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
 	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons = true, h.log, h.reports, h.beacons
 	h.bus, err = redisbus.NewBus(cfg)
@@ -125,8 +126,8 @@ func (h *Host) Open(ctx context.Context) error {
 
 // clusterToken returns the token of the cluster's messages. One that is kept in
 // Redis is put back by the buses when Redis loses it.
-func (h *Host) clusterToken(ctx context.Context) (token redisbus.Secret, err error) {
-	err = redisbus.Retry(ctx, func(ctx context.Context) error {
+func (h *Host) clusterToken(ctx context.Context) (token link.Secret, err error) {
+	err = link.Retry(ctx, func(ctx context.Context) error {
 		token, err = redisbus.Token(ctx, h.client, h.keys, h.cfg.Redis.Token)
 		return err
 	})
@@ -149,7 +150,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	_ = redisbus.Sleep(ctx, time.Second) // what fails at every turn must not spin
+	_ = link.Sleep(ctx, time.Second) // what fails at every turn must not spin
 	return err
 }
 

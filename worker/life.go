@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/group"
@@ -71,13 +72,13 @@ func (n *Node) openBase(base *group.Group) error {
 	if err != nil {
 		return err
 	}
-	n.conns, err = redisbus.Open(h.cfg.Redis, n.lease.Incarnation.ID)
+	n.conns, err = link.Open(h.cfg.Redis, n.lease.Incarnation.ID)
 	if err != nil {
 		return err
 	}
 	a := &API{Incarnation: n.lease.Incarnation, Log: n.log}
 	inAPI := func() context.Context { return a.into(base.Context()) }
-	cfg := h.cfg.Redis.Bus(token)
+	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
 	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons = inAPI, n.log, h.reports, h.beacons
 	a.Bus, err = redisbus.NewBus(cfg)
@@ -132,7 +133,7 @@ func (n *Node) openWork() {
 
 // work runs the work storey until stopping ends and the drain is over.
 func (n *Node) work(stopping context.Context, base *group.Group) error {
-	if err := redisbus.Retry(base.Context(), n.conns.Ping); err != nil {
+	if err := link.Retry(base.Context(), n.conns.Ping); err != nil {
 		return fmt.Errorf("connections: %w", err)
 	}
 	ctx := n.api.into(base.Context())
@@ -211,7 +212,7 @@ func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
 	defer t.Stop()
 	select {
 	case <-n.cfg.Hurry:
-		if redisbus.Sleep(ctx, min(time.Second, n.cfg.Drain)) != nil {
+		if link.Sleep(ctx, min(time.Second, n.cfg.Drain)) != nil {
 			return
 		}
 	case <-t.C:

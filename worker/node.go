@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -74,7 +75,7 @@ type Node struct {
 	log  zerolog.Logger
 
 	lease  *membership.Lease
-	conns  *redisbus.Connections
+	conns  *link.Connections
 	api    *API
 	runner *tasks.Runner
 
@@ -309,7 +310,7 @@ func (n *Node) moves() bool {
 func blameless(err error) bool {
 	return err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrInjected) ||
 		errors.Is(err, membership.ErrLeaseLost) || errors.Is(err, tasks.ErrFenced) ||
-		errors.Is(err, tasks.ErrRolledBack) || redisbus.OutcomeOf(err) == redisbus.DidNotRun
+		errors.Is(err, tasks.ErrRolledBack) || link.OutcomeOf(err) == link.DidNotRun
 }
 
 // unsettled is how long the handlers of a crashed node may take to return before

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // A process asks Redis every pulseInterval whether it is there, and counts it as
@@ -45,7 +45,7 @@ func (h *Host) feel(ctx context.Context) error {
 			h.pulse.felt()
 		}
 		cancel()
-		if redisbus.Sleep(ctx, pulseInterval) != nil {
+		if link.Sleep(ctx, pulseInterval) != nil {
 			return context.Cause(ctx)
 		}
 	}

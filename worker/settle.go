@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -35,7 +36,7 @@ func (h *Host) settle(
 	if len(r.Running) > 0 {
 		reserve = zombieTime + settleTime
 	}
-	err = redisbus.Retry(ctx, func(ctx context.Context) error {
+	err = link.Retry(ctx, func(ctx context.Context) error {
 		verdict, err = h.directory.Condemn(ctx, i, expired, reserve)
 		return err
 	})
@@ -46,7 +47,7 @@ func (h *Host) settle(
 	if err != nil {
 		return handed, verdict, err
 	}
-	err = redisbus.Retry(ctx, func(ctx context.Context) error {
+	err = link.Retry(ctx, func(ctx context.Context) error {
 		if _, err := h.cache.ReleaseAll(ctx, i.String()); err != nil {
 			return err
 		}
@@ -78,7 +79,7 @@ func (h *Host) reap(ctx context.Context) error {
 	// Well within half a lease: whoever finds that nobody looked for longer holds
 	// everything back for a lease.
 	interval := min(reapInterval, lease/8)
-	for redisbus.Sleep(ctx, interval*3/4+rand.N(interval/2)) == nil { //nolint:gosec // jitter
+	for link.Sleep(ctx, interval*3/4+rand.N(interval/2)) == nil { //nolint:gosec // jitter
 		if err := h.reapAll(ctx, lease); ctx.Err() == nil {
 			h.reports.Failed("reaper", err)
 		}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -27,11 +27,11 @@ const (
 	ErrTaskDead rpcregistry.Code = "dead"
 	// ErrTaskCancelled is tasks.ErrCancelled: it waited for one that was cancelled.
 	ErrTaskCancelled rpcregistry.Code = "cancelled"
-	// ErrRedisFull is redisbus.ErrFull: nothing was stored.
+	// ErrRedisFull is link.ErrFull: nothing was stored.
 	ErrRedisFull rpcregistry.Code = "redis_full"
-	// ErrRedisAway is redisbus.ErrUnavailable: nothing was done.
+	// ErrRedisAway is link.ErrUnavailable: nothing was done.
 	ErrRedisAway rpcregistry.Code = "redis_unavailable"
-	// ErrRedisUnknown is redisbus.ErrUnknownOutcome: it may have been done or not. An
+	// ErrRedisUnknown is link.ErrUnknownOutcome: it may have been done or not. An
 	// enqueue with an id of the caller's can be repeated.
 	ErrRedisUnknown rpcregistry.Code = "unknown_outcome"
 )
@@ -46,9 +46,9 @@ var taskCodes = []coded{
 	{tasks.ErrName, rpcregistry.BadArguments},
 	{tasks.ErrInvalid, rpcregistry.BadArguments},
 	{tasks.ErrTooLarge, rpcregistry.TooLarge},
-	{redisbus.ErrFull, ErrRedisFull},
-	{redisbus.ErrUnknownOutcome, ErrRedisUnknown},
-	{redisbus.ErrUnavailable, ErrRedisAway},
+	{link.ErrFull, ErrRedisFull},
+	{link.ErrUnknownOutcome, ErrRedisUnknown},
+	{link.ErrUnavailable, ErrRedisAway},
 }
 
 // TaskInfo is how the nodes treat tasks of one name: api.tasks.definitions answers

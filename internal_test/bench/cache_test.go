@@ -20,7 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -85,7 +85,7 @@ type cachePeer struct {
 }
 
 // cacheServer is reached over loopback, as the marks were.
-func cacheServer(b *testing.B) redisbus.Config {
+func cacheServer(b *testing.B) link.Config {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(b, err)
@@ -94,10 +94,10 @@ func cacheServer(b *testing.B) redisbus.Config {
 	_, port, err := net.SplitHostPort(address)
 	must(b, err)
 	redistest.Start(b, "--port", port)
-	return redisbus.Config{URL: "redis://" + address}
+	return link.Config{URL: "redis://" + address}
 }
 
-func cacheWorks(b *testing.B, cfg redisbus.Config) []cacheWork {
+func cacheWorks(b *testing.B, cfg link.Config) []cacheWork {
 	raw := redis.NewClient(&redis.Options{
 		Addr: strings.TrimPrefix(cfg.URL, "redis://"), PoolSize: 64, MaxRetries: -1, ContextTimeoutEnabled: true,
 	})
@@ -188,7 +188,7 @@ func cacheLockPeers(c *cache.Cache, raw *redis.Client) []cachePeer {
 	}
 }
 
-func cacheNearPeers(b *testing.B, cfg redisbus.Config) []cachePeer {
+func cacheNearPeers(b *testing.B, cfg link.Config) []cachePeer {
 	c := cache.New(cache.Config{Client: redistest.Client(b, cfg), Keys: cfg.Keys(), Near: cache.Near{Prefixes: []string{"near"}}})
 	ctx, cancel := context.WithCancel(context.Background())
 	var served sync.WaitGroup

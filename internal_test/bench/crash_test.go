@@ -7,8 +7,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
@@ -40,7 +40,7 @@ func BenchmarkCrash(b *testing.B) {
 	t.report(b)
 }
 
-func crashing(b *scope, cfg redisbus.Config) figures {
+func crashing(b *scope, cfg link.Config) figures {
 	b.Helper()
 	starts := make(chan begun, 100)
 	app := worker.NewApp()

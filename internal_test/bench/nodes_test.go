@@ -16,7 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 )
@@ -76,7 +76,7 @@ func nodesMeasure() error {
 	if err != nil {
 		return err
 	}
-	cfg := redisbus.Config{URL: os.Getenv(nodesURL)}
+	cfg := link.Config{URL: os.Getenv(nodesURL)}
 	before := nodesRSS()
 	began := time.Now()
 	set, err := supervisor.New(supervisor.Config{Workers: n, Redis: cfg}, nil, zerolog.Nop())
@@ -94,7 +94,7 @@ func nodesMeasure() error {
 	time.Sleep(3 * time.Second) // the announcements
 	atOnce := nodesRSS()
 
-	client, err := redisbus.OpenClient(cfg, "bench")
+	client, err := link.OpenClient(cfg, "bench")
 	if err != nil {
 		return err
 	}

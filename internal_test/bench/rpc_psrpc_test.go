@@ -13,15 +13,15 @@ import (
 	"github.com/livekit/psrpc/pkg/server"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // psrpcNodes starts psrpc servers, each with its own topic and connections, and
 // a client: unsigned protobuf, no claims, the fastest way that psrpc offers.
-func psrpcNodes(b *testing.B, cfg redisbus.Config, nodes int) rpc {
+func psrpcNodes(b *testing.B, cfg link.Config, nodes int) rpc {
 	b.Helper()
 	bus := func(id string) psrpc.MessageBus {
-		c, err := redisbus.OpenClient(cfg, id)
+		c, err := link.OpenClient(cfg, id)
 		must(b, err)
 		b.Cleanup(func() { _ = c.Close() })
 		return psrpcbus.New(c)

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 )
@@ -38,7 +39,7 @@ type echoArgs struct {
 }
 
 // stellarNodes starts nodes that echo and returns the first one's endpoint.
-func stellarNodes(b *testing.B, cfg redisbus.Config, nodes int) *rpcregistry.Endpoint {
+func stellarNodes(b *testing.B, cfg link.Config, nodes int) *rpcregistry.Endpoint {
 	b.Helper()
 	cfg.Namespace = "rpc" + strconv.Itoa(nodes)
 	members := make(roster, nodes)
@@ -56,9 +57,9 @@ func stellarNodes(b *testing.B, cfg redisbus.Config, nodes int) *rpcregistry.End
 	return first
 }
 
-func stellarNode(b *testing.B, cfg redisbus.Config, self redisbus.Identity, members roster) *rpcregistry.Endpoint {
+func stellarNode(b *testing.B, cfg link.Config, self redisbus.Identity, members roster) *rpcregistry.Endpoint {
 	b.Helper()
-	conns, err := redisbus.Open(cfg, self.ID)
+	conns, err := link.Open(cfg, self.ID)
 	must(b, err)
 	bus, err := redisbus.NewBus(redisbus.BusConfig{
 		Publisher: conns.Client, Subscriber: conns.Subscriber, Keys: cfg.Keys(), Token: "0123456789abcdef", Identity: self,
@@ -181,12 +182,12 @@ func (f *floor) fly(ctx context.Context) {
 	}
 }
 
-func floorNodes(b *testing.B, cfg redisbus.Config, nodes int, grouped bool) rpc {
+func floorNodes(b *testing.B, cfg link.Config, nodes int, grouped bool) rpc {
 	b.Helper()
 	var first *floor
 	prefix := "floor" + strconv.Itoa(nodes) + ":"
 	for i := range nodes {
-		conns, err := redisbus.Open(cfg, "floor")
+		conns, err := link.Open(cfg, "floor")
 		must(b, err)
 		f := &floor{client: conns.Client, grouped: grouped, prefix: prefix, waiting: map[string]chan string{}}
 		if i == 0 {

@@ -13,7 +13,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
@@ -31,7 +31,7 @@ type taskSet struct {
 	client *tasks.Client
 }
 
-func startTasks(b *scope, cfg redisbus.Config, nodes int, f func()) *taskSet {
+func startTasks(b *scope, cfg link.Config, nodes int, f func()) *taskSet {
 	b.Helper()
 	app := worker.NewApp()
 	app.RegisterTask(tasks.Definition{Name: "noop"}, func(context.Context, json.RawMessage) error { f(); return nil })
@@ -49,9 +49,9 @@ func startTasks(b *scope, cfg redisbus.Config, nodes int, f func()) *taskSet {
 	return s
 }
 
-func taskClient(b *scope, cfg redisbus.Config) *tasks.Client {
+func taskClient(b *scope, cfg link.Config) *tasks.Client {
 	b.Helper()
-	c, err := redisbus.OpenClient(cfg, "bench")
+	c, err := link.OpenClient(cfg, "bench")
 	must(b.B, err)
 	client := tasks.NewClient(context.Background(), c, cfg.Keys(), nil)
 	b.Cleanup(func() {
@@ -79,7 +79,7 @@ type asynqSet struct {
 	start  func(servers int, f func()) (stop func())
 }
 
-func asynqOn(b *scope, cfg redisbus.Config) *asynqSet {
+func asynqOn(b *scope, cfg link.Config) *asynqSet {
 	b.Helper()
 	opt := asynq.RedisClientOpt{Network: "unix", Addr: strings.TrimPrefix(cfg.URL, "unix://"), PoolSize: 64}
 	s := &asynqSet{client: asynq.NewClient(opt)}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Server is one embedded Redis. It starts with the first connection.
@@ -39,7 +39,7 @@ func (s *Server) dial() (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, redisbus.DialError(net.ErrClosed)
+		return nil, link.DialError(net.ErrClosed)
 	}
 	c, err := s.redis.Dial()
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *Server) dial() (net.Conn, error) {
 }
 
 // Config returns the configuration that reaches this server.
-func (s *Server) Config() redisbus.Config { return redisbus.Config{Dial: s.Dial} }
+func (s *Server) Config() link.Config { return link.Config{Dial: s.Dial} }
 
 // Break makes every command fail with that Redis error, such as "LOADING Redis
 // is loading the dataset in memory", until it is called with "".

@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -28,7 +28,7 @@ func TestSocketIsItsOwnersAndGoesWithTheServer(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "the private directory is gone")
 
-	inside, outside := redistest.Client(t, s.Config()), redistest.Client(t, redisbus.Config{URL: "unix://" + path})
+	inside, outside := redistest.Client(t, s.Config()), redistest.Client(t, link.Config{URL: "unix://" + path})
 	require.NoError(t, inside.Set(t.Context(), "k", "v", 0).Err())
 	require.Equal(t, "v", outside.Get(t.Context(), "k").Val())
 
@@ -41,7 +41,7 @@ func TestSocketIsItsOwnersAndGoesWithTheServer(t *testing.T) {
 	require.NoError(t, s.Close())
 	_, err = os.Stat(path)
 	require.ErrorIs(t, err, os.ErrNotExist)
-	require.Equal(t, redisbus.DidNotRun, redisbus.OutcomeOf(redistest.Client(t, s.Config()).Ping(t.Context()).Err()))
+	require.Equal(t, link.DidNotRun, link.OutcomeOf(redistest.Client(t, s.Config()).Ping(t.Context()).Err()))
 	require.Error(t, outside.Ping(t.Context()).Err())
 }
 
@@ -49,7 +49,7 @@ func TestSocketClosesAlone(t *testing.T) {
 	s := redistest.Embedded(t)
 	socket, err := s.Listen(t.Context(), filepath.Join(t.TempDir(), "s"))
 	require.NoError(t, err)
-	outside := redistest.Client(t, redisbus.Config{URL: "unix://" + socket.Path()})
+	outside := redistest.Client(t, link.Config{URL: "unix://" + socket.Path()})
 	require.NoError(t, outside.Ping(t.Context()).Err())
 	require.NoError(t, socket.Close())
 	require.Error(t, outside.Ping(t.Context()).Err())
@@ -62,7 +62,7 @@ func TestBreakMakesEveryCommandFail(t *testing.T) {
 	require.NoError(t, c.Ping(t.Context()).Err())
 	s.Break("LOADING Redis is loading the dataset in memory")
 	err := c.Set(t.Context(), "k", "v", 0).Err()
-	require.ErrorIs(t, redisbus.Explain(err), redisbus.ErrUnavailable)
+	require.ErrorIs(t, link.Explain(err), link.ErrUnavailable)
 	s.Break("")
 	require.ErrorIs(t, c.Get(t.Context(), "k").Err(), redis.Nil)
 }

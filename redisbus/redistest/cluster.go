@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // slots is how many there are in every Redis Cluster.
@@ -38,8 +38,8 @@ func StartCluster(t testing.TB) *Cluster {
 }
 
 // Config returns the configuration that reaches the cluster.
-func (c *Cluster) Config() redisbus.Config {
-	return redisbus.Config{URL: "redis+cluster://" + strings.Join(c.Addresses, ",")}
+func (c *Cluster) Config() link.Config {
+	return link.Config{URL: "redis+cluster://" + strings.Join(c.Addresses, ",")}
 }
 
 // Join starts one more node, without slots, and makes it known to the first.

@@ -20,20 +20,20 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Each runs the scenario twice, as subtests "embedded" and "redis", each time on
 // a Redis of its own that nobody used before.
-func Each(t *testing.T, scenario func(t *testing.T, cfg redisbus.Config)) {
+func Each(t *testing.T, scenario func(t *testing.T, cfg link.Config)) {
 	t.Helper()
 	t.Run("embedded", func(t *testing.T) { scenario(t, Embedded(t).Config()) })
 	t.Run("redis", func(t *testing.T) { scenario(t, Start(t).Config()) })
 }
 
 // EachAndCluster is [Each], and a third time on a Redis Cluster, as "cluster".
-func EachAndCluster(t *testing.T, scenario func(t *testing.T, cfg redisbus.Config)) {
+func EachAndCluster(t *testing.T, scenario func(t *testing.T, cfg link.Config)) {
 	t.Helper()
 	Each(t, scenario)
 	t.Run("cluster", func(t *testing.T) { scenario(t, StartCluster(t).Config()) })
@@ -48,9 +48,9 @@ func Embedded(t testing.TB) *embedded.Server {
 }
 
 // Client opens a client for looking at what is on Redis.
-func Client(t testing.TB, cfg redisbus.Config) redis.UniversalClient {
+func Client(t testing.TB, cfg link.Config) redis.UniversalClient {
 	t.Helper()
-	c, err := redisbus.OpenClient(cfg, "test")
+	c, err := link.OpenClient(cfg, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func (s *Server) mustRun(t testing.TB) {
 }
 
 // Config returns the configuration that reaches this server.
-func (s *Server) Config() redisbus.Config { return redisbus.Config{URL: "unix://" + s.address} }
+func (s *Server) Config() link.Config { return link.Config{URL: "unix://" + s.address} }
 
 // Run starts the process, also again after [Server.Kill], with the data that it
 // wrote to its directory, and waits until it answers.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Sentinels are a primary and a replica that three Sentinels watch, under the
@@ -50,8 +50,8 @@ func StartSentinels(t testing.TB) *Sentinels {
 }
 
 // Config returns the configuration that reaches the primary.
-func (s *Sentinels) Config() redisbus.Config {
-	return redisbus.Config{
+func (s *Sentinels) Config() link.Config {
+	return link.Config{
 		URL:              "redis+sentinel://" + strings.Join(s.Addresses, ",") + "/mymaster/0",
 		SentinelPassword: SentinelPassword,
 	}

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Authority signs certificates of one test.
@@ -84,7 +84,7 @@ func (a *Authority) write(t testing.TB, name, kind string, der []byte) string {
 // StartTLS starts a redis-server that speaks nothing but TLS and wants a
 // certificate that the same authority has signed. The returned configuration
 // has one.
-func StartTLS(t testing.TB, a *Authority) redisbus.Config {
+func StartTLS(t testing.TB, a *Authority) link.Config {
 	t.Helper()
 	serverCert, serverKey := a.Issue(t, "server")
 	cert, key := a.Issue(t, "client")
@@ -103,7 +103,7 @@ func StartTLS(t testing.TB, a *Authority) redisbus.Config {
 		"--tls-cert-file", serverCert, "--tls-key-file", serverKey, "--tls-ca-cert-file", a.File, "--loglevel", "warning",
 	}
 	s.mustRun(t)
-	return redisbus.Config{URL: "rediss://" + s.address, TLS: redisbus.TLSFiles{CA: a.File, Cert: cert, Key: key}}
+	return link.Config{URL: "rediss://" + s.address, TLS: link.TLSFiles{CA: a.File, Cert: cert, Key: key}}
 }
 
 func mustParse(t testing.TB, file string) *x509.Certificate {

@@ -25,7 +25,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 )
 
@@ -50,7 +50,7 @@ const (
 // Config says what a [Server] serves, and to whom.
 type Config struct {
 	Addr  string // host:port; port 0 for a free one
-	Token redisbus.Secret
+	Token link.Secret
 	Set   Set
 }
 
@@ -132,7 +132,7 @@ type Readiness struct {
 }
 
 // Handler returns the pages of a set. Without a token all are open.
-func Handler(set Set, token redisbus.Secret) http.Handler {
+func Handler(set Set, token link.Secret) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if s := set.Status(); !s.Healthy {
@@ -165,7 +165,7 @@ func Handler(set Set, token redisbus.Secret) http.Handler {
 }
 
 // guarded lets those through who know the token.
-func guarded(next http.HandlerFunc, token redisbus.Secret) http.Handler {
+func guarded(next http.HandlerFunc, token link.Secret) http.Handler {
 	if token.IsZero() {
 		return next
 	}

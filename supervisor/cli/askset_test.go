@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
@@ -132,13 +132,13 @@ func operating(t *testing.T, do func(ctx context.Context, s *scriptedSet, o *ope
 }
 
 // reaching is a client whose connection that listens is another than the usual one.
-func reaching(t *testing.T, cfg, listening redisbus.Config) *client {
+func reaching(t *testing.T, cfg, listening link.Config) *client {
 	t.Helper()
 	c := &client{cfg: cfg, keys: cfg.Keys(), where: cfg.Address(), stop: func() {}}
 	var err error
-	c.redis, err = redisbus.OpenClient(cfg, "stellar:cli")
+	c.redis, err = link.OpenClient(cfg, "stellar:cli")
 	require.NoError(t, err)
-	c.listener, err = redisbus.OpenClient(listening, "stellar:cli:subscriber")
+	c.listener, err = link.OpenClient(listening, "stellar:cli:subscriber")
 	require.NoError(t, err)
 	c.directory = membership.Directory{Client: c.redis, Keys: c.keys}
 	return c
@@ -153,7 +153,7 @@ func TestOnlyAnOperationOfTheSameKindCanBeOnesOwnOnVirtualTime(t *testing.T) {
 		"its own":                         {worker.Operation{Number: 4, Kind: worker.OperationRoll}, 1, nil},
 		"another's":                       {worker.Operation{Number: 4, Kind: worker.OperationReload}, 2, worker.ErrSetBusy},
 		"the one before":                  {worker.Operation{Number: 3, Kind: worker.OperationRoll, Ended: true}, 2, worker.ErrSetBusy},
-		"perhaps its own, then another's": {worker.Operation{Number: 5, Kind: worker.OperationReload}, 1, redisbus.ErrUnknownOutcome},
+		"perhaps its own, then another's": {worker.Operation{Number: 5, Kind: worker.OperationReload}, 1, link.ErrUnknownOutcome},
 	} {
 		t.Run(name, func(t *testing.T) {
 			operating(t, func(ctx context.Context, s *scriptedSet, o *operated, _ *output) {
@@ -211,7 +211,7 @@ func TestWhetherItHasBegunIsNotAskedForEverOnVirtualTime(t *testing.T) {
 		}
 		began := time.Now()
 		_, err := o.begin(ctx, "api.set.roll", worker.OperationRoll)
-		require.ErrorIs(t, err, redisbus.ErrUnknownOutcome)
+		require.ErrorIs(t, err, link.ErrUnknownOutcome)
 		require.ErrorContains(t, err, "no node said within 1m0s whether it has begun")
 		require.Less(t, time.Since(began), goneTime+4*answerTime)
 		require.EqualValues(t, 1, s.rolled.Load())
@@ -225,7 +225,7 @@ func TestACallThatFailsTwiceTellsBothFailuresOnVirtualTime(t *testing.T) {
 			time.Sleep(2 * answerTime)
 		}
 		_, err := o.ask(ctx, "api.set.quiet", nil)
-		require.ErrorIs(t, err, redisbus.ErrUnknownOutcome, "the first")
+		require.ErrorIs(t, err, link.ErrUnknownOutcome, "the first")
 		require.ErrorIs(t, err, errNoNode, "the second")
 	})
 }
@@ -245,15 +245,15 @@ func TestDialingAgainAfterNobodyCouldSubscribeOnVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := redistest.Embedded(t)
 		var open atomic.Bool
-		listening := redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+		listening := link.Config{Dial: func(ctx context.Context) (net.Conn, error) {
 			if !open.Load() {
-				return nil, redisbus.DialError(context.DeadlineExceeded)
+				return nil, link.DialError(context.DeadlineExceeded)
 			}
 			return server.Dial(ctx)
 		}}
 		c := reaching(t, server.Config(), listening)
 		_, err := c.dial(t.Context())
-		require.ErrorIs(t, err, redisbus.ErrUnavailable)
+		require.ErrorIs(t, err, link.ErrUnavailable)
 		require.ErrorContains(t, err, "lets nobody subscribe")
 		open.Store(true)
 		_, err = c.dial(t.Context())

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/connections"
@@ -25,10 +26,10 @@ const reachTime = 3 * time.Second
 
 // client is a command's way to a running cluster, of which it is no member.
 type client struct {
-	cfg       redisbus.Config
+	cfg       link.Config
 	redis     redis.UniversalClient
 	listener  redis.UniversalClient
-	keys      redisbus.Keys
+	keys      link.Keys
 	directory membership.Directory
 	where     string
 
@@ -54,10 +55,10 @@ func (p *program) connect(ctx context.Context) (*client, error) {
 		c.where = path
 	}
 	c.cfg = cfg
-	if c.redis, err = redisbus.OpenClient(cfg, "stellar:cli"); err != nil {
+	if c.redis, err = link.OpenClient(cfg, "stellar:cli"); err != nil {
 		return nil, err
 	}
-	if c.listener, err = redisbus.OpenClient(cfg, "stellar:cli:subscriber"); err != nil {
+	if c.listener, err = link.OpenClient(cfg, "stellar:cli:subscriber"); err != nil {
 		return nil, errors.Join(err, c.redis.Close())
 	}
 	c.directory = membership.Directory{Client: c.redis, Keys: c.keys}
@@ -68,7 +69,7 @@ func (p *program) connect(ctx context.Context) (*client, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, &kindError{redisbus.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", c.where, err)}
+		return nil, &kindError{link.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", c.where, err)}
 	}
 	return c, nil
 }
@@ -89,7 +90,7 @@ func (c *client) dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := c.cfg.Bus(token)
+	cfg := redisbus.NewBusConfig(c.cfg, token)
 	cfg.Publisher, cfg.Subscriber, cfg.InboxOnly, cfg.Log = c.redis, c.listener, true, zerolog.Nop()
 	cfg.Identity = redisbus.Identity{ID: "stellar-cli-" + strings.ToLower(rand.Text()[:12])}
 	bus, err := redisbus.NewBus(cfg)
@@ -126,7 +127,7 @@ func (c *client) await(ctx context.Context, all ...<-chan struct{}) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return &kindError{redisbus.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.where)}
+			return &kindError{link.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.where)}
 		}
 	}
 	return nil

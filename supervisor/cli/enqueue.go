@@ -11,7 +11,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -143,16 +143,16 @@ func (f *enqueueFlags) check() error {
 		}
 	}
 	for _, id := range f.after {
-		if !redisbus.ValidName(id) {
+		if !link.ValidName(id) {
 			return usagef("--after: "+names, id)
 		}
 	}
 	switch {
 	case f.in > 0 && f.at != "":
 		return usagef("use --in or --at, not both")
-	case f.queue != "" && !redisbus.ValidName(f.queue):
+	case f.queue != "" && !link.ValidName(f.queue):
 		return usagef("--queue: "+names, f.queue)
-	case f.id != "" && !redisbus.ValidName(f.id):
+	case f.id != "" && !link.ValidName(f.id):
 		return usagef("--id: "+names, f.id)
 	case f.maxAttempts < 0:
 		return usagef("--max-attempts: %d is negative", f.maxAttempts)
@@ -168,7 +168,7 @@ func (p *program) enqueue(ctx context.Context, f *enqueueFlags, args []string) e
 		return err
 	}
 	name, payload := args[0], json.RawMessage("null")
-	if !redisbus.ValidName(name) {
+	if !link.ValidName(name) {
 		return usagef("task "+names, name)
 	}
 	if len(args) == 2 {
@@ -192,7 +192,7 @@ func (p *program) enqueue(ctx context.Context, f *enqueueFlags, args []string) e
 	if deadline != (instant{}) {
 		now, err := c.redis.Time(ctx).Result()
 		if err != nil {
-			return redisbus.Explain(err)
+			return link.Explain(err)
 		}
 		options.Deadline = deadline.on(now)
 	}

@@ -6,7 +6,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
@@ -44,7 +44,7 @@ var exitCodes = []struct {
 	{supervisor.ErrFlapping, exitFlapping},
 	{supervisor.ErrDrainDeadline, exitDrainDeadline},
 	{supervisor.ErrRedisUnavailable, exitUnavailable},
-	{redisbus.ErrUnavailable, exitUnavailable},
+	{link.ErrUnavailable, exitUnavailable},
 	{errNoSet, exitUnavailable},
 	{rpcregistry.NoSuchMethod, exitUsage},
 	{rpcregistry.BadArguments, exitUsage},

@@ -6,7 +6,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -186,12 +186,12 @@ func (p *program) connectFlags() []urfave.Flag {
 		p.fileFlag(groupRedis, "token-also-file", "STELLAR_TOKEN_ALSO_FILE", &p.alsoFile,
 			"`FILE` with a second token to accept, instead of STELLAR_TOKEN_ALSO: to change the token of a running cluster"),
 		&urfave.StringFlag{
-			Name: "token-mode", Category: groupRedis, Value: string(redisbus.ModeHMAC), Destination: &p.tokenMode,
+			Name: "token-mode", Category: groupRedis, Value: string(link.ModeHMAC), Destination: &p.tokenMode,
 			Sources: in.from("token-mode", "STELLAR_TOKEN_MODE"),
 			Usage:   "`MODE` of proof that a message's sender knows the token: hmac, plain (the token itself, as the original does) or both",
 		},
 		&urfave.StringFlag{
-			Name: "namespace", Category: groupRedis, Value: redisbus.DefaultNamespace, Destination: &p.namespace,
+			Name: "namespace", Category: groupRedis, Value: link.DefaultNamespace, Destination: &p.namespace,
 			Sources: in.from("namespace", "STELLAR_NAMESPACE"), Usage: "`NAME` that separates clusters on the same Redis",
 		},
 		p.fileFlag(groupRedis, "socket", "STELLAR_SOCKET", &p.socket,

@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker"
 )
@@ -178,7 +178,7 @@ func stellarReading(t *testing.T, env environment, stdin string, args ...string)
 
 // place is a Redis and how the program finds it.
 type place struct {
-	cfg redisbus.Config
+	cfg link.Config
 	env environment
 }
 

@@ -11,7 +11,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
@@ -187,7 +187,7 @@ var errNoNode = errors.New("the process has no live node")
 // the call, or its answer, with it.
 func (o *operated) ask(ctx context.Context, method string, args any) (worker.SetStatus, error) {
 	s, err := o.askOnce(ctx, method, args)
-	if !errors.Is(err, redisbus.ErrUnknownOutcome) || ctx.Err() != nil {
+	if !errors.Is(err, link.ErrUnknownOutcome) || ctx.Err() != nil {
 		return s, err
 	}
 	s, again := o.askOnce(ctx, method, args)
@@ -205,7 +205,7 @@ func (o *operated) begin(ctx context.Context, method, kind string) (worker.SetSt
 		return before, err
 	}
 	s, err := o.askOnce(ctx, method, nil)
-	if !errors.Is(err, redisbus.ErrUnknownOutcome) || ctx.Err() != nil {
+	if !errors.Is(err, link.ErrUnknownOutcome) || ctx.Err() != nil {
 		return s, err
 	}
 	looking, cancel := context.WithTimeoutCause(ctx, o.gone, fmt.Errorf("no node said within %s whether it has begun", o.gone))
@@ -281,7 +281,7 @@ func (o *operated) until(ctx context.Context, is func(s worker.SetStatus, nobody
 				return s, fmt.Errorf("process %d on %s has had no live node for %s: it has ended, or its nodes do not start; see its log",
 					o.process.PID, o.process.Host, o.gone)
 			}
-		case errors.Is(err, redisbus.ErrUnknownOutcome), errors.Is(err, rpcregistry.NoSuchTarget), errors.Is(err, rpcregistry.Busy):
+		case errors.Is(err, link.ErrUnknownOutcome), errors.Is(err, rpcregistry.NoSuchTarget), errors.Is(err, rpcregistry.Busy):
 		default:
 			if ctx.Err() == nil {
 				return s, err
@@ -290,7 +290,7 @@ func (o *operated) until(ctx context.Context, is func(s worker.SetStatus, nobody
 		if !errors.Is(err, errNoNode) {
 			heard = time.Now()
 		}
-		if redisbus.Sleep(ctx, operateLook) != nil {
+		if link.Sleep(ctx, operateLook) != nil {
 			return s, context.Cause(ctx)
 		}
 	}

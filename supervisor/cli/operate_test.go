@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
@@ -212,7 +212,7 @@ func TestTheTaskOfAHandlerThatNeverReturnedComesBack(t *testing.T) {
 		came <- info.ID
 		return nil
 	})
-	supervisortest.StartWith(t, app, supervisor.Config{Workers: 1, Redis: redisbus.Config{URL: env["REDIS_URL"]}})
+	supervisortest.StartWith(t, app, supervisor.Config{Workers: 1, Redis: link.Config{URL: env["REDIS_URL"]}})
 	select {
 	case id := <-came:
 		require.Equal(t, "mule", id)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 )
 
@@ -40,9 +40,9 @@ func (p *program) check() error {
 	aSet := p.input.own["workers"] != nil // the concurrency of a queue is another flag
 	require("concurrency", !aSet || p.concurrency >= 1 && p.concurrency <= maxConcurrency,
 		"%d is not between 1 and %d", p.concurrency, maxConcurrency)
-	require("workerPrefix", redisbus.ValidName(p.prefix) && len(p.prefix) <= maxPrefix,
+	require("workerPrefix", link.ValidName(p.prefix) && len(p.prefix) <= maxPrefix,
 		"%.220q: use 1 to %d letters, digits and . _ : -", p.prefix, maxPrefix)
-	require("namespace", redisbus.ValidName(p.namespace), names, p.namespace)
+	require("namespace", link.ValidName(p.namespace), names, p.namespace)
 	_, _, err := parseQueues(p.queues)
 	require("queues", err == nil, "%w", err)
 	for flag, d := range map[string]time.Duration{"drain": p.drain, "grace": p.grace} {
@@ -74,7 +74,7 @@ func (p *program) setConfig() (supervisor.Config, error) {
 		Drain: p.drain, Grace: p.grace, Cache: p.cacheConfig(),
 	}
 	if p.id != "" {
-		if !redisbus.ValidName(p.id) {
+		if !link.ValidName(p.id) {
 			return cfg, p.input.problem("id", names, p.id)
 		}
 		if p.input.origin("workers").rank == fromDefault {
@@ -92,7 +92,7 @@ func (p *program) setConfig() (supervisor.Config, error) {
 		if err != nil {
 			return cfg, configf("the host's name: %w", err)
 		}
-		if !redisbus.ValidName(host) {
+		if !link.ValidName(host) {
 			return cfg, configf("the host's name "+names+" as the worker prefix", host)
 		}
 		cfg.WorkerPrefix = host
@@ -101,10 +101,10 @@ func (p *program) setConfig() (supervisor.Config, error) {
 }
 
 // redis is where Redis is; configured is false when nothing says so.
-func (p *program) redis() (cfg redisbus.Config, configured bool, err error) {
-	cfg = redisbus.Config{
+func (p *program) redis() (cfg link.Config, configured bool, err error) {
+	cfg = link.Config{
 		Namespace: p.namespace, Username: p.redisUser, SentinelUsername: p.sentinelUser,
-		TLS: redisbus.TLSFiles{CA: p.redisCA, Cert: p.redisCert, Key: p.redisKey},
+		TLS: link.TLSFiles{CA: p.redisCA, Cert: p.redisCert, Key: p.redisKey},
 	}
 	var errs []error
 	if cfg.Password, err = p.secret(redisPass, p.redisPassFile); err != nil {
@@ -120,12 +120,12 @@ func (p *program) redis() (cfg redisbus.Config, configured bool, err error) {
 		errs = append(errs, err)
 	}
 	// What is not the URL's is checked on its own, so that the error is not blamed on the URL.
-	alone := redisbus.Config{URL: "redis://host", Token: cfg.Token, AlsoAccept: cfg.AlsoAccept}
+	alone := link.Config{URL: "redis://host", Token: cfg.Token, AlsoAccept: cfg.AlsoAccept}
 	if err := alone.Validate(); err != nil {
 		errs = append(errs, configf("STELLAR_TOKEN: %w", err))
 	}
-	cfg.TokenMode = redisbus.Mode(p.tokenMode)
-	mode := redisbus.Config{URL: "redis://host", TokenMode: cfg.TokenMode}
+	cfg.TokenMode = link.Mode(p.tokenMode)
+	mode := link.Config{URL: "redis://host", TokenMode: cfg.TokenMode}
 	if err := mode.Validate(); err != nil {
 		errs = append(errs, p.input.problem("token-mode", "%w", err))
 	}
@@ -140,7 +140,7 @@ func (p *program) redis() (cfg redisbus.Config, configured bool, err error) {
 		errs = append(errs, usagef(
 			"--redis-url: a password on the command line can be read by everybody on this machine: use REDIS_URL, REDIS_PASS or REDIS_PASS_FILE"))
 	}
-	where := redisbus.Config{URL: cfg.URL, TLS: cfg.TLS}
+	where := link.Config{URL: cfg.URL, TLS: cfg.TLS}
 	if err := cmp.Or(where.Validate(), checkPorts(where.Address())); err != nil {
 		errs = append(errs, p.input.problem(place, "%w", err))
 	}
@@ -202,10 +202,10 @@ const (
 const maxSecret = 64 << 10
 
 // secret is the value of the variable, or what the file holds.
-func (p *program) secret(variable, file string) (redisbus.Secret, error) {
+func (p *program) secret(variable, file string) (link.Secret, error) {
 	value, _ := p.input.env(variable)
 	if file == "" {
-		return redisbus.Secret(value), nil
+		return link.Secret(value), nil
 	}
 	if value != "" {
 		return "", configf("%s and %s_FILE are both set: use one of them", variable, variable)
@@ -218,5 +218,5 @@ func (p *program) secret(variable, file string) (redisbus.Secret, error) {
 	if secret == "" {
 		return "", configf("%s_FILE: %s: it is empty", variable, file)
 	}
-	return redisbus.Secret(secret), nil
+	return link.Secret(secret), nil
 }

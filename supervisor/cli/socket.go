@@ -12,8 +12,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // maxSocketPath is the longest path that a Unix socket can have, with room for
@@ -155,7 +155,7 @@ func through(path string) func(context.Context) (net.Conn, error) {
 		var d net.Dialer
 		c, err := d.DialContext(ctx, "unix", path)
 		if err != nil {
-			return nil, redisbus.DialError(err)
+			return nil, link.DialError(err)
 		}
 		return c, nil
 	}

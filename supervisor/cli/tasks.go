@@ -11,7 +11,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -190,9 +190,9 @@ func (f *filterFlags) check() (err error) {
 		}
 	}
 	switch {
-	case f.queue != "" && !redisbus.ValidName(f.queue):
+	case f.queue != "" && !link.ValidName(f.queue):
 		return usagef("--queue: "+names, f.queue)
-	case f.name != "" && !redisbus.ValidName(f.name):
+	case f.name != "" && !link.ValidName(f.name):
 		return usagef("--name: "+names, f.name)
 	case f.limit < 0:
 		return usagef("--limit: %d is negative", f.limit)
@@ -208,7 +208,7 @@ func (f *filterFlags) check() (err error) {
 func (f *filterFlags) filter(ctx context.Context, c *client) (tasks.Filter, time.Time, error) {
 	now, err := c.redis.Time(ctx).Result()
 	if err != nil {
-		return tasks.Filter{}, now, redisbus.Explain(err)
+		return tasks.Filter{}, now, link.Explain(err)
 	}
 	out := tasks.Filter{
 		States: f.usual, Queue: f.queue, Name: f.name, Text: f.text, Limit: f.limit,

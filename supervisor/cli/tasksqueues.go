@@ -10,7 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -58,7 +58,7 @@ func (p *program) oneQueue(name, usage, more string, own []urfave.Flag, do func(
 		Name: name, Usage: usage, Description: more, ArgsUsage: queueColumn, Flags: p.commandFlags(own...),
 		ArgValidator: arguments(1, 1, queueColumn),
 		Action: p.action(func(ctx context.Context, args []string) error {
-			if !redisbus.ValidName(args[0]) {
+			if !link.ValidName(args[0]) {
 				return usagef("queue "+names, args[0])
 			}
 			return do(ctx, args[0])
@@ -206,7 +206,7 @@ func parseQueues(entries []string) (queues []string, weights map[string]int, err
 	for _, entry := range entries {
 		name, text, weighted := strings.Cut(entry, "=")
 		switch {
-		case !redisbus.ValidName(name):
+		case !link.ValidName(name):
 			errs = append(errs, fmt.Errorf(names, name))
 		case slices.Contains(queues, name):
 			errs = append(errs, fmt.Errorf("%q is there twice", name))

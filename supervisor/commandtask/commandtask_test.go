@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/commandtask"
@@ -62,7 +62,7 @@ func run(t *testing.T, set *supervisortest.Set, payload any) (json.RawMessage, e
 }
 
 func TestPayloadInResultOut(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		set := start(t, supervisor.Config{Redis: cfg}, shell("cat"), options)
 		const payload = `{"b":1,"a":[1.50,"é <&>"],"big":12345678901234567890}`
 		result, err := run(t, set, json.RawMessage(payload))

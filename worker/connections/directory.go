@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
@@ -20,9 +20,9 @@ var (
 	//go:embed lua/forget.lua
 	forgetLua string
 
-	addScript    = redisbus.NewScript(redisbus.LuaPrelude, addLua)
-	removeScript = redisbus.NewScript(redisbus.LuaPrelude, removeLua)
-	forgetScript = redisbus.NewScript(redisbus.LuaPrelude, forgetLua)
+	addScript    = link.NewScript(link.LuaPrelude, addLua)
+	removeScript = link.NewScript(link.LuaPrelude, removeLua)
+	forgetScript = link.NewScript(link.LuaPrelude, forgetLua)
 )
 
 // batch is how many connections one script call enters or forgets.
@@ -32,25 +32,25 @@ const batch = 500
 // command uses it too.
 type Directory struct {
 	client redis.UniversalClient
-	keys   redisbus.Keys
+	keys   link.Keys
 }
 
 // NewDirectory returns the directory of a cluster.
-func NewDirectory(client redis.UniversalClient, keys redisbus.Keys) *Directory {
+func NewDirectory(client redis.UniversalClient, keys link.Keys) *Directory {
 	return &Directory{client: client, keys: keys}
 }
 
 // Locate returns the id of the node that holds the connection. The error is
-// rpcregistry.NoSuchConnection, or one of redisbus.Explain.
+// rpcregistry.NoSuchConnection, or one of link.Explain.
 func (d *Directory) Locate(ctx context.Context, connection string) (node string, err error) {
 	incarnation, err := d.client.HGet(ctx, d.keys.Connections(), connection).Result()
 	if errors.Is(err, redis.Nil) {
 		return "", rpcregistry.NoSuchConnection
 	}
 	if err != nil {
-		return "", fmt.Errorf("locate a connection: %w", redisbus.Explain(err))
+		return "", fmt.Errorf("locate a connection: %w", link.Explain(err))
 	}
-	return redisbus.NodeOf(incarnation), nil
+	return link.NodeOf(incarnation), nil
 }
 
 // Holds implements rpcregistry.Connections: who only looks holds none.
@@ -58,13 +58,13 @@ func (d *Directory) Holds(string) bool { return false }
 
 // Forget takes the connections of a dead incarnation out of the directory. It
 // may be repeated, and be called by several nodes at once. Errors are those of
-// redisbus.Explain.
-func Forget(ctx context.Context, client redisbus.Processor, keys redisbus.Keys, incarnation string) error {
+// link.Explain.
+func Forget(ctx context.Context, client link.Processor, keys link.Keys, incarnation string) error {
 	for {
 		n, err := forgetScript.Run(ctx, client,
 			[]string{keys.Connections(), keys.ConnectionsOf(incarnation)}, incarnation, batch).Int()
 		if err != nil {
-			return fmt.Errorf("forget the connections of %s: %w", incarnation, redisbus.Explain(err))
+			return fmt.Errorf("forget the connections of %s: %w", incarnation, link.Explain(err))
 		}
 		if n < batch {
 			return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/connections"
@@ -27,8 +28,8 @@ type node struct {
 	stop  func()
 }
 
-func start(cfg redisbus.Config, self redisbus.Identity) (*node, error) {
-	conns, err := redisbus.Open(cfg, self.ID)
+func start(cfg link.Config, self redisbus.Identity) (*node, error) {
+	conns, err := link.Open(cfg, self.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func start(cfg redisbus.Config, self redisbus.Identity) (*node, error) {
 }
 
 func TestConnectionsAreCalledFromAnyNode(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ctx := t.Context()
 		var nodes []*node
 		for _, id := range []string{"a", "b"} {

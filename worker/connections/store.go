@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
@@ -66,7 +67,7 @@ type Store struct {
 var _ rpcregistry.Connections = (*Store)(nil)
 
 // New returns an empty store for that incarnation.
-func New(client redis.UniversalClient, keys redisbus.Keys, self redisbus.Identity) *Store {
+func New(client redis.UniversalClient, keys link.Keys, self redisbus.Identity) *Store {
 	return &Store{Directory: Directory{client, keys}, self: self, held: map[string]*Connection{}}
 }
 
@@ -85,12 +86,12 @@ type Connection struct {
 
 // Add takes a connection over: from now on it can be called from any node, until
 // [Connection.Close] or [Store.Close]. On an error the client is left open. Errors
-// are [ErrTaken], [ErrClosed] and those of redisbus.Explain.
+// are [ErrTaken], [ErrClosed] and those of link.Explain.
 func (s *Store) Add(ctx context.Context, client Client, info Info) (*Connection, error) {
 	if info.ID == "" {
 		info.ID = rand.Text()
 	}
-	if !redisbus.ValidName(info.ID) {
+	if !link.ValidName(info.ID) {
 		return nil, fmt.Errorf("connection id %q: use 1 to 200 letters, digits and . _ : -", info.ID)
 	}
 	info.Node, info.ConnectedAt, info.Attributes = s.self.ID, time.Now(), maps.Clone(info.Attributes)
@@ -136,7 +137,7 @@ func (s *Store) enter(ctx context.Context, ids []string) (taken []string, err er
 	}
 	taken, err = addScript.Run(ctx, s.client, s.scriptKeys(), args...).StringSlice()
 	if err != nil {
-		return nil, fmt.Errorf("enter connections: %w", redisbus.Explain(err))
+		return nil, fmt.Errorf("enter connections: %w", link.Explain(err))
 	}
 	return taken, nil
 }
@@ -198,7 +199,7 @@ func (c *Connection) Send(ctx context.Context, message json.RawMessage) error {
 }
 
 // Close cuts the client off and takes the connection out of the directory. Its
-// error is the client's or one of redisbus.Explain; the connection is gone in
+// error is the client's or one of link.Explain; the connection is gone in
 // either case, at the latest when the node's incarnation is forgotten.
 func (c *Connection) Close(ctx context.Context) error {
 	c.closing.Do(func() {
@@ -206,7 +207,7 @@ func (c *Connection) Close(ctx context.Context) error {
 		c.failed = c.client.Close()
 		err := removeScript.Run(ctx, c.store.client, c.store.scriptKeys(), c.store.self.Incarnation, c.info.ID).Err()
 		if err != nil {
-			c.failed = errors.Join(c.failed, fmt.Errorf("take connection %s out of the directory: %w", c.info.ID, redisbus.Explain(err)))
+			c.failed = errors.Join(c.failed, fmt.Errorf("take connection %s out of the directory: %w", c.info.ID, link.Explain(err)))
 		}
 	})
 	return c.failed
@@ -214,7 +215,7 @@ func (c *Connection) Close(ctx context.Context) error {
 
 // Announce enters all connections again, after Redis may have lost them. It
 // closes those whose ids others have taken meanwhile. Errors are those of
-// redisbus.Explain.
+// link.Explain.
 func (s *Store) Announce(ctx context.Context) error {
 	var ids []string
 	for _, c := range s.All() {
@@ -235,7 +236,7 @@ func (s *Store) Announce(ctx context.Context) error {
 }
 
 // Close cuts all clients off, admits no more and empties the node's part of the
-// directory. Errors are the clients' and those of redisbus.Explain, joined.
+// directory. Errors are the clients' and those of link.Explain, joined.
 func (s *Store) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/connections"
@@ -45,7 +46,7 @@ func identity(id string) redisbus.Identity {
 }
 
 func TestDirectoryFollowsTheConnection(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ctx, c, keys := t.Context(), redistest.Client(t, cfg), cfg.Keys()
 		a, b := connections.New(c, keys, identity("a")), connections.New(c, keys, identity("b"))
 		transport := &client{}
@@ -76,7 +77,7 @@ func TestDirectoryFollowsTheConnection(t *testing.T) {
 }
 
 func TestForgetTakesOnlyTheDeadIncarnationsEntries(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ctx, c, keys := t.Context(), redistest.Client(t, cfg), cfg.Keys()
 		dead, alive := connections.New(c, keys, identity("a")), connections.New(c, keys, identity("b"))
 		for i := range 1201 {
@@ -95,7 +96,7 @@ func TestForgetTakesOnlyTheDeadIncarnationsEntries(t *testing.T) {
 }
 
 func TestCloseCutsAllClientsOff(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ctx, c, keys := t.Context(), redistest.Client(t, cfg), cfg.Keys()
 		s := connections.New(c, keys, identity("a"))
 		fine, broken := &client{}, &client{fail: errors.New("broken pipe")}
@@ -113,7 +114,7 @@ func TestCloseCutsAllClientsOff(t *testing.T) {
 }
 
 func TestAnnounceEntersAgainWhatRedisLost(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ctx, c, keys := t.Context(), redistest.Client(t, cfg), cfg.Keys()
 		s := connections.New(c, keys, identity("a"))
 		kept, lost := &client{}, &client{}

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Process says which process a node lives in.
@@ -35,7 +36,7 @@ type Member struct {
 // Directory reads and changes who belongs to a namespace.
 type Directory struct {
 	Client redis.UniversalClient
-	Keys   redisbus.Keys
+	Keys   link.Keys
 }
 
 // List returns everybody who joined and has not left, in the order of their
@@ -43,7 +44,7 @@ type Directory struct {
 func (d Directory) List(ctx context.Context) ([]Member, error) {
 	reply, err := listScript.Run(ctx, d.Client, []string{d.Keys.Members(), d.Keys.Leases()}, d.Keys.Owned("")).Slice()
 	if err != nil {
-		return nil, fmt.Errorf("list members: %w", redisbus.Explain(err))
+		return nil, fmt.Errorf("list members: %w", link.Explain(err))
 	}
 	if len(reply) == 0 {
 		return nil, errors.New("list members: empty reply")
@@ -89,7 +90,7 @@ func (d Directory) Live(ctx context.Context) ([]redisbus.Identity, error) {
 func (d Directory) Expired(ctx context.Context, lease time.Duration, limit int) ([]Incarnation, error) {
 	names, err := expiredScript.Run(ctx, d.Client, []string{d.Keys.Leases(), d.Keys.Reaping()}, lease.Milliseconds(), limit).StringSlice()
 	if err != nil {
-		return nil, fmt.Errorf("list expired leases: %w", redisbus.Explain(err))
+		return nil, fmt.Errorf("list expired leases: %w", link.Explain(err))
 	}
 	out := make([]Incarnation, 0, len(names))
 	for _, name := range names {
@@ -122,7 +123,7 @@ func (d Directory) Condemn(ctx context.Context, i Incarnation, expired bool, res
 	}
 	v, err := condemnScript.Run(ctx, d.Client, []string{d.Keys.Leases()}, i.String(), why, reserve.Milliseconds()).Text()
 	if err != nil {
-		return "", fmt.Errorf("condemn %s: %w", i, redisbus.Explain(err))
+		return "", fmt.Errorf("condemn %s: %w", i, link.Explain(err))
 	}
 	return Verdict(v), nil
 }
@@ -144,7 +145,7 @@ func (d Directory) leave(ctx context.Context, i Incarnation, unsettled string) (
 	keys := []string{d.Keys.Members(), d.Keys.Leases(), d.Keys.Numbers(prefix)}
 	did, err := leaveScript.Run(ctx, d.Client, keys, i.ID, i.String(), n, unsettled).Bool()
 	if err != nil {
-		return false, fmt.Errorf("leave %s: %w", i, redisbus.Explain(err))
+		return false, fmt.Errorf("leave %s: %w", i, link.Explain(err))
 	}
 	return did, nil
 }
@@ -153,7 +154,7 @@ func (d Directory) leave(ctx context.Context, i Incarnation, unsettled string) (
 func (d Directory) SetState(ctx context.Context, i Incarnation, state string) error {
 	err := stateScript.Run(ctx, d.Client, []string{d.Keys.Members()}, i.ID, i.String(), state).Err()
 	if err != nil {
-		return fmt.Errorf("state of %s: %w", i, redisbus.Explain(err))
+		return fmt.Errorf("state of %s: %w", i, link.Explain(err))
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // ErrLeaseLost is the cause with which a lease's context ends when the lease
@@ -49,7 +49,7 @@ func (t Times) withDefaults() Times {
 type Keeper struct {
 	// Reports are told when leases cannot be renewed. Default: the keeper's own.
 	// It is set before Serve.
-	Reports *redisbus.Reports
+	Reports *link.Reports
 
 	directory Directory
 	times     Times
@@ -60,7 +60,7 @@ type Keeper struct {
 
 // NewKeeper returns a keeper that renews through the directory's client.
 func NewKeeper(d Directory, t Times, log zerolog.Logger) *Keeper {
-	return &Keeper{Reports: redisbus.NewReports(log), directory: d, times: t.withDefaults(), held: map[*Lease]struct{}{}}
+	return &Keeper{Reports: link.NewReports(log), directory: d, times: t.withDefaults(), held: map[*Lease]struct{}{}}
 }
 
 // Lease is a held incarnation. It ends with [Lease.Release] or when it is lost.
@@ -118,7 +118,7 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	var reply []string
 	var sent time.Time
 	defer k.Reports.Ended(joining)
-	err = redisbus.Retry(ctx, func(ctx context.Context) error {
+	err = link.Retry(ctx, func(ctx context.Context) error {
 		var err error
 		sent = time.Now()
 		reply, err = joinScript.Run(ctx, k.directory.Client, keys,
@@ -164,12 +164,12 @@ const (
 // sooner than the next heartbeat; it is not an error.
 func (k *Keeper) Serve(ctx context.Context) error {
 	wait, failures := k.times.Heartbeat, 0
-	for redisbus.Sleep(ctx, wait) == nil {
+	for link.Sleep(ctx, wait) == nil {
 		err := k.renew(ctx)
 		k.Reports.Failed(heartbeat, err)
 		if err != nil {
 			failures++
-			wait = min(k.times.Heartbeat, redisbus.Pause(failures))
+			wait = min(k.times.Heartbeat, link.Pause(failures))
 			continue
 		}
 		wait, failures = k.times.Heartbeat, 0
@@ -197,7 +197,7 @@ func (k *Keeper) renew(ctx context.Context) error {
 	sent := time.Now()
 	reply, err := renewScript.Run(ctx, k.directory.Client, []string{k.directory.Keys.Leases()}, args...).Slice()
 	if err != nil {
-		return redisbus.Explain(err)
+		return link.Explain(err)
 	}
 	if len(reply) != len(leases)+1 {
 		return fmt.Errorf("renew leases: reply %v", reply)

@@ -12,14 +12,14 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-func open(t *testing.T, cfg redisbus.Config) (membership.Directory, *membership.Keeper) {
+func open(t *testing.T, cfg link.Config) (membership.Directory, *membership.Keeper) {
 	t.Helper()
 	d := membership.Directory{Client: redistest.Client(t, cfg), Keys: cfg.Keys()}
 	return d, membership.NewKeeper(d, membership.Times{}, zerolog.Nop())
@@ -48,7 +48,7 @@ func leave(t *testing.T, d membership.Directory, l *membership.Lease) {
 }
 
 func TestConcurrentJoinsGetDistinctLowestNumbers(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		d, k := open(t, cfg)
 		const n = 50
 		var mu sync.Mutex
@@ -82,7 +82,7 @@ func TestConcurrentJoinsGetDistinctLowestNumbers(t *testing.T) {
 }
 
 func TestAFreedNumberIsTakenAgainAndAPreferredOneKept(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		d, k := open(t, cfg)
 		a, b, c := join(t, k, membership.JoinRequest{}), join(t, k, membership.JoinRequest{}), join(t, k, membership.JoinRequest{})
 		leave(t, d, a)
@@ -101,7 +101,7 @@ func TestAFreedNumberIsTakenAgainAndAPreferredOneKept(t *testing.T) {
 }
 
 func TestWhoIsCondemnedGivesUpItsIDBeforeItIsSettled(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		d, k := open(t, cfg)
 		old := join(t, k, membership.JoinRequest{})
 		did, err := d.Vacate(t.Context(), old.Incarnation)
@@ -131,7 +131,7 @@ func TestWhoIsCondemnedGivesUpItsIDBeforeItIsSettled(t *testing.T) {
 }
 
 func TestAnExactIDIsTakenOnce(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		_, k := open(t, cfg)
 		require.Equal(t, "w-2", join(t, k, membership.JoinRequest{ID: "w-2"}).Incarnation.ID)
 		_, err := k.Join(t.Context(), membership.JoinRequest{ID: "w-2"})
@@ -144,7 +144,7 @@ func TestAnExactIDIsTakenOnce(t *testing.T) {
 }
 
 func TestForeignKeysAreNamedAndKept(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		d, k := open(t, cfg)
 		require.NoError(t, d.Client.Set(t.Context(), d.Keys.Members(), "mine", 0).Err())
 		_, err := k.Join(t.Context(), membership.JoinRequest{Prefix: "w"})

@@ -3,7 +3,7 @@ package membership
 import (
 	_ "embed"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 var (
@@ -22,11 +22,11 @@ var (
 	//go:embed lua/expired.lua
 	expiredLua string
 
-	joinScript    = redisbus.NewScript(redisbus.LuaPrelude, joinLua)
-	renewScript   = redisbus.NewScript(redisbus.LuaPrelude, renewLua)
-	stateScript   = redisbus.NewScript(redisbus.LuaPrelude, stateLua)
-	condemnScript = redisbus.NewScript(redisbus.LuaPrelude, condemnLua)
-	leaveScript   = redisbus.NewScript(redisbus.LuaPrelude, leaveLua)
-	listScript    = redisbus.NewScript(redisbus.LuaPrelude, listLua)
-	expiredScript = redisbus.NewScript(redisbus.LuaPrelude, expiredLua)
+	joinScript    = link.NewScript(link.LuaPrelude, joinLua)
+	renewScript   = link.NewScript(link.LuaPrelude, renewLua)
+	stateScript   = link.NewScript(link.LuaPrelude, stateLua)
+	condemnScript = link.NewScript(link.LuaPrelude, condemnLua)
+	leaveScript   = link.NewScript(link.LuaPrelude, leaveLua)
+	listScript    = link.NewScript(link.LuaPrelude, listLua)
+	expiredScript = link.NewScript(link.LuaPrelude, expiredLua)
 )

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // window is how many batches may be on their way at once: while Redis works on
@@ -86,9 +86,9 @@ func (c *Client) wait(s *submission) error {
 		return s.err
 	case <-s.ctx.Done():
 	}
-	kind := redisbus.ErrUnknownOutcome
+	kind := link.ErrUnknownOutcome
 	if c.withdraw(s); !c.wasSent(s) {
-		kind = redisbus.ErrUnavailable
+		kind = link.ErrUnavailable
 	}
 	select {
 	case <-s.done: // both are so: this one knows more
@@ -204,18 +204,18 @@ func (c *Client) send(b *batch) {
 			}
 			err = errEarly
 		}
-		unsure = unsure || redisbus.OutcomeOf(err) == redisbus.Unknown
-		if repeatable(err) && b.wanted() && redisbus.Sleep(ctx, redisbus.Pause(n)) == nil {
+		unsure = unsure || link.OutcomeOf(err) == link.Unknown
+		if repeatable(err) && b.wanted() && link.Sleep(ctx, link.Pause(n)) == nil {
 			continue
 		}
-		b.settle(nil, c.failure(ctx, redisbus.Explain(err), unsure))
+		b.settle(nil, c.failure(ctx, link.Explain(err), unsure))
 		return
 	}
 }
 
 // repeatable reports whether a batch that ended with err may be stored by another try.
 func repeatable(err error) bool {
-	return redisbus.OutcomeOf(err) != redisbus.Ran && !errors.Is(redisbus.Explain(err), redisbus.ErrFull)
+	return link.OutcomeOf(err) != link.Ran && !errors.Is(link.Explain(err), link.ErrFull)
 }
 
 // failure is what callers are told of a batch that ended with err; unsure: a try
@@ -224,8 +224,8 @@ func (c *Client) failure(ctx context.Context, err error, unsure bool) error {
 	if err == nil {
 		return nil
 	}
-	if unsure && !errors.Is(err, redisbus.ErrUnknownOutcome) {
-		err = fmt.Errorf("%w: %v", redisbus.ErrUnknownOutcome, err) //nolint:errorlint // which says that nothing is stored
+	if unsure && !errors.Is(err, link.ErrUnknownOutcome) {
+		err = fmt.Errorf("%w: %v", link.ErrUnknownOutcome, err) //nolint:errorlint // which says that nothing is stored
 	}
 	if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
 		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
@@ -269,7 +269,7 @@ func (b *batch) orphaned() error {
 }
 
 // errEarly is what a batch ends with that waited in vain for the one before it.
-var errEarly = fmt.Errorf("%w: it has not answered those who were first", redisbus.ErrUnavailable)
+var errEarly = fmt.Errorf("%w: it has not answered those who were first", link.ErrUnavailable)
 
 // isEarly reports whether Redis has not stored what must be stored before.
 func isEarly(reply []any) bool { return len(reply) > 0 && reply[0] == "EARLY" }

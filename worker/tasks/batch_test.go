@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -39,7 +39,7 @@ func (c *cluster) line(queue string) []string {
 }
 
 func TestABulkKeepsItsOrderAlthoughRepliesAreLost(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		proxy := &lossy{Config: cfg}
 		c := newCluster(t, proxy.config(t), &tasks.Registry{})
 		_, err := c.tasks.Enqueue(t.Context(), "n", number{})
@@ -65,7 +65,7 @@ func TestABulkKeepsItsOrderAlthoughRepliesAreLost(t *testing.T) {
 }
 
 func TestABulkEndsWhereABatchWasRefused(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg, &tasks.Registry{})
 		require.NoError(t, c.redis.Set(t.Context(), c.keys.Queue("broken"), "x", 0).Err())
 		news := slices.Concat(many(1000, "sound"), many(1, "broken"), many(1999, "sound"))
@@ -79,7 +79,7 @@ func TestABulkEndsWhereABatchWasRefused(t *testing.T) {
 }
 
 func TestABulkIsCheckedBeforeAnythingIsStored(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg, &tasks.Registry{})
 		news := many(10_000, "q") // so many are prepared on several processors
 		news[4_000].Payload = json.RawMessage("{")
@@ -96,7 +96,7 @@ func TestABulkIsCheckedBeforeAnythingIsStored(t *testing.T) {
 // outage is a Redis that executes what is on its way, does not answer, and then
 // cannot be reached; dial says how.
 type outage struct {
-	redisbus.Config
+	link.Config
 	away atomic.Bool
 	dial func(ctx context.Context) error
 }
@@ -106,9 +106,9 @@ type awayConn struct {
 	*outage
 }
 
-func (o *outage) config() redisbus.Config {
+func (o *outage) config() link.Config {
 	dial := o.Dial
-	return redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+	return link.Config{Dial: func(ctx context.Context) (net.Conn, error) {
 		if o.away.Load() {
 			return nil, o.dial(ctx)
 		}
@@ -128,7 +128,7 @@ func (c awayConn) Read(p []byte) (int, error) {
 
 func TestATaskThatMayBeStoredIsNotSaidToBeRefused(t *testing.T) {
 	for name, dial := range map[string]func(ctx context.Context) error{
-		"refused": func(context.Context) error { return redisbus.DialError(errors.New("away")) },
+		"refused": func(context.Context) error { return link.DialError(errors.New("away")) },
 		"hanging": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,8 +142,8 @@ func TestATaskThatMayBeStoredIsNotSaidToBeRefused(t *testing.T) {
 					time.AfterFunc(10*time.Second, cancel)
 					proxy.away.Store(true)
 					_, err = c.tasks.Enqueue(ctx, "n", number{})
-					require.ErrorIs(t, err, redisbus.ErrUnknownOutcome, "the first try was stored")
-					require.NotErrorIs(t, err, redisbus.ErrUnavailable)
+					require.ErrorIs(t, err, link.ErrUnknownOutcome, "the first try was stored")
+					require.NotErrorIs(t, err, link.ErrUnavailable)
 					proxy.away.Store(false)
 					_, err = c.tasks.Enqueue(t.Context(), "n", number{})
 					require.NoError(t, err)
@@ -169,20 +169,20 @@ func (m *mute) Write(p []byte) (int, error) {
 }
 
 func TestARefusalAfterATryOfWhichNobodyKnowsIsNoneYet(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var told atomic.Bool
 		dial := dialer(cfg)
-		c := newCluster(t, redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+		c := newCluster(t, link.Config{Dial: func(ctx context.Context) (net.Conn, error) {
 			conn, err := dial(ctx)
 			return &mute{conn, &told}, err
 		}}, &tasks.Registry{})
 		require.NoError(t, c.redis.Set(t.Context(), c.keys.Queue("broken"), "x", 0).Err())
 		told.Store(true)
 		_, err := c.tasks.EnqueueWith(t.Context(), "n", number{}, tasks.Options{Queue: "broken"})
-		require.ErrorIs(t, err, redisbus.ErrUnknownOutcome, "what was sent first may still arrive")
+		require.ErrorIs(t, err, link.ErrUnknownOutcome, "what was sent first may still arrive")
 		require.ErrorContains(t, err, c.keys.Queue("broken"))
 		_, err = c.tasks.EnqueueWith(t.Context(), "n", number{}, tasks.Options{Queue: "broken"})
-		require.NotErrorIs(t, err, redisbus.ErrUnknownOutcome)
+		require.NotErrorIs(t, err, link.ErrUnknownOutcome)
 	})
 }
 
@@ -202,10 +202,10 @@ func (d *deaf) Read(p []byte) (int, error) {
 }
 
 func TestOthersGoOnWhileABatchWaitsForItsAnswer(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var told atomic.Bool
 		dial := dialer(cfg)
-		c := newCluster(t, redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+		c := newCluster(t, link.Config{Dial: func(ctx context.Context) (net.Conn, error) {
 			conn, err := dial(ctx)
 			return &deaf{Conn: conn, told: &told}, err
 		}}, &tasks.Registry{})
@@ -234,7 +234,7 @@ func TestOthersGoOnWhileABatchWaitsForItsAnswer(t *testing.T) {
 }
 
 func TestManyBulksThatFailLeaveTheOthersAlone(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCluster(t, cfg, &tasks.Registry{})
 		require.NoError(t, c.redis.Set(t.Context(), c.keys.Queue("broken"), "x", 0).Err())
 		news := slices.Concat(many(1, "broken"), many(1999, "sound"))

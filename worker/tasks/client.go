@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Bounds of one batch: tasks and bytes of payload.
@@ -29,7 +30,7 @@ const producerMemory = 24 * time.Hour
 // batch may still be on its way.
 const closedMemory = time.Minute
 
-type keyspace = redisbus.Keys
+type keyspace = link.Keys
 
 // Client enqueues tasks, looks at them and mends what went wrong with them.
 // Enqueues that come in while two batches are on their way to Redis go together in
@@ -57,7 +58,7 @@ type Client struct {
 // NewClient returns a client that works until ctx ends or it is closed. The
 // registry's definitions say in which queue a task waits; tasks it does not know
 // go to [DefaultQueue]. It may be nil.
-func NewClient(ctx context.Context, c redis.UniversalClient, keys redisbus.Keys, r *Registry) *Client {
+func NewClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *Registry) *Client {
 	if r == nil {
 		r = &Registry{}
 	}
@@ -92,11 +93,11 @@ func (c *Client) Close() {
 // task is never lost: it ends done, dead or cancelled.
 //
 // While Redis is away it waits as long as ctx lasts, then returns an error of
-// [redisbus.ErrUnknownOutcome], and the task may be stored, or, where it never
-// reached Redis, of [redisbus.ErrUnavailable]. Only with [Options].ID can the first
+// [link.ErrUnknownOutcome], and the task may be stored, or, where it never
+// reached Redis, of [link.ErrUnavailable]. Only with [Options].ID can the first
 // be repeated without a second task. When ctx is cancelled while Redis does not
 // answer, that is noticed within 2 s, a deadline at once. At Redis's maxmemory it returns
-// [redisbus.ErrFull] at once, at the limits of its queue [ErrQueueFull].
+// [link.ErrFull] at once, at the limits of its queue [ErrQueueFull].
 func (c *Client) Enqueue(ctx context.Context, name string, payload any) (Receipt, error) {
 	return c.EnqueueWith(ctx, name, payload, Options{})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -34,7 +34,7 @@ func blocking(r *tasks.Registry, name string) (started chan tasks.Info, release 
 }
 
 func TestTasksOfACrashedNodeRunElsewhereAtOnce(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "block")
 		c := newCluster(t, cfg, &r)
@@ -66,7 +66,7 @@ func TestTasksOfACrashedNodeRunElsewhereAtOnce(t *testing.T) {
 }
 
 func TestThreeCrashesQuarantineASuspect(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, _ := blocking(&r, "poison")
 		c := newCluster(t, cfg, &r)
@@ -90,7 +90,7 @@ func TestThreeCrashesQuarantineASuspect(t *testing.T) {
 }
 
 func TestASuspectThatFailedAndWaitsAgainIsNotBlamed(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "fails"}, func(context.Context, number) error {
 			return tasks.RetryAfter(errors.New("not now"), time.Hour)
@@ -119,7 +119,7 @@ func TestASuspectThatFailedAndWaitsAgainIsNotBlamed(t *testing.T) {
 }
 
 func TestARunningHandlersTaskStaysUntilItReturns(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		entered, leave := make(chan struct{}, 2), make(chan struct{})
 		tasks.Handle(&r, tasks.Definition{Name: "zombie"}, func(ctx context.Context, _ number) error {
@@ -155,7 +155,7 @@ func TestARunningHandlersTaskStaysUntilItReturns(t *testing.T) {
 }
 
 func TestACommitOfACondemnedIncarnationChangesNothing(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "late")
 		c := newCluster(t, cfg, &r)
@@ -188,7 +188,7 @@ func TestACommitOfACondemnedIncarnationChangesNothing(t *testing.T) {
 }
 
 func TestTakeOverNeedsACondemnedIncarnation(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		c := newCluster(t, cfg, &r)
 		n := c.start(&r, 1)
@@ -198,7 +198,7 @@ func TestTakeOverNeedsACondemnedIncarnation(t *testing.T) {
 }
 
 func TestARollbackOfRedisEndsTheIncarnation(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "block")
 		c := newCluster(t, cfg, &r)
@@ -220,7 +220,7 @@ func TestARollbackOfRedisEndsTheIncarnation(t *testing.T) {
 }
 
 func TestLostRepliesChangeNothing(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		proxy := &lossy{Config: cfg}
 		var runs atomic.Int64
 		var r tasks.Registry
@@ -300,7 +300,7 @@ func TestAllButEnqueuesGoesOnAtMaxMemory(t *testing.T) {
 	}
 	require.NoError(t, c.redis.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	_, err := c.tasks.Enqueue(t.Context(), "block", number{})
-	require.ErrorIs(t, err, redisbus.ErrFull)
+	require.ErrorIs(t, err, link.ErrFull)
 	_, err = c.tasks.Cancel(t.Context(), "cancelled", "too much")
 	require.NoError(t, err)
 	waited := make(chan error, 1)
@@ -331,7 +331,7 @@ func TestAllButEnqueuesGoesOnAtMaxMemory(t *testing.T) {
 }
 
 func TestKeysOfTheWrongTypeAreNamedAndTheOthersGoOn(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ran := make(chan int, 1)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "a", Queue: "broken"}, func(context.Context, number) error { return nil })

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // DefaultQueue is where tasks go whose definition names no queue.
@@ -65,7 +65,7 @@ func (d Definition) withDefaults() Definition {
 var ErrName = errors.New("use 1 to 200 letters, digits and . _ : -")
 
 func checkName(what, name string) error {
-	if !redisbus.ValidName(name) {
+	if !link.ValidName(name) {
 		return fmt.Errorf("%s %.220q: %w", what, name, ErrName)
 	}
 	return nil

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Errors of a node's work. Each ends the incarnation that meets it.
@@ -122,4 +122,4 @@ func protocolError(reply []any) error {
 
 // errExpired: the lease ran out and nobody took over yet. The next heartbeat
 // renews it, or the node's own fence ends it.
-var errExpired = fmt.Errorf("lease ran out: %w", redisbus.ErrUnavailable)
+var errExpired = fmt.Errorf("lease ran out: %w", link.ErrUnavailable)

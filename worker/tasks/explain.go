@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Explanation says in words where a task is and why it does not run.
@@ -27,7 +27,7 @@ func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
 	if errors.Is(err, ErrNotFound) {
 		note, failed := c.refusing(ctx)
 		if failed != nil {
-			return Explanation{}, fmt.Errorf("explain task %s: %w", id, redisbus.Explain(failed))
+			return Explanation{}, fmt.Errorf("explain task %s: %w", id, link.Explain(failed))
 		}
 		return Explanation{}, fmt.Errorf("%w%s", err, note)
 	}
@@ -40,7 +40,7 @@ func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
 		err = c.explain(ctx, &e, now)
 	}
 	if err != nil {
-		return Explanation{}, fmt.Errorf("explain task %s: %w", id, redisbus.Explain(err))
+		return Explanation{}, fmt.Errorf("explain task %s: %w", id, link.Explain(err))
 	}
 	return e, nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -47,7 +47,7 @@ func (c *cluster) fastThenBlocked(r *tasks.Registry, started <-chan tasks.Info) 
 }
 
 func TestTasksClaimedAheadDoNotWaitBehindABlockedSlot(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "block")
 		quick(&r)
@@ -60,7 +60,7 @@ func TestTasksClaimedAheadDoNotWaitBehindABlockedSlot(t *testing.T) {
 }
 
 func TestADrainingNodeGivesBackWhatItHasNotStarted(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "block")
 		quick(&r)
@@ -75,7 +75,7 @@ func TestADrainingNodeGivesBackWhatItHasNotStarted(t *testing.T) {
 }
 
 func TestADrainingNodePassesItsWakeOn(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "block")
 		close(release)
@@ -101,7 +101,7 @@ type nilError struct{ text string }
 func (e *nilError) Error() string { return e.text }
 
 func TestAnErrorThatPanicsIsItsHandlersPanic(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "oops", MaxAttempts: 1}, func(context.Context, number) error {
 			var e *nilError // nil, and yet an error
@@ -117,7 +117,7 @@ func TestAnErrorThatPanicsIsItsHandlersPanic(t *testing.T) {
 }
 
 func TestBystandersOfProcessDeathsAreNotQuarantined(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		killers, _ := blocking(&r, "killer")
 		bystanders := make(chan struct{}, 100)
@@ -156,7 +156,7 @@ func TestBystandersOfProcessDeathsAreNotQuarantined(t *testing.T) {
 }
 
 func TestCompletedTasksAreForgottenInTime(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "quick", Retention: time.Millisecond}, func(context.Context, number) error { return nil })
 		c := newCluster(t, cfg, &r)
@@ -171,7 +171,7 @@ func TestCompletedTasksAreForgottenInTime(t *testing.T) {
 }
 
 func TestAQueueOfTheWrongTypeHoldsUpNoOther(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		ran := make(chan int, 10)
 		startedSound, _ := blocking(&r, "block")
@@ -201,7 +201,7 @@ func TestAQueueOfTheWrongTypeHoldsUpNoOther(t *testing.T) {
 }
 
 func TestAParkedKeyOfTheWrongTypeNeitherSpinsNorDiscards(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var with, without tasks.Registry
 		quick(&with)
 		c := newCluster(t, cfg, &with)
@@ -243,7 +243,7 @@ func TestManyLargePayloadsGetThroughASlowNetwork(t *testing.T) {
 		_, err := c.tasks.Enqueue(t.Context(), "big", string(make([]byte, 500<<10))) // 3 MB each as JSON
 		require.NoError(t, err)
 	}
-	c.cfg = redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+	c.cfg = link.Config{Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "unix", cfg.URL[len("unix://"):])
 		return &slowConn{conn, 10 << 20}, err
@@ -253,8 +253,8 @@ func TestManyLargePayloadsGetThroughASlowNetwork(t *testing.T) {
 }
 
 // hole is a Redis that reads and never answers.
-func hole() redisbus.Config {
-	return redisbus.Config{Dial: func(context.Context) (net.Conn, error) {
+func hole() link.Config {
+	return link.Config{Dial: func(context.Context) (net.Conn, error) {
 		a, b := net.Pipe()
 		go func() {
 			for buf := make([]byte, 4096); ; {
@@ -294,12 +294,12 @@ func TestAnEnqueueEndsWithItsCallersDeadline(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	_, err := c.Enqueue(ctx, "x", 1)
-	require.ErrorIs(t, err, redisbus.ErrUnknownOutcome)
+	require.ErrorIs(t, err, link.ErrUnknownOutcome)
 	require.Less(t, time.Since(began), time.Second)
 }
 
 func TestATransactionWritesUnderTheLockOfItsContext(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var c *cluster
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "locks", MaxAttempts: 1, Retention: time.Hour}, func(ctx context.Context, in number) error {
@@ -327,7 +327,7 @@ func TestATransactionWritesUnderTheLockOfItsContext(t *testing.T) {
 }
 
 func TestInterruptedTasksGoToTheFront(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "block")
 		c := newCluster(t, cfg, &r)
@@ -349,7 +349,7 @@ func TestInterruptedTasksGoToTheFront(t *testing.T) {
 }
 
 func TestAClaimThatRedisForgotEndsTheIncarnation(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "block")
 		c := newCluster(t, cfg, &r)

@@ -6,13 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 func TestThenRunsWhenItsTaskIsDoneAndJoinsWhenAllAre(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ran := make(chan string, 100)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(ctx context.Context, _ number) error {
@@ -49,7 +49,7 @@ func TestThenRunsWhenItsTaskIsDoneAndJoinsWhenAllAre(t *testing.T) {
 }
 
 func TestWhatFollowsADeadTaskWaitsAndWhatFollowsACancelledOneIsCancelled(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		fail := make(chan bool, 10)
 		tasks.Handle(&r, tasks.Definition{Name: "n", MaxAttempts: 1}, func(context.Context, number) error {
@@ -86,7 +86,7 @@ func TestWhatFollowsADeadTaskWaitsAndWhatFollowsACancelledOneIsCancelled(t *test
 }
 
 func TestThousandsFollowOneTask(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(context.Context, number) error { return nil })
 		c := newCluster(t, cfg, &r)
@@ -109,7 +109,7 @@ func TestThousandsFollowOneTask(t *testing.T) {
 }
 
 func TestWhatFollowsATaskThatIsNotStoredIsNotStoredEither(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		c := newCluster(t, cfg, &r)
 		then := func(n int) (some []tasks.New) {

@@ -3,11 +3,11 @@ package tasks
 import (
 	"slices"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // scriptFor returns the script that can store all tasks of a batch.
-func scriptFor(batch []*submission) *redisbus.Script {
+func scriptFor(batch []*submission) *link.Script {
 	for _, s := range batch {
 		if slices.ContainsFunc(s.tasks, prepared.binds) {
 			return enqueueBinding

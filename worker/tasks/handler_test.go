@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -52,7 +52,7 @@ func TestSnoozeIsNoAttemptAndRetryAfterDecidesThePauseOnVirtualTime(t *testing.T
 }
 
 func TestMiddlewareWrapsEveryHandlerInOrder(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		said := make(chan string, 10)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "x"}, func(context.Context, number) error { said <- "handler"; return nil })
@@ -77,7 +77,7 @@ func TestMiddlewareWrapsEveryHandlerInOrder(t *testing.T) {
 }
 
 func TestChildGoroutinesBelongToTheTask(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "adds", Retention: time.Hour}, func(ctx context.Context, in number) error {
 			for range in.N {
@@ -109,7 +109,7 @@ func TestChildGoroutinesBelongToTheTask(t *testing.T) {
 }
 
 func TestProgressIsSeenByOthersAndOnlyTheHoldersCounts(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		said, release := make(chan error, 10), make(chan struct{})
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "x"}, func(ctx context.Context, _ number) error {
@@ -147,7 +147,7 @@ func (c cancelling) Error() string {
 }
 
 func TestACancellationThatComesAsTheRunEndsFindsNothing(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		nodes := make(chan *node, 1)
 		tasks.Handle(&r, tasks.Definition{Name: "x", MaxAttempts: 1}, func(ctx context.Context, _ number) error {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -23,9 +23,9 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 // cluster is one namespace as a test sees it.
 type cluster struct {
 	t         *testing.T
-	cfg       redisbus.Config
+	cfg       link.Config
 	redis     redis.UniversalClient
-	keys      redisbus.Keys
+	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper
 	tasks     *tasks.Client
@@ -46,7 +46,7 @@ func (c *cluster) cancel(ids []string) {
 	}
 }
 
-func newCluster(t *testing.T, cfg redisbus.Config, r *tasks.Registry) *cluster {
+func newCluster(t *testing.T, cfg link.Config, r *tasks.Registry) *cluster {
 	t.Helper()
 	require.NoError(t, r.Err())
 	c := &cluster{t: t, cfg: cfg, redis: redistest.Client(t, cfg), keys: cfg.Keys()}

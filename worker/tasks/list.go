@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Filter selects tasks. The zero value selects all but those that are done.
@@ -75,7 +75,7 @@ func (c *Client) List(ctx context.Context, f Filter) iter.Seq2[Task, error] {
 			err = c.list(ctx, f, yield)
 		}
 		if err != nil && !errors.Is(err, errEnough) {
-			yield(Task{}, fmt.Errorf("list tasks: %w", redisbus.Explain(err)))
+			yield(Task{}, fmt.Errorf("list tasks: %w", link.Explain(err)))
 		}
 	}
 }

@@ -7,27 +7,27 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // lossy passes everything on to Redis, and drops the connection instead of every
 // so-manieth reply: the command has run, and its sender does not know.
 type lossy struct {
-	redisbus.Config
+	link.Config
 	every, seen, lost atomic.Int64
 }
 
-func (l *lossy) config(t *testing.T) redisbus.Config {
+func (l *lossy) config(t *testing.T) link.Config {
 	t.Helper()
 	dial := dialer(l.Config)
-	return redisbus.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+	return link.Config{Dial: func(ctx context.Context) (net.Conn, error) {
 		c, err := dial(ctx)
 		return &lossyConn{Conn: c, lossy: l}, err
 	}}
 }
 
 // dialer returns how that Redis is dialled.
-func dialer(cfg redisbus.Config) func(ctx context.Context) (net.Conn, error) {
+func dialer(cfg link.Config) func(ctx context.Context) (net.Conn, error) {
 	if cfg.Dial != nil {
 		return cfg.Dial
 	}

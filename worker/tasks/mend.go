@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // mendBatch is how many tasks one script cancels, deletes or tries again: it may
@@ -23,7 +23,7 @@ const (
 )
 
 // mend runs a script for some tasks and returns a word for each.
-func (c *Client) mend(ctx context.Context, verb string, s *redisbus.Script, ids []string, first ...any) ([]string, error) {
+func (c *Client) mend(ctx context.Context, verb string, s *link.Script, ids []string, first ...any) ([]string, error) {
 	words := make([]string, 0, len(ids))
 	for some := range slices.Chunk(ids, mendBatch) {
 		args := slices.Clone(first)
@@ -35,7 +35,7 @@ func (c *Client) mend(ctx context.Context, verb string, s *redisbus.Script, ids 
 			err = protocolError(reply)
 		}
 		if err != nil {
-			return words, fmt.Errorf("%s tasks: %w", verb, redisbus.Explain(err))
+			return words, fmt.Errorf("%s tasks: %w", verb, link.Explain(err))
 		}
 		words = append(words, texts(reply[1:])...)
 	}
@@ -43,7 +43,7 @@ func (c *Client) mend(ctx context.Context, verb string, s *redisbus.Script, ids 
 }
 
 // mendOne is mend for one task, whose word becomes an error unless it is one of good.
-func (c *Client) mendOne(ctx context.Context, verb string, s *redisbus.Script, id string, good []string, first ...any) (string, error) {
+func (c *Client) mendOne(ctx context.Context, verb string, s *link.Script, id string, good []string, first ...any) (string, error) {
 	words, err := c.mend(ctx, verb, s, []string{id}, first...)
 	if err != nil {
 		return "", err
@@ -115,7 +115,7 @@ func (c *Client) RetryAll(ctx context.Context, f Filter) (int, error) {
 	return c.mendAll(ctx, f, "retry", retryScript, []string{"retried"})
 }
 
-func (c *Client) mendAll(ctx context.Context, f Filter, verb string, s *redisbus.Script, good []string, first ...any) (int, error) {
+func (c *Client) mendAll(ctx context.Context, f Filter, verb string, s *link.Script, good []string, first ...any) (int, error) {
 	var ids []string
 	for t, err := range c.List(ctx, f) {
 		if err != nil {
@@ -154,7 +154,7 @@ func (c *Client) reschedule(ctx context.Context, id, when string) error {
 		err = protocolError(reply)
 	}
 	if err != nil {
-		return fmt.Errorf("reschedule task %s: %w", id, redisbus.Explain(err))
+		return fmt.Errorf("reschedule task %s: %w", id, link.Explain(err))
 	}
 	switch word, _ := reply[1].(string); word {
 	case wordGone:

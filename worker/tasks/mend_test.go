@@ -10,13 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 func TestCancelReachesATaskWhereverItIs(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r, without tasks.Registry
 		started, release := blocking(&r, "work")
 		stubborn := make(chan struct{})
@@ -76,7 +76,7 @@ func TestCancelReachesATaskWhereverItIs(t *testing.T) {
 }
 
 func TestADeadTaskKeepsItsHistoryAndComesBack(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		succeed := make(chan bool, 20)
 		tasks.Handle(&r, tasks.Definition{Name: "n", MaxAttempts: 2, Backoff: time.Millisecond, Retention: time.Hour}, func(context.Context, number) error {
@@ -128,7 +128,7 @@ func events(t tasks.Task) []string {
 }
 
 func TestDeleteTakesEverythingButRunningTasks(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "work")
 		c := newCluster(t, cfg, &r)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // options draws those of a new task.
@@ -149,7 +149,7 @@ func (s *spec) freeKeys(more *bool, most int) {
 }
 
 // mend gives a script some tasks and checks its word for each.
-func (m *machine) mend(script *redisbus.Script, first []any, word func(t *specTask, id string) string) {
+func (m *machine) mend(script *link.Script, first []any, word func(t *specTask, id string) string) {
 	args, ids := first, []string{}
 	for range 1 + m.draw("tasks", 3) {
 		ids = append(ids, m.task())

@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -26,7 +26,7 @@ type machine struct {
 	draw  draw
 	ctx   context.Context
 	redis redis.UniversalClient
-	keys  redisbus.Keys
+	keys  link.Keys
 
 	spec    *spec
 	client  *Client
@@ -61,14 +61,14 @@ const (
 
 // clocked are the scripts with that clock.
 func clocked(source string) string {
-	prelude := strings.Replace(redisbus.LuaPrelude, "local t = redis.call('TIME')\n",
+	prelude := strings.Replace(link.LuaPrelude, "local t = redis.call('TIME')\n",
 		"local t = {tonumber(redis.call('GET', '"+clockKey+"')) / 1000, 0}\n", 1)
-	return strings.Replace(source, redisbus.LuaPrelude, prelude, 1)
+	return strings.Replace(source, link.LuaPrelude, prelude, 1)
 }
 
 // scripts are all of them, to be swapped.
-func scripts() []**redisbus.Script {
-	return []**redisbus.Script{
+func scripts() []**link.Script {
+	return []**link.Script{
 		&enqueueScript, &enqueueBinding, &claimScript, &takeoverScript, &dueScript, &tickScript, &resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &rescheduleScript, &retryScript, &commitScript,
 	}
@@ -76,10 +76,10 @@ func scripts() []**redisbus.Script {
 
 // swapScripts changes the text of all scripts until the function that it returns is called.
 func swapScripts(change func(source string) string) (back func()) {
-	var before []*redisbus.Script
+	var before []*link.Script
 	for _, s := range scripts() {
 		before = append(before, *s)
-		*s = redisbus.NewScript(change((*s).Source()))
+		*s = link.NewScript(change((*s).Source()))
 	}
 	return func() {
 		for i, s := range scripts() {
@@ -90,7 +90,7 @@ func swapScripts(change func(source string) string) (back func()) {
 
 // newMachine empties that Redis for a run.
 func newMachine(ctx context.Context, t require.TestingT, c redis.UniversalClient, d draw) *machine {
-	keys := redisbus.NewKeys("model")
+	keys := link.NewKeys("model")
 	require.NoError(t, c.FlushAll(ctx).Err())
 	m := &machine{
 		t: t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
@@ -251,7 +251,7 @@ func (m *machine) sleep(ms int64) {
 }
 
 // run calls a script of the mending ones.
-func (m *machine) run(s *redisbus.Script, args ...any) []any {
+func (m *machine) run(s *link.Script, args ...any) []any {
 	reply, err := s.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, args...).Slice()
 	require.NoError(m.t, err)
 	return reply
@@ -309,10 +309,10 @@ func (m *machine) checkEffects() {
 
 // machines runs the model with every choice by rapid, each run so many times as
 // long as rapid's flags say.
-func machines(t *testing.T, cfg redisbus.Config, longer int) {
+func machines(t *testing.T, cfg link.Config, longer int) {
 	t.Helper()
 	c := redistest.Client(t, cfg)
-	listen(t, c, redisbus.NewKeys("model"))
+	listen(t, c, link.NewKeys("model"))
 	back := swapScripts(clocked)
 	defer back()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -331,7 +331,7 @@ func machines(t *testing.T, cfg redisbus.Config, longer int) {
 }
 
 // listen has everybody awake who is woken.
-func listen(t *testing.T, c redis.UniversalClient, k redisbus.Keys) {
+func listen(t *testing.T, c redis.UniversalClient, k link.Keys) {
 	t.Helper()
 	sub := c.PSubscribe(t.Context(), k.Wake("*"))
 	t.Cleanup(func() { _ = sub.Close() })

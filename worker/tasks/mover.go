@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Bounds of a mover's work: tasks in one script, and how long it relies on
@@ -31,19 +31,19 @@ const (
 // of them will do, and none leads.
 type Mover struct {
 	redis redis.UniversalClient
-	keys  redisbus.Keys
+	keys  link.Keys
 	log   zerolog.Logger
 	heard chan struct{}
 	// OnCancel is told of tasks that are to be cancelled, perhaps again and again,
 	// wherever they run. It may be nil; set it before Serve.
 	OnCancel func(ids []string)
 	// Reports tells of Redis's failures. Default some of its own.
-	Reports *redisbus.Reports
+	Reports *link.Reports
 }
 
-// NewMover returns a mover. Call [Mover.Look] when a task is announced on [redisbus.Keys.Due].
-func NewMover(c redis.UniversalClient, k redisbus.Keys, log zerolog.Logger) *Mover {
-	return &Mover{redis: c, keys: k, log: log, heard: make(chan struct{}, 1), Reports: redisbus.NewReports(log)}
+// NewMover returns a mover. Call [Mover.Look] when a task is announced on [link.Keys.Due].
+func NewMover(c redis.UniversalClient, k link.Keys, log zerolog.Logger) *Mover {
+	return &Mover{redis: c, keys: k, log: log, heard: make(chan struct{}, 1), Reports: link.NewReports(log)}
 }
 
 // Look makes the mover look at once for what is due and when the next will be.
@@ -65,7 +65,7 @@ func (m *Mover) Serve(ctx context.Context) error {
 		switch {
 		case err != nil:
 			failures++
-			wait = redisbus.Pause(failures)
+			wait = link.Pause(failures)
 		case more:
 			failures, wait = 0, 0
 		default:
@@ -87,7 +87,7 @@ func (m *Mover) Serve(ctx context.Context) error {
 func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err error) {
 	reply, err := dueScript.Run(ctx, m.redis, []string{m.keys.Tasks()}, moveBatch, KeepDeadFor.Milliseconds(), KeepDead).Slice()
 	if err != nil {
-		return false, 0, fmt.Errorf("move delayed tasks: %w", redisbus.Explain(err))
+		return false, 0, fmt.Errorf("move delayed tasks: %w", link.Explain(err))
 	}
 	if len(reply) != 5 {
 		return false, 0, fmt.Errorf("move delayed tasks: %w", protocolError(reply))

@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
@@ -38,7 +38,7 @@ type mutant struct{ file, old, new string }
 func TestMutantsOfTheScriptsAreCaught(t *testing.T) {
 	cfg := redistest.Start(t).Config()
 	c := redistest.Client(t, cfg)
-	listen(t, c, redisbus.NewKeys("model"))
+	listen(t, c, link.NewKeys("model"))
 	require.NoError(t, hunt(t.Context(), c, func(source string) string { return source }, 30), "as they are, the scripts are sound")
 	offset := rand.IntN(mutantSample)
 	survivors, runs := []string{}, 0

@@ -12,12 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 func TestAUniqueKeyIsTakenUntilItsTaskEnds(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "work")
 		tasks.Handle(&r, tasks.Definition{Name: "fails", MaxAttempts: 1}, func(context.Context, number) error { panic("no") })
@@ -85,7 +86,7 @@ func TestAUniqueKeyForATimeOutlivesItsTaskOnVirtualTime(t *testing.T) {
 }
 
 func TestUrgentTasksGoFirstAndPatientOnesLast(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ran := make(chan string, 10)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(ctx context.Context, _ number) error {
@@ -172,7 +173,7 @@ func TestATasksOwnBackoffWinsOnVirtualTime(t *testing.T) {
 }
 
 func TestWaitIsToldOfEveryKindOfEnd(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "plain")
 		tasks.Handle(&r, tasks.Definition{Name: "result"}, func(ctx context.Context, _ number) error {
@@ -237,7 +238,7 @@ func TestBadOptionsStoreNothingAndSayWhatToDo(t *testing.T) {
 }
 
 func TestTheLongestDelayIsNotNow(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		c := newCluster(t, cfg, &r)
 		forever := time.Duration(math.MaxInt64)

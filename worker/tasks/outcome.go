@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/group"
 )
 
@@ -84,7 +84,7 @@ func (x *run) failed(err error) outcome {
 		}
 	}
 	if !hasAsked {
-		pause = redisbus.Backoff(x.backoff(), x.maxBackoff(), t.attempts)
+		pause = link.Backoff(x.backoff(), x.maxBackoff(), t.attempts)
 	}
 	if x.late(pause) {
 		return x.dead(t, fmt.Errorf("%w: no attempt is left before it: %w", ErrDeadline, err))

@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // periodicDefinition is a periodic task as Redis keeps it, for those who did not
@@ -52,7 +52,7 @@ func (c *Client) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("periodic tasks: %w", redisbus.Explain(err))
+		return nil, fmt.Errorf("periodic tasks: %w", link.Explain(err))
 	}
 	infos := []PeriodicInfo{}
 	for name, text := range definitions.Val() {
@@ -106,7 +106,7 @@ func (c *Client) RunPeriodic(ctx context.Context, name string) (Receipt, error) 
 		return Receipt{}, fmt.Errorf("run periodic task %s: %w", name, ErrNotFound)
 	}
 	if err != nil {
-		return Receipt{}, fmt.Errorf("run periodic task %s: %w", name, redisbus.Explain(err))
+		return Receipt{}, fmt.Errorf("run periodic task %s: %w", name, link.Explain(err))
 	}
 	var d periodicDefinition
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
@@ -134,7 +134,7 @@ func (c *Client) RemovePeriodic(ctx context.Context, name string) error {
 func (c *Client) changePeriodic(ctx context.Context, verb, name, mark string) error {
 	n, err := pauseScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, name, mark).Int()
 	if err != nil {
-		return fmt.Errorf("%s periodic task %s: %w", verb, name, redisbus.Explain(err))
+		return fmt.Errorf("%s periodic task %s: %w", verb, name, link.Explain(err))
 	}
 	if n == 0 {
 		return fmt.Errorf("%s periodic task %s: %w", verb, name, ErrNotFound)

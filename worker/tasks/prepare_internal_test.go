@@ -14,11 +14,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 func TestManyTasksArePreparedInTheirOrder(t *testing.T) {
-	c := NewClient(context.Background(), nil, redisbus.NewKeys("x"), nil)
+	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
 	news := make([]New, 10_000) // so many are prepared on several processors
 	for i := range news {
 		news[i] = New{Name: "n", Payload: json.RawMessage(strconv.Itoa(i)), Options: Options{Queue: []string{"a", "b"}[i%2]}}
@@ -54,7 +54,7 @@ type panics struct{}
 func (panics) MarshalJSON() ([]byte, error) { panic("no JSON") }
 
 func TestAPayloadThatPanicsDoesSoWhereItsCallerCanRecover(t *testing.T) {
-	c := NewClient(context.Background(), nil, redisbus.NewKeys("x"), nil)
+	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
 	news := make([]New, 10_000)
 	news[9_999].Name, news[9_999].Payload = "n", panics{}
 	for i := range news {
@@ -64,7 +64,7 @@ func TestAPayloadThatPanicsDoesSoWhereItsCallerCanRecover(t *testing.T) {
 }
 
 func TestAPartBehindAnotherGoesAlone(t *testing.T) {
-	c := NewClient(context.Background(), nil, redisbus.NewKeys("x"), nil)
+	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
 	mine := split(t.Context(), make([]prepared, 3*maxBatch/2))
 	others := []*submission{{ctx: t.Context()}, {ctx: t.Context()}}
 	c.waiting = []*submission{others[0], mine[0], mine[1], others[1]}
@@ -81,7 +81,7 @@ func TestAPartBehindAnotherGoesAlone(t *testing.T) {
 }
 
 func TestTasksThatFollowThemselvesAreRefused(t *testing.T) {
-	c := NewClient(context.Background(), nil, redisbus.NewKeys("x"), nil)
+	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
 	news := []New{{Name: "n"}, {Name: "n"}}
 	news[0].Then, news[1].Then = news, news
 	_, err := c.EnqueueMany(t.Context(), news)
@@ -90,10 +90,10 @@ func TestTasksThatFollowThemselvesAreRefused(t *testing.T) {
 
 func TestNobodyWhoLeftIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		away := redisbus.Config{Dial: func(context.Context) (net.Conn, error) {
-			return nil, redisbus.DialError(errors.New("away"))
+		away := link.Config{Dial: func(context.Context) (net.Conn, error) {
+			return nil, link.DialError(errors.New("away"))
 		}}
-		conns, err := redisbus.OpenClient(away, "test")
+		conns, err := link.OpenClient(away, "test")
 		require.NoError(t, err)
 		c := NewClient(t.Context(), conns, away.Keys(), nil)
 		defer func() {
@@ -108,7 +108,7 @@ func TestNobodyWhoLeftIsKept(t *testing.T) {
 		for range 10 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err = c.EnqueueMany(ctx, slices.Repeat([]New{{Name: "n"}}, 3*maxBatch))
-			require.ErrorIs(t, err, redisbus.ErrUnavailable, "they were never sent")
+			require.ErrorIs(t, err, link.ErrUnavailable, "they were never sent")
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			cancel()
 		}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Progress is how far a running task says it is.
@@ -34,7 +34,7 @@ func SetProgress(ctx context.Context, fraction float64, note string) error {
 	c := x.runner.Client
 	reply, err := progressScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, x.runner.Incarnation, x.claimed.id, text).Slice()
 	if err != nil {
-		return fmt.Errorf("progress: %w", redisbus.Explain(err))
+		return fmt.Errorf("progress: %w", link.Explain(err))
 	}
 	if err := protocolError(reply); err != nil {
 		return fmt.Errorf("progress: %w", err)

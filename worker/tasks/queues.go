@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Limits of a queue over the whole cluster; 0 is none. Set by a program with
@@ -85,7 +85,7 @@ func (t *Totals) fields() map[string]*int64 {
 func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	s, err := c.snapshot(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("queues: %w", redisbus.Explain(err))
+		return nil, fmt.Errorf("queues: %w", link.Explain(err))
 	}
 	return s.queues, nil
 }
@@ -114,7 +114,7 @@ type Counts struct {
 func (c *Client) Counts(ctx context.Context) (Counts, error) {
 	s, err := c.snapshot(ctx)
 	if err != nil {
-		return Counts{}, fmt.Errorf("count tasks: %w", redisbus.Explain(err))
+		return Counts{}, fmt.Errorf("count tasks: %w", link.Explain(err))
 	}
 	out := Counts{Dead: s.dead, Cancelled: s.cancelled, Blocked: s.blocked}
 	for _, q := range s.queues {
@@ -307,7 +307,7 @@ func (c *Client) setQueue(ctx context.Context, queue, verb, text string) (Limits
 		err = protocolError(reply)
 	}
 	if err != nil {
-		return Limits{}, fmt.Errorf("%s queue %s: %w", verb, queue, redisbus.Explain(err))
+		return Limits{}, fmt.Errorf("%s queue %s: %w", verb, queue, link.Explain(err))
 	}
 	q := Queue{}
 	effective, _ := reply[1].(string)
@@ -329,7 +329,7 @@ func (c *Client) DeleteQueue(ctx context.Context, queue string) (int, error) {
 			err = protocolError(reply)
 		}
 		if err != nil {
-			return sum, fmt.Errorf("delete queue %s: %w", queue, redisbus.Explain(err))
+			return sum, fmt.Errorf("delete queue %s: %w", queue, link.Explain(err))
 		}
 		n, _ := reply[1].(int64)
 		sum += int(n)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -29,7 +29,7 @@ func (c *cluster) queue(name string) tasks.Queue {
 }
 
 func TestAPausedQueueGivesNothingAndGoesOn(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "work")
 		c := newCluster(t, cfg, &r)
@@ -52,7 +52,7 @@ func TestAPausedQueueGivesNothingAndGoesOn(t *testing.T) {
 }
 
 func TestAQueueRunsAtMostSoManyTasksInTheWholeCluster(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "work")
 		c := newCluster(t, cfg, &r)
@@ -93,7 +93,7 @@ func TestAQueueRunsAtMostSoManyTasksInTheWholeCluster(t *testing.T) {
 }
 
 func TestAFullQueueRefusesAndTakesMoreWhenItHasRoom(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		quick(&r)
 		r.Queue("default", tasks.Limits{Tasks: 10})
@@ -144,7 +144,7 @@ func TestAFullQueueRefusesAndTakesMoreWhenItHasRoom(t *testing.T) {
 }
 
 func TestWeightsShareTheNodesBetweenQueues(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		var order []string
 		ran := make(chan struct{}, 1000)
@@ -177,7 +177,7 @@ func TestWeightsShareTheNodesBetweenQueues(t *testing.T) {
 }
 
 func TestStatsSayHowFastAQueueIs(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(context.Context, number) error { time.Sleep(5 * time.Millisecond); return nil })
 		c := newCluster(t, cfg, &r)
@@ -202,7 +202,7 @@ func TestStatsSayHowFastAQueueIs(t *testing.T) {
 }
 
 func TestAQuietNodeLeavesWakesToOthers(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "work")
 		close(release)
@@ -250,7 +250,7 @@ func TestANodeThatGoesQuietWhileItsSlotsAreBusyClaimsNoMore(t *testing.T) {
 }
 
 func TestParkedTasksRunWhenThereIsRoomForThem(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r, without tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "x"}, func(context.Context, number) error { return nil })
 		c := newCluster(t, cfg, &r)
@@ -270,7 +270,7 @@ func TestParkedTasksRunWhenThereIsRoomForThem(t *testing.T) {
 }
 
 func TestAnIdleSetOfAnotherTypeHoldsUpNothing(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "x"}, func(context.Context, number) error { return nil })
 		c := newCluster(t, cfg, &r)

@@ -3,7 +3,7 @@ package tasks
 import (
 	"context"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Quiet stops claiming, or resumes it. Tasks in hand go on.
@@ -41,7 +41,7 @@ func (r *Runner) noteQuiet(ctx context.Context, quiet string) {
 		args = append(args, q)
 	}
 	var reply []any
-	err := redisbus.Retry(ctx, func(ctx context.Context) error {
+	err := link.Retry(ctx, func(ctx context.Context) error {
 		var err error
 		reply, err = quietScript.Run(ctx, r.Redis, []string{r.Keys.Tasks()}, args...).Slice()
 		return err

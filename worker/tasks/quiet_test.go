@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -30,7 +30,7 @@ func (c *cluster) saysQuiet(id, nodes string) {
 }
 
 func TestATaskThatWaitsForQuietNodesOnlySaysSo(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		started, release := blocking(&r, "work")
 		c := newCluster(t, cfg, &r)
@@ -65,7 +65,7 @@ func TestATaskThatWaitsForQuietNodesOnlySaysSo(t *testing.T) {
 }
 
 func TestAParkedTaskMayBeWaitingForQuietNodes(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var with, without tasks.Registry
 		quick(&with)
 		c := newCluster(t, cfg, &with)

@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/group"
 )
 
@@ -26,7 +26,7 @@ const idleInterval = time.Minute
 // RunnerConfig is what a [Runner] needs.
 type RunnerConfig struct {
 	Redis       redis.UniversalClient // nothing else should use it
-	Keys        redisbus.Keys
+	Keys        link.Keys
 	Incarnation string
 	Fence       int64 // the incarnation's epoch
 	Registry    *Registry
@@ -100,7 +100,7 @@ func NewRunner(c RunnerConfig) *Runner {
 	return r
 }
 
-// Wake makes an idle runner claim; the hint on [redisbus.Keys.Wake] calls it.
+// Wake makes an idle runner claim; the hint on [link.Keys.Wake] calls it.
 func (r *Runner) Wake() {
 	select {
 	case r.woken <- struct{}{}:

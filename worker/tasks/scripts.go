@@ -4,7 +4,7 @@ import (
 	"embed"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 //go:embed lua
@@ -20,12 +20,12 @@ func source(name string) string {
 }
 
 // script joins a script from its own text and what it shares with others.
-func script(name string, shared ...string) *redisbus.Script {
-	parts := []string{redisbus.LuaPrelude, source("places")}
+func script(name string, shared ...string) *link.Script {
+	parts := []string{link.LuaPrelude, source("places")}
 	for _, s := range shared {
 		parts = append(parts, source(s))
 	}
-	return redisbus.NewScript(append(parts, source(name))...)
+	return link.NewScript(append(parts, source(name))...)
 }
 
 var (
@@ -57,10 +57,10 @@ var (
 
 // newCommitScript is the one that ends tasks, with the effects in the layout of
 // that cache. A runner makes it once.
-func newCommitScript(c *cache.Cache) *redisbus.Script {
-	parts := []string{redisbus.LuaPrelude, c.LuaEffects(), source("places")}
+func newCommitScript(c *cache.Cache) *link.Script {
+	parts := []string{link.LuaPrelude, c.LuaEffects(), source("places")}
 	for _, s := range bindings {
 		parts = append(parts, source(s))
 	}
-	return redisbus.NewScript(append(parts, source("commit"))...)
+	return link.NewScript(append(parts, source("commit"))...)
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Solo is the lane of suspects: of the tasks that another crash would quarantine,
@@ -77,13 +77,13 @@ func (r *Runner) kick() {
 // over after it. Unless that is done, it must not run.
 func (r *Runner) announceSolo(x *run) error {
 	var reply []any
-	err := redisbus.Retry(x.Context, func(ctx context.Context) error {
+	err := link.Retry(x.Context, func(ctx context.Context) error {
 		var err error
 		reply, err = soloScript.Run(ctx, r.Redis, []string{r.Keys.Tasks()}, r.Incarnation, x.claimed.id).Slice()
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("announce a suspect: %w", redisbus.Explain(err))
+		return fmt.Errorf("announce a suspect: %w", link.Explain(err))
 	}
 	if len(reply) == 1 && reply[0] == "OK" {
 		return context.Cause(x.Context)

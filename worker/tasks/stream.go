@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // stream is one incarnation's numbered claims and commits. Each kind has at
@@ -26,7 +26,7 @@ type stream struct {
 	queues      []string
 	weights     map[string]int
 	handles     func(task string) bool
-	ending      *redisbus.Script // lua/commit.lua
+	ending      *link.Script // lua/commit.lua
 
 	claims, commits uint64
 	idle            bool     // Redis knows this node as idle
@@ -80,7 +80,7 @@ func (s *stream) claim(ctx context.Context, want int) (got []claimed, broken []s
 		args = append(args, list)
 	}
 	var reply []any
-	err = redisbus.Retry(ctx, func(ctx context.Context) error {
+	err = link.Retry(ctx, func(ctx context.Context) error {
 		var err error
 		reply, err = claimScript.Run(ctx, s.redis, []string{s.keys.Tasks()}, args...).Slice()
 		if err != nil {
@@ -131,7 +131,7 @@ func (s *stream) commit(ctx context.Context, batch []outcome) (refused map[int]s
 	s.commits++
 	args := append([]any{s.incarnation, s.commits}, commitArguments(batch)...)
 	var reply []any
-	err = redisbus.Retry(ctx, func(ctx context.Context) error {
+	err = link.Retry(ctx, func(ctx context.Context) error {
 		var err error
 		reply, err = s.ending.Run(ctx, s.redis, []string{s.keys.Tasks()}, args...).Slice()
 		return err

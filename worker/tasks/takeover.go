@@ -6,7 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // QuarantineAfter is how many runs of a task may end with their node before it
@@ -34,7 +34,7 @@ type Handed struct {
 
 // TakeOver hands on the tasks of a condemned incarnation. It can be repeated, by
 // anybody; Handed counts only what this call moved.
-func TakeOver(ctx context.Context, c redis.UniversalClient, k redisbus.Keys, incarnation string, r Remains) (Handed, error) {
+func TakeOver(ctx context.Context, c redis.UniversalClient, k link.Keys, incarnation string, r Remains) (Handed, error) {
 	var sum Handed
 	for {
 		h, err := takeOverSome(ctx, c, k, incarnation, r)
@@ -54,7 +54,7 @@ func TakeOver(ctx context.Context, c redis.UniversalClient, k redisbus.Keys, inc
 // takeOverBatch bounds how long one script holds Redis up: about a millisecond.
 const takeOverBatch = 500
 
-func takeOverSome(ctx context.Context, c redis.UniversalClient, k redisbus.Keys, incarnation string, r Remains) (Handed, error) {
+func takeOverSome(ctx context.Context, c redis.UniversalClient, k link.Keys, incarnation string, r Remains) (Handed, error) {
 	which := "some"
 	if r.Unknown {
 		which = "all"
@@ -67,7 +67,7 @@ func takeOverSome(ctx context.Context, c redis.UniversalClient, k redisbus.Keys,
 		args = append(args, id)
 	}
 	var reply []any
-	err := redisbus.Retry(ctx, func(ctx context.Context) error {
+	err := link.Retry(ctx, func(ctx context.Context) error {
 		var err error
 		reply, err = takeoverScript.Run(ctx, c, []string{k.Tasks()}, args...).Slice()
 		return err

@@ -11,7 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // State is where a task is.
@@ -78,7 +78,7 @@ type Event struct {
 func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 	reply, err := showScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id).Slice()
 	if err != nil {
-		return Task{}, fmt.Errorf("task %s: %w", id, redisbus.Explain(err))
+		return Task{}, fmt.Errorf("task %s: %w", id, link.Explain(err))
 	}
 	if len(reply) == 1 && reply[0] == wordGone {
 		return Task{}, fmt.Errorf("%w: %s", ErrNotFound, id)

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -22,7 +22,7 @@ import (
 type number struct{ N int }
 
 func TestEveryTaskRunsOnceAndItsEffectsAreThere(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		const n = 1000
 		var mu sync.Mutex
 		runs := map[int]int{}
@@ -74,7 +74,7 @@ func (c *cluster) onlyTheWorkIsLeft() {
 }
 
 func TestIdleNodeIsWokenByATask(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ran := make(chan int)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(_ context.Context, in number) error { ran <- in.N; return nil })
@@ -99,7 +99,7 @@ func TestFailedRunsAreTriedAgainThenDead(t *testing.T) {
 		"goexit": func() error { runtime.Goexit(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+			redistest.Each(t, func(t *testing.T, cfg link.Config) {
 				attempts := make(chan int, 10)
 				var r tasks.Registry
 				tasks.Handle(&r, tasks.Definition{Name: "fail", MaxAttempts: 3, Backoff: time.Millisecond}, func(ctx context.Context, _ number) error {
@@ -149,7 +149,7 @@ func (c *cluster) startMover() func() {
 }
 
 func TestDiscardedAndUnreadablePayloadsAreDeadAtOnce(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "discard"}, func(context.Context, number) error { return tasks.Discard(errors.New("no use")) })
 		tasks.Handle(&r, tasks.Definition{Name: "typed"}, func(context.Context, number) error { return nil })
@@ -168,7 +168,7 @@ func TestDiscardedAndUnreadablePayloadsAreDeadAtOnce(t *testing.T) {
 }
 
 func TestAnIDIsAcceptedOnce(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ran := make(chan string, 10)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "once"}, func(ctx context.Context, _ number) error {
@@ -197,7 +197,7 @@ func TestAnIDIsAcceptedOnce(t *testing.T) {
 }
 
 func TestResultIsKeptForItsRetention(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "twice", Retention: time.Hour}, func(ctx context.Context, in number) error {
 			tasks.Tx(ctx).Result(2 * in.N)
@@ -216,7 +216,7 @@ func TestResultIsKeptForItsRetention(t *testing.T) {
 }
 
 func TestTransactionAppliesAllOrNothing(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "all", Retention: time.Hour}, func(ctx context.Context, in number) error {
 			tx := tasks.Tx(ctx)
@@ -278,7 +278,7 @@ func TestTransactionAppliesAllOrNothing(t *testing.T) {
 }
 
 func TestTaskWithoutHandlerWaitsForANodeThatHasOne(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var without, with tasks.Registry
 		tasks.Handle(&without, tasks.Definition{Name: "common"}, func(context.Context, number) error { return nil })
 		ran := make(chan int, 10)
@@ -347,7 +347,7 @@ func TestBadInputIsRefusedBeforeAnythingIsStored(t *testing.T) {
 }
 
 func TestPayloadBytesAreUntouched(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		got := make(chan json.RawMessage, 1)
 		var r tasks.Registry
 		r.RegisterTask(tasks.Definition{Name: "raw"}, func(_ context.Context, p json.RawMessage) error { got <- p; return nil })

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // lateness is how late a tick may be and still run without CatchUp.
@@ -24,12 +24,12 @@ type Ticker struct {
 	limits   map[string]Limits
 	log      zerolog.Logger
 	// Reports tells of Redis's failures; set it before Serve. Default some of its own.
-	Reports *redisbus.Reports
+	Reports *link.Reports
 }
 
 // NewTicker returns a ticker for the periodic tasks of a registry.
 func NewTicker(c *Client, r *Registry, log zerolog.Logger) *Ticker {
-	return &Ticker{client: c, periodic: r.periodic, limits: r.limits, log: log, Reports: redisbus.NewReports(log)}
+	return &Ticker{client: c, periodic: r.periodic, limits: r.limits, log: log, Reports: link.NewReports(log)}
 }
 
 // tickState is a periodic task as Redis knows it.
@@ -56,11 +56,11 @@ func (t *Ticker) Serve(ctx context.Context) error {
 		}
 		if err != nil {
 			failures++
-			wait = min(wait, redisbus.Pause(failures))
+			wait = min(wait, link.Pause(failures))
 		} else {
 			failures = 0
 		}
-		_ = redisbus.Sleep(ctx, wait)
+		_ = link.Sleep(ctx, wait)
 	}
 	return context.Cause(ctx)
 }
@@ -74,7 +74,7 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	for queue, l := range t.limits {
 		if _, err := t.client.setQueue(ctx, queue, "program", l.String()); err != nil {
 			errs = append(errs, err)
-			if redisbus.IsOutage(err) {
+			if link.IsOutage(err) {
 				return wait, errors.Join(errs...)
 			}
 		}
@@ -84,7 +84,7 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 		s, err := t.enqueueDue(ctx, p)
 		if err != nil {
 			errs = append(errs, err)
-			if redisbus.IsOutage(err) {
+			if link.IsOutage(err) {
 				break
 			}
 			continue
@@ -128,7 +128,7 @@ func (t *Ticker) ask(ctx context.Context, p *Periodic, tick time.Time, verb stri
 	args := append([]any{p.Name, max(tick.UnixMilli(), 0), verb, p.definition(task)}, task.group(1)...)
 	reply, err := tickScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, append(args, task.id, task.tail)...).Slice()
 	if err != nil {
-		return tickState{}, fmt.Errorf("periodic task %s: %w", p.Name, redisbus.Explain(err))
+		return tickState{}, fmt.Errorf("periodic task %s: %w", p.Name, link.Explain(err))
 	}
 	if len(reply) != 4 {
 		return tickState{}, fmt.Errorf("periodic task %s: %w", p.Name, protocolError(reply))

@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -125,7 +125,7 @@ func TestAKeyOfAnotherTypeIsNamedAndNothingIsHalfDone(t *testing.T) {
 		},
 		"pause": func(ctx context.Context, c *tasks.Client) error { return c.PauseQueue(ctx, "default", true) },
 	}
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "done"}, func(ctx context.Context, _ any) error { tasks.Tx(ctx).Result(1); return nil })
 		tasks.Handle(&r, tasks.Definition{Name: "fails", MaxAttempts: 1}, func(context.Context, any) error { return context.Canceled })

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // ErrDead is wrapped by the error of [Client.Result] and [Client.Wait] for a task
@@ -29,7 +29,7 @@ func (c *Client) ending(ctx context.Context, id string, listen bool) (result jso
 	}
 	reply, err := waitScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id, mark).StringSlice()
 	if err != nil {
-		return nil, false, fmt.Errorf("result of %s: %w", id, redisbus.Explain(err))
+		return nil, false, fmt.Errorf("result of %s: %w", id, link.Explain(err))
 	}
 	detail := ""
 	if len(reply) > 1 {
@@ -73,7 +73,7 @@ func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
 	var result json.RawMessage
 	err := c.endings.Await(ctx, c.keys.Ended(id), true,
 		func(err error) bool {
-			return errors.Is(err, errNotYet) || redisbus.IsOutage(err)
+			return errors.Is(err, errNotYet) || link.IsOutage(err)
 		},
 		func() (time.Duration, error) {
 			var done bool

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 )
@@ -132,7 +132,7 @@ func (w *written) String() string {
 	return w.b.String()
 }
 
-func config(cfg redisbus.Config, dir string, out *written) Config {
+func config(cfg link.Config, dir string, out *written) Config {
 	cfg.Namespace = "demo-test"
 	return Config{
 		Dir: dir, CrashEvery: 100 * time.Millisecond, Out: out, Log: zerolog.Nop(),
@@ -141,7 +141,7 @@ func config(cfg redisbus.Config, dir string, out *written) Config {
 }
 
 func TestTheSumsAreTheSameHoweverOftenNodesCrash(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		dir, sums := tree(t, 1500)
 		out := &written{}
 		require.NoError(t, Run(t.Context(), config(cfg, dir, out)))
@@ -156,7 +156,7 @@ func TestTheSumsAreTheSameHoweverOftenNodesCrash(t *testing.T) {
 }
 
 func TestASumThatIsWrongIsFound(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		dir, _ := tree(t, 20)
 		out := &written{}
 		c := config(cfg, dir, out)
@@ -169,7 +169,7 @@ func TestASumThatIsWrongIsFound(t *testing.T) {
 }
 
 func TestFilesThatChangeMeanwhileDoNotMakeItLie(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		dir, _ := tree(t, 20)
 		out := &written{at: func(text string) {
 			if strings.Contains(text, "counting the same") {

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -79,7 +79,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if d.set, err = supervisor.New(cfg.Set, app, cfg.Log); err != nil {
 		return err
 	}
-	if d.redis, err = redisbus.OpenClient(cfg.Set.Redis, "stellar:demo"); err != nil {
+	if d.redis, err = link.OpenClient(cfg.Set.Redis, "stellar:demo"); err != nil {
 		return err
 	}
 	defer d.redis.Close()
@@ -188,7 +188,7 @@ func (d *demo) crash(ctx context.Context) {
 	if d.CrashEvery <= 0 {
 		return
 	}
-	for redisbus.Sleep(ctx, d.CrashEvery) == nil {
+	for link.Sleep(ctx, d.CrashEvery) == nil {
 		var running []*worker.Node
 		for _, n := range d.set.Nodes() {
 			if n.State() == worker.Running {
@@ -232,7 +232,7 @@ func (d *demo) await(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			d.shown.note(fmt.Sprintf("waiting for Redis: %v", err))
 		}
-		if err := redisbus.Sleep(ctx, look); err != nil {
+		if err := link.Sleep(ctx, look); err != nil {
 			return err
 		}
 	}

@@ -1,9 +1,8 @@
-package redisbus
+package link
 
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,11 +109,3 @@ func (r *Reports) drop(part string) (began time.Time, last bool) {
 	last, r.told = r.told, false
 	return r.began, last
 }
-
-// silentError is the failure of a connection on which nothing is heard.
-type silentError struct{ time.Duration }
-
-func (e silentError) Error() string {
-	return "nothing heard on the bus for " + e.Round(time.Millisecond).String()
-}
-func (silentError) Unwrap() error { return os.ErrDeadlineExceeded }

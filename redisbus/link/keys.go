@@ -1,4 +1,4 @@
-package redisbus
+package link
 
 // Keys names everything that one namespace holds on Redis. All keys share the
 // hash tag {namespace}, so that they live on one node of a Redis Cluster and a

@@ -1,4 +1,4 @@
-package redisbus_test
+package link_test
 
 import (
 	"context"
@@ -14,13 +14,13 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 func TestReportsSayEachCauseOnceAMinuteAndOneEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		r := redisbus.NewReports(zerolog.New(&log))
+		r := link.NewReports(zerolog.New(&log))
 		lines := func() []string {
 			defer log.Reset()
 			return strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
@@ -31,7 +31,7 @@ func TestReportsSayEachCauseOnceAMinuteAndOneEnd(t *testing.T) {
 		refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 		for range 1000 {
 			r.Failed("a", refused)
-			r.Failed("b", redisbus.Explain(refused))
+			r.Failed("b", link.Explain(refused))
 			time.Sleep(50 * time.Millisecond)
 		}
 		got := lines()
@@ -73,30 +73,30 @@ func TestReportsSayEachCauseOnceAMinuteAndOneEnd(t *testing.T) {
 func TestEveryCauseIsExplainedToAnOperator(t *testing.T) {
 	for _, c := range []struct {
 		err   error
-		cause redisbus.Cause
+		cause link.Cause
 		want  string
 	}{
-		{answer("LOADING x"), redisbus.CauseLoading, "loads its data"},
-		{answer("READONLY x"), redisbus.CauseReplica, "is a replica"},
-		{answer("CLUSTERDOWN x"), redisbus.CauseCluster, "Redis Cluster"},
-		{answer("NOREPLICAS x"), redisbus.CauseReplicas, "min-replicas-to-write"},
-		{answer("MISCONF x"), redisbus.CauseDisk, "disk"},
-		{answer("BUSY x"), redisbus.CauseScript, "script"},
-		{answer("NOAUTH x"), redisbus.CausePassword, "password"},
-		{answer("WRONGPASS x"), redisbus.CausePassword, "password"},
-		{answer("NOPERM x"), redisbus.CauseRights, "ACL"},
-		{answer("ERR The user executing the script can't run this command: ACL failure in script: x"), redisbus.CauseRights, "ACL"},
-		{answer("ERR The user executing the script can't run this command or subcommand script: x"), redisbus.CauseRights, "ACL"},
-		{answer("ERR max number of clients reached"), redisbus.CauseClients, "maxclients"},
-		{answer("OOM command not allowed"), redisbus.CauseMemory, "maxmemory"},
-		{&net.OpError{Op: "dial", Err: io.EOF}, redisbus.CauseRefused, "is down"},
-		{&net.OpError{Op: "dial", Err: context.DeadlineExceeded}, redisbus.CauseSilent, "no answer in time"},
-		{&net.OpError{Op: "dial", Err: errors.New("remote error: tls: bad certificate")}, redisbus.CauseTLS, "certificate"},
-		{io.EOF, redisbus.CauseConnection, "did not answer"},
-		{answer("WRONGTYPE x"), redisbus.CauseNone, "WRONGTYPE"},
+		{answer("LOADING x"), link.CauseLoading, "loads its data"},
+		{answer("READONLY x"), link.CauseReplica, "is a replica"},
+		{answer("CLUSTERDOWN x"), link.CauseCluster, "Redis Cluster"},
+		{answer("NOREPLICAS x"), link.CauseReplicas, "min-replicas-to-write"},
+		{answer("MISCONF x"), link.CauseDisk, "disk"},
+		{answer("BUSY x"), link.CauseScript, "script"},
+		{answer("NOAUTH x"), link.CausePassword, "password"},
+		{answer("WRONGPASS x"), link.CausePassword, "password"},
+		{answer("NOPERM x"), link.CauseRights, "ACL"},
+		{answer("ERR The user executing the script can't run this command: ACL failure in script: x"), link.CauseRights, "ACL"},
+		{answer("ERR The user executing the script can't run this command or subcommand script: x"), link.CauseRights, "ACL"},
+		{answer("ERR max number of clients reached"), link.CauseClients, "maxclients"},
+		{answer("OOM command not allowed"), link.CauseMemory, "maxmemory"},
+		{&net.OpError{Op: "dial", Err: io.EOF}, link.CauseRefused, "is down"},
+		{&net.OpError{Op: "dial", Err: context.DeadlineExceeded}, link.CauseSilent, "no answer in time"},
+		{&net.OpError{Op: "dial", Err: errors.New("remote error: tls: bad certificate")}, link.CauseTLS, "certificate"},
+		{io.EOF, link.CauseConnection, "did not answer"},
+		{answer("WRONGTYPE x"), link.CauseNone, "WRONGTYPE"},
 	} {
-		require.Equal(t, c.cause, redisbus.CauseOf(c.err), "%v", c.err)
-		require.ErrorContains(t, redisbus.Explain(c.err), c.want)
-		require.Equal(t, c.cause, redisbus.CauseOf(redisbus.Explain(c.err)), "%v", c.err)
+		require.Equal(t, c.cause, link.CauseOf(c.err), "%v", c.err)
+		require.ErrorContains(t, link.Explain(c.err), c.want)
+		require.Equal(t, c.cause, link.CauseOf(link.Explain(c.err)), "%v", c.err)
 	}
 }

@@ -1,4 +1,4 @@
-package redisbus
+package link
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package redisbus_test
+package link_test
 
 import (
 	"context"
@@ -15,20 +15,20 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
 const password = "hunter2-with-%&/"
 
 func TestSecretsPrintRedacted(t *testing.T) {
-	secret := redisbus.Secret(password)
+	secret := link.Secret(password)
 	type holder struct {
-		Secret  redisbus.Secret
-		Pointer *redisbus.Secret
+		Secret  link.Secret
+		Pointer *link.Secret
 	}
-	for _, value := range []any{secret, &secret, []redisbus.Secret{secret}, holder{secret, &secret}, map[string]redisbus.Secret{"a": secret}} {
+	for _, value := range []any{secret, &secret, []link.Secret{secret}, holder{secret, &secret}, map[string]link.Secret{"a": secret}} {
 		for verb := range strings.SplitSeq("v,+v,#v,s,q,x,X,d,T,10v,-5s", ",") {
 			require.NotContains(t, fmt.Sprintf("%"+verb, value), "hunter", verb)
 		}
@@ -42,7 +42,7 @@ func TestSecretsPrintRedacted(t *testing.T) {
 		require.Contains(t, log.String(), "[redacted]")
 	}
 	require.Equal(t, "[redacted]", secret.String())
-	require.Empty(t, redisbus.Secret("").String())
+	require.Empty(t, link.Secret("").String())
 	require.Equal(t, password, secret.Reveal())
 	text, err := secret.MarshalText()
 	require.NoError(t, err)
@@ -50,11 +50,11 @@ func TestSecretsPrintRedacted(t *testing.T) {
 }
 
 func TestConfigReportsEverythingAtOnceAndNoPassword(t *testing.T) {
-	require.NoError(t, redisbus.Config{URL: "redis://localhost:6379/3"}.Validate())
-	require.NoError(t, redisbus.Config{URL: "unix:///run/redis.sock", Namespace: "a.b:c-d_E9", Token: "0123456789abcdef"}.Validate())
+	require.NoError(t, link.Config{URL: "redis://localhost:6379/3"}.Validate())
+	require.NoError(t, link.Config{URL: "unix:///run/redis.sock", Namespace: "a.b:c-d_E9", Token: "0123456789abcdef"}.Validate())
 	require.NoError(t, embedded.New().Config().Validate())
 
-	err := redisbus.Config{URL: "http://user:" + "hunter2@host:99999/x", Namespace: "a{b}", Token: "short"}.Validate()
+	err := link.Config{URL: "http://user:" + "hunter2@host:99999/x", Namespace: "a{b}", Token: "short"}.Validate()
 	for _, part := range []string{"redis://", "namespace", "token: 5 bytes"} {
 		require.ErrorContains(t, err, part)
 	}
@@ -63,34 +63,34 @@ func TestConfigReportsEverythingAtOnceAndNoPassword(t *testing.T) {
 		"redis://u:hunter2@host:6379/0?unknown=1", "redis://u:hunter2@host:6379/0?db=hunter2", "redis://u:hunter2%zz@host", "\x00hunter2",
 		"redis://u:hunter2@[::1", "hunter2",
 	} {
-		c := redisbus.Config{URL: url}
+		c := link.Config{URL: url}
 		err := c.Validate()
 		require.Error(t, err, url)
 		require.NotContains(t, err.Error(), "hunter", url)
 		require.NotContains(t, c.Address(), "hunter", url)
-		_, err = redisbus.Open(c, "node")
+		_, err = link.Open(c, "node")
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "hunter", url)
-		_, err = redisbus.OpenClient(c, "node")
+		_, err = link.OpenClient(c, "node")
 		require.Error(t, err)
 	}
-	require.ErrorContains(t, redisbus.Config{URL: "redis://h", Token: "change-me"}.Validate(), "everybody's")
-	require.NotContains(t, redisbus.Config{URL: "redis://h", Token: "hunter2"}.Validate().Error(), "hunter")
-	require.NotContains(t, fmt.Sprintf("%+v %#v", redisbus.Config{Password: password, Token: password}, redisbus.Config{Password: password, Token: password}), "hunter")
+	require.ErrorContains(t, link.Config{URL: "redis://h", Token: "change-me"}.Validate(), "everybody's")
+	require.NotContains(t, link.Config{URL: "redis://h", Token: "hunter2"}.Validate().Error(), "hunter")
+	require.NotContains(t, fmt.Sprintf("%+v %#v", link.Config{Password: password, Token: password}, link.Config{Password: password, Token: password}), "hunter")
 }
 
 func TestAddressIsForPeople(t *testing.T) {
 	for url, want := range map[string]string{
 		"redis://user:pass@host:6379/3?x=y": "redis://host:6379/3", "rediss://host": "rediss://host", "unix:///run/redis.sock": "unix:///run/redis.sock",
 	} {
-		require.Equal(t, want, redisbus.Config{URL: url}.Address())
+		require.Equal(t, want, link.Config{URL: url}.Address())
 	}
 	require.Equal(t, "embedded", embedded.New().Config().Address())
 }
 
 func TestConnectionsAreThreeAndNamed(t *testing.T) {
 	server := redistest.Start(t)
-	conns, err := redisbus.Open(server.Config(), "stellar-worker-1")
+	conns, err := link.Open(server.Config(), "stellar-worker-1")
 	require.NoError(t, err)
 	require.NoError(t, conns.Ping(t.Context()))
 	sub := conns.Subscriber.Subscribe(t.Context(), "x")
@@ -103,7 +103,7 @@ func TestConnectionsAreThreeAndNamed(t *testing.T) {
 	require.NoError(t, sub.Close())
 	require.NoError(t, conns.Close())
 	require.ErrorContains(t, conns.Ping(t.Context()), "client connection")
-	require.NoError(t, (&redisbus.Connections{}).Close())
+	require.NoError(t, (&link.Connections{}).Close())
 }
 
 func TestUsernameAndPasswordWinOverTheURL(t *testing.T) {
@@ -112,8 +112,8 @@ func TestUsernameAndPasswordWinOverTheURL(t *testing.T) {
 	cfg.URL = strings.Replace(cfg.URL, "unix://", "unix://default:wrong-password@", 1)
 	c := redistest.Client(t, cfg)
 	err := c.Ping(t.Context()).Err()
-	require.Equal(t, redisbus.DidNotRun, redisbus.OutcomeOf(err))
-	require.NotContains(t, redisbus.Explain(err).Error(), "wrong-password")
+	require.Equal(t, link.DidNotRun, link.OutcomeOf(err))
+	require.NotContains(t, link.Explain(err).Error(), "wrong-password")
 	cfg.Username, cfg.Password = "default", "right-password"
 	require.NoError(t, redistest.Client(t, cfg).Ping(t.Context()).Err())
 }
@@ -127,29 +127,29 @@ func (answer) RedisError()     {}
 func TestOutcomeOfEveryKindOfError(t *testing.T) {
 	for _, c := range []struct {
 		err  error
-		want redisbus.Outcome
+		want link.Outcome
 	}{
-		{nil, redisbus.Ran}, {redis.Nil, redisbus.Ran}, {answer("ERR wrong number of arguments"), redisbus.Ran}, {answer("WRONGTYPE x"), redisbus.Ran},
-		{answer("LOADING Redis is loading"), redisbus.DidNotRun}, {answer("READONLY You can't write"), redisbus.DidNotRun},
-		{answer("MASTERDOWN x"), redisbus.DidNotRun}, {answer("CLUSTERDOWN x"), redisbus.DidNotRun}, {answer("NOREPLICAS x"), redisbus.DidNotRun},
-		{answer("MISCONF x"), redisbus.DidNotRun}, {answer("BUSY x"), redisbus.DidNotRun}, {answer("MOVED 1 a:1"), redisbus.DidNotRun},
-		{answer("ERR max number of clients reached"), redisbus.DidNotRun}, {answer("OOM command not allowed"), redisbus.DidNotRun},
-		{answer("ERR Error running script: -OOM command not allowed"), redisbus.DidNotRun},
-		{&net.OpError{Op: "dial", Err: io.EOF}, redisbus.DidNotRun}, {&net.DNSError{}, redisbus.DidNotRun}, {redisbus.DialError(io.EOF), redisbus.DidNotRun},
-		{redis.ErrPoolTimeout, redisbus.DidNotRun}, {redis.ErrClosed, redisbus.DidNotRun},
-		{io.EOF, redisbus.Unknown}, {&net.OpError{Op: "read", Err: io.EOF}, redisbus.Unknown}, {context.DeadlineExceeded, redisbus.Unknown}, {errors.New("?"), redisbus.Unknown},
+		{nil, link.Ran}, {redis.Nil, link.Ran}, {answer("ERR wrong number of arguments"), link.Ran}, {answer("WRONGTYPE x"), link.Ran},
+		{answer("LOADING Redis is loading"), link.DidNotRun}, {answer("READONLY You can't write"), link.DidNotRun},
+		{answer("MASTERDOWN x"), link.DidNotRun}, {answer("CLUSTERDOWN x"), link.DidNotRun}, {answer("NOREPLICAS x"), link.DidNotRun},
+		{answer("MISCONF x"), link.DidNotRun}, {answer("BUSY x"), link.DidNotRun}, {answer("MOVED 1 a:1"), link.DidNotRun},
+		{answer("ERR max number of clients reached"), link.DidNotRun}, {answer("OOM command not allowed"), link.DidNotRun},
+		{answer("ERR Error running script: -OOM command not allowed"), link.DidNotRun},
+		{&net.OpError{Op: "dial", Err: io.EOF}, link.DidNotRun}, {&net.DNSError{}, link.DidNotRun}, {link.DialError(io.EOF), link.DidNotRun},
+		{redis.ErrPoolTimeout, link.DidNotRun}, {redis.ErrClosed, link.DidNotRun},
+		{io.EOF, link.Unknown}, {&net.OpError{Op: "read", Err: io.EOF}, link.Unknown}, {context.DeadlineExceeded, link.Unknown}, {errors.New("?"), link.Unknown},
 	} {
 		for _, err := range []error{c.err, wrapped(c.err)} {
-			require.Equal(t, c.want, redisbus.OutcomeOf(err), "%v", c.err)
-			explained := redisbus.Explain(err)
+			require.Equal(t, c.want, link.OutcomeOf(err), "%v", c.err)
+			explained := link.Explain(err)
 			full := c.err != nil && strings.Contains(c.err.Error(), "OOM")
-			require.Equal(t, c.want == redisbus.DidNotRun && !full, errors.Is(explained, redisbus.ErrUnavailable), "%v", c.err)
-			require.Equal(t, full, errors.Is(explained, redisbus.ErrFull), "%v", c.err)
-			require.Equal(t, c.want == redisbus.Unknown, errors.Is(explained, redisbus.ErrUnknownOutcome), "%v", c.err)
+			require.Equal(t, c.want == link.DidNotRun && !full, errors.Is(explained, link.ErrUnavailable), "%v", c.err)
+			require.Equal(t, full, errors.Is(explained, link.ErrFull), "%v", c.err)
+			require.Equal(t, c.want == link.Unknown, errors.Is(explained, link.ErrUnknownOutcome), "%v", c.err)
 			require.ErrorIs(t, explained, c.err)
 		}
 	}
-	require.Equal(t, context.Canceled, redisbus.Explain(context.Canceled), "who cancels knows")
+	require.Equal(t, context.Canceled, link.Explain(context.Canceled), "who cancels knows")
 }
 
 func wrapped(err error) error {
@@ -161,41 +161,41 @@ func wrapped(err error) error {
 
 // A lost answer is an unknown outcome and never a silent second execution.
 func TestALostAnswerIsNotRepeatedByTheClient(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		plain := redistest.Client(t, cfg)
-		cut := &link{dial: dialer(cfg)}
+		cut := &redistest.Cable{To: dialer(cfg)}
 		cfg.Dial = cut.Dial
 		c := redistest.Client(t, cfg)
 		ctx, key := t.Context(), cfg.Keys().Epoch()
-		script := redisbus.NewScript(`return redis.call('INCR', KEYS[1])`)
+		script := link.NewScript(`return redis.call('INCR', KEYS[1])`)
 		require.NoError(t, script.Run(ctx, c, []string{key}).Err())
 		for i, run := range []func() error{
 			func() error { return c.Incr(ctx, key).Err() },
 			func() error { return script.Run(ctx, c, []string{key}).Err() },
 		} {
 			require.NoError(t, c.Ping(ctx).Err()) // what is lost is not the greeting
-			cut.loseAnswers(1)
+			cut.LoseAnswers(1)
 			err := run()
-			require.Equal(t, redisbus.Unknown, redisbus.OutcomeOf(err))
-			require.ErrorIs(t, redisbus.Explain(err), redisbus.ErrUnknownOutcome)
+			require.Equal(t, link.Unknown, link.OutcomeOf(err))
+			require.ErrorIs(t, link.Explain(err), link.ErrUnknownOutcome)
 			require.Eventually(t, func() bool { n, _ := plain.Get(ctx, key).Int(); return n == i+2 }, 5*time.Second, time.Millisecond)
 		}
 		// Retry repeats it, knowingly.
 		require.NoError(t, c.Ping(ctx).Err())
-		cut.loseAnswers(1)
-		require.NoError(t, redisbus.Retry(ctx, func(ctx context.Context) error { return c.Incr(ctx, key).Err() }))
+		cut.LoseAnswers(1)
+		require.NoError(t, link.Retry(ctx, func(ctx context.Context) error { return c.Incr(ctx, key).Err() }))
 		n, err := plain.Get(ctx, key).Int()
 		require.NoError(t, err)
 		require.Equal(t, 5, n)
 		// But not what Redis has answered.
 		tries := 0
-		err = redisbus.Retry(ctx, func(ctx context.Context) error { tries++; return c.LPush(ctx, key, 1).Err() })
+		err = link.Retry(ctx, func(ctx context.Context) error { tries++; return c.LPush(ctx, key, 1).Err() })
 		require.ErrorContains(t, err, "WRONGTYPE")
 		require.Equal(t, 1, tries)
 	})
 }
 
-func dialer(cfg redisbus.Config) func(context.Context) (net.Conn, error) {
+func dialer(cfg link.Config) func(context.Context) (net.Conn, error) {
 	if cfg.Dial != nil {
 		return cfg.Dial
 	}
@@ -207,11 +207,11 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	tries := 0
-	err := redisbus.Retry(ctx, func(context.Context) error { tries++; return io.EOF })
-	require.ErrorIs(t, err, redisbus.ErrUnknownOutcome)
+	err := link.Retry(ctx, func(context.Context) error { tries++; return io.EOF })
+	require.ErrorIs(t, err, link.ErrUnknownOutcome)
 	require.Greater(t, tries, 1)
 	require.Less(t, tries, 10)
-	require.ErrorIs(t, redisbus.Sleep(ctx, time.Hour), context.DeadlineExceeded)
+	require.ErrorIs(t, link.Sleep(ctx, time.Hour), context.DeadlineExceeded)
 }
 
 func TestPausesGrowToTwoSeconds(t *testing.T) {
@@ -219,7 +219,7 @@ func TestPausesGrowToTwoSeconds(t *testing.T) {
 		-1: 50, 0: 50, 1: 50, 2: 100, 3: 200, 6: 1600, 7: 2000, 100: 2000, 1 << 30: 2000,
 	} {
 		for range 100 {
-			d := redisbus.Pause(n)
+			d := link.Pause(n)
 			require.GreaterOrEqual(t, d.Milliseconds(), most/2, n)
 			require.LessOrEqual(t, d.Milliseconds(), most, n)
 		}
@@ -227,9 +227,9 @@ func TestPausesGrowToTwoSeconds(t *testing.T) {
 }
 
 func TestEveryKeyIsInTheNamespacesSlot(t *testing.T) {
-	k := redisbus.NewKeys("ns")
+	k := link.NewKeys("ns")
 	for _, key := range []string{k.Token(), k.Epoch(), k.Members(), k.Cache("a{b}"), k.Lock("x"), k.Queue("q"), k.ConnectionsOf("a#1:x")} {
 		require.True(t, strings.HasPrefix(key, "{ns}:"), key)
 	}
-	require.NotEqual(t, k.Inbox("x"), redisbus.NewKeys("ns2").Inbox("x"))
+	require.NotEqual(t, k.Inbox("x"), link.NewKeys("ns2").Inbox("x"))
 }

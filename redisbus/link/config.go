@@ -1,4 +1,4 @@
-package redisbus
+package link
 
 import (
 	"context"
@@ -112,14 +112,6 @@ func (c Config) validateTokens() error {
 		errs = append(errs, fmt.Errorf("token mode %q: use %s, %s or %s", c.TokenMode, ModeHMAC, ModePlain, ModeBoth))
 	}
 	return errors.Join(errs...)
-}
-
-// Bus returns the part of a bus's configuration that is the cluster's; token is
-// what [Token] returned for this configuration.
-func (c Config) Bus(token Secret) BusConfig {
-	return BusConfig{
-		Keys: c.Keys(), Token: token, TokenKept: c.Token.IsZero(), AlsoAccept: c.AlsoAccept, Mode: c.TokenMode,
-	}
 }
 
 // Keys returns the names of the configured namespace.

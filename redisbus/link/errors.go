@@ -1,4 +1,4 @@
-package redisbus
+package link
 
 import (
 	"context"
@@ -95,6 +95,10 @@ func Explain(err error) error {
 		return err
 	}
 }
+
+// Unanswered returns [ErrUnknownOutcome] with the reason why nobody waits for
+// the answer any more.
+func Unanswered(reason error) error { return &explained{ErrUnknownOutcome, "", reason} }
 
 type explained struct {
 	kind  error

@@ -1,4 +1,4 @@
-package redisbus
+package link
 
 import (
 	"context"
@@ -239,7 +239,7 @@ type tracked struct {
 	net.Conn
 	at    *place
 	heard atomic.Bool // something was read
-	said  rebuff      // instead of an answer, before anything was read
+	said  ReplyError  // instead of an answer, before anything was read
 }
 
 func (t *tracked) Read(b []byte) (int, error) {
@@ -264,19 +264,20 @@ func (t *tracked) Write(b []byte) (int, error) {
 	said := make([]byte, 512)
 	if got, _ := t.Conn.Read(said); got > 1 && said[0] == '-' {
 		text, _, _ := strings.Cut(string(said[1:got]), "\r\n")
-		t.said = rebuff(text)
+		t.said = ReplyError(text)
 		return n, t.said
 	}
 	return n, err
 }
 
-// rebuff is an error that Redis answers without having been asked.
-type rebuff string
+// ReplyError is an error that Redis sent, read where the client library does not
+// read: on the bus, and before a connection was asked anything.
+type ReplyError string
 
-func (r rebuff) Error() string { return string(r) }
+func (r ReplyError) Error() string { return string(r) }
 
 // RedisError implements redis.Error.
-func (rebuff) RedisError() {}
+func (ReplyError) RedisError() {}
 
 func (t *tracked) Close() error {
 	t.at.mu.Lock()

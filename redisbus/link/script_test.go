@@ -1,4 +1,4 @@
-package redisbus_test
+package link_test
 
 import (
 	"strings"
@@ -6,16 +6,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
-
 func TestScriptIsLoadedWhenRedisForgotIt(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := redistest.Client(t, cfg)
-		s := redisbus.NewScript(redisbus.LuaPrelude, `return redis.call('INCRBY', KEYS[1], ARGV[1])`)
+		s := link.NewScript(link.LuaPrelude, `return redis.call('INCRBY', KEYS[1], ARGV[1])`)
 		for want := int64(2); want <= 6; want += 2 {
 			got, err := s.Run(t.Context(), c, []string{cfg.Keys().Epoch()}, 2).Int64()
 			require.NoError(t, err)
@@ -32,22 +30,22 @@ func TestWritableScriptWritesAtMaxMemory(t *testing.T) {
 	require.NoError(t, c.Set(t.Context(), key+"x", strings.Repeat("x", 100_000), 0).Err())
 	require.NoError(t, c.ConfigSet(t.Context(), "maxmemory", "1").Err())
 
-	blocked := redisbus.NewScript(redisbus.LuaPrelude, `return redis.call('INCR', KEYS[1])`)
+	blocked := link.NewScript(link.LuaPrelude, `return redis.call('INCR', KEYS[1])`)
 	err := blocked.Run(t.Context(), c, []string{key}).Err()
-	require.ErrorIs(t, redisbus.Explain(err), redisbus.ErrFull)
+	require.ErrorIs(t, link.Explain(err), link.ErrFull)
 
-	let := redisbus.NewScript(redisbus.LuaPrelude, `writable(KEYS[1]) return redis.call('INCR', KEYS[1])`)
+	let := link.NewScript(link.LuaPrelude, `writable(KEYS[1]) return redis.call('INCR', KEYS[1])`)
 	got, err := let.Run(t.Context(), c, []string{key}).Int64()
 	require.NoError(t, err)
 	require.EqualValues(t, 1, got)
 }
 
 func TestPreludePrintsAllDigitsAndChecksTypes(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg redisbus.Config) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := redistest.Client(t, cfg)
 		key := cfg.Keys().Queue("q")
 		require.NoError(t, c.RPush(t.Context(), key, "1").Err())
-		s := redisbus.NewScript(redisbus.LuaPrelude,
+		s := link.NewScript(link.LuaPrelude,
 			`return {int(9007199254740991), fits(KEYS[1], 'list'), fits(KEYS[1], 'hash'), fits(KEYS[1] .. 'none', 'hash'), now()}`)
 		got, err := s.Run(t.Context(), c, []string{key}).Slice()
 		require.NoError(t, err)

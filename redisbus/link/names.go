@@ -1,0 +1,24 @@
+package link
+
+import "strings"
+
+// ValidName reports whether s may name a node, a message type, a method, a queue
+// or a task: 1 to 200 letters, digits and any of ". _ : -".
+func ValidName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == ':', c == '-':
+		default:
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) <= 200
+}
+
+// NodeOf returns the node id in an incarnation.
+func NodeOf(incarnation string) string {
+	if i := strings.LastIndexByte(incarnation, '#'); i >= 0 {
+		return incarnation[:i]
+	}
+	return incarnation
+}

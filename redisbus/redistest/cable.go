@@ -1,0 +1,114 @@
+package redistest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// Cable is a way to Redis that a test can cut, in the ways in which networks do.
+type Cable struct {
+	// To opens a connection to the Redis at its end.
+	To func(ctx context.Context) (net.Conn, error)
+
+	Refuse atomic.Bool  // connecting fails
+	Dials  atomic.Int64 // connections asked for
+
+	mu    sync.Mutex
+	conns map[*strand]struct{}
+	drop  int // so many answers are lost, each with its connection
+}
+
+type strand struct {
+	net.Conn
+	cable *Cable
+	free  chan struct{} // closed with the connection
+	once  sync.Once
+}
+
+var errCut = errors.New("cut")
+
+// Dial is for [link.Config.Dial].
+func (c *Cable) Dial(ctx context.Context) (net.Conn, error) {
+	c.Dials.Add(1)
+	if c.Refuse.Load() {
+		return nil, &net.OpError{Op: "dial", Net: "test", Err: errCut}
+	}
+	conn, err := c.To(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &strand{Conn: conn, cable: c, free: make(chan struct{})}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conns == nil {
+		c.conns = map[*strand]struct{}{}
+	}
+	c.conns[w] = struct{}{}
+	return w, nil
+}
+
+// BlackHole makes what is on the way vanish without a word, both ways, on the
+// connections that are open now.
+func (c *Cable) BlackHole() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w := range c.conns {
+		w.once.Do(func() { close(w.free) })
+	}
+}
+
+// LoseAnswers breaks a connection in place of each of the next n answers.
+func (c *Cable) LoseAnswers(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop = n
+}
+
+func (w *strand) dark() bool {
+	select {
+	case <-w.free:
+		return true
+	default:
+		return false
+	}
+}
+
+func (w *strand) Read(b []byte) (int, error) {
+	for {
+		n, err := w.Conn.Read(b)
+		if err != nil {
+			return n, err
+		}
+		w.cable.mu.Lock()
+		lose := w.cable.drop > 0
+		if lose {
+			w.cable.drop--
+		}
+		w.cable.mu.Unlock()
+		if lose {
+			_ = w.Conn.Close()
+			return 0, io.EOF
+		}
+		if !w.dark() {
+			return n, nil
+		}
+	}
+}
+
+func (w *strand) Write(b []byte) (int, error) {
+	if w.dark() {
+		return len(b), nil
+	}
+	return w.Conn.Write(b)
+}
+
+func (w *strand) Close() error {
+	w.cable.mu.Lock()
+	delete(w.cable.conns, w)
+	w.cable.mu.Unlock()
+	return w.Conn.Close()
+}
