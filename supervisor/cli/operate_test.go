@@ -18,7 +18,9 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli/setcmd"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -29,19 +31,19 @@ import (
 // the childApps, instead of running tests.
 const childApp = "STELLAR_TEST_APP"
 
-var childApps = map[string]func() *worker.App{
-	"stubborn": func() *worker.App {
+var childApps = map[string]func() (*worker.App, error){
+	"stubborn": func() (*worker.App, error) {
 		app, _ := stubborn()
 		tasks.Handle(app, tasks.Definition{Name: "slow"}, func(_ context.Context, ms int) error {
 			time.Sleep(time.Duration(ms) * time.Millisecond)
 			return nil
 		})
-		return app
+		return app, nil
 	},
-	"broken": func() *worker.App {
+	"broken": func() (*worker.App, error) {
 		app := worker.NewApp()
 		app.OnStart(func(context.Context) error { panic("no licence") })
-		return app
+		return app, nil
 	},
 }
 
@@ -65,7 +67,7 @@ func places(t *testing.T, scenario func(t *testing.T, env environment)) {
 
 // shown is what status tells for scripts.
 type shown struct {
-	Nodes []nodeStatus       `json:"nodes"`
+	Nodes []setcmd.Node      `json:"nodes"`
 	Sets  []worker.SetStatus `json:"sets"`
 }
 
@@ -370,14 +372,30 @@ func TestStatusForScriptsHasTheLastStack(t *testing.T) {
 	})
 }
 
-func TestAProcessThatEndedIsNotWaitedFor(t *testing.T) {
+func TestANodeThatIsBusyLeavesTheCallToAnother(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
-		c := &client{directory: membership.Directory{Client: redistest.Client(t, at.cfg), Keys: at.cfg.Keys()}}
-		o := &operated{client: c, process: membership.Process{Host: "elsewhere", PID: 4711}, gone: 300 * time.Millisecond}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
-		_, err := o.until(ctx, func(worker.SetStatus, bool) bool { return false })
-		require.ErrorContains(t, err, "process 4711 on elsewhere has had no live node for 300ms")
+		app := builtin()
+		rpcregistry.Handle(app, "hold", func(ctx context.Context, _ struct{}) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
+		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: at.cfg})
+		rpc, first := set.Node("stellar-worker-2").API().RPC, rpcregistry.Node("stellar-worker-1")
+		require.Eventually(t, func() bool {
+			for range 100 {
+				require.NoError(t, rpc.Cast(t.Context(), "hold", nil, first))
+			}
+			_, err := rpc.DoCluster(t.Context(), "api.ping", nil, first)
+			return errors.Is(err, rpcregistry.Busy)
+		}, patient, time.Millisecond)
+
+		r := stellar(t, at.env, "quiet")
+		require.Zero(t, r.code, r.err)
+		require.True(t, set.Status().Quiet)
+		r = stellar(t, at.env, "scale", "3")
+		require.Zero(t, r.code, r.err)
+		r = stellar(t, at.env, "call", "api.ping")
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, "stellar-worker-2")
+		s, _ := statusFor(t, at.env)
+		require.Len(t, s.Sets, 1)
 	})
 }
 

@@ -257,17 +257,9 @@ func TestTasksAreCompleted(t *testing.T) {
 	require.Contains(t, stellar(t, home(t), "tasks", "periodic", ask).out, "remove:")
 }
 
-func TestQueuesWithWeights(t *testing.T) {
-	queues, weights, err := parseQueues([]string{"critical=6", "default=3", "low"})
-	require.NoError(t, err)
-	require.Equal(t, []string{"critical", "default", "low"}, queues)
-	require.Equal(t, map[string]int{"critical": 6, "default": 3}, weights)
-	_, weights, err = parseQueues([]string{"a", "b"})
-	require.NoError(t, err)
-	require.Nil(t, weights, "strict")
-
+func TestAWeightIsThatOfAQueue(t *testing.T) {
 	bad := supervisor.Config{Redis: redistest.Embedded(t).Config(), Queues: []string{"a"}, Weights: map[string]int{"b": 1}}
-	_, err = supervisor.New(bad, worker.NewApp(), zerolog.Nop())
+	_, err := supervisor.New(bad, worker.NewApp(), zerolog.Nop())
 	require.ErrorContains(t, err, `"b": it is not among the queues`)
 }
 
