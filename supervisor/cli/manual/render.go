@@ -1,7 +1,6 @@
 package manual
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -23,6 +22,13 @@ type layout struct {
 // codeIndent stands before each line of code, and for each tab in it.
 const codeIndent = "    "
 
+// A piece of code in a sentence is not broken up to a length of unbroken bytes:
+// hardSpace stands for its spaces until all is set.
+const (
+	unbroken  = 24
+	hardSpace = "\ue000"
+)
+
 // Styles of words, as parameters of the terminal's SGR sequence.
 const (
 	plain  = ""
@@ -35,7 +41,8 @@ const (
 func (l layout) render(page []byte) []byte {
 	doc := goldmark.New(goldmark.WithExtensions(extension.Table)).Parser().Parse(text.NewReader(page))
 	s := setter{layout: l, source: page}
-	return append(bytes.TrimRight([]byte(strings.Join(s.blocks(doc, l.width), "\n")), "\n"), '\n')
+	lines := strings.TrimRight(strings.Join(s.blocks(doc, l.width), "\n"), "\n")
+	return []byte(strings.ReplaceAll(lines, hardSpace, " ") + "\n")
 }
 
 // setter sets the blocks of one page.
@@ -156,10 +163,14 @@ func (s setter) code(n *ast.CodeSpan) string {
 			b.Write(t.Value(s.source))
 		}
 	}
-	if !s.styled {
-		return "`" + b.String() + "`"
+	words := b.String()
+	if len(words) <= unbroken {
+		words = strings.ReplaceAll(words, " ", hardSpace)
 	}
-	return s.dress(b.String(), code)
+	if !s.styled {
+		return "`" + words + "`"
+	}
+	return s.dress(words, code)
 }
 
 // link sets a link with where it leads, unless its text says that already.
