@@ -14,6 +14,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/configcmd"
 	"github.com/stellarfw/stellar/supervisor/cli/demo"
+	"github.com/stellarfw/stellar/supervisor/cli/manual"
 	"github.com/stellarfw/stellar/supervisor/cli/setcmd"
 	"github.com/stellarfw/stellar/supervisor/cli/taskscmd"
 )
@@ -46,7 +47,7 @@ func root(e *cluster.Env, program Program, r *runner) *urfave.Command {
 			[]*urfave.Command{r.command()},
 			setcmd.Commands(e), callcmd.Commands(e), taskscmd.Commands(e), cachecmd.Commands(e),
 			configcmd.Commands(e, program.App), demo.Commands(e),
-			[]*urfave.Command{versionCommand(e, program.Version)},
+			[]*urfave.Command{manual.Command(e.Env), versionCommand(e, program.Version)},
 		),
 		DefaultCommand:        "run",
 		EnableShellCompletion: true,

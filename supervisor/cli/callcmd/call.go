@@ -131,9 +131,9 @@ func (f *flags) callOne(ctx context.Context, e *cluster.Env, c *cluster.Client, 
 	for _, id := range ids {
 		err = do(ctx, rpcregistry.Node(id))
 		switch {
-		case errors.Is(err, rpcregistry.Busy):
+		case errors.Is(err, rpcregistry.ErrBusy):
 			busy = err // the node is leaving or full: it did not run the call, but has the method
-		case !errors.Is(err, rpcregistry.NoSuchMethod) && !errors.Is(err, rpcregistry.NoSuchTarget):
+		case !errors.Is(err, rpcregistry.ErrNoSuchMethod) && !errors.Is(err, rpcregistry.ErrNoSuchTarget):
 			return err
 		}
 	}
@@ -166,14 +166,14 @@ func writeVerdicts(e *cluster.Env, method string, verdicts []rpcregistry.Verdict
 			line.Error = v.Err.Error()
 			text = line.Error
 		}
-		if errors.Is(v.Err, rpcregistry.NoSuchMethod) {
+		if errors.Is(v.Err, rpcregistry.ErrNoSuchMethod) {
 			missing++
 		}
 		all = append(all, line)
 		rows = append(rows, []string{line.Node, line.Outcome, text})
 	}
 	if missing > 0 && missing == len(all) {
-		return &rpcregistry.Error{Code: rpcregistry.NoSuchMethod, Method: method}
+		return &rpcregistry.Error{Code: rpcregistry.ErrNoSuchMethod, Method: method}
 	}
 	var err error
 	if e.JSON() {

@@ -15,13 +15,13 @@ func ExplainCall(e *Env, err error) error {
 		return err
 	}
 	switch remote.Code {
-	case rpcregistry.NoSuchMethod:
+	case rpcregistry.ErrNoSuchMethod:
 		return config.As(err, fmt.Errorf("unknown method %s: \"%s call api.methods\" lists what there is", remote.Method, e.Program))
-	case rpcregistry.BadArguments:
+	case rpcregistry.ErrBadArguments:
 		return fmt.Errorf("%w: \"%s call api.methods\" tells what it takes", err, e.Program)
-	case rpcregistry.NoSuchTarget:
+	case rpcregistry.ErrNoSuchTarget:
 		return fmt.Errorf("%w: \"%s status\" lists the live nodes", err, e.Program)
-	case rpcregistry.Timeout, rpcregistry.NodeDown:
+	case rpcregistry.ErrTimeout, rpcregistry.ErrNodeDown:
 		return fmt.Errorf("%w: nobody knows whether it ran", err)
 	default:
 		return err

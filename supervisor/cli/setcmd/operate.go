@@ -130,7 +130,7 @@ func (r *remoteSet) await(ctx context.Context, reached func(s worker.SetStatus, 
 				return s, fmt.Errorf("process %d on %s has had no live node for %s: it has ended, or its nodes do not start; see its log",
 					r.process.PID, r.process.Host, r.gone)
 			}
-		case errors.Is(err, link.ErrUnknownOutcome), errors.Is(err, rpcregistry.NoSuchTarget), errors.Is(err, rpcregistry.Busy):
+		case errors.Is(err, link.ErrUnknownOutcome), errors.Is(err, rpcregistry.ErrNoSuchTarget), errors.Is(err, rpcregistry.ErrBusy):
 		default:
 			if ctx.Err() == nil {
 				return s, err

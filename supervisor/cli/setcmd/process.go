@@ -57,7 +57,7 @@ func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node st
 	}
 	switch {
 	case node != "":
-		return membership.Process{}, config.As(rpcregistry.NoSuchTarget, fmt.Errorf("no live node %s: \"%s status\" lists them", node, e.Program))
+		return membership.Process{}, config.As(rpcregistry.ErrNoSuchTarget, fmt.Errorf("no live node %s: \"%s status\" lists them", node, e.Program))
 	case len(all) == 1:
 		return all[0].Process, nil
 	case len(all) == 0:
@@ -90,7 +90,7 @@ func askSet(ctx context.Context, c *cluster.Client, nodes []string, method strin
 		s, err = rpcregistry.Do[worker.SetStatus](asking, rpc, method, args, rpcregistry.Node(id))
 		cancel()
 		// A node that left a moment ago, or is leaving, did not run it: another one can.
-		if !errors.Is(err, rpcregistry.NoSuchTarget) && !errors.Is(err, rpcregistry.Busy) {
+		if !errors.Is(err, rpcregistry.ErrNoSuchTarget) && !errors.Is(err, rpcregistry.ErrBusy) {
 			break
 		}
 	}
