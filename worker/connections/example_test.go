@@ -34,6 +34,7 @@ func ExampleStore_Add() {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	served := make(chan error)
 	go func() { served <- set.Serve(ctx) }()
 	if err := set.AwaitReady(ctx); err != nil {

@@ -27,7 +27,7 @@ func TestShellBlocksRun(t *testing.T) {
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(programs, "stellar"), root)
 	output, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", output)
-	stub := filepath.Join(programs, "convert") // of the example of a program
+	stub := filepath.Join(programs, "convert")                                     // of the example of a program
 	require.NoError(t, os.WriteFile(stub, []byte("#!/bin/sh\nexec cat\n"), 0o700)) //nolint:gosec // a program
 	for _, d := range documents(t) {
 		var script strings.Builder
