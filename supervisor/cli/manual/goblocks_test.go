@@ -131,12 +131,7 @@ func leaveOut(f *ast.File, elsewhere map[string]bool) {
 // build cache has them.
 func exported(t *testing.T) types.Importer {
 	t.Helper()
-	prelude, err := parser.ParseFile(token.NewFileSet(), preludeFile, nil, parser.ImportsOnly)
-	require.NoError(t, err)
-	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}
-	for _, i := range prelude.Imports {
-		args = append(args, strings.Trim(i.Path.Value, `"`))
-	}
+	args := append([]string{"list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}, preludeImports(t)...)
 	list := exec.CommandContext(t.Context(), "go", args...)
 	list.Stderr = os.Stderr
 	output, err := list.Output()
@@ -147,4 +142,15 @@ func exported(t *testing.T) types.Importer {
 		files[path] = file
 	}
 	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(files[path]) })
+}
+
+// preludeImports returns the paths of the packages that the prelude imports.
+func preludeImports(t *testing.T) (paths []string) {
+	t.Helper()
+	prelude, err := parser.ParseFile(token.NewFileSet(), preludeFile, nil, parser.ImportsOnly)
+	require.NoError(t, err)
+	for _, i := range prelude.Imports {
+		paths = append(paths, strings.Trim(i.Path.Value, `"`))
+	}
+	return paths
 }
