@@ -20,7 +20,9 @@ var (
 func TestNamesInProseExist(t *testing.T) {
 	packages := exported(t)
 	paths := map[string]string{}
-	for _, path := range preludeImports(t) {
+	imported, err := preludeImports()
+	require.NoError(t, err)
+	for _, path := range imported {
 		paths[path[strings.LastIndex(path, "/")+1:]] = path
 	}
 	for _, d := range documents(t) {
