@@ -56,7 +56,7 @@ func (n *Node) register(r *rpcregistry.Registry, a *API) {
 	rpcregistry.HandleStrict(r, "api.status", func(context.Context, none) (Status, error) { return n.Status(), nil })
 	rpcregistry.HandleStrict(r, "api.stop", func(context.Context, none) (none, error) { n.Stop(ErrStop); return none{}, nil })
 	rpcregistry.HandleStrict(r, "api.restart", func(context.Context, none) (none, error) { n.Stop(ErrRestart); return none{}, nil })
-	registerTasks(r, a.Tasks, n.host.cfg.App)
+	registerTasks(r, a, n.host.cfg.App)
 	if n.host.cfg.Set != nil {
 		registerSet(r, n.host.cfg.Set)
 	}
@@ -87,7 +87,7 @@ func withCodes[Req, Res any](codes []coded, f func(context.Context, Req) (Res, e
 // hold would turn into another.
 func milliseconds(n int64) (time.Duration, error) {
 	if n < 0 || n > cache.MaxTTL.Milliseconds() {
-		return 0, fmt.Errorf("%w: a duration of %d ms: use 0 to %d", rpcregistry.BadArguments, n, cache.MaxTTL.Milliseconds())
+		return 0, fmt.Errorf("%w: a duration of %d ms: use 0 to %d", rpcregistry.ErrBadArguments, n, cache.MaxTTL.Milliseconds())
 	}
 	return time.Duration(n) * time.Millisecond, nil
 }
