@@ -24,8 +24,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if app := os.Getenv(childApp); app != "" {
-		os.Exit(Main(context.Background(), Program{Name: "stellar", App: childApps[app]}, OS()))
+	if name := os.Getenv(childApp); name != "" {
+		program, ok := childPrograms[name]
+		if !ok {
+			program = Program{Name: "stellar", App: childApps[name]}
+		}
+		os.Exit(Main(context.Background(), program, OS()))
 	}
 	redis.SetLogger(silence{})
 	redistest.Main(m)
