@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/stellarfw/stellar/supervisor/cli"
 	"github.com/stellarfw/stellar/worker"
@@ -48,7 +49,7 @@ func ExampleMain() {
 	signals, code := make(chan os.Signal, 1), make(chan int)
 	go func() { code <- main(signals, "--workers", "2") }()
 	for main(nil, "enqueue", "greet", `"Ada"`, "--wait") != 0 {
-		// The nodes do not run yet.
+		time.Sleep(10 * time.Millisecond) // the nodes do not run yet
 	}
 	signals <- syscall.SIGTERM
 	fmt.Println("exit code", <-code)

@@ -24,8 +24,8 @@ import (
 // ReachTime is how long a command waits for Redis to answer.
 const ReachTime = 3 * time.Second
 
-// ErrNoSet: nothing says where Redis is, and no set runs here, or the cluster has no
-// live node.
+// ErrNoSet says that no setting tells where Redis is and no set runs on this machine,
+// or that the cluster has no live node.
 var ErrNoSet = errors.New("no running set found")
 
 // Client is a command's way to a running cluster, of which it is no member.

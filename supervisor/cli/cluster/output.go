@@ -79,8 +79,8 @@ func (e *Env) WriteResult(v any, text string) error {
 	return e.WriteLine(text)
 }
 
-// Note tells people something beside the output, on standard error.
-func (e *Env) Note(format string, args ...any) {
+// Notef tells people something beside the output, on standard error.
+func (e *Env) Notef(format string, args ...any) {
 	_, _ = fmt.Fprintf(e.Stderr, "%s: %s\n", e.Program, Printable(fmt.Sprintf(format, args...)))
 }
 

@@ -51,7 +51,8 @@ func checkPrivate(dir string) error {
 	case !ownedByUs(info):
 		return config.Invalidf("%s belongs to another user: do not trust it; choose a socket with --socket", dir)
 	case info.Mode().Perm()&0o077 != 0:
-		return config.Invalidf("%s is open to other users (mode %04o): run chmod 0700 on it, or choose a socket with --socket", dir, info.Mode().Perm())
+		return config.Invalidf("%s is open to other users (mode %04o): run chmod 0700 on it, or choose a socket with --socket",
+			dir, info.Mode().Perm())
 	}
 	return nil
 }

@@ -54,9 +54,8 @@ func check(ctx context.Context, e *cluster.Env, newApp func() (*worker.App, erro
 		Action: func(_ context.Context, cmd *urfave.Command) (err error) {
 			settings.Use(cmd.Flags)
 			wrong := settings.Check()
-			prepared, err = settings.Prepare(newApp)
-			if err = errors.Join(wrong, err); err != nil {
-				return err
+			if prepared, err = settings.Prepare(newApp); wrong != nil || err != nil {
+				return errors.Join(wrong, err)
 			}
 			if !prepared.Configured {
 				prepared.Set.Redis.Dial = embedded.New().Dial

@@ -108,7 +108,8 @@ func (t *target) operate(ctx context.Context, e *cluster.Env, do func(context.Co
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, fmt.Errorf("not over after %s: it goes on; see \"%s status\"", t.timeout, e.Program))
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout,
+		fmt.Errorf("not over after %s: it goes on; see \"%s status\"", t.timeout, e.Program))
 	defer cancel()
 	return do(ctx, &remoteSet{env: e, client: c, process: process, gone: goneTime})
 }

@@ -57,7 +57,8 @@ func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node st
 	}
 	switch {
 	case node != "":
-		return membership.Process{}, config.As(rpcregistry.ErrNoSuchTarget, fmt.Errorf("no live node %s: \"%s status\" lists them", node, e.Program))
+		return membership.Process{}, config.As(rpcregistry.ErrNoSuchTarget,
+			fmt.Errorf("no live node %s: \"%s status\" lists them", node, e.Program))
 	case len(all) == 1:
 		return all[0].Process, nil
 	case len(all) == 0:

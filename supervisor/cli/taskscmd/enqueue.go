@@ -205,7 +205,7 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 		return err
 	}
 	if note != "" {
-		e.Note("%s", note)
+		e.Notef("%s", note)
 	}
 	if f.wait {
 		return await(ctx, e, queue, receipt, f.timeout)

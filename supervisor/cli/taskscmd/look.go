@@ -56,7 +56,7 @@ func list(ctx context.Context, e *cluster.Env, f *filterFlags) error {
 			return err
 		}
 		if more {
-			e.Note("there are more: narrow the list, or use --limit 0 for all")
+			e.Notef("there are more: narrow the list, or use --limit 0 for all")
 		}
 		return nil
 	})

@@ -30,7 +30,8 @@ func periodicCommand(e *cluster.Env) *urfave.Command {
 		Name: "periodic", Usage: "list the periodic tasks; run, pause, resume or remove one",
 		Commands: []*urfave.Command{
 			{
-				Name: "list", Usage: "list the periodic tasks", Flags: e.ClientFlags(), ArgValidator: config.NoSuchCommand, Action: e.Action(listPeriodic),
+				Name: "list", Usage: "list the periodic tasks",
+				Flags: e.ClientFlags(), ArgValidator: config.NoSuchCommand, Action: e.Action(listPeriodic),
 				Description: "LAST is the last tick, also one that was left out, and \"-\" until one has run.",
 			},
 			one("run", "enqueue it now, also while it is paused", "", "", func(ctx context.Context, c *cluster.Client, name string) error {

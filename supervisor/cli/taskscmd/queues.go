@@ -50,7 +50,9 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 }
 
 // oneQueue returns a command about one queue.
-func oneQueue(e *cluster.Env, name, usage, more string, own []urfave.Flag, do func(context.Context, *cluster.Env, string) error) *urfave.Command {
+func oneQueue(
+	e *cluster.Env, name, usage, more string, own []urfave.Flag, do func(context.Context, *cluster.Env, string) error,
+) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, Description: more, ArgsUsage: queueColumn, Flags: e.ClientFlags(own...),
 		ArgValidator: config.Arguments(1, 1, queueColumn),
@@ -70,7 +72,7 @@ func noteUnused(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, nam
 		return err
 	}
 	if !slices.ContainsFunc(all, func(q tasks.Queue) bool { return q.Name == name }) {
-		e.Note("the queue %s was not used before", name)
+		e.Notef("the queue %s was not used before", name)
 	}
 	return nil
 }
