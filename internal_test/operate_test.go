@@ -234,7 +234,7 @@ func TestALeaseThatIsLostDuringADrainIsNoCrashOnVirtualTime(t *testing.T) {
 		stopped := make(chan error, 1)
 		go func() { stopped <- set.Stop() }()
 		time.Sleep(time.Second)
-		require.Equal(t, worker.Draining, node.State())
+		require.Equal(t, membership.Draining, node.State())
 		c := redistest.Client(t, server.Config())
 		require.NoError(t, c.FlushAll(t.Context()).Err())
 		require.NoError(t, <-stopped)

@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -24,7 +25,7 @@ import (
 func incarnations(s *supervisortest.Set) []string {
 	var out []string
 	for _, n := range s.Nodes() {
-		if n.State() == worker.Running {
+		if n.State() == membership.Running {
 			out = append(out, n.Ended().Incarnation)
 		}
 	}
@@ -196,7 +197,7 @@ func TestAStopWinsOverARestartThatIsUnderWay(t *testing.T) {
 	require.NoError(t, err)
 	<-started
 	n.Stop(worker.ErrRestart)
-	eventually(t, "it drains", func() bool { return n.State() == worker.Draining })
+	eventually(t, "it drains", func() bool { return n.State() == membership.Draining })
 	n.Stop(worker.ErrStop)
 	close(release)
 	require.NoError(t, set.Ended(t), "its only node was stopped for good")
@@ -223,7 +224,7 @@ func TestReloadStartsAllAnewAtOnce(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- set.Reload(soon(t)) }()
 		eventually(t, "all drain in parallel", func() bool {
-			return !slices.ContainsFunc(set.Nodes(), func(n *worker.Node) bool { return n.State() != worker.Draining })
+			return !slices.ContainsFunc(set.Nodes(), func(n *worker.Node) bool { return n.State() != membership.Draining })
 		})
 		close(release)
 		require.NoError(t, <-done)

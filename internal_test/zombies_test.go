@@ -18,6 +18,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -63,7 +64,7 @@ func TestZombiesAreNamedCountedAndCapped(t *testing.T) {
 			require.NoError(t, err)
 		}
 		life := func() string {
-			if n := set.Node("stellar-worker-1"); n != nil && n.State() == worker.Running {
+			if n := set.Node("stellar-worker-1"); n != nil && n.State() == membership.Running {
 				return n.Ended().Incarnation
 			}
 			return ""

@@ -11,6 +11,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -89,8 +90,10 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
-	n.register(methods, a)
-	registerCache(methods, a.Cache, newCalledLocks(base.Context(), a.ID(), a.Cache))
+	Register(base.Context(), methods, Deps{
+		Cache: a.Cache, Tasks: a.Tasks, Handled: &h.cfg.App.tasks, Connections: a.Connections, Controls: h.cfg.Set,
+		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
+	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI, Log: n.log,
 	})
@@ -140,7 +143,7 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 	if err := n.startHooks(ctx, stopping); err != nil || stopping.Err() != nil {
 		return err
 	}
-	n.enter(ctx, Running)
+	n.enter(ctx, membership.Running)
 	close(n.running)
 	n.log.Info().Str("incarnation", n.lease.Incarnation.String()).
 		Strs("connections", []string{"client", "subscriber", "tasks"}).
@@ -207,7 +210,7 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 
 // drain gives the handlers their time to return, and cancels them after it.
 func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
-	n.enter(ctx, Draining)
+	n.enter(ctx, membership.Draining)
 	t := time.NewTimer(n.cfg.Drain)
 	defer t.Stop()
 	select {

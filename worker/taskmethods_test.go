@@ -100,7 +100,7 @@ func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
 		require.Equal(c, "1", c.call("retryAll", `{"name":"fail"}`))
 		require.Len(c, c.awaitState("bad", "dead").History, 3, "dead, retried, dead")
 		c.call("delete", `{"id":"bad"}`)
-		c.refused(worker.ErrTaskNotFound, "get", `{"id":"bad"}`)
+		c.refused(worker.ErrCacheNotFound, "get", `{"id":"bad"}`)
 
 		c.call("enqueue", `{"name":"hang","id":"busy"}`)
 		c.awaitState("busy", "active")
@@ -143,8 +143,8 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		require.Contains(c, c.call("periodic", `{}`), `"paused":true`)
 		c.call("resumePeriodic", `{"name":"hourly"}`)
 		require.Contains(c, c.call("runPeriodic", `{"name":"hourly"}`), `"duplicate":false`)
-		c.refused(worker.ErrTaskNotFound, "runPeriodic", `{"name":"nope"}`)
-		c.refused(worker.ErrTaskNotFound, "pausePeriodic", `{"name":"nope"}`)
+		c.refused(worker.ErrCacheNotFound, "runPeriodic", `{"name":"nope"}`)
+		c.refused(worker.ErrCacheNotFound, "pausePeriodic", `{"name":"nope"}`)
 	})
 }
 

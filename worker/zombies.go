@@ -33,16 +33,6 @@ const (
 	maxZombieStacks = 16 << 10
 )
 
-// Zombies are handlers that did not return when their node ended. Nothing can end
-// a goroutine from outside: what they hold, they hold until they return.
-type Zombies struct {
-	Count int      `json:"count"`
-	Limit int      `json:"limit"`           // from here on the nodes claim no tasks; negative for none
-	Tasks []string `json:"tasks,omitempty"` // ids of the tasks, and "start hook"; at most a hundred
-	// Choked: there are as many as the limit. The process is unhealthy.
-	Choked bool `json:"choked"`
-}
-
 // zombies are those of a process.
 type zombies struct {
 	limit int

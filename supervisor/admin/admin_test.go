@@ -14,6 +14,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -56,7 +57,7 @@ func TestStatusTellsOfTheNodes(t *testing.T) {
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
 	require.Len(t, got.Nodes, 3)
 	require.Equal(t, "stellar-worker-1", got.Nodes[0].ID)
-	require.Equal(t, worker.Running, got.Nodes[0].State)
+	require.Equal(t, membership.Running, got.Nodes[0].State)
 }
 
 func TestOnlyWhoKnowsTheTokenGetsIn(t *testing.T) {

@@ -84,7 +84,7 @@ func awaitNodes(t *testing.T, env environment, n int) shown {
 	require.Eventually(t, func() bool {
 		s, _ = statusFor(t, env)
 		for _, node := range s.Nodes {
-			if node.State != string(worker.Running) {
+			if node.State != string(membership.Running) {
 				return false
 			}
 		}

@@ -107,7 +107,7 @@ func (c *client) sets(ctx context.Context) []worker.SetStatus {
 func statusOf(m membership.Member, sets []worker.SetStatus) nodeStatus {
 	s := nodeStatus{
 		ID: m.Incarnation.ID, Incarnation: m.Incarnation.String(), PID: m.Process.PID, Host: m.Process.Host,
-		State: m.State, Live: m.Live, Uptime: m.Uptime.Seconds(), TasksInHand: m.TasksInHand,
+		State: string(m.State), Live: m.Live, Uptime: m.Uptime.Seconds(), TasksInHand: m.TasksInHand,
 	}
 	if !m.Live {
 		s.State = lost

@@ -27,7 +27,7 @@ type Process struct {
 type Member struct {
 	Incarnation Incarnation
 	Process     Process
-	State       string        // of its life: joining, running, draining, …
+	State       State
 	Uptime      time.Duration // since it joined, on Redis's clock
 	TasksInHand int           // claimed and not finished
 	Live        bool          // its lease has not run out
@@ -151,8 +151,8 @@ func (d Directory) leave(ctx context.Context, i Incarnation, unsettled string) (
 }
 
 // SetState writes a node's state where [Directory.List] shows it.
-func (d Directory) SetState(ctx context.Context, i Incarnation, state string) error {
-	err := stateScript.Run(ctx, d.Client, []string{d.Keys.Members()}, i.ID, i.String(), state).Err()
+func (d Directory) SetState(ctx context.Context, i Incarnation, state State) error {
+	err := stateScript.Run(ctx, d.Client, []string{d.Keys.Members()}, i.ID, i.String(), string(state)).Err()
 	if err != nil {
 		return fmt.Errorf("state of %s: %w", i, link.Explain(err))
 	}
@@ -173,7 +173,7 @@ func parseMember(row any, now int64) (Member, error) {
 	if err != nil {
 		return Member{}, err
 	}
-	m := Member{Incarnation: i, State: parts[2], Live: milliseconds(fields[1]) > now}
+	m := Member{Incarnation: i, State: State(parts[2]), Live: milliseconds(fields[1]) > now}
 	if err := json.Unmarshal([]byte(parts[3]), &m.Process); err != nil {
 		return Member{}, fmt.Errorf("member record of %s: %w", i, err)
 	}

@@ -8,48 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
-
-// What calls of api.tasks.* end with, beside the codes of rpcregistry.
-const (
-	// ErrTaskNotFound is tasks.ErrNotFound, of a periodic task too.
-	ErrTaskNotFound rpcregistry.Code = "not_found"
-	// ErrTaskQueueFull is tasks.ErrQueueFull.
-	ErrTaskQueueFull rpcregistry.Code = "queue_full"
-	// ErrTaskActive is tasks.ErrActive.
-	ErrTaskActive rpcregistry.Code = "active"
-	// ErrTaskState is tasks.ErrState.
-	ErrTaskState rpcregistry.Code = "state"
-	// ErrTaskDead is tasks.ErrDead: api.tasks.wait waited for a task that is dead.
-	ErrTaskDead rpcregistry.Code = "dead"
-	// ErrTaskCancelled is tasks.ErrCancelled: it waited for one that was cancelled.
-	ErrTaskCancelled rpcregistry.Code = "cancelled"
-	// ErrRedisFull is link.ErrFull: nothing was stored.
-	ErrRedisFull rpcregistry.Code = "redis_full"
-	// ErrRedisAway is link.ErrUnavailable: nothing was done.
-	ErrRedisAway rpcregistry.Code = "redis_unavailable"
-	// ErrRedisUnknown is link.ErrUnknownOutcome: it may have been done or not. An
-	// enqueue with an id of the caller's can be repeated.
-	ErrRedisUnknown rpcregistry.Code = "unknown_outcome"
-)
-
-var taskCodes = []coded{
-	{tasks.ErrNotFound, ErrTaskNotFound},
-	{tasks.ErrQueueFull, ErrTaskQueueFull},
-	{tasks.ErrActive, ErrTaskActive},
-	{tasks.ErrState, ErrTaskState},
-	{tasks.ErrDead, ErrTaskDead},
-	{tasks.ErrCancelled, ErrTaskCancelled},
-	{tasks.ErrName, rpcregistry.BadArguments},
-	{tasks.ErrInvalid, rpcregistry.BadArguments},
-	{tasks.ErrTooLarge, rpcregistry.TooLarge},
-	{link.ErrFull, ErrRedisFull},
-	{link.ErrUnknownOutcome, ErrRedisUnknown},
-	{link.ErrUnavailable, ErrRedisAway},
-}
 
 // TaskInfo is how the nodes treat tasks of one name: api.tasks.definitions answers
 // a list of them.
@@ -156,7 +117,7 @@ func (t *timestamp) UnmarshalJSON(text []byte) error {
 
 // registerTasks adds the operations on the cluster's tasks for callers on other
 // nodes and for commands.
-func registerTasks(r rpcregistry.Registrar, c *tasks.Client, app *App) {
+func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Registry) {
 	handleTask(r, "enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) {
 		o, err := in.options()
 		if err != nil {
@@ -167,12 +128,17 @@ func registerTasks(r rpcregistry.Registrar, c *tasks.Client, app *App) {
 		}
 		return c.EnqueueWith(ctx, in.Name, in.Payload, o)
 	})
-	handleTask(r, "handled", func(context.Context, none) ([]string, error) { return app.Tasks(), nil })
-	handleTask(r, "definitions", func(context.Context, none) ([]TaskInfo, error) { return app.definitions(), nil })
-	registerLooking(r, c)
-	registerMending(r, c)
-	registerQueues(r, c)
-	registerPeriodic(r, c)
+	handleTask(r, "handled", func(context.Context, none) ([]string, error) { return handled.Names(), nil })
+	handleTask(r, "definitions", func(context.Context, none) ([]TaskInfo, error) { return definitions(handled), nil })
+}
+
+func definitions(handled *tasks.Registry) []TaskInfo {
+	infos := []TaskInfo{}
+	for _, name := range handled.Names() {
+		d, _ := handled.Definition(name)
+		infos = append(infos, TaskInfo{Name: name, Queue: d.Queue, Retention: d.Retention.Milliseconds()})
+	}
+	return infos
 }
 
 var errBothTimes = fmt.Errorf("%w: use in or at, not both", rpcregistry.BadArguments)
@@ -294,11 +260,6 @@ func registerPeriodic(r rpcregistry.Registrar, c *tasks.Client) {
 	handleTask(r, "removePeriodic", func(ctx context.Context, in taskPeriodic) (none, error) {
 		return none{}, c.RemovePeriodic(ctx, in.Name)
 	})
-}
-
-// handleTask registers a method of the tasks. Its errors cross the wire with a code.
-func handleTask[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.HandleStrict(r, "api.tasks."+name, withCodes(taskCodes, f))
 }
 
 func (in taskEnqueue) options() (tasks.Options, error) {

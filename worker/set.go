@@ -8,16 +8,6 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// Codes of the errors of api.set.*, for errors.Is.
-const (
-	// ErrSetBusy: a rolling restart or a reload is under way.
-	ErrSetBusy rpcregistry.Code = "set_busy"
-	// ErrSetNotRunning: the set has not begun, or is stopping.
-	ErrSetNotRunning rpcregistry.Code = "set_not_running"
-	// ErrSetSize: a set cannot have so many nodes.
-	ErrSetSize rpcregistry.Code = "set_size"
-)
-
 // Controls are what operators do with the set of a process; supervisor.Set has
 // them. What takes long goes on when they have returned: [SetStatus] tells of it.
 type Controls interface {
@@ -46,6 +36,16 @@ type SetStatus struct {
 	Operation *Operation    `json:"operation,omitempty"` // under way, or the last
 	Crashes   int           `json:"crashes"`             // of all nodes since the set began
 	Crashed   []NodeCrashes `json:"crashed,omitempty"`   // the last first; at most [MaxCrashed]
+}
+
+// Zombies are handlers that did not return when their node ended. Nothing can end
+// a goroutine from outside: what they hold, they hold until they return.
+type Zombies struct {
+	Count int      `json:"count"`
+	Limit int      `json:"limit"`           // from here on the nodes claim no tasks; negative for none
+	Tasks []string `json:"tasks,omitempty"` // ids of the tasks, and "start hook"; at most a hundred
+	// Choked: there are as many as the limit. The process is unhealthy.
+	Choked bool `json:"choked"`
 }
 
 // MaxCrashed is how many nodes a [SetStatus] names that crashed.
@@ -89,7 +89,7 @@ type setSize struct {
 }
 
 // registerSet adds the methods that are about the whole set of this process.
-func registerSet(r *rpcregistry.Registry, set Controls) {
+func registerSet(r rpcregistry.Registrar, set Controls) {
 	after := func(do func() error) func(context.Context, none) (SetStatus, error) {
 		return func(context.Context, none) (SetStatus, error) {
 			if err := do(); err != nil {

@@ -12,34 +12,6 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
-// What calls of api.cache.* end with, beside the codes of rpcregistry. Arguments
-// that the cache refuses are rpcregistry.BadArguments; a Redis that cannot be
-// reached is rpcregistry.Failed, never ErrCacheNotFound.
-const (
-	// ErrCacheNotFound is cache.ErrNotFound, of an empty list too.
-	ErrCacheNotFound rpcregistry.Code = "not_found"
-	// ErrCacheLocked is cache.ErrLocked.
-	ErrCacheLocked rpcregistry.Code = "locked"
-	// ErrCacheLockLost is cache.ErrLockLost.
-	ErrCacheLockLost rpcregistry.Code = "lock_lost"
-	// ErrCacheConflict is cache.ErrConflict.
-	ErrCacheConflict rpcregistry.Code = "conflict"
-	// ErrCacheWrongType is cache.ErrWrongType, cache.ErrNotNumber or cache.ErrMalformed.
-	ErrCacheWrongType rpcregistry.Code = "wrong_type"
-)
-
-var cacheCodes = []coded{
-	{cache.ErrNotFound, ErrCacheNotFound},
-	{cache.ErrLocked, ErrCacheLocked},
-	{cache.ErrLockLost, ErrCacheLockLost},
-	{cache.ErrConflict, ErrCacheConflict},
-	{cache.ErrWrongType, ErrCacheWrongType},
-	{cache.ErrNotNumber, ErrCacheWrongType},
-	{cache.ErrMalformed, ErrCacheWrongType},
-	{cache.ErrInvalid, rpcregistry.BadArguments},
-	{cache.ErrOverflow, rpcregistry.BadArguments},
-}
-
 // Arguments of api.cache.*, by name or by position in this order; other names are
 // refused. Durations are in milliseconds.
 type (
@@ -98,7 +70,6 @@ type CacheEntry struct {
 func registerCache(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
 	registerValues(r, c, locks)
 	registerLists(r, c)
-	registerLocks(r, c, locks)
 }
 
 func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
@@ -155,11 +126,6 @@ func registerLists(r rpcregistry.Registrar, c *cache.Cache) {
 		return c.PopWait(ctx, in.Key, wait)
 	})
 	handleCache(r, "listLength", func(ctx context.Context, in cacheKey) (int64, error) { return c.Len(ctx, in.Key) })
-}
-
-// handleCache registers a method of the cache. Its errors cross the wire with a code.
-func handleCache[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.HandleStrict(r, "api.cache."+name, withCodes(cacheCodes, f))
 }
 
 func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error) {

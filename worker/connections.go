@@ -1,0 +1,61 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/connections"
+)
+
+type sendConnection struct {
+	Message json.RawMessage `json:"message"`
+}
+
+// registerConnections adds what can be done with a connection from any node, by calls to
+// rpcregistry.Connection(id):
+//
+//   - api.connections.send {message}: gives the message to the client
+//   - api.connections.info: its [connections.Info]
+//   - api.connections.close: cuts the client off
+//
+// and, by calls to a node or to all, api.connections.list: the [connections.Info] of each.
+func registerConnections(r rpcregistry.Registrar, s *connections.Store) {
+	rpcregistry.HandleStrict(r, "api.connections.send", func(ctx context.Context, args sendConnection) (none, error) {
+		c, err := calledConnection(ctx, s)
+		if err == nil {
+			err = c.Send(ctx, args.Message)
+		}
+		return none{}, err
+	})
+	rpcregistry.HandleStrict(r, "api.connections.info", func(ctx context.Context, _ none) (connections.Info, error) {
+		c, err := calledConnection(ctx, s)
+		if err != nil {
+			return connections.Info{}, err
+		}
+		return c.Info(), nil
+	})
+	rpcregistry.HandleStrict(r, "api.connections.close", func(ctx context.Context, _ none) (none, error) {
+		c, err := calledConnection(ctx, s)
+		if err == nil {
+			err = c.Close(ctx)
+		}
+		return none{}, err
+	})
+	rpcregistry.HandleStrict(r, "api.connections.list", func(context.Context, none) ([]connections.Info, error) {
+		all := []connections.Info{}
+		for _, c := range s.All() {
+			all = append(all, c.Info())
+		}
+		return all, nil
+	})
+}
+
+// calledConnection returns the connection that the call is for.
+func calledConnection(ctx context.Context, s *connections.Store) (*connections.Connection, error) {
+	call, _ := rpcregistry.FromContext(ctx)
+	if c, ok := s.Get(call.Connection); ok {
+		return c, nil
+	}
+	return nil, rpcregistry.NoSuchConnection
+}

@@ -1,0 +1,22 @@
+package worker
+
+import "time"
+
+// Status returns what there is to know of the node.
+func (n *Node) Status() Status {
+	n.mu.Lock()
+	s := Status{ID: n.ended.ID, Incarnation: n.ended.Incarnation, State: n.state}
+	n.mu.Unlock()
+	if set := n.host.cfg.Set; set != nil {
+		if c := set.Crashes(s.ID); c.Count > 0 {
+			s.Crashes = &c
+		}
+	}
+	s.Host, s.PID, s.Uptime = n.host.process.Host, n.host.process.PID, time.Since(n.began).Seconds()
+	if a := n.API(); a != nil {
+		s.Tasks.InHand = n.runner.InHand()
+		s.Tasks.Started, s.Tasks.Done = n.runner.Counts()
+		s.Bus = a.Bus.Stats()
+	}
+	return s
+}
