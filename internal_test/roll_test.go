@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -66,7 +67,7 @@ func TestARollingRestartKeepsAllButOneAndLosesNothing(t *testing.T) {
 			require.NotContains(t, before, life)
 		}
 		o := set.Status().Operation
-		require.Equal(t, worker.Operation{Number: 1, Kind: "roll", Began: o.Began, Total: 4, Done: 4, Ended: true}, *o)
+		require.Equal(t, builtin.Operation{Number: 1, Kind: "roll", Began: o.Began, Total: 4, Done: 4, Ended: true}, *o)
 		eventually(t, "all are done", func() bool { return effects(t, set) == n })
 		require.Len(t, starts, n, "none was started twice")
 		require.Zero(t, set.Report().Crashes)
@@ -95,7 +96,7 @@ func TestOneOperationAtATimeAndScalingDuringIt(t *testing.T) {
 		busy, ok := errors.AsType[*supervisor.BusyError](err)
 		require.True(t, ok, err)
 		require.Equal(t, "roll", busy.Kind)
-		require.ErrorIs(t, set.Reload(t.Context()), worker.ErrSetBusy)
+		require.ErrorIs(t, set.Reload(t.Context()), builtin.ErrSetBusy)
 		last := set.Node("stellar-worker-2").Ended().Incarnation
 		n, err := set.ScaleBy(1)
 		require.NoError(t, err)

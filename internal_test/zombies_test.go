@@ -18,6 +18,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -83,7 +84,7 @@ func TestZombiesAreNamedCountedAndCapped(t *testing.T) {
 			require.Equal(t, n+1, set.Status().Zombies.Count)
 		}
 		s := set.Status()
-		require.Equal(t, worker.Zombies{Count: 2, Limit: 2, Tasks: []string{"first", "second"}, Choked: true}, s.Zombies)
+		require.Equal(t, builtin.Zombies{Count: 2, Limit: 2, Tasks: []string{"first", "second"}, Choked: true}, s.Zombies)
 		require.False(t, s.Healthy)
 		require.Equal(t, http.StatusServiceUnavailable, healthz(t, set))
 		require.NoError(t, set.Scale(soon(t), 2))

@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -223,7 +224,7 @@ func TestValuesByCall(t *testing.T) {
 		require.Equal(t, `true`, two.must("save", positional{"a", map[string]any{"x": "<&>"}, 60_000}))
 		require.JSONEq(t, `{"x":"<&>"}`, one.must("load", positional{"a"}))
 		require.JSONEq(t, `{"x":"<&>"}`, one.must("load", named{"key": "a", "extend": 3_600_000}))
-		var e worker.CacheEntry
+		var e builtin.CacheEntry
 		require.NoError(t, json.Unmarshal([]byte(two.must("entry", named{"key": "a"})), &e))
 		require.Equal(t, "a", e.Key)
 		require.InDelta(t, 3_600_000, e.ExpiresAt-e.CreatedAt, 60_000)
@@ -231,11 +232,11 @@ func TestValuesByCall(t *testing.T) {
 
 		require.Equal(t, `true`, two.must("save", named{"key": "a", "value": nil, "ifVersion": e.Version}))
 		require.Equal(t, `null`, one.must("load", positional{"a"}))
-		two.refused(worker.ErrCacheConflict, "save", named{"key": "a", "value": 2, "ifVersion": e.Version})
-		two.refused(worker.ErrCacheConflict, "save", positional{"a", 2, 0, true})
+		two.refused(builtin.ErrConflict, "save", named{"key": "a", "value": 2, "ifVersion": e.Version})
+		two.refused(builtin.ErrConflict, "save", positional{"a", 2, 0, true})
 		require.Equal(t, `5`, two.must("increment", positional{"n", 5, 60_000}))
 		require.Equal(t, `3`, two.must("increment", named{"key": "n", "delta": -2}))
-		two.refused(worker.ErrCacheWrongType, "increment", positional{"a", 1})
+		two.refused(builtin.ErrWrongType, "increment", positional{"a", 1})
 		n, err := c.Load(t.Context(), "n")
 		require.NoError(t, err)
 		require.Equal(t, time.Minute, n.Expires.Sub(n.Created))
@@ -247,8 +248,8 @@ func TestValuesByCall(t *testing.T) {
 		require.Equal(t, `1`, two.must("size", named{"match": "a*"}))
 		require.Equal(t, `true`, two.must("destroy", positional{"a"}))
 		require.Equal(t, `false`, two.must("destroy", named{"key": "a"}))
-		two.refused(worker.ErrCacheNotFound, "load", positional{"a"})
-		two.refused(worker.ErrCacheNotFound, "entry", positional{"a"})
+		two.refused(builtin.ErrNotFound, "load", positional{"a"})
+		two.refused(builtin.ErrNotFound, "entry", positional{"a"})
 		two.refused(rpcregistry.BadArguments, "clear", nil)
 		require.Equal(t, `1`, two.must("size", nil), "a pattern is asked for")
 		require.Equal(t, `1`, two.must("clear", positional{"*"}))
@@ -270,14 +271,14 @@ func TestListsByCall(t *testing.T) {
 		require.Equal(t, `2`, two.must("listLength", positional{"l"}))
 		require.Equal(t, `"x"`, two.must("pop", positional{"l"}))
 		require.JSONEq(t, `{"y":1}`, two.must("pop", named{"key": "l"}))
-		two.refused(worker.ErrCacheNotFound, "pop", positional{"l"})
-		two.refused(worker.ErrCacheNotFound, "pop", positional{"l", 1})
+		two.refused(builtin.ErrNotFound, "pop", positional{"l"})
+		two.refused(builtin.ErrNotFound, "pop", positional{"l", 1})
 		require.Equal(t, `0`, two.must("listLength", named{"key": "l"}))
 		for range 3 {
 			require.NotEmpty(t, two.must("push", named{"key": "m", "value": 1, "max": 2}))
 		}
 		require.Equal(t, `2`, two.must("listLength", positional{"m"}))
-		two.refused(worker.ErrCacheWrongType, "load", positional{"m"})
+		two.refused(builtin.ErrWrongType, "load", positional{"m"})
 		two.refused(rpcregistry.BadArguments, "push", positional{"l"})
 		two.refused(rpcregistry.BadArguments, "push", named{"key": "l", "value": 1, "ttl": -1})
 		two.refused(rpcregistry.BadArguments, "pop", positional{"l", -1})
@@ -286,34 +287,34 @@ func TestListsByCall(t *testing.T) {
 
 func TestLocksByCall(t *testing.T) {
 	called(t, func(t *testing.T, c *cache.Cache, one, two caller) {
-		var l worker.CalledLock
+		var l builtin.CalledLock
 		require.NoError(t, json.Unmarshal([]byte(two.must("lock", positional{"a", 60_000})), &l))
-		require.Equal(t, worker.CalledLock{Key: "a", Fence: l.Fence, Node: "stellar-worker-2", TTL: 60_000}, l)
+		require.Equal(t, builtin.CalledLock{Key: "a", Fence: l.Fence, Node: "stellar-worker-2", TTL: 60_000}, l)
 		require.Positive(t, l.Fence)
 		info, held, err := c.CheckLock(t.Context(), "a")
 		require.NoError(t, err)
 		require.True(t, held, "it outlives the call")
 		require.Equal(t, l.Fence, info.Fence)
 
-		two.refused(worker.ErrCacheLocked, "lock", positional{"a"})
-		two.refused(worker.ErrCacheLocked, "lock", named{"key": "a", "wait": 1})
-		two.refused(worker.ErrCacheLocked, "save", positional{"a", 1})
-		two.refused(worker.ErrCacheLocked, "destroy", positional{"a"})
+		two.refused(builtin.ErrLocked, "lock", positional{"a"})
+		two.refused(builtin.ErrLocked, "lock", named{"key": "a", "wait": 1})
+		two.refused(builtin.ErrLocked, "save", positional{"a", 1})
+		two.refused(builtin.ErrLocked, "destroy", positional{"a"})
 		require.Equal(t, `true`, one.must("save", named{"key": "a", "value": 1, "fence": l.Fence}), "with the fence, on any node")
-		two.refused(worker.ErrCacheLockLost, "save", named{"key": "a", "value": 1, "fence": l.Fence - 1})
-		one.refused(worker.ErrCacheLockLost, "destroy", named{"key": "a", "fence": l.Fence})
+		two.refused(builtin.ErrLockLost, "save", named{"key": "a", "value": 1, "fence": l.Fence - 1})
+		one.refused(builtin.ErrLockLost, "destroy", named{"key": "a", "fence": l.Fence})
 		require.Equal(t, `true`, two.must("destroy", named{"key": "a", "fence": l.Fence}), "where it is held")
 
-		var state worker.LockState
+		var state builtin.LockState
 		require.NoError(t, json.Unmarshal([]byte(one.must("checkLock", positional{"a"})), &state))
 		require.True(t, state.Held)
 		require.Equal(t, l.Fence, state.Fence)
 		require.Contains(t, state.Holder, "stellar-worker-2#")
 		require.Positive(t, state.ExpiresAt)
 		require.JSONEq(t, `{"key":"b","held":false}`, one.must("checkLock", named{"key": "b"}))
-		var states []worker.LockState
+		var states []builtin.LockState
 		require.NoError(t, json.Unmarshal([]byte(one.must("locks", nil)), &states))
-		require.Equal(t, []worker.LockState{state}, states)
+		require.Equal(t, []builtin.LockState{state}, states)
 		require.Equal(t, `[]`, one.must("locks", positional{"b*"}))
 
 		require.Equal(t, `false`, one.must("unlock", positional{"a", l.Fence}), "another node does not hold it")

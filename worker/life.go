@@ -9,6 +9,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -90,7 +91,7 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
-	Register(base.Context(), methods, Deps{
+	builtin.Register(base.Context(), methods, builtin.Deps{
 		Cache: a.Cache, Tasks: a.Tasks, Handled: &h.cfg.App.tasks, Connections: a.Connections, Controls: h.cfg.Set,
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})

@@ -1,11 +1,14 @@
 package worker
 
-import "time"
+import (
+	"github.com/stellarfw/stellar/worker/builtin"
+	"time"
+)
 
 // Status returns what there is to know of the node.
-func (n *Node) Status() Status {
+func (n *Node) Status() builtin.Status {
 	n.mu.Lock()
-	s := Status{ID: n.ended.ID, Incarnation: n.ended.Incarnation, State: n.state}
+	s := builtin.Status{ID: n.ended.ID, Incarnation: n.ended.Incarnation, State: n.state}
 	n.mu.Unlock()
 	if set := n.host.cfg.Set; set != nil {
 		if c := set.Crashes(s.ID); c.Count > 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -59,9 +60,9 @@ func (c tasksCaller) refused(code rpcregistry.Code, method, args string) {
 	require.ErrorIs(c, err, code, method)
 }
 
-func (c tasksCaller) awaitState(id, state string) worker.Task {
+func (c tasksCaller) awaitState(id, state string) builtin.Task {
 	c.Helper()
-	var t worker.Task
+	var t builtin.Task
 	require.Eventually(c, func() bool {
 		return json.Unmarshal([]byte(c.call("get", `{"id":"`+id+`"}`)), &t) == nil && string(t.State) == state
 	}, patient, 10*time.Millisecond, "%s is %s", id, state)
@@ -96,27 +97,27 @@ func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
 
 		c.call("enqueue", `{"name":"fail","id":"bad"}`)
 		require.Equal(c, "failed: no luck", c.awaitState("bad", "dead").Reason.String())
-		c.refused(worker.ErrTaskDead, "wait", `{"id":"bad"}`)
+		c.refused(builtin.ErrDead, "wait", `{"id":"bad"}`)
 		require.Equal(c, "1", c.call("retryAll", `{"name":"fail"}`))
 		require.Len(c, c.awaitState("bad", "dead").History, 3, "dead, retried, dead")
 		c.call("delete", `{"id":"bad"}`)
-		c.refused(worker.ErrCacheNotFound, "get", `{"id":"bad"}`)
+		c.refused(builtin.ErrNotFound, "get", `{"id":"bad"}`)
 
 		c.call("enqueue", `{"name":"hang","id":"busy"}`)
 		c.awaitState("busy", "active")
-		c.refused(worker.ErrTaskActive, "delete", `{"id":"busy"}`)
-		c.refused(worker.ErrTaskState, "retry", `{"id":"busy"}`)
+		c.refused(builtin.ErrActive, "delete", `{"id":"busy"}`)
+		c.refused(builtin.ErrState, "retry", `{"id":"busy"}`)
 		require.JSONEq(c, `{"running":true}`, c.call("cancel", `{"id":"busy","by":"the test"}`))
 		require.Equal(c, "the test", c.awaitState("busy", "cancelled").Reason.Error)
-		c.refused(worker.ErrTaskCancelled, "wait", `{"id":"busy"}`)
+		c.refused(builtin.ErrCancelled, "wait", `{"id":"busy"}`)
 		require.Equal(c, "1", c.call("deleteAll", `{"states":["cancelled"]}`))
 	})
 }
 
 func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 	withCaller(t, func(c tasksCaller) {
-		queue := func() worker.Queue {
-			var all []worker.Queue
+		queue := func() builtin.Queue {
+			var all []builtin.Queue
 			require.NoError(c, json.Unmarshal([]byte(c.call("queues", `{"queue":"aside"}`)), &all))
 			require.Len(c, all, 1)
 			return all[0]
@@ -127,7 +128,7 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		for range 2 {
 			c.call("enqueue", `{"name":"say","queue":"aside"}`)
 		}
-		c.refused(worker.ErrTaskQueueFull, "enqueue", `{"name":"say","queue":"aside"}`)
+		c.refused(builtin.ErrQueueFull, "enqueue", `{"name":"say","queue":"aside"}`)
 		q := queue()
 		require.True(c, q.Paused)
 		require.EqualValues(c, 2, q.Pending)
@@ -143,8 +144,8 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		require.Contains(c, c.call("periodic", `{}`), `"paused":true`)
 		c.call("resumePeriodic", `{"name":"hourly"}`)
 		require.Contains(c, c.call("runPeriodic", `{"name":"hourly"}`), `"duplicate":false`)
-		c.refused(worker.ErrCacheNotFound, "runPeriodic", `{"name":"nope"}`)
-		c.refused(worker.ErrCacheNotFound, "pausePeriodic", `{"name":"nope"}`)
+		c.refused(builtin.ErrNotFound, "runPeriodic", `{"name":"nope"}`)
+		c.refused(builtin.ErrNotFound, "pausePeriodic", `{"name":"nope"}`)
 	})
 }
 
@@ -218,7 +219,7 @@ func TestLargeTasksAreListedByCall(t *testing.T) {
 		require.Empty(t, large.Payload)
 		require.Equal(t, []string{"payload"}, large.Omitted)
 
-		var got worker.TaskList
+		var got builtin.TaskList
 		require.NoError(t, json.Unmarshal([]byte(c.call("list", `{"states":["delayed"],"limit":1000}`)), &got))
 		require.Equal(t, "large", got.Tasks[0].ID)
 		require.Equal(t, []string{"payload"}, got.Tasks[0].Omitted)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -80,10 +81,10 @@ func hookOf(done <-chan struct{}) *outlived {
 const startHook = "start hook"
 
 // Zombies returns the handlers that outlived their nodes and have not returned.
-func (h *Host) Zombies() Zombies {
+func (h *Host) Zombies() builtin.Zombies {
 	h.zombies.mu.Lock()
 	defer h.zombies.mu.Unlock()
-	z := Zombies{Limit: h.zombies.limit}
+	z := builtin.Zombies{Limit: h.zombies.limit}
 	for o := range h.zombies.left {
 		z.Tasks = append(z.Tasks, o.running()...)
 	}

@@ -12,7 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/link"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -164,7 +164,7 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 
 func stateNames(states []tasks.State) string {
 	if states == nil {
-		return worker.StateNames()
+		return builtin.StateNames()
 	}
 	names := make([]string, len(states))
 	for i, s := range states {
@@ -235,9 +235,9 @@ func (p *program) taskStats(ctx context.Context, _ []string) error {
 			return err
 		}
 		if p.asJSON() {
-			queues := make([]worker.Queue, 0, len(all))
+			queues := make([]builtin.Queue, 0, len(all))
 			for _, q := range all {
-				queues = append(queues, worker.QueueOf(q))
+				queues = append(queues, builtin.QueueOf(q))
 			}
 			return p.writeJSON(map[string]any{"queues": queues, "counts": counts})
 		}

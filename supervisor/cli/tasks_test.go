@@ -16,13 +16,14 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // mendApp has a task that fails for good, one that runs until it is cancelled and
 // a periodic one.
 func mendApp() *worker.App {
-	app := builtin()
+	app := builtinApp()
 	tasks.Handle(app, tasks.Definition{Name: "broken", MaxAttempts: 1}, func(context.Context, any) error { return errors.New("it is\x1b broken") })
 	tasks.Handle(app, tasks.Definition{Name: "hang"}, func(ctx context.Context, _ any) error { <-ctx.Done(); return ctx.Err() })
 	app.RegisterPeriodic(tasks.Periodic{Name: "hourly", Task: "echo", Schedule: tasks.Every(time.Hour), Payload: "tick"})
@@ -50,7 +51,7 @@ func (c console) read(to any, args ...string) {
 }
 
 // awaitState waits until a task is in a state.
-func (c console) awaitState(id string, state tasks.State) (t worker.Task) {
+func (c console) awaitState(id string, state tasks.State) (t builtin.Task) {
 	c.Helper()
 	require.Eventually(c, func() bool {
 		r := stellar(c.T, c.at.env, "tasks", "show", id, "-o", "json")
@@ -77,7 +78,7 @@ func TestEnqueueWithAllOptions(t *testing.T) {
 	idle(t, func(c console) {
 		c.run("enqueue", "mail", `{"to":"ada"}`, "--id", "a", "--priority", "high", "--deadline", "90m", "--unique", "ada", "--max-attempts", "3",
 			"--run-timeout", "5s", "--backoff", "2s", "--max-backoff", "1m", "--retention", "1h", "--result")
-		var a worker.Task
+		var a builtin.Task
 		c.read(&a, "tasks", "show", "a")
 		require.Equal(c, "high", a.Priority)
 		require.Equal(c, "ada", a.Unique)
@@ -102,7 +103,7 @@ func TestTasksAreListed(t *testing.T) {
 		c.run("enqueue", "mail", `"to bob"`, "--id", "m2", "--queue", "post", "--priority", "high")
 		c.run("enqueue", "echo", "--id", "e1", "--in", "1h")
 		ids := func(args ...string) (ids []string) {
-			var found []worker.Task
+			var found []builtin.Task
 			c.read(&found, append([]string{"tasks", "list"}, args...)...)
 			for _, t := range found {
 				ids = append(ids, t.ID)
@@ -128,8 +129,8 @@ func TestTasksAreListed(t *testing.T) {
 		require.Regexp(c, `(?m)^default +1 +0 +1 +0 `, stats)
 		require.Regexp(c, `SO FAR +ENQUEUED +DONE`, stats)
 		var got struct {
-			Queues []worker.Queue `json:"queues"`
-			Counts tasks.Counts   `json:"counts"`
+			Queues []builtin.Queue `json:"queues"`
+			Counts tasks.Counts    `json:"counts"`
 		}
 		c.read(&got, "tasks", "stats")
 		require.Len(c, got.Queues, 2)

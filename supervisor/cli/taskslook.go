@@ -11,7 +11,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -39,12 +39,12 @@ func (p *program) taskList(ctx context.Context, f *filterFlags) error {
 		if f.limit > 0 {
 			filter.Limit++ // to see whether there are more
 		}
-		var found []worker.Task
+		var found []builtin.Task
 		for t, err := range queue.List(ctx, filter) {
 			if err != nil {
 				return err
 			}
-			found = append(found, worker.TaskOf(t))
+			found = append(found, builtin.TaskOf(t))
 		}
 		more := f.limit > 0 && len(found) > f.limit
 		if more {
@@ -61,10 +61,10 @@ func (p *program) taskList(ctx context.Context, f *filterFlags) error {
 }
 
 // writeTasks lists tasks.
-func (p *program) writeTasks(found []worker.Task, now time.Time) error {
+func (p *program) writeTasks(found []builtin.Task, now time.Time) error {
 	if p.asJSON() {
 		if found == nil {
-			found = []worker.Task{}
+			found = []builtin.Task{}
 		}
 		return p.writeJSON(found)
 	}
@@ -87,7 +87,7 @@ func (p *program) writeTasks(found []worker.Task, now time.Time) error {
 }
 
 // whenOf is the time that belongs to a task's state.
-func whenOf(t worker.Task) time.Time {
+func whenOf(t builtin.Task) time.Time {
 	for _, at := range []time.Time{t.Due, t.Ended, t.Kept} {
 		if !at.IsZero() {
 			return at
@@ -109,7 +109,7 @@ func relative(at, now time.Time) string {
 	return text + " ago"
 }
 
-func attempts(t worker.Task) string {
+func attempts(t builtin.Task) string {
 	text := strconv.Itoa(t.Attempts)
 	if t.Crashes > 0 {
 		text += fmt.Sprintf(", %d crashes", t.Crashes)
@@ -131,13 +131,13 @@ func (p *program) taskShow(ctx context.Context, queue *tasks.Client, id string) 
 		return err
 	}
 	if p.asJSON() {
-		return p.writeJSON(worker.TaskOf(t))
+		return p.writeJSON(builtin.TaskOf(t))
 	}
-	return p.writeTask(worker.TaskOf(t))
+	return p.writeTask(builtin.TaskOf(t))
 }
 
 // writeTask shows one task, and what happened to it.
-func (p *program) writeTask(t worker.Task) error {
+func (p *program) writeTask(t builtin.Task) error {
 	var rows [][]string
 	row := func(name, value string) {
 		if value != "" {
@@ -209,7 +209,7 @@ func (p *program) taskExplain(ctx context.Context, queue *tasks.Client, id strin
 		return err
 	}
 	if p.asJSON() {
-		return p.writeJSON(worker.TaskExplanation{Task: worker.TaskOf(e.Task), Why: e.Why})
+		return p.writeJSON(builtin.TaskExplanation{Task: builtin.TaskOf(e.Task), Why: e.Why})
 	}
 	if err := p.writeLine(fmt.Sprintf("%s is %s (%s, queue %s)", e.ID, e.State, e.Name, e.Queue)); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -170,13 +170,13 @@ func (p *program) mendEach(ctx context.Context, queue *tasks.Client, m *mending,
 
 // dryRun lists what a filter selects.
 func (p *program) dryRun(ctx context.Context, queue *tasks.Client, m *mending, f tasks.Filter, now time.Time) error {
-	n, some := 0, []worker.Task{}
+	n, some := 0, []builtin.Task{}
 	for t, err := range queue.List(ctx, f) {
 		if err != nil {
 			return err
 		}
 		if n++; n <= listedDry {
-			some = append(some, worker.TaskOf(t))
+			some = append(some, builtin.TaskOf(t))
 		}
 	}
 	return p.writeDryRun(m, n, some, now)
@@ -189,7 +189,7 @@ func (p *program) dryRunOf(ctx context.Context, c *client, queue *tasks.Client, 
 		return err
 	}
 	var failed []error
-	some := []worker.Task{}
+	some := []builtin.Task{}
 	for _, id := range ids {
 		t, err := queue.Get(ctx, id)
 		if err == nil && !slices.Contains(m.possible, t.State) {
@@ -199,12 +199,12 @@ func (p *program) dryRunOf(ctx context.Context, c *client, queue *tasks.Client, 
 			failed = append(failed, err)
 			continue
 		}
-		some = append(some, worker.TaskOf(t))
+		some = append(some, builtin.TaskOf(t))
 	}
 	return errors.Join(append([]error{p.writeDryRun(m, len(some), some, now)}, failed...)...)
 }
 
-func (p *program) writeDryRun(m *mending, n int, some []worker.Task, now time.Time) error {
+func (p *program) writeDryRun(m *mending, n int, some []builtin.Task, now time.Time) error {
 	if p.asJSON() {
 		return p.writeJSON(map[string]any{"dryRun": true, m.done: n, tasksKey: some})
 	}

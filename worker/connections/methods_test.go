@@ -17,7 +17,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/connections"
 )
 
@@ -43,7 +43,7 @@ func start(cfg link.Config, self redisbus.Identity) (*node, error) {
 	}
 	n := &node{store: connections.New(conns.Client, cfg.Keys(), self), redis: conns.Client}
 	methods := rpcregistry.NewRegistry()
-	worker.Register(context.Background(), methods, worker.Deps{Connections: n.store})
+	builtin.Register(context.Background(), methods, builtin.Deps{Connections: n.store})
 	n.Endpoint, err = rpcregistry.New(rpcregistry.Config{Bus: bus, Registry: methods, Connections: n.store, Log: zerolog.Nop()})
 	if err != nil {
 		return nil, err

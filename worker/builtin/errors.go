@@ -1,4 +1,4 @@
-package worker
+package builtin
 
 import (
 	"context"
@@ -14,38 +14,38 @@ import (
 // Codes that built-in methods end with, for errors.Is, beside those of rpcregistry.
 // Arguments that the cache or the tasks refuse are rpcregistry.BadArguments.
 const (
-	// ErrCacheNotFound: there is no such key, item, task or periodic task. It is
+	// ErrNotFound: there is no such key, item, task or periodic task. It is
 	// cache.ErrNotFound, of an empty list too, and tasks.ErrNotFound.
-	ErrCacheNotFound rpcregistry.Code = "not_found"
+	ErrNotFound rpcregistry.Code = "not_found"
 
-	// ErrCacheLocked is cache.ErrLocked.
-	ErrCacheLocked rpcregistry.Code = "locked"
-	// ErrCacheLockLost is cache.ErrLockLost.
-	ErrCacheLockLost rpcregistry.Code = "lock_lost"
-	// ErrCacheConflict is cache.ErrConflict.
-	ErrCacheConflict rpcregistry.Code = "conflict"
-	// ErrCacheWrongType is cache.ErrWrongType, cache.ErrNotNumber or cache.ErrMalformed.
-	ErrCacheWrongType rpcregistry.Code = "wrong_type"
+	// ErrLocked is cache.ErrLocked.
+	ErrLocked rpcregistry.Code = "locked"
+	// ErrLockLost is cache.ErrLockLost.
+	ErrLockLost rpcregistry.Code = "lock_lost"
+	// ErrConflict is cache.ErrConflict.
+	ErrConflict rpcregistry.Code = "conflict"
+	// ErrWrongType is cache.ErrWrongType, cache.ErrNotNumber or cache.ErrMalformed.
+	ErrWrongType rpcregistry.Code = "wrong_type"
 
-	// ErrTaskQueueFull is tasks.ErrQueueFull.
-	ErrTaskQueueFull rpcregistry.Code = "queue_full"
-	// ErrTaskActive is tasks.ErrActive.
-	ErrTaskActive rpcregistry.Code = "active"
-	// ErrTaskState is tasks.ErrState.
-	ErrTaskState rpcregistry.Code = "state"
-	// ErrTaskDead is tasks.ErrDead: api.tasks.wait waited for a task that is dead.
-	ErrTaskDead rpcregistry.Code = "dead"
-	// ErrTaskCancelled is tasks.ErrCancelled: api.tasks.wait waited for a task that was cancelled.
-	ErrTaskCancelled rpcregistry.Code = "cancelled"
+	// ErrQueueFull is tasks.ErrQueueFull.
+	ErrQueueFull rpcregistry.Code = "queue_full"
+	// ErrActive is tasks.ErrActive.
+	ErrActive rpcregistry.Code = "active"
+	// ErrState is tasks.ErrState.
+	ErrState rpcregistry.Code = "state"
+	// ErrDead is tasks.ErrDead: api.tasks.wait waited for a task that is dead.
+	ErrDead rpcregistry.Code = "dead"
+	// ErrCancelled is tasks.ErrCancelled: api.tasks.wait waited for a task that was cancelled.
+	ErrCancelled rpcregistry.Code = "cancelled"
 
 	// ErrRedisFull is link.ErrFull, of methods of api.tasks.*: nothing was stored.
 	ErrRedisFull rpcregistry.Code = "redis_full"
-	// ErrRedisAway is link.ErrUnavailable, of methods of api.tasks.*: nothing was
+	// ErrRedisUnavailable is link.ErrUnavailable, of methods of api.tasks.*: nothing was
 	// done. Those of api.cache.* end with rpcregistry.Failed then.
-	ErrRedisAway rpcregistry.Code = "redis_unavailable"
-	// ErrRedisUnknown is link.ErrUnknownOutcome, of methods of api.tasks.*: it may
+	ErrRedisUnavailable rpcregistry.Code = "redis_unavailable"
+	// ErrUnknownOutcome is link.ErrUnknownOutcome, of methods of api.tasks.*: it may
 	// have been done or not. An enqueue with an id of the caller's can be repeated.
-	ErrRedisUnknown rpcregistry.Code = "unknown_outcome"
+	ErrUnknownOutcome rpcregistry.Code = "unknown_outcome"
 
 	// ErrSetBusy: a rolling restart or a reload is under way.
 	ErrSetBusy rpcregistry.Code = "set_busy"
@@ -62,30 +62,30 @@ type coding struct {
 }
 
 var cacheCodes = []coding{
-	{cache.ErrNotFound, ErrCacheNotFound},
-	{cache.ErrLocked, ErrCacheLocked},
-	{cache.ErrLockLost, ErrCacheLockLost},
-	{cache.ErrConflict, ErrCacheConflict},
-	{cache.ErrWrongType, ErrCacheWrongType},
-	{cache.ErrNotNumber, ErrCacheWrongType},
-	{cache.ErrMalformed, ErrCacheWrongType},
+	{cache.ErrNotFound, ErrNotFound},
+	{cache.ErrLocked, ErrLocked},
+	{cache.ErrLockLost, ErrLockLost},
+	{cache.ErrConflict, ErrConflict},
+	{cache.ErrWrongType, ErrWrongType},
+	{cache.ErrNotNumber, ErrWrongType},
+	{cache.ErrMalformed, ErrWrongType},
 	{cache.ErrInvalid, rpcregistry.BadArguments},
 	{cache.ErrOverflow, rpcregistry.BadArguments},
 }
 
 var taskCodes = []coding{
-	{tasks.ErrNotFound, ErrCacheNotFound},
-	{tasks.ErrQueueFull, ErrTaskQueueFull},
-	{tasks.ErrActive, ErrTaskActive},
-	{tasks.ErrState, ErrTaskState},
-	{tasks.ErrDead, ErrTaskDead},
-	{tasks.ErrCancelled, ErrTaskCancelled},
+	{tasks.ErrNotFound, ErrNotFound},
+	{tasks.ErrQueueFull, ErrQueueFull},
+	{tasks.ErrActive, ErrActive},
+	{tasks.ErrState, ErrState},
+	{tasks.ErrDead, ErrDead},
+	{tasks.ErrCancelled, ErrCancelled},
 	{tasks.ErrName, rpcregistry.BadArguments},
 	{tasks.ErrInvalid, rpcregistry.BadArguments},
 	{tasks.ErrTooLarge, rpcregistry.TooLarge},
 	{link.ErrFull, ErrRedisFull},
-	{link.ErrUnknownOutcome, ErrRedisUnknown},
-	{link.ErrUnavailable, ErrRedisAway},
+	{link.ErrUnknownOutcome, ErrUnknownOutcome},
+	{link.ErrUnavailable, ErrRedisUnavailable},
 }
 
 // handleCache registers a method of api.cache.*.

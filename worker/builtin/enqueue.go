@@ -1,4 +1,4 @@
-package worker
+package builtin
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// TaskInfo is how the nodes treat tasks of one name: api.tasks.definitions answers
+// Definition is how the nodes treat tasks of one name: api.tasks.definitions answers
 // a list of them.
-type TaskInfo struct {
+type Definition struct {
 	Name      string `json:"name"`
 	Queue     string `json:"queue"`
 	Retention int64  `json:"retention"` // of its result, in milliseconds; 0 for none
@@ -129,14 +129,14 @@ func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Regi
 		return c.EnqueueWith(ctx, in.Name, in.Payload, o)
 	})
 	handleTask(r, "handled", func(context.Context, none) ([]string, error) { return handled.Names(), nil })
-	handleTask(r, "definitions", func(context.Context, none) ([]TaskInfo, error) { return definitions(handled), nil })
+	handleTask(r, "definitions", func(context.Context, none) ([]Definition, error) { return definitions(handled), nil })
 }
 
-func definitions(handled *tasks.Registry) []TaskInfo {
-	infos := []TaskInfo{}
+func definitions(handled *tasks.Registry) []Definition {
+	infos := []Definition{}
 	for _, name := range handled.Names() {
 		d, _ := handled.Definition(name)
-		infos = append(infos, TaskInfo{Name: name, Queue: d.Queue, Retention: d.Retention.Milliseconds()})
+		infos = append(infos, Definition{Name: name, Queue: d.Queue, Retention: d.Retention.Milliseconds()})
 	}
 	return infos
 }
