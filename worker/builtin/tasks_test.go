@@ -1,4 +1,4 @@
-package worker_test
+package builtin_test
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -71,7 +70,7 @@ func (c tasksCaller) awaitState(id, state string) builtin.Task {
 
 func withCaller(t *testing.T, scenario func(c tasksCaller)) {
 	t.Helper()
-	withSet(t, mendApp, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+	withSet(t, mendApp, func(t *testing.T, set *supervisortest.Set) {
 		scenario(tasksCaller{t, set.Node("stellar-worker-2").API().RPC})
 	})
 }
@@ -207,7 +206,7 @@ func TestNoBuiltInMethodIgnoresUnknownArguments(t *testing.T) {
 
 // A task may be far larger than a message of the bus.
 func TestLargeTasksAreListedByCall(t *testing.T) {
-	withSet(t, mendApp, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+	withSet(t, mendApp, func(t *testing.T, set *supervisortest.Set) {
 		ctx, c := t.Context(), tasksCaller{t, set.Node("stellar-worker-2").API().RPC}
 		news := []tasks.New{{Name: "say", Payload: strings.Repeat("<", redisbus.MaxMessage), Options: tasks.Options{ID: "large", In: time.Hour}}}
 		for range 200 {
@@ -237,7 +236,7 @@ func TestTaskCallsCanBeDenied(t *testing.T) {
 		app.Deny("api.tasks.*All", "api.tasks.delete*")
 		return app
 	}
-	withSet(t, denying, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+	withSet(t, denying, func(t *testing.T, set *supervisortest.Set) {
 		c := tasksCaller{t, set.Node("stellar-worker-2").API().RPC}
 		c.refused(rpcregistry.Denied, "cancelAll", `{"all":true}`)
 		c.refused(rpcregistry.Denied, "deleteQueue", `{"queue":"default"}`)
