@@ -120,12 +120,12 @@ func TestAQuietSetClaimsNothingAlsoAfterARestart(t *testing.T) {
 		ready, want := set.Ready()
 		require.Equal(t, [2]int{3, 3}, [2]int{ready, want}, "quiet is ready")
 		require.True(t, set.Status().Quiet)
-		queue := set.Nodes()[0].API().Tasks
+		api := set.Nodes()[0].API()
 		for i := range 5 {
-			receipt, err := queue.Enqueue(t.Context(), "count", i)
+			receipt, err := api.Tasks.Enqueue(t.Context(), "count", i)
 			require.NoError(t, err)
 			eventually(t, "it is said why it waits", func() bool {
-				e, err := queue.Explain(t.Context(), receipt.ID)
+				e, err := api.Inspector.Explain(t.Context(), receipt.ID)
 				require.NoError(t, err)
 				return strings.Contains(strings.Join(e.Why, "\n"),
 					"every node that serves the queue default is quiet (stellar-worker-1, stellar-worker-2, stellar-worker-3)")
@@ -179,7 +179,7 @@ func TestTheSetByCall(t *testing.T) {
 		_, err = do("api.set.scale", []any{-1})
 		require.ErrorIs(t, err, builtin.ErrSetSize)
 		_, err = do("api.set.scale", nil)
-		require.ErrorIs(t, err, rpcregistry.BadArguments)
+		require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
 		s, err = do("api.set.status", nil)
 		require.NoError(t, err)
 		require.Equal(t, 3, s.Ready)
@@ -195,7 +195,7 @@ func TestTheSetsMethodsCanBeDenied(t *testing.T) {
 	app.Deny("api.set.*")
 	set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2})
 	_, err := set.Nodes()[0].API().RPC.DoCluster(t.Context(), "api.set.roll", nil, rpcregistry.Node("stellar-worker-2"))
-	require.ErrorIs(t, err, rpcregistry.Denied)
+	require.ErrorIs(t, err, rpcregistry.ErrDenied)
 }
 
 func TestCrashesAreRemembered(t *testing.T) {

@@ -89,10 +89,11 @@ func (n *Node) openBase(base *group.Group) error {
 	}
 	a.Cache = h.cfg.Cache.Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
+	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
 	builtin.Register(base.Context(), methods, builtin.Deps{
-		Cache: a.Cache, Tasks: a.Tasks, Handled: &h.cfg.App.tasks, Connections: a.Connections, Controls: h.cfg.Set,
+		Cache: a.Cache, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks, Connections: a.Connections, Controls: h.cfg.Set,
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{

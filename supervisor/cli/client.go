@@ -142,7 +142,7 @@ func (c *client) askSet(ctx context.Context, nodes []string, method string, args
 		s, err = rpcregistry.Do[builtin.SetStatus](asking, c.rpc, method, args, rpcregistry.Node(id))
 		cancel()
 		// One that left a moment ago, or is leaving, did not run it: another knows too.
-		if !errors.Is(err, rpcregistry.NoSuchTarget) && !errors.Is(err, rpcregistry.Busy) {
+		if !errors.Is(err, rpcregistry.ErrNoSuchTarget) && !errors.Is(err, rpcregistry.ErrBusy) {
 			break
 		}
 	}
@@ -168,3 +168,6 @@ func (c *client) live(ctx context.Context) ([]string, error) {
 func (c *client) tasks(ctx context.Context) *tasks.Client {
 	return tasks.NewClient(ctx, c.redis, c.keys, nil)
 }
+
+// inspector looks at the task queue and mends it.
+func (c *client) inspector() *tasks.Inspector { return tasks.NewInspector(c.redis, c.keys) }

@@ -117,7 +117,7 @@ func (f *enqueueFlags) options() (tasks.Options, instant, error) {
 		return o, instant{}, err
 	}
 	var err error
-	if o.Priority, err = builtin.ParsePriority(f.priority); err != nil {
+	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
 		return o, instant{}, usagef("--%w", err)
 	}
 	if f.at != "" {

@@ -12,7 +12,6 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/link"
-	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -60,25 +59,23 @@ func noSuchCommand(_ context.Context, cmd *urfave.Command) error {
 }
 
 // oneTask is a command about one task.
-func (p *program) oneTask(name, usage string, do func(context.Context, *tasks.Client, string) error) *urfave.Command {
+func (p *program) oneTask(name, usage string, do func(context.Context, *tasks.Inspector, string) error) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "ID", Flags: p.commandFlags(), ArgValidator: arguments(1, 1, "ID"),
 		Action: p.action(func(ctx context.Context, args []string) error {
-			return p.withTasks(ctx, func(_ *client, queue *tasks.Client) error { return do(ctx, queue, args[0]) })
+			return p.withTasks(ctx, func(_ *client, queue *tasks.Inspector) error { return do(ctx, queue, args[0]) })
 		}),
 	}
 }
 
 // withTasks connects, and explains what f ends with.
-func (p *program) withTasks(ctx context.Context, f func(*client, *tasks.Client) error) error {
+func (p *program) withTasks(ctx context.Context, f func(*client, *tasks.Inspector) error) error {
 	c, err := p.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	queue := c.tasks(ctx)
-	defer queue.Close() //nolint:contextcheck // it ends a context of its own
-	err = f(c, queue)
+	err = f(c, c.inspector())
 	if errors.Is(err, tasks.ErrNotFound) {
 		return fmt.Errorf("%w: one that is done is remembered only with a retention or an id of your choice; "+
 			"\"stellar tasks list\" lists what there is", err)
@@ -164,7 +161,7 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 
 func stateNames(states []tasks.State) string {
 	if states == nil {
-		return builtin.StateNames()
+		states = tasks.States()
 	}
 	names := make([]string, len(states))
 	for i, s := range states {
@@ -225,7 +222,7 @@ func (f *filterFlags) filter(ctx context.Context, c *client) (tasks.Filter, time
 
 // taskStats shows the queues.
 func (p *program) taskStats(ctx context.Context, _ []string) error {
-	return p.withTasks(ctx, func(_ *client, queue *tasks.Client) error {
+	return p.withTasks(ctx, func(_ *client, queue *tasks.Inspector) error {
 		all, err := queue.Queues(ctx)
 		if err != nil {
 			return err
@@ -235,11 +232,7 @@ func (p *program) taskStats(ctx context.Context, _ []string) error {
 			return err
 		}
 		if p.asJSON() {
-			queues := make([]builtin.Queue, 0, len(all))
-			for _, q := range all {
-				queues = append(queues, builtin.QueueOf(q))
-			}
-			return p.writeJSON(map[string]any{"queues": queues, "counts": counts})
+			return p.writeJSON(map[string]any{"queues": append([]tasks.Queue{}, all...), "counts": counts})
 		}
 		return p.writeStats(all, counts)
 	})

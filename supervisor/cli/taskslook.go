@@ -11,7 +11,6 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -31,7 +30,7 @@ func (p *program) taskList(ctx context.Context, f *filterFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return p.withTasks(ctx, func(c *client, queue *tasks.Client) error {
+	return p.withTasks(ctx, func(c *client, queue *tasks.Inspector) error {
 		filter, now, err := f.filter(ctx, c)
 		if err != nil {
 			return err
@@ -39,12 +38,12 @@ func (p *program) taskList(ctx context.Context, f *filterFlags) error {
 		if f.limit > 0 {
 			filter.Limit++ // to see whether there are more
 		}
-		var found []builtin.Task
+		var found []tasks.Task
 		for t, err := range queue.List(ctx, filter) {
 			if err != nil {
 				return err
 			}
-			found = append(found, builtin.TaskOf(t))
+			found = append(found, t)
 		}
 		more := f.limit > 0 && len(found) > f.limit
 		if more {
@@ -61,10 +60,10 @@ func (p *program) taskList(ctx context.Context, f *filterFlags) error {
 }
 
 // writeTasks lists tasks.
-func (p *program) writeTasks(found []builtin.Task, now time.Time) error {
+func (p *program) writeTasks(found []tasks.Task, now time.Time) error {
 	if p.asJSON() {
 		if found == nil {
-			found = []builtin.Task{}
+			found = []tasks.Task{}
 		}
 		return p.writeJSON(found)
 	}
@@ -78,8 +77,8 @@ func (p *program) writeTasks(found []builtin.Task, now time.Time) error {
 			detail = t.Reason.String()
 		}
 		queue := t.Queue
-		if t.Priority != "normal" {
-			queue += " (" + t.Priority + ")"
+		if t.Priority != tasks.Normal {
+			queue += " (" + t.Priority.String() + ")"
 		}
 		rows = append(rows, []string{t.ID, t.Name, queue, string(t.State), relative(whenOf(t), now), attempts(t), clip(detail, 60)})
 	}
@@ -87,7 +86,7 @@ func (p *program) writeTasks(found []builtin.Task, now time.Time) error {
 }
 
 // whenOf is the time that belongs to a task's state.
-func whenOf(t builtin.Task) time.Time {
+func whenOf(t tasks.Task) time.Time {
 	for _, at := range []time.Time{t.Due, t.Ended, t.Kept} {
 		if !at.IsZero() {
 			return at
@@ -109,7 +108,7 @@ func relative(at, now time.Time) string {
 	return text + " ago"
 }
 
-func attempts(t builtin.Task) string {
+func attempts(t tasks.Task) string {
 	text := strconv.Itoa(t.Attempts)
 	if t.Crashes > 0 {
 		text += fmt.Sprintf(", %d crashes", t.Crashes)
@@ -125,19 +124,19 @@ func clip(text string, most int) string {
 	return text
 }
 
-func (p *program) taskShow(ctx context.Context, queue *tasks.Client, id string) error {
+func (p *program) taskShow(ctx context.Context, queue *tasks.Inspector, id string) error {
 	t, err := queue.Get(ctx, id)
 	if err != nil {
 		return err
 	}
 	if p.asJSON() {
-		return p.writeJSON(builtin.TaskOf(t))
+		return p.writeJSON(t)
 	}
-	return p.writeTask(builtin.TaskOf(t))
+	return p.writeTask(t)
 }
 
 // writeTask shows one task, and what happened to it.
-func (p *program) writeTask(t builtin.Task) error {
+func (p *program) writeTask(t tasks.Task) error {
 	var rows [][]string
 	row := func(name, value string) {
 		if value != "" {
@@ -153,7 +152,7 @@ func (p *program) writeTask(t builtin.Task) error {
 	row("id", t.ID)
 	row("name", t.Name)
 	row(queueWord, t.Queue)
-	row("priority", t.Priority)
+	row("priority", t.Priority.String())
 	row("state", string(t.State))
 	row("on", t.Node)
 	row("enqueued", moment(t.Enqueued))
@@ -203,13 +202,13 @@ func (p *program) writeTask(t builtin.Task) error {
 // scripts get all of it.
 const shownJSON = 2000
 
-func (p *program) taskExplain(ctx context.Context, queue *tasks.Client, id string) error {
+func (p *program) taskExplain(ctx context.Context, queue *tasks.Inspector, id string) error {
 	e, err := queue.Explain(ctx, id)
 	if err != nil {
 		return err
 	}
 	if p.asJSON() {
-		return p.writeJSON(builtin.TaskExplanation{Task: builtin.TaskOf(e.Task), Why: e.Why})
+		return p.writeJSON(e)
 	}
 	if err := p.writeLine(fmt.Sprintf("%s is %s (%s, queue %s)", e.ID, e.State, e.Name, e.Queue)); err != nil {
 		return err
@@ -235,7 +234,9 @@ func (p *program) taskWaitCommand() *urfave.Command {
 			if timeout < 0 {
 				return usagef("--timeout: %s is negative", timeout)
 			}
-			return p.withTasks(ctx, func(_ *client, queue *tasks.Client) error {
+			return p.withTasks(ctx, func(c *client, _ *tasks.Inspector) error {
+				queue := c.tasks(ctx)
+				defer queue.Close() //nolint:contextcheck // it ends a context of its own
 				return p.await(ctx, queue, tasks.Receipt{ID: args[0]}, timeout)
 			})
 		}),

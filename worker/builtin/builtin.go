@@ -1,9 +1,19 @@
+// Package builtin has the methods api.* that every node answers, and what they answer
+// with: the cache, the tasks, the client connections, the node and its set, for callers
+// on other nodes and for commands. api.ping, api.log and api.methods are
+// rpcregistry's.
+//
+// Arguments are given by name or by position, as rpcregistry.Handle describes; a name
+// that a method does not know is refused, so that no method does more than was meant
+// because a name is misspelt. Durations are whole milliseconds, times milliseconds
+// since 1970 or texts in RFC 3339. Errors have the codes of this package or of
+// rpcregistry.
+//
+// A new method is one call of handle in the file of its family.
 package builtin
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -11,17 +21,15 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// none is of methods without arguments, or without an answer.
-type none struct{}
-
 // Deps are what the built-in methods of one node work on.
 type Deps struct {
 	Cache       *cache.Cache
 	Tasks       *tasks.Client
+	Inspector   *tasks.Inspector
 	Handled     *tasks.Registry // the tasks that the node handles
 	Connections *connections.Store
-	// Controls of the set of the node's process; nil when there is none, and then
-	// no api.set.*.
+	// Controls of the set of the node's process. When it is nil, the node does not
+	// answer api.set.*.
 	Controls Controls
 
 	ID     string // of the node
@@ -30,31 +38,29 @@ type Deps struct {
 	Stop, Restart func()
 }
 
-// Register adds the built-in methods of one node, but those that every endpoint of
-// rpcregistry has by itself. All are strict, so that none does more than was meant
-// because a name is misspelt. ctx is the node's life: the locks that calls took end
-// with it.
+// Register adds the built-in methods of one node. ctx is the node's life: the locks
+// that calls took end with it.
 func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	registerNode(r, d)
 	locks := newCalledLocks(ctx, d.ID, d.Cache)
-	registerCache(r, d.Cache, locks)
+	registerValues(r, d.Cache, locks)
+	registerLists(r, d.Cache)
 	registerLocks(r, d.Cache, locks)
 	registerTasks(r, d.Tasks, d.Handled)
-	registerLooking(r, d.Tasks)
-	registerMending(r, d.Tasks)
-	registerQueues(r, d.Tasks)
-	registerPeriodic(r, d.Tasks)
+	registerLooking(r, d.Inspector)
+	registerMending(r, d.Inspector)
+	registerQueues(r, d.Inspector)
+	registerPeriodic(r, d.Tasks, d.Inspector)
 	registerConnections(r, d.Connections)
 	if d.Controls != nil {
 		registerSet(r, d.Controls)
 	}
 }
 
-// milliseconds is the duration of an argument. One that time.Duration cannot
-// hold would turn into another.
-func milliseconds(n int64) (time.Duration, error) {
-	if n < 0 || n > cache.MaxTTL.Milliseconds() {
-		return 0, fmt.Errorf("%w: a duration of %d ms: use 0 to %d", rpcregistry.BadArguments, n, cache.MaxTTL.Milliseconds())
-	}
-	return time.Duration(n) * time.Millisecond, nil
+// handle registers a method.
+func handle[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
+	rpcregistry.HandleDecoded(r, name, decode, f)
 }
+
+// none stands for no arguments and for no answer.
+type none struct{}

@@ -21,28 +21,28 @@ type sendConnection struct {
 //
 // and, by calls to a node or to all, api.connections.list: the [connections.Info] of each.
 func registerConnections(r rpcregistry.Registrar, s *connections.Store) {
-	rpcregistry.HandleStrict(r, "api.connections.send", func(ctx context.Context, args sendConnection) (none, error) {
+	handle(r, "api.connections.send", func(ctx context.Context, args sendConnection) (none, error) {
 		c, err := calledConnection(ctx, s)
 		if err == nil {
 			err = c.Send(ctx, args.Message)
 		}
 		return none{}, err
 	})
-	rpcregistry.HandleStrict(r, "api.connections.info", func(ctx context.Context, _ none) (connections.Info, error) {
+	handle(r, "api.connections.info", func(ctx context.Context, _ none) (connections.Info, error) {
 		c, err := calledConnection(ctx, s)
 		if err != nil {
 			return connections.Info{}, err
 		}
 		return c.Info(), nil
 	})
-	rpcregistry.HandleStrict(r, "api.connections.close", func(ctx context.Context, _ none) (none, error) {
+	handle(r, "api.connections.close", func(ctx context.Context, _ none) (none, error) {
 		c, err := calledConnection(ctx, s)
 		if err == nil {
 			err = c.Close(ctx)
 		}
 		return none{}, err
 	})
-	rpcregistry.HandleStrict(r, "api.connections.list", func(context.Context, none) ([]connections.Info, error) {
+	handle(r, "api.connections.list", func(context.Context, none) ([]connections.Info, error) {
 		all := []connections.Info{}
 		for _, c := range s.All() {
 			all = append(all, c.Info())
@@ -57,5 +57,5 @@ func calledConnection(ctx context.Context, s *connections.Store) (*connections.C
 	if c, ok := s.Get(call.Connection); ok {
 		return c, nil
 	}
-	return nil, rpcregistry.NoSuchConnection
+	return nil, rpcregistry.ErrNoSuchConnection
 }

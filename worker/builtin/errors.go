@@ -12,7 +12,7 @@ import (
 )
 
 // Codes that built-in methods end with, for errors.Is, beside those of rpcregistry.
-// Arguments that the cache or the tasks refuse are rpcregistry.BadArguments.
+// Arguments that the cache or the tasks refuse are rpcregistry.ErrBadArguments.
 const (
 	// ErrNotFound: there is no such key, item, task or periodic task. It is
 	// cache.ErrNotFound, of an empty list too, and tasks.ErrNotFound.
@@ -41,7 +41,7 @@ const (
 	// ErrRedisFull is link.ErrFull, of methods of api.tasks.*: nothing was stored.
 	ErrRedisFull rpcregistry.Code = "redis_full"
 	// ErrRedisUnavailable is link.ErrUnavailable, of methods of api.tasks.*: nothing was
-	// done. Those of api.cache.* end with rpcregistry.Failed then.
+	// done. Those of api.cache.* end with rpcregistry.ErrFailed then.
 	ErrRedisUnavailable rpcregistry.Code = "redis_unavailable"
 	// ErrUnknownOutcome is link.ErrUnknownOutcome, of methods of api.tasks.*: it may
 	// have been done or not. An enqueue with an id of the caller's can be repeated.
@@ -69,8 +69,8 @@ var cacheCodes = []coding{
 	{cache.ErrWrongType, ErrWrongType},
 	{cache.ErrNotNumber, ErrWrongType},
 	{cache.ErrMalformed, ErrWrongType},
-	{cache.ErrInvalid, rpcregistry.BadArguments},
-	{cache.ErrOverflow, rpcregistry.BadArguments},
+	{cache.ErrInvalid, rpcregistry.ErrBadArguments},
+	{cache.ErrOverflow, rpcregistry.ErrBadArguments},
 }
 
 var taskCodes = []coding{
@@ -80,9 +80,9 @@ var taskCodes = []coding{
 	{tasks.ErrState, ErrState},
 	{tasks.ErrDead, ErrDead},
 	{tasks.ErrCancelled, ErrCancelled},
-	{tasks.ErrName, rpcregistry.BadArguments},
-	{tasks.ErrInvalid, rpcregistry.BadArguments},
-	{tasks.ErrTooLarge, rpcregistry.TooLarge},
+	{tasks.ErrName, rpcregistry.ErrBadArguments},
+	{tasks.ErrInvalid, rpcregistry.ErrBadArguments},
+	{tasks.ErrTooLarge, rpcregistry.ErrTooLarge},
 	{link.ErrFull, ErrRedisFull},
 	{link.ErrUnknownOutcome, ErrUnknownOutcome},
 	{link.ErrUnavailable, ErrRedisUnavailable},
@@ -90,12 +90,12 @@ var taskCodes = []coding{
 
 // handleCache registers a method of api.cache.*.
 func handleCache[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.HandleStrict(r, "api.cache."+name, withCodes(cacheCodes, f))
+	handle(r, "api.cache."+name, withCodes(cacheCodes, f))
 }
 
 // handleTask registers a method of api.tasks.*.
 func handleTask[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.HandleStrict(r, "api.tasks."+name, withCodes(taskCodes, f))
+	handle(r, "api.tasks."+name, withCodes(taskCodes, f))
 }
 
 // withCodes makes the errors of f cross the wire with the code of the first coding

@@ -1,10 +1,12 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -29,12 +31,12 @@ func newCalledLocks(life context.Context, node string, c *cache.Cache) *calledLo
 	return &calledLocks{cache: c, node: node, life: life, held: map[string]*cache.Lock{}}
 }
 
-// Arguments of the locks' methods, by name or by position in this order.
+// Arguments of the locks' methods.
 type (
 	lockArguments struct {
-		Key  string `json:"key"`
-		TTL  int64  `json:"ttl,omitempty"`  // milliseconds; default 10 s
-		Wait int64  `json:"wait,omitempty"` // milliseconds, as long as the call lasts at most
+		Key  string        `json:"key"`
+		TTL  time.Duration `json:"ttl,omitempty"`  // default 10 s
+		Wait time.Duration `json:"wait,omitempty"` // as long as the call lasts at most
 	}
 	unlockArguments struct {
 		Key   string `json:"key"`
@@ -89,20 +91,10 @@ func lockState(i cache.LockInfo) LockState {
 
 // lock takes a lock for the caller.
 func (s *calledLocks) lock(call context.Context, in lockArguments) (CalledLock, error) {
-	ttl, err := milliseconds(in.TTL)
-	if err != nil {
-		return CalledLock{}, err
-	}
-	wait, err := milliseconds(in.Wait)
-	if err != nil {
-		return CalledLock{}, err
-	}
-	if ttl == 0 {
-		ttl = cache.DefaultLockTTL
-	}
+	ttl := cmp.Or(in.TTL, cache.DefaultLockTTL)
 	life, end := context.WithCancelCause(s.life)
 	stop := context.AfterFunc(call, func() { end(context.Cause(call)) })
-	l, err := s.cache.LockWith(life, in.Key, cache.LockOptions{TTL: ttl, Wait: wait, NoRenew: true})
+	l, err := s.cache.LockWith(life, in.Key, cache.LockOptions{TTL: ttl, Wait: in.Wait, NoRenew: true})
 	if err != nil {
 		stop()
 		end(err)
@@ -143,7 +135,7 @@ func (s *calledLocks) forget(l *cache.Lock) {
 // unlock reports whether this node held the lock with that fence until now.
 func (s *calledLocks) unlock(in unlockArguments) (bool, error) {
 	if in.Fence == 0 {
-		return false, fmt.Errorf("%w: name the fence that api.cache.lock answered", rpcregistry.BadArguments)
+		return false, fmt.Errorf("%w: name the fence that api.cache.lock answered", rpcregistry.ErrBadArguments)
 	}
 	l := s.find(in.Key, in.Fence)
 	if l == nil {

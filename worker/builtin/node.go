@@ -27,7 +27,7 @@ type Status struct {
 
 // registerNode adds the methods that are about the node itself.
 func registerNode(r rpcregistry.Registrar, d Deps) {
-	rpcregistry.HandleStrict(r, "api.status", func(context.Context, none) (Status, error) { return d.Status(), nil })
-	rpcregistry.HandleStrict(r, "api.stop", func(context.Context, none) (none, error) { d.Stop(); return none{}, nil })
-	rpcregistry.HandleStrict(r, "api.restart", func(context.Context, none) (none, error) { d.Restart(); return none{}, nil })
+	handle(r, "api.status", func(context.Context, none) (Status, error) { return d.Status(), nil })
+	handle(r, "api.stop", func(context.Context, none) (none, error) { d.Stop(); return none{}, nil })
+	handle(r, "api.restart", func(context.Context, none) (none, error) { d.Restart(); return none{}, nil })
 }

@@ -101,14 +101,14 @@ func registerSet(r rpcregistry.Registrar, set Controls) {
 	quiet := func(on bool) func() error {
 		return func() error { set.Quiet(on); return nil }
 	}
-	rpcregistry.HandleStrict(r, "api.set.status", after(func() error { return nil }))
-	rpcregistry.HandleStrict(r, "api.set.roll", after(set.Roll))
-	rpcregistry.HandleStrict(r, "api.set.reload", after(set.Reload))
-	rpcregistry.HandleStrict(r, "api.set.quiet", after(quiet(true)))
-	rpcregistry.HandleStrict(r, "api.set.resume", after(quiet(false)))
-	rpcregistry.HandleStrict(r, "api.set.scale", func(ctx context.Context, in setSize) (SetStatus, error) {
+	handle(r, "api.set.status", after(func() error { return nil }))
+	handle(r, "api.set.roll", after(set.Roll))
+	handle(r, "api.set.reload", after(set.Reload))
+	handle(r, "api.set.quiet", after(quiet(true)))
+	handle(r, "api.set.resume", after(quiet(false)))
+	handle(r, "api.set.scale", func(ctx context.Context, in setSize) (SetStatus, error) {
 		if in.Workers == nil {
-			return SetStatus{}, &rpcregistry.Error{Code: rpcregistry.BadArguments, Message: "how many workers? {\"workers\": 4}"}
+			return SetStatus{}, &rpcregistry.Error{Code: rpcregistry.ErrBadArguments, Message: "how many workers? {\"workers\": 4}"}
 		}
 		return after(func() error { return set.Scale(*in.Workers) })(ctx, none{})
 	})

@@ -59,9 +59,9 @@ func (c tasksCaller) refused(code rpcregistry.Code, method, args string) {
 	require.ErrorIs(c, err, code, method)
 }
 
-func (c tasksCaller) awaitState(id, state string) builtin.Task {
+func (c tasksCaller) awaitState(id, state string) tasks.Task {
 	c.Helper()
-	var t builtin.Task
+	var t tasks.Task
 	require.Eventually(c, func() bool {
 		return json.Unmarshal([]byte(c.call("get", `{"id":"`+id+`"}`)), &t) == nil && string(t.State) == state
 	}, patient, 10*time.Millisecond, "%s is %s", id, state)
@@ -85,7 +85,7 @@ func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
 		require.JSONEq(c, `{"id":"late","duplicate":true}`, c.call("enqueue", `{"name":"say","unique":"u"}`))
 		c.call("enqueue", `{"name":"say","id":"then","after":["late"],"wantResult":true,"priority":"low"}`)
 		late := c.awaitState("late", "delayed")
-		require.Equal(c, "high", late.Priority)
+		require.Equal(c, tasks.High, late.Priority)
 		require.Equal(c, "u", late.Unique)
 		require.Equal(c, "2099-01-01T00:00:00Z", late.Due.UTC().Format(time.RFC3339))
 		require.Equal(c, "2100-01-01T00:00:00Z", late.Deadline.UTC().Format(time.RFC3339))
@@ -115,8 +115,8 @@ func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
 
 func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 	withCaller(t, func(c tasksCaller) {
-		queue := func() builtin.Queue {
-			var all []builtin.Queue
+		queue := func() tasks.Queue {
+			var all []tasks.Queue
 			require.NoError(c, json.Unmarshal([]byte(c.call("queues", `{"queue":"aside"}`)), &all))
 			require.Len(c, all, 1)
 			return all[0]
@@ -163,7 +163,7 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 			"limitQueue": {`{"queue":"q"}`, `{"queue":"q","tasks":-1}`, `{"queue":"q","tasks":1,"reset":true}`, `{"queue":"a b","tasks":1}`},
 		} {
 			for _, a := range args {
-				c.refused(rpcregistry.BadArguments, method, a)
+				c.refused(rpcregistry.ErrBadArguments, method, a)
 			}
 		}
 	})
@@ -175,10 +175,10 @@ func TestUnknownArgumentsOfTaskCallsAreRefused(t *testing.T) {
 		c.call("enqueue", `{"name":"say","id":"late","in":3600000}`)
 		for _, method := range []string{"cancelAll", "deleteAll", "retryAll", "list"} {
 			_, err := c.try(method, `{"state":["dead"],"queue":"default"}`)
-			require.ErrorIs(c, err, rpcregistry.BadArguments, method)
+			require.ErrorIs(c, err, rpcregistry.ErrBadArguments, method)
 			require.ErrorContains(c, err, `\"state\": it takes {states?: [string], queue?: string`, method)
 		}
-		c.refused(rpcregistry.BadArguments, "cancelAll", `[{"state":["dead"],"all":true}]`)
+		c.refused(rpcregistry.ErrBadArguments, "cancelAll", `[{"state":["dead"],"all":true}]`)
 		c.awaitState("late", "delayed")
 		require.Equal(c, "1", c.call("cancelAll", `{"States":["delayed"],"By":"the test"}`), "letter case does not matter")
 	})
@@ -198,7 +198,7 @@ func TestNoBuiltInMethodIgnoresUnknownArguments(t *testing.T) {
 		require.Greater(c, len(all), 40)
 		for _, m := range all {
 			_, err := ask(m.Name, map[string]int{"frob": 1})
-			require.ErrorIs(c, err, rpcregistry.BadArguments, m.Name)
+			require.ErrorIs(c, err, rpcregistry.ErrBadArguments, m.Name)
 			require.ErrorContains(c, err, "frob", m.Name)
 		}
 	})
@@ -238,8 +238,8 @@ func TestTaskCallsCanBeDenied(t *testing.T) {
 	}
 	withSet(t, denying, func(t *testing.T, set *supervisortest.Set) {
 		c := tasksCaller{t, set.Node("stellar-worker-2").API().RPC}
-		c.refused(rpcregistry.Denied, "cancelAll", `{"all":true}`)
-		c.refused(rpcregistry.Denied, "deleteQueue", `{"queue":"default"}`)
+		c.refused(rpcregistry.ErrDenied, "cancelAll", `{"all":true}`)
+		c.refused(rpcregistry.ErrDenied, "deleteQueue", `{"queue":"default"}`)
 		require.JSONEq(t, `{"tasks":[],"more":false}`, c.call("list", `{}`))
 	})
 }

@@ -58,7 +58,7 @@ type Task struct {
 	// is not JSON, and what would not fit into an answer of api.tasks.*.
 	Omitted []string `json:"omitted,omitempty"`
 
-	// The following only [Client.Get] tells.
+	// The following only [Inspector.Get] tells.
 
 	Node       string    `json:"node,omitempty"`       // the incarnation that has it in hand
 	Position   *int64    `json:"position,omitempty"`   // how many of its queue go before it
@@ -78,8 +78,8 @@ type Event struct {
 
 // Get returns what is known of a task, or [ErrNotFound]. To find a pending one's
 // position takes Redis a time in proportion to its queue's length.
-func (c *Client) Get(ctx context.Context, id string) (Task, error) {
-	reply, err := showScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id).Slice()
+func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
+	reply, err := showScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, id).Slice()
 	if err != nil {
 		return Task{}, fmt.Errorf("task %s: %w", id, link.Explain(err))
 	}

@@ -41,7 +41,7 @@ func (p *Priority) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: priority %.40q: use high, normal or low", ErrInvalid, text)
+	return fmt.Errorf("priority %.40q: use high, normal or low", text)
 }
 
 func (p Priority) validate() error {
