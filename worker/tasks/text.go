@@ -46,7 +46,7 @@ func (p *Priority) UnmarshalText(text []byte) error {
 
 func (p Priority) validate() error {
 	if p < Low || p > High {
-		return fmt.Errorf("%w: priority %d: use High, Normal or Low", ErrInvalid, int(p))
+		return fmt.Errorf("%w: Priority %d: use Low, Normal or High", ErrInvalid, int(p))
 	}
 	return nil
 }
