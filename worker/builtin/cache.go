@@ -19,7 +19,7 @@ type (
 	}
 	cacheLoad struct {
 		Key    string        `json:"key"`
-		Extend time.Duration `json:"extend,omitempty"` // it lives for at least that long from now
+		Extend time.Duration `json:"extend,omitempty"` // the entry lives at least that long from now
 	}
 	cacheSave struct {
 		Key       string          `json:"key"`
@@ -27,7 +27,7 @@ type (
 		TTL       time.Duration   `json:"ttl,omitempty"` // 0 for none
 		IfAbsent  bool            `json:"ifAbsent,omitempty"`
 		IfVersion string          `json:"ifVersion,omitempty"`
-		Fence     int64           `json:"fence,omitempty"` // of the lock that the caller took
+		Fence     int64           `json:"fence,omitempty"` // of the lock that the caller holds
 	}
 	cacheDestroy struct {
 		Key   string `json:"key"`
@@ -41,7 +41,7 @@ type (
 	cachePush struct {
 		Key   string          `json:"key"`
 		Value json.RawMessage `json:"value"`
-		Max   int             `json:"max,omitempty"` // the oldest items beyond go
+		Max   int             `json:"max,omitempty"` // longer lists lose their oldest items
 		TTL   time.Duration   `json:"ttl,omitempty"`
 	}
 	cachePop struct {

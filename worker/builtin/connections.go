@@ -12,14 +12,15 @@ type sendConnection struct {
 	Message json.RawMessage `json:"message"`
 }
 
-// registerConnections adds what can be done with a connection from any node, by calls to
-// rpcregistry.Connection(id):
+// registerConnections adds the methods about a client connection, to be called from
+// any node as rpcregistry.Connection(id):
 //
 //   - api.connections.send {message}: gives the message to the client
 //   - api.connections.info: its [connections.Info]
 //   - api.connections.close: cuts the client off
 //
-// and, by calls to a node or to all, api.connections.list: the [connections.Info] of each.
+// and api.connections.list, to be called on a node or on all: the [connections.Info] of
+// each connection that the node holds.
 func registerConnections(r rpcregistry.Registrar, s *connections.Store) {
 	handle(r, "api.connections.send", func(ctx context.Context, args sendConnection) (none, error) {
 		c, err := calledConnection(ctx, s)
@@ -51,7 +52,7 @@ func registerConnections(r rpcregistry.Registrar, s *connections.Store) {
 	})
 }
 
-// calledConnection returns the connection that the call is for.
+// calledConnection returns the connection that the call is addressed to.
 func calledConnection(ctx context.Context, s *connections.Store) (*connections.Connection, error) {
 	call, _ := rpcregistry.FromContext(ctx)
 	if c, ok := s.Get(call.Connection); ok {

@@ -23,7 +23,7 @@ const (
 // lacks the fields that its Omitted names.
 type TaskList struct {
 	Tasks []tasks.Task `json:"tasks"`
-	More  bool         `json:"more"` // there are others: narrow the filter
+	More  bool         `json:"more"` // there are more tasks: narrow the filter
 }
 
 // taskID are the arguments of methods about one task.
@@ -69,7 +69,7 @@ func list(ctx context.Context, i *tasks.Inspector, f tasks.Filter) (TaskList, er
 	return out, nil
 }
 
-// fit returns the task in at most room bytes of JSON: without what is too long.
+// fit returns the task in at most room bytes of JSON: fields that are too long are omitted.
 func fit(t tasks.Task, room int) tasks.Task {
 	for _, part := range []struct {
 		field string
@@ -94,7 +94,7 @@ func fit(t tasks.Task, room int) tasks.Task {
 func sizeOf(t tasks.Task) int {
 	text, err := json.Marshal(t)
 	if err != nil {
-		return redisbus.MaxMessage // the field that cannot be encoded goes
+		return redisbus.MaxMessage // too much for any room: the field that cannot be encoded is omitted
 	}
 	return len(text)
 }

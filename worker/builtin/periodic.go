@@ -12,7 +12,7 @@ type taskPeriodic struct {
 	Name string `json:"name"`
 }
 
-// registerPeriodic adds what is done with periodic tasks.
+// registerPeriodic adds the methods about periodic tasks.
 func registerPeriodic(r rpcregistry.Registrar, c *tasks.Client, i *tasks.Inspector) {
 	handleTask(r, "periodic", func(ctx context.Context, _ none) ([]tasks.PeriodicInfo, error) {
 		infos, err := i.Periodic(ctx)

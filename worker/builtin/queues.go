@@ -18,7 +18,7 @@ type (
 	}
 )
 
-// registerQueues adds what is done with queues.
+// registerQueues adds the methods about queues.
 func registerQueues(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "queues", func(ctx context.Context, in taskQueues) ([]tasks.Queue, error) {
 		all, err := i.Queues(ctx)
@@ -40,8 +40,8 @@ func registerQueues(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "deleteQueue", func(ctx context.Context, in taskQueue) (int, error) { return i.DeleteQueue(ctx, in.Queue) })
 }
 
-// QueueLimits changes an operator's limits of a queue: those that are nil stay as
-// they are, 0 is none. Reset takes all of them back.
+// QueueLimits is a change of an operator's limits of a queue. A nil limit stays as it
+// is, 0 is no limit. Reset removes all of them.
 type QueueLimits struct {
 	Queue       string `json:"queue"`
 	Concurrency *int   `json:"concurrency,omitempty"`

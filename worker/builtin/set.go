@@ -8,11 +8,12 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// Controls are what operators do with the set of a process; supervisor.Set has
-// them. What takes long goes on when they have returned: [SetStatus] tells of it.
+// Controls are what operators can do with the set of a process; package supervisor
+// implements them. An operation that takes long goes on after the call has returned:
+// [SetStatus] shows it.
 type Controls interface {
 	Status() SetStatus
-	// Crashes of the node with that id since the set began.
+	// Crashes returns the crashes of the node with that id since the set began.
 	Crashes(id string) Crashes
 	Scale(workers int) error
 	Roll() error
@@ -24,31 +25,31 @@ type Controls interface {
 type SetStatus struct {
 	Process membership.Process `json:"process"`
 	Uptime  float64            `json:"uptime"`  // seconds since the set began
-	Workers int                `json:"workers"` // how many nodes there should be
-	Ready   int                `json:"ready"`   // how many run; none while Redis is away
-	Leaving int                `json:"leaving"` // nodes that drain because there are fewer to be
-	Quiet   bool               `json:"quiet"`   // no tasks are claimed, by request
-	// Healthy is false while so many handlers outlive their nodes that no tasks
-	// are claimed.
+	Workers int                `json:"workers"` // nodes wanted
+	Ready   int                `json:"ready"`   // nodes that run; 0 while Redis does not answer
+	Leaving int                `json:"leaving"` // nodes that drain because the set was scaled down
+	Quiet   bool               `json:"quiet"`   // no tasks are claimed, by an operator's request
+	// Healthy is false while so many handlers outlive their nodes that no tasks are
+	// claimed: see [Zombies].
 	Healthy   bool          `json:"healthy"`
 	Redis     bool          `json:"redis"` // Redis answers
 	Zombies   Zombies       `json:"zombies"`
-	Operation *Operation    `json:"operation,omitempty"` // under way, or the last
+	Operation *Operation    `json:"operation,omitempty"` // under way, or the last one
 	Crashes   int           `json:"crashes"`             // of all nodes since the set began
-	Crashed   []NodeCrashes `json:"crashed,omitempty"`   // the last first; at most [MaxCrashed]
+	Crashed   []NodeCrashes `json:"crashed,omitempty"`   // latest crash first; at most [MaxCrashed]
 }
 
 // Zombies are handlers that did not return when their node ended. Nothing can end
-// a goroutine from outside: what they hold, they hold until they return.
+// a goroutine from outside: what a handler holds, it holds until it returns.
 type Zombies struct {
 	Count int      `json:"count"`
-	Limit int      `json:"limit"`           // from here on the nodes claim no tasks; negative for none
-	Tasks []string `json:"tasks,omitempty"` // ids of the tasks, and "start hook"; at most a hundred
-	// Choked: there are as many as the limit. The process is unhealthy.
+	Limit int      `json:"limit"`           // at this count the nodes claim no more tasks; negative for no limit
+	Tasks []string `json:"tasks,omitempty"` // ids of their tasks, and "start hook"; at most 100
+	// Choked: Count has reached Limit. The process is unhealthy.
 	Choked bool `json:"choked"`
 }
 
-// MaxCrashed is how many nodes a [SetStatus] names that crashed.
+// MaxCrashed is how many crashed nodes a [SetStatus] names at most.
 const MaxCrashed = 50
 
 // Kinds of operations.
@@ -62,22 +63,22 @@ type Operation struct {
 	Number int       `json:"number"` // counts the operations of the set
 	Kind   string    `json:"kind"`   // OperationRoll or OperationReload
 	Began  time.Time `json:"began"`
-	Total  int       `json:"total"`           // nodes to start anew
-	Done   int       `json:"done"`            // nodes that run anew
-	Node   string    `json:"node,omitempty"`  // whose turn it is, in a rolling restart
-	Ended  bool      `json:"ended"`           // it is over
-	Error  string    `json:"error,omitempty"` // why it ended before it was done
+	Total  int       `json:"total"`          // nodes to restart
+	Done   int       `json:"done"`           // nodes that run again
+	Node   string    `json:"node,omitempty"` // being restarted, in a rolling restart
+	Ended  bool      `json:"ended"`
+	Error  string    `json:"error,omitempty"` // why it ended early
 }
 
-// Crashes are those of one node, over all its lives in this process.
+// Crashes sums up the crashes of one node over all its lives in this process.
 type Crashes struct {
 	Count  int       `json:"count"`
-	Reason string    `json:"reason"`          // of the last
+	Reason string    `json:"reason"`          // of the last crash
 	At     time.Time `json:"at"`              // by this host's clock
-	Stack  string    `json:"stack,omitempty"` // where the last one panicked
+	Stack  string    `json:"stack,omitempty"` // of the last panic
 }
 
-// NodeCrashes are the crashes of the node with that id.
+// NodeCrashes are the crashes of the node with the id Node.
 type NodeCrashes struct {
 	Node string `json:"node"`
 	Crashes
@@ -88,7 +89,7 @@ type setSize struct {
 	Workers *int `json:"workers"`
 }
 
-// registerSet adds the methods that are about the whole set of this process.
+// registerSet adds the methods about the whole set of the node's process.
 func registerSet(r rpcregistry.Registrar, set Controls) {
 	after := func(do func() error) func(context.Context, none) (SetStatus, error) {
 		return func(context.Context, none) (SetStatus, error) {
