@@ -130,8 +130,8 @@ func appOf(app *worker.App) func() (*worker.App, error) {
 	}
 }
 
-// builtin is the app of stellar.
-func builtin() *worker.App {
+// echoApp is the app of stellar.
+func echoApp() *worker.App {
 	app, _ := echo.App()
 	return app
 }
@@ -196,7 +196,7 @@ func stellar(t *testing.T, env environment, args ...string) result {
 func stellarReading(t *testing.T, env environment, stdin string, args ...string) result {
 	t.Helper()
 	r := &running{out: newOutput(), err: newOutput(), signals: make(chan os.Signal, 3), code: make(chan int, 1)}
-	app := builtin()
+	app := echoApp()
 	if len(args) > 0 && slices.Contains(strings.Fields("status scale roll reload quiet resume call enqueue tasks cache demo version help completion"), args[0]) {
 		app = nil
 	}

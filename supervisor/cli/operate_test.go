@@ -23,6 +23,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/setcmd"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -67,8 +68,8 @@ func places(t *testing.T, scenario func(t *testing.T, env environment)) {
 
 // shown is what status tells for scripts.
 type shown struct {
-	Nodes []setcmd.Node      `json:"nodes"`
-	Sets  []worker.SetStatus `json:"sets"`
+	Nodes []setcmd.Node       `json:"nodes"`
+	Sets  []builtin.SetStatus `json:"sets"`
 }
 
 func statusFor(t *testing.T, env environment) (s shown, text string) {
@@ -86,7 +87,7 @@ func awaitNodes(t *testing.T, env environment, n int) shown {
 	require.Eventually(t, func() bool {
 		s, _ = statusFor(t, env)
 		for _, node := range s.Nodes {
-			if node.State != string(worker.Running) {
+			if node.State != string(membership.Running) {
 				return false
 			}
 		}
@@ -257,7 +258,7 @@ func TestFlappingOfTheBinary(t *testing.T) {
 
 func TestOperatingASetFromTheShell(t *testing.T) {
 	places(t, func(t *testing.T, env environment) {
-		set := start(t, env, builtin(), "--workers", "2")
+		set := start(t, env, echoApp(), "--workers", "2")
 		set.err.await(t, "node is running", 2)
 		before := lives(awaitNodes(t, env, 2))
 		r := stellar(t, env, "scale", "4")
@@ -271,7 +272,7 @@ func TestOperatingASetFromTheShell(t *testing.T) {
 		require.NotContains(t, after, before[0])
 		r = stellar(t, env, "reload", "-o", "json")
 		require.Zero(t, r.code, r.err)
-		var s worker.SetStatus
+		var s builtin.SetStatus
 		require.NoError(t, json.Unmarshal([]byte(r.out), &s))
 		require.Equal(t, "reload", s.Operation.Kind)
 		require.Equal(t, 4, s.Operation.Done)
@@ -296,7 +297,7 @@ func TestOperatingASetFromTheShell(t *testing.T) {
 
 func TestOperatingOneOfSeveralProcesses(t *testing.T) {
 	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
-	set := start(t, env, builtin(), "--workers", "1")
+	set := start(t, env, echoApp(), "--workers", "1")
 	set.err.await(t, "node is running", 1)
 	other := launchApp(t, "stubborn", env, "--workers", "2")
 	other.err.await(t, "node is running", 2)
@@ -325,7 +326,7 @@ func nodesOf(s shown) (all []string) {
 }
 
 func TestARollThatFailsSaysWhichNode(t *testing.T) {
-	app := builtin()
+	app := echoApp()
 	broken := make(chan struct{})
 	app.OnStart(func(context.Context) error {
 		select {
@@ -357,7 +358,7 @@ func TestARollThatFailsSaysWhichNode(t *testing.T) {
 
 func TestStatusForScriptsHasTheLastStack(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
-		set := supervisortest.StartWith(t, builtin(), supervisor.Config{Workers: 2, Redis: at.cfg, Backoff: time.Millisecond})
+		set := supervisortest.StartWith(t, echoApp(), supervisor.Config{Workers: 2, Redis: at.cfg, Backoff: time.Millisecond})
 		set.Node("stellar-worker-2").Crash("the drill")
 		var s shown
 		require.Eventually(t, func() bool {
@@ -374,7 +375,7 @@ func TestStatusForScriptsHasTheLastStack(t *testing.T) {
 
 func TestANodeThatIsBusyLeavesTheCallToAnother(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
-		app := builtin()
+		app := echoApp()
 		rpcregistry.Handle(app, "hold", func(ctx context.Context, _ struct{}) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: at.cfg})
 		rpc, first := set.Node("stellar-worker-2").API().RPC, rpcregistry.Node("stellar-worker-1")

@@ -13,7 +13,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 // operateTime is how long a command waits for the end of what it began, unless told
@@ -36,11 +36,11 @@ func Commands(e *cluster.Env) []*urfave.Command {
 		simple(e, "roll", "restart the nodes of a process one after the other",
 			"Each is waited for before the next one stops. It ends at a node that does not run again in time.",
 			func(ctx context.Context, s *remoteSet) error {
-				return s.restart(ctx, "api.set.roll", worker.OperationRoll)
+				return s.restart(ctx, "api.set.roll", builtin.OperationRoll)
 			}),
 		simple(e, "reload", "restart all nodes of a process at once", "They drain in parallel.",
 			func(ctx context.Context, s *remoteSet) error {
-				return s.restart(ctx, "api.set.reload", worker.OperationReload)
+				return s.restart(ctx, "api.set.reload", builtin.OperationReload)
 			}),
 		simple(e, "quiet", "let the nodes of a process claim no more tasks",
 			"What they have in hand goes on, and they answer calls. Nodes that start meanwhile start quiet.",

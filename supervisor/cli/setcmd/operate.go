@@ -11,7 +11,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -33,7 +33,7 @@ type remoteSet struct {
 
 // ask calls a method of the set that can be repeated: when a node ends, the call or
 // its answer may be lost.
-func (r *remoteSet) ask(ctx context.Context, method string, args any) (worker.SetStatus, error) {
+func (r *remoteSet) ask(ctx context.Context, method string, args any) (builtin.SetStatus, error) {
 	s, err := r.askOnce(ctx, method, args)
 	if !errors.Is(err, link.ErrUnknownOutcome) || ctx.Err() != nil {
 		return s, err
@@ -47,7 +47,7 @@ func (r *remoteSet) ask(ctx context.Context, method string, args any) (worker.Se
 
 // begin calls a method that must not run twice and that begins an operation of that
 // kind. When no answer comes, the set's last operation shows whether it has begun.
-func (r *remoteSet) begin(ctx context.Context, method, kind string) (worker.SetStatus, error) {
+func (r *remoteSet) begin(ctx context.Context, method, kind string) (builtin.SetStatus, error) {
 	before, err := r.ask(ctx, "api.set.status", nil)
 	if err != nil {
 		return before, err
@@ -58,7 +58,7 @@ func (r *remoteSet) begin(ctx context.Context, method, kind string) (worker.SetS
 	}
 	looking, cancel := context.WithTimeoutCause(ctx, r.gone, fmt.Errorf("no node said within %s whether it has begun", r.gone))
 	defer cancel()
-	now, failed := r.await(looking, func(_ worker.SetStatus, nobody bool) bool { return !nobody })
+	now, failed := r.await(looking, func(_ builtin.SetStatus, nobody bool) bool { return !nobody })
 	since := operations(now) - operations(before)
 	switch {
 	case failed != nil:
@@ -73,7 +73,7 @@ func (r *remoteSet) begin(ctx context.Context, method, kind string) (worker.SetS
 }
 
 // operations returns how many operations the set has begun.
-func operations(s worker.SetStatus) int {
+func operations(s builtin.SetStatus) int {
 	if s.Operation == nil {
 		return 0
 	}
@@ -81,7 +81,7 @@ func operations(s worker.SetStatus) int {
 }
 
 // askOnce calls a method of the set, on the first of its nodes that accepts the call.
-func (r *remoteSet) askOnce(ctx context.Context, method string, args any) (s worker.SetStatus, err error) {
+func (r *remoteSet) askOnce(ctx context.Context, method string, args any) (s builtin.SetStatus, err error) {
 	all, err := processes(ctx, r.client)
 	if err != nil {
 		return s, err
@@ -103,7 +103,7 @@ func explain(e *cluster.Env, err error) error {
 	if !ok {
 		return err
 	}
-	for _, code := range []rpcregistry.Code{worker.ErrSetBusy, worker.ErrSetNotRunning, worker.ErrSetSize} {
+	for _, code := range []rpcregistry.Code{builtin.ErrSetBusy, builtin.ErrSetNotRunning, builtin.ErrSetSize} {
 		if remote.Code == code {
 			return config.As(code, errors.New(strings.TrimPrefix(remote.Message, string(code)+": ")))
 		}
@@ -113,7 +113,7 @@ func explain(e *cluster.Env, err error) error {
 
 // await asks for the status of the set until reached returns true. All nodes may be
 // away for a while, or for good: then there is nobody to ask.
-func (r *remoteSet) await(ctx context.Context, reached func(s worker.SetStatus, nobody bool) bool) (worker.SetStatus, error) {
+func (r *remoteSet) await(ctx context.Context, reached func(s builtin.SetStatus, nobody bool) bool) (builtin.SetStatus, error) {
 	seen := time.Now() // when there was a live node
 	for {
 		s, err := r.askOnce(ctx, "api.set.status", nil)
@@ -153,7 +153,7 @@ func (r *remoteSet) printf(format string, args ...any) {
 }
 
 // show ends a command: with the status of the set for scripts.
-func (r *remoteSet) show(s worker.SetStatus) error {
+func (r *remoteSet) show(s builtin.SetStatus) error {
 	if r.env.JSON() {
 		return r.env.WriteJSON(s)
 	}
@@ -179,14 +179,14 @@ func (r *remoteSet) scale(ctx context.Context, n int) error {
 	if _, err := r.ask(ctx, "api.set.scale", map[string]int{"workers": n}); err != nil {
 		return err
 	}
-	s, err := r.await(ctx, func(s worker.SetStatus, nobody bool) bool {
+	s, err := r.await(ctx, func(s builtin.SetStatus, nobody bool) bool {
 		return nobody && n == 0 || !nobody && s.Workers == n && s.Ready == n && s.Leaving == 0
 	})
 	if err != nil {
 		return err
 	}
 	if n == 0 {
-		s = worker.SetStatus{Process: r.process, Healthy: true, Redis: true}
+		s = builtin.SetStatus{Process: r.process, Healthy: true, Redis: true}
 	}
 	r.printf("process %d on %s: from %d to %d nodes", r.process.PID, r.process.Host, before.Workers, n)
 	return r.show(s)
@@ -199,7 +199,7 @@ func (r *remoteSet) restart(ctx context.Context, method, kind string) error {
 		return err
 	}
 	number, shown := s.Operation.Number, ""
-	s, err = r.await(ctx, func(s worker.SetStatus, nobody bool) bool {
+	s, err = r.await(ctx, func(s builtin.SetStatus, nobody bool) bool {
 		if nobody || operations(s) < number {
 			return false
 		}

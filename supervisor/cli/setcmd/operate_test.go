@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -31,7 +32,7 @@ func reaching(t *testing.T, cfg link.Config) *cluster.Client {
 
 // scriptedSet is the process of one node whose set does what a test says.
 type scriptedSet struct {
-	worker.Controls // of the methods that the test does not call
+	builtin.Controls // of the methods that the test does not call
 
 	host *worker.Host
 	node *worker.Node
@@ -42,14 +43,14 @@ type scriptedSet struct {
 	rolled atomic.Int64 // calls
 
 	mu     sync.Mutex
-	status []worker.SetStatus // one after the other; the last one stays
+	status []builtin.SetStatus // one after the other; the last one stays
 }
 
-func (s *scriptedSet) Roll() error                        { s.rolled.Add(1); return s.roll() }
-func (s *scriptedSet) Quiet(bool)                         { s.quiet() }
-func (*scriptedSet) Crashes(string) (none worker.Crashes) { return none }
+func (s *scriptedSet) Roll() error                         { s.rolled.Add(1); return s.roll() }
+func (s *scriptedSet) Quiet(bool)                          { s.quiet() }
+func (*scriptedSet) Crashes(string) (none builtin.Crashes) { return none }
 
-func (s *scriptedSet) Status() worker.SetStatus {
+func (s *scriptedSet) Status() builtin.SetStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := s.status[0]
@@ -61,12 +62,12 @@ func (s *scriptedSet) Status() worker.SetStatus {
 }
 
 // tell makes these the operations that the set tells of, one after the other.
-func (s *scriptedSet) tell(operations ...*worker.Operation) {
+func (s *scriptedSet) tell(operations ...*builtin.Operation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status = nil
 	for _, o := range operations {
-		s.status = append(s.status, worker.SetStatus{Operation: o})
+		s.status = append(s.status, builtin.SetStatus{Operation: o})
 	}
 }
 
@@ -113,27 +114,27 @@ func operating(t *testing.T, do func(ctx context.Context, s *scriptedSet, r *rem
 
 func TestOnlyAnOperationOfTheSameKindCanBeOnesOwnOnVirtualTime(t *testing.T) {
 	for name, c := range map[string]struct {
-		then   worker.Operation // what the set tells after a call without an answer
-		rolled int              // how often it is to be called
+		then   builtin.Operation // what the set tells after a call without an answer
+		rolled int               // how often it is to be called
 		err    error
 	}{
-		"its own":                         {worker.Operation{Number: 4, Kind: worker.OperationRoll}, 1, nil},
-		"another's":                       {worker.Operation{Number: 4, Kind: worker.OperationReload}, 2, worker.ErrSetBusy},
-		"the one before":                  {worker.Operation{Number: 3, Kind: worker.OperationRoll, Ended: true}, 2, worker.ErrSetBusy},
-		"perhaps its own, then another's": {worker.Operation{Number: 5, Kind: worker.OperationReload}, 1, link.ErrUnknownOutcome},
+		"its own":                         {builtin.Operation{Number: 4, Kind: builtin.OperationRoll}, 1, nil},
+		"another's":                       {builtin.Operation{Number: 4, Kind: builtin.OperationReload}, 2, builtin.ErrSetBusy},
+		"the one before":                  {builtin.Operation{Number: 3, Kind: builtin.OperationRoll, Ended: true}, 2, builtin.ErrSetBusy},
+		"perhaps its own, then another's": {builtin.Operation{Number: 5, Kind: builtin.OperationReload}, 1, link.ErrUnknownOutcome},
 	} {
 		t.Run(name, func(t *testing.T) {
 			operating(t, func(ctx context.Context, s *scriptedSet, r *remoteSet, _ *bytes.Buffer) {
-				s.tell(&worker.Operation{Number: 3, Kind: worker.OperationRoll, Ended: true})
+				s.tell(&builtin.Operation{Number: 3, Kind: builtin.OperationRoll, Ended: true})
 				s.roll = func() error {
 					if s.rolled.Load() == 2 {
-						return worker.ErrSetBusy
+						return builtin.ErrSetBusy
 					}
 					s.tell(&c.then)
 					time.Sleep(2 * answerTime)
 					return nil
 				}
-				now, err := r.begin(ctx, "api.set.roll", worker.OperationRoll)
+				now, err := r.begin(ctx, "api.set.roll", builtin.OperationRoll)
 				require.EqualValues(t, c.rolled, s.rolled.Load())
 				if c.err != nil {
 					require.ErrorIs(t, err, c.err)
@@ -149,7 +150,7 @@ func TestOnlyAnOperationOfTheSameKindCanBeOnesOwnOnVirtualTime(t *testing.T) {
 func TestWhetherItHasBegunIsAskedUntilANodeAnswersOnVirtualTime(t *testing.T) {
 	operating(t, func(ctx context.Context, s *scriptedSet, r *remoteSet, _ *bytes.Buffer) {
 		s.roll = func() error { // its only node takes the answer with it
-			s.tell(&worker.Operation{Number: 1, Kind: worker.OperationRoll})
+			s.tell(&builtin.Operation{Number: 1, Kind: builtin.OperationRoll})
 			s.node.Stop(worker.ErrRestart)
 			time.Sleep(2 * answerTime)
 			return nil
@@ -161,7 +162,7 @@ func TestWhetherItHasBegunIsAskedUntilANodeAnswersOnVirtualTime(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			s.live(ctx)
 		}()
-		now, err := r.begin(ctx, "api.set.roll", worker.OperationRoll)
+		now, err := r.begin(ctx, "api.set.roll", builtin.OperationRoll)
 		require.NoError(t, err)
 		require.Equal(t, 1, now.Operation.Number)
 		require.EqualValues(t, 1, s.rolled.Load())
@@ -177,7 +178,7 @@ func TestWhetherItHasBegunIsNotAskedForEverOnVirtualTime(t *testing.T) {
 			return nil
 		}
 		began := time.Now()
-		_, err := r.begin(ctx, "api.set.roll", worker.OperationRoll)
+		_, err := r.begin(ctx, "api.set.roll", builtin.OperationRoll)
 		require.ErrorIs(t, err, link.ErrUnknownOutcome)
 		require.ErrorContains(t, err, "no node said within 1m0s whether it has begun")
 		require.Less(t, time.Since(began), goneTime+4*answerTime)
@@ -199,10 +200,10 @@ func TestACallThatFailsTwiceTellsBothFailuresOnVirtualTime(t *testing.T) {
 
 func TestTheResultOfAnotherOperationIsNotOnesOwnOnVirtualTime(t *testing.T) {
 	operating(t, func(ctx context.Context, s *scriptedSet, r *remoteSet, out *bytes.Buffer) {
-		s.tell(nil, &worker.Operation{Number: 1, Kind: worker.OperationRoll, Total: 3},
-			&worker.Operation{Number: 2, Kind: worker.OperationReload, Total: 3, Done: 3, Ended: true})
+		s.tell(nil, &builtin.Operation{Number: 1, Kind: builtin.OperationRoll, Total: 3},
+			&builtin.Operation{Number: 2, Kind: builtin.OperationReload, Total: 3, Done: 3, Ended: true})
 		s.roll = func() error { return nil }
-		err := r.restart(ctx, "api.set.roll", worker.OperationRoll)
+		err := r.restart(ctx, "api.set.roll", builtin.OperationRoll)
 		require.ErrorContains(t, err, "the roll is over, and another operation, a reload, has begun since")
 		require.NotContains(t, out.String(), "run anew")
 	})
@@ -215,7 +216,7 @@ func TestAProcessThatEndedIsNotWaitedFor(t *testing.T) {
 		r := &remoteSet{client: c, process: membership.Process{Host: "elsewhere", PID: 4711}, gone: 300 * time.Millisecond}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		_, err := r.await(ctx, func(worker.SetStatus, bool) bool { return false })
+		_, err := r.await(ctx, func(builtin.SetStatus, bool) bool { return false })
 		require.ErrorContains(t, err, "process 4711 on elsewhere has had no live node for 300ms")
 	})
 }

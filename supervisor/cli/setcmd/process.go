@@ -11,7 +11,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -78,7 +78,7 @@ const answerTime = 5 * time.Second
 
 // askSet calls a method of a process's set, on the first of the process's nodes
 // that accepts the call.
-func askSet(ctx context.Context, c *cluster.Client, nodes []string, method string, args any) (s worker.SetStatus, err error) {
+func askSet(ctx context.Context, c *cluster.Client, nodes []string, method string, args any) (s builtin.SetStatus, err error) {
 	if len(nodes) == 0 {
 		return s, errNoNode
 	}
@@ -88,7 +88,7 @@ func askSet(ctx context.Context, c *cluster.Client, nodes []string, method strin
 	}
 	for _, id := range nodes {
 		asking, cancel := context.WithTimeout(ctx, answerTime)
-		s, err = rpcregistry.Do[worker.SetStatus](asking, rpc, method, args, rpcregistry.Node(id))
+		s, err = rpcregistry.Do[builtin.SetStatus](asking, rpc, method, args, rpcregistry.Node(id))
 		cancel()
 		// A node that left a moment ago, or is leaving, did not run it: another one can.
 		if !errors.Is(err, rpcregistry.ErrNoSuchTarget) && !errors.Is(err, rpcregistry.ErrBusy) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -25,7 +25,7 @@ type Node struct {
 	Uptime      float64 `json:"uptime"` // seconds
 	TasksInHand int     `json:"tasksInHand"`
 	// Crashes of the earlier incarnations in its process; nil where that did not answer.
-	Crashes *worker.Crashes `json:"crashes,omitempty"`
+	Crashes *builtin.Crashes `json:"crashes,omitempty"`
 }
 
 // lost is the state of a node whose lease has expired: another process takes its
@@ -66,17 +66,17 @@ func status(ctx context.Context, e *cluster.Env, _ []string) error {
 const setsTime = 2 * time.Second
 
 // askSets asks each process of the cluster for the status of its set.
-func askSets(ctx context.Context, c *cluster.Client) []worker.SetStatus {
+func askSets(ctx context.Context, c *cluster.Client) []builtin.SetStatus {
 	ctx, cancel := context.WithTimeout(ctx, setsTime)
 	defer cancel()
 	all, err := processes(ctx, c)
 	if err != nil || len(all) == 0 {
-		return []worker.SetStatus{}
+		return []builtin.SetStatus{}
 	}
 	if _, err := c.Dial(ctx); err != nil { // once, before several use it
-		return []worker.SetStatus{}
+		return []builtin.SetStatus{}
 	}
-	answers := make([]*worker.SetStatus, len(all))
+	answers := make([]*builtin.SetStatus, len(all))
 	var asked sync.WaitGroup
 	for i, one := range all {
 		asked.Go(func() {
@@ -86,7 +86,7 @@ func askSets(ctx context.Context, c *cluster.Client) []worker.SetStatus {
 		})
 	}
 	asked.Wait()
-	sets := []worker.SetStatus{}
+	sets := []builtin.SetStatus{}
 	for _, s := range answers {
 		if s != nil {
 			sets = append(sets, *s)
@@ -95,10 +95,10 @@ func askSets(ctx context.Context, c *cluster.Client) []worker.SetStatus {
 	return sets
 }
 
-func statusOf(m membership.Member, sets []worker.SetStatus) Node {
+func statusOf(m membership.Member, sets []builtin.SetStatus) Node {
 	s := Node{
 		ID: m.Incarnation.ID, Incarnation: m.Incarnation.String(), PID: m.Process.PID, Host: m.Process.Host,
-		State: m.State, Live: m.Live, Uptime: m.Uptime.Seconds(), TasksInHand: m.TasksInHand,
+		State: string(m.State), Live: m.Live, Uptime: m.Uptime.Seconds(), TasksInHand: m.TasksInHand,
 	}
 	if !m.Live {
 		s.State = lost
@@ -117,7 +117,7 @@ func statusOf(m membership.Member, sets []worker.SetStatus) Node {
 }
 
 // writeSets writes what is unusual about the sets of the processes.
-func writeSets(e *cluster.Env, sets []worker.SetStatus) error {
+func writeSets(e *cluster.Env, sets []builtin.SetStatus) error {
 	var lines []string
 	for _, s := range sets {
 		who := fmt.Sprintf("process %d on %s: ", s.Process.PID, s.Process.Host)

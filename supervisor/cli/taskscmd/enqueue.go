@@ -14,7 +14,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -119,7 +119,7 @@ func (f *enqueueFlags) options() (tasks.Options, instant, error) {
 		return o, instant{}, err
 	}
 	var err error
-	if o.Priority, err = worker.ParsePriority(f.priority); err != nil {
+	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
 		return o, instant{}, config.Usagef("--%w", err)
 	}
 	if f.at != "" {
@@ -243,7 +243,7 @@ func await(ctx context.Context, e *cluster.Env, queue *tasks.Client, r tasks.Rec
 
 // lookUp asks the live nodes how they treat tasks of that name. Where no node answers,
 // the note says so; where nodes answer and none handles the task, that is an error.
-func lookUp(ctx context.Context, c *cluster.Client, name string) (info worker.TaskInfo, note string, err error) {
+func lookUp(ctx context.Context, c *cluster.Client, name string) (info builtin.Definition, note string, err error) {
 	live, err := c.Live(ctx)
 	if err != nil {
 		return info, "", err
@@ -261,10 +261,10 @@ func lookUp(ctx context.Context, c *cluster.Client, name string) (info worker.Ta
 	if err != nil {
 		return info, "", err
 	}
-	handled := map[string]worker.TaskInfo{}
+	handled := map[string]builtin.Definition{}
 	answered := 0
 	for _, v := range verdicts {
-		var list []worker.TaskInfo
+		var list []builtin.Definition
 		if v.Err != nil || json.Unmarshal(v.Value, &list) != nil {
 			continue
 		}

@@ -11,7 +11,6 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -93,7 +92,7 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 
 func stateNames(states []tasks.State) string {
 	if states == nil {
-		return worker.StateNames()
+		states = tasks.States()
 	}
 	names := make([]string, len(states))
 	for i, s := range states {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -41,12 +40,12 @@ func list(ctx context.Context, e *cluster.Env, f *filterFlags) error {
 		if f.limit > 0 {
 			filter.Limit++ // to see whether there are more
 		}
-		var found []worker.Task
+		var found []tasks.Task
 		for t, err := range queue.List(ctx, filter) {
 			if err != nil {
 				return err
 			}
-			found = append(found, worker.TaskOf(t))
+			found = append(found, t)
 		}
 		more := f.limit > 0 && len(found) > f.limit
 		if more {
@@ -63,10 +62,10 @@ func list(ctx context.Context, e *cluster.Env, f *filterFlags) error {
 }
 
 // writeTasks lists tasks.
-func writeTasks(e *cluster.Env, found []worker.Task, now time.Time) error {
+func writeTasks(e *cluster.Env, found []tasks.Task, now time.Time) error {
 	if e.JSON() {
 		if found == nil {
-			found = []worker.Task{}
+			found = []tasks.Task{}
 		}
 		return e.WriteJSON(found)
 	}
@@ -80,8 +79,8 @@ func writeTasks(e *cluster.Env, found []worker.Task, now time.Time) error {
 			detail = t.Reason.String()
 		}
 		queue := t.Queue
-		if t.Priority != "normal" {
-			queue += " (" + t.Priority + ")"
+		if t.Priority != tasks.Normal {
+			queue += " (" + t.Priority.String() + ")"
 		}
 		rows = append(rows, []string{t.ID, t.Name, queue, string(t.State), relative(whenOf(t), now), attempts(t), clip(detail, 60)})
 	}
@@ -89,7 +88,7 @@ func writeTasks(e *cluster.Env, found []worker.Task, now time.Time) error {
 }
 
 // whenOf returns the time that belongs to a task's state.
-func whenOf(t worker.Task) time.Time {
+func whenOf(t tasks.Task) time.Time {
 	for _, at := range []time.Time{t.Due, t.Ended, t.Kept} {
 		if !at.IsZero() {
 			return at
@@ -111,7 +110,7 @@ func relative(at, now time.Time) string {
 	return text + " ago"
 }
 
-func attempts(t worker.Task) string {
+func attempts(t tasks.Task) string {
 	text := strconv.Itoa(t.Attempts)
 	if t.Crashes > 0 {
 		text += fmt.Sprintf(", %d crashes", t.Crashes)
@@ -133,13 +132,13 @@ func show(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id string
 		return err
 	}
 	if e.JSON() {
-		return e.WriteJSON(worker.TaskOf(t))
+		return e.WriteJSON(t)
 	}
-	return writeTask(e, worker.TaskOf(t))
+	return writeTask(e, t)
 }
 
 // writeTask shows one task, and what happened to it.
-func writeTask(e *cluster.Env, t worker.Task) error {
+func writeTask(e *cluster.Env, t tasks.Task) error {
 	var rows [][]string
 	row := func(name, value string) {
 		if value != "" {
@@ -155,7 +154,7 @@ func writeTask(e *cluster.Env, t worker.Task) error {
 	row("id", t.ID)
 	row("name", t.Name)
 	row(queueWord, t.Queue)
-	row("priority", t.Priority)
+	row("priority", t.Priority.String())
 	row("state", string(t.State))
 	row("on", t.Node)
 	row("enqueued", moment(t.Enqueued))
@@ -211,7 +210,7 @@ func explain(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id str
 		return err
 	}
 	if e.JSON() {
-		return e.WriteJSON(worker.TaskExplanation{Task: worker.TaskOf(x.Task), Why: x.Why})
+		return e.WriteJSON(x)
 	}
 	if err := e.WriteLine(fmt.Sprintf("%s is %s (%s, queue %s)", x.ID, x.State, x.Name, x.Queue)); err != nil {
 		return err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -169,13 +168,13 @@ func (m *mending) mendEach(ctx context.Context, e *cluster.Env, queue *tasks.Ins
 
 // dryAll lists what a filter selects.
 func (m *mending) dryAll(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, f tasks.Filter, now time.Time) error {
-	n, some := 0, []worker.Task{}
+	n, some := 0, []tasks.Task{}
 	for t, err := range queue.List(ctx, f) {
 		if err != nil {
 			return err
 		}
 		if n++; n <= listedDry {
-			some = append(some, worker.TaskOf(t))
+			some = append(some, t)
 		}
 	}
 	return m.writeDry(e, n, some, now)
@@ -188,7 +187,7 @@ func (m *mending) dryEach(ctx context.Context, e *cluster.Env, c *cluster.Client
 		return err
 	}
 	var failed []error
-	some := []worker.Task{}
+	some := []tasks.Task{}
 	for _, id := range ids {
 		t, err := c.Inspector().Get(ctx, id)
 		if err == nil && !slices.Contains(m.possible, t.State) {
@@ -198,12 +197,12 @@ func (m *mending) dryEach(ctx context.Context, e *cluster.Env, c *cluster.Client
 			failed = append(failed, err)
 			continue
 		}
-		some = append(some, worker.TaskOf(t))
+		some = append(some, t)
 	}
 	return errors.Join(append([]error{m.writeDry(e, len(some), some, now)}, failed...)...)
 }
 
-func (m *mending) writeDry(e *cluster.Env, n int, some []worker.Task, now time.Time) error {
+func (m *mending) writeDry(e *cluster.Env, n int, some []tasks.Task, now time.Time) error {
 	if e.JSON() {
 		return e.WriteJSON(map[string]any{"dryRun": true, m.done: n, config.TasksKey: some})
 	}

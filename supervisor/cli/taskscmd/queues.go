@@ -11,7 +11,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -95,8 +95,8 @@ func pauseQueue(ctx context.Context, e *cluster.Env, name string, paused bool) e
 }
 
 // limits returns what the flags change.
-func (f *limitFlags) limits(e *cluster.Env, queue string) (worker.QueueLimits, error) {
-	l := worker.QueueLimits{Queue: queue, Reset: f.reset}
+func (f *limitFlags) limits(e *cluster.Env, queue string) (builtin.QueueLimits, error) {
+	l := builtin.QueueLimits{Queue: queue, Reset: f.reset}
 	if e.Given("concurrency") {
 		l.Concurrency = &f.concurrency
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -88,11 +87,7 @@ func showStats(ctx context.Context, e *cluster.Env, _ []string) error {
 			return err
 		}
 		if e.JSON() {
-			queues := make([]worker.Queue, 0, len(all))
-			for _, q := range all {
-				queues = append(queues, worker.QueueOf(q))
-			}
-			return e.WriteJSON(map[string]any{"queues": queues, "counts": counts})
+			return e.WriteJSON(map[string]any{"queues": append([]tasks.Queue{}, all...), "counts": counts})
 		}
 		return writeStats(e, all, counts)
 	})
