@@ -111,7 +111,7 @@ func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Log
 	watching.Wait()
 	if errors.Is(err, supervisor.ErrRedisUnavailable) || errors.Is(err, context.Canceled) {
 		if ctx.Err() != nil {
-			err = nil // told to stop before it began
+			err = nil // a signal stopped it before it began
 		}
 	} else {
 		log.Info().Str("report", set.Report().String()).Msg("set has stopped")

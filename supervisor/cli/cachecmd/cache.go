@@ -66,12 +66,13 @@ func Commands(e *cluster.Env) []*urfave.Command {
 	}}
 }
 
-// flags returns the flags of a cache command: its own, and those that all have.
+// flags returns the flags of a cache command: its own, and those of all cache
+// commands.
 func flags(e *cluster.Env, own ...urfave.Flag) []urfave.Flag {
 	return e.ClientFlags(append(own, e.CacheFlags()...)...)
 }
 
-// withCache connects, and explains what f ends with.
+// withCache connects, and says what to do about an error of f.
 func withCache(ctx context.Context, e *cluster.Env, key string, f func(*cluster.Client, *cache.Cache) error) error {
 	c, err := e.Connect(ctx)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 
 const groupRedis = "Redis"
 
-// connection is where Redis, or a running set, is, and how to prove that one belongs
-// to the cluster.
+// connection is where Redis, or a running set, is, and what proves that a message
+// comes from the cluster.
 type connection struct {
 	Namespace, Socket              string
 	redisURL, redisHost, redisUser string
@@ -137,7 +137,7 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	return cfg, true, errors.Join(errs...)
 }
 
-// checkPorts looks at the ports of an address, which a dial would complain about.
+// checkPorts reports ports of an address that a dial would refuse.
 func checkPorts(address string) error {
 	_, hosts, _ := strings.Cut(address, "://")
 	hosts, _, _ = strings.Cut(hosts, "/")
@@ -150,9 +150,9 @@ func checkPorts(address string) error {
 	return nil
 }
 
-// redisAddress returns the URL and the flag that decided it. Between a URL and
-// host, port and database the one that comes from the higher place wins, the
-// URL when they come from the same.
+// redisAddress returns the URL and the flag that decided it. Between a URL on one side
+// and host, port and database on the other the higher rank wins, and the URL where the
+// ranks are equal.
 func (s *Settings) redisAddress() (address, flag string) {
 	best, by := FromDefault, ""
 	for _, flag := range []string{"redis-url", "redis-host", "redis-port", "redis-db"} {

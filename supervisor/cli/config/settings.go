@@ -40,7 +40,7 @@ func (s *Settings) RunFlags() []urfave.Flag {
 }
 
 // ClientFlags returns the flags of a command that talks to a running cluster: its
-// own, and those that all such commands have.
+// own flags, and those of all such commands.
 func (s *Settings) ClientFlags(own ...urfave.Flag) []urfave.Flag {
 	return s.Declare(slices.Concat(own, []urfave.Flag{s.OutputFlag()}, s.ConfigFlags(), s.ConnectFlags())...)
 }
