@@ -63,15 +63,20 @@ const membersInterval = time.Second
 // a nil error then as well: who did not answer is in the verdicts. The error is
 // an [Error] when the call could not be made, or the cause of ctx's cancellation.
 func (e *Endpoint) DoAll(ctx context.Context, method string, args any) ([]Verdict, error) {
-	verdicts, err := e.doAll(ctx, method, args)
+	return e.DoAllWith(ctx, method, args, CallOptions{})
+}
+
+// DoAllWith is [Endpoint.DoAll] with options.
+func (e *Endpoint) DoAllWith(ctx context.Context, method string, args any, o CallOptions) ([]Verdict, error) {
+	verdicts, err := e.doAll(ctx, method, args, o)
 	if err != nil {
 		return nil, withMethod(err, method)
 	}
 	return verdicts, nil
 }
 
-func (e *Endpoint) doAll(ctx context.Context, method string, args any) ([]Verdict, error) {
-	c, _, err := e.prepare(ctx, method, args, All())
+func (e *Endpoint) doAll(ctx context.Context, method string, args any, o CallOptions) ([]Verdict, error) {
+	c, _, err := e.prepare(ctx, method, args, All(), o)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +91,7 @@ func (e *Endpoint) doAll(ctx context.Context, method string, args any) ([]Verdic
 	g := newAllWaiter(members, method)
 	e.addWaiter(c.id, g)
 	defer e.removeWaiter(c.id)
-	if err := e.cfg.Bus.Post(ctx, "", callType, c.encode(), g.sent); err != nil {
+	if err := e.cfg.Bus.Post(ctx, c.message(""), g.sent); err != nil {
 		return nil, sendError(err, "")
 	}
 	timeout, stop := e.timeout(ctx)

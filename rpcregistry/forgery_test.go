@@ -258,8 +258,8 @@ func TestAMethodsContextIsALightOneAndBehaves(t *testing.T) {
 			child, cancel := context.WithCancel(ctx)
 			defer cancel()
 			require.Equal(t, before, runtime.NumGoroutine(), "a child context needs no goroutine")
-			call, ok := rpcregistry.FromContext(child)
-			require.True(t, ok)
+			require.True(t, rpcregistry.InCall(child))
+			call := rpcregistry.FromContext(child)
 			require.Equal(t, "look", call.Method)
 			require.Equal(t, "a", call.From.ID)
 			return nil, nil
@@ -274,8 +274,8 @@ func TestAMethodsContextIsALightOneAndBehaves(t *testing.T) {
 		stopBase(nil)
 		require.NoError(t, a.stop())
 		require.NoError(t, b.stop())
-		_, ok := rpcregistry.FromContext(context.Background())
-		require.False(t, ok)
+		require.False(t, rpcregistry.InCall(context.Background()))
+		require.PanicsWithError(t, rpcregistry.ErrNoCall.Error(), func() { rpcregistry.FromContext(context.Background()) })
 	})
 }
 

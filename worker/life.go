@@ -120,10 +120,7 @@ func (n *Node) openWork() {
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
-		Seal: func(messageType string, body any) (string, []byte, error) {
-			message, err := n.api.Bus.Seal(messageType, body)
-			return h.keys.Channel(), message, err
-		},
+		Seal: n.api.Bus.Seal,
 	})
 	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), runner.Wake)
 	h.claims.add(runner)

@@ -53,7 +53,7 @@ func (s *Store) Register(r rpcregistry.Registrar) {
 
 // called returns the connection that the call is for.
 func (s *Store) called(ctx context.Context) (*Connection, error) {
-	call, _ := rpcregistry.FromContext(ctx)
+	call := rpcregistry.FromContext(ctx)
 	if c, ok := s.Get(call.Connection); ok {
 		return c, nil
 	}
