@@ -50,6 +50,11 @@ type BusConfig struct {
 	// at every Serve. Default: the values of Serve's own. Either ends with Serve.
 	BaseContext func() context.Context
 
+	// PublishMiddleware and SubscriptionMiddleware wrap what is published and the
+	// handlers of subscriptions; the first is the outermost.
+	PublishMiddleware      []PublishMiddleware
+	SubscriptionMiddleware []SubscriptionMiddleware
+
 	// Log gets reconnections, dropped messages (one line for many) and panics.
 	Log zerolog.Logger
 
@@ -79,13 +84,17 @@ type Bus struct {
 	self       Identity
 	header     header
 	prover     atomic.Pointer[prover]
-	token      link.Secret // that the prover signs with; the keeper's
+	token      link.Secret // which the prover signs with; only the watchdog uses it
 	tokenKept  bool
 	inboxOnly  bool
 	base       func() context.Context
 	log        zerolog.Logger
 	reports    *link.Reports
 	beacons    *Beacons
+
+	publish                PublishFunc // with the middleware around it
+	publishMiddleware      []PublishMiddleware
+	subscriptionMiddleware []SubscriptionMiddleware
 
 	clock  *clock
 	out    outbox
@@ -113,7 +122,10 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		cfg.Identity.Incarnation = cfg.Identity.ID
 	}
 	prover, err := newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
-	errs := []error{err, cfg.Identity.validate()}
+	errs := []error{
+		err, cfg.Identity.validate(),
+		checkMiddleware("publish", cfg.PublishMiddleware), checkMiddleware("subscription", cfg.SubscriptionMiddleware),
+	}
 	subscriber, ok := cfg.Subscriber.(*redis.Client)
 	if cfg.Publisher == nil || cfg.Subscriber == nil {
 		errs = append(errs, errors.New("a bus needs a publisher and a subscriber"))
@@ -127,7 +139,9 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		publisher: cfg.Publisher, subscriber: subscriber, keys: cfg.Keys, self: cfg.Identity,
 		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, base: cfg.BaseContext, log: cfg.Log,
 		token: cfg.Token, tokenKept: cfg.TokenKept, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
+		publishMiddleware: cfg.PublishMiddleware, subscriptionMiddleware: cfg.SubscriptionMiddleware,
 	}
+	b.publish = b.wrapPublish(b.postAndWait)
 	if b.reports = cfg.Reports; b.reports == nil {
 		b.reports = link.NewReports(cfg.Log)
 	}
@@ -184,6 +198,9 @@ func (b *Bus) Stats() BusStats {
 func (b *Bus) Subscribe(messageType string, handle Handler, options SubscribeOptions) *Subscription {
 	if options.Buffer <= 0 {
 		options.Buffer = DefaultBuffer
+	}
+	if !options.Inline {
+		handle = b.wrapHandler(handle)
 	}
 	s := &Subscription{bus: b, kind: messageType, handle: handle, options: options}
 	b.change(func(subs map[string][]*Subscription) {

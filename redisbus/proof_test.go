@@ -194,6 +194,9 @@ func TestNewBusRefuses(t *testing.T) {
 	require.NoError(t, err)
 	for _, spoil := range []func(*BusConfig){
 		func(c *BusConfig) { c.Publisher = nil },
+		func(c *BusConfig) { c.Subscriber = redis.NewClusterClient(&redis.ClusterOptions{}) },
+		func(c *BusConfig) { c.PublishMiddleware = []PublishMiddleware{nil} },
+		func(c *BusConfig) { c.SubscriptionMiddleware = []SubscriptionMiddleware{nil} },
 		func(c *BusConfig) { c.Token = "" },
 		func(c *BusConfig) { c.Mode = "rot13" },
 		func(c *BusConfig) { c.Identity.ID = "a b" },

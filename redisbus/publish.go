@@ -66,17 +66,24 @@ func (b *Bus) PublishWith(ctx context.Context, messageType string, body any, o P
 	if err != nil {
 		return 0, err
 	}
-	return b.postAndWait(ctx, m)
+	return b.publish(ctx, m)
 }
 
 // Seal returns a message as it goes over the wire, and its channel, for a PUBLISH
 // that a script makes as part of a transaction. The message is dropped unless it is
 // published within a minute, and delivered once however often it is published.
-func (b *Bus) Seal(_ context.Context, messageType string, body any, o PublishOptions) (channel string, message []byte, err error) {
+func (b *Bus) Seal(ctx context.Context, messageType string, body any, o PublishOptions) (channel string, message []byte, err error) {
 	m, err := o.outgoing(messageType, body)
 	if err != nil {
 		return "", nil, err
 	}
+	if len(b.publishMiddleware) > 0 {
+		return b.sealWrapped(ctx, m)
+	}
+	return b.seal(m)
+}
+
+func (b *Bus) seal(m Outgoing) (channel string, message []byte, err error) {
 	meta, err := b.check(m)
 	if err != nil {
 		return "", nil, err

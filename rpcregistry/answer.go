@@ -67,7 +67,7 @@ func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left 
 		}
 		e.answer(base, c, value, err, e.cfg.Bus.PostNow)
 	}()
-	value, err = method.Call(ctx, c.args)
+	value, err = e.methodFunc(method)(ctx, c.args)
 	if err != nil {
 		_, _ = codeOf(err) // an error that panics when it is read is the method's panic
 	}

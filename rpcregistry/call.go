@@ -11,7 +11,6 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
-	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
 // Response is the result of a method.
@@ -56,11 +55,8 @@ func (e *Endpoint) DoCluster(ctx context.Context, method string, args any, to Ta
 
 // DoClusterWith is [Endpoint.DoCluster] with options.
 func (e *Endpoint) DoClusterWith(ctx context.Context, method string, args any, to Target, o CallOptions) (Response, error) {
-	r, err := e.do(ctx, method, args, to, o)
-	if err != nil {
-		return r, withMethod(err, method)
-	}
-	return r, nil
+	result, err := e.call(ctx, args, Request{Method: method, To: to, Meta: o.Meta})
+	return result.Response, err
 }
 
 // Do is [Endpoint.DoCluster] with a typed response.
@@ -89,14 +85,37 @@ func (e *Endpoint) Cast(ctx context.Context, method string, args any, to Target)
 
 // CastWith is [Endpoint.Cast] with options.
 func (e *Endpoint) CastWith(ctx context.Context, method string, args any, to Target, o CallOptions) error {
-	if err := e.cast(ctx, method, args, to, o); err != nil {
-		return withMethod(err, method)
-	}
-	return nil
+	_, err := e.call(ctx, args, Request{Method: method, To: to, Meta: o.Meta, Replies: NoReply})
+	return err
 }
 
-func (e *Endpoint) cast(ctx context.Context, method string, args any, to Target, o CallOptions) error {
-	c, node, err := e.prepare(ctx, method, args, to, o)
+// call makes a call of any kind.
+func (e *Endpoint) call(ctx context.Context, args any, r Request) (Result, error) {
+	var err error
+	if r.Args, err = encodeArgs(args); err != nil {
+		return Result{}, withMethod(err, r.Method)
+	}
+	return e.send(ctx, r)
+}
+
+// sendRequest is what the call middleware is wrapped around.
+func (e *Endpoint) sendRequest(ctx context.Context, r Request) (result Result, err error) {
+	switch r.Replies {
+	case EveryReply:
+		result.Verdicts, err = e.doAll(ctx, r)
+	case NoReply:
+		err = e.cast(ctx, r)
+	default:
+		result.Response, err = e.do(ctx, r)
+	}
+	if err != nil {
+		err = withMethod(err, r.Method)
+	}
+	return result, err
+}
+
+func (e *Endpoint) cast(ctx context.Context, r Request) error {
+	c, node, err := e.prepare(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -120,8 +139,8 @@ func (e *Endpoint) cast(ctx context.Context, method string, args any, to Target,
 	return nil
 }
 
-func (e *Endpoint) do(ctx context.Context, method string, args any, to Target, o CallOptions) (Response, error) {
-	c, node, err := e.prepare(ctx, method, args, to, o)
+func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
+	c, node, err := e.prepare(ctx, r)
 	if err != nil {
 		return Response{}, err
 	}
@@ -161,31 +180,23 @@ func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) 
 }
 
 // prepare makes the call and finds its node, which is empty for all.
-func (e *Endpoint) prepare(ctx context.Context, method string, args any, to Target, o CallOptions) (*call, string, error) {
-	if !link.ValidName(method) {
+func (e *Endpoint) prepare(ctx context.Context, r Request) (*call, string, error) {
+	if !link.ValidName(r.Method) {
 		return nil, "", &Error{Code: ErrNoSuchMethod, Message: "not a valid name"}
 	}
-	c := &call{method: method, connection: to.connection, deadline: e.cfg.Bus.Now().Add(e.cfg.Timeout), meta: o.Meta}
+	if err := link.ValidMeta(r.Meta); err != nil {
+		return nil, "", &Error{Code: ErrBadArguments, Message: err.Error(), cause: err}
+	}
+	c := &call{
+		method: r.Method, connection: r.To.connection, deadline: e.cfg.Bus.Now().Add(e.cfg.Timeout), args: r.Args, meta: r.Meta,
+	}
 	if at, ok := ctx.Deadline(); ok {
 		c.deadline = e.cfg.Bus.Now().Add(time.Until(at))
 	}
-	if args != nil {
-		text, err := wire.Encode(args)
-		if err == nil && len(text) > 0 {
-			err = wire.Check(text, outerDepth)
-		}
-		if err != nil {
-			return nil, "", &Error{Code: ErrBadArguments, Message: err.Error(), cause: err}
-		}
-		c.args = text
-	}
-	if err := link.ValidMeta(o.Meta); err != nil {
-		return nil, "", &Error{Code: ErrBadArguments, Message: err.Error(), cause: err}
-	}
-	node := to.node
-	if to.connection != "" {
+	node := r.To.node
+	if r.To.connection != "" {
 		var err error
-		if node, err = e.locate(ctx, to.connection); err != nil {
+		if node, err = e.locate(ctx, r.To.connection); err != nil {
 			return nil, "", err
 		}
 	}
@@ -247,7 +258,7 @@ func isError(err error) bool {
 func withMethod(err error, method string) error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		known.Method = method
-		return known
+		return err
 	}
 	return fmt.Errorf("call of %s: %w", method, err)
 }

@@ -68,15 +68,13 @@ func (e *Endpoint) DoAll(ctx context.Context, method string, args any) ([]Verdic
 
 // DoAllWith is [Endpoint.DoAll] with options.
 func (e *Endpoint) DoAllWith(ctx context.Context, method string, args any, o CallOptions) ([]Verdict, error) {
-	verdicts, err := e.doAll(ctx, method, args, o)
-	if err != nil {
-		return nil, withMethod(err, method)
-	}
-	return verdicts, nil
+	result, err := e.call(ctx, args, Request{Method: method, Meta: o.Meta, Replies: EveryReply})
+	return result.Verdicts, err
 }
 
-func (e *Endpoint) doAll(ctx context.Context, method string, args any, o CallOptions) ([]Verdict, error) {
-	c, _, err := e.prepare(ctx, method, args, All(), o)
+func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
+	r.To = All()
+	c, _, err := e.prepare(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +86,7 @@ func (e *Endpoint) doAll(ctx context.Context, method string, args any, o CallOpt
 		return nil, sendError(err, "")
 	}
 	c.id = newID()
-	g := newAllWaiter(members, method)
+	g := newAllWaiter(members, r.Method)
 	e.addWaiter(c.id, g)
 	defer e.removeWaiter(c.id)
 	if err := e.cfg.Bus.Post(ctx, c.message(""), g.sent); err != nil {

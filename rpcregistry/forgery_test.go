@@ -254,6 +254,7 @@ func TestAMethodsContextIsALightOneAndBehaves(t *testing.T) {
 			at, ok := ctx.Deadline()
 			require.True(t, ok)
 			require.Equal(t, time.Second, time.Until(at))
+			synctest.Wait() // until no other goroutine is about to end
 			before := runtime.NumGoroutine()
 			child, cancel := context.WithCancel(ctx)
 			defer cancel()
@@ -345,6 +346,10 @@ func TestNewRefuses(t *testing.T) {
 	_, err = rpcregistry.New(rpcregistry.Config{Bus: a.bus, Registry: bad})
 	require.ErrorContains(t, err, `"a b"`)
 	require.ErrorIs(t, a.Serve(t.Context()), rpcregistry.ErrServing)
+	_, err = rpcregistry.New(rpcregistry.Config{
+		Bus: a.bus, CallMiddleware: []rpcregistry.CallMiddleware{nil}, MethodMiddleware: []rpcregistry.MethodMiddleware{nil},
+	})
+	require.ErrorContains(t, err, "nil call middleware\nnil method middleware")
 	loner, err := rpcregistry.New(rpcregistry.Config{Bus: a.bus})
 	require.NoError(t, err)
 	_, err = loner.DoAll(t.Context(), "x", nil)

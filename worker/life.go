@@ -81,6 +81,8 @@ func (n *Node) openBase(base *group.Group) error {
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
 	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons = inAPI, n.log, h.reports, h.beacons
+	wrap := &h.cfg.App.middleware
+	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
 	a.Bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
@@ -94,6 +96,7 @@ func (n *Node) openBase(base *group.Group) error {
 	registerCache(methods, a.Cache, newCalledLocks(base.Context(), a.ID(), a.Cache))
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI, Log: n.log,
+		CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
 		return err
@@ -103,7 +106,7 @@ func (n *Node) openBase(base *group.Group) error {
 		if m.Decode(&gone) == nil {
 			a.RPC.NodeDown(gone)
 		}
-	}, redisbus.SubscribeOptions{})
+	}, redisbus.SubscribeOptions{Inline: true})
 	for _, s := range h.cfg.App.subscriptions {
 		a.Bus.Subscribe(s.messageType, s.handle, redisbus.SubscribeOptions{})
 	}
