@@ -13,10 +13,21 @@ import (
 // reportPause is how long a cause is not told again.
 const reportPause = time.Minute
 
+// Observer hears of every failure of a part of a process, such as "heartbeat", that
+// needs Redis and goes on trying. It is called synchronously, by many goroutines at
+// once, and must not block.
+type Observer interface {
+	RedisFailed(part string, cause Cause, err error)
+}
+
 // Reports tells the log of a process why Redis cannot be used: one line for each
 // cause, however many loops and nodes meet it, at most once a minute, and one
 // line when all of them work again. It is safe for concurrent use.
 type Reports struct {
+	// Observer, when set, hears of each failure, also of those that are not logged
+	// again. It is set before the first use.
+	Observer Observer
+
 	log zerolog.Logger
 
 	failing atomic.Bool
@@ -48,6 +59,9 @@ func (r *Reports) Failed(part string, err error) {
 		return // whoever ended it knows
 	}
 	cause, now := CauseOf(err), time.Now()
+	if r.Observer != nil {
+		r.Observer.RedisFailed(part, cause, err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.parts) == 0 {
