@@ -43,8 +43,11 @@ type Config struct {
 	// Near keeps entries in the process's memory; see [Near].
 	Near Near
 
-	// Log receives what nobody is there to be told. Default: nothing is logged.
+	// Log receives what no caller is there to be told. Default: nothing is logged.
 	Log zerolog.Logger
+
+	// Observer, when set, hears how operations end.
+	Observer Observer
 }
 
 // Cache is one node's view of the cluster's cache. It is safe for concurrent use
@@ -59,6 +62,8 @@ type Cache struct {
 	wakes   *redisbus.Announcements
 	near    *near
 
+	observer Observer // nil: nobody observes
+
 	// Versions and tokens are writer and a count, so that no two are the same.
 	writer [6]byte
 	writes atomic.Uint64
@@ -69,7 +74,7 @@ func New(cfg Config) *Cache {
 	cfg.Preset, _ = ParsePreset(string(cfg.Preset))
 	c := &Cache{
 		client: newBatcher(cfg.Client), names: newNames(cfg), preset: cfg.Preset,
-		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log,
+		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
 	}
 	c.wakes = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
 	c.near = newNear(cfg)

@@ -162,6 +162,9 @@ func (l *Lock) end(reason error) bool {
 // has left it there.
 func (l *Lock) lose() {
 	if l.end(ErrLockLost) {
+		if l.observed() {
+			l.cache.observer.LockLost(l.held(nil))
+		}
 		_ = l.free(context.WithoutCancel(l.ctx))
 	}
 }
@@ -169,22 +172,35 @@ func (l *Lock) lose() {
 // Unlock frees the lock and ends its context. It fails with [ErrLockLost] when
 // the lock was not held any more. It does what it has to also when the context
 // with which the lock was taken has ended.
-func (l *Lock) Unlock() error {
+func (l *Lock) Unlock() (err error) {
+	if c := l.cache; c.observer != nil {
+		defer c.done("unlock", l.key, time.Now(), &err)
+	}
 	if !l.end(errUnlocked) {
 		return refused("unlock", l.key, ErrLockLost)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), unlockPatience)
 	defer cancel()
 	unsure := false // whether a try without an answer may have freed it
-	err := link.Retry(ctx, func(ctx context.Context) error {
+	err = link.Retry(ctx, func(ctx context.Context) error {
 		err := l.free(ctx)
 		unsure = unsure || link.OutcomeOf(err) == link.Unknown
 		return err
 	})
-	if err == nil || unsure && link.WordOf(err) == lost {
-		return nil
+	if unsure && link.WordOf(err) == lost {
+		err = nil
 	}
-	return failed("unlock", l.key, err)
+	if err != nil {
+		err = failed("unlock", l.key, err)
+	}
+	if l.observed() {
+		if errors.Is(err, ErrLockLost) {
+			l.cache.observer.LockLost(l.held(nil))
+		} else {
+			l.cache.observer.LockHeld(l.held(err))
+		}
+	}
+	return err
 }
 
 // free frees the lock on Redis; it is refused with lost when the lock is not held.

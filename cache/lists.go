@@ -28,7 +28,10 @@ func (c *Cache) Push(ctx context.Context, key string, value any) (int64, error) 
 }
 
 // PushWith adds items at the list's end, in their order and in one step.
-func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values ...any) (int64, error) {
+func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values ...any) (length int64, err error) {
+	if c.observer != nil {
+		defer c.done("push", key, time.Now(), &err)
+	}
 	if err := check("push", key); err != nil {
 		return 0, err
 	}
@@ -50,7 +53,6 @@ func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values 
 	if len(values) == 0 {
 		return c.Len(ctx, key)
 	}
-	var length int64
 	reply, err := c.scripts.push.Call(ctx, c.client, []string{c.names.entry(key)}, args...)
 	if err == nil {
 		err = reply.Scan(&length)
@@ -65,7 +67,10 @@ func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values 
 // is none. Every item is popped at most once: when the answer is lost, with
 // [link.ErrUnknownOutcome], the item may be gone. Work that must not be lost
 // belongs into a task.
-func (c *Cache) Pop(ctx context.Context, key string) (json.RawMessage, error) {
+func (c *Cache) Pop(ctx context.Context, key string) (item json.RawMessage, err error) {
+	if c.observer != nil {
+		defer c.done("pop", key, time.Now(), &err)
+	}
 	if err := check("pop", key); err != nil {
 		return nil, err
 	}
@@ -76,7 +81,7 @@ func (c *Cache) Pop(ctx context.Context, key string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, failed("pop", key, err)
 	}
-	item, err := c.parseItem(reply)
+	item, err = c.parseItem(reply)
 	if err != nil {
 		return nil, refused("pop", key, err)
 	}
@@ -131,11 +136,14 @@ func PopAs[T any](ctx context.Context, c *Cache, key string, wait time.Duration)
 }
 
 // Len is the number of items in a list, 0 when there is none.
-func (c *Cache) Len(ctx context.Context, key string) (int64, error) {
+func (c *Cache) Len(ctx context.Context, key string) (n int64, err error) {
+	if c.observer != nil {
+		defer c.done("length", key, time.Now(), &err)
+	}
 	if err := check("length", key); err != nil {
 		return 0, err
 	}
-	n, err := c.command(ctx, "llen", c.names.entry(key)).Int64()
+	n, err = c.command(ctx, "llen", c.names.entry(key)).Int64()
 	if err != nil {
 		return 0, failed("length", key, err)
 	}
@@ -144,7 +152,10 @@ func (c *Cache) Len(ctx context.Context, key string) (int64, error) {
 
 // Range returns the items from start to stop, both included, without removing
 // them. Negative numbers count from the end: 0, -1 is the whole list.
-func (c *Cache) Range(ctx context.Context, key string, start, stop int64) ([]json.RawMessage, error) {
+func (c *Cache) Range(ctx context.Context, key string, start, stop int64) (items []json.RawMessage, err error) {
+	if c.observer != nil {
+		defer c.done("range", key, time.Now(), &err)
+	}
 	if err := check("range", key); err != nil {
 		return nil, err
 	}
@@ -152,7 +163,7 @@ func (c *Cache) Range(ctx context.Context, key string, start, stop int64) ([]jso
 	if err != nil {
 		return nil, failed("range", key, err)
 	}
-	items := make([]json.RawMessage, len(replies))
+	items = make([]json.RawMessage, len(replies))
 	for i, reply := range replies {
 		if items[i], err = c.parseItem(reply); err != nil {
 			return nil, refused("range", key, err)

@@ -47,7 +47,10 @@ func (c *Cache) TryLock(ctx context.Context, key string, ttl time.Duration) (*Lo
 // holds it for longer than [LockOptions.Wait], and with ctx's cause when that
 // ends first. A holder is one acquisition, not a node: a second one by the same
 // node, or by the same goroutine, is refused as well.
-func (c *Cache) LockWith(ctx context.Context, key string, o LockOptions) (*Lock, error) {
+func (c *Cache) LockWith(ctx context.Context, key string, o LockOptions) (l *Lock, err error) {
+	if c.observer != nil {
+		defer c.done("lock", key, time.Now(), &err)
+	}
 	if err := check("lock", key); err != nil {
 		return nil, err
 	}
@@ -63,7 +66,11 @@ func (c *Cache) lockAs(ctx context.Context, key, name string, o LockOptions) (*L
 	}
 	l := &Lock{cache: c, key: key, name: name, token: c.unique() + "/" + c.holder, ttl: o.TTL, millis: ms, renews: !o.NoRenew}
 	if _, err = l.take(ctx, false); errors.Is(err, ErrLocked) && o.Wait != 0 {
+		began := time.Now()
 		err = l.wait(ctx, o.Wait)
+		if l.observed() {
+			c.observer.LockWaited(LockTime{Key: key, Fence: l.fence, Took: time.Since(began), Err: err})
+		}
 	}
 	if err != nil {
 		return nil, refused("lock", key, err)

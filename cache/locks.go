@@ -27,6 +27,9 @@ type LockInfo struct {
 
 // CheckLock says who holds the lock of a key, if anybody does.
 func (c *Cache) CheckLock(ctx context.Context, key string) (info LockInfo, held bool, err error) {
+	if c.observer != nil {
+		defer c.done("check lock", key, time.Now(), &err)
+	}
 	if err := check("check lock", key); err != nil {
 		return LockInfo{}, false, err
 	}

@@ -23,7 +23,10 @@ type Item struct {
 // SaveMany saves entries, each as [Cache.Save] does, in few round trips. They are
 // independent of each other: the error joins those of the entries that were not
 // saved, and the others were.
-func (c *Cache) SaveMany(ctx context.Context, items []Item) error {
+func (c *Cache) SaveMany(ctx context.Context, items []Item) (err error) {
+	if c.observer != nil {
+		defer c.done("save many", "", time.Now(), &err)
+	}
 	var errs []error
 	for len(items) > 0 {
 		step := items[:min(manyStep, len(items))]
@@ -52,9 +55,12 @@ func (c *Cache) SaveMany(ctx context.Context, items []Item) error {
 
 // LoadMany loads entries, each as [Cache.Load] does, in few round trips. Missing
 // and expired ones are missing in the result; the error joins those of the others.
-func (c *Cache) LoadMany(ctx context.Context, keys []string) (map[string]Entry, error) {
+func (c *Cache) LoadMany(ctx context.Context, keys []string) (found map[string]Entry, err error) {
+	if c.observer != nil {
+		defer c.done("load many", "", time.Now(), &err)
+	}
 	var errs []error
-	found := make(map[string]Entry, len(keys))
+	found = make(map[string]Entry, len(keys))
 	for len(keys) > 0 {
 		step := keys[:min(manyStep, len(keys))]
 		keys = keys[len(step):]

@@ -42,6 +42,9 @@ func (c *Cache) Save(ctx context.Context, key string, value any, ttl time.Durati
 // SaveWith is [Cache.Save] with options. It returns the entry's new version,
 // which is "" under a compatibility preset.
 func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptions) (version string, err error) {
+	if c.observer != nil {
+		defer c.done("save", key, time.Now(), &err)
+	}
 	w, err := c.newWrite(ctx, key, value, o)
 	if err != nil {
 		return "", err
@@ -119,7 +122,10 @@ func (c *Cache) write(ctx context.Context, w write) error {
 
 // Destroy removes an entry or a list and reports whether there was one. It fails
 // with [ErrLocked] or [ErrLockLost].
-func (c *Cache) Destroy(ctx context.Context, key string) (bool, error) {
+func (c *Cache) Destroy(ctx context.Context, key string) (there bool, err error) {
+	if c.observer != nil {
+		defer c.done("destroy", key, time.Now(), &err)
+	}
 	if err := check("destroy", key); err != nil {
 		return false, err
 	}
@@ -163,7 +169,10 @@ func (c *Cache) Increment(ctx context.Context, key string, delta int64) (int64, 
 }
 
 // IncrementFor is [Cache.Increment], and a counter that it creates lives for ttl.
-func (c *Cache) IncrementFor(ctx context.Context, key string, delta int64, ttl time.Duration) (int64, error) {
+func (c *Cache) IncrementFor(ctx context.Context, key string, delta int64, ttl time.Duration) (sum int64, err error) {
+	if c.observer != nil {
+		defer c.done("increment", key, time.Now(), &err)
+	}
 	if err := check("increment", key); err != nil {
 		return 0, err
 	}
@@ -172,7 +181,6 @@ func (c *Cache) IncrementFor(ctx context.Context, key string, delta int64, ttl t
 		return 0, refused("increment", key, err)
 	}
 	keys := []string{c.names.entry(key), c.names.lock(key)}
-	var sum int64
 	reply, err := c.scripts.increment.Call(ctx, c.client, keys, delta, c.unique(), Token(ctx, keys[1]), ms)
 	c.near.forget(keys[0])
 	if err == nil {

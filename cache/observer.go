@@ -1,0 +1,51 @@
+package cache
+
+import "time"
+
+// Observer hears how operations on the cache ended and what became of its locks.
+// Its methods are called synchronously, after Redis has answered, by many
+// goroutines at once, and must not block.
+type Observer interface {
+	// CacheDone is called after every operation on given keys: not after those that
+	// go through all keys, such as [Cache.Keys] and [Cache.Export].
+	CacheDone(Operation)
+	// LockWaited is called when somebody who had to wait for a lock has got it, or
+	// has given up.
+	LockWaited(LockTime)
+	// LockHeld is called when a lock was unlocked.
+	LockHeld(LockTime)
+	// LockLost is called when a lock has ended in another way: see [ErrLockLost].
+	LockLost(LockTime)
+}
+
+// Operation is one that has ended.
+type Operation struct {
+	// Op is "save", "load", "destroy", "increment", "push", "pop", "length", "range",
+	// "lock", "unlock", "check lock", "save many" or "load many".
+	Op string
+	// Key is "" for operations on many keys.
+	Key  string
+	Err  error // as it was returned; nil: all went well
+	Took time.Duration
+}
+
+// LockTime is for how long a lock was waited for, or held.
+type LockTime struct {
+	Key   string
+	Fence int64 // 0: it was not taken
+	Took  time.Duration
+	Err   error // why a lock was waited for in vain, or may still be held after its unlock
+}
+
+// done tells the observer, of which there is one, what an operation has returned.
+func (c *Cache) done(op, key string, began time.Time, err *error) {
+	c.observer.CacheDone(Operation{Op: op, Key: key, Err: *err, Took: time.Since(began)})
+}
+
+// observed is true for a lock that a caller asked for, if somebody observes.
+func (l *Lock) observed() bool { return l.cache.observer != nil && l.name == l.cache.names.lock(l.key) }
+
+// held is what the observer hears of the lock's end.
+func (l *Lock) held(err error) LockTime {
+	return LockTime{Key: l.key, Fence: l.fence, Took: time.Since(l.asked), Err: err}
+}
