@@ -120,7 +120,7 @@ func (r *Registry) RegisterMethod(m Method) {
 	defer r.mu.Unlock()
 	switch _, twice := r.methods[m.Name]; {
 	case !link.ValidName(m.Name):
-		r.errs = append(r.errs, fmt.Errorf("method %q: use 1 to 200 letters, digits and . _ : -", m.Name))
+		r.errs = append(r.errs, link.CheckName("method", m.Name))
 	case twice || r.base.has(m.Name):
 		r.errs = append(r.errs, fmt.Errorf("method %s is registered twice", m.Name))
 	case m.Call == nil:

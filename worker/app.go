@@ -60,8 +60,12 @@ func (a *App) Deny(patterns ...string) { a.methods.Deny(patterns...) }
 
 // Subscribe calls handle on every node for every message of that type.
 func (a *App) Subscribe(messageType string, handle redisbus.Handler) {
-	if !link.ValidName(messageType) || handle == nil {
-		a.errs = append(a.errs, fmt.Errorf("subscription %q: use 1 to 200 letters, digits and . _ : -, and a handler", messageType))
+	if err := link.CheckName("subscription", messageType); err != nil {
+		a.errs = append(a.errs, err)
+		return
+	}
+	if handle == nil {
+		a.errs = append(a.errs, fmt.Errorf("subscription %s has no handler", messageType))
 		return
 	}
 	a.subscriptions = append(a.subscriptions, subscription{messageType, handle})

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -131,20 +132,38 @@ func leaveOut(f *ast.File, elsewhere map[string]bool) {
 // build cache has them.
 func exported(t *testing.T) types.Importer {
 	t.Helper()
-	prelude, err := parser.ParseFile(token.NewFileSet(), preludeFile, nil, parser.ImportsOnly)
+	files, err := exportFiles()
 	require.NoError(t, err)
-	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}
-	for _, i := range prelude.Imports {
-		args = append(args, strings.Trim(i.Path.Value, `"`))
+	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(files[path]) })
+}
+
+// exportFiles returns the file of each package that the prelude needs.
+var exportFiles = sync.OnceValues(func() (map[string]string, error) {
+	paths, err := preludeImports()
+	if err != nil {
+		return nil, err
 	}
-	list := exec.CommandContext(t.Context(), "go", args...)
-	list.Stderr = os.Stderr
-	output, err := list.Output()
-	require.NoError(t, err)
+	args := append([]string{"list", race, "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}, paths...)
+	output, err := exec.Command("go", args...).Output() //nolint:noctx // for all tests
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
 	files := map[string]string{}
 	for line := range strings.Lines(string(output)) {
 		path, file, _ := strings.Cut(strings.TrimSpace(line), "=")
 		files[path] = file
 	}
-	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(files[path]) })
+	return files, nil
+})
+
+// preludeImports returns the paths of the packages that the prelude imports.
+func preludeImports() (paths []string, err error) {
+	prelude, err := parser.ParseFile(token.NewFileSet(), preludeFile, nil, parser.ImportsOnly)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range prelude.Imports {
+		paths = append(paths, strings.Trim(i.Path.Value, `"`))
+	}
+	return paths, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,12 +24,10 @@ go() { shift 2; stellar "$@"; }
 // two nodes; a command that fails, fails the test. Blocks marked "console" are
 // not run. Files that a page shows ("yaml file=NAME") are there.
 func TestShellBlocksRun(t *testing.T) {
-	programs := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(programs, "stellar"), root)
-	output, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", output)
-	stub := filepath.Join(programs, "convert") // of the example of a program
-	require.NoError(t, os.WriteFile(stub, []byte("#!/bin/sh\nexec cat\n"), 0o700)) //nolint:gosec // a program
+	stubs := t.TempDir()
+	convert := filepath.Join(stubs, "convert")                                        // a page's example of a program
+	require.NoError(t, os.WriteFile(convert, []byte("#!/bin/sh\nexec cat\n"), 0o700)) //nolint:gosec // a program
+	programs := filepath.Dir(binary(t)) + ":" + stubs
 	for _, d := range documents(t) {
 		var script strings.Builder
 		for _, b := range d.blocks("sh") {
@@ -52,6 +51,36 @@ func TestShellBlocksRun(t *testing.T) {
 	}
 }
 
+// directory holds the built binary; it is removed when all tests have ended.
+var directory string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	var err error
+	if directory, err = os.MkdirTemp("", "manual-"); err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(directory)
+	return m.Run()
+}
+
+// build builds the binary once.
+var build = sync.OnceValue(func() error {
+	output, err := exec.Command("go", "build", race, "-o", directory, root).CombinedOutput() //nolint:noctx // for all tests
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, output)
+	}
+	return nil
+})
+
+// binary returns the path of the built binary.
+func binary(t *testing.T) string {
+	t.Helper()
+	require.NoError(t, build())
+	return filepath.Join(directory, "stellar")
+}
+
 // place is where a page's commands run: a directory and run-time files of their own.
 type place struct {
 	dir string
@@ -69,9 +98,6 @@ func newPlace(t *testing.T, programs string) place {
 }
 
 func (p place) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	if name == "stellar" {
-		name = filepath.Join(strings.TrimPrefix(strings.SplitN(p.env[0], ":", 2)[0], "PATH="), name)
-	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = p.dir, p.env
 	return cmd
@@ -81,7 +107,7 @@ func (p place) command(ctx context.Context, name string, args ...string) *exec.C
 func (p place) start(t *testing.T) {
 	t.Helper()
 	var log strings.Builder
-	set := p.command(context.WithoutCancel(t.Context()), "stellar", "run", "--workers", "2", "--drain", "1s")
+	set := p.command(context.WithoutCancel(t.Context()), binary(t), "run", "--workers", "2", "--drain", "1s")
 	set.Stderr = &log
 	require.NoError(t, set.Start())
 	t.Cleanup(func() {
@@ -91,6 +117,6 @@ func (p place) start(t *testing.T) {
 		}
 	})
 	require.Eventually(t, func() bool {
-		return p.command(t.Context(), "stellar", "call", "api.ping", "--node", "stellar-worker-2").Run() == nil
+		return p.command(t.Context(), binary(t), "call", "api.ping", "--node", "stellar-worker-2").Run() == nil
 	}, 20*time.Second, 50*time.Millisecond)
 }

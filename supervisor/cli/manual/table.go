@@ -10,7 +10,7 @@ import (
 // gap is what stands between two columns of a table.
 const gap = "  "
 
-// table sets a table in columns that fit into the width, with a line below the
+// table sets a table in columns that fit into the width, with a rule below the
 // header. Where a cell needs several lines, empty lines part the rows.
 func (s setter) table(t *extast.Table, width int) []string {
 	var rows [][]string
@@ -25,28 +25,40 @@ func (s setter) table(t *extast.Table, width int) []string {
 		}
 		rows = append(rows, cells)
 	}
-	widths := fit(rows, width)
-	var set [][]string
-	broken := false
-	for _, row := range rows {
-		lines := join(row, widths)
-		broken = broken || len(lines) > 1
-		set = append(set, lines)
+	widths, fits := fit(rows, width)
+	if !fits {
+		return stack(rows, width)
 	}
-	lines := set[0]
-	for i, w := range widths {
-		widths[i] = max(w, 1)
-	}
+	lines := join(rows[0], widths)
 	rule := make([]string, len(widths))
 	for i, w := range widths {
 		rule[i] = strings.Repeat("-", w)
 	}
 	lines = append(lines, strings.Join(rule, gap))
-	for i, row := range set[1:] {
+	body := make([][]string, 0, len(rows))
+	broken := false
+	for _, row := range rows[1:] {
+		body = append(body, join(row, widths))
+		broken = broken || len(body[len(body)-1]) > 1
+	}
+	for i, row := range body {
 		if broken && i > 0 {
 			lines = append(lines, "")
 		}
 		lines = append(lines, row...)
+	}
+	return lines
+}
+
+// stack sets the rows of a table that is too wide below each other: the first
+// cell, and below it the others, indented.
+func stack(rows [][]string, width int) []string {
+	var lines []string
+	for _, row := range rows[1:] {
+		lines = append(lines, wrap(row[0], width)...)
+		for _, cell := range row[1:] {
+			lines = append(lines, indent(wrap(cell, width-len(codeIndent)), codeIndent, codeIndent)...)
+		}
 	}
 	return lines
 }
@@ -56,9 +68,10 @@ func (s setter) cell(n ast.Node, style string) string {
 }
 
 // fit returns the width of each column: as much as its widest cell needs, less
-// for the widest columns where that is more than there is.
-func fit(rows [][]string, width int) []int {
-	widths := make([]int, len(rows[0]))
+// for the widest columns where that is more than there is. It reports whether
+// the longest words leave them so.
+func fit(rows [][]string, width int) (widths []int, fits bool) {
+	widths = make([]int, len(rows[0]))
 	least := make([]int, len(rows[0])) // the longest word of each column
 	for _, row := range rows {
 		for i, cell := range row {
@@ -80,11 +93,11 @@ func fit(rows [][]string, width int) []int {
 			}
 		}
 		if widest < 0 {
-			break
+			return nil, false
 		}
 		widths[widest]--
 	}
-	return widths
+	return widths, true
 }
 
 // join sets the cells of a row beside each other.

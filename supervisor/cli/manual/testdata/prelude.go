@@ -23,6 +23,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -62,6 +63,8 @@ var (
 	message any
 	id      string
 )
+
+func read(ctx context.Context, socket connections.Client) error { return nil }
 
 type Price struct{ EUR float64 }
 
