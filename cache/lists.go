@@ -14,14 +14,14 @@ import (
 
 // ListOptions say how to push. The zero value keeps every item for ever.
 type ListOptions struct {
-	// Max is the most items that the list keeps: the oldest go. 0: no bound.
+	// Max is how many items the list keeps at most: the oldest go. 0: no bound.
 	Max int
-	// TTL is how long the list lives from this push on, whole. 0: as it was.
+	// TTL is how long the whole list lives from this push on. 0: unchanged.
 	TTL time.Duration
 }
 
-// Push adds an item at the list's end and returns the list's length. A list is
-// there from its first push until its last item is popped. Locks do not guard
+// Push adds an item at the list's end and returns the list's length. A list exists
+// from its first push until its last item is popped. Locks do not guard
 // lists. It fails with [ErrWrongType] or [ErrInvalid].
 func (c *Cache) Push(ctx context.Context, key string, value any) (int64, error) {
 	return c.PushWith(ctx, key, ListOptions{}, value)
@@ -122,7 +122,7 @@ func (c *Cache) PopWait(ctx context.Context, key string, wait time.Duration) (js
 	return item, err
 }
 
-// PopAs is [Cache.PopWait] that decodes the item; a wait of 0 does not wait.
+// PopAs is [Cache.PopWait] and decodes the item; a wait of 0 does not wait.
 func PopAs[T any](ctx context.Context, c *Cache, key string, wait time.Duration) (T, error) {
 	var v T
 	item, err := c.PopWait(ctx, key, wait)
@@ -135,7 +135,7 @@ func PopAs[T any](ctx context.Context, c *Cache, key string, wait time.Duration)
 	return v, nil
 }
 
-// Len is the number of items in a list, 0 when there is none.
+// Len returns the number of items in a list, 0 when there is none.
 func (c *Cache) Len(ctx context.Context, key string) (n int64, err error) {
 	if c.observer != nil {
 		defer c.done("length", key, time.Now(), &err)
@@ -172,9 +172,9 @@ func (c *Cache) Range(ctx context.Context, key string, start, stop int64) (items
 	return items, nil
 }
 
-// command runs one plain command, never twice.
+// command runs one plain command.
 func (c *Cache) command(ctx context.Context, args ...any) *redis.Cmd {
-	cmd := once{redis.NewCmd(ctx, args...)}
+	cmd := link.NewCommand(ctx, args...)
 	_ = c.client.Process(ctx, cmd)
 	return cmd.Cmd
 }

@@ -85,7 +85,7 @@ func (c *Cache) loadAt(ctx context.Context, key, name string, o LoadOptions) (En
 	return c.loaded(key, reply, err)
 }
 
-// loadRequest is what lua/load.lua takes.
+// loadRequest returns the keys and arguments of lua/load.lua.
 func (c *Cache) loadRequest(ctx context.Context, key, name string, o LoadOptions) ([]string, []any, error) {
 	extend, err := milliseconds(o.Extend)
 	if err != nil {

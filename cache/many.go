@@ -13,7 +13,7 @@ import (
 // manyStep is how many entries share a pipeline.
 const manyStep = 200
 
-// Item is one entry for [Cache.SaveMany].
+// Item is an entry for [Cache.SaveMany].
 type Item struct {
 	Key   string
 	Value any
@@ -103,7 +103,7 @@ func (c *Cache) reply(key string, cmd *redis.Cmd) (Entry, error) {
 	return e, err
 }
 
-// bulk is one script's runs.
+// bulk is the keys and arguments of several runs of one script.
 type bulk struct {
 	keys [][]string
 	args [][]any
@@ -113,8 +113,8 @@ func (b *bulk) add(keys []string, args []any) {
 	b.keys, b.args = append(b.keys, keys), append(b.args, args)
 }
 
-// bulk runs a script many times in one pipeline, and again those that Redis did
-// not know it for.
+// bulk runs a script many times in one pipeline. Runs that fail because Redis has
+// forgotten the script are repeated.
 func (c *Cache) bulk(ctx context.Context, s *link.Script, b bulk) []*redis.Cmd {
 	if len(b.keys) == 0 {
 		return nil

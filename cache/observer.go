@@ -6,10 +6,10 @@ import "time"
 // Its methods are called synchronously, after Redis has answered, by many
 // goroutines at once, and must not block.
 type Observer interface {
-	// CacheDone is called after every operation on given keys: not after those that
-	// go through all keys, such as [Cache.Keys] and [Cache.Export].
+	// CacheDone is called after every operation on given keys: not after
+	// operations that go through all keys, such as [Cache.Keys] and [Cache.Export].
 	CacheDone(Operation)
-	// LockWaited is called when somebody who had to wait for a lock has got it, or
+	// LockWaited is called when a caller that had to wait for a lock has got it, or
 	// has given up.
 	LockWaited(LockTime)
 	// LockHeld is called when a lock was unlocked.
@@ -18,7 +18,7 @@ type Observer interface {
 	LockLost(LockTime)
 }
 
-// Operation is one that has ended.
+// Operation is an operation that has ended.
 type Operation struct {
 	// Op is "save", "load", "destroy", "increment", "push", "pop", "length", "range",
 	// "lock", "unlock", "check lock", "save many" or "load many".
@@ -29,23 +29,23 @@ type Operation struct {
 	Took time.Duration
 }
 
-// LockTime is for how long a lock was waited for, or held.
+// LockTime says for how long a caller has waited for a lock, or held it.
 type LockTime struct {
 	Key   string
-	Fence int64 // 0: it was not taken
+	Fence int64 // 0: the lock was not taken
 	Took  time.Duration
-	Err   error // why a lock was waited for in vain, or may still be held after its unlock
+	Err   error // why the lock was not taken, or why its unlock may not have arrived
 }
 
-// done tells the observer, of which there is one, what an operation has returned.
+// done reports to the observer, which is not nil, what an operation returns.
 func (c *Cache) done(op, key string, began time.Time, err *error) {
 	c.observer.CacheDone(Operation{Op: op, Key: key, Err: *err, Took: time.Since(began)})
 }
 
-// observed is true for a lock that a caller asked for, if somebody observes.
+// observed reports whether the lock is to be observed: not those of GetOrLoad.
 func (l *Lock) observed() bool { return l.cache.observer != nil && l.name == l.cache.names.lock(l.key) }
 
-// held is what the observer hears of the lock's end.
+// held describes the lock's end.
 func (l *Lock) held(err error) LockTime {
 	return LockTime{Key: l.key, Fence: l.fence, Took: time.Since(l.asked), Err: err}
 }

@@ -17,17 +17,17 @@ type SaveOptions struct {
 	TTL time.Duration
 	// Stale is how long it is kept after that, for loads that ask for stale entries.
 	Stale time.Duration
-	// KeepTTL keeps what lifetime a present entry has, instead of TTL and Stale.
+	// KeepTTL leaves a present entry its lifetime, instead of TTL and Stale.
 	KeepTTL bool
 	// IfVersion saves only over that version; otherwise [ErrConflict].
 	IfVersion string
 	// IfAbsent saves only where there is no entry; otherwise [ErrConflict].
 	IfAbsent bool
 	// Fence saves only while the lock that was granted with this fence is held;
-	// otherwise [ErrLockLost]. It is for who was given a fence by a lock's
-	// holder; the holder itself saves with the lock's context.
+	// otherwise [ErrLockLost]. It is for a program that was given the fence by the
+	// lock's holder; the holder itself saves with the lock's context.
 	Fence int64
-	// Wait is how long to wait while somebody else holds the entry's lock.
+	// Wait is how long to wait while another holds the entry's lock.
 	Wait time.Duration
 }
 
@@ -60,8 +60,8 @@ func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptio
 	return w.version, nil
 }
 
-// write is one save. It is sent as lua/fast/save.lua takes it, if it is that
-// case, and otherwise as lua/save.lua does.
+// write is one save, by lua/fast/save.lua where it is that script's case and by
+// lua/save.lua otherwise.
 type write struct {
 	key, version, token, expected, loading string
 	keys                                   []string
@@ -139,8 +139,8 @@ func (c *Cache) Destroy(ctx context.Context, key string) (there bool, err error)
 	return n == 1, nil
 }
 
-// destroy returns how many of the keys there were, and the codes of those that
-// were refused, by position from 1.
+// destroy destroys entries and lists. It returns how many there were, and by
+// position from 1 why others were refused.
 func (c *Cache) destroy(ctx context.Context, of ...string) (n int, refusals map[int]string, err error) {
 	keys, tokens := make([]string, 0, 2*len(of)), make([]any, 0, len(of))
 	for _, key := range of {

@@ -38,7 +38,7 @@ type Queue[T any] struct {
 	landed  chan struct{} // closed when nothing is on its way; made by Close
 }
 
-// Item is what a caller waits for.
+// Item is a caller's value on its way.
 type Item[T any] struct {
 	Value T
 	bytes int
@@ -115,7 +115,7 @@ func (q *Queue[T]) withdraw(item Item[T]) bool {
 	return false
 }
 
-// Close refuses new items, sends those that wait and returns when nothing is on its
+// Close refuses new items, sends the waiting ones and returns when nothing is on its
 // way any more. It may be called again, and by several goroutines.
 func (q *Queue[T]) Close() {
 	q.mu.Lock()
@@ -131,7 +131,7 @@ func (q *Queue[T]) Close() {
 	<-landed
 }
 
-// fly sends flight after flight until nobody waits.
+// fly sends flight after flight until no item waits.
 func (q *Queue[T]) fly(ctx context.Context, flight []Item[T]) {
 	for ; flight != nil; flight = q.next(flight) {
 		q.send(ctx, flight)
@@ -141,8 +141,8 @@ func (q *Queue[T]) fly(ctx context.Context, flight []Item[T]) {
 	}
 }
 
-// next takes the items that go together. It returns nil and ends the flight when
-// nobody waits. sent is the last flight, whose room is used again.
+// next returns the items of the next flight, or ends the flight and returns nil when
+// no item waits. sent is the flight before, whose memory is used again.
 func (q *Queue[T]) next(sent []Item[T]) []Item[T] {
 	clear(sent)
 	q.mu.Lock()

@@ -7,19 +7,20 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
-// SendArgs are those of api.connections.send.
+// SendArgs are the arguments of api.connections.send.
 type SendArgs struct {
 	Message json.RawMessage `json:"message"`
 }
 
-// Register adds what can be done with a connection from any node, by calls to
-// rpcregistry.Connection(id):
+// Register adds the methods of a connection, for calls to
+// rpcregistry.Connection(id) from any node:
 //
-//   - api.connections.send {message}: gives the message to the client
-//   - api.connections.info: its [Info]
-//   - api.connections.close: cuts the client off
+//   - api.connections.send {message}: sends the message to the client
+//   - api.connections.info: returns the connection's [Info]
+//   - api.connections.close: disconnects the client
 //
-// and, by calls to a node or to all, api.connections.list: the [Info] of each.
+// and, for calls to one node or to all, api.connections.list: the [Info] of each
+// connection.
 func (s *Store) Register(r rpcregistry.Registrar) {
 	rpcregistry.HandleStrict(r, "api.connections.send", func(ctx context.Context, args SendArgs) (struct{}, error) {
 		c, err := s.called(ctx)
