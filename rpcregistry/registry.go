@@ -72,6 +72,15 @@ func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Con
 	register(r, name, strictly, f)
 }
 
+// HandleDecoded is [Handle] with another decoder of JSON than encoding/json, for types
+// that stand for something else in JSON than they say: decode fills v, which points to
+// a Req or, for arguments by position, to a field of it.
+func HandleDecoded[Req, Res any](
+	r Registrar, name string, decode func(text []byte, v any) error, f func(ctx context.Context, req Req) (Res, error),
+) {
+	register(r, name, decode, f)
+}
+
 func register[Req, Res any](r Registrar, name string, unmarshal unmarshalFunc, f func(ctx context.Context, req Req) (Res, error)) {
 	decode := decoder[Req](unmarshal)
 	r.RegisterMethod(Method{

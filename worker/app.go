@@ -82,12 +82,3 @@ func (a *App) Err() error {
 
 // Tasks lists the names of the tasks that the app handles.
 func (a *App) Tasks() []string { return a.tasks.Names() }
-
-func (a *App) definitions() []TaskInfo {
-	infos := []TaskInfo{}
-	for _, name := range a.tasks.Names() {
-		d, _ := a.tasks.Definition(name)
-		infos = append(infos, TaskInfo{Name: name, Queue: d.Queue, Retention: d.Retention.Milliseconds()})
-	}
-	return infos
-}
