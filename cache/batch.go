@@ -18,11 +18,10 @@ type batcher struct {
 	queue *flight.Queue[link.Command]
 }
 
-// bounds are those of the pipelines, whose callers all wait for the last answer.
-var bounds = flight.Limits{Flights: 2, Items: 256, Bytes: 256 << 10}
-
 func newBatcher(client redis.UniversalClient) *batcher {
 	b := &batcher{UniversalClient: client}
+	// All callers of a pipeline wait for its last answer.
+	bounds := flight.Limits{Flights: 2, Items: 256, Bytes: 256 << 10}
 	b.queue = flight.New(bounds, func(cmd link.Command) int { return size(cmd.Args()) }, b.send)
 	return b
 }

@@ -8,14 +8,14 @@ import "time"
 type Observer interface {
 	// CacheDone is called after every operation on given keys: not after
 	// operations that go through all keys, such as [Cache.Keys] and [Cache.Export].
-	CacheDone(Operation)
+	CacheDone(o Operation)
 	// LockWaited is called when a caller that had to wait for a lock has got it, or
 	// has given up.
-	LockWaited(LockTime)
+	LockWaited(t LockTime)
 	// LockHeld is called when a lock was unlocked.
-	LockHeld(LockTime)
+	LockHeld(t LockTime)
 	// LockLost is called when a lock has ended in another way: see [ErrLockLost].
-	LockLost(LockTime)
+	LockLost(t LockTime)
 }
 
 // Operation is an operation that has ended.
@@ -38,7 +38,7 @@ type LockTime struct {
 }
 
 // done reports to the observer, which is not nil, what an operation returns.
-func (c *Cache) done(op, key string, began time.Time, err *error) {
+func (c *Cache) done(op, key string, began time.Time, err *error) { //nolint:gocritic // it is deferred: the error is set later
 	c.observer.CacheDone(Operation{Op: op, Key: key, Err: *err, Took: time.Since(began)})
 }
 

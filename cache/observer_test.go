@@ -127,12 +127,12 @@ func (c *counter) LockLost(cache.LockTime)   { c.ended++ }
 func TestToObserveAllocatesNothing(t *testing.T) {
 	cfg, ctx := redistest.Start(t).Config(), t.Context()
 	require.NoError(t, open(t, cfg).Save(ctx, "n:probe", 1, 0))
-	count, allocs := &counter{}, []float64{}
+	count, allocs := &counter{}, []int{}
 	for _, observer := range []cache.Observer{nil, count} {
 		c, stop := serveNear(t, cache.Config{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), Observer: observer})
 		require.Eventually(t, func() bool { return isNear(t, cfg, c) }, 5*time.Second, 10*time.Millisecond)
 		count.done = 0
-		allocs = append(allocs, testing.AllocsPerRun(1000, func() { _, _ = c.Load(ctx, "n:probe") }))
+		allocs = append(allocs, int(testing.AllocsPerRun(1000, func() { _, _ = c.Load(ctx, "n:probe") })))
 		if observer != nil {
 			require.GreaterOrEqual(t, count.done, 1000)
 		}

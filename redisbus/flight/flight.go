@@ -5,6 +5,7 @@ package flight
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -103,16 +104,12 @@ func (q *Queue[T]) Wait(ctx context.Context, value T) (sent bool, err error) {
 func (q *Queue[T]) withdraw(item Item[T]) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for i := range q.waiting {
-		if q.waiting[i].done == item.done {
-			last := len(q.waiting) - 1
-			copy(q.waiting[i:], q.waiting[i+1:])
-			q.waiting[last] = Item[T]{}
-			q.waiting = q.waiting[:last]
-			return true
-		}
+	at := slices.IndexFunc(q.waiting, func(other Item[T]) bool { return other.done == item.done })
+	if at < 0 {
+		return false
 	}
-	return false
+	q.waiting = slices.Delete(q.waiting, at, at+1)
+	return true
 }
 
 // Close refuses new items, sends the waiting ones and returns when nothing is on its
