@@ -22,7 +22,7 @@ var (
 // Returns, where it has them, and names every word that it refuses with.
 func TestLuaFilesHaveOneHeader(t *testing.T) {
 	root, files := filepath.Join("..", ".."), 0
-	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".lua" || strings.Contains(filepath.ToSlash(path), "/tasks/lua/") {
 			return err // the scripts of tasks are moving
 		}
