@@ -55,6 +55,9 @@ type BusConfig struct {
 	PublishMiddleware      []PublishMiddleware
 	SubscriptionMiddleware []SubscriptionMiddleware
 
+	// Observer, when set, hears of dropped messages. Default none.
+	Observer Observer
+
 	// Log gets reconnections, dropped messages (one line for many) and panics.
 	Log zerolog.Logger
 
@@ -149,7 +152,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		b.beacons = NewBeacons()
 	}
 	b.prover.Store(prover)
-	b.drops.log = cfg.Log
+	b.drops.log, b.drops.observer = cfg.Log, cfg.Observer
 	b.out.client = cfg.Publisher
 	b.subs.Store(&map[string][]*Subscription{})
 	b.pubsub.peers = newPeers()

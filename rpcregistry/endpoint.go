@@ -80,6 +80,9 @@ type Config struct {
 	CallMiddleware   []CallMiddleware
 	MethodMiddleware []MethodMiddleware
 
+	// Observer, when set, hears how calls ended. Default none.
+	Observer Observer
+
 	// Log gets panics of methods and what other nodes send to api.log.
 	Log zerolog.Logger
 }
