@@ -12,7 +12,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// maxErrorText bounds the text of an error that crosses the wire, in bytes.
+// maxErrorText is the most bytes of an error's text that cross the wire.
 const maxErrorText = 4 << 10
 
 // receiveCall handles a call. It runs on the bus's reader and must not block.
@@ -51,10 +51,7 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 // its goroutine by runtime.Goexit.
 func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left time.Duration) {
 	began := time.Now()
-	ctx := &callContext{
-		Context: base, deadline: began.Add(left),
-		call: Call{Method: c.method, From: c.from, Connection: c.connection, Meta: c.meta},
-	}
+	ctx := &callContext{Context: base, deadline: began.Add(left), call: c}
 	var value json.RawMessage
 	err := error(ErrPanicked)
 	defer func() {
