@@ -33,6 +33,12 @@ type BusConfig struct {
 	// accepts the old one, then the old one goes.
 	Token, AlsoAccept link.Secret
 
+	// Learn, in the place of Token, makes the bus lazy: its first use (see
+	// [Bus.Await]) has Serve call Learn until that returns the token. Until then
+	// nothing is dialled. Publish and Send wait for it; Post and Seal, which do not
+	// wait, return link.ErrUnavailable meanwhile.
+	Learn func(context.Context) (link.Secret, error)
+
 	// TokenKept says that Token is the one that the cluster keeps in Redis. Should
 	// Redis lose it, the bus puts it back; should another one be there then, because
 	// a node drew it meanwhile, the bus takes that one and accepts its own as well.
@@ -77,6 +83,7 @@ type Bus struct {
 	self                  Identity
 	header                header
 	prover                atomic.Pointer[prover]
+	opening               *opening    // nil where the token was known from the start
 	token                 link.Secret // that the prover signs with; the keeper's
 	tokenKept             bool
 	inboxOnly             bool
@@ -110,8 +117,16 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	if cfg.Identity.Incarnation == "" {
 		cfg.Identity.Incarnation = cfg.Identity.ID
 	}
-	prover, err := newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
-	errs := []error{err, cfg.Identity.validate()}
+	errs := []error{cfg.Identity.validate()}
+	var known *prover
+	var opens *opening
+	if cfg.Token.IsZero() && cfg.Learn != nil {
+		opens = newOpening(cfg)
+	} else {
+		var err error
+		known, err = newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
+		errs = append(errs, err)
+	}
 	if cfg.Publisher == nil || cfg.Subscriber == nil {
 		errs = append(errs, errors.New("a bus needs a publisher and a subscriber"))
 	}
@@ -129,7 +144,8 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	if b.beacons = cfg.Beacons; b.beacons == nil {
 		b.beacons = NewBeacons()
 	}
-	b.prover.Store(prover)
+	b.prover.Store(known)
+	b.opening = opens
 	b.drops.log = cfg.Log
 	b.out.publisher = b.client
 	b.subs.Store(&map[string][]*Subscription{})
@@ -193,6 +209,9 @@ func (b *Bus) Send(ctx context.Context, node, messageType string, body any) (rec
 }
 
 func (b *Bus) sendAndWait(ctx context.Context, node, messageType string, body any) (int64, error) {
+	if err := b.Await(ctx); err != nil {
+		return 0, err
+	}
 	text, err := encodeBody(body)
 	if err != nil {
 		return 0, err
@@ -281,7 +300,11 @@ func (b *Bus) fits(messageType string, body []byte) error {
 	if !link.ValidName(messageType) {
 		return fmt.Errorf("message type %q: use 1 to 200 letters, digits and . _ : -", messageType)
 	}
-	if len(body)+len(messageType)+len(b.header.names)+len(b.prover.Load().plain)+room > MaxMessage {
+	p := b.prover.Load()
+	if p == nil {
+		return errNotOpen
+	}
+	if len(body)+len(messageType)+len(b.header.names)+len(p.plain)+room > MaxMessage {
 		return ErrTooLarge
 	}
 	return nil

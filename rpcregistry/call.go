@@ -98,7 +98,9 @@ func (e *Endpoint) do(ctx context.Context, method string, args any, to Target) (
 	if node == "" {
 		w = &first{one: one{ends: ends}, declined: map[redisbus.Identity]bool{}}
 	}
-	e.wait(c.id, w)
+	if err := e.wait(c.id, w); err != nil {
+		return Response{}, err
+	}
 	defer e.forget(c.id)
 	if err := e.cfg.Bus.Post(ctx, node, callType, c.encode(), w.sent); err != nil {
 		return Response{}, unsent(err, node)
@@ -131,6 +133,9 @@ func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) 
 func (e *Endpoint) prepare(ctx context.Context, method string, args any, to Target) (*call, string, error) {
 	if !link.ValidName(method) {
 		return nil, "", &Error{Code: NoSuchMethod, Message: "not a valid name"}
+	}
+	if err := e.awaitBus(ctx); err != nil {
+		return nil, "", err
 	}
 	c := &call{method: method, connection: to.connection, deadline: e.cfg.Bus.Now().Add(e.cfg.Timeout)}
 	if at, ok := ctx.Deadline(); ok {

@@ -111,6 +111,7 @@ type Endpoint struct {
 
 	mu      sync.Mutex
 	pending map[string]waiter
+	deaf    bool // Serve has ended: no reply can come any more
 }
 
 // Group counts the methods that run.
@@ -154,6 +155,7 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	e.group.Open()
 	e.crew.open()
 	e.base.Store(&base)
+	e.pickUp()
 	calls := e.cfg.Bus.Subscribe(callType, e.take, redisbus.SubscribeOptions{Inline: true})
 	replies := e.cfg.Bus.Subscribe(replyType, e.resolve, redisbus.SubscribeOptions{Inline: true})
 	e.readyOnce.Do(func() { close(e.ready) })
@@ -166,6 +168,7 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	}
 	calls.Close()
 	replies.Close()
+	e.hangUp()
 	e.base.Store(nil)
 	return err
 }

@@ -84,7 +84,9 @@ func (e *Endpoint) doAll(ctx context.Context, method string, args any) ([]Verdic
 	}
 	c.id = newID()
 	g := newGathering(members, method)
-	e.wait(c.id, g)
+	if err := e.wait(c.id, g); err != nil {
+		return nil, err
+	}
 	defer e.forget(c.id)
 	if err := e.cfg.Bus.Post(ctx, "", callType, c.encode(), g.sent); err != nil {
 		return nil, unsent(err, "")
