@@ -96,6 +96,7 @@ func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 	client := redistest.Client(t, cfg)
 	k := cfg.Keys()
 	enqueuer := tasks.NewClient(t.Context(), client, k, nil)
+	inspector := tasks.NewInspector(client, k)
 	t.Cleanup(enqueuer.Close)
 	processes := []*process{startProcess(t, cfg.URL), startProcess(t, cfg.URL), startProcess(t, cfg.URL)}
 
@@ -115,7 +116,7 @@ func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 		processes[i] = startProcess(t, cfg.URL)
 	}
 	require.Eventually(t, func() bool {
-		c, err := enqueuer.Counts(t.Context())
+		c, err := inspector.Counts(t.Context())
 		return err == nil && c.Done+c.Dead == n
 	}, 60*time.Second, 20*time.Millisecond)
 
@@ -128,7 +129,7 @@ func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 	sum, err := cache.Get[int64](t.Context(), cache.New(cache.Config{Client: client, Keys: k}), "sum")
 	require.NoError(t, err)
 	require.Equal(t, want, sum)
-	c, err := enqueuer.Counts(t.Context())
+	c, err := inspector.Counts(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, tasks.Counts{
 		Enqueued: n, Done: n - int64(len(dead)), Dead: int64(len(dead)), Quarantined: int64(len(dead)), HandedOn: c.HandedOn,

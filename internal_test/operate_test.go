@@ -119,12 +119,12 @@ func TestAQuietSetClaimsNothingAlsoAfterARestart(t *testing.T) {
 		ready, want := set.Ready()
 		require.Equal(t, [2]int{3, 3}, [2]int{ready, want}, "quiet is ready")
 		require.True(t, set.Status().Quiet)
-		queue := set.Nodes()[0].API().Tasks
+		api := set.Nodes()[0].API()
 		for i := range 5 {
-			receipt, err := queue.Enqueue(t.Context(), "count", i)
+			receipt, err := api.Tasks.Enqueue(t.Context(), "count", i)
 			require.NoError(t, err)
 			eventually(t, "it is said why it waits", func() bool {
-				e, err := queue.Explain(t.Context(), receipt.ID)
+				e, err := api.Inspector.Explain(t.Context(), receipt.ID)
 				require.NoError(t, err)
 				return strings.Contains(strings.Join(e.Why, "\n"),
 					"every node that serves the queue default is quiet (stellar-worker-1, stellar-worker-2, stellar-worker-3)")

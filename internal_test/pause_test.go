@@ -24,6 +24,7 @@ func TestAProcessThatIsPausedPastItsLeaseHarmsNothing(t *testing.T) {
 	cfg := redistest.Start(t).Config()
 	client := redistest.Client(t, cfg)
 	enqueuer := tasks.NewClient(t.Context(), client, cfg.Keys(), nil)
+	inspector := tasks.NewInspector(client, cfg.Keys())
 	t.Cleanup(enqueuer.Close)
 	directory := membership.Directory{Client: client, Keys: cfg.Keys()}
 	paused, other := startProcess(t, cfg.URL), startProcess(t, cfg.URL)
@@ -52,7 +53,7 @@ func TestAProcessThatIsPausedPastItsLeaseHarmsNothing(t *testing.T) {
 		require.NoError(t, err)
 	}
 	handedOn := func() int64 {
-		c, err := enqueuer.Counts(t.Context())
+		c, err := inspector.Counts(t.Context())
 		require.NoError(t, err)
 		return c.HandedOn
 	}
@@ -81,13 +82,13 @@ func TestAProcessThatIsPausedPastItsLeaseHarmsNothing(t *testing.T) {
 		})
 	}
 	require.Eventually(t, func() bool {
-		c, err := enqueuer.Counts(t.Context())
+		c, err := inspector.Counts(t.Context())
 		return err == nil && c.Done == int64(next)
 	}, 60*time.Second, 20*time.Millisecond)
 	sum, err := cache.Get[int64](t.Context(), cache.New(cache.Config{Client: client, Keys: cfg.Keys()}), "sum")
 	require.NoError(t, err)
 	require.Equal(t, want, sum, "every task took effect once")
-	c, err := enqueuer.Counts(t.Context())
+	c, err := inspector.Counts(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, next, c.Done)
 	require.Zero(t, c.Pending+c.Active+c.Delayed+c.Dead)

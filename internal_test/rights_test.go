@@ -59,7 +59,7 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 	require.NoError(t, lock.Unlock())
 	_, err = api.Cache.Size(t.Context(), "*")
 	require.NoError(t, err)
-	_, err = api.Tasks.Counts(t.Context())
+	_, err = api.Inspector.Counts(t.Context())
 	require.NoError(t, err)
 	verdicts, err := api.RPC.DoAll(t.Context(), "api.ping", nil)
 	require.NoError(t, err)

@@ -160,7 +160,7 @@ func TestACrashIsALeaveAndAJoinToTheOthers(t *testing.T) {
 		require.NotEqual(t, incarnation, set.Node(id).Ended().Incarnation)
 		close(release)
 		require.Eventually(t, func() bool {
-			n, err := set.Nodes()[0].API().Tasks.Counts(t.Context())
+			n, err := set.Nodes()[0].API().Inspector.Counts(t.Context())
 			return err == nil && n.Done == 4
 		}, 10*time.Second, 5*time.Millisecond)
 		after, err := set.Nodes()[0].API().Cache.LoadWith(t.Context(), "kept", cache.LoadOptions{NoRecord: true})

@@ -56,7 +56,8 @@ func TestZombiesAreNamedCountedAndCapped(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- set.Serve(ctx) }()
 		require.NoError(t, set.AwaitReady(soon(t)))
-		client := tasks.NewClient(t.Context(), redistest.Client(t, cfg), cfg.Keys(), nil)
+		redis := redistest.Client(t, cfg)
+		client, inspector := tasks.NewClient(t.Context(), redis, cfg.Keys(), nil), tasks.NewInspector(redis, cfg.Keys())
 		t.Cleanup(client.Close)
 		enqueue := func(name, id string) {
 			_, err := client.EnqueueWith(t.Context(), name, 1, tasks.Options{ID: id})
@@ -100,7 +101,7 @@ func TestZombiesAreNamedCountedAndCapped(t *testing.T) {
 		close(release)
 		eventually(t, "all have returned", func() bool { return set.Status().Zombies.Count == 0 })
 		eventually(t, "what they had in hand was done once", func() bool {
-			n, err := client.Counts(t.Context())
+			n, err := inspector.Counts(t.Context())
 			return err == nil && n.Done == 3
 		})
 		stop()

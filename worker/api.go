@@ -19,7 +19,8 @@ type API struct {
 	Log         zerolog.Logger // every line carries the node's id
 
 	Cache       *cache.Cache          // shared by the cluster
-	Tasks       *tasks.Client         // enqueues
+	Tasks       *tasks.Client         // enqueues, and waits for results
+	Inspector   *tasks.Inspector      // looks at tasks and queues, and mends them
 	Bus         *redisbus.Bus         // publishes and subscribes
 	RPC         *rpcregistry.Endpoint // calls one node, a connection or all
 	Connections *connections.Store    // the clients of this node

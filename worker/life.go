@@ -87,6 +87,7 @@ func (n *Node) openBase(base *group.Group) error {
 	}
 	a.Cache = h.cfg.Cache.Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
+	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
 	n.register(methods, a)

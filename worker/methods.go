@@ -56,7 +56,7 @@ func (n *Node) register(r *rpcregistry.Registry, a *API) {
 	rpcregistry.HandleStrict(r, "api.status", func(context.Context, none) (Status, error) { return n.Status(), nil })
 	rpcregistry.HandleStrict(r, "api.stop", func(context.Context, none) (none, error) { n.Stop(ErrStop); return none{}, nil })
 	rpcregistry.HandleStrict(r, "api.restart", func(context.Context, none) (none, error) { n.Stop(ErrRestart); return none{}, nil })
-	registerTasks(r, a.Tasks, n.host.cfg.App)
+	registerTasks(r, a, n.host.cfg.App)
 	if n.host.cfg.Set != nil {
 		registerSet(r, n.host.cfg.Set)
 	}

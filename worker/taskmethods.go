@@ -156,7 +156,7 @@ func (t *timestamp) UnmarshalJSON(text []byte) error {
 
 // registerTasks adds the operations on the cluster's tasks for callers on other
 // nodes and for commands.
-func registerTasks(r rpcregistry.Registrar, c *tasks.Client, app *App) {
+func registerTasks(r rpcregistry.Registrar, a *API, app *App) {
 	handleTask(r, "enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) {
 		o, err := in.options()
 		if err != nil {
@@ -165,35 +165,7 @@ func registerTasks(r rpcregistry.Registrar, c *tasks.Client, app *App) {
 		if in.Payload == nil {
 			in.Payload = json.RawMessage("null")
 		}
-		return c.EnqueueWith(ctx, in.Name, in.Payload, o)
-	})
-	handleTask(r, "handled", func(context.Context, none) ([]string, error) { return app.Tasks(), nil })
-	handleTask(r, "definitions", func(context.Context, none) ([]TaskInfo, error) { return app.definitions(), nil })
-	registerLooking(r, c)
-	registerMending(r, c)
-	registerQueues(r, c)
-	registerPeriodic(r, c)
-}
-
-var errBothTimes = fmt.Errorf("%w: use in or at, not both", rpcregistry.BadArguments)
-
-// registerLooking adds what changes nothing.
-func registerLooking(r rpcregistry.Registrar, c *tasks.Client) {
-	handleTask(r, "counts", func(ctx context.Context, _ none) (tasks.Counts, error) { return c.Counts(ctx) })
-	handleTask(r, "get", func(ctx context.Context, in taskID) (Task, error) {
-		t, err := c.Get(ctx, in.ID)
-		return TaskOf(t).within(oneReply), err
-	})
-	handleTask(r, "explain", func(ctx context.Context, in taskID) (TaskExplanation, error) {
-		e, err := c.Explain(ctx, in.ID)
-		return TaskExplanation{TaskOf(e.Task).within(oneReply), e.Why}, err
-	})
-	handleTask(r, "list", func(ctx context.Context, in taskFilter) (TaskList, error) {
-		f, err := in.filter()
-		if err != nil {
-			return TaskList{}, err
-		}
-		return list(ctx, c, f)
+		return a.Tasks.EnqueueWith(ctx, in.Name, in.Payload, o)
 	})
 	handleTask(r, "wait", func(ctx context.Context, in taskWait) (taskResult, error) {
 		timeout, err := milliseconds(in.Timeout)
@@ -206,21 +178,49 @@ func registerLooking(r rpcregistry.Registrar, c *tasks.Client) {
 			waiting, cancel = context.WithTimeout(ctx, timeout)
 			defer cancel()
 		}
-		result, err := c.Wait(waiting, in.ID)
+		result, err := a.Tasks.Wait(waiting, in.ID)
 		if err != nil && waiting.Err() != nil && ctx.Err() == nil {
 			return taskResult{}, nil // not yet
 		}
 		return taskResult{err == nil, result}, err
 	})
+	handleTask(r, "handled", func(context.Context, none) ([]string, error) { return app.Tasks(), nil })
+	handleTask(r, "definitions", func(context.Context, none) ([]TaskInfo, error) { return app.definitions(), nil })
+	registerLooking(r, a.Inspector)
+	registerMending(r, a.Inspector)
+	registerQueues(r, a.Inspector)
+	registerPeriodic(r, a)
 }
 
-func registerMending(r rpcregistry.Registrar, c *tasks.Client) {
+var errBothTimes = fmt.Errorf("%w: use in or at, not both", rpcregistry.BadArguments)
+
+// registerLooking adds what changes nothing.
+func registerLooking(r rpcregistry.Registrar, i *tasks.Inspector) {
+	handleTask(r, "counts", func(ctx context.Context, _ none) (tasks.Counts, error) { return i.Counts(ctx) })
+	handleTask(r, "get", func(ctx context.Context, in taskID) (Task, error) {
+		t, err := i.Get(ctx, in.ID)
+		return TaskOf(t).within(oneReply), err
+	})
+	handleTask(r, "explain", func(ctx context.Context, in taskID) (TaskExplanation, error) {
+		e, err := i.Explain(ctx, in.ID)
+		return TaskExplanation{TaskOf(e.Task).within(oneReply), e.Why}, err
+	})
+	handleTask(r, "list", func(ctx context.Context, in taskFilter) (TaskList, error) {
+		f, err := in.filter()
+		if err != nil {
+			return TaskList{}, err
+		}
+		return list(ctx, i, f)
+	})
+}
+
+func registerMending(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "cancel", func(ctx context.Context, in taskCancel) (map[string]bool, error) {
-		running, err := c.Cancel(ctx, in.ID, in.By)
+		running, err := i.Cancel(ctx, in.ID, in.By)
 		return map[string]bool{"running": running}, err
 	})
-	handleTask(r, "delete", func(ctx context.Context, in taskID) (none, error) { return none{}, c.Delete(ctx, in.ID) })
-	handleTask(r, "retry", func(ctx context.Context, in taskID) (none, error) { return none{}, c.Retry(ctx, in.ID) })
+	handleTask(r, "delete", func(ctx context.Context, in taskID) (none, error) { return none{}, i.Delete(ctx, in.ID) })
+	handleTask(r, "retry", func(ctx context.Context, in taskID) (none, error) { return none{}, i.Retry(ctx, in.ID) })
 	handleTask(r, "reschedule", func(ctx context.Context, in taskReschedule) (none, error) {
 		after, err := milliseconds(in.In)
 		switch {
@@ -229,9 +229,9 @@ func registerMending(r rpcregistry.Registrar, c *tasks.Client) {
 		case after > 0 && !in.At.IsZero():
 			return none{}, errBothTimes
 		case after > 0:
-			return none{}, c.RescheduleIn(ctx, in.ID, after)
+			return none{}, i.RescheduleIn(ctx, in.ID, after)
 		default:
-			return none{}, c.Reschedule(ctx, in.ID, in.At.Time)
+			return none{}, i.Reschedule(ctx, in.ID, in.At.Time)
 		}
 	})
 	bulk := func(name string, do func(context.Context, tasks.Filter, string) (int, error)) {
@@ -248,14 +248,14 @@ func registerMending(r rpcregistry.Registrar, c *tasks.Client) {
 			return do(ctx, f, in.By)
 		})
 	}
-	bulk("cancelAll", c.CancelAll)
-	bulk("deleteAll", func(ctx context.Context, f tasks.Filter, _ string) (int, error) { return c.DeleteAll(ctx, f) })
-	bulk("retryAll", func(ctx context.Context, f tasks.Filter, _ string) (int, error) { return c.RetryAll(ctx, f) })
+	bulk("cancelAll", i.CancelAll)
+	bulk("deleteAll", func(ctx context.Context, f tasks.Filter, _ string) (int, error) { return i.DeleteAll(ctx, f) })
+	bulk("retryAll", func(ctx context.Context, f tasks.Filter, _ string) (int, error) { return i.RetryAll(ctx, f) })
 }
 
-func registerQueues(r rpcregistry.Registrar, c *tasks.Client) {
+func registerQueues(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "queues", func(ctx context.Context, in taskQueues) ([]Queue, error) {
-		all, err := c.Queues(ctx)
+		all, err := i.Queues(ctx)
 		queues := []Queue{}
 		for _, q := range all {
 			if in.Queue == "" || in.Queue == q.Name {
@@ -265,18 +265,18 @@ func registerQueues(r rpcregistry.Registrar, c *tasks.Client) {
 		return queues, err
 	})
 	handleTask(r, "pauseQueue", func(ctx context.Context, in taskQueue) (none, error) {
-		return none{}, c.PauseQueue(ctx, in.Queue, true)
+		return none{}, i.PauseQueue(ctx, in.Queue, true)
 	})
 	handleTask(r, "resumeQueue", func(ctx context.Context, in taskQueue) (none, error) {
-		return none{}, c.PauseQueue(ctx, in.Queue, false)
+		return none{}, i.PauseQueue(ctx, in.Queue, false)
 	})
-	handleTask(r, "limitQueue", func(ctx context.Context, in QueueLimits) (tasks.Limits, error) { return in.Set(ctx, c) })
-	handleTask(r, "deleteQueue", func(ctx context.Context, in taskQueue) (int, error) { return c.DeleteQueue(ctx, in.Queue) })
+	handleTask(r, "limitQueue", func(ctx context.Context, in QueueLimits) (tasks.Limits, error) { return in.Set(ctx, i) })
+	handleTask(r, "deleteQueue", func(ctx context.Context, in taskQueue) (int, error) { return i.DeleteQueue(ctx, in.Queue) })
 }
 
-func registerPeriodic(r rpcregistry.Registrar, c *tasks.Client) {
+func registerPeriodic(r rpcregistry.Registrar, a *API) {
 	handleTask(r, "periodic", func(ctx context.Context, _ none) ([]tasks.PeriodicInfo, error) {
-		infos, err := c.Periodic(ctx)
+		infos, err := a.Inspector.Periodic(ctx)
 		for i := range infos {
 			if len(infos[i].Payload) > listedTask {
 				infos[i].Payload = nil
@@ -284,15 +284,17 @@ func registerPeriodic(r rpcregistry.Registrar, c *tasks.Client) {
 		}
 		return infos, err
 	})
-	handleTask(r, "runPeriodic", func(ctx context.Context, in taskPeriodic) (tasks.Receipt, error) { return c.RunPeriodic(ctx, in.Name) })
+	handleTask(r, "runPeriodic", func(ctx context.Context, in taskPeriodic) (tasks.Receipt, error) {
+		return a.Tasks.RunPeriodic(ctx, in.Name)
+	})
 	handleTask(r, "pausePeriodic", func(ctx context.Context, in taskPeriodic) (none, error) {
-		return none{}, c.PausePeriodic(ctx, in.Name, true)
+		return none{}, a.Inspector.PausePeriodic(ctx, in.Name, true)
 	})
 	handleTask(r, "resumePeriodic", func(ctx context.Context, in taskPeriodic) (none, error) {
-		return none{}, c.PausePeriodic(ctx, in.Name, false)
+		return none{}, a.Inspector.PausePeriodic(ctx, in.Name, false)
 	})
 	handleTask(r, "removePeriodic", func(ctx context.Context, in taskPeriodic) (none, error) {
-		return none{}, c.RemovePeriodic(ctx, in.Name)
+		return none{}, a.Inspector.RemovePeriodic(ctx, in.Name)
 	})
 }
 

@@ -105,7 +105,7 @@ func (t Task) size() int {
 }
 
 // list returns as many tasks as fit into an answer.
-func list(ctx context.Context, c *tasks.Client, f tasks.Filter) (TaskList, error) {
+func list(ctx context.Context, i *tasks.Inspector, f tasks.Filter) (TaskList, error) {
 	switch {
 	case f.Limit == 0:
 		f.Limit = listDefault
@@ -114,7 +114,7 @@ func list(ctx context.Context, c *tasks.Client, f tasks.Filter) (TaskList, error
 	}
 	out, most, size := TaskList{Tasks: []Task{}}, f.Limit, 0
 	f.Limit++
-	for t, err := range c.List(ctx, f) {
+	for t, err := range i.List(ctx, f) {
 		if err != nil {
 			return TaskList{}, err
 		}
@@ -155,17 +155,17 @@ type QueueLimits struct {
 }
 
 // Set changes the limits and returns those in effect.
-func (l QueueLimits) Set(ctx context.Context, c *tasks.Client) (tasks.Limits, error) {
+func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits, error) {
 	given := l.Concurrency != nil || l.Tasks != nil || l.Bytes != nil
 	switch {
 	case l.Reset && given:
 		return tasks.Limits{}, fmt.Errorf("%w: use reset or limits, not both", rpcregistry.BadArguments)
 	case l.Reset:
-		return c.LimitQueue(ctx, l.Queue, nil)
+		return i.LimitQueue(ctx, l.Queue, nil)
 	case !given:
 		return tasks.Limits{}, fmt.Errorf("%w: say which limit of the queue: concurrency, tasks or bytes; or reset", rpcregistry.BadArguments)
 	}
-	queues, err := c.Queues(ctx)
+	queues, err := i.Queues(ctx)
 	if err != nil {
 		return tasks.Limits{}, err
 	}
@@ -178,7 +178,7 @@ func (l QueueLimits) Set(ctx context.Context, c *tasks.Client) (tasks.Limits, er
 	if err := l.apply(&limits); err != nil {
 		return tasks.Limits{}, err
 	}
-	return c.LimitQueue(ctx, l.Queue, &limits)
+	return i.LimitQueue(ctx, l.Queue, &limits)
 }
 
 // apply changes the limits that are given.

@@ -145,10 +145,10 @@ func stellarProcess(b *testing.B, n int, redis ...string) (f figures) {
 		client := taskClient(b, cfg)
 		bulk(b, client, n)
 		u := newUntil(n)
-		startTasks(b, cfg, 8, u.call)
+		s := startTasks(b, cfg, 8, u.call)
 		f = u.rate()
 		for { // every effect is committed, not only every handler run
-			counts, err := client.Counts(context.Background())
+			counts, err := s.set.Nodes()[0].API().Inspector.Counts(context.Background())
 			must(b.B, err)
 			if counts.Done == int64(n) {
 				return

@@ -168,3 +168,6 @@ func (c *client) live(ctx context.Context) ([]string, error) {
 func (c *client) tasks(ctx context.Context) *tasks.Client {
 	return tasks.NewClient(ctx, c.redis, c.keys, nil)
 }
+
+// inspector looks at the task queue and mends it.
+func (c *client) inspector() *tasks.Inspector { return tasks.NewInspector(c.redis, c.keys) }

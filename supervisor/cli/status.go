@@ -50,9 +50,7 @@ func (p *program) status(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
-	queue := c.tasks(ctx)
-	defer queue.Close() //nolint:contextcheck // it ends a context of its own
-	counts, err := queue.Counts(ctx)
+	counts, err := c.inspector().Counts(ctx)
 	if err != nil {
 		return err
 	}

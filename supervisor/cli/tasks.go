@@ -60,25 +60,23 @@ func noSuchCommand(_ context.Context, cmd *urfave.Command) error {
 }
 
 // oneTask is a command about one task.
-func (p *program) oneTask(name, usage string, do func(context.Context, *tasks.Client, string) error) *urfave.Command {
+func (p *program) oneTask(name, usage string, do func(context.Context, *tasks.Inspector, string) error) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "ID", Flags: p.commandFlags(), ArgValidator: arguments(1, 1, "ID"),
 		Action: p.action(func(ctx context.Context, args []string) error {
-			return p.withTasks(ctx, func(_ *client, queue *tasks.Client) error { return do(ctx, queue, args[0]) })
+			return p.withTasks(ctx, func(_ *client, queue *tasks.Inspector) error { return do(ctx, queue, args[0]) })
 		}),
 	}
 }
 
 // withTasks connects, and explains what f ends with.
-func (p *program) withTasks(ctx context.Context, f func(*client, *tasks.Client) error) error {
+func (p *program) withTasks(ctx context.Context, f func(*client, *tasks.Inspector) error) error {
 	c, err := p.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	queue := c.tasks(ctx)
-	defer queue.Close() //nolint:contextcheck // it ends a context of its own
-	err = f(c, queue)
+	err = f(c, c.inspector())
 	if errors.Is(err, tasks.ErrNotFound) {
 		return fmt.Errorf("%w: one that is done is remembered only with a retention or an id of your choice; "+
 			"\"stellar tasks list\" lists what there is", err)
@@ -225,7 +223,7 @@ func (f *filterFlags) filter(ctx context.Context, c *client) (tasks.Filter, time
 
 // taskStats shows the queues.
 func (p *program) taskStats(ctx context.Context, _ []string) error {
-	return p.withTasks(ctx, func(_ *client, queue *tasks.Client) error {
+	return p.withTasks(ctx, func(_ *client, queue *tasks.Inspector) error {
 		all, err := queue.Queues(ctx)
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ func (p *program) taskList(ctx context.Context, f *filterFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return p.withTasks(ctx, func(c *client, queue *tasks.Client) error {
+	return p.withTasks(ctx, func(c *client, queue *tasks.Inspector) error {
 		filter, now, err := f.filter(ctx, c)
 		if err != nil {
 			return err
@@ -125,7 +125,7 @@ func clip(text string, most int) string {
 	return text
 }
 
-func (p *program) taskShow(ctx context.Context, queue *tasks.Client, id string) error {
+func (p *program) taskShow(ctx context.Context, queue *tasks.Inspector, id string) error {
 	t, err := queue.Get(ctx, id)
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func (p *program) writeTask(t worker.Task) error {
 // scripts get all of it.
 const shownJSON = 2000
 
-func (p *program) taskExplain(ctx context.Context, queue *tasks.Client, id string) error {
+func (p *program) taskExplain(ctx context.Context, queue *tasks.Inspector, id string) error {
 	e, err := queue.Explain(ctx, id)
 	if err != nil {
 		return err
@@ -235,7 +235,9 @@ func (p *program) taskWaitCommand() *urfave.Command {
 			if timeout < 0 {
 				return usagef("--timeout: %s is negative", timeout)
 			}
-			return p.withTasks(ctx, func(_ *client, queue *tasks.Client) error {
+			return p.withTasks(ctx, func(c *client, _ *tasks.Inspector) error {
+				queue := c.tasks(ctx)
+				defer queue.Close() //nolint:contextcheck // it ends a context of its own
 				return p.await(ctx, queue, tasks.Receipt{ID: args[0]}, timeout)
 			})
 		}),

@@ -22,8 +22,8 @@ type mending struct {
 	all, dryRun bool
 	reason      string
 
-	one  func(ctx context.Context, queue *tasks.Client, id string) (outcome string, err error)
-	many func(ctx context.Context, queue *tasks.Client, f tasks.Filter) (int, error)
+	one  func(ctx context.Context, queue *tasks.Inspector, id string) (outcome string, err error)
+	many func(ctx context.Context, queue *tasks.Inspector, f tasks.Filter) (int, error)
 }
 
 // listedDry is how many of the tasks that would be hit --dry-run lists.
@@ -34,32 +34,32 @@ func (p *program) mendCommands() []*urfave.Command {
 	waiting := []tasks.State{tasks.Pending, tasks.Parked, tasks.Delayed, tasks.Blocked, tasks.Active}
 	idle := slices.DeleteFunc(tasks.States(), func(s tasks.State) bool { return s == tasks.Active })
 	cancel := &mending{verb: "cancel", done: "cancelled", filterFlags: filterFlags{possible: waiting, usual: waiting}}
-	cancel.one = func(ctx context.Context, queue *tasks.Client, id string) (string, error) {
+	cancel.one = func(ctx context.Context, queue *tasks.Inspector, id string) (string, error) {
 		running, err := queue.Cancel(ctx, id, cancel.reason)
 		if running {
 			return "asked to end", err // its handler decides when
 		}
 		return "cancelled", err
 	}
-	cancel.many = func(ctx context.Context, queue *tasks.Client, f tasks.Filter) (int, error) {
+	cancel.many = func(ctx context.Context, queue *tasks.Inspector, f tasks.Filter) (int, error) {
 		return queue.CancelAll(ctx, f, cancel.reason)
 	}
 	retry := &mending{verb: "retry", done: "retried", filterFlags: filterFlags{
 		possible: []tasks.State{tasks.Dead, tasks.Cancelled}, usual: []tasks.State{tasks.Dead},
 	}}
-	retry.one = func(ctx context.Context, queue *tasks.Client, id string) (string, error) {
+	retry.one = func(ctx context.Context, queue *tasks.Inspector, id string) (string, error) {
 		return retry.done, queue.Retry(ctx, id)
 	}
-	retry.many = func(ctx context.Context, queue *tasks.Client, f tasks.Filter) (int, error) {
+	retry.many = func(ctx context.Context, queue *tasks.Inspector, f tasks.Filter) (int, error) {
 		return queue.RetryAll(ctx, f)
 	}
 	remove := &mending{verb: "delete", done: "deleted", filterFlags: filterFlags{
 		possible: idle, usual: slices.DeleteFunc(slices.Clone(idle), func(s tasks.State) bool { return s == tasks.Done }),
 	}}
-	remove.one = func(ctx context.Context, queue *tasks.Client, id string) (string, error) {
+	remove.one = func(ctx context.Context, queue *tasks.Inspector, id string) (string, error) {
 		return remove.done, queue.Delete(ctx, id)
 	}
-	remove.many = func(ctx context.Context, queue *tasks.Client, f tasks.Filter) (int, error) {
+	remove.many = func(ctx context.Context, queue *tasks.Inspector, f tasks.Filter) (int, error) {
 		return queue.DeleteAll(ctx, f)
 	}
 	reason := &urfave.StringFlag{
@@ -100,7 +100,7 @@ func (p *program) mend(ctx context.Context, m *mending, ids []string) error {
 	case len(ids) == 0 && m.empty() && !m.all:
 		return usagef("%s: say which tasks: their ids, or flags such as --queue or --name; --all for all of them", m.verb)
 	}
-	return p.withTasks(ctx, func(c *client, queue *tasks.Client) error {
+	return p.withTasks(ctx, func(c *client, queue *tasks.Inspector) error {
 		switch {
 		case len(ids) > 0 && m.dryRun:
 			return p.dryRunOf(ctx, c, queue, m, ids)
@@ -120,7 +120,7 @@ func (p *program) mend(ctx context.Context, m *mending, ids []string) error {
 }
 
 // mendAll mends all that a filter selects.
-func (p *program) mendAll(ctx context.Context, queue *tasks.Client, m *mending, f tasks.Filter) error {
+func (p *program) mendAll(ctx context.Context, queue *tasks.Inspector, m *mending, f tasks.Filter) error {
 	n, err := m.many(ctx, queue, f)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ type mended struct {
 }
 
 // mendEach mends one after the other, and goes on where one cannot be.
-func (p *program) mendEach(ctx context.Context, queue *tasks.Client, m *mending, ids []string) error {
+func (p *program) mendEach(ctx context.Context, queue *tasks.Inspector, m *mending, ids []string) error {
 	results, failed := []mended{}, []error{}
 	for _, id := range ids {
 		outcome, err := m.one(ctx, queue, id)
@@ -169,7 +169,7 @@ func (p *program) mendEach(ctx context.Context, queue *tasks.Client, m *mending,
 }
 
 // dryRun lists what a filter selects.
-func (p *program) dryRun(ctx context.Context, queue *tasks.Client, m *mending, f tasks.Filter, now time.Time) error {
+func (p *program) dryRun(ctx context.Context, queue *tasks.Inspector, m *mending, f tasks.Filter, now time.Time) error {
 	n, some := 0, []worker.Task{}
 	for t, err := range queue.List(ctx, f) {
 		if err != nil {
@@ -183,7 +183,7 @@ func (p *program) dryRun(ctx context.Context, queue *tasks.Client, m *mending, f
 }
 
 // dryRunOf lists those of the tasks that can be mended.
-func (p *program) dryRunOf(ctx context.Context, c *client, queue *tasks.Client, m *mending, ids []string) error {
+func (p *program) dryRunOf(ctx context.Context, c *client, queue *tasks.Inspector, m *mending, ids []string) error {
 	now, err := c.redis.Time(ctx).Result()
 	if err != nil {
 		return err
@@ -259,7 +259,7 @@ func (p *program) reschedule(ctx context.Context, f *rescheduleFlags, id string)
 			return err
 		}
 	}
-	return p.withTasks(ctx, func(_ *client, queue *tasks.Client) error {
+	return p.withTasks(ctx, func(_ *client, queue *tasks.Inspector) error {
 		var err error
 		if f.in > 0 {
 			err = queue.RescheduleIn(ctx, id, f.in)

@@ -11,12 +11,12 @@ import (
 )
 
 func (p *program) periodicCommand() *urfave.Command {
-	one := func(name, usage, more, done string, do func(context.Context, *tasks.Client, string) error) *urfave.Command {
+	one := func(name, usage, more, done string, do func(context.Context, *client, string) error) *urfave.Command {
 		return &urfave.Command{
 			Name: name, Usage: usage, Description: more, ArgsUsage: "NAME", Flags: p.commandFlags(), ArgValidator: arguments(1, 1, "NAME"),
 			Action: p.action(func(ctx context.Context, args []string) error {
-				return p.withPeriodic(ctx, args[0], func(queue *tasks.Client) error {
-					if err := do(ctx, queue, args[0]); err != nil || done == "" {
+				return p.withPeriodic(ctx, args[0], func(c *client) error {
+					if err := do(ctx, c, args[0]); err != nil || done == "" {
 						return err
 					}
 					if p.asJSON() {
@@ -35,15 +35,15 @@ func (p *program) periodicCommand() *urfave.Command {
 				Description: "LAST is the last tick, also one that was left out, and \"-\" until one has run.",
 			},
 			one("run", "enqueue it now, also while it is paused", "", "", p.periodicRun),
-			one("pause", "leave its ticks out", "", "paused", func(ctx context.Context, queue *tasks.Client, name string) error {
-				return queue.PausePeriodic(ctx, name, true)
+			one("pause", "leave its ticks out", "", "paused", func(ctx context.Context, c *client, name string) error {
+				return c.inspector().PausePeriodic(ctx, name, true)
 			}),
-			one("resume", "let it tick again", "", "resumed", func(ctx context.Context, queue *tasks.Client, name string) error {
-				return queue.PausePeriodic(ctx, name, false)
+			one("resume", "let it tick again", "", "resumed", func(ctx context.Context, c *client, name string) error {
+				return c.inspector().PausePeriodic(ctx, name, false)
 			}),
 			one("remove", "forget it", "A program that still registers it brings it back within seconds.", "removed",
-				func(ctx context.Context, queue *tasks.Client, name string) error {
-					return queue.RemovePeriodic(ctx, name)
+				func(ctx context.Context, c *client, name string) error {
+					return c.inspector().RemovePeriodic(ctx, name)
 				}),
 		},
 		DefaultCommand: "list",
@@ -51,21 +51,21 @@ func (p *program) periodicCommand() *urfave.Command {
 }
 
 // withPeriodic is withTasks for a periodic task.
-func (p *program) withPeriodic(ctx context.Context, name string, f func(*tasks.Client) error) error {
+func (p *program) withPeriodic(ctx context.Context, name string, f func(*client) error) error {
 	c, err := p.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	queue := c.tasks(ctx)
-	defer queue.Close() //nolint:contextcheck // it ends a context of its own
-	if err = f(queue); errors.Is(err, tasks.ErrNotFound) {
+	if err = f(c); errors.Is(err, tasks.ErrNotFound) {
 		return fmt.Errorf("no periodic task %s: \"stellar tasks periodic\" lists them", name)
 	}
 	return err
 }
 
-func (p *program) periodicRun(ctx context.Context, queue *tasks.Client, name string) error {
+func (p *program) periodicRun(ctx context.Context, c *client, name string) error {
+	queue := c.tasks(ctx)
+	defer queue.Close() //nolint:contextcheck // it ends a context of its own
 	receipt, err := queue.RunPeriodic(ctx, name)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func (p *program) periodicRun(ctx context.Context, queue *tasks.Client, name str
 }
 
 func (p *program) periodicList(ctx context.Context, _ []string) error {
-	return p.withTasks(ctx, func(c *client, queue *tasks.Client) error {
+	return p.withTasks(ctx, func(c *client, queue *tasks.Inspector) error {
 		all, err := queue.Periodic(ctx)
 		if err != nil {
 			return err

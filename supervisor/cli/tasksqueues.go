@@ -68,7 +68,7 @@ func (p *program) oneQueue(name, usage, more string, own []urfave.Flag, do func(
 
 // known tells on standard error when a queue was never used: its name may be
 // misspelt. A queue can be paused or limited before its first task.
-func (p *program) known(ctx context.Context, queue *tasks.Client, name string) error {
+func (p *program) known(ctx context.Context, queue *tasks.Inspector, name string) error {
 	all, err := queue.Queues(ctx)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (p *program) known(ctx context.Context, queue *tasks.Client, name string) e
 }
 
 func (p *program) pauseQueue(ctx context.Context, name string, paused bool) error {
-	err := p.withTasks(ctx, func(_ *client, queue *tasks.Client) error {
+	err := p.withTasks(ctx, func(_ *client, queue *tasks.Inspector) error {
 		if err := p.known(ctx, queue, name); err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ func (p *program) limitQueue(ctx context.Context, f *limitFlags, name string) er
 		return err
 	}
 	var limits tasks.Limits
-	err = p.withTasks(ctx, func(_ *client, queue *tasks.Client) (err error) {
+	err = p.withTasks(ctx, func(_ *client, queue *tasks.Inspector) (err error) {
 		if err = p.known(ctx, queue, name); err == nil {
 			limits, err = change.Set(ctx, queue)
 		}
@@ -159,7 +159,7 @@ func (p *program) limitQueue(ctx context.Context, f *limitFlags, name string) er
 
 func (p *program) deleteQueue(ctx context.Context, name string) error {
 	n := 0
-	err := p.withTasks(ctx, func(_ *client, queue *tasks.Client) error {
+	err := p.withTasks(ctx, func(_ *client, queue *tasks.Inspector) error {
 		all, err := queue.Queues(ctx)
 		if err != nil {
 			return err

@@ -61,10 +61,14 @@ func (d *Directory) Holds(string) bool { return false }
 // link.Explain.
 func Forget(ctx context.Context, client link.Processor, keys link.Keys, incarnation string) error {
 	for {
-		n, err := forgetScript.Run(ctx, client,
-			[]string{keys.Connections(), keys.ConnectionsOf(incarnation)}, incarnation, batch).Int()
+		n := 0
+		reply, err := forgetScript.Call(ctx, client,
+			[]string{keys.Connections(), keys.ConnectionsOf(incarnation)}, incarnation, batch)
+		if err == nil {
+			err = reply.Scan(&n)
+		}
 		if err != nil {
-			return fmt.Errorf("forget the connections of %s: %w", incarnation, link.Explain(err))
+			return fmt.Errorf("forget the connections of %s: %w", incarnation, err)
 		}
 		if n < batch {
 			return nil

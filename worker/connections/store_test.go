@@ -95,6 +95,21 @@ func TestForgetTakesOnlyTheDeadIncarnationsEntries(t *testing.T) {
 	})
 }
 
+func TestForeignKeysAreNamedAndKept(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		ctx, c, keys := t.Context(), redistest.Client(t, cfg), cfg.Keys()
+		for _, key := range []string{keys.Connections(), keys.ConnectionsOf("a#1:aa")} {
+			require.NoError(t, c.Set(ctx, key, "mine", 0).Err())
+			_, err := connections.New(c, keys, identity("a")).Add(ctx, &client{}, connections.Info{})
+			var wrong *link.WrongTypeError
+			require.ErrorAs(t, err, &wrong)
+			require.Equal(t, link.WrongTypeError{Key: key, Type: "string"}, *wrong)
+			require.ErrorAs(t, connections.Forget(ctx, c, keys, "a#1:aa"), &wrong)
+			require.Equal(t, "mine", c.GetDel(ctx, key).Val())
+		}
+	})
+}
+
 func TestCloseCutsAllClientsOff(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ctx, c, keys := t.Context(), redistest.Client(t, cfg), cfg.Keys()

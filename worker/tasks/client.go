@@ -32,7 +32,7 @@ const closedMemory = time.Minute
 
 type keyspace = link.Keys
 
-// Client enqueues tasks, looks at them and mends what went wrong with them.
+// Client enqueues tasks and waits for their ends; an [Inspector] looks at them.
 // Enqueues that come in while two batches are on their way to Redis go together in
 // the next one. Make one with [NewClient].
 type Client struct {

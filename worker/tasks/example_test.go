@@ -13,9 +13,9 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// run starts two nodes of an app on a Redis of their own, and returns the task
-// client of one of them and what ends all.
-func run(app *worker.App) (context.Context, *tasks.Client, func()) {
+// run starts two nodes of an app on a Redis of their own, and returns the API
+// of one of them and a function that ends all.
+func run(app *worker.App) (context.Context, *worker.API, func()) {
 	server := embedded.New()
 	set, err := supervisor.New(supervisor.Config{Workers: 2, Redis: server.Config()}, app, zerolog.Nop())
 	if err != nil {
@@ -27,7 +27,7 @@ func run(app *worker.App) (context.Context, *tasks.Client, func()) {
 	if err := set.AwaitReady(ctx); err != nil {
 		panic(err)
 	}
-	return ctx, set.Nodes()[0].API().Tasks, func() {
+	return ctx, set.Nodes()[0].API(), func() {
 		stop()
 		if err := <-served; err != nil {
 			panic(err)
@@ -49,11 +49,11 @@ func greeter() *worker.App {
 }
 
 func ExampleClient_Enqueue() {
-	ctx, queue, stop := run(greeter())
+	ctx, api, stop := run(greeter())
 	defer stop()
-	receipt, err := queue.Enqueue(ctx, "greet", greeting{"Ada"})
+	receipt, err := api.Tasks.Enqueue(ctx, "greet", greeting{"Ada"})
 	fmt.Println(err)
-	result, err := queue.Wait(ctx, receipt.ID)
+	result, err := api.Tasks.Wait(ctx, receipt.ID)
 	fmt.Println(string(result), err)
 	// Output:
 	// <nil>
@@ -61,13 +61,13 @@ func ExampleClient_Enqueue() {
 }
 
 func ExampleClient_EnqueueIn() {
-	ctx, queue, stop := run(greeter())
+	ctx, api, stop := run(greeter())
 	defer stop()
-	receipt, _ := queue.EnqueueIn(ctx, time.Hour, "greet", greeting{"Ada"})
-	task, _ := queue.Get(ctx, receipt.ID)
+	receipt, _ := api.Tasks.EnqueueIn(ctx, time.Hour, "greet", greeting{"Ada"})
+	task, _ := api.Inspector.Get(ctx, receipt.ID)
 	fmt.Println(task.State, task.Due.Sub(task.Enqueued))
-	_ = queue.Reschedule(ctx, receipt.ID, time.Time{}) // now, then
-	result, _ := queue.Wait(ctx, receipt.ID)
+	_ = api.Inspector.Reschedule(ctx, receipt.ID, time.Time{}) // now, then
+	result, _ := api.Tasks.Wait(ctx, receipt.ID)
 	fmt.Println(string(result))
 	// Output:
 	// delayed 1h0m0s
@@ -75,14 +75,14 @@ func ExampleClient_EnqueueIn() {
 }
 
 func ExampleClient_EnqueueAt() {
-	ctx, queue, stop := run(greeter())
+	ctx, api, stop := run(greeter())
 	defer stop()
 	at := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
-	receipt, _ := queue.EnqueueAt(ctx, at, "greet", greeting{"everybody"})
-	task, _ := queue.Get(ctx, receipt.ID)
+	receipt, _ := api.Tasks.EnqueueAt(ctx, at, "greet", greeting{"everybody"})
+	task, _ := api.Inspector.Get(ctx, receipt.ID)
 	fmt.Println(task.State, task.Due.UTC())
-	_, _ = queue.Cancel(ctx, receipt.ID, "too far away")
-	_, err := queue.Wait(ctx, receipt.ID)
+	_, _ = api.Inspector.Cancel(ctx, receipt.ID, "too far away")
+	_, err := api.Tasks.Wait(ctx, receipt.ID)
 	fmt.Println(err != nil)
 	// Output:
 	// delayed 2100-01-01 00:00:00 +0000 UTC
@@ -90,16 +90,16 @@ func ExampleClient_EnqueueAt() {
 }
 
 func ExampleClient_EnqueueWith() {
-	ctx, queue, stop := run(greeter())
+	ctx, api, stop := run(greeter())
 	defer stop()
 	once := tasks.Options{ID: "order:17"} // the same order twice is one task
 	for range 2 {
-		receipt, _ := queue.EnqueueWith(ctx, "greet", greeting{"order 17"}, once)
+		receipt, _ := api.Tasks.EnqueueWith(ctx, "greet", greeting{"order 17"}, once)
 		fmt.Println(receipt)
 	}
 	alone := tasks.Options{Unique: "rebuild", In: time.Minute} // while one waits or runs, no second
-	first, _ := queue.EnqueueWith(ctx, "greet", greeting{"index"}, alone)
-	second, _ := queue.EnqueueWith(ctx, "greet", greeting{"index"}, alone)
+	first, _ := api.Tasks.EnqueueWith(ctx, "greet", greeting{"index"}, alone)
+	second, _ := api.Tasks.EnqueueWith(ctx, "greet", greeting{"index"}, alone)
 	fmt.Println(second.Duplicate, second.ID == first.ID)
 	// Output:
 	// {order:17 false}
@@ -108,15 +108,15 @@ func ExampleClient_EnqueueWith() {
 }
 
 func ExampleClient_EnqueueMany() {
-	ctx, queue, stop := run(greeter())
+	ctx, api, stop := run(greeter())
 	defer stop()
 	var news []tasks.New
 	for i := range 1000 {
 		news = append(news, tasks.New{Name: "greet", Payload: greeting{fmt.Sprint("number ", i)}})
 	}
-	receipts, err := queue.EnqueueMany(ctx, news)
+	receipts, err := api.Tasks.EnqueueMany(ctx, news)
 	fmt.Println(len(receipts), err)
-	result, _ := queue.Wait(ctx, receipts[999].ID)
+	result, _ := api.Tasks.Wait(ctx, receipts[999].ID)
 	fmt.Println(string(result))
 	// Output:
 	// 1000 <nil>
@@ -125,15 +125,15 @@ func ExampleClient_EnqueueMany() {
 
 // A task that follows another, and one that follows several.
 func ExampleNew() {
-	ctx, queue, stop := run(greeter())
+	ctx, api, stop := run(greeter())
 	defer stop()
-	receipts, _ := queue.EnqueueMany(ctx, []tasks.New{
+	receipts, _ := api.Tasks.EnqueueMany(ctx, []tasks.New{
 		{Name: "greet", Payload: greeting{"left"}, Options: tasks.Options{ID: "left"}},
 		{Name: "greet", Payload: greeting{"right"}, Options: tasks.Options{ID: "right"},
 			Then: []tasks.New{{Name: "greet", Payload: greeting{"after right"}}}},
 		{Name: "greet", Payload: greeting{"all"}, Options: tasks.Options{After: []string{"left", "right"}}},
 	})
-	result, _ := queue.Wait(ctx, receipts[3].ID)
+	result, _ := api.Tasks.Wait(ctx, receipts[3].ID)
 	fmt.Println(string(result), receipts[2].ID)
 	// Output: "Hello all" right.then.1
 }
@@ -149,12 +149,12 @@ func ExampleTx() {
 		tx.Publish("welcomed", in)
 		return nil
 	})
-	ctx, queue, stop := run(app)
+	ctx, api, stop := run(app)
 	defer stop()
-	receipt, _ := queue.Enqueue(ctx, "welcome", greeting{"Ada"})
-	_, err := queue.Wait(ctx, receipt.ID)
+	receipt, _ := api.Tasks.Enqueue(ctx, "welcome", greeting{"Ada"})
+	_, err := api.Tasks.Wait(ctx, receipt.ID)
 	fmt.Println(err)
-	result, _ := queue.Wait(ctx, "greet:Ada")
+	result, _ := api.Tasks.Wait(ctx, "greet:Ada")
 	fmt.Println(string(result))
 	// Output:
 	// <nil>

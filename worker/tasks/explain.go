@@ -22,10 +22,10 @@ type Explanation struct {
 // Explain returns what is known of a task, with the reasons why it does not run
 // now. One that is not stored is [ErrNotFound], whose text names the queues that
 // are full.
-func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
-	t, err := c.Get(ctx, id)
+func (i *Inspector) Explain(ctx context.Context, id string) (Explanation, error) {
+	t, err := i.Get(ctx, id)
 	if errors.Is(err, ErrNotFound) {
-		note, failed := c.refusing(ctx)
+		note, failed := i.refusing(ctx)
 		if failed != nil {
 			return Explanation{}, fmt.Errorf("explain task %s: %w", id, link.Explain(failed))
 		}
@@ -35,9 +35,9 @@ func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
 		return Explanation{}, err
 	}
 	e := Explanation{Task: t}
-	now, err := c.redis.Time(ctx).Result()
+	now, err := i.redis.Time(ctx).Result()
 	if err == nil {
-		err = c.explain(ctx, &e, now)
+		err = i.explain(ctx, &e, now)
 	}
 	if err != nil {
 		return Explanation{}, fmt.Errorf("explain task %s: %w", id, link.Explain(err))
@@ -49,12 +49,12 @@ func (e *Explanation) sayf(format string, args ...any) {
 	e.Why = append(e.Why, fmt.Sprintf(format, args...))
 }
 
-func (c *Client) explain(ctx context.Context, e *Explanation, now time.Time) (err error) {
+func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) (err error) {
 	switch e.State {
 	case Pending, Parked:
-		err = c.explainPending(ctx, e)
+		err = i.explainPending(ctx, e)
 	case Blocked:
-		err = c.explainBlocked(ctx, e)
+		err = i.explainBlocked(ctx, e)
 	case Done:
 		e.sayf("it is done, and remembered until %s", e.Kept.Format(time.RFC3339))
 		return nil
@@ -64,7 +64,7 @@ func (c *Client) explain(ctx context.Context, e *Explanation, now time.Time) (er
 		}
 		e.sayf("it can be retried or deleted; it is forgotten %d days after its end, sooner when there are more than %d",
 			int(KeepDeadFor.Hours()/24), KeepDead)
-		return c.explainUnique(ctx, e, now)
+		return i.explainUnique(ctx, e, now)
 	case Delayed:
 		e.sayf("it is due in %s, at %s", e.Due.Sub(now).Round(time.Millisecond), e.Due.Format(time.RFC3339))
 		if e.Attempts > 0 {
@@ -85,15 +85,15 @@ func (c *Client) explain(ctx context.Context, e *Explanation, now time.Time) (er
 }
 
 // explainUnique says who has a task's unique key, which keeps it from being retried.
-func (c *Client) explainUnique(ctx context.Context, e *Explanation, now time.Time) error {
+func (i *Inspector) explainUnique(ctx context.Context, e *Explanation, now time.Time) error {
 	if e.Unique == "" {
 		return nil
 	}
 	var holder *redis.StringCmd
 	var until *redis.FloatCmd
-	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		holder = p.HGet(ctx, c.keys.Unique(), e.Unique)
-		until = p.ZScore(ctx, c.keys.UniqueUntil(), e.Unique)
+	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		holder = p.HGet(ctx, i.keys.Unique(), e.Unique)
+		until = p.ZScore(ctx, i.keys.UniqueUntil(), e.Unique)
 		return nil
 	})
 	if errors.Is(err, redis.Nil) {
@@ -112,8 +112,8 @@ func (c *Client) explainUnique(ctx context.Context, e *Explanation, now time.Tim
 
 // refusing says which queues accept no more tasks: one that is not stored may have
 // been refused.
-func (c *Client) refusing(ctx context.Context) (string, error) {
-	s, err := c.snapshot(ctx)
+func (i *Inspector) refusing(ctx context.Context) (string, error) {
+	s, err := i.snapshot(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -133,18 +133,18 @@ func (c *Client) refusing(ctx context.Context) (string, error) {
 }
 
 // explainPending says what goes before a task, and what keeps its queue from being served.
-func (c *Client) explainPending(ctx context.Context, e *Explanation) error {
+func (i *Inspector) explainPending(ctx context.Context, e *Explanation) error {
 	if e.State == Parked {
 		e.sayf("no node that serves the queue %s and looked at it handles tasks named %s: start one that does", e.Queue, e.Name)
 	} else if e.Position != nil && *e.Position > 0 {
 		e.sayf("%d tasks of its queue go before it", *e.Position)
 	}
-	return c.explainQueue(ctx, e)
+	return i.explainQueue(ctx, e)
 }
 
 // explainQueue says what keeps a queue's tasks from being claimed.
-func (c *Client) explainQueue(ctx context.Context, e *Explanation) error {
-	s, err := c.snapshot(ctx)
+func (i *Inspector) explainQueue(ctx context.Context, e *Explanation) error {
+	s, err := i.snapshot(ctx)
 	if err != nil {
 		return err
 	}
@@ -157,12 +157,12 @@ func (c *Client) explainQueue(ctx context.Context, e *Explanation) error {
 			e.sayf("the queue %s runs at most %d tasks at a time, and %d run", q.Name, most, q.Active)
 		}
 	}
-	return c.explainNodes(ctx, e)
+	return i.explainNodes(ctx, e)
 }
 
 // explainNodes says whether somebody claims from a task's queue.
-func (c *Client) explainNodes(ctx context.Context, e *Explanation) error {
-	claiming, quiet, err := c.serving(ctx, e.Queue)
+func (i *Inspector) explainNodes(ctx context.Context, e *Explanation) error {
+	claiming, quiet, err := i.serving(ctx, e.Queue)
 	switch {
 	case err != nil:
 		return err
@@ -196,15 +196,15 @@ func nodes(incarnations []string) string {
 
 // serving returns the live incarnations that claim from a queue, and those that
 // serve it but are quiet.
-func (c *Client) serving(ctx context.Context, queue string) (claiming, quiet []string, err error) {
-	leases, err := c.redis.ZRangeArgs(ctx, redis.ZRangeArgs{Key: c.keys.Leases(), Start: "(0", Stop: "+inf", ByScore: true}).Result()
+func (i *Inspector) serving(ctx context.Context, queue string) (claiming, quiet []string, err error) {
+	leases, err := i.redis.ZRangeArgs(ctx, redis.ZRangeArgs{Key: i.keys.Leases(), Start: "(0", Stop: "+inf", ByScore: true}).Result()
 	if err != nil || len(leases) == 0 {
 		return nil, nil, err
 	}
 	streams := make([]*redis.SliceCmd, len(leases))
-	_, err = c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, incarnation := range leases {
-			streams[i] = p.HMGet(ctx, c.keys.Stream(incarnation), "queues", "quiet")
+	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for n, incarnation := range leases {
+			streams[n] = p.HMGet(ctx, i.keys.Stream(incarnation), "queues", "quiet")
 		}
 		return nil
 	})
@@ -225,14 +225,14 @@ func (c *Client) serving(ctx context.Context, queue string) (claiming, quiet []s
 }
 
 // explainBlocked says which tasks hold one up.
-func (c *Client) explainBlocked(ctx context.Context, e *Explanation) error {
+func (i *Inspector) explainBlocked(ctx context.Context, e *Explanation) error {
 	e.sayf("it runs when %d more of the tasks that it is to follow are done", e.Blocking)
-	for i, id := range e.After {
-		if i == 10 {
+	for n, id := range e.After {
+		if n == 10 {
 			e.sayf("… and so on")
 			break
 		}
-		other, err := c.Get(ctx, id)
+		other, err := i.Get(ctx, id)
 		if err == nil && other.State != Done {
 			e.sayf("%s is %s", id, other.State)
 		} else if err != nil && !errors.Is(err, ErrNotFound) {

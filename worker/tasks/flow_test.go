@@ -32,7 +32,7 @@ func TestThenRunsWhenItsTaskIsDoneAndJoinsWhenAllAre(t *testing.T) {
 		require.Len(t, receipts, 5)
 		require.EqualValues(t, 4, c.counts().Blocked)
 		require.Equal(t, 3, c.get("join").Blocking)
-		e, err := c.tasks.Explain(t.Context(), "join")
+		e, err := c.inspector.Explain(t.Context(), "join")
 		require.NoError(t, err)
 		require.Contains(t, e.Why, "b is blocked")
 		n := c.start(&r, 2)
@@ -67,13 +67,13 @@ func TestWhatFollowsADeadTaskWaitsAndWhatFollowsACancelledOneIsCancelled(t *test
 		require.Equal(t, tasks.Blocked, c.get(second).State)
 		fail <- false
 		fail <- false
-		require.NoError(t, c.tasks.Retry(t.Context(), first))
+		require.NoError(t, c.inspector.Retry(t.Context(), first))
 		c.eventually("both done", func() bool { return c.counts().Done == 2 })
 
 		third := c.enqueue("n", tasks.Options{Queue: "nobody"})
 		fourth := c.enqueue("n", tasks.Options{After: []string{third}})
 		fifth := c.enqueue("n", tasks.Options{After: []string{fourth}})
-		_, err := c.tasks.Cancel(t.Context(), third, "changed my mind")
+		_, err := c.inspector.Cancel(t.Context(), third, "changed my mind")
 		require.NoError(t, err)
 		for _, id := range []string{third, fourth, fifth} {
 			require.Equal(t, tasks.Cancelled, c.get(id).State)
@@ -129,7 +129,7 @@ func TestWhatFollowsATaskThatIsNotStoredIsNotStoredEither(t *testing.T) {
 		}
 		require.False(t, receipts[1201].Duplicate)
 
-		_, err = c.tasks.LimitQueue(t.Context(), "q", &tasks.Limits{Tasks: 1})
+		_, err = c.inspector.LimitQueue(t.Context(), "q", &tasks.Limits{Tasks: 1})
 		require.NoError(t, err)
 		c.enqueue("n", tasks.Options{Queue: "q"})
 		receipts, err = c.tasks.EnqueueMany(t.Context(), []tasks.New{
@@ -141,7 +141,7 @@ func TestWhatFollowsATaskThatIsNotStoredIsNotStoredEither(t *testing.T) {
 		require.EqualValues(t, 3, c.counts().Pending)
 
 		// Later there is room: both are accepted, once.
-		_, err = c.tasks.LimitQueue(t.Context(), "q", nil)
+		_, err = c.inspector.LimitQueue(t.Context(), "q", nil)
 		require.NoError(t, err)
 		for _, again := range []bool{false, true} {
 			receipts, err = c.tasks.EnqueueMany(t.Context(), []tasks.New{

@@ -29,6 +29,7 @@ type cluster struct {
 	directory membership.Directory
 	keeper    *membership.Keeper
 	tasks     *tasks.Client
+	inspector *tasks.Inspector
 	cache     *cache.Cache
 
 	mu    sync.Mutex
@@ -53,6 +54,7 @@ func newCluster(t *testing.T, cfg link.Config, r *tasks.Registry) *cluster {
 	c.directory = membership.Directory{Client: c.redis, Keys: c.keys}
 	c.keeper = membership.NewKeeper(c.directory, membership.Times{}, zerolog.Nop())
 	c.tasks = tasks.NewClient(t.Context(), c.redis, c.keys, r)
+	c.inspector = tasks.NewInspector(c.redis, c.keys)
 	c.cache = cache.New(cache.Config{Client: c.redis, Keys: c.keys})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -153,7 +155,7 @@ func (n *node) settle(r tasks.Remains) tasks.Handed {
 // counts says where tasks are, without how many there ever were.
 func (c *cluster) counts() tasks.Counts {
 	c.t.Helper()
-	n, err := c.tasks.Counts(c.t.Context())
+	n, err := c.inspector.Counts(c.t.Context())
 	require.NoError(c.t, err)
 	n.Enqueued = 0
 	return n
@@ -190,7 +192,7 @@ func (c *cluster) enqueue(name string, o tasks.Options) string {
 
 func (c *cluster) get(id string) tasks.Task {
 	c.t.Helper()
-	task, err := c.tasks.Get(c.t.Context(), id)
+	task, err := c.inspector.Get(c.t.Context(), id)
 	require.NoError(c.t, err)
 	return task
 }
@@ -199,7 +201,7 @@ func (c *cluster) get(id string) tasks.Task {
 func (c *cluster) list(f tasks.Filter) []string {
 	c.t.Helper()
 	ids := []string{}
-	for task, err := range c.tasks.List(c.t.Context(), f) {
+	for task, err := range c.inspector.List(c.t.Context(), f) {
 		require.NoError(c.t, err)
 		ids = append(ids, task.ID)
 	}
@@ -209,7 +211,7 @@ func (c *cluster) list(f tasks.Filter) []string {
 // conserved checks that every task that was ever accepted is in one place or has ended.
 func (c *cluster) conserved() {
 	c.t.Helper()
-	n, err := c.tasks.Counts(c.t.Context())
+	n, err := c.inspector.Counts(c.t.Context())
 	require.NoError(c.t, err)
 	require.Equal(c.t, n.Enqueued, n.Pending+n.Delayed+n.Blocked+n.Active+n.Done+n.Dead+n.Cancelled+n.Deleted+n.Dropped, "%+v", n)
 }

@@ -66,13 +66,13 @@ func (f Filter) matches(t Task) bool {
 
 // List yields the tasks that a filter selects: place by place, of each those that
 // go first, or that ended last, first. It reads a few hundred at a time: a task
-// that moves meanwhile may be missing or come twice. What [Client.Get] adds is
+// that moves meanwhile may be missing or come twice. What [Inspector.Get] adds is
 // left out.
-func (c *Client) List(ctx context.Context, f Filter) iter.Seq2[Task, error] {
+func (i *Inspector) List(ctx context.Context, f Filter) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
 		err := f.validate()
 		if err == nil {
-			err = c.list(ctx, f, yield)
+			err = i.list(ctx, f, yield)
 		}
 		if err != nil && !errors.Is(err, errEnough) {
 			yield(Task{}, fmt.Errorf("list tasks: %w", link.Explain(err)))
@@ -86,15 +86,15 @@ var errEnough = errors.New("enough")
 // listPage is how many tasks are read at a time.
 const listPage = 500
 
-func (c *Client) list(ctx context.Context, f Filter, yield func(Task, error) bool) error {
+func (i *Inspector) list(ctx context.Context, f Filter, yield func(Task, error) bool) error {
 	found := 0
 	states := f.States
 	if len(states) == 0 {
 		states = slices.DeleteFunc(States(), func(s State) bool { return s == Done })
 	}
 	for _, state := range states {
-		err := c.places(ctx, state, f, func(ids, scores []string) error {
-			tasks, err := c.describeAll(ctx, state, ids, scores)
+		err := i.places(ctx, state, f, func(ids, scores []string) error {
+			tasks, err := i.describeAll(ctx, state, ids, scores)
 			if err != nil {
 				return err
 			}
@@ -116,20 +116,20 @@ func (c *Client) list(ctx context.Context, f Filter, yield func(Task, error) boo
 
 // places gives page the ids of the tasks in a state, some at a time, with their
 // scores where the place has them.
-func (c *Client) places(ctx context.Context, state State, f Filter, page func(ids, scores []string) error) error {
-	k := c.keys
+func (i *Inspector) places(ctx context.Context, state State, f Filter, page func(ids, scores []string) error) error {
+	k := i.keys
 	switch state {
 	case Pending, Delayed:
-		queues, err := c.queueNames(ctx, f.Queue)
+		queues, err := i.queueNames(ctx, f.Queue)
 		if err != nil {
 			return err
 		}
 		for _, q := range queues {
 			if state == Delayed {
-				err = c.pageSet(ctx, k.Delayed(q), false, page)
+				err = i.pageSet(ctx, k.Delayed(q), false, page)
 			} else {
-				err = errors.Join(c.pageList(ctx, k.Queue(q+highMark), page), c.pageList(ctx, k.Queue(q), page),
-					c.pageList(ctx, k.Queue(q+lowMark), page))
+				err = errors.Join(i.pageList(ctx, k.Queue(q+highMark), page), i.pageList(ctx, k.Queue(q), page),
+					i.pageList(ctx, k.Queue(q+lowMark), page))
 			}
 			if err != nil {
 				return err
@@ -137,33 +137,33 @@ func (c *Client) places(ctx context.Context, state State, f Filter, page func(id
 		}
 		return nil
 	case Parked:
-		return c.pageParked(ctx, page)
+		return i.pageParked(ctx, page)
 	case Active:
-		return c.pageOwned(ctx, page)
+		return i.pageOwned(ctx, page)
 	case Blocked:
-		return c.pageHash(ctx, k.Blocked(), page)
+		return i.pageHash(ctx, k.Blocked(), page)
 	case Done:
-		return c.pageSet(ctx, k.Done(), true, page)
+		return i.pageSet(ctx, k.Done(), true, page)
 	case Dead:
-		return c.pageSet(ctx, k.Dead(), true, page)
+		return i.pageSet(ctx, k.Dead(), true, page)
 	default:
-		return c.pageSet(ctx, k.Cancelled(), true, page)
+		return i.pageSet(ctx, k.Cancelled(), true, page)
 	}
 }
 
-func (c *Client) queueNames(ctx context.Context, only string) ([]string, error) {
+func (i *Inspector) queueNames(ctx context.Context, only string) ([]string, error) {
 	if only != "" {
 		return []string{only}, nil
 	}
-	queues, err := c.redis.SMembers(ctx, c.keys.Queues()).Result()
+	queues, err := i.redis.SMembers(ctx, i.keys.Queues()).Result()
 	slices.Sort(queues)
 	return queues, err
 }
 
 // pageList reads a line from the end that is served first.
-func (c *Client) pageList(ctx context.Context, key string, page func(ids, scores []string) error) error {
+func (i *Inspector) pageList(ctx context.Context, key string, page func(ids, scores []string) error) error {
 	for from := int64(1); ; from += listPage {
-		ids, err := c.redis.LRange(ctx, key, -from-listPage+1, -from).Result()
+		ids, err := i.redis.LRange(ctx, key, -from-listPage+1, -from).Result()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
 			return nil // something else's key: no task is in it
 		}
@@ -177,11 +177,11 @@ func (c *Client) pageList(ctx context.Context, key string, page func(ids, scores
 	}
 }
 
-func (c *Client) pageSet(ctx context.Context, key string, newestFirst bool, page func(ids, scores []string) error) error {
+func (i *Inspector) pageSet(ctx context.Context, key string, newestFirst bool, page func(ids, scores []string) error) error {
 	for from := int64(0); ; from += listPage {
-		read := c.redis.ZRangeWithScores
+		read := i.redis.ZRangeWithScores
 		if newestFirst {
-			read = c.redis.ZRevRangeWithScores
+			read = i.redis.ZRevRangeWithScores
 		}
 		entries, err := read(ctx, key, from, from+listPage-1).Result()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
@@ -201,37 +201,37 @@ func (c *Client) pageSet(ctx context.Context, key string, newestFirst bool, page
 	}
 }
 
-func (c *Client) pageParked(ctx context.Context, page func(ids, scores []string) error) error {
-	lists, err := c.redis.SMembers(ctx, c.keys.ParkedLists()).Result()
+func (i *Inspector) pageParked(ctx context.Context, page func(ids, scores []string) error) error {
+	lists, err := i.redis.SMembers(ctx, i.keys.ParkedLists()).Result()
 	if err != nil {
 		return err
 	}
 	slices.Sort(lists)
 	for _, list := range lists {
 		queue, name, _ := strings.Cut(list, "|")
-		if err := c.pageList(ctx, c.keys.Parked(queue, name), page); err != nil {
+		if err := i.pageList(ctx, i.keys.Parked(queue, name), page); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Client) pageOwned(ctx context.Context, page func(ids, scores []string) error) error {
-	incarnations, err := c.redis.ZRange(ctx, c.keys.Leases(), 0, -1).Result()
+func (i *Inspector) pageOwned(ctx context.Context, page func(ids, scores []string) error) error {
+	incarnations, err := i.redis.ZRange(ctx, i.keys.Leases(), 0, -1).Result()
 	if err != nil {
 		return err
 	}
-	for _, i := range incarnations {
-		if err := c.pageHash(ctx, c.keys.Owned(i), page); err != nil {
+	for _, incarnation := range incarnations {
+		if err := i.pageHash(ctx, i.keys.Owned(incarnation), page); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Client) pageHash(ctx context.Context, key string, page func(ids, scores []string) error) error {
+func (i *Inspector) pageHash(ctx context.Context, key string, page func(ids, scores []string) error) error {
 	for cursor := uint64(0); ; {
-		fields, next, err := c.redis.HScan(ctx, key, cursor, "", listPage).Result()
+		fields, next, err := i.redis.HScan(ctx, key, cursor, "", listPage).Result()
 		if err != nil {
 			return err
 		}
@@ -252,10 +252,10 @@ func (c *Client) pageHash(ctx context.Context, key string, page func(ids, scores
 }
 
 // describeAll reads what Redis keeps of some tasks.
-func (c *Client) describeAll(ctx context.Context, state State, ids, scores []string) ([]Task, error) {
-	k := c.keys
+func (i *Inspector) describeAll(ctx context.Context, state State, ids, scores []string) ([]Task, error) {
+	k := i.keys
 	var records, tries, reasons, histories *redis.SliceCmd
-	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		records, tries = p.HMGet(ctx, k.Tasks(), ids...), p.HMGet(ctx, k.Tries(), ids...)
 		reasons = p.HMGet(ctx, k.Reasons(), ids...)
 		if state == Done {

@@ -23,14 +23,14 @@ const (
 )
 
 // mend runs a script for some tasks and returns a word for each.
-func (c *Client) mend(ctx context.Context, verb string, s *link.Script, ids []string, first ...any) ([]string, error) {
+func (i *Inspector) mend(ctx context.Context, verb string, s *link.Script, ids []string, first ...any) ([]string, error) {
 	words := make([]string, 0, len(ids))
 	for some := range slices.Chunk(ids, mendBatch) {
 		args := slices.Clone(first)
 		for _, id := range some {
 			args = append(args, id)
 		}
-		reply, err := s.Run(ctx, c.redis, []string{c.keys.Tasks()}, args...).Slice()
+		reply, err := s.Run(ctx, i.redis, []string{i.keys.Tasks()}, args...).Slice()
 		if err == nil {
 			err = protocolError(reply)
 		}
@@ -43,8 +43,8 @@ func (c *Client) mend(ctx context.Context, verb string, s *link.Script, ids []st
 }
 
 // mendOne is mend for one task, whose word becomes an error unless it is one of good.
-func (c *Client) mendOne(ctx context.Context, verb string, s *link.Script, id string, good []string, first ...any) (string, error) {
-	words, err := c.mend(ctx, verb, s, []string{id}, first...)
+func (i *Inspector) mendOne(ctx context.Context, verb string, s *link.Script, id string, good []string, first ...any) (string, error) {
+	words, err := i.mend(ctx, verb, s, []string{id}, first...)
 	if err != nil {
 		return "", err
 	}
@@ -65,15 +65,15 @@ func (c *Client) mendOne(ctx context.Context, verb string, s *link.Script, id st
 // that runs is asked to end (running is true): its handler's context ends with
 // [ErrCancelled], and it is cancelled when the handler returns an error; if that
 // returns nil all the same, it is done. by says who or why, for those who look.
-func (c *Client) Cancel(ctx context.Context, id, by string) (running bool, err error) {
-	word, err := c.mendOne(ctx, "cancel", cancelScript, id, cancelWords, cancelReason(by))
+func (i *Inspector) Cancel(ctx context.Context, id, by string) (running bool, err error) {
+	word, err := i.mendOne(ctx, "cancel", cancelScript, id, cancelWords, cancelReason(by))
 	return word == wordAsked, err
 }
 
 // CancelAll cancels all tasks that a filter selects; it returns how many were
 // cancelled or, where they run, asked to end.
-func (c *Client) CancelAll(ctx context.Context, f Filter, by string) (int, error) {
-	return c.mendAll(ctx, f, "cancel", cancelScript, cancelWords, cancelReason(by))
+func (i *Inspector) CancelAll(ctx context.Context, f Filter, by string) (int, error) {
+	return i.mendAll(ctx, f, "cancel", cancelScript, cancelWords, cancelReason(by))
 }
 
 // cancelWords are those for tasks that are cancelled, or will be.
@@ -88,42 +88,42 @@ var deleteWords = []string{"deleted"}
 
 // Delete removes a task without a trace, in any state but while it runs:
 // [ErrActive].
-func (c *Client) Delete(ctx context.Context, id string) error {
-	_, err := c.mendOne(ctx, "delete", deleteScript, id, deleteWords)
+func (i *Inspector) Delete(ctx context.Context, id string) error {
+	_, err := i.mendOne(ctx, "delete", deleteScript, id, deleteWords)
 	return err
 }
 
 // DeleteAll deletes all tasks that a filter selects and that do not run, and
 // returns how many.
-func (c *Client) DeleteAll(ctx context.Context, f Filter) (int, error) {
-	return c.mendAll(ctx, f, "delete", deleteScript, deleteWords)
+func (i *Inspector) DeleteAll(ctx context.Context, f Filter) (int, error) {
+	return i.mendAll(ctx, f, "delete", deleteScript, deleteWords)
 }
 
 // Retry brings a dead or cancelled task back to its queue, as if it were new. It
 // does not wait again for those that it was to follow ([Options].After).
-func (c *Client) Retry(ctx context.Context, id string) error {
-	_, err := c.mendOne(ctx, "retry", retryScript, id, []string{"retried"})
+func (i *Inspector) Retry(ctx context.Context, id string) error {
+	_, err := i.mendOne(ctx, "retry", retryScript, id, []string{"retried"})
 	return err
 }
 
 // RetryAll retries all tasks that a filter selects of the dead ones, or of those
 // of its states, and returns how many.
-func (c *Client) RetryAll(ctx context.Context, f Filter) (int, error) {
+func (i *Inspector) RetryAll(ctx context.Context, f Filter) (int, error) {
 	if len(f.States) == 0 {
 		f.States = []State{Dead}
 	}
-	return c.mendAll(ctx, f, "retry", retryScript, []string{"retried"})
+	return i.mendAll(ctx, f, "retry", retryScript, []string{"retried"})
 }
 
-func (c *Client) mendAll(ctx context.Context, f Filter, verb string, s *link.Script, good []string, first ...any) (int, error) {
+func (i *Inspector) mendAll(ctx context.Context, f Filter, verb string, s *link.Script, good []string, first ...any) (int, error) {
 	var ids []string
-	for t, err := range c.List(ctx, f) {
+	for t, err := range i.List(ctx, f) {
 		if err != nil {
 			return 0, err
 		}
 		ids = append(ids, t.ID)
 	}
-	words, err := c.mend(ctx, verb, s, ids, first...)
+	words, err := i.mend(ctx, verb, s, ids, first...)
 	n := 0
 	for _, w := range words {
 		if slices.Contains(good, w) {
@@ -135,21 +135,21 @@ func (c *Client) mendAll(ctx context.Context, f Filter, verb string, s *link.Scr
 
 // Reschedule changes when a delayed task is due, on Redis's clock; a time that has
 // passed, the zero time too, means now.
-func (c *Client) Reschedule(ctx context.Context, id string, at time.Time) error {
+func (i *Inspector) Reschedule(ctx context.Context, id string, at time.Time) error {
 	when := ""
 	if !at.IsZero() {
 		when = "@" + strconv.FormatInt(roundUpTime(at), 10)
 	}
-	return c.reschedule(ctx, id, when)
+	return i.reschedule(ctx, id, when)
 }
 
-// RescheduleIn is [Client.Reschedule] to that much from now.
-func (c *Client) RescheduleIn(ctx context.Context, id string, d time.Duration) error {
-	return c.reschedule(ctx, id, "+"+strconv.FormatInt(roundUp(max(d, 0)), 10))
+// RescheduleIn is [Inspector.Reschedule] to that much from now.
+func (i *Inspector) RescheduleIn(ctx context.Context, id string, d time.Duration) error {
+	return i.reschedule(ctx, id, "+"+strconv.FormatInt(roundUp(max(d, 0)), 10))
 }
 
-func (c *Client) reschedule(ctx context.Context, id, when string) error {
-	reply, err := rescheduleScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id, when).Slice()
+func (i *Inspector) reschedule(ctx context.Context, id, when string) error {
+	reply, err := rescheduleScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, id, when).Slice()
 	if err == nil {
 		err = protocolError(reply)
 	}

@@ -28,7 +28,7 @@ func TestCancelReachesATaskWhereverItIs(t *testing.T) {
 		c := newCluster(t, cfg, &r)
 		c.startMover()
 		cancel := func(id string) bool {
-			running, err := c.tasks.Cancel(t.Context(), id, "test")
+			running, err := c.inspector.Cancel(t.Context(), id, "test")
 			require.NoError(t, err)
 			return running
 		}
@@ -64,14 +64,14 @@ func TestCancelReachesATaskWhereverItIs(t *testing.T) {
 		require.Equal(t, tasks.Cancelled, c.get(orphan).State)
 
 		close(release)
-		_, err := c.tasks.Cancel(t.Context(), orphan, "again")
+		_, err := c.inspector.Cancel(t.Context(), orphan, "again")
 		require.ErrorIs(t, err, tasks.ErrState)
-		_, err = c.tasks.Cancel(t.Context(), "unknown", "")
+		_, err = c.inspector.Cancel(t.Context(), "unknown", "")
 		require.ErrorIs(t, err, tasks.ErrNotFound)
 		c.conserved()
 		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Cancelling()).Val())
 		require.Len(t, c.list(tasks.Filter{States: []tasks.State{tasks.Cancelled}}), 5)
-		require.NoError(t, c.tasks.Retry(t.Context(), orphan))
+		require.NoError(t, c.inspector.Retry(t.Context(), orphan))
 	})
 }
 
@@ -101,7 +101,7 @@ func TestADeadTaskKeepsItsHistoryAndComesBack(t *testing.T) {
 		require.ErrorContains(t, func() error { _, err := c.tasks.Wait(t.Context(), id); return err }(), "boom")
 
 		succeed <- true
-		n, err := c.tasks.RetryAll(t.Context(), tasks.Filter{Name: "n", Text: "boom"})
+		n, err := c.inspector.RetryAll(t.Context(), tasks.Filter{Name: "n", Text: "boom"})
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 		c.eventually("done", func() bool { return c.get(id).State == tasks.Done })
@@ -111,9 +111,9 @@ func TestADeadTaskKeepsItsHistoryAndComesBack(t *testing.T) {
 		ended := c.get(id).Ended
 		require.Equal(t, []string{id}, c.list(tasks.Filter{States: []tasks.State{tasks.Done}, Since: ended, Until: ended.Add(time.Millisecond)}))
 		require.Empty(t, c.list(tasks.Filter{States: []tasks.State{tasks.Done}, Since: ended.Add(time.Millisecond)}))
-		require.ErrorIs(t, c.tasks.Retry(t.Context(), id), tasks.ErrState)
-		require.NoError(t, c.tasks.Delete(t.Context(), id))
-		_, err = c.tasks.Get(t.Context(), id)
+		require.ErrorIs(t, c.inspector.Retry(t.Context(), id), tasks.ErrState)
+		require.NoError(t, c.inspector.Delete(t.Context(), id))
+		_, err = c.inspector.Get(t.Context(), id)
 		require.ErrorIs(t, err, tasks.ErrNotFound)
 		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Tasks(), c.keys.History(), c.keys.Tries(), c.keys.Reasons(), c.keys.Done(), c.keys.Kept()).Val())
 	})
@@ -135,26 +135,26 @@ func TestDeleteTakesEverythingButRunningTasks(t *testing.T) {
 		c.start(&r, 1)
 		running := c.enqueue("work", tasks.Options{})
 		receive(t, started)
-		require.ErrorIs(t, c.tasks.Delete(t.Context(), running), tasks.ErrActive)
+		require.ErrorIs(t, c.inspector.Delete(t.Context(), running), tasks.ErrActive)
 		for range 600 {
 			c.enqueue("work", tasks.Options{})
 		}
 		c.enqueue("work", tasks.Options{In: time.Hour})
 		c.enqueue("work", tasks.Options{Priority: tasks.High})
-		n, err := c.tasks.DeleteAll(t.Context(), tasks.Filter{States: []tasks.State{tasks.Pending}, Limit: 100})
+		n, err := c.inspector.DeleteAll(t.Context(), tasks.Filter{States: []tasks.State{tasks.Pending}, Limit: 100})
 		require.NoError(t, err)
 		require.Equal(t, 100, n)
-		n, err = c.tasks.DeleteQueue(t.Context(), "default")
+		n, err = c.inspector.DeleteQueue(t.Context(), "default")
 		require.NoError(t, err)
 		require.Equal(t, 502, n)
 		require.Equal(t, []string{running}, c.list(tasks.Filter{}))
 		release <- struct{}{}
 		c.eventually("done", func() bool { return c.counts().Done == 1 })
 		c.conserved()
-		n, err = c.tasks.DeleteQueue(t.Context(), "default")
+		n, err = c.inspector.DeleteQueue(t.Context(), "default")
 		require.NoError(t, err)
 		require.Zero(t, n)
-		queues, err := c.tasks.Queues(t.Context())
+		queues, err := c.inspector.Queues(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, queues)
 	})
@@ -169,16 +169,16 @@ func TestADelayedTasksTimeCanBeChangedOnVirtualTime(t *testing.T) {
 		c.startMover()
 		c.start(&r, 1)
 		id, began := c.enqueue("n", tasks.Options{In: time.Hour}), time.Now()
-		require.NoError(t, c.tasks.RescheduleIn(t.Context(), id, 2*time.Hour))
+		require.NoError(t, c.inspector.RescheduleIn(t.Context(), id, 2*time.Hour))
 		time.Sleep(90 * time.Minute)
 		require.Empty(t, ran)
 		at := began.Add(100 * time.Minute)
-		require.NoError(t, c.tasks.Reschedule(t.Context(), id, at))
+		require.NoError(t, c.inspector.Reschedule(t.Context(), id, at))
 		require.InDelta(t, 0, (<-ran).Sub(at).Milliseconds(), 5)
 		synctest.Wait()
-		require.ErrorIs(t, c.tasks.Reschedule(t.Context(), id, at), tasks.ErrNotFound)
+		require.ErrorIs(t, c.inspector.Reschedule(t.Context(), id, at), tasks.ErrNotFound)
 		now := c.enqueue("n", tasks.Options{In: time.Hour})
-		require.NoError(t, c.tasks.Reschedule(t.Context(), now, time.Time{}))
+		require.NoError(t, c.inspector.Reschedule(t.Context(), now, time.Time{}))
 		<-ran
 	})
 }
@@ -199,7 +199,7 @@ func TestOldAndTooManyDeadTasksAreForgottenOnVirtualTime(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		require.Equal(t, tasks.Dead, c.get(old).State)
 		time.Sleep(20 * time.Second)
-		_, err := c.tasks.Get(t.Context(), old)
+		_, err := c.inspector.Get(t.Context(), old)
 		require.ErrorIs(t, err, tasks.ErrNotFound)
 		require.Equal(t, tasks.Cancelled, c.get(follower).State, "what was to follow it never can")
 		c.conserved()
@@ -213,7 +213,7 @@ func TestOldAndTooManyDeadTasksAreForgottenOnVirtualTime(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		require.EqualValues(t, tasks.KeepDead, c.redis.ZCard(t.Context(), c.keys.Dead()).Val())
-		_, err = c.tasks.Get(t.Context(), id)
+		_, err = c.inspector.Get(t.Context(), id)
 		require.ErrorIs(t, err, tasks.ErrNotFound, "the oldest goes first")
 	})
 }

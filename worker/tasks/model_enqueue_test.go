@@ -12,9 +12,10 @@ import (
 // sender is a producer of the model: its batches, the first one's number is 1, and
 // for which of them it waits.
 type sender struct {
-	client  *Client
-	batches []*submission
-	waits   []int
+	client    *Client
+	inspector *Inspector
+	batches   []*submission
+	waits     []int
 }
 
 // specProducer is what Redis has to remember of a producer.

@@ -214,7 +214,7 @@ func (m *machine) retry() {
 
 func (m *machine) reschedule() {
 	id, ms := m.task(), int64(m.draw("ms", 4000)-1000)
-	err := m.client.reschedule(m.ctx, id, "@"+strconv.FormatInt(m.spec.Now+ms, 10))
+	err := m.inspector.reschedule(m.ctx, id, "@"+strconv.FormatInt(m.spec.Now+ms, 10))
 	t := m.spec.Tasks[id]
 	switch {
 	case t == nil || t.Record == "":
@@ -279,14 +279,14 @@ func (m *machine) tick() {
 	require.Equal(m.t, at, s.last.UnixMilli())
 	if m.draw("pauses", 3) == 0 {
 		paused = []string{"", "1"}[m.draw("paused", 2)]
-		require.NoError(m.t, m.client.PausePeriodic(m.ctx, "t", paused != ""))
+		require.NoError(m.t, m.inspector.PausePeriodic(m.ctx, "t", paused != ""))
 	}
 	state, shown := strconv.FormatInt(at, 10)+"|"+paused, time.UnixMilli(at)
 	if isNew {
 		state, shown = "0"+state, time.Time{}
 	}
 	m.spec.Ticks["t"] = state
-	infos, err := m.client.Periodic(m.ctx)
+	infos, err := m.inspector.Periodic(m.ctx)
 	require.NoError(m.t, err)
 	require.Equal(m.t, shown, infos[0].Last)
 }
@@ -294,7 +294,7 @@ func (m *machine) tick() {
 // look compares what a caller is shown.
 func (m *machine) look() {
 	id := m.task()
-	got, err := m.client.Get(m.ctx, id)
+	got, err := m.inspector.Get(m.ctx, id)
 	t := m.spec.Tasks[id]
 	if t == nil {
 		require.ErrorIs(m.t, err, ErrNotFound)

@@ -16,7 +16,7 @@ func (m *machine) pause() {
 	queue, set := m.settings()
 	was := set.Paused
 	set.Paused = m.draw("paused", 2) == 1
-	require.NoError(m.t, m.client.PauseQueue(m.ctx, queue, set.Paused))
+	require.NoError(m.t, m.inspector.PauseQueue(m.ctx, queue, set.Paused))
 	if set.Paused != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
 	}
@@ -36,7 +36,7 @@ func (m *machine) limit() {
 	default:
 		set.Program, set.Operator, text = nil, nil, ""
 	}
-	effective, err := m.client.setQueue(m.ctx, queue, verb, text)
+	effective, err := m.inspector.setQueue(m.ctx, queue, verb, text)
 	require.NoError(m.t, err)
 	require.Equal(m.t, set.limits(), effective)
 	if set.limits() != was && m.spec.pending(queue) {
@@ -55,7 +55,7 @@ func (m *machine) clear() {
 	if m.spec.active(queue) == 0 {
 		delete(m.spec.Queues, queue)
 	}
-	deleted, err := m.client.DeleteQueue(m.ctx, queue)
+	deleted, err := m.inspector.DeleteQueue(m.ctx, queue)
 	require.NoError(m.t, err)
 	require.Equal(m.t, n, deleted)
 }

@@ -28,12 +28,13 @@ type machine struct {
 	redis redis.UniversalClient
 	keys  link.Keys
 
-	spec    *spec
-	client  *Client
-	cache   *cache.Cache
-	actors  []*actor
-	senders map[string]*sender // by the names of their producers
-	saved   *point
+	spec      *spec
+	client    *Client
+	inspector *Inspector
+	cache     *cache.Cache
+	actors    []*actor
+	senders   map[string]*sender // by the names of their producers
+	saved     *point
 }
 
 // draw chooses a number below most.
@@ -94,7 +95,7 @@ func newMachine(ctx context.Context, t require.TestingT, c redis.UniversalClient
 	require.NoError(t, c.FlushAll(ctx).Err())
 	m := &machine{
 		t: t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
-		client: NewClient(ctx, c, keys, nil), cache: cache.New(cache.Config{Client: c, Keys: keys}),
+		client: NewClient(ctx, c, keys, nil), inspector: NewInspector(c, keys), cache: cache.New(cache.Config{Client: c, Keys: keys}),
 	}
 	m.client.producer = "new" // its ids are the same in every run
 	for _, producer := range []string{"p0", "p1"} {

@@ -44,11 +44,11 @@ type PeriodicInfo struct {
 }
 
 // Periodic returns all periodic tasks that some process has registered, by name.
-// One that no program registers any more stays until [Client.RemovePeriodic].
-func (c *Client) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
+// One that no program registers any more stays until [Inspector.RemovePeriodic].
+func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 	var definitions, states *redis.MapStringStringCmd
-	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		definitions, states = p.HGetAll(ctx, c.keys.Definitions()), p.HGetAll(ctx, c.keys.Periodic())
+	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		definitions, states = p.HGetAll(ctx, i.keys.Definitions()), p.HGetAll(ctx, i.keys.Periodic())
 		return nil
 	})
 	if err != nil {
@@ -118,21 +118,21 @@ func (c *Client) RunPeriodic(ctx context.Context, name string) (Receipt, error) 
 // PausePeriodic stops the ticks of a periodic task, or resumes them: ticks that
 // pass while it is paused are left out. It must have been registered by a
 // process, or the error is [ErrNotFound].
-func (c *Client) PausePeriodic(ctx context.Context, name string, paused bool) error {
+func (i *Inspector) PausePeriodic(ctx context.Context, name string, paused bool) error {
 	if paused {
-		return c.changePeriodic(ctx, "pause", name, "1")
+		return i.changePeriodic(ctx, "pause", name, "1")
 	}
-	return c.changePeriodic(ctx, "resume", name, "")
+	return i.changePeriodic(ctx, "resume", name, "")
 }
 
 // RemovePeriodic forgets a periodic task. A process that still registers it writes
 // it again within seconds.
-func (c *Client) RemovePeriodic(ctx context.Context, name string) error {
-	return c.changePeriodic(ctx, "remove", name, "remove")
+func (i *Inspector) RemovePeriodic(ctx context.Context, name string) error {
+	return i.changePeriodic(ctx, "remove", name, "remove")
 }
 
-func (c *Client) changePeriodic(ctx context.Context, verb, name, mark string) error {
-	n, err := pauseScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, name, mark).Int()
+func (i *Inspector) changePeriodic(ctx context.Context, verb, name, mark string) error {
+	n, err := pauseScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, name, mark).Int()
 	if err != nil {
 		return fmt.Errorf("%s periodic task %s: %w", verb, name, link.Explain(err))
 	}

@@ -67,14 +67,14 @@ func TestEveryTickRunsOnceInTheWholeClusterOnVirtualTime(t *testing.T) {
 		}
 		require.Len(t, seen, 6)
 
-		require.NoError(t, c.tasks.PausePeriodic(t.Context(), "tick", true))
+		require.NoError(t, c.inspector.PausePeriodic(t.Context(), "tick", true))
 		time.Sleep(time.Minute)
 		require.Empty(t, ids, "paused")
-		require.NoError(t, c.tasks.PausePeriodic(t.Context(), "tick", false))
+		require.NoError(t, c.inspector.PausePeriodic(t.Context(), "tick", false))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		require.Len(t, ids, 1, "what passed meanwhile is left out")
-		require.ErrorIs(t, c.tasks.PausePeriodic(t.Context(), "none", true), tasks.ErrNotFound)
+		require.ErrorIs(t, c.inspector.PausePeriodic(t.Context(), "none", true), tasks.ErrNotFound)
 
 		require.NoError(t, c.redis.Del(t.Context(), c.keys.Periodic()).Err())
 		time.Sleep(20 * time.Second)
@@ -117,7 +117,7 @@ func TestATickThatWasLeftOutIsNoRunOnVirtualTime(t *testing.T) {
 		c.start(&r, 1)
 		stored := func() string { return c.redis.HGet(t.Context(), c.keys.Periodic(), "hourly").Val() }
 		info := func() tasks.PeriodicInfo {
-			all, err := c.tasks.Periodic(t.Context())
+			all, err := c.inspector.Periodic(t.Context())
 			require.NoError(t, err)
 			return all[0]
 		}
@@ -171,7 +171,7 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 		defer other.Close()
 		synctest.Wait()
 		info := func() []tasks.PeriodicInfo {
-			all, err := other.Periodic(t.Context())
+			all, err := c.inspector.Periodic(t.Context())
 			require.NoError(t, err)
 			return all
 		}
@@ -179,7 +179,7 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 		require.Equal(t, "every 1h0m0s", info()[0].Schedule)
 		require.Zero(t, info()[0].Next.Unix()%3600)
 		require.Zero(t, info()[0].Last, "it has not run")
-		require.NoError(t, other.PausePeriodic(t.Context(), "p", true))
+		require.NoError(t, c.inspector.PausePeriodic(t.Context(), "p", true))
 		require.True(t, info()[0].Paused)
 		time.Sleep(90 * time.Minute)
 		require.Empty(t, ids)
@@ -187,7 +187,7 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 		require.NoError(t, err)
 		require.Equal(t, receipt.ID, <-ids, "also while it is paused")
 		require.Zero(t, info()[0].Last, "the tick meanwhile was left out, and this was none")
-		require.NoError(t, other.PausePeriodic(t.Context(), "p", false))
+		require.NoError(t, c.inspector.PausePeriodic(t.Context(), "p", false))
 		time.Sleep(time.Hour)
 		require.NotEqual(t, receipt.ID, <-ids)
 		require.Equal(t, time.Hour, info()[0].Next.Sub(info()[0].Last))
@@ -195,7 +195,7 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 		time.Sleep(10 * time.Second)
 		require.Len(t, info(), 1, "its processes write it again")
 		stop()
-		require.NoError(t, other.RemovePeriodic(t.Context(), "p"))
+		require.NoError(t, c.inspector.RemovePeriodic(t.Context(), "p"))
 		require.Empty(t, info())
 		_, err = other.RunPeriodic(t.Context(), "p")
 		require.ErrorIs(t, err, tasks.ErrNotFound)

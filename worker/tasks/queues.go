@@ -15,7 +15,7 @@ import (
 )
 
 // Limits of a queue over the whole cluster; 0 is none. Set by a program with
-// [Registry.Queue], or by an operator with [Client.LimitQueue], whose word wins.
+// [Registry.Queue], or by an operator with [Inspector.LimitQueue], whose word wins.
 type Limits struct {
 	// Concurrency is how many of its tasks run at a time.
 	Concurrency int `json:"concurrency"`
@@ -82,8 +82,8 @@ func (t *Totals) fields() map[string]*int64 {
 
 // Queues returns all queues that were ever used, by name. It reads one after the
 // other: a task that moves meanwhile may be counted in two places or in none.
-func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
-	s, err := c.snapshot(ctx)
+func (i *Inspector) Queues(ctx context.Context) ([]Queue, error) {
+	s, err := i.snapshot(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("queues: %w", link.Explain(err))
 	}
@@ -110,9 +110,9 @@ type Counts struct {
 	Dropped     int64 `json:"dropped"`     // dead or cancelled ones that were forgotten
 }
 
-// Counts reads where all tasks are; see [Client.Queues].
-func (c *Client) Counts(ctx context.Context) (Counts, error) {
-	s, err := c.snapshot(ctx)
+// Counts reads where all tasks are; see [Inspector.Queues].
+func (i *Inspector) Counts(ctx context.Context) (Counts, error) {
+	s, err := i.snapshot(ctx)
 	if err != nil {
 		return Counts{}, fmt.Errorf("count tasks: %w", link.Explain(err))
 	}
@@ -143,13 +143,13 @@ type snapshot struct {
 	now                      time.Time
 }
 
-func (c *Client) snapshot(ctx context.Context) (snapshot, error) {
-	k := c.keys
+func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
+	k := i.keys
 	var queues, parked *redis.StringSliceCmd
 	var dead, cancelled, blocked *redis.IntCmd
 	var stats, active, bytes, settings *redis.MapStringStringCmd
 	var now *redis.TimeCmd
-	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		queues, parked, now = p.SMembers(ctx, k.Queues()), p.SMembers(ctx, k.ParkedLists()), p.Time(ctx)
 		dead, cancelled, blocked = p.ZCard(ctx, k.Dead()), p.ZCard(ctx, k.Cancelled()), p.HLen(ctx, k.Blocked())
 		stats, active = p.HGetAll(ctx, k.Stats()), p.HGetAll(ctx, k.Active())
@@ -173,20 +173,20 @@ func (c *Client) snapshot(ctx context.Context) (snapshot, error) {
 		q.parseSpeed(s.stats[name+"|speed"], s.now)
 		s.queues = append(s.queues, q)
 	}
-	err = c.countPlaces(ctx, &s, parked.Val())
+	err = i.countPlaces(ctx, &s, parked.Val())
 	return s, err
 }
 
 // countPlaces counts the tasks of each queue where they wait.
-func (c *Client) countPlaces(ctx context.Context, s *snapshot, parked []string) error {
-	k := c.keys
+func (i *Inspector) countPlaces(ctx context.Context, s *snapshot, parked []string) error {
+	k := i.keys
 	count := func(p redis.Pipeliner, queue string) []*redis.IntCmd {
 		return []*redis.IntCmd{
 			p.LLen(ctx, k.Queue(queue+highMark)), p.LLen(ctx, k.Queue(queue)), p.LLen(ctx, k.Queue(queue+lowMark)), p.ZCard(ctx, k.Delayed(queue)),
 		}
 	}
 	counts, next, parkedCounts := map[string][]*redis.IntCmd{}, map[string][]*redis.StringCmd{}, map[string]*redis.IntCmd{}
-	_, err := c.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, q := range s.queues {
 			counts[q.Name] = count(p, q.Name)
 			for _, mark := range []string{highMark, "", lowMark} {
@@ -203,8 +203,8 @@ func (c *Client) countPlaces(ctx context.Context, s *snapshot, parked []string) 
 	if err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") && !errors.Is(err, redis.Nil) {
 		return err
 	}
-	for i := range s.queues {
-		q := &s.queues[i]
+	for at := range s.queues {
+		q := &s.queues[at]
 		n := counts[q.Name]
 		q.Pending, q.Delayed = n[0].Val()+n[1].Val()+n[2].Val(), n[3].Val()
 		for list, parked := range parkedCounts {
@@ -213,18 +213,18 @@ func (c *Client) countPlaces(ctx context.Context, s *snapshot, parked []string) 
 				q.Pending += parked.Val()
 			}
 		}
-		q.Oldest = c.age(ctx, next[q.Name], s.now)
+		q.Oldest = i.age(ctx, next[q.Name], s.now)
 	}
 	return nil
 }
 
 // age is for how long the first task of a queue's lines has been stored.
-func (c *Client) age(ctx context.Context, next []*redis.StringCmd, now time.Time) time.Duration {
+func (i *Inspector) age(ctx context.Context, next []*redis.StringCmd, now time.Time) time.Duration {
 	for _, id := range next {
 		if id.Err() != nil {
 			continue
 		}
-		text, err := c.redis.HGet(ctx, c.keys.Tasks(), id.Val()).Result()
+		text, err := i.redis.HGet(ctx, i.keys.Tasks(), id.Val()).Result()
 		if r, malformed := parseRecord(text); err == nil && malformed == nil {
 			return max(now.Sub(r.enqueued), 0)
 		}
@@ -270,12 +270,12 @@ func (q *Queue) parseSpeed(text string, now time.Time) {
 
 // PauseQueue keeps a queue's tasks from being claimed, or lets them go again.
 // Those in hand go on, and new ones are accepted.
-func (c *Client) PauseQueue(ctx context.Context, queue string, paused bool) error {
+func (i *Inspector) PauseQueue(ctx context.Context, queue string, paused bool) error {
 	verb := "resume"
 	if paused {
 		verb = "pause"
 	}
-	_, err := c.setQueue(ctx, queue, verb, "")
+	_, err := i.setQueue(ctx, queue, verb, "")
 	return err
 }
 
@@ -283,14 +283,14 @@ func (c *Client) PauseQueue(ctx context.Context, queue string, paused bool) erro
 // effect now. They win over what a program set; nil takes both back, and running
 // programs set theirs again within seconds. Where there was no bound on bytes, all tasks of the queue are
 // weighed: a millisecond for about a thousand of them.
-func (c *Client) LimitQueue(ctx context.Context, queue string, l *Limits) (Limits, error) {
+func (i *Inspector) LimitQueue(ctx context.Context, queue string, l *Limits) (Limits, error) {
 	if l == nil {
-		return c.setQueue(ctx, queue, "reset", "")
+		return i.setQueue(ctx, queue, "reset", "")
 	}
 	if err := l.validate(queue); err != nil {
 		return Limits{}, err
 	}
-	return c.setQueue(ctx, queue, "operator", l.String())
+	return i.setQueue(ctx, queue, "operator", l.String())
 }
 
 // String is how the scripts read limits.
@@ -298,11 +298,11 @@ func (l Limits) String() string {
 	return fmt.Sprintf("%d|%d|%d", l.Concurrency, l.Tasks, l.Bytes)
 }
 
-func (c *Client) setQueue(ctx context.Context, queue, verb, text string) (Limits, error) {
+func (i *Inspector) setQueue(ctx context.Context, queue, verb, text string) (Limits, error) {
 	if err := checkName("queue", queue); err != nil {
 		return Limits{}, err
 	}
-	reply, err := queueScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, queue, verb, text).Slice()
+	reply, err := queueScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, queue, verb, text).Slice()
 	if err == nil {
 		err = protocolError(reply)
 	}
@@ -318,13 +318,13 @@ func (c *Client) setQueue(ctx context.Context, queue, verb, text string) (Limits
 // DeleteQueue deletes a queue's tasks that do not run, and the queue itself if
 // none does. It returns how many it deleted. Tasks that wait for others
 // ([Options].After) stay.
-func (c *Client) DeleteQueue(ctx context.Context, queue string) (int, error) {
+func (i *Inspector) DeleteQueue(ctx context.Context, queue string) (int, error) {
 	if err := checkName("queue", queue); err != nil {
 		return 0, err
 	}
 	sum := 0
 	for {
-		reply, err := clearScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, queue, maxBatch).Slice()
+		reply, err := clearScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, queue, maxBatch).Slice()
 		if err == nil {
 			err = protocolError(reply)
 		}

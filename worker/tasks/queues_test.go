@@ -17,7 +17,7 @@ import (
 
 func (c *cluster) queue(name string) tasks.Queue {
 	c.t.Helper()
-	queues, err := c.tasks.Queues(c.t.Context())
+	queues, err := c.inspector.Queues(c.t.Context())
 	require.NoError(c.t, err)
 	for _, q := range queues {
 		if q.Name == name {
@@ -36,16 +36,16 @@ func TestAPausedQueueGivesNothingAndGoesOn(t *testing.T) {
 		c.start(&r, 1)
 		c.enqueue("work", tasks.Options{})
 		receive(t, started)
-		require.NoError(t, c.tasks.PauseQueue(t.Context(), "default", true))
+		require.NoError(t, c.inspector.PauseQueue(t.Context(), "default", true))
 		waiting := c.enqueue("work", tasks.Options{})
 		release <- struct{}{}
 		c.eventually("done", func() bool { return c.counts().Done == 1 })
-		e, err := c.tasks.Explain(t.Context(), waiting)
+		e, err := c.inspector.Explain(t.Context(), waiting)
 		require.NoError(t, err)
 		require.Contains(t, e.Why, "the queue default is paused")
 		require.True(t, c.queue("default").Paused)
 		require.Empty(t, started)
-		require.NoError(t, c.tasks.PauseQueue(t.Context(), "default", false))
+		require.NoError(t, c.inspector.PauseQueue(t.Context(), "default", false))
 		require.Equal(t, waiting, receive(t, started).ID)
 		release <- struct{}{}
 	})
@@ -57,7 +57,7 @@ func TestAQueueRunsAtMostSoManyTasksInTheWholeCluster(t *testing.T) {
 		started, release := blocking(&r, "work")
 		c := newCluster(t, cfg, &r)
 		limits := tasks.Limits{Concurrency: 3}
-		got, err := c.tasks.LimitQueue(t.Context(), "default", &limits)
+		got, err := c.inspector.LimitQueue(t.Context(), "default", &limits)
 		require.NoError(t, err)
 		require.Equal(t, limits, got)
 		a, b := c.start(&r, 4), c.start(&r, 4)
@@ -69,7 +69,7 @@ func TestAQueueRunsAtMostSoManyTasksInTheWholeCluster(t *testing.T) {
 			receive(t, started)
 		}
 		last := c.list(tasks.Filter{States: []tasks.State{tasks.Pending}})[n-4]
-		e, err := c.tasks.Explain(t.Context(), last)
+		e, err := c.inspector.Explain(t.Context(), last)
 		require.NoError(t, err)
 		require.Contains(t, e.Why, "the queue default runs at most 3 tasks at a time, and 3 run")
 		for range n - 3 {
@@ -81,7 +81,7 @@ func TestAQueueRunsAtMostSoManyTasksInTheWholeCluster(t *testing.T) {
 		a.crash(false)
 		b.crash(false)
 		require.Zero(t, c.queue("default").Active, "those of crashed nodes do not count any more")
-		_, err = c.tasks.LimitQueue(t.Context(), "default", nil)
+		_, err = c.inspector.LimitQueue(t.Context(), "default", nil)
 		require.NoError(t, err)
 		c.start(&r, 4)
 		for range 3 {
@@ -114,7 +114,7 @@ func TestAFullQueueRefusesAndTakesMoreWhenItHasRoom(t *testing.T) {
 		require.Empty(t, receipts[10].ID)
 		_, err = c.tasks.EnqueueWith(t.Context(), "quick", number{}, tasks.Options{ID: "mine"})
 		require.ErrorIs(t, err, tasks.ErrQueueFull)
-		_, err = c.tasks.Explain(t.Context(), "mine")
+		_, err = c.inspector.Explain(t.Context(), "mine")
 		require.ErrorIs(t, err, tasks.ErrNotFound)
 		require.ErrorContains(t, err, "full is the queue default with 10 of 10 tasks")
 		_, err = c.tasks.EnqueueWith(t.Context(), "quick", number{}, tasks.Options{Queue: "other"})
@@ -125,12 +125,12 @@ func TestAFullQueueRefusesAndTakesMoreWhenItHasRoom(t *testing.T) {
 
 		// An operator's word wins; a new bound on bytes weighs what is there.
 		size := int64(len("quick|default|") + 8 + len("|{\"w\":3600000}\n{\"N\":0}"))
-		_, err = c.tasks.LimitQueue(t.Context(), "default", &tasks.Limits{Bytes: 1000})
+		_, err = c.inspector.LimitQueue(t.Context(), "default", &tasks.Limits{Bytes: 1000})
 		require.NoError(t, err)
 		require.Equal(t, size, c.queue("default").Bytes)
 		_, err = c.tasks.Enqueue(t.Context(), "quick", strings.Repeat("x", 1000))
 		require.ErrorIs(t, err, tasks.ErrQueueFull)
-		_, err = c.tasks.Explain(t.Context(), "mine")
+		_, err = c.inspector.Explain(t.Context(), "mine")
 		require.NotContains(t, err.Error(), "full", "it has room for a smaller one")
 		for range 20 {
 			_, err = c.tasks.Enqueue(t.Context(), "quick", number{})
@@ -259,12 +259,12 @@ func TestParkedTasksRunWhenThereIsRoomForThem(t *testing.T) {
 			c.enqueue("x", tasks.Options{})
 		}
 		c.eventually("parked", func() bool { return c.queue("default").Parked == 5 })
-		require.NoError(t, c.tasks.PauseQueue(t.Context(), "default", true))
+		require.NoError(t, c.inspector.PauseQueue(t.Context(), "default", true))
 		c.start(&r, 5)
 		c.eventually("idle", func() bool { return c.redis.SCard(t.Context(), c.keys.Idle("default")).Val() == 2 })
-		_, err := c.tasks.LimitQueue(t.Context(), "default", &tasks.Limits{Concurrency: 1})
+		_, err := c.inspector.LimitQueue(t.Context(), "default", &tasks.Limits{Concurrency: 1})
 		require.NoError(t, err)
-		require.NoError(t, c.tasks.PauseQueue(t.Context(), "default", false))
+		require.NoError(t, c.inspector.PauseQueue(t.Context(), "default", false))
 		c.eventually("one after the other", func() bool { return c.counts().Done == 5 })
 	})
 }

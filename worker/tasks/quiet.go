@@ -32,7 +32,7 @@ func (r *Runner) whileQuiet(ctx, work context.Context) bool {
 	return true
 }
 
-// noteQuiet writes on Redis whether the node is quiet, for [Client.Explain]. While
+// noteQuiet writes on Redis whether the node is quiet, for [Inspector.Explain]. While
 // Redis is away it waits, as a claim would: a note that is left out would stand
 // until the next change.
 func (r *Runner) noteQuiet(ctx context.Context, quiet string) {

@@ -17,7 +17,7 @@ import (
 // why is what a task waits for, in words.
 func (c *cluster) why(id string) string {
 	c.t.Helper()
-	e, err := c.tasks.Explain(c.t.Context(), id)
+	e, err := c.inspector.Explain(c.t.Context(), id)
 	require.NoError(c.t, err)
 	return strings.Join(e.Why, "\n")
 }

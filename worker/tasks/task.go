@@ -55,7 +55,7 @@ type Task struct {
 	Result   json.RawMessage `json:"result,omitempty"`
 	Reason   *Reason         `json:"reason,omitempty"` // of a dead or cancelled one
 
-	// The following only [Client.Get] tells.
+	// The following only [Inspector.Get] tells.
 
 	Node       string    `json:"node,omitempty"`       // the incarnation that has it in hand
 	Position   *int64    `json:"position,omitempty"`   // how many of its queue go before it
@@ -75,8 +75,8 @@ type Event struct {
 
 // Get returns what is known of a task, or [ErrNotFound]. To find a pending one's
 // position takes Redis a time in proportion to its queue's length.
-func (c *Client) Get(ctx context.Context, id string) (Task, error) {
-	reply, err := showScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id).Slice()
+func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
+	reply, err := showScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, id).Slice()
 	if err != nil {
 		return Task{}, fmt.Errorf("task %s: %w", id, link.Explain(err))
 	}

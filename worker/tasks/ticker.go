@@ -19,17 +19,18 @@ const lateness = time.Minute
 // limits of its queues on Redis. Every process has one and none leads: all compute
 // the same ticks, and a tick is a task with an id of its own, which is accepted once.
 type Ticker struct {
-	client   *Client
-	periodic []Periodic
-	limits   map[string]Limits
-	log      zerolog.Logger
+	client    *Client
+	inspector *Inspector
+	periodic  []Periodic
+	limits    map[string]Limits
+	log       zerolog.Logger
 	// Reports tells of Redis's failures; set it before Serve. Default some of its own.
 	Reports *link.Reports
 }
 
 // NewTicker returns a ticker for the periodic tasks of a registry.
 func NewTicker(c *Client, r *Registry, log zerolog.Logger) *Ticker {
-	return &Ticker{client: c, periodic: r.periodic, limits: r.limits, log: log, Reports: link.NewReports(log)}
+	return &Ticker{client: c, inspector: NewInspector(c.redis, c.keys), periodic: r.periodic, limits: r.limits, log: log, Reports: link.NewReports(log)}
 }
 
 // tickState is a periodic task as Redis knows it.
@@ -72,7 +73,7 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	wait := moveInterval
 	var errs []error
 	for queue, l := range t.limits {
-		if _, err := t.client.setQueue(ctx, queue, "program", l.String()); err != nil {
+		if _, err := t.inspector.setQueue(ctx, queue, "program", l.String()); err != nil {
 			errs = append(errs, err)
 			if link.IsOutage(err) {
 				return wait, errors.Join(errs...)

@@ -71,7 +71,7 @@ func (c *cluster) restore(all map[string]any) {
 // condemned incarnation that it returns.
 func mixed(t *testing.T, c *cluster, r *tasks.Registry) string {
 	t.Helper()
-	_, err := c.tasks.LimitQueue(t.Context(), "default", &tasks.Limits{Tasks: 1000, Bytes: 1e6, Concurrency: 100})
+	_, err := c.inspector.LimitQueue(t.Context(), "default", &tasks.Limits{Tasks: 1000, Bytes: 1e6, Concurrency: 100})
 	require.NoError(t, err)
 	n := c.startWith(tasks.RunnerConfig{Registry: r, Concurrency: 3, Queues: []string{"default", "parking"}})
 	c.enqueue("fails", tasks.Options{ID: "dead", Unique: "u"})
@@ -95,35 +95,41 @@ func mixed(t *testing.T, c *cluster, r *tasks.Registry) string {
 	c.enqueue("done", tasks.Options{ID: "delayed", In: time.Hour})
 	c.enqueue("done", tasks.Options{ID: "blocked", After: []string{"pending", "delayed"}})
 	c.enqueue("done", tasks.Options{ID: "gone", In: time.Hour, Unique: "v", UniqueFor: time.Hour})
-	_, err = c.tasks.Cancel(t.Context(), "gone", "test")
+	_, err = c.inspector.Cancel(t.Context(), "gone", "test")
 	require.NoError(t, err)
 	return n.lease.Incarnation.String()
 }
 
+// queue is everything that a program can do with tasks.
+type queue struct {
+	*tasks.Client
+	*tasks.Inspector
+}
+
 func TestAKeyOfAnotherTypeIsNamedAndNothingIsHalfDone(t *testing.T) {
-	operations := map[string]func(ctx context.Context, c *tasks.Client) error{
-		"plain": func(ctx context.Context, c *tasks.Client) error { _, err := c.Enqueue(ctx, "done", 1); return err },
-		"bound": func(ctx context.Context, c *tasks.Client) error {
-			_, err := c.EnqueueMany(ctx, []tasks.New{
+	operations := map[string]func(ctx context.Context, q queue) error{
+		"plain": func(ctx context.Context, q queue) error { _, err := q.Enqueue(ctx, "done", 1); return err },
+		"bound": func(ctx context.Context, q queue) error {
+			_, err := q.EnqueueMany(ctx, []tasks.New{
 				{Name: "done", Options: tasks.Options{ID: "new", Unique: "new", Priority: tasks.High}, Then: []tasks.New{{Name: "done"}}},
 				{Name: "done", Options: tasks.Options{In: time.Hour, Queue: "other"}},
 				{Name: "done", Options: tasks.Options{After: []string{"gone", "pending"}}},
 			})
 			return err
 		},
-		"cancel": func(ctx context.Context, c *tasks.Client) error {
-			_, err := c.CancelAll(ctx, tasks.Filter{States: []tasks.State{tasks.Pending, tasks.Delayed}}, "test")
+		"cancel": func(ctx context.Context, q queue) error {
+			_, err := q.CancelAll(ctx, tasks.Filter{States: []tasks.State{tasks.Pending, tasks.Delayed}}, "test")
 			return err
 		},
-		"delete":     func(ctx context.Context, c *tasks.Client) error { return c.Delete(ctx, "pending") },
-		"retry":      func(ctx context.Context, c *tasks.Client) error { return c.Retry(ctx, "dead") },
-		"reschedule": func(ctx context.Context, c *tasks.Client) error { return c.RescheduleIn(ctx, "delayed", 0) },
-		"clear":      func(ctx context.Context, c *tasks.Client) error { _, err := c.DeleteQueue(ctx, "default"); return err },
-		"limit": func(ctx context.Context, c *tasks.Client) error {
-			_, err := c.LimitQueue(ctx, "parking", &tasks.Limits{Bytes: 100})
+		"delete":     func(ctx context.Context, q queue) error { return q.Delete(ctx, "pending") },
+		"retry":      func(ctx context.Context, q queue) error { return q.Retry(ctx, "dead") },
+		"reschedule": func(ctx context.Context, q queue) error { return q.RescheduleIn(ctx, "delayed", 0) },
+		"clear":      func(ctx context.Context, q queue) error { _, err := q.DeleteQueue(ctx, "default"); return err },
+		"limit": func(ctx context.Context, q queue) error {
+			_, err := q.LimitQueue(ctx, "parking", &tasks.Limits{Bytes: 100})
 			return err
 		},
-		"pause": func(ctx context.Context, c *tasks.Client) error { return c.PauseQueue(ctx, "default", true) },
+		"pause": func(ctx context.Context, q queue) error { return q.PauseQueue(ctx, "default", true) },
 	}
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
@@ -132,7 +138,7 @@ func TestAKeyOfAnotherTypeIsNamedAndNothingIsHalfDone(t *testing.T) {
 		c := newCluster(t, cfg, &r)
 		ctx, k := t.Context(), c.keys
 		over := mixed(t, c, &r)
-		operations["take over"] = func(ctx context.Context, _ *tasks.Client) error {
+		operations["take over"] = func(ctx context.Context, _ queue) error {
 			_, err := tasks.TakeOver(ctx, c.redis, k, over, tasks.Remains{Unknown: true})
 			return err
 		}
@@ -153,7 +159,7 @@ func TestAKeyOfAnotherTypeIsNamedAndNothingIsHalfDone(t *testing.T) {
 				}
 				c.restore(broken)
 				client := tasks.NewClient(ctx, c.redis, k, &r)
-				err := do(ctx, client)
+				err := do(ctx, queue{client, c.inspector})
 				client.Close()
 				if err != nil {
 					failed++

@@ -62,7 +62,7 @@ func (d *demo) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	counts, err := d.tasks.Counts(ctx)
+	counts, err := d.inspector.Counts(ctx)
 	if err != nil {
 		return err
 	}

@@ -54,10 +54,11 @@ const (
 // demo is one run.
 type demo struct {
 	Config
-	set   *supervisor.Set
-	redis redis.UniversalClient
-	tasks *tasks.Client
-	shown *progress
+	set       *supervisor.Set
+	redis     redis.UniversalClient
+	tasks     *tasks.Client
+	inspector *tasks.Inspector
+	shown     *progress
 
 	mu      sync.Mutex
 	files   []file
@@ -84,6 +85,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer d.redis.Close()
 	d.tasks = tasks.NewClient(context.WithoutCancel(ctx), d.redis, cfg.Set.Redis.Keys(), nil)
+	d.inspector = tasks.NewInspector(d.redis, cfg.Set.Redis.Keys())
 	defer d.tasks.Close() //nolint:contextcheck // it ends a context of its own
 	if err = d.count(ctx); errors.Is(err, supervisor.ErrRedisUnavailable) {
 		return err
@@ -209,7 +211,7 @@ const patience = 3 * time.Second
 func (d *demo) await(ctx context.Context) error {
 	var empty time.Time
 	for {
-		counts, err := d.tasks.Counts(ctx)
+		counts, err := d.inspector.Counts(ctx)
 		d.mu.Lock()
 		total, listed := len(d.files), d.listed
 		d.mu.Unlock()

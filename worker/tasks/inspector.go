@@ -1,0 +1,20 @@
+package tasks
+
+import (
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+)
+
+// Inspector looks at the tasks, queues and periodic tasks of a namespace and mends
+// what went wrong with them. It holds nothing but the way to Redis and needs no
+// end. Make one with [NewInspector].
+type Inspector struct {
+	redis redis.UniversalClient
+	keys  link.Keys
+}
+
+// NewInspector returns an inspector of a namespace.
+func NewInspector(c redis.UniversalClient, keys link.Keys) *Inspector {
+	return &Inspector{redis: c, keys: keys}
+}
