@@ -36,6 +36,8 @@ type Announcements struct {
 	idle       *time.Timer
 	unsettled  map[string]struct{} // channels whose waiters have come or gone
 	settling   bool                // one goroutine settles them
+	closed     bool
+	running    sync.WaitGroup // goroutines that settle and listen
 }
 
 // topic is one channel's waiters in the order of their arrival. Only the first
@@ -110,9 +112,9 @@ func (w *waiter) wake() {
 // The caller holds h.mu.
 func (h *Announcements) changed(ctx context.Context, channel string) {
 	h.unsettled[channel] = struct{}{}
-	if !h.settling {
+	if !h.settling && !h.closed {
 		h.settling = true
-		go h.settleAll(context.WithoutCancel(ctx))
+		h.running.Go(func() { h.settleAll(context.WithoutCancel(ctx)) })
 	}
 }
 
@@ -136,12 +138,13 @@ func (h *Announcements) settleAll(ctx context.Context) {
 func (h *Announcements) settle(ctx context.Context, channel string) {
 	h.mu.Lock()
 	_, wanted := h.topics[channel]
-	if h.sub == nil && wanted {
+	if h.sub == nil && wanted && !h.closed {
 		h.sub, h.broken = h.client.Subscribe(ctx), false
 		h.subscribed = map[string]bool{}
 		var listening context.Context
 		listening, h.stop = context.WithCancel(ctx)
-		go h.listen(listening, h.sub)
+		sub := h.sub
+		h.running.Go(func() { h.listen(listening, sub) })
 	}
 	sub, has := h.sub, h.subscribed[channel]
 	if sub != nil {
@@ -196,6 +199,26 @@ func (h *Announcements) rest() (dropped bool) {
 		}
 	})
 	return false
+}
+
+// Close closes the connection and returns when nothing of it runs any more. Who
+// still waits tries only from time to time (see [MaxNap]).
+func (h *Announcements) Close() {
+	h.mu.Lock()
+	sub := h.sub
+	h.closed = true
+	if h.idle != nil {
+		h.idle.Stop()
+		h.idle = nil
+	}
+	if sub != nil {
+		h.drop()
+	}
+	h.mu.Unlock()
+	if sub != nil {
+		_ = sub.Close()
+	}
+	h.running.Wait()
 }
 
 // drop forgets the connection; the next waiter opens another.

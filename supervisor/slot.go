@@ -189,6 +189,9 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 		return true
 	case errors.Is(err, membership.ErrIDTaken):
 		return x.awaitID(err)
+	case errors.Is(err, link.ErrLayout):
+		x.set.giveUp(err)
+		return false
 	}
 	x.crashAt = time.Now()
 	if lived >= longLife {

@@ -73,12 +73,14 @@ const maxClientName = 180
 //   - the Cache and everything else fail within two seconds,
 //
 // with an error that is link.ErrUnavailable, or link.ErrUnknownOutcome where the
-// request may have been carried out.
+// request may have been carried out. Where the namespace's data has a layout that
+// the program does not know, everything fails with a *link.LayoutError.
 type Client struct {
-	Cache *cache.Cache          // shared by the cluster
-	Tasks *tasks.Client         // enqueues and waits
-	Bus   *redisbus.Bus         // publishes; hears only what is sent to the client's own id
-	RPC   *rpcregistry.Endpoint // calls one node, a connection or all
+	Cache     *cache.Cache          // shared by the cluster
+	Tasks     *tasks.Client         // enqueues tasks and waits for their ends
+	Inspector *tasks.Inspector      // looks at tasks and queues, and mends them
+	Bus       *redisbus.Bus         // publishes; hears only what is sent to the client's own id
+	RPC       *rpcregistry.Endpoint // calls one node, a connection or all
 
 	redis, subscriber redis.UniversalClient
 	directory         membership.Directory
@@ -129,16 +131,22 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	keys := cfg.Redis.Keys()
 	id := cfg.Name + "-" + strings.ToLower(rand.Text()[:12])
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
+	gate := &layoutGate{look: c.directory.AdmitClient}
+	c.redis.AddHook(gate)
 	c.Cache = cfg.Cache.Open(c.redis, keys, id, cfg.Log)
 	var definitions *tasks.Registry
 	if cfg.App != nil {
 		definitions = &cfg.App.tasks
 	}
 	c.Tasks = tasks.NewClient(ctx, c.redis, keys, definitions)
+	c.Inspector = tasks.NewInspector(c.redis, keys)
 	bus := redisbus.NewBusConfig(cfg.Redis, "")
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity = redisbus.Identity{ID: id}
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
+		if err := gate.pass(ctx); err != nil {
+			return "", err
+		}
 		return redisbus.Token(ctx, c.redis, keys, cfg.Redis.Token)
 	}
 	var err error
@@ -160,8 +168,9 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	return nil
 }
 
-// Ping asks Redis whether it answers, for at most as long as ctx lasts and two
-// seconds. The error is link.ErrUnavailable or link.ErrUnknownOutcome.
+// Ping asks Redis whether it answers, for at most as long as ctx lasts and a few
+// seconds. The error is link.ErrUnavailable, link.ErrUnknownOutcome, or a
+// *link.LayoutError.
 func (c *Client) Ping(ctx context.Context) error {
 	if err := c.redis.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("ping: %w", link.Explain(err))
@@ -189,6 +198,7 @@ func (c *Client) Close() error {
 		c.stop()
 		if c.Tasks != nil {
 			c.Tasks.Close()
+			c.Cache.Close()
 		}
 		c.served.Wait()
 		c.err = errors.Join(c.redis.Close(), c.subscriber.Close())

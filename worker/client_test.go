@@ -119,7 +119,7 @@ func TestAClientDoesWhatANodesAPIDoesAndIsNoMember(t *testing.T) {
 		require.NoError(t, use(ctx, client, 21))
 		info, err := client.Tasks.EnqueueIn(ctx, time.Hour, "double", 1)
 		require.NoError(t, err)
-		waiting, err := set.Node("stellar-worker-1").API().Tasks.Get(ctx, info.ID)
+		waiting, err := set.Node("stellar-worker-1").API().Inspector.Get(ctx, info.ID)
 		require.NoError(t, err)
 		require.Equal(t, "sums", waiting.Queue, "the app's definition says so")
 
@@ -163,7 +163,7 @@ func TestAClientWithoutAnAppEnqueuesIntoTheDefaultQueue(t *testing.T) {
 	client := connect(t, worker.ClientConfig{Redis: redistest.Embedded(t).Config()})
 	receipt, err := client.Tasks.Enqueue(t.Context(), "whatever", nil)
 	require.NoError(t, err)
-	info, err := client.Tasks.Get(t.Context(), receipt.ID)
+	info, err := client.Inspector.Get(t.Context(), receipt.ID)
 	require.NoError(t, err)
 	require.Equal(t, tasks.DefaultQueue, info.Queue)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -33,7 +34,10 @@ type HostConfig struct {
 	// Set is what operators do with the set of the host's nodes; nil when there
 	// is none, and then no node answers api.set.*.
 	Set Controls
-	Log zerolog.Logger
+	// Version is that of the program, for others to see. Default: what the build
+	// says of its main module.
+	Version string
+	Log     zerolog.Logger
 }
 
 // Host is what the nodes of one process share: the heartbeat that renews their
@@ -89,7 +93,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err != nil {
 		host = "unknown"
 	}
-	h.process = membership.Process{Host: host, PID: os.Getpid()}
+	h.process = membership.Process{Host: host, PID: os.Getpid(), Version: cmp.Or(cfg.Version, buildVersion()), Layout: link.Layout}
 	return h, nil
 }
 
@@ -100,10 +104,14 @@ func (h *Host) Process() membership.Process { return h.process }
 func (h *Host) Directory() membership.Directory { return h.directory }
 
 // Open makes sure that Redis answers, waiting for it as long as ctx lasts, and
-// learns the cluster's token.
+// learns the cluster's token. The error is a *link.LayoutError where the data of
+// the namespace is not for this program.
 func (h *Host) Open(ctx context.Context) error {
 	if err := link.Retry(ctx, func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
 		return fmt.Errorf("redis at %s: %w", h.cfg.Redis.Address(), err)
+	}
+	if err := link.Retry(ctx, h.directory.AdmitNode); err != nil {
+		return err
 	}
 	token, err := h.clusterToken(ctx)
 	if err != nil {
@@ -122,6 +130,15 @@ func (h *Host) Open(ctx context.Context) error {
 	}
 	h.bus.Hint(h.keys.Due(), h.mover.Look)
 	return nil
+}
+
+// buildVersion is what the build says of the version of the program.
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	return info.Main.Version
 }
 
 // clusterToken returns the token of the cluster's messages. One that is kept in

@@ -360,6 +360,7 @@ func (n *Node) close() {
 	}
 	if n.api != nil {
 		n.api.Tasks.Close()
+		n.api.Cache.Close()
 	}
 	if n.conns != nil {
 		_ = n.conns.Close()

@@ -39,6 +39,7 @@ var exitCodes = []struct {
 }{
 	{errConfig, exitConfig},
 	{admin.ErrTokenNeeded, exitConfig},
+	{link.ErrLayout, exitConfig},
 	{membership.ErrIDTaken, exitConfig}, // another live process has it, as with a pidfile
 	{errUsage, exitUsage},
 	{supervisor.ErrFlapping, exitFlapping},
