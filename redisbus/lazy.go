@@ -113,7 +113,7 @@ func (b *Bus) learnToken(ctx context.Context) bool {
 			return false
 		}
 		o.fail(err, false)
-		b.reports.Failed(b.part(), err)
+		b.reports.Failed(b.reportName(), err)
 		if err == nil {
 			return true
 		}

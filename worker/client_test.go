@@ -207,7 +207,7 @@ func TestAClientBeginsWhileRedisIsAway(t *testing.T) {
 		defer stop()
 		require.ErrorIs(t, client.Bus.Publish(short, "news", "x"), link.ErrUnavailable)
 		_, err := client.RPC.DoCluster(short, "api.ping", nil, rpcregistry.Node("stellar-worker-1"))
-		require.ErrorIs(t, err, rpcregistry.Unavailable)
+		require.ErrorIs(t, err, rpcregistry.ErrUnavailable)
 		require.ErrorContains(t, err, "the road is closed")
 		_, err = client.Tasks.Enqueue(short, "double", 1)
 		require.ErrorIs(t, err, link.ErrUnavailable)
@@ -291,7 +291,7 @@ func TestACallWithoutADeadlineEndsWhileRedisIsAway(t *testing.T) {
 		client := connect(t, worker.ClientConfig{Redis: at})
 		began := time.Now()
 		_, err := client.RPC.DoCluster(t.Context(), "api.ping", nil, rpcregistry.All())
-		require.ErrorIs(t, err, rpcregistry.Unavailable)
+		require.ErrorIs(t, err, rpcregistry.ErrUnavailable)
 		require.Equal(t, rpcregistry.DefaultTimeout, time.Since(began))
 		require.NoError(t, client.Close())
 		time.Sleep(2 * time.Second) // the library dials a broken pool once more before it sees that it is closed

@@ -41,11 +41,11 @@ func NewDirectory(client redis.UniversalClient, keys link.Keys) *Directory {
 }
 
 // Locate returns the id of the node that holds the connection. The error is
-// rpcregistry.NoSuchConnection, or one of link.Explain.
+// rpcregistry.ErrNoSuchConnection, or one of link.Explain.
 func (d *Directory) Locate(ctx context.Context, connection string) (node string, err error) {
 	incarnation, err := d.client.HGet(ctx, d.keys.Connections(), connection).Result()
 	if errors.Is(err, redis.Nil) {
-		return "", rpcregistry.NoSuchConnection
+		return "", rpcregistry.ErrNoSuchConnection
 	}
 	if err != nil {
 		return "", fmt.Errorf("locate a connection: %w", link.Explain(err))

@@ -71,7 +71,7 @@ func TestDirectoryFollowsTheConnection(t *testing.T) {
 		require.NoError(t, held.Close(ctx))
 		require.Equal(t, 1, transport.closed)
 		_, err = b.Locate(ctx, held.ID())
-		require.ErrorIs(t, err, rpcregistry.NoSuchConnection)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchConnection)
 		require.Zero(t, c.Exists(ctx, keys.Connections(), keys.ConnectionsOf("a#1:aa")).Val())
 	})
 }
