@@ -64,5 +64,8 @@ func (e *Endpoint) logLine(ctx context.Context, line LogLine) {
 	}
 	level = min(level, zerolog.ErrorLevel)
 	c, _ := FromContext(ctx)
+	if e.cfg.OnLog != nil && e.cfg.OnLog(c.From, line.Text) {
+		return
+	}
 	e.log.WithLevel(level).Str("from", c.From.ID).Str("text", line.Text).Msg("api.log")
 }

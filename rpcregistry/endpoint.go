@@ -75,6 +75,10 @@ type Config struct {
 	// with [ErrBusy]. Default 1024.
 	MaxCalls int
 
+	// OnLog, when set, may take a line that another node sent to api.log: it reports
+	// whether it did. Such a line does not go to Log.
+	OnLog func(from redisbus.Identity, text string) bool
+
 	// Log gets panics of methods and what other nodes send to api.log.
 	Log zerolog.Logger
 }
@@ -111,7 +115,7 @@ type Endpoint struct {
 
 	mu      sync.Mutex
 	pending map[string]waiter
-	closed    bool // Serve has ended: no reply can come any more
+	closed  bool // Serve has ended: no reply can come any more
 }
 
 // Group counts the methods that run.
@@ -177,6 +181,9 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 // that a call of this node is lost, so wait for it, and for the bus's own Ready,
 // before anybody is told that the node is there.
 func (e *Endpoint) Ready() <-chan struct{} { return e.ready }
+
+// Self is who calls.
+func (e *Endpoint) Self() redisbus.Identity { return e.self }
 
 // Methods returns what this node answers.
 func (e *Endpoint) Methods() []Method { return e.registry.Methods() }

@@ -38,7 +38,6 @@ type Set struct {
 	served   atomic.Bool
 	hurry    chan struct{}
 	hurryOne sync.Once
-	gate     *gate
 
 	background sync.WaitGroup // operations that were started by call
 
@@ -73,7 +72,7 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 	if err := errors.Join(cfg.validate(), app.Err()); err != nil {
 		return nil, err
 	}
-	s := &Set{cfg: cfg, log: log, hurry: make(chan struct{}), gate: newGate(cfg.Workers), history: history{}}
+	s := &Set{cfg: cfg, log: log, hurry: make(chan struct{}), history: history{}}
 	var err error
 	s.host, err = worker.NewHost(worker.HostConfig{
 		Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, ZombieLimit: cfg.ZombieLimit, Set: controls{s},

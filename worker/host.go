@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -58,9 +59,10 @@ type Host struct {
 	reports   *link.Reports // of Redis's failures, once for the process
 	beacons   *redisbus.Beacons
 
-	joined, left news // announcements of its nodes
+	announcer *announcer
 
 	bus       *redisbus.Bus
+	rpc       *rpcregistry.Endpoint // only calls out: it is not served
 	solo      tasks.Solo
 	claims    claims
 	zombies   zombies
@@ -74,7 +76,10 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons()}
+	h := &Host{
+		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons(),
+		announcer: newAnnouncer(),
+	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*outlived]struct{}{}
 	var err error
 	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {
@@ -120,7 +125,7 @@ func (h *Host) Open(ctx context.Context) error {
 	h.enqueuer = tasks.NewClient(context.WithoutCancel(ctx), h.client, h.keys, &h.cfg.App.tasks)
 	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
 	h.pulse.felt()
-	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
+	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
 	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons = true, h.log, h.reports, h.beacons
@@ -129,7 +134,8 @@ func (h *Host) Open(ctx context.Context) error {
 		return err
 	}
 	h.bus.Hint(h.keys.Due(), h.mover.Look)
-	return nil
+	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
+	return err
 }
 
 // buildVersion is what the build says of the version of the program.
@@ -163,6 +169,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)
 	g.Go("pulse", h.feel)
+	g.Go("announcer", h.announce)
 	err := g.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

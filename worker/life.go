@@ -93,7 +93,8 @@ func (n *Node) openBase(base *group.Group) error {
 	n.register(methods, a)
 	registerCache(methods, a.Cache, newCalledLocks(base.Context(), a.ID(), a.Cache))
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
-		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI, Log: n.log,
+		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
+		OnLog: h.onLog, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 	n.log.Info().Str("incarnation", n.lease.Incarnation.String()).
 		Strs("connections", []string{"client", "subscriber", "tasks"}).
 		Str("redis", n.host.cfg.Redis.Address()).Msg("node is running")
-	base.Go("announcement", n.announce)
+	n.host.announcer.join(n.lease.Incarnation.ID)
 
 	handlers, cancel := context.WithCancelCause(ctx)
 	defer cancel(tasks.ErrEnding)
@@ -230,5 +231,9 @@ func (n *Node) farewell() {
 	if err := n.api.Connections.Close(ctx); err != nil {
 		n.log.Debug().Err(err).Msg("client connections")
 	}
-	n.tell(ctx, &n.host.left, "left")
+	select {
+	case <-n.running:
+		n.host.announcer.leave(n.lease.Incarnation.ID)
+	default: // nobody heard of it
+	}
 }

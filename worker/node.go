@@ -37,9 +37,6 @@ type NodeConfig struct {
 	Drain       time.Duration  // how long a stopping node waits for its handlers; default [DefaultDrain]
 	Grace       time.Duration  // how long after it has cancelled them; default [DefaultGrace]
 
-	// Announce, when set, holds the announcement of the join back until it is
-	// closed, so that nodes that start together hear of each other.
-	Announce <-chan struct{}
 	// Hurry, when set and closed, cuts the drain to a second.
 	Hurry <-chan struct{}
 }
