@@ -78,19 +78,20 @@ func NewBusConfig(c link.Config, token link.Secret) BusConfig {
 // (see [Gap]). It is safe for concurrent use. Publishing works also while Serve
 // does not run.
 type Bus struct {
-	publisher, subscriber redis.UniversalClient
-	keys                  link.Keys
-	self                  Identity
-	header                header
-	prover                atomic.Pointer[prover]
-	opening               *opening    // nil where the token was known from the start
-	token                 link.Secret // that the prover signs with; the keeper's
-	tokenKept             bool
-	inboxOnly             bool
-	base                  func() context.Context
-	log                   zerolog.Logger
-	reports               *link.Reports
-	beacons               *Beacons
+	publisher  redis.UniversalClient
+	subscriber *redis.Client
+	keys       link.Keys
+	self       Identity
+	header     header
+	prover     atomic.Pointer[prover]
+	opening    *opening    // nil where the token was known from the start
+	token      link.Secret // that the prover signs with; the keeper's
+	tokenKept  bool
+	inboxOnly  bool
+	base       func() context.Context
+	log        zerolog.Logger
+	reports    *link.Reports
+	beacons    *Beacons
 
 	clock  *clock
 	out    outbox
@@ -127,14 +128,17 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		known, err = newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
 		errs = append(errs, err)
 	}
+	subscriber, ok := cfg.Subscriber.(*redis.Client)
 	if cfg.Publisher == nil || cfg.Subscriber == nil {
 		errs = append(errs, errors.New("a bus needs a publisher and a subscriber"))
+	} else if !ok {
+		errs = append(errs, fmt.Errorf("a bus cannot listen through a %T", cfg.Subscriber))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
 	b := &Bus{
-		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
+		publisher: cfg.Publisher, subscriber: subscriber, keys: cfg.Keys, self: cfg.Identity,
 		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, base: cfg.BaseContext, log: cfg.Log,
 		token: cfg.Token, tokenKept: cfg.TokenKept, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
 	}
@@ -147,7 +151,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	b.prover.Store(known)
 	b.opening = opens
 	b.drops.log = cfg.Log
-	b.out.publisher = b.client
+	b.out.client = cfg.Publisher
 	b.subs.Store(&map[string][]*Subscription{})
 	b.pubsub.peers = newPeers()
 	b.pubsub.changed = make(chan struct{}, 1)
@@ -202,8 +206,8 @@ func (b *Bus) Publish(ctx context.Context, messageType string, body any) error {
 // Send sends a message to the inbox of one node and returns how many listen
 // there: none means that there is no such node, now. Errors are those of Publish.
 func (b *Bus) Send(ctx context.Context, node, messageType string, body any) (receivers int64, err error) {
-	if !link.ValidName(node) {
-		return 0, fmt.Errorf("node %q: not a valid name", node)
+	if err := link.CheckName("node", node); err != nil {
+		return 0, err
 	}
 	return b.sendAndWait(ctx, node, messageType, body)
 }
@@ -245,7 +249,7 @@ func (b *Bus) Post(ctx context.Context, node, messageType string, body []byte, d
 	}
 	lead, err := b.queue(channel, messageType, body, done)
 	if lead {
-		b.out.startFlush(ctx)
+		go b.out.flush(context.WithoutCancel(ctx))
 	}
 	return err
 }
@@ -297,8 +301,8 @@ func (b *Bus) Seal(messageType string, body any) ([]byte, error) {
 }
 
 func (b *Bus) fits(messageType string, body []byte) error {
-	if !link.ValidName(messageType) {
-		return fmt.Errorf("message type %q: use 1 to 200 letters, digits and . _ : -", messageType)
+	if err := link.CheckName("message type", messageType); err != nil {
+		return err
 	}
 	p := b.prover.Load()
 	if p == nil {
@@ -308,15 +312,6 @@ func (b *Bus) fits(messageType string, body []byte) error {
 		return ErrTooLarge
 	}
 	return nil
-}
-
-// client is where to publish. In a Redis Cluster every node would do, but only
-// the one that the subscribers are connected to can count the receivers.
-func (b *Bus) client(ctx context.Context) (redis.UniversalClient, error) {
-	if cluster, ok := b.publisher.(*redis.ClusterClient); ok {
-		return cluster.MasterForKey(ctx, b.keys.Channel())
-	}
-	return b.publisher, nil
 }
 
 // Subscribe calls handle for every message of that type from now on, also before

@@ -15,42 +15,36 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// ErrTooLarge is what a message ends with that has more than [MaxMessage] bytes.
+// ErrTooLarge is returned for a message of more than [MaxMessage] bytes.
 var ErrTooLarge = fmt.Errorf("message has more than %d bytes", MaxMessage)
 
-// ErrCongested is what a message ends with that nobody waits for, when more
-// than a few thousand of them wait for Redis already.
+// ErrCongested is returned by [Bus.Post] when a few thousand messages already
+// wait to be published, because Redis is slow or away.
 var ErrCongested = errors.New("too many messages wait to be published")
 
 const (
-	// maxQueued bounds the messages in the queue, most the pipeline's commands.
+	// maxQueued bounds the messages that wait, maxPipeline those in one round trip.
 	maxQueued   = 8192
 	maxPipeline = 256
-	// Buffers that are kept for the next messages: so many, of at most so many bytes.
+	// Number and size in bytes of the buffers that are kept for the next messages.
 	spareBuffers = 16
 	spareBytes   = 1 << 10
 )
 
 // outbox gathers messages while the previous ones are on their way and then
-// sends all of them at once: a lone message waits for nothing, and a thousand
+// sends all of them at once: a single message is sent immediately, and a thousand
 // cost a few round trips. One pipeline at a time keeps them in order.
 type outbox struct {
-	publisher func(ctx context.Context) (redis.UniversalClient, error)
+	client redis.UniversalClient
 
 	mu      sync.Mutex
 	queue   []posting
 	numbers numbers
-	// spare and buffers are used again: room for a queue, and for messages.
+	// spare and buffers hold memory for the next queue and the next messages.
 	spare   []posting
 	buffers [][]byte
 	// flushing is closed when the queue has been emptied; nil while it is empty.
 	flushing chan struct{}
-	// wakeWatchdog hands the work to the resident flusher; nil while there is none. There
-	// is one only while the outbox is open.
-	wake      chan context.Context
-	opened    bool
-	used      bool // since the last relax
-	residents sync.WaitGroup
 }
 
 type posting struct {
@@ -62,8 +56,8 @@ type posting struct {
 
 func (p *posting) payload() []byte { return p.text[len(p.channel)+1:] }
 
-// put numbers and queues a message; seal completes it, with its number, in a
-// buffer. Where lead is true nobody is flushing, and the caller has to.
+// put numbers and queues a message, which seal writes into a buffer under that
+// number. lead reports that nothing is being flushed: the caller has to flush.
 func (o *outbox) put(p posting, now time.Time, seal func(to []byte, seq uint64) []byte) (lead bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -83,79 +77,19 @@ func (o *outbox) put(p posting, now time.Time, seal func(to []byte, seq uint64) 
 	return true, nil
 }
 
-// startFlush has somebody else flush. Whoever comes first must not take the
-// others' messages with it when its context ends; the connection's own time
-// limits bound the flush.
-func (o *outbox) startFlush(ctx context.Context) {
-	free := context.WithoutCancel(ctx)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.opened {
-		go o.flush(free)
-		return
-	}
-	if o.wake == nil {
-		wake := make(chan context.Context, 1)
-		o.wake = wake
-		o.residents.Go(func() { o.reside(wake) })
-	}
-	o.used = true
-	o.wake <- free // there is room: nothing else is being flushed
-}
-
-// reside flushes what is handed over, until wake is closed. Messages go out
-// without it too, but a goroutine that stays has its stack already.
-func (o *outbox) reside(wake <-chan context.Context) {
-	for free := range wake {
-		o.flush(free)
-	}
-}
-
-// relax ends the resident flusher when there was nothing to flush since the last
-// time: a thousand nodes at rest would keep a thousand stacks.
-func (o *outbox) relax() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.used {
-		o.dismiss()
-	}
-	o.used = false
-}
-
-// dismiss ends the resident flusher when it has flushed what it was given. The
-// caller holds o.mu.
-func (o *outbox) dismiss() {
-	if o.wake != nil {
-		close(o.wake)
-		o.wake = nil
-	}
-}
-
-func (o *outbox) open() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.opened = true
-}
-
-// close waits for the resident flusher.
-func (o *outbox) close() {
-	o.mu.Lock()
-	o.opened = false
-	o.dismiss()
-	o.mu.Unlock()
-	o.residents.Wait()
-}
-
+// flush sends what is queued, and what comes meanwhile, until the queue is empty.
+// The messages are those of many callers, so ctx must not end with one of them;
+// the connection's own time limits bound each round trip.
 func (o *outbox) flush(ctx context.Context) {
 	var batch []posting
 	for {
-		// Under load others are about to post: they go first and come along. Alone,
-		// this costs nothing.
+		// Under load other goroutines are about to post: they run first, so that their
+		// messages come along. Without load this costs nothing.
 		runtime.Gosched()
 		o.mu.Lock()
 		o.recycle(batch)
 		if len(o.queue) == 0 {
-			if cap(batch) <= maxPipeline { // a burst must not be paid for ever
+			if cap(batch) <= maxPipeline { // do not keep the memory of a burst
 				o.spare = batch[:0]
 			}
 			close(o.flushing)
@@ -174,7 +108,7 @@ func (o *outbox) flush(ctx context.Context) {
 	}
 }
 
-// recycle keeps some of the buffers of what has been sent.
+// recycle keeps some of the buffers of messages that have been sent.
 func (o *outbox) recycle(batch []posting) {
 	for i := range batch {
 		if text := batch[i].text; cap(text) <= spareBytes && len(o.buffers) < spareBuffers {
@@ -189,15 +123,10 @@ func (o *outbox) send(ctx context.Context, batch []posting) {
 	for i, p := range batch {
 		commands[i] = redis.NewIntCmd(ctx, "publish", p.channel, p.payload())
 	}
-	client, err := o.publisher(ctx)
-	if err != nil {
-		for _, c := range commands {
-			c.SetErr(err)
-		}
-	} else if len(batch) == 1 {
-		_ = client.Process(ctx, commands[0])
+	if len(batch) == 1 {
+		_ = o.client.Process(ctx, commands[0])
 	} else {
-		pipeline := client.Pipeline()
+		pipeline := o.client.Pipeline()
 		for _, c := range commands {
 			_ = pipeline.Process(ctx, c)
 		}

@@ -60,14 +60,12 @@ func (b *Bus) Serve(ctx context.Context) error {
 			return nil
 		}
 	}
-	b.out.open()
 	var parts sync.WaitGroup
 	parts.Go(func() { b.read(ctx, handlers) })
 	b.watch(ctx)
 	parts.Wait()
 	cancel()
 	err := b.group.Close(StopGrace)
-	b.out.close()
 	b.out.drain()
 	return err
 }

@@ -102,7 +102,7 @@ func ExampleEndpoint_DoAll() {
 		fmt.Println(v.Node.ID, v.Outcome(), string(v.Value))
 	}
 	// Output:
-	// nodeWaiter value 3
+	// one value 3
 	// three value 3
 	// two value 3
 }

@@ -60,8 +60,12 @@ func (a *App) Deny(patterns ...string) { a.methods.Deny(patterns...) }
 
 // Subscribe calls handle on every node for every message of that type.
 func (a *App) Subscribe(messageType string, handle redisbus.Handler) {
-	if !link.ValidName(messageType) || handle == nil {
-		a.errs = append(a.errs, fmt.Errorf("subscription %q: use 1 to 200 letters, digits and . _ : -, and a handler", messageType))
+	if err := link.CheckName("subscription", messageType); err != nil {
+		a.errs = append(a.errs, err)
+		return
+	}
+	if handle == nil {
+		a.errs = append(a.errs, fmt.Errorf("subscription %s has no handler", messageType))
 		return
 	}
 	a.subscriptions = append(a.subscriptions, subscription{messageType, handle})
@@ -78,12 +82,3 @@ func (a *App) Err() error {
 
 // Tasks lists the names of the tasks that the app handles.
 func (a *App) Tasks() []string { return a.tasks.Names() }
-
-func (a *App) definitions() []TaskInfo {
-	infos := []TaskInfo{}
-	for _, name := range a.tasks.Names() {
-		d, _ := a.tasks.Definition(name)
-		infos = append(infos, TaskInfo{Name: name, Queue: d.Queue, Retention: d.Retention.Milliseconds()})
-	}
-	return infos
-}

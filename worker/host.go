@@ -18,6 +18,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -34,7 +35,7 @@ type HostConfig struct {
 	ZombieLimit int
 	// Set is what operators do with the set of the host's nodes; nil when there
 	// is none, and then no node answers api.set.*.
-	Set Controls
+	Set builtin.Controls
 	// Version is that of the program, for others to see. Default: what the build
 	// says of its main module.
 	Version string

@@ -9,8 +9,10 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -90,8 +92,10 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
-	n.register(methods, a)
-	registerCache(methods, a.Cache, newCalledLocks(base.Context(), a.ID(), a.Cache))
+	builtin.Register(base.Context(), methods, builtin.Deps{
+		Cache: a.Cache, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks, Connections: a.Connections, Controls: h.cfg.Set,
+		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
+	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
 		OnLog: h.onLog, Log: n.log,
@@ -142,7 +146,7 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 	if err := n.startHooks(ctx, stopping); err != nil || stopping.Err() != nil {
 		return err
 	}
-	n.enter(ctx, Running)
+	n.enter(ctx, membership.Running)
 	close(n.running)
 	n.log.Info().Str("incarnation", n.lease.Incarnation.String()).
 		Strs("connections", []string{"client", "subscriber", "tasks"}).
@@ -209,7 +213,7 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 
 // drain gives the handlers their time to return, and cancels them after it.
 func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
-	n.enter(ctx, Draining)
+	n.enter(ctx, membership.Draining)
 	t := time.NewTimer(n.cfg.Drain)
 	defer t.Stop()
 	select {

@@ -19,14 +19,14 @@ import (
 type periodicDefinition struct {
 	Task     string          `json:"task"`
 	Queue    string          `json:"queue"`
-	Schedule string          `json:"schedule"`
+	Schedule Schedule        `json:"schedule"`
 	Payload  json.RawMessage `json:"payload"`
 	CatchUp  bool            `json:"catchUp"`
 }
 
 func (p *Periodic) definition(task prepared) []byte {
 	payload, _ := p.Payload.(json.RawMessage)
-	text, _ := json.Marshal(periodicDefinition{p.Task, queueOf(task.line), p.Schedule.String(), payload, p.CatchUp}) // it cannot fail
+	text, _ := json.Marshal(periodicDefinition{p.Task, queueOf(task.line), p.Schedule, payload, p.CatchUp}) // it cannot fail
 	return text
 }
 
@@ -35,7 +35,7 @@ type PeriodicInfo struct {
 	Name     string          `json:"name"`
 	Task     string          `json:"task"`
 	Queue    string          `json:"queue"`
-	Schedule string          `json:"schedule"`
+	Schedule Schedule        `json:"schedule"`
 	Payload  json.RawMessage `json:"payload"`
 	CatchUp  bool            `json:"catchUp"`
 	Paused   bool            `json:"paused"`
@@ -67,35 +67,13 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 		if !strings.HasPrefix(last, "0") {
 			info.Last = noted
 		}
-		if s, err := parseSchedule(d.Schedule); err == nil && !info.Paused {
+		if s := d.Schedule; s.valid() == nil && !info.Paused {
 			info.Next = s.next(noted)
 		}
 		infos = append(infos, info)
 	}
 	slices.SortFunc(infos, func(a, b PeriodicInfo) int { return strings.Compare(a.Name, b.Name) })
 	return infos, nil
-}
-
-// parseSchedule reads what [Schedule.String] wrote.
-func parseSchedule(text string) (Schedule, error) {
-	if interval, ok := strings.CutPrefix(text, "every "); ok {
-		d, err := time.ParseDuration(interval)
-		if err != nil {
-			return Schedule{}, err
-		}
-		s := Every(d)
-		return s, s.err
-	}
-	at := strings.LastIndex(text, " ")
-	if at < 0 {
-		return Schedule{}, errors.New("no schedule")
-	}
-	zone, err := time.LoadLocation(text[at+1:])
-	if err != nil {
-		return Schedule{}, err
-	}
-	s := Cron(text[:at], zone)
-	return s, s.err
 }
 
 // RunPeriodic enqueues a periodic task now, also while it is paused; its ticks go

@@ -1,3 +1,5 @@
+-- prelude: what all scripts share.
+
 -- Redis's clock in milliseconds.
 local function now()
   local t = redis.call('TIME')
