@@ -36,6 +36,8 @@ type HostConfig struct {
 	// Set is what operators do with the set of the host's nodes; nil when there
 	// is none, and then no node answers api.set.*.
 	Set builtin.Controls
+	// Observer, when set, hears how things ended.
+	Observer Observer
 	// Version is that of the program, for others to see. Default: what the build
 	// says of its main module.
 	Version string

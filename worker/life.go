@@ -148,6 +148,7 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 	}
 	n.enter(ctx, membership.Running)
 	close(n.running)
+	n.observeStart()
 	n.log.Info().Str("incarnation", n.lease.Incarnation.String()).
 		Strs("connections", []string{"client", "subscriber", "tasks"}).
 		Str("redis", n.host.cfg.Redis.Address()).Msg("node is running")

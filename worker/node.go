@@ -184,6 +184,12 @@ func (n *Node) Crash(reason string) {
 // asked for, and what went wrong otherwise. However it ends, everything the node
 // owned has been settled by then, save what [Ended].Running names.
 func (n *Node) Serve(ctx context.Context) error {
+	err := n.serve(ctx)
+	n.observeEnd(err)
+	return err
+}
+
+func (n *Node) serve(ctx context.Context) error {
 	if err := n.join(ctx); err != nil {
 		if ctx.Err() != nil {
 			n.enter(ctx, membership.Stopped)
