@@ -63,9 +63,9 @@ func (e *Endpoint) logLine(ctx context.Context, line LogLine) {
 		level = zerolog.InfoLevel
 	}
 	level = min(level, zerolog.ErrorLevel)
-	c, _ := FromContext(ctx)
-	if e.cfg.OnLog != nil && e.cfg.OnLog(c.From, line.Text) {
+	from := FromContext(ctx).From
+	if e.cfg.OnLog != nil && e.cfg.OnLog(from, line.Text) {
 		return
 	}
-	e.log.WithLevel(level).Str("from", c.From.ID).Str("text", line.Text).Msg("api.log")
+	e.log.WithLevel(level).Str("from", from.ID).Str("text", line.Text).Msg("api.log")
 }

@@ -21,8 +21,8 @@ type Method struct {
 	// Arguments and Result are their types, for people to read. Those of a method
 	// of [Handle] are worded by [Registry.Methods].
 	Arguments, Result string
-	// Call runs it. args is valid JSON or nil, the response JSON or nil.
-	Call func(ctx context.Context, args json.RawMessage) (json.RawMessage, error)
+	// Call runs the method.
+	Call MethodFunc
 
 	// describe describes the types: only when somebody asks, because each of a
 	// thousand nodes has all methods.

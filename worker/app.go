@@ -19,7 +19,16 @@ type App struct {
 	methods       *rpcregistry.Registry
 	subscriptions []subscription
 	start         []Hook
+	middleware    middleware
 	errs          []error
+}
+
+// middleware is what wraps calls and messages.
+type middleware struct {
+	call         []rpcregistry.CallMiddleware
+	method       []rpcregistry.MethodMiddleware
+	publish      []redisbus.PublishMiddleware
+	subscription []redisbus.SubscriptionMiddleware
 }
 
 type subscription struct {
@@ -54,6 +63,36 @@ func (a *App) Queue(name string, l tasks.Limits) { a.tasks.Queue(name, l) }
 
 // Use wraps the handlers of all tasks.
 func (a *App) Use(m tasks.Middleware) { a.tasks.Use(m) }
+
+// UseCall wraps the calls that the app's nodes make, the first middleware outermost.
+func (a *App) UseCall(m rpcregistry.CallMiddleware) {
+	a.refuseNil("call", m == nil)
+	a.middleware.call = append(a.middleware.call, m)
+}
+
+// UseMethod wraps the RPC methods of the app's nodes, the built-in ones included.
+func (a *App) UseMethod(m rpcregistry.MethodMiddleware) {
+	a.refuseNil("method", m == nil)
+	a.middleware.method = append(a.middleware.method, m)
+}
+
+// UsePublish wraps the sending of messages, those of tasks' transactions included.
+func (a *App) UsePublish(m redisbus.PublishMiddleware) {
+	a.refuseNil("publish", m == nil)
+	a.middleware.publish = append(a.middleware.publish, m)
+}
+
+// UseSubscription wraps the handlers of subscriptions.
+func (a *App) UseSubscription(m redisbus.SubscriptionMiddleware) {
+	a.refuseNil("subscription", m == nil)
+	a.middleware.subscription = append(a.middleware.subscription, m)
+}
+
+func (a *App) refuseNil(kind string, isNil bool) {
+	if isNil {
+		a.errs = append(a.errs, fmt.Errorf("nil %s middleware", kind))
+	}
+}
 
 // Deny forbids RPC methods by pattern, such as "api.stop" or "api.cache.*".
 func (a *App) Deny(patterns ...string) { a.methods.Deny(patterns...) }

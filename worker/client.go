@@ -31,8 +31,9 @@ type ClientConfig struct {
 	// Redis is the configuration that the cluster's nodes have.
 	Redis link.Config
 	// App, when set, is that of the nodes: its definitions give the tasks that the
-	// client enqueues their queues and defaults. Its handlers, methods,
-	// subscriptions and hooks are not used.
+	// client enqueues their queues and defaults, and its middleware wraps the
+	// client's calls and messages. Its handlers, methods, subscriptions and hooks are
+	// not used.
 	App *App
 	// Name is what Redis shows of the client in CLIENT LIST, and the beginning of
 	// the id that nodes see as the sender of its calls and the holder of its locks.
@@ -46,10 +47,7 @@ type ClientConfig struct {
 }
 
 func (c ClientConfig) validate() error {
-	errs := []error{c.Redis.Validate(), c.Cache.Validate()}
-	if c.App != nil {
-		errs = append(errs, c.App.Err())
-	}
+	errs := []error{c.Redis.Validate(), c.Cache.Validate(), c.App.Err()}
 	if !link.ValidName(c.Name) || len(c.Name) > maxClientName {
 		errs = append(errs, fmt.Errorf("client name %q: use 1 to %d letters, digits and . _ : -", c.Name, maxClientName))
 	}
@@ -109,6 +107,9 @@ func Connect(ctx context.Context, at link.Config, app *App) (*Client, error) {
 // ConnectWith is [Connect] with a configuration.
 func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	cfg.Name = cmp.Or(cfg.Name, DefaultClientName)
+	if cfg.App == nil {
+		cfg.App = NewApp()
+	}
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -134,15 +135,11 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	gate := &layoutGate{look: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
 	c.Cache = cfg.Cache.Open(c.redis, keys, id, cfg.Log)
-	var definitions *tasks.Registry
-	if cfg.App != nil {
-		definitions = &cfg.App.tasks
-	}
-	c.Tasks = tasks.NewClient(ctx, c.redis, keys, definitions)
+	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	bus := redisbus.NewBusConfig(cfg.Redis, "")
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
-	bus.Identity = redisbus.Identity{ID: id}
+	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, cfg.App.middleware.publish
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
 		if err := gate.pass(ctx); err != nil {
 			return "", err
@@ -155,6 +152,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	}
 	c.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: c.Bus, Members: c.directory, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
+		CallMiddleware: cfg.App.middleware.call,
 	})
 	if err != nil {
 		return err

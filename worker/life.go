@@ -83,6 +83,8 @@ func (n *Node) openBase(base *group.Group) error {
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
 	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons = inAPI, n.log, h.reports, h.beacons
+	wrap := &h.cfg.App.middleware
+	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
 	a.Bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
@@ -98,7 +100,7 @@ func (n *Node) openBase(base *group.Group) error {
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
-		OnLog: h.onLog, Log: n.log,
+		OnLog: h.onLog, Log: n.log, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
 		return err
@@ -108,7 +110,7 @@ func (n *Node) openBase(base *group.Group) error {
 		if m.Decode(&gone) == nil {
 			a.RPC.NodeDown(gone)
 		}
-	}, redisbus.SubscribeOptions{})
+	}, redisbus.SubscribeOptions{Inline: true})
 	for _, s := range h.cfg.App.subscriptions {
 		a.Bus.Subscribe(s.messageType, s.handle, redisbus.SubscribeOptions{})
 	}
@@ -125,10 +127,7 @@ func (n *Node) openWork() {
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
-		Seal: func(messageType string, body any) (string, []byte, error) {
-			message, err := n.api.Bus.Seal(messageType, body)
-			return h.keys.Channel(), message, err
-		},
+		Seal: n.api.Bus.Seal,
 	})
 	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), runner.Wake)
 	h.claims.add(runner)

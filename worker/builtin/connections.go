@@ -54,7 +54,7 @@ func registerConnections(r rpcregistry.Registrar, s *connections.Store) {
 
 // calledConnection returns the connection that the call is addressed to.
 func calledConnection(ctx context.Context, s *connections.Store) (*connections.Connection, error) {
-	call, _ := rpcregistry.FromContext(ctx)
+	call := rpcregistry.FromContext(ctx)
 	if c, ok := s.Get(call.Connection); ok {
 		return c, nil
 	}

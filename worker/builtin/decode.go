@@ -35,7 +35,7 @@ func decode(text []byte, v any) error {
 }
 
 // wireTypes caches wireType by reflect.Type.
-var wireTypes sync.Map
+var wireTypes sync.Map //nolint:gochecknoglobals // a cache of what depends on nothing but the type
 
 // wireType returns the type into which encoding/json decodes a t: t itself where it
 // holds no times, and otherwise, of a struct, one with the same fields.

@@ -36,7 +36,7 @@ func (l Limits) validate(queue string) error {
 }
 
 // Queue is what is known of one queue.
-type Queue struct {
+type Queue struct { //nolint:recvcheck // a value must marshal itself too
 	Name   string `json:"name"`
 	Paused bool   `json:"paused"`
 	Limits Limits `json:"limits"`

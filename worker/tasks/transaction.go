@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
 )
 
 // Transaction collects what a handler wants to happen together with the
@@ -43,8 +44,9 @@ type collected struct {
 	errs    []error
 }
 
-// Sealer makes the message of a publish and names its channel; the node's bus does.
-type Sealer func(messageType string, body any) (channel string, message []byte, err error)
+// Sealer makes the message of a publish and names its channel, as the node's bus does
+// (see [redisbus.Bus.Seal]).
+type Sealer func(ctx context.Context, messageType string, body any, o redisbus.PublishOptions) (channel string, message []byte, err error)
 
 // effect is one write, in the words that commit.lua reads.
 type effect struct {
@@ -92,7 +94,12 @@ func (t *Transaction) EnqueueWith(name string, payload any, o Options) {
 
 // Publish sends a message to every node of the cluster.
 func (t *Transaction) Publish(messageType string, body any) {
-	channel, message, err := t.seal(messageType, body)
+	t.PublishWith(messageType, body, redisbus.PublishOptions{})
+}
+
+// PublishWith is [Transaction.Publish] with options.
+func (t *Transaction) PublishWith(messageType string, body any, o redisbus.PublishOptions) {
+	channel, message, err := t.seal(t.ctx, messageType, body, o)
 	t.add(err, "publish "+messageType, "publish", func() []any { return []any{channel, message} })
 }
 
