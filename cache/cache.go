@@ -50,8 +50,7 @@ type Config struct {
 	Observer Observer
 }
 
-// Cache is one node's view of the cluster's cache. It is safe for concurrent use
-// and holds nothing to close.
+// Cache is one node's view of the cluster's cache. It is safe for concurrent use.
 type Cache struct {
 	client  *batcher
 	names   names
@@ -84,6 +83,10 @@ func New(cfg Config) *Cache {
 	}
 	return c
 }
+
+// Close closes the connection on which the cache hears of what its callers wait for,
+// which would else close a second after the last of them has left.
+func (c *Cache) Close() { c.wakes.Close() }
 
 // EntryKey returns the Redis key of an entry or list, for scripts with [Cache.LuaEffects].
 func (c *Cache) EntryKey(key string) string { return c.names.entry(key) }

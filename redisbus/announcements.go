@@ -36,6 +36,8 @@ type Announcements struct {
 	idleTimer  *time.Timer
 	dirty      map[string]struct{} // channels whose waiters have come or gone
 	updating   bool                // one goroutine settles them
+	closed     bool
+	running    sync.WaitGroup // goroutines that update and listen
 }
 
 // topic has the waiters of one channel in the order of their arrival. An
@@ -111,9 +113,9 @@ func (w *waiter) wake() {
 // being opened. The caller holds h.mu.
 func (h *Announcements) markDirty(ctx context.Context, channel string) {
 	h.dirty[channel] = struct{}{}
-	if !h.updating {
+	if !h.updating && !h.closed {
 		h.updating = true
-		go h.updateAll(context.WithoutCancel(ctx))
+		h.running.Go(func() { h.updateAll(context.WithoutCancel(ctx)) })
 	}
 }
 
@@ -137,12 +139,13 @@ func (h *Announcements) updateAll(ctx context.Context) {
 func (h *Announcements) update(ctx context.Context, channel string) {
 	h.mu.Lock()
 	_, wanted := h.topics[channel]
-	if h.sub == nil && wanted {
+	if h.sub == nil && wanted && !h.closed {
 		h.sub, h.broken = h.client.Subscribe(ctx), false
 		h.subscribed = map[string]bool{}
 		var listening context.Context
 		listening, h.stop = context.WithCancel(ctx)
-		go h.listen(listening, h.sub)
+		sub := h.sub
+		h.running.Go(func() { h.listen(listening, sub) })
 	}
 	sub, has := h.sub, h.subscribed[channel]
 	if sub != nil {
@@ -197,6 +200,26 @@ func (h *Announcements) closeIfIdle() (dropped bool) {
 		}
 	})
 	return false
+}
+
+// Close closes the connection and returns when nothing of it runs any more. Who
+// still waits tries only from time to time (see [MaxNap]).
+func (h *Announcements) Close() {
+	h.mu.Lock()
+	sub := h.sub
+	h.closed = true
+	if h.idleTimer != nil {
+		h.idleTimer.Stop()
+		h.idleTimer = nil
+	}
+	if sub != nil {
+		h.detach()
+	}
+	h.mu.Unlock()
+	if sub != nil {
+		_ = sub.Close()
+	}
+	h.running.Wait()
 }
 
 // detach forgets the connection; the next waiter opens another one.

@@ -34,6 +34,12 @@ type BusConfig struct {
 	// accepts the old one, then the old one goes.
 	Token, AlsoAccept link.Secret
 
+	// Learn, in the place of Token, makes the bus lazy: its first use (see
+	// [Bus.Await]) has Serve call Learn until that returns the token. Until then
+	// nothing is dialled. Publish and Send wait for it; Post and Seal, which do not
+	// wait, return link.ErrUnavailable meanwhile.
+	Learn func(context.Context) (link.Secret, error)
+
 	// TokenKept says that Token is the one that the cluster keeps in Redis. If Redis
 	// loses it, the bus writes it again; if another node has drawn a new one meanwhile,
 	// the bus signs with that one and accepts its own as well.
@@ -87,6 +93,7 @@ type Bus struct {
 	self       Identity
 	header     header
 	prover     atomic.Pointer[prover]
+	opening    *opening    // nil where the token was known from the start
 	token      link.Secret // which the prover signs with; only the watchdog uses it
 	tokenKept  bool
 	inboxOnly  bool
@@ -124,10 +131,18 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	if cfg.Identity.Incarnation == "" {
 		cfg.Identity.Incarnation = cfg.Identity.ID
 	}
-	prover, err := newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
 	errs := []error{
-		err, cfg.Identity.validate(),
+		cfg.Identity.validate(),
 		checkMiddleware("publish", cfg.PublishMiddleware), checkMiddleware("subscription", cfg.SubscriptionMiddleware),
+	}
+	var known *prover
+	var opens *opening
+	if cfg.Token.IsZero() && cfg.Learn != nil {
+		opens = newOpening(cfg)
+	} else {
+		var err error
+		known, err = newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
+		errs = append(errs, err)
 	}
 	subscriber, ok := cfg.Subscriber.(*redis.Client)
 	if cfg.Publisher == nil || cfg.Subscriber == nil {
@@ -151,7 +166,8 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	if b.beacons = cfg.Beacons; b.beacons == nil {
 		b.beacons = NewBeacons()
 	}
-	b.prover.Store(prover)
+	b.prover.Store(known)
+	b.opening = opens
 	b.drops.log, b.drops.observer = cfg.Log, cfg.Observer
 	b.out.client = cfg.Publisher
 	b.subs.Store(&map[string][]*Subscription{})

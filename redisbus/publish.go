@@ -105,6 +105,9 @@ func (o PublishOptions) outgoing(messageType string, body any) (Outgoing, error)
 }
 
 func (b *Bus) postAndWait(ctx context.Context, m Outgoing) (int64, error) {
+	if err := b.Await(ctx); err != nil {
+		return 0, err
+	}
 	type result struct {
 		receivers int64
 		err       error
@@ -176,7 +179,11 @@ func (b *Bus) check(m Outgoing) (meta []byte, err error) {
 		}
 		meta = wire.AppendTexts(nil, m.Meta)
 	}
-	if len(m.Body)+len(meta)+len(m.Type)+len(b.header.names)+len(b.prover.Load().plain)+overhead > MaxMessage {
+	p := b.prover.Load()
+	if p == nil {
+		return nil, errNotOpen
+	}
+	if len(m.Body)+len(meta)+len(m.Type)+len(b.header.names)+len(p.plain)+overhead > MaxMessage {
 		return nil, ErrTooLarge
 	}
 	return meta, nil

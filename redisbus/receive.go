@@ -54,6 +54,12 @@ func (b *Bus) Serve(ctx context.Context) error {
 
 	defer b.reports.Ended(b.reportName())
 	defer b.reports.Ended(b.tokenReportName())
+	if b.opening != nil {
+		defer b.opening.fail(ErrClosed, true)
+		if !b.learnToken(ctx) {
+			return nil
+		}
+	}
 	var parts sync.WaitGroup
 	parts.Go(func() { b.read(ctx, handlers) })
 	b.watch(ctx)

@@ -63,5 +63,9 @@ func (e *Endpoint) logLine(ctx context.Context, line LogLine) {
 		level = zerolog.InfoLevel
 	}
 	level = min(level, zerolog.ErrorLevel)
-	e.log.WithLevel(level).Str("from", FromContext(ctx).From.ID).Str("text", line.Text).Msg("api.log")
+	from := FromContext(ctx).From
+	if e.cfg.OnLog != nil && e.cfg.OnLog(from, line.Text) {
+		return
+	}
+	e.log.WithLevel(level).Str("from", from.ID).Str("text", line.Text).Msg("api.log")
 }

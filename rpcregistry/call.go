@@ -152,7 +152,9 @@ func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
 	if node == "" {
 		w = &firstWaiter{nodeWaiter: nodeWaiter{ends: ends}, declined: map[redisbus.Identity]bool{}}
 	}
-	e.addWaiter(c.id, w)
+	if err := e.addWaiter(c.id, w); err != nil {
+		return Response{}, err
+	}
 	defer e.removeWaiter(c.id)
 	if err := e.cfg.Bus.Post(ctx, c.message(node), w.sent); err != nil {
 		return Response{}, sendError(err, node)
@@ -188,6 +190,9 @@ func (e *Endpoint) prepare(ctx context.Context, r Request) (*call, string, error
 	}
 	if err := link.ValidMeta(r.Meta); err != nil {
 		return nil, "", &Error{Code: ErrBadArguments, Message: err.Error(), cause: err}
+	}
+	if err := e.awaitBus(ctx); err != nil {
+		return nil, "", err
 	}
 	c := &call{
 		method: r.Method, connection: r.To.connection, deadline: e.cfg.Bus.Now().Add(e.cfg.Timeout), args: r.Args, meta: r.Meta,

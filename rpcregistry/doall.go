@@ -88,7 +88,9 @@ func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
 	}
 	c.id = newID()
 	g := newAllWaiter(members, r.Method)
-	e.addWaiter(c.id, g)
+	if err := e.addWaiter(c.id, g); err != nil {
+		return nil, err
+	}
 	defer e.removeWaiter(c.id)
 	if err := e.cfg.Bus.Post(ctx, c.message(""), g.sent); err != nil {
 		return nil, sendError(err, "")

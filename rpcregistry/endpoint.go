@@ -75,6 +75,10 @@ type Config struct {
 	// with [ErrBusy]. Default 1024.
 	MaxCalls int
 
+	// OnLog, when set, may take a line that another node sent to api.log: it reports
+	// whether it did. Such a line does not go to Log.
+	OnLog func(from redisbus.Identity, text string) bool
+
 	// CallMiddleware and MethodMiddleware wrap the calls that this endpoint makes and
 	// the methods that it answers; the first is the outermost.
 	CallMiddleware   []CallMiddleware
@@ -122,6 +126,7 @@ type Endpoint struct {
 
 	mu      sync.Mutex
 	pending map[string]waiter
+	closed  bool // Serve has ended: no reply can come any more
 }
 
 // Group counts the methods that run.
@@ -167,6 +172,7 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	e.group.Open()
 	e.pool.open()
 	e.base.Store(&base)
+	e.openWaiters()
 	calls := e.cfg.Bus.Subscribe(callType, e.receiveCall, redisbus.SubscribeOptions{Inline: true})
 	replies := e.cfg.Bus.Subscribe(replyType, e.receiveReply, redisbus.SubscribeOptions{Inline: true})
 	e.readyOnce.Do(func() { close(e.ready) })
@@ -179,6 +185,7 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	}
 	calls.Close()
 	replies.Close()
+	e.closeWaiters()
 	e.base.Store(nil)
 	return err
 }
@@ -186,6 +193,9 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 // Ready is closed once Serve receives calls and replies. Calls that come before are
 // lost: wait for it, and for the bus's own Ready, before the node is announced.
 func (e *Endpoint) Ready() <-chan struct{} { return e.ready }
+
+// Self returns the identity that the endpoint calls with.
+func (e *Endpoint) Self() redisbus.Identity { return e.self }
 
 // Methods returns the methods that this node answers.
 func (e *Endpoint) Methods() []Method { return e.registry.Methods() }

@@ -2,10 +2,15 @@ package rpcregistry
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // waiter is a call that waits for replies. Its methods are called by the bus's
@@ -34,10 +39,53 @@ func (e *Endpoint) receiveReply(_ context.Context, m redisbus.Message) {
 	}
 }
 
-func (e *Endpoint) addWaiter(id string, w waiter) {
+// errStopped is why a call ends that waits when the endpoint stops.
+var errStopped = errors.New("the endpoint takes no replies any more")
+
+// addWaiter has a call wait for replies. It fails when none can come any more.
+func (e *Endpoint) addWaiter(id string, w waiter) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return &Error{Code: ErrUnavailable, cause: fmt.Errorf("%w: %w", link.ErrUnavailable, errStopped)}
+	}
 	e.pending[id] = w
+	return nil
+}
+
+// openWaiters lets calls wait for replies, again.
+func (e *Endpoint) openWaiters() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = false
+}
+
+// closeWaiters ends the calls that wait, and those that begin later.
+func (e *Endpoint) closeWaiters() {
+	e.mu.Lock()
+	e.closed = true
+	waiting := slices.Collect(maps.Values(e.pending))
+	e.mu.Unlock()
+	for _, w := range waiting {
+		w.sent(0, link.Unanswered(errStopped))
+	}
+}
+
+// awaitBus waits until the bus can send, at most for the time of a call.
+func (e *Endpoint) awaitBus(ctx context.Context) error {
+	if e.cfg.Bus.Usable() {
+		return nil
+	}
+	waiting, cancel := ctx, context.CancelFunc(func() {})
+	if _, bounded := ctx.Deadline(); !bounded {
+		waiting, cancel = context.WithTimeout(ctx, e.cfg.Timeout)
+	}
+	defer cancel()
+	err := e.cfg.Bus.Await(waiting)
+	if link.IsOutage(err) && !errors.Is(ctx.Err(), context.Canceled) {
+		return &Error{Code: ErrUnavailable, Message: err.Error(), cause: err}
+	}
+	return err
 }
 
 func (e *Endpoint) removeWaiter(id string) {

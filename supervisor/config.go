@@ -66,6 +66,13 @@ type Config struct {
 	// Cache says how the nodes keep the cluster's cache.
 	Cache worker.CacheConfig
 
+	// Observer, when set, hears how things ended.
+	Observer worker.Observer
+
+	// Version is that of the program, for others to see. Default: what the build
+	// says of its main module.
+	Version string
+
 	// Times are the timings of leases.
 	Times membership.Times
 }

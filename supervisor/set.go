@@ -39,7 +39,6 @@ type Set struct {
 	served   atomic.Bool
 	hurry    chan struct{}
 	hurryOne sync.Once
-	gate     *gate
 
 	background sync.WaitGroup // operations that were started by call
 
@@ -74,10 +73,11 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 	if err := errors.Join(cfg.validate(), app.Err()); err != nil {
 		return nil, err
 	}
-	s := &Set{cfg: cfg, log: log, hurry: make(chan struct{}), gate: newGate(cfg.Workers), history: history{}}
+	s := &Set{cfg: cfg, log: log, hurry: make(chan struct{}), history: history{}}
 	var err error
 	s.host, err = worker.NewHost(worker.HostConfig{
-		Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, ZombieLimit: cfg.ZombieLimit, Set: controls{s}, Log: log,
+		Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, ZombieLimit: cfg.ZombieLimit, Set: controls{s},
+		Observer: cfg.Observer, Version: cfg.Version, Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -91,8 +91,9 @@ func (s *Set) String() string { return "stellar" }
 // Serve runs the set until ctx ends and every node has drained, or every node
 // was stopped by api.stop. It is a suture.Service that is served once: its error
 // is nil after a clean stop, or wraps one of [ErrRedisUnavailable],
-// [ErrFlapping], [ErrDrainDeadline] and membership.ErrIDTaken (another live node
-// keeps the exact id of this one) and suture.ErrDoNotRestart, so that a
+// [ErrFlapping], [ErrDrainDeadline], membership.ErrIDTaken (another live node
+// keeps the exact id of this one), link.ErrLayout (the namespace's data is that of
+// another version) and suture.ErrDoNotRestart, so that a
 // supervisor above it does not start it again. A second call ends at once.
 func (s *Set) Serve(ctx context.Context) error {
 	if s.served.Swap(true) {
@@ -153,6 +154,9 @@ func (s *Set) open(ctx context.Context) error {
 	if err := s.host.Open(opening); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if errors.Is(err, link.ErrLayout) {
+			return err
 		}
 		return fmt.Errorf("%w: %w", ErrRedisUnavailable, err)
 	}

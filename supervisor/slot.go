@@ -127,7 +127,7 @@ func (x *slot) live(ctx context.Context) (lived time.Duration, err error) {
 		Prefix: x.set.cfg.WorkerPrefix, ID: x.set.cfg.ID, Prefer: x.id,
 		Concurrency: x.set.cfg.Concurrency, Queues: x.set.cfg.Queues, Weights: x.set.cfg.Weights,
 		Drain: x.set.cfg.Drain, Grace: x.set.cfg.Grace,
-		Announce: x.set.gate.open, Hurry: x.set.hurry,
+		Hurry: x.set.hurry,
 	})
 	x.mu.Lock()
 	x.node = n
@@ -137,7 +137,6 @@ func (x *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	go x.watch(watching, n, x.crashAt, x.failure)
 	err = n.Serve(ctx)
 	watched()
-	x.set.gate.arrive(x)
 	ended := n.Ended()
 	x.set.tally(ended)
 	x.mu.Lock()
@@ -152,15 +151,14 @@ func (x *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	return time.Since(began), err
 }
 
-// watch tells the gate when the node runs, and logs how long a restart took and
-// that a lease had been lost.
+// watch logs when the node runs after a crash, how long that took, and that a lease
+// had been lost.
 func (x *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why error) {
 	select {
 	case <-n.Running():
 	case <-ctx.Done():
 		return
 	}
-	x.set.gate.arrive(x)
 	if endedAt.IsZero() {
 		return
 	}
@@ -189,6 +187,9 @@ func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 		return true
 	case errors.Is(err, membership.ErrIDTaken):
 		return x.awaitID(err)
+	case errors.Is(err, link.ErrLayout):
+		x.set.giveUp(err)
+		return false
 	}
 	x.crashAt = time.Now()
 	if lived >= longLife {

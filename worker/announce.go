@@ -8,58 +8,157 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
 const (
-	// gathering is how long the first node that has something to announce waits
-	// for others of its process that do the same.
-	gathering = 20 * time.Millisecond
-	// fewNews is up to how many of them each speaks for itself. If each of a
-	// thousand did, each of a thousand would verify, keep and log a thousand lines.
-	fewNews = 8
+	// announceAfter is for how long no other node of the process must have joined
+	// or left before those that did are announced, together: a set that starts or
+	// stops is one line in the log of each process, however long it takes.
+	announceAfter = time.Second
+	// lastAnnouncement bounds the announcement of a process that ends.
+	lastAnnouncement = time.Second
+	// copyTime is for how long a line from another process is remembered: its
+	// copies reach the nodes of this process at nearly the same time.
+	copyTime = 10 * time.Second
 )
 
-// news gathers the nodes of a process that announce the same at the same time.
-// The zero value is ready.
-type news struct {
-	mu      sync.Mutex
-	current *edition
+// hostPrefix is what the ids of hosts on the bus begin with.
+const hostPrefix = "stellar-host-"
+
+// announcer gathers the joins and leaves of a process's nodes. The zero value is
+// not ready: use [newAnnouncer].
+type announcer struct {
+	changed chan struct{} // holds one token when there is something to announce
+
+	mu           sync.Mutex
+	joined, left []string
+	heard        map[heardLine]time.Time // lines of other hosts that were logged
 }
 
-type edition struct {
-	ids    []string
-	closed chan struct{}
+type heardLine struct{ from, text string }
+
+func newAnnouncer() *announcer {
+	return &announcer{changed: make(chan struct{}, 1), heard: map[heardLine]time.Time{}}
 }
 
-// gather adds a node to those that announce now and waits until they are
-// complete. speaks says whether this node has to speak, for itself or for all.
-func (w *news) gather(ctx context.Context, id string) (ids []string, speaks bool) {
-	w.mu.Lock()
-	e := w.current
-	first := e == nil
-	if first {
-		e = &edition{closed: make(chan struct{})}
-		w.current = e
+func (a *announcer) wake() {
+	select {
+	case a.changed <- struct{}{}:
+	default:
 	}
-	e.ids = append(e.ids, id)
-	w.mu.Unlock()
-	if !first {
-		<-e.closed // soon: the first waits for nothing but the time
+}
+
+// join notes that a node runs.
+func (a *announcer) join(id string) {
+	a.mu.Lock()
+	a.joined = append(a.joined, id)
+	a.mu.Unlock()
+	a.wake()
+}
+
+// leave notes that a node leaves. Of a node whose join was not announced yet,
+// nothing is.
+func (a *announcer) leave(id string) {
+	a.mu.Lock()
+	if i := slices.Index(a.joined, id); i >= 0 {
+		a.joined = slices.Delete(a.joined, i, i+1)
 	} else {
-		_ = link.Sleep(ctx, gathering)
-		w.mu.Lock()
-		w.current = nil
-		w.mu.Unlock()
-		slices.SortFunc(e.ids, membership.CompareIDs)
-		close(e.closed)
+		a.left = append(a.left, id)
 	}
-	if len(e.ids) <= fewNews {
-		return []string{id}, true
+	a.mu.Unlock()
+	a.wake()
+}
+
+// take returns what is to be announced.
+func (a *announcer) take() (joined, left []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	joined, left = a.joined, a.left
+	a.joined, a.left = nil, nil
+	for _, ids := range []*[]string{&joined, &left} {
+		slices.SortFunc(*ids, membership.CompareIDs)
+		*ids = slices.Compact(*ids) // a node may join twice: a crash is no leave
 	}
-	return e.ids, first
+	return joined, left
+}
+
+// isCopy reports whether a node of this process has got the same line already.
+func (a *announcer) isCopy(from, text string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	for line, at := range a.heard {
+		if now.Sub(at) > copyTime {
+			delete(a.heard, line)
+		}
+	}
+	line := heardLine{from, text}
+	_, known := a.heard[line]
+	if !known {
+		a.heard[line] = now
+	}
+	return known
+}
+
+// announce tells the cluster of joins and leaves until ctx ends.
+func (h *Host) announce(ctx context.Context) error {
+	quiet := time.NewTimer(announceAfter)
+	defer quiet.Stop()
+	quiet.Stop()
+	for {
+		select {
+		case <-h.announcer.changed:
+			quiet.Reset(announceAfter)
+		case <-quiet.C:
+			h.announceNow(ctx)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnnouncement)
+			defer cancel()
+			h.announceNow(last)
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// announceNow calls api.log on every node of the cluster, as the original does
+// for each node. A cluster that misses it misses a log line. The process itself
+// logs its joins; what its nodes hear of it they do not log.
+func (h *Host) announceNow(ctx context.Context) {
+	joined, left := h.announcer.take()
+	for _, news := range []struct {
+		ids  []string
+		what string
+	}{{left, "left"}, {joined, "joined"}} {
+		if len(news.ids) == 0 {
+			continue
+		}
+		text := announcement(news.ids, news.what)
+		if news.what == "joined" {
+			h.logLine(h.rpc.Self().ID, text)
+		}
+		if err := h.rpc.Cast(ctx, "api.log", []string{text}, rpcregistry.All()); err != nil {
+			h.log.Debug().Err(err).Msg("not announced: " + news.what)
+		}
+	}
+}
+
+// onLog takes the lines of api.log that come from hosts, and logs each once for
+// all nodes of the process. It reports whether it took the line.
+func (h *Host) onLog(from redisbus.Identity, text string) bool {
+	if !strings.HasPrefix(from.ID, hostPrefix) {
+		return false
+	}
+	if from.ID != h.rpc.Self().ID && !h.announcer.isCopy(from.ID, text) {
+		h.logLine(from.ID, text)
+	}
+	return true
+}
+
+func (h *Host) logLine(from, text string) {
+	h.log.Info().Str("from", from).Str("text", text).Msg("api.log")
 }
 
 // announcement is what the members did, in words.
@@ -91,30 +190,4 @@ func spans(ids []string) string {
 		ids = ids[n:]
 	}
 	return strings.Join(out, ", ")
-}
-
-// announce tells the cluster of the join.
-func (n *Node) announce(ctx context.Context) error {
-	if n.cfg.Announce != nil {
-		select {
-		case <-n.cfg.Announce:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	n.tell(ctx, &n.host.joined, "joined")
-	return nil
-}
-
-// tell says to every node's api.log what this one does, as the original does. A
-// cluster that misses it misses a log line.
-func (n *Node) tell(ctx context.Context, w *news, what string) {
-	ids, speaks := w.gather(ctx, n.lease.Incarnation.ID)
-	if !speaks {
-		return
-	}
-	text := announcement(ids, what)
-	if err := n.api.RPC.Cast(ctx, "api.log", []string{text}, rpcregistry.All()); err != nil && ctx.Err() == nil {
-		n.log.Debug().Err(err).Msg("not announced: " + what)
-	}
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 
 	"github.com/rs/zerolog"
 
@@ -31,13 +32,28 @@ func (a *API) ID() string { return a.Incarnation.ID }
 
 type apiKey struct{}
 
+// ErrNoNode is what [FromContext] panics with outside a node.
+var ErrNoNode = errors.New("this context belongs to no node: use the context that a task handler, method, subscription or hook was given")
+
 // FromContext returns the API of the node that the context belongs to: in task
-// handlers, RPC methods, subscriptions and hooks. It is nil in any other context.
+// handlers, RPC methods, subscriptions and hooks. In any other context it panics
+// with [ErrNoNode]; [OnNode] tells whether it would.
 func FromContext(ctx context.Context) *API {
-	a, _ := ctx.Value(apiKey{}).(*API)
+	a, ok := ctx.Value(apiKey{}).(*API)
+	if !ok {
+		panic(ErrNoNode)
+	}
 	return a
 }
 
+// OnNode reports whether the context belongs to a node, so that [FromContext] has an
+// API to return.
+func OnNode(ctx context.Context) bool {
+	_, ok := ctx.Value(apiKey{}).(*API)
+	return ok
+}
+
+// into returns a context that belongs to the API's node.
 func (a *API) into(ctx context.Context) context.Context {
 	return context.WithValue(ctx, apiKey{}, a)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -34,7 +36,12 @@ type HostConfig struct {
 	// Set is what operators do with the set of the host's nodes; nil when there
 	// is none, and then no node answers api.set.*.
 	Set builtin.Controls
-	Log zerolog.Logger
+	// Observer, when set, hears how things ended.
+	Observer Observer
+	// Version is that of the program, for others to see. Default: what the build
+	// says of its main module.
+	Version string
+	Log     zerolog.Logger
 }
 
 // Host is what the nodes of one process share: the heartbeat that renews their
@@ -55,9 +62,10 @@ type Host struct {
 	reports   *link.Reports // of Redis's failures, once for the process
 	beacons   *redisbus.Beacons
 
-	joined, left news // announcements of its nodes
+	announcer *announcer
 
 	bus       *redisbus.Bus
+	rpc       *rpcregistry.Endpoint // only calls out: it is not served
 	solo      tasks.Solo
 	claims    claims
 	zombies   zombies
@@ -71,7 +79,10 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons()}
+	h := &Host{
+		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons(),
+		announcer: newAnnouncer(),
+	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*outlived]struct{}{}
 	var err error
 	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {
@@ -90,7 +101,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err != nil {
 		host = "unknown"
 	}
-	h.process = membership.Process{Host: host, PID: os.Getpid()}
+	h.process = membership.Process{Host: host, PID: os.Getpid(), Version: cmp.Or(cfg.Version, buildVersion()), Layout: link.Layout}
 	return h, nil
 }
 
@@ -101,10 +112,14 @@ func (h *Host) Process() membership.Process { return h.process }
 func (h *Host) Directory() membership.Directory { return h.directory }
 
 // Open makes sure that Redis answers, waiting for it as long as ctx lasts, and
-// learns the cluster's token.
+// learns the cluster's token. The error is a *link.LayoutError where the data of
+// the namespace is not for this program.
 func (h *Host) Open(ctx context.Context) error {
 	if err := link.Retry(ctx, func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
 		return fmt.Errorf("redis at %s: %w", h.cfg.Redis.Address(), err)
+	}
+	if err := link.Retry(ctx, h.directory.AdmitNode); err != nil {
+		return err
 	}
 	token, err := h.clusterToken(ctx)
 	if err != nil {
@@ -113,7 +128,7 @@ func (h *Host) Open(ctx context.Context) error {
 	h.enqueuer = tasks.NewClient(context.WithoutCancel(ctx), h.client, h.keys, &h.cfg.App.tasks)
 	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
 	h.pulse.felt()
-	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
+	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
 	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons = true, h.log, h.reports, h.beacons
@@ -122,7 +137,17 @@ func (h *Host) Open(ctx context.Context) error {
 		return err
 	}
 	h.bus.Hint(h.keys.Due(), h.mover.Look)
-	return nil
+	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
+	return err
+}
+
+// buildVersion is what the build says of the version of the program.
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	return info.Main.Version
 }
 
 // clusterToken returns the token of the cluster's messages. One that is kept in
@@ -147,6 +172,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)
 	g.Go("pulse", h.feel)
+	g.Go("announcer", h.announce)
 	err := g.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

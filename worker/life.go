@@ -99,8 +99,8 @@ func (n *Node) openBase(base *group.Group) error {
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
-		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI, Log: n.log,
-		CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
+		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
+		OnLog: h.onLog, Log: n.log, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
 		return err
@@ -147,10 +147,11 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 	}
 	n.enter(ctx, membership.Running)
 	close(n.running)
+	n.observeStart()
 	n.log.Info().Str("incarnation", n.lease.Incarnation.String()).
 		Strs("connections", []string{"client", "subscriber", "tasks"}).
 		Str("redis", n.host.cfg.Redis.Address()).Msg("node is running")
-	base.Go("announcement", n.announce)
+	n.host.announcer.join(n.lease.Incarnation.ID)
 
 	handlers, cancel := context.WithCancelCause(ctx)
 	defer cancel(tasks.ErrEnding)
@@ -234,5 +235,9 @@ func (n *Node) farewell() {
 	if err := n.api.Connections.Close(ctx); err != nil {
 		n.log.Debug().Err(err).Msg("client connections")
 	}
-	n.tell(ctx, &n.host.left, "left")
+	select {
+	case <-n.running:
+		n.host.announcer.leave(n.lease.Incarnation.ID)
+	default: // nobody heard of it
+	}
 }

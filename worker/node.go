@@ -37,9 +37,6 @@ type NodeConfig struct {
 	Drain       time.Duration  // how long a stopping node waits for its handlers; default [DefaultDrain]
 	Grace       time.Duration  // how long after it has cancelled them; default [DefaultGrace]
 
-	// Announce, when set, holds the announcement of the join back until it is
-	// closed, so that nodes that start together hear of each other.
-	Announce <-chan struct{}
 	// Hurry, when set and closed, cuts the drain to a second.
 	Hurry <-chan struct{}
 }
@@ -187,6 +184,12 @@ func (n *Node) Crash(reason string) {
 // asked for, and what went wrong otherwise. However it ends, everything the node
 // owned has been settled by then, save what [Ended].Running names.
 func (n *Node) Serve(ctx context.Context) error {
+	err := n.serve(ctx)
+	n.observeEnd(err)
+	return err
+}
+
+func (n *Node) serve(ctx context.Context) error {
 	if err := n.join(ctx); err != nil {
 		if ctx.Err() != nil {
 			n.enter(ctx, membership.Stopped)
@@ -360,6 +363,7 @@ func (n *Node) close() {
 	}
 	if n.api != nil {
 		n.api.Tasks.Close()
+		n.api.Cache.Close()
 	}
 	if n.conns != nil {
 		_ = n.conns.Close()

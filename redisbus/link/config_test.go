@@ -228,7 +228,7 @@ func TestPausesGrowToTwoSeconds(t *testing.T) {
 
 func TestEveryKeyIsInTheNamespacesSlot(t *testing.T) {
 	k := link.NewKeys("ns")
-	for _, key := range []string{k.Token(), k.Epoch(), k.Members(), k.Cache("a{b}"), k.Lock("x"), k.Queue("q"), k.ConnectionsOf("a#1:x")} {
+	for _, key := range []string{k.Token(), k.Layout(), k.Epoch(), k.Members(), k.Cache("a{b}"), k.Lock("x"), k.Queue("q"), k.ConnectionsOf("a#1:x")} {
 		require.True(t, strings.HasPrefix(key, "{ns}:"), key)
 	}
 	require.NotEqual(t, k.Inbox("x"), link.NewKeys("ns2").Inbox("x"))

@@ -40,6 +40,10 @@ func (k Keys) Due() string { return k.namespace + ":due" }
 // Token holds the cluster's generated bus token where none is configured (string).
 func (k Keys) Token() string { return k.tag + "token" }
 
+// Layout holds the version of the layout that the namespace's data has (string,
+// integer): see [Layout].
+func (k Keys) Layout() string { return k.tag + "layout" }
+
 // Epoch counts incarnations (string, integer).
 func (k Keys) Epoch() string { return k.tag + "epoch" }
 

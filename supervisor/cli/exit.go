@@ -33,6 +33,7 @@ var exitCodes = []struct {
 }{
 	{config.ErrInvalid, exitConfig},
 	{admin.ErrTokenNeeded, exitConfig},
+	{link.ErrLayout, exitConfig},
 	{membership.ErrIDTaken, exitConfig}, // another live process has the id, as with a pidfile
 	{config.ErrUsage, exitUsage},
 	{supervisor.ErrFlapping, exitFlapping},

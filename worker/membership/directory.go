@@ -20,6 +20,10 @@ import (
 type Process struct {
 	Host string `json:"host"`
 	PID  int    `json:"pid"`
+	// Version is that of the program. Layout is that of the data which it writes:
+	// link.Layout; 0, which counts as 1, in programs from before there were layouts.
+	Version string `json:"version,omitempty"`
+	Layout  int    `json:"layout,omitempty"`
 }
 
 // Member is a node as the cluster knows it.
@@ -36,6 +40,8 @@ type Member struct {
 type Directory struct {
 	Client redis.UniversalClient
 	Keys   link.Keys
+
+	speaks layouts // in the place of this program's own, in tests
 }
 
 // List returns everybody who joined and has not left, in the order of their

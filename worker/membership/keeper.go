@@ -99,8 +99,11 @@ type JoinRequest struct {
 }
 
 // Join makes a new incarnation and keeps its lease until it is released or
-// lost. It waits for Redis as long as ctx lasts.
+// lost. It waits for Redis as long as ctx lasts. The error is [ErrIDTaken], a
+// [*link.LayoutError], or one of link.Explain.
 func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
+	own := k.directory.layouts()
+	r.Process.Layout = own.max
 	info, err := json.Marshal(r.Process)
 	if err != nil {
 		return nil, fmt.Errorf("join: %w", err)
@@ -113,14 +116,14 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 		prefix, prefer = number(r.ID)
 	}
 	again := 0
-	keys := []string{k.directory.Keys.Members(), k.directory.Keys.Leases(), k.directory.Keys.Numbers(prefix), k.directory.Keys.Epoch()}
+	keys := append(k.directory.layoutKeys(), k.directory.Keys.Numbers(prefix))
 	i := Incarnation{Nonce: newNonce()}
 	var sent time.Time
 	defer k.Reports.Ended(joining)
 	err = link.Retry(ctx, func(ctx context.Context) error {
 		sent = time.Now()
 		reply, err := joinScript.Call(ctx, k.directory.Client, keys,
-			prefix, r.ID, prefer, i.Nonce, k.times.Lease.Milliseconds(), info, again)
+			prefix, r.ID, prefer, i.Nonce, k.times.Lease.Milliseconds(), info, again, own.min, own.max)
 		again = 1
 		if link.OutcomeOf(err) == link.Ran {
 			k.Reports.Works(joining)
@@ -136,7 +139,7 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 		return nil, fmt.Errorf("join as %s: %w: stop that node, or choose another id", r.ID, ErrIDTaken)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("join: %w", err)
+		return nil, fmt.Errorf("join: %w", k.directory.layoutError(err))
 	}
 	return k.hold(ctx, i, r.Moves, sent), nil
 }

@@ -7,6 +7,10 @@ import (
 )
 
 var (
+	//go:embed lua/admit.lua
+	admitLua string // a snippet
+	//go:embed lua/layout.lua
+	layoutLua string
 	//go:embed lua/join.lua
 	joinLua string
 	//go:embed lua/renew.lua
@@ -22,7 +26,8 @@ var (
 	//go:embed lua/expired.lua
 	expiredLua string
 
-	joinScript    = link.NewScript(link.LuaPrelude, joinLua)
+	layoutScript  = link.NewScript(link.LuaPrelude, admitLua, layoutLua)
+	joinScript    = link.NewScript(link.LuaPrelude, admitLua, joinLua)
 	renewScript   = link.NewScript(link.LuaPrelude, renewLua)
 	stateScript   = link.NewScript(link.LuaPrelude, stateLua)
 	condemnScript = link.NewScript(link.LuaPrelude, condemnLua)

@@ -72,6 +72,7 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *
 
 // Close ends calls that still wait with [ErrClosed]; what became of them is unknown.
 func (c *Client) Close() {
+	defer c.endings.Close()
 	c.mu.Lock()
 	c.cancel() // who comes later sees it, and does not begin
 	c.mu.Unlock()

@@ -68,8 +68,12 @@ var errNotYet = errors.New("not yet")
 // Wait returns the result of a task as soon as it exists: its end is announced.
 // A task without a retention is remembered for a minute when somebody waits as it
 // ends. The error is [ErrDead], [ErrCancelled], [ErrNotFound] (also of a task that
-// had been forgotten before), or ctx's. While Redis is away it goes on waiting.
+// had been forgotten before), [ErrClosed], or ctx's. While Redis is away it goes on
+// waiting.
 func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(c.ctx, func() { stop(ErrClosed) })()
 	var result json.RawMessage
 	err := c.endings.Await(ctx, c.keys.Ended(id), true,
 		func(err error) bool {

@@ -1,10 +1,12 @@
 -- join: gives a new incarnation an id and a lease.
--- KEYS 1 members  2 leases  3 numbers  4 epoch
+-- KEYS 1 layout  2 epoch  3 tasks  4 members  5 leases  6 numbers
 -- ARGV 1 worker prefix  2 exact id, or ''  3 number to prefer, or 0  4 nonce
 --      5 lease in ms  6 what else the record says (JSON)  7 '1' when this
---      request may have run before
--- Returns {'OK', id, epoch} | {'TAKEN'} | {'WRONGTYPE', key, type}
-local members, leases, numbers, epoch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+--      request may have run before  8 oldest layout that the program takes over
+--      9 layout that it writes
+-- Returns {'OK', id, epoch} | {'TAKEN'} | {'WRONGTYPE', key, type} |
+--   {'LAYOUT', found, id of a live older node …}
+local layout, epoch, _, members, leases, numbers = unpack(KEYS)
 local prefix, exact, prefer, nonce = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 for key, kind in pairs({[members] = 'hash', [leases] = 'zset', [numbers] = 'string', [epoch] = 'string'}) do
@@ -18,6 +20,9 @@ if ARGV[7] == '1' then
     if n == nonce then return {'OK', id, e} end
   end
 end
+
+local refusal = admit(KEYS, tonumber(ARGV[8]), tonumber(ARGV[9]), true)
+if refusal then return refusal end
 
 writable(members)
 local id, number = exact, prefer
@@ -36,6 +41,7 @@ else
 end
 if number > 0 then redis.call('SETBIT', numbers, number - 1, 1) end
 
+if redis.call('GET', layout) ~= ARGV[9] then redis.call('SET', layout, ARGV[9]) end
 local at = now()
 local e = int(redis.call('INCR', epoch))
 local incarnation = id .. '#' .. e .. ':' .. nonce

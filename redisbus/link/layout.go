@@ -1,0 +1,53 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Layout is the version of what this program keeps on Redis: keys, records and
+// what the scripts make of them. It is raised by every change that a program of
+// the version before could not read or would damage. The data of a namespace has
+// one layout, kept at [Keys.Layout]; namespaces from before there was such a key
+// have layout 1.
+const Layout = 1
+
+// LayoutMin is the oldest layout whose data this program can take over: the first
+// of its nodes raises the namespace to [Layout], once no node of an older version
+// lives.
+const LayoutMin = 1
+
+// ErrLayout is what a [LayoutError] is.
+var ErrLayout = errors.New("the layout on Redis does not fit this program")
+
+// LayoutError says why a program must not work in a namespace: its data has a
+// layout that the program does not know, or may not raise yet.
+type LayoutError struct {
+	Namespace string
+	Found     int      // the layout of the data
+	Min, Max  int      // the layouts that the program takes over, and writes
+	Older     []string // live nodes of an older version, which forbid to raise the layout
+}
+
+// Error implements error. It says what to do.
+func (e *LayoutError) Error() string {
+	text := fmt.Sprintf("the namespace %q on Redis has layout %d, this program ", e.Namespace, e.Found)
+	switch {
+	case e.Found > e.Max:
+		return text + fmt.Sprintf("knows layouts up to %d: run a newer version of it, or use another namespace", e.Max)
+	case e.Found < e.Min:
+		return text + fmt.Sprintf("takes over layouts from %d on: first run a version in between, which raises it, or use another namespace", e.Min)
+	case len(e.Older) > 0:
+		return text + fmt.Sprintf("would raise it to %d while nodes of an older version live (%s): stop them first, or run their version",
+			e.Max, strings.Join(e.Older, ", "))
+	default:
+		return text + fmt.Sprintf("writes layout %d: start a node of this version first, which raises it, or use a program of the older version", e.Max)
+	}
+}
+
+// Unwrap makes it an [ErrLayout].
+func (e *LayoutError) Unwrap() error { return ErrLayout }
+
+// RedisError implements redis.Error: it rests on an answer of Redis.
+func (e *LayoutError) RedisError() {}

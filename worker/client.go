@@ -1,0 +1,205 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/connections"
+	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// DefaultClientName is the name of a [Client] whose configuration has none.
+const DefaultClientName = "stellar-client"
+
+// ClientConfig configures a [Client]. The zero value of every field but Redis
+// has a meaning.
+type ClientConfig struct {
+	// Redis is the configuration that the cluster's nodes have.
+	Redis link.Config
+	// App, when set, is that of the nodes: its definitions give the tasks that the
+	// client enqueues their queues and defaults, and its middleware wraps the
+	// client's calls and messages. Its handlers, methods, subscriptions and hooks are
+	// not used.
+	App *App
+	// Name is what Redis shows of the client in CLIENT LIST, and the beginning of
+	// the id that nodes see as the sender of its calls and the holder of its locks.
+	// Default [DefaultClientName].
+	Name string
+	// Cache is the configuration that the nodes have.
+	Cache CacheConfig
+	// Log gets what no call can return, such as Redis failures in the background.
+	// Default: nothing is logged.
+	Log zerolog.Logger
+}
+
+func (c ClientConfig) validate() error {
+	errs := []error{c.Redis.Validate(), c.Cache.Validate(), c.App.Err()}
+	if !link.ValidName(c.Name) || len(c.Name) > maxClientName {
+		errs = append(errs, fmt.Errorf("client name %q: use 1 to %d letters, digits and . _ : -", c.Name, maxClientName))
+	}
+	return errors.Join(errs...)
+}
+
+// maxClientName leaves room for what makes the id unique.
+const maxClientName = 180
+
+// Client is for a program that is no node, such as a web server that enqueues
+// tasks and waits for their results. It calls nodes and is never called, is no
+// member of the cluster and runs no tasks. It is safe for concurrent use.
+//
+// It needs no Redis to begin: connections are made by the first use, and again
+// after an outage. While Redis is away,
+//
+//   - Tasks.Enqueue and Tasks.Wait wait as long as their context lasts,
+//   - RPC's calls and the Bus's Publish and Send wait as long as their context
+//     lasts, a call without a deadline for the endpoint's timeout (5 s), until
+//     the client has reached Redis for the first time; later they fail at once,
+//   - the Cache and everything else fail within two seconds,
+//
+// with an error that is link.ErrUnavailable, or link.ErrUnknownOutcome where the
+// request may have been carried out. Where the namespace's data has a layout that
+// the program does not know, everything fails with a *link.LayoutError.
+type Client struct {
+	Cache     *cache.Cache          // shared by the cluster
+	Tasks     *tasks.Client         // enqueues tasks and waits for their ends
+	Inspector *tasks.Inspector      // looks at tasks and queues, and mends them
+	Bus       *redisbus.Bus         // publishes; hears only what is sent to the client's own id
+	RPC       *rpcregistry.Endpoint // calls one node, a connection or all
+
+	redis, subscriber redis.UniversalClient
+	directory         membership.Directory
+
+	stop   context.CancelFunc
+	served sync.WaitGroup
+	once   sync.Once
+	err    error // of closing
+}
+
+// Connect returns a client of the cluster in that namespace:
+//
+//	client, err := worker.Connect(ctx, link.Config{URL: url}, nil)
+//	…
+//	defer client.Close()
+//	receipt, err := client.Tasks.Enqueue(ctx, "email.welcome", Welcome{To: to})
+//
+// It returns at once, also while Redis is away (see [Client]); its error is about
+// the configuration. app may be nil: then tasks wait in the default queue unless
+// an option names another. The client works until ctx ends or it is closed; in
+// either case it has to be closed. [ConnectWith] has more settings.
+func Connect(ctx context.Context, at link.Config, app *App) (*Client, error) {
+	return ConnectWith(ctx, ClientConfig{Redis: at, App: app})
+}
+
+// ConnectWith is [Connect] with a configuration.
+func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
+	cfg.Name = cmp.Or(cfg.Name, DefaultClientName)
+	if cfg.App == nil {
+		cfg.App = NewApp()
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	c := &Client{}
+	var err error
+	if c.redis, err = link.OpenClient(cfg.Redis, cfg.Name); err != nil {
+		return nil, err
+	}
+	if c.subscriber, err = link.OpenClient(cfg.Redis, cfg.Name+":subscriber"); err != nil {
+		return nil, errors.Join(err, c.redis.Close())
+	}
+	ctx, c.stop = context.WithCancel(ctx)
+	if err := c.open(ctx, cfg); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
+	keys := cfg.Redis.Keys()
+	id := cfg.Name + "-" + strings.ToLower(rand.Text()[:12])
+	c.directory = membership.Directory{Client: c.redis, Keys: keys}
+	gate := &layoutGate{look: c.directory.AdmitClient}
+	c.redis.AddHook(gate)
+	c.Cache = cfg.Cache.Open(c.redis, keys, id, cfg.Log)
+	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
+	c.Inspector = tasks.NewInspector(c.redis, keys)
+	bus := redisbus.NewBusConfig(cfg.Redis, "")
+	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
+	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, cfg.App.middleware.publish
+	bus.Learn = func(ctx context.Context) (link.Secret, error) {
+		if err := gate.pass(ctx); err != nil {
+			return "", err
+		}
+		return redisbus.Token(ctx, c.redis, keys, cfg.Redis.Token)
+	}
+	var err error
+	if c.Bus, err = redisbus.NewBus(bus); err != nil {
+		return err
+	}
+	c.RPC, err = rpcregistry.New(rpcregistry.Config{
+		Bus: c.Bus, Members: c.directory, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
+		CallMiddleware: cfg.App.middleware.call,
+	})
+	if err != nil {
+		return err
+	}
+	c.served.Go(func() { _ = c.Bus.Serve(ctx) })
+	c.served.Go(func() { _ = c.RPC.Serve(ctx) })
+	if len(cfg.Cache.Near.Prefixes) > 0 {
+		c.served.Go(func() { _ = c.Cache.Serve(ctx) })
+	}
+	<-c.RPC.Ready() // it needs no Redis for that
+	return nil
+}
+
+// Ping asks Redis whether it answers, for at most as long as ctx lasts and a few
+// seconds. The error is link.ErrUnavailable, link.ErrUnknownOutcome, or a
+// *link.LayoutError.
+func (c *Client) Ping(ctx context.Context) error {
+	if err := c.redis.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("ping: %w", link.Explain(err))
+	}
+	return nil
+}
+
+// Time is the time on Redis's clock, which is that of every due time and expiry.
+func (c *Client) Time(ctx context.Context) (time.Time, error) {
+	now, err := c.redis.Time(ctx).Result()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("redis's time: %w", link.Explain(err))
+	}
+	return now, nil
+}
+
+// Directory lists the members of the cluster.
+func (c *Client) Directory() membership.Directory { return c.directory }
+
+// Close ends all calls that are under way, closes the connections and returns
+// when everything the client started has ended. What became of a call that it
+// ended is unknown. It may be called more than once.
+func (c *Client) Close() error {
+	c.once.Do(func() {
+		c.stop()
+		if c.Tasks != nil {
+			c.Tasks.Close()
+			c.Cache.Close()
+		}
+		c.served.Wait()
+		c.err = errors.Join(c.redis.Close(), c.subscriber.Close())
+	})
+	return c.err
+}
