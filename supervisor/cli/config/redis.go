@@ -97,17 +97,16 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 		TLS: link.TLSFiles{CA: s.redisCA, Cert: s.redisCert, Key: s.redisKey},
 	}
 	var errs []error
-	if cfg.Password, err = s.secret(redisPass, s.redisPassFile); err != nil {
-		errs = append(errs, err)
-	}
-	if cfg.SentinelPassword, err = s.secret(sentinelPass, s.sentinelPassFile); err != nil {
-		errs = append(errs, err)
-	}
-	if cfg.Token, err = s.secret(token, s.tokenFile); err != nil {
-		errs = append(errs, err)
-	}
-	if cfg.AlsoAccept, err = s.secret(tokenAlso, s.alsoFile); err != nil {
-		errs = append(errs, err)
+	for _, secret := range []struct {
+		to             *link.Secret
+		variable, file string
+	}{
+		{&cfg.Password, redisPass, s.redisPassFile}, {&cfg.SentinelPassword, sentinelPass, s.sentinelPassFile},
+		{&cfg.Token, token, s.tokenFile}, {&cfg.AlsoAccept, tokenAlso, s.alsoFile},
+	} {
+		if *secret.to, err = s.secret(secret.variable, secret.file); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	// What is not the URL's is checked on its own, so that the error is not blamed on the URL.
 	alone := link.Config{URL: "redis://host", Token: cfg.Token, AlsoAccept: cfg.AlsoAccept}
