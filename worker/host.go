@@ -17,8 +17,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // HostConfig is what a [Host] needs.
@@ -46,9 +46,8 @@ type Host struct {
 	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper
-	mover     *tasks.Mover
-	enqueuer  *tasks.Client // for periodic tasks
-	cache     *cache.Cache  // to free the locks of ended nodes
+	mover     *runner.Mover
+	cache     *cache.Cache // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
 	reports   *link.Reports // of Redis's failures, once for the process
@@ -57,7 +56,7 @@ type Host struct {
 	joined, left news // announcements of its nodes
 
 	bus       *redisbus.Bus
-	solo      tasks.Solo
+	solo      runner.Solo
 	claims    claims
 	zombies   zombies
 	pulse     pulse
@@ -83,7 +82,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports = h.reports
 	h.cache = cfg.Cache.Open(h.client, h.keys, "", cfg.Log)
-	h.mover = tasks.NewMover(h.client, h.keys, cfg.Log)
+	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports = h.claims.cancel, h.reports
 	host, err := os.Hostname()
 	if err != nil {
@@ -109,7 +108,6 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.enqueuer = tasks.NewClient(context.WithoutCancel(ctx), h.client, h.keys, &h.cfg.App.tasks)
 	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
 	h.pulse.felt()
 	id := "stellar-host-" + strings.ToLower(rand.Text()[:12])
@@ -140,7 +138,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g := group.New(ctx)
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
-	ticker := tasks.NewTicker(h.enqueuer, &h.cfg.App.tasks, h.log)
+	ticker := runner.NewTicker(h.client, h.keys, &h.cfg.App.tasks, h.log)
 	ticker.Reports = h.reports
 	g.Go("ticker", ticker.Serve)
 	g.Go("reaper", h.reap)
@@ -171,7 +169,6 @@ func (h *Host) Close(wait time.Duration) error {
 	if h.impatient != nil {
 		h.impatient()
 		<-done
-		h.enqueuer.Close()
 	}
 	return errors.Join(h.client.Close(), h.listener.Close())
 }

@@ -23,7 +23,7 @@ func builtin() *worker.App {
 }
 
 func echo(ctx context.Context, payload json.RawMessage) error {
-	info, _ := tasks.InfoOf(ctx)
+	info := tasks.InfoOf(ctx)
 	text := string(payload)
 	if len(text) > echoed {
 		text = text[:echoed] + "…"

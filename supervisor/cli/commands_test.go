@@ -127,7 +127,7 @@ func TestCallsThatFail(t *testing.T) {
 func enqueueApp() *worker.App {
 	app := builtin()
 	tasks.Handle(app, tasks.Definition{Name: "mail", Queue: "post"}, func(ctx context.Context, _ any) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		tasks.Tx(ctx).Result(info.Queue)
 		return nil
 	})

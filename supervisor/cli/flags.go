@@ -8,7 +8,6 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // shutdownTimeout is in milliseconds where it is a bare number.
@@ -121,7 +120,7 @@ func (p *program) setFlags(workers int, text string) []urfave.Flag {
 			Sources: in.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start, `N`; 0 for an idle set",
 		},
 		&urfave.IntFlag{
-			Name: "concurrency", Category: groupSet, Value: tasks.DefaultConcurrency, Destination: &p.concurrency,
+			Name: "concurrency", Category: groupSet, Value: worker.DefaultConcurrency, Destination: &p.concurrency,
 			Sources: in.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time, `N`",
 		},
 	}

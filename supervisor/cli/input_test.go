@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker"
 )
 
 // parsed returns the program as the command run would find it.
@@ -71,7 +71,7 @@ func TestStellarsOwnNamesAreKept(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, cfg.Workers, "an id is that of a set of one")
 	require.Equal(t, "w", cfg.WorkerPrefix)
-	require.Equal(t, tasks.DefaultConcurrency, cfg.Concurrency)
+	require.Equal(t, worker.DefaultConcurrency, cfg.Concurrency)
 }
 
 func TestWhereRedisIs(t *testing.T) {

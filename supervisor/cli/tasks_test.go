@@ -278,7 +278,7 @@ func TestWeightsReachTheNodes(t *testing.T) {
 	done := make(chan struct{})
 	app := worker.NewApp()
 	tasks.Handle(app, tasks.Definition{Name: "note"}, func(ctx context.Context, _ any) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		mu.Lock()
 		defer mu.Unlock()
 		if order = append(order, info.Queue); len(order) == 100 {

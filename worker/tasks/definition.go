@@ -124,16 +124,16 @@ type Middleware func(next Handler) Handler
 // included. The first one added is the outermost.
 func (r *Registry) Use(m Middleware) { r.middleware = append(r.middleware, m) }
 
-// handler returns the task's handler with the middleware around it.
-func (r *Registry) handler(name string) (registered, bool) {
-	t, ok := r.tasks[name]
-	if !ok {
-		return registered{}, false
+// Handler returns a task's handler with the middleware around it, or nil.
+func (r *Registry) Handler(name string) Handler {
+	h := r.tasks[name].handle
+	if h == nil {
+		return nil
 	}
 	for _, m := range slices.Backward(r.middleware) {
-		t.handle = m(t.handle)
+		h = m(h)
 	}
-	return t, true
+	return h
 }
 
 // RegisterTask implements [Registrar]. What is wrong is reported by [Registry.Err].
@@ -165,6 +165,9 @@ func (r *Registry) Queue(name string, l Limits) {
 	}
 	r.limits[name] = l
 }
+
+// Limits returns the limits of queues.
+func (r *Registry) Limits() map[string]Limits { return maps.Clone(r.limits) }
 
 // Err returns everything that was wrong with the registrations.
 func (r *Registry) Err() error { return errors.Join(r.errs...) }

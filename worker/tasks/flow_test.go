@@ -16,7 +16,7 @@ func TestThenRunsWhenItsTaskIsDoneAndJoinsWhenAllAre(t *testing.T) {
 		ran := make(chan string, 100)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			ran <- info.ID
 			return nil
 		})

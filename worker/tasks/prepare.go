@@ -8,35 +8,21 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
+
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
-
-// prepared is a task ready to be sent.
-type prepared struct {
-	*kind
-
-	id, tail string
-	then     bool // it is stored together with the one before
-}
-
-// kind is what tasks have in common that differ in their ids and payloads only.
-type kind struct {
-	name, line, when, head string
-	unique, lasting, after string
-	chosen                 bool
-}
 
 // preparer prepares tasks of one call, one after the other.
 type preparer struct {
-	c      *Client
-	serial int64 // of the last id that was drawn
+	c   *Client
+	ids queue.IDs
 }
 
 // prepareMany prepares the tasks of one call and those that are to run after them,
 // in this order. Many are prepared on all processors at once, when none of the
 // caller's code encodes their payloads: it may panic, and may count on being alone.
-func (c *Client) prepareMany(news []New) ([]prepared, error) {
+func (c *Client) prepareMany(news []New) ([]queue.Task, error) {
 	const share = 4096 // below it, another goroutine costs more than it saves
 	total, err := count(news, 0)
 	if err != nil {
@@ -46,10 +32,10 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 	if n > 1 && slices.ContainsFunc(news, New.encodes) {
 		n = 1
 	}
-	serial := c.serial.Add(int64(len(news))) - int64(len(news))
-	all := make([]prepared, 0, total)
+	ids := c.producer.DrawIDs(len(news))
+	all := make([]queue.Task, 0, total)
 	if n == 1 {
-		return (&preparer{c: c, serial: serial}).prepareMany(all, news)
+		return (&preparer{c, ids}).prepareMany(all, news)
 	}
 	errs := make([]error, n)
 	var wg sync.WaitGroup
@@ -59,7 +45,7 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 		all = all[:at+many]
 		part := all[at:at:len(all)]
 		wg.Go(func() {
-			_, errs[i] = (&preparer{c: c, serial: serial + int64(from)}).prepareMany(part, news[from:to])
+			_, errs[i] = (&preparer{c, ids.From(from)}).prepareMany(part, news[from:to])
 		})
 	}
 	wg.Wait()
@@ -97,7 +83,7 @@ func (n New) encodes() bool {
 }
 
 // prepareMany appends the tasks to all.
-func (p *preparer) prepareMany(all []prepared, news []New) ([]prepared, error) {
+func (p *preparer) prepareMany(all []queue.Task, news []New) ([]queue.Task, error) {
 	var err error
 	for i := range news {
 		if all, err = p.prepareAll(all, &news[i]); err != nil {
@@ -108,80 +94,61 @@ func (p *preparer) prepareMany(all []prepared, news []New) ([]prepared, error) {
 }
 
 // prepareAll appends a task and those that are to run after it, in this order.
-func (p *preparer) prepareAll(all []prepared, n *New) ([]prepared, error) {
+func (p *preparer) prepareAll(all []queue.Task, n *New) ([]queue.Task, error) {
 	task, err := p.prepare(n)
 	if err != nil {
 		return nil, fmt.Errorf("enqueue %s: %w", n.Name, err)
 	}
 	all = append(all, task)
 	for i, then := range n.Then {
-		then.After = append(slices.Clone(then.After), task.id)
+		then.After = append(slices.Clone(then.After), task.ID)
 		if then.ID == "" {
-			then.ID, then.drawn = task.id+".then."+strconv.Itoa(i+1), !task.chosen
+			then.ID, then.drawn = task.ID+".then."+strconv.Itoa(i+1), !task.Chosen()
 		}
 		at := len(all)
 		if all, err = p.prepareAll(all, &then); err != nil {
 			return nil, err
 		}
-		all[at].then = true
+		all[at].Then = true
 	}
 	return all, nil
 }
 
-// prepare checks and encodes one task of an effect or a tick.
-func (c *Client) prepare(name string, payload any, o Options) (prepared, error) {
-	p := &preparer{c: c, serial: c.serial.Add(1) - 1}
+// prepare checks and encodes one task.
+func (c *Client) prepare(name string, payload any, o Options) (queue.Task, error) {
+	p := &preparer{c, c.producer.DrawIDs(1)}
 	return p.prepare(&New{Name: name, Payload: payload, Options: o})
 }
 
 // prepare checks and encodes one task.
-func (p *preparer) prepare(n *New) (prepared, error) {
+func (p *preparer) prepare(n *New) (queue.Task, error) {
 	payload, err := encode(n.Payload)
 	if err != nil {
-		return prepared{}, err
+		return queue.Task{}, err
 	}
 	id := n.ID
 	if id == "" {
-		p.serial++
-		id = p.c.producer + base62(p.serial)
+		id = p.ids.Next()
 	}
 	definition, _ := p.c.registry.Definition(n.Name)
-	queue := cmp.Or(n.Queue, definition.Queue, DefaultQueue)
+	in := cmp.Or(n.Queue, definition.Queue, DefaultQueue)
 	// Most are like the one before.
-	if last := p.c.plain.Load(); last != nil && last.name == n.Name && last.line == queue && n.none() {
-		return prepared{kind: last, id: id, tail: noOptions + string(payload)}, nil
+	if last := p.c.plain.Load(); last != nil && last.Is(n.Name, in) && n.none() {
+		return last.Task(id, queue.NoOptions, payload), nil
 	}
-	of, options, err := newKind(n, id, queue, definition)
-	if err != nil {
-		return prepared{}, err
-	}
-	if n.none() {
-		p.c.plain.Store(of)
-	}
-	return prepared{kind: of, id: id, tail: options.String() + string(payload)}, nil
-}
-
-// newKind checks a task's options and returns what it has in common with others,
-// and what its record says of them.
-func newKind(n *New, id, queue string, definition Definition) (*kind, recordOptions, error) {
 	o := n.Options
-	k := &kind{
-		name: n.Name, line: queue + o.Priority.mark(), chosen: o.ID != "" && !o.drawn,
-		unique: o.Unique, after: strings.Join(o.After, " "),
-	}
 	if o.WantResult && o.Retention == 0 && definition.Retention == 0 {
 		o.Retention = DefaultRetention
 	}
-	if err := errors.Join(checkName("task name", n.Name), checkName("queue", queue), checkName("id", id), o.validate()); err != nil {
-		return nil, recordOptions{}, err
+	if err := errors.Join(checkName("task name", n.Name), checkName("queue", in), checkName("id", id), o.validate()); err != nil {
+		return queue.Task{}, err
 	}
-	options := o.record(k.chosen)
-	if options.UniqueFor > 0 {
-		k.lasting = strconv.FormatInt(options.UniqueFor, 10)
+	stored := o.record(o.ID != "" && !o.drawn)
+	kind := queue.NewKind(n.Name, in+o.Priority.mark(), stored)
+	if n.none() {
+		p.c.plain.Store(kind)
 	}
-	k.when = options.when()
-	k.head = record{name: n.Name, line: k.line}.head()
-	return k, options, nil
+	return kind.Task(id, stored.String(), payload), nil
 }
 
 func encode(payload any) (json.RawMessage, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -149,7 +150,7 @@ func TestWeightsShareTheNodesBetweenQueues(t *testing.T) {
 		var order []string
 		ran := make(chan struct{}, 1000)
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			order = append(order, info.Queue)
 			ran <- struct{}{}
 			time.Sleep(3 * time.Millisecond) // longer than what is claimed ahead for
@@ -160,7 +161,7 @@ func TestWeightsShareTheNodesBetweenQueues(t *testing.T) {
 			c.enqueue("n", tasks.Options{Queue: "often"})
 			c.enqueue("n", tasks.Options{Queue: "seldom"})
 		}
-		n := c.startWith(tasks.RunnerConfig{Registry: &r, Concurrency: 1, Queues: []string{"seldom", "often"}, Weights: map[string]int{"often": 9, "seldom": 1}})
+		n := c.startWith(runner.Config{Registry: &r, Concurrency: 1, Queues: []string{"seldom", "often"}, Weights: map[string]int{"often": 9, "seldom": 1}})
 		for range 200 {
 			receive(t, ran)
 		}

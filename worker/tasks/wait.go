@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // ErrDead is wrapped by the error of [Client.Result] and [Client.Wait] for a task
@@ -23,19 +24,11 @@ func (c *Client) Result(ctx context.Context, id string) (result json.RawMessage,
 
 // ending looks how a task ended; listen has its end announced if it has not.
 func (c *Client) ending(ctx context.Context, id string, listen bool) (result json.RawMessage, done bool, err error) {
-	mark := ""
-	if listen {
-		mark = "1"
-	}
-	reply, err := waitScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id, mark).StringSlice()
+	word, detail, err := c.store.Ending(ctx, id, listen)
 	if err != nil {
-		return nil, false, fmt.Errorf("result of %s: %w", id, link.Explain(err))
+		return nil, false, fmt.Errorf("result of %s: %w", id, err)
 	}
-	detail := ""
-	if len(reply) > 1 {
-		detail = reply[1]
-	}
-	switch reply[0] {
+	switch word {
 	case string(Done):
 		if detail != "" {
 			result = json.RawMessage(detail)
@@ -45,10 +38,8 @@ func (c *Client) ending(ctx context.Context, id string, listen bool) (result jso
 		return nil, false, fmt.Errorf("%w: %s: %s", ErrDead, id, parseReason(detail))
 	case string(Cancelled):
 		return nil, false, fmt.Errorf("%w: %s: %s", ErrCancelled, id, parseReason(detail).Error)
-	case wordGone:
+	case queue.Gone:
 		return nil, false, fmt.Errorf("%w: %s: unknown, or done and forgotten", ErrNotFound, id)
-	case "WRONGTYPE":
-		return nil, false, fmt.Errorf("result of %s: %w", id, wrongType(detail))
 	}
 	return nil, false, nil
 }
