@@ -68,7 +68,7 @@ type Cache struct {
 func New(cfg Config) *Cache {
 	cfg.Preset, _ = ParsePreset(string(cfg.Preset))
 	c := &Cache{
-		client: &batcher{UniversalClient: cfg.Client}, names: newNames(cfg), preset: cfg.Preset,
+		client: newBatcher(cfg.Client), names: newNames(cfg), preset: cfg.Preset,
 		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log,
 	}
 	c.wakes = redisbus.NewAnnouncements(cfg.Client, cfg.Log)

@@ -28,7 +28,7 @@ func parseCompat(key, raw string) (Entry, error) {
 	}
 	sum := sha1.Sum(in.Value) //nolint:gosec // to compare with what the script has computed
 	e := Entry{
-		Key: key, Value: in.Value, Created: fromMillis(in.Created), Read: fromMillis(in.Read), Expires: fromMillis(in.Expires),
+		Key: key, Value: in.Value, Created: fromMember(in.Created), Read: fromMember(in.Read), Expires: fromMember(in.Expires),
 		Version: hex.EncodeToString(sum[:]),
 	}
 	if in.Created != nil {
@@ -37,11 +37,19 @@ func parseCompat(key, raw string) (Entry, error) {
 	return e, nil
 }
 
-func fromMillis(ms *float64) time.Time {
-	if ms == nil || *ms <= 0 {
+func fromMember(ms *float64) time.Time {
+	if ms == nil {
 		return time.Time{}
 	}
-	return time.UnixMilli(int64(*ms))
+	return fromMillis(int64(*ms))
+}
+
+// fromMillis returns the zero time for 0 and less, which mean never.
+func fromMillis(ms int64) time.Time {
+	if ms <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
 }
 
 // parseItem reads an item of a list.

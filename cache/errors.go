@@ -3,7 +3,6 @@ package cache
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -40,29 +39,41 @@ var (
 // meanwhile or somebody else is at it.
 var errSuperseded = errors.New("superseded")
 
-// refusals are the codes of cache_refuses in lua/effects.lua, and of lua/save.lua.
+// refusals are the words of the scripts, among them the codes of cache_refuses in
+// lua/effects.lua.
 var refusals = map[string]error{
 	"LOCKED": ErrLocked, "LOST": ErrLockLost, "WRONGTYPE": ErrWrongType,
 	"NOTNUMBER": ErrNotNumber, "OVERFLOW": ErrOverflow,
-	"CONFLICT": ErrConflict, "SUPERSEDED": errSuperseded,
+	"CONFLICT": ErrConflict, "SUPERSEDED": errSuperseded, "EXPIRED": ErrExpired,
 }
+
+// notMine is the word with which a script of lua/fast refuses a case that another
+// script is for.
+const notMine = "ELSE"
 
 // Refusal is the error behind a code that cache_refuses returned to a script;
 // nil for anything else.
 func Refusal(code string) error { return refusals[code] }
 
-// failed names what failed, and what kind of failure it was, for an error that
-// came from Redis.
-func failed(op, key string, err error) error {
-	// Not its prefix: the embedded Redis wraps what a script's command answered.
-	var reply redis.Error
-	if errors.As(err, &reply) && strings.Contains(reply.Error(), "WRONGTYPE ") {
-		return refused(op, key, ErrWrongType)
+// kindOf turns the error of a script or command into this package's error or one
+// of [link.Explain].
+func kindOf(err error) error {
+	if err == nil {
+		return nil
 	}
-	return refused(op, key, link.Explain(err))
+	if refusal := refusals[link.WordOf(err)]; refusal != nil {
+		return refusal
+	}
+	if _, ok := errors.AsType[*link.WrongTypeError](err); ok || redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return ErrWrongType
+	}
+	return link.Explain(err)
 }
 
-// refused names what failed, for an error of this package.
+// failed names the operation whose script or command ended with err.
+func failed(op, key string, err error) error { return refused(op, key, kindOf(err)) }
+
+// refused names the operation that ends with an error of this package.
 func refused(op, key string, err error) error {
 	return fmt.Errorf("cache: %s %q: %w", op, key, err)
 }

@@ -14,6 +14,9 @@ import (
 // not answer. After that the lock ends by itself, at its TTL.
 const unlockPatience = 3 * time.Second
 
+// lost is the word of the scripts for a token that does not hold its lock.
+const lost = "LOST"
+
 // errUnlocked ends a lock's context. It is a context.Canceled.
 var errUnlocked = fmt.Errorf("unlocked: %w", context.Canceled)
 
@@ -128,13 +131,12 @@ func (l *Lock) Renew(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	asked := time.Now()
-	held, err := l.cache.scripts.renew.Run(ctx, l.cache.client, []string{l.name}, l.token, l.millis).Int()
+	_, err := l.cache.scripts.renew.Call(ctx, l.cache.client, []string{l.name}, l.token, l.millis)
+	if link.WordOf(err) == lost {
+		l.lose() //nolint:contextcheck // it frees what is left with the lock's own context
+	}
 	if err != nil {
 		return failed("renew lock", l.key, err)
-	}
-	if held != 1 {
-		l.lose() //nolint:contextcheck // it frees what is left with the lock's own context
-		return refused("renew lock", l.key, ErrLockLost)
 	}
 	l.mu.Lock()
 	l.until, l.failed = asked.Add(l.ttl), 0
@@ -160,7 +162,7 @@ func (l *Lock) end(reason error) bool {
 // has left it there.
 func (l *Lock) lose() {
 	if l.end(ErrLockLost) {
-		_, _ = l.free(context.WithoutCancel(l.ctx))
+		_ = l.free(context.WithoutCancel(l.ctx))
 	}
 }
 
@@ -173,31 +175,29 @@ func (l *Lock) Unlock() error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), unlockPatience)
 	defer cancel()
-	unsure := false
-	var held int
-	err := link.Retry(ctx, func(ctx context.Context) (err error) {
-		held, err = l.free(ctx)
+	unsure := false // whether a try without an answer may have freed it
+	err := link.Retry(ctx, func(ctx context.Context) error {
+		err := l.free(ctx)
 		unsure = unsure || link.OutcomeOf(err) == link.Unknown
 		return err
 	})
-	if err != nil {
-		return failed("unlock", l.key, err)
+	if err == nil || unsure && link.WordOf(err) == lost {
+		return nil
 	}
-	if held != 1 && !unsure {
-		return refused("unlock", l.key, ErrLockLost)
-	}
-	return nil
+	return failed("unlock", l.key, err)
 }
 
-func (l *Lock) free(ctx context.Context) (int, error) {
+// free frees the lock on Redis; it is refused with lost when the lock is not held.
+func (l *Lock) free(ctx context.Context) error {
 	c := l.cache
 	if c.scripts.fastUnlock != nil {
-		held, err := c.scripts.fastUnlock.Run(ctx, c.client, []string{l.name, c.index()}, "0"+l.token).Int()
-		if err != nil || held == 1 {
-			return held, err
+		_, err := c.scripts.fastUnlock.Call(ctx, c.client, []string{l.name, c.index()}, "0"+l.token)
+		if link.WordOf(err) != notMine {
+			return err
 		}
 	}
-	return c.scripts.unlock.Run(ctx, c.client, []string{l.name, c.index()}, l.token).Int()
+	_, err := c.scripts.unlock.Call(ctx, c.client, []string{l.name, c.index()}, l.token)
+	return err
 }
 
 // WithLock calls f while it holds the lock of a key, with the lock's context.

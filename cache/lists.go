@@ -50,14 +50,13 @@ func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values 
 	if len(values) == 0 {
 		return c.Len(ctx, key)
 	}
-	reply, err := c.scripts.push.Run(ctx, c.client, []string{c.names.entry(key)}, args...).Result()
+	var length int64
+	reply, err := c.scripts.push.Call(ctx, c.client, []string{c.names.entry(key)}, args...)
+	if err == nil {
+		err = reply.Scan(&length)
+	}
 	if err != nil {
 		return 0, failed("push", key, err)
-	}
-	length, ok := reply.(int64)
-	if !ok {
-		code, _ := reply.(string)
-		return 0, refused("push", key, Refusal(code))
 	}
 	return length, nil
 }

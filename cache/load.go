@@ -2,10 +2,9 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // LoadOptions say how to load. The zero value records the read, as [Cache.Load] does.
@@ -35,11 +34,8 @@ func (c *Cache) Load(ctx context.Context, key string) (Entry, error) {
 	if c.preset != Native {
 		return c.loadWith(ctx, key, name, LoadOptions{})
 	}
-	reply, err := c.scripts.fastLoad.Run(ctx, c.client, []string{name}).Result()
-	if err != nil {
-		return Entry{}, loadFailed(key, err)
-	}
-	e, _, err := c.loaded(key, reply)
+	reply, err := c.scripts.fastLoad.Call(ctx, c.client, []string{name})
+	e, _, err := c.loaded(key, reply, err)
 	return e, err
 }
 
@@ -79,11 +75,8 @@ func (c *Cache) loadAt(ctx context.Context, key, name string, o LoadOptions) (En
 	if err != nil {
 		return Entry{}, time.Time{}, refused("load", key, err)
 	}
-	reply, err := c.scripts.load.Run(ctx, c.client, keys, args...).Result()
-	if err != nil {
-		return Entry{}, time.Time{}, loadFailed(key, err)
-	}
-	return c.loaded(key, reply)
+	reply, err := c.scripts.load.Call(ctx, c.client, keys, args...)
+	return c.loaded(key, reply, err)
 }
 
 // loadRequest is what lua/load.lua takes.
@@ -100,33 +93,31 @@ func (c *Cache) loadRequest(ctx context.Context, key, name string, o LoadOptions
 	return keys, args, nil
 }
 
-// loaded reads the answer of lua/load.lua.
-func (c *Cache) loaded(key string, reply any) (Entry, time.Time, error) {
-	var at time.Time
-	if with, ok := reply.([]any); ok && len(with) == 2 {
-		ms, _ := with[1].(int64)
-		reply, at = with[0], time.UnixMilli(ms)
+// loaded reads the reply of lua/load.lua or lua/fast/load.lua, which does not say
+// when the load was.
+func (c *Cache) loaded(key string, reply link.Reply, err error) (Entry, time.Time, error) {
+	if err == nil && reply.IsNil() {
+		return Entry{}, time.Time{}, refused("load", key, ErrNotFound)
 	}
-	switch reply := reply.(type) {
-	case string:
-		e, err := c.parse(key, reply)
-		if err != nil {
-			return Entry{}, at, refused("load", key, err)
-		}
-		e.Stale = !at.IsZero() && !e.Expires.IsZero() && !at.Before(e.Expires)
-		return e, at, nil
-	case int64:
-		return Entry{}, at, refused("load", key, map[int64]error{0: ErrExpired, -1: ErrLocked, -2: ErrLockLost}[reply])
+	var raw string
+	var ms int64
+	switch {
+	case err != nil:
+	case reply.Len() == 1:
+		err = reply.Scan(&raw)
 	default:
-		return Entry{}, at, refused("load", key, ErrNotFound)
+		err = reply.Scan(&raw, &ms)
 	}
-}
-
-func loadFailed(key string, err error) error {
-	if errors.Is(err, redis.Nil) {
-		return refused("load", key, ErrNotFound)
+	if err != nil {
+		return Entry{}, time.Time{}, failed("load", key, err)
 	}
-	return failed("load", key, err)
+	e, err := c.parse(key, raw)
+	if err != nil {
+		return Entry{}, time.Time{}, refused("load", key, err)
+	}
+	at := fromMillis(ms)
+	e.Stale = !at.IsZero() && !e.Expires.IsZero() && !at.Before(e.Expires)
+	return e, at, nil
 }
 
 func flag(set bool) string {

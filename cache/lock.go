@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -96,39 +95,35 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 
 // take asks for the lock once. When it is held by another, it returns ErrLocked
 // and after how long it is worth asking again.
-func (l *Lock) take(ctx context.Context, wake bool) (time.Duration, error) {
+func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error) {
 	c := l.cache
 	l.asked = time.Now()
 	keys := []string{l.name, c.names.keys.Clock(), c.index()}
-	reply, err := any(notMine), error(nil)
-	if c.scripts.fastLock != nil && !wake {
-		reply, err = c.scripts.fastLock.Run(ctx, c.client, keys, l.token, l.millis).Result()
+	var reply link.Reply
+	var err error
+	fast := c.scripts.fastLock != nil && !wake
+	if fast {
+		reply, err = c.scripts.fastLock.Call(ctx, c.client, keys, l.token, l.millis)
 	}
-	if reply == notMine && err == nil {
-		reply, err = c.scripts.lock.Run(ctx, c.client, keys, l.token, l.millis, flag(wake)).Result()
+	if !fast || link.WordOf(err) == notMine {
+		reply, err = c.scripts.lock.Call(ctx, c.client, keys, l.token, l.millis, flag(wake))
 	}
-	if err != nil {
-		if link.OutcomeOf(err) == link.Unknown {
-			// It may be held now, and nobody would unlock it.
-			_, _ = c.scripts.unlock.Run(context.WithoutCancel(ctx), c.client, []string{l.name, c.index()}, l.token).Result()
+	if err == nil {
+		err = reply.Scan(&l.fence)
+	}
+	if link.OutcomeOf(err) == link.Unknown {
+		// It may be held now, and nobody would unlock it.
+		_, _ = c.scripts.unlock.Call(context.WithoutCancel(ctx), c.client, []string{l.name, c.index()}, l.token)
+	}
+	if locked, ok := errors.AsType[*link.RefusedError](err); ok {
+		nap = minNap // the original announces nothing
+		if c.preset == Native {
+			var ms int64
+			_ = locked.Details.Scan(&ms) // 0 where it does not say
+			nap = time.Duration(ms) * time.Millisecond
 		}
-		return 0, link.Explain(err)
 	}
-	switch reply := reply.(type) {
-	case string:
-		l.fence, err = strconv.ParseInt(reply, 10, 64)
-		return 0, err
-	case int64:
-		if reply < 0 {
-			return 0, ErrWrongType
-		}
-		nap := time.Duration(reply) * time.Millisecond
-		if c.preset != Native {
-			nap = minNap
-		}
-		return nap, ErrLocked
-	}
-	return 0, ErrMalformed
+	return nap, kindOf(err)
 }
 
 // index is the set of the locks held on behalf of this cache's holder.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"strconv"
 	"strings"
 	"time"
 
@@ -68,30 +67,25 @@ func (c *Cache) holders(ctx context.Context, keys []string, wake bool) ([]LockIn
 	for i, key := range keys {
 		names[i] = c.names.lock(key)
 	}
-	replies, err := c.scripts.holder.Run(ctx, c.client, names, flag(wake)).Slice()
+	reply, err := c.scripts.holder.Call(ctx, c.client, names, flag(wake))
 	if err != nil {
 		return nil, err
 	}
-	if len(replies) != len(keys) {
-		return nil, ErrMalformed
-	}
 	var infos []LockInfo
 	for i, key := range keys {
-		reply := replies[i]
-		fields, ok := reply.([]any)
-		if !ok || len(fields) != 5 {
+		row := reply.Row(i)
+		if row.IsNil() {
 			continue
 		}
-		token, _ := fields[0].(string)
-		fence, _ := fields[1].(string)
-		waited, _ := fields[3].(string)
-		info := LockInfo{Key: key, Holder: token, Waited: waited == "1"}
-		if info.Fence, _ = strconv.ParseInt(fence, 10, 64); info.Fence != 0 {
-			_, info.Holder, _ = strings.Cut(token, "/")
+		info := LockInfo{Key: key}
+		var ms int64
+		if err := row.Scan(&info.Holder, &info.Fence, &ms, &info.Waited); err != nil {
+			return nil, err
 		}
-		if ms, _ := fields[2].(int64); ms > 0 {
-			info.Expires = time.UnixMilli(ms)
+		if info.Fence != 0 {
+			_, info.Holder, _ = strings.Cut(info.Holder, "/") // it is our token
 		}
+		info.Expires = fromMillis(ms)
 		infos = append(infos, info)
 	}
 	return infos, nil
@@ -136,16 +130,17 @@ func (c *Cache) untilFree(info LockInfo) time.Duration {
 func (c *Cache) ReleaseAll(ctx context.Context, incarnation string) (int, error) {
 	total := 0
 	for {
-		counts, err := c.scripts.release.Run(ctx, c.client,
-			[]string{c.names.keys.LocksOf(incarnation)}, incarnation, releaseStep).Int64Slice()
+		var looked, freed int
+		reply, err := c.scripts.release.Call(ctx, c.client,
+			[]string{c.names.keys.LocksOf(incarnation)}, incarnation, releaseStep)
+		if err == nil {
+			err = reply.Scan(&looked, &freed)
+		}
 		if err != nil {
 			return total, failed("release the locks of", incarnation, err)
 		}
-		if len(counts) != 2 {
-			return total, refused("release the locks of", incarnation, ErrMalformed)
-		}
-		total += int(counts[1])
-		if counts[0] < releaseStep {
+		total += freed
+		if looked < releaseStep {
 			return total, nil
 		}
 	}

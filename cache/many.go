@@ -42,10 +42,8 @@ func (c *Cache) SaveMany(ctx context.Context, items []Item) error {
 		for i, reply := range c.bulk(ctx, c.scripts.save, b) {
 			w := writes[i]
 			c.near.forget(w.keys[0])
-			if code, err := reply.Text(); err != nil {
+			if _, err := link.ReplyOf(reply); err != nil {
 				errs = append(errs, failed("save", w.key, err))
-			} else if code != "OK" {
-				errs = append(errs, refused("save", w.key, Refusal(code)))
 			}
 		}
 	}
@@ -92,13 +90,10 @@ func (c *Cache) loadStep(ctx context.Context, keys []string, found map[string]En
 	return errors.Join(errs...)
 }
 
-// reply reads the answer of lua/load.lua.
+// reply reads the reply to lua/load.lua in a pipeline.
 func (c *Cache) reply(key string, cmd *redis.Cmd) (Entry, error) {
-	raw, err := cmd.Result()
-	if err != nil {
-		return Entry{}, loadFailed(key, err)
-	}
-	e, _, err := c.loaded(key, raw)
+	reply, err := link.ReplyOf(cmd)
+	e, _, err := c.loaded(key, reply, err)
 	return e, err
 }
 

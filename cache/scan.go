@@ -55,13 +55,9 @@ func (c *Cache) Clear(ctx context.Context, glob string) (int, error) {
 		for len(keys) > 0 && err == nil {
 			step := keys[:min(clearStep, len(keys))]
 			keys = keys[len(step):]
-			var replies []any
-			replies, err = c.destroy(ctx, step...)
-			for _, reply := range replies {
-				if reply == int64(1) {
-					n++
-				}
-			}
+			var some int
+			some, _, err = c.destroy(ctx, step...)
+			n += some
 		}
 		if err != nil {
 			return n, failed("clear", glob, err)

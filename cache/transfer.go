@@ -220,14 +220,14 @@ func (x *imports) read(ctx context.Context) (b bulk, end bool, err error) {
 func (x *imports) write(ctx context.Context, b bulk) error {
 	for i, reply := range x.cache.bulk(ctx, x.cache.scripts.restore, b) {
 		x.cache.near.forget(b.keys[i][0])
-		code, err := reply.Text()
+		_, err := link.ReplyOf(reply)
 		switch {
-		case err != nil:
-			return link.Explain(err)
-		case code == "OK":
+		case err == nil:
 			x.done.Entries++
-		default:
+		case link.WordOf(err) != "", errors.Is(kindOf(err), ErrWrongType):
 			x.done.Skipped++
+		default:
+			return kindOf(err)
 		}
 	}
 	return nil

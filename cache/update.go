@@ -140,11 +140,11 @@ func (c *Cache) awaitFill(ctx context.Context, key string) (Entry, error) {
 	var e Entry
 	name := c.names.loader(key)
 	err := c.await(ctx, name, true, func() (time.Duration, error) {
-		held, err := c.scripts.holder.Run(ctx, c.client, []string{name}, "1").Slice()
+		held, err := c.scripts.holder.Call(ctx, c.client, []string{name}, "1")
 		if err != nil {
 			return 0, failed("wait for load", key, err)
 		}
-		if len(held) == 1 && held[0] != int64(0) {
+		if !held.Row(0).IsNil() {
 			return time.Second, ErrLocked
 		}
 		e, err = c.Load(ctx, key)

@@ -3,8 +3,9 @@ package cache
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // MaxTTL is the longest lifetime.
@@ -66,9 +67,6 @@ type write struct {
 	keep                                   bool
 }
 
-// notMine is what a fast script answers to a case that is not its.
-const notMine = "ELSE"
-
 func (c *Cache) newWrite(ctx context.Context, key string, value any, o SaveOptions) (write, error) {
 	if err := check("save", key); err != nil {
 		return write{}, err
@@ -104,19 +102,17 @@ func (o SaveOptions) expected() string {
 }
 
 func (c *Cache) write(ctx context.Context, w write) error {
-	code, err := notMine, error(nil)
-	if c.scripts.fastSave != nil && w.token == "" && w.expected == "" && !w.keep && w.loading == "" {
-		code, err = c.scripts.fastSave.Run(ctx, c.client, w.keys, w.value, w.ttl, w.ttl+w.stale, w.version).Text()
+	var err error
+	fast := c.scripts.fastSave != nil && w.token == "" && w.expected == "" && !w.keep && w.loading == ""
+	if fast {
+		_, err = c.scripts.fastSave.Call(ctx, c.client, w.keys, w.value, w.ttl, w.ttl+w.stale, w.version)
 	}
-	if code == notMine && err == nil {
-		code, err = c.scripts.save.Run(ctx, c.client, w.keys, w.args()...).Text()
+	if !fast || link.WordOf(err) == notMine {
+		_, err = c.scripts.save.Call(ctx, c.client, w.keys, w.args()...)
 	}
 	c.near.forget(w.keys[0])
 	if err != nil {
 		return failed("save", w.key, err)
-	}
-	if code != "OK" {
-		return refused("save", w.key, Refusal(code))
 	}
 	return nil
 }
@@ -127,31 +123,35 @@ func (c *Cache) Destroy(ctx context.Context, key string) (bool, error) {
 	if err := check("destroy", key); err != nil {
 		return false, err
 	}
-	replies, err := c.destroy(ctx, key)
+	n, refusals, err := c.destroy(ctx, key)
 	if err != nil {
 		return false, failed("destroy", key, err)
 	}
-	if code, ok := replies[0].(string); ok {
+	if code, ok := refusals[1]; ok {
 		return false, refused("destroy", key, Refusal(code))
 	}
-	return replies[0] == int64(1), nil
+	return n == 1, nil
 }
 
-// destroy returns the answers of lua/destroy.lua.
-func (c *Cache) destroy(ctx context.Context, of ...string) ([]any, error) {
+// destroy returns how many of the keys there were, and the codes of those that
+// were refused, by position from 1.
+func (c *Cache) destroy(ctx context.Context, of ...string) (n int, refusals map[int]string, err error) {
 	keys, tokens := make([]string, 0, 2*len(of)), make([]any, 0, len(of))
 	for _, key := range of {
 		keys = append(keys, c.names.entry(key), c.names.lock(key))
 		tokens = append(tokens, Token(ctx, c.names.lock(key)))
 	}
-	replies, err := c.scripts.destroy.Run(ctx, c.client, keys, tokens...).Slice()
+	reply, err := c.scripts.destroy.Call(ctx, c.client, keys, tokens...)
 	for i := 0; i < len(keys); i += 2 {
 		c.near.forget(keys[i])
 	}
-	if err == nil && len(replies) != len(of) {
-		err = fmt.Errorf("%w: %d answers to %d", ErrMalformed, len(replies), len(of))
+	if err == nil {
+		err = reply.Row(0).Scan(&n)
 	}
-	return replies, err
+	if err == nil {
+		refusals, err = reply.From(1).Refusals()
+	}
+	return n, refusals, err
 }
 
 // Increment adds delta to a counter and returns the sum. A counter is an entry
@@ -172,17 +172,14 @@ func (c *Cache) IncrementFor(ctx context.Context, key string, delta int64, ttl t
 		return 0, refused("increment", key, err)
 	}
 	keys := []string{c.names.entry(key), c.names.lock(key)}
-	text, err := c.scripts.increment.Run(ctx, c.client, keys, delta, c.unique(), Token(ctx, keys[1]), ms).Text()
+	var sum int64
+	reply, err := c.scripts.increment.Call(ctx, c.client, keys, delta, c.unique(), Token(ctx, keys[1]), ms)
 	c.near.forget(keys[0])
+	if err == nil {
+		err = reply.Scan(&sum)
+	}
 	if err != nil {
 		return 0, failed("increment", key, err)
-	}
-	if err := Refusal(text); err != nil {
-		return 0, refused("increment", key, err)
-	}
-	sum, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 0, refused("increment", key, err)
 	}
 	return sum, nil
 }

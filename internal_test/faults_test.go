@@ -60,7 +60,7 @@ func TestAMethodsErrorThatPanicsIsItsPanic(t *testing.T) {
 		})
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: cfg})
 		_, err := set.Node("stellar-worker-1").API().RPC.DoCluster(t.Context(), "api.oops", nil, rpcregistry.Node("stellar-worker-2"))
-		require.ErrorIs(t, err, rpcregistry.Panicked)
+		require.ErrorIs(t, err, rpcregistry.ErrPanicked)
 	})
 }
 

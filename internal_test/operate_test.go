@@ -178,7 +178,7 @@ func TestTheSetByCall(t *testing.T) {
 		_, err = do("api.set.scale", []any{-1})
 		require.ErrorIs(t, err, worker.ErrSetSize)
 		_, err = do("api.set.scale", nil)
-		require.ErrorIs(t, err, rpcregistry.BadArguments)
+		require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
 		s, err = do("api.set.status", nil)
 		require.NoError(t, err)
 		require.Equal(t, 3, s.Ready)
@@ -194,7 +194,7 @@ func TestTheSetsMethodsCanBeDenied(t *testing.T) {
 	app.Deny("api.set.*")
 	set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2})
 	_, err := set.Nodes()[0].API().RPC.DoCluster(t.Context(), "api.set.roll", nil, rpcregistry.Node("stellar-worker-2"))
-	require.ErrorIs(t, err, rpcregistry.Denied)
+	require.ErrorIs(t, err, rpcregistry.ErrDenied)
 }
 
 func TestCrashesAreRemembered(t *testing.T) {

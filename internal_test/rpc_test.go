@@ -36,11 +36,11 @@ func TestACallOfANodeThatCrashesEndsWithItNotWithTheTimeout(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		_, err := caller.RPC.DoCluster(ctx, "api.block", nil, rpcregistry.Node("stellar-worker-2"))
-		require.ErrorIs(t, err, rpcregistry.NodeDown)
+		require.ErrorIs(t, err, rpcregistry.ErrNodeDown)
 		require.Less(t, time.Since(began), 10*time.Second)
 
 		_, err = caller.RPC.DoCluster(ctx, "api.ping", nil, rpcregistry.Node("nobody"))
-		require.ErrorIs(t, err, rpcregistry.NoSuchTarget)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchTarget)
 	})
 }
 
@@ -73,7 +73,7 @@ func TestAConnectionIsCalledWhereverItIsAndVanishesWithItsNode(t *testing.T) {
 		<-client // cut off
 		require.Eventually(t, func() bool { return set.Node("stellar-worker-2") == nil }, 10*time.Second, 5*time.Millisecond)
 		_, err = caller.RPC.DoCluster(t.Context(), "api.connections.info", nil, rpcregistry.Connection("browser-7"))
-		require.ErrorIs(t, err, rpcregistry.NoSuchConnection)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchConnection)
 	})
 }
 
@@ -85,7 +85,7 @@ func TestDeniedMethodsAnswerSo(t *testing.T) {
 		api := set.Node("stellar-worker-1").API()
 		for _, method := range []string{"api.stop", "api.cache.save", "api.cache.none"} {
 			_, err := api.RPC.DoCluster(t.Context(), method, nil, rpcregistry.Node("stellar-worker-2"))
-			require.ErrorIs(t, err, rpcregistry.Denied, method)
+			require.ErrorIs(t, err, rpcregistry.ErrDenied, method)
 		}
 		require.Len(t, set.Nodes(), 2)
 	})

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// linger is how long the connection stays open without a waiter.
-	linger = time.Second
+	// idleTimeout is how long the connection stays open without a waiter.
+	idleTimeout = time.Second
 	// MaxNap is the longest that a waiter relies on an announcement: a connection
 	// that died without a sign delays it by that much.
 	MaxNap = 5 * time.Second
@@ -33,9 +33,9 @@ type Announcements struct {
 	stop       context.CancelFunc // ends what reads sub
 	broken     bool               // sub is being opened again
 	subscribed map[string]bool
-	idle       *time.Timer
-	unsettled  map[string]struct{} // channels whose waiters have come or gone
-	settling   bool                // one goroutine settles them
+	idleTimer  *time.Timer
+	dirty      map[string]struct{} // channels whose waiters have come or gone
+	updating   bool                // one goroutine settles them
 }
 
 // topic is one channel's waiters in the order of their arrival. Only the first
@@ -55,7 +55,7 @@ type waiter struct {
 
 // NewAnnouncements returns one that opens its connection when it needs it.
 func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announcements {
-	return &Announcements{client: client, log: log, topics: map[string]*topic{}, unsettled: map[string]struct{}{}}
+	return &Announcements{client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}}
 }
 
 // join lines up. The first signal comes when the channel is subscribed and it is
@@ -67,7 +67,7 @@ func (h *Announcements) join(ctx context.Context, channel string, shared bool) *
 	if t == nil {
 		t = &topic{}
 		h.topics[channel] = t
-		h.changed(ctx, channel)
+		h.markDirty(ctx, channel)
 	}
 	t.waiters = append(t.waiters, w)
 	if t.live && (shared || len(t.waiters) == 1) {
@@ -93,7 +93,7 @@ func (w *waiter) leave(ctx context.Context) {
 	}
 	if len(t.waiters) == 0 {
 		delete(h.topics, w.channel)
-		h.changed(ctx, w.channel)
+		h.markDirty(ctx, w.channel)
 	}
 	h.mu.Unlock()
 }
@@ -105,35 +105,35 @@ func (w *waiter) wake() {
 	}
 }
 
-// changed has a channel settled. One goroutine does it for all: who waits must
+// markDirty has a channel settled. One goroutine does it for all: who waits must
 // not be held up by a connection that is being opened, longer than ctx lasts.
 // The caller holds h.mu.
-func (h *Announcements) changed(ctx context.Context, channel string) {
-	h.unsettled[channel] = struct{}{}
-	if !h.settling {
-		h.settling = true
-		go h.settleAll(context.WithoutCancel(ctx))
+func (h *Announcements) markDirty(ctx context.Context, channel string) {
+	h.dirty[channel] = struct{}{}
+	if !h.updating {
+		h.updating = true
+		go h.updateAll(context.WithoutCancel(ctx))
 	}
 }
 
-func (h *Announcements) settleAll(ctx context.Context) {
+func (h *Announcements) updateAll(ctx context.Context) {
 	for {
 		h.mu.Lock()
-		some := h.unsettled
-		h.unsettled, h.settling = map[string]struct{}{}, len(some) > 0
+		some := h.dirty
+		h.dirty, h.updating = map[string]struct{}{}, len(some) > 0
 		h.mu.Unlock()
 		if len(some) == 0 {
 			return
 		}
 		for channel := range some {
-			h.settle(ctx, channel)
+			h.update(ctx, channel)
 		}
 	}
 }
 
-// settle makes Redis's view of a channel that of the waiters. An error leaves it
+// update makes Redis's view of a channel that of the waiters. An error leaves it
 // to the next connection, which subscribes anew.
-func (h *Announcements) settle(ctx context.Context, channel string) {
+func (h *Announcements) update(ctx context.Context, channel string) {
 	h.mu.Lock()
 	_, wanted := h.topics[channel]
 	if h.sub == nil && wanted {
@@ -149,7 +149,7 @@ func (h *Announcements) settle(ctx context.Context, channel string) {
 		if !wanted {
 			delete(h.subscribed, channel)
 		}
-		if dropped := h.rest(); dropped {
+		if dropped := h.closeIfIdle(); dropped {
 			wanted = has // nothing to say on it any more
 			defer func() { _ = sub.Close() }()
 		}
@@ -169,26 +169,26 @@ func (h *Announcements) settle(ctx context.Context, channel string) {
 	}
 }
 
-// rest gives the connection up when nobody has waited for a while, or at once, to
+// closeIfIdle gives the connection up when nobody has waited for a while, or at once, to
 // be closed by the caller, when it does not work.
-func (h *Announcements) rest() (dropped bool) {
-	if h.idle != nil {
-		h.idle.Stop()
-		h.idle = nil
+func (h *Announcements) closeIfIdle() (dropped bool) {
+	if h.idleTimer != nil {
+		h.idleTimer.Stop()
+		h.idleTimer = nil
 	}
 	if len(h.topics) > 0 {
 		return false
 	}
 	if h.broken {
-		h.drop()
+		h.detach()
 		return true
 	}
 	sub := h.sub
-	h.idle = time.AfterFunc(linger, func() {
+	h.idleTimer = time.AfterFunc(idleTimeout, func() {
 		h.mu.Lock()
 		dropped := h.sub == sub && len(h.topics) == 0
 		if dropped {
-			h.drop()
+			h.detach()
 		}
 		h.mu.Unlock()
 		if dropped {
@@ -198,8 +198,8 @@ func (h *Announcements) rest() (dropped bool) {
 	return false
 }
 
-// drop forgets the connection; the next waiter opens another.
-func (h *Announcements) drop() {
+// detach forgets the connection; the next waiter opens another.
+func (h *Announcements) detach() {
 	h.stop()
 	h.sub = nil
 }
@@ -212,12 +212,12 @@ func (h *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 		h.mu.Lock()
 		current := h.sub == sub
 		if current && err != nil && len(h.topics) == 0 {
-			h.drop() // nobody needs it again, perhaps the client was closed
+			h.detach() // nobody needs it again, perhaps the client was closed
 			current = false
 		}
 		if current {
 			h.broken = err != nil
-			h.announce(message, err)
+			h.wakeWaiters(message, err)
 		}
 		h.mu.Unlock()
 		if !current {
@@ -233,7 +233,7 @@ func (h *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 	}
 }
 
-func (h *Announcements) announce(message any, err error) {
+func (h *Announcements) wakeWaiters(message any, err error) {
 	if err != nil {
 		for _, t := range h.topics {
 			t.live = false
@@ -277,7 +277,7 @@ func (h *Announcements) Await(
 		select {
 		case <-w.signal:
 		case <-timer.C:
-			if !h.turn(w) {
+			if !h.mayTry(w) {
 				timer.Reset(MaxNap)
 				continue
 			}
@@ -295,7 +295,7 @@ func (h *Announcements) Await(
 	}
 }
 
-func (h *Announcements) turn(w *waiter) bool {
+func (h *Announcements) mayTry(w *waiter) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return w.shared || h.topics[w.channel].waiters[0] == w

@@ -20,15 +20,15 @@ const beaconLag = 250 * time.Millisecond
 // they look for silence at the same moments, so that a process at rest wakes once
 // and not once for each.
 type Beacons struct {
-	mu       sync.Mutex
-	patience time.Duration // how long all wait in silence
-	sent     time.Time     // the last one of this process
+	mu           sync.Mutex
+	silenceLimit time.Duration // how long all wait in silence
+	sent         time.Time     // the last one of this process
 }
 
 // NewBeacons returns what the buses of one process share.
-func NewBeacons() *Beacons { return &Beacons{patience: impatience()} }
+func NewBeacons() *Beacons { return &Beacons{silenceLimit: randomSilence()} }
 
-func impatience() time.Duration {
+func randomSilence() time.Duration {
 	return beaconPause + rand.N(beaconPause/2) //nolint:gosec // jitter
 }
 
@@ -38,19 +38,19 @@ func impatience() time.Duration {
 func (s *Beacons) due(silence, lag time.Duration) (wait time.Duration, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if wait = s.patience + lag - silence; wait > 0 {
+	if wait = s.silenceLimit + lag - silence; wait > 0 {
 		return wait, false
 	}
 	if wait = beaconPause + lag - time.Since(s.sent); wait > 0 {
 		return wait, false
 	}
-	s.sent, s.patience = time.Now(), impatience()
+	s.sent, s.silenceLimit = time.Now(), randomSilence()
 	return beaconPause, true
 }
 
 // sendBeacon makes something to hear.
 func (b *Bus) sendBeacon(ctx context.Context) {
-	b.line.beacons.Go(func() {
+	b.pubsub.beacons.Go(func() {
 		client, err := b.client(ctx)
 		if err == nil {
 			err = client.Publish(ctx, b.keys.Beacon(), "").Err()
@@ -59,7 +59,7 @@ func (b *Bus) sendBeacon(ctx context.Context) {
 		if err != nil {
 			lag = beaconLag
 		}
-		b.line.lag.Store(int64(lag))
+		b.pubsub.lag.Store(int64(lag))
 		b.reports.Failed("beacon", err)
 	})
 }

@@ -53,7 +53,7 @@ type BusConfig struct {
 	Log zerolog.Logger
 
 	// Reports, when set, are those of the process, so that many buses write one
-	// line when Redis is away. Default: the bus's own, to Log.
+	// pubsub when Redis is away. Default: the bus's own, to Log.
 	Reports *link.Reports
 
 	// Beacons, when set, are those of the process. Default: the bus's own.
@@ -94,7 +94,7 @@ type Bus struct {
 
 	ready     chan struct{}
 	readyOnce sync.Once
-	line      line
+	pubsub    pubsubState
 
 	mu    sync.Mutex
 	hints map[string][]func()
@@ -133,16 +133,16 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	b.drops.log = cfg.Log
 	b.out.publisher = b.client
 	b.subs.Store(&map[string][]*Subscription{})
-	b.line.peers = newPeers()
-	b.line.changed = make(chan struct{}, 1)
-	b.line.confirmed = map[string]bool{}
+	b.pubsub.peers = newPeers()
+	b.pubsub.changed = make(chan struct{}, 1)
+	b.pubsub.confirmed = map[string]bool{}
 	return b, nil
 }
 
-// part and tokenPart name the bus in reports, and its upkeep of the token.
-func (b *Bus) part() string { return "bus of " + b.self.ID }
+// reportName and tokenPart name the bus in reports, and its upkeep of the token.
+func (b *Bus) reportName() string { return "bus of " + b.self.ID }
 
-func (b *Bus) tokenPart() string { return "token of " + b.self.ID }
+func (b *Bus) tokenReportName() string { return "token of " + b.self.ID }
 
 // Identity is whose messages the bus sends.
 func (b *Bus) Identity() Identity { return b.self }
@@ -169,8 +169,8 @@ type BusStats struct {
 // Stats returns the current counts.
 func (b *Bus) Stats() BusStats {
 	return BusStats{
-		Received: b.line.received.Load(), Reconnects: b.line.reconnects.Load(), Dropped: b.drops.totals(),
-		Connected: b.line.connected.Load(),
+		Received: b.pubsub.received.Load(), Reconnects: b.pubsub.reconnects.Load(), Dropped: b.drops.totals(),
+		Connected: b.pubsub.connected.Load(),
 	}
 }
 
@@ -226,7 +226,7 @@ func (b *Bus) Post(ctx context.Context, node, messageType string, body []byte, d
 	}
 	lead, err := b.queue(channel, messageType, body, done)
 	if lead {
-		b.out.handOver(ctx)
+		b.out.startFlush(ctx)
 	}
 	return err
 }
@@ -256,7 +256,7 @@ func (b *Bus) channelOf(node string) string {
 func (b *Bus) queue(channel, messageType string, body []byte, done func(receivers int64, err error)) (lead bool, err error) {
 	now := b.Now()
 	return b.out.put(posting{channel: channel, done: done}, now, func(to []byte, seq uint64) []byte {
-		return b.prover.Load().seal(b.header.open(to, channel, messageType, body, stamp{seq: seq, at: now}))
+		return b.prover.Load().sign(b.header.appendOpen(to, channel, messageType, body, stamp{seq: seq, at: now}))
 	})
 }
 
@@ -273,7 +273,7 @@ func (b *Bus) Seal(messageType string, body any) ([]byte, error) {
 		return nil, err
 	}
 	channel := b.keys.Channel()
-	sealed := b.prover.Load().seal(b.header.open(nil, channel, messageType, text, stamp{seq: b.sealed.Add(1), at: b.Now(), sealed: true}))
+	sealed := b.prover.Load().sign(b.header.appendOpen(nil, channel, messageType, text, stamp{seq: b.sealed.Add(1), at: b.Now(), sealed: true}))
 	return sealed[len(channel)+1:], nil
 }
 
@@ -281,7 +281,7 @@ func (b *Bus) fits(messageType string, body []byte) error {
 	if !link.ValidName(messageType) {
 		return fmt.Errorf("message type %q: use 1 to 200 letters, digits and . _ : -", messageType)
 	}
-	if len(body)+len(messageType)+len(b.header.names)+len(b.prover.Load().plain)+room > MaxMessage {
+	if len(body)+len(messageType)+len(b.header.names)+len(b.prover.Load().plain)+overhead > MaxMessage {
 		return ErrTooLarge
 	}
 	return nil
@@ -337,5 +337,5 @@ func (b *Bus) Hint(channel string, f func()) {
 	b.mu.Lock()
 	b.hints[channel] = append(slices.Clone(b.hints[channel]), f)
 	b.mu.Unlock()
-	b.wake()
+	b.wakeWatchdog()
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// clock is Redis's clock as this process knows it: read now and then, carried
+// clockRead is Redis's clock as this process knows it: read now and then, carried
 // on by the monotonic clock in between. Until it was read once it is the host's.
 type clock struct {
 	start time.Time

@@ -81,15 +81,15 @@ func newHeader(self Identity) header {
 	return header{names: string(append(names, `,"seq":`...))}
 }
 
-// room is what a message takes beside its header and body: the names of its
+// overhead is what a message takes beside its header and body: the names of its
 // members, numbers and the proof.
-const room = 160
+const overhead = 160
 
-// open writes a message into the buffer up to where its proof begins. The proof
+// appendOpen writes a message into the buffer up to where its proof begins. The proof
 // covers the channel as well, so the channel comes first, separated by a zero
 // byte that no channel contains.
-func (h header) open(to []byte, channel, kind string, body []byte, stamp stamp) []byte {
-	text := slices.Grow(to[:0], len(channel)+len(kind)+len(h.names)+len(body)+room)
+func (h header) appendOpen(to []byte, channel, kind string, body []byte, stamp stamp) []byte {
+	text := slices.Grow(to[:0], len(channel)+len(kind)+len(h.names)+len(body)+overhead)
 	text = append(text, channel...)
 	text = append(text, 0)
 	text = append(text, `{"messageType":`...)
@@ -131,7 +131,7 @@ func (e *envelope) message(peers *peers) (Message, bool) {
 		return m, false
 	}
 	m.SentAt = time.UnixMilli(int64(at)) //nolint:gosec // what overflows is not within a minute of now
-	if m.Incarnation, ok = peers.name(wire.Plain(e.incarnation)); !ok {
+	if m.Incarnation, ok = peers.intern(wire.Plain(e.incarnation)); !ok {
 		return m, false
 	}
 	m.ServerID = link.NodeOf(m.Incarnation)

@@ -19,7 +19,7 @@ func TestTheResidentFlusherGoesWhenNothingIsPosted(t *testing.T) {
 		lead, err := o.put(posting{channel: "c", done: func(_ int64, err error) { done <- err }}, time.Now(), seal)
 		require.NoError(t, err)
 		require.True(t, lead)
-		o.handOver(t.Context())
+		o.startFlush(t.Context())
 		require.ErrorIs(t, <-done, link.ErrUnavailable)
 		o.drain()
 	}

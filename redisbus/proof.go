@@ -52,8 +52,8 @@ func (k *key) appendProof(to, text []byte) []byte {
 	return base64.RawURLEncoding.AppendEncode(to, k.hash.Sum(k.sum[:0]))
 }
 
-// made reports whether claimed is the proof of the covered bytes on that channel.
-func (k *key) made(claimed []byte, channel string, covered []byte) bool {
+// matches reports whether claimed is the proof of the covered bytes on that channel.
+func (k *key) matches(claimed []byte, channel string, covered []byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.hash.Reset()
@@ -65,9 +65,9 @@ func (k *key) made(claimed []byte, channel string, covered []byte) bool {
 
 // prover signs under one key and accepts it and possibly another one.
 type prover struct {
-	mode   link.Mode
-	sign   *key
-	accept []*key
+	mode    link.Mode
+	signKey *key
+	accept  []*key
 	// plain is the token as the member that carries it in the open.
 	plain []byte
 }
@@ -84,7 +84,7 @@ func newProver(mode link.Mode, token, also link.Secret) (*prover, error) {
 	}
 	// Signing has a hash of its own, so that sending and receiving never wait for
 	// each other.
-	p := &prover{mode: mode, sign: newKey(token), accept: []*key{newKey(token)}}
+	p := &prover{mode: mode, signKey: newKey(token), accept: []*key{newKey(token)}}
 	if !also.IsZero() && also != token {
 		p.accept = append(p.accept, newKey(also))
 	}
@@ -92,8 +92,8 @@ func newProver(mode link.Mode, token, also link.Secret) (*prover, error) {
 	return p, nil
 }
 
-// seal completes text, which is a channel, a zero byte and an open message.
-func (p *prover) seal(text []byte) []byte {
+// sign completes text, which is a channel, a zero byte and an open message.
+func (p *prover) sign(text []byte) []byte {
 	tail := tokenTail
 	if p.mode != link.ModeHMAC {
 		text = append(text, p.plain...)
@@ -104,12 +104,12 @@ func (p *prover) seal(text []byte) []byte {
 	}
 	covered := text
 	text = append(text, tail...)
-	text = p.sign.appendProof(text, covered)
+	text = p.signKey.appendProof(text, covered)
 	return append(text, closing...)
 }
 
-// proven reports whether the message ends in a valid proof for that channel.
-func (p *prover) proven(channel string, data []byte) bool {
+// hasValidProof reports whether the message ends in a valid proof for that channel.
+func (p *prover) hasValidProof(channel string, data []byte) bool {
 	if p.mode == link.ModePlain || len(data) < tailLength {
 		return false
 	}
@@ -119,16 +119,16 @@ func (p *prover) proven(channel string, data []byte) bool {
 	}
 	claimed := tail[len(tokenTail) : len(tail)-len(closing)]
 	for _, k := range p.accept {
-		if k.made(claimed, channel, covered) {
+		if k.matches(claimed, channel, covered) {
 			return true
 		}
 	}
 	return false
 }
 
-// told reports whether the message's serverToken is the token itself. Every
+// hasPlainToken reports whether the message's serverToken is the token itself. Every
 // accepted token is compared, so that the time taken tells nothing.
-func (p *prover) told(token []byte) bool {
+func (p *prover) hasPlainToken(token []byte) bool {
 	text, ok := wire.Text(token)
 	if p.mode == link.ModeHMAC || !ok {
 		return false

@@ -41,7 +41,7 @@ func sign(b *Bus, channel, body string, s stamp) []byte {
 	if s.seq == 0 {
 		s.seq = 1
 	}
-	return b.prover.Load().seal(b.header.open(nil, channel, "type", []byte(body), s))[len(channel)+1:]
+	return b.prover.Load().sign(b.header.appendOpen(nil, channel, "type", []byte(body), s))[len(channel)+1:]
 }
 
 func mode(m link.Mode) func(*BusConfig) { return func(c *BusConfig) { c.Mode = m } }
@@ -140,7 +140,7 @@ func TestForeignMessagesInPlainMode(t *testing.T) {
 func TestEveryReasonToDrop(t *testing.T) {
 	b := unserved(t)
 	raw := func(text string) []byte { // signed whatever it is
-		return b.prover.Load().seal(append([]byte(channel+"\x00"), text...))[len(channel)+1:]
+		return b.prover.Load().sign(append([]byte(channel+"\x00"), text...))[len(channel)+1:]
 	}
 	head := `{"messageType":"x","serverId":"a","incarnation":"a#1:x","seq":1,"sentAt":` + now(b)
 	for name, c := range map[string]struct {
@@ -210,7 +210,7 @@ func FuzzVerify(f *testing.F) {
 		_, reason := forged.verify(channel, data)
 		require.NotEmpty(t, reason)
 		// What is signed is delivered as it was, or dropped for a reason of its own.
-		sealed := signed.prover.Load().seal(append([]byte(channel+"\x00"), data...))[len(channel)+1:]
+		sealed := signed.prover.Load().sign(append([]byte(channel+"\x00"), data...))[len(channel)+1:]
 		if m, reason := signed.verify(channel, sealed); reason == "" {
 			require.NotEmpty(t, m.Incarnation)
 		} else {

@@ -23,9 +23,9 @@ var ErrTooLarge = fmt.Errorf("message has more than %d bytes", MaxMessage)
 var ErrCongested = errors.New("too many messages wait to be published")
 
 const (
-	// mostPosts bounds the messages in the queue, most the pipeline's commands.
-	mostPosts    = 8192
-	mostPipeline = 256
+	// maxQueued bounds the messages in the queue, most the pipeline's commands.
+	maxQueued   = 8192
+	maxPipeline = 256
 	// Buffers that are kept for the next messages: so many, of at most so many bytes.
 	spareBuffers = 16
 	spareBytes   = 1 << 10
@@ -45,7 +45,7 @@ type outbox struct {
 	buffers [][]byte
 	// flushing is closed when the queue has been emptied; nil while it is empty.
 	flushing chan struct{}
-	// wake hands the work to the resident flusher; nil while there is none. There
+	// wakeWatchdog hands the work to the resident flusher; nil while there is none. There
 	// is one only while the outbox is open.
 	wake      chan context.Context
 	opened    bool
@@ -55,7 +55,7 @@ type outbox struct {
 
 type posting struct {
 	channel string
-	// text is the channel, a zero byte and the message (see [header.open]).
+	// text is the channel, a zero byte and the message (see [header.appendOpen]).
 	text []byte
 	done func(receivers int64, err error)
 }
@@ -67,7 +67,7 @@ func (p *posting) payload() []byte { return p.text[len(p.channel)+1:] }
 func (o *outbox) put(p posting, now time.Time, seal func(to []byte, seq uint64) []byte) (lead bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.queue) >= mostPosts {
+	if len(o.queue) >= maxQueued {
 		return false, ErrCongested
 	}
 	var buffer []byte
@@ -83,10 +83,10 @@ func (o *outbox) put(p posting, now time.Time, seal func(to []byte, seq uint64) 
 	return true, nil
 }
 
-// handOver has somebody else flush. Whoever comes first must not take the
+// startFlush has somebody else flush. Whoever comes first must not take the
 // others' messages with it when its context ends; the connection's own time
 // limits bound the flush.
-func (o *outbox) handOver(ctx context.Context) {
+func (o *outbox) startFlush(ctx context.Context) {
 	free := context.WithoutCancel(ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -155,7 +155,7 @@ func (o *outbox) flush(ctx context.Context) {
 		o.mu.Lock()
 		o.recycle(batch)
 		if len(o.queue) == 0 {
-			if cap(batch) <= mostPipeline { // a burst must not be paid for ever
+			if cap(batch) <= maxPipeline { // a burst must not be paid for ever
 				o.spare = batch[:0]
 			}
 			close(o.flushing)
@@ -168,8 +168,8 @@ func (o *outbox) flush(ctx context.Context) {
 		}
 		batch, o.queue = o.queue, batch[:0]
 		o.mu.Unlock()
-		for rest := batch; len(rest) > 0; rest = rest[min(len(rest), mostPipeline):] {
-			o.send(ctx, rest[:min(len(rest), mostPipeline)])
+		for rest := batch; len(rest) > 0; rest = rest[min(len(rest), maxPipeline):] {
+			o.send(ctx, rest[:min(len(rest), maxPipeline)])
 		}
 	}
 }

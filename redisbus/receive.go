@@ -16,15 +16,15 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// line is the state of the one connection that listens.
-type line struct {
+// pubsub is the state of the one connection that listens.
+type pubsubState struct {
 	received, connects, reconnects atomic.Uint64
 	connected                      atomic.Bool
-	// heard is when anything last came, on the bus's monotonic clock.
+	// pubsubEvent is when anything last came, on the bus's monotonic clock.
 	heard atomic.Int64
-	// ear is the current connection, for those who are not its reader.
-	ear atomic.Pointer[ear]
-	// changed wakes the keeper: there are new channels.
+	// pubsubConn is the current connection, for those who are not its reader.
+	conn atomic.Pointer[pubsubConn]
+	// markDirty wakes the keeper: there are new channels.
 	changed chan struct{}
 	beacons sync.WaitGroup
 	lag     atomic.Int64 // beaconLag in nanoseconds after a beacon that could not be sent
@@ -32,8 +32,8 @@ type line struct {
 	// confirmed are the channels that Redis has confirmed, under the bus's lock.
 	confirmed map[string]bool
 	// The reader's own: whether it was ever connected, and what it knows of senders.
-	before bool
-	peers  *peers
+	wasConnected bool
+	peers        *peers
 }
 
 // Serve listens until ctx ends and returns when everything it started has ended.
@@ -52,12 +52,12 @@ func (b *Bus) Serve(ctx context.Context) error {
 	handlers, cancel := context.WithCancel(handlers)
 	defer cancel()
 
-	defer b.reports.Ended(b.part())
-	defer b.reports.Ended(b.tokenPart())
+	defer b.reports.Ended(b.reportName())
+	defer b.reports.Ended(b.tokenReportName())
 	b.out.open()
 	var parts sync.WaitGroup
 	parts.Go(func() { b.read(ctx, handlers) })
-	b.keep(ctx)
+	b.watch(ctx)
 	parts.Wait()
 	cancel()
 	err := b.group.Close(StopGrace)
@@ -69,18 +69,18 @@ func (b *Bus) Serve(ctx context.Context) error {
 // read listens, and connects anew whenever that ends.
 func (b *Bus) read(ctx, handlers context.Context) {
 	for failures := 1; ctx.Err() == nil; failures++ {
-		connects := b.line.connects.Load()
+		connects := b.pubsub.connects.Load()
 		err := b.listen(ctx, handlers)
 		b.disconnected()
-		b.touch()
+		b.markHeard()
 		if ctx.Err() != nil {
 			return
 		}
-		if b.line.connects.Load() > connects {
+		if b.pubsub.connects.Load() > connects {
 			failures = 1
 		}
 		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) { // that was the keeper, who has said why
-			b.reports.Failed(b.part(), err)
+			b.reports.Failed(b.reportName(), err)
 		}
 		_ = link.Sleep(ctx, link.Pause(failures))
 	}
@@ -89,13 +89,13 @@ func (b *Bus) read(ctx, handlers context.Context) {
 // listen goes on until the connection ends: by itself, with ctx, or by the keeper
 // because nothing was heard for too long.
 func (b *Bus) listen(ctx, handlers context.Context) error {
-	b.touch()
-	e, err := b.open(ctx)
+	b.markHeard()
+	e, err := b.openPubSub(ctx)
 	if err != nil {
 		return err
 	}
 	defer e.close()
-	b.line.ear.Store(e)
+	b.pubsub.conn.Store(e)
 	stop := context.AfterFunc(ctx, e.close)
 	defer stop()
 	if err := e.subscribe(b.channels()...); err != nil {
@@ -106,28 +106,28 @@ func (b *Bus) listen(ctx, handlers context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.touch()
+		b.markHeard()
 		b.accept(handlers, got)
 	}
 }
 
-func (b *Bus) touch() { b.line.heard.Store(int64(time.Since(b.clock.start))) }
+func (b *Bus) markHeard() { b.pubsub.heard.Store(int64(time.Since(b.clock.start))) }
 
 func (b *Bus) silence() time.Duration {
-	return time.Since(b.clock.start) - time.Duration(b.line.heard.Load())
+	return time.Since(b.clock.start) - time.Duration(b.pubsub.heard.Load())
 }
 
 func (b *Bus) disconnected() {
 	b.mu.Lock()
-	b.line.confirmed = map[string]bool{}
+	b.pubsub.confirmed = map[string]bool{}
 	b.mu.Unlock()
-	if b.line.connected.Swap(false) {
-		b.line.reconnects.Add(1)
+	if b.pubsub.connected.Swap(false) {
+		b.pubsub.reconnects.Add(1)
 	}
 }
 
 // accept takes one thing from the connection. It must go on whatever it was.
-func (b *Bus) accept(handlers context.Context, got heard) {
+func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 	defer func() {
 		if p := recover(); p != nil {
 			b.log.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("the bus's reader panicked")
@@ -135,7 +135,7 @@ func (b *Bus) accept(handlers context.Context, got heard) {
 	}()
 	switch {
 	case got.kind == "subscribe":
-		b.confirm(handlers, got.channel)
+		b.confirmSubscription(handlers, got.channel)
 	case got.kind != "message":
 	case got.channel == b.keys.Beacon(): // it has been heard: that is all
 	default:
@@ -149,8 +149,8 @@ func (b *Bus) accept(handlers context.Context, got heard) {
 	}
 }
 
-// own are the channels without which the bus is not connected.
-func (b *Bus) own() []string {
+// ownChannels are the channels without which the bus is not connected.
+func (b *Bus) ownChannels() []string {
 	if b.inboxOnly {
 		return []string{b.keys.Inbox(b.self.ID), b.keys.Beacon()}
 	}
@@ -162,7 +162,7 @@ func (b *Bus) own() []string {
 func (b *Bus) channels() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := b.own()
+	all := b.ownChannels()
 	for channel := range b.hints {
 		all = append(all, channel)
 	}
@@ -175,30 +175,30 @@ func (b *Bus) hintsOf(channel string) []func() {
 	return b.hints[channel]
 }
 
-func (b *Bus) confirm(handlers context.Context, channel string) {
+func (b *Bus) confirmSubscription(handlers context.Context, channel string) {
 	b.mu.Lock()
-	b.line.confirmed[channel] = true
-	missing := slices.ContainsFunc(b.own(), func(c string) bool { return !b.line.confirmed[c] })
+	b.pubsub.confirmed[channel] = true
+	missing := slices.ContainsFunc(b.ownChannels(), func(c string) bool { return !b.pubsub.confirmed[c] })
 	b.mu.Unlock()
 	for _, f := range b.hintsOf(channel) {
 		f()
 	}
-	if missing || b.line.connected.Load() {
+	if missing || b.pubsub.connected.Load() {
 		return
 	}
-	b.line.connects.Add(1)
-	b.line.connected.Store(true)
-	b.reports.Works(b.part())
-	if b.line.before {
+	b.pubsub.connects.Add(1)
+	b.pubsub.connected.Store(true)
+	b.reports.Works(b.reportName())
+	if b.pubsub.wasConnected {
 		b.log.Debug().Msg("the bus is subscribed again")
-		b.tell(handlers, Gap{Reason: GapReconnect})
+		b.notifyGap(handlers, Gap{Reason: GapReconnect})
 	}
-	b.line.before = true
-	b.wake()
+	b.pubsub.wasConnected = true
+	b.wakeWatchdog()
 }
 
-// tell hands a gap to everybody who asked for gaps.
-func (b *Bus) tell(handlers context.Context, gap Gap) {
+// notifyGap hands a gap to everybody who asked for gaps.
+func (b *Bus) notifyGap(handlers context.Context, gap Gap) {
 	for _, subs := range *b.subs.Load() {
 		for _, s := range subs {
 			s.offer(handlers, item{gap: &gap})
@@ -215,16 +215,16 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 	}
 	m.Directed = channel != b.keys.Channel()
 	if m.Seq > 0 {
-		fresh, lost := b.line.peers.admit(&m, b.Now())
+		fresh, lost := b.pubsub.peers.admit(&m, b.Now())
 		if !fresh {
 			b.drops.count(DropReplay, b.Now())
 			return
 		}
 		if lost > 0 {
-			b.tell(handlers, Gap{Reason: GapSequence, Sender: m.Sender(), Directed: m.Directed, Lost: lost})
+			b.notifyGap(handlers, Gap{Reason: GapSequence, Sender: m.Sender(), Directed: m.Directed, Lost: lost})
 		}
 	}
-	b.line.received.Add(1)
+	b.pubsub.received.Add(1)
 	for _, s := range (*b.subs.Load())[m.Type] {
 		s.offer(handlers, item{message: m})
 	}
@@ -236,7 +236,7 @@ func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 		return Message{}, DropSize
 	}
 	prover := b.prover.Load()
-	proven := prover.proven(channel, data)
+	proven := prover.hasValidProof(channel, data)
 	if !proven && prover.mode == link.ModeHMAC {
 		return Message{}, DropProof
 	}
@@ -244,7 +244,7 @@ func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 	if err := wire.Members(data, e.member); err != nil {
 		return Message{}, dropOf(err)
 	}
-	if !proven && !prover.told(e.token) {
+	if !proven && !prover.hasPlainToken(e.token) {
 		return Message{}, DropProof
 	}
 	if !proven && e.seq == nil {
@@ -253,7 +253,7 @@ func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 		}
 		return Message{}, DropMalformed
 	}
-	m, ok := e.message(b.line.peers)
+	m, ok := e.message(b.pubsub.peers)
 	if !ok {
 		return Message{}, DropMalformed
 	}

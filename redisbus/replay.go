@@ -33,19 +33,19 @@ type peers struct {
 }
 
 type peer struct {
-	// name is the key of the map.
+	// intern is the key of the map.
 	name                string
 	broadcast, directed uint64
-	sealed              *sealed
-	// heard is in milliseconds on Redis's clock.
+	sealed              *seqWindow
+	// pubsubEvent is in milliseconds on Redis's clock.
 	heard int64
 }
 
 func newPeers() *peers { return &peers{seen: map[string]peer{}} }
 
-// name returns the incarnation of a message as a string that all nodes of the
+// intern returns the incarnation of a message as a string that all nodes of the
 // process share: a thousand nodes that know a thousand senders hold each once.
-func (p *peers) name(incarnation []byte) (string, bool) {
+func (p *peers) intern(incarnation []byte) (string, bool) {
 	if known, ok := p.seen[string(incarnation)]; ok {
 		return known.name, true
 	}
@@ -61,39 +61,39 @@ func (p *peers) admit(m *Message, now time.Time) (ok bool, lost uint64) {
 	switch {
 	case m.Sealed:
 		if known.sealed == nil {
-			known.sealed = &sealed{}
+			known.sealed = &seqWindow{}
 		}
 		ok = known.sealed.admit(m.Seq)
 	case m.Directed:
-		ok, lost = step(&known.directed, m.Seq)
+		ok, lost = advance(&known.directed, m.Seq)
 	default:
-		ok, lost = step(&known.broadcast, m.Seq)
+		ok, lost = advance(&known.broadcast, m.Seq)
 	}
 	if ok || !old {
 		known.name, known.heard = m.Incarnation, now.UnixMilli()
 		p.seen[m.Incarnation] = known
 	}
-	p.sweep(now)
+	p.removeOld(now)
 	return ok, lost
 }
 
-// newStream is the least jump in a sender's numbers that is no loss: the sender
+// minRestartJump is the least jump in a sender's numbers that is no loss: the sender
 // had forgotten the channel and counts from its clock again (see [numbers]).
-const newStream = uint64(forgetLate/time.Microsecond) / 2
+const minRestartJump = uint64(forgetLate/time.Microsecond) / 2
 
-// step takes the next number. The first one heard of a sender only sets the mark.
-func step(last *uint64, seq uint64) (ok bool, lost uint64) {
+// advance takes the next number. The first one heard of a sender only sets the mark.
+func advance(last *uint64, seq uint64) (ok bool, lost uint64) {
 	if seq <= *last {
 		return false, 0
 	}
-	if jump := seq - *last - 1; *last > 0 && jump < newStream {
+	if jump := seq - *last - 1; *last > 0 && jump < minRestartJump {
 		lost = jump
 	}
 	*last = seq
 	return true, lost
 }
 
-func (p *peers) sweep(now time.Time) {
+func (p *peers) removeOld(now time.Time) {
 	if now.Sub(p.swept) < window {
 		return
 	}
@@ -113,13 +113,13 @@ func (p *peers) sweep(now time.Time) {
 	}
 }
 
-// sealed remembers which of the last numbers were seen.
-type sealed struct {
+// seqWindow remembers which of the last numbers were seen.
+type seqWindow struct {
 	top  uint64
 	bits [sealedWindow / 64]uint64
 }
 
-func (s *sealed) admit(seq uint64) bool {
+func (s *seqWindow) admit(seq uint64) bool {
 	if seq > s.top {
 		for n := s.top + 1; n <= seq && n <= s.top+sealedWindow; n++ {
 			s.bits[n%sealedWindow/64] &^= 1 << (n % 64)
@@ -153,7 +153,7 @@ type number struct {
 func (n *numbers) next(channel string, now time.Time) uint64 {
 	known, old := n.last[channel]
 	if !old {
-		n.sweep(now)
+		n.removeOld(now)
 		known.seq = max(uint64(max(now.UnixMicro(), 0)), n.top)
 	}
 	known.seq++
@@ -163,7 +163,7 @@ func (n *numbers) next(channel string, now time.Time) uint64 {
 	return known.seq
 }
 
-func (n *numbers) sweep(now time.Time) {
+func (n *numbers) removeOld(now time.Time) {
 	if n.last == nil {
 		n.last = map[string]number{}
 	}

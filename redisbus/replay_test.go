@@ -30,8 +30,8 @@ func TestReplaysAndGapsAreToldByTheNumbers(t *testing.T) {
 	directed.Directed = true
 	admit(directed, true, 0)
 	admit(directed, false, 0)
-	admit(from("a#1:x", 9+newStream), true, newStream-1)
-	admit(from("a#1:x", 10+2*newStream), true, 0)
+	admit(from("a#1:x", 9+minRestartJump), true, minRestartJump-1)
+	admit(from("a#1:x", 10+2*minRestartJump), true, 0)
 }
 
 func TestSealedMessagesMayOvertakeEachOther(t *testing.T) {
@@ -82,7 +82,7 @@ func TestNumbersNeverGoBack(t *testing.T) {
 	n.next("new", later)
 	require.Len(t, n.last, 1, "channels that are not used are forgotten")
 	again := n.next("x", later)
-	ok, lost := step(&last, again)
+	ok, lost := advance(&last, again)
 	require.True(t, ok, "and when they are used again that is no replay")
 	require.Zero(t, lost, "and no loss")
 
@@ -95,7 +95,7 @@ func TestNames(t *testing.T) {
 	for name, want := range map[string]bool{
 		"a#1:x": true, "a": true, "": false, "a#": false, "#1": false, "a#1#2": false, "a\n#1": false, "ä#1": false,
 	} {
-		_, ok := p.name([]byte(name))
+		_, ok := p.intern([]byte(name))
 		require.Equal(t, want, ok, name)
 	}
 }

@@ -10,8 +10,8 @@ import (
 // DefaultBuffer is how many messages wait for a subscription that names no other number.
 const DefaultBuffer = 1024
 
-// mostBuffered is how many bytes of messages wait for one subscription.
-const mostBuffered = 8 << 20
+// maxWaitingBytes is how many bytes of messages wait for one subscription.
+const maxWaitingBytes = 8 << 20
 
 // SubscribeOptions are those of one subscription. The zero value is fine.
 type SubscribeOptions struct {
@@ -79,7 +79,7 @@ func (s *Subscription) offer(ctx context.Context, i item) {
 	}
 	s.waiting = append(s.waiting, i)
 	s.bytes += len(i.message.Body)
-	for len(s.waiting)-s.head > s.options.Buffer || s.bytes > mostBuffered && len(s.waiting)-s.head > 1 {
+	for len(s.waiting)-s.head > s.options.Buffer || s.bytes > maxWaitingBytes && len(s.waiting)-s.head > 1 {
 		s.pushOut()
 	}
 	if !s.working && s.bus.group.Enter(s.kind) {

@@ -12,11 +12,11 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// longestMessage bounds the text of an error that crosses the wire, in bytes.
-const longestMessage = 4 << 10
+// maxErrorText bounds the text of an error that crosses the wire, in bytes.
+const maxErrorText = 4 << 10
 
-// take receives a call on the bus's reader: it must not block.
-func (e *Endpoint) take(_ context.Context, m redisbus.Message) {
+// receiveCall receives a call on the bus's reader: it must not block.
+func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 	c, ok := decodeCall(m)
 	if !ok {
 		e.stats.malformed.Add(1)
@@ -33,35 +33,35 @@ func (e *Endpoint) take(_ context.Context, m redisbus.Message) {
 	}
 	method, err := e.registry.Lookup(c.method)
 	if err == nil && c.connection != "" && (e.cfg.Connections == nil || !e.cfg.Connections.Holds(c.connection)) {
-		err = NoSuchConnection
+		err = ErrNoSuchConnection
 	}
 	if err == nil && (e.group.Running() >= e.cfg.MaxCalls || !e.group.Enter(c.method)) {
-		err = Busy // it runs too many, or stops
+		err = ErrBusy // it runs too many, or stops
 	}
 	if err != nil {
 		e.answer(*base, &c, nil, err, e.cfg.Bus.Post) //nolint:contextcheck // methods have Serve's context, not the message's
 		return
 	}
 	e.stats.calls.Add(1)
-	e.crew.do(func() { e.run(*base, &c, method, left) }) //nolint:contextcheck // the same
+	e.pool.do(func() { e.serveCall(*base, &c, method, left) }) //nolint:contextcheck // the same
 }
 
-// run calls the method on a goroutine that the method may end by runtime.Goexit.
-func (e *Endpoint) run(base context.Context, c *call, method Method, left time.Duration) {
+// serveCall calls the method on a goroutine that the method may end by runtime.Goexit.
+func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left time.Duration) {
 	ctx := &callContext{
 		Context: base, deadline: time.Now().Add(left),
 		call: Call{Method: c.method, From: c.from, Connection: c.connection},
 	}
 	var value json.RawMessage
-	err := error(Panicked)
+	err := error(ErrPanicked)
 	defer func() {
 		p := recover()
 		ctx.end()
 		e.group.Leave(c.method) // the method has returned; what follows is ours
 		if p != nil {
-			err = fmt.Errorf("%w: %v", Panicked, p)
+			err = fmt.Errorf("%w: %v", ErrPanicked, p)
 		}
-		if errors.Is(err, Panicked) {
+		if errors.Is(err, ErrPanicked) {
 			e.log.Error().Str("method", c.method).Str("caller", c.from.ID).Str("panic", err.Error()).
 				Bytes("stack", debug.Stack()).Msg("a method panicked or ended its goroutine")
 		}
@@ -73,9 +73,9 @@ func (e *Endpoint) run(base context.Context, c *call, method Method, left time.D
 	}
 	switch {
 	case errors.Is(err, context.Canceled) && base.Err() != nil:
-		err = fmt.Errorf("%w: %w", NodeDown, err) // its last breath
+		err = fmt.Errorf("%w: %w", ErrNodeDown, err) // its last breath
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
-		err = fmt.Errorf("%w: %w", Timeout, err)
+		err = fmt.Errorf("%w: %w", ErrTimeout, err)
 	}
 }
 
@@ -89,7 +89,7 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 	}
 	r := reply{value: value}
 	if err == nil && len(value) > 0 {
-		if bad := wire.Check(value, outer); bad != nil {
+		if bad := wire.Check(value, outerDepth); bad != nil {
 			err = fmt.Errorf("response: %w", bad)
 		}
 	}
@@ -98,7 +98,7 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 	}
 	unsent := send(ctx, c.from.ID, replyType, r.encode(c.id), nil)
 	if errors.Is(unsent, redisbus.ErrTooLarge) {
-		r = failure(fmt.Errorf("%w: the response has %d bytes", TooLarge, len(value)))
+		r = failure(fmt.Errorf("%w: the response has %d bytes", ErrTooLarge, len(value)))
 		unsent = send(ctx, c.from.ID, replyType, r.encode(c.id), nil)
 	}
 	if unsent != nil {
@@ -108,8 +108,8 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 
 func failure(err error) reply {
 	code, text := codeOf(err)
-	if len(text) > longestMessage {
-		text = text[:longestMessage]
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText]
 	}
 	return reply{err: &Error{Code: code, Message: text}}
 }

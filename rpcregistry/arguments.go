@@ -31,7 +31,7 @@ func decoder[Req any](unmarshal unmarshalFunc) func(args json.RawMessage, req *R
 	// Learned from the first list: most methods of most nodes never get one.
 	var known atomic.Pointer[layout]
 	return func(args json.RawMessage, req *Req) error {
-		if absent(args) {
+		if isAbsent(args) {
 			return nil
 		}
 		if args[0] == '[' {
@@ -87,7 +87,7 @@ func takesLists(t reflect.Type) bool {
 	}
 }
 
-func absent(args json.RawMessage) bool {
+func isAbsent(args json.RawMessage) bool {
 	return len(args) == 0 || string(args) == "null"
 }
 

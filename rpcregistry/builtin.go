@@ -40,7 +40,7 @@ func (e *Endpoint) registerBuiltins() {
 	}
 	if !e.registry.has("api.log") {
 		HandleStrict(e.registry, "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
-			e.write(ctx, line)
+			e.logLine(ctx, line)
 			return struct{}{}, nil
 		})
 	}
@@ -55,9 +55,9 @@ func (e *Endpoint) registerBuiltins() {
 	}
 }
 
-// write logs a peer's text as a field: the message of a log line may be printed
+// logLine logs a peer's text as a field: the message of a log line may be printed
 // as it is, with whatever it does to a terminal.
-func (e *Endpoint) write(ctx context.Context, line LogLine) {
+func (e *Endpoint) logLine(ctx context.Context, line LogLine) {
 	level, err := zerolog.ParseLevel(line.Severity)
 	if err != nil || level == zerolog.NoLevel || level < zerolog.TraceLevel || level == zerolog.Disabled {
 		level = zerolog.InfoLevel

@@ -79,10 +79,10 @@ func (e *Endpoint) Cast(ctx context.Context, method string, args any, to Target)
 		receivers, err = e.cfg.Bus.Send(ctx, node, callType, body)
 	}
 	if err == nil && receivers == 0 {
-		err = &Error{Code: NoSuchTarget, Node: node}
+		err = &Error{Code: ErrNoSuchTarget, Node: node}
 	}
 	if err != nil {
-		return withMethod(unsent(err, node), method)
+		return withMethod(sendError(err, node), method)
 	}
 	return nil
 }
@@ -94,14 +94,14 @@ func (e *Endpoint) do(ctx context.Context, method string, args any, to Target) (
 	}
 	c.id = newID()
 	ends := make(chan outcome, 1)
-	var w waiter = &one{node: node, ends: ends}
+	var w waiter = &nodeWaiter{node: node, ends: ends}
 	if node == "" {
-		w = &first{one: one{ends: ends}, declined: map[redisbus.Identity]bool{}}
+		w = &firstWaiter{nodeWaiter: nodeWaiter{ends: ends}, declined: map[redisbus.Identity]bool{}}
 	}
-	e.wait(c.id, w)
-	defer e.forget(c.id)
+	e.addWaiter(c.id, w)
+	defer e.removeWaiter(c.id)
 	if err := e.cfg.Bus.Post(ctx, node, callType, c.encode(), w.sent); err != nil {
-		return Response{}, unsent(err, node)
+		return Response{}, sendError(err, node)
 	}
 	timeout, stop := e.timeout(ctx)
 	defer stop()
@@ -112,9 +112,9 @@ func (e *Endpoint) do(ctx context.Context, method string, args any, to Target) (
 		}
 		return Response{From: o.from, Value: o.value.value}, nil
 	case <-timeout:
-		return Response{}, &Error{Code: Timeout, Node: node}
+		return Response{}, &Error{Code: ErrTimeout, Node: node}
 	case <-ctx.Done():
-		return Response{}, ended(ctx, node)
+		return Response{}, contextError(ctx, node)
 	}
 }
 
@@ -130,7 +130,7 @@ func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) 
 // prepare makes the call and finds the node, none for all, that it is for.
 func (e *Endpoint) prepare(ctx context.Context, method string, args any, to Target) (*call, string, error) {
 	if !link.ValidName(method) {
-		return nil, "", &Error{Code: NoSuchMethod, Message: "not a valid name"}
+		return nil, "", &Error{Code: ErrNoSuchMethod, Message: "not a valid name"}
 	}
 	c := &call{method: method, connection: to.connection, deadline: e.cfg.Bus.Now().Add(e.cfg.Timeout)}
 	if at, ok := ctx.Deadline(); ok {
@@ -139,10 +139,10 @@ func (e *Endpoint) prepare(ctx context.Context, method string, args any, to Targ
 	if args != nil {
 		text, err := wire.Encode(args)
 		if err == nil && len(text) > 0 {
-			err = wire.Check(text, outer)
+			err = wire.Check(text, outerDepth)
 		}
 		if err != nil {
-			return nil, "", &Error{Code: BadArguments, Message: err.Error(), cause: err}
+			return nil, "", &Error{Code: ErrBadArguments, Message: err.Error(), cause: err}
 		}
 		c.args = text
 	}
@@ -154,21 +154,21 @@ func (e *Endpoint) prepare(ctx context.Context, method string, args any, to Targ
 		}
 	}
 	if node != "" && !link.ValidName(node) {
-		return nil, "", &Error{Code: NoSuchTarget, Message: "not a valid name"}
+		return nil, "", &Error{Code: ErrNoSuchTarget, Message: "not a valid name"}
 	}
 	return c, node, nil
 }
 
 func (e *Endpoint) locate(ctx context.Context, connection string) (string, error) {
 	if e.cfg.Connections == nil {
-		return "", &Error{Code: NoSuchConnection, Message: "this node has no directory of connections"}
+		return "", &Error{Code: ErrNoSuchConnection, Message: "this node has no directory of connections"}
 	}
 	node, err := e.cfg.Connections.Locate(ctx, connection)
-	if errors.Is(err, NoSuchConnection) {
-		return "", &Error{Code: NoSuchConnection, cause: err}
+	if errors.Is(err, ErrNoSuchConnection) {
+		return "", &Error{Code: ErrNoSuchConnection, cause: err}
 	}
 	if err != nil {
-		return "", &Error{Code: Unavailable, cause: err}
+		return "", &Error{Code: ErrUnavailable, cause: err}
 	}
 	return node, nil
 }
@@ -180,25 +180,25 @@ func newID() string {
 	return base64.RawURLEncoding.EncodeToString(random[:])
 }
 
-// ended is how a call ends whose context has.
-func ended(ctx context.Context, node string) error {
+// contextError is how a call ends whose context has.
+func contextError(ctx context.Context, node string) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &Error{Code: Timeout, Node: node, cause: context.Cause(ctx)}
+		return &Error{Code: ErrTimeout, Node: node, cause: context.Cause(ctx)}
 	}
 	return fmt.Errorf("%w: %w", context.Cause(ctx), link.ErrUnknownOutcome)
 }
 
-// unsent is how a call ends that the bus did not take.
-func unsent(err error, node string) error {
+// sendError is how a call ends that the bus did not take.
+func sendError(err error, node string) error {
 	switch {
 	case isError(err):
 		return err
 	case errors.Is(err, redisbus.ErrTooLarge):
-		return &Error{Code: TooLarge, Node: node, cause: err}
+		return &Error{Code: ErrTooLarge, Node: node, cause: err}
 	case errors.Is(err, redisbus.ErrCongested):
-		return &Error{Code: Busy, Node: node, cause: err}
+		return &Error{Code: ErrBusy, Node: node, cause: err}
 	default:
-		return &Error{Code: Unavailable, Node: node, cause: err}
+		return &Error{Code: ErrUnavailable, Node: node, cause: err}
 	}
 }
 

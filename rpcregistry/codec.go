@@ -15,9 +15,9 @@ const (
 	replyType = "reply"
 )
 
-// outer is how many levels of JSON are around arguments and responses: the
+// outerDepth is how many levels of JSON are around arguments and responses: the
 // message and its body.
-const outer = 2
+const outerDepth = 2
 
 // call is a request on its way.
 type call struct {

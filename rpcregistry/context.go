@@ -39,7 +39,7 @@ type callContext struct {
 	mu     sync.Mutex
 	timed  context.Context //nolint:containedctx // the same with a timer, once it is needed
 	cancel context.CancelFunc
-	over   bool
+	ended  bool
 }
 
 func (c *callContext) Deadline() (time.Time, bool) {
@@ -49,21 +49,21 @@ func (c *callContext) Deadline() (time.Time, bool) {
 	return c.deadline, true
 }
 
-func (c *callContext) inner() context.Context {
+func (c *callContext) withTimer() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.timed == nil {
 		c.timed, c.cancel = context.WithDeadline(c.Context, c.deadline)
-		if c.over {
+		if c.ended {
 			c.cancel()
 		}
 	}
 	return c.timed
 }
 
-func (c *callContext) Done() <-chan struct{} { return c.inner().Done() }
+func (c *callContext) Done() <-chan struct{} { return c.withTimer().Done() }
 
-func (c *callContext) Err() error { return c.inner().Err() }
+func (c *callContext) Err() error { return c.withTimer().Err() }
 
 // Value asks the timed context, so that contexts derived from this one find
 // their parent in it and need no goroutine to watch it.
@@ -84,7 +84,7 @@ func (c *callContext) Value(key any) any {
 func (c *callContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.over = true
+	c.ended = true
 	if c.cancel != nil {
 		c.cancel()
 	}

@@ -4,15 +4,15 @@
 // A call is a message of the cluster bus to the inbox of its target, or to all,
 // and its reply one to the inbox of the caller, so that a call of one node costs
 // the same with a thousand nodes as with one. Like the bus it is at most once:
-// what ends with [Timeout] or [NodeDown] may have run or not.
+// what ends with [ErrTimeout] or [ErrNodeDown] may have run or not.
 //
 //	caller                      Redis                      node
 //	DoCluster ── call {id, method, deadline, args} ──▶ method runs until the
 //	   │ waits                                         deadline at most
 //	   ◀──────── reply {id, value | code, message} ─────── │
 //	   │
-//	   ├─ nobody listens there ▸ NoSuchTarget, at once
-//	   ├─ the node died        ▸ NodeDown, when that is noticed
+//	   ├─ nobody listens there ▸ ErrNoSuchTarget, at once
+//	   ├─ the node died        ▸ ErrNodeDown, when that is noticed
 //	   └─ the deadline passed  ▸ Timeout
 package rpcregistry
 
@@ -43,7 +43,7 @@ type Members interface {
 // Connections knows where client connections are.
 type Connections interface {
 	// Locate returns the id of the node that holds the connection, or an error
-	// that is [NoSuchConnection].
+	// that is [ErrNoSuchConnection].
 	Locate(ctx context.Context, connection string) (node string, err error)
 	// Holds reports whether this node holds it.
 	Holds(connection string) bool
@@ -68,11 +68,11 @@ type Config struct {
 	// at every Serve. Default: Serve's own. Either ends with Serve.
 	BaseContext func() context.Context
 
-	// Timeout bounds calls whose context has no deadline. Default 5 s.
+	// ErrTimeout bounds calls whose context has no deadline. Default 5 s.
 	Timeout time.Duration
 
 	// MaxCalls is how many calls may run on this node at once; more are answered
-	// with [Busy]. Default 1024.
+	// with [ErrBusy]. Default 1024.
 	MaxCalls int
 
 	// Log gets panics of methods and what other nodes send to api.log.
@@ -101,7 +101,7 @@ type Endpoint struct {
 	log      zerolog.Logger
 
 	group Group
-	crew  crew
+	pool  goroutinePool
 	serve sync.Mutex
 	base  atomic.Pointer[context.Context] // nil while Serve does not run
 	stats counters
@@ -137,7 +137,7 @@ func New(cfg Config) (*Endpoint, error) {
 // ErrServing is what a second [Endpoint.Serve] beside a running one ends with.
 var ErrServing = errors.New("the endpoint is being served already")
 
-// Serve answers calls and takes replies until ctx ends. Then it answers [Busy] to
+// Serve answers calls and takes replies until ctx ends. Then it answers [ErrBusy] to
 // new calls, cancels the methods that run and returns when they have returned; its error is nil,
 // [ErrServing], or a redisbus.StuckError that names those which did not.
 func (e *Endpoint) Serve(ctx context.Context) error {
@@ -152,17 +152,17 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	base, cancel := context.WithCancel(base)
 	defer cancel()
 	e.group.Open()
-	e.crew.open()
+	e.pool.open()
 	e.base.Store(&base)
-	calls := e.cfg.Bus.Subscribe(callType, e.take, redisbus.SubscribeOptions{Inline: true})
-	replies := e.cfg.Bus.Subscribe(replyType, e.resolve, redisbus.SubscribeOptions{Inline: true})
+	calls := e.cfg.Bus.Subscribe(callType, e.receiveCall, redisbus.SubscribeOptions{Inline: true})
+	replies := e.cfg.Bus.Subscribe(replyType, e.receiveReply, redisbus.SubscribeOptions{Inline: true})
 	e.readyOnce.Do(func() { close(e.ready) })
 	<-ctx.Done()
 	cancel()
 	err := e.group.Close(redisbus.StopGrace)
-	e.crew.close()
+	e.pool.close()
 	if err == nil {
-		e.crew.all.Wait()
+		e.pool.running.Wait()
 	}
 	calls.Close()
 	replies.Close()

@@ -187,12 +187,12 @@ func TestErrorsCrossWithTheirCode(t *testing.T) {
 			code rpcregistry.Code
 			text string
 		}{
-			"fail":        {rpcregistry.Failed, "no luck"},
+			"fail":        {rpcregistry.ErrFailed, "no luck"},
 			"code":        {"no_mailbox", "box 7"},
-			"panic":       {rpcregistry.Panicked, "boom"},
-			"exit":        {rpcregistry.Panicked, ""},
-			"unknown":     {rpcregistry.NoSuchMethod, ""},
-			"secret.file": {rpcregistry.Denied, ""},
+			"panic":       {rpcregistry.ErrPanicked, "boom"},
+			"exit":        {rpcregistry.ErrPanicked, ""},
+			"unknown":     {rpcregistry.ErrNoSuchMethod, ""},
+			"secret.file": {rpcregistry.ErrDenied, ""},
 		} {
 			_, err := a.DoCluster(ctx, method, nil, rpcregistry.Node("b"))
 			require.ErrorIs(t, err, want.code, method)
@@ -201,11 +201,11 @@ func TestErrorsCrossWithTheirCode(t *testing.T) {
 			require.Equal(t, rpcregistry.Error{Code: want.code, Message: want.text, Node: "b", Method: method}, *e)
 		}
 		_, err := a.DoCluster(ctx, "echo", []any{"1", "2"}, rpcregistry.Node("b"))
-		require.ErrorIs(t, err, rpcregistry.BadArguments)
+		require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
 		_, err = a.DoCluster(ctx, "echo", nil, rpcregistry.Node("nobody"))
-		require.ErrorIs(t, err, rpcregistry.NoSuchTarget)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchTarget)
 		_, err = a.DoCluster(ctx, "echo", nil, rpcregistry.Connection("none"))
-		require.ErrorIs(t, err, rpcregistry.NoSuchConnection)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchConnection)
 		require.NoError(t, ctx.Err(), "something waited for the deadline")
 	})
 }
@@ -218,7 +218,7 @@ func TestCallOfAllTakesTheFirstAnswer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, b.self, r.From, "a node without the method must not answer for the others")
 		_, err = a.DoCluster(t.Context(), "unknown", nil, rpcregistry.All())
-		require.ErrorIs(t, err, rpcregistry.NoSuchMethod)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchMethod)
 	})
 }
 
@@ -259,7 +259,7 @@ func TestCastAsksForNoReply(t *testing.T) {
 		require.Equal(t, "a1", <-ran)
 		require.NoError(t, a.Cast(t.Context(), "note", "2", rpcregistry.Node("b")))
 		require.Equal(t, "a2", <-ran)
-		require.ErrorIs(t, a.Cast(t.Context(), "note", nil, rpcregistry.Node("nobody")), rpcregistry.NoSuchTarget)
+		require.ErrorIs(t, a.Cast(t.Context(), "note", nil, rpcregistry.Node("nobody")), rpcregistry.ErrNoSuchTarget)
 		_, err := a.DoCluster(t.Context(), "api.ping", nil, rpcregistry.Node("b"))
 		require.NoError(t, err)
 		require.Zero(t, a.Stats().Stray, "somebody replied")
@@ -290,7 +290,7 @@ func TestNodeDownEndsTheCallsThatWaitForIt(t *testing.T) {
 		if first == nil {
 			first, second = second, first
 		}
-		require.ErrorIs(t, first, rpcregistry.NodeDown)
+		require.ErrorIs(t, first, rpcregistry.ErrNodeDown)
 		require.ErrorIs(t, first, link.ErrUnknownOutcome)
 		require.NoError(t, second)
 	})
@@ -311,7 +311,7 @@ func TestTheDeadlineTravels(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		_, err := a.DoCluster(ctx, "wait", nil, rpcregistry.Node("b"))
-		require.ErrorIs(t, err, rpcregistry.Timeout)
+		require.ErrorIs(t, err, rpcregistry.ErrTimeout)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, link.ErrUnknownOutcome)
 		require.InDelta(t, 200, (<-left).Milliseconds(), 100)

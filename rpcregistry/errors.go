@@ -20,35 +20,35 @@ func (c Code) Error() string { return string(c) }
 
 // The codes of the house.
 const (
-	// NoSuchTarget: no node with that id is listening.
-	NoSuchTarget Code = "no_such_target"
-	// NoSuchConnection: no node holds that connection.
-	NoSuchConnection Code = "no_such_connection"
-	// NoSuchMethod: the node has no such method; of a call to all: no node has.
-	NoSuchMethod Code = "no_such_method"
-	// Denied: configuration forbids the method on that node.
-	Denied Code = "denied"
-	// BadArguments: the arguments are not the ones that the method takes; for one of
+	// ErrNoSuchTarget: no node with that id is listening.
+	ErrNoSuchTarget Code = "no_such_target"
+	// ErrNoSuchConnection: no node holds that connection.
+	ErrNoSuchConnection Code = "no_such_connection"
+	// ErrNoSuchMethod: the node has no such method; of a call to all: no node has.
+	ErrNoSuchMethod Code = "no_such_method"
+	// ErrDenied: configuration forbids the method on that node.
+	ErrDenied Code = "denied"
+	// ErrBadArguments: the arguments are not the ones that the method takes; for one of
 	// [HandleStrict], such as the built-in methods, also when there are unknown ones.
-	BadArguments Code = "bad_arguments"
-	// Failed: the method returned an error without a code.
-	Failed Code = "failed"
-	// Panicked: the method panicked. The stack is in the node's log.
-	Panicked Code = "panicked"
-	// TooLarge: the arguments or the response exceed redisbus.MaxMessage.
-	TooLarge Code = "too_large"
-	// Busy: the node runs as many calls as it may, or is stopping, or the caller's
+	ErrBadArguments Code = "bad_arguments"
+	// ErrFailed: the method returned an error without a code.
+	ErrFailed Code = "failed"
+	// ErrPanicked: the method panicked. The stack is in the node's log.
+	ErrPanicked Code = "panicked"
+	// ErrTooLarge: the arguments or the response exceed redisbus.MaxMessage.
+	ErrTooLarge Code = "too_large"
+	// ErrBusy: the node runs as many calls as it may, or is stopping, or the caller's
 	// bus is congested. The method did not run.
-	Busy Code = "busy"
-	// NodeDown: the node died or left during the call. Whether the method ran is
+	ErrBusy Code = "busy"
+	// ErrNodeDown: the node died or left during the call. Whether the method ran is
 	// not known: the error is also a link.ErrUnknownOutcome.
-	NodeDown Code = "node_down"
-	// Timeout: no response came in time. Whether the method ran is not known: the
+	ErrNodeDown Code = "node_down"
+	// ErrTimeout: no response came in time. Whether the method ran is not known: the
 	// error is also a link.ErrUnknownOutcome and a context.DeadlineExceeded.
-	Timeout Code = "timeout"
-	// Unavailable: the call could not be sent. It is also the error of the bus,
+	ErrTimeout Code = "timeout"
+	// ErrUnavailable: the call could not be sent. It is also the error of the bus,
 	// such as link.ErrUnavailable.
-	Unavailable Code = "unavailable"
+	ErrUnavailable Code = "unavailable"
 )
 
 // Error is how a call failed. errors.Is compares its Code.
@@ -84,9 +84,9 @@ func (e *Error) Is(target error) bool {
 		return code == e.Code
 	}
 	switch e.Code {
-	case Timeout:
+	case ErrTimeout:
 		return target == link.ErrUnknownOutcome || target == context.DeadlineExceeded
-	case NodeDown:
+	case ErrNodeDown:
 		return target == link.ErrUnknownOutcome
 	default:
 		return false
@@ -106,5 +106,5 @@ func codeOf(err error) (Code, string) {
 		text := strings.TrimPrefix(err.Error(), string(code))
 		return code, strings.TrimPrefix(text, ": ")
 	}
-	return Failed, err.Error()
+	return ErrFailed, err.Error()
 }

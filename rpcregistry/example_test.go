@@ -81,7 +81,7 @@ func ExampleHandle() {
 	_, err = rpcregistry.Do[int](ctx, nodes[0], "math.add", []any{-1}, rpcregistry.Node("two"))
 	fmt.Println(err, errors.Is(err, rpcregistry.Code("negative")))
 	_, err = rpcregistry.Do[int](ctx, nodes[0], "math.add", nil, rpcregistry.Node("three"))
-	fmt.Println(errors.Is(err, rpcregistry.NoSuchTarget))
+	fmt.Println(errors.Is(err, rpcregistry.ErrNoSuchTarget))
 	// Output:
 	// 3 <nil>
 	// 7 <nil>
@@ -102,7 +102,7 @@ func ExampleEndpoint_DoAll() {
 		fmt.Println(v.Node.ID, v.Outcome(), string(v.Value))
 	}
 	// Output:
-	// one value 3
+	// nodeWaiter value 3
 	// three value 3
 	// two value 3
 }

@@ -103,7 +103,7 @@ func TestABusyNodeSaysSo(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return b.Stats().Running == 2 }, 5*time.Second, time.Millisecond)
 	_, err := a.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("b"))
-	require.ErrorIs(t, err, rpcregistry.Busy)
+	require.ErrorIs(t, err, rpcregistry.ErrBusy)
 	cancel()
 	waiting.Wait()
 }
@@ -123,27 +123,27 @@ func TestWhatIsTooLargeIsToldToTheCaller(t *testing.T) {
 		})
 		a, _ := c.join("a", nil), c.join("b", r)
 		for method, want := range map[string]rpcregistry.Code{
-			"large": rpcregistry.TooLarge, "deep": rpcregistry.Failed, "broken": rpcregistry.Failed, "unsayable": rpcregistry.Failed, "verbose": rpcregistry.Failed,
+			"large": rpcregistry.ErrTooLarge, "deep": rpcregistry.ErrFailed, "broken": rpcregistry.ErrFailed, "unsayable": rpcregistry.ErrFailed, "verbose": rpcregistry.ErrFailed,
 		} {
 			_, err := a.DoCluster(t.Context(), method, nil, rpcregistry.Node("b"))
 			require.ErrorIs(t, err, want, method)
-			require.NotErrorIs(t, err, rpcregistry.Timeout)
+			require.NotErrorIs(t, err, rpcregistry.ErrTimeout)
 		}
 		for _, to := range []rpcregistry.Target{rpcregistry.Node("b"), rpcregistry.All()} {
 			_, err := a.DoCluster(t.Context(), "echo", strings.Repeat("x", redisbus.MaxMessage), to)
-			require.ErrorIs(t, err, rpcregistry.TooLarge)
-			require.ErrorIs(t, a.Cast(t.Context(), "echo", strings.Repeat("x", redisbus.MaxMessage), to), rpcregistry.TooLarge)
+			require.ErrorIs(t, err, rpcregistry.ErrTooLarge)
+			require.ErrorIs(t, a.Cast(t.Context(), "echo", strings.Repeat("x", redisbus.MaxMessage), to), rpcregistry.ErrTooLarge)
 		}
 		_, err := a.DoAll(t.Context(), "echo", strings.Repeat("x", redisbus.MaxMessage))
-		require.ErrorIs(t, err, rpcregistry.TooLarge)
+		require.ErrorIs(t, err, rpcregistry.ErrTooLarge)
 		for _, args := range []any{func() {}, json.RawMessage(`{`), json.RawMessage(`{"a":1,"a":2}`)} {
 			_, err := a.DoCluster(t.Context(), "echo", args, rpcregistry.Node("b"))
-			require.ErrorIs(t, err, rpcregistry.BadArguments)
+			require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
 		}
 		_, err = a.DoCluster(t.Context(), "bad name", nil, rpcregistry.All())
-		require.ErrorIs(t, err, rpcregistry.NoSuchMethod)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchMethod)
 		_, err = a.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("bad\nname"))
-		require.ErrorIs(t, err, rpcregistry.NoSuchTarget)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchTarget)
 	})
 }
 
@@ -191,7 +191,7 @@ func TestVerdictsOfThoseWhoDoNotAnswer(t *testing.T) {
 		require.Equal(t, []string{"a panic", "b silent"}, ask(ctx), "who is no member but answers in time counts")
 		c.members.fail(link.ErrUnavailable)
 		_, err := a.DoAll(ctx, "ask", nil)
-		require.ErrorIs(t, err, rpcregistry.Unavailable)
+		require.ErrorIs(t, err, rpcregistry.ErrUnavailable)
 		require.ErrorIs(t, err, link.ErrUnavailable)
 		c.members.fail(nil)
 		c.members.set(b)
@@ -229,9 +229,9 @@ func TestAnEndpointStopsWithItsMethods(t *testing.T) {
 		var stuck *redisbus.StuckError
 		require.ErrorAs(t, b.stop(), &stuck)
 		require.Equal(t, []string{"rude"}, stuck.Handlers)
-		require.ErrorIs(t, <-answers, rpcregistry.NodeDown, "a method that is cancelled still answers")
-		require.ErrorIs(t, <-answers, rpcregistry.Busy, "a node that stops says so")
-		require.ErrorIs(t, <-answers, rpcregistry.Timeout)
+		require.ErrorIs(t, <-answers, rpcregistry.ErrNodeDown, "a method that is cancelled still answers")
+		require.ErrorIs(t, <-answers, rpcregistry.ErrBusy, "a node that stops says so")
+		require.ErrorIs(t, <-answers, rpcregistry.ErrTimeout)
 		close(release)
 		synctest.Wait()
 		require.NoError(t, a.stop())
@@ -309,7 +309,7 @@ func TestBuiltins(t *testing.T) {
 			"api.ping": `{"frob":1}`, "api.methods": `[{"frob":1}]`, "api.log": `{"text":"x","sevrity":"warn"}`,
 		} {
 			_, err = a.DoCluster(ctx, method, json.RawMessage(args), rpcregistry.Node("b"))
-			require.ErrorIs(t, err, rpcregistry.BadArguments, method)
+			require.ErrorIs(t, err, rpcregistry.ErrBadArguments, method)
 		}
 		for _, args := range [][]any{{"evil\n\x1b[31m text"}, {"warned", "warn"}, {"no panic", "panic"}, {"nonsense", "x"}, {"off", "disabled"}} {
 			_, err = a.DoCluster(ctx, "api.log", args, rpcregistry.Node("b"))
@@ -348,5 +348,5 @@ func TestNewRefuses(t *testing.T) {
 	loner, err := rpcregistry.New(rpcregistry.Config{Bus: a.bus})
 	require.NoError(t, err)
 	_, err = loner.DoAll(t.Context(), "x", nil)
-	require.ErrorIs(t, err, rpcregistry.Unavailable)
+	require.ErrorIs(t, err, rpcregistry.ErrUnavailable)
 }

@@ -24,9 +24,9 @@ type Method struct {
 	// Call runs it. args is valid JSON or nil, the response JSON or nil.
 	Call func(ctx context.Context, args json.RawMessage) (json.RawMessage, error)
 
-	// worded describes the types: only when somebody asks, because each of a
+	// describe describes the types: only when somebody asks, because each of a
 	// thousand nodes has all methods.
-	worded func() (arguments, result string)
+	describe func() (arguments, result string)
 }
 
 // Registrar takes methods: a [Registry], or what collects registrations for one.
@@ -49,11 +49,11 @@ type Registrar interface {
 // list, and a json.RawMessage or any Req gets what was sent. No arguments, null
 // and [] are the zero Req. A missing or unknown field is no error, so that
 // neighbouring versions understand each other; [HandleStrict] refuses unknown ones.
-// Arguments that do not fit end the call with [BadArguments] and a text that tells
+// Arguments that do not fit end the call with [ErrBadArguments] and a text that tells
 // what the method takes.
 //
 // The response is Res as JSON; a nil one is none. An error of f crosses the wire
-// as its text and its [Code], a panic as [Panicked]. ctx ends at the caller's
+// as its text and its [Code], a panic as [ErrPanicked]. ctx ends at the caller's
 // deadline; [FromContext] tells who calls.
 func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
 	register(r, name, json.Unmarshal, f)
@@ -61,7 +61,7 @@ func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, 
 
 // HandleStrict is [Handle] for a method that must not do something else than its
 // caller meant: a member of an object that is no field of Req, or of a struct in
-// it, ends the call with [BadArguments] instead of being ignored. As with Handle,
+// it, ends the call with [ErrBadArguments] instead of being ignored. As with Handle,
 // the case of letters does not matter and a type with its own UnmarshalJSON
 // decides for itself.
 //
@@ -75,12 +75,12 @@ func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Con
 func register[Req, Res any](r Registrar, name string, unmarshal unmarshalFunc, f func(ctx context.Context, req Req) (Res, error)) {
 	decode := decoder[Req](unmarshal)
 	r.RegisterMethod(Method{
-		Name:   name,
-		worded: worded[Req, Res],
+		Name:     name,
+		describe: describeTypes[Req, Res],
 		Call: func(ctx context.Context, args json.RawMessage) (json.RawMessage, error) {
 			var req Req
 			if err := decode(args, &req); err != nil {
-				return nil, fmt.Errorf("%w: %w: it takes %s", BadArguments, err, describe(reflect.TypeFor[Req]()))
+				return nil, fmt.Errorf("%w: %w: it takes %s", ErrBadArguments, err, describe(reflect.TypeFor[Req]()))
 			}
 			res, err := f(ctx, req)
 			if err != nil {
@@ -95,7 +95,7 @@ func register[Req, Res any](r Registrar, name string, unmarshal unmarshalFunc, f
 	})
 }
 
-func worded[Req, Res any]() (arguments, result string) {
+func describeTypes[Req, Res any]() (arguments, result string) {
 	return describe(reflect.TypeFor[Req]()), describe(reflect.TypeFor[Res]())
 }
 
@@ -134,7 +134,7 @@ func (r *Registry) RegisterMethod(m Method) {
 }
 
 // Deny forbids methods by pattern: "api.stop", or with * for any text,
-// "api.cache.*". A denied method answers [Denied], also one that does not exist.
+// "api.cache.*". A denied method answers [ErrDenied], also one that does not exist.
 func (r *Registry) Deny(patterns ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,23 +174,23 @@ func (r *Registry) Methods() []Method {
 	}
 	all = slices.DeleteFunc(all, func(m Method) bool { return r.denied(m.Name) })
 	for i := range all {
-		if m := &all[i]; m.worded != nil {
-			m.Arguments, m.Result = m.worded()
+		if m := &all[i]; m.describe != nil {
+			m.Arguments, m.Result = m.describe()
 		}
 	}
 	slices.SortFunc(all, func(a, b Method) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 
-// Lookup returns a method, or [NoSuchMethod] or [Denied].
+// Lookup returns a method, or [ErrNoSuchMethod] or [ErrDenied].
 func (r *Registry) Lookup(name string) (Method, error) {
 	if r.denied(name) {
-		return Method{}, Denied
+		return Method{}, ErrDenied
 	}
 	if m := r.find(name); m != nil {
 		return *m, nil
 	}
-	return Method{}, NoSuchMethod
+	return Method{}, ErrNoSuchMethod
 }
 
 func (r *Registry) has(name string) bool { return r.find(name) != nil }

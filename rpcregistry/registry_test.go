@@ -81,7 +81,7 @@ func TestArgumentsByNameAndByPosition(t *testing.T) {
 	}
 	for _, args := range []string{`[1]`, `"x"`, `7`, `["7","x",1.5,[],{},6]`, `{"to":7}`, `[[],"x"]`} {
 		_, err := call(args)
-		require.ErrorIs(t, err, rpcregistry.BadArguments, args)
+		require.ErrorIs(t, err, rpcregistry.ErrBadArguments, args)
 	}
 	pointer, err := taken[*mail](t)(`["7","x"]`)
 	require.NoError(t, err)
@@ -105,7 +105,7 @@ func TestArgumentsThatAreNoStruct(t *testing.T) {
 		require.Equal(t, "x", got)
 	}
 	_, err := taken[string](t)(`["x","y"]`)
-	require.ErrorIs(t, err, rpcregistry.BadArguments)
+	require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
 	list, err := taken[[]int](t)(`[1,2]`)
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 2}, list)
@@ -157,7 +157,7 @@ func TestStrictMethodsRefuseUnknownArguments(t *testing.T) {
 	} {
 		for _, args := range all {
 			got, err := call(args)
-			require.ErrorIs(t, err, rpcregistry.BadArguments, args)
+			require.ErrorIs(t, err, rpcregistry.ErrBadArguments, args)
 			require.ErrorContains(t, err, `"`+unknown+`"`, args)
 			require.ErrorContains(t, err, "it takes {id: string, to: {street: string}, at: hour, rest?: any}", args)
 			require.Zero(t, got, "the method did not run")
@@ -192,7 +192,7 @@ func TestStrictMethodsThatTakeNoStruct(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, `{"a":1}`, string(raw))
 	_, err = strictlyTaken[[]Base](t)(`[{"id":"7"},{"name":"x"}]`)
-	require.ErrorIs(t, err, rpcregistry.BadArguments)
+	require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
 	require.ErrorContains(t, err, `"name": it takes [{id: string}]`)
 	_, err = strictlyTaken[struct{}](t)(`{"a":1}`)
 	require.ErrorContains(t, err, `"a": it takes {}`)
@@ -201,7 +201,7 @@ func TestStrictMethodsThatTakeNoStruct(t *testing.T) {
 func TestArgumentsThatDoNotFitAreToldWhatFits(t *testing.T) {
 	for _, args := range []string{`{"id":7}`, `["7","8"]`, `"7"`} {
 		_, err := taken[Base](t)(args)
-		require.ErrorIs(t, err, rpcregistry.BadArguments, args)
+		require.ErrorIs(t, err, rpcregistry.ErrBadArguments, args)
 		require.ErrorContains(t, err, ": it takes {id: string}", args)
 	}
 }
@@ -246,9 +246,9 @@ func TestDenyPatterns(t *testing.T) {
 		for name, denied := range names {
 			_, err := r.Lookup(name)
 			if denied {
-				require.ErrorIs(t, err, rpcregistry.Denied, "%s %s", pattern, name)
+				require.ErrorIs(t, err, rpcregistry.ErrDenied, "%s %s", pattern, name)
 			} else {
-				require.ErrorIs(t, err, rpcregistry.NoSuchMethod, "%s %s", pattern, name)
+				require.ErrorIs(t, err, rpcregistry.ErrNoSuchMethod, "%s %s", pattern, name)
 			}
 		}
 	}
@@ -268,7 +268,7 @@ func TestRegistrationsAreCheckedTogether(t *testing.T) {
 	}
 	rpcregistry.Handle(c, "more", f)
 	_, err := r.Lookup("more")
-	require.ErrorIs(t, err, rpcregistry.NoSuchMethod, "an extension is its own")
+	require.ErrorIs(t, err, rpcregistry.ErrNoSuchMethod, "an extension is its own")
 }
 
 func TestAnExtensionHasWhatItExtends(t *testing.T) {
@@ -282,7 +282,7 @@ func TestAnExtensionHasWhatItExtends(t *testing.T) {
 	require.NoError(t, errors.Join(one.Err(), other.Err()))
 	rpcregistry.Handle(one, "api.own", f)
 	_, err := one.Lookup("api.own")
-	require.ErrorIs(t, err, rpcregistry.Denied)
+	require.ErrorIs(t, err, rpcregistry.ErrDenied)
 	var words []string
 	for _, m := range one.Methods() {
 		words = append(words, m.Name+" "+m.Arguments+" "+m.Result)

@@ -15,12 +15,12 @@ type waiter interface {
 	reply(from redisbus.Identity, r reply) bool
 	// sent tells how many nodes got the call.
 	sent(receivers int64, err error)
-	// down tells that an incarnation is no more.
-	down(gone redisbus.Identity)
+	// nodeDown tells that an incarnation is no more.
+	nodeDown(gone redisbus.Identity)
 }
 
-// resolve receives a reply on the bus's reader.
-func (e *Endpoint) resolve(_ context.Context, m redisbus.Message) {
+// receiveReply receives a reply on the bus's reader.
+func (e *Endpoint) receiveReply(_ context.Context, m redisbus.Message) {
 	id, r, ok := decodeReply(m)
 	if !ok {
 		e.stats.malformed.Add(1)
@@ -34,19 +34,19 @@ func (e *Endpoint) resolve(_ context.Context, m redisbus.Message) {
 	}
 }
 
-func (e *Endpoint) wait(id string, w waiter) {
+func (e *Endpoint) addWaiter(id string, w waiter) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.pending[id] = w
 }
 
-func (e *Endpoint) forget(id string) {
+func (e *Endpoint) removeWaiter(id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.pending, id)
 }
 
-// NodeDown ends the calls that wait for that incarnation with [NodeDown]. A call
+// ErrNodeDown ends the calls that wait for that incarnation with [ErrNodeDown]. A call
 // by node id does not know the incarnation: it ends as well, so that one made to
 // the next incarnation in the moment between may end although it runs.
 func (e *Endpoint) NodeDown(gone redisbus.Identity) {
@@ -57,7 +57,7 @@ func (e *Endpoint) NodeDown(gone redisbus.Identity) {
 	}
 	e.mu.Unlock()
 	for _, w := range waiting {
-		w.down(gone)
+		w.nodeDown(gone)
 	}
 }
 
@@ -67,14 +67,14 @@ type outcome struct {
 	value reply
 }
 
-// one waits for the reply of one node.
-type one struct {
+// nodeWaiter waits for the reply of one node.
+type nodeWaiter struct {
 	node  string
 	ends  chan outcome // holds one
 	ended atomic.Bool  // the first counts, also after it was taken out
 }
 
-func (w *one) end(o outcome) bool {
+func (w *nodeWaiter) end(o outcome) bool {
 	if w.ended.Swap(true) {
 		return false
 	}
@@ -86,29 +86,29 @@ func (w *one) end(o outcome) bool {
 	}
 }
 
-func (w *one) reply(from redisbus.Identity, r reply) bool {
+func (w *nodeWaiter) reply(from redisbus.Identity, r reply) bool {
 	return from.ID == w.node && w.end(outcome{from, r})
 }
 
-func (w *one) sent(receivers int64, err error) {
+func (w *nodeWaiter) sent(receivers int64, err error) {
 	if err != nil {
-		w.end(outcome{value: reply{err: &Error{Code: Unavailable, Node: w.node, cause: err}}})
+		w.end(outcome{value: reply{err: &Error{Code: ErrUnavailable, Node: w.node, cause: err}}})
 	} else if receivers == 0 {
-		w.end(outcome{value: reply{err: &Error{Code: NoSuchTarget, Node: w.node}}})
+		w.end(outcome{value: reply{err: &Error{Code: ErrNoSuchTarget, Node: w.node}}})
 	}
 }
 
-func (w *one) down(gone redisbus.Identity) {
+func (w *nodeWaiter) nodeDown(gone redisbus.Identity) {
 	if gone.ID == w.node {
-		w.end(outcome{value: reply{err: &Error{Code: NodeDown, Node: w.node}}})
+		w.end(outcome{value: reply{err: &Error{Code: ErrNodeDown, Node: w.node}}})
 	}
 }
 
-// first waits for the first node that has an answer. A node that does not have
+// firstWaiter waits for the first node that has an answer. A node that does not have
 // the method, forbids it or is busy leaves the answer to others; when all nodes
 // that got the call have declined, the last one's reason is the answer.
-type first struct {
-	one
+type firstWaiter struct {
+	nodeWaiter
 	mu        sync.Mutex
 	receivers int64
 	declined  map[redisbus.Identity]bool
@@ -120,14 +120,14 @@ func declines(r reply) bool {
 		return false
 	}
 	switch r.err.Code {
-	case NoSuchMethod, Denied, Busy:
+	case ErrNoSuchMethod, ErrDenied, ErrBusy:
 		return true
 	default:
 		return false
 	}
 }
 
-func (w *first) reply(from redisbus.Identity, r reply) bool {
+func (w *firstWaiter) reply(from redisbus.Identity, r reply) bool {
 	if !declines(r) {
 		return w.end(outcome{from, r})
 	}
@@ -138,25 +138,25 @@ func (w *first) reply(from redisbus.Identity, r reply) bool {
 	}
 	w.declined[from] = true
 	w.last = outcome{from, r}
-	w.settle()
+	w.endIfAllDeclined()
 	return true
 }
 
-func (w *first) sent(receivers int64, err error) {
+func (w *firstWaiter) sent(receivers int64, err error) {
 	if err != nil || receivers == 0 {
-		w.one.sent(receivers, err)
+		w.nodeWaiter.sent(receivers, err)
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.receivers = receivers
-	w.settle()
+	w.endIfAllDeclined()
 }
 
-func (w *first) settle() {
+func (w *firstWaiter) endIfAllDeclined() {
 	if w.receivers > 0 && int64(len(w.declined)) >= w.receivers {
 		w.end(w.last)
 	}
 }
 
-func (w *first) down(redisbus.Identity) {}
+func (w *firstWaiter) nodeDown(redisbus.Identity) {}

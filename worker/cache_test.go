@@ -249,17 +249,17 @@ func TestValuesByCall(t *testing.T) {
 		require.Equal(t, `false`, two.must("destroy", named{"key": "a"}))
 		two.refused(worker.ErrCacheNotFound, "load", positional{"a"})
 		two.refused(worker.ErrCacheNotFound, "entry", positional{"a"})
-		two.refused(rpcregistry.BadArguments, "clear", nil)
+		two.refused(rpcregistry.ErrBadArguments, "clear", nil)
 		require.Equal(t, `1`, two.must("size", nil), "a pattern is asked for")
 		require.Equal(t, `1`, two.must("clear", positional{"*"}))
 
-		two.refused(rpcregistry.BadArguments, "save", positional{"a"})
-		two.refused(rpcregistry.BadArguments, "save", positional{"", 1})
-		two.refused(rpcregistry.BadArguments, "save", positional{"a", 1, -1})
-		two.refused(rpcregistry.BadArguments, "save", positional{"a", 1, int64(1) << 62})
-		two.refused(rpcregistry.BadArguments, "load", nil)
-		two.refused(rpcregistry.BadArguments, "increment", positional{"a", 1, -1})
-		two.refused(rpcregistry.BadArguments, "load", positional{"a", -1})
+		two.refused(rpcregistry.ErrBadArguments, "save", positional{"a"})
+		two.refused(rpcregistry.ErrBadArguments, "save", positional{"", 1})
+		two.refused(rpcregistry.ErrBadArguments, "save", positional{"a", 1, -1})
+		two.refused(rpcregistry.ErrBadArguments, "save", positional{"a", 1, int64(1) << 62})
+		two.refused(rpcregistry.ErrBadArguments, "load", nil)
+		two.refused(rpcregistry.ErrBadArguments, "increment", positional{"a", 1, -1})
+		two.refused(rpcregistry.ErrBadArguments, "load", positional{"a", -1})
 	})
 }
 
@@ -278,9 +278,9 @@ func TestListsByCall(t *testing.T) {
 		}
 		require.Equal(t, `2`, two.must("listLength", positional{"m"}))
 		two.refused(worker.ErrCacheWrongType, "load", positional{"m"})
-		two.refused(rpcregistry.BadArguments, "push", positional{"l"})
-		two.refused(rpcregistry.BadArguments, "push", named{"key": "l", "value": 1, "ttl": -1})
-		two.refused(rpcregistry.BadArguments, "pop", positional{"l", -1})
+		two.refused(rpcregistry.ErrBadArguments, "push", positional{"l"})
+		two.refused(rpcregistry.ErrBadArguments, "push", named{"key": "l", "value": 1, "ttl": -1})
+		two.refused(rpcregistry.ErrBadArguments, "pop", positional{"l", -1})
 	})
 }
 
@@ -318,16 +318,16 @@ func TestLocksByCall(t *testing.T) {
 
 		require.Equal(t, `false`, one.must("unlock", positional{"a", l.Fence}), "another node does not hold it")
 		require.Equal(t, `false`, two.must("unlock", positional{"a", l.Fence + 1}), "nor another acquisition")
-		two.refused(rpcregistry.BadArguments, "unlock", positional{"a"})
+		two.refused(rpcregistry.ErrBadArguments, "unlock", positional{"a"})
 		require.Equal(t, `true`, two.must("unlock", named{"key": "a", "fence": l.Fence}))
 		require.Equal(t, `false`, two.must("unlock", named{"key": "a", "fence": l.Fence}))
 		require.Equal(t, `[]`, one.must("locks", nil))
 
 		two.must("lock", named{"key": "a", "ttl": 50})
 		require.NotEmpty(t, one.must("lock", named{"key": "a", "wait": 10_000}), "nobody renews it")
-		two.refused(rpcregistry.BadArguments, "lock", positional{"a", -1})
-		two.refused(rpcregistry.BadArguments, "lock", positional{"a", 1, -1})
-		two.refused(rpcregistry.BadArguments, "lock", positional{""})
+		two.refused(rpcregistry.ErrBadArguments, "lock", positional{"a", -1})
+		two.refused(rpcregistry.ErrBadArguments, "lock", positional{"a", 1, -1})
+		two.refused(rpcregistry.ErrBadArguments, "lock", positional{""})
 	})
 }
 

@@ -13,8 +13,8 @@ import (
 )
 
 // What calls of api.cache.* end with, beside the codes of rpcregistry. Arguments
-// that the cache refuses are rpcregistry.BadArguments; a Redis that cannot be
-// reached is rpcregistry.Failed, never ErrCacheNotFound.
+// that the cache refuses are rpcregistry.ErrBadArguments; a Redis that cannot be
+// reached is rpcregistry.ErrFailed, never ErrCacheNotFound.
 const (
 	// ErrCacheNotFound is cache.ErrNotFound, of an empty list too.
 	ErrCacheNotFound rpcregistry.Code = "not_found"
@@ -36,8 +36,8 @@ var cacheCodes = []coded{
 	{cache.ErrWrongType, ErrCacheWrongType},
 	{cache.ErrNotNumber, ErrCacheWrongType},
 	{cache.ErrMalformed, ErrCacheWrongType},
-	{cache.ErrInvalid, rpcregistry.BadArguments},
-	{cache.ErrOverflow, rpcregistry.BadArguments},
+	{cache.ErrInvalid, rpcregistry.ErrBadArguments},
+	{cache.ErrOverflow, rpcregistry.ErrBadArguments},
 }
 
 // Arguments of api.cache.*, by name or by position in this order; other names are
@@ -133,7 +133,7 @@ func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks)
 	handleCache(r, "size", func(ctx context.Context, in cacheMatch) (int, error) { return c.Size(ctx, orAll(in.Match)) })
 	handleCache(r, "clear", func(ctx context.Context, in cacheMatch) (int, error) {
 		if in.Match == "" { // what was left out by mistake must not cost everything
-			return 0, fmt.Errorf("%w: say which keys: \"*\" for all", rpcregistry.BadArguments)
+			return 0, fmt.Errorf("%w: say which keys: \"*\" for all", rpcregistry.ErrBadArguments)
 		}
 		return c.Clear(ctx, in.Match)
 	})
@@ -188,7 +188,7 @@ func keys(ctx context.Context, c *cache.Cache, match string) ([]string, error) {
 			return nil, err
 		}
 		if size += len(key) + len(`"",`); size > redisbus.MaxMessage {
-			return nil, fmt.Errorf("%w: more keys than fit into an answer: use a narrower pattern", rpcregistry.TooLarge)
+			return nil, fmt.Errorf("%w: more keys than fit into an answer: use a narrower pattern", rpcregistry.ErrTooLarge)
 		}
 		all = append(all, key)
 	}

@@ -143,7 +143,7 @@ func (s *calledLocks) forget(l *cache.Lock) {
 // unlock reports whether this node held the lock with that fence until now.
 func (s *calledLocks) unlock(in unlockArguments) (bool, error) {
 	if in.Fence == 0 {
-		return false, fmt.Errorf("%w: name the fence that api.cache.lock answered", rpcregistry.BadArguments)
+		return false, fmt.Errorf("%w: name the fence that api.cache.lock answered", rpcregistry.ErrBadArguments)
 	}
 	l := s.find(in.Key, in.Fence)
 	if l == nil {

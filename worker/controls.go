@@ -108,7 +108,7 @@ func registerSet(r *rpcregistry.Registry, set Controls) {
 	rpcregistry.HandleStrict(r, "api.set.resume", after(quiet(false)))
 	rpcregistry.HandleStrict(r, "api.set.scale", func(ctx context.Context, in setSize) (SetStatus, error) {
 		if in.Workers == nil {
-			return SetStatus{}, &rpcregistry.Error{Code: rpcregistry.BadArguments, Message: "how many workers? {\"workers\": 4}"}
+			return SetStatus{}, &rpcregistry.Error{Code: rpcregistry.ErrBadArguments, Message: "how many workers? {\"workers\": 4}"}
 		}
 		return after(func() error { return set.Scale(*in.Workers) })(ctx, none{})
 	})

@@ -87,7 +87,7 @@ func withCodes[Req, Res any](codes []coded, f func(context.Context, Req) (Res, e
 // hold would turn into another.
 func milliseconds(n int64) (time.Duration, error) {
 	if n < 0 || n > cache.MaxTTL.Milliseconds() {
-		return 0, fmt.Errorf("%w: a duration of %d ms: use 0 to %d", rpcregistry.BadArguments, n, cache.MaxTTL.Milliseconds())
+		return 0, fmt.Errorf("%w: a duration of %d ms: use 0 to %d", rpcregistry.ErrBadArguments, n, cache.MaxTTL.Milliseconds())
 	}
 	return time.Duration(n) * time.Millisecond, nil
 }

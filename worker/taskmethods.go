@@ -43,9 +43,9 @@ var taskCodes = []coded{
 	{tasks.ErrState, ErrTaskState},
 	{tasks.ErrDead, ErrTaskDead},
 	{tasks.ErrCancelled, ErrTaskCancelled},
-	{tasks.ErrName, rpcregistry.BadArguments},
-	{tasks.ErrInvalid, rpcregistry.BadArguments},
-	{tasks.ErrTooLarge, rpcregistry.TooLarge},
+	{tasks.ErrName, rpcregistry.ErrBadArguments},
+	{tasks.ErrInvalid, rpcregistry.ErrBadArguments},
+	{tasks.ErrTooLarge, rpcregistry.ErrTooLarge},
 	{link.ErrFull, ErrRedisFull},
 	{link.ErrUnknownOutcome, ErrRedisUnknown},
 	{link.ErrUnavailable, ErrRedisAway},
@@ -192,7 +192,7 @@ func registerTasks(r rpcregistry.Registrar, a *API, app *App) {
 	registerPeriodic(r, a)
 }
 
-var errBothTimes = fmt.Errorf("%w: use in or at, not both", rpcregistry.BadArguments)
+var errBothTimes = fmt.Errorf("%w: use in or at, not both", rpcregistry.ErrBadArguments)
 
 // registerLooking adds what changes nothing.
 func registerLooking(r rpcregistry.Registrar, i *tasks.Inspector) {
@@ -243,7 +243,7 @@ func registerMending(r rpcregistry.Registrar, i *tasks.Inspector) {
 			unbounded := len(f.States) == 0 && f.Queue+f.Name+f.Text == "" && f.Since.IsZero() && f.Until.IsZero()
 			if unbounded && !in.All {
 				// what was left out by mistake must not hit everything
-				return 0, fmt.Errorf("%w: say which tasks, or all: true", rpcregistry.BadArguments)
+				return 0, fmt.Errorf("%w: say which tasks, or all: true", rpcregistry.ErrBadArguments)
 			}
 			return do(ctx, f, in.By)
 		})
@@ -325,7 +325,7 @@ func (in taskEnqueue) options() (tasks.Options, error) {
 	}
 	var err error
 	if o.Priority, err = ParsePriority(in.Priority); err != nil {
-		err = fmt.Errorf("%w: %w", rpcregistry.BadArguments, err)
+		err = fmt.Errorf("%w: %w", rpcregistry.ErrBadArguments, err)
 	}
 	return o, err
 }
@@ -333,11 +333,11 @@ func (in taskEnqueue) options() (tasks.Options, error) {
 func (in taskFilter) filter() (tasks.Filter, error) {
 	for _, s := range in.States {
 		if !slices.Contains(tasks.States(), s) {
-			return tasks.Filter{}, fmt.Errorf("%w: unknown state %q: use %s", rpcregistry.BadArguments, s, StateNames())
+			return tasks.Filter{}, fmt.Errorf("%w: unknown state %q: use %s", rpcregistry.ErrBadArguments, s, StateNames())
 		}
 	}
 	if in.Limit < 0 {
-		return tasks.Filter{}, fmt.Errorf("%w: limit %d is negative", rpcregistry.BadArguments, in.Limit)
+		return tasks.Filter{}, fmt.Errorf("%w: limit %d is negative", rpcregistry.ErrBadArguments, in.Limit)
 	}
 	return tasks.Filter{
 		States: in.States, Queue: in.Queue, Name: in.Name, Text: in.Text, Since: in.Since.Time, Until: in.Until.Time, Limit: in.Limit,

@@ -163,7 +163,7 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 			"limitQueue": {`{"queue":"q"}`, `{"queue":"q","tasks":-1}`, `{"queue":"q","tasks":1,"reset":true}`, `{"queue":"a b","tasks":1}`},
 		} {
 			for _, a := range args {
-				c.refused(rpcregistry.BadArguments, method, a)
+				c.refused(rpcregistry.ErrBadArguments, method, a)
 			}
 		}
 	})
@@ -175,10 +175,10 @@ func TestUnknownArgumentsOfTaskCallsAreRefused(t *testing.T) {
 		c.call("enqueue", `{"name":"say","id":"late","in":3600000}`)
 		for _, method := range []string{"cancelAll", "deleteAll", "retryAll", "list"} {
 			_, err := c.try(method, `{"state":["dead"],"queue":"default"}`)
-			require.ErrorIs(c, err, rpcregistry.BadArguments, method)
+			require.ErrorIs(c, err, rpcregistry.ErrBadArguments, method)
 			require.ErrorContains(c, err, `\"state\": it takes {states?: [string], queue?: string`, method)
 		}
-		c.refused(rpcregistry.BadArguments, "cancelAll", `[{"state":["dead"],"all":true}]`)
+		c.refused(rpcregistry.ErrBadArguments, "cancelAll", `[{"state":["dead"],"all":true}]`)
 		c.awaitState("late", "delayed")
 		require.Equal(c, "1", c.call("cancelAll", `{"States":["delayed"],"By":"the test"}`), "letter case does not matter")
 	})
@@ -198,7 +198,7 @@ func TestNoBuiltInMethodIgnoresUnknownArguments(t *testing.T) {
 		require.Greater(c, len(all), 40)
 		for _, m := range all {
 			_, err := ask(m.Name, map[string]int{"frob": 1})
-			require.ErrorIs(c, err, rpcregistry.BadArguments, m.Name)
+			require.ErrorIs(c, err, rpcregistry.ErrBadArguments, m.Name)
 			require.ErrorContains(c, err, "frob", m.Name)
 		}
 	})
@@ -238,8 +238,8 @@ func TestTaskCallsCanBeDenied(t *testing.T) {
 	}
 	withSet(t, denying, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
 		c := tasksCaller{t, set.Node("stellar-worker-2").API().RPC}
-		c.refused(rpcregistry.Denied, "cancelAll", `{"all":true}`)
-		c.refused(rpcregistry.Denied, "deleteQueue", `{"queue":"default"}`)
+		c.refused(rpcregistry.ErrDenied, "cancelAll", `{"all":true}`)
+		c.refused(rpcregistry.ErrDenied, "deleteQueue", `{"queue":"default"}`)
 		require.JSONEq(t, `{"tasks":[],"more":false}`, c.call("list", `{}`))
 	})
 }

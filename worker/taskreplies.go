@@ -159,11 +159,11 @@ func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits,
 	given := l.Concurrency != nil || l.Tasks != nil || l.Bytes != nil
 	switch {
 	case l.Reset && given:
-		return tasks.Limits{}, fmt.Errorf("%w: use reset or limits, not both", rpcregistry.BadArguments)
+		return tasks.Limits{}, fmt.Errorf("%w: use reset or limits, not both", rpcregistry.ErrBadArguments)
 	case l.Reset:
 		return i.LimitQueue(ctx, l.Queue, nil)
 	case !given:
-		return tasks.Limits{}, fmt.Errorf("%w: say which limit of the queue: concurrency, tasks or bytes; or reset", rpcregistry.BadArguments)
+		return tasks.Limits{}, fmt.Errorf("%w: say which limit of the queue: concurrency, tasks or bytes; or reset", rpcregistry.ErrBadArguments)
 	}
 	queues, err := i.Queues(ctx)
 	if err != nil {
@@ -193,7 +193,7 @@ func (l QueueLimits) apply(to *tasks.Limits) error {
 		to.Bytes = *l.Bytes
 	}
 	if min(to.Concurrency, to.Tasks) < 0 || to.Bytes < 0 {
-		return fmt.Errorf("%w: limits cannot be negative; 0 is none", rpcregistry.BadArguments)
+		return fmt.Errorf("%w: limits cannot be negative; 0 is none", rpcregistry.ErrBadArguments)
 	}
 	return nil
 }

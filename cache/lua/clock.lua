@@ -1,4 +1,4 @@
--- One script is one instant, in milliseconds on Redis's clock.
+-- clock: one script is one instant, in milliseconds on Redis's clock.
 local cache_instant
 local function cache_now()
   cache_instant = cache_instant or now()

@@ -1,4 +1,4 @@
--- The layout of the original (actionhero, Stellar): an entry is the JSON
+-- compat: the layout of the original (actionhero, Stellar). An entry is the JSON
 -- {"value":…,"expireTimestamp":ms or null,"createdAt":ms,"readAt":ms or null},
 -- an item of a list {"data":…}, a lock the id of the node that holds it. Beside
 -- such a lock lies our record of who on that node it is.

@@ -1,17 +1,21 @@
--- Destroys entries and lists.
--- KEYS: for each: the entry, its lock
--- ARGV: for each: holder's token or ''
--- Returns for each 1 if there was one, 0 if not, or why it was refused.
-local answer = {}
+-- destroy: destroys entries and lists.
+-- KEYS for each 1 entry  2 its lock
+-- ARGV for each 1 holder's token or ''
+-- Returns {'OK', how many there were, position, code…} naming only those that
+--         were refused, from 1: a code of cache_refuses
+local reply, n = {'OK', 0}, 0
 for i, token in ipairs(ARGV) do
   local entry, lock = KEYS[2 * i - 1], KEYS[2 * i]
   local refused = cache_refuses('destroy', entry, lock, token)
   if refused then
-    answer[i] = refused
+    reply[#reply + 1], reply[#reply + 2] = i, refused
   else
     local raw = fits(entry, 'string') and redis.call('GET', entry)
     local expired = raw and cache_expired(raw, cache_now())
-    answer[i] = cache_destroy(entry) and not expired and 1 or 0
+    if cache_destroy(entry) and not expired then
+      n = n + 1
+    end
   end
 end
-return answer
+reply[2] = n
+return reply

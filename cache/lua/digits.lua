@@ -1,4 +1,4 @@
--- Redis's clock in milliseconds, as 13 digits. It stands alone: a script pays on
+-- digits: Redis's clock in milliseconds, as 13 digits. It stands alone: a script pays on
 -- every run for each function that is joined to it.
 local function cache_digits()
   local t = redis.call('TIME')

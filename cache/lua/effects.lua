@@ -1,4 +1,4 @@
--- Writes to the cache, for the cache's own scripts and for a task's
+-- effects: writes to the cache, for the cache's own scripts and for a task's
 -- transaction. First cache_refuses for every write, in their order; then, if
 -- none is refused, the writes.
 

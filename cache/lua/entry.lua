@@ -1,4 +1,4 @@
--- The layout of an entry: one string of created(13) read(13) expires(13)
+-- entry: the layout of an entry, one string of created(13) read(13) expires(13)
 -- version(16) value. Times are zero-padded milliseconds on Redis's clock; 0 is
 -- "never". So a read is recorded by SETRANGE, without rewriting the value.
 

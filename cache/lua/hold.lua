@@ -1,5 +1,5 @@
--- A lock's record is one string of deadline(13) fence(16) waited(1) token, the
--- token a nonce(16), a slash and the holder. The deadline is on Redis's clock
+-- hold: the layout of a lock's record, one string of deadline(13) fence(16)
+-- waited(1) token, the token a nonce(16), a slash and the holder. The deadline is on Redis's clock
 -- and decides; the key's own TTL only cleans up.
 
 -- Reads a lock: its holder's token, its fence, whether somebody waits for it,

@@ -1,10 +1,11 @@
--- Loads an entry.
--- KEYS: the entry, and, where locks also guard loads, its lock
--- ARGV: ms that it is to live for at least, if it does not live for ever, '1' to
---   record the read, '1' for expired entries too, and with a lock, holder's token
--- Returns {its bytes as they were before the read, the instant in ms}. nil if
---   there is none, 0 if it is expired, -1 if it is locked, -2 if the token does
---   not hold the lock.
+-- load: loads an entry.
+-- KEYS 1 entry  2 its lock, where locks also guard loads
+-- ARGV 1 ms that it is to live for at least, if it does not live for ever
+--      2 '1' to record the read  3 '1' for expired entries too  4 with a lock,
+--      holder's token or ''
+-- Returns {'OK', its bytes as they were before the read, ms on Redis's clock} | nil
+--         (there is none) | {'EXPIRED'} | {'LOCKED'} | {'LOST'} (the token does not
+--         hold the lock) | {'WRONGTYPE'}
 local entry, lock = KEYS[1], KEYS[2]
 local extend, record, stale, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
@@ -12,7 +13,7 @@ local at = cache_now()
 if lock then
   local barred = cache_barred(lock, token, at)
   if barred then
-    return barred == 'LOST' and -2 or -1
+    return {barred}
   end
 end
 local raw = redis.call('GET', entry)
@@ -20,7 +21,7 @@ if not raw then
   return nil
 end
 if cache_expired(raw, at) then
-  return stale == '1' and {raw, at} or 0
+  return stale == '1' and {'OK', raw, at} or {'EXPIRED'}
 end
 local before = raw
 if tonumber(extend) > 0 then
@@ -34,4 +35,4 @@ end
 if record == '1' then
   cache_record(entry, raw, at)
 end
-return {before, at}
+return {'OK', before, at}

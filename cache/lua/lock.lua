@@ -1,9 +1,9 @@
--- Takes a lock, or asks to be woken when it is freed.
--- KEYS: the lock, the clock of fences, the index of the holder's locks
--- ARGV: token, ttl ms, '1' to be woken
--- Returns the fence in 16 digits, or the milliseconds until the lock is free
---   unless it is renewed (0: not known), or -1 when the key is not a lock. The
---   same request again gets the same fence.
+-- lock: takes a lock, or has its end announced. The same request again gets the
+-- same fence.
+-- KEYS 1 lock  2 clock of fences  3 index of the holder's locks
+-- ARGV 1 token  2 ms that it is held  3 '1' to have the lock's end announced
+-- Returns the fence in 16 digits | {'LOCKED', ms until the lock is free unless it
+--         is renewed, 0: not known} | {'WRONGTYPE', key} (it is not a lock)
 local lock, clock, index = KEYS[1], KEYS[2], KEYS[3]
 local token, ttl, wake = ARGV[1], ARGV[2], ARGV[3]
 
@@ -12,12 +12,12 @@ local holder, fence, waited, deadline = cache_holder(lock, at)
 if holder == token then
   return fence
 elseif holder == false then
-  return -1
+  return {'WRONGTYPE', lock}
 elseif holder then
   if wake == '1' and not waited and fence ~= '0' then
     redis.call('SETRANGE', cache_record_key(lock), 29, '1')
   end
-  return math.max(deadline - at, 0)
+  return {'LOCKED', math.max(deadline - at, 0)}
 end
 fence = cache_tick(clock)
 cache_hold(lock, token, fence, at + ttl, ttl)

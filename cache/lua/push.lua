@@ -1,13 +1,14 @@
--- Adds items at a list's end and wakes who waits for them.
--- KEYS: the list
--- ARGV: the most items to keep (0: all), ttl ms of the list (0: as it is), items
--- Returns the list's length, or why it was refused.
+-- push: adds items at a list's end and announces them.
+-- KEYS 1 list
+-- ARGV 1 the most items to keep, 0 for all  2 ms that the list lives, 0 as it was
+--      3.. items
+-- Returns the list's length | {code of cache_refuses}
 local list = KEYS[1]
 local most, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local refused = cache_refuses('push', list, '', '')
 if refused then
-  return refused
+  return {refused}
 end
 local length = 0
 for i = 3, #ARGV do

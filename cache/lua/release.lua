@@ -1,7 +1,7 @@
--- Frees some of the locks that an incarnation holds, and wakes who waits for them.
--- KEYS: the index of its locks
--- ARGV: the incarnation, how many at most
--- Returns how many it looked at, and how many were freed.
+-- release: frees some of the locks that an incarnation holds, and announces it.
+-- KEYS 1 index of its locks
+-- ARGV 1 incarnation  2 how many at most
+-- Returns {'OK', how many were looked at, how many were freed}
 local index = KEYS[1]
 local incarnation, count = ARGV[1], ARGV[2]
 
@@ -14,4 +14,4 @@ for _, lock in ipairs(locks) do
     freed = freed + 1
   end
 end
-return {#locks, freed}
+return {'OK', #locks, freed}

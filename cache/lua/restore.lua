@@ -1,28 +1,28 @@
--- Puts back an exported entry or part of a list.
--- KEYS: the entry, its lock
--- ARGV: holder's token or '', '1' to keep what is there, created, read and
---   expires ms (0: none), new version, then the value; or '', how many items of
---   the list came before, and its next items
--- Returns OK, or EXPIRED, EXISTS (it is there, or the list is not as it was left),
---   or a code of cache_refuses.
+-- restore: puts back an exported entry or part of a list.
+-- KEYS 1 entry  2 its lock
+-- ARGV 1 holder's token or ''  2 '1' to keep what is there  3 created  4 read
+--      5 expires, in ms or 0  6 new version  7 value, or '' for a list  8 of a
+--      list, how many of its items came before  9.. its next items
+-- Returns 1 | {'EXPIRED'} | {'EXISTS'} (it is there, or the list is not as it was
+--         left) | {code of cache_refuses}
 local entry, lock = KEYS[1], KEYS[2]
 local token, keep, created, read, expires = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local version, value, before = ARGV[6], ARGV[7], tonumber(ARGV[8])
 
 local at = cache_now()
 if expires > 0 and expires <= at then
-  return 'EXPIRED'
+  return {'EXPIRED'}
 end
 local refused = cache_refuses('destroy', entry, lock, token)
 if refused then
-  return refused
+  return {refused}
 end
 if before and before > 0 then
   if not fits(entry, 'list') or redis.call('LLEN', entry) ~= before then
-    return 'EXISTS'
+    return {'EXISTS'}
   end
 elseif keep == '1' and redis.call('EXISTS', entry) == 1 then
-  return 'EXISTS'
+  return {'EXISTS'}
 else
   cache_destroy(entry)
 end
@@ -36,4 +36,4 @@ end
 if expires > 0 then
   redis.call('PEXPIRE', entry, int(expires - at))
 end
-return 'OK'
+return 1

@@ -1,20 +1,21 @@
--- Saves an entry, on a condition or without.
--- KEYS: the entry, its lock, and for who loads on behalf of others, the loader's lock
--- ARGV: value, ttl ms (0: none), ms to keep it stale after that, new version,
---   holder's token or '', then optionally: the version it must have ('': any,
---   '-': no entry), '1' to keep the lifetime it has, the loader's token
--- Returns OK, or why it was refused: a code of cache_refuses, CONFLICT (another
---   version), SUPERSEDED (the loader's lock is gone). The same write again is OK.
+-- save: saves an entry, on a condition or without. The same write again changes
+-- nothing.
+-- KEYS 1 entry  2 its lock  3 for a computed value, its loader's lock
+-- ARGV 1 value  2 ms that it lives, 0 for ever  3 ms to keep it stale after that
+--      4 new version  5 holder's token or ''  6 the version it must have, '' for
+--      any, '-' for no entry  7 '1' to keep the lifetime it has  8 loader's token
+-- Returns 1 | {'CONFLICT'} (another version) | {'SUPERSEDED'} (the loader's lock is
+--         gone) | {code of cache_refuses}
 local entry, lock, loader = KEYS[1], KEYS[2], KEYS[3]
 local value, ttl, stale, version, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local expected, keep, loading = ARGV[6] or '', ARGV[7], ARGV[8]
 
 local refused = cache_refuses('save', entry, lock, token, value)
 if refused then
-  return refused
+  return {refused}
 end
 if loader and cache_barred(loader, loading, cache_now()) then
-  return 'SUPERSEDED'
+  return {'SUPERSEDED'}
 end
 if expected ~= '' or keep == '1' then
   local raw = redis.call('GET', entry)
@@ -24,11 +25,11 @@ if expected ~= '' or keep == '1' then
     local _
     _, _, _, expires, current = cache_unpack(raw)
     if current and current == version then
-      return 'OK'
+      return 1
     end
   end
   if expected ~= '' and (live and current or '-') ~= expected then
-    return 'CONFLICT'
+    return {'CONFLICT'}
   end
   if keep == '1' and live and expires and expires > 0 then
     ttl = expires - cache_now()
@@ -36,4 +37,4 @@ if expected ~= '' or keep == '1' then
   end
 end
 cache_save(entry, value, ttl, version, stale)
-return 'OK'
+return 1

@@ -1,5 +1,5 @@
--- The next of the numbers that only grow, in 16 digits, and the instant in
--- milliseconds: microseconds, or one more than the last where the clock has not
+-- tick: the next of the numbers that only grow, in 16 digits, and the instant in
+-- milliseconds. The number is microseconds, or one more than the last where the clock has not
 -- moved on. After a rollback of the data set they go on above those that were
 -- given and lost, which a plain count would repeat.
 local function cache_tick(clock)

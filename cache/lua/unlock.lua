@@ -1,7 +1,7 @@
--- Frees a lock and wakes who waits for it.
--- KEYS: the lock, the index of the holder's locks
--- ARGV: token
--- Returns 1, or 0 when the token does not hold it.
+-- unlock: frees a lock and announces it.
+-- KEYS 1 lock  2 index of the holder's locks
+-- ARGV 1 token
+-- Returns 1 | {'LOST'} (the token does not hold it)
 local lock, index = KEYS[1], KEYS[2]
 local token = ARGV[1]
 
@@ -10,7 +10,7 @@ if not holder or holder == token or string.sub(holder, 18) ~= string.sub(token, 
   redis.call('SREM', index, lock) -- unless it is held again on behalf of the same
 end
 if holder ~= token then
-  return 0
+  return {'LOST'}
 end
 cache_let_go(lock, waited)
 return 1

@@ -18,7 +18,21 @@ type Processor interface {
 // Script is a Lua script, sent as its SHA-1 and in full only when Redis does
 // not know it. It is never executed twice by the client library: after a lost
 // reply the error says that the outcome is unknown (see [Retry]).
-type Script struct{ source, sha string }
+//
+// All scripts answer in one dialect, which [Script.Call] reads:
+//
+//   - one value, such as a number, a text or nil, is the result
+//   - a table {'OK', field, …} is a result of several fields
+//   - {'WORD', detail, …} says that the script refused, and why ([RefusedError]);
+//     nothing was written unless the script's header says otherwise
+//   - {'WRONGTYPE', key, type} names a key that is something else's and its type
+//     ([WrongTypeError]); a command of the script that fails so says the same
+//
+// The header of its file, "name: purpose", KEYS, ARGV and Returns, lists the words.
+type Script struct {
+	source string
+	sha    any // a string, which need not be boxed for every run
+}
 
 // NewScript joins a script from snippets that it shares with others and its own
 // text, in this order.
@@ -32,7 +46,15 @@ func NewScript(parts ...string) *Script {
 // Source returns the Lua text as it is sent to Redis.
 func (s *Script) Source() string { return s.source }
 
-// Run executes the script. keys[0] decides the node of a Redis Cluster.
+// Call executes the script and returns what it did. keys[0] decides the node of a
+// Redis Cluster. The error is a [*RefusedError], a [*WrongTypeError], an [ErrMalformedReply],
+// or one of [Explain].
+func (s *Script) Call(ctx context.Context, c Processor, keys []string, args ...any) (Reply, error) {
+	return ReplyOf(s.Run(ctx, c, keys, args...))
+}
+
+// Run executes the script, or puts it into a pipeline, whose replies [ReplyOf]
+// reads after its end: [Script.Call] is for everything else.
 func (s *Script) Run(ctx context.Context, c Processor, keys []string, args ...any) *redis.Cmd {
 	cmd := s.command(ctx, "evalsha", s.sha, keys, args)
 	_ = c.Process(ctx, cmd)
@@ -43,7 +65,7 @@ func (s *Script) Run(ctx context.Context, c Processor, keys []string, args ...an
 	return cmd.Cmd
 }
 
-func (s *Script) command(ctx context.Context, verb, script string, keys []string, args []any) once {
+func (s *Script) command(ctx context.Context, verb string, script any, keys []string, args []any) once {
 	words := make([]any, 0, 3+len(keys)+len(args))
 	words = append(words, verb, script, len(keys))
 	for _, k := range keys {

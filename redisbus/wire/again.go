@@ -17,14 +17,14 @@ func Again(data []byte, member func(key, value []byte)) error {
 			s.at++
 			s.space()
 		}
-		key := s.skip()
+		key := s.skipValue()
 		s.space()
 		if len(key) < 2 || s.peek() != ':' {
 			return ErrSyntax
 		}
 		s.at++
 		s.space()
-		value := s.skip()
+		value := s.skipValue()
 		if len(value) == 0 {
 			return ErrSyntax
 		}
@@ -33,8 +33,8 @@ func Again(data []byte, member func(key, value []byte)) error {
 	return nil
 }
 
-// skip passes one value that is known to be well-formed and returns it.
-func (s *scanner) skip() []byte {
+// skipValue passes one value that is known to be well-formed and returns it.
+func (s *scanner) skipValue() []byte {
 	from := s.at
 	for depth := 0; s.at < len(s.data); {
 		switch s.data[s.at] {

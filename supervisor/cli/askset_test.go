@@ -33,7 +33,7 @@ func TestANodeThatIsBusyLeavesTheCallToAnother(t *testing.T) {
 				require.NoError(t, rpc.Cast(t.Context(), "hold", nil, first))
 			}
 			_, err := rpc.DoCluster(t.Context(), "api.ping", nil, first)
-			return errors.Is(err, rpcregistry.Busy)
+			return errors.Is(err, rpcregistry.ErrBusy)
 		}, patient, time.Millisecond)
 
 		r := stellar(t, at.env, "quiet")

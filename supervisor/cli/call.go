@@ -127,9 +127,9 @@ func (p *program) callOne(ctx context.Context, c *client, f *callFlags, do func(
 	for _, id := range ids {
 		err = do(ctx, rpcregistry.Node(id))
 		switch {
-		case errors.Is(err, rpcregistry.Busy):
+		case errors.Is(err, rpcregistry.ErrBusy):
 			busy = err // it is leaving, or has no room: it did not run it, but has the method
-		case !errors.Is(err, rpcregistry.NoSuchMethod) && !errors.Is(err, rpcregistry.NoSuchTarget):
+		case !errors.Is(err, rpcregistry.ErrNoSuchMethod) && !errors.Is(err, rpcregistry.ErrNoSuchTarget):
 			return err
 		}
 	}
@@ -146,13 +146,13 @@ func hint(err error) error {
 		return err
 	}
 	switch remote.Code {
-	case rpcregistry.NoSuchMethod:
+	case rpcregistry.ErrNoSuchMethod:
 		return &kindError{err, fmt.Errorf("unknown method %s: \"stellar call api.methods\" lists what there is", remote.Method)}
-	case rpcregistry.BadArguments:
+	case rpcregistry.ErrBadArguments:
 		return fmt.Errorf("%w: \"stellar call api.methods\" tells what it takes", err)
-	case rpcregistry.NoSuchTarget:
+	case rpcregistry.ErrNoSuchTarget:
 		return fmt.Errorf("%w: \"stellar status\" lists the live nodes", err)
-	case rpcregistry.Timeout, rpcregistry.NodeDown:
+	case rpcregistry.ErrTimeout, rpcregistry.ErrNodeDown:
 		return fmt.Errorf("%w: nobody knows whether it ran", err)
 	default:
 		return err
@@ -182,14 +182,14 @@ func (p *program) writeVerdicts(method string, verdicts []rpcregistry.Verdict) e
 			line.Error = v.Err.Error()
 			text = line.Error
 		}
-		if errors.Is(v.Err, rpcregistry.NoSuchMethod) {
+		if errors.Is(v.Err, rpcregistry.ErrNoSuchMethod) {
 			missing++
 		}
 		all = append(all, line)
 		rows = append(rows, []string{line.Node, line.Outcome, text})
 	}
 	if missing > 0 && missing == len(all) {
-		return &rpcregistry.Error{Code: rpcregistry.NoSuchMethod, Method: method}
+		return &rpcregistry.Error{Code: rpcregistry.ErrNoSuchMethod, Method: method}
 	}
 	var err error
 	if p.asJSON() {

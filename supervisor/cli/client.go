@@ -142,7 +142,7 @@ func (c *client) askSet(ctx context.Context, nodes []string, method string, args
 		s, err = rpcregistry.Do[worker.SetStatus](asking, c.rpc, method, args, rpcregistry.Node(id))
 		cancel()
 		// One that left a moment ago, or is leaving, did not run it: another knows too.
-		if !errors.Is(err, rpcregistry.NoSuchTarget) && !errors.Is(err, rpcregistry.Busy) {
+		if !errors.Is(err, rpcregistry.ErrNoSuchTarget) && !errors.Is(err, rpcregistry.ErrBusy) {
 			break
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/supervisor/cli/manual"
 )
 
 const description = `Stellar starts nodes that share a cache, a task queue, RPC and publish/subscribe
@@ -35,7 +37,7 @@ func (p *program) command() *urfave.Command {
 		UsageText: "stellar [command] [flags] [arguments]",
 		Commands: append([]*urfave.Command{
 			p.runCommand(), p.statusCommand(), p.callCommand(), p.enqueueCommand(), p.tasksCommand(), p.cacheCommand(), p.configCommand(),
-			p.demoCommand(), p.versionCommand(),
+			p.demoCommand(), p.versionCommand(), manual.Command(p.Env),
 		}, p.operateCommands()...),
 		DefaultCommand:        "run",
 		EnableShellCompletion: true,

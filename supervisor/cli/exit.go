@@ -46,8 +46,8 @@ var exitCodes = []struct {
 	{supervisor.ErrRedisUnavailable, exitUnavailable},
 	{link.ErrUnavailable, exitUnavailable},
 	{errNoSet, exitUnavailable},
-	{rpcregistry.NoSuchMethod, exitUsage},
-	{rpcregistry.BadArguments, exitUsage},
+	{rpcregistry.ErrNoSuchMethod, exitUsage},
+	{rpcregistry.ErrBadArguments, exitUsage},
 	{tasks.ErrInvalid, exitUsage},
 	{tasks.ErrName, exitUsage},
 }

@@ -159,7 +159,7 @@ func (p *program) process(ctx context.Context, c *client, node string) (membersh
 	}
 	switch {
 	case node != "":
-		return membership.Process{}, &kindError{rpcregistry.NoSuchTarget, fmt.Errorf("no live node %s: \"stellar status\" lists them", node)}
+		return membership.Process{}, &kindError{rpcregistry.ErrNoSuchTarget, fmt.Errorf("no live node %s: \"stellar status\" lists them", node)}
 	case len(all) == 1:
 		return all[0].Process, nil
 	case len(all) == 0:
@@ -281,7 +281,7 @@ func (o *operated) until(ctx context.Context, is func(s worker.SetStatus, nobody
 				return s, fmt.Errorf("process %d on %s has had no live node for %s: it has ended, or its nodes do not start; see its log",
 					o.process.PID, o.process.Host, o.gone)
 			}
-		case errors.Is(err, link.ErrUnknownOutcome), errors.Is(err, rpcregistry.NoSuchTarget), errors.Is(err, rpcregistry.Busy):
+		case errors.Is(err, link.ErrUnknownOutcome), errors.Is(err, rpcregistry.ErrNoSuchTarget), errors.Is(err, rpcregistry.ErrBusy):
 		default:
 			if ctx.Err() == nil {
 				return s, err

@@ -41,11 +41,11 @@ func NewDirectory(client redis.UniversalClient, keys link.Keys) *Directory {
 }
 
 // Locate returns the id of the node that holds the connection. The error is
-// rpcregistry.NoSuchConnection, or one of link.Explain.
+// rpcregistry.ErrNoSuchConnection, or one of link.Explain.
 func (d *Directory) Locate(ctx context.Context, connection string) (node string, err error) {
 	incarnation, err := d.client.HGet(ctx, d.keys.Connections(), connection).Result()
 	if errors.Is(err, redis.Nil) {
-		return "", rpcregistry.NoSuchConnection
+		return "", rpcregistry.ErrNoSuchConnection
 	}
 	if err != nil {
 		return "", fmt.Errorf("locate a connection: %w", link.Explain(err))
@@ -61,10 +61,14 @@ func (d *Directory) Holds(string) bool { return false }
 // link.Explain.
 func Forget(ctx context.Context, client link.Processor, keys link.Keys, incarnation string) error {
 	for {
-		n, err := forgetScript.Run(ctx, client,
-			[]string{keys.Connections(), keys.ConnectionsOf(incarnation)}, incarnation, batch).Int()
+		n := 0
+		reply, err := forgetScript.Call(ctx, client,
+			[]string{keys.Connections(), keys.ConnectionsOf(incarnation)}, incarnation, batch)
+		if err == nil {
+			err = reply.Scan(&n)
+		}
 		if err != nil {
-			return fmt.Errorf("forget the connections of %s: %w", incarnation, link.Explain(err))
+			return fmt.Errorf("forget the connections of %s: %w", incarnation, err)
 		}
 		if n < batch {
 			return nil

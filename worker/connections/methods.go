@@ -57,5 +57,5 @@ func (s *Store) called(ctx context.Context) (*Connection, error) {
 	if c, ok := s.Get(call.Connection); ok {
 		return c, nil
 	}
-	return nil, rpcregistry.NoSuchConnection
+	return nil, rpcregistry.ErrNoSuchConnection
 }

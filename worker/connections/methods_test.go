@@ -92,25 +92,25 @@ func TestConnectionsAreCalledFromAnyNode(t *testing.T) {
 
 		transport.fail = errors.New("broken pipe")
 		_, err = a.DoCluster(ctx, "api.connections.send", []any{1}, to)
-		require.ErrorIs(t, err, rpcregistry.Failed)
+		require.ErrorIs(t, err, rpcregistry.ErrFailed)
 		transport.fail = nil
 		_, err = a.DoCluster(ctx, "api.connections.info", nil, rpcregistry.Node("b"))
-		require.ErrorIs(t, err, rpcregistry.NoSuchConnection, "it says which connection only by its target")
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchConnection, "it says which connection only by its target")
 
 		_, err = a.DoCluster(ctx, "api.connections.close", nil, to)
 		require.NoError(t, err)
 		require.Equal(t, 1, transport.closed)
 		_, err = a.DoCluster(ctx, "api.connections.info", nil, to)
-		require.ErrorIs(t, err, rpcregistry.NoSuchConnection)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchConnection)
 
 		// A node that died and came back holds none of its old connections, also
 		// while the directory does not know that yet; one that is away is no target.
 		require.NoError(t, a.redis.HSet(ctx, cfg.Keys().Connections(), "old", "b#0:old", "away", "c#1:x").Err())
 		_, err = a.DoCluster(ctx, "api.connections.info", nil, rpcregistry.Connection("old"))
-		require.ErrorIs(t, err, rpcregistry.NoSuchConnection)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchConnection)
 		_, err = a.DoCluster(ctx, "api.connections.info", nil, rpcregistry.Connection("away"))
-		require.ErrorIs(t, err, rpcregistry.NoSuchTarget)
-		require.ErrorIs(t, a.Cast(ctx, "api.connections.send", nil, rpcregistry.Connection("away")), rpcregistry.NoSuchTarget)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchTarget)
+		require.ErrorIs(t, a.Cast(ctx, "api.connections.send", nil, rpcregistry.Connection("away")), rpcregistry.ErrNoSuchTarget)
 	})
 }
 
@@ -147,7 +147,7 @@ func ExampleStore() {
 	_, err = one.DoCluster(ctx, "api.connections.send", []any{"hello"}, rpcregistry.Connection(held.ID()))
 	fmt.Println(err)
 	_, err = one.DoCluster(ctx, "api.connections.send", []any{"hello"}, rpcregistry.Connection("nobody's"))
-	fmt.Println(errors.Is(err, rpcregistry.NoSuchConnection))
+	fmt.Println(errors.Is(err, rpcregistry.ErrNoSuchConnection))
 	// Output:
 	// the client got "hello"
 	// <nil>

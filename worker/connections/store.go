@@ -135,9 +135,12 @@ func (s *Store) enter(ctx context.Context, ids []string) (taken []string, err er
 	for _, id := range ids {
 		args = append(args, id)
 	}
-	taken, err = addScript.Run(ctx, s.client, s.scriptKeys(), args...).StringSlice()
+	reply, err := addScript.Call(ctx, s.client, s.scriptKeys(), args...)
+	if err == nil {
+		taken, err = reply.Texts()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("enter connections: %w", link.Explain(err))
+		return nil, fmt.Errorf("enter connections: %w", err)
 	}
 	return taken, nil
 }
@@ -205,9 +208,9 @@ func (c *Connection) Close(ctx context.Context) error {
 	c.closing.Do(func() {
 		c.store.drop(c)
 		c.failed = c.client.Close()
-		err := removeScript.Run(ctx, c.store.client, c.store.scriptKeys(), c.store.self.Incarnation, c.info.ID).Err()
+		_, err := removeScript.Call(ctx, c.store.client, c.store.scriptKeys(), c.store.self.Incarnation, c.info.ID)
 		if err != nil {
-			c.failed = errors.Join(c.failed, fmt.Errorf("take connection %s out of the directory: %w", c.info.ID, link.Explain(err)))
+			c.failed = errors.Join(c.failed, fmt.Errorf("take connection %s out of the directory: %w", c.info.ID, err))
 		}
 	})
 	return c.failed

@@ -71,7 +71,7 @@ func TestDirectoryFollowsTheConnection(t *testing.T) {
 		require.NoError(t, held.Close(ctx))
 		require.Equal(t, 1, transport.closed)
 		_, err = b.Locate(ctx, held.ID())
-		require.ErrorIs(t, err, rpcregistry.NoSuchConnection)
+		require.ErrorIs(t, err, rpcregistry.ErrNoSuchConnection)
 		require.Zero(t, c.Exists(ctx, keys.Connections(), keys.ConnectionsOf("a#1:aa")).Val())
 	})
 }
@@ -92,6 +92,21 @@ func TestForgetTakesOnlyTheDeadIncarnationsEntries(t *testing.T) {
 		require.NoError(t, connections.Forget(ctx, c, keys, "a#1:aa"))
 		require.Equal(t, map[string]string{"alive": "b#1:aa", "dead7": "b#1:aa"}, c.HGetAll(ctx, keys.Connections()).Val())
 		require.Zero(t, c.Exists(ctx, keys.ConnectionsOf("a#1:aa")).Val())
+	})
+}
+
+func TestForeignKeysAreNamedAndKept(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		ctx, c, keys := t.Context(), redistest.Client(t, cfg), cfg.Keys()
+		for _, key := range []string{keys.Connections(), keys.ConnectionsOf("a#1:aa")} {
+			require.NoError(t, c.Set(ctx, key, "mine", 0).Err())
+			_, err := connections.New(c, keys, identity("a")).Add(ctx, &client{}, connections.Info{})
+			var wrong *link.WrongTypeError
+			require.ErrorAs(t, err, &wrong)
+			require.Equal(t, link.WrongTypeError{Key: key, Type: "string"}, *wrong)
+			require.ErrorAs(t, connections.Forget(ctx, c, keys, "a#1:aa"), &wrong)
+			require.Equal(t, "mine", c.GetDel(ctx, key).Val())
+		}
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -42,21 +41,19 @@ type Directory struct {
 // List returns everybody who joined and has not left, in the order of their
 // prefixes and numbers, those whose lease has run out included.
 func (d Directory) List(ctx context.Context) ([]Member, error) {
-	reply, err := listScript.Run(ctx, d.Client, []string{d.Keys.Members(), d.Keys.Leases()}, d.Keys.Owned("")).Slice()
+	reply, err := listScript.Call(ctx, d.Client, []string{d.Keys.Members(), d.Keys.Leases()}, d.Keys.Owned(""))
 	if err != nil {
-		return nil, fmt.Errorf("list members: %w", link.Explain(err))
+		return nil, fmt.Errorf("list members: %w", err)
 	}
-	if len(reply) == 0 {
-		return nil, errors.New("list members: empty reply")
+	var now int64
+	if err := reply.Row(0).Scan(&now); err != nil {
+		return nil, fmt.Errorf("list members: %w", err)
 	}
-	now := milliseconds(reply[0])
-	members := make([]Member, 0, len(reply)-1)
-	for _, row := range reply[1:] {
-		m, err := parseMember(row, now)
-		if err != nil {
+	members := make([]Member, reply.Len()-1)
+	for i := range members {
+		if members[i], err = parseMember(reply.Row(1+i), now); err != nil {
 			return nil, fmt.Errorf("list members: %w", err)
 		}
-		members = append(members, m)
 	}
 	slices.SortFunc(members, func(a, b Member) int { return CompareIDs(a.Incarnation.ID, b.Incarnation.ID) })
 	return members, nil
@@ -88,9 +85,13 @@ func (d Directory) Live(ctx context.Context) ([]redisbus.Identity, error) {
 // none for the length of one lease after a time in which nobody could ask, so
 // that a Redis outage does not end in everybody taking over everybody.
 func (d Directory) Expired(ctx context.Context, lease time.Duration, limit int) ([]Incarnation, error) {
-	names, err := expiredScript.Run(ctx, d.Client, []string{d.Keys.Leases(), d.Keys.Reaping()}, lease.Milliseconds(), limit).StringSlice()
+	reply, err := expiredScript.Call(ctx, d.Client, []string{d.Keys.Leases(), d.Keys.Reaping()}, lease.Milliseconds(), limit)
 	if err != nil {
-		return nil, fmt.Errorf("list expired leases: %w", link.Explain(err))
+		return nil, fmt.Errorf("list expired leases: %w", err)
+	}
+	names, err := reply.Texts()
+	if err != nil {
+		return nil, fmt.Errorf("list expired leases: %w", err)
 	}
 	out := make([]Incarnation, 0, len(names))
 	for _, name := range names {
@@ -121,11 +122,14 @@ func (d Directory) Condemn(ctx context.Context, i Incarnation, expired bool, res
 	if expired {
 		why = "expired"
 	}
-	v, err := condemnScript.Run(ctx, d.Client, []string{d.Keys.Leases()}, i.String(), why, reserve.Milliseconds()).Text()
-	if err != nil {
-		return "", fmt.Errorf("condemn %s: %w", i, link.Explain(err))
+	_, err := condemnScript.Call(ctx, d.Client, []string{d.Keys.Leases()}, i.String(), why, reserve.Milliseconds())
+	if v := Verdict(link.WordOf(err)); v == StillLive || v == Gone {
+		return v, nil
 	}
-	return Verdict(v), nil
+	if err != nil {
+		return "", fmt.Errorf("condemn %s: %w", i, err)
+	}
+	return Condemned, nil
 }
 
 // Leave frees the id of a settled incarnation. It reports whether this call did it.
@@ -140,31 +144,35 @@ func (d Directory) Vacate(ctx context.Context, i Incarnation) (bool, error) {
 	return d.leave(ctx, i, "1")
 }
 
-func (d Directory) leave(ctx context.Context, i Incarnation, unsettled string) (bool, error) {
+func (d Directory) leave(ctx context.Context, i Incarnation, unsettled string) (did bool, err error) {
 	prefix, n := number(i.ID)
 	keys := []string{d.Keys.Members(), d.Keys.Leases(), d.Keys.Numbers(prefix)}
-	did, err := leaveScript.Run(ctx, d.Client, keys, i.ID, i.String(), n, unsettled).Bool()
+	reply, err := leaveScript.Call(ctx, d.Client, keys, i.ID, i.String(), n, unsettled)
+	if err == nil {
+		err = reply.Scan(&did)
+	}
 	if err != nil {
-		return false, fmt.Errorf("leave %s: %w", i, link.Explain(err))
+		return false, fmt.Errorf("leave %s: %w", i, err)
 	}
 	return did, nil
 }
 
 // SetState writes a node's state where [Directory.List] shows it.
 func (d Directory) SetState(ctx context.Context, i Incarnation, state string) error {
-	err := stateScript.Run(ctx, d.Client, []string{d.Keys.Members()}, i.ID, i.String(), state).Err()
+	_, err := stateScript.Call(ctx, d.Client, []string{d.Keys.Members()}, i.ID, i.String(), state)
 	if err != nil {
-		return fmt.Errorf("state of %s: %w", i, link.Explain(err))
+		return fmt.Errorf("state of %s: %w", i, err)
 	}
 	return nil
 }
 
-func parseMember(row any, now int64) (Member, error) {
-	fields, ok := row.([]any)
-	if !ok || len(fields) != 3 {
-		return Member{}, fmt.Errorf("member row %v", row)
+func parseMember(row link.Reply, now int64) (Member, error) {
+	var text string
+	var deadline, joined int64
+	var inHand int
+	if err := row.Scan(&text, &deadline, &inHand); err != nil {
+		return Member{}, err
 	}
-	text, _ := fields[0].(string)
 	parts := strings.SplitN(text, "\n", 4)
 	if len(parts) != 4 {
 		return Member{}, fmt.Errorf("member record %q", text)
@@ -173,22 +181,15 @@ func parseMember(row any, now int64) (Member, error) {
 	if err != nil {
 		return Member{}, err
 	}
-	m := Member{Incarnation: i, State: parts[2], Live: milliseconds(fields[1]) > now}
+	if joined, err = strconv.ParseInt(parts[1], 10, 64); err != nil {
+		return Member{}, fmt.Errorf("member record of %s: %w", i, err)
+	}
+	m := Member{
+		Incarnation: i, State: parts[2], Live: deadline > now, TasksInHand: inHand,
+		Uptime: time.Duration(now-joined) * time.Millisecond,
+	}
 	if err := json.Unmarshal([]byte(parts[3]), &m.Process); err != nil {
 		return Member{}, fmt.Errorf("member record of %s: %w", i, err)
 	}
-	m.Uptime = time.Duration(now-milliseconds(parts[1])) * time.Millisecond
-	inHand, _ := fields[2].(int64)
-	m.TasksInHand = int(inHand)
 	return m, nil
-}
-
-// milliseconds reads a time as scripts return it: digits, or a score.
-func milliseconds(v any) int64 {
-	s, _ := v.(string)
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		return 0
-	}
-	return int64(f)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -113,33 +112,33 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	if r.ID != "" {
 		prefix, prefer = number(r.ID)
 	}
-	nonce, again := newNonce(), 0
+	again := 0
 	keys := []string{k.directory.Keys.Members(), k.directory.Keys.Leases(), k.directory.Keys.Numbers(prefix), k.directory.Keys.Epoch()}
-	var reply []string
+	i := Incarnation{Nonce: newNonce()}
 	var sent time.Time
 	defer k.Reports.Ended(joining)
 	err = link.Retry(ctx, func(ctx context.Context) error {
-		var err error
 		sent = time.Now()
-		reply, err = joinScript.Run(ctx, k.directory.Client, keys,
-			prefix, r.ID, prefer, nonce, k.times.Lease.Milliseconds(), info, again).StringSlice()
+		reply, err := joinScript.Call(ctx, k.directory.Client, keys,
+			prefix, r.ID, prefer, i.Nonce, k.times.Lease.Milliseconds(), info, again)
 		again = 1
-		k.Reports.Failed(joining, err)
-		return err
+		if link.OutcomeOf(err) == link.Ran {
+			k.Reports.Works(joining)
+		} else {
+			k.Reports.Failed(joining, err)
+		}
+		if err != nil {
+			return err
+		}
+		return reply.Scan(&i.ID, &i.Epoch)
 	})
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("join: %w", err)
-	case reply[0] == "TAKEN":
+	if link.WordOf(err) == "TAKEN" {
 		return nil, fmt.Errorf("join as %s: %w: stop that node, or choose another id", r.ID, ErrIDTaken)
-	case reply[0] != "OK":
-		return nil, fmt.Errorf("join: the key %v on Redis belongs to something else", reply[1:])
 	}
-	epoch, err := strconv.ParseInt(reply[2], 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("join: epoch %q: %w", reply[2], err)
+		return nil, fmt.Errorf("join: %w", err)
 	}
-	return k.hold(ctx, Incarnation{ID: reply[1], Epoch: epoch, Nonce: nonce}, r.Moves, sent), nil
+	return k.hold(ctx, i, r.Moves, sent), nil
 }
 
 func (k *Keeper) hold(ctx context.Context, i Incarnation, moves func() bool, sent time.Time) *Lease {
@@ -195,15 +194,16 @@ func (k *Keeper) renew(ctx context.Context) error {
 		args = append(args, l.Incarnation.String())
 	}
 	sent := time.Now()
-	reply, err := renewScript.Run(ctx, k.directory.Client, []string{k.directory.Keys.Leases()}, args...).Slice()
+	reply, err := renewScript.Call(ctx, k.directory.Client, []string{k.directory.Keys.Leases()}, args...)
 	if err != nil {
-		return link.Explain(err)
-	}
-	if len(reply) != len(leases)+1 {
-		return fmt.Errorf("renew leases: reply %v", reply)
+		return fmt.Errorf("renew leases: %w", err)
 	}
 	for i, l := range leases {
-		if held, _ := reply[i+1].(int64); held == 0 {
+		var held bool
+		if err := reply.Row(i).Scan(&held); err != nil {
+			return fmt.Errorf("renew leases: %w", err)
+		}
+		if !held {
 			l.end(fmt.Errorf("%w: another took over, or Redis forgot it", ErrLeaseLost))
 			continue
 		}

@@ -3,6 +3,7 @@ package membership_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -150,6 +151,39 @@ func TestForeignKeysAreNamedAndKept(t *testing.T) {
 		_, err := k.Join(t.Context(), membership.JoinRequest{Prefix: "w"})
 		require.ErrorContains(t, err, d.Keys.Members())
 		require.Equal(t, "mine", d.Client.Get(t.Context(), d.Keys.Members()).Val())
+	})
+}
+
+// A key of the wrong type says nothing about who holds a lease.
+func TestLeasesOutliveAForeignKeyInTheirPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := redistest.Embedded(t)
+		d, _ := open(t, server.Config())
+		var log strings.Builder
+		k := membership.NewKeeper(d, membership.Times{}, zerolog.New(&log))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { _ = k.Serve(ctx); close(done) }()
+		l := join(t, k, membership.JoinRequest{})
+
+		leases := d.Keys.Leases()
+		require.NoError(t, d.Client.Rename(t.Context(), leases, "aside").Err())
+		require.NoError(t, d.Client.RPush(t.Context(), leases, "mine").Err())
+		time.Sleep(6 * time.Second)
+		require.NoError(t, l.Context().Err(), "nobody took over")
+		require.NoError(t, d.Client.Rename(t.Context(), "aside", leases).Err())
+		time.Sleep(12 * time.Second)
+		require.NoError(t, l.Context().Err(), "it is renewed again")
+
+		require.NoError(t, d.Client.Del(t.Context(), leases).Err())
+		require.NoError(t, d.Client.RPush(t.Context(), leases, "mine").Err())
+		time.Sleep(11 * time.Second)
+		require.ErrorIs(t, context.Cause(l.Context()), membership.ErrLeaseLost)
+		require.ErrorContains(t, context.Cause(l.Context()), "not renewed")
+		cancel()
+		<-done
+		require.Contains(t, log.String(), leases)
+		require.Contains(t, log.String(), "(list)")
 	})
 }
 

@@ -1,3 +1,5 @@
+-- prelude: what all scripts share.
+
 -- Redis's clock in milliseconds.
 local function now()
   local t = redis.call('TIME')
@@ -9,12 +11,12 @@ local function int(n)
   return string.format('%.0f', n)
 end
 
--- Whether the key is free or of that type. A script that fails midway keeps
--- what it wrote, so every key is checked before the first write.
+-- Whether the key is free or of that type, and its type. A script that fails
+-- midway keeps what it wrote, so every key is checked before the first write.
 local function fits(key, kind)
   local t = redis.call('TYPE', key)
   t = t.ok or t
-  return t == 'none' or t == kind
+  return t == 'none' or t == kind, t
 end
 
 -- At maxmemory Redis refuses the first write of a script unless it frees

@@ -1,22 +1,23 @@
--- Enters client connections of one incarnation into the directory.
--- KEYS[1]: the directory (hash: connection id -> incarnation)
--- KEYS[2]: the incarnation's connections (set of ids)
--- ARGV[1]: the incarnation
--- ARGV[2..]: connection ids
--- Returns the ids that another incarnation holds, which were left alone.
+-- add: enters client connections of one incarnation into the directory.
+-- KEYS 1 the directory (hash: connection id to incarnation)  2 the
+--      incarnation's connections (set of ids)
+-- ARGV 1 incarnation  2.. connection ids
+-- Returns {'OK', id…} naming those that another incarnation holds, which were
+--         left alone | {'WRONGTYPE', key, type}
 local directory, own = KEYS[1], KEYS[2]
 local incarnation = ARGV[1]
-if not fits(directory, 'hash') or not fits(own, 'set') then
-  return redis.error_reply('WRONGTYPE a key of the connections holds something else')
+for key, kind in pairs({[directory] = 'hash', [own] = 'set'}) do
+  local fit, found = fits(key, kind)
+  if not fit then return {'WRONGTYPE', key, found} end
 end
-local taken = {}
+local reply = {'OK'}
 for i = 2, #ARGV do
   local holder = redis.call('HGET', directory, ARGV[i])
   if holder and holder ~= incarnation then
-    taken[#taken + 1] = ARGV[i]
+    reply[#reply + 1] = ARGV[i]
   else
     redis.call('HSET', directory, ARGV[i], incarnation)
     redis.call('SADD', own, ARGV[i])
   end
 end
-return taken
+return reply

@@ -1,13 +1,14 @@
--- Ends an incarnation's lease for good. It keeps its id until it has left.
+-- condemn: ends an incarnation's lease for good. The incarnation keeps its id
+-- until it has left.
 -- KEYS 1 leases
 -- ARGV 1 incarnation  2 'ended' (its process saw it end) or 'expired' (only
 --      when its lease, or the time of whoever condemned it, has run out)
 --      3 ms for which nobody else may settle it
--- Returns 'OK' | 'LIVE' (not expired) | 'GONE' (it has left)
+-- Returns 1 | {'LIVE'} (not expired) | {'GONE'} (it has left)
 local score = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 'nan')
-if score ~= score then return 'GONE' end
+if score ~= score then return {'GONE'} end
 local at = now()
-if ARGV[2] == 'expired' and math.abs(score) > at then return 'LIVE' end
+if ARGV[2] == 'expired' and math.abs(score) > at then return {'LIVE'} end
 writable(KEYS[1])
 redis.call('ZADD', KEYS[1], int(-(at + tonumber(ARGV[3]))), ARGV[1])
-return 'OK'
+return 1

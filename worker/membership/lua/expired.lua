@@ -1,9 +1,10 @@
--- Who may be taken over: lease run out, or condemned and not settled yet.
+-- expired: lists the incarnations that may be taken over: their lease has run
+-- out, or they are condemned and not settled yet.
 -- After a time in which nobody could look (Redis was away, every process was
 -- paused) nobody could renew either: then everyone gets one lease to come back.
 -- KEYS 1 leases  2 reaping
 -- ARGV 1 lease in ms  2 how many at most
--- Returns incarnations
+-- Returns {'OK', incarnation…}
 local leases, reaping = KEYS[1], KEYS[2]
 writable(leases)
 local at, lease = now(), tonumber(ARGV[1])
@@ -14,7 +15,8 @@ if looked and at - tonumber(looked) > lease / 2 then
   redis.call('HSET', reaping, 'hold', hold)
 end
 if hold and at < tonumber(hold) then
-  return {}
+  return {'OK'}
 end
--- Condemned ones have the negative of the time until which they belong to whoever condemned them.
-return redis.call('ZRANGEBYSCORE', leases, int(-at), int(at), 'LIMIT', 0, ARGV[2])
+-- The score of a condemned incarnation is the negative of the time until which
+-- only whoever condemned it may settle it.
+return {'OK', unpack(redis.call('ZRANGEBYSCORE', leases, int(-at), int(at), 'LIMIT', 0, ARGV[2]))}

@@ -1,20 +1,21 @@
--- Gives a new incarnation an id and a lease.
+-- join: gives a new incarnation an id and a lease.
 -- KEYS 1 members  2 leases  3 numbers  4 epoch
 -- ARGV 1 worker prefix  2 exact id, or ''  3 number to prefer, or 0  4 nonce
 --      5 lease in ms  6 what else the record says (JSON)  7 '1' when this
 --      request may have run before
--- Returns {'OK', id, epoch, now} | {'TAKEN'} | {'WRONGTYPE', key}
+-- Returns {'OK', id, epoch} | {'TAKEN'} | {'WRONGTYPE', key, type}
 local members, leases, numbers, epoch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, exact, prefer, nonce = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 for key, kind in pairs({[members] = 'hash', [leases] = 'zset', [numbers] = 'string', [epoch] = 'string'}) do
-  if not fits(key, kind) then return {'WRONGTYPE', key} end
+  local fit, found = fits(key, kind)
+  if not fit then return {'WRONGTYPE', key, found} end
 end
 
 if ARGV[7] == '1' then
   for _, incarnation in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
     local id, e, n = string.match(incarnation, '^(.*)#(%d+):(%x+)$')
-    if n == nonce then return {'OK', id, e, int(now())} end
+    if n == nonce then return {'OK', id, e} end
   end
 end
 
@@ -40,4 +41,4 @@ local e = int(redis.call('INCR', epoch))
 local incarnation = id .. '#' .. e .. ':' .. nonce
 redis.call('ZADD', leases, int(at + tonumber(ARGV[5])), incarnation)
 redis.call('HSET', members, id, incarnation .. '\n' .. int(at) .. '\njoining\n' .. ARGV[6])
-return {'OK', id, e, int(at)}
+return {'OK', id, e}

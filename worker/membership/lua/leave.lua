@@ -1,5 +1,5 @@
--- Frees the id of an incarnation that has been settled, or is condemned and
--- settled but for what its handlers still hold.
+-- leave: frees the id of an incarnation that has been settled, or is condemned
+-- and settled but for what its handlers still hold.
 -- KEYS 1 members  2 leases  3 numbers
 -- ARGV 1 id  2 incarnation  3 its number, or 0  4 '1' to free no more than the
 --      id: it is still to be settled

@@ -1,8 +1,8 @@
--- Everybody who has joined and not left.
+-- list: lists the members that have joined and not left.
 -- KEYS 1 members  2 leases
 -- ARGV 1 prefix of the keys that hold what an incarnation has in hand
--- Returns {now, {record, deadline, tasks in hand} …}
-local reply = {int(now())}
+-- Returns {'OK', ms on Redis's clock, {record, deadline in ms, tasks in hand}…}
+local reply = {'OK', int(now())}
 local records = redis.call('HGETALL', KEYS[1])
 for i = 2, #records, 2 do
   local incarnation = string.match(records[i], '^[^\n]*')

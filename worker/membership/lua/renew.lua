@@ -1,10 +1,11 @@
--- Renews the leases of one process's nodes. A lease that is gone or condemned
+-- renew: renews the leases of one process's nodes. A lease that is gone or condemned
 -- stays so; an expired one that nobody condemned yet is good again.
 -- KEYS 1 leases
 -- ARGV 1 lease in ms  2.. incarnations
--- Returns {'OK', 1 or 0 for each} | {'WRONGTYPE', key}
+-- Returns {'OK', 1 (renewed) or 0 for each} | {'WRONGTYPE', key, type}
 local leases = KEYS[1]
-if not fits(leases, 'zset') then return {'WRONGTYPE', leases} end
+local fit, found = fits(leases, 'zset')
+if not fit then return {'WRONGTYPE', leases, found} end
 writable(leases)
 local deadline = int(now() + tonumber(ARGV[1]))
 local reply = {'OK'}

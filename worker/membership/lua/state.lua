@@ -1,4 +1,4 @@
--- Writes the state of a node into its member record.
+-- state: writes the state of a node into its member record.
 -- KEYS 1 members
 -- ARGV 1 id  2 incarnation  3 state
 -- Returns 1, or 0 when the record is another incarnation's

@@ -12,7 +12,7 @@ import (
 func TestTheCrewGoesHomeWhenThereIsNothingToDo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var c crew
+		var c goroutinePool
 		idle := func() int {
 			synctest.Wait()
 			c.mu.Lock()
@@ -29,24 +29,24 @@ func TestTheCrewGoesHomeWhenThereIsNothingToDo(t *testing.T) {
 		}
 		work(3)
 		require.Equal(t, 3, idle())
-		for range 5 { // one of them is enough
+		for range 5 { // nodeWaiter of them is enough
 			time.Sleep(idleTime / 2)
 			work(1)
 		}
 		require.Equal(t, 1, idle())
 		time.Sleep(2*idleTime + time.Second)
 		require.Zero(t, idle())
-		c.all.Wait() // they have returned
+		c.running.Wait() // they have returned
 		work(2)
 		require.Equal(t, 2, idle(), "and come again")
 		c.close()
-		c.all.Wait()
-		require.Nil(t, c.sweeps)
+		c.running.Wait()
+		require.Nil(t, c.timer)
 		c.open()
-		work(mostIdle + 1)
-		require.Equal(t, mostIdle, idle())
+		work(maxIdle + 1)
+		require.Equal(t, maxIdle, idle())
 		time.Sleep(2*idleTime + time.Second)
 		require.Zero(t, idle())
-		c.all.Wait()
+		c.running.Wait()
 	})
 }

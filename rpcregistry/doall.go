@@ -30,17 +30,17 @@ type Verdict struct {
 	Node redisbus.Identity
 	// Value is its response, nil if there is none.
 	Value json.RawMessage
-	// Err is nil or an [Error]: the method's own, [Panicked], [NoSuchMethod],
-	// [Denied], [Busy], [NodeDown] for a member that left or died before it
-	// answered, [Timeout] for one that said nothing.
+	// Err is nil or an [Error]: the method's own, [ErrPanicked], [ErrNoSuchMethod],
+	// [ErrDenied], [ErrBusy], [ErrNodeDown] for a member that left or died before it
+	// answered, [ErrTimeout] for one that said nothing.
 	Err error
 }
 
 // Outcome is the verdict in a word, for people.
 func (v Verdict) Outcome() string {
 	for code, word := range map[Code]string{
-		Panicked: OutcomePanic, NoSuchMethod: OutcomeMissing, Denied: OutcomeDenied, Busy: OutcomeBusy,
-		NodeDown: OutcomeLeft, Timeout: OutcomeSilent,
+		ErrPanicked: OutcomePanic, ErrNoSuchMethod: OutcomeMissing, ErrDenied: OutcomeDenied, ErrBusy: OutcomeBusy,
+		ErrNodeDown: OutcomeLeft, ErrTimeout: OutcomeSilent,
 	} {
 		if errors.Is(v.Err, code) {
 			return word
@@ -52,9 +52,9 @@ func (v Verdict) Outcome() string {
 	return OutcomeValue
 }
 
-// lookAgain is how often a gathering call asks who is still alive, so that it
+// membersInterval is how often a gathering call asks who is still alive, so that it
 // does not wait for the dead where nobody tells it of them.
-const lookAgain = time.Second
+const membersInterval = time.Second
 
 // DoAll calls a method on every member of the cluster and returns the verdict of
 // each, by node id: of those that were alive when the call was sent and of those
@@ -76,22 +76,22 @@ func (e *Endpoint) doAll(ctx context.Context, method string, args any) ([]Verdic
 		return nil, err
 	}
 	if e.cfg.Members == nil {
-		return nil, &Error{Code: Unavailable, Message: "this endpoint does not know the members"}
+		return nil, &Error{Code: ErrUnavailable, Message: "this endpoint does not know the members"}
 	}
 	members, err := e.cfg.Members.Live(ctx)
 	if err != nil {
-		return nil, unsent(err, "")
+		return nil, sendError(err, "")
 	}
 	c.id = newID()
-	g := newGathering(members, method)
-	e.wait(c.id, g)
-	defer e.forget(c.id)
+	g := newAllWaiter(members, method)
+	e.addWaiter(c.id, g)
+	defer e.removeWaiter(c.id)
 	if err := e.cfg.Bus.Post(ctx, "", callType, c.encode(), g.sent); err != nil {
-		return nil, unsent(err, "")
+		return nil, sendError(err, "")
 	}
 	timeout, stop := e.timeout(ctx)
 	defer stop()
-	again := time.NewTicker(lookAgain)
+	again := time.NewTicker(membersInterval)
 	defer again.Stop()
 	for {
 		select {
@@ -103,29 +103,29 @@ func (e *Endpoint) doAll(ctx context.Context, method string, args any) ([]Verdic
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return g.verdicts(), nil
 			}
-			return nil, ended(ctx, "")
+			return nil, contextError(ctx, "")
 		case <-again.C:
 			if members, err := e.cfg.Members.Live(ctx); err == nil {
-				g.alive(members)
+				g.dropDead(members)
 			}
 		}
 	}
 }
 
-// gathering waits for all members.
-type gathering struct {
+// allWaiter waits for all members.
+type allWaiter struct {
 	method string
 	ends   chan error // holds one
 
-	mu      sync.Mutex
-	open    map[redisbus.Identity]bool
-	settled map[redisbus.Identity]Verdict
+	mu       sync.Mutex
+	open     map[redisbus.Identity]bool
+	answered map[redisbus.Identity]Verdict
 }
 
-func newGathering(members []redisbus.Identity, method string) *gathering {
-	g := &gathering{
+func newAllWaiter(members []redisbus.Identity, method string) *allWaiter {
+	g := &allWaiter{
 		method: method, ends: make(chan error, 1),
-		open: make(map[redisbus.Identity]bool, len(members)), settled: make(map[redisbus.Identity]Verdict, len(members)),
+		open: make(map[redisbus.Identity]bool, len(members)), answered: make(map[redisbus.Identity]Verdict, len(members)),
 	}
 	for _, m := range members {
 		g.open[m] = true
@@ -133,14 +133,14 @@ func newGathering(members []redisbus.Identity, method string) *gathering {
 	return g
 }
 
-func (g *gathering) end(err error) {
+func (g *allWaiter) end(err error) {
 	select {
 	case g.ends <- err:
 	default:
 	}
 }
 
-func (g *gathering) reply(from redisbus.Identity, r reply) bool {
+func (g *allWaiter) reply(from redisbus.Identity, r reply) bool {
 	v := Verdict{Node: from, Value: r.value}
 	if r.err != nil {
 		r.err.Method = g.method
@@ -148,42 +148,42 @@ func (g *gathering) reply(from redisbus.Identity, r reply) bool {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if known, answered := g.settled[from]; answered && !errors.Is(known.Err, NodeDown) {
+	if known, answered := g.answered[from]; answered && !errors.Is(known.Err, ErrNodeDown) {
 		return false
 	}
-	g.settle(v)
+	g.record(v)
 	return true
 }
 
-// settle is called with the lock held.
-func (g *gathering) settle(v Verdict) {
-	g.settled[v.Node] = v
+// endIfAllDeclined is called with the lock held.
+func (g *allWaiter) record(v Verdict) {
+	g.answered[v.Node] = v
 	delete(g.open, v.Node)
 	if len(g.open) == 0 {
 		g.end(nil)
 	}
 }
 
-func (g *gathering) sent(_ int64, err error) {
+func (g *allWaiter) sent(_ int64, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err != nil {
-		g.end(unsent(err, ""))
+		g.end(sendError(err, ""))
 	} else if len(g.open) == 0 {
 		g.end(nil) // there are no members
 	}
 }
 
-func (g *gathering) down(gone redisbus.Identity) {
+func (g *allWaiter) nodeDown(gone redisbus.Identity) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open[gone] {
-		g.settle(Verdict{Node: gone, Err: &Error{Code: NodeDown, Node: gone.ID, Method: g.method}})
+		g.record(Verdict{Node: gone, Err: &Error{Code: ErrNodeDown, Node: gone.ID, Method: g.method}})
 	}
 }
 
-// alive takes those who are not among the living for gone.
-func (g *gathering) alive(members []redisbus.Identity) {
+// dropDead takes those who are not among the living for gone.
+func (g *allWaiter) dropDead(members []redisbus.Identity) {
 	g.mu.Lock()
 	var gone []redisbus.Identity
 	for m := range g.open {
@@ -193,19 +193,19 @@ func (g *gathering) alive(members []redisbus.Identity) {
 	}
 	g.mu.Unlock()
 	for _, m := range gone {
-		g.down(m)
+		g.nodeDown(m)
 	}
 }
 
-func (g *gathering) verdicts() []Verdict {
+func (g *allWaiter) verdicts() []Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	all := make([]Verdict, 0, len(g.settled)+len(g.open))
-	for _, v := range g.settled {
+	all := make([]Verdict, 0, len(g.answered)+len(g.open))
+	for _, v := range g.answered {
 		all = append(all, v)
 	}
 	for m := range g.open {
-		all = append(all, Verdict{Node: m, Err: &Error{Code: Timeout, Node: m.ID, Method: g.method}})
+		all = append(all, Verdict{Node: m, Err: &Error{Code: ErrTimeout, Node: m.ID, Method: g.method}})
 	}
 	slices.SortFunc(all, func(a, b Verdict) int { return strings.Compare(a.Node.Incarnation, b.Node.Incarnation) })
 	return all

@@ -10,42 +10,42 @@ import (
 )
 
 const (
-	// mostSilence is how long it may hear nothing before it takes the connection
+	// maxSilence is how long it may hear nothing before it takes the connection
 	// for dead: one that was cut off without a word looks like a quiet one.
-	mostSilence = 6 * time.Second
-	// upkeepPause is how often the cluster's token is looked after, clockPause how
+	maxSilence = 6 * time.Second
+	// maintenancePause is how often the cluster's token is looked after, clockPause how
 	// often Redis's clock is read; both also after every interruption.
-	upkeepPause = 30 * time.Second
-	clockPause  = 4 * time.Minute
+	maintenancePause = 30 * time.Second
+	clockPause       = 4 * time.Minute
 	// relaxPause is how long a bus that posts nothing keeps what makes posting fast.
 	relaxPause = 10 * time.Second
 )
 
-// keeper watches the connection that the reader reads.
-type keeper struct {
+// watchdog watches the connection that the reader reads.
+type watchdog struct {
 	bus *Bus
 	// Times on the bus's monotonic clock.
-	upkeep, clock, relaxed time.Duration
+	maintained, clockRead, relaxed time.Duration
 	// connects is the number of the connection that the last upkeep was begun for.
-	connects uint64
-	failed   atomic.Bool // the last upkeep, which is tried again soon
-	tending  sync.WaitGroup
-	busy     chan struct{} // holds one token while an upkeep runs
+	connects    uint64
+	failed      atomic.Bool // the last upkeep, which is tried again soon
+	maintaining sync.WaitGroup
+	busy        chan struct{} // holds one token while an upkeep runs
 }
 
-// wake makes the keeper look again.
-func (b *Bus) wake() {
+// wakeWatchdog makes the keeper look again.
+func (b *Bus) wakeWatchdog() {
 	select {
-	case b.line.changed <- struct{}{}:
+	case b.pubsub.changed <- struct{}{}:
 	default:
 	}
 }
 
-// keep watches until ctx ends.
-func (b *Bus) keep(ctx context.Context) {
-	k := &keeper{bus: b, busy: make(chan struct{}, 1)}
-	defer k.tending.Wait()
-	defer b.line.beacons.Wait()
+// watch watches until ctx ends.
+func (b *Bus) watch(ctx context.Context) {
+	k := &watchdog{bus: b, busy: make(chan struct{}, 1)}
+	defer k.maintaining.Wait()
+	defer b.pubsub.beacons.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -53,67 +53,67 @@ func (b *Bus) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-b.line.changed:
+		case <-b.pubsub.changed:
 		}
-		timer.Reset(k.look(ctx))
+		timer.Reset(k.check(ctx))
 	}
 }
 
-// look does what is due and returns when to look again.
-func (k *keeper) look(ctx context.Context) time.Duration {
+// check does what is due and returns when to look again.
+func (k *watchdog) check(ctx context.Context) time.Duration {
 	b := k.bus
-	now, silence, connected := time.Since(b.clock.start), b.silence(), b.line.connected.Load()
+	now, silence, connected := time.Since(b.clock.start), b.silence(), b.pubsub.connected.Load()
 	if now-k.relaxed >= relaxPause {
 		k.relaxed = now
 		b.out.relax()
 	}
-	if silence >= mostSilence {
-		b.reports.Failed(b.part(), silentError{silence})
-		b.touch()
-		if e := b.line.ear.Load(); e != nil {
+	if silence >= maxSilence {
+		b.reports.Failed(b.reportName(), silentError{silence})
+		b.markHeard()
+		if e := b.pubsub.conn.Load(); e != nil {
 			e.close() // the reader opens another one
 		}
 		return beaconPause
 	}
 	if !connected {
-		return min(beaconPause, mostSilence-silence)
+		return min(beaconPause, maxSilence-silence)
 	}
 	b.subscribeHints()
-	pause := upkeepPause
+	pause := maintenancePause
 	if k.failed.Load() {
 		pause = beaconPause
 	}
-	if connects := b.line.connects.Load(); k.connects != connects || now-k.upkeep >= pause {
-		k.tend(ctx, connects, now)
+	if connects := b.pubsub.connects.Load(); k.connects != connects || now-k.maintained >= pause {
+		k.maintain(ctx, connects, now)
 	}
-	wait, mine := b.beacons.due(silence, time.Duration(b.line.lag.Load()))
+	wait, mine := b.beacons.due(silence, time.Duration(b.pubsub.lag.Load()))
 	if mine {
 		b.sendBeacon(ctx)
 	}
-	return max(min(wait, mostSilence-silence), time.Millisecond)
+	return max(min(wait, maxSilence-silence), time.Millisecond)
 }
 
-// tend does what takes a round trip, aside, so that it cannot delay the watch.
-func (k *keeper) tend(ctx context.Context, connects uint64, now time.Duration) {
+// maintain does what takes a round trip, aside, so that it cannot delay the watch.
+func (k *watchdog) maintain(ctx context.Context, connects uint64, now time.Duration) {
 	select {
 	case k.busy <- struct{}{}:
 	default:
 		return
 	}
-	tell := k.connects != connects || now-k.clock >= clockPause
-	k.connects, k.upkeep = connects, now
+	tell := k.connects != connects || now-k.clockRead >= clockPause
+	k.connects, k.maintained = connects, now
 	if tell {
-		k.clock = now
+		k.clockRead = now
 	}
-	k.tending.Go(func() {
-		defer k.bus.wake() // what came up meanwhile is next
+	k.maintaining.Go(func() {
+		defer k.bus.wakeWatchdog() // what came up meanwhile is next
 		defer func() { <-k.busy }()
 		if tell {
 			k.bus.readClock(ctx)
 		}
 		err := k.bus.checkToken(ctx)
 		k.failed.Store(err != nil)
-		k.bus.reports.Failed(k.bus.tokenPart(), err)
+		k.bus.reports.Failed(k.bus.tokenReportName(), err)
 		k.bus.readyOnce.Do(func() { close(k.bus.ready) })
 	})
 }
@@ -133,12 +133,12 @@ func (b *Bus) subscribeHints() {
 	var missing []string
 	b.mu.Lock()
 	for channel := range b.hints {
-		if !b.line.confirmed[channel] {
+		if !b.pubsub.confirmed[channel] {
 			missing = append(missing, channel)
 		}
 	}
 	b.mu.Unlock()
-	if e := b.line.ear.Load(); e != nil && len(missing) > 0 {
+	if e := b.pubsub.conn.Load(); e != nil && len(missing) > 0 {
 		_ = e.subscribe(missing...) // the reader sees a broken connection
 	}
 }

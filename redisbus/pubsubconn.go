@@ -15,26 +15,26 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ear is a connection that listens. The client library's own has 64 KiB of
+// pubsubConn is a connection that listens. The client library's own has 64 KiB of
 // buffers, of whatever size its options say, and hides when it connects anew.
-type ear struct {
+type pubsubConn struct {
 	conn    net.Conn
 	in      *bufio.Reader
 	timeout time.Duration // of writing
-	// names are the channels that were subscribed, to be met again without a copy.
-	names map[string]string
+	// channels are the channels that were subscribed, to be met again without a copy.
+	channels map[string]string
 
 	mu sync.Mutex // orders what is sent, and guards names
 }
 
-// heard is one thing that came: a message, or the confirmation of a subscription.
-type heard struct {
+// pubsubEvent is one thing that came: a message, or the confirmation of a subscription.
+type pubsubEvent struct {
 	kind, channel string
 	payload       []byte
 }
 
-// open connects to where the subscriber's options say.
-func (b *Bus) open(ctx context.Context) (*ear, error) {
+// appendOpen connects to where the subscriber's options say.
+func (b *Bus) openPubSub(ctx context.Context) (*pubsubConn, error) {
 	single, ok := b.subscriber.(*redis.Client)
 	if cluster, is := b.subscriber.(*redis.ClusterClient); is {
 		var err error
@@ -49,18 +49,18 @@ func (b *Bus) open(ctx context.Context) (*ear, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &ear{conn: conn, in: bufio.NewReaderSize(conn, o.ReadBufferSize), timeout: o.WriteTimeout, names: map[string]string{}}
+	e := &pubsubConn{conn: conn, in: bufio.NewReaderSize(conn, o.ReadBufferSize), timeout: o.WriteTimeout, channels: map[string]string{}}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	if err := e.greet(ctx, o); err != nil {
+	if err := e.handshake(ctx, o); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
-// greet says who is there and waits for the answers.
-func (e *ear) greet(ctx context.Context, o *redis.Options) error {
+// handshake says who is there and waits for the answers.
+func (e *pubsubConn) handshake(ctx context.Context, o *redis.Options) error {
 	_ = e.conn.SetReadDeadline(time.Now().Add(o.ReadTimeout))
 	user, password := o.Username, o.Password
 	if o.CredentialsProviderContext != nil {
@@ -85,7 +85,7 @@ func (e *ear) greet(ctx context.Context, o *redis.Options) error {
 		if err := e.send(c...); err != nil {
 			return err
 		}
-		if _, err := e.line(); err != nil {
+		if _, err := e.readLine(); err != nil {
 			return err
 		}
 	}
@@ -93,16 +93,16 @@ func (e *ear) greet(ctx context.Context, o *redis.Options) error {
 }
 
 // subscribe asks for channels; the answers come among the messages.
-func (e *ear) subscribe(channels ...string) error {
+func (e *pubsubConn) subscribe(channels ...string) error {
 	e.mu.Lock()
 	for _, c := range channels {
-		e.names[c] = c
+		e.channels[c] = c
 	}
 	e.mu.Unlock()
 	return e.send(append([]string{"subscribe"}, channels...)...)
 }
 
-func (e *ear) send(words ...string) error {
+func (e *pubsubConn) send(words ...string) error {
 	text := fmt.Appendf(nil, "*%d\r\n", len(words))
 	for _, w := range words {
 		text = fmt.Appendf(text, "$%d\r\n%s\r\n", len(w), w)
@@ -114,54 +114,54 @@ func (e *ear) send(words ...string) error {
 	return err
 }
 
-func (e *ear) close() { _ = e.conn.Close() }
+func (e *pubsubConn) close() { _ = e.conn.Close() }
 
 // next waits for the next thing that comes.
-func (e *ear) next() (heard, error) {
-	n, err := e.count('*')
+func (e *pubsubConn) next() (pubsubEvent, error) {
+	n, err := e.readCount('*')
 	if err != nil || n < 3 {
-		return heard{}, errors.Join(err, e.skip(n))
+		return pubsubEvent{}, errors.Join(err, e.discardBulks(n))
 	}
-	kind, err := e.bulk()
+	kind, err := e.readBulk()
 	if err != nil {
-		return heard{}, err
+		return pubsubEvent{}, err
 	}
-	name, err := e.bulk()
+	name, err := e.readBulk()
 	if err != nil {
-		return heard{}, err
+		return pubsubEvent{}, err
 	}
-	got := heard{kind: string(kind), channel: e.name(name)}
+	got := pubsubEvent{kind: string(kind), channel: e.internChannel(name)}
 	if got.kind == "message" {
-		got.payload, err = e.bulk()
+		got.payload, err = e.readBulk()
 	} else {
-		_, err = e.count(':')
+		_, err = e.readCount(':')
 	}
 	return got, err
 }
 
-// skip passes over the texts of an answer that is none to a subscription.
-func (e *ear) skip(texts int) error {
+// discardBulks passes over the texts of an answer that is none to a subscription.
+func (e *pubsubConn) discardBulks(texts int) error {
 	for range texts {
-		if _, err := e.bulk(); err != nil {
+		if _, err := e.readBulk(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *ear) name(raw []byte) string {
+func (e *pubsubConn) internChannel(raw []byte) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if known, ok := e.names[string(raw)]; ok {
+	if known, ok := e.channels[string(raw)]; ok {
 		return known
 	}
 	return string(raw)
 }
 
-// bulk reads a text. Of one that is larger than any message may be, only that is
-// told: a slice that is too long.
-func (e *ear) bulk() ([]byte, error) {
-	n, err := e.count('$')
+// readBulk reads a text. Of one that is larger than any message may be, only that is
+// hasPlainToken: a slice that is too long.
+func (e *pubsubConn) readBulk() ([]byte, error) {
+	n, err := e.readCount('$')
 	if err != nil || n < 0 {
 		return nil, err
 	}
@@ -173,9 +173,9 @@ func (e *ear) bulk() ([]byte, error) {
 	return text, err
 }
 
-// count reads a line that is a number behind that mark.
-func (e *ear) count(mark byte) (int, error) {
-	line, err := e.line()
+// readCount reads a line that is a number behind that mark.
+func (e *pubsubConn) readCount(mark byte) (int, error) {
+	line, err := e.readLine()
 	if err != nil {
 		return 0, err
 	}
@@ -186,8 +186,8 @@ func (e *ear) count(mark byte) (int, error) {
 	return n, nil
 }
 
-// line reads a line; an error that Redis answers is one here.
-func (e *ear) line() ([]byte, error) {
+// pubsub reads a line; an error that Redis answers is one here.
+func (e *pubsubConn) readLine() ([]byte, error) {
 	line, err := e.in.ReadSlice('\n')
 	if err != nil {
 		return nil, err

@@ -1,0 +1,104 @@
+package manual
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v3"
+	"golang.org/x/term"
+)
+
+// usageCode is the exit code for a topic that does not exist.
+const usageCode = 2
+
+// Command returns the command "manual [TOPIC]", which lists the topics or shows
+// one: through a pager on a terminal, as plain text elsewhere. It reads PAGER,
+// NO_COLOR and COLUMNS from env and writes to the writer of the root command.
+func Command(env func(name string) (value string, set bool)) *urfave.Command {
+	topics := Topics()
+	c := &urfave.Command{
+		Name: "manual", Usage: "read the manual", ArgsUsage: "[TOPIC]",
+		Description: "Without a topic it lists them. On a terminal a page goes through $PAGER, or less; elsewhere it is plain text,\n" +
+			"80 columns wide unless $COLUMNS says otherwise.",
+	}
+	c.Action = func(_ context.Context, cmd *urfave.Command) error {
+		if word := cmd.Args().First(); cmd.Args().Present() {
+			return urfave.Exit(fmt.Sprintf("there is no page %q in the manual: did you mean %q? \"%s\" lists them",
+				word, urfave.SuggestCommand(c.Commands, word), cmd.FullName()), usageCode)
+		}
+		return writeList(cmd.Root().Writer, cmd.Root().Name, topics)
+	}
+	for _, t := range topics {
+		c.Commands = append(c.Commands, &urfave.Command{
+			Name: t.Name, Usage: t.Summary,
+			Action: func(ctx context.Context, cmd *urfave.Command) error {
+				return show(ctx, cmd.Root().Writer, env, cmd.Root().Name, t)
+			},
+		})
+	}
+	return c
+}
+
+// Widths of a page in columns.
+const (
+	plainWidth = 80  // where there is no terminal
+	leastWidth = 40  // narrower terminals wrap lines themselves
+	mostWidth  = 100 // longer lines are hard to read
+)
+
+// show writes a page, through a pager when w is a terminal.
+func show(ctx context.Context, w io.Writer, env func(string) (string, bool), program string, t Topic) error {
+	layout := layout{width: plainWidth, program: program}
+	if columns, _ := env("COLUMNS"); columns != "" {
+		if n, err := strconv.Atoi(columns); err == nil {
+			layout.width = n
+		}
+	}
+	terminal, ok := w.(*os.File)
+	ok = ok && term.IsTerminal(int(terminal.Fd()))
+	if ok {
+		if columns, _, err := term.GetSize(int(terminal.Fd())); err == nil && columns > 0 {
+			layout.width = columns
+		}
+		plain, _ := env("NO_COLOR")
+		layout.styled = plain == ""
+	}
+	layout.width = min(max(layout.width, leastWidth), mostWidth)
+	page := layout.render(t.text)
+	if ok && throughPager(ctx, terminal, env, page) {
+		return nil
+	}
+	_, err := w.Write(page)
+	return err
+}
+
+// throughPager shows a page with the pager and reports whether that could be started.
+func throughPager(ctx context.Context, terminal *os.File, env func(string) (string, bool), page []byte) bool {
+	pagers := [][]string{{"less", "-FRX"}, {"more"}}
+	if own, set := env("PAGER"); set {
+		pagers = [][]string{strings.Fields(own)} // an empty PAGER means none
+	}
+	for _, pager := range pagers {
+		if len(pager) == 0 {
+			continue
+		}
+		// Ctrl-C belongs to the pager: it puts the terminal back in order before it ends.
+		cmd := exec.CommandContext(context.WithoutCancel(ctx), pager[0], pager[1:]...) //nolint:gosec // the user's own program
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(page), terminal, terminal
+		if _, set := env("LESS"); !set {
+			cmd.Env = append(cmd.Environ(), "LESS=FRX")
+		}
+		if cmd.Start() != nil {
+			continue
+		}
+		_ = cmd.Wait() // how the reader left the pager is no result of the command
+		return true
+	}
+	return false
+}

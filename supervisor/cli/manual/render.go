@@ -1,0 +1,254 @@
+package manual
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	extast "github.com/yuin/goldmark/extension/ast"
+	"github.com/yuin/goldmark/text"
+)
+
+// layout says how a page is set as text.
+type layout struct {
+	width   int    // in columns; code is not broken
+	styled  bool   // with the terminal's bold and colours
+	program string // the name that readers call the program by
+}
+
+// codeIndent stands before each line of code, and for each tab in it.
+const codeIndent = "    "
+
+// A piece of code in a sentence is not broken up to a length of unbroken bytes:
+// hardSpace stands for its spaces until all is set.
+const (
+	unbroken  = 24
+	hardSpace = "\ue000"
+)
+
+// Styles of words, as parameters of the terminal's SGR sequence.
+const (
+	plain  = ""
+	bold   = "1"
+	italic = "3"
+	code   = "36"
+)
+
+// render sets a page of Markdown as text.
+func (l layout) render(page []byte) []byte {
+	doc := goldmark.New(goldmark.WithExtensions(extension.Table)).Parser().Parse(text.NewReader(page))
+	s := setter{layout: l, source: page}
+	lines := strings.TrimRight(strings.Join(s.blocks(doc, l.width), "\n"), "\n")
+	return []byte(strings.ReplaceAll(lines, hardSpace, " ") + "\n")
+}
+
+// setter sets the blocks of one page.
+type setter struct {
+	layout
+
+	source []byte
+}
+
+// blocks sets the children of a node as lines, an empty one between two of them.
+func (s setter) blocks(parent ast.Node, width int) []string {
+	var lines []string
+	for n := parent.FirstChild(); n != nil; n = n.NextSibling() {
+		block := s.block(n, width)
+		if len(block) == 0 {
+			continue
+		}
+		if _, tight := n.(*ast.TextBlock); len(lines) > 0 && !tight && !tightItem(n) {
+			lines = append(lines, "")
+		}
+		lines = append(lines, block...)
+	}
+	return lines
+}
+
+// tightItem reports whether no empty line belongs above a list's item, or above
+// the list within an item.
+func tightItem(n ast.Node) bool {
+	if n.Kind() == ast.KindList {
+		_, within := n.Parent().(*ast.ListItem)
+		return within
+	}
+	list, ok := n.Parent().(*ast.List)
+	return ok && list.IsTight
+}
+
+func (s setter) block(n ast.Node, width int) []string {
+	switch n := n.(type) {
+	case *ast.Heading:
+		return s.heading(n, width)
+	case *ast.FencedCodeBlock, *ast.CodeBlock:
+		var lines []string
+		for _, segment := range n.Lines().Sliced(0, n.Lines().Len()) {
+			line := strings.ReplaceAll(string(segment.Value(s.source)), "\t", codeIndent)
+			lines = append(lines, strings.TrimRight(codeIndent+line, " \n"))
+		}
+		return lines
+	case *ast.Blockquote:
+		return indent(s.blocks(n, width-2), "| ", "| ")
+	case *ast.List:
+		return s.blocks(n, width)
+	case *ast.ListItem:
+		mark := "- "
+		if list, ok := n.Parent().(*ast.List); ok && list.IsOrdered() {
+			number := list.Start
+			for before := n.PreviousSibling(); before != nil; before = before.PreviousSibling() {
+				number++
+			}
+			mark = fmt.Sprintf("%d. ", number)
+		}
+		return indent(s.blocks(n, width-len(mark)), mark, strings.Repeat(" ", len(mark)))
+	case *extast.Table:
+		return s.table(n, width)
+	case *ast.HTMLBlock, *ast.ThematicBreak:
+		return nil
+	}
+	return wrap(s.inline(n, plain), width)
+}
+
+// heading sets a title, underlined unless it is of the third level or below.
+func (s setter) heading(n *ast.Heading, width int) []string {
+	lines := wrap(s.inline(n, bold), width)
+	widest := 0
+	for _, line := range lines {
+		widest = max(widest, columns(line))
+	}
+	switch n.Level {
+	case 1:
+		lines = append(lines, strings.Repeat("=", widest))
+	case 2:
+		lines = append(lines, strings.Repeat("-", widest))
+	}
+	return lines
+}
+
+// inline returns the text of a node; each word of it has its style to itself.
+func (s setter) inline(parent ast.Node, style string) string {
+	var b strings.Builder
+	for n := parent.FirstChild(); n != nil; n = n.NextSibling() {
+		switch n := n.(type) {
+		case *ast.Text:
+			b.WriteString(s.dress(string(n.Value(s.source)), style))
+			if n.SoftLineBreak() || n.HardLineBreak() {
+				b.WriteByte(' ')
+			}
+		case *ast.String:
+			b.WriteString(s.dress(string(n.Value), style))
+		case *ast.CodeSpan:
+			b.WriteString(s.code(n))
+		case *ast.Emphasis:
+			b.WriteString(s.inline(n, []string{italic, bold}[min(n.Level, 2)-1]))
+		case *ast.AutoLink:
+			b.Write(n.URL(s.source))
+		case *ast.Link:
+			b.WriteString(s.link(n, style))
+		default:
+			b.WriteString(s.inline(n, style))
+		}
+	}
+	return b.String()
+}
+
+// code sets a piece of code in colour, or in the quotes of its source.
+func (s setter) code(n *ast.CodeSpan) string {
+	var b strings.Builder
+	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
+		if t, ok := c.(*ast.Text); ok {
+			b.Write(t.Value(s.source))
+		}
+	}
+	words := b.String()
+	if len(words) <= unbroken {
+		words = strings.ReplaceAll(words, " ", hardSpace)
+	}
+	if !s.styled {
+		return "`" + words + "`"
+	}
+	return s.dress(words, code)
+}
+
+// link sets a link with where it leads, unless its text says that already.
+func (s setter) link(n *ast.Link, style string) string {
+	label, to := s.inline(n, style), string(n.Destination)
+	file, _, _ := strings.Cut(to, "#")
+	switch topic, page := strings.CutSuffix(file, ".md"); {
+	case file == "" || to == label:
+		return label
+	case page && topic == label:
+		return label
+	case page:
+		return fmt.Sprintf("%s (%s manual %s)", label, s.program, topic)
+	}
+	return label + " (" + to + ")"
+}
+
+// dress gives each word of a text a style.
+func (s setter) dress(words, style string) string {
+	if !s.styled || style == plain {
+		return words
+	}
+	var b strings.Builder
+	for i, word := range strings.Split(words, " ") {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		if word != "" {
+			b.WriteString("\x1b[" + style + "m" + word + "\x1b[0m")
+		}
+	}
+	return b.String()
+}
+
+// wrap breaks a text between words into lines of at most width columns. A longer
+// word has a line of its own.
+func wrap(words string, width int) []string {
+	var lines []string
+	var line strings.Builder
+	used := 0
+	for word := range strings.FieldsSeq(words) {
+		n := columns(word)
+		if used > 0 && used+1+n > width {
+			lines = append(lines, line.String())
+			line.Reset()
+			used = 0
+		}
+		if used > 0 {
+			line.WriteByte(' ')
+			used++
+		}
+		line.WriteString(word)
+		used += n
+	}
+	if used > 0 {
+		lines = append(lines, line.String())
+	}
+	return lines
+}
+
+// columns is how many columns of a terminal a text takes, its styles left out.
+func columns(s string) int {
+	n := 0
+	for s != "" {
+		before, after, _ := strings.Cut(s, "\x1b[")
+		n += utf8.RuneCountInString(before)
+		_, s, _ = strings.Cut(after, "m")
+	}
+	return n
+}
+
+// indent puts first before the first line and rest before the others.
+func indent(lines []string, first, rest string) []string {
+	for i, line := range lines {
+		if i > 0 {
+			first = rest
+		}
+		lines[i] = strings.TrimRight(first+line, " ")
+	}
+	return lines
+}

@@ -1,0 +1,82 @@
+// Package docs is what the Go blocks of the README and the manual stand on: the
+// tests check each page's blocks together with this file. A block may declare a
+// name again; the page's own declaration counts then.
+package docs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli"
+	"github.com/stellarfw/stellar/supervisor/supervisortest"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/connections"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+var (
+	ctx context.Context
+	t   *testing.T
+	log zerolog.Logger
+	app *worker.App
+	api *worker.API
+	set *supervisor.Set
+	c   *cache.Cache
+)
+
+type Welcome struct{ To string }
+
+var in Welcome
+
+func send(ctx context.Context, to string) error { return nil }
+
+type User struct{ Visits int }
+
+var user User
+
+func fromDatabase(ctx context.Context) (User, error) { return User{}, nil }
+
+var report string
+
+func store(ctx context.Context, report string, fence int64) error { return nil }
+
+type (
+	FlushArgs  struct{ Box string }
+	FlushReply struct{ Node string }
+)
+
+var (
+	args    FlushArgs
+	message any
+	id      string
+)
+
+func read(ctx context.Context, socket connections.Client) error { return nil }
+
+type Price struct{ EUR float64 }
+
+var price Price
+
+func handle(ctx context.Context, m redisbus.Message) {}
+func lost(ctx context.Context, gap redisbus.Gap)     {}
+
+type Order struct{ Cents int }
+
+type account struct{}
+
+func (account) Charge(ctx context.Context, order Order, id string, fence int64) error { return nil }
+
+var bank account
