@@ -286,9 +286,9 @@ func TestWeightsReachTheNodes(t *testing.T) {
 		}
 		return nil
 	})
-	var news []tasks.New
+	var news []tasks.Request
 	for i := range 100 {
-		news = append(news, tasks.New{Name: "note", Options: tasks.Options{Queue: []string{"first", "second"}[i%2]}})
+		news = append(news, tasks.Request{Name: "note", Options: tasks.Options{Queue: []string{"first", "second"}[i%2]}})
 	}
 	queue := tasks.NewClient(t.Context(), redistest.Client(t, cfg), cfg.Keys(), nil)
 	defer queue.Close()

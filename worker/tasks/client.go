@@ -70,7 +70,7 @@ func (c *Client) EnqueueAt(ctx context.Context, at time.Time, name string, paylo
 
 // EnqueueWith is [Client.Enqueue] with options.
 func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Options) (Receipt, error) {
-	receipts, err := c.EnqueueMany(ctx, []New{{Name: name, Payload: payload, Options: o}})
+	receipts, err := c.EnqueueMany(ctx, []Request{{Name: name, Payload: payload, Options: o}})
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -78,15 +78,15 @@ func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Op
 }
 
 // EnqueueMany stores any number of tasks, in their order, in batches of up to 500,
-// but a task and those of its [New].Then in one. It returns a receipt for each,
-// those of [New].Then behind that of their task. A task that is invalid fails the
+// but a task and those of its [Request].Then in one. It returns a receipt for each,
+// those of [Request].Then behind that of their task. A task that is invalid fails the
 // call before anything is stored. If it fails midway, the receipts of the batches
 // before are returned with the error, and nothing of those behind is stored; when
 // the outcome is unknown, up to three batches behind the receipts may be. With
 // [ErrQueueFull] there is a receipt for each as well, without an id for those that
 // were not accepted.
-func (c *Client) EnqueueMany(ctx context.Context, news []New) ([]Receipt, error) {
-	all, err := c.prepareMany(news)
+func (c *Client) EnqueueMany(ctx context.Context, requests []Request) ([]Receipt, error) {
+	all, err := c.prepareMany(requests)
 	if err != nil {
 		return nil, err
 	}

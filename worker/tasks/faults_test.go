@@ -25,9 +25,9 @@ func quick(r *tasks.Registry) {
 
 func (c *cluster) enqueueQuick(n int) {
 	c.t.Helper()
-	news := make([]tasks.New, n)
+	news := make([]tasks.Request, n)
 	for i := range news {
-		news[i] = tasks.New{Name: "quick", Payload: number{}}
+		news[i] = tasks.Request{Name: "quick", Payload: number{}}
 	}
 	_, err := c.tasks.EnqueueMany(c.t.Context(), news)
 	require.NoError(c.t, err)

@@ -159,3 +159,33 @@ func TestACancellationThatComesAsTheRunEndsFindsNothing(t *testing.T) {
 		c.eventually("dead", func() bool { return c.counts().Dead == 1 })
 	})
 }
+
+func TestAHandlerReturnsItsResult(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		kept := tasks.Definition{Name: "double", Retention: time.Minute, MaxAttempts: 1}
+		tasks.HandleResult(&r, kept, func(_ context.Context, in number) (number, error) {
+			if in.N < 0 {
+				return number{1}, errors.New("negative")
+			}
+			return number{2 * in.N}, nil
+		})
+		tasks.Handle(&r, tasks.Definition{Name: "none", Retention: time.Minute}, func(context.Context, number) error { return nil })
+		c := newCluster(t, cfg, &r)
+		c.start(&r, 1)
+		wait := func(name string, n int) (number, error) {
+			receipt, err := c.tasks.Enqueue(t.Context(), name, number{n})
+			require.NoError(t, err)
+			return tasks.WaitFor[number](t.Context(), c.tasks, receipt.ID)
+		}
+		got, err := wait("double", 21)
+		require.NoError(t, err)
+		require.Equal(t, number{42}, got)
+		got, err = wait("double", -1)
+		require.ErrorIs(t, err, tasks.ErrDead)
+		require.Zero(t, got)
+		got, err = wait("none", 1)
+		require.NoError(t, err)
+		require.Zero(t, got, "its handler set none")
+	})
+}

@@ -9,7 +9,7 @@ import (
 )
 
 // Limits of a queue over the whole cluster; 0 is none. Set by a program with
-// [Registry.Queue], or by an operator with [Inspector.LimitQueue], whose word wins.
+// [Registry.LimitQueue], or by an operator with [Inspector.LimitQueue], whose word wins.
 type Limits struct {
 	// Concurrency is how many of its tasks run at a time.
 	Concurrency int `json:"concurrency"`

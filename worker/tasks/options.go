@@ -55,7 +55,7 @@ type Options struct {
 	// for [DedupeWindow] after its completion, the same id is not accepted
 	// again. Default a new one.
 	ID string
-	// Queue instead of the definition's.
+	// LimitQueue instead of the definition's.
 	Queue string
 	// Priority within its queue.
 	Priority Priority
@@ -100,8 +100,8 @@ type Receipt struct {
 	Duplicate bool `json:"duplicate"`
 }
 
-// New is one task for [Client.EnqueueMany].
-type New struct {
+// Request is one task for [Client.EnqueueMany].
+type Request struct {
 	Name    string
 	Payload any // encoded as JSON; a json.RawMessage is stored as it is
 	Options
@@ -109,7 +109,7 @@ type New struct {
 	// ".then.1", … where they have none. With a task that is not stored, because its
 	// queue is full or its unique key taken, they are not stored either, and have
 	// its receipt.
-	Then []New
+	Then []Request
 }
 
 // none reports whether nothing is asked for but a queue.

@@ -232,7 +232,7 @@ func TestBadOptionsStoreNothingAndSayWhatToDo(t *testing.T) {
 		_, err := c.tasks.EnqueueWith(t.Context(), "x", number{}, o)
 		require.ErrorContains(t, err, want)
 	}
-	_, err := c.tasks.EnqueueMany(t.Context(), []tasks.New{{Name: "x"}, {Name: "x", Then: []tasks.New{{Name: "no spaces"}}}})
+	_, err := c.tasks.EnqueueMany(t.Context(), []tasks.Request{{Name: "x"}, {Name: "x", Then: []tasks.Request{{Name: "no spaces"}}}})
 	require.ErrorIs(t, err, tasks.ErrName)
 	require.Empty(t, c.redis.Keys(t.Context(), "*tasks").Val())
 }

@@ -22,30 +22,30 @@ type preparer struct {
 // prepareMany prepares the tasks of one call and those that are to run after them,
 // in this order. Many are prepared on all processors at once, when none of the
 // caller's code encodes their payloads: it may panic, and may count on being alone.
-func (c *Client) prepareMany(news []New) ([]queue.Task, error) {
+func (c *Client) prepareMany(requests []Request) ([]queue.Task, error) {
 	const share = 4096 // below it, another goroutine costs more than it saves
-	total, err := count(news, 0)
+	total, err := count(requests, 0)
 	if err != nil {
 		return nil, err
 	}
-	n := min(runtime.GOMAXPROCS(0), 1+len(news)/share)
-	if n > 1 && slices.ContainsFunc(news, New.encodes) {
+	n := min(runtime.GOMAXPROCS(0), 1+len(requests)/share)
+	if n > 1 && slices.ContainsFunc(requests, Request.encodes) {
 		n = 1
 	}
-	ids := c.producer.DrawIDs(len(news))
+	ids := c.producer.DrawIDs(len(requests))
 	all := make([]queue.Task, 0, total)
 	if n == 1 {
-		return (&preparer{c, ids}).prepareMany(all, news)
+		return (&preparer{c, ids}).prepareMany(all, requests)
 	}
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		from, to, at := i*len(news)/n, (i+1)*len(news)/n, len(all)
-		many, _ := count(news[from:to], 0) // it was right above
+		from, to, at := i*len(requests)/n, (i+1)*len(requests)/n, len(all)
+		many, _ := count(requests[from:to], 0) // it was right above
 		all = all[:at+many]
 		part := all[at:at:len(all)]
 		wg.Go(func() {
-			_, errs[i] = (&preparer{c, ids.From(from)}).prepareMany(part, news[from:to])
+			_, errs[i] = (&preparer{c, ids.From(from)}).prepareMany(part, requests[from:to])
 		})
 	}
 	wg.Wait()
@@ -57,17 +57,17 @@ func (c *Client) prepareMany(news []New) ([]queue.Task, error) {
 	return all, nil
 }
 
-// count returns how many tasks these are, with those of [New].Then.
-func count(news []New, depth int) (int, error) {
+// count returns how many tasks these are, with those of [Request].Then.
+func count(requests []Request, depth int) (int, error) {
 	if depth > maxThen {
 		return 0, fmt.Errorf("%w: Then is nested more than %d deep, or holds itself", ErrInvalid, maxThen)
 	}
-	n := len(news)
-	for i := range news {
-		if len(news[i].Then) == 0 {
+	n := len(requests)
+	for i := range requests {
+		if len(requests[i].Then) == 0 {
 			continue
 		}
-		more, err := count(news[i].Then, depth+1)
+		more, err := count(requests[i].Then, depth+1)
 		if err != nil {
 			return 0, err
 		}
@@ -77,16 +77,16 @@ func count(news []New, depth int) (int, error) {
 }
 
 // encodes reports whether a payload has to be encoded.
-func (n New) encodes() bool {
+func (n Request) encodes() bool {
 	_, raw := n.Payload.(json.RawMessage)
-	return n.Payload != nil && !raw || slices.ContainsFunc(n.Then, New.encodes)
+	return n.Payload != nil && !raw || slices.ContainsFunc(n.Then, Request.encodes)
 }
 
 // prepareMany appends the tasks to all.
-func (p *preparer) prepareMany(all []queue.Task, news []New) ([]queue.Task, error) {
+func (p *preparer) prepareMany(all []queue.Task, requests []Request) ([]queue.Task, error) {
 	var err error
-	for i := range news {
-		if all, err = p.prepareAll(all, &news[i]); err != nil {
+	for i := range requests {
+		if all, err = p.prepareAll(all, &requests[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -94,7 +94,7 @@ func (p *preparer) prepareMany(all []queue.Task, news []New) ([]queue.Task, erro
 }
 
 // prepareAll appends a task and those that are to run after it, in this order.
-func (p *preparer) prepareAll(all []queue.Task, n *New) ([]queue.Task, error) {
+func (p *preparer) prepareAll(all []queue.Task, n *Request) ([]queue.Task, error) {
 	task, err := p.prepare(n)
 	if err != nil {
 		return nil, fmt.Errorf("enqueue %s: %w", n.Name, err)
@@ -117,11 +117,11 @@ func (p *preparer) prepareAll(all []queue.Task, n *New) ([]queue.Task, error) {
 // prepare checks and encodes one task.
 func (c *Client) prepare(name string, payload any, o Options) (queue.Task, error) {
 	p := &preparer{c, c.producer.DrawIDs(1)}
-	return p.prepare(&New{Name: name, Payload: payload, Options: o})
+	return p.prepare(&Request{Name: name, Payload: payload, Options: o})
 }
 
 // prepare checks and encodes one task.
-func (p *preparer) prepare(n *New) (queue.Task, error) {
+func (p *preparer) prepare(n *Request) (queue.Task, error) {
 	payload, err := encode(n.Payload)
 	if err != nil {
 		return queue.Task{}, err

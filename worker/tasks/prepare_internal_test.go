@@ -16,11 +16,11 @@ import (
 
 func TestManyTasksArePreparedInTheirOrder(t *testing.T) {
 	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
-	news := make([]New, 10_000) // so many are prepared on several processors
+	news := make([]Request, 10_000) // so many are prepared on several processors
 	for i := range news {
-		news[i] = New{Name: "n", Payload: json.RawMessage(strconv.Itoa(i)), Options: Options{Queue: []string{"a", "b"}[i%2]}}
+		news[i] = Request{Name: "n", Payload: json.RawMessage(strconv.Itoa(i)), Options: Options{Queue: []string{"a", "b"}[i%2]}}
 	}
-	news[7] = New{Name: "n", Options: Options{ID: "mine", Retention: 1e9}, Then: []New{{Name: "after"}}}
+	news[7] = Request{Name: "n", Options: Options{ID: "mine", Retention: 1e9}, Then: []Request{{Name: "after"}}}
 	all, err := c.prepareMany(news)
 	require.NoError(t, err)
 	require.Len(t, all, len(news)+1)
@@ -54,7 +54,7 @@ func (panics) MarshalJSON() ([]byte, error) { panic("no JSON") }
 
 func TestAPayloadThatPanicsDoesSoWhereItsCallerCanRecover(t *testing.T) {
 	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
-	news := make([]New, 10_000)
+	news := make([]Request, 10_000)
 	news[9_999].Name, news[9_999].Payload = "n", panics{}
 	for i := range news {
 		news[i].Name = "n"
@@ -64,7 +64,7 @@ func TestAPayloadThatPanicsDoesSoWhereItsCallerCanRecover(t *testing.T) {
 
 func TestTasksThatFollowThemselvesAreRefused(t *testing.T) {
 	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
-	news := []New{{Name: "n"}, {Name: "n"}}
+	news := []Request{{Name: "n"}, {Name: "n"}}
 	news[0].Then, news[1].Then = news, news
 	_, err := c.EnqueueMany(t.Context(), news)
 	require.ErrorIs(t, err, ErrInvalid)

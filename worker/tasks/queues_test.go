@@ -97,15 +97,15 @@ func TestAFullQueueRefusesAndTakesMoreWhenItHasRoom(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		quick(&r)
-		r.Queue("default", tasks.Limits{Tasks: 10})
+		r.LimitQueue("default", tasks.Limits{Tasks: 10})
 		c := newCluster(t, cfg, &r)
 		c.tickers(&r, 2)
 		c.eventually("limited by the program", func() bool {
 			return c.redis.HGet(t.Context(), c.keys.Settings(), "default").Val() != ""
 		})
-		news := make([]tasks.New, 12)
+		news := make([]tasks.Request, 12)
 		for i := range news {
-			news[i] = tasks.New{Name: "quick", Payload: number{}}
+			news[i] = tasks.Request{Name: "quick", Payload: number{}}
 		}
 		news[0].In = time.Hour // it counts as well
 		receipts, err := c.tasks.EnqueueMany(t.Context(), news)

@@ -36,9 +36,9 @@ func TestEveryTaskRunsOnceAndItsEffectsAreThere(t *testing.T) {
 			return nil
 		})
 		c := newCluster(t, cfg, &r)
-		news := make([]tasks.New, n)
+		news := make([]tasks.Request, n)
 		for i := range news {
-			news[i] = tasks.New{Name: "add", Payload: number{i}}
+			news[i] = tasks.Request{Name: "add", Payload: number{i}}
 		}
 		receipts, err := c.tasks.EnqueueMany(t.Context(), news)
 		require.NoError(t, err)

@@ -112,8 +112,8 @@ func TestAKeyOfAnotherTypeIsNamedAndNothingIsHalfDone(t *testing.T) {
 	operations := map[string]func(ctx context.Context, q program) error{
 		"plain": func(ctx context.Context, q program) error { _, err := q.Enqueue(ctx, "done", 1); return err },
 		"bound": func(ctx context.Context, q program) error {
-			_, err := q.EnqueueMany(ctx, []tasks.New{
-				{Name: "done", Options: tasks.Options{ID: "new", Unique: "new", Priority: tasks.High}, Then: []tasks.New{{Name: "done"}}},
+			_, err := q.EnqueueMany(ctx, []tasks.Request{
+				{Name: "done", Options: tasks.Options{ID: "new", Unique: "new", Priority: tasks.High}, Then: []tasks.Request{{Name: "done"}}},
 				{Name: "done", Options: tasks.Options{In: time.Hour, Queue: "other"}},
 				{Name: "done", Options: tasks.Options{After: []string{"gone", "pending"}}},
 			})
