@@ -31,12 +31,12 @@ func (p *Producer) send(b *batch) {
 			b.finish(nil, err)
 			return
 		}
-		reply, err := p.try(ctx, b, others, behind)
-		if err == nil && !isEarly(reply) {
-			b.finish(reply, p.failure(ctx, protocolError(reply), unsure))
+		refused, err := p.try(ctx, b, others, behind)
+		if err == nil {
+			b.finish(refused, nil)
 			return
 		}
-		if err == nil {
+		if isEarly(err) {
 			if await(ctx, behind) {
 				continue
 			}
@@ -111,11 +111,11 @@ var errEarly = fmt.Errorf("%w: it has not answered those who were first", link.E
 
 // isEarly reports whether Redis refused a batch because the one that must be stored
 // before it is not.
-func isEarly(reply []any) bool { return len(reply) > 0 && reply[0] == "EARLY" }
+func isEarly(err error) bool { return link.WordOf(err) == "EARLY" }
 
 // try sends a batch once. others are the batches that Redis has to remember beside
 // it; behind, if any, is one of them and must be stored before it.
-func (p *Producer) try(ctx context.Context, b *batch, others []*batch, behind *batch) ([]any, error) {
+func (p *Producer) try(ctx context.Context, b *batch, others []*batch, behind *batch) (refused map[int]string, err error) {
 	number := func(b *batch) string { return strconv.FormatUint(b.number, 10) }
 	open, first := make([]string, len(others)), ""
 	for i, other := range others {
@@ -125,7 +125,11 @@ func (p *Producer) try(ctx context.Context, b *batch, others []*batch, behind *b
 		first = number(behind)
 	}
 	args := appendGroups([]any{p.name, number(b), strings.Join(open, " "), first, producerMemory.Milliseconds()}, b.parts)
-	return scriptFor(b.parts).Run(ctx, p.redis, []string{p.keys.Tasks()}, args...).Slice()
+	reply, err := scriptFor(b.parts).Call(ctx, p.redis, []string{p.keys.Tasks()}, args...)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Refusals()
 }
 
 // await waits until the batch before has ended; false when ctx ends first.
@@ -170,17 +174,12 @@ func (b *batch) wanted() bool {
 }
 
 // finish notes what became of the tasks, and tells their callers.
-func (b *batch) finish(reply []any, err error) {
-	codes := map[int]string{}
-	for i := 1; err == nil && i+1 < len(reply); i += 2 {
-		position, _ := reply[i].(int64)
-		codes[int(position)], _ = reply[i+1].(string)
-	}
+func (b *batch) finish(refused map[int]string, err error) {
 	at := 0
 	for _, s := range b.parts {
 		for i := range s.tasks {
 			at++
-			if code, refused := codes[at]; refused {
+			if code, is := refused[at]; is {
 				if s.refused == nil {
 					s.refused = map[int]string{}
 				}

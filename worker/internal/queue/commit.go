@@ -30,22 +30,20 @@ const (
 func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, err error) {
 	s.commits++
 	args := append([]any{s.cfg.Incarnation, s.commits}, commitArguments(runs)...)
-	var reply []any
+	var codes map[int]string
 	err = link.Retry(ctx, func(ctx context.Context) error {
-		var err error
-		reply, err = s.ending.Run(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...).Slice()
+		reply, err := s.ending.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+		if err == nil {
+			codes, err = reply.Refusals()
+		}
 		return err
 	})
-	if err == nil {
-		err = protocolError(reply)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("commit: %w", err)
+		return nil, fmt.Errorf("commit: %w", refusal(err))
 	}
 	refused = map[string]string{}
-	for i := 1; i+1 < len(reply); i += 2 {
-		code, _ := reply[i+1].(string)
-		if at, _ := reply[i].(int64); at >= 1 && int(at) <= len(runs) {
+	for at, code := range codes {
+		if at >= 1 && at <= len(runs) {
 			refused[runs[at-1].ID] = code
 		}
 	}

@@ -21,30 +21,17 @@ var (
 // renews it, or the node's own fence ends it.
 var errExpired = fmt.Errorf("lease ran out: %w", link.ErrUnavailable)
 
-// wrongType is the error of a script that found a key of another type.
-func wrongType(key string) error {
-	return fmt.Errorf("the key %q on Redis belongs to something else: its type is wrong; rename or delete it", key)
-}
-
-// protocolError turns the first word of a script's reply into an error.
-func protocolError(reply []any) error {
-	if len(reply) == 0 {
-		return errors.New("empty reply from a task script")
-	}
-	word, _ := reply[0].(string)
-	switch word {
-	case "OK":
-		return nil
+// refusal returns the package's error for the word with which a script refused.
+func refusal(err error) error {
+	switch link.WordOf(err) {
 	case "FENCED":
 		return ErrFenced
 	case "EXPIRED":
 		return errExpired
 	case "GAP":
-		return fmt.Errorf("%w: it remembers number %v of this incarnation", ErrRolledBack, reply[1:])
-	case "WRONGTYPE":
-		return wrongType(fmt.Sprint(reply[1:]...))
+		return fmt.Errorf("%w: %w", ErrRolledBack, err)
 	default:
-		return fmt.Errorf("reply %q from a task script", word)
+		return err
 	}
 }
 

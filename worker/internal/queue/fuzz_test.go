@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -74,20 +75,22 @@ func FuzzRecord(f *testing.F) {
 func invalidName(name string) bool { return !link.ValidName(name) }
 
 // An answer that no script gives is an error, not a panic.
-func FuzzProtocolError(f *testing.F) {
+func FuzzRefusal(f *testing.F) {
 	for _, word := range []string{"OK", "FENCED", "EXPIRED", "GAP", "WRONGTYPE", "LIVE", ""} {
 		f.Add(word, "key", byte(0))
 		f.Add(word, "key", byte(3))
 	}
 	f.Fuzz(func(t *testing.T, word, more string, shape byte) {
 		reply := [][]any{{word}, {word, more}, {word, int64(1)}, {word, nil}, {word, []any{more}}, {}, nil, {int64(1), word}, {nil}}[shape%9]
-		err := protocolError(reply)
+		cmd := redis.NewCmd(t.Context())
+		cmd.SetVal(reply)
+		_, err := link.ReplyOf(cmd)
+		err = refusal(err)
 		require.Equal(t, len(reply) > 0 && reply[0] == "OK", err == nil, "%v", reply)
-		if len(reply) > 0 && reply[0] == "FENCED" {
-			require.ErrorIs(t, err, ErrFenced)
-		}
-		if len(reply) > 0 && reply[0] == "GAP" {
-			require.ErrorIs(t, err, ErrRolledBack)
+		for word, want := range map[string]error{"FENCED": ErrFenced, "EXPIRED": link.ErrUnavailable, "GAP": ErrRolledBack} {
+			if len(reply) > 0 && reply[0] == word {
+				require.ErrorIs(t, err, want)
+			}
 		}
 	})
 }

@@ -127,15 +127,15 @@ func (m *machine) send(producer string, number int, open []int, behind bool) {
 	if behind && len(open) > 0 {
 		first = others[len(others)-1]
 	}
-	reply, err := p.producer.try(m.ctx, b, others, first)
-	require.NoError(m.t, err)
+	refused, err := p.producer.try(m.ctx, b, others, first)
 	known := m.spec.Producers[producer]
 	early := known.expects(number) && first != nil && !known.stored(open[len(open)-1])
-	require.Equal(m.t, early, isEarly(reply))
+	require.Equal(m.t, early, isEarly(err))
 	if early {
 		return
 	}
-	b.finish(reply, protocolError(reply))
+	require.NoError(m.t, err)
+	b.finish(refused, nil)
 	require.NoError(m.t, s.err)
 	if known.expects(number) {
 		known = known.with(number, open, m.spec.addAll(s.tasks))

@@ -57,24 +57,25 @@ func (m *machine) due() {
 
 func (m *machine) dueOf(most, bound int) {
 	const lasting = 60000
-	reply := m.run(dueScript, most, lasting, bound)
-	require.Len(m.t, reply, 5)
+	moved, err := m.store.MoveDue(m.ctx, most, lasting*time.Millisecond, bound)
+	require.NoError(m.t, err)
 	more, dropped := m.spec.moveDue(most, lasting, bound)
-	require.Equal(m.t, more, reply[0] == "1", "more")
-	require.EqualValues(m.t, dropped, reply[4])
-	next := ""
+	require.Equal(m.t, more, moved.More, "more")
+	require.EqualValues(m.t, dropped, moved.Dropped)
+	next := int64(-1)
 	var asked []string
 	for _, id := range m.spec.ids() {
 		t := m.spec.Tasks[id]
-		if left := strconv.FormatInt(max(t.Due-m.spec.Now, 0), 10); t.State == stateDelayed && (next == "" || len(left) < len(next) || len(left) == len(next) && left < next) {
+		if left := max(t.Due-m.spec.Now, 0); t.State == stateDelayed && (next < 0 || left < next) {
 			next = left
 		}
 		if t.Asked {
 			asked = append(asked, id)
 		}
 	}
-	require.Equal(m.t, next, reply[1], "ms until the next is due")
-	require.ElementsMatch(m.t, asked, texts(reply[3]))
+	require.Equal(m.t, next >= 0, moved.HasNext)
+	require.Equal(m.t, max(next, 0), moved.Next.Milliseconds(), "ms until the next is due")
+	require.ElementsMatch(m.t, asked, moved.Asked)
 }
 
 func (s *spec) moveDue(most, lasting, bound int) (more bool, dropped int) {
@@ -155,7 +156,10 @@ func (m *machine) mend(script *link.Script, first []any, word func(t *specTask, 
 		ids = append(ids, m.task())
 		args = append(args, ids[len(ids)-1])
 	}
-	words := texts(m.run(script, args...)[1:])
+	reply, err := m.store.call(m.ctx, script, args...)
+	require.NoError(m.t, err)
+	words, err := reply.Texts()
+	require.NoError(m.t, err)
 	for i, id := range ids {
 		require.Equal(m.t, word(m.spec.Tasks[id], id), words[i], "%s of %v", id, ids)
 	}

@@ -46,18 +46,14 @@ func (s Store) Tick(ctx context.Context, name string, tick time.Time, verb strin
 	t := p.at(name, tick)
 	args := append([]any{name, max(tick.UnixMilli(), 0), verb, definition}, t.alone()...)
 	asked := time.Now()
-	reply, err := tickScript.Run(ctx, s.redis, []string{s.keys.Tasks()}, args...).Slice()
-	if err != nil {
-		return Ticked{}, link.Explain(err)
+	var last, now string
+	ticked := Ticked{Asked: asked}
+	reply, err := s.call(ctx, tickScript, args...)
+	if err == nil {
+		err = reply.Scan(&last, &ticked.Paused, &ticked.Did, &now)
 	}
-	if len(reply) != 4 {
-		return Ticked{}, protocolError(reply)
-	}
-	last, _ := reply[0].(string)
-	paused, _ := reply[1].(string)
-	did, _ := reply[2].(int64)
-	now, _ := reply[3].(string)
-	return Ticked{Last: Time(last), Paused: paused != "", Did: did == 1, Now: Time(now), Asked: asked}, nil
+	ticked.Last, ticked.Now = Time(last), Time(now)
+	return ticked, err
 }
 
 // at returns the task of a tick.
@@ -104,9 +100,10 @@ func (s Store) Periodic(ctx context.Context) ([]Known, error) {
 // PausePeriodic pauses a periodic task with the mark "1", resumes it with "", or
 // forgets it with "remove". It returns false if it is not known.
 func (s Store) PausePeriodic(ctx context.Context, name, mark string) (bool, error) {
-	n, err := pauseScript.Run(ctx, s.redis, []string{s.keys.Tasks()}, name, mark).Int()
-	if err != nil {
-		return false, link.Explain(err)
+	var known bool
+	reply, err := s.call(ctx, pauseScript, name, mark)
+	if err == nil {
+		err = reply.Scan(&known)
 	}
-	return n > 0, nil
+	return known, err
 }

@@ -3,7 +3,6 @@ package queue
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -106,36 +105,28 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 	for _, list := range s.parked {
 		args = append(args, list)
 	}
-	var reply []any
+	var tried, ids, records []string
+	var idle bool
+	var now string
 	err = link.Retry(ctx, func(ctx context.Context) error {
-		var err error
-		reply, err = claimScript.Run(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...).Slice()
+		reply, err := claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+		if link.WordOf(err) == "EXPIRED" {
+			return errExpired // the next heartbeat renews it, or the node's own fence ends it
+		}
 		if err != nil {
 			return err
 		}
-		if err := protocolError(reply); errors.Is(err, errExpired) {
-			return err // the next heartbeat renews it, or the node's own fence ends it
-		}
-		return nil
+		return reply.Scan(&s.parked, &broken, &tried, &ids, &records, &idle, &now)
 	})
-	if err == nil {
-		err = protocolError(reply)
-	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("claim: %w", err)
+		return nil, nil, fmt.Errorf("claim: %w", refusal(err))
 	}
-	if len(reply) != 8 {
-		return nil, nil, fmt.Errorf("claim: reply of %d parts", len(reply))
-	}
-	s.parked = slices.DeleteFunc(texts(reply[1]), func(list string) bool {
+	s.parked = slices.DeleteFunc(s.parked, func(list string) bool {
 		queue, name, _ := strings.Cut(list, "|")
 		return !s.cfg.Handles(name) || !slices.Contains(s.cfg.Queues, queue)
 	})
-	now, _ := reply[7].(string)
-	got = parseClaimed(texts(reply[3]), texts(reply[4]), texts(reply[5]), Clock{Time(now), time.Now()})
-	idle, _ := reply[6].(int64)
-	s.idle = idle == 1
-	return got, texts(reply[2]), nil
+	s.idle = idle
+	return parseClaimed(tried, ids, records, Clock{Time(now), time.Now()}), broken, nil
 }
 
 func parseClaimed(tried, ids, records []string, now Clock) []Claimed {
@@ -155,7 +146,8 @@ func parseClaimed(tried, ids, records []string, now Clock) []Claimed {
 // Resign tells producers not to count on this node any more, and passes on to
 // another node the tasks for which it was woken.
 func (s *Session) Resign(ctx context.Context) error {
-	return resignScript.Run(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, s.withQueues(s.cfg.Incarnation)...).Err()
+	_, err := resignScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, s.withQueues(s.cfg.Incarnation)...)
+	return err
 }
 
 // Quiet notes whether the node claims nothing for the time being, for those who
@@ -176,16 +168,10 @@ func (s *Session) Suspect(ctx context.Context, id string) error {
 
 // note runs a script until it is known what became of it or ctx ends.
 func (s *Session) note(ctx context.Context, script *link.Script, args ...any) error {
-	var reply []any
-	err := link.Retry(ctx, func(ctx context.Context) error {
-		var err error
-		reply, err = script.Run(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...).Slice()
+	return refusal(link.Retry(ctx, func(ctx context.Context) error {
+		_, err := script.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 		return err
-	})
-	if err != nil {
-		return link.Explain(err)
-	}
-	return protocolError(reply)
+	}))
 }
 
 func (s *Session) withQueues(args ...any) []any {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -28,16 +29,10 @@ const (
 	Asked = "asked" // it runs, and is to be cancelled
 )
 
-// run runs a script and checks the first word of its reply, which is left out.
-func (s Store) run(ctx context.Context, script *link.Script, args ...any) ([]any, error) {
-	reply, err := script.Run(ctx, s.redis, []string{s.keys.Tasks()}, args...).Slice()
-	if err != nil {
-		return nil, link.Explain(err)
-	}
-	if err := protocolError(reply); err != nil {
-		return nil, err
-	}
-	return reply[1:], nil
+// call runs a script.
+func (s Store) call(ctx context.Context, script *link.Script, args ...any) (link.Reply, error) {
+	reply, err := script.Call(ctx, s.redis, []string{s.keys.Tasks()}, args...)
+	return reply, refusal(err)
 }
 
 // mend runs a script for some tasks, at most mendBatch at a time, and returns a word
@@ -50,11 +45,15 @@ func (s Store) mend(ctx context.Context, script *link.Script, ids []string, firs
 		for _, id := range some {
 			args = append(args, id)
 		}
-		reply, err := s.run(ctx, script, args...)
+		reply, err := s.call(ctx, script, args...)
 		if err != nil {
 			return words, err
 		}
-		words = append(words, texts(reply)...)
+		more, err := reply.Texts()
+		if err != nil {
+			return words, err
+		}
+		words = append(words, more...)
 	}
 	return words, nil
 }
@@ -80,35 +79,35 @@ func (s Store) Retry(ctx context.Context, ids []string) ([]string, error) {
 // milliseconds, "+" and milliseconds from now, or "" for now. It returns [Gone],
 // "other" for a task that is not delayed, or another word.
 func (s Store) Reschedule(ctx context.Context, id, when string) (word string, err error) {
-	reply, err := s.run(ctx, rescheduleScript, id, when)
-	if err != nil {
-		return "", err
+	reply, err := s.call(ctx, rescheduleScript, id, when)
+	if err == nil {
+		err = reply.Scan(&word)
 	}
-	word, _ = reply[0].(string)
-	return word, nil
+	return word, err
 }
 
 // SetQueue changes the settings of a queue: "pause", "resume", "reset", or limits set
 // by "program" or "operator", which are [Limits.String]. It returns what is in effect.
 func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settings, error) {
-	reply, err := s.run(ctx, queueScript, queue, verb, limits)
+	var settings string
+	reply, err := s.call(ctx, queueScript, queue, verb, limits)
+	if err == nil {
+		err = reply.Scan(&settings)
+	}
 	if err != nil {
 		return Settings{}, fmt.Errorf("%s queue %s: %w", verb, queue, err)
 	}
-	text, _ := reply[0].(string)
-	return ParseSettings(text), nil
+	return ParseSettings(settings), nil
 }
 
 // Clear deletes up to [MaxBatch] of a queue's tasks, and the queue itself when none
 // is left. It returns how many it deleted and whether there are more.
 func (s Store) Clear(ctx context.Context, queue string) (deleted int, more bool, err error) {
-	reply, err := s.run(ctx, clearScript, queue, MaxBatch)
-	if err != nil {
-		return 0, false, err
+	reply, err := s.call(ctx, clearScript, queue, MaxBatch)
+	if err == nil {
+		err = reply.Scan(&deleted, &more)
 	}
-	n, _ := reply[0].(int64)
-	word, _ := reply[1].(string)
-	return int(n), word != "", nil
+	return deleted, more, err
 }
 
 // Shown is what Redis knows of one task; texts that do not apply are empty.
@@ -122,29 +121,18 @@ type Shown struct {
 }
 
 // Show returns what Redis knows of a task, and false if it is not stored.
-func (s Store) Show(ctx context.Context, id string) (Shown, bool, error) {
-	reply, err := showScript.Run(ctx, s.redis, []string{s.keys.Tasks()}, id).Slice()
-	if err != nil {
-		return Shown{}, false, link.Explain(err)
-	}
-	if len(reply) == 1 && reply[0] == Gone {
+func (s Store) Show(ctx context.Context, id string) (out Shown, stored bool, err error) {
+	reply, err := s.call(ctx, showScript, id)
+	if link.WordOf(err) == "GONE" {
 		return Shown{}, false, nil
 	}
-	if err := protocolError(reply); err != nil {
-		return Shown{}, false, err
+	var due, ended string
+	if err == nil {
+		err = reply.Scan(&out.State, &out.Record, &out.Tries, &out.Reason, &out.Result, &out.Progress, &out.History,
+			&due, &out.Node, &out.Position, &out.Blocking, &out.Cancelling, &ended)
 	}
-	f := texts(reply[1:])
-	if len(f) != 13 {
-		return Shown{}, false, fmt.Errorf("reply of %d parts", len(f))
-	}
-	shown := Shown{
-		State: f[0], Record: f[1], Tries: f[2], Reason: f[3], Result: f[4], Progress: f[5], History: f[6],
-		Time: f[7], Node: f[8], Position: f[9], Blocking: f[10], Cancelling: f[11] != "",
-	}
-	if shown.Time == "" {
-		shown.Time = f[12]
-	}
-	return shown, true, nil
+	out.Time = cmp.Or(due, ended)
+	return out, err == nil, err
 }
 
 // Ending returns how a task ended: the word "done" and its result, "dead" or
@@ -155,23 +143,17 @@ func (s Store) Ending(ctx context.Context, id string, listen bool) (word, detail
 	if listen {
 		mark = "1"
 	}
-	reply, err := waitScript.Run(ctx, s.redis, []string{s.keys.Tasks()}, id, mark).StringSlice()
-	if err != nil {
-		return "", "", link.Explain(err)
+	reply, err := s.call(ctx, waitScript, id, mark)
+	if err == nil {
+		err = reply.Scan(&word, &detail)
 	}
-	if len(reply) > 1 {
-		detail = reply[1]
-	}
-	if reply[0] == "WRONGTYPE" {
-		return "", "", wrongType(detail)
-	}
-	return reply[0], detail, nil
+	return word, detail, err
 }
 
 // Progress notes how far a task is. The error is [ErrFenced] when the task is not in
 // the incarnation's hands any more.
 func (s Store) Progress(ctx context.Context, incarnation, id string, progress []byte) error {
-	_, err := s.run(ctx, progressScript, incarnation, id, progress)
+	_, err := s.call(ctx, progressScript, incarnation, id, progress)
 	return err
 }
 
@@ -189,23 +171,16 @@ type Moved struct {
 // forgets what need not be remembered any more: of the dead and of the cancelled
 // those that ended keepFor ago, and the oldest of more than keep.
 func (s Store) MoveDue(ctx context.Context, most int, keepFor time.Duration, keep int) (Moved, error) {
-	reply, err := dueScript.Run(ctx, s.redis, []string{s.keys.Tasks()}, most, keepFor.Milliseconds(), keep).Slice()
-	if err != nil {
-		return Moved{}, link.Explain(err)
+	var m Moved
+	var next string
+	reply, err := s.call(ctx, dueScript, most, keepFor.Milliseconds(), keep)
+	if err == nil {
+		err = reply.Scan(&m.More, &next, &m.Broken, &m.Asked, &m.Dropped)
 	}
-	if len(reply) != 5 {
-		return Moved{}, protocolError(reply)
-	}
-	m := Moved{Broken: texts(reply[2]), Asked: texts(reply[3])}
-	word, _ := reply[0].(string)
-	m.More = word != ""
-	m.Dropped, _ = reply[4].(int64)
-	if text, _ := reply[1].(string); text != "" {
-		ms, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return Moved{}, err
-		}
+	if err == nil && next != "" {
+		var ms int64
+		ms, err = strconv.ParseInt(next, 10, 64)
 		m.Next, m.HasNext = time.Duration(ms)*time.Millisecond, true
 	}
-	return m, nil
+	return m, err
 }

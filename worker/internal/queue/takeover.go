@@ -64,18 +64,13 @@ func (s Store) takeOverSome(ctx context.Context, incarnation string, r Remains) 
 	for _, id := range r.Suspects {
 		args = append(args, id)
 	}
-	var reply []any
+	var h Handed
 	err := link.Retry(ctx, func(ctx context.Context) error {
-		var err error
-		reply, err = takeoverScript.Run(ctx, s.redis, []string{s.keys.Tasks()}, args...).Slice()
+		reply, err := s.call(ctx, takeoverScript, args...)
+		if err == nil {
+			err = reply.Scan(&h.On, &h.Quarantined, &h.Left, &h.Cancelled)
+		}
 		return err
 	})
-	if err == nil {
-		err = protocolError(reply)
-	}
-	if err != nil {
-		return Handed{}, err
-	}
-	n := func(i int) int { v, _ := reply[i].(int64); return int(v) }
-	return Handed{On: n(1), Quarantined: n(2), Left: n(3), Cancelled: n(4)}, nil
+	return h, err
 }

@@ -1,4 +1,4 @@
--- New tasks, and what keeps one from being stored. A group of tasks that are
+-- adding: new tasks, and what keeps one from being stored. A group of tasks that are
 -- alike has: line, chosen (the caller chose the ids), when ('' for now, '+ms' or
 -- '@ms' on Redis's clock), head of their records, unique (a key that only one
 -- stored task has, or ''), lasting (ms that the key is taken, or '': until the

@@ -1,4 +1,4 @@
--- New tasks that depend on others: one that has a unique key, one that follows.
+-- binding: new tasks that depend on others: one that has a unique key, one that follows.
 binding = {}
 
 function binding.refuses() return wrong({'reasons', 'hash'}) or wrong_ties() end

@@ -1,4 +1,4 @@
--- Cancels tasks. A running one is marked, and its node told: it is cancelled
+-- cancel: cancels tasks. A running one is marked, and its node told: it is cancelled
 -- when its handler returns an error.
 -- KEYS 1 tasks
 -- ARGV 1 reason (JSON)  2.. ids

@@ -1,4 +1,4 @@
--- Gives an incarnation tasks to run. It numbers its claims; the same number
+-- claim: gives an incarnation tasks to run. It numbers its claims; the same number
 -- again returns the same tasks, so that a claim whose reply was lost can be
 -- sent again. A node that got fewer than it asked for is idle: the next task
 -- of its queues wakes it.

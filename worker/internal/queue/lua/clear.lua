@@ -1,4 +1,4 @@
--- Deletes tasks of a queue that do not run: those that stand in its lines, are
+-- clear: deletes tasks of a queue that do not run: those that stand in its lines, are
 -- put off, or parked.
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 how many at most

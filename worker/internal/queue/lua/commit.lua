@@ -1,4 +1,4 @@
--- Ends tasks that an incarnation has in hand, each with the effects that its
+-- commit: ends tasks that an incarnation has in hand, each with the effects that its
 -- handler gave to the transaction. It numbers its commits; the same number
 -- again returns the same answer.
 -- KEYS 1 tasks

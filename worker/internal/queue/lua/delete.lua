@@ -1,4 +1,4 @@
--- Removes tasks without a trace, wherever they are, but not while they run.
+-- delete: removes tasks without a trace, wherever they are, but not while they run.
 -- KEYS 1 tasks
 -- ARGV 1.. ids
 -- Returns {'OK', for each id: 'deleted', 'active', 'gone' (not stored) or

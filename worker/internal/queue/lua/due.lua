@@ -1,11 +1,11 @@
--- Looks after what only time moves: brings delayed tasks that are due to their
+-- due: looks after what only time moves: brings delayed tasks that are due to their
 -- lines, forgets what was to be kept until now, and the oldest of too many dead
 -- and cancelled tasks, and wakes an idle node for every queue with tasks: one
 -- that had been woken for it may have died before it claimed.
 -- KEYS 1 tasks
 -- ARGV 1 how many of each at most  2 ms for which dead and cancelled tasks are
 --      kept  3 how many of each are kept
--- Returns {'1' when there is more to do at once, ms until the next is due or '',
+-- Returns {'OK', '1' when there is more to do at once, ms until the next is due or '',
 --         keys that should be queues and are not, ids of running tasks that are
 --         to be cancelled, how many dead tasks were forgotten because there were
 --         too many} | {'WRONGTYPE', key}
@@ -83,5 +83,5 @@ end
 flush()
 local keys = {}
 for name in pairs(broken) do keys[#keys + 1] = name end
-return {more and '1' or '', nextup and int(math.max(0, nextup - at)) or '', keys,
+return {'OK', more and '1' or '', nextup and int(math.max(0, nextup - at)) or '', keys,
   exists('cancelling') and redis.call('HKEYS', key('cancelling')) or {}, dropped}

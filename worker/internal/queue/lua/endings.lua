@@ -1,4 +1,4 @@
--- What follows when a task ends, for good or until somebody mends it.
+-- endings: what follows when a task ends, for good or until somebody mends it.
 
 -- One task that the other waited for is done.
 local function release(id, at)

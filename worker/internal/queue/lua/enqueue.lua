@@ -1,4 +1,4 @@
--- Stores a batch of new tasks. A producer numbers its batches, of which several
+-- enqueue: stores a batch of new tasks. A producer numbers its batches, of which several
 -- may be on their way at once. What came of one is remembered as long as the
 -- producer waits for it, so that a batch whose reply was lost can be sent again with
 -- the same result. One that it does not wait for any more is not taken, however late

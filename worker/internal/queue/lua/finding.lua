@@ -1,4 +1,4 @@
--- Where one task is.
+-- finding: where one task is.
 
 -- Takes it out of its place and returns where that was: delayed, blocked,
 -- pending, parked, dead, cancelled or done; an active one stays, and its owner

@@ -1,4 +1,4 @@
--- Moves of tasks that are stored: what their records say of where they go.
+-- moving: moves of tasks that are stored: what their records say of where they go.
 
 -- A record is name|line|enqueued|options\npayload. Nothing else of it is read here.
 local function line_of(record)

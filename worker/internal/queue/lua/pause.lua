@@ -1,4 +1,4 @@
--- Pauses or resumes a periodic task, or removes one that nobody registers any more.
+-- pause: pauses or resumes a periodic task, or removes one that nobody registers any more.
 -- KEYS 1 tasks
 -- ARGV 1 name  2 '1' to pause, '' to resume, 'remove'
 -- Returns 1, or 0 when there is no such periodic task

@@ -1,4 +1,4 @@
--- Where tasks are, and the moves between those places. KEYS[1] of every script
+-- places: where tasks are, and the moves between those places. KEYS[1] of every script
 -- is the hash of all tasks' records; its name begins as all others of the
 -- namespace do, and redisbus/keys.go names them.
 --

@@ -1,4 +1,4 @@
--- Notes how far a running task is.
+-- progress: notes how far a running task is.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 id  3 progress (JSON)
 -- Returns {'OK'} | {'FENCED'} (not in the incarnation's hands) | {'WRONGTYPE', key}

@@ -1,4 +1,4 @@
--- Changes what is set for a queue. Programs and operators set it; what an
+-- queue: changes what is set for a queue. Programs and operators set it; what an
 -- operator set wins.
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 'program' or 'operator' to set limits, 'reset' to set none,

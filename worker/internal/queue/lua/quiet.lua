@@ -1,4 +1,4 @@
--- Notes that an incarnation is quiet: it claims no more tasks until somebody lets
+-- quiet: notes that an incarnation is quiet: it claims no more tasks until somebody lets
 -- it; or that it is not any more. This is for those who ask why a task waits.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 '1' when it is quiet, or ''  3.. the queues that it

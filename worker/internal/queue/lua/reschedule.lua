@@ -1,4 +1,4 @@
--- Changes the time of a delayed task.
+-- reschedule: changes the time of a delayed task.
 -- KEYS 1 tasks
 -- ARGV 1 id  2 '' for now, '+ms' from now or '@ms' on Redis's clock
 -- Returns {'OK', 'delayed' | 'pending' (it was due at once) | 'other' (not delayed) | 'gone'} | {'WRONGTYPE', key}

@@ -1,4 +1,4 @@
--- Takes an incarnation out of those that wait for work, and wakes another for
+-- resign: takes an incarnation out of those that wait for work, and wakes another for
 -- every queue that has some: the incarnation may have been woken for it.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2.. queues

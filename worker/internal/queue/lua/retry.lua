@@ -1,4 +1,4 @@
--- Brings dead and cancelled tasks back to their lines, as if they were new.
+-- retry: brings dead and cancelled tasks back to their lines, as if they were new.
 -- KEYS 1 tasks
 -- ARGV 1.. ids
 -- Returns {'OK', for each id: 'retried', 'other' (neither dead nor cancelled),

@@ -1,11 +1,11 @@
--- Everything that is known of one task.
+-- show: everything that is known of one task.
 -- KEYS 1 tasks
 -- ARGV 1 id
 -- Returns {'OK', state, record, tries, reason, result, progress, history, due in
 --         ms, owner, position in its line from 0 (of all in its queue that go
 --         first), how many others it waits for, '1' when it is to be cancelled,
 --         ms on Redis's clock when it ended or until when it is remembered}, '' for
---         what there is not | {'gone'} | {'WRONGTYPE', key}
+--         what there is not | {'GONE'} | {'WRONGTYPE', key}
 local id = ARGV[1]
 local mistyped = wrong({'tasks', 'hash', 'done', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'leases', 'zset'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
@@ -54,7 +54,7 @@ local function look()
 end
 
 state = look()
-if not state then return {'gone'} end
+if not state then return {'GONE'} end
 local function of(hash) return redis.call('HGET', key(hash), id) or '' end
 return {'OK', state, record or '', of('tries'), of('reasons'), of('results'), of('progress'), of('history'), due, owner,
   position == '' and '' or int(position), blocked, of('cancelling') ~= '' and '1' or '', stamp}

@@ -1,4 +1,4 @@
--- Hands on what a condemned incarnation has in hand: to the front of the
+-- takeover: hands on what a condemned incarnation has in hand: to the front of the
 -- lines, so that interrupted work goes first. A task that was running counts
 -- a crash; one that was running in too many is quarantined, one that somebody
 -- asked to cancel is cancelled.

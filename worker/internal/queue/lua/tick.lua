@@ -1,11 +1,11 @@
--- Enqueues a tick of a periodic task, unless it or a later one was before. The
+-- tick: enqueues a tick of a periodic task, unless it or a later one was before. The
 -- task's id is its name and the tick, so that it exists once.
 -- KEYS 1 tasks
 -- ARGV 1 name  2 tick in ms  3 'first' to note now as the last tick, so that
 --      only later ones are due; 'skip' to note the tick and enqueue nothing;
 --      'run' to enqueue it  4 definition (JSON), for those who ask
 --      5.. a group of one task, see adding.lua
--- Returns {last tick, paused '1' or '', whether this call enqueued it, now} | {'WRONGTYPE', key}
+-- Returns {'OK', last tick, paused '1' or '', whether this call enqueued it, now} | {'WRONGTYPE', key}
 local name, tick, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local group = read_group(5)
 
@@ -32,4 +32,4 @@ elseif verb ~= 'first' and tick > tonumber(last) and tick <= at then
     flush()
   end
 end
-return {last, paused, did, int(at)}
+return {'OK', last, paused, did, int(at)}

@@ -1,4 +1,4 @@
--- What may hang on a task besides its place.
+-- ties: what may hang on a task besides its place.
 
 -- Whether a key exists, asked once in a script: most tasks have nothing that
 -- hangs on them, and then none of these keys does.
