@@ -68,8 +68,8 @@ type Progress struct {
 	Note     string  `json:"note,omitempty"`
 }
 
-// SetProgress notes how far the task that the context belongs to is, from 0 to 1,
-// for those who look at it; it is forgotten when the run ends well. It costs a
+// SetProgress notes how far the task that the context belongs to is, from 0 to 1. It
+// is shown by [Inspector.Get], and forgotten when the run ends well. It costs a
 // round trip. The error is [ErrFenced] when the task is not this run's any more.
 // Outside a task it panics with an error that is [ErrNoTask].
 func SetProgress(ctx context.Context, fraction float64, note string) error {

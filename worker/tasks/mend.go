@@ -75,7 +75,7 @@ func (i *Inspector) retrying() mending { return mending{"retry", []string{"retri
 // Cancel cancels a task, wherever it is. One that waits is cancelled at once. One
 // that runs is asked to end (running is true): its handler's context ends with
 // [ErrCancelled], and it is cancelled when the handler returns an error; if that
-// returns nil all the same, it is done. by says who or why, for those who look.
+// returns nil all the same, it is done. by says who cancelled it or why; it is shown as the task's reason.
 func (i *Inspector) Cancel(ctx context.Context, id, by string) (running bool, err error) {
 	word, err := i.cancelling(by).one(ctx, id)
 	return word == queue.Asked, err
@@ -101,7 +101,7 @@ func (i *Inspector) DeleteAll(ctx context.Context, f Filter) (int, error) {
 }
 
 // Retry brings a dead or cancelled task back to its queue, as if it were new. It
-// does not wait again for those that it was to follow ([Options].After).
+// does not wait again for the tasks that it was to follow ([Options].After).
 func (i *Inspector) Retry(ctx context.Context, id string) error {
 	_, err := i.retrying().one(ctx, id)
 	return err

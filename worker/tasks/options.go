@@ -93,7 +93,7 @@ type Options struct {
 
 // Receipt is what an accepted enqueue returns.
 type Receipt struct {
-	// ID of the task; of the one that has the unique key when this is a duplicate of it.
+	// ID of the task; when its unique key was taken, of the task that has the key.
 	ID string `json:"id"`
 	// Duplicate: a task with this id or unique key was accepted before; this one
 	// was not stored.

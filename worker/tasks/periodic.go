@@ -14,7 +14,7 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// PeriodicInfo is what is known of a periodic task.
+// PeriodicInfo describes a periodic task.
 type PeriodicInfo struct {
 	Name     string          `json:"name"`
 	Task     string          `json:"task"`

@@ -15,7 +15,7 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// Queue is what is known of one queue.
+// Queue describes one queue.
 type Queue struct {
 	Name   string `json:"name"`
 	Paused bool   `json:"paused"`

@@ -29,8 +29,8 @@ const (
 	Cancelled State = "cancelled" // by somebody, or because it waited for one that was
 )
 
-// Bounds of what is kept of dead and of cancelled tasks, of each kind: the oldest
-// of more are forgotten, and those that are older.
+// Bounds of the dead and of the cancelled tasks that are kept, of each kind: beyond
+// the number the oldest are forgotten, and all that ended longer ago.
 const (
 	KeepDead    = 10_000
 	KeepDeadFor = 90 * 24 * time.Hour
@@ -62,7 +62,7 @@ type Task struct {
 	Result   json.RawMessage `json:"result,omitempty"`
 	Reason   *Reason         `json:"reason,omitempty"` // of a dead or cancelled one
 
-	// The following only [Inspector.Get] tells.
+	// The following are set by [Inspector.Get] only.
 
 	Node       string    `json:"node,omitempty"`       // the incarnation that has it in hand
 	Position   *int64    `json:"position,omitempty"`   // how many of its queue go before it
@@ -116,7 +116,7 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 	return t, nil
 }
 
-// describe makes a task of what Redis keeps of it; any of the texts may be empty.
+// describe makes a task of the texts that Redis keeps; any of them may be empty.
 func describe(id string, state State, text, triesText, reason string) Task {
 	t := Task{ID: id, State: state}
 	if text != "" {

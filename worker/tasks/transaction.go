@@ -81,7 +81,7 @@ func (t *Transaction) Publish(messageType string, body any) {
 }
 
 // Result sets what [Client.Result] and [Client.Wait] return for this task. It is
-// kept for the task's retention; without one, only those who wait already get it.
+// kept for the task's retention; without one, only callers that wait already get it.
 func (t *Transaction) Result(value any) {
 	encoded, err := json.Marshal(value)
 	if err != nil {

@@ -11,10 +11,12 @@ import (
 	"github.com/stellarfw/stellar/worker/group"
 )
 
-// Keys of a handler's context. Their values are the *[Run] and the *tasks.Client of
-// the node, with which the run's transaction prepares follow-up tasks.
+// Keys of a handler's context.
 type (
-	RunKey    struct{}
+	// RunKey leads to the *[Run].
+	RunKey struct{}
+	// ClientKey leads to the *tasks.Client of the node, which prepares the follow-up
+	// tasks of the run's transaction.
 	ClientKey struct{}
 )
 
@@ -29,8 +31,8 @@ type Node struct {
 // Sealer makes the message of a publish and names its channel; the node's bus does.
 type Sealer func(messageType string, body any) (channel string, message []byte, err error)
 
-// Run is one run of one task's handler: what the functions of package tasks find in
-// the handler's context, and what a commit says of it.
+// Run is one run of one task's handler. The functions of package tasks find it in the
+// handler's context; a [Session.Commit] sends its outcome.
 type Run struct {
 	Claimed
 

@@ -55,8 +55,8 @@ var (
 	bindings = []string{"moving", "ties", "endings", "adding", "binding"}
 )
 
-// newCommitScript is the one that ends tasks, with the effects in the layout of
-// that cache. A runner makes it once.
+// newCommitScript returns the script that ends tasks, with the effects in the layout
+// of that cache. A session makes it once.
 func newCommitScript(c *cache.Cache) *link.Script {
 	parts := []string{link.LuaPrelude, c.LuaEffects(), source("places")}
 	for _, s := range bindings {

@@ -143,15 +143,14 @@ func parseClaimed(tried, ids, records []string, now Clock) []Claimed {
 	return got
 }
 
-// Resign tells producers not to count on this node any more, and passes on to
-// another node the tasks for which it was woken.
+// Resign notes that the node is not to be woken any more, and wakes another for the
+// tasks that wait in its queues.
 func (s *Session) Resign(ctx context.Context) error {
 	_, err := resignScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, s.withQueues(s.cfg.Incarnation)...)
 	return err
 }
 
-// Quiet notes whether the node claims nothing for the time being, for those who
-// ask why a task waits. While Redis is away it waits, as a claim would: a note that
+// Quiet notes whether the node has stopped claiming: it explains why a task waits. While Redis is away it waits, as a claim would: a note that
 // is left out would stand until the next change.
 func (s *Session) Quiet(ctx context.Context, on bool) error {
 	mark := ""
@@ -161,12 +160,12 @@ func (s *Session) Quiet(ctx context.Context, on bool) error {
 	return s.note(ctx, quietScript, s.withQueues(s.cfg.Incarnation, mark)...)
 }
 
-// Suspect notes which suspect runs, for whoever may have to take over after it.
+// Suspect notes which suspect runs: if the node ends meanwhile, take-over blames it.
 func (s *Session) Suspect(ctx context.Context, id string) error {
 	return s.note(ctx, soloScript, s.cfg.Incarnation, id)
 }
 
-// note runs a script until it is known what became of it or ctx ends.
+// note runs a script until its outcome is known or ctx ends.
 func (s *Session) note(ctx context.Context, script *link.Script, args ...any) error {
 	return refusal(link.Retry(ctx, func(ctx context.Context) error {
 		_, err := script.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)

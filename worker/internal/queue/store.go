@@ -167,9 +167,9 @@ type Moved struct {
 	Dropped int64    // dead tasks that were forgotten because there are too many
 }
 
-// MoveDue brings up to most delayed tasks of each queue that are due to it, and
-// forgets what need not be remembered any more: of the dead and of the cancelled
-// those that ended keepFor ago, and the oldest of more than keep.
+// MoveDue moves delayed tasks that are due to their queues, up to most of each. It
+// forgets what need not be remembered any more: dead and cancelled tasks that ended
+// longer than keepFor ago, and of each kind the oldest beyond keep.
 func (s Store) MoveDue(ctx context.Context, most int, keepFor time.Duration, keep int) (Moved, error) {
 	var m Moved
 	var next string

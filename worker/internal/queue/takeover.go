@@ -11,7 +11,7 @@ import (
 // is put aside as dead.
 const QuarantineAfter = 3
 
-// Remains is what a condemned incarnation still had in hand.
+// Remains are the tasks that a condemned incarnation still had in hand.
 type Remains struct {
 	// Unknown: nobody knows what it was doing (its process died): every task
 	// that it had in hand counts a crash.

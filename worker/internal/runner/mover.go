@@ -27,10 +27,10 @@ type Mover struct {
 	store queue.Store
 	log   zerolog.Logger
 	heard chan struct{}
-	// OnCancel is told of tasks that are to be cancelled, perhaps again and again,
+	// OnCancel receives the ids of tasks that are to be cancelled, perhaps repeatedly,
 	// wherever they run. It may be nil; set it before Serve.
 	OnCancel func(ids []string)
-	// Reports tells of Redis's failures. Default some of its own.
+	// Reports logs Redis's failures. Default reports of the mover's own.
 	Reports *link.Reports
 }
 
@@ -76,7 +76,8 @@ func (m *Mover) Serve(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// move moves what is due and returns whether more is, and how long until then.
+// move moves the tasks that are due. It returns whether there may be more, and how
+// long until the next is due.
 func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err error) {
 	moved, err := m.store.MoveDue(ctx, moveBatch, tasks.KeepDeadFor, tasks.KeepDead)
 	if err != nil {

@@ -15,20 +15,20 @@ import (
 )
 
 // done: the handler returned nil.
-func (x *run) done(effects []queue.Effect, result json.RawMessage) {
+func (r *run) done(effects []queue.Effect, result json.RawMessage) {
 	var keep, taken time.Duration
-	keep = x.def.Retention
-	if ms := x.Record.Options.Retention; ms > 0 {
+	keep = r.def.Retention
+	if ms := r.Record.Options.Retention; ms > 0 {
 		keep = time.Duration(ms) * time.Millisecond
 	}
-	if taken = keep; x.Record.Options.Chosen {
+	if taken = keep; r.Record.Options.Chosen {
 		taken = max(keep, tasks.DedupeWindow)
 	}
 	if taken > 0 || result != nil || len(effects) > 0 {
-		x.End(queue.Done, effects, milliseconds(taken), milliseconds(keep), []byte(result))
+		r.End(queue.Done, effects, milliseconds(taken), milliseconds(keep), []byte(result))
 		return
 	}
-	x.End(queue.Done, nil)
+	r.End(queue.Done, nil)
 }
 
 // milliseconds returns the empty string for none, as the scripts read it.
@@ -40,27 +40,27 @@ func milliseconds(d time.Duration) any {
 }
 
 // failed: the handler returned an error, panicked or ran out of time.
-func (x *run) failed(err error) {
-	t := x.Tries
+func (r *run) failed(err error) {
+	t := r.Tries
 	asked, hasAsked := errors.AsType[queue.LaterError](err)
 	pause := asked.After
 	if !hasAsked || asked.Attempt {
 		t.Attempts++
-		if t.Attempts >= x.maxAttempts() || isDiscarded(err) {
-			x.dead(t, err)
+		if t.Attempts >= r.maxAttempts() || isDiscarded(err) {
+			r.dead(t, err)
 			return
 		}
 	}
 	if !hasAsked {
-		pause = link.Backoff(x.backoff(), x.maxBackoff(), t.Attempts)
+		pause = link.Backoff(r.backoff(), r.maxBackoff(), t.Attempts)
 	}
 	switch {
-	case x.late(pause):
-		x.dead(t, fmt.Errorf("%w: no attempt is left before it: %w", tasks.ErrDeadline, err))
+	case r.late(pause):
+		r.dead(t, fmt.Errorf("%w: no attempt is left before it: %w", tasks.ErrDeadline, err))
 	case hasAsked && !asked.Attempt:
-		x.End(queue.Snooze, nil, pause.Milliseconds(), t.String())
+		r.End(queue.Snooze, nil, pause.Milliseconds(), t.String())
 	default:
-		x.End(queue.Later, nil, pause.Milliseconds(), t.String(), happened(t.Attempts, x.Node.Incarnation, err))
+		r.End(queue.Later, nil, pause.Milliseconds(), t.String(), happened(t.Attempts, r.Node.Incarnation, err))
 	}
 }
 
@@ -76,30 +76,30 @@ func happened(attempt int, incarnation string, err error) []byte {
 }
 
 // late reports whether the task's deadline is over after that pause.
-func (x *run) late(pause time.Duration) bool {
-	ms := x.Record.Options.Deadline
-	return ms > 0 && x.Clock.Now().Add(pause).UnixMilli() >= ms
+func (r *run) late(pause time.Duration) bool {
+	ms := r.Record.Options.Deadline
+	return ms > 0 && r.Clock.Now().Add(pause).UnixMilli() >= ms
 }
 
-func (x *run) maxAttempts() int {
-	return cmp.Or(x.Record.Options.MaxAttempts, x.def.MaxAttempts)
+func (r *run) maxAttempts() int {
+	return cmp.Or(r.Record.Options.MaxAttempts, r.def.MaxAttempts)
 }
 
-func (x *run) backoff() time.Duration {
-	return cmp.Or(time.Duration(x.Record.Options.Backoff)*time.Millisecond, x.def.Backoff)
+func (r *run) backoff() time.Duration {
+	return cmp.Or(time.Duration(r.Record.Options.Backoff)*time.Millisecond, r.def.Backoff)
 }
 
-func (x *run) maxBackoff() time.Duration {
-	own := time.Duration(x.Record.Options.MaxBackoff) * time.Millisecond
-	return max(cmp.Or(own, x.def.MaxBackoff), x.backoff())
+func (r *run) maxBackoff() time.Duration {
+	own := time.Duration(r.Record.Options.MaxBackoff) * time.Millisecond
+	return max(cmp.Or(own, r.def.MaxBackoff), r.backoff())
 }
 
 // dead: the task is not to run again, and err says why.
-func (x *run) dead(t queue.Tries, err error) {
-	why := tasks.Reason{Reason: "failed", Error: queue.Clip(err.Error(), 4000), Incarnation: x.Node.Incarnation}
+func (r *run) dead(t queue.Tries, err error) {
+	why := tasks.Reason{Reason: "failed", Error: queue.Clip(err.Error(), 4000), Incarnation: r.Node.Incarnation}
 	var p *group.PanicError
 	switch {
-	case x.Malformed != nil:
+	case r.Malformed != nil:
 		why.Reason = "malformed"
 	case errors.Is(err, tasks.ErrDeadline):
 		why.Reason = "deadline"
@@ -109,11 +109,11 @@ func (x *run) dead(t queue.Tries, err error) {
 		why.Reason = "panicked"
 	}
 	text, _ := json.Marshal(why) // strings: it cannot fail
-	x.End(queue.Dead, nil, t.String(), text)
+	r.End(queue.Dead, nil, t.String(), text)
 }
 
 // park: no handler here. Another node may have one.
-func (x *run) park() { x.End(queue.Park, nil, x.Record.Name) }
+func (r *run) park() { r.End(queue.Park, nil, r.Record.Name) }
 
 // refusal is the error behind a code of commit.lua.
 func refusal(code string) error {

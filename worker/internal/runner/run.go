@@ -38,130 +38,130 @@ func (r *Runner) newRun(work context.Context, c queue.Claimed) *run {
 
 // Done implements context.Context. Most handlers of short tasks never ask, and
 // registering each with its node's context costs as much as running it.
-func (x *run) Done() <-chan struct{} { return x.context().Done() }
+func (r *run) Done() <-chan struct{} { return r.context().Done() }
 
 // Err implements context.Context.
-func (x *run) Err() error { return x.context().Err() }
+func (r *run) Err() error { return r.context().Err() }
 
 // Deadline implements context.Context.
-func (x *run) Deadline() (time.Time, bool) { return x.context().Deadline() }
+func (r *run) Deadline() (time.Time, bool) { return r.context().Deadline() }
 
 // Value implements context.Context.
-func (x *run) Value(key any) any {
+func (r *run) Value(key any) any {
 	switch key.(type) {
 	case queue.RunKey:
-		return &x.Run
+		return &r.Run
 	case queue.ClientKey:
-		return x.runner.client
+		return r.runner.client
 	default:
-		return x.context().Value(key)
+		return r.context().Value(key)
 	}
 }
 
 // context returns the context that ends with the run.
-func (x *run) context() context.Context {
-	x.once.Do(func() {
-		inner, cancel := context.WithCancelCause(x.work)
-		x.cancel = cancel
-		if timeout := x.timeout(); timeout > 0 {
+func (r *run) context() context.Context {
+	r.once.Do(func() {
+		inner, cancel := context.WithCancelCause(r.work)
+		r.cancel = cancel
+		if timeout := r.timeout(); timeout > 0 {
 			var stop context.CancelFunc
 			inner, stop = context.WithTimeoutCause(inner, timeout, fmt.Errorf("task timeout of %s: %w", timeout, context.DeadlineExceeded))
-			x.cancel = func(cause error) { stop(); cancel(cause) }
+			r.cancel = func(cause error) { stop(); cancel(cause) }
 		}
-		if left, has := x.untilDeadline(); has {
-			end := x.cancel
+		if left, has := r.untilDeadline(); has {
+			end := r.cancel
 			var stop context.CancelFunc
 			inner, stop = context.WithTimeoutCause(inner, left, fmt.Errorf("%w: %w", tasks.ErrDeadline, context.DeadlineExceeded))
-			x.cancel = func(cause error) { stop(); end(cause) }
+			r.cancel = func(cause error) { stop(); end(cause) }
 		}
-		x.inner = inner
+		r.inner = inner
 	})
-	return x.inner
+	return r.inner
 }
 
 // stop ends the handler's context.
-func (x *run) stop(cause error) {
-	x.context()
-	if x.cancel != nil { // nil when the handler has returned and never asked for it
-		x.cancel(cause)
+func (r *run) stop(cause error) {
+	r.context()
+	if r.cancel != nil { // nil when the handler has returned and never asked for it
+		r.cancel(cause)
 	}
 }
 
 // untilDeadline is how long the task may still run, if it has a deadline.
-func (x *run) untilDeadline() (time.Duration, bool) {
-	ms := x.Record.Options.Deadline
-	return time.UnixMilli(ms).Sub(x.Clock.Now()), ms > 0
+func (r *run) untilDeadline() (time.Duration, bool) {
+	ms := r.Record.Options.Deadline
+	return time.UnixMilli(ms).Sub(r.Clock.Now()), ms > 0
 }
 
 // end releases what the context holds.
-func (x *run) end() {
-	x.Ran = time.Since(x.began)
-	x.once.Do(func() { x.inner = x.runner.over })
-	if x.cancel != nil {
-		x.cancel(context.Canceled)
+func (r *run) end() {
+	r.Ran = time.Since(r.began)
+	r.once.Do(func() { r.inner = r.runner.over })
+	if r.cancel != nil {
+		r.cancel(context.Canceled)
 	}
 }
 
-func (x *run) timeout() time.Duration {
-	if ms := x.Record.Options.Timeout; ms > 0 {
+func (r *run) timeout() time.Duration {
+	if ms := r.Record.Options.Timeout; ms > 0 {
 		return time.Duration(ms) * time.Millisecond
 	}
-	return x.def.Timeout
+	return r.def.Timeout
 }
 
-func (x *run) log() *zerolog.Logger {
-	l := x.runner.log.With().Str("task", x.ID).Str("name", x.Record.Name).Logger()
+func (r *run) log() *zerolog.Logger {
+	l := r.runner.log.With().Str("task", r.ID).Str("name", r.Record.Name).Logger()
 	return &l
 }
 
 // handle runs the handler and turns what it did into an outcome. done is called
 // even if the handler leaves through runtime.Goexit, which ends the goroutine.
-func (x *run) handle(done func(goexit bool)) {
-	if x.solo {
-		if err := x.runner.announceSolo(x); err != nil {
-			x.finish(err)
+func (r *run) handle(done func(goexit bool)) {
+	if r.solo {
+		if err := r.runner.announceSolo(r); err != nil {
+			r.finish(err)
 			done(false)
 			return
 		}
 	}
-	if x.timeout() > 0 || x.Record.Options.Deadline > 0 {
-		x.context() // the clock starts now
+	if r.timeout() > 0 || r.Record.Options.Deadline > 0 {
+		r.context() // the clock starts now
 	}
-	group.Run("task "+x.Record.Name, func() error { return x.def.handle(x, x.Record.Payload) }, func(err error) {
-		x.finish(errors.Join(err, x.Wait()))
+	group.Run("task "+r.Record.Name, func() error { return r.def.handle(r, r.Record.Payload) }, func(err error) {
+		r.finish(errors.Join(err, r.Wait()))
 		done(errors.Is(err, group.ErrGoexit))
 	})
 }
 
-func (x *run) finish(err error) {
-	ending := x.work.Err() != nil
-	x.end()
-	effects, result, txErr := x.Close()
+func (r *run) finish(err error) {
+	ending := r.work.Err() != nil
+	r.end()
+	effects, result, txErr := r.Close()
 	if err == nil {
 		err = txErr
 	}
 	switch {
 	case ending:
-		x.log().Debug().AnErr("error", err).Msg("task goes back: its node is ending")
-		x.runner.abandoned(x.ID)
+		r.log().Debug().AnErr("error", err).Msg("task goes back: its node is ending")
+		r.runner.abandoned(r.ID)
 		return
 	case err == nil:
-		x.done(effects, result)
+		r.done(effects, result)
 	case errors.Is(err, tasks.ErrSnoozed):
-		x.failed(err)
+		r.failed(err)
 	default:
-		x.failed(err)
-		x.logFailure(err, x.Verb() == queue.Dead)
+		r.failed(err)
+		r.logFailure(err, r.Verb() == queue.Dead)
 	}
-	x.runner.ended(x)
+	r.runner.ended(r)
 }
 
-func (x *run) logFailure(err error, dead bool) {
+func (r *run) logFailure(err error, dead bool) {
 	var stack []byte
 	if p, ok := errors.AsType[*group.PanicError](err); ok {
 		stack = p.Stack
 	}
-	x.log().Warn().Err(err).Int("attempt", x.Tries.Attempts+1).Bool("dead", dead).
+	r.log().Warn().Err(err).Int("attempt", r.Tries.Attempts+1).Bool("dead", dead).
 		Func(func(e *zerolog.Event) {
 			if stack != nil {
 				e.Bytes("stack", stack)

@@ -203,8 +203,8 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 	}
 }
 
-// resign tells enqueuers not to count on this node any more, and passes on what
-// they had counted on it for.
+// resign notes that this node is not to be woken any more, and passes the wakes that
+// it may have had on to another.
 func (r *Runner) resign(ctx context.Context) {
 	if err := r.session.Resign(ctx); err != nil && ctx.Err() == nil {
 		r.log.Debug().Err(err).Msg("not resigned: the movers wake another node")

@@ -7,7 +7,7 @@ import (
 )
 
 // Solo is the lane of suspects: of the tasks that another crash would quarantine,
-// one at a time runs in a process. So the one that is to blame crashes alone, and
+// one at a time runs in a process. So a task that ends the process does so alone, and
 // the others, which only ran beside it, never reach that count. A first crash
 // makes nobody a suspect: what a dead process had in hand is taken over all at
 // once. The nodes of a process share one.

@@ -28,7 +28,7 @@ type Ticker struct {
 	queues   map[string]string // of the periodic tasks, by the names of their tasks
 	limits   map[string]tasks.Limits
 	log      zerolog.Logger
-	// Reports tells of Redis's failures; set it before Serve. Default some of its own.
+	// Reports logs Redis's failures; set it before Serve. Default reports of the ticker's own.
 	Reports *link.Reports
 }
 
@@ -121,7 +121,7 @@ func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticke
 	return s, err
 }
 
-// tick tells Redis of a tick, whose task has an id of its own.
+// tick sends a tick to Redis.
 func (t *Ticker) tick(ctx context.Context, p *tasks.Periodic, tick time.Time, verb string) (queue.Ticked, error) {
 	payload, _ := p.Payload.(json.RawMessage)
 	definition := queue.Periodic{
