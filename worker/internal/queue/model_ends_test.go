@@ -196,6 +196,7 @@ func (s *spec) goOn(t *specTask, o *Run) {
 		s.note(t, "failed")
 	case "snooze":
 		t.Tries = o.outcome.args[1].(string)
+	default:
 	}
 	if what := map[Verb]string{Later: "failed", Snooze: "snoozed"}[o.outcome.verb]; what != "" && !t.Asked {
 		s.tally(t.queue(), what)

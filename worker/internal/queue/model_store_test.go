@@ -157,7 +157,9 @@ func (s stored) plain() stored {
 			case "clock", "followers":
 				continue
 			case "reasons":
-				var why struct{ Reason string }
+				var why struct {
+					Reason string `json:"reason"`
+				}
 				_ = json.Unmarshal([]byte(value), &why)
 				value = why.Reason
 			case "history":

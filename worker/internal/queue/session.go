@@ -150,8 +150,9 @@ func (s *Session) Resign(ctx context.Context) error {
 	return err
 }
 
-// Quiet notes whether the node has stopped claiming: it explains why a task waits. While Redis is away it waits, as a claim would: a note that
-// is left out would stand until the next change.
+// Quiet notes whether the node has stopped claiming: it explains why a task waits.
+// While Redis is away it waits, as a claim would: a note that is left out would stand
+// until the next change.
 func (s *Session) Quiet(ctx context.Context, on bool) error {
 	mark := ""
 	if on {
