@@ -12,6 +12,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -36,7 +37,7 @@ func TestACrashOfANodeThatDrainsIsLogged(t *testing.T) {
 	require.NoError(t, err)
 	eventually(t, "it works", started.Load)
 	stop()
-	eventually(t, "it drains", func() bool { return node.State() == worker.Draining })
+	eventually(t, "it drains", func() bool { return node.State() == membership.Draining })
 	node.Crash("in the middle of its drain")
 	require.NoError(t, <-served)
 	require.Contains(t, log.String(), "node failed while it was ending")

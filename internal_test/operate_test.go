@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -76,7 +77,7 @@ func TestScalingUpAndDown(t *testing.T) {
 		for _, bad := range []int{-1, supervisor.MaxWorkers + 1} {
 			err := set.Scale(t.Context(), bad)
 			require.ErrorIs(t, err, supervisor.ErrSize)
-			require.ErrorIs(t, err, worker.ErrSetSize)
+			require.ErrorIs(t, err, builtin.ErrSetSize)
 		}
 		require.NoError(t, set.Stop())
 		require.Zero(t, set.Report().Crashes)
@@ -152,8 +153,8 @@ func TestTheSetByCall(t *testing.T) {
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: cfg})
 		other := supervisortest.StartWith(t, app, supervisor.Config{Workers: 1, Redis: cfg})
 		api := other.Nodes()[0].API()
-		do := func(method string, args any) (worker.SetStatus, error) {
-			return rpcregistry.Do[worker.SetStatus](t.Context(), api.RPC, method, args, rpcregistry.Node("stellar-worker-1"))
+		do := func(method string, args any) (builtin.SetStatus, error) {
+			return rpcregistry.Do[builtin.SetStatus](t.Context(), api.RPC, method, args, rpcregistry.Node("stellar-worker-1"))
 		}
 		s, err := do("api.set.quiet", nil)
 		require.NoError(t, err)
@@ -166,7 +167,7 @@ func TestTheSetByCall(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "roll", s.Operation.Kind)
 		_, err = do("api.set.reload", nil)
-		require.ErrorIs(t, err, worker.ErrSetBusy)
+		require.ErrorIs(t, err, builtin.ErrSetBusy)
 		eventually(t, "rolled", func() bool { return set.Status().Operation.Ended })
 		require.Empty(t, set.Status().Operation.Error)
 		_, err = do("api.set.reload", nil)
@@ -176,7 +177,7 @@ func TestTheSetByCall(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, s.Quiet)
 		_, err = do("api.set.scale", []any{-1})
-		require.ErrorIs(t, err, worker.ErrSetSize)
+		require.ErrorIs(t, err, builtin.ErrSetSize)
 		_, err = do("api.set.scale", nil)
 		require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
 		s, err = do("api.set.status", nil)
@@ -234,7 +235,7 @@ func TestALeaseThatIsLostDuringADrainIsNoCrashOnVirtualTime(t *testing.T) {
 		stopped := make(chan error, 1)
 		go func() { stopped <- set.Stop() }()
 		time.Sleep(time.Second)
-		require.Equal(t, worker.Draining, node.State())
+		require.Equal(t, membership.Draining, node.State())
 		c := redistest.Client(t, server.Config())
 		require.NoError(t, c.FlushAll(t.Context()).Err())
 		require.NoError(t, <-stopped)

@@ -13,7 +13,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 )
 
 func TestARestartOfEveryNodeChangesNothingInTheCache(t *testing.T) {
@@ -42,7 +42,7 @@ func TestARestartOfEveryNodeChangesNothingInTheCache(t *testing.T) {
 		require.Eventually(t, func() bool {
 			running := 0
 			for _, n := range set.Nodes() {
-				if n.State() == worker.Running && !lives[n.Ended().Incarnation] {
+				if n.State() == membership.Running && !lives[n.Ended().Incarnation] {
 					running++
 				}
 			}

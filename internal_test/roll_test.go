@@ -17,6 +17,8 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -24,7 +26,7 @@ import (
 func incarnations(s *supervisortest.Set) []string {
 	var out []string
 	for _, n := range s.Nodes() {
-		if n.State() == worker.Running {
+		if n.State() == membership.Running {
 			out = append(out, n.Ended().Incarnation)
 		}
 	}
@@ -65,7 +67,7 @@ func TestARollingRestartKeepsAllButOneAndLosesNothing(t *testing.T) {
 			require.NotContains(t, before, life)
 		}
 		o := set.Status().Operation
-		require.Equal(t, worker.Operation{Number: 1, Kind: "roll", Began: o.Began, Total: 4, Done: 4, Ended: true}, *o)
+		require.Equal(t, builtin.Operation{Number: 1, Kind: "roll", Began: o.Began, Total: 4, Done: 4, Ended: true}, *o)
 		eventually(t, "all are done", func() bool { return effects(t, set) == n })
 		require.Len(t, starts, n, "none was started twice")
 		require.Zero(t, set.Report().Crashes)
@@ -94,7 +96,7 @@ func TestOneOperationAtATimeAndScalingDuringIt(t *testing.T) {
 		busy, ok := errors.AsType[*supervisor.BusyError](err)
 		require.True(t, ok, err)
 		require.Equal(t, "roll", busy.Kind)
-		require.ErrorIs(t, set.Reload(t.Context()), worker.ErrSetBusy)
+		require.ErrorIs(t, set.Reload(t.Context()), builtin.ErrSetBusy)
 		last := set.Node("stellar-worker-2").Ended().Incarnation
 		n, err := set.ScaleBy(1)
 		require.NoError(t, err)
@@ -196,7 +198,7 @@ func TestAStopWinsOverARestartThatIsUnderWay(t *testing.T) {
 	require.NoError(t, err)
 	<-started
 	n.Stop(worker.ErrRestart)
-	eventually(t, "it drains", func() bool { return n.State() == worker.Draining })
+	eventually(t, "it drains", func() bool { return n.State() == membership.Draining })
 	n.Stop(worker.ErrStop)
 	close(release)
 	require.NoError(t, set.Ended(t), "its only node was stopped for good")
@@ -223,7 +225,7 @@ func TestReloadStartsAllAnewAtOnce(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- set.Reload(soon(t)) }()
 		eventually(t, "all drain in parallel", func() bool {
-			return !slices.ContainsFunc(set.Nodes(), func(n *worker.Node) bool { return n.State() != worker.Draining })
+			return !slices.ContainsFunc(set.Nodes(), func(n *worker.Node) bool { return n.State() != membership.Draining })
 		})
 		close(release)
 		require.NoError(t, <-done)

@@ -65,7 +65,7 @@ func TestAConnectionIsCalledWhereverItIsAndVanishesWithItsNode(t *testing.T) {
 		info, err := rpcregistry.Do[connections.Info](t.Context(), caller.RPC, "api.connections.info", nil, rpcregistry.Connection("browser-7"))
 		require.NoError(t, err)
 		require.Equal(t, "stellar-worker-2", info.Node)
-		_, err = caller.RPC.DoCluster(t.Context(), "api.connections.send", connections.SendArgs{Message: json.RawMessage(`"hello"`)}, rpcregistry.Connection("browser-7"))
+		_, err = caller.RPC.DoCluster(t.Context(), "api.connections.send", map[string]json.RawMessage{"message": json.RawMessage(`"hello"`)}, rpcregistry.Connection("browser-7"))
 		require.NoError(t, err)
 		require.Equal(t, `"hello"`, <-client)
 

@@ -24,6 +24,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -245,7 +246,7 @@ func TestStopAndRestartByCall(t *testing.T) {
 		require.NoError(t, err)
 		require.Eventually(t, func() bool {
 			n := set.Node("stellar-worker-3")
-			return n != nil && n.State() == worker.Running && n.Ended().Incarnation != first
+			return n != nil && n.State() == membership.Running && n.Ended().Incarnation != first
 		}, 10*time.Second, 5*time.Millisecond)
 		_, err = api.RPC.DoCluster(t.Context(), "api.stop", nil, rpcregistry.Node("stellar-worker-2"))
 		require.NoError(t, err)

@@ -18,6 +18,8 @@ import (
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -64,7 +66,7 @@ func TestZombiesAreNamedCountedAndCapped(t *testing.T) {
 			require.NoError(t, err)
 		}
 		life := func() string {
-			if n := set.Node("stellar-worker-1"); n != nil && n.State() == worker.Running {
+			if n := set.Node("stellar-worker-1"); n != nil && n.State() == membership.Running {
 				return n.Ended().Incarnation
 			}
 			return ""
@@ -83,7 +85,7 @@ func TestZombiesAreNamedCountedAndCapped(t *testing.T) {
 			require.Equal(t, n+1, set.Status().Zombies.Count)
 		}
 		s := set.Status()
-		require.Equal(t, worker.Zombies{Count: 2, Limit: 2, Tasks: []string{"first", "second"}, Choked: true}, s.Zombies)
+		require.Equal(t, builtin.Zombies{Count: 2, Limit: 2, Tasks: []string{"first", "second"}, Choked: true}, s.Zombies)
 		require.False(t, s.Healthy)
 		require.Equal(t, http.StatusServiceUnavailable, healthz(t, set))
 		require.NoError(t, set.Scale(soon(t), 2))

@@ -7,34 +7,34 @@ import (
 	"time"
 )
 
-// beaconPause is how long a bus may hear nothing before it sends a beacon that
-// every bus of the cluster hears. Up to half as much again it waits for somebody
-// else's: of a thousand idle buses, one sends.
+// beaconPause is how long a bus hears nothing before it sends a beacon, an empty
+// message that every bus of the cluster hears. A random part of up to half of it is
+// added, so that of a thousand idle buses the first one sends for all.
 const beaconPause = 2 * time.Second
 
-// beaconLag is how much longer a bus waits whose last beacon could not be sent: the
-// others of its process go first.
+// beaconLag is added to the pause of a bus whose last beacon could not be sent, so
+// that the other buses of the process are tried first.
 const beaconLag = 250 * time.Millisecond
 
-// Beacons is what the buses of one process share: one of them sends for all, and
-// they look for silence at the same moments, so that a process at rest wakes once
-// and not once for each.
+// Beacons coordinates the beacons of the buses in one process: one bus sends for
+// all, and all check for silence at the same moments, so that an idle process wakes
+// up once and not once for each bus.
 type Beacons struct {
 	mu           sync.Mutex
-	silenceLimit time.Duration // how long all wait in silence
-	sent         time.Time     // the last one of this process
+	silenceLimit time.Duration // until the next beacon, the same for all buses
+	sent         time.Time     // when this process sent its last beacon
 }
 
-// NewBeacons returns what the buses of one process share.
+// NewBeacons returns Beacons for [BusConfig].
 func NewBeacons() *Beacons { return &Beacons{silenceLimit: randomSilence()} }
 
 func randomSilence() time.Duration {
 	return beaconPause + rand.N(beaconPause/2) //nolint:gosec // jitter
 }
 
-// due reports whether a bus that has heard nothing for so long is to send a
-// beacon now, and how long it can wait before it asks again. Should the one that
-// sends be cut off, another one does before the others give up their connections.
+// due reports whether a bus that has heard nothing for that time is to send a beacon
+// now, and how long it can wait before it asks again. If the sending bus is cut off,
+// another one sends before the others give up their connections.
 func (s *Beacons) due(silence, lag time.Duration) (wait time.Duration, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,13 +48,10 @@ func (s *Beacons) due(silence, lag time.Duration) (wait time.Duration, mine bool
 	return beaconPause, true
 }
 
-// sendBeacon makes something to hear.
+// sendBeacon publishes a beacon in the background.
 func (b *Bus) sendBeacon(ctx context.Context) {
 	b.pubsub.beacons.Go(func() {
-		client, err := b.client(ctx)
-		if err == nil {
-			err = client.Publish(ctx, b.keys.Beacon(), "").Err()
-		}
+		err := b.publisher.Publish(ctx, b.keys.Beacon(), "").Err()
 		lag := time.Duration(0)
 		if err != nil {
 			lag = beaconLag

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
@@ -21,7 +22,9 @@ func TestMessagesAfterABurstAreNotMixedUp(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range []int{2, 600, 30}[round%3] {
 				seen[fmt.Sprint(i)] = true
-				wg.Go(func() { require.NoError(t, b.Post(t.Context(), "", "x", []byte(fmt.Sprint(i)), nil)) })
+				wg.Go(func() {
+					require.NoError(t, b.Post(t.Context(), redisbus.Outgoing{Type: "x", Body: []byte(fmt.Sprint(i))}, nil))
+				})
 			}
 			wg.Wait()
 			for len(seen) > 0 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
@@ -49,6 +50,11 @@ type BusConfig struct {
 	// at every Serve. Default: the values of Serve's own. Either ends with Serve.
 	BaseContext func() context.Context
 
+	// PublishMiddleware and SubscriptionMiddleware wrap what is published and the
+	// handlers of subscriptions; the first is the outermost.
+	PublishMiddleware      []PublishMiddleware
+	SubscriptionMiddleware []SubscriptionMiddleware
+
 	// Log gets reconnections, dropped messages (one line for many) and panics.
 	Log zerolog.Logger
 
@@ -72,18 +78,23 @@ func NewBusConfig(c link.Config, token link.Secret) BusConfig {
 // (see [Gap]). It is safe for concurrent use. Publishing works also while Serve
 // does not run.
 type Bus struct {
-	publisher, subscriber redis.UniversalClient
-	keys                  link.Keys
-	self                  Identity
-	header                header
-	prover                atomic.Pointer[prover]
-	token                 link.Secret // that the prover signs with; the keeper's
-	tokenKept             bool
-	inboxOnly             bool
-	base                  func() context.Context
-	log                   zerolog.Logger
-	reports               *link.Reports
-	beacons               *Beacons
+	publisher  redis.UniversalClient
+	subscriber *redis.Client
+	keys       link.Keys
+	self       Identity
+	header     header
+	prover     atomic.Pointer[prover]
+	token      link.Secret // which the prover signs with; only the watchdog uses it
+	tokenKept  bool
+	inboxOnly  bool
+	base       func() context.Context
+	log        zerolog.Logger
+	reports    *link.Reports
+	beacons    *Beacons
+
+	publish                PublishFunc // with the middleware around it
+	publishMiddleware      []PublishMiddleware
+	subscriptionMiddleware []SubscriptionMiddleware
 
 	clock  *clock
 	out    outbox
@@ -111,18 +122,26 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		cfg.Identity.Incarnation = cfg.Identity.ID
 	}
 	prover, err := newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
-	errs := []error{err, cfg.Identity.validate()}
+	errs := []error{
+		err, cfg.Identity.validate(),
+		checkMiddleware("publish", cfg.PublishMiddleware), checkMiddleware("subscription", cfg.SubscriptionMiddleware),
+	}
+	subscriber, ok := cfg.Subscriber.(*redis.Client)
 	if cfg.Publisher == nil || cfg.Subscriber == nil {
 		errs = append(errs, errors.New("a bus needs a publisher and a subscriber"))
+	} else if !ok {
+		errs = append(errs, fmt.Errorf("a bus cannot listen through a %T", cfg.Subscriber))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
 	b := &Bus{
-		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
+		publisher: cfg.Publisher, subscriber: subscriber, keys: cfg.Keys, self: cfg.Identity,
 		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, base: cfg.BaseContext, log: cfg.Log,
 		token: cfg.Token, tokenKept: cfg.TokenKept, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
+		publishMiddleware: cfg.PublishMiddleware, subscriptionMiddleware: cfg.SubscriptionMiddleware,
 	}
+	b.publish = b.wrapPublish(b.postAndWait)
 	if b.reports = cfg.Reports; b.reports == nil {
 		b.reports = link.NewReports(cfg.Log)
 	}
@@ -131,7 +150,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	b.prover.Store(prover)
 	b.drops.log = cfg.Log
-	b.out.publisher = b.client
+	b.out.client = cfg.Publisher
 	b.subs.Store(&map[string][]*Subscription{})
 	b.pubsub.peers = newPeers()
 	b.pubsub.changed = make(chan struct{}, 1)
@@ -174,133 +193,14 @@ func (b *Bus) Stats() BusStats {
 	}
 }
 
-// Publish sends a message to every node of the cluster, this one included, and
-// returns when Redis has it. body is anything that encoding/json can encode; a
-// json.RawMessage is sent as it is. The error is [ErrTooLarge],
-// [ErrUnavailable], or [ErrUnknownOutcome] where the message may have been sent.
-func (b *Bus) Publish(ctx context.Context, messageType string, body any) error {
-	_, err := b.sendAndWait(ctx, "", messageType, body)
-	return err
-}
-
-// Send sends a message to the inbox of one node and returns how many listen
-// there: none means that there is no such node, now. Errors are those of Publish.
-func (b *Bus) Send(ctx context.Context, node, messageType string, body any) (receivers int64, err error) {
-	if !link.ValidName(node) {
-		return 0, fmt.Errorf("node %q: not a valid name", node)
-	}
-	return b.sendAndWait(ctx, node, messageType, body)
-}
-
-func (b *Bus) sendAndWait(ctx context.Context, node, messageType string, body any) (int64, error) {
-	text, err := encodeBody(body)
-	if err != nil {
-		return 0, err
-	}
-	type result struct {
-		receivers int64
-		err       error
-	}
-	results := make(chan result, 1)
-	err = b.Post(ctx, node, messageType, text, func(receivers int64, err error) { results <- result{receivers, err} })
-	if err != nil {
-		return 0, err
-	}
-	select {
-	case r := <-results:
-		return r.receivers, r.err
-	case <-ctx.Done():
-		return 0, link.Unanswered(context.Cause(ctx))
-	}
-}
-
-// Post queues a message and returns at once; an empty node means all. body is
-// one JSON value, or nil, that the caller has made or checked itself. done,
-// where not nil, is called when Redis has answered, on a goroutine that many
-// messages share: it must not block. The error is [ErrTooLarge] or
-// [ErrCongested], and then done is not called.
-func (b *Bus) Post(ctx context.Context, node, messageType string, body []byte, done func(receivers int64, err error)) error {
-	channel := b.channelOf(node)
-	if err := b.fits(messageType, body); err != nil {
-		return err
-	}
-	lead, err := b.queue(channel, messageType, body, done)
-	if lead {
-		b.out.startFlush(ctx)
-	}
-	return err
-}
-
-// PostNow is [Bus.Post] for a goroutine that has nothing else to do: unless
-// another one is doing so it sends what is queued, this message and those that
-// come meanwhile, and returns when Redis has them.
-func (b *Bus) PostNow(ctx context.Context, node, messageType string, body []byte, done func(receivers int64, err error)) error {
-	channel := b.channelOf(node)
-	if err := b.fits(messageType, body); err != nil {
-		return err
-	}
-	lead, err := b.queue(channel, messageType, body, done)
-	if lead {
-		b.out.flush(context.WithoutCancel(ctx))
-	}
-	return err
-}
-
-func (b *Bus) channelOf(node string) string {
-	if node == "" {
-		return b.keys.Channel()
-	}
-	return b.keys.Inbox(node)
-}
-
-func (b *Bus) queue(channel, messageType string, body []byte, done func(receivers int64, err error)) (lead bool, err error) {
-	now := b.Now()
-	return b.out.put(posting{channel: channel, done: done}, now, func(to []byte, seq uint64) []byte {
-		return b.prover.Load().sign(b.header.appendOpen(to, channel, messageType, body, stamp{seq: seq, at: now}))
-	})
-}
-
-// Seal returns a message to all nodes as it goes over the wire, for a PUBLISH to
-// [Keys.Channel] that a script makes as part of a transaction. It is dropped
-// unless it is published within a minute, and delivered once however often it is
-// published.
-func (b *Bus) Seal(messageType string, body any) ([]byte, error) {
-	text, err := encodeBody(body)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.fits(messageType, text); err != nil {
-		return nil, err
-	}
-	channel := b.keys.Channel()
-	sealed := b.prover.Load().sign(b.header.appendOpen(nil, channel, messageType, text, stamp{seq: b.sealed.Add(1), at: b.Now(), sealed: true}))
-	return sealed[len(channel)+1:], nil
-}
-
-func (b *Bus) fits(messageType string, body []byte) error {
-	if !link.ValidName(messageType) {
-		return fmt.Errorf("message type %q: use 1 to 200 letters, digits and . _ : -", messageType)
-	}
-	if len(body)+len(messageType)+len(b.header.names)+len(b.prover.Load().plain)+overhead > MaxMessage {
-		return ErrTooLarge
-	}
-	return nil
-}
-
-// client is where to publish. In a Redis Cluster every node would do, but only
-// the one that the subscribers are connected to can count the receivers.
-func (b *Bus) client(ctx context.Context) (redis.UniversalClient, error) {
-	if cluster, ok := b.publisher.(*redis.ClusterClient); ok {
-		return cluster.MasterForKey(ctx, b.keys.Channel())
-	}
-	return b.publisher, nil
-}
-
 // Subscribe calls handle for every message of that type from now on, also before
 // Serve and while it runs. Several subscriptions may have the same type.
 func (b *Bus) Subscribe(messageType string, handle Handler, options SubscribeOptions) *Subscription {
 	if options.Buffer <= 0 {
 		options.Buffer = DefaultBuffer
+	}
+	if !options.Inline {
+		handle = b.wrapHandler(handle)
 	}
 	s := &Subscription{bus: b, kind: messageType, handle: handle, options: options}
 	b.change(func(subs map[string][]*Subscription) {

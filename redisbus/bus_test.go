@@ -125,6 +125,44 @@ func TestSendReachesOneInboxAndCountsReceivers(t *testing.T) {
 	})
 }
 
+func TestMetaTravelsWithEveryKindOfMessage(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		a, b := start(t, cfg, "a"), start(t, cfg, "b")
+		got := inbox(b.Bus, "x")
+		meta := map[string]string{"tenant": "t\"1\"", "trace.id": "ü<&>", "empty": ""}
+		n, err := a.PublishWith(t.Context(), "x", 1, redisbus.PublishOptions{Meta: meta})
+		require.NoError(t, err)
+		require.EqualValues(t, 2, n)
+		n, err = a.PublishWith(t.Context(), "x", 2, redisbus.PublishOptions{Meta: meta, Node: "b"})
+		require.NoError(t, err)
+		require.EqualValues(t, 1, n)
+		for _, node := range []string{"", "b"} {
+			channel, sealed, err := a.Seal(t.Context(), "x", 3, redisbus.PublishOptions{Meta: meta, Node: node})
+			require.NoError(t, err)
+			require.NoError(t, redistest.Client(t, cfg).Publish(t.Context(), channel, sealed).Err())
+		}
+		for _, want := range []struct {
+			body             string
+			directed, sealed bool
+		}{{"1", false, false}, {"2", true, false}, {"3", false, true}, {"3", true, true}} {
+			m := receive(t, got)
+			require.Equal(t, want.body, string(m.Body))
+			require.Equal(t, want.directed, m.Directed)
+			require.Equal(t, want.sealed, m.Sealed)
+			require.Equal(t, meta, m.Meta)
+		}
+		require.NoError(t, a.Publish(t.Context(), "x", 4))
+		require.Nil(t, receive(t, got).Meta)
+		bad := redisbus.PublishOptions{Meta: map[string]string{"Tenant": "1"}}
+		_, err = a.PublishWith(t.Context(), "x", nil, bad)
+		require.ErrorIs(t, err, link.ErrMeta)
+		_, _, err = a.Seal(t.Context(), "x", nil, bad)
+		require.ErrorIs(t, err, link.ErrMeta)
+		_, err = a.PublishWith(t.Context(), "x", nil, redisbus.PublishOptions{Node: "a b"})
+		require.ErrorIs(t, err, link.ErrName)
+	})
+}
+
 func TestMessagesOfOneSenderComeInOrder(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		a, b := start(t, cfg, "a"), start(t, cfg, "b")
@@ -152,9 +190,10 @@ func TestSealedMessageIsDeliveredOnceHoweverOftenItIsPublished(t *testing.T) {
 		a, b := start(t, cfg, "a"), start(t, cfg, "b")
 		got := inbox(b.Bus, "done")
 		c := redistest.Client(t, cfg)
-		first, err := a.Seal("done", 1)
+		channel, first, err := a.Seal(t.Context(), "done", 1, redisbus.PublishOptions{})
+		require.Equal(t, cfg.Keys().Channel(), channel)
 		require.NoError(t, err)
-		second, err := a.Seal("done", 2)
+		_, second, err := a.Seal(t.Context(), "done", 2, redisbus.PublishOptions{})
 		require.NoError(t, err)
 		for _, payload := range [][]byte{second, first, second, first} {
 			require.NoError(t, c.Publish(t.Context(), cfg.Keys().Channel(), payload).Err())
@@ -215,7 +254,7 @@ func TestPublishRefusesWhatReceiversWouldDrop(t *testing.T) {
 	require.Error(t, a.Publish(ctx, "bad type", nil))
 	_, err := a.Send(ctx, "bad\nnode", "x", nil)
 	require.Error(t, err)
-	_, err = a.Seal("x", strings.Repeat("x", redisbus.MaxMessage))
+	_, _, err = a.Seal(ctx, "x", strings.Repeat("x", redisbus.MaxMessage), redisbus.PublishOptions{})
 	require.ErrorIs(t, err, redisbus.ErrTooLarge)
 }
 

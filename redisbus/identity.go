@@ -2,23 +2,24 @@ package redisbus
 
 import (
 	"errors"
-	"fmt"
-	"github.com/stellarfw/stellar/redisbus/link"
 	"strings"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Identity is one life of a node, or a command that talks to the cluster.
+// Identity is the sender of messages: one incarnation of a node, or a command that
+// talks to the cluster.
 type Identity struct {
-	// ID is the serverId of its messages and names its inbox, such as "stellar-worker-1".
+	// ID is the serverId of the messages and names the inbox, such as "stellar-worker-1".
 	ID string `json:"id"`
-	// Incarnation is the ID, "#" and what tells this life from every other one.
-	// A command, which has but one life, may leave it empty: then it is the ID.
+	// Incarnation is the ID, "#" and a text that differs between incarnations.
+	// Empty means the ID itself: a command has only one incarnation.
 	Incarnation string `json:"incarnation"`
 }
 
 func (i Identity) validate() error {
-	if !link.ValidName(i.ID) {
-		return fmt.Errorf("node id %q: use 1 to 200 letters, digits and . _ : -", i.ID)
+	if err := link.CheckName("node id", i.ID); err != nil {
+		return err
 	}
 	if i.Incarnation == i.ID {
 		return nil

@@ -19,26 +19,30 @@ const MaxMessage = 256 << 10
 type Message struct {
 	// Type is the messageType that subscriptions select by.
 	Type string
-	// ServerID and Incarnation are the sender's.
+	// ServerID and Incarnation identify the sender.
 	ServerID, Incarnation string
-	// Seq counts what the sender has sent on this channel, from 1. Zero: a
-	// message of another implementation, which has no number.
+	// Seq is the message's number among those that the sender has sent on this
+	// channel. 0: a message of another implementation, which has no number.
 	Seq uint64
-	// SentAt is when it was sent, on Redis's clock.
+	// SentAt is when the message was sent, on Redis's clock.
 	SentAt time.Time
 	// Body is the JSON given to Publish, nil if that was nil. Of a message of
-	// another implementation it is the whole message.
+	// another implementation it is the whole message. All subscriptions share it and
+	// Meta: replace them, never change them in place.
 	Body json.RawMessage
-	// Directed: it came through this node's inbox, to this node alone.
+	// Meta is what was given as [PublishOptions.Meta], nil if nothing was.
+	Meta map[string]string
+	// Directed: the message was sent to this node's inbox, not to all nodes.
 	Directed bool
-	// Sealed: it was published by a transaction (see [Bus.Seal]).
+	// Sealed: a transaction published the message (see [Bus.Seal]).
 	Sealed bool
 }
 
-// Sender is who sent the message.
+// Sender returns the identity of the sender.
 func (m Message) Sender() Identity { return Identity{ID: m.ServerID, Incarnation: m.Incarnation} }
 
-// Decode stores the body in v, as json.Unmarshal does. Without a body v stays as it is.
+// Decode decodes the body into v, as json.Unmarshal does. Without a body it leaves v
+// unchanged.
 func (m Message) Decode(v any) error {
 	if m.Body == nil {
 		return nil
@@ -46,9 +50,9 @@ func (m Message) Decode(v any) error {
 	return json.Unmarshal(m.Body, v)
 }
 
-// envelope is a message as it lies on the wire, in raw JSON.
+// envelope has the members of a message as they came over the wire, in raw JSON.
 type envelope struct {
-	kind, server, incarnation, seq, sentAt, sealed, body, token []byte
+	kind, server, incarnation, seq, sentAt, sealed, meta, body, token []byte
 }
 
 func (e *envelope) member(key, value []byte) {
@@ -65,6 +69,8 @@ func (e *envelope) member(key, value []byte) {
 		e.sentAt = value
 	case "sealed":
 		e.sealed = value
+	case "meta":
+		e.meta = value
 	case "body":
 		e.body = value
 	case "serverToken":
@@ -72,7 +78,7 @@ func (e *envelope) member(key, value []byte) {
 	}
 }
 
-// header is what all messages of one sender have in common.
+// header has the members that are the same in all messages of one sender.
 type header struct{ names string }
 
 func newHeader(self Identity) header {
@@ -81,15 +87,15 @@ func newHeader(self Identity) header {
 	return header{names: string(append(names, `,"seq":`...))}
 }
 
-// overhead is what a message takes beside its header and body: the names of its
-// members, numbers and the proof.
+// overhead is the most bytes that a message takes beside its header, type, meta and
+// body: the names of its members, numbers and the proof.
 const overhead = 160
 
 // appendOpen writes a message into the buffer up to where its proof begins. The proof
 // covers the channel as well, so the channel comes first, separated by a zero
 // byte that no channel contains.
 func (h header) appendOpen(to []byte, channel, kind string, body []byte, stamp stamp) []byte {
-	text := slices.Grow(to[:0], len(channel)+len(kind)+len(h.names)+len(body)+overhead)
+	text := slices.Grow(to[:0], len(channel)+len(kind)+len(h.names)+len(stamp.meta)+len(body)+overhead)
 	text = append(text, channel...)
 	text = append(text, 0)
 	text = append(text, `{"messageType":`...)
@@ -101,6 +107,10 @@ func (h header) appendOpen(to []byte, channel, kind string, body []byte, stamp s
 	if stamp.sealed {
 		text = append(text, `,"sealed":true`...)
 	}
+	if stamp.meta != nil {
+		text = append(text, `,"meta":`...)
+		text = append(text, stamp.meta...)
+	}
 	if body != nil {
 		text = append(text, `,"body":`...)
 		text = append(text, body...)
@@ -108,9 +118,11 @@ func (h header) appendOpen(to []byte, channel, kind string, body []byte, stamp s
 	return text
 }
 
+// stamp is what a message gets beside its type and body. meta is JSON, nil for none.
 type stamp struct {
 	seq    uint64
 	at     time.Time
+	meta   []byte
 	sealed bool
 }
 
@@ -130,6 +142,11 @@ func (e *envelope) message(peers *peers) (Message, bool) {
 	if !ok {
 		return m, false
 	}
+	if e.meta != nil {
+		if m.Meta, ok = wire.Texts(e.meta); !ok || link.ValidMeta(m.Meta) != nil {
+			return m, false
+		}
+	}
 	m.SentAt = time.UnixMilli(int64(at)) //nolint:gosec // what overflows is not within a minute of now
 	if m.Incarnation, ok = peers.intern(wire.Plain(e.incarnation)); !ok {
 		return m, false
@@ -138,8 +155,8 @@ func (e *envelope) message(peers *peers) (Message, bool) {
 	return m, string(wire.Plain(e.server)) == m.ServerID
 }
 
-// foreign reads a message of another implementation: no numbers, no times, its
-// fields beside the messageType.
+// foreign reads a message of another implementation: without numbers and times, its
+// fields at the level of the messageType.
 func (e *envelope) foreign(data []byte) (Message, bool) {
 	var m Message
 	var ok bool

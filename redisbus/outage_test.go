@@ -259,7 +259,7 @@ func TestPublishStopsWaitingWithItsContext(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 100*time.Millisecond, time.Since(began))
 		for err == nil || !errors.Is(err, redisbus.ErrCongested) {
-			err = b.Post(t.Context(), "", "x", nil, nil)
+			err = b.Post(t.Context(), redisbus.Outgoing{Type: "x"}, nil)
 		}
 		time.Sleep(time.Minute)
 		require.NoError(t, b.Publish(t.Context(), "x", 1), "the queue has been emptied")
@@ -279,7 +279,7 @@ func TestADirectCallerOfManyMessagesKeepsNoOrderWaiting(t *testing.T) {
 					if i%2 == 0 {
 						post = b.PostNow
 					}
-					require.NoError(t, post(t.Context(), "", "x", []byte(fmt.Sprint(i)), nil))
+					require.NoError(t, post(t.Context(), redisbus.Outgoing{Type: "x", Body: []byte(fmt.Sprint(i))}, nil))
 				}
 			})
 		}

@@ -7,8 +7,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
-	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
 const (
@@ -51,9 +53,10 @@ func tokens(t, also link.Secret) func(c *BusConfig) {
 
 func TestNoByteOfAMessageCanBeChanged(t *testing.T) {
 	b := unserved(t)
-	good := sign(b, channel, `{"a":[1,"x"]}`, stamp{})
+	good := sign(b, channel, `{"a":[1,"x"]}`, stamp{meta: []byte(`{"tenant":"t1"}`)})
 	m, reason := b.verify(channel, good)
 	require.Empty(t, reason)
+	require.Equal(t, map[string]string{"tenant": "t1"}, m.Meta)
 	require.JSONEq(t, `{"a":[1,"x"]}`, string(m.Body))
 	for i := range good {
 		for _, flip := range []byte{1, 0x20, 0x80} {
@@ -100,11 +103,12 @@ func TestModesUnderstandTheirNeighbours(t *testing.T) {
 	}
 	for receives, from := range understands {
 		for _, sends := range []link.Mode{link.ModeHMAC, link.ModeBoth, link.ModePlain} {
-			data := sign(unserved(t, mode(sends)), channel, `{"x":1}`, stamp{})
+			data := sign(unserved(t, mode(sends)), channel, `{"x":1}`, stamp{meta: []byte(`{"tenant":"t1"}`)})
 			m, reason := unserved(t, mode(receives)).verify(channel, data)
 			require.Equal(t, from[sends], reason == "", "%s to %s", sends, receives)
 			if from[sends] {
 				require.Equal(t, `{"x":1}`, string(m.Body))
+				require.Equal(t, map[string]string{"tenant": "t1"}, m.Meta)
 				require.Equal(t, "a#1:x", m.Incarnation)
 			}
 			inTheOpen := strings.Contains(string(data), `a \"new\" token`)
@@ -159,6 +163,14 @@ func TestEveryReasonToDrop(t *testing.T) {
 		"no time":               {raw(strings.Replace(head, `"sentAt"`, `"sendAt"`, 1)), DropMalformed},
 		"another's incarnation": {raw(strings.Replace(head, `a#1:x`, `b#1:x`, 1)), DropMalformed},
 		"no incarnation":        {raw(strings.Replace(head, `"a#1:x"`, `""`, 1)), DropMalformed},
+		"meta":                  {raw(head + `,"meta":{"a":"1","b.c_d-e":"\u00e9"}`), ""},
+		"a member of tomorrow":  {raw(head + `,"mood":{"a":1}`), ""},
+		"meta with a number":    {raw(head + `,"meta":{"a":1}`), DropMalformed},
+		"meta of another kind":  {raw(head + `,"meta":["a"]`), DropMalformed},
+		"meta with a bad key":   {raw(head + `,"meta":{"A":"1"}`), DropMalformed},
+		"meta with an escape":   {raw(head + `,"meta":{"\u0061":"1"}`), DropMalformed},
+		"meta of too much":      {raw(head + `,"meta":{"a":"` + strings.Repeat("x", link.MaxMetaBytes) + `"}`), DropMalformed},
+		"meta with twins":       {raw(head + `,"meta":{"a":"1","a":"2"}`), DropTwins},
 		"a name to log":         {raw(strings.ReplaceAll(head, `"a`, `"a\n`)), DropMalformed},
 		"long ago":              {sign(b, channel, `1`, stamp{at: b.Now().Add(-window - time.Second)}), DropStale},
 		"in the future":         {sign(b, channel, `1`, stamp{at: b.Now().Add(window + time.Second)}), DropStale},
@@ -182,6 +194,9 @@ func TestNewBusRefuses(t *testing.T) {
 	require.NoError(t, err)
 	for _, spoil := range []func(*BusConfig){
 		func(c *BusConfig) { c.Publisher = nil },
+		func(c *BusConfig) { c.Subscriber = redis.NewClusterClient(&redis.ClusterOptions{}) },
+		func(c *BusConfig) { c.PublishMiddleware = []PublishMiddleware{nil} },
+		func(c *BusConfig) { c.SubscriptionMiddleware = []SubscriptionMiddleware{nil} },
 		func(c *BusConfig) { c.Token = "" },
 		func(c *BusConfig) { c.Mode = "rot13" },
 		func(c *BusConfig) { c.Identity.ID = "a b" },
@@ -204,6 +219,8 @@ func FuzzVerify(f *testing.F) {
 	f.Add(sign(signed, channel, `{"a":1}`, stamp{}))
 	f.Add(sign(plain, channel, `{"a":1}`, stamp{}))
 	f.Add([]byte(`{"messageType":"do","serverToken":"x"}`))
+	f.Add(sign(signed, channel, `1`, stamp{meta: []byte(`{"tenant":"t\"1","b.c_d-e":""}`)}))
+	f.Add([]byte(`{"messageType":"x","serverId":"a","incarnation":"a#1:x","seq":1,"sentAt":` + now(signed) + `,"meta":{"a":"1"},"body":1`))
 	f.Add([]byte(`null`))
 	forged := unserved(f, tokens(oldToken, ""))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -213,6 +230,10 @@ func FuzzVerify(f *testing.F) {
 		sealed := signed.prover.Load().sign(append([]byte(channel+"\x00"), data...))[len(channel)+1:]
 		if m, reason := signed.verify(channel, sealed); reason == "" {
 			require.NotEmpty(t, m.Incarnation)
+			require.NoError(t, link.ValidMeta(m.Meta))
+			again, ok := wire.Texts(wire.AppendTexts(nil, m.Meta))
+			require.True(t, ok)
+			require.Equal(t, len(m.Meta), len(again))
 		} else {
 			require.NotEqual(t, DropProof, reason)
 		}

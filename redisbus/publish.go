@@ -5,229 +5,184 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// ErrTooLarge is what a message ends with that has more than [MaxMessage] bytes.
+// ErrTooLarge is returned for a message of more than [MaxMessage] bytes.
 var ErrTooLarge = fmt.Errorf("message has more than %d bytes", MaxMessage)
 
-// ErrCongested is what a message ends with that nobody waits for, when more
-// than a few thousand of them wait for Redis already.
+// ErrCongested is returned when a few thousand messages already wait to be
+// published, because Redis is slow or away.
 var ErrCongested = errors.New("too many messages wait to be published")
 
-const (
-	// maxQueued bounds the messages in the queue, most the pipeline's commands.
-	maxQueued   = 8192
-	maxPipeline = 256
-	// Buffers that are kept for the next messages: so many, of at most so many bytes.
-	spareBuffers = 16
-	spareBytes   = 1 << 10
-)
-
-// outbox gathers messages while the previous ones are on their way and then
-// sends all of them at once: a lone message waits for nothing, and a thousand
-// cost a few round trips. One pipeline at a time keeps them in order.
-type outbox struct {
-	publisher func(ctx context.Context) (redis.UniversalClient, error)
-
-	mu      sync.Mutex
-	queue   []posting
-	numbers numbers
-	// spare and buffers are used again: room for a queue, and for messages.
-	spare   []posting
-	buffers [][]byte
-	// flushing is closed when the queue has been emptied; nil while it is empty.
-	flushing chan struct{}
-	// wakeWatchdog hands the work to the resident flusher; nil while there is none. There
-	// is one only while the outbox is open.
-	wake      chan context.Context
-	opened    bool
-	used      bool // since the last relax
-	residents sync.WaitGroup
+// PublishOptions are the options of one message. The zero value has the defaults.
+type PublishOptions struct {
+	// Node is the id of the node whose inbox the message goes to. Default: every
+	// node of the cluster gets it.
+	Node string
+	// Meta is carried beside the body, such as a tenant or a trace, and comes back
+	// in [Message.Meta]. [link.ValidMeta] has its bounds. Nodes of versions without
+	// meta ignore it. Default none.
+	Meta map[string]string
 }
 
-type posting struct {
-	channel string
-	// text is the channel, a zero byte and the message (see [header.appendOpen]).
-	text []byte
-	done func(receivers int64, err error)
+// Outgoing is a message that is not numbered and signed yet.
+type Outgoing struct {
+	// Node is the id of the node whose inbox the message goes to; empty means all nodes.
+	Node string
+	// Type is the messageType that subscriptions select by.
+	Type string
+	// Body is one JSON value, or nil.
+	Body json.RawMessage
+	// Meta is carried beside the body (see [PublishOptions]).
+	Meta map[string]string
 }
 
-func (p *posting) payload() []byte { return p.text[len(p.channel)+1:] }
-
-// put numbers and queues a message; seal completes it, with its number, in a
-// buffer. Where lead is true nobody is flushing, and the caller has to.
-func (o *outbox) put(p posting, now time.Time, seal func(to []byte, seq uint64) []byte) (lead bool, err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.queue) >= maxQueued {
-		return false, ErrCongested
-	}
-	var buffer []byte
-	if n := len(o.buffers); n > 0 {
-		buffer, o.buffers = o.buffers[n-1], o.buffers[:n-1]
-	}
-	p.text = seal(buffer, o.numbers.next(p.channel, now))
-	o.queue = append(o.queue, p)
-	if o.flushing != nil {
-		return false, nil
-	}
-	o.flushing = make(chan struct{})
-	return true, nil
+// Publish sends a message to every node of the cluster, this one included, and
+// returns when Redis has it. body is anything that encoding/json can encode; a
+// json.RawMessage is sent as it is. The error is [ErrTooLarge], [ErrCongested],
+// [link.ErrUnavailable], or [link.ErrUnknownOutcome] where the message may have
+// been sent.
+func (b *Bus) Publish(ctx context.Context, messageType string, body any) error {
+	_, err := b.PublishWith(ctx, messageType, body, PublishOptions{})
+	return err
 }
 
-// startFlush has somebody else flush. Whoever comes first must not take the
-// others' messages with it when its context ends; the connection's own time
-// limits bound the flush.
-func (o *outbox) startFlush(ctx context.Context) {
-	free := context.WithoutCancel(ctx)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.opened {
-		go o.flush(free)
-		return
+// Send is [Bus.Publish] to the inbox of one node. It returns how many listen
+// there: 0 means that there is no such node at present.
+func (b *Bus) Send(ctx context.Context, node, messageType string, body any) (receivers int64, err error) {
+	if err := link.CheckName("node", node); err != nil {
+		return 0, err
 	}
-	if o.wake == nil {
-		wake := make(chan context.Context, 1)
-		o.wake = wake
-		o.residents.Go(func() { o.reside(wake) })
-	}
-	o.used = true
-	o.wake <- free // there is room: nothing else is being flushed
+	return b.PublishWith(ctx, messageType, body, PublishOptions{Node: node})
 }
 
-// reside flushes what is handed over, until wake is closed. Messages go out
-// without it too, but a goroutine that stays has its stack already.
-func (o *outbox) reside(wake <-chan context.Context) {
-	for free := range wake {
-		o.flush(free)
-	}
-}
-
-// relax ends the resident flusher when there was nothing to flush since the last
-// time: a thousand nodes at rest would keep a thousand stacks.
-func (o *outbox) relax() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.used {
-		o.dismiss()
-	}
-	o.used = false
-}
-
-// dismiss ends the resident flusher when it has flushed what it was given. The
-// caller holds o.mu.
-func (o *outbox) dismiss() {
-	if o.wake != nil {
-		close(o.wake)
-		o.wake = nil
-	}
-}
-
-func (o *outbox) open() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.opened = true
-}
-
-// close waits for the resident flusher.
-func (o *outbox) close() {
-	o.mu.Lock()
-	o.opened = false
-	o.dismiss()
-	o.mu.Unlock()
-	o.residents.Wait()
-}
-
-func (o *outbox) flush(ctx context.Context) {
-	var batch []posting
-	for {
-		// Under load others are about to post: they go first and come along. Alone,
-		// this costs nothing.
-		runtime.Gosched()
-		o.mu.Lock()
-		o.recycle(batch)
-		if len(o.queue) == 0 {
-			if cap(batch) <= maxPipeline { // a burst must not be paid for ever
-				o.spare = batch[:0]
-			}
-			close(o.flushing)
-			o.flushing = nil
-			o.mu.Unlock()
-			return
-		}
-		if batch == nil {
-			batch, o.spare = o.spare, nil // it must not be in use twice
-		}
-		batch, o.queue = o.queue, batch[:0]
-		o.mu.Unlock()
-		for rest := batch; len(rest) > 0; rest = rest[min(len(rest), maxPipeline):] {
-			o.send(ctx, rest[:min(len(rest), maxPipeline)])
-		}
-	}
-}
-
-// recycle keeps some of the buffers of what has been sent.
-func (o *outbox) recycle(batch []posting) {
-	for i := range batch {
-		if text := batch[i].text; cap(text) <= spareBytes && len(o.buffers) < spareBuffers {
-			o.buffers = append(o.buffers, text[:0])
-		}
-	}
-	clear(batch)
-}
-
-func (o *outbox) send(ctx context.Context, batch []posting) {
-	commands := make([]*redis.IntCmd, len(batch))
-	for i, p := range batch {
-		commands[i] = redis.NewIntCmd(ctx, "publish", p.channel, p.payload())
-	}
-	client, err := o.publisher(ctx)
+// PublishWith is [Bus.Publish] with options. It returns how many listen on the
+// channel of all nodes, or at the inbox of the one that the options name.
+func (b *Bus) PublishWith(ctx context.Context, messageType string, body any, o PublishOptions) (receivers int64, err error) {
+	m, err := o.outgoing(messageType, body)
 	if err != nil {
-		for _, c := range commands {
-			c.SetErr(err)
-		}
-	} else if len(batch) == 1 {
-		_ = client.Process(ctx, commands[0])
-	} else {
-		pipeline := client.Pipeline()
-		for _, c := range commands {
-			_ = pipeline.Process(ctx, c)
-		}
-		_, _ = pipeline.Exec(ctx) // each command has its own error
+		return 0, err
 	}
-	for i, p := range batch {
-		if p.done != nil {
-			receivers, err := commands[i].Result()
-			if err != nil {
-				err = link.Explain(err)
-			}
-			p.done(receivers, err)
+	return b.publish(ctx, m)
+}
+
+// Seal returns a message as it goes over the wire, and its channel, for a PUBLISH
+// that a script makes as part of a transaction. The message is dropped unless it is
+// published within a minute, and delivered once however often it is published.
+func (b *Bus) Seal(ctx context.Context, messageType string, body any, o PublishOptions) (channel string, message []byte, err error) {
+	m, err := o.outgoing(messageType, body)
+	if err != nil {
+		return "", nil, err
+	}
+	if len(b.publishMiddleware) > 0 {
+		return b.sealWrapped(ctx, m)
+	}
+	return b.seal(m)
+}
+
+func (b *Bus) seal(m Outgoing) (channel string, message []byte, err error) {
+	meta, err := b.check(m)
+	if err != nil {
+		return "", nil, err
+	}
+	channel = b.channelOf(m.Node)
+	s := stamp{seq: b.sealed.Add(1), at: b.Now(), meta: meta, sealed: true}
+	text := b.prover.Load().sign(b.header.appendOpen(nil, channel, m.Type, m.Body, s))
+	return channel, text[len(channel)+1:], nil
+}
+
+func (o PublishOptions) outgoing(messageType string, body any) (Outgoing, error) {
+	if o.Node != "" {
+		if err := link.CheckName("node", o.Node); err != nil {
+			return Outgoing{}, err
 		}
+	}
+	text, err := encodeBody(body)
+	return Outgoing{Node: o.Node, Type: messageType, Body: text, Meta: o.Meta}, err
+}
+
+func (b *Bus) postAndWait(ctx context.Context, m Outgoing) (int64, error) {
+	type result struct {
+		receivers int64
+		err       error
+	}
+	results := make(chan result, 1)
+	err := b.Post(ctx, m, func(receivers int64, err error) { results <- result{receivers, err} })
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case r := <-results:
+		return r.receivers, r.err
+	case <-ctx.Done():
+		return 0, link.Unanswered(context.Cause(ctx))
 	}
 }
 
-// drain waits until nothing is being flushed.
-func (o *outbox) drain() {
-	for {
-		o.mu.Lock()
-		flushing := o.flushing
-		o.mu.Unlock()
-		if flushing == nil {
-			return
-		}
-		<-flushing
+// Post queues a message and returns at once. The caller has made or checked the
+// body itself. done, where not nil, is called when Redis has answered, on a
+// goroutine that many messages share: it must not block. The error is
+// [ErrTooLarge], [ErrCongested] or one of invalid names and meta, and then done is
+// not called.
+func (b *Bus) Post(ctx context.Context, m Outgoing, done func(receivers int64, err error)) error {
+	lead, err := b.queue(m, done)
+	if lead {
+		go b.out.flush(context.WithoutCancel(ctx))
 	}
+	return err
 }
 
-// encodeBody returns the body as JSON, and an error for one that receivers would drop.
+// PostNow is [Bus.Post] for a goroutine that has nothing else to do: unless another
+// one is already sending, it sends what is queued, this message and those that come
+// meanwhile, and returns when Redis has them.
+func (b *Bus) PostNow(ctx context.Context, m Outgoing, done func(receivers int64, err error)) error {
+	lead, err := b.queue(m, done)
+	if lead {
+		b.out.flush(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+func (b *Bus) channelOf(node string) string {
+	if node == "" {
+		return b.keys.Channel()
+	}
+	return b.keys.Inbox(node)
+}
+
+func (b *Bus) queue(m Outgoing, done func(receivers int64, err error)) (lead bool, err error) {
+	meta, err := b.check(m)
+	if err != nil {
+		return false, err
+	}
+	channel, now := b.channelOf(m.Node), b.Now()
+	return b.out.put(posting{channel: channel, done: done}, now, func(to []byte, seq uint64) []byte {
+		return b.prover.Load().sign(b.header.appendOpen(to, channel, m.Type, m.Body, stamp{seq: seq, at: now, meta: meta}))
+	})
+}
+
+// check refuses what receivers would drop, and returns the meta as JSON, nil if
+// there is none.
+func (b *Bus) check(m Outgoing) (meta []byte, err error) {
+	if err := link.CheckName("message type", m.Type); err != nil {
+		return nil, err
+	}
+	if len(m.Meta) > 0 {
+		if err := link.ValidMeta(m.Meta); err != nil {
+			return nil, err
+		}
+		meta = wire.AppendTexts(nil, m.Meta)
+	}
+	if len(m.Body)+len(meta)+len(m.Type)+len(b.header.names)+len(b.prover.Load().plain)+overhead > MaxMessage {
+		return nil, ErrTooLarge
+	}
+	return meta, nil
+}
+
+// encodeBody returns the body as JSON, or an error if receivers would drop it.
 func encodeBody(body any) ([]byte, error) {
 	if body == nil {
 		return nil, nil

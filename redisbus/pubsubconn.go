@@ -12,56 +12,52 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// pubsubConn is a connection that listens. The client library's own has 64 KiB of
-// buffers, of whatever size its options say, and hides when it connects anew.
+// pubsubConn is a connection to Redis that has subscribed. It is used in place of
+// redis.PubSub, which reads through 64 KiB of buffers whatever its options say,
+// and which reconnects without telling.
 type pubsubConn struct {
-	conn    net.Conn
-	in      *bufio.Reader
-	timeout time.Duration // of writing
-	// channels are the channels that were subscribed, to be met again without a copy.
+	conn         net.Conn
+	reader       *bufio.Reader
+	writeTimeout time.Duration
+	// channels are the subscribed ones: a message's channel is looked up here
+	// instead of being copied.
 	channels map[string]string
 
-	mu sync.Mutex // orders what is sent, and guards names
+	mu sync.Mutex // orders writes, and guards channels
 }
 
-// pubsubEvent is one thing that came: a message, or the confirmation of a subscription.
+// pubsubEvent is a message, or the confirmation of a subscription.
 type pubsubEvent struct {
 	kind, channel string
 	payload       []byte
 }
 
-// appendOpen connects to where the subscriber's options say.
+// openPubSub connects to the server that the subscriber's options name.
 func (b *Bus) openPubSub(ctx context.Context) (*pubsubConn, error) {
-	single, ok := b.subscriber.(*redis.Client)
-	if cluster, is := b.subscriber.(*redis.ClusterClient); is {
-		var err error
-		if single, err = cluster.MasterForKey(ctx, b.keys.Channel()); err != nil {
-			return nil, err
-		}
-	} else if !ok {
-		return nil, fmt.Errorf("a bus cannot listen through a %T", b.subscriber)
-	}
-	o := single.Options()
+	o := b.subscriber.Options()
 	conn, err := o.Dialer(ctx, o.Network, o.Addr)
 	if err != nil {
 		return nil, err
 	}
-	e := &pubsubConn{conn: conn, in: bufio.NewReaderSize(conn, o.ReadBufferSize), timeout: o.WriteTimeout, channels: map[string]string{}}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	p := &pubsubConn{
+		conn: conn, reader: bufio.NewReaderSize(conn, o.ReadBufferSize), writeTimeout: o.WriteTimeout, channels: map[string]string{},
+	}
+	stop := context.AfterFunc(ctx, p.close)
 	defer stop()
-	if err := e.handshake(ctx, o); err != nil {
-		_ = conn.Close()
+	if err := p.handshake(ctx, o); err != nil {
+		p.close()
 		return nil, err
 	}
-	return e, nil
+	return p, nil
 }
 
-// handshake says who is there and waits for the answers.
-func (e *pubsubConn) handshake(ctx context.Context, o *redis.Options) error {
-	_ = e.conn.SetReadDeadline(time.Now().Add(o.ReadTimeout))
+// handshake authenticates, names the connection and waits for the answers.
+func (p *pubsubConn) handshake(ctx context.Context, o *redis.Options) error {
+	_ = p.conn.SetReadDeadline(time.Now().Add(o.ReadTimeout))
 	user, password := o.Username, o.Password
 	if o.CredentialsProviderContext != nil {
 		var err error
@@ -82,100 +78,100 @@ func (e *pubsubConn) handshake(ctx context.Context, o *redis.Options) error {
 		commands = append(commands, []string{"client", "setname", o.ClientName})
 	}
 	for _, c := range commands {
-		if err := e.send(c...); err != nil {
+		if err := p.send(c...); err != nil {
 			return err
 		}
-		if _, err := e.readLine(); err != nil {
+		if _, err := p.readLine(); err != nil {
 			return err
 		}
 	}
-	return e.conn.SetReadDeadline(time.Time{})
+	return p.conn.SetReadDeadline(time.Time{})
 }
 
-// subscribe asks for channels; the answers come among the messages.
-func (e *pubsubConn) subscribe(channels ...string) error {
-	e.mu.Lock()
+// subscribe asks for channels; the confirmations come among the messages.
+func (p *pubsubConn) subscribe(channels ...string) error {
+	p.mu.Lock()
 	for _, c := range channels {
-		e.channels[c] = c
+		p.channels[c] = c
 	}
-	e.mu.Unlock()
-	return e.send(append([]string{"subscribe"}, channels...)...)
+	p.mu.Unlock()
+	return p.send(append([]string{"subscribe"}, channels...)...)
 }
 
-func (e *pubsubConn) send(words ...string) error {
+func (p *pubsubConn) send(words ...string) error {
 	text := fmt.Appendf(nil, "*%d\r\n", len(words))
 	for _, w := range words {
 		text = fmt.Appendf(text, "$%d\r\n%s\r\n", len(w), w)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_ = e.conn.SetWriteDeadline(time.Now().Add(e.timeout))
-	_, err := e.conn.Write(text)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.conn.SetWriteDeadline(time.Now().Add(p.writeTimeout))
+	_, err := p.conn.Write(text)
 	return err
 }
 
-func (e *pubsubConn) close() { _ = e.conn.Close() }
+func (p *pubsubConn) close() { _ = p.conn.Close() }
 
-// next waits for the next thing that comes.
-func (e *pubsubConn) next() (pubsubEvent, error) {
-	n, err := e.readCount('*')
+// next waits for the next event. An answer that is neither a message nor a
+// confirmation gives an event without a kind.
+func (p *pubsubConn) next() (pubsubEvent, error) {
+	n, err := p.readCount('*')
 	if err != nil || n < 3 {
-		return pubsubEvent{}, errors.Join(err, e.discardBulks(n))
+		return pubsubEvent{}, errors.Join(err, p.discardBulks(n))
 	}
-	kind, err := e.readBulk()
+	kind, err := p.readBulk()
 	if err != nil {
 		return pubsubEvent{}, err
 	}
-	name, err := e.readBulk()
+	name, err := p.readBulk()
 	if err != nil {
 		return pubsubEvent{}, err
 	}
-	got := pubsubEvent{kind: string(kind), channel: e.internChannel(name)}
-	if got.kind == "message" {
-		got.payload, err = e.readBulk()
+	event := pubsubEvent{kind: string(kind), channel: p.internChannel(name)}
+	if event.kind == "message" {
+		event.payload, err = p.readBulk()
 	} else {
-		_, err = e.readCount(':')
+		_, err = p.readCount(':')
 	}
-	return got, err
+	return event, err
 }
 
-// discardBulks passes over the texts of an answer that is none to a subscription.
-func (e *pubsubConn) discardBulks(texts int) error {
-	for range texts {
-		if _, err := e.readBulk(); err != nil {
+func (p *pubsubConn) discardBulks(n int) error {
+	for range n {
+		if _, err := p.readBulk(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *pubsubConn) internChannel(raw []byte) string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if known, ok := e.channels[string(raw)]; ok {
+func (p *pubsubConn) internChannel(name []byte) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known, ok := p.channels[string(name)]; ok {
 		return known
 	}
-	return string(raw)
+	return string(name)
 }
 
-// readBulk reads a text. Of one that is larger than any message may be, only that is
-// hasPlainToken: a slice that is too long.
-func (e *pubsubConn) readBulk() ([]byte, error) {
-	n, err := e.readCount('$')
+// readBulk reads a bulk string. Of one that is longer than [MaxMessage] it returns
+// the first MaxMessage+1 bytes and discards the rest: the message will be dropped.
+func (p *pubsubConn) readBulk() ([]byte, error) {
+	n, err := p.readCount('$')
 	if err != nil || n < 0 {
 		return nil, err
 	}
 	text := make([]byte, min(n, MaxMessage+1))
-	if _, err := io.ReadFull(e.in, text); err != nil {
+	if _, err := io.ReadFull(p.reader, text); err != nil {
 		return nil, err
 	}
-	_, err = e.in.Discard(n - len(text) + len("\r\n"))
+	_, err = p.reader.Discard(n - len(text) + len("\r\n"))
 	return text, err
 }
 
-// readCount reads a line that is a number behind that mark.
-func (e *pubsubConn) readCount(mark byte) (int, error) {
-	line, err := e.readLine()
+// readCount reads a line of a type mark, such as $, and a number.
+func (p *pubsubConn) readCount(mark byte) (int, error) {
+	line, err := p.readLine()
 	if err != nil {
 		return 0, err
 	}
@@ -186,9 +182,9 @@ func (e *pubsubConn) readCount(mark byte) (int, error) {
 	return n, nil
 }
 
-// pubsub reads a line; an error that Redis answers is one here.
-func (e *pubsubConn) readLine() ([]byte, error) {
-	line, err := e.in.ReadSlice('\n')
+// readLine reads a line. Where that is an error reply it returns a [link.ReplyError].
+func (p *pubsubConn) readLine() ([]byte, error) {
+	line, err := p.reader.ReadSlice('\n')
 	if err != nil {
 		return nil, err
 	}

@@ -54,14 +54,12 @@ func (b *Bus) Serve(ctx context.Context) error {
 
 	defer b.reports.Ended(b.reportName())
 	defer b.reports.Ended(b.tokenReportName())
-	b.out.open()
 	var parts sync.WaitGroup
 	parts.Go(func() { b.read(ctx, handlers) })
 	b.watch(ctx)
 	parts.Wait()
 	cancel()
 	err := b.group.Close(StopGrace)
-	b.out.close()
 	b.out.drain()
 	return err
 }

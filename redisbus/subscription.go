@@ -21,8 +21,9 @@ type SubscribeOptions struct {
 	// OnGap, when set, is told of lost messages, in order with the others and
 	// never at the same time as the handler.
 	OnGap func(ctx context.Context, gap Gap)
-	// Inline runs the handler on the goroutine that reads the connection: for one
-	// that only hands over and never blocks. Nothing waits, so nothing overflows.
+	// Inline runs the handler on the goroutine that reads the connection, without
+	// middleware: for a handler that only hands over and never blocks. No message
+	// waits, so none overflows.
 	Inline bool
 }
 

@@ -2,7 +2,6 @@ package redisbus
 
 import (
 	"context"
-	"github.com/stellarfw/stellar/redisbus/link"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -10,30 +9,31 @@ import (
 )
 
 const (
-	// maxSilence is how long it may hear nothing before it takes the connection
-	// for dead: one that was cut off without a word looks like a quiet one.
+	// maxSilence is how long nothing may be heard before the connection is taken for
+	// dead: a connection that was cut off without notice looks like a quiet one.
 	maxSilence = 6 * time.Second
-	// maintenancePause is how often the cluster's token is looked after, clockPause how
-	// often Redis's clock is read; both also after every interruption.
+	// maintenancePause is the time between two checks of the cluster's token,
+	// clockPause that between two readings of Redis's clock. Both are also done after
+	// every reconnection.
 	maintenancePause = 30 * time.Second
 	clockPause       = 4 * time.Minute
-	// relaxPause is how long a bus that posts nothing keeps what makes posting fast.
-	relaxPause = 10 * time.Second
 )
 
-// watchdog watches the connection that the reader reads.
+// watchdog closes a connection on which nothing is heard, sends beacons so that
+// something is, and keeps the clock and the token up to date.
 type watchdog struct {
 	bus *Bus
-	// Times on the bus's monotonic clock.
-	maintained, clockRead, relaxed time.Duration
-	// connects is the number of the connection that the last upkeep was begun for.
+	// Times of the last maintenance and of the last clock reading, on the bus's
+	// monotonic clock.
+	maintained, clockRead time.Duration
+	// connects is [pubsubState.connects] as of the last maintenance.
 	connects    uint64
-	failed      atomic.Bool // the last upkeep, which is tried again soon
+	failed      atomic.Bool // the last maintenance, which is then repeated soon
 	maintaining sync.WaitGroup
-	busy        chan struct{} // holds one token while an upkeep runs
+	busy        chan struct{} // holds one element while maintenance runs
 }
 
-// wakeWatchdog makes the keeper look again.
+// wakeWatchdog has the watchdog check at once.
 func (b *Bus) wakeWatchdog() {
 	select {
 	case b.pubsub.changed <- struct{}{}:
@@ -41,10 +41,10 @@ func (b *Bus) wakeWatchdog() {
 	}
 }
 
-// watch watches until ctx ends.
+// watch runs the watchdog until ctx ends.
 func (b *Bus) watch(ctx context.Context) {
-	k := &watchdog{bus: b, busy: make(chan struct{}, 1)}
-	defer k.maintaining.Wait()
+	w := &watchdog{bus: b, busy: make(chan struct{}, 1)}
+	defer w.maintaining.Wait()
 	defer b.pubsub.beacons.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -55,23 +55,19 @@ func (b *Bus) watch(ctx context.Context) {
 		case <-timer.C:
 		case <-b.pubsub.changed:
 		}
-		timer.Reset(k.check(ctx))
+		timer.Reset(w.check(ctx))
 	}
 }
 
-// check does what is due and returns when to look again.
-func (k *watchdog) check(ctx context.Context) time.Duration {
-	b := k.bus
+// check does what is due and returns the time until the next check.
+func (w *watchdog) check(ctx context.Context) time.Duration {
+	b := w.bus
 	now, silence, connected := time.Since(b.clock.start), b.silence(), b.pubsub.connected.Load()
-	if now-k.relaxed >= relaxPause {
-		k.relaxed = now
-		b.out.relax()
-	}
 	if silence >= maxSilence {
 		b.reports.Failed(b.reportName(), silentError{silence})
 		b.markHeard()
-		if e := b.pubsub.conn.Load(); e != nil {
-			e.close() // the reader opens another one
+		if conn := b.pubsub.conn.Load(); conn != nil {
+			conn.close() // the reader opens another one
 		}
 		return beaconPause
 	}
@@ -80,11 +76,11 @@ func (k *watchdog) check(ctx context.Context) time.Duration {
 	}
 	b.subscribeHints()
 	pause := maintenancePause
-	if k.failed.Load() {
+	if w.failed.Load() {
 		pause = beaconPause
 	}
-	if connects := b.pubsub.connects.Load(); k.connects != connects || now-k.maintained >= pause {
-		k.maintain(ctx, connects, now)
+	if connects := b.pubsub.connects.Load(); w.connects != connects || now-w.maintained >= pause {
+		w.maintain(ctx, connects, now)
 	}
 	wait, mine := b.beacons.due(silence, time.Duration(b.pubsub.lag.Load()))
 	if mine {
@@ -93,42 +89,39 @@ func (k *watchdog) check(ctx context.Context) time.Duration {
 	return max(min(wait, maxSilence-silence), time.Millisecond)
 }
 
-// maintain does what takes a round trip, aside, so that it cannot delay the watch.
-func (k *watchdog) maintain(ctx context.Context, connects uint64, now time.Duration) {
+// maintain reads the clock and checks the token on a goroutine of its own: their
+// round trips must not delay the next check.
+func (w *watchdog) maintain(ctx context.Context, connects uint64, now time.Duration) {
 	select {
-	case k.busy <- struct{}{}:
+	case w.busy <- struct{}{}:
 	default:
 		return
 	}
-	tell := k.connects != connects || now-k.clockRead >= clockPause
-	k.connects, k.maintained = connects, now
-	if tell {
-		k.clockRead = now
+	clockDue := w.connects != connects || now-w.clockRead >= clockPause
+	w.connects, w.maintained = connects, now
+	if clockDue {
+		w.clockRead = now
 	}
-	k.maintaining.Go(func() {
-		defer k.bus.wakeWatchdog() // what came up meanwhile is next
-		defer func() { <-k.busy }()
-		if tell {
-			k.bus.readClock(ctx)
+	w.maintaining.Go(func() {
+		defer w.bus.wakeWatchdog() // maintenance may have become due again meanwhile
+		defer func() { <-w.busy }()
+		if clockDue {
+			w.bus.readClock(ctx)
 		}
-		err := k.bus.checkToken(ctx)
-		k.failed.Store(err != nil)
-		k.bus.reports.Failed(k.bus.tokenReportName(), err)
-		k.bus.readyOnce.Do(func() { close(k.bus.ready) })
+		err := w.bus.checkToken(ctx)
+		w.failed.Store(err != nil)
+		w.bus.reports.Failed(w.bus.tokenReportName(), err)
+		w.bus.readyOnce.Do(func() { close(w.bus.ready) })
 	})
 }
 
 func (b *Bus) readClock(ctx context.Context) {
-	client, err := b.client(ctx)
-	if err == nil {
-		err = b.clock.read(ctx, client)
-	}
-	if err != nil && ctx.Err() == nil {
+	if err := b.clock.read(ctx, b.publisher); err != nil && ctx.Err() == nil {
 		b.log.Debug().Err(err).Msg("could not read Redis's clock")
 	}
 }
 
-// subscribeHints subscribes the channels of hints that came after the connection.
+// subscribeHints subscribes the hints' channels that Redis has not confirmed yet.
 func (b *Bus) subscribeHints() {
 	var missing []string
 	b.mu.Lock()
@@ -138,18 +131,19 @@ func (b *Bus) subscribeHints() {
 		}
 	}
 	b.mu.Unlock()
-	if e := b.pubsub.conn.Load(); e != nil && len(missing) > 0 {
-		_ = e.subscribe(missing...) // the reader sees a broken connection
+	if conn := b.pubsub.conn.Load(); conn != nil && len(missing) > 0 {
+		_ = conn.subscribe(missing...) // the reader notices a broken connection
 	}
 }
 
-// checkToken puts a token that Redis has lost back, or takes the one that is
-// there now: who draws one when Redis came back empty would else be alone.
+// checkToken writes the token to Redis again if Redis has lost it. If another node
+// has drawn a new token meanwhile, the bus takes that one: otherwise they would not
+// understand each other any more.
 func (b *Bus) checkToken(ctx context.Context) error {
 	if !b.tokenKept {
 		return nil
 	}
-	kept, err := b.keepToken(ctx)
+	kept, err := keepToken(ctx, b.publisher, b.keys, b.token)
 	if err != nil || kept == b.token {
 		return err
 	}
@@ -161,14 +155,6 @@ func (b *Bus) checkToken(ctx context.Context) error {
 	b.token = kept
 	b.log.Info().Msg("the cluster has a new token")
 	return nil
-}
-
-func (b *Bus) keepToken(ctx context.Context) (link.Secret, error) {
-	client, err := b.client(ctx)
-	if err != nil {
-		return "", err
-	}
-	return keepToken(ctx, client, b.keys, b.token)
 }
 
 // silentError is the failure of a connection on which nothing is heard.

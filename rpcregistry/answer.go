@@ -50,7 +50,7 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left time.Duration) {
 	ctx := &callContext{
 		Context: base, deadline: time.Now().Add(left),
-		call: Call{Method: c.method, From: c.from, Connection: c.connection},
+		call: Call{Method: c.method, From: c.from, Connection: c.connection, Meta: c.meta},
 	}
 	var value json.RawMessage
 	err := error(ErrPanicked)
@@ -67,7 +67,7 @@ func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left 
 		}
 		e.answer(base, c, value, err, e.cfg.Bus.PostNow)
 	}()
-	value, err = method.Call(ctx, c.args)
+	value, err = e.methodFunc(method)(ctx, c.args)
 	if err != nil {
 		_, _ = codeOf(err) // an error that panics when it is read is the method's panic
 	}
@@ -79,8 +79,8 @@ func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left 
 	}
 }
 
-// post is Bus.Post or Bus.PostNow.
-type post func(ctx context.Context, node, messageType string, body []byte, done func(int64, error)) error
+// post is [redisbus.Bus.Post] or [redisbus.Bus.PostNow].
+type post func(ctx context.Context, m redisbus.Outgoing, done func(int64, error)) error
 
 // answer sends the reply to a call, if one is wanted.
 func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, err error, send post) {
@@ -96,10 +96,10 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 	if err != nil {
 		r = failure(err)
 	}
-	unsent := send(ctx, c.from.ID, replyType, r.encode(c.id), nil)
+	unsent := send(ctx, redisbus.Outgoing{Node: c.from.ID, Type: replyType, Body: r.encode(c.id)}, nil)
 	if errors.Is(unsent, redisbus.ErrTooLarge) {
 		r = failure(fmt.Errorf("%w: the response has %d bytes", ErrTooLarge, len(value)))
-		unsent = send(ctx, c.from.ID, replyType, r.encode(c.id), nil)
+		unsent = send(ctx, redisbus.Outgoing{Node: c.from.ID, Type: replyType, Body: r.encode(c.id)}, nil)
 	}
 	if unsent != nil {
 		e.log.Debug().Err(unsent).Str("method", c.method).Msg("a reply was not sent")

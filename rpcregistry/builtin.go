@@ -63,6 +63,5 @@ func (e *Endpoint) logLine(ctx context.Context, line LogLine) {
 		level = zerolog.InfoLevel
 	}
 	level = min(level, zerolog.ErrorLevel)
-	c, _ := FromContext(ctx)
-	e.log.WithLevel(level).Str("from", c.From.ID).Str("text", line.Text).Msg("api.log")
+	e.log.WithLevel(level).Str("from", FromContext(ctx).From.ID).Str("text", line.Text).Msg("api.log")
 }

@@ -11,10 +11,9 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
-	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// Response is what a method returned.
+// Response is the result of a method.
 type Response struct {
 	// From is the node that answered.
 	From redisbus.Identity
@@ -22,8 +21,8 @@ type Response struct {
 	Value json.RawMessage
 }
 
-// Decode stores the response in v, as json.Unmarshal does. Without a response v
-// stays as it is.
+// Decode decodes the response into v, as json.Unmarshal does. Without a response it
+// leaves v unchanged.
 func (r Response) Decode(v any) error {
 	if len(r.Value) == 0 {
 		return nil
@@ -31,29 +30,44 @@ func (r Response) Decode(v any) error {
 	return json.Unmarshal(r.Value, v)
 }
 
+// CallOptions are the options of one call. The zero value has the defaults.
+type CallOptions struct {
+	// Meta is carried beside the arguments, such as a tenant or a trace; the method
+	// finds it in [Call.Meta]. link.ValidMeta has its bounds. Nodes of versions
+	// without meta ignore it. Default none.
+	Meta map[string]string
+}
+
 // DoCluster calls a method and returns the first response. args is anything
 // that encoding/json can encode: an object or a struct names the arguments, a
-// slice gives them by position ([Handle] tells how they are taken).
+// slice gives them by position ([Handle] has the rules).
 //
-// Of [All], every node that has the method runs it, and the first answer counts,
-// be it a value or an error of the method; nodes that do not have it, forbid it
-// or are busy leave the answer to others.
+// A call to [All] runs on every node that has the method, and the first answer
+// counts, be it a value or an error of the method; nodes that do not have the
+// method, forbid it or are busy leave the answer to others.
 //
 // The call ends at ctx's deadline, which travels with it, or after the
 // endpoint's timeout. The error is an [Error]: see the codes. When ctx is
 // cancelled the error is its cause, and whether the method ran is not known.
 func (e *Endpoint) DoCluster(ctx context.Context, method string, args any, to Target) (Response, error) {
-	r, err := e.do(ctx, method, args, to)
-	if err != nil {
-		return r, withMethod(err, method)
-	}
-	return r, nil
+	return e.DoClusterWith(ctx, method, args, to, CallOptions{})
+}
+
+// DoClusterWith is [Endpoint.DoCluster] with options.
+func (e *Endpoint) DoClusterWith(ctx context.Context, method string, args any, to Target, o CallOptions) (Response, error) {
+	result, err := e.call(ctx, args, Request{Method: method, To: to, Meta: o.Meta})
+	return result.Response, err
 }
 
 // Do is [Endpoint.DoCluster] with a typed response.
 func Do[Res any](ctx context.Context, e *Endpoint, method string, args any, to Target) (Res, error) {
+	return DoWith[Res](ctx, e, method, args, to, CallOptions{})
+}
+
+// DoWith is [Do] with options.
+func DoWith[Res any](ctx context.Context, e *Endpoint, method string, args any, to Target, o CallOptions) (Res, error) {
 	var res Res
-	r, err := e.DoCluster(ctx, method, args, to)
+	r, err := e.DoClusterWith(ctx, method, args, to, o)
 	if err == nil {
 		if err = r.Decode(&res); err != nil {
 			err = fmt.Errorf("response of %s: %w", method, err)
@@ -63,32 +77,70 @@ func Do[Res any](ctx context.Context, e *Endpoint, method string, args any, to T
 }
 
 // Cast calls a method and does not wait: nobody replies. The error says only
-// whether the call was sent and, for a node or a connection, whether there was
-// somebody to get it.
+// whether the call was sent and, for a node or a connection, whether somebody
+// listens there.
 func (e *Endpoint) Cast(ctx context.Context, method string, args any, to Target) error {
-	c, node, err := e.prepare(ctx, method, args, to)
+	return e.CastWith(ctx, method, args, to, CallOptions{})
+}
+
+// CastWith is [Endpoint.Cast] with options.
+func (e *Endpoint) CastWith(ctx context.Context, method string, args any, to Target, o CallOptions) error {
+	_, err := e.call(ctx, args, Request{Method: method, To: to, Meta: o.Meta, Replies: NoReply})
+	return err
+}
+
+// call makes a call of any kind.
+func (e *Endpoint) call(ctx context.Context, args any, r Request) (Result, error) {
+	var err error
+	if r.Args, err = encodeArgs(args); err != nil {
+		return Result{}, withMethod(err, r.Method)
+	}
+	return e.send(ctx, r)
+}
+
+// sendRequest is what the call middleware is wrapped around.
+func (e *Endpoint) sendRequest(ctx context.Context, r Request) (result Result, err error) {
+	switch r.Replies {
+	case EveryReply:
+		result.Verdicts, err = e.doAll(ctx, r)
+	case NoReply:
+		err = e.cast(ctx, r)
+	default:
+		result.Response, err = e.do(ctx, r)
+	}
 	if err != nil {
-		return withMethod(err, method)
+		err = withMethod(err, r.Method)
 	}
-	var receivers int64
-	body := json.RawMessage(c.encode())
-	if node == "" {
-		err = e.cfg.Bus.Publish(ctx, callType, body)
-		receivers = 1
-	} else {
-		receivers, err = e.cfg.Bus.Send(ctx, node, callType, body)
+	return result, err
+}
+
+func (e *Endpoint) cast(ctx context.Context, r Request) error {
+	c, node, err := e.prepare(ctx, r)
+	if err != nil {
+		return err
 	}
-	if err == nil && receivers == 0 {
-		err = &Error{Code: ErrNoSuchTarget, Node: node}
+	sent := make(chan error, 1)
+	err = e.cfg.Bus.Post(ctx, c.message(node), func(receivers int64, err error) {
+		if err == nil && receivers == 0 && node != "" {
+			err = &Error{Code: ErrNoSuchTarget, Node: node}
+		}
+		sent <- err
+	})
+	if err == nil {
+		select {
+		case err = <-sent:
+		case <-ctx.Done():
+			err = link.Unanswered(context.Cause(ctx))
+		}
 	}
 	if err != nil {
-		return withMethod(sendError(err, node), method)
+		return sendError(err, node)
 	}
 	return nil
 }
 
-func (e *Endpoint) do(ctx context.Context, method string, args any, to Target) (Response, error) {
-	c, node, err := e.prepare(ctx, method, args, to)
+func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
+	c, node, err := e.prepare(ctx, r)
 	if err != nil {
 		return Response{}, err
 	}
@@ -100,7 +152,7 @@ func (e *Endpoint) do(ctx context.Context, method string, args any, to Target) (
 	}
 	e.addWaiter(c.id, w)
 	defer e.removeWaiter(c.id)
-	if err := e.cfg.Bus.Post(ctx, node, callType, c.encode(), w.sent); err != nil {
+	if err := e.cfg.Bus.Post(ctx, c.message(node), w.sent); err != nil {
 		return Response{}, sendError(err, node)
 	}
 	timeout, stop := e.timeout(ctx)
@@ -127,29 +179,24 @@ func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) 
 	return timer.C, timer.Stop
 }
 
-// prepare makes the call and finds the node, none for all, that it is for.
-func (e *Endpoint) prepare(ctx context.Context, method string, args any, to Target) (*call, string, error) {
-	if !link.ValidName(method) {
+// prepare makes the call and finds its node, which is empty for all.
+func (e *Endpoint) prepare(ctx context.Context, r Request) (*call, string, error) {
+	if !link.ValidName(r.Method) {
 		return nil, "", &Error{Code: ErrNoSuchMethod, Message: "not a valid name"}
 	}
-	c := &call{method: method, connection: to.connection, deadline: e.cfg.Bus.Now().Add(e.cfg.Timeout)}
+	if err := link.ValidMeta(r.Meta); err != nil {
+		return nil, "", &Error{Code: ErrBadArguments, Message: err.Error(), cause: err}
+	}
+	c := &call{
+		method: r.Method, connection: r.To.connection, deadline: e.cfg.Bus.Now().Add(e.cfg.Timeout), args: r.Args, meta: r.Meta,
+	}
 	if at, ok := ctx.Deadline(); ok {
 		c.deadline = e.cfg.Bus.Now().Add(time.Until(at))
 	}
-	if args != nil {
-		text, err := wire.Encode(args)
-		if err == nil && len(text) > 0 {
-			err = wire.Check(text, outerDepth)
-		}
-		if err != nil {
-			return nil, "", &Error{Code: ErrBadArguments, Message: err.Error(), cause: err}
-		}
-		c.args = text
-	}
-	node := to.node
-	if to.connection != "" {
+	node := r.To.node
+	if r.To.connection != "" {
 		var err error
-		if node, err = e.locate(ctx, to.connection); err != nil {
+		if node, err = e.locate(ctx, r.To.connection); err != nil {
 			return nil, "", err
 		}
 	}
@@ -173,14 +220,14 @@ func (e *Endpoint) locate(ctx context.Context, connection string) (string, error
 	return node, nil
 }
 
-// newID returns 128 random bits: nobody can answer a call that was not sent to him.
+// newID returns 128 random bits, so that only a node that got the call can answer it.
 func newID() string {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // it never fails: crypto/rand ends the process first
 	return base64.RawURLEncoding.EncodeToString(random[:])
 }
 
-// contextError is how a call ends whose context has.
+// contextError is the error of a call whose context has ended.
 func contextError(ctx context.Context, node string) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &Error{Code: ErrTimeout, Node: node, cause: context.Cause(ctx)}
@@ -188,7 +235,7 @@ func contextError(ctx context.Context, node string) error {
 	return fmt.Errorf("%w: %w", context.Cause(ctx), link.ErrUnknownOutcome)
 }
 
-// sendError is how a call ends that the bus did not take.
+// sendError is the error of a call that the bus could not send.
 func sendError(err error, node string) error {
 	switch {
 	case isError(err):
@@ -211,7 +258,7 @@ func isError(err error) bool {
 func withMethod(err error, method string) error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		known.Method = method
-		return known
+		return err
 	}
 	return fmt.Errorf("call of %s: %w", method, err)
 }

@@ -28,7 +28,14 @@ type call struct {
 	// deadline is on Redis's clock.
 	deadline time.Time
 	args     json.RawMessage
-	from     redisbus.Identity
+	// meta travels in the message, not in its body.
+	meta map[string]string
+	from redisbus.Identity
+}
+
+// message returns the call as a message to a node, or to all.
+func (c *call) message(node string) redisbus.Outgoing {
+	return redisbus.Outgoing{Node: node, Type: callType, Body: c.encode(), Meta: c.meta}
 }
 
 func (c *call) encode() []byte {
@@ -53,7 +60,7 @@ func (c *call) encode() []byte {
 }
 
 func decodeCall(m redisbus.Message) (c call, ok bool) {
-	c.from = m.Sender()
+	c.from, c.meta = m.Sender(), m.Meta
 	var deadline uint64
 	named, timed, idle, connected := false, false, true, true
 	err := wire.Again(m.Body, func(key, value []byte) {

@@ -14,13 +14,13 @@ import (
 func TestCallsAndRepliesComeBackAsTheyWere(t *testing.T) {
 	from := redisbus.Identity{ID: "a", Incarnation: "a#1:x"}
 	for _, c := range []call{
-		{id: "abc", method: "m", deadline: time.UnixMilli(7), args: json.RawMessage(`{"a":["\"}",{}]}`), connection: "c:1"},
+		{id: "abc", method: "m", meta: map[string]string{"tenant": "1"}, deadline: time.UnixMilli(7), args: json.RawMessage(`{"a":["\"}",{}]}`), connection: "c:1"},
 		{method: "m", deadline: time.UnixMilli(1 << 41)},
 	} {
 		c.from = from
 		text := c.encode()
 		require.NoError(t, wire.Check(text, 1))
-		got, ok := decodeCall(redisbus.Message{ServerID: "a", Incarnation: "a#1:x", Body: text})
+		got, ok := decodeCall(redisbus.Message{ServerID: "a", Incarnation: "a#1:x", Body: c.message("b").Body, Meta: c.message("b").Meta})
 		require.True(t, ok)
 		require.Equal(t, c, got)
 	}

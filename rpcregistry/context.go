@@ -2,30 +2,44 @@ package rpcregistry
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
 )
 
-// Call is what a method can know about the call that it serves.
+// Call describes the call that a method serves.
 type Call struct {
 	Method string
-	// From is who called: a node, or a command.
+	// From is the caller: a node, or a command.
 	From redisbus.Identity
-	// Connection is the connection that was called, if it was one.
+	// Connection is the id of the client connection that was called, empty if the
+	// call was not to one.
 	Connection string
+	// Meta is what the caller gave as [CallOptions.Meta], nil if nothing.
+	Meta map[string]string
 }
 
 type contextKey struct{}
 
-// FromContext returns the call that a method's context belongs to.
-func FromContext(ctx context.Context) (Call, bool) {
+// ErrNoCall is what [FromContext] panics with outside a method.
+var ErrNoCall = errors.New("no call in this context: rpcregistry.FromContext needs the context that a method was given; InCall tells whether it is one")
+
+// FromContext returns the call that a method's context belongs to. With any other
+// context it panics with [ErrNoCall].
+func FromContext(ctx context.Context) Call {
 	c, ok := ctx.Value(contextKey{}).(*Call)
 	if !ok {
-		return Call{}, false
+		panic(ErrNoCall)
 	}
-	return *c, true
+	return *c
+}
+
+// InCall reports whether ctx is, or derives from, the context of a method.
+func InCall(ctx context.Context) bool {
+	_, ok := ctx.Value(contextKey{}).(*Call)
+	return ok
 }
 
 // callContext is the context of one call: the node's, with the call's deadline.

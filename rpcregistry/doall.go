@@ -63,15 +63,18 @@ const membersInterval = time.Second
 // a nil error then as well: who did not answer is in the verdicts. The error is
 // an [Error] when the call could not be made, or the cause of ctx's cancellation.
 func (e *Endpoint) DoAll(ctx context.Context, method string, args any) ([]Verdict, error) {
-	verdicts, err := e.doAll(ctx, method, args)
-	if err != nil {
-		return nil, withMethod(err, method)
-	}
-	return verdicts, nil
+	return e.DoAllWith(ctx, method, args, CallOptions{})
 }
 
-func (e *Endpoint) doAll(ctx context.Context, method string, args any) ([]Verdict, error) {
-	c, _, err := e.prepare(ctx, method, args, All())
+// DoAllWith is [Endpoint.DoAll] with options.
+func (e *Endpoint) DoAllWith(ctx context.Context, method string, args any, o CallOptions) ([]Verdict, error) {
+	result, err := e.call(ctx, args, Request{Method: method, Meta: o.Meta, Replies: EveryReply})
+	return result.Verdicts, err
+}
+
+func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
+	r.To = All()
+	c, _, err := e.prepare(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -83,10 +86,10 @@ func (e *Endpoint) doAll(ctx context.Context, method string, args any) ([]Verdic
 		return nil, sendError(err, "")
 	}
 	c.id = newID()
-	g := newAllWaiter(members, method)
+	g := newAllWaiter(members, r.Method)
 	e.addWaiter(c.id, g)
 	defer e.removeWaiter(c.id)
-	if err := e.cfg.Bus.Post(ctx, "", callType, c.encode(), g.sent); err != nil {
+	if err := e.cfg.Bus.Post(ctx, c.message(""), g.sent); err != nil {
 		return nil, sendError(err, "")
 	}
 	timeout, stop := e.timeout(ctx)

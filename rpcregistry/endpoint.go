@@ -75,6 +75,11 @@ type Config struct {
 	// with [ErrBusy]. Default 1024.
 	MaxCalls int
 
+	// CallMiddleware and MethodMiddleware wrap the calls that this endpoint makes and
+	// the methods that it answers; the first is the outermost.
+	CallMiddleware   []CallMiddleware
+	MethodMiddleware []MethodMiddleware
+
 	// Log gets panics of methods and what other nodes send to api.log.
 	Log zerolog.Logger
 }
@@ -100,6 +105,9 @@ type Endpoint struct {
 	registry *Registry
 	log      zerolog.Logger
 
+	send    CallFunc // with the middleware around it
+	wrapped sync.Map // method names to their MethodFunc with the middleware around it
+
 	group Group
 	pool  goroutinePool
 	serve sync.Mutex
@@ -120,13 +128,14 @@ type Group = redisbus.Group
 // error reports everything that is wrong with the registrations.
 func New(cfg Config) (*Endpoint, error) {
 	cfg = cfg.withDefaults()
-	if cfg.Bus == nil {
-		return nil, errors.New("rpc: a bus is needed")
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("rpc: %w", err)
 	}
 	e := &Endpoint{
 		cfg: cfg, self: cfg.Bus.Identity(), registry: cfg.Registry.Extend(), log: cfg.Log, pending: map[string]waiter{},
 		ready: make(chan struct{}),
 	}
+	e.send = e.wrapSend(e.sendRequest)
 	e.registerBuiltins()
 	if err := e.registry.Err(); err != nil {
 		return nil, fmt.Errorf("rpc: %w", err)

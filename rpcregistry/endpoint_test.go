@@ -249,7 +249,7 @@ func TestCastAsksForNoReply(t *testing.T) {
 		ran := make(chan string, 10)
 		r := rpcregistry.NewRegistry()
 		rpcregistry.Handle(r, "note", func(ctx context.Context, text string) (string, error) {
-			call, _ := rpcregistry.FromContext(ctx)
+			call := rpcregistry.FromContext(ctx)
 			ran <- call.From.ID + text
 			return "nobody reads this", nil
 		})

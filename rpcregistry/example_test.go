@@ -26,6 +26,13 @@ func (e everybody) Live(context.Context) ([]redisbus.Identity, error) { return e
 
 // exampleNodes starts nodes that can add, on an embedded Redis.
 func exampleNodes(server *embedded.Server, ids ...string) (nodes []*rpcregistry.Endpoint, stop func()) {
+	return exampleNodesWith(server, func(*rpcregistry.Config) {}, ids...)
+}
+
+// exampleNodesWith is exampleNodes with another configuration.
+func exampleNodesWith(
+	server *embedded.Server, change func(*rpcregistry.Config), ids ...string,
+) (nodes []*rpcregistry.Endpoint, stop func()) {
 	var members everybody
 	for _, id := range ids {
 		members = append(members, redisbus.Identity{ID: id, Incarnation: id + "#1:example"})
@@ -50,7 +57,9 @@ func exampleNodes(server *embedded.Server, ids ...string) (nodes []*rpcregistry.
 			}
 			return s.A + s.B, nil
 		})
-		node, err := rpcregistry.New(rpcregistry.Config{Bus: bus, Registry: methods, Members: members, Log: zerolog.Nop()})
+		cfg := rpcregistry.Config{Bus: bus, Registry: methods, Members: members, Log: zerolog.Nop()}
+		change(&cfg)
+		node, err := rpcregistry.New(cfg)
 		if err != nil {
 			panic(err)
 		}
@@ -102,7 +111,7 @@ func ExampleEndpoint_DoAll() {
 		fmt.Println(v.Node.ID, v.Outcome(), string(v.Value))
 	}
 	// Output:
-	// nodeWaiter value 3
+	// one value 3
 	// three value 3
 	// two value 3
 }

@@ -254,12 +254,13 @@ func TestAMethodsContextIsALightOneAndBehaves(t *testing.T) {
 			at, ok := ctx.Deadline()
 			require.True(t, ok)
 			require.Equal(t, time.Second, time.Until(at))
+			synctest.Wait() // until no other goroutine is about to end
 			before := runtime.NumGoroutine()
 			child, cancel := context.WithCancel(ctx)
 			defer cancel()
 			require.Equal(t, before, runtime.NumGoroutine(), "a child context needs no goroutine")
-			call, ok := rpcregistry.FromContext(child)
-			require.True(t, ok)
+			require.True(t, rpcregistry.InCall(child))
+			call := rpcregistry.FromContext(child)
 			require.Equal(t, "look", call.Method)
 			require.Equal(t, "a", call.From.ID)
 			return nil, nil
@@ -274,8 +275,8 @@ func TestAMethodsContextIsALightOneAndBehaves(t *testing.T) {
 		stopBase(nil)
 		require.NoError(t, a.stop())
 		require.NoError(t, b.stop())
-		_, ok := rpcregistry.FromContext(context.Background())
-		require.False(t, ok)
+		require.False(t, rpcregistry.InCall(context.Background()))
+		require.PanicsWithError(t, rpcregistry.ErrNoCall.Error(), func() { rpcregistry.FromContext(context.Background()) })
 	})
 }
 
@@ -345,6 +346,10 @@ func TestNewRefuses(t *testing.T) {
 	_, err = rpcregistry.New(rpcregistry.Config{Bus: a.bus, Registry: bad})
 	require.ErrorContains(t, err, `"a b"`)
 	require.ErrorIs(t, a.Serve(t.Context()), rpcregistry.ErrServing)
+	_, err = rpcregistry.New(rpcregistry.Config{
+		Bus: a.bus, CallMiddleware: []rpcregistry.CallMiddleware{nil}, MethodMiddleware: []rpcregistry.MethodMiddleware{nil},
+	})
+	require.ErrorContains(t, err, "nil call middleware\nnil method middleware")
 	loner, err := rpcregistry.New(rpcregistry.Config{Bus: a.bus})
 	require.NoError(t, err)
 	_, err = loner.DoAll(t.Context(), "x", nil)

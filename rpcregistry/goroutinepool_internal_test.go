@@ -29,7 +29,7 @@ func TestTheCrewGoesHomeWhenThereIsNothingToDo(t *testing.T) {
 		}
 		work(3)
 		require.Equal(t, 3, idle())
-		for range 5 { // nodeWaiter of them is enough
+		for range 5 { // one goroutine is enough
 			time.Sleep(idleTime / 2)
 			work(1)
 		}

@@ -21,8 +21,8 @@ type Method struct {
 	// Arguments and Result are their types, for people to read. Those of a method
 	// of [Handle] are worded by [Registry.Methods].
 	Arguments, Result string
-	// Call runs it. args is valid JSON or nil, the response JSON or nil.
-	Call func(ctx context.Context, args json.RawMessage) (json.RawMessage, error)
+	// Call runs the method.
+	Call MethodFunc
 
 	// describe describes the types: only when somebody asks, because each of a
 	// thousand nodes has all methods.
@@ -70,6 +70,15 @@ func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, 
 // delete all tasks would be worse.
 func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
 	register(r, name, strictly, f)
+}
+
+// HandleDecoded is [Handle] with another decoder of JSON than encoding/json, for types
+// that stand for something else in JSON than they say: decode fills v, which points to
+// a Req or, for arguments by position, to a field of it.
+func HandleDecoded[Req, Res any](
+	r Registrar, name string, decode func(text []byte, v any) error, f func(ctx context.Context, req Req) (Res, error),
+) {
+	register(r, name, decode, f)
 }
 
 func register[Req, Res any](r Registrar, name string, unmarshal unmarshalFunc, f func(ctx context.Context, req Req) (Res, error)) {
@@ -120,7 +129,7 @@ func (r *Registry) RegisterMethod(m Method) {
 	defer r.mu.Unlock()
 	switch _, twice := r.methods[m.Name]; {
 	case !link.ValidName(m.Name):
-		r.errs = append(r.errs, fmt.Errorf("method %q: use 1 to 200 letters, digits and . _ : -", m.Name))
+		r.errs = append(r.errs, link.CheckName("method", m.Name))
 	case twice || r.base.has(m.Name):
 		r.errs = append(r.errs, fmt.Errorf("method %s is registered twice", m.Name))
 	case m.Call == nil:

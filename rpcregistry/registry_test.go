@@ -198,6 +198,29 @@ func TestStrictMethodsThatTakeNoStruct(t *testing.T) {
 	require.ErrorContains(t, err, `"a": it takes {}`)
 }
 
+func TestAMethodMayDecodeItsArgumentsInItsOwnWay(t *testing.T) {
+	inMinutes := func(text []byte, v any) error { // durations, which are all that it takes
+		var minutes int64
+		if err := json.Unmarshal(text, &minutes); err != nil {
+			return err
+		}
+		*v.(*time.Duration) = time.Duration(minutes) * time.Minute //nolint:forcetypeassert // a panic fails the test
+		return nil
+	}
+	type wait struct {
+		For, Every time.Duration
+	}
+	take := takenBy(t, func(r rpcregistry.Registrar, name string, f func(context.Context, wait) (any, error)) {
+		rpcregistry.HandleDecoded(r, name, inMinutes, f)
+	})
+	got, err := take(`[60, 5]`)
+	require.NoError(t, err)
+	require.Equal(t, wait{time.Hour, 5 * time.Minute}, got)
+	_, err = take(`["long"]`)
+	require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
+	require.ErrorContains(t, err, "it takes {For: number, Every: number}")
+}
+
 func TestArgumentsThatDoNotFitAreToldWhatFits(t *testing.T) {
 	for _, args := range []string{`{"id":7}`, `["7","8"]`, `"7"`} {
 		_, err := taken[Base](t)(args)

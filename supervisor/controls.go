@@ -4,16 +4,16 @@ import (
 	"context"
 	"time"
 
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 // Status tells how the set is.
-func (s *Set) Status() worker.SetStatus {
+func (s *Set) Status() builtin.SetStatus {
 	ready, _ := s.Ready()
 	zombies := s.host.Zombies()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	status := worker.SetStatus{
+	status := builtin.SetStatus{
 		Process: s.host.Process(), Ready: ready, Quiet: s.host.IsQuiet(), Healthy: !zombies.Choked, Redis: s.host.Reachable(),
 		Zombies: zombies, Workers: s.staying(), Crashes: s.report.Crashes, Crashed: s.history.list(),
 	}
@@ -32,30 +32,30 @@ func (s *Set) Status() worker.SetStatus {
 // controls are what the set's nodes do with it when they are called.
 type controls struct{ *Set }
 
-var _ worker.Controls = controls{}
+var _ builtin.Controls = controls{}
 
-// Crashes implements worker.Controls.
-func (c controls) Crashes(id string) worker.Crashes {
+// Crashes implements builtin.Controls.
+func (c controls) Crashes(id string) builtin.Crashes {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if h := c.history[id]; h != nil {
 		return h.Crashes
 	}
-	return worker.Crashes{}
+	return builtin.Crashes{}
 }
 
-// Scale implements worker.Controls.
+// Scale implements builtin.Controls.
 func (c controls) Scale(workers int) error {
 	_, err := c.resize(func(int) int { return workers })
 	return err
 }
 
-// Roll implements worker.Controls.
-func (c controls) Roll() error { return c.start(worker.OperationRoll, c.roll) }
+// Roll implements builtin.Controls.
+func (c controls) Roll() error { return c.start(builtin.OperationRoll, c.roll) }
 
-// Reload implements worker.Controls.
+// Reload implements builtin.Controls.
 func (c controls) Reload() error {
-	return c.start(worker.OperationReload, func(ctx context.Context) error { return c.renew(ctx, c.stay()) })
+	return c.start(builtin.OperationReload, func(ctx context.Context) error { return c.renew(ctx, c.stay()) })
 }
 
 // start begins an operation that goes on by itself; its end is logged.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 // Bounds of what a set remembers of its crashes and tells of them: an answer has
@@ -23,7 +23,7 @@ const (
 type history map[string]*remembered
 
 type remembered struct {
-	worker.Crashes
+	builtin.Crashes
 	times map[string]int // by reason
 }
 
@@ -57,13 +57,13 @@ func (s *Set) remember(node string, err error, stack string) int {
 }
 
 // list returns the crashes, the last first, as many as an answer holds.
-func (h history) list() []worker.NodeCrashes {
-	all := make([]worker.NodeCrashes, 0, len(h))
+func (h history) list() []builtin.NodeCrashes {
+	all := make([]builtin.NodeCrashes, 0, len(h))
 	for node, c := range h {
-		all = append(all, worker.NodeCrashes{Node: node, Crashes: c.Crashes})
+		all = append(all, builtin.NodeCrashes{Node: node, Crashes: c.Crashes})
 	}
-	slices.SortFunc(all, func(a, b worker.NodeCrashes) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Node, b.Node)) })
-	all = all[:min(len(all), worker.MaxCrashed)]
+	slices.SortFunc(all, func(a, b builtin.NodeCrashes) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Node, b.Node)) })
+	all = all[:min(len(all), builtin.MaxCrashed)]
 	room := maxStacks
 	for i := range all {
 		if room -= len(all[i].Stack); room < 0 {

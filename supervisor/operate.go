@@ -10,23 +10,24 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
 // Errors of what is done with a running set. They are errors of api.set.* too.
 var (
 	// ErrNotRunning: the set has not begun, or is stopping.
-	ErrNotRunning = fmt.Errorf("%w: the set has not begun, or is stopping", worker.ErrSetNotRunning)
+	ErrNotRunning = fmt.Errorf("%w: the set has not begun, or is stopping", builtin.ErrSetNotRunning)
 	// ErrSize: a set cannot have so many nodes.
-	ErrSize = fmt.Errorf("%w: not a size that the set can have", worker.ErrSetSize)
+	ErrSize = fmt.Errorf("%w: not a size that the set can have", builtin.ErrSetSize)
 	// ErrNotBack: a node did not run again in time.
 	ErrNotBack = errors.New("not all nodes are back")
 )
 
 // BusyError says that a rolling restart or a reload is under way. It is a
-// worker.ErrSetBusy.
+// builtin.ErrSetBusy.
 type BusyError struct {
-	Kind  string    // worker.OperationRoll or worker.OperationReload
+	Kind  string    // builtin.OperationRoll or builtin.OperationReload
 	Since time.Time // when it began
 }
 
@@ -35,8 +36,8 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("a %s is under way since %s: wait for its end", e.Kind, e.Since.Format(time.TimeOnly))
 }
 
-// Unwrap makes it a worker.ErrSetBusy.
-func (e *BusyError) Unwrap() error { return worker.ErrSetBusy }
+// Unwrap makes it a builtin.ErrSetBusy.
+func (e *BusyError) Unwrap() error { return builtin.ErrSetBusy }
 
 // Scale makes the set one of n nodes, and waits until those that are new run and
 // those that leave have drained. Nodes with the highest numbers leave, after the
@@ -178,7 +179,7 @@ func (s *Set) Quiet(on bool) {
 // restart; what leaves is passed over. A second roll or reload meanwhile is a
 // [*BusyError].
 func (s *Set) Roll(ctx context.Context) error {
-	if err := s.begin(worker.OperationRoll); err != nil {
+	if err := s.begin(builtin.OperationRoll); err != nil {
 		return err
 	}
 	return s.ended(s.roll(ctx))
@@ -188,7 +189,7 @@ func (s *Set) Roll(ctx context.Context) error {
 // all run again, or with an [ErrNotBack] that names those that do not within
 // ReadyTime.
 func (s *Set) Reload(ctx context.Context) error {
-	if err := s.begin(worker.OperationReload); err != nil {
+	if err := s.begin(builtin.OperationReload); err != nil {
 		return err
 	}
 	return s.ended(s.renew(ctx, s.stay()))
@@ -204,20 +205,20 @@ func (s *Set) begin(kind string) error {
 	if o := s.operation; o.Number > 0 && !o.Ended {
 		return &BusyError{o.Kind, o.Began}
 	}
-	s.operation = worker.Operation{Number: s.operation.Number + 1, Kind: kind, Began: time.Now(), Total: s.staying()}
+	s.operation = builtin.Operation{Number: s.operation.Number + 1, Kind: kind, Began: time.Now(), Total: s.staying()}
 	s.log.Info().Int("nodes", s.operation.Total).Msg(kind + " begins")
 	return nil
 }
 
 // progress changes what is told of the operation under way.
-func (s *Set) progress(change func(*worker.Operation)) {
+func (s *Set) progress(change func(*builtin.Operation)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.operation)
 }
 
 func (s *Set) ended(err error) error {
-	s.progress(func(o *worker.Operation) {
+	s.progress(func(o *builtin.Operation) {
 		o.Ended = true
 		if err != nil {
 			err = fmt.Errorf("%s ended after %d of %d nodes: %w", o.Kind, o.Done, o.Total, err)
@@ -237,10 +238,10 @@ func (s *Set) roll(ctx context.Context) error {
 			if err := s.await(ctx, 0, func() bool { return true }); err != nil {
 				return err // not this node leaves, but the set
 			}
-			s.progress(func(o *worker.Operation) { o.Total-- })
+			s.progress(func(o *builtin.Operation) { o.Total-- })
 			continue
 		}
-		s.progress(func(o *worker.Operation) { o.Node = x.name() })
+		s.progress(func(o *builtin.Operation) { o.Node = x.name() })
 		ready := func() bool { ready, want := s.Ready(); return ready == want }
 		if err := s.await(ctx, s.cfg.ReadyTime, ready); err != nil {
 			return fmt.Errorf("before %s: %w", x.name(), s.blameWaiting(err, s.stay()))
@@ -280,7 +281,7 @@ func (s *Set) renew(ctx context.Context, slots []*slot) error {
 		err = s.await(ctx, s.cfg.ReadyTime, all(back))
 	}
 	missing := slices.DeleteFunc(slices.Clone(slots), back)
-	s.progress(func(o *worker.Operation) { o.Done += len(slots) - len(missing) })
+	s.progress(func(o *builtin.Operation) { o.Done += len(slots) - len(missing) })
 	return s.blameWaiting(err, missing)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -51,7 +52,7 @@ type Set struct {
 	made      int // slots since the set began
 	crashes   []crash
 	history   history
-	operation worker.Operation
+	operation builtin.Operation
 	report    Report
 	fatal     error
 }

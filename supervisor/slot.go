@@ -75,7 +75,7 @@ func (x *slot) current() *worker.Node {
 
 // running is the node of the slot, if it runs.
 func (x *slot) running() *worker.Node {
-	if n := x.current(); n != nil && n.State() == worker.Running {
+	if n := x.current(); n != nil && n.State() == membership.Running {
 		return n
 	}
 	return nil

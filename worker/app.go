@@ -19,7 +19,16 @@ type App struct {
 	methods       *rpcregistry.Registry
 	subscriptions []subscription
 	start         []Hook
+	middleware    middleware
 	errs          []error
+}
+
+// middleware is what wraps calls and messages.
+type middleware struct {
+	call         []rpcregistry.CallMiddleware
+	method       []rpcregistry.MethodMiddleware
+	publish      []redisbus.PublishMiddleware
+	subscription []redisbus.SubscriptionMiddleware
 }
 
 type subscription struct {
@@ -55,13 +64,47 @@ func (a *App) LimitQueue(name string, l tasks.Limits) { a.tasks.LimitQueue(name,
 // Use wraps the handlers of all tasks.
 func (a *App) Use(m tasks.Middleware) { a.tasks.Use(m) }
 
+// UseCall wraps the calls that the app's nodes make, the first middleware outermost.
+func (a *App) UseCall(m rpcregistry.CallMiddleware) {
+	a.refuseNil("call", m == nil)
+	a.middleware.call = append(a.middleware.call, m)
+}
+
+// UseMethod wraps the RPC methods of the app's nodes, the built-in ones included.
+func (a *App) UseMethod(m rpcregistry.MethodMiddleware) {
+	a.refuseNil("method", m == nil)
+	a.middleware.method = append(a.middleware.method, m)
+}
+
+// UsePublish wraps the sending of messages, those of tasks' transactions included.
+func (a *App) UsePublish(m redisbus.PublishMiddleware) {
+	a.refuseNil("publish", m == nil)
+	a.middleware.publish = append(a.middleware.publish, m)
+}
+
+// UseSubscription wraps the handlers of subscriptions.
+func (a *App) UseSubscription(m redisbus.SubscriptionMiddleware) {
+	a.refuseNil("subscription", m == nil)
+	a.middleware.subscription = append(a.middleware.subscription, m)
+}
+
+func (a *App) refuseNil(kind string, isNil bool) {
+	if isNil {
+		a.errs = append(a.errs, fmt.Errorf("nil %s middleware", kind))
+	}
+}
+
 // Deny forbids RPC methods by pattern, such as "api.stop" or "api.cache.*".
 func (a *App) Deny(patterns ...string) { a.methods.Deny(patterns...) }
 
 // Subscribe calls handle on every node for every message of that type.
 func (a *App) Subscribe(messageType string, handle redisbus.Handler) {
-	if !link.ValidName(messageType) || handle == nil {
-		a.errs = append(a.errs, fmt.Errorf("subscription %q: use 1 to 200 letters, digits and . _ : -, and a handler", messageType))
+	if err := link.CheckName("subscription", messageType); err != nil {
+		a.errs = append(a.errs, err)
+		return
+	}
+	if handle == nil {
+		a.errs = append(a.errs, fmt.Errorf("subscription %s has no handler", messageType))
 		return
 	}
 	a.subscriptions = append(a.subscriptions, subscription{messageType, handle})
@@ -78,12 +121,3 @@ func (a *App) Err() error {
 
 // Tasks lists the names of the tasks that the app handles.
 func (a *App) Tasks() []string { return a.tasks.Names() }
-
-func (a *App) definitions() []TaskInfo {
-	infos := []TaskInfo{}
-	for _, name := range a.tasks.Names() {
-		d, _ := a.tasks.Definition(name)
-		infos = append(infos, TaskInfo{Name: name, Queue: d.Queue, Retention: d.Retention.Milliseconds()})
-	}
-	return infos
-}

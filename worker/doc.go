@@ -21,4 +21,6 @@
 // of its queues, its locks and client connections are freed, its id is free
 // again. The [Host], which all nodes of a process share, does that at once for
 // its own nodes and by lease for those of processes that died.
+//
+// What a node answers to calls of api.* is in package builtin.
 package worker

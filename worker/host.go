@@ -16,6 +16,7 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -32,7 +33,7 @@ type HostConfig struct {
 	ZombieLimit int
 	// Set is what operators do with the set of the host's nodes; nil when there
 	// is none, and then no node answers api.set.*.
-	Set Controls
+	Set builtin.Controls
 	Log zerolog.Logger
 }
 

@@ -9,9 +9,11 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/internal/runner"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -82,6 +84,8 @@ func (n *Node) openBase(base *group.Group) error {
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
 	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons = inAPI, n.log, h.reports, h.beacons
+	wrap := &h.cfg.App.middleware
+	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
 	a.Bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
@@ -91,10 +95,13 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
-	n.register(methods, a)
-	registerCache(methods, a.Cache, newCalledLocks(base.Context(), a.ID(), a.Cache))
+	builtin.Register(base.Context(), methods, builtin.Deps{
+		Cache: a.Cache, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks, Connections: a.Connections, Controls: h.cfg.Set,
+		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
+	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI, Log: n.log,
+		CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
 		return err
@@ -104,7 +111,7 @@ func (n *Node) openBase(base *group.Group) error {
 		if m.Decode(&gone) == nil {
 			a.RPC.NodeDown(gone)
 		}
-	}, redisbus.SubscribeOptions{})
+	}, redisbus.SubscribeOptions{Inline: true})
 	for _, s := range h.cfg.App.subscriptions {
 		a.Bus.Subscribe(s.messageType, s.handle, redisbus.SubscribeOptions{})
 	}
@@ -121,10 +128,7 @@ func (n *Node) openWork() {
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
-		Seal: func(messageType string, body any) (string, []byte, error) {
-			message, err := n.api.Bus.Seal(messageType, body)
-			return h.keys.Channel(), message, err
-		},
+		Seal: n.api.Bus.Seal,
 	})
 	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Wake)
 	h.claims.add(r)
@@ -142,7 +146,7 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 	if err := n.startHooks(ctx, stopping); err != nil || stopping.Err() != nil {
 		return err
 	}
-	n.enter(ctx, Running)
+	n.enter(ctx, membership.Running)
 	close(n.running)
 	n.log.Info().Str("incarnation", n.lease.Incarnation.String()).
 		Strs("connections", []string{"client", "subscriber", "tasks"}).
@@ -209,7 +213,7 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 
 // drain gives the handlers their time to return, and cancels them after it.
 func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
-	n.enter(ctx, Draining)
+	n.enter(ctx, membership.Draining)
 	t := time.NewTimer(n.cfg.Drain)
 	defer t.Stop()
 	select {

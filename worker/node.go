@@ -96,7 +96,7 @@ type Node struct {
 	running chan struct{} // closed when it runs
 
 	mu    sync.Mutex
-	state State
+	state membership.State
 	ended Ended
 }
 
@@ -114,7 +114,7 @@ type Ended struct {
 // NewNode returns a node that has not begun.
 func (h *Host) NewNode(cfg NodeConfig) *Node {
 	return &Node{
-		host: h, cfg: cfg.withDefaults(), log: h.log, began: time.Now(), state: Starting,
+		host: h, cfg: cfg.withDefaults(), log: h.log, began: time.Now(), state: membership.Starting,
 		ends: make(chan error, 1), crashes: make(chan error, 1), running: make(chan struct{}),
 		asks: make(chan struct{}, 1),
 	}
@@ -136,7 +136,7 @@ func (n *Node) ID() string {
 }
 
 // State is where the node is in its life.
-func (n *Node) State() State {
+func (n *Node) State() membership.State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.state
@@ -149,7 +149,7 @@ func (n *Node) Running() <-chan struct{} { return n.running }
 func (n *Node) API() *API {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.state != Running && n.state != Draining {
+	if n.state != membership.Running && n.state != membership.Draining {
 		return nil
 	}
 	return n.api
@@ -196,10 +196,10 @@ func (n *Node) Crash(reason string) {
 func (n *Node) Serve(ctx context.Context) error {
 	if err := n.join(ctx); err != nil {
 		if ctx.Err() != nil {
-			n.enter(ctx, Stopped)
+			n.enter(ctx, membership.Stopped)
 			return nil //nolint:nilerr // it was stopped while it waited for Redis
 		}
-		n.enter(ctx, Crashed)
+		n.enter(ctx, membership.Crashed)
 		return err
 	}
 	base := group.New(n.lease.Context())
@@ -211,7 +211,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	})
 	<-base.Context().Done()
 	if cause := context.Cause(base.Context()); !errors.Is(cause, context.Canceled) {
-		n.enter(ctx, Crashed)
+		n.enter(ctx, membership.Crashed)
 	}
 	n.settle(ctx, context.Cause(base.Context()))
 	err := base.Wait()
@@ -223,7 +223,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.enter(ctx, Stopped)
+	n.enter(ctx, membership.Stopped)
 	if errors.Is(why, ErrRestart) && n.forGood.Load() {
 		return ErrStop
 	}
@@ -255,27 +255,27 @@ func (n *Node) join(ctx context.Context) error {
 	n.log = n.host.log.With().Str("node", lease.Incarnation.ID).Logger()
 	n.mu.Lock()
 	n.ended.ID, n.ended.Incarnation = lease.Incarnation.ID, lease.Incarnation.String()
-	n.state = Joining
+	n.state = membership.Joining
 	n.mu.Unlock()
 	return nil
 }
 
 // enter changes the state, here and, while the node is a member, on Redis.
-func (n *Node) enter(ctx context.Context, s State) {
-	if s == Running {
+func (n *Node) enter(ctx context.Context, s membership.State) {
+	if s == membership.Running {
 		n.publish(ctx, s) // whoever sees it here finds it there
 	}
 	n.mu.Lock()
 	n.state = s
 	n.mu.Unlock()
-	if s == Draining {
+	if s == membership.Draining {
 		n.publish(ctx, s)
 	}
 }
 
 // publish writes the state for others to see. A failure is corrected by the next change.
-func (n *Node) publish(ctx context.Context, s State) {
-	if err := n.host.directory.SetState(ctx, n.lease.Incarnation, string(s)); err != nil && ctx.Err() == nil {
+func (n *Node) publish(ctx context.Context, s membership.State) {
+	if err := n.host.directory.SetState(ctx, n.lease.Incarnation, s); err != nil && ctx.Err() == nil {
 		n.log.Debug().Err(err).Msg("state not written")
 	}
 }

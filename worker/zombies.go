@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/internal/runner"
 )
@@ -33,16 +34,6 @@ const (
 	maxZombiesNamed = 100
 	maxZombieStacks = 16 << 10
 )
-
-// Zombies are handlers that did not return when their node ended. Nothing can end
-// a goroutine from outside: what they hold, they hold until they return.
-type Zombies struct {
-	Count int      `json:"count"`
-	Limit int      `json:"limit"`           // from here on the nodes claim no tasks; negative for none
-	Tasks []string `json:"tasks,omitempty"` // ids of the tasks, and "start hook"; at most a hundred
-	// Choked: there are as many as the limit. The process is unhealthy.
-	Choked bool `json:"choked"`
-}
 
 // zombies are those of a process.
 type zombies struct {
@@ -91,10 +82,10 @@ func hookOf(done <-chan struct{}) *outlived {
 const startHook = "start hook"
 
 // Zombies returns the handlers that outlived their nodes and have not returned.
-func (h *Host) Zombies() Zombies {
+func (h *Host) Zombies() builtin.Zombies {
 	h.zombies.mu.Lock()
 	defer h.zombies.mu.Unlock()
-	z := Zombies{Limit: h.zombies.limit}
+	z := builtin.Zombies{Limit: h.zombies.limit}
 	for o := range h.zombies.left {
 		z.Tasks = append(z.Tasks, o.running()...)
 	}

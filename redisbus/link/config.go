@@ -86,10 +86,7 @@ func (c Config) Validate() error {
 	if _, err := c.place(); err != nil {
 		errs = append(errs, err)
 	}
-	if !ValidName(c.Namespace) {
-		errs = append(errs, fmt.Errorf("namespace %q: use 1 to 200 letters, digits and . _ : -", c.Namespace))
-	}
-	return errors.Join(append(errs, c.validateTokens())...)
+	return errors.Join(append(errs, CheckName("namespace", c.Namespace), c.validateTokens())...)
 }
 
 const chooseToken = "choose a secret of at least 16 bytes, or none to have one drawn"

@@ -1,6 +1,22 @@
 package link
 
-import "strings"
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrName is wrapped by what [CheckName] returns.
+var ErrName = errors.New("use 1 to 200 letters, digits and . _ : -")
+
+// CheckName returns an [ErrName] unless [ValidName] allows the name. what says in
+// the error's text which name it is, such as "node id".
+func CheckName(what, name string) error {
+	if !ValidName(name) {
+		return fmt.Errorf("%s %.220q: %w", what, name, ErrName)
+	}
+	return nil
+}
 
 // ValidName reports whether s may name a node, a message type, a method, a queue
 // or a task: 1 to 200 letters, digits and any of ". _ : -".

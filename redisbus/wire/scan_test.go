@@ -96,6 +96,21 @@ func TestTextAndNumbers(t *testing.T) {
 	}
 }
 
+func TestTexts(t *testing.T) {
+	for _, texts := range []map[string]string{{}, {"a": ""}, {"b": "\"\\ü\n", "a": "1", "c": "<&>"}} {
+		object := wire.AppendTexts(nil, texts)
+		require.NoError(t, wire.Check(object, 0))
+		got, ok := wire.Texts(object)
+		require.True(t, ok)
+		require.Equal(t, texts, got)
+	}
+	require.Equal(t, `{"a":"1","b":"2"}`, string(wire.AppendTexts(nil, map[string]string{"b": "2", "a": "1"})))
+	for _, value := range []string{`{"a":1}`, `{"a":null}`, `{"a":{}}`, `["a"]`, `"a"`, `null`, `{"\u0061":"1"}`, ``} {
+		_, ok := wire.Texts([]byte(value))
+		require.False(t, ok, value)
+	}
+}
+
 // What passes is JSON, and what is JSON passes unless a stated limit forbids it.
 func FuzzScan(f *testing.F) {
 	for _, seed := range []string{
@@ -118,6 +133,11 @@ func FuzzScan(f *testing.F) {
 		err := wire.Members(data, func(key, value []byte) {
 			total += len(key) + len(value)
 			require.NoError(t, wire.Check(value, 1))
+			if texts, ok := wire.Texts(value); ok {
+				again, ok := wire.Texts(wire.AppendTexts(nil, texts))
+				require.True(t, ok)
+				require.Equal(t, texts, again)
+			}
 		})
 		var first, again [][2]string
 		_ = wire.Members(data, func(key, value []byte) { first = append(first, [2]string{string(key), string(value)}) })

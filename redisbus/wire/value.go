@@ -3,6 +3,8 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -46,6 +48,32 @@ func AppendText(to []byte, text string) []byte {
 	to = append(to, '"')
 	to = append(to, text...)
 	return append(to, '"')
+}
+
+// AppendTexts appends an object of strings, its members ordered by name.
+func AppendTexts(to []byte, texts map[string]string) []byte {
+	separator := byte('{')
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		to = append(AppendText(append(to, separator), name), ':')
+		to = AppendText(to, texts[name])
+		separator = ','
+	}
+	if len(texts) == 0 {
+		to = append(to, '{')
+	}
+	return append(to, '}')
+}
+
+// Texts returns an object of strings, and false for any other value and for names
+// with escapes. The value must have been checked, as that of a member has.
+func Texts(value []byte) (map[string]string, bool) {
+	texts, ok := map[string]string{}, true
+	err := Again(value, func(key, value []byte) {
+		text, isText := Text(value)
+		ok = ok && isText && bytes.IndexByte(key, '\\') < 0
+		texts[string(key)] = text
+	})
+	return texts, ok && err == nil
 }
 
 // Encode returns v as JSON, like json.Marshal but with <, > and & as they are.

@@ -27,6 +27,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 // ErrTokenNeeded is what [Listen] returns for an address that others can reach
@@ -37,7 +38,7 @@ var ErrTokenNeeded = errors.New("a token is needed to serve other addresses than
 type Set interface {
 	Ready() (ready, want int)
 	Nodes() []*worker.Node
-	Status() worker.SetStatus
+	Status() builtin.SetStatus
 }
 
 // Bounds of a request: how long it may take, and how long a connection may idle.
@@ -155,7 +156,7 @@ func Handler(set Set, token link.Secret) http.Handler {
 		answer(w, code, r)
 	})
 	mux.Handle("GET /status", guarded(func(w http.ResponseWriter, _ *http.Request) {
-		nodes := []worker.Status{}
+		nodes := []builtin.Status{}
 		for _, n := range set.Nodes() {
 			nodes = append(nodes, n.Status())
 		}

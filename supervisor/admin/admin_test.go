@@ -14,6 +14,8 @@ import (
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/membership"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -21,9 +23,9 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 // set is one of which so many nodes run.
 type set struct{ ready, want int }
 
-func (s set) Ready() (ready, want int) { return s.ready, s.want }
-func (s set) Nodes() []*worker.Node    { return nil }
-func (s set) Status() worker.SetStatus { return worker.SetStatus{Healthy: true} }
+func (s set) Ready() (ready, want int)  { return s.ready, s.want }
+func (s set) Nodes() []*worker.Node     { return nil }
+func (s set) Status() builtin.SetStatus { return builtin.SetStatus{Healthy: true} }
 
 func get(h http.Handler, path, authorization string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
@@ -51,12 +53,12 @@ func TestStatusTellsOfTheNodes(t *testing.T) {
 	w := get(admin.Handler(s, ""), "/status", "")
 	require.Equal(t, http.StatusOK, w.Code)
 	var got struct {
-		Nodes []worker.Status `json:"nodes"`
+		Nodes []builtin.Status `json:"nodes"`
 	}
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
 	require.Len(t, got.Nodes, 3)
 	require.Equal(t, "stellar-worker-1", got.Nodes[0].ID)
-	require.Equal(t, worker.Running, got.Nodes[0].State)
+	require.Equal(t, membership.Running, got.Nodes[0].State)
 }
 
 func TestOnlyWhoKnowsTheTokenGetsIn(t *testing.T) {

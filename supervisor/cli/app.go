@@ -13,9 +13,9 @@ import (
 // echoed is how much of a payload the log shows, in bytes.
 const echoed = 1 << 10
 
-// builtin is what the bare binary can do: the task echo, whose payload comes
+// builtinApp is what the bare binary can do: the task echo, whose payload comes
 // back as its result and in the log, and the demo's task.
-func builtin() *worker.App {
+func builtinApp() *worker.App {
 	app := worker.NewApp()
 	tasks.Handle(app, tasks.Definition{Name: "echo", Retention: 10 * time.Minute}, echo)
 	demo.Register(app)

@@ -19,12 +19,13 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
 func TestANodeThatIsBusyLeavesTheCallToAnother(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
-		app := builtin()
+		app := builtinApp()
 		rpcregistry.Handle(app, "hold", func(ctx context.Context, _ struct{}) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: at.cfg})
 		rpc, first := set.Node("stellar-worker-2").API().RPC, rpcregistry.Node("stellar-worker-1")
@@ -51,7 +52,7 @@ func TestANodeThatIsBusyLeavesTheCallToAnother(t *testing.T) {
 
 // scriptedSet is the process of one node whose set does what a test says.
 type scriptedSet struct {
-	worker.Controls // of the methods that the test does not call
+	builtin.Controls // of the methods that the test does not call
 
 	host *worker.Host
 	node *worker.Node
@@ -62,14 +63,14 @@ type scriptedSet struct {
 	rolled atomic.Int64 // calls
 
 	mu     sync.Mutex
-	status []worker.SetStatus // one after the other; the last one stays
+	status []builtin.SetStatus // one after the other; the last one stays
 }
 
-func (s *scriptedSet) Roll() error                        { s.rolled.Add(1); return s.roll() }
-func (s *scriptedSet) Quiet(bool)                         { s.quiet() }
-func (*scriptedSet) Crashes(string) (none worker.Crashes) { return none }
+func (s *scriptedSet) Roll() error                         { s.rolled.Add(1); return s.roll() }
+func (s *scriptedSet) Quiet(bool)                          { s.quiet() }
+func (*scriptedSet) Crashes(string) (none builtin.Crashes) { return none }
 
-func (s *scriptedSet) Status() worker.SetStatus {
+func (s *scriptedSet) Status() builtin.SetStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := s.status[0]
@@ -81,12 +82,12 @@ func (s *scriptedSet) Status() worker.SetStatus {
 }
 
 // tell makes these the operations that the set tells of, one after the other.
-func (s *scriptedSet) tell(operations ...*worker.Operation) {
+func (s *scriptedSet) tell(operations ...*builtin.Operation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status = nil
 	for _, o := range operations {
-		s.status = append(s.status, worker.SetStatus{Operation: o})
+		s.status = append(s.status, builtin.SetStatus{Operation: o})
 	}
 }
 
@@ -146,27 +147,27 @@ func reaching(t *testing.T, cfg, listening link.Config) *client {
 
 func TestOnlyAnOperationOfTheSameKindCanBeOnesOwnOnVirtualTime(t *testing.T) {
 	for name, c := range map[string]struct {
-		then   worker.Operation // what the set tells after a call without an answer
-		rolled int              // how often it is to be called
+		then   builtin.Operation // what the set tells after a call without an answer
+		rolled int               // how often it is to be called
 		err    error
 	}{
-		"its own":                         {worker.Operation{Number: 4, Kind: worker.OperationRoll}, 1, nil},
-		"another's":                       {worker.Operation{Number: 4, Kind: worker.OperationReload}, 2, worker.ErrSetBusy},
-		"the one before":                  {worker.Operation{Number: 3, Kind: worker.OperationRoll, Ended: true}, 2, worker.ErrSetBusy},
-		"perhaps its own, then another's": {worker.Operation{Number: 5, Kind: worker.OperationReload}, 1, link.ErrUnknownOutcome},
+		"its own":                         {builtin.Operation{Number: 4, Kind: builtin.OperationRoll}, 1, nil},
+		"another's":                       {builtin.Operation{Number: 4, Kind: builtin.OperationReload}, 2, builtin.ErrSetBusy},
+		"the one before":                  {builtin.Operation{Number: 3, Kind: builtin.OperationRoll, Ended: true}, 2, builtin.ErrSetBusy},
+		"perhaps its own, then another's": {builtin.Operation{Number: 5, Kind: builtin.OperationReload}, 1, link.ErrUnknownOutcome},
 	} {
 		t.Run(name, func(t *testing.T) {
 			operating(t, func(ctx context.Context, s *scriptedSet, o *operated, _ *output) {
-				s.tell(&worker.Operation{Number: 3, Kind: worker.OperationRoll, Ended: true})
+				s.tell(&builtin.Operation{Number: 3, Kind: builtin.OperationRoll, Ended: true})
 				s.roll = func() error {
 					if s.rolled.Load() == 2 {
-						return worker.ErrSetBusy
+						return builtin.ErrSetBusy
 					}
 					s.tell(&c.then)
 					time.Sleep(2 * answerTime)
 					return nil
 				}
-				now, err := o.begin(ctx, "api.set.roll", worker.OperationRoll)
+				now, err := o.begin(ctx, "api.set.roll", builtin.OperationRoll)
 				require.EqualValues(t, c.rolled, s.rolled.Load())
 				if c.err != nil {
 					require.ErrorIs(t, err, c.err)
@@ -182,7 +183,7 @@ func TestOnlyAnOperationOfTheSameKindCanBeOnesOwnOnVirtualTime(t *testing.T) {
 func TestWhetherItHasBegunIsAskedUntilANodeAnswersOnVirtualTime(t *testing.T) {
 	operating(t, func(ctx context.Context, s *scriptedSet, o *operated, _ *output) {
 		s.roll = func() error { // its only node takes the answer with it
-			s.tell(&worker.Operation{Number: 1, Kind: worker.OperationRoll})
+			s.tell(&builtin.Operation{Number: 1, Kind: builtin.OperationRoll})
 			s.node.Stop(worker.ErrRestart)
 			time.Sleep(2 * answerTime)
 			return nil
@@ -194,7 +195,7 @@ func TestWhetherItHasBegunIsAskedUntilANodeAnswersOnVirtualTime(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			s.live(ctx)
 		}()
-		now, err := o.begin(ctx, "api.set.roll", worker.OperationRoll)
+		now, err := o.begin(ctx, "api.set.roll", builtin.OperationRoll)
 		require.NoError(t, err)
 		require.Equal(t, 1, now.Operation.Number)
 		require.EqualValues(t, 1, s.rolled.Load())
@@ -210,7 +211,7 @@ func TestWhetherItHasBegunIsNotAskedForEverOnVirtualTime(t *testing.T) {
 			return nil
 		}
 		began := time.Now()
-		_, err := o.begin(ctx, "api.set.roll", worker.OperationRoll)
+		_, err := o.begin(ctx, "api.set.roll", builtin.OperationRoll)
 		require.ErrorIs(t, err, link.ErrUnknownOutcome)
 		require.ErrorContains(t, err, "no node said within 1m0s whether it has begun")
 		require.Less(t, time.Since(began), goneTime+4*answerTime)
@@ -232,10 +233,10 @@ func TestACallThatFailsTwiceTellsBothFailuresOnVirtualTime(t *testing.T) {
 
 func TestTheResultOfAnotherOperationIsNotOnesOwnOnVirtualTime(t *testing.T) {
 	operating(t, func(ctx context.Context, s *scriptedSet, o *operated, out *output) {
-		s.tell(nil, &worker.Operation{Number: 1, Kind: worker.OperationRoll, Total: 3},
-			&worker.Operation{Number: 2, Kind: worker.OperationReload, Total: 3, Done: 3, Ended: true})
+		s.tell(nil, &builtin.Operation{Number: 1, Kind: builtin.OperationRoll, Total: 3},
+			&builtin.Operation{Number: 2, Kind: builtin.OperationReload, Total: 3, Done: 3, Ended: true})
 		s.roll = func() error { return nil }
-		err := o.restart(ctx, "api.set.roll", worker.OperationRoll)
+		err := o.restart(ctx, "api.set.roll", builtin.OperationRoll)
 		require.ErrorContains(t, err, "the roll is over, and another operation, a reload, has begun since")
 		require.NotContains(t, out.String(), "run anew")
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -135,11 +135,11 @@ func (c *client) await(ctx context.Context, all ...<-chan struct{}) error {
 
 // askSet calls a method of a process's set, on the first of the process's nodes
 // that takes it.
-func (c *client) askSet(ctx context.Context, nodes []string, method string, args any) (s worker.SetStatus, err error) {
+func (c *client) askSet(ctx context.Context, nodes []string, method string, args any) (s builtin.SetStatus, err error) {
 	err = errNoNode
 	for _, id := range nodes {
 		asking, cancel := context.WithTimeout(ctx, answerTime)
-		s, err = rpcregistry.Do[worker.SetStatus](asking, c.rpc, method, args, rpcregistry.Node(id))
+		s, err = rpcregistry.Do[builtin.SetStatus](asking, c.rpc, method, args, rpcregistry.Node(id))
 		cancel()
 		// One that left a moment ago, or is leaving, did not run it: another knows too.
 		if !errors.Is(err, rpcregistry.ErrNoSuchTarget) && !errors.Is(err, rpcregistry.ErrBusy) {

@@ -28,7 +28,7 @@ func withSet(t *testing.T, app func() *worker.App, scenario func(t *testing.T, a
 }
 
 func TestStatus(t *testing.T) {
-	withSet(t, builtin, func(t *testing.T, at place, set *supervisortest.Set) {
+	withSet(t, builtinApp, func(t *testing.T, at place, set *supervisortest.Set) {
 		r := stellar(t, at.env, "status")
 		require.Zero(t, r.code, r.err)
 		host, err := os.Hostname()
@@ -58,7 +58,7 @@ func TestStatus(t *testing.T) {
 }
 
 func callApp() *worker.App {
-	app := builtin()
+	app := builtinApp()
 	rpcregistry.Handle(app, "test.sum", func(_ context.Context, in struct{ A, B int }) (int, error) { return in.A + in.B, nil })
 	rpcregistry.Handle(app, "test.fail", func(ctx context.Context, _ struct{}) (string, error) {
 		if worker.FromContext(ctx).ID() == "stellar-worker-2" {
@@ -125,7 +125,7 @@ func TestCallsThatFail(t *testing.T) {
 }
 
 func enqueueApp() *worker.App {
-	app := builtin()
+	app := builtinApp()
 	tasks.Handle(app, tasks.Definition{Name: "mail", Queue: "post"}, func(ctx context.Context, _ any) error {
 		info := tasks.InfoOf(ctx)
 		tasks.Tx(ctx).Result(info.Queue)
@@ -176,7 +176,7 @@ func TestATaskForNobodyWaits(t *testing.T) {
 		require.Contains(t, r.err, "no node is live")
 		require.Contains(t, stellar(t, at.env, "status").out, "no live nodes")
 
-		set := supervisortest.StartWith(t, builtin(), supervisor.Config{Workers: 1, Redis: at.cfg})
+		set := supervisortest.StartWith(t, builtinApp(), supervisor.Config{Workers: 1, Redis: at.cfg})
 		ctx, cancel := context.WithTimeout(t.Context(), patient)
 		defer cancel()
 		value, err := set.Node("stellar-worker-1").API().Tasks.Wait(ctx, "early")
@@ -187,7 +187,7 @@ func TestATaskForNobodyWaits(t *testing.T) {
 
 func TestACommandIsInterrupted(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
-		waiting := start(t, at.env, builtin(), "enqueue", "echo", "--wait")
+		waiting := start(t, at.env, builtinApp(), "enqueue", "echo", "--wait")
 		waiting.err.await(t, "no node is live", 1)
 		began := time.Now()
 		waiting.term()

@@ -241,7 +241,7 @@ periodic:
   ticking: {task: tick, every: 1s, payload: tock}
 `)
 	env := home(t).with("STELLAR_CONFIG", file).with("PATH", os.Getenv("PATH"))
-	set := start(t, env.with("STELLAR_TOKEN", secret), builtin(), "--workers", "1")
+	set := start(t, env.with("STELLAR_TOKEN", secret), builtinApp(), "--workers", "1")
 	set.err.await(t, "node is running", 1)
 	env = env.with("STELLAR_TOKEN", secret)
 	require.Equal(t, "\"HELLO\"\n", stellar(t, env, "enqueue", "shout", `"hello"`, "--wait").out)

@@ -12,7 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/link"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -117,7 +117,7 @@ func (f *enqueueFlags) options() (tasks.Options, instant, error) {
 		return o, instant{}, err
 	}
 	var err error
-	if o.Priority, err = worker.ParsePriority(f.priority); err != nil {
+	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
 		return o, instant{}, usagef("--%w", err)
 	}
 	if f.at != "" {
@@ -245,7 +245,7 @@ func (p *program) await(ctx context.Context, queue *tasks.Client, r tasks.Receip
 
 // lookUp asks the live nodes how they treat tasks of that name. Without one that
 // could tell, the note says so; when they can and none handles it, that is an error.
-func (c *client) lookUp(ctx context.Context, name string) (info worker.TaskInfo, note string, err error) {
+func (c *client) lookUp(ctx context.Context, name string) (info builtin.Definition, note string, err error) {
 	live, err := c.live(ctx)
 	if err != nil {
 		return info, "", err
@@ -263,10 +263,10 @@ func (c *client) lookUp(ctx context.Context, name string) (info worker.TaskInfo,
 	if err != nil {
 		return info, "", err
 	}
-	handled := map[string]worker.TaskInfo{}
+	handled := map[string]builtin.Definition{}
 	answered := 0
 	for _, v := range verdicts {
-		var list []worker.TaskInfo
+		var list []builtin.Definition
 		if v.Err != nil || json.Unmarshal(v.Value, &list) != nil {
 			continue
 		}

@@ -171,7 +171,7 @@ func stellar(t *testing.T, env environment, args ...string) result {
 func stellarReading(t *testing.T, env environment, stdin string, args ...string) result {
 	t.Helper()
 	r := &running{out: newOutput(), err: newOutput(), signals: make(chan os.Signal, 3), code: make(chan int, 1)}
-	r.begin(t, env, builtin(), strings.NewReader(stdin), args)
+	r.begin(t, env, builtinApp(), strings.NewReader(stdin), args)
 	code := r.wait(t)
 	return result{code, r.out.String(), r.err.String()}
 }

@@ -15,7 +15,7 @@ import (
 // parsed returns the program as the command run would find it.
 func parsed(t *testing.T, env environment, args ...string) (*program, error) {
 	t.Helper()
-	p := newProgram(Process{Env: env.lookup, Stdout: newOutput(), Stderr: newOutput()}, builtin())
+	p := newProgram(Process{Env: env.lookup, Stdout: newOutput(), Stderr: newOutput()}, builtinApp())
 	cmd := p.command()
 	cmd.Command("run").Action = p.action(func(context.Context, []string) error { return nil })
 	return p, cmd.Run(t.Context(), append([]string{"stellar"}, args...))

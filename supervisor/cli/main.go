@@ -64,7 +64,7 @@ func newProgram(process Process, app *worker.App) *program {
 
 // Main runs the command line and returns the exit code. It returns when
 // everything it started has ended, unless a third signal cut that short.
-func Main(ctx context.Context, process Process) int { return mainWith(ctx, process, builtin()) }
+func Main(ctx context.Context, process Process) int { return mainWith(ctx, process, builtinApp()) }
 
 // mainWith is [Main] with another app than the built-in one.
 func mainWith(ctx context.Context, process Process, app *worker.App) int {

@@ -14,7 +14,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -66,11 +66,11 @@ func (p *program) operateCommands() []*urfave.Command {
 		simple("roll", "restart the nodes of a process one after the other",
 			"Each is waited for before the next one stops. It ends at a node that does not run again in time.",
 			func(ctx context.Context, o *operated) error {
-				return o.restart(ctx, "api.set.roll", worker.OperationRoll)
+				return o.restart(ctx, "api.set.roll", builtin.OperationRoll)
 			}),
 		simple("reload", "restart all nodes of a process at once", "They drain in parallel.",
 			func(ctx context.Context, o *operated) error {
-				return o.restart(ctx, "api.set.reload", worker.OperationReload)
+				return o.restart(ctx, "api.set.reload", builtin.OperationReload)
 			}),
 		simple("quiet", "let the nodes of a process claim no more tasks",
 			"What they have in hand goes on, and they answer calls. Nodes that start meanwhile start quiet.",
@@ -185,7 +185,7 @@ var errNoNode = errors.New("the process has no live node")
 
 // ask calls a method of the set that can be repeated: a node that ends may take
 // the call, or its answer, with it.
-func (o *operated) ask(ctx context.Context, method string, args any) (worker.SetStatus, error) {
+func (o *operated) ask(ctx context.Context, method string, args any) (builtin.SetStatus, error) {
 	s, err := o.askOnce(ctx, method, args)
 	if !errors.Is(err, link.ErrUnknownOutcome) || ctx.Err() != nil {
 		return s, err
@@ -199,7 +199,7 @@ func (o *operated) ask(ctx context.Context, method string, args any) (worker.Set
 
 // begin calls a method that must not run twice, and begins an operation of that
 // kind. When no answer comes, the set's last operation tells whether it has begun.
-func (o *operated) begin(ctx context.Context, method, kind string) (worker.SetStatus, error) {
+func (o *operated) begin(ctx context.Context, method, kind string) (builtin.SetStatus, error) {
 	before, err := o.ask(ctx, "api.set.status", nil)
 	if err != nil {
 		return before, err
@@ -210,7 +210,7 @@ func (o *operated) begin(ctx context.Context, method, kind string) (worker.SetSt
 	}
 	looking, cancel := context.WithTimeoutCause(ctx, o.gone, fmt.Errorf("no node said within %s whether it has begun", o.gone))
 	defer cancel()
-	now, failed := o.until(looking, func(_ worker.SetStatus, nobody bool) bool { return !nobody })
+	now, failed := o.until(looking, func(_ builtin.SetStatus, nobody bool) bool { return !nobody })
 	since := operations(now) - operations(before)
 	switch {
 	case failed != nil:
@@ -225,7 +225,7 @@ func (o *operated) begin(ctx context.Context, method, kind string) (worker.SetSt
 }
 
 // operations is how many operations the set has begun.
-func operations(s worker.SetStatus) int {
+func operations(s builtin.SetStatus) int {
 	if s.Operation == nil {
 		return 0
 	}
@@ -233,7 +233,7 @@ func operations(s worker.SetStatus) int {
 }
 
 // askOnce calls a method of the set, on the first of its nodes that takes it.
-func (o *operated) askOnce(ctx context.Context, method string, args any) (s worker.SetStatus, err error) {
+func (o *operated) askOnce(ctx context.Context, method string, args any) (s builtin.SetStatus, err error) {
 	all, err := o.processes(ctx)
 	if err != nil {
 		return s, err
@@ -254,7 +254,7 @@ func spoken(err error) error {
 	if !ok {
 		return err
 	}
-	for _, code := range []rpcregistry.Code{worker.ErrSetBusy, worker.ErrSetNotRunning, worker.ErrSetSize} {
+	for _, code := range []rpcregistry.Code{builtin.ErrSetBusy, builtin.ErrSetNotRunning, builtin.ErrSetSize} {
 		if remote.Code == code {
 			return &kindError{code, errors.New(strings.TrimPrefix(remote.Message, string(code)+": "))}
 		}
@@ -264,7 +264,7 @@ func spoken(err error) error {
 
 // until looks at the set until it is as it should be. The nodes may all be away
 // for a while, or for good: then there is nobody to ask.
-func (o *operated) until(ctx context.Context, is func(s worker.SetStatus, nobody bool) bool) (worker.SetStatus, error) {
+func (o *operated) until(ctx context.Context, is func(s builtin.SetStatus, nobody bool) bool) (builtin.SetStatus, error) {
 	heard := time.Now() // of a live node
 	for {
 		s, err := o.askOnce(ctx, "api.set.status", nil)
@@ -304,7 +304,7 @@ func (o *operated) sayf(format string, args ...any) {
 }
 
 // show ends a command: with the status of the set for scripts.
-func (o *operated) show(s worker.SetStatus) error {
+func (o *operated) show(s builtin.SetStatus) error {
 	if o.asJSON() {
 		return o.writeJSON(s)
 	}
@@ -328,14 +328,14 @@ func (o *operated) scale(ctx context.Context, n int) error {
 	if _, err := o.ask(ctx, "api.set.scale", map[string]int{"workers": n}); err != nil {
 		return err
 	}
-	s, err := o.until(ctx, func(s worker.SetStatus, nobody bool) bool {
+	s, err := o.until(ctx, func(s builtin.SetStatus, nobody bool) bool {
 		return nobody && n == 0 || !nobody && s.Workers == n && s.Ready == n && s.Leaving == 0
 	})
 	if err != nil {
 		return err
 	}
 	if n == 0 {
-		s = worker.SetStatus{Process: o.process, Healthy: true, Redis: true}
+		s = builtin.SetStatus{Process: o.process, Healthy: true, Redis: true}
 	}
 	o.sayf("process %d on %s: from %d to %d nodes", o.process.PID, o.process.Host, before.Workers, n)
 	return o.show(s)
@@ -348,7 +348,7 @@ func (o *operated) restart(ctx context.Context, method, kind string) error {
 		return err
 	}
 	number, told := s.Operation.Number, ""
-	s, err = o.until(ctx, func(s worker.SetStatus, nobody bool) bool {
+	s, err = o.until(ctx, func(s builtin.SetStatus, nobody bool) bool {
 		if nobody || operations(s) < number {
 			return false
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -65,8 +66,8 @@ func places(t *testing.T, scenario func(t *testing.T, env environment)) {
 
 // shown is what status tells for scripts.
 type shown struct {
-	Nodes []nodeStatus       `json:"nodes"`
-	Sets  []worker.SetStatus `json:"sets"`
+	Nodes []nodeStatus        `json:"nodes"`
+	Sets  []builtin.SetStatus `json:"sets"`
 }
 
 func statusFor(t *testing.T, env environment) (s shown, text string) {
@@ -84,7 +85,7 @@ func awaitNodes(t *testing.T, env environment, n int) shown {
 	require.Eventually(t, func() bool {
 		s, _ = statusFor(t, env)
 		for _, node := range s.Nodes {
-			if node.State != string(worker.Running) {
+			if node.State != string(membership.Running) {
 				return false
 			}
 		}
@@ -255,7 +256,7 @@ func TestFlappingOfTheBinary(t *testing.T) {
 
 func TestOperatingASetFromTheShell(t *testing.T) {
 	places(t, func(t *testing.T, env environment) {
-		set := start(t, env, builtin(), "--workers", "2")
+		set := start(t, env, builtinApp(), "--workers", "2")
 		set.err.await(t, "node is running", 2)
 		before := lives(awaitNodes(t, env, 2))
 		r := stellar(t, env, "scale", "4")
@@ -269,7 +270,7 @@ func TestOperatingASetFromTheShell(t *testing.T) {
 		require.NotContains(t, after, before[0])
 		r = stellar(t, env, "reload", "-o", "json")
 		require.Zero(t, r.code, r.err)
-		var s worker.SetStatus
+		var s builtin.SetStatus
 		require.NoError(t, json.Unmarshal([]byte(r.out), &s))
 		require.Equal(t, "reload", s.Operation.Kind)
 		require.Equal(t, 4, s.Operation.Done)
@@ -294,7 +295,7 @@ func TestOperatingASetFromTheShell(t *testing.T) {
 
 func TestOperatingOneOfSeveralProcesses(t *testing.T) {
 	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
-	set := start(t, env, builtin(), "--workers", "1")
+	set := start(t, env, builtinApp(), "--workers", "1")
 	set.err.await(t, "node is running", 1)
 	other := launchApp(t, "stubborn", env, "--workers", "2")
 	other.err.await(t, "node is running", 2)
@@ -323,7 +324,7 @@ func nodesOf(s shown) (all []string) {
 }
 
 func TestARollThatFailsSaysWhichNode(t *testing.T) {
-	app := builtin()
+	app := builtinApp()
 	broken := make(chan struct{})
 	app.OnStart(func(context.Context) error {
 		select {
@@ -355,7 +356,7 @@ func TestARollThatFailsSaysWhichNode(t *testing.T) {
 
 func TestStatusForScriptsHasTheLastStack(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
-		set := supervisortest.StartWith(t, builtin(), supervisor.Config{Workers: 2, Redis: at.cfg, Backoff: time.Millisecond})
+		set := supervisortest.StartWith(t, builtinApp(), supervisor.Config{Workers: 2, Redis: at.cfg, Backoff: time.Millisecond})
 		set.Node("stellar-worker-2").Crash("the drill")
 		var s shown
 		require.Eventually(t, func() bool {
@@ -376,7 +377,7 @@ func TestAProcessThatEndedIsNotWaitedFor(t *testing.T) {
 		o := &operated{client: c, process: membership.Process{Host: "elsewhere", PID: 4711}, gone: 300 * time.Millisecond}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		_, err := o.until(ctx, func(worker.SetStatus, bool) bool { return false })
+		_, err := o.until(ctx, func(builtin.SetStatus, bool) bool { return false })
 		require.ErrorContains(t, err, "process 4711 on elsewhere has had no live node for 300ms")
 	})
 }

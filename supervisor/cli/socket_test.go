@@ -87,7 +87,7 @@ func TestADirectoryThatOthersCanWriteToIsRefused(t *testing.T) {
 			require.Contains(t, r.err, dir)
 			require.Contains(t, r.err, c.says)
 
-			set := start(t, env, builtin(), "--workers", "1")
+			set := start(t, env, builtinApp(), "--workers", "1")
 			set.err.await(t, "node is running", 1)
 			require.Contains(t, set.err.String(), "commands cannot reach this set", "the set itself runs all the same")
 			require.Contains(t, set.err.String(), c.says)
@@ -113,7 +113,7 @@ func TestTheSocketAndItsDirectoryAreTheUsersAlone(t *testing.T) {
 	env := home(t)
 	env["TMPDIR"] = env["XDG_RUNTIME_DIR"]
 	delete(env, "XDG_RUNTIME_DIR")
-	set := start(t, env, builtin(), "--workers", "1")
+	set := start(t, env, builtinApp(), "--workers", "1")
 	set.err.await(t, "node is running", 1)
 	sockets, err := filepath.Glob(filepath.Join(env["TMPDIR"], "stellar-*", "stellar-*.sock"))
 	require.NoError(t, err)

@@ -10,7 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -33,7 +33,7 @@ type nodeStatus struct {
 	Uptime      float64 `json:"uptime"` // seconds
 	TasksInHand int     `json:"tasksInHand"`
 	// Crashes of its former lives in its process, where that could be asked.
-	Crashes *worker.Crashes `json:"crashes,omitempty"`
+	Crashes *builtin.Crashes `json:"crashes,omitempty"`
 }
 
 // lost is the state of a node whose lease has run out: another process takes
@@ -73,17 +73,17 @@ func (p *program) status(ctx context.Context, _ []string) error {
 const setsTime = 2 * time.Second
 
 // sets asks each process of the cluster for the status of its set.
-func (c *client) sets(ctx context.Context) []worker.SetStatus {
+func (c *client) sets(ctx context.Context) []builtin.SetStatus {
 	ctx, cancel := context.WithTimeout(ctx, setsTime)
 	defer cancel()
 	all, err := c.processes(ctx)
 	if err != nil || len(all) == 0 {
-		return []worker.SetStatus{}
+		return []builtin.SetStatus{}
 	}
 	if _, err := c.dial(ctx); err != nil {
-		return []worker.SetStatus{}
+		return []builtin.SetStatus{}
 	}
-	answers := make([]*worker.SetStatus, len(all))
+	answers := make([]*builtin.SetStatus, len(all))
 	var asked sync.WaitGroup
 	for i, one := range all {
 		asked.Go(func() {
@@ -93,7 +93,7 @@ func (c *client) sets(ctx context.Context) []worker.SetStatus {
 		})
 	}
 	asked.Wait()
-	sets := []worker.SetStatus{}
+	sets := []builtin.SetStatus{}
 	for _, s := range answers {
 		if s != nil {
 			sets = append(sets, *s)
@@ -102,10 +102,10 @@ func (c *client) sets(ctx context.Context) []worker.SetStatus {
 	return sets
 }
 
-func statusOf(m membership.Member, sets []worker.SetStatus) nodeStatus {
+func statusOf(m membership.Member, sets []builtin.SetStatus) nodeStatus {
 	s := nodeStatus{
 		ID: m.Incarnation.ID, Incarnation: m.Incarnation.String(), PID: m.Process.PID, Host: m.Process.Host,
-		State: m.State, Live: m.Live, Uptime: m.Uptime.Seconds(), TasksInHand: m.TasksInHand,
+		State: string(m.State), Live: m.Live, Uptime: m.Uptime.Seconds(), TasksInHand: m.TasksInHand,
 	}
 	if !m.Live {
 		s.State = lost
@@ -124,7 +124,7 @@ func statusOf(m membership.Member, sets []worker.SetStatus) nodeStatus {
 }
 
 // writeSets tells what is out of the ordinary with the sets of the processes.
-func (p *program) writeSets(sets []worker.SetStatus) error {
+func (p *program) writeSets(sets []builtin.SetStatus) error {
 	var lines []string
 	for _, s := range sets {
 		who := fmt.Sprintf("process %d on %s: ", s.Process.PID, s.Process.Host)

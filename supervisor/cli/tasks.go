@@ -12,7 +12,6 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/link"
-	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -162,7 +161,7 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 
 func stateNames(states []tasks.State) string {
 	if states == nil {
-		return worker.StateNames()
+		states = tasks.States()
 	}
 	names := make([]string, len(states))
 	for i, s := range states {
@@ -233,11 +232,7 @@ func (p *program) taskStats(ctx context.Context, _ []string) error {
 			return err
 		}
 		if p.asJSON() {
-			queues := make([]worker.Queue, 0, len(all))
-			for _, q := range all {
-				queues = append(queues, worker.QueueOf(q))
-			}
-			return p.writeJSON(map[string]any{"queues": queues, "counts": counts})
+			return p.writeJSON(map[string]any{"queues": append([]tasks.Queue{}, all...), "counts": counts})
 		}
 		return p.writeStats(all, counts)
 	})

@@ -22,7 +22,7 @@ import (
 // mendApp has a task that fails for good, one that runs until it is cancelled and
 // a periodic one.
 func mendApp() *worker.App {
-	app := builtin()
+	app := builtinApp()
 	tasks.Handle(app, tasks.Definition{Name: "broken", MaxAttempts: 1}, func(context.Context, any) error { return errors.New("it is\x1b broken") })
 	tasks.Handle(app, tasks.Definition{Name: "hang"}, func(ctx context.Context, _ any) error { <-ctx.Done(); return ctx.Err() })
 	app.RegisterPeriodic(tasks.Periodic{Name: "hourly", Task: "echo", Schedule: tasks.Every(time.Hour), Payload: "tick"})
@@ -50,7 +50,7 @@ func (c console) read(to any, args ...string) {
 }
 
 // awaitState waits until a task is in a state.
-func (c console) awaitState(id string, state tasks.State) (t worker.Task) {
+func (c console) awaitState(id string, state tasks.State) (t tasks.Task) {
 	c.Helper()
 	require.Eventually(c, func() bool {
 		r := stellar(c.T, c.at.env, "tasks", "show", id, "-o", "json")
@@ -77,9 +77,9 @@ func TestEnqueueWithAllOptions(t *testing.T) {
 	idle(t, func(c console) {
 		c.run("enqueue", "mail", `{"to":"ada"}`, "--id", "a", "--priority", "high", "--deadline", "90m", "--unique", "ada", "--max-attempts", "3",
 			"--run-timeout", "5s", "--backoff", "2s", "--max-backoff", "1m", "--retention", "1h", "--result")
-		var a worker.Task
+		var a tasks.Task
 		c.read(&a, "tasks", "show", "a")
-		require.Equal(c, "high", a.Priority)
+		require.Equal(c, tasks.High, a.Priority)
 		require.Equal(c, "ada", a.Unique)
 		require.InDelta(c, 90*time.Minute, a.Deadline.Sub(a.Enqueued), float64(time.Minute))
 		record := redistest.Client(c, c.at.cfg).HGet(c.Context(), c.at.cfg.Keys().Tasks(), "a").Val()
@@ -102,7 +102,7 @@ func TestTasksAreListed(t *testing.T) {
 		c.run("enqueue", "mail", `"to bob"`, "--id", "m2", "--queue", "post", "--priority", "high")
 		c.run("enqueue", "echo", "--id", "e1", "--in", "1h")
 		ids := func(args ...string) (ids []string) {
-			var found []worker.Task
+			var found []tasks.Task
 			c.read(&found, append([]string{"tasks", "list"}, args...)...)
 			for _, t := range found {
 				ids = append(ids, t.ID)
@@ -128,8 +128,8 @@ func TestTasksAreListed(t *testing.T) {
 		require.Regexp(c, `(?m)^default +1 +0 +1 +0 `, stats)
 		require.Regexp(c, `SO FAR +ENQUEUED +DONE`, stats)
 		var got struct {
-			Queues []worker.Queue `json:"queues"`
-			Counts tasks.Counts   `json:"counts"`
+			Queues []tasks.Queue `json:"queues"`
+			Counts tasks.Counts  `json:"counts"`
 		}
 		c.read(&got, "tasks", "stats")
 		require.Len(c, got.Queues, 2)

@@ -11,7 +11,6 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -39,12 +38,12 @@ func (p *program) taskList(ctx context.Context, f *filterFlags) error {
 		if f.limit > 0 {
 			filter.Limit++ // to see whether there are more
 		}
-		var found []worker.Task
+		var found []tasks.Task
 		for t, err := range queue.List(ctx, filter) {
 			if err != nil {
 				return err
 			}
-			found = append(found, worker.TaskOf(t))
+			found = append(found, t)
 		}
 		more := f.limit > 0 && len(found) > f.limit
 		if more {
@@ -61,10 +60,10 @@ func (p *program) taskList(ctx context.Context, f *filterFlags) error {
 }
 
 // writeTasks lists tasks.
-func (p *program) writeTasks(found []worker.Task, now time.Time) error {
+func (p *program) writeTasks(found []tasks.Task, now time.Time) error {
 	if p.asJSON() {
 		if found == nil {
-			found = []worker.Task{}
+			found = []tasks.Task{}
 		}
 		return p.writeJSON(found)
 	}
@@ -78,8 +77,8 @@ func (p *program) writeTasks(found []worker.Task, now time.Time) error {
 			detail = t.Reason.String()
 		}
 		queue := t.Queue
-		if t.Priority != "normal" {
-			queue += " (" + t.Priority + ")"
+		if t.Priority != tasks.Normal {
+			queue += " (" + t.Priority.String() + ")"
 		}
 		rows = append(rows, []string{t.ID, t.Name, queue, string(t.State), relative(whenOf(t), now), attempts(t), clip(detail, 60)})
 	}
@@ -87,7 +86,7 @@ func (p *program) writeTasks(found []worker.Task, now time.Time) error {
 }
 
 // whenOf is the time that belongs to a task's state.
-func whenOf(t worker.Task) time.Time {
+func whenOf(t tasks.Task) time.Time {
 	for _, at := range []time.Time{t.Due, t.Ended, t.Kept} {
 		if !at.IsZero() {
 			return at
@@ -109,7 +108,7 @@ func relative(at, now time.Time) string {
 	return text + " ago"
 }
 
-func attempts(t worker.Task) string {
+func attempts(t tasks.Task) string {
 	text := strconv.Itoa(t.Attempts)
 	if t.Crashes > 0 {
 		text += fmt.Sprintf(", %d crashes", t.Crashes)
@@ -131,13 +130,13 @@ func (p *program) taskShow(ctx context.Context, queue *tasks.Inspector, id strin
 		return err
 	}
 	if p.asJSON() {
-		return p.writeJSON(worker.TaskOf(t))
+		return p.writeJSON(t)
 	}
-	return p.writeTask(worker.TaskOf(t))
+	return p.writeTask(t)
 }
 
 // writeTask shows one task, and what happened to it.
-func (p *program) writeTask(t worker.Task) error {
+func (p *program) writeTask(t tasks.Task) error {
 	var rows [][]string
 	row := func(name, value string) {
 		if value != "" {
@@ -153,7 +152,7 @@ func (p *program) writeTask(t worker.Task) error {
 	row("id", t.ID)
 	row("name", t.Name)
 	row(queueWord, t.Queue)
-	row("priority", t.Priority)
+	row("priority", t.Priority.String())
 	row("state", string(t.State))
 	row("on", t.Node)
 	row("enqueued", moment(t.Enqueued))
@@ -209,7 +208,7 @@ func (p *program) taskExplain(ctx context.Context, queue *tasks.Inspector, id st
 		return err
 	}
 	if p.asJSON() {
-		return p.writeJSON(worker.TaskExplanation{Task: worker.TaskOf(e.Task), Why: e.Why})
+		return p.writeJSON(e)
 	}
 	if err := p.writeLine(fmt.Sprintf("%s is %s (%s, queue %s)", e.ID, e.State, e.Name, e.Queue)); err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -170,13 +169,13 @@ func (p *program) mendEach(ctx context.Context, queue *tasks.Inspector, m *mendi
 
 // dryRun lists what a filter selects.
 func (p *program) dryRun(ctx context.Context, queue *tasks.Inspector, m *mending, f tasks.Filter, now time.Time) error {
-	n, some := 0, []worker.Task{}
+	n, some := 0, []tasks.Task{}
 	for t, err := range queue.List(ctx, f) {
 		if err != nil {
 			return err
 		}
 		if n++; n <= listedDry {
-			some = append(some, worker.TaskOf(t))
+			some = append(some, t)
 		}
 	}
 	return p.writeDryRun(m, n, some, now)
@@ -189,7 +188,7 @@ func (p *program) dryRunOf(ctx context.Context, c *client, queue *tasks.Inspecto
 		return err
 	}
 	var failed []error
-	some := []worker.Task{}
+	some := []tasks.Task{}
 	for _, id := range ids {
 		t, err := queue.Get(ctx, id)
 		if err == nil && !slices.Contains(m.possible, t.State) {
@@ -199,12 +198,12 @@ func (p *program) dryRunOf(ctx context.Context, c *client, queue *tasks.Inspecto
 			failed = append(failed, err)
 			continue
 		}
-		some = append(some, worker.TaskOf(t))
+		some = append(some, t)
 	}
 	return errors.Join(append([]error{p.writeDryRun(m, len(some), some, now)}, failed...)...)
 }
 
-func (p *program) writeDryRun(m *mending, n int, some []worker.Task, now time.Time) error {
+func (p *program) writeDryRun(m *mending, n int, some []tasks.Task, now time.Time) error {
 	if p.asJSON() {
 		return p.writeJSON(map[string]any{"dryRun": true, m.done: n, tasksKey: some})
 	}

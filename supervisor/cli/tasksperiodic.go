@@ -98,7 +98,7 @@ func (p *program) periodicList(ctx context.Context, _ []string) error {
 			if t.CatchUp {
 				catchUp = "yes"
 			}
-			rows = append(rows, []string{t.Name, t.Task, t.Queue, t.Schedule, catchUp, relative(t.Last, now), next, clip(string(t.Payload), 60)})
+			rows = append(rows, []string{t.Name, t.Task, t.Queue, t.Schedule.String(), catchUp, relative(t.Last, now), next, clip(string(t.Payload), 60)})
 		}
 		return p.writeTable(rows)
 	})

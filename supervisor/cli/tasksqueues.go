@@ -12,7 +12,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
-	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -99,8 +99,8 @@ func (p *program) pauseQueue(ctx context.Context, name string, paused bool) erro
 }
 
 // limits are what the flags change.
-func (p *program) limits(f *limitFlags, queue string) (worker.QueueLimits, error) {
-	l := worker.QueueLimits{Queue: queue, Reset: f.reset}
+func (p *program) limits(f *limitFlags, queue string) (builtin.QueueLimits, error) {
+	l := builtin.QueueLimits{Queue: queue, Reset: f.reset}
 	given := func(flag string) bool { return p.input.origin(flag).rank != fromDefault }
 	if given("concurrency") {
 		l.Concurrency = &f.concurrency

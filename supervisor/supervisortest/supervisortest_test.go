@@ -13,6 +13,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -48,7 +49,7 @@ func TestANodeCrashesBacksOffAndComesBackOnVirtualTime(t *testing.T) {
 		crashed := time.Now()
 		time.Sleep(time.Second) // it tells the others, together with whoever else leaves
 		require.Nil(t, set.Node("stellar-worker-2"), "it has ended")
-		require.Equal(t, worker.Running, set.Node("stellar-worker-1").State(), "the other has not")
+		require.Equal(t, membership.Running, set.Node("stellar-worker-1").State(), "the other has not")
 
 		require.NoError(t, set.AwaitReady(t.Context()))
 		pause := time.Since(crashed)

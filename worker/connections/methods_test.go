@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/connections"
 )
 
@@ -42,7 +43,7 @@ func start(cfg link.Config, self redisbus.Identity) (*node, error) {
 	}
 	n := &node{store: connections.New(conns.Client, cfg.Keys(), self), redis: conns.Client}
 	methods := rpcregistry.NewRegistry()
-	n.store.Register(methods)
+	builtin.Register(context.Background(), methods, builtin.Deps{Connections: n.store})
 	n.Endpoint, err = rpcregistry.New(rpcregistry.Config{Bus: bus, Registry: methods, Connections: n.store, Log: zerolog.Nop()})
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func TestConnectionsAreCalledFromAnyNode(t *testing.T) {
 
 		_, err = a.DoCluster(ctx, "api.connections.send", []any{map[string]any{"hello": "<you>"}}, to)
 		require.NoError(t, err)
-		_, err = a.DoCluster(ctx, "api.connections.send", connections.SendArgs{Message: []byte(`"named"`)}, to)
+		_, err = a.DoCluster(ctx, "api.connections.send", map[string]string{"message": "named"}, to)
 		require.NoError(t, err)
 		require.Equal(t, []string{`{"hello":"<you>"}`, `"named"`}, transport.sent)
 		info, err := rpcregistry.Do[connections.Info](ctx, a.Endpoint, "api.connections.info", nil, to)

@@ -26,7 +26,7 @@ type Process struct {
 type Member struct {
 	Incarnation Incarnation
 	Process     Process
-	State       string        // of its life: joining, running, draining, …
+	State       State
 	Uptime      time.Duration // since it joined, on Redis's clock
 	TasksInHand int           // claimed and not finished
 	Live        bool          // its lease has not run out
@@ -158,8 +158,8 @@ func (d Directory) leave(ctx context.Context, i Incarnation, unsettled string) (
 }
 
 // SetState writes a node's state where [Directory.List] shows it.
-func (d Directory) SetState(ctx context.Context, i Incarnation, state string) error {
-	_, err := stateScript.Call(ctx, d.Client, []string{d.Keys.Members()}, i.ID, i.String(), state)
+func (d Directory) SetState(ctx context.Context, i Incarnation, state State) error {
+	_, err := stateScript.Call(ctx, d.Client, []string{d.Keys.Members()}, i.ID, i.String(), string(state))
 	if err != nil {
 		return fmt.Errorf("state of %s: %w", i, err)
 	}
@@ -185,7 +185,7 @@ func parseMember(row link.Reply, now int64) (Member, error) {
 		return Member{}, fmt.Errorf("member record of %s: %w", i, err)
 	}
 	m := Member{
-		Incarnation: i, State: parts[2], Live: deadline > now, TasksInHand: inHand,
+		Incarnation: i, State: State(parts[2]), Live: deadline > now, TasksInHand: inHand,
 		Uptime: time.Duration(now-joined) * time.Millisecond,
 	}
 	if err := json.Unmarshal([]byte(parts[3]), &m.Process); err != nil {

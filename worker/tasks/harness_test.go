@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/internal/queue"
@@ -89,7 +90,7 @@ func (c *cluster) startWith(cfg runner.Config) *node {
 	client := redistest.Client(c.t, c.cfg)
 	cfg.Redis, cfg.Keys, cfg.Incarnation, cfg.Fence = client, c.keys, lease.Incarnation.String(), lease.Incarnation.Epoch
 	cfg.Client, cfg.Log = c.tasks, zerolog.New(zerolog.NewTestWriter(c.t))
-	cfg.Seal = func(kind string, body any) (string, []byte, error) {
+	cfg.Seal = func(_ context.Context, kind string, body any, _ redisbus.PublishOptions) (string, []byte, error) {
 		b, err := json.Marshal(map[string]any{"messageType": kind, "body": body})
 		return c.keys.Channel(), b, err
 	}

@@ -16,25 +16,28 @@ import (
 )
 
 // Filter selects tasks. The zero value selects all but those that are done.
+//
+// The names in JSON and the order are those of the arguments of api.tasks.list.
 type Filter struct {
-	States []State
-	Queue  string
-	Name   string
+	States []State `json:"states,omitempty"`
+	Queue  string  `json:"queue,omitempty"`
+	Name   string  `json:"name,omitempty"`
 	// Text is part of the id, the payload or the reason, as it stands there.
-	Text string
+	Text string `json:"text,omitempty"`
 	// Since and Until bound the time at which a dead, cancelled or done task ended
 	// (a done one without a retention: is forgotten), a delayed one is due, any
 	// other was enqueued.
-	Since, Until time.Time
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
 	// Limit is how many at most; 0 for all.
-	Limit int
+	Limit int `json:"limit,omitempty"`
 }
 
 func (f Filter) validate() error {
 	var errs []error
 	for _, s := range f.States {
 		if !slices.Contains(States(), s) {
-			errs = append(errs, fmt.Errorf("state %q: use %v", s, States()))
+			errs = append(errs, fmt.Errorf("%w: state %.40q: use %v", ErrInvalid, s, States()))
 		}
 	}
 	if f.Queue != "" {
@@ -44,7 +47,7 @@ func (f Filter) validate() error {
 		errs = append(errs, checkName("task name", f.Name))
 	}
 	if f.Limit < 0 {
-		errs = append(errs, fmt.Errorf("limit %d is negative", f.Limit))
+		errs = append(errs, fmt.Errorf("%w: limit %d is negative", ErrInvalid, f.Limit))
 	}
 	return errors.Join(errs...)
 }
@@ -101,6 +104,7 @@ func (i *Inspector) list(ctx context.Context, f Filter, yield func(Task, error) 
 			}
 			for _, t := range tasks {
 				if f.matches(t) {
+					t.omitInvalid()
 					if found++; !yield(t, nil) || found == f.Limit {
 						return errEnough
 					}

@@ -50,43 +50,47 @@ func (p Priority) mark() string {
 }
 
 // Options of one task. Every zero value means the definition's, or none.
+//
+// Their names in JSON and their order are those of the arguments of
+// api.tasks.enqueue, in which durations are milliseconds: add an option at the end.
 type Options struct {
+	// Queue instead of the definition's.
+	Queue string `json:"queue,omitempty"`
 	// ID makes the enqueue idempotent: while a task with this id is stored, and
 	// for [DedupeWindow] after its completion, the same id is not accepted
 	// again. Default a new one.
-	ID string
-	// LimitQueue instead of the definition's.
-	Queue string
-	// Priority within its queue.
-	Priority Priority
+	ID string `json:"id,omitempty"`
 	// In delays the task by that much on Redis's clock, At until that time. At
 	// most one of them.
-	In time.Duration
-	At time.Time
+	In time.Duration `json:"in,omitempty"`
+	At time.Time     `json:"at,omitzero"`
 	// Deadline on Redis's clock: a task that has not begun by then is dead, a
 	// handler's context ends then, and there are no further attempts.
-	Deadline time.Time
-	// MaxAttempts, Timeout, Backoff and MaxBackoff instead of the definition's.
-	MaxAttempts         int
-	Timeout             time.Duration
-	Backoff, MaxBackoff time.Duration
-	// Retention instead of the definition's.
-	Retention time.Duration
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Priority within its queue.
+	Priority Priority `json:"priority,omitempty"`
+	// MaxAttempts, Timeout (of a run), Backoff, MaxBackoff and Retention instead of
+	// the definition's.
+	MaxAttempts int           `json:"maxAttempts,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"`
+	Backoff     time.Duration `json:"backoff,omitempty"`
+	MaxBackoff  time.Duration `json:"maxBackoff,omitempty"`
+	Retention   time.Duration `json:"retention,omitempty"`
 	// WantResult keeps the result for [DefaultRetention] where neither Retention
 	// nor the definition says for how long.
-	WantResult bool
+	WantResult bool `json:"wantResult,omitempty"`
 	// Unique is a key, up to 200 bytes of UTF-8, that only one stored task has at
 	// a time: another is not accepted until this one is done, dead, cancelled or
 	// deleted, or, with UniqueFor, for that long from its enqueue, whatever
 	// becomes of it.
-	Unique    string
-	UniqueFor time.Duration
+	Unique    string        `json:"unique,omitempty"`
+	UniqueFor time.Duration `json:"uniqueFor,omitempty"`
 	// After are the ids of at most 1,000 tasks that must be done before this one
 	// runs. A dead one holds it up until it is tried again; with one that is
 	// cancelled or deleted it is cancelled. An id that is not stored (any more)
 	// counts as done: a completed task is forgotten unless it has a retention or
 	// an id of the caller's choice.
-	After []string
+	After []string `json:"after,omitempty"`
 
 	drawn bool // the id was not the caller's choice
 }
@@ -127,7 +131,7 @@ func (o Options) validate() error {
 		}
 	}
 	check(o.In == 0 || o.At.IsZero(), "use In or At, not both")
-	check(o.Priority >= Low && o.Priority <= High, "Priority %d: use Low, Normal or High", o.Priority)
+	errs = append(errs, o.Priority.validate())
 	check(o.MaxAttempts >= 0, "MaxAttempts cannot be negative")
 	check(min(o.Timeout, o.Retention, o.Backoff, o.MaxBackoff, o.UniqueFor) >= 0,
 		"Timeout, Retention, Backoff, MaxBackoff and UniqueFor cannot be negative")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,7 +18,7 @@ type PeriodicInfo struct {
 	Name     string          `json:"name"`
 	Task     string          `json:"task"`
 	Queue    string          `json:"queue"`
-	Schedule string          `json:"schedule"`
+	Schedule Schedule        `json:"schedule"`
 	Payload  json.RawMessage `json:"payload"`
 	CatchUp  bool            `json:"catchUp"`
 	Paused   bool            `json:"paused"`
@@ -37,36 +36,15 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 	infos := make([]PeriodicInfo, len(all))
 	for n, k := range all {
 		infos[n] = PeriodicInfo{
-			Name: k.Name, Task: k.Task, Queue: k.Queue, Schedule: k.Schedule, Payload: k.Payload, CatchUp: k.CatchUp,
+			Name: k.Name, Task: k.Task, Queue: k.Queue, Payload: k.Payload, CatchUp: k.CatchUp,
 			Paused: k.Paused, Last: k.Last,
 		}
-		if s, err := parseSchedule(k.Schedule); err == nil && !k.Paused {
+		_ = infos[n].Schedule.UnmarshalText([]byte(k.Schedule)) // it never fails
+		if s := infos[n].Schedule; s.valid() == nil && !k.Paused {
 			infos[n].Next = s.Next(k.Since)
 		}
 	}
 	return infos, nil
-}
-
-// parseSchedule reads what [Schedule.String] wrote.
-func parseSchedule(text string) (Schedule, error) {
-	if interval, ok := strings.CutPrefix(text, "every "); ok {
-		d, err := time.ParseDuration(interval)
-		if err != nil {
-			return Schedule{}, err
-		}
-		s := Every(d)
-		return s, s.err
-	}
-	at := strings.LastIndex(text, " ")
-	if at < 0 {
-		return Schedule{}, errors.New("no schedule")
-	}
-	zone, err := time.LoadLocation(text[at+1:])
-	if err != nil {
-		return Schedule{}, err
-	}
-	s := Cron(text[:at], zone)
-	return s, s.err
 }
 
 // RunPeriodic enqueues a periodic task now, also while it is paused; its ticks go

@@ -177,7 +177,7 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 			return all
 		}
 		require.Len(t, info(), 1)
-		require.Equal(t, "every 1h0m0s", info()[0].Schedule)
+		require.Equal(t, "every 1h0m0s", info()[0].Schedule.String())
 		require.Zero(t, info()[0].Next.Unix()%3600)
 		require.Zero(t, info()[0].Last, "it has not run")
 		require.NoError(t, c.inspector.PausePeriodic(t.Context(), "p", true))

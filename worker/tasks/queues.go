@@ -16,7 +16,7 @@ import (
 )
 
 // Queue describes one queue.
-type Queue struct {
+type Queue struct { //nolint:recvcheck // a value must marshal itself too
 	Name   string `json:"name"`
 	Paused bool   `json:"paused"`
 	Limits Limits `json:"limits"`

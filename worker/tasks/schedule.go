@@ -20,8 +20,48 @@ type Schedule struct {
 	err  error
 }
 
-// String returns the schedule as it was given.
+// String returns the schedule as a text: "every 10m0s" or "0 6 * * * Europe/Berlin".
 func (s Schedule) String() string { return s.text }
+
+// MarshalText implements encoding.TextMarshaler: see [Schedule.String].
+func (s Schedule) MarshalText() ([]byte, error) { return []byte(s.text), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. It never fails: as with [Every]
+// and [Cron], what is wrong with the schedule is reported when it is registered. A
+// host that does not know its time zone can still show it.
+func (s *Schedule) UnmarshalText(text []byte) error {
+	*s = parseSchedule(string(text))
+	s.text = string(text)
+	return nil
+}
+
+// parseSchedule reads what [Schedule.String] wrote.
+func parseSchedule(text string) Schedule {
+	if interval, ok := strings.CutPrefix(text, "every "); ok {
+		d, err := time.ParseDuration(interval)
+		if err != nil {
+			return Schedule{err: fmt.Errorf("schedule %q: %w", text, err)}
+		}
+		return Every(d)
+	}
+	at := strings.LastIndex(text, " ")
+	if at < 0 {
+		return Schedule{err: fmt.Errorf("schedule %q: use \"every 10m\", or a cron expression and a time zone", text)}
+	}
+	zone, err := time.LoadLocation(text[at+1:])
+	if err != nil {
+		return Schedule{err: fmt.Errorf("schedule %q: %w", text, err)}
+	}
+	return Cron(text[:at], zone)
+}
+
+// valid returns why the schedule has no ticks.
+func (s Schedule) valid() error {
+	if s.err == nil && s.next == nil {
+		return errors.New("no schedule: use tasks.Every or tasks.Cron")
+	}
+	return s.err
+}
 
 // Every is a tick at every multiple of d since 1970-01-01 00:00 UTC: every hour
 // is on the hour. d is at least a second and whole milliseconds.
@@ -121,12 +161,9 @@ func (p *Periodic) complete() error {
 	if p.Name == "" {
 		p.Name = p.Task
 	}
-	errs := []error{checkName("periodic task", p.Name), checkName("task", p.Task), p.Schedule.err}
+	errs := []error{checkName("periodic task", p.Name), checkName("task", p.Task), p.Schedule.valid()}
 	if len(p.Name) > maxPeriodic {
 		errs = append(errs, fmt.Errorf("a name of %d bytes: use at most %d, the ids of its runs are longer", len(p.Name), maxPeriodic))
-	}
-	if p.Schedule.next == nil && p.Schedule.err == nil {
-		errs = append(errs, fmt.Errorf("periodic task %s has no schedule: use tasks.Every or tasks.Cron", p.Name))
 	}
 	payload, err := json.Marshal(p.Payload)
 	if err == nil {

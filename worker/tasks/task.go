@@ -61,6 +61,9 @@ type Task struct {
 	Payload  json.RawMessage `json:"payload,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
 	Reason   *Reason         `json:"reason,omitempty"` // of a dead or cancelled one
+	// Omitted are the names in JSON of the fields that were left out: a payload that
+	// is not JSON, and what would not fit into an answer of api.tasks.*.
+	Omitted []string `json:"omitted,omitempty"`
 
 	// The following are set by [Inspector.Get] only.
 
@@ -113,6 +116,7 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 		t.Position = &n
 	}
 	t.Blocking, _ = strconv.Atoi(shown.Blocking)
+	t.omitInvalid()
 	return t, nil
 }
 
@@ -140,6 +144,14 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		t.Reason = &why
 	}
 	return t
+}
+
+// omitInvalid leaves out a payload that is not JSON: another program wrote it, and a
+// task with it could not be written as JSON.
+func (t *Task) omitInvalid() {
+	if len(t.Payload) > 0 && !json.Valid(t.Payload) {
+		t.Payload, t.Omitted = nil, append(t.Omitted, "payload")
+	}
 }
 
 // stamp sets the time that belongs to the state.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
@@ -72,7 +73,12 @@ func (t *Transaction) EnqueueWith(name string, payload any, o Options) {
 
 // Publish sends a message to every node of the cluster.
 func (t *Transaction) Publish(messageType string, body any) {
-	channel, message, err := t.run.Node.Seal(messageType, body)
+	t.PublishWith(messageType, body, redisbus.PublishOptions{})
+}
+
+// PublishWith is [Transaction.Publish] with options.
+func (t *Transaction) PublishWith(messageType string, body any, o redisbus.PublishOptions) {
+	channel, message, err := t.run.Node.Seal(t.ctx, messageType, body, o)
 	if err != nil {
 		t.fail("publish "+messageType, err)
 		return

@@ -16,6 +16,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -193,7 +194,7 @@ func (d *demo) crash(ctx context.Context) {
 	for link.Sleep(ctx, d.CrashEvery) == nil {
 		var running []*worker.Node
 		for _, n := range d.set.Nodes() {
-			if n.State() == worker.Running {
+			if n.State() == membership.Running {
 				running = append(running, n)
 			}
 		}

@@ -85,6 +85,17 @@ func TestReadmeIsShort(t *testing.T) {
 	assert.LessOrEqual(t, strings.Count(documents(t)[0].text, "\n"), 200, "the rest belongs to a page of the manual")
 }
 
+func TestTheHouseIsComplete(t *testing.T) {
+	for _, pattern := range []string{"*/*.go", "*/*/*.go"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		require.NoError(t, err)
+		for _, file := range files {
+			folder := filepath.Base(filepath.Dir(file))
+			assert.Contains(t, documents(t)[0].text, "`"+folder+"`", file)
+		}
+	}
+}
+
 func TestEveryBlockHasALanguage(t *testing.T) {
 	known := []string{"go", "sh", "console", "yaml", "ini", "text", "json"}
 	for _, d := range documents(t) {

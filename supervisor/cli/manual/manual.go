@@ -14,9 +14,12 @@ var files embed.FS
 
 // order lists the pages in the order in which a newcomer reads them.
 var order = []string{
-	"tasks", "cache", "calls", "operate", "connect", "configuration", "command-tasks",
+	"embed", "tasks", "cache", "calls", "operate", "connect", "configuration", "command-tasks",
 	"deployment", "exit-codes", "security", "guarantees",
 }
+
+// author is the name of the program for which the pages were written.
+const author = "stellar"
 
 // Topic is one page of the manual.
 type Topic struct {
@@ -52,6 +55,10 @@ func writeList(w io.Writer, program string, topics []Topic) error {
 	for _, t := range topics {
 		fmt.Fprintf(&b, "  %-14s  %s\n", t.Name, t.Summary)
 	}
-	_, err := fmt.Fprintf(w, "%s\nRead one with \"%s manual TOPIC\".\n", b.String(), program)
+	fmt.Fprintf(&b, "\nRead one with \"%s manual TOPIC\".\n", program)
+	if program != author {
+		fmt.Fprintf(&b, "Where a page says %s, type %s.\n", author, program)
+	}
+	_, err := io.WriteString(w, b.String())
 	return err
 }

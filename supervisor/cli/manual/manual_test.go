@@ -14,15 +14,20 @@ import (
 	urfave "github.com/urfave/cli/v3"
 )
 
-// run runs "stellar manual …" with the variables and returns what it writes.
+// run runs "stellar manual …" with the variables and returns its output.
 func run(t *testing.T, env map[string]string, args ...string) (string, error) {
+	t.Helper()
+	return runAs(t, "stellar", env, args...)
+}
+
+func runAs(t *testing.T, program string, env map[string]string, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	root := &urfave.Command{
-		Name: "stellar", Writer: &out, ExitErrHandler: func(context.Context, *urfave.Command, error) {},
+		Name: program, Writer: &out, ExitErrHandler: func(context.Context, *urfave.Command, error) {},
 		Commands: []*urfave.Command{Command(lookup(env))},
 	}
-	err := root.Run(t.Context(), append([]string{"stellar", "manual"}, args...))
+	err := root.Run(t.Context(), append([]string{program, "manual"}, args...))
 	return out.String(), err
 }
 
@@ -44,6 +49,15 @@ func TestTheListFitsATerminal(t *testing.T) {
 		assert.LessOrEqual(t, columns(strings.TrimRight(line, "\n")), plainWidth, line)
 	}
 	assert.Contains(t, out, `"stellar manual TOPIC"`)
+}
+
+func TestAnotherProgramHasItsOwnName(t *testing.T) {
+	out, err := runAs(t, "shop", nil)
+	require.NoError(t, err)
+	assert.Contains(t, out, `"shop manual TOPIC"`)
+	assert.Contains(t, out, "Where a page says stellar, type shop.")
+	_, err = runAs(t, "shop", nil, "nothing")
+	require.ErrorContains(t, err, `"shop manual" lists them`)
 }
 
 func TestAPageInAPipeIsPlain(t *testing.T) {

@@ -118,5 +118,5 @@ func (p place) start(t *testing.T) {
 	})
 	require.Eventually(t, func() bool {
 		return p.command(t.Context(), binary(t), "call", "api.ping", "--node", "stellar-worker-2").Run() == nil
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 }

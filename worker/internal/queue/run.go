@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/worker/group"
 )
 
@@ -28,8 +29,9 @@ type Node struct {
 	Seal        Sealer
 }
 
-// Sealer makes the message of a publish and names its channel; the node's bus does.
-type Sealer func(messageType string, body any) (channel string, message []byte, err error)
+// Sealer makes the message of a publish and names its channel, as the node's bus does
+// (see [redisbus.Bus.Seal]).
+type Sealer func(ctx context.Context, messageType string, body any, o redisbus.PublishOptions) (channel string, message []byte, err error)
 
 // Run is one run of one task's handler. The functions of package tasks find it in the
 // handler's context; a [Session.Commit] sends its outcome.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -40,6 +41,8 @@ var (
 type Welcome struct{ To string }
 
 var in Welcome
+
+func welcome(ctx context.Context, in Welcome) error { return nil }
 
 func send(ctx context.Context, to string) error { return nil }
 

@@ -1,6 +1,6 @@
-package worker
+package membership
 
-// State is where a node is in its life; see the package's drawing.
+// State is where a member is in its life; package worker draws it.
 type State string
 
 // The states of a node.

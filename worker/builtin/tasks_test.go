@@ -1,4 +1,4 @@
-package worker_test
+package builtin_test
 
 import (
 	"context"
@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -59,9 +59,9 @@ func (c tasksCaller) refused(code rpcregistry.Code, method, args string) {
 	require.ErrorIs(c, err, code, method)
 }
 
-func (c tasksCaller) awaitState(id, state string) worker.Task {
+func (c tasksCaller) awaitState(id, state string) tasks.Task {
 	c.Helper()
-	var t worker.Task
+	var t tasks.Task
 	require.Eventually(c, func() bool {
 		return json.Unmarshal([]byte(c.call("get", `{"id":"`+id+`"}`)), &t) == nil && string(t.State) == state
 	}, patient, 10*time.Millisecond, "%s is %s", id, state)
@@ -70,7 +70,7 @@ func (c tasksCaller) awaitState(id, state string) worker.Task {
 
 func withCaller(t *testing.T, scenario func(c tasksCaller)) {
 	t.Helper()
-	withSet(t, mendApp, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+	withSet(t, mendApp, func(t *testing.T, set *supervisortest.Set) {
 		scenario(tasksCaller{t, set.Node("stellar-worker-2").API().RPC})
 	})
 }
@@ -85,7 +85,7 @@ func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
 		require.JSONEq(c, `{"id":"late","duplicate":true}`, c.call("enqueue", `{"name":"say","unique":"u"}`))
 		c.call("enqueue", `{"name":"say","id":"then","after":["late"],"wantResult":true,"priority":"low"}`)
 		late := c.awaitState("late", "delayed")
-		require.Equal(c, "high", late.Priority)
+		require.Equal(c, tasks.High, late.Priority)
 		require.Equal(c, "u", late.Unique)
 		require.Equal(c, "2099-01-01T00:00:00Z", late.Due.UTC().Format(time.RFC3339))
 		require.Equal(c, "2100-01-01T00:00:00Z", late.Deadline.UTC().Format(time.RFC3339))
@@ -96,27 +96,27 @@ func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
 
 		c.call("enqueue", `{"name":"fail","id":"bad"}`)
 		require.Equal(c, "failed: no luck", c.awaitState("bad", "dead").Reason.String())
-		c.refused(worker.ErrTaskDead, "wait", `{"id":"bad"}`)
+		c.refused(builtin.ErrDead, "wait", `{"id":"bad"}`)
 		require.Equal(c, "1", c.call("retryAll", `{"name":"fail"}`))
 		require.Len(c, c.awaitState("bad", "dead").History, 3, "dead, retried, dead")
 		c.call("delete", `{"id":"bad"}`)
-		c.refused(worker.ErrTaskNotFound, "get", `{"id":"bad"}`)
+		c.refused(builtin.ErrNotFound, "get", `{"id":"bad"}`)
 
 		c.call("enqueue", `{"name":"hang","id":"busy"}`)
 		c.awaitState("busy", "active")
-		c.refused(worker.ErrTaskActive, "delete", `{"id":"busy"}`)
-		c.refused(worker.ErrTaskState, "retry", `{"id":"busy"}`)
+		c.refused(builtin.ErrActive, "delete", `{"id":"busy"}`)
+		c.refused(builtin.ErrState, "retry", `{"id":"busy"}`)
 		require.JSONEq(c, `{"running":true}`, c.call("cancel", `{"id":"busy","by":"the test"}`))
 		require.Equal(c, "the test", c.awaitState("busy", "cancelled").Reason.Error)
-		c.refused(worker.ErrTaskCancelled, "wait", `{"id":"busy"}`)
+		c.refused(builtin.ErrCancelled, "wait", `{"id":"busy"}`)
 		require.Equal(c, "1", c.call("deleteAll", `{"states":["cancelled"]}`))
 	})
 }
 
 func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 	withCaller(t, func(c tasksCaller) {
-		queue := func() worker.Queue {
-			var all []worker.Queue
+		queue := func() tasks.Queue {
+			var all []tasks.Queue
 			require.NoError(c, json.Unmarshal([]byte(c.call("queues", `{"queue":"aside"}`)), &all))
 			require.Len(c, all, 1)
 			return all[0]
@@ -127,7 +127,7 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		for range 2 {
 			c.call("enqueue", `{"name":"say","queue":"aside"}`)
 		}
-		c.refused(worker.ErrTaskQueueFull, "enqueue", `{"name":"say","queue":"aside"}`)
+		c.refused(builtin.ErrQueueFull, "enqueue", `{"name":"say","queue":"aside"}`)
 		q := queue()
 		require.True(c, q.Paused)
 		require.EqualValues(c, 2, q.Pending)
@@ -143,8 +143,8 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		require.Contains(c, c.call("periodic", `{}`), `"paused":true`)
 		c.call("resumePeriodic", `{"name":"hourly"}`)
 		require.Contains(c, c.call("runPeriodic", `{"name":"hourly"}`), `"duplicate":false`)
-		c.refused(worker.ErrTaskNotFound, "runPeriodic", `{"name":"nope"}`)
-		c.refused(worker.ErrTaskNotFound, "pausePeriodic", `{"name":"nope"}`)
+		c.refused(builtin.ErrNotFound, "runPeriodic", `{"name":"nope"}`)
+		c.refused(builtin.ErrNotFound, "pausePeriodic", `{"name":"nope"}`)
 	})
 }
 
@@ -206,7 +206,7 @@ func TestNoBuiltInMethodIgnoresUnknownArguments(t *testing.T) {
 
 // A task may be far larger than a message of the bus.
 func TestLargeTasksAreListedByCall(t *testing.T) {
-	withSet(t, mendApp, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+	withSet(t, mendApp, func(t *testing.T, set *supervisortest.Set) {
 		ctx, c := t.Context(), tasksCaller{t, set.Node("stellar-worker-2").API().RPC}
 		news := []tasks.Request{{Name: "say", Payload: strings.Repeat("<", redisbus.MaxMessage), Options: tasks.Options{ID: "large", In: time.Hour}}}
 		for range 200 {
@@ -218,7 +218,7 @@ func TestLargeTasksAreListedByCall(t *testing.T) {
 		require.Empty(t, large.Payload)
 		require.Equal(t, []string{"payload"}, large.Omitted)
 
-		var got worker.TaskList
+		var got builtin.TaskList
 		require.NoError(t, json.Unmarshal([]byte(c.call("list", `{"states":["delayed"],"limit":1000}`)), &got))
 		require.Equal(t, "large", got.Tasks[0].ID)
 		require.Equal(t, []string{"payload"}, got.Tasks[0].Omitted)
@@ -236,7 +236,7 @@ func TestTaskCallsCanBeDenied(t *testing.T) {
 		app.Deny("api.tasks.*All", "api.tasks.delete*")
 		return app
 	}
-	withSet(t, denying, worker.CacheConfig{}, func(t *testing.T, set *supervisortest.Set, _ redis.UniversalClient) {
+	withSet(t, denying, func(t *testing.T, set *supervisortest.Set) {
 		c := tasksCaller{t, set.Node("stellar-worker-2").API().RPC}
 		c.refused(rpcregistry.ErrDenied, "cancelAll", `{"all":true}`)
 		c.refused(rpcregistry.ErrDenied, "deleteQueue", `{"queue":"default"}`)

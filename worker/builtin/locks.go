@@ -1,10 +1,12 @@
-package worker
+package builtin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -12,14 +14,14 @@ import (
 
 // calledLocks are the locks that this node holds for callers of api.cache.lock.
 //
-// Such a lock is held for its ttl and not renewed: nobody can tell whether its
-// caller still lives. It ends earlier with api.cache.unlock on the same node,
-// and with the node. Its fence proves who the caller is: on this node for
-// unlock and destroy, on any for save.
+// Such a lock is held for its TTL and not renewed, because the node cannot know
+// whether the caller still lives. It ends earlier with api.cache.unlock on the same
+// node, and with the node. Its fence is the caller's proof: on this node for unlock
+// and destroy, on any node for save.
 type calledLocks struct {
 	cache *cache.Cache
 	node  string
-	life  context.Context //nolint:containedctx // the node's: a lock outlives the call that took it
+	life  context.Context //nolint:containedctx // the node's life: a lock outlives the call that took it
 
 	mu   sync.Mutex
 	held map[string]*cache.Lock // by key
@@ -29,12 +31,12 @@ func newCalledLocks(life context.Context, node string, c *cache.Cache) *calledLo
 	return &calledLocks{cache: c, node: node, life: life, held: map[string]*cache.Lock{}}
 }
 
-// Arguments of the locks' methods, by name or by position in this order.
+// Arguments of the locks' methods.
 type (
 	lockArguments struct {
-		Key  string `json:"key"`
-		TTL  int64  `json:"ttl,omitempty"`  // milliseconds; default 10 s
-		Wait int64  `json:"wait,omitempty"` // milliseconds, as long as the call lasts at most
+		Key  string        `json:"key"`
+		TTL  time.Duration `json:"ttl,omitempty"`  // default 10 s
+		Wait time.Duration `json:"wait,omitempty"` // at most as long as the call lasts
 	}
 	unlockArguments struct {
 		Key   string `json:"key"`
@@ -56,9 +58,9 @@ type CalledLock struct {
 type LockState struct {
 	Key       string `json:"key"`
 	Held      bool   `json:"held"`
-	Holder    string `json:"holder,omitempty"`    // an incarnation, or another implementation's node
-	Fence     int64  `json:"fence,omitempty"`     // none where another implementation holds it
-	ExpiresAt int64  `json:"expiresAt,omitempty"` // milliseconds on Redis's clock, unless it is renewed
+	Holder    string `json:"holder,omitempty"`    // an incarnation, or a node of another implementation
+	Fence     int64  `json:"fence,omitempty"`     // 0 where a node of another implementation holds the lock
+	ExpiresAt int64  `json:"expiresAt,omitempty"` // milliseconds on Redis's clock; a renewal moves it
 }
 
 func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
@@ -88,64 +90,54 @@ func lockState(i cache.LockInfo) LockState {
 }
 
 // lock takes a lock for the caller.
-func (s *calledLocks) lock(call context.Context, in lockArguments) (CalledLock, error) {
-	ttl, err := milliseconds(in.TTL)
-	if err != nil {
-		return CalledLock{}, err
-	}
-	wait, err := milliseconds(in.Wait)
-	if err != nil {
-		return CalledLock{}, err
-	}
-	if ttl == 0 {
-		ttl = cache.DefaultLockTTL
-	}
-	life, end := context.WithCancelCause(s.life)
+func (c *calledLocks) lock(call context.Context, in lockArguments) (CalledLock, error) {
+	ttl := cmp.Or(in.TTL, cache.DefaultLockTTL)
+	life, end := context.WithCancelCause(c.life)
 	stop := context.AfterFunc(call, func() { end(context.Cause(call)) })
-	l, err := s.cache.LockWith(life, in.Key, cache.LockOptions{TTL: ttl, Wait: wait, NoRenew: true})
+	l, err := c.cache.LockWith(life, in.Key, cache.LockOptions{TTL: ttl, Wait: in.Wait, NoRenew: true})
 	if err != nil {
 		stop()
 		end(err)
 		return CalledLock{}, err
 	}
-	if !stop() { // nobody is there any more to be told of it
+	if !stop() { // the caller is gone and will never know of the lock
 		return CalledLock{}, errors.Join(context.Cause(call), l.Unlock())
 	}
-	s.mu.Lock()
-	s.held[in.Key] = l
-	s.mu.Unlock()
+	c.mu.Lock()
+	c.held[in.Key] = l
+	c.mu.Unlock()
 	context.AfterFunc(l.Context(), func() {
 		end(context.Canceled)
-		s.forget(l)
+		c.forget(l)
 	})
-	return CalledLock{Key: in.Key, Fence: l.Fence(), Node: s.node, TTL: ttl.Milliseconds()}, nil
+	return CalledLock{Key: in.Key, Fence: l.Fence(), Node: c.node, TTL: ttl.Milliseconds()}, nil
 }
 
 // find returns the lock with that fence, or nil.
-func (s *calledLocks) find(key string, fence int64) *cache.Lock {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if l := s.held[key]; l != nil && l.Fence() == fence {
+func (c *calledLocks) find(key string, fence int64) *cache.Lock {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.held[key]; l != nil && l.Fence() == fence {
 		return l
 	}
 	return nil
 }
 
 // forget drops a lock that has ended, unless the key was locked again.
-func (s *calledLocks) forget(l *cache.Lock) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.held[l.Key()] == l {
-		delete(s.held, l.Key())
+func (c *calledLocks) forget(l *cache.Lock) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held[l.Key()] == l {
+		delete(c.held, l.Key())
 	}
 }
 
 // unlock reports whether this node held the lock with that fence until now.
-func (s *calledLocks) unlock(in unlockArguments) (bool, error) {
+func (c *calledLocks) unlock(in unlockArguments) (bool, error) {
 	if in.Fence == 0 {
 		return false, fmt.Errorf("%w: name the fence that api.cache.lock answered", rpcregistry.ErrBadArguments)
 	}
-	l := s.find(in.Key, in.Fence)
+	l := c.find(in.Key, in.Fence)
 	if l == nil {
 		return false, nil
 	}
@@ -156,15 +148,15 @@ func (s *calledLocks) unlock(in unlockArguments) (bool, error) {
 	return err == nil, err
 }
 
-// destroy removes an entry on behalf of who took its lock by call.
-func (s *calledLocks) destroy(call context.Context, key string, fence int64) (bool, error) {
-	l := s.find(key, fence)
+// destroy removes an entry for the caller that took its lock with that fence.
+func (c *calledLocks) destroy(call context.Context, key string, fence int64) (bool, error) {
+	l := c.find(key, fence)
 	if l == nil {
-		return false, fmt.Errorf("destroy %q: %w: %s does not hold it with the fence %d", key, cache.ErrLockLost, s.node, fence)
+		return false, fmt.Errorf("destroy %q: %w: %s does not hold it with the fence %d", key, cache.ErrLockLost, c.node, fence)
 	}
 	ctx, cancel := context.WithCancelCause(l.Context())
 	defer cancel(nil)
 	stop := context.AfterFunc(call, func() { cancel(context.Cause(call)) })
 	defer stop()
-	return s.cache.Destroy(ctx, key)
+	return c.cache.Destroy(ctx, key)
 }

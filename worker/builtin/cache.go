@@ -1,4 +1,4 @@
-package worker
+package builtin
 
 import (
 	"context"
@@ -12,70 +12,41 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
-// What calls of api.cache.* end with, beside the codes of rpcregistry. Arguments
-// that the cache refuses are rpcregistry.ErrBadArguments; a Redis that cannot be
-// reached is rpcregistry.ErrFailed, never ErrCacheNotFound.
-const (
-	// ErrCacheNotFound is cache.ErrNotFound, of an empty list too.
-	ErrCacheNotFound rpcregistry.Code = "not_found"
-	// ErrCacheLocked is cache.ErrLocked.
-	ErrCacheLocked rpcregistry.Code = "locked"
-	// ErrCacheLockLost is cache.ErrLockLost.
-	ErrCacheLockLost rpcregistry.Code = "lock_lost"
-	// ErrCacheConflict is cache.ErrConflict.
-	ErrCacheConflict rpcregistry.Code = "conflict"
-	// ErrCacheWrongType is cache.ErrWrongType, cache.ErrNotNumber or cache.ErrMalformed.
-	ErrCacheWrongType rpcregistry.Code = "wrong_type"
-)
-
-var cacheCodes = []coded{
-	{cache.ErrNotFound, ErrCacheNotFound},
-	{cache.ErrLocked, ErrCacheLocked},
-	{cache.ErrLockLost, ErrCacheLockLost},
-	{cache.ErrConflict, ErrCacheConflict},
-	{cache.ErrWrongType, ErrCacheWrongType},
-	{cache.ErrNotNumber, ErrCacheWrongType},
-	{cache.ErrMalformed, ErrCacheWrongType},
-	{cache.ErrInvalid, rpcregistry.ErrBadArguments},
-	{cache.ErrOverflow, rpcregistry.ErrBadArguments},
-}
-
-// Arguments of api.cache.*, by name or by position in this order; other names are
-// refused. Durations are in milliseconds.
+// Arguments of api.cache.*.
 type (
 	cacheKey struct {
 		Key string `json:"key"`
 	}
 	cacheLoad struct {
-		Key    string `json:"key"`
-		Extend int64  `json:"extend,omitempty"` // it lives for at least that long from now
+		Key    string        `json:"key"`
+		Extend time.Duration `json:"extend,omitempty"` // the entry lives at least that long from now
 	}
 	cacheSave struct {
 		Key       string          `json:"key"`
 		Value     json.RawMessage `json:"value"`
-		TTL       int64           `json:"ttl,omitempty"` // 0 for none
+		TTL       time.Duration   `json:"ttl,omitempty"` // 0 for none
 		IfAbsent  bool            `json:"ifAbsent,omitempty"`
 		IfVersion string          `json:"ifVersion,omitempty"`
-		Fence     int64           `json:"fence,omitempty"` // of the lock that the caller took
+		Fence     int64           `json:"fence,omitempty"` // of the lock that the caller holds
 	}
 	cacheDestroy struct {
 		Key   string `json:"key"`
 		Fence int64  `json:"fence,omitempty"`
 	}
 	cacheIncrement struct {
-		Key   string `json:"key"`
-		Delta int64  `json:"delta"`
-		TTL   int64  `json:"ttl,omitempty"` // of a new counter
+		Key   string        `json:"key"`
+		Delta int64         `json:"delta"`
+		TTL   time.Duration `json:"ttl,omitempty"` // of a new counter
 	}
 	cachePush struct {
 		Key   string          `json:"key"`
 		Value json.RawMessage `json:"value"`
-		Max   int             `json:"max,omitempty"` // the oldest items beyond go
-		TTL   int64           `json:"ttl,omitempty"`
+		Max   int             `json:"max,omitempty"` // longer lists lose their oldest items
+		TTL   time.Duration   `json:"ttl,omitempty"`
 	}
 	cachePop struct {
-		Key  string `json:"key"`
-		Wait int64  `json:"wait,omitempty"`
+		Key  string        `json:"key"`
+		Wait time.Duration `json:"wait,omitempty"`
 	}
 	cacheMatch struct {
 		Match string `json:"match"` // a glob pattern
@@ -93,14 +64,6 @@ type CacheEntry struct {
 	Version   string          `json:"version"` // for ifVersion
 }
 
-// registerCache adds the cache's operations for callers on other nodes and for
-// commands. locks are those that were taken by call.
-func registerCache(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
-	registerValues(r, c, locks)
-	registerLists(r, c)
-	registerLocks(r, c, locks)
-}
-
 func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
 	handleCache(r, "load", func(ctx context.Context, in cacheLoad) (json.RawMessage, error) {
 		e, err := load(ctx, c, in)
@@ -108,12 +71,9 @@ func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks)
 	})
 	handleCache(r, "entry", func(ctx context.Context, in cacheLoad) (CacheEntry, error) { return load(ctx, c, in) })
 	handleCache(r, "save", func(ctx context.Context, in cacheSave) (bool, error) {
-		ttl, err := milliseconds(in.TTL)
-		if err == nil {
-			_, err = c.SaveWith(ctx, in.Key, in.Value, cache.SaveOptions{
-				TTL: ttl, IfAbsent: in.IfAbsent, IfVersion: in.IfVersion, Fence: in.Fence,
-			})
-		}
+		_, err := c.SaveWith(ctx, in.Key, in.Value, cache.SaveOptions{
+			TTL: in.TTL, IfAbsent: in.IfAbsent, IfVersion: in.IfVersion, Fence: in.Fence,
+		})
 		return err == nil, err
 	})
 	handleCache(r, "destroy", func(ctx context.Context, in cacheDestroy) (bool, error) {
@@ -123,11 +83,7 @@ func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks)
 		return locks.destroy(ctx, in.Key, in.Fence)
 	})
 	handleCache(r, "increment", func(ctx context.Context, in cacheIncrement) (int64, error) {
-		ttl, err := milliseconds(in.TTL)
-		if err != nil {
-			return 0, err
-		}
-		return c.IncrementFor(ctx, in.Key, in.Delta, ttl)
+		return c.IncrementFor(ctx, in.Key, in.Delta, in.TTL)
 	})
 	handleCache(r, "keys", func(ctx context.Context, in cacheMatch) ([]string, error) { return keys(ctx, c, in.Match) })
 	handleCache(r, "size", func(ctx context.Context, in cacheMatch) (int, error) { return c.Size(ctx, orAll(in.Match)) })
@@ -141,37 +97,21 @@ func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks)
 
 func registerLists(r rpcregistry.Registrar, c *cache.Cache) {
 	handleCache(r, "push", func(ctx context.Context, in cachePush) (int64, error) {
-		ttl, err := milliseconds(in.TTL)
-		if err != nil {
-			return 0, err
-		}
-		return c.PushWith(ctx, in.Key, cache.ListOptions{Max: in.Max, TTL: ttl}, in.Value)
+		return c.PushWith(ctx, in.Key, cache.ListOptions{Max: in.Max, TTL: in.TTL}, in.Value)
 	})
 	handleCache(r, "pop", func(ctx context.Context, in cachePop) (json.RawMessage, error) {
-		wait, err := milliseconds(in.Wait)
-		if err != nil {
-			return nil, err
-		}
-		return c.PopWait(ctx, in.Key, wait)
+		return c.PopWait(ctx, in.Key, in.Wait)
 	})
 	handleCache(r, "listLength", func(ctx context.Context, in cacheKey) (int64, error) { return c.Len(ctx, in.Key) })
 }
 
-// handleCache registers a method of the cache. Its errors cross the wire with a code.
-func handleCache[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.HandleStrict(r, "api.cache."+name, withCodes(cacheCodes, f))
-}
-
 func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error) {
-	extend, err := milliseconds(in.Extend)
-	if err != nil {
-		return CacheEntry{}, err
-	}
 	var e cache.Entry
-	if extend == 0 {
+	var err error
+	if in.Extend == 0 {
 		e, err = c.Load(ctx, in.Key) // from memory where that may be
 	} else {
-		e, err = c.LoadWith(ctx, in.Key, cache.LoadOptions{Extend: extend})
+		e, err = c.LoadWith(ctx, in.Key, cache.LoadOptions{Extend: in.Extend})
 	}
 	return CacheEntry{
 		Key: e.Key, Value: e.Value, Version: e.Version,

@@ -1,0 +1,100 @@
+package builtin
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Bounds of the answers of api.tasks.*, in bytes of JSON and in tasks. A message
+// of the bus has at most redisbus.MaxMessage, envelope and escapes included.
+const (
+	oneReply    = redisbus.MaxMessage / 2
+	listReply   = redisbus.MaxMessage / 2
+	listedTask  = 8 << 10
+	listDefault = 100
+	listMost    = 1000
+)
+
+// TaskList is what api.tasks.list answers. A task that is too long for the answer
+// lacks the fields that its Omitted names.
+type TaskList struct {
+	Tasks []tasks.Task `json:"tasks"`
+	More  bool         `json:"more"` // there are more tasks: narrow the filter
+}
+
+// taskID are the arguments of methods about one task.
+type taskID struct {
+	ID string `json:"id"`
+}
+
+// registerLooking adds what shows tasks and changes nothing.
+func registerLooking(r rpcregistry.Registrar, i *tasks.Inspector) {
+	handleTask(r, "counts", func(ctx context.Context, _ none) (tasks.Counts, error) { return i.Counts(ctx) })
+	handleTask(r, "get", func(ctx context.Context, in taskID) (tasks.Task, error) {
+		t, err := i.Get(ctx, in.ID)
+		return fit(t, oneReply), err
+	})
+	handleTask(r, "explain", func(ctx context.Context, in taskID) (tasks.Explanation, error) {
+		e, err := i.Explain(ctx, in.ID)
+		e.Task = fit(e.Task, oneReply)
+		return e, err
+	})
+	handleTask(r, "list", func(ctx context.Context, f tasks.Filter) (TaskList, error) { return list(ctx, i, f) })
+}
+
+// list returns as many tasks as fit into an answer.
+func list(ctx context.Context, i *tasks.Inspector, f tasks.Filter) (TaskList, error) {
+	out, most, size := TaskList{Tasks: []tasks.Task{}}, min(f.Limit, listMost), 0
+	if most == 0 {
+		most = listDefault
+	}
+	if most > 0 { // the inspector refuses a negative limit
+		f.Limit = most + 1
+	}
+	for t, err := range i.List(ctx, f) {
+		if err != nil {
+			return TaskList{}, err
+		}
+		next := fit(t, listedTask)
+		if size += sizeOf(next) + 1; size > listReply || len(out.Tasks) == most {
+			out.More = true
+			break
+		}
+		out.Tasks = append(out.Tasks, next)
+	}
+	return out, nil
+}
+
+// fit returns the task in at most room bytes of JSON: fields that are too long are omitted.
+func fit(t tasks.Task, room int) tasks.Task {
+	for _, part := range []struct {
+		field string
+		size  int
+		omit  func()
+	}{
+		{"payload", len(t.Payload), func() { t.Payload = nil }},
+		{"result", len(t.Result), func() { t.Result = nil }},
+		{"history", len(t.History), func() { t.History = nil }},
+		{"after", len(t.After), func() { t.After = nil }},
+		{"reason", 1, func() { t.Reason = nil }},
+	} {
+		if part.size > 0 && (part.size > room || sizeOf(t) > room) {
+			part.omit()
+			t.Omitted = append(t.Omitted, part.field)
+		}
+	}
+	return t
+}
+
+// sizeOf returns how many bytes of JSON the task is.
+func sizeOf(t tasks.Task) int {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return redisbus.MaxMessage // too much for any room: the field that cannot be encoded is omitted
+	}
+	return len(text)
+}

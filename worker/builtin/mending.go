@@ -1,0 +1,65 @@
+package builtin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Arguments of these methods of api.tasks.*.
+type (
+	taskCancel struct {
+		ID string `json:"id"`
+		By string `json:"by,omitempty"` // who cancels or why, for those who look
+	}
+	taskReschedule struct {
+		ID string        `json:"id"`
+		In time.Duration `json:"in,omitempty"`
+		At time.Time     `json:"at,omitzero"` // without either, now
+	}
+	taskBulk struct {
+		tasks.Filter
+
+		All bool   `json:"all,omitempty"` // must be true for an empty filter
+		By  string `json:"by,omitempty"`  // of a cancellation
+	}
+)
+
+// registerMending adds what changes tasks that are stored.
+func registerMending(r rpcregistry.Registrar, i *tasks.Inspector) {
+	handleTask(r, "cancel", func(ctx context.Context, in taskCancel) (map[string]bool, error) {
+		running, err := i.Cancel(ctx, in.ID, in.By)
+		return map[string]bool{"running": running}, err
+	})
+	handleTask(r, "delete", func(ctx context.Context, in taskID) (none, error) { return none{}, i.Delete(ctx, in.ID) })
+	handleTask(r, "retry", func(ctx context.Context, in taskID) (none, error) { return none{}, i.Retry(ctx, in.ID) })
+	handleTask(r, "reschedule", func(ctx context.Context, in taskReschedule) (none, error) {
+		switch {
+		case in.In > 0 && !in.At.IsZero():
+			return none{}, fmt.Errorf("%w: use in or at, not both", rpcregistry.ErrBadArguments)
+		case in.In > 0:
+			return none{}, i.RescheduleIn(ctx, in.ID, in.In)
+		default:
+			return none{}, i.Reschedule(ctx, in.ID, in.At)
+		}
+	})
+	handleBulk(r, "cancelAll", i.CancelAll)
+	handleBulk(r, "deleteAll", func(ctx context.Context, f tasks.Filter, _ string) (int, error) { return i.DeleteAll(ctx, f) })
+	handleBulk(r, "retryAll", func(ctx context.Context, f tasks.Filter, _ string) (int, error) { return i.RetryAll(ctx, f) })
+}
+
+// handleBulk registers a method that changes all tasks that a filter selects.
+func handleBulk(r rpcregistry.Registrar, name string, do func(ctx context.Context, f tasks.Filter, by string) (int, error)) {
+	handleTask(r, name, func(ctx context.Context, in taskBulk) (int, error) {
+		f := in.Filter
+		unbounded := len(f.States) == 0 && f.Queue+f.Name+f.Text == "" && f.Since.IsZero() && f.Until.IsZero()
+		if unbounded && !in.All {
+			// what was left out by mistake must not hit everything
+			return 0, fmt.Errorf("%w: say which tasks, or all: true", rpcregistry.ErrBadArguments)
+		}
+		return do(ctx, f, in.By)
+	})
+}

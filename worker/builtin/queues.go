@@ -1,0 +1,95 @@
+package builtin
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Arguments of these methods of api.tasks.*.
+type (
+	taskQueue struct {
+		Queue string `json:"queue"`
+	}
+	taskQueues struct {
+		Queue string `json:"queue,omitempty"` // only this one
+	}
+)
+
+// registerQueues adds the methods about queues.
+func registerQueues(r rpcregistry.Registrar, i *tasks.Inspector) {
+	handleTask(r, "queues", func(ctx context.Context, in taskQueues) ([]tasks.Queue, error) {
+		all, err := i.Queues(ctx)
+		queues := []tasks.Queue{}
+		for _, q := range all {
+			if in.Queue == "" || in.Queue == q.Name {
+				queues = append(queues, q)
+			}
+		}
+		return queues, err
+	})
+	handleTask(r, "pauseQueue", func(ctx context.Context, in taskQueue) (none, error) {
+		return none{}, i.PauseQueue(ctx, in.Queue, true)
+	})
+	handleTask(r, "resumeQueue", func(ctx context.Context, in taskQueue) (none, error) {
+		return none{}, i.PauseQueue(ctx, in.Queue, false)
+	})
+	handleTask(r, "limitQueue", func(ctx context.Context, in QueueLimits) (tasks.Limits, error) { return in.Set(ctx, i) })
+	handleTask(r, "deleteQueue", func(ctx context.Context, in taskQueue) (int, error) { return i.DeleteQueue(ctx, in.Queue) })
+}
+
+// QueueLimits is a change of an operator's limits of a queue. A nil limit stays as it
+// is, 0 is no limit. Reset removes all of them.
+type QueueLimits struct {
+	Queue       string `json:"queue"`
+	Concurrency *int   `json:"concurrency,omitempty"`
+	Tasks       *int   `json:"tasks,omitempty"`
+	Bytes       *int64 `json:"bytes,omitempty"`
+	Reset       bool   `json:"reset,omitempty"`
+}
+
+// Set changes the limits and returns those in effect.
+func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits, error) {
+	given := l.Concurrency != nil || l.Tasks != nil || l.Bytes != nil
+	switch {
+	case l.Reset && given:
+		return tasks.Limits{}, fmt.Errorf("%w: use reset or limits, not both", rpcregistry.ErrBadArguments)
+	case l.Reset:
+		return i.LimitQueue(ctx, l.Queue, nil)
+	case !given:
+		return tasks.Limits{}, fmt.Errorf("%w: say which limit of the queue: concurrency, tasks or bytes; or reset", rpcregistry.ErrBadArguments)
+	}
+	queues, err := i.Queues(ctx)
+	if err != nil {
+		return tasks.Limits{}, err
+	}
+	limits := tasks.Limits{}
+	for _, q := range queues {
+		if q.Name == l.Queue {
+			limits = q.Limits
+		}
+	}
+	if err := l.apply(&limits); err != nil {
+		return tasks.Limits{}, err
+	}
+	return i.LimitQueue(ctx, l.Queue, &limits)
+}
+
+// apply changes the limits that are given.
+func (l QueueLimits) apply(to *tasks.Limits) error {
+	if l.Concurrency != nil {
+		to.Concurrency = *l.Concurrency
+	}
+	if l.Tasks != nil {
+		to.Tasks = *l.Tasks
+	}
+	if l.Bytes != nil {
+		to.Bytes = *l.Bytes
+	}
+	if min(to.Concurrency, to.Tasks) < 0 || to.Bytes < 0 {
+		return fmt.Errorf("%w: limits cannot be negative; 0 is none", rpcregistry.ErrBadArguments)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package builtin
+
+import (
+	"context"
+	"time"
+
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+// Controls are what operators can do with the set of a process; package supervisor
+// implements them. An operation that takes long goes on after the call has returned:
+// [SetStatus] shows it.
+type Controls interface {
+	Status() SetStatus
+	// Crashes returns the crashes of the node with that id since the set began.
+	Crashes(id string) Crashes
+	Scale(workers int) error
+	Roll() error
+	Reload() error
+	Quiet(on bool)
+}
+
+// SetStatus is what the methods api.set.* answer.
+type SetStatus struct {
+	Process membership.Process `json:"process"`
+	Uptime  float64            `json:"uptime"`  // seconds since the set began
+	Workers int                `json:"workers"` // nodes wanted
+	Ready   int                `json:"ready"`   // nodes that run; 0 while Redis does not answer
+	Leaving int                `json:"leaving"` // nodes that drain because the set was scaled down
+	Quiet   bool               `json:"quiet"`   // no tasks are claimed, by an operator's request
+	// Healthy is false while so many handlers outlive their nodes that no tasks are
+	// claimed: see [Zombies].
+	Healthy   bool          `json:"healthy"`
+	Redis     bool          `json:"redis"` // Redis answers
+	Zombies   Zombies       `json:"zombies"`
+	Operation *Operation    `json:"operation,omitempty"` // under way, or the last one
+	Crashes   int           `json:"crashes"`             // of all nodes since the set began
+	Crashed   []NodeCrashes `json:"crashed,omitempty"`   // latest crash first; at most [MaxCrashed]
+}
+
+// Zombies are handlers that did not return when their node ended. Nothing can end
+// a goroutine from outside: what a handler holds, it holds until it returns.
+type Zombies struct {
+	Count int      `json:"count"`
+	Limit int      `json:"limit"`           // at this count the nodes claim no more tasks; negative for no limit
+	Tasks []string `json:"tasks,omitempty"` // ids of their tasks, and "start hook"; at most 100
+	// Choked: Count has reached Limit. The process is unhealthy.
+	Choked bool `json:"choked"`
+}
+
+// MaxCrashed is how many crashed nodes a [SetStatus] names at most.
+const MaxCrashed = 50
+
+// Kinds of operations.
+const (
+	OperationRoll   = "roll"
+	OperationReload = "reload"
+)
+
+// Operation is a rolling restart or a reload.
+type Operation struct {
+	Number int       `json:"number"` // counts the operations of the set
+	Kind   string    `json:"kind"`   // OperationRoll or OperationReload
+	Began  time.Time `json:"began"`
+	Total  int       `json:"total"`          // nodes to restart
+	Done   int       `json:"done"`           // nodes that run again
+	Node   string    `json:"node,omitempty"` // being restarted, in a rolling restart
+	Ended  bool      `json:"ended"`
+	Error  string    `json:"error,omitempty"` // why it ended early
+}
+
+// Crashes sums up the crashes of one node over all its lives in this process.
+type Crashes struct {
+	Count  int       `json:"count"`
+	Reason string    `json:"reason"`          // of the last crash
+	At     time.Time `json:"at"`              // by this host's clock
+	Stack  string    `json:"stack,omitempty"` // of the last panic
+}
+
+// NodeCrashes are the crashes of the node with the id Node.
+type NodeCrashes struct {
+	Node string `json:"node"`
+	Crashes
+}
+
+// setSize are the arguments of api.set.scale.
+type setSize struct {
+	Workers *int `json:"workers"`
+}
+
+// registerSet adds the methods about the whole set of the node's process.
+func registerSet(r rpcregistry.Registrar, set Controls) {
+	after := func(do func() error) func(context.Context, none) (SetStatus, error) {
+		return func(context.Context, none) (SetStatus, error) {
+			if err := do(); err != nil {
+				return SetStatus{}, err
+			}
+			return set.Status(), nil
+		}
+	}
+	quiet := func(on bool) func() error {
+		return func() error { set.Quiet(on); return nil }
+	}
+	handle(r, "api.set.status", after(func() error { return nil }))
+	handle(r, "api.set.roll", after(set.Roll))
+	handle(r, "api.set.reload", after(set.Reload))
+	handle(r, "api.set.quiet", after(quiet(true)))
+	handle(r, "api.set.resume", after(quiet(false)))
+	handle(r, "api.set.scale", func(ctx context.Context, in setSize) (SetStatus, error) {
+		if in.Workers == nil {
+			return SetStatus{}, &rpcregistry.Error{Code: rpcregistry.ErrBadArguments, Message: "how many workers? {\"workers\": 4}"}
+		}
+		return after(func() error { return set.Scale(*in.Workers) })(ctx, none{})
+	})
+}

@@ -1,0 +1,70 @@
+package builtin
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Definition is how a node treats tasks of one name: api.tasks.definitions answers a
+// list of them.
+type Definition struct {
+	Name      string `json:"name"`
+	Queue     string `json:"queue"`
+	Retention int64  `json:"retention"` // of the result, in milliseconds; 0 for none
+}
+
+// Arguments of these methods of api.tasks.*.
+type (
+	taskEnqueue struct {
+		Name    string          `json:"name"`
+		Payload json.RawMessage `json:"payload,omitempty"`
+		tasks.Options
+	}
+	taskWait struct {
+		ID      string        `json:"id"`
+		Timeout time.Duration `json:"timeout,omitempty"` // 0 for as long as the caller waits
+	}
+)
+
+// taskResult is what api.tasks.wait answers. Done is false when the timeout of the
+// arguments was over first.
+type taskResult struct {
+	Done   bool            `json:"done"`
+	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// registerTasks adds what programs do with tasks: enqueue and wait.
+func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Registry) {
+	handleTask(r, "enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) {
+		if in.Payload == nil {
+			in.Payload = json.RawMessage("null")
+		}
+		return c.EnqueueWith(ctx, in.Name, in.Payload, in.Options)
+	})
+	handleTask(r, "wait", func(ctx context.Context, in taskWait) (taskResult, error) {
+		waiting := ctx
+		if in.Timeout > 0 {
+			var cancel context.CancelFunc
+			waiting, cancel = context.WithTimeout(ctx, in.Timeout)
+			defer cancel()
+		}
+		result, err := c.Wait(waiting, in.ID)
+		if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+			return taskResult{}, nil // not yet
+		}
+		return taskResult{err == nil, result}, err
+	})
+	handleTask(r, "handled", func(context.Context, none) ([]string, error) { return handled.Names(), nil })
+	handleTask(r, "definitions", func(context.Context, none) ([]Definition, error) {
+		all := []Definition{}
+		for _, name := range handled.Names() {
+			d, _ := handled.Definition(name)
+			all = append(all, Definition{Name: name, Queue: d.Queue, Retention: d.Retention.Milliseconds()})
+		}
+		return all, nil
+	})
+}

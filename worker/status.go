@@ -1,0 +1,25 @@
+package worker
+
+import (
+	"github.com/stellarfw/stellar/worker/builtin"
+	"time"
+)
+
+// Status returns what there is to know of the node.
+func (n *Node) Status() builtin.Status {
+	n.mu.Lock()
+	s := builtin.Status{ID: n.ended.ID, Incarnation: n.ended.Incarnation, State: n.state}
+	n.mu.Unlock()
+	if set := n.host.cfg.Set; set != nil {
+		if c := set.Crashes(s.ID); c.Count > 0 {
+			s.Crashes = &c
+		}
+	}
+	s.Host, s.PID, s.Uptime = n.host.process.Host, n.host.process.PID, time.Since(n.began).Seconds()
+	if a := n.API(); a != nil {
+		s.Tasks.InHand = n.runner.InHand()
+		s.Tasks.Started, s.Tasks.Done = n.runner.Counts()
+		s.Bus = a.Bus.Stats()
+	}
+	return s
+}
