@@ -5,23 +5,23 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 )
 
 // claims says whether the nodes of a process claim tasks. Those that begin while
 // they do not, begin so.
 type claims struct {
 	mu      sync.Mutex
-	runners map[*tasks.Runner]struct{}
+	runners map[*runner.Runner]struct{}
 	quiet   bool // by request
 	choked  bool // by zombies
 }
 
-func (c *claims) add(r *tasks.Runner) {
+func (c *claims) add(r *runner.Runner) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runners == nil {
-		c.runners = map[*tasks.Runner]struct{}{}
+		c.runners = map[*runner.Runner]struct{}{}
 	}
 	c.runners[r] = struct{}{}
 	if c.quiet || c.choked {
@@ -29,7 +29,7 @@ func (c *claims) add(r *tasks.Runner) {
 	}
 }
 
-func (c *claims) remove(r *tasks.Runner) {
+func (c *claims) remove(r *runner.Runner) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.runners, r)
