@@ -44,7 +44,7 @@ func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 			return nil, err
 		}
 	}
-	n.farewell()
+	n.leaveCluster()
 	base.Stop()
 	if cause := context.Cause(stopping); errors.Is(cause, ErrStop) || errors.Is(cause, ErrRestart) {
 		why = cause
@@ -206,7 +206,7 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 		n.mu.Lock()
 		n.ended.Running = append(n.ended.Running, startHook)
 		n.mu.Unlock()
-		n.host.adopt(n, hookOf(returned), false)
+		n.host.watchLeftover(n, hookOf(returned), false)
 	}
 	return nil
 }
@@ -228,8 +228,8 @@ func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
 	cancel(fmt.Errorf("%w: drain deadline", tasks.ErrEnding))
 }
 
-// farewell ends what clients and other nodes still see of this one.
-func (n *Node) farewell() {
+// leaveCluster closes the node's client connections and has its leave announced.
+func (n *Node) leaveCluster() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.lease.Context()), time.Second)
 	defer cancel()
 	if err := n.api.Connections.Close(ctx); err != nil {
