@@ -7,8 +7,9 @@ import (
 	"os"
 
 	"github.com/stellarfw/stellar/supervisor/cli"
+	"github.com/stellarfw/stellar/supervisor/cli/echo"
 )
 
 func main() {
-	os.Exit(cli.Main(context.Background(), cli.OS()))
+	os.Exit(cli.Main(context.Background(), cli.Program{Name: "stellar", App: echo.App}, cli.OS()))
 }

@@ -15,20 +15,14 @@ import (
 // caller's goes at once (see package flight).
 type batcher struct {
 	redis.UniversalClient
-	queue *flight.Queue[once]
+	queue *flight.Queue[link.Command]
 }
-
-// bounds of the pipelines: all callers of one wait for its last answer.
-var bounds = flight.Limits{Flights: 2, Items: 256, Bytes: 256 << 10}
-
-// once is a command that the client library must not execute twice.
-type once struct{ *redis.Cmd }
-
-func (once) NoRetry() bool { return true }
 
 func newBatcher(client redis.UniversalClient) *batcher {
 	b := &batcher{UniversalClient: client}
-	b.queue = flight.New(bounds, func(cmd once) int { return size(cmd.Args()) }, b.send)
+	// All callers of a pipeline wait for its last answer.
+	bounds := flight.Limits{Flights: 2, Items: 256, Bytes: 256 << 10}
+	b.queue = flight.New(bounds, func(cmd link.Command) int { return size(cmd.Args()) }, b.send)
 	return b
 }
 
@@ -44,7 +38,7 @@ func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
 		return err
 	}
 	// A copy, as the caller may give the command up while it is being written.
-	together := once{redis.NewCmd(ctx, cmd.Args()...)}
+	together := link.NewCommand(ctx, cmd.Args()...)
 	switch sent, err := b.queue.Wait(ctx, together); {
 	case err == nil:
 		reply.SetVal(together.Val())
@@ -58,7 +52,7 @@ func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
 }
 
 // send sends a pipeline, which the connection's timeouts bound.
-func (b *batcher) send(ctx context.Context, commands []flight.Item[once]) {
+func (b *batcher) send(ctx context.Context, commands []flight.Item[link.Command]) {
 	p := b.UniversalClient.Pipeline()
 	for _, c := range commands {
 		_ = p.Process(ctx, c.Value)

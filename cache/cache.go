@@ -18,33 +18,36 @@ import (
 // MaxKey is the length of the longest key, in bytes. Keys are any bytes.
 const MaxKey = 1024
 
-// Config says which cache a [Cache] is.
+// Config configures a [Cache].
 type Config struct {
-	// Client is the way to Redis.
+	// Client runs the commands.
 	Client redis.UniversalClient
 
 	// Keys are the names of the namespace.
 	Keys link.Keys
 
-	// Holder is on whose behalf locks are held: a node's incarnation, so that
-	// [ReleaseAll] can free them when it is gone. Under a compatibility preset
+	// Holder names the owner of the locks: a node's incarnation, so that
+	// [ReleaseAll] can free them when the incarnation is gone. Under a compatibility preset
 	// the original's nodes see what comes before the first "#". Default: a
 	// random name.
 	Holder string
 
-	// Preset says with whose nodes the cache is shared. Default, also for a name
+	// Preset says which other programs share the cache. Default, also for a name
 	// that [ParsePreset] refuses: [Native].
 	Preset Preset
 
-	// CachePrefix and LockPrefix are those of the other nodes' configuration,
-	// under a compatibility preset. Default: what they ship with.
+	// CachePrefix and LockPrefix are the key prefixes that the other programs are
+	// configured with, under a compatibility preset. Default: their defaults.
 	CachePrefix, LockPrefix string
 
 	// Near keeps entries in the process's memory; see [Near].
 	Near Near
 
-	// Log receives what nobody is there to be told. Default: nothing is logged.
+	// Log receives what no caller can be given as an error. Default: nothing is logged.
 	Log zerolog.Logger
+
+	// Observer, when set, hears how operations end.
+	Observer Observer
 }
 
 // Cache is one node's view of the cluster's cache. It is safe for concurrent use.
@@ -58,7 +61,9 @@ type Cache struct {
 	wakes   *redisbus.Announcements
 	near    *near
 
-	// Versions and tokens are writer and a count, so that no two are the same.
+	observer Observer // nil: none
+
+	// Versions and tokens consist of writer and a count, so that no two are the same.
 	writer [6]byte
 	writes atomic.Uint64
 }
@@ -68,7 +73,7 @@ func New(cfg Config) *Cache {
 	cfg.Preset, _ = ParsePreset(string(cfg.Preset))
 	c := &Cache{
 		client: newBatcher(cfg.Client), names: newNames(cfg), preset: cfg.Preset,
-		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log,
+		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
 	}
 	c.wakes = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
 	c.near = newNear(cfg)
@@ -83,16 +88,13 @@ func New(cfg Config) *Cache {
 // which would else close a second after the last of them has left.
 func (c *Cache) Close() { c.wakes.Close() }
 
-// EntryKey is the Redis key of an entry or list, for scripts with [LuaEffectsOf].
+// EntryKey returns the Redis key of an entry or list, for scripts with [Cache.LuaEffects].
 func (c *Cache) EntryKey(key string) string { return c.names.entry(key) }
 
-// LockKey is the Redis key of an entry's lock.
+// LockKey returns the Redis key of an entry's lock.
 func (c *Cache) LockKey(key string) string { return c.names.lock(key) }
 
-// LuaEffects is [LuaEffectsOf] this cache's preset.
-func (c *Cache) LuaEffects() string { return LuaEffectsOf(c.preset) }
-
-// unique returns 16 characters that nobody else on any node gets.
+// unique returns 16 characters that no other call returns, on any node.
 func (c *Cache) unique() string {
 	var b [14]byte
 	binary.BigEndian.PutUint64(b[6:], c.writes.Add(1)<<16) // 48 bits, then two bytes to spare
@@ -102,7 +104,7 @@ func (c *Cache) unique() string {
 	return string(text[:])
 }
 
-// check returns an error for a key that cannot be one.
+// check returns an [ErrInvalid] for a key that is empty or too long.
 func check(op, key string) error {
 	if key == "" || len(key) > MaxKey {
 		return fmt.Errorf("cache: %s: %w: a key of %d bytes: use 1 to %d", op, ErrInvalid, len(key), MaxKey)

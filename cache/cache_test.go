@@ -168,7 +168,7 @@ func TestEffectsAreRefusedBeforeTheFirstIsWritten(t *testing.T) {
 	each(t, func(t *testing.T, ctx context.Context, c *cache.Cache, cfg link.Config) {
 		client, keys := redistest.Client(t, cfg), cfg.Keys()
 		apply := func(effects ...string) string { // op, key, argument …
-			s := link.NewScript(link.LuaPrelude, cache.LuaEffects, `
+			s := link.NewScript(link.LuaPrelude, c.LuaEffects(), `
 				for i = 1, #ARGV, 4 do
 					local code = cache_refuses(ARGV[i], ARGV[i+1], ARGV[i+2], '', ARGV[i+3])
 					if code then return code end

@@ -17,7 +17,7 @@ type compatEntry struct {
 	Read    *float64        `json:"readAt"`
 }
 
-// parseCompat reads the original's layout.
+// parseCompat reads an entry in the original's layout.
 func parseCompat(key, raw string) (Entry, error) {
 	var in *compatEntry
 	if err := json.Unmarshal([]byte(raw), &in); err != nil || in == nil {

@@ -1,4 +1,4 @@
-// Package cache is what all nodes of a cluster share on one Redis: values with a
+// Package cache holds what all nodes of a cluster share on one Redis: values with a
 // lifetime, counters, lists and locks.
 //
 //	c.Save(ctx, "user:7", user, time.Hour)
@@ -7,7 +7,7 @@
 // # Guarantees
 //
 // Every operation is one script on one Redis primary, so that operations on a key
-// are linearizable: each happens at one instant between its call and its return.
+// are linearizable: each takes effect at one instant between its call and its return.
 // A restart of a node changes nothing of what the cache holds. Loading never
 // resurrects a destroyed entry, never drops and never shortens a lifetime. Times
 // are Redis's; clocks of hosts are not compared.

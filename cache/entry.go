@@ -14,10 +14,10 @@ type Entry struct {
 	Key     string
 	Value   json.RawMessage // the bytes as they were saved
 	Created time.Time       // when it was saved
-	Read    time.Time       // when it was last loaded before; zero: never
+	Read    time.Time       // when it was last loaded before this load; zero: never
 	Expires time.Time       // when it ends; zero: never
 	Version string          // changes with every write; see [SaveOptions.IfVersion]
-	Stale   bool            // it is expired and was asked for all the same
+	Stale   bool            // it is expired; see [LoadOptions.Stale]
 }
 
 // Decode unmarshals the value into v.
@@ -28,7 +28,7 @@ func (e Entry) Decode(v any) error {
 	return nil
 }
 
-// The layout of lua/entry.lua: the offsets at which each part ends.
+// The offsets at which the parts of an entry end; see lua/entry.lua.
 const (
 	createdEnd = 13
 	readEnd    = 26
@@ -36,7 +36,7 @@ const (
 	versionEnd = 55
 )
 
-// parseEntry reads the native layout.
+// parseEntry reads an entry in the native layout.
 func parseEntry(key, raw string) (Entry, error) {
 	if len(raw) < versionEnd {
 		return Entry{}, ErrMalformed

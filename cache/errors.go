@@ -9,17 +9,18 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// What an operation can end with. An unreachable Redis is none of these: it is
+// Errors of operations. An unreachable Redis is none of these: it is
 // [link.ErrUnavailable] or [link.ErrUnknownOutcome].
 var (
 	// ErrNotFound: there is no such entry.
 	ErrNotFound = errors.New("not found")
-	// ErrExpired: the entry's time is over, and Redis has not removed it yet, or
+	// ErrExpired: the entry's lifetime is over, and Redis has not removed it yet, or
 	// keeps it to be served stale. It is also an [ErrNotFound].
 	ErrExpired = fmt.Errorf("%w: expired", ErrNotFound)
-	// ErrLocked: somebody else holds the entry's lock.
+	// ErrLocked: another acquisition holds the entry's lock.
 	ErrLocked = errors.New("locked")
-	// ErrLockLost: the write was made as the holder of a lock that is not held any more.
+	// ErrLockLost: the lock is not held any more, or the write was made with the
+	// context of such a lock.
 	ErrLockLost = errors.New("lock lost")
 	// ErrWrongType: the key is a list and was used as a value, or the reverse.
 	ErrWrongType = errors.New("wrong type: values and lists are different kinds of keys")
@@ -36,7 +37,7 @@ var (
 )
 
 // errSuperseded: a computed value was not stored, because its key was destroyed
-// meanwhile or somebody else is at it.
+// meanwhile or another caller computes it by now.
 var errSuperseded = errors.New("superseded")
 
 // refusals are the words of the scripts, among them the codes of cache_refuses in
@@ -51,8 +52,8 @@ var refusals = map[string]error{
 // script is for.
 const notMine = "ELSE"
 
-// Refusal is the error behind a code that cache_refuses returned to a script;
-// nil for anything else.
+// Refusal returns the error that belongs to a code of cache_refuses, see
+// [Cache.LuaEffects]; nil for any other text.
 func Refusal(code string) error { return refusals[code] }
 
 // kindOf turns the error of a script or command into this package's error or one

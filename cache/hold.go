@@ -22,10 +22,9 @@ var errUnlocked = fmt.Errorf("unlocked: %w", context.Canceled)
 
 // Lock is one acquisition of a lock.
 //
-// Nobody can be stopped from working on after a lock is lost: a process that was
-// paused does not know it yet. Writes to the cache with [Lock.Context] are
-// refused by Redis then. Other stores can refuse a [Lock.Fence] that is smaller
-// than one they have seen.
+// A holder may work on after its lock is lost: a process that was paused does not
+// know it yet. Redis refuses its writes to the cache with [Lock.Context]. Other
+// stores can refuse a [Lock.Fence] that is smaller than one that they have seen.
 type Lock struct {
 	cache            *Cache
 	key, name, token string
@@ -39,7 +38,7 @@ type Lock struct {
 	cancel context.CancelCauseFunc
 
 	mu     sync.Mutex
-	until  time.Time // by when Redis may have given it to another, on our clock
+	until  time.Time // when Redis may give it to another, on this process's clock
 	timer  *time.Timer
 	failed int
 	ended  error // errUnlocked or ErrLockLost
@@ -56,15 +55,15 @@ func Token(ctx context.Context, lockKey string) string {
 	return token
 }
 
-// Key is the key whose lock it is.
+// Key returns the key that the lock guards.
 func (l *Lock) Key() string { return l.key }
 
-// Fence is a number greater than those of all earlier grants in this namespace.
+// Fence returns a number greater than the fences of all earlier locks in this namespace.
 func (l *Lock) Fence() int64 { return l.fence }
 
-// Context is the holder's: saves and destroys made with it pass the lock. It
-// ends when the lock does; context.Cause is [ErrLockLost] when that was not by
-// [Lock.Unlock].
+// Context returns the holder's context: saves and destroys made with it pass the
+// lock. It ends when the lock does; context.Cause is [ErrLockLost] unless
+// [Lock.Unlock] ended it.
 func (l *Lock) Context() context.Context { return l.ctx }
 
 func (l *Lock) begin(ctx context.Context) {
@@ -75,7 +74,7 @@ func (l *Lock) begin(ctx context.Context) {
 	l.timer = time.AfterFunc(l.next(), l.tick)
 }
 
-// next is when the timer is to fire: to renew after a third of the lifetime,
+// next returns when the timer is to fire: to renew after a third of the lifetime,
 // sooner after a failure, or to end the lock.
 func (l *Lock) next() time.Duration {
 	left := time.Until(l.until)
@@ -89,8 +88,8 @@ func (l *Lock) next() time.Duration {
 	}
 }
 
-// tick renews the lock, or ends it when its time is over. Who has taken it with
-// a context that has ended gets no renewal: it may be stuck for ever.
+// tick renews the lock, or ends it when its time is over. A lock whose context has
+// ended is not renewed: its holder may be stuck for ever.
 func (l *Lock) tick() {
 	l.mu.Lock()
 	ended, over := l.ended != nil, !time.Now().Before(l.until)
@@ -162,32 +161,48 @@ func (l *Lock) end(reason error) bool {
 // has left it there.
 func (l *Lock) lose() {
 	if l.end(ErrLockLost) {
+		if l.observed() {
+			l.cache.observer.LockLost(l.held(nil))
+		}
 		_ = l.free(context.WithoutCancel(l.ctx))
 	}
 }
 
 // Unlock frees the lock and ends its context. It fails with [ErrLockLost] when
-// the lock was not held any more. It does what it has to also when the context
-// with which the lock was taken has ended.
-func (l *Lock) Unlock() error {
+// the lock was not held any more. It works also after the context with which the
+// lock was taken has ended.
+func (l *Lock) Unlock() (err error) {
+	if c := l.cache; c.observer != nil {
+		defer c.done("unlock", l.key, time.Now(), &err)
+	}
 	if !l.end(errUnlocked) {
 		return refused("unlock", l.key, ErrLockLost)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), unlockPatience)
 	defer cancel()
 	unsure := false // whether a try without an answer may have freed it
-	err := link.Retry(ctx, func(ctx context.Context) error {
+	err = link.Retry(ctx, func(ctx context.Context) error {
 		err := l.free(ctx)
 		unsure = unsure || link.OutcomeOf(err) == link.Unknown
 		return err
 	})
-	if err == nil || unsure && link.WordOf(err) == lost {
-		return nil
+	if unsure && link.WordOf(err) == lost {
+		err = nil
 	}
-	return failed("unlock", l.key, err)
+	if err != nil {
+		err = failed("unlock", l.key, err)
+	}
+	if l.observed() {
+		if errors.Is(err, ErrLockLost) {
+			l.cache.observer.LockLost(l.held(nil))
+		} else {
+			l.cache.observer.LockHeld(l.held(err))
+		}
+	}
+	return err
 }
 
-// free frees the lock on Redis; it is refused with lost when the lock is not held.
+// free frees the lock on Redis. The script refuses with lost when the lock is not held.
 func (l *Lock) free(ctx context.Context) error {
 	c := l.cache
 	if c.scripts.fastUnlock != nil {

@@ -39,7 +39,7 @@ func (c *Cache) Serve(ctx context.Context) error {
 	return nil
 }
 
-// off sends loads to Redis.
+// off has all loads go to Redis.
 func (n *near) off() {
 	if n != nil {
 		n.on.Store(false)
@@ -47,8 +47,8 @@ func (n *near) off() {
 	}
 }
 
-// track opens a connection that hears of changes, and serves from memory while
-// it lives.
+// track opens a connection on which Redis announces changes, and has loads served
+// from memory while the connection lives.
 func (c *Cache) track(ctx context.Context) error {
 	client, err := c.tracker(ctx)
 	if err != nil {
@@ -90,7 +90,7 @@ func (c *Cache) track(ctx context.Context) error {
 	}
 }
 
-// tracker is a client whose every connection is told of changes by Redis.
+// tracker returns a client whose connections all receive the announcements.
 func (c *Cache) tracker(ctx context.Context) (*redis.Client, error) {
 	node, err := c.node(ctx)
 	if err != nil {

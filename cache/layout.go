@@ -8,7 +8,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Preset says with whose nodes the cache is shared: it decides key names and the
+// Preset says which other programs share the cache: it decides key names and the
 // layout of entries, lists and locks.
 type Preset string
 
@@ -16,9 +16,9 @@ const (
 	// Native is this project's own layout: every key under the namespace's hash
 	// tag, fixed heads instead of JSON members.
 	Native Preset = ""
-	// Stellar shares the cache with nodes of the original Stellar. Its nodes may
-	// free any lock and may believe to hold one that they do not hold: do not
-	// rely on locks against them.
+	// Stellar shares the cache with nodes of the original Stellar. Those may free
+	// any lock, and may take themselves for the holder of a lock that they do not
+	// hold: do not rely on locks against them.
 	Stellar Preset = "stellar"
 	// ActionHero shares the cache with nodes of actionhero.
 	ActionHero Preset = "actionhero"
@@ -60,7 +60,7 @@ func newNames(cfg Config) names {
 func (n names) entry(key string) string { return n.cachePrefix + key }
 func (n names) lock(key string) string  { return n.lockPrefix + key }
 
-// loader is cache_loader_key of the layout's Lua.
+// loader returns what cache_loader_key of the layout's Lua does.
 func (n names) loader(key string) string {
 	if n.native {
 		return n.keys.Loader(key)
@@ -122,44 +122,45 @@ var (
 	luaFastUnlock string
 )
 
-// LuaEffects is Lua that lets a script of another package write to the cache in
+// LuaEffects returns Lua that lets a script of another package write to the cache in
 // the same step as its own keys. It goes after [link.LuaPrelude] and defines
 // local functions whose names begin with cache_:
 //
 //   - cache_refuses(op, entrykey, lockkey, token, argument) returns nil, or a code
 //     that [Refusal] turns into an error. It only reads, and is to be called for all
-//     writes, in their order, before the first one: it sees what the earlier ones
-//     will leave. op is "save", "destroy", "push" or "increment"; argument is the
+//     writes, in their order, before the first is made: it foresees what each
+//     leaves to the next. op is "save", "destroy", "push" or "increment"; argument is the
 //     value or what is added; token is [Token]'s, or "".
 //   - cache_save(entrykey, value, ttl_ms), cache_destroy(entrykey),
 //     cache_push(entrykey, value), cache_increment(entrykey, delta) write.
 //
 // Values are JSON as it is to be stored (see [Encode]), numbers decimal digits,
-// a ttl of 0 means none. This one is for the [Native] preset; see [LuaEffectsOf].
-var LuaEffects = luaClock + luaTick + luaEntry + luaHold + luaEffects
+// a ttl of 0 means none. The key names are those of [Cache.EntryKey] and
+// [Cache.LockKey].
+func (c *Cache) LuaEffects() string { return effectsOf(c.preset) }
 
-// LuaEffectsOf is [LuaEffects] for the layout of a preset. Its key names are
-// those of [Cache.EntryKey] and [Cache.LockKey].
-func LuaEffectsOf(p Preset) string {
+// effectsOf returns the Lua for writes in the layout of a preset.
+func effectsOf(p Preset) string {
+	layout := luaCompat
 	if p == Native {
-		return LuaEffects
+		layout = luaEntry
 	}
-	return luaClock + luaTick + luaCompat + luaHold + luaEffects
+	return luaClock + luaTick + layout + luaHold + luaEffects
 }
 
-// scripts are one layout's.
+// scripts are the scripts of one layout.
 type scripts struct {
 	save, load, destroy, increment, restore, push, lock, renew, unlock, release, holder *link.Script
-	// The fast ones are for the common cases of the native layout, nil for others.
-	// Half of what a script costs is the functions that are joined to it, so
-	// these are joined to next to nothing; they answer when a case is not theirs.
+	// The fast scripts serve the common cases of the native layout; they are nil for
+	// other layouts. Half of a script's cost is the functions that are joined to it,
+	// so these have next to none; they refuse every other case with notMine.
 	fastSave, fastLoad, fastLock, fastUnlock *link.Script
 }
 
 var layouts = map[bool]*scripts{true: newScripts(Native), false: newScripts(Stellar)} // by whether it is native
 
 func newScripts(p Preset) *scripts {
-	effects := LuaEffectsOf(p)
+	effects := effectsOf(p)
 	join := func(text string) *link.Script {
 		return link.NewScript(link.LuaPrelude, effects, text)
 	}

@@ -14,21 +14,24 @@ import (
 
 // ListOptions say how to push. The zero value keeps every item for ever.
 type ListOptions struct {
-	// Max is the most items that the list keeps: the oldest go. 0: no bound.
+	// Max is how many items the list keeps at most: the oldest go. 0: no bound.
 	Max int
-	// TTL is how long the list lives from this push on, whole. 0: as it was.
+	// TTL is how long the whole list lives from this push on. 0: unchanged.
 	TTL time.Duration
 }
 
-// Push adds an item at the list's end and returns the list's length. A list is
-// there from its first push until its last item is popped. Locks do not guard
+// Push adds an item at the list's end and returns the list's length. A list exists
+// from its first push until its last item is popped. Locks do not guard
 // lists. It fails with [ErrWrongType] or [ErrInvalid].
 func (c *Cache) Push(ctx context.Context, key string, value any) (int64, error) {
 	return c.PushWith(ctx, key, ListOptions{}, value)
 }
 
 // PushWith adds items at the list's end, in their order and in one step.
-func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values ...any) (int64, error) {
+func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values ...any) (length int64, err error) {
+	if c.observer != nil {
+		defer c.done("push", key, time.Now(), &err)
+	}
 	if err := check("push", key); err != nil {
 		return 0, err
 	}
@@ -50,7 +53,6 @@ func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values 
 	if len(values) == 0 {
 		return c.Len(ctx, key)
 	}
-	var length int64
 	reply, err := c.scripts.push.Call(ctx, c.client, []string{c.names.entry(key)}, args...)
 	if err == nil {
 		err = reply.Scan(&length)
@@ -65,7 +67,10 @@ func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values 
 // is none. Every item is popped at most once: when the answer is lost, with
 // [link.ErrUnknownOutcome], the item may be gone. Work that must not be lost
 // belongs into a task.
-func (c *Cache) Pop(ctx context.Context, key string) (json.RawMessage, error) {
+func (c *Cache) Pop(ctx context.Context, key string) (item json.RawMessage, err error) {
+	if c.observer != nil {
+		defer c.done("pop", key, time.Now(), &err)
+	}
 	if err := check("pop", key); err != nil {
 		return nil, err
 	}
@@ -76,7 +81,7 @@ func (c *Cache) Pop(ctx context.Context, key string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, failed("pop", key, err)
 	}
-	item, err := c.parseItem(reply)
+	item, err = c.parseItem(reply)
 	if err != nil {
 		return nil, refused("pop", key, err)
 	}
@@ -117,7 +122,7 @@ func (c *Cache) PopWait(ctx context.Context, key string, wait time.Duration) (js
 	return item, err
 }
 
-// PopAs is [Cache.PopWait] that decodes the item; a wait of 0 does not wait.
+// PopAs is [Cache.PopWait] and decodes the item; a wait of 0 does not wait.
 func PopAs[T any](ctx context.Context, c *Cache, key string, wait time.Duration) (T, error) {
 	var v T
 	item, err := c.PopWait(ctx, key, wait)
@@ -130,12 +135,15 @@ func PopAs[T any](ctx context.Context, c *Cache, key string, wait time.Duration)
 	return v, nil
 }
 
-// Len is the number of items in a list, 0 when there is none.
-func (c *Cache) Len(ctx context.Context, key string) (int64, error) {
+// Len returns the number of items in a list, 0 when there is none.
+func (c *Cache) Len(ctx context.Context, key string) (n int64, err error) {
+	if c.observer != nil {
+		defer c.done("length", key, time.Now(), &err)
+	}
 	if err := check("length", key); err != nil {
 		return 0, err
 	}
-	n, err := c.command(ctx, "llen", c.names.entry(key)).Int64()
+	n, err = c.command(ctx, "llen", c.names.entry(key)).Int64()
 	if err != nil {
 		return 0, failed("length", key, err)
 	}
@@ -144,7 +152,10 @@ func (c *Cache) Len(ctx context.Context, key string) (int64, error) {
 
 // Range returns the items from start to stop, both included, without removing
 // them. Negative numbers count from the end: 0, -1 is the whole list.
-func (c *Cache) Range(ctx context.Context, key string, start, stop int64) ([]json.RawMessage, error) {
+func (c *Cache) Range(ctx context.Context, key string, start, stop int64) (items []json.RawMessage, err error) {
+	if c.observer != nil {
+		defer c.done("range", key, time.Now(), &err)
+	}
 	if err := check("range", key); err != nil {
 		return nil, err
 	}
@@ -152,7 +163,7 @@ func (c *Cache) Range(ctx context.Context, key string, start, stop int64) ([]jso
 	if err != nil {
 		return nil, failed("range", key, err)
 	}
-	items := make([]json.RawMessage, len(replies))
+	items = make([]json.RawMessage, len(replies))
 	for i, reply := range replies {
 		if items[i], err = c.parseItem(reply); err != nil {
 			return nil, refused("range", key, err)
@@ -161,9 +172,9 @@ func (c *Cache) Range(ctx context.Context, key string, start, stop int64) ([]jso
 	return items, nil
 }
 
-// command runs one plain command, never twice.
+// command runs one plain command.
 func (c *Cache) command(ctx context.Context, args ...any) *redis.Cmd {
-	cmd := once{redis.NewCmd(ctx, args...)}
+	cmd := link.NewCommand(ctx, args...)
 	_ = c.client.Process(ctx, cmd)
 	return cmd.Cmd
 }

@@ -23,7 +23,10 @@ type LoadOptions struct {
 // the entry lives. It fails with [ErrNotFound], [ErrExpired] or [ErrWrongType];
 // under a compatibility preset also with [ErrLocked], as there a lock guards
 // loads too.
-func (c *Cache) Load(ctx context.Context, key string) (Entry, error) {
+func (c *Cache) Load(ctx context.Context, key string) (e Entry, err error) {
+	if c.observer != nil {
+		defer c.done("load", key, time.Now(), &err)
+	}
 	if err := check("load", key); err != nil {
 		return Entry{}, err
 	}
@@ -35,12 +38,15 @@ func (c *Cache) Load(ctx context.Context, key string) (Entry, error) {
 		return c.loadWith(ctx, key, name, LoadOptions{})
 	}
 	reply, err := c.scripts.fastLoad.Call(ctx, c.client, []string{name})
-	e, _, err := c.loaded(key, reply, err)
+	e, _, err = c.loaded(key, reply, err)
 	return e, err
 }
 
 // LoadWith is [Cache.Load] with options.
-func (c *Cache) LoadWith(ctx context.Context, key string, o LoadOptions) (Entry, error) {
+func (c *Cache) LoadWith(ctx context.Context, key string, o LoadOptions) (e Entry, err error) {
+	if c.observer != nil {
+		defer c.done("load", key, time.Now(), &err)
+	}
 	if err := check("load", key); err != nil {
 		return Entry{}, err
 	}
@@ -79,7 +85,7 @@ func (c *Cache) loadAt(ctx context.Context, key, name string, o LoadOptions) (En
 	return c.loaded(key, reply, err)
 }
 
-// loadRequest is what lua/load.lua takes.
+// loadRequest returns the keys and arguments of lua/load.lua.
 func (c *Cache) loadRequest(ctx context.Context, key, name string, o LoadOptions) ([]string, []any, error) {
 	extend, err := milliseconds(o.Extend)
 	if err != nil {

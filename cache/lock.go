@@ -14,12 +14,12 @@ const DefaultLockTTL = 10 * time.Second
 
 // LockOptions say how to take a lock. The zero value tries once.
 type LockOptions struct {
-	// TTL is for how long the lock is granted, and then renewed: how long others
-	// wait when its holder is gone without a sign. Default [DefaultLockTTL].
+	// TTL is for how long the lock is granted and each time renewed: how long others
+	// wait when its holder's process has died. Default [DefaultLockTTL].
 	TTL time.Duration
-	// Wait is how long to wait while somebody else holds it; negative: as long
-	// as the context lives. Waiters are woken, those of one process in the
-	// order in which they came.
+	// Wait is how long to wait while another holds the lock; negative: as long as
+	// the context lives. The lock's end wakes its waiters, those of one process in
+	// the order in which they came.
 	Wait time.Duration
 	// NoRenew ends the lock after TTL, unless [Lock.Renew] is called.
 	NoRenew bool
@@ -38,16 +38,19 @@ func (c *Cache) Lock(ctx context.Context, key string, ttl time.Duration) (*Lock,
 	return c.LockWith(ctx, key, LockOptions{TTL: ttl, Wait: -1})
 }
 
-// TryLock is [Cache.Lock] without waiting: [ErrLocked] when somebody holds it.
+// TryLock is [Cache.Lock] without waiting: [ErrLocked] when another holds the lock.
 func (c *Cache) TryLock(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
 	return c.LockWith(ctx, key, LockOptions{TTL: ttl})
 }
 
-// LockWith takes the lock of a key. It fails with [ErrLocked] when somebody else
-// holds it for longer than [LockOptions.Wait], and with ctx's cause when that
-// ends first. A holder is one acquisition, not a node: a second one by the same
-// node, or by the same goroutine, is refused as well.
-func (c *Cache) LockWith(ctx context.Context, key string, o LockOptions) (*Lock, error) {
+// LockWith takes the lock of a key. It fails with [ErrLocked] when another holds it
+// for longer than [LockOptions.Wait], and with ctx's cause when ctx ends first. A
+// holder is one acquisition, not a node: a second acquisition by the same node, or
+// by the same goroutine, is refused as well.
+func (c *Cache) LockWith(ctx context.Context, key string, o LockOptions) (l *Lock, err error) {
+	if c.observer != nil {
+		defer c.done("lock", key, time.Now(), &err)
+	}
 	if err := check("lock", key); err != nil {
 		return nil, err
 	}
@@ -63,7 +66,11 @@ func (c *Cache) lockAs(ctx context.Context, key, name string, o LockOptions) (*L
 	}
 	l := &Lock{cache: c, key: key, name: name, token: c.unique() + "/" + c.holder, ttl: o.TTL, millis: ms, renews: !o.NoRenew}
 	if _, err = l.take(ctx, false); errors.Is(err, ErrLocked) && o.Wait != 0 {
+		began := time.Now()
 		err = l.wait(ctx, o.Wait)
+		if l.observed() {
+			c.observer.LockWaited(LockTime{Key: key, Fence: l.fence, Took: time.Since(began), Err: err})
+		}
 	}
 	if err != nil {
 		return nil, refused("lock", key, err)
@@ -93,8 +100,8 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 	return err
 }
 
-// take asks for the lock once. When it is held by another, it returns ErrLocked
-// and after how long it is worth asking again.
+// take asks for the lock once. When another holds the lock, it returns ErrLocked and
+// after how long to ask again.
 func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error) {
 	c := l.cache
 	l.asked = time.Now()
@@ -112,7 +119,7 @@ func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error)
 		err = reply.Scan(&l.fence)
 	}
 	if link.OutcomeOf(err) == link.Unknown {
-		// It may be held now, and nobody would unlock it.
+		// The lock may be held now, without a holder who would unlock it.
 		_, _ = c.scripts.unlock.Call(context.WithoutCancel(ctx), c.client, []string{l.name, c.index()}, l.token)
 	}
 	if locked, ok := errors.AsType[*link.RefusedError](err); ok {
@@ -126,5 +133,5 @@ func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error)
 	return nap, kindOf(err)
 }
 
-// index is the set of the locks held on behalf of this cache's holder.
+// index returns the key of the set of all locks that this cache's holder has.
 func (c *Cache) index() string { return c.names.keys.LocksOf(c.holder) }

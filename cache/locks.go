@@ -13,20 +13,23 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// releaseStep is how many locks of a dead incarnation are freed by one script.
+// releaseStep is how many locks of a dead incarnation one script frees.
 const releaseStep = 200
 
-// LockInfo is who holds a lock.
+// LockInfo describes a held lock.
 type LockInfo struct {
 	Key     string
 	Holder  string    // the incarnation, or the node's id where the original holds it
 	Fence   int64     // 0 where the original holds it
 	Expires time.Time // unless it is renewed; on Redis's clock
-	Waited  bool      // somebody waits for it
+	Waited  bool      // others wait for it
 }
 
-// CheckLock says who holds the lock of a key, if anybody does.
+// CheckLock returns who holds the lock of a key, and whether it is held.
 func (c *Cache) CheckLock(ctx context.Context, key string) (info LockInfo, held bool, err error) {
+	if c.observer != nil {
+		defer c.done("check lock", key, time.Now(), &err)
+	}
 	if err := check("check lock", key); err != nil {
 		return LockInfo{}, false, err
 	}
@@ -61,7 +64,8 @@ func (c *Cache) Locks(ctx context.Context, glob string) iter.Seq2[LockInfo, erro
 	}
 }
 
-// holders returns the held ones among the locks of those keys.
+// holders describes the locks of those keys that are held. With wake their ends are
+// announced.
 func (c *Cache) holders(ctx context.Context, keys []string, wake bool) ([]LockInfo, error) {
 	names := make([]string, len(keys))
 	for i, key := range keys {
@@ -83,7 +87,7 @@ func (c *Cache) holders(ctx context.Context, keys []string, wake bool) ([]LockIn
 			return nil, err
 		}
 		if info.Fence != 0 {
-			_, info.Holder, _ = strings.Cut(info.Holder, "/") // it is our token
+			_, info.Holder, _ = strings.Cut(info.Holder, "/") // a token: nonce/holder
 		}
 		info.Expires = fromMillis(ms)
 		infos = append(infos, info)
@@ -91,7 +95,7 @@ func (c *Cache) holders(ctx context.Context, keys []string, wake bool) ([]LockIn
 	return infos, nil
 }
 
-// whenFree calls f until it is not refused for a lock, for as long as bound.
+// whenFree calls f until it does not end with [ErrLocked], at most for bound.
 func (c *Cache) whenFree(ctx context.Context, key string, bound time.Duration, f func(context.Context) error) error {
 	err := f(ctx)
 	if !errors.Is(err, ErrLocked) {
@@ -118,15 +122,14 @@ func (c *Cache) whenFree(ctx context.Context, key string, bound time.Duration, f
 	return err
 }
 
-// untilFree is after how long a lock is free, if nobody renews it. The clocks
-// may differ: it only decides when to ask again.
+// untilFree returns after how long a lock is free unless it is renewed. The clocks
+// may differ: this only decides when to ask again.
 func (c *Cache) untilFree(info LockInfo) time.Duration {
 	return max(min(time.Until(info.Expires), redisbus.MaxNap), minNap)
 }
 
-// ReleaseAll frees every lock that is held on behalf of an incarnation, wakes who
-// waits for them and returns how many there were. It is for who knows that the
-// incarnation is gone.
+// ReleaseAll frees all locks of an incarnation, wakes their waiters and returns how
+// many locks there were. Call it only when the incarnation is gone for certain.
 func (c *Cache) ReleaseAll(ctx context.Context, incarnation string) (int, error) {
 	total := 0
 	for {

@@ -13,7 +13,7 @@ import (
 // manyStep is how many entries share a pipeline.
 const manyStep = 200
 
-// Item is one entry for [Cache.SaveMany].
+// Item is an entry for [Cache.SaveMany].
 type Item struct {
 	Key   string
 	Value any
@@ -23,7 +23,10 @@ type Item struct {
 // SaveMany saves entries, each as [Cache.Save] does, in few round trips. They are
 // independent of each other: the error joins those of the entries that were not
 // saved, and the others were.
-func (c *Cache) SaveMany(ctx context.Context, items []Item) error {
+func (c *Cache) SaveMany(ctx context.Context, items []Item) (err error) {
+	if c.observer != nil {
+		defer c.done("save many", "", time.Now(), &err)
+	}
 	var errs []error
 	for len(items) > 0 {
 		step := items[:min(manyStep, len(items))]
@@ -52,9 +55,12 @@ func (c *Cache) SaveMany(ctx context.Context, items []Item) error {
 
 // LoadMany loads entries, each as [Cache.Load] does, in few round trips. Missing
 // and expired ones are missing in the result; the error joins those of the others.
-func (c *Cache) LoadMany(ctx context.Context, keys []string) (map[string]Entry, error) {
+func (c *Cache) LoadMany(ctx context.Context, keys []string) (found map[string]Entry, err error) {
+	if c.observer != nil {
+		defer c.done("load many", "", time.Now(), &err)
+	}
 	var errs []error
-	found := make(map[string]Entry, len(keys))
+	found = make(map[string]Entry, len(keys))
 	for len(keys) > 0 {
 		step := keys[:min(manyStep, len(keys))]
 		keys = keys[len(step):]
@@ -97,7 +103,7 @@ func (c *Cache) reply(key string, cmd *redis.Cmd) (Entry, error) {
 	return e, err
 }
 
-// bulk is one script's runs.
+// bulk is the keys and arguments of several runs of one script.
 type bulk struct {
 	keys [][]string
 	args [][]any
@@ -107,8 +113,8 @@ func (b *bulk) add(keys []string, args []any) {
 	b.keys, b.args = append(b.keys, keys), append(b.args, args)
 }
 
-// bulk runs a script many times in one pipeline, and again those that Redis did
-// not know it for.
+// bulk runs a script many times in one pipeline. Runs that fail because Redis has
+// forgotten the script are repeated.
 func (c *Cache) bulk(ctx context.Context, s *link.Script, b bulk) []*redis.Cmd {
 	if len(b.keys) == 0 {
 		return nil

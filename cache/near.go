@@ -13,8 +13,8 @@ import (
 )
 
 // Near says which entries a cache also keeps in the process's own memory. Redis
-// announces every change of them (client-side caching in broadcast mode), so a
-// load is served from memory until then. It works while [Cache.Serve] runs, on
+// announces every change of these entries (client-side caching in broadcast mode);
+// until then loads are served from memory. It works while [Cache.Serve] runs, on
 // servers that support it; otherwise loads go to Redis, with the same results.
 //
 // What is served may be older than Redis's by the time an announcement takes,
@@ -27,16 +27,17 @@ import (
 type Near struct {
 	// Prefixes of the keys to keep. Empty: none.
 	Prefixes []string
-	// MaxEntries bounds how many are kept; a random one goes for a new one. Default 10000.
+	// MaxEntries bounds how many entries are kept; a random entry makes room for a
+	// new one. Default 10000.
 	MaxEntries int
-	// MaxStale is how old an entry may be that is served although the connection
-	// is dead. Default 3 s.
+	// MaxStale is for how long entries are served after the connection has died
+	// without a sign. Default 3 s.
 	MaxStale time.Duration
 }
 
 const shards = 64
 
-// near is the entries in memory, in parts that are locked on their own.
+// near holds the entries in memory, in shards with a lock each.
 type near struct {
 	cfg    Near
 	names  names
@@ -52,7 +53,7 @@ type shard struct {
 }
 
 // nearEntry is an entry, or the mark of a load that is under way. An announcement
-// removes the mark, so that what was loaded before it is not kept after it.
+// removes the mark, so that an entry loaded before the change is not kept after it.
 type nearEntry struct {
 	loaded bool
 	entry  Entry
@@ -70,7 +71,7 @@ func newNear(cfg Config) *near {
 	if o.MaxStale <= 0 {
 		o.MaxStale = 3 * time.Second
 	}
-	var prefixes []string // without those that another covers: Redis refuses them
+	var prefixes []string // without prefixes of others: Redis refuses overlapping ones
 	for _, p := range slices.Sorted(slices.Values(o.Prefixes)) {
 		if len(prefixes) == 0 || !strings.HasPrefix(p, prefixes[len(prefixes)-1]) {
 			prefixes = append(prefixes, p)

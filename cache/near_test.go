@@ -18,8 +18,12 @@ import (
 
 // openNear runs a cache that keeps keys with the prefix "n:" near, until stop.
 func openNear(t *testing.T, cfg link.Config, o cache.Near) (c *cache.Cache, stop func()) {
-	o.Prefixes = []string{"n:", "n:x"}
-	c = cache.New(cache.Config{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), Near: o})
+	return serveNear(t, cache.Config{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), Near: o})
+}
+
+func serveNear(t *testing.T, cfg cache.Config) (c *cache.Cache, stop func()) {
+	cfg.Near.Prefixes = []string{"n:", "n:x"}
+	c = cache.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	var served sync.WaitGroup
 	served.Go(func() { errorFree(t, c.Serve(ctx)) })

@@ -15,8 +15,8 @@ const (
 
 // Keys yields the keys of the entries and lists that match a glob pattern ("*"
 // for all), in no order. It goes in bounded steps, so that Redis serves others in
-// between: a key that comes or goes meanwhile may be missing, and one may come
-// twice while Redis resizes its table.
+// between: a key that is created or destroyed meanwhile may be missing, and a key
+// may come twice while Redis resizes its table.
 func (c *Cache) Keys(ctx context.Context, glob string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {
@@ -46,9 +46,9 @@ func (c *Cache) Size(ctx context.Context, glob string) (int, error) {
 }
 
 // Clear destroys the entries and lists that match a glob pattern ("*" for all)
-// and returns how many there were. It leaves those whose lock somebody else holds.
-// Under a compatibility preset, whose prefix has no end, it takes whatever begins
-// with it, as the original does.
+// and returns how many there were. Entries whose lock another holds stay.
+// Under a compatibility preset, whose prefix has no end, it destroys every key that
+// begins with the prefix, as the original does.
 func (c *Cache) Clear(ctx context.Context, glob string) (int, error) {
 	n := 0
 	for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,21 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
+
+// full is a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestAnExportThatCannotBeWrittenSaysSo(t *testing.T) {
+	c, ctx := open(t, redistest.Embedded(t).Config()), t.Context()
+	for i := range 10 {
+		require.NoError(t, c.Save(ctx, strconv.Itoa(i), strings.Repeat("x", 1000), 0))
+	}
+	err := c.Export(ctx, full{}, "*", nil)
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NotErrorIs(t, err, link.ErrUnknownOutcome)
+}
 
 func keysOf(t *testing.T, c *cache.Cache, glob string) []string {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -20,12 +21,12 @@ const listStep = 500
 // Progress is how far an export or import has come.
 type Progress struct {
 	Entries int // written to the file or to the cache; a part of a list counts as one
-	Skipped int // expired, locked by somebody, malformed, or there already
+	Skipped int // expired, locked, malformed, or there already
 	Bytes   int64
 }
 
-// record is one line of an export. A value has Value, a list has Items and how
-// many came before. A key that is not UTF-8 is in Key64.
+// record is one line of an export: a Value, or Items of a list and the number of
+// items in earlier lines. A key that is not UTF-8 is in Key64.
 type record struct {
 	Key     string            `json:"key,omitempty"`
 	Key64   []byte            `json:"key64,omitempty"`
@@ -54,24 +55,25 @@ func (r *record) key() string {
 
 // Export writes the entries and lists that match a glob pattern ("*" for all) to
 // w, a JSON object on each line, with their times in milliseconds on Redis's
-// clock. Each is exported as it is at its moment, without the white space between
-// its JSON's tokens; reads are not recorded. report, which may be nil, is called now and then, and at the end.
+// clock. Each is exported as it is when its turn comes, without the white space
+// between the tokens of its JSON; reads are not recorded. report, which may be nil,
+// is called now and then, and at the end.
 func (c *Cache) Export(ctx context.Context, w io.Writer, glob string, report func(Progress)) error {
 	x := &export{cache: c, out: bufio.NewWriter(w), report: report}
 	for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {
-		for len(keys) > 0 && err == nil {
-			step := keys[:min(clearStep, len(keys))]
-			keys = keys[len(step):]
-			err = x.entries(ctx, step)
-		}
 		if err != nil {
 			return failed("export", glob, err)
 		}
+		for step := range slices.Chunk(keys, clearStep) {
+			if err := x.entries(ctx, step); err != nil {
+				return refused("export", glob, err)
+			}
+		}
 	}
 	if err := x.out.Flush(); err != nil {
-		return fmt.Errorf("cache: export: %w", err)
+		return refused("export", glob, err)
 	}
-	x.tell()
+	x.notify()
 	return nil
 }
 
@@ -82,29 +84,29 @@ type export struct {
 	report func(Progress)
 }
 
-func (x *export) tell() {
-	if x.report != nil {
-		x.report(x.done)
+func (e *export) notify() {
+	if e.report != nil {
+		e.report(e.done)
 	}
 }
 
-func (x *export) entries(ctx context.Context, keys []string) error {
-	c := x.cache
+func (e *export) entries(ctx context.Context, keys []string) error {
+	c := e.cache
 	var b bulk
 	for _, key := range keys { // without the locks of a compatibility preset: they do not hide entries from a backup
 		b.add([]string{c.names.entry(key)}, []any{0, "0", "0"})
 	}
 	for i, reply := range c.bulk(ctx, c.scripts.load, b) {
-		e, err := c.reply(keys[i], reply)
+		entry, err := c.reply(keys[i], reply)
 		switch {
 		case err == nil:
-			r := record{Value: e.Value, Created: millis(e.Created), Read: millis(e.Read), Expires: millis(e.Expires)}
+			r := record{Value: entry.Value, Created: millis(entry.Created), Read: millis(entry.Read), Expires: millis(entry.Expires)}
 			r.setKey(keys[i])
-			err = x.write(r)
+			err = e.write(r)
 		case errors.Is(err, ErrWrongType):
-			err = x.list(ctx, keys[i])
+			err = e.list(ctx, keys[i])
 		case errors.Is(err, ErrMalformed):
-			x.done.Skipped++
+			e.done.Skipped++
 			err = nil
 		case errors.Is(err, ErrNotFound): // gone since the scan
 			err = nil
@@ -113,13 +115,13 @@ func (x *export) entries(ctx context.Context, keys []string) error {
 			return err
 		}
 	}
-	x.tell()
+	e.notify()
 	return nil
 }
 
 // list writes a list in parts. Items that are popped in between are missed.
-func (x *export) list(ctx context.Context, key string) error {
-	c, name := x.cache, x.cache.names.entry(key)
+func (e *export) list(ctx context.Context, key string) error {
+	c, name := e.cache, e.cache.names.entry(key)
 	p := c.client.Pipeline()
 	at, left := p.Time(ctx), p.PTTL(ctx, name)
 	if _, err := p.Exec(ctx); err != nil {
@@ -128,7 +130,7 @@ func (x *export) list(ctx context.Context, key string) error {
 	for before := int64(0); ; before += listStep {
 		items, err := c.Range(ctx, key, before, before+listStep-1)
 		if errors.Is(err, ErrWrongType) || errors.Is(err, ErrMalformed) {
-			x.done.Skipped++ // neither a value nor a list
+			e.done.Skipped++ // neither a value nor a list
 			return nil
 		}
 		if err != nil || len(items) == 0 {
@@ -139,7 +141,7 @@ func (x *export) list(ctx context.Context, key string) error {
 		if left.Val() > 0 {
 			r.Expires = at.Val().Add(left.Val()).UnixMilli()
 		}
-		if err := x.write(r); err != nil {
+		if err := e.write(r); err != nil {
 			return err
 		}
 		if len(items) < listStep {
@@ -148,14 +150,14 @@ func (x *export) list(ctx context.Context, key string) error {
 	}
 }
 
-func (x *export) write(r record) error {
+func (e *export) write(r record) error {
 	line, err := Encode(r)
 	if err != nil {
 		return err
 	}
-	x.done.Entries++
-	x.done.Bytes += int64(len(line)) + 1
-	_, err = x.out.Write(append(line, '\n'))
+	e.done.Entries++
+	e.done.Bytes += int64(len(line)) + 1
+	_, err = e.out.Write(append(line, '\n'))
 	return err
 }
 
@@ -168,9 +170,8 @@ type ImportOptions struct {
 }
 
 // Import reads what [Cache.Export] wrote. Entries keep their times and end when
-// they would have; those that are over, and those whose lock somebody holds, are
-// skipped. An error names a line: those
-// before its batch of 200 are imported.
+// they would have; expired and locked ones are skipped. An error names a line: the
+// lines before its batch of 200 are imported.
 func (c *Cache) Import(ctx context.Context, r io.Reader, o ImportOptions) (Progress, error) {
 	x := &imports{cache: c, in: bufio.NewReader(r), options: o, line: 1}
 	for end := false; !end; {
@@ -192,23 +193,23 @@ type imports struct {
 	cache   *Cache
 	in      *bufio.Reader
 	options ImportOptions
-	line    int // that is read next
+	line    int // the next line's number
 	done    Progress
 }
 
-// read takes the next lines, and says whether they are the last ones.
-func (x *imports) read(ctx context.Context) (b bulk, end bool, err error) {
-	for ; len(b.keys) < manyStep && !end; x.line++ {
-		text, err := x.in.ReadBytes('\n')
+// read returns the next lines, and whether they are the last.
+func (i *imports) read(ctx context.Context) (b bulk, end bool, err error) {
+	for ; len(b.keys) < manyStep && !end; i.line++ {
+		text, err := i.in.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return b, false, err
 		}
 		end = err != nil
-		x.done.Bytes += int64(len(text))
+		i.done.Bytes += int64(len(text))
 		if len(bytes.TrimSpace(text)) == 0 {
 			continue
 		}
-		keys, args, err := x.cache.restoration(ctx, text, x.options)
+		keys, args, err := i.cache.restoration(ctx, text, i.options)
 		if err != nil {
 			return b, false, err
 		}
@@ -217,15 +218,15 @@ func (x *imports) read(ctx context.Context) (b bulk, end bool, err error) {
 	return b, end, nil
 }
 
-func (x *imports) write(ctx context.Context, b bulk) error {
-	for i, reply := range x.cache.bulk(ctx, x.cache.scripts.restore, b) {
-		x.cache.near.forget(b.keys[i][0])
+func (i *imports) write(ctx context.Context, b bulk) error {
+	for n, reply := range i.cache.bulk(ctx, i.cache.scripts.restore, b) {
+		i.cache.near.forget(b.keys[n][0])
 		_, err := link.ReplyOf(reply)
 		switch {
 		case err == nil:
-			x.done.Entries++
+			i.done.Entries++
 		case link.WordOf(err) != "", errors.Is(kindOf(err), ErrWrongType):
-			x.done.Skipped++
+			i.done.Skipped++
 		default:
 			return kindOf(err)
 		}
@@ -233,7 +234,7 @@ func (x *imports) write(ctx context.Context, b bulk) error {
 	return nil
 }
 
-// restoration is what lua/restore.lua takes for a line.
+// restoration returns the keys and arguments of lua/restore.lua for a line.
 func (c *Cache) restoration(ctx context.Context, text []byte, o ImportOptions) ([]string, []any, error) {
 	var r record
 	dec := json.NewDecoder(bytes.NewReader(text))

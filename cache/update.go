@@ -8,11 +8,11 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Update replaces an entry's value by what f makes of it, as if nobody else
-// wrote in between: when somebody did, f is called again with the new value. f
-// gets the zero value and false where there is no entry; the new one lives for
-// ever then, and otherwise as long as the old one would have. An error of f ends
-// it and is returned.
+// Update replaces an entry's value by the result of f, atomically: when the entry
+// was written meanwhile, f is called again with the new value. Where there is no
+// entry, f gets the zero value and false, and the new entry lives for ever;
+// otherwise it lives as long as the old one would have. An error of f ends the
+// update and is returned.
 func Update[T any](ctx context.Context, c *Cache, key string, f func(old T, there bool) (T, error)) (T, error) {
 	var zero T
 	for n := 1; ; n++ {
@@ -36,32 +36,31 @@ func Update[T any](ctx context.Context, c *Cache, key string, f func(old T, ther
 		if _, err = c.SaveWith(ctx, key, value, o); !errors.Is(err, ErrConflict) {
 			return value, err
 		}
-		// Others were faster; a pause that grows lets all of them through in the end.
+		// Others were faster; pauses that grow let every caller through in the end.
 		if err := link.Sleep(ctx, link.Pause(n)/100); err != nil {
 			return zero, refused("update", key, err)
 		}
 	}
 }
 
-// FillOptions say how [GetOrLoad] stores what it computes.
+// FillOptions say how [GetOrLoad] stores the computed value.
 type FillOptions struct {
 	// TTL is how long the value is fresh. 0: for ever.
 	TTL time.Duration
-	// Stale is how long after that the old value is returned to everybody but
-	// the one who computes the new one. 0: the others wait.
+	// Stale is for how long after that all callers but the one that computes the new
+	// value get the old value. 0: they wait.
 	Stale time.Duration
-	// Patience is after how long a computation whose node gives no sign of life
-	// is left to another. Default [DefaultLockTTL].
+	// Patience is for how long others wait for a computation whose process has
+	// died. Default [DefaultLockTTL].
 	Patience time.Duration
 }
 
-// GetOrLoad returns the entry, or what compute returns, which it saves. When an
+// GetOrLoad returns the entry, or the result of compute, which it saves. When an
 // entry is missing or expired, one caller in the whole cluster computes it; the
-// others wait for it, or get the old value while it is stale (see
-// [FillOptions.Stale]). compute's context ends when another takes over. What was
-// computed is not saved when the key was destroyed or saved meanwhile: a value
-// from before cannot come back. An error of compute is returned to its caller,
-// and the next one computes.
+// others wait, or get the old value while it is stale (see [FillOptions.Stale]).
+// compute's context ends when another caller takes over. A computed value is not
+// saved when the key was destroyed or saved meanwhile: it may be older. An error of
+// compute is returned to its caller, and the next caller computes.
 func GetOrLoad[T any](ctx context.Context, c *Cache, key string, o FillOptions, compute func(ctx context.Context) (T, error)) (T, error) {
 	var v T
 	if err := check("load", key); err != nil {
@@ -115,7 +114,7 @@ func fill[T any](c *Cache, key string, o FillOptions, l *Lock, compute func(ctx 
 	var v T
 	ctx := l.Context()
 	defer func() { _ = l.Unlock() }() // by the latest at its TTL; the value counts
-	// Somebody may have filled it between our load and our lock.
+	// Another caller may have saved it between the load and the lock.
 	if e, err := c.fresh(ctx, key, o); err == nil {
 		return decode[T](e)
 	}
@@ -130,12 +129,13 @@ func fill[T any](c *Cache, key string, o FillOptions, l *Lock, compute func(ctx 
 	w.keys, w.loading = append(w.keys, l.name), l.token
 	err = c.write(ctx, w)
 	if errors.Is(err, errSuperseded) || errors.Is(err, ErrConflict) || errors.Is(err, ErrLocked) {
-		err = nil // what was computed is right for this caller, only not for later ones
+		err = nil // the value is right for this caller, only not for later ones
 	}
 	return v, err
 }
 
-// awaitFill waits until whoever computes the value is done. ErrNotFound: without one.
+// awaitFill waits until another caller has computed the value. ErrNotFound: it
+// failed to.
 func (c *Cache) awaitFill(ctx context.Context, key string) (Entry, error) {
 	var e Entry
 	name := c.names.loader(key)
@@ -162,5 +162,5 @@ func (c *Cache) awaitFill(ctx context.Context, key string) (Entry, error) {
 	return e, err
 }
 
-// errNotFilled ends the wait for a computation that brought no value.
+// errNotFilled ends the wait for a computation that has failed.
 var errNotFilled = errors.New("not filled")

@@ -17,17 +17,17 @@ type SaveOptions struct {
 	TTL time.Duration
 	// Stale is how long it is kept after that, for loads that ask for stale entries.
 	Stale time.Duration
-	// KeepTTL keeps what lifetime a present entry has, instead of TTL and Stale.
+	// KeepTTL leaves a present entry its lifetime, instead of TTL and Stale.
 	KeepTTL bool
 	// IfVersion saves only over that version; otherwise [ErrConflict].
 	IfVersion string
 	// IfAbsent saves only where there is no entry; otherwise [ErrConflict].
 	IfAbsent bool
 	// Fence saves only while the lock that was granted with this fence is held;
-	// otherwise [ErrLockLost]. It is for who was given a fence by a lock's
-	// holder; the holder itself saves with the lock's context.
+	// otherwise [ErrLockLost]. It is for a program that was given the fence by the
+	// lock's holder; the holder itself saves with the lock's context.
 	Fence int64
-	// Wait is how long to wait while somebody else holds the entry's lock.
+	// Wait is how long to wait while another holds the entry's lock.
 	Wait time.Duration
 }
 
@@ -42,6 +42,9 @@ func (c *Cache) Save(ctx context.Context, key string, value any, ttl time.Durati
 // SaveWith is [Cache.Save] with options. It returns the entry's new version,
 // which is "" under a compatibility preset.
 func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptions) (version string, err error) {
+	if c.observer != nil {
+		defer c.done("save", key, time.Now(), &err)
+	}
 	w, err := c.newWrite(ctx, key, value, o)
 	if err != nil {
 		return "", err
@@ -57,8 +60,8 @@ func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptio
 	return w.version, nil
 }
 
-// write is one save. It is sent as lua/fast/save.lua takes it, if it is that
-// case, and otherwise as lua/save.lua does.
+// write is one save, by lua/fast/save.lua where it is that script's case and by
+// lua/save.lua otherwise.
 type write struct {
 	key, version, token, expected, loading string
 	keys                                   []string
@@ -119,7 +122,10 @@ func (c *Cache) write(ctx context.Context, w write) error {
 
 // Destroy removes an entry or a list and reports whether there was one. It fails
 // with [ErrLocked] or [ErrLockLost].
-func (c *Cache) Destroy(ctx context.Context, key string) (bool, error) {
+func (c *Cache) Destroy(ctx context.Context, key string) (there bool, err error) {
+	if c.observer != nil {
+		defer c.done("destroy", key, time.Now(), &err)
+	}
 	if err := check("destroy", key); err != nil {
 		return false, err
 	}
@@ -133,8 +139,8 @@ func (c *Cache) Destroy(ctx context.Context, key string) (bool, error) {
 	return n == 1, nil
 }
 
-// destroy returns how many of the keys there were, and the codes of those that
-// were refused, by position from 1.
+// destroy destroys entries and lists. It returns how many there were, and by
+// position from 1 why others were refused.
 func (c *Cache) destroy(ctx context.Context, of ...string) (n int, refusals map[int]string, err error) {
 	keys, tokens := make([]string, 0, 2*len(of)), make([]any, 0, len(of))
 	for _, key := range of {
@@ -163,7 +169,10 @@ func (c *Cache) Increment(ctx context.Context, key string, delta int64) (int64, 
 }
 
 // IncrementFor is [Cache.Increment], and a counter that it creates lives for ttl.
-func (c *Cache) IncrementFor(ctx context.Context, key string, delta int64, ttl time.Duration) (int64, error) {
+func (c *Cache) IncrementFor(ctx context.Context, key string, delta int64, ttl time.Duration) (sum int64, err error) {
+	if c.observer != nil {
+		defer c.done("increment", key, time.Now(), &err)
+	}
 	if err := check("increment", key); err != nil {
 		return 0, err
 	}
@@ -172,7 +181,6 @@ func (c *Cache) IncrementFor(ctx context.Context, key string, delta int64, ttl t
 		return 0, refused("increment", key, err)
 	}
 	keys := []string{c.names.entry(key), c.names.lock(key)}
-	var sum int64
 	reply, err := c.scripts.increment.Call(ctx, c.client, keys, delta, c.unique(), Token(ctx, keys[1]), ms)
 	c.near.forget(keys[0])
 	if err == nil {

@@ -7,13 +7,13 @@ import (
 )
 
 const (
-	// minNap is how often a lock of the original is asked for: nobody announces its end.
+	// minNap is how often a lock of the original is asked for: its end is not announced.
 	minNap = 100 * time.Millisecond
 	// outageNap is how often a waiter tries while Redis is away.
 	outageNap = 500 * time.Millisecond
 )
 
-// await calls try whenever it may succeed, until it does not answer [ErrLocked] or
+// await calls try whenever it may succeed, until its error is neither [ErrLocked] nor
 // [ErrNotFound], or ctx ends.
 func (c *Cache) await(ctx context.Context, channel string, shared bool, try func() (time.Duration, error)) error {
 	return c.wakes.Await(ctx, channel, shared, func(err error) bool {

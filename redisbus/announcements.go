@@ -14,15 +14,15 @@ import (
 const (
 	// idleTimeout is how long the connection stays open without a waiter.
 	idleTimeout = time.Second
-	// MaxNap is the longest that a waiter relies on an announcement: a connection
-	// that died without a sign delays it by that much.
+	// MaxNap is the longest time that a waiter relies on announcements: a connection
+	// that died unnoticed delays it by that much.
 	MaxNap = 5 * time.Second
 )
 
-// Announcements lets callers wait for what is announced on Redis channels, such as
-// the end of a lock or of a task. All waiters of one share one connection, which
-// is there only while somebody waits, and who waits holds no connection of the
-// pool. Make one with [NewAnnouncements].
+// Announcements lets callers wait for announcements on Redis channels, such as the
+// end of a lock or of a task. All waiters share one connection, which is open only
+// while somebody waits; a waiter holds no connection of the pool. Make one with
+// [NewAnnouncements].
 type Announcements struct {
 	client redis.UniversalClient
 	log    zerolog.Logger
@@ -40,9 +40,9 @@ type Announcements struct {
 	running    sync.WaitGroup // goroutines that update and listen
 }
 
-// topic is one channel's waiters in the order of their arrival. Only the first
-// tries when woken, the next one when it has left: what is announced is there
-// for one of them. Those that wait for the same fact all try.
+// topic has the waiters of one channel in the order of their arrival. An
+// announcement, such as that of a free lock, wakes the first waiter, and the next one
+// when the first has left. Shared waiters, who wait for the same fact, all wake up.
 type topic struct {
 	waiters []*waiter
 	live    bool // Redis has confirmed the subscription
@@ -55,13 +55,14 @@ type waiter struct {
 	signal  chan struct{} // to try, holds one
 }
 
-// NewAnnouncements returns one that opens its connection when it needs it.
+// NewAnnouncements returns Announcements that open their connection when needed.
 func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announcements {
 	return &Announcements{client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}}
 }
 
-// join lines up. The first signal comes when the channel is subscribed and it is
-// this waiter's turn: what it finds then, it is told the end of.
+// join adds a waiter. Its first signal comes when the channel is subscribed and it is
+// the waiter's turn: subscribe first, then look, so that a state found then is
+// announced when it ends.
 func (h *Announcements) join(ctx context.Context, channel string, shared bool) *waiter {
 	w := &waiter{hub: h, channel: channel, shared: shared, signal: make(chan struct{}, 1)}
 	h.mu.Lock()
@@ -79,7 +80,7 @@ func (h *Announcements) join(ctx context.Context, channel string, shared bool) *
 	return w
 }
 
-// leave gives the turn to the next.
+// leave removes the waiter and gives its turn to the next.
 func (w *waiter) leave(ctx context.Context) {
 	h := w.hub
 	h.mu.Lock()
@@ -107,9 +108,9 @@ func (w *waiter) wake() {
 	}
 }
 
-// markDirty has a channel settled. One goroutine does it for all: who waits must
-// not be held up by a connection that is being opened, longer than ctx lasts.
-// The caller holds h.mu.
+// markDirty has a channel subscribed or unsubscribed. One goroutine does it for all
+// channels: a waiter must not be held up, beyond its ctx, by a connection that is
+// being opened. The caller holds h.mu.
 func (h *Announcements) markDirty(ctx context.Context, channel string) {
 	h.dirty[channel] = struct{}{}
 	if !h.updating && !h.closed {
@@ -172,8 +173,8 @@ func (h *Announcements) update(ctx context.Context, channel string) {
 	}
 }
 
-// closeIfIdle gives the connection up when nobody has waited for a while, or at once, to
-// be closed by the caller, when it does not work.
+// closeIfIdle closes the connection when nobody has waited for [idleTimeout]. A
+// connection that does not work is detached at once, for the caller to close.
 func (h *Announcements) closeIfIdle() (dropped bool) {
 	if h.idleTimer != nil {
 		h.idleTimer.Stop()
@@ -221,7 +222,7 @@ func (h *Announcements) Close() {
 	h.running.Wait()
 }
 
-// detach forgets the connection; the next waiter opens another.
+// detach forgets the connection; the next waiter opens another one.
 func (h *Announcements) detach() {
 	h.stop()
 	h.sub = nil
@@ -284,11 +285,11 @@ func (h *Announcements) wakeWaiters(message any, err error) {
 	}
 }
 
-// Await calls try whenever it may succeed, until again does not want another try
-// after its error, or ctx ends: then the error is ctx's cause. One waiter of a
-// channel at a time tries, in the order of their arrival, unless they share what
-// is announced. try returns after how long it may succeed even if nobody
-// announces it; 0: not known.
+// Await calls try, at first and after every announcement on the channel, until again
+// returns false for its error, which Await then returns. When ctx ends it returns
+// ctx's cause. Of the waiters of a channel one at a time tries, in the order of their
+// arrival, unless they are shared. try returns the time after which it may succeed
+// without an announcement, 0 if that is not known.
 func (h *Announcements) Await(
 	ctx context.Context, channel string, shared bool, again func(error) bool, try func() (time.Duration, error),
 ) error {

@@ -16,16 +16,16 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// BusConfig is what a [Bus] needs.
+// BusConfig configures a [Bus].
 type BusConfig struct {
-	// Publisher sends, Subscriber listens: two of a node's [Connections]. A
-	// connection that listens cannot do anything else.
+	// Publisher sends, Subscriber listens: two of a node's [link.Connections].
+	// Subscriber must be a *redis.Client, whose options the bus dials with.
 	Publisher, Subscriber redis.UniversalClient
 
 	// Keys names the cluster's channels.
 	Keys link.Keys
 
-	// Identity is whose messages the bus sends and whose inbox it hears.
+	// Identity is the sender of the bus's messages; its ID names the inbox.
 	Identity Identity
 
 	// Token authenticates messages (see [Token]). AlsoAccept, when set, is
@@ -40,26 +40,29 @@ type BusConfig struct {
 	// wait, return link.ErrUnavailable meanwhile.
 	Learn func(context.Context) (link.Secret, error)
 
-	// TokenKept says that Token is the one that the cluster keeps in Redis. Should
-	// Redis lose it, the bus puts it back; should another one be there then, because
-	// a node drew it meanwhile, the bus takes that one and accepts its own as well.
+	// TokenKept says that Token is the one that the cluster keeps in Redis. If Redis
+	// loses it, the bus writes it again; if another node has drawn a new one meanwhile,
+	// the bus signs with that one and accepts its own as well.
 	TokenKept bool
 
 	// Mode is how messages prove that their sender knows the token. Default [ModeHMAC].
 	Mode link.Mode
 
-	// InboxOnly leaves the broadcast channel out: for a command, which is no
-	// member and answers no broadcast, but wants replies.
+	// InboxOnly leaves the channel of all nodes out: a command is not a member and
+	// hears no broadcasts, but needs replies to its calls.
 	InboxOnly bool
 
-	// BaseContext, when set, gives the context that handlers run under, asked for
-	// at every Serve. Default: the values of Serve's own. Either ends with Serve.
+	// BaseContext, when set, returns the context that handlers run under; every Serve
+	// calls it. Default: Serve's own. In both cases it ends with Serve.
 	BaseContext func() context.Context
 
 	// PublishMiddleware and SubscriptionMiddleware wrap what is published and the
 	// handlers of subscriptions; the first is the outermost.
 	PublishMiddleware      []PublishMiddleware
 	SubscriptionMiddleware []SubscriptionMiddleware
+
+	// Observer, when set, hears of dropped messages. Default none.
+	Observer Observer
 
 	// Log gets reconnections, dropped messages (one line for many) and panics.
 	Log zerolog.Logger
@@ -68,7 +71,7 @@ type BusConfig struct {
 	// pubsub when Redis is away. Default: the bus's own, to Log.
 	Reports *link.Reports
 
-	// Beacons, when set, are those of the process. Default: the bus's own.
+	// Beacons, when set, are shared by the buses of the process. Default: the bus's own.
 	Beacons *Beacons
 }
 
@@ -119,7 +122,7 @@ type Bus struct {
 	subs  atomic.Pointer[map[string][]*Subscription]
 }
 
-// ErrServing is what a second [Bus.Serve] beside a running one ends with.
+// ErrServing is returned by a second [Bus.Serve] beside a running one.
 var ErrServing = errors.New("the bus is being served already")
 
 // NewBus returns a bus that hears nothing until [Bus.Serve]. Its error reports
@@ -165,7 +168,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	b.prover.Store(known)
 	b.opening = opens
-	b.drops.log = cfg.Log
+	b.drops.log, b.drops.observer = cfg.Log, cfg.Observer
 	b.out.client = cfg.Publisher
 	b.subs.Store(&map[string][]*Subscription{})
 	b.pubsub.peers = newPeers()
@@ -179,7 +182,7 @@ func (b *Bus) reportName() string { return "bus of " + b.self.ID }
 
 func (b *Bus) tokenReportName() string { return "token of " + b.self.ID }
 
-// Identity is whose messages the bus sends.
+// Identity returns the sender of the bus's messages.
 func (b *Bus) Identity() Identity { return b.self }
 
 // Now is the time on Redis's clock, as last read from it: before Serve has
@@ -189,15 +192,15 @@ func (b *Bus) Now() time.Time { return b.clock.now() }
 // Ready is closed once Redis has confirmed the bus's subscriptions for the first time.
 func (b *Bus) Ready() <-chan struct{} { return b.ready }
 
-// BusStats are counts since [NewBus].
+// BusStats has counts since [NewBus].
 type BusStats struct {
-	// Received are the messages delivered or without a subscription here.
+	// Received counts valid messages, also those without a subscription here.
 	Received uint64 `json:"received"`
-	// Reconnects are the interruptions of the subscription.
+	// Reconnects counts the interruptions of the connection that listens.
 	Reconnects uint64 `json:"reconnects"`
-	// Dropped are the messages not delivered, by reason.
+	// Dropped counts the messages that were not delivered, by reason.
 	Dropped map[Drop]uint64 `json:"dropped"`
-	// Connected: Redis has confirmed the subscriptions and is heard.
+	// Connected: Redis has confirmed the subscriptions, and the connection works.
 	Connected bool `json:"connected"`
 }
 
@@ -245,10 +248,10 @@ func (b *Bus) change(f func(map[string][]*Subscription)) {
 	b.subs.Store(&subs)
 }
 
-// Hint calls f for every message on a channel whose messages carry nothing and
-// therefore need no proof ([Keys.Wake], [Keys.Due]), and whenever the channel
-// has been subscribed (again), because hints may have been missed before. f must
-// not block. The hint stays for the bus's life.
+// Hint calls f for every message on a channel whose messages are empty signals and
+// therefore need no proof (link.Keys.Wake and Due), and whenever the channel has
+// been subscribed (again), because signals may have been missed before. f must not
+// block. There is no way to remove a hint.
 func (b *Bus) Hint(channel string, f func()) {
 	b.mu.Lock()
 	b.hints[channel] = append(slices.Clone(b.hints[channel]), f)

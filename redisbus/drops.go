@@ -11,7 +11,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// Drop is why a received message was not delivered.
+// Drop is the reason why a received message was not delivered.
 type Drop string
 
 // The reasons, in the order in which they are looked for.
@@ -23,19 +23,19 @@ const (
 	DropTwins     Drop = "twins"     // the same key twice
 	DropMalformed Drop = "malformed" // lacks a field, or has one of the wrong kind
 	DropStale     Drop = "stale"     // more than a minute from now
-	DropReplay    Drop = "replay"    // was delivered before, or its turn is over
+	DropReplay    Drop = "replay"    // was delivered before, or is too far behind a later one
 	DropOverflow  Drop = "overflow"  // a subscription did not keep up
 )
 
-// Drops are all reasons.
+// Drops returns all reasons.
 func Drops() []Drop {
 	return []Drop{
 		DropSize, DropProof, DropSyntax, DropDepth, DropTwins, DropMalformed, DropStale, DropReplay, DropOverflow,
 	}
 }
 
-// dropLogPause is how often at most dropped messages are logged: who can
-// publish garbage must not be able to fill a disk with it.
+// dropLogPause is the least time between two log lines about dropped messages:
+// somebody who can publish garbage must not be able to fill a disk with log lines.
 const dropLogPause = 10 * time.Second
 
 func dropOf(err error) Drop {
@@ -49,9 +49,19 @@ func dropOf(err error) Drop {
 	}
 }
 
+// Observer hears of messages that were lost here, for metrics. Its method is called
+// synchronously, on the goroutine that reads the bus: it must not block nor use the
+// bus, and must be safe for concurrent use.
+type Observer interface {
+	// MessageDropped: a received message was not delivered, or for [DropOverflow] not
+	// to one of its subscriptions.
+	MessageDropped(reason Drop)
+}
+
 // drops counts dropped messages and logs one line for many.
 type drops struct {
-	log zerolog.Logger
+	log      zerolog.Logger
+	observer Observer
 
 	mu     sync.Mutex
 	total  map[Drop]uint64
@@ -60,6 +70,9 @@ type drops struct {
 }
 
 func (d *drops) count(reason Drop, now time.Time) {
+	if d.observer != nil {
+		d.observer.MessageDropped(reason)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.total == nil {

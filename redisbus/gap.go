@@ -1,6 +1,6 @@
 package redisbus
 
-// GapReason is how messages were lost.
+// GapReason tells how messages were lost.
 type GapReason string
 
 const (
@@ -17,9 +17,9 @@ const (
 // loses one in silence.
 type Gap struct {
 	Reason GapReason
-	// Sender is whose messages were lost, where that is known.
+	// Sender is the sender of the lost messages, where that is known.
 	Sender Identity
-	// Directed: the lost ones were addressed to this node, not to all.
+	// Directed: the lost messages were addressed to this node, not to all.
 	Directed bool
 	// Lost is how many messages were lost, 0 where nobody can know. A sender
 	// counts all types together, so that for GapSequence it is an upper bound.

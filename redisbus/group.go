@@ -21,7 +21,7 @@ func (e *StuckError) Error() string {
 	return fmt.Sprintf("handlers ignore their cancelled context: %s", strings.Join(e.Handlers, ", "))
 }
 
-// Group counts running handlers by name, so that whoever stops can wait for them
+// Group counts running handlers by name, so that a part that stops can wait for them
 // and name those that do not return. The zero value is open.
 type Group struct {
 	mu      sync.Mutex
@@ -38,7 +38,7 @@ func (g *Group) Open() {
 	g.closed = false
 }
 
-// Enter counts one more, or reports false: the group is closed.
+// Enter counts one more handler; false means that the group is closed.
 func (g *Group) Enter(name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -53,7 +53,7 @@ func (g *Group) Enter(name string) bool {
 	return true
 }
 
-// Leave ends what Enter began.
+// Leave counts one handler less: it has returned.
 func (g *Group) Leave(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -66,14 +66,14 @@ func (g *Group) Leave(name string) {
 	}
 }
 
-// Running is how many have entered and not left.
+// Running returns how many handlers run.
 func (g *Group) Running() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.total
 }
 
-// Close admits nothing more and waits, at most that long, until all have left.
+// Close admits no further handler and waits, at most for grace, until all have left.
 // Its error is a [StuckError].
 func (g *Group) Close(grace time.Duration) error {
 	g.mu.Lock()

@@ -27,8 +27,8 @@ var (
 	tailLength  = len(tokenTail) + proofLength + len(closing)
 )
 
-// key is one token and a hash that is keyed by it, with room for what it makes:
-// a new one for every message would cost more than the hashing.
+// key is one token and its keyed hash, with buffers for results: to allocate them
+// for every message would cost more than the hashing.
 type key struct {
 	token []byte
 
@@ -68,7 +68,7 @@ type prover struct {
 	mode    link.Mode
 	signKey *key
 	accept  []*key
-	// plain is the token as the member that carries it in the open.
+	// plain is the member that carries the token unencrypted.
 	plain []byte
 }
 

@@ -16,28 +16,28 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// pubsub is the state of the one connection that listens.
+// pubsubState is the state of the one connection that listens.
 type pubsubState struct {
 	received, connects, reconnects atomic.Uint64
 	connected                      atomic.Bool
-	// pubsubEvent is when anything last came, on the bus's monotonic clock.
+	// heard is when anything was last received, on the bus's monotonic clock.
 	heard atomic.Int64
-	// pubsubConn is the current connection, for those who are not its reader.
+	// conn is the current connection, for use outside its reader.
 	conn atomic.Pointer[pubsubConn]
-	// markDirty wakes the keeper: there are new channels.
+	// changed wakes the watchdog.
 	changed chan struct{}
 	beacons sync.WaitGroup
 	lag     atomic.Int64 // beaconLag in nanoseconds after a beacon that could not be sent
 
-	// confirmed are the channels that Redis has confirmed, under the bus's lock.
+	// confirmed are the channels that Redis has confirmed. The bus's lock guards it.
 	confirmed map[string]bool
-	// The reader's own: whether it was ever connected, and what it knows of senders.
+	// wasConnected and peers are used by the reader alone.
 	wasConnected bool
 	peers        *peers
 }
 
 // Serve listens until ctx ends and returns when everything it started has ended.
-// An outage of Redis is no error: Serve goes on trying, with [Pause] between
+// An outage of Redis is no error: Serve goes on trying, with [link.Pause] between
 // tries. The error is nil, [ErrServing], or a [StuckError].
 func (b *Bus) Serve(ctx context.Context) error {
 	if !b.serve.TryLock() {
@@ -83,15 +83,15 @@ func (b *Bus) read(ctx, handlers context.Context) {
 		if b.pubsub.connects.Load() > connects {
 			failures = 1
 		}
-		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) { // that was the keeper, who has said why
+		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) { // the watchdog closed it, and has reported why
 			b.reports.Failed(b.reportName(), err)
 		}
 		_ = link.Sleep(ctx, link.Pause(failures))
 	}
 }
 
-// listen goes on until the connection ends: by itself, with ctx, or by the keeper
-// because nothing was heard for too long.
+// listen receives until the connection breaks, ctx ends, or the watchdog closes the
+// connection because nothing was heard for too long.
 func (b *Bus) listen(ctx, handlers context.Context) error {
 	b.markHeard()
 	e, err := b.openPubSub(ctx)
@@ -130,7 +130,7 @@ func (b *Bus) disconnected() {
 	}
 }
 
-// accept takes one thing from the connection. It must go on whatever it was.
+// accept handles one event. A panic must not end the reader.
 func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -141,7 +141,7 @@ func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 	case got.kind == "subscribe":
 		b.confirmSubscription(handlers, got.channel)
 	case got.kind != "message":
-	case got.channel == b.keys.Beacon(): // it has been heard: that is all
+	case got.channel == b.keys.Beacon(): // markHeard was all that it is for
 	default:
 		if hints := b.hintsOf(got.channel); hints != nil {
 			for _, f := range hints {
@@ -153,7 +153,7 @@ func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 	}
 }
 
-// ownChannels are the channels without which the bus is not connected.
+// ownChannels are the channels that make the bus connected once all are confirmed.
 func (b *Bus) ownChannels() []string {
 	if b.inboxOnly {
 		return []string{b.keys.Inbox(b.self.ID), b.keys.Beacon()}
@@ -161,8 +161,7 @@ func (b *Bus) ownChannels() []string {
 	return []string{b.keys.Channel(), b.keys.Inbox(b.self.ID), b.keys.Beacon()}
 }
 
-// channels are all, the broadcast channel first: it decides where in a Redis
-// Cluster the bus listens.
+// channels are the bus's own channels and those of its hints.
 func (b *Bus) channels() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -201,7 +200,7 @@ func (b *Bus) confirmSubscription(handlers context.Context, channel string) {
 	b.wakeWatchdog()
 }
 
-// notifyGap hands a gap to everybody who asked for gaps.
+// notifyGap hands a gap to every subscription that asked for gaps.
 func (b *Bus) notifyGap(handlers context.Context, gap Gap) {
 	for _, subs := range *b.subs.Load() {
 		for _, s := range subs {
@@ -234,7 +233,7 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 	}
 }
 
-// verify reads a message. Before its proof holds, nothing of it is decoded.
+// verify reads a message. Nothing is decoded before the proof is verified.
 func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 	if len(data) > MaxMessage {
 		return Message{}, DropSize

@@ -1,16 +1,17 @@
 package redisbus
 
 import (
-	"github.com/stellarfw/stellar/redisbus/link"
 	"strings"
 	"time"
 	"unique"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Bounds of what is remembered about senders.
 const (
-	// window is how far a message's time may be from now: older ones could be
-	// replays of what is already forgotten.
+	// window is how far a message's time may be from now: an older message could be a
+	// replay whose number is already forgotten.
 	window = time.Minute
 	// forgetSoon is the least time for which a sender must be remembered: a
 	// message may come a window early and be replayed until a window late.
@@ -19,25 +20,25 @@ const (
 	// sender is remembered, the more of its losses are noticed.
 	forgetLate = time.Hour
 	fewPeers   = 256
-	// sealedWindow is how many sealed messages of one sender may overtake each other.
+	// sealedWindow is how many sealed messages of one sender may arrive out of order.
 	sealedWindow = 1024
 )
 
 // peers remembers the last sequence numbers of every sender. Messages of one
 // sender on one channel arrive in the order of their numbers, so that one number
-// a channel tells both a replay and a gap; sealed ones, which transactions
-// publish when they commit, may overtake each other.
+// a channel tells both a replay and a gap. Sealed messages, which transactions
+// publish when they commit, may arrive out of order: [seqWindow] remembers them.
 type peers struct {
 	seen  map[string]peer
 	swept time.Time
 }
 
 type peer struct {
-	// intern is the key of the map.
+	// name is the key of the map.
 	name                string
 	broadcast, directed uint64
 	sealed              *seqWindow
-	// pubsubEvent is in milliseconds on Redis's clock.
+	// heard is the time of the last message, in milliseconds on Redis's clock.
 	heard int64
 }
 
@@ -77,11 +78,13 @@ func (p *peers) admit(m *Message, now time.Time) (ok bool, lost uint64) {
 	return ok, lost
 }
 
-// minRestartJump is the least jump in a sender's numbers that is no loss: the sender
-// had forgotten the channel and counts from its clock again (see [numbers]).
+// minRestartJump is the least jump in a sender's numbers that does not mean a loss:
+// the sender had forgotten the channel and counts from its clock again (see
+// [numbers]).
 const minRestartJump = uint64(forgetLate/time.Microsecond) / 2
 
-// advance takes the next number. The first one heard of a sender only sets the mark.
+// advance reports whether seq is new, and how many numbers were skipped before it.
+// The first number of a sender tells nothing about losses.
 func advance(last *uint64, seq uint64) (ok bool, lost uint64) {
 	if seq <= *last {
 		return false, 0
@@ -113,7 +116,7 @@ func (p *peers) removeOld(now time.Time) {
 	}
 }
 
-// seqWindow remembers which of the last numbers were seen.
+// seqWindow remembers which of the last [sealedWindow] numbers were seen.
 type seqWindow struct {
 	top  uint64
 	bits [sealedWindow / 64]uint64
@@ -136,9 +139,9 @@ func (s *seqWindow) admit(seq uint64) bool {
 }
 
 // numbers are the last sequence numbers that a sender gave out, by channel. A
-// channel's first number is the time in microseconds, and never below one that
-// was given out before: so a channel that was not used for long can be forgotten
-// and begun again without ever looking like a replay.
+// channel's first number is the time in microseconds, and never below a number
+// given out before. So a channel that was not used for long can be forgotten and
+// begun again without ever looking like a replay.
 type numbers struct {
 	last  map[string]number
 	top   uint64

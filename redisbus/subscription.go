@@ -7,19 +7,20 @@ import (
 	"sync"
 )
 
-// DefaultBuffer is how many messages wait for a subscription that names no other number.
+// DefaultBuffer is the default of [SubscribeOptions.Buffer].
 const DefaultBuffer = 1024
 
 // maxWaitingBytes is how many bytes of messages wait for one subscription.
 const maxWaitingBytes = 8 << 20
 
-// SubscribeOptions are those of one subscription. The zero value is fine.
+// SubscribeOptions are the options of one subscription. The zero value has the
+// defaults.
 type SubscribeOptions struct {
-	// Buffer is how many messages may wait while the handler is busy; more push
-	// out the oldest. Default [DefaultBuffer].
+	// Buffer is how many messages may wait while the handler is busy; a further one
+	// pushes out the oldest. Default [DefaultBuffer].
 	Buffer int
-	// OnGap, when set, is told of lost messages, in order with the others and
-	// never at the same time as the handler.
+	// OnGap, when set, is called for lost messages: in order with the messages that
+	// were not lost, and never at the same time as the handler.
 	OnGap func(ctx context.Context, gap Gap)
 	// Inline runs the handler on the goroutine that reads the connection, without
 	// middleware: for a handler that only hands over and never blocks. No message
@@ -48,7 +49,7 @@ type Subscription struct {
 	closed   bool
 }
 
-// item is a message or, where gap is set, news of a loss.
+// item is a message or, where gap is set, a gap.
 type item struct {
 	message Message
 	gap     *Gap
@@ -64,7 +65,7 @@ func (s *Subscription) Close() {
 	s.waiting, s.head, s.bytes = nil, 0, 0
 }
 
-// offer never blocks.
+// offer queues an item, or for Inline runs the handler. Queuing never blocks.
 func (s *Subscription) offer(ctx context.Context, i item) {
 	if i.gap != nil && s.options.OnGap == nil {
 		return
@@ -114,7 +115,7 @@ func (s *Subscription) take() item {
 	return i
 }
 
-// next returns what to do now, or ends the worker.
+// next returns the next item, or false if the worker is to end.
 func (s *Subscription) next(ctx context.Context) (item, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +128,7 @@ func (s *Subscription) next(ctx context.Context) (item, bool) {
 	if s.head == len(s.waiting) || s.closed || ctx.Err() != nil {
 		s.working = false
 		if cap(s.waiting) > 64 {
-			s.waiting, s.head = nil, 0 // a burst must not be paid for ever
+			s.waiting, s.head = nil, 0 // do not keep the memory of a burst
 		}
 		return item{}, false
 	}

@@ -16,11 +16,10 @@ const tokenBytes = 32
 
 // Token returns the token that authenticates the cluster's messages: the
 // configured one or, where none is configured, the one that the cluster keeps in
-// Redis. Whoever comes first draws it. Such a token keeps out who can only
-// listen and publish; it cannot keep out who can read the namespace's keys, and
-// nothing could: they can write tasks as well.
+// Redis, which the first caller draws. Such a token does not protect against clients
+// that can read the namespace's keys; but those could write tasks as well.
 //
-// Errors are those of [Explain]. It is safe to repeat.
+// Errors are those of [link.Explain]. Token is safe to repeat.
 func Token(ctx context.Context, client redis.Cmdable, keys link.Keys, configured link.Secret) (link.Secret, error) {
 	if !configured.IsZero() {
 		return configured, nil

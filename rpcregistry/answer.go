@@ -12,10 +12,10 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// maxErrorText bounds the text of an error that crosses the wire, in bytes.
+// maxErrorText is the most bytes of an error's text that cross the wire.
 const maxErrorText = 4 << 10
 
-// receiveCall receives a call on the bus's reader: it must not block.
+// receiveCall handles a call. It runs on the bus's reader and must not block.
 func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 	c, ok := decodeCall(m)
 	if !ok {
@@ -36,28 +36,28 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 		err = ErrNoSuchConnection
 	}
 	if err == nil && (e.group.Running() >= e.cfg.MaxCalls || !e.group.Enter(c.method)) {
-		err = ErrBusy // it runs too many, or stops
+		err = ErrBusy // too many calls run, or the endpoint stops
 	}
 	if err != nil {
-		e.answer(*base, &c, nil, err, e.cfg.Bus.Post) //nolint:contextcheck // methods have Serve's context, not the message's
+		code := e.answer(*base, &c, nil, err, e.cfg.Bus.Post) //nolint:contextcheck // methods have Serve's context, not the message's
+		e.observeMethod(&c, 0, code)
 		return
 	}
 	e.stats.calls.Add(1)
 	e.pool.do(func() { e.serveCall(*base, &c, method, left) }) //nolint:contextcheck // the same
 }
 
-// serveCall calls the method on a goroutine that the method may end by runtime.Goexit.
+// serveCall runs the method and sends its reply, also when the method panics or ends
+// its goroutine by runtime.Goexit.
 func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left time.Duration) {
-	ctx := &callContext{
-		Context: base, deadline: time.Now().Add(left),
-		call: Call{Method: c.method, From: c.from, Connection: c.connection, Meta: c.meta},
-	}
+	began := time.Now()
+	ctx := &callContext{Context: base, deadline: began.Add(left), call: c}
 	var value json.RawMessage
 	err := error(ErrPanicked)
 	defer func() {
 		p := recover()
 		ctx.end()
-		e.group.Leave(c.method) // the method has returned; what follows is ours
+		e.group.Leave(c.method) // the method has returned: Serve need not wait for the reply
 		if p != nil {
 			err = fmt.Errorf("%w: %v", ErrPanicked, p)
 		}
@@ -65,15 +65,17 @@ func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left 
 			e.log.Error().Str("method", c.method).Str("caller", c.from.ID).Str("panic", err.Error()).
 				Bytes("stack", debug.Stack()).Msg("a method panicked or ended its goroutine")
 		}
-		e.answer(base, c, value, err, e.cfg.Bus.PostNow)
+		took := time.Since(began)
+		code := e.answer(base, c, value, err, e.cfg.Bus.PostNow)
+		e.observeMethod(c, took, code)
 	}()
 	value, err = e.methodFunc(method)(ctx, c.args)
 	if err != nil {
-		_, _ = codeOf(err) // an error that panics when it is read is the method's panic
+		_, _ = codeOf(err) // here, so that a panic of err.Error() counts as the method's
 	}
 	switch {
 	case errors.Is(err, context.Canceled) && base.Err() != nil:
-		err = fmt.Errorf("%w: %w", ErrNodeDown, err) // its last breath
+		err = fmt.Errorf("%w: %w", ErrNodeDown, err) // the node is stopping
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
 		err = fmt.Errorf("%w: %w", ErrTimeout, err)
 	}
@@ -82,10 +84,13 @@ func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left 
 // post is [redisbus.Bus.Post] or [redisbus.Bus.PostNow].
 type post func(ctx context.Context, m redisbus.Outgoing, done func(int64, error)) error
 
-// answer sends the reply to a call, if one is wanted.
-func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, err error, send post) {
+// answer sends the reply to a call, if one is wanted, and returns its code.
+func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, err error, send post) (code Code) {
 	if c.id == "" {
-		return
+		if err != nil {
+			code, _ = codeOf(err)
+		}
+		return code
 	}
 	r := reply{value: value}
 	if err == nil && len(value) > 0 {
@@ -104,6 +109,10 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 	if unsent != nil {
 		e.log.Debug().Err(unsent).Str("method", c.method).Msg("a reply was not sent")
 	}
+	if r.err != nil {
+		code = r.err.Code
+	}
+	return code
 }
 
 func failure(err error) reply {

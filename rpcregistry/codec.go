@@ -15,13 +15,13 @@ const (
 	replyType = "reply"
 )
 
-// outerDepth is how many levels of JSON are around arguments and responses: the
-// message and its body.
+// outerDepth is the number of JSON levels around arguments and responses: the message
+// and its body.
 const outerDepth = 2
 
 // call is a request on its way.
 type call struct {
-	// id is 128 random bits in base64url; no id: nobody wants a reply.
+	// id is 128 random bits in base64url, empty for [NoReply].
 	id         string
 	method     string
 	connection string

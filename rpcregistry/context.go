@@ -29,29 +29,29 @@ var ErrNoCall = errors.New("no call in this context: rpcregistry.FromContext nee
 // FromContext returns the call that a method's context belongs to. With any other
 // context it panics with [ErrNoCall].
 func FromContext(ctx context.Context) Call {
-	c, ok := ctx.Value(contextKey{}).(*Call)
+	c, ok := ctx.Value(contextKey{}).(*call)
 	if !ok {
 		panic(ErrNoCall)
 	}
-	return *c
+	return Call{Method: c.method, From: c.from, Connection: c.connection, Meta: c.meta}
 }
 
 // InCall reports whether ctx is, or derives from, the context of a method.
 func InCall(ctx context.Context) bool {
-	_, ok := ctx.Value(contextKey{}).(*Call)
+	_, ok := ctx.Value(contextKey{}).(*call)
 	return ok
 }
 
 // callContext is the context of one call: the node's, with the call's deadline.
-// Most methods never look at it, so the timer is made only for one that does.
+// Most methods never look at it, so its timer is made only when it is needed.
 type callContext struct {
 	context.Context //nolint:containedctx // it is a context: this one is its parent
 
-	call     Call
+	call     *call
 	deadline time.Time
 
 	mu     sync.Mutex
-	timed  context.Context //nolint:containedctx // the same with a timer, once it is needed
+	timed  context.Context //nolint:containedctx // the same with a timer, nil until it is needed
 	cancel context.CancelFunc
 	ended  bool
 }
@@ -83,7 +83,7 @@ func (c *callContext) Err() error { return c.withTimer().Err() }
 // their parent in it and need no goroutine to watch it.
 func (c *callContext) Value(key any) any {
 	if key == (contextKey{}) {
-		return &c.call
+		return c.call
 	}
 	c.mu.Lock()
 	timed := c.timed

@@ -24,7 +24,7 @@ const (
 	OutcomeSilent  = "silent"
 )
 
-// Verdict is what became of a call of all on one member.
+// Verdict is the outcome of a call of all members on one of them.
 type Verdict struct {
 	// Node is the member.
 	Node redisbus.Identity
@@ -32,11 +32,11 @@ type Verdict struct {
 	Value json.RawMessage
 	// Err is nil or an [Error]: the method's own, [ErrPanicked], [ErrNoSuchMethod],
 	// [ErrDenied], [ErrBusy], [ErrNodeDown] for a member that left or died before it
-	// answered, [ErrTimeout] for one that said nothing.
+	// answered, [ErrTimeout] for a member that did not answer in time.
 	Err error
 }
 
-// Outcome is the verdict in a word, for people.
+// Outcome returns the verdict in a word or two, for people.
 func (v Verdict) Outcome() string {
 	for code, word := range map[Code]string{
 		ErrPanicked: OutcomePanic, ErrNoSuchMethod: OutcomeMissing, ErrDenied: OutcomeDenied, ErrBusy: OutcomeBusy,
@@ -52,16 +52,17 @@ func (v Verdict) Outcome() string {
 	return OutcomeValue
 }
 
-// membersInterval is how often a gathering call asks who is still alive, so that it
-// does not wait for the dead where nobody tells it of them.
+// membersInterval is the time between two looks at the list of live members during a
+// [Endpoint.DoAll], so that it does not wait for members that died without an
+// [Endpoint.NodeDown].
 const membersInterval = time.Second
 
 // DoAll calls a method on every member of the cluster and returns the verdict of
 // each, by node id: of those that were alive when the call was sent and of those
 // that came in time to answer it. It ends as soon as the last live member has
 // answered, and at ctx's deadline (or the endpoint's timeout) at the latest, with
-// a nil error then as well: who did not answer is in the verdicts. The error is
-// an [Error] when the call could not be made, or the cause of ctx's cancellation.
+// a nil error then as well: the verdicts say which members did not answer. The error
+// is an [Error] when the call could not be made, or the cause of ctx's cancellation.
 func (e *Endpoint) DoAll(ctx context.Context, method string, args any) ([]Verdict, error) {
 	return e.DoAllWith(ctx, method, args, CallOptions{})
 }
@@ -187,7 +188,7 @@ func (g *allWaiter) nodeDown(gone redisbus.Identity) {
 	}
 }
 
-// dropDead takes those who are not among the living for gone.
+// dropDead counts the members that are not in the list as down.
 func (g *allWaiter) dropDead(members []redisbus.Identity) {
 	g.mu.Lock()
 	var gone []redisbus.Identity

@@ -35,12 +35,12 @@ const (
 	DefaultMaxCalls = 1024
 )
 
-// Members knows which nodes are alive.
+// Members is the list of live nodes.
 type Members interface {
 	Live(ctx context.Context) ([]redisbus.Identity, error)
 }
 
-// Connections knows where client connections are.
+// Connections is the directory of client connections.
 type Connections interface {
 	// Locate returns the id of the node that holds the connection, or an error
 	// that is [ErrNoSuchConnection].
@@ -49,7 +49,7 @@ type Connections interface {
 	Holds(connection string) bool
 }
 
-// Config is what an [Endpoint] needs.
+// Config configures an [Endpoint].
 type Config struct {
 	// Bus carries calls and replies; it has to be served as well.
 	Bus *redisbus.Bus
@@ -58,14 +58,14 @@ type Config struct {
 	// api.ping, api.log and api.methods. Endpoints can share one.
 	Registry *Registry
 
-	// Members, needed by [Endpoint.DoAll] only, knows the live nodes.
+	// Members is needed by [Endpoint.DoAll] only.
 	Members Members
 
-	// Connections, needed for calls to connections only, knows where they are.
+	// Connections is needed for calls to connections only.
 	Connections Connections
 
-	// BaseContext, when set, gives the context that methods run under, asked for
-	// at every Serve. Default: Serve's own. Either ends with Serve.
+	// BaseContext, when set, returns the context that methods run under; every Serve
+	// calls it. Default: Serve's own. In both cases it ends with Serve.
 	BaseContext func() context.Context
 
 	// ErrTimeout bounds calls whose context has no deadline. Default 5 s.
@@ -83,6 +83,9 @@ type Config struct {
 	// the methods that it answers; the first is the outermost.
 	CallMiddleware   []CallMiddleware
 	MethodMiddleware []MethodMiddleware
+
+	// Observer, when set, hears how calls ended. Default none.
+	Observer Observer
 
 	// Log gets panics of methods and what other nodes send to api.log.
 	Log zerolog.Logger
@@ -148,12 +151,13 @@ func New(cfg Config) (*Endpoint, error) {
 	return e, nil
 }
 
-// ErrServing is what a second [Endpoint.Serve] beside a running one ends with.
+// ErrServing is returned by a second [Endpoint.Serve] beside a running one.
 var ErrServing = errors.New("the endpoint is being served already")
 
-// Serve answers calls and takes replies until ctx ends. Then it answers [ErrBusy] to
-// new calls, cancels the methods that run and returns when they have returned; its error is nil,
-// [ErrServing], or a redisbus.StuckError that names those which did not.
+// Serve answers calls and receives replies until ctx ends. Then it answers [ErrBusy]
+// to new calls, cancels the methods that run and returns when they have returned. Its
+// error is nil, [ErrServing], or a redisbus.StuckError that names the methods which
+// did not return.
 func (e *Endpoint) Serve(ctx context.Context) error {
 	if !e.serve.TryLock() {
 		return ErrServing
@@ -186,25 +190,24 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	return err
 }
 
-// Ready is closed once Serve takes calls and replies for the first time. Before
-// that a call of this node is lost, so wait for it, and for the bus's own Ready,
-// before anybody is told that the node is there.
+// Ready is closed once Serve receives calls and replies. Calls that come before are
+// lost: wait for it, and for the bus's own Ready, before the node is announced.
 func (e *Endpoint) Ready() <-chan struct{} { return e.ready }
 
-// Self is who calls.
+// Self returns the identity that the endpoint calls with.
 func (e *Endpoint) Self() redisbus.Identity { return e.self }
 
-// Methods returns what this node answers.
+// Methods returns the methods that this node answers.
 func (e *Endpoint) Methods() []Method { return e.registry.Methods() }
 
-// Stats are counts since [New], and what is in hand now.
+// Stats has counts since [New].
 type Stats struct {
-	// Calls were taken to run, Expired came after their deadline, Malformed could
-	// not be read.
+	// Calls counts the calls that were run, Expired those that came after their
+	// deadline, Malformed those that could not be read.
 	Calls, Expired, Malformed uint64
-	// Stray replies came late, twice, or from somebody who was not asked.
+	// Stray counts replies that came late, twice, or from a node that was not asked.
 	Stray uint64
-	// Running methods and Waiting callers, now.
+	// Running and Waiting are the methods that run and the calls that wait at present.
 	Running, Waiting int
 }
 

@@ -9,16 +9,16 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Code says what kind of failure a call ended with. It is an error, to be used
-// with errors.Is on what [Endpoint.DoCluster] returns and in [Verdict.Err]. A
-// method chooses its own by wrapping one: fmt.Errorf("%w: box 7", NoMailbox)
-// crosses the wire as the code and the text.
+// Code is the kind of failure that a call ended with. It is an error, for errors.Is
+// on what [Endpoint.DoCluster] returns and on [Verdict.Err]. A method chooses a code
+// of its own by wrapping it: fmt.Errorf("%w: box 7", ErrNoMailbox), with
+// const ErrNoMailbox Code = "no_mailbox", crosses the wire as the code and the text.
 type Code string
 
 // Error implements error.
 func (c Code) Error() string { return string(c) }
 
-// The codes of the house.
+// The codes that calls themselves end with.
 const (
 	// ErrNoSuchTarget: no node with that id is listening.
 	ErrNoSuchTarget Code = "no_such_target"
@@ -49,17 +49,20 @@ const (
 	// ErrUnavailable: the call could not be sent. It is also the error of the bus,
 	// such as link.ErrUnavailable.
 	ErrUnavailable Code = "unavailable"
+	// ErrCanceled: the caller's context was cancelled. Only in [CallEnd.Code]: the
+	// call's error is the cause of the cancellation.
+	ErrCanceled Code = "canceled"
 )
 
-// Error is how a call failed. errors.Is compares its Code.
+// Error describes why a call failed. errors.Is compares its Code.
 type Error struct {
 	Code Code `json:"code"`
 	// Message is the text of the method's error. It comes from another node: put
 	// it into a log as a field, not as the message.
 	Message string `json:"message,omitempty"`
-	// Node is whose answer it is, or who should have answered, where that is known.
+	// Node is the node that answered or should have, where that is known.
 	Node string `json:"node,omitempty"`
-	// Method is what was called.
+	// Method is the method that was called.
 	Method string `json:"method,omitempty"`
 
 	cause error
@@ -96,8 +99,8 @@ func (e *Error) Is(target error) bool {
 // Unwrap returns the local cause, if there is one.
 func (e *Error) Unwrap() error { return e.cause }
 
-// codeOf is what an error of a method crosses the wire as: its code, and its text
-// without the code.
+// codeOf returns what an error of a method crosses the wire as: its code, and its
+// text without the code.
 func codeOf(err error) (Code, string) {
 	if remote, ok := errors.AsType[*Error](err); ok {
 		return remote.Code, err.Error()

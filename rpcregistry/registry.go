@@ -14,22 +14,22 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// Method is one thing that nodes can be asked to do.
+// Method is a function that nodes can be asked to run.
 type Method struct {
-	// Name is what callers say, such as "api.mail.flush".
+	// Name is the name that callers use, such as "api.mail.flush".
 	Name string
-	// Arguments and Result are their types, for people to read. Those of a method
-	// of [Handle] are worded by [Registry.Methods].
+	// Arguments and Result describe their types, for people to read. For methods of
+	// [Handle], [Registry.Methods] fills them in.
 	Arguments, Result string
 	// Call runs the method.
 	Call MethodFunc
 
-	// describe describes the types: only when somebody asks, because each of a
-	// thousand nodes has all methods.
+	// describe words the types, when somebody asks for them: to do it in advance would
+	// cost memory on each of a thousand nodes.
 	describe func() (arguments, result string)
 }
 
-// Registrar takes methods: a [Registry], or what collects registrations for one.
+// Registrar collects methods. [Registry] and worker.App are Registrars.
 type Registrar interface {
 	RegisterMethod(m Method)
 }
@@ -54,7 +54,7 @@ type Registrar interface {
 //
 // The response is Res as JSON; a nil one is none. An error of f crosses the wire
 // as its text and its [Code], a panic as [ErrPanicked]. ctx ends at the caller's
-// deadline; [FromContext] tells who calls.
+// deadline; [FromContext] names the caller.
 func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
 	register(r, name, json.Unmarshal, f)
 }
@@ -166,12 +166,12 @@ func (r *Registry) Err() error {
 	return errors.Join(r.base.Err(), errors.Join(r.errs...))
 }
 
-// Extend returns a registry that has what r has, and takes what is a node's own:
-// the methods of an app exist once for all its nodes. Whatever r is given later,
-// the other has too.
+// Extend returns a registry for one node: it has all methods of r, also those that r
+// gets later, and further methods can be registered in it. So the methods of an app
+// exist once for all its nodes.
 func (r *Registry) Extend() *Registry { return &Registry{base: r} }
 
-// Methods returns what may be called, by name.
+// Methods returns the methods that may be called, ordered by name.
 func (r *Registry) Methods() []Method {
 	var all []Method
 	for part := r; part != nil; part = part.base {

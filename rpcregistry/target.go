@@ -1,12 +1,12 @@
 package rpcregistry
 
-// Target is whom a call is for. The zero Target is [All].
+// Target is where a call goes. The zero Target is [All].
 type Target struct{ node, connection string }
 
-// All are all nodes of the cluster, the caller's own included.
+// All is every node of the cluster, the caller's own included.
 func All() Target { return Target{} }
 
-// Node is one node, by its id.
+// Node is the node with that id.
 func Node(id string) Target { return Target{node: id} }
 
 // Connection is the node that holds a client connection. The method learns the

@@ -16,15 +16,15 @@ import (
 // waiter is a call that waits for replies. Its methods are called by the bus's
 // goroutines and never block.
 type waiter interface {
-	// reply takes an answer and reports whether it was one that was waited for.
+	// reply handles a reply and reports whether it was waited for.
 	reply(from redisbus.Identity, r reply) bool
-	// sent tells how many nodes got the call.
+	// sent is called with the number of nodes that got the call.
 	sent(receivers int64, err error)
-	// nodeDown tells that an incarnation is no more.
+	// nodeDown is called when an incarnation has ended.
 	nodeDown(gone redisbus.Identity)
 }
 
-// receiveReply receives a reply on the bus's reader.
+// receiveReply handles a reply. It runs on the bus's reader and must not block.
 func (e *Endpoint) receiveReply(_ context.Context, m redisbus.Message) {
 	id, r, ok := decodeReply(m)
 	if !ok {
@@ -109,7 +109,7 @@ func (e *Endpoint) NodeDown(gone redisbus.Identity) {
 	}
 }
 
-// outcome is how a waiting call ends.
+// outcome is the end of a waiting call.
 type outcome struct {
 	from  redisbus.Identity
 	value reply
@@ -119,7 +119,7 @@ type outcome struct {
 type nodeWaiter struct {
 	node  string
 	ends  chan outcome // holds one
-	ended atomic.Bool  // the first counts, also after it was taken out
+	ended atomic.Bool  // only the first outcome counts
 }
 
 func (w *nodeWaiter) end(o outcome) bool {

@@ -5,23 +5,23 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 )
 
 // claimGate holds back the claims of all runners of a process while there is a
 // reason to. Runners added while claiming is paused start paused.
 type claimGate struct {
 	mu      sync.Mutex
-	runners map[*tasks.Runner]struct{}
+	runners map[*runner.Runner]struct{}
 	quiet   bool // by request
 	choked  bool // by zombies
 }
 
-func (c *claimGate) add(r *tasks.Runner) {
+func (c *claimGate) add(r *runner.Runner) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runners == nil {
-		c.runners = map[*tasks.Runner]struct{}{}
+		c.runners = map[*runner.Runner]struct{}{}
 	}
 	c.runners[r] = struct{}{}
 	if c.quiet || c.choked {
@@ -29,7 +29,7 @@ func (c *claimGate) add(r *tasks.Runner) {
 	}
 }
 
-func (c *claimGate) remove(r *tasks.Runner) {
+func (c *claimGate) remove(r *runner.Runner) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.runners, r)

@@ -10,8 +10,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/connections"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/membership"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // Timings of hand-overs.
@@ -31,8 +31,8 @@ const memberLeft = "memberLeft"
 // It can be repeated, by any process: each step is one script that finds out
 // for itself what is left to do.
 func (h *Host) handOver(
-	ctx context.Context, i membership.Incarnation, r tasks.Remains, expired bool,
-) (handed tasks.Handed, verdict membership.Verdict, err error) {
+	ctx context.Context, i membership.Incarnation, r queue.Remains, expired bool,
+) (handed queue.Handed, verdict membership.Verdict, err error) {
 	reserve := handOverTime
 	if len(r.Running) > 0 {
 		reserve = zombieTime + handOverTime
@@ -42,9 +42,9 @@ func (h *Host) handOver(
 		return err
 	})
 	if err != nil || verdict != membership.Condemned {
-		return tasks.Handed{}, verdict, err
+		return queue.Handed{}, verdict, err
 	}
-	handed, err = tasks.TakeOver(ctx, h.client, h.keys, i.String(), r)
+	handed, err = queue.NewStore(h.client, h.keys).TakeOver(ctx, i.String(), r)
 	if err != nil {
 		return handed, verdict, err
 	}
@@ -107,7 +107,7 @@ func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
 }
 
 func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
-	handed, verdict, err := h.handOver(ctx, i, tasks.Remains{Unknown: true}, true)
+	handed, verdict, err := h.handOver(ctx, i, queue.Remains{Unknown: true}, true)
 	if err != nil || verdict != membership.Condemned {
 		return err // it is back, or another was faster
 	}

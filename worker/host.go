@@ -20,8 +20,8 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // HostConfig is what a [Host] needs.
@@ -54,9 +54,8 @@ type Host struct {
 	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper
-	mover     *tasks.Mover
-	enqueuer  *tasks.Client // for periodic tasks
-	cache     *cache.Cache  // to free the locks of ended nodes
+	mover     *runner.Mover
+	cache     *cache.Cache // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
 	reports   *link.Reports // of Redis's failures, once for the process
@@ -66,7 +65,7 @@ type Host struct {
 
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
-	solo        tasks.Solo
+	solo        runner.Solo
 	claims      claimGate
 	zombies     zombies
 	probe       redisProbe
@@ -95,7 +94,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports = h.reports
 	h.cache = cfg.Cache.Open(h.client, h.keys, "", cfg.Log)
-	h.mover = tasks.NewMover(h.client, h.keys, cfg.Log)
+	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports = h.claims.cancel, h.reports
 	host, err := os.Hostname()
 	if err != nil {
@@ -125,7 +124,6 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.enqueuer = tasks.NewClient(context.WithoutCancel(ctx), h.client, h.keys, &h.cfg.App.tasks)
 	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
 	h.probe.answered()
 	id := hostPrefix + strings.ToLower(rand.Text()[:12])
@@ -166,12 +164,12 @@ func (h *Host) Serve(ctx context.Context) error {
 	g := group.New(ctx)
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
-	ticker := tasks.NewTicker(h.enqueuer, &h.cfg.App.tasks, h.log)
+	ticker := runner.NewTicker(h.client, h.keys, &h.cfg.App.tasks, h.log)
 	ticker.Reports = h.reports
 	g.Go("ticker", ticker.Serve)
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)
-	g.Go("pulse", h.probeRedis)
+	g.Go("redis probe", h.probeRedis)
 	g.Go("announcer", h.announce)
 	err := g.Wait()
 	if ctx.Err() != nil {
@@ -198,7 +196,6 @@ func (h *Host) Close(wait time.Duration) error {
 	if h.stopWaiting != nil {
 		h.stopWaiting()
 		<-done
-		h.enqueuer.Close()
 	}
 	return errors.Join(h.client.Close(), h.listener.Close())
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -123,16 +124,16 @@ func (n *Node) openBase(base *group.Group) error {
 // openWork makes the work storey.
 func (n *Node) openWork() {
 	h := n.host
-	runner := tasks.NewRunner(tasks.RunnerConfig{
+	r := runner.New(runner.Config{
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
 		Seal: n.api.Bus.Seal,
 	})
-	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), runner.Wake)
-	h.claims.add(runner)
+	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Wake)
+	h.claims.add(r)
 	n.mu.Lock()
-	n.runner = runner
+	n.runner = r
 	n.mu.Unlock()
 }
 

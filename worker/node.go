@@ -14,9 +14,13 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
+
+// DefaultConcurrency is how many tasks a node runs at a time.
+const DefaultConcurrency = 10
 
 // Defaults of a [NodeConfig].
 const (
@@ -31,9 +35,9 @@ type NodeConfig struct {
 	ID     string // its exact id instead
 	Prefer string // an id with that prefix that it takes again when it is free
 
-	Concurrency int            // tasks at a time; default tasks.DefaultConcurrency
+	Concurrency int            // tasks at a time; default [DefaultConcurrency]
 	Queues      []string       // served, the most urgent first; default those of the app
-	Weights     map[string]int // of the queues, instead of their strict order; see tasks.RunnerConfig
+	Weights     map[string]int // of the queues, instead of their strict order: each claim draws an order in proportion
 	Drain       time.Duration  // how long a stopping node waits for its handlers; default [DefaultDrain]
 	Grace       time.Duration  // how long after it has cancelled them; default [DefaultGrace]
 
@@ -44,6 +48,9 @@ type NodeConfig struct {
 func (c NodeConfig) withDefaults() NodeConfig {
 	if c.Prefix == "" {
 		c.Prefix = DefaultPrefix
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = DefaultConcurrency
 	}
 	if c.Drain == 0 {
 		c.Drain = DefaultDrain
@@ -74,7 +81,7 @@ type Node struct {
 	lease  *membership.Lease
 	conns  *link.Connections
 	api    *API
-	runner *tasks.Runner
+	runner *runner.Runner
 
 	ends    chan error    // requests to end gracefully
 	forGood atomic.Bool   // one of them was [ErrStop]
@@ -145,7 +152,7 @@ func (n *Node) API() *API {
 	return n.api
 }
 
-func (n *Node) taskRunner() *tasks.Runner {
+func (n *Node) taskRunner() *runner.Runner {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.runner
@@ -230,7 +237,7 @@ func (n *Node) serve(ctx context.Context) error {
 // where its tasks were the first to hear of that: Redis refuses them, or has
 // forgotten what it had accepted.
 func (n *Node) lost(err error) error {
-	if errors.Is(err, tasks.ErrFenced) || errors.Is(err, tasks.ErrRolledBack) {
+	if errors.Is(err, queue.ErrFenced) || errors.Is(err, queue.ErrRolledBack) {
 		return fmt.Errorf("%w: %w", membership.ErrLeaseLost, err)
 	}
 	if cause := context.Cause(n.lease.Context()); err == nil && errors.Is(cause, membership.ErrLeaseLost) {
@@ -312,8 +319,8 @@ func (n *Node) alive() bool {
 // blameless reports whether the node's end cannot have been caused by a task.
 func blameless(err error) bool {
 	return err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrInjected) ||
-		errors.Is(err, membership.ErrLeaseLost) || errors.Is(err, tasks.ErrFenced) ||
-		errors.Is(err, tasks.ErrRolledBack) || link.OutcomeOf(err) == link.DidNotRun
+		errors.Is(err, membership.ErrLeaseLost) || errors.Is(err, queue.ErrFenced) ||
+		errors.Is(err, queue.ErrRolledBack) || link.OutcomeOf(err) == link.DidNotRun
 }
 
 // crashGrace is how long the handlers of a crashed node may take to return before
@@ -329,7 +336,7 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(max(n.cfg.Grace, time.Second), cancel) })
 	defer stop()
-	remains := tasks.Remains{}
+	remains := queue.Remains{}
 	runner := n.taskRunner()
 	if runner != nil {
 		waiting, cancel := context.WithTimeout(settling, crashGrace)

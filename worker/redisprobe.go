@@ -8,8 +8,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// A process asks Redis every pulseInterval whether it is there, and counts it as
-// away when nothing has come back for pulseLimit: a single reply that takes up to
+// A process asks Redis every probeInterval whether it is there, and counts it as
+// away when nothing has come back for probeLimit: a single reply that takes up to
 // two seconds is no outage, and a real one is noticed long before the leases end.
 const (
 	probeInterval = time.Second

@@ -12,12 +12,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/worker/builtin"
-	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 )
 
 // DefaultZombieLimit is how many handlers may outlive their nodes, in one
 // process, before its nodes claim no more tasks: as many as ten nodes run.
-const DefaultZombieLimit = 10 * tasks.DefaultConcurrency
+const DefaultZombieLimit = 10 * DefaultConcurrency
 
 // Timings of zombies.
 const (
@@ -53,7 +54,7 @@ type leftover struct {
 }
 
 // tasksOf are the handlers of a runner whose node has ended.
-func tasksOf(r *tasks.Runner) *leftover {
+func tasksOf(r *runner.Runner) *leftover {
 	return &leftover{running: func() []string { return r.Remains(false).Running }, await: r.Await}
 }
 
@@ -166,7 +167,7 @@ func (h *Host) awaitReturn(ctx context.Context, left *leftover, most time.Durati
 
 // handOverLate hands on the tasks of handlers that outlived their node.
 func (h *Host) handOverLate(ctx context.Context, n *Node, returned bool) {
-	handed, _, err := h.handOver(ctx, n.lease.Incarnation, tasks.Remains{}, false)
+	handed, _, err := h.handOver(ctx, n.lease.Incarnation, queue.Remains{}, false)
 	level := zerolog.InfoLevel
 	if err != nil || !returned {
 		level = zerolog.WarnLevel
@@ -213,7 +214,7 @@ func handlerStacks() string {
 	}
 	var out strings.Builder
 	for block := range strings.SplitSeq(all.String(), "\n\n") {
-		if !strings.Contains(block, "worker/tasks.(*run).handle") && !strings.Contains(block, "worker.(*Node).startHooks.func") {
+		if !strings.Contains(block, "worker/internal/runner.(*run).handle") && !strings.Contains(block, "worker.(*Node).startHooks.func") {
 			continue
 		}
 		count, _, _ := strings.Cut(block, " ")

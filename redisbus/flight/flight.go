@@ -5,6 +5,7 @@ package flight
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -38,7 +39,7 @@ type Queue[T any] struct {
 	landed  chan struct{} // closed when nothing is on its way; made by Close
 }
 
-// Item is what a caller waits for.
+// Item is a caller's value on its way.
 type Item[T any] struct {
 	Value T
 	bytes int
@@ -103,19 +104,15 @@ func (q *Queue[T]) Wait(ctx context.Context, value T) (sent bool, err error) {
 func (q *Queue[T]) withdraw(item Item[T]) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for i := range q.waiting {
-		if q.waiting[i].done == item.done {
-			last := len(q.waiting) - 1
-			copy(q.waiting[i:], q.waiting[i+1:])
-			q.waiting[last] = Item[T]{}
-			q.waiting = q.waiting[:last]
-			return true
-		}
+	at := slices.IndexFunc(q.waiting, func(other Item[T]) bool { return other.done == item.done })
+	if at < 0 {
+		return false
 	}
-	return false
+	q.waiting = slices.Delete(q.waiting, at, at+1)
+	return true
 }
 
-// Close refuses new items, sends those that wait and returns when nothing is on its
+// Close refuses new items, sends the waiting ones and returns when nothing is on its
 // way any more. It may be called again, and by several goroutines.
 func (q *Queue[T]) Close() {
 	q.mu.Lock()
@@ -131,7 +128,7 @@ func (q *Queue[T]) Close() {
 	<-landed
 }
 
-// fly sends flight after flight until nobody waits.
+// fly sends flight after flight until no item waits.
 func (q *Queue[T]) fly(ctx context.Context, flight []Item[T]) {
 	for ; flight != nil; flight = q.next(flight) {
 		q.send(ctx, flight)
@@ -141,8 +138,8 @@ func (q *Queue[T]) fly(ctx context.Context, flight []Item[T]) {
 	}
 }
 
-// next takes the items that go together. It returns nil and ends the flight when
-// nobody waits. sent is the last flight, whose room is used again.
+// next returns the items of the next flight, or ends the flight and returns nil when
+// no item waits. sent is the flight before, whose memory is used again.
 func (q *Queue[T]) next(sent []Item[T]) []Item[T] {
 	clear(sent)
 	q.mu.Lock()

@@ -17,11 +17,11 @@ import (
 // Cause is why Redis cannot be used, in one word.
 type Cause string
 
-// The causes, as [CauseOf] tells them.
+// The causes that [CauseOf] returns.
 const (
 	CauseNone       Cause = ""            // the error says nothing about Redis as a whole
 	CauseConnection Cause = "connection"  // an open connection broke
-	CauseRefused    Cause = "unreachable" // nobody can be connected to
+	CauseRefused    Cause = "unreachable" // no connection can be opened
 	CauseSilent     Cause = "silent"      // no answer in time
 	CauseTLS        Cause = "tls"
 	CauseBusyPool   Cause = "pool" // all connections of this process are in use
@@ -50,15 +50,15 @@ var sentences = map[Cause]string{
 	CauseCluster:  "the Redis Cluster is down or moves the namespace's slot",
 	CauseReplicas: "too few replicas are connected to the primary (min-replicas-to-write)",
 	CauseDisk:     "it cannot write to its disk and refuses writes: see its log",
-	CauseScript:   "a script of somebody runs for long and blocks it",
+	CauseScript:   "a script runs for long and blocks it",
 	CausePassword: "it does not accept this user and password: set the right ones and restart",
 	CauseRights:   "this user lacks a permission (ACL): see the rules in the documentation",
 	CauseClients:  "it has as many clients as it accepts (maxclients)",
 	CauseMemory:   "out of memory (maxmemory): it refuses writes",
 }
 
-// replies are how answers of Redis begin that say "not now" about the server,
-// not about the command.
+// replies holds the beginnings of error replies that are about the server, not
+// about the command: it may succeed later.
 var replies = []struct {
 	prefix string
 	cause  Cause
@@ -68,11 +68,11 @@ var replies = []struct {
 	{"NOREPLICAS ", CauseReplicas}, {"MISCONF ", CauseDisk}, {"BUSY ", CauseScript},
 	{"NOAUTH ", CausePassword}, {"WRONGPASS ", CausePassword}, {"NOPERM ", CauseRights},
 	{"ERR max number of clients", CauseClients}, {"UNBLOCKED ", CauseReplica},
-	// What Redis before 6 says, and a server without a password to one that gives one.
+	// Replies of Redis before 6, and of a server without a password to a client that sends one.
 	{"ERR invalid password", CausePassword}, {"ERR Client sent AUTH", CausePassword}, {"ERR AUTH <password> called without", CausePassword},
 }
 
-// CauseOf tells why a command failed, if that lies with Redis or the way to it
+// CauseOf returns why a command failed, if that lies with Redis or the way to it
 // and not with the command.
 func CauseOf(err error) Cause {
 	if err == nil || errors.Is(err, redis.Nil) {
@@ -116,7 +116,7 @@ func causeOfReply(text string) Cause {
 			return r.cause
 		}
 	}
-	// A script's own commands are refused before its first write.
+	// The commands of a script are refused before its first write.
 	if strings.HasPrefix(text, "OOM ") || strings.Contains(text, "-OOM ") || strings.Contains(text, "OOM command not allowed") {
 		return CauseMemory
 	}

@@ -23,7 +23,7 @@ const (
 )
 
 // Config says where Redis is and how the nodes of one cluster recognise each
-// other there.
+// other on it.
 type Config struct {
 	// URL is one of
 	//
@@ -42,11 +42,11 @@ type Config struct {
 	Password Secret
 
 	// SentinelUsername and SentinelPassword are for the Sentinels themselves, and
-	// win over those in the URL. Without any the Sentinels want none.
+	// win over those in the URL. Empty: the Sentinels need none.
 	SentinelUsername string
 	SentinelPassword Secret
 
-	// TLS says whom to trust, for URLs with rediss.
+	// TLS names the certificate files, for URLs with rediss.
 	TLS TLSFiles
 
 	// Dial, when set, opens every connection instead of the address in URL:
@@ -58,8 +58,8 @@ type Config struct {
 	Namespace string
 
 	// Token authenticates the cluster's messages, at least 16 bytes. Without
-	// one, the first node draws a random token and keeps it in Redis: then
-	// whoever may read the namespace's keys belongs to the cluster.
+	// one, the first node draws a random token and keeps it in Redis: then every
+	// program that may read the namespace's keys belongs to the cluster.
 	Token Secret
 	// AlsoAccept is a second token that messages may be signed with, to change the
 	// token of a running cluster: first every node accepts the new one as well,
@@ -114,8 +114,9 @@ func (c Config) validateTokens() error {
 // Keys returns the names of the configured namespace.
 func (c Config) Keys() Keys { return NewKeys(c.withDefaults().Namespace) }
 
-// options are those of one kind of connections. name is what CLIENT LIST shows,
-// size the most sockets it may open, buffer the bytes to read and to write ahead.
+// options returns the client options of one kind of connections. name is what CLIENT
+// LIST shows, size the largest number of sockets, buffer the bytes of each of the
+// two buffers of a socket.
 func (at *place) options(name string, size, buffer int) *redis.Options {
 	return &redis.Options{
 		Addr:       at.address(),

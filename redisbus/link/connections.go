@@ -8,10 +8,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Connections are one node's three ways to Redis. Sockets are opened on first
-// use and again after an outage; opening and closing them is all there is to it.
+// Connections are one node's three clients of Redis. Sockets are opened on first
+// use and again after an outage.
 type Connections struct {
-	// Client serves the cache, RPC and whatever handlers ask for.
+	// Client serves the cache, RPC and the handlers' own requests.
 	Client redis.UniversalClient
 	// Subscriber holds the one publish/subscribe connection.
 	Subscriber redis.UniversalClient
@@ -54,7 +54,7 @@ func Open(cfg Config, name string) (*Connections, error) {
 	return c, nil
 }
 
-// OpenClient returns one client outside any node's three, for what the nodes
+// OpenClient returns a client besides the nodes' own, for the parts that the nodes
 // of a process share and for commands.
 func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
 	at, err := cfg.withDefaults().where()
@@ -66,7 +66,7 @@ func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
 	return at.client(o), nil
 }
 
-// where is the place of the namespace's keys.
+// where returns the place of the namespace's keys.
 func (c Config) where() (*place, error) {
 	at, err := c.place()
 	if err == nil {
@@ -75,8 +75,8 @@ func (c Config) where() (*place, error) {
 	return at, err
 }
 
-// Ping dials Client and Tasks and waits for an answer on each. Subscriber dials
-// for who listens: see [Bus.Ready].
+// Ping dials Client and Tasks and waits for an answer on each. Subscriber is dialled
+// by the bus, which knows when it is ready.
 func (c *Connections) Ping(ctx context.Context) error {
 	for _, kind := range []struct {
 		name   string

@@ -11,9 +11,14 @@
 //
 // # Outcomes
 //
-// After an error a command has run, has not run, or nobody knows ([OutcomeOf]).
+// After an error a command has run, has not run, or its outcome is unknown ([OutcomeOf]).
 // go-redis would silently execute a command twice after a lost reply; its
 // retries are off, and [Retry] repeats only what is safe to repeat. [Explain]
 // gives users [ErrUnavailable], [ErrUnknownOutcome] or [ErrFull] with a sentence
 // on the cause ([Cause]).
+//
+// # Scripts
+//
+// Whatever touches several keys is a [Script], which one function calls:
+// [Script.Call] reads the one dialect of replies.
 package link

@@ -8,19 +8,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrUnknownOutcome is what a command ends with that was sent and not answered:
-// Redis may have executed it or not. Only a command that can be repeated with
-// the same result may be sent again.
+// ErrUnknownOutcome is the error of a command that was sent and not answered: Redis
+// may have executed it or not. Only a command that can be repeated with the same
+// result may be sent again.
 var ErrUnknownOutcome = errors.New("redis did not answer: the command may or may not have run")
 
-// ErrUnavailable is what a command ends with that Redis did not run because it
+// ErrUnavailable is the error of a command that Redis did not run because it
 // cannot be reached or cannot serve now.
 var ErrUnavailable = errors.New("redis is unavailable")
 
-// ErrFull is what a write ends with that Redis refused for want of memory.
+// ErrFull is the error of a write that Redis refused for want of memory.
 var ErrFull = errors.New("redis is out of memory (maxmemory): the write was refused")
 
-// Outcome says what became of a command that ended with an error.
+// Outcome says whether a command that ended with an error has run.
 type Outcome int
 
 const (
@@ -41,7 +41,7 @@ func OutcomeOf(err error) Outcome {
 	if errors.Is(err, ErrUnavailable) {
 		return DidNotRun
 	}
-	// First of all: what failed on the way there, even by an answer of somebody who was asked for it.
+	// Before the others: dialling may fail with a reply, such as that of a Sentinel.
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == dialing {
 		return DidNotRun
 	}
@@ -61,7 +61,7 @@ func OutcomeOf(err error) Outcome {
 	return Unknown
 }
 
-// dialing is the operation of a net.OpError that says that nothing was sent.
+// dialing is the operation of a net.OpError before anything was sent.
 const dialing = "dial"
 
 // DialError marks an error of a [Config.Dial] function as "never connected".
@@ -96,8 +96,8 @@ func Explain(err error) error {
 	}
 }
 
-// Unanswered returns [ErrUnknownOutcome] with the reason why nobody waits for
-// the answer any more.
+// Unanswered returns [ErrUnknownOutcome] with the reason for which the caller waits
+// for the answer no longer.
 func Unanswered(reason error) error { return &explained{ErrUnknownOutcome, "", reason} }
 
 type explained struct {

@@ -22,19 +22,19 @@ func (k Keys) Inbox(node string) string { return k.namespace + ":inbox:" + node 
 
 // Beacon is the channel that every bus hears and that one of them sends to when
 // nothing else is heard, so that a dead connection shows. Its messages carry
-// nothing: a forged one says as much as a real one.
+// nothing: a forged message says as much as a real one.
 func (k Keys) Beacon() string { return k.namespace + ":beacon" }
 
 // Wake is the channel of one incarnation on which enqueuers wake it when it is
-// idle. Its messages carry nothing, so they carry no proof: the worst a forged
-// one does is one empty claim.
+// idle. Its messages carry nothing, so they carry no proof: at worst a forged
+// message causes an empty claim.
 func (k Keys) Wake(incarnation string) string { return k.namespace + ":wake:" + incarnation }
 
-// Ended is the channel on which the end of a task is announced to who waits for it.
+// Ended is the channel on which the end of a task is announced to its waiters.
 func (k Keys) Ended(id string) string { return k.namespace + ":ended:" + id }
 
-// Due is the channel on which a new earliest delayed task, and a running one
-// that is to be cancelled, are announced to the movers.
+// Due is the channel on which a new earliest delayed task, and a running task that
+// is to be cancelled, are announced to the movers.
 func (k Keys) Due() string { return k.namespace + ":due" }
 
 // Token holds the cluster's generated bus token where none is configured (string).
@@ -56,8 +56,8 @@ func (k Keys) Members() string { return k.tag + "members" }
 // Leases maps an incarnation to its lease's deadline (sorted set, milliseconds on Redis's clock).
 func (k Keys) Leases() string { return k.tag + "leases" }
 
-// Reaping holds when somebody last looked for expired leases, and until when
-// nobody may take over after a time in which nobody could look (hash).
+// Reaping holds when expired leases were last looked for, and until when no
+// incarnation may be taken over, after a time in which no process could look (hash).
 func (k Keys) Reaping() string { return k.tag + "reaping" }
 
 // Connections maps a client connection's id to the incarnation that holds it (hash).
@@ -69,43 +69,44 @@ func (k Keys) ConnectionsOf(incarnation string) string {
 }
 
 // Cache is the entry of a cache key (string) or list. It is also the channel on
-// which a list's first item is announced to who waits for it.
+// which a list's first item is announced to its waiters.
 func (k Keys) Cache(key string) string { return k.tag + "cache:" + key }
 
 // CachePrefix is [Keys.Cache] without the key, to scan by.
 func (k Keys) CachePrefix() string { return k.tag + "cache:" }
 
 // Lock is the lock of a cache key (string), and the channel on which its end is
-// announced to who waits for it.
+// announced to its waiters.
 func (k Keys) Lock(key string) string { return k.tag + "lock:" + key }
 
 // LockPrefix is [Keys.Lock] without the key, to scan by.
 func (k Keys) LockPrefix() string { return k.tag + "lock:" }
 
-// Loader is held by who computes the value of a cache key on behalf of all who
-// miss it (string, as [Keys.Lock]).
+// Loader is the lock of the caller that computes the value of a cache key for all
+// callers that miss it (string, as [Keys.Lock]).
 func (k Keys) Loader(key string) string { return k.tag + "loader:" + key }
 
 // LocksOf holds the locks of one incarnation (set of key names).
 func (k Keys) LocksOf(incarnation string) string { return k.tag + "locks:" + incarnation }
 
-// Clock holds the last fence or version that was given out (string, microseconds).
+// Clock holds the last fence or version that was issued (string, microseconds).
 func (k Keys) Clock() string { return k.tag + "clock" }
 
-// Tasks maps a task's id to its record, as it was enqueued (hash). Its name is
-// what the scripts of package tasks derive those of all the following from.
+// Tasks maps a task's id to its record, as it was enqueued (hash). The scripts of
+// the task queue derive the names of all the following keys from its name.
 func (k Keys) Tasks() string { return k.tag + "tasks" }
 
 // Queue is a line of pending task ids (list; the right end is served first): that
-// of a queue, "images", of its urgent tasks, "images^", or of those that may
-// wait, "images~".
+// of a queue, "images", of its urgent tasks, "images^", or of its tasks of low
+// priority, "images~".
 func (k Keys) Queue(line string) string { return k.tag + "queue:" + line }
 
 // Queues is the set of queues that were ever used.
 func (k Keys) Queues() string { return k.tag + "queues" }
 
 // Settings maps a queue to what is set for it, "1 when paused|tasks at a time|
-// tasks|bytes", and "queue|program" and "queue|operator" to who set what (hash).
+// tasks|bytes", and "queue|program" and "queue|operator" to what each of them has
+// set (hash).
 func (k Keys) Settings() string { return k.tag + "settings" }
 
 // Active maps a queue to how many of its tasks are in the hands of nodes (hash).
@@ -132,42 +133,42 @@ func (k Keys) ParkedLists() string { return k.tag + "parked" }
 // that brought them (hash).
 func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incarnation }
 
-// Stream holds the numbers and replies of an incarnation's last claim and last
-// commit, so that either can be sent again, the queues that it serves, whether it
-// is quiet, and which suspect it runs (hash).
+// Stream is an incarnation's session: the numbers and replies of its last claim and
+// its last commit, so that either can be sent again, the queues that it serves,
+// whether it is quiet, and which suspect it runs (hash).
 func (k Keys) Stream(incarnation string) string { return k.tag + "stream:" + incarnation }
 
-// Producer holds the largest number of a producer's batches of tasks, and of those
-// that it still waits for what became of them (string).
+// Producer holds the largest number of a producer's batches of tasks, and the
+// outcomes of the batches that it still waits for (string).
 func (k Keys) Producer(producer string) string { return k.tag + "producer:" + producer }
 
 // Unique maps a unique key to the id of the task that has it (hash), and
-// UniqueUntil holds those that are taken for a time (sorted set, milliseconds).
+// UniqueUntil holds the keys that are taken for a time (sorted set, milliseconds).
 func (k Keys) Unique() string { return k.tag + "unique" }
 
 // UniqueUntil belongs to [Keys.Unique].
 func (k Keys) UniqueUntil() string { return k.tag + "unique:until" }
 
 // Blocked maps a task's id to how many tasks must be done before it (hash), and
-// Followers the id of such a task to those that it holds up (hash, separated by
-// spaces; full pages of them in "id|1", "id|2", …, and in "id|" how many).
+// Followers the id of each of these to the ids that it holds up (hash, separated by
+// spaces; full pages in "id|1", "id|2", …, and in "id|" how many pages).
 func (k Keys) Blocked() string { return k.tag + "blocked" }
 
 // Followers belongs to [Keys.Blocked].
 func (k Keys) Followers() string { return k.tag + "followers" }
 
-// Waiting holds the ids of tasks whose end somebody waits for (hash).
+// Waiting holds the ids of tasks that have waiters (hash).
 func (k Keys) Waiting() string { return k.tag + "waiting" }
 
 // Cancelling maps the id of a running task that is to be cancelled to why (hash, JSON values).
 func (k Keys) Cancelling() string { return k.tag + "cancelling" }
 
-// Progress maps a running task's id to how far it says it is (hash, JSON values).
+// Progress maps a running task's id to its reported progress (hash, JSON values).
 func (k Keys) Progress() string { return k.tag + "progress" }
 
 // Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds).
-// Until a tick has run there is a zero before them; at first they are since when
-// the task is known.
+// Until a tick has run a zero stands before them, and they say since when the task
+// is known.
 func (k Keys) Periodic() string { return k.tag + "periodic" }
 
 // Definitions maps a periodic task to its definition (hash, JSON values).
@@ -176,7 +177,7 @@ func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }
 // Tries maps a task's id to "attempts|crashes", for tasks that have any (hash).
 func (k Keys) Tries() string { return k.tag + "tries" }
 
-// History maps a task's id to what happened to it, a line for each event (hash).
+// History maps a task's id to its events, one on each line (hash).
 func (k Keys) History() string { return k.tag + "history" }
 
 // Dead holds the ids of dead tasks (sorted set, time of death in milliseconds).
@@ -199,6 +200,6 @@ func (k Keys) Kept() string { return k.tag + "kept" }
 // Results maps a completed task's id to its result (hash).
 func (k Keys) Results() string { return k.tag + "results" }
 
-// Stats counts what happened to tasks, "queue|what" (hash, integers), and how
-// fast they were, "queue|speed".
+// Stats counts events of tasks, "queue|event" (hash, integers), and keeps how fast
+// the tasks were, "queue|speed".
 func (k Keys) Stats() string { return k.tag + "stats" }

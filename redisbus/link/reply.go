@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrMalformedReply is what reading a script's reply ends with that has another
-// shape than its caller expects. The script has run.
+// ErrMalformedReply is the error of a script's reply that has another shape than its
+// caller expects. The script has run.
 var ErrMalformedReply error = malformedError{}
 
 type malformedError struct{}
@@ -20,8 +20,8 @@ func (malformedError) Error() string { return "a script's reply is malformed" }
 // RedisError implements redis.Error: it is an answer of Redis.
 func (malformedError) RedisError() {}
 
-// RefusedError is what [Script.Call] ends with when the script did not do its work. It
-// is an answer of Redis: sending the script again may get another.
+// RefusedError is the error of [Script.Call] when the script did not do its work. It
+// is an answer of Redis: the script has run.
 type RefusedError struct {
 	// Word says why, in capitals: "LOCKED".
 	Word string
@@ -44,11 +44,11 @@ func WordOf(err error) string {
 	return ""
 }
 
-// WrongTypeError is what [Script.Call] ends with when a key of the namespace holds
-// something of another type than the script works with: somebody else's program
-// uses the same name. Nothing was written.
+// WrongTypeError is the error of [Script.Call] when a key of the namespace has
+// another type than the script works with: another program uses the same name.
+// Nothing was written.
 type WrongTypeError struct {
-	// Key is the key's name; "" when only a command of the script found out.
+	// Key is the key's name; "" when a command of the script has failed for it.
 	Key string
 	// Type is what the key holds: "list", "hash", …; "" when that is not known.
 	Type string
@@ -69,14 +69,14 @@ func (e *WrongTypeError) Error() string {
 // RedisError implements redis.Error: it is an answer of Redis.
 func (e *WrongTypeError) RedisError() {}
 
-// Reply is what a script returned when all went well: fields, or nothing.
+// Reply is the result of a script: fields, or nothing.
 type Reply struct {
 	fields []any
 	bare   any // the only field, where fields is nil
 }
 
-// ReplyOf reads the reply to a [Script.Run], for those in a pipeline. Its errors
-// are those of [Script.Call].
+// ReplyOf reads the reply to a [Script.Run] in a pipeline. Its errors are those of
+// [Script.Call].
 func ReplyOf(cmd *redis.Cmd) (Reply, error) {
 	value, err := cmd.Result()
 	if err != nil {
@@ -106,7 +106,7 @@ func ReplyOf(cmd *redis.Cmd) (Reply, error) {
 	}
 }
 
-// replyError is the error of a script of which Redis says that it failed.
+// replyError returns the error of a script that Redis reports as failed.
 func replyError(err error) error {
 	if errors.Is(err, redis.Nil) {
 		return nil
@@ -207,8 +207,8 @@ func (r Reply) Texts() ([]string, error) {
 	return out, nil
 }
 
-// Refusals reads fields that are a position, counted from 1, and a word in turn:
-// what of a call was refused, and why. The map is nil where nothing was.
+// Refusals reads fields that are in turn a position, from 1, and a word: which items
+// of a call were refused, and why. The map is nil where none was.
 func (r Reply) Refusals() (map[int]string, error) {
 	var refused map[int]string
 	for i := 0; i < r.Len(); i += 2 {

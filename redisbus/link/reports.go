@@ -10,26 +10,37 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// reportPause is how long a cause is not told again.
+// reportPause is how long a cause is not logged again.
 const reportPause = time.Minute
 
-// Reports tells the log of a process why Redis cannot be used: one line for each
-// cause, however many loops and nodes meet it, at most once a minute, and one
-// line when all of them work again. It is safe for concurrent use.
+// Observer hears of every failure of a part of a process, such as "heartbeat", that
+// needs Redis and goes on trying. It is called synchronously, by many goroutines at
+// once, and must not block.
+type Observer interface {
+	RedisFailed(part string, cause Cause, err error)
+}
+
+// Reports logs for a process why Redis cannot be used: one line for each cause,
+// however many loops and nodes meet it, at most once a minute, and one line when
+// all of them work again. It is safe for concurrent use.
 type Reports struct {
+	// Observer, when set, hears of every failure, logged or not. Set it before the
+	// first use.
+	Observer Observer
+
 	log zerolog.Logger
 
 	failing atomic.Bool
 	mu      sync.Mutex
-	parts   map[string]struct{} // that failed and have not worked since
+	parts   map[string]struct{} // parts that have failed and not worked since
 	began   time.Time           // when the first of them failed
-	told    bool                // a line was written since all worked
+	logged  bool                // a line was written since all worked
 	causes  map[Cause]*reported
 }
 
 type reported struct {
-	at     time.Time
-	unsaid int // failures since
+	at       time.Time
+	failures int // since at
 }
 
 // NewReports returns reports to that log.
@@ -37,7 +48,7 @@ func NewReports(log zerolog.Logger) *Reports {
 	return &Reports{log: log, parts: map[string]struct{}{}, causes: map[Cause]*reported{}}
 }
 
-// Failed tells that a part, such as "heartbeat", failed and goes on trying. A
+// Failed reports that a part, such as "heartbeat", failed and goes on trying. A
 // nil error is [Reports.Works].
 func (r *Reports) Failed(part string, err error) {
 	if err == nil {
@@ -45,9 +56,12 @@ func (r *Reports) Failed(part string, err error) {
 		return
 	}
 	if errors.Is(err, context.Canceled) {
-		return // whoever ended it knows
+		return // its own caller ended it
 	}
 	cause, now := CauseOf(err), time.Now()
+	if r.Observer != nil {
+		r.Observer.RedisFailed(part, cause, err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.parts) == 0 {
@@ -60,7 +74,7 @@ func (r *Reports) Failed(part string, err error) {
 		c = &reported{}
 		r.causes[cause] = c
 	}
-	c.unsaid++
+	c.failures++
 	if !c.at.IsZero() && now.Sub(c.at) < reportPause {
 		return
 	}
@@ -68,30 +82,30 @@ func (r *Reports) Failed(part string, err error) {
 	if cause != CauseNone {
 		line = line.Str("cause", string(cause))
 	}
-	if c.unsaid > 1 {
-		line = line.Int("failures", c.unsaid)
+	if c.failures > 1 {
+		line = line.Int("failures", c.failures)
 	}
 	if why := sentences[cause]; why != "" {
 		line.Msg("redis: " + why + "; trying again")
 	} else {
 		line.Msg("redis refused what the " + part + " asked; trying again")
 	}
-	c.at, c.unsaid, r.told = now, 0, true
+	c.at, c.failures, r.logged = now, 0, true
 }
 
-// Works tells that a part works. It costs nothing while nothing fails.
+// Works reports that a part works. It costs nothing while nothing fails.
 func (r *Reports) Works(part string) {
 	if began, last := r.drop(part); last {
 		r.log.Info().Stringer("after", time.Since(began).Round(time.Millisecond)).Msg("redis is back")
 	}
 }
 
-// Ended tells that a part has ended: it does not wait for Redis any more, which may
-// be away still.
+// Ended reports that a part has ended: it needs Redis no longer, which may still be
+// away.
 func (r *Reports) Ended(part string) { r.drop(part) }
 
-// drop takes a part from those that fail. It reports whether it was the last, after
-// a failure that was told, and since when there had been any.
+// drop removes a failed part. It reports whether that was the last failed part, after
+// a failure that was logged, and since when parts had failed.
 func (r *Reports) drop(part string) (began time.Time, last bool) {
 	if !r.failing.Load() {
 		return began, false
@@ -106,6 +120,6 @@ func (r *Reports) drop(part string) (began time.Time, last bool) {
 		return began, false
 	}
 	r.failing.Store(false)
-	last, r.told = r.told, false
+	last, r.logged = r.logged, false
 	return r.began, last
 }

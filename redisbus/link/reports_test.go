@@ -70,6 +70,29 @@ func TestReportsSayEachCauseOnceAMinuteAndOneEnd(t *testing.T) {
 	})
 }
 
+// failures counts what it hears of, by part and cause.
+type failures map[string]int
+
+func (f failures) RedisFailed(part string, cause link.Cause, err error) {
+	f[part+" "+string(cause)+" "+err.Error()]++
+}
+
+func TestObserverHearsOfEveryFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		heard := failures{}
+		r := link.NewReports(zerolog.Nop())
+		r.Observer = heard
+		for range 3 {
+			r.Failed("a", answer("LOADING x"))
+		}
+		r.Failed("b", answer("BUSY x"))
+		r.Failed("b", nil)
+		r.Failed("a", context.Canceled)
+		r.Works("a")
+		require.Equal(t, failures{"a loading LOADING x": 3, "b script BUSY x": 1}, heard)
+	})
+}
+
 func TestEveryCauseIsExplainedToAnOperator(t *testing.T) {
 	for _, c := range []struct {
 		err   error

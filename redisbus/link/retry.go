@@ -17,7 +17,7 @@ const (
 func Pause(n int) time.Duration { return Backoff(minPause, maxPause, n) }
 
 // Backoff returns how long to wait after the n-th failure in a row (from 1):
-// first, doubling with each up to most, with jitter between half and all of it,
+// first, doubling with each failure up to most, with jitter between half and all,
 // so that a thousand nodes do not come back at the same instant.
 func Backoff(first, most time.Duration, n int) time.Duration {
 	d := most

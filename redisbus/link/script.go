@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Processor runs one command: a client, a connection of it, or a pipeline.
+// Processor runs one command: a client, a connection, or a pipeline.
 type Processor interface {
 	Process(ctx context.Context, cmd redis.Cmder) error
 }
@@ -23,10 +23,10 @@ type Processor interface {
 //
 //   - one value, such as a number, a text or nil, is the result
 //   - a table {'OK', field, …} is a result of several fields
-//   - {'WORD', detail, …} says that the script refused, and why ([RefusedError]);
-//     nothing was written unless the script's header says otherwise
-//   - {'WRONGTYPE', key, type} names a key that is something else's and its type
-//     ([WrongTypeError]); a command of the script that fails so says the same
+//   - {'WORD', detail, …} says why the script refused ([RefusedError]); nothing was
+//     written unless the script's header says otherwise
+//   - {'WRONGTYPE', key, type} names a key of another program and its type
+//     ([WrongTypeError]), as does a command of the script that fails for it
 //
 // The header of its file, "name: purpose", KEYS, ARGV and Returns, lists the words.
 type Script struct {
@@ -46,15 +46,15 @@ func NewScript(parts ...string) *Script {
 // Source returns the Lua text as it is sent to Redis.
 func (s *Script) Source() string { return s.source }
 
-// Call executes the script and returns what it did. keys[0] decides the node of a
-// Redis Cluster. The error is a [*RefusedError], a [*WrongTypeError], an [ErrMalformedReply],
-// or one of [Explain].
+// Call executes the script and returns its result. keys[0] decides the node of a
+// Redis Cluster. The error is a [*RefusedError], a [*WrongTypeError], an
+// [ErrMalformedReply], or an error of [Explain].
 func (s *Script) Call(ctx context.Context, c Processor, keys []string, args ...any) (Reply, error) {
 	return ReplyOf(s.Run(ctx, c, keys, args...))
 }
 
-// Run executes the script, or puts it into a pipeline, whose replies [ReplyOf]
-// reads after its end: [Script.Call] is for everything else.
+// Run puts the script into a pipeline, after which [ReplyOf] reads the reply. To run
+// a script by itself, use [Script.Call].
 func (s *Script) Run(ctx context.Context, c Processor, keys []string, args ...any) *redis.Cmd {
 	cmd := s.command(ctx, "evalsha", s.sha, keys, args)
 	_ = c.Process(ctx, cmd)
@@ -65,21 +65,28 @@ func (s *Script) Run(ctx context.Context, c Processor, keys []string, args ...an
 	return cmd.Cmd
 }
 
-func (s *Script) command(ctx context.Context, verb string, script any, keys []string, args []any) once {
+func (s *Script) command(ctx context.Context, verb string, script any, keys []string, args []any) Command {
 	words := make([]any, 0, 3+len(keys)+len(args))
 	words = append(words, verb, script, len(keys))
 	for _, k := range keys {
 		words = append(words, k)
 	}
 	words = append(words, args...)
-	cmd := redis.NewCmd(ctx, words...)
+	cmd := NewCommand(ctx, words...)
 	if len(keys) > 0 {
 		cmd.SetFirstKeyPos(3)
 	}
-	return once{cmd}
+	return cmd
 }
 
-// once is a command that the Cluster client must not repeat after an error.
-type once struct{ *redis.Cmd }
+// Command is a command that the client library executes once, also after an error:
+// with a Cluster it would repeat any other, which may have run already.
+type Command struct{ *redis.Cmd }
 
-func (once) NoRetry() bool { return true }
+// NewCommand returns the command that consists of these words.
+func NewCommand(ctx context.Context, words ...any) Command {
+	return Command{redis.NewCmd(ctx, words...)}
+}
+
+// NoRetry tells the client library not to repeat the command.
+func (Command) NoRetry() bool { return true }

@@ -9,16 +9,18 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
-// lookAt is how often the service manager is told how many nodes run.
-const lookAt = time.Second
+// statusInterval is how often the number of ready nodes is looked at.
+const statusInterval = time.Second
 
 const draining = "draining"
 
-// attendant looks after a set on behalf of those who run it as a service: it
-// keeps the pidfile and tells the service manager how the set is.
+// attendant keeps the pidfile of a set that runs as a service, and tells the service
+// manager the state of the set.
 type attendant struct {
 	pidFile  string
 	set      *supervisor.Set
@@ -26,33 +28,33 @@ type attendant struct {
 	notifier service.Notifier
 	watchdog time.Duration // how often to say that the set is alive; 0 for never
 
-	told   string        // the last status
-	remove func() error  // the pidfile
-	failed error         // what the set must not run without
-	stop   func(error)   // of the set
-	over   chan struct{} // closed when the set has ended
-	done   chan struct{}
+	lastStatus string
+	remove     func() error  // the pidfile
+	failed     error         // why the set must not run
+	stop       func(error)   // of the set
+	over       chan struct{} // closed when the set has ended
+	done       chan struct{}
 }
 
-// attend begins to look after the set. The set has to run under the context that
-// it returns: it ends when the pidfile cannot be written.
-func (p *program) attend(ctx context.Context, set *supervisor.Set, log zerolog.Logger) (*attendant, context.Context, error) {
-	a := &attendant{pidFile: p.pidFile, set: set, log: log, remove: func() error { return nil }}
-	if p.pidFile != "" {
-		if err := service.CheckPIDFile(p.pidFile); err != nil {
-			return nil, nil, configf("%w", err)
+// attend starts an attendant of the set. The set has to run under the returned
+// context, which ends when the pidfile cannot be written.
+func attend(ctx context.Context, e *cluster.Env, set *supervisor.Set, log zerolog.Logger) (*attendant, context.Context, error) {
+	a := &attendant{pidFile: e.PIDFile, set: set, log: log, remove: func() error { return nil }}
+	if e.PIDFile != "" {
+		if err := service.CheckPIDFile(e.PIDFile); err != nil {
+			return nil, nil, config.Invalidf("%w", err)
 		}
 	}
-	socket, _ := p.input.env("NOTIFY_SOCKET")
-	usec, _ := p.input.env("WATCHDOG_USEC")
-	pid, _ := p.input.env("WATCHDOG_PID")
+	socket, _ := e.Env("NOTIFY_SOCKET")
+	usec, _ := e.Env("WATCHDOG_USEC")
+	pid, _ := e.Env("WATCHDOG_PID")
 	var err error
 	if a.notifier, err = service.NewNotifier(socket); err != nil {
-		return nil, nil, configf("NOTIFY_SOCKET: %w", err)
+		return nil, nil, config.Invalidf("NOTIFY_SOCKET: %w", err)
 	}
 	every, err := service.Watchdog(usec, pid, os.Getpid())
 	if err != nil {
-		return nil, nil, configf("%w", err)
+		return nil, nil, config.Invalidf("%w", err)
 	}
 	if a.notifier.Active() {
 		a.watchdog = every / 2
@@ -63,8 +65,8 @@ func (p *program) attend(ctx context.Context, set *supervisor.Set, log zerolog.L
 	return a, ctx, nil
 }
 
-// end says that the set has ended, with that error. The error is that, or why
-// the attendant ended it.
+// end ends the attendant after the set ended with err. It returns err, or why the
+// attendant ended the set.
 func (a *attendant) end(err error) error {
 	close(a.over)
 	<-a.done
@@ -78,7 +80,7 @@ func (a *attendant) end(err error) error {
 	return err
 }
 
-// serve attends the set until it has ended.
+// serve notifies the service manager until the set has ended.
 func (a *attendant) serve(ctx context.Context) {
 	defer close(a.done)
 	ready := make(chan struct{})
@@ -88,7 +90,7 @@ func (a *attendant) serve(ctx context.Context) {
 		defer close(ready)
 		_ = a.set.AwaitReady(waiting)
 	}()
-	look := time.NewTicker(lookAt)
+	look := time.NewTicker(statusInterval)
 	defer look.Stop()
 	alive := make(<-chan time.Time)
 	if a.watchdog > 0 {
@@ -96,13 +98,13 @@ func (a *attendant) serve(ctx context.Context) {
 		defer ticker.Stop()
 		alive = ticker.C
 	}
-	a.status("starting")
-	came, stopping := ready, ctx.Done()
+	a.notifyStatus("starting")
+	becameReady, stopping := ready, ctx.Done()
 	phase := "starting"
 	for {
 		select {
-		case <-came:
-			came = nil
+		case <-becameReady:
+			becameReady = nil
 			if ctx.Err() == nil {
 				phase = "running"
 				a.running(phase)
@@ -110,52 +112,53 @@ func (a *attendant) serve(ctx context.Context) {
 		case <-stopping:
 			stopping = nil
 			phase = draining
-			a.tell(service.Stopping)
-			a.status(phase)
+			a.notify(service.Stopping)
+			a.notifyStatus(phase)
 		case <-a.over:
 			if stopping != nil { // it ended by itself
-				a.tell(service.Stopping)
+				a.notify(service.Stopping)
 			}
-			a.tell(service.Status("stopped"))
+			a.notify(service.Status("stopped"))
 			return
 		case <-look.C:
-			a.status(phase)
+			a.notifyStatus(phase)
 		case <-alive:
-			a.status(phase) // it asks the set: one that is stuck keeps silence
-			a.tell(service.Alive)
+			a.notifyStatus(phase) // it asks the set: a set that hangs sends no sign of life
+			a.notify(service.Alive)
 		}
 	}
 }
 
-// running is what there is to do when all nodes run for the first time.
+// running runs when all nodes are ready for the first time.
 func (a *attendant) running(phase string) {
 	if a.pidFile != "" {
 		remove, err := service.WritePIDFile(a.pidFile)
 		if err != nil {
-			a.failed = configf("%w", err)
+			a.failed = config.Invalidf("%w", err)
 			a.stop(err)
 			return
 		}
 		a.remove = remove
 	}
-	a.tell(service.Ready)
-	a.status(phase)
+	a.notify(service.Ready)
+	a.notifyStatus(phase)
 }
 
-// status tells how many nodes run, when that has changed.
-func (a *attendant) status(phase string) {
+// notifyStatus tells the service manager how many nodes are ready, when that has
+// changed.
+func (a *attendant) notifyStatus(phase string) {
 	ready, want := a.set.Ready()
 	text := fmt.Sprintf("%s: %d of %d nodes ready", phase, ready, want)
 	if phase == draining {
-		text = phase // its nodes are on their way out
+		text = phase // its nodes stop being ready one after the other
 	}
-	if text != a.told {
-		a.told = text
-		a.tell(service.Status(text))
+	if text != a.lastStatus {
+		a.lastStatus = text
+		a.notify(service.Status(text))
 	}
 }
 
-func (a *attendant) tell(words ...string) {
+func (a *attendant) notify(words ...string) {
 	if err := a.notifier.Send(words...); err != nil {
 		a.log.Warn().Err(err).Msg("the service manager was not told")
 	}

@@ -16,7 +16,7 @@ func TestWhatIsDeniedAndHowTokensChange(t *testing.T) {
 
 func changesTokens(t *testing.T, home environment) {
 	env := home.with("STELLAR_TOKEN", "the-old-token-of-the-cluster")
-	set := start(t, env, builtinApp(), "--workers", "2", "--deny", "api.stop, api.cache.*")
+	set := start(t, env, echoApp(), "--workers", "2", "--deny", "api.stop, api.cache.*")
 	set.err.await(t, "node is running", 2)
 	r := stellar(t, env, "call", "api.stop", "--all")
 	require.Equal(t, 1, r.code, r.err)
@@ -26,7 +26,7 @@ func changesTokens(t *testing.T, home environment) {
 
 	// The second step of a change: signed with the new one, the old one accepted.
 	both := home.with("STELLAR_TOKEN", "the-new-token-of-the-cluster").with("STELLAR_TOKEN_ALSO", "the-old-token-of-the-cluster")
-	set = start(t, both, builtinApp(), "--workers", "2", "--token-mode", "both")
+	set = start(t, both, echoApp(), "--workers", "2", "--token-mode", "both")
 	set.err.await(t, "node is running", 2)
 	for _, mode := range []string{"hmac", "plain", "both"} {
 		r = stellar(t, both, "call", "api.ping", "--all", "--token-mode", mode)

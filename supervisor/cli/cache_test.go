@@ -1,21 +1,19 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/supervisor/cli/cachecmd"
 )
 
 // holding opens the cache of a place, as a node has it.
@@ -36,7 +34,7 @@ func TestCacheGetSetDel(t *testing.T) {
 		require.Equal(t, 10*time.Minute, e.Expires.Sub(e.Created))
 		require.Zero(t, e.Read, "a look is no read")
 
-		var got cacheEntry
+		var got cachecmd.Entry
 		r := stellar(t, at.env, "cache", "get", "user", "-o", "json")
 		require.NoError(t, json.Unmarshal([]byte(r.out), &got))
 		require.Equal(t, "user", got.Key)
@@ -102,7 +100,7 @@ func TestCacheKeysAndLocks(t *testing.T) {
 		r := stellar(t, at.env, "cache", "locks")
 		require.Regexp(t, `KEY +HOLDER +FENCE +LEFT +WAITED\na:1 +stellar-worker-1#1:a +\d{16} +59m\S+ +false\n`, r.out)
 		require.Equal(t, "no locks\n", stellar(t, at.env, "cache", "locks", "b:*").out)
-		var locks []cacheLock
+		var locks []cachecmd.Lock
 		require.NoError(t, json.Unmarshal([]byte(stellar(t, at.env, "cache", "locks", "-o", "json").out), &locks))
 		require.Len(t, locks, 1)
 		require.Equal(t, l.Fence(), locks[0].Fence)
@@ -169,48 +167,6 @@ func lines(text string) map[string]bool {
 		all[line] = true
 	}
 	return all
-}
-
-func TestAFailedExportLeavesTheLastOne(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "backup.jsonl")
-	require.NoError(t, os.WriteFile(file, []byte("the last one"), 0o600))
-	err := replaceFile(file, func(w io.Writer) error {
-		_, err := io.WriteString(w, "half of")
-		require.NoError(t, err)
-		return io.ErrUnexpectedEOF
-	})
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	require.Equal(t, "the last one", string(text))
-	left, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	require.Len(t, left, 1)
-	require.NoError(t, replaceFile(os.DevNull, func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err }))
-	info, err := os.Stat(os.DevNull)
-	require.NoError(t, err)
-	require.False(t, info.Mode().IsRegular(), "a device stays one")
-}
-
-func TestProgressIsForPeople(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		m := &meter{out: &out, verb: "exported"}
-		for n := range 10 {
-			m.report(cache.Progress{Entries: n, Bytes: 7})
-			time.Sleep(meterInterval / 2)
-		}
-		m.end()
-		require.Equal(t, 5, strings.Count(out.String(), "exported"))
-		require.Contains(t, out.String(), "\r\x1b[Kexported 8 entries, skipped 0, 7 bytes")
-		require.True(t, strings.HasSuffix(out.String(), "\r\x1b[K"))
-		out.Reset()
-		m = &meter{out: &out, silent: true}
-		m.report(cache.Progress{})
-		m.end()
-		require.Empty(t, out.String())
-	})
 }
 
 func TestCacheInAnotherLayout(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/supervisor/cli/configcmd"
 )
 
 // allWrong is a file in which most things are.
@@ -120,30 +122,10 @@ func TestCheckOfWhatIsFine(t *testing.T) {
 	require.Equal(t, 2, stellar(t, env, "config", "frob").code)
 }
 
-func TestTasksOfTheFile(t *testing.T) {
-	p, err := parsed(t, home(t), "--config", write(t, "stellar.yaml", fine))
-	require.NoError(t, err)
-	_, err = p.prepare()
-	require.NoError(t, err)
-	require.Len(t, p.commands, 2)
-	c := p.commands[0]
-	require.Equal(t, []any{
-		"thumbnails.make", "images", 30 * time.Second, 5, time.Second, 10 * time.Second, time.Hour, 64 << 10, 2 * time.Minute, "/",
-	}, []any{c.Name, c.Queue, c.Timeout, c.MaxAttempts, c.Backoff, c.MaxBackoff, c.Retention, c.Output, c.Snooze, c.Directory})
-	require.Equal(t, map[string]string{"KEY": secret, "N": "7"}, c.Environment)
-	require.Equal(t, -1, p.commands[1].Output, "nothing is kept")
-	require.Contains(t, p.app.Tasks(), "thumbnails.make")
-	require.Len(t, p.periodics, 2)
-	require.True(t, p.periodics[0].CatchUp)
-	require.Equal(t, "0 6 * * * Europe/Berlin", p.periodics[0].Schedule.String())
-	require.JSONEq(t, `{"a": [1, 2.5, "x"]}`, string(p.periodics[0].Payload.(json.RawMessage)))
-	require.Equal(t, "every 10m0s", p.periodics[1].Schedule.String())
-}
-
 func TestShowTellsWhereEachValueComesFrom(t *testing.T) {
 	file := write(t, "stellar.yaml", fine)
 	pass := write(t, "pass", secret)
-	env := home(t).with("STELLAR_CONFIG", file).with(shutdownTimeout, "1500").with("STELLAR_TOKEN", secret).
+	env := home(t).with("STELLAR_CONFIG", file).with("STELLAR_SHUTDOWN_TIMEOUT", "1500").with("STELLAR_TOKEN", secret).
 		with("STELLAR_ADMIN_TOKEN", secret).with("REDIS_PASS_FILE", pass)
 	r := stellar(t, env, "config", "show", "--namespace", "shop")
 	require.Zero(t, r.code, r.err)
@@ -162,14 +144,14 @@ func TestShowTellsWhereEachValueComesFrom(t *testing.T) {
 	require.Zero(t, r.code, r.err)
 	require.NotContains(t, r.out+r.err, secret)
 	var shown struct {
-		Redis    string          `json:"redis"`
-		Settings []shownSetting  `json:"settings"`
-		Tasks    []shownTask     `json:"tasks"`
-		Periodic []shownPeriodic `json:"periodic"`
+		Redis    string               `json:"redis"`
+		Settings []configcmd.Setting  `json:"settings"`
+		Tasks    []configcmd.Task     `json:"tasks"`
+		Periodic []configcmd.Periodic `json:"periodic"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(r.out), &shown))
-	require.Contains(t, shown.Settings, shownSetting{"workers", "3", "file", file + ":1"})
-	require.Contains(t, shown.Settings, shownSetting{"concurrency", "10", "default", ""})
+	require.Contains(t, shown.Settings, configcmd.Setting{Name: "workers", Value: "3", Source: "file", Where: file + ":1"})
+	require.Contains(t, shown.Settings, configcmd.Setting{Name: "concurrency", Value: "10", Source: "default", Where: ""})
 	require.Equal(t, []string{"KEY", "N"}, shown.Tasks[0].Environment, "names alone")
 	require.Equal(t, file+":19", shown.Periodic[0].Where)
 
@@ -199,30 +181,6 @@ func TestAPasswordInTheFileShowsNowhere(t *testing.T) {
 	}
 }
 
-func TestRedacted(t *testing.T) {
-	for value, want := range map[string]string{
-		"plain@text":                     "plain@text",
-		"redis://h:1/0":                  "redis://h:1/0",
-		"redis://ada:pw@h:1/0":           "redis://ada:[redacted]@h:1/0",
-		"redis://pw@h":                   "redis://[redacted]@h",
-		"redis://:p@/?w@h":               "redis://:[redacted]@h",
-		"redis://h?db=1&Sentinel_PW=a":   "redis://h?db=1&Sentinel_PW=a",
-		"redis://h?a=1&sentinel_pass=pw": "redis://h?a=1&sentinel_pass=[redacted]",
-		"redis://h?%70assword=pw":        "redis://h?%70assword=[redacted]",
-	} {
-		require.Equal(t, want, redacted(value))
-	}
-}
-
-func TestNearest(t *testing.T) {
-	known := []string{"workers", "drain", "redis-url", "redis-user", "id"}
-	for word, want := range map[string]string{
-		"wrokers": "workers", "worker": "workers", "Drain": "drain", "redis_url": "redis-url", "frob": "", "xy": "", "": "",
-	} {
-		require.Equal(t, want, nearest(word, known), word)
-	}
-}
-
 func TestTheHelpNamesTheFlagsOfRun(t *testing.T) {
 	require.Contains(t, stellar(t, home(t), "--help").out, "stellar run --help")
 	for _, flag := range []string{"--pidfile", "--log-file", "--silent"} {
@@ -241,7 +199,7 @@ periodic:
   ticking: {task: tick, every: 1s, payload: tock}
 `)
 	env := home(t).with("STELLAR_CONFIG", file).with("PATH", os.Getenv("PATH"))
-	set := start(t, env.with("STELLAR_TOKEN", secret), builtinApp(), "--workers", "1")
+	set := start(t, env.with("STELLAR_TOKEN", secret), echoApp(), "--workers", "1")
 	set.err.await(t, "node is running", 1)
 	env = env.with("STELLAR_TOKEN", secret)
 	require.Equal(t, "\"HELLO\"\n", stellar(t, env, "enqueue", "shout", `"hello"`, "--wait").out)

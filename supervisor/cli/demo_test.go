@@ -50,7 +50,7 @@ func TestDemoOfWhatDiffers(t *testing.T) {
 				require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
 			}
 		}
-		set.begin(t, env, builtinApp(), nil, []string{"demo", dir, "--crash-every", "0"})
+		set.begin(t, env, echoApp(), nil, []string{"demo", dir, "--crash-every", "0"})
 		require.Equal(t, 1, set.wait(t), set.out)
 		require.Contains(t, set.out.String(), "THE SUMS DIFFER")
 		require.Contains(t, set.err.String(), "the sums differ")
@@ -71,7 +71,7 @@ func TestDemoIsInterrupted(t *testing.T) {
 		for name := range strings.FieldsSeq("a b c d e f g h") {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Repeat("word \n", 1<<20)), 0o600))
 		}
-		d := start(t, env, builtinApp(), "demo", dir, "--workers", "1", "--concurrency", "1")
+		d := start(t, env, echoApp(), "demo", dir, "--workers", "1", "--concurrency", "1")
 		d.out.await(t, "of 8 files", 1)
 		d.term()
 		require.Equal(t, 143, d.wait(t), d.out)

@@ -1,9 +1,12 @@
-// Package cli is the command line: flags, environment, configuration file,
-// signals, exit codes and the commands.
+// Package cli is the command line of a program with tasks of its own: commands,
+// flags, environment, configuration file, signals and exit codes.
 //
-// Flags win over the environment, the environment over the configuration file,
-// the file over the defaults. All four come from one declaration (flags.go),
-// and for each value it is known where it came from.
+// [Main] gives a program everything that the binary stellar has, under the program's
+// own name and version. What depends on the name: help texts, errors and the
+// completion scripts. What does not: the environment variables (STELLAR_…), the
+// default namespace, and the directory of the sockets of sets on the embedded Redis.
+// So the commands of any such program, stellar among them, reach the sets of every
+// other one in the same namespace.
 //
 // # Signals
 //

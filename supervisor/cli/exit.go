@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -10,6 +9,8 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -24,29 +25,22 @@ const (
 	exitConfig        = 78
 )
 
-// Kinds of errors of the command line's own.
-var (
-	errUsage  = errors.New("usage")
-	errConfig = errors.New("bad configuration")
-	errNoSet  = errors.New("no running set found")
-)
-
-// exitCodes maps errors to exit codes. The first one that fits decides; what
-// fits none is a failure.
+// exitCodes maps errors to exit codes. The first error that matches decides; an error
+// that matches none is a failure.
 var exitCodes = []struct {
 	err  error
 	code int
 }{
-	{errConfig, exitConfig},
+	{config.ErrInvalid, exitConfig},
 	{admin.ErrTokenNeeded, exitConfig},
 	{link.ErrLayout, exitConfig},
-	{membership.ErrIDTaken, exitConfig}, // another live process has it, as with a pidfile
-	{errUsage, exitUsage},
+	{membership.ErrIDTaken, exitConfig}, // another live process has the id, as with a pidfile
+	{config.ErrUsage, exitUsage},
 	{supervisor.ErrFlapping, exitFlapping},
 	{supervisor.ErrDrainDeadline, exitDrainDeadline},
 	{supervisor.ErrRedisUnavailable, exitUnavailable},
 	{link.ErrUnavailable, exitUnavailable},
-	{errNoSet, exitUnavailable},
+	{cluster.ErrNoSet, exitUnavailable},
 	{rpcregistry.ErrNoSuchMethod, exitUsage},
 	{rpcregistry.ErrBadArguments, exitUsage},
 	{tasks.ErrInvalid, exitUsage},
@@ -71,24 +65,7 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
-// kindError is an error of a kind that its text does not mention.
-type kindError struct {
-	kind error
-	err  error
-}
-
-func (e *kindError) Error() string   { return e.err.Error() }
-func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }
-
-func usagef(format string, args ...any) error {
-	return &kindError{errUsage, fmt.Errorf(format, args...)}
-}
-
-func configf(format string, args ...any) error {
-	return &kindError{errConfig, fmt.Errorf(format, args...)}
-}
-
-// loggedError is an error that the log has told already.
+// loggedError is an error that is in the log already.
 type loggedError struct{ error }
 
 func (e loggedError) Unwrap() error { return e.error }

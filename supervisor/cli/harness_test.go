@@ -3,9 +3,11 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,12 +19,17 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/supervisor/cli/echo"
 	"github.com/stellarfw/stellar/worker"
 )
 
 func TestMain(m *testing.M) {
-	if app := os.Getenv(childApp); app != "" {
-		os.Exit(mainWith(context.Background(), OS(), childApps[app]()))
+	if name := os.Getenv(childApp); name != "" {
+		program, ok := childPrograms[name]
+		if !ok {
+			program = Program{Name: "stellar", App: childApps[name]}
+		}
+		os.Exit(Main(context.Background(), program, OS()))
 	}
 	redis.SetLogger(silence{})
 	redistest.Main(m)
@@ -113,6 +120,22 @@ type running struct {
 	code     chan int
 }
 
+// appOf makes a program's App of an app; of nil one that no command may call.
+func appOf(app *worker.App) func() (*worker.App, error) {
+	return func() (*worker.App, error) {
+		if app == nil {
+			return nil, errors.New("a command that only asks made the app")
+		}
+		return app, nil
+	}
+}
+
+// echoApp is the app of stellar.
+func echoApp() *worker.App {
+	app, _ := echo.App()
+	return app
+}
+
 // start starts the program with that app.
 func start(t *testing.T, env environment, app *worker.App, args ...string) *running {
 	t.Helper()
@@ -126,7 +149,9 @@ func (r *running) begin(t *testing.T, env environment, app *worker.App, stdin io
 	process := Process{
 		Args: append([]string{"stellar"}, args...), Env: env.lookup, Stdin: stdin, Stdout: r.out, Stderr: r.err, Signals: r.signals,
 	}
-	go func() { r.code <- mainWith(context.WithoutCancel(t.Context()), process, app) }()
+	go func() {
+		r.code <- Main(context.WithoutCancel(t.Context()), Program{Name: "stellar", App: appOf(app)}, process)
+	}()
 }
 
 func (r *running) term() { r.signals <- syscall.SIGTERM }
@@ -162,7 +187,7 @@ type result struct {
 	out, err string
 }
 
-// stellar runs a command to its end.
+// stellar runs a command to its end. A command that only asks must not make the app.
 func stellar(t *testing.T, env environment, args ...string) result {
 	t.Helper()
 	return stellarReading(t, env, "", args...)
@@ -171,7 +196,11 @@ func stellar(t *testing.T, env environment, args ...string) result {
 func stellarReading(t *testing.T, env environment, stdin string, args ...string) result {
 	t.Helper()
 	r := &running{out: newOutput(), err: newOutput(), signals: make(chan os.Signal, 3), code: make(chan int, 1)}
-	r.begin(t, env, builtinApp(), strings.NewReader(stdin), args)
+	app := echoApp()
+	if len(args) > 0 && slices.Contains(strings.Fields("status scale roll reload quiet resume call enqueue tasks cache demo version help completion"), args[0]) {
+		app = nil
+	}
+	r.begin(t, env, app, strings.NewReader(stdin), args)
 	code := r.wait(t)
 	return result{code, r.out.String(), r.err.String()}
 }
@@ -197,4 +226,11 @@ func each(t *testing.T, scenario func(t *testing.T, at place)) {
 		cfg := redistest.Start(t).Config()
 		scenario(t, place{cfg, home(t).with("REDIS_URL", cfg.URL)})
 	})
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
 }

@@ -1,35 +1,52 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/stellarfw/stellar/supervisor/cli/service"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker"
 )
 
-// Process is what the program has of its process, or a test instead of it.
+// Program is a program whose command line this is.
+type Program struct {
+	// Name stands in help texts, errors, completions and before the version; it is
+	// the name that the program is called by. Default: that of Process.Args[0].
+	Name string
+	// Version is what --version and the command version print. Default: what the
+	// build says about the main module.
+	Version string
+	// App makes the tasks, methods, subscriptions and hooks of the program. It is
+	// called only by commands that run or check them (run, config check, config
+	// show), never by a command that only asks a cluster. Default: an empty app, for
+	// a program that does nothing but run the command tasks of a configuration file.
+	App func() (*worker.App, error)
+}
+
+// Process is the program's view of its OS process; tests pass their own.
 type Process struct {
-	Args           []string // the first one is the program's name
+	Args           []string // the first one is the path of the program
 	Env            func(name string) (value string, set bool)
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Signals        <-chan os.Signal // TERM and INT; nil for none
-	// Orders begins to catch the signals that do something with a running set;
-	// nil for none.
+	// Orders starts to catch the signals that operate a running set; nil for none.
 	Orders func() (signals <-chan os.Signal, stop func())
 }
 
-// OS returns the real process. It claims what there is one of in it: the two
-// signals, and the logger of the Redis client, which would write to standard
-// error what the nodes log themselves.
+// OS returns the real process. It takes over what a process has only one of: the
+// signals TERM and INT, and the logger of the Redis client, which would write to
+// standard error what the nodes log themselves.
 func OS() Process {
 	redis.SetLogger(silence{})
 	signals := make(chan os.Signal, 3)
@@ -43,46 +60,39 @@ type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
 
-// program is one run of the command line.
-type program struct {
-	Process
-	settings
-
-	app       *worker.App
-	input     *input
-	commands  []commandTask  // of the configuration file, once they are declared
-	periodics []periodicTask // the same
-	logTo     *service.LogFile
-	hurry     chan struct{} // closed with the second signal
-}
-
-func newProgram(process Process, app *worker.App) *program {
-	p := &program{Process: process, app: app, hurry: make(chan struct{})}
-	p.input = newInput(process.Env, &p.config)
-	return p
-}
-
-// Main runs the command line and returns the exit code. It returns when
-// everything it started has ended, unless a third signal cut that short.
-func Main(ctx context.Context, process Process) int { return mainWith(ctx, process, builtinApp()) }
-
-// mainWith is [Main] with another app than the built-in one.
-func mainWith(ctx context.Context, process Process, app *worker.App) int {
-	p := newProgram(process, app)
+// Main runs the command line of a program and returns the exit code. It returns
+// when everything it started has ended, unless a third signal cut that short.
+//
+//	func main() {
+//		os.Exit(cli.Main(context.Background(), cli.Program{Name: "shop", App: newApp}, cli.OS()))
+//	}
+func Main(ctx context.Context, program Program, process Process) int {
+	if len(process.Args) > 0 {
+		program.Name = cmp.Or(program.Name, filepath.Base(process.Args[0]))
+	}
+	program.Version = cmp.Or(program.Version, buildVersion())
+	if program.App == nil {
+		program.App = func() (*worker.App, error) { return worker.NewApp(), nil }
+	}
+	env := &cluster.Env{
+		Settings: config.New(process.Env), Program: program.Name, Stdin: process.Stdin, Stdout: process.Stdout, Stderr: process.Stderr,
+	}
+	hurry := make(chan struct{}) // closed with the second signal
+	r := &runner{env: env, newApp: program.App, orders: process.Orders, hurry: hurry}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan error, 1)
-	go func() { done <- p.command().Run(ctx, process.Args) }()
+	go func() { done <- root(env, program, r).Run(ctx, process.Args) }()
 	for n := 1; ; {
 		select {
 		case err := <-done:
-			return p.finish(ctx, err)
+			return finish(ctx, env, err)
 		case s := <-process.Signals:
 			switch n {
 			case 1:
 				cancel(&interruptedError{s})
 			case 2:
-				close(p.hurry)
+				close(hurry)
 			default:
 				return (&interruptedError{s}).code()
 			}
@@ -91,19 +101,18 @@ func mainWith(ctx context.Context, process Process, app *worker.App) int {
 	}
 }
 
-// finish tells how a command ended, unless the log did, and returns its code.
-func (p *program) finish(ctx context.Context, err error) int {
-	if p.logTo != nil {
-		defer p.logTo.Close()
-	}
+// finish writes how a command failed, unless the log has it, and returns its exit
+// code.
+func finish(ctx context.Context, env *cluster.Env, err error) int {
+	defer env.CloseLog()
 	if err == nil {
 		return 0
 	}
 	if cause, ok := errors.AsType[*interruptedError](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) {
 		err = cause
 	}
-	if _, logged := errors.AsType[loggedError](err); !logged || p.logTo != nil { // nobody may be looking into the file
-		_, _ = fmt.Fprintf(p.Stderr, "stellar: %s\n", printable(err.Error()))
+	if _, logged := errors.AsType[loggedError](err); !logged || env.LogsToFile() { // nobody may be looking into the file
+		_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", env.Program, cluster.Printable(err.Error()))
 	}
 	return exitCode(err)
 }
@@ -116,7 +125,7 @@ func (e *interruptedError) Error() string { return "interrupted" }
 
 func (e *interruptedError) Is(target error) bool { return target == context.Canceled }
 
-// code is what shells make of a process that the signal killed.
+// code returns the exit code by which shells report a process that the signal killed.
 func (e *interruptedError) code() int {
 	if s, ok := e.signal.(syscall.Signal); ok {
 		return 128 + int(s)

@@ -18,7 +18,9 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli/setcmd"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/builtin"
@@ -30,19 +32,19 @@ import (
 // the childApps, instead of running tests.
 const childApp = "STELLAR_TEST_APP"
 
-var childApps = map[string]func() *worker.App{
-	"stubborn": func() *worker.App {
+var childApps = map[string]func() (*worker.App, error){
+	"stubborn": func() (*worker.App, error) {
 		app, _ := stubborn()
 		tasks.Handle(app, tasks.Definition{Name: "slow"}, func(_ context.Context, ms int) error {
 			time.Sleep(time.Duration(ms) * time.Millisecond)
 			return nil
 		})
-		return app
+		return app, nil
 	},
-	"broken": func() *worker.App {
+	"broken": func() (*worker.App, error) {
 		app := worker.NewApp()
 		app.OnStart(func(context.Context) error { panic("no licence") })
-		return app
+		return app, nil
 	},
 }
 
@@ -66,7 +68,7 @@ func places(t *testing.T, scenario func(t *testing.T, env environment)) {
 
 // shown is what status tells for scripts.
 type shown struct {
-	Nodes []nodeStatus        `json:"nodes"`
+	Nodes []setcmd.Node       `json:"nodes"`
 	Sets  []builtin.SetStatus `json:"sets"`
 }
 
@@ -209,7 +211,7 @@ func TestTheTaskOfAHandlerThatNeverReturnedComesBack(t *testing.T) {
 	app := worker.NewApp()
 	came := make(chan string, 1)
 	tasks.Handle(app, tasks.Definition{Name: "stubborn"}, func(ctx context.Context, _ any) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		came <- info.ID
 		return nil
 	})
@@ -256,7 +258,7 @@ func TestFlappingOfTheBinary(t *testing.T) {
 
 func TestOperatingASetFromTheShell(t *testing.T) {
 	places(t, func(t *testing.T, env environment) {
-		set := start(t, env, builtinApp(), "--workers", "2")
+		set := start(t, env, echoApp(), "--workers", "2")
 		set.err.await(t, "node is running", 2)
 		before := lives(awaitNodes(t, env, 2))
 		r := stellar(t, env, "scale", "4")
@@ -295,7 +297,7 @@ func TestOperatingASetFromTheShell(t *testing.T) {
 
 func TestOperatingOneOfSeveralProcesses(t *testing.T) {
 	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
-	set := start(t, env, builtinApp(), "--workers", "1")
+	set := start(t, env, echoApp(), "--workers", "1")
 	set.err.await(t, "node is running", 1)
 	other := launchApp(t, "stubborn", env, "--workers", "2")
 	other.err.await(t, "node is running", 2)
@@ -324,7 +326,7 @@ func nodesOf(s shown) (all []string) {
 }
 
 func TestARollThatFailsSaysWhichNode(t *testing.T) {
-	app := builtinApp()
+	app := echoApp()
 	broken := make(chan struct{})
 	app.OnStart(func(context.Context) error {
 		select {
@@ -356,7 +358,7 @@ func TestARollThatFailsSaysWhichNode(t *testing.T) {
 
 func TestStatusForScriptsHasTheLastStack(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
-		set := supervisortest.StartWith(t, builtinApp(), supervisor.Config{Workers: 2, Redis: at.cfg, Backoff: time.Millisecond})
+		set := supervisortest.StartWith(t, echoApp(), supervisor.Config{Workers: 2, Redis: at.cfg, Backoff: time.Millisecond})
 		set.Node("stellar-worker-2").Crash("the drill")
 		var s shown
 		require.Eventually(t, func() bool {
@@ -371,14 +373,30 @@ func TestStatusForScriptsHasTheLastStack(t *testing.T) {
 	})
 }
 
-func TestAProcessThatEndedIsNotWaitedFor(t *testing.T) {
+func TestANodeThatIsBusyLeavesTheCallToAnother(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
-		c := &client{directory: membership.Directory{Client: redistest.Client(t, at.cfg), Keys: at.cfg.Keys()}}
-		o := &operated{client: c, process: membership.Process{Host: "elsewhere", PID: 4711}, gone: 300 * time.Millisecond}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
-		_, err := o.until(ctx, func(builtin.SetStatus, bool) bool { return false })
-		require.ErrorContains(t, err, "process 4711 on elsewhere has had no live node for 300ms")
+		app := echoApp()
+		rpcregistry.Handle(app, "hold", func(ctx context.Context, _ struct{}) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
+		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: at.cfg})
+		rpc, first := set.Node("stellar-worker-2").API().RPC, rpcregistry.Node("stellar-worker-1")
+		require.Eventually(t, func() bool {
+			for range 100 {
+				require.NoError(t, rpc.Cast(t.Context(), "hold", nil, first))
+			}
+			_, err := rpc.DoCluster(t.Context(), "api.ping", nil, first)
+			return errors.Is(err, rpcregistry.ErrBusy)
+		}, patient, time.Millisecond)
+
+		r := stellar(t, at.env, "quiet")
+		require.Zero(t, r.code, r.err)
+		require.True(t, set.Status().Quiet)
+		r = stellar(t, at.env, "scale", "3")
+		require.Zero(t, r.code, r.err)
+		r = stellar(t, at.env, "call", "api.ping")
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, "stellar-worker-2")
+		s, _ := statusFor(t, at.env)
+		require.Len(t, s.Sets, 1)
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 )
 
-// order is what a signal tells a running set to do.
+// order is what a signal makes a running set do.
 type order string
 
 const (
@@ -23,8 +23,8 @@ const (
 	orderResume order = "resume"
 )
 
-// catchOrders makes the process hear the signals of a running set. Other
-// commands leave them to the system: Ctrl-Z stops a command, as everywhere.
+// catchOrders starts to catch the signals that operate a running set. Other commands
+// leave them to the system: Ctrl-Z stops a command, as everywhere.
 func catchOrders() (signals <-chan os.Signal, stop func()) {
 	caught := make(chan os.Signal, 64) // so that a burst of them is not lost
 	for s := range orders {
@@ -33,17 +33,17 @@ func catchOrders() (signals <-chan os.Signal, stop func()) {
 	return caught, func() { signal.Stop(caught) }
 }
 
-// obey does what the signals say until ended, which is closed when the set has
-// stopped. A set that stops obeys no more.
-func (p *program) obey(ctx context.Context, set *supervisor.Set, log zerolog.Logger, ended <-chan struct{}) {
-	if p.Orders == nil {
+// obey carries out the signals' orders until ended is closed, which happens when the
+// set has stopped. Orders to a set that is stopping are ignored.
+func (r *runner) obey(ctx context.Context, set *supervisor.Set, log zerolog.Logger, ended <-chan struct{}) {
+	if r.orders == nil {
 		return
 	}
-	signals, stop := p.Orders()
+	signals, stop := r.orders()
 	defer stop()
 	var all sync.WaitGroup
 	defer all.Wait()
-	hushed := false // by a signal, and not by a command
+	quietBySignal := false // and not by a command
 	for {
 		select {
 		case s := <-signals:
@@ -55,10 +55,10 @@ func (p *program) obey(ctx context.Context, set *supervisor.Set, log zerolog.Log
 				log.Info().Str("signal", s.String()).Str("order", string(what)).Msg("ignored: the set is stopping")
 				continue
 			}
-			if what == orderResume && !hushed {
-				continue // whoever stopped the process lets it go on; a set that a command made quiet stays so
+			if what == orderResume && !quietBySignal {
+				continue // it continues a stopped process, and does not end the quiet that a command began
 			}
-			hushed = what == orderQuiet || hushed && what != orderResume
+			quietBySignal = what == orderQuiet || quietBySignal && what != orderResume
 			log.Info().Str("signal", s.String()).Str("order", string(what)).Msg("signal")
 			carryOut(ctx, set, what, log, &all)
 		case <-ended:
@@ -67,7 +67,7 @@ func (p *program) obey(ctx context.Context, set *supervisor.Set, log zerolog.Log
 	}
 }
 
-// carryOut does what an order says: what takes long, beside what follows.
+// carryOut carries out an order. A slow one does not delay the next order.
 func carryOut(ctx context.Context, set *supervisor.Set, what order, log zerolog.Logger, all *sync.WaitGroup) {
 	if do := quick(set, what); do != nil {
 		if err := do(); err != nil {
@@ -82,7 +82,8 @@ func carryOut(ctx context.Context, set *supervisor.Set, what order, log zerolog.
 	})
 }
 
-// quick returns what is done at once, in the order of the signals.
+// quick returns the function of an order that is carried out at once; nil for another
+// order.
 func quick(set *supervisor.Set, what order) func() error {
 	scale := func(by int) func() error {
 		return func() error { _, err := set.ScaleBy(by); return err }
@@ -104,7 +105,7 @@ func quick(set *supervisor.Set, what order) func() error {
 	}
 }
 
-// slow does what takes its time. It ends with the set.
+// slow carries out an order that takes long. It returns when the set ends.
 func slow(ctx context.Context, set *supervisor.Set, what order) error {
 	ctx = context.WithoutCancel(ctx) // the set says why it ended
 	if what == orderRoll {

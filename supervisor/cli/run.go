@@ -13,60 +13,70 @@ import (
 	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker"
 )
 
-func (p *program) runCommand() *urfave.Command {
+// runner is the command run.
+type runner struct {
+	env    *cluster.Env
+	newApp func() (*worker.App, error)
+	orders func() (signals <-chan os.Signal, stop func()) // nil for none
+	hurry  <-chan struct{}                                // closed when the set has to stop within a second
+}
+
+func (r *runner) command() *urfave.Command {
 	return &urfave.Command{
-		Name: "run", Usage: "run a set of nodes until it is told to stop (what stellar does without a command)",
+		Name: "run", Usage: "run a set of nodes until it is told to stop (what $0 does without a command)",
 		Description: "TERM or Ctrl-C stops it: running tasks have --drain to finish. A second signal cuts that to a second,\n" +
 			"a third one ends the process at once. HUP restarts all nodes, USR2 one after the other; TTIN and TTOU start one\n" +
 			"more and stop one; TSTP (Ctrl-Z) makes it claim no more tasks, CONT ends that.",
-		Flags: p.runFlags(), ArgValidator: noArguments, Action: p.action(p.run),
+		Flags: r.env.RunFlags(), ArgValidator: commandOrNothing, Action: r.env.Action(r.run),
 	}
 }
 
-// run is the command of that name. From the moment there is a log, what goes
-// wrong goes there.
-func (p *program) run(ctx context.Context, _ []string) error {
-	r, err := p.prepare()
+// run is the command of that name. From the moment there is a log, errors go there.
+func (r *runner) run(ctx context.Context, e *cluster.Env, _ []string) error {
+	p, err := e.Prepare(r.newApp)
 	if err != nil {
 		return err
 	}
-	p.setTitle()
-	log, err := p.logger()
+	setTitle(e.Title)
+	log, err := e.Logger()
 	if err != nil {
 		return err
 	}
 	server := embedded.New() // it costs nothing before the first connection
 	defer server.Close()
-	if !r.configured {
-		r.Redis.Dial = server.Dial
+	if !p.Configured {
+		p.Set.Redis.Dial = server.Dial
 	}
-	set, err := supervisor.New(r.Config, p.app, log)
+	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
-		return &kindError{errUsage, err}
+		return config.As(config.ErrUsage, err)
 	}
-	stopAdmin, err := p.startAdmin(ctx, set, r.admin, log)
+	stopAdmin, err := startAdmin(ctx, set, p.Admin, log)
 	if err != nil {
 		return err
 	}
 	defer stopAdmin()
-	if !r.configured {
-		if err := p.offer(ctx, server, log); err != nil {
+	if !p.Configured {
+		if err := offer(ctx, e, server, log); err != nil {
 			return err
 		}
 	}
-	attendant, ctx, err := p.attend(ctx, set, log)
+	a, ctx, err := attend(ctx, e, set, log)
 	if err != nil {
 		return err
 	}
-	return attendant.end(p.serve(ctx, set, log))
+	return a.end(r.serve(ctx, set, log))
 }
 
-// offer says which Redis this is and opens its socket for the commands.
-func (p *program) offer(ctx context.Context, server *embedded.Server, log zerolog.Logger) error {
-	path, err := p.listen(ctx, server)
-	if err != nil && p.socket != "" {
+// offer logs that the embedded Redis is used and opens its socket for the commands.
+func offer(ctx context.Context, e *cluster.Env, server *embedded.Server, log zerolog.Logger) error {
+	path, err := cluster.Listen(ctx, e.Settings, server)
+	if err != nil && e.Socket != "" {
 		return err
 	}
 	log.Info().Str("socket", path).
@@ -78,19 +88,19 @@ func (p *program) offer(ctx context.Context, server *embedded.Server, log zerolo
 }
 
 // serve runs the set until it has stopped, and reports.
-func (p *program) serve(ctx context.Context, set *supervisor.Set, log zerolog.Logger) error {
+func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Logger) error {
 	ended := make(chan struct{})
 	var watching sync.WaitGroup
-	watching.Go(func() { p.obey(ctx, set, log, ended) })
+	watching.Go(func() { r.obey(ctx, set, log, ended) })
 	watching.Go(func() {
 		select {
 		case <-ctx.Done():
-			log.Info().Stringer("drain", p.drain).Msg("stopping: running tasks are given time to finish; another signal cuts it to a second")
+			log.Info().Stringer("drain", r.env.Drain).Msg("stopping: running tasks are given time to finish; another signal cuts it to a second")
 		case <-ended:
 			return
 		}
 		select {
-		case <-p.hurry:
+		case <-r.hurry:
 			set.Hurry()
 			log.Warn().Msg("stopping within a second; another signal ends the process at once")
 		case <-ended:
@@ -101,7 +111,7 @@ func (p *program) serve(ctx context.Context, set *supervisor.Set, log zerolog.Lo
 	watching.Wait()
 	if errors.Is(err, supervisor.ErrRedisUnavailable) || errors.Is(err, context.Canceled) {
 		if ctx.Err() != nil {
-			err = nil // told to stop before it began
+			err = nil // a signal stopped it before it began
 		}
 	} else {
 		log.Info().Str("report", set.Report().String()).Msg("set has stopped")
@@ -113,10 +123,10 @@ func (p *program) serve(ctx context.Context, set *supervisor.Set, log zerolog.Lo
 	return nil
 }
 
-// startAdmin serves the health pages, where they are wanted, until it is told
-// to stop: after the set, so that they can tell of its drain.
-func (p *program) startAdmin(ctx context.Context, set *supervisor.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
-	if p.adminAddr == "" {
+// startAdmin serves the health pages, if there is an address for them, until stop is
+// called: after the set has stopped, so that they show its drain.
+func startAdmin(ctx context.Context, set *supervisor.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
+	if cfg.Addr == "" {
 		return func() {}, nil
 	}
 	cfg.Set = set
@@ -136,21 +146,9 @@ func (p *program) startAdmin(ctx context.Context, set *supervisor.Set, cfg admin
 	return func() { cancel(); <-served }, nil
 }
 
-// explainAdmin tells what to do about an address of the health pages.
-func (p *program) explainAdmin(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, admin.ErrTokenNeeded):
-		return configf("%w: set %s or %[2]s_FILE, or use 127.0.0.1", err, adminToken)
-	default:
-		return p.input.problem("admin-addr", "%w", err)
-	}
-}
-
-// setTitle names the process for tools such as top, where the system lets it.
-func (p *program) setTitle() {
-	if p.title != "" && runtime.GOOS == "linux" {
-		_ = os.WriteFile("/proc/self/comm", []byte(p.title), 0o600)
+// setTitle names the process for tools such as top, where the system supports it.
+func setTitle(title string) {
+	if title != "" && runtime.GOOS == "linux" {
+		_ = os.WriteFile("/proc/self/comm", []byte(title), 0o600)
 	}
 }

@@ -19,7 +19,7 @@ import (
 func TestASetOnTheEmbeddedRedis(t *testing.T) {
 	env := home(t)
 	for _, args := range [][]string{{"--workers", "4"}, {"run", "--workers", "4"}, {"run", "--cluster", "--workers", "4"}} {
-		set := start(t, env, builtinApp(), args...)
+		set := start(t, env, echoApp(), args...)
 		set.err.await(t, "node is running", 4)
 		log := set.err.String()
 		require.Contains(t, log, "using the embedded one")
@@ -42,7 +42,7 @@ func TestASetOnTheEmbeddedRedis(t *testing.T) {
 }
 
 func TestAnIdleSet(t *testing.T) {
-	set := start(t, home(t), builtinApp(), "--workers", "0", "--admin-addr", "127.0.0.1:0")
+	set := start(t, home(t), echoApp(), "--workers", "0", "--admin-addr", "127.0.0.1:0")
 	set.err.await(t, "set is starting", 1)
 	set.term()
 	require.Zero(t, set.wait(t))
@@ -51,7 +51,7 @@ func TestAnIdleSet(t *testing.T) {
 
 func TestSilence(t *testing.T) {
 	env := home(t)
-	set := start(t, env, builtinApp(), "--workers", "1", "--silent")
+	set := start(t, env, echoApp(), "--workers", "1", "--silent")
 	awaitNode(t, env)
 	set.term()
 	require.Zero(t, set.wait(t))
@@ -71,7 +71,7 @@ func awaitNode(t *testing.T, env environment) {
 
 func TestLogsForPeople(t *testing.T) {
 	env := home(t)
-	set := start(t, env, builtinApp(), "--workers", "1", "--log-format", "console")
+	set := start(t, env, echoApp(), "--workers", "1", "--log-format", "console")
 	set.err.await(t, "node is running", 1)
 	require.Zero(t, stellar(t, env, "call", "api.log", `["red \u001b[31m\nalert", "warn"]`).code)
 	set.err.await(t, "alert", 1)
@@ -83,7 +83,7 @@ func TestLogsForPeople(t *testing.T) {
 }
 
 func TestEveryLineCarriesTheTitle(t *testing.T) {
-	set := start(t, home(t).with("STELLAR_TITLE", "shop"), builtinApp(), "--workers", "1")
+	set := start(t, home(t).with("STELLAR_TITLE", "shop"), echoApp(), "--workers", "1")
 	set.err.await(t, "node is running", 1)
 	set.term()
 	require.Zero(t, set.wait(t))
@@ -167,7 +167,7 @@ func TestTheSecondSignalHurriesAndTheThirdEndsAtOnce(t *testing.T) {
 var address = regexp.MustCompile(`"address":"([^"]+)"`)
 
 func TestHealthPages(t *testing.T) {
-	app := builtinApp()
+	app := echoApp()
 	blocked := make(chan struct{})
 	app.OnStart(func(ctx context.Context) error {
 		select {

@@ -4,5 +4,5 @@ package cli
 
 import "os"
 
-// orders are none: there are no such signals here. The commands do the same.
+// orders is empty: this system has no such signals. Commands do the same.
 var orders = map[os.Signal]order{}

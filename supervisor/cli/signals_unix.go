@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// orders are the signals that do something with a running set.
+// orders are the signals that operate a running set.
 var orders = map[os.Signal]order{
 	syscall.SIGHUP:  orderReload,
 	syscall.SIGUSR2: orderRoll,

@@ -22,7 +22,7 @@ import (
 // mendApp has a task that fails for good, one that runs until it is cancelled and
 // a periodic one.
 func mendApp() *worker.App {
-	app := builtinApp()
+	app := echoApp()
 	tasks.Handle(app, tasks.Definition{Name: "broken", MaxAttempts: 1}, func(context.Context, any) error { return errors.New("it is\x1b broken") })
 	tasks.Handle(app, tasks.Definition{Name: "hang"}, func(ctx context.Context, _ any) error { <-ctx.Done(); return ctx.Err() })
 	app.RegisterPeriodic(tasks.Periodic{Name: "hourly", Task: "echo", Schedule: tasks.Every(time.Hour), Payload: "tick"})
@@ -257,17 +257,9 @@ func TestTasksAreCompleted(t *testing.T) {
 	require.Contains(t, stellar(t, home(t), "tasks", "periodic", ask).out, "remove:")
 }
 
-func TestQueuesWithWeights(t *testing.T) {
-	queues, weights, err := parseQueues([]string{"critical=6", "default=3", "low"})
-	require.NoError(t, err)
-	require.Equal(t, []string{"critical", "default", "low"}, queues)
-	require.Equal(t, map[string]int{"critical": 6, "default": 3}, weights)
-	_, weights, err = parseQueues([]string{"a", "b"})
-	require.NoError(t, err)
-	require.Nil(t, weights, "strict")
-
+func TestAWeightIsThatOfAQueue(t *testing.T) {
 	bad := supervisor.Config{Redis: redistest.Embedded(t).Config(), Queues: []string{"a"}, Weights: map[string]int{"b": 1}}
-	_, err = supervisor.New(bad, worker.NewApp(), zerolog.Nop())
+	_, err := supervisor.New(bad, worker.NewApp(), zerolog.Nop())
 	require.ErrorContains(t, err, `"b": it is not among the queues`)
 }
 
@@ -278,7 +270,7 @@ func TestWeightsReachTheNodes(t *testing.T) {
 	done := make(chan struct{})
 	app := worker.NewApp()
 	tasks.Handle(app, tasks.Definition{Name: "note"}, func(ctx context.Context, _ any) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		mu.Lock()
 		defer mu.Unlock()
 		if order = append(order, info.Queue); len(order) == 100 {
@@ -286,9 +278,9 @@ func TestWeightsReachTheNodes(t *testing.T) {
 		}
 		return nil
 	})
-	var news []tasks.New
+	var news []tasks.Request
 	for i := range 100 {
-		news = append(news, tasks.New{Name: "note", Options: tasks.Options{Queue: []string{"first", "second"}[i%2]}})
+		news = append(news, tasks.Request{Name: "note", Options: tasks.Options{Queue: []string{"first", "second"}[i%2]}})
 	}
 	queue := tasks.NewClient(t.Context(), redistest.Client(t, cfg), cfg.Keys(), nil)
 	defer queue.Close()

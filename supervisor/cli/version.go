@@ -8,20 +8,20 @@ import (
 	"slices"
 
 	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
-func (p *program) versionCommand() *urfave.Command {
+func versionCommand(e *cluster.Env, version string) *urfave.Command {
 	return &urfave.Command{
-		Name: "version", Usage: "print the version", ArgValidator: arguments(0, 0, "none"),
-		Action: func(context.Context, *urfave.Command) error {
-			_, err := fmt.Fprintf(p.Stdout, "stellar %s\n", version())
-			return err
-		},
+		Name: "version", Usage: "print the version", ArgValidator: config.NoArguments,
+		Action: func(context.Context, *urfave.Command) error { return e.WriteLine(e.Program + " " + version) },
 	}
 }
 
-// version is what the build says of itself.
-func version() string {
+// buildVersion returns what the build says about the main module.
+func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return runtime.Version()

@@ -23,7 +23,7 @@ func newApp() *worker.App {
 var t *testing.T // of the test function
 
 // The body of a test: three nodes, one task and its result.
-func ExampleStart() {
+func ExampleStart() { //nolint:testableexamples // it needs a test: TestExample runs it
 	set := supervisortest.Start(t, newApp())
 	queue := set.Node("stellar-worker-1").API().Tasks
 

@@ -28,8 +28,8 @@ var (
 // batch is how many connections one script call enters or forgets.
 const batch = 500
 
-// Directory finds the node that holds a client connection. It needs no node: a
-// command uses it too.
+// Directory finds the node that holds a client connection. It needs no node:
+// commands use it too.
 type Directory struct {
 	client redis.UniversalClient
 	keys   link.Keys
@@ -53,12 +53,12 @@ func (d *Directory) Locate(ctx context.Context, connection string) (node string,
 	return link.NodeOf(incarnation), nil
 }
 
-// Holds implements rpcregistry.Connections: who only looks holds none.
+// Holds implements rpcregistry.Connections: a directory alone holds no connection.
 func (d *Directory) Holds(string) bool { return false }
 
-// Forget takes the connections of a dead incarnation out of the directory. It
+// Forget removes the connections of a dead incarnation from the directory. It
 // may be repeated, and be called by several nodes at once. Errors are those of
-// link.Explain.
+// link.Script.Call.
 func Forget(ctx context.Context, client link.Processor, keys link.Keys, incarnation string) error {
 	for {
 		n := 0

@@ -1,8 +1,8 @@
-// Package connections holds the client connections of a node, whatever carries
-// them, and the directory in Redis that tells which node holds which.
+// Package connections holds the client connections of a node, over any transport,
+// and the directory in Redis that says which node holds which connection.
 //
 // A connection belongs to an incarnation: when a node dies its clients are cut
-// off, and whoever settles the dead incarnation calls [Forget].
+// off, and the node that cleans up after the dead incarnation calls [Forget].
 package connections
 
 import (
@@ -26,32 +26,32 @@ import (
 
 // Client is the transport of one client connection.
 type Client interface {
-	// Send gives a message to the client. It is called by one goroutine at a time.
+	// Send sends a message to the client. It is called by one goroutine at a time.
 	Send(ctx context.Context, message json.RawMessage) error
-	// Close cuts the client off. It is called once.
+	// Close disconnects the client. It is called once.
 	Close() error
 }
 
 // Info describes a connection.
 type Info struct {
 	// ID is unique in the cluster: 1 to 200 letters, digits and . _ : - . Empty
-	// in [Store.Add]: one is drawn.
+	// in [Store.Add]: a random id is drawn.
 	ID string `json:"id"`
 	// Type names the transport, such as "websocket".
 	Type string `json:"type,omitempty"`
-	// RemoteAddress is the client's.
+	// RemoteAddress is the client's address.
 	RemoteAddress string `json:"remoteAddress,omitempty"`
-	// Attributes are the app's.
+	// Attributes are set by the app.
 	Attributes map[string]string `json:"attributes,omitempty"`
 	// Node and ConnectedAt are filled in by Add.
 	Node        string    `json:"node"`
 	ConnectedAt time.Time `json:"connectedAt"`
 }
 
-// ErrTaken is what adding a connection ends with whose id another one has.
+// ErrTaken is the error of adding a connection whose id another connection has.
 var ErrTaken = errors.New("connection id is taken")
 
-// ErrClosed is what adding to a store that has been closed ends with.
+// ErrClosed is the error of adding to a closed store.
 var ErrClosed = errors.New("the store of connections is closed")
 
 // Store holds one node's client connections. It is safe for concurrent use.
@@ -66,7 +66,7 @@ type Store struct {
 
 var _ rpcregistry.Connections = (*Store)(nil)
 
-// New returns an empty store for that incarnation.
+// New returns an empty store of that incarnation.
 func New(client redis.UniversalClient, keys link.Keys, self redisbus.Identity) *Store {
 	return &Store{Directory: Directory{client, keys}, self: self, held: map[string]*Connection{}}
 }
@@ -84,9 +84,9 @@ type Connection struct {
 	failed  error
 }
 
-// Add takes a connection over: from now on it can be called from any node, until
-// [Connection.Close] or [Store.Close]. On an error the client is left open. Errors
-// are [ErrTaken], [ErrClosed] and those of link.Explain.
+// Add registers a connection: from now on it can be called from any node, until
+// [Connection.Close] or [Store.Close]. After an error the client is still open.
+// Errors are [ErrTaken], [ErrClosed] and those of link.Script.Call.
 func (s *Store) Add(ctx context.Context, client Client, info Info) (*Connection, error) {
 	if info.ID == "" {
 		info.ID = rand.Text()
@@ -172,10 +172,10 @@ func (s *Store) All() []*Connection {
 	return all
 }
 
-// ID is the connection's id.
+// ID returns the connection's id.
 func (c *Connection) ID() string { return c.info.ID }
 
-// Info describes the connection.
+// Info returns a description of the connection.
 func (c *Connection) Info() Info {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -194,31 +194,31 @@ func (c *Connection) Set(name, value string) {
 	c.info.Attributes[name] = value
 }
 
-// Send gives a message to the client, after those that are being sent.
+// Send sends a message to the client, after earlier messages.
 func (c *Connection) Send(ctx context.Context, message json.RawMessage) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	return c.client.Send(ctx, message)
 }
 
-// Close cuts the client off and takes the connection out of the directory. Its
-// error is the client's or one of link.Explain; the connection is gone in
-// either case, at the latest when the node's incarnation is forgotten.
+// Close disconnects the client and removes the connection from the directory. Errors
+// are the client's and those of link.Script.Call; the connection is gone in either
+// case, at the latest when the node's incarnation is forgotten.
 func (c *Connection) Close(ctx context.Context) error {
 	c.closing.Do(func() {
 		c.store.drop(c)
 		c.failed = c.client.Close()
 		_, err := removeScript.Call(ctx, c.store.client, c.store.scriptKeys(), c.store.self.Incarnation, c.info.ID)
 		if err != nil {
-			c.failed = errors.Join(c.failed, fmt.Errorf("take connection %s out of the directory: %w", c.info.ID, err))
+			c.failed = errors.Join(c.failed, fmt.Errorf("remove connection %s from the directory: %w", c.info.ID, err))
 		}
 	})
 	return c.failed
 }
 
-// Announce enters all connections again, after Redis may have lost them. It
-// closes those whose ids others have taken meanwhile. Errors are those of
-// link.Explain.
+// Announce enters all connections into the directory again, after Redis may have
+// lost them. It closes connections whose ids others have taken meanwhile. Errors are
+// those of link.Script.Call.
 func (s *Store) Announce(ctx context.Context) error {
 	var ids []string
 	for _, c := range s.All() {
@@ -238,8 +238,8 @@ func (s *Store) Announce(ctx context.Context) error {
 	return nil
 }
 
-// Close cuts all clients off, admits no more and empties the node's part of the
-// directory. Errors are the clients' and those of link.Explain, joined.
+// Close disconnects all clients, admits no more and empties the node's part of the
+// directory. Errors are the clients' and those of link.Script.Call, joined.
 func (s *Store) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

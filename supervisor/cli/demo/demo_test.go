@@ -132,7 +132,7 @@ func (w *written) String() string {
 	return w.b.String()
 }
 
-func config(cfg link.Config, dir string, out *written) Config {
+func configOf(cfg link.Config, dir string, out *written) Config {
 	cfg.Namespace = "demo-test"
 	return Config{
 		Dir: dir, CrashEvery: 100 * time.Millisecond, Out: out, Log: zerolog.Nop(),
@@ -144,7 +144,7 @@ func TestTheSumsAreTheSameHoweverOftenNodesCrash(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		dir, sums := tree(t, 1500)
 		out := &written{}
-		require.NoError(t, Run(t.Context(), config(cfg, dir, out)))
+		require.NoError(t, Run(t.Context(), configOf(cfg, dir, out)))
 		text := out.String()
 		require.Regexp(t, `the nodes +`+strconv.FormatInt(sums.Lines, 10)+` +`+strconv.FormatInt(sums.Words, 10)+` +`+strconv.FormatInt(sums.Bytes, 10)+`\n`, text)
 		require.Regexp(t, `tasks +1500 .*1500 done, 0 dead`, text)
@@ -159,7 +159,7 @@ func TestASumThatIsWrongIsFound(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		dir, _ := tree(t, 20)
 		out := &written{}
-		c := config(cfg, dir, out)
+		c := configOf(cfg, dir, out)
 		entries := cache.New(cache.Config{Client: redistest.Client(t, cfg), Keys: c.Set.Redis.Keys()})
 		_, err := entries.Increment(t.Context(), wordsKey, 1) // as if a file were counted twice
 		require.NoError(t, err)
@@ -177,7 +177,7 @@ func TestFilesThatChangeMeanwhileDoNotMakeItLie(t *testing.T) {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, "4"), []byte("now something else"), 0o600))
 			}
 		}}
-		require.NoError(t, Run(t.Context(), config(cfg, dir, out)))
+		require.NoError(t, Run(t.Context(), configOf(cfg, dir, out)))
 		require.Contains(t, out.String(), "2 files changed or vanished")
 		require.Contains(t, out.String(), "The sums are equal")
 	})
@@ -186,7 +186,7 @@ func TestFilesThatChangeMeanwhileDoNotMakeItLie(t *testing.T) {
 func TestABarOnATerminal(t *testing.T) {
 	dir, _ := tree(t, 20)
 	out := &written{}
-	c := config(redistest.Embedded(t).Config(), dir, out)
+	c := configOf(redistest.Embedded(t).Config(), dir, out)
 	c.Terminal = true
 	require.NoError(t, Run(t.Context(), c))
 	require.Contains(t, out.String(), "\r\x1b[K["+strings.Repeat("#", barWidth)+"] 20 of 20 files")

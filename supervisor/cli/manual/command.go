@@ -29,7 +29,7 @@ func Command(env func(name string) (value string, set bool)) *urfave.Command {
 	}
 	c.Action = func(_ context.Context, cmd *urfave.Command) error {
 		if word := cmd.Args().First(); cmd.Args().Present() {
-			return urfave.Exit(fmt.Sprintf("there is no page %q in the manual: did you mean %q? \"%s\" lists them",
+			return urfave.Exit(fmt.Sprintf("there is no page %q in the manual: did you mean %q? %q lists them",
 				word, urfave.SuggestCommand(c.Commands, word), cmd.FullName()), usageCode)
 		}
 		return writeList(cmd.Root().Writer, cmd.Root().Name, topics)

@@ -2,6 +2,7 @@ package manual_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/importer"
@@ -80,7 +81,7 @@ func compile(t *testing.T, packages types.Importer, prelude []byte, sources ...s
 		files = append(files, file)
 	}
 	config := types.Config{Importer: packages, Error: func(err error) {
-		if e, ok := err.(types.Error); !ok || !e.Soft {
+		if e, ok := errors.AsType[types.Error](err); !ok || !e.Soft {
 			t.Error(err)
 		}
 	}}
@@ -144,7 +145,7 @@ var exportFiles = sync.OnceValues(func() (map[string]string, error) {
 		return nil, err
 	}
 	args := append([]string{"list", race, "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}, paths...)
-	output, err := exec.Command("go", args...).Output() //nolint:noctx // for all tests
+	output, err := exec.Command("go", args...).Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w", err)
 	}

@@ -85,7 +85,7 @@ func TestPagesKeepToTheirWidth(t *testing.T) {
 }
 
 func TestAnUnknownTopicNamesTheNearest(t *testing.T) {
-	_, err := run(t, nil, "guarantes")
+	_, err := run(t, nil, "guarante")
 	require.ErrorContains(t, err, `did you mean "guarantees"?`)
 	exit, ok := errors.AsType[urfave.ExitCoder](err)
 	require.True(t, ok)

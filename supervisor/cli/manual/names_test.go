@@ -28,7 +28,7 @@ func TestNamesInProseExist(t *testing.T) {
 	for _, d := range documents(t) {
 		for _, span := range spanPattern.FindAllStringSubmatch(d.prose(), -1) {
 			name := namePattern.FindStringSubmatch(span[1])
-			if name == nil || paths[name[1]] == "" {
+			if len(name) == 0 || paths[name[1]] == "" {
 				continue
 			}
 			pkg, err := packages.Import(paths[name[1]])
@@ -42,7 +42,7 @@ func TestFlagsInProseExist(t *testing.T) {
 	var help strings.Builder
 	for _, command := range []string{"run", "enqueue", "call", "roll", "tasks list", "tasks cancel", "tasks limit", "cache import"} {
 		args := append(strings.Fields(command), "--help")
-		output, err := exec.CommandContext(t.Context(), binary(t), args...).CombinedOutput() //nolint:gosec // our own binary
+		output, err := exec.CommandContext(t.Context(), binary(t), args...).CombinedOutput()
 		require.NoError(t, err, "%s", output)
 		help.Write(output)
 	}

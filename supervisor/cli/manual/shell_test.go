@@ -24,9 +24,10 @@ go() { shift 2; stellar "$@"; }
 // two nodes; a command that fails, fails the test. Blocks marked "console" are
 // not run. Files that a page shows ("yaml file=NAME") are there.
 func TestShellBlocksRun(t *testing.T) {
+	t.Parallel()
 	stubs := t.TempDir()
-	convert := filepath.Join(stubs, "convert")                                        // a page's example of a program
-	require.NoError(t, os.WriteFile(convert, []byte("#!/bin/sh\nexec cat\n"), 0o700)) //nolint:gosec // a program
+	convert := filepath.Join(stubs, "convert") // a page's example of a program
+	require.NoError(t, os.WriteFile(convert, []byte("#!/bin/sh\nexec cat\n"), 0o700))
 	programs := filepath.Dir(binary(t)) + ":" + stubs
 	for _, d := range documents(t) {
 		var script strings.Builder
@@ -67,7 +68,7 @@ func run(m *testing.M) int {
 
 // build builds the binary once.
 var build = sync.OnceValue(func() error {
-	output, err := exec.Command("go", "build", race, "-o", directory, root).CombinedOutput() //nolint:noctx // for all tests
+	output, err := exec.Command("go", "build", race, "-o", directory, root).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, output)
 	}

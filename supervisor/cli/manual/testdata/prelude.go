@@ -67,6 +67,9 @@ var (
 	id      string
 )
 
+func tenantOf(ctx context.Context) string                           { return "" }
+func withTenant(ctx context.Context, tenant string) context.Context { return ctx }
+
 func read(ctx context.Context, socket connections.Client) error { return nil }
 
 type Price struct{ EUR float64 }

@@ -1,0 +1,51 @@
+package cache
+
+import "time"
+
+// Observer hears how operations on the cache ended and what became of its locks.
+// Its methods are called synchronously, after Redis has answered, by many
+// goroutines at once, and must not block.
+type Observer interface {
+	// CacheDone is called after every operation on given keys: not after
+	// operations that go through all keys, such as [Cache.Keys] and [Cache.Export].
+	CacheDone(o Operation)
+	// LockWaited is called when a caller that had to wait for a lock has got it, or
+	// has given up.
+	LockWaited(t LockTime)
+	// LockHeld is called when a lock was unlocked.
+	LockHeld(t LockTime)
+	// LockLost is called when a lock has ended in another way: see [ErrLockLost].
+	LockLost(t LockTime)
+}
+
+// Operation is an operation that has ended.
+type Operation struct {
+	// Op is "save", "load", "destroy", "increment", "push", "pop", "length", "range",
+	// "lock", "unlock", "check lock", "save many" or "load many".
+	Op string
+	// Key is "" for operations on many keys.
+	Key  string
+	Err  error // as it was returned; nil: all went well
+	Took time.Duration
+}
+
+// LockTime says for how long a caller has waited for a lock, or held it.
+type LockTime struct {
+	Key   string
+	Fence int64 // 0: the lock was not taken
+	Took  time.Duration
+	Err   error // why the lock was not taken, or why its unlock may not have arrived
+}
+
+// done reports to the observer, which is not nil, what an operation returns.
+func (c *Cache) done(op, key string, began time.Time, err *error) { //nolint:gocritic // it is deferred: the error is set later
+	c.observer.CacheDone(Operation{Op: op, Key: key, Err: *err, Took: time.Since(began)})
+}
+
+// observed reports whether the lock is to be observed: not those of GetOrLoad.
+func (l *Lock) observed() bool { return l.cache.observer != nil && l.name == l.cache.names.lock(l.key) }
+
+// held describes the lock's end.
+func (l *Lock) held(err error) LockTime {
+	return LockTime{Key: l.key, Fence: l.fence, Took: time.Since(l.asked), Err: err}
+}

@@ -1,0 +1,169 @@
+package cachecmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+)
+
+func exportCommand(e *cluster.Env) *urfave.Command {
+	match := "*"
+	return &urfave.Command{
+		Name: "export", Usage: "write entries and lists to a file", ArgsUsage: "[FILE]",
+		Description: "A JSON object on each line, with its times. Without FILE, or with -, it goes to standard output. A FILE\n" +
+			"that is there is replaced when everything is written.",
+		Flags: flags(e, &urfave.StringFlag{
+			Name: "match", Destination: &match, Value: "*", Usage: "only keys that match the pattern `GLOB`", HideDefault: true,
+		}),
+		ArgValidator: config.Arguments(0, 1, "[FILE]"),
+		Action:       e.Action(func(ctx context.Context, e *cluster.Env, args []string) error { return exportTo(ctx, e, match, args) }),
+	}
+}
+
+func importCommand(e *cluster.Env) *urfave.Command {
+	keepExisting := false
+	return &urfave.Command{
+		Name: "import", Usage: "read what export wrote", ArgsUsage: "FILE",
+		Description: "Entries end when they would have; what is over by now, or locked by somebody, is skipped. - reads standard input.",
+		Flags: flags(e, &urfave.BoolFlag{
+			Name: "keep-existing", Destination: &keepExisting, Usage: "leave entries and lists alone that are there", HideDefault: true,
+		}),
+		ArgValidator: config.Arguments(1, 1, "FILE"),
+		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
+			return importFrom(ctx, e, keepExisting, args[0])
+		}),
+	}
+}
+
+func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) error {
+	file := ""
+	if len(args) == 1 && args[0] != "-" {
+		file = args[0]
+	}
+	return withCache(ctx, e, glob, func(_ *cluster.Client, c *cache.Cache) error {
+		var done cache.Progress
+		// On one terminal the progress would stand in the data.
+		m := &meter{out: e.Stderr, verb: "exported", silent: !cluster.IsTerminal(e.Stderr) || file == "" && cluster.IsTerminal(e.Stdout)}
+		write := func(w io.Writer) error {
+			defer m.end()
+			return c.Export(ctx, w, glob, func(now cache.Progress) { done = now; m.report(now) })
+		}
+		if file != "" {
+			if err := replaceFile(file, write); err != nil {
+				return err
+			}
+			return writeProgress(e, "exported", file, done)
+		}
+		if err := write(e.Stdout); err != nil {
+			return err
+		}
+		if done.Skipped > 0 {
+			_, _ = fmt.Fprintf(e.Stderr, "skipped: %d that no node of this cache wrote\n", done.Skipped)
+		}
+		return nil
+	})
+}
+
+func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file string) error {
+	var in io.Reader
+	if file == "-" {
+		in = e.StdinReader()
+	} else {
+		f, err := os.Open(file)
+		if err != nil {
+			return config.Usagef("%s: %w", file, config.WithoutPath(err))
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return config.Usagef("%s: it is a directory", file)
+		}
+		in = f
+	}
+	return withCache(ctx, e, file, func(_ *cluster.Client, c *cache.Cache) error {
+		m := &meter{out: e.Stderr, verb: "imported", silent: !cluster.IsTerminal(e.Stderr)}
+		done, err := c.Import(ctx, in, cache.ImportOptions{KeepExisting: keepExisting, Report: m.report})
+		m.end()
+		if errors.Is(err, cache.ErrInvalid) {
+			return fmt.Errorf("%s: %w: it has to be what \"%s cache export\" writes; %d were imported before",
+				file, err, e.Program, done.Entries)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w: %d were imported before; it can be repeated", file, err, done.Entries)
+		}
+		return writeProgress(e, "imported", file, done)
+	})
+}
+
+// writeProgress sums up an export or import.
+func writeProgress(e *cluster.Env, verb, file string, done cache.Progress) error {
+	return e.WriteResult(map[string]any{"file": file, "entries": done.Entries, "skipped": done.Skipped, "bytes": done.Bytes},
+		fmt.Sprintf("%s: %s", progressText(verb, done), file))
+}
+
+func progressText(verb string, p cache.Progress) string {
+	return fmt.Sprintf("%s %d entries, skipped %d, %d bytes", verb, p.Entries, p.Skipped, p.Bytes)
+}
+
+// replaceFile writes a new file and renames it to name, so that an unfinished export
+// does not destroy the previous one. A name that is no regular file, such as a pipe,
+// is written to.
+func replaceFile(name string, write func(io.Writer) error) error {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return config.Usagef("%s: %w", name, config.WithoutPath(err))
+		}
+		return errors.Join(write(f), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // for its owner's eyes only
+	if err != nil {
+		return config.Usagef("%s: %w", name, config.WithoutPath(err))
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// meterInterval is how often people see the progress.
+const meterInterval = 100 * time.Millisecond
+
+// meter shows the progress on a terminal.
+type meter struct {
+	out    io.Writer
+	verb   string
+	silent bool
+	last   time.Time
+}
+
+func (m *meter) report(p cache.Progress) {
+	if now := time.Now(); !m.silent && now.Sub(m.last) >= meterInterval {
+		m.last = now
+		_, _ = fmt.Fprintf(m.out, "\r\x1b[K%s", progressText(m.verb, p))
+	}
+}
+
+// end removes the line again.
+func (m *meter) end() {
+	if !m.last.IsZero() {
+		_, _ = fmt.Fprint(m.out, "\r\x1b[K")
+	}
+}

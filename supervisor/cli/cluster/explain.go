@@ -1,0 +1,29 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+)
+
+// ExplainCall adds to the error of a call what to do about it.
+func ExplainCall(e *Env, err error) error {
+	remote, ok := errors.AsType[*rpcregistry.Error](err)
+	if !ok {
+		return err
+	}
+	switch remote.Code {
+	case rpcregistry.ErrNoSuchMethod:
+		return config.As(err, fmt.Errorf("unknown method %s: \"%s call api.methods\" lists what there is", remote.Method, e.Program))
+	case rpcregistry.ErrBadArguments:
+		return fmt.Errorf("%w: \"%s call api.methods\" tells what it takes", err, e.Program)
+	case rpcregistry.ErrNoSuchTarget:
+		return fmt.Errorf("%w: \"%s status\" lists the live nodes", err, e.Program)
+	case rpcregistry.ErrTimeout, rpcregistry.ErrNodeDown:
+		return fmt.Errorf("%w: nobody knows whether it ran", err)
+	default:
+		return err
+	}
+}

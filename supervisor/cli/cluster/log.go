@@ -1,0 +1,53 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/service"
+)
+
+// stamp is the format of the time of a log line, with milliseconds to measure a
+// restart by.
+const stamp = "2006-01-02T15:04:05.000Z07:00"
+
+// Logger returns a logger to the log file or to standard error: for people on a
+// terminal, as JSON elsewhere.
+func (e *Env) Logger() (zerolog.Logger, error) {
+	out := e.Stderr
+	if e.LogFile != "" {
+		file, err := service.OpenLogFile(e.LogFile)
+		if err != nil {
+			return zerolog.Nop(), config.Invalidf("%w", err)
+		}
+		e.logTo, out = file, file
+	}
+	terminal := IsTerminal(out)
+	if e.LogFormat == "console" || e.LogFormat == "auto" && terminal {
+		_, plain := e.Env("NO_COLOR")
+		out = zerolog.ConsoleWriter{
+			Out: out, NoColor: plain || !terminal, TimeFormat: "15:04:05.000",
+			FieldsOrder: []string{"node", "task", "method"},
+		}
+	}
+	clock := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {
+		e.Str(zerolog.TimestampFieldName, time.Now().Format(stamp))
+	})
+	log := zerolog.New(zerolog.SyncWriter(out)).Level(e.Level()).Hook(clock)
+	if e.Title != "" {
+		log = log.With().Str("title", e.Title).Logger()
+	}
+	return log, nil
+}
+
+// LogsToFile reports whether the log goes to a file.
+func (e *Env) LogsToFile() bool { return e.logTo != nil }
+
+// CloseLog closes the log file, if there is one.
+func (e *Env) CloseLog() {
+	if e.logTo != nil {
+		_ = e.logTo.Close()
+	}
+}

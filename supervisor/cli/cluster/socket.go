@@ -1,0 +1,166 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+)
+
+// maxSocketPath is the length of the longest path that a Unix socket can have, with
+// room for the name under which it is made.
+const maxSocketPath = 100
+
+// runtimeDir returns the directory with the sockets of this user's sets. It is the
+// same for every program: each finds what runs in its namespace.
+func runtimeDir(s *config.Settings) string {
+	if dir, ok := s.Env("XDG_RUNTIME_DIR"); ok && filepath.IsAbs(dir) {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			return filepath.Join(dir, "stellar")
+		}
+	}
+	tmp, ok := s.Env("TMPDIR")
+	if !ok || tmp == "" {
+		tmp = os.TempDir()
+	}
+	return filepath.Join(tmp, "stellar-"+strconv.Itoa(os.Getuid()))
+}
+
+// checkPrivate makes sure that no other user can put a socket into the directory or
+// made it: a process that answers there is trusted.
+func checkPrivate(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		return config.Invalidf("%s is a symbolic link: remove it, or choose a socket with --socket", dir)
+	case !info.IsDir():
+		return config.Invalidf("%s is not a directory: remove it, or choose a socket with --socket", dir)
+	case !ownedByUs(info):
+		return config.Invalidf("%s belongs to another user: do not trust it; choose a socket with --socket", dir)
+	case info.Mode().Perm()&0o077 != 0:
+		return config.Invalidf("%s is open to other users (mode %04o): run chmod 0700 on it, or choose a socket with --socket",
+			dir, info.Mode().Perm())
+	}
+	return nil
+}
+
+// Listen opens the socket through which commands reach an embedded Redis. Where the
+// user did not ask for a certain file a set can run without it.
+func Listen(ctx context.Context, s *config.Settings, server *embedded.Server) (path string, err error) {
+	path = s.Socket
+	if path == "" {
+		dir := runtimeDir(s)
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+		if err := checkPrivate(dir); err != nil {
+			return "", err
+		}
+		path = filepath.Join(dir, fmt.Sprintf("%s-%d.sock", s.Namespace, os.Getpid()))
+	}
+	if len(path) > maxSocketPath {
+		return "", config.Invalidf("socket %s: the path is longer than %d bytes: choose a shorter one with --socket", path, maxSocketPath)
+	}
+	clearDead(path)
+	if _, err := server.Listen(ctx, path); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return "", config.Invalidf("socket %s: the file exists and is in use: choose another one with --socket", path)
+		}
+		return "", config.Invalidf("%w", err)
+	}
+	return path, nil
+}
+
+// clearDead removes the file of a socket that no process listens at any more, and
+// reports whether one does.
+func clearDead(path string) (live bool) {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != fs.ModeSocket {
+		return false
+	}
+	c, err := net.Dial("unix", path) //nolint:noctx // it answers or refuses at once
+	if err == nil {
+		_ = c.Close()
+		return true
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		_ = os.Remove(path)
+	}
+	return false
+}
+
+// findSocket returns the socket of the only running set of the namespace.
+func (e *Env) findSocket() (string, error) {
+	s := e.Settings
+	if s.Socket != "" {
+		if !clearDead(s.Socket) {
+			return "", config.As(ErrNoSet, fmt.Errorf("no running set found at the socket %s", s.Socket))
+		}
+		return s.Socket, nil
+	}
+	dir := runtimeDir(s)
+	err := checkPrivate(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	entries, _ := os.ReadDir(dir)
+	var live, other []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		namespace, ok := namespaceOf(e.Name())
+		if !ok || !clearDead(path) {
+			continue
+		}
+		if namespace == s.Namespace {
+			live = append(live, path)
+		} else {
+			other = append(other, namespace)
+		}
+	}
+	switch {
+	case len(live) == 1:
+		return live[0], nil
+	case len(live) > 1:
+		return "", config.Usagef("several sets run here: choose one with --socket (or STELLAR_SOCKET):\n  %s", strings.Join(live, "\n  "))
+	case len(other) > 0:
+		return "", config.As(ErrNoSet, fmt.Errorf(
+			"no running set found in namespace %s: choose one that runs with --namespace: %s", s.Namespace, strings.Join(other, ", ")))
+	default:
+		return "", config.As(ErrNoSet, fmt.Errorf("no running set found: start one (%s run), or set REDIS_URL", e.Program))
+	}
+}
+
+// namespaceOf returns the namespace in the name of a socket file.
+func namespaceOf(file string) (string, bool) {
+	name, ok := strings.CutSuffix(file, ".sock")
+	i := strings.LastIndexByte(name, '-')
+	if !ok || i < 1 {
+		return "", false
+	}
+	return name[:i], true
+}
+
+// dialSocket returns how to reach a Redis behind a socket file.
+func dialSocket(path string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "unix", path)
+		if err != nil {
+			return nil, link.DialError(err)
+		}
+		return c, nil
+	}
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+	"go.yaml.in/yaml/v3"
+)
+
+// file is the configuration file: a YAML mapping whose keys are the names of flags,
+// the tasks and the periodic tasks.
+type file struct {
+	path            string
+	values          map[string]fileValue // by flag
+	tasks, periodic *yaml.Node           // nil where there are none
+}
+
+type fileValue struct {
+	text  string // as the flag takes it
+	where string // file, line and key, for errors
+	at    string // file and line
+}
+
+// maxConfig is the size of the largest configuration file, in bytes.
+const maxConfig = 1 << 20
+
+// parse returns the mapping in a file; an empty mapping where the file holds
+// nothing but comments.
+func parse(path string) (*yaml.Node, error) {
+	text, err := readSmall(path, maxConfig)
+	if err != nil {
+		return nil, Invalidf("configuration file %s: %w", path, err)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	err = decoder.Decode(&document)
+	if errors.Is(err, io.EOF) {
+		return &yaml.Node{}, nil
+	}
+	if err != nil {
+		return nil, Invalidf("configuration file %s: %w", path, err)
+	}
+	if decoder.Decode(&yaml.Node{}) != io.EOF { //nolint:errorlint // the decoder returns it as it is
+		return nil, Invalidf("configuration file %s: there is more than one document", path)
+	}
+	root := document.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return nil, Invalidf("configuration file %s: it must be a list of settings such as \"workers: 4\"", path)
+	}
+	return root, nil
+}
+
+// read reads the file. keys maps each key that it may have to the flag of that key.
+// The error reports everything that is wrong.
+func (f *file) read(path string, keys map[string]string, flags map[string]urfave.Flag) error {
+	f.path = path
+	root, err := parse(path)
+	if err != nil {
+		return err
+	}
+	f.values = map[string]fileValue{}
+	s := &section{path: path}
+	known := append(slices.Collect(maps.Keys(keys)), TasksKey, PeriodicKey)
+	slices.Sort(known)
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, node := root.Content[i], root.Content[i+1]
+		flag, ok := keys[key.Value]
+		_, twice := f.values[flag]
+		switch {
+		case key.Value == TasksKey && f.tasks == nil:
+			f.tasks = node
+		case key.Value == PeriodicKey && f.periodic == nil:
+			f.periodic = node
+		case twice || key.Value == TasksKey || key.Value == PeriodicKey:
+			s.problemf(key.Line, key.Value, "it was set before in the same file")
+		case !ok:
+			s.problemf(key.Line, key.Value, "%s", unknownKey(key.Value, known))
+		default:
+			value, err := scalar(node, flags[flag])
+			if err != nil {
+				s.problemf(key.Line, key.Value, "%w", err)
+			}
+			at := fmt.Sprintf("%s:%d", path, key.Line)
+			f.values[flag] = fileValue{value, at + ": " + key.Value, at}
+		}
+	}
+	return s.err()
+}
+
+// scalar returns a value as the flag takes it on the command line.
+func scalar(node *yaml.Node, flag urfave.Flag) (string, error) {
+	kind := kindOf(flag)
+	mismatch := fmt.Errorf("%s is needed here", describe(kind))
+	if kind == array && node.Kind == yaml.SequenceNode {
+		var texts []string
+		if err := node.Decode(&texts); err != nil {
+			return "", mismatch
+		}
+		return strings.Join(texts, ","), nil
+	}
+	tag := cmp.Or(map[string]string{integer: intTag, boolean: boolTag}[kind], textTag)
+	if node.Kind != yaml.ScalarNode || node.Tag != tag {
+		return "", mismatch
+	}
+	switch kind {
+	case duration:
+		if _, err := time.ParseDuration(node.Value); err != nil {
+			return "", mismatch
+		}
+	case integer:
+		var n int
+		if err := node.Decode(&n); err != nil {
+			return "", mismatch
+		}
+		return strconv.Itoa(n), nil
+	}
+	return node.Value, nil
+}
+
+// readSmall reads a file of at most limit bytes. Its errors do not repeat the path.
+func readSmall(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, WithoutPath(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, WithoutPath(err)
+	}
+	if info.IsDir() {
+		return nil, errors.New("it is a directory")
+	}
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, WithoutPath(err)
+	}
+	if int64(len(text)) > limit {
+		return nil, fmt.Errorf("it is larger than %d bytes", limit)
+	}
+	return text, nil
+}

@@ -1,0 +1,254 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+)
+
+// Rank orders where a value can come from: the higher one wins.
+type Rank int
+
+// Ranks.
+const (
+	FromDefault Rank = iota
+	FromFile
+	FromEnvironment
+	FromFlag
+)
+
+// String returns the rank as "config show" names it.
+func (r Rank) String() string {
+	return [...]string{FromDefault: "default", FromFile: "file", FromEnvironment: "environment", FromFlag: "flag"}[r]
+}
+
+// Origin is where the value of a flag came from.
+type Origin struct {
+	Rank  Rank
+	Where string // as errors name it
+	At    string // the flag, the variable, or the file and line
+}
+
+// Input finds the values of flags that are not on the command line: in the
+// environment, then in the configuration file. It records the origin of each and
+// what was wrong with it.
+type Input struct {
+	lookup  func(string) (string, bool)
+	path    *string                // of the configuration file; set before the file is first read
+	known   map[string]urfave.Flag // of all commands
+	own     map[string]urfave.Flag // of the command that runs
+	ordered []urfave.Flag          // the same, in the order of their declaration
+	inFile  map[string]string      // a key that the file may have → its flag
+	file    *file
+	origins map[string]Origin
+	errs    []error
+}
+
+func newInput(lookup func(string) (string, bool), path *string) *Input {
+	if lookup == nil {
+		lookup = func(string) (string, bool) { return "", false }
+	}
+	return &Input{
+		lookup: lookup, path: path,
+		known: map[string]urfave.Flag{}, own: map[string]urfave.Flag{}, inFile: map[string]string{}, origins: map[string]Origin{},
+	}
+}
+
+// Env returns a variable of the environment.
+func (in *Input) Env(variable string) (value string, set bool) { return in.lookup(variable) }
+
+// Declare makes flags known. A flag with a file source may stand in the
+// configuration file under any of its names.
+func (in *Input) Declare(flags ...urfave.Flag) []urfave.Flag {
+	for _, f := range flags {
+		name := f.Names()[0]
+		in.known[name] = f
+		if in.inFile[name] != name {
+			continue
+		}
+		for _, alias := range f.Names() {
+			in.inFile[alias] = name
+		}
+	}
+	return flags
+}
+
+// from returns the sources of a flag that the environment and the file may set.
+func (in *Input) from(flag string, variables ...string) urfave.ValueSourceChain {
+	chain := in.fromEnv(flag, variables...)
+	in.inFile[flag] = flag
+	chain.Chain = append(chain.Chain, &fileSource{in, flag})
+	return chain
+}
+
+// fromEnv returns the sources of a flag that the environment may set, but not the file.
+func (in *Input) fromEnv(flag string, variables ...string) urfave.ValueSourceChain {
+	var chain urfave.ValueSourceChain
+	for _, v := range variables {
+		chain.Chain = append(chain.Chain, &envSource{in: in, flag: flag, variable: v})
+	}
+	return chain
+}
+
+// Use records the flags of the command that runs.
+func (in *Input) Use(flags []urfave.Flag) {
+	in.ordered = flags
+	for _, f := range flags {
+		in.own[f.Names()[0]] = f
+	}
+}
+
+// check reads the file, also where no flag needed it, and returns everything that
+// was wrong.
+func (in *Input) check() error {
+	in.open()
+	return errors.Join(in.errs...)
+}
+
+func (in *Input) open() *file {
+	if in.file == nil {
+		in.file = &file{}
+		if *in.path != "" {
+			if err := in.file.read(*in.path, in.inFile, in.known); err != nil {
+				in.errs = append(in.errs, err)
+			}
+		}
+	}
+	return in.file
+}
+
+// Flags returns the flags of the command that runs, in the order of their declaration.
+func (in *Input) Flags() []urfave.Flag { return in.ordered }
+
+// Origin returns where the flag's value came from.
+func (in *Input) Origin(flag string) Origin {
+	if o, ok := in.origins[flag]; ok {
+		return o
+	}
+	if f := in.own[flag]; f != nil && f.IsSet() {
+		return Origin{FromFlag, "--" + flag, "--" + flag}
+	}
+	return Origin{Rank: FromDefault, Where: "--" + flag}
+}
+
+// Given reports whether the flag has another value than its default, or the same
+// from somewhere else.
+func (in *Input) Given(flag string) bool { return in.Origin(flag).Rank != FromDefault }
+
+// Problemf returns an error about a flag's value that says where the value came from.
+func (in *Input) Problemf(flag, format string, args ...any) error {
+	o := in.Origin(flag)
+	kind := ErrUsage
+	if o.Rank == FromFile {
+		kind = ErrInvalid
+	}
+	return As(kind, fmt.Errorf("%s: "+format, append([]any{o.Where}, args...)...))
+}
+
+// record notes the origin of a value, unless the flag cannot have that value.
+func (in *Input) record(flag, value string, o Origin) (string, bool) {
+	if wanted := mismatch(in.known[flag], value); wanted != "" {
+		in.errs = append(in.errs, Usagef("%s: %q is not %s", o.Where, value, wanted))
+		return "", false
+	}
+	in.origins[flag] = o
+	return value, true
+}
+
+// Types of flags that are not just text, as the library names them.
+const (
+	integer  = "integer"
+	boolean  = "boolean"
+	duration = "duration"
+	array    = "array"
+)
+
+// kindOf returns the type of a flag.
+func kindOf(f urfave.Flag) string {
+	if typed, ok := f.(urfave.SchemaTyper); ok {
+		return typed.SchemaType()
+	}
+	return ""
+}
+
+// mismatch describes the type of the flag where the value is not of that type.
+func mismatch(f urfave.Flag, value string) string {
+	var err error
+	switch kindOf(f) {
+	case integer:
+		_, err = strconv.ParseInt(value, 0, strconv.IntSize)
+	case boolean:
+		_, err = strconv.ParseBool(value)
+	case duration:
+		_, err = time.ParseDuration(value)
+	}
+	if err == nil {
+		return ""
+	}
+	return describe(kindOf(f))
+}
+
+// describe says for people what values of a type look like.
+func describe(kind string) string {
+	switch kind {
+	case integer:
+		return "a whole number"
+	case boolean:
+		return "true or false"
+	case duration:
+		return "a time such as 250ms, 20s or 1m30s"
+	case array:
+		return "a list of texts"
+	default:
+		return "a text"
+	}
+}
+
+// envSource is one environment variable. An empty variable counts as unset.
+type envSource struct {
+	in             *Input
+	flag, variable string
+}
+
+func (s *envSource) Lookup() (string, bool) {
+	value, ok := s.in.lookup(s.variable)
+	if !ok || value == "" {
+		return "", false
+	}
+	if s.variable == shutdownTimeout {
+		if _, err := strconv.Atoi(value); err == nil {
+			value += "ms"
+		} else if _, err := time.ParseDuration(value); err != nil {
+			s.in.errs = append(s.in.errs,
+				Usagef("%s: %q is neither a number of milliseconds such as 20000 nor a time such as 20s", s.variable, value))
+			return "", false
+		}
+	}
+	return s.in.record(s.flag, value, Origin{FromEnvironment, s.variable, s.variable})
+}
+
+func (s *envSource) IsFromEnv() bool  { return true }
+func (s *envSource) Key() string      { return s.variable }
+func (s *envSource) String() string   { return "environment variable " + s.variable }
+func (s *envSource) GoString() string { return s.String() }
+
+// fileSource is one key of the configuration file.
+type fileSource struct {
+	in   *Input
+	flag string
+}
+
+func (s *fileSource) Lookup() (string, bool) {
+	v, ok := s.in.open().values[s.flag]
+	if !ok {
+		return "", false
+	}
+	s.in.origins[s.flag] = Origin{FromFile, v.where, v.at}
+	return v.text, true
+}
+
+func (s *fileSource) String() string   { return "configuration file" }
+func (s *fileSource) GoString() string { return s.String() }

@@ -1,0 +1,35 @@
+package config
+
+import (
+	"errors"
+
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/admin"
+	"github.com/stellarfw/stellar/worker"
+)
+
+// Prepared is what a set needs, checked.
+type Prepared struct {
+	Set        supervisor.Config
+	Configured bool // somewhere it is said where Redis is
+	Admin      admin.Config
+	App        *worker.App // with the tasks of the configuration file
+
+	Commands  []CommandTask
+	Periodics []PeriodicTask
+}
+
+// Prepare puts together what a set needs, adds the tasks of the configuration file
+// to the app and reports everything that is wrong.
+func (s *Settings) Prepare(newApp func() (*worker.App, error)) (p Prepared, err error) {
+	var errs [5]error
+	if p.App, errs[0] = newApp(); errs[0] != nil {
+		p.App = worker.NewApp() // to check the rest
+	}
+	p.Set, errs[1] = s.Set()
+	p.Set.Redis, p.Configured, errs[2] = s.Redis()
+	p.Admin, errs[3] = s.Admin()
+	p.Commands, p.Periodics, errs[4] = s.register(p.App)
+	p.App.Deny(s.deny...)
+	return p, errors.Join(errs[:]...)
+}

@@ -1,0 +1,181 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+)
+
+const groupRedis = "Redis"
+
+// connection is where Redis, or a running set, is, and what proves that a message
+// comes from the cluster.
+type connection struct {
+	Namespace, Socket              string
+	redisURL, redisHost, redisUser string
+	redisPort, redisDB             int
+	redisPassFile, tokenFile       string
+	redisCA, redisCert, redisKey   string
+	sentinelUser, sentinelPassFile string
+	alsoFile, tokenMode            string
+}
+
+// ConnectFlags returns the flags that say where Redis, or a running set, is.
+func (s *Settings) ConnectFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{
+			Name: "redis-url", Category: groupRedis, Destination: &s.redisURL, Sources: s.from("redis-url", "REDIS_URL"),
+			Usage: "`URL` of Redis: redis://host:6379/0, unix:///path/to/socket, redis+sentinel://host:26379,…/primary/0 " +
+				"or redis+cluster://host:6379,…; rediss instead of redis for TLS",
+		},
+		&urfave.StringFlag{
+			Name: "redis-host", Category: groupRedis, Destination: &s.redisHost, Sources: s.from("redis-host", "REDIS_HOST"),
+			Usage: "`HOST` of Redis, instead of a URL", DefaultText: "127.0.0.1 if any of the next two is given",
+		},
+		&urfave.IntFlag{
+			Name: "redis-port", Category: groupRedis, Value: 6379, Destination: &s.redisPort, Sources: s.from("redis-port", "REDIS_PORT"),
+			Usage: "`PORT` of Redis",
+		},
+		&urfave.IntFlag{
+			Name: "redis-db", Category: groupRedis, Destination: &s.redisDB, Sources: s.from("redis-db", "REDIS_DB"),
+			Usage: "number of the Redis database, `N`",
+		},
+		&urfave.StringFlag{
+			Name: "redis-user", Category: groupRedis, Destination: &s.redisUser, Sources: s.from("redis-user", "REDIS_USER"),
+			Usage: "`USER` of Redis",
+		},
+		s.fileFlag(groupRedis, "redis-pass-file", "REDIS_PASS_FILE", &s.redisPassFile,
+			"`FILE` with the password of Redis, instead of REDIS_PASS"),
+		s.fileFlag(groupRedis, "redis-ca-file", "REDIS_CA_FILE", &s.redisCA,
+			"`FILE` in PEM with the authorities that may sign Redis's certificate (default: the system's)"),
+		s.fileFlag(groupRedis, "redis-cert-file", "REDIS_CERT_FILE", &s.redisCert,
+			"`FILE` in PEM with the certificate to show to Redis"),
+		s.fileFlag(groupRedis, "redis-key-file", "REDIS_KEY_FILE", &s.redisKey,
+			"`FILE` in PEM with that certificate's key"),
+		&urfave.StringFlag{
+			Name: "redis-sentinel-user", Category: groupRedis, Destination: &s.sentinelUser,
+			Sources: s.from("redis-sentinel-user", "REDIS_SENTINEL_USER"), Usage: "`USER` of the Sentinels themselves",
+		},
+		s.fileFlag(groupRedis, "redis-sentinel-pass-file", "REDIS_SENTINEL_PASS_FILE", &s.sentinelPassFile,
+			"`FILE` with the password of the Sentinels themselves, instead of REDIS_SENTINEL_PASS"),
+		s.fileFlag(groupRedis, "token-file", "STELLAR_TOKEN_FILE", &s.tokenFile,
+			"`FILE` with the cluster's token, instead of STELLAR_TOKEN (default: one is drawn and kept in Redis)"),
+		s.fileFlag(groupRedis, "token-also-file", "STELLAR_TOKEN_ALSO_FILE", &s.alsoFile,
+			"`FILE` with a second token to accept, instead of STELLAR_TOKEN_ALSO: to change the token of a running cluster"),
+		&urfave.StringFlag{
+			Name: "token-mode", Category: groupRedis, Value: string(link.ModeHMAC), Destination: &s.tokenMode,
+			Sources: s.from("token-mode", "STELLAR_TOKEN_MODE"),
+			Usage:   "`MODE` of proof that a message's sender knows the token: hmac, plain (the token itself, as the original does) or both",
+		},
+		&urfave.StringFlag{
+			Name: "namespace", Category: groupRedis, Value: link.DefaultNamespace, Destination: &s.Namespace,
+			Sources: s.from("namespace", "STELLAR_NAMESPACE"), Usage: "`NAME` that separates clusters on the same Redis",
+		},
+		s.fileFlag(groupRedis, "socket", "STELLAR_SOCKET", &s.Socket,
+			"`FILE` through which commands reach a set on the embedded Redis (default: one in the user's run-time directory)"),
+	}
+}
+
+func (s *Settings) checkConnection(require requirement) {
+	require("namespace", link.ValidName(s.Namespace), NameRule, s.Namespace)
+	require("redis-port", s.redisPort >= 1 && s.redisPort <= 65535, "%d is not between 1 and 65535", s.redisPort)
+	require("redis-db", s.redisDB >= 0, "%d is negative", s.redisDB)
+}
+
+// Redis returns where Redis is. configured is false where no setting says so.
+func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
+	cfg = link.Config{
+		Namespace: s.Namespace, Username: s.redisUser, SentinelUsername: s.sentinelUser,
+		TLS: link.TLSFiles{CA: s.redisCA, Cert: s.redisCert, Key: s.redisKey},
+	}
+	var errs []error
+	for _, secret := range []struct {
+		to             *link.Secret
+		variable, file string
+	}{
+		{&cfg.Password, redisPass, s.redisPassFile}, {&cfg.SentinelPassword, sentinelPass, s.sentinelPassFile},
+		{&cfg.Token, token, s.tokenFile}, {&cfg.AlsoAccept, tokenAlso, s.alsoFile},
+	} {
+		if *secret.to, err = s.secret(secret.variable, secret.file); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	// What is not the URL's is checked on its own, so that the error is not blamed on the URL.
+	alone := link.Config{URL: "redis://host", Token: cfg.Token, AlsoAccept: cfg.AlsoAccept}
+	if err := alone.Validate(); err != nil {
+		errs = append(errs, Invalidf("STELLAR_TOKEN: %w", err))
+	}
+	cfg.TokenMode = link.Mode(s.tokenMode)
+	mode := link.Config{URL: "redis://host", TokenMode: cfg.TokenMode}
+	if err := mode.Validate(); err != nil {
+		errs = append(errs, s.Problemf("token-mode", "%w", err))
+	}
+	var place string
+	if cfg.URL, place = s.redisAddress(); cfg.URL == "" {
+		if !cfg.Password.IsZero() {
+			errs = append(errs, Invalidf("there is a password for Redis, but nothing says where Redis is: set REDIS_URL or REDIS_HOST"))
+		}
+		return cfg, false, errors.Join(errs...)
+	}
+	if cfg.HoldsPassword() && s.Origin(place).Rank == FromFlag {
+		errs = append(errs, Usagef(
+			"--redis-url: a password on the command line can be read by everybody on this machine: use REDIS_URL, REDIS_PASS or REDIS_PASS_FILE"))
+	}
+	where := link.Config{URL: cfg.URL, TLS: cfg.TLS}
+	if err := cmp.Or(where.Validate(), checkPorts(where.Address())); err != nil {
+		errs = append(errs, s.Problemf(place, "%w", err))
+	}
+	return cfg, true, errors.Join(errs...)
+}
+
+// checkPorts reports ports of an address that a dial would refuse.
+func checkPorts(address string) error {
+	_, hosts, _ := strings.Cut(address, "://")
+	hosts, _, _ = strings.Cut(hosts, "/")
+	for host := range strings.SplitSeq(hosts, ",") {
+		_, port, err := net.SplitHostPort(host)
+		if n, bad := strconv.Atoi(port); err == nil && (bad != nil || n < 1 || n > 65535) {
+			return fmt.Errorf("redis URL %s: port %s is not between 1 and 65535", address, port)
+		}
+	}
+	return nil
+}
+
+// redisAddress returns the URL and the flag that decided it. Between a URL on one side
+// and host, port and database on the other the higher rank wins, and the URL where the
+// ranks are equal.
+func (s *Settings) redisAddress() (address, flag string) {
+	best, by := FromDefault, ""
+	for _, flag := range []string{"redis-url", "redis-host", "redis-port", "redis-db"} {
+		if r := s.Origin(flag).Rank; r > best {
+			best, by = r, flag
+		}
+	}
+	switch by {
+	case "":
+		return "", ""
+	case "redis-url":
+		return s.redisURL, by
+	}
+	host := s.redisHost
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	scheme := "redis"
+	if s.redisCA != "" || s.redisCert != "" || s.redisKey != "" {
+		scheme = "rediss"
+	}
+	u := url.URL{
+		Scheme: scheme, Host: net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(s.redisPort)),
+		Path: "/" + strconv.Itoa(s.redisDB),
+	}
+	return u.String(), by
+}

@@ -1,0 +1,175 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/worker"
+)
+
+// GroupSet is the group of the flags of a set in the help.
+const GroupSet = "The set"
+
+// shutdownTimeout is in milliseconds where it is a bare number.
+const shutdownTimeout = "STELLAR_SHUTDOWN_TIMEOUT"
+
+// set is the size of a set and how its nodes work.
+type set struct {
+	Workers      int
+	prefix, id   string
+	Title        string // of the process
+	concurrency  int
+	queues       []string
+	Drain, grace time.Duration
+	deny         []string
+	cluster      bool
+}
+
+// SetFlags returns the flags for the size of a set.
+func (s *Settings) SetFlags(workers int, text string) []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.IntFlag{
+			Name: "workers", Category: GroupSet, Value: workers, DefaultText: text, Destination: &s.Workers,
+			Sources: s.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start, `N`; 0 for an idle set",
+		},
+		&urfave.IntFlag{
+			Name: "concurrency", Category: GroupSet, Value: worker.DefaultConcurrency, Destination: &s.concurrency,
+			Sources: s.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time, `N`",
+		},
+	}
+}
+
+// nodeFlags returns the other flags of a set.
+func (s *Settings) nodeFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.BoolFlag{
+			Name: "cluster", Category: GroupSet, Destination: &s.cluster, Sources: s.from("cluster", "STELLAR_CLUSTER"),
+			Usage: "kept from Stellar: every set is one of a cluster", HideDefault: true,
+		},
+		&urfave.StringFlag{
+			Name: "workerPrefix", Aliases: []string{"worker-prefix"}, Category: GroupSet, Value: worker.DefaultPrefix, Destination: &s.prefix,
+			Sources: s.from("workerPrefix", "STELLAR_WORKER_PREFIX"),
+			Usage:   "`PREFIX` of the nodes' ids, a free number follows; \"hostname\" means this host's name",
+		},
+		&urfave.StringFlag{
+			Name: "id", Category: GroupSet, Destination: &s.id, Sources: s.from("id", "STELLAR_ID"),
+			Usage: "exact `ID` of the node, in a set of one",
+		},
+		&urfave.StringFlag{
+			Name: "title", Category: GroupSet, Destination: &s.Title, Sources: s.from("title", "STELLAR_TITLE"),
+			Usage: "`TITLE` of the process, and a field of every log line",
+		},
+		&urfave.StringSliceFlag{
+			Name: "queues", Category: GroupSet, Destination: &s.queues, Sources: s.from("queues", "STELLAR_QUEUES"),
+			Config: urfave.StringConfig{TrimSpace: true},
+			Usage: "`QUEUES` to serve, separated by commas, the most urgent first or, with weights such as " +
+				"\"critical=6,default=3,low\", in that proportion (default: those of the tasks)",
+		},
+		&urfave.DurationFlag{
+			Name: "drain", Category: GroupSet, Value: worker.DefaultDrain, Destination: &s.Drain, Sources: s.from("drain", shutdownTimeout),
+			Usage: "how long running tasks may take when the set stops; the variable is in milliseconds (`TIME`)",
+		},
+		&urfave.DurationFlag{
+			Name: "grace", Category: GroupSet, Value: worker.DefaultGrace, Destination: &s.grace, Sources: s.from("grace", "STELLAR_GRACE"),
+			Usage: "how long cancelled tasks may take to return after that (`TIME`)",
+		},
+		&urfave.StringSliceFlag{
+			Name: "deny", Category: GroupSet, Destination: &s.deny, Sources: s.from("deny", "STELLAR_DENY"),
+			Config: urfave.StringConfig{TrimSpace: true},
+			Usage:  "`METHODS` that nobody may call on these nodes, separated by commas; * stands for any text: \"api.stop,api.cache.*\"",
+		},
+	}
+}
+
+// maxConcurrency is how many tasks of one node run at a time at most.
+const maxConcurrency = 10_000
+
+// maxPrefix leaves room for the number in an id of 200 bytes.
+const maxPrefix = 190
+
+func (s *Settings) checkSet(require requirement) {
+	require("workers", s.Workers >= 0 && s.Workers <= supervisor.MaxWorkers,
+		"%d is not between 0 and %d", s.Workers, supervisor.MaxWorkers)
+	require("workerPrefix", link.ValidName(s.prefix) && len(s.prefix) <= maxPrefix,
+		"%.220q: use 1 to %d letters, digits and . _ : -", s.prefix, maxPrefix)
+	aSet := s.own["workers"] != nil // the concurrency of a queue is another flag
+	require("concurrency", !aSet || s.concurrency >= 1 && s.concurrency <= maxConcurrency,
+		"%d is not between 1 and %d", s.concurrency, maxConcurrency)
+	_, _, err := parseQueues(s.queues)
+	require("queues", err == nil, "%w", err)
+	for flag, d := range map[string]time.Duration{"drain": s.Drain, "grace": s.grace} {
+		require(flag, d >= time.Millisecond, "%s is too short: use at least 1ms", d)
+	}
+}
+
+// Set returns the configuration of a set, without Redis.
+func (s *Settings) Set() (supervisor.Config, error) {
+	queues, weights, _ := parseQueues(s.queues) // check has reported what is wrong
+	cfg := supervisor.Config{
+		Workers: s.Workers, WorkerPrefix: s.prefix, ID: s.id, Concurrency: s.concurrency, Queues: queues, Weights: weights,
+		Drain: s.Drain, Grace: s.grace, Cache: s.CacheConfig(),
+	}
+	if s.id != "" {
+		if !link.ValidName(s.id) {
+			return cfg, s.Problemf("id", NameRule, s.id)
+		}
+		if s.Origin("workers").Rank == FromDefault {
+			cfg.Workers = 1
+		}
+		if cfg.Workers != 1 {
+			return cfg, s.Problemf("id", "it can be given to one node only, not to %d: use --workers 1, or --workerPrefix", cfg.Workers)
+		}
+	}
+	if cfg.Workers == 0 {
+		cfg.Workers = supervisor.Idle
+	}
+	if s.prefix == "hostname" {
+		host, err := os.Hostname()
+		if err != nil {
+			return cfg, Invalidf("the host's name: %w", err)
+		}
+		if !link.ValidName(host) {
+			return cfg, Invalidf("the host's name "+NameRule+" as the worker prefix", host)
+		}
+		cfg.WorkerPrefix = host
+	}
+	return cfg, nil
+}
+
+// parseQueues reads names of queues, each with its weight if it has one.
+func parseQueues(entries []string) (queues []string, weights map[string]int, err error) {
+	var errs []error
+	for _, entry := range entries {
+		name, text, weighted := strings.Cut(entry, "=")
+		switch {
+		case !link.ValidName(name):
+			errs = append(errs, fmt.Errorf(NameRule, name))
+		case slices.Contains(queues, name):
+			errs = append(errs, fmt.Errorf("%q is there twice", name))
+		default:
+			queues = append(queues, name)
+		}
+		if !weighted {
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > supervisor.MaxWeight {
+			errs = append(errs, fmt.Errorf("%q: use a weight between 1 and %d, such as critical=6", entry, supervisor.MaxWeight))
+			continue
+		}
+		if weights == nil {
+			weights = map[string]int{}
+		}
+		weights[name] = n
+	}
+	return queues, weights, errors.Join(errs...)
+}

@@ -1,0 +1,96 @@
+package config
+
+import (
+	"errors"
+	"runtime"
+	"slices"
+
+	urfave "github.com/urfave/cli/v3"
+)
+
+// Settings are the values of all flags. A command uses those that it declares. The
+// flags of a group, their checks and what they mean are in one file.
+type Settings struct {
+	*Input
+	set
+	connection
+	compat
+	logging
+	service
+
+	Path   string // of the configuration file
+	Output string // table or json
+}
+
+// New returns settings without values. env looks a variable of the environment up;
+// nil for an empty environment.
+func New(env func(name string) (value string, set bool)) *Settings {
+	s := &Settings{}
+	s.Input = newInput(env, &s.Path)
+	return s
+}
+
+// RunFlags returns the flags of "run". Every flag that the configuration file may
+// set is among them.
+func (s *Settings) RunFlags() []urfave.Flag {
+	return s.Declare(slices.Concat(
+		s.ConfigFlags(), s.SetFlags(runtime.GOMAXPROCS(0), "the number of CPUs"), s.nodeFlags(), s.serviceFlags(),
+		s.ConnectFlags(), s.CacheFlags(), s.LogFlags("info"),
+	)...)
+}
+
+// ClientFlags returns the flags of a command that talks to a running cluster: its
+// own flags, and those of all such commands.
+func (s *Settings) ClientFlags(own ...urfave.Flag) []urfave.Flag {
+	return s.Declare(slices.Concat(own, []urfave.Flag{s.OutputFlag()}, s.ConfigFlags(), s.ConnectFlags())...)
+}
+
+// OutputFlag returns the flag for the form of the output.
+func (s *Settings) OutputFlag() *urfave.StringFlag {
+	return &urfave.StringFlag{
+		Name: "output", Aliases: []string{"o"}, Value: "table", Destination: &s.Output, Sources: s.fromEnv("output"),
+		Usage: "`FORMAT` of the output: table, or json for scripts",
+	}
+}
+
+// ConfigFlags returns the flag for the configuration file. It comes before the
+// flags whose values are looked up in that file.
+func (s *Settings) ConfigFlags() []urfave.Flag {
+	return []urfave.Flag{&urfave.StringFlag{
+		Name: "config", Destination: &s.Path, TakesFile: true, Sources: s.fromEnv("config", "STELLAR_CONFIG"),
+		Usage: "`FILE` in YAML whose keys are the names of these flags; the environment and flags win over it",
+	}}
+}
+
+// fileFlag returns a flag for the name of a file, which the environment and the
+// configuration file may set.
+func (s *Settings) fileFlag(group, name, variable string, to *string, usage string) *urfave.StringFlag {
+	return &urfave.StringFlag{
+		Name: name, Category: group, Destination: to, TakesFile: true, Sources: s.from(name, variable), Usage: usage,
+	}
+}
+
+// NameRule is the format of an error about a name that [link.ValidName] refuses.
+const NameRule = "%q: use 1 to 200 letters, digits and . _ : -"
+
+// requirement reports a flag whose value is not ok, if the command has that flag
+// and it was given.
+type requirement func(flag string, ok bool, format string, args ...any)
+
+// Check reports everything that is wrong with the values, each with its origin. A
+// flag that the command does not have is at its zero value.
+func (s *Settings) Check() error {
+	errs := []error{s.Input.check()}
+	require := func(flag string, ok bool, format string, args ...any) {
+		if s.own[flag] != nil && s.Given(flag) && !ok {
+			errs = append(errs, s.Problemf(flag, format, args...))
+		}
+	}
+	s.checkSet(require)
+	s.checkConnection(require)
+	s.checkLog(require)
+	require("output", s.Output == "table" || s.Output == "json", "%q is neither table nor json", s.Output)
+	s.checkCompat(require)
+	s.checkService(require)
+	return errors.Join(errs...)
+}

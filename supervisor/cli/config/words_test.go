@@ -1,0 +1,16 @@
+package config
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestNearest(t *testing.T) {
+	known := []string{"workers", "drain", "redis-url", "redis-user", "id"}
+	for word, want := range map[string]string{
+		"wrokers": "workers", "worker": "workers", "Drain": "drain", "redis_url": "redis-url", "frob": "", "xy": "", "": "",
+	} {
+		require.Equal(t, want, nearest(word, known), word)
+	}
+}

@@ -1,0 +1,168 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// section reads a part of the configuration file and collects what is wrong with
+// it. The library's own checks report no suggestions, and name Go types.
+type section struct {
+	path     string // of the file
+	problems []problem
+}
+
+type problem struct {
+	line int
+	err  error
+}
+
+// at returns the place of a line for people.
+func (s *section) at(line int) string { return fmt.Sprintf("%s:%d", s.path, line) }
+
+func (s *section) problemf(line int, what, format string, args ...any) {
+	s.problems = append(s.problems, problem{line, Invalidf("%s: %s: "+format, append([]any{s.at(line), what}, args...)...)})
+}
+
+// err returns everything that was wrong, by line.
+func (s *section) err() error {
+	slices.SortStableFunc(s.problems, func(a, b problem) int { return a.line - b.line })
+	errs := make([]error, len(s.problems))
+	for i, p := range s.problems {
+		errs[i] = p.err
+	}
+	return errors.Join(errs...)
+}
+
+// entries calls read with each key of a mapping, and reports a key that occurs twice.
+func (s *section) entries(what string, node *yaml.Node, read func(key, value *yaml.Node)) {
+	if node.Kind != yaml.MappingNode {
+		s.problemf(node.Line, what, "names and their settings are needed here")
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key := node.Content[i]
+		if seen[key.Value] {
+			s.problemf(key.Line, what+"."+key.Value, "it was set before in the same file")
+			continue
+		}
+		seen[key.Value] = true
+		read(key, node.Content[i+1])
+	}
+}
+
+// field reads the value of a key, or says what is needed there instead.
+type field func(*yaml.Node) (needed string)
+
+// fields reads a mapping with known keys. It returns the line of each.
+func (s *section) fields(what string, node *yaml.Node, known map[string]field) map[string]int {
+	lines := map[string]int{}
+	s.entries(what, node, func(key, value *yaml.Node) {
+		lines[key.Value] = key.Line
+		name := what + "." + key.Value
+		read, ok := known[key.Value]
+		if !ok {
+			s.problemf(key.Line, name, "%s", unknownKey(key.Value, slices.Sorted(maps.Keys(known))))
+			return
+		}
+		if needed := read(value); needed != "" {
+			s.problemf(key.Line, name, "%s is needed here", needed)
+		}
+	})
+	return lines
+}
+
+// scalarField reads a value of exactly that YAML type: the library alone would
+// also read a number as a text.
+func scalarField[T any](to *T, tag, needed string, valid func(T) bool) field {
+	return func(n *yaml.Node) string {
+		var v T
+		if n.Kind != yaml.ScalarNode || n.Tag != tag || n.Decode(&v) != nil || !valid(v) {
+			return needed
+		}
+		*to = v
+		return ""
+	}
+}
+
+func textField(to *string) field {
+	return scalarField(to, textTag, describe(""), func(v string) bool { return v != "" })
+}
+
+func boolField(to *bool) field {
+	return scalarField(to, boolTag, describe(boolean), func(bool) bool { return true })
+}
+
+func countField(to *int) field {
+	return scalarField(to, intTag, "a whole number of at least 1", func(v int) bool { return v >= 1 })
+}
+
+func durationField(to *time.Duration) field {
+	return scalarField(to, textTag, describe(duration), func(v time.Duration) bool { return v >= time.Millisecond })
+}
+
+// Types of YAML.
+const (
+	textTag = "!!str"
+	intTag  = "!!int"
+	boolTag = "!!bool"
+)
+
+// sizeField reads a number of bytes; 0 becomes -1, which stands for none.
+func sizeField(to *int) field {
+	return func(n *yaml.Node) string {
+		size, err := ParseSize(n.Value)
+		if n.Kind != yaml.ScalarNode || err != nil || size > maxSize {
+			return "a size such as 65536, 64KiB or 1MiB"
+		}
+		if *to = int(size); size == 0 {
+			*to = -1
+		}
+		return ""
+	}
+}
+
+const maxSize = 1 << 30
+
+func listField(to *[]string) field {
+	return func(n *yaml.Node) string {
+		if n.Kind != yaml.SequenceNode || n.Decode(to) != nil || len(*to) == 0 {
+			return "a list such as [program, argument]"
+		}
+		return ""
+	}
+}
+
+// mapField reads texts by name. A number or a truth value is the text that was written.
+func mapField(to map[string]string) field {
+	return func(n *yaml.Node) string {
+		const needed = "a mapping of names to texts, each name once,"
+		var texts map[string]*string // nil for null
+		if n.Kind != yaml.MappingNode || n.Decode(&texts) != nil {
+			return needed
+		}
+		for name, text := range texts {
+			if text == nil {
+				return needed
+			}
+			to[name] = *text
+		}
+		return ""
+	}
+}
+
+// unknownKey suggests the key that was probably meant.
+func unknownKey(key string, known []string) string {
+	text := "unknown key"
+	if like := nearest(key, known); like != "" {
+		text += fmt.Sprintf(": did you mean %s?", like)
+	}
+	return text + "; the keys are " + strings.Join(known, ", ")
+}

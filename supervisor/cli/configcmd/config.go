@@ -1,0 +1,181 @@
+// Package configcmd has the commands that check the configuration and show it.
+package configcmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker"
+)
+
+// Commands returns the command. newApp makes the program's app.
+func Commands(e *cluster.Env, newApp func() (*worker.App, error)) []*urfave.Command {
+	return []*urfave.Command{{
+		Name: "config", Usage: "check the configuration, or show what holds and where it comes from",
+		Commands: []*urfave.Command{
+			{
+				Name: "show", Usage: "show every setting of run, and where its value comes from",
+				Description: "It takes the flags of run, and starts nothing. Secrets are not shown.",
+				Flags:       e.Declare(append(e.RunFlags(), e.OutputFlag())...), ArgValidator: config.NoArguments,
+				Action: e.Action(func(_ context.Context, e *cluster.Env, _ []string) error { return show(e, newApp) }),
+			}, {
+				Name: "check", Usage: "report everything that is wrong with the configuration", ArgsUsage: "[FILE]",
+				Description: "It looks at FILE, or the one that STELLAR_CONFIG names, and at the environment, as run does, but starts\n" +
+					"nothing. The exit code is 0 if run can start with it, and 78 if not.",
+				ArgValidator: config.Arguments(0, 1, "[FILE]"),
+				Action:       func(ctx context.Context, cmd *urfave.Command) error { return check(ctx, e, newApp, cmd.Args().First()) },
+			},
+		},
+		Action: config.WhichCommand,
+	}}
+}
+
+// check prepares what run would, and starts nothing.
+func check(ctx context.Context, e *cluster.Env, newApp func() (*worker.App, error), file string) error {
+	settings := config.New(e.Env)
+	var prepared config.Prepared
+	trial := &urfave.Command{
+		Name: "run", Flags: settings.RunFlags(), HideHelpCommand: true,
+		Writer: e.Stdout, ErrWriter: e.Stderr, ExitErrHandler: func(context.Context, *urfave.Command, error) {},
+		Action: func(_ context.Context, cmd *urfave.Command) (err error) {
+			settings.Use(cmd.Flags)
+			wrong := settings.Check()
+			if prepared, err = settings.Prepare(newApp); wrong != nil || err != nil {
+				return errors.Join(wrong, err)
+			}
+			if !prepared.Configured {
+				prepared.Set.Redis.Dial = embedded.New().Dial
+			}
+			_, err = supervisor.New(prepared.Set, prepared.App, zerolog.Nop())
+			return err
+		},
+	}
+	args := []string{"run"}
+	if file != "" {
+		args = append(args, "--config", file)
+	}
+	if err := trial.Run(ctx, args); err != nil {
+		return config.As(config.ErrInvalid, err)
+	}
+	return e.WriteLine(fmt.Sprintf("nothing is wrong: %s (%d command tasks, %d periodic tasks)",
+		cmp.Or(settings.Path, "environment, no file"), len(prepared.Commands), len(prepared.Periodics)))
+}
+
+// Setting is one setting in the JSON of config show.
+type Setting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Source string `json:"source"`          // flag, environment, file or default
+	Where  string `json:"where,omitempty"` // the flag, the variable, or the file and line
+}
+
+// Task is a command task in the JSON of config show. The values of its environment
+// may be secret.
+type Task struct {
+	Name        string   `json:"name"`
+	Where       string   `json:"where"`
+	Command     []string `json:"command"`
+	Environment []string `json:"environment,omitempty"` // names only
+}
+
+// Periodic is a periodic task in the JSON of config show.
+type Periodic struct {
+	Name     string `json:"name"`
+	Where    string `json:"where"`
+	Task     string `json:"task"`
+	Schedule string `json:"schedule"`
+}
+
+// show shows every setting and task, and where it comes from.
+func show(e *cluster.Env, newApp func() (*worker.App, error)) error {
+	p, err := e.Prepare(newApp)
+	if err != nil {
+		return err
+	}
+	settings, commands, periodics := settingsOf(e, p), []Task{}, []Periodic{}
+	for _, c := range p.Commands {
+		t := Task{Name: c.Name, Where: c.Where, Environment: slices.Sorted(maps.Keys(c.Environment))}
+		for _, arg := range c.Program {
+			t.Command = append(t.Command, redacted(arg))
+		}
+		commands = append(commands, t)
+	}
+	for _, c := range p.Periodics {
+		periodics = append(periodics, Periodic{c.Name, c.Where, c.Task, c.Schedule.String()})
+	}
+	where := "embedded, in memory"
+	if p.Configured {
+		where = p.Set.Redis.Address()
+	}
+	if e.JSON() {
+		return e.WriteJSON(map[string]any{"redis": where, "settings": settings, "tasks": commands, "periodic": periodics})
+	}
+	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
+	for _, s := range settings {
+		rows = append(rows, []string{s.Name, s.Value, strings.TrimSpace(s.Source + " " + s.Where)})
+	}
+	for _, t := range commands {
+		rows = append(rows, []string{config.TasksKey + "." + t.Name, strings.Join(t.Command, " "), "file " + t.Where})
+	}
+	for _, c := range periodics {
+		rows = append(rows, []string{config.PeriodicKey + "." + c.Name, c.Task + ", " + c.Schedule, "file " + c.Where})
+	}
+	if err := e.WriteTable(rows); err != nil {
+		return err
+	}
+	return e.WriteLine("\nRedis: " + where)
+}
+
+// settingsOf returns all flags of run, and the secrets that are no flags.
+func settingsOf(e *cluster.Env, p config.Prepared) []Setting {
+	var all []Setting
+	for _, f := range e.Flags() {
+		name := f.Names()[0]
+		value, ok := f.(interface{ Get() any })
+		if !ok || name == "output" || name == "help" {
+			continue
+		}
+		o := e.Origin(name)
+		s := Setting{Name: name, Value: redacted(textOf(value.Get())), Source: o.Rank.String(), Where: o.At}
+		if name == "workers" && o.Rank == config.FromDefault {
+			s.Value = strconv.Itoa(max(p.Set.Workers, 0)) // one, where it has an id
+		}
+		all = append(all, s)
+	}
+	for _, secret := range e.Secrets() {
+		s := Setting{Name: secret.Variable, Source: config.FromDefault.String()}
+		if value, _ := e.Env(secret.Variable); value != "" {
+			s.Value, s.Source, s.Where = hidden, config.FromEnvironment.String(), secret.Variable
+		} else if secret.File != "" {
+			s.Value, s.Source, s.Where = hidden, config.FromFile.String(), secret.File
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// textOf formats the value of a flag as it would be given.
+func textOf(value any) string {
+	switch v := value.(type) {
+	case []string:
+		return strings.Join(v, ",")
+	case time.Duration:
+		return v.String()
+	default:
+		return fmt.Sprint(v)
+	}
+}

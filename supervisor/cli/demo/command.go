@@ -1,0 +1,127 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+)
+
+// Defaults of the demo.
+const (
+	defaultWorkers    = 4
+	defaultCrashEvery = 250 * time.Millisecond
+)
+
+// Commands returns the command.
+func Commands(e *cluster.Env) []*urfave.Command {
+	var crashEvery time.Duration
+	every := &urfave.DurationFlag{
+		Name: "crash-every", Category: config.GroupSet, Value: defaultCrashEvery, Destination: &crashEvery,
+		Usage: "crash a random node that often, 0 for never (`TIME`)",
+	}
+	return []*urfave.Command{{
+		Name: "demo", Usage: "count the words of a source tree on nodes that crash, and check the sums", ArgsUsage: "[DIR]",
+		Description: "Every regular text file under DIR (default: the Go source tree) becomes a task; its lines, words and bytes\n" +
+			"are added up in the cluster's cache while random nodes crash. At the end the sums are compared with a direct\n" +
+			"count of the same files: if they differ the exit code is 1. Files count as text if their first 8 KiB hold no\n" +
+			"NUL byte and are valid UTF-8; symbolic links are not followed. It uses a namespace of its own and removes it.",
+		Flags: e.Declare(slices.Concat(
+			e.ConfigFlags(), e.SetFlags(defaultWorkers, strconv.Itoa(defaultWorkers)), []urfave.Flag{every}, e.ConnectFlags(), e.LogFlags("off"),
+		)...),
+		ArgValidator: config.Arguments(0, 1, "[DIR]"),
+		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
+			return runCommand(ctx, e, crashEvery, args)
+		}),
+	}}
+}
+
+// runCommand prepares what [Run] needs.
+func runCommand(ctx context.Context, e *cluster.Env, crashEvery time.Duration, args []string) error {
+	if crashEvery < 0 {
+		return config.Usagef("--crash-every: %s is negative", crashEvery)
+	}
+	if e.Workers == 0 {
+		return config.Usagef("--workers: the demo needs at least one node")
+	}
+	dir, err := directory(ctx, e, args)
+	if err != nil {
+		return err
+	}
+	set, err := e.Set()
+	if err != nil {
+		return err
+	}
+	redis, configured, err := e.Redis()
+	if err != nil {
+		return err
+	}
+	where := redis.Address()
+	if !configured {
+		server := embedded.New()
+		defer server.Close()
+		redis.Dial = server.Dial
+		where = "the embedded Redis (set REDIS_URL for a real one)"
+	}
+	redis.Namespace = fmt.Sprintf("%.180s-demo-%s", e.Namespace, strings.ToLower(rand.Text()[:12]))
+	set.Redis = redis
+	crashes := "no node is crashed"
+	if crashEvery > 0 {
+		crashes = fmt.Sprintf("a random one is crashed every %s", crashEvery)
+	}
+	log, err := e.Logger()
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(e.Stdout, "%d nodes on %s count the text files under %s; %s\n", e.Workers, where, cluster.Printable(dir), crashes)
+	err = Run(ctx, Config{
+		Dir: dir, CrashEvery: crashEvery, Set: set, Out: e.Stdout, Terminal: cluster.IsTerminal(e.Stdout), Log: log,
+	})
+	if errors.Is(err, ErrNoFiles) {
+		return config.As(config.ErrUsage, err)
+	}
+	return err
+}
+
+// directory returns the directory that was given, or the sources of Go.
+func directory(ctx context.Context, e *cluster.Env, args []string) (string, error) {
+	var dir string
+	if len(args) == 1 {
+		dir = args[0]
+	} else {
+		root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+		if err != nil || len(bytes.TrimSpace(root)) == 0 {
+			return "", config.Usagef("which directory? Without the go command there is no default: %s demo DIR", e.Program)
+		}
+		dir = filepath.Join(string(bytes.TrimSpace(root)), "src")
+	}
+	if full, err := filepath.Abs(dir); err == nil {
+		dir = full
+	}
+	// The tree itself may be behind a link; within it links are not followed.
+	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = target
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", config.Usagef("%s: %w", dir, config.WithoutPath(err))
+	}
+	if !info.IsDir() {
+		return "", config.Usagef("%s is not a directory", dir)
+	}
+	return dir, nil
+}

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package cli
-
-import "io/fs"
-
-// ownedByUs trusts the directory: its rights are not in its mode here.
-func ownedByUs(fs.FileInfo) bool { return true }

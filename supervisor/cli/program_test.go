@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// childPrograms are programs of their own names that the test binary can be.
+var childPrograms = map[string]Program{
+	"shop": {Name: "shop", Version: "1.2.3", App: func() (*worker.App, error) {
+		_, _ = os.Stderr.WriteString("the shop opens\n")
+		app := worker.NewApp()
+		tasks.Handle(app, tasks.Definition{Name: "greet"}, func(ctx context.Context, name string) error {
+			tasks.Tx(ctx).Result("hello, " + name)
+			return nil
+		})
+		return app, nil
+	}},
+	"closed": {Name: "shop", App: func() (*worker.App, error) { return nil, errors.New("the shop's database is away") }},
+}
+
+func TestAProgramOfItsOwn(t *testing.T) {
+	places(t, func(t *testing.T, env environment) {
+		set := launchApp(t, "shop", env, "--workers", "2")
+		set.err.await(t, "node is running", 2)
+		require.Contains(t, set.err.String(), "the shop opens\n")
+
+		shop := func(code int, args ...string) (out, err string) {
+			t.Helper()
+			b := launchApp(t, "shop", env, args...)
+			require.Equal(t, code, b.wait(t), b.err)
+			return b.out.String(), b.err.String()
+		}
+		out, err := shop(0, "enqueue", "greet", `"Ada"`, "--wait")
+		require.Equal(t, "\"hello, Ada\"\n", out)
+		require.Empty(t, err, "who only asks makes no app")
+		out, err = shop(0, "status")
+		require.Contains(t, out, "stellar-worker-2")
+		require.Empty(t, err)
+		_, err = shop(2, "enqueue", "frob")
+		require.Equal(t, "shop: unknown task frob: the live nodes handle greet\n", err)
+		_, err = shop(2, "call", "frob")
+		require.Contains(t, err, `"shop call api.methods" lists what there is`)
+		require.Contains(t, stellar(t, env, "status").out, "stellar-worker-2", "another program's commands find the set")
+
+		set.signal(t, syscall.SIGTERM)
+		require.Zero(t, set.wait(t), set.err)
+	})
+}
+
+func TestAProgramsNameIsInItsTexts(t *testing.T) {
+	env := home(t)
+	shop := func(args ...string) result {
+		b := launchApp(t, "shop", env, args...)
+		code := b.wait(t)
+		return result{code, b.out.String(), b.err.String()}
+	}
+	require.Equal(t, result{0, "shop 1.2.3\n", ""}, shop("version"))
+	require.Equal(t, result{0, "shop version 1.2.3\n", ""}, shop("--version"))
+	for _, args := range [][]string{
+		{"--help"}, {"help", "run"}, {"status", "--help"}, {"call", "--help"}, {"enqueue", "--help"}, {"tasks", "--help"}, {"cache", "--help"},
+		{"config", "--help"}, {"demo", "--help"}, {"scale", "--help"}, {"completion", "--help"},
+	} {
+		r := shop(args...)
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, "shop ")
+		require.NotRegexp(t, `\$0|stellar (run|status|enqueue|tasks|call|cache|config|demo|does|starts)`, r.out, args)
+		require.Empty(t, r.err)
+	}
+	require.Contains(t, shop("completion", "bash").out, "shop")
+	require.Contains(t, shop("status").err, "start one (shop run)")
+	require.Contains(t, shop("--workers", "2", "status").err, "shop: put the command before its flags: shop status")
+	r := shop("config", "check")
+	require.Zero(t, r.code)
+	require.Equal(t, "the shop opens\n", r.err)
+}
+
+func TestAnAppThatCannotBeMade(t *testing.T) {
+	env := home(t)
+	for code, args := range map[int][]string{1: {"run"}, 78: {"config", "check"}, 69: {"status"}} {
+		b := launchApp(t, "closed", env, args...)
+		require.Equal(t, code, b.wait(t), b.err)
+		if code != 69 {
+			require.Equal(t, "shop: the shop's database is away\n", b.err.String())
+		}
+	}
+}
+
+func TestTheDefaultsOfAProgram(t *testing.T) {
+	out := newOutput()
+	process := Process{Args: []string{"/usr/bin/shop", "version"}, Stdout: out, Stderr: out}
+	require.Zero(t, Main(t.Context(), Program{}, process))
+	require.Regexp(t, `^shop \S+.* \(go`, out.String())
+	process.Args = []string{"/usr/bin/shop", "config", "check"}
+	require.Zero(t, Main(t.Context(), Program{}, process))
+	require.Contains(t, out.String(), "nothing is wrong")
+}

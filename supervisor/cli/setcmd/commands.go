@@ -1,0 +1,115 @@
+// Package setcmd has the commands about the sets of a cluster: status, scale, roll,
+// reload, quiet and resume.
+package setcmd
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker/builtin"
+)
+
+// operateTime is how long a command waits for the end of what it began, unless told
+// otherwise.
+const operateTime = 10 * time.Minute
+
+// Commands returns the commands.
+func Commands(e *cluster.Env) []*urfave.Command {
+	scale := &scaling{}
+	return []*urfave.Command{
+		{
+			Name: "status", Usage: "show the live nodes of the cluster and its tasks", ArgValidator: config.NoArguments,
+			Flags: e.ClientFlags(), Action: e.Action(status),
+		}, {
+			Name: "scale", Usage: "change the number of nodes of a process", ArgsUsage: "N",
+			Description: "It waits until new nodes run and those that leave, the ones with the highest numbers, have drained. A set of 0\n" +
+				"goes on running, but no command reaches it any more: the signal TTIN brings it a node.",
+			Flags: scale.flags(e), ArgValidator: config.Arguments(1, 1, "N"), Action: e.Action(scale.run),
+		},
+		simple(e, "roll", "restart the nodes of a process one after the other",
+			"Each is waited for before the next one stops. It ends at a node that does not run again in time.",
+			func(ctx context.Context, s *remoteSet) error {
+				return s.restart(ctx, "api.set.roll", builtin.OperationRoll)
+			}),
+		simple(e, "reload", "restart all nodes of a process at once", "They drain in parallel.",
+			func(ctx context.Context, s *remoteSet) error {
+				return s.restart(ctx, "api.set.reload", builtin.OperationReload)
+			}),
+		simple(e, "quiet", "let the nodes of a process claim no more tasks",
+			"What they have in hand goes on, and they answer calls. Nodes that start meanwhile start quiet.",
+			func(ctx context.Context, s *remoteSet) error {
+				return s.switchQuiet(ctx, "api.set.quiet", "quiet: no tasks are claimed")
+			}),
+		simple(e, "resume", "let the nodes of a quiet process claim tasks again", "",
+			func(ctx context.Context, s *remoteSet) error {
+				return s.switchQuiet(ctx, "api.set.resume", "tasks are claimed")
+			}),
+	}
+}
+
+// simple returns a command without arguments that does something with a set.
+func simple(e *cluster.Env, name, usage, more string, do func(context.Context, *remoteSet) error) *urfave.Command {
+	t := &target{}
+	return &urfave.Command{
+		Name: name, Usage: usage, Description: more, Flags: t.flags(e), ArgValidator: config.NoArguments,
+		Action: e.Action(func(ctx context.Context, e *cluster.Env, _ []string) error { return t.operate(ctx, e, do) }),
+	}
+}
+
+// scaling is the command scale.
+type scaling struct{ target }
+
+func (s *scaling) run(ctx context.Context, e *cluster.Env, args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil || n < 0 || n > supervisor.MaxWorkers {
+		return config.Usagef("N: %q is not a number between 0 and %d", args[0], supervisor.MaxWorkers)
+	}
+	return s.operate(ctx, e, func(ctx context.Context, set *remoteSet) error { return set.scale(ctx, n) })
+}
+
+// target is which set a command operates, and for how long it waits.
+type target struct {
+	node    string
+	timeout time.Duration
+}
+
+func (t *target) flags(e *cluster.Env) []urfave.Flag {
+	return e.ClientFlags(
+		&urfave.StringFlag{
+			Name: "node", Destination: &t.node, Usage: "`ID` of any node of the process, where the cluster has several processes",
+		},
+		&urfave.DurationFlag{
+			Name: "timeout", Value: operateTime, Destination: &t.timeout, Usage: "how long to wait for the end; what has begun goes on (`TIME`)",
+		},
+	)
+}
+
+// operate connects, finds the process and does something with its set.
+func (t *target) operate(ctx context.Context, e *cluster.Env, do func(context.Context, *remoteSet) error) error {
+	if t.timeout <= 0 {
+		return config.Usagef("--timeout: %s is not positive", t.timeout)
+	}
+	c, err := e.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Dial(ctx); err != nil {
+		return err
+	}
+	process, err := findProcess(ctx, e, c, t.node)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout,
+		fmt.Errorf("not over after %s: it goes on; see \"%s status\"", t.timeout, e.Program))
+	defer cancel()
+	return do(ctx, &remoteSet{env: e, client: c, process: process, gone: goneTime})
+}

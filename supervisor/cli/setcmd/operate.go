@@ -1,0 +1,227 @@
+package setcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+const (
+	// lookInterval is how often a command asks for the status of the set.
+	lookInterval = 100 * time.Millisecond
+	// goneTime is how long a process may have no live node before it counts as
+	// ended: longer than the pause after crashes.
+	goneTime = time.Minute
+)
+
+// remoteSet is the set of one process of the cluster.
+type remoteSet struct {
+	env     *cluster.Env
+	client  *cluster.Client
+	process membership.Process
+	gone    time.Duration // goneTime; tests pass their own
+}
+
+// ask calls a method of the set that can be repeated: when a node ends, the call or
+// its answer may be lost.
+func (r *remoteSet) ask(ctx context.Context, method string, args any) (builtin.SetStatus, error) {
+	s, err := r.askOnce(ctx, method, args)
+	if !errors.Is(err, link.ErrUnknownOutcome) || ctx.Err() != nil {
+		return s, err
+	}
+	s, again := r.askOnce(ctx, method, args)
+	if again != nil {
+		return s, fmt.Errorf("%w; asked again: %w", err, again)
+	}
+	return s, nil
+}
+
+// begin calls a method that must not run twice and that begins an operation of that
+// kind. When no answer comes, the set's last operation shows whether it has begun.
+func (r *remoteSet) begin(ctx context.Context, method, kind string) (builtin.SetStatus, error) {
+	before, err := r.ask(ctx, "api.set.status", nil)
+	if err != nil {
+		return before, err
+	}
+	s, err := r.askOnce(ctx, method, nil)
+	if !errors.Is(err, link.ErrUnknownOutcome) || ctx.Err() != nil {
+		return s, err
+	}
+	looking, cancel := context.WithTimeoutCause(ctx, r.gone, fmt.Errorf("no node said within %s whether it has begun", r.gone))
+	defer cancel()
+	now, failed := r.await(looking, func(_ builtin.SetStatus, nobody bool) bool { return !nobody })
+	since := operations(now) - operations(before)
+	switch {
+	case failed != nil:
+		return s, fmt.Errorf("%w; %w", err, failed)
+	case since > 0 && now.Operation.Kind == kind:
+		return now, nil
+	case since > 1: // the operation before the last may have been this one
+		return s, err
+	default:
+		return r.askOnce(ctx, method, nil)
+	}
+}
+
+// operations returns how many operations the set has begun.
+func operations(s builtin.SetStatus) int {
+	if s.Operation == nil {
+		return 0
+	}
+	return s.Operation.Number
+}
+
+// askOnce calls a method of the set, on the first of its nodes that accepts the call.
+func (r *remoteSet) askOnce(ctx context.Context, method string, args any) (s builtin.SetStatus, err error) {
+	all, err := processes(ctx, r.client)
+	if err != nil {
+		return s, err
+	}
+	var nodes []string
+	for _, one := range all {
+		if one.Process == r.process {
+			nodes = one.nodes
+		}
+	}
+	s, err = askSet(ctx, r.client, nodes, method, args)
+	return s, explain(r.env, err)
+}
+
+// explain returns a refusal of the set without its code, and any other error with
+// what to do about it.
+func explain(e *cluster.Env, err error) error {
+	remote, ok := errors.AsType[*rpcregistry.Error](err)
+	if !ok {
+		return err
+	}
+	for _, code := range []rpcregistry.Code{builtin.ErrSetBusy, builtin.ErrSetNotRunning, builtin.ErrSetSize} {
+		if remote.Code == code {
+			return config.As(code, errors.New(strings.TrimPrefix(remote.Message, string(code)+": ")))
+		}
+	}
+	return cluster.ExplainCall(e, err)
+}
+
+// await asks for the status of the set until reached returns true. All nodes may be
+// away for a while, or for good: then there is nobody to ask.
+func (r *remoteSet) await(ctx context.Context, reached func(s builtin.SetStatus, nobody bool) bool) (builtin.SetStatus, error) {
+	seen := time.Now() // when there was a live node
+	for {
+		s, err := r.askOnce(ctx, "api.set.status", nil)
+		switch {
+		case err == nil:
+			if reached(s, false) {
+				return s, nil
+			}
+		case errors.Is(err, errNoNode):
+			if reached(s, true) {
+				return s, nil
+			}
+			if time.Since(seen) > r.gone {
+				return s, fmt.Errorf("process %d on %s has had no live node for %s: it has ended, or its nodes do not start; see its log",
+					r.process.PID, r.process.Host, r.gone)
+			}
+		case errors.Is(err, link.ErrUnknownOutcome), errors.Is(err, rpcregistry.ErrNoSuchTarget), errors.Is(err, rpcregistry.ErrBusy):
+		default:
+			if ctx.Err() == nil {
+				return s, err
+			}
+		}
+		if !errors.Is(err, errNoNode) {
+			seen = time.Now()
+		}
+		if link.Sleep(ctx, lookInterval) != nil {
+			return s, context.Cause(ctx)
+		}
+	}
+}
+
+// printf writes a line for people.
+func (r *remoteSet) printf(format string, args ...any) {
+	if !r.env.JSON() {
+		_ = r.env.WriteLine(fmt.Sprintf(format, args...))
+	}
+}
+
+// show ends a command: with the status of the set for scripts.
+func (r *remoteSet) show(s builtin.SetStatus) error {
+	if r.env.JSON() {
+		return r.env.WriteJSON(s)
+	}
+	return nil
+}
+
+// switchQuiet calls a method that makes the set quiet or ends that.
+func (r *remoteSet) switchQuiet(ctx context.Context, method, done string) error {
+	s, err := r.ask(ctx, method, nil)
+	if err != nil {
+		return err
+	}
+	r.printf("process %d on %s: %s", s.Process.PID, s.Process.Host, done)
+	return r.show(s)
+}
+
+// scale changes the number of nodes and waits until it is reached.
+func (r *remoteSet) scale(ctx context.Context, n int) error {
+	before, err := r.ask(ctx, "api.set.status", nil)
+	if err != nil {
+		return err
+	}
+	if _, err := r.ask(ctx, "api.set.scale", map[string]int{"workers": n}); err != nil {
+		return err
+	}
+	s, err := r.await(ctx, func(s builtin.SetStatus, nobody bool) bool {
+		return nobody && n == 0 || !nobody && s.Workers == n && s.Ready == n && s.Leaving == 0
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		s = builtin.SetStatus{Process: r.process, Healthy: true, Redis: true}
+	}
+	r.printf("process %d on %s: from %d to %d nodes", r.process.PID, r.process.Host, before.Workers, n)
+	return r.show(s)
+}
+
+// restart begins a rolling restart or a reload, and shows its progress.
+func (r *remoteSet) restart(ctx context.Context, method, kind string) error {
+	s, err := r.begin(ctx, method, kind)
+	if err != nil {
+		return err
+	}
+	number, shown := s.Operation.Number, ""
+	s, err = r.await(ctx, func(s builtin.SetStatus, nobody bool) bool {
+		if nobody || operations(s) < number {
+			return false
+		}
+		op := s.Operation
+		over := op.Number > number || op.Ended
+		if !over && op.Node != "" && op.Node != shown {
+			shown = op.Node
+			r.printf("%s … (%d of %d done)", op.Node, op.Done, op.Total)
+		}
+		return over
+	})
+	if err != nil {
+		return err
+	}
+	switch op := s.Operation; {
+	case op.Number > number:
+		return errors.Join(r.show(s), fmt.Errorf(
+			"the %s is over, and another operation, a %s, has begun since: how the %s ended is in the log of process %d on %s",
+			kind, op.Kind, kind, s.Process.PID, s.Process.Host))
+	case op.Error != "":
+		return errors.Join(r.show(s), errors.New(op.Error))
+	}
+	r.printf("process %d on %s: %d nodes run anew", s.Process.PID, s.Process.Host, s.Operation.Done)
+	return r.show(s)
+}

@@ -1,0 +1,99 @@
+package setcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+// processNodes are the live nodes of one process.
+type processNodes struct {
+	membership.Process
+	nodes []string
+}
+
+// processes returns the processes of the cluster, in the order of their nodes.
+func processes(ctx context.Context, c *cluster.Client) ([]*processNodes, error) {
+	members, err := c.Directory.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []*processNodes
+	of := map[membership.Process]*processNodes{}
+	for _, m := range members {
+		if !m.Live {
+			continue
+		}
+		if of[m.Process] == nil {
+			of[m.Process] = &processNodes{Process: m.Process}
+			all = append(all, of[m.Process])
+		}
+		of[m.Process].nodes = append(of[m.Process].nodes, m.Incarnation.ID)
+	}
+	return all, nil
+}
+
+// findProcess returns the process of a node or, without a node, the only process.
+func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node string) (membership.Process, error) {
+	all, err := processes(ctx, c)
+	if err != nil {
+		return membership.Process{}, err
+	}
+	var lines []string
+	for _, one := range all {
+		if slices.Contains(one.nodes, node) {
+			return one.Process, nil
+		}
+		lines = append(lines, fmt.Sprintf("--node %s   process %d on %s, %d nodes", one.nodes[0], one.PID, one.Host, len(one.nodes)))
+	}
+	switch {
+	case node != "":
+		return membership.Process{}, config.As(rpcregistry.ErrNoSuchTarget,
+			fmt.Errorf("no live node %s: \"%s status\" lists them", node, e.Program))
+	case len(all) == 1:
+		return all[0].Process, nil
+	case len(all) == 0:
+		return membership.Process{}, config.As(cluster.ErrNoSet, fmt.Errorf(
+			"no live node in namespace %s at %s: a set that was scaled to 0 gets a node by the signal TTIN", e.Namespace, c.Where))
+	default:
+		return membership.Process{}, config.Usagef("this cluster has several processes: choose one by any of its nodes:\n  %s",
+			strings.Join(lines, "\n  "))
+	}
+}
+
+// errNoNode: the process has no live node to call.
+var errNoNode = errors.New("the process has no live node")
+
+// answerTime is how long a node has to answer.
+const answerTime = 5 * time.Second
+
+// askSet calls a method of a process's set, on the first of the process's nodes
+// that accepts the call.
+func askSet(ctx context.Context, c *cluster.Client, nodes []string, method string, args any) (s builtin.SetStatus, err error) {
+	if len(nodes) == 0 {
+		return s, errNoNode
+	}
+	rpc, err := c.Dial(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, id := range nodes {
+		asking, cancel := context.WithTimeout(ctx, answerTime)
+		s, err = rpcregistry.Do[builtin.SetStatus](asking, rpc, method, args, rpcregistry.Node(id))
+		cancel()
+		// A node that left a moment ago, or is leaving, did not run it: another one can.
+		if !errors.Is(err, rpcregistry.ErrNoSuchTarget) && !errors.Is(err, rpcregistry.ErrBusy) {
+			break
+		}
+	}
+	return s, err
+}

@@ -1,0 +1,173 @@
+package setcmd
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Node is one node in the JSON of status.
+type Node struct {
+	ID          string  `json:"id"`
+	Incarnation string  `json:"incarnation"`
+	PID         int     `json:"pid"`
+	Host        string  `json:"host"`
+	State       string  `json:"state"`
+	Live        bool    `json:"live"`   // its lease has not expired
+	Uptime      float64 `json:"uptime"` // seconds
+	TasksInHand int     `json:"tasksInHand"`
+	// Crashes of the earlier incarnations in its process; nil where that did not answer.
+	Crashes *builtin.Crashes `json:"crashes,omitempty"`
+}
+
+// lost is the state of a node whose lease has expired: another process takes its
+// tasks over.
+const lost = "lost"
+
+// status shows the nodes, their sets and the tasks.
+func status(ctx context.Context, e *cluster.Env, _ []string) error {
+	c, err := e.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	members, err := c.Directory.List(ctx)
+	if err != nil {
+		return err
+	}
+	counts, err := c.Inspector().Counts(ctx)
+	if err != nil {
+		return err
+	}
+	sets := askSets(ctx, c)
+	nodes := make([]Node, 0, len(members))
+	for _, m := range members {
+		nodes = append(nodes, statusOf(m, sets))
+	}
+	if e.JSON() {
+		return e.WriteJSON(map[string]any{"namespace": e.Namespace, "redis": c.Where, "nodes": nodes, "sets": sets, "tasks": counts})
+	}
+	if err := writeStatus(e, c.Where, nodes, counts); err != nil {
+		return err
+	}
+	return writeSets(e, sets)
+}
+
+// setsTime is how long status waits for the processes to answer. The set of a process
+// that does not answer, or denies the call, is not shown.
+const setsTime = 2 * time.Second
+
+// askSets asks each process of the cluster for the status of its set.
+func askSets(ctx context.Context, c *cluster.Client) []builtin.SetStatus {
+	ctx, cancel := context.WithTimeout(ctx, setsTime)
+	defer cancel()
+	all, err := processes(ctx, c)
+	if err != nil || len(all) == 0 {
+		return []builtin.SetStatus{}
+	}
+	if _, err := c.Dial(ctx); err != nil { // once, before several use it
+		return []builtin.SetStatus{}
+	}
+	answers := make([]*builtin.SetStatus, len(all))
+	var asked sync.WaitGroup
+	for i, one := range all {
+		asked.Go(func() {
+			if s, err := askSet(ctx, c, one.nodes, "api.set.status", nil); err == nil {
+				answers[i] = &s
+			}
+		})
+	}
+	asked.Wait()
+	sets := []builtin.SetStatus{}
+	for _, s := range answers {
+		if s != nil {
+			sets = append(sets, *s)
+		}
+	}
+	return sets
+}
+
+func statusOf(m membership.Member, sets []builtin.SetStatus) Node {
+	s := Node{
+		ID: m.Incarnation.ID, Incarnation: m.Incarnation.String(), PID: m.Process.PID, Host: m.Process.Host,
+		State: string(m.State), Live: m.Live, Uptime: m.Uptime.Seconds(), TasksInHand: m.TasksInHand,
+	}
+	if !m.Live {
+		s.State = lost
+	}
+	for i := range sets {
+		if sets[i].Process != m.Process {
+			continue
+		}
+		for j := range sets[i].Crashed {
+			if c := &sets[i].Crashed[j]; c.Node == s.ID {
+				s.Crashes = &c.Crashes
+			}
+		}
+	}
+	return s
+}
+
+// writeSets writes what is unusual about the sets of the processes.
+func writeSets(e *cluster.Env, sets []builtin.SetStatus) error {
+	var lines []string
+	for _, s := range sets {
+		who := fmt.Sprintf("process %d on %s: ", s.Process.PID, s.Process.Host)
+		say := func(is bool, format string, args ...any) {
+			if is {
+				lines = append(lines, who+fmt.Sprintf(format, args...))
+			}
+		}
+		say(s.Ready < s.Workers, "%d of %d nodes are ready", s.Ready, s.Workers)
+		say(s.Leaving > 0, "%d nodes are leaving", s.Leaving)
+		say(s.Quiet, "quiet, no tasks are claimed until \"%s resume\"", e.Program)
+		say(!s.Redis, "Redis does not answer it")
+		say(!s.Healthy, "UNHEALTHY: no tasks are claimed until handlers return that outlived their nodes")
+		say(s.Zombies.Count > 0, "%d handlers outlived their nodes (limit %d): %s",
+			s.Zombies.Count, s.Zombies.Limit, strings.Join(s.Zombies.Tasks, ", "))
+		if o := s.Operation; o != nil {
+			say(!o.Ended, "%s under way, %d of %d nodes done; %s", o.Kind, o.Done, o.Total, o.Node)
+			say(o.Error != "", "%s", o.Error)
+		}
+		for _, c := range s.Crashed {
+			lines = append(lines, fmt.Sprintf("%s crashed %d times, the last %s ago: %s",
+				c.Node, c.Count, time.Since(c.At).Truncate(time.Second), c.Reason))
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return e.WriteLine("\n" + strings.Join(lines, "\n"))
+}
+
+func writeStatus(e *cluster.Env, where string, nodes []Node, counts tasks.Counts) error {
+	if len(nodes) == 0 {
+		if err := e.WriteLine(fmt.Sprintf("no live nodes in namespace %s at %s", e.Namespace, where)); err != nil {
+			return err
+		}
+	} else if err := writeNodes(e, nodes); err != nil {
+		return err
+	}
+	return e.WriteLine(fmt.Sprintf("\ntasks: %d pending, %d delayed, %d active, %d done, %d dead; %d taken over, %d runs tried again",
+		counts.Pending, counts.Delayed, counts.Active, counts.Done, counts.Dead, counts.HandedOn, counts.Failed))
+}
+
+func writeNodes(e *cluster.Env, nodes []Node) error {
+	rows := [][]string{{"NODE", "INCARNATION", "PROCESS", "HOST", "STATE", "UPTIME", "TASKS"}}
+	for _, n := range nodes {
+		_, life, _ := strings.Cut(n.Incarnation, "#")
+		uptime := time.Duration(n.Uptime * float64(time.Second)).Truncate(time.Second)
+		rows = append(rows, []string{
+			n.ID, life, strconv.Itoa(n.PID), n.Host, n.State, uptime.String(), strconv.Itoa(n.TasksInHand),
+		})
+	}
+	return e.WriteTable(rows)
+}

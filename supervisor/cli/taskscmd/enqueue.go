@@ -1,0 +1,287 @@
+package taskscmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// enqueueFlags are the flags of "enqueue" alone.
+type enqueueFlags struct {
+	in      time.Duration
+	at      string
+	queue   string
+	id      string
+	wait    bool
+	timeout time.Duration
+
+	priority, deadline              string
+	unique                          string
+	uniqueFor                       time.Duration
+	after                           []string
+	maxAttempts                     int
+	runTimeout, backoff, maxBackoff time.Duration
+	retention                       time.Duration
+	result                          bool
+}
+
+func enqueueCommand(e *cluster.Env) *urfave.Command {
+	f := &enqueueFlags{}
+	return &urfave.Command{
+		Name: "enqueue", Usage: "give the cluster a task", ArgsUsage: "TASK [PAYLOAD-JSON]",
+		Description: "The payload is any JSON value, null without one; - reads it from standard input.\n\n" +
+			"   $0 enqueue echo '{\"hello\": \"world\"}' --wait\n" +
+			"   $0 enqueue echo '\"later\"' --in 10s --id my-task\n" +
+			"   $0 enqueue echo '\"then\"' --after my-task --priority high",
+		Flags: e.ClientFlags(append(f.treatment(),
+			&urfave.DurationFlag{Name: "in", Destination: &f.in, Usage: "run it after that `TIME`, such as 10s", HideDefault: true},
+			&urfave.StringFlag{Name: "at", Destination: &f.at, Usage: "run it at that `TIME`, such as 2027-01-31T08:00:00Z"},
+			&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` instead of the task's own"},
+			&urfave.StringFlag{
+				Name: "id", Destination: &f.id,
+				Usage: "`ID` of the task: not accepted again while it is stored, nor within 24 h after it is done",
+			},
+			&urfave.BoolFlag{Name: "wait", Destination: &f.wait, Usage: "wait until it is done and print its result", HideDefault: true},
+			&urfave.DurationFlag{
+				Name: "timeout", Destination: &f.timeout, Usage: "how long to wait with --wait (`TIME`)", DefaultText: "no limit",
+			},
+		)...),
+		ArgValidator: config.Arguments(1, 2, "TASK [PAYLOAD-JSON]"),
+		Action:       e.Action(f.enqueue),
+	}
+}
+
+// treatment returns the flags that say how the task is treated.
+func (f *enqueueFlags) treatment() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "priority", Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},
+		&urfave.StringFlag{
+			Name: "deadline", Destination: &f.deadline,
+			Usage: "`TIME` such as " + exampleTime + ", or from now, such as 90m: not begun by then, it is dead",
+		},
+		&urfave.StringFlag{
+			Name: "unique", Destination: &f.unique, Usage: "`KEY` that only one stored task has at a time: another is not accepted",
+		},
+		&urfave.DurationFlag{
+			Name: "unique-for", Destination: &f.uniqueFor, Usage: "how long the key is taken, whatever becomes of the task (`TIME`)",
+			DefaultText: "until the task has ended",
+		},
+		&urfave.StringSliceFlag{
+			Name: "after", Destination: &f.after, Config: urfave.StringConfig{TrimSpace: true},
+			Usage: "`ID` of a task that must be done before; may be repeated",
+		},
+		&urfave.IntFlag{
+			Name: "max-attempts", Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
+		},
+		&urfave.DurationFlag{
+			Name: "run-timeout", Destination: &f.runTimeout, Usage: "how long a run may take (`TIME`)", DefaultText: definitions,
+		},
+		&urfave.DurationFlag{
+			Name: "backoff", Destination: &f.backoff, DefaultText: definitions,
+			Usage: "the pause after its first failure, doubled with each other (`TIME`)",
+		},
+		&urfave.DurationFlag{
+			Name: "max-backoff", Destination: &f.maxBackoff, Usage: "the longest of these pauses (`TIME`)", DefaultText: definitions,
+		},
+		&urfave.DurationFlag{
+			Name: "retention", Destination: &f.retention, DefaultText: definitions,
+			Usage: "how long it and its result are remembered when it is done (`TIME`)",
+		},
+		&urfave.BoolFlag{
+			Name: "result", Destination: &f.result, HideDefault: true,
+			Usage: "keep its result for " + tasks.DefaultRetention.String() + " where nothing says for how long",
+		},
+	}
+}
+
+// definitions describes the default of an option that the definition decides.
+const definitions = "the task's definition"
+
+// options returns the task's options, without what only the nodes and Redis know.
+func (f *enqueueFlags) options() (tasks.Options, instant, error) {
+	o := tasks.Options{
+		In: f.in, Queue: f.queue, ID: f.id, Unique: f.unique, UniqueFor: f.uniqueFor, After: f.after, MaxAttempts: f.maxAttempts,
+		Timeout: f.runTimeout, Backoff: f.backoff, MaxBackoff: f.maxBackoff, Retention: f.retention,
+	}
+	if err := f.check(); err != nil {
+		return o, instant{}, err
+	}
+	var err error
+	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
+		return o, instant{}, config.Usagef("--%w", err)
+	}
+	if f.at != "" {
+		if o.At, err = parseTime("at", f.at); err != nil {
+			return o, instant{}, err
+		}
+	}
+	deadline, err := parseInstant("deadline", f.deadline, false)
+	return o, deadline, err
+}
+
+// check reports what is wrong with the flags' values.
+func (f *enqueueFlags) check() error {
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"in", f.in}, {"timeout", f.timeout}, {"unique-for", f.uniqueFor}, {"run-timeout", f.runTimeout},
+		{"backoff", f.backoff}, {"max-backoff", f.maxBackoff}, {"retention", f.retention},
+	} {
+		if d.value < 0 {
+			return config.Usagef("--%s: %s is negative", d.flag, d.value)
+		}
+	}
+	for _, id := range f.after {
+		if !link.ValidName(id) {
+			return config.Usagef("--after: "+config.NameRule, id)
+		}
+	}
+	switch {
+	case f.in > 0 && f.at != "":
+		return config.Usagef("use --in or --at, not both")
+	case f.queue != "" && !link.ValidName(f.queue):
+		return config.Usagef("--queue: "+config.NameRule, f.queue)
+	case f.id != "" && !link.ValidName(f.id):
+		return config.Usagef("--id: "+config.NameRule, f.id)
+	case f.maxAttempts < 0:
+		return config.Usagef("--max-attempts: %d is negative", f.maxAttempts)
+	case f.uniqueFor > 0 && f.unique == "":
+		return config.Usagef("--unique-for: say the key as well, with --unique")
+	}
+	return nil
+}
+
+func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []string) error {
+	options, deadline, err := f.options()
+	if err != nil {
+		return err
+	}
+	name, payload := args[0], json.RawMessage("null")
+	if !link.ValidName(name) {
+		return config.Usagef("task "+config.NameRule, name)
+	}
+	if len(args) == 2 {
+		if payload, err = e.Argument(args[1], "PAYLOAD-JSON", `'{"to": "ada"}', '"text"' or 42`); err != nil {
+			return err
+		}
+	}
+	c, err := e.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	info, note, err := lookUp(ctx, c, name)
+	if err != nil {
+		return err
+	}
+	if options.Queue == "" {
+		options.Queue = info.Queue
+	}
+	options.WantResult = (f.wait || f.result) && info.Retention == 0 // this side does not know the definition's
+	if deadline != (instant{}) {
+		now, err := c.Redis.Time(ctx).Result()
+		if err != nil {
+			return link.Explain(err)
+		}
+		options.Deadline = deadline.on(now)
+	}
+	queue := c.Tasks(ctx)
+	defer queue.Close() //nolint:contextcheck // it ends a context of its own
+	receipt, err := queue.EnqueueWith(ctx, name, payload, options)
+	if err != nil {
+		return err
+	}
+	if note != "" {
+		e.Notef("%s", note)
+	}
+	if f.wait {
+		return await(ctx, e, queue, receipt, f.timeout)
+	}
+	return writeReceipt(e, name, receipt, receipt.ID != f.id)
+}
+
+// writeReceipt writes the outcome of an enqueue. other says that it is a duplicate
+// because another task has its unique key.
+func writeReceipt(e *cluster.Env, name string, r tasks.Receipt, other bool) error {
+	text := "enqueued"
+	switch {
+	case r.Duplicate && other:
+		text = "not enqueued, this one has the unique key:"
+	case r.Duplicate:
+		text = "not enqueued again, the id was accepted before:"
+	}
+	return e.WriteResult(map[string]any{"id": r.ID, "duplicate": r.Duplicate}, fmt.Sprintf("%s %s %s", text, name, r.ID))
+}
+
+// await waits until the task is done and writes its result.
+func await(ctx context.Context, e *cluster.Env, queue *tasks.Client, r tasks.Receipt, timeout time.Duration) error {
+	waiting := ctx
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it is not done after %s", timeout))
+		defer cancel()
+	}
+	result, err := queue.Wait(waiting, r.ID)
+	if err != nil {
+		return err
+	}
+	return e.WriteValue(result)
+}
+
+// lookUp asks the live nodes how they treat tasks of that name. Where no node answers,
+// the note says so; where nodes answer and none handles the task, that is an error.
+func lookUp(ctx context.Context, c *cluster.Client, name string) (info builtin.Definition, note string, err error) {
+	live, err := c.Live(ctx)
+	if err != nil {
+		return info, "", err
+	}
+	if len(live) == 0 {
+		return info, "no node is live: the task waits until one that handles it starts", nil
+	}
+	rpc, err := c.Dial(ctx)
+	if err != nil {
+		return info, "", err
+	}
+	asking, cancel := context.WithTimeout(ctx, cluster.ReachTime)
+	defer cancel()
+	verdicts, err := rpc.DoAll(asking, "api.tasks.definitions", nil)
+	if err != nil {
+		return info, "", err
+	}
+	handled := map[string]builtin.Definition{}
+	answered := 0
+	for _, v := range verdicts {
+		var list []builtin.Definition
+		if v.Err != nil || json.Unmarshal(v.Value, &list) != nil {
+			continue
+		}
+		answered++
+		for _, t := range list {
+			handled[t.Name] = t
+		}
+	}
+	info, known := handled[name]
+	switch {
+	case known:
+		return info, "", nil
+	case answered == 0:
+		return info, "no node answered whether it handles this task: it waits until one does", nil
+	case len(handled) == 0:
+		return info, "", config.Usagef("unknown task %s: the live nodes handle no tasks", name)
+	default:
+		return info, "", config.Usagef("unknown task %s: the live nodes handle %s", name, strings.Join(slices.Sorted(maps.Keys(handled)), ", "))
+	}
+}

@@ -1,0 +1,152 @@
+package taskscmd
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// instant is a time on the command line: a point in time, or how far it is from now.
+type instant struct {
+	at   time.Time
+	from time.Duration
+}
+
+// exampleTime shows how a time is written.
+const exampleTime = "2027-01-31T08:00:00Z"
+
+// parseTime reads a point in time.
+func parseTime(flag, text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, config.Usagef("--%s: %q is not a time such as %s or 2027-01-31T08:00:00+01:00", flag, text, exampleTime)
+	}
+	return at, nil
+}
+
+// parseInstant reads a point in time, or how long ago or from now it is.
+func parseInstant(flag, text string, ago bool) (instant, error) {
+	if text == "" {
+		return instant{}, nil
+	}
+	direction := "from now"
+	d, err := time.ParseDuration(text)
+	given := err == nil && d > 0
+	if ago {
+		direction, d = "ago", -d
+	}
+	if given {
+		return instant{from: d}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return instant{}, config.Usagef("--%s: %q is neither a time such as %s nor how long %s, such as 90m", flag, text, exampleTime, direction)
+	}
+	return instant{at: at}, nil
+}
+
+// on returns the point in time; zero where none was given.
+func (i instant) on(now time.Time) time.Time {
+	if i.from != 0 {
+		return now.Add(i.from)
+	}
+	return i.at
+}
+
+// filterFlags select tasks.
+type filterFlags struct {
+	states                   []string
+	queue, name, text        string
+	since, until             string
+	limit                    int
+	possible                 []tasks.State // what may be selected; nil for all
+	usual                    []tasks.State // where no state is named
+	parsedSince, parsedUntil instant
+}
+
+func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringSliceFlag{
+			Name: "state", Destination: &f.states, Config: urfave.StringConfig{TrimSpace: true},
+			Usage: "`STATES` separated by commas: " + stateNames(f.possible), DefaultText: stateNames(f.usual),
+		},
+		&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` that they are in"},
+		&urfave.StringFlag{Name: "name", Destination: &f.name, Usage: "`NAME` of the tasks"},
+		&urfave.StringFlag{Name: "text", Destination: &f.text, Usage: "`TEXT` that is part of the id, the payload or the reason"},
+		&urfave.StringFlag{
+			Name: "since", Destination: &f.since,
+			Usage: "`TIME` since when they ended (dead, cancelled), are due (delayed) or were enqueued",
+		},
+		&urfave.StringFlag{Name: "until", Destination: &f.until, Usage: "`TIME` until when"},
+		&urfave.IntFlag{Name: "limit", Value: limit, Destination: &f.limit, Usage: "how many at most, `N`; 0 for all", DefaultText: limited},
+	}
+}
+
+func stateNames(states []tasks.State) string {
+	if states == nil {
+		states = tasks.States()
+	}
+	names := make([]string, len(states))
+	for i, s := range states {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ", ")
+}
+
+// empty reports whether no flag selects.
+func (f *filterFlags) empty() bool {
+	return len(f.states) == 0 && f.queue+f.name+f.text+f.since+f.until == ""
+}
+
+// check reports what is wrong with the flags.
+func (f *filterFlags) check() (err error) {
+	possible := f.possible
+	if possible == nil {
+		possible = tasks.States()
+	}
+	for _, s := range f.states {
+		if !slices.Contains(possible, tasks.State(s)) {
+			return config.Usagef("--state: %q: use %s", s, stateNames(possible))
+		}
+	}
+	switch {
+	case f.queue != "" && !link.ValidName(f.queue):
+		return config.Usagef("--queue: "+config.NameRule, f.queue)
+	case f.name != "" && !link.ValidName(f.name):
+		return config.Usagef("--name: "+config.NameRule, f.name)
+	case f.limit < 0:
+		return config.Usagef("--limit: %d is negative", f.limit)
+	}
+	if f.parsedSince, err = parseInstant("since", f.since, true); err != nil {
+		return err
+	}
+	f.parsedUntil, err = parseInstant("until", f.until, true)
+	return err
+}
+
+// filter returns what the flags select, on Redis's clock.
+func (f *filterFlags) filter(ctx context.Context, c *cluster.Client) (tasks.Filter, time.Time, error) {
+	now, err := c.Redis.Time(ctx).Result()
+	if err != nil {
+		return tasks.Filter{}, now, link.Explain(err)
+	}
+	out := tasks.Filter{
+		States: f.usual, Queue: f.queue, Name: f.name, Text: f.text, Limit: f.limit,
+		Since: f.parsedSince.on(now), Until: f.parsedUntil.on(now),
+	}
+	if len(f.states) > 0 {
+		out.States = nil
+		for _, s := range f.states {
+			out.States = append(out.States, tasks.State(s))
+		}
+	}
+	return out, now, nil
+}

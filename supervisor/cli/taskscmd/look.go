@@ -1,0 +1,246 @@
+package taskscmd
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// listedTasks is how many tasks a list has by default.
+const listedTasks = 100
+
+func listCommand(e *cluster.Env) *urfave.Command {
+	f := &filterFlags{usual: slices.DeleteFunc(tasks.States(), func(s tasks.State) bool { return s == tasks.Done })}
+	return &urfave.Command{
+		Name: "list", Usage: "list tasks, those that go first or that ended last first",
+		Flags: e.ClientFlags(f.flags(listedTasks, strconv.Itoa(listedTasks))...), ArgValidator: config.NoArguments,
+		Action: e.Action(func(ctx context.Context, e *cluster.Env, _ []string) error { return list(ctx, e, f) }),
+	}
+}
+
+func list(ctx context.Context, e *cluster.Env, f *filterFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	return withTasks(ctx, e, func(c *cluster.Client, queue *tasks.Inspector) error {
+		filter, now, err := f.filter(ctx, c)
+		if err != nil {
+			return err
+		}
+		if f.limit > 0 {
+			filter.Limit++ // to see whether there are more
+		}
+		var found []tasks.Task
+		for t, err := range queue.List(ctx, filter) {
+			if err != nil {
+				return err
+			}
+			found = append(found, t)
+		}
+		more := f.limit > 0 && len(found) > f.limit
+		if more {
+			found = found[:f.limit]
+		}
+		if err := writeTasks(e, found, now); err != nil {
+			return err
+		}
+		if more {
+			e.Notef("there are more: narrow the list, or use --limit 0 for all")
+		}
+		return nil
+	})
+}
+
+// writeTasks lists tasks.
+func writeTasks(e *cluster.Env, found []tasks.Task, now time.Time) error {
+	if e.JSON() {
+		if found == nil {
+			found = []tasks.Task{}
+		}
+		return e.WriteJSON(found)
+	}
+	if len(found) == 0 {
+		return e.WriteLine("no tasks")
+	}
+	rows := [][]string{{"ID", "NAME", queueColumn, "STATE", "WHEN", "ATTEMPTS", "REASON OR PAYLOAD"}}
+	for _, t := range found {
+		detail := string(t.Payload)
+		if t.Reason != nil {
+			detail = t.Reason.String()
+		}
+		queue := t.Queue
+		if t.Priority != tasks.Normal {
+			queue += " (" + t.Priority.String() + ")"
+		}
+		rows = append(rows, []string{t.ID, t.Name, queue, string(t.State), relative(whenOf(t), now), attempts(t), clip(detail, 60)})
+	}
+	return e.WriteTable(rows)
+}
+
+// whenOf returns the time that belongs to a task's state.
+func whenOf(t tasks.Task) time.Time {
+	for _, at := range []time.Time{t.Due, t.Ended, t.Kept} {
+		if !at.IsZero() {
+			return at
+		}
+	}
+	return t.Enqueued
+}
+
+// relative formats a time as its distance from now.
+func relative(at, now time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	d := at.Sub(now)
+	text := cmp.Or(strings.TrimPrefix(brief(d.Abs().Round(time.Second)), "-"), "0s")
+	if d > 0 {
+		return "in " + text
+	}
+	return text + " ago"
+}
+
+func attempts(t tasks.Task) string {
+	text := strconv.Itoa(t.Attempts)
+	if t.Crashes > 0 {
+		text += fmt.Sprintf(", %d crashes", t.Crashes)
+	}
+	return text
+}
+
+// clip cuts a text to that many characters.
+func clip(text string, most int) string {
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
+}
+
+func show(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id string) error {
+	t, err := queue.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if e.JSON() {
+		return e.WriteJSON(t)
+	}
+	return writeTask(e, t)
+}
+
+// writeTask shows one task, and what happened to it.
+func writeTask(e *cluster.Env, t tasks.Task) error {
+	var rows [][]string
+	row := func(name, value string) {
+		if value != "" {
+			rows = append(rows, []string{name + ":", value})
+		}
+	}
+	moment := func(at time.Time) string {
+		if at.IsZero() {
+			return ""
+		}
+		return at.UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	row("id", t.ID)
+	row("name", t.Name)
+	row(queueWord, t.Queue)
+	row("priority", t.Priority.String())
+	row("state", string(t.State))
+	row("on", t.Node)
+	row("enqueued", moment(t.Enqueued))
+	row("due", moment(t.Due))
+	row("deadline", moment(t.Deadline))
+	row("ended", moment(t.Ended))
+	row("kept until", moment(t.Kept))
+	row("attempts", attempts(t))
+	if t.Position != nil {
+		row("before it", strconv.FormatInt(*t.Position, 10))
+	}
+	row("unique", t.Unique)
+	after := strings.Join(t.After, " ")
+	if t.State == tasks.Blocked {
+		after += fmt.Sprintf(" (%d not done)", t.Blocking)
+	}
+	row("after", after)
+	if t.Progress != nil {
+		row("progress", fmt.Sprintf("%.0f%% %s", 100*t.Progress.Fraction, t.Progress.Note))
+	}
+	if t.Cancelling {
+		row("cancelling", "its handler was asked to end")
+	}
+	if t.Reason != nil {
+		row("reason", t.Reason.String())
+	}
+	row("payload", clip(string(t.Payload), shownJSON))
+	row("result", clip(string(t.Result), shownJSON))
+	if err := e.WriteTable(rows); err != nil || len(t.History) == 0 {
+		return err
+	}
+	events := [][]string{{"AT", "WHAT", "ATTEMPT", "NODE", "ERROR"}}
+	for _, h := range t.History {
+		attempt := ""
+		if h.Attempt > 0 {
+			attempt = strconv.Itoa(h.Attempt)
+		}
+		events = append(events, []string{moment(h.At), h.What, attempt, h.Node, h.Error})
+	}
+	if err := e.WriteLine(""); err != nil {
+		return err
+	}
+	return e.WriteTable(events)
+}
+
+// shownJSON is how many characters of a payload or a result are shown to people;
+// scripts get all of it.
+const shownJSON = 2000
+
+func explain(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id string) error {
+	x, err := queue.Explain(ctx, id)
+	if err != nil {
+		return err
+	}
+	if e.JSON() {
+		return e.WriteJSON(x)
+	}
+	if err := e.WriteLine(fmt.Sprintf("%s is %s (%s, queue %s)", x.ID, x.State, x.Name, x.Queue)); err != nil {
+		return err
+	}
+	for _, why := range x.Why {
+		if err := e.WriteLine("  - " + strings.ReplaceAll(why, "\n", " ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func waitCommand(e *cluster.Env) *urfave.Command {
+	var timeout time.Duration
+	return &urfave.Command{
+		Name: "wait", Usage: "wait until a task is done and print its result", ArgsUsage: "ID",
+		Description: "It fails when the task is dead or cancelled, or has been forgotten.",
+		Flags: e.ClientFlags(
+			&urfave.DurationFlag{Name: "timeout", Destination: &timeout, Usage: "how long to wait (`TIME`)", DefaultText: "no limit"},
+		),
+		ArgValidator: config.Arguments(1, 1, "ID"),
+		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
+			if timeout < 0 {
+				return config.Usagef("--timeout: %s is negative", timeout)
+			}
+			return withTasks(ctx, e, func(c *cluster.Client, _ *tasks.Inspector) error {
+				queue := c.Tasks(ctx)
+				defer queue.Close() //nolint:contextcheck // it ends a context of its own
+				return await(ctx, e, queue, tasks.Receipt{ID: args[0]}, timeout)
+			})
+		}),
+	}
+}

@@ -1,0 +1,172 @@
+package taskscmd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// limitFlags are the flags of "tasks limit" alone.
+type limitFlags struct {
+	concurrency, tasks int
+	bytes              string
+	reset              bool
+}
+
+// queueCommands returns the commands about one queue.
+func queueCommands(e *cluster.Env) []*urfave.Command {
+	f := &limitFlags{}
+	return []*urfave.Command{
+		oneQueue(e, "pause", "keep a queue's tasks from being claimed", "Those that run go on, and new ones are accepted.", nil,
+			func(ctx context.Context, e *cluster.Env, name string) error {
+				return pauseQueue(ctx, e, name, true)
+			}),
+		oneQueue(e, "resume", "let a paused queue's tasks go again", "", nil,
+			func(ctx context.Context, e *cluster.Env, name string) error {
+				return pauseQueue(ctx, e, name, false)
+			}),
+		oneQueue(e, "limit", "set limits of a queue, over the whole cluster",
+			"They win over those that the program sets; --reset takes them back. Limits that are not named stay; 0 is none.\n"+
+				"An enqueue beyond --tasks or --bytes is refused.",
+			[]urfave.Flag{
+				&urfave.IntFlag{Name: "concurrency", Destination: &f.concurrency, Usage: "how many of its tasks run at a time, `N`", HideDefault: true},
+				&urfave.IntFlag{Name: config.TasksKey, Destination: &f.tasks, Usage: "how many wait or run, `N`", HideDefault: true},
+				&urfave.StringFlag{Name: "bytes", Destination: &f.bytes, Usage: "`SIZE` of its stored tasks, such as 65536 or 64MiB"},
+				&urfave.BoolFlag{Name: "reset", Destination: &f.reset, Usage: "back to what the program says", HideDefault: true},
+			},
+			f.limitQueue),
+		oneQueue(e, "delete-queue", "delete a queue's tasks that do not run, and the queue if none does",
+			"Tasks of it that wait for other tasks stay.", nil, deleteQueue),
+	}
+}
+
+// oneQueue returns a command about one queue.
+func oneQueue(
+	e *cluster.Env, name, usage, more string, own []urfave.Flag, do func(context.Context, *cluster.Env, string) error,
+) *urfave.Command {
+	return &urfave.Command{
+		Name: name, Usage: usage, Description: more, ArgsUsage: queueColumn, Flags: e.ClientFlags(own...),
+		ArgValidator: config.Arguments(1, 1, queueColumn),
+		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
+			if !link.ValidName(args[0]) {
+				return config.Usagef("queue "+config.NameRule, args[0])
+			}
+			return do(ctx, e, args[0])
+		}),
+	}
+}
+
+// noteUnused notes that a queue was never used: its name may be misspelt. A queue can be paused or limited before its first task.
+func noteUnused(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, name string) error {
+	all, err := queue.Queues(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(all, func(q tasks.Queue) bool { return q.Name == name }) {
+		e.Notef("the queue %s was not used before", name)
+	}
+	return nil
+}
+
+func pauseQueue(ctx context.Context, e *cluster.Env, name string, paused bool) error {
+	err := withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) error {
+		if err := noteUnused(ctx, e, queue, name); err != nil {
+			return err
+		}
+		return queue.PauseQueue(ctx, name, paused)
+	})
+	if err != nil {
+		return err
+	}
+	text := "resumed: queue " + name
+	if paused {
+		text = "paused: queue " + name
+	}
+	return e.WriteResult(map[string]any{queueWord: name, "paused": paused}, text)
+}
+
+// limits returns what the flags change.
+func (f *limitFlags) limits(e *cluster.Env, queue string) (builtin.QueueLimits, error) {
+	l := builtin.QueueLimits{Queue: queue, Reset: f.reset}
+	if e.Given("concurrency") {
+		l.Concurrency = &f.concurrency
+	}
+	if e.Given(config.TasksKey) {
+		l.Tasks = &f.tasks
+	}
+	if e.Given("bytes") {
+		n, err := config.ParseSize(f.bytes)
+		if err != nil {
+			return l, config.Usagef("--bytes: %w", err)
+		}
+		l.Bytes = &n
+	}
+	some := l.Concurrency != nil || l.Tasks != nil || l.Bytes != nil
+	switch {
+	case some == f.reset:
+		return l, config.Usagef("limit: use some of --concurrency, --tasks and --bytes, or --reset")
+	case f.concurrency < 0:
+		return l, config.Usagef("--concurrency: %d is negative; 0 is none", f.concurrency)
+	case f.tasks < 0:
+		return l, config.Usagef("--tasks: %d is negative; 0 is none", f.tasks)
+	}
+	return l, nil
+}
+
+func (f *limitFlags) limitQueue(ctx context.Context, e *cluster.Env, name string) error {
+	change, err := f.limits(e, name)
+	if err != nil {
+		return err
+	}
+	var limits tasks.Limits
+	err = withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) (err error) {
+		if err = noteUnused(ctx, e, queue, name); err == nil {
+			limits, err = change.Set(ctx, queue)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if e.JSON() {
+		return e.WriteJSON(map[string]any{queueWord: name, "limits": limits})
+	}
+	one := func(n int64) string {
+		if n == 0 {
+			return "no limit"
+		}
+		return strconv.FormatInt(n, 10)
+	}
+	return e.WriteTable([][]string{
+		{queueColumn, "CONCURRENCY", "TASKS", "BYTES"},
+		{name, one(int64(limits.Concurrency)), one(int64(limits.Tasks)), one(limits.Bytes)},
+	})
+}
+
+func deleteQueue(ctx context.Context, e *cluster.Env, name string) error {
+	n := 0
+	err := withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) error {
+		all, err := queue.Queues(ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(all, func(q tasks.Queue) bool { return q.Name == name }) {
+			return fmt.Errorf("no queue %s: \"%s tasks\" lists them", name, e.Program)
+		}
+		n, err = queue.DeleteQueue(ctx, name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return e.WriteResult(map[string]any{queueWord: name, "deleted": n}, fmt.Sprintf("deleted: %s of queue %s", plural(n), name))
+}

@@ -1,0 +1,164 @@
+// Package taskscmd has the commands that enqueue tasks, look at them and mend them.
+package taskscmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Words that flags, columns and JSON share.
+const (
+	queueWord   = "queue"
+	queueColumn = "QUEUE"
+)
+
+// Commands returns the commands.
+func Commands(e *cluster.Env) []*urfave.Command {
+	return []*urfave.Command{enqueueCommand(e), tasksCommand(e)}
+}
+
+func tasksCommand(e *cluster.Env) *urfave.Command {
+	return &urfave.Command{
+		Name: config.TasksKey, Usage: "look at the cluster's tasks, and mend what went wrong with them",
+		Description: "Without a command it shows the queues. A TIME is one such as 2027-01-31T08:00:00Z, or how long ago: 90m.\n\n" +
+			"   $0 tasks list --state dead --name mail --since 24h\n" +
+			"   $0 tasks explain order:17\n" +
+			"   $0 tasks retry --name mail --text timeout --dry-run\n" +
+			"   $0 tasks cancel order:17 order:18\n" +
+			"   $0 tasks pause mails",
+		Commands: append([]*urfave.Command{
+			{
+				Name: "stats", Usage: "show the queues: what waits and runs, how fast, and what happened so far",
+				Flags: e.ClientFlags(), ArgValidator: config.NoSuchCommand, Action: e.Action(showStats),
+			},
+			listCommand(e),
+			oneTask(e, "show", "show all that is known of a task", show),
+			oneTask(e, "explain", "say where a task is and why it does not run", explain),
+			waitCommand(e), rescheduleCommand(e),
+		}, append(append(mendCommands(e), queueCommands(e)...), periodicCommand(e))...),
+		DefaultCommand: "stats",
+	}
+}
+
+// oneTask returns a command about one task.
+func oneTask(e *cluster.Env, name, usage string, do func(context.Context, *cluster.Env, *tasks.Inspector, string) error) *urfave.Command {
+	return &urfave.Command{
+		Name: name, Usage: usage, ArgsUsage: "ID", Flags: e.ClientFlags(), ArgValidator: config.Arguments(1, 1, "ID"),
+		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
+			return withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) error { return do(ctx, e, queue, args[0]) })
+		}),
+	}
+}
+
+// withTasks connects, and says what to do about an error of f.
+func withTasks(ctx context.Context, e *cluster.Env, f func(*cluster.Client, *tasks.Inspector) error) error {
+	c, err := e.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	err = f(c, c.Inspector())
+	if errors.Is(err, tasks.ErrNotFound) {
+		return fmt.Errorf("%w: one that is done is remembered only with a retention or an id of your choice; "+
+			"\"%s tasks list\" lists what there is", err, e.Program)
+	}
+	return err
+}
+
+// showStats shows the queues.
+func showStats(ctx context.Context, e *cluster.Env, _ []string) error {
+	return withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) error {
+		all, err := queue.Queues(ctx)
+		if err != nil {
+			return err
+		}
+		counts, err := queue.Counts(ctx)
+		if err != nil {
+			return err
+		}
+		if e.JSON() {
+			return e.WriteJSON(map[string]any{"queues": append([]tasks.Queue{}, all...), "counts": counts})
+		}
+		return writeStats(e, all, counts)
+	})
+}
+
+func writeStats(e *cluster.Env, all []tasks.Queue, counts tasks.Counts) error {
+	if len(all) == 0 {
+		return e.WriteLine("no queue was used yet")
+	}
+	n := func(n int64) string { return strconv.FormatInt(n, 10) }
+	now := [][]string{{queueColumn, "PENDING", "PARKED", "DELAYED", "ACTIVE", "OLDEST", "DONE/S", "WAIT", "RUN", "STATE"}}
+	ever := [][]string{{
+		"SO FAR", "ENQUEUED", "DONE", "FAILED", "SNOOZED", "DEAD", "QUARANTINED", "CANCELLED", "RETRIED", "DELETED", "DROPPED", "TAKEN OVER",
+	}}
+	for _, q := range all {
+		now = append(now, []string{
+			q.Name, n(q.Pending), n(q.Parked), n(q.Delayed), n(q.Active), brief(q.Oldest),
+			strconv.FormatFloat(q.Throughput, 'f', 1, 64), brief(q.Wait), brief(q.Run), stateOf(q),
+		})
+		e := q.Ever
+		ever = append(ever, []string{
+			q.Name, n(e.Enqueued), n(e.Done), n(e.Failed), n(e.Snoozed), n(e.Dead), n(e.Quarantined),
+			n(e.Cancelled), n(e.Revived), n(e.Deleted), n(e.Dropped), n(e.HandedOn),
+		})
+	}
+	if err := e.WriteTable(now); err != nil {
+		return err
+	}
+	if err := e.WriteLine(""); err != nil {
+		return err
+	}
+	if err := e.WriteTable(ever); err != nil {
+		return err
+	}
+	return e.WriteLine(fmt.Sprintf("\n%d wait for other tasks; %d dead and %d cancelled ones are kept",
+		counts.Blocked, counts.Dead, counts.Cancelled))
+}
+
+// stateOf describes the limits of a queue and whether it is paused.
+func stateOf(q tasks.Queue) string {
+	var words []string
+	if q.Paused {
+		words = append(words, "paused")
+	}
+	if most := q.Limits.Concurrency; most > 0 {
+		words = append(words, fmt.Sprintf("at most %d run", most))
+	}
+	if most := q.Limits.Tasks; most > 0 {
+		words = append(words, fmt.Sprintf("at most %d tasks", most))
+	}
+	if most := q.Limits.Bytes; most > 0 {
+		words = append(words, fmt.Sprintf("%d of %d bytes", q.Bytes, most))
+	}
+	if len(words) == 0 {
+		return "-"
+	}
+	return strings.Join(words, ", ")
+}
+
+// brief formats a duration for people, with about three digits.
+func brief(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "-"
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(100 * time.Microsecond).String()
+	case d < time.Minute:
+		return d.Round(10 * time.Millisecond).String()
+	default:
+		return d.Round(time.Second).String()
+	}
+}
