@@ -83,6 +83,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		announcer: newAnnouncer(),
 	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*leftover]struct{}{}
+	h.reports.Observer = cfg.Observer
 	var err error
 	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {
 		return nil, err
@@ -129,7 +130,7 @@ func (h *Host) Open(ctx context.Context) error {
 	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
-	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons = true, h.log, h.reports, h.beacons
+	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = true, h.log, h.reports, h.beacons, h.cfg.Observer
 	h.bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err

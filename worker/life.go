@@ -83,14 +83,14 @@ func (n *Node) openBase(base *group.Group) error {
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
-	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons = inAPI, n.log, h.reports, h.beacons
+	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.cfg.Observer
 	wrap := &h.cfg.App.middleware
 	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
 	a.Bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
 	}
-	a.Cache = h.cfg.Cache.Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
+	a.Cache = h.cfg.Cache.observed(h.cfg.Observer).Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
@@ -101,7 +101,7 @@ func (n *Node) openBase(base *group.Group) error {
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
-		OnLog: h.onLog, Log: n.log, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
+		OnLog: h.onLog, Log: n.log, Observer: h.cfg.Observer, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
 		return err
