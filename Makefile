@@ -43,7 +43,7 @@ fuzz: ## run every fuzz target for FUZZTIME (10s) each
 
 mutants: ## put every known mistake into the task scripts; the tests must see each (2 minutes)
 	@.ci/prepare
-	$(GO) test -run Mutants -timeout 9m -v $(ARGS) ./worker/tasks -mutants
+	$(GO) test -run Mutants -timeout 9m -v $(ARGS) ./worker/internal/queue -mutants
 
 lint: ## run the linters; the first time they are built, which takes a minute or two
 	$(LINT) run ./...

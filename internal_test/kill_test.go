@@ -101,10 +101,10 @@ func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 	processes := []*process{startProcess(t, cfg.URL), startProcess(t, cfg.URL), startProcess(t, cfg.URL)}
 
 	const n, kills = 3000, 5
-	news := make([]tasks.New, n)
+	news := make([]tasks.Request, n)
 	want := int64(0)
 	for i := range news {
-		news[i] = tasks.New{Name: "add", Payload: i, Options: tasks.Options{ID: "add:" + strconv.Itoa(i)}}
+		news[i] = tasks.Request{Name: "add", Payload: i, Options: tasks.Options{ID: "add:" + strconv.Itoa(i)}}
 		want += int64(i)
 	}
 	_, err := enqueuer.EnqueueMany(t.Context(), news)

@@ -43,9 +43,9 @@ func TestAProcessThatIsPausedPastItsLeaseHarmsNothing(t *testing.T) {
 	const n, pauses = 2000, 2
 	want, next := int64(0), 0
 	enqueue := func() {
-		news := make([]tasks.New, n/(pauses+1))
+		news := make([]tasks.Request, n/(pauses+1))
 		for i := range news {
-			news[i] = tasks.New{Name: "add", Payload: next, Options: tasks.Options{ID: "add:" + strconv.Itoa(next)}}
+			news[i] = tasks.Request{Name: "add", Payload: next, Options: tasks.Options{ID: "add:" + strconv.Itoa(next)}}
 			want += int64(next)
 			next++
 		}

@@ -111,7 +111,7 @@ func TestACrashIsALeaveAndAJoinToTheOthers(t *testing.T) {
 		starts := make(chan start, 100)
 		release := make(chan struct{})
 		tasks.Handle(app, tasks.Definition{Name: "long"}, func(ctx context.Context, _ int) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			tasks.Tx(ctx).Increment("runs", 1)
 			starts <- start{info.ID, worker.FromContext(ctx).ID(), time.Now()}
 			select {
@@ -213,7 +213,7 @@ func TestAHandlerThatNeverReturnsIsNamed(t *testing.T) {
 		app := worker.NewApp()
 		started, release := make(chan string, 1), make(chan struct{})
 		tasks.Handle(app, tasks.Definition{Name: "stuck"}, func(ctx context.Context, _ int) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			started <- info.ID
 			<-release
 			return nil

@@ -28,7 +28,7 @@ import (
 func undead(app *worker.App, name string) (started chan string, release chan struct{}) {
 	started, release = make(chan string, 10), make(chan struct{})
 	tasks.Handle(app, tasks.Definition{Name: name}, func(ctx context.Context, _ int) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		tasks.Tx(ctx).Increment("effects", 1)
 		started <- info.ID
 		<-release

@@ -58,8 +58,8 @@ func (a *App) Periodic(task string, s tasks.Schedule) {
 // RegisterPeriodic is [App.Periodic] with everything that can be said.
 func (a *App) RegisterPeriodic(p tasks.Periodic) { a.tasks.RegisterPeriodic(p) }
 
-// Queue sets limits of a queue over the whole cluster.
-func (a *App) Queue(name string, l tasks.Limits) { a.tasks.Queue(name, l) }
+// LimitQueue sets limits of a queue over the whole cluster.
+func (a *App) LimitQueue(name string, l tasks.Limits) { a.tasks.LimitQueue(name, l) }
 
 // Use wraps the handlers of all tasks.
 func (a *App) Use(m tasks.Middleware) { a.tasks.Use(m) }

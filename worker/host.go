@@ -20,8 +20,8 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // HostConfig is what a [Host] needs.
@@ -54,9 +54,8 @@ type Host struct {
 	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper
-	mover     *tasks.Mover
-	enqueuer  *tasks.Client // for periodic tasks
-	cache     *cache.Cache  // to free the locks of ended nodes
+	mover     *runner.Mover
+	cache     *cache.Cache // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
 	reports   *link.Reports // of Redis's failures, once for the process
@@ -64,14 +63,14 @@ type Host struct {
 
 	announcer *announcer
 
-	bus       *redisbus.Bus
-	rpc       *rpcregistry.Endpoint // only calls out: it is not served
-	solo      tasks.Solo
-	claims    claims
-	zombies   zombies
-	pulse     pulse
-	patience  context.Context //nolint:containedctx // until when the host waits for zombies
-	impatient context.CancelFunc
+	bus         *redisbus.Bus
+	rpc         *rpcregistry.Endpoint // only calls out: it is not served
+	solo        runner.Solo
+	claims      claimGate
+	zombies     zombies
+	probe       redisProbe
+	waiting     context.Context //nolint:containedctx // until when the host waits for zombies
+	stopWaiting context.CancelFunc
 }
 
 // NewHost opens nothing yet; everything wrong with the configuration is reported at once.
@@ -83,7 +82,8 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons(),
 		announcer: newAnnouncer(),
 	}
-	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*outlived]struct{}{}
+	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*leftover]struct{}{}
+	h.reports.Observer = cfg.Observer
 	var err error
 	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports = h.reports
 	h.cache = cfg.Cache.Open(h.client, h.keys, "", cfg.Log)
-	h.mover = tasks.NewMover(h.client, h.keys, cfg.Log)
+	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports = h.claims.cancel, h.reports
 	host, err := os.Hostname()
 	if err != nil {
@@ -125,13 +125,12 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.enqueuer = tasks.NewClient(context.WithoutCancel(ctx), h.client, h.keys, &h.cfg.App.tasks)
-	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
-	h.pulse.felt()
+	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
+	h.probe.answered()
 	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
-	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons = true, h.log, h.reports, h.beacons
+	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = true, h.log, h.reports, h.beacons, h.cfg.Observer
 	h.bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
@@ -166,12 +165,12 @@ func (h *Host) Serve(ctx context.Context) error {
 	g := group.New(ctx)
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
-	ticker := tasks.NewTicker(h.enqueuer, &h.cfg.App.tasks, h.log)
+	ticker := runner.NewTicker(h.client, h.keys, &h.cfg.App.tasks, h.log)
 	ticker.Reports = h.reports
 	g.Go("ticker", ticker.Serve)
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)
-	g.Go("pulse", h.feel)
+	g.Go("redis probe", h.probeRedis)
 	g.Go("announcer", h.announce)
 	err := g.Wait()
 	if ctx.Err() != nil {
@@ -195,10 +194,9 @@ func (h *Host) Close(wait time.Duration) error {
 	case <-done:
 	case <-t.C:
 	}
-	if h.impatient != nil {
-		h.impatient()
+	if h.stopWaiting != nil {
+		h.stopWaiting()
 		<-done
-		h.enqueuer.Close()
 	}
 	return errors.Join(h.client.Close(), h.listener.Close())
 }

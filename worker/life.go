@@ -12,6 +12,7 @@ import (
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -44,7 +45,7 @@ func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 			return nil, err
 		}
 	}
-	n.farewell()
+	n.leaveCluster()
 	base.Stop()
 	if cause := context.Cause(stopping); errors.Is(cause, ErrStop) || errors.Is(cause, ErrRestart) {
 		why = cause
@@ -82,14 +83,14 @@ func (n *Node) openBase(base *group.Group) error {
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
-	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons = inAPI, n.log, h.reports, h.beacons
+	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.cfg.Observer
 	wrap := &h.cfg.App.middleware
 	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
 	a.Bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
 	}
-	a.Cache = h.cfg.Cache.Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
+	a.Cache = h.cfg.Cache.observed(h.cfg.Observer).Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
@@ -100,7 +101,7 @@ func (n *Node) openBase(base *group.Group) error {
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
-		OnLog: h.onLog, Log: n.log, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
+		OnLog: h.onLog, Log: n.log, Observer: h.cfg.Observer, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
 		return err
@@ -123,16 +124,16 @@ func (n *Node) openBase(base *group.Group) error {
 // openWork makes the work storey.
 func (n *Node) openWork() {
 	h := n.host
-	runner := tasks.NewRunner(tasks.RunnerConfig{
+	r := runner.New(runner.Config{
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
 		Seal: n.api.Bus.Seal,
 	})
-	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), runner.Wake)
-	h.claims.add(runner)
+	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Wake)
+	h.claims.add(r)
 	n.mu.Lock()
-	n.runner = runner
+	n.runner = r
 	n.mu.Unlock()
 }
 
@@ -206,7 +207,7 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 		n.mu.Lock()
 		n.ended.Running = append(n.ended.Running, startHook)
 		n.mu.Unlock()
-		n.host.adopt(n, hookOf(returned), false)
+		n.host.watchLeftover(n, hookOf(returned), false)
 	}
 	return nil
 }
@@ -228,8 +229,8 @@ func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
 	cancel(fmt.Errorf("%w: drain deadline", tasks.ErrEnding))
 }
 
-// farewell ends what clients and other nodes still see of this one.
-func (n *Node) farewell() {
+// leaveCluster closes the node's client connections and has its leave announced.
+func (n *Node) leaveCluster() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.lease.Context()), time.Second)
 	defer cancel()
 	if err := n.api.Connections.Close(ctx); err != nil {

@@ -14,9 +14,13 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
+
+// DefaultConcurrency is how many tasks a node runs at a time.
+const DefaultConcurrency = 10
 
 // Defaults of a [NodeConfig].
 const (
@@ -31,9 +35,9 @@ type NodeConfig struct {
 	ID     string // its exact id instead
 	Prefer string // an id with that prefix that it takes again when it is free
 
-	Concurrency int            // tasks at a time; default tasks.DefaultConcurrency
+	Concurrency int            // tasks at a time; default [DefaultConcurrency]
 	Queues      []string       // served, the most urgent first; default those of the app
-	Weights     map[string]int // of the queues, instead of their strict order; see tasks.RunnerConfig
+	Weights     map[string]int // of the queues, instead of their strict order: each claim draws an order in proportion
 	Drain       time.Duration  // how long a stopping node waits for its handlers; default [DefaultDrain]
 	Grace       time.Duration  // how long after it has cancelled them; default [DefaultGrace]
 
@@ -44,6 +48,9 @@ type NodeConfig struct {
 func (c NodeConfig) withDefaults() NodeConfig {
 	if c.Prefix == "" {
 		c.Prefix = DefaultPrefix
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = DefaultConcurrency
 	}
 	if c.Drain == 0 {
 		c.Drain = DefaultDrain
@@ -74,7 +81,7 @@ type Node struct {
 	lease  *membership.Lease
 	conns  *link.Connections
 	api    *API
-	runner *tasks.Runner
+	runner *runner.Runner
 
 	ends    chan error    // requests to end gracefully
 	forGood atomic.Bool   // one of them was [ErrStop]
@@ -145,7 +152,7 @@ func (n *Node) API() *API {
 	return n.api
 }
 
-func (n *Node) taskRunner() *tasks.Runner {
+func (n *Node) taskRunner() *runner.Runner {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.runner
@@ -209,7 +216,7 @@ func (n *Node) serve(ctx context.Context) error {
 	if cause := context.Cause(base.Context()); !errors.Is(cause, context.Canceled) {
 		n.enter(ctx, membership.Crashed)
 	}
-	n.settle(ctx, context.Cause(base.Context()))
+	n.handOver(ctx, context.Cause(base.Context()))
 	err := base.Wait()
 	n.close()
 	err = n.lost(err)
@@ -230,7 +237,7 @@ func (n *Node) serve(ctx context.Context) error {
 // where its tasks were the first to hear of that: Redis refuses them, or has
 // forgotten what it had accepted.
 func (n *Node) lost(err error) error {
-	if errors.Is(err, tasks.ErrFenced) || errors.Is(err, tasks.ErrRolledBack) {
+	if errors.Is(err, queue.ErrFenced) || errors.Is(err, queue.ErrRolledBack) {
 		return fmt.Errorf("%w: %w", membership.ErrLeaseLost, err)
 	}
 	if cause := context.Cause(n.lease.Context()); err == nil && errors.Is(cause, membership.ErrLeaseLost) {
@@ -242,7 +249,7 @@ func (n *Node) lost(err error) error {
 // join waits for Redis and takes an id.
 func (n *Node) join(ctx context.Context) error {
 	lease, err := n.host.keeper.Join(ctx, membership.JoinRequest{
-		Prefix: n.cfg.Prefix, ID: n.cfg.ID, Prefer: n.cfg.Prefer, Process: n.host.process, Moves: n.moves,
+		Prefix: n.cfg.Prefix, ID: n.cfg.ID, Prefer: n.cfg.Prefer, Process: n.host.process, Alive: n.alive,
 	})
 	if err != nil {
 		return err
@@ -296,10 +303,10 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) error {
 	}
 }
 
-// moves reports whether the loop turns: whether it has heard the question of the
-// heartbeat before. So all nodes of a process are asked at the same moment, and a
+// alive reports whether the node's loop turns: whether it has taken the last question
+// of the heartbeat. So all nodes of a process are asked at the same moment, and a
 // node at rest has no timer of its own that wakes the process.
-func (n *Node) moves() bool {
+func (n *Node) alive() bool {
 	select {
 	case n.asks <- struct{}{}:
 		n.asked = time.Now()
@@ -312,32 +319,32 @@ func (n *Node) moves() bool {
 // blameless reports whether the node's end cannot have been caused by a task.
 func blameless(err error) bool {
 	return err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrInjected) ||
-		errors.Is(err, membership.ErrLeaseLost) || errors.Is(err, tasks.ErrFenced) ||
-		errors.Is(err, tasks.ErrRolledBack) || link.OutcomeOf(err) == link.DidNotRun
+		errors.Is(err, membership.ErrLeaseLost) || errors.Is(err, queue.ErrFenced) ||
+		errors.Is(err, queue.ErrRolledBack) || link.OutcomeOf(err) == link.DidNotRun
 }
 
-// unsettled is how long the handlers of a crashed node may take to return before
+// crashGrace is how long the handlers of a crashed node may take to return before
 // the tasks of the others are handed on without them.
-const unsettled = 100 * time.Millisecond
+const crashGrace = 100 * time.Millisecond
 
-// settle hands on what the node has in hand. While Redis is away it waits, but a
-// stopping process only for a moment: then others do it, by lease.
-func (n *Node) settle(ctx context.Context, cause error) {
+// handOver hands on what the node has in hand. While Redis is away it waits, but in a
+// stopping process only for the grace time: then others take over, by lease.
+func (n *Node) handOver(ctx context.Context, cause error) {
 	life := n.lease.Incarnation
 	n.lease.Release()
 	settling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(max(n.cfg.Grace, time.Second), cancel) })
 	defer stop()
-	remains := tasks.Remains{}
+	remains := queue.Remains{}
 	runner := n.taskRunner()
 	if runner != nil {
-		waiting, cancel := context.WithTimeout(settling, unsettled)
+		waiting, cancel := context.WithTimeout(settling, crashGrace)
 		runner.Await(waiting)
 		cancel()
 		remains = runner.Remains(!blameless(cause))
 	}
-	handed, _, err := n.host.settle(settling, life, remains, false)
+	handed, _, err := n.host.handOver(settling, life, remains, false)
 	if err != nil {
 		n.log.Warn().Err(err).Msg("not settled: others will, when its lease has run out")
 	}
@@ -353,7 +360,7 @@ func (n *Node) settle(ctx context.Context, cause error) {
 		n.log.Info().Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
 	}
 	if len(remains.Running) > 0 {
-		n.host.adopt(n, tasksOf(runner), err == nil)
+		n.host.watchLeftover(n, tasksOf(runner), err == nil)
 	}
 }
 

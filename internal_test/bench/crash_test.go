@@ -45,7 +45,7 @@ func crashing(b *scope, cfg link.Config) figures {
 	starts := make(chan begun, 100)
 	app := worker.NewApp()
 	tasks.Handle(app, tasks.Definition{Name: "long"}, func(ctx context.Context, _ int) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		starts <- begun{info.ID, worker.FromContext(ctx).ID(), time.Now()}
 		<-ctx.Done()
 		return context.Cause(ctx)

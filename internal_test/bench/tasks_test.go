@@ -63,9 +63,9 @@ func taskClient(b *scope, cfg link.Config) *tasks.Client {
 
 func bulk(b *scope, c *tasks.Client, n int) time.Duration {
 	b.Helper()
-	news := make([]tasks.New, n)
+	news := make([]tasks.Request, n)
 	for i := range news {
-		news[i] = tasks.New{Name: "noop", Payload: taskPayload}
+		news[i] = tasks.Request{Name: "noop", Payload: taskPayload}
 	}
 	start := time.Now()
 	_, err := c.EnqueueMany(context.Background(), news)

@@ -23,7 +23,7 @@ var (
 func TestLuaFilesHaveOneHeader(t *testing.T) {
 	root, files := filepath.Join("..", ".."), 0
 	require.NoError(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".lua" || strings.Contains(filepath.ToSlash(path), "/tasks/lua/") {
+		if err != nil || filepath.Ext(path) != ".lua" {
 			return err // the scripts of tasks are moving
 		}
 		files++
@@ -34,7 +34,7 @@ func TestLuaFilesHaveOneHeader(t *testing.T) {
 		checkHeader(t, path, strings.TrimSuffix(name, ".lua"), string(text))
 		return nil
 	}))
-	require.Greater(t, files, 20)
+	require.Greater(t, files, 50)
 }
 
 func checkHeader(t *testing.T, path, name, text string) {

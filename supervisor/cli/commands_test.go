@@ -129,7 +129,7 @@ func TestCallsThatFail(t *testing.T) {
 func enqueueApp() *worker.App {
 	app := echoApp()
 	tasks.Handle(app, tasks.Definition{Name: "mail", Queue: "post"}, func(ctx context.Context, _ any) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		tasks.Tx(ctx).Result(info.Queue)
 		return nil
 	})

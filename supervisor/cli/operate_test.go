@@ -211,7 +211,7 @@ func TestTheTaskOfAHandlerThatNeverReturnedComesBack(t *testing.T) {
 	app := worker.NewApp()
 	came := make(chan string, 1)
 	tasks.Handle(app, tasks.Definition{Name: "stubborn"}, func(ctx context.Context, _ any) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		came <- info.ID
 		return nil
 	})

@@ -270,7 +270,7 @@ func TestWeightsReachTheNodes(t *testing.T) {
 	done := make(chan struct{})
 	app := worker.NewApp()
 	tasks.Handle(app, tasks.Definition{Name: "note"}, func(ctx context.Context, _ any) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		mu.Lock()
 		defer mu.Unlock()
 		if order = append(order, info.Queue); len(order) == 100 {
@@ -278,9 +278,9 @@ func TestWeightsReachTheNodes(t *testing.T) {
 		}
 		return nil
 	})
-	var news []tasks.New
+	var news []tasks.Request
 	for i := range 100 {
-		news = append(news, tasks.New{Name: "note", Options: tasks.Options{Queue: []string{"first", "second"}[i%2]}})
+		news = append(news, tasks.Request{Name: "note", Options: tasks.Options{Queue: []string{"first", "second"}[i%2]}})
 	}
 	queue := tasks.NewClient(t.Context(), redistest.Client(t, cfg), cfg.Keys(), nil)
 	defer queue.Close()

@@ -72,7 +72,7 @@ func (h *handler) failure(why error, p *process) error {
 
 // variables are the environment of one run.
 func (h *handler) variables(ctx context.Context) []string {
-	info, _ := tasks.InfoOf(ctx)
+	info := tasks.InfoOf(ctx)
 	return append(slices.Clip(h.environment),
 		"STELLAR_TASK_ID="+info.ID,
 		"STELLAR_TASK_NAME="+info.Name,

@@ -208,9 +208,9 @@ func TestNoBuiltInMethodIgnoresUnknownArguments(t *testing.T) {
 func TestLargeTasksAreListedByCall(t *testing.T) {
 	withSet(t, mendApp, func(t *testing.T, set *supervisortest.Set) {
 		ctx, c := t.Context(), tasksCaller{t, set.Node("stellar-worker-2").API().RPC}
-		news := []tasks.New{{Name: "say", Payload: strings.Repeat("<", redisbus.MaxMessage), Options: tasks.Options{ID: "large", In: time.Hour}}}
+		news := []tasks.Request{{Name: "say", Payload: strings.Repeat("<", redisbus.MaxMessage), Options: tasks.Options{ID: "large", In: time.Hour}}}
 		for range 200 {
-			news = append(news, tasks.New{Name: "say", Payload: strings.Repeat("<", 1000), Options: tasks.Options{In: 2 * time.Hour}})
+			news = append(news, tasks.Request{Name: "say", Payload: strings.Repeat("<", 1000), Options: tasks.Options{In: 2 * time.Hour}})
 		}
 		_, err := set.Node("stellar-worker-1").API().Tasks.EnqueueMany(ctx, news)
 		require.NoError(t, err)

@@ -27,8 +27,8 @@ func idsOf(receipts []tasks.Receipt) []string {
 	return ids
 }
 
-func many(n int, queue string) []tasks.New {
-	return slices.Repeat([]tasks.New{{Name: "n", Payload: number{}, Options: tasks.Options{Queue: queue}}}, n)
+func many(n int, queue string) []tasks.Request {
+	return slices.Repeat([]tasks.Request{{Name: "n", Payload: number{}, Options: tasks.Options{Queue: queue}}}, n)
 }
 
 // line returns the ids of a queue's tasks, the first one first.

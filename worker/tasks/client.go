@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,45 +13,22 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// Bounds of one batch: tasks and bytes of payload.
-const (
-	maxBatch      = 500
-	maxBatchBytes = 1 << 20
-)
-
-// producerMemory is how long Redis remembers a producer that sends nothing: far
-// longer than any batch is repeated.
-const producerMemory = 24 * time.Hour
-
-// closedMemory is how long it remembers one that was closed: a copy of its last
-// batch may still be on its way.
-const closedMemory = time.Minute
-
-type keyspace = link.Keys
-
-// Client enqueues tasks and waits for their ends; an [Inspector] looks at them.
-// Enqueues that come in while two batches are on their way to Redis go together in
-// the next one. Make one with [NewClient].
+// Client enqueues tasks and waits for their results; an [Inspector] looks at them and
+// mends them. Enqueues that come in while two batches are on their way to Redis go
+// together in the next one. Make one with [NewClient].
 type Client struct {
 	redis    redis.UniversalClient
-	keys     keyspace
+	keys     link.Keys
+	store    queue.Store
+	producer *queue.Producer
 	registry *Registry
-	producer string
-	serial   atomic.Int64
-	plain    atomic.Pointer[kind] // of the last task without options
+	plain    atomic.Pointer[queue.Kind] // of the last task without options
 	endings  *redisbus.Announcements
-
-	ctx    context.Context //nolint:containedctx // the client's own: Close ends what is on its way
-	cancel context.CancelFunc
-	active sync.WaitGroup
-
-	mu      sync.Mutex
-	waiting []*submission
-	senders int      // at most window
-	flying  []*batch // that have not ended
-	sent    uint64   // the number of the last one
+	closed   context.Context //nolint:containedctx // ends with the client, and waits with it
+	end      context.CancelFunc
 }
 
 // NewClient returns a client that works until ctx ends or it is closed. The
@@ -62,32 +38,18 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *
 	if r == nil {
 		r = &Registry{}
 	}
-	client := &Client{
-		redis: c, keys: keys, registry: r, producer: newProducer(),
-		endings: redisbus.NewAnnouncements(c, zerolog.Nop()),
+	closed, end := context.WithCancel(ctx)
+	return &Client{
+		closed: closed, end: end, redis: c, keys: keys, store: queue.NewStore(c, keys), producer: queue.NewProducer(ctx, c, keys, ErrClosed),
+		registry: r, endings: redisbus.NewAnnouncements(c, zerolog.Nop()),
 	}
-	client.ctx, client.cancel = context.WithCancel(ctx)
-	return client
 }
 
 // Close ends calls that still wait with [ErrClosed]; what became of them is unknown.
 func (c *Client) Close() {
-	defer c.endings.Close()
-	c.mu.Lock()
-	c.cancel() // who comes later sees it, and does not begin
-	c.mu.Unlock()
-	c.active.Wait()
-	c.mu.Lock()
-	used := c.sent > 0
-	c.sent = 0
-	c.mu.Unlock()
-	if !used {
-		return
-	}
-	// A Redis that is away forgets it by itself, later.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), time.Second)
-	defer cancel()
-	_ = c.redis.PExpire(ctx, c.keys.Producer(c.producer), closedMemory).Err()
+	c.end()
+	c.producer.Close()
+	c.endings.Close()
 }
 
 // Enqueue stores a task to run as soon as a node is free. When it returns nil the
@@ -115,7 +77,7 @@ func (c *Client) EnqueueAt(ctx context.Context, at time.Time, name string, paylo
 
 // EnqueueWith is [Client.Enqueue] with options.
 func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Options) (Receipt, error) {
-	receipts, err := c.EnqueueMany(ctx, []New{{Name: name, Payload: payload, Options: o}})
+	receipts, err := c.EnqueueMany(ctx, []Request{{Name: name, Payload: payload, Options: o}})
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -123,75 +85,46 @@ func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Op
 }
 
 // EnqueueMany stores any number of tasks, in their order, in batches of up to 500,
-// but a task and those of its [New].Then in one. It returns a receipt for each,
-// those of [New].Then behind that of their task. A task that is invalid fails the
+// but a task and those of its [Request].Then in one. It returns a receipt for each,
+// those of [Request].Then behind that of their task. A task that is invalid fails the
 // call before anything is stored. If it fails midway, the receipts of the batches
 // before are returned with the error, and nothing of those behind is stored; when
 // the outcome is unknown, up to three batches behind the receipts may be. With
 // [ErrQueueFull] there is a receipt for each as well, without an id for those that
 // were not accepted.
-func (c *Client) EnqueueMany(ctx context.Context, news []New) ([]Receipt, error) {
-	all, err := c.prepareMany(news)
+func (c *Client) EnqueueMany(ctx context.Context, requests []Request) ([]Receipt, error) {
+	all, err := c.prepareMany(requests)
 	if err != nil {
 		return nil, err
 	}
-	parts := split(ctx, all)
-	receipts := make([]Receipt, 0, len(all))
+	known, refused, err := c.producer.Enqueue(ctx, all)
+	receipts := make([]Receipt, known)
 	var full error
-	posted := 0
-	for i, s := range parts {
-		// Some ahead, so that whoever sends need not wait for this goroutine.
-		for ; posted < len(parts) && posted <= i+window; posted++ {
-			c.post(parts[posted], len(parts) == 1)
+	for i, t := range all[:known] {
+		receipt, err := receiptOf(t, refused[i])
+		receipts[i] = receipt
+		if err != nil && full == nil {
+			full = err
 		}
-		if err := c.wait(s); err != nil {
-			c.withdraw(parts[i+1 : posted]...)
-			return receipts, fmt.Errorf("enqueue %s: %w", s.tasks[0].name, err)
-		}
-		for i := range s.tasks {
-			receipt, err := s.receipt(i)
-			receipts = append(receipts, receipt)
-			if err != nil && full == nil {
-				full = err
-			}
-		}
+	}
+	if err != nil {
+		return receipts, fmt.Errorf("enqueue %s: %w", all[known].Name(), err)
 	}
 	return receipts, full
 }
 
-// split cuts the tasks of one call into parts of the size of a batch. A task and
-// those that are stored together with it stay in one.
-func split(ctx context.Context, all []prepared) []*submission {
-	parts := make([]*submission, 0, 1+len(all)/maxBatch)
-	var last *submission
-	for from := 0; from < len(all); {
-		to, size := from, 0
-		for to < len(all) && (to == from || all[to].then || to-from < maxBatch && size+len(all[to].tail) <= maxBatchBytes) {
-			size += len(all[to].tail)
-			to++
-		}
-		last = &submission{ctx: ctx, tasks: all[from:to], bytes: size, behind: last, done: make(chan struct{})}
-		parts = append(parts, last)
-		from = to
-	}
-	return parts
-}
-
-// receipt returns what became of one task of a submission.
-func (s *submission) receipt(i int) (Receipt, error) {
-	p, code := s.tasks[i], s.refused[i]
+// receiptOf returns what became of a task; code says why it was not stored.
+func receiptOf(t queue.Task, code string) (Receipt, error) {
 	switch holder, isUnique := strings.CutPrefix(code, "unique="); {
 	case code == "":
-		return Receipt{ID: p.id}, nil
+		return Receipt{ID: t.ID}, nil
 	case isUnique:
 		return Receipt{ID: holder, Duplicate: true}, nil
 	case code == "taken":
-		return Receipt{ID: p.id, Duplicate: true}, nil
+		return Receipt{ID: t.ID, Duplicate: true}, nil
 	case code == "full":
-		return Receipt{}, fmt.Errorf("enqueue %s: queue %s: %w", p.name, queueOf(p.line), ErrQueueFull)
+		return Receipt{}, fmt.Errorf("enqueue %s: queue %s: %w", t.Name(), t.Queue(), ErrQueueFull)
 	default:
-		return Receipt{}, errors.New("enqueue " + p.name + ": " + code)
+		return Receipt{}, errors.New("enqueue " + t.Name() + ": " + code)
 	}
 }
-
-func queueOf(line string) string { return record{line: line}.queue() }

@@ -13,6 +13,8 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -20,7 +22,7 @@ import (
 func blocking(r *tasks.Registry, name string) (started chan tasks.Info, release chan struct{}) {
 	started, release = make(chan tasks.Info, 100), make(chan struct{})
 	tasks.Handle(r, tasks.Definition{Name: name}, func(ctx context.Context, _ number) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		started <- info
 		tasks.Tx(ctx).Increment("effects", 1)
 		select {
@@ -49,7 +51,7 @@ func TestTasksOfACrashedNodeRunElsewhereAtOnce(t *testing.T) {
 			first[i.ID] = i.Fence
 		}
 		c.start(&r, 3)
-		require.Equal(t, tasks.Handed{On: 3}, victim.crash(false))
+		require.Equal(t, queue.Handed{On: 3}, victim.crash(false))
 		for range 3 {
 			i := receive(t, started)
 			require.Contains(t, first, i.ID)
@@ -72,14 +74,14 @@ func TestThreeCrashesQuarantineASuspect(t *testing.T) {
 		c := newCluster(t, cfg, &r)
 		receipt, err := c.tasks.Enqueue(t.Context(), "poison", number{})
 		require.NoError(t, err)
-		for crash := range tasks.QuarantineAfter {
+		for crash := range queue.QuarantineAfter {
 			n := c.start(&r, 1)
 			require.Equal(t, crash, receive(t, started).Crashes)
 			h := n.crash(true)
-			if crash < tasks.QuarantineAfter-1 {
-				require.Equal(t, tasks.Handed{On: 1}, h)
+			if crash < queue.QuarantineAfter-1 {
+				require.Equal(t, queue.Handed{On: 1}, h)
 			} else {
-				require.Equal(t, tasks.Handed{Quarantined: 1}, h)
+				require.Equal(t, queue.Handed{Quarantined: 1}, h)
 			}
 		}
 		_, err = c.tasks.Wait(t.Context(), receipt.ID)
@@ -101,10 +103,10 @@ func TestASuspectThatFailedAndWaitsAgainIsNotBlamed(t *testing.T) {
 			c.enqueue(name, tasks.Options{ID: name, Queue: queue})
 			require.NoError(t, c.redis.HSet(t.Context(), c.keys.Tries(), name, "0|2").Err(), "one crash before the last")
 		}
-		var lane tasks.Solo // of the process that both nodes are in
-		failed := c.startWith(tasks.RunnerConfig{Registry: &r, Concurrency: 1, Queues: []string{"a"}, Solo: &lane})
+		var lane runner.Solo // of the process that both nodes are in
+		failed := c.startWith(runner.Config{Registry: &r, Concurrency: 1, Queues: []string{"a"}, Solo: &lane})
 		c.eventually("failed", func() bool { return c.get("fails").State == tasks.Delayed })
-		killed := c.startWith(tasks.RunnerConfig{Registry: &r, Concurrency: 1, Queues: []string{"b"}, Solo: &lane})
+		killed := c.startWith(runner.Config{Registry: &r, Concurrency: 1, Queues: []string{"b"}, Solo: &lane})
 		receive(t, started)
 		require.NoError(t, c.inspector.Reschedule(t.Context(), "fails", time.Time{}))
 		c.eventually("it waits for the lane", func() bool { return c.get("fails").State == tasks.Active })
@@ -113,8 +115,8 @@ func TestASuspectThatFailedAndWaitsAgainIsNotBlamed(t *testing.T) {
 			require.NoError(t, <-n.ended)
 			require.True(t, n.runner.Await(t.Context()))
 		}
-		require.Equal(t, tasks.Handed{On: 1}, failed.settle(tasks.Remains{Unknown: true}), "it ran before, and not now")
-		require.Equal(t, tasks.Handed{Quarantined: 1}, killed.settle(tasks.Remains{Unknown: true}))
+		require.Equal(t, queue.Handed{On: 1}, failed.settle(queue.Remains{Unknown: true}), "it ran before, and not now")
+		require.Equal(t, queue.Handed{Quarantined: 1}, killed.settle(queue.Remains{Unknown: true}))
 	})
 }
 
@@ -137,14 +139,14 @@ func TestARunningHandlersTaskStaysUntilItReturns(t *testing.T) {
 		require.NoError(t, <-victim.ended)
 		remains := victim.runner.Remains(false)
 		require.Len(t, remains.Running, 1)
-		require.Equal(t, tasks.Handed{Left: 1}, victim.settle(remains))
+		require.Equal(t, queue.Handed{Left: 1}, victim.settle(remains))
 		c.start(&r, 2)
 		require.EqualValues(t, 1, c.counts().Active)
 		require.Empty(t, entered, "nobody else has started it")
 
 		leave <- struct{}{}
 		require.True(t, victim.runner.Await(t.Context()))
-		require.Equal(t, tasks.Handed{On: 1}, victim.settle(victim.runner.Remains(false)))
+		require.Equal(t, queue.Handed{On: 1}, victim.settle(victim.runner.Remains(false)))
 		receive(t, entered)
 		leave <- struct{}{}
 		c.eventually("done", func() bool { return c.counts().Done == 1 })
@@ -168,11 +170,11 @@ func TestACommitOfACondemnedIncarnationChangesNothing(t *testing.T) {
 		i := paused.lease.Incarnation
 		_, err = c.directory.Condemn(t.Context(), i, false, 0)
 		require.NoError(t, err)
-		h, err := tasks.TakeOver(t.Context(), c.redis, c.keys, i.String(), tasks.Remains{Unknown: true})
+		h, err := queue.NewStore(c.redis, c.keys).TakeOver(t.Context(), i.String(), queue.Remains{Unknown: true})
 		require.NoError(t, err)
-		require.Equal(t, tasks.Handed{On: 1}, h)
+		require.Equal(t, queue.Handed{On: 1}, h)
 		release <- struct{}{}
-		require.ErrorIs(t, receive(t, paused.ended), tasks.ErrFenced)
+		require.ErrorIs(t, receive(t, paused.ended), queue.ErrFenced)
 		require.Zero(t, c.counts().Done)
 		_, err = c.cache.Load(t.Context(), "effects")
 		require.ErrorIs(t, err, cache.ErrNotFound)
@@ -192,7 +194,7 @@ func TestTakeOverNeedsACondemnedIncarnation(t *testing.T) {
 		var r tasks.Registry
 		c := newCluster(t, cfg, &r)
 		n := c.start(&r, 1)
-		_, err := tasks.TakeOver(t.Context(), c.redis, c.keys, n.lease.Incarnation.String(), tasks.Remains{})
+		_, err := queue.NewStore(c.redis, c.keys).TakeOver(t.Context(), n.lease.Incarnation.String(), queue.Remains{})
 		require.ErrorContains(t, err, "LIVE")
 	})
 }
@@ -215,7 +217,7 @@ func TestARollbackOfRedisEndsTheIncarnation(t *testing.T) {
 		require.NoError(t, c.redis.HDel(t.Context(), stream, "commit").Err())
 		release <- struct{}{}
 		require.NoError(t, c.redis.HSet(t.Context(), stream, "commit", 0).Err())
-		require.ErrorIs(t, receive(t, n.ended), tasks.ErrRolledBack)
+		require.ErrorIs(t, receive(t, n.ended), queue.ErrRolledBack)
 	})
 }
 
@@ -324,7 +326,7 @@ func TestAllButEnqueuesGoesOnAtMaxMemory(t *testing.T) {
 	other := c.start(&r, 2)
 	receive(t, started)
 	receive(t, started)
-	require.Equal(t, tasks.Handed{On: 2}, victim.crash(false))
+	require.Equal(t, queue.Handed{On: 2}, victim.crash(false))
 	close(release)
 	c.eventually("all done", func() bool { return c.counts().Done == 5 })
 	require.Zero(t, other.stop())

@@ -26,7 +26,7 @@ const (
 type Definition struct {
 	// Name of the task: 1 to 200 letters, digits and . _ : -. Required.
 	Name string
-	// Queue it waits in. Default [DefaultQueue].
+	// LimitQueue it waits in. Default [DefaultQueue].
 	Queue string
 	// MaxAttempts is how often the handler may fail before the task is dead.
 	// Default [DefaultMaxAttempts].
@@ -103,6 +103,19 @@ func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In
 	})
 }
 
+// HandleResult is [Handle] for a handler that returns the task's result, which
+// [Client.Result], [Client.Wait] and [WaitFor] return. It is kept for the task's
+// retention; without one, only callers that wait already get it.
+func HandleResult[In, Out any](r Registrar, d Definition, h func(ctx context.Context, in In) (Out, error)) {
+	Handle(r, d, func(ctx context.Context, in In) error {
+		out, err := h(ctx, in)
+		if err == nil {
+			Tx(ctx).Result(out)
+		}
+		return err
+	})
+}
+
 // Registry is what the nodes of one app handle. The zero value handles nothing.
 type Registry struct {
 	tasks      map[string]registered
@@ -124,16 +137,16 @@ type Middleware func(next Handler) Handler
 // included. The first one added is the outermost.
 func (r *Registry) Use(m Middleware) { r.middleware = append(r.middleware, m) }
 
-// handler returns the task's handler with the middleware around it.
-func (r *Registry) handler(name string) (registered, bool) {
-	t, ok := r.tasks[name]
-	if !ok {
-		return registered{}, false
+// Handler returns a task's handler with the middleware around it, or nil.
+func (r *Registry) Handler(name string) Handler {
+	h := r.tasks[name].handle
+	if h == nil {
+		return nil
 	}
 	for _, m := range slices.Backward(r.middleware) {
-		t.handle = m(t.handle)
+		h = m(h)
 	}
-	return t, true
+	return h
 }
 
 // RegisterTask implements [Registrar]. What is wrong is reported by [Registry.Err].
@@ -153,9 +166,9 @@ func (r *Registry) RegisterTask(d Definition, h Handler) {
 	r.tasks[d.Name] = registered{Definition: d, handle: h}
 }
 
-// Queue sets limits of a queue over the whole cluster. Every process of the app
+// LimitQueue sets limits of a queue over the whole cluster. Every process of the app
 // writes them to Redis again when they are not there; an operator's win.
-func (r *Registry) Queue(name string, l Limits) {
+func (r *Registry) LimitQueue(name string, l Limits) {
 	if err := l.validate(name); err != nil {
 		r.errs = append(r.errs, err)
 		return
@@ -165,6 +178,9 @@ func (r *Registry) Queue(name string, l Limits) {
 	}
 	r.limits[name] = l
 }
+
+// Limits returns the limits of queues.
+func (r *Registry) Limits() map[string]Limits { return maps.Clone(r.limits) }
 
 // Err returns everything that was wrong with the registrations.
 func (r *Registry) Err() error { return errors.Join(r.errs...) }

@@ -1,4 +1,6 @@
-// Package tasks is the cluster's task queue: enqueue, run on some node, done.
+// Package tasks is the cluster's task queue: enqueue, run on some node, done. Authors
+// register handlers ([Handle]) and enqueue with a [Client]; operators look at tasks
+// and mend them with an [Inspector].
 //
 // # Where a task is
 //
@@ -28,10 +30,7 @@
 //
 // # What may be repeated
 //
-// Enqueues, claims and commits are numbered, per producer and per incarnation.
-// The same number again gives the same answer, so that a request whose reply
-// was lost is simply sent again. Of a producer's batches two may be on their way;
-// the parts of one call are stored in their order. A claim or commit whose number
-// Redis has forgotten means that it went back in time: the incarnation ends and
-// what it had runs again.
+// A request whose reply was lost is sent again, and has the same result. The tasks of
+// one [Client.EnqueueMany] are stored in their order; other calls may overtake it.
+// An enqueue whose outcome is unknown can be repeated with the same [Options].ID.
 package tasks

@@ -110,9 +110,9 @@ func ExampleClient_EnqueueWith() {
 func ExampleClient_EnqueueMany() {
 	ctx, api, stop := run(greeter())
 	defer stop()
-	var news []tasks.New
+	var news []tasks.Request
 	for i := range 1000 {
-		news = append(news, tasks.New{Name: "greet", Payload: greeting{fmt.Sprint("number ", i)}})
+		news = append(news, tasks.Request{Name: "greet", Payload: greeting{fmt.Sprint("number ", i)}})
 	}
 	receipts, err := api.Tasks.EnqueueMany(ctx, news)
 	fmt.Println(len(receipts), err)
@@ -124,13 +124,13 @@ func ExampleClient_EnqueueMany() {
 }
 
 // A task that follows another, and one that follows several.
-func ExampleNew() {
+func ExampleRequest() {
 	ctx, api, stop := run(greeter())
 	defer stop()
-	receipts, _ := api.Tasks.EnqueueMany(ctx, []tasks.New{
+	receipts, _ := api.Tasks.EnqueueMany(ctx, []tasks.Request{
 		{Name: "greet", Payload: greeting{"left"}, Options: tasks.Options{ID: "left"}},
 		{Name: "greet", Payload: greeting{"right"}, Options: tasks.Options{ID: "right"},
-			Then: []tasks.New{{Name: "greet", Payload: greeting{"after right"}}}},
+			Then: []tasks.Request{{Name: "greet", Payload: greeting{"after right"}}}},
 		{Name: "greet", Payload: greeting{"all"}, Options: tasks.Options{After: []string{"left", "right"}}},
 	})
 	result, _ := api.Tasks.Wait(ctx, receipts[3].ID)
@@ -159,4 +159,31 @@ func ExampleTx() {
 	// Output:
 	// <nil>
 	// "Hello Ada"
+}
+
+type point struct{ X, Y int }
+
+func ExampleHandleResult() {
+	app := worker.NewApp()
+	tasks.HandleResult(app, tasks.Definition{Name: "mirror"}, func(_ context.Context, in point) (point, error) {
+		return point{X: -in.X, Y: in.Y}, nil
+	})
+	ctx, api, stop := run(app)
+	defer stop()
+	receipt, _ := api.Tasks.EnqueueWith(ctx, "mirror", point{1, 2}, tasks.Options{WantResult: true})
+	fmt.Println(tasks.WaitFor[point](ctx, api.Tasks, receipt.ID))
+	// Output: {-1 2} <nil>
+}
+
+func ExampleWaitFor() {
+	ctx, api, stop := run(greeter())
+	defer stop()
+	receipt, _ := api.Tasks.Enqueue(ctx, "greet", greeting{"Ada"})
+	text, err := tasks.WaitFor[string](ctx, api.Tasks, receipt.ID)
+	fmt.Println(text, err)
+	_, err = tasks.WaitFor[int](ctx, api.Tasks, receipt.ID)
+	fmt.Println(err != nil) // it is a text
+	// Output:
+	// Hello Ada <nil>
+	// true
 }

@@ -84,7 +84,8 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 	return err
 }
 
-// explainUnique says who has a task's unique key, which keeps it from being retried.
+// explainUnique names the task that holds a task's unique key and keeps it from being
+// retried.
 func (i *Inspector) explainUnique(ctx context.Context, e *Explanation, now time.Time) error {
 	if e.Unique == "" {
 		return nil
@@ -110,8 +111,8 @@ func (i *Inspector) explainUnique(ctx context.Context, e *Explanation, now time.
 	return err
 }
 
-// refusing says which queues accept no more tasks: one that is not stored may have
-// been refused.
+// refusing names the queues that accept no more tasks: a task that is not stored may
+// have been refused.
 func (i *Inspector) refusing(ctx context.Context) (string, error) {
 	s, err := i.snapshot(ctx)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -24,9 +25,9 @@ func quick(r *tasks.Registry) {
 
 func (c *cluster) enqueueQuick(n int) {
 	c.t.Helper()
-	news := make([]tasks.New, n)
+	news := make([]tasks.Request, n)
 	for i := range news {
-		news[i] = tasks.New{Name: "quick", Payload: number{}}
+		news[i] = tasks.Request{Name: "quick", Payload: number{}}
 	}
 	_, err := c.tasks.EnqueueMany(c.t.Context(), news)
 	require.NoError(c.t, err)
@@ -122,7 +123,7 @@ func TestBystandersOfProcessDeathsAreNotQuarantined(t *testing.T) {
 		killers, _ := blocking(&r, "killer")
 		bystanders := make(chan struct{}, 100)
 		tasks.Handle(&r, tasks.Definition{Name: "bystander"}, func(ctx context.Context, _ number) error {
-			if info, _ := tasks.InfoOf(ctx); info.Crashes == tasks.QuarantineAfter-1 {
+			if info := tasks.InfoOf(ctx); info.Crashes == queue.QuarantineAfter-1 {
 				return nil
 			}
 			bystanders <- struct{}{}
@@ -136,18 +137,18 @@ func TestBystandersOfProcessDeathsAreNotQuarantined(t *testing.T) {
 		}
 		_, err := c.tasks.Enqueue(t.Context(), "killer", number{})
 		require.NoError(t, err)
-		for death := range tasks.QuarantineAfter {
+		for death := range queue.QuarantineAfter {
 			n := c.start(&r, 10)
 			receive(t, killers)
 			for range 9 {
-				if death < tasks.QuarantineAfter-1 {
+				if death < queue.QuarantineAfter-1 {
 					receive(t, bystanders)
 				}
 			}
 			n.kill(tasks.ErrEnding)
 			require.NoError(t, <-n.ended)
 			require.True(t, n.runner.Await(t.Context()))
-			n.settle(tasks.Remains{Unknown: true}) // as after SIGKILL
+			n.settle(queue.Remains{Unknown: true}) // as after SIGKILL
 		}
 		c.start(&r, 10)
 		c.eventually("all the others are done", func() bool { return c.counts().Done == 9 })
@@ -190,7 +191,7 @@ func TestAQueueOfTheWrongTypeHoldsUpNoOther(t *testing.T) {
 		_, err = c.tasks.EnqueueIn(t.Context(), 20*time.Millisecond, "sound", number{})
 		require.NoError(t, err)
 		require.NoError(t, c.redis.Set(t.Context(), c.keys.Queue("broken"), "not a list", 0).Err())
-		require.Equal(t, tasks.Handed{On: 2}, n.crash(false), "the one of the broken queue waits, delayed")
+		require.Equal(t, queue.Handed{On: 2}, n.crash(false), "the one of the broken queue waits, delayed")
 		c.startMover()
 		c.start(&r, 2)
 		receive(t, startedSound)
@@ -339,7 +340,7 @@ func TestInterruptedTasksGoToTheFront(t *testing.T) {
 			ids = append(ids, receipt.ID)
 		}
 		require.Equal(t, ids[0], receive(t, started).ID)
-		require.Equal(t, tasks.Handed{On: 1}, n.crash(false))
+		require.Equal(t, queue.Handed{On: 1}, n.crash(false))
 		c.start(&r, 1)
 		for _, id := range ids {
 			require.Equal(t, id, receive(t, started).ID)
@@ -365,6 +366,6 @@ func TestAClaimThatRedisForgotEndsTheIncarnation(t *testing.T) {
 		close(release)                                            // also of a third that was claimed ahead
 		_, err := c.tasks.Enqueue(t.Context(), "block", number{}) // makes an idle node claim
 		require.NoError(t, err)
-		require.ErrorIs(t, receive(t, n.ended), tasks.ErrRolledBack)
+		require.ErrorIs(t, receive(t, n.ended), queue.ErrRolledBack)
 	})
 }

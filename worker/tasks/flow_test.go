@@ -16,14 +16,14 @@ func TestThenRunsWhenItsTaskIsDoneAndJoinsWhenAllAre(t *testing.T) {
 		ran := make(chan string, 100)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			ran <- info.ID
 			return nil
 		})
 		c := newCluster(t, cfg, &r)
-		receipts, err := c.tasks.EnqueueMany(t.Context(), []tasks.New{
-			{Name: "n", Options: tasks.Options{ID: "a"}, Then: []tasks.New{
-				{Name: "n", Options: tasks.Options{Priority: tasks.High}, Then: []tasks.New{{Name: "n"}}},
+		receipts, err := c.tasks.EnqueueMany(t.Context(), []tasks.Request{
+			{Name: "n", Options: tasks.Options{ID: "a"}, Then: []tasks.Request{
+				{Name: "n", Options: tasks.Options{Priority: tasks.High}, Then: []tasks.Request{{Name: "n"}}},
 			}},
 			{Name: "n", Options: tasks.Options{ID: "b", After: []string{"a.then.1.then.1", "forgotten-long-ago"}}},
 			{Name: "n", Options: tasks.Options{ID: "join", After: []string{"a", "b", "a.then.1"}}},
@@ -91,9 +91,9 @@ func TestThousandsFollowOneTask(t *testing.T) {
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(context.Context, number) error { return nil })
 		c := newCluster(t, cfg, &r)
 		first := c.enqueue("n", tasks.Options{})
-		follow := make([]tasks.New, 3000)
+		follow := make([]tasks.Request, 3000)
 		for i := range follow {
-			follow[i] = tasks.New{Name: "n", Options: tasks.Options{After: []string{first}}}
+			follow[i] = tasks.Request{Name: "n", Options: tasks.Options{After: []string{first}}}
 		}
 		_, err := c.tasks.EnqueueMany(t.Context(), follow)
 		require.NoError(t, err)
@@ -112,14 +112,14 @@ func TestWhatFollowsATaskThatIsNotStoredIsNotStoredEither(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		c := newCluster(t, cfg, &r)
-		then := func(n int) (some []tasks.New) {
+		then := func(n int) (some []tasks.Request) {
 			for range n {
-				some = append(some, tasks.New{Name: "n", Options: tasks.Options{Queue: "other"}, Then: []tasks.New{{Name: "n"}}})
+				some = append(some, tasks.Request{Name: "n", Options: tasks.Options{Queue: "other"}, Then: []tasks.Request{{Name: "n"}}})
 			}
 			return some
 		}
 		holder := c.enqueue("n", tasks.Options{Unique: "k"})
-		receipts, err := c.tasks.EnqueueMany(t.Context(), []tasks.New{
+		receipts, err := c.tasks.EnqueueMany(t.Context(), []tasks.Request{
 			{Name: "n", Options: tasks.Options{Unique: "k"}, Then: then(600)}, {Name: "n"},
 		})
 		require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestWhatFollowsATaskThatIsNotStoredIsNotStoredEither(t *testing.T) {
 		_, err = c.inspector.LimitQueue(t.Context(), "q", &tasks.Limits{Tasks: 1})
 		require.NoError(t, err)
 		c.enqueue("n", tasks.Options{Queue: "q"})
-		receipts, err = c.tasks.EnqueueMany(t.Context(), []tasks.New{
+		receipts, err = c.tasks.EnqueueMany(t.Context(), []tasks.Request{
 			{Name: "n", Options: tasks.Options{ID: "full", Queue: "q"}, Then: then(1)},
 		})
 		require.ErrorIs(t, err, tasks.ErrQueueFull)
@@ -144,7 +144,7 @@ func TestWhatFollowsATaskThatIsNotStoredIsNotStoredEither(t *testing.T) {
 		_, err = c.inspector.LimitQueue(t.Context(), "q", nil)
 		require.NoError(t, err)
 		for _, again := range []bool{false, true} {
-			receipts, err = c.tasks.EnqueueMany(t.Context(), []tasks.New{
+			receipts, err = c.tasks.EnqueueMany(t.Context(), []tasks.Request{
 				{Name: "n", Options: tasks.Options{ID: "full", Queue: "q"}, Then: then(1)},
 			})
 			require.NoError(t, err)

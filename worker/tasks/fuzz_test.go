@@ -2,69 +2,14 @@ package tasks
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stellarfw/stellar/redisbus/link"
-	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
-
-// viewScript is what the scripts make of a record.
-func viewScript() *link.Script {
-	return link.NewScript(link.LuaPrelude, source("places"), source("moving"), `
-local line, options = line_of(ARGV[1]), options_of(ARGV[1])
-return {line or '', queue_of(line or ''), options.u or '', options.v and int(options.v) or '', table.concat(options.f or {}, ' '),
-  due_of(options, 0) and int(due_of(options, 0)) or ''}`)
-}
-
-// Go and Lua read the same of a record, whatever it is, and Go writes what it reads.
-func FuzzRecord(f *testing.F) {
-	f.Add("t|a|mywpiww0|\n1", "k", int64(1000), int64(5000), "c1")
-	f.Add("t|a^|mywpiww0|{\"u\":\"k\",\"f\":[\"c1\"]}\n{}", "", int64(0), int64(-1), "")
-	f.Add("t|a^~|0|{\"W\":1e300}\n", "ключ <&>\u2028😀", int64(1), int64(1<<52), "a b")
-	f.Add("t|a\n|", "x", int64(0), int64(0), "")
-	c := redistest.Client(f, redistest.Embedded(f).Config())
-	script := viewScript()
-	view := func(t *testing.T, text string) []string {
-		t.Helper()
-		got, err := script.Run(t.Context(), c, []string{"{x}:tasks"}, text).StringSlice()
-		require.NoError(t, err)
-		return got
-	}
-	f.Fuzz(func(t *testing.T, text, unique string, uniqueFor, at int64, after string) {
-		r, err := parseRecord(text)
-		got := view(t, text)
-		require.Equal(t, []string{r.line, r.queue()}, got[:2], "line and queue of %q", text)
-		require.Equal(t, strings.SplitN(strings.SplitN(text, "\n", 2)[0], "|", 2)[0], r.name)
-		if err == nil {
-			again, err := parseRecord(r.head() + base36Of(r.enqueued) + r.tail())
-			require.NoError(t, err)
-			require.Equal(t, r, again)
-		}
-		o := Options{
-			Unique: unique, UniqueFor: time.Duration(uniqueFor), At: time.UnixMilli(at), After: strings.Fields(after), Retention: time.Second,
-		}
-		if o.validate() != nil || at <= 0 || at > 1<<52 {
-			return
-		}
-		options := o.record(false)
-		whole := record{name: "t", line: "q~", options: options, payload: json.RawMessage("1\n2")}
-		text = whole.head() + "0" + whole.tail()
-		back, err := parseRecord(text)
-		require.NoError(t, err)
-		whole.enqueued = time.UnixMilli(0)
-		require.Equal(t, whole, back)
-		lasting := ""
-		if options.UniqueFor > 0 {
-			lasting = decimal(options.UniqueFor)
-		}
-		require.Equal(t, []string{"q~", "q", unique, lasting, strings.Join(o.After, " "), decimal(options.At)}, view(t, text))
-	})
-}
 
 // What Redis keeps of a task can be shown, whatever it is.
 func FuzzDescribe(f *testing.F) {
@@ -76,9 +21,9 @@ func FuzzDescribe(f *testing.F) {
 			require.Equal(t, "c1", task.ID)
 			require.Equal(t, state, task.State)
 			require.Equal(t, reason == "", task.Reason == nil)
-			require.False(t, strings.HasSuffix(task.Queue, highMark) && task.Priority == Normal, "%q", text)
+			require.False(t, strings.HasSuffix(task.Queue, queue.HighMark) && task.Priority == Normal, "%q", text)
 			task.stamp(score)
-			if r, err := parseRecord(text); err == nil && json.Valid(r.payload) && sane(r.enqueued, task.Deadline, task.Due, task.Ended, task.Kept) {
+			if r, err := queue.ParseRecord(text); err == nil && json.Valid(r.Payload) && sane(r.Enqueued, task.Deadline, task.Due, task.Ended, task.Kept) {
 				_, err = json.Marshal(task)
 				require.NoError(t, err)
 			}
@@ -88,26 +33,7 @@ func FuzzDescribe(f *testing.F) {
 		for _, e := range events {
 			require.NotContains(t, e.What, "|")
 		}
-		require.NotPanics(t, func() { (&Queue{}).parseSettings(text); (&Queue{}).parseSpeed(history, time.UnixMilli(0)) })
-	})
-}
-
-// An answer that no script gives is an error, not a panic.
-func FuzzProtocolError(f *testing.F) {
-	for _, word := range []string{"OK", "FENCED", "EXPIRED", "GAP", "WRONGTYPE", "LIVE", ""} {
-		f.Add(word, "key", byte(0))
-		f.Add(word, "key", byte(3))
-	}
-	f.Fuzz(func(t *testing.T, word, more string, shape byte) {
-		reply := [][]any{{word}, {word, more}, {word, int64(1)}, {word, nil}, {word, []any{more}}, {}, nil, {int64(1), word}, {nil}}[shape%9]
-		err := protocolError(reply)
-		require.Equal(t, len(reply) > 0 && reply[0] == "OK", err == nil, "%v", reply)
-		if len(reply) > 0 && reply[0] == "FENCED" {
-			require.ErrorIs(t, err, ErrFenced)
-		}
-		if len(reply) > 0 && reply[0] == "GAP" {
-			require.ErrorIs(t, err, ErrRolledBack)
-		}
+		require.NotPanics(t, func() { queue.ParseSettings(text); (&Queue{}).parseSpeed(history, time.UnixMilli(0)) })
 	})
 }
 
@@ -128,7 +54,7 @@ func FuzzSchedule(f *testing.F) {
 			}
 			next := s.next(after)
 			require.True(t, next.IsZero() || next.After(after) || after.Before(time.UnixMilli(0)), "%s after %s: %s", s, after, next)
-			last := s.last(after, now)
+			last := s.Last(after, now)
 			if next.IsZero() || next.After(now) {
 				require.True(t, last.IsZero(), "%s from %s to %s: %s", s, after, now, last)
 				continue
@@ -139,10 +65,6 @@ func FuzzSchedule(f *testing.F) {
 		}
 	})
 }
-
-func decimal(n int64) string { return strconv.FormatInt(n, 10) }
-
-func base36Of(at time.Time) string { return strconv.FormatInt(at.UnixMilli(), 36) }
 
 // sane reports whether JSON has a form for these times.
 func sane(times ...time.Time) bool {

@@ -14,6 +14,7 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -27,7 +28,7 @@ func TestSnoozeIsNoAttemptAndRetryAfterDecidesThePauseOnVirtualTime(t *testing.T
 		var r tasks.Registry
 		var n atomic.Int64
 		tasks.Handle(&r, tasks.Definition{Name: "x", MaxAttempts: 2, Backoff: time.Hour}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			starts <- start{time.Now(), info.Attempt}
 			switch n.Add(1) {
 			case 1, 2:
@@ -59,9 +60,7 @@ func TestMiddlewareWrapsEveryHandlerInOrder(t *testing.T) {
 		for _, name := range []string{"outer", "inner"} {
 			r.Use(func(next tasks.Handler) tasks.Handler {
 				return func(ctx context.Context, p json.RawMessage) error {
-					info, ok := tasks.InfoOf(ctx)
-					require.True(t, ok)
-					said <- name + " " + info.Name
+					said <- name + " " + tasks.InfoOf(ctx).Name
 					return next(ctx, p)
 				}
 			})
@@ -104,7 +103,6 @@ func TestChildGoroutinesBelongToTheTask(t *testing.T) {
 		n, err := cache.Get[int](t.Context(), c.cache, "children")
 		require.NoError(t, err)
 		require.Equal(t, 5, n)
-		require.PanicsWithValue(t, tasks.ErrNoTask, func() { tasks.Go(t.Context(), nil) })
 	})
 }
 
@@ -127,7 +125,7 @@ func TestProgressIsSeenByOthersAndOnlyTheHoldersCounts(t *testing.T) {
 		require.Equal(t, n.lease.Incarnation.String(), c.get(id).Node)
 		n.kill(tasks.ErrEnding)
 		require.NoError(t, <-n.ended)
-		require.Equal(t, tasks.Handed{On: 1}, n.settle(tasks.Remains{Suspects: []string{id}}))
+		require.Equal(t, queue.Handed{On: 1}, n.settle(queue.Remains{Suspects: []string{id}}))
 		release <- struct{}{}
 		require.ErrorIs(t, receive(t, said), tasks.ErrFenced, "its task was handed on")
 		require.ErrorContains(t, receive(t, said), "from 0 to 1")
@@ -151,7 +149,7 @@ func TestACancellationThatComesAsTheRunEndsFindsNothing(t *testing.T) {
 		var r tasks.Registry
 		nodes := make(chan *node, 1)
 		tasks.Handle(&r, tasks.Definition{Name: "x", MaxAttempts: 1}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			n := <-nodes
 			return cancelling{func() { n.runner.Cancel(info.ID) }}
 		})
@@ -159,5 +157,35 @@ func TestACancellationThatComesAsTheRunEndsFindsNothing(t *testing.T) {
 		nodes <- c.start(&r, 1)
 		c.enqueue("x", tasks.Options{})
 		c.eventually("dead", func() bool { return c.counts().Dead == 1 })
+	})
+}
+
+func TestAHandlerReturnsItsResult(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		kept := tasks.Definition{Name: "double", Retention: time.Minute, MaxAttempts: 1}
+		tasks.HandleResult(&r, kept, func(_ context.Context, in number) (number, error) {
+			if in.N < 0 {
+				return number{1}, errors.New("negative")
+			}
+			return number{2 * in.N}, nil
+		})
+		tasks.Handle(&r, tasks.Definition{Name: "none", Retention: time.Minute}, func(context.Context, number) error { return nil })
+		c := newCluster(t, cfg, &r)
+		c.start(&r, 1)
+		wait := func(name string, n int) (number, error) {
+			receipt, err := c.tasks.Enqueue(t.Context(), name, number{n})
+			require.NoError(t, err)
+			return tasks.WaitFor[number](t.Context(), c.tasks, receipt.ID)
+		}
+		got, err := wait("double", 21)
+		require.NoError(t, err)
+		require.Equal(t, number{42}, got)
+		got, err = wait("double", -1)
+		require.ErrorIs(t, err, tasks.ErrDead)
+		require.Zero(t, got)
+		got, err = wait("none", 1)
+		require.NoError(t, err)
+		require.Zero(t, got, "its handler set none")
 	})
 }

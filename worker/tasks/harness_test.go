@@ -15,6 +15,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -68,7 +70,7 @@ func newCluster(t *testing.T, cfg link.Config, r *tasks.Registry) *cluster {
 type node struct {
 	*cluster
 	lease  *membership.Lease
-	runner *tasks.Runner
+	runner *runner.Runner
 	drain  context.CancelFunc
 	kill   context.CancelCauseFunc
 	ended  chan error
@@ -76,11 +78,11 @@ type node struct {
 
 func (c *cluster) start(r *tasks.Registry, concurrency int) *node {
 	c.t.Helper()
-	return c.startWith(tasks.RunnerConfig{Registry: r, Concurrency: concurrency})
+	return c.startWith(runner.Config{Registry: r, Concurrency: concurrency})
 }
 
 // startWith starts a node with what of its configuration is not the cluster's.
-func (c *cluster) startWith(cfg tasks.RunnerConfig) *node {
+func (c *cluster) startWith(cfg runner.Config) *node {
 	c.t.Helper()
 	lease, err := c.keeper.Join(c.t.Context(), membership.JoinRequest{Prefix: "w"})
 	require.NoError(c.t, err)
@@ -92,7 +94,7 @@ func (c *cluster) startWith(cfg tasks.RunnerConfig) *node {
 		b, err := json.Marshal(map[string]any{"messageType": kind, "body": body})
 		return c.keys.Channel(), b, err
 	}
-	n.runner = tasks.NewRunner(cfg)
+	n.runner = runner.New(cfg)
 	sub := client.Subscribe(c.t.Context(), c.keys.Wake(lease.Incarnation.String()))
 	_, err = sub.Receive(c.t.Context())
 	require.NoError(c.t, err)
@@ -121,15 +123,15 @@ func (c *cluster) startWith(cfg tasks.RunnerConfig) *node {
 }
 
 // stop drains the node and settles it.
-func (n *node) stop() tasks.Handed {
+func (n *node) stop() queue.Handed {
 	n.t.Helper()
 	n.drain()
 	require.NoError(n.t, <-n.ended)
-	return n.settle(tasks.Remains{})
+	return n.settle(queue.Remains{})
 }
 
 // crash ends the node at once, as its supervisor would, and settles it.
-func (n *node) crash(suspicious bool) tasks.Handed {
+func (n *node) crash(suspicious bool) queue.Handed {
 	n.t.Helper()
 	n.kill(tasks.ErrEnding)
 	require.NoError(n.t, <-n.ended)
@@ -137,14 +139,14 @@ func (n *node) crash(suspicious bool) tasks.Handed {
 	return n.settle(n.runner.Remains(suspicious))
 }
 
-func (n *node) settle(r tasks.Remains) tasks.Handed {
+func (n *node) settle(r queue.Remains) queue.Handed {
 	n.t.Helper()
 	n.lease.Release()
 	i := n.lease.Incarnation
 	v, err := n.directory.Condemn(n.t.Context(), i, false, 0)
 	require.NoError(n.t, err)
 	require.Equal(n.t, membership.Condemned, v)
-	h, err := tasks.TakeOver(n.t.Context(), n.redis, n.keys, i.String(), r)
+	h, err := queue.NewStore(n.redis, n.keys).TakeOver(n.t.Context(), i.String(), r)
 	require.NoError(n.t, err)
 	if h.Left == 0 {
 		_, err = n.directory.Leave(n.t.Context(), i)

@@ -4,6 +4,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // Inspector looks at the tasks, queues and periodic tasks of a namespace and mends
@@ -12,9 +13,10 @@ import (
 type Inspector struct {
 	redis redis.UniversalClient
 	keys  link.Keys
+	store queue.Store
 }
 
 // NewInspector returns an inspector of a namespace.
 func NewInspector(c redis.UniversalClient, keys link.Keys) *Inspector {
-	return &Inspector{redis: c, keys: keys}
+	return &Inspector{c, keys, queue.NewStore(c, keys)}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // Filter selects tasks. The zero value selects all but those that are done.
@@ -132,8 +133,9 @@ func (i *Inspector) places(ctx context.Context, state State, f Filter, page func
 			if state == Delayed {
 				err = i.pageSet(ctx, k.Delayed(q), false, page)
 			} else {
-				err = errors.Join(i.pageList(ctx, k.Queue(q+highMark), page), i.pageList(ctx, k.Queue(q), page),
-					i.pageList(ctx, k.Queue(q+lowMark), page))
+				for _, line := range queue.Lines(q) {
+					err = errors.Join(err, i.pageList(ctx, k.Queue(line), page))
+				}
 			}
 			if err != nil {
 				return err
@@ -212,8 +214,8 @@ func (i *Inspector) pageParked(ctx context.Context, page func(ids, scores []stri
 	}
 	slices.Sort(lists)
 	for _, list := range lists {
-		queue, name, _ := strings.Cut(list, "|")
-		if err := i.pageList(ctx, i.keys.Parked(queue, name), page); err != nil {
+		of, name, _ := strings.Cut(list, "|")
+		if err := i.pageList(ctx, i.keys.Parked(of, name), page); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -60,7 +61,7 @@ func TestCancelReachesATaskWhereverItIs(t *testing.T) {
 		orphan := c.enqueue("work", tasks.Options{})
 		receive(t, started)
 		require.True(t, cancel(orphan))
-		require.Equal(t, tasks.Handed{Cancelled: 1}, n.crash(false))
+		require.Equal(t, queue.Handed{Cancelled: 1}, n.crash(false))
 		require.Equal(t, tasks.Cancelled, c.get(orphan).State)
 
 		close(release)

@@ -3,8 +3,9 @@ package tasks
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
+
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // MaxPayload is the largest payload in bytes.
@@ -36,18 +37,13 @@ const (
 	High   Priority = 1
 )
 
-// Marks of a priority in the name of a line; names of queues cannot hold them.
-const (
-	highMark = "^"
-	lowMark  = "~"
-)
-
+// mark returns what the name of a line ends with.
 func (p Priority) mark() string {
 	switch p {
 	case High:
-		return highMark
+		return queue.HighMark
 	case Low:
-		return lowMark
+		return queue.LowMark
 	default:
 		return ""
 	}
@@ -101,15 +97,15 @@ type Options struct {
 
 // Receipt is what an accepted enqueue returns.
 type Receipt struct {
-	// ID of the task; of the one that has the unique key when this is a duplicate of it.
+	// ID of the task; when its unique key was taken, of the task that has the key.
 	ID string `json:"id"`
 	// Duplicate: a task with this id or unique key was accepted before; this one
 	// was not stored.
 	Duplicate bool `json:"duplicate"`
 }
 
-// New is one task for [Client.EnqueueMany].
-type New struct {
+// Request is one task for [Client.EnqueueMany].
+type Request struct {
 	Name    string
 	Payload any // encoded as JSON; a json.RawMessage is stored as it is
 	Options
@@ -117,7 +113,7 @@ type New struct {
 	// ".then.1", … where they have none. With a task that is not stored, because its
 	// queue is full or its unique key taken, they are not stored either, and have
 	// its receipt.
-	Then []New
+	Then []Request
 }
 
 // none reports whether nothing is asked for but a queue.
@@ -150,11 +146,11 @@ func (o Options) validate() error {
 }
 
 // record returns the options as they are stored.
-func (o Options) record(chosen bool) recordOptions {
-	out := recordOptions{
+func (o Options) record(chosen bool) queue.Options {
+	out := queue.Options{
 		MaxAttempts: o.MaxAttempts, Timeout: o.Timeout.Milliseconds(), Retention: o.Retention.Milliseconds(),
 		Backoff: o.Backoff.Milliseconds(), MaxBackoff: o.MaxBackoff.Milliseconds(), Chosen: chosen,
-		Unique: o.Unique, UniqueFor: roundUp(o.UniqueFor), In: roundUp(max(o.In, 0)), After: o.After,
+		Unique: o.Unique, UniqueFor: queue.Milliseconds(o.UniqueFor), In: queue.Milliseconds(max(o.In, 0)), After: o.After,
 	}
 	if !o.At.IsZero() {
 		out.At = roundUpTime(o.At)
@@ -163,27 +159,6 @@ func (o Options) record(chosen bool) recordOptions {
 		out.Deadline = o.Deadline.UnixMilli()
 	}
 	return out
-}
-
-// when is the due time as the scripts read it.
-func (o recordOptions) when() string {
-	switch {
-	case o.In > 0:
-		return "+" + strconv.FormatInt(o.In, 10)
-	case o.At != 0:
-		return "@" + strconv.FormatInt(o.At, 10)
-	default:
-		return ""
-	}
-}
-
-// roundUp returns milliseconds: a delayed task never starts early.
-func roundUp(d time.Duration) int64 {
-	ms := d.Milliseconds()
-	if d%time.Millisecond > 0 { // added before, it would turn the longest duration into the past
-		ms++
-	}
-	return ms
 }
 
 func roundUpTime(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }

@@ -56,7 +56,9 @@ func TestEveryOptionIsSentAndStored(t *testing.T) {
 	sent := func(o Options) string {
 		p, err := c.prepare("n", nil, o)
 		require.NoError(t, err)
-		return fmt.Sprintf("%+v %s", *p.kind, p.tail)
+		kind := *p.Kind
+		p.Kind, p.ID = nil, ""
+		return fmt.Sprintf("%+v %+v", kind, p)
 	}
 	eachOption(t, func(field string, o Options) {
 		without := Options{}

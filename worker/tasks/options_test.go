@@ -90,7 +90,7 @@ func TestUrgentTasksGoFirstAndPatientOnesLast(t *testing.T) {
 		ran := make(chan string, 10)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			ran <- info.ID
 			return nil
 		})
@@ -115,14 +115,14 @@ func TestADeadlineEndsATaskBeforeDuringAndBetweenItsRunsOnVirtualTime(t *testing
 		var r tasks.Registry
 		ran := make(chan string, 10)
 		tasks.Handle(&r, tasks.Definition{Name: "slow", Backoff: time.Second}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			ran <- info.ID
 			<-ctx.Done()
 			require.ErrorIs(t, context.Cause(ctx), tasks.ErrDeadline)
 			return context.Cause(ctx)
 		})
 		tasks.Handle(&r, tasks.Definition{Name: "fails", Backoff: time.Hour}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			ran <- info.ID
 			return context.Canceled
 		})
@@ -232,7 +232,7 @@ func TestBadOptionsStoreNothingAndSayWhatToDo(t *testing.T) {
 		_, err := c.tasks.EnqueueWith(t.Context(), "x", number{}, o)
 		require.ErrorContains(t, err, want)
 	}
-	_, err := c.tasks.EnqueueMany(t.Context(), []tasks.New{{Name: "x"}, {Name: "x", Then: []tasks.New{{Name: "no spaces"}}}})
+	_, err := c.tasks.EnqueueMany(t.Context(), []tasks.Request{{Name: "x"}, {Name: "x", Then: []tasks.Request{{Name: "no spaces"}}}})
 	require.ErrorIs(t, err, tasks.ErrName)
 	require.Empty(t, c.redis.Keys(t.Context(), "*tasks").Val())
 }

@@ -5,32 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// periodicDefinition is a periodic task as Redis keeps it, for those who did not
-// register it. Every process writes it again when it is not there.
-type periodicDefinition struct {
-	Task     string          `json:"task"`
-	Queue    string          `json:"queue"`
-	Schedule Schedule        `json:"schedule"`
-	Payload  json.RawMessage `json:"payload"`
-	CatchUp  bool            `json:"catchUp"`
-}
-
-func (p *Periodic) definition(task prepared) []byte {
-	payload, _ := p.Payload.(json.RawMessage)
-	text, _ := json.Marshal(periodicDefinition{p.Task, queueOf(task.line), p.Schedule, payload, p.CatchUp}) // it cannot fail
-	return text
-}
-
-// PeriodicInfo is what is known of a periodic task.
+// PeriodicInfo describes a periodic task.
 type PeriodicInfo struct {
 	Name     string          `json:"name"`
 	Task     string          `json:"task"`
@@ -46,33 +29,21 @@ type PeriodicInfo struct {
 // Periodic returns all periodic tasks that some process has registered, by name.
 // One that no program registers any more stays until [Inspector.RemovePeriodic].
 func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
-	var definitions, states *redis.MapStringStringCmd
-	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		definitions, states = p.HGetAll(ctx, i.keys.Definitions()), p.HGetAll(ctx, i.keys.Periodic())
-		return nil
-	})
+	all, err := i.store.Periodic(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("periodic tasks: %w", link.Explain(err))
+		return nil, fmt.Errorf("periodic tasks: %w", err)
 	}
-	infos := []PeriodicInfo{}
-	for name, text := range definitions.Val() {
-		var d periodicDefinition
-		_ = json.Unmarshal([]byte(text), &d) // of a later version perhaps: what cannot be read stays empty
-		last, paused, _ := strings.Cut(states.Val()[name], "|")
-		info := PeriodicInfo{
-			Name: name, Task: d.Task, Queue: d.Queue, Schedule: d.Schedule, Payload: d.Payload, CatchUp: d.CatchUp,
-			Paused: paused != "",
+	infos := make([]PeriodicInfo, len(all))
+	for n, k := range all {
+		infos[n] = PeriodicInfo{
+			Name: k.Name, Task: k.Task, Queue: k.Queue, Payload: k.Payload, CatchUp: k.CatchUp,
+			Paused: k.Paused, Last: k.Last,
 		}
-		noted := millis(last) // or since when it is known
-		if !strings.HasPrefix(last, "0") {
-			info.Last = noted
+		_ = infos[n].Schedule.UnmarshalText([]byte(k.Schedule)) // it never fails
+		if s := infos[n].Schedule; s.valid() == nil && !k.Paused {
+			infos[n].Next = s.Next(k.Since)
 		}
-		if s := d.Schedule; s.valid() == nil && !info.Paused {
-			info.Next = s.next(noted)
-		}
-		infos = append(infos, info)
 	}
-	slices.SortFunc(infos, func(a, b PeriodicInfo) int { return strings.Compare(a.Name, b.Name) })
 	return infos, nil
 }
 
@@ -86,7 +57,7 @@ func (c *Client) RunPeriodic(ctx context.Context, name string) (Receipt, error) 
 	if err != nil {
 		return Receipt{}, fmt.Errorf("run periodic task %s: %w", name, link.Explain(err))
 	}
-	var d periodicDefinition
+	var d queue.Periodic
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		return Receipt{}, fmt.Errorf("run periodic task %s: its definition cannot be read: %w", name, err)
 	}
@@ -110,11 +81,11 @@ func (i *Inspector) RemovePeriodic(ctx context.Context, name string) error {
 }
 
 func (i *Inspector) changePeriodic(ctx context.Context, verb, name, mark string) error {
-	n, err := pauseScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, name, mark).Int()
+	known, err := i.store.PausePeriodic(ctx, name, mark)
 	if err != nil {
-		return fmt.Errorf("%s periodic task %s: %w", verb, name, link.Explain(err))
+		return fmt.Errorf("%s periodic task %s: %w", verb, name, err)
 	}
-	if n == 0 {
+	if !known {
 		return fmt.Errorf("%s periodic task %s: %w", verb, name, ErrNotFound)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -19,7 +20,7 @@ func (c *cluster) tickers(r *tasks.Registry, n int) (stop func()) {
 	done := make(chan struct{})
 	for range n {
 		go func() {
-			_ = tasks.NewTicker(c.tasks, r, redistestLog(c.t)).Serve(ctx)
+			_ = runner.NewTicker(c.redis, c.keys, r, redistestLog(c.t)).Serve(ctx)
 			done <- struct{}{}
 		}()
 	}
@@ -43,7 +44,7 @@ func ticking(r *tasks.Registry, p tasks.Periodic) (ids chan string) {
 	p.Task = "tick"
 	r.RegisterPeriodic(p)
 	tasks.Handle(r, tasks.Definition{Name: "tick"}, func(ctx context.Context, _ any) error {
-		info, _ := tasks.InfoOf(ctx)
+		info := tasks.InfoOf(ctx)
 		ids <- info.ID
 		return nil
 	})

@@ -8,58 +8,44 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
+
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
-
-// prepared is a task ready to be sent.
-type prepared struct {
-	*kind
-
-	id, tail string
-	then     bool // it is stored together with the one before
-}
-
-// kind is what tasks have in common that differ in their ids and payloads only.
-type kind struct {
-	name, line, when, head string
-	unique, lasting, after string
-	chosen                 bool
-}
 
 // preparer prepares tasks of one call, one after the other.
 type preparer struct {
-	c      *Client
-	serial int64 // of the last id that was drawn
+	c   *Client
+	ids queue.IDs
 }
 
 // prepareMany prepares the tasks of one call and those that are to run after them,
 // in this order. Many are prepared on all processors at once, when none of the
 // caller's code encodes their payloads: it may panic, and may count on being alone.
-func (c *Client) prepareMany(news []New) ([]prepared, error) {
+func (c *Client) prepareMany(requests []Request) ([]queue.Task, error) {
 	const share = 4096 // below it, another goroutine costs more than it saves
-	total, err := count(news, 0)
+	total, err := count(requests, 0)
 	if err != nil {
 		return nil, err
 	}
-	n := min(runtime.GOMAXPROCS(0), 1+len(news)/share)
-	if n > 1 && slices.ContainsFunc(news, New.encodes) {
+	n := min(runtime.GOMAXPROCS(0), 1+len(requests)/share)
+	if n > 1 && slices.ContainsFunc(requests, Request.encodes) {
 		n = 1
 	}
-	serial := c.serial.Add(int64(len(news))) - int64(len(news))
-	all := make([]prepared, 0, total)
+	ids := c.producer.DrawIDs(len(requests))
+	all := make([]queue.Task, 0, total)
 	if n == 1 {
-		return (&preparer{c: c, serial: serial}).prepareMany(all, news)
+		return (&preparer{c, ids}).prepareMany(all, requests)
 	}
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		from, to, at := i*len(news)/n, (i+1)*len(news)/n, len(all)
-		many, _ := count(news[from:to], 0) // it was right above
+		from, to, at := i*len(requests)/n, (i+1)*len(requests)/n, len(all)
+		many, _ := count(requests[from:to], 0) // it was right above
 		all = all[:at+many]
 		part := all[at:at:len(all)]
 		wg.Go(func() {
-			_, errs[i] = (&preparer{c: c, serial: serial + int64(from)}).prepareMany(part, news[from:to])
+			_, errs[i] = (&preparer{c, ids.From(from)}).prepareMany(part, requests[from:to])
 		})
 	}
 	wg.Wait()
@@ -71,17 +57,17 @@ func (c *Client) prepareMany(news []New) ([]prepared, error) {
 	return all, nil
 }
 
-// count returns how many tasks these are, with those of [New].Then.
-func count(news []New, depth int) (int, error) {
+// count returns how many tasks these are, with those of [Request].Then.
+func count(requests []Request, depth int) (int, error) {
 	if depth > maxThen {
 		return 0, fmt.Errorf("%w: Then is nested more than %d deep, or holds itself", ErrInvalid, maxThen)
 	}
-	n := len(news)
-	for i := range news {
-		if len(news[i].Then) == 0 {
+	n := len(requests)
+	for i := range requests {
+		if len(requests[i].Then) == 0 {
 			continue
 		}
-		more, err := count(news[i].Then, depth+1)
+		more, err := count(requests[i].Then, depth+1)
 		if err != nil {
 			return 0, err
 		}
@@ -91,16 +77,16 @@ func count(news []New, depth int) (int, error) {
 }
 
 // encodes reports whether a payload has to be encoded.
-func (n New) encodes() bool {
+func (n Request) encodes() bool {
 	_, raw := n.Payload.(json.RawMessage)
-	return n.Payload != nil && !raw || slices.ContainsFunc(n.Then, New.encodes)
+	return n.Payload != nil && !raw || slices.ContainsFunc(n.Then, Request.encodes)
 }
 
 // prepareMany appends the tasks to all.
-func (p *preparer) prepareMany(all []prepared, news []New) ([]prepared, error) {
+func (p *preparer) prepareMany(all []queue.Task, requests []Request) ([]queue.Task, error) {
 	var err error
-	for i := range news {
-		if all, err = p.prepareAll(all, &news[i]); err != nil {
+	for i := range requests {
+		if all, err = p.prepareAll(all, &requests[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -108,80 +94,61 @@ func (p *preparer) prepareMany(all []prepared, news []New) ([]prepared, error) {
 }
 
 // prepareAll appends a task and those that are to run after it, in this order.
-func (p *preparer) prepareAll(all []prepared, n *New) ([]prepared, error) {
+func (p *preparer) prepareAll(all []queue.Task, n *Request) ([]queue.Task, error) {
 	task, err := p.prepare(n)
 	if err != nil {
 		return nil, fmt.Errorf("enqueue %s: %w", n.Name, err)
 	}
 	all = append(all, task)
 	for i, then := range n.Then {
-		then.After = append(slices.Clone(then.After), task.id)
+		then.After = append(slices.Clone(then.After), task.ID)
 		if then.ID == "" {
-			then.ID, then.drawn = task.id+".then."+strconv.Itoa(i+1), !task.chosen
+			then.ID, then.drawn = task.ID+".then."+strconv.Itoa(i+1), !task.Chosen()
 		}
 		at := len(all)
 		if all, err = p.prepareAll(all, &then); err != nil {
 			return nil, err
 		}
-		all[at].then = true
+		all[at].Then = true
 	}
 	return all, nil
 }
 
-// prepare checks and encodes one task of an effect or a tick.
-func (c *Client) prepare(name string, payload any, o Options) (prepared, error) {
-	p := &preparer{c: c, serial: c.serial.Add(1) - 1}
-	return p.prepare(&New{Name: name, Payload: payload, Options: o})
+// prepare checks and encodes one task.
+func (c *Client) prepare(name string, payload any, o Options) (queue.Task, error) {
+	p := &preparer{c, c.producer.DrawIDs(1)}
+	return p.prepare(&Request{Name: name, Payload: payload, Options: o})
 }
 
 // prepare checks and encodes one task.
-func (p *preparer) prepare(n *New) (prepared, error) {
+func (p *preparer) prepare(n *Request) (queue.Task, error) {
 	payload, err := encode(n.Payload)
 	if err != nil {
-		return prepared{}, err
+		return queue.Task{}, err
 	}
 	id := n.ID
 	if id == "" {
-		p.serial++
-		id = p.c.producer + base62(p.serial)
+		id = p.ids.Next()
 	}
 	definition, _ := p.c.registry.Definition(n.Name)
-	queue := cmp.Or(n.Queue, definition.Queue, DefaultQueue)
+	in := cmp.Or(n.Queue, definition.Queue, DefaultQueue)
 	// Most are like the one before.
-	if last := p.c.plain.Load(); last != nil && last.name == n.Name && last.line == queue && n.none() {
-		return prepared{kind: last, id: id, tail: noOptions + string(payload)}, nil
+	if last := p.c.plain.Load(); last != nil && last.Is(n.Name, in) && n.none() {
+		return last.Task(id, queue.NoOptions, payload), nil
 	}
-	of, options, err := newKind(n, id, queue, definition)
-	if err != nil {
-		return prepared{}, err
-	}
-	if n.none() {
-		p.c.plain.Store(of)
-	}
-	return prepared{kind: of, id: id, tail: options.String() + string(payload)}, nil
-}
-
-// newKind checks a task's options and returns what it has in common with others,
-// and what its record says of them.
-func newKind(n *New, id, queue string, definition Definition) (*kind, recordOptions, error) {
 	o := n.Options
-	k := &kind{
-		name: n.Name, line: queue + o.Priority.mark(), chosen: o.ID != "" && !o.drawn,
-		unique: o.Unique, after: strings.Join(o.After, " "),
-	}
 	if o.WantResult && o.Retention == 0 && definition.Retention == 0 {
 		o.Retention = DefaultRetention
 	}
-	if err := errors.Join(checkName("task name", n.Name), checkName("queue", queue), checkName("id", id), o.validate()); err != nil {
-		return nil, recordOptions{}, err
+	if err := errors.Join(checkName("task name", n.Name), checkName("queue", in), checkName("id", id), o.validate()); err != nil {
+		return queue.Task{}, err
 	}
-	options := o.record(k.chosen)
-	if options.UniqueFor > 0 {
-		k.lasting = strconv.FormatInt(options.UniqueFor, 10)
+	stored := o.record(o.ID != "" && !o.drawn)
+	kind := queue.NewKind(n.Name, in+o.Priority.mark(), stored)
+	if n.none() {
+		p.c.plain.Store(kind)
 	}
-	k.when = options.when()
-	k.head = record{name: n.Name, line: k.line}.head()
-	return k, options, nil
+	return kind.Task(id, stored.String(), payload), nil
 }
 
 func encode(payload any) (json.RawMessage, error) {

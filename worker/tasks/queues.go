@@ -12,30 +12,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// Limits of a queue over the whole cluster; 0 is none. Set by a program with
-// [Registry.Queue], or by an operator with [Inspector.LimitQueue], whose word wins.
-type Limits struct {
-	// Concurrency is how many of its tasks run at a time.
-	Concurrency int `json:"concurrency"`
-	// Tasks is how many wait for their turn or time, or run; those that are
-	// parked or follow others do not count. More are refused with [ErrQueueFull].
-	Tasks int `json:"tasks"`
-	// Bytes of the records of its stored tasks (payload, name and about 20 bytes
-	// each). More are refused with [ErrQueueFull].
-	Bytes int64 `json:"bytes"`
-}
-
-func (l Limits) validate(queue string) error {
-	err := checkName("queue", queue)
-	if l.Concurrency < 0 || l.Tasks < 0 || l.Bytes < 0 {
-		err = errors.Join(err, fmt.Errorf("%w: limits of queue %s cannot be negative; 0 is none", ErrInvalid, queue))
-	}
-	return err
-}
-
-// Queue is what is known of one queue.
+// Queue describes one queue.
 type Queue struct { //nolint:recvcheck // a value must marshal itself too
 	Name   string `json:"name"`
 	Paused bool   `json:"paused"`
@@ -166,7 +146,8 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 		q := Queue{Name: name}
 		q.Active, _ = strconv.ParseInt(active.Val()[name], 10, 64)
 		q.Bytes, _ = strconv.ParseInt(bytes.Val()[name], 10, 64)
-		q.parseSettings(settings.Val()[name])
+		set := queue.ParseSettings(settings.Val()[name])
+		q.Paused, q.Limits = set.Paused, Limits(set.Limits)
 		for what, to := range q.Ever.fields() {
 			*to, _ = strconv.ParseInt(s.stats[name+"|"+what], 10, 64)
 		}
@@ -180,22 +161,19 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 // countPlaces counts the tasks of each queue where they wait.
 func (i *Inspector) countPlaces(ctx context.Context, s *snapshot, parked []string) error {
 	k := i.keys
-	count := func(p redis.Pipeliner, queue string) []*redis.IntCmd {
-		return []*redis.IntCmd{
-			p.LLen(ctx, k.Queue(queue+highMark)), p.LLen(ctx, k.Queue(queue)), p.LLen(ctx, k.Queue(queue+lowMark)), p.ZCard(ctx, k.Delayed(queue)),
-		}
-	}
-	counts, next, parkedCounts := map[string][]*redis.IntCmd{}, map[string][]*redis.StringCmd{}, map[string]*redis.IntCmd{}
+	pending, next, parkedCounts := map[string][]*redis.IntCmd{}, map[string][]*redis.StringCmd{}, map[string]*redis.IntCmd{}
+	delayed := map[string]*redis.IntCmd{}
 	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, q := range s.queues {
-			counts[q.Name] = count(p, q.Name)
-			for _, mark := range []string{highMark, "", lowMark} {
-				next[q.Name] = append(next[q.Name], p.LIndex(ctx, k.Queue(q.Name+mark), -1))
+			for _, line := range queue.Lines(q.Name) {
+				pending[q.Name] = append(pending[q.Name], p.LLen(ctx, k.Queue(line)))
+				next[q.Name] = append(next[q.Name], p.LIndex(ctx, k.Queue(line), -1))
 			}
+			delayed[q.Name] = p.ZCard(ctx, k.Delayed(q.Name))
 		}
 		for _, list := range parked {
-			queue, name, _ := strings.Cut(list, "|")
-			parkedCounts[list] = p.LLen(ctx, k.Parked(queue, name))
+			of, name, _ := strings.Cut(list, "|")
+			parkedCounts[list] = p.LLen(ctx, k.Parked(of, name))
 		}
 		return nil
 	})
@@ -205,10 +183,12 @@ func (i *Inspector) countPlaces(ctx context.Context, s *snapshot, parked []strin
 	}
 	for at := range s.queues {
 		q := &s.queues[at]
-		n := counts[q.Name]
-		q.Pending, q.Delayed = n[0].Val()+n[1].Val()+n[2].Val(), n[3].Val()
+		for _, n := range pending[q.Name] {
+			q.Pending += n.Val()
+		}
+		q.Delayed = delayed[q.Name].Val()
 		for list, parked := range parkedCounts {
-			if queue, _, _ := strings.Cut(list, "|"); queue == q.Name {
+			if of, _, _ := strings.Cut(list, "|"); of == q.Name {
 				q.Parked += parked.Val()
 				q.Pending += parked.Val()
 			}
@@ -225,22 +205,11 @@ func (i *Inspector) age(ctx context.Context, next []*redis.StringCmd, now time.T
 			continue
 		}
 		text, err := i.redis.HGet(ctx, i.keys.Tasks(), id.Val()).Result()
-		if r, malformed := parseRecord(text); err == nil && malformed == nil {
-			return max(now.Sub(r.enqueued), 0)
+		if r, malformed := queue.ParseRecord(text); err == nil && malformed == nil {
+			return max(now.Sub(r.Enqueued), 0)
 		}
 	}
 	return 0
-}
-
-func (q *Queue) parseSettings(text string) {
-	f := strings.Split(text, "|")
-	if len(f) != 4 {
-		return
-	}
-	q.Paused = f[0] != ""
-	q.Limits.Concurrency, _ = strconv.Atoi(f[1])
-	q.Limits.Tasks, _ = strconv.Atoi(f[2])
-	q.Limits.Bytes, _ = strconv.ParseInt(f[3], 10, 64)
 }
 
 // parseSpeed reads the line that commit.lua keeps: a minute's figures and those of
@@ -266,75 +235,4 @@ func (q *Queue) parseSpeed(text string, now time.Time) {
 	q.Throughput = float64(minute[0]) / 60
 	q.Wait = time.Duration(minute[2]/max(minute[1], 1)) * time.Microsecond
 	q.Run = time.Duration(minute[3]/max(minute[0], 1)) * time.Microsecond
-}
-
-// PauseQueue keeps a queue's tasks from being claimed, or lets them go again.
-// Those in hand go on, and new ones are accepted.
-func (i *Inspector) PauseQueue(ctx context.Context, queue string, paused bool) error {
-	verb := "resume"
-	if paused {
-		verb = "pause"
-	}
-	_, err := i.setQueue(ctx, queue, verb, "")
-	return err
-}
-
-// LimitQueue sets an operator's limits of a queue and returns those that are in
-// effect now. They win over what a program set; nil takes both back, and running
-// programs set theirs again within seconds. Where there was no bound on bytes, all tasks of the queue are
-// weighed: a millisecond for about a thousand of them.
-func (i *Inspector) LimitQueue(ctx context.Context, queue string, l *Limits) (Limits, error) {
-	if l == nil {
-		return i.setQueue(ctx, queue, "reset", "")
-	}
-	if err := l.validate(queue); err != nil {
-		return Limits{}, err
-	}
-	return i.setQueue(ctx, queue, "operator", l.String())
-}
-
-// String is how the scripts read limits.
-func (l Limits) String() string {
-	return fmt.Sprintf("%d|%d|%d", l.Concurrency, l.Tasks, l.Bytes)
-}
-
-func (i *Inspector) setQueue(ctx context.Context, queue, verb, text string) (Limits, error) {
-	if err := checkName("queue", queue); err != nil {
-		return Limits{}, err
-	}
-	reply, err := queueScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, queue, verb, text).Slice()
-	if err == nil {
-		err = protocolError(reply)
-	}
-	if err != nil {
-		return Limits{}, fmt.Errorf("%s queue %s: %w", verb, queue, link.Explain(err))
-	}
-	q := Queue{}
-	effective, _ := reply[1].(string)
-	q.parseSettings(effective)
-	return q.Limits, nil
-}
-
-// DeleteQueue deletes a queue's tasks that do not run, and the queue itself if
-// none does. It returns how many it deleted. Tasks that wait for others
-// ([Options].After) stay.
-func (i *Inspector) DeleteQueue(ctx context.Context, queue string) (int, error) {
-	if err := checkName("queue", queue); err != nil {
-		return 0, err
-	}
-	sum := 0
-	for {
-		reply, err := clearScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, queue, maxBatch).Slice()
-		if err == nil {
-			err = protocolError(reply)
-		}
-		if err != nil {
-			return sum, fmt.Errorf("delete queue %s: %w", queue, link.Explain(err))
-		}
-		n, _ := reply[1].(int64)
-		sum += int(n)
-		if more, _ := reply[2].(string); more == "" {
-			return sum, nil
-		}
-	}
 }

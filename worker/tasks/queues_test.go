@@ -12,6 +12,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -96,15 +97,15 @@ func TestAFullQueueRefusesAndTakesMoreWhenItHasRoom(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
 		quick(&r)
-		r.Queue("default", tasks.Limits{Tasks: 10})
+		r.LimitQueue("default", tasks.Limits{Tasks: 10})
 		c := newCluster(t, cfg, &r)
 		c.tickers(&r, 2)
 		c.eventually("limited by the program", func() bool {
 			return c.redis.HGet(t.Context(), c.keys.Settings(), "default").Val() != ""
 		})
-		news := make([]tasks.New, 12)
+		news := make([]tasks.Request, 12)
 		for i := range news {
-			news[i] = tasks.New{Name: "quick", Payload: number{}}
+			news[i] = tasks.Request{Name: "quick", Payload: number{}}
 		}
 		news[0].In = time.Hour // it counts as well
 		receipts, err := c.tasks.EnqueueMany(t.Context(), news)
@@ -149,7 +150,7 @@ func TestWeightsShareTheNodesBetweenQueues(t *testing.T) {
 		var order []string
 		ran := make(chan struct{}, 1000)
 		tasks.Handle(&r, tasks.Definition{Name: "n"}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			order = append(order, info.Queue)
 			ran <- struct{}{}
 			time.Sleep(3 * time.Millisecond) // longer than what is claimed ahead for
@@ -160,7 +161,7 @@ func TestWeightsShareTheNodesBetweenQueues(t *testing.T) {
 			c.enqueue("n", tasks.Options{Queue: "often"})
 			c.enqueue("n", tasks.Options{Queue: "seldom"})
 		}
-		n := c.startWith(tasks.RunnerConfig{Registry: &r, Concurrency: 1, Queues: []string{"seldom", "often"}, Weights: map[string]int{"often": 9, "seldom": 1}})
+		n := c.startWith(runner.Config{Registry: &r, Concurrency: 1, Queues: []string{"seldom", "often"}, Weights: map[string]int{"often": 9, "seldom": 1}})
 		for range 200 {
 			receive(t, ran)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -35,7 +36,7 @@ func TestATaskThatWaitsForQuietNodesOnlySaysSo(t *testing.T) {
 		started, release := blocking(&r, "work")
 		c := newCluster(t, cfg, &r)
 		first := c.start(&r, 1)
-		c.startWith(tasks.RunnerConfig{Registry: &r, Concurrency: 1, Queues: []string{"other"}})
+		c.startWith(runner.Config{Registry: &r, Concurrency: 1, Queues: []string{"other"}})
 		c.enqueue("work", tasks.Options{})
 		receive(t, started)
 		waiting := c.enqueue("work", tasks.Options{})

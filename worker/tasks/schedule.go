@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,22 +108,30 @@ func Cron(expression string, zone *time.Location) Schedule {
 	return s
 }
 
-// last returns the latest tick that is later than after and not later than now,
-// or the zero time when there is none.
-func (s Schedule) last(after, now time.Time) time.Time {
-	t := s.next(after)
+// Next returns the first tick later than after, or the zero time when there is none.
+func (s Schedule) Next(after time.Time) time.Time {
+	if s.next == nil {
+		return time.Time{}
+	}
+	return s.next(after)
+}
+
+// Last returns the latest tick that is later than after and not later than now, or
+// the zero time when there is none.
+func (s Schedule) Last(after, now time.Time) time.Time {
+	t := s.Next(after)
 	if t.IsZero() || t.After(now) {
 		return time.Time{}
 	}
 	// Of many missed ticks only the last counts: look for it from close by.
 	for back := time.Minute; now.Add(-back).After(t); back *= 4 {
-		if near := s.next(now.Add(-back)); !near.IsZero() && !near.After(now) {
+		if near := s.Next(now.Add(-back)); !near.IsZero() && !near.After(now) {
 			t = near
 			break
 		}
 	}
 	for {
-		following := s.next(t)
+		following := s.Next(t)
 		if following.IsZero() || following.After(now) {
 			return t
 		}
@@ -157,12 +166,17 @@ func (p *Periodic) complete() error {
 		errs = append(errs, fmt.Errorf("a name of %d bytes: use at most %d, the ids of its runs are longer", len(p.Name), maxPeriodic))
 	}
 	payload, err := json.Marshal(p.Payload)
-	p.Payload = json.RawMessage(payload)
+	if err == nil {
+		p.Payload, err = encode(json.RawMessage(payload)) // which knows the bound
+	}
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return fmt.Errorf("periodic task %s: %w", p.Name, err)
 	}
 	return nil
 }
+
+// Periodic returns the periodic tasks, their names filled in and payloads encoded.
+func (r *Registry) Periodic() []Periodic { return slices.Clone(r.periodic) }
 
 // RegisterPeriodic adds a periodic task. What is wrong is reported by [Registry.Err].
 func (r *Registry) RegisterPeriodic(p Periodic) {

@@ -39,8 +39,8 @@ func TestTheLastMissedTickIsFoundFromCloseBy(t *testing.T) {
 		{Cron("0 6 * * *", nil), time.Date(2026, 7, 1, 6, 0, 0, 0, time.UTC)},
 		{Cron("0 0 29 2 *", nil), time.Date(2024, 2, 29, 0, 0, 0, 0, time.UTC)},
 	} {
-		require.True(t, c.want.Equal(c.s.last(years, now)), "%s: %s", c.s, c.s.last(years, now))
-		require.True(t, c.s.last(now, now).IsZero(), "none is due twice")
+		require.True(t, c.want.Equal(c.s.Last(years, now)), "%s: %s", c.s, c.s.Last(years, now))
+		require.True(t, c.s.Last(now, now).IsZero(), "none is due twice")
 	}
-	require.True(t, Cron("0 0 31 2 *", nil).last(years, now).IsZero(), "never")
+	require.True(t, Cron("0 0 31 2 *", nil).Last(years, now).IsZero(), "never")
 }

@@ -11,7 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // State is where a task is.
@@ -27,6 +27,13 @@ const (
 	Done      State = "done"      // completed and still remembered
 	Dead      State = "dead"      // failed for the last time, or quarantined
 	Cancelled State = "cancelled" // by somebody, or because it waited for one that was
+)
+
+// Bounds of the dead and of the cancelled tasks that are kept, of each kind: beyond
+// the number the oldest are forgotten, and all that ended longer ago.
+const (
+	KeepDead    = 10_000
+	KeepDeadFor = 90 * 24 * time.Hour
 )
 
 // States lists them, in the order of a task's life.
@@ -58,13 +65,20 @@ type Task struct {
 	// is not JSON, and what would not fit into an answer of api.tasks.*.
 	Omitted []string `json:"omitted,omitempty"`
 
-	// The following only [Inspector.Get] tells.
+	// The following are set by [Inspector.Get] only.
 
 	Node       string    `json:"node,omitempty"`       // the incarnation that has it in hand
 	Position   *int64    `json:"position,omitempty"`   // how many of its queue go before it
 	Cancelling bool      `json:"cancelling,omitempty"` // it runs, and is to be cancelled
 	Progress   *Progress `json:"progress,omitempty"`
 	History    []Event   `json:"history,omitempty"` // the last 20, oldest first
+}
+
+// Reason is why a task is dead or cancelled.
+type Reason struct {
+	Reason      string `json:"reason"` // failed, discarded, panicked, deadline, malformed, quarantined; cancelled
+	Error       string `json:"error"`
+	Incarnation string `json:"incarnation,omitempty"` // of the node that ran it last
 }
 
 // Event is something that happened to a task.
@@ -79,59 +93,52 @@ type Event struct {
 // Get returns what is known of a task, or [ErrNotFound]. To find a pending one's
 // position takes Redis a time in proportion to its queue's length.
 func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
-	reply, err := showScript.Run(ctx, i.redis, []string{i.keys.Tasks()}, id).Slice()
+	shown, stored, err := i.store.Show(ctx, id)
 	if err != nil {
-		return Task{}, fmt.Errorf("task %s: %w", id, link.Explain(err))
-	}
-	if len(reply) == 1 && reply[0] == wordGone {
-		return Task{}, fmt.Errorf("%w: %s", ErrNotFound, id)
-	}
-	if err := protocolError(reply); err != nil {
 		return Task{}, fmt.Errorf("task %s: %w", id, err)
 	}
-	f := texts(reply[1:])
-	if len(f) != 13 {
-		return Task{}, fmt.Errorf("task %s: reply of %d parts", id, len(f))
+	if !stored {
+		return Task{}, fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
-	t := describe(id, State(f[0]), f[1], f[2], f[3])
-	if f[4] != "" {
-		t.Result = json.RawMessage(f[4])
+	t := describe(id, State(shown.State), shown.Record, shown.Tries, shown.Reason)
+	if shown.Result != "" {
+		t.Result = json.RawMessage(shown.Result)
 	}
-	if f[5] != "" {
+	if shown.Progress != "" {
 		t.Progress = &Progress{}
-		_ = json.Unmarshal([]byte(f[5]), t.Progress)
+		_ = json.Unmarshal([]byte(shown.Progress), t.Progress)
 	}
-	t.History = parseHistory(f[6])
+	t.History = parseHistory(shown.History)
 	t.endedWith(t.History)
-	t.stamp(cmp.Or(f[7], f[12]))
-	t.Node, t.Cancelling = f[8], f[11] != ""
-	if n, err := strconv.ParseInt(f[9], 10, 64); err == nil {
+	t.stamp(shown.Time)
+	t.Node, t.Cancelling = shown.Node, shown.Cancelling
+	if n, err := strconv.ParseInt(shown.Position, 10, 64); err == nil {
 		t.Position = &n
 	}
-	t.Blocking, _ = strconv.Atoi(f[10])
+	t.Blocking, _ = strconv.Atoi(shown.Blocking)
 	t.omitInvalid()
 	return t, nil
 }
 
-// describe makes a task of what Redis keeps of it; any of the texts may be empty.
+// describe makes a task of the texts that Redis keeps; any of them may be empty.
 func describe(id string, state State, text, triesText, reason string) Task {
 	t := Task{ID: id, State: state}
 	if text != "" {
-		r, _ := parseRecord(text) // as much as can be read
-		t.Name, t.Queue, t.Enqueued, t.Payload = r.name, r.queue(), r.enqueued, r.payload
-		t.Unique, t.After = r.options.Unique, r.options.After
-		if ms := r.options.Deadline; ms > 0 {
+		r, _ := queue.ParseRecord(text) // as much as can be read
+		t.Name, t.Queue, t.Enqueued, t.Payload = r.Name, r.Queue(), r.Enqueued, r.Payload
+		t.Unique, t.After = r.Options.Unique, r.Options.After
+		if ms := r.Options.Deadline; ms > 0 {
 			t.Deadline = time.UnixMilli(ms)
 		}
 		switch {
-		case strings.HasSuffix(r.line, highMark):
+		case strings.HasSuffix(r.Line, queue.HighMark):
 			t.Priority = High
-		case strings.HasSuffix(r.line, lowMark):
+		case strings.HasSuffix(r.Line, queue.LowMark):
 			t.Priority = Low
 		}
 	}
-	n := parseTries(triesText)
-	t.Attempts, t.Crashes = n.attempts, n.crashes
+	n := queue.ParseTries(triesText)
+	t.Attempts, t.Crashes = n.Attempts, n.Crashes
 	if reason != "" {
 		why := parseReason(reason)
 		t.Reason = &why
@@ -182,7 +189,7 @@ func parseHistory(text string) []Event {
 		var why Reason // an end is written as its reason
 		_ = json.Unmarshal([]byte(f[2]), &e)
 		_ = json.Unmarshal([]byte(f[2]), &why)
-		e.At, e.What, e.Node = millis(f[0]), f[1], cmp.Or(e.Node, why.Incarnation)
+		e.At, e.What, e.Node = queue.Time(f[0]), f[1], cmp.Or(e.Node, why.Incarnation)
 		events = append(events, e)
 	}
 	return events

@@ -16,6 +16,7 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -35,9 +36,9 @@ func TestEveryTaskRunsOnceAndItsEffectsAreThere(t *testing.T) {
 			return nil
 		})
 		c := newCluster(t, cfg, &r)
-		news := make([]tasks.New, n)
+		news := make([]tasks.Request, n)
 		for i := range news {
-			news[i] = tasks.New{Name: "add", Payload: number{i}}
+			news[i] = tasks.Request{Name: "add", Payload: number{i}}
 		}
 		receipts, err := c.tasks.EnqueueMany(t.Context(), news)
 		require.NoError(t, err)
@@ -103,8 +104,8 @@ func TestFailedRunsAreTriedAgainThenDead(t *testing.T) {
 				attempts := make(chan int, 10)
 				var r tasks.Registry
 				tasks.Handle(&r, tasks.Definition{Name: "fail", MaxAttempts: 3, Backoff: time.Millisecond}, func(ctx context.Context, _ number) error {
-					info, ok := tasks.InfoOf(ctx)
-					require.True(t, ok)
+					require.True(t, tasks.InTask(ctx))
+					info := tasks.InfoOf(ctx)
 					tasks.Tx(ctx).Save("never", true, 0)
 					attempts <- info.Attempt
 					return fail()
@@ -131,7 +132,7 @@ func TestFailedRunsAreTriedAgainThenDead(t *testing.T) {
 
 // startMover runs a mover; the returned function makes it look.
 func (c *cluster) startMover() func() {
-	m := tasks.NewMover(c.redis, c.keys, redistestLog(c.t))
+	m := runner.NewMover(c.redis, c.keys, redistestLog(c.t))
 	m.OnCancel = c.cancel
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -172,7 +173,7 @@ func TestAnIDIsAcceptedOnce(t *testing.T) {
 		ran := make(chan string, 10)
 		var r tasks.Registry
 		tasks.Handle(&r, tasks.Definition{Name: "once"}, func(ctx context.Context, _ number) error {
-			info, _ := tasks.InfoOf(ctx)
+			info := tasks.InfoOf(ctx)
 			ran <- info.ID
 			return nil
 		})
@@ -361,10 +362,23 @@ func TestPayloadBytesAreUntouched(t *testing.T) {
 	})
 }
 
-func TestTxOutsideATaskIsAMistakeInTheProgram(t *testing.T) {
-	require.PanicsWithValue(t, tasks.ErrNoTask, func() { tasks.Tx(t.Context()) })
-	_, ok := tasks.InfoOf(t.Context())
-	require.False(t, ok)
+func TestOutsideATaskIsAMistakeInTheProgram(t *testing.T) {
+	for name, call := range map[string]func(ctx context.Context){
+		"Tx":          func(ctx context.Context) { tasks.Tx(ctx) },
+		"InfoOf":      func(ctx context.Context) { tasks.InfoOf(ctx) },
+		"Go":          func(ctx context.Context) { tasks.Go(ctx, func(context.Context) error { return nil }) },
+		"SetProgress": func(ctx context.Context) { _ = tasks.SetProgress(ctx, 1, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				err, _ := recover().(error)
+				require.ErrorIs(t, err, tasks.ErrNoTask)
+				require.ErrorContains(t, err, "tasks."+name+": not in a task: use the context that the handler was given")
+			}()
+			call(t.Context())
+		})
+	}
+	require.False(t, tasks.InTask(t.Context()))
 }
 
 func ExampleHandle() {

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // Transaction collects what a handler wants to happen together with the
@@ -27,31 +27,8 @@ import (
 // is still held at the commit, which follows the handler's return: leave such a
 // lock to its lifetime, or write to the cache itself instead.
 type Transaction struct {
-	*collected
+	run *queue.Run
 	ctx context.Context //nolint:containedctx // it carries the locks that are held
-}
-
-// collected is what a run's transaction holds, from wherever it was got.
-type collected struct {
-	tasks *Client
-	cache *cache.Cache
-	seal  Sealer
-
-	mu      sync.Mutex
-	ended   bool
-	effects []effect
-	result  json.RawMessage
-	errs    []error
-}
-
-// Sealer makes the message of a publish and names its channel, as the node's bus does
-// (see [redisbus.Bus.Seal]).
-type Sealer func(ctx context.Context, messageType string, body any, o redisbus.PublishOptions) (channel string, message []byte, err error)
-
-// effect is one write, in the words that commit.lua reads.
-type effect struct {
-	kind string
-	args []any
 }
 
 // Save stores a value in the cache; ttl 0 keeps it for ever.
@@ -60,25 +37,23 @@ func (t *Transaction) Save(key string, value any, ttl time.Duration) {
 	if ttl < 0 || (ttl > 0 && ttl < time.Millisecond) {
 		err = errors.Join(err, fmt.Errorf("ttl %s: use 0 for none, or at least 1ms", ttl))
 	}
-	t.add(err, "save "+key, "save", func() []any {
-		return append(t.entry(key), encoded, ttl.Milliseconds())
-	})
+	t.write(err, "save", key, encoded, ttl.Milliseconds())
 }
 
 // Destroy removes an entry from the cache; one that is not there is no error.
 func (t *Transaction) Destroy(key string) {
-	t.add(nil, "destroy "+key, "destroy", func() []any { return t.entry(key) })
+	t.write(nil, "destroy", key)
 }
 
 // Push appends an item to a list in the cache.
 func (t *Transaction) Push(key string, item any) {
 	encoded, err := cache.Encode(item)
-	t.add(err, "push "+key, "push", func() []any { return append(t.entry(key), encoded) })
+	t.write(err, "push", key, encoded)
 }
 
 // Increment adds to a counter in the cache, which starts at 0.
 func (t *Transaction) Increment(key string, delta int64) {
-	t.add(nil, "increment "+key, "increment", func() []any { return append(t.entry(key), delta) })
+	t.write(nil, "increment", key, delta)
 }
 
 // Enqueue stores a follow-up task.
@@ -88,8 +63,12 @@ func (t *Transaction) Enqueue(name string, payload any) { t.EnqueueWith(name, pa
 // is taken is not stored again; that is no error. Limits of its queue do not
 // count: it follows from work that was accepted.
 func (t *Transaction) EnqueueWith(name string, payload any, o Options) {
-	n, err := t.tasks.prepare(name, payload, o)
-	t.add(err, "enqueue "+name, "enqueue", func() []any { return append(n.group(1), n.id, n.tail) })
+	task, err := clientOf(t.ctx).prepare(name, payload, o)
+	if err != nil {
+		t.fail("enqueue "+name, err)
+		return
+	}
+	t.run.Add(queue.EnqueueEffect(task))
 }
 
 // Publish sends a message to every node of the cluster.
@@ -99,82 +78,40 @@ func (t *Transaction) Publish(messageType string, body any) {
 
 // PublishWith is [Transaction.Publish] with options.
 func (t *Transaction) PublishWith(messageType string, body any, o redisbus.PublishOptions) {
-	channel, message, err := t.seal(t.ctx, messageType, body, o)
-	t.add(err, "publish "+messageType, "publish", func() []any { return []any{channel, message} })
+	channel, message, err := t.run.Node.Seal(t.ctx, messageType, body, o)
+	if err != nil {
+		t.fail("publish "+messageType, err)
+		return
+	}
+	t.run.Add(queue.NewEffect("publish", channel, message))
 }
 
 // Result sets what [Client.Result] and [Client.Wait] return for this task. It is
-// kept for the task's retention; without one, only those who wait already get it.
+// kept for the task's retention; without one, only callers that wait already get it.
 func (t *Transaction) Result(value any) {
 	encoded, err := json.Marshal(value)
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if err != nil {
-		t.errs = append(t.errs, fmt.Errorf("result: %w", err))
+		t.run.Fail(fmt.Errorf("result: %w", err))
 	}
-	t.result = encoded
+	t.run.SetResult(encoded)
 }
 
-// entry returns the words that name a cache entry: its key, its lock's key and
-// the token of the lock that the handler holds on it, if it does.
-func (t *Transaction) entry(key string) []any {
-	lock := t.cache.LockKey(key)
-	return []any{t.cache.EntryKey(key), lock, cache.Token(t.ctx, lock)}
-}
-
-func (t *collected) add(err error, what, kind string, args func() []any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ended {
-		return // a goroutine that outlived the handler: its task is over
-	}
+// write adds a write to a cache entry. It carries the token of the lock that the
+// handler holds on the entry, if it does.
+func (t *Transaction) write(err error, kind, key string, values ...any) {
 	if err != nil {
-		t.errs = append(t.errs, fmt.Errorf("transaction: %s: %w", what, err))
+		t.fail(kind+" "+key, err)
 		return
 	}
-	t.effects = append(t.effects, effect{kind, args()})
+	c := t.run.Node.Cache
+	lock := c.LockKey(key)
+	t.run.Add(queue.NewEffect(kind, append([]any{c.EntryKey(key), lock, cache.Token(t.ctx, lock)}, values...)...))
 }
 
-// end closes the transaction and returns what is in it.
-func (t *collected) end() (effects []effect, result json.RawMessage, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.ended = true
-	return t.effects, t.result, errors.Join(t.errs...)
+func (t *Transaction) fail(what string, err error) {
+	t.run.Fail(fmt.Errorf("transaction: %s: %w", what, err))
 }
 
-type contextKey struct{}
-
-// Tx returns the transaction of the task that the context belongs to. It panics
-// with [ErrNoTask] outside a handler: that is a mistake in the program.
-func Tx(ctx context.Context) *Transaction {
-	r, ok := ctx.Value(contextKey{}).(*run)
-	if !ok {
-		panic(ErrNoTask)
-	}
-	return &Transaction{collected: &r.tx, ctx: ctx}
-}
-
-// Info describes the run that a context belongs to.
-type Info struct {
-	ID      string // the same in every run of the task: an idempotency key
-	Name    string
-	Queue   string
-	Attempt int // 1 in the first run; a run that ended with its node does not count
-	Crashes int // runs that ended with their node
-	// Fence grows with every incarnation; a store that remembers the largest it
-	// has seen can refuse an older run.
-	Fence    int64
-	Enqueued time.Time // on Redis's clock
-	Payload  json.RawMessage
-}
-
-// InfoOf returns what is known of the task that the context belongs to, and
-// whether it belongs to one.
-func InfoOf(ctx context.Context) (Info, bool) {
-	r, ok := ctx.Value(contextKey{}).(*run)
-	if !ok {
-		return Info{}, false
-	}
-	return r.info(), true
-}
+// Tx returns the transaction of the task that the context belongs to. Outside a task
+// it panics with an error that is [ErrNoTask].
+func Tx(ctx context.Context) *Transaction { return &Transaction{mustRun(ctx, "Tx"), ctx} }

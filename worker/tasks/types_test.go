@@ -13,6 +13,8 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -73,7 +75,7 @@ func mixed(t *testing.T, c *cluster, r *tasks.Registry) string {
 	t.Helper()
 	_, err := c.inspector.LimitQueue(t.Context(), "default", &tasks.Limits{Tasks: 1000, Bytes: 1e6, Concurrency: 100})
 	require.NoError(t, err)
-	n := c.startWith(tasks.RunnerConfig{Registry: r, Concurrency: 3, Queues: []string{"default", "parking"}})
+	n := c.startWith(runner.Config{Registry: r, Concurrency: 3, Queues: []string{"default", "parking"}})
 	c.enqueue("fails", tasks.Options{ID: "dead", Unique: "u"})
 	c.enqueue("done", tasks.Options{ID: "done", WantResult: true})
 	c.enqueue("unknown", tasks.Options{ID: "parked", Queue: "parking"})
@@ -100,36 +102,36 @@ func mixed(t *testing.T, c *cluster, r *tasks.Registry) string {
 	return n.lease.Incarnation.String()
 }
 
-// queue is everything that a program can do with tasks.
-type queue struct {
+// program is everything that a program can do with tasks.
+type program struct {
 	*tasks.Client
 	*tasks.Inspector
 }
 
 func TestAKeyOfAnotherTypeIsNamedAndNothingIsHalfDone(t *testing.T) {
-	operations := map[string]func(ctx context.Context, q queue) error{
-		"plain": func(ctx context.Context, q queue) error { _, err := q.Enqueue(ctx, "done", 1); return err },
-		"bound": func(ctx context.Context, q queue) error {
-			_, err := q.EnqueueMany(ctx, []tasks.New{
-				{Name: "done", Options: tasks.Options{ID: "new", Unique: "new", Priority: tasks.High}, Then: []tasks.New{{Name: "done"}}},
+	operations := map[string]func(ctx context.Context, q program) error{
+		"plain": func(ctx context.Context, q program) error { _, err := q.Enqueue(ctx, "done", 1); return err },
+		"bound": func(ctx context.Context, q program) error {
+			_, err := q.EnqueueMany(ctx, []tasks.Request{
+				{Name: "done", Options: tasks.Options{ID: "new", Unique: "new", Priority: tasks.High}, Then: []tasks.Request{{Name: "done"}}},
 				{Name: "done", Options: tasks.Options{In: time.Hour, Queue: "other"}},
 				{Name: "done", Options: tasks.Options{After: []string{"gone", "pending"}}},
 			})
 			return err
 		},
-		"cancel": func(ctx context.Context, q queue) error {
+		"cancel": func(ctx context.Context, q program) error {
 			_, err := q.CancelAll(ctx, tasks.Filter{States: []tasks.State{tasks.Pending, tasks.Delayed}}, "test")
 			return err
 		},
-		"delete":     func(ctx context.Context, q queue) error { return q.Delete(ctx, "pending") },
-		"retry":      func(ctx context.Context, q queue) error { return q.Retry(ctx, "dead") },
-		"reschedule": func(ctx context.Context, q queue) error { return q.RescheduleIn(ctx, "delayed", 0) },
-		"clear":      func(ctx context.Context, q queue) error { _, err := q.DeleteQueue(ctx, "default"); return err },
-		"limit": func(ctx context.Context, q queue) error {
+		"delete":     func(ctx context.Context, q program) error { return q.Delete(ctx, "pending") },
+		"retry":      func(ctx context.Context, q program) error { return q.Retry(ctx, "dead") },
+		"reschedule": func(ctx context.Context, q program) error { return q.RescheduleIn(ctx, "delayed", 0) },
+		"clear":      func(ctx context.Context, q program) error { _, err := q.DeleteQueue(ctx, "default"); return err },
+		"limit": func(ctx context.Context, q program) error {
 			_, err := q.LimitQueue(ctx, "parking", &tasks.Limits{Bytes: 100})
 			return err
 		},
-		"pause": func(ctx context.Context, q queue) error { return q.PauseQueue(ctx, "default", true) },
+		"pause": func(ctx context.Context, q program) error { return q.PauseQueue(ctx, "default", true) },
 	}
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
@@ -138,8 +140,8 @@ func TestAKeyOfAnotherTypeIsNamedAndNothingIsHalfDone(t *testing.T) {
 		c := newCluster(t, cfg, &r)
 		ctx, k := t.Context(), c.keys
 		over := mixed(t, c, &r)
-		operations["take over"] = func(ctx context.Context, _ queue) error {
-			_, err := tasks.TakeOver(ctx, c.redis, k, over, tasks.Remains{Unknown: true})
+		operations["take over"] = func(ctx context.Context, _ program) error {
+			_, err := queue.NewStore(c.redis, k).TakeOver(ctx, over, queue.Remains{Unknown: true})
 			return err
 		}
 		sound := c.everything()
@@ -159,7 +161,7 @@ func TestAKeyOfAnotherTypeIsNamedAndNothingIsHalfDone(t *testing.T) {
 				}
 				c.restore(broken)
 				client := tasks.NewClient(ctx, c.redis, k, &r)
-				err := do(ctx, queue{client, c.inspector})
+				err := do(ctx, program{client, c.inspector})
 				client.Close()
 				if err != nil {
 					failed++

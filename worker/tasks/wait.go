@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // ErrDead is wrapped by the error of [Client.Result] and [Client.Wait] for a task
@@ -23,19 +24,11 @@ func (c *Client) Result(ctx context.Context, id string) (result json.RawMessage,
 
 // ending looks how a task ended; listen has its end announced if it has not.
 func (c *Client) ending(ctx context.Context, id string, listen bool) (result json.RawMessage, done bool, err error) {
-	mark := ""
-	if listen {
-		mark = "1"
-	}
-	reply, err := waitScript.Run(ctx, c.redis, []string{c.keys.Tasks()}, id, mark).StringSlice()
+	word, detail, err := c.store.Ending(ctx, id, listen)
 	if err != nil {
-		return nil, false, fmt.Errorf("result of %s: %w", id, link.Explain(err))
+		return nil, false, fmt.Errorf("result of %s: %w", id, err)
 	}
-	detail := ""
-	if len(reply) > 1 {
-		detail = reply[1]
-	}
-	switch reply[0] {
+	switch word {
 	case string(Done):
 		if detail != "" {
 			result = json.RawMessage(detail)
@@ -45,10 +38,8 @@ func (c *Client) ending(ctx context.Context, id string, listen bool) (result jso
 		return nil, false, fmt.Errorf("%w: %s: %s", ErrDead, id, parseReason(detail))
 	case string(Cancelled):
 		return nil, false, fmt.Errorf("%w: %s: %s", ErrCancelled, id, parseReason(detail).Error)
-	case wordGone:
+	case queue.Gone:
 		return nil, false, fmt.Errorf("%w: %s: unknown, or done and forgotten", ErrNotFound, id)
-	case "WRONGTYPE":
-		return nil, false, fmt.Errorf("result of %s: %w", id, wrongType(detail))
 	}
 	return nil, false, nil
 }
@@ -73,7 +64,7 @@ var errNotYet = errors.New("not yet")
 func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	defer context.AfterFunc(c.ctx, func() { stop(ErrClosed) })()
+	defer context.AfterFunc(c.closed, func() { stop(ErrClosed) })()
 	var result json.RawMessage
 	err := c.endings.Await(ctx, c.keys.Ended(id), true,
 		func(err error) bool {
@@ -92,4 +83,18 @@ func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
 		return nil, fmt.Errorf("wait for %s: %w", id, context.Cause(ctx))
 	}
 	return result, err
+}
+
+// WaitFor is [Client.Wait] with the result decoded into Out; the zero value when the
+// handler set none.
+func WaitFor[Out any](ctx context.Context, c *Client, id string) (Out, error) {
+	var out Out
+	result, err := c.Wait(ctx, id)
+	if err != nil || result == nil {
+		return out, err
+	}
+	if err := json.Unmarshal(result, &out); err != nil {
+		return out, fmt.Errorf("result of %s does not fit %T: %w", id, out, err)
+	}
+	return out, nil
 }

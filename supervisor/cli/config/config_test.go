@@ -13,7 +13,6 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/worker"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // environment is what a test gives the settings.
@@ -85,7 +84,7 @@ func TestStellarsOwnNamesAreKept(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, cfg.Workers, "an id is that of a set of one")
 	require.Equal(t, "w", cfg.WorkerPrefix)
-	require.Equal(t, tasks.DefaultConcurrency, cfg.Concurrency)
+	require.Equal(t, worker.DefaultConcurrency, cfg.Concurrency)
 }
 
 func TestWhereRedisIs(t *testing.T) {

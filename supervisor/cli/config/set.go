@@ -14,7 +14,6 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
-	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // GroupSet is the group of the flags of a set in the help.
@@ -43,7 +42,7 @@ func (s *Settings) SetFlags(workers int, text string) []urfave.Flag {
 			Sources: s.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start, `N`; 0 for an idle set",
 		},
 		&urfave.IntFlag{
-			Name: "concurrency", Category: GroupSet, Value: tasks.DefaultConcurrency, Destination: &s.concurrency,
+			Name: "concurrency", Category: GroupSet, Value: worker.DefaultConcurrency, Destination: &s.concurrency,
 			Sources: s.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time, `N`",
 		},
 	}

@@ -158,9 +158,9 @@ func causeOr(ctx context.Context, err error) error {
 // enqueue makes a task of every file, while the nodes already work.
 func (d *demo) enqueue(ctx context.Context) error {
 	skipped, err := list(ctx, d.Dir, chunk, func(files []file) error {
-		news := make([]tasks.New, len(files))
+		news := make([]tasks.Request, len(files))
 		for i, f := range files {
-			news[i] = tasks.New{Name: TaskName, Payload: Input{f.path}, Options: tasks.Options{Retention: retention}}
+			news[i] = tasks.Request{Name: TaskName, Payload: Input{f.path}, Options: tasks.Options{Retention: retention}}
 		}
 		receipts, err := d.tasks.EnqueueMany(ctx, news)
 		if err != nil {

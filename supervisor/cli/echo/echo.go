@@ -22,7 +22,7 @@ func App() (*worker.App, error) {
 }
 
 func echo(ctx context.Context, payload json.RawMessage) error {
-	info, _ := tasks.InfoOf(ctx)
+	info := tasks.InfoOf(ctx)
 	text := string(payload)
 	if len(text) > logged {
 		text = text[:logged] + "…"

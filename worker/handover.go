@@ -1,0 +1,117 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/connections"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+// Timings of hand-overs.
+const (
+	// reapInterval is how often a process looks for leases that ran out.
+	reapInterval = 2 * time.Second
+	reapBatch    = 32
+	// handOverTime is for how long other processes leave a hand-over to the one that
+	// began it.
+	handOverTime = 5 * time.Second
+)
+
+// memberLeft is the message type that tells every node of a settled incarnation.
+const memberLeft = "memberLeft"
+
+// handOver hands on everything that an ended incarnation owned and frees its id.
+// It can be repeated, by any process: each step is one script that finds out
+// for itself what is left to do.
+func (h *Host) handOver(
+	ctx context.Context, i membership.Incarnation, r queue.Remains, expired bool,
+) (handed queue.Handed, verdict membership.Verdict, err error) {
+	reserve := handOverTime
+	if len(r.Running) > 0 {
+		reserve = zombieTime + handOverTime
+	}
+	err = link.Retry(ctx, func(ctx context.Context) error {
+		verdict, err = h.directory.Condemn(ctx, i, expired, reserve)
+		return err
+	})
+	if err != nil || verdict != membership.Condemned {
+		return queue.Handed{}, verdict, err
+	}
+	handed, err = queue.NewStore(h.client, h.keys).TakeOver(ctx, i.String(), r)
+	if err != nil {
+		return handed, verdict, err
+	}
+	err = link.Retry(ctx, func(ctx context.Context) error {
+		if _, err := h.cache.ReleaseAll(ctx, i.String()); err != nil {
+			return err
+		}
+		if err := connections.Forget(ctx, h.client, h.keys, i.String()); err != nil {
+			return err
+		}
+		leave := h.directory.Leave
+		if handed.Left > 0 {
+			leave = h.directory.Vacate
+		}
+		_, err := leave(ctx, i)
+		return err
+	})
+	if err != nil {
+		return handed, verdict, fmt.Errorf("settle %s: %w", i, err)
+	}
+	// Calls that wait for an answer of this node need not wait for their timeout.
+	_ = h.bus.Publish(ctx, memberLeft, redisbus.Identity{ID: i.ID, Incarnation: i.String()})
+	return handed, verdict, nil
+}
+
+// lease is how long one lasts.
+func (h *Host) lease() time.Duration { return cmp.Or(h.cfg.Times.Lease, membership.DefaultLease) }
+
+// reap settles incarnations whose process died, until ctx ends.
+func (h *Host) reap(ctx context.Context) error {
+	defer h.reports.Ended("reaper")
+	lease := h.lease()
+	// Well within half a lease: whoever finds that nobody looked for longer holds
+	// everything back for a lease.
+	interval := min(reapInterval, lease/8)
+	for link.Sleep(ctx, interval*3/4+rand.N(interval/2)) == nil { //nolint:gosec // jitter
+		if err := h.reapAll(ctx, lease); ctx.Err() == nil {
+			h.reports.Failed("reaper", err)
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// reapAll hands over every incarnation that may be taken over.
+func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
+	for {
+		expired, err := h.directory.Expired(ctx, lease, reapBatch)
+		if err != nil {
+			return err
+		}
+		for _, i := range expired {
+			if err := h.reapOne(ctx, i); err != nil {
+				return err
+			}
+		}
+		if len(expired) < reapBatch {
+			return nil
+		}
+	}
+}
+
+func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
+	handed, verdict, err := h.handOver(ctx, i, queue.Remains{Unknown: true}, true)
+	if err != nil || verdict != membership.Condemned {
+		return err // it is back, or another was faster
+	}
+	h.log.Warn().Str("member", i.ID).Str("incarnation", i.String()).
+		Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")
+	return nil
+}

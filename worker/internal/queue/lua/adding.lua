@@ -1,0 +1,162 @@
+-- adding: new tasks, and what keeps one from being stored. A group of tasks that are
+-- alike has: line, chosen (the caller chose the ids), when ('' for now, '+ms' or
+-- '@ms' on Redis's clock), head of their records, unique (a key that only one
+-- stored task has, or ''), lasting (ms that the key is taken, or '': until the
+-- task ends), after (ids of the tasks that must be done first), how many they
+-- are, and first: where in the arguments their ids and the tails of their
+-- records are.
+
+local group_words = 8 -- in the arguments: these, then id and tail of each
+
+-- Reads a group from position c on, and returns it with the position after it.
+local function read_group(c)
+  local line, many = ARGV[c], tonumber(ARGV[c + 7])
+  return {line = line, queue = queue_of(line), chosen = ARGV[c + 1] == '1', when = ARGV[c + 2], head = ARGV[c + 3],
+    unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], many = many, first = c + group_words},
+    c + group_words + 2 * many
+end
+
+-- A whole number in base 36: a time takes 8 bytes of a record instead of 13.
+local function base36(n)
+  local digits, out = '0123456789abcdefghijklmnopqrstuvwxyz', ''
+  repeat
+    local d = n % 36
+    out = string.sub(digits, d + 1, d + 1) .. out
+    n = (n - d) / 36
+  until n == 0
+  return out
+end
+
+-- What binding.lua does for groups with a unique key or with tasks to follow.
+local binding
+
+-- The key that storing a group writes and that is something else's, or nil;
+-- besides tasks, queues and stats. checked holds those that were looked at.
+local function group_refuses(group, checked)
+  local set, line = settings(group.queue), 'queue:' .. group.line
+  if group.when == '' and not group.chosen and group.unique == '' and group.after == '' and set == unset then -- most are
+    if not checked[line] and not fits(key(line), 'list') then return key(line) end
+    checked[line] = true
+    return
+  end
+  local kinds = {line, 'list'}
+  local function also(name, kind) kinds[#kinds + 1], kinds[#kinds + 2] = name, kind end
+  if group.when ~= '' or set.most > 0 then also('delayed:' .. group.queue, 'zset') end
+  if group.chosen or group.after ~= '' then also('done', 'zset') end
+  if set.most > 0 then
+    also('active', 'hash')
+    for _, mark in ipairs({'^', '', '~'}) do also('queue:' .. group.queue .. mark, 'list') end
+  end
+  if set.bytes > 0 then also('bytes', 'hash') end
+  for i = 1, #kinds, 2 do
+    if not checked[kinds[i]] then
+      checked[kinds[i]] = true
+      if not fits(key(kinds[i]), kinds[i + 1]) then return key(kinds[i]) end
+    end
+  end
+  if (group.unique ~= '' or group.after ~= '') and not checked.binding then
+    checked.binding = true
+    return binding.refuses()
+  end
+end
+
+-- How many tasks of the queue wait for their turn or their time, or run.
+local function load_of(queue)
+  local n = redis.call('ZCARD', key('delayed:' .. queue)) + tonumber(redis.call('HGET', key('active'), queue) or 0)
+  for _, mark in ipairs({'^', '', '~'}) do n = n + redis.call('LLEN', key('queue:' .. queue .. mark)) end
+  return n
+end
+
+-- Ids that this script did not store, and why: what is to follow such a task
+-- must not run as if that were done.
+local unstored = {}
+
+-- Why a group cannot follow, or nil.
+local function orphaned(group)
+  for other in string.gmatch(group.after, '%S+') do
+    if unstored[other] then return unstored[other] end
+  end
+end
+
+-- The code why a task of a group is not stored, or nil. rest and bytes are how
+-- much room is left for it.
+local function refusal_of(group, id, record, rest, bytes, at)
+  if group.chosen and (redis.call('HEXISTS', key('tasks'), id) == 1 or redis.call('ZSCORE', key('done'), id)) then
+    return 'taken'
+  end
+  if rest <= 0 or #record > bytes then return 'full' end
+  local why = group.after ~= '' and orphaned(group) or nil
+  local holder = not why and group.unique ~= '' and binding.seize(group, id, at)
+  return holder and 'unique=' .. holder or why
+end
+
+-- Stores the records of a group of which some may be refused. Returns the ids
+-- that were stored, and {position, code, …} of the others.
+local function store_some(group, head, rest, bytes, at)
+  local fresh, words, refused, weight, c = {}, {}, {}, 0, group.first
+  for i = 1, group.many do
+    local id, record = ARGV[c], head .. ARGV[c + 1]
+    local why = refusal_of(group, id, record, rest - #fresh, bytes - weight, at)
+    unstored[id] = why ~= 'taken' and why or nil
+    if why then
+      refused[#refused + 1], refused[#refused + 2] = i, why
+    else
+      fresh[#fresh + 1] = id
+      weight = weight + #record
+      if group.chosen then -- the same id may come again in this group
+        redis.call('HSET', key('tasks'), id, record)
+      else
+        words[#words + 1], words[#words + 2] = id, record
+      end
+    end
+    c = c + 2
+  end
+  each('HSET', 'tasks', words)
+  if settings(group.queue).bytes > 0 and weight > 0 then redis.call('HINCRBY', key('bytes'), group.queue, weight) end
+  return fresh, refused
+end
+
+-- Stores the records of a group of which none can be refused, and returns the ids.
+local function store_all(group, head)
+  local ids, words, c = {}, {}, group.first
+  for i = 1, group.many do
+    local id = ARGV[c]
+    ids[i], words[2 * i - 1], words[2 * i] = id, id, head .. ARGV[c + 1]
+    c = c + 2
+  end
+  each('HSET', 'tasks', words)
+  return ids
+end
+
+-- Stores a group. bounded: the queue's limits on tasks and bytes count. Returns
+-- {position, code, …} of those that were not stored: 'taken', 'full', or
+-- 'unique=' and who has the key.
+local function add(group, at, bounded)
+  local queue, set, head = group.queue, settings(group.queue), group.head .. base36(at)
+  local rest = bounded and set.most > 0 and set.most - load_of(queue) or math.huge
+  local bytes = bounded and set.bytes > 0 and set.bytes - tonumber(redis.call('HGET', key('bytes'), queue) or 0) or math.huge
+  local fresh, refused
+  if group.chosen or group.unique ~= '' or group.after ~= '' or rest < math.huge or set.bytes > 0 then
+    fresh, refused = store_some(group, head, rest, bytes, at)
+  else
+    fresh, refused = store_all(group, head), {}
+  end
+  if #fresh == 0 then return refused end
+  redis.call('SADD', key('queues'), queue)
+  tally(queue, 'enqueued', #fresh)
+
+  local ready = group.after == '' and fresh or binding.hold(group, fresh, at)
+  if #ready == 0 then return refused end
+  local due
+  if group.when ~= '' then
+    due = tonumber(string.sub(group.when, 2))
+    if string.sub(group.when, 1, 1) == '+' then due = at + due end
+  end
+  if due and due > at then
+    delay(queue, due, ready)
+  else
+    each('LPUSH', 'queue:' .. group.line, ready)
+    touched[queue] = true
+  end
+  return refused
+end

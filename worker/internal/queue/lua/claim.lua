@@ -1,0 +1,123 @@
+-- claim: gives an incarnation tasks to run. It numbers its claims; the same number
+-- again returns the same tasks, so that a claim whose reply was lost can be
+-- sent again. A node that got fewer than it asked for is idle: the next task
+-- of its queues wakes it.
+-- KEYS 1 tasks
+-- ARGV 1 incarnation  2 claim number  3 how many  4 '1' when it idled before
+--      5 how many queues it serves, then these, the most urgent first, then the
+--      parked lists that it can serve, as queue|name
+-- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks
+--         that were tried before, ids, records, 1 when the incarnation counts
+--         as idle now, or 0, ms on Redis's clock}
+--       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
+--       | {'GAP', last number} (Redis has forgotten claims) | {'WRONGTYPE', key}
+local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local served = 5 + tonumber(ARGV[5]) -- where the last queue is
+local most = 1048576 -- bytes of records in one reply, and one record more
+local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
+
+local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
+if mistyped then return {'WRONGTYPE', mistyped} end
+local deadline = tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0)
+local at = now()
+if deadline <= 0 then return {'FENCED'} end
+if deadline <= at then return {'EXPIRED'} end
+
+local last = tonumber(redis.call('HGET', stream, 'claim') or 0)
+if number ~= last and number ~= last + 1 then return {'GAP', int(last)} end
+local again = number == last
+
+writable(key(owned))
+local tried, records, known_ids, own = {}, {}, {}, {}
+local any = redis.call('EXISTS', key('tries')) == 1
+local bytes, asked = 0, 0
+-- Takes the records of these ids into the reply, as far as they fit, and returns
+-- how many it took and how many of them exist.
+local function take(some)
+  local counts = any and redis.call('HMGET', key('tries'), unpack(some))
+  local found = 0
+  for i, record in ipairs(redis.call('HMGET', key('tasks'), unpack(some))) do
+    if bytes >= most and not again then return i - 1, found end
+    asked = asked + 1
+    if record then
+      found = found + 1
+      known_ids[#known_ids + 1] = some[i]
+      records[#records + 1] = record
+      bytes = bytes + #record
+      own[#own + 1] = some[i]
+      own[#own + 1] = ARGV[2]
+      if counts and counts[i] then
+        tried[#tried + 1] = some[i]
+        tried[#tried + 1] = counts[i]
+      end
+    end
+  end
+  return #some, found
+end
+
+local broken = {}
+-- Claims from one list of a queue.
+local function draw(queue, list)
+  if asked >= want or bytes >= most then return end
+  if not fits(list, 'list') then
+    broken[#broken + 1] = list
+    return
+  end
+  -- A few first, then more at a time: large payloads must not add up to a
+  -- reply that never arrives. What does not fit goes back where it was.
+  local more, some = true, 4
+  while more and asked < want and bytes < most do
+    local limit = room(queue)
+    local n = math.min(want - asked, some, limit and limit - (hands[queue] or 0) or want)
+    if n <= 0 then return end
+    local got = redis.call('RPOP', list, n) or {}
+    local took, found = 0, 0
+    if #got > 0 then took, found = take(got) end
+    for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
+    hand(queue, found)
+    more, some = #got == n, math.min(4 * some, 256)
+  end
+end
+
+if again then
+  local ids, all, mine = {}, redis.call('HGETALL', key(owned)), int(number)
+  for i = 1, #all, 2 do
+    if all[i + 1] == mine then ids[#ids + 1] = all[i] end
+  end
+  for from = 1, #ids, 500 do take({unpack(ids, from, math.min(from + 499, #ids))}) end
+else
+  redis.call('HSET', stream, 'claim', int(number))
+  if number == 1 then -- for whoever takes over, and who asks: what this incarnation serves
+    redis.call('HSET', stream, 'queues', table.concat(ARGV, ' ', 6, served))
+  end
+  for i = served + 1, #ARGV do
+    local queue, list = string.match(ARGV[i], '^([^|]*)|'), key('parked:' .. ARGV[i])
+    draw(queue, list)
+    if fits(list, 'list') and redis.call('EXISTS', list) == 0 then redis.call('SREM', key('parked'), ARGV[i]) end
+  end
+  for i = 6, served do
+    for _, mark in ipairs({'^', '', '~'}) do draw(ARGV[i], key('queue:' .. ARGV[i] .. mark)) end
+  end
+end
+each('HSET', owned, own)
+local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
+
+local idle = asked < want and bytes < most
+if not again and (idle or ARGV[4] == '1') then
+  for i = 6, served do
+    local waiting = key('idle:' .. ARGV[i])
+    if fits(waiting, 'set') then
+      redis.call(idle and 'SADD' or 'SREM', waiting, incarnation)
+    else
+      broken[#broken + 1] = waiting
+    end
+  end
+end
+flush()
+if not idle then -- there may be more: whoever idles takes it
+  for i = 6, served do
+    if pending(ARGV[i]) then wake(ARGV[i]) end
+  end
+end
+reply[7], reply[8] = idle and 1 or 0, int(at)
+return reply

@@ -1,0 +1,42 @@
+-- clear: deletes tasks of a queue that do not run: those that stand in its lines, are
+-- put off, or parked.
+-- KEYS 1 tasks
+-- ARGV 1 queue  2 how many at most
+-- Returns {'OK', how many were deleted, '1' when there are more} | {'WRONGTYPE', key}
+local queue, most = ARGV[1], tonumber(ARGV[2])
+local kinds = {'delayed:' .. queue, 'zset', 'queue:' .. queue .. '^', 'list', 'queue:' .. queue, 'list', 'queue:' .. queue .. '~', 'list'}
+local mistyped = mending_refuses() or wrong(kinds)
+if mistyped then return {'WRONGTYPE', mistyped} end
+local at, ids = now(), {}
+writable(key('tasks'))
+
+local function gather(list)
+  if #ids >= most then return end
+  for _, id in ipairs(redis.call('LPOP', key(list), most - #ids) or {}) do ids[#ids + 1] = id end
+end
+for _, mark in ipairs({'^', '', '~'}) do gather('queue:' .. queue .. mark) end
+for _, id in ipairs(#ids < most and redis.call('ZRANGE', key('delayed:' .. queue), 0, most - #ids - 1) or {}) do
+  redis.call('ZREM', key('delayed:' .. queue), id)
+  ids[#ids + 1] = id
+end
+for _, name in ipairs(redis.call('SMEMBERS', key('parked'))) do
+  if string.match(name, '^([^|]*)|') == queue and fits(key('parked:' .. name), 'list') then
+    gather('parked:' .. name)
+    if redis.call('EXISTS', key('parked:' .. name)) == 0 then redis.call('SREM', key('parked'), name) end
+  end
+end
+
+local deleted = 0
+for _, id in ipairs(ids) do
+  local record = redis.call('HGET', key('tasks'), id)
+  if record then
+    deleted = deleted + 1
+    weigh(queue, id, -1)
+    loosen(id, record, 'deleted', at)
+    erase(id)
+  end
+end
+tally(queue, 'deleted', deleted)
+if #ids < most and not redis.call('HGET', key('active'), queue) then redis.call('SREM', key('queues'), queue) end
+flush()
+return {'OK', deleted, #ids == most and '1' or ''}

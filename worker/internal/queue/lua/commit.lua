@@ -1,0 +1,227 @@
+-- commit: ends tasks that an incarnation has in hand, each with the effects that its
+-- handler gave to the transaction. It numbers its commits; the same number
+-- again returns the same answer.
+-- KEYS 1 tasks
+-- ARGV 1 incarnation  2 commit number
+--      3 how many queues' speeds, then for each: queue, runs, how many of these
+--      were first ones, µs that these waited, µs that all ran
+--      then how many queues with tasks that are done and nothing more, then for
+--      each: queue, how many, ids
+--      then how many other tasks, then for each: id, line, verb, its arguments,
+--      the number of its effects and these:
+--   done   ms for which its id stays taken or '', ms to keep it and its result or '', result or ''
+--   later  ms to wait, tries, what happened (JSON; the run has failed)
+--   snooze ms to wait, tries (it asked for another time)
+--   dead   tries, reason (JSON)
+--   back   (to the front of its line, as if it had never been claimed)
+--   park   name (nobody here handles it)
+-- and of each effect its kind and its arguments:
+--   save      entry key, lock key, lock token, value, ttl in ms
+--   destroy   entry key, lock key, lock token
+--   push      entry key, lock key, lock token, value
+--   increment entry key, lock key, lock token, delta (an integer)
+--   enqueue   a group of one task, see adding.lua
+--   publish   channel, message
+-- Returns {'OK', position, code, position, code, …} naming only the tasks that
+--         did not end: FENCED (not this incarnation's any more) or why an
+--         effect was refused; these have changed nothing
+--       | {'FENCED'} | {'GAP', last number} | {'WRONGTYPE', key}
+local incarnation, number = ARGV[1], tonumber(ARGV[2])
+local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
+
+if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) <= 0 then return {'FENCED'} end
+local last, answer, solo = unpack(redis.call('HMGET', stream, 'commit', 'refused', 'solo'))
+last = tonumber(last or 0)
+if number == last then
+  local reply = {'OK'}
+  for position, code in string.gmatch(answer or '', '(%d+)=(%w+)') do
+    reply[#reply + 1] = tonumber(position)
+    reply[#reply + 1] = code
+  end
+  return reply
+end
+if number ~= last + 1 then return {'GAP', int(last)} end
+local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'stats', 'hash', 'settings', 'hash', 'active', 'hash', 'done', 'zset'}) or wrong_ties()
+if mistyped then return {'WRONGTYPE', mistyped} end
+
+local at = now()
+local reply, noted, position = {'OK'}, {}, 0
+local function refusal(i, code)
+  reply[#reply + 1] = i
+  reply[#reply + 1] = code
+  noted[#noted + 1] = i .. '=' .. code
+end
+
+-- How fast a queue is: the minute, then its runs, first runs, waits and times,
+-- then the same of the minute before.
+local function speed(queue, a)
+  local minute, field = math.floor(at / 60000), queue .. '|speed'
+  local n = {}
+  for word in string.gmatch(redis.call('HGET', key('stats'), field) or '', '%d+') do n[#n + 1] = tonumber(word) end
+  if n[1] == minute - 1 then
+    n = {minute, 0, 0, 0, 0, n[2], n[3], n[4], n[5]}
+  elseif n[1] ~= minute then
+    n = {minute, 0, 0, 0, 0, 0, 0, 0, 0}
+  end
+  for i = 1, 4 do n[i + 1] = int(n[i + 1] + tonumber(ARGV[a + i])) end
+  redis.call('HSET', key('stats'), field, table.concat(n, ' '))
+end
+
+local speeds = tonumber(ARGV[3])
+local c = 4 + 5 * speeds
+local groups, first_group = tonumber(ARGV[c]), c + 1
+c = first_group
+for _ = 1, groups do c = c + 2 + tonumber(ARGV[c + 1]) end
+local others, first_other = tonumber(ARGV[c]), c + 1
+if others > 0 then
+  mistyped = wrong({'dead', 'zset', 'reasons', 'hash', 'kept', 'zset', 'results', 'hash', 'parked', 'set', 'queues', 'set'})
+  if mistyped then return {'WRONGTYPE', mistyped} end
+end
+
+writable(key(owned))
+redis.call('HSET', stream, 'commit', int(number))
+for i = 0, speeds - 1 do speed(ARGV[4 + 5 * i], 4 + 5 * i) end
+
+-- Tasks of one queue that are done and nothing more.
+local function finish(queue, ids)
+  local gone = {}
+  for i, claim in ipairs(redis.call('HMGET', key(owned), unpack(ids))) do
+    position = position + 1
+    if claim then gone[#gone + 1] = ids[i] else refusal(position, 'FENCED') end
+  end
+  if #gone == 0 then return end
+  if tied() then
+    for _, id in ipairs(gone) do loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
+  end
+  if settings(queue).bytes > 0 then
+    for _, id in ipairs(gone) do weigh(queue, id, -1) end
+  end
+  each('HDEL', owned, gone)
+  each('HDEL', 'tasks', gone)
+  if exists('tries') then each('HDEL', 'tries', gone) end
+  if exists('history') then each('HDEL', 'history', gone) end
+  tally(queue, 'done', #gone)
+  hand(queue, -#gone)
+end
+
+c = first_group
+for _ = 1, groups do
+  local queue, n = ARGV[c], tonumber(ARGV[c + 1])
+  c = c + 2
+  for from = c, c + n - 1, 500 do finish(queue, {unpack(ARGV, from, math.min(from + 499, c + n - 1))}) end
+  c = c + n
+end
+
+local widths = {done = 3, later = 3, snooze = 2, dead = 2, back = 0, park = 1,
+  save = 5, destroy = 3, push = 4, increment = 4, enqueue = group_words + 2, publish = 2}
+local version -- of all entries that this commit writes
+
+local function apply(kind, a)
+  if kind == 'save' or kind == 'push' or kind == 'increment' then version = version or cache_version(ARGV[a]) end
+  if kind == 'save' then cache_save(ARGV[a], ARGV[a + 3], ARGV[a + 4], version)
+  elseif kind == 'destroy' then cache_destroy(ARGV[a])
+  elseif kind == 'push' then cache_push(ARGV[a], ARGV[a + 3])
+  elseif kind == 'increment' then cache_increment(ARGV[a], ARGV[a + 3], version)
+  elseif kind == 'publish' then redis.call('PUBLISH', ARGV[a], ARGV[a + 1])
+  else add((read_group(a)), at, false)
+  end
+end
+
+local function refuses(kind, a)
+  if kind == 'publish' then return nil end
+  if kind == 'enqueue' then return group_refuses((read_group(a)), {}) and 'WRONGTYPE' end
+  return cache_refuses(kind, ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3])
+end
+
+-- Why a task cannot end as asked, or nil. Reads only. a is where the verb's
+-- arguments are, e where its effects are.
+local function refuse(id, line, verb, a, e, effects)
+  if redis.call('HEXISTS', key(owned), id) == 0 then return 'FENCED' end
+  local list = verb == 'park' and 'parked:' .. queue_of(line) .. '|' .. ARGV[a] or verb == 'back' and 'queue:' .. line
+  if list and not fits(key(list), 'list') then return 'WRONGTYPE' end
+  if (verb == 'later' or verb == 'snooze') and not fits(key('delayed:' .. queue_of(line)), 'zset') then return 'WRONGTYPE' end
+  local code
+  for _ = 1, effects do
+    code = code or refuses(ARGV[e], e + 1)
+    e = e + 1 + widths[ARGV[e]]
+  end
+  if effects > 0 then cache_planned = {} end -- what was foreseen is done now, or will not be
+  return code
+end
+
+-- Everybody idle of the queue looks whether it handles the name.
+local function park(id, queue, name)
+  redis.call('LPUSH', key('parked:' .. queue .. '|' .. name), id)
+  redis.call('SADD', key('parked'), queue .. '|' .. name)
+  wake_all(queue)
+end
+
+local function done(id, queue, a)
+  local taken, keep, result = ARGV[a], ARGV[a + 1], ARGV[a + 2]
+  if tied() then loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
+  weigh(queue, id, -1)
+  if taken ~= '' then redis.call('ZADD', key('done'), int(at + tonumber(taken)), id) end
+  if keep == '' then
+    redis.call('HDEL', key('tasks'), id)
+    forget(id, {'tries', 'history'})
+  else
+    note(id, at, 'done', '{"node":' .. cjson.encode(incarnation) .. '}')
+  end
+  if keep == '' and awaited[id] and result ~= '' then keep = '60000' end
+  if keep ~= '' then
+    redis.call('ZADD', key('kept'), int(at + tonumber(keep)), id)
+    if result ~= '' then redis.call('HSET', key('results'), id, result) end
+  end
+end
+
+-- Ends one task. It is in no place when this begins.
+local function finish_as(verb, id, line, a)
+  local queue = queue_of(line)
+  local asked = verb ~= 'done' and verb ~= 'dead' and exists('cancelling') and redis.call('HGET', key('cancelling'), id)
+  if verb == 'later' or verb == 'snooze' then redis.call('HSET', key('tries'), id, ARGV[a + 1]) end
+  if verb == 'later' then
+    note(id, at, 'failed', ARGV[a + 2])
+    if not asked then tally(queue, 'failed', 1) end
+  end
+  if asked then cancel(id, redis.call('HGET', key('tasks'), id) or '', asked, at)
+  elseif verb == 'done' then done(id, queue, a)
+  elseif verb == 'later' or verb == 'snooze' then delay(queue, at + tonumber(ARGV[a]), {id})
+  elseif verb == 'dead' then
+    redis.call('HSET', key('tries'), id, ARGV[a])
+    bury(id, redis.call('HGET', key('tasks'), id) or '', ARGV[a + 1], at)
+  elseif verb == 'back' then
+    redis.call('RPUSH', key('queue:' .. line), id)
+    touched[queue] = true
+  else park(id, queue, ARGV[a])
+  end
+  if verb == 'done' or verb == 'snooze' and not asked then tally(queue, verb == 'done' and 'done' or 'snoozed', 1) end
+  hand(queue, -1)
+end
+
+c = first_other
+for _ = 1, others do
+  local id, line, verb = ARGV[c], ARGV[c + 1], ARGV[c + 2]
+  local a = c + 3
+  local e = a + widths[verb] + 1
+  local effects = tonumber(ARGV[e - 1])
+  position = position + 1
+  local code = refuse(id, line, verb, a, e, effects)
+  if code then
+    refusal(position, code)
+  else
+    redis.call('HDEL', key(owned), id)
+    finish_as(verb, id, line, a)
+  end
+  for _ = 1, effects do
+    if not code then apply(ARGV[e], e + 1) end
+    e = e + 1 + widths[ARGV[e]]
+  end
+  c = e
+end
+
+-- A suspect that has ended is not the one that runs any more, even if this
+-- incarnation claims it again: then it has to wait for its turn as before.
+if solo and redis.call('HEXISTS', key(owned), solo) == 0 then redis.call('HDEL', stream, 'solo') end
+if #noted > 0 or answer then redis.call('HSET', stream, 'refused', table.concat(noted, ',')) end
+flush()
+return reply

@@ -1,0 +1,47 @@
+-- finding: where one task is.
+
+-- Takes it out of its place and returns where that was: delayed, blocked,
+-- pending, parked, dead, cancelled or done; an active one stays, and its owner
+-- is returned as well; nil when it is nowhere.
+local function take_out(id, record)
+  local line = line_of(record) or ''
+  local queue = queue_of(line)
+  local name = string.match(record, '^([^|\n]*)') or ''
+  if redis.call('ZREM', key('delayed:' .. queue), id) == 1 then return 'delayed' end
+  if redis.call('HDEL', key('blocked'), id) == 1 then return 'blocked' end
+  for _, place in ipairs({'dead', 'cancelled', 'done'}) do
+    if redis.call('ZREM', key(place), id) == 1 then return place end
+  end
+  for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
+    if redis.call('HEXISTS', key('owned:' .. incarnation), id) == 1 then return 'active', incarnation end
+  end
+  -- From the end that is served first, as lists of tasks are: who cancels or deletes
+  -- many in that order finds each at once, however long the line is.
+  if redis.call('LREM', key('queue:' .. line), -1, id) > 0 then return 'pending' end
+  local list = queue .. '|' .. name
+  if redis.call('LREM', key('parked:' .. list), -1, id) > 0 then
+    if redis.call('EXISTS', key('parked:' .. list)) == 0 then redis.call('SREM', key('parked'), list) end
+    return 'parked'
+  end
+end
+
+-- The first key that taking this task out would touch and that is something
+-- else's, or nil.
+local function record_refuses(record)
+  local line = line_of(record) or ''
+  local queue, name = queue_of(line), string.match(record, '^([^|\n]*)') or ''
+  for place, kind in pairs({['delayed:' .. queue] = 'zset', ['queue:' .. line] = 'list', ['parked:' .. queue .. '|' .. name] = 'list'}) do
+    if not fits(key(place), kind) then return key(place) end
+  end
+end
+
+-- The first key that mending touches and that is something else's, or nil.
+local function mending_refuses()
+  local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'dead', 'zset',
+    'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'stats', 'hash', 'parked', 'set', 'leases', 'zset'}) or wrong_ties()
+  if mistyped then return mistyped end
+  for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
+    mistyped = wrong({'owned:' .. incarnation, 'hash'})
+    if mistyped then return mistyped end
+  end
+end

@@ -1,0 +1,52 @@
+-- moving: moves of tasks that are stored: what their records say of where they go.
+
+-- A record is name|line|enqueued|options\npayload. Nothing else of it is read here.
+local function line_of(record)
+  return record and string.match(record, '^[^|\n]*|([^|\n]*)|')
+end
+
+local function options_of(record)
+  local text = string.match(record, '^[^|\n]*|[^|\n]*|[^|\n]*|([^\n]*)\n')
+  if not text or text == '' then return {} end
+  local ok, options = pcall(cjson.decode, text)
+  return ok and type(options) == 'table' and options or {}
+end
+
+-- Counts the bytes of a record that enters its queue (1) or leaves it (-1),
+-- where the queue has a bound on them.
+local function weigh(queue, id, sign)
+  if settings(queue).bytes > 0 then
+    redis.call('HINCRBY', key('bytes'), queue, sign * redis.call('HSTRLEN', key('tasks'), id))
+  end
+end
+
+-- When a task with these options is due, or nil: now.
+local function due_of(options, at)
+  local due = options.W or (options.w and at + options.w)
+  return due and due > at and due or nil
+end
+
+-- Puts a task that is in no place into its line, or off until it is due.
+local function place(id, line, options, at)
+  local queue = queue_of(line)
+  local due = due_of(options, at)
+  if not due and not fits(key('queue:' .. line), 'list') then due = at + 60000 end -- something else's: it may be mended by then
+  if fits(key('queues'), 'set') then redis.call('SADD', key('queues'), queue) end -- it may have been deleted meanwhile
+  if due then
+    delay(queue, due, {id})
+  else
+    redis.call('LPUSH', key('queue:' .. line), id)
+    touched[queue] = true
+  end
+end
+
+-- Adds a line to what is remembered of a task's past: time|event|JSON. The
+-- oldest are forgotten.
+local function note(id, at, event, detail)
+  local past = (redis.call('HGET', key('history'), id) or '') .. int(at) .. '|' .. event .. '|' .. detail .. '\n'
+  local _, lines = string.gsub(past, '\n', '')
+  while lines > 20 or (lines > 1 and #past > 8192) do
+    past, lines = string.gsub(past, '^[^\n]*\n', '', 1), lines - 1
+  end
+  redis.call('HSET', key('history'), id, past)
+end

@@ -1,0 +1,27 @@
+-- reschedule: changes the time of a delayed task.
+-- KEYS 1 tasks
+-- ARGV 1 id  2 '' for now, '+ms' from now or '@ms' on Redis's clock
+-- Returns {'OK', 'delayed' | 'pending' (it was due at once) | 'other' (not delayed) | 'gone'} | {'WRONGTYPE', key}
+local id, when = ARGV[1], ARGV[2]
+local mistyped = mending_refuses()
+if mistyped then return {'WRONGTYPE', mistyped} end
+local record = redis.call('HGET', key('tasks'), id)
+local line = line_of(record)
+if not line then return {'OK', 'gone'} end
+mistyped = record_refuses(record)
+if mistyped then return {'WRONGTYPE', mistyped} end
+local queue = queue_of(line)
+if not redis.call('ZSCORE', key('delayed:' .. queue), id) then return {'OK', 'other'} end
+
+local at = now()
+local due = when ~= '' and tonumber(string.sub(when, 2)) or at
+if string.sub(when, 1, 1) == '+' then due = at + due end
+redis.call('ZREM', key('delayed:' .. queue), id)
+if due > at then
+  delay(queue, due, {id})
+  return {'OK', 'delayed'}
+end
+redis.call('LPUSH', key('queue:' .. line), id)
+touched[queue] = true
+flush()
+return {'OK', 'pending'}

@@ -1,0 +1,60 @@
+-- show: everything that is known of one task.
+-- KEYS 1 tasks
+-- ARGV 1 id
+-- Returns {'OK', state, record, tries, reason, result, progress, history, due in
+--         ms, owner, position in its line from 0 (of all in its queue that go
+--         first), how many others it waits for, '1' when it is to be cancelled,
+--         ms on Redis's clock when it ended or until when it is remembered}, '' for
+--         what there is not | {'GONE'} | {'WRONGTYPE', key}
+local id = ARGV[1]
+local mistyped = wrong({'tasks', 'hash', 'done', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'leases', 'zset'}) or wrong_ties()
+if mistyped then return {'WRONGTYPE', mistyped} end
+local record = redis.call('HGET', key('tasks'), id)
+local function score(name) return fits(key(name), 'zset') and redis.call('ZSCORE', key(name), id) end
+local line = line_of(record) or ''
+local queue, name = queue_of(line), record and string.match(record, '^([^|\n]*)') or ''
+local state, due, owner, position, blocked, stamp = nil, '', '', '', '', ''
+
+local function look()
+  for _, place in ipairs({'done', 'dead', 'cancelled'}) do
+    stamp = score(place)
+    if stamp then return place end
+  end
+  stamp = ''
+  if not record then return nil end
+  due = score('delayed:' .. queue)
+  if due then return 'delayed' end
+  due = ''
+  blocked = redis.call('HGET', key('blocked'), id)
+  if blocked then return 'blocked' end
+  blocked = ''
+  for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
+    if redis.call('HEXISTS', key('owned:' .. incarnation), id) == 1 then
+      owner = incarnation
+      return 'active'
+    end
+  end
+  local before = 0
+  for _, mark in ipairs({'^', '', '~'}) do
+    local list = key('queue:' .. queue .. mark)
+    if fits(list, 'list') then
+      if queue .. mark == line then
+        local at = redis.call('LPOS', list, id, 'RANK', -1)
+        if at then
+          position = before + redis.call('LLEN', list) - 1 - at
+          return 'pending'
+        end
+      end
+      before = before + redis.call('LLEN', list)
+    end
+  end
+  local list = key('parked:' .. queue .. '|' .. name)
+  if fits(list, 'list') and redis.call('LPOS', list, id) then return 'parked' end
+  return 'nowhere'
+end
+
+state = look()
+if not state then return {'GONE'} end
+local function of(hash) return redis.call('HGET', key(hash), id) or '' end
+return {'OK', state, record or '', of('tries'), of('reasons'), of('results'), of('progress'), of('history'), due, owner,
+  position == '' and '' or int(position), blocked, of('cancelling') ~= '' and '1' or '', stamp}

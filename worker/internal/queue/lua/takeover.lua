@@ -1,0 +1,96 @@
+-- takeover: hands on what a condemned incarnation has in hand: to the front of the
+-- lines, so that interrupted work goes first. A task that was running counts
+-- a crash; one that was running in too many is quarantined, one that somebody
+-- asked to cancel is cancelled.
+-- KEYS 1 tasks
+-- ARGV 1 incarnation  2 crashes that quarantine  3 how many tasks at most
+--      4 'all' when nobody knows what ran: then every task counts a crash, but
+--      of those that the next one would quarantine (suspects, which run one at a
+--      time) only the one that was announced; 'some' when only those named count
+--      5 number of tasks to leave alone (their handlers still run), 6.. their
+--      ids, then the ids of tasks that were running
+-- Returns {'OK', handed on, quarantined, left, cancelled} | {'LIVE'} (not condemned) | {'WRONGTYPE', key}
+local incarnation, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
+
+local mistyped = wrong({'leases', 'zset', 'stream:' .. incarnation, 'hash', owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'stats', 'hash', 'settings', 'hash', 'active', 'hash', 'bytes', 'hash'}) or wrong_ties()
+if mistyped then return {'WRONGTYPE', mistyped} end
+if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) > 0 then return {'LIVE'} end
+
+local keep, blamed = {}, {}
+local kept = tonumber(ARGV[5])
+for i = 6, 5 + kept do keep[ARGV[i]] = true end
+for i = 6 + kept, #ARGV do blamed[ARGV[i]] = true end
+
+local ids, records = redis.call('HKEYS', key(owned)), {}
+for from = 1, #ids, 500 do
+  for i, record in ipairs(redis.call('HMGET', key('tasks'), unpack(ids, from, math.min(from + 499, #ids)))) do
+    records[from + i - 1] = record
+  end
+end
+
+writable(key(owned))
+local at, crashed = now(), '{"node":' .. cjson.encode(incarnation) .. '}'
+local moved, quarantined, cancelled, left = 0, 0, 0, 0
+local solo = redis.call('HGET', stream, 'solo')
+
+-- Counts a crash of the task's run, and returns how many it has had.
+local function crash(id)
+  local attempts, crashes = string.match(redis.call('HGET', key('tries'), id) or '', '^(%d+)|(%d+)$')
+  attempts, crashes = attempts or '0', tonumber(crashes or 0)
+  if not blamed[id] and not (ARGV[4] == 'all' and (crashes < limit - 1 or id == solo)) then return 0 end
+  redis.call('HSET', key('tries'), id, attempts .. '|' .. crashes + 1)
+  note(id, at, 'crashed', crashed)
+  return crashes + 1
+end
+
+-- Whether there is a place to put it: both may be something else's keys.
+local function placeable(line)
+  return fits(key('queue:' .. line), 'list') or fits(key('delayed:' .. queue_of(line)), 'zset')
+end
+
+local function hand_on(id, line)
+  local queue = queue_of(line)
+  if fits(key('queue:' .. line), 'list') then
+    redis.call('RPUSH', key('queue:' .. line), id)
+    touched[queue] = true
+  else -- something else's key: in a minute it may be mended
+    redis.call('ZADD', key('delayed:' .. queue), int(at + 60000), id)
+  end
+end
+
+for i, id in ipairs(ids) do
+  local record = records[i]
+  local line = line_of(record)
+  if not line then
+    redis.call('HDEL', key(owned), id) -- deleted meanwhile, or unreadable
+  elseif keep[id] or moved + quarantined + cancelled >= most or not placeable(line) then
+    left = left + 1
+  else
+    local queue, crashes = queue_of(line), crash(id)
+    local asked = exists('cancelling') and redis.call('HGET', key('cancelling'), id)
+    redis.call('HDEL', key(owned), id)
+    hand(queue, -1)
+    if asked then
+      cancel(id, record, asked, at)
+      cancelled = cancelled + 1
+    elseif crashes >= limit then
+      tally(queue, 'quarantined', 1)
+      bury(id, record, '{"reason":"quarantined","error":"its node crashed ' .. crashes ..
+        ' times while it ran","incarnation":' .. cjson.encode(incarnation) .. '}', at)
+      quarantined = quarantined + 1
+    else
+      hand_on(id, line)
+      tally(queue, 'handedOn', 1)
+      moved = moved + 1
+    end
+  end
+end
+if left == 0 then
+  for queue in string.gmatch(redis.call('HGET', stream, 'queues') or '', '%S+') do
+    if fits(key('idle:' .. queue), 'set') then redis.call('SREM', key('idle:' .. queue), incarnation) end
+  end
+  redis.call('DEL', key(owned), stream)
+end
+flush()
+return {'OK', moved, quarantined, left, cancelled}

@@ -1,0 +1,35 @@
+-- tick: enqueues a tick of a periodic task, unless it or a later one was before. The
+-- task's id is its name and the tick, so that it exists once.
+-- KEYS 1 tasks
+-- ARGV 1 name  2 tick in ms  3 'first' to note now as the last tick, so that
+--      only later ones are due; 'skip' to note the tick and enqueue nothing;
+--      'run' to enqueue it  4 definition (JSON), for those who ask
+--      5.. a group of one task, see adding.lua
+-- Returns {'OK', last tick, paused '1' or '', whether this call enqueued it, now} | {'WRONGTYPE', key}
+local name, tick, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local group = read_group(5)
+
+local mistyped = wrong({'periodic', 'hash', 'periodic:definitions', 'hash', 'tasks', 'hash', 'queues', 'set', 'stats', 'hash'}) or group_refuses(group, {})
+if mistyped then return {'WRONGTYPE', mistyped} end
+
+local at = now()
+if redis.call('HGET', key('periodic:definitions'), name) ~= ARGV[4] then
+  redis.call('HSET', key('periodic:definitions'), name, ARGV[4])
+end
+-- A zero before the time says that no tick has run yet. Nodes of older versions
+-- read the same time, and write it without a zero when they note a tick.
+local new, last, paused = string.match(redis.call('HGET', key('periodic'), name) or '', '^(0?)(%d+)|(1?)$')
+local did = 0
+if not last then
+  last, paused = int(at), ''
+  redis.call('HSET', key('periodic'), name, '0' .. last .. '|')
+elseif verb ~= 'first' and tick > tonumber(last) and tick <= at then
+  local runs = verb == 'run' and paused == ''
+  last = int(tick)
+  redis.call('HSET', key('periodic'), name, (runs and '' or new) .. last .. '|' .. paused)
+  if runs then
+    did = #add(group, at, false) == 0 and 1 or 0
+    flush()
+  end
+end
+return {'OK', last, paused, did, int(at)}

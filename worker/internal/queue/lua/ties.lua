@@ -1,0 +1,32 @@
+-- ties: what may hang on a task besides its place.
+
+-- Whether a key exists, asked once in a script: most tasks have nothing that
+-- hangs on them, and then none of these keys does.
+local there = {}
+local function exists(name)
+  if there[name] == nil then there[name] = redis.call('EXISTS', key(name)) == 1 end
+  return there[name]
+end
+
+local ties = {'unique', 'hash', 'unique:until', 'zset', 'followers', 'hash', 'blocked', 'hash', 'waiting', 'hash', 'cancelling', 'hash',
+  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash'}
+
+-- The first of these keys that is of another type than it must have, or nil.
+local function wrong_ties()
+  local names = {}
+  for i = 1, #ties, 2 do names[#names + 1] = key(ties[i]) end
+  if redis.call('EXISTS', unpack(names)) > 0 then return wrong(ties) end
+  for i = 1, #ties, 2 do there[ties[i]] = false end
+end
+
+-- Whether anything hangs on any task.
+local function tied()
+  return exists('unique') or exists('followers') or exists('waiting') or exists('cancelling') or exists('progress')
+end
+
+-- Takes an id out of these hashes.
+local function forget(id, names)
+  for _, name in ipairs(names) do
+    if exists(name) then redis.call('HDEL', key(name), id) end
+  end
+end

@@ -1,0 +1,265 @@
+package queue
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func (s *spec) now() time.Time { return time.UnixMilli(s.Now) }
+
+// claim takes what an incarnation is to get, in this order.
+func (s *spec) claim(name string, queues, parked []string, want int) []string {
+	i := s.Incarnations[name]
+	i.Claim++
+	if i.Claim == 1 {
+		i.Queues = strings.Join(queues, " ")
+	}
+	ids := []string{}
+	take := func(list map[string][]string, key, queue string) {
+		for len(ids) < want && s.room(queue) > 0 && len(list[key]) > 0 {
+			id := list[key][len(list[key])-1]
+			list[key] = list[key][:len(list[key])-1]
+			t := s.Tasks[id]
+			t.State, t.Owner, t.Claim = stateActive, name, i.Claim
+			ids = append(ids, id)
+		}
+	}
+	for _, list := range parked {
+		take(s.Parked, list, strings.SplitN(list, "|", 2)[0])
+	}
+	for _, queue := range queues {
+		for _, mark := range []string{HighMark, "", LowMark} {
+			take(s.Lines, queue+mark, queue)
+		}
+	}
+	return ids
+}
+
+// claimed is what a claim does to those that idle.
+func (s *spec) claimed(name string, queues []string, again, wasIdle, idle bool) {
+	for _, q := range queues {
+		if s.Idle[q] == nil {
+			s.Idle[q] = map[string]bool{}
+		}
+		if !again && idle {
+			s.Idle[q][name] = true
+		} else if !again && wasIdle {
+			delete(s.Idle[q], name)
+		}
+	}
+	for _, q := range queues {
+		if !idle && s.pending(q) {
+			s.wake(q)
+		}
+	}
+}
+
+// takeOver hands on what a condemned incarnation has in hand.
+func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
+	i := s.incarnation(name)
+	for _, id := range owned {
+		t := s.Tasks[id]
+		if slices.Contains(r.Running, id) {
+			h.Left++
+			continue
+		}
+		n := ParseTries(t.Tries)
+		if slices.Contains(r.Suspects, id) || r.Unknown && (n.Crashes < QuarantineAfter-1 || i.Solo == id) {
+			n.Crashes++
+			t.Tries = n.String()
+			s.note(t, "crashed")
+		} else {
+			n.Crashes = 0 // this was no crash of its own
+		}
+		s.released(t.queue())
+		switch t.Owner, t.Claim = "", 0; {
+		case t.Asked:
+			s.cancel(t)
+			h.Cancelled++
+		case n.Crashes >= QuarantineAfter:
+			s.tally(t.queue(), "quarantined")
+			s.bury(t, "quarantined")
+			h.Quarantined++
+		default:
+			t.State = statePending
+			s.Lines[t.Line] = append(s.Lines[t.Line], id)
+			s.front[t.Line]++
+			s.touched[t.queue()] = true
+			s.tally(t.queue(), "handedOn")
+			h.On++
+		}
+	}
+	if h.Left == 0 {
+		i.Claim, i.Commit, i.Refused, i.Queues, i.Solo, i.Quiet = 0, 0, nil, "", "", false
+		for _, q := range modelQueues {
+			delete(s.Idle[q], name)
+		}
+	}
+	return h
+}
+
+// verb draws how a task ends, and its effects.
+func (m *machine) verb(o *Run) {
+	t := o.Tries
+	switch m.draw("verb", 9) {
+	case 0:
+		o.outcome.verb, o.outcome.args = "later", []any{1 + m.draw("pause", 5000), "1|" + strconv.Itoa(t.Crashes), `{"attempt":1}`}
+	case 1:
+		o.outcome.verb, o.outcome.args = "snooze", []any{m.draw("pause", 5000), t.String()}
+	case 2:
+		o.outcome.verb, o.outcome.args = "dead", []any{t.String(), `{"reason":"failed","error":"x"}`}
+	case 3:
+		o.outcome.verb = "back"
+	case 4:
+		o.outcome.verb, o.outcome.args = "park", []any{o.Record.Name}
+	case 5: // kept, with a result
+		o.outcome.verb, o.outcome.args = Done, []any{5000 + 4000*m.draw("longer", 2), 5000, "1"}
+	case 6: // its id alone is remembered
+		o.outcome.verb, o.outcome.args = Done, []any{9000, "", ""}
+	case 7: // a result for those who wait
+		o.outcome.verb, o.outcome.args = Done, []any{"", "", "2"}
+	default:
+		o.outcome.verb, o.outcome.args = Done, []any{"", "", ""}
+		m.effects(o)
+	}
+}
+
+// effects draws some; one that is refused undoes all.
+func (m *machine) effects(o *Run) {
+	entry := func(key string) []any { return []any{m.cache.EntryKey(key), m.cache.LockKey(key), "", 1} }
+	o.outcome.effects = append(o.outcome.effects, Effect{"increment", entry("effects")})
+	if m.draw("a follow-up", 2) == 1 {
+		follow := m.options()
+		if m.draw("chosen", 2) == 1 {
+			follow.ID, follow.After = "c"+strconv.Itoa(m.draw("chosen id", 4)), nil
+		}
+		o.outcome.effects = append(o.outcome.effects, Effect{"enqueue", m.ready(follow)[0].alone()})
+	}
+	if m.draw("refused", 4) == 0 {
+		o.outcome.effects = slices.Insert(o.outcome.effects, m.draw("which", len(o.outcome.effects)), Effect{"increment", entry("list")})
+	}
+}
+
+func (m *machine) outcome(c Claimed, verb func(*Run)) *Run {
+	r := &Run{Claimed: c}
+	r.outcome.queue = c.Record.Queue()
+	verb(r)
+	return r
+}
+
+// commit ends tasks; it notes what is refused.
+func (s *spec) commit(name string, batch []*Run) {
+	i := s.Incarnations[name]
+	var refused []string
+	for at, o := range batch {
+		if code := s.end(name, o); code != "" {
+			refused = append(refused, strconv.Itoa(at+1)+"="+code)
+		}
+	}
+	if t := s.Tasks[i.Solo]; t == nil || t.State != stateActive || t.Owner != name {
+		i.Solo = "" // it has ended
+	}
+	if text := strings.Join(refused, ","); text != "" || i.Refused != nil {
+		i.Refused = &text
+	}
+}
+
+func (s *spec) end(name string, o *Run) string {
+	t := s.Tasks[o.ID]
+	if t == nil || t.State != stateActive || t.Owner != name {
+		return "FENCED"
+	}
+	if slices.ContainsFunc(o.outcome.effects, func(e Effect) bool { return slices.Contains(e.args, any("{model}:cache:list")) }) {
+		return "WRONGTYPE"
+	}
+	t.Owner, t.Claim, t.State = "", 0, ""
+	s.released(t.queue())
+	switch o.outcome.verb {
+	case Done:
+		s.done(t, o)
+	case "dead":
+		t.Tries = o.outcome.args[0].(string)
+		s.bury(t, "failed")
+	default:
+		s.goOn(t, o)
+	}
+	return ""
+}
+
+// goOn puts a task where it waits on, or cancels it if somebody asked.
+func (s *spec) goOn(t *specTask, o *Run) {
+	switch o.outcome.verb {
+	case "later":
+		t.Tries = o.outcome.args[1].(string)
+		s.note(t, "failed")
+	case "snooze":
+		t.Tries = o.outcome.args[1].(string)
+	default:
+	}
+	if what := map[Verb]string{Later: "failed", Snooze: "snoozed"}[o.outcome.verb]; what != "" && !t.Asked {
+		s.tally(t.queue(), what)
+	}
+	switch {
+	case t.Asked:
+		s.cancel(t)
+	case o.outcome.verb == "back":
+		t.State = statePending
+		s.Lines[t.Line] = append(s.Lines[t.Line], t.ID)
+		s.touched[t.queue()] = true
+	case o.outcome.verb == "park":
+		t.State = stateParked
+		list := t.queue() + "|" + t.name()
+		s.Parked[list] = slices.Insert(s.Parked[list], 0, t.ID)
+	default:
+		t.State, t.Due = stateDelayed, s.Now+int64(o.outcome.args[0].(int))
+	}
+}
+
+func (s *spec) done(t *specTask, o *Run) {
+	t.State = stateDone
+	s.tally(t.queue(), "done")
+	awaited, result := t.Awaited, ""
+	var taken, keep int64
+	if o.outcome.args != nil {
+		n, _ := o.outcome.args[0].(int)
+		taken = int64(n)
+		n, _ = o.outcome.args[1].(int)
+		keep = int64(n)
+		result, _ = o.outcome.args[2].(string)
+	}
+	s.loosen(t, stateDone)
+	if taken > 0 {
+		t.Until = s.Now + taken
+	}
+	if keep > 0 {
+		s.note(t, "done")
+	} else {
+		t.Record, t.Tries, t.Past = "", "", ""
+		if awaited && result != "" {
+			keep = 60000
+		}
+	}
+	if keep > 0 {
+		t.Kept, t.Result = s.Now+keep, result
+	}
+	if t.Until == 0 {
+		delete(s.Tasks, t.ID)
+	}
+	for _, e := range o.outcome.effects {
+		switch e.kind {
+		case "increment":
+			s.Effects++
+		default:
+			s.add(followUp(e), false)
+		}
+	}
+}
+
+// followUp is the task that an effect enqueues.
+func followUp(e Effect) Task {
+	word := func(i int) string { w, _ := e.args[i].(string); return w }
+	k := &Kind{line: word(0), chosen: word(1) == "1", when: word(2), head: word(3), unique: word(4)}
+	return Task{Kind: k, ID: word(8), tail: word(9)}
+}

@@ -1,0 +1,320 @@
+package queue
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+)
+
+// options draws those of a new task.
+func (m *machine) options() draft {
+	o := draft{Payload: 1, Queue: modelQueues[m.draw("queue", 2)], Mark: []string{"", "", "", HighMark, LowMark}[m.draw("priority", 5)]}
+	switch m.draw("when", 8) {
+	case 0:
+		o.In = time.Duration(m.draw("ms", 4000)) * time.Millisecond
+	case 1:
+		o.At = m.spec.now().Add(time.Duration(m.draw("ms", 4000)-1000) * time.Millisecond)
+	default:
+	}
+	switch m.draw("unique", 10) {
+	case 0:
+		o.Unique = "k" + strconv.Itoa(m.draw("key", 2))
+	case 1:
+		o.Unique, o.UniqueFor = "k"+strconv.Itoa(m.draw("key", 2)), time.Duration(1+m.draw("ms", 5000))*time.Millisecond
+	default:
+	}
+	if m.draw("after", 4) == 0 {
+		for range 1 + m.draw("tasks", 3) {
+			o.After = append(o.After, m.task())
+		}
+	}
+	return o
+}
+
+// pass lets time go by; most nodes renew their leases.
+func (m *machine) pass() {
+	m.sleep([]int64{1, 700, 3000, 6000, 70000}[m.draw("time", 5)])
+	for _, a := range m.actors {
+		if m.draw("renews", 6) > 0 {
+			m.renew(a)
+		}
+	}
+}
+
+// due is what a mover does. Bounds are small at times.
+func (m *machine) due() {
+	most, bound := 500, 100
+	if m.draw("small", 3) == 0 {
+		most, bound = 1+m.draw("most", 3), m.draw("kept dead", 3)
+	}
+	m.dueOf(most, bound)
+}
+
+func (m *machine) dueOf(most, bound int) {
+	const lasting = 60000
+	moved, err := m.store.MoveDue(m.ctx, most, lasting*time.Millisecond, bound)
+	require.NoError(m.t, err)
+	more, dropped := m.spec.moveDue(most, lasting, bound)
+	require.Equal(m.t, more, moved.More, "more")
+	require.EqualValues(m.t, dropped, moved.Dropped)
+	next := int64(-1)
+	var asked []string
+	for _, id := range m.spec.ids() {
+		t := m.spec.Tasks[id]
+		if left := max(t.Due-m.spec.Now, 0); t.State == stateDelayed && (next < 0 || left < next) {
+			next = left
+		}
+		if t.Asked {
+			asked = append(asked, id)
+		}
+	}
+	require.Equal(m.t, next >= 0, moved.HasNext)
+	require.Equal(m.t, max(next, 0), moved.Next.Milliseconds(), "ms until the next is due")
+	require.ElementsMatch(m.t, asked, moved.Asked)
+}
+
+func (s *spec) moveDue(most, lasting, bound int) (more bool, dropped int) {
+	for _, queue := range modelQueues {
+		ids := s.oldest(func(t *specTask) int64 {
+			if t.State == stateDelayed && t.queue() == queue {
+				return t.Due
+			}
+			return 0
+		}, s.Now, most)
+		more = more || len(ids) == most
+		for _, id := range ids {
+			s.Tasks[id].Due = 0
+			s.push(s.Tasks[id])
+		}
+		s.touched[queue] = true // if something is pending
+	}
+	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Until }, s.Now, most) {
+		delete(s.Tasks, id) // its record goes with it
+	}
+	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Kept }, s.Now, most) {
+		t := s.Tasks[id]
+		t.Record, t.Kept, t.Result, t.Past, t.Tries = "", 0, "", "", ""
+	}
+	s.freeKeys(&more, most)
+	for _, in := range []state{stateDead, stateCancelled} {
+		ended := func(t *specTask) int64 {
+			if t.State == in {
+				return t.Ended
+			}
+			return 0
+		}
+		for _, id := range s.due(&more, ended, s.Now-int64(lasting), most) {
+			s.drop(s.Tasks[id], "dropped")
+		}
+		all := s.oldest(ended, s.Now, len(s.Tasks))
+		for _, id := range all[:max(0, min(len(all)-bound, most))] {
+			s.drop(s.Tasks[id], "dropped")
+			if in == stateDead {
+				dropped++
+			}
+		}
+	}
+	return more, dropped
+}
+
+func (s *spec) due(more *bool, when func(*specTask) int64, till int64, most int) []string {
+	ids := s.oldest(when, till, most)
+	*more = *more || len(ids) == most
+	return ids
+}
+
+// freeKeys forgets unique keys whose time is over.
+func (s *spec) freeKeys(more *bool, most int) {
+	var over []string
+	for name, k := range s.Unique {
+		if k.Until > 0 && k.Until <= s.Now {
+			over = append(over, name)
+		}
+	}
+	slices.SortFunc(over, func(a, b string) int {
+		if d := s.Unique[a].Until - s.Unique[b].Until; d != 0 {
+			return int(d)
+		}
+		return strings.Compare(a, b)
+	})
+	over = over[:min(len(over), most)]
+	*more = *more || len(over) == most
+	for _, name := range over {
+		delete(s.Unique, name)
+	}
+}
+
+// mend gives a script some tasks and checks its word for each.
+func (m *machine) mend(script *link.Script, first []any, word func(t *specTask, id string) string) {
+	args, ids := first, []string{}
+	for range 1 + m.draw("tasks", 3) {
+		ids = append(ids, m.task())
+		args = append(args, ids[len(ids)-1])
+	}
+	reply, err := m.store.call(m.ctx, script, args...)
+	require.NoError(m.t, err)
+	words, err := reply.Texts()
+	require.NoError(m.t, err)
+	for i, id := range ids {
+		require.Equal(m.t, word(m.spec.Tasks[id], id), words[i], "%s of %v", id, ids)
+	}
+}
+
+func (m *machine) cancel() {
+	m.mend(cancelScript, []any{`{"reason":"cancelled","error":"by me"}`}, func(t *specTask, _ string) string {
+		switch {
+		case t == nil:
+			return "gone"
+		case t.State == stateDone || t.State == stateDead || t.State == stateCancelled:
+			return "already " + string(t.State)
+		case t.State == stateActive:
+			t.Asked = true
+			return "asked"
+		}
+		m.spec.cancel(t)
+		return "cancelled"
+	})
+}
+
+func (m *machine) remove() {
+	m.mend(deleteScript, nil, func(t *specTask, id string) string {
+		switch {
+		case t == nil:
+			return "gone"
+		case t.State == stateActive:
+			return "active"
+		case t.State == stateDone:
+			delete(m.spec.Tasks, id)
+		default:
+			m.spec.drop(t, "deleted")
+		}
+		return "deleted"
+	})
+}
+
+func (m *machine) retry() {
+	m.mend(retryScript, nil, func(t *specTask, id string) string {
+		switch {
+		case t == nil || t.Record == "":
+			return "gone"
+		case t.State != stateDead && t.State != stateCancelled:
+			return "other"
+		case t.Options.Unique != "" && m.spec.seize(t.Options.Unique, id, t.Options.UniqueFor) != "":
+			return "taken"
+		}
+		t.Ended, t.Reason, t.Tries = 0, "", ""
+		m.spec.note(t, "retried")
+		m.spec.tally(t.queue(), "revived")
+		m.spec.Queues[t.queue()] = true
+		m.spec.push(t)
+		return "retried"
+	})
+}
+
+func (m *machine) reschedule() {
+	id, ms := m.task(), int64(m.draw("ms", 4000)-1000)
+	word, err := m.store.Reschedule(m.ctx, id, "@"+strconv.FormatInt(m.spec.Now+ms, 10))
+	require.NoError(m.t, err)
+	t := m.spec.Tasks[id]
+	switch {
+	case t == nil || t.Record == "":
+		require.Equal(m.t, Gone, word)
+	case t.State != stateDelayed:
+		require.Equal(m.t, "other", word)
+	default:
+		require.NotContains(m.t, []string{Gone, "other"}, word)
+		if t.Due = m.spec.Now + ms; ms <= 0 {
+			t.Due = 0
+			m.spec.push(t)
+		}
+	}
+}
+
+func (m *machine) wait() {
+	id := m.task()
+	word, detail, err := m.store.Ending(m.ctx, id, true)
+	require.NoError(m.t, err)
+	switch t := m.spec.Tasks[id]; {
+	case t == nil:
+		require.Equal(m.t, Gone, word)
+	case t.State == stateDone:
+		require.Equal(m.t, []string{"done", t.Result}, []string{word, detail})
+	case t.State == stateDead || t.State == stateCancelled:
+		require.EqualValues(m.t, t.State, word)
+		require.Contains(m.t, detail, t.Reason)
+	default:
+		require.NotContains(m.t, []string{Gone, "done", "dead", "cancelled"}, word)
+		t.Awaited = true
+	}
+}
+
+// tick asks for a periodic task, as any number of processes do.
+func (m *machine) tick() {
+	p := Periodic{Task: "t", Queue: "default", Schedule: "every 1s", Payload: []byte("null")}
+	tick := m.spec.now().Add(time.Duration(m.draw("tick", 4)-2) * time.Second).Truncate(time.Second)
+	verb := []string{TickFirst, TickRun, TickSkip}[m.draw("verb", 3)]
+	s, err := m.store.Tick(m.ctx, "t", tick, verb, p)
+	require.NoError(m.t, err)
+	state, known := m.spec.Ticks["t"]
+	last, paused, _ := strings.Cut(state, "|")
+	isNew := !known || last[0] == '0'
+	at, _ := strconv.ParseInt(last, 10, 64)
+	require.Equal(m.t, paused != "", s.Paused)
+	switch ms := tick.UnixMilli(); {
+	case !known:
+		at = m.spec.Now
+	case verb != TickFirst && ms > at && ms <= m.spec.Now:
+		at = ms
+		if verb == TickRun && paused == "" {
+			isNew = false
+			require.Equal(m.t, m.spec.add(p.at("t", tick), false) == "", s.Did)
+		}
+	}
+	require.Equal(m.t, at, s.Last.UnixMilli())
+	if m.draw("pauses", 3) == 0 {
+		paused = []string{"", "1"}[m.draw("paused", 2)]
+		known, err := m.store.PausePeriodic(m.ctx, "t", paused)
+		require.NoError(m.t, err)
+		require.True(m.t, known)
+	}
+	state, shown := strconv.FormatInt(at, 10)+"|"+paused, time.UnixMilli(at)
+	if isNew {
+		state, shown = "0"+state, time.Time{}
+	}
+	m.spec.Ticks["t"] = state
+	all, err := m.store.Periodic(m.ctx)
+	require.NoError(m.t, err)
+	require.Equal(m.t, shown, all[0].Last)
+}
+
+// look compares what a caller is shown.
+func (m *machine) look() {
+	id := m.task()
+	got, stored, err := m.store.Show(m.ctx, id)
+	require.NoError(m.t, err)
+	t := m.spec.Tasks[id]
+	require.Equal(m.t, t != nil, stored)
+	if t == nil {
+		return
+	}
+	require.EqualValues(m.t, t.State, got.State)
+	blocking, _ := strconv.Atoi(got.Blocking)
+	require.Equal(m.t, []any{t.Owner, len(t.Waits), t.Asked, t.Result}, []any{got.Node, blocking, got.Cancelling, got.Result})
+	if t.State == statePending {
+		before := 0
+		for _, mark := range []string{HighMark, "", LowMark} {
+			line := m.spec.Lines[t.queue()+mark]
+			if at := slices.Index(line, id); at >= 0 {
+				before += len(line) - 1 - at
+				break
+			}
+			before += len(line)
+		}
+		require.Equal(m.t, strconv.Itoa(before), got.Position)
+	}
+}

@@ -1,0 +1,393 @@
+package queue
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// spec is what the tasks of a namespace must be: a plain program in the memory of
+// one goroutine. Counters (active, bytes, how many a blocked task waits for) are
+// not kept but counted, so that they cannot drift in the same way as on Redis.
+type spec struct {
+	Now          int64 // Redis's clock in ms
+	Tasks        map[string]*specTask
+	Lines        map[string][]string // served from the right
+	Parked       map[string][]string // by queue|name, served from the right
+	Queues       map[string]bool
+	Settings     map[string]*specSettings
+	Unique       map[string]specKey
+	Incarnations map[string]*specIncarnation
+	Producers    map[string]specProducer
+	Ticks        map[string]string // of periodic tasks: last|1 when paused, 0 before it until one has run
+	Idle         map[string]map[string]bool
+	Stats        map[string]int
+	Effects      int // runs whose effects count
+
+	touched map[string]bool // queues for which this step wakes somebody
+	woken   map[string]int  // how many it wakes
+	front   map[string]int  // tasks that were handed on, by line: in any order
+	// unstored are the ids that this step did not store, and why.
+	unstored map[string]string
+}
+
+type specTask struct {
+	ID, Line, Record string // Record is empty once only the id is remembered
+	Options          Options
+	Chosen           bool
+	State            state
+	Due              int64 // of a delayed one
+	Owner            string
+	Claim            uint64
+	Waits            map[string]bool // ids that must be done before
+	Followers        []string
+	Ended            int64 // of a dead or cancelled one
+	Until, Kept      int64 // of a done one: the id, and the record and result, are remembered
+	Tries            string
+	Reason           string
+	Past             string
+	Result           string
+	Asked            bool // to be cancelled
+	Awaited          bool
+	Progress         bool
+}
+
+func (t *specTask) queue() string { return queueOf(t.Line) }
+
+func (t *specTask) name() string { return strings.SplitN(t.Record, "|", 2)[0] }
+
+// waiting reports whether the task has neither ended nor is in somebody's hands.
+func (t *specTask) waiting() bool {
+	return t.State == statePending || t.State == stateParked || t.State == stateDelayed || t.State == stateBlocked
+}
+
+type specSettings struct {
+	Paused            bool
+	Program, Operator *Limits
+}
+
+func (s *specSettings) limits() Limits {
+	switch {
+	case s == nil:
+		return Limits{}
+	case s.Operator != nil:
+		return *s.Operator
+	case s.Program != nil:
+		return *s.Program
+	default:
+		return Limits{}
+	}
+}
+
+type specKey struct {
+	Holder string
+	Until  int64 // 0: as long as its task is stored
+}
+
+type specIncarnation struct {
+	Deadline      int64 // negative: condemned
+	Claim, Commit uint64
+	Refused       *string // of the last commit: 1=CODE,…
+	Queues        string
+	Solo          string
+	Quiet         bool
+}
+
+func newSpec(now int64) *spec {
+	return &spec{
+		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},
+		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Unique: map[string]specKey{},
+		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
+		Idle: map[string]map[string]bool{}, Stats: map[string]int{},
+	}
+}
+
+// clone returns a copy that shares nothing.
+func (s *spec) clone() *spec {
+	text, err := json.Marshal(s) //nolint:musttag // nobody else reads it
+	if err != nil {
+		panic(err)
+	}
+	c := newSpec(0)
+	if err := json.Unmarshal(text, c); err != nil { //nolint:musttag // nobody else writes it
+		panic(err)
+	}
+	return c
+}
+
+func (s *spec) tally(queue, what string) { s.Stats[queue+"|"+what]++ }
+
+// active is how many tasks of a queue are in somebody's hands.
+func (s *spec) active(queue string) int {
+	n := 0
+	for _, t := range s.Tasks {
+		if t.State == stateActive && t.queue() == queue {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *spec) bytes(queue string) int64 {
+	var n int64
+	for _, t := range s.Tasks {
+		if (t.State == stateActive || t.waiting()) && t.queue() == queue {
+			n += int64(len(t.Record))
+		}
+	}
+	return n
+}
+
+// load is what the bound on tasks counts.
+func (s *spec) load(queue string) int {
+	n := 0
+	for _, t := range s.Tasks {
+		if (t.State == stateActive || t.State == statePending || t.State == stateDelayed) && t.queue() == queue {
+			n++
+		}
+	}
+	return n
+}
+
+// room is how many more tasks of a queue may run now.
+func (s *spec) room(queue string) int {
+	set := s.Settings[queue]
+	if set != nil && set.Paused {
+		return 0
+	}
+	if most := set.limits().Concurrency; most > 0 {
+		return max(0, most-s.active(queue))
+	}
+	return 1 << 30
+}
+
+func (s *spec) pending(queue string) bool {
+	return len(s.Lines[queue+HighMark])+len(s.Lines[queue])+len(s.Lines[queue+LowMark]) > 0
+}
+
+func (s *spec) wake(queue string) {
+	if s.room(queue) > 0 && s.woken[queue] < len(s.Idle[queue]) {
+		s.woken[queue]++
+	}
+}
+
+// begin starts a step; flush ends it.
+func (s *spec) begin() {
+	s.touched, s.woken, s.front, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]string{}
+}
+
+func (s *spec) flush() {
+	for queue := range s.touched {
+		if s.pending(queue) {
+			s.wake(queue)
+		}
+	}
+}
+
+// released: the queue has a task less in hand.
+func (s *spec) released(queue string) {
+	if s.Settings[queue].limits().Concurrency > 0 {
+		s.touched[queue] = true
+	}
+}
+
+func (s *spec) note(t *specTask, event string) {
+	t.Past += strconv.FormatInt(s.Now, 10) + "|" + event + "\n"
+}
+
+// push puts a task at the end of its line.
+func (s *spec) push(t *specTask) {
+	t.State = statePending
+	s.Lines[t.Line] = slices.Insert(s.Lines[t.Line], 0, t.ID)
+	s.touched[t.queue()] = true
+}
+
+// place puts a task into its line, or off until it is due.
+func (s *spec) place(t *specTask) {
+	due := t.Options.At
+	if t.Options.In > 0 {
+		due = s.Now + t.Options.In
+	}
+	s.Queues[t.queue()] = true
+	if due > s.Now {
+		t.State, t.Due = stateDelayed, due
+		return
+	}
+	s.push(t)
+}
+
+func remove(list map[string][]string, name, id string) {
+	list[name] = slices.DeleteFunc(list[name], func(other string) bool { return other == id })
+}
+
+// takeOut takes a task out of where it waits.
+func (s *spec) takeOut(t *specTask) {
+	switch t.State {
+	case statePending:
+		remove(s.Lines, t.Line, t.ID)
+	case stateParked:
+		remove(s.Parked, t.queue()+"|"+t.name(), t.ID)
+	default:
+	}
+	t.Waits, t.Due = nil, 0
+}
+
+// seize returns who has the unique key, or takes it.
+func (s *spec) seize(name, id string, lasting int64) string {
+	if k, has := s.Unique[name]; has && k.Holder != id {
+		if k.Until > s.Now || k.Until == 0 && s.Tasks[k.Holder] != nil {
+			return k.Holder
+		}
+	}
+	k := specKey{Holder: id}
+	if lasting > 0 {
+		k.Until = s.Now + lasting
+	}
+	s.Unique[name] = k
+	return ""
+}
+
+// add stores a task, or returns why not.
+func (s *spec) add(p Task, bounded bool) string {
+	code := s.store(p, bounded)
+	if code == "" || code == "taken" {
+		delete(s.unstored, p.ID)
+	} else {
+		s.unstored[p.ID] = code
+	}
+	return code
+}
+
+func (s *spec) store(p Task, bounded bool) string {
+	queue := queueOf(p.line)
+	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 36) + p.tail, Chosen: p.chosen}
+	r, err := ParseRecord(t.Record)
+	if err != nil {
+		panic(err)
+	}
+	t.Options = r.Options
+	if p.chosen && s.Tasks[p.ID] != nil {
+		return "taken"
+	}
+	limits := s.Settings[queue].limits()
+	if bounded && (limits.Tasks > 0 && s.load(queue) >= limits.Tasks ||
+		limits.Bytes > 0 && s.bytes(queue)+int64(len(t.Record)) > limits.Bytes) {
+		return "full"
+	}
+	for _, id := range t.Options.After {
+		if code := s.unstored[id]; code != "" {
+			return code
+		}
+	}
+	if p.unique != "" {
+		if holder := s.seize(p.unique, p.ID, t.Options.UniqueFor); holder != "" {
+			return "unique=" + holder
+		}
+	}
+	s.Tasks[p.ID] = t
+	s.Queues[queue] = true
+	s.tally(queue, "enqueued")
+	for _, id := range t.Options.After {
+		if other := s.Tasks[id]; other != nil && other.State == stateCancelled {
+			s.cancel(t)
+			return ""
+		}
+	}
+	t.Waits = map[string]bool{}
+	for _, id := range t.Options.After {
+		if other := s.Tasks[id]; other != nil && other.State != stateDone && !t.Waits[id] {
+			t.Waits[id] = true
+			other.Followers = append(other.Followers, t.ID)
+		}
+	}
+	if len(t.Waits) > 0 {
+		t.State = stateBlocked
+		return ""
+	}
+	s.place(t)
+	return ""
+}
+
+// loosen is what follows from the end of a task.
+func (s *spec) loosen(t *specTask, how state) {
+	if name := t.Options.Unique; name != "" && t.Record != "" {
+		if k, has := s.Unique[name]; has && k.Holder == t.ID && k.Until == 0 {
+			delete(s.Unique, name)
+		}
+	}
+	if t.Awaited && how == stateDone {
+		t.Until = s.Now + 60000
+	}
+	t.Awaited, t.Asked, t.Progress = false, false, false
+	if how == stateDead {
+		return
+	}
+	followers := t.Followers
+	t.Followers = nil
+	for _, id := range followers {
+		f := s.Tasks[id]
+		if f == nil || f.State != stateBlocked || !f.Waits[t.ID] {
+			continue
+		}
+		if how != stateDone {
+			s.cancel(f)
+		} else if delete(f.Waits, t.ID); len(f.Waits) == 0 {
+			s.place(f)
+		}
+	}
+}
+
+func (s *spec) cancel(t *specTask) {
+	s.takeOut(t)
+	t.State, t.Ended, t.Reason = stateCancelled, s.Now, "cancelled"
+	s.note(t, "cancelled")
+	s.tally(t.queue(), "cancelled")
+	s.loosen(t, stateCancelled)
+}
+
+func (s *spec) bury(t *specTask, reason string) {
+	s.takeOut(t)
+	t.State, t.Ended, t.Reason = stateDead, s.Now, reason
+	s.note(t, "dead")
+	s.tally(t.queue(), "dead")
+	s.loosen(t, stateDead)
+}
+
+// drop forgets a task that has not been done, as what it counts.
+func (s *spec) drop(t *specTask, what string) {
+	s.takeOut(t)
+	s.tally(t.queue(), what)
+	s.loosen(t, "deleted")
+	delete(s.Tasks, t.ID)
+}
+
+// oldest returns the ids whose time is due, the first ones first.
+func (s *spec) oldest(when func(*specTask) int64, till int64, most int) []string {
+	var ids []string
+	for id, t := range s.Tasks {
+		if at := when(t); at != 0 && at <= till {
+			ids = append(ids, id)
+		}
+	}
+	sort.Slice(ids, func(i, j int) bool {
+		a, b := when(s.Tasks[ids[i]]), when(s.Tasks[ids[j]])
+		return a < b || a == b && ids[i] < ids[j]
+	})
+	return ids[:min(len(ids), most)]
+}
+
+// ids returns all ids that Redis knows, in order.
+func (s *spec) ids() []string { return slices.Sorted(maps.Keys(s.Tasks)) }
+
+func (s *spec) incarnation(name string) *specIncarnation {
+	if i := s.Incarnations[name]; i != nil {
+		return i
+	}
+	return &specIncarnation{}
+}
+
+func (t *specTask) String() string { return fmt.Sprintf("%s %s %q", t.ID, t.State, t.Record) }

@@ -1,0 +1,343 @@
+package queue
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mutantCases are what the model meets too seldom, or not at all.
+var mutantCases = map[string]func(*machine){
+	"large records come in several replies": func(m *machine) {
+		m.join()
+		var ids []string
+		for range 4 {
+			ids = append(ids, m.enqueueOne(1, draft{}))
+		}
+		for range 6 {
+			ids = append(ids, m.enqueueOne(strings.Repeat("x", 400<<10), draft{}))
+		}
+		s := m.actors[0].session
+		for _, want := range [][]string{ids[:7], ids[7:]} {
+			got, _, err := s.Claim(m.ctx, 10)
+			require.NoError(m.t, err)
+			var came []string
+			for _, c := range got {
+				came = append(came, c.ID)
+			}
+			require.Equal(m.t, want, came)
+		}
+	},
+	"a follower of the same id as one before": func(m *machine) {
+		a, b := m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{})
+		m.enqueueOne(1, draft{ID: "c1", After: []string{a}})
+		m.drop("c1")
+		m.enqueueOne(1, draft{ID: "c1", After: []string{b}})
+		m.drop(a)
+		m.drop("c1")
+		c := m.enqueueOne(1, draft{})
+		m.enqueueOne(1, draft{ID: "c1", After: []string{b, c}})
+		m.end(b)
+		require.Equal(m.t, stateBlocked, m.spec.Tasks["c1"].State)
+	},
+	"the result of a deleted task": func(m *machine) {
+		m.enqueueOne(1, draft{ID: "c1"})
+		m.awaitAll()
+		m.end("c1")
+		m.drop("c1")
+		m.enqueueOne(1, draft{ID: "c1"})
+		m.sleep(70000)
+		m.step(m.due)
+	},
+	"a long history": func(m *machine) {
+		id := m.enqueueOne(1, draft{})
+		past := func(reason string) string {
+			for range 30 {
+				m.run(cancelScript, `{"reason":"`+reason+`"}`, id)
+				m.run(retryScript, id)
+			}
+			text, err := m.redis.HGet(m.ctx, m.keys.History(), id).Result()
+			require.NoError(m.t, err)
+			return text
+		}
+		require.Equal(m.t, 20, strings.Count(past("cancelled"), "\n"))
+		long := past(strings.Repeat("x", 1000))
+		require.InDelta(m.t, 7500, len(long), 700)
+		require.Contains(m.t, long[len(long)-30:], "retried")
+	},
+	"who has more to do wakes another": func(m *machine) {
+		for range 2 {
+			m.step(m.join)
+			m.step(m.claim)
+		}
+		m.step(func() {
+			some := m.ready(draft{Queue: "a"}, draft{Queue: "a"})
+			m.sendNew("p0", some)
+		})
+		require.Len(m.t, m.spec.Idle["a"], 1)
+		woken := slices.IndexFunc(m.actors, func(a *actor) bool { return !m.spec.Idle["a"][a.name] })
+		m.step(func() { m.claimAs(m.actors[woken], m.actors[woken].session, 1) })
+		require.Empty(m.t, m.spec.Idle["a"])
+	},
+	"what is left of one that failed before it was done": func(m *machine) {
+		m.enqueueOne(1, draft{})
+		m.ends("later", 1, "1|0", `{}`)
+		m.sleep(10)
+		m.step(m.due)
+		m.ends(Done)
+	},
+	"a task handed back goes first": func(m *machine) {
+		first := m.enqueueOne(1, draft{})
+		m.step(m.join)
+		a := m.actors[0]
+		m.enqueueOne(1, draft{})
+		m.step(func() { m.claimAs(a, a.session, 1) })
+		m.step(func() {
+			r, _ := ParseRecord(m.spec.Tasks[first].Record)
+			m.commitAs(a, a.session, []*Run{m.outcome(Claimed{ID: first, Record: r}, func(o *Run) { o.outcome.verb = "back" })})
+		})
+		got, _, err := a.session.Claim(m.ctx, 1)
+		require.NoError(m.t, err)
+		require.Equal(m.t, first, got[0].ID)
+	},
+	"the first effect is refused": func(m *machine) {
+		m.enqueueOne(1, draft{})
+		m.takeAll()
+		m.step(func() {
+			m.commitSome(func(o *Run) {
+				m.draw = func(string, int) int { return 0 } // refused, and before the other
+				o.outcome.verb, o.outcome.args = Done, []any{"", "", ""}
+				m.effects(o)
+			})
+		})
+		require.Zero(m.t, m.spec.Effects)
+	},
+	"done, although it was to be cancelled": func(m *machine) {
+		id := m.enqueueOne(1, draft{})
+		m.takeAll()
+		m.step(func() {
+			m.run(cancelScript, `{"reason":"cancelled"}`, id)
+			m.spec.Tasks[id].Asked = true
+		})
+		m.step(func() { m.commitSome(func(o *Run) { o.outcome.verb, o.outcome.args = Done, []any{5000, 5000, "1"} }) })
+		require.Equal(m.t, stateDone, m.spec.Tasks[id].State)
+	},
+	"failed or snoozed, after it was to be cancelled": func(m *machine) {
+		for verb, args := range map[Verb][]any{Later: {1, "1|0", `{}`}, Snooze: {1, "0|0"}} {
+			id := m.enqueueOne(1, draft{})
+			m.takeAll()
+			m.step(func() {
+				m.run(cancelScript, `{"reason":"cancelled"}`, id)
+				m.spec.Tasks[id].Asked = true
+			})
+			m.step(func() { m.commitSome(func(o *Run) { o.outcome.verb, o.outcome.args = verb, args }) })
+			require.Equal(m.t, stateCancelled, m.spec.Tasks[id].State)
+		}
+	},
+	"what follows a refused task": func(m *machine) {
+		m.enqueueOne(1, draft{Unique: "k"})
+		some := m.ready(draft{Queue: "a", Unique: "k", Then: []draft{{Queue: "a"}}})
+		m.step(func() { m.sendNew("p0", some) })
+		require.Len(m.t, m.spec.Tasks, 1)
+	},
+	"a dead task that is retried, and then forgotten": func(m *machine) {
+		id := m.enqueueOne(1, draft{})
+		m.enqueueOne(1, draft{After: []string{id}})
+		m.ends(Dead, "1|0", `{"reason":"failed"}`)
+		m.draw = func(what string, _ int) int {
+			if what == "task" {
+				return slices.Index(m.spec.ids(), id)
+			}
+			return 0
+		}
+		m.step(m.retry)
+		m.ends(Dead, "1|0", `{"reason":"failed"}`)
+		m.step(func() { m.dueOf(9, 0) })
+		require.Empty(m.t, m.spec.Tasks, "who follows goes with it")
+	},
+	"what is kept of an ended task counts no bytes": func(m *machine) {
+		m.draw = func(what string, _ int) int { return map[string]int{"bytes": 3}[what] }
+		m.step(m.limit)
+		m.enqueueOne(1, draft{})
+		m.ends(Done, 5000, 5000, "1")
+		m.enqueueOne(1, draft{})
+		m.ends(Dead, "1|0", `{"reason":"failed"}`)
+	},
+	"a parked task is cancelled": func(m *machine) {
+		id := m.enqueueOne(1, draft{})
+		m.ends(Park, "t")
+		m.draw = func(string, int) int { return 0 }
+		m.step(m.cancel)
+		require.Equal(m.t, stateCancelled, m.spec.Tasks[id].State)
+	},
+	"an id that is free again has left nothing": func(m *machine) {
+		for _, id := range []string{"c1", "c2", "c3"} {
+			m.enqueueOne(1, draft{ID: id})
+		}
+		m.ends(Done, 9000, 5000, "1")
+		m.enqueueOne(1, draft{})
+		m.ends(Done, 5000, 5000, "1")
+		m.sleep(5000)
+		m.step(func() { m.dueOf(1, 9) })
+		m.step(func() { m.dueOf(9, 9) })
+		require.Len(m.t, m.spec.Tasks, 3)
+	},
+	"a unique key that somebody else has by now": func(m *machine) {
+		m.enqueueOne(1, draft{Unique: "k", UniqueFor: time.Second})
+		m.takeAll()
+		m.sleep(1000)
+		m.enqueueOne(1, draft{Unique: "k"})
+		m.step(func() { m.commitSome(func(o *Run) { o.outcome.verb = Done }) })
+		require.Contains(m.t, m.spec.Unique, "k")
+	},
+	"what follows goes to its time and its queue": func(m *machine) {
+		first := m.enqueueOne(1, draft{Queue: "b"})
+		at := m.enqueueOne(1, draft{After: []string{first}, At: m.spec.now().Add(time.Hour)})
+		in := m.enqueueOne(1, draft{After: []string{first}, In: time.Hour})
+		m.step(m.clear) // of queue b: cancels both
+		m.step(func() {
+			require.Equal(m.t, stateCancelled, m.spec.Tasks[at].State)
+			require.Equal(m.t, stateCancelled, m.spec.Tasks[in].State)
+		})
+		first = m.enqueueOne(1, draft{Queue: "b"})
+		at = m.enqueueOne(1, draft{After: []string{first}, At: m.spec.now().Add(time.Hour)})
+		m.draw = func(string, int) int { return 0 }
+		m.step(m.clear) // of queue a: who waits stays
+		require.NotContains(m.t, m.spec.Queues, "a")
+		m.ends(Done)
+		require.Equal(m.t, stateDelayed, m.spec.Tasks[at].State)
+	},
+	"only the suspect that ran is quarantined": func(m *machine) {
+		id, other := m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{})
+		crash := func(solo string, r Remains) {
+			m.takeAll()
+			a := m.actors[len(m.actors)-1]
+			m.step(func() {
+				m.soloAs(a, solo)
+				m.setLease(a.name, -m.spec.Now)
+			})
+			m.step(func() { m.takeOverOf(a, r) })
+		}
+		crash("none", Remains{Suspects: []string{id, other}})
+		crash("none", Remains{Unknown: true})
+		crash("none", Remains{Unknown: true})
+		require.Equal(m.t, "0|2", m.spec.Tasks[id].Tries)
+		crash(id, Remains{Unknown: true})
+		require.Equal(m.t, stateDead, m.spec.Tasks[id].State)
+		require.Equal(m.t, statePending, m.spec.Tasks[other].State)
+	},
+	"a suspect runs until it has ended": func(m *machine) {
+		id, other := m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{})
+		m.takeAll()
+		a := m.actors[len(m.actors)-1]
+		m.step(func() { m.soloAs(a, id) })
+		for _, ends := range []string{other, id} {
+			m.step(func() {
+				m.commitAs(a, a.session, []*Run{m.outcome(a.hand[ends], func(o *Run) { o.outcome.verb = Done })})
+			})
+		}
+	},
+	"an id that is remembered alone": func(m *machine) {
+		m.enqueueOne(1, draft{ID: "c1"})
+		m.ends(Done, 9000, "", "")
+		m.enqueueOne(1, draft{ID: "c1"})
+		require.Equal(m.t, stateDone, m.spec.Tasks["c1"].State)
+	},
+	"a lease that ran out": func(m *machine) {
+		m.step(m.join)
+		m.sleep(15000)
+		m.step(func() {
+			_, answered := m.claimAs(m.actors[0], m.actors[0].session, 1)
+			require.False(m.t, answered)
+		})
+	},
+	"limits that are said again wake nobody": func(m *machine) {
+		for range 2 {
+			m.step(m.join)
+			m.step(m.claim)
+		}
+		m.draw = func(what string, most int) int {
+			if what == "queue" || what == "who" {
+				return 0
+			}
+			return most - 1
+		}
+		m.step(m.limit)
+		m.enqueueOne(1, draft{})
+		require.Len(m.t, m.spec.Idle["a"], 1)
+		m.step(m.limit)
+		require.Len(m.t, m.spec.Idle["a"], 1)
+	},
+	"a delay begins when the task may run": func(m *machine) {
+		first := m.enqueueOne(1, draft{})
+		in := m.enqueueOne(1, draft{After: []string{first}, In: time.Hour})
+		m.end(first)
+		require.Equal(m.t, stateDelayed, m.spec.Tasks[in].State)
+	},
+	"a late copy after batches that crossed": func(m *machine) {
+		for range 3 {
+			m.newBatch("p0")
+		}
+		for _, sent := range []struct {
+			number int
+			open   []int
+		}{{1, nil}, {3, []int{2}}, {2, []int{1}}, {1, nil}, {2, nil}, {3, nil}} {
+			m.step(func() { m.send("p0", sent.number, sent.open, false) })
+		}
+		require.Len(m.t, m.spec.Tasks, 3)
+	},
+	"a batch behind one that has not come": func(m *machine) {
+		for range 3 {
+			m.newBatch("p0")
+		}
+		m.step(func() { m.send("p0", 3, []int{1, 2}, false) })
+		m.step(func() { m.send("p0", 2, []int{1}, true) })
+		require.Len(m.t, m.spec.Tasks, 1)
+		m.step(func() { m.send("p0", 1, nil, false) })
+		m.step(func() { m.send("p0", 2, []int{1}, true) })
+		require.Len(m.t, m.spec.Tasks, 3)
+	},
+	"parked tasks keep their order": func(m *machine) {
+		first, second := m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{})
+		m.ends("park", "t")
+		m.takeAll() // learns of them
+		m.step(m.claim)
+		require.Equal(m.t, []state{stateActive, stateActive}, []state{m.spec.Tasks[first].State, m.spec.Tasks[second].State})
+	},
+	"done with a result that nobody waits for": func(m *machine) {
+		m.enqueueOne(1, draft{})
+		m.ends("later", 1, "1|0", `{}`)
+		m.sleep(10)
+		m.step(m.due)
+		m.ends(Done, "", "", "2")
+	},
+	"who resigns passes its wake on": func(m *machine) {
+		for range 3 {
+			m.step(m.join)
+			m.step(m.claim)
+		}
+		m.enqueueOne(1, draft{})
+		m.step(m.resign)
+	},
+	"a node that was quiet and is over": func(m *machine) {
+		m.step(m.join)
+		a := m.actors[0]
+		m.step(func() { m.quietAs(a, "1") })
+		m.step(func() { m.quietAs(a, "") })
+		m.step(func() {
+			m.setLease(a.name, -m.spec.Now)
+			m.takeOverOf(a, Remains{})
+		})
+		m.step(func() { m.quietAs(a, "1") })
+	},
+	"a paused periodic task": func(m *machine) {
+		m.step(m.tick) // notes it, and pauses it at times
+		m.draw = func(what string, _ int) int { return map[string]int{"tick": 2, "verb": 1, "paused": 1}[what] }
+		m.step(m.tick)
+		m.sleep(5000)
+		m.step(m.tick)
+		require.Empty(m.t, m.spec.Tasks)
+	},
+}

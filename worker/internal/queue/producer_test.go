@@ -1,0 +1,68 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+var errRefused = errors.New("refused")
+
+func TestAPartBehindAnotherGoesAlone(t *testing.T) {
+	p := NewProducer(context.Background(), nil, link.NewKeys("x"), errClosed)
+	mine := split(t.Context(), make([]Task, 3*MaxBatch/2))
+	others := []*submission{{ctx: t.Context()}, {ctx: t.Context()}}
+	p.waiting = []*submission{others[0], mine[0], mine[1], others[1]}
+	for i, want := range [][]*submission{{others[0], mine[0]}, {mine[1]}, {others[1]}} {
+		b := p.next()
+		require.Equal(t, want, b.parts)
+		require.EqualValues(t, i+1, b.number)
+		_, behind := p.others(b)
+		require.Equal(t, i == 1, behind != nil, "only the second part has one before it")
+	}
+	// A part that failed takes those behind it along, whatever became of them.
+	mine[0].finish(errRefused)
+	require.ErrorIs(t, (&batch{parts: mine[1:]}).predecessorErr(), errRefused)
+}
+
+func TestNobodyWhoLeftIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := link.Config{Dial: func(context.Context) (net.Conn, error) {
+			return nil, link.DialError(errors.New("away"))
+		}}
+		conns, err := link.OpenClient(away, "test")
+		require.NoError(t, err)
+		p := NewProducer(t.Context(), conns, away.Keys(), errClosed)
+		defer func() {
+			p.Close()
+			require.NoError(t, conns.Close())
+			time.Sleep(2 * time.Second) // a dialler outlives its pool by one
+		}()
+		some := slices.Repeat([]Task{NewKind("n", "default", Options{}).Task("1", NoOptions, nil)}, 3*MaxBatch)
+		for range window {
+			go func() { _, _, _ = p.Enqueue(t.Context(), some[:1]) }() // they wait for good
+		}
+		synctest.Wait()
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, _, err = p.Enqueue(ctx, some)
+			require.ErrorIs(t, err, link.ErrUnavailable, "they were never sent")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			cancel()
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		require.Empty(t, p.waiting)
+	})
+}

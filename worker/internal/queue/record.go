@@ -1,0 +1,130 @@
+package queue
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Record is what Redis keeps of a task from its enqueue to its end:
+//
+//	name|line|enqueued|options\npayload
+//
+// enqueued is Redis's clock in milliseconds, in base 36, set by the script. options
+// is empty or JSON. The payload is the bytes that came in; nothing re-encodes them.
+type Record struct {
+	Name     string
+	Line     string // the queue with the mark of the task's priority
+	Enqueued time.Time
+	Options  Options
+	Payload  json.RawMessage
+}
+
+// Marks of a priority at the end of a line's name; names of queues cannot hold them.
+const (
+	HighMark = "^"
+	LowMark  = "~"
+)
+
+// Lines returns the three lines of a queue, the most urgent first.
+func Lines(queue string) []string { return []string{queue + HighMark, queue, queue + LowMark} }
+
+// Options are the options of one task that differ from its definition's, as a
+// record holds them. The scripts read Unique, UniqueFor, In, At and After.
+type Options struct {
+	MaxAttempts int   `json:"a,omitempty"`
+	Timeout     int64 `json:"t,omitempty"` // this and all other times are milliseconds
+	Retention   int64 `json:"r,omitempty"`
+	Backoff     int64 `json:"b,omitempty"`
+	MaxBackoff  int64 `json:"B,omitempty"`
+	Deadline    int64 `json:"d,omitempty"` // on Redis's clock
+	Chosen      bool  `json:"c,omitempty"` // its id was the caller's choice
+
+	Unique    string   `json:"u,omitempty"`
+	UniqueFor int64    `json:"v,omitempty"`
+	In        int64    `json:"w,omitempty"` // after its enqueue, or after the last of After is done
+	At        int64    `json:"W,omitempty"` // on Redis's clock
+	After     []string `json:"f,omitempty"`
+}
+
+// head is the part of a record before the time, tail the part behind it.
+func (r Record) head() string { return r.Name + "|" + r.Line + "|" }
+
+func (r Record) tail() string { return r.Options.String() + string(r.Payload) }
+
+// NoOptions is [Options.String] of the zero value.
+const NoOptions = "|\n"
+
+// String is the part of a record between the time and the payload.
+func (o Options) String() string {
+	b, _ := json.Marshal(o) // numbers, strings and a bool: it cannot fail
+	if string(b) == "{}" {
+		return NoOptions
+	}
+	return "|" + string(b) + "\n"
+}
+
+// Queue returns the name of the task's queue.
+func (r Record) Queue() string { return queueOf(r.Line) }
+
+// queueOf returns a line's name without its mark; only one counts as a mark.
+func queueOf(line string) string {
+	if q, marked := strings.CutSuffix(line, HighMark); marked {
+		return q
+	}
+	return strings.TrimSuffix(line, LowMark)
+}
+
+// Waited returns for how long the task could have run before now, which is a time
+// on Redis's clock.
+func (r Record) Waited(now time.Time) time.Duration {
+	due := r.Enqueued.Add(time.Duration(r.Options.In) * time.Millisecond)
+	if at := time.UnixMilli(r.Options.At); at.After(due) {
+		due = at
+	}
+	return max(now.Sub(due), 0)
+}
+
+// ParseRecord returns as much of a record as can be read.
+func ParseRecord(s string) (Record, error) {
+	head, payload, ok := strings.Cut(s, "\n")
+	f := strings.SplitN(head, "|", 4)
+	r := Record{Name: f[0]}
+	if len(f) > 2 {
+		r.Line = f[1]
+	}
+	if !ok || len(f) != 4 {
+		return r, fmt.Errorf("malformed record %.80q", s)
+	}
+	ms, err := strconv.ParseInt(f[2], 36, 64)
+	if err != nil {
+		return r, fmt.Errorf("malformed record %.80q", s)
+	}
+	r.Enqueued, r.Payload = time.UnixMilli(ms), json.RawMessage(payload)
+	if f[3] != "" {
+		if err := json.Unmarshal([]byte(f[3]), &r.Options); err != nil {
+			return r, fmt.Errorf("malformed record %.80q: %w", s, err)
+		}
+	}
+	return r, nil
+}
+
+// Tries counts what went wrong with a task.
+type Tries struct {
+	Attempts int // runs that the handler failed
+	Crashes  int // runs that ended with their node
+}
+
+// String is how Redis holds it.
+func (t Tries) String() string { return strconv.Itoa(t.Attempts) + "|" + strconv.Itoa(t.Crashes) }
+
+// ParseTries reads [Tries.String]; what cannot be read is 0.
+func ParseTries(s string) Tries {
+	a, c, _ := strings.Cut(s, "|")
+	var t Tries
+	t.Attempts, _ = strconv.Atoi(a)
+	t.Crashes, _ = strconv.Atoi(c)
+	return t
+}

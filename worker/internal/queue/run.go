@@ -1,0 +1,149 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/worker/group"
+)
+
+// Keys of a handler's context.
+type (
+	// RunKey leads to the *[Run].
+	RunKey struct{}
+	// ClientKey leads to the *tasks.Client of the node, which prepares the follow-up
+	// tasks of the run's transaction.
+	ClientKey struct{}
+)
+
+// Node is what the runs of one node share.
+type Node struct {
+	Incarnation string
+	Fence       int64        // the incarnation's epoch
+	Cache       *cache.Cache // where transactions write
+	Seal        Sealer
+}
+
+// Sealer makes the message of a publish and names its channel, as the node's bus does
+// (see [redisbus.Bus.Seal]).
+type Sealer func(ctx context.Context, messageType string, body any, o redisbus.PublishOptions) (channel string, message []byte, err error)
+
+// Run is one run of one task's handler. The functions of package tasks find it in the
+// handler's context; a [Session.Commit] sends its outcome.
+type Run struct {
+	Claimed
+
+	Node    *Node
+	Waited  time.Duration // from when the task could have run until it did
+	Ran     time.Duration
+	outcome outcome
+
+	mu         sync.Mutex
+	ended      bool
+	effects    []Effect
+	result     json.RawMessage
+	errs       []error // of the transaction
+	children   sync.WaitGroup
+	childFails []error
+}
+
+// RunOf returns the run that the context belongs to, or nil.
+func RunOf(ctx context.Context) *Run {
+	r, _ := ctx.Value(RunKey{}).(*Run)
+	return r
+}
+
+// Effect is one write of a transaction, in the words that commit.lua reads.
+type Effect struct {
+	kind string
+	args []any
+}
+
+// NewEffect returns an effect of a cache entry or a message.
+func NewEffect(kind string, args ...any) Effect { return Effect{kind, args} }
+
+// EnqueueEffect returns the effect that stores a follow-up task.
+func EnqueueEffect(t Task) Effect { return Effect{"enqueue", t.alone()} }
+
+// outcome is how a run ended.
+type outcome struct {
+	queue   string
+	verb    Verb
+	args    []any
+	effects []Effect
+}
+
+// weight is 0 for a task that is done and leaves nothing behind, 1 for others.
+func (o outcome) weight() int {
+	if o.verb == Done && o.args == nil && len(o.effects) == 0 {
+		return 0
+	}
+	return 1
+}
+
+// End sets the run's outcome: its verb, the arguments that commit.lua reads with it,
+// and the effects, which only [Done] has.
+func (r *Run) End(v Verb, effects []Effect, args ...any) {
+	r.outcome = outcome{queue: r.Record.Queue(), verb: v, args: args, effects: effects}
+}
+
+// Verb returns how the run ended.
+func (r *Run) Verb() Verb { return r.outcome.verb }
+
+// Add adds an effect to the transaction. One that comes when the run has ended, from
+// a goroutine that outlived the handler, is dropped.
+func (r *Run) Add(e Effect) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.effects = append(r.effects, e)
+	}
+}
+
+// Fail has the run fail when its handler returns.
+func (r *Run) Fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.errs = append(r.errs, err)
+	}
+}
+
+// SetResult sets the task's result.
+func (r *Run) SetResult(result json.RawMessage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result = result
+}
+
+// Close closes the transaction and returns what is in it.
+func (r *Run) Close() (effects []Effect, result json.RawMessage, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	return r.effects, r.result, errors.Join(r.errs...)
+}
+
+// Go runs f on a goroutine that belongs to the run.
+func (r *Run) Go(f func() error) {
+	r.children.Add(1)
+	go group.Run("goroutine of task "+r.Record.Name, f, func(err error) {
+		if err != nil {
+			r.mu.Lock()
+			r.childFails = append(r.childFails, err)
+			r.mu.Unlock()
+		}
+		r.children.Done()
+	})
+}
+
+// Wait returns the errors of the run's goroutines once all have ended.
+func (r *Run) Wait() error {
+	r.children.Wait()
+	return errors.Join(r.childFails...)
+}

@@ -1,0 +1,184 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
+)
+
+// SessionConfig configures a [Session].
+type SessionConfig struct {
+	Redis       redis.UniversalClient // nothing else should use it
+	Keys        link.Keys
+	Incarnation string
+	// Queues that are served, in their order or, with Weights, in an order drawn
+	// for each claim in proportion to these. A queue without a weight has 1.
+	Queues  []string
+	Weights map[string]int
+	// Handles reports whether the node handles tasks of that name.
+	Handles func(task string) bool
+	// Cache is where the effects of commits are written.
+	Cache *cache.Cache
+}
+
+// Session is one incarnation's numbered claims and commits, and what else it notes
+// on Redis. Each kind of request has at most one on its way, and claims and commits
+// are repeated under their number until the answer is known or ctx ends.
+type Session struct {
+	cfg    SessionConfig
+	ending *link.Script // lua/commit.lua
+
+	claims, commits uint64
+	idle            bool     // Redis knows this node as idle
+	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
+}
+
+// NewSession returns a session that has claimed nothing.
+func NewSession(c SessionConfig) *Session {
+	return &Session{cfg: c, ending: newCommitScript(c.Cache)}
+}
+
+// Idle reports whether the last claim got less than it wanted: then the node is
+// woken by the next task.
+func (s *Session) Idle() bool { return s.idle }
+
+// Parked reports whether there were parked tasks, as of the last claim, that the
+// node handles: the next claim takes them.
+func (s *Session) Parked() bool { return len(s.parked) > 0 }
+
+// Claimed is a task that an incarnation has in hand.
+type Claimed struct {
+	ID        string
+	Tries     Tries
+	Record    Record
+	Malformed error // why the record cannot be read
+	Clock     Clock // of the claim
+}
+
+// Clock is Redis's time at a moment of this process.
+type Clock struct{ redis, local time.Time }
+
+// Now estimates Redis's time; it is late by the time that the reply took.
+func (c Clock) Now() time.Time { return c.redis.Add(time.Since(c.local)) }
+
+// At returns Redis's time at another moment of this process.
+func (c Clock) At(local time.Time) time.Time { return c.redis.Add(local.Sub(c.local)) }
+
+// order returns the queues in the order in which this claim looks at them: as
+// they were given or, with weights, at random in proportion to these.
+func (s *Session) order() []string {
+	if len(s.cfg.Weights) == 0 {
+		return s.cfg.Queues
+	}
+	// Exponential variates of the weights' rates: the smallest wins with the
+	// probability of its weight, then the next among the rest.
+	at := map[string]float64{}
+	for _, q := range s.cfg.Queues {
+		at[q] = -math.Log(1-rand.Float64()) / float64(max(s.cfg.Weights[q], 1)) //nolint:gosec // not for secrets
+	}
+	return slices.SortedFunc(slices.Values(s.cfg.Queues), func(a, b string) int { return cmp.Compare(at[a], at[b]) })
+}
+
+// Claim returns up to want tasks. broken are keys whose type is wrong: such a queue
+// gives nothing, and where no node can idle, nodes look only now and then. After
+// fewer than want the node counts as idle and is woken by the next task.
+func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []string, err error) {
+	s.claims++
+	wasIdle := ""
+	if s.idle {
+		wasIdle = "1"
+	}
+	args := []any{s.cfg.Incarnation, s.claims, want, wasIdle, len(s.cfg.Queues)}
+	for _, q := range s.order() {
+		args = append(args, q)
+	}
+	for _, list := range s.parked {
+		args = append(args, list)
+	}
+	var answer struct { // one allocation for all
+		parked, broken, tried, ids, records []string
+		idle                                bool
+		now                                 string
+	}
+	err = link.Retry(ctx, func(ctx context.Context) error {
+		reply, err := claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+		if link.WordOf(err) == "EXPIRED" {
+			return errExpired // the next heartbeat renews it, or the node's own fence ends it
+		}
+		if err != nil {
+			return err
+		}
+		return reply.Scan(&answer.parked, &answer.broken, &answer.tried, &answer.ids, &answer.records, &answer.idle, &answer.now)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("claim: %w", refusal(err))
+	}
+	s.parked = slices.DeleteFunc(answer.parked, func(list string) bool {
+		queue, name, _ := strings.Cut(list, "|")
+		return !s.cfg.Handles(name) || !slices.Contains(s.cfg.Queues, queue)
+	})
+	s.idle = answer.idle
+	return parseClaimed(answer.tried, answer.ids, answer.records, Clock{Time(answer.now), time.Now()}), answer.broken, nil
+}
+
+func parseClaimed(tried, ids, records []string, now Clock) []Claimed {
+	got := make([]Claimed, len(ids))
+	for i, id := range ids {
+		got[i].ID, got[i].Clock = id, now
+		got[i].Record, got[i].Malformed = ParseRecord(records[i])
+	}
+	for i := 0; i+1 < len(tried); i += 2 {
+		if at := slices.Index(ids, tried[i]); at >= 0 {
+			got[at].Tries = ParseTries(tried[i+1])
+		}
+	}
+	return got
+}
+
+// Resign notes that the node is not to be woken any more, and wakes another for the
+// tasks that wait in its queues.
+func (s *Session) Resign(ctx context.Context) error {
+	_, err := resignScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, s.withQueues(s.cfg.Incarnation)...)
+	return err
+}
+
+// Quiet notes whether the node has stopped claiming: it explains why a task waits.
+// While Redis is away it waits, as a claim would: a note that is left out would stand
+// until the next change.
+func (s *Session) Quiet(ctx context.Context, on bool) error {
+	mark := ""
+	if on {
+		mark = "1"
+	}
+	return s.note(ctx, quietScript, s.withQueues(s.cfg.Incarnation, mark)...)
+}
+
+// Suspect notes which suspect runs: if the node ends meanwhile, take-over blames it.
+func (s *Session) Suspect(ctx context.Context, id string) error {
+	return s.note(ctx, soloScript, s.cfg.Incarnation, id)
+}
+
+// note runs a script until its outcome is known or ctx ends.
+func (s *Session) note(ctx context.Context, script *link.Script, args ...any) error {
+	return refusal(link.Retry(ctx, func(ctx context.Context) error {
+		_, err := script.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+		return err
+	}))
+}
+
+func (s *Session) withQueues(args ...any) []any {
+	for _, q := range s.cfg.Queues {
+		args = append(args, q)
+	}
+	return args
+}

@@ -1,0 +1,186 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+)
+
+// Store runs the scripts that are not numbered: they look at tasks, mend them, move
+// what is due, and take over. Make one with [NewStore].
+type Store struct {
+	redis redis.UniversalClient
+	keys  link.Keys
+}
+
+// NewStore returns the store of a namespace.
+func NewStore(c redis.UniversalClient, keys link.Keys) Store { return Store{c, keys} }
+
+// Words of the scripts about one task.
+const (
+	Gone  = "gone"  // it is not stored
+	Asked = "asked" // it runs, and is to be cancelled
+)
+
+// call runs a script.
+func (s Store) call(ctx context.Context, script *link.Script, args ...any) (link.Reply, error) {
+	reply, err := script.Call(ctx, s.redis, []string{s.keys.Tasks()}, args...)
+	return reply, refusal(err)
+}
+
+// mend runs a script for some tasks, at most mendBatch at a time, and returns a word
+// for each. It may have to look through whole queues for each.
+func (s Store) mend(ctx context.Context, script *link.Script, ids []string, first ...any) ([]string, error) {
+	const mendBatch = 50
+	words := make([]string, 0, len(ids))
+	for some := range slices.Chunk(ids, mendBatch) {
+		args := slices.Clone(first)
+		for _, id := range some {
+			args = append(args, id)
+		}
+		reply, err := s.call(ctx, script, args...)
+		if err != nil {
+			return words, err
+		}
+		more, err := reply.Texts()
+		if err != nil {
+			return words, err
+		}
+		words = append(words, more...)
+	}
+	return words, nil
+}
+
+// Cancel cancels tasks, and asks those that run to end. It returns a word for each:
+// "cancelled", [Asked], [Gone] or its state.
+func (s Store) Cancel(ctx context.Context, ids []string, reason []byte) ([]string, error) {
+	return s.mend(ctx, cancelScript, ids, reason)
+}
+
+// Delete deletes tasks. It returns a word for each: "deleted", "active" or [Gone].
+func (s Store) Delete(ctx context.Context, ids []string) ([]string, error) {
+	return s.mend(ctx, deleteScript, ids)
+}
+
+// Retry brings dead and cancelled tasks back to their queues. It returns a word for
+// each: "retried", "taken", "other" or [Gone].
+func (s Store) Retry(ctx context.Context, ids []string) ([]string, error) {
+	return s.mend(ctx, retryScript, ids)
+}
+
+// Reschedule changes when a delayed task is due: "@" and a time of Redis's clock in
+// milliseconds, "+" and milliseconds from now, or "" for now. It returns [Gone],
+// "other" for a task that is not delayed, or another word.
+func (s Store) Reschedule(ctx context.Context, id, when string) (word string, err error) {
+	reply, err := s.call(ctx, rescheduleScript, id, when)
+	if err == nil {
+		err = reply.Scan(&word)
+	}
+	return word, err
+}
+
+// SetQueue changes the settings of a queue: "pause", "resume", "reset", or limits set
+// by "program" or "operator", which are [Limits.String]. It returns what is in effect.
+func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settings, error) {
+	var settings string
+	reply, err := s.call(ctx, queueScript, queue, verb, limits)
+	if err == nil {
+		err = reply.Scan(&settings)
+	}
+	if err != nil {
+		return Settings{}, fmt.Errorf("%s queue %s: %w", verb, queue, err)
+	}
+	return ParseSettings(settings), nil
+}
+
+// Clear deletes up to [MaxBatch] of a queue's tasks, and the queue itself when none
+// is left. It returns how many it deleted and whether there are more.
+func (s Store) Clear(ctx context.Context, queue string) (deleted int, more bool, err error) {
+	reply, err := s.call(ctx, clearScript, queue, MaxBatch)
+	if err == nil {
+		err = reply.Scan(&deleted, &more)
+	}
+	return deleted, more, err
+}
+
+// Shown is what Redis knows of one task; texts that do not apply are empty.
+type Shown struct {
+	State, Record, Tries, Reason string
+	Result, Progress, History    string
+	Time                         string // that belongs to the state, in milliseconds
+	Node                         string
+	Position, Blocking           string
+	Cancelling                   bool
+}
+
+// Show returns what Redis knows of a task, and false if it is not stored.
+func (s Store) Show(ctx context.Context, id string) (out Shown, stored bool, err error) {
+	reply, err := s.call(ctx, showScript, id)
+	if link.WordOf(err) == "GONE" {
+		return Shown{}, false, nil
+	}
+	var due, ended string
+	if err == nil {
+		err = reply.Scan(&out.State, &out.Record, &out.Tries, &out.Reason, &out.Result, &out.Progress, &out.History,
+			&due, &out.Node, &out.Position, &out.Blocking, &out.Cancelling, &ended)
+	}
+	out.Time = cmp.Or(due, ended)
+	return out, err == nil, err
+}
+
+// Ending returns how a task ended: the word "done" and its result, "dead" or
+// "cancelled" and its reason, [Gone], or another word when it has not. With listen,
+// its end is announced on [link.Keys.Ended] then.
+func (s Store) Ending(ctx context.Context, id string, listen bool) (word, detail string, err error) {
+	mark := ""
+	if listen {
+		mark = "1"
+	}
+	reply, err := s.call(ctx, waitScript, id, mark)
+	if err == nil {
+		err = reply.Scan(&word, &detail)
+	}
+	return word, detail, err
+}
+
+// Progress notes how far a task is. The error is [ErrFenced] when the task is not in
+// the incarnation's hands any more.
+func (s Store) Progress(ctx context.Context, incarnation, id string, progress []byte) error {
+	_, err := s.call(ctx, progressScript, incarnation, id, progress)
+	return err
+}
+
+// Moved is what [Store.MoveDue] did and found.
+type Moved struct {
+	More    bool          // there may be more to move
+	Next    time.Duration // until the next is due, if HasNext
+	HasNext bool
+	Broken  []string // keys of queues whose type is wrong
+	Asked   []string // ids of running tasks that are to be cancelled
+	Dropped int64    // dead tasks that were forgotten because there are too many
+}
+
+// MoveDue moves delayed tasks that are due to their queues, up to most of each. It
+// forgets what need not be remembered any more: dead and cancelled tasks that ended
+// longer than keepFor ago, and of each kind the oldest beyond keep.
+func (s Store) MoveDue(ctx context.Context, most int, keepFor time.Duration, keep int) (Moved, error) {
+	var m Moved
+	var next string
+	reply, err := s.call(ctx, dueScript, most, keepFor.Milliseconds(), keep)
+	if err == nil {
+		err = reply.Scan(&m.More, &next, &m.Broken, &m.Asked, &m.Dropped)
+	}
+	if err == nil && next != "" {
+		var ms int64
+		ms, err = strconv.ParseInt(next, 10, 64)
+		m.Next, m.HasNext = time.Duration(ms)*time.Millisecond, true
+	}
+	return m, err
+}

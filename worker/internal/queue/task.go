@@ -1,0 +1,124 @@
+package queue
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+)
+
+// Task is a task that is ready to be stored.
+type Task struct {
+	*Kind
+
+	ID string
+	// Then: it is stored together with the task before it, or not at all.
+	Then bool
+	tail string // of its record
+}
+
+// Kind is what tasks have in common that differ only in their ids, payloads, and
+// the options that no script reads before the task is claimed.
+type Kind struct {
+	name, line, when, head string
+	unique, lasting, after string
+	chosen                 bool
+}
+
+// NewKind returns the kind of a task with that name, in that line.
+func NewKind(name, line string, o Options) *Kind {
+	k := &Kind{
+		name: name, line: line, when: o.when(), head: Record{Name: name, Line: line}.head(),
+		unique: o.Unique, after: strings.Join(o.After, " "), chosen: o.Chosen,
+	}
+	if o.UniqueFor > 0 {
+		k.lasting = strconv.FormatInt(o.UniqueFor, 10)
+	}
+	return k
+}
+
+// Task returns a task of the kind; options are [Options.String] of its options.
+func (k *Kind) Task(id, options string, payload []byte) Task {
+	var tail strings.Builder // in one allocation
+	tail.Grow(len(options) + len(payload))
+	tail.WriteString(options)
+	tail.Write(payload)
+	return Task{Kind: k, ID: id, tail: tail.String()}
+}
+
+// Name returns the name of the task.
+func (k *Kind) Name() string { return k.name }
+
+// Queue returns the name of the task's queue.
+func (k *Kind) Queue() string { return queueOf(k.line) }
+
+// Chosen reports whether the task's id is the caller's choice.
+func (k *Kind) Chosen() bool { return k.chosen }
+
+// Is reports whether tasks with that name, in that line, are of this kind when they
+// have no options.
+func (k *Kind) Is(name, line string) bool { return k.name == name && k.line == line }
+
+// when is the due time as the scripts read it.
+func (o Options) when() string {
+	switch {
+	case o.In > 0:
+		return "+" + strconv.FormatInt(o.In, 10)
+	case o.At != 0:
+		return "@" + strconv.FormatInt(o.At, 10)
+	default:
+		return ""
+	}
+}
+
+// scriptFor returns the script that can store all tasks of a batch.
+func scriptFor(batch []*submission) *link.Script {
+	for _, s := range batch {
+		if slices.ContainsFunc(s.tasks, Task.binds) {
+			return enqueueBinding
+		}
+	}
+	return enqueueScript
+}
+
+// binds reports whether the task has a unique key or follows others.
+func (t Task) binds() bool { return t.unique != "" || t.after != "" }
+
+// alike reports whether two tasks can go in one group of add() in adding.lua.
+func (t Task) alike(o Task) bool {
+	return (t.Kind == o.Kind || *t.Kind == *o.Kind) && !t.binds()
+}
+
+// group returns the first words of a group of n tasks like this one, as adding.lua
+// reads them.
+func (t Task) group(n int) []any {
+	chosen := ""
+	if t.chosen {
+		chosen = "1"
+	}
+	return []any{t.line, chosen, t.when, t.head, t.unique, t.lasting, t.after, n}
+}
+
+// alone returns a group of this task alone.
+func (t Task) alone() []any { return append(t.group(1), t.ID, t.tail) }
+
+// appendGroups writes a batch in groups of tasks that are alike and follow each other.
+func appendGroups(args []any, batch []*submission) []any {
+	var last Task
+	count, countAt := 0, -1
+	for _, s := range batch {
+		args = slices.Grow(args, 2*len(s.tasks))
+		for _, t := range s.tasks {
+			if countAt < 0 || !t.alike(last) {
+				args = append(args, t.group(0)...)
+				countAt, count = len(args)-1, 0
+				last = t
+			}
+			count++
+			args[countAt] = count
+			args = append(args, t.ID, t.tail)
+		}
+	}
+	return args
+}

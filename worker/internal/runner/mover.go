@@ -1,0 +1,99 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// Bounds of a mover's work: tasks in one script, and how long it relies on
+// hearing of new delayed tasks before it looks for itself.
+const (
+	moveBatch    = 500
+	moveInterval = 5 * time.Second
+)
+
+// Mover brings delayed tasks to their queues when they are due, and looks after
+// queues that nobody serves although somebody could. Every process has one; any
+// of them will do, and none leads.
+type Mover struct {
+	store queue.Store
+	log   zerolog.Logger
+	heard chan struct{}
+	// OnCancel receives the ids of tasks that are to be cancelled, perhaps repeatedly,
+	// wherever they run. It may be nil; set it before Serve.
+	OnCancel func(ids []string)
+	// Reports logs Redis's failures. Default reports of the mover's own.
+	Reports *link.Reports
+}
+
+// NewMover returns a mover. Call [Mover.Look] when a task is announced on [link.Keys.Due].
+func NewMover(c redis.UniversalClient, k link.Keys, log zerolog.Logger) *Mover {
+	return &Mover{store: queue.NewStore(c, k), log: log, heard: make(chan struct{}, 1), Reports: link.NewReports(log)}
+}
+
+// Look makes the mover look at once for what is due and when the next will be.
+func (m *Mover) Look() {
+	select {
+	case m.heard <- struct{}{}:
+	default:
+	}
+}
+
+// Serve moves tasks until ctx ends. It sleeps until the next one is due.
+func (m *Mover) Serve(ctx context.Context) error {
+	defer m.Reports.Ended("mover")
+	for failures := 0; ctx.Err() == nil; {
+		more, wait, err := m.move(ctx)
+		if ctx.Err() == nil {
+			m.Reports.Failed("mover", err)
+		}
+		switch {
+		case err != nil:
+			failures++
+			wait = link.Pause(failures)
+		case more:
+			failures, wait = 0, 0
+		default:
+			failures = 0
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-m.heard:
+			t.Stop()
+		case <-ctx.Done():
+			t.Stop()
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// move moves the tasks that are due. It returns whether there may be more, and how
+// long until the next is due.
+func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err error) {
+	moved, err := m.store.MoveDue(ctx, moveBatch, tasks.KeepDeadFor, tasks.KeepDead)
+	if err != nil {
+		return false, 0, fmt.Errorf("move delayed tasks: %w", err)
+	}
+	for _, key := range moved.Broken {
+		m.log.Error().Str("key", key).Msg("not a queue: its type on Redis is wrong; rename or delete it")
+	}
+	if len(moved.Asked) > 0 && m.OnCancel != nil {
+		m.OnCancel(moved.Asked)
+	}
+	if moved.Dropped > 0 {
+		m.log.Warn().Int64("tasks", moved.Dropped).Int("kept", tasks.KeepDead).Msg("the oldest dead tasks were forgotten: there are too many")
+	}
+	if !moved.HasNext {
+		return moved.More, moveInterval, nil // nothing is delayed
+	}
+	return moved.More, min(moved.Next, moveInterval), nil
+}

@@ -1,0 +1,124 @@
+package runner
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// done: the handler returned nil.
+func (r *run) done(effects []queue.Effect, result json.RawMessage) {
+	var keep, taken time.Duration
+	keep = r.def.Retention
+	if ms := r.Record.Options.Retention; ms > 0 {
+		keep = time.Duration(ms) * time.Millisecond
+	}
+	if taken = keep; r.Record.Options.Chosen {
+		taken = max(keep, tasks.DedupeWindow)
+	}
+	if taken > 0 || result != nil || len(effects) > 0 {
+		r.End(queue.Done, effects, milliseconds(taken), milliseconds(keep), []byte(result))
+		return
+	}
+	r.End(queue.Done, nil)
+}
+
+// milliseconds returns the empty string for none, as the scripts read it.
+func milliseconds(d time.Duration) any {
+	if d == 0 {
+		return ""
+	}
+	return queue.Milliseconds(d)
+}
+
+// failed: the handler returned an error, panicked or ran out of time.
+func (r *run) failed(err error) {
+	t := r.Tries
+	asked, hasAsked := errors.AsType[queue.LaterError](err)
+	pause := asked.After
+	if !hasAsked || asked.Attempt {
+		t.Attempts++
+		if t.Attempts >= r.maxAttempts() || isDiscarded(err) {
+			r.dead(t, err)
+			return
+		}
+	}
+	if !hasAsked {
+		pause = link.Backoff(r.backoff(), r.maxBackoff(), t.Attempts)
+	}
+	switch {
+	case r.late(pause):
+		r.dead(t, fmt.Errorf("%w: no attempt is left before it: %w", tasks.ErrDeadline, err))
+	case hasAsked && !asked.Attempt:
+		r.End(queue.Snooze, nil, pause.Milliseconds(), t.String())
+	default:
+		r.End(queue.Later, nil, pause.Milliseconds(), t.String(), happened(t.Attempts, r.Node.Incarnation, err))
+	}
+}
+
+func isDiscarded(err error) bool {
+	_, is := errors.AsType[queue.DiscardedError](err)
+	return is
+}
+
+// happened is a line of a task's history.
+func happened(attempt int, incarnation string, err error) []byte {
+	text, _ := json.Marshal(tasks.Event{Attempt: attempt, Node: incarnation, Error: queue.Clip(err.Error(), 500)}) // it cannot fail
+	return text
+}
+
+// late reports whether the task's deadline is over after that pause.
+func (r *run) late(pause time.Duration) bool {
+	ms := r.Record.Options.Deadline
+	return ms > 0 && r.Clock.Now().Add(pause).UnixMilli() >= ms
+}
+
+func (r *run) maxAttempts() int {
+	return cmp.Or(r.Record.Options.MaxAttempts, r.def.MaxAttempts)
+}
+
+func (r *run) backoff() time.Duration {
+	return cmp.Or(time.Duration(r.Record.Options.Backoff)*time.Millisecond, r.def.Backoff)
+}
+
+func (r *run) maxBackoff() time.Duration {
+	own := time.Duration(r.Record.Options.MaxBackoff) * time.Millisecond
+	return max(cmp.Or(own, r.def.MaxBackoff), r.backoff())
+}
+
+// dead: the task is not to run again, and err says why.
+func (r *run) dead(t queue.Tries, err error) {
+	why := tasks.Reason{Reason: "failed", Error: queue.Clip(err.Error(), 4000), Incarnation: r.Node.Incarnation}
+	var p *group.PanicError
+	switch {
+	case r.Malformed != nil:
+		why.Reason = "malformed"
+	case errors.Is(err, tasks.ErrDeadline):
+		why.Reason = "deadline"
+	case isDiscarded(err):
+		why.Reason = "discarded"
+	case errors.As(err, &p):
+		why.Reason = "panicked"
+	}
+	text, _ := json.Marshal(why) // strings: it cannot fail
+	r.End(queue.Dead, nil, t.String(), text)
+}
+
+// park: no handler here. Another node may have one.
+func (r *run) park() { r.End(queue.Park, nil, r.Record.Name) }
+
+// refusal is the error behind a code of commit.lua.
+func refusal(code string) error {
+	if err := cache.Refusal(code); err != nil {
+		return fmt.Errorf("%w: %w", tasks.ErrRefused, err)
+	}
+	return fmt.Errorf("%w: %s", tasks.ErrRefused, code)
+}

@@ -1,0 +1,36 @@
+package runner
+
+import "context"
+
+// Quiet stops claiming, or resumes it. Tasks in hand go on.
+func (r *Runner) Quiet(on bool) {
+	r.quiet.Store(on)
+	r.Wake()
+	r.broadcast()
+}
+
+// whileQuiet waits until the node is to claim, and returns false when ctx has
+// ended before. A node that idled when it became quiet resigns as well: wakes must
+// not be lost on it.
+func (r *Runner) whileQuiet(ctx, work context.Context) bool {
+	if !r.quiet.Load() {
+		return true
+	}
+	for r.quiet.Load() {
+		r.giveBack(true)
+		r.resign(work)
+		r.noteQuiet(ctx, true) // each time: Redis may have lost it
+		if !r.idle(ctx) {
+			return false
+		}
+	}
+	r.noteQuiet(ctx, false)
+	return true
+}
+
+// noteQuiet writes on Redis whether the node is quiet.
+func (r *Runner) noteQuiet(ctx context.Context, quiet bool) {
+	if err := r.session.Quiet(ctx, quiet); err != nil && ctx.Err() == nil {
+		r.log.Debug().Err(err).Msg("not noted whether the node is quiet")
+	}
+}

@@ -1,0 +1,170 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// run is one run of one task's handler. It is the handler's context as well.
+type run struct {
+	queue.Run
+
+	runner   *Runner
+	def      handled
+	returned bool // guarded by Runner.mu
+	started  bool // guarded by Runner.mu
+	solo     bool // it holds the lane of suspects
+	began    time.Time
+
+	work   context.Context //nolint:containedctx // the node's
+	once   sync.Once
+	inner  context.Context //nolint:containedctx // of the run; made when somebody waits for it
+	cancel context.CancelCauseFunc
+}
+
+// newRun prepares a claimed task. Its context derives from work.
+func (r *Runner) newRun(work context.Context, c queue.Claimed) *run {
+	return &run{Run: queue.Run{Claimed: c, Node: &r.node}, runner: r, work: work, def: r.handlers[c.Record.Name]}
+}
+
+// Done implements context.Context. Most handlers of short tasks never ask, and
+// registering each with its node's context costs as much as running it.
+func (r *run) Done() <-chan struct{} { return r.context().Done() }
+
+// Err implements context.Context.
+func (r *run) Err() error { return r.context().Err() }
+
+// Deadline implements context.Context.
+func (r *run) Deadline() (time.Time, bool) { return r.context().Deadline() }
+
+// Value implements context.Context.
+func (r *run) Value(key any) any {
+	switch key.(type) {
+	case queue.RunKey:
+		return &r.Run
+	case queue.ClientKey:
+		return r.runner.client
+	default:
+		return r.context().Value(key)
+	}
+}
+
+// context returns the context that ends with the run.
+func (r *run) context() context.Context {
+	r.once.Do(func() {
+		inner, cancel := context.WithCancelCause(r.work)
+		r.cancel = cancel
+		if timeout := r.timeout(); timeout > 0 {
+			var stop context.CancelFunc
+			inner, stop = context.WithTimeoutCause(inner, timeout, fmt.Errorf("task timeout of %s: %w", timeout, context.DeadlineExceeded))
+			r.cancel = func(cause error) { stop(); cancel(cause) }
+		}
+		if left, has := r.untilDeadline(); has {
+			end := r.cancel
+			var stop context.CancelFunc
+			inner, stop = context.WithTimeoutCause(inner, left, fmt.Errorf("%w: %w", tasks.ErrDeadline, context.DeadlineExceeded))
+			r.cancel = func(cause error) { stop(); end(cause) }
+		}
+		r.inner = inner
+	})
+	return r.inner
+}
+
+// stop ends the handler's context.
+func (r *run) stop(cause error) {
+	r.context()
+	if r.cancel != nil { // nil when the handler has returned and never asked for it
+		r.cancel(cause)
+	}
+}
+
+// untilDeadline is how long the task may still run, if it has a deadline.
+func (r *run) untilDeadline() (time.Duration, bool) {
+	ms := r.Record.Options.Deadline
+	return time.UnixMilli(ms).Sub(r.Clock.Now()), ms > 0
+}
+
+// end releases what the context holds.
+func (r *run) end() {
+	r.Ran = time.Since(r.began)
+	r.once.Do(func() { r.inner = r.runner.over })
+	if r.cancel != nil {
+		r.cancel(context.Canceled)
+	}
+}
+
+func (r *run) timeout() time.Duration {
+	if ms := r.Record.Options.Timeout; ms > 0 {
+		return time.Duration(ms) * time.Millisecond
+	}
+	return r.def.Timeout
+}
+
+func (r *run) log() *zerolog.Logger {
+	l := r.runner.log.With().Str("task", r.ID).Str("name", r.Record.Name).Logger()
+	return &l
+}
+
+// handle runs the handler and turns what it did into an outcome. done is called
+// even if the handler leaves through runtime.Goexit, which ends the goroutine.
+func (r *run) handle(done func(goexit bool)) {
+	if r.solo {
+		if err := r.runner.announceSolo(r); err != nil {
+			r.finish(err)
+			done(false)
+			return
+		}
+	}
+	if r.timeout() > 0 || r.Record.Options.Deadline > 0 {
+		r.context() // the clock starts now
+	}
+	group.Run("task "+r.Record.Name, func() error { return r.def.handle(r, r.Record.Payload) }, func(err error) {
+		r.finish(errors.Join(err, r.Wait()))
+		done(errors.Is(err, group.ErrGoexit))
+	})
+}
+
+func (r *run) finish(err error) {
+	ending := r.work.Err() != nil
+	r.end()
+	effects, result, txErr := r.Close()
+	if err == nil {
+		err = txErr
+	}
+	switch {
+	case ending:
+		r.log().Debug().AnErr("error", err).Msg("task goes back: its node is ending")
+		r.runner.abandoned(r.ID)
+		return
+	case err == nil:
+		r.done(effects, result)
+	case errors.Is(err, tasks.ErrSnoozed):
+		r.failed(err)
+	default:
+		r.failed(err)
+		r.logFailure(err, r.Verb() == queue.Dead)
+	}
+	r.runner.ended(r)
+}
+
+func (r *run) logFailure(err error, dead bool) {
+	var stack []byte
+	if p, ok := errors.AsType[*group.PanicError](err); ok {
+		stack = p.Stack
+	}
+	r.log().Warn().Err(err).Int("attempt", r.Tries.Attempts+1).Bool("dead", dead).
+		Func(func(e *zerolog.Event) {
+			if stack != nil {
+				e.Bytes("stack", stack)
+			}
+		}).Msg("task failed")
+}

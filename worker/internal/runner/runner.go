@@ -1,0 +1,305 @@
+package runner
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// idleInterval is how long an idle node relies on being woken before it looks for
+// itself; the processes' movers look every few seconds.
+const idleInterval = time.Minute
+
+// Config configures a [Runner].
+type Config struct {
+	Redis       redis.UniversalClient // nothing else should use it
+	Keys        link.Keys
+	Incarnation string
+	Fence       int64 // the incarnation's epoch
+	Registry    *tasks.Registry
+	Client      *tasks.Client // for follow-up tasks and progress
+	Seal        queue.Sealer  // for publishes
+	// Cache is where transactions save. Default the namespace's, in the native layout.
+	Cache *cache.Cache
+	// Concurrency is how many tasks run at a time.
+	Concurrency int
+	// Queues that are served. Default those of the registry. The order is strict,
+	// the most urgent first, unless there are Weights: then each claim draws the
+	// order, in which a queue of weight 6 comes first twice as often as one of
+	// weight 3. A queue without a weight has 1.
+	Queues  []string
+	Weights map[string]int
+	// Solo is the process's lane for suspects. Default one of the runner's own.
+	Solo *Solo
+	Log  zerolog.Logger
+}
+
+// Runner claims tasks for one incarnation and runs their handlers.
+type Runner struct {
+	node     queue.Node
+	session  *queue.Session
+	client   *tasks.Client
+	slots    int // how many tasks run at a time
+	solo     *Solo
+	log      zerolog.Logger
+	woken    chan struct{}
+	flush    chan struct{} // something is unsent
+	quiet    atomic.Bool
+	handlers map[string]handled
+	over     context.Context //nolint:containedctx // ended: the context of runs that are over
+
+	mu      sync.Mutex
+	changed sync.Cond // anything below has
+	backlog backlog
+	inHand  map[string]*run // claimed and not ended
+	unsent  []*run          // ended and not committed
+	sending int
+	started atomic.Int64
+	done    atomic.Int64
+}
+
+// handled is how the node treats tasks of one name.
+type handled struct {
+	tasks.Definition
+
+	handle tasks.Handler // with its middleware; nil if there is none
+}
+
+// New returns a runner that [Runner.Serve] starts.
+func New(c Config) *Runner {
+	if c.Solo == nil {
+		c.Solo = &Solo{}
+	}
+	if len(c.Queues) == 0 {
+		c.Queues = c.Registry.Queues()
+	}
+	if c.Cache == nil {
+		c.Cache = cache.New(cache.Config{Client: c.Redis, Keys: c.Keys})
+	}
+	r := &Runner{
+		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, log: c.Log,
+		woken:    make(chan struct{}, 1),
+		flush:    make(chan struct{}, 1),
+		inHand:   map[string]*run{},
+		handlers: map[string]handled{},
+	}
+	r.changed.L = &r.mu
+	for _, name := range c.Registry.Names() {
+		definition, _ := c.Registry.Definition(name)
+		r.handlers[name] = handled{definition, c.Registry.Handler(name)}
+	}
+	r.session = queue.NewSession(queue.SessionConfig{
+		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,
+		Handles: func(name string) bool { _, ok := r.handlers[name]; return ok },
+	})
+	return r
+}
+
+// Wake makes an idle runner claim; the hint on [link.Keys.Wake] calls it.
+func (r *Runner) Wake() {
+	select {
+	case r.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Cancel ends the context of a task's handler with [tasks.ErrCancelled], if it runs here.
+// What becomes of the task Redis decides, where the request is noted.
+func (r *Runner) Cancel(id string) {
+	r.mu.Lock()
+	x := r.inHand[id]
+	running := x != nil && x.started && !x.returned
+	r.mu.Unlock()
+	if running {
+		x.stop(tasks.ErrCancelled)
+	}
+}
+
+// Counts says how many runs have started and ended since the runner was made.
+func (r *Runner) Counts() (started, done int64) { return r.started.Load(), r.done.Load() }
+
+// InHand returns how many handlers run.
+func (r *Runner) InHand() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.backlog.active
+}
+
+// Serve claims and runs tasks until ctx ends, then waits for the handlers and
+// the commits of what is in hand. When work ends, the handlers' contexts end
+// too and Serve returns without waiting for them; [Runner.Remains] says what is
+// left. Its error is a reason to end the incarnation.
+func (r *Runner) Serve(ctx, work context.Context) error {
+	var over context.CancelFunc
+	r.over, over = context.WithCancel(context.WithoutCancel(work))
+	over()
+	g := group.New(work)
+	g.Go("task commits", r.commitAll)
+	g.Go("task claims", func(work context.Context) error {
+		err := r.claimAll(ctx, work)
+		r.giveBack(true)
+		r.resign(work)
+		if err != nil || work.Err() != nil {
+			return err
+		}
+		if r.drained(work) {
+			g.Stop()
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// claimAll claims whenever a slot is free, until ctx ends.
+func (r *Runner) claimAll(ctx, work context.Context) error {
+	ctx, cancel := both(ctx, work)
+	defer cancel()
+	for {
+		if !r.whileQuiet(ctx, work) {
+			return nil
+		}
+		want, ok := r.want(ctx, work)
+		if !ok {
+			return nil
+		}
+		if want == 0 {
+			continue // it went quiet meanwhile
+		}
+		parked := r.session.Parked() // as the last claim saw it
+		got, broken, err := r.session.Claim(ctx, want)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil // what a lost reply gave us goes back with the incarnation
+			}
+			return err
+		}
+		for _, key := range broken {
+			r.log.Error().Str("key", key).Msg("a key's type on Redis is wrong: rename or delete it")
+		}
+		r.start(work, got)
+		// Parked tasks are claimed with the next claim; where that brings none,
+		// another node was faster, or the key is not theirs.
+		if r.session.Idle() && (!r.session.Parked() || len(got) == 0 && parked) {
+			if !r.idle(ctx) {
+				return nil
+			}
+			if r.full() { // woken, but its slots are blocked: another can
+				r.resign(work)
+			}
+		}
+	}
+}
+
+// resign notes that this node is not to be woken any more, and passes the wakes that
+// it may have had on to another.
+func (r *Runner) resign(ctx context.Context) {
+	if err := r.session.Resign(ctx); err != nil && ctx.Err() == nil {
+		r.log.Debug().Err(err).Msg("not resigned: the movers wake another node")
+	}
+}
+
+// idle waits until there may be something to claim.
+func (r *Runner) idle(ctx context.Context) bool {
+	// Spread, so that a thousand idle nodes do not look at the same instant.
+	t := time.NewTimer(idleInterval/2 + rand.N(idleInterval)) //nolint:gosec // jitter
+	defer t.Stop()
+	select {
+	case <-r.woken:
+	case <-t.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// drained waits until nothing is in hand and everything is committed.
+func (r *Runner) drained(work context.Context) bool {
+	stop := context.AfterFunc(work, r.broadcast)
+	defer stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.inHand)+len(r.unsent)+r.sending > 0 && work.Err() == nil {
+		r.changed.Wait()
+	}
+	return work.Err() == nil
+}
+
+func (r *Runner) broadcast() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changed.Broadcast()
+}
+
+// abandoned is the end of a run whose node ended: the task stays in hand, and
+// goes back to its queue when the incarnation is settled.
+func (r *Runner) abandoned(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x := r.inHand[id]; x != nil {
+		x.returned = true
+	}
+	r.changed.Broadcast()
+}
+
+// Remains returns what is in hand after Serve has returned, and is to be handed
+// on by [queue.Store.TakeOver]. Suspects are all that had started, when the runs may have
+// caused the end.
+func (r *Runner) Remains(suspicious bool) queue.Remains {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out queue.Remains
+	for id, x := range r.inHand {
+		if !x.started {
+			continue // claimed ahead: it just goes back
+		}
+		if suspicious {
+			out.Suspects = append(out.Suspects, id)
+		}
+		if !x.returned {
+			out.Running = append(out.Running, id)
+		}
+	}
+	slices.Sort(out.Suspects)
+	slices.Sort(out.Running)
+	return out
+}
+
+// Await waits until every handler has returned or ctx ends. It reports whether all have.
+func (r *Runner) Await(ctx context.Context) bool {
+	stop := context.AfterFunc(ctx, r.broadcast)
+	defer stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		running := 0
+		for _, x := range r.inHand {
+			if x.started && !x.returned {
+				running++
+			}
+		}
+		if running == 0 || ctx.Err() != nil {
+			return running == 0
+		}
+		r.changed.Wait()
+	}
+}
+
+// both returns a context that ends with either.
+func both(a, b context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(a)
+	stop := context.AfterFunc(b, func() { cancel(context.Cause(b)) })
+	return ctx, func() { stop(); cancel(context.Canceled) }
+}

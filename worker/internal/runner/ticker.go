@@ -1,0 +1,131 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// lateness is how late a tick may be and still run without CatchUp.
+const lateness = time.Minute
+
+// Ticker enqueues the periodic tasks of an app when they are due, and keeps the
+// limits of its queues on Redis. Every process has one and none leads: all compute
+// the same ticks, and a tick is a task with an id of its own, which is accepted once.
+type Ticker struct {
+	store    queue.Store
+	periodic []tasks.Periodic
+	queues   map[string]string // of the periodic tasks, by the names of their tasks
+	limits   map[string]tasks.Limits
+	log      zerolog.Logger
+	// Reports logs Redis's failures; set it before Serve. Default reports of the ticker's own.
+	Reports *link.Reports
+}
+
+// NewTicker returns a ticker for the periodic tasks and limits of a registry.
+func NewTicker(c redis.UniversalClient, k link.Keys, r *tasks.Registry, log zerolog.Logger) *Ticker {
+	t := &Ticker{
+		store: queue.NewStore(c, k), periodic: r.Periodic(), queues: map[string]string{}, limits: r.Limits(),
+		log: log, Reports: link.NewReports(log),
+	}
+	for _, p := range t.periodic {
+		definition, _ := r.Definition(p.Task)
+		t.queues[p.Task] = cmp.Or(definition.Queue, tasks.DefaultQueue)
+	}
+	return t
+}
+
+// Serve enqueues ticks until ctx ends. While Redis is away it waits; then the
+// last of the ticks that were missed is still due, if it is not too late.
+func (t *Ticker) Serve(ctx context.Context) error {
+	if len(t.periodic)+len(t.limits) == 0 {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	defer t.Reports.Ended("ticker")
+	for failures := 0; ctx.Err() == nil; {
+		wait, err := t.round(ctx)
+		if ctx.Err() == nil {
+			t.Reports.Failed("ticker", err)
+		}
+		if err != nil {
+			failures++
+			wait = min(wait, link.Pause(failures))
+		} else {
+			failures = 0
+		}
+		_ = link.Sleep(ctx, wait)
+	}
+	return context.Cause(ctx)
+}
+
+// round enqueues what is due and returns how long until the next tick, at most
+// [moveInterval], so that a definition lost with Redis's data is soon back. What is
+// wrong with one queue's keys does not hold up the rest.
+func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
+	wait := moveInterval
+	var errs []error
+	for name, l := range t.limits {
+		if _, err := t.store.SetQueue(ctx, name, "program", queue.Limits(l).String()); err != nil {
+			errs = append(errs, err)
+			if link.IsOutage(err) {
+				return wait, errors.Join(errs...)
+			}
+		}
+	}
+	for i := range t.periodic {
+		p := &t.periodic[i]
+		s, err := t.enqueueDue(ctx, p)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("periodic task %s: %w", p.Name, err))
+			if link.IsOutage(err) {
+				break
+			}
+			continue
+		}
+		if next := p.Schedule.Next(s.Now); !next.IsZero() {
+			wait = min(wait, next.Sub(s.Now)-time.Since(s.Asked))
+		}
+	}
+	return max(wait, time.Millisecond), errors.Join(errs...)
+}
+
+// enqueueDue enqueues one periodic task if it is due.
+func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticked, error) {
+	s, err := t.tick(ctx, p, time.Time{}, queue.TickFirst)
+	if err != nil {
+		return s, err
+	}
+	due := p.Schedule.Last(s.Last, s.Now)
+	if due.IsZero() {
+		return s, nil
+	}
+	verb := queue.TickRun
+	if !p.CatchUp && s.Now.Sub(due) > lateness {
+		verb = queue.TickSkip
+	}
+	s, err = t.tick(ctx, p, due, verb)
+	if err == nil && s.Did {
+		t.log.Debug().Str("periodic", p.Name).Time("tick", due).Msg("periodic task enqueued")
+	}
+	return s, err
+}
+
+// tick sends a tick to Redis.
+func (t *Ticker) tick(ctx context.Context, p *tasks.Periodic, tick time.Time, verb string) (queue.Ticked, error) {
+	payload, _ := p.Payload.(json.RawMessage)
+	definition := queue.Periodic{
+		Task: p.Task, Queue: t.queues[p.Task], Schedule: p.Schedule.String(), Payload: payload, CatchUp: p.CatchUp,
+	}
+	return t.store.Tick(ctx, p.Name, tick, verb, definition)
+}

@@ -1,0 +1,92 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/stellarfw/stellar/worker/internal/queue"
+)
+
+// InTask reports whether the context belongs to a running task.
+func InTask(ctx context.Context) bool { return queue.RunOf(ctx) != nil }
+
+// mustRun returns the run that the context belongs to. Without one it panics: that is
+// a mistake in the program.
+func mustRun(ctx context.Context, function string) *queue.Run {
+	r := queue.RunOf(ctx)
+	if r == nil {
+		panic(fmt.Errorf("tasks.%s: %w", function, ErrNoTask))
+	}
+	return r
+}
+
+// clientOf returns the client of the node on which the context's task runs.
+func clientOf(ctx context.Context) *Client {
+	c, _ := ctx.Value(queue.ClientKey{}).(*Client)
+	return c
+}
+
+// Info describes the run that a context belongs to.
+type Info struct {
+	ID      string // the same in every run of the task: an idempotency key
+	Name    string
+	Queue   string
+	Attempt int // 1 in the first run; a run that ended with its node does not count
+	Crashes int // runs that ended with their node
+	// Fence grows with every incarnation; a store that remembers the largest it
+	// has seen can refuse an older run.
+	Fence    int64
+	Enqueued time.Time // on Redis's clock
+	Payload  json.RawMessage
+}
+
+// InfoOf returns what is known of the task that the context belongs to. Outside a
+// task it panics with an error that is [ErrNoTask]; [InTask] asks.
+func InfoOf(ctx context.Context) Info {
+	r := mustRun(ctx, "InfoOf")
+	return Info{
+		ID: r.ID, Name: r.Record.Name, Queue: r.Record.Queue(), Attempt: r.Tries.Attempts + 1, Crashes: r.Tries.Crashes,
+		Fence: r.Node.Fence, Enqueued: r.Record.Enqueued, Payload: r.Record.Payload,
+	}
+}
+
+// Go runs f on a goroutine that belongs to the task: the run ends when f has
+// returned as well, and f's error or panic fails the run. A panic in a goroutine
+// started with the go statement ends the whole process instead; no program can
+// prevent that. Outside a task it panics with an error that is [ErrNoTask].
+func Go(ctx context.Context, f func(ctx context.Context) error) {
+	mustRun(ctx, "Go").Go(func() error { return f(ctx) })
+}
+
+// Progress is how far a running task says it is.
+type Progress struct {
+	Fraction float64 `json:"fraction"` // 0 to 1
+	Note     string  `json:"note,omitempty"`
+}
+
+// SetProgress notes how far the task that the context belongs to is, from 0 to 1. It
+// is shown by [Inspector.Get], and forgotten when the run ends well. It costs a
+// round trip. The error is [ErrFenced] when the task is not this run's any more.
+// Outside a task it panics with an error that is [ErrNoTask].
+func SetProgress(ctx context.Context, fraction float64, note string) error {
+	r := mustRun(ctx, "SetProgress")
+	if math.IsNaN(fraction) || fraction < 0 || fraction > 1 {
+		return fmt.Errorf("progress %v: use a fraction from 0 to 1", fraction)
+	}
+	text, err := json.Marshal(Progress{fraction, queue.Clip(note, 500)})
+	if err != nil {
+		return fmt.Errorf("progress: %w", err)
+	}
+	err = clientOf(ctx).store.Progress(ctx, r.Node.Incarnation, r.ID, text)
+	if errors.Is(err, queue.ErrFenced) {
+		err = ErrFenced
+	}
+	if err != nil {
+		return fmt.Errorf("progress: %w", err)
+	}
+	return nil
+}
