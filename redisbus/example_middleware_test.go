@@ -32,11 +32,14 @@ func exampleBus(publish redisbus.PublishMiddleware, subscription redisbus.Subscr
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- bus.Serve(ctx) }()
+	serve := bus.Serve
+	go func() { ended <- serve(ctx) }()
 	<-bus.Ready()
 	return bus, func() {
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			panic(err)
+		}
 		_ = conns.Close()
 		_ = server.Close()
 	}

@@ -233,7 +233,7 @@ func FuzzVerify(f *testing.F) {
 			require.NoError(t, link.ValidMeta(m.Meta))
 			again, ok := wire.Texts(wire.AppendTexts(nil, m.Meta))
 			require.True(t, ok)
-			require.Equal(t, len(m.Meta), len(again))
+			require.Len(t, again, len(m.Meta))
 		} else {
 			require.NotEqual(t, DropProof, reason)
 		}

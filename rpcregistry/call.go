@@ -92,7 +92,8 @@ func (e *Endpoint) CastWith(ctx context.Context, method string, args any, to Tar
 // call makes a call of any kind.
 func (e *Endpoint) call(ctx context.Context, args any, r Request) (result Result, err error) {
 	if e.cfg.Observer != nil {
-		defer e.observeCall(r, time.Now(), &err)
+		began := time.Now()
+		defer func() { e.observeCall(r, began, err) }()
 	}
 	if r.Args, err = encodeArgs(args); err != nil {
 		return Result{}, withMethod(err, r.Method)

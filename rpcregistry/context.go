@@ -24,7 +24,7 @@ type Call struct {
 type contextKey struct{}
 
 // ErrNoCall is what [FromContext] panics with outside a method.
-var ErrNoCall = errors.New("no call in this context: rpcregistry.FromContext needs the context that a method was given; InCall tells whether it is one")
+var ErrNoCall = errors.New("no call in this context: use the context that a method was given, or ask rpcregistry.InCall first")
 
 // FromContext returns the call that a method's context belongs to. With any other
 // context it panics with [ErrNoCall].

@@ -112,7 +112,7 @@ func (e *Endpoint) methodFunc(m Method) MethodFunc {
 	return next
 }
 
-func (c *Config) validate() error {
+func (c Config) validate() error {
 	var errs []error
 	if slices.ContainsFunc(c.CallMiddleware, func(m CallMiddleware) bool { return m == nil }) {
 		errs = append(errs, errors.New("nil call middleware"))

@@ -43,9 +43,9 @@ type MethodEnd struct {
 	Took time.Duration
 }
 
-func (e *Endpoint) observeCall(r Request, began time.Time, failure *error) {
+func (e *Endpoint) observeCall(r Request, began time.Time, err error) {
 	end := CallEnd{Method: r.Method, Target: r.To, Replies: r.Replies, Took: time.Since(began)}
-	if err := *failure; err != nil {
+	if err != nil {
 		end.Code = ErrCanceled
 		if known, ok := errors.AsType[*Error](err); ok {
 			end.Code = known.Code

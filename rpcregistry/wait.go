@@ -94,7 +94,7 @@ func (e *Endpoint) removeWaiter(id string) {
 	delete(e.pending, id)
 }
 
-// ErrNodeDown ends the calls that wait for that incarnation with [ErrNodeDown]. A call
+// NodeDown ends the calls that wait for that incarnation with [ErrNodeDown]. A call
 // by node id does not know the incarnation: it ends as well, so that one made to
 // the next incarnation in the moment between may end although it runs.
 func (e *Endpoint) NodeDown(gone redisbus.Identity) {

@@ -35,10 +35,10 @@ type slot struct {
 	failure  error     // with which the last life ended
 }
 
-func newSlot(ctx context.Context, s *Set, number int) *slot {
-	x := &slot{set: s, number: number, gone: make(chan struct{})}
-	x.place, x.leave = context.WithCancel(ctx)
-	return x
+func newSlot(ctx context.Context, set *Set, number int) *slot {
+	s := &slot{set: set, number: number, gone: make(chan struct{})}
+	s.place, s.leave = context.WithCancel(ctx)
+	return s
 }
 
 // longLife is how long a node must have lived for its crash to count as the first.
@@ -47,53 +47,53 @@ const longLife = time.Minute
 // errNextLife makes suture start the slot again.
 var errNextLife = errors.New("next life")
 
-func (x *slot) String() string { return fmt.Sprintf("slot %d", x.number) }
+func (s *slot) String() string { return fmt.Sprintf("slot %d", s.number) }
 
 // name is the id of the node, or the slot's own name before it has one.
-func (x *slot) name() string {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.named()
+func (s *slot) name() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.named()
 }
 
-// named is [slot.name] for who holds x.mu.
-func (x *slot) named() string {
-	if x.node != nil && x.node.ID() != "" {
-		return x.node.ID()
+// named is [slot.name] for who holds s.mu.
+func (s *slot) named() string {
+	if s.node != nil && s.node.ID() != "" {
+		return s.node.ID()
 	}
-	if x.id != "" {
-		return x.id
+	if s.id != "" {
+		return s.id
 	}
-	return x.String()
+	return s.String()
 }
 
-func (x *slot) current() *worker.Node {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.node
+func (s *slot) current() *worker.Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.node
 }
 
 // running is the node of the slot, if it runs.
-func (x *slot) running() *worker.Node {
-	if n := x.current(); n != nil && n.State() == membership.Running {
+func (s *slot) running() *worker.Node {
+	if n := s.current(); n != nil && n.State() == membership.Running {
 		return n
 	}
 	return nil
 }
 
 // leaving reports whether no life follows the one under way.
-func (x *slot) leaving() bool { return x.place.Err() != nil }
+func (s *slot) leaving() bool { return s.place.Err() != nil }
 
 // describe says for an operator why the node does not run.
-func (x *slot) describe() string {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	text := x.named() + " is between two lives"
-	if x.node != nil {
-		text = x.named() + " is " + string(x.node.State())
+func (s *slot) describe() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := s.named() + " is between two lives"
+	if s.node != nil {
+		text = s.named() + " is " + string(s.node.State())
 	}
-	if x.failure != nil && !errors.Is(x.failure, worker.ErrRestart) {
-		text += fmt.Sprintf(", its last life ended with: %v", x.failure)
+	if s.failure != nil && !errors.Is(s.failure, worker.ErrRestart) {
+		text += fmt.Sprintf(", its last life ended with: %v", s.failure)
 	}
 	return text
 }
@@ -102,58 +102,58 @@ func (x *slot) describe() string {
 // Whatever the node ended with, only these leave it: errNextLife, and
 // suture.ErrTerminateSupervisorTree, which ends the slot's own supervisor; an
 // error of a handler must not steer the tree.
-func (x *slot) Serve(ctx context.Context) error {
+func (s *slot) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	unbind := context.AfterFunc(x.place, cancel)
+	unbind := context.AfterFunc(s.place, cancel)
 	defer unbind()
 	stopped := false
-	if link.Sleep(ctx, x.pause) == nil {
-		lived, err := x.live(ctx)
-		if x.next(ctx, err, lived) {
+	if link.Sleep(ctx, s.pause) == nil {
+		lived, err := s.live(ctx)
+		if s.next(ctx, err, lived) {
 			return errNextLife
 		}
 		stopped = ctx.Err() == nil && errors.Is(err, worker.ErrStop)
 	}
-	x.leave() // also where the node was stopped by request
-	x.set.left(x, stopped)
-	close(x.gone)
+	s.leave() // also where the node was stopped by request
+	s.set.left(s, stopped)
+	close(s.gone)
 	return suture.ErrTerminateSupervisorTree
 }
 
 // live lives one life and returns how it ended and how long it was.
-func (x *slot) live(ctx context.Context) (lived time.Duration, err error) {
-	n := x.set.host.NewNode(worker.NodeConfig{
-		Prefix: x.set.cfg.WorkerPrefix, ID: x.set.cfg.ID, Prefer: x.id,
-		Concurrency: x.set.cfg.Concurrency, Queues: x.set.cfg.Queues, Weights: x.set.cfg.Weights,
-		Drain: x.set.cfg.Drain, Grace: x.set.cfg.Grace,
-		Hurry: x.set.hurry,
+func (s *slot) live(ctx context.Context) (lived time.Duration, err error) {
+	n := s.set.host.NewNode(worker.NodeConfig{
+		Prefix: s.set.cfg.WorkerPrefix, ID: s.set.cfg.ID, Prefer: s.id,
+		Concurrency: s.set.cfg.Concurrency, Queues: s.set.cfg.Queues, Weights: s.set.cfg.Weights,
+		Drain: s.set.cfg.Drain, Grace: s.set.cfg.Grace,
+		Hurry: s.set.hurry,
 	})
-	x.mu.Lock()
-	x.node = n
-	x.mu.Unlock()
+	s.mu.Lock()
+	s.node = n
+	s.mu.Unlock()
 	began := time.Now()
 	watching, watched := context.WithCancel(ctx)
-	go x.watch(watching, n, x.crashAt, x.failure)
+	go s.watch(watching, n, s.crashAt, s.failure)
 	err = n.Serve(ctx)
 	watched()
 	ended := n.Ended()
-	x.set.tally(ended)
-	x.mu.Lock()
+	s.set.tally(ended)
+	s.mu.Lock()
 	if ended.ID != "" {
-		x.id = ended.ID
+		s.id = ended.ID
 	}
-	x.node, x.failure = nil, err
-	x.mu.Unlock()
+	s.node, s.failure = nil, err
+	s.mu.Unlock()
 	if ended.ID != "" {
-		x.refused = 0
+		s.refused = 0
 	}
 	return time.Since(began), err
 }
 
 // watch logs when the node runs after a crash, how long that took, and that a lease
 // had been lost.
-func (x *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why error) {
+func (s *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why error) {
 	select {
 	case <-n.Running():
 	case <-ctx.Done():
@@ -168,51 +168,51 @@ func (x *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why
 	} else {
 		why = nil // the log has it
 	}
-	x.set.log.WithLevel(level).Str("node", n.ID()).Err(why).Stringer("after", time.Since(endedAt).Round(time.Millisecond)).Msg(text)
+	s.set.log.WithLevel(level).Str("node", n.ID()).Err(why).Stringer("after", time.Since(endedAt).Round(time.Millisecond)).Msg(text)
 }
 
 // next decides what follows a life, and reports whether another does.
-func (x *slot) next(ctx context.Context, err error, lived time.Duration) bool {
+func (s *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, worker.ErrStop):
-		x.ending(err, lived)
+		s.ending(err, lived)
 		return false
 	case err == nil, errors.Is(err, worker.ErrRestart):
-		x.pause, x.failures, x.crashAt = 0, 0, time.Time{}
+		s.pause, s.failures, s.crashAt = 0, 0, time.Time{}
 		return true
 	case errors.Is(err, membership.ErrLeaseLost):
 		// Not a crash: Redis was away or forgot it, or the process was paused. The
 		// pause is for a Redis that forgets again and again.
-		x.pause, x.crashAt = link.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, 1), time.Now()
+		s.pause, s.crashAt = link.Backoff(s.set.cfg.Backoff, s.set.cfg.MaxBackoff, 1), time.Now()
 		return true
 	case errors.Is(err, membership.ErrIDTaken):
-		return x.awaitID(err)
+		return s.awaitID(err)
 	case errors.Is(err, link.ErrLayout):
-		x.set.giveUp(err)
+		s.set.giveUp(err)
 		return false
 	}
-	x.crashAt = time.Now()
+	s.crashAt = time.Now()
 	if lived >= longLife {
-		x.failures = 0
+		s.failures = 0
 	}
-	x.failures++
-	x.pause = link.Backoff(x.set.cfg.Backoff, x.set.cfg.MaxBackoff, x.failures)
-	x.tell(err, lived, x.pause, "node crashed: starting it again")
-	return !x.set.crashed(x.name(), err)
+	s.failures++
+	s.pause = link.Backoff(s.set.cfg.Backoff, s.set.cfg.MaxBackoff, s.failures)
+	s.logCrash(err, lived, s.pause, "node crashed: starting it again")
+	return !s.set.crashed(s.name(), err)
 }
 
 // ending makes known with what a node ended that was ending anyway.
-func (x *slot) ending(err error, lived time.Duration) {
+func (s *slot) ending(err error, lived time.Duration) {
 	const text = "node failed while it was ending"
 	switch {
 	case err == nil, errors.Is(err, worker.ErrStop), errors.Is(err, worker.ErrRestart):
 	case errors.Is(err, membership.ErrLeaseLost), errors.Is(err, membership.ErrIDTaken):
 		// No crash, as in a node that is not ending: it is not remembered as one.
-		x.set.log.Warn().Str("node", x.name()).Err(err).Stringer("lived", lived.Round(time.Millisecond)).Msg(text)
+		s.set.log.Warn().Str("node", s.name()).Err(err).Stringer("lived", lived.Round(time.Millisecond)).Msg(text)
 	default:
 		// A crash to be seen. It does not count towards flapping: what could be
 		// stopped is stopping.
-		x.tell(err, lived, 0, text)
+		s.logCrash(err, lived, 0, text)
 	}
 }
 
@@ -224,30 +224,30 @@ const idTries = 20
 // awaitID prepares to ask again for the id that another node has, and reports
 // whether there is a point in it. After a crash of the whole process it is the
 // process's own, until its lease has run out; that is no crash of this node.
-func (x *slot) awaitID(err error) bool {
-	x.refused++
-	if x.refused >= idTries {
-		x.set.giveUp(err)
+func (s *slot) awaitID(err error) bool {
+	s.refused++
+	if s.refused >= idTries {
+		s.set.giveUp(err)
 		return false
 	}
-	if x.refused == 1 {
-		x.set.log.Warn().Err(err).Msg("waiting for the id: who had it may have died, and keeps it for a lease")
+	if s.refused == 1 {
+		s.set.log.Warn().Err(err).Msg("waiting for the id: who had it may have died, and keeps it for a lease")
 	}
-	x.pause = cmp.Or(x.set.cfg.Times.Lease, membership.DefaultLease) / 8
+	s.pause = cmp.Or(s.set.cfg.Times.Lease, membership.DefaultLease) / 8
 	return true
 }
 
-// tell remembers a crash and logs it: one for a new reason with all there is to know
-// of it, one for a reason that the log knows in short. The pause is that before the
+// logCrash remembers a crash and logs it: at full length for a new reason, in short
+// for a reason that the log has already. The pause is that before the
 // next life, 0 where none follows.
-func (x *slot) tell(err error, lived, pause time.Duration, text string) {
+func (s *slot) logCrash(err error, lived, pause time.Duration, text string) {
 	stack := stackOf(err)
-	times := x.set.remember(x.name(), err, stack)
+	times := s.set.remember(s.name(), err, stack)
 	level := zerolog.WarnLevel
 	if times == 1 {
 		level = zerolog.ErrorLevel
 	}
-	x.set.log.WithLevel(level).Str("node", x.name()).Err(err).Int("times", times).
+	s.set.log.WithLevel(level).Str("node", s.name()).Err(err).Int("times", times).
 		Stringer("lived", lived.Round(time.Millisecond)).
 		Func(func(e *zerolog.Event) {
 			if pause > 0 {

@@ -41,6 +41,8 @@ type ClientConfig struct {
 	Name string
 	// Cache is the configuration that the nodes have.
 	Cache CacheConfig
+	// Observer, when set, hears how the client's calls and cache operations end.
+	Observer Observer
 	// Log gets what no call can return, such as Redis failures in the background.
 	// Default: nothing is logged.
 	Log zerolog.Logger
@@ -134,12 +136,14 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
 	gate := &layoutGate{look: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
-	c.Cache = cfg.Cache.Open(c.redis, keys, id, cfg.Log)
+	c.Cache = cfg.Cache.observed(cfg.Observer).Open(c.redis, keys, id, cfg.Log)
 	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	bus := redisbus.NewBusConfig(cfg.Redis, "")
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, cfg.App.middleware.publish
+	bus.Observer, bus.Reports = cfg.Observer, link.NewReports(cfg.Log)
+	bus.Reports.Observer = cfg.Observer
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
 		if err := gate.pass(ctx); err != nil {
 			return "", err
@@ -152,7 +156,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	}
 	c.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: c.Bus, Members: c.directory, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
-		CallMiddleware: cfg.App.middleware.call,
+		CallMiddleware: cfg.App.middleware.call, Observer: cfg.Observer,
 	})
 	if err != nil {
 		return err

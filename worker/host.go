@@ -63,14 +63,14 @@ type Host struct {
 
 	announcer *announcer
 
-	bus       *redisbus.Bus
-	rpc       *rpcregistry.Endpoint // only calls out: it is not served
-	solo      runner.Solo
-	claims    claims
-	zombies   zombies
-	pulse     pulse
-	patience  context.Context //nolint:containedctx // until when the host waits for zombies
-	impatient context.CancelFunc
+	bus         *redisbus.Bus
+	rpc         *rpcregistry.Endpoint // only calls out: it is not served
+	solo        runner.Solo
+	claims      claimGate
+	zombies     zombies
+	probe       redisProbe
+	waiting     context.Context //nolint:containedctx // until when the host waits for zombies
+	stopWaiting context.CancelFunc
 }
 
 // NewHost opens nothing yet; everything wrong with the configuration is reported at once.
@@ -82,7 +82,8 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons(),
 		announcer: newAnnouncer(),
 	}
-	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*outlived]struct{}{}
+	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*leftover]struct{}{}
+	h.reports.Observer = cfg.Observer
 	var err error
 	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {
 		return nil, err
@@ -124,12 +125,12 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.patience, h.impatient = context.WithCancel(context.WithoutCancel(ctx))
-	h.pulse.felt()
+	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
+	h.probe.answered()
 	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
-	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons = true, h.log, h.reports, h.beacons
+	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = true, h.log, h.reports, h.beacons, h.cfg.Observer
 	h.bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
@@ -169,7 +170,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g.Go("ticker", ticker.Serve)
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)
-	g.Go("pulse", h.feel)
+	g.Go("redis probe", h.probeRedis)
 	g.Go("announcer", h.announce)
 	err := g.Wait()
 	if ctx.Err() != nil {
@@ -193,8 +194,8 @@ func (h *Host) Close(wait time.Duration) error {
 	case <-done:
 	case <-t.C:
 	}
-	if h.impatient != nil {
-		h.impatient()
+	if h.stopWaiting != nil {
+		h.stopWaiting()
 		<-done
 	}
 	return errors.Join(h.client.Close(), h.listener.Close())

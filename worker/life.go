@@ -45,7 +45,7 @@ func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 			return nil, err
 		}
 	}
-	n.farewell()
+	n.leaveCluster()
 	base.Stop()
 	if cause := context.Cause(stopping); errors.Is(cause, ErrStop) || errors.Is(cause, ErrRestart) {
 		why = cause
@@ -83,14 +83,14 @@ func (n *Node) openBase(base *group.Group) error {
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
-	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons = inAPI, n.log, h.reports, h.beacons
+	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.cfg.Observer
 	wrap := &h.cfg.App.middleware
 	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
 	a.Bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
 	}
-	a.Cache = h.cfg.Cache.Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
+	a.Cache = h.cfg.Cache.observed(h.cfg.Observer).Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
@@ -101,7 +101,7 @@ func (n *Node) openBase(base *group.Group) error {
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
-		OnLog: h.onLog, Log: n.log, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
+		OnLog: h.onLog, Log: n.log, Observer: h.cfg.Observer, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
 		return err
@@ -207,7 +207,7 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 		n.mu.Lock()
 		n.ended.Running = append(n.ended.Running, startHook)
 		n.mu.Unlock()
-		n.host.adopt(n, hookOf(returned), false)
+		n.host.watchLeftover(n, hookOf(returned), false)
 	}
 	return nil
 }
@@ -229,8 +229,8 @@ func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
 	cancel(fmt.Errorf("%w: drain deadline", tasks.ErrEnding))
 }
 
-// farewell ends what clients and other nodes still see of this one.
-func (n *Node) farewell() {
+// leaveCluster closes the node's client connections and has its leave announced.
+func (n *Node) leaveCluster() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.lease.Context()), time.Second)
 	defer cancel()
 	if err := n.api.Connections.Close(ctx); err != nil {

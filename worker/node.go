@@ -216,7 +216,7 @@ func (n *Node) serve(ctx context.Context) error {
 	if cause := context.Cause(base.Context()); !errors.Is(cause, context.Canceled) {
 		n.enter(ctx, membership.Crashed)
 	}
-	n.settle(ctx, context.Cause(base.Context()))
+	n.handOver(ctx, context.Cause(base.Context()))
 	err := base.Wait()
 	n.close()
 	err = n.lost(err)
@@ -249,7 +249,7 @@ func (n *Node) lost(err error) error {
 // join waits for Redis and takes an id.
 func (n *Node) join(ctx context.Context) error {
 	lease, err := n.host.keeper.Join(ctx, membership.JoinRequest{
-		Prefix: n.cfg.Prefix, ID: n.cfg.ID, Prefer: n.cfg.Prefer, Process: n.host.process, Moves: n.moves,
+		Prefix: n.cfg.Prefix, ID: n.cfg.ID, Prefer: n.cfg.Prefer, Process: n.host.process, Alive: n.alive,
 	})
 	if err != nil {
 		return err
@@ -303,10 +303,10 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) error {
 	}
 }
 
-// moves reports whether the loop turns: whether it has heard the question of the
-// heartbeat before. So all nodes of a process are asked at the same moment, and a
+// alive reports whether the node's loop turns: whether it has taken the last question
+// of the heartbeat. So all nodes of a process are asked at the same moment, and a
 // node at rest has no timer of its own that wakes the process.
-func (n *Node) moves() bool {
+func (n *Node) alive() bool {
 	select {
 	case n.asks <- struct{}{}:
 		n.asked = time.Now()
@@ -323,13 +323,13 @@ func blameless(err error) bool {
 		errors.Is(err, queue.ErrRolledBack) || link.OutcomeOf(err) == link.DidNotRun
 }
 
-// unsettled is how long the handlers of a crashed node may take to return before
+// crashGrace is how long the handlers of a crashed node may take to return before
 // the tasks of the others are handed on without them.
-const unsettled = 100 * time.Millisecond
+const crashGrace = 100 * time.Millisecond
 
-// settle hands on what the node has in hand. While Redis is away it waits, but a
-// stopping process only for a moment: then others do it, by lease.
-func (n *Node) settle(ctx context.Context, cause error) {
+// handOver hands on what the node has in hand. While Redis is away it waits, but in a
+// stopping process only for the grace time: then others take over, by lease.
+func (n *Node) handOver(ctx context.Context, cause error) {
 	life := n.lease.Incarnation
 	n.lease.Release()
 	settling, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -339,12 +339,12 @@ func (n *Node) settle(ctx context.Context, cause error) {
 	remains := queue.Remains{}
 	runner := n.taskRunner()
 	if runner != nil {
-		waiting, cancel := context.WithTimeout(settling, unsettled)
+		waiting, cancel := context.WithTimeout(settling, crashGrace)
 		runner.Await(waiting)
 		cancel()
 		remains = runner.Remains(!blameless(cause))
 	}
-	handed, _, err := n.host.settle(settling, life, remains, false)
+	handed, _, err := n.host.handOver(settling, life, remains, false)
 	if err != nil {
 		n.log.Warn().Err(err).Msg("not settled: others will, when its lease has run out")
 	}
@@ -360,7 +360,7 @@ func (n *Node) settle(ctx context.Context, cause error) {
 		n.log.Info().Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
 	}
 	if len(remains.Running) > 0 {
-		n.host.adopt(n, tasksOf(runner), err == nil)
+		n.host.watchLeftover(n, tasksOf(runner), err == nil)
 	}
 }
 

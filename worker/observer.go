@@ -5,31 +5,40 @@ import (
 	"errors"
 	"time"
 
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
 // Observer hears how things ended, for metrics, traces and the like. Its methods
-// are called synchronously by what they are about: they must not block and must
-// not panic. Embed [Unobserved] in an implementation, so that it need not have
+// are called synchronously, by many goroutines at once: they must not block and
+// must not panic. Embed [Unobserved] in an implementation, so that it need not have
 // all methods, nor those of later versions.
 type Observer interface {
+	link.Observer
+	redisbus.Observer
+	rpcregistry.Observer
+	cache.Observer
+
 	// NodeStarted: a node runs.
-	NodeStarted(NodeStarted)
+	NodeStarted(start NodeStart)
 	// NodeEnded: a node has ended, and what it owned has been handed on unless Err
 	// says otherwise. It is called once for every node that joined the cluster,
 	// also for one that never ran.
-	NodeEnded(NodeEnded)
+	NodeEnded(end NodeEnd)
 }
 
-// NodeStarted describes a node that runs.
-type NodeStarted struct {
+// NodeStart describes a node that runs.
+type NodeStart struct {
 	ID, Incarnation string
 	Process         membership.Process
 }
 
-// NodeEnded describes a node that has ended.
-type NodeEnded struct {
+// NodeEnd describes a node that has ended.
+type NodeEnd struct {
 	ID, Incarnation string
 	Process         membership.Process
 	Why             EndReason
@@ -40,7 +49,7 @@ type NodeEnded struct {
 // EndReason is why a node's life ended.
 type EndReason string
 
-// The reasons of [NodeEnded].
+// The reasons of a [NodeEnd].
 const (
 	EndStopped   EndReason = "stopped"   // its set stops or shrinks, or api.stop was called
 	EndRestarted EndReason = "restarted" // api.restart, a rolling restart or a reload
@@ -72,10 +81,34 @@ func endReason(err error) EndReason {
 type Unobserved struct{}
 
 // NodeStarted implements [Observer].
-func (Unobserved) NodeStarted(NodeStarted) {}
+func (Unobserved) NodeStarted(NodeStart) {}
 
 // NodeEnded implements [Observer].
-func (Unobserved) NodeEnded(NodeEnded) {}
+func (Unobserved) NodeEnded(NodeEnd) {}
+
+// RedisFailed implements link.Observer.
+func (Unobserved) RedisFailed(string, link.Cause, error) {}
+
+// MessageDropped implements redisbus.Observer.
+func (Unobserved) MessageDropped(redisbus.Drop) {}
+
+// CallEnded implements rpcregistry.Observer.
+func (Unobserved) CallEnded(rpcregistry.CallEnd) {}
+
+// MethodEnded implements rpcregistry.Observer.
+func (Unobserved) MethodEnded(rpcregistry.MethodEnd) {}
+
+// CacheDone implements cache.Observer.
+func (Unobserved) CacheDone(cache.Operation) {}
+
+// LockWaited implements cache.Observer.
+func (Unobserved) LockWaited(cache.LockTime) {}
+
+// LockHeld implements cache.Observer.
+func (Unobserved) LockHeld(cache.LockTime) {}
+
+// LockLost implements cache.Observer.
+func (Unobserved) LockLost(cache.LockTime) {}
 
 // Observers returns an observer that tells all of these, in their order. Nil ones
 // are left out; of none it returns nil.
@@ -98,13 +131,61 @@ func Observers(all ...Observer) Observer {
 
 type observers []Observer
 
-func (o observers) NodeStarted(e NodeStarted) {
+func (o observers) RedisFailed(part string, cause link.Cause, err error) {
+	for _, each := range o {
+		each.RedisFailed(part, cause, err)
+	}
+}
+
+func (o observers) MessageDropped(reason redisbus.Drop) {
+	for _, each := range o {
+		each.MessageDropped(reason)
+	}
+}
+
+func (o observers) CallEnded(end rpcregistry.CallEnd) {
+	for _, each := range o {
+		each.CallEnded(end)
+	}
+}
+
+func (o observers) MethodEnded(end rpcregistry.MethodEnd) {
+	for _, each := range o {
+		each.MethodEnded(end)
+	}
+}
+
+func (o observers) CacheDone(done cache.Operation) {
+	for _, each := range o {
+		each.CacheDone(done)
+	}
+}
+
+func (o observers) LockWaited(t cache.LockTime) {
+	for _, each := range o {
+		each.LockWaited(t)
+	}
+}
+
+func (o observers) LockHeld(t cache.LockTime) {
+	for _, each := range o {
+		each.LockHeld(t)
+	}
+}
+
+func (o observers) LockLost(t cache.LockTime) {
+	for _, each := range o {
+		each.LockLost(t)
+	}
+}
+
+func (o observers) NodeStarted(e NodeStart) {
 	for _, each := range o {
 		each.NodeStarted(e)
 	}
 }
 
-func (o observers) NodeEnded(e NodeEnded) {
+func (o observers) NodeEnded(e NodeEnd) {
 	for _, each := range o {
 		each.NodeEnded(e)
 	}
@@ -114,7 +195,7 @@ func (o observers) NodeEnded(e NodeEnded) {
 func (n *Node) observeStart() {
 	if o := n.host.cfg.Observer; o != nil {
 		i := n.lease.Incarnation
-		o.NodeStarted(NodeStarted{ID: i.ID, Incarnation: i.String(), Process: n.host.process})
+		o.NodeStarted(NodeStart{ID: i.ID, Incarnation: i.String(), Process: n.host.process})
 	}
 }
 
@@ -125,7 +206,7 @@ func (n *Node) observeEnd(err error) {
 		return
 	}
 	i, why := n.lease.Incarnation, endReason(err)
-	e := NodeEnded{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: why, Lived: time.Since(n.began)}
+	e := NodeEnd{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: why, Lived: time.Since(n.began)}
 	if why != EndStopped && why != EndRestarted {
 		e.Err = err
 	}

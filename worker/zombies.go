@@ -25,8 +25,8 @@ const (
 	// zombieTime is for how long a handler that ignores its context keeps its task
 	// from running elsewhere.
 	zombieTime = 30 * time.Second
-	// zombieLook is how often those that are left are counted.
-	zombieLook = time.Second
+	// countInterval is how often those that are left are counted.
+	countInterval = time.Second
 )
 
 // maxZombiesNamed and maxZombieStacks bound what is told of zombies.
@@ -35,7 +35,7 @@ const (
 	maxZombieStacks = 16 << 10
 )
 
-// zombies are those of a process.
+// zombies counts the handlers of a process that outlived their nodes.
 type zombies struct {
 	limit int
 	waits sync.WaitGroup // one goroutine for each node that left some
@@ -43,23 +43,23 @@ type zombies struct {
 	weighing sync.Mutex // so that the last count decides
 
 	mu     sync.Mutex
-	left   map[*outlived]struct{}
+	left   map[*leftover]struct{}
 	stacks string // as logged last
 }
 
-// outlived is what one ended node left behind.
-type outlived struct {
+// leftover is the handlers that one ended node left running.
+type leftover struct {
 	running func() []string            // what has not returned
 	await   func(context.Context) bool // reports whether all has
 }
 
 // tasksOf are the handlers of a runner whose node has ended.
-func tasksOf(r *runner.Runner) *outlived {
-	return &outlived{running: func() []string { return r.Remains(false).Running }, await: r.Await}
+func tasksOf(r *runner.Runner) *leftover {
+	return &leftover{running: func() []string { return r.Remains(false).Running }, await: r.Await}
 }
 
 // hookOf is a start hook whose node has ended.
-func hookOf(done <-chan struct{}) *outlived {
+func hookOf(done <-chan struct{}) *leftover {
 	await := func(ctx context.Context) bool {
 		select {
 		case <-done:
@@ -68,7 +68,7 @@ func hookOf(done <-chan struct{}) *outlived {
 			return false
 		}
 	}
-	return &outlived{await: await, running: func() []string {
+	return &leftover{await: await, running: func() []string {
 		select {
 		case <-done:
 			return nil
@@ -96,8 +96,9 @@ func (h *Host) Zombies() builtin.Zombies {
 	return z
 }
 
-// weigh stops the claims at the limit, and lets them go on below it.
-func (h *Host) weigh() {
+// limitClaims stops the claims of the process at the limit of zombies, and lets
+// them go on below it.
+func (h *Host) limitClaims() {
 	h.zombies.weighing.Lock()
 	defer h.zombies.weighing.Unlock()
 	z := h.Zombies()
@@ -113,32 +114,32 @@ func (h *Host) weigh() {
 	h.log.Info().Int("handlers", z.Count).Msg("handlers that outlived their nodes have returned: tasks are claimed again")
 }
 
-// adopt counts what an ended node left running until it has returned. Where the
-// node is condemned but for that, it also hands their tasks on then, or when their
-// time is up.
-func (h *Host) adopt(n *Node, left *outlived, condemned bool) {
+// watchLeftover counts the handlers that an ended node left running until all have
+// returned. Where the node is condemned, it also hands their tasks on then, or when
+// zombieTime is over.
+func (h *Host) watchLeftover(n *Node, left *leftover, condemned bool) {
 	h.zombies.mu.Lock()
 	h.zombies.left[left] = struct{}{}
 	h.zombies.mu.Unlock()
-	h.tellOf(n, left)
-	h.weigh()
-	ctx := h.patience
+	h.logLeftover(n, left)
+	h.limitClaims()
+	ctx := h.waiting
 	h.zombies.waits.Go(func() {
 		defer func() {
 			h.zombies.mu.Lock()
 			delete(h.zombies.left, left)
 			h.zombies.mu.Unlock()
 			if ctx.Err() == nil {
-				h.weigh()
+				h.limitClaims()
 			}
 		}()
 		returned := h.awaitReturn(ctx, left, zombieTime)
 		switch {
 		case !condemned:
 		case ctx.Err() != nil:
-			h.bequeath(ctx, n)
+			h.condemnForOthers(ctx, n)
 		default:
-			h.inherit(ctx, n, returned)
+			h.handOverLate(ctx, n, returned)
 		}
 		for !returned && ctx.Err() == nil {
 			returned = h.awaitReturn(ctx, left, zombieTime)
@@ -146,26 +147,27 @@ func (h *Host) adopt(n *Node, left *outlived, condemned bool) {
 	})
 }
 
-// awaitReturn waits that long until nothing of it runs, and reports whether so it
-// is. It counts again as long as it waits: one may return alone.
-func (h *Host) awaitReturn(ctx context.Context, left *outlived, most time.Duration) bool {
+// awaitReturn waits up to most for the abandoned handlers to return and reports
+// whether all did. It counts the zombies again as long as it waits, because some
+// handlers may return before the others.
+func (h *Host) awaitReturn(ctx context.Context, left *leftover, most time.Duration) bool {
 	waiting, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	for waiting.Err() == nil {
-		looking, looked := context.WithTimeout(waiting, zombieLook)
+		looking, looked := context.WithTimeout(waiting, countInterval)
 		returned := left.await(looking)
 		looked()
 		if returned {
 			return true
 		}
-		h.weigh()
+		h.limitClaims()
 	}
 	return false
 }
 
-// inherit hands on the tasks of handlers that outlived their node.
-func (h *Host) inherit(ctx context.Context, n *Node, returned bool) {
-	handed, _, err := h.settle(ctx, n.lease.Incarnation, queue.Remains{}, false)
+// handOverLate hands on the tasks of handlers that outlived their node.
+func (h *Host) handOverLate(ctx context.Context, n *Node, returned bool) {
+	handed, _, err := h.handOver(ctx, n.lease.Incarnation, queue.Remains{}, false)
 	level := zerolog.InfoLevel
 	if err != nil || !returned {
 		level = zerolog.WarnLevel
@@ -174,9 +176,9 @@ func (h *Host) inherit(ctx context.Context, n *Node, returned bool) {
 		Msg("tasks of handlers that outlived their node handed on")
 }
 
-// bequeath leaves a node's tasks to the other processes, as this one ends: they
-// need not wait longer than for a lease.
-func (h *Host) bequeath(ctx context.Context, n *Node) {
+// condemnForOthers lets other processes take over the tasks of a node whose handlers
+// still run when this process ends: they wait no longer than for a lease.
+func (h *Host) condemnForOthers(ctx context.Context, n *Node) {
 	if !h.Reachable() {
 		return
 	}
@@ -187,9 +189,9 @@ func (h *Host) bequeath(ctx context.Context, n *Node) {
 	}
 }
 
-// tellOf logs who outlived its node, and where the handlers of this process are,
-// unless that is what the log said last.
-func (h *Host) tellOf(n *Node, left *outlived) {
+// logLeftover logs the tasks whose handlers outlived their node, and the stacks of
+// the handlers of this process unless the log has the same stacks from before.
+func (h *Host) logLeftover(n *Node, left *leftover) {
 	stacks := handlerStacks()
 	h.zombies.mu.Lock()
 	known := stacks == h.zombies.stacks

@@ -67,7 +67,7 @@ type Lease struct {
 	Incarnation Incarnation
 
 	keeper *Keeper
-	moves  func() bool
+	alive  func() bool
 	ctx    context.Context //nolint:containedctx // the lease is a context: that is how its holder learns of its end
 	cancel context.CancelCauseFunc
 	fence  *time.Timer
@@ -93,9 +93,9 @@ type JoinRequest struct {
 	ID      string  // exact id instead; ErrIDTaken when a member has it
 	Prefer  string  // an id with that prefix, taken again when its number is free
 	Process Process // recorded for others to see
-	// Moves reports whether the node's own loop still turns. The lease of a
-	// node that does not move is not renewed. Nil means it always does.
-	Moves func() bool
+	// Alive reports whether the node's own loop still turns; if not, its lease is
+	// not renewed. Nil means it always does.
+	Alive func() bool
 }
 
 // Join makes a new incarnation and keeps its lease until it is released or
@@ -141,11 +141,11 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	if err != nil {
 		return nil, fmt.Errorf("join: %w", k.directory.layoutError(err))
 	}
-	return k.hold(ctx, i, r.Moves, sent), nil
+	return k.hold(ctx, i, r.Alive, sent), nil
 }
 
 func (k *Keeper) hold(ctx context.Context, i Incarnation, moves func() bool, sent time.Time) *Lease {
-	l := &Lease{Incarnation: i, keeper: k, moves: moves}
+	l := &Lease{Incarnation: i, keeper: k, alive: moves}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	l.fence = time.AfterFunc(k.times.Fence-time.Since(sent), func() {
 		l.end(fmt.Errorf("%w: not renewed for %s", ErrLeaseLost, k.times.Fence))
@@ -183,7 +183,7 @@ func (k *Keeper) renew(ctx context.Context) error {
 	k.mu.Lock()
 	leases := make([]*Lease, 0, len(k.held))
 	for l := range k.held {
-		if l.moves == nil || l.moves() {
+		if l.alive == nil || l.alive() {
 			leases = append(leases, l)
 		}
 	}

@@ -200,7 +200,7 @@ func TestLeasesAreRenewedAndEndTheirContextWhenLost(t *testing.T) {
 		taken := join(t, k, membership.JoinRequest{})
 		var moving atomic.Bool
 		moving.Store(true)
-		still := join(t, k, membership.JoinRequest{Moves: moving.Load})
+		still := join(t, k, membership.JoinRequest{Alive: moving.Load})
 		time.Sleep(time.Minute)
 		require.NoError(t, kept.Context().Err())
 		expired, err := d.Expired(t.Context(), membership.DefaultLease, 10)

@@ -49,7 +49,7 @@ type IDs struct {
 func (p *Producer) DrawIDs(n int) IDs { return IDs{p.name, p.serial.Add(int64(n)) - int64(n)} }
 
 // From returns the ids without the first n.
-func (i *IDs) From(n int) IDs { return IDs{i.producer, i.serial + int64(n)} }
+func (i IDs) From(n int) IDs { return IDs{i.producer, i.serial + int64(n)} }
 
 // Next returns the next id.
 func (i *IDs) Next() string {

@@ -105,9 +105,11 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 	for _, list := range s.parked {
 		args = append(args, list)
 	}
-	var tried, ids, records []string
-	var idle bool
-	var now string
+	var answer struct { // one allocation for all
+		parked, broken, tried, ids, records []string
+		idle                                bool
+		now                                 string
+	}
 	err = link.Retry(ctx, func(ctx context.Context) error {
 		reply, err := claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 		if link.WordOf(err) == "EXPIRED" {
@@ -116,17 +118,17 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 		if err != nil {
 			return err
 		}
-		return reply.Scan(&s.parked, &broken, &tried, &ids, &records, &idle, &now)
+		return reply.Scan(&answer.parked, &answer.broken, &answer.tried, &answer.ids, &answer.records, &answer.idle, &answer.now)
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim: %w", refusal(err))
 	}
-	s.parked = slices.DeleteFunc(s.parked, func(list string) bool {
+	s.parked = slices.DeleteFunc(answer.parked, func(list string) bool {
 		queue, name, _ := strings.Cut(list, "|")
 		return !s.cfg.Handles(name) || !slices.Contains(s.cfg.Queues, queue)
 	})
-	s.idle = idle
-	return parseClaimed(tried, ids, records, Clock{Time(now), time.Now()}), broken, nil
+	s.idle = answer.idle
+	return parseClaimed(answer.tried, answer.ids, answer.records, Clock{Time(answer.now), time.Now()}), answer.broken, nil
 }
 
 func parseClaimed(tried, ids, records []string, now Clock) []Claimed {

@@ -40,7 +40,11 @@ func NewKind(name, line string, o Options) *Kind {
 
 // Task returns a task of the kind; options are [Options.String] of its options.
 func (k *Kind) Task(id, options string, payload []byte) Task {
-	return Task{Kind: k, ID: id, tail: options + string(payload)}
+	var tail strings.Builder // in one allocation
+	tail.Grow(len(options) + len(payload))
+	tail.WriteString(options)
+	tail.Write(payload)
+	return Task{Kind: k, ID: id, tail: tail.String()}
 }
 
 // Name returns the name of the task.

@@ -19,21 +19,21 @@ func TestALeaseIsRenewedAsLongAsTheNodesLoopTurns(t *testing.T) {
 			ended <- n.loop(ctx, func(error) { close(stopping); <-release }) // what a loop hangs in
 		}()
 		for range 10 { // heartbeats, some of them soon again because Redis was away
-			require.True(t, n.moves())
+			require.True(t, n.alive())
 			time.Sleep(50 * time.Millisecond)
-			require.True(t, n.moves())
+			require.True(t, n.alive())
 			time.Sleep(5 * time.Second)
 		}
 		n.ends <- ErrInjected
 		<-stopping
-		require.True(t, n.moves(), "it may be late")
+		require.True(t, n.alive(), "it may be late")
 		time.Sleep(50 * time.Millisecond)
-		require.True(t, n.moves())
+		require.True(t, n.alive())
 		time.Sleep(stuck)
-		require.False(t, n.moves())
+		require.False(t, n.alive())
 		close(release)
 		synctest.Wait()
-		require.True(t, n.moves(), "it turns again")
+		require.True(t, n.alive(), "it turns again")
 		cancel()
 		require.NoError(t, <-ended)
 	})

@@ -8,16 +8,16 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/runner"
 )
 
-// claims says whether the nodes of a process claim tasks. Those that begin while
-// they do not, begin so.
-type claims struct {
+// claimGate holds back the claims of all runners of a process while there is a
+// reason to. Runners added while claiming is paused start paused.
+type claimGate struct {
 	mu      sync.Mutex
 	runners map[*runner.Runner]struct{}
 	quiet   bool // by request
 	choked  bool // by zombies
 }
 
-func (c *claims) add(r *runner.Runner) {
+func (c *claimGate) add(r *runner.Runner) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runners == nil {
@@ -29,14 +29,14 @@ func (c *claims) add(r *runner.Runner) {
 	}
 }
 
-func (c *claims) remove(r *runner.Runner) {
+func (c *claimGate) remove(r *runner.Runner) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.runners, r)
 }
 
-// cancel ends the handlers of these tasks, where they run in this process.
-func (c *claims) cancel(ids []string) {
+// cancel ends the handlers of these tasks as far as they run in this process.
+func (c *claimGate) cancel(ids []string) {
 	c.mu.Lock()
 	runners := slices.Collect(maps.Keys(c.runners))
 	c.mu.Unlock()
@@ -49,7 +49,7 @@ func (c *claims) cancel(ids []string) {
 
 // change sets one of the two reasons and tells the runners when that makes a
 // difference. It reports whether the reason changed.
-func (c *claims) change(reason *bool, on bool) bool {
+func (c *claimGate) change(reason *bool, on bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if *reason == on {
@@ -65,7 +65,7 @@ func (c *claims) change(reason *bool, on bool) bool {
 	return true
 }
 
-func (c *claims) reasons() (quiet, choked bool) {
+func (c *claimGate) reasons() (quiet, choked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.quiet, c.choked

@@ -14,27 +14,28 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// Timings of settlements.
+// Timings of hand-overs.
 const (
 	// reapInterval is how often a process looks for leases that ran out.
 	reapInterval = 2 * time.Second
 	reapBatch    = 32
-	// settleTime is for how long others leave a settlement to who began it.
-	settleTime = 5 * time.Second
+	// handOverTime is for how long other processes leave a hand-over to the one that
+	// began it.
+	handOverTime = 5 * time.Second
 )
 
 // memberLeft is the message type that tells every node of a settled incarnation.
 const memberLeft = "memberLeft"
 
-// settle hands on everything that an ended incarnation owned and frees its id.
+// handOver hands on everything that an ended incarnation owned and frees its id.
 // It can be repeated, by any process: each step is one script that finds out
 // for itself what is left to do.
-func (h *Host) settle(
+func (h *Host) handOver(
 	ctx context.Context, i membership.Incarnation, r queue.Remains, expired bool,
 ) (handed queue.Handed, verdict membership.Verdict, err error) {
-	reserve := settleTime
+	reserve := handOverTime
 	if len(r.Running) > 0 {
-		reserve = zombieTime + settleTime
+		reserve = zombieTime + handOverTime
 	}
 	err = link.Retry(ctx, func(ctx context.Context) error {
 		verdict, err = h.directory.Condemn(ctx, i, expired, reserve)
@@ -64,7 +65,7 @@ func (h *Host) settle(
 	if err != nil {
 		return handed, verdict, fmt.Errorf("settle %s: %w", i, err)
 	}
-	// Those who wait for an answer of it need not wait for their timeout.
+	// Calls that wait for an answer of this node need not wait for their timeout.
 	_ = h.bus.Publish(ctx, memberLeft, redisbus.Identity{ID: i.ID, Incarnation: i.String()})
 	return handed, verdict, nil
 }
@@ -87,7 +88,7 @@ func (h *Host) reap(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// reapAll settles everybody who may be taken over.
+// reapAll hands over every incarnation that may be taken over.
 func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
 	for {
 		expired, err := h.directory.Expired(ctx, lease, reapBatch)
@@ -106,7 +107,7 @@ func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
 }
 
 func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
-	handed, verdict, err := h.settle(ctx, i, queue.Remains{Unknown: true}, true)
+	handed, verdict, err := h.handOver(ctx, i, queue.Remains{Unknown: true}, true)
 	if err != nil || verdict != membership.Condemned {
 		return err // it is back, or another was faster
 	}

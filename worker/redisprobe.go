@@ -1,0 +1,52 @@
+package worker
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+)
+
+// A process asks Redis every probeInterval whether it is there, and counts it as
+// away when nothing has come back for probeLimit: a single reply that takes up to
+// two seconds is no outage, and a real one is noticed long before the leases end.
+const (
+	probeInterval = time.Second
+	probeLimit    = 3 * time.Second
+)
+
+// redisProbe remembers when Redis answered last.
+type redisProbe struct{ last atomic.Pointer[time.Time] }
+
+func (p *redisProbe) answered() {
+	now := time.Now()
+	p.last.Store(&now)
+}
+
+// silence is how long Redis has not answered.
+func (p *redisProbe) silence() time.Duration {
+	last := p.last.Load()
+	if last == nil {
+		return probeLimit // it has never answered
+	}
+	return time.Since(*last)
+}
+
+// Reachable reports whether Redis has answered this process within the last
+// three seconds.
+func (h *Host) Reachable() bool { return h.probe.silence() < probeLimit }
+
+// probeRedis asks Redis, once for all nodes of the process, until ctx ends.
+func (h *Host) probeRedis(ctx context.Context) error {
+	for {
+		asking, cancel := context.WithTimeout(ctx, probeLimit)
+		if h.client.Ping(asking).Err() == nil {
+			h.probe.answered()
+		}
+		cancel()
+		if link.Sleep(ctx, probeInterval) != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
