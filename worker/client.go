@@ -32,7 +32,7 @@ type ClientConfig struct {
 	Redis link.Config
 	// App, when set, is that of the nodes: its definitions give the tasks that the
 	// client enqueues their queues and defaults, and its middleware wraps the
-	// client's calls and messages. Its handlers, methods, subscriptions and hooks are
+	// client's enqueues, calls and messages. Its handlers, methods, subscriptions and hooks are
 	// not used.
 	App *App
 	// Name is what Redis shows of the client in CLIENT LIST, and the beginning of

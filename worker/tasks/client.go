@@ -93,10 +93,18 @@ func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Op
 // [ErrQueueFull] there is a receipt for each as well, without an id for those that
 // were not accepted.
 func (c *Client) EnqueueMany(ctx context.Context, requests []Request) ([]Receipt, error) {
+	if len(c.registry.enqueue) > 0 {
+		return c.enqueueWrapped(ctx, requests)
+	}
 	all, err := c.prepareMany(requests)
 	if err != nil {
 		return nil, err
 	}
+	return c.send(ctx, all)
+}
+
+// send stores prepared tasks and returns their receipts.
+func (c *Client) send(ctx context.Context, all []queue.Task) ([]Receipt, error) {
 	known, refused, err := c.producer.Enqueue(ctx, all)
 	receipts := make([]Receipt, known)
 	var full error

@@ -31,6 +31,7 @@ type enqueueFlags struct {
 	unique                          string
 	uniqueFor                       time.Duration
 	after                           []string
+	meta                            metaFlag
 	maxAttempts                     int
 	runTimeout, backoff, maxBackoff time.Duration
 	retention                       time.Duration
@@ -82,6 +83,9 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 			Name: "after", Destination: &f.after, Config: urfave.StringConfig{TrimSpace: true},
 			Usage: "`ID` of a task that must be done before; may be repeated",
 		},
+		&urfave.GenericFlag{
+			Name: "meta", Value: &f.meta, Usage: "what is kept beside the payload, as `KEY=VALUE`; may be repeated", HideDefault: true,
+		},
 		&urfave.IntFlag{
 			Name: "max-attempts", Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
 		},
@@ -119,6 +123,9 @@ func (f *enqueueFlags) options() (tasks.Options, instant, error) {
 		return o, instant{}, err
 	}
 	var err error
+	if o.Meta, err = f.meta.meta(); err != nil {
+		return o, instant{}, err
+	}
 	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
 		return o, instant{}, config.Usagef("--%w", err)
 	}
