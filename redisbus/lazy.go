@@ -9,7 +9,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ErrClosed is what the use of a lazy bus ends with once its Serve has ended.
+// ErrClosed is what the use of a lazy bus ends with once its Serve has ended, and a
+// wait for an announcement after [Announcements.Close].
 var ErrClosed = errors.New("the bus is closed")
 
 // opening is the state of a bus that learns its token from Redis, on first use.
