@@ -91,7 +91,7 @@ func (b *Bus) Await(ctx context.Context) error {
 			if failure == nil {
 				failure = errors.New("redis has not answered yet")
 			}
-			return fmt.Errorf("%w: nothing was sent: %w: %w", link.ErrUnavailable, context.Cause(ctx), failure)
+			return fmt.Errorf("nothing was sent: %w: %w", context.Cause(ctx), link.NotSent(failure))
 		}
 	}
 }
