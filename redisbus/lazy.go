@@ -23,7 +23,7 @@ type opening struct {
 	want   sync.Once
 
 	mu      sync.Mutex
-	failure error         // of the last try to learn the token
+	failure error         // of the last try to learn the token, or to listen
 	changed chan struct{} // closed and replaced when failure changes
 	closed  bool
 }
@@ -80,7 +80,7 @@ func (b *Bus) Await(ctx context.Context) error {
 	o.want.Do(func() { close(o.wanted) })
 	for {
 		closed, changed, failure := o.state()
-		if failure != nil && (closed || !link.IsOutage(failure)) {
+		if closed || failure != nil && !link.IsOutage(failure) && !b.Usable() {
 			return failure
 		}
 		select {

@@ -57,3 +57,23 @@ func TestWhatASilentRedisNeverGotHasAKnownOutcome(t *testing.T) {
 		time.Sleep(5 * time.Second)
 	})
 }
+
+func TestACallSaysWhyItsReplyCannotBeHeard(t *testing.T) {
+	at := redistest.Start(t).Config()
+	admin := redistest.Client(t, at)
+	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "deaf", "on", ">secret", "~*", "+@all", "resetchannels").Err())
+	deaf := at
+	deaf.Username, deaf.Password = "deaf", "secret"
+	client := connect(t, worker.ClientConfig{Redis: deaf})
+	_, err := client.Tasks.Enqueue(t.Context(), "x", nil)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err = client.RPC.DoCluster(ctx, "api.ping", nil, rpcregistry.All())
+	require.ErrorIs(t, err, rpcregistry.ErrUnavailable)
+	require.ErrorContains(t, err, "ACL")
+	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "deaf", "&*").Err())
+	ctx, cancel = context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	require.NoError(t, client.Bus.Await(ctx))
+}
