@@ -89,7 +89,9 @@ func TestEnqueueMiddlewareCanRefuse(t *testing.T) {
 		errNo := errors.New("no tenant")
 		var middleware tasks.EnqueueMiddleware
 		r.UseEnqueue(func(next tasks.EnqueueFunc) tasks.EnqueueFunc {
-			return func(ctx context.Context, out []tasks.Outgoing) ([]tasks.Receipt, error) { return middleware(next)(ctx, out) }
+			return func(ctx context.Context, out []tasks.Outgoing) ([]tasks.Receipt, error) {
+				return middleware(next)(ctx, out)
+			}
 		})
 		tasks.Handle(&r, tasks.Definition{Name: "more", MaxAttempts: 1}, func(ctx context.Context, _ any) error {
 			tasks.Tx(ctx).Enqueue("work", nil)
@@ -103,7 +105,9 @@ func TestEnqueueMiddlewareCanRefuse(t *testing.T) {
 				return func(context.Context, []tasks.Outgoing) ([]tasks.Receipt, error) { return nil, errNo }
 			},
 			"enqueue middleware made 2 tasks of 1": func(next tasks.EnqueueFunc) tasks.EnqueueFunc {
-				return func(ctx context.Context, out []tasks.Outgoing) ([]tasks.Receipt, error) { return next(ctx, append(out, out...)) }
+				return func(ctx context.Context, out []tasks.Outgoing) ([]tasks.Receipt, error) {
+					return next(ctx, append(out, out...))
+				}
 			},
 			"enqueue middleware ": func(tasks.EnqueueFunc) tasks.EnqueueFunc { // neither stored it nor says why
 				return func(context.Context, []tasks.Outgoing) ([]tasks.Receipt, error) { return nil, nil }
