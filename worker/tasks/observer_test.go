@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -267,4 +268,27 @@ func TestAnObserverAllocatesNothing(t *testing.T) {
 	t.Logf("allocations a task: %.2f, with an observer %.2f", without, with)
 	require.Greater(t, heard.n.Load(), int64(2*some))
 	require.InDelta(t, without, with, 0.2, "claims and commits are not the same each time")
+}
+
+func TestTheObserverHearsOfEachTickOnceOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r tasks.Registry
+		ticking(&r, tasks.Periodic{Name: "hourly", Schedule: tasks.Cron("@hourly", nil)})
+		c, heard := newCluster(t, redistest.Embedded(t).Config(), &r), &tally{}
+		c.observer = heard
+		stop := c.tickers(&r, 3)
+		time.Sleep(150 * time.Minute)
+		stop()
+		time.Sleep(2*time.Hour + 20*time.Minute) // nothing runs at two ticks
+		c.tickers(&r, 3)
+		time.Sleep(time.Minute)
+		require.Equal(t, map[string]int{"tick enqueued": 2, "tick missed": 1}, heard.count)
+		for _, k := range heard.ticks {
+			require.Equal(t, []string{"hourly", "tick", "default"}, []string{k.Name, k.Task, k.Queue})
+			require.Zero(t, k.Due.Minute())
+			require.Equal(t, k.Result == tasks.TickMissed, k.Late > time.Minute, "%+v", k)
+			require.GreaterOrEqual(t, k.Late, time.Duration(0))
+		}
+		c.agrees(heard)
+	})
 }
