@@ -44,10 +44,10 @@ func (o *opening) fail(err error, closed bool) {
 	o.changed = make(chan struct{})
 }
 
-func (o *opening) state() (failure error, closed bool, changed <-chan struct{}) {
+func (o *opening) state() (closed bool, changed <-chan struct{}, failure error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.failure, o.closed, o.changed
+	return o.closed, o.changed, o.failure
 }
 
 // Usable reports whether [Bus.Await] would return nil at once.
@@ -57,7 +57,7 @@ func (b *Bus) Usable() bool {
 	}
 	select {
 	case <-b.ready:
-		_, closed, _ := b.opening.state()
+		closed, _, _ := b.opening.state()
 		return !closed
 	default:
 		return false
@@ -78,7 +78,7 @@ func (b *Bus) Await(ctx context.Context) error {
 	}
 	o.want.Do(func() { close(o.wanted) })
 	for {
-		failure, closed, changed := o.state()
+		closed, changed, failure := o.state()
 		if failure != nil && (closed || !link.IsOutage(failure)) {
 			return failure
 		}

@@ -116,8 +116,8 @@ func (h *Host) announce(ctx context.Context) error {
 			h.announceNow(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnnouncement)
-			defer cancel()
 			h.announceNow(last)
+			cancel()
 			return context.Cause(ctx)
 		}
 	}

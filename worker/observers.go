@@ -10,7 +10,7 @@ import (
 
 // Observers returns an observer that tells all of these, in their order. Nil ones
 // are left out; of none it returns nil.
-func Observers(all ...Observer) Observer {
+func Observers(all ...Observer) Observer { //nolint:ireturn // one of the given ones, where there is one
 	var some observers
 	for _, o := range all {
 		if o != nil {

@@ -154,7 +154,7 @@ func TestAClientNotesTheLayoutOfANamespaceThatNobodyUsed(t *testing.T) {
 		require.Empty(t, layoutOn(t, one), "none is as good as 1")
 		require.NoError(t, two.AdmitClient(t.Context()))
 		require.Equal(t, "2", layoutOn(t, one))
-		one.refused(t)
+		require.ErrorIs(t, one.refused(t), link.ErrLayout)
 	})
 }
 

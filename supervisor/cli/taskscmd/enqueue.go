@@ -199,15 +199,13 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	}
 	options.WantResult = (f.wait || f.result) && info.Retention == 0 // this side does not know the definition's
 	if deadline != (instant{}) {
-		now, err := c.Redis.Time(ctx).Result()
+		now, err := c.Time(ctx)
 		if err != nil {
-			return link.Explain(err)
+			return err
 		}
 		options.Deadline = deadline.on(now)
 	}
-	queue := c.Tasks(ctx)
-	defer queue.Close() //nolint:contextcheck // it ends a context of its own
-	receipt, err := queue.EnqueueWith(ctx, name, payload, options)
+	receipt, err := c.Tasks.EnqueueWith(ctx, name, payload, options)
 	if err != nil {
 		return err
 	}
@@ -215,7 +213,7 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 		e.Notef("%s", note)
 	}
 	if f.wait {
-		return await(ctx, e, queue, receipt, f.timeout)
+		return await(ctx, e, c.Tasks, receipt, f.timeout)
 	}
 	return writeReceipt(e, name, receipt, receipt.ID != f.id)
 }

@@ -134,9 +134,9 @@ func (f *filterFlags) check() (err error) {
 
 // filter returns what the flags select, on Redis's clock.
 func (f *filterFlags) filter(ctx context.Context, c *cluster.Client) (tasks.Filter, time.Time, error) {
-	now, err := c.Redis.Time(ctx).Result()
+	now, err := c.Time(ctx)
 	if err != nil {
-		return tasks.Filter{}, now, link.Explain(err)
+		return tasks.Filter{}, now, err
 	}
 	out := tasks.Filter{
 		States: f.usual, Queue: f.queue, Name: f.name, Text: f.text, Limit: f.limit,

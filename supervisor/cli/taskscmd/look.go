@@ -241,9 +241,7 @@ func waitCommand(e *cluster.Env) *urfave.Command {
 				return config.Usagef("--timeout: %s is negative", timeout)
 			}
 			return withTasks(ctx, e, func(c *cluster.Client, _ *tasks.Inspector) error {
-				queue := c.Tasks(ctx)
-				defer queue.Close() //nolint:contextcheck // it ends a context of its own
-				return await(ctx, e, queue, tasks.Receipt{ID: args[0]}, timeout)
+				return await(ctx, e, c.Tasks, tasks.Receipt{ID: args[0]}, timeout)
 			})
 		}),
 	}
