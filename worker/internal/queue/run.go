@@ -103,6 +103,14 @@ func (r *Run) End(v Verb, effects []Effect, args ...any) {
 	r.outcome = outcome{queue: r.Record.Queue(), verb: v, args: args, effects: effects}
 }
 
+// Queue returns the name of the task's queue.
+func (r *Run) Queue() string {
+	if r.outcome.queue != "" {
+		return r.outcome.queue
+	}
+	return r.Record.Queue()
+}
+
 // Effects returns the effects of the run's outcome.
 func (r *Run) Effects() []Effect { return r.outcome.effects }
 

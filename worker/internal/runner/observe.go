@@ -77,7 +77,7 @@ func (r *Runner) observeRun(x *run, outcome tasks.Outcome) {
 		return
 	}
 	r.observer.RunEnded(tasks.RunEnd{
-		ID: x.ID, Name: x.Record.Name, Queue: x.Record.Queue(), Node: r.node.Incarnation,
+		ID: x.ID, Name: x.Record.Name, Queue: x.Queue(), Node: r.node.Incarnation,
 		Outcome: outcome, Dead: outcome != tasks.RunFenced && outcome != tasks.RunAbandoned && x.Verb() == queue.Dead,
 		Attempt: x.Tries.Attempts + 1, Crashes: x.Tries.Crashes, Waited: x.Waited, Ran: x.Ran, Err: x.err,
 	})
@@ -89,7 +89,7 @@ func (r *Runner) observeDead(x *run) {
 	if x.Malformed != nil {
 		how = tasks.EndMalformed
 	}
-	r.observer.TaskEnded(tasks.TaskEnd{ID: x.ID, Name: x.Record.Name, Queue: x.Record.Queue(), How: how})
+	r.observer.TaskEnded(tasks.TaskEnd{ID: x.ID, Name: x.Record.Name, Queue: x.Queue(), How: how})
 }
 
 // observeFollowups tells of the tasks that a run's transaction enqueued.
