@@ -27,7 +27,7 @@ type Config struct {
 	Keys link.Keys
 
 	// Holder names the owner of the locks: a node's incarnation, so that
-	// [ReleaseAll] can free them when the incarnation is gone. Under a compatibility preset
+	// [Cache.ReleaseAll] can free them when the incarnation is gone. Under a compatibility preset
 	// the original's nodes see what comes before the first "#". Default: a
 	// random name.
 	Holder string
@@ -76,7 +76,7 @@ func New(cfg Config) *Cache {
 		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
 	}
 	c.wakes = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
-	c.near = newNear(cfg)
+	c.near = newNear(cfg.Near)
 	_, _ = rand.Read(c.writer[:])
 	if c.holder == "" {
 		c.holder = "anonymous-" + rand.Text()
