@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -21,7 +20,7 @@ const MaxKey = 1024
 // Config configures a [Cache].
 type Config struct {
 	// Client runs the commands.
-	Client redis.UniversalClient
+	Client *redis.Client
 
 	// Keys are the names of the namespace.
 	Keys link.Keys
@@ -110,13 +109,4 @@ func check(op, key string) error {
 		return fmt.Errorf("cache: %s: %w: a key of %d bytes: use 1 to %d", op, ErrInvalid, len(key), MaxKey)
 	}
 	return nil
-}
-
-// node returns the client of the one server that holds the cache: all of a
-// namespace's keys share a hash tag, and SCAN sees one server only.
-func (c *Cache) node(ctx context.Context) (redis.UniversalClient, error) {
-	if cluster, ok := c.client.UniversalClient.(*redis.ClusterClient); ok {
-		return cluster.MasterForKey(ctx, c.names.cachePrefix)
-	}
-	return c.client.UniversalClient, nil
 }

@@ -31,11 +31,11 @@ var ErrNoSet = errors.New("no running set found")
 // Client is a command's way to a running cluster, of which it is no member.
 type Client struct {
 	cfg       link.Config
-	Redis     redis.UniversalClient
+	Redis     *redis.Client
 	Keys      link.Keys
 	Directory membership.Directory
 	Where     string // the address of Redis, or the path of the socket
-	listener  redis.UniversalClient
+	listener  *redis.Client
 
 	stop   context.CancelFunc // of what rpc started
 	served sync.WaitGroup
