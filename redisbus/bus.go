@@ -154,6 +154,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
 		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, base: cfg.BaseContext, log: cfg.Log,
 		token: cfg.Token, tokenKept: cfg.TokenKept, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
+		drops:             drops{log: cfg.Log, observer: cfg.Observer, total: map[Drop]uint64{}, logged: map[Drop]uint64{}},
 		publishMiddleware: cfg.PublishMiddleware, subscriptionMiddleware: cfg.SubscriptionMiddleware,
 	}
 	b.publish = b.wrapPublish(b.postAndWait)
@@ -165,7 +166,6 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	b.prover.Store(known)
 	b.opening = opens
-	b.drops.log, b.drops.observer = cfg.Log, cfg.Observer
 	b.out.client = cfg.Publisher
 	b.subs.Store(&map[string][]*Subscription{})
 	b.pubsub.peers = newPeers()
