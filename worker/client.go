@@ -82,7 +82,7 @@ type Client struct {
 	Bus       *redisbus.Bus         // publishes; hears only what is sent to the client's own id
 	RPC       *rpcregistry.Endpoint // calls one node, a connection or all
 
-	redis, subscriber redis.UniversalClient
+	redis, subscriber *redis.Client
 	directory         membership.Directory
 
 	stop   context.CancelFunc
