@@ -3,6 +3,7 @@ package redisbus
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,14 +90,10 @@ func (w *waiter) leave(ctx context.Context) {
 	h := w.hub
 	h.mu.Lock()
 	t := h.topics[w.channel]
-	for i, other := range t.waiters {
-		if other == w {
-			t.waiters = append(t.waiters[:i:i], t.waiters[i+1:]...)
-			if i == 0 && len(t.waiters) > 0 && t.live {
-				t.waiters[0].wake()
-			}
-			break
-		}
+	i := slices.Index(t.waiters, w)
+	t.waiters = slices.Delete(t.waiters, i, i+1)
+	if i == 0 && len(t.waiters) > 0 && t.live {
+		t.waiters[0].wake()
 	}
 	if len(t.waiters) == 0 {
 		delete(h.topics, w.channel)

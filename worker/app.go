@@ -64,8 +64,8 @@ func (a *App) LimitQueue(name string, l tasks.Limits) { a.tasks.LimitQueue(name,
 // Use wraps the handlers of all tasks.
 func (a *App) Use(m tasks.Middleware) { a.tasks.Use(m) }
 
-// UseEnqueue wraps the enqueuing of tasks, that of tasks' transactions included, the
-// first middleware outermost.
+// UseEnqueue wraps the enqueuing of tasks, that of tasks' transactions included but not
+// that of periodic tasks, the first middleware outermost.
 func (a *App) UseEnqueue(m tasks.EnqueueMiddleware) {
 	a.refuseNil("enqueue", m == nil)
 	a.tasks.UseEnqueue(m)

@@ -41,7 +41,7 @@ type ClientConfig struct {
 	Name string
 	// Cache is the configuration that the nodes have.
 	Cache CacheConfig
-	// Observer, when set, hears how the client's calls and cache operations end.
+	// Observer, when set, hears how the client's enqueues, calls and cache operations end.
 	Observer Observer
 	// Log gets what no call can return, such as Redis failures in the background.
 	// Default: nothing is logged.
@@ -82,7 +82,7 @@ type Client struct {
 	Bus       *redisbus.Bus         // publishes; hears only what is sent to the client's own id
 	RPC       *rpcregistry.Endpoint // calls one node, a connection or all
 
-	redis, subscriber redis.UniversalClient
+	redis, subscriber *redis.Client
 	directory         membership.Directory
 
 	stop   context.CancelFunc
@@ -138,7 +138,9 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.redis.AddHook(gate)
 	c.Cache = cfg.Cache.observed(cfg.Observer).Open(c.redis, keys, id, cfg.Log)
 	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
+	c.Tasks.Observe(cfg.Observer)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
+	c.Inspector.Observe(cfg.Observer)
 	bus := redisbus.NewBusConfig(cfg.Redis, "")
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, cfg.App.middleware.publish

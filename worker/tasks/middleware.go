@@ -57,28 +57,29 @@ func (c *Client) wrapEnqueue(send EnqueueFunc) EnqueueFunc {
 type follows struct{ at, n int }
 
 // enqueueWrapped is [Client.EnqueueMany] with the middleware around it.
-func (c *Client) enqueueWrapped(ctx context.Context, requests []Request) ([]Receipt, error) {
+func (c *Client) enqueueWrapped(ctx context.Context, requests []Request) (receipts []Receipt, sent bool, err error) {
 	total, err := count(requests, 0)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	out, order := make([]Outgoing, 0, total), make([]follows, 0, total)
 	for i := range requests {
 		if out, order, err = c.outgoing(out, order, &requests[i], follows{}); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	receipts, err := c.wrapEnqueue(func(ctx context.Context, out []Outgoing) ([]Receipt, error) {
+	receipts, err = c.wrapEnqueue(func(ctx context.Context, out []Outgoing) ([]Receipt, error) {
 		all, err := c.prepareOutgoing(out, order)
 		if err != nil {
 			return nil, err
 		}
+		sent = true
 		return c.send(ctx, all)
 	})(ctx, out)
 	if err == nil && len(receipts) != total {
 		err = fmt.Errorf("enqueue middleware returned %d receipts for %d tasks", len(receipts), total)
 	}
-	return receipts, err
+	return receipts, sent, err
 }
 
 // outgoing appends a task and those that are to run after it, in this order.
