@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -21,13 +20,13 @@ const MaxKey = 1024
 // Config configures a [Cache].
 type Config struct {
 	// Client runs the commands.
-	Client redis.UniversalClient
+	Client *redis.Client
 
 	// Keys are the names of the namespace.
 	Keys link.Keys
 
 	// Holder names the owner of the locks: a node's incarnation, so that
-	// [ReleaseAll] can free them when the incarnation is gone. Under a compatibility preset
+	// [Cache.ReleaseAll] can free them when the incarnation is gone. Under a compatibility preset
 	// the original's nodes see what comes before the first "#". Default: a
 	// random name.
 	Holder string
@@ -76,7 +75,7 @@ func New(cfg Config) *Cache {
 		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
 	}
 	c.wakes = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
-	c.near = newNear(cfg)
+	c.near = newNear(cfg.Near)
 	_, _ = rand.Read(c.writer[:])
 	if c.holder == "" {
 		c.holder = "anonymous-" + rand.Text()
@@ -84,8 +83,8 @@ func New(cfg Config) *Cache {
 	return c
 }
 
-// Close closes the connection on which the cache hears of what its callers wait for,
-// which would else close a second after the last of them has left.
+// Close ends the waits of callers with [ErrClosed] and closes the connection on which
+// they hear of what they wait for. Locks that are held end at their TTL.
 func (c *Cache) Close() { c.wakes.Close() }
 
 // EntryKey returns the Redis key of an entry or list, for scripts with [Cache.LuaEffects].
@@ -110,13 +109,4 @@ func check(op, key string) error {
 		return fmt.Errorf("cache: %s: %w: a key of %d bytes: use 1 to %d", op, ErrInvalid, len(key), MaxKey)
 	}
 	return nil
-}
-
-// node returns the client of the one server that holds the cache: all of a
-// namespace's keys share a hash tag, and SCAN sees one server only.
-func (c *Cache) node(ctx context.Context) (redis.UniversalClient, error) {
-	if cluster, ok := c.client.UniversalClient.(*redis.ClusterClient); ok {
-		return cluster.MasterForKey(ctx, c.names.cachePrefix)
-	}
-	return c.client.UniversalClient, nil
 }

@@ -50,10 +50,7 @@ func (n *near) off() {
 // track opens a connection on which Redis announces changes, and has loads served
 // from memory while the connection lives.
 func (c *Cache) track(ctx context.Context) error {
-	client, err := c.tracker(ctx)
-	if err != nil {
-		return err
-	}
+	client := c.tracker()
 	defer func() { _ = client.Close() }()
 	sub := client.Subscribe(ctx)
 	defer func() { _ = sub.Close() }()
@@ -91,16 +88,8 @@ func (c *Cache) track(ctx context.Context) error {
 }
 
 // tracker returns a client whose connections all receive the announcements.
-func (c *Cache) tracker(ctx context.Context) (*redis.Client, error) {
-	node, err := c.node(ctx)
-	if err != nil {
-		return nil, err
-	}
-	single, ok := node.(*redis.Client)
-	if !ok {
-		return nil, errors.New("not a client of one server")
-	}
-	o := *single.Options()
+func (c *Cache) tracker() *redis.Client {
+	o := *c.client.Options()
 	o.PoolSize, o.MaxActiveConns, o.MinIdleConns = 1, 2, 0
 	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
 		id, err := conn.ClientID(ctx).Result()
@@ -113,5 +102,5 @@ func (c *Cache) tracker(ctx context.Context) (*redis.Client, error) {
 		}
 		return conn.Do(ctx, args...).Err()
 	}
-	return redis.NewClient(&o), nil
+	return redis.NewClient(&o)
 }

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 // Near says which entries a cache also keeps in the process's own memory. Redis
@@ -40,8 +38,6 @@ const shards = 64
 // near holds the entries in memory, in shards with a lock each.
 type near struct {
 	cfg    Near
-	names  names
-	log    zerolog.Logger
 	on     atomic.Bool
 	seed   maphash.Seed
 	shards [shards]shard
@@ -60,8 +56,7 @@ type nearEntry struct {
 	until  time.Time // zero: no end
 }
 
-func newNear(cfg Config) *near {
-	o := cfg.Near
+func newNear(o Near) *near {
 	if len(o.Prefixes) == 0 {
 		return nil
 	}
@@ -78,7 +73,7 @@ func newNear(cfg Config) *near {
 		}
 	}
 	o.Prefixes = prefixes
-	n := &near{cfg: o, names: newNames(cfg), log: cfg.Log, seed: maphash.MakeSeed()}
+	n := &near{cfg: o, seed: maphash.MakeSeed()}
 	n.flush()
 	return n
 }
@@ -88,12 +83,7 @@ func (n *near) covers(key string) bool {
 	if n == nil || !n.on.Load() {
 		return false
 	}
-	for _, p := range n.cfg.Prefixes {
-		if strings.HasPrefix(key, p) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.cfg.Prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
 func (n *near) shard(name string) *shard {
@@ -136,7 +126,7 @@ func (n *near) put(name string, mark, e *nearEntry) {
 	s := n.shard(name)
 	s.Lock()
 	defer s.Unlock()
-	if s.entries[name] != mark || mark == nil {
+	if s.entries[name] != mark {
 		return
 	}
 	if e == nil {

@@ -3,6 +3,7 @@ package redisbus
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type Announcements struct {
 	dirty      map[string]struct{} // channels whose waiters have come or gone
 	updating   bool                // one goroutine settles them
 	closed     bool
+	closing    chan struct{}  // closed by Close
 	running    sync.WaitGroup // goroutines that update and listen
 }
 
@@ -58,7 +60,9 @@ type waiter struct {
 
 // NewAnnouncements returns Announcements that open their connection when needed.
 func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announcements {
-	return &Announcements{client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}}
+	return &Announcements{
+		client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}, closing: make(chan struct{}),
+	}
 }
 
 // join adds a waiter. Its first signal comes when the channel is subscribed and it is
@@ -86,14 +90,10 @@ func (w *waiter) leave(ctx context.Context) {
 	h := w.hub
 	h.mu.Lock()
 	t := h.topics[w.channel]
-	for i, other := range t.waiters {
-		if other == w {
-			t.waiters = append(t.waiters[:i:i], t.waiters[i+1:]...)
-			if i == 0 && len(t.waiters) > 0 && t.live {
-				t.waiters[0].wake()
-			}
-			break
-		}
+	i := slices.Index(t.waiters, w)
+	t.waiters = slices.Delete(t.waiters, i, i+1)
+	if i == 0 && len(t.waiters) > 0 && t.live {
+		t.waiters[0].wake()
 	}
 	if len(t.waiters) == 0 {
 		delete(h.topics, w.channel)
@@ -203,12 +203,15 @@ func (h *Announcements) closeIfIdle() (dropped bool) {
 	return false
 }
 
-// Close closes the connection and returns when nothing of it runs any more. Who
-// still waits tries only from time to time (see [MaxNap]).
+// Close closes the connection, ends all waits with [ErrClosed] and returns when
+// nothing of the connection runs any more. It may be called more than once.
 func (h *Announcements) Close() {
 	h.mu.Lock()
 	sub := h.sub
-	h.closed = true
+	if !h.closed {
+		h.closed = true
+		close(h.closing)
+	}
 	if h.idleTimer != nil {
 		h.idleTimer.Stop()
 		h.idleTimer = nil
@@ -288,7 +291,7 @@ func (h *Announcements) wakeWaiters(message any, err error) {
 
 // Await calls try, at first and after every announcement on the channel, until again
 // returns false for its error, which Await then returns. When ctx ends it returns
-// ctx's cause. Of the waiters of a channel one at a time tries, in the order of their
+// ctx's cause, after [Announcements.Close] [ErrClosed]. Of the waiters of a channel one at a time tries, in the order of their
 // arrival, unless they are shared. try returns the time after which it may succeed
 // without an announcement, 0 if that is not known.
 func (h *Announcements) Await(
@@ -308,6 +311,8 @@ func (h *Announcements) Await(
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-h.closing:
+			return ErrClosed
 		}
 		nap, err := try()
 		if !again(err) {

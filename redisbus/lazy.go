@@ -9,7 +9,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ErrClosed is what the use of a lazy bus ends with once its Serve has ended.
+// ErrClosed is what the use of a lazy bus ends with once its Serve has ended, and a
+// wait for an announcement after [Announcements.Close].
 var ErrClosed = errors.New("the bus is closed")
 
 // opening is the state of a bus that learns its token from Redis, on first use.
@@ -22,7 +23,7 @@ type opening struct {
 	want   sync.Once
 
 	mu      sync.Mutex
-	failure error         // of the last try to learn the token
+	failure error         // of the last try to learn the token, or to listen
 	changed chan struct{} // closed and replaced when failure changes
 	closed  bool
 }
@@ -79,7 +80,7 @@ func (b *Bus) Await(ctx context.Context) error {
 	o.want.Do(func() { close(o.wanted) })
 	for {
 		closed, changed, failure := o.state()
-		if failure != nil && (closed || !link.IsOutage(failure)) {
+		if closed || failure != nil && !link.IsOutage(failure) && !b.Usable() {
 			return failure
 		}
 		select {
@@ -90,7 +91,7 @@ func (b *Bus) Await(ctx context.Context) error {
 			if failure == nil {
 				failure = errors.New("redis has not answered yet")
 			}
-			return fmt.Errorf("%w: nothing was sent: %w: %w", link.ErrUnavailable, context.Cause(ctx), failure)
+			return fmt.Errorf("nothing was sent: %w: %w", context.Cause(ctx), link.NotSent(failure))
 		}
 	}
 }

@@ -56,7 +56,7 @@ type Registrar interface {
 // as its text and its [Code], a panic as [ErrPanicked]. ctx ends at the caller's
 // deadline; [FromContext] names the caller.
 func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
-	register(r, name, json.Unmarshal, f)
+	HandleDecoded(r, name, json.Unmarshal, f)
 }
 
 // HandleStrict is [Handle] for a method that must not do something else than its
@@ -69,7 +69,7 @@ func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, 
 // field what only later versions know; to ignore a filter, new or misspelt, and
 // delete all tasks would be worse.
 func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
-	register(r, name, strictly, f)
+	HandleDecoded(r, name, strictly, f)
 }
 
 // HandleDecoded is [Handle] with another decoder of JSON than encoding/json, for types
@@ -78,17 +78,13 @@ func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Con
 func HandleDecoded[Req, Res any](
 	r Registrar, name string, decode func(text []byte, v any) error, f func(ctx context.Context, req Req) (Res, error),
 ) {
-	register(r, name, decode, f)
-}
-
-func register[Req, Res any](r Registrar, name string, unmarshal unmarshalFunc, f func(ctx context.Context, req Req) (Res, error)) {
-	decode := decoder[Req](unmarshal)
+	decodeArgs := decoder[Req](decode)
 	r.RegisterMethod(Method{
 		Name:     name,
 		describe: describeTypes[Req, Res],
 		Call: func(ctx context.Context, args json.RawMessage) (json.RawMessage, error) {
 			var req Req
-			if err := decode(args, &req); err != nil {
+			if err := decodeArgs(args, &req); err != nil {
 				return nil, fmt.Errorf("%w: %w: it takes %s", ErrBadArguments, err, describe(reflect.TypeFor[Req]()))
 			}
 			res, err := f(ctx, req)

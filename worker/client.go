@@ -82,7 +82,7 @@ type Client struct {
 	Bus       *redisbus.Bus         // publishes; hears only what is sent to the client's own id
 	RPC       *rpcregistry.Endpoint // calls one node, a connection or all
 
-	redis, subscriber redis.UniversalClient
+	redis, subscriber *redis.Client
 	directory         membership.Directory
 
 	stop   context.CancelFunc
@@ -196,7 +196,8 @@ func (c *Client) Directory() membership.Directory { return c.directory }
 
 // Close ends all calls that are under way, closes the connections and returns
 // when everything the client started has ended. What became of a call that it
-// ended is unknown. It may be called more than once.
+// ended is unknown, and locks that are still held end at their TTL. It may be
+// called more than once.
 func (c *Client) Close() error {
 	c.once.Do(func() {
 		c.stop()

@@ -49,8 +49,8 @@ type HostConfig struct {
 // which ended. It has a connection of its own, so that no handler can starve it.
 type Host struct {
 	cfg       HostConfig
-	client    redis.UniversalClient // heartbeats, settlements, delayed tasks
-	listener  redis.UniversalClient
+	client    *redis.Client // heartbeats, settlements, delayed tasks
+	listener  *redis.Client
 	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper

@@ -48,7 +48,7 @@ func Embedded(t testing.TB) *embedded.Server {
 }
 
 // Client opens a client for looking at what is on Redis.
-func Client(t testing.TB, cfg link.Config) redis.UniversalClient {
+func Client(t testing.TB, cfg link.Config) *redis.Client {
 	t.Helper()
 	c, err := link.OpenClient(cfg, "test")
 	if err != nil {

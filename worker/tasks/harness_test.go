@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 type cluster struct {
 	t         *testing.T
 	cfg       link.Config
-	redis     redis.UniversalClient
+	redis     *redis.Client
 	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper

@@ -51,7 +51,7 @@ func (e *Env) Connect(ctx context.Context) (*Client, error) {
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case errors.Is(err, link.ErrLayout):
+		case !link.IsOutage(err):
 			return nil, err
 		}
 		return nil, config.As(link.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", where, err))

@@ -25,7 +25,7 @@ type machine struct {
 	t     require.TestingT
 	draw  draw
 	ctx   context.Context
-	redis redis.UniversalClient
+	redis *redis.Client
 	keys  link.Keys
 
 	spec    *spec
@@ -93,7 +93,7 @@ func swapScripts(change func(source string) string) (back func()) {
 }
 
 // newMachine empties that Redis for a run.
-func newMachine(ctx context.Context, t require.TestingT, c redis.UniversalClient, d draw) *machine {
+func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw) *machine {
 	keys := link.NewKeys("model")
 	require.NoError(t, c.FlushAll(ctx).Err())
 	m := &machine{
@@ -355,7 +355,7 @@ func machines(t *testing.T, cfg link.Config, longer int) {
 }
 
 // listen has everybody awake who is woken.
-func listen(t *testing.T, c redis.UniversalClient, k link.Keys) {
+func listen(t *testing.T, c *redis.Client, k link.Keys) {
 	t.Helper()
 	sub := c.PSubscribe(t.Context(), k.Wake("*"))
 	t.Cleanup(func() { _ = sub.Close() })

@@ -24,7 +24,7 @@ const idleInterval = time.Minute
 
 // Config configures a [Runner].
 type Config struct {
-	Redis       redis.UniversalClient // nothing else should use it
+	Redis       *redis.Client // nothing else should use it
 	Keys        link.Keys
 	Incarnation string
 	Fence       int64 // the incarnation's epoch
