@@ -17,7 +17,9 @@ type answering struct{ reply any }
 
 func (answering) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (answering) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (answering) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
 
 func (a answering) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	return func(_ context.Context, cmd redis.Cmder) error {
