@@ -24,7 +24,10 @@ func (s *syncBuffer) announced(t *testing.T) []string {
 	defer s.mu.Unlock()
 	var texts []string
 	for line := range strings.Lines(s.b.String()) {
-		var l struct{ Message, Text string }
+		var l struct {
+			Message string `json:"message"`
+			Text    string `json:"text"`
+		}
 		require.NoError(t, json.Unmarshal([]byte(line), &l))
 		if strings.Contains(l.Text+l.Message, "Stellar member") {
 			texts = append(texts, l.Text)
@@ -34,7 +37,7 @@ func (s *syncBuffer) announced(t *testing.T) []string {
 }
 
 // startLogged starts a set whose log is the buffer.
-func startLogged(t *testing.T, cfg link.Config, nodes int, app *worker.App, log *syncBuffer) (set *supervisor.Set, stop func()) {
+func startLogged(t *testing.T, cfg link.Config, nodes int, app *worker.App, log *syncBuffer) (*supervisor.Set, func()) {
 	t.Helper()
 	set, err := supervisor.New(supervisor.Config{Workers: nodes, Redis: cfg}, app, zerolog.New(log))
 	require.NoError(t, err)

@@ -21,12 +21,11 @@ import (
 
 func TestObserversTellEachOfEverything(t *testing.T) {
 	panics := struct{ worker.Observer }{} // whatever it is told of
-	for method := range reflect.TypeFor[worker.Observer]().NumMethod() {
-		m := reflect.TypeFor[worker.Observer]().Method(method)
+	for m := range reflect.TypeFor[worker.Observer]().Methods() {
 		call := func(o worker.Observer) func() {
 			var args []reflect.Value
-			for i := range m.Type.NumIn() {
-				args = append(args, reflect.Zero(m.Type.In(i)))
+			for in := range m.Type.Ins() {
+				args = append(args, reflect.Zero(in))
 			}
 			return func() { reflect.ValueOf(o).MethodByName(m.Name).Call(args) }
 		}

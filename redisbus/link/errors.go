@@ -104,7 +104,7 @@ func Unanswered(reason error) error { return &explained{ErrUnknownOutcome, "", r
 // comes before it ended with that error: whatever became of that one.
 func NotSent(before error) error {
 	if e, ok := errors.AsType[*explained](before); ok {
-		if e.kind == ErrUnavailable {
+		if errors.Is(e.kind, ErrUnavailable) {
 			return before
 		}
 		before = e.cause

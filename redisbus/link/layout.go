@@ -37,12 +37,14 @@ func (e *LayoutError) Error() string {
 	case e.Found > e.Max:
 		return text + fmt.Sprintf("knows layouts up to %d: run a newer version of it, or use another namespace", e.Max)
 	case e.Found < e.Min:
-		return text + fmt.Sprintf("takes over layouts from %d on: first run a version in between, which raises it, or use another namespace", e.Min)
+		return text + fmt.Sprintf(
+			"takes over layouts from %d on: first run a version in between, which raises it, or use another namespace", e.Min)
 	case len(e.Older) > 0:
 		return text + fmt.Sprintf("would raise it to %d while nodes of an older version live (%s): stop them first, or run their version",
 			e.Max, strings.Join(e.Older, ", "))
 	default:
-		return text + fmt.Sprintf("writes layout %d: start a node of this version first, which raises it, or use a program of the older version", e.Max)
+		return text + fmt.Sprintf(
+			"writes layout %d: start a node of this version first, which raises it, or use a program of the older version", e.Max)
 	}
 }
 

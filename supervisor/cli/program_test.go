@@ -96,7 +96,7 @@ func TestAnAppThatCannotBeMade(t *testing.T) {
 
 func TestAnAppThatIsNil(t *testing.T) {
 	out := newOutput()
-	none := Program{Name: "shop", App: func() (*worker.App, error) { return nil, nil }} //nolint:nilnil // the mistake
+	none := Program{Name: "shop", App: func() (*worker.App, error) { return nil, nil }}
 	for code, args := range map[int][]string{1: {"run"}, 78: {"config", "check"}} {
 		process := Process{Args: append([]string{"shop"}, args...), Env: home(t).lookup, Stdout: out, Stderr: out}
 		require.Equal(t, code, Main(t.Context(), none, process))

@@ -66,8 +66,11 @@ func (f Filter) matches(t Task) bool {
 	}
 	return (f.Queue == "" || t.Queue == f.Queue) && (f.Name == "" || t.Name == f.Name) &&
 		(f.Since.IsZero() || !at.Before(f.Since)) && (f.Until.IsZero() || at.Before(f.Until)) &&
-		(f.Text == "" || strings.Contains(t.ID, f.Text) || strings.Contains(string(t.Payload), f.Text) || strings.Contains(reason, f.Text) ||
-			metaContains(t.Meta, f.Text))
+		(f.Text == "" || containsText(f.Text, t.ID, string(t.Payload), reason) || metaContains(t.Meta, f.Text))
+}
+
+func containsText(text string, in ...string) bool {
+	return slices.ContainsFunc(in, func(s string) bool { return strings.Contains(s, text) })
 }
 
 func metaContains(meta map[string]string, text string) bool {

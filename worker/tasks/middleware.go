@@ -116,9 +116,9 @@ func (c *Client) prepareOutgoing(out []Outgoing, order []follows) ([]queue.Task,
 	p := &preparer{c, c.producer.DrawIDs(len(out))}
 	all := make([]queue.Task, len(out))
 	for i, o := range out {
-		f := order[i]
+		f := order[i] //nolint:gosec // as long as out, see above
 		if f.n > 0 {
-			o.follow(all[f.at], f.n)
+			follow(&o.Options, all[f.at], f.n)
 		}
 		var err error
 		if all[i], err = p.prepare(&Request{Name: o.Name, Payload: o.Payload, Options: o.Options}); err != nil {

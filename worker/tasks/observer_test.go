@@ -86,11 +86,12 @@ func (c *cluster) agrees(heard *tally) {
 		Quarantined: sum["quarantined"], Cancelled: sum["cancelled"], Deleted: sum["deleted"],
 	}
 	n := func(what string) int64 { return int64(heard.of(what)) }
-	require.Equal(c.t, ever, tasks.Totals{
+	told := tasks.Totals{
 		Enqueued: n("enqueue accepted") + n("tick enqueued"), Done: n("run done"), Failed: n("failed"), Snoozed: n("run snoozed"),
 		Dead:        n("dead") + n("task quarantined") + n("task deadline") + n("task malformed"),
 		Quarantined: n("task quarantined"), Cancelled: n("run cancelled") + n("task cancelled"), Deleted: n("task deleted"),
-	}, "%v", heard.count)
+	}
+	require.Equal(c.t, told, ever, "%v", heard.count)
 	require.Equal(c.t, n("claimed"), n("committed"))
 }
 

@@ -101,7 +101,7 @@ func (p *preparer) prepareAll(all []queue.Task, n *Request) ([]queue.Task, error
 	}
 	all = append(all, task)
 	for i, then := range n.Then {
-		then.follow(task, i+1)
+		follow(&then.Options, task, i+1)
 		at := len(all)
 		if all, err = p.prepareAll(all, &then); err != nil {
 			return nil, err
@@ -111,8 +111,8 @@ func (p *preparer) prepareAll(all []queue.Task, n *Request) ([]queue.Task, error
 	return all, nil
 }
 
-// follow has a task run after another, as the n-th of its [Request].Then.
-func (o *Options) follow(task queue.Task, n int) {
+// follow has a task with these options run after another, as the n-th of its [Request].Then.
+func follow(o *Options, task queue.Task, n int) {
 	o.After = append(slices.Clone(o.After), task.ID)
 	if o.ID == "" {
 		o.ID, o.drawn = task.ID+".then."+strconv.Itoa(n), !task.Chosen()

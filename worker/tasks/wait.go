@@ -65,7 +65,8 @@ var errNotYet = errors.New("not yet")
 func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	defer context.AfterFunc(c.closed, func() { stop(ErrClosed) })()
+	stay := context.AfterFunc(c.closed, func() { stop(ErrClosed) })
+	defer stay()
 	var result json.RawMessage
 	err := c.endings.Await(ctx, c.keys.Ended(id), true,
 		func(err error) bool {

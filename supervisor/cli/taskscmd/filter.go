@@ -80,7 +80,8 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 		},
 		&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` that they are in"},
 		&urfave.StringFlag{Name: "name", Destination: &f.name, Usage: "`NAME` of the tasks"},
-		&urfave.StringFlag{Name: "text", Destination: &f.text, Usage: "`TEXT` that is part of the id, the payload, the reason, or of meta written as key=value"},
+		&urfave.StringFlag{Name: "text", Destination: &f.text,
+			Usage: "`TEXT` that is part of the id, the payload, the reason, or of meta written as key=value"},
 		&urfave.StringFlag{
 			Name: "since", Destination: &f.since,
 			Usage: "`TIME` since when they ended (dead, cancelled), are due (delayed) or were enqueued",

@@ -24,12 +24,12 @@ func (m *metaFlag) String() string { return "" }
 func (m *metaFlag) Get() any { return []string(*m) }
 
 // meta returns what the flag says, nil without any.
-func (m metaFlag) meta() (map[string]string, error) {
-	if len(m) == 0 {
+func (m *metaFlag) meta() (map[string]string, error) {
+	if len(*m) == 0 {
 		return nil, nil //nolint:nilnil // which is valid meta
 	}
 	meta := map[string]string{}
-	for _, text := range m {
+	for _, text := range *m {
 		key, value, ok := strings.Cut(text, "=")
 		if !ok {
 			return nil, config.Usagef("--meta: %q: write it as KEY=VALUE", text)

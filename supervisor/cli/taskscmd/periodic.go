@@ -98,7 +98,9 @@ func listPeriodic(ctx context.Context, e *cluster.Env, _ []string) error {
 			if t.CatchUp {
 				catchUp = "yes"
 			}
-			rows = append(rows, []string{t.Name, t.Task, t.Queue, t.Schedule.String(), catchUp, relative(t.Last, now), next, clip(string(t.Payload), 60)})
+			rows = append(rows, []string{
+				t.Name, t.Task, t.Queue, t.Schedule.String(), catchUp, relative(t.Last, now), next, clip(string(t.Payload), 60),
+			})
 		}
 		return e.WriteTable(rows)
 	})

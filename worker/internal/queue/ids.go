@@ -40,7 +40,7 @@ func base62(n int64) string {
 }
 
 // IDs are ids that a producer has drawn.
-type IDs struct {
+type IDs struct { //nolint:recvcheck // From by a pointer would put the ids of each call on the heap
 	producer string
 	serial   int64 // of the last one
 }

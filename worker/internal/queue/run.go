@@ -72,11 +72,11 @@ func EnqueueEffect(t Task) Effect { return Effect{"enqueue", t.alone()} }
 
 // Followup returns the id, name and queue of the task that the effect stores, if it
 // is one of [EnqueueEffect].
-func (e Effect) Followup() (id, name, queue string, is bool) {
+func (e Effect) Followup() (id, name, queue string, is bool) { //nolint:revive // a type for them would have one use
 	if e.kind != "enqueue" {
 		return "", "", "", false
 	}
-	r, _ := ParseRecord(e.args[3].(string)) //nolint:forcetypeassert,errcheck // the head of a record: see Task.group
+	r, _ := ParseRecord(e.args[3].(string)) //nolint:forcetypeassert // the head of a record: see Task.group
 	id, _ = e.args[8].(string)
 	return id, r.Name, r.Queue(), true
 }

@@ -188,19 +188,12 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 			continue // it went quiet meanwhile
 		}
 		parked := r.session.Parked() // as the last claim saw it
-		began := time.Now()
-		got, broken, err := r.session.Claim(ctx, want)
+		got, err := r.claim(ctx, want)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil // what a lost reply gave us goes back with the incarnation
 			}
 			return err
-		}
-		if r.observer != nil {
-			r.observer.Claimed(tasks.Claim{Node: r.node.Incarnation, Wanted: want, Got: len(got), Took: time.Since(began)})
-		}
-		for _, key := range broken {
-			r.log.Error().Str("key", key).Msg("a key's type on Redis is wrong: rename or delete it")
 		}
 		r.start(work, got)
 		// Parked tasks are claimed with the next claim; where that brings none,
@@ -214,6 +207,22 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 			}
 		}
 	}
+}
+
+// claim claims up to want tasks, tells the observer, and logs keys of the wrong type.
+func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
+	began := time.Now()
+	got, broken, err := r.session.Claim(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	if r.observer != nil {
+		r.observer.Claimed(tasks.Claim{Node: r.node.Incarnation, Wanted: want, Got: len(got), Took: time.Since(began)})
+	}
+	for _, key := range broken {
+		r.log.Error().Str("key", key).Msg("a key's type on Redis is wrong: rename or delete it")
+	}
+	return got, nil
 }
 
 // resign notes that this node is not to be woken any more, and passes the wakes that
