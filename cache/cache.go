@@ -83,8 +83,8 @@ func New(cfg Config) *Cache {
 	return c
 }
 
-// Close closes the connection on which the cache hears of what its callers wait for,
-// which would else close a second after the last of them has left.
+// Close ends the waits of callers with [ErrClosed] and closes the connection on which
+// they hear of what they wait for. Locks that are held end at their TTL.
 func (c *Cache) Close() { c.wakes.Close() }
 
 // EntryKey returns the Redis key of an entry or list, for scripts with [Cache.LuaEffects].

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
 )
 
 const (
@@ -14,9 +16,13 @@ const (
 )
 
 // await calls try whenever it may succeed, until its error is neither [ErrLocked] nor
-// [ErrNotFound], or ctx ends.
+// [ErrNotFound], ctx ends, or the cache is closed.
 func (c *Cache) await(ctx context.Context, channel string, shared bool, try func() (time.Duration, error)) error {
-	return c.wakes.Await(ctx, channel, shared, func(err error) bool {
+	err := c.wakes.Await(ctx, channel, shared, func(err error) bool {
 		return errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound)
 	}, try)
+	if errors.Is(err, redisbus.ErrClosed) {
+		return ErrClosed
+	}
+	return err
 }

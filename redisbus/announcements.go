@@ -39,6 +39,7 @@ type Announcements struct {
 	dirty      map[string]struct{} // channels whose waiters have come or gone
 	updating   bool                // one goroutine settles them
 	closed     bool
+	closing    chan struct{}  // closed by Close
 	running    sync.WaitGroup // goroutines that update and listen
 }
 
@@ -59,7 +60,9 @@ type waiter struct {
 
 // NewAnnouncements returns Announcements that open their connection when needed.
 func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announcements {
-	return &Announcements{client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}}
+	return &Announcements{
+		client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}, closing: make(chan struct{}),
+	}
 }
 
 // join adds a waiter. Its first signal comes when the channel is subscribed and it is
@@ -200,12 +203,15 @@ func (h *Announcements) closeIfIdle() (dropped bool) {
 	return false
 }
 
-// Close closes the connection and returns when nothing of it runs any more. Who
-// still waits tries only from time to time (see [MaxNap]).
+// Close closes the connection, ends all waits with [ErrClosed] and returns when
+// nothing of the connection runs any more. It may be called more than once.
 func (h *Announcements) Close() {
 	h.mu.Lock()
 	sub := h.sub
-	h.closed = true
+	if !h.closed {
+		h.closed = true
+		close(h.closing)
+	}
 	if h.idleTimer != nil {
 		h.idleTimer.Stop()
 		h.idleTimer = nil
@@ -285,7 +291,7 @@ func (h *Announcements) wakeWaiters(message any, err error) {
 
 // Await calls try, at first and after every announcement on the channel, until again
 // returns false for its error, which Await then returns. When ctx ends it returns
-// ctx's cause. Of the waiters of a channel one at a time tries, in the order of their
+// ctx's cause, after [Announcements.Close] [ErrClosed]. Of the waiters of a channel one at a time tries, in the order of their
 // arrival, unless they are shared. try returns the time after which it may succeed
 // without an announcement, 0 if that is not known.
 func (h *Announcements) Await(
@@ -305,6 +311,8 @@ func (h *Announcements) Await(
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-h.closing:
+			return ErrClosed
 		}
 		nap, err := try()
 		if !again(err) {

@@ -9,7 +9,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ErrClosed is what the use of a lazy bus ends with once its Serve has ended.
+// ErrClosed is what the use of a lazy bus ends with once its Serve has ended, and a
+// wait for an announcement after [Announcements.Close].
 var ErrClosed = errors.New("the bus is closed")
 
 // opening is the state of a bus that learns its token from Redis, on first use.
@@ -22,7 +23,7 @@ type opening struct {
 	want   sync.Once
 
 	mu      sync.Mutex
-	failure error         // of the last try to learn the token
+	failure error         // of the last try to learn the token, or to listen
 	changed chan struct{} // closed and replaced when failure changes
 	closed  bool
 }
@@ -44,10 +45,10 @@ func (o *opening) fail(err error, closed bool) {
 	o.changed = make(chan struct{})
 }
 
-func (o *opening) state() (failure error, closed bool, changed <-chan struct{}) {
+func (o *opening) state() (closed bool, changed <-chan struct{}, failure error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.failure, o.closed, o.changed
+	return o.closed, o.changed, o.failure
 }
 
 // Usable reports whether [Bus.Await] would return nil at once.
@@ -57,7 +58,7 @@ func (b *Bus) Usable() bool {
 	}
 	select {
 	case <-b.ready:
-		_, closed, _ := b.opening.state()
+		closed, _, _ := b.opening.state()
 		return !closed
 	default:
 		return false
@@ -78,8 +79,8 @@ func (b *Bus) Await(ctx context.Context) error {
 	}
 	o.want.Do(func() { close(o.wanted) })
 	for {
-		failure, closed, changed := o.state()
-		if failure != nil && (closed || !link.IsOutage(failure)) {
+		closed, changed, failure := o.state()
+		if closed || failure != nil && !link.IsOutage(failure) && !b.Usable() {
 			return failure
 		}
 		select {
@@ -90,7 +91,7 @@ func (b *Bus) Await(ctx context.Context) error {
 			if failure == nil {
 				failure = errors.New("redis has not answered yet")
 			}
-			return fmt.Errorf("%w: nothing was sent: %w: %w", link.ErrUnavailable, context.Cause(ctx), failure)
+			return fmt.Errorf("nothing was sent: %w: %w", context.Cause(ctx), link.NotSent(failure))
 		}
 	}
 }

@@ -32,7 +32,7 @@ type ClientConfig struct {
 	Redis link.Config
 	// App, when set, is that of the nodes: its definitions give the tasks that the
 	// client enqueues their queues and defaults, and its middleware wraps the
-	// client's calls and messages. Its handlers, methods, subscriptions and hooks are
+	// client's enqueues, calls and messages. Its handlers, methods, subscriptions and hooks are
 	// not used.
 	App *App
 	// Name is what Redis shows of the client in CLIENT LIST, and the beginning of
@@ -41,7 +41,7 @@ type ClientConfig struct {
 	Name string
 	// Cache is the configuration that the nodes have.
 	Cache CacheConfig
-	// Observer, when set, hears how the client's calls and cache operations end.
+	// Observer, when set, hears how the client's enqueues, calls and cache operations end.
 	Observer Observer
 	// Log gets what no call can return, such as Redis failures in the background.
 	// Default: nothing is logged.
@@ -138,7 +138,9 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.redis.AddHook(gate)
 	c.Cache = cfg.Cache.observed(cfg.Observer).Open(c.redis, keys, id, cfg.Log)
 	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
+	c.Tasks.Observe(cfg.Observer)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
+	c.Inspector.Observe(cfg.Observer)
 	bus := redisbus.NewBusConfig(cfg.Redis, "")
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, cfg.App.middleware.publish
@@ -194,7 +196,8 @@ func (c *Client) Directory() membership.Directory { return c.directory }
 
 // Close ends all calls that are under way, closes the connections and returns
 // when everything the client started has ended. What became of a call that it
-// ended is unknown. It may be called more than once.
+// ended is unknown, and locks that are still held end at their TTL. It may be
+// called more than once.
 func (c *Client) Close() error {
 	c.once.Do(func() {
 		c.stop()

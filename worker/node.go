@@ -18,6 +18,7 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // DefaultConcurrency is how many tasks a node runs at a time.
@@ -337,7 +338,11 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 		cancel()
 		remains = runner.Remains(!blameless(cause))
 	}
-	handed, _, err := n.host.handOver(settling, life, remains, false)
+	why := tasks.TakeOverCrash
+	if cause == nil || errors.Is(cause, context.Canceled) {
+		why = tasks.TakeOverStop
+	}
+	handed, _, err := n.host.handOver(settling, life, remains, why)
 	if err != nil {
 		n.log.Warn().Err(err).Msg("not settled: others will, when its lease has run out")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/internal/runner"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // DefaultZombieLimit is how many handlers may outlive their nodes, in one
@@ -167,7 +168,7 @@ func (h *Host) awaitReturn(ctx context.Context, left *leftover, most time.Durati
 
 // handOverLate hands on the tasks of handlers that outlived their node.
 func (h *Host) handOverLate(ctx context.Context, n *Node, returned bool) {
-	handed, _, err := h.handOver(ctx, n.lease.Incarnation, queue.Remains{}, false)
+	handed, _, err := h.handOver(ctx, n.lease.Incarnation, queue.Remains{}, tasks.TakeOverOutlived)
 	level := zerolog.InfoLevel
 	if err != nil || !returned {
 		level = zerolog.WarnLevel

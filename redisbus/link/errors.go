@@ -100,6 +100,18 @@ func Explain(err error) error {
 // for the answer no longer.
 func Unanswered(reason error) error { return &explained{ErrUnknownOutcome, "", reason} }
 
+// NotSent returns [ErrUnavailable] for a command that was not sent, because one that
+// comes before it ended with that error: whatever became of that one.
+func NotSent(before error) error {
+	if e, ok := errors.AsType[*explained](before); ok {
+		if e.kind == ErrUnavailable {
+			return before
+		}
+		before = e.cause
+	}
+	return &explained{ErrUnavailable, sentences[CauseOf(before)], before}
+}
+
 type explained struct {
 	kind  error
 	why   string

@@ -118,7 +118,11 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 		if err != nil {
 			return err
 		}
-		return reply.Scan(&answer.parked, &answer.broken, &answer.tried, &answer.ids, &answer.records, &answer.idle, &answer.now)
+		err = reply.Scan(&answer.parked, &answer.broken, &answer.tried, &answer.ids, &answer.records, &answer.idle, &answer.now)
+		if err == nil && len(answer.ids) != len(answer.records) {
+			err = fmt.Errorf("%w: %d ids with %d records", link.ErrMalformedReply, len(answer.ids), len(answer.records))
+		}
+		return err
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim: %w", refusal(err))
