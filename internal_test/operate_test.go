@@ -156,7 +156,9 @@ func TestTheSetByCall(t *testing.T) {
 		doOn := func(node, method string, args any) (builtin.SetStatus, error) {
 			return rpcregistry.Do[builtin.SetStatus](t.Context(), api.RPC, method, args, rpcregistry.Node(node))
 		}
-		do := func(method string, args any) (builtin.SetStatus, error) { return doOn("stellar-worker-1", method, args) }
+		do := func(method string, args any) (builtin.SetStatus, error) {
+			return doOn("stellar-worker-1", method, args)
+		}
 		s, err := do("api.set.quiet", nil)
 		require.NoError(t, err)
 		require.True(t, s.Quiet)
