@@ -105,7 +105,7 @@ func (e *export) entries(ctx context.Context, keys []string) error {
 		entry, err := c.reply(keys[i], reply)
 		switch {
 		case err == nil:
-			r := record{Value: entry.Value, Created: millis(entry.Created), Read: millis(entry.Read), Expires: millis(entry.Expires)}
+			r := record{Value: entry.Value, Created: UnixMilli(entry.Created), Read: UnixMilli(entry.Read), Expires: UnixMilli(entry.Expires)}
 			r.setKey(keys[i])
 			err = e.write(r)
 		case errors.Is(err, ErrWrongType):
@@ -274,7 +274,9 @@ func (c *Cache) restoration(ctx context.Context, text []byte, o ImportOptions) (
 	return keys, args, nil
 }
 
-func millis(t time.Time) int64 {
+// UnixMilli returns a time of an [Entry] or a [LockInfo] in milliseconds since 1970, 0 for
+// never.
+func UnixMilli(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -14,6 +15,10 @@ import (
 
 // MaxWorkers is the most nodes of one set.
 const MaxWorkers = 10_000
+
+// MaxPrefix is the most bytes of a worker prefix: it leaves room for the number in an
+// id of 200 bytes.
+const MaxPrefix = 190
 
 // MaxWeight is the largest weight of a queue.
 const MaxWeight = 1000
@@ -87,26 +92,14 @@ func (c Config) withDefaults() Config {
 	case Idle:
 		c.Workers = 0
 	}
-	if c.WorkerPrefix == "" {
-		c.WorkerPrefix = worker.DefaultPrefix
-	}
-	defaults := []struct {
-		to    *time.Duration
-		value time.Duration
-	}{
-		{&c.StartTimeout, 5 * time.Second},
-		{&c.Drain, worker.DefaultDrain},
-		{&c.Grace, worker.DefaultGrace},
-		{&c.Backoff, 100 * time.Millisecond},
-		{&c.MaxBackoff, 30 * time.Second},
-		{&c.CrashWindow, 30 * time.Second},
-		{&c.ReadyTime, 30 * time.Second},
-	}
-	for _, d := range defaults {
-		if *d.to == 0 {
-			*d.to = d.value
-		}
-	}
+	c.WorkerPrefix = cmp.Or(c.WorkerPrefix, worker.DefaultPrefix)
+	c.StartTimeout = cmp.Or(c.StartTimeout, 5*time.Second)
+	c.Drain = cmp.Or(c.Drain, worker.DefaultDrain)
+	c.Grace = cmp.Or(c.Grace, worker.DefaultGrace)
+	c.Backoff = cmp.Or(c.Backoff, 100*time.Millisecond)
+	c.MaxBackoff = cmp.Or(c.MaxBackoff, 30*time.Second)
+	c.CrashWindow = cmp.Or(c.CrashWindow, 30*time.Second)
+	c.ReadyTime = cmp.Or(c.ReadyTime, 30*time.Second)
 	return c
 }
 
@@ -119,15 +112,15 @@ func (c Config) validate() error {
 		}
 	}
 	check(c.Workers >= 0 && c.Workers <= MaxWorkers, "workers: %d is not between 0 and %d", c.Workers, MaxWorkers)
-	check(link.ValidName(c.WorkerPrefix) && len(c.WorkerPrefix) <= maxPrefix,
-		"worker prefix %q: use 1 to %d letters, digits and . _ : -", c.WorkerPrefix, maxPrefix)
+	check(link.ValidName(c.WorkerPrefix) && len(c.WorkerPrefix) <= MaxPrefix,
+		"worker prefix %q: use 1 to %d letters, digits and . _ : -", c.WorkerPrefix, MaxPrefix)
 	if c.ID != "" {
-		check(link.ValidName(c.ID), "id %q: use 1 to 200 letters, digits and . _ : -", c.ID)
+		errs = append(errs, link.CheckName("id", c.ID))
 		check(c.Workers == 1, "id %q: it can be given to one worker only, not to %d; leave it out, or use the worker prefix", c.ID, c.Workers)
 	}
 	check(c.Concurrency >= 0, "concurrency: %d is negative", c.Concurrency)
 	for _, q := range c.Queues {
-		check(link.ValidName(q), "queue %q: use 1 to 200 letters, digits and . _ : -", q)
+		errs = append(errs, link.CheckName("queue", q))
 	}
 	for q, weight := range c.Weights {
 		check(len(c.Queues) == 0 || slices.Contains(c.Queues, q), "weight of queue %q: it is not among the queues", q)
@@ -141,6 +134,3 @@ func (c Config) validate() error {
 	}
 	return errors.Join(append(errs, c.Redis.Validate(), c.Cache.Validate())...)
 }
-
-// maxPrefix leaves room for the number in an id of 200 bytes.
-const maxPrefix = 190

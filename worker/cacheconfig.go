@@ -26,8 +26,6 @@ type CacheConfig struct {
 	// CachePrefix and LockPrefix are those of the other nodes' configuration,
 	// under a preset. Default: what they ship with.
 	CachePrefix, LockPrefix string
-
-	observer cache.Observer
 }
 
 // Validate reports everything that is wrong.
@@ -49,16 +47,11 @@ func (c CacheConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// observed returns the configuration with an observer of the cache, which may be nil.
-func (c CacheConfig) observed(o cache.Observer) CacheConfig {
-	c.observer = o
-	return c
-}
-
-// Open returns the cache of that configuration, on behalf of an incarnation.
-func (c CacheConfig) Open(client *redis.Client, keys link.Keys, holder string, log zerolog.Logger) *cache.Cache {
+// open returns the cache of that configuration, on behalf of an incarnation. The
+// observer may be nil.
+func (c CacheConfig) open(client *redis.Client, keys link.Keys, holder string, o cache.Observer, log zerolog.Logger) *cache.Cache {
 	return cache.New(cache.Config{
 		Client: client, Keys: keys, Holder: holder, Near: c.Near, Log: log,
-		Preset: c.Preset, CachePrefix: c.CachePrefix, LockPrefix: c.LockPrefix, Observer: c.observer,
+		Preset: c.Preset, CachePrefix: c.CachePrefix, LockPrefix: c.LockPrefix, Observer: o,
 	})
 }

@@ -136,7 +136,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
 	gate := &layoutGate{look: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
-	c.Cache = cfg.Cache.observed(cfg.Observer).Open(c.redis, keys, id, cfg.Log)
+	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, cfg.Log)
 	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
 	c.Tasks.Observe(cfg.Observer)
 	c.Inspector = tasks.NewInspector(c.redis, keys)

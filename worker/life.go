@@ -90,7 +90,7 @@ func (n *Node) openBase(base *group.Group) error {
 	if err != nil {
 		return err
 	}
-	a.Cache = h.cfg.Cache.observed(h.cfg.Observer).Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
+	a.Cache = h.cfg.Cache.open(n.conns.Client, h.keys, n.lease.Incarnation.String(), h.cfg.Observer, n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Tasks.Observe(h.cfg.Observer)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,18 +48,10 @@ type NodeConfig struct {
 }
 
 func (c NodeConfig) withDefaults() NodeConfig {
-	if c.Prefix == "" {
-		c.Prefix = DefaultPrefix
-	}
-	if c.Concurrency == 0 {
-		c.Concurrency = DefaultConcurrency
-	}
-	if c.Drain == 0 {
-		c.Drain = DefaultDrain
-	}
-	if c.Grace == 0 {
-		c.Grace = DefaultGrace
-	}
+	c.Prefix = cmp.Or(c.Prefix, DefaultPrefix)
+	c.Concurrency = cmp.Or(c.Concurrency, DefaultConcurrency)
+	c.Drain = cmp.Or(c.Drain, DefaultDrain)
+	c.Grace = cmp.Or(c.Grace, DefaultGrace)
 	return c
 }
 

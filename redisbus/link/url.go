@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -107,25 +108,12 @@ func (c Config) place() (*place, error) {
 // complete applies what wins over the URL.
 func (c Config) complete(at *place) (*place, error) {
 	at.dialer = c.Dial
-	if c.Username != "" {
-		at.username = c.Username
-	}
-	if !c.Password.IsZero() {
-		at.password = c.Password.Reveal()
-	}
-	if c.SentinelUsername != "" {
-		at.sentinelUser = c.SentinelUsername
-	}
-	if !c.SentinelPassword.IsZero() {
-		at.sentinelPassword = c.SentinelPassword.Reveal()
-	}
-	for _, f := range []struct {
-		to   *string
-		path string
-	}{{&at.files.CA, c.TLS.CA}, {&at.files.Cert, c.TLS.Cert}, {&at.files.Key, c.TLS.Key}} {
-		if f.path != "" {
-			*f.to = f.path
-		}
+	at.username = cmp.Or(c.Username, at.username)
+	at.password = cmp.Or(c.Password.Reveal(), at.password)
+	at.sentinelUser = cmp.Or(c.SentinelUsername, at.sentinelUser)
+	at.sentinelPassword = cmp.Or(c.SentinelPassword.Reveal(), at.sentinelPassword)
+	at.files = TLSFiles{
+		CA: cmp.Or(c.TLS.CA, at.files.CA), Cert: cmp.Or(c.TLS.Cert, at.files.Cert), Key: cmp.Or(c.TLS.Key, at.files.Key),
 	}
 	if at.files == (TLSFiles{}) {
 		return at, nil

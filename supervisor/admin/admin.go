@@ -98,9 +98,6 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// String names the service.
-func (s *Server) String() string { return "admin" }
-
 // Serve answers until ctx ends, then finishes the requests that it has in hand.
 func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, 1)

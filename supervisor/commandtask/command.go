@@ -1,6 +1,7 @@
 package commandtask
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -51,12 +52,8 @@ type Options struct {
 const defaultGrace = 3 * time.Second
 
 func (c Command) withDefaults() Command {
-	if c.Output == 0 {
-		c.Output = DefaultOutput
-	}
-	if c.Snooze == 0 {
-		c.Snooze = DefaultSnooze
-	}
+	c.Output = cmp.Or(c.Output, DefaultOutput)
+	c.Snooze = cmp.Or(c.Snooze, DefaultSnooze)
 	return c
 }
 
@@ -137,8 +134,8 @@ func Register(r tasks.Registrar, c Command, o Options) error {
 	if o.Grace <= 0 {
 		o.Grace = defaultGrace
 	}
-	h := &handler{Command: c.withDefaults(), path: path, grace: o.Grace}
-	h.Program = slices.Clone(c.Program)
+	h := &handler{command: c.withDefaults(), path: path, grace: o.Grace}
+	h.command.Program = slices.Clone(c.Program)
 	h.environment = slices.Clone(o.Environment)
 	for _, name := range slices.Sorted(maps.Keys(c.Environment)) {
 		h.environment = append(h.environment, name+"="+c.Environment[name]) // of two values the last one counts

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,8 +24,7 @@ const (
 
 // handler runs the program of one command.
 type handler struct {
-	Command
-
+	command     Command
 	path        string
 	environment []string
 	grace       time.Duration
@@ -33,41 +33,35 @@ type handler struct {
 // handle runs the program once.
 func (h *handler) handle(ctx context.Context, payload json.RawMessage) error {
 	p := &process{
-		path: h.path, args: h.Program, directory: h.Directory, environment: h.variables(ctx), input: payload,
-		output: head{limit: max(h.Output, 0)}, errors: tail{limit: maxErrors}, grace: h.grace,
+		path: h.path, args: h.command.Program, directory: h.command.Directory, environment: h.variables(ctx), input: payload,
+		output: head{limit: max(h.command.Output, 0)}, errors: tail{limit: maxErrors}, grace: h.grace,
 	}
 	if err := p.run(ctx); err != nil {
-		return fmt.Errorf("%s: %w", h.Program[0], err)
+		return fmt.Errorf("%s: %w", h.command.Program[0], err)
 	}
 	switch code := p.state.ExitCode(); {
 	case p.stopped:
 		return h.failure(context.Cause(ctx), p)
 	case code == 0:
-		if result := result(&p.output); result != nil && h.Output >= 0 {
+		if result := result(&p.output); result != nil && h.command.Output >= 0 {
 			tasks.Tx(ctx).Result(result)
 		}
 		return nil
 	case code == exitData:
-		return tasks.Discard(h.failure(exited(p.state.String()), p))
+		return tasks.Discard(h.failure(errors.New(p.state.String()), p))
 	case code == exitTemp:
-		return tasks.Snooze(h.Snooze)
+		return tasks.Snooze(h.command.Snooze)
 	default:
-		return h.failure(exited(p.state.String()), p)
+		return h.failure(errors.New(p.state.String()), p)
 	}
 }
-
-// exited is how a program ended: "exit status 1", "signal: killed".
-type exited string
-
-// Error implements error.
-func (e exited) Error() string { return string(e) }
 
 // failure is the error of a run, with the end of what the program wrote about it.
 func (h *handler) failure(why error, p *process) error {
 	if said := p.errors.String(); said != "" {
-		return fmt.Errorf("%s: %w: %s", h.Program[0], why, said)
+		return fmt.Errorf("%s: %w: %s", h.command.Program[0], why, said)
 	}
-	return fmt.Errorf("%s: %w", h.Program[0], why)
+	return fmt.Errorf("%s: %w", h.command.Program[0], why)
 }
 
 // variables are the environment of one run.

@@ -115,7 +115,7 @@ func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error)
 	}
 	return CacheEntry{
 		Key: e.Key, Value: e.Value, Version: e.Version,
-		CreatedAt: unixMilli(e.Created), ReadAt: unixMilli(e.Read), ExpiresAt: unixMilli(e.Expires),
+		CreatedAt: cache.UnixMilli(e.Created), ReadAt: cache.UnixMilli(e.Read), ExpiresAt: cache.UnixMilli(e.Expires),
 	}, err
 }
 
@@ -141,11 +141,4 @@ func orAll(match string) string {
 		return "*"
 	}
 	return match
-}
-
-func unixMilli(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
 }

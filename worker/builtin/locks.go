@@ -86,7 +86,7 @@ func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) 
 }
 
 func lockState(i cache.LockInfo) LockState {
-	return LockState{Key: i.Key, Held: true, Holder: i.Holder, Fence: i.Fence, ExpiresAt: unixMilli(i.Expires)}
+	return LockState{Key: i.Key, Held: true, Holder: i.Holder, Fence: i.Fence, ExpiresAt: cache.UnixMilli(i.Expires)}
 }
 
 // lock takes a lock for the caller.

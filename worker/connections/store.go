@@ -91,8 +91,8 @@ func (s *Store) Add(ctx context.Context, client Client, info Info) (*Connection,
 	if info.ID == "" {
 		info.ID = rand.Text()
 	}
-	if !link.ValidName(info.ID) {
-		return nil, fmt.Errorf("connection id %q: use 1 to 200 letters, digits and . _ : -", info.ID)
+	if err := link.CheckName("connection id", info.ID); err != nil {
+		return nil, err
 	}
 	info.Node, info.ConnectedAt, info.Attributes = s.self.ID, time.Now(), maps.Clone(info.Attributes)
 	c := &Connection{store: s, client: client, info: info}

@@ -21,9 +21,6 @@ func (i Incarnation) String() string {
 	return i.ID + "#" + strconv.FormatInt(i.Epoch, 10) + ":" + i.Nonce
 }
 
-// IsZero reports whether there is none.
-func (i Incarnation) IsZero() bool { return i.ID == "" }
-
 // Parse reads what [Incarnation.String] wrote.
 func Parse(s string) (Incarnation, error) {
 	id, token, ok := strings.Cut(s, "#")

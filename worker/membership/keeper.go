@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,15 +32,9 @@ type Times struct {
 }
 
 func (t Times) withDefaults() Times {
-	if t.Lease == 0 {
-		t.Lease = DefaultLease
-	}
-	if t.Heartbeat == 0 {
-		t.Heartbeat = t.Lease / 3
-	}
-	if t.Fence == 0 {
-		t.Fence = t.Lease * 2 / 3
-	}
+	t.Lease = cmp.Or(t.Lease, DefaultLease)
+	t.Heartbeat = cmp.Or(t.Heartbeat, t.Lease/3)
+	t.Fence = cmp.Or(t.Fence, t.Lease*2/3)
 	return t
 }
 

@@ -127,7 +127,7 @@ func get(ctx context.Context, e *cluster.Env, args []string) error {
 			}
 		case err == nil:
 			found.Value, found.CreatedAt, found.ReadAt, found.ExpiresAt =
-				entry.Value, unixMilli(entry.Created), unixMilli(entry.Read), unixMilli(entry.Expires)
+				entry.Value, cache.UnixMilli(entry.Created), cache.UnixMilli(entry.Read), cache.UnixMilli(entry.Expires)
 		}
 		switch {
 		case err != nil:
@@ -222,7 +222,7 @@ func locks(ctx context.Context, e *cluster.Env, args []string) error {
 			if err != nil {
 				return err
 			}
-			locks = append(locks, Lock{Key: l.Key, Holder: l.Holder, Fence: l.Fence, ExpiresAt: unixMilli(l.Expires), Waited: l.Waited})
+			locks = append(locks, Lock{Key: l.Key, Holder: l.Holder, Fence: l.Fence, ExpiresAt: cache.UnixMilli(l.Expires), Waited: l.Waited})
 		}
 		slices.SortFunc(locks, func(a, b Lock) int { return strings.Compare(a.Key, b.Key) })
 		if e.JSON() {
@@ -248,11 +248,4 @@ func globOf(args []string) string {
 		return "*"
 	}
 	return args[0]
-}
-
-func unixMilli(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
 }

@@ -85,7 +85,7 @@ func (s *Settings) ConnectFlags() []urfave.Flag {
 }
 
 func (s *Settings) checkConnection(require requirement) {
-	require("namespace", link.ValidName(s.Namespace), NameRule, s.Namespace)
+	require("namespace", link.ValidName(s.Namespace), "%q: %w", s.Namespace, link.ErrName)
 	require("redis-port", s.redisPort >= 1 && s.redisPort <= 65535, "%d is not between 1 and 65535", s.redisPort)
 	require("redis-db", s.redisDB >= 0, "%d is negative", s.redisDB)
 }
@@ -165,10 +165,7 @@ func (s *Settings) redisAddress() (address, flag string) {
 	case "redis-url":
 		return s.redisURL, by
 	}
-	host := s.redisHost
-	if host == "" {
-		host = "127.0.0.1"
-	}
+	host := cmp.Or(s.redisHost, "127.0.0.1")
 	scheme := "redis"
 	if s.redisCA != "" || s.redisCert != "" || s.redisKey != "" {
 		scheme = "rediss"

@@ -93,14 +93,11 @@ func (s *Settings) nodeFlags() []urfave.Flag {
 // maxConcurrency is how many tasks of one node run at a time at most.
 const maxConcurrency = 10_000
 
-// maxPrefix leaves room for the number in an id of 200 bytes.
-const maxPrefix = 190
-
 func (s *Settings) checkSet(require requirement) {
 	require("workers", s.Workers >= 0 && s.Workers <= supervisor.MaxWorkers,
 		"%d is not between 0 and %d", s.Workers, supervisor.MaxWorkers)
-	require("workerPrefix", link.ValidName(s.prefix) && len(s.prefix) <= maxPrefix,
-		"%.220q: use 1 to %d letters, digits and . _ : -", s.prefix, maxPrefix)
+	require("workerPrefix", link.ValidName(s.prefix) && len(s.prefix) <= supervisor.MaxPrefix,
+		"%.220q: use 1 to %d letters, digits and . _ : -", s.prefix, supervisor.MaxPrefix)
 	aSet := s.own["workers"] != nil // the concurrency of a queue is another flag
 	require("concurrency", !aSet || s.concurrency >= 1 && s.concurrency <= maxConcurrency,
 		"%d is not between 1 and %d", s.concurrency, maxConcurrency)
@@ -120,7 +117,7 @@ func (s *Settings) Set() (supervisor.Config, error) {
 	}
 	if s.id != "" {
 		if !link.ValidName(s.id) {
-			return cfg, s.Problemf("id", NameRule, s.id)
+			return cfg, s.Problemf("id", "%q: %w", s.id, link.ErrName)
 		}
 		if s.Origin("workers").Rank == FromDefault {
 			cfg.Workers = 1
@@ -138,7 +135,7 @@ func (s *Settings) Set() (supervisor.Config, error) {
 			return cfg, Invalidf("the host's name: %w", err)
 		}
 		if !link.ValidName(host) {
-			return cfg, Invalidf("the host's name "+NameRule+" as the worker prefix", host)
+			return cfg, Invalidf("the host's name %q: %w as the worker prefix", host, link.ErrName)
 		}
 		cfg.WorkerPrefix = host
 	}
@@ -152,7 +149,7 @@ func parseQueues(entries []string) (queues []string, weights map[string]int, err
 		name, text, weighted := strings.Cut(entry, "=")
 		switch {
 		case !link.ValidName(name):
-			errs = append(errs, fmt.Errorf(NameRule, name))
+			errs = append(errs, fmt.Errorf("%q: %w", name, link.ErrName))
 		case slices.Contains(queues, name):
 			errs = append(errs, fmt.Errorf("%q is there twice", name))
 		default:

@@ -70,9 +70,6 @@ func (s *Settings) fileFlag(group, name, variable string, to *string, usage stri
 	}
 }
 
-// NameRule is the format of an error about a name that [link.ValidName] refuses.
-const NameRule = "%q: use 1 to 200 letters, digits and . _ : -"
-
 // requirement reports a flag whose value is not ok, if the command has that flag
 // and it was given.
 type requirement func(flag string, ok bool, format string, args ...any)

@@ -13,7 +13,7 @@ const cleanTime = 30 * time.Second
 func (d *demo) clean(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanTime)
 	defer cancel()
-	prefix := d.Set.Redis.Keys().Prefix()
+	prefix := d.cfg.Set.Redis.Keys().Prefix()
 	keys := d.redis.Scan(ctx, 0, prefix+"*", 1000).Iterator()
 	var batch []string
 	for more := true; more; {

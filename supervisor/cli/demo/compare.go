@@ -11,7 +11,7 @@ import (
 
 // sums reads the sums of the cluster.
 func (d *demo) sums(ctx context.Context) (s Sums, err error) {
-	entries := cache.New(cache.Config{Client: d.redis, Keys: d.Set.Redis.Keys()})
+	entries := cache.New(cache.Config{Client: d.redis, Keys: d.cfg.Set.Redis.Keys()})
 	for _, c := range []struct {
 		key string
 		to  *int64

@@ -54,7 +54,7 @@ const (
 
 // demo is one run.
 type demo struct {
-	Config
+	cfg       Config
 	set       *supervisor.Set
 	redis     *redis.Client
 	tasks     *tasks.Client
@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	app := worker.NewApp()
 	Register(app)
 	cfg.Set.Backoff, cfg.Set.MaxBackoff, cfg.Set.CrashLimit = backoff, maxBackoff, -1
-	d := &demo{Config: cfg, shown: &progress{out: cfg.Out, terminal: cfg.Terminal}}
+	d := &demo{cfg: cfg, shown: &progress{out: cfg.Out, terminal: cfg.Terminal}}
 	if d.set, err = supervisor.New(cfg.Set, app, cfg.Log); err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func causeOr(ctx context.Context, err error) error {
 
 // enqueue makes a task of every file, while the nodes already work.
 func (d *demo) enqueue(ctx context.Context) error {
-	skipped, err := list(ctx, d.Dir, chunk, func(files []file) error {
+	skipped, err := list(ctx, d.cfg.Dir, chunk, func(files []file) error {
 		news := make([]tasks.Request, len(files))
 		for i, f := range files {
 			news[i] = tasks.Request{Name: TaskName, Payload: Input{f.path}, Options: tasks.Options{Retention: retention}}
@@ -180,7 +180,7 @@ func (d *demo) enqueue(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.files) == 0 {
-		return fmt.Errorf("%w under %s", ErrNoFiles, d.Dir)
+		return fmt.Errorf("%w under %s", ErrNoFiles, d.cfg.Dir)
 	}
 	d.skipped, d.listed = skipped, true
 	return nil
@@ -188,10 +188,10 @@ func (d *demo) enqueue(ctx context.Context) error {
 
 // crash crashes a random running node, again and again.
 func (d *demo) crash(ctx context.Context) {
-	if d.CrashEvery <= 0 {
+	if d.cfg.CrashEvery <= 0 {
 		return
 	}
-	for link.Sleep(ctx, d.CrashEvery) == nil {
+	for link.Sleep(ctx, d.cfg.CrashEvery) == nil {
 		var running []*worker.Node
 		for _, n := range d.set.Nodes() {
 			if n.State() == membership.Running {

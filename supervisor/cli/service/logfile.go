@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"sync"
+
+	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
 // LogFile appends to a file. Before each write it looks whether the path still
@@ -21,7 +23,7 @@ type LogFile struct {
 func OpenLogFile(path string) (*LogFile, error) {
 	l := &LogFile{path: path}
 	if err := l.open(); err != nil {
-		return nil, fmt.Errorf("log file %s: %w", path, cause(err))
+		return nil, fmt.Errorf("log file %s: %w", path, config.WithoutPath(err))
 	}
 	return l, nil
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
 // ErrRunning says that the file names another process that is alive.
@@ -17,7 +19,7 @@ var ErrRunning = errors.New("is running")
 // that is left of a process that has ended is fine.
 func CheckPIDFile(path string) error {
 	if info, err := os.Stat(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("pidfile %s: %w", path, cause(err))
+		return fmt.Errorf("pidfile %s: %w", path, config.WithoutPath(err))
 	} else if !info.IsDir() {
 		return fmt.Errorf("pidfile %s: %s is not a directory", path, filepath.Dir(path))
 	}
@@ -48,7 +50,7 @@ func WritePIDFile(path string) (remove func() error, err error) {
 	}
 	if err != nil {
 		_ = os.Remove(temporary)
-		return nil, fmt.Errorf("pidfile %s: %w", path, cause(err))
+		return nil, fmt.Errorf("pidfile %s: %w", path, config.WithoutPath(err))
 	}
 	return func() error {
 		if pid, err := readPID(path); err != nil || pid != os.Getpid() {
@@ -68,12 +70,12 @@ func readPID(path string) (int, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, cause(err)
+		return 0, config.WithoutPath(err)
 	}
 	var text []byte
 	if info.Mode().IsRegular() && info.Size() <= maxPIDFile {
 		if text, err = os.ReadFile(path); err != nil {
-			return 0, cause(err)
+			return 0, config.WithoutPath(err)
 		}
 	}
 	number := strings.TrimSpace(string(text))
@@ -85,12 +87,4 @@ func readPID(path string) (int, error) {
 		return 0, errors.New("it is not the number of a process: remove it, or use another file")
 	}
 	return pid, nil
-}
-
-// cause is an error without the path, which its reader knows.
-func cause(err error) error {
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		return p.Err
-	}
-	return err
 }

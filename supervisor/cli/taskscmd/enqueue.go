@@ -153,16 +153,16 @@ func (f *enqueueFlags) check() error {
 	}
 	for _, id := range f.after {
 		if !link.ValidName(id) {
-			return config.Usagef("--after: "+config.NameRule, id)
+			return config.Usagef("--after: %q: %w", id, link.ErrName)
 		}
 	}
 	switch {
 	case f.in > 0 && f.at != "":
 		return config.Usagef("use --in or --at, not both")
 	case f.queue != "" && !link.ValidName(f.queue):
-		return config.Usagef("--queue: "+config.NameRule, f.queue)
+		return config.Usagef("--queue: %q: %w", f.queue, link.ErrName)
 	case f.id != "" && !link.ValidName(f.id):
-		return config.Usagef("--id: "+config.NameRule, f.id)
+		return config.Usagef("--id: %q: %w", f.id, link.ErrName)
 	case f.maxAttempts < 0:
 		return config.Usagef("--max-attempts: %d is negative", f.maxAttempts)
 	case f.uniqueFor > 0 && f.unique == "":
@@ -178,7 +178,7 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	}
 	name, payload := args[0], json.RawMessage("null")
 	if !link.ValidName(name) {
-		return config.Usagef("task "+config.NameRule, name)
+		return config.Usagef("task %q: %w", name, link.ErrName)
 	}
 	if len(args) == 2 {
 		if payload, err = e.Argument(args[1], "PAYLOAD-JSON", `'{"to": "ada"}', '"text"' or 42`); err != nil {

@@ -120,9 +120,9 @@ func (f *filterFlags) check() (err error) {
 	}
 	switch {
 	case f.queue != "" && !link.ValidName(f.queue):
-		return config.Usagef("--queue: "+config.NameRule, f.queue)
+		return config.Usagef("--queue: %q: %w", f.queue, link.ErrName)
 	case f.name != "" && !link.ValidName(f.name):
-		return config.Usagef("--name: "+config.NameRule, f.name)
+		return config.Usagef("--name: %q: %w", f.name, link.ErrName)
 	case f.limit < 0:
 		return config.Usagef("--limit: %d is negative", f.limit)
 	}

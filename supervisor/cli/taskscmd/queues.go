@@ -58,7 +58,7 @@ func oneQueue(
 		ArgValidator: config.Arguments(1, 1, queueColumn),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
 			if !link.ValidName(args[0]) {
-				return config.Usagef("queue "+config.NameRule, args[0])
+				return config.Usagef("queue %q: %w", args[0], link.ErrName)
 			}
 			return do(ctx, e, args[0])
 		}),
