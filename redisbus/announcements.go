@@ -15,8 +15,8 @@ import (
 const (
 	// idleTimeout is how long the connection stays open without a waiter.
 	idleTimeout = time.Second
-	// MaxNap is the longest time that a waiter relies on announcements: a connection
-	// that died unnoticed delays it by that much.
+	// MaxNap is the longest time between two tries of a waiter when no announcement
+	// comes. It bounds the delay if the connection died unnoticed.
 	MaxNap = 5 * time.Second
 )
 
@@ -31,19 +31,19 @@ type Announcements struct {
 	mu         sync.Mutex
 	topics     map[string]*topic
 	sub        *redis.PubSub
-	stop       context.CancelFunc // ends what reads sub
-	broken     bool               // sub is being opened again
+	stop       context.CancelFunc // ends the goroutine that reads sub
+	broken     bool               // the last read of sub failed; go-redis reconnects it
 	subscribed map[string]bool
 	idleTimer  *time.Timer
 	dirty      map[string]struct{} // channels whose waiters have come or gone
-	updating   bool                // one goroutine settles them
+	updating   bool                // a goroutine runs updateAll
 	closed     bool
-	running    sync.WaitGroup // goroutines that update and listen
+	running    sync.WaitGroup // goroutines of updateAll and listen
 }
 
 // topic has the waiters of one channel in the order of their arrival. An
 // announcement, such as that of a free lock, wakes the first waiter, and the next one
-// when the first has left. Shared waiters, who wait for the same fact, all wake up.
+// when the first has left. Shared waiters, which wait for the same fact, all wake up.
 type topic struct {
 	waiters []*waiter
 	live    bool // Redis has confirmed the subscription
@@ -53,7 +53,7 @@ type waiter struct {
 	hub     *Announcements
 	channel string
 	shared  bool
-	signal  chan struct{} // to try, holds one
+	signal  chan struct{} // has capacity 1; an element means that the waiter may try now
 }
 
 // NewAnnouncements returns Announcements that open their connection when needed.
@@ -61,9 +61,9 @@ func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announc
 	return &Announcements{client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}}
 }
 
-// join adds a waiter. Its first signal comes when the channel is subscribed and it is
-// the waiter's turn: subscribe first, then look, so that a state found then is
-// announced when it ends.
+// join adds a waiter. The waiter's first signal comes when Redis has confirmed the
+// subscription of the channel and it is the waiter's turn. The waiter looks at the state
+// only then, so that it cannot miss the announcement of a later change.
 func (h *Announcements) join(ctx context.Context, channel string, shared bool) *waiter {
 	w := &waiter{hub: h, channel: channel, shared: shared, signal: make(chan struct{}, 1)}
 	h.mu.Lock()
@@ -109,9 +109,9 @@ func (w *waiter) wake() {
 	}
 }
 
-// markDirty has a channel subscribed or unsubscribed. One goroutine does it for all
-// channels: a waiter must not be held up, beyond its ctx, by a connection that is
-// being opened. The caller holds h.mu.
+// markDirty has a channel subscribed or unsubscribed in the background. One goroutine
+// does so for all channels: while a connection is being opened, a waiter must not be held
+// up beyond the end of its ctx. The caller holds a.mu.
 func (h *Announcements) markDirty(ctx context.Context, channel string) {
 	h.dirty[channel] = struct{}{}
 	if !h.updating && !h.closed {
@@ -135,8 +135,9 @@ func (h *Announcements) updateAll(ctx context.Context) {
 	}
 }
 
-// update makes Redis's view of a channel that of the waiters. An error leaves it
-// to the next connection, which subscribes anew.
+// update subscribes a channel that has waiters and unsubscribes a channel that has none.
+// An error needs no repetition here: go-redis subscribes all channels after it has
+// reconnected.
 func (h *Announcements) update(ctx context.Context, channel string) {
 	h.mu.Lock()
 	_, wanted := h.topics[channel]
@@ -155,7 +156,7 @@ func (h *Announcements) update(ctx context.Context, channel string) {
 			delete(h.subscribed, channel)
 		}
 		if dropped := h.closeIfIdle(); dropped {
-			wanted = has // nothing to say on it any more
+			wanted = has // the connection is closed: send no command on it
 			defer func() { _ = sub.Close() }()
 		}
 	}
@@ -174,8 +175,9 @@ func (h *Announcements) update(ctx context.Context, channel string) {
 	}
 }
 
-// closeIfIdle closes the connection when nobody has waited for [idleTimeout]. A
-// connection that does not work is detached at once, for the caller to close.
+// closeIfIdle, called while nobody waits, closes the connection after [idleTimeout]
+// unless somebody waits then. It detaches a broken connection at once and reports true;
+// the caller must then close that connection. The caller holds a.mu.
 func (h *Announcements) closeIfIdle() (dropped bool) {
 	if h.idleTimer != nil {
 		h.idleTimer.Stop()
@@ -203,8 +205,8 @@ func (h *Announcements) closeIfIdle() (dropped bool) {
 	return false
 }
 
-// Close closes the connection and returns when nothing of it runs any more. Who
-// still waits tries only from time to time (see [MaxNap]).
+// Close closes the connection and returns when its goroutines have ended. Callers that
+// still wait get no announcements any more and try every [MaxNap].
 func (h *Announcements) Close() {
 	h.mu.Lock()
 	sub := h.sub
@@ -237,7 +239,7 @@ func (h *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 		h.mu.Lock()
 		current := h.sub == sub
 		if current && err != nil && len(h.topics) == 0 {
-			h.detach() // nobody needs it again, perhaps the client was closed
+			h.detach() // without waiters there is no reason to reconnect: the client may have been closed
 			current = false
 		}
 		if current {
@@ -286,11 +288,11 @@ func (h *Announcements) wakeWaiters(message any, err error) {
 	}
 }
 
-// Await calls try, at first and after every announcement on the channel, until again
-// returns false for its error, which Await then returns. When ctx ends it returns
-// ctx's cause. Of the waiters of a channel one at a time tries, in the order of their
-// arrival, unless they are shared. try returns the time after which it may succeed
-// without an announcement, 0 if that is not known.
+// Await calls try once the channel is subscribed, and again after every announcement on
+// it, as long as again returns true for try's error; then Await returns that error. When
+// ctx ends first, Await returns ctx's cause. The waiters of a channel try one at a time,
+// in the order of their arrival; waiters with shared all try at once. try also returns
+// the time after which it may succeed without an announcement, 0 if that is not known.
 func (h *Announcements) Await(
 	ctx context.Context, channel string, shared bool, again func(error) bool, try func() (time.Duration, error),
 ) error {
@@ -320,6 +322,7 @@ func (h *Announcements) Await(
 	}
 }
 
+// mayTry reports whether it is the waiter's turn to try, also without an announcement.
 func (h *Announcements) mayTry(w *waiter) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,22 +9,22 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ErrClosed is what the use of a lazy bus ends with once its Serve has ended.
+// ErrClosed is returned by a lazy bus whose Serve has ended.
 var ErrClosed = errors.New("the bus is closed")
 
-// opening is the state of a bus that learns its token from Redis, on first use.
+// opening is the state of a lazy bus, which learns its token on first use.
 type opening struct {
 	learn func(context.Context) (link.Secret, error)
 	mode  link.Mode
 	also  link.Secret
 
 	wanted chan struct{} // closed by the first use
-	want   sync.Once
+	want   sync.Once     // closes wanted
 
 	mu      sync.Mutex
-	failure error         // of the last try to learn the token
-	changed chan struct{} // closed and replaced when failure changes
-	closed  bool
+	failure error         // the error of the last try to learn the token
+	changed chan struct{} // closed and replaced after every try
+	closed  bool          // Serve has ended: no further try
 }
 
 func newOpening(cfg BusConfig) *opening {
@@ -35,7 +35,8 @@ func newOpening(cfg BusConfig) *opening {
 
 var errNotOpen = fmt.Errorf("%w: the bus does not know its token yet (see Bus.Await)", link.ErrUnavailable)
 
-// fail notes the outcome of a try; closed says that none follows.
+// fail records the error of a try to learn the token, nil for a success; closed: no
+// further try follows.
 func (o *opening) fail(err error, closed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,13 +65,14 @@ func (b *Bus) Usable() bool {
 	}
 }
 
-// Await waits until a lazy bus (see [BusConfig].Learn) knows its token and hears
-// what is sent to it, and has Serve begin with that. Any other bus may send from
-// the start: there is nothing to wait for.
+// Await has Serve learn the token of a lazy bus (see [BusConfig].Learn), and waits until
+// the bus knows it and Redis has confirmed the bus's subscriptions. For any other bus,
+// which may send from the start, Await returns nil at once.
 //
-// While Redis is away it waits as long as ctx lasts; then the error is
+// While Redis is away Await waits until ctx ends; the error is then
 // link.ErrUnavailable, with the reason. An error of Learn that is no outage is
-// returned at once; Serve goes on trying. After Serve it is [ErrClosed].
+// returned at once, while Serve goes on trying. After Serve has ended the error is
+// [ErrClosed].
 func (b *Bus) Await(ctx context.Context) error {
 	o := b.opening
 	if o == nil {
@@ -95,8 +97,8 @@ func (b *Bus) Await(ctx context.Context) error {
 	}
 }
 
-// learnToken waits for the first use of a lazy bus and learns its token. It
-// reports whether there is one: not when ctx has ended before.
+// learnToken waits for the first use of a lazy bus and learns its token. It reports
+// whether the token is known: false means that ctx ended first.
 func (b *Bus) learnToken(ctx context.Context) bool {
 	o := b.opening
 	if o == nil || b.prover.Load() != nil {

@@ -14,7 +14,7 @@ import (
 // DefaultNamespace is the namespace, and the broadcast channel, of a [Config] that names none.
 const DefaultNamespace = "stellar"
 
-// Timeouts of every connection. A command that got no answer by then has an
+// Timeouts of every connection. A command that got no answer within ioTimeout has an
 // unknown outcome: [ErrUnknownOutcome].
 const (
 	dialTimeout = time.Second
@@ -22,8 +22,8 @@ const (
 	poolTimeout = time.Second
 )
 
-// Config says where Redis is and how the nodes of one cluster recognise each
-// other on it.
+// Config configures the connection to Redis, and how the nodes of one cluster recognise
+// each other there.
 type Config struct {
 	// URL is one of
 	//
@@ -49,17 +49,17 @@ type Config struct {
 	// TLS names the certificate files, for URLs with rediss.
 	TLS TLSFiles
 
-	// Dial, when set, opens every connection instead of the address in URL:
-	// the embedded Redis, or a proxy in a test.
+	// Dial, when set, opens every connection, and the address in URL is not used. It
+	// connects to the embedded Redis, or through a proxy in a test.
 	Dial func(ctx context.Context) (net.Conn, error)
 
 	// Namespace separates clusters that share a Redis: the prefix of all keys
 	// and channels. Letters, digits and ._:- only. Default "stellar".
 	Namespace string
 
-	// Token authenticates the cluster's messages, at least 16 bytes. Without
-	// one, the first node draws a random token and keeps it in Redis: then every
-	// program that may read the namespace's keys belongs to the cluster.
+	// Token authenticates the cluster's messages, at least 16 bytes. Without a token
+	// the first node draws a random one and keeps it in Redis: then every program
+	// that may read the namespace's keys belongs to the cluster.
 	Token Secret
 	// AlsoAccept is a second token that messages may be signed with, to change the
 	// token of a running cluster: first every node accepts the new one as well,

@@ -54,8 +54,8 @@ func Open(cfg Config, name string) (*Connections, error) {
 	return c, nil
 }
 
-// OpenClient returns a client besides the nodes' own, for the parts that the nodes
-// of a process share and for commands.
+// OpenClient returns a client that belongs to no node: for a command, or for what the
+// nodes of a process share. name is what CLIENT LIST shows. Nothing is dialled yet.
 func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
 	at, err := cfg.withDefaults().where()
 	if err != nil {
@@ -66,7 +66,7 @@ func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
 	return at.client(o), nil
 }
 
-// where returns the place of the namespace's keys.
+// where returns the endpoint, with a key of the namespace to find its slot by.
 func (c Config) where() (*place, error) {
 	at, err := c.place()
 	if err == nil {
@@ -89,7 +89,7 @@ func (c *Connections) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close closes all three, also in the middle of a command.
+// Close closes all three clients, also while commands run on them.
 func (c *Connections) Close() error {
 	var errs []error
 	for _, client := range []redis.UniversalClient{c.Client, c.Subscriber, c.Tasks} {

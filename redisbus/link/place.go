@@ -18,16 +18,16 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// place is where the primary is, and how to get there. All keys of a namespace
-// live on one server at a time, also in a Redis Cluster (see [Keys]). So every
-// connection goes to that server: who it is, is asked at every dial, of the
-// Sentinels or of the Cluster's nodes. A server that says that it is the one no
-// longer loses all connections, those that only listen included, and the next
-// ones go to its successor.
+// place dials the primary: the server that has the namespace's keys. All keys of a
+// namespace live on one server at a time, also in a Redis Cluster (see [Keys]), so every
+// connection goes to that server. With Sentinels or a Cluster, every dial first asks the
+// Sentinels or the Cluster's nodes for the primary's address. When a server answers that
+// it is no longer the primary, all connections are closed, those of subscribers included;
+// new connections go to the new primary.
 //
-// The client library's own Sentinel and Cluster clients would do that too, but
-// the former keeps two more connections a client, and the latter executes
-// commands again after an error.
+// The client library's own Sentinel and Cluster clients do that too, but the Sentinel
+// client keeps two more connections for each client, and the Cluster client repeats
+// commands after an error.
 type place struct {
 	network, addr      string
 	db                 int
@@ -37,24 +37,25 @@ type place struct {
 	dialer             func(context.Context) (net.Conn, error)
 
 	way                            string
-	hosts                          []string // Sentinels, or nodes of the Cluster
-	primary                        string   // its name among the Sentinels
+	hosts                          []string // the configured Sentinels, or nodes of the Cluster
+	primary                        string   // the primary's name among the Sentinels
 	sentinelUser, sentinelPassword string
-	key                            string // any of the namespace, for its slot
+	key                            string // any key of the namespace: all have its slot
 
 	mu    sync.Mutex
-	known []string // nodes of the Cluster that others named
-	open  map[*tracked]struct{}
+	known []string              // further nodes of the Cluster, named by those that were asked
+	open  map[*tracked]struct{} // the connections to the primary
 }
 
-// crowdPause is about how long to wait when too many connect at the same time.
+// crowdPause is about how long to wait before dialling again when a Unix socket's queue
+// of new connections is full.
 const crowdPause = 5 * time.Millisecond
 
-// askTimeout bounds the question to one Sentinel or node: of three, two may be
-// silent.
+// askTimeout bounds the request to one Sentinel or node. Three requests fit into
+// dialTimeout: of three Sentinels two may be silent.
 const askTimeout = 300 * time.Millisecond
 
-// address is a name for the place where the client library wants one.
+// address returns the text that the client library shows as the server's address.
 func (at *place) address() string {
 	switch {
 	case at.way == bySentinels:
@@ -66,7 +67,7 @@ func (at *place) address() string {
 	}
 }
 
-// client returns a client whose connections go there.
+// client returns a client whose connections go to the primary.
 func (at *place) client(o *redis.Options) *redis.Client {
 	c := redis.NewClient(o)
 	if at.way != oneServer {
@@ -75,7 +76,8 @@ func (at *place) client(o *redis.Options) *redis.Client {
 	return c
 }
 
-// dial opens a connection to the primary. Whatever goes wrong, no command was sent.
+// dial opens a connection to the primary. Its error is a net.OpError of the operation
+// [dialing], unless it comes from Config.Dial.
 func (at *place) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if at.dialer != nil {
 		return at.dialer(ctx)
@@ -89,7 +91,7 @@ func (at *place) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		}
 	}
 	conn, err := at.connect(ctx, network, addr)
-	for errors.Is(err, syscall.EAGAIN) { // a Unix socket's queue is full: a thousand nodes start
+	for errors.Is(err, syscall.EAGAIN) { // a Unix socket's queue is full, such as when a thousand nodes start
 		if Sleep(ctx, Backoff(crowdPause, 4*crowdPause, 2)) != nil {
 			break
 		}
@@ -116,12 +118,13 @@ func (at *place) connect(ctx context.Context, network, addr string) (net.Conn, e
 	return (&tls.Dialer{NetDialer: plain, Config: at.tls}).DialContext(ctx, network, addr)
 }
 
-// find asks one after the other, beginning anywhere, who the primary is.
+// find asks the Sentinels or nodes one after the other, in a random order, for the
+// primary's address.
 func (at *place) find(ctx context.Context) (string, error) {
 	at.mu.Lock()
 	hosts := slices.Concat(at.hosts, at.known)
 	at.mu.Unlock()
-	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] }) //nolint:gosec // any will do
+	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] }) //nolint:gosec // spreads the load
 	ask := at.askNode
 	if at.way == bySentinels {
 		ask = at.askSentinel
@@ -190,7 +193,7 @@ func (at *place) askNode(ctx context.Context, host string) (string, error) {
 		for i, node := range part.Nodes {
 			addr := node.Addr
 			if h, port, err := net.SplitHostPort(addr); err == nil && h == "" {
-				addr = net.JoinHostPort(self, port) // it does not know its own name
+				addr = net.JoinHostPort(self, port) // a node that does not know its own host sends an empty one
 			}
 			if !slices.Contains(at.hosts, addr) && !slices.Contains(known, addr) {
 				known = append(known, addr)
@@ -201,7 +204,7 @@ func (at *place) askNode(ctx context.Context, host string) (string, error) {
 		}
 	}
 	if primary == "" {
-		return "", fmt.Errorf("nobody serves slot %d", slot.Val())
+		return "", fmt.Errorf("no node serves slot %d", slot.Val())
 	}
 	at.mu.Lock()
 	at.known = known
@@ -209,7 +212,8 @@ func (at *place) askNode(ctx context.Context, host string) (string, error) {
 	return primary, nil
 }
 
-// track remembers a connection until it is closed, where that matters.
+// track wraps a connection. With Sentinels or a Cluster it also remembers the connection
+// until that is closed, for leave.
 func (at *place) track(conn net.Conn) net.Conn {
 	t := &tracked{Conn: conn, at: at}
 	if at.way == oneServer {
@@ -224,7 +228,7 @@ func (at *place) track(conn net.Conn) net.Conn {
 	return t
 }
 
-// leave closes all connections: their server is not the primary any more.
+// leave closes all connections, because their server is not the primary any more.
 func (at *place) leave() {
 	at.mu.Lock()
 	open := at.open
@@ -235,11 +239,12 @@ func (at *place) leave() {
 	}
 }
 
+// tracked is an open connection.
 type tracked struct {
 	net.Conn
 	at    *place
 	heard atomic.Bool // something was read
-	said  ReplyError  // instead of an answer, before anything was read
+	said  ReplyError  // the error with which Redis closed the connection before any command
 }
 
 func (t *tracked) Read(b []byte) (int, error) {
@@ -250,8 +255,9 @@ func (t *tracked) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write fails with what Redis said when it hung up before it was asked anything:
-// that it has too many clients, for one. The client library would not read it.
+// Write returns the error reply that Redis sends when it closes a connection before any
+// command, such as that it has too many clients. The client library would not read that
+// reply.
 func (t *tracked) Write(b []byte) (int, error) {
 	if t.said != "" {
 		return 0, t.said
@@ -270,8 +276,8 @@ func (t *tracked) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// ReplyError is an error that Redis sent, read where the client library does not
-// read: on the bus, and before a connection was asked anything.
+// ReplyError is an error reply of Redis that was read without the client library: on the
+// bus, and on a connection that Redis closed before any command.
 type ReplyError string
 
 func (r ReplyError) Error() string { return string(r) }
@@ -298,7 +304,8 @@ func (t *tracked) SyscallConn() (syscall.RawConn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// leaver looks for answers of a server that is not the primary any more.
+// leaver is a hook of the client library that closes all connections when the server
+// answers that it is not the primary any more.
 type leaver struct{ at *place }
 
 func (leaver) DialHook(next redis.DialHook) redis.DialHook { return next }

@@ -16,14 +16,15 @@ import (
 // TLSFiles are the PEM files of TLS connections. The server's certificate is
 // always verified.
 type TLSFiles struct {
-	// CA holds the certificates that may sign the server's. Default: those that
-	// the system trusts.
+	// CA is the path of the certificates that may sign the server's certificate.
+	// Default: those that the system trusts.
 	CA string
-	// Cert and Key are what this side shows to a server that asks for a certificate.
+	// Cert and Key are the paths of the client's certificate and its key, for a server
+	// that asks for a certificate.
 	Cert, Key string
 }
 
-// ways are how the primary is found.
+// The values of place.way: how the primary is found.
 const (
 	oneServer   = ""
 	bySentinels = "sentinel"
@@ -33,7 +34,7 @@ const (
 const urlForms = "use redis://host:6379/0, rediss://host:6379/0 (TLS), unix:///path/to/redis.sock, " +
 	"redis+sentinel://host:26379,host:26379/primary/0 or redis+cluster://host:6379,host:6379"
 
-// pieces are a URL cut up. net/url itself takes no list of hosts.
+// pieces has the parts of a URL. net/url does not parse a list of hosts.
 type pieces struct{ scheme, user, hosts, path, query string }
 
 func cut(text string) (p pieces, ok bool) {
@@ -50,14 +51,16 @@ func cut(text string) (p pieces, ok bool) {
 	return p, ok && p.scheme != ""
 }
 
-// way is how the primary is found, base the scheme without it.
+// way splits a scheme such as "redis+sentinel" into its base, "redis", and the way in
+// which the primary is found, "sentinel".
 func (p pieces) way() (base, way string) {
 	base, way, _ = strings.Cut(p.scheme, "+")
 	return base, way
 }
 
-// Address is where Redis is, for people to read: without user, password and
-// query. It is "embedded" where connections are dialled in process.
+// Address returns the address of Redis for people to read: the URL without user, password
+// and query, "embedded" if Dial is set and URL is not, or "[redacted]" if the URL cannot
+// be parsed.
 func (c Config) Address() string {
 	if c.Dial != nil && c.URL == "" {
 		return "embedded"
@@ -74,8 +77,8 @@ func (c Config) Address() string {
 	return p.scheme + "://" + p.hosts + p.path
 }
 
-// HoldsPassword reports whether the URL itself contains a password, which then
-// shows wherever the URL does.
+// HoldsPassword reports whether the URL itself contains a password, which everybody sees
+// who sees the URL.
 func (c Config) HoldsPassword() bool {
 	p, _ := cut(c.URL)
 	_, password, _ := strings.Cut(p.user, ":")
@@ -83,13 +86,13 @@ func (c Config) HoldsPassword() bool {
 	return password != "" || q.Get(sentinelPassword) != ""
 }
 
-// Members of the query that are ours, not the client library's.
+// Members of the query that this package reads and the client library does not know.
 const (
 	sentinelUser     = "sentinel_user"
 	sentinelPassword = "sentinel_password"
 )
 
-// place reads where Redis is. No error contains a secret.
+// place returns the endpoint that the configuration describes. No error contains a secret.
 func (c Config) place() (*place, error) {
 	if c.Dial != nil && c.URL == "" {
 		return c.complete(&place{dialer: c.Dial})
@@ -104,7 +107,7 @@ func (c Config) place() (*place, error) {
 	return c.complete(at)
 }
 
-// complete applies what wins over the URL.
+// complete applies the fields of the configuration that win over the URL.
 func (c Config) complete(at *place) (*place, error) {
 	at.dialer = c.Dial
 	if c.Username != "" {
@@ -174,13 +177,13 @@ func (c Config) locate() (*place, error) {
 	at.network, at.addr, at.db = o.Network, o.Addr, o.DB
 	at.username, at.password, at.tls = o.Username, o.Password, o.TLSConfig
 	if at.tls != nil && way != oneServer {
-		at.tls.ServerName = "" // that of whichever host is dialled
+		at.tls.ServerName = "" // the name of the host that is dialled
 	}
 	return at, nil
 }
 
-// list takes a URL with several hosts apart. What it returns is the URL of the
-// first of them as if it were alone.
+// list reads the hosts of a URL with several hosts, and the primary's name. It returns the
+// parts of a URL with the first host alone, which the client library can parse.
 func (at *place) list(base string, p pieces) (pieces, error) {
 	port := "6379"
 	switch {

@@ -9,29 +9,31 @@ import (
 	"sync/atomic"
 )
 
-// Cable is a way to Redis that a test can cut, in the ways in which networks do.
+// Cable is a network between a client and Redis in which a test can cause faults. Dial,
+// given as [link.Config.Dial], leads through it.
 type Cable struct {
-	// To opens a connection to the Redis at its end.
+	// To opens a connection to Redis.
 	To func(ctx context.Context) (net.Conn, error)
 
-	Refuse atomic.Bool  // connecting fails
-	Dials  atomic.Int64 // connections asked for
+	Refuse atomic.Bool  // new connections fail
+	Dials  atomic.Int64 // counts the calls of Dial
 
 	mu    sync.Mutex
 	conns map[*strand]struct{}
-	drop  int // so many answers are lost, each with its connection
+	drop  int // how many of the next answers are lost, each with its connection
 }
 
+// strand is one connection through a [Cable].
 type strand struct {
 	net.Conn
 	cable *Cable
-	free  chan struct{} // closed with the connection
-	once  sync.Once
+	free  chan struct{} // closed by [Cable.BlackHole]
+	once  sync.Once     // closes free
 }
 
 var errCut = errors.New("cut")
 
-// Dial is for [link.Config.Dial].
+// Dial opens a connection. It is for [link.Config.Dial].
 func (c *Cable) Dial(ctx context.Context) (net.Conn, error) {
 	c.Dials.Add(1)
 	if c.Refuse.Load() {
@@ -51,8 +53,8 @@ func (c *Cable) Dial(ctx context.Context) (net.Conn, error) {
 	return w, nil
 }
 
-// BlackHole makes what is on the way vanish without a word, both ways, on the
-// connections that are open now.
+// BlackHole makes the connections that are open now lose all data in both directions,
+// without an error.
 func (c *Cable) BlackHole() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,6 +70,7 @@ func (c *Cable) LoseAnswers(n int) {
 	c.drop = n
 }
 
+// dark reports whether the connection loses all data.
 func (w *strand) dark() bool {
 	select {
 	case <-w.free:
