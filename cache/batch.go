@@ -11,8 +11,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// batcher sends commands of concurrent callers together in pipelines; a lone
-// caller's goes at once (see package flight).
+// batcher sends the commands of concurrent callers together in pipelines; the command of a
+// lone caller is sent at once (see package flight).
 type batcher struct {
 	redis.UniversalClient
 	queue *flight.Queue[link.Command]
@@ -20,7 +20,7 @@ type batcher struct {
 
 func newBatcher(client redis.UniversalClient) *batcher {
 	b := &batcher{UniversalClient: client}
-	// All callers of a pipeline wait for its last answer.
+	// The bounds are small because all callers of a pipeline wait for its last answer.
 	bounds := flight.Limits{Flights: 2, Items: 256, Bytes: 256 << 10}
 	b.queue = flight.New(bounds, func(cmd link.Command) int { return size(cmd.Args()) }, b.send)
 	return b
@@ -37,7 +37,7 @@ func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
 		b.queue.End(ctx)
 		return err
 	}
-	// A copy, as the caller may give the command up while it is being written.
+	// The pipeline gets a copy: the caller may give up and use cmd while it is being written.
 	together := link.NewCommand(ctx, cmd.Args()...)
 	switch sent, err := b.queue.Wait(ctx, together); {
 	case err == nil:
@@ -51,7 +51,7 @@ func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
 	return cmd.Err()
 }
 
-// send sends a pipeline, which the connection's timeouts bound.
+// send sends the commands as one pipeline. The connection's timeouts bound the time.
 func (b *batcher) send(ctx context.Context, commands []flight.Item[link.Command]) {
 	p := b.UniversalClient.Pipeline()
 	for _, c := range commands {

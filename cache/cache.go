@@ -23,30 +23,31 @@ type Config struct {
 	// Client runs the commands.
 	Client redis.UniversalClient
 
-	// Keys are the names of the namespace.
+	// Keys builds the names of the namespace's keys.
 	Keys link.Keys
 
 	// Holder names the owner of the locks: a node's incarnation, so that
 	// [ReleaseAll] can free them when the incarnation is gone. Under a compatibility preset
-	// the original's nodes see what comes before the first "#". Default: a
-	// random name.
+	// nodes of the other programs see the part before the first "#" as the holder.
+	// Default: a random name.
 	Holder string
 
 	// Preset says which other programs share the cache. Default, also for a name
 	// that [ParsePreset] refuses: [Native].
 	Preset Preset
 
-	// CachePrefix and LockPrefix are the key prefixes that the other programs are
-	// configured with, under a compatibility preset. Default: their defaults.
+	// CachePrefix and LockPrefix are, under a compatibility preset, the key prefixes with
+	// which the other programs are configured. Default: the defaults of those programs.
 	CachePrefix, LockPrefix string
 
 	// Near keeps entries in the process's memory; see [Near].
 	Near Near
 
-	// Log receives what no caller can be given as an error. Default: nothing is logged.
+	// Log gets failures that no caller can be given as an error, such as those of Serve.
+	// Default: nothing is logged.
 	Log zerolog.Logger
 
-	// Observer, when set, hears how operations end.
+	// Observer, when set, is notified of ended operations.
 	Observer Observer
 }
 
@@ -63,7 +64,8 @@ type Cache struct {
 
 	observer Observer // nil: none
 
-	// Versions and tokens consist of writer and a count, so that no two are the same.
+	// Versions and tokens consist of writer, which is random, and a count, so that no two
+	// are the same.
 	writer [6]byte
 	writes atomic.Uint64
 }
@@ -84,8 +86,8 @@ func New(cfg Config) *Cache {
 	return c
 }
 
-// Close closes the connection on which the cache hears of what its callers wait for,
-// which would else close a second after the last of them has left.
+// Close closes the connection that announces to waiting callers that a lock is free or a
+// list has an item. Without Close it closes a second after the last caller stopped waiting.
 func (c *Cache) Close() { c.wakes.Close() }
 
 // EntryKey returns the Redis key of an entry or list, for scripts with [Cache.LuaEffects].
@@ -97,7 +99,7 @@ func (c *Cache) LockKey(key string) string { return c.names.lock(key) }
 // unique returns 16 characters that no other call returns, on any node.
 func (c *Cache) unique() string {
 	var b [14]byte
-	binary.BigEndian.PutUint64(b[6:], c.writes.Add(1)<<16) // 48 bits, then two bytes to spare
+	binary.BigEndian.PutUint64(b[6:], c.writes.Add(1)<<16) // the count has 48 bits; the last two bytes are not used
 	copy(b[:6], c.writer[:])
 	var text [16]byte
 	base64.RawURLEncoding.Encode(text[:], b[:12])
@@ -112,8 +114,8 @@ func check(op, key string) error {
 	return nil
 }
 
-// node returns the client of the one server that holds the cache: all of a
-// namespace's keys share a hash tag, and SCAN sees one server only.
+// node returns the client of the one server that holds the cache, for SCAN, which sees
+// only one server: all keys of a namespace share a hash tag.
 func (c *Cache) node(ctx context.Context) (redis.UniversalClient, error) {
 	if cluster, ok := c.client.UniversalClient.(*redis.ClusterClient); ok {
 		return cluster.MasterForKey(ctx, c.names.cachePrefix)
