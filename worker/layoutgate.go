@@ -10,16 +10,16 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// layoutGate is a hook of a Redis client that holds commands back until the
-// namespace was found to have a layout that the program may work with. It is for
-// programs that do not begin with a look at Redis. Commands that come together
-// each look, until one has found it: nobody waits for another.
+// layoutGate is a hook of a Redis client. Before the first command it checks that the
+// program may work with the layout of the namespace's data; if not, or if the check fails,
+// the command fails. It is for a [Client], which does not wait for Redis when it is made.
+// Concurrent first commands each make the check, so that none waits for another.
 type layoutGate struct {
 	look   func(context.Context) error
 	passed atomic.Bool
 }
 
-// lookKey marks the context of the look's own commands, which nothing holds back.
+// lookKey marks the context of the check's own commands, which pass the gate.
 type lookKey struct{}
 
 func (g *layoutGate) pass(ctx context.Context) error {
@@ -31,7 +31,7 @@ func (g *layoutGate) pass(ctx context.Context) error {
 		g.passed.Store(true)
 		return nil
 	}
-	if link.IsOutage(err) { // whatever became of the look, the command was not sent
+	if link.IsOutage(err) { // also an unknown outcome of the check means that the command was not sent
 		return fmt.Errorf("%w: %w", link.ErrUnavailable, err)
 	}
 	return err

@@ -13,10 +13,10 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// Observer hears how things ended, for metrics, traces and the like. Its methods
-// are called synchronously, by many goroutines at once: they must not block and
-// must not panic. Embed [Unobserved] in an implementation, so that it need not have
-// all methods, nor those of later versions.
+// Observer is notified of the events of nodes, calls, messages and cache operations, for
+// metrics, traces and the like. Its methods are called synchronously, by many goroutines at
+// once: they must not block and must not panic. Embed [Unobserved] in an implementation, so
+// that it need not have all methods, nor those of later versions.
 type Observer interface {
 	link.Observer
 	redisbus.Observer
@@ -25,9 +25,8 @@ type Observer interface {
 
 	// NodeStarted: a node runs.
 	NodeStarted(start NodeStart)
-	// NodeEnded: a node has ended, and what it owned has been handed on unless Err
-	// says otherwise. It is called once for every node that joined the cluster,
-	// also for one that never ran.
+	// NodeEnded: a node has ended, after its hand-over. It is called once for every node
+	// that joined the cluster, also for a node that never ran.
 	NodeEnded(end NodeEnd)
 }
 
@@ -42,8 +41,8 @@ type NodeEnd struct {
 	ID, Incarnation string
 	Process         membership.Process
 	Why             EndReason
-	Err             error         // of an end that nobody asked for; nil otherwise
-	Lived           time.Duration // since it began to join
+	Err             error         // nil if somebody asked for the end
+	Lived           time.Duration // since the node began to join
 }
 
 // EndReason is why a node's life ended.
@@ -110,8 +109,8 @@ func (Unobserved) LockHeld(cache.LockTime) {}
 // LockLost implements cache.Observer.
 func (Unobserved) LockLost(cache.LockTime) {}
 
-// Observers returns an observer that tells all of these, in their order. Nil ones
-// are left out; of none it returns nil.
+// Observers returns an observer that notifies all of the given observers, in their order.
+// It leaves nil observers out, and returns nil if none is left.
 func Observers(all ...Observer) Observer {
 	var some observers
 	for _, o := range all {
@@ -191,7 +190,7 @@ func (o observers) NodeEnded(e NodeEnd) {
 	}
 }
 
-// observeStart tells the observer that the node runs.
+// observeStart notifies the observer that the node runs.
 func (n *Node) observeStart() {
 	if o := n.host.cfg.Observer; o != nil {
 		i := n.lease.Incarnation
@@ -199,7 +198,7 @@ func (n *Node) observeStart() {
 	}
 }
 
-// observeEnd tells the observer with what the node's life ended.
+// observeEnd notifies the observer that the node's life ended with err.
 func (n *Node) observeEnd(err error) {
 	o := n.host.cfg.Observer
 	if o == nil || n.lease == nil {
