@@ -12,16 +12,16 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
-// calledLocks are the locks that this node holds for callers of api.cache.lock.
+// calledLocks has the locks that this node holds for callers of api.cache.lock.
 //
 // Such a lock is held for its TTL and not renewed, because the node cannot know
 // whether the caller still lives. It ends earlier with api.cache.unlock on the same
-// node, and with the node. Its fence is the caller's proof: on this node for unlock
-// and destroy, on any node for save.
+// node, and with the node. With the lock's fence the caller proves that the lock is its
+// own: to unlock and destroy on this node, and to save on any node.
 type calledLocks struct {
 	cache *cache.Cache
 	node  string
-	life  context.Context //nolint:containedctx // the node's life: a lock outlives the call that took it
+	life  context.Context //nolint:containedctx // ends with the node's life: a lock outlives the call that took it
 
 	mu   sync.Mutex
 	held map[string]*cache.Lock // by key
@@ -44,7 +44,7 @@ type (
 	}
 )
 
-// CalledLock is what api.cache.lock answers. The lock is held by Node, for TTL
+// CalledLock is the response of api.cache.lock. The lock is held by Node, for TTL
 // milliseconds and without renewal.
 type CalledLock struct {
 	Key   string `json:"key"`
@@ -53,7 +53,7 @@ type CalledLock struct {
 	TTL   int64  `json:"ttl"`
 }
 
-// LockState is what api.cache.checkLock answers, and a list of them
+// LockState is the response of api.cache.checkLock, and an item in the response of
 // api.cache.locks.
 type LockState struct {
 	Key       string `json:"key"`
@@ -100,7 +100,7 @@ func (c *calledLocks) lock(call context.Context, in lockArguments) (CalledLock, 
 		end(err)
 		return CalledLock{}, err
 	}
-	if !stop() { // the caller is gone and will never know of the lock
+	if !stop() { // the call has ended: its caller does not get the fence
 		return CalledLock{}, errors.Join(context.Cause(call), l.Unlock())
 	}
 	c.mu.Lock()
@@ -148,7 +148,7 @@ func (c *calledLocks) unlock(in unlockArguments) (bool, error) {
 	return err == nil, err
 }
 
-// destroy removes an entry for the caller that took its lock with that fence.
+// destroy removes an entry for the caller that holds its lock with that fence.
 func (c *calledLocks) destroy(call context.Context, key string, fence int64) (bool, error) {
 	l := c.find(key, fence)
 	if l == nil {
