@@ -53,14 +53,14 @@ type Config struct {
 
 // Cache is one node's view of the cluster's cache. It is safe for concurrent use.
 type Cache struct {
-	client  *batcher
-	names   names
-	preset  Preset
-	scripts *scripts
-	holder  string
-	log     zerolog.Logger
-	wakes   *redisbus.Announcements
-	near    *near
+	client        *batcher
+	names         names
+	preset        Preset
+	scripts       *scripts
+	holder        string
+	log           zerolog.Logger
+	announcements *redisbus.Announcements
+	near          *near
 
 	observer Observer // nil: none
 
@@ -77,7 +77,7 @@ func New(cfg Config) *Cache {
 		client: newBatcher(cfg.Client), names: newNames(cfg), preset: cfg.Preset,
 		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
 	}
-	c.wakes = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
+	c.announcements = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
 	c.near = newNear(cfg)
 	_, _ = rand.Read(c.writer[:])
 	if c.holder == "" {
@@ -88,7 +88,7 @@ func New(cfg Config) *Cache {
 
 // Close closes the connection that announces to waiting callers that a lock is free or a
 // list has an item. Without Close it closes a second after the last caller stopped waiting.
-func (c *Cache) Close() { c.wakes.Close() }
+func (c *Cache) Close() { c.announcements.Close() }
 
 // EntryKey returns the Redis key of an entry or list, for scripts with [Cache.LuaEffects].
 func (c *Cache) EntryKey(key string) string { return c.names.entry(key) }

@@ -48,9 +48,9 @@ var refusals = map[string]error{
 	"CONFLICT": ErrConflict, "SUPERSEDED": errSuperseded, "EXPIRED": ErrExpired,
 }
 
-// notMine is the word with which a script of lua/fast refuses a case that it does not
+// notFastCase is the word with which a script of lua/fast refuses a case that it does not
 // handle: the full script has to run.
-const notMine = "ELSE"
+const notFastCase = "ELSE"
 
 // Refusal returns the error for a code of cache_refuses (see [Cache.LuaEffects]), nil for
 // any other text.

@@ -10,12 +10,12 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// unlockPatience is how long [Lock.Unlock] repeats its request while Redis does
+// unlockTimeout is how long [Lock.Unlock] repeats its request while Redis does
 // not answer. After that the lock stays held on Redis until its TTL is over.
-const unlockPatience = 3 * time.Second
+const unlockTimeout = 3 * time.Second
 
-// lost is the word with which a script refuses a token that does not hold the lock.
-const lost = "LOST"
+// wordLost is the word with which a script refuses a token that does not hold the lock.
+const wordLost = "LOST"
 
 // errUnlocked is the cause with which Unlock ends a lock's context. It wraps
 // context.Canceled.
@@ -34,7 +34,7 @@ type Lock struct {
 	millis           int64
 	renews           bool
 	fence            int64
-	asked            time.Time // when the request that took the lock was sent
+	requestedAt      time.Time // when the request that took the lock was sent
 
 	ctx    context.Context //nolint:containedctx // a held lock is a context
 	cancel context.CancelCauseFunc
@@ -73,7 +73,7 @@ func (l *Lock) begin(ctx context.Context) {
 	l.ctx, l.cancel = context.WithCancelCause(context.WithValue(ctx, tokenOf(l.name), l.token))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.until = l.asked.Add(l.ttl)
+	l.until = l.requestedAt.Add(l.ttl)
 	l.timer = time.AfterFunc(l.next(), l.tick)
 }
 
@@ -102,18 +102,18 @@ func (l *Lock) tick() {
 	case over:
 		l.lose()
 	case !l.renews || l.ctx.Err() != nil:
-		l.again()
+		l.resetTimer()
 	default:
 		if err := l.Renew(l.ctx); err != nil && !errors.Is(err, ErrLockLost) {
 			l.mu.Lock()
 			l.failed++
 			l.mu.Unlock()
-			l.again()
+			l.resetTimer()
 		}
 	}
 }
 
-func (l *Lock) again() {
+func (l *Lock) resetTimer() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended == nil {
@@ -134,7 +134,7 @@ func (l *Lock) Renew(ctx context.Context) error {
 	defer cancel()
 	asked := time.Now()
 	_, err := l.cache.scripts.renew.Call(ctx, l.cache.client, []string{l.name}, l.token, l.millis)
-	if link.WordOf(err) == lost {
+	if link.WordOf(err) == wordLost {
 		l.lose() //nolint:contextcheck // lose uses the lock's own context
 	}
 	if err != nil {
@@ -143,7 +143,7 @@ func (l *Lock) Renew(ctx context.Context) error {
 	l.mu.Lock()
 	l.until, l.failed = asked.Add(l.ttl), 0
 	l.mu.Unlock()
-	l.again()
+	l.resetTimer()
 	return nil
 }
 
@@ -182,7 +182,7 @@ func (l *Lock) Unlock() (err error) {
 	if !l.end(errUnlocked) {
 		return refused("unlock", l.key, ErrLockLost)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), unlockPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), unlockTimeout)
 	defer cancel()
 	unsure := false // a try whose answer was lost may have freed the lock
 	err = link.Retry(ctx, func(ctx context.Context) error {
@@ -190,7 +190,7 @@ func (l *Lock) Unlock() (err error) {
 		unsure = unsure || link.OutcomeOf(err) == link.Unknown
 		return err
 	})
-	if unsure && link.WordOf(err) == lost {
+	if unsure && link.WordOf(err) == wordLost {
 		err = nil
 	}
 	if err != nil {
@@ -206,12 +206,12 @@ func (l *Lock) Unlock() (err error) {
 	return err
 }
 
-// free frees the lock on Redis. The script refuses with lost when the lock is not held.
+// free frees the lock on Redis. The script refuses with wordLost when the lock is not held.
 func (l *Lock) free(ctx context.Context) error {
 	c := l.cache
 	if c.scripts.fastUnlock != nil {
 		_, err := c.scripts.fastUnlock.Call(ctx, c.client, []string{l.name, c.index()}, "0"+l.token)
-		if link.WordOf(err) != notMine {
+		if link.WordOf(err) != notFastCase {
 			return err
 		}
 	}

@@ -153,7 +153,7 @@ func effectsOf(p Preset) string {
 type scripts struct {
 	save, load, destroy, increment, restore, push, lock, renew, unlock, release, holder *link.Script
 	// The fast scripts handle the common cases of the native layout, and refuse all other
-	// cases with notMine; they are nil for other layouts. They contain almost no shared
+	// cases with notFastCase; they are nil for other layouts. They contain almost no shared
 	// functions: defining those in every run is half of the cost of the other scripts.
 	fastSave, fastLoad, fastLock, fastUnlock *link.Script
 }

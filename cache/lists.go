@@ -66,7 +66,7 @@ func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values 
 // Pop removes and returns the item at the list's head, and fails with [ErrNotFound] when
 // the list is empty. Every item is popped at most once: when the answer is lost, with
 // [link.ErrUnknownOutcome], the item may be gone. Use a task for work that must not be
-// lost.
+// wordLost.
 func (c *Cache) Pop(ctx context.Context, key string) (item json.RawMessage, err error) {
 	if c.observer != nil {
 		defer c.done("pop", key, time.Now(), &err)

@@ -106,7 +106,7 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 // nap after how long to ask again. wake has the lock's end announced to waiters.
 func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error) {
 	c := l.cache
-	l.asked = time.Now()
+	l.requestedAt = time.Now()
 	keys := []string{l.name, c.names.keys.Clock(), c.index()}
 	var reply link.Reply
 	var err error
@@ -114,7 +114,7 @@ func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error)
 	if fast {
 		reply, err = c.scripts.fastLock.Call(ctx, c.client, keys, l.token, l.millis)
 	}
-	if !fast || link.WordOf(err) == notMine {
+	if !fast || link.WordOf(err) == notFastCase {
 		reply, err = c.scripts.lock.Call(ctx, c.client, keys, l.token, l.millis, flag(wake))
 	}
 	if err == nil {

@@ -49,5 +49,5 @@ func (l *Lock) observed() bool { return l.cache.observer != nil && l.name == l.c
 
 // held returns for how long the lock was held.
 func (l *Lock) held(err error) LockTime {
-	return LockTime{Key: l.key, Fence: l.fence, Took: time.Since(l.asked), Err: err}
+	return LockTime{Key: l.key, Fence: l.fence, Took: time.Since(l.requestedAt), Err: err}
 }

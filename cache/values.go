@@ -110,7 +110,7 @@ func (c *Cache) write(ctx context.Context, w write) error {
 	if fast {
 		_, err = c.scripts.fastSave.Call(ctx, c.client, w.keys, w.value, w.ttl, w.ttl+w.stale, w.version)
 	}
-	if !fast || link.WordOf(err) == notMine {
+	if !fast || link.WordOf(err) == notFastCase {
 		_, err = c.scripts.save.Call(ctx, c.client, w.keys, w.args()...)
 	}
 	c.near.forget(w.keys[0])

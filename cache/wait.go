@@ -18,7 +18,7 @@ const (
 // await calls try whenever try may succeed, until the error of try is neither [ErrLocked]
 // nor [ErrNotFound], or ctx ends.
 func (c *Cache) await(ctx context.Context, channel string, shared bool, try func() (time.Duration, error)) error {
-	return c.wakes.Await(ctx, channel, shared, func(err error) bool {
+	return c.announcements.Await(ctx, channel, shared, func(err error) bool {
 		return errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound)
 	}, try)
 }

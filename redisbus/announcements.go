@@ -50,10 +50,10 @@ type topic struct {
 }
 
 type waiter struct {
-	hub     *Announcements
-	channel string
-	shared  bool
-	signal  chan struct{} // has capacity 1; an element means that the waiter may try now
+	announcements *Announcements
+	channel       string
+	shared        bool
+	signal        chan struct{} // has capacity 1; an element means that the waiter may try now
 }
 
 // NewAnnouncements returns Announcements that open their connection when needed.
@@ -64,28 +64,28 @@ func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announc
 // join adds a waiter. The waiter's first signal comes when Redis has confirmed the
 // subscription of the channel and it is the waiter's turn. The waiter looks at the state
 // only then, so that it cannot miss the announcement of a later change.
-func (h *Announcements) join(ctx context.Context, channel string, shared bool) *waiter {
-	w := &waiter{hub: h, channel: channel, shared: shared, signal: make(chan struct{}, 1)}
-	h.mu.Lock()
-	t := h.topics[channel]
+func (a *Announcements) join(ctx context.Context, channel string, shared bool) *waiter {
+	w := &waiter{announcements: a, channel: channel, shared: shared, signal: make(chan struct{}, 1)}
+	a.mu.Lock()
+	t := a.topics[channel]
 	if t == nil {
 		t = &topic{}
-		h.topics[channel] = t
-		h.markDirty(ctx, channel)
+		a.topics[channel] = t
+		a.markDirty(ctx, channel)
 	}
 	t.waiters = append(t.waiters, w)
 	if t.live && (shared || len(t.waiters) == 1) {
 		w.wake()
 	}
-	h.mu.Unlock()
+	a.mu.Unlock()
 	return w
 }
 
 // leave removes the waiter and gives its turn to the next.
 func (w *waiter) leave(ctx context.Context) {
-	h := w.hub
-	h.mu.Lock()
-	t := h.topics[w.channel]
+	a := w.announcements
+	a.mu.Lock()
+	t := a.topics[w.channel]
 	for i, other := range t.waiters {
 		if other == w {
 			t.waiters = append(t.waiters[:i:i], t.waiters[i+1:]...)
@@ -96,10 +96,10 @@ func (w *waiter) leave(ctx context.Context) {
 		}
 	}
 	if len(t.waiters) == 0 {
-		delete(h.topics, w.channel)
-		h.markDirty(ctx, w.channel)
+		delete(a.topics, w.channel)
+		a.markDirty(ctx, w.channel)
 	}
-	h.mu.Unlock()
+	a.mu.Unlock()
 }
 
 func (w *waiter) wake() {
@@ -112,25 +112,25 @@ func (w *waiter) wake() {
 // markDirty has a channel subscribed or unsubscribed in the background. One goroutine
 // does so for all channels: while a connection is being opened, a waiter must not be held
 // up beyond the end of its ctx. The caller holds a.mu.
-func (h *Announcements) markDirty(ctx context.Context, channel string) {
-	h.dirty[channel] = struct{}{}
-	if !h.updating && !h.closed {
-		h.updating = true
-		h.running.Go(func() { h.updateAll(context.WithoutCancel(ctx)) })
+func (a *Announcements) markDirty(ctx context.Context, channel string) {
+	a.dirty[channel] = struct{}{}
+	if !a.updating && !a.closed {
+		a.updating = true
+		a.running.Go(func() { a.updateAll(context.WithoutCancel(ctx)) })
 	}
 }
 
-func (h *Announcements) updateAll(ctx context.Context) {
+func (a *Announcements) updateAll(ctx context.Context) {
 	for {
-		h.mu.Lock()
-		some := h.dirty
-		h.dirty, h.updating = map[string]struct{}{}, len(some) > 0
-		h.mu.Unlock()
+		a.mu.Lock()
+		some := a.dirty
+		a.dirty, a.updating = map[string]struct{}{}, len(some) > 0
+		a.mu.Unlock()
 		if len(some) == 0 {
 			return
 		}
 		for channel := range some {
-			h.update(ctx, channel)
+			a.update(ctx, channel)
 		}
 	}
 }
@@ -138,29 +138,29 @@ func (h *Announcements) updateAll(ctx context.Context) {
 // update subscribes a channel that has waiters and unsubscribes a channel that has none.
 // An error needs no repetition here: go-redis subscribes all channels after it has
 // reconnected.
-func (h *Announcements) update(ctx context.Context, channel string) {
-	h.mu.Lock()
-	_, wanted := h.topics[channel]
-	if h.sub == nil && wanted && !h.closed {
-		h.sub, h.broken = h.client.Subscribe(ctx), false
-		h.subscribed = map[string]bool{}
+func (a *Announcements) update(ctx context.Context, channel string) {
+	a.mu.Lock()
+	_, wanted := a.topics[channel]
+	if a.sub == nil && wanted && !a.closed {
+		a.sub, a.broken = a.client.Subscribe(ctx), false
+		a.subscribed = map[string]bool{}
 		var listening context.Context
-		listening, h.stop = context.WithCancel(ctx)
-		sub := h.sub
-		h.running.Go(func() { h.listen(listening, sub) })
+		listening, a.stop = context.WithCancel(ctx)
+		sub := a.sub
+		a.running.Go(func() { a.listen(listening, sub) })
 	}
-	sub, has := h.sub, h.subscribed[channel]
+	sub, has := a.sub, a.subscribed[channel]
 	if sub != nil {
-		h.subscribed[channel] = wanted
+		a.subscribed[channel] = wanted
 		if !wanted {
-			delete(h.subscribed, channel)
+			delete(a.subscribed, channel)
 		}
-		if dropped := h.closeIfIdle(); dropped {
+		if dropped := a.closeIfIdle(); dropped {
 			wanted = has // the connection is closed: send no command on it
 			defer func() { _ = sub.Close() }()
 		}
 	}
-	h.mu.Unlock()
+	a.mu.Unlock()
 	if sub == nil || wanted == has {
 		return
 	}
@@ -171,33 +171,33 @@ func (h *Announcements) update(ctx context.Context, channel string) {
 		err = sub.Unsubscribe(ctx, channel)
 	}
 	if err != nil && !errors.Is(err, redis.ErrClosed) {
-		h.log.Debug().Err(err).Msg("the connection for announcements will be opened again")
+		a.log.Debug().Err(err).Msg("the connection for announcements will be opened again")
 	}
 }
 
 // closeIfIdle, called while nobody waits, closes the connection after [idleTimeout]
 // unless somebody waits then. It detaches a broken connection at once and reports true;
 // the caller must then close that connection. The caller holds a.mu.
-func (h *Announcements) closeIfIdle() (dropped bool) {
-	if h.idleTimer != nil {
-		h.idleTimer.Stop()
-		h.idleTimer = nil
+func (a *Announcements) closeIfIdle() (dropped bool) {
+	if a.idleTimer != nil {
+		a.idleTimer.Stop()
+		a.idleTimer = nil
 	}
-	if len(h.topics) > 0 {
+	if len(a.topics) > 0 {
 		return false
 	}
-	if h.broken {
-		h.detach()
+	if a.broken {
+		a.detach()
 		return true
 	}
-	sub := h.sub
-	h.idleTimer = time.AfterFunc(idleTimeout, func() {
-		h.mu.Lock()
-		dropped := h.sub == sub && len(h.topics) == 0
+	sub := a.sub
+	a.idleTimer = time.AfterFunc(idleTimeout, func() {
+		a.mu.Lock()
+		dropped := a.sub == sub && len(a.topics) == 0
 		if dropped {
-			h.detach()
+			a.detach()
 		}
-		h.mu.Unlock()
+		a.mu.Unlock()
 		if dropped {
 			_ = sub.Close()
 		}
@@ -207,46 +207,46 @@ func (h *Announcements) closeIfIdle() (dropped bool) {
 
 // Close closes the connection and returns when its goroutines have ended. Callers that
 // still wait get no announcements any more and try every [MaxNap].
-func (h *Announcements) Close() {
-	h.mu.Lock()
-	sub := h.sub
-	h.closed = true
-	if h.idleTimer != nil {
-		h.idleTimer.Stop()
-		h.idleTimer = nil
+func (a *Announcements) Close() {
+	a.mu.Lock()
+	sub := a.sub
+	a.closed = true
+	if a.idleTimer != nil {
+		a.idleTimer.Stop()
+		a.idleTimer = nil
 	}
 	if sub != nil {
-		h.detach()
+		a.detach()
 	}
-	h.mu.Unlock()
+	a.mu.Unlock()
 	if sub != nil {
 		_ = sub.Close()
 	}
-	h.running.Wait()
+	a.running.Wait()
 }
 
 // detach forgets the connection; the next waiter opens another one.
-func (h *Announcements) detach() {
-	h.stop()
-	h.sub = nil
+func (a *Announcements) detach() {
+	a.stop()
+	a.sub = nil
 }
 
 // listen reads one connection's announcements until it is closed. The library
 // opens it again and subscribes anew when it breaks.
-func (h *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
+func (a *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 	for failures := 0; ; {
 		message, err := sub.ReceiveTimeout(ctx, 0)
-		h.mu.Lock()
-		current := h.sub == sub
-		if current && err != nil && len(h.topics) == 0 {
-			h.detach() // without waiters there is no reason to reconnect: the client may have been closed
+		a.mu.Lock()
+		current := a.sub == sub
+		if current && err != nil && len(a.topics) == 0 {
+			a.detach() // without waiters there is no reason to reconnect: the client may have been closed
 			current = false
 		}
 		if current {
-			h.broken = err != nil
-			h.wakeWaiters(message, err)
+			a.broken = err != nil
+			a.wakeWaiters(message, err)
 		}
-		h.mu.Unlock()
+		a.mu.Unlock()
 		if !current {
 			_ = sub.Close()
 			return
@@ -260,9 +260,9 @@ func (h *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 	}
 }
 
-func (h *Announcements) wakeWaiters(message any, err error) {
+func (a *Announcements) wakeWaiters(message any, err error) {
 	if err != nil {
-		for _, t := range h.topics {
+		for _, t := range a.topics {
 			t.live = false
 		}
 		return
@@ -276,7 +276,7 @@ func (h *Announcements) wakeWaiters(message any, err error) {
 			channel = m.Channel
 		}
 	}
-	t := h.topics[channel]
+	t := a.topics[channel]
 	if t == nil {
 		return
 	}
@@ -293,10 +293,10 @@ func (h *Announcements) wakeWaiters(message any, err error) {
 // ctx ends first, Await returns ctx's cause. The waiters of a channel try one at a time,
 // in the order of their arrival; waiters with shared all try at once. try also returns
 // the time after which it may succeed without an announcement, 0 if that is not known.
-func (h *Announcements) Await(
+func (a *Announcements) Await(
 	ctx context.Context, channel string, shared bool, again func(error) bool, try func() (time.Duration, error),
 ) error {
-	w := h.join(ctx, channel, shared)
+	w := a.join(ctx, channel, shared)
 	defer w.leave(ctx)
 	timer := time.NewTimer(MaxNap)
 	defer timer.Stop()
@@ -304,7 +304,7 @@ func (h *Announcements) Await(
 		select {
 		case <-w.signal:
 		case <-timer.C:
-			if !h.mayTry(w) {
+			if !a.mayTry(w) {
 				timer.Reset(MaxNap)
 				continue
 			}
@@ -323,8 +323,8 @@ func (h *Announcements) Await(
 }
 
 // mayTry reports whether it is the waiter's turn to try, also without an announcement.
-func (h *Announcements) mayTry(w *waiter) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return w.shared || h.topics[w.channel].waiters[0] == w
+func (a *Announcements) mayTry(w *waiter) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return w.shared || a.topics[w.channel].waiters[0] == w
 }

@@ -36,16 +36,16 @@ func randomSilence() time.Duration {
 // beacon now (mine), and how long the bus can wait before it asks again. lag is 0 or
 // [beaconLag]. If the sending bus is cut off, another one sends before the others give up
 // their connections.
-func (s *Beacons) due(silence, lag time.Duration) (wait time.Duration, mine bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if wait = s.silenceLimit + lag - silence; wait > 0 {
+func (b *Beacons) due(silence, lag time.Duration) (wait time.Duration, mine bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if wait = b.silenceLimit + lag - silence; wait > 0 {
 		return wait, false
 	}
-	if wait = beaconPause + lag - time.Since(s.sent); wait > 0 {
+	if wait = beaconPause + lag - time.Since(b.sent); wait > 0 {
 		return wait, false
 	}
-	s.sent, s.silenceLimit = time.Now(), randomSilence()
+	b.sent, b.silenceLimit = time.Now(), randomSilence()
 	return beaconPause, true
 }
 

@@ -94,7 +94,7 @@ type Bus struct {
 	self       Identity
 	header     header
 	prover     atomic.Pointer[prover]
-	opening    *opening    // nil if the token was known from the start
+	opening    *lazyToken  // nil if the token was known from the start
 	token      link.Secret // the prover signs with it; only Serve and its maintenance use it
 	tokenKept  bool
 	inboxOnly  bool
@@ -137,9 +137,9 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		checkMiddleware("publish", cfg.PublishMiddleware), checkMiddleware("subscription", cfg.SubscriptionMiddleware),
 	}
 	var known *prover
-	var opens *opening
+	var opens *lazyToken
 	if cfg.Token.IsZero() && cfg.Learn != nil {
-		opens = newOpening(cfg)
+		opens = newLazyToken(cfg)
 	} else {
 		var err error
 		known, err = newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)

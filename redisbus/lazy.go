@@ -12,8 +12,8 @@ import (
 // ErrClosed is returned by a lazy bus whose Serve has ended.
 var ErrClosed = errors.New("the bus is closed")
 
-// opening is the state of a lazy bus, which learns its token on first use.
-type opening struct {
+// lazyToken is the state of a lazy bus, which learns its token on first use.
+type lazyToken struct {
 	learn func(context.Context) (link.Secret, error)
 	mode  link.Mode
 	also  link.Secret
@@ -27,17 +27,17 @@ type opening struct {
 	closed  bool          // Serve has ended: no further try
 }
 
-func newOpening(cfg BusConfig) *opening {
-	return &opening{
+func newLazyToken(cfg BusConfig) *lazyToken {
+	return &lazyToken{
 		learn: cfg.Learn, mode: cfg.Mode, also: cfg.AlsoAccept, wanted: make(chan struct{}), changed: make(chan struct{}),
 	}
 }
 
-var errNotOpen = fmt.Errorf("%w: the bus does not know its token yet (see Bus.Await)", link.ErrUnavailable)
+var errNoToken = fmt.Errorf("%w: the bus does not know its token yet (see Bus.Await)", link.ErrUnavailable)
 
-// fail records the error of a try to learn the token, nil for a success; closed: no
+// record records the error of a try to learn the token, nil for a success; closed: no
 // further try follows.
-func (o *opening) fail(err error, closed bool) {
+func (o *lazyToken) record(err error, closed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.failure, o.closed = err, o.closed || closed
@@ -45,7 +45,7 @@ func (o *opening) fail(err error, closed bool) {
 	o.changed = make(chan struct{})
 }
 
-func (o *opening) state() (failure error, closed bool, changed <-chan struct{}) {
+func (o *lazyToken) state() (failure error, closed bool, changed <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.failure, o.closed, o.changed
@@ -114,7 +114,7 @@ func (b *Bus) learnToken(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		o.fail(err, false)
+		o.record(err, false)
 		b.reports.Failed(b.reportName(), err)
 		if err == nil {
 			return true
@@ -125,7 +125,7 @@ func (b *Bus) learnToken(ctx context.Context) bool {
 	}
 }
 
-func (o *opening) learnInto(ctx context.Context, b *Bus) error {
+func (o *lazyToken) learnInto(ctx context.Context, b *Bus) error {
 	token, err := o.learn(ctx)
 	if err != nil {
 		return err

@@ -91,10 +91,10 @@ func newHeader(self Identity) header {
 // body: the names of its members, numbers and the proof.
 const overhead = 160
 
-// appendOpen writes a message into the buffer up to where its proof begins. The proof
+// appendUnsigned writes a message into the buffer up to where its proof begins. The proof
 // covers the channel as well, so the channel comes first, separated by a zero
 // byte that no channel contains.
-func (h header) appendOpen(to []byte, channel, kind string, body []byte, stamp stamp) []byte {
+func (h header) appendUnsigned(to []byte, channel, kind string, body []byte, stamp stamp) []byte {
 	text := slices.Grow(to[:0], len(channel)+len(kind)+len(h.names)+len(stamp.meta)+len(body)+overhead)
 	text = append(text, channel...)
 	text = append(text, 0)

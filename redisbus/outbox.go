@@ -38,7 +38,7 @@ type outbox struct {
 
 type posting struct {
 	channel string
-	// text is the channel, a zero byte and the message (see [header.appendOpen]).
+	// text is the channel, a zero byte and the message (see [header.appendUnsigned]).
 	text []byte
 	done func(receivers int64, err error)
 }

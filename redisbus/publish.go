@@ -90,7 +90,7 @@ func (b *Bus) seal(m Outgoing) (channel string, message []byte, err error) {
 	}
 	channel = b.channelOf(m.Node)
 	s := stamp{seq: b.sealed.Add(1), at: b.Now(), meta: meta, sealed: true}
-	text := b.prover.Load().sign(b.header.appendOpen(nil, channel, m.Type, m.Body, s))
+	text := b.prover.Load().sign(b.header.appendUnsigned(nil, channel, m.Type, m.Body, s))
 	return channel, text[len(channel)+1:], nil
 }
 
@@ -163,7 +163,7 @@ func (b *Bus) queue(m Outgoing, done func(receivers int64, err error)) (lead boo
 	}
 	channel, now := b.channelOf(m.Node), b.Now()
 	return b.out.put(posting{channel: channel, done: done}, now, func(to []byte, seq uint64) []byte {
-		return b.prover.Load().sign(b.header.appendOpen(to, channel, m.Type, m.Body, stamp{seq: seq, at: now, meta: meta}))
+		return b.prover.Load().sign(b.header.appendUnsigned(to, channel, m.Type, m.Body, stamp{seq: seq, at: now, meta: meta}))
 	})
 }
 
@@ -181,7 +181,7 @@ func (b *Bus) check(m Outgoing) (meta []byte, err error) {
 	}
 	p := b.prover.Load()
 	if p == nil {
-		return nil, errNotOpen
+		return nil, errNoToken
 	}
 	if len(m.Body)+len(meta)+len(m.Type)+len(b.header.names)+len(p.plain)+overhead > MaxMessage {
 		return nil, ErrTooLarge

@@ -55,7 +55,7 @@ func (b *Bus) Serve(ctx context.Context) error {
 	defer b.reports.Ended(b.reportName())
 	defer b.reports.Ended(b.tokenReportName())
 	if b.opening != nil {
-		defer b.opening.fail(ErrClosed, true)
+		defer b.opening.record(ErrClosed, true)
 		if !b.learnToken(ctx) {
 			return nil
 		}

@@ -16,11 +16,11 @@ var (
 	rawMessage      = reflect.TypeFor[json.RawMessage]()
 )
 
-// unmarshalFunc decodes JSON into v, as json.Unmarshal and strictly do.
+// unmarshalFunc decodes JSON into v, as json.Unmarshal and unmarshalStrict do.
 type unmarshalFunc func(text []byte, v any) error
 
-// strictly is json.Unmarshal, but unknown members at any depth are an error.
-func strictly(text []byte, v any) error {
+// unmarshalStrict is json.Unmarshal, but unknown members at any depth are an error.
+func unmarshalStrict(text []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	return d.Decode(v)

@@ -70,7 +70,7 @@ func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, 
 // versions know. That is the lesser evil: to ignore a new or misspelt filter could mean
 // to delete all tasks.
 func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
-	register(r, name, strictly, f)
+	register(r, name, unmarshalStrict, f)
 }
 
 // HandleDecoded is [Handle] with the caller's own decoder of JSON, for types whose JSON

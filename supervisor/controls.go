@@ -55,12 +55,12 @@ func (c controls) Roll() error { return c.start(builtin.OperationRoll, c.roll) }
 
 // Reload implements builtin.Controls.
 func (c controls) Reload() error {
-	return c.start(builtin.OperationReload, func(ctx context.Context) error { return c.renew(ctx, c.stay()) })
+	return c.start(builtin.OperationReload, func(ctx context.Context) error { return c.restart(ctx, c.stay()) })
 }
 
 // start begins an operation, which goes on in the background. A failure is logged.
 func (c controls) start(kind string, do func(context.Context) error) error {
-	if err := c.begin(kind); err != nil {
+	if err := c.beginOperation(kind); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -70,7 +70,7 @@ func (c controls) start(kind string, do func(context.Context) error) error {
 	}
 	ctx := c.serving
 	c.background.Go(func() {
-		if err := c.ended(do(ctx)); err != nil {
+		if err := c.endOperation(do(ctx)); err != nil {
 			c.log.Error().Err(err).Msg("not all nodes were restarted")
 		}
 	})

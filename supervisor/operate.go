@@ -111,7 +111,7 @@ func (s *Set) resize(size func(was int) int) (*resized, error) {
 		r.come = append(r.come, s.add())
 	}
 	if r.now < r.was {
-		r.leave = s.inOrder()[r.now:]
+		r.leave = s.stayingSlots()[r.now:]
 		for _, x := range r.leave {
 			x.leave()
 		}
@@ -137,9 +137,9 @@ func (s *Set) staying() int {
 	return n
 }
 
-// inOrder returns the slots that are not leaving, sorted by the ids of their nodes; slots
+// stayingSlots returns the slots that are not leaving, sorted by the ids of their nodes; slots
 // whose node has no id yet come last. The caller holds s.mu.
-func (s *Set) inOrder() []*slot {
+func (s *Set) stayingSlots() []*slot {
 	stay := slices.DeleteFunc(slices.Clone(s.slots), (*slot).leaving)
 	names := make(map[*slot]string, len(stay))
 	for _, x := range stay {
@@ -178,23 +178,23 @@ func (s *Set) Quiet(on bool) {
 // meanwhile, and skips nodes that leave. A second Roll or [Set.Reload] meanwhile returns a
 // [*BusyError].
 func (s *Set) Roll(ctx context.Context) error {
-	if err := s.begin(builtin.OperationRoll); err != nil {
+	if err := s.beginOperation(builtin.OperationRoll); err != nil {
 		return err
 	}
-	return s.ended(s.roll(ctx))
+	return s.endOperation(s.roll(ctx))
 }
 
 // Reload restarts all nodes at once; they drain in parallel. It returns when all run again,
 // or with an [ErrNotBack] that names the nodes that do not run again within ReadyTime.
 func (s *Set) Reload(ctx context.Context) error {
-	if err := s.begin(builtin.OperationReload); err != nil {
+	if err := s.beginOperation(builtin.OperationReload); err != nil {
 		return err
 	}
-	return s.ended(s.renew(ctx, s.stay()))
+	return s.endOperation(s.restart(ctx, s.stay()))
 }
 
-// begin records the start of an operation. The error is a [*BusyError] or [ErrNotRunning].
-func (s *Set) begin(kind string) error {
+// beginOperation records the start of an operation. The error is a [*BusyError] or [ErrNotRunning].
+func (s *Set) beginOperation(kind string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.serves() {
@@ -208,17 +208,17 @@ func (s *Set) begin(kind string) error {
 	return nil
 }
 
-// progress changes the record of the running operation.
-func (s *Set) progress(change func(*builtin.Operation)) {
+// updateOperation changes the record of the running operation.
+func (s *Set) updateOperation(change func(*builtin.Operation)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.operation)
 }
 
-// ended records the end of the running operation, and returns err with the number of nodes
+// endOperation records the end of the running operation, and returns err with the number of nodes
 // that were restarted.
-func (s *Set) ended(err error) error {
-	s.progress(func(o *builtin.Operation) {
+func (s *Set) endOperation(err error) error {
+	s.updateOperation(func(o *builtin.Operation) {
 		o.Ended = true
 		if err != nil {
 			err = fmt.Errorf("%s ended after %d of %d nodes: %w", o.Kind, o.Done, o.Total, err)
@@ -238,31 +238,31 @@ func (s *Set) roll(ctx context.Context) error {
 			if err := s.await(ctx, 0, func() bool { return true }); err != nil {
 				return err // the slot leaves because the set stops
 			}
-			s.progress(func(o *builtin.Operation) { o.Total-- })
+			s.updateOperation(func(o *builtin.Operation) { o.Total-- })
 			continue
 		}
-		s.progress(func(o *builtin.Operation) { o.Node = x.name() })
+		s.updateOperation(func(o *builtin.Operation) { o.Node = x.name() })
 		ready := func() bool { ready, want := s.Ready(); return ready == want }
 		if err := s.await(ctx, s.cfg.ReadyTime, ready); err != nil {
-			return fmt.Errorf("before %s: %w", x.name(), s.blameWaiting(err, s.stay()))
+			return fmt.Errorf("before %s: %w", x.name(), s.nameMissing(err, s.stay()))
 		}
-		if err := s.renew(ctx, []*slot{x}); err != nil {
+		if err := s.restart(ctx, []*slot{x}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// stay is inOrder for a caller that does not hold s.mu.
+// stay is stayingSlots for a caller that does not hold s.mu.
 func (s *Set) stay() []*slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inOrder()
+	return s.stayingSlots()
 }
 
-// renew ends the present lives of the slots and waits until the next lives run. It adds
+// restart ends the present lives of the slots and waits until the next lives run. It adds
 // them to the running operation's count.
-func (s *Set) renew(ctx context.Context, slots []*slot) error {
+func (s *Set) restart(ctx context.Context, slots []*slot) error {
 	old := make(map[*slot]*worker.Node, len(slots))
 	for _, x := range slots {
 		old[x] = x.current()
@@ -281,8 +281,8 @@ func (s *Set) renew(ctx context.Context, slots []*slot) error {
 		err = s.await(ctx, s.cfg.ReadyTime, all(back))
 	}
 	missing := slices.DeleteFunc(slices.Clone(slots), back)
-	s.progress(func(o *builtin.Operation) { o.Done += len(slots) - len(missing) })
-	return s.blameWaiting(err, missing)
+	s.updateOperation(func(o *builtin.Operation) { o.Done += len(slots) - len(missing) })
+	return s.nameMissing(err, missing)
 }
 
 // await waits until done returns true. It returns [ErrNotBack] after the time most (0 for no
@@ -314,9 +314,9 @@ func (s *Set) await(ctx context.Context, most time.Duration, done func() bool) e
 	}
 }
 
-// blameWaiting adds to an [ErrNotBack] which of the nodes do not run, and why if that is
+// nameMissing adds to an [ErrNotBack] which of the nodes do not run, and why if that is
 // known.
-func (s *Set) blameWaiting(err error, slots []*slot) error {
+func (s *Set) nameMissing(err error, slots []*slot) error {
 	if err == nil || !errors.Is(err, ErrNotBack) {
 		return err
 	}

@@ -50,8 +50,8 @@ func (s *Set) Report() Report {
 	return r
 }
 
-// tally adds a life that has ended to the report.
-func (s *Set) tally(e worker.Ended) {
+// addLife adds a life that has ended to the report.
+func (s *Set) addLife(e worker.Ended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.Incarnation == "" {
@@ -91,8 +91,8 @@ func (s *Set) finish(began time.Time) error {
 	return err
 }
 
-// blame lists the nodes that crashed, how often each did, and its last error.
-func blame(crashes []crash) string {
+// crashSummary lists the nodes that crashed, how often each did, and its last error.
+func crashSummary(crashes []crash) string {
 	count, last := map[string]int{}, map[string]error{}
 	for _, c := range crashes {
 		count[c.node]++

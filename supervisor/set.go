@@ -100,20 +100,20 @@ func (s *Set) String() string { return "stellar" }
 // second call returns an error at once.
 func (s *Set) Serve(ctx context.Context) error {
 	if s.served.Swap(true) {
-		return final{errServed}
+		return permanentError{errServed}
 	}
 	if err := s.serve(ctx); err != nil {
-		return final{err}
+		return permanentError{err}
 	}
 	return nil
 }
 
 var errServed = errors.New("a set is served once: make a new one")
 
-// final is an error after which a supervisor must not start the set again.
-type final struct{ error }
+// permanentError is an error after which a supervisor must not start the set again.
+type permanentError struct{ error }
 
-func (f final) Unwrap() []error { return []error{f.error, suture.ErrDoNotRestart} }
+func (f permanentError) Unwrap() []error { return []error{f.error, suture.ErrDoNotRestart} }
 
 func (s *Set) serve(ctx context.Context) error {
 	began := time.Now()
@@ -218,7 +218,7 @@ func (s *Set) crashed(node string, err error) bool {
 		return false
 	}
 	if s.fatal == nil {
-		s.fatal = fmt.Errorf("%w: %d crashes in %s: %s", ErrFlapping, len(s.crashes), s.cfg.CrashWindow, blame(s.crashes))
+		s.fatal = fmt.Errorf("%w: %d crashes in %s: %s", ErrFlapping, len(s.crashes), s.cfg.CrashWindow, crashSummary(s.crashes))
 		s.stop()
 	}
 	return true
@@ -234,9 +234,9 @@ func (s *Set) giveUp(err error) {
 	s.stop()
 }
 
-// left removes a slot that has ended for good. The set ends with its last slot if that
+// removeSlot removes a slot that has ended for good. The set ends with its last slot if that
 // slot's node was stopped by request (stopped), but not if the set was scaled to 0.
-func (s *Set) left(gone *slot, stopped bool) {
+func (s *Set) removeSlot(gone *slot, stopped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots = slices.DeleteFunc(s.slots, func(x *slot) bool { return x == gone })

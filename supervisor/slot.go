@@ -21,23 +21,23 @@ import (
 type slot struct {
 	set    *Set
 	number int
-	place  context.Context    //nolint:containedctx // ends when the slot is to leave the set
-	leave  context.CancelFunc // ends place
+	ctx    context.Context    //nolint:containedctx // ends when the slot is to leave the set
+	leave  context.CancelFunc // ends ctx
 	gone   chan struct{}      // closed when the slot has left the set
 
-	mu       sync.Mutex
-	node     *worker.Node  // nil between two lives
-	id       string        // of the last life, preferred in the next life
-	failures int           // crashes in a row
-	pause    time.Duration // before the next life
-	crashAt  time.Time     // when the last life crashed or lost its lease; zero after any other end
-	refused  int           // how often in a row another node had the id
-	failure  error         // the error with which the last life ended
+	mu         sync.Mutex
+	node       *worker.Node  // nil between two lives
+	id         string        // of the last life, preferred in the next life
+	failures   int           // crashes in a row
+	pause      time.Duration // before the next life
+	crashAt    time.Time     // when the last life crashed or lost its lease; zero after any other end
+	idRefusals int           // how often in a row another node had the id
+	failure    error         // the error with which the last life ended
 }
 
 func newSlot(ctx context.Context, set *Set, number int) *slot {
 	s := &slot{set: set, number: number, gone: make(chan struct{})}
-	s.place, s.leave = context.WithCancel(ctx)
+	s.ctx, s.leave = context.WithCancel(ctx)
 	return s
 }
 
@@ -82,7 +82,7 @@ func (s *slot) running() *worker.Node {
 }
 
 // leaving reports whether the present life is the last one.
-func (s *slot) leaving() bool { return s.place.Err() != nil }
+func (s *slot) leaving() bool { return s.ctx.Err() != nil }
 
 // describe says for an operator why the node does not run.
 func (s *slot) describe() string {
@@ -105,7 +105,7 @@ func (s *slot) describe() string {
 func (s *slot) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	unbind := context.AfterFunc(s.place, cancel)
+	unbind := context.AfterFunc(s.ctx, cancel)
 	defer unbind()
 	stopped := false
 	if link.Sleep(ctx, s.pause) == nil {
@@ -116,7 +116,7 @@ func (s *slot) Serve(ctx context.Context) error {
 		stopped = ctx.Err() == nil && errors.Is(err, worker.ErrStop)
 	}
 	s.leave() // for a node that was stopped by request
-	s.set.left(s, stopped)
+	s.set.removeSlot(s, stopped)
 	close(s.gone)
 	return suture.ErrTerminateSupervisorTree
 }
@@ -138,7 +138,7 @@ func (s *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	err = n.Serve(ctx)
 	watched()
 	ended := n.Ended()
-	s.set.tally(ended)
+	s.set.addLife(ended)
 	s.mu.Lock()
 	if ended.ID != "" {
 		s.id = ended.ID
@@ -146,7 +146,7 @@ func (s *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	s.node, s.failure = nil, err
 	s.mu.Unlock()
 	if ended.ID != "" {
-		s.refused = 0
+		s.idRefusals = 0
 	}
 	return time.Since(began), err
 }
@@ -175,7 +175,7 @@ func (s *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why
 func (s *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, worker.ErrStop):
-		s.ending(err, lived)
+		s.logEndError(err, lived)
 		return false
 	case err == nil, errors.Is(err, worker.ErrRestart):
 		s.pause, s.failures, s.crashAt = 0, 0, time.Time{}
@@ -201,8 +201,8 @@ func (s *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	return !s.set.crashed(s.name(), err)
 }
 
-// ending logs the error of a node that failed while it was stopping.
-func (s *slot) ending(err error, lived time.Duration) {
+// logEndError logs the error of a node that failed while it was stopping.
+func (s *slot) logEndError(err error, lived time.Duration) {
 	const text = "node failed while it was ending"
 	switch {
 	case err == nil, errors.Is(err, worker.ErrStop), errors.Is(err, worker.ErrRestart):
@@ -225,12 +225,12 @@ const idTries = 20
 // reports whether it should ask again. After a crash of the whole process the other node is
 // the same node of the dead process, until its lease has run out; so this is no crash.
 func (s *slot) awaitID(err error) bool {
-	s.refused++
-	if s.refused >= idTries {
+	s.idRefusals++
+	if s.idRefusals >= idTries {
 		s.set.giveUp(err)
 		return false
 	}
-	if s.refused == 1 {
+	if s.idRefusals == 1 {
 		s.set.log.Warn().Err(err).Msg("waiting for the id: its last owner may have died, and keeps it until its lease has run out")
 	}
 	s.pause = cmp.Or(s.set.cfg.Times.Lease, membership.DefaultLease) / 8

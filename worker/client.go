@@ -132,7 +132,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	keys := cfg.Redis.Keys()
 	id := cfg.Name + "-" + strings.ToLower(rand.Text()[:12])
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
-	gate := &layoutGate{look: c.directory.AdmitClient}
+	gate := &layoutGate{check: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
 	c.Cache = cfg.Cache.observed(cfg.Observer).Open(c.redis, keys, id, cfg.Log)
 	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)

@@ -83,7 +83,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons(),
 		announcer: newAnnouncer(),
 	}
-	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*leftover]struct{}{}
+	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*abandoned]struct{}{}
 	h.reports.Observer = cfg.Observer
 	var err error
 	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {

@@ -15,18 +15,18 @@ import (
 // the command fails. It is for a [Client], which does not wait for Redis when it is made.
 // Concurrent first commands each make the check, so that none waits for another.
 type layoutGate struct {
-	look   func(context.Context) error
+	check  func(context.Context) error
 	passed atomic.Bool
 }
 
-// lookKey marks the context of the check's own commands, which pass the gate.
-type lookKey struct{}
+// gateCheckKey marks the context of the check's own commands, which pass the gate.
+type gateCheckKey struct{}
 
 func (g *layoutGate) pass(ctx context.Context) error {
-	if g.passed.Load() || ctx.Value(lookKey{}) != nil {
+	if g.passed.Load() || ctx.Value(gateCheckKey{}) != nil {
 		return nil
 	}
-	err := g.look(context.WithValue(ctx, lookKey{}, true))
+	err := g.check(context.WithValue(ctx, gateCheckKey{}, true))
 	if err == nil {
 		g.passed.Store(true)
 		return nil

@@ -207,7 +207,7 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 		n.mu.Lock()
 		n.ended.Running = append(n.ended.Running, startHook)
 		n.mu.Unlock()
-		n.host.watchLeftover(n, hookOf(returned), false)
+		n.host.watchAbandoned(n, hookOf(returned), false)
 	}
 	return nil
 }

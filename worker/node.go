@@ -83,12 +83,12 @@ type Node struct {
 	api    *API
 	runner *runner.Runner
 
-	ends    chan error    // requests to end gracefully
-	forGood atomic.Bool   // a request was [ErrStop]
-	crashes chan error    // requests to crash
-	asks    chan struct{} // has capacity 1; the heartbeat puts an element in, loop takes it out
-	asked   time.Time     // when alive last found asks empty; only the heartbeat uses it
-	began   time.Time
+	ends        chan error    // requests to end gracefully
+	forGood     atomic.Bool   // a request was [ErrStop]
+	crashes     chan error    // requests to crash
+	aliveChecks chan struct{} // has capacity 1; the heartbeat puts an element in, loop takes it out
+	checkedAt   time.Time     // when alive last found aliveChecks empty; only the heartbeat uses it
+	began       time.Time
 
 	running chan struct{} // closed when the node runs
 
@@ -113,7 +113,7 @@ func (h *Host) NewNode(cfg NodeConfig) *Node {
 	return &Node{
 		host: h, cfg: cfg.withDefaults(), log: h.log, began: time.Now(), state: membership.Starting,
 		ends: make(chan error, 1), crashes: make(chan error, 1), running: make(chan struct{}),
-		asks: make(chan struct{}, 1),
+		aliveChecks: make(chan struct{}, 1),
 	}
 }
 
@@ -220,7 +220,7 @@ func (n *Node) serve(ctx context.Context) error {
 	n.handOver(ctx, context.Cause(base.Context()))
 	err := base.Wait()
 	n.close()
-	err = n.lost(err)
+	err = n.endError(err)
 	n.mu.Lock()
 	n.ended.Err = err
 	n.mu.Unlock()
@@ -234,10 +234,10 @@ func (n *Node) serve(ctx context.Context) error {
 	return why
 }
 
-// lost returns the error of the node's end. It is a [membership.ErrLeaseLost] also if the
+// endError returns the error of the node's end. It is a [membership.ErrLeaseLost] also if the
 // task runner found out first, because Redis refused a commit (fenced) or has lost commits
 // that it had accepted (rolled back).
-func (n *Node) lost(err error) error {
+func (n *Node) endError(err error) error {
 	if errors.Is(err, queue.ErrFenced) || errors.Is(err, queue.ErrRolledBack) {
 		return fmt.Errorf("%w: %w", membership.ErrLeaseLost, err)
 	}
@@ -285,16 +285,16 @@ func (n *Node) publish(ctx context.Context, s membership.State) {
 	}
 }
 
-// stuck is how long the node's loop may take to answer the heartbeat. After that time the
+// stuckAfter is how long the node's loop may take to answer the heartbeat. After that time the
 // heartbeat does not renew the lease any more.
-const stuck = 5 * time.Second
+const stuckAfter = 5 * time.Second
 
 // loop answers the heartbeat, so that the lease is renewed, and handles the requests to end
 // or to crash: it calls stop when the node has to end.
 func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) error {
 	for {
 		select {
-		case <-n.asks:
+		case <-n.aliveChecks:
 		case why := <-n.ends:
 			stop(why)
 		case reason := <-n.crashes:
@@ -306,16 +306,16 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) error {
 }
 
 // alive reports whether the node's loop runs: whether it has taken the element that the
-// heartbeat put into asks the last time, at most stuck ago. The heartbeat calls it for all
+// heartbeat put into aliveChecks the last time, at most stuckAfter ago. The heartbeat calls it for all
 // nodes of the process at the same moment, so that an idle node needs no timer that wakes
 // the process.
 func (n *Node) alive() bool {
 	select {
-	case n.asks <- struct{}{}:
-		n.asked = time.Now()
+	case n.aliveChecks <- struct{}{}:
+		n.checkedAt = time.Now()
 		return true
 	default:
-		return time.Since(n.asked) < stuck
+		return time.Since(n.checkedAt) < stuckAfter
 	}
 }
 
@@ -364,7 +364,7 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 		n.log.Info().Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
 	}
 	if len(remains.Running) > 0 {
-		n.host.watchLeftover(n, tasksOf(runner), err == nil)
+		n.host.watchAbandoned(n, tasksOf(runner), err == nil)
 	}
 }
 

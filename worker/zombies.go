@@ -40,26 +40,26 @@ type zombies struct {
 	limit int
 	waits sync.WaitGroup // one goroutine for each node with zombies
 
-	weighing sync.Mutex // orders limitClaims, so that the last count decides
+	limiting sync.Mutex // orders limitClaims, so that the last count decides
 
 	mu     sync.Mutex
-	left   map[*leftover]struct{}
+	left   map[*abandoned]struct{}
 	stacks string // the stacks that were logged last
 }
 
-// leftover has the handlers or start hooks of one ended node that had not returned.
-type leftover struct {
+// abandoned has the handlers or start hooks of one ended node that had not returned.
+type abandoned struct {
 	running func() []string            // ids of the tasks that have not returned, or "start hook"
 	await   func(context.Context) bool // waits until ctx ends and reports whether all have returned
 }
 
 // tasksOf returns the handlers of a runner whose node has ended.
-func tasksOf(r *runner.Runner) *leftover {
-	return &leftover{running: func() []string { return r.Remains(false).Running }, await: r.Await}
+func tasksOf(r *runner.Runner) *abandoned {
+	return &abandoned{running: func() []string { return r.Remains(false).Running }, await: r.Await}
 }
 
 // hookOf returns the start hooks of an ended node; done is closed when they have returned.
-func hookOf(done <-chan struct{}) *leftover {
+func hookOf(done <-chan struct{}) *abandoned {
 	await := func(ctx context.Context) bool {
 		select {
 		case <-done:
@@ -68,7 +68,7 @@ func hookOf(done <-chan struct{}) *leftover {
 			return false
 		}
 	}
-	return &leftover{await: await, running: func() []string {
+	return &abandoned{await: await, running: func() []string {
 		select {
 		case <-done:
 			return nil
@@ -99,8 +99,8 @@ func (h *Host) Zombies() builtin.Zombies {
 // limitClaims pauses claiming in this process when there are as many zombies as the limit
 // allows, and resumes it when there are fewer.
 func (h *Host) limitClaims() {
-	h.zombies.weighing.Lock()
-	defer h.zombies.weighing.Unlock()
+	h.zombies.limiting.Lock()
+	defer h.zombies.limiting.Unlock()
 	z := h.Zombies()
 	choked := z.Limit > 0 && z.Count >= z.Limit
 	if !h.claims.change(&h.claims.choked, choked) {
@@ -114,14 +114,14 @@ func (h *Host) limitClaims() {
 	h.log.Info().Int("handlers", z.Count).Msg("handlers that outlived their nodes have returned: tasks are claimed again")
 }
 
-// watchLeftover counts the abandoned handlers of an ended node until all have returned. If
+// watchAbandoned counts the abandoned handlers of an ended node until all have returned. If
 // the node is condemned, it also hands their tasks over when all have returned, or at the
 // latest after zombieTime.
-func (h *Host) watchLeftover(n *Node, left *leftover, condemned bool) {
+func (h *Host) watchAbandoned(n *Node, left *abandoned, condemned bool) {
 	h.zombies.mu.Lock()
 	h.zombies.left[left] = struct{}{}
 	h.zombies.mu.Unlock()
-	h.logLeftover(n, left)
+	h.logAbandoned(n, left)
 	h.limitClaims()
 	ctx := h.waiting
 	h.zombies.waits.Go(func() {
@@ -150,7 +150,7 @@ func (h *Host) watchLeftover(n *Node, left *leftover, condemned bool) {
 // awaitReturn waits up to most for the abandoned handlers to return and reports
 // whether all did. It counts the zombies again as long as it waits, because some
 // handlers may return before the others.
-func (h *Host) awaitReturn(ctx context.Context, left *leftover, most time.Duration) bool {
+func (h *Host) awaitReturn(ctx context.Context, left *abandoned, most time.Duration) bool {
 	waiting, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	for waiting.Err() == nil {
@@ -190,9 +190,9 @@ func (h *Host) condemnForOthers(ctx context.Context, n *Node) {
 	}
 }
 
-// logLeftover logs the tasks whose handlers outlived their node, and the stacks of
+// logAbandoned logs the tasks whose handlers outlived their node, and the stacks of
 // the handlers of this process unless the log has the same stacks from before.
-func (h *Host) logLeftover(n *Node, left *leftover) {
+func (h *Host) logAbandoned(n *Node, left *abandoned) {
 	stacks := handlerStacks()
 	h.zombies.mu.Lock()
 	known := stacks == h.zombies.stacks

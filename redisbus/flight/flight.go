@@ -31,12 +31,12 @@ type Queue[T any] struct {
 	size   func(T) int
 	send   func(ctx context.Context, flight []Item[T])
 
-	mu      sync.Mutex
-	waiting []Item[T]
-	spare   []Item[T] // memory for the next items
-	flying  int       // how many flights have begun and not ended
-	closed  bool
-	landed  chan struct{} // closed when no flight is left; made by Close
+	mu       sync.Mutex
+	waiting  []Item[T]
+	spare    []Item[T] // memory for the next items
+	inFlight int       // how many flights have begun and not ended
+	closed   bool
+	drained  chan struct{} // closed when no flight is left; made by Close
 }
 
 // Item is a caller's value in a flight.
@@ -59,10 +59,10 @@ func New[T any](l Limits, size func(T) int, send func(ctx context.Context, fligh
 func (q *Queue[T]) Start() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || q.flying >= q.limits.Flights {
+	if q.closed || q.inFlight >= q.limits.Flights {
 		return false
 	}
-	q.flying++
+	q.inFlight++
 	return true
 }
 
@@ -70,7 +70,7 @@ func (q *Queue[T]) Start() bool {
 // on a goroutine of their own.
 func (q *Queue[T]) End(ctx context.Context) {
 	if flight := q.next(nil); flight != nil {
-		go q.fly(context.WithoutCancel(ctx), flight)
+		go q.sendAll(context.WithoutCancel(ctx), flight)
 	}
 }
 
@@ -85,9 +85,9 @@ func (q *Queue[T]) Wait(ctx context.Context, value T) (sent bool, err error) {
 		return false, ErrClosed
 	}
 	q.waiting = append(q.waiting, item)
-	free := q.flying < q.limits.Flights // a flight has ended since the caller asked
+	free := q.inFlight < q.limits.Flights // a flight has ended since the caller asked
 	if free {
-		q.flying++
+		q.inFlight++
 	}
 	q.mu.Unlock()
 	if free {
@@ -118,19 +118,19 @@ func (q *Queue[T]) withdraw(item Item[T]) bool {
 func (q *Queue[T]) Close() {
 	q.mu.Lock()
 	q.closed = true
-	if q.landed == nil {
-		q.landed = make(chan struct{})
-		if q.flying == 0 {
-			close(q.landed)
+	if q.drained == nil {
+		q.drained = make(chan struct{})
+		if q.inFlight == 0 {
+			close(q.drained)
 		}
 	}
-	landed := q.landed
+	landed := q.drained
 	q.mu.Unlock()
 	<-landed
 }
 
-// fly sends flight after flight until no item waits.
-func (q *Queue[T]) fly(ctx context.Context, flight []Item[T]) {
+// sendAll sends flight after flight until no item waits.
+func (q *Queue[T]) sendAll(ctx context.Context, flight []Item[T]) {
 	for ; flight != nil; flight = q.next(flight) {
 		q.send(ctx, flight)
 		for i := range flight {
@@ -149,9 +149,9 @@ func (q *Queue[T]) next(sent []Item[T]) []Item[T] {
 		q.spare = sent[:0]
 	}
 	if len(q.waiting) == 0 {
-		q.flying--
-		if q.flying == 0 && q.landed != nil {
-			close(q.landed)
+		q.inFlight--
+		if q.inFlight == 0 && q.drained != nil {
+			close(q.drained)
 		}
 		return nil
 	}

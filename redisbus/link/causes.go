@@ -37,8 +37,8 @@ const (
 	CauseMemory     Cause = "memory"   // maxmemory reached
 )
 
-// sentences tells an operator for each cause what is wrong and what to do; "it" is Redis.
-var sentences = map[Cause]string{
+// causeTexts tells an operator for each cause what is wrong and what to do; "it" is Redis.
+var causeTexts = map[Cause]string{
 	CauseConnection: "the connection broke",
 	CauseRefused:    "no connection: it is down, or the address is wrong",
 	CauseSilent:     "no answer in time: it is overloaded or stopped, or the network is cut",
@@ -57,9 +57,9 @@ var sentences = map[Cause]string{
 	CauseMemory:   "out of memory (maxmemory): it refuses writes",
 }
 
-// replies maps the beginnings of error replies to their causes: those replies that are
+// replyCauses maps the beginnings of error replies to their causes: those replies that are
 // about the server and not about the command, so that the command may succeed later.
-var replies = []struct {
+var replyCauses = []struct {
 	prefix string
 	cause  Cause
 }{
@@ -111,7 +111,7 @@ func causeOfNetwork(err error) Cause {
 }
 
 func causeOfReply(text string) Cause {
-	for _, r := range replies {
+	for _, r := range replyCauses {
 		if strings.HasPrefix(text, r.prefix) {
 			return r.cause
 		}

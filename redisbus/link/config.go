@@ -83,7 +83,7 @@ func (c Config) withDefaults() Config {
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var errs []error
-	if _, err := c.place(); err != nil {
+	if _, err := c.endpoint(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, CheckName("namespace", c.Namespace), c.validateTokens())...)
@@ -117,13 +117,13 @@ func (c Config) Keys() Keys { return NewKeys(c.withDefaults().Namespace) }
 // options returns the client options of one kind of connections. name is what CLIENT
 // LIST shows, size the largest number of sockets, buffer the bytes of each of the
 // two buffers of a socket.
-func (at *place) options(name string, size, buffer int) *redis.Options {
+func (e *endpoint) options(name string, size, buffer int) *redis.Options {
 	return &redis.Options{
-		Addr:       at.address(),
-		Dialer:     at.dial,
-		DB:         at.db,
-		Username:   at.username,
-		Password:   at.password,
+		Addr:       e.address(),
+		Dialer:     e.dial,
+		DB:         e.db,
+		Username:   e.username,
+		Password:   e.password,
 		ClientName: name,
 
 		Protocol:              2,

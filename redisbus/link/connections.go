@@ -33,7 +33,7 @@ const (
 // Open returns the connections of the node with that name, which CLIENT LIST
 // shows as name:client, name:subscriber and name:tasks. Nothing is dialled yet.
 func Open(cfg Config, name string) (*Connections, error) {
-	at, err := cfg.withDefaults().where()
+	at, err := cfg.withDefaults().slotEndpoint()
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func Open(cfg Config, name string) (*Connections, error) {
 // OpenClient returns a client that belongs to no node: for a command, or for what the
 // nodes of a process share. name is what CLIENT LIST shows. Nothing is dialled yet.
 func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
-	at, err := cfg.withDefaults().where()
+	at, err := cfg.withDefaults().slotEndpoint()
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +66,9 @@ func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
 	return at.client(o), nil
 }
 
-// where returns the endpoint, with a key of the namespace to find its slot by.
-func (c Config) where() (*place, error) {
-	at, err := c.place()
+// slotEndpoint returns the endpoint, with a key of the namespace to find its slot by.
+func (c Config) slotEndpoint() (*endpoint, error) {
+	at, err := c.endpoint()
 	if err == nil {
 		at.key = c.Keys().Prefix()
 	}

@@ -88,7 +88,7 @@ func Explain(err error) error {
 	}
 	switch OutcomeOf(err) {
 	case DidNotRun:
-		return &explained{ErrUnavailable, sentences[cause], err}
+		return &explained{ErrUnavailable, causeTexts[cause], err}
 	case Unknown:
 		if errors.Is(err, context.Canceled) {
 			return err

@@ -86,7 +86,7 @@ func (r *Reports) Failed(part string, err error) {
 	if c.failures > 1 {
 		line = line.Int("failures", c.failures)
 	}
-	if why := sentences[cause]; why != "" {
+	if why := causeTexts[cause]; why != "" {
 		line.Msg("redis: " + why + "; trying again")
 	} else {
 		line.Msg("redis refused what the " + part + " asked; trying again")

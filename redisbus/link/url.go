@@ -24,7 +24,7 @@ type TLSFiles struct {
 	Cert, Key string
 }
 
-// The values of place.way: how the primary is found.
+// The values of endpoint.discovery: how the primary is found.
 const (
 	oneServer   = ""
 	bySentinels = "sentinel"
@@ -34,10 +34,10 @@ const (
 const urlForms = "use redis://host:6379/0, rediss://host:6379/0 (TLS), unix:///path/to/redis.sock, " +
 	"redis+sentinel://host:26379,host:26379/primary/0 or redis+cluster://host:6379,host:6379"
 
-// pieces has the parts of a URL. net/url does not parse a list of hosts.
-type pieces struct{ scheme, user, hosts, path, query string }
+// urlParts has the parts of a URL. net/url does not parse a list of hosts.
+type urlParts struct{ scheme, user, hosts, path, query string }
 
-func cut(text string) (p pieces, ok bool) {
+func splitURL(text string) (p urlParts, ok bool) {
 	p.scheme, text, ok = strings.Cut(text, "://")
 	if i := strings.IndexAny(text, "/?#"); i >= 0 {
 		text, p.path = text[:i], text[i:]
@@ -51,9 +51,9 @@ func cut(text string) (p pieces, ok bool) {
 	return p, ok && p.scheme != ""
 }
 
-// way splits a scheme such as "redis+sentinel" into its base, "redis", and the way in
+// discovery splits a scheme such as "redis+sentinel" into its base, "redis", and the way in
 // which the primary is found, "sentinel".
-func (p pieces) way() (base, way string) {
+func (p urlParts) discovery() (base, way string) {
 	base, way, _ = strings.Cut(p.scheme, "+")
 	return base, way
 }
@@ -65,7 +65,7 @@ func (c Config) Address() string {
 	if c.Dial != nil && c.URL == "" {
 		return "embedded"
 	}
-	p, ok := cut(c.URL)
+	p, ok := splitURL(c.URL)
 	if _, err := url.Parse(p.scheme + "://x"); !ok || err != nil {
 		return redacted
 	}
@@ -80,7 +80,7 @@ func (c Config) Address() string {
 // HoldsPassword reports whether the URL itself contains a password, which everybody sees
 // who sees the URL.
 func (c Config) HoldsPassword() bool {
-	p, _ := cut(c.URL)
+	p, _ := splitURL(c.URL)
 	_, password, _ := strings.Cut(p.user, ":")
 	q, _ := url.ParseQuery(p.query)
 	return password != "" || q.Get(sentinelPassword) != ""
@@ -92,10 +92,10 @@ const (
 	sentinelPassword = "sentinel_password"
 )
 
-// place returns the endpoint that the configuration describes. No error contains a secret.
-func (c Config) place() (*place, error) {
+// endpoint returns the endpoint that the configuration describes. No error contains a secret.
+func (c Config) endpoint() (*endpoint, error) {
 	if c.Dial != nil && c.URL == "" {
-		return c.complete(&place{dialer: c.Dial})
+		return c.complete(&endpoint{dialer: c.Dial})
 	}
 	if c.URL == "" {
 		return nil, errors.New("redis URL is missing: " + urlForms)
@@ -108,7 +108,7 @@ func (c Config) place() (*place, error) {
 }
 
 // complete applies the fields of the configuration that win over the URL.
-func (c Config) complete(at *place) (*place, error) {
+func (c Config) complete(at *endpoint) (*endpoint, error) {
 	at.dialer = c.Dial
 	if c.Username != "" {
 		at.username = c.Username
@@ -139,8 +139,8 @@ func (c Config) complete(at *place) (*place, error) {
 	return at, at.files.load(at.tls)
 }
 
-func (c Config) locate() (*place, error) {
-	p, ok := cut(c.URL)
+func (c Config) locate() (*endpoint, error) {
+	p, ok := splitURL(c.URL)
 	if !ok {
 		return nil, errors.New("not a valid URL: " + urlForms)
 	}
@@ -148,13 +148,13 @@ func (c Config) locate() (*place, error) {
 	if err != nil {
 		return nil, errors.New("not a valid query")
 	}
-	at := &place{sentinelUser: query.Get(sentinelUser), sentinelPassword: query.Get(sentinelPassword)}
+	at := &endpoint{sentinelUser: query.Get(sentinelUser), sentinelPassword: query.Get(sentinelPassword)}
 	at.files = TLSFiles{CA: query.Get("ca"), Cert: query.Get("cert"), Key: query.Get("key")}
 	for _, ours := range []string{"ca", "cert", "key", sentinelUser, sentinelPassword} {
 		query.Del(ours)
 	}
-	base, way := p.way()
-	if at.way = way; way != oneServer {
+	base, way := p.discovery()
+	if at.discovery = way; way != oneServer {
 		if p, err = at.list(base, p); err != nil {
 			return nil, err
 		}
@@ -184,22 +184,22 @@ func (c Config) locate() (*place, error) {
 
 // list reads the hosts of a URL with several hosts, and the primary's name. It returns the
 // parts of a URL with the first host alone, which the client library can parse.
-func (at *place) list(base string, p pieces) (pieces, error) {
+func (e *endpoint) list(base string, p urlParts) (urlParts, error) {
 	port := "6379"
 	switch {
 	case base != "redis" && base != "rediss":
 		return p, errors.New("not a valid URL: " + urlForms)
-	case at.way == bySentinels:
+	case e.discovery == bySentinels:
 		port = "26379"
 		name, db, _ := strings.Cut(strings.Trim(p.path, "/"), "/")
 		if name == "" {
 			return p, errors.New("it does not name the primary: use redis+sentinel://host:26379,host:26379/primary/0")
 		}
-		if at.primary = name; db != "" {
+		if e.primary = name; db != "" {
 			db = "/" + db
 		}
 		p.path = db
-	case at.way == byCluster:
+	case e.discovery == byCluster:
 		if db := strings.Trim(p.path, "/"); db != "" && db != "0" {
 			return p, errors.New("a Redis Cluster has only database 0: leave it out")
 		}
@@ -214,9 +214,9 @@ func (at *place) list(base string, p pieces) (pieces, error) {
 		if u.Port() == "" {
 			host = net.JoinHostPort(u.Hostname(), port)
 		}
-		at.hosts = append(at.hosts, host)
+		e.hosts = append(e.hosts, host)
 	}
-	p.hosts = at.hosts[0]
+	p.hosts = e.hosts[0]
 	return p, nil
 }
 

@@ -19,16 +19,16 @@ type Cable struct {
 	Dials  atomic.Int64 // counts the calls of Dial
 
 	mu    sync.Mutex
-	conns map[*strand]struct{}
+	conns map[*cableConn]struct{}
 	drop  int // how many of the next answers are lost, each with its connection
 }
 
-// strand is one connection through a [Cable].
-type strand struct {
+// cableConn is one connection through a [Cable].
+type cableConn struct {
 	net.Conn
-	cable *Cable
-	free  chan struct{} // closed by [Cable.BlackHole]
-	once  sync.Once     // closes free
+	cable    *Cable
+	swallows chan struct{} // closed by [Cable.BlackHole]
+	once     sync.Once     // closes swallows
 }
 
 var errCut = errors.New("cut")
@@ -43,11 +43,11 @@ func (c *Cable) Dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &strand{Conn: conn, cable: c, free: make(chan struct{})}
+	w := &cableConn{Conn: conn, cable: c, swallows: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conns == nil {
-		c.conns = map[*strand]struct{}{}
+		c.conns = map[*cableConn]struct{}{}
 	}
 	c.conns[w] = struct{}{}
 	return w, nil
@@ -59,7 +59,7 @@ func (c *Cable) BlackHole() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for w := range c.conns {
-		w.once.Do(func() { close(w.free) })
+		w.once.Do(func() { close(w.swallows) })
 	}
 }
 
@@ -70,17 +70,17 @@ func (c *Cable) LoseAnswers(n int) {
 	c.drop = n
 }
 
-// dark reports whether the connection loses all data.
-func (w *strand) dark() bool {
+// swallowing reports whether the connection loses all data.
+func (w *cableConn) swallowing() bool {
 	select {
-	case <-w.free:
+	case <-w.swallows:
 		return true
 	default:
 		return false
 	}
 }
 
-func (w *strand) Read(b []byte) (int, error) {
+func (w *cableConn) Read(b []byte) (int, error) {
 	for {
 		n, err := w.Conn.Read(b)
 		if err != nil {
@@ -96,20 +96,20 @@ func (w *strand) Read(b []byte) (int, error) {
 			_ = w.Conn.Close()
 			return 0, io.EOF
 		}
-		if !w.dark() {
+		if !w.swallowing() {
 			return n, nil
 		}
 	}
 }
 
-func (w *strand) Write(b []byte) (int, error) {
-	if w.dark() {
+func (w *cableConn) Write(b []byte) (int, error) {
+	if w.swallowing() {
 		return len(b), nil
 	}
 	return w.Conn.Write(b)
 }
 
-func (w *strand) Close() error {
+func (w *cableConn) Close() error {
 	w.cable.mu.Lock()
 	delete(w.cable.conns, w)
 	w.cable.mu.Unlock()

@@ -138,12 +138,12 @@ func Handler(set Set, token link.Secret) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if s := set.Status(); !s.Healthy {
-			answer(w, http.StatusServiceUnavailable, map[string]any{
+			respond(w, http.StatusServiceUnavailable, map[string]any{
 				"status": "too many handlers outlived their nodes", "zombies": s.Zombies,
 			})
 			return
 		}
-		answer(w, http.StatusOK, map[string]string{"status": "ok"})
+		respond(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		var r Readiness
@@ -154,20 +154,20 @@ func Handler(set Set, token link.Secret) http.Handler {
 		if r.Ready < r.Want {
 			code = http.StatusServiceUnavailable
 		}
-		answer(w, code, r)
+		respond(w, code, r)
 	})
-	mux.Handle("GET /status", guarded(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET /status", requireToken(func(w http.ResponseWriter, _ *http.Request) {
 		nodes := []builtin.Status{}
 		for _, n := range set.Nodes() {
 			nodes = append(nodes, n.Status())
 		}
-		answer(w, http.StatusOK, map[string]any{"set": set.Status(), "nodes": nodes})
+		respond(w, http.StatusOK, map[string]any{"set": set.Status(), "nodes": nodes})
 	}, token))
 	return mux
 }
 
-// guarded answers 401 to requests without the token.
-func guarded(next http.HandlerFunc, token link.Secret) http.Handler {
+// requireToken answers 401 to requests without the token.
+func requireToken(next http.HandlerFunc, token link.Secret) http.Handler {
 	if token.IsZero() {
 		return next
 	}
@@ -177,14 +177,14 @@ func guarded(next http.HandlerFunc, token link.Secret) http.Handler {
 		sum := sha256.Sum256([]byte(given)) // hashes have equal length, so that the time of the comparison reveals nothing
 		if subtle.ConstantTimeCompare(sum[:], want[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			answer(w, http.StatusUnauthorized, map[string]string{"error": "a bearer token is needed"})
+			respond(w, http.StatusUnauthorized, map[string]string{"error": "a bearer token is needed"})
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func answer(w http.ResponseWriter, code int, body any) {
+func respond(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

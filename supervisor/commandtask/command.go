@@ -60,8 +60,8 @@ func (c Command) withDefaults() Command {
 	return c
 }
 
-// reserved is the prefix of the names of variables that the program gets from its task.
-const reserved = "STELLAR_"
+// reservedPrefix is the prefix of the names of variables that the program gets from its task.
+const reservedPrefix = "STELLAR_"
 
 // Validate reports everything that is wrong with the command, except for its
 // tasks.Definition, which is checked when the task is registered.
@@ -87,8 +87,8 @@ func (c Command) Validate() error {
 		switch {
 		case name == "" || strings.ContainsAny(name, "=\x00"):
 			errs = append(errs, fmt.Errorf("environment: %q is not the name of a variable", name))
-		case strings.HasPrefix(name, reserved):
-			errs = append(errs, fmt.Errorf("environment: %s: names that begin with %s belong to the task", name, reserved))
+		case strings.HasPrefix(name, reservedPrefix):
+			errs = append(errs, fmt.Errorf("environment: %s: names that begin with %s belong to the task", name, reservedPrefix))
 		case strings.ContainsRune(c.Environment[name], 0):
 			errs = append(errs, fmt.Errorf("environment: %s: its value contains a NUL byte", name))
 		}

@@ -36,7 +36,7 @@ func (p *process) run(ctx context.Context) error {
 		Path: p.path, Args: p.args, Dir: p.directory, Env: p.environment,
 		Stdin: pipes.theirs[0], Stdout: pipes.theirs[1], Stderr: pipes.theirs[2],
 	}
-	separate(cmd)
+	setProcessGroup(cmd)
 	started, exited, reap, reaped := make(chan error, 1), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		// On Linux the program is killed when the thread that started it ends.
@@ -69,7 +69,7 @@ func (p *process) run(ctx context.Context) error {
 	<-reaped
 	p.state = cmd.ProcessState
 	// Only a process that left the group can still hold a pipe open.
-	within(copied, p.grace/4)
+	waitAtMost(copied, p.grace/4)
 	pipes.closeOurs()
 	<-copied
 	<-fed
@@ -129,8 +129,8 @@ func (p *process) copy(pipes *pipes) <-chan struct{} {
 	return copied
 }
 
-// within waits for done, at most for d.
-func within(done <-chan struct{}, d time.Duration) {
+// waitAtMost waits for done, at most for d.
+func waitAtMost(done <-chan struct{}, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

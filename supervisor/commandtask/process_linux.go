@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// separate makes the program the leader of a process group, and has the program killed when
+// setProcessGroup makes the program the leader of a process group, and has the program killed when
 // the thread that started it ends.
-func separate(cmd *exec.Cmd) {
+func setProcessGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 

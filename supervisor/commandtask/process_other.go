@@ -4,7 +4,7 @@ package commandtask
 
 import "os/exec"
 
-// separate does nothing: there are no process groups here.
+// setProcessGroup does nothing: there are no process groups here.
 func separate(*exec.Cmd) {}
 
 // awaitExit waits until the program has ended.

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// separate makes the program the leader of a process group.
+// setProcessGroup makes the program the leader of a process group.
 func separate(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // awaitExit waits until the program has ended. It reaps the program: there is no portable

@@ -42,7 +42,7 @@ type Deps struct {
 // it the locks that api.cache.lock has taken.
 func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	registerNode(r, d)
-	locks := newCalledLocks(ctx, d.ID, d.Cache)
+	locks := newCallerLocks(ctx, d.ID, d.Cache)
 	registerValues(r, d.Cache, locks)
 	registerLists(r, d.Cache)
 	registerLocks(r, d.Cache, locks)

@@ -64,7 +64,7 @@ type CacheEntry struct {
 	Version   string          `json:"version"` // for ifVersion
 }
 
-func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
+func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) {
 	handleCache(r, "load", func(ctx context.Context, in cacheLoad) (json.RawMessage, error) {
 		e, err := load(ctx, c, in)
 		return e.Value, err

@@ -42,7 +42,7 @@ type Directory struct {
 	Client redis.UniversalClient
 	Keys   link.Keys
 
-	speaks layouts // replaces this program's layouts in tests
+	testLayouts layouts // replaces this program's layouts in tests
 }
 
 // List returns all nodes that have joined and not left, sorted by prefix and number. Nodes

@@ -14,8 +14,8 @@ type layouts struct{ min, max int }
 
 // layouts returns the layouts of this program, unless a test has set others.
 func (d Directory) layouts() layouts {
-	if d.speaks != (layouts{}) {
-		return d.speaks
+	if d.testLayouts != (layouts{}) {
+		return d.testLayouts
 	}
 	return layouts{link.LayoutMin, link.Layout}
 }
