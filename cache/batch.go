@@ -14,31 +14,31 @@ import (
 // batcher sends the commands of concurrent callers together in pipelines; the command of a
 // lone caller is sent at once (see package flight).
 type batcher struct {
-	redis.UniversalClient
-	queue *flight.Queue[link.Command]
+	*redis.Client
+	queue *flight.Queue[*redis.Cmd]
 }
 
-func newBatcher(client redis.UniversalClient) *batcher {
-	b := &batcher{UniversalClient: client}
+func newBatcher(client *redis.Client) *batcher {
+	b := &batcher{Client: client}
 	// The bounds are small because all callers of a pipeline wait for its last answer.
 	bounds := flight.Limits{Flights: 2, Items: 256, Bytes: 256 << 10}
-	b.queue = flight.New(bounds, func(cmd link.Command) int { return size(cmd.Args()) }, b.send)
+	b.queue = flight.New(bounds, func(cmd *redis.Cmd) int { return size(cmd.Args()) }, b.send)
 	return b
 }
 
 // Process implements [link.Processor].
 func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
-	reply, ok := cmd.(interface{ SetVal(val any) })
+	reply, ok := cmd.(*redis.Cmd)
 	if !ok {
-		return b.UniversalClient.Process(ctx, cmd)
+		return b.Client.Process(ctx, cmd)
 	}
 	if b.queue.Start() {
-		err := b.UniversalClient.Process(ctx, cmd)
+		err := b.Client.Process(ctx, cmd)
 		b.queue.End(ctx)
 		return err
 	}
 	// The pipeline gets a copy: the caller may give up and use cmd while it is being written.
-	together := link.NewCommand(ctx, cmd.Args()...)
+	together := redis.NewCmd(ctx, cmd.Args()...)
 	switch sent, err := b.queue.Wait(ctx, together); {
 	case err == nil:
 		reply.SetVal(together.Val())
@@ -52,8 +52,8 @@ func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
 }
 
 // send sends the commands as one pipeline. The connection's timeouts bound the time.
-func (b *batcher) send(ctx context.Context, commands []flight.Item[link.Command]) {
-	p := b.UniversalClient.Pipeline()
+func (b *batcher) send(ctx context.Context, commands []flight.Item[*redis.Cmd]) {
+	p := b.Client.Pipeline()
 	for _, c := range commands {
 		_ = p.Process(ctx, c.Value)
 	}

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -21,15 +20,15 @@ const MaxKey = 1024
 // Config configures a [Cache].
 type Config struct {
 	// Client runs the commands.
-	Client redis.UniversalClient
+	Client *redis.Client
 
 	// Keys builds the names of the namespace's keys.
 	Keys link.Keys
 
 	// Holder names the owner of the locks: a node's incarnation, so that
-	// [ReleaseAll] can free them when the incarnation is gone. Under a compatibility preset
-	// nodes of the other programs see the part before the first "#" as the holder.
-	// Default: a random name.
+	// [Cache.ReleaseAll] can free them when the incarnation is gone. Under a compatibility preset
+	// the original's nodes see what comes before the first "#". Default: a
+	// random name.
 	Holder string
 
 	// Preset says which other programs share the cache. Default, also for a name
@@ -78,7 +77,7 @@ func New(cfg Config) *Cache {
 		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
 	}
 	c.announcements = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
-	c.near = newNear(cfg)
+	c.near = newNear(cfg.Near)
 	_, _ = rand.Read(c.writer[:])
 	if c.holder == "" {
 		c.holder = "anonymous-" + rand.Text()
@@ -86,8 +85,8 @@ func New(cfg Config) *Cache {
 	return c
 }
 
-// Close closes the connection that announces to waiting callers that a lock is free or a
-// list has an item. Without Close it closes a second after the last caller stopped waiting.
+// Close ends the waits of callers with [ErrClosed] and closes the connection on which
+// they hear of what they wait for. Locks that are held end at their TTL.
 func (c *Cache) Close() { c.announcements.Close() }
 
 // EntryKey returns the Redis key of an entry or list, for scripts with [Cache.LuaEffects].
@@ -112,13 +111,4 @@ func check(op, key string) error {
 		return fmt.Errorf("cache: %s: %w: a key of %d bytes: use 1 to %d", op, ErrInvalid, len(key), MaxKey)
 	}
 	return nil
-}
-
-// node returns the client of the one server that holds the cache, for SCAN, which sees
-// only one server: all keys of a namespace share a hash tag.
-func (c *Cache) node(ctx context.Context) (redis.UniversalClient, error) {
-	if cluster, ok := c.client.UniversalClient.(*redis.ClusterClient); ok {
-		return cluster.MasterForKey(ctx, c.names.cachePrefix)
-	}
-	return c.client.UniversalClient, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
 // Entry is a loaded value with its times and version. Times are on Redis's clock, to the
@@ -69,11 +71,9 @@ func Encode(value any) ([]byte, error) {
 		// The caller may give up and reuse its bytes while the request is still being sent.
 		return bytes.Clone(raw), nil
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
+	text, err := wire.Encode(value)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return text, nil
 }

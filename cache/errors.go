@@ -32,6 +32,8 @@ var (
 	ErrConflict = errors.New("conflict: another version")
 	// ErrMalformed: the key holds bytes that no version of this package wrote.
 	ErrMalformed = errors.New("malformed entry")
+	// ErrClosed: [Cache.Close] ended the wait for a lock, an item or a value.
+	ErrClosed = errors.New("the cache is closed")
 	// ErrInvalid: a key, value or option is out of its bounds.
 	ErrInvalid = errors.New("invalid")
 )

@@ -3,14 +3,12 @@ package cache_test
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
@@ -187,22 +185,8 @@ func TestOutageIsNamedByWhoWaitedThroughIt(t *testing.T) {
 
 func TestRedisClusterHoldsTheCacheOnOneNode(t *testing.T) {
 	ctx := t.Context()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	_, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	server := redistest.Start(t, "--port", port, "--cluster-enabled", "yes", "--cluster-port", "0")
-	setup := redistest.Client(t, server.Config())
-	require.NoError(t, setup.Do(ctx, "cluster", "addslotsrange", 0, 16383).Err())
-	require.Eventually(t, func() bool {
-		return strings.Contains(setup.ClusterInfo(ctx).Val(), "cluster_state:ok")
-	}, 10*time.Second, 10*time.Millisecond)
-
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{address}, MaxRedirects: 3})
-	t.Cleanup(func() { _ = client.Close() })
-	c := cache.New(cache.Config{Client: client, Keys: server.Config().Keys(), Holder: "node#1:a"})
+	cfg := redistest.StartCluster(t).Config()
+	c := open(t, cfg)
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {

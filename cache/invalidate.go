@@ -50,10 +50,7 @@ func (n *near) off() {
 // track opens a connection on which Redis announces changed keys, and serves loads from
 // memory as long as the connection works.
 func (c *Cache) track(ctx context.Context) error {
-	client, err := c.tracker(ctx)
-	if err != nil {
-		return err
-	}
+	client := c.tracker()
 	defer func() { _ = client.Close() }()
 	sub := client.Subscribe(ctx)
 	defer func() { _ = sub.Close() }()
@@ -92,16 +89,8 @@ func (c *Cache) track(ctx context.Context) error {
 }
 
 // tracker returns a client on whose connections Redis announces changed keys.
-func (c *Cache) tracker(ctx context.Context) (*redis.Client, error) {
-	node, err := c.node(ctx)
-	if err != nil {
-		return nil, err
-	}
-	single, ok := node.(*redis.Client)
-	if !ok {
-		return nil, errors.New("not a client of one server")
-	}
-	o := *single.Options()
+func (c *Cache) tracker() *redis.Client {
+	o := *c.client.Options()
 	o.PoolSize, o.MaxActiveConns, o.MinIdleConns = 1, 2, 0
 	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
 		id, err := conn.ClientID(ctx).Result()
@@ -114,5 +103,5 @@ func (c *Cache) tracker(ctx context.Context) (*redis.Client, error) {
 		}
 		return conn.Do(ctx, args...).Err()
 	}
-	return redis.NewClient(&o), nil
+	return redis.NewClient(&o)
 }

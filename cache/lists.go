@@ -175,7 +175,7 @@ func (c *Cache) Range(ctx context.Context, key string, start, stop int64) (items
 
 // command runs one command that is no script.
 func (c *Cache) command(ctx context.Context, args ...any) *redis.Cmd {
-	cmd := link.NewCommand(ctx, args...)
+	cmd := redis.NewCmd(ctx, args...)
 	_ = c.client.Process(ctx, cmd)
-	return cmd.Cmd
+	return cmd
 }

@@ -91,7 +91,7 @@ func (c *Cache) loadRequest(ctx context.Context, key, name string, o LoadOptions
 	if err != nil {
 		return nil, nil, err
 	}
-	keys, args := []string{name}, []any{extend, flag(!o.NoRecord), flag(o.Stale)}
+	keys, args := []string{name}, []any{extend, !o.NoRecord, o.Stale}
 	if c.preset != Native {
 		lock := c.names.lock(key)
 		keys, args = append(keys, lock), append(args, Token(ctx, lock))
@@ -124,11 +124,4 @@ func (c *Cache) loaded(key string, reply link.Reply, err error) (Entry, time.Tim
 	at := fromMillis(ms)
 	e.Stale = !at.IsZero() && !e.Expires.IsZero() && !at.Before(e.Expires)
 	return e, at, nil
-}
-
-func flag(set bool) string {
-	if set {
-		return "1"
-	}
-	return "0"
 }

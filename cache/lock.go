@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,13 +24,6 @@ type LockOptions struct {
 	Wait time.Duration
 	// NoRenew ends the lock after TTL, unless [Lock.Renew] is called.
 	NoRenew bool
-}
-
-func (o LockOptions) withDefaults() LockOptions {
-	if o.TTL == 0 {
-		o.TTL = DefaultLockTTL
-	}
-	return o
 }
 
 // Lock takes the lock of a key and waits for it until ctx ends. The lock is granted for ttl
@@ -61,7 +55,7 @@ func (c *Cache) LockWith(ctx context.Context, key string, o LockOptions) (l *Loc
 
 // lockAs takes the lock whose Redis key is name.
 func (c *Cache) lockAs(ctx context.Context, key, name string, o LockOptions) (*Lock, error) {
-	o = o.withDefaults()
+	o.TTL = cmp.Or(o.TTL, DefaultLockTTL)
 	ms, err := milliseconds(o.TTL)
 	if err != nil || ms == 0 {
 		return nil, refused("lock", key, fmt.Errorf("%w: a TTL of %v: use 1 ms to %v", ErrInvalid, o.TTL, MaxTTL))
@@ -115,7 +109,7 @@ func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error)
 		reply, err = c.scripts.fastLock.Call(ctx, c.client, keys, l.token, l.millis)
 	}
 	if !fast || link.WordOf(err) == notFastCase {
-		reply, err = c.scripts.lock.Call(ctx, c.client, keys, l.token, l.millis, flag(wake))
+		reply, err = c.scripts.lock.Call(ctx, c.client, keys, l.token, l.millis, wake)
 	}
 	if err == nil {
 		err = reply.Scan(&l.fence)

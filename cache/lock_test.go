@@ -290,7 +290,7 @@ func TestLocksOfADeadIncarnationAreFreeAtOnce(t *testing.T) {
 			info, _, err := c.CheckLock(ctx, "k7")
 			return err == nil && info.Waited
 		}, 5*time.Second, time.Millisecond)
-		n, err := cache.ReleaseAll(ctx, client, cfg.Keys(), "node#2:b")
+		n, err := cache.New(cache.Config{Client: client, Keys: cfg.Keys()}).ReleaseAll(ctx, "node#2:b")
 		require.NoError(t, err)
 		require.Equal(t, 450, n)
 		select {

@@ -7,10 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/stellarfw/stellar/redisbus"
-	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // releaseStep is how many locks of a dead incarnation one script frees.
@@ -71,7 +68,7 @@ func (c *Cache) holders(ctx context.Context, keys []string, wake bool) ([]LockIn
 	for i, key := range keys {
 		names[i] = c.names.lock(key)
 	}
-	reply, err := c.scripts.holder.Call(ctx, c.client, names, flag(wake))
+	reply, err := c.scripts.holder.Call(ctx, c.client, names, wake)
 	if err != nil {
 		return nil, err
 	}
@@ -148,9 +145,4 @@ func (c *Cache) ReleaseAll(ctx context.Context, incarnation string) (int, error)
 			return total, nil
 		}
 	}
-}
-
-// ReleaseAll is [Cache.ReleaseAll] of the [Native] preset.
-func ReleaseAll(ctx context.Context, client redis.UniversalClient, keys link.Keys, incarnation string) (int, error) {
-	return New(Config{Client: client, Keys: keys}).ReleaseAll(ctx, incarnation)
 }

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,9 +29,7 @@ func (c *Cache) SaveMany(ctx context.Context, items []Item) (err error) {
 		defer c.done("save many", "", time.Now(), &err)
 	}
 	var errs []error
-	for len(items) > 0 {
-		step := items[:min(manyStep, len(items))]
-		items = items[len(step):]
+	for step := range slices.Chunk(items, manyStep) {
 		var writes []write
 		var b bulk
 		for _, item := range step {
@@ -62,9 +61,7 @@ func (c *Cache) LoadMany(ctx context.Context, keys []string) (found map[string]E
 	}
 	var errs []error
 	found = make(map[string]Entry, len(keys))
-	for len(keys) > 0 {
-		step := keys[:min(manyStep, len(keys))]
-		keys = keys[len(step):]
+	for step := range slices.Chunk(keys, manyStep) {
 		errs = append(errs, c.loadStep(ctx, step, found))
 	}
 	return found, errors.Join(errs...)

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 // Near says which entries a cache also keeps in the process's own memory. Redis
@@ -41,8 +39,6 @@ const shards = 64
 // near holds the entries in memory, in shards with a lock each.
 type near struct {
 	cfg    Near
-	names  names
-	log    zerolog.Logger
 	on     atomic.Bool // the connection with the announcements works
 	seed   maphash.Seed
 	shards [shards]shard
@@ -62,8 +58,7 @@ type nearEntry struct {
 	until  time.Time // when the entry expires, on the host's clock; zero: never
 }
 
-func newNear(cfg Config) *near {
-	o := cfg.Near
+func newNear(o Near) *near {
 	if len(o.Prefixes) == 0 {
 		return nil
 	}
@@ -80,7 +75,7 @@ func newNear(cfg Config) *near {
 		}
 	}
 	o.Prefixes = prefixes
-	n := &near{cfg: o, names: newNames(cfg), log: cfg.Log, seed: maphash.MakeSeed()}
+	n := &near{cfg: o, seed: maphash.MakeSeed()}
 	n.flush()
 	return n
 }
@@ -90,12 +85,7 @@ func (n *near) covers(key string) bool {
 	if n == nil || !n.on.Load() {
 		return false
 	}
-	for _, p := range n.cfg.Prefixes {
-		if strings.HasPrefix(key, p) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.cfg.Prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
 func (n *near) shard(name string) *shard {
@@ -139,7 +129,7 @@ func (n *near) put(name string, mark, e *nearEntry) {
 	s := n.shard(name)
 	s.Lock()
 	defer s.Unlock()
-	if s.entries[name] != mark || mark == nil {
+	if s.entries[name] != mark {
 		return
 	}
 	if e == nil {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestWhatWasLoadedBeforeAChangeIsNotKeptAfterIt(t *testing.T) {
-	n := newNear(Config{Near: Near{Prefixes: []string{"k"}}})
+	n := newNear(Near{Prefixes: []string{"k"}})
 	loaded := &nearEntry{loaded: true, entry: Entry{Key: "k"}}
 
 	mark := n.begin("k")

@@ -71,13 +71,8 @@ func (c *Cache) Clear(ctx context.Context, glob string) (int, error) {
 // prefix and continue with a match of the glob pattern.
 func (c *Cache) scan(ctx context.Context, prefix, glob string) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
-		node, err := c.node(ctx)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
 		for cursor := uint64(0); ; {
-			names, next, err := node.Scan(ctx, cursor, pattern(prefix, glob), scanStep).Result()
+			names, next, err := c.client.Scan(ctx, cursor, pattern(prefix, glob), scanStep).Result()
 			if err != nil {
 				yield(nil, err)
 				return

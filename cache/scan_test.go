@@ -30,7 +30,7 @@ func TestAnExportThatCannotBeWrittenSaysSo(t *testing.T) {
 	for i := range 10 {
 		require.NoError(t, c.Save(ctx, strconv.Itoa(i), strings.Repeat("x", 1000), 0))
 	}
-	err := c.Export(ctx, full{}, "*", nil)
+	_, err := c.Export(ctx, full{}, "*", cache.ExportOptions{})
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	require.NotErrorIs(t, err, link.ErrUnknownOutcome)
 }
@@ -88,7 +88,9 @@ func TestExportAndImportKeepEverything(t *testing.T) {
 		}
 		var file bytes.Buffer
 		var seen cache.Progress
-		require.NoError(t, c.Export(ctx, &file, "*", func(p cache.Progress) { seen = p }))
+		exported, err := c.Export(ctx, &file, "*", cache.ExportOptions{Report: func(p cache.Progress) { seen = p }})
+		require.NoError(t, err)
+		require.Equal(t, seen, exported)
 		require.Equal(t, cache.Progress{Entries: 5, Bytes: int64(file.Len())}, seen)
 
 		other := cfg
@@ -145,7 +147,7 @@ func TestImportedEntryEndsWhenItWouldHave(t *testing.T) {
 		require.NoError(t, c.Save(ctx, "a", 1, time.Second))
 		require.NoError(t, c.Save(ctx, "b", 1, time.Minute))
 		var file bytes.Buffer
-		require.NoError(t, c.Export(ctx, &file, "*", nil))
+		errorFree(t, second(c.Export(ctx, &file, "*", cache.ExportOptions{})))
 		time.Sleep(30 * time.Second)
 		_, err := c.Clear(ctx, "*")
 		require.NoError(t, err)
@@ -172,7 +174,8 @@ func FuzzImport(f *testing.F) {
 		if err != nil {
 			require.ErrorIs(t, err, cache.ErrInvalid)
 		}
-		require.NoError(t, c.Export(t.Context(), &bytes.Buffer{}, "*", nil), "what was imported can be exported")
+		_, err = c.Export(t.Context(), &bytes.Buffer{}, "*", cache.ExportOptions{})
+		require.NoError(t, err, "what was imported can be exported")
 		_, err = c.Clear(t.Context(), "*")
 		require.NoError(t, err)
 	})

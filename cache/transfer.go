@@ -53,28 +53,33 @@ func (r *record) key() string {
 	return r.Key
 }
 
+// ExportOptions say how to export.
+type ExportOptions struct {
+	// Report is called now and then, and at the end.
+	Report func(Progress)
+}
+
 // Export writes the entries and lists that match a glob pattern ("*" for all) to
 // w, a JSON object on each line, with their times in milliseconds on Redis's
-// clock. The export is no snapshot: each entry is written as it is at the moment it is
-// read. White space between the tokens of its JSON is left out, and the reads are not
-// recorded. report, which may be nil, is called now and then, and at the end.
-func (c *Cache) Export(ctx context.Context, w io.Writer, glob string, report func(Progress)) error {
-	x := &export{cache: c, out: bufio.NewWriter(w), report: report}
+// clock. Each is exported as it is when its turn comes, without the white space
+// between the tokens of its JSON; reads are not recorded.
+func (c *Cache) Export(ctx context.Context, w io.Writer, glob string, o ExportOptions) (Progress, error) {
+	x := &export{cache: c, out: bufio.NewWriter(w), report: o.Report}
 	for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {
 		if err != nil {
-			return failed("export", glob, err)
+			return x.done, failed("export", glob, err)
 		}
 		for step := range slices.Chunk(keys, clearStep) {
 			if err := x.entries(ctx, step); err != nil {
-				return refused("export", glob, err)
+				return x.done, refused("export", glob, err)
 			}
 		}
 	}
 	if err := x.out.Flush(); err != nil {
-		return refused("export", glob, err)
+		return x.done, refused("export", glob, err)
 	}
 	x.notify()
-	return nil
+	return x.done, nil
 }
 
 type export struct {
@@ -94,7 +99,7 @@ func (e *export) entries(ctx context.Context, keys []string) error {
 	c := e.cache
 	var b bulk
 	for _, key := range keys { // without the lock's key: locks, which guard loads under a compatibility preset, must not hide entries from a backup
-		b.add([]string{c.names.entry(key)}, []any{0, "0", "0"})
+		b.add([]string{c.names.entry(key)}, []any{0, false, false})
 	}
 	for i, reply := range c.bulk(ctx, c.scripts.load, b) {
 		entry, err := c.reply(keys[i], reply)
@@ -260,7 +265,7 @@ func (c *Cache) restoration(ctx context.Context, text []byte, o ImportOptions) (
 		}
 	}
 	keys := []string{c.names.entry(key), c.names.lock(key)}
-	args := []any{Token(ctx, keys[1]), flag(o.KeepExisting), r.Created, r.Read, r.Expires, c.unique()}
+	args := []any{Token(ctx, keys[1]), o.KeepExisting, r.Created, r.Read, r.Expires, c.unique()}
 	if r.Value != nil {
 		return keys, append(args, []byte(r.Value)), nil
 	}

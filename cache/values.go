@@ -94,7 +94,7 @@ func (c *Cache) newWrite(ctx context.Context, key string, value any, o SaveOptio
 }
 
 func (w write) args() []any {
-	return []any{w.value, w.ttl, w.stale, w.version, w.token, w.expected, flag(w.keep), w.loading}
+	return []any{w.value, w.ttl, w.stale, w.version, w.token, w.expected, w.keep, w.loading}
 }
 
 func (o SaveOptions) expected() string {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/stellarfw/stellar/redisbus"
 )
 
 const (
@@ -15,10 +17,14 @@ const (
 	outageNap = 500 * time.Millisecond
 )
 
-// await calls try whenever try may succeed, until the error of try is neither [ErrLocked]
-// nor [ErrNotFound], or ctx ends.
+// await calls try whenever it may succeed, until its error is neither [ErrLocked] nor
+// [ErrNotFound], ctx ends, or the cache is closed.
 func (c *Cache) await(ctx context.Context, channel string, shared bool, try func() (time.Duration, error)) error {
-	return c.announcements.Await(ctx, channel, shared, func(err error) bool {
+	err := c.announcements.Await(ctx, channel, shared, func(err error) bool {
 		return errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound)
 	}, try)
+	if errors.Is(err, redisbus.ErrClosed) {
+		return ErrClosed
+	}
+	return err
 }

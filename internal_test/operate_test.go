@@ -153,9 +153,10 @@ func TestTheSetByCall(t *testing.T) {
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: cfg})
 		other := supervisortest.StartWith(t, app, supervisor.Config{Workers: 1, Redis: cfg})
 		api := other.Nodes()[0].API()
-		do := func(method string, args any) (builtin.SetStatus, error) {
-			return rpcregistry.Do[builtin.SetStatus](t.Context(), api.RPC, method, args, rpcregistry.Node("stellar-worker-1"))
+		doOn := func(node, method string, args any) (builtin.SetStatus, error) {
+			return rpcregistry.Do[builtin.SetStatus](t.Context(), api.RPC, method, args, rpcregistry.Node(node))
 		}
+		do := func(method string, args any) (builtin.SetStatus, error) { return doOn("stellar-worker-1", method, args) }
 		s, err := do("api.set.quiet", nil)
 		require.NoError(t, err)
 		require.True(t, s.Quiet)
@@ -166,7 +167,7 @@ func TestTheSetByCall(t *testing.T) {
 		s, err = do("api.set.roll", nil)
 		require.NoError(t, err)
 		require.Equal(t, "roll", s.Operation.Kind)
-		_, err = do("api.set.reload", nil)
+		_, err = doOn("stellar-worker-4", "api.set.reload", nil) // the roll reaches it last: it is there
 		require.ErrorIs(t, err, builtin.ErrSetBusy)
 		eventually(t, "rolled", func() bool { return set.Status().Operation.Ended })
 		require.Empty(t, set.Status().Operation.Error)

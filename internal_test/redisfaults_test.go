@@ -169,9 +169,7 @@ func (p *patient) sleeps(d time.Duration, again bool) {
 // watch connects the watcher, also to a server that loads its data.
 func (p *patient) watch(t *testing.T) {
 	t.Helper()
-	single, ok := redistest.Client(t, p.server.Config()).(*redis.Client)
-	require.True(t, ok)
-	p.watcher = single.Conn()
+	p.watcher = redistest.Client(t, p.server.Config()).Conn()
 	t.Cleanup(func() { _ = p.watcher.Close() })
 	p.do(t, "client", "id")
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -29,7 +30,8 @@ func TestARestartOfEveryNodeChangesNothingInTheCache(t *testing.T) {
 		}
 		everything := func() string {
 			var b bytes.Buffer
-			require.NoError(t, set.Nodes()[0].API().Cache.Export(t.Context(), &b, "*", nil))
+			_, err := set.Nodes()[0].API().Cache.Export(t.Context(), &b, "*", cache.ExportOptions{})
+			require.NoError(t, err)
 			return b.String()
 		}
 		before := everything()

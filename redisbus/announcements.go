@@ -3,6 +3,7 @@ package redisbus
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,8 @@ type Announcements struct {
 	dirty      map[string]struct{} // channels whose waiters have come or gone
 	updating   bool                // a goroutine runs updateAll
 	closed     bool
-	running    sync.WaitGroup // goroutines of updateAll and listen
+	closing    chan struct{}  // closed by Close
+	running    sync.WaitGroup // goroutines that update and listen
 }
 
 // topic has the waiters of one channel in the order of their arrival. An
@@ -58,7 +60,9 @@ type waiter struct {
 
 // NewAnnouncements returns Announcements that open their connection when needed.
 func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announcements {
-	return &Announcements{client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}}
+	return &Announcements{
+		client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}, closing: make(chan struct{}),
+	}
 }
 
 // join adds a waiter. The waiter's first signal comes when Redis has confirmed the
@@ -86,14 +90,10 @@ func (w *waiter) leave(ctx context.Context) {
 	a := w.announcements
 	a.mu.Lock()
 	t := a.topics[w.channel]
-	for i, other := range t.waiters {
-		if other == w {
-			t.waiters = append(t.waiters[:i:i], t.waiters[i+1:]...)
-			if i == 0 && len(t.waiters) > 0 && t.live {
-				t.waiters[0].wake()
-			}
-			break
-		}
+	i := slices.Index(t.waiters, w)
+	t.waiters = slices.Delete(t.waiters, i, i+1)
+	if i == 0 && len(t.waiters) > 0 && t.live {
+		t.waiters[0].wake()
 	}
 	if len(t.waiters) == 0 {
 		delete(a.topics, w.channel)
@@ -205,12 +205,15 @@ func (a *Announcements) closeIfIdle() (dropped bool) {
 	return false
 }
 
-// Close closes the connection and returns when its goroutines have ended. Callers that
-// still wait get no announcements any more and try every [MaxNap].
+// Close closes the connection, ends all waits with [ErrClosed] and returns when
+// nothing of the connection runs any more. It may be called more than once.
 func (a *Announcements) Close() {
 	a.mu.Lock()
 	sub := a.sub
-	a.closed = true
+	if !a.closed {
+		a.closed = true
+		close(a.closing)
+	}
 	if a.idleTimer != nil {
 		a.idleTimer.Stop()
 		a.idleTimer = nil
@@ -288,11 +291,11 @@ func (a *Announcements) wakeWaiters(message any, err error) {
 	}
 }
 
-// Await calls try once the channel is subscribed, and again after every announcement on
-// it, as long as again returns true for try's error; then Await returns that error. When
-// ctx ends first, Await returns ctx's cause. The waiters of a channel try one at a time,
-// in the order of their arrival; waiters with shared all try at once. try also returns
-// the time after which it may succeed without an announcement, 0 if that is not known.
+// Await calls try, at first and after every announcement on the channel, until again
+// returns false for its error, which Await then returns. When ctx ends it returns
+// ctx's cause, after [Announcements.Close] [ErrClosed]. Of the waiters of a channel one at a time tries, in the order of their
+// arrival, unless they are shared. try returns the time after which it may succeed
+// without an announcement, 0 if that is not known.
 func (a *Announcements) Await(
 	ctx context.Context, channel string, shared bool, again func(error) bool, try func() (time.Duration, error),
 ) error {
@@ -310,6 +313,8 @@ func (a *Announcements) Await(
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-a.closing:
+			return ErrClosed
 		}
 		nap, err := try()
 		if !again(err) {

@@ -19,8 +19,8 @@ import (
 // BusConfig configures a [Bus].
 type BusConfig struct {
 	// Publisher sends, Subscriber listens: two of a node's [link.Connections].
-	// Subscriber must be a *redis.Client, whose options the bus dials with.
-	Publisher, Subscriber redis.UniversalClient
+	// The bus dials with the options of Subscriber.
+	Publisher, Subscriber *redis.Client
 
 	// Keys names the cluster's channels.
 	Keys link.Keys
@@ -88,7 +88,7 @@ func NewBusConfig(c link.Config, token link.Secret) BusConfig {
 // are notified of every loss (see [Gap]). A Bus is safe for concurrent use. Publishing
 // works also while Serve does not run.
 type Bus struct {
-	publisher  redis.UniversalClient
+	publisher  *redis.Client
 	subscriber *redis.Client
 	keys       link.Keys
 	self       Identity
@@ -145,19 +145,17 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		known, err = newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
 		errs = append(errs, err)
 	}
-	subscriber, ok := cfg.Subscriber.(*redis.Client)
 	if cfg.Publisher == nil || cfg.Subscriber == nil {
 		errs = append(errs, errors.New("a bus needs a publisher and a subscriber"))
-	} else if !ok {
-		errs = append(errs, fmt.Errorf("a bus cannot listen through a %T", cfg.Subscriber))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
 	b := &Bus{
-		publisher: cfg.Publisher, subscriber: subscriber, keys: cfg.Keys, self: cfg.Identity,
+		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
 		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, base: cfg.BaseContext, log: cfg.Log,
 		token: cfg.Token, tokenKept: cfg.TokenKept, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
+		drops:             drops{log: cfg.Log, observer: cfg.Observer, total: map[Drop]uint64{}, logged: map[Drop]uint64{}},
 		publishMiddleware: cfg.PublishMiddleware, subscriptionMiddleware: cfg.SubscriptionMiddleware,
 	}
 	b.publish = b.wrapPublish(b.postAndWait)
@@ -169,7 +167,6 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	b.prover.Store(known)
 	b.opening = opens
-	b.drops.log, b.drops.observer = cfg.Log, cfg.Observer
 	b.out.client = cfg.Publisher
 	b.subs.Store(&map[string][]*Subscription{})
 	b.pubsub.peers = newPeers()

@@ -75,9 +75,6 @@ func (d *drops) count(reason Drop, now time.Time) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.total == nil {
-		d.total, d.logged = map[Drop]uint64{}, map[Drop]uint64{}
-	}
 	d.total[reason]++
 	if now.Sub(d.at) < dropLogPause {
 		return
@@ -96,8 +93,5 @@ func (d *drops) count(reason Drop, now time.Time) {
 func (d *drops) totals() map[Drop]uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.total == nil {
-		return map[Drop]uint64{}
-	}
 	return maps.Clone(d.total)
 }

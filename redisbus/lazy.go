@@ -9,7 +9,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ErrClosed is returned by a lazy bus whose Serve has ended.
+// ErrClosed is returned by a lazy bus whose Serve has ended, and by a wait for an
+// announcement after [Announcements.Close].
 var ErrClosed = errors.New("the bus is closed")
 
 // lazyToken is the state of a lazy bus, which learns its token on first use.
@@ -22,7 +23,7 @@ type lazyToken struct {
 	want   sync.Once     // closes wanted
 
 	mu      sync.Mutex
-	failure error         // the error of the last try to learn the token
+	failure error         // the error of the last try to learn the token, or to listen
 	changed chan struct{} // closed and replaced after every try
 	closed  bool          // Serve has ended: no further try
 }
@@ -45,10 +46,10 @@ func (o *lazyToken) record(err error, closed bool) {
 	o.changed = make(chan struct{})
 }
 
-func (o *lazyToken) state() (failure error, closed bool, changed <-chan struct{}) {
+func (o *lazyToken) state() (closed bool, changed <-chan struct{}, failure error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.failure, o.closed, o.changed
+	return o.closed, o.changed, o.failure
 }
 
 // Usable reports whether [Bus.Await] would return nil at once.
@@ -58,7 +59,7 @@ func (b *Bus) Usable() bool {
 	}
 	select {
 	case <-b.ready:
-		_, closed, _ := b.opening.state()
+		closed, _, _ := b.opening.state()
 		return !closed
 	default:
 		return false
@@ -80,8 +81,8 @@ func (b *Bus) Await(ctx context.Context) error {
 	}
 	o.want.Do(func() { close(o.wanted) })
 	for {
-		failure, closed, changed := o.state()
-		if failure != nil && (closed || !link.IsOutage(failure)) {
+		closed, changed, failure := o.state()
+		if closed || failure != nil && !link.IsOutage(failure) && !b.Usable() {
 			return failure
 		}
 		select {
@@ -92,7 +93,7 @@ func (b *Bus) Await(ctx context.Context) error {
 			if failure == nil {
 				failure = errors.New("redis has not answered yet")
 			}
-			return fmt.Errorf("%w: nothing was sent: %w: %w", link.ErrUnavailable, context.Cause(ctx), failure)
+			return fmt.Errorf("nothing was sent: %w: %w", context.Cause(ctx), link.NotSent(failure))
 		}
 	}
 }

@@ -24,7 +24,7 @@ const (
 // sends all of them at once: a single message is sent immediately, and a thousand
 // cost a few round trips. One pipeline at a time keeps them in order.
 type outbox struct {
-	client redis.UniversalClient
+	client *redis.Client
 
 	mu      sync.Mutex
 	queue   []posting

@@ -194,7 +194,7 @@ func TestNewBusRefuses(t *testing.T) {
 	require.NoError(t, err)
 	for _, spoil := range []func(*BusConfig){
 		func(c *BusConfig) { c.Publisher = nil },
-		func(c *BusConfig) { c.Subscriber = redis.NewClusterClient(&redis.ClusterOptions{}) },
+		func(c *BusConfig) { c.Subscriber = nil },
 		func(c *BusConfig) { c.PublishMiddleware = []PublishMiddleware{nil} },
 		func(c *BusConfig) { c.SubscriptionMiddleware = []SubscriptionMiddleware{nil} },
 		func(c *BusConfig) { c.Token = "" },

@@ -48,7 +48,7 @@ func (b *Bus) openPubSub(ctx context.Context) (*pubsubConn, error) {
 	}
 	stop := context.AfterFunc(ctx, p.close)
 	defer stop()
-	if err := p.handshake(ctx, o); err != nil {
+	if err := p.handshake(o); err != nil {
 		p.close()
 		return nil, err
 	}
@@ -56,23 +56,14 @@ func (b *Bus) openPubSub(ctx context.Context) (*pubsubConn, error) {
 }
 
 // handshake authenticates, names the connection and waits for the answers.
-func (p *pubsubConn) handshake(ctx context.Context, o *redis.Options) error {
+func (p *pubsubConn) handshake(o *redis.Options) error {
 	_ = p.conn.SetReadDeadline(time.Now().Add(o.ReadTimeout))
-	user, password := o.Username, o.Password
-	if o.CredentialsProviderContext != nil {
-		var err error
-		if user, password, err = o.CredentialsProviderContext(ctx); err != nil {
-			return err
-		}
-	} else if o.CredentialsProvider != nil {
-		user, password = o.CredentialsProvider()
-	}
 	var commands [][]string
 	switch {
-	case user != "":
-		commands = append(commands, []string{"auth", user, password})
-	case password != "":
-		commands = append(commands, []string{"auth", password})
+	case o.Username != "":
+		commands = append(commands, []string{"auth", o.Username, o.Password})
+	case o.Password != "":
+		commands = append(commands, []string{"auth", o.Password})
 	}
 	if o.ClientName != "" {
 		commands = append(commands, []string{"client", "setname", o.ClientName})

@@ -86,6 +86,9 @@ func (b *Bus) read(ctx, handlers context.Context) {
 		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) { // the watchdog closed it, and has reported why
 			b.reports.Failed(b.reportName(), err)
 		}
+		if b.opening != nil && !b.Usable() {
+			b.opening.record(link.Explain(err), false)
+		}
 		_ = link.Sleep(ctx, link.Pause(failures))
 	}
 }

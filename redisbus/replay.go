@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"maps"
 	"strings"
 	"time"
 	"unique"
@@ -176,9 +177,5 @@ func (n *numbers) removeOld(now time.Time) {
 		return
 	}
 	n.swept = now
-	for channel, known := range n.last {
-		if now.Sub(known.used) > forgetLate {
-			delete(n.last, channel)
-		}
-	}
+	maps.DeleteFunc(n.last, func(_ string, known number) bool { return now.Sub(known.used) > forgetLate })
 }

@@ -22,7 +22,7 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 		e.stats.malformed.Add(1)
 		return
 	}
-	left := c.deadline.Sub(e.cfg.Bus.Now()) // both are on Redis's clock
+	left := c.deadline.Sub(e.cfg.Bus.Now()) // both are on Redis's clock // both are on Redis's clock
 	if left <= 0 {
 		e.stats.expired.Add(1)
 		return

@@ -18,7 +18,7 @@ func describe(t reflect.Type) string {
 type description struct {
 	strings.Builder
 
-	inside []reflect.Type // the types that are being written, to find recursion
+	inside []reflect.Type // the types that are being written, to find recursion // the types that are being written, to find recursion
 }
 
 func (d *description) write(t reflect.Type) {

@@ -115,7 +115,7 @@ type Endpoint struct {
 	send    CallFunc // with the middleware around it
 	wrapped sync.Map // method names to their MethodFunc with the middleware around it
 
-	group Group
+	group redisbus.Group // counts the methods that run
 	pool  goroutinePool
 	serve sync.Mutex
 	base  atomic.Pointer[context.Context] // nil while Serve does not run
@@ -128,9 +128,6 @@ type Endpoint struct {
 	pending map[string]waiter
 	closed  bool // Serve has ended: no reply can come any more
 }
-
-// Group counts the methods that run.
-type Group = redisbus.Group
 
 // New returns an endpoint that answers nothing until [Endpoint.Serve]. Its
 // error reports everything that is wrong with the registrations.

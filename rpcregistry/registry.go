@@ -57,7 +57,7 @@ type Registrar interface {
 // its text and its [Code], and a panic as [ErrPanicked]. ctx ends at the caller's
 // deadline; [FromContext] names the caller.
 func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
-	register(r, name, json.Unmarshal, f)
+	HandleDecoded(r, name, json.Unmarshal, f)
 }
 
 // HandleStrict is [Handle] for a method that must never do something else than its
@@ -70,7 +70,7 @@ func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, 
 // versions know. That is the lesser evil: to ignore a new or misspelt filter could mean
 // to delete all tasks.
 func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
-	register(r, name, unmarshalStrict, f)
+	HandleDecoded(r, name, unmarshalStrict, f)
 }
 
 // HandleDecoded is [Handle] with the caller's own decoder of JSON, for types whose JSON
@@ -79,17 +79,13 @@ func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Con
 func HandleDecoded[Req, Res any](
 	r Registrar, name string, decode func(text []byte, v any) error, f func(ctx context.Context, req Req) (Res, error),
 ) {
-	register(r, name, decode, f)
-}
-
-func register[Req, Res any](r Registrar, name string, unmarshal unmarshalFunc, f func(ctx context.Context, req Req) (Res, error)) {
-	decode := decoder[Req](unmarshal)
+	decodeArgs := decoder[Req](decode)
 	r.RegisterMethod(Method{
 		Name:     name,
 		describe: describeTypes[Req, Res],
 		Call: func(ctx context.Context, args json.RawMessage) (json.RawMessage, error) {
 			var req Req
-			if err := decode(args, &req); err != nil {
+			if err := decodeArgs(args, &req); err != nil {
 				return nil, fmt.Errorf("%w: %w: it takes %s", ErrBadArguments, err, describe(reflect.TypeFor[Req]()))
 			}
 			res, err := f(ctx, req)

@@ -103,10 +103,7 @@ func (e *Endpoint) removeWaiter(id string) {
 // runs.
 func (e *Endpoint) NodeDown(gone redisbus.Identity) {
 	e.mu.Lock()
-	waiting := make([]waiter, 0, len(e.pending))
-	for _, w := range e.pending {
-		waiting = append(waiting, w)
-	}
+	waiting := slices.Collect(maps.Values(e.pending))
 	e.mu.Unlock()
 	for _, w := range waiting {
 		w.nodeDown(gone)
@@ -130,12 +127,8 @@ func (w *nodeWaiter) end(o outcome) bool {
 	if w.ended.Swap(true) {
 		return false
 	}
-	select {
-	case w.ends <- o:
-		return true
-	default:
-		return false
-	}
+	w.ends <- o
+	return true
 }
 
 func (w *nodeWaiter) reply(from redisbus.Identity, r reply) bool {

@@ -75,7 +75,7 @@ func (s *Set) finish(began time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report.Uptime = time.Since(began)
-	for _, task := range s.host.Zombies().Tasks { // of lives that ended before the set stopped
+	for _, task := range s.host.Zombies().Tasks { // of lives that ended before the set stopped the set stopped
 		if !slices.Contains(s.report.Running, task) {
 			s.report.Running = append(s.report.Running, task)
 		}

@@ -158,7 +158,7 @@ func (s *Set) open(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if errors.Is(err, link.ErrLayout) {
+		if !link.IsOutage(err) { // Redis answered, and waiting for it does not help
 			return err
 		}
 		return fmt.Errorf("%w: %w", ErrRedisUnavailable, err)

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -34,14 +35,18 @@ type announcer struct {
 	changed chan struct{} // has capacity 1; an element means that there is something to announce
 
 	mu           sync.Mutex
-	joined, left []string
+	joined, left map[string]struct{}
+	announced    map[string]struct{}     // nodes whose join was announced, and their leave was not
 	heard        map[heardLine]time.Time // lines of other hosts that were logged
 }
 
 type heardLine struct{ from, text string }
 
 func newAnnouncer() *announcer {
-	return &announcer{changed: make(chan struct{}, 1), heard: map[heardLine]time.Time{}}
+	return &announcer{
+		changed: make(chan struct{}, 1), joined: map[string]struct{}{}, left: map[string]struct{}{},
+		announced: map[string]struct{}{}, heard: map[heardLine]time.Time{},
+	}
 }
 
 func (a *announcer) wake() {
@@ -51,10 +56,10 @@ func (a *announcer) wake() {
 	}
 }
 
-// join records that a node runs.
+// join notes that a node runs, perhaps again: a crash is no leave.
 func (a *announcer) join(id string) {
 	a.mu.Lock()
-	a.joined = append(a.joined, id)
+	a.joined[id] = struct{}{}
 	a.mu.Unlock()
 	a.wake()
 }
@@ -63,25 +68,25 @@ func (a *announcer) join(id string) {
 // announced.
 func (a *announcer) leave(id string) {
 	a.mu.Lock()
-	if i := slices.Index(a.joined, id); i >= 0 {
-		a.joined = slices.Delete(a.joined, i, i+1)
-	} else {
-		a.left = append(a.left, id)
+	delete(a.joined, id)
+	if _, known := a.announced[id]; known {
+		a.left[id] = struct{}{}
 	}
 	a.mu.Unlock()
 	a.wake()
 }
 
-// take returns the sorted ids of the joins and leaves to announce, and forgets them.
+// take returns what is to be announced, in the order of the ids.
 func (a *announcer) take() (joined, left []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	joined, left = a.joined, a.left
-	a.joined, a.left = nil, nil
-	for _, ids := range []*[]string{&joined, &left} {
-		slices.SortFunc(*ids, membership.CompareIDs)
-		*ids = slices.Compact(*ids) // a node may join twice: a crash is no leave
+	left, joined = slices.SortedFunc(maps.Keys(a.left), membership.CompareIDs), slices.SortedFunc(maps.Keys(a.joined), membership.CompareIDs)
+	for _, id := range left {
+		delete(a.announced, id)
 	}
+	maps.Copy(a.announced, a.joined)
+	clear(a.joined)
+	clear(a.left)
 	return joined, left
 }
 
@@ -116,8 +121,8 @@ func (h *Host) announce(ctx context.Context) error {
 			h.announceNow(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnnouncement)
-			defer cancel()
 			h.announceNow(last)
+			cancel()
 			return context.Cause(ctx)
 		}
 	}

@@ -64,6 +64,13 @@ func (a *App) LimitQueue(name string, l tasks.Limits) { a.tasks.LimitQueue(name,
 // Use wraps the handlers of all tasks, the first middleware outermost.
 func (a *App) Use(m tasks.Middleware) { a.tasks.Use(m) }
 
+// UseEnqueue wraps the enqueuing of tasks, that of tasks' transactions included but not
+// that of periodic tasks, the first middleware outermost.
+func (a *App) UseEnqueue(m tasks.EnqueueMiddleware) {
+	a.refuseNil("enqueue", m == nil)
+	a.tasks.UseEnqueue(m)
+}
+
 // UseCall wraps the calls that the app's nodes make, the first middleware outermost.
 func (a *App) UseCall(m rpcregistry.CallMiddleware) {
 	a.refuseNil("call", m == nil)

@@ -57,7 +57,7 @@ func (c CacheConfig) observed(o cache.Observer) CacheConfig {
 
 // Open returns a cache with the configuration. holder is the incarnation that holds the
 // locks taken through it.
-func (c CacheConfig) Open(client redis.UniversalClient, keys link.Keys, holder string, log zerolog.Logger) *cache.Cache {
+func (c CacheConfig) Open(client *redis.Client, keys link.Keys, holder string, log zerolog.Logger) *cache.Cache {
 	return cache.New(cache.Config{
 		Client: client, Keys: keys, Holder: holder, Near: c.Near, Log: log,
 		Preset: c.Preset, CachePrefix: c.CachePrefix, LockPrefix: c.LockPrefix, Observer: c.observer,

@@ -29,9 +29,10 @@ const DefaultClientName = "stellar-client"
 type ClientConfig struct {
 	// Redis is the same configuration as that of the cluster's nodes.
 	Redis link.Config
-	// App, when set, is the app of the nodes. Its definitions give the enqueued tasks
-	// their queues and defaults, and its middleware wraps the client's calls and
-	// messages. Its handlers, methods, subscriptions and hooks are not used.
+	// App, when set, is that of the nodes: its definitions give the tasks that the
+	// client enqueues their queues and defaults, and its middleware wraps the
+	// client's enqueues, calls and messages. Its handlers, methods, subscriptions and hooks are
+	// not used.
 	App *App
 	// Name is the client's name in CLIENT LIST, and the beginning of the id that nodes see
 	// as the sender of the client's calls and the holder of its locks. Default
@@ -39,7 +40,7 @@ type ClientConfig struct {
 	Name string
 	// Cache is the same configuration as that of the nodes.
 	Cache CacheConfig
-	// Observer, when set, is notified of the client's ended calls and cache operations.
+	// Observer, when set, hears how the client's enqueues, calls and cache operations end.
 	Observer Observer
 	// Log gets what no call can return, such as Redis failures in the background.
 	// Default: nothing is logged.
@@ -80,7 +81,7 @@ type Client struct {
 	Bus       *redisbus.Bus         // publishes; receives only messages to the client's own id
 	RPC       *rpcregistry.Endpoint // calls one node, a connection or all
 
-	redis, subscriber redis.UniversalClient
+	redis, subscriber *redis.Client
 	directory         membership.Directory
 
 	stop   context.CancelFunc
@@ -136,7 +137,9 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.redis.AddHook(gate)
 	c.Cache = cfg.Cache.observed(cfg.Observer).Open(c.redis, keys, id, cfg.Log)
 	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
+	c.Tasks.Observe(cfg.Observer)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
+	c.Inspector.Observe(cfg.Observer)
 	bus := redisbus.NewBusConfig(cfg.Redis, "")
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, cfg.App.middleware.publish
@@ -190,8 +193,9 @@ func (c *Client) Time(ctx context.Context) (time.Time, error) {
 // Directory lists the members of the cluster.
 func (c *Client) Directory() membership.Directory { return c.directory }
 
-// Close ends all running calls, closes the connections and returns when the client's
-// goroutines have ended. The outcome of a call that Close ended is unknown. Close may be
+// Close ends all calls that are under way, closes the connections and returns
+// when everything the client started has ended. What became of a call that it
+// ended is unknown, and locks that are still held end at their TTL. It may be
 // called more than once.
 func (c *Client) Close() error {
 	c.once.Do(func() {

@@ -63,7 +63,7 @@ func (r *road) dial(ctx context.Context) (net.Conn, error) {
 
 // clientApp is an app whose task and method answer, and whose method api.hang does
 // not until the test is over.
-func clientApp(t *testing.T) (app *worker.App, hanging, heard chan string) {
+func clientApp() (app *worker.App, hanging, heard chan string) {
 	app, hanging, heard = worker.NewApp(), make(chan string, 100), make(chan string, 100)
 	tasks.Handle(app, tasks.Definition{Name: "double", Queue: "sums", Retention: time.Minute}, func(ctx context.Context, in int) error {
 		tasks.Tx(ctx).Result(2 * in)
@@ -109,7 +109,7 @@ func use(ctx context.Context, client *worker.Client, n int) error {
 func TestAClientDoesWhatANodesAPIDoesAndIsNoMember(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, at link.Config) {
 		before := goleak.IgnoreCurrent()
-		app, _, heard := clientApp(t)
+		app, _, heard := clientApp()
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: at})
 		ctx, cancel := context.WithTimeout(t.Context(), patient)
 		defer cancel()
@@ -195,7 +195,7 @@ func TestConnectDialsNothingBeforeTheFirstUse(t *testing.T) {
 
 func TestAClientBeginsWhileRedisIsAway(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, at link.Config) {
-		app, _, _ := clientApp(t)
+		app, _, _ := clientApp()
 		supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: at})
 		ctx, cancel := context.WithTimeout(t.Context(), patient)
 		defer cancel()
@@ -232,7 +232,7 @@ func TestAClientBeginsWhileRedisIsAway(t *testing.T) {
 func TestCloseEndsCallsThatAreUnderWay(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, at link.Config) {
 		before := goleak.IgnoreCurrent()
-		app, hanging, _ := clientApp(t)
+		app, hanging, _ := clientApp()
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 2, Redis: at})
 		ctx, cancel := context.WithTimeout(t.Context(), patient)
 		defer cancel()

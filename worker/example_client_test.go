@@ -40,7 +40,7 @@ func ExampleConnect() {
 		fmt.Println(err)
 		return
 	}
-	defer client.Close() //nolint:errcheck // there is nobody to tell
+	defer client.Close()
 
 	receipt, err := client.Tasks.EnqueueWith(ctx, "sum", []int{1, 2, 3}, tasks.Options{WantResult: true})
 	if err != nil {

@@ -11,7 +11,9 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // Timings of hand-overs.
@@ -32,20 +34,20 @@ const memberLeft = "memberLeft"
 // step is one script that finds on Redis what is left to do. r says what the process knows
 // about the incarnation's tasks; expired is true if its lease ran out.
 func (h *Host) handOver(
-	ctx context.Context, i membership.Incarnation, r queue.Remains, expired bool,
+	ctx context.Context, i membership.Incarnation, r queue.Remains, why tasks.TakeOverReason,
 ) (handed queue.Handed, verdict membership.Verdict, err error) {
 	reserve := handOverTime
 	if len(r.Running) > 0 {
 		reserve = zombieTime + handOverTime
 	}
 	err = link.Retry(ctx, func(ctx context.Context) error {
-		verdict, err = h.directory.Condemn(ctx, i, expired, reserve)
+		verdict, err = h.directory.Condemn(ctx, i, why == tasks.TakeOverLease, reserve)
 		return err
 	})
 	if err != nil || verdict != membership.Condemned {
 		return queue.Handed{}, verdict, err
 	}
-	handed, err = queue.NewStore(h.client, h.keys).TakeOver(ctx, i.String(), r)
+	handed, err = h.takeOver(ctx, i, r, why)
 	if err != nil {
 		return handed, verdict, err
 	}
@@ -69,6 +71,24 @@ func (h *Host) handOver(
 	// Calls that wait for an answer of this node end now instead of at their timeout.
 	_ = h.bus.Publish(ctx, memberLeft, redisbus.Identity{ID: i.ID, Incarnation: i.String()})
 	return handed, verdict, nil
+}
+
+// takeOver hands on the tasks of a condemned incarnation.
+func (h *Host) takeOver(
+	ctx context.Context, i membership.Incarnation, r queue.Remains, why tasks.TakeOverReason,
+) (queue.Handed, error) {
+	o, began := h.cfg.Observer, time.Now()
+	store := queue.NewStore(h.client, h.keys)
+	store.OnEnd = runner.OnEnd(o)
+	handed, err := store.TakeOver(ctx, i.String(), r)
+	some := handed.On+handed.Quarantined+handed.Cancelled > 0
+	if o != nil && (some || err == nil && (why == tasks.TakeOverCrash || why == tasks.TakeOverLease)) {
+		o.TookOver(tasks.TakeOver{
+			Node: i.String(), Why: why, HandedOn: handed.On, Quarantined: handed.Quarantined, Cancelled: handed.Cancelled,
+			Took: time.Since(began),
+		})
+	}
+	return handed, err
 }
 
 // lease returns how long leases last.
@@ -108,7 +128,7 @@ func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
 }
 
 func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
-	handed, verdict, err := h.handOver(ctx, i, queue.Remains{Unknown: true}, true)
+	handed, verdict, err := h.handOver(ctx, i, queue.Remains{Unknown: true}, tasks.TakeOverLease)
 	if err != nil || verdict != membership.Condemned {
 		return err // the incarnation has renewed its lease, or another process was faster
 	}

@@ -49,8 +49,8 @@ type HostConfig struct {
 // processes. It has Redis connections of its own, so that no handler can starve it.
 type Host struct {
 	cfg       HostConfig
-	client    redis.UniversalClient // for heartbeats, hand-overs, delayed and periodic tasks
-	listener  redis.UniversalClient
+	client    *redis.Client // heartbeats, settlements, delayed tasks
+	listener  *redis.Client
 	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper
@@ -97,7 +97,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.keeper.Reports = h.reports
 	h.cache = cfg.Cache.Open(h.client, h.keys, "", cfg.Log)
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
-	h.mover.OnCancel, h.mover.Reports = h.claims.cancel, h.reports
+	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -168,7 +168,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
 	ticker := runner.NewTicker(h.client, h.keys, &h.cfg.App.tasks, h.log)
-	ticker.Reports = h.reports
+	ticker.Reports, ticker.Observer = h.reports, h.cfg.Observer
 	g.Go("ticker", ticker.Serve)
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -31,8 +30,8 @@ func (g *layoutGate) pass(ctx context.Context) error {
 		g.passed.Store(true)
 		return nil
 	}
-	if link.IsOutage(err) { // also an unknown outcome of the check means that the command was not sent
-		return fmt.Errorf("%w: %w", link.ErrUnavailable, err)
+	if link.IsOutage(err) {
+		return link.NotSent(err)
 	}
 	return err
 }

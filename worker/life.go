@@ -92,7 +92,9 @@ func (n *Node) openBase(base *group.Group) error {
 	}
 	a.Cache = h.cfg.Cache.observed(h.cfg.Observer).Open(n.conns.Client, h.keys, n.lease.Incarnation.String(), n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
+	a.Tasks.Observe(h.cfg.Observer)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
+	a.Inspector.Observe(h.cfg.Observer)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
 	builtin.Register(base.Context(), methods, builtin.Deps{
@@ -128,7 +130,7 @@ func (n *Node) openWork() {
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
-		Seal: n.api.Bus.Seal,
+		Seal: n.api.Bus.Seal, Observer: h.cfg.Observer,
 	})
 	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Wake)
 	h.claims.add(r)

@@ -82,9 +82,10 @@ func TestTheAppsMiddlewareIsOnEveryNode(t *testing.T) {
 
 func TestAppsRefuseNilMiddleware(t *testing.T) {
 	app := worker.NewApp()
+	app.UseEnqueue(nil)
 	app.UseCall(nil)
 	app.UseMethod(nil)
 	app.UsePublish(nil)
 	app.UseSubscription(nil)
-	require.EqualError(t, app.Err(), "nil call middleware\nnil method middleware\nnil publish middleware\nnil subscription middleware")
+	require.EqualError(t, app.Err(), "nil enqueue middleware\nnil call middleware\nnil method middleware\nnil publish middleware\nnil subscription middleware")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // DefaultConcurrency is the default of [NodeConfig].Concurrency.
@@ -348,7 +349,11 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 		cancel()
 		remains = runner.Remains(!blameless(cause))
 	}
-	handed, _, err := n.host.handOver(settling, life, remains, false)
+	why := tasks.TakeOverCrash
+	if cause == nil || errors.Is(cause, context.Canceled) {
+		why = tasks.TakeOverStop
+	}
+	handed, _, err := n.host.handOver(settling, life, remains, why)
 	if err != nil {
 		n.log.Warn().Err(err).Msg("the node's tasks and locks were not handed over: another process will take over when its lease has run out")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // Observer is notified of the events of nodes, calls, messages and cache operations, for
@@ -22,6 +23,7 @@ type Observer interface {
 	redisbus.Observer
 	rpcregistry.Observer
 	cache.Observer
+	tasks.Observer
 
 	// NodeStarted: a node runs.
 	NodeStarted(start NodeStart)
@@ -109,86 +111,26 @@ func (Unobserved) LockHeld(cache.LockTime) {}
 // LockLost implements cache.Observer.
 func (Unobserved) LockLost(cache.LockTime) {}
 
-// Observers returns an observer that notifies all of the given observers, in their order.
-// It leaves nil observers out, and returns nil if none is left.
-func Observers(all ...Observer) Observer {
-	var some observers
-	for _, o := range all {
-		if o != nil {
-			some = append(some, o)
-		}
-	}
-	switch len(some) {
-	case 0:
-		return nil
-	case 1:
-		return some[0]
-	default:
-		return some
-	}
-}
+// Enqueued implements tasks.Observer.
+func (Unobserved) Enqueued(tasks.EnqueueEnd) {}
 
-type observers []Observer
+// Claimed implements tasks.Observer.
+func (Unobserved) Claimed(tasks.Claim) {}
 
-func (o observers) RedisFailed(part string, cause link.Cause, err error) {
-	for _, each := range o {
-		each.RedisFailed(part, cause, err)
-	}
-}
+// RunEnded implements tasks.Observer.
+func (Unobserved) RunEnded(tasks.RunEnd) {}
 
-func (o observers) MessageDropped(reason redisbus.Drop) {
-	for _, each := range o {
-		each.MessageDropped(reason)
-	}
-}
+// Committed implements tasks.Observer.
+func (Unobserved) Committed(tasks.Commit) {}
 
-func (o observers) CallEnded(end rpcregistry.CallEnd) {
-	for _, each := range o {
-		each.CallEnded(end)
-	}
-}
+// TookOver implements tasks.Observer.
+func (Unobserved) TookOver(tasks.TakeOver) {}
 
-func (o observers) MethodEnded(end rpcregistry.MethodEnd) {
-	for _, each := range o {
-		each.MethodEnded(end)
-	}
-}
+// Ticked implements tasks.Observer.
+func (Unobserved) Ticked(tasks.Tick) {}
 
-func (o observers) CacheDone(done cache.Operation) {
-	for _, each := range o {
-		each.CacheDone(done)
-	}
-}
-
-func (o observers) LockWaited(t cache.LockTime) {
-	for _, each := range o {
-		each.LockWaited(t)
-	}
-}
-
-func (o observers) LockHeld(t cache.LockTime) {
-	for _, each := range o {
-		each.LockHeld(t)
-	}
-}
-
-func (o observers) LockLost(t cache.LockTime) {
-	for _, each := range o {
-		each.LockLost(t)
-	}
-}
-
-func (o observers) NodeStarted(e NodeStart) {
-	for _, each := range o {
-		each.NodeStarted(e)
-	}
-}
-
-func (o observers) NodeEnded(e NodeEnd) {
-	for _, each := range o {
-		each.NodeEnded(e)
-	}
-}
+// TaskEnded implements tasks.Observer.
+func (Unobserved) TaskEnded(tasks.TaskEnd) {}
 
 // observeStart notifies the observer that the node runs.
 func (n *Node) observeStart() {

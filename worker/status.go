@@ -1,8 +1,9 @@
 package worker
 
 import (
-	"github.com/stellarfw/stellar/worker/builtin"
 	"time"
+
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 // Status returns the node's status, as api.status does.

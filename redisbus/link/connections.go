@@ -12,11 +12,11 @@ import (
 // use and again after an outage.
 type Connections struct {
 	// Client serves the cache, RPC and the handlers' own requests.
-	Client redis.UniversalClient
+	Client *redis.Client
 	// Subscriber holds the one publish/subscribe connection.
-	Subscriber redis.UniversalClient
+	Subscriber *redis.Client
 	// Tasks serves claims and commits, so that handlers cannot starve the queue.
-	Tasks redis.UniversalClient
+	Tasks *redis.Client
 }
 
 // Pool and buffer sizes: sockets and bytes. A node at rest holds one socket of
@@ -39,7 +39,7 @@ func Open(cfg Config, name string) (*Connections, error) {
 	}
 	c := &Connections{}
 	for _, kind := range []struct {
-		to                   *redis.UniversalClient
+		to                   **redis.Client
 		name                 string
 		sockets, read, write int
 	}{
@@ -56,7 +56,7 @@ func Open(cfg Config, name string) (*Connections, error) {
 
 // OpenClient returns a client that belongs to no node: for a command, or for what the
 // nodes of a process share. name is what CLIENT LIST shows. Nothing is dialled yet.
-func OpenClient(cfg Config, name string) (redis.UniversalClient, error) {
+func OpenClient(cfg Config, name string) (*redis.Client, error) {
 	at, err := cfg.withDefaults().slotEndpoint()
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (c Config) slotEndpoint() (*endpoint, error) {
 func (c *Connections) Ping(ctx context.Context) error {
 	for _, kind := range []struct {
 		name   string
-		client redis.UniversalClient
+		client *redis.Client
 	}{{"client", c.Client}, {"tasks", c.Tasks}} {
 		if err := kind.client.Ping(ctx).Err(); err != nil {
 			return fmt.Errorf("%s connection: %w", kind.name, err)
@@ -92,7 +92,7 @@ func (c *Connections) Ping(ctx context.Context) error {
 // Close closes all three clients, also while commands run on them.
 func (c *Connections) Close() error {
 	var errs []error
-	for _, client := range []redis.UniversalClient{c.Client, c.Subscriber, c.Tasks} {
+	for _, client := range []*redis.Client{c.Client, c.Subscriber, c.Tasks} {
 		if client != nil {
 			errs = append(errs, client.Close())
 		}

@@ -103,6 +103,18 @@ func Explain(err error) error {
 // for the answer.
 func Unanswered(reason error) error { return &explained{ErrUnknownOutcome, "", reason} }
 
+// NotSent returns [ErrUnavailable] for a command that was not sent, because one that
+// comes before it ended with that error: whatever became of that one.
+func NotSent(before error) error {
+	if e, ok := errors.AsType[*explained](before); ok {
+		if e.kind == ErrUnavailable {
+			return before
+		}
+		before = e.cause
+	}
+	return &explained{ErrUnavailable, causeTexts[CauseOf(before)], before}
+}
+
 type explained struct {
 	kind  error
 	why   string

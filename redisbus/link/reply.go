@@ -165,9 +165,10 @@ func (r Reply) Row(i int) Reply {
 }
 
 // Scan stores all fields, in their order, where dest points: *string, *[]string
-// (a table of texts), *int, *int64 (also from digits), or *bool (1 and '1' are
-// true; 0, '0' and ” are false). The error is an [ErrMalformedReply] when there
-// are more or fewer fields, or when one is of another type.
+// (a table of texts), *[]any (a table as it came), *int, *int64 (also from
+// digits), or *bool (1 and '1' are true; 0, '0' and the empty text are false).
+// The error is an [ErrMalformedReply] when there are more or fewer fields, or
+// when one is of another type.
 func (r Reply) Scan(dest ...any) error {
 	if r.Len() != len(dest) {
 		return fmt.Errorf("%w: it has %d fields instead of %d", ErrMalformedReply, r.Len(), len(dest))
@@ -179,6 +180,8 @@ func (r Reply) Scan(dest ...any) error {
 			*to, ok = field.(string)
 		case *[]string:
 			*to, ok = texts(field)
+		case *[]any:
+			*to, ok = field.([]any)
 		case *int64:
 			*to, ok = whole(field)
 		case *int:

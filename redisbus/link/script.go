@@ -63,31 +63,19 @@ func (s *Script) Run(ctx context.Context, c Processor, keys []string, args ...an
 		cmd = s.command(ctx, "eval", s.source, keys, args)
 		_ = c.Process(ctx, cmd)
 	}
-	return cmd.Cmd
+	return cmd
 }
 
-func (s *Script) command(ctx context.Context, verb string, script any, keys []string, args []any) Command {
+func (s *Script) command(ctx context.Context, verb string, script any, keys []string, args []any) *redis.Cmd {
 	words := make([]any, 0, 3+len(keys)+len(args))
 	words = append(words, verb, script, len(keys))
 	for _, k := range keys {
 		words = append(words, k)
 	}
 	words = append(words, args...)
-	cmd := NewCommand(ctx, words...)
+	cmd := redis.NewCmd(ctx, words...)
 	if len(keys) > 0 {
 		cmd.SetFirstKeyPos(3)
 	}
 	return cmd
 }
-
-// Command is a command that go-redis sends only once. go-redis repeats other commands
-// after some errors, although they may have run already.
-type Command struct{ *redis.Cmd }
-
-// NewCommand returns the command that consists of these words.
-func NewCommand(ctx context.Context, words ...any) Command {
-	return Command{redis.NewCmd(ctx, words...)}
-}
-
-// NoRetry tells the client library not to repeat the command.
-func (Command) NoRetry() bool { return true }

@@ -48,7 +48,7 @@ func Embedded(t testing.TB) *embedded.Server {
 }
 
 // Client opens a client with which a test looks at the data on Redis.
-func Client(t testing.TB, cfg link.Config) redis.UniversalClient {
+func Client(t testing.TB, cfg link.Config) *redis.Client {
 	t.Helper()
 	c, err := link.OpenClient(cfg, "test")
 	if err != nil {

@@ -76,11 +76,14 @@ func idle(t *testing.T, scenario func(c console)) {
 func TestEnqueueWithAllOptions(t *testing.T) {
 	idle(t, func(c console) {
 		c.run("enqueue", "mail", `{"to":"ada"}`, "--id", "a", "--priority", "high", "--deadline", "90m", "--unique", "ada", "--max-attempts", "3",
-			"--run-timeout", "5s", "--backoff", "2s", "--max-backoff", "1m", "--retention", "1h", "--result")
+			"--run-timeout", "5s", "--backoff", "2s", "--max-backoff", "1m", "--retention", "1h", "--result", "--meta", "tenant=acme", "--meta", "trace=a=1,b=2")
 		var a tasks.Task
 		c.read(&a, "tasks", "show", "a")
 		require.Equal(c, tasks.High, a.Priority)
 		require.Equal(c, "ada", a.Unique)
+		require.Equal(c, map[string]string{"tenant": "acme", "trace": "a=1,b=2"}, a.Meta)
+		require.Regexp(c, `(?m)^meta tenant: +acme$`, c.run("tasks", "show", "a"))
+		require.Contains(c, c.run("tasks", "list", "--text", "tenant=acme"), "mail")
 		require.InDelta(c, 90*time.Minute, a.Deadline.Sub(a.Enqueued), float64(time.Minute))
 		record := redistest.Client(c, c.at.cfg).HGet(c.Context(), c.at.cfg.Keys().Tasks(), "a").Val()
 		require.Contains(c, record, `"a":3,"t":5000,"r":3600000,"b":2000,"B":60000`)
@@ -238,6 +241,8 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 		"priority":                 {"--priority \"urgent\": use high, normal or low", []string{"enqueue", "a", "--priority", "urgent"}},
 		"deadline":                 {"how long from now, such as 90m", []string{"enqueue", "a", "--deadline", "soon"}},
 		"after":                    {"--after", []string{"enqueue", "a", "--after", "a b"}},
+		"meta":                     {"--meta: invalid meta: key \"Tenant\"", []string{"enqueue", "a", "--meta", "Tenant=x"}},
+		"meta without a value":     {"write it as KEY=VALUE", []string{"enqueue", "a", "--meta", "tenant"}},
 		"unique for":               {"--unique", []string{"enqueue", "a", "--unique-for", "1h"}},
 		"negative time":            {"--backoff: -1s is negative", []string{"enqueue", "a", "--backoff", "-1s"}},
 		"weight":                   {`"a=0": use a weight between 1 and 1000`, []string{"--queues", "a=0,b"}},

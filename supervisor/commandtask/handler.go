@@ -124,7 +124,7 @@ func wholeRunes(text []byte) []byte {
 type head struct {
 	kept  []byte
 	limit int
-	all   int64 // bytes written
+	all   int64 // bytes written // bytes written
 }
 
 // Write implements io.Writer.
@@ -141,7 +141,7 @@ const maxErrors = 2 << 10
 type tail struct {
 	kept  []byte
 	limit int
-	cut   bool // the beginning is missing
+	cut   bool // the beginning is missing // the beginning is missing
 }
 
 // Write implements io.Writer.

@@ -81,6 +81,7 @@ func fit(t tasks.Task, room int) tasks.Task {
 		{"result", len(t.Result), func() { t.Result = nil }},
 		{"history", len(t.History), func() { t.History = nil }},
 		{"after", len(t.After), func() { t.After = nil }},
+		{"meta", len(t.Meta), func() { t.Meta = nil }},
 		{"reason", 1, func() { t.Reason = nil }},
 	} {
 		if part.size > 0 && (part.size > room || sizeOf(t) > room) {

@@ -24,7 +24,7 @@ type (
 		tasks.Filter
 
 		All bool   `json:"all,omitempty"` // must be true for an empty filter
-		By  string `json:"by,omitempty"`  // of a cancellation: who cancels, or why
+		By  string `json:"by,omitempty"`  // of a cancellation: who cancels, or why: who cancels, or why
 	}
 )
 

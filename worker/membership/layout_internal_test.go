@@ -154,17 +154,18 @@ func TestAClientNotesTheLayoutOfANamespaceThatNobodyUsed(t *testing.T) {
 		require.Empty(t, layoutOn(t, one), "none is as good as 1")
 		require.NoError(t, two.AdmitClient(t.Context()))
 		require.Equal(t, "2", layoutOn(t, one))
-		one.refused(t)
+		require.ErrorIs(t, one.refused(t), link.ErrLayout)
 	})
 }
 
 func TestALayoutThatIsSomethingElseIsRefused(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		p := programOf(t, cfg, layouts{})
-		for _, set := range []func() error{
-			func() error { return p.Client.Set(t.Context(), p.Keys.Layout(), "blue", 0).Err() },
-			func() error { return p.Client.HSet(t.Context(), p.Keys.Layout(), "a", "b").Err() },
-		} {
+		sets := []func() error{func() error { return p.Client.HSet(t.Context(), p.Keys.Layout(), "a", "b").Err() }}
+		for _, text := range []string{"blue", "", "1.5", "-3", "nan", "inf", "1e400", "0x1", " 1", "1\n", strings.Repeat("9", 400)} {
+			sets = append(sets, func() error { return p.Client.Set(t.Context(), p.Keys.Layout(), text, 0).Err() })
+		}
+		for _, set := range sets {
 			require.NoError(t, p.Client.Del(t.Context(), p.Keys.Layout()).Err())
 			require.NoError(t, set())
 			_, err := p.keeper.Join(t.Context(), JoinRequest{Prefix: "w"})

@@ -25,6 +25,7 @@ type Client struct {
 	store    queue.Store
 	producer *queue.Producer
 	registry *Registry
+	observer Observer                   // nil: none
 	plain    atomic.Pointer[queue.Kind] // of the last task without options
 	endings  *redisbus.Announcements
 	closed   context.Context //nolint:containedctx // ends with the client, and waits with it
@@ -93,11 +94,36 @@ func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Op
 // [ErrQueueFull] there is a receipt for each as well, without an id for those that
 // were not accepted.
 func (c *Client) EnqueueMany(ctx context.Context, requests []Request) ([]Receipt, error) {
+	receipts, sent, err := c.enqueueMany(ctx, requests)
+	if err != nil && !sent && c.observer != nil {
+		c.observeRefused(requests)
+	}
+	return receipts, err
+}
+
+// enqueueMany is [Client.EnqueueMany]; sent reports whether the tasks went to Redis.
+func (c *Client) enqueueMany(ctx context.Context, requests []Request) (receipts []Receipt, sent bool, err error) {
+	if len(c.registry.enqueue) > 0 {
+		return c.enqueueWrapped(ctx, requests)
+	}
 	all, err := c.prepareMany(requests)
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	receipts, err = c.send(ctx, all)
+	return receipts, true, err
+}
+
+// send stores prepared tasks and returns their receipts.
+func (c *Client) send(ctx context.Context, all []queue.Task) ([]Receipt, error) {
+	var began time.Time
+	if c.observer != nil {
+		began = time.Now()
 	}
 	known, refused, err := c.producer.Enqueue(ctx, all)
+	if c.observer != nil {
+		c.observeSent(all, known, refused, err, time.Since(began))
+	}
 	receipts := make([]Receipt, known)
 	var full error
 	for i, t := range all[:known] {

@@ -42,6 +42,7 @@ type Info struct {
 	Fence    int64
 	Enqueued time.Time // on Redis's clock
 	Payload  json.RawMessage
+	Meta     map[string]string // see [Options]; not to be changed
 }
 
 // InfoOf returns what is known of the task that the context belongs to. Outside a
@@ -51,6 +52,7 @@ func InfoOf(ctx context.Context) Info {
 	return Info{
 		ID: r.ID, Name: r.Record.Name, Queue: r.Record.Queue(), Attempt: r.Tries.Attempts + 1, Crashes: r.Tries.Crashes,
 		Fence: r.Node.Fence, Enqueued: r.Record.Enqueued, Payload: r.Record.Payload,
+		Meta: r.Record.Options.Meta,
 	}
 }
 

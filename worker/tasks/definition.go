@@ -122,6 +122,7 @@ type Registry struct {
 	periodic   []Periodic
 	limits     map[string]Limits
 	middleware []Middleware
+	enqueue    []EnqueueMiddleware
 	errs       []error
 }
 

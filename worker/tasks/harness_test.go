@@ -27,13 +27,14 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 type cluster struct {
 	t         *testing.T
 	cfg       link.Config
-	redis     redis.UniversalClient
+	redis     *redis.Client
 	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper
 	tasks     *tasks.Client
 	inspector *tasks.Inspector
 	cache     *cache.Cache
+	observer  tasks.Observer // of nodes and movers
 
 	mu    sync.Mutex
 	nodes []*node
@@ -89,6 +90,7 @@ func (c *cluster) startWith(cfg runner.Config) *node {
 	n := &node{cluster: c, lease: lease, ended: make(chan error, 1)}
 	client := redistest.Client(c.t, c.cfg)
 	cfg.Redis, cfg.Keys, cfg.Incarnation, cfg.Fence = client, c.keys, lease.Incarnation.String(), lease.Incarnation.Epoch
+	cfg.Observer = c.observer
 	cfg.Client, cfg.Log = c.tasks, zerolog.New(zerolog.NewTestWriter(c.t))
 	cfg.Seal = func(_ context.Context, kind string, body any, _ redisbus.PublishOptions) (string, []byte, error) {
 		b, err := json.Marshal(map[string]any{"messageType": kind, "body": body})
@@ -146,7 +148,9 @@ func (n *node) settle(r queue.Remains) queue.Handed {
 	v, err := n.directory.Condemn(n.t.Context(), i, false, 0)
 	require.NoError(n.t, err)
 	require.Equal(n.t, membership.Condemned, v)
-	h, err := queue.NewStore(n.redis, n.keys).TakeOver(n.t.Context(), i.String(), r)
+	store := queue.NewStore(n.redis, n.keys)
+	store.OnEnd = runner.OnEnd(n.observer)
+	h, err := store.TakeOver(n.t.Context(), i.String(), r)
 	require.NoError(n.t, err)
 	if h.Left == 0 {
 		_, err = n.directory.Leave(n.t.Context(), i)

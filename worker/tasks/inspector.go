@@ -18,5 +18,5 @@ type Inspector struct {
 
 // NewInspector returns an inspector of a namespace.
 func NewInspector(c redis.UniversalClient, keys link.Keys) *Inspector {
-	return &Inspector{c, keys, queue.NewStore(c, keys)}
+	return &Inspector{redis: c, keys: keys, store: queue.NewStore(c, keys)}
 }

@@ -22,7 +22,8 @@ type Filter struct {
 	States []State `json:"states,omitempty"`
 	Queue  string  `json:"queue,omitempty"`
 	Name   string  `json:"name,omitempty"`
-	// Text is part of the id, the payload or the reason, as it stands there.
+	// Text is part of the id, the payload, the reason, or an entry of the meta written
+	// as key=value.
 	Text string `json:"text,omitempty"`
 	// Since and Until bound the time at which a dead, cancelled or done task ended
 	// (a done one without a retention: is forgotten), a delayed one is due, any
@@ -65,7 +66,17 @@ func (f Filter) matches(t Task) bool {
 	}
 	return (f.Queue == "" || t.Queue == f.Queue) && (f.Name == "" || t.Name == f.Name) &&
 		(f.Since.IsZero() || !at.Before(f.Since)) && (f.Until.IsZero() || at.Before(f.Until)) &&
-		(f.Text == "" || strings.Contains(t.ID, f.Text) || strings.Contains(string(t.Payload), f.Text) || strings.Contains(reason, f.Text))
+		(f.Text == "" || strings.Contains(t.ID, f.Text) || strings.Contains(string(t.Payload), f.Text) || strings.Contains(reason, f.Text) ||
+			metaContains(t.Meta, f.Text))
+}
+
+func metaContains(meta map[string]string, text string) bool {
+	for key, value := range meta {
+		if strings.Contains(key+"="+value, text) {
+			return true
+		}
+	}
+	return false
 }
 
 // List yields the tasks that a filter selects: place by place, of each those that

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
@@ -91,6 +92,9 @@ type Options struct {
 	// counts as done: a completed task is forgotten unless it has a retention or
 	// an id of the caller's choice.
 	After []string `json:"after,omitempty"`
+	// Meta is kept beside the payload, such as a tenant or the place in a trace, and
+	// handed to every run ([Info].Meta). [link.ValidMeta] has the bounds.
+	Meta map[string]string `json:"meta,omitempty"`
 
 	drawn bool // the id was not the caller's choice
 }
@@ -118,7 +122,7 @@ type Request struct {
 
 // none reports whether nothing is asked for but a queue.
 func (o Options) none() bool {
-	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After) == 0 && !o.WantResult &&
+	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After)+len(o.Meta) == 0 && !o.WantResult &&
 		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 &&
 		o.In|o.Timeout|o.Backoff|o.MaxBackoff|o.Retention|o.UniqueFor == 0
 }
@@ -142,6 +146,8 @@ func (o Options) validate() error {
 		errs = append(errs, checkName("After", id))
 		check(id != o.ID, "After names the task itself")
 	}
+	err := link.ValidMeta(o.Meta)
+	check(err == nil, "%w", err)
 	return errors.Join(errs...)
 }
 
@@ -151,6 +157,7 @@ func (o Options) record(chosen bool) queue.Options {
 		MaxAttempts: o.MaxAttempts, Timeout: o.Timeout.Milliseconds(), Retention: o.Retention.Milliseconds(),
 		Backoff: o.Backoff.Milliseconds(), MaxBackoff: o.MaxBackoff.Milliseconds(), Chosen: chosen,
 		Unique: o.Unique, UniqueFor: queue.Milliseconds(o.UniqueFor), In: queue.Milliseconds(max(o.In, 0)), After: o.After,
+		Meta: o.Meta,
 	}
 	if !o.At.IsZero() {
 		out.At = roundUpTime(o.At)

@@ -20,7 +20,9 @@ func (c *cluster) tickers(r *tasks.Registry, n int) (stop func()) {
 	done := make(chan struct{})
 	for range n {
 		go func() {
-			_ = runner.NewTicker(c.redis, c.keys, r, redistestLog(c.t)).Serve(ctx)
+			ticker := runner.NewTicker(c.redis, c.keys, r, redistestLog(c.t))
+			ticker.Observer = c.observer
+			_ = ticker.Serve(ctx)
 			done <- struct{}{}
 		}()
 	}

@@ -101,10 +101,7 @@ func (p *preparer) prepareAll(all []queue.Task, n *Request) ([]queue.Task, error
 	}
 	all = append(all, task)
 	for i, then := range n.Then {
-		then.After = append(slices.Clone(then.After), task.ID)
-		if then.ID == "" {
-			then.ID, then.drawn = task.ID+".then."+strconv.Itoa(i+1), !task.Chosen()
-		}
+		then.follow(task, i+1)
 		at := len(all)
 		if all, err = p.prepareAll(all, &then); err != nil {
 			return nil, err
@@ -112,6 +109,14 @@ func (p *preparer) prepareAll(all []queue.Task, n *Request) ([]queue.Task, error
 		all[at].Then = true
 	}
 	return all, nil
+}
+
+// follow has a task run after another, as the n-th of its [Request].Then.
+func (o *Options) follow(task queue.Task, n int) {
+	o.After = append(slices.Clone(o.After), task.ID)
+	if o.ID == "" {
+		o.ID, o.drawn = task.ID+".then."+strconv.Itoa(n), !task.Chosen()
+	}
 }
 
 // prepare checks and encodes one task.

@@ -43,24 +43,25 @@ func States() []State {
 
 // Task is everything that is known of a task. Times are Redis's.
 type Task struct {
-	ID       string          `json:"id"`
-	Name     string          `json:"name"`
-	Queue    string          `json:"queue"`
-	Priority Priority        `json:"priority"`
-	State    State           `json:"state"`
-	Enqueued time.Time       `json:"enqueued,omitzero"`
-	Due      time.Time       `json:"due,omitzero"`      // of a delayed one
-	Ended    time.Time       `json:"ended,omitzero"`    // of a dead or cancelled one, and of a done one with a retention
-	Kept     time.Time       `json:"kept,omitzero"`     // until when a done one is remembered
-	Deadline time.Time       `json:"deadline,omitzero"` // see [Options]
-	Unique   string          `json:"unique,omitempty"`
-	After    []string        `json:"after,omitempty"`   // must be done before it
-	Blocking int             `json:"waiting,omitempty"` // how many of these are not
-	Attempts int             `json:"attempts"`
-	Crashes  int             `json:"crashes"`
-	Payload  json.RawMessage `json:"payload,omitempty"`
-	Result   json.RawMessage `json:"result,omitempty"`
-	Reason   *Reason         `json:"reason,omitempty"` // of a dead or cancelled one
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Queue    string            `json:"queue"`
+	Priority Priority          `json:"priority"`
+	State    State             `json:"state"`
+	Enqueued time.Time         `json:"enqueued,omitzero"`
+	Due      time.Time         `json:"due,omitzero"`      // of a delayed one
+	Ended    time.Time         `json:"ended,omitzero"`    // of a dead or cancelled one, and of a done one with a retention
+	Kept     time.Time         `json:"kept,omitzero"`     // until when a done one is remembered
+	Deadline time.Time         `json:"deadline,omitzero"` // see [Options]
+	Unique   string            `json:"unique,omitempty"`
+	After    []string          `json:"after,omitempty"`   // must be done before it
+	Blocking int               `json:"waiting,omitempty"` // how many of these are not
+	Meta     map[string]string `json:"meta,omitempty"`
+	Attempts int               `json:"attempts"`
+	Crashes  int               `json:"crashes"`
+	Payload  json.RawMessage   `json:"payload,omitempty"`
+	Result   json.RawMessage   `json:"result,omitempty"`
+	Reason   *Reason           `json:"reason,omitempty"` // of a dead or cancelled one
 	// Omitted are the names in JSON of the fields that were left out: a payload that
 	// is not JSON, and what would not fit into an answer of api.tasks.*.
 	Omitted []string `json:"omitted,omitempty"`
@@ -127,6 +128,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		r, _ := queue.ParseRecord(text) // as much as can be read
 		t.Name, t.Queue, t.Enqueued, t.Payload = r.Name, r.Queue(), r.Enqueued, r.Payload
 		t.Unique, t.After = r.Options.Unique, r.Options.After
+		t.Meta = r.Options.Meta
 		if ms := r.Options.Deadline; ms > 0 {
 			t.Deadline = time.UnixMilli(ms)
 		}

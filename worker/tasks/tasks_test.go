@@ -133,7 +133,7 @@ func TestFailedRunsAreTriedAgainThenDead(t *testing.T) {
 // startMover runs a mover; the returned function makes it look.
 func (c *cluster) startMover() func() {
 	m := runner.NewMover(c.redis, c.keys, redistestLog(c.t))
-	m.OnCancel = c.cancel
+	m.OnCancel, m.Observer = c.cancel, c.observer
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	sub := c.redis.Subscribe(c.t.Context(), c.keys.Due())

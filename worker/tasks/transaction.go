@@ -63,7 +63,7 @@ func (t *Transaction) Enqueue(name string, payload any) { t.EnqueueWith(name, pa
 // is taken is not stored again; that is no error. Limits of its queue do not
 // count: it follows from work that was accepted.
 func (t *Transaction) EnqueueWith(name string, payload any, o Options) {
-	task, err := clientOf(t.ctx).prepare(name, payload, o)
+	task, err := clientOf(t.ctx).seal(t.ctx, name, payload, o)
 	if err != nil {
 		t.fail("enqueue "+name, err)
 		return

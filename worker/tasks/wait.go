@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
@@ -79,6 +80,9 @@ func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
 			}
 			return 0, err
 		})
+	if errors.Is(err, redisbus.ErrClosed) {
+		return nil, fmt.Errorf("wait for %s: %w", id, ErrClosed)
+	}
 	if err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("wait for %s: %w", id, context.Cause(ctx))
 	}

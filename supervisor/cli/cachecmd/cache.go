@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/cache"
@@ -79,7 +78,7 @@ func withCache(ctx context.Context, e *cluster.Env, key string, f func(*cluster.
 		return err
 	}
 	defer c.Close()
-	return explain(e, key, f(c, e.CacheConfig().Open(c.Redis, c.Keys, "stellar-cli", zerolog.Nop())))
+	return explain(e, key, f(c, c.Cache))
 }
 
 // explain says what an error of the cache means at a command line.
@@ -214,7 +213,7 @@ type Lock struct {
 
 func locks(ctx context.Context, e *cluster.Env, args []string) error {
 	return withCache(ctx, e, globOf(args), func(reach *cluster.Client, c *cache.Cache) error {
-		now, err := reach.Redis.Time(ctx).Result()
+		now, err := reach.Time(ctx)
 		if err != nil {
 			return err
 		}

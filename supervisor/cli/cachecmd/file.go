@@ -51,12 +51,13 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 		file = args[0]
 	}
 	return withCache(ctx, e, glob, func(_ *cluster.Client, c *cache.Cache) error {
-		var done cache.Progress
 		// On one terminal the progress would stand in the data.
 		m := &meter{out: e.Stderr, verb: "exported", silent: !cluster.IsTerminal(e.Stderr) || file == "" && cluster.IsTerminal(e.Stdout)}
-		write := func(w io.Writer) error {
+		var done cache.Progress
+		write := func(w io.Writer) (err error) {
 			defer m.end()
-			return c.Export(ctx, w, glob, func(now cache.Progress) { done = now; m.report(now) })
+			done, err = c.Export(ctx, w, glob, cache.ExportOptions{Report: m.report})
+			return err
 		}
 		if file != "" {
 			if err := replaceFile(file, write); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -35,15 +36,13 @@ func TestDialingAgainAfterNobodyCouldSubscribeOnVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := redistest.Embedded(t)
 		var open atomic.Bool
-		listening := link.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+		cfg := link.Config{Dial: func(ctx context.Context) (net.Conn, error) {
 			if !open.Load() {
 				return nil, link.DialError(context.DeadlineExceeded)
 			}
 			return server.Dial(ctx)
 		}}
-		c, err := Open(server.Config(), "here")
-		require.NoError(t, err)
-		c.listener, err = link.OpenClient(listening, "listener")
+		c, err := Open(t.Context(), worker.ClientConfig{Redis: cfg}, "here")
 		require.NoError(t, err)
 		_, err = c.Dial(t.Context())
 		require.ErrorIs(t, err, link.ErrUnavailable)
@@ -51,7 +50,7 @@ func TestDialingAgainAfterNobodyCouldSubscribeOnVirtualTime(t *testing.T) {
 		open.Store(true)
 		_, err = c.Dial(t.Context())
 		require.NoError(t, err)
-		c.Close()
+		require.NoError(t, c.Close())
 		time.Sleep(5 * time.Second) // the client library's dialler outlives its client by a second
 	})
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // cleanTime bounds the removal of what the demo left in Redis.
@@ -16,16 +14,7 @@ func (d *demo) clean(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanTime)
 	defer cancel()
 	prefix := d.Set.Redis.Keys().Prefix()
-	node := d.redis
-	if cluster, ok := node.(*redis.ClusterClient); ok {
-		// All keys share a hash tag, and SCAN sees one server only.
-		master, err := cluster.MasterForKey(ctx, prefix)
-		if err != nil {
-			return fmt.Errorf("remove %s*: %w", prefix, err)
-		}
-		node = master
-	}
-	keys := node.Scan(ctx, 0, prefix+"*", 1000).Iterator()
+	keys := d.redis.Scan(ctx, 0, prefix+"*", 1000).Iterator()
 	var batch []string
 	for more := true; more; {
 		if more = keys.Next(ctx); more {
@@ -34,7 +23,7 @@ func (d *demo) clean(ctx context.Context) error {
 		if len(batch) == 0 || more && len(batch) < 500 {
 			continue
 		}
-		if err := node.Unlink(ctx, batch...).Err(); err != nil {
+		if err := d.redis.Unlink(ctx, batch...).Err(); err != nil {
 			return fmt.Errorf("remove %s*: %w", prefix, err)
 		}
 		batch = batch[:0]

@@ -56,7 +56,7 @@ const (
 type demo struct {
 	Config
 	set       *supervisor.Set
-	redis     redis.UniversalClient
+	redis     *redis.Client
 	tasks     *tasks.Client
 	inspector *tasks.Inspector
 	shown     *progress

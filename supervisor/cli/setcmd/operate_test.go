@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 
 func reaching(t *testing.T, cfg link.Config) *cluster.Client {
 	t.Helper()
-	c, err := cluster.Open(cfg, cfg.Address())
+	c, err := cluster.Open(context.WithoutCancel(t.Context()), worker.ClientConfig{Redis: cfg}, cfg.Address())
 	require.NoError(t, err)
 	return c
 }
@@ -101,7 +101,7 @@ func operating(t *testing.T, do func(ctx context.Context, s *scriptedSet, r *rem
 		require.NoError(t, err)
 		defer func() { // also where the test fails: nothing may stay in the bubble
 			time.Sleep(time.Minute) // what the test let hang returns
-			c.Close()
+			require.NoError(t, c.Close())
 			cancel()
 			<-s.left
 			<-served

@@ -23,7 +23,7 @@ type processNodes struct {
 
 // processes returns the processes of the cluster, in the order of their nodes.
 func processes(ctx context.Context, c *cluster.Client) ([]*processNodes, error) {
-	members, err := c.Directory.List(ctx)
+	members, err := c.Directory().List(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -39,11 +39,11 @@ func status(ctx context.Context, e *cluster.Env, _ []string) error {
 		return err
 	}
 	defer c.Close()
-	members, err := c.Directory.List(ctx)
+	members, err := c.Directory().List(ctx)
 	if err != nil {
 		return err
 	}
-	counts, err := c.Inspector().Counts(ctx)
+	counts, err := c.Inspector.Counts(ctx)
 	if err != nil {
 		return err
 	}

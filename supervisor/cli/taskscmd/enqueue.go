@@ -31,6 +31,7 @@ type enqueueFlags struct {
 	unique                          string
 	uniqueFor                       time.Duration
 	after                           []string
+	meta                            metaFlag
 	maxAttempts                     int
 	runTimeout, backoff, maxBackoff time.Duration
 	retention                       time.Duration
@@ -82,6 +83,9 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 			Name: "after", Destination: &f.after, Config: urfave.StringConfig{TrimSpace: true},
 			Usage: "`ID` of a task that must be done before; may be repeated",
 		},
+		&urfave.GenericFlag{
+			Name: "meta", Value: &f.meta, Usage: "what is kept beside the payload, as `KEY=VALUE`; may be repeated", HideDefault: true,
+		},
 		&urfave.IntFlag{
 			Name: "max-attempts", Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
 		},
@@ -119,6 +123,9 @@ func (f *enqueueFlags) options() (tasks.Options, instant, error) {
 		return o, instant{}, err
 	}
 	var err error
+	if o.Meta, err = f.meta.meta(); err != nil {
+		return o, instant{}, err
+	}
 	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
 		return o, instant{}, config.Usagef("--%w", err)
 	}
@@ -192,15 +199,13 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	}
 	options.WantResult = (f.wait || f.result) && info.Retention == 0 // this side does not know the definition's
 	if deadline != (instant{}) {
-		now, err := c.Redis.Time(ctx).Result()
+		now, err := c.Time(ctx)
 		if err != nil {
-			return link.Explain(err)
+			return err
 		}
 		options.Deadline = deadline.on(now)
 	}
-	queue := c.Tasks(ctx)
-	defer queue.Close() //nolint:contextcheck // it ends a context of its own
-	receipt, err := queue.EnqueueWith(ctx, name, payload, options)
+	receipt, err := c.Tasks.EnqueueWith(ctx, name, payload, options)
 	if err != nil {
 		return err
 	}
@@ -208,7 +213,7 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 		e.Notef("%s", note)
 	}
 	if f.wait {
-		return await(ctx, e, queue, receipt, f.timeout)
+		return await(ctx, e, c.Tasks, receipt, f.timeout)
 	}
 	return writeReceipt(e, name, receipt, receipt.ID != f.id)
 }

@@ -80,7 +80,7 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 		},
 		&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` that they are in"},
 		&urfave.StringFlag{Name: "name", Destination: &f.name, Usage: "`NAME` of the tasks"},
-		&urfave.StringFlag{Name: "text", Destination: &f.text, Usage: "`TEXT` that is part of the id, the payload or the reason"},
+		&urfave.StringFlag{Name: "text", Destination: &f.text, Usage: "`TEXT` that is part of the id, the payload, the reason, or of meta written as key=value"},
 		&urfave.StringFlag{
 			Name: "since", Destination: &f.since,
 			Usage: "`TIME` since when they ended (dead, cancelled), are due (delayed) or were enqueued",
@@ -134,9 +134,9 @@ func (f *filterFlags) check() (err error) {
 
 // filter returns what the flags select, on Redis's clock.
 func (f *filterFlags) filter(ctx context.Context, c *cluster.Client) (tasks.Filter, time.Time, error) {
-	now, err := c.Redis.Time(ctx).Result()
+	now, err := c.Time(ctx)
 	if err != nil {
-		return tasks.Filter{}, now, link.Explain(err)
+		return tasks.Filter{}, now, err
 	}
 	out := tasks.Filter{
 		States: f.usual, Queue: f.queue, Name: f.name, Text: f.text, Limit: f.limit,

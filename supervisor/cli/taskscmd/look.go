@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,6 +173,9 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 		after += fmt.Sprintf(" (%d not done)", t.Blocking)
 	}
 	row("after", after)
+	for _, key := range slices.Sorted(maps.Keys(t.Meta)) {
+		row("meta "+key, t.Meta[key])
+	}
 	if t.Progress != nil {
 		row("progress", fmt.Sprintf("%.0f%% %s", 100*t.Progress.Fraction, t.Progress.Note))
 	}
@@ -237,9 +241,7 @@ func waitCommand(e *cluster.Env) *urfave.Command {
 				return config.Usagef("--timeout: %s is negative", timeout)
 			}
 			return withTasks(ctx, e, func(c *cluster.Client, _ *tasks.Inspector) error {
-				queue := c.Tasks(ctx)
-				defer queue.Close() //nolint:contextcheck // it ends a context of its own
-				return await(ctx, e, queue, tasks.Receipt{ID: args[0]}, timeout)
+				return await(ctx, e, c.Tasks, tasks.Receipt{ID: args[0]}, timeout)
 			})
 		}),
 	}

@@ -182,14 +182,14 @@ func (m *mending) dryAll(ctx context.Context, e *cluster.Env, queue *tasks.Inspe
 
 // dryEach lists the tasks that can be mended.
 func (m *mending) dryEach(ctx context.Context, e *cluster.Env, c *cluster.Client, ids []string) error {
-	now, err := c.Redis.Time(ctx).Result()
+	now, err := c.Time(ctx)
 	if err != nil {
 		return err
 	}
 	var failed []error
 	some := []tasks.Task{}
 	for _, id := range ids {
-		t, err := c.Inspector().Get(ctx, id)
+		t, err := c.Inspector.Get(ctx, id)
 		if err == nil && !slices.Contains(m.possible, t.State) {
 			err = fmt.Errorf("%s task %s: %w: it is %s", m.verb, id, tasks.ErrState, t.State)
 		}

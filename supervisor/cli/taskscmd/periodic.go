@@ -38,14 +38,14 @@ func periodicCommand(e *cluster.Env) *urfave.Command {
 				return runPeriodic(ctx, e, c, name)
 			}),
 			one("pause", "leave its ticks out", "", "paused", func(ctx context.Context, c *cluster.Client, name string) error {
-				return c.Inspector().PausePeriodic(ctx, name, true)
+				return c.Inspector.PausePeriodic(ctx, name, true)
 			}),
 			one("resume", "let it tick again", "", "resumed", func(ctx context.Context, c *cluster.Client, name string) error {
-				return c.Inspector().PausePeriodic(ctx, name, false)
+				return c.Inspector.PausePeriodic(ctx, name, false)
 			}),
 			one("remove", "forget it", "A program that still registers it brings it back within seconds.", "removed",
 				func(ctx context.Context, c *cluster.Client, name string) error {
-					return c.Inspector().RemovePeriodic(ctx, name)
+					return c.Inspector.RemovePeriodic(ctx, name)
 				}),
 		},
 		DefaultCommand: "list",
@@ -66,9 +66,7 @@ func withPeriodic(ctx context.Context, e *cluster.Env, name string, f func(*clus
 }
 
 func runPeriodic(ctx context.Context, e *cluster.Env, c *cluster.Client, name string) error {
-	queue := c.Tasks(ctx)
-	defer queue.Close() //nolint:contextcheck // it ends a context of its own
-	receipt, err := queue.RunPeriodic(ctx, name)
+	receipt, err := c.Tasks.RunPeriodic(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -87,7 +85,7 @@ func listPeriodic(ctx context.Context, e *cluster.Env, _ []string) error {
 		if len(all) == 0 {
 			return e.WriteLine("no periodic tasks")
 		}
-		now, err := c.Redis.Time(ctx).Result()
+		now, err := c.Time(ctx)
 		if err != nil {
 			return err
 		}

@@ -129,6 +129,8 @@ func (p *Producer) try(ctx context.Context, b *batch, others []*batch, behind *b
 	if err != nil {
 		return nil, err
 	}
+	ends, reply := takeEnds(reply)
+	report(p.OnEnd, ends)
 	return reply.Refusals()
 }
 

@@ -26,20 +26,23 @@ const (
 
 // Commit ends tasks as their runs' outcomes say; it reorders the runs. It returns the
 // codes of those that did not end, by id: "FENCED" is a task that is not in this
-// incarnation's hands, any other says why an effect could not be applied.
-func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, err error) {
+// incarnation's hands, any other says why an effect could not be applied. ends are
+// tasks that ended as [Cancelled], of these runs or others, and follow-up tasks of the
+// runs that are a [Duplicate]; nobody is told of them when the first reply was lost.
+func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, ends []End, err error) {
 	s.commits++
 	args := append([]any{s.cfg.Incarnation, s.commits}, commitArguments(runs)...)
 	var codes map[int]string
 	err = link.Retry(ctx, func(ctx context.Context) error {
 		reply, err := s.ending.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 		if err == nil {
+			ends, reply = takeEnds(reply)
 			codes, err = reply.Refusals()
 		}
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("commit: %w", refusal(err))
+		return nil, nil, fmt.Errorf("commit: %w", refusal(err))
 	}
 	refused = map[string]string{}
 	for at, code := range codes {
@@ -47,7 +50,7 @@ func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]s
 			refused[runs[at-1].ID] = code
 		}
 	}
-	return refused, nil
+	return refused, ends, nil
 }
 
 // commitArguments puts a batch in the order and the words of commit.lua: of most

@@ -342,7 +342,9 @@ func (m *machine) repeatCommit(back int, skip uint64) {
 // commitAs commits and reports whether it was answered.
 func (m *machine) commitAs(a *actor, s *Session, batch []*Run) bool {
 	i, number := m.spec.Incarnations[a.name], s.commits+1
-	refused, err := s.Commit(m.ctx, batch)
+	refused, ends, err := s.Commit(m.ctx, batch)
+	ends = slices.DeleteFunc(ends, func(e End) bool { return e.How == Duplicate })
+	report(m.onEnd, ends)
 	switch {
 	case i == nil || i.Deadline <= 0:
 		require.ErrorIs(m.t, err, ErrFenced)

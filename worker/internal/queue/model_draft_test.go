@@ -35,6 +35,7 @@ type draft struct {
 	Unique    string
 	UniqueFor time.Duration
 	After     []string
+	Meta      map[string]string
 	Then      []draft
 }
 
@@ -44,6 +45,7 @@ func (m *machine) ready(drafts ...draft) []Task {
 	for _, d := range drafts {
 		o := Options{
 			Chosen: d.ID != "", Unique: d.Unique, UniqueFor: Milliseconds(d.UniqueFor), In: Milliseconds(d.In), After: d.After,
+			Meta: d.Meta,
 		}
 		if !d.At.IsZero() {
 			o.At = d.At.UnixMilli()

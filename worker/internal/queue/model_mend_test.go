@@ -273,6 +273,8 @@ func (m *machine) tick() {
 		if verb == TickRun && paused == "" {
 			isNew = false
 			require.Equal(m.t, m.spec.add(p.at("t", tick), false) == "", s.Did)
+		} else {
+			require.Equal(m.t, verb == TickSkip, s.Did)
 		}
 	}
 	require.Equal(m.t, at, s.Last.UnixMilli())

@@ -33,6 +33,8 @@ type spec struct {
 	front   map[string]int  // tasks that were handed on, by line: in any order
 	// unstored are the ids that this step did not store, and why.
 	unstored map[string]string
+	// ends counts what the scripts of this step have to tell.
+	ends map[string]int
 }
 
 type specTask struct {
@@ -119,7 +121,13 @@ func (s *spec) clone() *spec {
 	return c
 }
 
-func (s *spec) tally(queue, what string) { s.Stats[queue+"|"+what]++ }
+func (s *spec) tally(queue, what string) {
+	s.Stats[queue+"|"+what]++
+	switch what {
+	case Cancelled, Deleted, Quarantined:
+		s.ends[queue+"|"+what]++
+	}
+}
 
 // active is how many tasks of a queue are in somebody's hands.
 func (s *spec) active(queue string) int {
@@ -178,6 +186,7 @@ func (s *spec) wake(queue string) {
 // begin starts a step; flush ends it.
 func (s *spec) begin() {
 	s.touched, s.woken, s.front, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]string{}
+	s.ends = map[string]int{}
 }
 
 func (s *spec) flush() {

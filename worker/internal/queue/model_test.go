@@ -25,7 +25,7 @@ type machine struct {
 	t     require.TestingT
 	draw  draw
 	ctx   context.Context
-	redis redis.UniversalClient
+	redis *redis.Client
 	keys  link.Keys
 
 	spec    *spec
@@ -35,6 +35,7 @@ type machine struct {
 	actors  []*actor
 	senders map[string]*sender // by the names of their producers
 	saved   *point
+	told    map[string]int // that the scripts of a step told of
 }
 
 var errClosed = errors.New("closed")
@@ -92,7 +93,7 @@ func swapScripts(change func(source string) string) (back func()) {
 }
 
 // newMachine empties that Redis for a run.
-func newMachine(ctx context.Context, t require.TestingT, c redis.UniversalClient, d draw) *machine {
+func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw) *machine {
 	keys := link.NewKeys("model")
 	require.NoError(t, c.FlushAll(ctx).Err())
 	m := &machine{
@@ -101,8 +102,9 @@ func newMachine(ctx context.Context, t require.TestingT, c redis.UniversalClient
 	}
 	for _, producer := range []string{"p0", "p1"} {
 		m.senders[producer] = &sender{producer: NewProducer(ctx, c, keys, errClosed)}
-		m.senders[producer].producer.name = producer
+		m.senders[producer].producer.name, m.senders[producer].producer.OnEnd = producer, m.onEnd
 	}
+	m.store.OnEnd = m.onEnd
 	m.prepareCache()
 	m.sleep(0)
 	return m
@@ -133,7 +135,7 @@ func (m *machine) actions() map[string]func() {
 
 // step takes one step and compares.
 func (m *machine) step(action func()) {
-	m.spec.begin()
+	m.begin()
 	action()
 	m.spec.flush()
 	m.compare()
@@ -143,7 +145,19 @@ func (m *machine) step(action func()) {
 func (m *machine) then() {
 	m.spec.flush()
 	m.compare()
+	m.begin()
+}
+
+func (m *machine) begin() {
 	m.spec.begin()
+	m.told = map[string]int{}
+}
+
+// onEnd counts what a script tells.
+func (m *machine) onEnd(e End) {
+	require.NotEmpty(m.t, e.ID)
+	require.NotEmpty(m.t, e.Name)
+	m.told[e.Queue+"|"+e.How]++
 }
 
 // compare fails where Redis is not what the spec says.
@@ -156,6 +170,7 @@ func (m *machine) compare() {
 			require.Equal(m.t, want[name], plain[name], name)
 		}
 	}
+	require.Equal(m.t, m.spec.ends, m.told, "what the scripts told")
 	m.checkPlaces(got)
 	m.checkFollowers(got)
 }
@@ -254,8 +269,15 @@ func (m *machine) sleep(ms int64) {
 
 // run calls a script of the mending ones.
 func (m *machine) run(s *link.Script, args ...any) []any {
-	reply, err := s.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, args...).Slice()
+	cmd := s.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, args...)
+	reply, err := cmd.Slice()
 	require.NoError(m.t, err)
+	if s == cancelScript || s == deleteScript {
+		fields, err := link.ReplyOf(cmd)
+		require.NoError(m.t, err)
+		ends, _ := takeEnds(fields)
+		report(m.onEnd, ends)
+	}
 	return reply
 }
 
@@ -333,7 +355,7 @@ func machines(t *testing.T, cfg link.Config, longer int) {
 }
 
 // listen has everybody awake who is woken.
-func listen(t *testing.T, c redis.UniversalClient, k link.Keys) {
+func listen(t *testing.T, c *redis.Client, k link.Keys) {
 	t.Helper()
 	sub := c.PSubscribe(t.Context(), k.Wake("*"))
 	t.Cleanup(func() { _ = sub.Close() })

@@ -51,6 +51,28 @@ var mutantCases = map[string]func(*machine){
 		m.sleep(70000)
 		m.step(m.due)
 	},
+	"meta stays through retry, take-over and death": func(m *machine) {
+		meta := map[string]string{"tenant": "acme"}
+		id := m.enqueueOne(1, draft{Meta: meta, Unique: "k", In: time.Second})
+		runs := func() {
+			m.sleep(1000)
+			m.step(m.due)
+			m.takeAll()
+			a := m.actors[len(m.actors)-1]
+			require.Equal(m.t, Options{Meta: meta, Unique: "k", In: 1000}, a.hand[id].Record.Options)
+			m.step(func() {
+				m.setLease(a.name, -m.spec.Now)
+				m.takeOverOf(a, Remains{Unknown: true})
+			})
+		}
+		runs()
+		m.ends(Later, 1, "1|1", `{}`)
+		runs()
+		m.ends(Dead, "2|2", `{"reason":"failed"}`)
+		m.draw = func(string, int) int { return 0 }
+		m.step(m.retry)
+		runs()
+	},
 	"a long history": func(m *machine) {
 		id := m.enqueueOne(1, draft{})
 		past := func(reason string) string {

@@ -81,7 +81,7 @@ func (m mutant) change(t *testing.T) func(source string) string {
 }
 
 // hunt returns how changed scripts fail, or nil.
-func hunt(ctx context.Context, c redis.UniversalClient, change func(string) string, runs int) error {
+func hunt(ctx context.Context, c *redis.Client, change func(string) string, runs int) error {
 	back := swapScripts(func(source string) string { return clocked(change(source)) })
 	defer back()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -102,7 +102,7 @@ func hunt(ctx context.Context, c redis.UniversalClient, change func(string) stri
 }
 
 // wander is a run of the model whose choices follow from a seed.
-func wander(ctx context.Context, v *verdict, c redis.UniversalClient, seed uint64) {
+func wander(ctx context.Context, v *verdict, c *redis.Client, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 5))
 	m := newMachine(ctx, v, c, func(_ string, most int) int { return r.IntN(most) })
 	actions := m.actions()

@@ -27,7 +27,7 @@ type Periodic struct {
 type Ticked struct {
 	Last   time.Time // tick, or since when the task is known
 	Paused bool
-	Did    bool      // this call enqueued the tick
+	Did    bool      // this call enqueued the tick, or noted that it is left out
 	Now    time.Time // on Redis's clock
 	Asked  time.Time // on this process's, when it was sent
 }

@@ -37,6 +37,10 @@ const window = 2
 // they are sent. Calls that come in while two batches are on their way go together
 // in the next one. Make one with [NewProducer].
 type Producer struct {
+	// OnEnd, when set, receives the tasks that were cancelled as they were stored. Set
+	// it before the first use.
+	OnEnd func(End)
+
 	redis  redis.UniversalClient
 	keys   link.Keys
 	name   string

@@ -42,6 +42,8 @@ type Options struct {
 	Deadline    int64 `json:"d,omitempty"` // on Redis's clock
 	Chosen      bool  `json:"c,omitempty"` // its id was the caller's choice
 
+	Meta map[string]string `json:"m,omitempty"`
+
 	Unique    string   `json:"u,omitempty"`
 	UniqueFor int64    `json:"v,omitempty"`
 	In        int64    `json:"w,omitempty"` // after its enqueue, or after the last of After is done
@@ -59,7 +61,7 @@ const NoOptions = "|\n"
 
 // String is the part of a record between the time and the payload.
 func (o Options) String() string {
-	b, _ := json.Marshal(o) // numbers, strings and a bool: it cannot fail
+	b, _ := json.Marshal(o) // numbers, texts and a bool: it cannot fail
 	if string(b) == "{}" {
 		return NoOptions
 	}

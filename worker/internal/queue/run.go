@@ -70,6 +70,17 @@ func NewEffect(kind string, args ...any) Effect { return Effect{kind, args} }
 // EnqueueEffect returns the effect that stores a follow-up task.
 func EnqueueEffect(t Task) Effect { return Effect{"enqueue", t.alone()} }
 
+// Followup returns the id, name and queue of the task that the effect stores, if it
+// is one of [EnqueueEffect].
+func (e Effect) Followup() (id, name, queue string, is bool) {
+	if e.kind != "enqueue" {
+		return "", "", "", false
+	}
+	r, _ := ParseRecord(e.args[3].(string)) //nolint:forcetypeassert,errcheck // the head of a record: see Task.group
+	id, _ = e.args[8].(string)
+	return id, r.Name, r.Queue(), true
+}
+
 // outcome is how a run ended.
 type outcome struct {
 	queue   string
@@ -91,6 +102,17 @@ func (o outcome) weight() int {
 func (r *Run) End(v Verb, effects []Effect, args ...any) {
 	r.outcome = outcome{queue: r.Record.Queue(), verb: v, args: args, effects: effects}
 }
+
+// Queue returns the name of the task's queue.
+func (r *Run) Queue() string {
+	if r.outcome.queue != "" {
+		return r.outcome.queue
+	}
+	return r.Record.Queue()
+}
+
+// Effects returns the effects of the run's outcome.
+func (r *Run) Effects() []Effect { return r.outcome.effects }
 
 // Verb returns how the run ended.
 func (r *Run) Verb() Verb { return r.outcome.verb }

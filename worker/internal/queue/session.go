@@ -106,9 +106,10 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 		args = append(args, list)
 	}
 	var answer struct { // one allocation for all
-		parked, broken, tried, ids, records []string
-		idle                                bool
-		now                                 string
+		parked, broken      []string
+		tried, ids, records []any // as they came: a copy of each would cost as much as the rest
+		idle                bool
+		now                 string
 	}
 	err = link.Retry(ctx, func(ctx context.Context) error {
 		reply, err := claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
@@ -120,6 +121,9 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 		}
 		return reply.Scan(&answer.parked, &answer.broken, &answer.tried, &answer.ids, &answer.records, &answer.idle, &answer.now)
 	})
+	if err == nil {
+		got, err = parseClaimed(answer.tried, answer.ids, answer.records, Clock{Time(answer.now), time.Now()})
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim: %w", refusal(err))
 	}
@@ -128,21 +132,32 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 		return !s.cfg.Handles(name) || !slices.Contains(s.cfg.Queues, queue)
 	})
 	s.idle = answer.idle
-	return parseClaimed(answer.tried, answer.ids, answer.records, Clock{Time(answer.now), time.Now()}), answer.broken, nil
+	return got, answer.broken, nil
 }
 
-func parseClaimed(tried, ids, records []string, now Clock) []Claimed {
+// parseClaimed reads the tasks of a claim: their ids, a record for each, and pairs of
+// an id and its tries.
+func parseClaimed(tried, ids, records []any, now Clock) ([]Claimed, error) {
+	if len(ids) != len(records) {
+		return nil, fmt.Errorf("%w: %d ids with %d records", link.ErrMalformedReply, len(ids), len(records))
+	}
 	got := make([]Claimed, len(ids))
-	for i, id := range ids {
+	for i := range ids {
+		id, isID := ids[i].(string)
+		record, isRecord := records[i].(string)
+		if !isID || !isRecord {
+			return nil, fmt.Errorf("%w: task %d of the claim is no text", link.ErrMalformedReply, i+1)
+		}
 		got[i].ID, got[i].Clock = id, now
-		got[i].Record, got[i].Malformed = ParseRecord(records[i])
+		got[i].Record, got[i].Malformed = ParseRecord(record)
 	}
 	for i := 0; i+1 < len(tried); i += 2 {
 		if at := slices.Index(ids, tried[i]); at >= 0 {
-			got[at].Tries = ParseTries(tried[i+1])
+			text, _ := tried[i+1].(string)
+			got[at].Tries = ParseTries(text)
 		}
 	}
-	return got
+	return got, nil
 }
 
 // Resign notes that the node is not to be woken any more, and wakes another for the

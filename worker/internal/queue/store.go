@@ -16,12 +16,15 @@ import (
 // Store runs the scripts that are not numbered: they look at tasks, mend them, move
 // what is due, and take over. Make one with [NewStore].
 type Store struct {
+	// OnEnd, when set, receives the tasks that a script ended; see [End].
+	OnEnd func(End)
+
 	redis redis.UniversalClient
 	keys  link.Keys
 }
 
 // NewStore returns the store of a namespace.
-func NewStore(c redis.UniversalClient, keys link.Keys) Store { return Store{c, keys} }
+func NewStore(c redis.UniversalClient, keys link.Keys) Store { return Store{redis: c, keys: keys} }
 
 // Words of the scripts about one task.
 const (
@@ -32,7 +35,12 @@ const (
 // call runs a script.
 func (s Store) call(ctx context.Context, script *link.Script, args ...any) (link.Reply, error) {
 	reply, err := script.Call(ctx, s.redis, []string{s.keys.Tasks()}, args...)
-	return reply, refusal(err)
+	if err != nil {
+		return reply, refusal(err)
+	}
+	ends, reply := takeEnds(reply)
+	report(s.OnEnd, ends)
+	return reply, nil
 }
 
 // mend runs a script for some tasks, at most mendBatch at a time, and returns a word

@@ -69,10 +69,13 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 	for i, x := range batch {
 		runs[i] = &x.Run
 	}
-	refused, err := r.session.Commit(ctx, runs)
+	began := time.Now()
+	refused, ends, err := r.session.Commit(ctx, runs)
 	if err != nil {
+		r.observeLost(batch, err)
 		return err
 	}
+	r.observeCommit(batch, refused, ends, began)
 	var again []*run
 	fenced := 0
 	for _, x := range batch {

@@ -30,6 +30,9 @@ type Mover struct {
 	// OnCancel receives the ids of tasks that are to be cancelled, perhaps repeatedly,
 	// wherever they run. It may be nil; set it before Serve.
 	OnCancel func(ids []string)
+	// Observer, when set, hears of the tasks that end with one that is forgotten. Set it
+	// before Serve.
+	Observer tasks.Observer
 	// Reports logs Redis's failures. Default reports of the mover's own.
 	Reports *link.Reports
 }
@@ -50,6 +53,7 @@ func (m *Mover) Look() {
 // Serve moves tasks until ctx ends. It sleeps until the next one is due.
 func (m *Mover) Serve(ctx context.Context) error {
 	defer m.Reports.Ended("mover")
+	m.store.OnEnd = OnEnd(m.Observer)
 	for failures := 0; ctx.Err() == nil; {
 		more, wait, err := m.move(ctx)
 		if ctx.Err() == nil {

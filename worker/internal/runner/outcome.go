@@ -42,6 +42,7 @@ func milliseconds(d time.Duration) any {
 // failed: the handler returned an error, panicked or ran out of time.
 func (r *run) failed(err error) {
 	t := r.Tries
+	r.err = err
 	asked, hasAsked := errors.AsType[queue.LaterError](err)
 	pause := asked.After
 	if !hasAsked || asked.Attempt {
@@ -96,6 +97,7 @@ func (r *run) maxBackoff() time.Duration {
 
 // dead: the task is not to run again, and err says why.
 func (r *run) dead(t queue.Tries, err error) {
+	r.err = err
 	why := tasks.Reason{Reason: "failed", Error: queue.Clip(err.Error(), 4000), Incarnation: r.Node.Incarnation}
 	var p *group.PanicError
 	switch {

@@ -24,6 +24,7 @@ type run struct {
 	started  bool // guarded by Runner.mu
 	solo     bool // it holds the lane of suspects
 	began    time.Time
+	err      error // what it failed with
 
 	work   context.Context //nolint:containedctx // the node's
 	once   sync.Once
@@ -143,6 +144,8 @@ func (r *run) finish(err error) {
 	switch {
 	case ending:
 		r.log().Debug().AnErr("error", err).Msg("task goes back: its node is ending")
+		r.err = err
+		r.runner.observeRun(r, tasks.RunAbandoned)
 		r.runner.abandoned(r.ID)
 		return
 	case err == nil:

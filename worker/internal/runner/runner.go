@@ -24,7 +24,7 @@ const idleInterval = time.Minute
 
 // Config configures a [Runner].
 type Config struct {
-	Redis       redis.UniversalClient // nothing else should use it
+	Redis       *redis.Client // nothing else should use it
 	Keys        link.Keys
 	Incarnation string
 	Fence       int64 // the incarnation's epoch
@@ -43,7 +43,9 @@ type Config struct {
 	Weights map[string]int
 	// Solo is the process's lane for suspects. Default one of the runner's own.
 	Solo *Solo
-	Log  zerolog.Logger
+	// Observer, when set, hears how the runs end.
+	Observer tasks.Observer
+	Log      zerolog.Logger
 }
 
 // Runner claims tasks for one incarnation and runs their handlers.
@@ -53,6 +55,7 @@ type Runner struct {
 	client   *tasks.Client
 	slots    int // how many tasks run at a time
 	solo     *Solo
+	observer tasks.Observer // nil: none
 	log      zerolog.Logger
 	woken    chan struct{}
 	flush    chan struct{} // something is unsent
@@ -90,7 +93,7 @@ func New(c Config) *Runner {
 	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, log: c.Log,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, log: c.Log,
 		woken:    make(chan struct{}, 1),
 		flush:    make(chan struct{}, 1),
 		inHand:   map[string]*run{},
@@ -160,7 +163,13 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 		}
 		return nil
 	})
-	return g.Wait()
+	err := g.Wait()
+	r.mu.Lock()
+	left := r.unsent
+	r.unsent = nil
+	r.mu.Unlock()
+	r.observeLost(left, err)
+	return err
 }
 
 // claimAll claims whenever a slot is free, until ctx ends.
@@ -179,12 +188,16 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 			continue // it went quiet meanwhile
 		}
 		parked := r.session.Parked() // as the last claim saw it
+		began := time.Now()
 		got, broken, err := r.session.Claim(ctx, want)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil // what a lost reply gave us goes back with the incarnation
 			}
 			return err
+		}
+		if r.observer != nil {
+			r.observer.Claimed(tasks.Claim{Node: r.node.Incarnation, Wanted: want, Got: len(got), Took: time.Since(began)})
 		}
 		for _, key := range broken {
 			r.log.Error().Str("key", key).Msg("a key's type on Redis is wrong: rename or delete it")

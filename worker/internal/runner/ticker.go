@@ -30,6 +30,8 @@ type Ticker struct {
 	log      zerolog.Logger
 	// Reports logs Redis's failures; set it before Serve. Default reports of the ticker's own.
 	Reports *link.Reports
+	// Observer, when set, hears of the ticks. Set it before Serve.
+	Observer tasks.Observer
 }
 
 // NewTicker returns a ticker for the periodic tasks and limits of a registry.
@@ -115,10 +117,18 @@ func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticke
 		verb = queue.TickSkip
 	}
 	s, err = t.tick(ctx, p, due, verb)
-	if err == nil && s.Did {
+	if err != nil || !s.Did {
+		return s, err
+	}
+	result := tasks.TickMissed
+	if verb == queue.TickRun {
+		result = tasks.TickEnqueued
 		t.log.Debug().Str("periodic", p.Name).Time("tick", due).Msg("periodic task enqueued")
 	}
-	return s, err
+	if t.Observer != nil {
+		t.Observer.Ticked(tasks.Tick{Name: p.Name, Task: p.Task, Queue: t.queues[p.Task], Result: result, Due: due, Late: s.Now.Sub(due)})
+	}
+	return s, nil
 }
 
 // tick sends a tick to Redis.

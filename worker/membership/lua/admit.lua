@@ -11,7 +11,8 @@ local function admit(keys, least, most, raises)
   if not fit then return {'WRONGTYPE', layout, kind} end
   local text = redis.call('GET', layout)
   if not text and redis.call('EXISTS', epoch, tasks) == 0 then return nil end
-  local found = tonumber(text or 1)
+  local digits = string.match(text or '1', '^%d%d?%d?%d?$')
+  local found = digits and tonumber(digits)
   if not found then return {'WRONGTYPE', layout, 'string'} end
   if found == most then return nil end
   local refusal = {'LAYOUT', int(found)}

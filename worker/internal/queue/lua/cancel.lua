@@ -2,7 +2,7 @@
 -- when its handler returns an error.
 -- KEYS 1 tasks
 -- ARGV 1 reason (JSON)  2.. ids
--- Returns {'OK', for each id: 'cancelled', 'asked' (it runs), 'already …' (dead,
+-- Returns {'OK', tasks that ended, for each id: 'cancelled', 'asked' (it runs), 'already …' (dead,
 --         cancelled, done), 'gone' (not stored) or 'broken' (a key of its queue is
 --         something else's)}
 --       | {'WRONGTYPE', key}
@@ -32,4 +32,4 @@ end
 
 for i = 2, #ARGV do reply[i] = end_one(ARGV[i]) end
 flush()
-return reply
+return with_ended(reply)

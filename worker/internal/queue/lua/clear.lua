@@ -2,7 +2,7 @@
 -- put off, or parked.
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 how many at most
--- Returns {'OK', how many were deleted, '1' when there are more} | {'WRONGTYPE', key}
+-- Returns {'OK', tasks that ended, how many were deleted, '1' when there are more} | {'WRONGTYPE', key}
 local queue, most = ARGV[1], tonumber(ARGV[2])
 local kinds = {'delayed:' .. queue, 'zset', 'queue:' .. queue .. '^', 'list', 'queue:' .. queue, 'list', 'queue:' .. queue .. '~', 'list'}
 local mistyped = mending_refuses() or wrong(kinds)
@@ -32,6 +32,7 @@ for _, id in ipairs(ids) do
   if record then
     deleted = deleted + 1
     weigh(queue, id, -1)
+    report(id, record, 'deleted')
     loosen(id, record, 'deleted', at)
     erase(id)
   end
@@ -39,4 +40,4 @@ end
 tally(queue, 'deleted', deleted)
 if #ids < most and not redis.call('HGET', key('active'), queue) then redis.call('SREM', key('queues'), queue) end
 flush()
-return {'OK', deleted, #ids == most and '1' or ''}
+return with_ended({'OK', deleted, #ids == most and '1' or ''})

@@ -22,7 +22,10 @@
 --   increment entry key, lock key, lock token, delta (an integer)
 --   enqueue   a group of one task, see adding.lua
 --   publish   channel, message
--- Returns {'OK', position, code, position, code, …} naming only the tasks that
+-- Returns {'OK', tasks that ended as 'cancelled' instead or with one of these, and
+--         those of enqueue that are a 'duplicate' and were not stored (if there
+--         are any, and not when it is asked again; see with_ended()),
+--         position, code, position, code, …} naming only the tasks that
 --         did not end: FENCED (not this incarnation's any more) or why an
 --         effect was refused; these have changed nothing
 --       | {'FENCED'} | {'GAP', last number} | {'WRONGTYPE', key}
@@ -123,7 +126,9 @@ local function apply(kind, a)
   elseif kind == 'push' then cache_push(ARGV[a], ARGV[a + 3])
   elseif kind == 'increment' then cache_increment(ARGV[a], ARGV[a + 3], version)
   elseif kind == 'publish' then redis.call('PUBLISH', ARGV[a], ARGV[a + 1])
-  else add((read_group(a)), at, false)
+  else
+    local group = read_group(a)
+    if #add(group, at, false) > 0 then report(ARGV[group.first], group.head, 'duplicate') end
   end
 end
 
@@ -224,4 +229,4 @@ end
 if solo and redis.call('HEXISTS', key(owned), solo) == 0 then redis.call('HDEL', stream, 'solo') end
 if #noted > 0 or answer then redis.call('HSET', stream, 'refused', table.concat(noted, ',')) end
 flush()
-return reply
+return with_ended(reply)

@@ -1,7 +1,7 @@
 -- delete: removes tasks without a trace, wherever they are, but not while they run.
 -- KEYS 1 tasks
 -- ARGV 1.. ids
--- Returns {'OK', for each id: 'deleted', 'active', 'gone' (not stored) or
+-- Returns {'OK', tasks that ended, for each id: 'deleted', 'active', 'gone' (not stored) or
 --         'broken' (a key of its queue is something else's)} | {'WRONGTYPE', key}
 local mistyped = mending_refuses()
 if mistyped then return {'WRONGTYPE', mistyped} end
@@ -23,6 +23,7 @@ local function delete(id)
     redis.call('ZREM', key('kept'), id)
   else
     tally(queue, 'deleted', 1)
+    report(id, record, 'deleted')
     if place ~= 'dead' and place ~= 'cancelled' then weigh(queue, id, -1) end
     loosen(id, record, 'deleted', at)
   end
@@ -32,4 +33,4 @@ end
 
 for i, id in ipairs(ARGV) do reply[i + 1] = delete(id) end
 flush()
-return reply
+return with_ended(reply)

@@ -5,7 +5,7 @@
 -- KEYS 1 tasks
 -- ARGV 1 how many of each at most  2 ms for which dead and cancelled tasks are
 --      kept  3 how many of each are kept
--- Returns {'OK', '1' when there is more to do at once, ms until the next is due or '',
+-- Returns {'OK', tasks that ended, '1' when there is more to do at once, ms until the next is due or '',
 --         keys that should be queues and are not, ids of running tasks that are
 --         to be cancelled, how many dead tasks were forgotten because there were
 --         too many} | {'WRONGTYPE', key}
@@ -83,5 +83,5 @@ end
 flush()
 local keys = {}
 for name in pairs(broken) do keys[#keys + 1] = name end
-return {'OK', more and '1' or '', nextup and int(math.max(0, nextup - at)) or '', keys,
-  exists('cancelling') and redis.call('HKEYS', key('cancelling')) or {}, dropped}
+return with_ended({'OK', more and '1' or '', nextup and int(math.max(0, nextup - at)) or '', keys,
+  exists('cancelling') and redis.call('HKEYS', key('cancelling')) or {}, dropped})

@@ -33,6 +33,13 @@ local function with_pages(id, last)
   return table.concat(pages)
 end
 
+-- Has the reply name a task that ended as how.
+local function report(id, record, how)
+  local n = #ended
+  ended[n + 1], ended[n + 2] = id, string.match(record, '^([^|\n]*)') or ''
+  ended[n + 3], ended[n + 4] = queue_of(line_of(record) or ''), how
+end
+
 -- Ids of tasks that ended and for whose end somebody waited.
 local awaited = {}
 
@@ -72,6 +79,7 @@ local function loosen(id, record, how, at)
             '{"reason":"cancelled","error":"it was to run after ' .. id .. ', which was ' .. how .. '"}')
           redis.call('ZADD', key('cancelled'), int(at), follower)
           note(follower, at, 'cancelled', '{"after":"' .. id .. '"}')
+          report(follower, text, 'cancelled')
           there.history, there.cancelled, there.reasons = true, true, true
           local queue = queue_of(line_of(text) or '')
           tally(queue, 'cancelled', 1)
@@ -89,6 +97,7 @@ local function cancel(id, record, why, at)
   redis.call('HSET', key('reasons'), id, why)
   redis.call('ZADD', key('cancelled'), int(at), id)
   note(id, at, 'cancelled', why)
+  report(id, record, 'cancelled')
   there.history, there.cancelled, there.reasons = true, true, true
   tally(queue, 'cancelled', 1)
   weigh(queue, id, -1)

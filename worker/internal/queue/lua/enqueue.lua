@@ -8,7 +8,7 @@
 --      waits too  4 the one of these that must have been stored before, or ''
 --      5 ms to remember the producer
 --      then groups of tasks that are alike, see adding.lua
--- Returns {'OK', position, code, …} naming only the tasks that were not stored,
+-- Returns {'OK', tasks that were cancelled as they followed a cancelled one, position, code, …} naming only the tasks that were not stored,
 --         from 1: see add() | {'EARLY'} (the other batch has not been stored)
 --       | {'WRONGTYPE', key}
 local producer, batch, open, behind = key('producer:' .. ARGV[1]), tonumber(ARGV[2]), ' ' .. ARGV[3] .. ' ', ARGV[4]
@@ -66,4 +66,4 @@ for _, group in ipairs(groups) do
 end
 if #noted > 0 then redis.call('SET', producer, remembered .. table.concat(noted, ' ') .. ';', 'PX', ARGV[5]) end
 flush()
-return reply
+return with_ended(reply)

@@ -85,6 +85,14 @@ local function offer_parked(queue)
   end
 end
 
+-- Tasks that the script ended and of which its caller cannot know: id, name, queue,
+-- how, of each. They are the second field of the reply, if there are any.
+local ended = {}
+local function with_ended(reply)
+  if #ended > 0 then table.insert(reply, 2, ended) end
+  return reply
+end
+
 -- What a script has to write at its end: counters by queue, and whom to wake.
 local tallies, hands, touched = {}, {}, {}
 local function tally(queue, what, n)

@@ -9,7 +9,7 @@
 --      time) only the one that was announced; 'some' when only those named count
 --      5 number of tasks to leave alone (their handlers still run), 6.. their
 --      ids, then the ids of tasks that were running
--- Returns {'OK', handed on, quarantined, left, cancelled} | {'LIVE'} (not condemned) | {'WRONGTYPE', key}
+-- Returns {'OK', tasks that ended, handed on, quarantined, left, cancelled} | {'LIVE'} (not condemned) | {'WRONGTYPE', key}
 local incarnation, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
@@ -76,6 +76,7 @@ for i, id in ipairs(ids) do
       cancelled = cancelled + 1
     elseif crashes >= limit then
       tally(queue, 'quarantined', 1)
+      report(id, record, 'quarantined')
       bury(id, record, '{"reason":"quarantined","error":"its node crashed ' .. crashes ..
         ' times while it ran","incarnation":' .. cjson.encode(incarnation) .. '}', at)
       quarantined = quarantined + 1
@@ -93,4 +94,4 @@ if left == 0 then
   redis.call('DEL', key(owned), stream)
 end
 flush()
-return {'OK', moved, quarantined, left, cancelled}
+return with_ended({'OK', moved, quarantined, left, cancelled})

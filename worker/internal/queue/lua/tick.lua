@@ -5,7 +5,7 @@
 --      only later ones are due; 'skip' to note the tick and enqueue nothing;
 --      'run' to enqueue it  4 definition (JSON), for those who ask
 --      5.. a group of one task, see adding.lua
--- Returns {'OK', last tick, paused '1' or '', whether this call enqueued it, now} | {'WRONGTYPE', key}
+-- Returns {'OK', last tick, paused '1' or '', whether this call enqueued or noted it, now} | {'WRONGTYPE', key}
 local name, tick, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local group = read_group(5)
 
@@ -27,7 +27,9 @@ elseif verb ~= 'first' and tick > tonumber(last) and tick <= at then
   local runs = verb == 'run' and paused == ''
   last = int(tick)
   redis.call('HSET', key('periodic'), name, (runs and '' or new) .. last .. '|' .. paused)
-  if runs then
+  if verb == 'skip' then
+    did = 1
+  elseif runs then
     did = #add(group, at, false) == 0 and 1 or 0
     flush()
   end
