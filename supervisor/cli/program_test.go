@@ -94,6 +94,16 @@ func TestAnAppThatCannotBeMade(t *testing.T) {
 	}
 }
 
+func TestAnAppThatIsNil(t *testing.T) {
+	out := newOutput()
+	none := Program{Name: "shop", App: func() (*worker.App, error) { return nil, nil }} //nolint:nilnil // the mistake
+	for code, args := range map[int][]string{1: {"run"}, 78: {"config", "check"}} {
+		process := Process{Args: append([]string{"shop"}, args...), Env: home(t).lookup, Stdout: out, Stderr: out}
+		require.Equal(t, code, Main(t.Context(), none, process))
+		require.Contains(t, out.String(), "shop: the program has no app: its App returned nil\n")
+	}
+}
+
 func TestTheDefaultsOfAProgram(t *testing.T) {
 	out := newOutput()
 	process := Process{Args: []string{"/usr/bin/shop", "version"}, Stdout: out, Stderr: out}

@@ -23,7 +23,10 @@ type Prepared struct {
 // to the app and reports everything that is wrong.
 func (s *Settings) Prepare(newApp func() (*worker.App, error)) (p Prepared, err error) {
 	var errs [5]error
-	if p.App, errs[0] = newApp(); errs[0] != nil {
+	if p.App, errs[0] = newApp(); p.App == nil && errs[0] == nil {
+		errs[0] = errors.New("the program has no app: its App returned nil")
+	}
+	if errs[0] != nil {
 		p.App = worker.NewApp() // to check the rest
 	}
 	p.Set, errs[1] = s.Set()

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -72,7 +73,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 	began := time.Now()
 	refused, ends, err := r.session.Commit(ctx, runs)
 	if err != nil {
-		r.observeLost(batch, err)
+		r.observeLost(cmp.Or(context.Cause(ctx), err), batch...)
 		return err
 	}
 	r.observeCommit(batch, refused, ends, began)

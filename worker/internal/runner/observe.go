@@ -56,8 +56,8 @@ func (r *Runner) observeCommit(batch []*run, refused map[string]string, ends []q
 	r.observer.Committed(tasks.Commit{Node: r.node.Incarnation, Runs: len(batch) - len(refused), Took: time.Since(began)})
 }
 
-// observeLost tells of runs whose ends Redis did not accept, as the node ended first.
-func (r *Runner) observeLost(batch []*run, err error) {
+// observeLost tells of runs whose ends Redis did not accept; err is why the node ended.
+func (r *Runner) observeLost(err error, batch ...*run) {
 	if r.observer == nil {
 		return
 	}
@@ -73,9 +73,6 @@ func (r *Runner) observeLost(batch []*run, err error) {
 }
 
 func (r *Runner) observeRun(x *run, outcome tasks.Outcome) {
-	if r.observer == nil {
-		return
-	}
 	r.observer.RunEnded(tasks.RunEnd{
 		ID: x.ID, Name: x.Record.Name, Queue: x.Queue(), Node: r.node.Incarnation,
 		Outcome: outcome, Dead: outcome != tasks.RunFenced && outcome != tasks.RunAbandoned && x.Verb() == queue.Dead,

@@ -145,7 +145,7 @@ func (r *run) finish(err error) {
 	case ending:
 		r.log().Debug().AnErr("error", err).Msg("task goes back: its node is ending")
 		r.err = err
-		r.runner.observeRun(r, tasks.RunAbandoned)
+		r.runner.observeLost(context.Cause(r.work), r)
 		r.runner.abandoned(r.ID)
 		return
 	case err == nil:

@@ -168,7 +168,7 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	left := r.unsent
 	r.unsent = nil
 	r.mu.Unlock()
-	r.observeLost(left, err)
+	r.observeLost(err, left...)
 	return err
 }
 

@@ -1,0 +1,51 @@
+package queue
+
+import (
+	"context"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+)
+
+// answering is a hook that answers every command itself.
+type answering struct{ reply any }
+
+func (answering) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (answering) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (a answering) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error {
+		cmd.(interface{ SetVal(val any) }).SetVal(a.reply) //nolint:forcetypeassert // of a script
+		return nil
+	}
+}
+
+func TestAMalformedReplyToAClaimIsAnError(t *testing.T) {
+	cfg := redistest.Embedded(t).Config()
+	none := []any{}
+	for _, reply := range []any{
+		nil, int64(1), "OK", none, []any{nil}, []any{int64(1)}, []any{"OK"},
+		[]any{"OK", none, none, none, []any{"a", "b"}, []any{"n|q|1|\nnull"}, int64(0), int64(1)},
+		[]any{"OK", none, none, none, none, []any{"n|q|1|\nnull"}, int64(0), int64(1)},
+		[]any{"OK", none, none, none, []any{nil}, []any{"n|q|1|\nnull"}, int64(0), int64(1)},
+		[]any{"OK", none, none, none, nil, nil, int64(0), int64(1)},
+		[]any{"OK", none, none, none, none, none, int64(2), int64(1)},
+	} {
+		client := redistest.Client(t, cfg)
+		client.AddHook(answering{reply: reply})
+		s := NewSession(SessionConfig{
+			Redis: client, Keys: cfg.Keys(), Incarnation: "w-1#1:00", Queues: []string{"q"},
+			Handles: func(string) bool { return true }, Cache: cache.New(cache.Config{Client: client, Keys: cfg.Keys()}),
+		})
+		_, _, err := s.Claim(t.Context(), 1)
+		require.ErrorIs(t, err, link.ErrMalformedReply, "%v", reply)
+	}
+}
