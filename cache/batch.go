@@ -11,8 +11,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// batcher sends commands of concurrent callers together in pipelines; a lone
-// caller's goes at once (see package flight).
+// batcher sends the commands of concurrent callers together in pipelines; the command of a
+// lone caller is sent at once (see package flight).
 type batcher struct {
 	*redis.Client
 	queue *flight.Queue[*redis.Cmd]
@@ -20,7 +20,7 @@ type batcher struct {
 
 func newBatcher(client *redis.Client) *batcher {
 	b := &batcher{Client: client}
-	// All callers of a pipeline wait for its last answer.
+	// The bounds are small because all callers of a pipeline wait for its last answer.
 	bounds := flight.Limits{Flights: 2, Items: 256, Bytes: 256 << 10}
 	b.queue = flight.New(bounds, func(cmd *redis.Cmd) int { return size(cmd.Args()) }, b.send)
 	return b
@@ -37,7 +37,7 @@ func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
 		b.queue.End(ctx)
 		return err
 	}
-	// A copy, as the caller may give the command up while it is being written.
+	// The pipeline gets a copy: the caller may give up and use cmd while it is being written.
 	together := redis.NewCmd(ctx, cmd.Args()...)
 	switch sent, err := b.queue.Wait(ctx, together); {
 	case err == nil:
@@ -51,7 +51,7 @@ func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
 	return cmd.Err()
 }
 
-// send sends a pipeline, which the connection's timeouts bound.
+// send sends the commands as one pipeline. The connection's timeouts bound the time.
 func (b *batcher) send(ctx context.Context, commands []flight.Item[*redis.Cmd]) {
 	p := b.Client.Pipeline()
 	for _, c := range commands {

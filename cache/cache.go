@@ -22,7 +22,7 @@ type Config struct {
 	// Client runs the commands.
 	Client *redis.Client
 
-	// Keys are the names of the namespace.
+	// Keys builds the names of the namespace's keys.
 	Keys link.Keys
 
 	// Holder names the owner of the locks: a node's incarnation, so that
@@ -35,34 +35,36 @@ type Config struct {
 	// that [ParsePreset] refuses: [Native].
 	Preset Preset
 
-	// CachePrefix and LockPrefix are the key prefixes that the other programs are
-	// configured with, under a compatibility preset. Default: their defaults.
+	// CachePrefix and LockPrefix are, under a compatibility preset, the key prefixes with
+	// which the other programs are configured. Default: the defaults of those programs.
 	CachePrefix, LockPrefix string
 
 	// Near keeps entries in the process's memory; see [Near].
 	Near Near
 
-	// Log receives what no caller can be given as an error. Default: nothing is logged.
+	// Log gets failures that no caller can be given as an error, such as those of Serve.
+	// Default: nothing is logged.
 	Log zerolog.Logger
 
-	// Observer, when set, hears how operations end.
+	// Observer, when set, is notified of ended operations.
 	Observer Observer
 }
 
 // Cache is one node's view of the cluster's cache. It is safe for concurrent use.
 type Cache struct {
-	client  *batcher
-	names   names
-	preset  Preset
-	scripts *scripts
-	holder  string
-	log     zerolog.Logger
-	wakes   *redisbus.Announcements
-	near    *near
+	client        *batcher
+	names         names
+	preset        Preset
+	scripts       *scripts
+	holder        string
+	log           zerolog.Logger
+	announcements *redisbus.Announcements
+	near          *near
 
 	observer Observer // nil: none
 
-	// Versions and tokens consist of writer and a count, so that no two are the same.
+	// Versions and tokens consist of writer, which is random, and a count, so that no two
+	// are the same.
 	writer [6]byte
 	writes atomic.Uint64
 }
@@ -74,7 +76,7 @@ func New(cfg Config) *Cache {
 		client: newBatcher(cfg.Client), names: newNames(cfg), preset: cfg.Preset,
 		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
 	}
-	c.wakes = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
+	c.announcements = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
 	c.near = newNear(cfg.Near)
 	_, _ = rand.Read(c.writer[:])
 	if c.holder == "" {
@@ -85,7 +87,7 @@ func New(cfg Config) *Cache {
 
 // Close ends the waits of callers with [ErrClosed] and closes the connection on which
 // they hear of what they wait for. Locks that are held end at their TTL.
-func (c *Cache) Close() { c.wakes.Close() }
+func (c *Cache) Close() { c.announcements.Close() }
 
 // EntryKey returns the Redis key of an entry or list, for scripts with [Cache.LuaEffects].
 func (c *Cache) EntryKey(key string) string { return c.names.entry(key) }
@@ -96,7 +98,7 @@ func (c *Cache) LockKey(key string) string { return c.names.lock(key) }
 // unique returns 16 characters that no other call returns, on any node.
 func (c *Cache) unique() string {
 	var b [14]byte
-	binary.BigEndian.PutUint64(b[6:], c.writes.Add(1)<<16) // 48 bits, then two bytes to spare
+	binary.BigEndian.PutUint64(b[6:], c.writes.Add(1)<<16) // the count has 48 bits; the last two bytes are not used
 	copy(b[:6], c.writer[:])
 	var text [16]byte
 	base64.RawURLEncoding.Encode(text[:], b[:12])

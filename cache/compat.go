@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// compatEntry is the original's layout. Members may be missing: actionhero
-// writes no expireTimestamp, and both leave the value out when it is undefined.
+// compatEntry is an entry in the layout of the original Stellar and of actionhero. Members
+// may be missing: actionhero writes no expireTimestamp, and both omit an undefined value.
 type compatEntry struct {
 	Value   json.RawMessage `json:"value"`
 	Expires *float64        `json:"expireTimestamp"`
@@ -17,7 +17,7 @@ type compatEntry struct {
 	Read    *float64        `json:"readAt"`
 }
 
-// parseCompat reads an entry in the original's layout.
+// parseCompat reads an entry in the layout of the compatibility presets.
 func parseCompat(key, raw string) (Entry, error) {
 	var in *compatEntry
 	if err := json.Unmarshal([]byte(raw), &in); err != nil || in == nil {
@@ -26,7 +26,7 @@ func parseCompat(key, raw string) (Entry, error) {
 	if in.Value == nil {
 		in.Value = json.RawMessage("null")
 	}
-	sum := sha1.Sum(in.Value) //nolint:gosec // to compare with what the script has computed
+	sum := sha1.Sum(in.Value) //nolint:gosec // cache_unpack in lua/compat.lua computes the same version
 	e := Entry{
 		Key: key, Value: in.Value, Created: fromMember(in.Created), Read: fromMember(in.Read), Expires: fromMember(in.Expires),
 		Version: hex.EncodeToString(sum[:]),
@@ -69,7 +69,7 @@ func (c *Cache) parseItem(raw string) (json.RawMessage, error) {
 	return in.Data, nil
 }
 
-// parse reads an entry in this cache's layout.
+// parse reads an entry in the layout of the cache's preset.
 func (c *Cache) parse(key, raw string) (Entry, error) {
 	if c.preset == Native {
 		return parseEntry(key, raw)

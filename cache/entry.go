@@ -10,16 +10,16 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// Entry is a loaded value and what is known about it. Times are Redis's, to the
+// Entry is a loaded value with its times and version. Times are on Redis's clock, to the
 // millisecond.
 type Entry struct {
 	Key     string
 	Value   json.RawMessage // the bytes as they were saved
 	Created time.Time       // when it was saved
 	Read    time.Time       // when it was last loaded before this load; zero: never
-	Expires time.Time       // when it ends; zero: never
+	Expires time.Time       // when its lifetime is over; zero: never
 	Version string          // changes with every write; see [SaveOptions.IfVersion]
-	Stale   bool            // it is expired; see [LoadOptions.Stale]
+	Stale   bool            // its lifetime is over; see [LoadOptions.Stale]
 }
 
 // Decode unmarshals the value into v.
@@ -68,7 +68,7 @@ func Encode(value any) ([]byte, error) {
 		if !json.Valid(raw) {
 			return nil, fmt.Errorf("%w: a json.RawMessage that is not JSON", ErrInvalid)
 		}
-		// The caller may reuse its bytes while a request that it gave up is still on its way.
+		// The caller may give up and reuse its bytes while the request is still being sent.
 		return bytes.Clone(raw), nil
 	}
 	text, err := wire.Encode(value)

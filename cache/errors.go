@@ -9,8 +9,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Errors of operations. An unreachable Redis is none of these: it is
-// [link.ErrUnavailable] or [link.ErrUnknownOutcome].
+// Errors of operations. When Redis cannot be reached, the error is [link.ErrUnavailable] or
+// [link.ErrUnknownOutcome] instead.
 var (
 	// ErrNotFound: there is no such entry.
 	ErrNotFound = errors.New("not found")
@@ -28,7 +28,7 @@ var (
 	ErrNotNumber = errors.New("not a whole number of 64 bits")
 	// ErrOverflow: the sum would not fit into 64 bits.
 	ErrOverflow = errors.New("overflow: the sum does not fit into 64 bits")
-	// ErrConflict: the entry is not of the version that the write was for.
+	// ErrConflict: the entry does not have the version that the write requires.
 	ErrConflict = errors.New("conflict: another version")
 	// ErrMalformed: the key holds bytes that no version of this package wrote.
 	ErrMalformed = errors.New("malformed entry")
@@ -39,7 +39,7 @@ var (
 )
 
 // errSuperseded: a computed value was not stored, because its key was destroyed
-// meanwhile or another caller computes it by now.
+// meanwhile or because another caller computes the value now.
 var errSuperseded = errors.New("superseded")
 
 // refusals are the words of the scripts, among them the codes of cache_refuses in
@@ -50,16 +50,16 @@ var refusals = map[string]error{
 	"CONFLICT": ErrConflict, "SUPERSEDED": errSuperseded, "EXPIRED": ErrExpired,
 }
 
-// notMine is the word with which a script of lua/fast refuses a case that another
-// script is for.
-const notMine = "ELSE"
+// notFastCase is the word with which a script of lua/fast refuses a case that it does not
+// handle: the full script has to run.
+const notFastCase = "ELSE"
 
-// Refusal returns the error that belongs to a code of cache_refuses, see
-// [Cache.LuaEffects]; nil for any other text.
+// Refusal returns the error for a code of cache_refuses (see [Cache.LuaEffects]), nil for
+// any other text.
 func Refusal(code string) error { return refusals[code] }
 
-// kindOf turns the error of a script or command into this package's error or one
-// of [link.Explain].
+// kindOf returns this package's error, or that of [link.Explain], for the error of a
+// script or command.
 func kindOf(err error) error {
 	if err == nil {
 		return nil
@@ -73,10 +73,10 @@ func kindOf(err error) error {
 	return link.Explain(err)
 }
 
-// failed names the operation whose script or command ended with err.
+// failed returns the error of an operation whose script or command ended with err.
 func failed(op, key string, err error) error { return refused(op, key, kindOf(err)) }
 
-// refused names the operation that ends with an error of this package.
+// refused returns the error of an operation that ends with err, an error of this package.
 func refused(op, key string, err error) error {
 	return fmt.Errorf("cache: %s %q: %w", op, key, err)
 }

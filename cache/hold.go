@@ -10,21 +10,23 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// unlockPatience is how long [Lock.Unlock] repeats its request while Redis does
-// not answer. After that the lock ends by itself, at its TTL.
-const unlockPatience = 3 * time.Second
+// unlockTimeout is how long [Lock.Unlock] repeats its request while Redis does
+// not answer. After that the lock stays held on Redis until its TTL is over.
+const unlockTimeout = 3 * time.Second
 
-// lost is the word of the scripts for a token that does not hold its lock.
-const lost = "LOST"
+// wordLost is the word with which a script refuses a token that does not hold the lock.
+const wordLost = "LOST"
 
-// errUnlocked ends a lock's context. It is a context.Canceled.
+// errUnlocked is the cause with which Unlock ends a lock's context. It wraps
+// context.Canceled.
 var errUnlocked = fmt.Errorf("unlocked: %w", context.Canceled)
 
 // Lock is one acquisition of a lock.
 //
-// A holder may work on after its lock is lost: a process that was paused does not
-// know it yet. Redis refuses its writes to the cache with [Lock.Context]. Other
-// stores can refuse a [Lock.Fence] that is smaller than one that they have seen.
+// A holder may go on working after its lock is lost: a process that was paused does not
+// know of the loss yet. Redis refuses writes to the cache that the holder makes with
+// [Lock.Context]. Other stores can refuse a [Lock.Fence] that is smaller than a fence that
+// they have seen.
 type Lock struct {
 	cache            *Cache
 	key, name, token string
@@ -32,16 +34,16 @@ type Lock struct {
 	millis           int64
 	renews           bool
 	fence            int64
-	asked            time.Time // when the last granted request was sent
+	requestedAt      time.Time // when the request that took the lock was sent
 
 	ctx    context.Context //nolint:containedctx // a held lock is a context
 	cancel context.CancelCauseFunc
 
 	mu     sync.Mutex
-	until  time.Time // when Redis may give it to another, on this process's clock
-	timer  *time.Timer
-	failed int
-	ended  error // errUnlocked or ErrLockLost
+	until  time.Time   // when Redis may grant the lock to another, on this process's clock
+	timer  *time.Timer // calls tick
+	failed int         // renewals that failed in a row
+	ended  error       // errUnlocked or ErrLockLost
 }
 
 // tokenOf is the context key under which a lock's holder finds its token; the
@@ -61,21 +63,22 @@ func (l *Lock) Key() string { return l.key }
 // Fence returns a number greater than the fences of all earlier locks in this namespace.
 func (l *Lock) Fence() int64 { return l.fence }
 
-// Context returns the holder's context: saves and destroys made with it pass the
-// lock. It ends when the lock does; context.Cause is [ErrLockLost] unless
-// [Lock.Unlock] ended it.
+// Context returns the holder's context: writes made with it are not refused by the lock.
+// The context ends when the lock does; its cause is [ErrLockLost] unless [Lock.Unlock]
+// ended the lock. It also ends with the context with which the lock was taken. It also ends with the context with which the lock was taken.
 func (l *Lock) Context() context.Context { return l.ctx }
 
+// begin makes the context of a lock that Redis has granted, and starts its timer.
 func (l *Lock) begin(ctx context.Context) {
 	l.ctx, l.cancel = context.WithCancelCause(context.WithValue(ctx, tokenOf(l.name), l.token))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.until = l.asked.Add(l.ttl)
+	l.until = l.requestedAt.Add(l.ttl)
 	l.timer = time.AfterFunc(l.next(), l.tick)
 }
 
-// next returns when the timer is to fire: to renew after a third of the lifetime,
-// sooner after a failure, or to end the lock.
+// next returns the time until the next tick: to renew after a third of the TTL, sooner
+// after a failure, or to end the lock.
 func (l *Lock) next() time.Duration {
 	left := time.Until(l.until)
 	switch {
@@ -88,8 +91,8 @@ func (l *Lock) next() time.Duration {
 	}
 }
 
-// tick renews the lock, or ends it when its time is over. A lock whose context has
-// ended is not renewed: its holder may be stuck for ever.
+// tick renews the lock, or ends it when its time is over. It does not renew a lock whose
+// context has ended: the holder should have unlocked it, and may be stuck for ever.
 func (l *Lock) tick() {
 	l.mu.Lock()
 	ended, over := l.ended != nil, !time.Now().Before(l.until)
@@ -99,18 +102,18 @@ func (l *Lock) tick() {
 	case over:
 		l.lose()
 	case !l.renews || l.ctx.Err() != nil:
-		l.again()
+		l.resetTimer()
 	default:
 		if err := l.Renew(l.ctx); err != nil && !errors.Is(err, ErrLockLost) {
 			l.mu.Lock()
 			l.failed++
 			l.mu.Unlock()
-			l.again()
+			l.resetTimer()
 		}
 	}
 }
 
-func (l *Lock) again() {
+func (l *Lock) resetTimer() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended == nil {
@@ -118,8 +121,8 @@ func (l *Lock) again() {
 	}
 }
 
-// Renew grants the lock for another TTL from now. It fails with [ErrLockLost].
-// Unless [LockOptions.NoRenew] is set, this happens by itself.
+// Renew extends the lock to its TTL from now. It fails with [ErrLockLost]. Unless
+// [LockOptions.NoRenew] is set, locks are renewed automatically.
 func (l *Lock) Renew(ctx context.Context) error {
 	l.mu.Lock()
 	until, ended := l.until, l.ended
@@ -131,8 +134,8 @@ func (l *Lock) Renew(ctx context.Context) error {
 	defer cancel()
 	asked := time.Now()
 	_, err := l.cache.scripts.renew.Call(ctx, l.cache.client, []string{l.name}, l.token, l.millis)
-	if link.WordOf(err) == lost {
-		l.lose() //nolint:contextcheck // it frees what is left with the lock's own context
+	if link.WordOf(err) == wordLost {
+		l.lose() //nolint:contextcheck // lose uses the lock's own context
 	}
 	if err != nil {
 		return failed("renew lock", l.key, err)
@@ -140,11 +143,12 @@ func (l *Lock) Renew(ctx context.Context) error {
 	l.mu.Lock()
 	l.until, l.failed = asked.Add(l.ttl), 0
 	l.mu.Unlock()
-	l.again()
+	l.resetTimer()
 	return nil
 }
 
-// end ends the lock once, for that reason.
+// end ends the lock in this process and reports whether it had not ended before. reason is
+// the cause with which the lock's context ends.
 func (l *Lock) end(reason error) bool {
 	l.mu.Lock()
 	first := l.ended == nil
@@ -157,8 +161,8 @@ func (l *Lock) end(reason error) bool {
 	return first
 }
 
-// lose ends the lock, and frees it on Redis in case a renewal without an answer
-// has left it there.
+// lose ends the lock, and frees it on Redis: a renewal whose answer was lost may have
+// extended it there.
 func (l *Lock) lose() {
 	if l.end(ErrLockLost) {
 		if l.observed() {
@@ -178,15 +182,15 @@ func (l *Lock) Unlock() (err error) {
 	if !l.end(errUnlocked) {
 		return refused("unlock", l.key, ErrLockLost)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), unlockPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), unlockTimeout)
 	defer cancel()
-	unsure := false // whether a try without an answer may have freed it
+	unsure := false // a try whose answer was lost may have freed the lock
 	err = link.Retry(ctx, func(ctx context.Context) error {
 		err := l.free(ctx)
 		unsure = unsure || link.OutcomeOf(err) == link.Unknown
 		return err
 	})
-	if unsure && link.WordOf(err) == lost {
+	if unsure && link.WordOf(err) == wordLost {
 		err = nil
 	}
 	if err != nil {
@@ -202,12 +206,12 @@ func (l *Lock) Unlock() (err error) {
 	return err
 }
 
-// free frees the lock on Redis. The script refuses with lost when the lock is not held.
+// free frees the lock on Redis. The script refuses with wordLost when the lock is not held.
 func (l *Lock) free(ctx context.Context) error {
 	c := l.cache
 	if c.scripts.fastUnlock != nil {
 		_, err := c.scripts.fastUnlock.Call(ctx, c.client, []string{l.name, c.index()}, "0"+l.token)
-		if link.WordOf(err) != notMine {
+		if link.WordOf(err) != notFastCase {
 			return err
 		}
 	}
@@ -215,8 +219,8 @@ func (l *Lock) free(ctx context.Context) error {
 	return err
 }
 
-// WithLock calls f while it holds the lock of a key, with the lock's context.
-// Its error is f's, and [ErrLockLost] when the lock was lost meanwhile.
+// WithLock takes the lock of a key, calls f with the lock's context, and unlocks. Its error
+// joins f's error and that of [Lock.Unlock], [ErrLockLost] when the lock was lost meanwhile.
 func (c *Cache) WithLock(ctx context.Context, key string, o LockOptions, f func(ctx context.Context) error) error {
 	l, err := c.LockWith(ctx, key, o)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 // invalidations is the channel on which Redis announces changed keys.
 const invalidations = "__redis__:invalidate"
 
-// Serve keeps the near cache coherent until ctx ends; without one it only waits.
-// It returns nil then.
+// Serve keeps the entries of [Near] up to date until ctx ends; if none are configured, it
+// only waits for that. It always returns nil.
 func (c *Cache) Serve(ctx context.Context) error {
 	defer c.near.off()
 	for failures := 1; c.near != nil && ctx.Err() == nil; failures++ {
@@ -39,7 +39,7 @@ func (c *Cache) Serve(ctx context.Context) error {
 	return nil
 }
 
-// off has all loads go to Redis.
+// off makes all loads go to Redis.
 func (n *near) off() {
 	if n != nil {
 		n.on.Store(false)
@@ -47,8 +47,8 @@ func (n *near) off() {
 	}
 }
 
-// track opens a connection on which Redis announces changes, and has loads served
-// from memory while the connection lives.
+// track opens a connection on which Redis announces changed keys, and serves loads from
+// memory as long as the connection works.
 func (c *Cache) track(ctx context.Context) error {
 	client := c.tracker()
 	defer func() { _ = client.Close() }()
@@ -59,7 +59,8 @@ func (c *Cache) track(ctx context.Context) error {
 	if err := sub.Subscribe(ctx, invalidations); err != nil {
 		return err
 	}
-	// Two beats without a word, the second one asked for: the connection is dead.
+	// After half of MaxStale without a message a PING asks for one. Without an answer
+	// after another half, the connection is dead.
 	beat, asked := c.near.cfg.MaxStale/2, false
 	for {
 		message, err := sub.ReceiveTimeout(ctx, beat)
@@ -71,7 +72,7 @@ func (c *Cache) track(ctx context.Context) error {
 				return err
 			}
 			continue
-		case err != nil: // also Redis's "everything has changed", which the library cannot read
+		case err != nil: // also Redis's message that all keys have changed, which the client library cannot read
 			return err
 		}
 		asked = false
@@ -87,7 +88,7 @@ func (c *Cache) track(ctx context.Context) error {
 	}
 }
 
-// tracker returns a client whose connections all receive the announcements.
+// tracker returns a client on whose connections Redis announces changed keys.
 func (c *Cache) tracker() *redis.Client {
 	o := *c.client.Options()
 	o.PoolSize, o.MaxActiveConns, o.MinIdleConns = 1, 2, 0

@@ -13,12 +13,12 @@ import (
 type Preset string
 
 const (
-	// Native is this project's own layout: every key under the namespace's hash
-	// tag, fixed heads instead of JSON members.
+	// Native is this project's own layout: every key has the namespace's hash tag, and
+	// entries begin with a head of fixed width instead of being JSON objects.
 	Native Preset = ""
-	// Stellar shares the cache with nodes of the original Stellar. Those may free
-	// any lock, and may take themselves for the holder of a lock that they do not
-	// hold: do not rely on locks against them.
+	// Stellar shares the cache with nodes of the original Stellar. Such nodes may free
+	// any lock, and may believe that they hold a lock that they do not hold: locks do
+	// not protect against them.
 	Stellar Preset = "stellar"
 	// ActionHero shares the cache with nodes of actionhero.
 	ActionHero Preset = "actionhero"
@@ -37,7 +37,7 @@ func ParsePreset(name string) (Preset, error) {
 // names builds the names of one cache's Redis keys.
 type names struct {
 	keys                    link.Keys
-	cachePrefix, lockPrefix string // of a compatibility preset
+	cachePrefix, lockPrefix string
 	native                  bool
 }
 
@@ -60,7 +60,8 @@ func newNames(cfg Config) names {
 func (n names) entry(key string) string { return n.cachePrefix + key }
 func (n names) lock(key string) string  { return n.lockPrefix + key }
 
-// loader returns what cache_loader_key of the layout's Lua does.
+// loader returns the key of the lock under which [GetOrLoad] computes an entry: the same as
+// cache_loader_key in the layout's Lua.
 func (n names) loader(key string) string {
 	if n.native {
 		return n.keys.Loader(key)
@@ -68,7 +69,8 @@ func (n names) loader(key string) string {
 	return "loader:" + n.entry(key)
 }
 
-// pattern escapes a prefix, so that a glob pattern after it stays behind it.
+// pattern returns a glob pattern for the keys that begin with prefix and continue with a
+// match of glob; special characters in prefix stand for themselves.
 func pattern(prefix, glob string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(prefix) + glob
 }
@@ -123,20 +125,19 @@ var (
 )
 
 // LuaEffects returns Lua that lets a script of another package write to the cache in
-// the same step as its own keys. It goes after [link.LuaPrelude] and defines
-// local functions whose names begin with cache_:
+// the same step as to its own keys. The script has to contain it after [link.LuaPrelude].
+// It defines local functions whose names begin with cache_:
 //
-//   - cache_refuses(op, entrykey, lockkey, token, argument) returns nil, or a code
-//     that [Refusal] turns into an error. It only reads, and is to be called for all
-//     writes, in their order, before the first is made: it foresees what each
-//     leaves to the next. op is "save", "destroy", "push" or "increment"; argument is the
-//     value or what is added; token is [Token]'s, or "".
+//   - cache_refuses(op, entrykey, lockkey, token, argument) returns nil if a write is
+//     allowed, or a code that [Refusal] turns into an error. It only reads. Call it for all
+//     writes, in their order, before the first write: it takes the effects of the earlier
+//     writes into account. op is "save", "destroy", "push" or "increment"; argument is the
+//     value or the number to add; token is the result of [Token].
 //   - cache_save(entrykey, value, ttl_ms), cache_destroy(entrykey),
 //     cache_push(entrykey, value), cache_increment(entrykey, delta) write.
 //
-// Values are JSON as it is to be stored (see [Encode]), numbers decimal digits,
-// a ttl of 0 means none. The key names are those of [Cache.EntryKey] and
-// [Cache.LockKey].
+// Values are JSON as [Encode] returns it, numbers are decimal digits, and a ttl of 0 means
+// no expiry. The key names are those of [Cache.EntryKey] and [Cache.LockKey].
 func (c *Cache) LuaEffects() string { return effectsOf(c.preset) }
 
 // effectsOf returns the Lua for writes in the layout of a preset.
@@ -151,13 +152,13 @@ func effectsOf(p Preset) string {
 // scripts are the scripts of one layout.
 type scripts struct {
 	save, load, destroy, increment, restore, push, lock, renew, unlock, release, holder *link.Script
-	// The fast scripts serve the common cases of the native layout; they are nil for
-	// other layouts. Half of a script's cost is the functions that are joined to it,
-	// so these have next to none; they refuse every other case with notMine.
+	// The fast scripts handle the common cases of the native layout, and refuse all other
+	// cases with notFastCase; they are nil for other layouts. They contain almost no shared
+	// functions: defining those in every run is half of the cost of the other scripts.
 	fastSave, fastLoad, fastLock, fastUnlock *link.Script
 }
 
-var layouts = map[bool]*scripts{true: newScripts(Native), false: newScripts(Stellar)} // by whether it is native
+var layouts = map[bool]*scripts{true: newScripts(Native), false: newScripts(Stellar)} // key: whether the layout is native
 
 func newScripts(p Preset) *scripts {
 	effects := effectsOf(p)

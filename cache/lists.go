@@ -12,9 +12,9 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ListOptions say how to push. The zero value keeps every item for ever.
+// ListOptions are the options of a push. The zero value keeps every item for ever.
 type ListOptions struct {
-	// Max is how many items the list keeps at most: the oldest go. 0: no bound.
+	// Max is how many items the list keeps at most: the oldest are removed. 0: no bound.
 	Max int
 	// TTL is how long the whole list lives from this push on. 0: unchanged.
 	TTL time.Duration
@@ -63,10 +63,10 @@ func (c *Cache) PushWith(ctx context.Context, key string, o ListOptions, values 
 	return length, nil
 }
 
-// Pop removes and returns the item at the list's head, [ErrNotFound] when there
-// is none. Every item is popped at most once: when the answer is lost, with
-// [link.ErrUnknownOutcome], the item may be gone. Work that must not be lost
-// belongs into a task.
+// Pop removes and returns the item at the list's head, and fails with [ErrNotFound] when
+// the list is empty. Every item is popped at most once: when the answer is lost, with
+// [link.ErrUnknownOutcome], the item may be gone. Use a task for work that must not be
+// wordLost.
 func (c *Cache) Pop(ctx context.Context, key string) (item json.RawMessage, err error) {
 	if c.observer != nil {
 		defer c.done("pop", key, time.Now(), &err)
@@ -88,9 +88,10 @@ func (c *Cache) Pop(ctx context.Context, key string) (item json.RawMessage, err 
 	return item, nil
 }
 
-// PopWait is [Cache.Pop] and waits while the list is empty: that long, or, when
-// wait is negative, as long as ctx lives. It holds no connection of the pool
-// while it waits and takes items in turn with the others of its process.
+// PopWait is [Cache.Pop], but waits while the list is empty: for the duration wait, or
+// until ctx ends if wait is negative. It holds no connection of the pool while it waits.
+// The callers of one process that wait for the same list get items in the order in which
+// they came.
 func (c *Cache) PopWait(ctx context.Context, key string, wait time.Duration) (json.RawMessage, error) {
 	item, err := c.Pop(ctx, key)
 	if !errors.Is(err, ErrNotFound) || wait == 0 {
@@ -104,9 +105,9 @@ func (c *Cache) PopWait(ctx context.Context, key string, wait time.Duration) (js
 	}
 	var outage error
 	err = c.await(waiting, c.names.entry(key), false, func() (time.Duration, error) {
-		// Not with the bound: a pop that is under way when it ends would be lost.
+		// ctx and not waiting: when waiting ends during a pop, the item would be lost.
 		item, err = c.Pop(ctx, key)
-		if errors.Is(err, link.ErrUnavailable) { // it was not popped; wait on
+		if errors.Is(err, link.ErrUnavailable) { // nothing was popped: go on waiting
 			outage = err
 			return outageNap, ErrNotFound
 		}
@@ -172,7 +173,7 @@ func (c *Cache) Range(ctx context.Context, key string, start, stop int64) (items
 	return items, nil
 }
 
-// command runs one plain command.
+// command runs one command that is no script.
 func (c *Cache) command(ctx context.Context, args ...any) *redis.Cmd {
 	cmd := redis.NewCmd(ctx, args...)
 	_ = c.client.Process(ctx, cmd)

@@ -7,22 +7,22 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// LoadOptions say how to load. The zero value records the read, as [Cache.Load] does.
+// LoadOptions are the options of a load. The zero value records the read, as [Cache.Load]
+// does.
 type LoadOptions struct {
-	// Extend lets the entry live for at least that long from now. It never
-	// shortens a lifetime, and gives none to an entry that lives for ever.
+	// Extend makes the entry live for at least that long from now. It never shortens a
+	// lifetime, and does not limit the life of an entry that lives for ever.
 	Extend time.Duration
 	// NoRecord leaves [Entry.Read] as it is: without Extend, nothing is written.
 	NoRecord bool
-	// Stale also returns an entry that is expired and still kept (see
-	// [SaveOptions.Stale]), with [Entry.Stale] set.
+	// Stale also returns an expired entry that is kept (see [SaveOptions.Stale]), with
+	// [Entry.Stale] set.
 	Stale bool
 }
 
 // Load returns the entry and records that it was read. It never changes how long
-// the entry lives. It fails with [ErrNotFound], [ErrExpired] or [ErrWrongType];
-// under a compatibility preset also with [ErrLocked], as there a lock guards
-// loads too.
+// the entry lives. It fails with [ErrNotFound], [ErrExpired] or [ErrWrongType]; under a
+// compatibility preset, where locks guard loads too, also with [ErrLocked].
 func (c *Cache) Load(ctx context.Context, key string) (e Entry, err error) {
 	if c.observer != nil {
 		defer c.done("load", key, time.Now(), &err)
@@ -53,8 +53,8 @@ func (c *Cache) LoadWith(ctx context.Context, key string, o LoadOptions) (e Entr
 	return c.loadWith(ctx, key, c.names.entry(key), o)
 }
 
-// Touch lets an entry live for at least ttl from now and records no read; see
-// [LoadOptions.Extend].
+// Touch makes an entry live for at least ttl from now, without recording a read (see
+// [LoadOptions.Extend]).
 func (c *Cache) Touch(ctx context.Context, key string, ttl time.Duration) error {
 	_, err := c.LoadWith(ctx, key, LoadOptions{Extend: ttl, NoRecord: true})
 	return err
@@ -75,7 +75,7 @@ func (c *Cache) loadWith(ctx context.Context, key, name string, o LoadOptions) (
 	return e, err
 }
 
-// loadAt also returns the instant of the load on Redis's clock.
+// loadAt is loadWith, and also returns the time of the load on Redis's clock.
 func (c *Cache) loadAt(ctx context.Context, key, name string, o LoadOptions) (Entry, time.Time, error) {
 	keys, args, err := c.loadRequest(ctx, key, name, o)
 	if err != nil {
@@ -99,8 +99,8 @@ func (c *Cache) loadRequest(ctx context.Context, key, name string, o LoadOptions
 	return keys, args, nil
 }
 
-// loaded reads the reply of lua/load.lua or lua/fast/load.lua, which does not say
-// when the load was.
+// loaded reads the reply of lua/load.lua or lua/fast/load.lua. The time of the load is zero
+// for the fast script, which does not return it.
 func (c *Cache) loaded(key string, reply link.Reply, err error) (Entry, time.Time, error) {
 	if err == nil && reply.IsNil() {
 		return Entry{}, time.Time{}, refused("load", key, ErrNotFound)

@@ -10,29 +10,31 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// DefaultLockTTL is the lifetime of a lock that names none.
+// DefaultLockTTL is the default of [LockOptions.TTL].
 const DefaultLockTTL = 10 * time.Second
 
-// LockOptions say how to take a lock. The zero value tries once.
+// LockOptions are the options of taking a lock. The zero value tries once.
 type LockOptions struct {
-	// TTL is for how long the lock is granted and each time renewed: how long others
-	// wait when its holder's process has died. Default [DefaultLockTTL].
+	// TTL is for how long the lock is granted, and extended by each renewal. If the
+	// holder's process dies, others wait for at most TTL. Default [DefaultLockTTL].
 	TTL time.Duration
-	// Wait is how long to wait while another holds the lock; negative: as long as
-	// the context lives. The lock's end wakes its waiters, those of one process in
-	// the order in which they came.
+	// Wait is how long to wait while another holds the lock; negative: until the context
+	// ends. When the lock is freed, the waiters are woken; those of one process in the
+	// order in which they came.
 	Wait time.Duration
 	// NoRenew ends the lock after TTL, unless [Lock.Renew] is called.
 	NoRenew bool
 }
 
-// Lock takes the lock of a key, for ttl at a time and renewed until it is
-// unlocked, and waits for it as long as ctx lives. The lock ends when ctx does.
+// Lock takes the lock of a key and waits for it until ctx ends. The lock is granted for ttl
+// and renewed until [Lock.Unlock] or the end of ctx. After the end of ctx it is not renewed
+// any more, so that it ends at its TTL.
 func (c *Cache) Lock(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
 	return c.LockWith(ctx, key, LockOptions{TTL: ttl, Wait: -1})
 }
 
-// TryLock is [Cache.Lock] without waiting: [ErrLocked] when another holds the lock.
+// TryLock is [Cache.Lock] without waiting: it fails with [ErrLocked] when another holds the
+// lock.
 func (c *Cache) TryLock(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
 	return c.LockWith(ctx, key, LockOptions{TTL: ttl})
 }
@@ -51,7 +53,7 @@ func (c *Cache) LockWith(ctx context.Context, key string, o LockOptions) (l *Loc
 	return c.lockAs(ctx, key, c.names.lock(key), o)
 }
 
-// lockAs takes a lock by the name of its Redis key.
+// lockAs takes the lock whose Redis key is name.
 func (c *Cache) lockAs(ctx context.Context, key, name string, o LockOptions) (*Lock, error) {
 	o.TTL = cmp.Or(o.TTL, DefaultLockTTL)
 	ms, err := milliseconds(o.TTL)
@@ -84,7 +86,7 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 	err := l.cache.await(ctx, l.name, false, func() (nap time.Duration, err error) {
 		nap, err = l.take(ctx, true)
 		if outage = nil; link.IsOutage(err) {
-			outage, nap, err = err, outageNap, ErrLocked // the same request can be sent again
+			outage, nap, err = err, outageNap, ErrLocked // to take the lock again with the same token is safe
 		}
 		return nap, err
 	})
@@ -94,11 +96,11 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 	return err
 }
 
-// take asks for the lock once. When another holds the lock, it returns ErrLocked and
-// after how long to ask again.
+// take asks for the lock once. When another holds the lock, it returns ErrLocked, and in
+// nap after how long to ask again. wake has the lock's end announced to waiters.
 func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error) {
 	c := l.cache
-	l.asked = time.Now()
+	l.requestedAt = time.Now()
 	keys := []string{l.name, c.names.keys.Clock(), c.index()}
 	var reply link.Reply
 	var err error
@@ -106,26 +108,26 @@ func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error)
 	if fast {
 		reply, err = c.scripts.fastLock.Call(ctx, c.client, keys, l.token, l.millis)
 	}
-	if !fast || link.WordOf(err) == notMine {
+	if !fast || link.WordOf(err) == notFastCase {
 		reply, err = c.scripts.lock.Call(ctx, c.client, keys, l.token, l.millis, wake)
 	}
 	if err == nil {
 		err = reply.Scan(&l.fence)
 	}
 	if link.OutcomeOf(err) == link.Unknown {
-		// The lock may be held now, without a holder who would unlock it.
+		// Redis may have granted the lock, and nobody would unlock it.
 		_, _ = c.scripts.unlock.Call(context.WithoutCancel(ctx), c.client, []string{l.name, c.index()}, l.token)
 	}
 	if locked, ok := errors.AsType[*link.RefusedError](err); ok {
-		nap = minNap // the original announces nothing
+		nap = minNap // other programs (see Preset) do not announce that they free a lock
 		if c.preset == Native {
 			var ms int64
-			_ = locked.Details.Scan(&ms) // 0 where it does not say
+			_ = locked.Details.Scan(&ms) // stays 0 if the reply does not have the time
 			nap = time.Duration(ms) * time.Millisecond
 		}
 	}
 	return nap, kindOf(err)
 }
 
-// index returns the key of the set of all locks that this cache's holder has.
+// index returns the Redis key of the set of all locks that this cache's holder has.
 func (c *Cache) index() string { return c.names.keys.LocksOf(c.holder) }

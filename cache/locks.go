@@ -16,9 +16,9 @@ const releaseStep = 200
 // LockInfo describes a held lock.
 type LockInfo struct {
 	Key     string
-	Holder  string    // the incarnation, or the node's id where the original holds it
-	Fence   int64     // 0 where the original holds it
-	Expires time.Time // unless it is renewed; on Redis's clock
+	Holder  string    // the incarnation, or the id of a node of another program (see [Preset])
+	Fence   int64     // 0 for a lock of another program
+	Expires time.Time // when it ends unless it is renewed; on Redis's clock
 	Waited  bool      // others wait for it
 }
 
@@ -61,8 +61,8 @@ func (c *Cache) Locks(ctx context.Context, glob string) iter.Seq2[LockInfo, erro
 	}
 }
 
-// holders describes the locks of those keys that are held. With wake their ends are
-// announced.
+// holders describes the locks of the keys, leaving out those that are free. wake has the
+// ends of the locks announced.
 func (c *Cache) holders(ctx context.Context, keys []string, wake bool) ([]LockInfo, error) {
 	names := make([]string, len(keys))
 	for i, key := range keys {
@@ -92,7 +92,8 @@ func (c *Cache) holders(ctx context.Context, keys []string, wake bool) ([]LockIn
 	return infos, nil
 }
 
-// whenFree calls f until it does not end with [ErrLocked], at most for bound.
+// whenFree calls f, and again whenever the lock of the key is free, until f does not end
+// with [ErrLocked] or the time bound is over.
 func (c *Cache) whenFree(ctx context.Context, key string, bound time.Duration, f func(context.Context) error) error {
 	err := f(ctx)
 	if !errors.Is(err, ErrLocked) {
@@ -119,8 +120,8 @@ func (c *Cache) whenFree(ctx context.Context, key string, bound time.Duration, f
 	return err
 }
 
-// untilFree returns after how long a lock is free unless it is renewed. The clocks
-// may differ: this only decides when to ask again.
+// untilFree returns the time until a lock ends unless it is renewed. It compares Redis's
+// clock with the host's, so the result only decides when to ask again.
 func (c *Cache) untilFree(info LockInfo) time.Duration {
 	return max(min(time.Until(info.Expires), redisbus.MaxNap), minNap)
 }

@@ -21,9 +21,9 @@ type Item struct {
 	TTL   time.Duration // 0: for ever
 }
 
-// SaveMany saves entries, each as [Cache.Save] does, in few round trips. They are
-// independent of each other: the error joins those of the entries that were not
-// saved, and the others were.
+// SaveMany saves entries, each as [Cache.Save] does, in few round trips. The entries are
+// independent of each other: the error joins the errors of those that were not saved; all
+// others were saved.
 func (c *Cache) SaveMany(ctx context.Context, items []Item) (err error) {
 	if c.observer != nil {
 		defer c.done("save many", "", time.Now(), &err)
@@ -52,8 +52,9 @@ func (c *Cache) SaveMany(ctx context.Context, items []Item) (err error) {
 	return errors.Join(errs...)
 }
 
-// LoadMany loads entries, each as [Cache.Load] does, in few round trips. Missing
-// and expired ones are missing in the result; the error joins those of the others.
+// LoadMany loads entries, each as [Cache.Load] does, in few round trips. The result lacks
+// missing and expired entries; the error joins the errors of all others that could not be
+// loaded.
 func (c *Cache) LoadMany(ctx context.Context, keys []string) (found map[string]Entry, err error) {
 	if c.observer != nil {
 		defer c.done("load many", "", time.Now(), &err)
@@ -100,7 +101,7 @@ func (c *Cache) reply(key string, cmd *redis.Cmd) (Entry, error) {
 	return e, err
 }
 
-// bulk is the keys and arguments of several runs of one script.
+// bulk has the keys and arguments of several runs of one script.
 type bulk struct {
 	keys [][]string
 	args [][]any

@@ -15,13 +15,14 @@ import (
 // until then loads are served from memory. It works while [Cache.Serve] runs, on
 // servers that support it; otherwise loads go to Redis, with the same results.
 //
-// What is served may be older than Redis's by the time an announcement takes,
-// normally below a millisecond; [Near.MaxStale] when the connection died without
-// a sign. A cache sees its own writes at once. Loads of near entries are not
-// recorded in [Entry.Read], and entries must not be changed by their receivers.
+// A served entry may be out of date for as long as an announcement takes, normally less
+// than a millisecond, or for up to [Near.MaxStale] when the connection died unnoticed. A
+// cache sees its own writes at once. Loads of near entries are not recorded in
+// [Entry.Read]. Callers share the entries and must not change them.
 //
-// Loads of the same entries by other nodes that do not keep them near are
-// recorded, and every record is a change: give all nodes the same prefixes.
+// Give all nodes the same prefixes: a node that does not keep an entry in memory records
+// its loads, and each record is a change that removes the entry from the memory of all
+// others.
 type Near struct {
 	// Prefixes of the keys to keep. Empty: none.
 	Prefixes []string
@@ -29,7 +30,7 @@ type Near struct {
 	// new one. Default 10000.
 	MaxEntries int
 	// MaxStale is for how long entries are served after the connection has died
-	// without a sign. Default 3 s.
+	// unnoticed. Default 3 s.
 	MaxStale time.Duration
 }
 
@@ -38,7 +39,7 @@ const shards = 64
 // near holds the entries in memory, in shards with a lock each.
 type near struct {
 	cfg    Near
-	on     atomic.Bool
+	on     atomic.Bool // the connection with the announcements works
 	seed   maphash.Seed
 	shards [shards]shard
 }
@@ -48,12 +49,13 @@ type shard struct {
 	entries map[string]*nearEntry
 }
 
-// nearEntry is an entry, or the mark of a load that is under way. An announcement
-// removes the mark, so that an entry loaded before the change is not kept after it.
+// nearEntry is an entry in memory or, while loaded is false, the mark of a load that has
+// begun. An announcement removes the mark, so that an entry that was loaded before the
+// change is not kept after it.
 type nearEntry struct {
 	loaded bool
 	entry  Entry
-	until  time.Time // zero: no end
+	until  time.Time // when the entry expires, on the host's clock; zero: never
 }
 
 func newNear(o Near) *near {
@@ -66,7 +68,7 @@ func newNear(o Near) *near {
 	if o.MaxStale <= 0 {
 		o.MaxStale = 3 * time.Second
 	}
-	var prefixes []string // without prefixes of others: Redis refuses overlapping ones
+	var prefixes []string // without those that begin with another prefix: Redis refuses overlaps
 	for _, p := range slices.Sorted(slices.Values(o.Prefixes)) {
 		if len(prefixes) == 0 || !strings.HasPrefix(p, prefixes[len(prefixes)-1]) {
 			prefixes = append(prefixes, p)
@@ -102,7 +104,7 @@ func (n *near) get(name string) (Entry, bool) {
 	return e.entry, true
 }
 
-// begin marks that a load is under way.
+// begin returns the mark of a load that begins.
 func (n *near) begin(name string) *nearEntry {
 	s := n.shard(name)
 	s.Lock()
@@ -121,7 +123,8 @@ func (n *near) begin(name string) *nearEntry {
 	return e
 }
 
-// put keeps what was loaded, unless the entry was announced meanwhile.
+// put replaces the mark of a load by the loaded entry, or removes the mark if e is nil. It
+// does nothing if an announcement has removed the mark.
 func (n *near) put(name string, mark, e *nearEntry) {
 	s := n.shard(name)
 	s.Lock()

@@ -2,19 +2,20 @@ package cache
 
 import "time"
 
-// Observer hears how operations on the cache ended and what became of its locks.
-// Its methods are called synchronously, after Redis has answered, by many
-// goroutines at once, and must not block.
+// Observer is notified when operations on the cache and its locks have ended. Its methods
+// are called synchronously, after Redis has answered, by many goroutines at once, and must
+// not block.
 type Observer interface {
-	// CacheDone is called after every operation on given keys: not after
-	// operations that go through all keys, such as [Cache.Keys] and [Cache.Export].
+	// CacheDone is called after every operation on named keys, and not after operations
+	// that visit all keys, such as [Cache.Keys] and [Cache.Export].
 	CacheDone(o Operation)
 	// LockWaited is called when a caller that had to wait for a lock has got it, or
 	// has given up.
 	LockWaited(t LockTime)
-	// LockHeld is called when a lock was unlocked.
+	// LockHeld is called when a lock was unlocked, with the time for which it was held.
 	LockHeld(t LockTime)
-	// LockLost is called when a lock has ended in another way: see [ErrLockLost].
+	// LockLost is called when a lock has ended without its holder unlocking it (see
+	// [ErrLockLost]).
 	LockLost(t LockTime)
 }
 
@@ -25,7 +26,7 @@ type Operation struct {
 	Op string
 	// Key is "" for operations on many keys.
 	Key  string
-	Err  error // as it was returned; nil: all went well
+	Err  error // as it was returned; nil after a success
 	Took time.Duration
 }
 
@@ -37,15 +38,16 @@ type LockTime struct {
 	Err   error // why the lock was not taken, or why its unlock may not have arrived
 }
 
-// done reports to the observer, which is not nil, what an operation returns.
-func (c *Cache) done(op, key string, began time.Time, err *error) { //nolint:gocritic // it is deferred: the error is set later
+// done notifies the observer, which is not nil, of an ended operation.
+func (c *Cache) done(op, key string, began time.Time, err *error) { //nolint:gocritic // done is deferred: the error is set later
 	c.observer.CacheDone(Operation{Op: op, Key: key, Err: *err, Took: time.Since(began)})
 }
 
-// observed reports whether the lock is to be observed: not those of GetOrLoad.
+// observed reports whether the observer is notified of the lock; it is not of the locks of
+// GetOrLoad.
 func (l *Lock) observed() bool { return l.cache.observer != nil && l.name == l.cache.names.lock(l.key) }
 
-// held describes the lock's end.
+// held returns for how long the lock was held.
 func (l *Lock) held(err error) LockTime {
-	return LockTime{Key: l.key, Fence: l.fence, Took: time.Since(l.asked), Err: err}
+	return LockTime{Key: l.key, Fence: l.fence, Took: time.Since(l.requestedAt), Err: err}
 }

@@ -14,7 +14,7 @@ const (
 )
 
 // Keys yields the keys of the entries and lists that match a glob pattern ("*"
-// for all), in no order. It goes in bounded steps, so that Redis serves others in
+// for all), in no order. It asks Redis in bounded steps, so that Redis serves others in
 // between: a key that is created or destroyed meanwhile may be missing, and a key
 // may come twice while Redis resizes its table.
 func (c *Cache) Keys(ctx context.Context, glob string) iter.Seq2[string, error] {
@@ -46,9 +46,10 @@ func (c *Cache) Size(ctx context.Context, glob string) (int, error) {
 }
 
 // Clear destroys the entries and lists that match a glob pattern ("*" for all)
-// and returns how many there were. Entries whose lock another holds stay.
-// Under a compatibility preset, whose prefix has no end, it destroys every key that
-// begins with the prefix, as the original does.
+// and returns how many it destroyed. Entries whose lock another holds stay. The prefix of a
+// compatibility preset may lack a separator at its end, as "stellar:cache" does: then Clear
+// also destroys keys with a longer prefix, such as "stellar:cache2:", as the other programs
+// do.
 func (c *Cache) Clear(ctx context.Context, glob string) (int, error) {
 	n := 0
 	for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {
@@ -66,7 +67,8 @@ func (c *Cache) Clear(ctx context.Context, glob string) (int, error) {
 	return n, nil
 }
 
-// scan yields the keys behind a prefix that match a glob pattern, a step at a time.
+// scan yields, in steps, the keys (without the prefix) whose Redis keys begin with the
+// prefix and continue with a match of the glob pattern.
 func (c *Cache) scan(ctx context.Context, prefix, glob string) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
 		for cursor := uint64(0); ; {

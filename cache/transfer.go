@@ -15,18 +15,18 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// listStep is how many items of a list share a line.
+// listStep is how many items of a list are in one line of an export.
 const listStep = 500
 
 // Progress is how far an export or import has come.
 type Progress struct {
-	Entries int // written to the file or to the cache; a part of a list counts as one
-	Skipped int // expired, locked, malformed, or there already
+	Entries int // written to the file or to the cache; each line of a list counts as one
+	Skipped int // expired, locked, malformed, or existing already
 	Bytes   int64
 }
 
-// record is one line of an export: a Value, or Items of a list and the number of
-// items in earlier lines. A key that is not UTF-8 is in Key64.
+// record is one line of an export: a Value, or some Items of a list. Before is the number
+// of the list's items in earlier lines. A key that is not UTF-8 is in Key64.
 type record struct {
 	Key     string            `json:"key,omitempty"`
 	Key64   []byte            `json:"key64,omitempty"`
@@ -98,7 +98,7 @@ func (e *export) notify() {
 func (e *export) entries(ctx context.Context, keys []string) error {
 	c := e.cache
 	var b bulk
-	for _, key := range keys { // without the locks of a compatibility preset: they do not hide entries from a backup
+	for _, key := range keys { // without the lock's key: locks, which guard loads under a compatibility preset, must not hide entries from a backup
 		b.add([]string{c.names.entry(key)}, []any{0, false, false})
 	}
 	for i, reply := range c.bulk(ctx, c.scripts.load, b) {
@@ -113,7 +113,7 @@ func (e *export) entries(ctx context.Context, keys []string) error {
 		case errors.Is(err, ErrMalformed):
 			e.done.Skipped++
 			err = nil
-		case errors.Is(err, ErrNotFound): // gone since the scan
+		case errors.Is(err, ErrNotFound): // destroyed or expired since the scan
 			err = nil
 		}
 		if err != nil {
@@ -124,7 +124,8 @@ func (e *export) entries(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// list writes a list in parts. Items that are popped in between are missed.
+// list writes a list in several lines. If items are popped meanwhile, the export lacks
+// some items.
 func (e *export) list(ctx context.Context, key string) error {
 	c, name := e.cache, e.cache.names.entry(key)
 	p := c.client.Pipeline()
@@ -166,17 +167,18 @@ func (e *export) write(r record) error {
 	return err
 }
 
-// ImportOptions say how to import.
+// ImportOptions are the options of [Cache.Import].
 type ImportOptions struct {
-	// KeepExisting leaves entries and lists alone that are there.
+	// KeepExisting skips keys that exist already, instead of replacing them.
 	KeepExisting bool
 	// Report is called now and then, and at the end.
 	Report func(Progress)
 }
 
-// Import reads what [Cache.Export] wrote. Entries keep their times and end when
-// they would have; expired and locked ones are skipped. An error names a line: the
-// lines before its batch of 200 are imported.
+// Import saves the entries and lists that [Cache.Export] has written. Entries keep their
+// times and expire when they would have expired; expired and locked entries are skipped.
+// Lines are imported in batches of 200. An error names a line; the batches before that
+// line's batch have been imported.
 func (c *Cache) Import(ctx context.Context, r io.Reader, o ImportOptions) (Progress, error) {
 	x := &imports{cache: c, in: bufio.NewReader(r), options: o, line: 1}
 	for end := false; !end; {
@@ -239,7 +241,7 @@ func (i *imports) write(ctx context.Context, b bulk) error {
 	return nil
 }
 
-// restoration returns the keys and arguments of lua/restore.lua for a line.
+// restoration returns the keys and arguments of lua/restore.lua for a line of an export.
 func (c *Cache) restoration(ctx context.Context, text []byte, o ImportOptions) ([]string, []any, error) {
 	var r record
 	dec := json.NewDecoder(bytes.NewReader(text))

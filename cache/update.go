@@ -9,10 +9,9 @@ import (
 )
 
 // Update replaces an entry's value by the result of f, atomically: when the entry
-// was written meanwhile, f is called again with the new value. Where there is no
+// was written meanwhile, f is called again with the new value. If there is no
 // entry, f gets the zero value and false, and the new entry lives for ever;
-// otherwise it lives as long as the old one would have. An error of f ends the
-// update and is returned.
+// otherwise the entry keeps its lifetime. An error of f ends the update and is returned.
 func Update[T any](ctx context.Context, c *Cache, key string, f func(old T, there bool) (T, error)) (T, error) {
 	var zero T
 	for n := 1; ; n++ {
@@ -36,31 +35,32 @@ func Update[T any](ctx context.Context, c *Cache, key string, f func(old T, ther
 		if _, err = c.SaveWith(ctx, key, value, o); !errors.Is(err, ErrConflict) {
 			return value, err
 		}
-		// Others were faster; pauses that grow let every caller through in the end.
+		// Another caller was faster. The pauses grow, so that every caller succeeds in the end.
 		if err := link.Sleep(ctx, link.Pause(n)/100); err != nil {
 			return zero, refused("update", key, err)
 		}
 	}
 }
 
-// FillOptions say how [GetOrLoad] stores the computed value.
+// FillOptions are the options of [GetOrLoad].
 type FillOptions struct {
 	// TTL is how long the value is fresh. 0: for ever.
 	TTL time.Duration
-	// Stale is for how long after that all callers but the one that computes the new
-	// value get the old value. 0: they wait.
+	// Stale is for how long after TTL callers get the old value, while one of them
+	// computes the new value. 0: all wait for the new value.
 	Stale time.Duration
-	// Patience is for how long others wait for a computation whose process has
-	// died. Default [DefaultLockTTL].
+	// Patience is for how long callers wait for a computation whose process has died,
+	// before another caller computes the value. Default [DefaultLockTTL].
 	Patience time.Duration
 }
 
-// GetOrLoad returns the entry, or the result of compute, which it saves. When an
-// entry is missing or expired, one caller in the whole cluster computes it; the
+// GetOrLoad returns the entry's value, or the result of compute, which it saves. When the
+// entry is missing or expired, one caller in the whole cluster calls compute; the
 // others wait, or get the old value while it is stale (see [FillOptions.Stale]).
-// compute's context ends when another caller takes over. A computed value is not
-// saved when the key was destroyed or saved meanwhile: it may be older. An error of
-// compute is returned to its caller, and the next caller computes.
+// The context of compute ends when another caller takes the computation over. The result
+// is not saved when the key was destroyed or saved meanwhile, because it may be out of
+// date. An error of compute is returned to the caller that called it; then a waiting
+// caller computes.
 func GetOrLoad[T any](ctx context.Context, c *Cache, key string, o FillOptions, compute func(ctx context.Context) (T, error)) (T, error) {
 	var v T
 	if err := check("load", key); err != nil {
@@ -97,7 +97,8 @@ func decode[T any](e Entry) (T, error) {
 	return v, err
 }
 
-// fresh loads the entry; a stale one comes with ErrNotFound.
+// fresh loads the entry. If the entry is stale, fresh returns it together with an
+// ErrExpired, which is an ErrNotFound.
 func (c *Cache) fresh(ctx context.Context, key string, o FillOptions) (Entry, error) {
 	if o.Stale <= 0 {
 		return c.Load(ctx, key)
@@ -113,8 +114,8 @@ func (c *Cache) fresh(ctx context.Context, key string, o FillOptions) (Entry, er
 func fill[T any](c *Cache, key string, o FillOptions, l *Lock, compute func(ctx context.Context) (T, error)) (T, error) {
 	var v T
 	ctx := l.Context()
-	defer func() { _ = l.Unlock() }() // by the latest at its TTL; the value counts
-	// Another caller may have saved it between the load and the lock.
+	defer func() { _ = l.Unlock() }() // an error does not matter: the lock ends at its TTL
+	// Another caller may have saved the value between the load and the lock.
 	if e, err := c.fresh(ctx, key, o); err == nil {
 		return decode[T](e)
 	}
@@ -129,13 +130,13 @@ func fill[T any](c *Cache, key string, o FillOptions, l *Lock, compute func(ctx 
 	w.keys, w.loading = append(w.keys, l.name), l.token
 	err = c.write(ctx, w)
 	if errors.Is(err, errSuperseded) || errors.Is(err, ErrConflict) || errors.Is(err, ErrLocked) {
-		err = nil // the value is right for this caller, only not for later ones
+		err = nil // this caller may use the value; it is only not saved for later callers
 	}
 	return v, err
 }
 
-// awaitFill waits until another caller has computed the value. ErrNotFound: it
-// failed to.
+// awaitFill waits until another caller has computed the value, and returns ErrNotFound if
+// that caller failed.
 func (c *Cache) awaitFill(ctx context.Context, key string) (Entry, error) {
 	var e Entry
 	name := c.names.loader(key)

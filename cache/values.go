@@ -8,39 +8,40 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// MaxTTL is the longest lifetime.
+// MaxTTL is the longest lifetime of an entry, list or lock.
 const MaxTTL = 100 * 365 * 24 * time.Hour
 
-// SaveOptions say how to save. The zero value replaces the entry and lets it live for ever.
+// SaveOptions are the options of a save. The zero value replaces the entry, and the new
+// entry lives for ever.
 type SaveOptions struct {
 	// TTL is how long the entry lives, to the millisecond. 0 is for ever.
 	TTL time.Duration
-	// Stale is how long it is kept after that, for loads that ask for stale entries.
+	// Stale is how long the entry is kept after TTL, for loads that accept stale entries.
 	Stale time.Duration
-	// KeepTTL leaves a present entry its lifetime, instead of TTL and Stale.
+	// KeepTTL keeps the lifetime of an existing entry, and then ignores TTL and Stale.
 	KeepTTL bool
-	// IfVersion saves only over that version; otherwise [ErrConflict].
+	// IfVersion saves only if the entry has this version; otherwise [ErrConflict].
 	IfVersion string
-	// IfAbsent saves only where there is no entry; otherwise [ErrConflict].
+	// IfAbsent saves only if there is no entry; otherwise [ErrConflict].
 	IfAbsent bool
 	// Fence saves only while the lock that was granted with this fence is held;
-	// otherwise [ErrLockLost]. It is for a program that was given the fence by the
-	// lock's holder; the holder itself saves with the lock's context.
+	// otherwise [ErrLockLost]. It is for a program that got the fence from the lock's
+	// holder; the holder itself saves with the lock's context.
 	Fence int64
 	// Wait is how long to wait while another holds the entry's lock.
 	Wait time.Duration
 }
 
-// Save stores the JSON of value under key for ttl; 0 is for ever. A lifetime is
-// exact to the millisecond. It replaces the entry whole, its lifetime included.
-// It fails with [ErrLocked], [ErrLockLost], [ErrWrongType] or [ErrInvalid].
+// Save stores the JSON of value under key for ttl, to the millisecond; 0 is for ever. It
+// replaces an existing entry and its lifetime. It fails with [ErrLocked], [ErrLockLost],
+// [ErrWrongType] or [ErrInvalid].
 func (c *Cache) Save(ctx context.Context, key string, value any, ttl time.Duration) error {
 	_, err := c.SaveWith(ctx, key, value, SaveOptions{TTL: ttl})
 	return err
 }
 
-// SaveWith is [Cache.Save] with options. It returns the entry's new version,
-// which is "" under a compatibility preset.
+// SaveWith is [Cache.Save] with options. It returns the entry's new version, "" under a
+// compatibility preset.
 func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptions) (version string, err error) {
 	if c.observer != nil {
 		defer c.done("save", key, time.Now(), &err)
@@ -60,8 +61,7 @@ func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptio
 	return w.version, nil
 }
 
-// write is one save, by lua/fast/save.lua where it is that script's case and by
-// lua/save.lua otherwise.
+// write has the keys and arguments of one save, as lua/save.lua takes them.
 type write struct {
 	key, version, token, expected, loading string
 	keys                                   []string
@@ -110,7 +110,7 @@ func (c *Cache) write(ctx context.Context, w write) error {
 	if fast {
 		_, err = c.scripts.fastSave.Call(ctx, c.client, w.keys, w.value, w.ttl, w.ttl+w.stale, w.version)
 	}
-	if !fast || link.WordOf(err) == notMine {
+	if !fast || link.WordOf(err) == notFastCase {
 		_, err = c.scripts.save.Call(ctx, c.client, w.keys, w.args()...)
 	}
 	c.near.forget(w.keys[0])
@@ -139,8 +139,8 @@ func (c *Cache) Destroy(ctx context.Context, key string) (there bool, err error)
 	return n == 1, nil
 }
 
-// destroy destroys entries and lists. It returns how many there were, and by
-// position from 1 why others were refused.
+// destroy destroys entries and lists. It returns how many there were, and for the keys that
+// were refused, by their position from 1, the code of cache_refuses.
 func (c *Cache) destroy(ctx context.Context, of ...string) (n int, refusals map[int]string, err error) {
 	keys, tokens := make([]string, 0, 2*len(of)), make([]any, 0, len(of))
 	for _, key := range of {
@@ -161,9 +161,9 @@ func (c *Cache) destroy(ctx context.Context, of ...string) (n int, refusals map[
 }
 
 // Increment adds delta to a counter and returns the sum. A counter is an entry
-// whose value is a whole number of 64 bits; a missing one starts at 0 and lives
-// for ever, a present one keeps its lifetime. It fails with [ErrNotNumber],
-// [ErrOverflow], [ErrLocked], [ErrLockLost] or [ErrWrongType].
+// whose value is a whole number of 64 bits. A new counter starts at 0 and lives for ever;
+// an existing counter keeps its lifetime. It fails with [ErrNotNumber], [ErrOverflow],
+// [ErrLocked], [ErrLockLost] or [ErrWrongType].
 func (c *Cache) Increment(ctx context.Context, key string, delta int64) (int64, error) {
 	return c.IncrementFor(ctx, key, delta, 0)
 }
@@ -192,7 +192,8 @@ func (c *Cache) IncrementFor(ctx context.Context, key string, delta int64, ttl t
 	return sum, nil
 }
 
-// milliseconds rounds a lifetime up, so that a short one does not become none.
+// milliseconds rounds a lifetime up, so that a short lifetime does not become 0, which
+// means for ever. The error is an [ErrInvalid].
 func milliseconds(d time.Duration) (int64, error) {
 	if d < 0 || d > MaxTTL {
 		return 0, fmt.Errorf("%w: a duration of %v: use 0 to %v", ErrInvalid, d, MaxTTL)

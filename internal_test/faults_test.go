@@ -98,7 +98,7 @@ func TestAStopWhileRedisIsAwaySaysWhatIsLeftOnVirtualTime(t *testing.T) {
 		line.set(true)
 		err := set.Stop()
 		require.ErrorIs(t, err, supervisor.ErrDrainDeadline)
-		require.Contains(t, set.Report().String(), "not given back")
+		require.Contains(t, set.Report().String(), "not handed over")
 		require.Len(t, set.Report().Unsettled, 2)
 		time.Sleep(5 * time.Second) // the client library's dialler outlives its client by a second
 	})

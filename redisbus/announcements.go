@@ -16,8 +16,8 @@ import (
 const (
 	// idleTimeout is how long the connection stays open without a waiter.
 	idleTimeout = time.Second
-	// MaxNap is the longest time that a waiter relies on announcements: a connection
-	// that died unnoticed delays it by that much.
+	// MaxNap is the longest time between two tries of a waiter when no announcement
+	// comes. It bounds the delay if the connection died unnoticed.
 	MaxNap = 5 * time.Second
 )
 
@@ -32,12 +32,12 @@ type Announcements struct {
 	mu         sync.Mutex
 	topics     map[string]*topic
 	sub        *redis.PubSub
-	stop       context.CancelFunc // ends what reads sub
-	broken     bool               // sub is being opened again
+	stop       context.CancelFunc // ends the goroutine that reads sub
+	broken     bool               // the last read of sub failed; go-redis reconnects it
 	subscribed map[string]bool
 	idleTimer  *time.Timer
 	dirty      map[string]struct{} // channels whose waiters have come or gone
-	updating   bool                // one goroutine settles them
+	updating   bool                // a goroutine runs updateAll
 	closed     bool
 	closing    chan struct{}  // closed by Close
 	running    sync.WaitGroup // goroutines that update and listen
@@ -45,17 +45,17 @@ type Announcements struct {
 
 // topic has the waiters of one channel in the order of their arrival. An
 // announcement, such as that of a free lock, wakes the first waiter, and the next one
-// when the first has left. Shared waiters, who wait for the same fact, all wake up.
+// when the first has left. Shared waiters, which wait for the same fact, all wake up.
 type topic struct {
 	waiters []*waiter
 	live    bool // Redis has confirmed the subscription
 }
 
 type waiter struct {
-	hub     *Announcements
-	channel string
-	shared  bool
-	signal  chan struct{} // to try, holds one
+	announcements *Announcements
+	channel       string
+	shared        bool
+	signal        chan struct{} // has capacity 1; an element means that the waiter may try now
 }
 
 // NewAnnouncements returns Announcements that open their connection when needed.
@@ -65,41 +65,41 @@ func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announc
 	}
 }
 
-// join adds a waiter. Its first signal comes when the channel is subscribed and it is
-// the waiter's turn: subscribe first, then look, so that a state found then is
-// announced when it ends.
-func (h *Announcements) join(ctx context.Context, channel string, shared bool) *waiter {
-	w := &waiter{hub: h, channel: channel, shared: shared, signal: make(chan struct{}, 1)}
-	h.mu.Lock()
-	t := h.topics[channel]
+// join adds a waiter. The waiter's first signal comes when Redis has confirmed the
+// subscription of the channel and it is the waiter's turn. The waiter looks at the state
+// only then, so that it cannot miss the announcement of a later change.
+func (a *Announcements) join(ctx context.Context, channel string, shared bool) *waiter {
+	w := &waiter{announcements: a, channel: channel, shared: shared, signal: make(chan struct{}, 1)}
+	a.mu.Lock()
+	t := a.topics[channel]
 	if t == nil {
 		t = &topic{}
-		h.topics[channel] = t
-		h.markDirty(ctx, channel)
+		a.topics[channel] = t
+		a.markDirty(ctx, channel)
 	}
 	t.waiters = append(t.waiters, w)
 	if t.live && (shared || len(t.waiters) == 1) {
 		w.wake()
 	}
-	h.mu.Unlock()
+	a.mu.Unlock()
 	return w
 }
 
 // leave removes the waiter and gives its turn to the next.
 func (w *waiter) leave(ctx context.Context) {
-	h := w.hub
-	h.mu.Lock()
-	t := h.topics[w.channel]
+	a := w.announcements
+	a.mu.Lock()
+	t := a.topics[w.channel]
 	i := slices.Index(t.waiters, w)
 	t.waiters = slices.Delete(t.waiters, i, i+1)
 	if i == 0 && len(t.waiters) > 0 && t.live {
 		t.waiters[0].wake()
 	}
 	if len(t.waiters) == 0 {
-		delete(h.topics, w.channel)
-		h.markDirty(ctx, w.channel)
+		delete(a.topics, w.channel)
+		a.markDirty(ctx, w.channel)
 	}
-	h.mu.Unlock()
+	a.mu.Unlock()
 }
 
 func (w *waiter) wake() {
@@ -109,57 +109,58 @@ func (w *waiter) wake() {
 	}
 }
 
-// markDirty has a channel subscribed or unsubscribed. One goroutine does it for all
-// channels: a waiter must not be held up, beyond its ctx, by a connection that is
-// being opened. The caller holds h.mu.
-func (h *Announcements) markDirty(ctx context.Context, channel string) {
-	h.dirty[channel] = struct{}{}
-	if !h.updating && !h.closed {
-		h.updating = true
-		h.running.Go(func() { h.updateAll(context.WithoutCancel(ctx)) })
+// markDirty has a channel subscribed or unsubscribed in the background. One goroutine
+// does so for all channels: while a connection is being opened, a waiter must not be held
+// up beyond the end of its ctx. The caller holds a.mu.
+func (a *Announcements) markDirty(ctx context.Context, channel string) {
+	a.dirty[channel] = struct{}{}
+	if !a.updating && !a.closed {
+		a.updating = true
+		a.running.Go(func() { a.updateAll(context.WithoutCancel(ctx)) })
 	}
 }
 
-func (h *Announcements) updateAll(ctx context.Context) {
+func (a *Announcements) updateAll(ctx context.Context) {
 	for {
-		h.mu.Lock()
-		some := h.dirty
-		h.dirty, h.updating = map[string]struct{}{}, len(some) > 0
-		h.mu.Unlock()
+		a.mu.Lock()
+		some := a.dirty
+		a.dirty, a.updating = map[string]struct{}{}, len(some) > 0
+		a.mu.Unlock()
 		if len(some) == 0 {
 			return
 		}
 		for channel := range some {
-			h.update(ctx, channel)
+			a.update(ctx, channel)
 		}
 	}
 }
 
-// update makes Redis's view of a channel that of the waiters. An error leaves it
-// to the next connection, which subscribes anew.
-func (h *Announcements) update(ctx context.Context, channel string) {
-	h.mu.Lock()
-	_, wanted := h.topics[channel]
-	if h.sub == nil && wanted && !h.closed {
-		h.sub, h.broken = h.client.Subscribe(ctx), false
-		h.subscribed = map[string]bool{}
+// update subscribes a channel that has waiters and unsubscribes a channel that has none.
+// An error needs no repetition here: go-redis subscribes all channels after it has
+// reconnected.
+func (a *Announcements) update(ctx context.Context, channel string) {
+	a.mu.Lock()
+	_, wanted := a.topics[channel]
+	if a.sub == nil && wanted && !a.closed {
+		a.sub, a.broken = a.client.Subscribe(ctx), false
+		a.subscribed = map[string]bool{}
 		var listening context.Context
-		listening, h.stop = context.WithCancel(ctx)
-		sub := h.sub
-		h.running.Go(func() { h.listen(listening, sub) })
+		listening, a.stop = context.WithCancel(ctx)
+		sub := a.sub
+		a.running.Go(func() { a.listen(listening, sub) })
 	}
-	sub, has := h.sub, h.subscribed[channel]
+	sub, has := a.sub, a.subscribed[channel]
 	if sub != nil {
-		h.subscribed[channel] = wanted
+		a.subscribed[channel] = wanted
 		if !wanted {
-			delete(h.subscribed, channel)
+			delete(a.subscribed, channel)
 		}
-		if dropped := h.closeIfIdle(); dropped {
-			wanted = has // nothing to say on it any more
+		if dropped := a.closeIfIdle(); dropped {
+			wanted = has // the connection is closed: send no command on it
 			defer func() { _ = sub.Close() }()
 		}
 	}
-	h.mu.Unlock()
+	a.mu.Unlock()
 	if sub == nil || wanted == has {
 		return
 	}
@@ -170,32 +171,33 @@ func (h *Announcements) update(ctx context.Context, channel string) {
 		err = sub.Unsubscribe(ctx, channel)
 	}
 	if err != nil && !errors.Is(err, redis.ErrClosed) {
-		h.log.Debug().Err(err).Msg("the connection for announcements will be opened again")
+		a.log.Debug().Err(err).Msg("the connection for announcements will be opened again")
 	}
 }
 
-// closeIfIdle closes the connection when nobody has waited for [idleTimeout]. A
-// connection that does not work is detached at once, for the caller to close.
-func (h *Announcements) closeIfIdle() (dropped bool) {
-	if h.idleTimer != nil {
-		h.idleTimer.Stop()
-		h.idleTimer = nil
+// closeIfIdle, called while nobody waits, closes the connection after [idleTimeout]
+// unless somebody waits then. It detaches a broken connection at once and reports true;
+// the caller must then close that connection. The caller holds a.mu.
+func (a *Announcements) closeIfIdle() (dropped bool) {
+	if a.idleTimer != nil {
+		a.idleTimer.Stop()
+		a.idleTimer = nil
 	}
-	if len(h.topics) > 0 {
+	if len(a.topics) > 0 {
 		return false
 	}
-	if h.broken {
-		h.detach()
+	if a.broken {
+		a.detach()
 		return true
 	}
-	sub := h.sub
-	h.idleTimer = time.AfterFunc(idleTimeout, func() {
-		h.mu.Lock()
-		dropped := h.sub == sub && len(h.topics) == 0
+	sub := a.sub
+	a.idleTimer = time.AfterFunc(idleTimeout, func() {
+		a.mu.Lock()
+		dropped := a.sub == sub && len(a.topics) == 0
 		if dropped {
-			h.detach()
+			a.detach()
 		}
-		h.mu.Unlock()
+		a.mu.Unlock()
 		if dropped {
 			_ = sub.Close()
 		}
@@ -205,49 +207,49 @@ func (h *Announcements) closeIfIdle() (dropped bool) {
 
 // Close closes the connection, ends all waits with [ErrClosed] and returns when
 // nothing of the connection runs any more. It may be called more than once.
-func (h *Announcements) Close() {
-	h.mu.Lock()
-	sub := h.sub
-	if !h.closed {
-		h.closed = true
-		close(h.closing)
+func (a *Announcements) Close() {
+	a.mu.Lock()
+	sub := a.sub
+	if !a.closed {
+		a.closed = true
+		close(a.closing)
 	}
-	if h.idleTimer != nil {
-		h.idleTimer.Stop()
-		h.idleTimer = nil
+	if a.idleTimer != nil {
+		a.idleTimer.Stop()
+		a.idleTimer = nil
 	}
 	if sub != nil {
-		h.detach()
+		a.detach()
 	}
-	h.mu.Unlock()
+	a.mu.Unlock()
 	if sub != nil {
 		_ = sub.Close()
 	}
-	h.running.Wait()
+	a.running.Wait()
 }
 
 // detach forgets the connection; the next waiter opens another one.
-func (h *Announcements) detach() {
-	h.stop()
-	h.sub = nil
+func (a *Announcements) detach() {
+	a.stop()
+	a.sub = nil
 }
 
 // listen reads one connection's announcements until it is closed. The library
 // opens it again and subscribes anew when it breaks.
-func (h *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
+func (a *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 	for failures := 0; ; {
 		message, err := sub.ReceiveTimeout(ctx, 0)
-		h.mu.Lock()
-		current := h.sub == sub
-		if current && err != nil && len(h.topics) == 0 {
-			h.detach() // nobody needs it again, perhaps the client was closed
+		a.mu.Lock()
+		current := a.sub == sub
+		if current && err != nil && len(a.topics) == 0 {
+			a.detach() // without waiters there is no reason to reconnect: the client may have been closed
 			current = false
 		}
 		if current {
-			h.broken = err != nil
-			h.wakeWaiters(message, err)
+			a.broken = err != nil
+			a.wakeWaiters(message, err)
 		}
-		h.mu.Unlock()
+		a.mu.Unlock()
 		if !current {
 			_ = sub.Close()
 			return
@@ -261,9 +263,9 @@ func (h *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 	}
 }
 
-func (h *Announcements) wakeWaiters(message any, err error) {
+func (a *Announcements) wakeWaiters(message any, err error) {
 	if err != nil {
-		for _, t := range h.topics {
+		for _, t := range a.topics {
 			t.live = false
 		}
 		return
@@ -277,7 +279,7 @@ func (h *Announcements) wakeWaiters(message any, err error) {
 			channel = m.Channel
 		}
 	}
-	t := h.topics[channel]
+	t := a.topics[channel]
 	if t == nil {
 		return
 	}
@@ -294,10 +296,10 @@ func (h *Announcements) wakeWaiters(message any, err error) {
 // ctx's cause, after [Announcements.Close] [ErrClosed]. Of the waiters of a channel one at a time tries, in the order of their
 // arrival, unless they are shared. try returns the time after which it may succeed
 // without an announcement, 0 if that is not known.
-func (h *Announcements) Await(
+func (a *Announcements) Await(
 	ctx context.Context, channel string, shared bool, again func(error) bool, try func() (time.Duration, error),
 ) error {
-	w := h.join(ctx, channel, shared)
+	w := a.join(ctx, channel, shared)
 	defer w.leave(ctx)
 	timer := time.NewTimer(MaxNap)
 	defer timer.Stop()
@@ -305,13 +307,13 @@ func (h *Announcements) Await(
 		select {
 		case <-w.signal:
 		case <-timer.C:
-			if !h.mayTry(w) {
+			if !a.mayTry(w) {
 				timer.Reset(MaxNap)
 				continue
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-h.closing:
+		case <-a.closing:
 			return ErrClosed
 		}
 		nap, err := try()
@@ -325,8 +327,9 @@ func (h *Announcements) Await(
 	}
 }
 
-func (h *Announcements) mayTry(w *waiter) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return w.shared || h.topics[w.channel].waiters[0] == w
+// mayTry reports whether it is the waiter's turn to try, also without an announcement.
+func (a *Announcements) mayTry(w *waiter) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return w.shared || a.topics[w.channel].waiters[0] == w
 }

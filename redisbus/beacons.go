@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// beaconPause is how long a bus hears nothing before it sends a beacon, an empty
-// message that every bus of the cluster hears. A random part of up to half of it is
-// added, so that of a thousand idle buses the first one sends for all.
+// beaconPause is how long a bus receives nothing before it sends a beacon, an empty
+// message to every bus of the cluster. A random time of up to half of beaconPause is
+// added, so that of a thousand idle buses the first sends for all.
 const beaconPause = 2 * time.Second
 
 // beaconLag is added to the pause of a bus whose last beacon could not be sent, so
@@ -21,7 +21,7 @@ const beaconLag = 250 * time.Millisecond
 // up once and not once for each bus.
 type Beacons struct {
 	mu           sync.Mutex
-	silenceLimit time.Duration // until the next beacon, the same for all buses
+	silenceLimit time.Duration // a bus that has received nothing for this long sends a beacon
 	sent         time.Time     // when this process sent its last beacon
 }
 
@@ -32,19 +32,20 @@ func randomSilence() time.Duration {
 	return beaconPause + rand.N(beaconPause/2) //nolint:gosec // jitter
 }
 
-// due reports whether a bus that has heard nothing for that time is to send a beacon
-// now, and how long it can wait before it asks again. If the sending bus is cut off,
-// another one sends before the others give up their connections.
-func (s *Beacons) due(silence, lag time.Duration) (wait time.Duration, mine bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if wait = s.silenceLimit + lag - silence; wait > 0 {
+// due reports whether a bus that has received nothing for the time silence is to send a
+// beacon now (mine), and how long the bus can wait before it asks again. lag is 0 or
+// [beaconLag]. If the sending bus is cut off, another one sends before the others give up
+// their connections.
+func (b *Beacons) due(silence, lag time.Duration) (wait time.Duration, mine bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if wait = b.silenceLimit + lag - silence; wait > 0 {
 		return wait, false
 	}
-	if wait = beaconPause + lag - time.Since(s.sent); wait > 0 {
+	if wait = beaconPause + lag - time.Since(b.sent); wait > 0 {
 		return wait, false
 	}
-	s.sent, s.silenceLimit = time.Now(), randomSilence()
+	b.sent, b.silenceLimit = time.Now(), randomSilence()
 	return beaconPause, true
 }
 

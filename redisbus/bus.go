@@ -34,22 +34,23 @@ type BusConfig struct {
 	// accepts the old one, then the old one goes.
 	Token, AlsoAccept link.Secret
 
-	// Learn, in the place of Token, makes the bus lazy: its first use (see
-	// [Bus.Await]) has Serve call Learn until that returns the token. Until then
-	// nothing is dialled. Publish and Send wait for it; Post and Seal, which do not
-	// wait, return link.ErrUnavailable meanwhile.
+	// Learn, in the place of Token, makes the bus lazy: Serve dials nothing before the
+	// bus's first use (see [Bus.Await]), and then calls Learn until Learn returns the
+	// token. Publish and Send wait for the token; Post and Seal, which do not wait,
+	// return link.ErrUnavailable meanwhile.
 	Learn func(context.Context) (link.Secret, error)
 
-	// TokenKept says that Token is the one that the cluster keeps in Redis. If Redis
-	// loses it, the bus writes it again; if another node has drawn a new one meanwhile,
-	// the bus signs with that one and accepts its own as well.
+	// TokenKept: Token is the random token that the cluster keeps in Redis (see [Token]).
+	// If Redis loses it, the bus writes it again. If another node has drawn a new token
+	// meanwhile, the bus signs with the new token and accepts the old one as well.
 	TokenKept bool
 
 	// Mode is how messages prove that their sender knows the token. Default [ModeHMAC].
 	Mode link.Mode
 
-	// InboxOnly leaves the channel of all nodes out: a command is not a member and
-	// hears no broadcasts, but needs replies to its calls.
+	// InboxOnly subscribes to the inbox alone and not to the channel of all nodes. It is
+	// for a command, which is no member of the cluster and needs only the replies to its
+	// calls.
 	InboxOnly bool
 
 	// BaseContext, when set, returns the context that handlers run under; every Serve
@@ -61,31 +62,31 @@ type BusConfig struct {
 	PublishMiddleware      []PublishMiddleware
 	SubscriptionMiddleware []SubscriptionMiddleware
 
-	// Observer, when set, hears of dropped messages. Default none.
+	// Observer, when set, is notified of dropped messages. Default none.
 	Observer Observer
 
 	// Log gets reconnections, dropped messages (one line for many) and panics.
 	Log zerolog.Logger
 
-	// Reports, when set, are those of the process, so that many buses write one
-	// pubsub when Redis is away. Default: the bus's own, to Log.
+	// Reports, when set, are shared by the buses of the process, so that all of them
+	// together write one log line when Redis is away. Default: the bus's own, to Log.
 	Reports *link.Reports
 
 	// Beacons, when set, are shared by the buses of the process. Default: the bus's own.
 	Beacons *Beacons
 }
 
-// NewBusConfig returns the part of a bus's configuration that comes from the
-// cluster's; token is what [Token] returned for it.
+// NewBusConfig returns the part of a bus's configuration that follows from the
+// cluster's configuration c; token is the result of [Token] for c.
 func NewBusConfig(c link.Config, token link.Secret) BusConfig {
 	return BusConfig{
 		Keys: c.Keys(), Token: token, TokenKept: c.Token.IsZero(), AlsoAccept: c.AlsoAccept, Mode: c.TokenMode,
 	}
 }
 
-// Bus is a node's publish/subscribe: at most once, and never a loss in silence
-// (see [Gap]). It is safe for concurrent use. Publishing works also while Serve
-// does not run.
+// Bus is a node's publish/subscribe. Messages are delivered at most once; subscriptions
+// are notified of every loss (see [Gap]). A Bus is safe for concurrent use. Publishing
+// works also while Serve does not run.
 type Bus struct {
 	publisher  *redis.Client
 	subscriber *redis.Client
@@ -93,8 +94,8 @@ type Bus struct {
 	self       Identity
 	header     header
 	prover     atomic.Pointer[prover]
-	opening    *opening    // nil where the token was known from the start
-	token      link.Secret // which the prover signs with; only the watchdog uses it
+	opening    *lazyToken  // nil if the token was known from the start
+	token      link.Secret // the prover signs with it; only Serve and its maintenance use it
 	tokenKept  bool
 	inboxOnly  bool
 	base       func() context.Context
@@ -125,7 +126,7 @@ type Bus struct {
 // ErrServing is returned by a second [Bus.Serve] beside a running one.
 var ErrServing = errors.New("the bus is being served already")
 
-// NewBus returns a bus that hears nothing until [Bus.Serve]. Its error reports
+// NewBus returns a bus that receives nothing until [Bus.Serve]. Its error reports
 // everything that is wrong with the configuration.
 func NewBus(cfg BusConfig) (*Bus, error) {
 	if cfg.Identity.Incarnation == "" {
@@ -136,9 +137,9 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		checkMiddleware("publish", cfg.PublishMiddleware), checkMiddleware("subscription", cfg.SubscriptionMiddleware),
 	}
 	var known *prover
-	var opens *opening
+	var opens *lazyToken
 	if cfg.Token.IsZero() && cfg.Learn != nil {
-		opens = newOpening(cfg)
+		opens = newLazyToken(cfg)
 	} else {
 		var err error
 		known, err = newProver(cfg.Mode, cfg.Token, cfg.AlsoAccept)
@@ -174,26 +175,27 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	return b, nil
 }
 
-// reportName and tokenPart name the bus in reports, and its upkeep of the token.
+// reportName names the bus's connection in reports.
 func (b *Bus) reportName() string { return "bus of " + b.self.ID }
 
+// tokenReportName names the bus's checks of the cluster's token in reports.
 func (b *Bus) tokenReportName() string { return "token of " + b.self.ID }
 
 // Identity returns the sender of the bus's messages.
 func (b *Bus) Identity() Identity { return b.self }
 
-// Now is the time on Redis's clock, as last read from it: before Serve has
-// connected, the host's.
+// Now returns the time on Redis's clock, as estimated from the last reading. Before Serve
+// has connected it returns the host's time.
 func (b *Bus) Now() time.Time { return b.clock.now() }
 
 // Ready is closed once Redis has confirmed the bus's subscriptions for the first time.
 func (b *Bus) Ready() <-chan struct{} { return b.ready }
 
-// BusStats has counts since [NewBus].
+// BusStats has a bus's counts since [NewBus].
 type BusStats struct {
 	// Received counts valid messages, also those without a subscription here.
 	Received uint64 `json:"received"`
-	// Reconnects counts the interruptions of the connection that listens.
+	// Reconnects counts the interruptions of the subscribed connection.
 	Reconnects uint64 `json:"reconnects"`
 	// Dropped counts the messages that were not delivered, by reason.
 	Dropped map[Drop]uint64 `json:"dropped"`

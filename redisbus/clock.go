@@ -8,16 +8,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// clockRead is Redis's clock as this process knows it: read now and then, carried
-// on by the monotonic clock in between. Until it was read once it is the host's.
+// clock estimates Redis's clock: a reading now and then, and the host's monotonic clock
+// in between. Before the first reading it shows the host's time.
 type clock struct {
 	start time.Time
 	// base is Redis's time at start, in microseconds.
 	base atomic.Int64
 }
 
-// slowestReading is the longest round trip after which a reading still counts:
-// half of it is how far the reading may be off.
+// slowestReading is the longest round trip after which a reading is used: a reading may
+// be off by half of its round trip.
 const slowestReading = 500 * time.Millisecond
 
 func newClock() *clock {

@@ -3,13 +3,13 @@
 //
 // # Messages
 //
-// A [Bus] hears two channels: the cluster's, and its node's inbox. Delivery is at
-// most once, in order for one sender on one channel, and a loss is never silent:
-// subscriptions that ask for it are notified of each [Gap].
+// A [Bus] subscribes to two channels: the cluster's channel, and its node's inbox.
+// Delivery is at most once, in order for one sender on one channel, and a loss is never
+// silent: subscriptions with [SubscribeOptions.OnGap] are notified of each [Gap].
 //
 //	connecting ──subscriptions confirmed──▸ connected ──error──▸ connecting
 //	     ▴                                     │
-//	     └──── closed by the watchdog ◂─ nothing heard for 6 s, although
+//	     └──── closed by the watchdog ◂─ nothing received for 6 s, although
 //	                                    some bus sends a beacon every 2 to 3 s
 //
 // On the wire a message is a JSON object of at most 256 KiB and 32 levels:
@@ -21,8 +21,8 @@
 // wire: the HMAC-SHA256, under the cluster's token, of the channel, a zero byte
 // and all bytes before the member, in base64url. It comes last and has a fixed
 // length, so it is verified before anything is decoded. seq grows by one with
-// every message of the sender on that channel; it tells replays and losses.
+// every message of the sender on that channel; it reveals replays and losses.
 // Times are on Redis's clock, which every bus reads every few minutes; a message
-// whose time is more than a minute from it is dropped. meta, sealed and body are
-// there only when needed; unknown members are ignored, so that versions can mix.
+// whose sentAt differs by more than a minute from that clock is dropped. meta, sealed
+// and body are left out when empty; unknown members are ignored, so that versions can mix.
 package redisbus

@@ -14,7 +14,7 @@ import (
 // Drop is the reason why a received message was not delivered.
 type Drop string
 
-// The reasons, in the order in which they are looked for.
+// The reasons, in the order in which a message is checked for them.
 const (
 	DropSize      Drop = "size"      // larger than MaxMessage
 	DropProof     Drop = "proof"     // no valid proof: forged, another token, or broken on the way
@@ -22,7 +22,7 @@ const (
 	DropDepth     Drop = "depth"     // nested deeper than wire.MaxDepth
 	DropTwins     Drop = "twins"     // the same key twice
 	DropMalformed Drop = "malformed" // lacks a field, or has one of the wrong kind
-	DropStale     Drop = "stale"     // more than a minute from now
+	DropStale     Drop = "stale"     // its time differs by more than a minute from Redis's clock
 	DropReplay    Drop = "replay"    // was delivered before, or is too far behind a later one
 	DropOverflow  Drop = "overflow"  // a subscription did not keep up
 )
@@ -49,9 +49,9 @@ func dropOf(err error) Drop {
 	}
 }
 
-// Observer hears of messages that were lost here, for metrics. Its method is called
-// synchronously, on the goroutine that reads the bus: it must not block nor use the
-// bus, and must be safe for concurrent use.
+// Observer is notified of messages that the bus received and did not deliver, for
+// metrics. Its method is called synchronously, on the goroutine that reads the bus: it
+// must not block nor use the bus, and must be safe for concurrent use.
 type Observer interface {
 	// MessageDropped: a received message was not delivered, or for [DropOverflow] not
 	// to one of its subscriptions.
@@ -65,8 +65,8 @@ type drops struct {
 
 	mu     sync.Mutex
 	total  map[Drop]uint64
-	logged map[Drop]uint64
-	at     time.Time
+	logged map[Drop]uint64 // the part of total that has been logged
+	at     time.Time       // of the last log line
 }
 
 func (d *drops) count(reason Drop, now time.Time) {

@@ -4,8 +4,9 @@ package redisbus
 type GapReason string
 
 const (
-	// GapReconnect: the subscription was interrupted. How many messages were sent
-	// meanwhile shows, sender by sender, when each is heard again.
+	// GapReconnect: the subscription was interrupted. The number of messages lost
+	// meanwhile is not known yet; the next message of each sender shows it, as a
+	// GapSequence.
 	GapReconnect GapReason = "reconnect"
 	// GapSequence: the numbers of one sender have a hole.
 	GapSequence GapReason = "sequence"
@@ -13,8 +14,7 @@ const (
 	GapOverflow GapReason = "overflow"
 )
 
-// Gap says that messages were lost: the bus delivers at most once, but never
-// loses one in silence.
+// Gap is the notice that messages were lost.
 type Gap struct {
 	Reason GapReason
 	// Sender is the sender of the lost messages, where that is known.

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// StopGrace is how long a part that stops waits for handlers whose context it
-// has cancelled.
+// StopGrace is how long a stopping bus or registry waits for the handlers whose context
+// it has cancelled.
 const StopGrace = 3 * time.Second
 
 // StuckError names the handlers (message types, methods) that did not return
@@ -21,8 +21,8 @@ func (e *StuckError) Error() string {
 	return fmt.Sprintf("handlers ignore their cancelled context: %s", strings.Join(e.Handlers, ", "))
 }
 
-// Group counts running handlers by name, so that a part that stops can wait for them
-// and name those that do not return. The zero value is open.
+// Group counts running handlers by name, so that a stopping bus or registry can wait for
+// them and name those that do not return. The zero value is open.
 type Group struct {
 	mu      sync.Mutex
 	running map[string]int
@@ -31,7 +31,7 @@ type Group struct {
 	empty   chan struct{}
 }
 
-// Open admits again after [Group.Close].
+// Open admits handlers again after [Group.Close].
 func (g *Group) Open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -9,35 +9,36 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ErrClosed is what the use of a lazy bus ends with once its Serve has ended, and a
-// wait for an announcement after [Announcements.Close].
+// ErrClosed is returned by a lazy bus whose Serve has ended, and by a wait for an
+// announcement after [Announcements.Close].
 var ErrClosed = errors.New("the bus is closed")
 
-// opening is the state of a bus that learns its token from Redis, on first use.
-type opening struct {
+// lazyToken is the state of a lazy bus, which learns its token on first use.
+type lazyToken struct {
 	learn func(context.Context) (link.Secret, error)
 	mode  link.Mode
 	also  link.Secret
 
 	wanted chan struct{} // closed by the first use
-	want   sync.Once
+	want   sync.Once     // closes wanted
 
 	mu      sync.Mutex
-	failure error         // of the last try to learn the token, or to listen
-	changed chan struct{} // closed and replaced when failure changes
-	closed  bool
+	failure error         // the error of the last try to learn the token, or to listen
+	changed chan struct{} // closed and replaced after every try
+	closed  bool          // Serve has ended: no further try
 }
 
-func newOpening(cfg BusConfig) *opening {
-	return &opening{
+func newLazyToken(cfg BusConfig) *lazyToken {
+	return &lazyToken{
 		learn: cfg.Learn, mode: cfg.Mode, also: cfg.AlsoAccept, wanted: make(chan struct{}), changed: make(chan struct{}),
 	}
 }
 
-var errNotOpen = fmt.Errorf("%w: the bus does not know its token yet (see Bus.Await)", link.ErrUnavailable)
+var errNoToken = fmt.Errorf("%w: the bus does not know its token yet (see Bus.Await)", link.ErrUnavailable)
 
-// fail notes the outcome of a try; closed says that none follows.
-func (o *opening) fail(err error, closed bool) {
+// record records the error of a try to learn the token, nil for a success; closed: no
+// further try follows.
+func (o *lazyToken) record(err error, closed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.failure, o.closed = err, o.closed || closed
@@ -45,7 +46,7 @@ func (o *opening) fail(err error, closed bool) {
 	o.changed = make(chan struct{})
 }
 
-func (o *opening) state() (closed bool, changed <-chan struct{}, failure error) {
+func (o *lazyToken) state() (closed bool, changed <-chan struct{}, failure error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.closed, o.changed, o.failure
@@ -65,13 +66,14 @@ func (b *Bus) Usable() bool {
 	}
 }
 
-// Await waits until a lazy bus (see [BusConfig].Learn) knows its token and hears
-// what is sent to it, and has Serve begin with that. Any other bus may send from
-// the start: there is nothing to wait for.
+// Await has Serve learn the token of a lazy bus (see [BusConfig].Learn), and waits until
+// the bus knows it and Redis has confirmed the bus's subscriptions. For any other bus,
+// which may send from the start, Await returns nil at once.
 //
-// While Redis is away it waits as long as ctx lasts; then the error is
+// While Redis is away Await waits until ctx ends; the error is then
 // link.ErrUnavailable, with the reason. An error of Learn that is no outage is
-// returned at once; Serve goes on trying. After Serve it is [ErrClosed].
+// returned at once, while Serve goes on trying. After Serve has ended the error is
+// [ErrClosed].
 func (b *Bus) Await(ctx context.Context) error {
 	o := b.opening
 	if o == nil {
@@ -96,8 +98,8 @@ func (b *Bus) Await(ctx context.Context) error {
 	}
 }
 
-// learnToken waits for the first use of a lazy bus and learns its token. It
-// reports whether there is one: not when ctx has ended before.
+// learnToken waits for the first use of a lazy bus and learns its token. It reports
+// whether the token is known: false means that ctx ended first.
 func (b *Bus) learnToken(ctx context.Context) bool {
 	o := b.opening
 	if o == nil || b.prover.Load() != nil {
@@ -113,7 +115,7 @@ func (b *Bus) learnToken(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		o.fail(err, false)
+		o.record(err, false)
 		b.reports.Failed(b.reportName(), err)
 		if err == nil {
 			return true
@@ -124,7 +126,7 @@ func (b *Bus) learnToken(ctx context.Context) bool {
 	}
 }
 
-func (o *opening) learnInto(ctx context.Context, b *Bus) error {
+func (o *lazyToken) learnInto(ctx context.Context, b *Bus) error {
 	token, err := o.learn(ctx)
 	if err != nil {
 		return err

@@ -26,9 +26,9 @@ type Message struct {
 	Seq uint64
 	// SentAt is when the message was sent, on Redis's clock.
 	SentAt time.Time
-	// Body is the JSON given to Publish, nil if that was nil. Of a message of
-	// another implementation it is the whole message. All subscriptions share it and
-	// Meta: replace them, never change them in place.
+	// Body is the JSON given to Publish, nil if that was nil. For a message of another
+	// implementation it is the whole message. All subscriptions share Body and Meta:
+	// replace them, never change them in place.
 	Body json.RawMessage
 	// Meta is what was given as [PublishOptions.Meta], nil if nothing was.
 	Meta map[string]string
@@ -78,7 +78,7 @@ func (e *envelope) member(key, value []byte) {
 	}
 }
 
-// header has the members that are the same in all messages of one sender.
+// header has the members that are the same in all messages of one sender, as JSON.
 type header struct{ names string }
 
 func newHeader(self Identity) header {
@@ -91,10 +91,10 @@ func newHeader(self Identity) header {
 // body: the names of its members, numbers and the proof.
 const overhead = 160
 
-// appendOpen writes a message into the buffer up to where its proof begins. The proof
+// appendUnsigned writes a message into the buffer up to where its proof begins. The proof
 // covers the channel as well, so the channel comes first, separated by a zero
 // byte that no channel contains.
-func (h header) appendOpen(to []byte, channel, kind string, body []byte, stamp stamp) []byte {
+func (h header) appendUnsigned(to []byte, channel, kind string, body []byte, stamp stamp) []byte {
 	text := slices.Grow(to[:0], len(channel)+len(kind)+len(h.names)+len(stamp.meta)+len(body)+overhead)
 	text = append(text, channel...)
 	text = append(text, 0)
@@ -118,7 +118,8 @@ func (h header) appendOpen(to []byte, channel, kind string, body []byte, stamp s
 	return text
 }
 
-// stamp is what a message gets beside its type and body. meta is JSON, nil for none.
+// stamp has the members of a message that are neither in its header nor its type and
+// body. meta is JSON, nil for none.
 type stamp struct {
 	seq    uint64
 	at     time.Time
@@ -126,7 +127,8 @@ type stamp struct {
 	sealed bool
 }
 
-// message reads the envelope of a verified message.
+// message decodes the envelope of a verified message. It returns false for a malformed
+// one.
 func (e *envelope) message(peers *peers) (Message, bool) {
 	var m Message
 	var ok bool
@@ -147,7 +149,7 @@ func (e *envelope) message(peers *peers) (Message, bool) {
 			return m, false
 		}
 	}
-	m.SentAt = time.UnixMilli(int64(at)) //nolint:gosec // what overflows is not within a minute of now
+	m.SentAt = time.UnixMilli(int64(at)) //nolint:gosec // a time that overflows is dropped as stale
 	if m.Incarnation, ok = peers.intern(wire.Plain(e.incarnation)); !ok {
 		return m, false
 	}
@@ -155,8 +157,8 @@ func (e *envelope) message(peers *peers) (Message, bool) {
 	return m, string(wire.Plain(e.server)) == m.ServerID
 }
 
-// foreign reads a message of another implementation: without numbers and times, its
-// fields at the level of the messageType.
+// foreign decodes a message of another implementation, which has no number and no time,
+// and whose fields stand beside its messageType. It returns false for a malformed one.
 func (e *envelope) foreign(data []byte) (Message, bool) {
 	var m Message
 	var ok bool

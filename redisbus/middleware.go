@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// PublishFunc sends a message and returns how many listen on its channel.
+// PublishFunc sends a message and returns how many subscribers its channel has.
 type PublishFunc func(ctx context.Context, m Outgoing) (receivers int64, err error)
 
 // PublishMiddleware wraps the sending of messages by [Bus.Publish], [Bus.Send] and
@@ -20,7 +20,8 @@ type PublishFunc func(ctx context.Context, m Outgoing) (receivers int64, err err
 // It wraps [Bus.Seal] as well. There next only makes the message, with 0 receivers;
 // the transaction publishes it later, or never.
 //
-// Calls, replies and what the nodes tell each other do not pass through it.
+// Messages of [Bus.Post] and [Bus.PostNow], such as RPC calls and replies, do not pass
+// through it.
 type PublishMiddleware func(next PublishFunc) PublishFunc
 
 // SubscriptionMiddleware wraps the handlers of subscriptions, except those of
@@ -33,8 +34,8 @@ type SubscriptionMiddleware func(next Handler) Handler
 // stack is in the log.
 var ErrPanicked = errors.New("publish middleware panicked")
 
-// wrapPublish returns send with the middleware around it. What the middleware made
-// of the message is checked before send gets it.
+// wrapPublish returns send with the middleware around it. The message that leaves the
+// middleware is checked before send gets it.
 func (b *Bus) wrapPublish(send PublishFunc) PublishFunc {
 	if len(b.publishMiddleware) == 0 {
 		return send

@@ -38,15 +38,15 @@ type outbox struct {
 
 type posting struct {
 	channel string
-	// text is the channel, a zero byte and the message (see [header.appendOpen]).
+	// text is the channel, a zero byte and the message (see [header.appendUnsigned]).
 	text []byte
 	done func(receivers int64, err error)
 }
 
 func (p *posting) payload() []byte { return p.text[len(p.channel)+1:] }
 
-// put numbers and queues a message, which seal writes into a buffer under that
-// number. lead reports that nothing is being flushed: the caller has to flush.
+// put numbers and queues a message; seal writes the message with the number seq into a
+// buffer. lead means that no flush runs: the caller has to call flush.
 func (o *outbox) put(p posting, now time.Time, seal func(to []byte, seq uint64) []byte) (lead bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -66,7 +66,7 @@ func (o *outbox) put(p posting, now time.Time, seal func(to []byte, seq uint64) 
 	return true, nil
 }
 
-// flush sends what is queued, and what comes meanwhile, until the queue is empty.
+// flush sends the queued messages, and those that are queued meanwhile, until the queue is empty.
 // The messages are those of many callers, so ctx must not end with one of them;
 // the connection's own time limits bound each round trip.
 func (o *outbox) flush(ctx context.Context) {
@@ -87,7 +87,7 @@ func (o *outbox) flush(ctx context.Context) {
 			return
 		}
 		if batch == nil {
-			batch, o.spare = o.spare, nil // it must not be in use twice
+			batch, o.spare = o.spare, nil // the memory is this flush's until it returns
 		}
 		batch, o.queue = o.queue, batch[:0]
 		o.mu.Unlock()

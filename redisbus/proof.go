@@ -15,7 +15,9 @@ import (
 )
 
 // A proof is the last member of a message and has a fixed length, so that it is
-// found and verified without decoding anything.
+// found and verified without decoding anything. The member is serverProof where
+// serverToken carries the token itself ([link.ModeBoth]). The member is serverProof where
+// serverToken carries the token itself ([link.ModeBoth]).
 const (
 	tokenTail = `,"serverToken":"`
 	proofTail = `,"serverProof":"`
@@ -43,7 +45,8 @@ func newKey(token link.Secret) *key {
 	return &key{token: bytes, hash: hmac.New(sha256.New, bytes)}
 }
 
-// appendProof appends the proof of a channel, its zero byte and a message so far.
+// appendProof appends the proof of text, which is a channel, a zero byte and an unsigned
+// message.
 func (k *key) appendProof(to, text []byte) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -92,7 +95,7 @@ func newProver(mode link.Mode, token, also link.Secret) (*prover, error) {
 	return p, nil
 }
 
-// sign completes text, which is a channel, a zero byte and an open message.
+// sign completes text, which is a channel, a zero byte and an unsigned message.
 func (p *prover) sign(text []byte) []byte {
 	tail := tokenTail
 	if p.mode != link.ModeHMAC {

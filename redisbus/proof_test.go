@@ -43,7 +43,7 @@ func sign(b *Bus, channel, body string, s stamp) []byte {
 	if s.seq == 0 {
 		s.seq = 1
 	}
-	return b.prover.Load().sign(b.header.appendOpen(nil, channel, "type", []byte(body), s))[len(channel)+1:]
+	return b.prover.Load().sign(b.header.appendUnsigned(nil, channel, "type", []byte(body), s))[len(channel)+1:]
 }
 
 func mode(m link.Mode) func(*BusConfig) { return func(c *BusConfig) { c.Mode = m } }

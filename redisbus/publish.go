@@ -50,8 +50,8 @@ func (b *Bus) Publish(ctx context.Context, messageType string, body any) error {
 	return err
 }
 
-// Send is [Bus.Publish] to the inbox of one node. It returns how many listen
-// there: 0 means that there is no such node at present.
+// Send is [Bus.Publish] to the inbox of one node. It returns how many subscribers the
+// inbox has: 0 means that there is no such node at present.
 func (b *Bus) Send(ctx context.Context, node, messageType string, body any) (receivers int64, err error) {
 	if err := link.CheckName("node", node); err != nil {
 		return 0, err
@@ -59,8 +59,8 @@ func (b *Bus) Send(ctx context.Context, node, messageType string, body any) (rec
 	return b.PublishWith(ctx, messageType, body, PublishOptions{Node: node})
 }
 
-// PublishWith is [Bus.Publish] with options. It returns how many listen on the
-// channel of all nodes, or at the inbox of the one that the options name.
+// PublishWith is [Bus.Publish] with options. It returns how many subscribers the channel
+// of all nodes has, or the inbox of the node that the options name.
 func (b *Bus) PublishWith(ctx context.Context, messageType string, body any, o PublishOptions) (receivers int64, err error) {
 	m, err := o.outgoing(messageType, body)
 	if err != nil {
@@ -90,7 +90,7 @@ func (b *Bus) seal(m Outgoing) (channel string, message []byte, err error) {
 	}
 	channel = b.channelOf(m.Node)
 	s := stamp{seq: b.sealed.Add(1), at: b.Now(), meta: meta, sealed: true}
-	text := b.prover.Load().sign(b.header.appendOpen(nil, channel, m.Type, m.Body, s))
+	text := b.prover.Load().sign(b.header.appendUnsigned(nil, channel, m.Type, m.Body, s))
 	return channel, text[len(channel)+1:], nil
 }
 
@@ -127,9 +127,9 @@ func (b *Bus) postAndWait(ctx context.Context, m Outgoing) (int64, error) {
 
 // Post queues a message and returns at once. The caller has made or checked the
 // body itself. done, where not nil, is called when Redis has answered, on a
-// goroutine that many messages share: it must not block. The error is
-// [ErrTooLarge], [ErrCongested] or one of invalid names and meta, and then done is
-// not called.
+// goroutine that many messages share: it must not block. The error is [ErrTooLarge],
+// [ErrCongested], that of an invalid name or meta, or [link.ErrUnavailable] of a lazy bus
+// without its token; after an error done is not called.
 func (b *Bus) Post(ctx context.Context, m Outgoing, done func(receivers int64, err error)) error {
 	lead, err := b.queue(m, done)
 	if lead {
@@ -139,7 +139,7 @@ func (b *Bus) Post(ctx context.Context, m Outgoing, done func(receivers int64, e
 }
 
 // PostNow is [Bus.Post] for a goroutine that has nothing else to do: unless another
-// one is already sending, it sends what is queued, this message and those that come
+// goroutine is already sending, it sends this message and those that are queued
 // meanwhile, and returns when Redis has them.
 func (b *Bus) PostNow(ctx context.Context, m Outgoing, done func(receivers int64, err error)) error {
 	lead, err := b.queue(m, done)
@@ -163,12 +163,12 @@ func (b *Bus) queue(m Outgoing, done func(receivers int64, err error)) (lead boo
 	}
 	channel, now := b.channelOf(m.Node), b.Now()
 	return b.out.put(posting{channel: channel, done: done}, now, func(to []byte, seq uint64) []byte {
-		return b.prover.Load().sign(b.header.appendOpen(to, channel, m.Type, m.Body, stamp{seq: seq, at: now, meta: meta}))
+		return b.prover.Load().sign(b.header.appendUnsigned(to, channel, m.Type, m.Body, stamp{seq: seq, at: now, meta: meta}))
 	})
 }
 
-// check refuses what receivers would drop, and returns the meta as JSON, nil if
-// there is none.
+// check returns an error for a message that receivers would drop, and otherwise its meta
+// as JSON, nil for none.
 func (b *Bus) check(m Outgoing) (meta []byte, err error) {
 	if err := link.CheckName("message type", m.Type); err != nil {
 		return nil, err
@@ -181,7 +181,7 @@ func (b *Bus) check(m Outgoing) (meta []byte, err error) {
 	}
 	p := b.prover.Load()
 	if p == nil {
-		return nil, errNotOpen
+		return nil, errNoToken
 	}
 	if len(m.Body)+len(meta)+len(m.Type)+len(b.header.names)+len(p.plain)+overhead > MaxMessage {
 		return nil, ErrTooLarge

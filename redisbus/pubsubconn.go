@@ -18,7 +18,7 @@ import (
 
 // pubsubConn is a connection to Redis that has subscribed. It is used in place of
 // redis.PubSub, which reads through 64 KiB of buffers whatever its options say,
-// and which reconnects without telling.
+// and which reconnects without notice.
 type pubsubConn struct {
 	conn         net.Conn
 	reader       *bufio.Reader
@@ -103,8 +103,8 @@ func (p *pubsubConn) send(words ...string) error {
 
 func (p *pubsubConn) close() { _ = p.conn.Close() }
 
-// next waits for the next event. An answer that is neither a message nor a
-// confirmation gives an event without a kind.
+// next waits for the next event. For a reply that is neither a message nor a
+// confirmation it returns an event without a kind.
 func (p *pubsubConn) next() (pubsubEvent, error) {
 	n, err := p.readCount('*')
 	if err != nil || n < 3 {
@@ -145,8 +145,8 @@ func (p *pubsubConn) internChannel(name []byte) string {
 	return string(name)
 }
 
-// readBulk reads a bulk string. Of one that is longer than [MaxMessage] it returns
-// the first MaxMessage+1 bytes and discards the rest: the message will be dropped.
+// readBulk reads a bulk string. If the string is longer than [MaxMessage], it returns the
+// first MaxMessage+1 bytes and discards the rest: the message will be dropped.
 func (p *pubsubConn) readBulk() ([]byte, error) {
 	n, err := p.readCount('$')
 	if err != nil || n < 0 {
@@ -160,7 +160,7 @@ func (p *pubsubConn) readBulk() ([]byte, error) {
 	return text, err
 }
 
-// readCount reads a line of a type mark, such as $, and a number.
+// readCount reads a line that consists of a RESP type mark, such as $, and a number.
 func (p *pubsubConn) readCount(mark byte) (int, error) {
 	line, err := p.readLine()
 	if err != nil {
@@ -173,7 +173,7 @@ func (p *pubsubConn) readCount(mark byte) (int, error) {
 	return n, nil
 }
 
-// readLine reads a line. Where that is an error reply it returns a [link.ReplyError].
+// readLine reads a line. It returns an error reply of Redis as a [link.ReplyError].
 func (p *pubsubConn) readLine() ([]byte, error) {
 	line, err := p.reader.ReadSlice('\n')
 	if err != nil {

@@ -16,29 +16,29 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// pubsubState is the state of the one connection that listens.
+// pubsubState is the state of the bus's subscribed connection.
 type pubsubState struct {
 	received, connects, reconnects atomic.Uint64
 	connected                      atomic.Bool
-	// heard is when anything was last received, on the bus's monotonic clock.
+	// heard is when anything was last received, in nanoseconds since the bus's clock.start.
 	heard atomic.Int64
 	// conn is the current connection, for use outside its reader.
 	conn atomic.Pointer[pubsubConn]
 	// changed wakes the watchdog.
 	changed chan struct{}
-	beacons sync.WaitGroup
-	lag     atomic.Int64 // beaconLag in nanoseconds after a beacon that could not be sent
+	beacons sync.WaitGroup // goroutines of sendBeacon
+	lag     atomic.Int64   // [beaconLag] in nanoseconds if the last beacon could not be sent, else 0
 
-	// confirmed are the channels that Redis has confirmed. The bus's lock guards it.
+	// confirmed has the channels whose subscription Redis has confirmed. Bus.mu guards it.
 	confirmed map[string]bool
 	// wasConnected and peers are used by the reader alone.
 	wasConnected bool
 	peers        *peers
 }
 
-// Serve listens until ctx ends and returns when everything it started has ended.
-// An outage of Redis is no error: Serve goes on trying, with [link.Pause] between
-// tries. The error is nil, [ErrServing], or a [StuckError].
+// Serve receives messages until ctx ends and returns when its goroutines have ended. An
+// outage of Redis is no error: Serve goes on trying, with [link.Pause] between tries. The
+// error is nil, [ErrServing], or a [StuckError].
 func (b *Bus) Serve(ctx context.Context) error {
 	if !b.serve.TryLock() {
 		return ErrServing
@@ -47,7 +47,7 @@ func (b *Bus) Serve(ctx context.Context) error {
 	b.group.Open()
 	handlers := ctx
 	if b.base != nil {
-		handlers = b.base() //nolint:contextcheck // the caller's own choice
+		handlers = b.base() //nolint:contextcheck // BusConfig.BaseContext replaces ctx for handlers
 	}
 	handlers, cancel := context.WithCancel(handlers)
 	defer cancel()
@@ -55,7 +55,7 @@ func (b *Bus) Serve(ctx context.Context) error {
 	defer b.reports.Ended(b.reportName())
 	defer b.reports.Ended(b.tokenReportName())
 	if b.opening != nil {
-		defer b.opening.fail(ErrClosed, true)
+		defer b.opening.record(ErrClosed, true)
 		if !b.learnToken(ctx) {
 			return nil
 		}
@@ -70,7 +70,7 @@ func (b *Bus) Serve(ctx context.Context) error {
 	return err
 }
 
-// read listens, and connects anew whenever that ends.
+// read calls listen again and again until ctx ends: each call is one connection.
 func (b *Bus) read(ctx, handlers context.Context) {
 	for failures := 1; ctx.Err() == nil; failures++ {
 		connects := b.pubsub.connects.Load()
@@ -87,7 +87,7 @@ func (b *Bus) read(ctx, handlers context.Context) {
 			b.reports.Failed(b.reportName(), err)
 		}
 		if b.opening != nil && !b.Usable() {
-			b.opening.fail(link.Explain(err), false)
+			b.opening.record(link.Explain(err), false)
 		}
 		_ = link.Sleep(ctx, link.Pause(failures))
 	}
@@ -144,7 +144,7 @@ func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 	case got.kind == "subscribe":
 		b.confirmSubscription(handlers, got.channel)
 	case got.kind != "message":
-	case got.channel == b.keys.Beacon(): // markHeard was all that it is for
+	case got.channel == b.keys.Beacon(): // it only ends the silence, which markHeard has done
 	default:
 		if hints := b.hintsOf(got.channel); hints != nil {
 			for _, f := range hints {
@@ -156,7 +156,7 @@ func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 	}
 }
 
-// ownChannels are the channels that make the bus connected once all are confirmed.
+// ownChannels returns the channels that must all be confirmed for the bus to be connected.
 func (b *Bus) ownChannels() []string {
 	if b.inboxOnly {
 		return []string{b.keys.Inbox(b.self.ID), b.keys.Beacon()}
@@ -164,7 +164,7 @@ func (b *Bus) ownChannels() []string {
 	return []string{b.keys.Channel(), b.keys.Inbox(b.self.ID), b.keys.Beacon()}
 }
 
-// channels are the bus's own channels and those of its hints.
+// channels returns the bus's own channels and those of its hints.
 func (b *Bus) channels() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -236,7 +236,8 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 	}
 }
 
-// verify reads a message. Nothing is decoded before the proof is verified.
+// verify decodes a message, or returns the reason to drop it. Nothing is decoded before
+// the proof is verified, except where the mode also accepts the plain token.
 func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 	if len(data) > MaxMessage {
 		return Message{}, DropSize

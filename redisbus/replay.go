@@ -9,7 +9,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Bounds of what is remembered about senders.
+// Bounds of the memory about senders.
 const (
 	// window is how far a message's time may be from now: an older message could be a
 	// replay whose number is already forgotten.
@@ -27,7 +27,7 @@ const (
 
 // peers remembers the last sequence numbers of every sender. Messages of one
 // sender on one channel arrive in the order of their numbers, so that one number
-// a channel tells both a replay and a gap. Sealed messages, which transactions
+// per channel reveals both a replay and a gap. Sealed messages, which transactions
 // publish when they commit, may arrive out of order: [seqWindow] remembers them.
 type peers struct {
 	seen  map[string]peer
@@ -35,8 +35,10 @@ type peers struct {
 }
 
 type peer struct {
-	// name is the key of the map.
-	name                string
+	// name is the sender's incarnation, the same string as the key in peers.seen.
+	name string
+	// broadcast and directed are the last numbers on the channel of all nodes and on the
+	// inbox.
 	broadcast, directed uint64
 	sealed              *seqWindow
 	// heard is the time of the last message, in milliseconds on Redis's clock.
@@ -79,13 +81,13 @@ func (p *peers) admit(m *Message, now time.Time) (ok bool, lost uint64) {
 	return ok, lost
 }
 
-// minRestartJump is the least jump in a sender's numbers that does not mean a loss:
-// the sender had forgotten the channel and counts from its clock again (see
+// minRestartJump is the least jump in a sender's numbers that is not counted as a loss:
+// the sender had forgotten the channel and took the time as its next number (see
 // [numbers]).
 const minRestartJump = uint64(forgetLate/time.Microsecond) / 2
 
 // advance reports whether seq is new, and how many numbers were skipped before it.
-// The first number of a sender tells nothing about losses.
+// A sender's first number says nothing about losses.
 func advance(last *uint64, seq uint64) (ok bool, lost uint64) {
 	if seq <= *last {
 		return false, 0
@@ -139,13 +141,13 @@ func (s *seqWindow) admit(seq uint64) bool {
 	return true
 }
 
-// numbers are the last sequence numbers that a sender gave out, by channel. A
-// channel's first number is the time in microseconds, and never below a number
-// given out before. So a channel that was not used for long can be forgotten and
-// begun again without ever looking like a replay.
+// numbers has the last sequence number that this bus gave out on each channel. A
+// channel's first number is the time in microseconds, and above every number given out
+// before on any channel. So the bus can forget a channel that it has not used for long,
+// and its next message there does not look like a replay.
 type numbers struct {
 	last  map[string]number
-	top   uint64
+	top   uint64 // the greatest number given out on any channel
 	swept time.Time
 }
 

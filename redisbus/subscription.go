@@ -10,7 +10,7 @@ import (
 // DefaultBuffer is the default of [SubscribeOptions.Buffer].
 const DefaultBuffer = 1024
 
-// maxWaitingBytes is how many bytes of messages wait for one subscription.
+// maxWaitingBytes bounds the bodies of the messages that wait for one subscription.
 const maxWaitingBytes = 8 << 20
 
 // SubscribeOptions are the options of one subscription. The zero value has the
@@ -23,14 +23,14 @@ type SubscribeOptions struct {
 	// were not lost, and never at the same time as the handler.
 	OnGap func(ctx context.Context, gap Gap)
 	// Inline runs the handler on the goroutine that reads the connection, without
-	// middleware: for a handler that only hands over and never blocks. No message
-	// waits, so none overflows.
+	// middleware: for a handler that only passes the message on and never blocks. No
+	// message waits, so the subscription has no [GapOverflow].
 	Inline bool
 }
 
 // Handler receives the messages of one subscription, one at a time and in the
-// order in which each sender sent them. ctx ends when the bus stops. A panic is
-// logged and ends only that call.
+// order in which each sender sent them. ctx ends when the bus stops. A panic of the
+// handler is logged and ends only that call.
 type Handler func(ctx context.Context, m Message)
 
 // Subscription is a handler on its message type, until [Subscription.Close].
@@ -41,11 +41,11 @@ type Subscription struct {
 	options SubscribeOptions
 
 	mu       sync.Mutex
-	waiting  []item // a queue from head on
+	waiting  []item // the queue is waiting[head:]
 	head     int
-	bytes    int
-	overflow uint64
-	working  bool
+	bytes    int    // size of the queued bodies
+	overflow uint64 // messages pushed out since the last GapOverflow
+	working  bool   // a goroutine runs work
 	closed   bool
 }
 
@@ -65,7 +65,7 @@ func (s *Subscription) Close() {
 	s.waiting, s.head, s.bytes = nil, 0, 0
 }
 
-// offer queues an item, or for Inline runs the handler. Queuing never blocks.
+// offer queues an item, or runs the handler of an Inline subscription. Queuing never blocks.
 func (s *Subscription) offer(ctx context.Context, i item) {
 	if i.gap != nil && s.options.OnGap == nil {
 		return
@@ -90,6 +90,7 @@ func (s *Subscription) offer(ctx context.Context, i item) {
 	}
 }
 
+// pushOut drops the oldest item and counts its messages as lost.
 func (s *Subscription) pushOut() {
 	old := s.take()
 	if old.gap != nil {
@@ -135,8 +136,8 @@ func (s *Subscription) next(ctx context.Context) (item, bool) {
 	return s.take(), true
 }
 
-// work runs while messages wait. A handler that ends its goroutine by
-// runtime.Goexit ends this one: another takes its place.
+// work calls the handler while messages wait. A handler that calls runtime.Goexit ends
+// the goroutine of work: another goroutine then continues.
 func (s *Subscription) work(ctx context.Context) {
 	finished := false
 	defer func() {

@@ -15,10 +15,10 @@ import (
 // tokenBytes is the size of a drawn token: 256 random bits.
 const tokenBytes = 32
 
-// Token returns the token that authenticates the cluster's messages: the
-// configured one or, where none is configured, the one that the cluster keeps in
-// Redis, which the first caller draws. Such a token does not protect against clients
-// that can read the namespace's keys; but those could write tasks as well.
+// Token returns the token that authenticates the cluster's messages: the configured token
+// or, if none is configured, a random token that the cluster keeps in Redis. The first
+// caller draws that one. A token in Redis does not protect against clients that can read
+// the namespace's keys; such clients could enqueue tasks anyway.
 //
 // Errors are those of [link.Explain]. Token is safe to repeat.
 func Token(ctx context.Context, client redis.Cmdable, keys link.Keys, configured link.Secret) (link.Secret, error) {
@@ -30,8 +30,8 @@ func Token(ctx context.Context, client redis.Cmdable, keys link.Keys, configured
 	return keepToken(ctx, client, keys, link.Secret(base64.RawURLEncoding.EncodeToString(random)))
 }
 
-// keepToken puts the token into Redis unless there is one, and returns the one
-// that is there then.
+// keepToken writes the token to Redis unless Redis has a token already, and returns the
+// token that Redis then has.
 func keepToken(ctx context.Context, client redis.Cmdable, keys link.Keys, token link.Secret) (link.Secret, error) {
 	kept, err := client.Get(ctx, keys.Token()).Result()
 	if errors.Is(err, redis.Nil) {

@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// maxSilence is how long nothing may be heard before the connection is taken for
+	// maxSilence is how long nothing may be received before the connection is taken for
 	// dead: a connection that was cut off without notice looks like a quiet one.
 	maxSilence = 6 * time.Second
-	// maintenancePause is the time between two checks of the cluster's token,
-	// clockPause that between two readings of Redis's clock. Both are also done after
-	// every reconnection.
+	// maintenancePause is the time between two checks of the cluster's token, clockPause
+	// the time between two readings of Redis's clock. Both also happen after every
+	// reconnection.
 	maintenancePause = 30 * time.Second
 	clockPause       = 4 * time.Minute
 )
 
-// watchdog closes a connection on which nothing is heard, sends beacons so that
-// something is, and keeps the clock and the token up to date.
+// watchdog sends beacons so that something is received on every working connection,
+// closes a connection on which nothing is, and keeps the clock and the token up to date.
 type watchdog struct {
 	bus *Bus
 	// Times of the last maintenance and of the last clock reading, on the bus's
@@ -28,7 +28,7 @@ type watchdog struct {
 	maintained, clockRead time.Duration
 	// connects is [pubsubState.connects] as of the last maintenance.
 	connects    uint64
-	failed      atomic.Bool // the last maintenance, which is then repeated soon
+	failed      atomic.Bool // the last maintenance failed: the next one comes soon
 	maintaining sync.WaitGroup
 	busy        chan struct{} // holds one element while maintenance runs
 }
@@ -59,7 +59,7 @@ func (b *Bus) watch(ctx context.Context) {
 	}
 }
 
-// check does what is due and returns the time until the next check.
+// check does everything that is due and returns the time until the next check.
 func (w *watchdog) check(ctx context.Context) time.Duration {
 	b := w.bus
 	now, silence, connected := time.Since(b.clock.start), b.silence(), b.pubsub.connected.Load()
@@ -136,9 +136,9 @@ func (b *Bus) subscribeHints() {
 	}
 }
 
-// checkToken writes the token to Redis again if Redis has lost it. If another node
-// has drawn a new token meanwhile, the bus takes that one: otherwise they would not
-// understand each other any more.
+// checkToken writes the token to Redis again if Redis has lost it. If another node has
+// drawn a new token meanwhile, the bus takes the new token: otherwise each would drop the
+// other's messages.
 func (b *Bus) checkToken(ctx context.Context) error {
 	if !b.tokenKept {
 		return nil
@@ -157,7 +157,7 @@ func (b *Bus) checkToken(ctx context.Context) error {
 	return nil
 }
 
-// silentError is the failure of a connection on which nothing is heard.
+// silentError is the failure of a connection on which nothing was received.
 type silentError struct{ time.Duration }
 
 func (e silentError) Error() string {

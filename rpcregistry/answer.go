@@ -22,7 +22,7 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 		e.stats.malformed.Add(1)
 		return
 	}
-	left := c.deadline.Sub(e.cfg.Bus.Now())
+	left := c.deadline.Sub(e.cfg.Bus.Now()) // both are on Redis's clock // both are on Redis's clock
 	if left <= 0 {
 		e.stats.expired.Add(1)
 		return
@@ -44,11 +44,11 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 		return
 	}
 	e.stats.calls.Add(1)
-	e.pool.do(func() { e.serveCall(*base, &c, method, left) }) //nolint:contextcheck // the same
+	e.pool.do(func() { e.serveCall(*base, &c, method, left) }) //nolint:contextcheck // methods have Serve's context
 }
 
-// serveCall runs the method and sends its reply, also when the method panics or ends
-// its goroutine by runtime.Goexit.
+// serveCall runs the method and sends its reply, also when the method panics or calls
+// runtime.Goexit.
 func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left time.Duration) {
 	began := time.Now()
 	ctx := &callContext{Context: base, deadline: began.Add(left), call: c}
@@ -71,7 +71,7 @@ func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left 
 	}()
 	value, err = e.methodFunc(method)(ctx, c.args)
 	if err != nil {
-		_, _ = codeOf(err) // here, so that a panic of err.Error() counts as the method's
+		_, _ = codeOf(err) // called here so that a panic of err.Error() counts as the method's
 	}
 	switch {
 	case errors.Is(err, context.Canceled) && base.Err() != nil:
@@ -84,7 +84,8 @@ func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left 
 // post is [redisbus.Bus.Post] or [redisbus.Bus.PostNow].
 type post func(ctx context.Context, m redisbus.Outgoing, done func(int64, error)) error
 
-// answer sends the reply to a call, if one is wanted, and returns its code.
+// answer sends the reply to a call, unless the caller wants none, and returns the reply's
+// code, "" for a value.
 func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, err error, send post) (code Code) {
 	if c.id == "" {
 		if err != nil {
@@ -115,6 +116,7 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 	return code
 }
 
+// failure returns the reply for an error of a method.
 func failure(err error) reply {
 	code, text := codeOf(err)
 	if len(text) > maxErrorText {

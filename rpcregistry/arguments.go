@@ -16,19 +16,19 @@ var (
 	rawMessage      = reflect.TypeFor[json.RawMessage]()
 )
 
-// unmarshalFunc is json.Unmarshal or strictly.
+// unmarshalFunc decodes JSON into v, as json.Unmarshal and unmarshalStrict do.
 type unmarshalFunc func(text []byte, v any) error
 
-// strictly is json.Unmarshal, but for unknown members, which are an error at any depth.
-func strictly(text []byte, v any) error {
+// unmarshalStrict is json.Unmarshal, but unknown members at any depth are an error.
+func unmarshalStrict(text []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	return d.Decode(v)
 }
 
-// decoder returns how arguments reach a Req, as [Handle] describes.
+// decoder returns a function that decodes arguments into a Req, as [Handle] describes.
 func decoder[Req any](unmarshal unmarshalFunc) func(args json.RawMessage, req *Req) error {
-	// Learned from the first list: most methods of most nodes never get one.
+	// The layout is made for the first list: most methods of most nodes never get one.
 	var known atomic.Pointer[layout]
 	return func(args json.RawMessage, req *Req) error {
 		if isAbsent(args) {
@@ -45,20 +45,20 @@ func decoder[Req any](unmarshal unmarshalFunc) func(args json.RawMessage, req *R
 			}
 		}
 		if raw, ok := any(req).(*json.RawMessage); ok {
-			*raw = args // it has been checked, and nobody else holds it
+			*raw = args // no copy: args is valid JSON and belongs to this call alone
 			return nil
 		}
 		return unmarshal(args, req)
 	}
 }
 
-// layout is how a list of arguments reaches a type.
+// layout says how a list of arguments is decoded into a type.
 type layout struct {
-	// decode is nil where the list is the argument.
+	// decode is nil if the type is decoded from the list as a whole.
 	decode    func(l *layout, args json.RawMessage, req any) error
-	unmarshal unmarshalFunc // of an element
-	fields    [][]int       // of a struct
-	named     bool          // a lone object in the list is the struct by name
+	unmarshal unmarshalFunc // decodes an element of the list
+	fields    [][]int       // indexes of a struct's fields, see reflect.Value.FieldByIndex
+	named     bool          // a list of one object has the struct's fields by name
 }
 
 func layoutOf(t reflect.Type, unmarshal unmarshalFunc) *layout {
@@ -77,7 +77,7 @@ func layoutOf(t reflect.Type, unmarshal unmarshalFunc) *layout {
 	}
 }
 
-// takesLists reports whether a list of arguments may be the one argument itself.
+// takesLists reports whether a value of the type may itself be a list in JSON.
 func takesLists(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Slice, reflect.Array, reflect.Interface:
@@ -97,7 +97,7 @@ func elements(args json.RawMessage) ([]json.RawMessage, error) {
 	return list, err
 }
 
-// fields are the indexes of the fields that encoding/json would fill.
+// fields returns the indexes of the fields that encoding/json would fill.
 func fields(t reflect.Type) (all [][]int) {
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -116,7 +116,7 @@ func kindOf(t reflect.Type) reflect.Kind {
 	return t.Kind()
 }
 
-// holdsObjects reports whether a JSON object fits into the type.
+// holdsObjects reports whether a JSON object can be decoded into the type.
 func holdsObjects(t reflect.Type) bool {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -176,7 +176,8 @@ func (l *layout) byPosition(args json.RawMessage, req any) error {
 	return nil
 }
 
-// fieldOf makes the embedded structs on the way to a field.
+// fieldOf returns the field of v with that index. It allocates the embedded structs that
+// are nil pointers.
 func fieldOf(v reflect.Value, index []int) (reflect.Value, error) {
 	for _, i := range index[:len(index)-1] {
 		v = v.Field(i)

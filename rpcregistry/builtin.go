@@ -14,24 +14,24 @@ type Pong struct {
 	At int64 `json:"at"`
 }
 
-// LogLine is what api.log takes: by position as doCluster("api.log", ["text"])
-// or ["text", "warn"].
+// LogLine has the arguments of api.log. By position they are ["text"] or
+// ["text", "warn"].
 type LogLine struct {
 	Text string `json:"text"`
-	// Severity is a zerolog level, default info. What is no level is info, and
-	// nothing that a peer sends logs above error.
+	// Severity is a zerolog level. Default, also for an unknown level: info. Levels above
+	// error are logged as error.
 	Severity string `json:"severity,omitempty"`
 }
 
-// MethodInfo is one line of the response of api.methods.
+// MethodInfo describes one method in the response of api.methods.
 type MethodInfo struct {
 	Name      string `json:"name"`
 	Arguments string `json:"arguments"`
 	Result    string `json:"result"`
 }
 
-// registerBuiltins adds what every endpoint answers, unless the node registered
-// its own under the same name.
+// registerBuiltins registers the built-in methods, except those whose names the registry
+// already has.
 func (e *Endpoint) registerBuiltins() {
 	if !e.registry.has("api.ping") {
 		HandleStrict(e.registry, "api.ping", func(context.Context, struct{}) (Pong, error) {
@@ -55,8 +55,8 @@ func (e *Endpoint) registerBuiltins() {
 	}
 }
 
-// logLine logs a peer's text as a field: the message of a log line may be printed
-// as it is, with whatever it does to a terminal.
+// logLine logs a peer's text as a field, where it is quoted: the message of a log line may
+// be printed as it is, with control sequences for the terminal.
 func (e *Endpoint) logLine(ctx context.Context, line LogLine) {
 	level, err := zerolog.ParseLevel(line.Severity)
 	if err != nil || level == zerolog.NoLevel || level < zerolog.TraceLevel || level == zerolog.Disabled {

@@ -43,12 +43,12 @@ type CallOptions struct {
 // slice gives them by position ([Handle] has the rules).
 //
 // A call to [All] runs on every node that has the method, and the first answer
-// counts, be it a value or an error of the method; nodes that do not have the
-// method, forbid it or are busy leave the answer to others.
+// counts, be it a value or an error of the method. Refusals of nodes that do not have the
+// method, forbid it or are busy count only when every node has refused.
 //
-// The call ends at ctx's deadline, which travels with it, or after the
-// endpoint's timeout. The error is an [Error]: see the codes. When ctx is
-// cancelled the error is its cause, and whether the method ran is not known.
+// The call ends at ctx's deadline, which is sent with the call, or, without a deadline,
+// after the endpoint's timeout. The error is an [Error]: see the codes. When ctx is
+// cancelled the error is ctx's cause, and whether the method ran is not known.
 func (e *Endpoint) DoCluster(ctx context.Context, method string, args any, to Target) (Response, error) {
 	return e.DoClusterWith(ctx, method, args, to, CallOptions{})
 }
@@ -76,9 +76,8 @@ func DoWith[Res any](ctx context.Context, e *Endpoint, method string, args any, 
 	return res, err
 }
 
-// Cast calls a method and does not wait: nobody replies. The error says only
-// whether the call was sent and, for a node or a connection, whether somebody
-// listens there.
+// Cast calls a method without a reply. The error says only whether the call was sent and,
+// for a call to a node or a connection, whether a node received it.
 func (e *Endpoint) Cast(ctx context.Context, method string, args any, to Target) error {
 	return e.CastWith(ctx, method, args, to, CallOptions{})
 }
@@ -101,7 +100,7 @@ func (e *Endpoint) call(ctx context.Context, args any, r Request) (result Result
 	return e.send(ctx, r)
 }
 
-// sendRequest is what the call middleware is wrapped around.
+// sendRequest makes a call of any kind without the call middleware.
 func (e *Endpoint) sendRequest(ctx context.Context, r Request) (result Result, err error) {
 	switch r.Replies {
 	case EveryReply:
@@ -175,7 +174,8 @@ func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
 	}
 }
 
-// timeout bounds a call whose context has no deadline.
+// timeout returns the timer of a call whose context has no deadline, and nil for a context
+// that has one.
 func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) {
 	if _, bounded := ctx.Deadline(); bounded {
 		return nil, func() bool { return false }
@@ -184,7 +184,8 @@ func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) 
 	return timer.C, timer.Stop
 }
 
-// prepare makes the call and finds its node, which is empty for all.
+// prepare returns the call of a request and the id of the node that it goes to, "" for all
+// nodes.
 func (e *Endpoint) prepare(ctx context.Context, r Request) (*call, string, error) {
 	if !link.ValidName(r.Method) {
 		return nil, "", &Error{Code: ErrNoSuchMethod, Message: "not a valid name"}
@@ -214,6 +215,7 @@ func (e *Endpoint) prepare(ctx context.Context, r Request) (*call, string, error
 	return c, node, nil
 }
 
+// locate returns the id of the node that holds a client connection.
 func (e *Endpoint) locate(ctx context.Context, connection string) (string, error) {
 	if e.cfg.Connections == nil {
 		return "", &Error{Code: ErrNoSuchConnection, Message: "this node has no directory of connections"}
@@ -231,7 +233,7 @@ func (e *Endpoint) locate(ctx context.Context, connection string) (string, error
 // newID returns 128 random bits, so that only a node that got the call can answer it.
 func newID() string {
 	var random [16]byte
-	_, _ = rand.Read(random[:]) // it never fails: crypto/rand ends the process first
+	_, _ = rand.Read(random[:]) // Read never returns an error: crypto/rand ends the process first
 	return base64.RawURLEncoding.EncodeToString(random[:])
 }
 
@@ -262,7 +264,7 @@ func isError(err error) bool {
 	return ok
 }
 
-// withMethod names the method in an [Error] and in any other error.
+// withMethod adds the method's name to the error.
 func withMethod(err error, method string) error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		known.Method = method

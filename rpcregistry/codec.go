@@ -19,7 +19,7 @@ const (
 // and its body.
 const outerDepth = 2
 
-// call is a request on its way.
+// call is a request as it is sent and received.
 type call struct {
 	// id is 128 random bits in base64url, empty for [NoReply].
 	id         string

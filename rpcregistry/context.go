@@ -14,16 +14,16 @@ type Call struct {
 	Method string
 	// From is the caller: a node, or a command.
 	From redisbus.Identity
-	// Connection is the id of the client connection that was called, empty if the
-	// call was not to one.
+	// Connection is the id of the client connection that was called, empty for a call
+	// to a node or to all.
 	Connection string
-	// Meta is what the caller gave as [CallOptions.Meta], nil if nothing.
+	// Meta is the caller's [CallOptions.Meta], nil if the caller gave none.
 	Meta map[string]string
 }
 
 type contextKey struct{}
 
-// ErrNoCall is what [FromContext] panics with outside a method.
+// ErrNoCall is the value with which [FromContext] panics outside a method.
 var ErrNoCall = errors.New("no call in this context: use the context that a method was given, or ask rpcregistry.InCall first")
 
 // FromContext returns the call that a method's context belongs to. With any other
@@ -42,16 +42,16 @@ func InCall(ctx context.Context) bool {
 	return ok
 }
 
-// callContext is the context of one call: the node's, with the call's deadline.
-// Most methods never look at it, so its timer is made only when it is needed.
+// callContext is the context of one call: the node's context with the call's deadline. Most
+// methods never use Done or Err, so the timer is made only for the first use of them.
 type callContext struct {
-	context.Context //nolint:containedctx // it is a context: this one is its parent
+	context.Context //nolint:containedctx // callContext is a context; this is its parent
 
 	call     *call
 	deadline time.Time
 
 	mu     sync.Mutex
-	timed  context.Context //nolint:containedctx // the same with a timer, nil until it is needed
+	timed  context.Context //nolint:containedctx // the parent with the deadline's timer; nil until it is needed
 	cancel context.CancelFunc
 	ended  bool
 }
@@ -79,8 +79,8 @@ func (c *callContext) Done() <-chan struct{} { return c.withTimer().Done() }
 
 func (c *callContext) Err() error { return c.withTimer().Err() }
 
-// Value asks the timed context, so that contexts derived from this one find
-// their parent in it and need no goroutine to watch it.
+// Value asks the context with the timer once there is one. So package context recognises
+// that context as the parent of derived contexts, and needs no goroutine for each of them.
 func (c *callContext) Value(key any) any {
 	if key == (contextKey{}) {
 		return c.call

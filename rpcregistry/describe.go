@@ -7,8 +7,8 @@ import (
 )
 
 // describe returns the JSON form of a type for people to read:
-// {to: string, after?: number, tags: [string]}. A ? marks what may be left out;
-// a type that contains itself is there by its name.
+// {to: string, after?: number, tags: [string]}. A ? marks members that may be left out.
+// Inside itself a recursive type is given by its name.
 func describe(t reflect.Type) string {
 	var d description
 	d.write(t)
@@ -18,7 +18,7 @@ func describe(t reflect.Type) string {
 type description struct {
 	strings.Builder
 
-	inside []reflect.Type
+	inside []reflect.Type // the types that are being written, to find recursion // the types that are being written, to find recursion
 }
 
 func (d *description) write(t reflect.Type) {

@@ -12,7 +12,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 )
 
-// Outcomes of one member in [Endpoint.DoAll].
+// The results of [Verdict.Outcome].
 const (
 	OutcomeValue   = "value"
 	OutcomeError   = "error"
@@ -24,15 +24,15 @@ const (
 	OutcomeSilent  = "silent"
 )
 
-// Verdict is the outcome of a call of all members on one of them.
+// Verdict is the outcome of an [Endpoint.DoAll] on one member of the cluster.
 type Verdict struct {
 	// Node is the member.
 	Node redisbus.Identity
-	// Value is its response, nil if there is none.
+	// Value is the member's response, nil if there is none.
 	Value json.RawMessage
-	// Err is nil or an [Error]: the method's own, [ErrPanicked], [ErrNoSuchMethod],
-	// [ErrDenied], [ErrBusy], [ErrNodeDown] for a member that left or died before it
-	// answered, [ErrTimeout] for a member that did not answer in time.
+	// Err is nil or an [Error]: the error of the method, [ErrPanicked],
+	// [ErrNoSuchMethod], [ErrDenied], [ErrBusy], [ErrNodeDown] for a member that left or
+	// died before it answered, [ErrTimeout] for a member that did not answer in time.
 	Err error
 }
 
@@ -52,17 +52,17 @@ func (v Verdict) Outcome() string {
 	return OutcomeValue
 }
 
-// membersInterval is the time between two looks at the list of live members during a
-// [Endpoint.DoAll], so that it does not wait for members that died without an
+// membersInterval is the time between two readings of the list of live members during an
+// [Endpoint.DoAll]: DoAll must not wait for a member that died without a call of
 // [Endpoint.NodeDown].
 const membersInterval = time.Second
 
-// DoAll calls a method on every member of the cluster and returns the verdict of
-// each, by node id: of those that were alive when the call was sent and of those
-// that came in time to answer it. It ends as soon as the last live member has
-// answered, and at ctx's deadline (or the endpoint's timeout) at the latest, with
-// a nil error then as well: the verdicts say which members did not answer. The error
-// is an [Error] when the call could not be made, or the cause of ctx's cancellation.
+// DoAll calls a method on every member of the cluster and returns a verdict for each
+// member that was alive when the call was sent or that joined in time to answer it, sorted
+// by node. It returns as soon as the last live member has answered, and at the latest at
+// ctx's deadline, or, without a deadline, after the endpoint's timeout. The error is nil
+// then as well: the verdicts say which members did not answer. The error is an [Error] if
+// the call could not be sent, or ctx's cause if ctx was cancelled.
 func (e *Endpoint) DoAll(ctx context.Context, method string, args any) ([]Verdict, error) {
 	return e.DoAllWith(ctx, method, args, CallOptions{})
 }
@@ -118,14 +118,14 @@ func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
 	}
 }
 
-// allWaiter waits for all members.
+// allWaiter waits for the replies of all members.
 type allWaiter struct {
 	method string
-	ends   chan error // holds one
+	ends   chan error // has capacity 1; gets the error with which the call ends, or nil
 
 	mu       sync.Mutex
-	open     map[redisbus.Identity]bool
-	answered map[redisbus.Identity]Verdict
+	open     map[redisbus.Identity]bool    // members that have not answered
+	answered map[redisbus.Identity]Verdict // includes members that are down
 }
 
 func newAllWaiter(members []redisbus.Identity, method string) *allWaiter {
@@ -161,7 +161,8 @@ func (g *allWaiter) reply(from redisbus.Identity, r reply) bool {
 	return true
 }
 
-// endIfAllDeclined is called with the lock held.
+// record adds a verdict and ends the call when no member is open. The caller holds the
+// lock.
 func (g *allWaiter) record(v Verdict) {
 	g.answered[v.Node] = v
 	delete(g.open, v.Node)
@@ -188,7 +189,7 @@ func (g *allWaiter) nodeDown(gone redisbus.Identity) {
 	}
 }
 
-// dropDead counts the members that are not in the list as down.
+// dropDead records the open members that are not in the list of live members as down.
 func (g *allWaiter) dropDead(members []redisbus.Identity) {
 	g.mu.Lock()
 	var gone []redisbus.Identity
@@ -203,6 +204,8 @@ func (g *allWaiter) dropDead(members []redisbus.Identity) {
 	}
 }
 
+// verdicts returns the verdicts sorted by incarnation, with an [ErrTimeout] for each
+// member that has not answered.
 func (g *allWaiter) verdicts() []Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()

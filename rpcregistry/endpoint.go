@@ -1,19 +1,19 @@
 // Package rpcregistry lets nodes call each other's methods by name: one node,
 // the holder of a client connection, or all of them.
 //
-// A call is a message of the cluster bus to the inbox of its target, or to all,
-// and its reply one to the inbox of the caller, so that a call of one node costs
-// the same with a thousand nodes as with one. Like the bus it is at most once:
-// what ends with [ErrTimeout] or [ErrNodeDown] may have run or not.
+// A call is a message of the cluster bus to the inbox of its target, or to all nodes; the
+// reply is a message to the inbox of the caller. So a call of one node costs the same with
+// a thousand nodes as with one. Like a message, a call is delivered at most once: after
+// [ErrTimeout] or [ErrNodeDown] the method may have run or not.
 //
 //	caller                      Redis                      node
 //	DoCluster ── call {id, method, deadline, args} ──▶ method runs until the
 //	   │ waits                                         deadline at most
 //	   ◀──────── reply {id, value | code, message} ─────── │
 //	   │
-//	   ├─ nobody listens there ▸ ErrNoSuchTarget, at once
+//	   ├─ no such node         ▸ ErrNoSuchTarget, at once
 //	   ├─ the node died        ▸ ErrNodeDown, when that is noticed
-//	   └─ the deadline passed  ▸ Timeout
+//	   └─ the deadline passed  ▸ ErrTimeout
 package rpcregistry
 
 import (
@@ -45,17 +45,17 @@ type Connections interface {
 	// Locate returns the id of the node that holds the connection, or an error
 	// that is [ErrNoSuchConnection].
 	Locate(ctx context.Context, connection string) (node string, err error)
-	// Holds reports whether this node holds it.
+	// Holds reports whether this node holds the connection.
 	Holds(connection string) bool
 }
 
 // Config configures an [Endpoint].
 type Config struct {
-	// Bus carries calls and replies; it has to be served as well.
+	// Bus carries calls and replies; the caller has to run its Serve.
 	Bus *redisbus.Bus
 
 	// Registry holds the methods that this node answers, beside the built-in
-	// api.ping, api.log and api.methods. Endpoints can share one.
+	// api.ping, api.log and api.methods. Endpoints can share a registry.
 	Registry *Registry
 
 	// Members is needed by [Endpoint.DoAll] only.
@@ -68,15 +68,15 @@ type Config struct {
 	// calls it. Default: Serve's own. In both cases it ends with Serve.
 	BaseContext func() context.Context
 
-	// ErrTimeout bounds calls whose context has no deadline. Default 5 s.
+	// Timeout bounds calls whose context has no deadline. Default 5 s.
 	Timeout time.Duration
 
 	// MaxCalls is how many calls may run on this node at once; more are answered
 	// with [ErrBusy]. Default 1024.
 	MaxCalls int
 
-	// OnLog, when set, may take a line that another node sent to api.log: it reports
-	// whether it did. Such a line does not go to Log.
+	// OnLog, when set, gets every text that a node sends to api.log. If it returns true,
+	// the text is not written to Log.
 	OnLog func(from redisbus.Identity, text string) bool
 
 	// CallMiddleware and MethodMiddleware wrap the calls that this endpoint makes and
@@ -84,10 +84,10 @@ type Config struct {
 	CallMiddleware   []CallMiddleware
 	MethodMiddleware []MethodMiddleware
 
-	// Observer, when set, hears how calls ended. Default none.
+	// Observer, when set, is notified of ended calls. Default none.
 	Observer Observer
 
-	// Log gets panics of methods and what other nodes send to api.log.
+	// Log gets panics of methods and the texts that nodes send to api.log.
 	Log zerolog.Logger
 }
 
@@ -104,8 +104,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Endpoint is a node's end of all calls: it answers those of others and makes
-// its own. It is safe for concurrent use.
+// Endpoint answers the calls that a node receives, and makes the node's own calls. It is
+// safe for concurrent use.
 type Endpoint struct {
 	cfg      Config
 	self     redisbus.Identity
@@ -162,7 +162,7 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	defer e.serve.Unlock()
 	base := ctx
 	if e.cfg.BaseContext != nil {
-		base = e.cfg.BaseContext() //nolint:contextcheck // the caller's own choice
+		base = e.cfg.BaseContext() //nolint:contextcheck // Config.BaseContext replaces ctx for methods
 	}
 	base, cancel := context.WithCancel(base)
 	defer cancel()
@@ -191,13 +191,13 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 // lost: wait for it, and for the bus's own Ready, before the node is announced.
 func (e *Endpoint) Ready() <-chan struct{} { return e.ready }
 
-// Self returns the identity that the endpoint calls with.
+// Self returns the identity of the endpoint: the sender of its calls.
 func (e *Endpoint) Self() redisbus.Identity { return e.self }
 
 // Methods returns the methods that this node answers.
 func (e *Endpoint) Methods() []Method { return e.registry.Methods() }
 
-// Stats has counts since [New].
+// Stats has an endpoint's counts since [New].
 type Stats struct {
 	// Calls counts the calls that were run, Expired those that came after their
 	// deadline, Malformed those that could not be read.

@@ -9,27 +9,27 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Code is the kind of failure that a call ended with. It is an error, for errors.Is
-// on what [Endpoint.DoCluster] returns and on [Verdict.Err]. A method chooses a code
-// of its own by wrapping it: fmt.Errorf("%w: box 7", ErrNoMailbox), with
-// const ErrNoMailbox Code = "no_mailbox", crosses the wire as the code and the text.
+// Code is the kind of failure with which a call ended. It is an error, for errors.Is on
+// the errors of [Endpoint.DoCluster] and on [Verdict.Err]. A method may return a code of
+// its own: with const ErrNoMailbox Code = "no_mailbox" the caller of a method that returns
+// fmt.Errorf("%w: box 7", ErrNoMailbox) gets the code and the text.
 type Code string
 
 // Error implements error.
 func (c Code) Error() string { return string(c) }
 
-// The codes that calls themselves end with.
+// The codes of this package.
 const (
-	// ErrNoSuchTarget: no node with that id is listening.
+	// ErrNoSuchTarget: no node with that id is subscribed.
 	ErrNoSuchTarget Code = "no_such_target"
 	// ErrNoSuchConnection: no node holds that connection.
 	ErrNoSuchConnection Code = "no_such_connection"
-	// ErrNoSuchMethod: the node has no such method; of a call to all: no node has.
+	// ErrNoSuchMethod: the node has no such method; after a call to all: no node has it.
 	ErrNoSuchMethod Code = "no_such_method"
 	// ErrDenied: configuration forbids the method on that node.
 	ErrDenied Code = "denied"
-	// ErrBadArguments: the arguments are not the ones that the method takes; for one of
-	// [HandleStrict], such as the built-in methods, also when there are unknown ones.
+	// ErrBadArguments: the arguments do not fit the method, or contain unknown members
+	// and the method was registered with [HandleStrict], as the built-in methods are.
 	ErrBadArguments Code = "bad_arguments"
 	// ErrFailed: the method returned an error without a code.
 	ErrFailed Code = "failed"
@@ -60,7 +60,7 @@ type Error struct {
 	// Message is the text of the method's error. It comes from another node: put
 	// it into a log as a field, not as the message.
 	Message string `json:"message,omitempty"`
-	// Node is the node that answered or should have, where that is known.
+	// Node is the id of the node that answered or should have answered, if it is known.
 	Node string `json:"node,omitempty"`
 	// Method is the method that was called.
 	Method string `json:"method,omitempty"`
@@ -81,7 +81,8 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is reports whether target is the error's code, or what the code implies.
+// Is reports whether target is the error's code, or an error that the code implies, such
+// as link.ErrUnknownOutcome for [ErrTimeout].
 func (e *Error) Is(target error) bool {
 	if code, ok := target.(Code); ok {
 		return code == e.Code
@@ -99,8 +100,8 @@ func (e *Error) Is(target error) bool {
 // Unwrap returns the local cause, if there is one.
 func (e *Error) Unwrap() error { return e.cause }
 
-// codeOf returns what an error of a method crosses the wire as: its code, and its
-// text without the code.
+// codeOf returns the code and the text to send for an error of a method; the text is
+// without the code.
 func codeOf(err error) (Code, string) {
 	if remote, ok := errors.AsType[*Error](err); ok {
 		return remote.Code, err.Error()

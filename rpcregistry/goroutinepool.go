@@ -14,18 +14,18 @@ const (
 )
 
 // goroutinePool runs jobs, each at once on a goroutine of its own. Some goroutines
-// wait for a further job: a new one would have to grow its stack anew for every call,
-// which makes the p50 of a call 6 % higher. Unused ones end, so that a thousand idle
-// nodes do not keep thousands of stacks.
+// wait for a further job, because a new goroutine would have to grow its stack for every
+// call: that makes the p50 of a call 6 % higher. Goroutines that stay without a job end,
+// so that a thousand idle nodes do not keep thousands of stacks.
 type goroutinePool struct {
 	mu      sync.Mutex
-	idle    []chan func()
+	idle    []chan func() // the job channels of the goroutines that wait for a job
 	closed  bool
-	running sync.WaitGroup
+	running sync.WaitGroup // all goroutines of the pool
 	// unused is how many goroutines, the first of idle, had no job since the last
 	// stopUnused. A timer for each would have to be set for every job.
 	unused int
-	timer  *time.Timer // of stopUnused; nil while none is idle
+	timer  *time.Timer // calls stopUnused; nil while no goroutine is idle
 }
 
 func (p *goroutinePool) open() {
@@ -34,7 +34,7 @@ func (p *goroutinePool) open() {
 	p.closed = false
 }
 
-// do runs the job at once and does not wait for it. A job may end its goroutine.
+// do runs the job at once and does not wait for it. The job may call runtime.Goexit.
 func (p *goroutinePool) do(job func()) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
@@ -73,7 +73,8 @@ func (p *goroutinePool) stopUnused() {
 	}
 }
 
-// park adds the goroutine to the idle ones; false tells it to end.
+// park adds the calling goroutine to the idle ones. If it returns false, the goroutine has
+// to end.
 func (p *goroutinePool) park(jobs chan func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// Replies is which replies a call waits for.
+// Replies says which replies a call waits for.
 type Replies int
 
 // The kinds of calls.
@@ -21,23 +21,23 @@ const (
 	NoReply                   // [Endpoint.Cast]
 )
 
-// Request is a call that is not sent yet.
+// Request is a call that has not been sent yet.
 type Request struct {
 	Method string
 	// Args is one JSON value, or nil.
 	Args json.RawMessage
 	// Meta is carried beside the arguments (see [CallOptions]).
 	Meta map[string]string
-	// To is the target, of EveryReply always [All].
+	// To is the target; with EveryReply it is always [All].
 	To      Target
 	Replies Replies
 }
 
 // Result is how a call ended.
 type Result struct {
-	// Response is that of FirstReply.
+	// Response is set for FirstReply.
 	Response
-	// Verdicts are those of EveryReply.
+	// Verdicts is set for EveryReply.
 	Verdicts []Verdict
 }
 
@@ -59,11 +59,11 @@ type MethodFunc func(ctx context.Context, args json.RawMessage) (json.RawMessage
 // A panic is the method's: the call ends with [ErrPanicked].
 //
 // Calls that the endpoint refuses ([ErrNoSuchMethod], [ErrDenied], [ErrBusy]) do not
-// reach it.
+// reach the middleware.
 type MethodMiddleware func(next MethodFunc) MethodFunc
 
-// wrapSend returns send with the call middleware around it. What the middleware made
-// of the request is checked before send gets it.
+// wrapSend returns send with the call middleware around it. The request that leaves the
+// middleware is checked before send gets it.
 func (e *Endpoint) wrapSend(send CallFunc) CallFunc {
 	if len(e.cfg.CallMiddleware) == 0 {
 		return send

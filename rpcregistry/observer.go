@@ -7,8 +7,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus"
 )
 
-// Observer hears how calls ended, for metrics and traces. Its methods are called
-// synchronously, some of them on the goroutine that reads the bus: they must not
+// Observer is notified when calls have ended, for metrics and traces. Its methods are
+// called synchronously, some of them on the goroutine that reads the bus: they must not
 // block and must be safe for concurrent use.
 type Observer interface {
 	// CallEnded: a call that this endpoint made has ended.
@@ -23,7 +23,7 @@ type CallEnd struct {
 	Target Target
 	// Replies tells DoCluster, DoAll and Cast apart.
 	Replies Replies
-	// Code is empty for a call that succeeded, and for a DoAll that has its verdicts.
+	// Code is empty for a call that succeeded, and for a DoAll that returned verdicts.
 	// [ErrCanceled]: the caller's context was cancelled.
 	Code Code
 	Took time.Duration
@@ -31,13 +31,13 @@ type CallEnd struct {
 
 // MethodEnd is how a received call ended, middleware included.
 type MethodEnd struct {
-	// Method is what was called: with [ErrNoSuchMethod] or [ErrDenied] a name of the
-	// caller's choice.
+	// Method is the name that was called. With [ErrNoSuchMethod] or [ErrDenied] the caller
+	// chose it freely: do not use it as a label of a metric.
 	Method string
 	// From is the caller.
 	From redisbus.Identity
 	// Code is empty for a method that returned no error. [ErrBusy], [ErrDenied],
-	// [ErrNoSuchMethod] and [ErrNoSuchConnection] can mean that it did not run.
+	// [ErrNoSuchMethod] and [ErrNoSuchConnection] can mean that the method did not run.
 	Code Code
 	// Took is how long the method ran, 0 if the call was refused.
 	Took time.Duration

@@ -18,14 +18,14 @@ import (
 type Method struct {
 	// Name is the name that callers use, such as "api.mail.flush".
 	Name string
-	// Arguments and Result describe their types, for people to read. For methods of
-	// [Handle], [Registry.Methods] fills them in.
+	// Arguments and Result describe the types of the arguments and of the response, for
+	// people to read. For methods of [Handle], [Registry.Methods] fills them in.
 	Arguments, Result string
 	// Call runs the method.
 	Call MethodFunc
 
-	// describe words the types, when somebody asks for them: to do it in advance would
-	// cost memory on each of a thousand nodes.
+	// describe returns Arguments and Result. It is called on demand: texts made in advance
+	// would cost memory on each of a thousand nodes.
 	describe func() (arguments, result string)
 }
 
@@ -42,39 +42,40 @@ type Registrar interface {
 //     elements of a list are decoded one by one into the exported fields of a
 //     struct Req, in their order. Fields without an element keep their zero value;
 //     more elements than fields are an error. A list whose only element is an
-//     object is that object by name, unless the first field can hold an object
-//     itself; one with a single element is that element where Req is no struct.
+//     object is decoded by name like that object, unless the first field can hold an
+//     object itself. For a Req that is no struct, a list of one element is decoded as
+//     that element.
 //
 // A Req that is a slice, an array or implements json.Unmarshaler gets the whole
-// list, and a json.RawMessage or any Req gets what was sent. No arguments, null
-// and [] are the zero Req. A missing or unknown field is no error, so that
-// neighbouring versions understand each other; [HandleStrict] refuses unknown ones.
-// Arguments that do not fit end the call with [ErrBadArguments] and a text that tells
+// list; a Req of type json.RawMessage or any gets the arguments as they were sent. No
+// arguments, null and [] are the zero Req. A missing or unknown field is no error, so that
+// neighbouring versions understand each other; [HandleStrict] refuses unknown fields.
+// Arguments that do not fit end the call with [ErrBadArguments] and a text that says
 // what the method takes.
 //
-// The response is Res as JSON; a nil one is none. An error of f crosses the wire
-// as its text and its [Code], a panic as [ErrPanicked]. ctx ends at the caller's
+// The response is Res as JSON; a nil Res is no response. The caller gets an error of f as
+// its text and its [Code], and a panic as [ErrPanicked]. ctx ends at the caller's
 // deadline; [FromContext] names the caller.
 func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
 	HandleDecoded(r, name, json.Unmarshal, f)
 }
 
-// HandleStrict is [Handle] for a method that must not do something else than its
-// caller meant: a member of an object that is no field of Req, or of a struct in
-// it, ends the call with [ErrBadArguments] instead of being ignored. As with Handle,
-// the case of letters does not matter and a type with its own UnmarshalJSON
+// HandleStrict is [Handle] for a method that must never do something else than its
+// caller meant: a member of an object that is no field of Req, or of a struct inside
+// Req, ends the call with [ErrBadArguments] instead of being ignored. As with Handle,
+// the case of letters does not matter, and a type with its own UnmarshalJSON
 // decides for itself.
 //
-// The built-in methods are strict. A node then refuses a call that says with a new
-// field what only later versions know; to ignore a filter, new or misspelt, and
-// delete all tasks would be worse.
+// The built-in methods are strict. So a node refuses a call with a field that only later
+// versions know. That is the lesser evil: to ignore a new or misspelt filter could mean
+// to delete all tasks.
 func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
-	HandleDecoded(r, name, strictly, f)
+	HandleDecoded(r, name, unmarshalStrict, f)
 }
 
-// HandleDecoded is [Handle] with another decoder of JSON than encoding/json, for types
-// that stand for something else in JSON than they say: decode fills v, which points to
-// a Req or, for arguments by position, to a field of it.
+// HandleDecoded is [Handle] with the caller's own decoder of JSON, for types whose JSON
+// form differs from the form that encoding/json would read. decode fills v, which points to
+// a Req or, for arguments by position, to a field of a Req.
 func HandleDecoded[Req, Res any](
 	r Registrar, name string, decode func(text []byte, v any) error, f func(ctx context.Context, req Req) (Res, error),
 ) {
@@ -118,8 +119,8 @@ type Registry struct {
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry { return &Registry{} }
 
-// RegisterMethod implements [Registrar]. What is wrong with the method is told
-// by [Registry.Err].
+// RegisterMethod implements [Registrar]. [Registry.Err] reports what is wrong with the
+// method.
 func (r *Registry) RegisterMethod(m Method) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,7 +140,8 @@ func (r *Registry) RegisterMethod(m Method) {
 }
 
 // Deny forbids methods by pattern: "api.stop", or with * for any text,
-// "api.cache.*". A denied method answers [ErrDenied], also one that does not exist.
+// "api.cache.*". A call of a denied method ends with [ErrDenied], also if there is no such
+// method.
 func (r *Registry) Deny(patterns ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,8 +165,8 @@ func (r *Registry) Err() error {
 }
 
 // Extend returns a registry for one node: it has all methods of r, also those that r
-// gets later, and further methods can be registered in it. So the methods of an app
-// exist once for all its nodes.
+// gets later, and further methods can be registered in the new registry without changing
+// r. So all nodes of a process share the methods of their app.
 func (r *Registry) Extend() *Registry { return &Registry{base: r} }
 
 // Methods returns the methods that may be called, ordered by name.
@@ -222,7 +224,7 @@ func (r *Registry) denied(name string) bool {
 	return r.base.denied(name) || slices.ContainsFunc(r.deny, func(p string) bool { return matches(p, name) })
 }
 
-// matches reports whether the name fits the pattern, whose * stand for any text.
+// matches reports whether the name fits the pattern, in which * stands for any text.
 func matches(pattern, name string) bool {
 	parts := strings.Split(pattern, "*")
 	if len(parts) == 1 {

@@ -1,19 +1,20 @@
 package rpcregistry
 
-// Target is where a call goes. The zero Target is [All].
+// Target says which nodes a call goes to. The zero Target is [All].
 type Target struct{ node, connection string }
 
-// All is every node of the cluster, the caller's own included.
+// All returns the target of every node of the cluster, the caller's own node included.
 func All() Target { return Target{} }
 
-// Node is the node with that id.
+// Node returns the target of the node with that id.
 func Node(id string) Target { return Target{node: id} }
 
-// Connection is the node that holds a client connection. The method learns the
-// connection's id from its context ([FromContext]).
+// Connection returns the target of the node that holds a client connection. The method
+// finds the connection's id in its context (see [FromContext]).
 func Connection(id string) Target { return Target{connection: id} }
 
-// String names the target in errors.
+// String returns the target for people to read: "all", the node's id, or "connection" and
+// the connection's id.
 func (t Target) String() string {
 	switch {
 	case t.connection != "":

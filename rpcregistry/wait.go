@@ -16,9 +16,10 @@ import (
 // waiter is a call that waits for replies. Its methods are called by the bus's
 // goroutines and never block.
 type waiter interface {
-	// reply handles a reply and reports whether it was waited for.
+	// reply handles a reply and reports whether the call waited for it.
 	reply(from redisbus.Identity, r reply) bool
-	// sent is called with the number of nodes that got the call.
+	// sent is called once Redis has answered, with the number of nodes that got the
+	// call or the error of sending it.
 	sent(receivers int64, err error)
 	// nodeDown is called when an incarnation has ended.
 	nodeDown(gone redisbus.Identity)
@@ -39,10 +40,11 @@ func (e *Endpoint) receiveReply(_ context.Context, m redisbus.Message) {
 	}
 }
 
-// errStopped is why a call ends that waits when the endpoint stops.
+// errStopped is the reason with which waiting calls end when the endpoint stops.
 var errStopped = errors.New("the endpoint takes no replies any more")
 
-// addWaiter has a call wait for replies. It fails when none can come any more.
+// addWaiter makes a call wait for replies. It fails after Serve has ended, when no reply
+// can come any more.
 func (e *Endpoint) addWaiter(id string, w waiter) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -53,14 +55,14 @@ func (e *Endpoint) addWaiter(id string, w waiter) error {
 	return nil
 }
 
-// openWaiters lets calls wait for replies, again.
+// openWaiters lets calls wait for replies again after closeWaiters.
 func (e *Endpoint) openWaiters() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed = false
 }
 
-// closeWaiters ends the calls that wait, and those that begin later.
+// closeWaiters ends the calls that wait; calls that begin later fail.
 func (e *Endpoint) closeWaiters() {
 	e.mu.Lock()
 	e.closed = true
@@ -71,7 +73,8 @@ func (e *Endpoint) closeWaiters() {
 	}
 }
 
-// awaitBus waits until the bus can send, at most for the time of a call.
+// awaitBus waits until the bus can send, at most until ctx's deadline or, without a
+// deadline, for the endpoint's timeout.
 func (e *Endpoint) awaitBus(ctx context.Context) error {
 	if e.cfg.Bus.Usable() {
 		return nil
@@ -94,9 +97,10 @@ func (e *Endpoint) removeWaiter(id string) {
 	delete(e.pending, id)
 }
 
-// NodeDown ends the calls that wait for that incarnation with [ErrNodeDown]. A call
-// by node id does not know the incarnation: it ends as well, so that one made to
-// the next incarnation in the moment between may end although it runs.
+// NodeDown ends the calls that wait for an incarnation that is gone, with [ErrNodeDown]. A
+// call to a node id does not know which incarnation received it, so every call to that node
+// id ends: also a call that the node's next incarnation has already received and still
+// runs.
 func (e *Endpoint) NodeDown(gone redisbus.Identity) {
 	e.mu.Lock()
 	waiting := slices.Collect(maps.Values(e.pending))
@@ -106,7 +110,7 @@ func (e *Endpoint) NodeDown(gone redisbus.Identity) {
 	}
 }
 
-// outcome is the end of a waiting call.
+// outcome is the reply with which a waiting call ends.
 type outcome struct {
 	from  redisbus.Identity
 	value reply
@@ -115,7 +119,7 @@ type outcome struct {
 // nodeWaiter waits for the reply of one node.
 type nodeWaiter struct {
 	node  string
-	ends  chan outcome // holds one
+	ends  chan outcome // has capacity 1
 	ended atomic.Bool  // only the first outcome counts
 }
 
@@ -145,9 +149,9 @@ func (w *nodeWaiter) nodeDown(gone redisbus.Identity) {
 	}
 }
 
-// firstWaiter waits for the first node that has an answer. A node that does not have
-// the method, forbids it or is busy leaves the answer to others; when all nodes
-// that got the call have declined, the last one's reason is the answer.
+// firstWaiter waits for the first answer to a call to all nodes. A node declines if it does
+// not have the method, forbids it or is busy; when all nodes that got the call have
+// declined, the last refusal is the answer.
 type firstWaiter struct {
 	nodeWaiter
 	mu        sync.Mutex
@@ -156,6 +160,7 @@ type firstWaiter struct {
 	last      outcome
 }
 
+// declines reports whether the reply refuses the call: another node may still answer it.
 func declines(r reply) bool {
 	if r.err == nil {
 		return false

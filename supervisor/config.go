@@ -23,16 +23,16 @@ const MaxPrefix = 190
 // MaxWeight is the largest weight of a queue.
 const MaxWeight = 1000
 
-// Config says how a set works. Every zero value has a default but Redis.
+// Config configures a [Set]. Only Redis is required.
 type Config struct {
 	// Workers is how many nodes to start. Default GOMAXPROCS; [Idle] starts none.
 	Workers int
-	// WorkerPrefix of the nodes' ids; the lowest free number in the cluster
+	// WorkerPrefix is the prefix of the nodes' ids; the lowest free number in the cluster
 	// follows. Default "stellar-worker".
 	WorkerPrefix string
-	// ID is the exact id of the only node of a set of one.
+	// ID is the exact id of the node, for a set of one node.
 	ID string
-	// Redis says where Redis is. Required.
+	// Redis configures the connection to Redis. Required.
 	Redis link.Config
 	// StartTimeout is how long [Set.Serve] waits for Redis before it gives up. Default 5 s.
 	StartTimeout time.Duration
@@ -41,48 +41,48 @@ type Config struct {
 	Concurrency int
 	// Queues that the nodes serve, the most urgent first. Default those of the app.
 	Queues []string
-	// Weights of the queues, 1 to [MaxWeight], replace their strict order: each
-	// time a node claims, a queue of weight 6 comes first twice as often as one of
-	// weight 3, and none is starved. A queue without a weight has 1.
+	// Weights of the queues, 1 to [MaxWeight], replace their strict order: when a node
+	// claims, a queue of weight 6 comes first twice as often as a queue of weight 3, and no
+	// queue is starved. The default weight is 1.
 	Weights map[string]int
 
-	// Drain is how long stopping nodes wait for their handlers, all in parallel;
-	// then the handlers are cancelled, and have Grace to return. Default 20 s and 3 s.
+	// Drain is how long stopping nodes, all in parallel, wait for their handlers. Then the
+	// handlers are cancelled and have the time Grace to return. Default 20 s and 3 s.
 	Drain, Grace time.Duration
 
 	// Backoff is the pause before a crashed node's next life. It doubles with
 	// each crash up to MaxBackoff, with jitter between half and all of it, and
 	// starts over after a life of at least a minute. Default 100 ms and 30 s.
 	Backoff, MaxBackoff time.Duration
-	// CrashLimit is how many crashes within CrashWindow stop the set. Default
-	// twice the number of nodes that there should be at the time, at least 4, in
+	// CrashLimit is how many crashes within CrashWindow the set survives; one more stops
+	// it. Default twice the number of nodes that should run at the time, at least 4, in
 	// 30 s; negative for no limit.
 	CrashLimit  int
 	CrashWindow time.Duration
 
-	// ReadyTime is how long a node may take to run again in a rolling restart or
-	// a reload before that is given up. Default 30 s.
+	// ReadyTime is how long a node may take to run again in a rolling restart or a reload;
+	// after that time the operation fails. Default 30 s.
 	ReadyTime time.Duration
 	// ZombieLimit is how many handlers may outlive their nodes, in this process,
 	// before its nodes claim no more tasks and the set is unhealthy. Default
 	// worker.DefaultZombieLimit, 100; negative for no limit.
 	ZombieLimit int
 
-	// Cache says how the nodes keep the cluster's cache.
+	// Cache configures the nodes' access to the cluster's cache.
 	Cache worker.CacheConfig
 
-	// Observer, when set, hears how things ended.
+	// Observer, when set, is notified of the events of the nodes.
 	Observer worker.Observer
 
-	// Version is that of the program, for others to see. Default: what the build
-	// says of its main module.
+	// Version is the program's version in the member records. Default: the version of the
+	// main module in the build information.
 	Version string
 
 	// Times are the timings of leases.
 	Times membership.Times
 }
 
-// Idle as [Config].Workers starts a set without nodes, to be scaled later.
+// Idle as the value of [Config].Workers starts a set without nodes, to be scaled later.
 const Idle = -1
 
 func (c Config) withDefaults() Config {

@@ -7,7 +7,7 @@ import (
 	"github.com/stellarfw/stellar/worker/builtin"
 )
 
-// Status tells how the set is.
+// Status returns the status of the set, as api.set.status does.
 func (s *Set) Status() builtin.SetStatus {
 	ready, _ := s.Ready()
 	zombies := s.host.Zombies()
@@ -29,7 +29,7 @@ func (s *Set) Status() builtin.SetStatus {
 	return status
 }
 
-// controls are what the set's nodes do with it when they are called.
+// controls implements the methods api.set.* of the set's nodes.
 type controls struct{ *Set }
 
 var _ builtin.Controls = controls{}
@@ -55,12 +55,12 @@ func (c controls) Roll() error { return c.start(builtin.OperationRoll, c.roll) }
 
 // Reload implements builtin.Controls.
 func (c controls) Reload() error {
-	return c.start(builtin.OperationReload, func(ctx context.Context) error { return c.renew(ctx, c.stay()) })
+	return c.start(builtin.OperationReload, func(ctx context.Context) error { return c.restart(ctx, c.stay()) })
 }
 
-// start begins an operation that goes on by itself; its end is logged.
+// start begins an operation, which goes on in the background. A failure is logged.
 func (c controls) start(kind string, do func(context.Context) error) error {
-	if err := c.begin(kind); err != nil {
+	if err := c.beginOperation(kind); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -70,8 +70,8 @@ func (c controls) start(kind string, do func(context.Context) error) error {
 	}
 	ctx := c.serving
 	c.background.Go(func() {
-		if err := c.ended(do(ctx)); err != nil {
-			c.log.Error().Err(err).Msg("not all nodes were started anew")
+		if err := c.endOperation(do(ctx)); err != nil {
+			c.log.Error().Err(err).Msg("not all nodes were restarted")
 		}
 	})
 	return nil

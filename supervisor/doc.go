@@ -1,8 +1,8 @@
 // Package supervisor runs the node set of one process: it starts N nodes under a
-// suture supervisor tree, starts a crashed one again, and stops them all in order.
+// suture supervisor tree, restarts crashed nodes, and stops all nodes in order.
 //
 //	Set.Serve
-//	├── host                  heartbeat, delayed tasks, take-over by lease: outlives the nodes
+//	├── host                  shared work, such as heartbeats; outlives the nodes
 //	└── nodes                 one suture supervisor each, so that a flapping node
 //	    ├── slot 1            delays nobody else's restart
 //	    │   └── worker.Node   one life after the other

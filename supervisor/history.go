@@ -10,25 +10,23 @@ import (
 	"github.com/stellarfw/stellar/worker/builtin"
 )
 
-// Bounds of what a set remembers of its crashes and tells of them: an answer has
-// to fit into a message.
+// Bounds of a set's memory of crashes: a status with them has to fit into a message.
 const (
-	maxRemembered = 1000
-	maxReason     = 500
-	maxStack      = 8 << 10
-	maxStacks     = 64 << 10 // of all in one status
+	maxRemembered = 1000     // nodes
+	maxReason     = 500      // bytes of a reason
+	maxStack      = 8 << 10  // bytes of a stack
+	maxStacks     = 64 << 10 // bytes of all stacks in one status
 )
 
-// history is who crashed since the set began, by the node's id.
+// history has the crashes of each node since the set began, by the node's id.
 type history map[string]*remembered
 
 type remembered struct {
 	builtin.Crashes
-	times map[string]int // by reason
+	times map[string]int // number of crashes by reason
 }
 
-// remember notes a crash and returns how often that node has crashed for that
-// reason.
+// remember records a crash and returns how often that node has crashed for that reason.
 func (s *Set) remember(node string, err error, stack string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,13 +48,13 @@ func (s *Set) remember(node string, err error, stack string) int {
 		h.Stack = cut(stack, maxStack)
 	}
 	if len(h.times) >= maxRemembered/10 {
-		clear(h.times) // reasons that are never the same: told anew now and then
+		clear(h.times) // the reasons differ every time: bound the memory
 	}
 	h.times[reason]++
 	return h.times[reason]
 }
 
-// list returns the crashes, the last first, as many as an answer holds.
+// list returns the crashes, the latest first, as many as fit into a status.
 func (h history) list() []builtin.NodeCrashes {
 	all := make([]builtin.NodeCrashes, 0, len(h))
 	for node, c := range h {
@@ -73,7 +71,7 @@ func (h history) list() []builtin.NodeCrashes {
 	return all
 }
 
-// cut returns a text that is at most n bytes long, and says when it was longer.
+// cut returns the first n bytes of a text, with "…" appended if the text was longer.
 func cut(text string, n int) string {
 	if len(text) <= n {
 		return text

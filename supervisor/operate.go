@@ -14,18 +14,18 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// Errors of what is done with a running set. They are errors of api.set.* too.
+// Errors of the operations on a running set, and of api.set.*.
 var (
-	// ErrNotRunning: the set has not begun, or is stopping.
-	ErrNotRunning = fmt.Errorf("%w: the set has not begun, or is stopping", builtin.ErrSetNotRunning)
+	// ErrNotRunning: the set has not started, or is stopping.
+	ErrNotRunning = fmt.Errorf("%w: the set has not started, or is stopping", builtin.ErrSetNotRunning)
 	// ErrSize: a set cannot have so many nodes.
 	ErrSize = fmt.Errorf("%w: not a size that the set can have", builtin.ErrSetSize)
-	// ErrNotBack: a node did not run again in time.
+	// ErrNotBack: a node does not run again within ReadyTime.
 	ErrNotBack = errors.New("not all nodes are back")
 )
 
-// BusyError says that a rolling restart or a reload is under way. It is a
-// builtin.ErrSetBusy.
+// BusyError is the error of an operation while a rolling restart or a reload is running. It
+// wraps builtin.ErrSetBusy.
 type BusyError struct {
 	Kind  string    // builtin.OperationRoll or builtin.OperationReload
 	Since time.Time // when it began
@@ -36,13 +36,12 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("a %s is under way since %s: wait for its end", e.Kind, e.Since.Format(time.TimeOnly))
 }
 
-// Unwrap makes it a builtin.ErrSetBusy.
+// Unwrap returns builtin.ErrSetBusy.
 func (e *BusyError) Unwrap() error { return builtin.ErrSetBusy }
 
-// Scale makes the set one of n nodes, and waits until those that are new run and
-// those that leave have drained. Nodes with the highest numbers leave, after the
-// usual drain. A set of none goes on and can be scaled up again. The new size
-// holds from the start, also when ctx ends the waiting.
+// Scale changes the number of nodes to n, and waits until the new nodes run and the leaving
+// nodes have drained. The nodes with the highest numbers leave. A set with 0 nodes goes on
+// and can be scaled up again. If ctx ends the wait, scaling goes on.
 func (s *Set) Scale(ctx context.Context, n int) error {
 	r, err := s.resize(func(int) int { return n })
 	if err != nil {
@@ -54,9 +53,8 @@ func (s *Set) Scale(ctx context.Context, n int) error {
 	return nil
 }
 
-// ScaleBy makes the set one of so many nodes more, or fewer if by is negative,
-// but never of less than none or more than [MaxWorkers]. It returns the new size
-// without waiting.
+// ScaleBy changes the number of nodes by the number by, within the bounds 0 and
+// [MaxWorkers] (1 if the set has an exact id). It returns the new number without waiting.
 func (s *Set) ScaleBy(by int) (int, error) {
 	r, err := s.resize(func(was int) int {
 		most := MaxWorkers
@@ -77,7 +75,7 @@ type resized struct {
 	come, leave []*slot
 }
 
-// over reports whether those who come run, and those who leave are gone.
+// over reports whether all new nodes run and all leaving nodes are gone.
 func (r *resized) over() bool {
 	for _, x := range r.come {
 		if x.running() == nil && !x.leaving() {
@@ -94,6 +92,7 @@ func (r *resized) over() bool {
 	return true
 }
 
+// resize starts the change to the number of nodes that size returns for the present number.
 func (s *Set) resize(size func(was int) int) (*resized, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,13 +105,13 @@ func (s *Set) resize(size func(was int) int) (*resized, error) {
 	case r.now < 0 || r.now > MaxWorkers:
 		return nil, fmt.Errorf("%w: %d is not between 0 and %d", ErrSize, r.now, MaxWorkers)
 	case r.now > 1 && s.cfg.ID != "":
-		return nil, fmt.Errorf("%w: the id %s was given to it, and is one node's; use a worker prefix", ErrSize, s.cfg.ID)
+		return nil, fmt.Errorf("%w: the set has the exact id %s, which only one node can have; use a worker prefix", ErrSize, s.cfg.ID)
 	}
 	for range r.now - r.was {
 		r.come = append(r.come, s.add())
 	}
 	if r.now < r.was {
-		r.leave = s.inOrder()[r.now:]
+		r.leave = s.stayingSlots()[r.now:]
 		for _, x := range r.leave {
 			x.leave()
 		}
@@ -126,7 +125,8 @@ func (s *Set) resize(size func(was int) int) (*resized, error) {
 // serves reports whether the set runs and is not stopping. The caller holds s.mu.
 func (s *Set) serves() bool { return s.serving != nil && s.serving.Err() == nil }
 
-// staying is how many nodes there should be. The caller holds s.mu.
+// staying returns how many nodes there should be: those that are not leaving. The caller
+// holds s.mu.
 func (s *Set) staying() int {
 	n := 0
 	for _, x := range s.slots {
@@ -137,9 +137,9 @@ func (s *Set) staying() int {
 	return n
 }
 
-// inOrder returns the slots that stay, by the numbers of their nodes; those
-// without one yet come last. The caller holds s.mu.
-func (s *Set) inOrder() []*slot {
+// stayingSlots returns the slots that are not leaving, sorted by the ids of their nodes; slots
+// whose node has no id yet come last. The caller holds s.mu.
+func (s *Set) stayingSlots() []*slot {
 	stay := slices.DeleteFunc(slices.Clone(s.slots), (*slot).leaving)
 	names := make(map[*slot]string, len(stay))
 	for _, x := range stay {
@@ -162,41 +162,39 @@ func (s *Set) inOrder() []*slot {
 	return stay
 }
 
-// Quiet makes the nodes claim no more tasks, or claim again. What they have in
-// hand goes on, they answer calls and count as ready. Nodes that start meanwhile
-// start quiet.
+// Quiet makes the nodes claim no more tasks (on), or claim again. The tasks that they have
+// in hand go on; the nodes answer calls and count as ready. Nodes that start while the set
+// is quiet are quiet too.
 func (s *Set) Quiet(on bool) {
 	if s.host.Quiet(on) {
 		s.log.Info().Bool("quiet", on).Msg(map[bool]string{true: "set is quiet: it claims no more tasks", false: "set claims tasks again"}[on])
 	}
 }
 
-// Roll starts every node anew, one after the other, those with the lowest number
-// first. It waits for each to run again before it stops the next, and for all
-// before the first: at no time more than one of them is away on its account. It
-// ends with an [ErrNotBack] that names the node if one does not run again within
-// ReadyTime, and leaves the others as they are. What joins meanwhile needs no
-// restart; what leaves is passed over. A second roll or reload meanwhile is a
+// Roll restarts the nodes one after the other, the lowest number first. Before each restart
+// it waits until all nodes run, so that it never makes more than one node unavailable. If a
+// node does not run again within ReadyTime, Roll returns an [ErrNotBack] that names the
+// node, and does not restart the remaining nodes. It does not restart nodes that join
+// meanwhile, and skips nodes that leave. A second Roll or [Set.Reload] meanwhile returns a
 // [*BusyError].
 func (s *Set) Roll(ctx context.Context) error {
-	if err := s.begin(builtin.OperationRoll); err != nil {
+	if err := s.beginOperation(builtin.OperationRoll); err != nil {
 		return err
 	}
-	return s.ended(s.roll(ctx))
+	return s.endOperation(s.roll(ctx))
 }
 
-// Reload starts all nodes anew at once; they drain in parallel. It returns when
-// all run again, or with an [ErrNotBack] that names those that do not within
-// ReadyTime.
+// Reload restarts all nodes at once; they drain in parallel. It returns when all run again,
+// or with an [ErrNotBack] that names the nodes that do not run again within ReadyTime.
 func (s *Set) Reload(ctx context.Context) error {
-	if err := s.begin(builtin.OperationReload); err != nil {
+	if err := s.beginOperation(builtin.OperationReload); err != nil {
 		return err
 	}
-	return s.ended(s.renew(ctx, s.stay()))
+	return s.endOperation(s.restart(ctx, s.stay()))
 }
 
-// begin notes an operation, if none is under way.
-func (s *Set) begin(kind string) error {
+// beginOperation records the start of an operation. The error is a [*BusyError] or [ErrNotRunning].
+func (s *Set) beginOperation(kind string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.serves() {
@@ -210,15 +208,17 @@ func (s *Set) begin(kind string) error {
 	return nil
 }
 
-// progress changes what is told of the operation under way.
-func (s *Set) progress(change func(*builtin.Operation)) {
+// updateOperation changes the record of the running operation.
+func (s *Set) updateOperation(change func(*builtin.Operation)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.operation)
 }
 
-func (s *Set) ended(err error) error {
-	s.progress(func(o *builtin.Operation) {
+// endOperation records the end of the running operation, and returns err with the number of nodes
+// that were restarted.
+func (s *Set) endOperation(err error) error {
+	s.updateOperation(func(o *builtin.Operation) {
 		o.Ended = true
 		if err != nil {
 			err = fmt.Errorf("%s ended after %d of %d nodes: %w", o.Kind, o.Done, o.Total, err)
@@ -231,38 +231,38 @@ func (s *Set) ended(err error) error {
 	return err
 }
 
-// roll starts one node after the other anew.
+// roll restarts one node after the other.
 func (s *Set) roll(ctx context.Context) error {
 	for _, x := range s.stay() {
 		if x.leaving() {
 			if err := s.await(ctx, 0, func() bool { return true }); err != nil {
-				return err // not this node leaves, but the set
+				return err // the slot leaves because the set stops
 			}
-			s.progress(func(o *builtin.Operation) { o.Total-- })
+			s.updateOperation(func(o *builtin.Operation) { o.Total-- })
 			continue
 		}
-		s.progress(func(o *builtin.Operation) { o.Node = x.name() })
+		s.updateOperation(func(o *builtin.Operation) { o.Node = x.name() })
 		ready := func() bool { ready, want := s.Ready(); return ready == want }
 		if err := s.await(ctx, s.cfg.ReadyTime, ready); err != nil {
-			return fmt.Errorf("before %s: %w", x.name(), s.blameWaiting(err, s.stay()))
+			return fmt.Errorf("before %s: %w", x.name(), s.nameMissing(err, s.stay()))
 		}
-		if err := s.renew(ctx, []*slot{x}); err != nil {
+		if err := s.restart(ctx, []*slot{x}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// stay returns the slots that stay.
+// stay is stayingSlots for a caller that does not hold s.mu.
 func (s *Set) stay() []*slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inOrder()
+	return s.stayingSlots()
 }
 
-// renew ends the lives of these slots and waits until the next ones run. It counts
-// them in the operation under way.
-func (s *Set) renew(ctx context.Context, slots []*slot) error {
+// restart ends the present lives of the slots and waits until the next lives run. It adds
+// them to the running operation's count.
+func (s *Set) restart(ctx context.Context, slots []*slot) error {
 	old := make(map[*slot]*worker.Node, len(slots))
 	for _, x := range slots {
 		old[x] = x.current()
@@ -275,19 +275,18 @@ func (s *Set) renew(ctx context.Context, slots []*slot) error {
 	all := func(is func(*slot) bool) func() bool {
 		return func() bool { return !slices.ContainsFunc(slots, func(x *slot) bool { return !is(x) }) }
 	}
-	// Its own drain is bounded; what comes on top of it, by the time to be ready.
+	// Drain and Grace bound the drain; ReadyTime allows for the hand-over after it.
 	err := s.await(ctx, s.cfg.Drain+s.cfg.Grace+s.cfg.ReadyTime, all(ended))
 	if err == nil {
 		err = s.await(ctx, s.cfg.ReadyTime, all(back))
 	}
 	missing := slices.DeleteFunc(slices.Clone(slots), back)
-	s.progress(func(o *builtin.Operation) { o.Done += len(slots) - len(missing) })
-	return s.blameWaiting(err, missing)
+	s.updateOperation(func(o *builtin.Operation) { o.Done += len(slots) - len(missing) })
+	return s.nameMissing(err, missing)
 }
 
-// await waits until done, for most of that time unless it is 0. It returns
-// [ErrNotBack] when the time is over, [ErrNotRunning] when the set stops, or why
-// ctx ended.
+// await waits until done returns true. It returns [ErrNotBack] after the time most (0 for no
+// bound), [ErrNotRunning] when the set stops, or ctx's cause.
 func (s *Set) await(ctx context.Context, most time.Duration, done func() bool) error {
 	s.mu.Lock()
 	serving := s.serving
@@ -302,8 +301,8 @@ func (s *Set) await(ctx context.Context, most time.Duration, done func() bool) e
 	for {
 		over := done()
 		if serving.Err() != nil {
-			// Asked first, "done" may mean no more than that every node leaves. And ctx
-			// may be the set's own, which ends for a reason that says nothing here.
+			// Checked before over, because done may be true only because every node leaves
+			// with the set, and before ctx, which may have ended with the set.
 			return ErrNotRunning
 		}
 		if over {
@@ -315,9 +314,9 @@ func (s *Set) await(ctx context.Context, most time.Duration, done func() bool) e
 	}
 }
 
-// blameWaiting adds to the end of a wait which of these nodes do not run, and why
-// as far as that is known.
-func (s *Set) blameWaiting(err error, slots []*slot) error {
+// nameMissing adds to an [ErrNotBack] which of the nodes do not run, and why if that is
+// known.
+func (s *Set) nameMissing(err error, slots []*slot) error {
 	if err == nil || !errors.Is(err, ErrNotBack) {
 		return err
 	}

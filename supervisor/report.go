@@ -11,20 +11,20 @@ import (
 	"github.com/stellarfw/stellar/worker"
 )
 
-// Report sums up what a set did until it stopped.
+// Report sums up the lives of a set's nodes that have ended.
 type Report struct {
 	Lives       int           // of all nodes
-	Crashes     int           // ends that nobody asked for
+	Crashes     int           // lives that ended by a crash
 	Started     int64         // handler starts
 	Done        int64         // tasks that are done
 	HandedOn    int           // tasks taken over from ended nodes
 	Quarantined int           // tasks put aside after too many crashes
-	Running     []string      // tasks whose handlers did not return before the end
-	Unsettled   []string      // nodes that could not give back what they owned: others take over by lease
+	Running     []string      // ids of the tasks whose handlers did not return before the end
+	Unsettled   []string      // ids of nodes that were not handed over: others do it when their leases have run out
 	Uptime      time.Duration // of the set
 }
 
-// String is the report in one line.
+// String returns the report in one line.
 func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d tasks done of %d started in %s by %d lives of nodes", r.Done, r.Started, r.Uptime.Round(time.Millisecond), r.Lives)
@@ -36,12 +36,12 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, "; still running: %s", strings.Join(r.Running, ", "))
 	}
 	if len(r.Unsettled) > 0 {
-		fmt.Fprintf(&b, "; not given back, others take over by lease: %s", strings.Join(r.Unsettled, ", "))
+		fmt.Fprintf(&b, "; not handed over, other processes take over when their leases have run out: %s", strings.Join(r.Unsettled, ", "))
 	}
 	return b.String()
 }
 
-// Report returns the sums of the lives that have ended.
+// Report returns the report of the lives that have ended so far.
 func (s *Set) Report() Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,8 +50,8 @@ func (s *Set) Report() Report {
 	return r
 }
 
-// tally adds one life.
-func (s *Set) tally(e worker.Ended) {
+// addLife adds a life that has ended to the report.
+func (s *Set) addLife(e worker.Ended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.Incarnation == "" {
@@ -70,12 +70,12 @@ func (s *Set) tally(e worker.Ended) {
 	}
 }
 
-// finish closes the books and returns what Serve ends with.
+// finish completes the report and returns the error of Serve.
 func (s *Set) finish(began time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report.Uptime = time.Since(began)
-	for _, task := range s.host.Zombies().Tasks { // of lives that ended before
+	for _, task := range s.host.Zombies().Tasks { // of lives that ended before the set stopped the set stopped
 		if !slices.Contains(s.report.Running, task) {
 			s.report.Running = append(s.report.Running, task)
 		}
@@ -85,14 +85,14 @@ func (s *Set) finish(began time.Time) error {
 		err = errors.Join(err, fmt.Errorf("%w: still running: %s", ErrDrainDeadline, strings.Join(s.report.Running, ", ")))
 	}
 	if len(s.report.Unsettled) > 0 {
-		err = errors.Join(err, fmt.Errorf("%w: Redis did not take back what %s owned; others take over by lease",
+		err = errors.Join(err, fmt.Errorf("%w: the tasks and locks of %s were not handed over; other processes take over when the leases have run out",
 			ErrDrainDeadline, strings.Join(s.report.Unsettled, ", ")))
 	}
 	return err
 }
 
-// blame lists who crashed, how often and with what the last time.
-func blame(crashes []crash) string {
+// crashSummary lists the nodes that crashed, how often each did, and its last error.
+func crashSummary(crashes []crash) string {
 	count, last := map[string]int{}, map[string]error{}
 	for _, c := range crashes {
 		count[c.node]++

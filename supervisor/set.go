@@ -23,10 +23,11 @@ import (
 var (
 	// ErrRedisUnavailable: Redis did not answer within StartTimeout.
 	ErrRedisUnavailable = errors.New("redis is not reachable")
-	// ErrFlapping: the nodes crashed more often than CrashLimit in CrashWindow.
+	// ErrFlapping: the nodes crashed more often than CrashLimit within CrashWindow.
 	ErrFlapping = errors.New("flapping: the nodes crash again and again")
-	// ErrDrainDeadline: some handlers did not return in time; [Set.Report] names
-	// their tasks, which come back by lease.
+	// ErrDrainDeadline: some handlers did not return in time, or some nodes were not handed
+	// over. [Set.Report] names their tasks and the nodes; other processes take over when the
+	// leases have run out.
 	ErrDrainDeadline = errors.New("drain deadline exceeded")
 )
 
@@ -40,15 +41,15 @@ type Set struct {
 	hurry    chan struct{}
 	hurryOne sync.Once
 
-	background sync.WaitGroup // operations that were started by call
+	background sync.WaitGroup // operations that were started by api.set.*
 
 	mu        sync.Mutex
 	began     time.Time
-	serving   context.Context //nolint:containedctx // the set's own: it ends when the set stops
+	serving   context.Context //nolint:containedctx // ends when the set stops; nil before the start
 	stop      context.CancelFunc
 	nodes     *suture.Supervisor
 	slots     []*slot
-	made      int // slots since the set began
+	made      int // number of slots made since the set began
 	crashes   []crash
 	history   history
 	operation builtin.Operation
@@ -56,15 +57,15 @@ type Set struct {
 	fatal     error
 }
 
-// crash is one end of a node that was not asked for.
+// crash is one crash of a node.
 type crash struct {
 	at   time.Time
 	node string
 	err  error
 }
 
-// New checks everything that can be checked without Redis and reports all that
-// is wrong at once.
+// New returns a set that has not started. Its error reports everything that is wrong with
+// the configuration and the app, as far as that can be checked without Redis.
 func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 	cfg = cfg.withDefaults()
 	if app == nil {
@@ -88,29 +89,31 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 // String names the set in a supervisor's log.
 func (s *Set) String() string { return "stellar" }
 
-// Serve runs the set until ctx ends and every node has drained, or every node
-// was stopped by api.stop. It is a suture.Service that is served once: its error
-// is nil after a clean stop, or wraps one of [ErrRedisUnavailable],
-// [ErrFlapping], [ErrDrainDeadline], membership.ErrIDTaken (another live node
-// keeps the exact id of this one), link.ErrLayout (the namespace's data is that of
-// another version) and suture.ErrDoNotRestart, so that a
-// supervisor above it does not start it again. A second call ends at once.
+// Serve runs the set until ctx ends or every node was stopped by api.stop, and returns when
+// every node has drained. The error is nil after a clean stop, or wraps one of
+// [ErrRedisUnavailable], [ErrFlapping], [ErrDrainDeadline], membership.ErrIDTaken (another
+// live node has the exact id of the set) and link.ErrLayout (the namespace's data has a
+// layout that the program does not know).
+//
+// Serve is a suture.Service. It can be called once only: its errors also wrap
+// suture.ErrDoNotRestart, so that a supervisor above the set does not start it again, and a
+// second call returns an error at once.
 func (s *Set) Serve(ctx context.Context) error {
 	if s.served.Swap(true) {
-		return final{errServed}
+		return permanentError{errServed}
 	}
 	if err := s.serve(ctx); err != nil {
-		return final{err}
+		return permanentError{err}
 	}
 	return nil
 }
 
 var errServed = errors.New("a set is served once: make a new one")
 
-// final is an error after which a supervisor must not start the set again.
-type final struct{ error }
+// permanentError is an error after which a supervisor must not start the set again.
+type permanentError struct{ error }
 
-func (f final) Unwrap() []error { return []error{f.error, suture.ErrDoNotRestart} }
+func (f permanentError) Unwrap() []error { return []error{f.error, suture.ErrDoNotRestart} }
 
 func (s *Set) serve(ctx context.Context) error {
 	began := time.Now()
@@ -133,7 +136,7 @@ func (s *Set) serve(ctx context.Context) error {
 	s.mu.Unlock()
 	s.log.Info().Int("workers", s.cfg.Workers).Str("redis", s.cfg.Redis.Address()).
 		Str("namespace", s.cfg.Redis.Keys().Channel()).Msg("set is starting")
-	err := s.nodes.Serve(serving) // ctx's own: the slots keep theirs
+	err := s.nodes.Serve(serving)
 	if serving.Err() == nil {
 		s.log.Error().Err(err).Msg("the supervisor tree ended by itself")
 	}
@@ -143,11 +146,11 @@ func (s *Set) serve(ctx context.Context) error {
 	s.background.Wait()
 
 	stopHost()
-	<-hosted //nolint:errcheck // its context's own
+	<-hosted //nolint:errcheck // it is the end of the host's own context
 	return errors.Join(s.finish(began), s.host.Close(0))
 }
 
-// open waits for Redis.
+// open waits for Redis, at most for StartTimeout.
 func (s *Set) open(ctx context.Context) error {
 	opening, cancel := context.WithTimeout(ctx, s.cfg.StartTimeout)
 	defer cancel()
@@ -163,15 +166,15 @@ func (s *Set) open(ctx context.Context) error {
 	return nil
 }
 
-// supervise returns a supervisor of the tree. It has no failure budget: the
-// slots keep their own pauses, so that no node's crashes delay another.
+// supervise returns a supervisor of the tree. It never pauses after failures, because each
+// slot does so by itself: the crashes of a node must not delay the restart of another.
 func (s *Set) supervise(name string) *suture.Supervisor {
 	return suture.New(name, suture.Spec{
 		EventHook:        s.event,
 		FailureThreshold: math.Inf(1),
 		// The slots bound their own ends; suture must not give up before them.
 		Timeout: s.cfg.Drain + 4*s.cfg.Grace + time.Minute,
-		// A slot that has ended for good ends its own supervisor, and no more.
+		// A slot that has ended for good ends its own supervisor, and not the whole tree.
 		DontPropagateTermination: true,
 	})
 }
@@ -187,7 +190,7 @@ func (s *Set) add() *slot {
 	return x
 }
 
-// event logs what suture says. The slots log crashes themselves.
+// event logs the events of suture. The slots log crashes themselves.
 func (s *Set) event(e suture.Event) {
 	switch e := e.(type) {
 	case suture.EventStopTimeout:
@@ -199,7 +202,7 @@ func (s *Set) event(e suture.Event) {
 	}
 }
 
-// crashed notes a crash and reports whether the set is flapping.
+// crashed records a crash and reports whether the set is flapping; then it stops the set.
 func (s *Set) crashed(node string, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,13 +218,13 @@ func (s *Set) crashed(node string, err error) bool {
 		return false
 	}
 	if s.fatal == nil {
-		s.fatal = fmt.Errorf("%w: %d crashes in %s: %s", ErrFlapping, len(s.crashes), s.cfg.CrashWindow, blame(s.crashes))
+		s.fatal = fmt.Errorf("%w: %d crashes in %s: %s", ErrFlapping, len(s.crashes), s.cfg.CrashWindow, crashSummary(s.crashes))
 		s.stop()
 	}
 	return true
 }
 
-// giveUp stops the set because of something that no other life can mend.
+// giveUp stops the set because of an error that would end every further life too.
 func (s *Set) giveUp(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,9 +234,9 @@ func (s *Set) giveUp(err error) {
 	s.stop()
 }
 
-// left takes a slot away that has ended for good. Where its node was stopped by
-// request and no other stays, the set ends; one that was scaled to none does not.
-func (s *Set) left(gone *slot, stopped bool) {
+// removeSlot removes a slot that has ended for good. The set ends with its last slot if that
+// slot's node was stopped by request (stopped), but not if the set was scaled to 0.
+func (s *Set) removeSlot(gone *slot, stopped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots = slices.DeleteFunc(s.slots, func(x *slot) bool { return x == gone })
@@ -242,10 +245,10 @@ func (s *Set) left(gone *slot, stopped bool) {
 	}
 }
 
-// Hurry cuts a drain that is under way, or will be, to a second.
+// Hurry shortens the present or next drain of the nodes to a second.
 func (s *Set) Hurry() { s.hurryOne.Do(func() { close(s.hurry) }) }
 
-// Nodes returns the lives that are under way, by id.
+// Nodes returns the nodes that have an id, in whatever state, sorted by id.
 func (s *Set) Nodes() []*worker.Node {
 	s.mu.Lock()
 	slots := slices.Clone(s.slots)
@@ -260,7 +263,7 @@ func (s *Set) Nodes() []*worker.Node {
 	return nodes
 }
 
-// Node returns the running node with that id, or nil.
+// Node returns the node with that id, in whatever state, or nil.
 func (s *Set) Node(id string) *worker.Node {
 	for _, n := range s.Nodes() {
 		if n.ID() == id {
@@ -270,8 +273,8 @@ func (s *Set) Node(id string) *worker.Node {
 	return nil
 }
 
-// Ready returns how many nodes run, and how many there should be. None does
-// while Redis is away; a quiet node does.
+// Ready returns how many nodes run, and how many should run. While Redis is away no node
+// counts as running; quiet nodes do.
 func (s *Set) Ready() (ready, want int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -310,5 +313,5 @@ func (s *Set) opened() bool {
 	return s.serving != nil
 }
 
-// Directory tells who belongs to the cluster.
+// Directory lists the members of the cluster.
 func (s *Set) Directory() membership.Directory { return s.host.Directory() }

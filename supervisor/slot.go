@@ -17,31 +17,31 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// slot is the place of one node in the set: it lives one life after the other.
+// slot runs the successive lives of one node of the set.
 type slot struct {
 	set    *Set
 	number int
-	place  context.Context //nolint:containedctx // the slot's own: it ends when the set is scaled down below it
-	leave  context.CancelFunc
-	gone   chan struct{} // closed when it has left the set
+	ctx    context.Context    //nolint:containedctx // ends when the slot is to leave the set
+	leave  context.CancelFunc // ends ctx
+	gone   chan struct{}      // closed when the slot has left the set
 
-	mu       sync.Mutex
-	node     *worker.Node
-	id       string // of the last life, preferred in the next
-	failures int    // crashes in a row
-	pause    time.Duration
-	crashAt  time.Time // when it crashed or lost its lease; zero after any other end
-	refused  int       // times in a row that another had the id
-	failure  error     // with which the last life ended
+	mu         sync.Mutex
+	node       *worker.Node  // nil between two lives
+	id         string        // of the last life, preferred in the next life
+	failures   int           // crashes in a row
+	pause      time.Duration // before the next life
+	crashAt    time.Time     // when the last life crashed or lost its lease; zero after any other end
+	idRefusals int           // how often in a row another node had the id
+	failure    error         // the error with which the last life ended
 }
 
 func newSlot(ctx context.Context, set *Set, number int) *slot {
 	s := &slot{set: set, number: number, gone: make(chan struct{})}
-	s.place, s.leave = context.WithCancel(ctx)
+	s.ctx, s.leave = context.WithCancel(ctx)
 	return s
 }
 
-// longLife is how long a node must have lived for its crash to count as the first.
+// longLife is how long a life must have been so that its crash counts as the first in a row.
 const longLife = time.Minute
 
 // errNextLife makes suture start the slot again.
@@ -49,14 +49,14 @@ var errNextLife = errors.New("next life")
 
 func (s *slot) String() string { return fmt.Sprintf("slot %d", s.number) }
 
-// name is the id of the node, or the slot's own name before it has one.
+// name returns the id of the node, or the slot's own name before the node has an id.
 func (s *slot) name() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.named()
 }
 
-// named is [slot.name] for who holds s.mu.
+// named is [slot.name] for a caller that holds s.mu.
 func (s *slot) named() string {
 	if s.node != nil && s.node.ID() != "" {
 		return s.node.ID()
@@ -73,7 +73,7 @@ func (s *slot) current() *worker.Node {
 	return s.node
 }
 
-// running is the node of the slot, if it runs.
+// running returns the node of the slot if it runs, else nil.
 func (s *slot) running() *worker.Node {
 	if n := s.current(); n != nil && n.State() == membership.Running {
 		return n
@@ -81,8 +81,8 @@ func (s *slot) running() *worker.Node {
 	return nil
 }
 
-// leaving reports whether no life follows the one under way.
-func (s *slot) leaving() bool { return s.place.Err() != nil }
+// leaving reports whether the present life is the last one.
+func (s *slot) leaving() bool { return s.ctx.Err() != nil }
 
 // describe says for an operator why the node does not run.
 func (s *slot) describe() string {
@@ -98,14 +98,14 @@ func (s *slot) describe() string {
 	return text
 }
 
-// Serve lives one life of the node, after the pause that its crashes demand.
-// Whatever the node ended with, only these leave it: errNextLife, and
-// suture.ErrTerminateSupervisorTree, which ends the slot's own supervisor; an
-// error of a handler must not steer the tree.
+// Serve runs one life of the node, after the pause that its crashes require. It returns
+// errNextLife, after which suture calls Serve again, or suture.ErrTerminateSupervisorTree,
+// which ends the slot's own supervisor. It never returns the node's error: an error of a
+// handler must not control the supervisor tree.
 func (s *slot) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	unbind := context.AfterFunc(s.place, cancel)
+	unbind := context.AfterFunc(s.ctx, cancel)
 	defer unbind()
 	stopped := false
 	if link.Sleep(ctx, s.pause) == nil {
@@ -115,13 +115,13 @@ func (s *slot) Serve(ctx context.Context) error {
 		}
 		stopped = ctx.Err() == nil && errors.Is(err, worker.ErrStop)
 	}
-	s.leave() // also where the node was stopped by request
-	s.set.left(s, stopped)
+	s.leave() // for a node that was stopped by request
+	s.set.removeSlot(s, stopped)
 	close(s.gone)
 	return suture.ErrTerminateSupervisorTree
 }
 
-// live lives one life and returns how it ended and how long it was.
+// live runs one life and returns how long it was and the error with which it ended.
 func (s *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	n := s.set.host.NewNode(worker.NodeConfig{
 		Prefix: s.set.cfg.WorkerPrefix, ID: s.set.cfg.ID, Prefer: s.id,
@@ -138,7 +138,7 @@ func (s *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	err = n.Serve(ctx)
 	watched()
 	ended := n.Ended()
-	s.set.tally(ended)
+	s.set.addLife(ended)
 	s.mu.Lock()
 	if ended.ID != "" {
 		s.id = ended.ID
@@ -146,13 +146,13 @@ func (s *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	s.node, s.failure = nil, err
 	s.mu.Unlock()
 	if ended.ID != "" {
-		s.refused = 0
+		s.idRefusals = 0
 	}
 	return time.Since(began), err
 }
 
-// watch logs when the node runs after a crash, how long that took, and that a lease
-// had been lost.
+// watch logs when the node runs again after a crash or the loss of its lease, which ended
+// the last life at endedAt with the error why.
 func (s *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why error) {
 	select {
 	case <-n.Running():
@@ -164,25 +164,25 @@ func (s *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why
 	}
 	level, text := zerolog.InfoLevel, "node is back after its crash"
 	if errors.Is(why, membership.ErrLeaseLost) {
-		level, text = zerolog.WarnLevel, "node is back as a new incarnation: it had lost its lease, and with it what it had in hand"
+		level, text = zerolog.WarnLevel, "node is back as a new incarnation: it had lost its lease, and with it the tasks in hand"
 	} else {
-		why = nil // the log has it
+		why = nil // logCrash has logged the error
 	}
 	s.set.log.WithLevel(level).Str("node", n.ID()).Err(why).Stringer("after", time.Since(endedAt).Round(time.Millisecond)).Msg(text)
 }
 
-// next decides what follows a life, and reports whether another does.
+// next decides after a life whether another life follows, and sets the pause before it.
 func (s *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, worker.ErrStop):
-		s.ending(err, lived)
+		s.logEndError(err, lived)
 		return false
 	case err == nil, errors.Is(err, worker.ErrRestart):
 		s.pause, s.failures, s.crashAt = 0, 0, time.Time{}
 		return true
 	case errors.Is(err, membership.ErrLeaseLost):
-		// Not a crash: Redis was away or forgot it, or the process was paused. The
-		// pause is for a Redis that forgets again and again.
+		// Not a crash: Redis was away or lost the lease, or the process was paused. The
+		// pause is for a Redis that loses leases again and again.
 		s.pause, s.crashAt = link.Backoff(s.set.cfg.Backoff, s.set.cfg.MaxBackoff, 1), time.Now()
 		return true
 	case errors.Is(err, membership.ErrIDTaken):
@@ -201,45 +201,44 @@ func (s *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	return !s.set.crashed(s.name(), err)
 }
 
-// ending makes known with what a node ended that was ending anyway.
-func (s *slot) ending(err error, lived time.Duration) {
+// logEndError logs the error of a node that failed while it was stopping.
+func (s *slot) logEndError(err error, lived time.Duration) {
 	const text = "node failed while it was ending"
 	switch {
 	case err == nil, errors.Is(err, worker.ErrStop), errors.Is(err, worker.ErrRestart):
 	case errors.Is(err, membership.ErrLeaseLost), errors.Is(err, membership.ErrIDTaken):
-		// No crash, as in a node that is not ending: it is not remembered as one.
+		// Not remembered as a crash, as in slot.next.
 		s.set.log.Warn().Str("node", s.name()).Err(err).Stringer("lived", lived.Round(time.Millisecond)).Msg(text)
 	default:
-		// A crash to be seen. It does not count towards flapping: what could be
-		// stopped is stopping.
+		// Remembered as a crash, but not counted for flapping, which would only stop the
+		// set.
 		s.logCrash(err, lived, 0, text)
 	}
 }
 
-// idTries is how often a node asks for an id that another has, an eighth of a lease
-// apart: longer than a dead process keeps it, also where everybody gets one more
-// lease because nobody could look.
+// idTries is how often a node asks for an exact id that another node has, every eighth of a
+// lease. That is longer than a dead process keeps the id, even if no process may take over
+// for one more lease (see membership.Directory.Expired).
 const idTries = 20
 
-// awaitID prepares to ask again for the id that another node has, and reports
-// whether there is a point in it. After a crash of the whole process it is the
-// process's own, until its lease has run out; that is no crash of this node.
+// awaitID sets the pause before the node asks again for an id that another node has, and
+// reports whether it should ask again. After a crash of the whole process the other node is
+// the same node of the dead process, until its lease has run out; so this is no crash.
 func (s *slot) awaitID(err error) bool {
-	s.refused++
-	if s.refused >= idTries {
+	s.idRefusals++
+	if s.idRefusals >= idTries {
 		s.set.giveUp(err)
 		return false
 	}
-	if s.refused == 1 {
-		s.set.log.Warn().Err(err).Msg("waiting for the id: who had it may have died, and keeps it for a lease")
+	if s.idRefusals == 1 {
+		s.set.log.Warn().Err(err).Msg("waiting for the id: its last owner may have died, and keeps it until its lease has run out")
 	}
 	s.pause = cmp.Or(s.set.cfg.Times.Lease, membership.DefaultLease) / 8
 	return true
 }
 
-// logCrash remembers a crash and logs it: at full length for a new reason, in short
-// for a reason that the log has already. The pause is that before the
-// next life, 0 where none follows.
+// logCrash remembers a crash and logs it: with the stack for a new reason, and briefly for a
+// reason that was logged before. pause is the time before the next life, 0 if none follows.
 func (s *slot) logCrash(err error, lived, pause time.Duration, text string) {
 	stack := stackOf(err)
 	times := s.set.remember(s.name(), err, stack)
@@ -259,7 +258,7 @@ func (s *slot) logCrash(err error, lived, pause time.Duration, text string) {
 		}).Msg(text)
 }
 
-// stackOf is where an error panicked, if it did.
+// stackOf returns the stack of an error that was a panic, "" for other errors.
 func stackOf(err error) string {
 	if p, ok := errors.AsType[*group.PanicError](err); ok {
 		return string(p.Stack)

@@ -29,7 +29,7 @@ func TestALeaseIsRenewedAsLongAsTheNodesLoopTurns(t *testing.T) {
 		require.True(t, n.alive(), "it may be late")
 		time.Sleep(50 * time.Millisecond)
 		require.True(t, n.alive())
-		time.Sleep(stuck)
+		time.Sleep(stuckAfter)
 		require.False(t, n.alive())
 		close(release)
 		synctest.Wait()

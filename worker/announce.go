@@ -15,24 +15,24 @@ import (
 )
 
 const (
-	// announceAfter is for how long no other node of the process must have joined
-	// or left before those that did are announced, together: a set that starts or
-	// stops is one line in the log of each process, however long it takes.
+	// announceAfter is how long to wait for further joins and leaves in this process
+	// before all of them are announced together: a set that starts or stops is one line
+	// in the log of each process, however long it takes.
 	announceAfter = time.Second
 	// lastAnnouncement bounds the announcement of a process that ends.
 	lastAnnouncement = time.Second
-	// copyTime is for how long a line from another process is remembered: its
-	// copies reach the nodes of this process at nearly the same time.
+	// copyTime is for how long a line from another process is remembered: each node of
+	// this process gets a copy of it, all at nearly the same time.
 	copyTime = 10 * time.Second
 )
 
-// hostPrefix is what the ids of hosts on the bus begin with.
+// hostPrefix is the prefix of the ids of hosts on the bus.
 const hostPrefix = "stellar-host-"
 
-// announcer gathers the joins and leaves of a process's nodes. The zero value is
-// not ready: use [newAnnouncer].
+// announcer gathers the joins and leaves of a process's nodes. Make one with
+// [newAnnouncer].
 type announcer struct {
-	changed chan struct{} // holds one token when there is something to announce
+	changed chan struct{} // has capacity 1; an element means that there is something to announce
 
 	mu           sync.Mutex
 	joined, left map[string]struct{}
@@ -64,8 +64,8 @@ func (a *announcer) join(id string) {
 	a.wake()
 }
 
-// leave notes that a node leaves. Of a node whose join was not announced yet,
-// nothing is.
+// leave records that a node leaves. If its join was not announced yet, neither is
+// announced.
 func (a *announcer) leave(id string) {
 	a.mu.Lock()
 	delete(a.joined, id)
@@ -108,7 +108,7 @@ func (a *announcer) isCopy(from, text string) bool {
 	return known
 }
 
-// announce tells the cluster of joins and leaves until ctx ends.
+// announce announces the joins and leaves of this process to the cluster, until ctx ends.
 func (h *Host) announce(ctx context.Context) error {
 	quiet := time.NewTimer(announceAfter)
 	defer quiet.Stop()
@@ -128,9 +128,9 @@ func (h *Host) announce(ctx context.Context) error {
 	}
 }
 
-// announceNow calls api.log on every node of the cluster, as the original does
-// for each node. A cluster that misses it misses a log line. The process itself
-// logs its joins; what its nodes hear of it they do not log.
+// announceNow announces joins and leaves by calling api.log on every node of the cluster,
+// as the original Stellar does. If a call is lost, a log line is missing and nothing else.
+// This process logs its joins here; its nodes do not log the calls of their own host.
 func (h *Host) announceNow(ctx context.Context) {
 	joined, left := h.announcer.take()
 	for _, news := range []struct {
@@ -150,8 +150,8 @@ func (h *Host) announceNow(ctx context.Context) {
 	}
 }
 
-// onLog takes the lines of api.log that come from hosts, and logs each once for
-// all nodes of the process. It reports whether it took the line.
+// onLog logs each text that another host has sent to api.log, once for all nodes of the
+// process. It returns false for a text that no host has sent: the node logs that itself.
 func (h *Host) onLog(from redisbus.Identity, text string) bool {
 	if !strings.HasPrefix(from.ID, hostPrefix) {
 		return false
@@ -166,7 +166,7 @@ func (h *Host) logLine(from, text string) {
 	h.log.Info().Str("from", from).Str("text", text).Msg("api.log")
 }
 
-// announcement is what the members did, in words.
+// announcement returns the text of an announcement; what is "joined" or "left".
 func announcement(ids []string, what string) string {
 	if len(ids) == 1 {
 		return fmt.Sprintf("Stellar member %s has %s the cluster", ids[0], what)
@@ -174,7 +174,8 @@ func announcement(ids []string, what string) string {
 	return fmt.Sprintf("%d Stellar members have %s the cluster: %s", len(ids), what, spans(ids))
 }
 
-// spans shortens ordered ids: "w-1 to w-999, w-1001". It says how many it leaves out.
+// spans lists sorted ids with ranges, such as "w-1 to w-999, w-1001", and at most 50 items:
+// the rest is given as a number.
 func spans(ids []string) string {
 	const most = 50
 	var out []string

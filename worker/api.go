@@ -14,25 +14,25 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// API is what a handler sees of the node that it runs on. Get it with [FromContext].
+// API gives a handler access to the node that it runs on. Get it with [FromContext].
 type API struct {
 	Incarnation membership.Incarnation
 	Log         zerolog.Logger // every line carries the node's id
 
 	Cache       *cache.Cache          // shared by the cluster
 	Tasks       *tasks.Client         // enqueues, and waits for results
-	Inspector   *tasks.Inspector      // looks at tasks and queues, and mends them
+	Inspector   *tasks.Inspector      // shows and changes stored tasks and queues
 	Bus         *redisbus.Bus         // publishes and subscribes
 	RPC         *rpcregistry.Endpoint // calls one node, a connection or all
-	Connections *connections.Store    // the clients of this node
+	Connections *connections.Store    // the client connections of this node
 }
 
-// ID is the node's id, such as stellar-worker-1.
+// ID returns the node's id, such as stellar-worker-1.
 func (a *API) ID() string { return a.Incarnation.ID }
 
 type apiKey struct{}
 
-// ErrNoNode is what [FromContext] panics with outside a node.
+// ErrNoNode is the value with which [FromContext] panics outside a node.
 var ErrNoNode = errors.New("this context belongs to no node: use the context that a task handler, method, subscription or hook was given")
 
 // FromContext returns the API of the node that the context belongs to: in task
@@ -46,14 +46,14 @@ func FromContext(ctx context.Context) *API {
 	return a
 }
 
-// OnNode reports whether the context belongs to a node, so that [FromContext] has an
-// API to return.
+// OnNode reports whether the context belongs to a node, so that [FromContext] does not
+// panic.
 func OnNode(ctx context.Context) bool {
 	_, ok := ctx.Value(apiKey{}).(*API)
 	return ok
 }
 
-// into returns a context that belongs to the API's node.
+// into returns a context that belongs to the API's node (see [FromContext]).
 func (a *API) into(ctx context.Context) context.Context {
 	return context.WithValue(ctx, apiKey{}, a)
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// App is what a program registers: tasks, RPC methods, subscriptions and hooks.
-// Every node of a set runs the same app. Register everything before the set is
-// made; mistakes are reported then, all at once.
+// App collects what a program registers: tasks, RPC methods, subscriptions, hooks and
+// middleware. Every node of a set runs the same app. Register everything before the set is
+// made; supervisor.New then reports all mistakes at once.
 type App struct {
 	tasks         tasks.Registry
 	methods       *rpcregistry.Registry
@@ -23,7 +23,7 @@ type App struct {
 	errs          []error
 }
 
-// middleware is what wraps calls and messages.
+// middleware has the middleware of calls and messages, the outermost first.
 type middleware struct {
 	call         []rpcregistry.CallMiddleware
 	method       []rpcregistry.MethodMiddleware
@@ -36,10 +36,10 @@ type subscription struct {
 	handle      redisbus.Handler
 }
 
-// Hook runs once in each life of a node.
+// Hook is a function that runs once in each life of a node (see [App.OnStart]).
 type Hook func(ctx context.Context) error
 
-// NewApp returns an app that does nothing yet.
+// NewApp returns an empty app.
 func NewApp() *App { return &App{methods: rpcregistry.NewRegistry()} }
 
 // RegisterTask implements tasks.Registrar; use tasks.Handle.
@@ -55,13 +55,13 @@ func (a *App) Periodic(task string, s tasks.Schedule) {
 	a.RegisterPeriodic(tasks.Periodic{Task: task, Schedule: s})
 }
 
-// RegisterPeriodic is [App.Periodic] with everything that can be said.
+// RegisterPeriodic is [App.Periodic] with all settings.
 func (a *App) RegisterPeriodic(p tasks.Periodic) { a.tasks.RegisterPeriodic(p) }
 
 // LimitQueue sets limits of a queue over the whole cluster.
 func (a *App) LimitQueue(name string, l tasks.Limits) { a.tasks.LimitQueue(name, l) }
 
-// Use wraps the handlers of all tasks.
+// Use wraps the handlers of all tasks, the first middleware outermost.
 func (a *App) Use(m tasks.Middleware) { a.tasks.Use(m) }
 
 // UseEnqueue wraps the enqueuing of tasks, that of tasks' transactions included but not
@@ -117,8 +117,9 @@ func (a *App) Subscribe(messageType string, handle redisbus.Handler) {
 	a.subscriptions = append(a.subscriptions, subscription{messageType, handle})
 }
 
-// OnStart runs a hook before a node claims its first task. Its context carries
-// the node's [API] and ends with the node; its error or panic is a crash.
+// OnStart runs a hook before a node claims its first task. The hook's context carries
+// the node's [API] and ends with the node; an error or panic of the hook is a crash of the
+// node.
 func (a *App) OnStart(h Hook) { a.start = append(a.start, h) }
 
 // Err returns everything that was wrong with the registrations.

@@ -12,23 +12,23 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// CacheConfig says how the nodes keep the cluster's cache. Give all processes of
-// a cluster the same one.
+// CacheConfig configures the nodes' access to the cluster's cache. It has to be the same in
+// all processes of a cluster.
 type CacheConfig struct {
-	// Near keeps the entries of some key prefixes in memory, in each node its
-	// own copy; see [cache.Near].
+	// Near keeps the entries of some key prefixes in memory, separately in each node; see
+	// [cache.Near].
 	Near cache.Near
-	// Preset shares values, lists and locks with nodes of another
-	// implementation, in its layout and under its key names. Calls and messages
-	// stay this project's own. Its keys have no hash tag: it is not for a Redis
-	// Cluster. Default [cache.Native].
+	// Preset shares values, lists and locks with nodes of another implementation, in that
+	// implementation's layout and under its key names. Calls and messages keep this
+	// project's format. Because the keys have no hash tag, a preset does not work with a
+	// Redis Cluster. Default [cache.Native].
 	Preset cache.Preset
-	// CachePrefix and LockPrefix are those of the other nodes' configuration,
-	// under a preset. Default: what they ship with.
+	// CachePrefix and LockPrefix are, under a preset, the prefixes in the configuration of
+	// the other nodes. Default: the defaults of the other implementation.
 	CachePrefix, LockPrefix string
 }
 
-// Validate reports everything that is wrong.
+// Validate reports everything that is wrong with the configuration.
 func (c CacheConfig) Validate() error {
 	_, err := cache.ParsePreset(string(c.Preset))
 	errs := []error{err}
@@ -47,8 +47,8 @@ func (c CacheConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// open returns the cache of that configuration, on behalf of an incarnation. The
-// observer may be nil.
+// open returns a cache with the configuration. holder is the incarnation that holds the
+// locks taken through it; the observer may be nil.
 func (c CacheConfig) open(client *redis.Client, keys link.Keys, holder string, o cache.Observer, log zerolog.Logger) *cache.Cache {
 	return cache.New(cache.Config{
 		Client: client, Keys: keys, Holder: holder, Near: c.Near, Log: log,

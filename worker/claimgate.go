@@ -8,13 +8,13 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/runner"
 )
 
-// claimGate holds back the claims of all runners of a process while there is a
-// reason to. Runners added while claiming is paused start paused.
+// claimGate pauses claiming in all runners of a process while quiet or choked is set.
+// Runners added while claiming is paused start paused.
 type claimGate struct {
 	mu      sync.Mutex
 	runners map[*runner.Runner]struct{}
-	quiet   bool // by request
-	choked  bool // by zombies
+	quiet   bool // an operator asked for it (see [Host.Quiet])
+	choked  bool // too many handlers outlived their nodes (see limitClaims)
 }
 
 func (c *claimGate) add(r *runner.Runner) {
@@ -35,7 +35,7 @@ func (c *claimGate) remove(r *runner.Runner) {
 	delete(c.runners, r)
 }
 
-// cancel ends the handlers of these tasks as far as they run in this process.
+// cancel cancels the handlers of the tasks with these ids that run in this process.
 func (c *claimGate) cancel(ids []string) {
 	c.mu.Lock()
 	runners := slices.Collect(maps.Keys(c.runners))
@@ -47,8 +47,8 @@ func (c *claimGate) cancel(ids []string) {
 	}
 }
 
-// change sets one of the two reasons and tells the runners when that makes a
-// difference. It reports whether the reason changed.
+// change sets quiet or choked, to which reason points, and pauses or resumes the runners if
+// necessary. It reports whether the value changed.
 func (c *claimGate) change(reason *bool, on bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,9 +71,9 @@ func (c *claimGate) reasons() (quiet, choked bool) {
 	return c.quiet, c.choked
 }
 
-// Quiet makes the host's nodes claim no more tasks, or claim again. What they
-// have in hand goes on, and they answer calls. Nodes that start meanwhile start
-// quiet. It reports whether that is a change.
+// Quiet makes the host's nodes claim no more tasks (on), or claim again. The tasks that they
+// have in hand go on, and the nodes answer calls. Nodes that start while the host is quiet
+// are quiet too. Quiet reports whether it changed anything.
 func (h *Host) Quiet(on bool) bool { return h.claims.change(&h.claims.quiet, on) }
 
 // IsQuiet reports whether the nodes claim no tasks because of [Host.Quiet].

@@ -25,21 +25,20 @@ import (
 // DefaultClientName is the name of a [Client] whose configuration has none.
 const DefaultClientName = "stellar-client"
 
-// ClientConfig configures a [Client]. The zero value of every field but Redis
-// has a meaning.
+// ClientConfig configures a [Client]. Only Redis is required.
 type ClientConfig struct {
-	// Redis is the configuration that the cluster's nodes have.
+	// Redis is the same configuration as that of the cluster's nodes.
 	Redis link.Config
 	// App, when set, is that of the nodes: its definitions give the tasks that the
 	// client enqueues their queues and defaults, and its middleware wraps the
 	// client's enqueues, calls and messages. Its handlers, methods, subscriptions and hooks are
 	// not used.
 	App *App
-	// Name is what Redis shows of the client in CLIENT LIST, and the beginning of
-	// the id that nodes see as the sender of its calls and the holder of its locks.
-	// Default [DefaultClientName].
+	// Name is the client's name in CLIENT LIST, and the beginning of the id that nodes see
+	// as the sender of the client's calls and the holder of its locks. Default
+	// [DefaultClientName].
 	Name string
-	// Cache is the configuration that the nodes have.
+	// Cache is the same configuration as that of the nodes.
 	Cache CacheConfig
 	// Observer, when set, hears how the client's enqueues, calls and cache operations end.
 	Observer Observer
@@ -56,14 +55,14 @@ func (c ClientConfig) validate() error {
 	return errors.Join(errs...)
 }
 
-// maxClientName leaves room for what makes the id unique.
+// maxClientName leaves room for the random end of the client's id.
 const maxClientName = 180
 
 // Client is for a program that is no node, such as a web server that enqueues
 // tasks and waits for their results. It calls nodes and is never called, is no
 // member of the cluster and runs no tasks. It is safe for concurrent use.
 //
-// It needs no Redis to begin: connections are made by the first use, and again
+// A client can be made while Redis is away: connections are opened on first use, and again
 // after an outage. While Redis is away,
 //
 //   - Tasks.Enqueue and Tasks.Wait wait as long as their context lasts,
@@ -72,14 +71,14 @@ const maxClientName = 180
 //     the client has reached Redis for the first time; later they fail at once,
 //   - the Cache and everything else fail within two seconds,
 //
-// with an error that is link.ErrUnavailable, or link.ErrUnknownOutcome where the
-// request may have been carried out. Where the namespace's data has a layout that
-// the program does not know, everything fails with a *link.LayoutError.
+// with an error that is link.ErrUnavailable, or link.ErrUnknownOutcome if the request may
+// have been carried out. If the namespace's data has a layout that the program does not
+// know, everything fails with a *link.LayoutError.
 type Client struct {
 	Cache     *cache.Cache          // shared by the cluster
 	Tasks     *tasks.Client         // enqueues tasks and waits for their ends
-	Inspector *tasks.Inspector      // looks at tasks and queues, and mends them
-	Bus       *redisbus.Bus         // publishes; hears only what is sent to the client's own id
+	Inspector *tasks.Inspector      // shows and changes stored tasks and queues
+	Bus       *redisbus.Bus         // publishes; receives only messages to the client's own id
 	RPC       *rpcregistry.Endpoint // calls one node, a connection or all
 
 	redis, subscriber *redis.Client
@@ -99,9 +98,9 @@ type Client struct {
 //	receipt, err := client.Tasks.Enqueue(ctx, "email.welcome", Welcome{To: to})
 //
 // It returns at once, also while Redis is away (see [Client]); its error is about
-// the configuration. app may be nil: then tasks wait in the default queue unless
-// an option names another. The client works until ctx ends or it is closed; in
-// either case it has to be closed. [ConnectWith] has more settings.
+// the configuration. app may be nil: then tasks are put into the default queue unless
+// an option names another queue. The client works until ctx ends or [Client.Close] is
+// called. Call Close in either case. [ConnectWith] has more settings.
 func Connect(ctx context.Context, at link.Config, app *App) (*Client, error) {
 	return ConnectWith(ctx, ClientConfig{Redis: at, App: app})
 }
@@ -134,7 +133,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	keys := cfg.Redis.Keys()
 	id := cfg.Name + "-" + strings.ToLower(rand.Text()[:12])
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
-	gate := &layoutGate{look: c.directory.AdmitClient}
+	gate := &layoutGate{check: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
 	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, cfg.Log)
 	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
@@ -168,7 +167,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	if len(cfg.Cache.Near.Prefixes) > 0 {
 		c.served.Go(func() { _ = c.Cache.Serve(ctx) })
 	}
-	<-c.RPC.Ready() // it needs no Redis for that
+	<-c.RPC.Ready() // comes at once, also while Redis is away
 	return nil
 }
 
@@ -182,7 +181,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Time is the time on Redis's clock, which is that of every due time and expiry.
+// Time returns the time on Redis's clock, on which all due times and expiries are.
 func (c *Client) Time(ctx context.Context) (time.Time, error) {
 	now, err := c.redis.Time(ctx).Result()
 	if err != nil {

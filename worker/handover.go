@@ -21,17 +21,18 @@ const (
 	// reapInterval is how often a process looks for leases that ran out.
 	reapInterval = 2 * time.Second
 	reapBatch    = 32
-	// handOverTime is for how long other processes leave a hand-over to the one that
-	// began it.
+	// handOverTime is for how long a process that begins a hand-over has the sole right
+	// to do it. After that time another process may do it.
 	handOverTime = 5 * time.Second
 )
 
-// memberLeft is the message type that tells every node of a settled incarnation.
+// memberLeft is the type of the message to all nodes that an incarnation was handed over.
 const memberLeft = "memberLeft"
 
-// handOver hands on everything that an ended incarnation owned and frees its id.
-// It can be repeated, by any process: each step is one script that finds out
-// for itself what is left to do.
+// handOver gives back everything that an ended incarnation owned: its tasks, locks and
+// client connections; then it frees the id. Any process can repeat it after a failure: each
+// step is one script that finds on Redis what is left to do. r says what the process knows
+// about the incarnation's tasks; expired is true if its lease ran out.
 func (h *Host) handOver(
 	ctx context.Context, i membership.Incarnation, r queue.Remains, why tasks.TakeOverReason,
 ) (handed queue.Handed, verdict membership.Verdict, err error) {
@@ -65,9 +66,9 @@ func (h *Host) handOver(
 		return err
 	})
 	if err != nil {
-		return handed, verdict, fmt.Errorf("settle %s: %w", i, err)
+		return handed, verdict, fmt.Errorf("hand over %s: %w", i, err)
 	}
-	// Calls that wait for an answer of this node need not wait for their timeout.
+	// Calls that wait for an answer of this node end now instead of at their timeout.
 	_ = h.bus.Publish(ctx, memberLeft, redisbus.Identity{ID: i.ID, Incarnation: i.String()})
 	return handed, verdict, nil
 }
@@ -90,15 +91,15 @@ func (h *Host) takeOver(
 	return handed, err
 }
 
-// lease is how long one lasts.
+// lease returns how long leases last.
 func (h *Host) lease() time.Duration { return cmp.Or(h.cfg.Times.Lease, membership.DefaultLease) }
 
-// reap settles incarnations whose process died, until ctx ends.
+// reap hands over the incarnations of processes that died, until ctx ends.
 func (h *Host) reap(ctx context.Context) error {
 	defer h.reports.Ended("reaper")
 	lease := h.lease()
-	// Well within half a lease: whoever finds that nobody looked for longer holds
-	// everything back for a lease.
+	// The interval is much shorter than half a lease: if nobody has looked for half a
+	// lease, take-overs stop for a lease (see lua/expired.lua).
 	interval := min(reapInterval, lease/8)
 	for link.Sleep(ctx, interval*3/4+rand.N(interval/2)) == nil { //nolint:gosec // jitter
 		if err := h.reapAll(ctx, lease); ctx.Err() == nil {
@@ -129,7 +130,7 @@ func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
 func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
 	handed, verdict, err := h.handOver(ctx, i, queue.Remains{Unknown: true}, tasks.TakeOverLease)
 	if err != nil || verdict != membership.Condemned {
-		return err // it is back, or another was faster
+		return err // the incarnation has renewed its lease, or another process was faster
 	}
 	h.log.Warn().Str("member", i.ID).Str("incarnation", i.String()).
 		Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")

@@ -24,7 +24,7 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// HostConfig is what a [Host] needs.
+// HostConfig configures a [Host].
 type HostConfig struct {
 	Redis link.Config
 	App   *App
@@ -33,20 +33,20 @@ type HostConfig struct {
 	// ZombieLimit is how many handlers may outlive their nodes before the nodes
 	// claim no more tasks. Default [DefaultZombieLimit]; negative for no limit.
 	ZombieLimit int
-	// Set is what operators do with the set of the host's nodes; nil when there
-	// is none, and then no node answers api.set.*.
+	// Set has the operations on the set of the host's nodes, for the methods api.set.*.
+	// Nil: the nodes have no such methods.
 	Set builtin.Controls
-	// Observer, when set, hears how things ended.
+	// Observer, when set, is notified of the events of the nodes.
 	Observer Observer
-	// Version is that of the program, for others to see. Default: what the build
-	// says of its main module.
+	// Version is the program's version in the member records. Default: the version of the
+	// main module in the build information.
 	Version string
 	Log     zerolog.Logger
 }
 
-// Host is what the nodes of one process share: the heartbeat that renews their
-// leases, the mover of delayed tasks, and the reaper that settles incarnations
-// which ended. It has a connection of its own, so that no handler can starve it.
+// Host does the work that the nodes of one process share: it renews their leases, moves
+// delayed tasks, enqueues periodic tasks, and takes over from incarnations of dead
+// processes. It has Redis connections of its own, so that no handler can starve it.
 type Host struct {
 	cfg       HostConfig
 	client    *redis.Client // heartbeats, settlements, delayed tasks
@@ -58,7 +58,7 @@ type Host struct {
 	cache     *cache.Cache // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
-	reports   *link.Reports // of Redis's failures, once for the process
+	reports   *link.Reports // of Redis's failures, shared by the nodes
 	beacons   *redisbus.Beacons
 
 	announcer *announcer
@@ -69,11 +69,12 @@ type Host struct {
 	claims      claimGate
 	zombies     zombies
 	probe       redisProbe
-	waiting     context.Context //nolint:containedctx // until when the host waits for zombies
+	waiting     context.Context //nolint:containedctx // ends when the host waits for zombies no longer
 	stopWaiting context.CancelFunc
 }
 
-// NewHost opens nothing yet; everything wrong with the configuration is reported at once.
+// NewHost returns a host that has not connected to Redis yet. Its error reports everything
+// that is wrong with the configuration.
 func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons(),
 		announcer: newAnnouncer(),
 	}
-	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*leftover]struct{}{}
+	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*abandoned]struct{}{}
 	h.reports.Observer = cfg.Observer
 	var err error
 	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {
@@ -105,15 +106,15 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	return h, nil
 }
 
-// Process is the one that the nodes live in.
+// Process describes the process that the nodes live in.
 func (h *Host) Process() membership.Process { return h.process }
 
-// Directory tells who belongs to the cluster.
+// Directory lists the members of the cluster.
 func (h *Host) Directory() membership.Directory { return h.directory }
 
-// Open makes sure that Redis answers, waiting for it as long as ctx lasts, and
-// learns the cluster's token. The error is a *link.LayoutError where the data of
-// the namespace is not for this program.
+// Open waits until Redis answers or ctx ends, checks the layout of the namespace's data and
+// learns the cluster's token. The error is a *link.LayoutError if this program must not
+// work with the data.
 func (h *Host) Open(ctx context.Context) error {
 	if err := link.Retry(ctx, func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
 		return fmt.Errorf("redis at %s: %w", h.cfg.Redis.Address(), err)
@@ -140,7 +141,8 @@ func (h *Host) Open(ctx context.Context) error {
 	return err
 }
 
-// buildVersion is what the build says of the version of the program.
+// buildVersion returns the version of the main module in the build information, "" if there
+// is none.
 func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -149,8 +151,8 @@ func buildVersion() string {
 	return info.Main.Version
 }
 
-// clusterToken returns the token of the cluster's messages. One that is kept in
-// Redis is put back by the buses when Redis loses it.
+// clusterToken returns the token of the cluster's messages, and repeats the request while
+// Redis is away.
 func (h *Host) clusterToken(ctx context.Context) (token link.Secret, err error) {
 	err = link.Retry(ctx, func(ctx context.Context) error {
 		token, err = redisbus.Token(ctx, h.client, h.keys, h.cfg.Redis.Token)
@@ -159,8 +161,8 @@ func (h *Host) clusterToken(ctx context.Context) (token link.Secret, err error) 
 	return token, err
 }
 
-// Serve renews, moves and reaps until ctx ends. A failure in one of them ends
-// all: its supervisor starts them again.
+// Serve does the host's work until ctx ends. If one part of it fails, Serve ends all parts
+// and returns the error: the supervisor calls it again.
 func (h *Host) Serve(ctx context.Context) error {
 	g := group.New(ctx)
 	g.Go("heartbeat", h.keeper.Serve)
@@ -176,15 +178,15 @@ func (h *Host) Serve(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	_ = link.Sleep(ctx, time.Second) // what fails at every turn must not spin
+	_ = link.Sleep(ctx, time.Second) // a part that fails every time must not spin
 	return err
 }
 
 // String names the service in the supervisor's log.
 func (h *Host) String() string { return "host" }
 
-// Close waits until no ended node has a handler left, at most that long, and
-// closes the connections.
+// Close waits at most for the duration wait until the handlers that outlived their nodes
+// have returned, and closes the connections.
 func (h *Host) Close(wait time.Duration) error {
 	done := make(chan struct{})
 	go func() { h.zombies.waits.Wait(); close(done) }()

@@ -9,23 +9,23 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// layoutGate is a hook of a Redis client that holds commands back until the
-// namespace was found to have a layout that the program may work with. It is for
-// programs that do not begin with a look at Redis. Commands that come together
-// each look, until one has found it: nobody waits for another.
+// layoutGate is a hook of a Redis client. Before the first command it checks that the
+// program may work with the layout of the namespace's data; if not, or if the check fails,
+// the command fails. It is for a [Client], which does not wait for Redis when it is made.
+// Concurrent first commands each make the check, so that none waits for another.
 type layoutGate struct {
-	look   func(context.Context) error
+	check  func(context.Context) error
 	passed atomic.Bool
 }
 
-// lookKey marks the context of the look's own commands, which nothing holds back.
-type lookKey struct{}
+// gateCheckKey marks the context of the check's own commands, which pass the gate.
+type gateCheckKey struct{}
 
 func (g *layoutGate) pass(ctx context.Context) error {
-	if g.passed.Load() || ctx.Value(lookKey{}) != nil {
+	if g.passed.Load() || ctx.Value(gateCheckKey{}) != nil {
 		return nil
 	}
-	err := g.look(context.WithValue(ctx, lookKey{}, true))
+	err := g.check(context.WithValue(ctx, gateCheckKey{}, true))
 	if err == nil {
 		g.passed.Store(true)
 		return nil

@@ -17,9 +17,9 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// live is a node's life from the join to the end of its drain. It returns why it
-// ended when that was asked for. The base group holds the base storey, which
-// goes on until live has returned.
+// live runs a node from the join to the end of its drain. why is ErrStop or ErrRestart if a
+// call of [Node.Stop] ended the life. The goroutines of the base storey run in the group
+// base, until live stops them at its end.
 func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 	if err := n.openBase(base); err != nil {
 		return nil, err
@@ -53,8 +53,8 @@ func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 	return why, nil
 }
 
-// tolerant makes of a loop that names handlers which would not return, when the
-// node was ending anyway, a log line.
+// tolerant returns serve without its error if the node is ending anyway. It logs the
+// handlers that did not return.
 func (n *Node) tolerant(serve func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := serve(ctx)
@@ -123,7 +123,7 @@ func (n *Node) openBase(base *group.Group) error {
 	return nil
 }
 
-// openWork makes the work storey.
+// openWork makes the runner of the work storey.
 func (n *Node) openWork() {
 	h := n.host
 	r := runner.New(runner.Config{
@@ -165,7 +165,7 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 	})
 	defer func() {
 		if !running() {
-			<-begun // the base group is not waited for before
+			<-begun // base.Wait must not run before base.Go
 		}
 	}()
 	err := n.runner.Serve(stopping, handlers)
@@ -177,8 +177,8 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 	return err
 }
 
-// startHooks runs the app's hooks. When the node is to stop meanwhile their
-// context ends; one that does not return in time is left behind and named.
+// startHooks runs the app's hooks. If the node has to stop meanwhile, their context ends; a
+// hook that does not return within the grace time is abandoned and counted as a zombie.
 func (n *Node) startHooks(ctx, stopping context.Context) error {
 	if len(n.host.cfg.App.start) == 0 {
 		return nil
@@ -204,17 +204,17 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 	t := time.NewTimer(n.cfg.Grace)
 	defer t.Stop()
 	select {
-	case <-done: //nolint:errcheck // whatever it says, the node is ending
+	case <-done: //nolint:errcheck // the node is ending, whatever the hooks return
 	case <-t.C:
 		n.mu.Lock()
 		n.ended.Running = append(n.ended.Running, startHook)
 		n.mu.Unlock()
-		n.host.watchLeftover(n, hookOf(returned), false)
+		n.host.watchAbandoned(n, hookOf(returned), false)
 	}
 	return nil
 }
 
-// drain gives the handlers their time to return, and cancels them after it.
+// drain gives the handlers the drain time to return, and then cancels them.
 func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
 	n.enter(ctx, membership.Draining)
 	t := time.NewTimer(n.cfg.Drain)
@@ -241,6 +241,6 @@ func (n *Node) leaveCluster() {
 	select {
 	case <-n.running:
 		n.host.announcer.leave(n.lease.Incarnation.ID)
-	default: // nobody heard of it
+	default: // its join was not announced
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// DefaultConcurrency is how many tasks a node runs at a time.
+// DefaultConcurrency is the default of [NodeConfig].Concurrency.
 const DefaultConcurrency = 10
 
 // Defaults of a [NodeConfig].
@@ -31,17 +31,17 @@ const (
 	DefaultGrace  = 3 * time.Second
 )
 
-// NodeConfig says how one node works. Every zero value has a default.
+// NodeConfig configures a node. Every zero value has a default.
 type NodeConfig struct {
-	Prefix string // of its id; the lowest free number follows. Default [DefaultPrefix]
-	ID     string // its exact id instead
-	Prefer string // an id with that prefix that it takes again when it is free
+	Prefix string // of the node's id; the lowest free number follows. Default [DefaultPrefix]
+	ID     string // the exact id, instead of Prefix and a number
+	Prefer string // an id with the prefix Prefix, taken if it is free: that of the previous life
 
 	Concurrency int            // tasks at a time; default [DefaultConcurrency]
-	Queues      []string       // served, the most urgent first; default those of the app
+	Queues      []string       // that the node serves, the most urgent first; default those of the app
 	Weights     map[string]int // of the queues, instead of their strict order: each claim draws an order in proportion
 	Drain       time.Duration  // how long a stopping node waits for its handlers; default [DefaultDrain]
-	Grace       time.Duration  // how long after it has cancelled them; default [DefaultGrace]
+	Grace       time.Duration  // how long it waits for them after it has cancelled them; default [DefaultGrace]
 
 	// Hurry, when set and closed, cuts the drain to a second.
 	Hurry <-chan struct{}
@@ -55,13 +55,13 @@ func (c NodeConfig) withDefaults() NodeConfig {
 	return c
 }
 
-// Reasons for the end of a life that are no failures of the node's own.
+// Reasons for the end of a life that somebody asked for.
 var (
-	// ErrStop: api.stop was called; the node is not to be started again.
+	// ErrStop: the node was stopped, such as by api.stop; it is not to be started again.
 	ErrStop = errors.New("stopped by request")
-	// ErrRestart: api.restart was called.
+	// ErrRestart: the node is to be started again, such as by api.restart.
 	ErrRestart = errors.New("restarted by request")
-	// ErrInjected is what [Node.Crash] panics with.
+	// ErrInjected is wrapped by the panic of [Node.Crash].
 	ErrInjected = errors.New("crash on request")
 )
 
@@ -77,37 +77,37 @@ type Node struct {
 	api    *API
 	runner *runner.Runner
 
-	ends    chan error    // requests to end gracefully
-	forGood atomic.Bool   // one of them was [ErrStop]
-	crashes chan error    // requests to crash
-	asks    chan struct{} // of the heartbeat, whether the loop turns
-	asked   time.Time     // last; only the heartbeat uses it
-	began   time.Time
+	ends        chan error    // requests to end gracefully
+	forGood     atomic.Bool   // a request was [ErrStop]
+	crashes     chan error    // requests to crash
+	aliveChecks chan struct{} // has capacity 1; the heartbeat puts an element in, loop takes it out
+	checkedAt   time.Time     // when alive last found aliveChecks empty; only the heartbeat uses it
+	began       time.Time
 
-	running chan struct{} // closed when it runs
+	running chan struct{} // closed when the node runs
 
 	mu    sync.Mutex
 	state membership.State
 	ended Ended
 }
 
-// Ended says how a life went and ended.
+// Ended sums up a life that has ended.
 type Ended struct {
 	ID, Incarnation string
 	Err             error    // nil after a graceful end
 	Started, Done   int64    // handler starts, tasks that are done
 	HandedOn        int      // tasks that went back to their queues
 	Quarantined     int      // tasks put aside after too many crashes
-	Running         []string // tasks, and start hooks, that have not returned
-	Unsettled       bool     // what it owned is left to others, who take over by lease
+	Running         []string // ids of the tasks whose handlers have not returned, and "start hook"
+	Unsettled       bool     // the hand-over failed: others do it when the lease has run out
 }
 
-// NewNode returns a node that has not begun.
+// NewNode returns a node. Its life begins with [Node.Serve].
 func (h *Host) NewNode(cfg NodeConfig) *Node {
 	return &Node{
 		host: h, cfg: cfg.withDefaults(), log: h.log, began: time.Now(), state: membership.Starting,
 		ends: make(chan error, 1), crashes: make(chan error, 1), running: make(chan struct{}),
-		asks: make(chan struct{}, 1),
+		aliveChecks: make(chan struct{}, 1),
 	}
 }
 
@@ -119,14 +119,14 @@ func (n *Node) String() string {
 	return "node"
 }
 
-// ID is the node's id, or "" before it has joined.
+// ID returns the node's id, "" before the node has joined.
 func (n *Node) ID() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.ended.ID
 }
 
-// State is where the node is in its life.
+// State returns the state of the node's life.
 func (n *Node) State() membership.State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,7 +136,7 @@ func (n *Node) State() membership.State {
 // Running is closed when the node begins to run.
 func (n *Node) Running() <-chan struct{} { return n.running }
 
-// API returns what the node's handlers see of it, or nil before it runs.
+// API returns the API that the node's handlers get, and nil unless the node runs or drains.
 func (n *Node) API() *API {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -152,15 +152,15 @@ func (n *Node) taskRunner() *runner.Runner {
 	return n.runner
 }
 
-// Ended says how the life ended, after Serve has returned.
+// Ended returns the summary of the life, after Serve has returned.
 func (n *Node) Ended() Ended {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.ended
 }
 
-// Stop ends the node gracefully, with [ErrStop] or [ErrRestart] as its result. A
-// node that restarts already can still be stopped.
+// Stop ends the node gracefully. why is [ErrStop] or [ErrRestart]; Serve returns it. A
+// Stop with ErrStop after one with ErrRestart still stops the node for good.
 func (n *Node) Stop(why error) {
 	if errors.Is(why, ErrStop) {
 		n.forGood.Store(true)
@@ -171,8 +171,8 @@ func (n *Node) Stop(why error) {
 	}
 }
 
-// Crash makes the node's own loop panic with [ErrInjected] and the reason: for
-// tests, demonstrations and drills. The tasks it has in hand are not suspected.
+// Crash makes the node's own loop panic with [ErrInjected] and the reason, for tests,
+// demonstrations and drills. The crash does not count against the tasks in hand.
 func (n *Node) Crash(reason string) {
 	select {
 	case n.crashes <- fmt.Errorf("%w: %s", ErrInjected, reason):
@@ -180,10 +180,11 @@ func (n *Node) Crash(reason string) {
 	}
 }
 
-// Serve lives one life: it joins, works until ctx ends, drains and leaves. It
-// returns nil after a graceful end, [ErrStop] or [ErrRestart] when that was
-// asked for, and what went wrong otherwise. However it ends, everything the node
-// owned has been settled by then, save what [Ended].Running names.
+// Serve runs the node's life: it joins, works until ctx ends, drains and leaves. It returns
+// nil after a graceful end, [ErrStop] or [ErrRestart] after [Node.Stop], and otherwise the
+// error that ended the life. When Serve returns, everything that the node owned has been
+// handed over, except for the tasks in [Ended].Running, and unless [Ended].Unsettled is
+// true.
 func (n *Node) Serve(ctx context.Context) error {
 	err := n.serve(ctx)
 	n.observeEnd(err)
@@ -213,7 +214,7 @@ func (n *Node) serve(ctx context.Context) error {
 	n.handOver(ctx, context.Cause(base.Context()))
 	err := base.Wait()
 	n.close()
-	err = n.lost(err)
+	err = n.endError(err)
 	n.mu.Lock()
 	n.ended.Err = err
 	n.mu.Unlock()
@@ -227,10 +228,10 @@ func (n *Node) serve(ctx context.Context) error {
 	return why
 }
 
-// lost returns the error of the node's end, which is [membership.ErrLeaseLost] also
-// where its tasks were the first to hear of that: Redis refuses them, or has
-// forgotten what it had accepted.
-func (n *Node) lost(err error) error {
+// endError returns the error of the node's end. It is a [membership.ErrLeaseLost] also if the
+// task runner found out first, because Redis refused a commit (fenced) or has lost commits
+// that it had accepted (rolled back).
+func (n *Node) endError(err error) error {
 	if errors.Is(err, queue.ErrFenced) || errors.Is(err, queue.ErrRolledBack) {
 		return fmt.Errorf("%w: %w", membership.ErrLeaseLost, err)
 	}
@@ -257,10 +258,10 @@ func (n *Node) join(ctx context.Context) error {
 	return nil
 }
 
-// enter changes the state, here and, while the node is a member, on Redis.
+// enter changes the state, and writes Running and Draining to Redis as well.
 func (n *Node) enter(ctx context.Context, s membership.State) {
 	if s == membership.Running {
-		n.publish(ctx, s) // whoever sees it here finds it there
+		n.publish(ctx, s) // first: a caller of State must find the state on Redis too
 	}
 	n.mu.Lock()
 	n.state = s
@@ -270,23 +271,24 @@ func (n *Node) enter(ctx context.Context, s membership.State) {
 	}
 }
 
-// publish writes the state for others to see. A failure is corrected by the next change.
+// publish writes the state into the node's member record. After a failure the record keeps
+// the old state until the next change.
 func (n *Node) publish(ctx context.Context, s membership.State) {
 	if err := n.host.directory.SetState(ctx, n.lease.Incarnation, s); err != nil && ctx.Err() == nil {
 		n.log.Debug().Err(err).Msg("state not written")
 	}
 }
 
-// stuck is how long a heartbeat waits for the node's own loop before it does not
-// renew the lease any more.
-const stuck = 5 * time.Second
+// stuckAfter is how long the node's loop may take to answer the heartbeat. After that time the
+// heartbeat does not renew the lease any more.
+const stuckAfter = 5 * time.Second
 
-// loop is the node's own: its turning keeps the lease. It calls stop when the
-// node is asked to end.
+// loop answers the heartbeat, so that the lease is renewed, and handles the requests to end
+// or to crash: it calls stop when the node has to end.
 func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) error {
 	for {
 		select {
-		case <-n.asks:
+		case <-n.aliveChecks:
 		case why := <-n.ends:
 			stop(why)
 		case reason := <-n.crashes:
@@ -297,32 +299,34 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) error {
 	}
 }
 
-// alive reports whether the node's loop turns: whether it has taken the last question
-// of the heartbeat. So all nodes of a process are asked at the same moment, and a
-// node at rest has no timer of its own that wakes the process.
+// alive reports whether the node's loop runs: whether it has taken the element that the
+// heartbeat put into aliveChecks the last time, at most stuckAfter ago. The heartbeat calls it for all
+// nodes of the process at the same moment, so that an idle node needs no timer that wakes
+// the process.
 func (n *Node) alive() bool {
 	select {
-	case n.asks <- struct{}{}:
-		n.asked = time.Now()
+	case n.aliveChecks <- struct{}{}:
+		n.checkedAt = time.Now()
 		return true
 	default:
-		return time.Since(n.asked) < stuck
+		return time.Since(n.checkedAt) < stuckAfter
 	}
 }
 
-// blameless reports whether the node's end cannot have been caused by a task.
+// blameless reports whether the tasks in hand cannot have caused the node's end.
 func blameless(err error) bool {
 	return err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrInjected) ||
 		errors.Is(err, membership.ErrLeaseLost) || errors.Is(err, queue.ErrFenced) ||
 		errors.Is(err, queue.ErrRolledBack) || link.OutcomeOf(err) == link.DidNotRun
 }
 
-// crashGrace is how long the handlers of a crashed node may take to return before
-// the tasks of the others are handed on without them.
+// crashGrace is how long the handlers of a crashed node may take to return. After that time
+// the tasks in hand are handed over, except for those whose handlers still run.
 const crashGrace = 100 * time.Millisecond
 
-// handOver hands on what the node has in hand. While Redis is away it waits, but in a
-// stopping process only for the grace time: then others take over, by lease.
+// handOver hands over everything that the node owns. While Redis is away it waits, but in a
+// stopping process only for the grace time: then others take over when the lease has run
+// out.
 func (n *Node) handOver(ctx context.Context, cause error) {
 	life := n.lease.Incarnation
 	n.lease.Release()
@@ -344,7 +348,7 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 	}
 	handed, _, err := n.host.handOver(settling, life, remains, why)
 	if err != nil {
-		n.log.Warn().Err(err).Msg("not settled: others will, when its lease has run out")
+		n.log.Warn().Err(err).Msg("the node's tasks and locks were not handed over: another process will take over when its lease has run out")
 	}
 	n.mu.Lock()
 	n.ended.Unsettled = err != nil
@@ -358,7 +362,7 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 		n.log.Info().Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
 	}
 	if len(remains.Running) > 0 {
-		n.host.watchLeftover(n, tasksOf(runner), err == nil)
+		n.host.watchAbandoned(n, tasksOf(runner), err == nil)
 	}
 }
 
@@ -375,7 +379,7 @@ func (n *Node) close() {
 	}
 }
 
-// identity is the node on the bus.
+// identity returns the node's identity on the bus.
 func (n *Node) identity() redisbus.Identity {
 	return redisbus.Identity{ID: n.lease.Incarnation.ID, Incarnation: n.lease.Incarnation.String()}
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Observer hears how things ended, for metrics, traces and the like. Its methods
-// are called synchronously, by many goroutines at once: they must not block and
-// must not panic. Embed [Unobserved] in an implementation, so that it need not have
-// all methods, nor those of later versions.
+// Observer is notified of the events of nodes, calls, messages and cache operations, for
+// metrics, traces and the like. Its methods are called synchronously, by many goroutines at
+// once: they must not block and must not panic. Embed [Unobserved] in an implementation, so
+// that it need not have all methods, nor those of later versions.
 type Observer interface {
 	link.Observer
 	redisbus.Observer
@@ -27,9 +27,8 @@ type Observer interface {
 
 	// NodeStarted: a node runs.
 	NodeStarted(start NodeStart)
-	// NodeEnded: a node has ended, and what it owned has been handed on unless Err
-	// says otherwise. It is called once for every node that joined the cluster,
-	// also for one that never ran.
+	// NodeEnded: a node has ended, after its hand-over. It is called once for every node
+	// that joined the cluster, also for a node that never ran.
 	NodeEnded(end NodeEnd)
 }
 
@@ -44,8 +43,8 @@ type NodeEnd struct {
 	ID, Incarnation string
 	Process         membership.Process
 	Why             EndReason
-	Err             error         // of an end that nobody asked for; nil otherwise
-	Lived           time.Duration // since it began to join
+	Err             error         // nil if somebody asked for the end
+	Lived           time.Duration // since the node began to join
 }
 
 // EndReason is why a node's life ended.
@@ -133,7 +132,7 @@ func (Unobserved) Ticked(tasks.Tick) {}
 // TaskEnded implements tasks.Observer.
 func (Unobserved) TaskEnded(tasks.TaskEnd) {}
 
-// observeStart tells the observer that the node runs.
+// observeStart notifies the observer that the node runs.
 func (n *Node) observeStart() {
 	if o := n.host.cfg.Observer; o != nil {
 		i := n.lease.Incarnation
@@ -141,7 +140,7 @@ func (n *Node) observeStart() {
 	}
 }
 
-// observeEnd tells the observer with what the node's life ended.
+// observeEnd notifies the observer that the node's life ended with err.
 func (n *Node) observeEnd(err error) {
 	o := n.host.cfg.Observer
 	if o == nil || n.lease == nil {

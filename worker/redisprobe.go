@@ -8,15 +8,15 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// A process asks Redis every probeInterval whether it is there, and counts it as
-// away when nothing has come back for probeLimit: a single reply that takes up to
-// two seconds is no outage, and a real one is noticed long before the leases end.
+// A process sends a PING to Redis every probeInterval, and counts Redis as away when it has
+// not answered for probeLimit: a single reply that takes up to two seconds is no outage, and
+// a real outage is noticed long before the leases end.
 const (
 	probeInterval = time.Second
 	probeLimit    = 3 * time.Second
 )
 
-// redisProbe remembers when Redis answered last.
+// redisProbe records when Redis answered last.
 type redisProbe struct{ last atomic.Pointer[time.Time] }
 
 func (p *redisProbe) answered() {
@@ -24,11 +24,11 @@ func (p *redisProbe) answered() {
 	p.last.Store(&now)
 }
 
-// silence is how long Redis has not answered.
+// silence returns how long Redis has not answered.
 func (p *redisProbe) silence() time.Duration {
 	last := p.last.Load()
 	if last == nil {
-		return probeLimit // it has never answered
+		return probeLimit // Redis has never answered
 	}
 	return time.Since(*last)
 }
@@ -37,7 +37,7 @@ func (p *redisProbe) silence() time.Duration {
 // three seconds.
 func (h *Host) Reachable() bool { return h.probe.silence() < probeLimit }
 
-// probeRedis asks Redis, once for all nodes of the process, until ctx ends.
+// probeRedis sends the PINGs, once for all nodes of the process, until ctx ends.
 func (h *Host) probeRedis(ctx context.Context) error {
 	for {
 		asking, cancel := context.WithTimeout(ctx, probeLimit)

@@ -6,7 +6,7 @@ import (
 	"github.com/stellarfw/stellar/worker/builtin"
 )
 
-// Status returns what there is to know of the node.
+// Status returns the node's status, as api.status does.
 func (n *Node) Status() builtin.Status {
 	n.mu.Lock()
 	s := builtin.Status{ID: n.ended.ID, Incarnation: n.ended.Incarnation, State: n.state}

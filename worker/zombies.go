@@ -17,20 +17,20 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// DefaultZombieLimit is how many handlers may outlive their nodes, in one
-// process, before its nodes claim no more tasks: as many as ten nodes run.
+// DefaultZombieLimit is the default of [HostConfig].ZombieLimit: as many handlers as ten
+// nodes run.
 const DefaultZombieLimit = 10 * DefaultConcurrency
 
-// Timings of zombies.
+// Timings of zombies: handlers that have not returned although their node has ended.
 const (
-	// zombieTime is for how long a handler that ignores its context keeps its task
-	// from running elsewhere.
+	// zombieTime is for how long the task of a zombie is not run elsewhere.
 	zombieTime = 30 * time.Second
-	// countInterval is how often those that are left are counted.
+	// countInterval is how often the zombies are counted while any is left.
 	countInterval = time.Second
 )
 
-// maxZombiesNamed and maxZombieStacks bound what is told of zombies.
+// maxZombiesNamed is how many zombies a status names; maxZombieStacks is how many bytes of
+// their stacks are logged.
 const (
 	maxZombiesNamed = 100
 	maxZombieStacks = 16 << 10
@@ -39,28 +39,28 @@ const (
 // zombies counts the handlers of a process that outlived their nodes.
 type zombies struct {
 	limit int
-	waits sync.WaitGroup // one goroutine for each node that left some
+	waits sync.WaitGroup // one goroutine for each node with zombies
 
-	weighing sync.Mutex // so that the last count decides
+	limiting sync.Mutex // orders limitClaims, so that the last count decides
 
 	mu     sync.Mutex
-	left   map[*leftover]struct{}
-	stacks string // as logged last
+	left   map[*abandoned]struct{}
+	stacks string // the stacks that were logged last
 }
 
-// leftover is the handlers that one ended node left running.
-type leftover struct {
-	running func() []string            // what has not returned
-	await   func(context.Context) bool // reports whether all has
+// abandoned has the handlers or start hooks of one ended node that had not returned.
+type abandoned struct {
+	running func() []string            // ids of the tasks that have not returned, or "start hook"
+	await   func(context.Context) bool // waits until ctx ends and reports whether all have returned
 }
 
-// tasksOf are the handlers of a runner whose node has ended.
-func tasksOf(r *runner.Runner) *leftover {
-	return &leftover{running: func() []string { return r.Remains(false).Running }, await: r.Await}
+// tasksOf returns the handlers of a runner whose node has ended.
+func tasksOf(r *runner.Runner) *abandoned {
+	return &abandoned{running: func() []string { return r.Remains(false).Running }, await: r.Await}
 }
 
-// hookOf is a start hook whose node has ended.
-func hookOf(done <-chan struct{}) *leftover {
+// hookOf returns the start hooks of an ended node; done is closed when they have returned.
+func hookOf(done <-chan struct{}) *abandoned {
 	await := func(ctx context.Context) bool {
 		select {
 		case <-done:
@@ -69,7 +69,7 @@ func hookOf(done <-chan struct{}) *leftover {
 			return false
 		}
 	}
-	return &leftover{await: await, running: func() []string {
+	return &abandoned{await: await, running: func() []string {
 		select {
 		case <-done:
 			return nil
@@ -79,7 +79,7 @@ func hookOf(done <-chan struct{}) *leftover {
 	}}
 }
 
-// startHook is how one is named among tasks.
+// startHook names the start hooks among task ids.
 const startHook = "start hook"
 
 // Zombies returns the handlers that outlived their nodes and have not returned.
@@ -97,11 +97,11 @@ func (h *Host) Zombies() builtin.Zombies {
 	return z
 }
 
-// limitClaims stops the claims of the process at the limit of zombies, and lets
-// them go on below it.
+// limitClaims pauses claiming in this process when there are as many zombies as the limit
+// allows, and resumes it when there are fewer.
 func (h *Host) limitClaims() {
-	h.zombies.weighing.Lock()
-	defer h.zombies.weighing.Unlock()
+	h.zombies.limiting.Lock()
+	defer h.zombies.limiting.Unlock()
 	z := h.Zombies()
 	choked := z.Limit > 0 && z.Count >= z.Limit
 	if !h.claims.change(&h.claims.choked, choked) {
@@ -115,14 +115,14 @@ func (h *Host) limitClaims() {
 	h.log.Info().Int("handlers", z.Count).Msg("handlers that outlived their nodes have returned: tasks are claimed again")
 }
 
-// watchLeftover counts the handlers that an ended node left running until all have
-// returned. Where the node is condemned, it also hands their tasks on then, or when
-// zombieTime is over.
-func (h *Host) watchLeftover(n *Node, left *leftover, condemned bool) {
+// watchAbandoned counts the abandoned handlers of an ended node until all have returned. If
+// the node is condemned, it also hands their tasks over when all have returned, or at the
+// latest after zombieTime.
+func (h *Host) watchAbandoned(n *Node, left *abandoned, condemned bool) {
 	h.zombies.mu.Lock()
 	h.zombies.left[left] = struct{}{}
 	h.zombies.mu.Unlock()
-	h.logLeftover(n, left)
+	h.logAbandoned(n, left)
 	h.limitClaims()
 	ctx := h.waiting
 	h.zombies.waits.Go(func() {
@@ -151,7 +151,7 @@ func (h *Host) watchLeftover(n *Node, left *leftover, condemned bool) {
 // awaitReturn waits up to most for the abandoned handlers to return and reports
 // whether all did. It counts the zombies again as long as it waits, because some
 // handlers may return before the others.
-func (h *Host) awaitReturn(ctx context.Context, left *leftover, most time.Duration) bool {
+func (h *Host) awaitReturn(ctx context.Context, left *abandoned, most time.Duration) bool {
 	waiting, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	for waiting.Err() == nil {
@@ -166,7 +166,8 @@ func (h *Host) awaitReturn(ctx context.Context, left *leftover, most time.Durati
 	return false
 }
 
-// handOverLate hands on the tasks of handlers that outlived their node.
+// handOverLate hands over the tasks of handlers that outlived their node; returned says
+// whether the handlers have returned by now.
 func (h *Host) handOverLate(ctx context.Context, n *Node, returned bool) {
 	handed, _, err := h.handOver(ctx, n.lease.Incarnation, queue.Remains{}, tasks.TakeOverOutlived)
 	level := zerolog.InfoLevel
@@ -174,11 +175,11 @@ func (h *Host) handOverLate(ctx context.Context, n *Node, returned bool) {
 		level = zerolog.WarnLevel
 	}
 	n.log.WithLevel(level).Err(err).Int("tasks", handed.On).Bool("returned", returned).
-		Msg("tasks of handlers that outlived their node handed on")
+		Msg("handed over the tasks of handlers that outlived their node")
 }
 
-// condemnForOthers lets other processes take over the tasks of a node whose handlers
-// still run when this process ends: they wait no longer than for a lease.
+// condemnForOthers lets other processes take over the tasks of a node whose handlers still
+// run when this process ends. It reserves the hand-over for no longer than a lease.
 func (h *Host) condemnForOthers(ctx context.Context, n *Node) {
 	if !h.Reachable() {
 		return
@@ -186,13 +187,13 @@ func (h *Host) condemnForOthers(ctx context.Context, n *Node) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if _, err := h.directory.Condemn(ctx, n.lease.Incarnation, false, h.lease()); err != nil {
-		n.log.Debug().Err(err).Msg("others take over later")
+		n.log.Debug().Err(err).Msg("other processes take over the tasks of abandoned handlers later")
 	}
 }
 
-// logLeftover logs the tasks whose handlers outlived their node, and the stacks of
+// logAbandoned logs the tasks whose handlers outlived their node, and the stacks of
 // the handlers of this process unless the log has the same stacks from before.
-func (h *Host) logLeftover(n *Node, left *leftover) {
+func (h *Host) logAbandoned(n *Node, left *abandoned) {
 	stacks := handlerStacks()
 	h.zombies.mu.Lock()
 	known := stacks == h.zombies.stacks
@@ -205,9 +206,9 @@ func (h *Host) logLeftover(n *Node, left *leftover) {
 	event.Msg("handlers outlived their node")
 }
 
-// handlerStacks shows where the task handlers and start hooks of this process
-// are; those in the same place are shown once, with their number. A goroutine
-// cannot be told by its task, but one that does not return is among them.
+// handlerStacks returns the stacks of all task handlers and start hooks of this process;
+// equal stacks are listed once, with their number. Go does not say which goroutine runs
+// which task, but the abandoned handlers are among them.
 func handlerStacks() string {
 	var all bytes.Buffer
 	if pprof.Lookup("goroutine").WriteTo(&all, 1) != nil {

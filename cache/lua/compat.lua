@@ -1,12 +1,13 @@
--- compat: the layout of the original (actionhero, Stellar). An entry is the JSON
+-- compat: the layout of actionhero and the original Stellar. An entry is the JSON
 -- {"value":…,"expireTimestamp":ms or null,"createdAt":ms,"readAt":ms or null},
--- an item of a list {"data":…}, a lock the id of the node that holds it. Beside
--- such a lock lies our record of who on that node it is.
+-- an item of a list {"data":…}, a lock the id of the node that holds it. For a lock
+-- of this project a second key has the record (see hold.lua) with the token of the
+-- holder.
 
 local cache_tail = ',"expireTimestamp":([%d%.nul]+),"createdAt":(%d+),"readAt":([%dnul]+)}$'
 
--- What an entry is made of: value, created, read, expires, version. The value
--- is nil where the members come in another order than the original's.
+-- Returns the parts of an entry: value, created, read, expires, version. The value
+-- is nil if the members come in another order than above.
 local function cache_unpack(raw)
   local value = string.match(raw, '^{"value":(.*)' .. cache_tail)
   local expires, created, read = string.match(raw, cache_tail)
@@ -29,7 +30,7 @@ local function cache_pack(value, created, read, expires)
     ',"createdAt":' .. int(created) .. ',"readAt":' .. (read > 0 and int(read) or 'null') .. '}'
 end
 
--- An entry has no place for a version; it is made of when and what was saved.
+-- This layout stores no version: cache_unpack makes one from createdAt and the value.
 local function cache_version()
   return ''
 end
@@ -66,8 +67,8 @@ local function cache_record_key(lockkey)
   return 'holder:' .. lockkey
 end
 
--- Marks a lock as held by the node of that token for ttl milliseconds, or, with
--- nil, as free.
+-- Writes or deletes the lock as the other programs see it: held for ttl milliseconds
+-- by the node of the token, or free if token is nil.
 local function cache_mark(lockkey, token, ttl)
   if token then
     redis.call('SET', lockkey, string.match(token, '^.-/([^#]*)'), 'PX', ttl)
@@ -76,8 +77,8 @@ local function cache_mark(lockkey, token, ttl)
   end
 end
 
--- The id of the node that holds a lock, and the milliseconds left to it; false
--- when it is free.
+-- Returns the id of the node that holds a lock and the milliseconds that are left,
+-- or false when the lock is free.
 local function cache_marked(lockkey)
   local node = redis.pcall('GET', lockkey)
   return node, node and redis.call('PTTL', lockkey)

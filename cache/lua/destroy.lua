@@ -1,8 +1,8 @@
 -- destroy: destroys entries and lists.
 -- KEYS for each 1 entry  2 its lock
 -- ARGV for each 1 holder's token or ''
--- Returns {'OK', how many there were, position, code…} naming only those that
---         were refused, from 1: a code of cache_refuses
+-- Returns {'OK', how many there were, position, code…}: the positions, from 1, of
+--         the keys that were refused, each with the code of cache_refuses
 local reply, n = {'OK', 0}, 0
 for i, token in ipairs(ARGV) do
   local entry, lock = KEYS[2 * i - 1], KEYS[2 * i]

@@ -1,9 +1,10 @@
 -- effects: writes to the cache, for the cache's own scripts and for a task's
--- transaction. First cache_refuses for every write, in their order; then, if
--- none is refused, the writes.
+-- transaction. A script first calls cache_refuses for every write, in their order;
+-- if it refuses none, the script calls the functions that write.
 
--- The sum of two whole numbers of 64 bits in decimal, or nil out of that range.
--- Lua's numbers are exact to 53 bits only, so long ones are added in two parts.
+-- Returns the sum of two whole numbers of 64 bits in decimal digits, or nil if the
+-- sum does not fit into 64 bits. Lua's numbers are exact to 53 bits only, so long
+-- numbers are added in two parts.
 local function cache_sum(a, b)
   if #a < 16 and #b < 16 then
     return string.format('%.0f', tonumber(a) + tonumber(b))
@@ -39,9 +40,9 @@ local function cache_whole(value)
   return #value < 21 and string.match(value, '^-?%d+$') and cache_sum(value, '0')
 end
 
--- What the keys will hold once the writes checked so far are done: the kind of
--- key ('none', 'string', 'list', …), the value where it is known, and whether
--- an expired entry is in the way.
+-- For each key its state after the writes that cache_refuses has checked so far: the
+-- kind of key ('none', 'string', 'list', …), the value if it is known, and whether an
+-- expired entry still exists.
 local cache_planned = {}
 
 local function cache_plan(entrykey, at)
@@ -61,10 +62,10 @@ local function cache_plan(entrykey, at)
   return plan
 end
 
--- Whether a write must not happen: nil, or LOCKED (somebody holds the entry's
--- lock), LOST (the token's lock is gone), WRONGTYPE, NOTNUMBER or OVERFLOW.
--- op is save, destroy, push or increment, argument what it writes. It reads
--- only. Lists are not guarded by locks.
+-- Returns nil if a write is allowed, else LOCKED (another holds the entry's lock), LOST
+-- (the token does not hold the lock), WRONGTYPE, NOTNUMBER or OVERFLOW. op is save,
+-- destroy, push or increment; argument is the value or the number to add. The function
+-- only reads. Locks do not guard pushes.
 local function cache_refuses(op, entrykey, lockkey, token, argument)
   local at = cache_now()
   local barred = op ~= 'push' and cache_barred(lockkey, token, at)
@@ -101,8 +102,8 @@ local function cache_refuses(op, entrykey, lockkey, token, argument)
   return nil
 end
 
--- Saves an entry, with a lifetime of ttl milliseconds unless that is 0. It
--- stays readable as stale for another stale milliseconds.
+-- Saves an entry that lives for ttl milliseconds, for ever if ttl is 0. After ttl the
+-- entry can be read as stale for another stale milliseconds.
 local function cache_save(entrykey, value, ttl, version, stale)
   ttl = tonumber(ttl) or 0
   local at = cache_now()
@@ -114,8 +115,9 @@ local function cache_save(entrykey, value, ttl, version, stale)
   end
 end
 
--- Destroys an entry or list; whether there was one. Who is loading it on behalf
--- of others will not save what was true before.
+-- Destroys an entry or list and returns whether there was one. It also frees the lock
+-- of a caller that computes the entry's value (GetOrLoad), so that the caller does not
+-- save a value from before.
 local function cache_destroy(entrykey)
   local loader = cache_loader_key(entrykey)
   if redis.call('DEL', loader) == 1 then
@@ -124,20 +126,21 @@ local function cache_destroy(entrykey)
   return redis.call('DEL', entrykey) == 1
 end
 
--- Adds an item at a list's end and wakes who waits for it; the new length.
+-- Adds an item at a list's end, announces it to waiting callers, and returns the new
+-- length.
 local function cache_push(entrykey, value)
   if not fits(entrykey, 'list') then
-    redis.call('DEL', entrykey) -- an expired entry, as cache_refuses saw
+    redis.call('DEL', entrykey) -- an expired entry: cache_refuses has checked that
   end
   local length = redis.call('RPUSH', entrykey, cache_item(value))
-  if length == 1 then -- nobody waits at a list that has items
+  if length == 1 then -- nobody waits while the list has items
     redis.call('PUBLISH', entrykey, '')
   end
   return length
 end
 
--- Adds to a counter and keeps its lifetime; the sum. A new one starts at 0 and
--- lives for ttl milliseconds unless that is 0.
+-- Adds to a counter, keeps its lifetime and returns the sum. A new counter starts at 0
+-- and lives for ttl milliseconds, for ever if ttl is 0.
 local function cache_increment(entrykey, delta, version, ttl)
   local at = cache_now()
   local raw = redis.call('GET', entrykey)

@@ -1,8 +1,9 @@
--- entry: the layout of an entry, one string of created(13) read(13) expires(13)
--- version(16) value. Times are zero-padded milliseconds on Redis's clock; 0 is
--- "never". So a read is recorded by SETRANGE, without rewriting the value.
+-- entry: the native layout. An entry is one string of created(13) read(13)
+-- expires(13) version(16) value, with the lengths in bytes. Times are zero-padded
+-- milliseconds on Redis's clock; 0 means never. The fixed width lets SETRANGE record a
+-- read without rewriting the value.
 
--- What an entry is made of: value, created, read, expires, version. nil for
+-- Returns the parts of an entry: value, created, read, expires, version; nil for
 -- bytes that are not an entry.
 local function cache_unpack(raw)
   local head = string.match(string.sub(raw, 1, 39), '^%d+$')
@@ -17,19 +18,19 @@ local function cache_pack(value, created, read, expires, version)
   return string.format('%013.0f%013.0f%013.0f', created, read, expires) .. version .. value
 end
 
--- A version that no entry had before.
+-- Returns a version that no entry had before.
 local function cache_version(entrykey)
   return (cache_tick((string.match(entrykey, '^{.-}:') or '') .. 'clock'))
 end
 
--- Whether an entry is past its time. It may still be there: stored for longer,
--- to be served stale, or not yet removed.
+-- Whether an entry's lifetime is over. Such an entry exists while it may be served
+-- stale, or until Redis removes it.
 local function cache_expired(raw, at)
   local expires = tonumber(string.sub(raw, 27, 39))
   return expires and expires > 0 and expires <= at
 end
 
--- Records a read. At maxmemory the read is answered and not recorded.
+-- Records a read. At maxmemory it fails silently, so that loads still work.
 local function cache_record(entrykey, raw, at)
   if #raw < 55 then
     return
@@ -37,7 +38,7 @@ local function cache_record(entrykey, raw, at)
   redis.pcall('SETRANGE', entrykey, 13, string.format('%013.0f', at))
 end
 
--- Moves the end of an entry's life; the entry as it is then.
+-- Sets the time at which an entry expires, and returns the changed entry.
 local function cache_prolong(entrykey, raw, expires)
   local digits = string.format('%013.0f', expires)
   redis.call('SETRANGE', entrykey, 26, digits)
@@ -49,17 +50,18 @@ local function cache_item(value)
   return value
 end
 
--- Who loads an entry on behalf of others holds the lock with this key.
+-- Returns the key of the lock of the caller that computes the entry's value for all
+-- callers.
 local function cache_loader_key(entrykey)
   return (string.gsub(entrykey, '^({.-}:)cache:', '%1loader:'))
 end
 
--- Where a lock's record is.
+-- Returns the key of a lock's record (see hold.lua).
 local function cache_record_key(lockkey)
   return lockkey
 end
 
--- The original's mark of a lock: there is none in this layout.
+-- Other programs do not see the locks of this layout (compare compat.lua).
 local function cache_mark()
 end
 local cache_marked = cache_mark

@@ -1,6 +1,6 @@
--- holder: says who holds locks, and optionally has their ends announced.
+-- holder: returns the holders of locks, and optionally has their ends announced.
 -- KEYS 1.. locks
--- ARGV 1 '1' to have them announced
+-- ARGV 1 '1' to have their ends announced
 -- Returns {'OK', for each lock nil if it is free, or {token, fence, deadline in ms
 --         or 0, 1 if somebody waits for it or else 0}}
 local wake = ARGV[1]

@@ -1,6 +1,6 @@
 -- increment: adds to a counter.
 -- KEYS 1 entry  2 its lock
--- ARGV 1 what to add  2 new version  3 holder's token or ''  4 ms that a new
+-- ARGV 1 number to add  2 new version  3 holder's token or ''  4 ms that a new
 --      counter lives, 0 for ever
 -- Returns the sum in digits | {code of cache_refuses}
 local entry, lock = KEYS[1], KEYS[2]

@@ -1,11 +1,11 @@
 -- load: loads an entry.
 -- KEYS 1 entry  2 its lock, where locks also guard loads
--- ARGV 1 ms that it is to live for at least, if it does not live for ever
---      2 '1' to record the read  3 '1' for expired entries too  4 with a lock,
+-- ARGV 1 ms that the entry is to live for at least, 0 to leave its lifetime as it is
+--      2 '1' to record the read  3 '1' for expired entries too  4 with KEYS 2,
 --      holder's token or ''
--- Returns {'OK', its bytes as they were before the read, ms on Redis's clock} | nil
---         (there is none) | {'EXPIRED'} | {'LOCKED'} | {'LOST'} (the token does not
---         hold the lock) | {'WRONGTYPE'}
+-- Returns {'OK', the entry before the read was recorded, ms on Redis's clock} | nil
+--         (no entry) | {'EXPIRED'} | {'LOCKED'} | {'LOST'} (the token does not hold
+--         the lock) | {'WRONGTYPE'}
 local entry, lock = KEYS[1], KEYS[2]
 local extend, record, stale, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 

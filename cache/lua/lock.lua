@@ -1,7 +1,7 @@
--- lock: takes a lock, or has its end announced. The same request again gets the
--- same fence.
+-- lock: takes a lock or, if another holds it, has its end announced. A repeated
+-- request with the same token gets the same fence.
 -- KEYS 1 lock  2 clock of fences  3 index of the holder's locks
--- ARGV 1 token  2 ms that it is held  3 '1' to have the lock's end announced
+-- ARGV 1 token  2 ms for which to hold the lock  3 '1' to have the end announced
 -- Returns the fence in 16 digits | {'LOCKED', ms until the lock is free unless it
 --         is renewed, 0: not known} | {'WRONGTYPE', key} (it is not a lock)
 local lock, clock, index = KEYS[1], KEYS[2], KEYS[3]

@@ -1,7 +1,7 @@
 -- push: adds items at a list's end and announces them.
 -- KEYS 1 list
--- ARGV 1 the most items to keep, 0 for all  2 ms that the list lives, 0 as it was
---      3.. items
+-- ARGV 1 the most items to keep, 0 for all  2 ms that the list lives, 0 to leave its
+--      lifetime as it is  3.. items
 -- Returns the list's length | {code of cache_refuses}
 local list = KEYS[1]
 local most, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])

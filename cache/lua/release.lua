@@ -1,5 +1,5 @@
--- release: frees some of the locks that an incarnation holds, and announces it.
--- KEYS 1 index of its locks
+-- release: frees some of the locks that an incarnation holds, and announces that.
+-- KEYS 1 index of the incarnation's locks
 -- ARGV 1 incarnation  2 how many at most
 -- Returns {'OK', how many were looked at, how many were freed}
 local index = KEYS[1]

@@ -1,7 +1,7 @@
--- renew: renews a lock, also at maxmemory, where its holder works on.
+-- renew: renews a lock. It also works at maxmemory, because the holder goes on working.
 -- KEYS 1 lock
--- ARGV 1 token  2 ms that it is held from now on
--- Returns 1 | {'LOST'} (the token does not hold it)
+-- ARGV 1 token  2 ms for which to hold the lock from now on
+-- Returns 1 | {'LOST'} (the token does not hold the lock)
 local lock = KEYS[1]
 local token, ttl = ARGV[1], ARGV[2]
 

@@ -1,10 +1,10 @@
--- restore: puts back an exported entry or part of a list.
+-- restore: saves an exported entry or part of a list.
 -- KEYS 1 entry  2 its lock
--- ARGV 1 holder's token or ''  2 '1' to keep what is there  3 created  4 read
---      5 expires, in ms or 0  6 new version  7 value, or '' for a list  8 of a
---      list, how many of its items came before  9.. its next items
--- Returns 1 | {'EXPIRED'} | {'EXISTS'} (it is there, or the list is not as it was
---         left) | {code of cache_refuses}
+-- ARGV 1 holder's token or ''  2 '1' to keep an existing key  3 created  4 read
+--      5 expires, in ms or 0  6 new version  7 value, or '' for a list  8 for a
+--      list, how many items earlier calls have restored  9.. its next items
+-- Returns 1 | {'EXPIRED'} | {'EXISTS'} (the key exists, or the list has changed
+--         since the earlier calls) | {code of cache_refuses}
 local entry, lock = KEYS[1], KEYS[2]
 local token, keep, created, read, expires = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local version, value, before = ARGV[6], ARGV[7], tonumber(ARGV[8])

@@ -1,11 +1,12 @@
--- save: saves an entry, on a condition or without. The same write again changes
--- nothing.
--- KEYS 1 entry  2 its lock  3 for a computed value, its loader's lock
--- ARGV 1 value  2 ms that it lives, 0 for ever  3 ms to keep it stale after that
---      4 new version  5 holder's token or ''  6 the version it must have, '' for
---      any, '-' for no entry  7 '1' to keep the lifetime it has  8 loader's token
--- Returns 1 | {'CONFLICT'} (another version) | {'SUPERSEDED'} (the loader's lock is
---         gone) | {code of cache_refuses}
+-- save: saves an entry, optionally on a condition. A repeated conditional save with
+-- the same new version changes nothing.
+-- KEYS 1 entry  2 its lock  3 for a computed value, the lock under which it is computed
+-- ARGV 1 value  2 ms that the entry lives, 0 for ever  3 ms to keep it stale after that
+--      4 new version  5 holder's token or ''  6 the version that the entry must have,
+--      '' for any, '-' for no entry  7 '1' to keep the entry's lifetime  8 token of
+--      KEYS 3
+-- Returns 1 | {'CONFLICT'} (another version) | {'SUPERSEDED'} (the token does not hold
+--         KEYS 3) | {code of cache_refuses}
 local entry, lock, loader = KEYS[1], KEYS[2], KEYS[3]
 local value, ttl, stale, version, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local expected, keep, loading = ARGV[6] or '', ARGV[7], ARGV[8]

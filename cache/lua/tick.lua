@@ -1,7 +1,7 @@
--- tick: the next of the numbers that only grow, in 16 digits, and the instant in
--- milliseconds. The number is microseconds, or one more than the last where the clock has not
--- moved on. After a rollback of the data set they go on above those that were
--- given and lost, which a plain count would repeat.
+-- tick: returns a number greater than all before, in 16 digits, and the time in
+-- milliseconds. The number is Redis's time in microseconds, or the last number plus one
+-- if the clock has not advanced. So numbers do not repeat even if Redis has lost its
+-- last writes, as those of a plain counter would.
 local function cache_tick(clock)
   local t = redis.call('TIME')
   local tick = t[1] * 1e6 + t[2]

@@ -1,9 +1,9 @@
 // Package embedded is the Redis of a single process: miniredis, in memory,
 // reached through in-process pipes. Nothing listens on a network.
 //
-// It is for one bare machine, for tests and for trying things out: what it holds
-// ends with the process. It follows the process's clock, so that a set on it
-// runs inside a testing/synctest bubble on virtual time.
+// It is for a single machine without a Redis, for tests and for trying things out: its
+// data ends with the process. It uses the process's clock, so that nodes on it can run
+// inside a testing/synctest bubble on virtual time.
 package embedded
 
 import (
@@ -48,14 +48,14 @@ func (s *Server) dial() (net.Conn, error) {
 	return &pipe{Conn: c}, nil
 }
 
-// Config returns the configuration that reaches this server.
+// Config returns the configuration to connect to this server.
 func (s *Server) Config() link.Config { return link.Config{Dial: s.Dial} }
 
-// Break makes every command fail with that Redis error, such as "LOADING Redis
-// is loading the dataset in memory", until it is called with "".
+// Break makes every command fail with the error message, such as "LOADING Redis is loading
+// the dataset in memory", until Break is called with "".
 func (s *Server) Break(message string) { s.redis.SetError(message) }
 
-// Close ends all connections and sockets and forgets what the server held.
+// Close ends all connections and sockets and drops the server's data.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.closed {

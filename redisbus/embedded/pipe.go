@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// pipe is the client's end of a connection whose writes never block. An
-// in-process pipe has no buffer: a client that writes a long pipeline of
-// commands before it reads, and a server that answers the first before it reads
-// the next, would wait for each other. A socket's buffers hide that.
+// pipe is the client's end of a connection; its writes never block. An in-process pipe
+// has no buffer, unlike a socket: a client that writes a long pipeline of commands before
+// it reads, and a server that answers the first command before it reads the next, would
+// wait for each other.
 type pipe struct {
 	net.Conn
 
@@ -18,7 +18,7 @@ type pipe struct {
 	err    error
 }
 
-// Write queues a copy of b. An error of an earlier write is returned by the next.
+// Write queues a copy of b. If an earlier write has failed, Write returns that error.
 func (p *pipe) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

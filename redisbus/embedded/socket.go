@@ -22,11 +22,11 @@ type Socket struct {
 	conns map[net.Conn]struct{}
 }
 
-// Listen offers the server on a socket file with mode 0600. The file must not
-// exist; [Socket.Close] and [Server.Close] remove it.
+// Listen accepts connections on a new socket file with mode 0600. The file must not exist
+// yet; [Socket.Close] and [Server.Close] remove it.
 func (s *Server) Listen(ctx context.Context, path string) (*Socket, error) {
-	// The file is made in a directory that only its owner can enter and then
-	// moved, so that it is never open to others, not even between two calls.
+	// The file is made in a directory that only its owner can enter, and linked to path
+	// after Chmod, so that other users can never connect to it.
 	private, err := os.MkdirTemp(filepath.Dir(path), ".s")
 	if err != nil {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
@@ -56,7 +56,7 @@ func (s *Server) Listen(ctx context.Context, path string) (*Socket, error) {
 	return k, nil
 }
 
-// Path is where the socket file is.
+// Path returns the path of the socket file.
 func (k *Socket) Path() string { return k.path }
 
 func (k *Socket) accept(s *Server) {
@@ -74,7 +74,7 @@ func (k *Socket) accept(s *Server) {
 	}
 }
 
-// join copies both ways until either side ends.
+// join copies in both directions until either connection ends.
 func (k *Socket) join(outside, inside net.Conn) {
 	k.mu.Lock()
 	k.conns[outside] = struct{}{}
@@ -92,7 +92,7 @@ func (k *Socket) join(outside, inside net.Conn) {
 	})
 }
 
-// Close ends the socket's connections, removes its file and waits for both.
+// Close ends the socket's connections, removes its file and waits for its goroutines.
 func (k *Socket) Close() error {
 	err := k.listener.Close()
 	if errors.Is(err, net.ErrClosed) {

@@ -1,5 +1,6 @@
-// Package flight sends together what gathers while the last request is on its
-// way: a lone caller waits for nothing, and many share the cost of a round trip.
+// Package flight batches the items of concurrent callers: items that arrive while a
+// request is in flight are sent together in the next request. A lone caller never waits,
+// and many callers share the cost of a round trip.
 package flight
 
 import (
@@ -9,73 +10,73 @@ import (
 	"sync"
 )
 
-// ErrClosed is what [Queue.Wait] ends with after [Queue.Close].
+// ErrClosed is returned by [Queue.Wait] after [Queue.Close].
 var ErrClosed = errors.New("closed")
 
-// Limits bound what is sent at once.
+// Limits bounds the flights of a [Queue].
 type Limits struct {
-	// Flights is how many requests may be on their way at once: while the other
-	// side works on one, the next is written. At least 1.
+	// Flights is how many requests may be in flight at once: while the server works on
+	// one request, the next is written. At least 1.
 	Flights int
-	// Items and Bytes bound what goes with one flight, as all its callers wait for
-	// its end. An item that is larger than Bytes goes alone. At least 1.
+	// Items and Bytes bound one flight, because all its callers wait for its end. An
+	// item that is larger than Bytes is sent alone. At least 1.
 	Items, Bytes int
 }
 
-// Queue gathers the items of concurrent callers. Each caller first asks
-// [Queue.Start] whether it may send its item by itself, and otherwise leaves it to
-// [Queue.Wait]. Items are sent in the order of their arrival; flights may overtake
-// each other.
+// Queue gathers the items of concurrent callers. A caller first asks [Queue.Start]
+// whether it may send its item by itself; if not, it passes the item to [Queue.Wait].
+// Items are sent in the order of their arrival; flights may overtake each other.
 type Queue[T any] struct {
 	limits Limits
 	size   func(T) int
 	send   func(ctx context.Context, flight []Item[T])
 
-	mu      sync.Mutex
-	waiting []Item[T]
-	spare   []Item[T] // room for the next items
-	flying  int
-	closed  bool
-	landed  chan struct{} // closed when nothing is on its way; made by Close
+	mu       sync.Mutex
+	waiting  []Item[T]
+	spare    []Item[T] // memory for the next items
+	inFlight int       // how many flights have begun and not ended
+	closed   bool
+	drained  chan struct{} // closed when no flight is left; made by Close
 }
 
-// Item is a caller's value on its way.
+// Item is a caller's value in a flight.
 type Item[T any] struct {
 	Value T
 	bytes int
 	done  chan struct{}
 }
 
-// New returns a queue. size returns an item's bytes. send sends a flight and returns
-// when the outcome of each of its items is noted where its caller finds it; it
-// must not keep the slice. Its context is that of any of the callers, without its end.
+// New returns a queue. size returns the bytes of a value. send sends a flight and returns
+// after it has stored the outcome of each item where the item's caller finds it, such as
+// behind a pointer in the value; it must not keep the slice. Its context has the values of
+// one of the callers' contexts and never ends.
 func New[T any](l Limits, size func(T) int, send func(ctx context.Context, flight []Item[T])) *Queue[T] {
 	return &Queue[T]{limits: l, size: size, send: send}
 }
 
-// Start reports whether there is room for another flight. It is the caller's then,
-// to be sent on its own goroutine and ended by [Queue.End].
+// Start reports whether another flight may begin. If so, it has begun: the caller sends
+// its item on its own goroutine and then calls [Queue.End].
 func (q *Queue[T]) Start() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || q.flying >= q.limits.Flights {
+	if q.closed || q.inFlight >= q.limits.Flights {
 		return false
 	}
-	q.flying++
+	q.inFlight++
 	return true
 }
 
-// End ends a flight that [Queue.Start] has allowed. What gathered meanwhile goes
-// next, on a goroutine of its own.
+// End ends a flight that [Queue.Start] has begun. Items that wait meanwhile are sent next,
+// on a goroutine of their own.
 func (q *Queue[T]) End(ctx context.Context) {
 	if flight := q.next(nil); flight != nil {
-		go q.fly(context.WithoutCancel(ctx), flight)
+		go q.sendAll(context.WithoutCancel(ctx), flight)
 	}
 }
 
-// Wait adds an item to the next flight and waits until that was sent. When ctx ends
-// before, the error is ctx's, and sent says whether the item was on its way
-// already; it never will be otherwise. After [Queue.Close] the error is [ErrClosed].
+// Wait adds a value to the next flight and waits until that flight has been sent. When
+// ctx ends first, the error is ctx's, and sent says whether the value was in flight
+// already; if it was not, it is never sent. After [Queue.Close] the error is [ErrClosed].
 func (q *Queue[T]) Wait(ctx context.Context, value T) (sent bool, err error) {
 	item := Item[T]{Value: value, bytes: q.size(value), done: make(chan struct{})}
 	q.mu.Lock()
@@ -84,9 +85,9 @@ func (q *Queue[T]) Wait(ctx context.Context, value T) (sent bool, err error) {
 		return false, ErrClosed
 	}
 	q.waiting = append(q.waiting, item)
-	free := q.flying < q.limits.Flights // a flight has ended since the caller asked
+	free := q.inFlight < q.limits.Flights // a flight has ended since the caller asked
 	if free {
-		q.flying++
+		q.inFlight++
 	}
 	q.mu.Unlock()
 	if free {
@@ -100,7 +101,7 @@ func (q *Queue[T]) Wait(ctx context.Context, value T) (sent bool, err error) {
 	}
 }
 
-// withdraw takes an item out of the queue; false when it is on its way.
+// withdraw removes an item from the queue. It returns false if the item is in flight.
 func (q *Queue[T]) withdraw(item Item[T]) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -112,24 +113,24 @@ func (q *Queue[T]) withdraw(item Item[T]) bool {
 	return true
 }
 
-// Close refuses new items, sends the waiting ones and returns when nothing is on its
-// way any more. It may be called again, and by several goroutines.
+// Close refuses new items, sends those that wait and returns when no flight is left. It
+// may be called again, and by several goroutines.
 func (q *Queue[T]) Close() {
 	q.mu.Lock()
 	q.closed = true
-	if q.landed == nil {
-		q.landed = make(chan struct{})
-		if q.flying == 0 {
-			close(q.landed)
+	if q.drained == nil {
+		q.drained = make(chan struct{})
+		if q.inFlight == 0 {
+			close(q.drained)
 		}
 	}
-	landed := q.landed
+	landed := q.drained
 	q.mu.Unlock()
 	<-landed
 }
 
-// fly sends flight after flight until no item waits.
-func (q *Queue[T]) fly(ctx context.Context, flight []Item[T]) {
+// sendAll sends flight after flight until no item waits.
+func (q *Queue[T]) sendAll(ctx context.Context, flight []Item[T]) {
 	for ; flight != nil; flight = q.next(flight) {
 		q.send(ctx, flight)
 		for i := range flight {
@@ -139,7 +140,7 @@ func (q *Queue[T]) fly(ctx context.Context, flight []Item[T]) {
 }
 
 // next returns the items of the next flight, or ends the flight and returns nil when
-// no item waits. sent is the flight before, whose memory is used again.
+// no item waits. sent has the items of the previous flight; next uses their memory again.
 func (q *Queue[T]) next(sent []Item[T]) []Item[T] {
 	clear(sent)
 	q.mu.Lock()
@@ -148,9 +149,9 @@ func (q *Queue[T]) next(sent []Item[T]) []Item[T] {
 		q.spare = sent[:0]
 	}
 	if len(q.waiting) == 0 {
-		q.flying--
-		if q.flying == 0 && q.landed != nil {
-			close(q.landed)
+		q.inFlight--
+		if q.inFlight == 0 && q.drained != nil {
+			close(q.drained)
 		}
 		return nil
 	}

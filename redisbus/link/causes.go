@@ -19,26 +19,26 @@ type Cause string
 
 // The causes that [CauseOf] returns.
 const (
-	CauseNone       Cause = ""            // the error says nothing about Redis as a whole
+	CauseNone       Cause = ""            // the error is about the command, not about Redis
 	CauseConnection Cause = "connection"  // an open connection broke
 	CauseRefused    Cause = "unreachable" // no connection can be opened
 	CauseSilent     Cause = "silent"      // no answer in time
 	CauseTLS        Cause = "tls"
 	CauseBusyPool   Cause = "pool" // all connections of this process are in use
 	CauseLoading    Cause = "loading"
-	CauseReplica    Cause = "replica" // READONLY: not the primary, or not any more
-	CauseCluster    Cause = "cluster" // its slots are being moved, or it is down
-	CauseReplicas   Cause = "replicas"
-	CauseDisk       Cause = "disk"
-	CauseScript     Cause = "script"
-	CausePassword   Cause = "password"
-	CauseRights     Cause = "rights"
-	CauseClients    Cause = "clients"
-	CauseMemory     Cause = "memory"
+	CauseReplica    Cause = "replica"  // READONLY: not the primary, or not any more
+	CauseCluster    Cause = "cluster"  // the Redis Cluster moves its slots, or is down
+	CauseReplicas   Cause = "replicas" // fewer replicas than min-replicas-to-write
+	CauseDisk       Cause = "disk"     // it cannot save its data
+	CauseScript     Cause = "script"   // a long script blocks it
+	CausePassword   Cause = "password" // wrong user or password
+	CauseRights     Cause = "rights"   // an ACL forbids the command
+	CauseClients    Cause = "clients"  // maxclients reached
+	CauseMemory     Cause = "memory"   // maxmemory reached
 )
 
-// sentences say to an operator what is wrong and what to do.
-var sentences = map[Cause]string{
+// causeTexts tells an operator for each cause what is wrong and what to do; "it" is Redis.
+var causeTexts = map[Cause]string{
 	CauseConnection: "the connection broke",
 	CauseRefused:    "no connection: it is down, or the address is wrong",
 	CauseSilent:     "no answer in time: it is overloaded or stopped, or the network is cut",
@@ -57,9 +57,9 @@ var sentences = map[Cause]string{
 	CauseMemory:   "out of memory (maxmemory): it refuses writes",
 }
 
-// replies holds the beginnings of error replies that are about the server, not
-// about the command: it may succeed later.
-var replies = []struct {
+// replyCauses maps the beginnings of error replies to their causes: those replies that are
+// about the server and not about the command, so that the command may succeed later.
+var replyCauses = []struct {
 	prefix string
 	cause  Cause
 }{
@@ -72,8 +72,8 @@ var replies = []struct {
 	{"ERR invalid password", CausePassword}, {"ERR Client sent AUTH", CausePassword}, {"ERR AUTH <password> called without", CausePassword},
 }
 
-// CauseOf returns why a command failed, if that lies with Redis or the way to it
-// and not with the command.
+// CauseOf returns why a command failed if the reason is Redis or the connection, and
+// [CauseNone] if it is the command itself.
 func CauseOf(err error) Cause {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return CauseNone
@@ -111,12 +111,12 @@ func causeOfNetwork(err error) Cause {
 }
 
 func causeOfReply(text string) Cause {
-	for _, r := range replies {
+	for _, r := range replyCauses {
 		if strings.HasPrefix(text, r.prefix) {
 			return r.cause
 		}
 	}
-	// The commands of a script are refused before its first write.
+	// Redis refuses a script at maxmemory before its first write.
 	if strings.HasPrefix(text, "OOM ") || strings.Contains(text, "-OOM ") || strings.Contains(text, "OOM command not allowed") {
 		return CauseMemory
 	}

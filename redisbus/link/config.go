@@ -15,7 +15,7 @@ import (
 // DefaultNamespace is the namespace, and the broadcast channel, of a [Config] that names none.
 const DefaultNamespace = "stellar"
 
-// Timeouts of every connection. A command that got no answer by then has an
+// Timeouts of every connection. A command that got no answer within ioTimeout has an
 // unknown outcome: [ErrUnknownOutcome].
 const (
 	dialTimeout = time.Second
@@ -23,8 +23,8 @@ const (
 	poolTimeout = time.Second
 )
 
-// Config says where Redis is and how the nodes of one cluster recognise each
-// other on it.
+// Config configures the connection to Redis, and how the nodes of one cluster recognise
+// each other there.
 type Config struct {
 	// URL is one of
 	//
@@ -50,17 +50,17 @@ type Config struct {
 	// TLS names the certificate files, for URLs with rediss.
 	TLS TLSFiles
 
-	// Dial, when set, opens every connection instead of the address in URL:
-	// the embedded Redis, or a proxy in a test.
+	// Dial, when set, opens every connection, and the address in URL is not used. It
+	// connects to the embedded Redis, or through a proxy in a test.
 	Dial func(ctx context.Context) (net.Conn, error)
 
 	// Namespace separates clusters that share a Redis: the prefix of all keys
 	// and channels. Letters, digits and ._:- only. Default "stellar".
 	Namespace string
 
-	// Token authenticates the cluster's messages, at least 16 bytes. Without
-	// one, the first node draws a random token and keeps it in Redis: then every
-	// program that may read the namespace's keys belongs to the cluster.
+	// Token authenticates the cluster's messages, at least 16 bytes. Without a token
+	// the first node draws a random one and keeps it in Redis: then every program
+	// that may read the namespace's keys belongs to the cluster.
 	Token Secret
 	// AlsoAccept is a second token that messages may be signed with, to change the
 	// token of a running cluster: first every node accepts the new one as well,
@@ -82,7 +82,7 @@ func (c Config) withDefaults() Config {
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var errs []error
-	if _, err := c.place(); err != nil {
+	if _, err := c.endpoint(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, CheckName("namespace", c.Namespace), c.validateTokens())...)
@@ -116,13 +116,13 @@ func (c Config) Keys() Keys { return NewKeys(c.withDefaults().Namespace) }
 // options returns the client options of one kind of connections. name is what CLIENT
 // LIST shows, size the largest number of sockets, buffer the bytes of each of the
 // two buffers of a socket.
-func (at *place) options(name string, size, buffer int) *redis.Options {
+func (e *endpoint) options(name string, size, buffer int) *redis.Options {
 	return &redis.Options{
-		Addr:       at.address(),
-		Dialer:     at.dial,
-		DB:         at.db,
-		Username:   at.username,
-		Password:   at.password,
+		Addr:       e.address(),
+		Dialer:     e.dial,
+		DB:         e.db,
+		Username:   e.username,
+		Password:   e.password,
 		ClientName: name,
 
 		Protocol:              2,

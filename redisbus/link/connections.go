@@ -33,7 +33,7 @@ const (
 // Open returns the connections of the node with that name, which CLIENT LIST
 // shows as name:client, name:subscriber and name:tasks. Nothing is dialled yet.
 func Open(cfg Config, name string) (*Connections, error) {
-	at, err := cfg.withDefaults().where()
+	at, err := cfg.withDefaults().slotEndpoint()
 	if err != nil {
 		return nil, err
 	}
@@ -54,10 +54,10 @@ func Open(cfg Config, name string) (*Connections, error) {
 	return c, nil
 }
 
-// OpenClient returns a client besides the nodes' own, for the parts that the nodes
-// of a process share and for commands.
+// OpenClient returns a client that belongs to no node: for a command, or for what the
+// nodes of a process share. name is what CLIENT LIST shows. Nothing is dialled yet.
 func OpenClient(cfg Config, name string) (*redis.Client, error) {
-	at, err := cfg.withDefaults().where()
+	at, err := cfg.withDefaults().slotEndpoint()
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +66,9 @@ func OpenClient(cfg Config, name string) (*redis.Client, error) {
 	return at.client(o), nil
 }
 
-// where returns the place of the namespace's keys.
-func (c Config) where() (*place, error) {
-	at, err := c.place()
+// slotEndpoint returns the endpoint, with a key of the namespace to find its slot by.
+func (c Config) slotEndpoint() (*endpoint, error) {
+	at, err := c.endpoint()
 	if err == nil {
 		at.key = c.Keys().Prefix()
 	}
@@ -89,7 +89,7 @@ func (c *Connections) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close closes all three, also in the middle of a command.
+// Close closes all three clients, also while commands run on them.
 func (c *Connections) Close() error {
 	var errs []error
 	for _, client := range []*redis.Client{c.Client, c.Subscriber, c.Tasks} {

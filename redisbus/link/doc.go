@@ -1,13 +1,13 @@
-// Package link is the way to Redis: where it is, how it is dialled, what became
-// of a command that failed, and the names of all keys and channels.
+// Package link connects to Redis: configuration, dialling, the outcomes of failed
+// commands, and the names of all keys and channels.
 //
 // Nothing else in the module dials Redis or builds a key name.
 //
 // # Connections
 //
-// A node has three: Client for the cache and everything a handler asks for,
-// Subscriber for publish/subscribe, Tasks for claims and completions, so that
-// handlers cannot starve the queue and a slow subscriber cannot starve either.
+// A node has three clients: Client for the cache and for the requests of handlers,
+// Subscriber for publish/subscribe, and Tasks for claims and commits. So handlers cannot
+// starve the task queue, and a slow subscriber can starve neither.
 //
 // # Outcomes
 //
@@ -19,6 +19,6 @@
 //
 // # Scripts
 //
-// Whatever touches several keys is a [Script], which one function calls:
-// [Script.Call] reads the one dialect of replies.
+// Every operation on several keys is a [Script]. All scripts reply in one format, which
+// [Script.Call] reads.
 package link

@@ -24,11 +24,11 @@ var ErrFull = errors.New("redis is out of memory (maxmemory): the write was refu
 type Outcome int
 
 const (
-	// Ran: Redis executed it; the error, if any, is its answer.
+	// Ran: Redis executed the command; the error, if any, is Redis's answer.
 	Ran Outcome = iota
-	// DidNotRun: Redis refused it or never got it. It may be sent again.
+	// DidNotRun: Redis refused the command or never got it. It may be sent again.
 	DidNotRun
-	// Unknown: it was sent and the answer is lost.
+	// Unknown: the command was sent, and the answer is lost.
 	Unknown
 )
 
@@ -41,7 +41,8 @@ func OutcomeOf(err error) Outcome {
 	if errors.Is(err, ErrUnavailable) {
 		return DidNotRun
 	}
-	// Before the others: dialling may fail with a reply, such as that of a Sentinel.
+	// This comes before the check for replies: dialling may fail with a reply, such as a
+	// Sentinel's.
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == dialing {
 		return DidNotRun
 	}
@@ -61,20 +62,22 @@ func OutcomeOf(err error) Outcome {
 	return Unknown
 }
 
-// dialing is the operation of a net.OpError before anything was sent.
+// dialing is the Op of a net.OpError of a connection that was never opened.
 const dialing = "dial"
 
-// DialError marks an error of a [Config.Dial] function as "never connected".
+// DialError wraps an error of a [Config.Dial] function so that [OutcomeOf] returns
+// [DidNotRun] for it.
 func DialError(err error) error { return &net.OpError{Op: dialing, Net: "embedded", Err: err} }
 
-// IsOutage reports whether Redis did not answer, or cannot serve now: it may later.
+// IsOutage reports whether err, an error of [Explain], says that Redis did not answer or
+// cannot serve now; a later try may succeed.
 func IsOutage(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome)
 }
 
 // Explain wraps err in [ErrUnavailable], [ErrUnknownOutcome] or [ErrFull] where
-// one of them applies, with a sentence on the cause, and returns it as it is
-// otherwise.
+// one of them applies, with a sentence on the cause, and otherwise returns err
+// unchanged.
 func Explain(err error) error {
 	if _, done := errors.AsType[*explained](err); done || errors.Is(err, ErrUnavailable) {
 		return err
@@ -85,7 +88,7 @@ func Explain(err error) error {
 	}
 	switch OutcomeOf(err) {
 	case DidNotRun:
-		return &explained{ErrUnavailable, sentences[cause], err}
+		return &explained{ErrUnavailable, causeTexts[cause], err}
 	case Unknown:
 		if errors.Is(err, context.Canceled) {
 			return err
@@ -96,8 +99,8 @@ func Explain(err error) error {
 	}
 }
 
-// Unanswered returns [ErrUnknownOutcome] with the reason for which the caller waits
-// for the answer no longer.
+// Unanswered returns [ErrUnknownOutcome] with the reason why the caller stopped waiting
+// for the answer.
 func Unanswered(reason error) error { return &explained{ErrUnknownOutcome, "", reason} }
 
 // NotSent returns [ErrUnavailable] for a command that was not sent, because one that
@@ -109,7 +112,7 @@ func NotSent(before error) error {
 		}
 		before = e.cause
 	}
-	return &explained{ErrUnavailable, sentences[CauseOf(before)], before}
+	return &explained{ErrUnavailable, causeTexts[CauseOf(before)], before}
 }
 
 type explained struct {

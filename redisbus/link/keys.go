@@ -2,8 +2,8 @@ package link
 
 // Keys names everything that one namespace holds on Redis. All keys share the
 // hash tag {namespace}, so that they live on one node of a Redis Cluster and a
-// script may touch several of them. Channels are not keys: Redis does not
-// separate them by database, the namespace does.
+// script may touch several of them. Channels are not keys: their names hold the
+// namespace because Redis does not separate channels by database.
 type Keys struct{ namespace, tag string }
 
 // NewKeys returns the names of a namespace, which [Config] has validated.
@@ -20,14 +20,13 @@ func (k Keys) Channel() string { return k.namespace }
 // Inbox is the channel of one node, for calls and replies addressed to it alone.
 func (k Keys) Inbox(node string) string { return k.namespace + ":inbox:" + node }
 
-// Beacon is the channel that every bus hears and that one of them sends to when
-// nothing else is heard, so that a dead connection shows. Its messages carry
-// nothing: a forged message says as much as a real one.
+// Beacon is a channel that every bus subscribes to. One bus sends an empty message there
+// when no other messages come, so that every bus can tell a dead connection from a quiet
+// one. The messages carry nothing, so they need no proof.
 func (k Keys) Beacon() string { return k.namespace + ":beacon" }
 
-// Wake is the channel of one incarnation on which enqueuers wake it when it is
-// idle. Its messages carry nothing, so they carry no proof: at worst a forged
-// message causes an empty claim.
+// Wake is the channel on which enqueuers wake one idle incarnation. The messages carry
+// nothing, so they need no proof: at worst a forged message causes an empty claim.
 func (k Keys) Wake(incarnation string) string { return k.namespace + ":wake:" + incarnation }
 
 // Ended is the channel on which the end of a task is announced to its waiters.
@@ -37,17 +36,17 @@ func (k Keys) Ended(id string) string { return k.namespace + ":ended:" + id }
 // is to be cancelled, are announced to the movers.
 func (k Keys) Due() string { return k.namespace + ":due" }
 
-// Token holds the cluster's generated bus token where none is configured (string).
+// Token holds the cluster's random bus token, where no token is configured (string).
 func (k Keys) Token() string { return k.tag + "token" }
 
-// Layout holds the version of the layout that the namespace's data has (string,
-// integer): see [Layout].
+// Layout holds the version of the namespace's data layout (string, integer): see [Layout].
 func (k Keys) Layout() string { return k.tag + "layout" }
 
 // Epoch counts incarnations (string, integer).
 func (k Keys) Epoch() string { return k.tag + "epoch" }
 
-// Numbers marks the taken numbers of a worker prefix (string, a bitmap).
+// Numbers marks the numbers that node ids with a worker prefix use, such as 2 in
+// "stellar-worker-2" (string, a bitmap).
 func (k Keys) Numbers(workerPrefix string) string { return k.tag + "numbers:" + workerPrefix }
 
 // Members maps a node id to its member record (hash, JSON values).
@@ -56,8 +55,8 @@ func (k Keys) Members() string { return k.tag + "members" }
 // Leases maps an incarnation to its lease's deadline (sorted set, milliseconds on Redis's clock).
 func (k Keys) Leases() string { return k.tag + "leases" }
 
-// Reaping holds when expired leases were last looked for, and until when no
-// incarnation may be taken over, after a time in which no process could look (hash).
+// Reaping holds when a process last looked for expired leases, and until when no
+// incarnation may be taken over because no process had looked for a while (hash).
 func (k Keys) Reaping() string { return k.tag + "reaping" }
 
 // Connections maps a client connection's id to the incarnation that holds it (hash).
@@ -82,8 +81,8 @@ func (k Keys) Lock(key string) string { return k.tag + "lock:" + key }
 // LockPrefix is [Keys.Lock] without the key, to scan by.
 func (k Keys) LockPrefix() string { return k.tag + "lock:" }
 
-// Loader is the lock of the caller that computes the value of a cache key for all
-// callers that miss it (string, as [Keys.Lock]).
+// Loader is the lock that the caller holds which computes a missing cache value for all
+// callers (string, as [Keys.Lock]).
 func (k Keys) Loader(key string) string { return k.tag + "loader:" + key }
 
 // LocksOf holds the locks of one incarnation (set of key names).
@@ -93,26 +92,26 @@ func (k Keys) LocksOf(incarnation string) string { return k.tag + "locks:" + inc
 func (k Keys) Clock() string { return k.tag + "clock" }
 
 // Tasks maps a task's id to its record, as it was enqueued (hash). The scripts of
-// the task queue derive the names of all the following keys from its name.
+// the task queue derive the names of all the following keys from this key's name.
 func (k Keys) Tasks() string { return k.tag + "tasks" }
 
-// Queue is a line of pending task ids (list; the right end is served first): that
-// of a queue, "images", of its urgent tasks, "images^", or of its tasks of low
-// priority, "images~".
+// Queue holds the pending task ids of one line (list; the right end is served first). A
+// queue "images" has the lines "images", "images^" for its urgent tasks, and "images~"
+// for its tasks of low priority.
 func (k Keys) Queue(line string) string { return k.tag + "queue:" + line }
 
 // Queues is the set of queues that were ever used.
 func (k Keys) Queues() string { return k.tag + "queues" }
 
-// Settings maps a queue to what is set for it, "1 when paused|tasks at a time|
-// tasks|bytes", and "queue|program" and "queue|operator" to what each of them has
-// set (hash).
+// Settings maps a queue to its settings in force, "1 when paused|tasks at a time|
+// tasks|bytes", and "queue|program" and "queue|operator" to the settings of the program
+// and those of the operator (hash).
 func (k Keys) Settings() string { return k.tag + "settings" }
 
-// Active maps a queue to how many of its tasks are in the hands of nodes (hash).
+// Active maps a queue to how many of its tasks nodes have claimed (hash).
 func (k Keys) Active() string { return k.tag + "active" }
 
-// Bytes maps a queue with a bound on them to the bytes of its tasks' records (hash).
+// Bytes maps a queue to the bytes of its tasks' records, if the queue bounds them (hash).
 func (k Keys) Bytes() string { return k.tag + "bytes" }
 
 // Idle is the set of incarnations that wait for work of a queue.
@@ -122,15 +121,15 @@ func (k Keys) Idle(queue string) string { return k.tag + "idle:" + queue }
 // time in milliseconds).
 func (k Keys) Delayed(queue string) string { return k.tag + "delayed:" + queue }
 
-// Parked holds the pending ids of one queue and task name that the node which
-// claimed them does not handle (list).
+// Parked holds the pending task ids of one queue and task name that a node claimed and
+// put back because it has no handler for that name (list).
 func (k Keys) Parked(queue, task string) string { return k.tag + "parked:" + queue + "|" + task }
 
-// ParkedLists is the set of "queue|name" with parked tasks.
+// ParkedLists is the set of the "queue|task name" that have parked tasks.
 func (k Keys) ParkedLists() string { return k.tag + "parked" }
 
-// Owned maps the ids of the tasks that an incarnation has in hand to the claim
-// that brought them (hash).
+// Owned maps the ids of the tasks that an incarnation has claimed to the number of the
+// claim (hash).
 func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incarnation }
 
 // Stream is an incarnation's session: the numbers and replies of its last claim and
@@ -138,23 +137,22 @@ func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incar
 // whether it is quiet, and which suspect it runs (hash).
 func (k Keys) Stream(incarnation string) string { return k.tag + "stream:" + incarnation }
 
-// Producer holds the largest number of a producer's batches of tasks, and the
-// outcomes of the batches that it still waits for (string).
+// Producer holds the largest batch number that Redis has seen from a producer of tasks,
+// and the outcomes of the batches that the producer still waits for (string).
 func (k Keys) Producer(producer string) string { return k.tag + "producer:" + producer }
 
-// Unique maps a unique key to the id of the task that has it (hash), and
-// UniqueUntil holds the keys that are taken for a time (sorted set, milliseconds).
+// Unique maps a unique key to the id of the task that holds it (hash).
 func (k Keys) Unique() string { return k.tag + "unique" }
 
-// UniqueUntil belongs to [Keys.Unique].
+// UniqueUntil holds the unique keys that stay taken until a fixed time, whatever becomes
+// of their task (sorted set, milliseconds).
 func (k Keys) UniqueUntil() string { return k.tag + "unique:until" }
 
-// Blocked maps a task's id to how many tasks must be done before it (hash), and
-// Followers the id of each of these to the ids that it holds up (hash, separated by
-// spaces; full pages in "id|1", "id|2", …, and in "id|" how many pages).
+// Blocked maps a task's id to how many tasks must be done before that task (hash).
 func (k Keys) Blocked() string { return k.tag + "blocked" }
 
-// Followers belongs to [Keys.Blocked].
+// Followers maps a task's id to the ids of the tasks that wait for it (hash, separated by
+// spaces; full pages in "id|1", "id|2", …, and their number in "id|"). See [Keys.Blocked].
 func (k Keys) Followers() string { return k.tag + "followers" }
 
 // Waiting holds the ids of tasks that have waiters (hash).
@@ -166,15 +164,15 @@ func (k Keys) Cancelling() string { return k.tag + "cancelling" }
 // Progress maps a running task's id to its reported progress (hash, JSON values).
 func (k Keys) Progress() string { return k.tag + "progress" }
 
-// Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds).
-// Until a tick has run a zero stands before them, and they say since when the task
-// is known.
+// Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds). Until a
+// tick of the task has run, the value begins with a zero.
 func (k Keys) Periodic() string { return k.tag + "periodic" }
 
 // Definitions maps a periodic task to its definition (hash, JSON values).
 func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }
 
-// Tries maps a task's id to "attempts|crashes", for tasks that have any (hash).
+// Tries maps a task's id to "attempts|crashes", once it has had an attempt or a crash
+// (hash).
 func (k Keys) Tries() string { return k.tag + "tries" }
 
 // History maps a task's id to its events, one on each line (hash).
@@ -183,18 +181,20 @@ func (k Keys) History() string { return k.tag + "history" }
 // Dead holds the ids of dead tasks (sorted set, time of death in milliseconds).
 func (k Keys) Dead() string { return k.tag + "dead" }
 
-// Cancelled holds the ids of cancelled tasks (sorted set, when, in milliseconds).
+// Cancelled holds the ids of cancelled tasks (sorted set, the time of the cancellation in
+// milliseconds).
 func (k Keys) Cancelled() string { return k.tag + "cancelled" }
 
-// Reasons maps a dead or cancelled task's id to why it is (hash, JSON values).
+// Reasons maps a dead or cancelled task's id to why the task is dead or cancelled (hash,
+// JSON values).
 func (k Keys) Reasons() string { return k.tag + "reasons" }
 
-// Done holds the ids of completed tasks that are remembered (sorted set, the
-// time in milliseconds until which they are).
+// Done holds the ids of completed tasks that are remembered (sorted set, the time in
+// milliseconds until which each is remembered).
 func (k Keys) Done() string { return k.tag + "done" }
 
-// Kept holds the ids of completed tasks whose record and result are kept
-// (sorted set, the time in milliseconds until which they are).
+// Kept holds the ids of completed tasks whose record and result are kept (sorted set, the
+// time in milliseconds until which each is kept).
 func (k Keys) Kept() string { return k.tag + "kept" }
 
 // Results maps a completed task's id to its result (hash).

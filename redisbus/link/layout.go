@@ -6,31 +6,29 @@ import (
 	"strings"
 )
 
-// Layout is the version of what this program keeps on Redis: keys, records and
-// what the scripts make of them. It is raised by every change that a program of
-// the version before could not read or would damage. The data of a namespace has
-// one layout, kept at [Keys.Layout]; namespaces from before there was such a key
-// have layout 1.
+// Layout is the version of the data that this program keeps on Redis: its keys, records
+// and their meaning for the scripts. Every change raises it whose data a program of the
+// previous version could not read or would damage. The data of a namespace has one layout,
+// kept at [Keys.Layout]; a namespace without that key has layout 1.
 const Layout = 1
 
-// LayoutMin is the oldest layout whose data this program can take over: the first
-// of its nodes raises the namespace to [Layout], once no node of an older version
-// lives.
+// LayoutMin is the oldest layout whose data this program can take over: the first node of
+// this program raises the namespace to [Layout], once no node of an older version lives.
 const LayoutMin = 1
 
-// ErrLayout is what a [LayoutError] is.
+// ErrLayout is the error that every [LayoutError] wraps.
 var ErrLayout = errors.New("the layout on Redis does not fit this program")
 
-// LayoutError says why a program must not work in a namespace: its data has a
+// LayoutError says why a program must not work in a namespace: the namespace's data has a
 // layout that the program does not know, or may not raise yet.
 type LayoutError struct {
 	Namespace string
 	Found     int      // the layout of the data
-	Min, Max  int      // the layouts that the program takes over, and writes
+	Min, Max  int      // the program takes over layouts from Min on, and writes Max
 	Older     []string // live nodes of an older version, which forbid to raise the layout
 }
 
-// Error implements error. It says what to do.
+// Error implements error. The text says what to do.
 func (e *LayoutError) Error() string {
 	text := fmt.Sprintf("the namespace %q on Redis has layout %d, this program ", e.Namespace, e.Found)
 	switch {
@@ -48,8 +46,9 @@ func (e *LayoutError) Error() string {
 	}
 }
 
-// Unwrap makes it an [ErrLayout].
+// Unwrap returns [ErrLayout].
 func (e *LayoutError) Unwrap() error { return ErrLayout }
 
-// RedisError implements redis.Error: it rests on an answer of Redis.
+// RedisError implements redis.Error: Redis has answered, so the command ran (see
+// [OutcomeOf]).
 func (e *LayoutError) RedisError() {}

@@ -14,7 +14,7 @@ const (
 	MaxMetaBytes = 1 << 10
 )
 
-// ErrMeta is wrapped by what [ValidMeta] returns.
+// ErrMeta is wrapped by the errors of [ValidMeta].
 var ErrMeta = errors.New("invalid meta")
 
 // ValidMeta returns an [ErrMeta] unless m may be sent and stored as meta: at most

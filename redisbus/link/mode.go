@@ -5,10 +5,10 @@ type Mode string
 
 const (
 	// ModeHMAC sends and accepts proofs: the HMAC-SHA256, under the token, of the
-	// channel and of all bytes of the message before it. It is the default.
+	// channel and of all bytes of the message before the proof. It is the default.
 	ModeHMAC Mode = "hmac"
 	// ModePlain sends and accepts the token itself, as other implementations do.
-	// Whoever can listen can then send.
+	// Then everybody who can subscribe to a channel learns the token and can send.
 	ModePlain Mode = "plain"
 	// ModeBoth sends the token and a proof beside it, and accepts either: for the
 	// time in which a cluster changes from one mode to the other.

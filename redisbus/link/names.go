@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// ErrName is wrapped by what [CheckName] returns.
+// ErrName is wrapped by the errors of [CheckName].
 var ErrName = errors.New("use 1 to 200 letters, digits and . _ : -")
 
-// CheckName returns an [ErrName] unless [ValidName] allows the name. what says in
-// the error's text which name it is, such as "node id".
+// CheckName returns an [ErrName] unless [ValidName] allows the name. what names the kind
+// of name in the error's text, such as "node id".
 func CheckName(what, name string) error {
 	if !ValidName(name) {
 		return fmt.Errorf("%s %.220q: %w", what, name, ErrName)

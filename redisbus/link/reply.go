@@ -9,19 +9,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrMalformedReply is the error of a script's reply that has another shape than its
-// caller expects. The script has run.
+// ErrMalformedReply is the error for a script's reply with another shape than the caller
+// expects. The script has run.
 var ErrMalformedReply error = malformedError{}
 
 type malformedError struct{}
 
 func (malformedError) Error() string { return "a script's reply is malformed" }
 
-// RedisError implements redis.Error: it is an answer of Redis.
+// RedisError implements redis.Error: Redis has answered.
 func (malformedError) RedisError() {}
 
-// RefusedError is the error of [Script.Call] when the script did not do its work. It
-// is an answer of Redis: the script has run.
+// RefusedError is the error of [Script.Call] when the script refused to do its work. The
+// script has run.
 type RefusedError struct {
 	// Word says why, in capitals: "LOCKED".
 	Word string
@@ -32,7 +32,7 @@ type RefusedError struct {
 // Error implements error.
 func (e *RefusedError) Error() string { return "the script refused: " + e.Word }
 
-// RedisError implements redis.Error: it is an answer of Redis.
+// RedisError implements redis.Error: Redis has answered.
 func (e *RefusedError) RedisError() {}
 
 // WordOf returns the word with which a script refused ([RefusedError]), or "" for any
@@ -48,9 +48,9 @@ func WordOf(err error) string {
 // another type than the script works with: another program uses the same name.
 // Nothing was written.
 type WrongTypeError struct {
-	// Key is the key's name; "" when a command of the script has failed for it.
+	// Key is the key's name; "" when a command of the script failed and did not name it.
 	Key string
-	// Type is what the key holds: "list", "hash", …; "" when that is not known.
+	// Type is the key's type: "list", "hash", …; "" when that is not known.
 	Type string
 }
 
@@ -66,7 +66,7 @@ func (e *WrongTypeError) Error() string {
 	return key + " on Redis belongs to something else: its type is wrong" + is + "; rename or delete it"
 }
 
-// RedisError implements redis.Error: it is an answer of Redis.
+// RedisError implements redis.Error: Redis has answered.
 func (e *WrongTypeError) RedisError() {}
 
 // Reply is the result of a script: fields, or nothing.
@@ -111,7 +111,8 @@ func replyError(err error) error {
 	if errors.Is(err, redis.Nil) {
 		return nil
 	}
-	// Not its prefix: the embedded Redis wraps what a script's command answered.
+	// The word may stand inside the text: the embedded Redis wraps the errors of a
+	// script's commands.
 	if reply, ok := errors.AsType[redis.Error](err); ok && strings.Contains(reply.Error(), "WRONGTYPE ") {
 		return &WrongTypeError{}
 	}
@@ -153,8 +154,8 @@ func (r Reply) From(i int) Reply {
 	return Reply{fields: r.fields[min(i, len(r.fields)):]}
 }
 
-// Row returns the i-th field as a reply of its own: a table's members, or one
-// value. It is nil where the field is, or where there is none.
+// Row returns the i-th field as a reply of its own: the members of a table, or a single
+// value. The reply is nil if the field is nil or missing.
 func (r Reply) Row(i int) Reply {
 	field := r.field(i)
 	if fields, isTable := field.([]any); isTable {
@@ -197,8 +198,8 @@ func (r Reply) Scan(dest ...any) error {
 	return nil
 }
 
-// Texts returns all fields, which are texts. The error is an [ErrMalformedReply]
-// when one is not.
+// Texts returns all fields as texts. The error is an [ErrMalformedReply] when a field is
+// not a text.
 func (r Reply) Texts() ([]string, error) {
 	if r.fields == nil && r.bare != nil {
 		return nil, fmt.Errorf("%w: it is a %T instead of a table", ErrMalformedReply, r.bare)
@@ -210,8 +211,8 @@ func (r Reply) Texts() ([]string, error) {
 	return out, nil
 }
 
-// Refusals reads fields that are in turn a position, from 1, and a word: which items
-// of a call were refused, and why. The map is nil where none was.
+// Refusals reads fields that are alternately a position, from 1, and a word: which items
+// of a call the script refused, and why. The map is nil if it refused none.
 func (r Reply) Refusals() (map[int]string, error) {
 	var refused map[int]string
 	for i := 0; i < r.Len(); i += 2 {

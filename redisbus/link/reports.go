@@ -10,22 +10,22 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// reportPause is how long a cause is not logged again.
+// reportPause is the least time between two log lines with the same cause.
 const reportPause = time.Minute
 
-// Observer hears of every failure of a part of a process, such as "heartbeat", that
-// needs Redis and goes on trying. It is called synchronously, by many goroutines at
+// Observer is notified of every failed request to Redis of a part of the process, such as
+// "heartbeat", that goes on trying. It is called synchronously, by many goroutines at
 // once, and must not block.
 type Observer interface {
 	RedisFailed(part string, cause Cause, err error)
 }
 
-// Reports logs for a process why Redis cannot be used: one line for each cause,
-// however many loops and nodes meet it, at most once a minute, and one line when
-// all of them work again. It is safe for concurrent use.
+// Reports logs for a whole process why Redis cannot be used: at most one line a minute for
+// each cause, however many loops and nodes fail with it, and one line when all of them
+// work again. It is safe for concurrent use.
 type Reports struct {
-	// Observer, when set, hears of every failure, logged or not. Set it before the
-	// first use.
+	// Observer, when set, is notified of every failure, logged or not. Set it before
+	// the first use.
 	Observer Observer
 
 	log zerolog.Logger
@@ -33,14 +33,15 @@ type Reports struct {
 	failing atomic.Bool
 	mu      sync.Mutex
 	parts   map[string]struct{} // parts that have failed and not worked since
-	began   time.Time           // when the first of them failed
-	logged  bool                // a line was written since all worked
+	began   time.Time           // when the first of parts failed
+	logged  bool                // a failure was logged since all parts worked
 	causes  map[Cause]*reported
 }
 
+// reported has the log lines of one cause.
 type reported struct {
-	at       time.Time
-	failures int // since at
+	at       time.Time // of the last log line
+	failures int       // since at
 }
 
 // NewReports returns reports to that log.
@@ -56,7 +57,7 @@ func (r *Reports) Failed(part string, err error) {
 		return
 	}
 	if errors.Is(err, context.Canceled) {
-		return // its own caller ended it
+		return // the part's own caller cancelled the request
 	}
 	cause, now := CauseOf(err), time.Now()
 	if r.Observer != nil {
@@ -85,7 +86,7 @@ func (r *Reports) Failed(part string, err error) {
 	if c.failures > 1 {
 		line = line.Int("failures", c.failures)
 	}
-	if why := sentences[cause]; why != "" {
+	if why := causeTexts[cause]; why != "" {
 		line.Msg("redis: " + why + "; trying again")
 	} else {
 		line.Msg("redis refused what the " + part + " asked; trying again")
@@ -93,19 +94,19 @@ func (r *Reports) Failed(part string, err error) {
 	c.at, c.failures, r.logged = now, 0, true
 }
 
-// Works reports that a part works. It costs nothing while nothing fails.
+// Works reports that a part works. The call is cheap while no part fails.
 func (r *Reports) Works(part string) {
 	if began, last := r.drop(part); last {
 		r.log.Info().Stringer("after", time.Since(began).Round(time.Millisecond)).Msg("redis is back")
 	}
 }
 
-// Ended reports that a part has ended: it needs Redis no longer, which may still be
-// away.
+// Ended reports that a part has ended and needs Redis no longer, whether or not Redis
+// works again.
 func (r *Reports) Ended(part string) { r.drop(part) }
 
-// drop removes a failed part. It reports whether that was the last failed part, after
-// a failure that was logged, and since when parts had failed.
+// drop removes a failed part. last means that no failed part is left and that a failure
+// was logged; began is when the first part had failed.
 func (r *Reports) drop(part string) (began time.Time, last bool) {
 	if !r.failing.Load() {
 		return began, false

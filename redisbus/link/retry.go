@@ -12,13 +12,13 @@ const (
 	maxPause = 2 * time.Second
 )
 
-// Pause returns how long to wait before a request is sent again after its n-th
-// failure in a row: [Backoff] from 50 ms to 2 s.
+// Pause returns how long to wait before a request is repeated after its n-th failure in a
+// row: [Backoff] from 50 ms to 2 s.
 func Pause(n int) time.Duration { return Backoff(minPause, maxPause, n) }
 
-// Backoff returns how long to wait after the n-th failure in a row (from 1):
-// first, doubling with each failure up to most, with jitter between half and all,
-// so that a thousand nodes do not come back at the same instant.
+// Backoff returns how long to wait after the n-th failure in a row (from 1): first,
+// doubled with each further failure up to most. A random half of that time is jitter, so
+// that a thousand nodes do not come back at the same instant.
 func Backoff(first, most time.Duration, n int) time.Duration {
 	d := most
 	if n = max(n-1, 0); n < 40 && first<<n > 0 {
@@ -39,9 +39,9 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Retry calls f until it succeeds, fails for good or ctx ends. It repeats f when
-// Redis did not run the command and when the outcome is unknown: f must be safe
-// to repeat. The error is explained (see [Explain]).
+// Retry calls f until f succeeds, Redis answers with an error, or ctx ends. It repeats f
+// both when Redis did not run the command and when the outcome is unknown: f must be safe
+// to repeat. When ctx ends, the error is f's last error, as [Explain] wraps it.
 func Retry(ctx context.Context, f func(context.Context) error) error {
 	for n := 1; ; n++ {
 		err := f(ctx)

@@ -2,7 +2,7 @@ package link
 
 import (
 	"context"
-	"crypto/sha1" // Redis names scripts by their SHA-1; nothing rests on its strength.
+	"crypto/sha1" // Redis names scripts by their SHA-1; security does not depend on it.
 	"encoding/hex"
 	"strings"
 	"unique"
@@ -15,29 +15,30 @@ type Processor interface {
 	Process(ctx context.Context, cmd redis.Cmder) error
 }
 
-// Script is a Lua script, sent as its SHA-1 and in full only when Redis does
-// not know it. It is never executed twice by the client library: after a lost
-// reply the error says that the outcome is unknown (see [Retry]).
+// Script is a Lua script, sent as its SHA-1, and in full only when Redis does not know
+// it. The client library never repeats the script: after a lost reply the error says
+// that the outcome is unknown (see [Retry]).
 //
-// All scripts answer in one dialect, which [Script.Call] reads:
+// All scripts reply in one format, which [Script.Call] reads:
 //
-//   - one value, such as a number, a text or nil, is the result
+//   - a single value, such as a number, a text or nil, is the result
 //   - a table {'OK', field, …} is a result of several fields
 //   - {'WORD', detail, …} says why the script refused ([RefusedError]); nothing was
 //     written unless the script's header says otherwise
 //   - {'WRONGTYPE', key, type} names a key of another program and its type
-//     ([WrongTypeError]), as does a command of the script that fails for it
+//     ([WrongTypeError]); a WRONGTYPE error of one of the script's commands counts as well
 //
-// The header of its file, "name: purpose", KEYS, ARGV and Returns, lists the words.
+// The header of the script's file has "name: purpose", KEYS, ARGV and Returns, which
+// lists the words.
 type Script struct {
 	source string
-	sha    any // a string, which need not be boxed for every run
+	sha    any // a string, as an any so that a run does not allocate one
 }
 
-// NewScript joins a script from snippets that it shares with others and its own
-// text, in this order.
+// NewScript joins a script from parts: first the snippets that it shares with other
+// scripts, then its own text.
 func NewScript(parts ...string) *Script {
-	// A thousand nodes that make the same script hold its text once.
+	// unique: a thousand nodes that make the same script hold its text once.
 	source := unique.Make(strings.Join(parts, "\n")).Value()
 	sum := sha1.Sum([]byte(source))
 	return &Script{source: source, sha: hex.EncodeToString(sum[:])}

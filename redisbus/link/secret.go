@@ -10,7 +10,7 @@ import (
 const redacted = "[redacted]"
 
 // Secret is a password or token. It prints as "[redacted]" through fmt (every
-// verb), encoding/json and zerolog; only [Secret.Reveal] gives it away.
+// verb), encoding/json and zerolog; only [Secret.Reveal] returns its text.
 type Secret string
 
 // Reveal returns the secret itself.

@@ -17,14 +17,15 @@ import (
 // TLSFiles are the PEM files of TLS connections. The server's certificate is
 // always verified.
 type TLSFiles struct {
-	// CA holds the certificates that may sign the server's. Default: those that
-	// the system trusts.
+	// CA is the path of the certificates that may sign the server's certificate.
+	// Default: those that the system trusts.
 	CA string
-	// Cert and Key are what this side shows to a server that asks for a certificate.
+	// Cert and Key are the paths of the client's certificate and its key, for a server
+	// that asks for a certificate.
 	Cert, Key string
 }
 
-// ways are how the primary is found.
+// The values of endpoint.discovery: how the primary is found.
 const (
 	oneServer   = ""
 	bySentinels = "sentinel"
@@ -34,10 +35,10 @@ const (
 const urlForms = "use redis://host:6379/0, rediss://host:6379/0 (TLS), unix:///path/to/redis.sock, " +
 	"redis+sentinel://host:26379,host:26379/primary/0 or redis+cluster://host:6379,host:6379"
 
-// pieces are a URL cut up. net/url itself takes no list of hosts.
-type pieces struct{ scheme, user, hosts, path, query string }
+// urlParts has the parts of a URL. net/url does not parse a list of hosts.
+type urlParts struct{ scheme, user, hosts, path, query string }
 
-func cut(text string) (p pieces, ok bool) {
+func splitURL(text string) (p urlParts, ok bool) {
 	p.scheme, text, ok = strings.Cut(text, "://")
 	if i := strings.IndexAny(text, "/?#"); i >= 0 {
 		text, p.path = text[:i], text[i:]
@@ -51,19 +52,21 @@ func cut(text string) (p pieces, ok bool) {
 	return p, ok && p.scheme != ""
 }
 
-// way is how the primary is found, base the scheme without it.
-func (p pieces) way() (base, way string) {
+// discovery splits a scheme such as "redis+sentinel" into its base, "redis", and the way in
+// which the primary is found, "sentinel".
+func (p urlParts) discovery() (base, way string) {
 	base, way, _ = strings.Cut(p.scheme, "+")
 	return base, way
 }
 
-// Address is where Redis is, for people to read: without user, password and
-// query. It is "embedded" where connections are dialled in process.
+// Address returns the address of Redis for people to read: the URL without user, password
+// and query, "embedded" if Dial is set and URL is not, or "[redacted]" if the URL cannot
+// be parsed.
 func (c Config) Address() string {
 	if c.Dial != nil && c.URL == "" {
 		return "embedded"
 	}
-	p, ok := cut(c.URL)
+	p, ok := splitURL(c.URL)
 	if _, err := url.Parse(p.scheme + "://x"); !ok || err != nil {
 		return redacted
 	}
@@ -75,25 +78,25 @@ func (c Config) Address() string {
 	return p.scheme + "://" + p.hosts + p.path
 }
 
-// HoldsPassword reports whether the URL itself contains a password, which then
-// shows wherever the URL does.
+// HoldsPassword reports whether the URL itself contains a password, which everybody sees
+// who sees the URL.
 func (c Config) HoldsPassword() bool {
-	p, _ := cut(c.URL)
+	p, _ := splitURL(c.URL)
 	_, password, _ := strings.Cut(p.user, ":")
 	q, _ := url.ParseQuery(p.query)
 	return password != "" || q.Get(sentinelPassword) != ""
 }
 
-// Members of the query that are ours, not the client library's.
+// Members of the query that this package reads and the client library does not know.
 const (
 	sentinelUser     = "sentinel_user"
 	sentinelPassword = "sentinel_password"
 )
 
-// place reads where Redis is. No error contains a secret.
-func (c Config) place() (*place, error) {
+// endpoint returns the endpoint that the configuration describes. No error contains a secret.
+func (c Config) endpoint() (*endpoint, error) {
 	if c.Dial != nil && c.URL == "" {
-		return c.complete(&place{dialer: c.Dial})
+		return c.complete(&endpoint{dialer: c.Dial})
 	}
 	if c.URL == "" {
 		return nil, errors.New("redis URL is missing: " + urlForms)
@@ -105,8 +108,8 @@ func (c Config) place() (*place, error) {
 	return c.complete(at)
 }
 
-// complete applies what wins over the URL.
-func (c Config) complete(at *place) (*place, error) {
+// complete applies the fields of the configuration that win over the URL.
+func (c Config) complete(at *endpoint) (*endpoint, error) {
 	at.dialer = c.Dial
 	at.username = cmp.Or(c.Username, at.username)
 	at.password = cmp.Or(c.Password.Reveal(), at.password)
@@ -124,8 +127,8 @@ func (c Config) complete(at *place) (*place, error) {
 	return at, at.files.load(at.tls)
 }
 
-func (c Config) locate() (*place, error) {
-	p, ok := cut(c.URL)
+func (c Config) locate() (*endpoint, error) {
+	p, ok := splitURL(c.URL)
 	if !ok {
 		return nil, errors.New("not a valid URL: " + urlForms)
 	}
@@ -133,13 +136,13 @@ func (c Config) locate() (*place, error) {
 	if err != nil {
 		return nil, errors.New("not a valid query")
 	}
-	at := &place{sentinelUser: query.Get(sentinelUser), sentinelPassword: query.Get(sentinelPassword)}
+	at := &endpoint{sentinelUser: query.Get(sentinelUser), sentinelPassword: query.Get(sentinelPassword)}
 	at.files = TLSFiles{CA: query.Get("ca"), Cert: query.Get("cert"), Key: query.Get("key")}
 	for _, ours := range []string{"ca", "cert", "key", sentinelUser, sentinelPassword} {
 		query.Del(ours)
 	}
-	base, way := p.way()
-	if at.way = way; way != oneServer {
+	base, way := p.discovery()
+	if at.discovery = way; way != oneServer {
 		if p, err = at.list(base, p); err != nil {
 			return nil, err
 		}
@@ -162,29 +165,29 @@ func (c Config) locate() (*place, error) {
 	at.network, at.addr, at.db = o.Network, o.Addr, o.DB
 	at.username, at.password, at.tls = o.Username, o.Password, o.TLSConfig
 	if at.tls != nil && way != oneServer {
-		at.tls.ServerName = "" // that of whichever host is dialled
+		at.tls.ServerName = "" // the name of the host that is dialled
 	}
 	return at, nil
 }
 
-// list takes a URL with several hosts apart. What it returns is the URL of the
-// first of them as if it were alone.
-func (at *place) list(base string, p pieces) (pieces, error) {
+// list reads the hosts of a URL with several hosts, and the primary's name. It returns the
+// parts of a URL with the first host alone, which the client library can parse.
+func (e *endpoint) list(base string, p urlParts) (urlParts, error) {
 	port := "6379"
 	switch {
 	case base != "redis" && base != "rediss":
 		return p, errors.New("not a valid URL: " + urlForms)
-	case at.way == bySentinels:
+	case e.discovery == bySentinels:
 		port = "26379"
 		name, db, _ := strings.Cut(strings.Trim(p.path, "/"), "/")
 		if name == "" {
 			return p, errors.New("it does not name the primary: use redis+sentinel://host:26379,host:26379/primary/0")
 		}
-		if at.primary = name; db != "" {
+		if e.primary = name; db != "" {
 			db = "/" + db
 		}
 		p.path = db
-	case at.way == byCluster:
+	case e.discovery == byCluster:
 		if db := strings.Trim(p.path, "/"); db != "" && db != "0" {
 			return p, errors.New("a Redis Cluster has only database 0: leave it out")
 		}
@@ -199,9 +202,9 @@ func (at *place) list(base string, p pieces) (pieces, error) {
 		if u.Port() == "" {
 			host = net.JoinHostPort(u.Hostname(), port)
 		}
-		at.hosts = append(at.hosts, host)
+		e.hosts = append(e.hosts, host)
 	}
-	p.hosts = at.hosts[0]
+	p.hosts = e.hosts[0]
 	return p, nil
 }
 

@@ -9,29 +9,31 @@ import (
 	"sync/atomic"
 )
 
-// Cable is a way to Redis that a test can cut, in the ways in which networks do.
+// Cable is a network between a client and Redis in which a test can cause faults. Dial,
+// given as [link.Config.Dial], leads through it.
 type Cable struct {
-	// To opens a connection to the Redis at its end.
+	// To opens a connection to Redis.
 	To func(ctx context.Context) (net.Conn, error)
 
-	Refuse atomic.Bool  // connecting fails
-	Dials  atomic.Int64 // connections asked for
+	Refuse atomic.Bool  // new connections fail
+	Dials  atomic.Int64 // counts the calls of Dial
 
 	mu    sync.Mutex
-	conns map[*strand]struct{}
-	drop  int // so many answers are lost, each with its connection
+	conns map[*cableConn]struct{}
+	drop  int // how many of the next answers are lost, each with its connection
 }
 
-type strand struct {
+// cableConn is one connection through a [Cable].
+type cableConn struct {
 	net.Conn
-	cable *Cable
-	free  chan struct{} // closed with the connection
-	once  sync.Once
+	cable    *Cable
+	swallows chan struct{} // closed by [Cable.BlackHole]
+	once     sync.Once     // closes swallows
 }
 
 var errCut = errors.New("cut")
 
-// Dial is for [link.Config.Dial].
+// Dial opens a connection. It is for [link.Config.Dial].
 func (c *Cable) Dial(ctx context.Context) (net.Conn, error) {
 	c.Dials.Add(1)
 	if c.Refuse.Load() {
@@ -41,23 +43,23 @@ func (c *Cable) Dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &strand{Conn: conn, cable: c, free: make(chan struct{})}
+	w := &cableConn{Conn: conn, cable: c, swallows: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conns == nil {
-		c.conns = map[*strand]struct{}{}
+		c.conns = map[*cableConn]struct{}{}
 	}
 	c.conns[w] = struct{}{}
 	return w, nil
 }
 
-// BlackHole makes what is on the way vanish without a word, both ways, on the
-// connections that are open now.
+// BlackHole makes the connections that are open now lose all data in both directions,
+// without an error.
 func (c *Cable) BlackHole() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for w := range c.conns {
-		w.once.Do(func() { close(w.free) })
+		w.once.Do(func() { close(w.swallows) })
 	}
 }
 
@@ -68,16 +70,17 @@ func (c *Cable) LoseAnswers(n int) {
 	c.drop = n
 }
 
-func (w *strand) dark() bool {
+// swallowing reports whether the connection loses all data.
+func (w *cableConn) swallowing() bool {
 	select {
-	case <-w.free:
+	case <-w.swallows:
 		return true
 	default:
 		return false
 	}
 }
 
-func (w *strand) Read(b []byte) (int, error) {
+func (w *cableConn) Read(b []byte) (int, error) {
 	for {
 		n, err := w.Conn.Read(b)
 		if err != nil {
@@ -93,20 +96,20 @@ func (w *strand) Read(b []byte) (int, error) {
 			_ = w.Conn.Close()
 			return 0, io.EOF
 		}
-		if !w.dark() {
+		if !w.swallowing() {
 			return n, nil
 		}
 	}
 }
 
-func (w *strand) Write(b []byte) (int, error) {
-	if w.dark() {
+func (w *cableConn) Write(b []byte) (int, error) {
+	if w.swallowing() {
 		return len(b), nil
 	}
 	return w.Conn.Write(b)
 }
 
-func (w *strand) Close() error {
+func (w *cableConn) Close() error {
 	w.cable.mu.Lock()
 	delete(w.cable.conns, w)
 	w.cable.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// slots is how many there are in every Redis Cluster.
+// slots is the number of slots of every Redis Cluster.
 const slots = 16384
 
 // Cluster is a Redis Cluster of three masters.
@@ -37,12 +37,12 @@ func StartCluster(t testing.TB) *Cluster {
 	return c
 }
 
-// Config returns the configuration that reaches the cluster.
+// Config returns the configuration to connect to the cluster.
 func (c *Cluster) Config() link.Config {
 	return link.Config{URL: "redis+cluster://" + strings.Join(c.Addresses, ",")}
 }
 
-// Join starts one more node, without slots, and makes it known to the first.
+// Join starts one more node, without slots, and introduces it to the first node.
 func (c *Cluster) Join(t testing.TB) *Server {
 	t.Helper()
 	port, busPort := freePort(t), freePort(t)
@@ -79,11 +79,11 @@ func (c *Cluster) Owner(t testing.TB, key string) *Server {
 			return n
 		}
 	}
-	t.Fatalf("nobody serves the slot of %s", key)
+	t.Fatalf("no node serves the slot of %s", key)
 	return nil
 }
 
-// Do runs a command on this server.
+// Do runs a command on this server and returns the reply. An error fails the test.
 func (s *Server) Do(t testing.TB, words ...any) any {
 	t.Helper()
 	return s.do(t, words...)

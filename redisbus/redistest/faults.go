@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// FailSaves makes the server unable to save its data: there is a directory
-// where the file has to go.
+// FailSaves makes the server unable to save its data, by a directory in the place of its
+// file.
 func (s *Server) FailSaves() error {
 	return os.MkdirAll(filepath.Join(s.dir, "dump.rdb", "full"), 0o700)
 }
@@ -20,9 +20,9 @@ func (s *Server) FailSaves() error {
 // AllowSaves undoes [Server.FailSaves].
 func (s *Server) AllowSaves() error { return os.RemoveAll(filepath.Join(s.dir, "dump.rdb")) }
 
-// RunLoading starts the process again after [Server.Kill] and returns while it
-// loads the data that it saved: 5 ms for each key, until the server is told
-// "config set key-load-delay 0".
+// RunLoading starts the process again after [Server.Kill] and returns while the server
+// loads its saved data. Loading takes 5 ms for each key, until the command "config set
+// key-load-delay 0".
 func (s *Server) RunLoading() error {
 	said, err := s.begin("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Server) RunLoading() error {
 	return fmt.Errorf("redis-server did not begin to load within 20 s: %s", said)
 }
 
-// Sleep makes the server do nothing for d, and returns when that is over.
+// Sleep makes the server do nothing for d, and returns after that time.
 func (s *Server) Sleep(d time.Duration) error {
 	o := s.options()
 	o.ReadTimeout = d + 20*time.Second

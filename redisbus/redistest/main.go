@@ -18,5 +18,6 @@ func Main(m *testing.M) {
 	)
 }
 
-// StartWithTest starts a process that ends with the test process, however that ends.
+// StartWithTest starts a process that is killed when the test process ends, in whatever
+// way it ends (on Linux; elsewhere it just starts the process).
 func StartWithTest(cmd *exec.Cmd) error { return startWithParent(cmd) }

@@ -1,5 +1,5 @@
-// Package redistest runs one scenario on every Redis that the project supports:
-// the embedded one and a real redis-server.
+// Package redistest runs one test scenario on every kind of Redis that the project
+// supports: the embedded Redis and a real redis-server.
 package redistest
 
 import (
@@ -24,8 +24,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Each runs the scenario twice, as subtests "embedded" and "redis", each time on
-// a Redis of its own that nobody used before.
+// Each runs the scenario twice, as subtests "embedded" and "redis", each time on a new
+// and empty Redis.
 func Each(t *testing.T, scenario func(t *testing.T, cfg link.Config)) {
 	t.Helper()
 	t.Run("embedded", func(t *testing.T) { scenario(t, Embedded(t).Config()) })
@@ -47,7 +47,7 @@ func Embedded(t testing.TB) *embedded.Server {
 	return s
 }
 
-// Client opens a client for looking at what is on Redis.
+// Client opens a client with which a test looks at the data on Redis.
 func Client(t testing.TB, cfg link.Config) *redis.Client {
 	t.Helper()
 	c, err := link.OpenClient(cfg, "test")
@@ -58,8 +58,8 @@ func Client(t testing.TB, cfg link.Config) *redis.Client {
 	return c
 }
 
-// Server is a real redis-server process on a socket file of its own. It ends
-// with the test, and with the test process however that ends.
+// Server is a real redis-server process on a socket file of its own. The process ends
+// with the test, and is killed when the test process ends (see [StartWithTest]).
 type Server struct {
 	dir, network, address string
 	password              string
@@ -71,7 +71,7 @@ type Server struct {
 
 var serial atomic.Int64
 
-// Start runs redis-server without persistence; args are more of its options,
+// Start runs redis-server without persistence; args are further options of redis-server,
 // such as "--appendonly", "yes". A machine without redis-server fails the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
@@ -107,11 +107,11 @@ func (s *Server) mustRun(t testing.TB) {
 	}
 }
 
-// Config returns the configuration that reaches this server.
+// Config returns the configuration to connect to this server.
 func (s *Server) Config() link.Config { return link.Config{URL: "unix://" + s.address} }
 
-// Run starts the process, also again after [Server.Kill], with the data that it
-// wrote to its directory, and waits until it answers.
+// Run starts the process and waits until the server answers. After [Server.Kill] it starts
+// the process again, with the data in its directory.
 func (s *Server) Run() error {
 	said, err := s.begin()
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *Server) Run() error {
 	return s.await(said)
 }
 
-// begin starts the process and returns where its output gathers.
+// begin starts the process and returns the builder that collects its output.
 func (s *Server) begin(args ...string) (*strings.Builder, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -164,7 +164,7 @@ func (s *Server) await(said *strings.Builder) error {
 	return fmt.Errorf("redis-server did not answer within 20 s: %s", said)
 }
 
-// options reach the server itself.
+// options returns the options of a client of this server.
 func (s *Server) options() *redis.Options {
 	return &redis.Options{
 		Network: s.network, Addr: s.address, Password: s.password, TLSConfig: s.tls,
@@ -184,7 +184,7 @@ func (s *Server) Kill() {
 	}
 }
 
-// PID is the process's id, for signals such as SIGSTOP.
+// PID returns the process's id, for signals such as SIGSTOP.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Info returns one field of the server's INFO.

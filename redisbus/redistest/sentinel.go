@@ -24,7 +24,8 @@ type Sentinels struct {
 // SentinelPassword is the password of the Sentinels themselves.
 const SentinelPassword = "watch-and-tell"
 
-// StartSentinels starts all five. They fail over after half a second of silence.
+// StartSentinels starts the five processes. The Sentinels fail over when the primary has
+// not answered for half a second.
 func StartSentinels(t testing.TB) *Sentinels {
 	t.Helper()
 	s := &Sentinels{}
@@ -49,7 +50,7 @@ func StartSentinels(t testing.TB) *Sentinels {
 	return s
 }
 
-// Config returns the configuration that reaches the primary.
+// Config returns the configuration to connect to the primary.
 func (s *Sentinels) Config() link.Config {
 	return link.Config{
 		URL:              "redis+sentinel://" + strings.Join(s.Addresses, ",") + "/mymaster/0",
@@ -82,14 +83,14 @@ func (s *Sentinels) watch(t testing.TB, host, port string) {
 	}
 	w.args = []string{conf, "--sentinel"}
 	w.mustRun(t)
-	// They look around every few seconds; a test need not wait for that. Redis 6 cannot be told.
+	// Sentinels check their servers only every few seconds; this shortens the periods.
+	// Redis 6 does not know the command.
 	_, _ = w.try("sentinel", "debug", "info-period", 100, "ping-period", 100, "publish-period", 100, "ask-period", 100, "slave-reconf-timeout", 1000)
 	s.Watchers, s.Addresses = append(s.Watchers, w), append(s.Addresses, w.address)
 }
 
-// Handover makes the primary answer no more writes, and waits until the replica
-// has all that it answered: it can be killed then, and nothing that anybody heard
-// of is lost.
+// Handover pauses writes on the primary and waits until the replica has every write that
+// the primary has answered. If the primary is then killed, no answered write is lost.
 func (s *Sentinels) Handover(t testing.TB) {
 	t.Helper()
 	s.Primary.do(t, "client", "pause", 60_000, "write")
@@ -99,7 +100,7 @@ func (s *Sentinels) Handover(t testing.TB) {
 	})
 }
 
-// field is a line of an INFO.
+// field returns the value of a field in the reply to INFO.
 func field(info any, name string) string {
 	_, rest, _ := strings.Cut(fmt.Sprint(info), "\n"+name+":")
 	value, _, _ := strings.Cut(rest, "\r")
@@ -110,7 +111,7 @@ func field(info any, name string) string {
 func (s *Sentinels) AwaitFailover(t testing.TB) {
 	t.Helper()
 	await(t, "the failover", func() bool {
-		reply, err := s.Replica.try("role") // the Sentinels cut its connections
+		reply, err := s.Replica.try("role") // an error is no failure: the Sentinels close the replica's connections
 		role, _ := reply.([]any)
 		return err == nil && len(role) > 0 && role[0] == "master"
 	})

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// startWithParent starts a process that the kernel kills when this one ends,
-// also by SIGKILL. The kernel watches the thread that started it, which
-// therefore has to stay: it is locked to a goroutine that never returns it.
+// startWithParent starts a process that the kernel kills when this process ends, also
+// when this process is killed. The kernel kills it when the thread that started it ends:
+// so that thread is locked to a goroutine that never ends.
 func startWithParent(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	result := make(chan error, 1)

@@ -18,7 +18,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Authority signs certificates of one test.
+// Authority is a certificate authority of one test.
 type Authority struct {
 	File string // its own certificate, in PEM
 	dir  string
@@ -26,7 +26,7 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority that nobody trusts yet.
+// NewAuthority makes an authority with a new key and a self-signed certificate.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -49,7 +49,8 @@ func certificate(name string) *x509.Certificate {
 	}
 }
 
-// Issue makes a certificate for 127.0.0.1 and returns its file and its key's.
+// Issue makes a certificate for 127.0.0.1 and returns the paths of the certificate and of
+// its key.
 func (a *Authority) Issue(t testing.TB, name string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -81,9 +82,8 @@ func (a *Authority) write(t testing.TB, name, kind string, der []byte) string {
 	return path
 }
 
-// StartTLS starts a redis-server that speaks nothing but TLS and wants a
-// certificate that the same authority has signed. The returned configuration
-// has one.
+// StartTLS starts a redis-server that accepts only TLS and only clients with a certificate
+// of the authority. The returned configuration has such a certificate.
 func StartTLS(t testing.TB, a *Authority) link.Config {
 	t.Helper()
 	serverCert, serverKey := a.Issue(t, "server")

@@ -2,9 +2,9 @@ package wire
 
 import "bytes"
 
-// Again is [Members] for a part of a message that has been checked already, such
-// as its body: it only finds the members. Data that was not checked gives
-// unspecified members or [ErrSyntax].
+// Again calls member for each member of data, a JSON object that [Members] or [Check] has
+// already checked as a part of a message, such as its body. For data that was not checked
+// the members are unspecified, or the error is [ErrSyntax].
 func Again(data []byte, member func(key, value []byte)) error {
 	s := scanner{data: data}
 	s.space()
@@ -33,7 +33,7 @@ func Again(data []byte, member func(key, value []byte)) error {
 	return nil
 }
 
-// skipValue passes one value that is known to be well-formed and returns it.
+// skipValue moves behind one value, which is known to be well-formed, and returns it.
 func (s *scanner) skipValue() []byte {
 	from := s.at
 	for depth := 0; s.at < len(s.data); {
@@ -66,6 +66,7 @@ func (s *scanner) skipValue() []byte {
 	return s.data[from:s.at]
 }
 
+// skipText moves behind one string, which is known to be well-formed.
 func (s *scanner) skipText() {
 	for s.at++; s.at < len(s.data); s.at++ {
 		end := bytes.IndexByte(s.data[s.at:], '"')

@@ -1,8 +1,8 @@
-// Package wire reads and writes the JSON of cluster messages without building
-// values of it: one pass that checks everything a message may be attacked with
-// (depth, twin keys, broken text) and hands out the members as raw bytes.
+// Package wire reads and writes the JSON of cluster messages without building Go
+// values from it. One pass checks everything that an attacker may put into a message
+// (depth, the same key twice, broken text) and returns the members as raw bytes.
 //
-// encoding/json alone would not do: it matches member names without case, lets
+// encoding/json alone would not be safe: it matches member names without case, lets
 // the last of two equal names win and descends as deep as the input says.
 package wire
 
@@ -27,10 +27,10 @@ var (
 )
 
 // Members checks data, which must be one JSON object, and calls member for each
-// of its members in order. key is the bare name and value the raw JSON, without
+// of its members in order. key is the name without quotes and value the raw JSON, without
 // white space around it; both point into data. Names at this level must be plain
-// ASCII without escapes and differ also when case is ignored. Nothing is called
-// after an error, but members before the faulty place have been handed out.
+// ASCII without escapes and differ also when case is ignored. After an error member is
+// not called again, but it has been called for the members before the faulty place.
 func Members(data []byte, member func(key, value []byte)) error {
 	if !utf8.Valid(data) {
 		return ErrSyntax
@@ -46,8 +46,8 @@ func Members(data []byte, member func(key, value []byte)) error {
 	return s.end()
 }
 
-// Check reports what would be wrong with data, one JSON value of any kind, as a
-// part of a message that adds outer levels of nesting around it.
+// Check returns an error if data, one JSON value of any kind, would make a message invalid
+// that contains it. outer is the number of levels of nesting around it in the message.
 func Check(data []byte, outer int) error {
 	if !utf8.Valid(data) {
 		return ErrSyntax
@@ -91,7 +91,8 @@ func (s *scanner) space() {
 	}
 }
 
-// value passes one value, which is at that depth if it is an array or object.
+// value checks one value and moves behind it. depth is the value's depth if it is an array
+// or object.
 func (s *scanner) value(depth int) error {
 	switch c := s.peek(); {
 	case c == '"':
@@ -150,8 +151,8 @@ func (s *scanner) array(depth int) error {
 	}
 }
 
-// object passes an object. With member it is the message itself, whose names
-// are held to be plain and distinct without case.
+// object checks an object and moves behind it. If member is not nil, the object is the
+// message itself: its names must be plain, and distinct when case is ignored.
 func (s *scanner) object(depth int, member func(key, value []byte)) error {
 	if depth > MaxDepth {
 		return ErrDepth
@@ -201,8 +202,8 @@ func (s *scanner) object(depth int, member func(key, value []byte)) error {
 	}
 }
 
-// text passes a string and returns what is between its quotes; plain says that
-// it is ASCII without escapes.
+// text checks a string, moves behind it and returns the bytes between its quotes; plain
+// says that they are ASCII without escapes.
 func (s *scanner) text() (inner []byte, plain bool, err error) {
 	if s.peek() != '"' {
 		return nil, false, ErrSyntax
@@ -290,14 +291,16 @@ func (s *scanner) digits() bool {
 	return s.at > from
 }
 
-// keys are the names seen so far in one object. The first few are compared one
-// by one, which costs no memory; an object with more gets a set.
+// keys has the names seen so far in one object. The first few are compared one by one,
+// which allocates nothing; an object with more names gets a set.
 type keys struct {
 	few  [8][]byte
 	n    int
 	many map[string]struct{}
 }
 
+// add returns false if the key was added before. plain is as returned by scanner.text;
+// fold ignores case.
 func (k *keys) add(key []byte, plain, fold bool) bool {
 	if !fold && !plain && bytes.IndexByte(key, '\\') >= 0 {
 		key = unescape(key)
@@ -333,7 +336,8 @@ func (k *keys) remember(key []byte, fold bool) bool {
 	return true
 }
 
-// unescape returns the text of a string's inside, as encoding/json reads it.
+// unescape returns the text of a string, given the bytes between its quotes, as
+// encoding/json reads it.
 func unescape(inner []byte) []byte {
 	quoted := make([]byte, 0, len(inner)+2)
 	quoted = append(append(append(quoted, '"'), inner...), '"')

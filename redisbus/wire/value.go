@@ -22,8 +22,8 @@ func Text(value []byte) (string, bool) {
 	return text, json.Unmarshal(value, &text) == nil
 }
 
-// Plain returns the inside of a raw JSON string that needs no unescaping,
-// without copying it, and nil for any other value.
+// Plain returns the bytes between the quotes of a raw JSON string without escapes, without
+// copying them, and nil for any other value.
 func Plain(value []byte) []byte {
 	if len(value) < 2 || value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
 		return nil
@@ -31,7 +31,8 @@ func Plain(value []byte) []byte {
 	return value[1 : len(value)-1]
 }
 
-// Uint returns a raw JSON number that is a whole one and not negative.
+// Uint returns the value of a raw JSON number, and false if it is negative, not whole or
+// larger than 64 bits.
 func Uint(value []byte) (uint64, bool) {
 	n, err := strconv.ParseUint(string(value), 10, 64)
 	return n, err == nil
@@ -64,8 +65,8 @@ func AppendTexts(to []byte, texts map[string]string) []byte {
 	return append(to, '}')
 }
 
-// Texts returns an object of strings, and false for any other value and for names
-// with escapes. The value must have been checked, as that of a member has.
+// Texts returns the members of a raw JSON object of strings, and false for any other value
+// and for names with escapes. The value must have been checked, such as by [Members].
 func Texts(value []byte) (map[string]string, bool) {
 	texts, ok := map[string]string{}, true
 	err := Again(value, func(key, value []byte) {
@@ -77,7 +78,7 @@ func Texts(value []byte) (map[string]string, bool) {
 }
 
 // Encode returns v as JSON, like json.Marshal but with <, > and & as they are.
-// A json.RawMessage is taken as it is, without a copy.
+// A json.RawMessage is returned as it is, without a copy.
 func Encode(v any) ([]byte, error) {
 	if raw, ok := v.(json.RawMessage); ok {
 		return raw, nil

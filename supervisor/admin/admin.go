@@ -1,16 +1,15 @@
 // Package admin serves the health of a node set over HTTP:
 //
 //	/healthz  200 while the process serves; 503 when so many handlers outlived
-//	          their nodes that no tasks are claimed: then only a new process helps
+//	          their nodes that no tasks are claimed: then restart the process
 //	/readyz   200 when all nodes run, 503 otherwise, also when Redis has not
-//	          answered for three seconds; how many do, in JSON. A set that is quiet
-//	          is ready: it answers calls
+//	          answered for three seconds; the number of running nodes, in JSON. A
+//	          quiet set is ready: it answers calls
 //	/status   the set and its nodes, in JSON
 //
-// Addresses of the loopback interface are open as they are; any other one needs
-// a token. With a token /status needs it; /healthz and /readyz do not, as those
-// who probe them (load balancers, Kubernetes) have no secrets, and there are none
-// in the answers.
+// A token is required to serve on any address except those of the loopback interface. With
+// a token, requests of /status need it; requests of /healthz and /readyz do not, because
+// load balancers and Kubernetes send none, and the responses contain no secrets.
 package admin
 
 import (
@@ -30,11 +29,11 @@ import (
 	"github.com/stellarfw/stellar/worker/builtin"
 )
 
-// ErrTokenNeeded is what [Listen] returns for an address that others can reach
-// when there is no token.
+// ErrTokenNeeded is the error of [Listen] and [Config.Validate] for an address outside the
+// loopback interface without a token.
 var ErrTokenNeeded = errors.New("a token is needed to serve other addresses than those of the loopback interface")
 
-// Set is what there is to tell about; supervisor.Set is one.
+// Set is the node set whose health is served; supervisor.Set implements it.
 type Set interface {
 	Ready() (ready, want int)
 	Nodes() []*worker.Node
@@ -48,7 +47,7 @@ const (
 	maxHeader   = 8 << 10
 )
 
-// Config says what a [Server] serves, and to whom.
+// Config configures a [Server].
 type Config struct {
 	Addr  string // host:port; port 0 for a free one
 	Token link.Secret
@@ -61,7 +60,7 @@ type Server struct {
 	http     *http.Server
 }
 
-// Validate reports what is wrong with the address, and a token that is missing.
+// Validate returns an error if the address is invalid, or needs a token and has none.
 func (c Config) Validate() error {
 	_, err := c.resolve()
 	return err
@@ -78,7 +77,7 @@ func (c Config) resolve() (*net.TCPAddr, error) {
 	return addr, nil
 }
 
-// Listen opens the address. Requests wait until [Server.Serve].
+// Listen opens the address. Requests are answered from [Server.Serve] on.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	addr, err := cfg.resolve()
 	if err != nil {
@@ -95,10 +94,11 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}}, nil
 }
 
-// Addr is where the server listens.
+// Addr returns the address on which the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Serve answers until ctx ends, then finishes the requests that it has in hand.
+// Serve answers requests until ctx ends, and then finishes the running requests within a
+// second.
 func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, 1)
 	go func() { failed <- s.http.Serve(s.listener) }()
@@ -121,25 +121,26 @@ func (s *Server) Serve(ctx context.Context) error {
 // Close closes a server that was not served.
 func (s *Server) Close() error { return s.listener.Close() }
 
-// Readiness is what /readyz answers.
+// Readiness is the response of /readyz.
 type Readiness struct {
 	Ready int `json:"ready"` // nodes that run
-	Want  int `json:"want"`  // nodes that should
-	// Quiet: they claim no tasks, by request or because of zombies.
+	Want  int `json:"want"`  // nodes that should run
+	// Quiet: the nodes claim no tasks, because an operator asked for it or because too many
+	// handlers outlived their nodes.
 	Quiet bool `json:"quiet,omitempty"`
 }
 
-// Handler returns the pages of a set. Without a token all are open.
+// Handler returns the pages of a set. Without a token all pages are open.
 func Handler(set Set, token link.Secret) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if s := set.Status(); !s.Healthy {
-			answer(w, http.StatusServiceUnavailable, map[string]any{
+			respond(w, http.StatusServiceUnavailable, map[string]any{
 				"status": "too many handlers outlived their nodes", "zombies": s.Zombies,
 			})
 			return
 		}
-		answer(w, http.StatusOK, map[string]string{"status": "ok"})
+		respond(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		var r Readiness
@@ -150,40 +151,40 @@ func Handler(set Set, token link.Secret) http.Handler {
 		if r.Ready < r.Want {
 			code = http.StatusServiceUnavailable
 		}
-		answer(w, code, r)
+		respond(w, code, r)
 	})
-	mux.Handle("GET /status", guarded(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET /status", requireToken(func(w http.ResponseWriter, _ *http.Request) {
 		nodes := []builtin.Status{}
 		for _, n := range set.Nodes() {
 			nodes = append(nodes, n.Status())
 		}
-		answer(w, http.StatusOK, map[string]any{"set": set.Status(), "nodes": nodes})
+		respond(w, http.StatusOK, map[string]any{"set": set.Status(), "nodes": nodes})
 	}, token))
 	return mux
 }
 
-// guarded lets those through who know the token.
-func guarded(next http.HandlerFunc, token link.Secret) http.Handler {
+// requireToken answers 401 to requests without the token.
+func requireToken(next http.HandlerFunc, token link.Secret) http.Handler {
 	if token.IsZero() {
 		return next
 	}
 	want := sha256.Sum256([]byte(token.Reveal()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		sum := sha256.Sum256([]byte(given)) // of equal length, so that the comparison tells nothing
+		sum := sha256.Sum256([]byte(given)) // hashes have equal length, so that the time of the comparison reveals nothing
 		if subtle.ConstantTimeCompare(sum[:], want[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			answer(w, http.StatusUnauthorized, map[string]string{"error": "a bearer token is needed"})
+			respond(w, http.StatusUnauthorized, map[string]string{"error": "a bearer token is needed"})
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func answer(w http.ResponseWriter, code int, body any) {
+func respond(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // a client that has gone misses it
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client has gone
 }

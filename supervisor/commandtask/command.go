@@ -42,10 +42,10 @@ type Command struct {
 
 // Options are the same for all commands of a process.
 type Options struct {
-	// Environment is what programs inherit: "NAME=value".
+	// Environment has the variables that programs inherit, as "NAME=value".
 	Environment []string
-	// Grace is how long a node waits for handlers whose context has ended: a
-	// program is killed after half of it. Default 3 s.
+	// Grace is how long a node waits for handlers whose context has ended. A program gets
+	// half of that time to end, and is then killed. Default 3 s.
 	Grace time.Duration
 }
 
@@ -57,11 +57,11 @@ func (c Command) withDefaults() Command {
 	return c
 }
 
-// reserved begins the names of variables that the program gets from its task.
-const reserved = "STELLAR_"
+// reservedPrefix is the prefix of the names of variables that the program gets from its task.
+const reservedPrefix = "STELLAR_"
 
-// Validate reports everything that is wrong with the command, but for what the
-// task's definition is checked for when it is registered.
+// Validate reports everything that is wrong with the command, except for its
+// tasks.Definition, which is checked when the task is registered.
 func (c Command) Validate() error {
 	c = c.withDefaults()
 	var errs []error
@@ -84,8 +84,8 @@ func (c Command) Validate() error {
 		switch {
 		case name == "" || strings.ContainsAny(name, "=\x00"):
 			errs = append(errs, fmt.Errorf("environment: %q is not the name of a variable", name))
-		case strings.HasPrefix(name, reserved):
-			errs = append(errs, fmt.Errorf("environment: %s: names that begin with %s belong to the task", name, reserved))
+		case strings.HasPrefix(name, reservedPrefix):
+			errs = append(errs, fmt.Errorf("environment: %s: names that begin with %s belong to the task", name, reservedPrefix))
 		case strings.ContainsRune(c.Environment[name], 0):
 			errs = append(errs, fmt.Errorf("environment: %s: its value contains a NUL byte", name))
 		}
@@ -121,8 +121,7 @@ func (c Command) LookUp() (string, error) {
 	return path, nil
 }
 
-// Register adds the command to what an app handles. The error is that of
-// [Command.Validate].
+// Register registers the command as a task. The error is that of [Command.Validate].
 func Register(r tasks.Registrar, c Command, o Options) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("task %s: %w", c.Name, err)
@@ -144,9 +143,9 @@ func Register(r tasks.Registrar, c Command, o Options) error {
 	return nil
 }
 
-// Output is the result of a command that wrote no JSON and no plain text, or
-// more than is kept. Text that is kept whole is a JSON string instead, and JSON
-// is the result as it is.
+// Output is the result of a command whose output is neither JSON nor text, or was longer
+// than [Command.Output]. JSON output is itself the result, and other text is the result as a
+// JSON string.
 type Output struct {
 	Text      string `json:"text,omitempty"`
 	Base64    []byte `json:"base64,omitempty"`

@@ -56,7 +56,7 @@ func (h *handler) handle(ctx context.Context, payload json.RawMessage) error {
 	}
 }
 
-// failure is the error of a run, with the end of what the program wrote about it.
+// failure returns the error of a run, with the end of the program's standard error.
 func (h *handler) failure(why error, p *process) error {
 	if said := p.errors.String(); said != "" {
 		return fmt.Errorf("%s: %w: %s", h.command.Program[0], why, said)
@@ -64,7 +64,7 @@ func (h *handler) failure(why error, p *process) error {
 	return fmt.Errorf("%s: %w", h.command.Program[0], why)
 }
 
-// variables are the environment of one run.
+// variables returns the environment of one run.
 func (h *handler) variables(ctx context.Context) []string {
 	info := tasks.InfoOf(ctx)
 	return append(slices.Clip(h.environment),
@@ -76,8 +76,8 @@ func (h *handler) variables(ctx context.Context) []string {
 	)
 }
 
-// result is what is kept of standard output: JSON as it is, text as a string,
-// and an [Output] for what is neither or was cut. nil when there was nothing.
+// result returns the task's result for the program's standard output: JSON as it is, text as
+// a string, an [Output] if it is neither or was cut, and nil if it is empty.
 func result(out *head) any {
 	text := out.kept
 	switch {
@@ -100,7 +100,7 @@ func result(out *head) any {
 	return o
 }
 
-// wholeRunes drops the beginning of a character that was cut off.
+// wholeRunes removes an incomplete character at the end of the text.
 func wholeRunes(text []byte) []byte {
 	for i := 1; i <= utf8.UTFMax && i <= len(text); i++ {
 		if start := len(text) - i; utf8.RuneStart(text[start]) {
@@ -117,7 +117,7 @@ func wholeRunes(text []byte) []byte {
 type head struct {
 	kept  []byte
 	limit int
-	all   int64
+	all   int64 // bytes written // bytes written
 }
 
 // Write implements io.Writer.
@@ -134,7 +134,7 @@ const maxErrors = 2 << 10
 type tail struct {
 	kept  []byte
 	limit int
-	cut   bool
+	cut   bool // the beginning is missing // the beginning is missing
 }
 
 // Write implements io.Writer.
@@ -147,7 +147,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// String is the text, marked where its beginning is missing.
+// String returns the text, with "…" in front if its beginning is missing.
 func (t *tail) String() string {
 	text := strings.ToValidUTF8(string(bytes.TrimSpace(t.kept)), "\uFFFD")
 	if t.cut {

@@ -21,12 +21,12 @@ type process struct {
 	grace       time.Duration
 
 	state   *os.ProcessState
-	stopped bool // it was told to end
+	stopped bool // the program was sent SIGTERM, or was killed
 }
 
-// run starts the program and returns when the program has ended, what it left in
-// its group was killed, and what it wrote was read. The error is that it could not
-// be started.
+// run runs the program. It returns when the program has ended, the rest of its process
+// group has been killed, and the program's output has been read. The error means that the
+// program could not be started.
 func (p *process) run(ctx context.Context) error {
 	pipes, err := openPipes()
 	if err != nil {
@@ -36,10 +36,10 @@ func (p *process) run(ctx context.Context) error {
 		Path: p.path, Args: p.args, Dir: p.directory, Env: p.environment,
 		Stdin: pipes.theirs[0], Stdout: pipes.theirs[1], Stderr: pipes.theirs[2],
 	}
-	separate(cmd)
+	setProcessGroup(cmd)
 	started, exited, reap, reaped := make(chan error, 1), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
-		// The system ties the program's life to the thread that started it.
+		// On Linux the program is killed when the thread that started it ends.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -61,23 +61,23 @@ func (p *process) run(ctx context.Context) error {
 	}
 	fed, copied := p.feed(pipes), p.copy(pipes)
 	p.await(ctx, cmd, exited, copied)
-	// Before the leader is reaped: until then nobody else can have the group's
-	// number. Only Linux can wait without reaping (awaitExit).
+	// This comes before the leader is reaped: until then no other group can get its id.
+	// Only Linux can wait without reaping (awaitExit).
 	kill(cmd)
 	<-exited
 	close(reap)
 	<-reaped
 	p.state = cmd.ProcessState
 	// Only a process that left the group can still hold a pipe open.
-	within(copied, p.grace/4)
+	waitAtMost(copied, p.grace/4)
 	pipes.closeOurs()
 	<-copied
 	<-fed
 	return nil
 }
 
-// await returns when the program has ended by itself, or was told to end and has
-// done so or has used up its time.
+// await returns when the program has ended by itself or, after the end of ctx and SIGTERM,
+// when the program has ended or half of the grace time is over.
 func (p *process) await(ctx context.Context, cmd *exec.Cmd, exited, copied <-chan struct{}) {
 	select {
 	case <-exited:
@@ -85,7 +85,7 @@ func (p *process) await(ctx context.Context, cmd *exec.Cmd, exited, copied <-cha
 	case <-ctx.Done():
 	}
 	select {
-	case <-exited: // at the same moment: its exit code counts
+	case <-exited: // if the program ended at the same moment as ctx, its exit code counts
 		return
 	default:
 	}
@@ -93,8 +93,8 @@ func (p *process) await(ctx context.Context, cmd *exec.Cmd, exited, copied <-cha
 	terminate(cmd)
 	over := time.NewTimer(p.grace / 2)
 	defer over.Stop()
-	// Its children have the same time, also when it ends before them: as long as
-	// they live, they normally hold its output open.
+	// The program's children have the same time, also if the program ends before them:
+	// they normally keep its output open as long as they live.
 	for _, ended := range []<-chan struct{}{exited, copied} {
 		select {
 		case <-ended:
@@ -104,7 +104,7 @@ func (p *process) await(ctx context.Context, cmd *exec.Cmd, exited, copied <-cha
 	}
 }
 
-// feed writes the program's input. A program may leave it unread.
+// feed writes the program's input. Errors are ignored: a program need not read it.
 func (p *process) feed(pipes *pipes) <-chan struct{} {
 	fed := make(chan struct{})
 	go func() {
@@ -115,7 +115,7 @@ func (p *process) feed(pipes *pipes) <-chan struct{} {
 	return fed
 }
 
-// copy reads what the program writes, until its output has ended.
+// copy reads standard output and standard error until both have ended.
 func (p *process) copy(pipes *pipes) <-chan struct{} {
 	ends := make(chan struct{}, 2)
 	go func() { _, _ = io.Copy(&p.output, pipes.ours[1]); ends <- struct{}{} }()
@@ -129,7 +129,8 @@ func (p *process) copy(pipes *pipes) <-chan struct{} {
 	return copied
 }
 
-func within(done <-chan struct{}, d time.Duration) {
+// waitAtMost waits for done, at most for d.
+func waitAtMost(done <-chan struct{}, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -138,7 +139,8 @@ func within(done <-chan struct{}, d time.Duration) {
 	}
 }
 
-// pipes are standard input, output and error, ours and the program's end of each.
+// pipes has the ends of the pipes for standard input, output and error: ours, and theirs for
+// the program.
 type pipes struct{ ours, theirs [3]*os.File }
 
 func openPipes() (*pipes, error) {

@@ -6,13 +6,13 @@ import (
 	"syscall"
 )
 
-// separate makes the program the leader of a process group, which dies with the
-// thread that started it.
-func separate(cmd *exec.Cmd) {
+// setProcessGroup makes the program the leader of a process group, and has the program killed when
+// the thread that started it ends.
+func setProcessGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// awaitExit waits until the program has ended, and leaves it to be reaped.
+// awaitExit waits until the program has ended, without reaping it.
 func awaitExit(cmd *exec.Cmd) {
 	const byPID = 1 // P_PID
 	for {

@@ -4,14 +4,14 @@ package commandtask
 
 import "os/exec"
 
-// separate does nothing: there are no process groups here.
+// setProcessGroup does nothing: there are no process groups here.
 func separate(*exec.Cmd) {}
 
 // awaitExit waits until the program has ended.
 func awaitExit(cmd *exec.Cmd) { _ = cmd.Wait() }
 
-// terminate ends the program: it cannot be asked to.
+// terminate kills the program: there is no signal that asks it to end.
 func terminate(cmd *exec.Cmd) { _ = cmd.Process.Kill() }
 
-// kill ends the program.
+// kill kills the program.
 func kill(cmd *exec.Cmd) { _ = cmd.Process.Kill() }

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// separate makes the program the leader of a process group.
+// setProcessGroup makes the program the leader of a process group.
 func separate(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// awaitExit waits until the program has ended. There is no portable way to leave
-// it to be reaped.
+// awaitExit waits until the program has ended. It reaps the program: there is no portable
+// way to wait without that.
 func awaitExit(cmd *exec.Cmd) { _ = cmd.Wait() }

@@ -10,5 +10,5 @@ import (
 // terminate asks the program and its children to end.
 func terminate(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 
-// kill ends what is left of the program and its children.
+// kill kills all processes that are left in the program's group.
 func kill(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -1,5 +1,5 @@
-// Package supervisortest starts node sets in tests: without ports, on an
-// embedded Redis of the test's own, and gone when the test ends.
+// Package supervisortest starts node sets in tests, on an embedded Redis of the test's own
+// that opens no port. A set ends with its test.
 //
 //	app := worker.NewApp()
 //	…
@@ -30,16 +30,15 @@ type Set struct {
 	err  error
 }
 
-// Start starts a set of three nodes on an embedded Redis and waits until all
-// run. The set drains and stops with the test. It works inside a
-// testing/synctest bubble.
+// Start starts a set of three nodes on an embedded Redis and waits until all nodes run. The
+// set drains and stops at the end of the test. Start works inside a testing/synctest bubble.
 func Start(t testing.TB, app *worker.App) *Set {
 	t.Helper()
 	return StartWith(t, app, supervisor.Config{Workers: 3})
 }
 
-// StartWith is [Start] with a configuration; without one of Redis, the set gets
-// an embedded one. What the nodes log, the test logs.
+// StartWith is [Start] with a configuration. If cfg.Redis is empty, the set gets an embedded
+// Redis. The nodes log to the test's log.
 func StartWith(t testing.TB, app *worker.App, cfg supervisor.Config) *Set {
 	t.Helper()
 	if cfg.Redis.URL == "" && cfg.Redis.Dial == nil {
@@ -64,7 +63,7 @@ func StartWith(t testing.TB, app *worker.App, cfg supervisor.Config) *Set {
 	return s
 }
 
-// Stop drains the set and returns what Serve ended with.
+// Stop drains and stops the set, and returns the error of its Serve.
 func (s *Set) Stop() error {
 	s.once.Do(func() {
 		s.stop()
@@ -73,7 +72,8 @@ func (s *Set) Stop() error {
 	return s.err
 }
 
-// Ended waits until the set ends by itself, and returns what Serve ended with.
+// Ended waits until the set ends by itself, for at most 30 s, and returns the error of its
+// Serve.
 func (s *Set) Ended(t testing.TB) error {
 	t.Helper()
 	s.once.Do(func() {

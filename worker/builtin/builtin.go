@@ -1,15 +1,15 @@
-// Package builtin has the methods api.* that every node answers, and what they answer
-// with: the cache, the tasks, the client connections, the node and its set, for callers
-// on other nodes and for commands. api.ping, api.log and api.methods are
-// rpcregistry's.
+// Package builtin has the built-in RPC methods api.* of every node, and the types of their
+// responses. Through them other nodes and commands use the cache, the tasks, the client
+// connections, the node and its set. Package rpcregistry has api.ping, api.log and
+// api.methods.
 //
-// Arguments are given by name or by position, as rpcregistry.Handle describes; a name
-// that a method does not know is refused, so that no method does more than was meant
-// because a name is misspelt. Durations are whole milliseconds, times milliseconds
+// Arguments are given by name or by position, as rpcregistry.Handle describes. An unknown
+// name is an error: otherwise a method could do more than was meant because the name of a
+// filter is misspelt. Durations are whole milliseconds, times milliseconds
 // since 1970 or texts in RFC 3339. Errors have the codes of this package or of
 // rpcregistry.
 //
-// A new method is one call of handle in the file of its family.
+// To add a method, call handle in the file of its family.
 package builtin
 
 import (
@@ -21,28 +21,28 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Deps are what the built-in methods of one node work on.
+// Deps has the objects that the built-in methods of one node use.
 type Deps struct {
 	Cache       *cache.Cache
 	Tasks       *tasks.Client
 	Inspector   *tasks.Inspector
 	Handled     *tasks.Registry // the tasks that the node handles
 	Connections *connections.Store
-	// Controls of the set of the node's process. When it is nil, the node does not
-	// answer api.set.*.
+	// Controls operates the set of the node's process. Nil: the node has no methods
+	// api.set.*.
 	Controls Controls
 
 	ID     string // of the node
 	Status func() Status
-	// Stop ends the node for good, Restart only its present life. Neither waits.
+	// Stop ends the node for good, Restart starts it again. Neither waits for that.
 	Stop, Restart func()
 }
 
-// Register adds the built-in methods of one node. ctx is the node's life: the locks
-// that calls took end with it.
+// Register adds the built-in methods of one node. ctx ends with the node's life, and with
+// it the locks that api.cache.lock has taken.
 func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	registerNode(r, d)
-	locks := newCalledLocks(ctx, d.ID, d.Cache)
+	locks := newCallerLocks(ctx, d.ID, d.Cache)
 	registerValues(r, d.Cache, locks)
 	registerLists(r, d.Cache)
 	registerLocks(r, d.Cache, locks)
@@ -62,5 +62,5 @@ func handle[Req, Res any](r rpcregistry.Registrar, name string, f func(context.C
 	rpcregistry.HandleDecoded(r, name, decode, f)
 }
 
-// none stands for no arguments and for no answer.
+// none is the type of no arguments and of no response.
 type none struct{}

@@ -53,8 +53,8 @@ type (
 	}
 )
 
-// CacheEntry is what api.cache.entry answers; api.cache.load answers its value
-// alone. Times are milliseconds on Redis's clock, 0 for never.
+// CacheEntry is the response of api.cache.entry; api.cache.load returns only the value.
+// Times are milliseconds on Redis's clock, 0 for never.
 type CacheEntry struct {
 	Key       string          `json:"key"`
 	Value     json.RawMessage `json:"value"`
@@ -64,7 +64,7 @@ type CacheEntry struct {
 	Version   string          `json:"version"` // for ifVersion
 }
 
-func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
+func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) {
 	handleCache(r, "load", func(ctx context.Context, in cacheLoad) (json.RawMessage, error) {
 		e, err := load(ctx, c, in)
 		return e.Value, err
@@ -88,7 +88,7 @@ func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks)
 	handleCache(r, "keys", func(ctx context.Context, in cacheMatch) ([]string, error) { return keys(ctx, c, in.Match) })
 	handleCache(r, "size", func(ctx context.Context, in cacheMatch) (int, error) { return c.Size(ctx, orAll(in.Match)) })
 	handleCache(r, "clear", func(ctx context.Context, in cacheMatch) (int, error) {
-		if in.Match == "" { // what was left out by mistake must not cost everything
+		if in.Match == "" { // a pattern left out by mistake must not destroy everything
 			return 0, fmt.Errorf("%w: say which keys: \"*\" for all", rpcregistry.ErrBadArguments)
 		}
 		return c.Clear(ctx, in.Match)
@@ -109,7 +109,7 @@ func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error)
 	var e cache.Entry
 	var err error
 	if in.Extend == 0 {
-		e, err = c.Load(ctx, in.Key) // from memory where that may be
+		e, err = c.Load(ctx, in.Key) // unlike LoadWith, it can serve the entry from memory (cache.Near)
 	} else {
 		e, err = c.LoadWith(ctx, in.Key, cache.LoadOptions{Extend: in.Extend})
 	}
@@ -119,8 +119,8 @@ func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error)
 	}, err
 }
 
-// keys returns the keys in their order. More of them than fit into an answer
-// are an error.
+// keys returns the sorted keys that match a glob pattern. The error is an ErrTooLarge if
+// they do not fit into a response.
 func keys(ctx context.Context, c *cache.Cache, match string) ([]string, error) {
 	all, size := []string{}, 0
 	for key, err := range c.Keys(ctx, orAll(match)) {

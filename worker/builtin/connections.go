@@ -12,15 +12,15 @@ type sendConnection struct {
 	Message json.RawMessage `json:"message"`
 }
 
-// registerConnections adds the methods about a client connection, to be called from
-// any node as rpcregistry.Connection(id):
+// registerConnections adds the methods about a client connection, which any node can call
+// with the target rpcregistry.Connection(id):
 //
 //   - api.connections.send {message}: gives the message to the client
-//   - api.connections.info: its [connections.Info]
-//   - api.connections.close: cuts the client off
+//   - api.connections.info: returns the connection's [connections.Info]
+//   - api.connections.close: disconnects the client
 //
-// and api.connections.list, to be called on a node or on all: the [connections.Info] of
-// each connection that the node holds.
+// and api.connections.list, for a call to one node or all: it returns the
+// [connections.Info] of each connection that the node holds.
 func registerConnections(r rpcregistry.Registrar, s *connections.Store) {
 	handle(r, "api.connections.send", func(ctx context.Context, args sendConnection) (none, error) {
 		c, err := calledConnection(ctx, s)

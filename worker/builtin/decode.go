@@ -11,12 +11,12 @@ import (
 	"github.com/stellarfw/stellar/cache"
 )
 
-// decode fills v with the arguments of a built-in method. It is encoding/json but for
+// decode fills v with the arguments of a built-in method. It differs from encoding/json in
 // three things: a time.Duration is a whole number of milliseconds; a time.Time is
 // milliseconds since 1970 or a text in RFC 3339; a member that is no field is an error.
 //
-// So the arguments of a method can be the options of the Go API as they are: each
-// option is declared once.
+// So the option types of the Go API serve as the arguments of methods: each option is
+// declared once.
 func decode(text []byte, v any) error {
 	to := reflect.ValueOf(v).Elem()
 	wire := to
@@ -35,10 +35,11 @@ func decode(text []byte, v any) error {
 }
 
 // wireTypes caches wireType by reflect.Type.
-var wireTypes sync.Map //nolint:gochecknoglobals // a cache of what depends on nothing but the type
+var wireTypes sync.Map //nolint:gochecknoglobals // a cache of values that depend only on their key
 
-// wireType returns the type into which encoding/json decodes a t: t itself where it
-// holds no times, and otherwise, of a struct, one with the same fields.
+// wireType returns the type into which encoding/json decodes a t. It replaces times and
+// durations, also in the fields of a struct, by types of this file; a type without them is
+// its own wireType.
 func wireType(t reflect.Type) reflect.Type {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
@@ -69,7 +70,7 @@ func wireType(t reflect.Type) reflect.Type {
 	return wire
 }
 
-// assign sets a value to one of its wireType.
+// assign sets to, a value of some type, to wire, a value of its wireType.
 func assign(to, wire reflect.Value) {
 	if wire.Kind() != reflect.Struct || wire.CanConvert(to.Type()) {
 		to.Set(wire.Convert(to.Type()))
@@ -83,8 +84,8 @@ func assign(to, wire reflect.Value) {
 // milliseconds is a time.Duration in JSON.
 type milliseconds time.Duration
 
-// UnmarshalJSON implements json.Unmarshaler. A number that time.Duration cannot hold
-// would turn into another.
+// UnmarshalJSON implements json.Unmarshaler. It refuses numbers that would overflow
+// time.Duration.
 func (m *milliseconds) UnmarshalJSON(text []byte) error {
 	var n int64
 	if err := json.Unmarshal(text, &n); err != nil {
@@ -100,7 +101,7 @@ func (m *milliseconds) UnmarshalJSON(text []byte) error {
 // timestamp is a time.Time in JSON.
 type timestamp time.Time
 
-// UnmarshalJSON implements json.Unmarshaler. 0 is no time.
+// UnmarshalJSON implements json.Unmarshaler. 0 is the zero time.
 func (t *timestamp) UnmarshalJSON(text []byte) error {
 	var ms int64
 	if json.Unmarshal(text, &ms) == nil {

@@ -11,11 +11,11 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Codes that built-in methods end with, for errors.Is, beside those of rpcregistry.
+// Codes of the errors of built-in methods, for errors.Is, beside those of rpcregistry.
 // Arguments that the cache or the tasks refuse are rpcregistry.ErrBadArguments.
 const (
-	// ErrNotFound: there is no such key, item, task or periodic task. It is
-	// cache.ErrNotFound, of an empty list too, and tasks.ErrNotFound.
+	// ErrNotFound: there is no such key, item, task or periodic task, or the list is empty.
+	// It stands for cache.ErrNotFound and tasks.ErrNotFound.
 	ErrNotFound rpcregistry.Code = "not_found"
 
 	// ErrLocked is cache.ErrLocked.
@@ -38,24 +38,24 @@ const (
 	// ErrCancelled is tasks.ErrCancelled: api.tasks.wait waited for a task that was cancelled.
 	ErrCancelled rpcregistry.Code = "cancelled"
 
-	// ErrRedisFull is link.ErrFull, of methods of api.tasks.*: nothing was stored.
+	// ErrRedisFull is link.ErrFull in methods api.tasks.*: nothing was stored.
 	ErrRedisFull rpcregistry.Code = "redis_full"
-	// ErrRedisUnavailable is link.ErrUnavailable, of methods of api.tasks.*: nothing was
-	// done. Those of api.cache.* end with rpcregistry.ErrFailed then.
+	// ErrRedisUnavailable is link.ErrUnavailable in methods api.tasks.*: nothing was
+	// done. Methods api.cache.* end with rpcregistry.ErrFailed instead.
 	ErrRedisUnavailable rpcregistry.Code = "redis_unavailable"
-	// ErrUnknownOutcome is link.ErrUnknownOutcome, of methods of api.tasks.*: it may
-	// have been done or not. An enqueue with an id of the caller's can be repeated.
+	// ErrUnknownOutcome is link.ErrUnknownOutcome in methods api.tasks.*: the request may
+	// have been carried out or not. An enqueue with an id of the caller can be repeated.
 	ErrUnknownOutcome rpcregistry.Code = "unknown_outcome"
 
 	// ErrSetBusy: a rolling restart or a reload is under way.
 	ErrSetBusy rpcregistry.Code = "set_busy"
-	// ErrSetNotRunning: the set has not begun, or is stopping.
+	// ErrSetNotRunning: the set has not started, or is stopping.
 	ErrSetNotRunning rpcregistry.Code = "set_not_running"
 	// ErrSetSize: a set cannot have so many nodes.
 	ErrSetSize rpcregistry.Code = "set_size"
 )
 
-// coding says with which code an error crosses the wire.
+// coding pairs an error with the code that the caller gets for it.
 type coding struct {
 	err  error
 	code rpcregistry.Code
@@ -98,8 +98,7 @@ func handleTask[Req, Res any](r rpcregistry.Registrar, name string, f func(conte
 	handle(r, "api.tasks."+name, withCodes(taskCodes, f))
 }
 
-// withCodes makes the errors of f cross the wire with the code of the first coding
-// that fits.
+// withCodes returns f with its errors wrapped in the code of the first coding that fits.
 func withCodes[Req, Res any](codes []coding, f func(context.Context, Req) (Res, error)) func(context.Context, Req) (Res, error) {
 	return func(ctx context.Context, in Req) (Res, error) {
 		res, err := f(ctx, in)

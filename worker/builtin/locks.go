@@ -12,23 +12,23 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
-// calledLocks are the locks that this node holds for callers of api.cache.lock.
+// callerLocks has the locks that this node holds for callers of api.cache.lock.
 //
 // Such a lock is held for its TTL and not renewed, because the node cannot know
 // whether the caller still lives. It ends earlier with api.cache.unlock on the same
-// node, and with the node. Its fence is the caller's proof: on this node for unlock
-// and destroy, on any node for save.
-type calledLocks struct {
+// node, and with the node. With the lock's fence the caller proves that the lock is its
+// own: to unlock and destroy on this node, and to save on any node.
+type callerLocks struct {
 	cache *cache.Cache
 	node  string
-	life  context.Context //nolint:containedctx // the node's life: a lock outlives the call that took it
+	life  context.Context //nolint:containedctx // ends with the node's life: a lock outlives the call that took it
 
 	mu   sync.Mutex
 	held map[string]*cache.Lock // by key
 }
 
-func newCalledLocks(life context.Context, node string, c *cache.Cache) *calledLocks {
-	return &calledLocks{cache: c, node: node, life: life, held: map[string]*cache.Lock{}}
+func newCallerLocks(life context.Context, node string, c *cache.Cache) *callerLocks {
+	return &callerLocks{cache: c, node: node, life: life, held: map[string]*cache.Lock{}}
 }
 
 // Arguments of the locks' methods.
@@ -44,7 +44,7 @@ type (
 	}
 )
 
-// CalledLock is what api.cache.lock answers. The lock is held by Node, for TTL
+// CalledLock is the response of api.cache.lock. The lock is held by Node, for TTL
 // milliseconds and without renewal.
 type CalledLock struct {
 	Key   string `json:"key"`
@@ -53,7 +53,7 @@ type CalledLock struct {
 	TTL   int64  `json:"ttl"`
 }
 
-// LockState is what api.cache.checkLock answers, and a list of them
+// LockState is the response of api.cache.checkLock, and an item in the response of
 // api.cache.locks.
 type LockState struct {
 	Key       string `json:"key"`
@@ -63,7 +63,7 @@ type LockState struct {
 	ExpiresAt int64  `json:"expiresAt,omitempty"` // milliseconds on Redis's clock; a renewal moves it
 }
 
-func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *calledLocks) {
+func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) {
 	handleCache(r, "lock", locks.lock)
 	handleCache(r, "unlock", func(_ context.Context, in unlockArguments) (bool, error) { return locks.unlock(in) })
 	handleCache(r, "checkLock", func(ctx context.Context, in cacheKey) (LockState, error) {
@@ -90,7 +90,7 @@ func lockState(i cache.LockInfo) LockState {
 }
 
 // lock takes a lock for the caller.
-func (c *calledLocks) lock(call context.Context, in lockArguments) (CalledLock, error) {
+func (c *callerLocks) lock(call context.Context, in lockArguments) (CalledLock, error) {
 	ttl := cmp.Or(in.TTL, cache.DefaultLockTTL)
 	life, end := context.WithCancelCause(c.life)
 	stop := context.AfterFunc(call, func() { end(context.Cause(call)) })
@@ -100,7 +100,7 @@ func (c *calledLocks) lock(call context.Context, in lockArguments) (CalledLock, 
 		end(err)
 		return CalledLock{}, err
 	}
-	if !stop() { // the caller is gone and will never know of the lock
+	if !stop() { // the call has ended: its caller does not get the fence
 		return CalledLock{}, errors.Join(context.Cause(call), l.Unlock())
 	}
 	c.mu.Lock()
@@ -114,7 +114,7 @@ func (c *calledLocks) lock(call context.Context, in lockArguments) (CalledLock, 
 }
 
 // find returns the lock with that fence, or nil.
-func (c *calledLocks) find(key string, fence int64) *cache.Lock {
+func (c *callerLocks) find(key string, fence int64) *cache.Lock {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l := c.held[key]; l != nil && l.Fence() == fence {
@@ -124,7 +124,7 @@ func (c *calledLocks) find(key string, fence int64) *cache.Lock {
 }
 
 // forget drops a lock that has ended, unless the key was locked again.
-func (c *calledLocks) forget(l *cache.Lock) {
+func (c *callerLocks) forget(l *cache.Lock) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held[l.Key()] == l {
@@ -133,7 +133,7 @@ func (c *calledLocks) forget(l *cache.Lock) {
 }
 
 // unlock reports whether this node held the lock with that fence until now.
-func (c *calledLocks) unlock(in unlockArguments) (bool, error) {
+func (c *callerLocks) unlock(in unlockArguments) (bool, error) {
 	if in.Fence == 0 {
 		return false, fmt.Errorf("%w: name the fence that api.cache.lock answered", rpcregistry.ErrBadArguments)
 	}
@@ -148,8 +148,8 @@ func (c *calledLocks) unlock(in unlockArguments) (bool, error) {
 	return err == nil, err
 }
 
-// destroy removes an entry for the caller that took its lock with that fence.
-func (c *calledLocks) destroy(call context.Context, key string, fence int64) (bool, error) {
+// destroy removes an entry for the caller that holds its lock with that fence.
+func (c *callerLocks) destroy(call context.Context, key string, fence int64) (bool, error) {
 	l := c.find(key, fence)
 	if l == nil {
 		return false, fmt.Errorf("destroy %q: %w: %s does not hold it with the fence %d", key, cache.ErrLockLost, c.node, fence)

@@ -9,17 +9,17 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Bounds of the answers of api.tasks.*, in bytes of JSON and in tasks. A message
-// of the bus has at most redisbus.MaxMessage, envelope and escapes included.
+// Bounds of the responses of api.tasks.*. A message of the bus has at most
+// redisbus.MaxMessage bytes, envelope and escapes included.
 const (
-	oneReply    = redisbus.MaxMessage / 2
-	listReply   = redisbus.MaxMessage / 2
-	listedTask  = 8 << 10
-	listDefault = 100
-	listMost    = 1000
+	oneReply    = redisbus.MaxMessage / 2 // bytes of JSON of a single task
+	listReply   = redisbus.MaxMessage / 2 // bytes of JSON of a list
+	listedTask  = 8 << 10                 // bytes of JSON of a task in a list
+	listDefault = 100                     // tasks in a list without a limit
+	listMost    = 1000                    // tasks in any list
 )
 
-// TaskList is what api.tasks.list answers. A task that is too long for the answer
+// TaskList is the response of api.tasks.list. A task that is too long for the response
 // lacks the fields that its Omitted names.
 type TaskList struct {
 	Tasks []tasks.Task `json:"tasks"`
@@ -31,7 +31,7 @@ type taskID struct {
 	ID string `json:"id"`
 }
 
-// registerLooking adds what shows tasks and changes nothing.
+// registerLooking adds the methods that show tasks and change nothing.
 func registerLooking(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "counts", func(ctx context.Context, _ none) (tasks.Counts, error) { return i.Counts(ctx) })
 	handleTask(r, "get", func(ctx context.Context, in taskID) (tasks.Task, error) {
@@ -46,7 +46,7 @@ func registerLooking(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "list", func(ctx context.Context, f tasks.Filter) (TaskList, error) { return list(ctx, i, f) })
 }
 
-// list returns as many tasks as fit into an answer.
+// list returns as many tasks as fit into a response.
 func list(ctx context.Context, i *tasks.Inspector, f tasks.Filter) (TaskList, error) {
 	out, most, size := TaskList{Tasks: []tasks.Task{}}, min(f.Limit, listMost), 0
 	if most == 0 {
@@ -69,7 +69,8 @@ func list(ctx context.Context, i *tasks.Inspector, f tasks.Filter) (TaskList, er
 	return out, nil
 }
 
-// fit returns the task in at most room bytes of JSON: fields that are too long are omitted.
+// fit returns the task in at most room bytes of JSON. It omits fields that are too long, and
+// names them in Omitted.
 func fit(t tasks.Task, room int) tasks.Task {
 	for _, part := range []struct {
 		field string
@@ -91,11 +92,11 @@ func fit(t tasks.Task, room int) tasks.Task {
 	return t
 }
 
-// sizeOf returns how many bytes of JSON the task is.
+// sizeOf returns the size of the task's JSON in bytes.
 func sizeOf(t tasks.Task) int {
 	text, err := json.Marshal(t)
 	if err != nil {
-		return redisbus.MaxMessage // too much for any room: the field that cannot be encoded is omitted
+		return redisbus.MaxMessage // larger than any room, so that fit omits the field that cannot be encoded
 	}
 	return len(text)
 }

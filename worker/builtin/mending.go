@@ -9,26 +9,26 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Arguments of these methods of api.tasks.*.
+// Arguments of the methods of api.tasks.* in this file.
 type (
 	taskCancel struct {
 		ID string `json:"id"`
-		By string `json:"by,omitempty"` // who cancels or why, for those who look
+		By string `json:"by,omitempty"` // who cancels, or why; shown with the task
 	}
 	taskReschedule struct {
 		ID string        `json:"id"`
 		In time.Duration `json:"in,omitempty"`
-		At time.Time     `json:"at,omitzero"` // without either, now
+		At time.Time     `json:"at,omitzero"` // without In and At: now
 	}
 	taskBulk struct {
 		tasks.Filter
 
 		All bool   `json:"all,omitempty"` // must be true for an empty filter
-		By  string `json:"by,omitempty"`  // of a cancellation
+		By  string `json:"by,omitempty"`  // of a cancellation: who cancels, or why: who cancels, or why
 	}
 )
 
-// registerMending adds what changes tasks that are stored.
+// registerMending adds the methods that change stored tasks.
 func registerMending(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "cancel", func(ctx context.Context, in taskCancel) (map[string]bool, error) {
 		running, err := i.Cancel(ctx, in.ID, in.By)
@@ -57,7 +57,7 @@ func handleBulk(r rpcregistry.Registrar, name string, do func(ctx context.Contex
 		f := in.Filter
 		unbounded := len(f.States) == 0 && f.Queue+f.Name+f.Text == "" && f.Since.IsZero() && f.Until.IsZero()
 		if unbounded && !in.All {
-			// what was left out by mistake must not hit everything
+			// a filter left out by mistake must not select all tasks
 			return 0, fmt.Errorf("%w: say which tasks, or all: true", rpcregistry.ErrBadArguments)
 		}
 		return do(ctx, f, in.By)

@@ -8,7 +8,7 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// Status is what api.status answers.
+// Status is the response of api.status.
 type Status struct {
 	ID          string           `json:"id"`
 	Incarnation string           `json:"incarnation"`
@@ -22,7 +22,7 @@ type Status struct {
 		Done    int64 `json:"done"`    // tasks done in this life
 	} `json:"tasks"`
 	Bus     redisbus.BusStats `json:"bus"`
-	Crashes *Crashes          `json:"crashes,omitempty"` // of earlier lives in this process
+	Crashes *Crashes          `json:"crashes,omitempty"` // of earlier lives of the node in this process
 }
 
 // registerNode adds the methods about the node itself.

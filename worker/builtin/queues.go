@@ -8,13 +8,13 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Arguments of these methods of api.tasks.*.
+// Arguments of the methods of api.tasks.* in this file.
 type (
 	taskQueue struct {
 		Queue string `json:"queue"`
 	}
 	taskQueues struct {
-		Queue string `json:"queue,omitempty"` // only this one
+		Queue string `json:"queue,omitempty"` // only this queue
 	}
 )
 
@@ -40,8 +40,8 @@ func registerQueues(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "deleteQueue", func(ctx context.Context, in taskQueue) (int, error) { return i.DeleteQueue(ctx, in.Queue) })
 }
 
-// QueueLimits is a change of an operator's limits of a queue. A nil limit stays as it
-// is, 0 is no limit. Reset removes all of them.
+// QueueLimits is a change of an operator's limits of a queue. A nil limit is not changed, 0
+// means no limit. Reset removes the operator's limits, so that those of the program apply.
 type QueueLimits struct {
 	Queue       string `json:"queue"`
 	Concurrency *int   `json:"concurrency,omitempty"`
@@ -50,7 +50,7 @@ type QueueLimits struct {
 	Reset       bool   `json:"reset,omitempty"`
 }
 
-// Set changes the limits and returns those in effect.
+// Set changes the limits and returns the limits in effect.
 func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits, error) {
 	given := l.Concurrency != nil || l.Tasks != nil || l.Bytes != nil
 	switch {
@@ -77,7 +77,7 @@ func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits,
 	return i.LimitQueue(ctx, l.Queue, &limits)
 }
 
-// apply changes the limits that are given.
+// apply changes in to the limits that l gives. The error is an ErrBadArguments.
 func (l QueueLimits) apply(to *tasks.Limits) error {
 	if l.Concurrency != nil {
 		to.Concurrency = *l.Concurrency

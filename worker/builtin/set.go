@@ -8,9 +8,9 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// Controls are what operators can do with the set of a process; package supervisor
-// implements them. An operation that takes long goes on after the call has returned:
-// [SetStatus] shows it.
+// Controls has the operations on the set of a process, for operators. Package supervisor
+// implements it. A long operation goes on after the call has returned: [SetStatus] shows
+// its progress.
 type Controls interface {
 	Status() SetStatus
 	// Crashes returns the crashes of the node with that id since the set began.
@@ -21,26 +21,26 @@ type Controls interface {
 	Quiet(on bool)
 }
 
-// SetStatus is what the methods api.set.* answer.
+// SetStatus is the response of the methods api.set.*.
 type SetStatus struct {
 	Process membership.Process `json:"process"`
 	Uptime  float64            `json:"uptime"`  // seconds since the set began
 	Workers int                `json:"workers"` // nodes wanted
 	Ready   int                `json:"ready"`   // nodes that run; 0 while Redis does not answer
 	Leaving int                `json:"leaving"` // nodes that drain because the set was scaled down
-	Quiet   bool               `json:"quiet"`   // no tasks are claimed, by an operator's request
-	// Healthy is false while so many handlers outlive their nodes that no tasks are
-	// claimed: see [Zombies].
+	Quiet   bool               `json:"quiet"`   // no tasks are claimed because an operator asked for it
+	// Healthy is false while no tasks are claimed because too many handlers have outlived
+	// their nodes: see [Zombies].
 	Healthy   bool          `json:"healthy"`
 	Redis     bool          `json:"redis"` // Redis answers
 	Zombies   Zombies       `json:"zombies"`
-	Operation *Operation    `json:"operation,omitempty"` // under way, or the last one
+	Operation *Operation    `json:"operation,omitempty"` // the present or last operation
 	Crashes   int           `json:"crashes"`             // of all nodes since the set began
 	Crashed   []NodeCrashes `json:"crashed,omitempty"`   // latest crash first; at most [MaxCrashed]
 }
 
-// Zombies are handlers that did not return when their node ended. Nothing can end
-// a goroutine from outside: what a handler holds, it holds until it returns.
+// Zombies are handlers that did not return when their node ended. A goroutine cannot be
+// ended from outside: such a handler keeps its memory and connections until it returns.
 type Zombies struct {
 	Count int      `json:"count"`
 	Limit int      `json:"limit"`           // at this count the nodes claim no more tasks; negative for no limit
@@ -65,7 +65,7 @@ type Operation struct {
 	Began  time.Time `json:"began"`
 	Total  int       `json:"total"`          // nodes to restart
 	Done   int       `json:"done"`           // nodes that run again
-	Node   string    `json:"node,omitempty"` // being restarted, in a rolling restart
+	Node   string    `json:"node,omitempty"` // the node that is being restarted, in a rolling restart
 	Ended  bool      `json:"ended"`
 	Error  string    `json:"error,omitempty"` // why it ended early
 }

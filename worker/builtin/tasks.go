@@ -9,15 +9,15 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Definition is how a node treats tasks of one name: api.tasks.definitions answers a
-// list of them.
+// Definition says how a node treats tasks of one name. It is an item in the response of
+// api.tasks.definitions.
 type Definition struct {
 	Name      string `json:"name"`
 	Queue     string `json:"queue"`
 	Retention int64  `json:"retention"` // of the result, in milliseconds; 0 for none
 }
 
-// Arguments of these methods of api.tasks.*.
+// Arguments of the methods of api.tasks.* in this file.
 type (
 	taskEnqueue struct {
 		Name    string          `json:"name"`
@@ -30,14 +30,14 @@ type (
 	}
 )
 
-// taskResult is what api.tasks.wait answers. Done is false when the timeout of the
-// arguments was over first.
+// taskResult is the response of api.tasks.wait. Done is false if the timeout in the
+// arguments was over before the task had ended.
 type taskResult struct {
 	Done   bool            `json:"done"`
 	Result json.RawMessage `json:"result,omitempty"`
 }
 
-// registerTasks adds what programs do with tasks: enqueue and wait.
+// registerTasks adds the methods with which programs enqueue tasks and wait for them.
 func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Registry) {
 	handleTask(r, "enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) {
 		if in.Payload == nil {
@@ -54,7 +54,7 @@ func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Regi
 		}
 		result, err := c.Wait(waiting, in.ID)
 		if err != nil && waiting.Err() != nil && ctx.Err() == nil {
-			return taskResult{}, nil // not yet
+			return taskResult{}, nil // the task has not ended yet
 		}
 		return taskResult{err == nil, result}, err
 	})

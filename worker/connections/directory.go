@@ -25,11 +25,11 @@ var (
 	forgetScript = link.NewScript(link.LuaPrelude, forgetLua)
 )
 
-// batch is how many connections one script call enters or forgets.
+// batch is how many connections one script call adds or removes.
 const batch = 500
 
-// Directory finds the node that holds a client connection. It needs no node:
-// commands use it too.
+// Directory finds the node that holds a client connection. Commands, which are no nodes, use
+// it too.
 type Directory struct {
 	client redis.UniversalClient
 	keys   link.Keys
@@ -56,9 +56,8 @@ func (d *Directory) Locate(ctx context.Context, connection string) (node string,
 // Holds implements rpcregistry.Connections: a directory alone holds no connection.
 func (d *Directory) Holds(string) bool { return false }
 
-// Forget removes the connections of a dead incarnation from the directory. It
-// may be repeated, and be called by several nodes at once. Errors are those of
-// link.Script.Call.
+// Forget removes the connections of a dead incarnation from the directory. It may be called
+// again, and by several processes at once. Errors are those of link.Script.Call.
 func Forget(ctx context.Context, client link.Processor, keys link.Keys, incarnation string) error {
 	for {
 		n := 0

@@ -1,8 +1,8 @@
 // Package connections holds the client connections of a node, over any transport,
 // and the directory in Redis that says which node holds which connection.
 //
-// A connection belongs to an incarnation: when a node dies its clients are cut
-// off, and the node that cleans up after the dead incarnation calls [Forget].
+// A connection belongs to an incarnation of a node: when the node dies its clients are
+// disconnected, and the process that hands the dead incarnation over calls [Forget].
 package connections
 
 import (
@@ -34,8 +34,8 @@ type Client interface {
 
 // Info describes a connection.
 type Info struct {
-	// ID is unique in the cluster: 1 to 200 letters, digits and . _ : - . Empty
-	// in [Store.Add]: a random id is drawn.
+	// ID is unique in the cluster: 1 to 200 letters, digits and . _ : - . If it is empty,
+	// [Store.Add] draws a random id.
 	ID string `json:"id"`
 	// Type names the transport, such as "websocket".
 	Type string `json:"type,omitempty"`
@@ -84,9 +84,9 @@ type Connection struct {
 	failed  error
 }
 
-// Add registers a connection: from now on it can be called from any node, until
-// [Connection.Close] or [Store.Close]. After an error the client is still open.
-// Errors are [ErrTaken], [ErrClosed] and those of link.Script.Call.
+// Add registers a connection: from now on any node can call it, until [Connection.Close] or
+// [Store.Close]. After an error the caller still has to close the client. Errors are
+// [ErrTaken], [ErrClosed] and those of link.Script.Call.
 func (s *Store) Add(ctx context.Context, client Client, info Info) (*Connection, error) {
 	if info.ID == "" {
 		info.ID = rand.Text()
@@ -129,6 +129,7 @@ func (s *Store) drop(c *Connection) {
 	delete(s.held, c.info.ID)
 }
 
+// enter adds connections to the directory, and returns the ids that belong to others.
 func (s *Store) enter(ctx context.Context, ids []string) (taken []string, err error) {
 	args := make([]any, 0, 1+len(ids))
 	args = append(args, s.self.Incarnation)
@@ -163,7 +164,7 @@ func (s *Store) Holds(id string) bool {
 	return ok
 }
 
-// All returns this node's connections, by id.
+// All returns this node's connections, sorted by id.
 func (s *Store) All() []*Connection {
 	s.mu.Lock()
 	all := slices.Collect(maps.Values(s.held))
@@ -194,16 +195,16 @@ func (c *Connection) Set(name, value string) {
 	c.info.Attributes[name] = value
 }
 
-// Send sends a message to the client, after earlier messages.
+// Send sends a message to the client. Concurrent calls send one after the other.
 func (c *Connection) Send(ctx context.Context, message json.RawMessage) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	return c.client.Send(ctx, message)
 }
 
-// Close disconnects the client and removes the connection from the directory. Errors
-// are the client's and those of link.Script.Call; the connection is gone in either
-// case, at the latest when the node's incarnation is forgotten.
+// Close disconnects the client and removes the connection from the directory. Errors are
+// those of [Client.Close] and of link.Script.Call. After an error the directory may still
+// have the connection until [Forget] removes those of the node's incarnation.
 func (c *Connection) Close(ctx context.Context) error {
 	c.closing.Do(func() {
 		c.store.drop(c)
@@ -216,8 +217,8 @@ func (c *Connection) Close(ctx context.Context) error {
 	return c.failed
 }
 
-// Announce enters all connections into the directory again, after Redis may have
-// lost them. It closes connections whose ids others have taken meanwhile. Errors are
+// Announce adds all connections to the directory again, for the case that Redis has lost
+// them. It closes connections whose ids other connections have taken meanwhile. Errors are
 // those of link.Script.Call.
 func (s *Store) Announce(ctx context.Context) error {
 	var ids []string
@@ -238,8 +239,9 @@ func (s *Store) Announce(ctx context.Context) error {
 	return nil
 }
 
-// Close disconnects all clients, admits no more and empties the node's part of the
-// directory. Errors are the clients' and those of link.Script.Call, joined.
+// Close disconnects all clients, makes [Store.Add] fail from now on, and removes the node's
+// connections from the directory. Its error joins those of [Client.Close] and
+// link.Script.Call.
 func (s *Store) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

@@ -1,8 +1,8 @@
-// Package group runs goroutines that live and end together: the first that
+// Package group runs goroutines that live and end together: the first goroutine that
 // fails, panics or exits through runtime.Goexit ends the others.
 //
-// It is errgroup with panics: here a panic in a node's own loop is the node's
-// crash, not the process's.
+// Unlike errgroup it turns a panic into an error: a panic in a node's own loop must be a
+// crash of the node and not of the process.
 package group
 
 import (
@@ -13,28 +13,28 @@ import (
 	"sync"
 )
 
-// PanicError is what a panic becomes.
+// PanicError is the error of a goroutine that panicked.
 type PanicError struct {
 	Name  string // of the goroutine or handler
-	Value any    // what panic was called with
+	Value any    // the argument of panic
 	Stack []byte
 }
 
 // Error implements error. It does not contain the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("%s: panic: %v", e.Name, e.Value) }
 
-// Unwrap gives the error that panic was called with, if it was one.
+// Unwrap returns the argument of panic if it was an error, else nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// ErrGoexit is what runtime.Goexit becomes.
+// ErrGoexit is the error of a goroutine that exited through runtime.Goexit.
 var ErrGoexit = errors.New("ended by runtime.Goexit")
 
 // Group is a set of goroutines. Make one with [New].
 type Group struct {
-	ctx    context.Context //nolint:containedctx // it is the group's own, ended by its first failure
+	ctx    context.Context //nolint:containedctx // the group's own context: its first failure ends it
 	cancel context.CancelCauseFunc
 	all    sync.WaitGroup
 
@@ -49,10 +49,11 @@ func New(ctx context.Context) *Group {
 	return g
 }
 
-// Context is what the group's goroutines get. Its cause is the first failure.
+// Context returns the context of the group's goroutines. Its cause is the first failure.
 func (g *Group) Context() context.Context { return g.ctx }
 
-// Go starts f. A nil error ends nothing but f itself.
+// Go runs f in a goroutine of the group. If f returns an error, the group ends; if it
+// returns nil, the others go on. name is that of a [PanicError].
 func (g *Group) Go(name string, f func(context.Context) error) {
 	g.all.Add(1)
 	go Run(name, func() error { return f(g.ctx) }, func(err error) {
@@ -74,7 +75,8 @@ func (g *Group) Fail(err error) {
 // Stop ends the group without an error.
 func (g *Group) Stop() { g.cancel(context.Canceled) }
 
-// Wait returns the first failure once all goroutines have ended.
+// Wait waits until all goroutines have ended and returns the first failure, nil if there
+// was none.
 func (g *Group) Wait() error {
 	g.all.Wait()
 	g.cancel(context.Canceled)
@@ -82,9 +84,8 @@ func (g *Group) Wait() error {
 	return g.err
 }
 
-// Run calls f and then done, whatever f does: with f's error, with its panic as
-// a [*PanicError], or with [ErrGoexit] when it left through runtime.Goexit, in
-// which case Run does not return either.
+// Run calls f and then done: with the error of f, with a [*PanicError] if f panicked, or
+// with [ErrGoexit] if f exited through runtime.Goexit; in that case Run does not return.
 func Run(name string, f func() error, done func(error)) {
 	err := ErrGoexit
 	defer func() {
@@ -97,8 +98,8 @@ func Run(name string, f func() error, done func(error)) {
 	probe(err)
 }
 
-// probe asks an error what its readers will ask. One that panics then, such as a
-// nil pointer of an error type, is f's panic and not theirs.
+// probe calls the methods of an error that its readers will call. If they panic, as those
+// of a nil pointer may, the panic counts as f's.
 func probe(err error) {
 	if err == nil {
 		return

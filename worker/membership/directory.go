@@ -16,36 +16,37 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Process says which process a node lives in.
+// Process describes the process in which a node lives.
 type Process struct {
 	Host string `json:"host"`
 	PID  int    `json:"pid"`
-	// Version is that of the program. Layout is that of the data which it writes:
-	// link.Layout; 0, which counts as 1, in programs from before there were layouts.
+	// Version is the version of the program.
 	Version string `json:"version,omitempty"`
-	Layout  int    `json:"layout,omitempty"`
+	// Layout is the link.Layout of the data that the program writes. 0 counts as 1: older
+	// programs do not have this field.
+	Layout int `json:"layout,omitempty"`
 }
 
-// Member is a node as the cluster knows it.
+// Member is a node as [Directory.List] returns it.
 type Member struct {
 	Incarnation Incarnation
 	Process     Process
 	State       State
-	Uptime      time.Duration // since it joined, on Redis's clock
-	TasksInHand int           // claimed and not finished
-	Live        bool          // its lease has not run out
+	Uptime      time.Duration // since the node joined, on Redis's clock
+	TasksInHand int           // tasks that are claimed and not finished
+	Live        bool          // its lease has not run out, and it is not condemned
 }
 
-// Directory reads and changes who belongs to a namespace.
+// Directory reads and changes the member list of a namespace's cluster.
 type Directory struct {
 	Client redis.UniversalClient
 	Keys   link.Keys
 
-	speaks layouts // in the place of this program's own, in tests
+	testLayouts layouts // replaces this program's layouts in tests
 }
 
-// List returns everybody who joined and has not left, in the order of their
-// prefixes and numbers, those whose lease has run out included.
+// List returns all nodes that have joined and not left, sorted by prefix and number. Nodes
+// whose lease has run out are included.
 func (d Directory) List(ctx context.Context) ([]Member, error) {
 	reply, err := listScript.Call(ctx, d.Client, []string{d.Keys.Members(), d.Keys.Leases()}, d.Keys.Owned(""))
 	if err != nil {
@@ -87,9 +88,10 @@ func (d Directory) Live(ctx context.Context) ([]redisbus.Identity, error) {
 	return live, nil
 }
 
-// Expired returns up to limit incarnations that may be taken over. It returns
-// none for the length of one lease after a time in which nobody could ask, so
-// that a Redis outage does not end in everybody taking over everybody.
+// Expired returns up to limit incarnations that may be taken over. If no process has called
+// it for half a lease, Redis was probably away and nobody could renew: then it returns none
+// for the length of one lease, so that nodes do not take over from each other after an
+// outage.
 func (d Directory) Expired(ctx context.Context, lease time.Duration, limit int) ([]Incarnation, error) {
 	reply, err := expiredScript.Call(ctx, d.Client, []string{d.Keys.Leases(), d.Keys.Reaping()}, lease.Milliseconds(), limit)
 	if err != nil {
@@ -110,19 +112,20 @@ func (d Directory) Expired(ctx context.Context, lease time.Duration, limit int) 
 	return out, nil
 }
 
-// Verdict says whether an incarnation may be settled.
+// Verdict says whether an incarnation may be handed over.
 type Verdict string
 
-// The answers of [Directory.Condemn].
+// The results of [Directory.Condemn].
 const (
-	Condemned Verdict = "OK"   // it claims and commits nothing any more
-	StillLive Verdict = "LIVE" // its lease has not run out
-	Gone      Verdict = "GONE" // it has left
+	Condemned Verdict = "OK"   // may be handed over: Redis refuses its claims and commits from now on
+	StillLive Verdict = "LIVE" // its lease, or another process's reservation, has not run out
+	Gone      Verdict = "GONE" // has left already
 )
 
-// Condemn ends an incarnation's lease for good and reserves its settlement to
-// the caller for that long. With expired it does so only when the lease has run
-// out; without, the caller vouches that it ended.
+// Condemn ends an incarnation's lease for good, so that what it owns can be handed over. For
+// the time reserve no other process may do that hand-over. If expired is true, Condemn does
+// so only when the lease has run out; if it is false, the caller guarantees that the
+// incarnation has ended.
 func (d Directory) Condemn(ctx context.Context, i Incarnation, expired bool, reserve time.Duration) (Verdict, error) {
 	why := "ended"
 	if expired {
@@ -138,13 +141,14 @@ func (d Directory) Condemn(ctx context.Context, i Incarnation, expired bool, res
 	return Condemned, nil
 }
 
-// Leave frees the id of a settled incarnation. It reports whether this call did it.
+// Leave frees the id of an incarnation that was handed over. It reports whether this call
+// did that.
 func (d Directory) Leave(ctx context.Context, i Incarnation) (bool, error) {
 	return d.leave(ctx, i, "")
 }
 
-// Vacate frees the id of a condemned incarnation that is not settled yet, because
-// its handlers go on: a new life need not wait for them. It reports whether the
+// Vacate frees the id of a condemned incarnation before its hand-over is complete, because
+// some of its handlers still run: a new life need not wait for them. It reports whether the
 // incarnation is condemned.
 func (d Directory) Vacate(ctx context.Context, i Incarnation) (bool, error) {
 	return d.leave(ctx, i, "1")
@@ -163,7 +167,8 @@ func (d Directory) leave(ctx context.Context, i Incarnation, unsettled string) (
 	return did, nil
 }
 
-// SetState writes a node's state where [Directory.List] shows it.
+// SetState writes a node's state into its member record. It does nothing if the record
+// belongs to another incarnation.
 func (d Directory) SetState(ctx context.Context, i Incarnation, state State) error {
 	_, err := stateScript.Call(ctx, d.Client, []string{d.Keys.Members()}, i.ID, i.String(), string(state))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package membership keeps who is alive in the cluster: ids, incarnations and
-// their leases.
+// Package membership keeps the list of the cluster's nodes on Redis: their ids,
+// incarnations and leases.
 //
 // A node joins as an [Incarnation]: the lowest free number of its prefix, an
 // epoch that grows with every join and a random nonce, because a Redis that
@@ -14,14 +14,15 @@
 //	        Condemn   │  not renewed for 15 s
 //	  (it ended; by   │  (its process died)
 //	   its process)   ▼
-//	              condemned ──── settled: tasks, locks, connections ───▶ Leave ▶ (free)
+//	              condemned ── handed over: tasks, locks, connections ─▶ Leave ▶ (free)
 //
-// A condemned incarnation claims and commits nothing, but keeps its number until
-// everything it owned has been handed on: whoever settles it may die halfway,
-// and another goes on after the time that was reserved. In the set of leases its
-// score is that time's negative.
+// Redis refuses the claims and commits of a condemned incarnation. The incarnation keeps its
+// number until everything that it owned has been handed over. The process that does so
+// reserves some time for it; if that process dies halfway, another goes on after that time.
+// In the sorted set of leases the score of a condemned incarnation is the negative of the
+// end of that time; the score of a live incarnation is its deadline.
 //
-// A process that could not renew for 10 s on its own monotonic clock, counted
-// from before the last successful renewal was sent, ends the lease itself: 5 s
-// before anybody else may take over.
+// A process that could not renew its leases for 10 s ends them itself, 5 s before another
+// process may take over. It counts on its own monotonic clock from the moment before it sent
+// the last successful renewal.
 package membership

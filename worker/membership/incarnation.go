@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// Incarnation is one life of a node. Whatever a node owns, it owns as an
-// incarnation; a restart is a new one.
+// Incarnation identifies one life of a node. The owner of tasks, locks and connections is an
+// incarnation; after a restart the node is a new incarnation.
 type Incarnation struct {
 	ID    string // the node's id, such as stellar-worker-1
 	Epoch int64  // grows with every join in the namespace
 	Nonce string // 16 random hex digits
 }
 
-// String is the form that stands on Redis: id#epoch:nonce.
+// String returns the form in which the incarnation is stored on Redis: id#epoch:nonce.
 func (i Incarnation) String() string {
 	return i.ID + "#" + strconv.FormatInt(i.Epoch, 10) + ":" + i.Nonce
 }
 
-// Parse reads what [Incarnation.String] wrote.
+// Parse parses the result of [Incarnation.String].
 func Parse(s string) (Incarnation, error) {
 	id, token, ok := strings.Cut(s, "#")
 	epoch, nonce, ok2 := strings.Cut(token, ":")
@@ -38,7 +38,8 @@ func newNonce() string {
 	return hex.EncodeToString(b[:])
 }
 
-// number splits an id into its prefix and number; 0 when it has none.
+// number splits an id such as stellar-worker-2 into its prefix and number. The number is 0
+// if the id has none.
 func number(id string) (prefix string, n int) {
 	at := strings.LastIndexByte(id, '-')
 	if at < 0 {

@@ -14,8 +14,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ErrLeaseLost is the cause with which a lease's context ends when the lease
-// was lost: another took over, or it could not be renewed in time.
+// ErrLeaseLost is the cause with which a lease's context ends when the lease was lost:
+// another process took over, Redis lost the lease, or it could not be renewed in time.
 var ErrLeaseLost = errors.New("lease lost")
 
 // ErrIDTaken is returned by [Keeper.Join] when another live node has the exact id asked for.
@@ -41,8 +41,8 @@ func (t Times) withDefaults() Times {
 // Keeper renews the leases of all nodes of one process, on a client that
 // nothing else uses, so that busy handlers cannot starve it.
 type Keeper struct {
-	// Reports are told when leases cannot be renewed. Default: the keeper's own.
-	// It is set before Serve.
+	// Reports logs when leases cannot be renewed. Default: the keeper's own. Set it before
+	// Serve.
 	Reports *link.Reports
 
 	directory Directory
@@ -57,21 +57,24 @@ func NewKeeper(d Directory, t Times, log zerolog.Logger) *Keeper {
 	return &Keeper{Reports: link.NewReports(log), directory: d, times: t.withDefaults(), held: map[*Lease]struct{}{}}
 }
 
-// Lease is a held incarnation. It ends with [Lease.Release] or when it is lost.
+// Lease is the lease of an incarnation of this process. It ends with [Lease.Release] or when
+// it is lost.
 type Lease struct {
 	Incarnation Incarnation
 
 	keeper *Keeper
 	alive  func() bool
-	ctx    context.Context //nolint:containedctx // the lease is a context: that is how its holder learns of its end
+	ctx    context.Context //nolint:containedctx // the lease is a context, so that its holder learns of its end
 	cancel context.CancelCauseFunc
-	fence  *time.Timer
+	fence  *time.Timer // ends the lease when it was not renewed in time
 }
 
-// Context ends when the lease does: with cause [ErrLeaseLost] when it was lost.
+// Context returns a context that ends with the lease, with the cause [ErrLeaseLost] when the
+// lease was lost.
 func (l *Lease) Context() context.Context { return l.ctx }
 
-// Release stops renewing. What the incarnation owns is settled afterwards.
+// Release ends the lease in this process. On Redis it lasts until the incarnation is
+// condemned, or runs out.
 func (l *Lease) Release() { l.end(context.Canceled) }
 
 func (l *Lease) end(cause error) {
@@ -82,19 +85,19 @@ func (l *Lease) end(cause error) {
 	l.cancel(cause)
 }
 
-// JoinRequest is what a node asks for.
+// JoinRequest has the arguments of [Keeper.Join].
 type JoinRequest struct {
-	Prefix  string  // of the id; the number follows
-	ID      string  // exact id instead; ErrIDTaken when a member has it
-	Prefer  string  // an id with that prefix, taken again when its number is free
-	Process Process // recorded for others to see
-	// Alive reports whether the node's own loop still turns; if not, its lease is
-	// not renewed. Nil means it always does.
+	Prefix  string  // of the id; the lowest free number follows
+	ID      string  // the exact id, instead of Prefix and a number
+	Prefer  string  // an id with the prefix Prefix, taken if its number is free
+	Process Process // stored in the member record
+	// Alive reports whether the node's own loop still runs. If it does not, the lease is
+	// not renewed. Nil: the lease is always renewed.
 	Alive func() bool
 }
 
-// Join makes a new incarnation and keeps its lease until it is released or
-// lost. It waits for Redis as long as ctx lasts. The error is [ErrIDTaken], a
+// Join adds a new incarnation to the cluster. The keeper renews its lease until the lease is
+// released or lost. Join waits for Redis until ctx ends. The error is [ErrIDTaken], a
 // [*link.LayoutError], or one of link.Explain.
 func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	own := k.directory.layouts()
@@ -139,8 +142,9 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	return k.hold(ctx, i, r.Alive, sent), nil
 }
 
-func (k *Keeper) hold(ctx context.Context, i Incarnation, moves func() bool, sent time.Time) *Lease {
-	l := &Lease{Incarnation: i, keeper: k, alive: moves}
+// hold returns the lease of an incarnation; sent is when the request to join was sent.
+func (k *Keeper) hold(ctx context.Context, i Incarnation, alive func() bool, sent time.Time) *Lease {
+	l := &Lease{Incarnation: i, keeper: k, alive: alive}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	l.fence = time.AfterFunc(k.times.Fence-time.Since(sent), func() {
 		l.end(fmt.Errorf("%w: not renewed for %s", ErrLeaseLost, k.times.Fence))
@@ -157,8 +161,8 @@ const (
 	joining   = "join"
 )
 
-// Serve renews until ctx ends. A Redis that does not answer is tried again
-// sooner than the next heartbeat; it is not an error.
+// Serve renews the leases until ctx ends. When Redis does not answer, it tries again sooner
+// than at the next heartbeat; that is not an error.
 func (k *Keeper) Serve(ctx context.Context) error {
 	wait, failures := k.times.Heartbeat, 0
 	for link.Sleep(ctx, wait) == nil {
@@ -174,6 +178,7 @@ func (k *Keeper) Serve(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// renew renews all leases whose nodes are alive, with one script.
 func (k *Keeper) renew(ctx context.Context) error {
 	k.mu.Lock()
 	leases := make([]*Lease, 0, len(k.held))

@@ -8,26 +8,26 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// layouts are the versions of data on Redis that a program takes over (from min
-// on) and writes (max).
+// layouts says which versions of the data on Redis (see link.Layout) a program can work
+// with: it takes over versions from min on, and writes max.
 type layouts struct{ min, max int }
 
-// layouts returns those of this program; tests pass others.
+// layouts returns the layouts of this program, unless a test has set others.
 func (d Directory) layouts() layouts {
-	if d.speaks != (layouts{}) {
-		return d.speaks
+	if d.testLayouts != (layouts{}) {
+		return d.testLayouts
 	}
 	return layouts{link.LayoutMin, link.Layout}
 }
 
-// AdmitNode checks before a process starts nodes what each join checks again:
-// whether they may work with the data of the namespace. The error is a
+// AdmitNode checks whether nodes of this program may work with the data of the namespace. A
+// process calls it before it starts nodes; [Keeper.Join] checks again. The error is a
 // [*link.LayoutError], or one of link.Explain.
 func (d Directory) AdmitNode(ctx context.Context) error { return d.admit(ctx, true) }
 
 // AdmitClient checks whether a program that is no node may work with the data of
-// the namespace. Such a program does not raise its layout. Errors are those of
-// [Directory.AdmitNode].
+// the namespace. Unlike a node, such a program does not raise the data's layout. Errors are
+// those of [Directory.AdmitNode].
 func (d Directory) AdmitClient(ctx context.Context) error { return d.admit(ctx, false) }
 
 func (d Directory) admit(ctx context.Context, node bool) error {
@@ -39,7 +39,7 @@ func (d Directory) admit(ctx context.Context, node bool) error {
 	return nil
 }
 
-// layoutKeys are the keys that admit.lua looks at, in its order.
+// layoutKeys returns the keys that admit.lua reads, in its order.
 func (d Directory) layoutKeys() []string {
 	return []string{d.Keys.Layout(), d.Keys.Epoch(), d.Keys.Tasks(), d.Keys.Members(), d.Keys.Leases()}
 }

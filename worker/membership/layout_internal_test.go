@@ -21,7 +21,7 @@ type program struct {
 }
 
 func programOf(t *testing.T, cfg link.Config, speaks layouts) program {
-	d := Directory{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), speaks: speaks}
+	d := Directory{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), testLayouts: speaks}
 	return program{d, NewKeeper(d, Times{}, zerolog.Nop())}
 }
 

@@ -1,6 +1,6 @@
 package membership
 
-// State is where a member is in its life; package worker draws it.
+// State is the state of a node's life; the documentation of package worker draws the states.
 type State string
 
 // The states of a node.

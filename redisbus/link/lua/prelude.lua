@@ -11,17 +11,18 @@ local function int(n)
   return string.format('%.0f', n)
 end
 
--- Whether the key is free or of that type, and its type. A script that fails
--- midway keeps what it wrote, so every key is checked before the first write.
+-- Whether the key is free or has the type kind, and the key's type. Redis does not
+-- undo the writes of a script that fails midway, so every key is checked before the
+-- first write.
 local function fits(key, kind)
   local t = redis.call('TYPE', key)
   t = t.ok or t
   return t == 'none' or t == kind, t
 end
 
--- At maxmemory Redis refuses the first write of a script unless it frees
--- memory, and lets every later one through. Called first by scripts that must
--- go on then: without them nothing would ever be freed.
+-- At maxmemory Redis refuses the first write of a script unless that write frees
+-- memory, and allows all later writes. Scripts that must work at maxmemory, because
+-- they free memory in the end, call writable before any other write.
 local function writable(key)
   redis.call('DEL', key .. ':never')
 end

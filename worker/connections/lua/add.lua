@@ -1,9 +1,9 @@
--- add: enters client connections of one incarnation into the directory.
+-- add: adds client connections of one incarnation to the directory.
 -- KEYS 1 the directory (hash: connection id to incarnation)  2 the
 --      incarnation's connections (set of ids)
 -- ARGV 1 incarnation  2.. connection ids
--- Returns {'OK', id…} naming those that another incarnation holds, which were
---         left alone | {'WRONGTYPE', key, type}
+-- Returns {'OK', id…}: the ids that another incarnation holds, which were not added |
+--         {'WRONGTYPE', key, type}
 local directory, own = KEYS[1], KEYS[2]
 local incarnation = ARGV[1]
 for key, kind in pairs({[directory] = 'hash', [own] = 'set'}) do

@@ -1,8 +1,9 @@
--- forget: takes client connections of a dead incarnation out of the directory.
+-- forget: removes client connections of a dead incarnation from the directory.
 -- KEYS 1 the directory (hash: connection id to incarnation)  2 the
 --      incarnation's connections (set of ids)
 -- ARGV 1 incarnation  2 how many at most
--- Returns how many were looked at: 0 when all are gone | {'WRONGTYPE', key, type}
+-- Returns how many of the incarnation's ids it removed, 0 if none is left |
+--         {'WRONGTYPE', key, type}
 local directory, own = KEYS[1], KEYS[2]
 local incarnation, most = ARGV[1], tonumber(ARGV[2])
 for key, kind in pairs({[directory] = 'hash', [own] = 'set'}) do

@@ -1,8 +1,8 @@
--- remove: takes one client connection out of the directory, if this incarnation holds it.
+-- remove: removes one client connection from the directory, if this incarnation holds it.
 -- KEYS 1 the directory (hash: connection id to incarnation)  2 the
 --      incarnation's connections (set of ids)
 -- ARGV 1 incarnation  2 connection id
--- Returns 1 if it was held, 0 if not | {'WRONGTYPE', key, type}
+-- Returns 1 if the incarnation held it, else 0 | {'WRONGTYPE', key, type}
 local directory, own = KEYS[1], KEYS[2]
 local incarnation, id = ARGV[1], ARGV[2]
 for key, kind in pairs({[directory] = 'hash', [own] = 'set'}) do

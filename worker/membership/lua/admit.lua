@@ -1,8 +1,8 @@
 -- admit: whether a program may work with the data of the namespace. Data without
--- a layout of its own has layout 1: programs from before there were layouts write
--- none. A namespace that nobody has used yet takes any.
--- least and most are the layouts that the program takes over, and writes; raises
--- says that it is a node, which raises an older layout to its own.
+-- a layout key has layout 1: the oldest programs wrote none. A namespace without data
+-- admits every program.
+-- The program takes over data from layout least on, and writes layout most. raises is
+-- true for a node, which raises an older layout to most.
 -- Returns nil, or a refusal: {'LAYOUT', found, id of a live older node …} |
 -- {'WRONGTYPE', key, type}
 local function admit(keys, least, most, raises)

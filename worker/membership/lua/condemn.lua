@@ -1,10 +1,10 @@
 -- condemn: ends an incarnation's lease for good. The incarnation keeps its id
 -- until it has left.
 -- KEYS 1 leases
--- ARGV 1 incarnation  2 'ended' (its process saw it end) or 'expired' (only
---      when its lease, or the time of whoever condemned it, has run out)
---      3 ms for which nobody else may settle it
--- Returns 1 | {'LIVE'} (not expired) | {'GONE'} (it has left)
+-- ARGV 1 incarnation  2 'ended' (its process saw it end) or 'expired' (only if its
+--      lease, or an earlier caller's reservation, has run out)  3 ms for which the
+--      caller reserves the hand-over
+-- Returns 1 | {'LIVE'} (neither has run out) | {'GONE'} (it has left)
 local score = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 'nan')
 if score ~= score then return {'GONE'} end
 local at = now()

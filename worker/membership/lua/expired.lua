@@ -1,7 +1,8 @@
--- expired: lists the incarnations that may be taken over: their lease has run
--- out, or they are condemned and not settled yet.
--- After a time in which nobody could look (Redis was away, every process was
--- paused) nobody could renew either: then everyone gets one lease to come back.
+-- expired: lists the incarnations that may be taken over: their lease has run out, or
+-- they are condemned and the reserved time for their hand-over is over.
+-- If no process has called this script for half a lease (Redis was away, or all
+-- processes were paused), nobody could renew leases either: then the list stays empty
+-- for one lease, so that nodes have time to renew.
 -- KEYS 1 leases  2 reaping
 -- ARGV 1 lease in ms  2 how many at most
 -- Returns {'OK', incarnation…}
@@ -17,6 +18,6 @@ end
 if hold and at < tonumber(hold) then
   return {'OK'}
 end
--- The score of a condemned incarnation is the negative of the time until which
--- only whoever condemned it may settle it.
+-- The score of a condemned incarnation is the negative of the time until which its
+-- hand-over is reserved.
 return {'OK', unpack(redis.call('ZRANGEBYSCORE', leases, int(-at), int(at), 'LIMIT', 0, ARGV[2]))}

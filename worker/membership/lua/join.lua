@@ -1,7 +1,7 @@
 -- join: gives a new incarnation an id and a lease.
 -- KEYS 1 layout  2 epoch  3 tasks  4 members  5 leases  6 numbers
 -- ARGV 1 worker prefix  2 exact id, or ''  3 number to prefer, or 0  4 nonce
---      5 lease in ms  6 what else the record says (JSON)  7 '1' when this
+--      5 lease in ms  6 the process, for the member record (JSON)  7 '1' if the same
 --      request may have run before  8 oldest layout that the program takes over
 --      9 layout that it writes
 -- Returns {'OK', id, epoch} | {'TAKEN'} | {'WRONGTYPE', key, type} |

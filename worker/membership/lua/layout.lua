@@ -1,9 +1,10 @@
--- layout: whether a program may work in the namespace, before it begins to. Of a
--- namespace that nobody has used yet it notes the program's layout, unless that
--- is 1, which needs no note: so nothing is written by who only looks.
+-- layout: checks before a program begins to work whether it may work in the namespace.
+-- A program that is no node also writes its layout into a namespace without data,
+-- unless the layout is 1, which is the default: so programs that only read do not
+-- write anything.
 -- KEYS 1 layout  2 epoch  3 tasks  4 members  5 leases
 -- ARGV 1 oldest layout that the program takes over  2 layout that it writes
---      3 '1' when it is a node, which raises an older layout when it joins
+--      3 '1' for a node, which raises an older layout when it joins
 -- Returns {'OK'} | {'LAYOUT', found, id of a live older node …} |
 --   {'WRONGTYPE', key, type}
 local most = tonumber(ARGV[2])

@@ -1,6 +1,6 @@
 -- list: lists the members that have joined and not left.
 -- KEYS 1 members  2 leases
--- ARGV 1 prefix of the keys that hold what an incarnation has in hand
+-- ARGV 1 prefix of the keys with the claimed tasks of an incarnation (Keys.Owned)
 -- Returns {'OK', ms on Redis's clock, {record, deadline in ms, tasks in hand}…}
 local reply = {'OK', int(now())}
 local records = redis.call('HGETALL', KEYS[1])

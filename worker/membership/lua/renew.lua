@@ -1,5 +1,6 @@
--- renew: renews the leases of one process's nodes. A lease that is gone or condemned
--- stays so; an expired one that nobody condemned yet is good again.
+-- renew: renews the leases of one process's nodes. An incarnation that is condemned or
+-- has left is not renewed; a lease that has run out is renewed if nobody has condemned
+-- the incarnation yet.
 -- KEYS 1 leases
 -- ARGV 1 lease in ms  2.. incarnations
 -- Returns {'OK', 1 (renewed) or 0 for each} | {'WRONGTYPE', key, type}
