@@ -37,7 +37,7 @@ var ErrNoNode = errors.New("this context belongs to no node: use the context tha
 
 // FromContext returns the API of the node that the context belongs to: in task
 // handlers, RPC methods, subscriptions and hooks. In any other context it panics
-// with [ErrNoNode]; [OnNode] tells whether it would.
+// with [ErrNoNode]; [OnNode] reports false for such a context.
 func FromContext(ctx context.Context) *API {
 	a, ok := ctx.Value(apiKey{}).(*API)
 	if !ok {

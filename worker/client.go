@@ -40,7 +40,7 @@ type ClientConfig struct {
 	Name string
 	// Cache is the same configuration as that of the nodes.
 	Cache CacheConfig
-	// Observer, when set, hears how the client's enqueues, calls and cache operations end.
+	// Observer, when set, is notified of the client's ended enqueues, calls and cache operations.
 	Observer Observer
 	// Log gets what no call can return, such as Redis failures in the background.
 	// Default: nothing is logged.

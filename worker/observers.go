@@ -8,7 +8,7 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Observers returns an observer that tells all of these, in their order. Nil ones
+// Observers returns an observer that notifies all of the given observers, in their order. Nil observers
 // are left out; of none it returns nil.
 func Observers(all ...Observer) Observer { //nolint:ireturn // one of the given ones, where there is one
 	var some observers
