@@ -57,9 +57,9 @@ func checkPrivate(dir string) error {
 	return nil
 }
 
-// Listen opens the socket through which commands reach an embedded Redis, and returns
-// its path. A set can run without the socket unless --socket names one: the caller
-// decides whether an error is fatal.
+// Listen opens the socket through which commands reach the embedded Redis server, and
+// returns the path of the socket. An error need not be fatal: a set runs without the
+// socket too, but commands cannot reach it.
 func Listen(ctx context.Context, s *config.Settings, server *embedded.Server) (path string, err error) {
 	path = s.Socket
 	if path == "" {
@@ -92,7 +92,7 @@ func clearDead(path string) (live bool) {
 	if err != nil || info.Mode().Type() != fs.ModeSocket {
 		return false
 	}
-	c, err := net.Dial("unix", path) //nolint:noctx // a local socket accepts or refuses at once
+	c, err := net.Dial("unix", path) //nolint:noctx // it answers or refuses at once
 	if err == nil {
 		_ = c.Close()
 		return true

@@ -50,7 +50,7 @@ func parse(path string) (*yaml.Node, error) {
 	if err != nil {
 		return nil, Invalidf("configuration file %s: %w", path, err)
 	}
-	if decoder.Decode(&yaml.Node{}) != io.EOF { //nolint:errorlint // the decoder returns io.EOF unwrapped
+	if decoder.Decode(&yaml.Node{}) != io.EOF { //nolint:errorlint // the decoder returns it as it is
 		return nil, Invalidf("configuration file %s: there is more than one document", path)
 	}
 	root := document.Content[0]

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// state is the progress of the demo, in files.
+// state is the progress of the demo. done and total are numbers of files.
 type state struct {
 	done    int64
 	total   int

@@ -91,7 +91,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer d.redis.Close()
 	d.tasks = tasks.NewClient(context.WithoutCancel(ctx), d.redis, cfg.Set.Redis.Keys(), nil)
 	d.inspector = tasks.NewInspector(d.redis, cfg.Set.Redis.Keys())
-	defer d.tasks.Close() //nolint:contextcheck // Close cancels the client's own context
+	defer d.tasks.Close() //nolint:contextcheck // it ends a context of its own
 	if err = d.count(ctx); errors.Is(err, supervisor.ErrRedisUnavailable) {
 		return err
 	}

@@ -26,7 +26,7 @@ func (m *metaFlag) Get() any { return []string(*m) }
 // meta returns the keys and values of the flag, nil if the flag was not given.
 func (m *metaFlag) meta() (map[string]string, error) {
 	if len(*m) == 0 {
-		return nil, nil //nolint:nilnil // nil stands for no metadata
+		return nil, nil //nolint:nilnil // which is valid meta
 	}
 	meta := map[string]string{}
 	for _, text := range *m {
