@@ -64,8 +64,8 @@ func enqueueCommand(e *cluster.Env) *urfave.Command {
 	}
 }
 
-// treatment returns the flags that override the task's definition, such as its priority
-// and its timeout.
+// treatment returns the flags for the options of the task itself, such as its priority,
+// deadline and retries. Some override the task's definition.
 func (f *enqueueFlags) treatment() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "priority", Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},

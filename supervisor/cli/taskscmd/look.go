@@ -139,7 +139,7 @@ func show(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id string
 	return writeTask(e, t)
 }
 
-// writeTask writes all fields of one task.
+// writeTask writes the fields of one task and a table of its history.
 func writeTask(e *cluster.Env, t tasks.Task) error {
 	var rows [][]string
 	row := func(name, value string) {
