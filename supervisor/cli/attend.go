@@ -14,30 +14,30 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
-// statusInterval is how often the number of ready nodes is looked at.
+// statusInterval is how often the attendant checks the number of ready nodes.
 const statusInterval = time.Second
 
 const draining = "draining"
 
-// attendant keeps the pidfile of a set that runs as a service, and tells the service
-// manager the state of the set.
+// attendant writes the pidfile of a set that runs as a service, and reports the state
+// of the set to the service manager.
 type attendant struct {
 	pidFile  string
 	set      *supervisor.Set
 	log      zerolog.Logger
 	notifier service.Notifier
-	watchdog time.Duration // how often to say that the set is alive; 0 for never
+	watchdog time.Duration // interval of the watchdog messages; 0 for none
 
 	lastStatus string
-	remove     func() error  // the pidfile
-	failed     error         // why the set must not run
-	stop       func(error)   // of the set
+	remove     func() error  // removes the pidfile
+	failed     error         // why the pidfile could not be written, which stops the set
+	stop       func(error)   // cancels the context of the set
 	over       chan struct{} // closed when the set has ended
 	done       chan struct{}
 }
 
-// attend starts an attendant of the set. The set has to run under the returned
-// context, which ends when the pidfile cannot be written.
+// attend starts an attendant of the set. The caller must run the set under the returned
+// context, which is cancelled if the pidfile cannot be written.
 func attend(ctx context.Context, e *cluster.Env, set *supervisor.Set, log zerolog.Logger) (*attendant, context.Context, error) {
 	a := &attendant{pidFile: e.PIDFile, set: set, log: log, remove: func() error { return nil }}
 	if e.PIDFile != "" {
@@ -65,8 +65,8 @@ func attend(ctx context.Context, e *cluster.Env, set *supervisor.Set, log zerolo
 	return a, ctx, nil
 }
 
-// end ends the attendant after the set ended with err. It returns err, or why the
-// attendant ended the set.
+// end stops the attendant after the set has returned err, and removes the pidfile. It
+// returns err, or the error for which the attendant stopped the set.
 func (a *attendant) end(err error) error {
 	close(a.over)
 	<-a.done
@@ -115,7 +115,7 @@ func (a *attendant) serve(ctx context.Context) {
 			a.notify(service.Stopping)
 			a.notifyStatus(phase)
 		case <-a.over:
-			if stopping != nil { // it ended by itself
+			if stopping != nil { // the set ended by itself
 				a.notify(service.Stopping)
 			}
 			a.notify(service.Status("stopped"))
@@ -123,13 +123,14 @@ func (a *attendant) serve(ctx context.Context) {
 		case <-look.C:
 			a.notifyStatus(phase)
 		case <-alive:
-			a.notifyStatus(phase) // it asks the set: a set that hangs sends no sign of life
+			a.notifyStatus(phase) // this call blocks if the set hangs, so that no watchdog message follows
 			a.notify(service.Alive)
 		}
 	}
 }
 
-// running runs when all nodes are ready for the first time.
+// running writes the pidfile and reports readiness. serve calls it once, when all nodes
+// are ready for the first time.
 func (a *attendant) running(phase string) {
 	if a.pidFile != "" {
 		remove, err := service.WritePIDFile(a.pidFile)
@@ -144,13 +145,13 @@ func (a *attendant) running(phase string) {
 	a.notifyStatus(phase)
 }
 
-// notifyStatus tells the service manager how many nodes are ready, when that has
-// changed.
+// notifyStatus sends the phase and the number of ready nodes to the service manager, if
+// either has changed.
 func (a *attendant) notifyStatus(phase string) {
 	ready, want := a.set.Ready()
 	text := fmt.Sprintf("%s: %d of %d nodes ready", phase, ready, want)
 	if phase == draining {
-		text = phase // its nodes stop being ready one after the other
+		text = phase // while the set drains, the number of ready nodes falls anyway
 	}
 	if text != a.lastStatus {
 		a.lastStatus = text

@@ -38,7 +38,7 @@ Without a Redis it uses one of its own, in memory, that ends with the process.
    $0 config check FILE                    what is wrong with a configuration
    $0 demo                                 count the words of a source tree while nodes crash`
 
-// root returns the whole command line.
+// root returns the root command, which has all other commands below it.
 func root(e *cluster.Env, program Program, r *runner) *urfave.Command {
 	c := &urfave.Command{
 		Name: program.Name, Usage: "a cluster of supervised nodes on one Redis", Version: program.Version, Description: description,
@@ -58,17 +58,18 @@ func root(e *cluster.Env, program Program, r *runner) *urfave.Command {
 		},
 		ShellComplete: completeRoot,
 		Reader:        e.Stdin, Writer: e.Stdout, ErrWriter: e.Stderr,
-		ExitErrHandler: func(context.Context, *urfave.Command, error) {}, // Main decides how the process ends
+		ExitErrHandler: func(context.Context, *urfave.Command, error) {}, // Main returns the exit code
 	}
 	complete(c, program.Name)
 	c.HideHelpCommand = false
 	return c
 }
 
-// complete gives a command, and those below it, what all have in common.
+// complete sets the fields that all commands share, in c and the commands below it, and
+// replaces $0 in their texts by the program's name.
 func complete(c *urfave.Command, program string) {
 	c.OnUsageError = config.ExplainUsage
-	c.HideHelpCommand = true // its name would stand in the way of an argument
+	c.HideHelpCommand = true // a help command would capture an argument named help
 	for _, text := range []*string{&c.Usage, &c.UsageText, &c.Description} {
 		*text = strings.ReplaceAll(*text, "$0", program)
 	}
@@ -77,8 +78,8 @@ func complete(c *urfave.Command, program string) {
 	}
 }
 
-// commandOrNothing validates the arguments of run, which is also what runs when the
-// command is misspelt.
+// commandOrNothing rejects any argument of run. As run is the default command, its
+// argument is usually a misspelt command.
 func commandOrNothing(_ context.Context, cmd *urfave.Command) error {
 	if cmd.Args().Len() == 0 {
 		return nil
@@ -94,7 +95,8 @@ func commandOrNothing(_ context.Context, cmd *urfave.Command) error {
 	return config.Usagef("%q is not a command: use %s", word, strings.Join(known, ", "))
 }
 
-// completeRoot completes the name of a command, or the flags of run.
+// completeRoot prints completions: the flags of run after a word that begins with "-",
+// otherwise the names of commands.
 func completeRoot(_ context.Context, cmd *urfave.Command) {
 	args := cmd.Args().Slice()
 	run := cmd.Command("run")

@@ -15,7 +15,7 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Exit codes, those beyond 2 as in sysexits.h.
+// Exit codes. Codes above 2 are those of sysexits.h.
 const (
 	exitFailure       = 1
 	exitUsage         = 2
@@ -25,8 +25,8 @@ const (
 	exitConfig        = 78
 )
 
-// exitCodes maps errors to exit codes. The first error that matches decides; an error
-// that matches none is a failure.
+// exitCodes maps errors to exit codes. The first match decides; an error without a match
+// yields exitFailure.
 var exitCodes = []struct {
 	err  error
 	code int
@@ -60,12 +60,12 @@ func exitCode(err error) int {
 		}
 	}
 	if _, ok := errors.AsType[urfave.ExitCoder](err); ok {
-		return exitUsage // the library ends so when help is asked for what does not exist
+		return exitUsage // the library returns it for help on an unknown topic
 	}
 	return exitFailure
 }
 
-// loggedError is an error that is in the log already.
+// loggedError marks an error that has already been logged.
 type loggedError struct{ error }
 
 func (e loggedError) Unwrap() error { return e.error }

@@ -18,35 +18,36 @@ import (
 	"github.com/stellarfw/stellar/worker"
 )
 
-// Program is a program whose command line this is.
+// Program describes the program whose command line [Main] runs.
 type Program struct {
-	// Name stands in help texts, errors, completions and before the version; it is
-	// the name that the program is called by. Default: that of Process.Args[0].
+	// Name is the program's name in help texts, errors, completion scripts and the
+	// version line. Default: the file name of Process.Args[0].
 	Name string
-	// Version is what --version and the command version print. Default: what the
-	// build says about the main module.
+	// Version is printed by --version and by the command version. Default: the
+	// version and the revision of the main module in the build information.
 	Version string
-	// App makes the tasks, methods, subscriptions and hooks of the program. It is
-	// called only by commands that run or check them (run, config check, config
-	// show), never by a command that only asks a cluster. Default: an empty app, for
-	// a program that does nothing but run the command tasks of a configuration file.
+	// App returns the app with the program's tasks, methods, subscriptions and hooks.
+	// Only the commands run, config check and config show call it; commands that
+	// talk to a running cluster do not need it. Default: an empty app, which runs
+	// only the command tasks of a configuration file.
 	App func() (*worker.App, error)
 }
 
 // Process is the program's view of its OS process; tests pass their own.
 type Process struct {
-	Args           []string // the first one is the path of the program
+	Args           []string // the first is the path of the program
 	Env            func(name string) (value string, set bool)
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Signals        <-chan os.Signal // TERM and INT; nil for none
-	// Orders starts to catch the signals that operate a running set; nil for none.
+	// Orders subscribes to the signals that operate a running set; stop ends the
+	// subscription. A nil Orders means that there are no such signals.
 	Orders func() (signals <-chan os.Signal, stop func())
 }
 
-// OS returns the real process. It takes over what a process has only one of: the
-// signals TERM and INT, and the logger of the Redis client, which would write to
-// standard error what the nodes log themselves.
+// OS returns the OS process that runs the program. It changes global state: it catches
+// the signals TERM and INT, and it silences the logger of the Redis client, whose
+// messages on standard error would repeat what the nodes log.
 func OS() Process {
 	redis.SetLogger(silence{})
 	signals := make(chan os.Signal, 3)
@@ -60,8 +61,9 @@ type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
 
-// Main runs the command line of a program and returns the exit code. It returns
-// when everything it started has ended, unless a third signal cut that short.
+// Main runs the command line of a program and returns the exit code; errors are written
+// to standard error. It returns when all its goroutines have ended, except after a third
+// signal: then it returns at once.
 //
 //	func main() {
 //		os.Exit(cli.Main(context.Background(), cli.Program{Name: "shop", App: newApp}, cli.OS()))
@@ -101,8 +103,8 @@ func Main(ctx context.Context, program Program, process Process) int {
 	}
 }
 
-// finish writes how a command failed, unless the log has it, and returns its exit
-// code.
+// finish writes the error of a command to standard error, unless the log has shown it
+// there, and returns the exit code.
 func finish(ctx context.Context, env *cluster.Env, err error) int {
 	defer env.CloseLog()
 	if err == nil {
@@ -111,21 +113,21 @@ func finish(ctx context.Context, env *cluster.Env, err error) int {
 	if cause, ok := errors.AsType[*interruptedError](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) {
 		err = cause
 	}
-	if _, logged := errors.AsType[loggedError](err); !logged || env.LogsToFile() { // nobody may be looking into the file
+	if _, logged := errors.AsType[loggedError](err); !logged || env.LogsToFile() { // a user may not look into the log file
 		_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", env.Program, cluster.Printable(err.Error()))
 	}
 	return exitCode(err)
 }
 
-// interruptedError ends a command that a signal interrupted. It is a
-// context.Canceled, as it is the cause of one.
+// interruptedError is the cause with which a signal cancels the context of a command.
+// It matches context.Canceled, so that callers treat it as a cancellation.
 type interruptedError struct{ signal os.Signal }
 
 func (e *interruptedError) Error() string { return "interrupted" }
 
 func (e *interruptedError) Is(target error) bool { return target == context.Canceled }
 
-// code returns the exit code by which shells report a process that the signal killed.
+// code returns 128 plus the signal's number, as a shell reports a killed process.
 func (e *interruptedError) code() int {
 	if s, ok := e.signal.(syscall.Signal); ok {
 		return 128 + int(s)

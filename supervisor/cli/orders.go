@@ -11,7 +11,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 )
 
-// order is what a signal makes a running set do.
+// order is an operation on a running set that a signal requests.
 type order string
 
 const (
@@ -23,18 +23,18 @@ const (
 	orderResume order = "resume"
 )
 
-// catchOrders starts to catch the signals that operate a running set. Other commands
-// leave them to the system: Ctrl-Z stops a command, as everywhere.
+// catchOrders subscribes to the signals that operate a running set. Only run calls it:
+// in other commands these signals keep their usual effect, such as that of Ctrl-Z.
 func catchOrders() (signals <-chan os.Signal, stop func()) {
-	caught := make(chan os.Signal, 64) // so that a burst of them is not lost
+	caught := make(chan os.Signal, 64) // so that a burst of signals is not lost
 	for s := range orders {
 		signal.Notify(caught, s)
 	}
 	return caught, func() { signal.Stop(caught) }
 }
 
-// obey carries out the signals' orders until ended is closed, which happens when the
-// set has stopped. Orders to a set that is stopping are ignored.
+// obey carries out the orders of signals until ended is closed, after the set has
+// stopped. It ignores orders once the set is stopping, that is, when ctx is done.
 func (r *runner) obey(ctx context.Context, set *supervisor.Set, log zerolog.Logger, ended <-chan struct{}) {
 	if r.orders == nil {
 		return
@@ -43,7 +43,7 @@ func (r *runner) obey(ctx context.Context, set *supervisor.Set, log zerolog.Logg
 	defer stop()
 	var all sync.WaitGroup
 	defer all.Wait()
-	quietBySignal := false // and not by a command
+	quietBySignal := false // the set is quiet because of a signal, not a command
 	for {
 		select {
 		case s := <-signals:
@@ -56,7 +56,7 @@ func (r *runner) obey(ctx context.Context, set *supervisor.Set, log zerolog.Logg
 				continue
 			}
 			if what == orderResume && !quietBySignal {
-				continue // it continues a stopped process, and does not end the quiet that a command began
+				continue // a shell sends CONT to continue a stopped process: it must not undo the command quiet
 			}
 			quietBySignal = what == orderQuiet || quietBySignal && what != orderResume
 			log.Info().Str("signal", s.String()).Str("order", string(what)).Msg("signal")
@@ -67,7 +67,8 @@ func (r *runner) obey(ctx context.Context, set *supervisor.Set, log zerolog.Logg
 	}
 }
 
-// carryOut carries out an order. A slow one does not delay the next order.
+// carryOut carries out an order, a slow order in a goroutine of the group all, so that
+// it does not delay the next order.
 func carryOut(ctx context.Context, set *supervisor.Set, what order, log zerolog.Logger, all *sync.WaitGroup) {
 	if do := quick(set, what); do != nil {
 		if err := do(); err != nil {
@@ -82,8 +83,8 @@ func carryOut(ctx context.Context, set *supervisor.Set, what order, log zerolog.
 	})
 }
 
-// quick returns the function of an order that is carried out at once; nil for another
-// order.
+// quick returns a function that carries out the order without waiting for nodes, or nil
+// for a slow order.
 func quick(set *supervisor.Set, what order) func() error {
 	scale := func(by int) func() error {
 		return func() error { _, err := set.ScaleBy(by); return err }
@@ -105,9 +106,9 @@ func quick(set *supervisor.Set, what order) func() error {
 	}
 }
 
-// slow carries out an order that takes long. It returns when the set ends.
+// slow carries out a reload or a rolling restart. It returns early if the set ends.
 func slow(ctx context.Context, set *supervisor.Set, what order) error {
-	ctx = context.WithoutCancel(ctx) // the set says why it ended
+	ctx = context.WithoutCancel(ctx) // if the set ends, its own error is more precise than that of ctx
 	if what == orderRoll {
 		return set.Roll(ctx)
 	}

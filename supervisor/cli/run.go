@@ -18,7 +18,7 @@ import (
 	"github.com/stellarfw/stellar/worker"
 )
 
-// runner is the command run.
+// runner implements the command run.
 type runner struct {
 	env    *cluster.Env
 	newApp func() (*worker.App, error)
@@ -36,7 +36,7 @@ func (r *runner) command() *urfave.Command {
 	}
 }
 
-// run is the command of that name. From the moment there is a log, errors go there.
+// run is the action of the command run.
 func (r *runner) run(ctx context.Context, e *cluster.Env, _ []string) error {
 	p, err := e.Prepare(r.newApp)
 	if err != nil {
@@ -73,7 +73,8 @@ func (r *runner) run(ctx context.Context, e *cluster.Env, _ []string) error {
 	return a.end(r.serve(ctx, set, log))
 }
 
-// offer logs that the embedded Redis is used and opens its socket for the commands.
+// offer opens the socket through which commands reach the embedded Redis, and logs that
+// this Redis is used. It returns an error only if the user chose the socket's path.
 func offer(ctx context.Context, e *cluster.Env, server *embedded.Server, log zerolog.Logger) error {
 	path, err := cluster.Listen(ctx, e.Settings, server)
 	if err != nil && e.Socket != "" {
@@ -87,7 +88,8 @@ func offer(ctx context.Context, e *cluster.Env, server *embedded.Server, log zer
 	return nil
 }
 
-// serve runs the set until it has stopped, and reports.
+// serve runs the set until it has stopped and logs a report or the error. A set that a
+// signal stopped before Redis could be reached counts as a clean end.
 func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Logger) error {
 	ended := make(chan struct{})
 	var watching sync.WaitGroup
@@ -111,7 +113,7 @@ func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Log
 	watching.Wait()
 	if errors.Is(err, supervisor.ErrRedisUnavailable) || errors.Is(err, context.Canceled) {
 		if ctx.Err() != nil {
-			err = nil // a signal stopped it before it began
+			err = nil // a signal stopped the set before it began to work
 		}
 	} else {
 		log.Info().Str("report", set.Report().String()).Msg("set has stopped")
@@ -123,8 +125,8 @@ func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Log
 	return nil
 }
 
-// startAdmin serves the health pages, if there is an address for them, until stop is
-// called: after the set has stopped, so that they show its drain.
+// startAdmin serves the health pages, if an address is configured, until stop is called.
+// The caller calls stop after the set has stopped, so that the pages show the drain.
 func startAdmin(ctx context.Context, set *supervisor.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
 	if cfg.Addr == "" {
 		return func() {}, nil
@@ -146,7 +148,7 @@ func startAdmin(ctx context.Context, set *supervisor.Set, cfg admin.Config, log 
 	return func() { cancel(); <-served }, nil
 }
 
-// setTitle names the process for tools such as top, where the system supports it.
+// setTitle sets the process name that tools such as top show, on Linux only.
 func setTitle(title string) {
 	if title != "" && runtime.GOOS == "linux" {
 		_ = os.WriteFile("/proc/self/comm", []byte(title), 0o600)

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// orders are the signals that operate a running set.
+// orders maps the signals that operate a running set to their effects.
 var orders = map[os.Signal]order{
 	syscall.SIGHUP:  orderReload,
 	syscall.SIGUSR2: orderRoll,

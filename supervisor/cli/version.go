@@ -20,7 +20,8 @@ func versionCommand(e *cluster.Env, version string) *urfave.Command {
 	}
 }
 
-// buildVersion returns what the build says about the main module.
+// buildVersion returns the main module's version and revision from the build
+// information, with the Go version and the platform.
 func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

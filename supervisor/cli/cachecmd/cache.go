@@ -1,4 +1,5 @@
-// Package cachecmd has the commands that look into the cache and change it.
+// Package cachecmd has the command cache, whose subcommands read and change the
+// cluster's cache.
 package cachecmd
 
 import (
@@ -18,13 +19,13 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
-// setFlags are the flags of "cache set" alone.
+// setFlags holds the flags that only "cache set" has.
 type setFlags struct {
 	ttl      time.Duration
 	ifAbsent bool
 }
 
-// Commands returns the command.
+// Commands returns the command cache.
 func Commands(e *cluster.Env) []*urfave.Command {
 	set := &setFlags{}
 	return []*urfave.Command{{
@@ -65,13 +66,13 @@ func Commands(e *cluster.Env) []*urfave.Command {
 	}}
 }
 
-// flags returns the flags of a cache command: its own, and those of all cache
-// commands.
+// flags returns the flags of a cache command: the command's own flags and those that all
+// cache commands share.
 func flags(e *cluster.Env, own ...urfave.Flag) []urfave.Flag {
 	return e.ClientFlags(append(own, e.CacheFlags()...)...)
 }
 
-// withCache connects, and says what to do about an error of f.
+// withCache connects to the cluster, calls f and adds advice about the key to its error.
 func withCache(ctx context.Context, e *cluster.Env, key string, f func(*cluster.Client, *cache.Cache) error) error {
 	c, err := e.Connect(ctx)
 	if err != nil {
@@ -81,7 +82,8 @@ func withCache(ctx context.Context, e *cluster.Env, key string, f func(*cluster.
 	return explain(e, key, f(c, c.Cache))
 }
 
-// explain says what an error of the cache means at a command line.
+// explain replaces the text of a cache error with an explanation and advice for the
+// user of the command line.
 func explain(e *cluster.Env, key string, err error) error {
 	explained := func(format string, args ...any) error { return config.As(err, fmt.Errorf(format, args...)) }
 	switch {
@@ -104,8 +106,8 @@ func explain(e *cluster.Env, key string, err error) error {
 	}
 }
 
-// Entry is an entry or a list in the JSON of get. Times are milliseconds on
-// Redis's clock.
+// Entry is an entry or a list in the JSON output of "cache get". Times are Unix times in
+// milliseconds on Redis's clock.
 type Entry struct {
 	Key       string            `json:"key"`
 	Value     json.RawMessage   `json:"value,omitempty"`
@@ -123,7 +125,7 @@ func get(ctx context.Context, e *cluster.Env, args []string) error {
 		switch {
 		case errors.Is(err, cache.ErrWrongType):
 			if found.Items, err = c.Range(ctx, key, 0, -1); err == nil && len(found.Items) == 0 {
-				err = cache.ErrNotFound // popped since
+				err = cache.ErrNotFound // the list was emptied meanwhile
 			}
 		case err == nil:
 			found.Value, found.CreatedAt, found.ReadAt, found.ExpiresAt =
@@ -202,12 +204,12 @@ func keys(ctx context.Context, e *cluster.Env, args []string) error {
 	})
 }
 
-// Lock is a lock in the JSON of locks.
+// Lock is a lock in the JSON output of "cache locks".
 type Lock struct {
 	Key       string `json:"key"`
 	Holder    string `json:"holder"`
 	Fence     int64  `json:"fence,omitempty"`
-	ExpiresAt int64  `json:"expiresAt,omitempty"` // milliseconds on Redis's clock, unless it is renewed
+	ExpiresAt int64  `json:"expiresAt,omitempty"` // Unix time in milliseconds on Redis's clock; the holder may renew the lock
 	Waited    bool   `json:"waited"`
 }
 

@@ -51,7 +51,7 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 		file = args[0]
 	}
 	return withCache(ctx, e, glob, func(_ *cluster.Client, c *cache.Cache) error {
-		// On one terminal the progress would stand in the data.
+		// If the data goes to the terminal, the progress must not mix with it.
 		m := &meter{out: e.Stderr, verb: "exported", silent: !cluster.IsTerminal(e.Stderr) || file == "" && cluster.IsTerminal(e.Stdout)}
 		var done cache.Progress
 		write := func(w io.Writer) (err error) {
@@ -105,7 +105,7 @@ func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file str
 	})
 }
 
-// writeProgress sums up an export or import.
+// writeProgress writes the totals of an export or import.
 func writeProgress(e *cluster.Env, verb, file string, done cache.Progress) error {
 	return e.WriteResult(map[string]any{"file": file, "entries": done.Entries, "skipped": done.Skipped, "bytes": done.Bytes},
 		fmt.Sprintf("%s: %s", progressText(verb, done), file))
@@ -115,9 +115,9 @@ func progressText(verb string, p cache.Progress) string {
 	return fmt.Sprintf("%s %d entries, skipped %d, %d bytes", verb, p.Entries, p.Skipped, p.Bytes)
 }
 
-// replaceFile writes a new file and renames it to name, so that an unfinished export
-// does not destroy the previous one. A name that is no regular file, such as a pipe,
-// is written to.
+// replaceFile writes a temporary file and renames it to name, so that a failed export
+// does not destroy the previous file. If name exists and is not a regular file, such as
+// a pipe, replaceFile writes to it directly.
 func replaceFile(name string, write func(io.Writer) error) error {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
@@ -126,7 +126,7 @@ func replaceFile(name string, write func(io.Writer) error) error {
 		}
 		return errors.Join(write(f), f.Close())
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // for its owner's eyes only
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // with mode 0600: only its owner may read the data
 	if err != nil {
 		return config.Usagef("%s: %w", name, config.WithoutPath(err))
 	}
@@ -144,10 +144,10 @@ func replaceFile(name string, write func(io.Writer) error) error {
 	return nil
 }
 
-// meterInterval is how often people see the progress.
+// meterInterval is the shortest time between two updates of the progress.
 const meterInterval = 100 * time.Millisecond
 
-// meter shows the progress on a terminal.
+// meter shows the progress of an export or import on a terminal.
 type meter struct {
 	out    io.Writer
 	verb   string
@@ -162,7 +162,7 @@ func (m *meter) report(p cache.Progress) {
 	}
 }
 
-// end removes the line again.
+// end clears the line with the progress.
 func (m *meter) end() {
 	if !m.last.IsZero() {
 		_, _ = fmt.Fprint(m.out, "\r\x1b[K")

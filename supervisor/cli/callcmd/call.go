@@ -1,4 +1,4 @@
-// Package callcmd has the command that calls an RPC method.
+// Package callcmd has the command call, which calls an RPC method on nodes.
 package callcmd
 
 import (
@@ -15,14 +15,14 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
-// flags are the flags of "call" alone.
+// flags holds the flags that only the command call has.
 type flags struct {
 	node, connection string
 	all, noWait      bool
 	timeout          time.Duration
 }
 
-// Commands returns the command.
+// Commands returns the command call.
 func Commands(e *cluster.Env) []*urfave.Command {
 	f := &flags{}
 	return []*urfave.Command{{
@@ -47,7 +47,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 	}}
 }
 
-// check reports flags that contradict each other.
+// check returns an error if flags contradict each other or the timeout is not positive.
 func (f *flags) check() error {
 	targets := 0
 	for _, given := range []bool{f.node != "", f.connection != "", f.all} {
@@ -113,8 +113,8 @@ func callAll(ctx context.Context, e *cluster.Env, rpc *rpcregistry.Endpoint, noW
 	return writeVerdicts(e, method, verdicts)
 }
 
-// callOne calls the node that was asked for, or the first node that has the method
-// and accepts the call.
+// callOne calls do with the target that a flag names, or else with one live node after
+// the other until a node has the method and accepts the call.
 func (f *flags) callOne(ctx context.Context, e *cluster.Env, c *cluster.Client, do func(context.Context, rpcregistry.Target) error) error {
 	switch {
 	case f.node != "":
@@ -143,7 +143,7 @@ func (f *flags) callOne(ctx context.Context, e *cluster.Env, c *cluster.Client, 
 	return err
 }
 
-// Verdict is one node in the JSON of call --all.
+// Verdict is the outcome of a call on one node, in the JSON output of call --all.
 type Verdict struct {
 	Node        string          `json:"node"`
 	Incarnation string          `json:"incarnation"`
@@ -152,8 +152,8 @@ type Verdict struct {
 	Error       string          `json:"error,omitempty"`
 }
 
-// writeVerdicts shows the outcome of a call on each node. One node on which it failed
-// makes the command fail.
+// writeVerdicts writes the outcome of a call on each node. It returns an error if the
+// call failed on any node, or there was no node.
 func writeVerdicts(e *cluster.Env, method string, verdicts []rpcregistry.Verdict) error {
 	all := make([]Verdict, 0, len(verdicts))
 	rows := [][]string{{"NODE", "OUTCOME", "VALUE"}}

@@ -15,19 +15,22 @@ import (
 // ReachTime is how long a command waits for Redis to answer.
 const ReachTime = 3 * time.Second
 
-// ErrNoSet says that no setting tells where Redis is and no set runs on this machine,
-// or that the cluster has no live node.
+// ErrNoSet reports that no setting gives the address of Redis and no set runs on this
+// machine, or that the cluster has no live node.
 var ErrNoSet = errors.New("no running set found")
 
-// Client is a command's way to a running cluster, of which it is no member.
+// Client is a command's connection to a running cluster. The command does not become
+// a node of that cluster.
 type Client struct {
 	*worker.Client
 
 	Where string // the address of Redis, or the path of the socket
 }
 
-// Connect reaches the cluster through Redis, if a setting says where that is, and
-// otherwise through the socket of the set that runs on this machine.
+// Connect connects to the cluster: through Redis if a setting gives its address,
+// otherwise through the socket of the set that runs on this machine. It returns an
+// [ErrNoSet] if there is neither, and a [link.ErrUnavailable] if Redis does not answer
+// within [ReachTime].
 func (e *Env) Connect(ctx context.Context) (*Client, error) {
 	cfg, configured, err := e.Redis()
 	if err != nil {
@@ -59,8 +62,8 @@ func (e *Env) Connect(ctx context.Context) (*Client, error) {
 	return c, nil
 }
 
-// Open returns a client of a cluster before it has reached Redis. where names that
-// Redis in errors.
+// Open returns a client without waiting for Redis to answer. Errors call that Redis by
+// the name where.
 func Open(ctx context.Context, cfg worker.ClientConfig, where string) (*Client, error) {
 	cfg.Name = "stellar-cli"
 	c, err := worker.ConnectWith(ctx, cfg)
@@ -70,7 +73,8 @@ func Open(ctx context.Context, cfg worker.ClientConfig, where string) (*Client, 
 	return &Client{Client: c, Where: where}, nil
 }
 
-// Dial returns the command's end of all calls as soon as answers can arrive.
+// Dial waits until the client has subscribed to answers and returns the endpoint for
+// remote calls. It returns a [link.ErrUnavailable] after [ReachTime].
 func (c *Client) Dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
 	waiting, cancel := context.WithTimeout(ctx, ReachTime)
 	defer cancel()
@@ -86,7 +90,7 @@ func (c *Client) Dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
 	}
 }
 
-// Live returns the ids of the live nodes.
+// Live returns the ids of the cluster's live nodes. It may return none.
 func (c *Client) Live(ctx context.Context) ([]string, error) {
 	members, err := c.Directory().List(ctx)
 	if err != nil {

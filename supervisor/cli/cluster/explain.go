@@ -8,7 +8,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
-// ExplainCall adds to the error of a call what to do about it.
+// ExplainCall adds advice for the user to the error of a remote call.
 func ExplainCall(e *Env, err error) error {
 	remote, ok := errors.AsType[*rpcregistry.Error](err)
 	if !ok {

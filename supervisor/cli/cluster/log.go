@@ -9,12 +9,12 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
-// stamp is the format of the time of a log line, with milliseconds to measure a
-// restart by.
+// stamp is the time format of log lines. Its milliseconds show how long a restart took.
 const stamp = "2006-01-02T15:04:05.000Z07:00"
 
-// Logger returns a logger to the log file or to standard error: for people on a
-// terminal, as JSON elsewhere.
+// Logger returns a logger to the log file, if --log-file names one, or to standard
+// error. The default format is readable text on a terminal and JSON elsewhere. The
+// error is a [config.ErrInvalid]: the log file cannot be opened.
 func (e *Env) Logger() (zerolog.Logger, error) {
 	out := e.Stderr
 	if e.LogFile != "" {
@@ -45,7 +45,7 @@ func (e *Env) Logger() (zerolog.Logger, error) {
 // LogsToFile reports whether the log goes to a file.
 func (e *Env) LogsToFile() bool { return e.logTo != nil }
 
-// CloseLog closes the log file, if there is one.
+// CloseLog closes the log file, if the log goes to a file.
 func (e *Env) CloseLog() {
 	if e.logTo != nil {
 		_ = e.logTo.Close()

@@ -18,8 +18,8 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
-// Env is what every command is made from: the settings, the process's streams and
-// the program's name.
+// Env is the environment that all commands share: the settings, the standard streams
+// and the program's name.
 type Env struct {
 	*config.Settings
 
@@ -30,8 +30,8 @@ type Env struct {
 	logTo *service.LogFile // nil for none
 }
 
-// Action returns the action of a command: it checks the values of all flags before
-// it calls f with the arguments.
+// Action returns the action of a command. The action checks the values of all flags,
+// then calls f with the environment and the arguments.
 func (e *Env) Action(f func(ctx context.Context, e *Env, args []string) error) urfave.ActionFunc {
 	return e.Settings.Action(func(ctx context.Context, args []string) error { return f(ctx, e, args) })
 }
@@ -39,10 +39,10 @@ func (e *Env) Action(f func(ctx context.Context, e *Env, args []string) error) u
 // maxInput is the size of the largest argument that is read from standard input, in bytes.
 const maxInput = 32 << 20
 
-// JSON reports whether the output is JSON, for scripts, and no table.
+// JSON reports whether --output asks for JSON instead of a table.
 func (e *Env) JSON() bool { return e.Output == "json" }
 
-// WriteJSON writes a value for scripts.
+// WriteJSON writes v to standard output as indented JSON.
 func (e *Env) WriteJSON(v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -52,7 +52,8 @@ func (e *Env) WriteJSON(v any) error {
 	return err
 }
 
-// WriteValue writes a JSON value as it came, indented.
+// WriteValue indents a JSON value and writes it to standard output. It writes an empty
+// value as null.
 func (e *Env) WriteValue(value json.RawMessage) error {
 	if len(value) == 0 {
 		value = json.RawMessage("null")
@@ -65,13 +66,14 @@ func (e *Env) WriteValue(value json.RawMessage) error {
 	return err
 }
 
-// WriteLine writes a line.
+// WriteLine writes the text and a line break to standard output.
 func (e *Env) WriteLine(text string) error {
 	_, err := fmt.Fprintln(e.Stdout, Printable(text))
 	return err
 }
 
-// WriteResult writes what a command did: v for scripts, the text for people.
+// WriteResult writes the result of a command: v if the output is JSON, otherwise the
+// text.
 func (e *Env) WriteResult(v any, text string) error {
 	if e.JSON() {
 		return e.WriteJSON(v)
@@ -79,12 +81,13 @@ func (e *Env) WriteResult(v any, text string) error {
 	return e.WriteLine(text)
 }
 
-// Notef tells people something beside the output, on standard error.
+// Notef writes a message to standard error, so that it does not mix with the output.
 func (e *Env) Notef(format string, args ...any) {
 	_, _ = fmt.Fprintf(e.Stderr, "%s: %s\n", e.Program, Printable(fmt.Sprintf(format, args...)))
 }
 
-// WriteTable writes rows, the first of which is the header.
+// WriteTable writes rows to standard output as an aligned table. The first row is the
+// header.
 func (e *Env) WriteTable(rows [][]string) error {
 	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -99,9 +102,9 @@ func (e *Env) WriteTable(rows [][]string) error {
 	return w.Flush()
 }
 
-// Printable escapes the characters of a text that could control a terminal: it may
-// come from another node. The escapes are those of JSON, so that JSON stays the same
-// value.
+// Printable escapes unprintable characters, except line breaks and tabs: a text from
+// another node must not control the terminal. It uses the escapes of JSON, so that a
+// JSON text keeps its value.
 func Printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -118,8 +121,9 @@ func Printable(s string) string {
 	return b.String()
 }
 
-// Argument returns a JSON argument of a command; "-" reads it from standard input.
-// The error names what it is and shows an example.
+// Argument returns a JSON argument of a command. The text "-" reads the argument from
+// standard input. If the argument is not JSON, the error is a [config.ErrUsage] that
+// calls it by the name what and shows the example.
 func (e *Env) Argument(text, what, example string) (json.RawMessage, error) {
 	if text == "-" {
 		all, err := io.ReadAll(io.LimitReader(e.StdinReader(), maxInput))
@@ -135,7 +139,8 @@ func (e *Env) Argument(text, what, example string) (json.RawMessage, error) {
 	return value, nil
 }
 
-// StdinReader returns standard input, and tells people that it is read.
+// StdinReader returns standard input. If that is a terminal, it writes a hint that the
+// command waits for input.
 func (e *Env) StdinReader() io.Reader {
 	if e.Stdin == nil {
 		return strings.NewReader("")
@@ -146,7 +151,7 @@ func (e *Env) StdinReader() io.Reader {
 	return e.Stdin
 }
 
-// IsTerminal reports whether people see what is written.
+// IsTerminal reports whether the stream is a terminal.
 func IsTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))

@@ -17,12 +17,12 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
-// maxSocketPath is the length of the longest path that a Unix socket can have, with
-// room for the name under which it is made.
+// maxSocketPath is the length of the longest permitted socket path, in bytes. It leaves
+// room below the system's limit for the temporary name under which the socket is made.
 const maxSocketPath = 100
 
-// runtimeDir returns the directory with the sockets of this user's sets. It is the
-// same for every program: each finds what runs in its namespace.
+// runtimeDir returns the directory with the sockets of this user's sets. All programs
+// share it, so that the commands of one program find the sets of another.
 func runtimeDir(s *config.Settings) string {
 	if dir, ok := s.Env("XDG_RUNTIME_DIR"); ok && filepath.IsAbs(dir) {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
@@ -36,8 +36,8 @@ func runtimeDir(s *config.Settings) string {
 	return filepath.Join(tmp, "stellar-"+strconv.Itoa(os.Getuid()))
 }
 
-// checkPrivate makes sure that no other user can put a socket into the directory or
-// made it: a process that answers there is trusted.
+// checkPrivate returns an error unless the directory belongs to this user and is closed
+// to others: commands trust any process that answers on a socket in it.
 func checkPrivate(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -57,8 +57,9 @@ func checkPrivate(dir string) error {
 	return nil
 }
 
-// Listen opens the socket through which commands reach an embedded Redis. Where the
-// user did not ask for a certain file a set can run without it.
+// Listen opens the socket through which commands reach the embedded Redis server, and
+// returns the path of the socket. An error need not be fatal: a set runs without the
+// socket too, but commands cannot reach it.
 func Listen(ctx context.Context, s *config.Settings, server *embedded.Server) (path string, err error) {
 	path = s.Socket
 	if path == "" {
@@ -84,8 +85,8 @@ func Listen(ctx context.Context, s *config.Settings, server *embedded.Server) (p
 	return path, nil
 }
 
-// clearDead removes the file of a socket that no process listens at any more, and
-// reports whether one does.
+// clearDead reports whether a process listens on the socket at path. It removes the
+// file of a socket without a listener.
 func clearDead(path string) (live bool) {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Type() != fs.ModeSocket {
@@ -102,7 +103,8 @@ func clearDead(path string) (live bool) {
 	return false
 }
 
-// findSocket returns the socket of the only running set of the namespace.
+// findSocket returns the path of the socket of the only running set in the namespace.
+// It returns an error if none or more than one runs.
 func (e *Env) findSocket() (string, error) {
 	s := e.Settings
 	if s.Socket != "" {
@@ -143,7 +145,7 @@ func (e *Env) findSocket() (string, error) {
 	}
 }
 
-// namespaceOf returns the namespace in the name of a socket file.
+// namespaceOf returns the namespace of a socket file named NAMESPACE-PID.sock.
 func namespaceOf(file string) (string, bool) {
 	name, ok := strings.CutSuffix(file, ".sock")
 	i := strings.LastIndexByte(name, '-')
@@ -153,7 +155,7 @@ func namespaceOf(file string) (string, bool) {
 	return name[:i], true
 }
 
-// dialSocket returns how to reach a Redis behind a socket file.
+// dialSocket returns a dial function that connects to the Unix socket at path.
 func dialSocket(path string) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer

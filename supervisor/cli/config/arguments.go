@@ -10,8 +10,8 @@ import (
 	urfave "github.com/urfave/cli/v3"
 )
 
-// Action returns the action of a command: it checks the values of all flags before
-// it calls f with the arguments.
+// Action returns the action of a command. The action checks the values of all flags,
+// then calls f with the arguments.
 func (s *Settings) Action(f func(ctx context.Context, args []string) error) urfave.ActionFunc {
 	return func(ctx context.Context, cmd *urfave.Command) error {
 		s.Use(cmd.Flags)
@@ -22,7 +22,8 @@ func (s *Settings) Action(f func(ctx context.Context, args []string) error) urfa
 	}
 }
 
-// Arguments says how many arguments a command takes, and in which form.
+// Arguments returns a validator for a command that takes least to most arguments.
+// Its error is an [ErrUsage] that shows the expected form.
 func Arguments(least, most int, form string) urfave.ArgValidatorFunc {
 	return func(_ context.Context, cmd *urfave.Command) error {
 		if n := cmd.Args().Len(); n < least || n > most {
@@ -32,13 +33,14 @@ func Arguments(least, most int, form string) urfave.ArgValidatorFunc {
 	}
 }
 
-// NoArguments is [Arguments] for a command without any.
+// NoArguments returns an [ErrUsage] if the command was given arguments.
 func NoArguments(ctx context.Context, cmd *urfave.Command) error {
 	return Arguments(0, 0, "none")(ctx, cmd)
 }
 
-// NoSuchCommand is for the default command of a group: its arguments can only be a
-// misspelt command.
+// NoSuchCommand validates the arguments of a group's default command, which takes
+// none. An argument can only be a misspelt subcommand: the error, an [ErrUsage], lists
+// the group's subcommands.
 func NoSuchCommand(_ context.Context, cmd *urfave.Command) error {
 	if word := cmd.Args().First(); cmd.Args().Len() > 0 {
 		group := cmd.Lineage()[1]
@@ -47,7 +49,8 @@ func NoSuchCommand(_ context.Context, cmd *urfave.Command) error {
 	return nil
 }
 
-// WhichCommand is the action of a group without a default command.
+// WhichCommand is the action of a command group without a default command. It returns
+// an [ErrUsage] that lists the group's subcommands.
 func WhichCommand(_ context.Context, cmd *urfave.Command) error {
 	if word := cmd.Args().First(); word != "" {
 		return Usagef("%q is not a command of %s: use %s", word, cmd.FullName(), subcommands(cmd))
@@ -67,8 +70,8 @@ func subcommands(group *urfave.Command) string {
 
 var invalidValue = regexp.MustCompile(`^invalid value (".*") for flag -(\S+): `)
 
-// ExplainUsage turns the library's error about a wrong command line into one that
-// says what to do.
+// ExplainUsage replaces the flag library's error about a wrong command line with an
+// [ErrUsage] that suggests the right flag or the kind of value that is needed.
 func ExplainUsage(_ context.Context, cmd *urfave.Command, err error, _ bool) error {
 	text := err.Error()
 	more := fmt.Sprintf("see \"%s --help\"", cmd.FullName())

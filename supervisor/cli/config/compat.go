@@ -9,12 +9,13 @@ import (
 
 const groupCompat = "Compatibility"
 
-// compat names the implementation whose nodes share the cache, and their prefixes.
+// compat selects the layout of the cache in Redis: the preset names the implementation
+// whose nodes share the cache, the prefixes are those of its keys.
 type compat struct {
 	preset, cachePrefix, lockPrefix string
 }
 
-// CacheFlags returns the flags of every command that touches the cache.
+// CacheFlags returns the flags that every command on the cache has.
 func (s *Settings) CacheFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{
@@ -33,7 +34,7 @@ func (s *Settings) CacheFlags() []urfave.Flag {
 	}
 }
 
-// checkCompat reports what is wrong with these settings, as Check does.
+// checkCompat is the part of [Settings.Check] for the flags of the cache.
 func (s *Settings) checkCompat(require requirement) {
 	_, err := cache.ParsePreset(s.preset)
 	require("compat", err == nil, "%q is neither stellar nor actionhero", s.preset)

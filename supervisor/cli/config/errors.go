@@ -6,12 +6,12 @@ import (
 	"io/fs"
 )
 
-// Kinds of errors, each with an exit code of its own.
+// Kinds of errors. Each kind has its own exit code.
 var (
 	// ErrUsage: the command line, or a value in the environment, is wrong.
 	ErrUsage = errors.New("usage")
-	// ErrInvalid: the configuration file, a file with a secret, or settings that do
-	// not go together.
+	// ErrInvalid: the configuration file or a file with a secret is wrong, or two
+	// settings contradict each other.
 	ErrInvalid = errors.New("bad configuration")
 )
 
@@ -25,7 +25,8 @@ func Invalidf(format string, args ...any) error {
 	return As(ErrInvalid, fmt.Errorf(format, args...))
 }
 
-// As returns err as an error of that kind for [errors.Is], under its own text.
+// As returns an error with the text of err that matches both err and kind in
+// [errors.Is].
 func As(kind, err error) error { return &kindError{kind, err} }
 
 type kindError struct {
@@ -36,8 +37,8 @@ type kindError struct {
 func (e *kindError) Error() string   { return e.err.Error() }
 func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }
 
-// WithoutPath returns the reason of an error about a file whose name the caller
-// has named already.
+// WithoutPath strips the operation and the path from an [fs.PathError], for messages
+// that name the file already. It returns other errors as they are.
 func WithoutPath(err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err

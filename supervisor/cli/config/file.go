@@ -17,8 +17,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// file is the configuration file: a YAML mapping whose keys are the names of flags,
-// the tasks and the periodic tasks.
+// file is the parsed configuration file: a YAML mapping whose keys are names of flags,
+// "tasks" and "periodic".
 type file struct {
 	path            string
 	values          map[string]fileValue // by flag
@@ -34,8 +34,8 @@ type fileValue struct {
 // maxConfig is the size of the largest configuration file, in bytes.
 const maxConfig = 1 << 20
 
-// parse returns the mapping in a file; an empty mapping where the file holds
-// nothing but comments.
+// parse returns the YAML mapping of the configuration file. The mapping is empty if
+// the file holds nothing but comments.
 func parse(path string) (*yaml.Node, error) {
 	text, err := readSmall(path, maxConfig)
 	if err != nil {
@@ -60,8 +60,8 @@ func parse(path string) (*yaml.Node, error) {
 	return root, nil
 }
 
-// read reads the file. keys maps each key that it may have to the flag of that key.
-// The error reports everything that is wrong.
+// read reads the configuration file. keys maps each permitted key to the name of its
+// flag, flags each name to the flag. The error joins all problems found.
 func (f *file) read(path string, keys map[string]string, flags map[string]urfave.Flag) error {
 	f.path = path
 	root, err := parse(path)
@@ -97,7 +97,8 @@ func (f *file) read(path string, keys map[string]string, flags map[string]urfave
 	return s.err()
 }
 
-// scalar returns a value as the flag takes it on the command line.
+// scalar converts a YAML value to the text that the flag would be given on the command
+// line; a list becomes comma-separated. It returns an error if the types differ.
 func scalar(node *yaml.Node, flag urfave.Flag) (string, error) {
 	kind := kindOf(flag)
 	mismatch := fmt.Errorf("%s is needed here", describe(kind))
@@ -127,7 +128,7 @@ func scalar(node *yaml.Node, flag urfave.Flag) (string, error) {
 	return node.Value, nil
 }
 
-// readSmall reads a file of at most limit bytes. Its errors do not repeat the path.
+// readSmall reads a file of at most limit bytes. Its errors omit the path.
 func readSmall(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

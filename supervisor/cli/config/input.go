@@ -9,10 +9,10 @@ import (
 	urfave "github.com/urfave/cli/v3"
 )
 
-// Rank orders where a value can come from: the higher one wins.
+// Rank is the precedence of a source of values: the value of the highest rank wins.
 type Rank int
 
-// Ranks.
+// Ranks, lowest first.
 const (
 	FromDefault Rank = iota
 	FromFile
@@ -28,20 +28,20 @@ func (r Rank) String() string {
 // Origin is where the value of a flag came from.
 type Origin struct {
 	Rank  Rank
-	Where string // as errors name it
-	At    string // the flag, the variable, or the file and line
+	Where string // the place in error messages: as At, for a file also the key
+	At    string // the flag, the variable, or the file and line; empty for a default
 }
 
-// Input finds the values of flags that are not on the command line: in the
-// environment, then in the configuration file. It records the origin of each and
-// what was wrong with it.
+// Input looks up flags that are not on the command line: in the environment, then in
+// the configuration file. It records the origin of each value and the errors of values
+// that it rejected.
 type Input struct {
 	lookup  func(string) (string, bool)
-	path    *string                // of the configuration file; set before the file is first read
-	known   map[string]urfave.Flag // of all commands
-	own     map[string]urfave.Flag // of the command that runs
-	ordered []urfave.Flag          // the same, in the order of their declaration
-	inFile  map[string]string      // a key that the file may have → its flag
+	path    *string                // path of the configuration file; set before the file is first read
+	known   map[string]urfave.Flag // flags of all commands, by name
+	own     map[string]urfave.Flag // flags of the command that runs, by name
+	ordered []urfave.Flag          // flags of the command that runs, in the order of their declaration
+	inFile  map[string]string      // key that the file may have → name of its flag
 	file    *file
 	origins map[string]Origin
 	errs    []error
@@ -57,11 +57,11 @@ func newInput(lookup func(string) (string, bool), path *string) *Input {
 	}
 }
 
-// Env returns a variable of the environment.
+// Env returns the value of an environment variable and whether it is set.
 func (in *Input) Env(variable string) (value string, set bool) { return in.lookup(variable) }
 
-// Declare makes flags known. A flag with a file source may stand in the
-// configuration file under any of its names.
+// Declare registers flags, so that their values can be checked, and returns them. The
+// configuration file may use any alias of a flag that has the file as a source.
 func (in *Input) Declare(flags ...urfave.Flag) []urfave.Flag {
 	for _, f := range flags {
 		name := f.Names()[0]
@@ -76,7 +76,8 @@ func (in *Input) Declare(flags ...urfave.Flag) []urfave.Flag {
 	return flags
 }
 
-// from returns the sources of a flag that the environment and the file may set.
+// from returns the sources of a flag: the environment variables, then the configuration
+// file.
 func (in *Input) from(flag string, variables ...string) urfave.ValueSourceChain {
 	chain := in.fromEnv(flag, variables...)
 	in.inFile[flag] = flag
@@ -84,7 +85,8 @@ func (in *Input) from(flag string, variables ...string) urfave.ValueSourceChain 
 	return chain
 }
 
-// fromEnv returns the sources of a flag that the environment may set, but not the file.
+// fromEnv returns the sources of a flag that the configuration file cannot set: the
+// environment variables only.
 func (in *Input) fromEnv(flag string, variables ...string) urfave.ValueSourceChain {
 	var chain urfave.ValueSourceChain
 	for _, v := range variables {
@@ -101,8 +103,8 @@ func (in *Input) Use(flags []urfave.Flag) {
 	}
 }
 
-// check reads the file, also where no flag needed it, and returns everything that
-// was wrong.
+// check returns all errors of values that Input rejected. It reads the configuration
+// file if no flag has caused that yet, so that its errors are always reported.
 func (in *Input) check() error {
 	in.open()
 	return errors.Join(in.errs...)
@@ -134,11 +136,12 @@ func (in *Input) Origin(flag string) Origin {
 	return Origin{Rank: FromDefault, Where: "--" + flag}
 }
 
-// Given reports whether the flag has another value than its default, or the same
-// from somewhere else.
+// Given reports whether the flag was set on the command line, in the environment or
+// in the configuration file, even to its default value.
 func (in *Input) Given(flag string) bool { return in.Origin(flag).Rank != FromDefault }
 
-// Problemf returns an error about a flag's value that says where the value came from.
+// Problemf returns an error about a flag's value, prefixed with the value's origin. It
+// is an [ErrInvalid] for a value of the configuration file and an [ErrUsage] otherwise.
 func (in *Input) Problemf(flag, format string, args ...any) error {
 	o := in.Origin(flag)
 	kind := ErrUsage
@@ -148,7 +151,8 @@ func (in *Input) Problemf(flag, format string, args ...any) error {
 	return As(kind, fmt.Errorf("%s: "+format, append([]any{o.Where}, args...)...))
 }
 
-// record notes the origin of a value, unless the flag cannot have that value.
+// record stores the origin of a flag's value. A value of the wrong type is recorded as
+// an error instead, and the flag counts as unset.
 func (in *Input) record(flag, value string, o Origin) (string, bool) {
 	if wanted := mismatch(in.known[flag], value); wanted != "" {
 		in.errs = append(in.errs, Usagef("%s: %q is not %s", o.Where, value, wanted))
@@ -158,7 +162,7 @@ func (in *Input) record(flag, value string, o Origin) (string, bool) {
 	return value, true
 }
 
-// Types of flags that are not just text, as the library names them.
+// Types of flags other than text, as the flag library's SchemaType names them.
 const (
 	integer  = "integer"
 	boolean  = "boolean"
@@ -174,7 +178,8 @@ func kindOf(f urfave.Flag) string {
 	return ""
 }
 
-// mismatch describes the type of the flag where the value is not of that type.
+// mismatch returns "" if the value is of the flag's type, and a description of that
+// type otherwise.
 func mismatch(f urfave.Flag, value string) string {
 	var err error
 	switch kindOf(f) {
@@ -191,7 +196,7 @@ func mismatch(f urfave.Flag, value string) string {
 	return describe(kindOf(f))
 }
 
-// describe says for people what values of a type look like.
+// describe returns a phrase for error messages that describes the values of a type.
 func describe(kind string) string {
 	switch kind {
 	case integer:
@@ -207,7 +212,8 @@ func describe(kind string) string {
 	}
 }
 
-// envSource is one environment variable. An empty variable counts as unset.
+// envSource looks up a flag's value in an environment variable. An empty variable
+// counts as unset.
 type envSource struct {
 	in             *Input
 	flag, variable string
@@ -235,7 +241,7 @@ func (s *envSource) Key() string      { return s.variable }
 func (s *envSource) String() string   { return "environment variable " + s.variable }
 func (s *envSource) GoString() string { return s.String() }
 
-// fileSource is one key of the configuration file.
+// fileSource looks up a flag's value in the configuration file.
 type fileSource struct {
 	in   *Input
 	flag string

@@ -9,14 +9,14 @@ import (
 
 const groupLog = "Log"
 
-// logging is what is logged, how and where to.
+// logging holds the level, the format and the file of the log.
 type logging struct {
 	silent             bool
 	level              string
 	LogFormat, LogFile string
 }
 
-// LogFlags returns the flags of the log. level is the default of --log-level.
+// LogFlags returns the logging flags. level is the default of --log-level.
 func (s *Settings) LogFlags(level string) []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.BoolFlag{
@@ -49,7 +49,7 @@ var levels = map[string]zerolog.Level{
 	"warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel, "off": zerolog.Disabled,
 }
 
-// Level returns the lowest level to log.
+// Level returns the lowest level that is logged; --silent raises it to error.
 func (s *Settings) Level() zerolog.Level {
 	level := levels[s.level]
 	if s.silent {

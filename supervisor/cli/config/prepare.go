@@ -8,10 +8,10 @@ import (
 	"github.com/stellarfw/stellar/worker"
 )
 
-// Prepared is what a set needs, checked.
+// Prepared holds the checked configuration of a set, its health pages and its app.
 type Prepared struct {
 	Set        supervisor.Config
-	Configured bool // somewhere it is said where Redis is
+	Configured bool // a setting gives the address of Redis
 	Admin      admin.Config
 	App        *worker.App // with the tasks of the configuration file
 
@@ -19,8 +19,8 @@ type Prepared struct {
 	Periodics []PeriodicTask
 }
 
-// Prepare puts together what a set needs, adds the tasks of the configuration file
-// to the app and reports everything that is wrong.
+// Prepare collects the configuration of a set, makes the app with newApp and registers
+// the tasks of the configuration file with it. The error joins all problems found.
 func (s *Settings) Prepare(newApp func() (*worker.App, error)) (p Prepared, err error) {
 	var errs [5]error
 	if p.App, errs[0] = newApp(); p.App == nil && errs[0] == nil {

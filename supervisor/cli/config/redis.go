@@ -16,8 +16,8 @@ import (
 
 const groupRedis = "Redis"
 
-// connection is where Redis, or a running set, is, and what proves that a message
-// comes from the cluster.
+// connection holds the address and the credentials of Redis, the socket of a running
+// set, and the token that proves that a message comes from a node of the cluster.
 type connection struct {
 	Namespace, Socket              string
 	redisURL, redisHost, redisUser string
@@ -28,7 +28,8 @@ type connection struct {
 	alsoFile, tokenMode            string
 }
 
-// ConnectFlags returns the flags that say where Redis, or a running set, is.
+// ConnectFlags returns the flags for the address of Redis or of a running set, and
+// for the credentials.
 func (s *Settings) ConnectFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{
@@ -90,7 +91,8 @@ func (s *Settings) checkConnection(require requirement) {
 	require("redis-db", s.redisDB >= 0, "%d is negative", s.redisDB)
 }
 
-// Redis returns where Redis is. configured is false where no setting says so.
+// Redis returns the configuration of the connection to Redis. configured is false if
+// no setting gives an address. The error joins all problems found.
 func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	cfg = link.Config{
 		Namespace: s.Namespace, Username: s.redisUser, SentinelUsername: s.sentinelUser,
@@ -108,7 +110,7 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 			errs = append(errs, err)
 		}
 	}
-	// What is not the URL's is checked on its own, so that the error is not blamed on the URL.
+	// The tokens and their mode are validated apart from the URL, so that the error names the right setting.
 	alone := link.Config{URL: "redis://host", Token: cfg.Token, AlsoAccept: cfg.AlsoAccept}
 	if err := alone.Validate(); err != nil {
 		errs = append(errs, Invalidf("STELLAR_TOKEN: %w", err))
@@ -136,7 +138,7 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	return cfg, true, errors.Join(errs...)
 }
 
-// checkPorts reports ports of an address that a dial would refuse.
+// checkPorts returns an error if a port of the address is not between 1 and 65535.
 func checkPorts(address string) error {
 	_, hosts, _ := strings.Cut(address, "://")
 	hosts, _, _ = strings.Cut(hosts, "/")
@@ -149,9 +151,9 @@ func checkPorts(address string) error {
 	return nil
 }
 
-// redisAddress returns the URL and the flag that decided it. Between a URL on one side
-// and host, port and database on the other the higher rank wins, and the URL where the
-// ranks are equal.
+// redisAddress returns the URL of Redis and the flag that decided it. Either
+// --redis-url or the group of host, port and database decides: the flag with the highest
+// rank wins, and --redis-url wins a tie. Both results are empty if none was given.
 func (s *Settings) redisAddress() (address, flag string) {
 	best, by := FromDefault, ""
 	for _, flag := range []string{"redis-url", "redis-host", "redis-port", "redis-db"} {

@@ -6,7 +6,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Variables with secrets. NAME_FILE names a file with the secret instead.
+// Environment variables that hold secrets. The variable NAME_FILE holds the path of a
+// file with the secret instead.
 const (
 	redisPass    = "REDIS_PASS"
 	sentinelPass = "REDIS_SENTINEL_PASS"
@@ -15,13 +16,13 @@ const (
 	adminToken   = "STELLAR_ADMIN_TOKEN"
 )
 
-// Secret is where a secret can come from.
+// Secret names the sources of a secret, not its value.
 type Secret struct {
 	Variable string
-	File     string // instead of the variable; empty for none
+	File     string // path of the file that is used instead of the variable; empty for none
 }
 
-// Secrets returns the secrets of "run".
+// Secrets returns the sources of all secrets that the command "run" uses.
 func (s *Settings) Secrets() []Secret {
 	return []Secret{
 		{redisPass, s.redisPassFile},
@@ -32,7 +33,8 @@ func (s *Settings) Secrets() []Secret {
 	}
 }
 
-// secretFlags are flags that do not exist, but that somebody may try.
+// secretFlags maps flags that do not exist, such as one for a password, to the variable
+// that the error about the flag recommends.
 var secretFlags = map[string]string{
 	"redis-pass": redisPass, "redis-password": redisPass, "redisPass": redisPass, "password": redisPass,
 	"token": token, "token-also": tokenAlso, "admin-token": adminToken,
@@ -41,7 +43,8 @@ var secretFlags = map[string]string{
 // maxSecret is the size of the largest file with a secret, in bytes.
 const maxSecret = 64 << 10
 
-// secret returns the value of the variable, or the content of the file.
+// secret returns the value of the variable, or the content of the file without its
+// final line breaks. It is an error if both are given or the file is empty.
 func (s *Settings) secret(variable, file string) (link.Secret, error) {
 	value, _ := s.Env(variable)
 	if file == "" {

@@ -15,7 +15,8 @@ const (
 	groupService = "Service"
 )
 
-// service is what a set that runs as a service offers.
+// service holds the settings of a set that runs as a service: its pidfile and its
+// health pages.
 type service struct {
 	PIDFile                   string
 	adminAddr, adminTokenFile string
@@ -40,8 +41,8 @@ func (s *Settings) checkService(require requirement) {
 	require("admin-addr", err == nil, "%q: use host:port, such as 127.0.0.1:8080", s.adminAddr)
 }
 
-// Admin returns the configuration of the health pages; without an address there
-// are none.
+// Admin returns the configuration of the health pages. An empty Addr means that no
+// pages are served.
 func (s *Settings) Admin() (cfg admin.Config, err error) {
 	cfg.Addr = s.adminAddr
 	if cfg.Token, err = s.secret(adminToken, s.adminTokenFile); err != nil || cfg.Addr == "" {

@@ -16,17 +16,17 @@ import (
 	"github.com/stellarfw/stellar/worker"
 )
 
-// GroupSet is the group of the flags of a set in the help.
+// GroupSet is the heading of the set's flags in help texts.
 const GroupSet = "The set"
 
-// shutdownTimeout is in milliseconds where it is a bare number.
+// shutdownTimeout is the variable of --drain. A bare number in it is in milliseconds.
 const shutdownTimeout = "STELLAR_SHUTDOWN_TIMEOUT"
 
-// set is the size of a set and how its nodes work.
+// set holds the size of a set and the settings of its nodes.
 type set struct {
 	Workers      int
 	prefix, id   string
-	Title        string // of the process
+	Title        string // title of the process
 	concurrency  int
 	queues       []string
 	Drain, grace time.Duration
@@ -34,7 +34,8 @@ type set struct {
 	cluster      bool
 }
 
-// SetFlags returns the flags for the size of a set.
+// SetFlags returns the flags --workers and --concurrency. workers is the default number
+// of nodes, and text describes that default in help texts.
 func (s *Settings) SetFlags(workers int, text string) []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.IntFlag{
@@ -48,7 +49,7 @@ func (s *Settings) SetFlags(workers int, text string) []urfave.Flag {
 	}
 }
 
-// nodeFlags returns the other flags of a set.
+// nodeFlags returns the flags of a set beyond [Settings.SetFlags].
 func (s *Settings) nodeFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.BoolFlag{
@@ -90,7 +91,7 @@ func (s *Settings) nodeFlags() []urfave.Flag {
 	}
 }
 
-// maxConcurrency is how many tasks of one node run at a time at most.
+// maxConcurrency is the largest permitted value of --concurrency.
 const maxConcurrency = 10_000
 
 func (s *Settings) checkSet(require requirement) {
@@ -98,7 +99,7 @@ func (s *Settings) checkSet(require requirement) {
 		"%d is not between 0 and %d", s.Workers, supervisor.MaxWorkers)
 	require("workerPrefix", link.ValidName(s.prefix) && len(s.prefix) <= supervisor.MaxPrefix,
 		"%.220q: use 1 to %d letters, digits and . _ : -", s.prefix, supervisor.MaxPrefix)
-	aSet := s.own["workers"] != nil // the concurrency of a queue is another flag
+	aSet := s.own["workers"] != nil // without --workers, the command has another flag named concurrency: that of a queue
 	require("concurrency", !aSet || s.concurrency >= 1 && s.concurrency <= maxConcurrency,
 		"%d is not between 1 and %d", s.concurrency, maxConcurrency)
 	_, _, err := parseQueues(s.queues)
@@ -108,9 +109,9 @@ func (s *Settings) checkSet(require requirement) {
 	}
 }
 
-// Set returns the configuration of a set, without Redis.
+// Set returns the configuration of a set, except for its connection to Redis.
 func (s *Settings) Set() (supervisor.Config, error) {
-	queues, weights, _ := parseQueues(s.queues) // check has reported what is wrong
+	queues, weights, _ := parseQueues(s.queues) // checkSet has reported the error
 	cfg := supervisor.Config{
 		Workers: s.Workers, WorkerPrefix: s.prefix, ID: s.id, Concurrency: s.concurrency, Queues: queues, Weights: weights,
 		Drain: s.Drain, Grace: s.grace, Cache: s.CacheConfig(),
@@ -142,7 +143,7 @@ func (s *Settings) Set() (supervisor.Config, error) {
 	return cfg, nil
 }
 
-// parseQueues reads names of queues, each with its weight if it has one.
+// parseQueues parses entries of the form NAME or NAME=WEIGHT.
 func parseQueues(entries []string) (queues []string, weights map[string]int, err error) {
 	var errs []error
 	for _, entry := range entries {

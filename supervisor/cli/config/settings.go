@@ -8,8 +8,9 @@ import (
 	urfave "github.com/urfave/cli/v3"
 )
 
-// Settings are the values of all flags. A command uses those that it declares. The
-// flags of a group, their checks and what they mean are in one file.
+// Settings holds the values of all flags. A command uses only the flags that it
+// declares. Each embedded group has one file of this package with its flags, their
+// checks and the configuration made from them.
 type Settings struct {
 	*Input
 	set
@@ -18,20 +19,20 @@ type Settings struct {
 	logging
 	service
 
-	Path   string // of the configuration file
+	Path   string // path of the configuration file
 	Output string // table or json
 }
 
-// New returns settings without values. env looks a variable of the environment up;
-// nil for an empty environment.
+// New returns settings without values. env looks up an environment variable; a nil env
+// stands for an empty environment.
 func New(env func(name string) (value string, set bool)) *Settings {
 	s := &Settings{}
 	s.Input = newInput(env, &s.Path)
 	return s
 }
 
-// RunFlags returns the flags of "run". Every flag that the configuration file may
-// set is among them.
+// RunFlags returns the flags of the command "run". They include every flag that the
+// configuration file may set.
 func (s *Settings) RunFlags() []urfave.Flag {
 	return s.Declare(slices.Concat(
 		s.ConfigFlags(), s.SetFlags(runtime.GOMAXPROCS(0), "the number of CPUs"), s.nodeFlags(), s.serviceFlags(),
@@ -39,13 +40,13 @@ func (s *Settings) RunFlags() []urfave.Flag {
 	)...)
 }
 
-// ClientFlags returns the flags of a command that talks to a running cluster: its
-// own flags, and those of all such commands.
+// ClientFlags returns the flags of a command that talks to a running cluster: the
+// command's own flags and the flags that all such commands share.
 func (s *Settings) ClientFlags(own ...urfave.Flag) []urfave.Flag {
 	return s.Declare(slices.Concat(own, []urfave.Flag{s.OutputFlag()}, s.ConfigFlags(), s.ConnectFlags())...)
 }
 
-// OutputFlag returns the flag for the form of the output.
+// OutputFlag returns the flag for the output format.
 func (s *Settings) OutputFlag() *urfave.StringFlag {
 	return &urfave.StringFlag{
 		Name: "output", Aliases: []string{"o"}, Value: "table", Destination: &s.Output, Sources: s.fromEnv("output"),
@@ -53,8 +54,8 @@ func (s *Settings) OutputFlag() *urfave.StringFlag {
 	}
 }
 
-// ConfigFlags returns the flag for the configuration file. It comes before the
-// flags whose values are looked up in that file.
+// ConfigFlags returns the flag for the path of the configuration file. Commands must
+// declare it before the flags whose values are looked up in that file.
 func (s *Settings) ConfigFlags() []urfave.Flag {
 	return []urfave.Flag{&urfave.StringFlag{
 		Name: "config", Destination: &s.Path, TakesFile: true, Sources: s.fromEnv("config", "STELLAR_CONFIG"),
@@ -62,20 +63,20 @@ func (s *Settings) ConfigFlags() []urfave.Flag {
 	}}
 }
 
-// fileFlag returns a flag for the name of a file, which the environment and the
-// configuration file may set.
+// fileFlag returns a flag whose value is the path of a file. The environment and the
+// configuration file may set the flag.
 func (s *Settings) fileFlag(group, name, variable string, to *string, usage string) *urfave.StringFlag {
 	return &urfave.StringFlag{
 		Name: name, Category: group, Destination: to, TakesFile: true, Sources: s.from(name, variable), Usage: usage,
 	}
 }
 
-// requirement reports a flag whose value is not ok, if the command has that flag
-// and it was given.
+// requirement adds an error about a flag unless ok. It ignores flags that the command
+// does not have or that were not given.
 type requirement func(flag string, ok bool, format string, args ...any)
 
-// Check reports everything that is wrong with the values, each with its origin. A
-// flag that the command does not have is at its zero value.
+// Check returns the joined errors of all values, each with the value's origin. It does
+// not check defaults, nor flags that the command does not have.
 func (s *Settings) Check() error {
 	errs := []error{s.Input.check()}
 	require := func(flag string, ok bool, format string, args ...any) {

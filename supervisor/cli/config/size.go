@@ -12,7 +12,8 @@ var units = []struct {
 	factor int64
 }{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"", 1}}
 
-// ParseSize reads a number of bytes, with or without a unit.
+// ParseSize parses a number of bytes, with KiB, MiB or GiB or without a unit. It returns
+// an error if the text is no such size or the size is negative or larger than 1 PiB.
 func ParseSize(text string) (int64, error) {
 	for _, u := range units {
 		number, ok := strings.CutSuffix(text, u.name)

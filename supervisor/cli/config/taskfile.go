@@ -16,19 +16,19 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Keys of the configuration file that are no flags.
+// Keys of the configuration file that are not names of flags.
 const (
 	TasksKey    = "tasks"
 	PeriodicKey = "periodic"
 )
 
-// CommandTask is a command of the configuration file.
+// CommandTask is a task of the configuration file, which runs an external command.
 type CommandTask struct {
 	commandtask.Command
 
 	Where string // file and line
 	line  int
-	lines map[string]int // of its keys
+	lines map[string]int // line of each of its keys
 }
 
 // PeriodicTask is a periodic task of the configuration file.
@@ -39,7 +39,7 @@ type PeriodicTask struct {
 	line  int
 }
 
-// commands reads the tasks of the configuration file.
+// commands returns the valid tasks of the configuration file and reports problems to s.
 func (f *file) commands(s *section) (all []CommandTask) {
 	if f.tasks == nil {
 		return nil
@@ -55,15 +55,15 @@ func (f *file) commands(s *section) (all []CommandTask) {
 			"retention": durationField(&c.Retention), "output": sizeField(&c.Output), "snooze": durationField(&c.Snooze),
 			"directory": textField(&c.Directory), "environment": mapField(c.Environment),
 		})
-		if len(s.problems) == before { // what was left out would be reported as missing
+		if len(s.problems) == before { // a rejected field would be reported a second time, as missing
 			all = append(all, c)
 		}
 	})
 	return all
 }
 
-// lineOf returns the line that an error of the command is about: such an error
-// begins with the name of what is wrong.
+// lineOf returns the line of the key that a validation error is about. The first word
+// of such an error names the key; an unknown word yields the line of the task.
 func (c CommandTask) lineOf(err error) int {
 	word, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "the "), " ")
 	word = strings.TrimSuffix(word, ":")
@@ -73,7 +73,8 @@ func (c CommandTask) lineOf(err error) int {
 	return cmp.Or(c.lines[word], c.line)
 }
 
-// periodics reads the periodic tasks of the configuration file.
+// periodics returns the valid periodic tasks of the configuration file and reports
+// problems to s.
 func (f *file) periodics(s *section) (all []PeriodicTask) {
 	if f.periodic == nil {
 		return nil
@@ -114,7 +115,7 @@ func (f *file) periodics(s *section) (all []PeriodicTask) {
 	return all
 }
 
-// payloadField reads any value, as JSON.
+// payloadField returns a field that converts any YAML value to JSON.
 func payloadField(to *any) field {
 	return func(n *yaml.Node) string {
 		const needed = "a value that JSON can hold, each key once,"
@@ -132,7 +133,7 @@ func payloadField(to *any) field {
 }
 
 // register registers the tasks and periodic tasks of the configuration file with the
-// app, and reports everything that is wrong with them.
+// app. The error joins all problems found in them.
 func (s *Settings) register(app *worker.App) (commands []CommandTask, periodics []PeriodicTask, err error) {
 	file := s.open()
 	sec := &section{path: file.path}
@@ -156,7 +157,7 @@ func (s *Settings) register(app *worker.App) (commands []CommandTask, periodics 
 			sec.problemf(c.lineOf(err), what, "%w", err)
 		}
 		if err == nil {
-			_ = commandtask.Register(app, c.Command, options) // it has just been tried
+			_ = commandtask.Register(app, c.Command, options) // the trial registration above succeeded
 		}
 	}
 	for _, p := range periodics {
@@ -172,7 +173,7 @@ func (s *Settings) register(app *worker.App) (commands []CommandTask, periodics 
 	return commands, periodics, sec.err()
 }
 
-// split returns the errors that were joined, so that each gets its own line.
+// split flattens joined errors, so that each can be reported with its own line.
 func split(err error) []error {
 	if err == nil {
 		return nil

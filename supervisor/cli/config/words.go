@@ -2,8 +2,8 @@ package config
 
 import "strings"
 
-// nearest returns the word that differs least from another, if it differs by at
-// most a third of its letters.
+// nearest returns the known word with the smallest edit distance from word, or "" if
+// that distance exceeds a third of the longer word's length.
 func nearest(word string, known []string) string {
 	best, least := "", len(word)
 	for _, k := range known {
@@ -14,8 +14,8 @@ func nearest(word string, known []string) string {
 	return best
 }
 
-// distance returns how many letters have to be inserted, removed, replaced or swapped
-// with their neighbour to turn a into b.
+// distance returns the edit distance between a and b in bytes. Swapping two neighbours
+// counts as one edit (optimal string alignment).
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

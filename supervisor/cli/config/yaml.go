@@ -11,8 +11,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// section reads a part of the configuration file and collects what is wrong with
-// it. The library's own checks report no suggestions, and name Go types.
+// section reads a part of the configuration file and collects the problems found. It
+// replaces the checks of the YAML library, whose errors name Go types and suggest
+// nothing.
 type section struct {
 	path     string // of the file
 	problems []problem
@@ -23,14 +24,14 @@ type problem struct {
 	err  error
 }
 
-// at returns the place of a line for people.
+// at returns the path and the line as FILE:LINE, for messages.
 func (s *section) at(line int) string { return fmt.Sprintf("%s:%d", s.path, line) }
 
 func (s *section) problemf(line int, what, format string, args ...any) {
 	s.problems = append(s.problems, problem{line, Invalidf("%s: %s: "+format, append([]any{s.at(line), what}, args...)...)})
 }
 
-// err returns everything that was wrong, by line.
+// err returns all problems joined into one error, ordered by line.
 func (s *section) err() error {
 	slices.SortStableFunc(s.problems, func(a, b problem) int { return a.line - b.line })
 	errs := make([]error, len(s.problems))
@@ -40,7 +41,8 @@ func (s *section) err() error {
 	return errors.Join(errs...)
 }
 
-// entries calls read with each key of a mapping, and reports a key that occurs twice.
+// entries calls read for each entry of a mapping. It reports a repeated key and skips
+// the repetition.
 func (s *section) entries(what string, node *yaml.Node, read func(key, value *yaml.Node)) {
 	if node.Kind != yaml.MappingNode {
 		s.problemf(node.Line, what, "names and their settings are needed here")
@@ -58,10 +60,12 @@ func (s *section) entries(what string, node *yaml.Node, read func(key, value *ya
 	}
 }
 
-// field reads the value of a key, or says what is needed there instead.
+// field reads the value of a key. It returns "", or a description of the value that is
+// needed instead.
 type field func(*yaml.Node) (needed string)
 
-// fields reads a mapping with known keys. It returns the line of each.
+// fields reads a mapping with the function that known has for each key, and reports
+// unknown keys. It returns the line of each key.
 func (s *section) fields(what string, node *yaml.Node, known map[string]field) map[string]int {
 	lines := map[string]int{}
 	s.entries(what, node, func(key, value *yaml.Node) {
@@ -79,8 +83,8 @@ func (s *section) fields(what string, node *yaml.Node, known map[string]field) m
 	return lines
 }
 
-// scalarField reads a value of exactly that YAML type: the library alone would
-// also read a number as a text.
+// scalarField returns a field that accepts only values of the YAML type tag: the YAML
+// library alone would also read a number as a text.
 func scalarField[T any](to *T, tag, needed string, valid func(T) bool) field {
 	return func(n *yaml.Node) string {
 		var v T
@@ -108,14 +112,15 @@ func durationField(to *time.Duration) field {
 	return scalarField(to, textTag, describe(duration), func(v time.Duration) bool { return v >= time.Millisecond })
 }
 
-// Types of YAML.
+// YAML tags, which are the types of scalar values.
 const (
 	textTag = "!!str"
 	intTag  = "!!int"
 	boolTag = "!!bool"
 )
 
-// sizeField reads a number of bytes; 0 becomes -1, which stands for none.
+// sizeField returns a field that reads a number of bytes. It stores 0 as -1, because
+// the zero value would stand for the default.
 func sizeField(to *int) field {
 	return func(n *yaml.Node) string {
 		size, err := ParseSize(n.Value)
@@ -140,7 +145,8 @@ func listField(to *[]string) field {
 	}
 }
 
-// mapField reads texts by name. A number or a truth value is the text that was written.
+// mapField returns a field that reads a mapping of names to texts. A number or a
+// boolean becomes the text as written in the file.
 func mapField(to map[string]string) field {
 	return func(n *yaml.Node) string {
 		const needed = "a mapping of names to texts, each name once,"
@@ -158,7 +164,8 @@ func mapField(to map[string]string) field {
 	}
 }
 
-// unknownKey suggests the key that was probably meant.
+// unknownKey returns the error text for an unknown key, which suggests the most similar
+// known key.
 func unknownKey(key string, known []string) string {
 	text := "unknown key"
 	if like := nearest(key, known); like != "" {

@@ -1,4 +1,5 @@
-// Package configcmd has the commands that check the configuration and show it.
+// Package configcmd has the commands config check and config show, which check and print
+// the configuration of the command run.
 package configcmd
 
 import (
@@ -22,7 +23,8 @@ import (
 	"github.com/stellarfw/stellar/worker"
 )
 
-// Commands returns the command. newApp makes the program's app.
+// Commands returns the command config. newApp makes the program's app, whose tasks are
+// checked together with those of the configuration file.
 func Commands(e *cluster.Env, newApp func() (*worker.App, error)) []*urfave.Command {
 	return []*urfave.Command{{
 		Name: "config", Usage: "check the configuration, or show what holds and where it comes from",
@@ -44,7 +46,8 @@ func Commands(e *cluster.Env, newApp func() (*worker.App, error)) []*urfave.Comm
 	}}
 }
 
-// check prepares what run would, and starts nothing.
+// check goes through the preparations of the command run, starts nothing and reports
+// the errors. It uses the given file if it is not empty.
 func check(ctx context.Context, e *cluster.Env, newApp func() (*worker.App, error), file string) error {
 	settings := config.New(e.Env)
 	var prepared config.Prepared
@@ -75,7 +78,7 @@ func check(ctx context.Context, e *cluster.Env, newApp func() (*worker.App, erro
 		cmp.Or(settings.Path, "environment, no file"), len(prepared.Commands), len(prepared.Periodics)))
 }
 
-// Setting is one setting in the JSON of config show.
+// Setting is one setting in the JSON output of config show.
 type Setting struct {
 	Name   string `json:"name"`
 	Value  string `json:"value"`
@@ -83,8 +86,8 @@ type Setting struct {
 	Where  string `json:"where,omitempty"` // the flag, the variable, or the file and line
 }
 
-// Task is a command task in the JSON of config show. The values of its environment
-// may be secret.
+// Task is a command task in the JSON output of config show. It omits the values of the
+// task's environment, as they may be secret.
 type Task struct {
 	Name        string   `json:"name"`
 	Where       string   `json:"where"`
@@ -92,7 +95,7 @@ type Task struct {
 	Environment []string `json:"environment,omitempty"` // names only
 }
 
-// Periodic is a periodic task in the JSON of config show.
+// Periodic is a periodic task in the JSON output of config show.
 type Periodic struct {
 	Name     string `json:"name"`
 	Where    string `json:"where"`
@@ -100,7 +103,7 @@ type Periodic struct {
 	Schedule string `json:"schedule"`
 }
 
-// show shows every setting and task, and where it comes from.
+// show writes every setting and task with its origin.
 func show(e *cluster.Env, newApp func() (*worker.App, error)) error {
 	p, err := e.Prepare(newApp)
 	if err != nil {
@@ -140,7 +143,8 @@ func show(e *cluster.Env, newApp func() (*worker.App, error)) error {
 	return e.WriteLine("\nRedis: " + where)
 }
 
-// settingsOf returns all flags of run, and the secrets that are no flags.
+// settingsOf returns the values of all flags of run, and for each secret whether it is
+// set, not its value.
 func settingsOf(e *cluster.Env, p config.Prepared) []Setting {
 	var all []Setting
 	for _, f := range e.Flags() {
@@ -152,7 +156,7 @@ func settingsOf(e *cluster.Env, p config.Prepared) []Setting {
 		o := e.Origin(name)
 		s := Setting{Name: name, Value: redacted(textOf(value.Get())), Source: o.Rank.String(), Where: o.At}
 		if name == "workers" && o.Rank == config.FromDefault {
-			s.Value = strconv.Itoa(max(p.Set.Workers, 0)) // one, where it has an id
+			s.Value = strconv.Itoa(max(p.Set.Workers, 0)) // the default is 1 if --id is given
 		}
 		all = append(all, s)
 	}
@@ -168,7 +172,7 @@ func settingsOf(e *cluster.Env, p config.Prepared) []Setting {
 	return all
 }
 
-// textOf formats the value of a flag as it would be given.
+// textOf formats the value of a flag as it would be written on the command line.
 func textOf(value any) string {
 	switch v := value.(type) {
 	case []string:

@@ -8,9 +8,9 @@ import (
 
 const hidden = "[redacted]"
 
-// redacted returns a value without the secrets of a URL: everything before the last
-// @ but the user, and the members of its query whose names say that they are secret.
-// It also redacts what is no valid URL.
+// redacted returns the value, and if that is a URL, replaces its secrets: the password
+// before the last @ (or the whole part before it, if that has no colon), and each query
+// parameter whose name suggests a secret. It redacts invalid URLs as well.
 func redacted(value string) string {
 	scheme, rest, ok := strings.Cut(value, "://")
 	if !ok {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// cleanTime bounds the removal of what the demo left in Redis.
+// cleanTime is the time limit for the removal of the demo's keys from Redis.
 const cleanTime = 30 * time.Second
 
 // clean removes every key of the demo's namespace.

@@ -27,7 +27,7 @@ const (
 	defaultCrashEvery = 250 * time.Millisecond
 )
 
-// Commands returns the command.
+// Commands returns the command demo.
 func Commands(e *cluster.Env) []*urfave.Command {
 	var crashEvery time.Duration
 	every := &urfave.DurationFlag{
@@ -50,7 +50,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 	}}
 }
 
-// runCommand prepares what [Run] needs.
+// runCommand is the action of the command demo: it prepares the [Config] and calls [Run].
 func runCommand(ctx context.Context, e *cluster.Env, crashEvery time.Duration, args []string) error {
 	if crashEvery < 0 {
 		return config.Usagef("--crash-every: %s is negative", crashEvery)
@@ -97,7 +97,8 @@ func runCommand(ctx context.Context, e *cluster.Env, crashEvery time.Duration, a
 	return err
 }
 
-// directory returns the directory that was given, or the sources of Go.
+// directory returns the directory to count: the first argument, or by default the
+// sources of the Go installation.
 func directory(ctx context.Context, e *cluster.Env, args []string) (string, error) {
 	var dir string
 	if len(args) == 1 {
@@ -112,7 +113,7 @@ func directory(ctx context.Context, e *cluster.Env, args []string) (string, erro
 	if full, err := filepath.Abs(dir); err == nil {
 		dir = full
 	}
-	// The tree itself may be behind a link; within it links are not followed.
+	// The root of the tree may be a symbolic link; links within the tree are not followed.
 	if target, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = target
 	}

@@ -9,14 +9,14 @@ import (
 	"github.com/stellarfw/stellar/cache"
 )
 
-// sums reads the sums of the cluster.
+// sums reads the sums that the nodes have added up in the cluster's cache.
 func (d *demo) sums(ctx context.Context) (s Sums, err error) {
 	entries := cache.New(cache.Config{Client: d.redis, Keys: d.cfg.Set.Redis.Keys()})
 	for _, c := range []struct {
 		key string
 		to  *int64
 	}{{linesKey, &s.Lines}, {wordsKey, &s.Words}, {bytesKey, &s.Bytes}} {
-		// To add nothing reads a counter, also one that nobody has made.
+		// Adding 0 reads a counter, and yields 0 for a counter that does not exist yet.
 		if *c.to, err = entries.Increment(ctx, c.key, 0); err != nil {
 			return s, fmt.Errorf("read the sums: %w", err)
 		}
@@ -24,8 +24,9 @@ func (d *demo) sums(ctx context.Context) (s Sums, err error) {
 	return s, nil
 }
 
-// direct counts the same files one after the other. For a file that is not as it
-// was listed it takes what the nodes counted.
+// direct counts the same files in this process, one after the other. For a file that
+// has changed since it was listed, it uses the counts of the nodes; changed is the
+// number of such files.
 func (d *demo) direct(ctx context.Context) (s Sums, changed int, err error) {
 	for _, f := range d.files {
 		own, err := CountFile(ctx, f.path)
@@ -43,7 +44,7 @@ func (d *demo) direct(ctx context.Context) (s Sums, changed int, err error) {
 	return s, changed, nil
 }
 
-// result is what the nodes counted in a file.
+// result returns the counts of a file from the result of the file's task.
 func (d *demo) result(ctx context.Context, f file) (Sums, error) {
 	text, _, err := d.tasks.Result(ctx, f.task)
 	if err != nil {
@@ -56,7 +57,8 @@ func (d *demo) result(ctx context.Context, f file) (Sums, error) {
 	return c.Sums, nil
 }
 
-// compare counts directly, prints the report and returns the verdict.
+// compare counts the files directly and prints the report. It returns [ErrDifferent] if
+// the sums differ from those of the cluster.
 func (d *demo) compare(ctx context.Context) error {
 	cluster, err := d.sums(ctx)
 	if err != nil {

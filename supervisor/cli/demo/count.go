@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Sums are what is counted: newline bytes, runs of bytes between the white space
-// of ASCII, and bytes.
+// Sums holds the counts of lines (newline bytes), words (runs of bytes without ASCII
+// white space) and bytes.
 type Sums struct {
 	Lines int64 `json:"lines"`
 	Words int64 `json:"words"`
@@ -22,7 +22,8 @@ func (s Sums) plus(o Sums) Sums {
 	return Sums{s.Lines + o.Lines, s.Words + o.Words, s.Bytes + o.Bytes}
 }
 
-// Count counts until the end of r or of ctx.
+// Count counts the lines, words and bytes of r until its end. It returns an error if
+// reading fails or ctx ends.
 func Count(ctx context.Context, r io.Reader) (Sums, error) {
 	var s Sums
 	buffer := make([]byte, 64<<10)
@@ -52,12 +53,13 @@ func Count(ctx context.Context, r io.Reader) (Sums, error) {
 	}
 }
 
-// errNotRegular is a file that was regular when the tree was listed.
+// errNotRegular reports that a file is no longer the regular file that was listed.
 var errNotRegular = errors.New("no regular file any more")
 
-// CountFile counts a regular file. The nodes and the direct count use it.
+// CountFile counts the lines, words and bytes of a regular file, for the nodes and for
+// the direct count. It returns an error if the file is not regular or cannot be read.
 func CountFile(ctx context.Context, path string) (Sums, error) {
-	// A pipe would make opening it wait: look before.
+	// Opening a pipe would block: check the type of the file first.
 	info, err := os.Lstat(path)
 	if err != nil {
 		return Sums{}, err
@@ -73,8 +75,8 @@ func CountFile(ctx context.Context, path string) (Sums, error) {
 	return Count(ctx, f)
 }
 
-// gone reports whether the error says that there is nothing to count, so that
-// another try would not help.
+// gone reports whether the error is permanent: the file does not exist, is not regular
+// or may not be read, so that another attempt would fail too.
 func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNotRegular)
 }
@@ -82,7 +84,7 @@ func gone(err error) bool {
 // headSize is how much of a file decides whether it is text, in bytes.
 const headSize = 8 << 10
 
-// isText looks at the head of a file.
+// isText reports whether the first bytes of a file, up to headSize, look like text.
 func isText(path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -101,8 +103,8 @@ func isText(path string) (bool, error) {
 	return validUTF8(head, n == headSize), nil
 }
 
-// validUTF8 reports whether the text is valid; one that was cut may end within a
-// character.
+// validUTF8 reports whether head is valid UTF-8. If cut is true, the last character of
+// head may be incomplete.
 func validUTF8(head []byte, cut bool) bool {
 	for n := 1; cut && n < utf8.UTFMax && n <= len(head); n++ {
 		last := head[len(head)-n:]

@@ -13,23 +13,23 @@ type file struct {
 	path     string
 	size     int64
 	modified time.Time
-	task     string // the id of its task
+	task     string // id of the task that counts the file
 }
 
-// same reports whether the file is still as it was listed.
+// same reports whether the size, type and modification time of the file are as listed.
 func (f file) same() bool {
 	info, err := os.Lstat(f.path)
 	return err == nil && info.Mode().IsRegular() && info.Size() == f.size && info.ModTime().Equal(f.modified)
 }
 
-// skipped counts what is no regular text file, directories aside.
+// skipped counts the entries of the tree that are not counted, except directories.
 type skipped struct {
 	other      int // binary files, symbolic links, devices
 	unreadable int
 }
 
-// list finds the regular text files under dir, in lexical order, and hands them
-// over in chunks of up to that many.
+// list finds the regular text files under dir, in lexical order, and calls take with
+// chunks of up to chunk files.
 func list(ctx context.Context, dir string, chunk int, take func([]file) error) (skipped, error) {
 	var files []file
 	var s skipped
@@ -38,7 +38,7 @@ func list(ctx context.Context, dir string, chunk int, take func([]file) error) (
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			s.unreadable++ // a directory that cannot be read, or that has just gone
+			s.unreadable++ // a directory that cannot be read, or that was just removed
 			return nil     //nolint:nilerr // it is reported as a number
 		}
 		if e.IsDir() {

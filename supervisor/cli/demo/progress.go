@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// state is how far the demo is.
+// state is the progress of the demo. done and total are numbers of files.
 type state struct {
 	done    int64
 	total   int
@@ -18,8 +18,8 @@ type state struct {
 	took    time.Duration
 }
 
-// progress shows the state: as a bar on a terminal, elsewhere as lines, at most
-// one a second.
+// progress shows the state: as a bar on a terminal, elsewhere as lines of text, at most
+// one line per second.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -49,7 +49,7 @@ func (p *progress) show(s state) {
 	}
 }
 
-// note writes a line, unless there was one within the last second.
+// note writes a line of text, unless a line was written within the last second.
 func (p *progress) note(text string) {
 	if time.Since(p.last) < time.Second {
 		return
@@ -58,13 +58,13 @@ func (p *progress) note(text string) {
 	p.line(text)
 }
 
-// line writes a line of its own.
+// line writes a line of text below the bar.
 func (p *progress) line(text string) {
 	p.end()
 	_, _ = fmt.Fprintln(p.out, text)
 }
 
-// end leaves the bar as it is.
+// end moves to the line below the bar, so that later output does not overwrite the bar.
 func (p *progress) end() {
 	if p.bar {
 		_, _ = fmt.Fprintln(p.out)
@@ -72,7 +72,7 @@ func (p *progress) end() {
 	}
 }
 
-// decode reads a task's result.
+// decode decodes the JSON result of a task. A missing result is an error.
 func decode(text json.RawMessage, to any) error {
 	if len(text) == 0 {
 		return errors.New("there is no result")

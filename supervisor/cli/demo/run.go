@@ -22,28 +22,30 @@ import (
 
 // Errors of [Run].
 var (
-	// ErrDifferent: the sums of the cluster are not those of the direct count.
+	// ErrDifferent reports that the sums of the cluster differ from those of the direct
+	// count.
 	ErrDifferent = errors.New("the sums differ")
-	// ErrNoFiles: there is nothing to count.
+	// ErrNoFiles reports that the tree has no regular text file.
 	ErrNoFiles = errors.New("no regular text file found")
 )
 
-// Config says what to count and on what.
+// Config configures [Run]: the tree to count and the set that counts it.
 type Config struct {
 	Dir string
 	// CrashEvery is how often a random node is crashed; 0 for never.
 	CrashEvery time.Duration
-	// Set is the node set. Its namespace belongs to the demo alone: everything
-	// in it is removed at the end.
+	// Set configures the set of nodes. Its namespace must be used by nothing else:
+	// the demo removes all keys of that namespace at the end.
 	Set supervisor.Config
-	// Out gets progress and report: a bar where it is a terminal, else lines.
+	// Out receives the progress and the report. The progress is a bar if Terminal is
+	// true, and lines of text otherwise.
 	Out      io.Writer
 	Terminal bool
-	Log      zerolog.Logger // of the nodes
+	Log      zerolog.Logger // logger of the nodes
 }
 
-// How a crashed node comes back, how many files are enqueued at a time, and how
-// often the demo looks how far it is.
+// The pauses before a crashed node starts again, the number of files that are enqueued
+// at a time, and the interval at which the demo checks its progress.
 const (
 	backoff    = 20 * time.Millisecond
 	maxBackoff = 50 * time.Millisecond
@@ -52,7 +54,7 @@ const (
 	retention  = time.Hour
 )
 
-// demo is one run.
+// demo is the state of one call of [Run].
 type demo struct {
 	cfg       Config
 	set       *supervisor.Set
@@ -69,7 +71,9 @@ type demo struct {
 	took    time.Duration
 }
 
-// Run counts and compares. It returns nil when the sums are equal.
+// Run counts the tree on the set and directly, and compares the sums. It returns nil if
+// the sums are equal, [ErrDifferent] if not, and [ErrNoFiles] if there is nothing to
+// count.
 func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return err
@@ -155,7 +159,8 @@ func causeOr(ctx context.Context, err error) error {
 	return err
 }
 
-// enqueue makes a task of every file, while the nodes already work.
+// enqueue enqueues a task for every file. The nodes start to work before the tree is
+// listed completely.
 func (d *demo) enqueue(ctx context.Context) error {
 	skipped, err := list(ctx, d.cfg.Dir, chunk, func(files []file) error {
 		news := make([]tasks.Request, len(files))
@@ -186,7 +191,7 @@ func (d *demo) enqueue(ctx context.Context) error {
 	return nil
 }
 
-// crash crashes a random running node, again and again.
+// crash crashes a random running node every CrashEvery until ctx ends.
 func (d *demo) crash(ctx context.Context) {
 	if d.cfg.CrashEvery <= 0 {
 		return
@@ -204,11 +209,13 @@ func (d *demo) crash(ctx context.Context) {
 	}
 }
 
-// patience is for how long all tasks may be nowhere before they are taken for
-// lost: between two places a task is in neither for a moment.
+// patience is how long fewer tasks than files may be counted, with none of them left to
+// run, before the missing tasks are taken for lost. A task that moves between two states
+// is for a moment counted in neither.
 const patience = 3 * time.Second
 
-// await waits until every task is done or dead.
+// await shows the progress until every task is done or dead. It also returns nil if
+// tasks are lost, which the comparison of the sums will show.
 func (d *demo) await(ctx context.Context) error {
 	var empty time.Time
 	for {
@@ -230,7 +237,7 @@ func (d *demo) await(ctx context.Context) error {
 			} else if empty.IsZero() {
 				empty = time.Now()
 			} else if time.Since(empty) > patience {
-				return nil // tasks are lost: the sums will tell
+				return nil // tasks are lost: the sums will differ
 			}
 		} else if ctx.Err() == nil {
 			d.shown.note(fmt.Sprintf("waiting for Redis: %v", err))

@@ -1,4 +1,4 @@
-// Package echo is the app of the bare binary: one task to try a cluster with.
+// Package echo is the app of the binary stellar: one task, echo, to try out a cluster.
 package echo
 
 import (
@@ -10,11 +10,11 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// logged is how much of a payload the log shows, in bytes.
+// logged is the length to which the log cuts a payload, in bytes.
 const logged = 1 << 10
 
-// App returns an app with the task echo: its payload becomes its result and is
-// logged.
+// App returns an app with the task echo, which logs its payload and returns it as its
+// result. The error is always nil.
 func App() (*worker.App, error) {
 	app := worker.NewApp()
 	tasks.Handle(app, tasks.Definition{Name: "echo", Retention: 10 * time.Minute}, echo)

@@ -17,9 +17,10 @@ import (
 // usageCode is the exit code for a topic that does not exist.
 const usageCode = 2
 
-// Command returns the command "manual [TOPIC]", which lists the topics or shows
-// one: through a pager on a terminal, as plain text elsewhere. It reads PAGER,
-// NO_COLOR and COLUMNS from env and writes to the writer of the root command.
+// Command returns the command "manual [TOPIC]". Without a topic the command lists the
+// topics; otherwise it shows the topic's page, through a pager on a terminal and as plain
+// text elsewhere. It writes to the writer of the root command. env looks up environment
+// variables, such as PAGER, NO_COLOR and COLUMNS.
 func Command(env func(name string) (value string, set bool)) *urfave.Command {
 	topics := Topics()
 	c := &urfave.Command{
@@ -47,7 +48,7 @@ func Command(env func(name string) (value string, set bool)) *urfave.Command {
 
 // Widths of a page in columns.
 const (
-	plainWidth = 80  // where there is no terminal
+	plainWidth = 80  // if the output is not a terminal
 	leastWidth = 40  // narrower terminals wrap lines themselves
 	mostWidth  = 100 // longer lines are hard to read
 )
@@ -78,7 +79,8 @@ func show(ctx context.Context, w io.Writer, env func(string) (string, bool), pro
 	return err
 }
 
-// throughPager shows a page with the pager and reports whether that could be started.
+// throughPager shows a page in the user's pager, and reports whether a pager could be
+// started.
 func throughPager(ctx context.Context, terminal *os.File, env func(string) (string, bool), page []byte) bool {
 	pagers := [][]string{{"less", "-FRX"}, {"more"}}
 	if own, set := env("PAGER"); set {
@@ -88,7 +90,7 @@ func throughPager(ctx context.Context, terminal *os.File, env func(string) (stri
 		if len(pager) == 0 {
 			continue
 		}
-		// Ctrl-C belongs to the pager: it puts the terminal back in order before it ends.
+		// Ctrl-C must not kill the pager, which restores the terminal when it ends.
 		cmd := exec.CommandContext(context.WithoutCancel(ctx), pager[0], pager[1:]...) //nolint:gosec // the user's own program
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(page), terminal, terminal
 		if _, set := env("LESS"); !set {
@@ -97,7 +99,7 @@ func throughPager(ctx context.Context, terminal *os.File, env func(string) (stri
 		if cmd.Start() != nil {
 			continue
 		}
-		_ = cmd.Wait() // how the reader left the pager is no result of the command
+		_ = cmd.Wait() // the exit code of the pager does not matter
 		return true
 	}
 	return false

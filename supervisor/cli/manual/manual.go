@@ -1,5 +1,5 @@
-// Package manual holds the manual, one Markdown page for each question of a
-// reader, and the command that shows it.
+// Package manual holds the manual, with one Markdown page per topic, and the command
+// that shows it.
 package manual
 
 import (
@@ -24,7 +24,7 @@ const author = "stellar"
 // Topic is one page of the manual.
 type Topic struct {
 	Name    string
-	Summary string // the first sentence of the page: what it answers
+	Summary string // first sentence of the page
 	text    []byte
 }
 

@@ -12,24 +12,24 @@ import (
 	"github.com/yuin/goldmark/text"
 )
 
-// layout says how a page is set as text.
+// layout configures how a Markdown page is rendered as text.
 type layout struct {
-	width   int    // in columns; code is not broken
-	styled  bool   // with the terminal's bold and colours
-	program string // the name that readers call the program by
+	width   int    // of a line, in columns; code blocks are not wrapped
+	styled  bool   // use bold and colours of the terminal
+	program string // name of the program in examples
 }
 
-// codeIndent stands before each line of code, and for each tab in it.
+// codeIndent is put before each line of a code block, and replaces each tab in it.
 const codeIndent = "    "
 
-// A piece of code in a sentence is not broken up to a length of unbroken bytes:
-// hardSpace stands for its spaces until all is set.
+// Inline code of at most unbroken bytes is not wrapped: hardSpace replaces its spaces
+// until all lines are wrapped.
 const (
 	unbroken  = 24
 	hardSpace = "\ue000"
 )
 
-// Styles of words, as parameters of the terminal's SGR sequence.
+// Styles of words, as parameters of an SGR escape sequence of the terminal.
 const (
 	plain  = ""
 	bold   = "1"
@@ -37,7 +37,7 @@ const (
 	code   = "36"
 )
 
-// render sets a page of Markdown as text.
+// render renders a Markdown page as text.
 func (l layout) render(page []byte) []byte {
 	doc := goldmark.New(goldmark.WithExtensions(extension.Table)).Parser().Parse(text.NewReader(page))
 	s := setter{layout: l, source: page}
@@ -45,14 +45,14 @@ func (l layout) render(page []byte) []byte {
 	return []byte(strings.ReplaceAll(lines, hardSpace, " ") + "\n")
 }
 
-// setter sets the blocks of one page.
+// setter renders the blocks of one page as lines of text.
 type setter struct {
 	layout
 
 	source []byte
 }
 
-// blocks sets the children of a node as lines, an empty one between two of them.
+// blocks renders the children of a node as lines, with an empty line between two blocks.
 func (s setter) blocks(parent ast.Node, width int) []string {
 	var lines []string
 	for n := parent.FirstChild(); n != nil; n = n.NextSibling() {
@@ -68,8 +68,8 @@ func (s setter) blocks(parent ast.Node, width int) []string {
 	return lines
 }
 
-// tightItem reports whether no empty line belongs above a list's item, or above
-// the list within an item.
+// tightItem reports whether n, an item of a list or a list within an item, is rendered
+// without an empty line above it.
 func tightItem(n ast.Node) bool {
 	if n.Kind() == ast.KindList {
 		_, within := n.Parent().(*ast.ListItem)
@@ -112,7 +112,7 @@ func (s setter) block(n ast.Node, width int) []string {
 	return wrap(s.inline(n, plain), width)
 }
 
-// heading sets a title, underlined unless it is of the third level or below.
+// heading renders a heading, with an underline for the first two levels.
 func (s setter) heading(n *ast.Heading, width int) []string {
 	lines := wrap(s.inline(n, bold), width)
 	widest := 0
@@ -128,7 +128,8 @@ func (s setter) heading(n *ast.Heading, width int) []string {
 	return lines
 }
 
-// inline returns the text of a node; each word of it has its style to itself.
+// inline returns the inline content of a node as text. Each word is styled separately,
+// so that a line can be wrapped between any two words.
 func (s setter) inline(parent ast.Node, style string) string {
 	var b strings.Builder
 	for n := parent.FirstChild(); n != nil; n = n.NextSibling() {
@@ -155,7 +156,7 @@ func (s setter) inline(parent ast.Node, style string) string {
 	return b.String()
 }
 
-// code sets a piece of code in colour, or in the quotes of its source.
+// code renders inline code: in colour, or in backquotes if the layout is not styled.
 func (s setter) code(n *ast.CodeSpan) string {
 	var b strings.Builder
 	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
@@ -173,7 +174,8 @@ func (s setter) code(n *ast.CodeSpan) string {
 	return s.dress(words, code)
 }
 
-// link sets a link with where it leads, unless its text says that already.
+// link renders the text of a link, followed by the target in parentheses unless the
+// text names the target already.
 func (s setter) link(n *ast.Link, style string) string {
 	label, to := s.inline(n, style), string(n.Destination)
 	file, _, _ := strings.Cut(to, "#")
@@ -188,7 +190,7 @@ func (s setter) link(n *ast.Link, style string) string {
 	return label + " (" + to + ")"
 }
 
-// dress gives each word of a text a style.
+// dress puts the escape sequences of a style around each word, if the layout is styled.
 func (s setter) dress(words, style string) string {
 	if !s.styled || style == plain {
 		return words
@@ -205,8 +207,8 @@ func (s setter) dress(words, style string) string {
 	return b.String()
 }
 
-// wrap breaks a text between words into lines of at most width columns. A longer
-// word has a line of its own.
+// wrap breaks a text between words into lines of at most width columns. A word longer
+// than width gets a line to itself.
 func wrap(words string, width int) []string {
 	var lines []string
 	var line strings.Builder
@@ -231,7 +233,7 @@ func wrap(words string, width int) []string {
 	return lines
 }
 
-// columns is how many columns of a terminal a text takes, its styles left out.
+// columns returns the width of a text in terminal columns, without escape sequences.
 func columns(s string) int {
 	n := 0
 	for s != "" {
@@ -242,7 +244,7 @@ func columns(s string) int {
 	return n
 }
 
-// indent puts first before the first line and rest before the others.
+// indent prefixes the first line with first and the other lines with rest.
 func indent(lines []string, first, rest string) []string {
 	for i, line := range lines {
 		if i > 0 {

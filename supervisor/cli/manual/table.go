@@ -7,11 +7,11 @@ import (
 	extast "github.com/yuin/goldmark/extension/ast"
 )
 
-// gap is what stands between two columns of a table.
+// gap separates two columns of a table.
 const gap = "  "
 
-// table sets a table in columns that fit into the width, with a rule below the
-// header. Where a cell needs several lines, empty lines part the rows.
+// table renders a table in columns that fit into the width, with a rule below the
+// header. If a cell needs several lines, empty lines separate the rows.
 func (s setter) table(t *extast.Table, width int) []string {
 	var rows [][]string
 	for row := t.FirstChild(); row != nil; row = row.NextSibling() {
@@ -50,8 +50,8 @@ func (s setter) table(t *extast.Table, width int) []string {
 	return lines
 }
 
-// stack sets the rows of a table that is too wide below each other: the first
-// cell, and below it the others, indented.
+// stack renders a table that is too wide for columns: for each row the first cell, and
+// below it the other cells, indented.
 func stack(rows [][]string, width int) []string {
 	var lines []string
 	for _, row := range rows[1:] {
@@ -67,12 +67,12 @@ func (s setter) cell(n ast.Node, style string) string {
 	return strings.Join(strings.Fields(s.inline(n, style)), " ")
 }
 
-// fit returns the width of each column: as much as its widest cell needs, less
-// for the widest columns where that is more than there is. It reports whether
-// the longest words leave them so.
+// fit returns the width of each column: that of its widest cell, or less if the table
+// would exceed the width; then the widest columns shrink first. No column becomes
+// narrower than its longest word; if the table does not fit even so, fits is false.
 func fit(rows [][]string, width int) (widths []int, fits bool) {
 	widths = make([]int, len(rows[0]))
-	least := make([]int, len(rows[0])) // the longest word of each column
+	least := make([]int, len(rows[0])) // width of the longest word of each column
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], columns(cell))
@@ -100,7 +100,7 @@ func fit(rows [][]string, width int) (widths []int, fits bool) {
 	return widths, true
 }
 
-// join sets the cells of a row beside each other.
+// join renders the cells of a row side by side, each wrapped to its column's width.
 func join(row []string, widths []int) []string {
 	cells := make([][]string, len(row))
 	height := 1

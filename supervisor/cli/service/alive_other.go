@@ -4,9 +4,9 @@ package service
 
 import "os"
 
-// alive reports whether there is a process of that number.
+// alive reports whether a process with that PID exists.
 func alive(pid int) bool {
-	p, err := os.FindProcess(pid) // it opens the process here
+	p, err := os.FindProcess(pid) // unlike on Unix, it fails if there is no such process
 	if err == nil {
 		_ = p.Release()
 	}

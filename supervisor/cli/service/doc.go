@@ -1,4 +1,3 @@
-// Package service is what a program does for those who run it as a service: a
-// file with its process number, a log file that can be rotated, and word to the
-// service manager.
+// Package service helps to run a program as a service: with a pidfile, a log file that
+// can be rotated, and notifications to the service manager.
 package service

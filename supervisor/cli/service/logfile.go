@@ -8,9 +8,9 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
-// LogFile appends to a file. Before each write it looks whether the path still
-// leads to the file, and opens it anew where somebody has moved or removed it:
-// so a log rotation needs no signal.
+// LogFile is an [io.Writer] that appends to a file. Before each write it checks whether
+// the file is still at its path, and reopens the path if the file was moved or removed:
+// so a log rotation needs no signal. A LogFile may be used concurrently.
 type LogFile struct {
 	path string
 
@@ -19,7 +19,8 @@ type LogFile struct {
 	info os.FileInfo
 }
 
-// OpenLogFile opens the file, and makes it with mode 0640 where there is none.
+// OpenLogFile opens the file at path for appending. It creates a missing file with mode
+// 0640, less the umask.
 func OpenLogFile(path string) (*LogFile, error) {
 	l := &LogFile{path: path}
 	if err := l.open(); err != nil {
@@ -45,8 +46,8 @@ func (l *LogFile) open() error {
 	return nil
 }
 
-// Write implements io.Writer. Where the path leads nowhere and cannot be opened,
-// the file that is open goes on.
+// Write appends b to the file. If the file is no longer at its path and the path cannot
+// be opened, Write continues with the open file.
 func (l *LogFile) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

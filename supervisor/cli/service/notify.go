@@ -9,25 +9,26 @@ import (
 	"time"
 )
 
-// Words of the protocol, as in sd_notify(3).
+// Messages to the service manager, as in sd_notify(3).
 const (
 	Ready    = "READY=1"
 	Stopping = "STOPPING=1"
 	Alive    = "WATCHDOG=1"
 )
 
-// Status is the line that "systemctl status" shows.
+// Status returns the message that sets the status line of "systemctl status".
 func Status(text string) string { return "STATUS=" + strings.ReplaceAll(text, "\n", " ") }
 
-// notifyTime is how long the service manager may take to take a message.
+// notifyTime is the time limit for sending a message to the service manager.
 const notifyTime = time.Second
 
-// Notifier tells a service manager such as systemd how the program is. The zero
-// value tells nobody.
+// Notifier sends the program's state to a service manager such as systemd. The zero
+// value sends nothing.
 type Notifier struct{ addr *net.UnixAddr }
 
-// NewNotifier returns a notifier for the socket that NOTIFY_SOCKET names: a path,
-// or an abstract name that begins with @. An empty one is nobody.
+// NewNotifier returns a notifier that sends to the socket, which is the value of
+// NOTIFY_SOCKET: an absolute path, or an abstract name that begins with @; any other
+// name is an error. An empty socket yields a notifier that sends nothing.
 func NewNotifier(socket string) (Notifier, error) {
 	switch {
 	case socket == "":
@@ -38,10 +39,11 @@ func NewNotifier(socket string) (Notifier, error) {
 	return Notifier{&net.UnixAddr{Name: socket, Net: "unixgram"}}, nil
 }
 
-// Active reports whether there is somebody to tell.
+// Active reports whether the notifier has a service manager to send to.
 func (n Notifier) Active() bool { return n.addr != nil }
 
-// Send tells all of that in one message.
+// Send sends the words to the service manager as one datagram, within one second. It
+// does nothing if the notifier is not active.
 func (n Notifier) Send(words ...string) error {
 	if !n.Active() {
 		return nil
@@ -58,9 +60,10 @@ func (n Notifier) Send(words ...string) error {
 	return nil
 }
 
-// Watchdog returns how often the service manager wants to hear from the process
-// with that number, from WATCHDOG_USEC and WATCHDOG_PID; 0 for never. Half of it
-// is the time to send [Alive] in.
+// Watchdog returns the interval within which the service manager expects [Alive] from
+// the process pid; 0 if it expects none. usec and forPID are the values of WATCHDOG_USEC
+// and WATCHDOG_PID. A program should send [Alive] every half interval. An invalid usec
+// is an error.
 func Watchdog(usec, forPID string, pid int) (time.Duration, error) {
 	if usec == "" || forPID != "" && forPID != strconv.Itoa(pid) {
 		return 0, nil

@@ -12,11 +12,12 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
-// ErrRunning says that the file names another process that is alive.
+// ErrRunning reports that the pidfile names another process that is alive.
 var ErrRunning = errors.New("is running")
 
-// CheckPIDFile reports what would keep [WritePIDFile] from writing the file. One
-// that is left of a process that has ended is fine.
+// CheckPIDFile returns an error if [WritePIDFile] must not write the file: its directory
+// does not exist, it is no pidfile, or it names a live process ([ErrRunning]). A pidfile
+// of a process that has ended may be overwritten.
 func CheckPIDFile(path string) error {
 	if info, err := os.Stat(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("pidfile %s: %w", path, config.WithoutPath(err))
@@ -33,8 +34,9 @@ func CheckPIDFile(path string) error {
 	return nil
 }
 
-// WritePIDFile writes the number of this process into the file, in one step for
-// those who read it. remove removes the file, unless it names another process by then.
+// WritePIDFile writes the PID of this process into the file. The write is atomic: no
+// reader sees a partial file. It returns the errors of [CheckPIDFile] and of the write.
+// remove removes the file, unless the file has come to name another process.
 func WritePIDFile(path string) (remove func() error, err error) {
 	if err := CheckPIDFile(path); err != nil {
 		return nil, err
@@ -60,10 +62,10 @@ func WritePIDFile(path string) (remove func() error, err error) {
 	}, nil
 }
 
-// maxPIDFile is the largest file that is taken for a pidfile, in bytes.
+// maxPIDFile is the size of the largest file that is accepted as a pidfile, in bytes.
 const maxPIDFile = 64
 
-// readPID returns the number in the file, 0 when there is none or no file.
+// readPID returns the PID in the file, or 0 if the file is empty or does not exist.
 func readPID(path string) (int, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

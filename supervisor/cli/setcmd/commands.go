@@ -1,5 +1,5 @@
-// Package setcmd has the commands about the sets of a cluster: status, scale, roll,
-// reload, quiet and resume.
+// Package setcmd has the commands that show and operate the sets of a cluster: status,
+// scale, roll, reload, quiet and resume. A set is the group of nodes in one process.
 package setcmd
 
 import (
@@ -16,11 +16,11 @@ import (
 	"github.com/stellarfw/stellar/worker/builtin"
 )
 
-// operateTime is how long a command waits for the end of what it began, unless told
-// otherwise.
+// operateTime is the default of --timeout: how long a command waits for the end of the
+// operation that it began.
 const operateTime = 10 * time.Minute
 
-// Commands returns the commands.
+// Commands returns the commands of this package.
 func Commands(e *cluster.Env) []*urfave.Command {
 	scale := &scaling{}
 	return []*urfave.Command{
@@ -54,7 +54,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 	}
 }
 
-// simple returns a command without arguments that does something with a set.
+// simple returns a command without arguments that calls do with the selected set.
 func simple(e *cluster.Env, name, usage, more string, do func(context.Context, *remoteSet) error) *urfave.Command {
 	t := &target{}
 	return &urfave.Command{
@@ -63,7 +63,7 @@ func simple(e *cluster.Env, name, usage, more string, do func(context.Context, *
 	}
 }
 
-// scaling is the command scale.
+// scaling implements the command scale.
 type scaling struct{ target }
 
 func (s *scaling) run(ctx context.Context, e *cluster.Env, args []string) error {
@@ -74,7 +74,8 @@ func (s *scaling) run(ctx context.Context, e *cluster.Env, args []string) error 
 	return s.operate(ctx, e, func(ctx context.Context, set *remoteSet) error { return set.scale(ctx, n) })
 }
 
-// target is which set a command operates, and for how long it waits.
+// target holds the flags --node, which selects the set that a command operates, and
+// --timeout.
 type target struct {
 	node    string
 	timeout time.Duration
@@ -91,7 +92,8 @@ func (t *target) flags(e *cluster.Env) []urfave.Flag {
 	)
 }
 
-// operate connects, finds the process and does something with its set.
+// operate connects to the cluster, finds the selected process and calls do with its
+// set, under the timeout.
 func (t *target) operate(ctx context.Context, e *cluster.Env, do func(context.Context, *remoteSet) error) error {
 	if t.timeout <= 0 {
 		return config.Usagef("--timeout: %s is not positive", t.timeout)

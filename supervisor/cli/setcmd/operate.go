@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	// lookInterval is how often a command asks for the status of the set.
+	// lookInterval is how often a waiting command polls the status of the set.
 	lookInterval = 100 * time.Millisecond
 	// goneTime is how long a process may have no live node before it counts as
-	// ended: longer than the pause after crashes.
+	// ended. It exceeds the pause before crashed nodes start again.
 	goneTime = time.Minute
 )
 
-// remoteSet is the set of one process of the cluster.
+// remoteSet operates the set of one process in the cluster by remote calls.
 type remoteSet struct {
 	env     *cluster.Env
 	client  *cluster.Client
@@ -31,8 +31,8 @@ type remoteSet struct {
 	gone    time.Duration // goneTime; tests pass their own
 }
 
-// ask calls a method of the set that can be repeated: when a node ends, the call or
-// its answer may be lost.
+// ask calls a method of the set that may safely run twice. It repeats the call once if
+// its outcome is unknown: a node that ends can lose the call or the answer.
 func (r *remoteSet) ask(ctx context.Context, method string, args any) (builtin.SetStatus, error) {
 	s, err := r.askOnce(ctx, method, args)
 	if !errors.Is(err, link.ErrUnknownOutcome) || ctx.Err() != nil {
@@ -45,8 +45,10 @@ func (r *remoteSet) ask(ctx context.Context, method string, args any) (builtin.S
 	return s, nil
 }
 
-// begin calls a method that must not run twice and that begins an operation of that
-// kind. When no answer comes, the set's last operation shows whether it has begun.
+// begin calls a method that begins an operation of that kind and must not run twice. If
+// the outcome of the call is unknown, the set's count of operations shows whether the
+// operation has begun; begin repeats the call only if the count is unchanged, or the one
+// new operation is of another kind.
 func (r *remoteSet) begin(ctx context.Context, method, kind string) (builtin.SetStatus, error) {
 	before, err := r.ask(ctx, "api.set.status", nil)
 	if err != nil {
@@ -72,7 +74,7 @@ func (r *remoteSet) begin(ctx context.Context, method, kind string) (builtin.Set
 	}
 }
 
-// operations returns how many operations the set has begun.
+// operations returns the number of operations that the set has begun.
 func operations(s builtin.SetStatus) int {
 	if s.Operation == nil {
 		return 0
@@ -80,7 +82,7 @@ func operations(s builtin.SetStatus) int {
 	return s.Operation.Number
 }
 
-// askOnce calls a method of the set, on the first of its nodes that accepts the call.
+// askOnce calls a method of the set once, on the first live node that accepts the call.
 func (r *remoteSet) askOnce(ctx context.Context, method string, args any) (s builtin.SetStatus, err error) {
 	all, err := processes(ctx, r.client)
 	if err != nil {
@@ -96,8 +98,8 @@ func (r *remoteSet) askOnce(ctx context.Context, method string, args any) (s bui
 	return s, explain(r.env, err)
 }
 
-// explain returns a refusal of the set without its code, and any other error with
-// what to do about it.
+// explain strips the code from the text of an error with which the set refused a call,
+// and adds advice to other errors as [cluster.ExplainCall] does.
 func explain(e *cluster.Env, err error) error {
 	remote, ok := errors.AsType[*rpcregistry.Error](err)
 	if !ok {
@@ -111,10 +113,11 @@ func explain(e *cluster.Env, err error) error {
 	return cluster.ExplainCall(e, err)
 }
 
-// await asks for the status of the set until reached returns true. All nodes may be
-// away for a while, or for good: then there is nobody to ask.
+// await polls the status of the set until reached returns true. nobody is true if the
+// process has no live node to ask; the status is then empty. If that lasts longer than
+// r.gone, await returns an error.
 func (r *remoteSet) await(ctx context.Context, reached func(s builtin.SetStatus, nobody bool) bool) (builtin.SetStatus, error) {
-	seen := time.Now() // when there was a live node
+	seen := time.Now() // when the process last had a live node
 	for {
 		s, err := r.askOnce(ctx, "api.set.status", nil)
 		switch {
@@ -145,14 +148,15 @@ func (r *remoteSet) await(ctx context.Context, reached func(s builtin.SetStatus,
 	}
 }
 
-// printf writes a line for people.
+// printf writes a line of text, unless the output is JSON.
 func (r *remoteSet) printf(format string, args ...any) {
 	if !r.env.JSON() {
 		_ = r.env.WriteLine(fmt.Sprintf(format, args...))
 	}
 }
 
-// show ends a command: with the status of the set for scripts.
+// show writes the status of the set if the output is JSON. It is the last output of a
+// command.
 func (r *remoteSet) show(s builtin.SetStatus) error {
 	if r.env.JSON() {
 		return r.env.WriteJSON(s)
@@ -160,7 +164,7 @@ func (r *remoteSet) show(s builtin.SetStatus) error {
 	return nil
 }
 
-// switchQuiet calls a method that makes the set quiet or ends that.
+// switchQuiet calls a method that makes the set quiet or resumes it, and prints done.
 func (r *remoteSet) switchQuiet(ctx context.Context, method, done string) error {
 	s, err := r.ask(ctx, method, nil)
 	if err != nil {
@@ -170,7 +174,8 @@ func (r *remoteSet) switchQuiet(ctx context.Context, method, done string) error 
 	return r.show(s)
 }
 
-// scale changes the number of nodes and waits until it is reached.
+// scale changes the set's number of nodes to n and waits until n nodes are ready and
+// the others have left.
 func (r *remoteSet) scale(ctx context.Context, n int) error {
 	before, err := r.ask(ctx, "api.set.status", nil)
 	if err != nil {
@@ -192,7 +197,8 @@ func (r *remoteSet) scale(ctx context.Context, n int) error {
 	return r.show(s)
 }
 
-// restart begins a rolling restart or a reload, and shows its progress.
+// restart begins a rolling restart or a reload, prints the progress and returns when
+// the operation has ended.
 func (r *remoteSet) restart(ctx context.Context, method, kind string) error {
 	s, err := r.begin(ctx, method, kind)
 	if err != nil {

@@ -15,13 +15,14 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// processNodes are the live nodes of one process.
+// processNodes is a process with the ids of its live nodes.
 type processNodes struct {
 	membership.Process
 	nodes []string
 }
 
-// processes returns the processes of the cluster, in the order of their nodes.
+// processes returns the processes of the cluster that have live nodes, in the order in
+// which the directory lists these nodes.
 func processes(ctx context.Context, c *cluster.Client) ([]*processNodes, error) {
 	members, err := c.Directory().List(ctx)
 	if err != nil {
@@ -42,7 +43,8 @@ func processes(ctx context.Context, c *cluster.Client) ([]*processNodes, error) 
 	return all, nil
 }
 
-// findProcess returns the process of a node or, without a node, the only process.
+// findProcess returns the process of the given node. If node is empty, it returns the
+// cluster's only process, or an error if there are several.
 func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node string) (membership.Process, error) {
 	all, err := processes(ctx, c)
 	if err != nil {
@@ -70,14 +72,13 @@ func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node st
 	}
 }
 
-// errNoNode: the process has no live node to call.
+// errNoNode reports that the process has no live node that could be called.
 var errNoNode = errors.New("the process has no live node")
 
-// answerTime is how long a node has to answer.
+// answerTime is the time limit for the answer of one node.
 const answerTime = 5 * time.Second
 
-// askSet calls a method of a process's set, on the first of the process's nodes
-// that accepts the call.
+// askSet calls a method of a set on the first of the nodes that accepts the call.
 func askSet(ctx context.Context, c *cluster.Client, nodes []string, method string, args any) (s builtin.SetStatus, err error) {
 	if len(nodes) == 0 {
 		return s, errNoNode
@@ -90,7 +91,7 @@ func askSet(ctx context.Context, c *cluster.Client, nodes []string, method strin
 		asking, cancel := context.WithTimeout(ctx, answerTime)
 		s, err = rpcregistry.Do[builtin.SetStatus](asking, rpc, method, args, rpcregistry.Node(id))
 		cancel()
-		// A node that left a moment ago, or is leaving, did not run it: another one can.
+		// A node that has left or is leaving did not run the call: another node can.
 		if !errors.Is(err, rpcregistry.ErrNoSuchTarget) && !errors.Is(err, rpcregistry.ErrBusy) {
 			break
 		}

@@ -14,25 +14,25 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Node is one node in the JSON of status.
+// Node is one node in the JSON output of the command status.
 type Node struct {
 	ID          string  `json:"id"`
 	Incarnation string  `json:"incarnation"`
 	PID         int     `json:"pid"`
 	Host        string  `json:"host"`
 	State       string  `json:"state"`
-	Live        bool    `json:"live"`   // its lease has not expired
+	Live        bool    `json:"live"`   // the node's lease has not expired
 	Uptime      float64 `json:"uptime"` // seconds
 	TasksInHand int     `json:"tasksInHand"`
-	// Crashes of the earlier incarnations in its process; nil where that did not answer.
+	// Crashes describes the crashes of the node's earlier incarnations in the same
+	// process; nil if there were none or the process did not answer.
 	Crashes *builtin.Crashes `json:"crashes,omitempty"`
 }
 
-// lost is the state of a node whose lease has expired: another process takes its
-// tasks over.
+// lost is the state of a node whose lease has expired. Other nodes take over its tasks.
 const lost = "lost"
 
-// status shows the nodes, their sets and the tasks.
+// status writes the nodes, their sets and the counts of tasks.
 func status(ctx context.Context, e *cluster.Env, _ []string) error {
 	c, err := e.Connect(ctx)
 	if err != nil {
@@ -61,8 +61,8 @@ func status(ctx context.Context, e *cluster.Env, _ []string) error {
 	return writeSets(e, sets)
 }
 
-// setsTime is how long status waits for the processes to answer. The set of a process
-// that does not answer, or denies the call, is not shown.
+// setsTime is how long status waits for the processes to answer. It omits the set of a
+// process that does not answer or denies the call.
 const setsTime = 2 * time.Second
 
 // askSets asks each process of the cluster for the status of its set.
@@ -73,7 +73,7 @@ func askSets(ctx context.Context, c *cluster.Client) []builtin.SetStatus {
 	if err != nil || len(all) == 0 {
 		return []builtin.SetStatus{}
 	}
-	if _, err := c.Dial(ctx); err != nil { // once, before several use it
+	if _, err := c.Dial(ctx); err != nil { // connect once, before the goroutines use the endpoint
 		return []builtin.SetStatus{}
 	}
 	answers := make([]*builtin.SetStatus, len(all))
@@ -116,7 +116,8 @@ func statusOf(m membership.Member, sets []builtin.SetStatus) Node {
 	return s
 }
 
-// writeSets writes what is unusual about the sets of the processes.
+// writeSets writes a line for each abnormal condition of a set, such as quiet nodes,
+// crashes or a running operation.
 func writeSets(e *cluster.Env, sets []builtin.SetStatus) error {
 	var lines []string
 	for _, s := range sets {

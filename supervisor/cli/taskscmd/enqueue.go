@@ -18,7 +18,7 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// enqueueFlags are the flags of "enqueue" alone.
+// enqueueFlags holds the flags that only the command enqueue has.
 type enqueueFlags struct {
 	in      time.Duration
 	at      string
@@ -64,7 +64,8 @@ func enqueueCommand(e *cluster.Env) *urfave.Command {
 	}
 }
 
-// treatment returns the flags that say how the task is treated.
+// treatment returns the flags for the options of the task itself, such as its priority,
+// deadline and retries. Some override the task's definition.
 func (f *enqueueFlags) treatment() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "priority", Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},
@@ -110,10 +111,11 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 	}
 }
 
-// definitions describes the default of an option that the definition decides.
+// definitions is the help text's default for options that the task's definition sets.
 const definitions = "the task's definition"
 
-// options returns the task's options, without what only the nodes and Redis know.
+// options returns the task's options as far as the flags determine them, and the
+// deadline. The caller adds what depends on the nodes' definitions or Redis's clock.
 func (f *enqueueFlags) options() (tasks.Options, instant, error) {
 	o := tasks.Options{
 		In: f.in, Queue: f.queue, ID: f.id, Unique: f.unique, UniqueFor: f.uniqueFor, After: f.after, MaxAttempts: f.maxAttempts,
@@ -138,7 +140,7 @@ func (f *enqueueFlags) options() (tasks.Options, instant, error) {
 	return o, deadline, err
 }
 
-// check reports what is wrong with the flags' values.
+// check returns an error if the flags have invalid or contradictory values.
 func (f *enqueueFlags) check() error {
 	for _, d := range []struct {
 		flag  string
@@ -197,7 +199,7 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	if options.Queue == "" {
 		options.Queue = info.Queue
 	}
-	options.WantResult = (f.wait || f.result) && info.Retention == 0 // this side does not know the definition's
+	options.WantResult = (f.wait || f.result) && info.Retention == 0 // the command does not know the retention of the task's definition
 	if deadline != (instant{}) {
 		now, err := c.Time(ctx)
 		if err != nil {
@@ -218,8 +220,8 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	return writeReceipt(e, name, receipt, receipt.ID != f.id)
 }
 
-// writeReceipt writes the outcome of an enqueue. other says that it is a duplicate
-// because another task has its unique key.
+// writeReceipt writes the outcome of an enqueue. other means that the task is a duplicate
+// because another task holds the same unique key.
 func writeReceipt(e *cluster.Env, name string, r tasks.Receipt, other bool) error {
 	text := "enqueued"
 	switch {
@@ -246,8 +248,8 @@ func await(ctx context.Context, e *cluster.Env, queue *tasks.Client, r tasks.Rec
 	return e.WriteValue(result)
 }
 
-// lookUp asks the live nodes how they treat tasks of that name. Where no node answers,
-// the note says so; where nodes answer and none handles the task, that is an error.
+// lookUp asks the live nodes for their definition of the named task. If no node answers,
+// note says so. If nodes answer and none handles the task, lookUp returns an error.
 func lookUp(ctx context.Context, c *cluster.Client, name string) (info builtin.Definition, note string, err error) {
 	live, err := c.Live(ctx)
 	if err != nil {

@@ -14,16 +14,17 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// instant is a time on the command line: a point in time, or how far it is from now.
+// instant is a time given on the command line: at is a point in time, from a distance
+// from now.
 type instant struct {
 	at   time.Time
 	from time.Duration
 }
 
-// exampleTime shows how a time is written.
+// exampleTime is a point in time as error messages show its format, RFC 3339.
 const exampleTime = "2027-01-31T08:00:00Z"
 
-// parseTime reads a point in time.
+// parseTime parses a point in time in RFC 3339. Its error names the flag.
 func parseTime(flag, text string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
@@ -32,7 +33,8 @@ func parseTime(flag, text string) (time.Time, error) {
 	return at, nil
 }
 
-// parseInstant reads a point in time, or how long ago or from now it is.
+// parseInstant parses a point in time, or a duration: before now if ago is true, after
+// now otherwise. An empty text yields the zero instant.
 func parseInstant(flag, text string, ago bool) (instant, error) {
 	if text == "" {
 		return instant{}, nil
@@ -53,7 +55,8 @@ func parseInstant(flag, text string, ago bool) (instant, error) {
 	return instant{at: at}, nil
 }
 
-// on returns the point in time; zero where none was given.
+// on returns the instant as a point in time, the zero time for the zero instant. now is
+// the time on Redis's clock.
 func (i instant) on(now time.Time) time.Time {
 	if i.from != 0 {
 		return now.Add(i.from)
@@ -61,14 +64,14 @@ func (i instant) on(now time.Time) time.Time {
 	return i.at
 }
 
-// filterFlags select tasks.
+// filterFlags holds the flags that select tasks.
 type filterFlags struct {
 	states                   []string
 	queue, name, text        string
 	since, until             string
 	limit                    int
-	possible                 []tasks.State // what may be selected; nil for all
-	usual                    []tasks.State // where no state is named
+	possible                 []tasks.State // states that the command accepts; nil for all
+	usual                    []tasks.State // states that are selected if no flag names one
 	parsedSince, parsedUntil instant
 }
 
@@ -102,12 +105,12 @@ func stateNames(states []tasks.State) string {
 	return strings.Join(names, ", ")
 }
 
-// empty reports whether no flag selects.
+// empty reports whether no flag restricts the selection.
 func (f *filterFlags) empty() bool {
 	return len(f.states) == 0 && f.queue+f.name+f.text+f.since+f.until == ""
 }
 
-// check reports what is wrong with the flags.
+// check parses the times and returns an error if a flag has an invalid value.
 func (f *filterFlags) check() (err error) {
 	possible := f.possible
 	if possible == nil {
@@ -133,7 +136,8 @@ func (f *filterFlags) check() (err error) {
 	return err
 }
 
-// filter returns what the flags select, on Redis's clock.
+// filter returns the filter that the flags describe, and the current time on Redis's
+// clock, to which durations in the flags are relative.
 func (f *filterFlags) filter(ctx context.Context, c *cluster.Client) (tasks.Filter, time.Time, error) {
 	now, err := c.Time(ctx)
 	if err != nil {

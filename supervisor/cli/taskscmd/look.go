@@ -17,7 +17,7 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// listedTasks is how many tasks a list has by default.
+// listedTasks is the default limit of "tasks list".
 const listedTasks = 100
 
 func listCommand(e *cluster.Env) *urfave.Command {
@@ -62,7 +62,7 @@ func list(ctx context.Context, e *cluster.Env, f *filterFlags) error {
 	})
 }
 
-// writeTasks lists tasks.
+// writeTasks writes tasks as a table or as JSON.
 func writeTasks(e *cluster.Env, found []tasks.Task, now time.Time) error {
 	if e.JSON() {
 		if found == nil {
@@ -88,7 +88,8 @@ func writeTasks(e *cluster.Env, found []tasks.Task, now time.Time) error {
 	return e.WriteTable(rows)
 }
 
-// whenOf returns the time that belongs to a task's state.
+// whenOf returns the time that matters in the task's state: when it is due, when it
+// ended, or until when it is remembered.
 func whenOf(t tasks.Task) time.Time {
 	for _, at := range []time.Time{t.Due, t.Ended, t.Kept} {
 		if !at.IsZero() {
@@ -119,7 +120,7 @@ func attempts(t tasks.Task) string {
 	return text
 }
 
-// clip cuts a text to that many characters.
+// clip cuts a text to at most most characters.
 func clip(text string, most int) string {
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most-1]) + "…"
@@ -138,7 +139,7 @@ func show(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id string
 	return writeTask(e, t)
 }
 
-// writeTask shows one task, and what happened to it.
+// writeTask writes the fields of one task and a table of its history.
 func writeTask(e *cluster.Env, t tasks.Task) error {
 	var rows [][]string
 	row := func(name, value string) {
@@ -204,8 +205,8 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	return e.WriteTable(events)
 }
 
-// shownJSON is how many characters of a payload or a result are shown to people;
-// scripts get all of it.
+// shownJSON is the length to which a payload or a result is cut in a table, in
+// characters. JSON output is not cut.
 const shownJSON = 2000
 
 func explain(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id string) error {

@@ -14,8 +14,8 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// mending is a command that does the same to several tasks: those whose ids are
-// given, or all that a filter selects.
+// mending implements the commands cancel, retry and delete. Each changes the tasks whose
+// ids are given, or all tasks that a filter selects.
 type mending struct {
 	filterFlags
 
@@ -30,7 +30,7 @@ type mending struct {
 // listedDry is how many tasks --dry-run lists.
 const listedDry = 100
 
-// mendCommands returns cancel, retry and delete.
+// mendCommands returns the commands cancel, retry and delete.
 func mendCommands(e *cluster.Env) []*urfave.Command {
 	waiting := []tasks.State{tasks.Pending, tasks.Parked, tasks.Delayed, tasks.Blocked, tasks.Active}
 	idle := slices.DeleteFunc(tasks.States(), func(s tasks.State) bool { return s == tasks.Active })
@@ -38,7 +38,7 @@ func mendCommands(e *cluster.Env) []*urfave.Command {
 	cancel.one = func(ctx context.Context, queue *tasks.Inspector, id string) (string, error) {
 		running, err := queue.Cancel(ctx, id, cancel.reason)
 		if running {
-			return "asked to end", err // its handler decides when
+			return "asked to end", err // the task is running: its handler decides when to return
 		}
 		return "cancelled", err
 	}
@@ -120,7 +120,7 @@ func (m *mending) run(ctx context.Context, e *cluster.Env, ids []string) error {
 	})
 }
 
-// mendAll mends all that a filter selects.
+// mendAll applies the command to all tasks that the filter selects.
 func (m *mending) mendAll(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, f tasks.Filter) error {
 	n, err := m.many(ctx, queue, f)
 	if err != nil {
@@ -136,14 +136,15 @@ func plural(n int) string {
 	return fmt.Sprintf("%d tasks", n)
 }
 
-// mended is the outcome of one task, in JSON.
+// mended is the outcome for one task in the JSON output.
 type mended struct {
 	ID      string `json:"id"`
 	Outcome string `json:"outcome,omitempty"`
 	Error   string `json:"error,omitempty"`
 }
 
-// mendEach mends one task after the other, and goes on after a failure.
+// mendEach applies the command to one task after the other, and continues after an
+// error.
 func (m *mending) mendEach(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, ids []string) error {
 	results, failed := []mended{}, []error{}
 	for _, id := range ids {
@@ -166,7 +167,7 @@ func (m *mending) mendEach(ctx context.Context, e *cluster.Env, queue *tasks.Ins
 	return errors.Join(failed...)
 }
 
-// dryAll lists what a filter selects.
+// dryAll lists the tasks that the filter selects and changes nothing.
 func (m *mending) dryAll(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, f tasks.Filter, now time.Time) error {
 	n, some := 0, []tasks.Task{}
 	for t, err := range queue.List(ctx, f) {
@@ -180,7 +181,8 @@ func (m *mending) dryAll(ctx context.Context, e *cluster.Env, queue *tasks.Inspe
 	return m.writeDry(e, n, some, now)
 }
 
-// dryEach lists the tasks that can be mended.
+// dryEach lists those of the given tasks whose state permits the command, and changes
+// nothing.
 func (m *mending) dryEach(ctx context.Context, e *cluster.Env, c *cluster.Client, ids []string) error {
 	now, err := c.Time(ctx)
 	if err != nil {
@@ -216,7 +218,7 @@ func (m *mending) writeDry(e *cluster.Env, n int, some []tasks.Task, now time.Ti
 	return writeTasks(e, some, now)
 }
 
-// rescheduleFlags are the flags of "tasks reschedule" alone.
+// rescheduleFlags holds the flags that only "tasks reschedule" has.
 type rescheduleFlags struct {
 	in  time.Duration
 	at  string

@@ -7,8 +7,8 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
-// metaFlag is a flag that may be repeated, each time with another key. Unlike the
-// library's, it takes a comma as part of the value.
+// metaFlag is the value of a repeatable flag of the form KEY=VALUE. Unlike the flag
+// library's maps, it does not split its values at commas.
 type metaFlag []string
 
 // Set implements urfave.Value.
@@ -23,7 +23,7 @@ func (m *metaFlag) String() string { return "" }
 // Get implements urfave.Value.
 func (m *metaFlag) Get() any { return []string(*m) }
 
-// meta returns what the flag says, nil without any.
+// meta returns the keys and values of the flag, nil if the flag was not given.
 func (m *metaFlag) meta() (map[string]string, error) {
 	if len(*m) == 0 {
 		return nil, nil //nolint:nilnil // which is valid meta

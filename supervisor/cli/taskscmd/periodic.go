@@ -52,7 +52,8 @@ func periodicCommand(e *cluster.Env) *urfave.Command {
 	}
 }
 
-// withPeriodic is withTasks for a periodic task.
+// withPeriodic connects to the cluster, calls f and adds advice about the named periodic
+// task to its error.
 func withPeriodic(ctx context.Context, e *cluster.Env, name string, f func(*cluster.Client) error) error {
 	c, err := e.Connect(ctx)
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// limitFlags are the flags of "tasks limit" alone.
+// limitFlags holds the flags that only "tasks limit" has.
 type limitFlags struct {
 	concurrency, tasks int
 	bytes              string
 	reset              bool
 }
 
-// queueCommands returns the commands about one queue.
+// queueCommands returns the commands that change one queue.
 func queueCommands(e *cluster.Env) []*urfave.Command {
 	f := &limitFlags{}
 	return []*urfave.Command{
@@ -49,7 +49,7 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 	}
 }
 
-// oneQueue returns a command about one queue.
+// oneQueue returns a command that calls do with the name of one queue.
 func oneQueue(
 	e *cluster.Env, name, usage, more string, own []urfave.Flag, do func(context.Context, *cluster.Env, string) error,
 ) *urfave.Command {
@@ -94,7 +94,7 @@ func pauseQueue(ctx context.Context, e *cluster.Env, name string, paused bool) e
 	return e.WriteResult(map[string]any{queueWord: name, "paused": paused}, text)
 }
 
-// limits returns what the flags change.
+// limits returns the limits that the flags change; limits without a flag stay nil.
 func (f *limitFlags) limits(e *cluster.Env, queue string) (builtin.QueueLimits, error) {
 	l := builtin.QueueLimits{Queue: queue, Reset: f.reset}
 	if e.Given("concurrency") {

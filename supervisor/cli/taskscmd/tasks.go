@@ -1,4 +1,5 @@
-// Package taskscmd has the commands that enqueue tasks, look at them and mend them.
+// Package taskscmd has the commands that enqueue tasks, show them, and cancel, retry,
+// reschedule or delete them.
 package taskscmd
 
 import (
@@ -16,13 +17,13 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Words that flags, columns and JSON share.
+// Names that flags, table columns and JSON keys share.
 const (
 	queueWord   = "queue"
 	queueColumn = "QUEUE"
 )
 
-// Commands returns the commands.
+// Commands returns the commands enqueue and tasks.
 func Commands(e *cluster.Env) []*urfave.Command {
 	return []*urfave.Command{enqueueCommand(e), tasksCommand(e)}
 }
@@ -50,7 +51,7 @@ func tasksCommand(e *cluster.Env) *urfave.Command {
 	}
 }
 
-// oneTask returns a command about one task.
+// oneTask returns a command that calls do with the id of one task.
 func oneTask(e *cluster.Env, name, usage string, do func(context.Context, *cluster.Env, *tasks.Inspector, string) error) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "ID", Flags: e.ClientFlags(), ArgValidator: config.Arguments(1, 1, "ID"),
@@ -60,7 +61,7 @@ func oneTask(e *cluster.Env, name, usage string, do func(context.Context, *clust
 	}
 }
 
-// withTasks connects, and says what to do about an error of f.
+// withTasks connects to the cluster, calls f and adds advice for the user to its error.
 func withTasks(ctx context.Context, e *cluster.Env, f func(*cluster.Client, *tasks.Inspector) error) error {
 	c, err := e.Connect(ctx)
 	if err != nil {
@@ -75,7 +76,7 @@ func withTasks(ctx context.Context, e *cluster.Env, f func(*cluster.Client, *tas
 	return err
 }
 
-// showStats shows the queues.
+// showStats writes the statistics of all queues.
 func showStats(ctx context.Context, e *cluster.Env, _ []string) error {
 	return withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) error {
 		all, err := queue.Queues(ctx)
@@ -126,7 +127,7 @@ func writeStats(e *cluster.Env, all []tasks.Queue, counts tasks.Counts) error {
 		counts.Blocked, counts.Dead, counts.Cancelled))
 }
 
-// stateOf describes the limits of a queue and whether it is paused.
+// stateOf returns a text that says whether a queue is paused and which limits it has.
 func stateOf(q tasks.Queue) string {
 	var words []string
 	if q.Paused {
