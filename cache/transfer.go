@@ -98,7 +98,9 @@ func (e *export) notify() {
 func (e *export) entries(ctx context.Context, keys []string) error {
 	c := e.cache
 	var b bulk
-	for _, key := range keys { // without the lock's key: locks, which guard loads under a compatibility preset, must not hide entries from a backup
+	// The lock's key is not given: locks, which guard loads under a compatibility preset,
+	// must not hide entries from a backup.
+	for _, key := range keys {
 		b.add([]string{c.names.entry(key)}, []any{0, false, false})
 	}
 	for i, reply := range c.bulk(ctx, c.scripts.load, b) {

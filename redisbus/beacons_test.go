@@ -9,10 +9,10 @@ import (
 )
 
 // await sleeps until the bus that heard last at that time is to send.
-func (s *Beacons) await(t *testing.T, heard time.Time, lag time.Duration) {
+func (b *Beacons) await(t *testing.T, heard time.Time, lag time.Duration) {
 	t.Helper()
 	for range 5 {
-		wait, mine := s.due(time.Since(heard), lag)
+		wait, mine := b.due(time.Since(heard), lag)
 		if mine {
 			return
 		}

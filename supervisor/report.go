@@ -85,7 +85,8 @@ func (s *Set) finish(began time.Time) error {
 		err = errors.Join(err, fmt.Errorf("%w: still running: %s", ErrDrainDeadline, strings.Join(s.report.Running, ", ")))
 	}
 	if len(s.report.Unsettled) > 0 {
-		err = errors.Join(err, fmt.Errorf("%w: the tasks and locks of %s were not handed over; other processes take over when the leases have run out",
+		err = errors.Join(err, fmt.Errorf(
+			"%w: the tasks and locks of %s were not handed over; other processes take over when the leases have run out",
 			ErrDrainDeadline, strings.Join(s.report.Unsettled, ", ")))
 	}
 	return err

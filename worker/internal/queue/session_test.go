@@ -23,7 +23,7 @@ func (answering) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 
 func (a answering) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	return func(_ context.Context, cmd redis.Cmder) error {
-		cmd.(interface{ SetVal(val any) }).SetVal(a.reply) //nolint:forcetypeassert // of a script
+		cmd.(interface{ SetVal(val any) }).SetVal(a.reply)
 		return nil
 	}
 }
