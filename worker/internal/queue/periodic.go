@@ -35,7 +35,7 @@ type Ticked struct {
 
 // Verbs of [Store.Tick]: what to do with a tick that is later than the last one.
 const (
-	TickFirst = "first" // nothing: only read the state
+	TickFirst = "first" // enqueue nothing; for a new task, record now as the last tick
 	TickRun   = "run"
 	TickSkip  = "skip" // record the tick as the last one without enqueuing its task
 )

@@ -122,7 +122,7 @@ func (s Store) Clear(ctx context.Context, queue string) (deleted int, more bool,
 type Shown struct {
 	State, Record, Tries, Reason string
 	Result, Progress, History    string
-	Time                         string // when a delayed task is due, or an ended one ended; in milliseconds
+	Time                         string // in milliseconds: when a delayed task is due, or an ended one ended or is forgotten
 	Node                         string
 	Position, Blocking           string
 	Cancelling                   bool

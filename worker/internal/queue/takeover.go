@@ -13,8 +13,9 @@ const QuarantineAfter = 3
 
 // Remains are the tasks that a condemned incarnation still owned.
 type Remains struct {
-	// Unknown: the process died, and which tasks ran is not known: every task that
-	// the incarnation owned counts a crash.
+	// Unknown: the process died, and which tasks ran is not known. Every task that
+	// the incarnation owned counts a crash; of the suspects (tasks that one more
+	// crash quarantines) only the one noted by [Session.Suspect].
 	Unknown bool
 	// Suspects are tasks whose run may have caused the crash. They count it.
 	Suspects []string
