@@ -16,9 +16,9 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// Client enqueues tasks and waits for their results; an [Inspector] looks at them and
-// mends them. Enqueues that come in while two batches are on their way to Redis go
-// together in the next one. Make one with [NewClient].
+// Client enqueues tasks and waits for their results. An [Inspector] lists, cancels, deletes
+// and retries tasks. Enqueues made while two batches are on their way to Redis share the
+// next batch. Make a client with [NewClient].
 type Client struct {
 	redis    redis.UniversalClient
 	keys     link.Keys
@@ -32,9 +32,9 @@ type Client struct {
 	end      context.CancelFunc
 }
 
-// NewClient returns a client that works until ctx ends or it is closed. The
-// registry's definitions say in which queue a task waits; tasks it does not know
-// go to [DefaultQueue]. It may be nil.
+// NewClient returns a client that works until ctx ends or [Client.Close] is called. The
+// definitions of r say in which queue a task waits; tasks that r does not know go to
+// [DefaultQueue]. r may be nil.
 func NewClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *Registry) *Client {
 	if r == nil {
 		r = &Registry{}
@@ -46,7 +46,8 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *
 	}
 }
 
-// Close ends calls that still wait with [ErrClosed]; what became of them is unknown.
+// Close ends the calls that still wait with [ErrClosed]. Whether their tasks were stored
+// is unknown.
 func (c *Client) Close() {
 	c.end()
 	c.producer.Close()
@@ -56,17 +57,18 @@ func (c *Client) Close() {
 // Enqueue stores a task to run as soon as a node is free. When it returns nil the
 // task is never lost: it ends done, dead or cancelled.
 //
-// While Redis is away it waits as long as ctx lasts, then returns an error of
-// [link.ErrUnknownOutcome], and the task may be stored, or, where it never
-// reached Redis, of [link.ErrUnavailable]. Only with [Options].ID can the first
-// be repeated without a second task. When ctx is cancelled while Redis does not
-// answer, that is noticed within 2 s, a deadline at once. At Redis's maxmemory it returns
-// [link.ErrFull] at once, at the limits of its queue [ErrQueueFull].
+// While Redis is not available, Enqueue waits until ctx ends. Its error then wraps
+// [link.ErrUnavailable] if the task never reached Redis, or [link.ErrUnknownOutcome] if the
+// task may be stored. After an unknown outcome, only an enqueue with [Options].ID can be
+// repeated without the risk of a second task. While Redis does not answer, Enqueue notices
+// a cancelled ctx within 2 s, and a deadline at once. It returns [link.ErrFull] at once
+// when Redis has reached its maxmemory, and [ErrQueueFull] when the queue has reached its
+// limits.
 func (c *Client) Enqueue(ctx context.Context, name string, payload any) (Receipt, error) {
 	return c.EnqueueWith(ctx, name, payload, Options{})
 }
 
-// EnqueueIn is [Client.Enqueue] of a task that is due after a delay.
+// EnqueueIn is [Client.Enqueue] of a task that is due after the delay d.
 func (c *Client) EnqueueIn(ctx context.Context, d time.Duration, name string, payload any) (Receipt, error) {
 	return c.EnqueueWith(ctx, name, payload, Options{In: d})
 }
@@ -85,14 +87,15 @@ func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Op
 	return receipts[0], nil
 }
 
-// EnqueueMany stores any number of tasks, in their order, in batches of up to 500,
-// but a task and those of its [Request].Then in one. It returns a receipt for each,
-// those of [Request].Then behind that of their task. A task that is invalid fails the
-// call before anything is stored. If it fails midway, the receipts of the batches
-// before are returned with the error, and nothing of those behind is stored; when
-// the outcome is unknown, up to three batches behind the receipts may be. With
-// [ErrQueueFull] there is a receipt for each as well, without an id for those that
-// were not accepted.
+// EnqueueMany stores any number of tasks, in their order, in batches of up to 500 tasks. A
+// task and its [Request].Then tasks are always in one batch. EnqueueMany returns a receipt
+// for each task; the receipts of Then tasks follow that of their task.
+//
+// An invalid task fails the call before any task is stored. If the call fails midway, the
+// receipts of the stored batches are returned with the error, and no later task is stored;
+// when the outcome is unknown, the tasks of up to three later batches may be stored. With
+// [ErrQueueFull] there is a receipt for every task; the receipts of tasks that were not
+// accepted have no id.
 func (c *Client) EnqueueMany(ctx context.Context, requests []Request) ([]Receipt, error) {
 	receipts, sent, err := c.enqueueMany(ctx, requests)
 	if err != nil && !sent && c.observer != nil {
@@ -139,7 +142,8 @@ func (c *Client) send(ctx context.Context, all []queue.Task) ([]Receipt, error) 
 	return receipts, full
 }
 
-// receiptOf returns what became of a task; code says why it was not stored.
+// receiptOf returns the receipt of a task, or an error; code says why the task was not
+// stored, and is empty for a stored task.
 func receiptOf(t queue.Task, code string) (Receipt, error) {
 	switch holder, isUnique := strings.CutPrefix(code, "unique="); {
 	case code == "":

@@ -14,8 +14,8 @@ import (
 // InTask reports whether the context belongs to a running task.
 func InTask(ctx context.Context) bool { return queue.RunOf(ctx) != nil }
 
-// mustRun returns the run that the context belongs to. Without one it panics: that is
-// a mistake in the program.
+// mustRun returns the run that the context belongs to. Outside a run it panics: the call
+// is a mistake in the program.
 func mustRun(ctx context.Context, function string) *queue.Run {
 	r := queue.RunOf(ctx)
 	if r == nil {
@@ -32,21 +32,21 @@ func clientOf(ctx context.Context) *Client {
 
 // Info describes the run that a context belongs to.
 type Info struct {
-	ID      string // the same in every run of the task: an idempotency key
+	ID      string // the same in every run of the task: usable as an idempotency key
 	Name    string
 	Queue   string
-	Attempt int // 1 in the first run; a run that ended with its node does not count
+	Attempt int // 1 in the first run; runs that crashed or ended with their node do not count
 	Crashes int // runs that ended with their node
-	// Fence grows with every incarnation; a store that remembers the largest it
-	// has seen can refuse an older run.
+	// Fence is a fencing token: it grows with every incarnation. A store that
+	// remembers the largest token can refuse writes of older runs.
 	Fence    int64
 	Enqueued time.Time // on Redis's clock
 	Payload  json.RawMessage
 	Meta     map[string]string // see [Options]; not to be changed
 }
 
-// InfoOf returns what is known of the task that the context belongs to. Outside a
-// task it panics with an error that is [ErrNoTask]; [InTask] asks.
+// InfoOf describes the run that the context belongs to. Outside a task it panics with an
+// error that is [ErrNoTask]; check with [InTask].
 func InfoOf(ctx context.Context) Info {
 	r := mustRun(ctx, "InfoOf")
 	return Info{
@@ -64,15 +64,15 @@ func Go(ctx context.Context, f func(ctx context.Context) error) {
 	mustRun(ctx, "Go").Go(func() error { return f(ctx) })
 }
 
-// Progress is how far a running task says it is.
+// Progress is the progress that a running task reported with [SetProgress].
 type Progress struct {
 	Fraction float64 `json:"fraction"` // 0 to 1
 	Note     string  `json:"note,omitempty"`
 }
 
-// SetProgress notes how far the task that the context belongs to is, from 0 to 1. It
-// is shown by [Inspector.Get], and forgotten when the run ends well. It costs a
-// round trip. The error is [ErrFenced] when the task is not this run's any more.
+// SetProgress stores the progress of the task that the context belongs to: fraction, from
+// 0 to 1, and a note. [Inspector.Get] returns the progress until a run succeeds. SetProgress
+// takes a round trip to Redis. Its error is [ErrFenced] when the task is not this run's any more.
 // Outside a task it panics with an error that is [ErrNoTask].
 func SetProgress(ctx context.Context, fraction float64, note string) error {
 	r := mustRun(ctx, "SetProgress")

@@ -12,7 +12,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// DefaultQueue is where tasks go whose definition names no queue.
+// DefaultQueue is the queue of tasks whose definition names no queue.
 const DefaultQueue = "default"
 
 // Defaults of a [Definition].
@@ -26,7 +26,7 @@ const (
 type Definition struct {
 	// Name of the task: 1 to 200 letters, digits and . _ : -. Required.
 	Name string
-	// LimitQueue it waits in. Default [DefaultQueue].
+	// Queue is the queue in which the task waits. Default [DefaultQueue].
 	Queue string
 	// MaxAttempts is how often the handler may fail before the task is dead.
 	// Default [DefaultMaxAttempts].
@@ -35,12 +35,12 @@ type Definition struct {
 	// further one up to MaxBackoff, with jitter between half and all of it.
 	// Default [DefaultBackoff] and [DefaultMaxBackoff].
 	Backoff, MaxBackoff time.Duration
-	// Timeout after which the handler's context ends. A handler that returns an
-	// error then has failed; one that returns nil all the same has done its work.
+	// Timeout is the time after which the handler's context ends. A handler that
+	// then returns an error has failed; if it returns nil, the task is done.
 	// Default none.
 	Timeout time.Duration
 	// Retention is how long a completed task and its result are remembered.
-	// Default not at all.
+	// Default 0: the task is forgotten when it is done.
 	Retention time.Duration
 }
 
@@ -60,8 +60,7 @@ func (d Definition) withDefaults() Definition {
 	return d
 }
 
-// ErrName is returned for names of tasks and queues and for ids that Redis keys
-// and records cannot hold.
+// ErrName is returned for invalid names of tasks and queues, and for invalid ids.
 var ErrName = errors.New("use 1 to 200 letters, digits and . _ : -")
 
 func checkName(what, name string) error {
@@ -80,19 +79,21 @@ func (d Definition) validate() error {
 	return errors.Join(errs...)
 }
 
-// Handler runs one task. Its payload is the JSON that was enqueued.
+// Handler runs one task. The payload is the JSON that was enqueued. An error means that
+// the run failed; see [Handle].
 type Handler func(ctx context.Context, payload json.RawMessage) error
 
-// Registrar collects what an app handles; worker.App is one.
+// Registrar registers the handlers of an app. worker.App implements it.
 type Registrar interface {
 	RegisterTask(d Definition, h Handler)
 }
 
 // Handle registers a task whose payload is decoded into In.
 //
-// The handler's error means "try again later", up to MaxAttempts; a payload that
-// does not decode is dead at once. The context ends at the timeout, and when the
-// node ends: then the task goes back to its queue without a count.
+// When the handler returns an error, the task is tried again after a pause, up to
+// MaxAttempts times in all. A task whose payload does not decode is dead at once. The
+// handler's context ends at the timeout, and when the node ends. In the latter case the
+// task returns to its queue, and the run does not count as an attempt.
 func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In) error) {
 	r.RegisterTask(d, func(ctx context.Context, payload json.RawMessage) error {
 		var in In
@@ -104,8 +105,8 @@ func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In
 }
 
 // HandleResult is [Handle] for a handler that returns the task's result, which
-// [Client.Result], [Client.Wait] and [WaitFor] return. It is kept for the task's
-// retention; without one, only callers that wait already get it.
+// [Client.Result], [Client.Wait] and [WaitFor] return. The result is kept for the task's
+// retention; without a retention, only callers that wait already get the result.
 func HandleResult[In, Out any](r Registrar, d Definition, h func(ctx context.Context, in In) (Out, error)) {
 	Handle(r, d, func(ctx context.Context, in In) error {
 		out, err := h(ctx, in)
@@ -116,7 +117,8 @@ func HandleResult[In, Out any](r Registrar, d Definition, h func(ctx context.Con
 	})
 }
 
-// Registry is what the nodes of one app handle. The zero value handles nothing.
+// Registry holds the task definitions, handlers, periodic tasks and queue limits of one
+// app. The zero value is empty.
 type Registry struct {
 	tasks      map[string]registered
 	periodic   []Periodic
@@ -131,14 +133,15 @@ type registered struct {
 	handle Handler
 }
 
-// Middleware wraps the handlers of all tasks; [InfoOf] tells which task it is.
+// Middleware wraps the handlers of all tasks; inside, [InfoOf] describes the current task.
 type Middleware func(next Handler) Handler
 
 // Use adds middleware around the handlers of all tasks, those registered before
 // included. The first one added is the outermost.
 func (r *Registry) Use(m Middleware) { r.middleware = append(r.middleware, m) }
 
-// Handler returns a task's handler with the middleware around it, or nil.
+// Handler returns a task's handler with the middleware around it, or nil if the app does
+// not handle the task.
 func (r *Registry) Handler(name string) Handler {
 	h := r.tasks[name].handle
 	if h == nil {
@@ -150,7 +153,8 @@ func (r *Registry) Handler(name string) Handler {
 	return h
 }
 
-// RegisterTask implements [Registrar]. What is wrong is reported by [Registry.Err].
+// RegisterTask implements [Registrar]. [Registry.Err] returns the error of an invalid
+// definition.
 func (r *Registry) RegisterTask(d Definition, h Handler) {
 	d = d.withDefaults()
 	if err := d.validate(); err != nil {
@@ -168,7 +172,8 @@ func (r *Registry) RegisterTask(d Definition, h Handler) {
 }
 
 // LimitQueue sets limits of a queue over the whole cluster. Every process of the app
-// writes them to Redis again when they are not there; an operator's win.
+// writes them to Redis again when they are missing. Limits set by an operator
+// ([Inspector.LimitQueue]) take precedence.
 func (r *Registry) LimitQueue(name string, l Limits) {
 	if err := l.validate(name); err != nil {
 		r.errs = append(r.errs, err)
@@ -180,10 +185,10 @@ func (r *Registry) LimitQueue(name string, l Limits) {
 	r.limits[name] = l
 }
 
-// Limits returns the limits of queues.
+// Limits returns the limits set with [Registry.LimitQueue], by queue.
 func (r *Registry) Limits() map[string]Limits { return maps.Clone(r.limits) }
 
-// Err returns everything that was wrong with the registrations.
+// Err returns the joined errors of all registrations, or nil.
 func (r *Registry) Err() error { return errors.Join(r.errs...) }
 
 // Names lists the tasks in alphabetical order.

@@ -1,6 +1,6 @@
-// Package tasks is the cluster's task queue: enqueue, run on some node, done. Authors
-// register handlers ([Handle]) and enqueue with a [Client]; operators look at tasks
-// and mend them with an [Inspector].
+// Package tasks is the cluster's task queue: a task is enqueued and runs on some node.
+// Authors register handlers ([Handle]) and enqueue tasks with a [Client]. Operators list,
+// cancel, delete and retry tasks with an [Inspector].
 //
 // # Where a task is
 //
@@ -18,15 +18,15 @@
 //	                       ▲───────────────(later)───────────┼──────────────────┤ it returned an error
 //	                    dead, cancelled ──(retry)────────────┘                  └─▶ dead  (for the last time), or cancelled
 //
-// A queue has three lines, of urgent, normal and patient tasks. Whatever waits
-// can be cancelled or deleted; what runs is asked to end.
+// A queue has three lines, one for each [Priority]. A waiting task can be cancelled or
+// deleted at once; a running task is asked to end.
 //
-// # Who may end it
+// # Who may end a task
 //
-// A claim gives a task to an incarnation of a node. Only while the incarnation's
-// lease is not condemned and the task is still in its hands does a commit change
-// anything; the effects that the handler gave to its [Transaction] are applied in
-// the same script, so they become visible once, with the completion, or never.
+// A claim gives a task to an incarnation of a node. A commit by the incarnation has an
+// effect only while its lease is not condemned and it still owns the task. The effects
+// that the handler added to its [Transaction] are applied in the same script as the
+// task's completion: they become visible once, together with it, or never.
 //
 // # What may be repeated
 //

@@ -9,8 +9,8 @@ import (
 
 // Errors of callers.
 var (
-	// ErrInvalid: the options of a task or the limits of a queue cannot be meant;
-	// the text says what to change. Nothing was stored.
+	// ErrInvalid: the options of a task or the limits of a queue are invalid; the
+	// error's text says what to change. Nothing was stored.
 	ErrInvalid = errors.New("invalid")
 	// ErrTooLarge: the payload is larger than [MaxPayload].
 	ErrTooLarge = errors.New("payload too large")
@@ -24,7 +24,7 @@ var (
 	ErrCancelled = errors.New("task was cancelled")
 	// ErrActive: the task runs now; cancel it first.
 	ErrActive = errors.New("task is running: cancel it first")
-	// ErrState: the task is not in a state in which that can be done.
+	// ErrState: the task's state does not allow the operation.
 	ErrState = errors.New("not possible in the task's state")
 	// ErrDeadline: the task's deadline has passed.
 	ErrDeadline = errors.New("task deadline")
@@ -32,9 +32,10 @@ var (
 	ErrClosed = errors.New("task client is closed")
 	// ErrNoTask: the context does not belong to a running task; see [InTask].
 	ErrNoTask = errors.New("not in a task: use the context that the handler was given")
-	// ErrFenced: the task is not this run's any more; another node has it, or will.
+	// ErrFenced: this run does not own its task any more; another node has the task or
+	// will claim it.
 	ErrFenced = errors.New("fenced: the task is not this run's any more")
-	// ErrRefused: the transaction could not be applied, see its text for the
+	// ErrRefused: Redis could not apply the transaction; the error's text gives the
 	// reason. The run has failed.
 	ErrRefused = errors.New("transaction refused")
 )
@@ -42,7 +43,8 @@ var (
 // ErrEnding is the cause with which a handler's context ends when its node does.
 var ErrEnding = errors.New("node is ending: the task goes back to its queue")
 
-// Discard marks an error as final: the task is dead at once, without further attempts.
+// Discard wraps a handler's error as final: the task is dead at once, without further
+// attempts.
 func Discard(err error) error {
 	if err == nil {
 		return nil
@@ -50,9 +52,9 @@ func Discard(err error) error {
 	return queue.Discard(err)
 }
 
-// RetryAfter marks an error with the pause before the next attempt, instead of
-// the definition's back-off: what a rate limit's answer asks for. It counts as
-// an attempt.
+// RetryAfter wraps a handler's error with the pause before the next attempt, which
+// replaces the definition's back-off, for example because a rate-limited service asked
+// for that pause. The failed run counts as an attempt.
 func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
 		return nil
@@ -60,9 +62,9 @@ func RetryAfter(err error, d time.Duration) error {
 	return queue.TryLater(err, max(d, 0), true)
 }
 
-// ErrSnoozed is wrapped by what [Snooze] returns.
+// ErrSnoozed is wrapped by the error that [Snooze] returns.
 var ErrSnoozed = errors.New("snoozed")
 
-// Snooze is for a handler to return: its task runs again after d. It is no
-// failure and no attempt.
+// Snooze returns an error for a handler to return: the task runs again after d. The run
+// counts neither as a failure nor as an attempt.
 func Snooze(d time.Duration) error { return queue.TryLater(ErrSnoozed, max(d, 0), false) }

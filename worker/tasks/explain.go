@@ -19,9 +19,9 @@ type Explanation struct {
 	Why []string `json:"why"`
 }
 
-// Explain returns what is known of a task, with the reasons why it does not run
-// now. One that is not stored is [ErrNotFound], whose text names the queues that
-// are full.
+// Explain returns the stored data of a task and the reasons why the task does not run now.
+// The error is [ErrNotFound] if the task is not stored; its text names the queues that are
+// full and may have refused the task.
 func (i *Inspector) Explain(ctx context.Context, id string) (Explanation, error) {
 	t, err := i.Get(ctx, id)
 	if errors.Is(err, ErrNotFound) {
@@ -98,7 +98,7 @@ func (i *Inspector) explainUnique(ctx context.Context, e *Explanation, now time.
 		return nil
 	})
 	if errors.Is(err, redis.Nil) {
-		err = nil // one of the two is not there
+		err = nil // one of the two keys does not exist
 	}
 	till := time.UnixMilli(int64(until.Val()))
 	switch {
@@ -133,7 +133,8 @@ func (i *Inspector) refusing(ctx context.Context) (string, error) {
 	return "; if it was not accepted: full is the queue " + strings.Join(full, ", "), nil
 }
 
-// explainPending says what goes before a task, and what keeps its queue from being served.
+// explainPending says how many tasks go before a pending task, and what keeps nodes from
+// claiming from its queue.
 func (i *Inspector) explainPending(ctx context.Context, e *Explanation) error {
 	if e.State == Parked {
 		e.sayf("no node that serves the queue %s and looked at it handles tasks named %s: start one that does", e.Queue, e.Name)
@@ -225,7 +226,7 @@ func (i *Inspector) serving(ctx context.Context, queue string) (claiming, quiet 
 	return claiming, quiet, nil
 }
 
-// explainBlocked says which tasks hold one up.
+// explainBlocked says which tasks a blocked task waits for.
 func (i *Inspector) explainBlocked(ctx context.Context, e *Explanation) error {
 	e.sayf("it runs when %d more of the tasks that it is to follow are done", e.Blocking)
 	for n, id := range e.After {

@@ -7,9 +7,9 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// Inspector looks at the tasks, queues and periodic tasks of a namespace and mends
-// what went wrong with them. It holds nothing but the way to Redis and needs no
-// end. Make one with [NewInspector].
+// Inspector lists and changes the tasks, queues and periodic tasks of a namespace: it can,
+// for example, cancel, delete and retry tasks, and pause queues. It has no goroutines and
+// need not be closed. Make an inspector with [NewInspector].
 type Inspector struct {
 	redis redis.UniversalClient
 	keys  link.Keys

@@ -8,16 +8,18 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// Limits of a queue over the whole cluster; 0 is none. Set by a program with
-// [Registry.LimitQueue], or by an operator with [Inspector.LimitQueue], whose word wins.
+// Limits are the limits of a queue over the whole cluster; 0 means no limit. A program sets
+// them with [Registry.LimitQueue], an operator with [Inspector.LimitQueue]. The operator's
+// limits take precedence.
 type Limits struct {
-	// Concurrency is how many of its tasks run at a time.
+	// Concurrency is how many tasks of the queue run at a time.
 	Concurrency int `json:"concurrency"`
-	// Tasks is how many wait for their turn or time, or run; those that are
-	// parked or follow others do not count. More are refused with [ErrQueueFull].
+	// Tasks is how many pending, delayed and running tasks the queue may have;
+	// parked and blocked tasks do not count. Further tasks are refused with
+	// [ErrQueueFull].
 	Tasks int `json:"tasks"`
-	// Bytes of the records of its stored tasks (payload, name and about 20 bytes
-	// each). More are refused with [ErrQueueFull].
+	// Bytes is the total size of the records of the queue's stored tasks (payload,
+	// name and about 20 bytes each). Further tasks are refused with [ErrQueueFull].
 	Bytes int64 `json:"bytes"`
 }
 
@@ -29,8 +31,8 @@ func (l Limits) validate(queue string) error {
 	return err
 }
 
-// PauseQueue keeps a queue's tasks from being claimed, or lets them go again.
-// Those in hand go on, and new ones are accepted.
+// PauseQueue stops nodes from claiming a queue's tasks, or, with paused false, lets them
+// claim again. Tasks that nodes have claimed go on, and new tasks are accepted.
 func (i *Inspector) PauseQueue(ctx context.Context, name string, paused bool) error {
 	verb := "resume"
 	if paused {
@@ -40,10 +42,10 @@ func (i *Inspector) PauseQueue(ctx context.Context, name string, paused bool) er
 	return err
 }
 
-// LimitQueue sets an operator's limits of a queue and returns those that are in
-// effect now. They win over what a program set; nil takes both back, and running
-// programs set theirs again within seconds. Where there was no bound on bytes, all tasks of the queue are
-// weighed: a millisecond for about a thousand of them.
+// LimitQueue sets an operator's limits of a queue and returns the limits in effect. They
+// take precedence over a program's limits. nil removes both; running programs set theirs
+// again within seconds. If the queue had no limit on bytes before, Redis measures all its
+// tasks, which blocks Redis for about a millisecond per thousand tasks.
 func (i *Inspector) LimitQueue(ctx context.Context, name string, l *Limits) (Limits, error) {
 	if l == nil {
 		return i.setQueue(ctx, name, "reset", "")
@@ -62,8 +64,8 @@ func (i *Inspector) setQueue(ctx context.Context, name, verb, limits string) (Li
 	return Limits(set.Limits), err
 }
 
-// DeleteQueue deletes a queue's tasks that do not run, and the queue itself if
-// none does. It returns how many it deleted. Tasks that wait for others
+// DeleteQueue deletes the tasks of a queue that do not run, and the queue itself if no task
+// runs. It returns how many tasks it deleted. Tasks that wait for other tasks
 // ([Options].After) stay.
 func (i *Inspector) DeleteQueue(ctx context.Context, name string) (int, error) {
 	if err := checkName("queue", name); err != nil {

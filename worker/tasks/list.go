@@ -15,7 +15,7 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// Filter selects tasks. The zero value selects all but those that are done.
+// Filter selects tasks. The zero value selects all tasks that are not done.
 //
 // The names in JSON and the order are those of the arguments of api.tasks.list.
 type Filter struct {
@@ -26,11 +26,11 @@ type Filter struct {
 	// as key=value.
 	Text string `json:"text,omitempty"`
 	// Since and Until bound the time at which a dead, cancelled or done task ended
-	// (a done one without a retention: is forgotten), a delayed one is due, any
-	// other was enqueued.
+	// (or, for a done task without a retention, is forgotten), a delayed task is due,
+	// or any other task was enqueued.
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
-	// Limit is how many at most; 0 for all.
+	// Limit is the maximal number of tasks; 0 means no limit.
 	Limit int `json:"limit,omitempty"`
 }
 
@@ -82,10 +82,11 @@ func metaContains(meta map[string]string, text string) bool {
 	return false
 }
 
-// List yields the tasks that a filter selects: place by place, of each those that
-// go first, or that ended last, first. It reads a few hundred at a time: a task
-// that moves meanwhile may be missing or come twice. What [Inspector.Get] adds is
-// left out.
+// List yields the tasks that a filter selects, or an error. It reads one place (a line of a
+// queue, the dead tasks, …) after the other: waiting tasks in the order in which they will
+// run, ended tasks with the latest first. It reads a few hundred tasks at a time, so a
+// task that moves meanwhile may be missing or be yielded twice. The fields that only
+// [Inspector.Get] sets are empty.
 func (i *Inspector) List(ctx context.Context, f Filter) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
 		err := f.validate()
@@ -98,7 +99,7 @@ func (i *Inspector) List(ctx context.Context, f Filter) iter.Seq2[Task, error] {
 	}
 }
 
-// errEnough ends a listing that has what it was asked for.
+// errEnough ends a listing early: the limit is reached or the caller wants no more.
 var errEnough = errors.New("enough")
 
 // listPage is how many tasks are read at a time.
@@ -133,8 +134,8 @@ func (i *Inspector) list(ctx context.Context, f Filter, yield func(Task, error) 
 	return nil
 }
 
-// places gives page the ids of the tasks in a state, some at a time, with their
-// scores where the place has them.
+// places calls page with the ids of the tasks in a state, a page at a time, and with their
+// scores if they are stored in a sorted set.
 func (i *Inspector) places(ctx context.Context, state State, f Filter, page func(ids, scores []string) error) error {
 	k := i.keys
 	switch state {
@@ -180,12 +181,12 @@ func (i *Inspector) queueNames(ctx context.Context, only string) ([]string, erro
 	return queues, err
 }
 
-// pageList reads a line from the end that is served first.
+// pageList reads a line of a queue, beginning with the task that is claimed next.
 func (i *Inspector) pageList(ctx context.Context, key string, page func(ids, scores []string) error) error {
 	for from := int64(1); ; from += listPage {
 		ids, err := i.redis.LRange(ctx, key, -from-listPage+1, -from).Result()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			return nil // something else's key: no task is in it
+			return nil // a key of another type: it holds no tasks
 		}
 		if err != nil || len(ids) == 0 {
 			return err
@@ -271,7 +272,7 @@ func (i *Inspector) pageHash(ctx context.Context, key string, page func(ids, sco
 	}
 }
 
-// describeAll reads what Redis keeps of some tasks.
+// describeAll reads the stored data of tasks.
 func (i *Inspector) describeAll(ctx context.Context, state State, ids, scores []string) ([]Task, error) {
 	k := i.keys
 	var records, tries, reasons, histories *redis.SliceCmd

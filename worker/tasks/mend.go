@@ -12,15 +12,16 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// mending is something that is done to tasks. Its words are those of the tasks to
-// which it was done.
+// mending is an operation on tasks, such as cancel. words are the script's answers for a
+// task on which the operation succeeded.
 type mending struct {
 	verb  string
 	words []string
 	do    func(ctx context.Context, ids []string) ([]string, error)
 }
 
-// one mends a task; a word that is not one of the mending's becomes an error.
+// one applies the operation to one task. If the script's answer is not one of the words of
+// success, one returns an error.
 func (m mending) one(ctx context.Context, id string) (word string, err error) {
 	words, err := m.do(ctx, []string{id})
 	if err != nil {
@@ -39,7 +40,8 @@ func (m mending) one(ctx context.Context, id string) (word string, err error) {
 	return "", fmt.Errorf("%s task %s: %w", m.verb, id, err)
 }
 
-// all mends the tasks that a filter selects and returns to how many it was done.
+// all applies the operation to the tasks that a filter selects, and returns on how many
+// tasks it succeeded.
 func (m mending) all(ctx context.Context, i *Inspector, f Filter) (int, error) {
 	var ids []string
 	for t, err := range i.List(ctx, f) {
@@ -72,43 +74,42 @@ func (i *Inspector) deleting() mending { return mending{"delete", []string{"dele
 
 func (i *Inspector) retrying() mending { return mending{"retry", []string{"retried"}, i.store.Retry} }
 
-// Cancel cancels a task, wherever it is. One that waits is cancelled at once. One
-// that runs is asked to end (running is true): its handler's context ends with
-// [ErrCancelled], and it is cancelled when the handler returns an error; if that
-// returns nil all the same, it is done. by says who cancelled it or why; it is shown as the task's reason.
+// Cancel cancels a task in any place. A waiting task is cancelled at once. A running task
+// is asked to end, and running is true: its handler's context ends with [ErrCancelled]. If
+// the handler then returns an error, the task is cancelled; if it returns nil, the task is
+// done. by says who cancelled the task or why; it is stored as the task's reason.
 func (i *Inspector) Cancel(ctx context.Context, id, by string) (running bool, err error) {
 	word, err := i.cancelling(by).one(ctx, id)
 	return word == queue.Asked, err
 }
 
-// CancelAll cancels all tasks that a filter selects; it returns how many were
-// cancelled or, where they run, asked to end.
+// CancelAll cancels all tasks that a filter selects. It returns how many tasks were
+// cancelled or, if they run, asked to end.
 func (i *Inspector) CancelAll(ctx context.Context, f Filter, by string) (int, error) {
 	return i.cancelling(by).all(ctx, i, f)
 }
 
-// Delete removes a task without a trace, in any state but while it runs:
-// [ErrActive].
+// Delete removes a task and all its data. The error is [ErrActive] if the task runs.
 func (i *Inspector) Delete(ctx context.Context, id string) error {
 	_, err := i.deleting().one(ctx, id)
 	return err
 }
 
-// DeleteAll deletes all tasks that a filter selects and that do not run, and
-// returns how many.
+// DeleteAll deletes all tasks that a filter selects and that do not run. It returns how
+// many tasks it deleted.
 func (i *Inspector) DeleteAll(ctx context.Context, f Filter) (int, error) {
 	return i.deleting().all(ctx, i, f)
 }
 
-// Retry brings a dead or cancelled task back to its queue, as if it were new. It
-// does not wait again for the tasks that it was to follow ([Options].After).
+// Retry moves a dead or cancelled task back to its queue, as if the task were new. The task
+// does not wait again for the tasks of its [Options].After.
 func (i *Inspector) Retry(ctx context.Context, id string) error {
 	_, err := i.retrying().one(ctx, id)
 	return err
 }
 
-// RetryAll retries all tasks that a filter selects of the dead ones, or of those
-// of its states, and returns how many.
+// RetryAll retries all tasks that a filter selects; a filter without states selects the
+// dead tasks. It returns how many tasks were retried.
 func (i *Inspector) RetryAll(ctx context.Context, f Filter) (int, error) {
 	if len(f.States) == 0 {
 		f.States = []State{Dead}
@@ -126,7 +127,7 @@ func (i *Inspector) Reschedule(ctx context.Context, id string, at time.Time) err
 	return i.reschedule(ctx, id, when)
 }
 
-// RescheduleIn is [Inspector.Reschedule] to that much from now.
+// RescheduleIn is [Inspector.Reschedule] with the due time d from now.
 func (i *Inspector) RescheduleIn(ctx context.Context, id string, d time.Duration) error {
 	return i.reschedule(ctx, id, "+"+strconv.FormatInt(queue.Milliseconds(max(d, 0)), 10))
 }

@@ -16,8 +16,8 @@ type Outgoing struct {
 	Name string
 	// Payload is one JSON value.
 	Payload json.RawMessage
-	// Options are the caller's, but for the queue: it is the definition's where the
-	// caller names none. The ID is empty unless the caller chose one.
+	// Options are the caller's options. If the caller named no queue, Queue is the
+	// definition's. ID is empty unless the caller chose an id.
 	Options
 }
 
@@ -25,19 +25,19 @@ type Outgoing struct {
 // [Client.EnqueueMany] does.
 type EnqueueFunc func(ctx context.Context, tasks []Outgoing) ([]Receipt, error)
 
-// EnqueueMiddleware wraps the storing of tasks by a [Client], one call at a time
-// however many tasks it has, those of [Request].Then behind that of their task. It may
-// change payloads and options before it gives the tasks to next, may refuse them with
-// an error, and sees how storing them ended. The slice is its own, but maps, slices
-// and payloads in it may be shared: replace them, never change them in place. It
-// cannot add, reorder or remove tasks. It runs on the goroutine that enqueues, and a
-// panic is that goroutine's.
+// EnqueueMiddleware wraps the storing of tasks by a [Client]. It is called once for each
+// call of the client, with all tasks of the call; [Request].Then tasks follow their task.
+// The middleware may change payloads and options before it calls next, may refuse the
+// tasks with an error, and sees the result of next. It may change the slice's elements,
+// but maps, slices and payloads in them may be shared: replace them, never change them in
+// place. The middleware cannot add, reorder or remove tasks. It runs on the goroutine of
+// the caller, which also gets its panics.
 //
-// It wraps [Transaction.Enqueue] as well, with the context of the [Transaction]. There
-// next only makes the task, whose receipt has nothing but its id; the transaction
-// stores it later, or never.
+// The middleware wraps [Transaction.Enqueue] as well, with the context of the
+// [Transaction]. There next only prepares the task, and the receipt has only an id: the
+// transaction stores the task later, or never.
 //
-// What [Registry.RegisterPeriodic] enqueues does not pass through it.
+// Tasks enqueued by periodic tasks ([Registry.RegisterPeriodic]) bypass the middleware.
 type EnqueueMiddleware func(next EnqueueFunc) EnqueueFunc
 
 // UseEnqueue adds middleware around the storing of tasks. The first one added is the
@@ -52,8 +52,8 @@ func (c *Client) wrapEnqueue(send EnqueueFunc) EnqueueFunc {
 	return send
 }
 
-// follows says which task of the same call another follows: the one at a position, as
-// the n-th; n is 0 for a task that follows none.
+// follows says that a task is the n-th [Request].Then task of the task at position at of
+// the same call; n is 0 for a task that is not a Then task.
 type follows struct{ at, n int }
 
 // enqueueWrapped is [Client.EnqueueMany] with the middleware around it.
@@ -82,7 +82,7 @@ func (c *Client) enqueueWrapped(ctx context.Context, requests []Request) (receip
 	return receipts, sent, err
 }
 
-// outgoing appends a task and those that are to run after it, in this order.
+// outgoing appends a task and then its [Request].Then tasks.
 func (c *Client) outgoing(out []Outgoing, order []follows, n *Request, f follows) ([]Outgoing, []follows, error) {
 	o, err := c.outgoingOf(n.Name, n.Payload, n.Options)
 	if err != nil {
@@ -108,7 +108,7 @@ func (c *Client) outgoingOf(name string, payload any, o Options) (Outgoing, erro
 	return Outgoing{name, encoded, o}, nil
 }
 
-// prepareOutgoing prepares what the middleware made of the tasks of one call.
+// prepareOutgoing prepares the tasks of one call as the middleware left them.
 func (c *Client) prepareOutgoing(out []Outgoing, order []follows) ([]queue.Task, error) {
 	if len(out) != len(order) {
 		return nil, fmt.Errorf("enqueue middleware made %d tasks of %d", len(out), len(order))
@@ -129,7 +129,7 @@ func (c *Client) prepareOutgoing(out []Outgoing, order []follows) ([]queue.Task,
 	return all, nil
 }
 
-// seal prepares a task of a transaction, with the middleware around it.
+// seal prepares a follow-up task of a transaction, through the middleware.
 func (c *Client) seal(ctx context.Context, name string, payload any, o Options) (queue.Task, error) {
 	if len(c.registry.enqueue) == 0 {
 		return c.prepare(name, payload, o)

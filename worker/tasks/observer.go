@@ -9,30 +9,32 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// Observer hears how things ended with tasks, after Redis has accepted it, for metrics
-// and traces. Its methods are called synchronously, by many goroutines at once: they
-// must not block and must not panic.
+// Observer is notified of events of tasks after Redis has accepted them, for metrics and
+// traces. Its methods are called synchronously, by many goroutines at once: they must not
+// block and must not panic.
 //
-// It hears of what its own process did. Ends are told once, but not those in an answer
-// of Redis that was lost: what has to be exact is counted by Redis ([Totals]).
+// An observer is notified of what its own process did. Each end is reported at most once:
+// ends in a reply of Redis that was lost are not reported. For exact counts use [Totals],
+// which Redis counts.
 type Observer interface {
-	// Enqueued: a task was stored, or not. It is called for each task of a call.
+	// Enqueued is called for each task of an enqueue, stored or not.
 	Enqueued(end EnqueueEnd)
-	// Claimed: Redis has answered a node's request for tasks.
+	// Claimed is called when Redis has answered a node's request for tasks.
 	Claimed(claim Claim)
-	// RunEnded: a run of a task's handler has ended.
+	// RunEnded is called when a run of a task's handler has ended.
 	RunEnded(end RunEnd)
-	// Committed: Redis has accepted how runs ended, after RunEnded of each.
+	// Committed is called when Redis has accepted the outcomes of runs, after RunEnded
+	// of each of these runs.
 	Committed(commit Commit)
-	// TookOver: the tasks in the hands of an incarnation that ended were handed on.
+	// TookOver is called when the tasks of an ended incarnation were taken over.
 	TookOver(take TakeOver)
-	// Ticked: a tick of a periodic task was enqueued, or left out.
+	// Ticked is called when a tick of a periodic task was enqueued or left out.
 	Ticked(tick Tick)
-	// TaskEnded: a task has ended otherwise than by its run.
+	// TaskEnded is called when a task has ended without a run, such as by Delete.
 	TaskEnded(end TaskEnd)
 }
 
-// EnqueueResult is what became of an enqueue.
+// EnqueueResult is the result of the enqueue of a task.
 type EnqueueResult string
 
 // The results of [EnqueueEnd].
@@ -44,28 +46,28 @@ const (
 	EnqueueUnknown   EnqueueResult = "unknown"   // it may be stored
 )
 
-// EnqueueEnd is a task that was to be stored.
+// EnqueueEnd describes the enqueue of one task.
 type EnqueueEnd struct {
 	// ID is empty for a task that was refused.
 	ID string
 	// Name and Queue may be names of the caller's choice that no node knows.
 	Name, Queue string
 	Result      EnqueueResult
-	// Position is the task's in its call, from 0; Together is how many tasks the call
-	// had, 0 for a transaction. Took is how long Redis took for the call, 0 where the
-	// tasks were not sent, or with the transaction's run.
+	// Position is the task's position in its call, from 0. Together is how many tasks
+	// the call had, 0 for a transaction. Took is how long Redis took for the call; it is
+	// 0 if the tasks were not sent, or if a transaction enqueued them.
 	Position, Together int
 	Took               time.Duration
 }
 
-// Claim is an answered claim.
+// Claim describes a node's request for tasks that Redis has answered.
 type Claim struct {
 	Node        string // the incarnation
 	Wanted, Got int    // tasks
 	Took        time.Duration
 }
 
-// Outcome is how a run ended.
+// Outcome is the outcome of a run.
 type Outcome string
 
 // The outcomes of [RunEnd].
@@ -73,17 +75,17 @@ const (
 	RunDone      Outcome = "done"
 	RunFailed    Outcome = "failed"
 	RunPanicked  Outcome = "panicked"
-	RunTimeout   Outcome = "timeout"   // it failed at its definition's or its own timeout
-	RunDeadline  Outcome = "deadline"  // it failed at its deadline, or no attempt is left before that
+	RunTimeout   Outcome = "timeout"   // it failed at the timeout of its definition or options
+	RunDeadline  Outcome = "deadline"  // it failed at its deadline, or the next attempt would be after it
 	RunSnoozed   Outcome = "snoozed"   // see [Snooze]
 	RunDiscarded Outcome = "discarded" // see [Discard]
 	RunCancelled Outcome = "cancelled"
-	RunRefused   Outcome = "refused"   // its transaction was: see [ErrRefused]
-	RunFenced    Outcome = "fenced"    // its task was not in its node's hands any more
+	RunRefused   Outcome = "refused"   // its transaction was refused: see [ErrRefused]
+	RunFenced    Outcome = "fenced"    // its node did not own the task any more
 	RunAbandoned Outcome = "abandoned" // its node ended first, and the task runs again
 )
 
-// RunEnd is a run that has ended.
+// RunEnd describes a run that has ended.
 type RunEnd struct {
 	ID, Name, Queue string
 	Node            string // the incarnation
@@ -91,20 +93,20 @@ type RunEnd struct {
 	// Dead: it was the task's last run, and the task is dead.
 	Dead    bool
 	Attempt int           // 1 in the first run
-	Crashes int           // runs before it that ended with their node
-	Waited  time.Duration // from when the task could have run until it did
+	Crashes int           // earlier runs of the task that ended with their node
+	Waited  time.Duration // from when the task was due until its handler started
 	Ran     time.Duration
-	Err     error // of a run that is not done
+	Err     error // why the run failed; nil if it is done
 }
 
-// Commit is runs whose ends Redis has accepted together.
+// Commit describes one commit: runs whose outcomes Redis has accepted together.
 type Commit struct {
 	Node string // the incarnation
 	Runs int    // tasks that went back without a run included
 	Took time.Duration
 }
 
-// TakeOverReason is why an incarnation's tasks were handed on.
+// TakeOverReason is why the tasks of an incarnation were taken over.
 type TakeOverReason string
 
 // The reasons of [TakeOver].
@@ -115,18 +117,18 @@ const (
 	TakeOverOutlived TakeOverReason = "outlived" // their handlers outlived its node
 )
 
-// TakeOver is a take-over. Of those that are no crash and no lost lease, only the ones
-// that handed something on are told.
+// TakeOver describes the take-over of an ended incarnation's tasks. Take-overs for reasons
+// other than a crash or a lost lease are reported only if they handed on tasks.
 type TakeOver struct {
 	Node        string // the incarnation that ended
 	Why         TakeOverReason
 	HandedOn    int // tasks that went back to their queues
 	Quarantined int // tasks that are dead: too many crashes
-	Cancelled   int // tasks that somebody had asked to cancel
+	Cancelled   int // tasks whose cancellation had been requested
 	Took        time.Duration
 }
 
-// TickResult is what became of a tick.
+// TickResult says whether a tick was enqueued.
 type TickResult string
 
 // The results of [Tick].
@@ -135,7 +137,7 @@ const (
 	TickMissed   TickResult = "missed" // too late without [Periodic].CatchUp
 )
 
-// Tick is a tick of a periodic task.
+// Tick describes a tick of a periodic task: one time at which the task is due.
 type Tick struct {
 	Name        string // of the periodic task
 	Task, Queue string
@@ -144,33 +146,33 @@ type Tick struct {
 	Late        time.Duration
 }
 
-// EndReason is how a task ended without a run.
+// EndReason is why a task ended without a run.
 type EndReason string
 
 // The ends of [TaskEnd].
 const (
-	EndQuarantined EndReason = queue.Quarantined // dead: too many of its nodes crashed
-	EndCancelled   EndReason = queue.Cancelled   // by somebody, or with the task that it followed
-	EndDeleted     EndReason = queue.Deleted     // by somebody, also one that was dead or cancelled
+	EndQuarantined EndReason = queue.Quarantined // dead: too many of its runs ended with a crash
+	EndCancelled   EndReason = queue.Cancelled   // by a user, or because the task that it followed was cancelled or deleted
+	EndDeleted     EndReason = queue.Deleted     // by a user; the task may have been dead or cancelled before
 	EndDeadline    EndReason = "deadline"        // dead: its deadline passed before it began
 	EndMalformed   EndReason = "malformed"       // dead: its record cannot be read
 )
 
-// TaskEnd is a task that has ended otherwise than by its run.
+// TaskEnd describes a task that has ended without a run.
 type TaskEnd struct {
 	ID, Name, Queue string
 	How             EndReason
 }
 
-// Observe has an observer hear of the client's enqueues. Call it before the first use;
-// nil is none.
+// Observe sets the observer of the client's enqueues; nil means none. Call it before the
+// client's first use.
 func (c *Client) Observe(o Observer) { c.observer, c.producer.OnEnd = o, onEnd(o) }
 
-// Observe has an observer hear of the tasks that the inspector cancels and deletes.
-// Call it before the first use; nil is none.
+// Observe sets the observer of the tasks that the inspector cancels and deletes; nil means
+// none. Call it before the inspector's first use.
 func (i *Inspector) Observe(o Observer) { i.store.OnEnd = onEnd(o) }
 
-// onEnd returns what tells the observer of ends, or nil where there is none.
+// onEnd returns a function that notifies o of ends, or nil if o is nil.
 func onEnd(o Observer) func(queue.End) {
 	if o == nil {
 		return nil
@@ -178,8 +180,9 @@ func onEnd(o Observer) func(queue.End) {
 	return func(e queue.End) { o.TaskEnded(TaskEnd{ID: e.ID, Name: e.Name, Queue: e.Queue, How: EndReason(e.How)}) }
 }
 
-// observeSent tells of the tasks of a call that were sent: of how many it is known what
-// became of them, the codes of those that were refused, and the error for the others.
+// observeSent notifies the observer of the tasks of a call that were sent. known, refused
+// and err are the results of the producer's Enqueue: how many outcomes are known, the codes
+// of refused tasks by position, and the error of the other tasks.
 func (c *Client) observeSent(all []queue.Task, known int, refused map[int]string, err error, took time.Duration) {
 	for i, t := range all {
 		e := EnqueueEnd{ID: t.ID, Name: t.Name(), Queue: t.Queue(), Position: i, Together: len(all), Took: took}
@@ -199,7 +202,7 @@ func (c *Client) observeSent(all []queue.Task, known int, refused map[int]string
 	}
 }
 
-// observeRefused tells of a call that failed before it was sent.
+// observeRefused notifies the observer of the tasks of a call that failed before it was sent.
 func (c *Client) observeRefused(requests []Request) {
 	for i := range requests {
 		name := requests[i].Name

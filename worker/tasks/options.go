@@ -12,33 +12,34 @@ import (
 // MaxPayload is the largest payload in bytes.
 const MaxPayload = 16 << 20
 
-// DedupeWindow is how long the id of a completed task stays taken, when the
-// caller chose it.
+// DedupeWindow is how long after a task's completion its id stays taken, if the caller
+// chose the id.
 const DedupeWindow = 24 * time.Hour
 
-// DefaultRetention is how long a result is kept that is wanted where nothing else says.
+// DefaultRetention is how long a result is kept for [Options].WantResult if neither the
+// options nor the definition set a retention.
 const DefaultRetention = 10 * time.Minute
 
 // Bounds of [Options].
 const (
 	maxUnique = 200  // bytes of a unique key
-	maxAfter  = 1000 // tasks that one waits for
+	maxAfter  = 1000 // tasks that one task waits for
 	maxThen   = 100  // levels of tasks that follow each other
 )
 
-// Priority is which of a queue's tasks go first. Those of equal priority run in
-// the order of their enqueue.
+// Priority orders the tasks of a queue. Tasks of equal priority start in the order of
+// their enqueue.
 type Priority int
 
-// The priorities. A queue's urgent tasks all go before its others; queues
-// themselves are ordered by the nodes that serve them.
+// The priorities. All tasks of higher priority in a queue are claimed before the others.
+// The order among queues is configured on the nodes that serve them.
 const (
 	Low    Priority = -1
 	Normal Priority = 0
 	High   Priority = 1
 )
 
-// mark returns what the name of a line ends with.
+// mark returns the suffix of the line's name for the priority.
 func (p Priority) mark() string {
 	switch p {
 	case High:
@@ -50,58 +51,59 @@ func (p Priority) mark() string {
 	}
 }
 
-// Options of one task. Every zero value means the definition's, or none.
+// Options are the options of one task. A zero field means the definition's value, or none.
 //
 // Their names in JSON and their order are those of the arguments of
 // api.tasks.enqueue, in which durations are milliseconds: add an option at the end.
 type Options struct {
-	// Queue instead of the definition's.
+	// Queue replaces the definition's queue.
 	Queue string `json:"queue,omitempty"`
 	// ID makes the enqueue idempotent: while a task with this id is stored, and
 	// for [DedupeWindow] after its completion, the same id is not accepted
 	// again. Default a new one.
 	ID string `json:"id,omitempty"`
-	// In delays the task by that much on Redis's clock, At until that time. At
-	// most one of them.
+	// In delays the task by a duration from its enqueue, At until a time on Redis's
+	// clock. Set at most one of them.
 	In time.Duration `json:"in,omitempty"`
 	At time.Time     `json:"at,omitzero"`
-	// Deadline on Redis's clock: a task that has not begun by then is dead, a
-	// handler's context ends then, and there are no further attempts.
+	// Deadline is a time on Redis's clock. A task that has not begun by then is dead.
+	// The context of a running handler ends then, and there are no further attempts.
 	Deadline time.Time `json:"deadline,omitzero"`
-	// Priority within its queue.
+	// Priority is the task's priority within its queue.
 	Priority Priority `json:"priority,omitempty"`
-	// MaxAttempts, Timeout (of a run), Backoff, MaxBackoff and Retention instead of
-	// the definition's.
+	// MaxAttempts, Timeout (of a run), Backoff, MaxBackoff and Retention replace the
+	// definition's values.
 	MaxAttempts int           `json:"maxAttempts,omitempty"`
 	Timeout     time.Duration `json:"timeout,omitempty"`
 	Backoff     time.Duration `json:"backoff,omitempty"`
 	MaxBackoff  time.Duration `json:"maxBackoff,omitempty"`
 	Retention   time.Duration `json:"retention,omitempty"`
-	// WantResult keeps the result for [DefaultRetention] where neither Retention
-	// nor the definition says for how long.
+	// WantResult keeps the result for [DefaultRetention] if neither Retention nor the
+	// definition sets a retention.
 	WantResult bool `json:"wantResult,omitempty"`
-	// Unique is a key, up to 200 bytes of UTF-8, that only one stored task has at
-	// a time: another is not accepted until this one is done, dead, cancelled or
-	// deleted, or, with UniqueFor, for that long from its enqueue, whatever
-	// becomes of it.
+	// Unique is a key, up to 200 bytes of UTF-8, that only one stored task has at a
+	// time. Another task with the key is not accepted until this task is done, dead,
+	// cancelled or deleted; or, with UniqueFor, until that time has passed since the
+	// enqueue of this task, even if it has ended earlier.
 	Unique    string        `json:"unique,omitempty"`
 	UniqueFor time.Duration `json:"uniqueFor,omitempty"`
-	// After are the ids of at most 1,000 tasks that must be done before this one
-	// runs. A dead one holds it up until it is tried again; with one that is
-	// cancelled or deleted it is cancelled. An id that is not stored (any more)
-	// counts as done: a completed task is forgotten unless it has a retention or
-	// an id of the caller's choice.
+	// After are the ids of at most 1,000 tasks that must be done before this task
+	// runs. If one of them is dead, this task waits until the dead task is retried. If
+	// one of them is cancelled or deleted, this task is cancelled. An id that is not
+	// stored (any more) counts as done: a completed task is forgotten unless it has a
+	// retention or an id that the caller chose.
 	After []string `json:"after,omitempty"`
 	// Meta is kept beside the payload, such as a tenant or the place in a trace, and
 	// handed to every run ([Info].Meta). [link.ValidMeta] has the bounds.
 	Meta map[string]string `json:"meta,omitempty"`
 
-	drawn bool // the id was not the caller's choice
+	drawn bool // the id was generated, not chosen by the caller
 }
 
-// Receipt is what an accepted enqueue returns.
+// Receipt is the result of an accepted enqueue.
 type Receipt struct {
-	// ID of the task; when its unique key was taken, of the task that has the key.
+	// ID is the task's id or, if its unique key was taken, the id of the task that has
+	// the key.
 	ID string `json:"id"`
 	// Duplicate: a task with this id or unique key was accepted before; this one
 	// was not stored.
@@ -113,14 +115,14 @@ type Request struct {
 	Name    string
 	Payload any // encoded as JSON; a json.RawMessage is stored as it is
 	Options
-	// Then are tasks that run when this one is done. Their ids are its id with
-	// ".then.1", … where they have none. With a task that is not stored, because its
-	// queue is full or its unique key taken, they are not stored either, and have
-	// its receipt.
+	// Then are tasks that run when this task is done. A Then task without an id gets
+	// this task's id followed by ".then.1", ".then.2", … If this task is not stored,
+	// because its queue is full or its unique key is taken, its Then tasks are not
+	// stored either, and have the same receipt.
 	Then []Request
 }
 
-// none reports whether nothing is asked for but a queue.
+// none reports whether no option but Queue is set.
 func (o Options) none() bool {
 	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After)+len(o.Meta) == 0 && !o.WantResult &&
 		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 &&

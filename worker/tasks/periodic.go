@@ -22,12 +22,12 @@ type PeriodicInfo struct {
 	Payload  json.RawMessage `json:"payload"`
 	CatchUp  bool            `json:"catchUp"`
 	Paused   bool            `json:"paused"`
-	Last     time.Time       `json:"last,omitzero"` // tick, also one that was left out; zero until one has run
-	Next     time.Time       `json:"next,omitzero"` // unless it is paused
+	Last     time.Time       `json:"last,omitzero"` // the last tick, enqueued or left out; zero before the first tick
+	Next     time.Time       `json:"next,omitzero"` // the next tick; zero while the task is paused
 }
 
 // Periodic returns all periodic tasks that some process has registered, by name.
-// One that no program registers any more stays until [Inspector.RemovePeriodic].
+// A periodic task that no program registers any more stays until [Inspector.RemovePeriodic].
 func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 	all, err := i.store.Periodic(ctx)
 	if err != nil {
@@ -47,8 +47,8 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 	return infos, nil
 }
 
-// RunPeriodic enqueues a periodic task now, also while it is paused; its ticks go
-// on as before. One that is not known is [ErrNotFound].
+// RunPeriodic enqueues the task of a periodic task now, even if it is paused. The ticks do
+// not change. The error is [ErrNotFound] if no process has registered the periodic task.
 func (c *Client) RunPeriodic(ctx context.Context, name string) (Receipt, error) {
 	text, err := c.redis.HGet(ctx, c.keys.Definitions(), name).Result()
 	if errors.Is(err, redis.Nil) {
@@ -64,9 +64,9 @@ func (c *Client) RunPeriodic(ctx context.Context, name string) (Receipt, error) 
 	return c.EnqueueWith(ctx, d.Task, d.Payload, Options{Queue: d.Queue})
 }
 
-// PausePeriodic stops the ticks of a periodic task, or resumes them: ticks that
-// pass while it is paused are left out. It must have been registered by a
-// process, or the error is [ErrNotFound].
+// PausePeriodic stops the ticks of a periodic task, or, with paused false, resumes them.
+// Ticks during the pause are left out. The error is [ErrNotFound] if no process has
+// registered the periodic task.
 func (i *Inspector) PausePeriodic(ctx context.Context, name string, paused bool) error {
 	if paused {
 		return i.changePeriodic(ctx, "pause", name, "1")
@@ -74,8 +74,8 @@ func (i *Inspector) PausePeriodic(ctx context.Context, name string, paused bool)
 	return i.changePeriodic(ctx, "resume", name, "")
 }
 
-// RemovePeriodic forgets a periodic task. A process that still registers it writes
-// it again within seconds.
+// RemovePeriodic removes a periodic task from Redis. A process that still registers the
+// task writes it again within seconds.
 func (i *Inspector) RemovePeriodic(ctx context.Context, name string) error {
 	return i.changePeriodic(ctx, "remove", name, "remove")
 }

@@ -13,15 +13,15 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// preparer prepares tasks of one call, one after the other.
+// preparer checks and encodes the tasks of one call, one after the other.
 type preparer struct {
 	c   *Client
 	ids queue.IDs
 }
 
-// prepareMany prepares the tasks of one call and those that are to run after them,
-// in this order. Many are prepared on all processors at once, when none of the
-// caller's code encodes their payloads: it may panic, and may count on being alone.
+// prepareMany prepares the tasks of one call, each followed by its [Request].Then tasks.
+// Many tasks are prepared on all processors at once, but only if no code of the caller
+// encodes their payloads: that code may panic, or may not be safe for concurrent use.
 func (c *Client) prepareMany(requests []Request) ([]queue.Task, error) {
 	const share = 4096 // below it, another goroutine costs more than it saves
 	total, err := count(requests, 0)
@@ -57,7 +57,7 @@ func (c *Client) prepareMany(requests []Request) ([]queue.Task, error) {
 	return all, nil
 }
 
-// count returns how many tasks these are, with those of [Request].Then.
+// count returns the number of tasks, [Request].Then tasks included.
 func count(requests []Request, depth int) (int, error) {
 	if depth > maxThen {
 		return 0, fmt.Errorf("%w: Then is nested more than %d deep, or holds itself", ErrInvalid, maxThen)
@@ -93,7 +93,7 @@ func (p *preparer) prepareMany(all []queue.Task, requests []Request) ([]queue.Ta
 	return all, nil
 }
 
-// prepareAll appends a task and those that are to run after it, in this order.
+// prepareAll appends a task and then its [Request].Then tasks.
 func (p *preparer) prepareAll(all []queue.Task, n *Request) ([]queue.Task, error) {
 	task, err := p.prepare(n)
 	if err != nil {
@@ -111,7 +111,8 @@ func (p *preparer) prepareAll(all []queue.Task, n *Request) ([]queue.Task, error
 	return all, nil
 }
 
-// follow has a task with these options run after another, as the n-th of its [Request].Then.
+// follow changes the options of a task into those of the n-th [Request].Then task of
+// another task.
 func follow(o *Options, task queue.Task, n int) {
 	o.After = append(slices.Clone(o.After), task.ID)
 	if o.ID == "" {

@@ -21,16 +21,16 @@ type Queue struct { //nolint:recvcheck // a value must marshal itself too
 	Paused bool   `json:"paused"`
 	Limits Limits `json:"limits"`
 
-	Pending int64 `json:"pending"` // in its lines or parked
-	Parked  int64 `json:"parked"`  // of these, how many no node has handled yet
+	Pending int64 `json:"pending"` // tasks in its lines or parked
+	Parked  int64 `json:"parked"`  // pending tasks that no node which claimed them handles
 	Delayed int64 `json:"delayed"`
 	Active  int64 `json:"active"`
-	Bytes   int64 `json:"bytes"` // of its tasks, while there is a bound on them
+	Bytes   int64 `json:"bytes"` // size of its tasks' records, while there is a limit on bytes
 
-	// Oldest is for how long the task that goes next has been stored.
+	// Oldest is for how long the task that is claimed next has been stored.
 	Oldest time.Duration `json:"oldest"`
-	// Throughput is done tasks a second over the last full minute; Wait and Run
-	// are for how long these waited until they began, and ran, on average.
+	// Throughput is the number of done tasks per second over the last full minute. Wait
+	// and Run are the average times that these tasks waited until they began, and ran.
 	Throughput float64       `json:"throughput"`
 	Wait       time.Duration `json:"wait"`
 	Run        time.Duration `json:"run"`
@@ -38,18 +38,18 @@ type Queue struct { //nolint:recvcheck // a value must marshal itself too
 	Ever Totals `json:"ever"`
 }
 
-// Totals count what happened to tasks since the namespace began.
+// Totals count the events of all tasks since the namespace was first used.
 type Totals struct {
 	Enqueued    int64 `json:"enqueued"`
 	Done        int64 `json:"done"`
 	Failed      int64 `json:"failed"`      // runs that were tried again
-	Snoozed     int64 `json:"snoozed"`     // runs that asked for another time
+	Snoozed     int64 `json:"snoozed"`     // runs that ended with [Snooze]
 	Dead        int64 `json:"dead"`        // quarantined ones included
 	Quarantined int64 `json:"quarantined"` // dead after too many crashes
 	Cancelled   int64 `json:"cancelled"`
-	Revived     int64 `json:"revived"`  // dead or cancelled ones that were retried
+	Revived     int64 `json:"revived"`  // dead or cancelled tasks that were retried
 	Deleted     int64 `json:"deleted"`  // by somebody
-	Dropped     int64 `json:"dropped"`  // dead or cancelled ones that were forgotten
+	Dropped     int64 `json:"dropped"`  // dead or cancelled tasks that were forgotten
 	HandedOn    int64 `json:"handedOn"` // taken over from a node that ended
 }
 
@@ -60,8 +60,8 @@ func (t *Totals) fields() map[string]*int64 {
 	}
 }
 
-// Queues returns all queues that were ever used, by name. It reads one after the
-// other: a task that moves meanwhile may be counted in two places or in none.
+// Queues returns all queues that were ever used, sorted by name. It reads one place after
+// the other: a task that moves meanwhile may be counted twice or not at all.
 func (i *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 	s, err := i.snapshot(ctx)
 	if err != nil {
@@ -70,7 +70,7 @@ func (i *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 	return s.queues, nil
 }
 
-// Counts says where the tasks of a namespace are.
+// Counts counts the tasks of a namespace by state, and their events.
 type Counts struct {
 	Pending   int64 `json:"pending"` // in a queue or parked
 	Delayed   int64 `json:"delayed"` // waiting for their time, retries included
@@ -79,7 +79,7 @@ type Counts struct {
 	Dead      int64 `json:"dead"`
 	Cancelled int64 `json:"cancelled"`
 
-	// Ever since the namespace began:
+	// Since the namespace was first used:
 
 	Enqueued    int64 `json:"enqueued"`
 	Done        int64 `json:"done"`
@@ -90,7 +90,8 @@ type Counts struct {
 	Dropped     int64 `json:"dropped"`     // dead or cancelled ones that were forgotten
 }
 
-// Counts reads where all tasks are; see [Inspector.Queues].
+// Counts counts all tasks by state. Like [Inspector.Queues], it may count a task that moves
+// meanwhile twice or not at all.
 func (i *Inspector) Counts(ctx context.Context) (Counts, error) {
 	s, err := i.snapshot(ctx)
 	if err != nil {
@@ -198,7 +199,7 @@ func (i *Inspector) countPlaces(ctx context.Context, s *snapshot, parked []strin
 	return nil
 }
 
-// age is for how long the first task of a queue's lines has been stored.
+// age returns for how long the first task of a queue's lines has been stored.
 func (i *Inspector) age(ctx context.Context, next []*redis.StringCmd, now time.Time) time.Duration {
 	for _, id := range next {
 		if id.Err() != nil {
@@ -212,8 +213,8 @@ func (i *Inspector) age(ctx context.Context, next []*redis.StringCmd, now time.T
 	return 0
 }
 
-// parseSpeed reads the line that commit.lua keeps: a minute's figures and those of
-// the minute before.
+// parseSpeed parses the throughput figures that commit.lua keeps of a queue: those of one
+// minute and of the minute before.
 func (q *Queue) parseSpeed(text string, now time.Time) {
 	f := strings.Fields(text)
 	if len(f) != 9 {

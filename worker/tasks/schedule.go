@@ -11,12 +11,12 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Schedule says when a periodic task is due. It is a function of the time alone:
-// every node of the cluster computes the same ticks, and nobody has to remember
-// one. Make one with [Every] or [Cron].
+// Schedule says when a periodic task is due. Such a time is called a tick. The ticks depend
+// only on the schedule, so every process of the cluster computes the same ticks without
+// coordination. Make a schedule with [Every] or [Cron].
 type Schedule struct {
 	text string
-	next func(after time.Time) time.Time // the first tick later than that; zero: never
+	next func(after time.Time) time.Time // the first tick later than after; zero: none
 	err  error
 }
 
@@ -27,15 +27,15 @@ func (s Schedule) String() string { return s.text }
 func (s Schedule) MarshalText() ([]byte, error) { return []byte(s.text), nil }
 
 // UnmarshalText implements encoding.TextUnmarshaler. It never fails: as with [Every]
-// and [Cron], what is wrong with the schedule is reported when it is registered. A
-// host that does not know its time zone can still show it.
+// and [Cron], the error of an invalid schedule is reported when the schedule is
+// registered. A host that does not know the time zone can still show the schedule.
 func (s *Schedule) UnmarshalText(text []byte) error {
 	*s = parseSchedule(string(text))
 	s.text = string(text)
 	return nil
 }
 
-// parseSchedule reads what [Schedule.String] wrote.
+// parseSchedule parses the text of [Schedule.String].
 func parseSchedule(text string) Schedule {
 	if interval, ok := strings.CutPrefix(text, "every "); ok {
 		d, err := time.ParseDuration(interval)
@@ -55,7 +55,7 @@ func parseSchedule(text string) Schedule {
 	return Cron(text[:at], zone)
 }
 
-// valid returns why the schedule has no ticks.
+// valid returns the error of an invalid schedule, or nil.
 func (s Schedule) valid() error {
 	if s.err == nil && s.next == nil {
 		return errors.New("no schedule: use tasks.Every or tasks.Cron")
@@ -63,8 +63,8 @@ func (s Schedule) valid() error {
 	return s.err
 }
 
-// Every is a tick at every multiple of d since 1970-01-01 00:00 UTC: every hour
-// is on the hour. d is at least a second and whole milliseconds.
+// Every returns a schedule with a tick at every multiple of d since 1970-01-01 00:00 UTC:
+// Every(time.Hour) ticks on the hour. d must be at least a second, in whole milliseconds.
 func Every(d time.Duration) Schedule {
 	s := Schedule{text: "every " + d.String()}
 	if d < time.Second || d%time.Millisecond != 0 {
@@ -82,7 +82,7 @@ func Every(d time.Duration) Schedule {
 	return s
 }
 
-// Cron is a tick whenever the clock of that zone (nil: UTC) matches a cron
+// Cron returns a schedule with a tick whenever the clock of zone (nil: UTC) matches a cron
 // expression (minute, hour, day of the month, number of the month, day of the
 // week), or @hourly, @daily, @weekly, @monthly, @yearly.
 //
@@ -143,9 +143,9 @@ func (s Schedule) Last(after, now time.Time) time.Time {
 type Periodic struct {
 	// Name of the periodic task; default that of the task.
 	Name string
-	// Task is what is enqueued.
+	// Task is the name of the task to enqueue.
 	Task string
-	// Schedule says when.
+	// Schedule says when the task is enqueued.
 	Schedule Schedule
 	// Payload of each run, encoded as JSON. Default null.
 	Payload any
@@ -154,7 +154,8 @@ type Periodic struct {
 	CatchUp bool
 }
 
-// maxPeriodic leaves room for a colon and milliseconds in an id of 200 bytes.
+// maxPeriodic is the maximal length of a periodic task's name in bytes. It leaves room for
+// a colon and milliseconds in an id of 200 bytes.
 const maxPeriodic = 180
 
 func (p *Periodic) complete() error {
@@ -175,10 +176,11 @@ func (p *Periodic) complete() error {
 	return nil
 }
 
-// Periodic returns the periodic tasks, their names filled in and payloads encoded.
+// Periodic returns the registered periodic tasks, with default names filled in and payloads
+// encoded.
 func (r *Registry) Periodic() []Periodic { return slices.Clone(r.periodic) }
 
-// RegisterPeriodic adds a periodic task. What is wrong is reported by [Registry.Err].
+// RegisterPeriodic adds a periodic task. [Registry.Err] returns the error of an invalid one.
 func (r *Registry) RegisterPeriodic(p Periodic) {
 	if err := p.complete(); err != nil {
 		r.errs = append(r.errs, err)

@@ -14,7 +14,7 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// State is where a task is.
+// State is the state of a task: the place that holds its id (see the package's comment).
 type State string
 
 // The states of a task.
@@ -26,22 +26,23 @@ const (
 	Active    State = "active"    // in the hands of a node
 	Done      State = "done"      // completed and still remembered
 	Dead      State = "dead"      // failed for the last time, or quarantined
-	Cancelled State = "cancelled" // by somebody, or because it waited for one that was
+	Cancelled State = "cancelled" // by a user, or because it waited for a task that was cancelled or deleted
 )
 
-// Bounds of the dead and of the cancelled tasks that are kept, of each kind: beyond
-// the number the oldest are forgotten, and all that ended longer ago.
+// KeepDead is how many dead tasks, and how many cancelled tasks, are kept: beyond this
+// number the oldest are forgotten. KeepDeadFor is how long after its end such a task is
+// forgotten in any case.
 const (
 	KeepDead    = 10_000
 	KeepDeadFor = 90 * 24 * time.Hour
 )
 
-// States lists them, in the order of a task's life.
+// States returns all states, in the order of a task's life.
 func States() []State {
 	return []State{Pending, Parked, Delayed, Blocked, Active, Done, Dead, Cancelled}
 }
 
-// Task is everything that is known of a task. Times are Redis's.
+// Task is a task with its state. Times are on Redis's clock.
 type Task struct {
 	ID       string            `json:"id"`
 	Name     string            `json:"name"`
@@ -49,30 +50,30 @@ type Task struct {
 	Priority Priority          `json:"priority"`
 	State    State             `json:"state"`
 	Enqueued time.Time         `json:"enqueued,omitzero"`
-	Due      time.Time         `json:"due,omitzero"`      // of a delayed one
-	Ended    time.Time         `json:"ended,omitzero"`    // of a dead or cancelled one, and of a done one with a retention
-	Kept     time.Time         `json:"kept,omitzero"`     // until when a done one is remembered
+	Due      time.Time         `json:"due,omitzero"`      // of a delayed task
+	Ended    time.Time         `json:"ended,omitzero"`    // of a dead or cancelled task, and of a done task with a retention
+	Kept     time.Time         `json:"kept,omitzero"`     // until when a done task is remembered
 	Deadline time.Time         `json:"deadline,omitzero"` // see [Options]
 	Unique   string            `json:"unique,omitempty"`
-	After    []string          `json:"after,omitempty"`   // must be done before it
-	Blocking int               `json:"waiting,omitempty"` // how many of these are not
+	After    []string          `json:"after,omitempty"`   // ids of tasks that must be done before this task
+	Blocking int               `json:"waiting,omitempty"` // how many tasks of After are not done
 	Meta     map[string]string `json:"meta,omitempty"`
 	Attempts int               `json:"attempts"`
 	Crashes  int               `json:"crashes"`
 	Payload  json.RawMessage   `json:"payload,omitempty"`
 	Result   json.RawMessage   `json:"result,omitempty"`
-	Reason   *Reason           `json:"reason,omitempty"` // of a dead or cancelled one
+	Reason   *Reason           `json:"reason,omitempty"` // of a dead or cancelled task
 	// Omitted are the names in JSON of the fields that were left out: a payload that
 	// is not JSON, and what would not fit into an answer of api.tasks.*.
 	Omitted []string `json:"omitted,omitempty"`
 
 	// The following are set by [Inspector.Get] only.
 
-	Node       string    `json:"node,omitempty"`       // the incarnation that has it in hand
-	Position   *int64    `json:"position,omitempty"`   // how many of its queue go before it
-	Cancelling bool      `json:"cancelling,omitempty"` // it runs, and is to be cancelled
+	Node       string    `json:"node,omitempty"`       // the incarnation that owns the running task
+	Position   *int64    `json:"position,omitempty"`   // how many tasks of its queue go before this task
+	Cancelling bool      `json:"cancelling,omitempty"` // the task runs, and its cancellation was requested
 	Progress   *Progress `json:"progress,omitempty"`
-	History    []Event   `json:"history,omitempty"` // the last 20, oldest first
+	History    []Event   `json:"history,omitempty"` // the last 20 events, oldest first
 }
 
 // Reason is why a task is dead or cancelled.
@@ -82,7 +83,7 @@ type Reason struct {
 	Incarnation string `json:"incarnation,omitempty"` // of the node that ran it last
 }
 
-// Event is something that happened to a task.
+// Event is an entry of a task's history.
 type Event struct {
 	At      time.Time `json:"at,omitzero"`
 	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried or done
@@ -91,8 +92,8 @@ type Event struct {
 	Error   string    `json:"error,omitempty"`
 }
 
-// Get returns what is known of a task, or [ErrNotFound]. To find a pending one's
-// position takes Redis a time in proportion to its queue's length.
+// Get returns a task with all its data, or [ErrNotFound]. For a pending task, Redis needs
+// time in proportion to the length of the queue, to find the task's position.
 func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 	shown, stored, err := i.store.Show(ctx, id)
 	if err != nil {
@@ -121,7 +122,7 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 	return t, nil
 }
 
-// describe makes a task of the texts that Redis keeps; any of them may be empty.
+// describe parses the texts that Redis stores of a task; any of them may be empty.
 func describe(id string, state State, text, triesText, reason string) Task {
 	t := Task{ID: id, State: state}
 	if text != "" {

@@ -15,9 +15,9 @@ import (
 // Transaction collects what a handler wants to happen together with the
 // completion of its task: exactly once, or not at all. Get it with [Tx].
 //
-// Nothing happens before the handler returns nil. When it returns an error, or
-// its node ends, the transaction is dropped. What cannot be applied (a locked
-// entry, a key of the wrong type) fails the run with [ErrRefused].
+// Nothing is written before the handler returns nil. When the handler returns an error, or
+// its node ends, the transaction is dropped. If a write cannot be applied (to a locked
+// entry, or a key of the wrong type), the run fails with [ErrRefused].
 //
 // Its methods are safe for concurrent use and return nothing: a value that does
 // not encode or a bad name fails the run when the handler returns.
@@ -31,7 +31,7 @@ type Transaction struct {
 	ctx context.Context //nolint:containedctx // it carries the locks that are held
 }
 
-// Save stores a value in the cache; ttl 0 keeps it for ever.
+// Save stores a value in the cache until ttl has passed; ttl 0 keeps it for ever.
 func (t *Transaction) Save(key string, value any, ttl time.Duration) {
 	encoded, err := cache.Encode(value)
 	if ttl < 0 || (ttl > 0 && ttl < time.Millisecond) {
@@ -40,7 +40,7 @@ func (t *Transaction) Save(key string, value any, ttl time.Duration) {
 	t.write(err, "save", key, encoded, ttl.Milliseconds())
 }
 
-// Destroy removes an entry from the cache; one that is not there is no error.
+// Destroy removes an entry from the cache. A missing entry is no error.
 func (t *Transaction) Destroy(key string) {
 	t.write(nil, "destroy", key)
 }
@@ -59,9 +59,9 @@ func (t *Transaction) Increment(key string, delta int64) {
 // Enqueue stores a follow-up task.
 func (t *Transaction) Enqueue(name string, payload any) { t.EnqueueWith(name, payload, Options{}) }
 
-// EnqueueWith is [Transaction.Enqueue] with options. A task whose id or unique key
-// is taken is not stored again; that is no error. Limits of its queue do not
-// count: it follows from work that was accepted.
+// EnqueueWith is [Transaction.Enqueue] with options. A task whose id or unique key is taken
+// is not stored, which is no error. The limits of the queue do not apply to follow-up
+// tasks, because they result from work that was accepted.
 func (t *Transaction) EnqueueWith(name string, payload any, o Options) {
 	task, err := clientOf(t.ctx).seal(t.ctx, name, payload, o)
 	if err != nil {
@@ -86,8 +86,9 @@ func (t *Transaction) PublishWith(messageType string, body any, o redisbus.Publi
 	t.run.Add(queue.NewEffect("publish", channel, message))
 }
 
-// Result sets what [Client.Result] and [Client.Wait] return for this task. It is
-// kept for the task's retention; without one, only callers that wait already get it.
+// Result sets the task's result, which [Client.Result] and [Client.Wait] return. The result
+// is kept for the task's retention; without a retention, only callers that wait already
+// get the result.
 func (t *Transaction) Result(value any) {
 	encoded, err := json.Marshal(value)
 	if err != nil {
@@ -96,8 +97,8 @@ func (t *Transaction) Result(value any) {
 	t.run.SetResult(encoded)
 }
 
-// write adds a write to a cache entry. It carries the token of the lock that the
-// handler holds on the entry, if it does.
+// write adds a write to a cache entry. If the handler holds a lock on the entry, the write
+// carries the lock's token.
 func (t *Transaction) write(err error, kind, key string, values ...any) {
 	if err != nil {
 		t.fail(kind+" "+key, err)

@@ -16,14 +16,15 @@ import (
 // that is dead; see also [ErrCancelled].
 var ErrDead = errors.New("task is dead")
 
-// Result returns the result of a completed task (nil when its handler set none)
-// and whether it has completed. It remembers only tasks with a retention or an
-// id of the caller's choice; others are [ErrNotFound] once they are done.
+// Result returns the result of a completed task (nil when its handler set none), and whether
+// the task has completed. Completed tasks are remembered only if they have a retention or an
+// id that the caller chose; for other tasks the error is [ErrNotFound] once they are done.
 func (c *Client) Result(ctx context.Context, id string) (result json.RawMessage, done bool, err error) {
 	return c.ending(ctx, id, false)
 }
 
-// ending looks how a task ended; listen has its end announced if it has not.
+// ending reads how a task ended. With listen, the end of a task that has not ended yet will
+// be announced.
 func (c *Client) ending(ctx context.Context, id string, listen bool) (result json.RawMessage, done bool, err error) {
 	word, detail, err := c.store.Ending(ctx, id, listen)
 	if err != nil {
@@ -47,21 +48,21 @@ func (c *Client) ending(ctx context.Context, id string, listen bool) (result jso
 
 func parseReason(text string) Reason {
 	var why Reason
-	_ = json.Unmarshal([]byte(text), &why) // one that cannot be read stays empty
+	_ = json.Unmarshal([]byte(text), &why) // a reason that cannot be read stays empty
 	return why
 }
 
-// String is the reason as a sentence's end.
+// String returns the reason and the error, to end a sentence with.
 func (r Reason) String() string { return r.Reason + ": " + r.Error }
 
-// errNotYet: the task has not ended.
+// errNotYet means that the task has not ended.
 var errNotYet = errors.New("not yet")
 
-// Wait returns the result of a task as soon as it exists: its end is announced.
-// A task without a retention is remembered for a minute when somebody waits as it
-// ends. The error is [ErrDead], [ErrCancelled], [ErrNotFound] (also of a task that
-// had been forgotten before), [ErrClosed], or ctx's. While Redis is away it goes on
-// waiting.
+// Wait waits until a task has ended, which Redis announces, and returns the task's result. A
+// task without a retention is remembered for a minute if a caller waits for it when it ends.
+// The error is [ErrDead], [ErrCancelled], [ErrNotFound] (also if the task was forgotten
+// before the call), [ErrClosed], or ctx's. Wait goes on waiting while Redis is not
+// available.
 func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -11,23 +11,24 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// batch is what goes to Redis in one script: a part that is behind another alone,
-// or any number of callers' tasks.
+// batch is the submissions that one script call stores: a single part that must follow
+// the previous part of its call, or any number of independent submissions.
 type batch struct {
 	number uint64
 	parts  []*submission
 	ended  chan struct{}
-	over   bool // ended; under Producer.mu
+	over   bool // the batch has ended; guarded by Producer.mu
 }
 
-// send sends one batch until its outcome is known or no caller waits for it.
+// send sends a batch, with retries, until Redis has answered or all callers gave up.
+// Then it passes the outcome to the callers.
 func (p *Producer) send(b *batch) {
 	ctx, cancel := p.patience(b.parts)
 	defer cancel()
-	unsure := false // whether a try was stored
+	unsure := false // an earlier try may have been stored
 	for n := 1; ; n++ {
 		others, behind := p.others(b)
-		if err := b.predecessorErr(); err != nil { // asked after others: a batch that is not among them has ended
+		if err := b.predecessorErr(); err != nil { // after others: a predecessor that others does not list has ended
 			b.finish(nil, err)
 			return
 		}
@@ -51,7 +52,8 @@ func (p *Producer) send(b *batch) {
 	}
 }
 
-// repeatable reports whether a batch that ended with err may be stored by another try.
+// repeatable reports whether it makes sense to send the batch again after err: the
+// script may not have run, and Redis is not out of memory.
 func repeatable(err error) bool {
 	return link.OutcomeOf(err) != link.Ran && !errors.Is(link.Explain(err), link.ErrFull)
 }
@@ -74,8 +76,8 @@ func (p *Producer) failure(ctx context.Context, err error, unsure bool) error {
 	return err
 }
 
-// others returns the earlier batches that are on their way, and the one of them
-// that has to be stored before this one, if any.
+// others returns the batches in flight that have a smaller number than b, and the batch
+// of b's predecessor, which Redis must store first, or nil if that batch has ended.
 func (p *Producer) others(b *batch) (open []*batch, behind *batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,9 +92,9 @@ func (p *Producer) others(b *batch) (open []*batch, behind *batch) {
 	return open, behind
 }
 
-// predecessorErr returns the error of the previous part of the same call, if it has
-// ended with one: Redis stores a part only behind its predecessor, so this one fails
-// with it.
+// predecessorErr returns the error of the previous part of the same call, or nil if that
+// part was stored or is in flight. Redis stores a part only after its predecessor, so
+// the batch fails with the same error.
 func (b *batch) predecessorErr() error {
 	first := b.parts[0].behind
 	if first == nil {
@@ -106,15 +108,15 @@ func (b *batch) predecessorErr() error {
 	}
 }
 
-// errEarly is the error of a batch that waited in vain for the one before it.
+// errEarly is the error of a batch whose predecessor did not end in time.
 var errEarly = fmt.Errorf("%w: it has not answered those who were first", link.ErrUnavailable)
 
-// isEarly reports whether Redis refused a batch because the one that must be stored
-// before it is not.
+// isEarly reports whether Redis refused a batch because its predecessor is not stored yet.
 func isEarly(err error) bool { return link.WordOf(err) == "EARLY" }
 
-// try sends a batch once. others are the batches that Redis has to remember beside
-// it; behind, if any, is one of them and must be stored before it.
+// try sends a batch once. others are the earlier batches in flight, whose numbers Redis
+// must go on accepting; behind, if not nil, is the one of others that must be stored
+// first. refused holds the codes of tasks that were not stored, by position from 1.
 func (p *Producer) try(ctx context.Context, b *batch, others []*batch, behind *batch) (refused map[int]string, err error) {
 	number := func(b *batch) string { return strconv.FormatUint(b.number, 10) }
 	open, first := make([]string, len(others)), ""
@@ -134,7 +136,7 @@ func (p *Producer) try(ctx context.Context, b *batch, others []*batch, behind *b
 	return reply.Refusals()
 }
 
-// await waits until the batch before has ended; false when ctx ends first.
+// await waits until the predecessor's batch has ended. It returns false when ctx ends first.
 func await(ctx context.Context, behind *batch) bool {
 	select {
 	case <-behind.ended:
@@ -144,8 +146,9 @@ func await(ctx context.Context, behind *batch) bool {
 	}
 }
 
-// patience returns the context under which a batch is sent: that of its only
-// caller, or, of several, one with the latest of their deadlines, if all have one.
+// patience returns the context under which a batch is sent. A batch of one caller ends
+// with the caller's context. A batch of several callers has the latest of their
+// deadlines, or none if a caller has none.
 func (p *Producer) patience(batch []*submission) (context.Context, context.CancelFunc) {
 	if len(batch) == 1 && batch[0].ctx.Done() != nil {
 		ctx, cancel := context.WithCancel(batch[0].ctx)
@@ -175,7 +178,8 @@ func (b *batch) wanted() bool {
 	return false
 }
 
-// finish notes what became of the tasks, and tells their callers.
+// finish passes the outcome of the batch to its callers. refused holds the codes of tasks
+// that were not stored, by position in the batch from 1.
 func (b *batch) finish(refused map[int]string, err error) {
 	at := 0
 	for _, s := range b.parts {

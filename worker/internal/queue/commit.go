@@ -11,24 +11,25 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Verb says how a run ends, in the words of commit.lua.
+// Verb is the kind of a run's outcome, as commit.lua names it.
 type Verb string
 
-// How a run ends.
+// The kinds of outcomes.
 const (
 	Done   Verb = "done"   // the handler returned nil
-	Later  Verb = "later"  // it has failed and is tried again
-	Snooze Verb = "snooze" // it runs again, and this was no attempt
-	Dead   Verb = "dead"   // it is not to run again
-	Back   Verb = "back"   // it did not begin: another node may have it
-	Park   Verb = "park"   // there is no handler for it here
+	Later  Verb = "later"  // the run failed; the task runs again after a pause
+	Snooze Verb = "snooze" // the task runs again after a pause; the run counts as no attempt
+	Dead   Verb = "dead"   // the task is dead and does not run again
+	Back   Verb = "back"   // the handler did not start; the task returns to its queue
+	Park   Verb = "park"   // this node has no handler for the task
 )
 
-// Commit ends tasks as their runs' outcomes say; it reorders the runs. It returns the
-// codes of those that did not end, by id: "FENCED" is a task that is not in this
-// incarnation's hands, any other says why an effect could not be applied. ends are
-// tasks that ended as [Cancelled], of these runs or others, and follow-up tasks of the
-// runs that are a [Duplicate]; nobody is told of them when the first reply was lost.
+// Commit applies the outcomes of runs in Redis. It repeats the request until the reply is
+// known or ctx ends, and reorders runs. refused holds, by task id, the code of each run
+// that was not committed: "FENCED" if the incarnation does not own the task any more, any
+// other code says why an effect could not be applied. ends are the tasks, of these runs or
+// others, that were [Cancelled], and the follow-up tasks that were not stored because
+// they are a [Duplicate]. If the first reply was lost, ends is empty.
 func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, ends []End, err error) {
 	s.commits++
 	args := append([]any{s.cfg.Incarnation, s.commits}, commitArguments(runs)...)
@@ -53,8 +54,9 @@ func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]s
 	return refused, ends, nil
 }
 
-// commitArguments puts a batch in the order and the words of commit.lua: of most
-// tasks, which are done and nothing more, only the ids are sent, by queue.
+// commitArguments returns the arguments of commit.lua for a batch, which it sorts. Most
+// tasks are done and have no effects, result or retention: only their ids are sent,
+// grouped by queue.
 func commitArguments(batch []*Run) []any {
 	slices.SortStableFunc(batch, func(a, b *Run) int {
 		return cmp.Or(a.outcome.weight()-b.outcome.weight(), strings.Compare(a.outcome.queue, b.outcome.queue))
@@ -90,8 +92,9 @@ func commitArguments(batch []*Run) []any {
 	return args
 }
 
-// speeds returns of each queue how many of the tasks are done, how many of these
-// ran for the first time, and how long these waited and all ran, in microseconds.
+// speeds returns the batch's throughput figures for each queue: the number of done tasks,
+// how many of them ran for the first time, the total time that these first runs waited,
+// and the total time that all ran, in microseconds.
 func speeds(batch []*Run) []any {
 	type speed struct {
 		runs, first int

@@ -1,26 +1,26 @@
-// Package queue is the protocol of the task queue on Redis: what is kept of a task
-// ([Record], [Options], [Tries]), and the scripts, in lua, that change it. Package
-// tasks is what programs use of it, package runner what nodes do with it.
+// Package queue implements the protocol of the task queue on Redis: the stored form of a
+// task ([Record], [Options], [Tries]) and the scripts, in lua, that change it. Package
+// tasks is the API for programs; package runner claims and runs tasks on nodes.
 //
 // # Requests
 //
 //   - A [Producer] stores tasks in numbered batches.
 //   - A [Session] claims tasks for one incarnation of a node and commits their ends,
 //     both numbered.
-//   - A [Store] runs everything that can be repeated without a number: it looks at
-//     tasks and mends them, moves what is due, ticks, and takes over.
+//   - A [Store] runs the scripts that can be repeated without a number: they look up,
+//     cancel, delete and retry tasks, move due tasks, enqueue periodic tasks, and take
+//     over the tasks of ended incarnations.
 //
-// The same number again gives the same answer, so that a request whose reply was
-// lost is simply sent again. Two of a producer's batches may be on their way; the
-// parts of one call are stored in their order. A claim or commit whose number Redis
-// has forgotten means that Redis went back in time ([ErrRolledBack]): the incarnation
-// ends, and the tasks in its hands run again.
+// A repeated number gives the same answer, so a request whose reply was lost is sent
+// again. Two batches of a producer may be in flight; the parts of one call are stored in
+// their order. If Redis has forgotten the number of a claim or commit, it lost
+// acknowledged writes ([ErrRolledBack]): the incarnation ends, and its tasks run again.
 //
 // # Runs
 //
 // A [Run] is one run of a task's handler. It collects the effects of the handler's
-// transaction, which a commit applies in one script with the end of the task; the
-// handler's context leads to it ([RunOf]).
+// transaction, which a commit applies in one script with the end of the task. [RunOf]
+// finds the run in the handler's context.
 //
 // # Tests
 //

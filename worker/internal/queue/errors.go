@@ -8,20 +8,20 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Errors of a node's work. Each ends the incarnation that meets it.
+// Errors of a [Session]. Each ends the incarnation whose request returned it.
 var (
 	// ErrFenced: the incarnation was taken over; nothing it does counts any more.
 	ErrFenced = errors.New("fenced: this incarnation was taken over")
 	// ErrRolledBack: Redis has forgotten claims or commits that it had
-	// acknowledged. What the incarnation had in hand runs again.
+	// acknowledged. The tasks that the incarnation owned run again.
 	ErrRolledBack = errors.New("redis went back in time")
 )
 
-// errExpired: the lease ran out and nobody took over yet. The next heartbeat
-// renews it, or the node's own fence ends it.
+// errExpired: the incarnation's lease has expired and no process has taken over its tasks
+// yet. Either the next heartbeat renews the lease, or the node ends the incarnation.
 var errExpired = fmt.Errorf("lease ran out: %w", link.ErrUnavailable)
 
-// refusal returns the package's error for the word with which a script refused.
+// refusal turns the error word of a script into the package's error for it.
 func refusal(err error) error {
 	switch link.WordOf(err) {
 	case "FENCED":
@@ -35,24 +35,24 @@ func refusal(err error) error {
 	}
 }
 
-// DiscardedError is a handler's error after which its task is dead at once.
+// DiscardedError wraps a handler's error that makes the task dead without further attempts.
 type DiscardedError struct{ error }
 
-// Discard marks an error, which is not nil, as final.
+// Discard wraps err, which must not be nil, in a [DiscardedError].
 func Discard(err error) error { return DiscardedError{err} }
 
 // Unwrap returns the marked error.
 func (d DiscardedError) Unwrap() error { return d.error }
 
-// LaterError is a handler's error that says when to try again.
+// LaterError wraps a handler's error with the pause before the task runs again.
 type LaterError struct {
 	error
 
 	After   time.Duration
-	Attempt bool // the run was an attempt
+	Attempt bool // whether the run counts as an attempt
 }
 
-// TryLater marks an error, which is not nil, with a pause.
+// TryLater wraps err, which must not be nil, in a [LaterError].
 func TryLater(err error, after time.Duration, attempt bool) error {
 	return LaterError{err, after, attempt}
 }

@@ -13,8 +13,9 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Periodic is a periodic task as Redis keeps it, for programs that did not register
-// it. Every process that did writes it again when it is not there.
+// Periodic is the definition of a periodic task as Redis stores it, so that programs that
+// did not register the task can read it. Every process that registered the task writes
+// the definition again when it is missing.
 type Periodic struct {
 	Task     string          `json:"task"`
 	Queue    string          `json:"queue"`
@@ -23,24 +24,25 @@ type Periodic struct {
 	CatchUp  bool            `json:"catchUp"`
 }
 
-// Ticked is a periodic task as Redis knows it.
+// Ticked is the answer of [Store.Tick]: the state of the periodic task in Redis.
 type Ticked struct {
-	Last   time.Time // tick, or since when the task is known
+	Last   time.Time // the last tick, or when the task became known
 	Paused bool
-	Did    bool      // this call enqueued the tick, or noted that it is left out
+	Did    bool      // this call enqueued the tick's task, or recorded the tick as skipped
 	Now    time.Time // on Redis's clock
-	Asked  time.Time // on this process's, when it was sent
+	Asked  time.Time // when the request was sent, on this process's clock
 }
 
-// What [Store.Tick] does with a tick that is later than the last.
+// Verbs of [Store.Tick]: what to do with a tick that is later than the last one.
 const (
-	TickFirst = "first" // nothing: it only asks
+	TickFirst = "first" // enqueue nothing; for a new task, record now as the last tick
 	TickRun   = "run"
-	TickSkip  = "skip" // the tick counts as the last, and is not enqueued
+	TickSkip  = "skip" // record the tick as the last one without enqueuing its task
 )
 
-// Tick makes a periodic task known and, unless it is paused, enqueues the task of a
-// tick that is due, if nobody has yet: its id is the name and the tick.
+// Tick stores the definition of a periodic task and, unless the task is paused, applies
+// verb to the tick if no process has done so yet. The id of the enqueued task is name, a
+// colon and the tick in Unix milliseconds.
 func (s Store) Tick(ctx context.Context, name string, tick time.Time, verb string, p Periodic) (Ticked, error) {
 	definition, _ := json.Marshal(p) // it cannot fail: the payload is valid JSON
 	t := p.at(name, tick)
@@ -56,19 +58,19 @@ func (s Store) Tick(ctx context.Context, name string, tick time.Time, verb strin
 	return ticked, err
 }
 
-// at returns the task of a tick.
+// at returns the task that a tick enqueues.
 func (p Periodic) at(name string, tick time.Time) Task {
 	o := Options{Chosen: true}
 	return NewKind(p.Task, p.Queue, o).Task(name+":"+strconv.FormatInt(max(tick.UnixMilli(), 0), 10), o.String(), p.Payload)
 }
 
-// Known is what Redis knows of a periodic task.
+// Known is a periodic task as Redis stores it: the definition and the state.
 type Known struct {
 	Periodic
 
 	Name   string
 	Paused bool
-	Last   time.Time // tick, also one that was left out; zero until one has run
+	Last   time.Time // the last tick, enqueued or skipped; zero before the first tick
 	Since  time.Time // the last tick, or when the task became known
 }
 
@@ -85,10 +87,10 @@ func (s Store) Periodic(ctx context.Context) ([]Known, error) {
 	all := []Known{}
 	for name, text := range definitions.Val() {
 		k := Known{Name: name}
-		_ = json.Unmarshal([]byte(text), &k.Periodic) // of a later version perhaps: what cannot be read stays empty
+		_ = json.Unmarshal([]byte(text), &k.Periodic) // perhaps written by a later version: fields that cannot be read stay empty
 		last, paused, _ := strings.Cut(states.Val()[name], "|")
 		k.Since, k.Paused = Time(last), paused != ""
-		if !strings.HasPrefix(last, "0") { // that says that no tick has run
+		if !strings.HasPrefix(last, "0") { // a leading 0 means that there was no tick yet
 			k.Last = k.Since
 		}
 		all = append(all, k)
@@ -98,7 +100,7 @@ func (s Store) Periodic(ctx context.Context) ([]Known, error) {
 }
 
 // PausePeriodic pauses a periodic task with the mark "1", resumes it with "", or
-// forgets it with "remove". It returns false if it is not known.
+// deletes it with "remove". It returns false if the task is not known.
 func (s Store) PausePeriodic(ctx context.Context, name, mark string) (bool, error) {
 	var known bool
 	reply, err := s.call(ctx, pauseScript, name, mark)

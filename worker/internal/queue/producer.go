@@ -33,18 +33,18 @@ const closedMemory = time.Minute
 // order nevertheless, whichever connection brings them.
 const window = 2
 
-// Producer stores tasks in numbered batches, which Redis takes once however often
-// they are sent. Calls that come in while two batches are on their way go together
-// in the next one. Make one with [NewProducer].
+// Producer stores tasks in numbered batches. Redis stores each batch once, however often
+// it is sent. Calls made while two batches are in flight share the next batch. Make a
+// producer with [NewProducer].
 type Producer struct {
-	// OnEnd, when set, receives the tasks that were cancelled as they were stored. Set
-	// it before the first use.
+	// OnEnd, when set, is called for each task that was cancelled by the script that
+	// stored it. Set OnEnd before the first use.
 	OnEnd func(End)
 
 	redis  redis.UniversalClient
 	keys   link.Keys
 	name   string
-	closed error // calls end with it once the producer is closed
+	closed error // the error of calls that Close interrupts, and of later calls
 	serial atomic.Int64
 
 	ctx    context.Context //nolint:containedctx // the producer's own: Close ends the batches that are on their way
@@ -54,12 +54,12 @@ type Producer struct {
 	mu      sync.Mutex
 	waiting []*submission
 	senders int      // at most window
-	flying  []*batch // that have not ended
-	sent    uint64   // the number of the last one
+	flying  []*batch // in flight, oldest first
+	sent    uint64   // the number of the last batch
 }
 
-// NewProducer returns a producer that works until ctx ends or it is closed. Calls
-// that still wait then, and later ones, end with an error that wraps closed.
+// NewProducer returns a producer that works until ctx ends or [Producer.Close] is called.
+// Calls that still wait then, and later calls, return an error that wraps closed.
 func NewProducer(ctx context.Context, c redis.UniversalClient, keys link.Keys, closed error) *Producer {
 	p := &Producer{redis: c, keys: keys, name: newProducer(), closed: closed}
 	p.ctx, p.cancel = context.WithCancel(ctx)
@@ -74,7 +74,8 @@ func (p *Producer) Err() error {
 	return nil
 }
 
-// Close ends calls that still wait; what became of their tasks is unknown.
+// Close ends the calls that still wait, and returns when no batch is in flight. Whether
+// the tasks of these calls were stored is unknown.
 func (p *Producer) Close() {
 	p.mu.Lock()
 	p.cancel() // a later call sees it, and does not begin
@@ -87,24 +88,25 @@ func (p *Producer) Close() {
 	if !used {
 		return
 	}
-	// A Redis that is away forgets it by itself, later.
+	// If Redis is not available, it forgets the producer after producerMemory.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), time.Second)
 	defer cancel()
 	_ = p.redis.PExpire(ctx, p.keys.Producer(p.name), closedMemory).Err()
 }
 
-// Enqueue stores any number of tasks, in their order, in batches. It returns of how
-// many, from the first on, it is known what became of them, and of these by position
-// the codes of those that were refused: "taken" is the id, "unique=…" the unique
-// key, by the task with that id, "full" the queue.
+// Enqueue stores any number of tasks, in their order, in batches. While Redis is not
+// available it waits until ctx ends. known is the number of tasks, from the first on,
+// whose outcome is known. refused holds the codes of known tasks that were not stored, by
+// position from 0: "taken" if the id is taken, "unique=…" if the task with that id has
+// the unique key, "full" if the queue is full.
 //
-// After an error nothing behind these is stored; when its outcome is unknown, up to
-// three batches behind them may be. It waits while Redis is away, as long as ctx lasts.
+// After an error the tasks after the known ones are not stored, except if the error's
+// outcome is unknown: then up to three batches of them may be.
 func (p *Producer) Enqueue(ctx context.Context, tasks []Task) (known int, refused map[int]string, err error) {
 	parts := split(ctx, tasks)
 	posted := 0
 	for i, s := range parts {
-		// Some ahead, so that whoever sends need not wait for this goroutine.
+		// Post some parts ahead, so that the senders need not wait for this goroutine.
 		for ; posted < len(parts) && posted <= i+window; posted++ {
 			p.post(parts[posted], len(parts) == 1)
 		}
@@ -123,20 +125,20 @@ func (p *Producer) Enqueue(ctx context.Context, tasks []Task) (known int, refuse
 	return known, refused, nil
 }
 
-// submission is a part of one call's tasks, as much as fits into a batch.
+// submission is a part of one call's tasks that fits into one batch.
 type submission struct {
 	ctx     context.Context //nolint:containedctx // says whether its caller still waits
 	tasks   []Task
 	bytes   int
-	behind  *submission    // the part of the same call before it: this one is stored only if that was
-	in      *batch         // once it is on its way; under Producer.mu
+	behind  *submission    // the previous part of the same call, which must be stored first
+	in      *batch         // the batch that sends the part; nil before; guarded by Producer.mu
 	done    chan struct{}  // closed when refused and err are set
 	refused map[int]string // why a task was not stored, by position
 	err     error
 }
 
-// split cuts the tasks of one call into parts of the size of a batch. A task and
-// those that are stored together with it stay in one part.
+// split cuts the tasks of one call into parts that fit into a batch each. A task and the
+// tasks that are stored together with it ([Task].Then) stay in one part.
 func split(ctx context.Context, all []Task) []*submission {
 	parts := make([]*submission, 0, 1+len(all)/MaxBatch)
 	var last *submission
@@ -153,9 +155,10 @@ func split(ctx context.Context, all []Task) []*submission {
 	return parts
 }
 
-// post sends a part, or leaves it to a sender that is at work: then it goes with the
-// next batch. An idle caller, which would only wait, sends it itself when nothing
-// else waits, and needs no other goroutine.
+// post adds a part to the waiting ones. If fewer than window senders run, it starts a
+// sender; otherwise a running sender takes the part with its next batch. An idle caller,
+// which would only wait for the part, sends it on its own goroutine when no other part
+// waits.
 func (p *Producer) post(s *submission, idle bool) {
 	p.mu.Lock()
 	if p.ctx.Err() != nil {
@@ -170,13 +173,13 @@ func (p *Producer) post(s *submission, idle bool) {
 		p.senders++
 		p.active.Add(1)
 		if idle && len(p.waiting) == 1 {
-			own = p.next() // at once, so that nobody else's tasks join it
+			own = p.next() // before p.mu is released, so that no other caller's tasks join the batch
 		}
 	}
 	p.mu.Unlock()
 	switch {
 	case own != nil:
-		// As long as its caller's context lasts: a lone caller waits for nobody else's.
+		// The batch ends with its caller's context: the caller does not wait for others.
 		p.send(own)
 		if p.leave(own) {
 			go p.sendAll()
@@ -186,13 +189,13 @@ func (p *Producer) post(s *submission, idle bool) {
 	}
 }
 
-// finish ends the wait of the part's caller.
+// finish sets the part's error and wakes its caller.
 func (s *submission) finish(err error) {
 	s.err = err
 	close(s.done)
 }
 
-// wait returns how a part ended. When its caller's context ends first, the error is
+// wait waits until a part has ended. When its caller's context ends first, the error is
 // link.ErrUnavailable if the part was never sent, else link.ErrUnknownOutcome.
 func (p *Producer) wait(s *submission) error {
 	select {
@@ -205,15 +208,16 @@ func (p *Producer) wait(s *submission) error {
 		kind = link.ErrUnavailable
 	}
 	select {
-	case <-s.done: // both are so: this one knows more
+	case <-s.done: // both channels are ready: the part's own outcome is more precise
 		return s.err
 	default:
 		return fmt.Errorf("%w: %w", kind, context.Cause(s.ctx))
 	}
 }
 
-// withdraw removes parts whose callers gave up from those that wait, at once: no part
-// may be sent whose predecessor is gone, and while Redis is away they would add up.
+// withdraw removes parts whose callers gave up from the waiting ones, at once: no part
+// may be sent after its predecessor was withdrawn, and while Redis is not available
+// abandoned parts would accumulate.
 func (p *Producer) withdraw(some ...*submission) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -224,7 +228,7 @@ func (p *Producer) withdraw(some ...*submission) {
 	}
 }
 
-// wasSent reports whether a part was ever on its way.
+// wasSent reports whether a part was ever put into a batch.
 func (p *Producer) wasSent(s *submission) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -247,8 +251,8 @@ func (p *Producer) sendAll() {
 	}
 }
 
-// leave ends a batch, which may be nil, and reports whether its sender has to go
-// on, because more parts wait.
+// leave marks a batch, which may be nil, as ended. It reports whether the sender has to
+// go on because more parts wait; if not, the sender no longer counts as running.
 func (p *Producer) leave(b *batch) (more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -265,8 +269,8 @@ func (p *Producer) leave(b *batch) (more bool) {
 	return false
 }
 
-// next makes a batch of the parts that wait, as many as fit, without those whose
-// callers gave up; nil when none is left. The caller holds p.mu.
+// next makes a batch of as many waiting parts as fit. It drops parts whose callers gave
+// up, and returns nil when no part is left. The caller holds p.mu.
 func (p *Producer) next() *batch {
 	b := &batch{ended: make(chan struct{})}
 	count, size, taken := 0, 0, 0

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Record is what Redis keeps of a task from its enqueue to its end:
+// Record is a task as Redis stores it from its enqueue to its end:
 //
 //	name|line|enqueued|options\npayload
 //
@@ -40,18 +40,18 @@ type Options struct {
 	Backoff     int64 `json:"b,omitempty"`
 	MaxBackoff  int64 `json:"B,omitempty"`
 	Deadline    int64 `json:"d,omitempty"` // on Redis's clock
-	Chosen      bool  `json:"c,omitempty"` // its id was the caller's choice
+	Chosen      bool  `json:"c,omitempty"` // the caller chose the id
 
 	Meta map[string]string `json:"m,omitempty"`
 
 	Unique    string   `json:"u,omitempty"`
 	UniqueFor int64    `json:"v,omitempty"`
-	In        int64    `json:"w,omitempty"` // after its enqueue, or after the last of After is done
-	At        int64    `json:"W,omitempty"` // on Redis's clock
+	In        int64    `json:"w,omitempty"` // delay after the enqueue, or after the last task of After is done
+	At        int64    `json:"W,omitempty"` // due time, on Redis's clock
 	After     []string `json:"f,omitempty"`
 }
 
-// head is the part of a record before the time, tail the part behind it.
+// head returns the part of a record before the time, tail the part after the time.
 func (r Record) head() string { return r.Name + "|" + r.Line + "|" }
 
 func (r Record) tail() string { return r.Options.String() + string(r.Payload) }
@@ -59,7 +59,7 @@ func (r Record) tail() string { return r.Options.String() + string(r.Payload) }
 // NoOptions is [Options.String] of the zero value.
 const NoOptions = "|\n"
 
-// String is the part of a record between the time and the payload.
+// String returns the part of a record between the time and the payload.
 func (o Options) String() string {
 	b, _ := json.Marshal(o) // numbers, texts and a bool: it cannot fail
 	if string(b) == "{}" {
@@ -71,7 +71,7 @@ func (o Options) String() string {
 // Queue returns the name of the task's queue.
 func (r Record) Queue() string { return queueOf(r.Line) }
 
-// queueOf returns a line's name without its mark; only one counts as a mark.
+// queueOf returns a line's name without its mark. It removes at most one mark.
 func queueOf(line string) string {
 	if q, marked := strings.CutSuffix(line, HighMark); marked {
 		return q
@@ -79,8 +79,8 @@ func queueOf(line string) string {
 	return strings.TrimSuffix(line, LowMark)
 }
 
-// Waited returns for how long the task could have run before now, which is a time
-// on Redis's clock.
+// Waited returns for how long the task has been due at now, a time on Redis's clock; 0 if
+// it is not due yet.
 func (r Record) Waited(now time.Time) time.Duration {
 	due := r.Enqueued.Add(time.Duration(r.Options.In) * time.Millisecond)
 	if at := time.UnixMilli(r.Options.At); at.After(due) {
@@ -89,7 +89,8 @@ func (r Record) Waited(now time.Time) time.Duration {
 	return max(now.Sub(due), 0)
 }
 
-// ParseRecord returns as much of a record as can be read.
+// ParseRecord parses a stored record. With the error for a malformed record it returns
+// the fields that could be read.
 func ParseRecord(s string) (Record, error) {
 	head, payload, ok := strings.Cut(s, "\n")
 	f := strings.SplitN(head, "|", 4)
@@ -113,16 +114,16 @@ func ParseRecord(s string) (Record, error) {
 	return r, nil
 }
 
-// Tries counts what went wrong with a task.
+// Tries counts the failed runs of a task.
 type Tries struct {
 	Attempts int // runs that the handler failed
 	Crashes  int // runs that ended with their node
 }
 
-// String is how Redis holds it.
+// String returns the counts as Redis holds them: attempts|crashes.
 func (t Tries) String() string { return strconv.Itoa(t.Attempts) + "|" + strconv.Itoa(t.Crashes) }
 
-// ParseTries reads [Tries.String]; what cannot be read is 0.
+// ParseTries parses the text of [Tries.String]; a count that cannot be read is 0.
 func ParseTries(s string) Tries {
 	a, c, _ := strings.Cut(s, "|")
 	var t Tries

@@ -12,16 +12,16 @@ import (
 	"github.com/stellarfw/stellar/worker/group"
 )
 
-// Keys of a handler's context.
+// Keys of the values in a handler's context.
 type (
-	// RunKey leads to the *[Run].
+	// RunKey is the key of the *[Run].
 	RunKey struct{}
-	// ClientKey leads to the *tasks.Client of the node, which prepares the follow-up
+	// ClientKey is the key of the node's *tasks.Client, which prepares the follow-up
 	// tasks of the run's transaction.
 	ClientKey struct{}
 )
 
-// Node is what the runs of one node share.
+// Node is the data that all runs of one node share.
 type Node struct {
 	Incarnation string
 	Fence       int64        // the incarnation's epoch
@@ -29,7 +29,7 @@ type Node struct {
 	Seal        Sealer
 }
 
-// Sealer makes the message of a publish and names its channel, as the node's bus does
+// Sealer encodes a message to publish and returns its channel, as the node's bus does
 // (see [redisbus.Bus.Seal]).
 type Sealer func(ctx context.Context, messageType string, body any, o redisbus.PublishOptions) (channel string, message []byte, err error)
 
@@ -39,7 +39,7 @@ type Run struct {
 	Claimed
 
 	Node    *Node
-	Waited  time.Duration // from when the task could have run until it did
+	Waited  time.Duration // from when the task was due until its handler started
 	Ran     time.Duration
 	outcome outcome
 
@@ -47,7 +47,7 @@ type Run struct {
 	ended      bool
 	effects    []Effect
 	result     json.RawMessage
-	errs       []error // of the transaction
+	errs       []error // see Fail
 	children   sync.WaitGroup
 	childFails []error
 }
@@ -58,20 +58,20 @@ func RunOf(ctx context.Context) *Run {
 	return r
 }
 
-// Effect is one write of a transaction, in the words that commit.lua reads.
+// Effect is one write of a transaction, as arguments of commit.lua.
 type Effect struct {
 	kind string
 	args []any
 }
 
-// NewEffect returns an effect of a cache entry or a message.
+// NewEffect returns an effect that writes a cache entry or publishes a message.
 func NewEffect(kind string, args ...any) Effect { return Effect{kind, args} }
 
 // EnqueueEffect returns the effect that stores a follow-up task.
 func EnqueueEffect(t Task) Effect { return Effect{"enqueue", t.alone()} }
 
-// Followup returns the id, name and queue of the task that the effect stores, if it
-// is one of [EnqueueEffect].
+// Followup returns the id, name and queue of the task that the effect stores; is is false
+// for effects other than those of [EnqueueEffect].
 func (e Effect) Followup() (id, name, queue string, is bool) { //nolint:revive // a type for them would have one use
 	if e.kind != "enqueue" {
 		return "", "", "", false
@@ -89,7 +89,8 @@ type outcome struct {
 	effects []Effect
 }
 
-// weight is 0 for a task that is done and leaves nothing behind, 1 for others.
+// weight is 0 for a task that is done without effects, result or retention, and 1 for
+// all others.
 func (o outcome) weight() int {
 	if o.verb == Done && o.args == nil && len(o.effects) == 0 {
 		return 0
@@ -117,8 +118,8 @@ func (r *Run) Effects() []Effect { return r.outcome.effects }
 // Verb returns how the run ended.
 func (r *Run) Verb() Verb { return r.outcome.verb }
 
-// Add adds an effect to the transaction. One that comes when the run has ended, from
-// a goroutine that outlived the handler, is dropped.
+// Add adds an effect to the transaction. It drops an effect that is added after the run
+// has ended, by a goroutine that outlived the handler.
 func (r *Run) Add(e Effect) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,7 +128,7 @@ func (r *Run) Add(e Effect) {
 	}
 }
 
-// Fail has the run fail when its handler returns.
+// Fail makes the run fail with err when its handler returns.
 func (r *Run) Fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,7 +144,8 @@ func (r *Run) SetResult(result json.RawMessage) {
 	r.result = result
 }
 
-// Close closes the transaction and returns what is in it.
+// Close closes the transaction and returns its effects, the task's result, and the joined
+// errors of [Run.Fail].
 func (r *Run) Close() (effects []Effect, result json.RawMessage, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,7 +153,7 @@ func (r *Run) Close() (effects []Effect, result json.RawMessage, err error) {
 	return r.effects, r.result, errors.Join(r.errs...)
 }
 
-// Go runs f on a goroutine that belongs to the run.
+// Go runs f on a goroutine that belongs to the run: [Run.Wait] waits for it.
 func (r *Run) Go(f func() error) {
 	r.children.Add(1)
 	go group.Run("goroutine of task "+r.Record.Name, f, func(err error) {

@@ -14,12 +14,12 @@ var lua embed.FS
 func source(name string) string {
 	b, err := lua.ReadFile("lua/" + name + ".lua")
 	if err != nil {
-		panic(err) // it is embedded under that very name
+		panic(err) // cannot happen: all files in lua are embedded
 	}
 	return string(b)
 }
 
-// script joins a script from its own text and what it shares with others.
+// script returns a script made of the named shared files and its own file in lua.
 func script(name string, shared ...string) *link.Script {
 	parts := []string{link.LuaPrelude, source("places")}
 	for _, s := range shared {
@@ -29,8 +29,8 @@ func script(name string, shared ...string) *link.Script {
 }
 
 var (
-	// enqueueScript is for batches without unique keys and tasks that follow
-	// others; what these need makes it half as fast.
+	// enqueueScript stores batches in which no task has a unique key or follows
+	// others. enqueueBinding stores all batches, and is half as fast.
 	enqueueScript    = script("enqueue", "adding")
 	enqueueBinding   = script("enqueue", bindings...)
 	claimScript      = script("claim")
@@ -55,8 +55,8 @@ var (
 	bindings = []string{"moving", "ties", "endings", "adding", "binding"}
 )
 
-// newCommitScript returns the script that ends tasks, with the effects in the layout
-// of that cache. A session makes it once.
+// newCommitScript returns the script that commits the outcomes of runs. It writes the
+// effects on cache entries in the layout of c. A session makes it once.
 func newCommitScript(c *cache.Cache) *link.Script {
 	parts := []string{link.LuaPrelude, c.LuaEffects(), source("places")}
 	for _, s := range bindings {

@@ -31,15 +31,15 @@ type SessionConfig struct {
 	Cache *cache.Cache
 }
 
-// Session is one incarnation's numbered claims and commits, and what else it notes
-// on Redis. Each kind of request has at most one on its way, and claims and commits
-// are repeated under their number until the answer is known or ctx ends.
+// Session sends the numbered claims and commits of one incarnation, and notes its state
+// on Redis. At most one request of each kind may be in flight. Claims and commits are
+// repeated under their number until the answer is known or ctx ends.
 type Session struct {
 	cfg    SessionConfig
 	ending *link.Script // lua/commit.lua
 
 	claims, commits uint64
-	idle            bool     // Redis knows this node as idle
+	idle            bool     // Redis wakes this node for the next task
 	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
 }
 
@@ -48,15 +48,15 @@ func NewSession(c SessionConfig) *Session {
 	return &Session{cfg: c, ending: newCommitScript(c.Cache)}
 }
 
-// Idle reports whether the last claim got less than it wanted: then the node is
-// woken by the next task.
+// Idle reports whether the last claim got fewer tasks than it wanted: then Redis wakes
+// the node for the next task.
 func (s *Session) Idle() bool { return s.idle }
 
-// Parked reports whether there were parked tasks, as of the last claim, that the
-// node handles: the next claim takes them.
+// Parked reports whether the last claim found parked tasks that the node handles. The
+// next claim takes them.
 func (s *Session) Parked() bool { return len(s.parked) > 0 }
 
-// Claimed is a task that an incarnation has in hand.
+// Claimed is a task that an incarnation has claimed and owns.
 type Claimed struct {
 	ID        string
 	Tries     Tries
@@ -65,13 +65,13 @@ type Claimed struct {
 	Clock     Clock // of the claim
 }
 
-// Clock is Redis's time at a moment of this process.
+// Clock pairs Redis's time with this process's time at the same moment.
 type Clock struct{ redis, local time.Time }
 
-// Now estimates Redis's time; it is late by the time that the reply took.
+// Now estimates Redis's current time. The estimate is behind by the time that the reply took.
 func (c Clock) Now() time.Time { return c.redis.Add(time.Since(c.local)) }
 
-// At returns Redis's time at another moment of this process.
+// At converts a time of this process's clock to Redis's clock.
 func (c Clock) At(local time.Time) time.Time { return c.redis.Add(local.Sub(c.local)) }
 
 // order returns the queues in the order in which this claim looks at them: as
@@ -89,9 +89,10 @@ func (s *Session) order() []string {
 	return slices.SortedFunc(slices.Values(s.cfg.Queues), func(a, b string) int { return cmp.Compare(at[a], at[b]) })
 }
 
-// Claim returns up to want tasks. broken are keys whose type is wrong: such a queue
-// gives nothing, and where no node can idle, nodes look only now and then. After
-// fewer than want the node counts as idle and is woken by the next task.
+// Claim claims up to want tasks for the incarnation. When it gets fewer, Redis counts the
+// node as idle and wakes it for the next task. broken are keys of the wrong type: a queue
+// with such a key gives no tasks, and if the key should list a queue's idle nodes, they
+// are not woken and look for tasks only from time to time.
 func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []string, err error) {
 	s.claims++
 	wasIdle := ""
@@ -160,16 +161,16 @@ func parseClaimed(tried, ids, records []any, now Clock) ([]Claimed, error) {
 	return got, nil
 }
 
-// Resign notes that the node is not to be woken any more, and wakes another for the
-// tasks that wait in its queues.
+// Resign removes the node from the idle nodes that Redis wakes, and wakes another node
+// for the tasks that wait in its queues.
 func (s *Session) Resign(ctx context.Context) error {
 	_, err := resignScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, s.withQueues(s.cfg.Incarnation)...)
 	return err
 }
 
-// Quiet notes whether the node has stopped claiming: it explains why a task waits.
-// While Redis is away it waits, as a claim would: a note that is left out would stand
-// until the next change.
+// Quiet notes on Redis whether the node has stopped claiming, which may explain why a task
+// waits. While Redis is not available, Quiet retries until ctx ends: if the request were
+// dropped, the old note would stay until the next change.
 func (s *Session) Quiet(ctx context.Context, on bool) error {
 	mark := ""
 	if on {
@@ -178,7 +179,8 @@ func (s *Session) Quiet(ctx context.Context, on bool) error {
 	return s.note(ctx, quietScript, s.withQueues(s.cfg.Incarnation, mark)...)
 }
 
-// Suspect notes which suspect runs: if the node ends meanwhile, take-over blames it.
+// Suspect notes on Redis which suspect task runs: if the node ends meanwhile, the
+// take-over counts the crash against that task.
 func (s *Session) Suspect(ctx context.Context, id string) error {
 	return s.note(ctx, soloScript, s.cfg.Incarnation, id)
 }

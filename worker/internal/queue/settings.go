@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Limits of a queue over the whole cluster; 0 is none.
+// Limits are the limits of a queue over the whole cluster; 0 means no limit.
 type Limits struct {
 	Concurrency int
 	Tasks       int
 	Bytes       int64
 }
 
-// String is how the scripts read limits.
+// String returns the limits as the scripts read them: concurrency|tasks|bytes.
 func (l Limits) String() string { return fmt.Sprintf("%d|%d|%d", l.Concurrency, l.Tasks, l.Bytes) }
 
 // Settings are the settings of a queue that are in effect.
@@ -22,7 +22,7 @@ type Settings struct {
 	Limits Limits
 }
 
-// ParseSettings reads settings as Redis holds them; what cannot be read is zero.
+// ParseSettings parses settings as Redis holds them; a setting that cannot be read is zero.
 func ParseSettings(text string) Settings {
 	var s Settings
 	f := strings.Split(text, "|")

@@ -13,10 +13,10 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Store runs the scripts that are not numbered: they look at tasks, mend them, move
-// what is due, and take over. Make one with [NewStore].
+// Store runs the scripts that are not numbered: they look up, cancel, delete and retry
+// tasks, move due tasks, and take over. Make a store with [NewStore].
 type Store struct {
-	// OnEnd, when set, receives the tasks that a script ended; see [End].
+	// OnEnd, when set, is called for each task that a script ended; see [End].
 	OnEnd func(End)
 
 	redis redis.UniversalClient
@@ -26,13 +26,13 @@ type Store struct {
 // NewStore returns the store of a namespace.
 func NewStore(c redis.UniversalClient, keys link.Keys) Store { return Store{redis: c, keys: keys} }
 
-// Words of the scripts about one task.
+// Words with which scripts answer for one task.
 const (
-	Gone  = "gone"  // it is not stored
-	Asked = "asked" // it runs, and is to be cancelled
+	Gone  = "gone"  // the task is not stored
+	Asked = "asked" // the task runs, and its cancellation was requested
 )
 
-// call runs a script.
+// call runs a script, reports the ends in its reply to OnEnd, and returns the rest.
 func (s Store) call(ctx context.Context, script *link.Script, args ...any) (link.Reply, error) {
 	reply, err := script.Call(ctx, s.redis, []string{s.keys.Tasks()}, args...)
 	if err != nil {
@@ -43,8 +43,8 @@ func (s Store) call(ctx context.Context, script *link.Script, args ...any) (link
 	return reply, nil
 }
 
-// mend runs a script for some tasks, at most mendBatch at a time, and returns a word
-// for each. It may have to look through whole queues for each.
+// mend runs a script for tasks, at most mendBatch of them at a time, and returns a word
+// for each. The script may have to search whole queues for each task.
 func (s Store) mend(ctx context.Context, script *link.Script, ids []string, first ...any) ([]string, error) {
 	const mendBatch = 50
 	words := make([]string, 0, len(ids))
@@ -122,7 +122,7 @@ func (s Store) Clear(ctx context.Context, queue string) (deleted int, more bool,
 type Shown struct {
 	State, Record, Tries, Reason string
 	Result, Progress, History    string
-	Time                         string // that belongs to the state, in milliseconds
+	Time                         string // in milliseconds: when a delayed task is due, or an ended one ended or is forgotten
 	Node                         string
 	Position, Blocking           string
 	Cancelling                   bool
@@ -144,8 +144,8 @@ func (s Store) Show(ctx context.Context, id string) (out Shown, stored bool, err
 }
 
 // Ending returns how a task ended: the word "done" and its result, "dead" or
-// "cancelled" and its reason, [Gone], or another word when it has not. With listen,
-// its end is announced on [link.Keys.Ended] then.
+// "cancelled" and its reason, [Gone], or another word when it has not ended. With listen,
+// the end of such a task is announced on [link.Keys.Ended].
 func (s Store) Ending(ctx context.Context, id string, listen bool) (word, detail string, err error) {
 	mark := ""
 	if listen {
@@ -158,26 +158,27 @@ func (s Store) Ending(ctx context.Context, id string, listen bool) (word, detail
 	return word, detail, err
 }
 
-// Progress notes how far a task is. The error is [ErrFenced] when the task is not in
-// the incarnation's hands any more.
+// Progress stores the progress of a running task. The error is [ErrFenced] when the
+// incarnation does not own the task any more.
 func (s Store) Progress(ctx context.Context, incarnation, id string, progress []byte) error {
 	_, err := s.call(ctx, progressScript, incarnation, id, progress)
 	return err
 }
 
-// Moved is what [Store.MoveDue] did and found.
+// Moved is the result of [Store.MoveDue].
 type Moved struct {
 	More    bool          // there may be more to move
-	Next    time.Duration // until the next is due, if HasNext
+	Next    time.Duration // until the next delayed task is due, if HasNext
 	HasNext bool
 	Broken  []string // keys of queues whose type is wrong
 	Asked   []string // ids of running tasks that are to be cancelled
 	Dropped int64    // dead tasks that were forgotten because there are too many
 }
 
-// MoveDue moves delayed tasks that are due to their queues, up to most of each. It
-// forgets what need not be remembered any more: dead and cancelled tasks that ended
-// longer than keepFor ago, and of each kind the oldest beyond keep.
+// MoveDue moves delayed tasks that are due to their queues, up to most tasks of each
+// queue. It also forgets done tasks after their retention, dead and cancelled tasks that
+// ended longer than keepFor ago, and the oldest dead and the oldest cancelled tasks when
+// there are more than keep of either.
 func (s Store) MoveDue(ctx context.Context, most int, keepFor time.Duration, keep int) (Moved, error) {
 	var m Moved
 	var next string

@@ -11,27 +11,29 @@ import (
 // is put aside as dead.
 const QuarantineAfter = 3
 
-// Remains are the tasks that a condemned incarnation still had in hand.
+// Remains are the tasks that a condemned incarnation still owned.
 type Remains struct {
-	// Unknown: nobody knows what it was doing (its process died): every task
-	// that it had in hand counts a crash.
+	// Unknown: the process died, and which tasks ran is not known. Every task that
+	// the incarnation owned counts a crash; of the suspects (tasks that one more
+	// crash quarantines) only the one noted by [Session.Suspect].
 	Unknown bool
-	// Suspects are tasks whose run may have caused the end. They count a crash.
+	// Suspects are tasks whose run may have caused the crash. They count it.
 	Suspects []string
-	// Running are tasks whose handlers have not returned. They stay where they are.
+	// Running are tasks whose handlers have not returned. The incarnation keeps them.
 	Running []string
 }
 
-// Handed is what became of an incarnation's tasks.
+// Handed counts what became of the tasks of an incarnation in a take-over.
 type Handed struct {
 	On          int // back at the front of their queues
 	Quarantined int // dead: too many crashes
-	Cancelled   int // as somebody had asked while they ran
+	Cancelled   int // their cancellation was requested while they ran
 	Left        int // still running
 }
 
-// TakeOver hands on the tasks of a condemned incarnation. It can be repeated, by
-// anybody; Handed counts only what this call moved.
+// TakeOver returns the tasks of a condemned incarnation to their queues, or ends them (see
+// [Handed]). Any process may call it, repeatedly; the result counts only the tasks that
+// this call moved.
 func (s Store) TakeOver(ctx context.Context, incarnation string, r Remains) (Handed, error) {
 	var sum Handed
 	for {
@@ -49,7 +51,8 @@ func (s Store) TakeOver(ctx context.Context, incarnation string, r Remains) (Han
 	}
 }
 
-// takeOverBatch bounds how long one script holds Redis up: about a millisecond.
+// takeOverBatch is the number of tasks that one script call takes over, so that it blocks
+// Redis for about a millisecond.
 const takeOverBatch = 500
 
 func (s Store) takeOverSome(ctx context.Context, incarnation string, r Remains) (Handed, error) {

@@ -13,13 +13,13 @@ type Task struct {
 	*Kind
 
 	ID string
-	// Then: it is stored together with the task before it, or not at all.
+	// Then: the task is stored together with the previous task of its call, or not at all.
 	Then bool
-	tail string // of its record
+	tail string // see Record.tail
 }
 
-// Kind is what tasks have in common that differ only in their ids, payloads, and
-// the options that no script reads before the task is claimed.
+// Kind is the data that tasks share if they differ only in their ids, payloads, and the
+// options that no script reads before the task is claimed.
 type Kind struct {
 	name, line, when, head string
 	unique, lasting, after string
@@ -56,11 +56,12 @@ func (k *Kind) Queue() string { return queueOf(k.line) }
 // Chosen reports whether the task's id is the caller's choice.
 func (k *Kind) Chosen() bool { return k.chosen }
 
-// Is reports whether tasks with that name, in that line, are of this kind when they
-// have no options.
+// Is reports whether the kind has that name and line; a task without options is then of
+// this kind.
 func (k *Kind) Is(name, line string) bool { return k.name == name && k.line == line }
 
-// when is the due time as the scripts read it.
+// when returns the due time as the scripts read it: + and a delay, or @ and a time, in
+// milliseconds; empty for now.
 func (o Options) when() string {
 	switch {
 	case o.In > 0:
@@ -90,8 +91,8 @@ func (t Task) alike(o Task) bool {
 	return (t.Kind == o.Kind || *t.Kind == *o.Kind) && !t.binds()
 }
 
-// group returns the first words of a group of n tasks like this one, as adding.lua
-// reads them.
+// group returns the arguments that begin a group of n tasks like this one, as adding.lua
+// reads them. The id and tail of each task follow.
 func (t Task) group(n int) []any {
 	chosen := ""
 	if t.chosen {
@@ -103,7 +104,7 @@ func (t Task) group(n int) []any {
 // alone returns a group of this task alone.
 func (t Task) alone() []any { return append(t.group(1), t.ID, t.tail) }
 
-// appendGroups writes a batch in groups of tasks that are alike and follow each other.
+// appendGroups appends a batch to args, in groups of successive tasks that are alike.
 func appendGroups(args []any, batch []*submission) []any {
 	var last Task
 	count, countAt := 0, -1

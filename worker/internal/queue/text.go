@@ -19,13 +19,13 @@ func Time(ms string) time.Time {
 // starts early.
 func Milliseconds(d time.Duration) int64 {
 	ms := d.Milliseconds()
-	if d%time.Millisecond > 0 { // added before, it would turn the longest duration into the past
+	if d%time.Millisecond > 0 { // adding a millisecond to d instead would overflow for the longest duration
 		ms++
 	}
 	return ms
 }
 
-// Clip bounds a text that is kept in Redis to that many bytes.
+// Clip shortens a text that Redis keeps to most bytes, and marks the cut with ….
 func Clip(s string, most int) string {
 	if len(s) <= most {
 		return s

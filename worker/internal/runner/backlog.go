@@ -9,35 +9,36 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Claiming ahead: a node whose tasks end in microseconds would spend its time
-// waiting for claims, so it claims what it will have started within aheadTime,
-// at most maxAhead. One whose tasks take longer claims only what it can start.
+// Claiming ahead: a node whose tasks end in microseconds would spend its time waiting
+// for claims. It therefore claims as many tasks more than it has slots as it expects to
+// start within aheadTime, at most maxAhead. A node whose tasks take longer claims only
+// as many tasks as it has free slots.
 const (
 	aheadTime = 4 * time.Millisecond
 	maxAhead  = 500
 )
 
-// backlog is what a node has claimed and not started, and how many slots run.
-// All of it is guarded by Runner.mu.
+// backlog holds the tasks that a node has claimed and not started, and counts the slots
+// that run. Runner.mu guards all fields.
 type backlog struct {
-	ready []*run // from head on
+	ready []*run // the entries before head have been started
 	head  int
 	// suspects wait for the process's [Solo] lane.
 	suspects []*run
-	active   int           // slots that run a task
-	freed    time.Time     // when a slot last ended a task
-	watch    *time.Timer   // looks for a backlog behind blocked slots
-	length   time.Duration // of a run, the moving average
+	active   int           // number of slots that run a task
+	freed    time.Time     // when a slot last began or ended a task
+	watch    *time.Timer   // calls lookAfter while there is a backlog
+	length   time.Duration // moving average of the length of a run
 	seen     bool          // length has been measured
 }
 
-// blocked reports that all slots are busy with tasks longer than what was
-// claimed ahead counted on.
+// blocked reports whether all slots are busy and none has begun or ended a task for
+// 4*aheadTime: the tasks take longer than claiming ahead assumed.
 func (b *backlog) blocked(slots int) bool {
 	return b.active == slots && time.Since(b.freed) > 4*aheadTime
 }
 
-// target is how many tasks the node should have claimed and not finished.
+// target returns how many claimed and unfinished tasks the node should have.
 func (b *backlog) target(slots int) int {
 	if !b.seen || b.length > aheadTime/2 || b.blocked(slots) {
 		return slots
@@ -49,7 +50,7 @@ func (b *backlog) target(slots int) int {
 	return slots + ahead
 }
 
-// ahead is how many tasks wait that need nothing but a slot.
+// ahead returns how many tasks wait for a slot, without the suspects.
 func (b *backlog) ahead() int { return len(b.ready) - b.head }
 
 func (b *backlog) waiting() int { return b.ahead() + len(b.suspects) }
@@ -75,14 +76,14 @@ func (b *backlog) pop() *run {
 	return x
 }
 
-// drop takes out what waits for nothing but a slot, and returns it.
+// drop removes and returns the tasks that wait for a slot, without the suspects.
 func (b *backlog) drop() []*run {
 	left := b.ready[b.head:]
 	b.ready, b.head = nil, 0
 	return left
 }
 
-// measured takes one run's length into the average.
+// measured adds the length of one run to the moving average.
 func (b *backlog) measured(d time.Duration) {
 	if !b.seen {
 		b.length, b.seen = d, true
@@ -98,8 +99,8 @@ func (r *Runner) full() bool {
 	return r.backlog.target(r.slots) <= r.backlog.active+r.backlog.waiting()
 }
 
-// want waits until there is room for a worthwhile claim and returns for how many
-// tasks, 0 when the node is to claim none; false when ctx ended.
+// want waits until a claim is worthwhile and returns how many tasks to claim. It returns 0
+// when the node is quiet, and false when ctx or work has ended.
 func (r *Runner) want(ctx, work context.Context) (int, bool) {
 	stop := context.AfterFunc(ctx, r.broadcast)
 	defer stop()
@@ -120,8 +121,8 @@ func (r *Runner) want(ctx, work context.Context) (int, bool) {
 	return 0, false
 }
 
-// giveBack returns what was claimed ahead to its queues, for nodes that have
-// slots; suspects too, when the node claims no more.
+// giveBack returns the tasks that were claimed ahead to their queues, for nodes with free
+// slots. With suspects it returns the suspects too; set it when the node stops claiming.
 func (r *Runner) giveBack(suspects bool) {
 	r.mu.Lock()
 	left := r.backlog.drop()
@@ -136,8 +137,8 @@ func (r *Runner) giveBack(suspects bool) {
 	}
 }
 
-// lookAfter gives the backlog back when the slots turn out to be blocked. It
-// looks as long as there is a backlog.
+// lookAfter gives the backlog back when all slots are blocked. Otherwise it schedules its
+// next call, as long as there is a backlog.
 func (r *Runner) lookAfter() {
 	r.mu.Lock()
 	blocked, waiting := r.backlog.blocked(r.slots), r.backlog.ahead()
@@ -152,10 +153,11 @@ func (r *Runner) lookAfter() {
 	}
 }
 
-// lookAfterEvery is how often a backlog is looked after.
+// lookAfterEvery is the time between two calls of lookAfter.
 const lookAfterEvery = 8 * aheadTime
 
-// start puts claimed tasks into the backlog and as many slots to work as it takes.
+// start puts claimed tasks into the backlog and starts free slots. Tasks that cannot run
+// here (malformed, past their deadline, without a handler) it ends or parks at once.
 func (r *Runner) start(work context.Context, got []queue.Claimed) {
 	var over []*run
 	r.mu.Lock()
@@ -192,7 +194,7 @@ func (r *Runner) start(work context.Context, got []queue.Claimed) {
 	}
 }
 
-// startSlots puts free slots to work as far as there is some. The caller holds r.mu.
+// startSlots starts free slots while there are tasks for them. The caller holds r.mu.
 func (r *Runner) startSlots() {
 	more := true
 	for more && r.backlog.active < r.slots {
@@ -200,7 +202,8 @@ func (r *Runner) startSlots() {
 	}
 }
 
-// startSlot begins a slot with the next task. The caller holds r.mu.
+// startSlot starts a slot with the next task, and returns false if there is no task. The
+// caller holds r.mu.
 func (r *Runner) startSlot() bool {
 	x := r.next()
 	if x == nil {
@@ -212,7 +215,8 @@ func (r *Runner) startSlot() bool {
 	return true
 }
 
-// next takes a task from the backlog to be started. The caller holds r.mu.
+// next removes the next task to start from the backlog, or returns nil. The caller holds
+// r.mu.
 func (r *Runner) next() *run {
 	x := r.nextSuspect()
 	if x == nil {
@@ -221,7 +225,7 @@ func (r *Runner) next() *run {
 	if x != nil {
 		if x.work.Err() != nil {
 			r.leaveSolo(x)
-			return nil // the node is ending: it goes back, never started
+			return nil // the node is ending: the task returns to its queue without a run
 		}
 		x.started = true
 		r.started.Add(1)
@@ -229,7 +233,7 @@ func (r *Runner) next() *run {
 	return x
 }
 
-// slot runs one task after the other until there is none.
+// slot runs x and then one task after the other until the backlog has none.
 func (r *Runner) slot(x *run) {
 	for x != nil {
 		x.began = time.Now()
@@ -246,7 +250,8 @@ func (r *Runner) slot(x *run) {
 	}
 }
 
-// slotFree ends a slot's task and returns its next one, or nil when the slot ends.
+// slotFree notes that a slot's task has ended after took. It returns the slot's next task,
+// or nil when the slot ends.
 func (r *Runner) slotFree(took time.Duration) *run {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,13 +11,15 @@ import (
 )
 
 const (
-	// maxUnflushed is how many commits may wait before the node claims no more.
+	// maxUnflushed is how many ended runs may wait for their commit before the node
+	// claims no more tasks.
 	maxUnflushed = 2000
-	// mendTime is how long a task waits whose place on Redis is something else's.
+	// mendTime is the pause of a task whose outcome could not be applied, for example
+	// because a Redis key that it needs has the wrong type.
 	mendTime = time.Minute
 )
 
-// ended hands a run whose outcome is known to the commits.
+// ended removes a run from those in hand and queues its outcome for the next commit.
 func (r *Runner) ended(x *run) {
 	r.mu.Lock()
 	delete(r.inHand, x.ID)
@@ -30,8 +32,8 @@ func (r *Runner) ended(x *run) {
 	}
 }
 
-// commitAll sends outcomes: those that gathered while the last commit was on its
-// way go together.
+// commitAll commits the outcomes of ended runs until ctx ends. Outcomes that gathered
+// during one commit go together in the next.
 func (r *Runner) commitAll(ctx context.Context) error {
 	for {
 		select {
@@ -88,9 +90,9 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 			}
 		case code == "FENCED":
 			fenced++
-		case x.Verb() == queue.Snooze: // it cannot even be put off: it stays in hand for a while
+		case x.Verb() == queue.Snooze: // even the postponement was refused: try it again in a second
 			r.keepFor(time.Second, x)
-		case x.Verb() != queue.Done: // it could not be put where it was to go: later, as it was
+		case x.Verb() != queue.Done: // the outcome was refused: postpone the task, its counts unchanged
 			x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Tries.String())
 			again = append(again, x)
 		default:
@@ -111,7 +113,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 	return nil
 }
 
-// keepFor takes a run back whose outcome Redis cannot take, and tries again later.
+// keepFor keeps a run in hand whose outcome Redis refused, and commits it again after d.
 func (r *Runner) keepFor(d time.Duration, x *run) {
 	r.mu.Lock()
 	x.returned = true

@@ -1,4 +1,4 @@
-// Package runner is what nodes and processes do with the task queue. A [Runner]
+// Package runner does the work of nodes and processes on the task queue. A [Runner]
 // claims tasks for one incarnation of a node, runs their handlers and commits how
 // they ended. A process has one [Mover], which brings delayed tasks to their queues,
 // one [Ticker], which enqueues periodic tasks, and one [Solo] lane for tasks that may

@@ -13,27 +13,27 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Bounds of a mover's work: tasks in one script, and how long it relies on
-// hearing of new delayed tasks before it looks for itself.
+// Bounds of a mover's work: how many tasks one script moves, and the longest time between
+// two looks at Redis, in case a hint about a new delayed task was lost.
 const (
 	moveBatch    = 500
 	moveInterval = 5 * time.Second
 )
 
-// Mover brings delayed tasks to their queues when they are due, and looks after
-// queues that nobody serves although somebody could. Every process has one; any
-// of them will do, and none leads.
+// Mover moves delayed tasks to their queues when they are due, forgets old ended tasks, and
+// wakes idle nodes for queues with tasks. Every process has a mover. There is no leader:
+// one running mover is enough for the cluster.
 type Mover struct {
 	store queue.Store
 	log   zerolog.Logger
 	heard chan struct{}
-	// OnCancel receives the ids of tasks that are to be cancelled, perhaps repeatedly,
-	// wherever they run. It may be nil; set it before Serve.
+	// OnCancel, when set, is called with the ids of running tasks, on any node, whose
+	// cancellation was requested; perhaps repeatedly. Set it before Serve.
 	OnCancel func(ids []string)
-	// Observer, when set, hears of the tasks that end with one that is forgotten. Set it
-	// before Serve.
+	// Observer, when set, is notified of the tasks that end because the mover forgets a
+	// task that they follow. Set it before Serve.
 	Observer tasks.Observer
-	// Reports logs Redis's failures. Default reports of the mover's own.
+	// Reports logs failures of Redis. Default: the mover's own reports.
 	Reports *link.Reports
 }
 
@@ -42,7 +42,7 @@ func NewMover(c redis.UniversalClient, k link.Keys, log zerolog.Logger) *Mover {
 	return &Mover{store: queue.NewStore(c, k), log: log, heard: make(chan struct{}, 1), Reports: link.NewReports(log)}
 }
 
-// Look makes the mover look at once for what is due and when the next will be.
+// Look makes the mover look at once for due tasks and for the time of the next one.
 func (m *Mover) Look() {
 	select {
 	case m.heard <- struct{}{}:
@@ -50,7 +50,8 @@ func (m *Mover) Look() {
 	}
 }
 
-// Serve moves tasks until ctx ends. It sleeps until the next one is due.
+// Serve moves due tasks until ctx ends, and returns ctx's cause. Failures of Redis are
+// logged and retried.
 func (m *Mover) Serve(ctx context.Context) error {
 	defer m.Reports.Ended("mover")
 	m.store.OnEnd = OnEnd(m.Observer)
@@ -80,8 +81,8 @@ func (m *Mover) Serve(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// move moves the tasks that are due. It returns whether there may be more, and how
-// long until the next is due.
+// move moves the tasks that are due. It returns whether more tasks may be due, and how
+// long to wait until the next look.
 func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err error) {
 	moved, err := m.store.MoveDue(ctx, moveBatch, tasks.KeepDeadFor, tasks.KeepDead)
 	if err != nil {

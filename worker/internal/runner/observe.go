@@ -10,8 +10,8 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// OnEnd returns what tells an observer of the ends that only scripts know, or nil
-// where there is none.
+// OnEnd returns a function that notifies o of the tasks that scripts ended, or nil if o is
+// nil.
 func OnEnd(o tasks.Observer) func(queue.End) {
 	if o == nil {
 		return nil
@@ -21,8 +21,8 @@ func OnEnd(o tasks.Observer) func(queue.End) {
 	}
 }
 
-// observeCommit tells of the runs that a commit ended: all of the batch but those that
-// Redis refused for another reason than a fence.
+// observeCommit notifies the observer of the runs that a commit ended: those that Redis
+// accepted, and those whose tasks the incarnation does not own any more (FENCED).
 func (r *Runner) observeCommit(batch []*run, refused map[string]string, ends []queue.End, began time.Time) {
 	if r.observer == nil {
 		return
@@ -31,7 +31,7 @@ func (r *Runner) observeCommit(batch []*run, refused map[string]string, ends []q
 	for _, x := range batch {
 		code, no := refused[x.ID]
 		switch cancelled := told.has(queue.Cancelled, x.ID); {
-		case !x.started: // told below, or it is no end
+		case !x.started: // no run ended; if its task was cancelled, the loop below notifies
 			if !no && x.Verb() == queue.Dead {
 				r.observeDead(x)
 			}
@@ -56,7 +56,8 @@ func (r *Runner) observeCommit(batch []*run, refused map[string]string, ends []q
 	r.observer.Committed(tasks.Commit{Node: r.node.Incarnation, Runs: len(batch) - len(refused), Took: time.Since(began)})
 }
 
-// observeLost tells of runs whose ends Redis did not accept; err is why the node ended.
+// observeLost notifies the observer of runs whose outcomes Redis did not accept; err is
+// why the node ended.
 func (r *Runner) observeLost(err error, batch ...*run) {
 	if r.observer == nil {
 		return
@@ -80,7 +81,7 @@ func (r *Runner) observeRun(x *run, outcome tasks.Outcome) {
 	})
 }
 
-// observeDead tells of a task that is dead without a run.
+// observeDead notifies the observer of a task that is dead without a run.
 func (r *Runner) observeDead(x *run) {
 	how := tasks.EndDeadline
 	if x.Malformed != nil {
@@ -89,7 +90,7 @@ func (r *Runner) observeDead(x *run) {
 	r.observer.TaskEnded(tasks.TaskEnd{ID: x.ID, Name: x.Record.Name, Queue: x.Queue(), How: how})
 }
 
-// observeFollowups tells of the tasks that a run's transaction enqueued.
+// observeFollowups notifies the observer of the tasks that a run's transaction enqueued.
 func (r *Runner) observeFollowups(x *run, told *toldEnds) {
 	for _, effect := range x.Effects() {
 		id, name, in, is := effect.Followup()
@@ -104,7 +105,7 @@ func (r *Runner) observeFollowups(x *run, told *toldEnds) {
 	}
 }
 
-// toldEnds are the ends that a commit tells of besides its own.
+// toldEnds are the ends in the reply of a commit; see [queue.Session.Commit].
 type toldEnds []queue.End
 
 func endsOf(ends []queue.End) *toldEnds { return (*toldEnds)(&ends) }
@@ -130,7 +131,7 @@ func (t *toldEnds) drop(how, id string) bool {
 	return i >= 0
 }
 
-// result returns the outcome of a run that Redis has accepted and that was not to be
+// result returns the outcome of a run that Redis has accepted, if the task was not
 // cancelled.
 func (r *run) result() tasks.Outcome {
 	switch r.Verb() {
@@ -143,7 +144,7 @@ func (r *run) result() tasks.Outcome {
 	}
 }
 
-// cause is why the handler's context ended before it returned, nil if it did not.
+// cause returns why the handler's context ended before the handler returned, or nil.
 func (r *run) cause() error {
 	if r.inner == nil || r.inner == r.runner.over {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// done: the handler returned nil.
+// done sets the outcome of a run whose handler returned nil.
 func (r *run) done(effects []queue.Effect, result json.RawMessage) {
 	var keep, taken time.Duration
 	keep = r.def.Retention
@@ -31,7 +31,7 @@ func (r *run) done(effects []queue.Effect, result json.RawMessage) {
 	r.End(queue.Done, nil)
 }
 
-// milliseconds returns the empty string for none, as the scripts read it.
+// milliseconds returns d in milliseconds, or the empty string for 0, as the scripts read it.
 func milliseconds(d time.Duration) any {
 	if d == 0 {
 		return ""
@@ -39,7 +39,8 @@ func milliseconds(d time.Duration) any {
 	return queue.Milliseconds(d)
 }
 
-// failed: the handler returned an error, panicked or ran out of time.
+// failed sets the outcome of a run whose handler returned an error or panicked, or whose
+// transaction was refused: a retry, a snooze, or the task's death.
 func (r *run) failed(err error) {
 	t := r.Tries
 	r.err = err
@@ -70,13 +71,13 @@ func isDiscarded(err error) bool {
 	return is
 }
 
-// happened is a line of a task's history.
+// happened returns an entry of a task's history for a failed attempt, as JSON.
 func happened(attempt int, incarnation string, err error) []byte {
 	text, _ := json.Marshal(tasks.Event{Attempt: attempt, Node: incarnation, Error: queue.Clip(err.Error(), 500)}) // it cannot fail
 	return text
 }
 
-// late reports whether the task's deadline is over after that pause.
+// late reports whether the task's deadline will have passed after that pause.
 func (r *run) late(pause time.Duration) bool {
 	ms := r.Record.Options.Deadline
 	return ms > 0 && r.Clock.Now().Add(pause).UnixMilli() >= ms
@@ -95,7 +96,7 @@ func (r *run) maxBackoff() time.Duration {
 	return max(cmp.Or(own, r.def.MaxBackoff), r.backoff())
 }
 
-// dead: the task is not to run again, and err says why.
+// dead sets the outcome of a task that does not run again; err says why.
 func (r *run) dead(t queue.Tries, err error) {
 	r.err = err
 	why := tasks.Reason{Reason: "failed", Error: queue.Clip(err.Error(), 4000), Incarnation: r.Node.Incarnation}
@@ -114,10 +115,12 @@ func (r *run) dead(t queue.Tries, err error) {
 	r.End(queue.Dead, nil, t.String(), text)
 }
 
-// park: no handler here. Another node may have one.
+// park sets the outcome of a task for which this node has no handler. Another node may
+// have a handler.
 func (r *run) park() { r.End(queue.Park, nil, r.Record.Name) }
 
-// refusal is the error behind a code of commit.lua.
+// refusal returns the error for a code with which commit.lua refused a transaction. It
+// wraps [tasks.ErrRefused].
 func refusal(code string) error {
 	if err := cache.Refusal(code); err != nil {
 		return fmt.Errorf("%w: %w", tasks.ErrRefused, err)

@@ -2,16 +2,16 @@ package runner
 
 import "context"
 
-// Quiet stops claiming, or resumes it. Tasks in hand go on.
+// Quiet stops claiming, or resumes it. Tasks that run go on; tasks that were claimed and
+// not started go back to their queues.
 func (r *Runner) Quiet(on bool) {
 	r.quiet.Store(on)
 	r.Wake()
 	r.broadcast()
 }
 
-// whileQuiet waits until the node is to claim, and returns false when ctx has
-// ended before. A node that idled when it became quiet resigns as well: wakes must
-// not be lost on it.
+// whileQuiet waits until the node is not quiet, and returns false when ctx ends first. A
+// quiet node resigns, so that Redis wakes other nodes instead.
 func (r *Runner) whileQuiet(ctx, work context.Context) bool {
 	if !r.quiet.Load() {
 		return true

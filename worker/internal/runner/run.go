@@ -14,7 +14,7 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// run is one run of one task's handler. It is the handler's context as well.
+// run is one run of one task's handler. It also implements the handler's context.
 type run struct {
 	queue.Run
 
@@ -22,9 +22,9 @@ type run struct {
 	def      handled
 	returned bool // guarded by Runner.mu
 	started  bool // guarded by Runner.mu
-	solo     bool // it holds the lane of suspects
+	solo     bool // the run holds the lane of suspects
 	began    time.Time
-	err      error // what it failed with
+	err      error // why the run failed
 
 	work   context.Context //nolint:containedctx // the node's
 	once   sync.Once
@@ -37,8 +37,9 @@ func (r *Runner) newRun(work context.Context, c queue.Claimed) *run {
 	return &run{Run: queue.Run{Claimed: c, Node: &r.node}, runner: r, work: work, def: r.handlers[c.Record.Name]}
 }
 
-// Done implements context.Context. Most handlers of short tasks never ask, and
-// registering each with its node's context costs as much as running it.
+// Done implements context.Context. The inner context is made at the first use: most
+// handlers of short tasks never use it, and deriving a context from the node's costs as
+// much as running such a task.
 func (r *run) Done() <-chan struct{} { return r.context().Done() }
 
 // Err implements context.Context.
@@ -83,18 +84,18 @@ func (r *run) context() context.Context {
 // stop ends the handler's context.
 func (r *run) stop(cause error) {
 	r.context()
-	if r.cancel != nil { // nil when the handler has returned and never asked for it
+	if r.cancel != nil { // nil when the handler returned without using its context
 		r.cancel(cause)
 	}
 }
 
-// untilDeadline is how long the task may still run, if it has a deadline.
+// untilDeadline returns how long the task may still run, and whether it has a deadline.
 func (r *run) untilDeadline() (time.Duration, bool) {
 	ms := r.Record.Options.Deadline
 	return time.UnixMilli(ms).Sub(r.Clock.Now()), ms > 0
 }
 
-// end releases what the context holds.
+// end measures the run and ends its context.
 func (r *run) end() {
 	r.Ran = time.Since(r.began)
 	r.once.Do(func() { r.inner = r.runner.over })
@@ -115,8 +116,8 @@ func (r *run) log() *zerolog.Logger {
 	return &l
 }
 
-// handle runs the handler and turns what it did into an outcome. done is called
-// even if the handler leaves through runtime.Goexit, which ends the goroutine.
+// handle runs the handler and sets the run's outcome, then calls done, even if the handler
+// calls runtime.Goexit, which ends the goroutine.
 func (r *run) handle(done func(goexit bool)) {
 	if r.solo {
 		if err := r.runner.announceSolo(r); err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// idleInterval is how long an idle node relies on being woken before it looks for
-// itself; the processes' movers look every few seconds.
+// idleInterval is the average time after which an idle node claims without having been
+// woken. The processes' movers wake idle nodes every few seconds.
 const idleInterval = time.Minute
 
 // Config configures a [Runner].
@@ -31,19 +31,20 @@ type Config struct {
 	Registry    *tasks.Registry
 	Client      *tasks.Client // for follow-up tasks and progress
 	Seal        queue.Sealer  // for publishes
-	// Cache is where transactions save. Default the namespace's, in the native layout.
+	// Cache is where transactions write. Default: the namespace's cache, in the native
+	// layout.
 	Cache *cache.Cache
 	// Concurrency is how many tasks run at a time.
 	Concurrency int
-	// Queues that are served. Default those of the registry. The order is strict,
+	// Queues are the queues to serve. Default: the registry's. The order is strict,
 	// the most urgent first, unless there are Weights: then each claim draws the
 	// order, in which a queue of weight 6 comes first twice as often as one of
 	// weight 3. A queue without a weight has 1.
 	Queues  []string
 	Weights map[string]int
-	// Solo is the process's lane for suspects. Default one of the runner's own.
+	// Solo is the process's lane for suspects. Default: a lane of the runner's own.
 	Solo *Solo
-	// Observer, when set, hears how the runs end.
+	// Observer, when set, is notified of claims, commits and the ends of runs.
 	Observer tasks.Observer
 	Log      zerolog.Logger
 }
@@ -58,13 +59,13 @@ type Runner struct {
 	observer tasks.Observer // nil: none
 	log      zerolog.Logger
 	woken    chan struct{}
-	flush    chan struct{} // something is unsent
+	flush    chan struct{} // holds a value when unsent may have outcomes
 	quiet    atomic.Bool
 	handlers map[string]handled
 	over     context.Context //nolint:containedctx // ended: the context of runs that are over
 
 	mu      sync.Mutex
-	changed sync.Cond // anything below has
+	changed sync.Cond // signals changes of the fields below
 	backlog backlog
 	inHand  map[string]*run // claimed and not ended
 	unsent  []*run          // ended and not committed
@@ -111,7 +112,7 @@ func New(c Config) *Runner {
 	return r
 }
 
-// Wake makes an idle runner claim; the hint on [link.Keys.Wake] calls it.
+// Wake makes an idle runner claim. Call it when the node is named on [link.Keys.Wake].
 func (r *Runner) Wake() {
 	select {
 	case r.woken <- struct{}{}:
@@ -119,8 +120,9 @@ func (r *Runner) Wake() {
 	}
 }
 
-// Cancel ends the context of a task's handler with [tasks.ErrCancelled], if it runs here.
-// What becomes of the task Redis decides, where the request is noted.
+// Cancel ends the context of a task's handler with [tasks.ErrCancelled], if the handler
+// runs here. Redis, which holds the request to cancel, decides at the commit whether the
+// task is cancelled.
 func (r *Runner) Cancel(id string) {
 	r.mu.Lock()
 	x := r.inHand[id]
@@ -131,7 +133,8 @@ func (r *Runner) Cancel(id string) {
 	}
 }
 
-// Counts says how many runs have started and ended since the runner was made.
+// Counts returns how many runs have started, and how many were committed as done, since
+// the runner was made.
 func (r *Runner) Counts() (started, done int64) { return r.started.Load(), r.done.Load() }
 
 // InHand returns how many handlers run.
@@ -141,10 +144,10 @@ func (r *Runner) InHand() int {
 	return r.backlog.active
 }
 
-// Serve claims and runs tasks until ctx ends, then waits for the handlers and
-// the commits of what is in hand. When work ends, the handlers' contexts end
-// too and Serve returns without waiting for them; [Runner.Remains] says what is
-// left. Its error is a reason to end the incarnation.
+// Serve claims and runs tasks until ctx ends, then waits for the running handlers and
+// their commits. When work ends, the handlers' contexts end too and Serve returns
+// without waiting for the handlers; [Runner.Remains] returns the tasks that are left.
+// An error of Serve is a reason to end the incarnation.
 func (r *Runner) Serve(ctx, work context.Context) error {
 	var over context.CancelFunc
 	r.over, over = context.WithCancel(context.WithoutCancel(work))
@@ -185,24 +188,24 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 			return nil
 		}
 		if want == 0 {
-			continue // it went quiet meanwhile
+			continue // the node became quiet meanwhile
 		}
 		parked := r.session.Parked() // as the last claim saw it
 		got, err := r.claim(ctx, want)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil // what a lost reply gave us goes back with the incarnation
+				return nil // tasks of a lost reply are taken over with the incarnation's
 			}
 			return err
 		}
 		r.start(work, got)
-		// Parked tasks are claimed with the next claim; where that brings none,
-		// another node was faster, or the key is not theirs.
+		// The next claim takes parked tasks. If it got none although there were some,
+		// another node was faster, or the key of the parked tasks has the wrong type.
 		if r.session.Idle() && (!r.session.Parked() || len(got) == 0 && parked) {
 			if !r.idle(ctx) {
 				return nil
 			}
-			if r.full() { // woken, but its slots are blocked: another can
+			if r.full() { // woken, but all slots are blocked: wake another node instead
 				r.resign(work)
 			}
 		}
@@ -225,15 +228,16 @@ func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
 	return got, nil
 }
 
-// resign notes that this node is not to be woken any more, and passes the wakes that
-// it may have had on to another.
+// resign removes this node from the idle nodes that Redis wakes, and wakes another node in
+// case this one was woken and did not claim.
 func (r *Runner) resign(ctx context.Context) {
 	if err := r.session.Resign(ctx); err != nil && ctx.Err() == nil {
 		r.log.Debug().Err(err).Msg("not resigned: the movers wake another node")
 	}
 }
 
-// idle waits until there may be something to claim.
+// idle waits until the node is woken or idleInterval has passed, more or less. It returns
+// false when ctx ends.
 func (r *Runner) idle(ctx context.Context) bool {
 	// Spread, so that a thousand idle nodes do not look at the same instant.
 	t := time.NewTimer(idleInterval/2 + rand.N(idleInterval)) //nolint:gosec // jitter
@@ -247,7 +251,8 @@ func (r *Runner) idle(ctx context.Context) bool {
 	return true
 }
 
-// drained waits until nothing is in hand and everything is committed.
+// drained waits until no task is in hand and all outcomes are committed. It returns false
+// when work ends first.
 func (r *Runner) drained(work context.Context) bool {
 	stop := context.AfterFunc(work, r.broadcast)
 	defer stop()
@@ -265,8 +270,8 @@ func (r *Runner) broadcast() {
 	r.changed.Broadcast()
 }
 
-// abandoned is the end of a run whose node ended: the task stays in hand, and
-// goes back to its queue when the incarnation is settled.
+// abandoned notes that the handler of a run returned after its node had ended. The task
+// stays in hand, and the take-over of the incarnation returns it to its queue.
 func (r *Runner) abandoned(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -276,16 +281,16 @@ func (r *Runner) abandoned(id string) {
 	r.changed.Broadcast()
 }
 
-// Remains returns what is in hand after Serve has returned, and is to be handed
-// on by [queue.Store.TakeOver]. Suspects are all that had started, when the runs may have
-// caused the end.
+// Remains returns the started tasks that are in hand after Serve has returned, for
+// [queue.Store.TakeOver]. Set suspicious when the runs may have caused the node's end:
+// then all these tasks are suspects.
 func (r *Runner) Remains(suspicious bool) queue.Remains {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out queue.Remains
 	for id, x := range r.inHand {
 		if !x.started {
-			continue // claimed ahead: it just goes back
+			continue // not started: the take-over returns it to its queue
 		}
 		if suspicious {
 			out.Suspects = append(out.Suspects, id)
@@ -319,7 +324,7 @@ func (r *Runner) Await(ctx context.Context) bool {
 	}
 }
 
-// both returns a context that ends with either.
+// both returns a context that ends when a or b ends.
 func both(a, b context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(a)
 	stop := context.AfterFunc(b, func() { cancel(context.Cause(b)) })

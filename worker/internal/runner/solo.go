@@ -6,18 +6,19 @@ import (
 	"sync"
 )
 
-// Solo is the lane of suspects: of the tasks that another crash would quarantine,
-// one at a time runs in a process. So a task that ends the process does so alone, and
-// the others, which only ran beside it, never reach that count. A first crash
-// makes nobody a suspect: what a dead process had in hand is taken over all at
-// once. The nodes of a process share one.
+// Solo is the lane of suspects. A suspect is a task that one more crash would quarantine
+// (see [queue.QuarantineAfter]). A process runs only one suspect at a time: if the
+// suspect crashes the process, the crash does not count against other suspects, which
+// only ran beside it. One crash does not make a suspect, because all tasks that a dead
+// process had in hand count a crash. The nodes of a process share a lane.
 type Solo struct {
 	mu      sync.Mutex
 	taken   bool
 	waiting map[*Runner]struct{}
 }
 
-// take takes the lane; where it is taken, the runner is kicked when it is free.
+// take takes the lane and returns true. If the lane is taken, take returns false, and r is
+// kicked when the lane is free.
 func (s *Solo) take(r *Runner) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +55,7 @@ func (r *Runner) nextSuspect() *run {
 	return x
 }
 
-// leaveSolo frees the lane when a suspect's run is over.
+// leaveSolo frees the lane if x, whose run is over, holds it.
 func (r *Runner) leaveSolo(x *run) {
 	if x.solo {
 		x.solo = false
@@ -62,7 +63,8 @@ func (r *Runner) leaveSolo(x *run) {
 	}
 }
 
-// kick puts free slots to work. It is called without r.mu, also by other runners.
+// kick starts free slots, on a goroutine of its own: the caller may be another runner, and
+// may hold its own mutex.
 func (r *Runner) kick() {
 	go func() {
 		r.mu.Lock()
@@ -71,8 +73,8 @@ func (r *Runner) kick() {
 	}()
 }
 
-// announceSolo writes on Redis which suspect runs, for whoever may have to take
-// over after it. Unless that is done, it must not run.
+// announceSolo writes on Redis which suspect is about to run, for the take-over after a
+// crash. If it returns an error, the suspect must not run.
 func (r *Runner) announceSolo(x *run) error {
 	if err := r.session.Suspect(x.work, x.ID); err != nil {
 		return fmt.Errorf("announce a suspect: %w", err)

@@ -25,12 +25,12 @@ const lateness = time.Minute
 type Ticker struct {
 	store    queue.Store
 	periodic []tasks.Periodic
-	queues   map[string]string // of the periodic tasks, by the names of their tasks
+	queues   map[string]string // the queues of the periodic tasks, by the name of the task
 	limits   map[string]tasks.Limits
 	log      zerolog.Logger
-	// Reports logs Redis's failures; set it before Serve. Default reports of the ticker's own.
+	// Reports logs failures of Redis; set it before Serve. Default: the ticker's own reports.
 	Reports *link.Reports
-	// Observer, when set, hears of the ticks. Set it before Serve.
+	// Observer, when set, is notified of the ticks. Set it before Serve.
 	Observer tasks.Observer
 }
 
@@ -47,8 +47,9 @@ func NewTicker(c redis.UniversalClient, k link.Keys, r *tasks.Registry, log zero
 	return t
 }
 
-// Serve enqueues ticks until ctx ends. While Redis is away it waits; then the
-// last of the ticks that were missed is still due, if it is not too late.
+// Serve enqueues the tasks of ticks until ctx ends, and returns ctx's cause. While Redis is
+// not available it retries. Of the ticks missed meanwhile only the last is enqueued, and
+// only if it is at most a minute late or the periodic task has CatchUp.
 func (t *Ticker) Serve(ctx context.Context) error {
 	if len(t.periodic)+len(t.limits) == 0 {
 		<-ctx.Done()
@@ -71,9 +72,9 @@ func (t *Ticker) Serve(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// round enqueues what is due and returns how long until the next tick, at most
-// [moveInterval], so that a definition lost with Redis's data is soon back. What is
-// wrong with one queue's keys does not hold up the rest.
+// round writes the limits of queues, enqueues due periodic tasks and returns how long until
+// the next tick, at most [moveInterval], so that a definition lost with Redis's data is
+// soon written again. An error of one queue's keys does not keep the others back.
 func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	wait := moveInterval
 	var errs []error
@@ -131,7 +132,7 @@ func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticke
 	return s, nil
 }
 
-// tick sends a tick to Redis.
+// tick sends a tick with its verb and the task's definition to Redis.
 func (t *Ticker) tick(ctx context.Context, p *tasks.Periodic, tick time.Time, verb string) (queue.Ticked, error) {
 	payload, _ := p.Payload.(json.RawMessage)
 	definition := queue.Periodic{

@@ -1,4 +1,4 @@
--- binding: new tasks that depend on others: one that has a unique key, one that follows.
+-- binding: stores new tasks that have a unique key or follow other tasks.
 binding = {}
 
 function binding.refuses() return wrong({'reasons', 'hash'}) or wrong_ties() end

@@ -1,5 +1,5 @@
--- clear: deletes tasks of a queue that do not run: those that stand in its lines, are
--- put off, or parked.
+-- clear: deletes tasks of a queue that do not run: those in its lines, the delayed and the
+-- parked tasks.
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 how many at most
 -- Returns {'OK', tasks that ended, how many were deleted, '1' when there are more} | {'WRONGTYPE', key}

@@ -1,4 +1,4 @@
--- delete: removes tasks without a trace, wherever they are, but not while they run.
+-- delete: removes tasks and all their data from any place; running tasks stay.
 -- KEYS 1 tasks
 -- ARGV 1.. ids
 -- Returns {'OK', tasks that ended, for each id: 'deleted', 'active', 'gone' (not stored) or

@@ -1,4 +1,4 @@
--- endings: what follows when a task ends, for good or until somebody mends it.
+-- endings: ends a task (done, dead, cancelled, deleted) and updates what depends on it.
 
 -- One task that the other waited for is done.
 local function release(id, at)

@@ -1,4 +1,4 @@
--- finding: where one task is.
+-- finding: finds the place of one task.
 
 -- Takes it out of its place and returns where that was: delayed, blocked,
 -- pending, parked, dead, cancelled or done; an active one stays, and its owner

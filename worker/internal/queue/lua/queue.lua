@@ -1,5 +1,5 @@
--- queue: changes what is set for a queue. Programs and operators set it; what an
--- operator set wins.
+-- queue: changes the settings of a queue. Limits set by an operator take precedence over
+-- limits set by programs.
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 'program' or 'operator' to set limits, 'reset' to set none,
 --      'pause' or 'resume'  3 limits: 'tasks at a time|tasks|bytes', 0 for none

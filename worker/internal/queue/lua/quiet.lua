@@ -1,5 +1,5 @@
--- quiet: notes that an incarnation is quiet: it claims no more tasks until somebody lets
--- it; or that it is not any more. This is for those who ask why a task waits.
+-- quiet: notes whether an incarnation is quiet, that is, claims no tasks. The note serves to
+-- explain why a task waits.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 '1' when it is quiet, or ''  3.. the queues that it
 --      serves: one that starts quiet has not claimed, and so not named them

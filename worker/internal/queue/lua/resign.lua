@@ -1,5 +1,5 @@
--- resign: takes an incarnation out of those that wait for work, and wakes another for
--- every queue that has some: the incarnation may have been woken for it.
+-- resign: removes an incarnation from the idle ones, and wakes another idle incarnation for
+-- every queue with tasks: the first may have been woken for these tasks.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2.. queues
 -- Returns 'OK'

@@ -1,4 +1,4 @@
--- show: everything that is known of one task.
+-- show: returns the stored data of one task.
 -- KEYS 1 tasks
 -- ARGV 1 id
 -- Returns {'OK', state, record, tries, reason, result, progress, history, due in

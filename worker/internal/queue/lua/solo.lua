@@ -1,4 +1,4 @@
--- solo: notes which suspect an incarnation runs, for whoever may have to take over.
+-- solo: notes which suspect an incarnation runs: a take-over counts a crash against it.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 id
 -- Returns {'OK'} | {'FENCED'} (the incarnation is over) | {'WRONGTYPE', key}

@@ -1,4 +1,5 @@
--- wait: says whether a task has ended and how, and has its end announced when it has not.
+-- wait: returns whether and how a task has ended. On request it has the end of a task that
+-- has not ended announced.
 -- KEYS 1 tasks
 -- ARGV 1 id  2 '1' to have its end announced
 -- Returns {'OK', 'done', result or ''} | {'OK', 'dead', reason} | {'OK', 'cancelled', reason}
