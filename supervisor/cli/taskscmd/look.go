@@ -120,7 +120,7 @@ func attempts(t tasks.Task) string {
 	return text
 }
 
-// clip cuts a text to at most most characters.
+// clip cuts a text to the given number of characters.
 func clip(text string, most int) string {
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most-1]) + "…"

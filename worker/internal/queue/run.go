@@ -70,7 +70,7 @@ func NewEffect(kind string, args ...any) Effect { return Effect{kind, args} }
 // EnqueueEffect returns the effect that stores a follow-up task.
 func EnqueueEffect(t Task) Effect { return Effect{"enqueue", t.alone()} }
 
-// Followup returns the id, name and queue of the task that the effect stores; is is false
+// Followup returns the id, name and queue of the task that the effect stores. It reports false
 // for effects other than those of [EnqueueEffect].
 func (e Effect) Followup() (id, name, queue string, is bool) { //nolint:revive // a type for them would have one use
 	if e.kind != "enqueue" {
