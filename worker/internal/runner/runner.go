@@ -156,7 +156,7 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
-		r.giveBack(true)
+		r.giveBack()
 		r.resign(work)
 		if err != nil || work.Err() != nil {
 			return err
