@@ -3,17 +3,22 @@ package runner
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 const (
 	// maxUnflushed is how many ended runs may wait for their commit before the node
 	// claims no more tasks.
 	maxUnflushed = 2000
+	// batchBytes bounds a commit. A larger outcome is committed alone: if Redis does not take
+	// it, nobody else's is held up. Every Redis takes this much.
+	batchBytes = 1 << 20
 	// mendTime is the pause of a task whose outcome could not be applied, for example
 	// because a Redis key that it needs has the wrong type.
 	mendTime = time.Minute
@@ -60,7 +65,13 @@ func (r *Runner) commitAll(ctx context.Context) error {
 func (r *Runner) nextBatch() []*run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := min(len(r.unsent), queue.MaxBatch)
+	n, bytes := 0, 0
+	for n < len(r.unsent) && n < queue.MaxBatch {
+		if bytes += r.unsent[n].Size(); bytes > batchBytes && n > 0 {
+			break
+		}
+		n++
+	}
 	batch := slices.Clone(r.unsent[:n])
 	r.unsent = slices.Delete(r.unsent, 0, n)
 	r.sending = n
@@ -74,6 +85,9 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 	}
 	began := time.Now()
 	refused, ends, err := r.session.Commit(ctx, runs)
+	if unsent, is := errors.AsType[*queue.UnsentError](err); is {
+		return r.commitApart(ctx, batch, unsent)
+	}
 	if err != nil {
 		r.observeLost(cmp.Or(context.Cause(ctx), err), batch...)
 		return err
@@ -103,13 +117,39 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 		}
 	}
 	r.mu.Lock()
-	r.sending = 0
+	r.sending -= len(batch)
 	r.unsent = append(r.unsent, again...)
 	r.changed.Broadcast()
 	r.mu.Unlock()
 	if fenced > 0 {
 		return fmt.Errorf("commit: %d tasks are not in hand any more: %w", fenced, queue.ErrFenced)
 	}
+	return nil
+}
+
+// commitApart commits one by one the runs of a batch that Redis does not take. A run that it
+// does not take alone has failed.
+func (r *Runner) commitApart(ctx context.Context, batch []*run, unsent *queue.UnsentError) error {
+	if len(batch) > 1 {
+		for i := range batch {
+			if err := r.commit(ctx, batch[i:i+1]); err != nil {
+				r.observeLost(cmp.Or(context.Cause(ctx), err), batch[i+1:]...)
+				return err
+			}
+		}
+		return nil
+	}
+	x := batch[0]
+	if x.Verb() != queue.Done { // a few kilobytes: something else is wrong
+		return unsent
+	}
+	err := fmt.Errorf("%w: %w", tasks.ErrRefused, unsent)
+	x.log().Warn().Err(err).Msg("transaction refused: the run has failed")
+	x.failed(err)
+	r.mu.Lock()
+	r.sending--
+	r.unsent = append(r.unsent, x)
+	r.mu.Unlock()
 	return nil
 }
 

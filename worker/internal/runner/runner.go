@@ -46,7 +46,9 @@ type Config struct {
 	Solo *Solo
 	// Observer, when set, is notified of claims, commits and the ends of runs.
 	Observer tasks.Observer
-	Log      zerolog.Logger
+	// Reports logs failures of Redis. Default: the runner's own reports.
+	Reports *link.Reports
+	Log     zerolog.Logger
 }
 
 // Runner claims tasks for one incarnation and runs their handlers.
@@ -92,6 +94,9 @@ func New(c Config) *Runner {
 	if c.Cache == nil {
 		c.Cache = cache.New(cache.Config{Client: c.Redis, Keys: c.Keys})
 	}
+	if c.Reports == nil {
+		c.Reports = link.NewReports(c.Log)
+	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
 		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, log: c.Log,
@@ -107,6 +112,7 @@ func New(c Config) *Runner {
 	}
 	r.session = queue.NewSession(queue.SessionConfig{
 		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,
+		Reports: c.Reports,
 		Handles: func(name string) bool { _, ok := r.handlers[name]; return ok },
 	})
 	return r
