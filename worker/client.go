@@ -135,11 +135,11 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
 	gate := &layoutGate{check: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
-	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, cfg.Log)
-	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
-	c.Tasks.Observe(cfg.Observer)
 	reports := link.NewReports(cfg.Log)
 	reports.Observer = cfg.Observer
+	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, reports, cfg.Log)
+	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
+	c.Tasks.Observe(cfg.Observer)
 	c.Tasks.Report(reports)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	c.Inspector.Observe(cfg.Observer)

@@ -95,7 +95,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports = h.reports
-	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, cfg.Log)
+	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, h.reports, cfg.Log)
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
 	host, err := os.Hostname()

@@ -90,7 +90,7 @@ func (n *Node) openBase(base *group.Group) error {
 	if err != nil {
 		return err
 	}
-	a.Cache = h.cfg.Cache.open(n.conns.Client, h.keys, n.lease.Incarnation.String(), h.cfg.Observer, n.log)
+	a.Cache = h.cfg.Cache.open(n.conns.Client, h.keys, n.lease.Incarnation.String(), h.cfg.Observer, h.reports, n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Tasks.Observe(h.cfg.Observer)
 	a.Tasks.Report(h.reports)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -102,12 +103,19 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 			if x.Verb() == queue.Done {
 				r.done.Add(1)
 			}
+			if x.postponed {
+				r.reports.Works(ending)
+			}
 		case code == "FENCED":
 			fenced++
-		case x.Verb() == queue.Snooze: // even the postponement was refused: try it again in a second
-			r.keepFor(time.Second, x)
-		case x.Verb() != queue.Done: // the outcome was refused: postpone the task, its counts unchanged
-			x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Tries.String())
+		case x.Verb() != queue.Done:
+			r.reports.Failed(ending, r.misplaced(x))
+			x.postponed = true
+			if x.Verb() == queue.Snooze { // even a postponement was refused: try it again in a second
+				r.keepFor(time.Second, x)
+				continue
+			}
+			x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Tries.String()) // its counts unchanged
 			again = append(again, x)
 		default:
 			err := refusal(code)
@@ -151,6 +159,22 @@ func (r *Runner) commitApart(ctx context.Context, batch []*run, unsent *queue.Un
 	r.unsent = append(r.unsent, x)
 	r.mu.Unlock()
 	return nil
+}
+
+// ending names in reports the outcomes that Redis refuses.
+const ending = "ends of tasks"
+
+// misplaced returns the error for a run that Redis cannot put where it belongs, because the
+// key is something else's.
+func (r *Runner) misplaced(x *run) error {
+	place := r.keys.Delayed(x.Queue())
+	switch x.Verb() { //nolint:exhaustive // the others put the task among the delayed ones
+	case queue.Back:
+		place = r.keys.Queue(x.Record.Line)
+	case queue.Park:
+		place = r.keys.Parked(x.Queue(), x.Record.Name)
+	}
+	return fmt.Errorf("task %s: %w", x.ID, &link.WrongTypeError{Key: place})
 }
 
 // keepFor keeps a run in hand whose outcome Redis refused, and commits it again after d.

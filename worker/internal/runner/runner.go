@@ -59,6 +59,8 @@ type Runner struct {
 	slots    int // how many tasks run at a time
 	solo     *Solo
 	observer tasks.Observer // nil: none
+	keys     link.Keys
+	reports  *link.Reports
 	log      zerolog.Logger
 	woken    chan struct{}
 	flush    chan struct{} // holds a value when unsent may have outcomes
@@ -99,7 +101,7 @@ func New(c Config) *Runner {
 	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, log: c.Log,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, keys: c.Keys, reports: c.Reports, log: c.Log,
 		woken:    make(chan struct{}, 1),
 		flush:    make(chan struct{}, 1),
 		inHand:   map[string]*run{},
