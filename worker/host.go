@@ -66,6 +66,7 @@ type Host struct {
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
 	solo        runner.Solo
+	warnings    runner.Warnings
 	claims      claimGate
 	zombies     zombies
 	probe       redisProbe

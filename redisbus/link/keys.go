@@ -128,8 +128,8 @@ func (k Keys) Parked(queue, task string) string { return k.tag + "parked:" + que
 // ParkedLists is the set of the "queue|task name" that have parked tasks.
 func (k Keys) ParkedLists() string { return k.tag + "parked" }
 
-// Owned maps the ids of the tasks that an incarnation has claimed to the number of the
-// claim (hash).
+// Owned maps the ids of the tasks that an incarnation has claimed to "claim|ms": the number
+// of the claim, and its time on Redis's clock (hash).
 func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incarnation }
 
 // Stream is an incarnation's session: the numbers and replies of its last claim and

@@ -72,7 +72,7 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 			e.sayf("%d attempts have failed; this is the pause before the next", e.Attempts)
 		}
 	case Active:
-		e.sayf("%s has it in hand", e.Node)
+		e.explainRun(now)
 		if e.Cancelling {
 			e.sayf("it is to be cancelled: its handler has been asked to end and has not returned")
 		}
@@ -87,6 +87,22 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 	}
 	return err
 }
+
+// explainRun says how far the run of a task is at now.
+func (e *Explanation) explainRun(now time.Time) {
+	e.sayf("%s has it in hand: %s", e.Node, e.Run)
+	if e.Run.Since.IsZero() {
+		return
+	}
+	if ran, most := now.Sub(e.Run.Since), e.Run.timeout(); most > 0 && ran > most+overdueAfter {
+		e.sayf("its handler should have returned %s ago: it goes on although its context has ended, and keeps its slot",
+			(ran - most).Round(time.Millisecond))
+	}
+}
+
+// overdueAfter is for how long after its timeout a run is not called overdue: its handler
+// began a moment after the claim and may need time to return.
+const overdueAfter = time.Second
 
 // explainUnique names the task that holds a task's unique key and keeps it from being
 // retried.

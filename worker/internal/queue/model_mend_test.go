@@ -307,6 +307,9 @@ func (m *machine) look() {
 	require.EqualValues(m.t, t.State, got.State)
 	blocking, _ := strconv.Atoi(got.Blocking)
 	require.Equal(m.t, []any{t.Owner, len(t.Waits), t.Asked, t.Result}, []any{got.Node, blocking, got.Cancelling, got.Result})
+	if t.State == stateActive {
+		require.Equal(m.t, strconv.FormatInt(t.Since, 10), got.Since)
+	}
 	if t.State == statePending {
 		before := 0
 		for _, mark := range []string{HighMark, "", LowMark} {

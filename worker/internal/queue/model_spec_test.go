@@ -45,6 +45,7 @@ type specTask struct {
 	Due              int64 // of a delayed one
 	Owner            string
 	Claim            uint64
+	Since            int64           // when it was claimed
 	Waits            map[string]bool // ids that must be done before
 	Followers        []string
 	Ended            int64 // of a dead or cancelled one
