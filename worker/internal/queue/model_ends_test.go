@@ -225,6 +225,12 @@ func (s *spec) done(t *specTask, o *Run) {
 	if o.outcome.args != nil {
 		n, _ := o.outcome.args[0].(int)
 		taken = int64(n)
+		if text, is := o.outcome.args[0].(string); is && text != "" { // of a tick
+			lasting, tick, _ := strings.Cut(text, "@")
+			taken, _ = strconv.ParseInt(lasting, 10, 64)
+			from, _ := strconv.ParseInt(tick, 10, 64)
+			taken += max(from-s.Now, 0)
+		}
 		n, _ = o.outcome.args[1].(int)
 		keep = int64(n)
 		result, _ = o.outcome.args[2].(string)

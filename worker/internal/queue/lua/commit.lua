@@ -9,7 +9,7 @@
 --      each: queue, how many, ids
 --      then how many other tasks, then for each: id, line, verb, its arguments,
 --      the number of its effects and these:
---   done   ms for which its id stays taken or '', ms to keep it and its result or '', result or ''
+--   done   ms for which its id stays taken (from now or, after @, from a later time) or '', ms to keep it and its result or '', result or ''
 --   later  ms to wait, tries, what happened (JSON; the run has failed)
 --   snooze ms to wait, tries (it asked for another time)
 --   dead   tries, reason (JSON)
@@ -165,7 +165,10 @@ local function done(id, queue, a)
   local taken, keep, result = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   if tied() then loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
   weigh(queue, id, -1)
-  if taken ~= '' then redis.call('ZADD', key('done'), int(at + tonumber(taken)), id) end
+  if taken ~= '' then
+    local lasting, from = string.match(taken, '^(%d+)@?(%d*)$')
+    redis.call('ZADD', key('done'), int(math.max(at, tonumber(from) or 0) + lasting), id)
+  end
   if keep == '' then
     redis.call('HDEL', key('tasks'), id)
     forget(id, {'tries', 'history'})

@@ -63,6 +63,9 @@ end
 local function drop(id)
   local record = redis.call('HGET', key('tasks'), id)
   if record then
+    -- Redis's clock was ahead when this tick of a periodic task ran: it must not run again.
+    local tick = options_of(record).T
+    if tick and tick > at then redis.call('ZADD', key('done'), int(tick + lasting), id) end
     loosen(id, record, 'deleted', at)
     tally(queue_of(line_of(record) or ''), 'dropped', 1)
   end
