@@ -29,6 +29,9 @@ func (m *machine) options() draft {
 		o.Unique, o.UniqueFor = "k"+strconv.Itoa(m.draw("key", 2)), time.Duration(1+m.draw("ms", 5000))*time.Millisecond
 	default:
 	}
+	if m.draw("deadline", 6) == 0 {
+		o.Deadline = m.spec.Now + int64(m.draw("ms", 6000)) - 1000
+	}
 	if m.draw("after", 4) == 0 {
 		for range 1 + m.draw("tasks", 3) {
 			o.After = append(o.After, m.task())
@@ -67,8 +70,10 @@ func (m *machine) dueOf(most, bound int) {
 	var asked []string
 	for _, id := range m.spec.ids() {
 		t := m.spec.Tasks[id]
-		if left := max(t.Due-m.spec.Now, 0); t.State == stateDelayed && (next < 0 || left < next) {
-			next = left
+		for at, has := range map[int64]bool{t.Due: t.State == stateDelayed, t.Options.Deadline: t.expires()} {
+			if left := max(at-m.spec.Now, 0); has && (next < 0 || left < next) {
+				next = left
+			}
 		}
 		if t.Asked {
 			asked = append(asked, id)
@@ -80,6 +85,11 @@ func (m *machine) dueOf(most, bound int) {
 }
 
 func (s *spec) moveDue(most, lasting, bound int) (more bool, dropped int) {
+	for _, id := range s.due(&more, (*specTask).expiry, s.Now, min(most, 50)) {
+		t := s.Tasks[id]
+		s.bury(t, "deadline")
+		s.ends[t.queue()+"|"+Deadline]++
+	}
 	for _, queue := range modelQueues {
 		ids := s.oldest(func(t *specTask) int64 {
 			if t.State == stateDelayed && t.queue() == queue {

@@ -67,6 +67,17 @@ func (t *specTask) waiting() bool {
 	return t.State == statePending || t.State == stateParked || t.State == stateDelayed || t.State == stateBlocked
 }
 
+// expires reports whether the task ends at its deadline without a node.
+func (t *specTask) expires() bool { return t.waiting() && t.Options.Deadline > 0 }
+
+// expiry returns when it does, or 0.
+func (t *specTask) expiry() int64 {
+	if t.expires() {
+		return t.Options.Deadline
+	}
+	return 0
+}
+
 type specSettings struct {
 	Paused            bool
 	Program, Operator *Limits

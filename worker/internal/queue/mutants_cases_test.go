@@ -2,7 +2,6 @@ package queue
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -354,45 +353,6 @@ var mutantCases = map[string]func(*machine){
 			m.takeOverOf(a, Remains{})
 		})
 		m.step(func() { m.quietAs(a, "1") })
-	},
-	"ticks on a clock that was ahead": func(m *machine) {
-		start := m.spec.Now
-		tick := func(at int64) { m.step(func() { m.tickAs("p", "a", at, TickRun) }) }
-		goTo := func(at int64) { m.sleep(at - m.spec.Now) }
-		tick(start) // it is known from now on
-		soon, died, late := start+100_000, start+200_000, start+300_000
-		goTo(late)
-		tick(soon)
-		m.ends(Done, "9000@"+strconv.FormatInt(soon, 10), "", "")
-		tick(died)
-		m.ends(Dead, "1|0", `{"reason":"failed"}`)
-		tick(late)
-		m.takeAll()
-		goTo(start + 1000)
-		tick(soon) // puts the last tick back
-		m.step(func() {
-			m.commitSome(func(o *Run) {
-				o.outcome.verb, o.outcome.args = Done, []any{"9000@" + strconv.FormatInt(late, 10), "", ""}
-			})
-		})
-		m.step(func() { m.dueOf(9, 0) })
-		for _, again := range []int64{soon, died, late} {
-			goTo(again)
-			m.step(func() { m.dueOf(9, 0) })
-			tick(again)
-			require.Empty(m.t, m.spec.Lines["a"])
-		}
-	},
-	"a pause of a periodic task that nobody noted": func(m *machine) {
-		pause := func(mark string) { m.step(func() { m.pausePeriodic("p", mark) }) }
-		m.step(func() { m.tickAs("p", "a", m.spec.Now, TickFirst) })
-		m.sleep(1000)
-		pause("")
-		pause("1")
-		m.sleep(5000)
-		pause("")
-		m.step(func() { m.tickAs("p", "a", m.spec.Now-1000, TickRun) })
-		require.Empty(m.t, m.spec.Tasks)
 	},
 	"a paused periodic task": func(m *machine) {
 		m.step(m.tick) // notes it, and pauses it at times

@@ -32,7 +32,7 @@ const (
 func Lines(queue string) []string { return []string{queue + HighMark, queue, queue + LowMark} }
 
 // Options are the options of one task that differ from its definition's, as a
-// record holds them. The scripts read Tick, Unique, UniqueFor, In, At and After.
+// record holds them. The scripts read Deadline, Tick, Unique, UniqueFor, In, At and After.
 type Options struct {
 	MaxAttempts int   `json:"a,omitempty"`
 	Timeout     int64 `json:"t,omitempty"` // this and all other times are milliseconds
