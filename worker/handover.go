@@ -111,8 +111,9 @@ func (h *Host) reap(ctx context.Context) error {
 
 // reapAll hands over every incarnation that may be taken over.
 func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
+	longest := max(lease, zombieTime+handOverTime) // reservation
 	for {
-		expired, err := h.directory.Expired(ctx, lease, reapBatch)
+		expired, err := h.directory.Expired(ctx, lease, longest, reapBatch)
 		if err != nil {
 			return err
 		}

@@ -55,8 +55,9 @@ func (k Keys) Members() string { return k.tag + "members" }
 // Leases maps an incarnation to its lease's deadline (sorted set, milliseconds on Redis's clock).
 func (k Keys) Leases() string { return k.tag + "leases" }
 
-// Reaping holds when a process last looked for expired leases, and until when no
-// incarnation may be taken over because no process had looked for a while (hash).
+// Reaping holds when a process last looked for expired leases, when one last looked for
+// leases that end too late, and until when no incarnation may be taken over because no
+// process had looked for a while (hash).
 func (k Keys) Reaping() string { return k.tag + "reaping" }
 
 // Connections maps a client connection's id to the incarnation that holds it (hash).
