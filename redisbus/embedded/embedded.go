@@ -10,6 +10,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -18,7 +19,8 @@ import (
 
 // Server is one embedded Redis. It starts with the first connection.
 type Server struct {
-	redis *miniredis.Miniredis
+	redis  *miniredis.Miniredis
+	expiry expiry
 
 	mu      sync.Mutex
 	sockets []*Socket
@@ -28,8 +30,7 @@ type Server struct {
 // New returns an empty server, to be closed with [Server.Close].
 func New() *Server {
 	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true)
-	return &Server{redis: m}
+	return &Server{redis: m, expiry: expiry{redis: m, last: time.Now()}}
 }
 
 // Dial opens a connection through an in-process pipe.
@@ -45,7 +46,7 @@ func (s *Server) dial() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pipe{Conn: c}, nil
+	return &pipe{Conn: c, before: s.expiry.advance}, nil
 }
 
 // Config returns the configuration to connect to this server.

@@ -12,6 +12,8 @@ import (
 type pipe struct {
 	net.Conn
 
+	before func() // is called before anything is written to the server
+
 	mu     sync.Mutex
 	queue  [][]byte
 	sender bool // a goroutine is writing the queue to the server
@@ -45,6 +47,7 @@ func (p *pipe) send() {
 			return
 		}
 		p.mu.Unlock()
+		p.before()
 		for _, b := range batch {
 			if _, err := p.Conn.Write(b); err != nil {
 				p.mu.Lock()
