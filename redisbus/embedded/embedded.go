@@ -24,7 +24,8 @@ import (
 // No client holds up another: one that does not read what it asked for is cut (after 32 MiB),
 // and so is one that does not speak Redis's protocol.
 type Server struct {
-	redis *miniredis.Miniredis
+	redis  *miniredis.Miniredis
+	expiry expiry
 	// patience is how long Close waits for the commands that run.
 	patience time.Duration
 
@@ -37,8 +38,7 @@ type Server struct {
 // New returns an empty server, to be closed with [Server.Close].
 func New() *Server {
 	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true)
-	return &Server{redis: m, patience: 5 * time.Second}
+	return &Server{redis: m, expiry: expiry{redis: m, last: time.Now()}, patience: 5 * time.Second}
 }
 
 // Dial opens a connection through an in-process pipe. It never waits.
@@ -68,8 +68,25 @@ func (s *Server) serve(c net.Conn) error {
 		_ = first.Close()
 		s.serving = s.redis.Server()
 	}
-	s.serving.ServeConn(c)
+	s.serving.ServeConn(serverConn{c, &s.expiry})
 	return nil
+}
+
+// serverConn is the server's end of a connection: what has expired is gone before the server
+// gets a command.
+type serverConn struct {
+	net.Conn
+
+	expiry *expiry
+}
+
+// Read implements [net.Conn].
+func (c serverConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.expiry.advance()
+	}
+	return n, err
 }
 
 // Config returns the configuration to connect to this server.
