@@ -162,7 +162,7 @@ func (b *Bus) queue(m Outgoing, done func(receivers int64, err error)) (lead boo
 		return false, err
 	}
 	channel, now := b.channelOf(m.Node), b.Now()
-	return b.out.put(posting{channel: channel, done: done}, now, func(to []byte, seq uint64) []byte {
+	return b.out.put(posting{channel: channel, done: done}, b.clock.steady(), func(to []byte, seq uint64) []byte {
 		return b.prover.Load().sign(b.header.appendUnsigned(to, channel, m.Type, m.Body, stamp{seq: seq, at: now, meta: meta}))
 	})
 }
