@@ -113,6 +113,8 @@ func TestTheBinary(t *testing.T) {
 		require.Less(t, time.Since(began), 5*time.Second)
 	})
 
+	t.Run("every command reads the configuration", func(t *testing.T) { testSources(t, path) })
+
 	t.Run("as a service", func(t *testing.T) { testService(t, path) })
 
 	t.Run("exit codes", func(t *testing.T) {

@@ -32,16 +32,13 @@ func (r *runner) command() *urfave.Command {
 		Description: "TERM or Ctrl-C stops it: running tasks have --drain to finish. A second signal cuts that to a second,\n" +
 			"a third one ends the process at once. HUP restarts all nodes, USR2 one after the other; TTIN and TTOU start one\n" +
 			"more and stop one; TSTP (Ctrl-Z) makes it claim no more tasks, CONT ends that.",
-		Flags: r.env.RunFlags(), ArgValidator: commandOrNothing, Action: r.env.Action(r.run),
+		Flags: r.env.RunFlags(), ArgValidator: commandOrNothing, Action: r.env.SetAction(r.newApp, r.run),
 	}
 }
 
 // run is the action of the command run.
-func (r *runner) run(ctx context.Context, e *cluster.Env, _ []string) error {
-	p, err := e.Prepare(r.newApp)
-	if err != nil {
-		return err
-	}
+func (r *runner) run(ctx context.Context, p config.Prepared) error {
+	e := r.env
 	setTitle(e.Title)
 	log, err := e.Logger()
 	if err != nil {
@@ -66,7 +63,7 @@ func (r *runner) run(ctx context.Context, e *cluster.Env, _ []string) error {
 			return err
 		}
 	}
-	a, ctx, err := attend(ctx, e, set, log)
+	a, ctx, err := attend(ctx, e.PIDFile, p.Manager, set, log)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/worker"
 )
 
 // Action returns the action of a command. The action checks the values of all flags,
@@ -19,6 +21,19 @@ func (s *Settings) Action(f func(ctx context.Context, args []string) error) urfa
 			return err
 		}
 		return f(ctx, cmd.Args().Slice())
+	}
+}
+
+// SetAction returns the action of a command with the flags of run. The action prepares a
+// set, then calls f.
+func (s *Settings) SetAction(newApp func() (*worker.App, error), f func(context.Context, Prepared) error) urfave.ActionFunc {
+	return func(ctx context.Context, cmd *urfave.Command) error {
+		s.Use(cmd.Flags)
+		p, err := s.Prepare(newApp)
+		if err != nil {
+			return err
+		}
+		return f(ctx, p)
 	}
 }
 
