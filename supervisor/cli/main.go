@@ -77,7 +77,7 @@ func Main(ctx context.Context, program Program, process Process) int {
 		program.App = func() (*worker.App, error) { return worker.NewApp(), nil }
 	}
 	env := &cluster.Env{
-		Settings: config.New(process.Env), Program: program.Name, Stdin: process.Stdin, Stdout: process.Stdout, Stderr: process.Stderr,
+		Settings: config.New(process.Env), Program: program.Name, Args: process.Args, Stdin: process.Stdin, Stdout: process.Stdout, Stderr: process.Stderr,
 	}
 	hurry := make(chan struct{}) // closed with the second signal
 	r := &runner{env: env, newApp: program.App, orders: process.Orders, hurry: hurry}

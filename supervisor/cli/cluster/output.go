@@ -24,6 +24,7 @@ type Env struct {
 	*config.Settings
 
 	Program        string
+	Args           []string // the command line
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
