@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 	urfave "github.com/urfave/cli/v3"
@@ -24,6 +25,7 @@ type runner struct {
 	newApp func() (*worker.App, error)
 	orders func() (signals <-chan os.Signal, stop func()) // nil for none
 	hurry  <-chan struct{}                                // closed when the set has to stop within a second
+	runs   atomic.Bool                                    // the command is run, and its configuration is right
 }
 
 func (r *runner) command() *urfave.Command {
@@ -39,6 +41,7 @@ func (r *runner) command() *urfave.Command {
 // run is the action of the command run.
 func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	e := r.env
+	r.runs.Store(true)
 	setTitle(e.Title)
 	log, err := e.Logger()
 	if err != nil {
@@ -53,6 +56,7 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	if err != nil {
 		return config.As(config.ErrUsage, err)
 	}
+	p.Admin.LostLines = e.LostLines
 	stopAdmin, err := startAdmin(ctx, set, p.Admin, log)
 	if err != nil {
 		return err
