@@ -88,7 +88,7 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 			Name: "meta", Value: &f.meta, Usage: "what is kept beside the payload, as `KEY=VALUE`; may be repeated", HideDefault: true,
 		},
 		&urfave.IntFlag{
-			Name: "max-attempts", Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
+			Name: "max-attempts", Config: config.Decimal, Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
 		},
 		&urfave.DurationFlag{
 			Name: "run-timeout", Destination: &f.runTimeout, Usage: "how long a run may take (`TIME`)", DefaultText: definitions,
