@@ -33,6 +33,7 @@ func (m *machine) options() draft {
 			o.After = append(o.After, m.task())
 		}
 	}
+	o.Await = m.draw("await", 4) == 0
 	return o
 }
 
