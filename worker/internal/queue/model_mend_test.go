@@ -37,6 +37,7 @@ func (m *machine) options() draft {
 			o.After = append(o.After, m.task())
 		}
 	}
+	o.Await = m.draw("await", 4) == 0
 	return o
 }
 
