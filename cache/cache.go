@@ -81,7 +81,7 @@ func New(cfg Config) *Cache {
 	}
 	c := &Cache{
 		client: newBatcher(cfg.Client), names: newNames(cfg), preset: cfg.Preset,
-		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, reports: cfg.Reports, observer: cfg.Observer,
+		scripts: layouts[cfg.Preset], holder: cfg.Holder, log: cfg.Log, reports: cfg.Reports, observer: cfg.Observer,
 	}
 	c.announcements = redisbus.NewAnnouncements(cfg.Client)
 	c.announcements.Reports = cfg.Reports

@@ -30,7 +30,8 @@ local again = number == last
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
 local stamp = ARGV[2] .. '|' .. int(at) -- by which claim, and when: nodes of older versions wrote the number alone
-local any = redis.call('EXISTS', key('tries')) == 1
+local ties = redis.call('EXISTS', key('tries'), key('deadlines')) -- most often none
+local any = ties > 0 and redis.call('EXISTS', key('tries')) == 1
 local bytes, asked = 0, 0
 -- Takes the records of these ids into the reply, as far as they fit, and returns
 -- how many it took and how many of them exist.
@@ -101,6 +102,7 @@ else
   end
 end
 if not again then each('HSET', owned, own) end
+if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', known_ids) end -- the node ends them now
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
 local idle = asked < want and bytes < most
