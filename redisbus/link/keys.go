@@ -169,7 +169,8 @@ func (k Keys) Cancelling() string { return k.tag + "cancelling" }
 // Progress maps a running task's id to its reported progress (hash, JSON values).
 func (k Keys) Progress() string { return k.tag + "progress" }
 
-// Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds). Until a
+// Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds), and
+// "name|enqueued" to the id of the last task that a tick enqueued. Until a
 // tick of the task has run, the value begins with a zero.
 func (k Keys) Periodic() string { return k.tag + "periodic" }
 

@@ -216,6 +216,9 @@ func (s *spec) render() stored {
 		out.put("periodic", name, tick)
 		out.put("periodic:definitions", name, "")
 	}
+	for name, id := range s.Enqueued {
+		out.put("periodic", name+"|enqueued", id)
+	}
 	s.renderSettings(out)
 	s.renderIncarnations(out)
 	for _, t := range s.Tasks {
