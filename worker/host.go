@@ -107,6 +107,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, h.reports, cfg.Log)
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
+	h.mover.Warnings = &h.warnings
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"

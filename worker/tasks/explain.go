@@ -216,36 +216,6 @@ func nodes(incarnations []string) string {
 	return strings.Join(ids, ", ")
 }
 
-// serving returns the live incarnations that claim from a queue, and those that
-// serve it but are quiet.
-func (i *Inspector) serving(ctx context.Context, queue string) (claiming, quiet []string, err error) {
-	leases, err := i.redis.ZRangeArgs(ctx, redis.ZRangeArgs{Key: i.keys.Leases(), Start: "(0", Stop: "+inf", ByScore: true}).Result()
-	if err != nil || len(leases) == 0 {
-		return nil, nil, err
-	}
-	streams := make([]*redis.SliceCmd, len(leases))
-	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for n, incarnation := range leases {
-			streams[n] = p.HMGet(ctx, i.keys.Stream(incarnation), "queues", "quiet")
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	for i, incarnation := range leases {
-		served, _ := streams[i].Val()[0].(string)
-		switch {
-		case !slices.Contains(strings.Fields(served), queue):
-		case streams[i].Val()[1] != nil:
-			quiet = append(quiet, incarnation)
-		default:
-			claiming = append(claiming, incarnation)
-		}
-	}
-	return claiming, quiet, nil
-}
-
 // explainBlocked says which tasks a blocked task waits for.
 func (i *Inspector) explainBlocked(ctx context.Context, e *Explanation) error {
 	e.sayf("it runs when %d more of the tasks that it is to follow are done", e.Blocking)

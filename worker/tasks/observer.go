@@ -147,7 +147,7 @@ type TickResult string
 // The results of [Tick].
 const (
 	TickEnqueued TickResult = "enqueued"
-	TickMissed   TickResult = "missed" // too late without [Periodic].CatchUp
+	TickMissed   TickResult = "missed" // too late without [Periodic].CatchUp, or left out for a parked one
 )
 
 // Tick describes a tick of a periodic task: one time at which the task is due.
