@@ -4,7 +4,7 @@ import { Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 
 const a = JSON.parse(process.argv[2])
-const open = () => new Redis(a.socket, { maxRetriesPerRequest: null })
+const open = () => new Redis(a.socket, { maxRetriesPerRequest: null, enableAutoPipelining: a.auto })
 const now = () => Number(process.hrtime.bigint()) / 1e6
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const payload = 'x'.repeat(a.bytes)

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,8 @@ type bullmqArgs struct {
 	Socket   string  `json:"socket"`
 	Callers  int     `json:"callers"`
 	Workers  int     `json:"workers"`
-	Slots    int     `json:"slots"` // of each worker
+	Slots    int     `json:"slots"` // of each worker; default slots
+	Auto     bool    `json:"auto"`  // the client library pipelines what is sent in one turn of the loop
 	Bytes    int     `json:"bytes"` // of the payload
 	Count    int     `json:"count"` // of jobs
 	Rate     int     `json:"rate"`  // of delayed jobs per second
@@ -42,7 +44,14 @@ type bullmqArgs struct {
 // bullmqSide is one process of BullMQ beside a Redis of its own. It has no figures for
 // the rows of lacks, which are the last ones.
 func bullmqSide(mode string, args bullmqArgs, lacks ...row) side {
-	return side{name: "BullMQ", run: func(b *scope) []float64 {
+	name := "BullMQ"
+	if args.Slots > 0 {
+		name += fmt.Sprintf(", %d × %d", args.Workers, args.Slots)
+	}
+	if args.Auto {
+		name += ", auto-pipelined"
+	}
+	return side{name: name, run: func(b *scope) []float64 {
 		figures := bullmqOn(b, redistest.Start(b).Config(), mode, args)
 		for range lacks {
 			figures = append(figures, none)
@@ -60,7 +69,7 @@ func bullmqOn(b *scope, cfg link.Config, mode string, args bullmqArgs) []float64
 		b.note("BullMQ was skipped: %s", err)
 		return absent
 	}
-	args.Mode, args.Socket, args.Slots = mode, strings.TrimPrefix(cfg.URL, "unix://"), slots
+	args.Mode, args.Socket, args.Slots = mode, strings.TrimPrefix(cfg.URL, "unix://"), cmp.Or(args.Slots, slots)
 	args.Bytes, args.Patience = len(taskPayload)-2, patience.Seconds()*1e3
 	if args.MS == 0 {
 		args.Warm, args.MS = millis(lasting(200*time.Millisecond)), millis(lasting(1500*time.Millisecond))

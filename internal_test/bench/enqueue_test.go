@@ -29,6 +29,7 @@ func BenchmarkEnqueue(b *testing.B) {
 			}, c.callers),
 			enqueueSide(tr, "asynq", func(b *scope, cfg link.Config) func(int) error { return asynqEnqueuer(b, cfg) }, c.callers),
 			bullmqSide("enqueue", bullmqArgs{Callers: c.callers}, tr.rows[1:]...),
+			bullmqSide("enqueue", bullmqArgs{Callers: c.callers, Auto: true}, tr.rows[1:]...),
 			enqueueSide(tr, bare, func(b *scope, cfg link.Config) func(int) error { return floorEnqueuer(b, cfg, c.callers) }, c.callers),
 		}
 		trials = append(trials, tr)

@@ -32,6 +32,7 @@ func BenchmarkProcess(b *testing.B) {
 			{name: stellar, run: func(b *scope) []float64 { return processStellar(b, sized(400_000), 100) }},
 			{name: "asynq", run: func(b *scope) []float64 { return processAsynq(b, sized(30_000), 100) }},
 			bullmqSide("process", bullmqArgs{Workers: workers, Count: sized(30_000)}),
+			bullmqSide("process", bullmqArgs{Workers: 1, Slots: workers * slots, Auto: true, Count: sized(30_000)}),
 			{name: bare, run: func(b *scope) []float64 {
 				n, ran, cfg := sized(300_000), &tally{}, redistest.Start(b).Config()
 				floorBulk(b, floorClient(b, cfg), n)
@@ -218,6 +219,9 @@ func (w *waits) steady(b *scope, perSecond float64, enqueue func(i int, payload 
 	return w.quantiles(b, sent)
 }
 
+// pacedFor is for how long tasks come at a rate.
+const pacedFor = 4 * time.Second
+
 // paced calls f so many times per second for a while, each call on a goroutine of its
 // own, and returns how many calls succeeded.
 func paced(b *scope, perSecond float64, f func(i int) error) int {
@@ -225,7 +229,7 @@ func paced(b *scope, perSecond float64, f func(i int) error) int {
 	var all sync.WaitGroup
 	var sent atomic.Int64
 	start, n := time.Now(), 0
-	for time.Since(start) < lasting(3*time.Second) {
+	for time.Since(start) < lasting(pacedFor) {
 		for due := int(time.Since(start).Seconds() * perSecond); n < due; n++ {
 			i := n
 			all.Go(func() {

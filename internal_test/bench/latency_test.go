@@ -79,7 +79,7 @@ func delayedTrial() trial {
 		})
 		return w.quantiles(b, sent)
 	}}}, asynqSides(asynqLateness, asynqSettings[0], asynqEager)...),
-		bullmqSide("delayed", bullmqArgs{Workers: workers, Rate: delayedPerSecond, MS: millis(lasting(3 * time.Second))}))}
+		bullmqSide("delayed", bullmqArgs{Workers: workers, Rate: delayedPerSecond, MS: millis(lasting(pacedFor))}))}
 }
 
 // asynqLateness counts from the whole second: asynq keeps no more of the time at which a

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -64,7 +65,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "child:", err)
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
@@ -75,6 +76,7 @@ type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
+	err strings.Builder // what it printed to its stderr
 }
 
 func startChild(b *scope, j job) *child {
@@ -83,7 +85,7 @@ func startChild(b *scope, j job) *child {
 	must(b, err)
 	c := &child{cmd: exec.Command(os.Args[0], "-test.run=^$")}
 	c.cmd.Env = append(os.Environ(), childJob+"="+string(text))
-	c.cmd.Stderr = os.Stderr
+	c.cmd.Stderr = &c.err
 	c.in, err = c.cmd.StdinPipe()
 	must(b, err)
 	out, err := c.cmd.StdoutPipe()
@@ -102,11 +104,19 @@ func startChild(b *scope, j job) *child {
 // ready waits for the child's line.
 func (c *child) ready(b *scope) bool {
 	b.Helper()
-	line, err := c.out.ReadString('\n')
+	_, err := c.out.ReadString('\n')
 	if err != nil {
-		b.note("a child ended before it was ready: %s%s", line, err)
+		c.ended(b)
 	}
 	return err == nil
+}
+
+// ended notes why a child ended too early.
+func (c *child) ended(b *scope) {
+	b.Helper()
+	_ = c.in.Close()
+	_ = c.cmd.Wait() // for all of its stderr
+	b.note("%s: a child gave up: %s", b.side, strings.TrimSpace(c.err.String()))
 }
 
 // step makes the child go on.
@@ -116,7 +126,7 @@ func (c *child) results(b *scope, into any) bool {
 	b.Helper()
 	err := json.NewDecoder(c.out).Decode(into)
 	if err != nil {
-		b.note("a child ended without results: %s", err)
+		c.ended(b)
 	}
 	return err == nil
 }

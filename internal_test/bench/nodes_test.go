@@ -115,7 +115,7 @@ func childRest(j job) error {
 	ending := time.Now()
 	stop()
 	if err := <-done; err != nil {
-		fmt.Fprintln(os.Stderr, "child:", err)
+		fmt.Fprintln(os.Stderr, err)
 	}
 	costs.Stop = time.Since(ending).Seconds()
 	return json.NewEncoder(os.Stdout).Encode(costs)

@@ -94,7 +94,7 @@ func storedLooks(b *scope, n int) []float64 {
 	show := func(ctx context.Context) error { _, err := inspector.Get(ctx, middle); return err }
 	explain := func(ctx context.Context) error { _, err := inspector.Explain(ctx, middle); return err }
 	for _, once := range []func(ctx context.Context) error{limit("another"), show, explain} {
-		must(b, once(briefly(b))) // Redis has compiled the scripts
+		_ = once(briefly(b)) // so that Redis has compiled the scripts; a failure shows below
 	}
 	return []float64{look("limit --bytes", limit(tasks.DefaultQueue)), look("show", show), look("explain", explain)}
 }
