@@ -5,7 +5,7 @@ PKG ?= ./...
 ARGS ?=
 # How long make fuzz runs each target.
 FUZZTIME ?= 10s
-# Benchmarks of make bench, a regular expression such as Flow or 'Flow/8_callers'; how often
+# Benchmarks of make bench, a regular expression such as Flow or 'Flow/^8_callers'; how often
 # each side is measured; below 1 a share of the time, to try the benchmarks out.
 BENCH ?= .
 ROUNDS ?= 5

@@ -66,7 +66,7 @@ func bullmqOn(b *scope, cfg link.Config, mode string, args bullmqArgs) []float64
 	absent := []float64{none, none}[:bullmqFigures(mode)]
 	dir, err := bullmqInstalled()
 	if err != nil {
-		b.note("BullMQ was skipped: %s", err)
+		b.notef("BullMQ was skipped: %s", err)
 		return absent
 	}
 	args.Mode, args.Socket, args.Slots = mode, strings.TrimPrefix(cfg.URL, "unix://"), cmp.Or(args.Slots, slots)
@@ -83,7 +83,7 @@ func bullmqOn(b *scope, cfg link.Config, mode string, args bullmqArgs) []float64
 		err = json.Unmarshal(out, &figures)
 	}
 	if err != nil {
-		b.note("BullMQ, %s: %s: %s", mode, err, errorOutput(err))
+		b.notef("BullMQ, %s: %s: %s", mode, err, errorOutput(err))
 		return absent
 	}
 	return figures

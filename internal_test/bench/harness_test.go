@@ -3,8 +3,8 @@
 // alternating rounds, and the ratios of the rounds are what counts: absolute figures
 // change with the machine and its mood.
 //
-// One row alone: make bench BENCH='Flow/8_callers_at_8'. Whether it works at all, within
-// seconds: make bench ROUNDS=1 SIZE=0.05. A verdict needs at least three rounds.
+// One row alone: make bench BENCH='Flow/^8_callers_at_8'. Whether it works at all, within
+// minutes: make bench ROUNDS=1 SIZE=0.05. A verdict needs at least three rounds.
 package bench
 
 import (
@@ -124,13 +124,13 @@ type scope struct {
 
 func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
-// note prints a line below the table, once.
-func (s *scope) note(format string, args ...any) { s.table.note(fmt.Sprintf(format, args...)) }
+// notef prints a line below the table, once.
+func (s *scope) notef(format string, args ...any) { s.table.note(fmt.Sprintf(format, args...)) }
 
 // failed notes a call that failed: it does not count, and the others go on.
 func (s *scope) failed(err error) bool {
 	if err != nil {
-		s.note("%s: a call failed: %s", s.side, err)
+		s.notef("%s: a call failed: %s", s.side, err)
 	}
 	return err != nil
 }
@@ -241,7 +241,7 @@ func await(b *scope, what string, done func() bool) bool {
 	b.Helper()
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			b.note("%s: gave up after %s: %s", b.side, patience, what)
+			b.notef("%s: gave up after %s: %s", b.side, patience, what)
 			return false
 		}
 	}

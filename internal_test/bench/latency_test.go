@@ -51,7 +51,7 @@ func pickup(b *scope, enqueue func(caller int) error, ran <-chan time.Time) []fl
 		case at := <-ran:
 			took[i] = at.Sub(start)
 		case <-time.After(patience):
-			b.note("an idle queue's task did not start for %s", patience)
+			b.notef("an idle queue's task did not start for %s", patience)
 			return []float64{none, none}
 		}
 	}

@@ -116,7 +116,7 @@ func (c *child) ended(b *scope) {
 	b.Helper()
 	_ = c.in.Close()
 	_ = c.cmd.Wait() // for all of its stderr
-	b.note("%s: a child gave up: %s", b.side, strings.TrimSpace(c.err.String()))
+	b.notef("%s: a child gave up: %s", b.side, strings.TrimSpace(c.err.String()))
 }
 
 // step makes the child go on.

@@ -15,8 +15,8 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// BenchmarkMemory is what tasks of 100 bytes take of Redis's memory.
-func BenchmarkMemory(b *testing.B) {
+// BenchmarkScaleMemory is what tasks of 100 bytes take of Redis's memory.
+func BenchmarkScaleMemory(b *testing.B) {
 	queued := memoryTrial("bytes of a queued task", goal{at: 220}, 100_000, func(b *scope, cfg link.Config, n int) {
 		bulk(b, cfg, n, taskPayload, tasks.Options{})
 	}, func(b *scope, cfg link.Config, n int) {
@@ -29,6 +29,10 @@ func BenchmarkMemory(b *testing.B) {
 			bytes = none
 		}
 		return []float64{bytes}
+	}})
+	queued.sides = append(queued.sides, side{name: bare, run: func(b *scope) []float64 {
+		n, c := sized(100_000), floorClient(b, redistest.Start(b).Config())
+		return []float64{bytesEach(b, c, n, func() { floorBulk(b, c, n) })}
 	}})
 	kept := memoryTrial("bytes of a done task with retention", goal{at: 300}, 50_000, func(b *scope, cfg link.Config, n int) {
 		ran := &tally{}
@@ -45,7 +49,7 @@ func BenchmarkMemory(b *testing.B) {
 		startAsynq(b, cfg, workers, asynq.Config{}, func([]byte) { ran.ran() })
 		await(b, "for the end of tasks", func() bool { return ran.n.Load() >= int64(n) })
 	})
-	run(b, "Memory in Redis", queued, kept)
+	run(b, "Scale: memory in Redis", queued, kept)
 }
 
 // memoryTrial measures what the functions, which store n tasks, add to Redis's memory.

@@ -67,16 +67,16 @@ func stellarCaller(b *scope, nodes int) caller {
 	}
 }
 
-// rpcSides are those of a whole set and its peers, over TCP. grouped is the floor with
-// grouped publishes: several callers need them.
-func rpcSides(nodes int, grouped bool) []struct {
+// rpcSide starts something and returns its caller.
+type rpcSide struct {
 	name  string
 	start func(b *scope) caller
-} {
-	return []struct {
-		name  string
-		start func(b *scope) caller
-	}{
+}
+
+// rpcSides are those of a whole set and its peers, over TCP. grouped is the floor with
+// grouped publishes: several callers need them.
+func rpcSides(nodes int, grouped bool) []rpcSide {
+	return []rpcSide{
 		{stellar, func(b *scope) caller { return stellarCaller(b, nodes) }},
 		{"psrpc", func(b *scope) caller { return psrpcCaller(b, overTCP(b), nodes) }},
 		{bare, func(b *scope) caller {

@@ -81,7 +81,7 @@ func storedLooks(b *scope, n int) []float64 {
 	look := func(what string, f func(ctx context.Context) error) float64 {
 		return slowest(b, c, slices.Max, func() {
 			if err := f(briefly(b)); err != nil {
-				b.note("%s with %d stored tasks: %s", what, n, err)
+				b.notef("%s with %d stored tasks: %s", what, n, err)
 			}
 		})
 	}
@@ -131,6 +131,13 @@ func BenchmarkScalePayload(b *testing.B) {
 					return err
 				}))[0]
 				return []float64{p50, processAsynq(b, n, size)[0]}
+			}},
+			{name: bare, run: func(b *scope) []float64 { // a SET
+				c, payload := floorClient(b, redistest.Start(b).Config()), []byte(payloadOf(size))
+				p50 := quantiles(repeated(b, n, func(i int) error {
+					return c.Set(context.Background(), "task:"+strconv.Itoa(i), payload, 0).Err()
+				}))[0]
+				return []float64{p50, none}
 			}},
 		}})
 	}

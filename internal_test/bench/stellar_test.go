@@ -46,12 +46,12 @@ func startApp(b *scope, c supervisor.Config, app *worker.App) *supervisor.Set {
 	b.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			b.note("a set did not end well: %s", err)
+			b.notef("a set did not end well: %s", err)
 		}
 	})
 	if err := set.AwaitReady(briefly(b)); err != nil {
 		ready, want := set.Ready()
-		b.note("%d of %d nodes ran after %s", ready, want, patience)
+		b.notef("%d of %d nodes ran after %s", ready, want, patience)
 	}
 	return set
 }
@@ -116,6 +116,10 @@ func (t *tally) during(b *scope, backlog int) float64 {
 	await(b, "for the first run", func() bool { return t.n.Load() > 0 })
 	time.Sleep(lasting(300 * time.Millisecond))
 	from, start := t.n.Load(), time.Now()
+	if from >= int64(backlog) {
+		b.notef("%s: the backlog was too short", b.side)
+		return none
+	}
 	for time.Since(start) < lasting(1500*time.Millisecond) && t.n.Load() < int64(backlog) {
 		time.Sleep(time.Millisecond)
 	}

@@ -146,7 +146,7 @@ func (l *line) verdict() (all []float64, text string) {
 		all = l.ratios(g.than)
 	}
 	m := median(all)
-	switch margin := math.Abs(m/g.at - 1); {
+	switch margin := math.Abs(1 - g.at/m); {
 	case math.IsNaN(m):
 		return all, "not measured"
 	case len(all) < 3 || spread(all) > margin:
@@ -282,6 +282,7 @@ func TestVerdict(t *testing.T) {
 		{"far above", row{goal: goal{1.2, best}}, []float64{20, 21, 20}, []float64{10, 10, 10}, "reached"},
 		{"below", row{goal: goal{1.2, best}}, []float64{5, 5, 5}, []float64{10, 10, 10}, "missed"},
 		{"both moods of the machine", row{goal: goal{1.2, best}}, []float64{20, 40, 20}, []float64{10, 20, 10}, "reached"},
+		{"noisy, but far below", row{goal: goal{1.2, best}}, []float64{4, 5, 6}, []float64{10, 10, 10}, "missed"},
 		{"lower is better", row{lower: true, goal: goal{0.8, best}}, []float64{5, 5, 5}, []float64{10, 10, 10}, "reached"},
 		{"absolute", row{lower: true, goal: goal{at: 30}}, []float64{300, 310, 300}, []float64{10, 10, 10}, "missed"},
 		{"no goal", row{}, []float64{20, 20, 20}, []float64{10, 10, 10}, "ahead"},
