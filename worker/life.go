@@ -103,7 +103,7 @@ func (n *Node) openBase(base *group.Group) error {
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
-		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
+		Bus: a.Bus, Registry: methods, Members: h.directory, Modes: h.directory.Modes, Connections: a.Connections, BaseContext: inAPI,
 		OnLog: h.onLog, Log: n.log, Observer: h.cfg.Observer, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
