@@ -104,7 +104,7 @@ type JoinRequest struct {
 // [*link.LayoutError], or one of link.Explain.
 func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	own := k.directory.layouts()
-	r.Process.Layout = own.max
+	r.Process.Layout, r.Process.Lease = own.max, k.times.Lease.Milliseconds()
 	info, err := json.Marshal(r.Process)
 	if err != nil {
 		return nil, fmt.Errorf("join: %w", err)

@@ -25,6 +25,7 @@ func (e *Env) Logger() (zerolog.Logger, error) {
 		e.logTo, out = file, file
 	}
 	terminal := IsTerminal(out)
+	out = lossy{out, &e.lost}
 	if e.LogFormat == "console" || e.LogFormat == "auto" && terminal {
 		_, plain := e.Env("NO_COLOR")
 		out = zerolog.ConsoleWriter{
@@ -44,6 +45,9 @@ func (e *Env) Logger() (zerolog.Logger, error) {
 
 // LogsToFile reports whether the log goes to a file.
 func (e *Env) LogsToFile() bool { return e.logTo != nil }
+
+// LostLines returns how many lines of the log could not be written.
+func (e *Env) LostLines() int64 { return e.lost.Load() }
 
 // CloseLog closes the log file, if the log goes to a file.
 func (e *Env) CloseLog() {

@@ -88,7 +88,7 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 			Name: "meta", Value: &f.meta, Usage: "what is kept beside the payload, as `KEY=VALUE`; may be repeated", HideDefault: true,
 		},
 		&urfave.IntFlag{
-			Name: "max-attempts", Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
+			Name: "max-attempts", Config: config.Decimal, Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
 		},
 		&urfave.DurationFlag{
 			Name: "run-timeout", Destination: &f.runTimeout, Usage: "how long a run may take (`TIME`)", DefaultText: definitions,
@@ -199,7 +199,8 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	if options.Queue == "" {
 		options.Queue = info.Queue
 	}
-	options.WantResult = (f.wait || f.result) && info.Retention == 0 // the command does not know the retention of the task's definition
+	options.Await = f.wait
+	options.WantResult = f.result && info.Retention == 0 // the command does not know the retention of the task's definition
 	if deadline != (instant{}) {
 		now, err := c.Time(ctx)
 		if err != nil {
