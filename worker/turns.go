@@ -12,7 +12,7 @@ import (
 // be faster: they would only wait in other places, where the time that they may wait is
 // bounded, and would keep Redis and the process too busy to renew leases.
 const (
-	startTurns    = 64
+	startTurns    = 32
 	handOverTurns = 16
 )
 
