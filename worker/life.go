@@ -215,6 +215,9 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 // drain gives the handlers the drain time to return, and then cancels them.
 func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
 	n.enter(ctx, membership.Draining)
+	if n.runner.InHand() > 0 { // otherwise the drain is over as soon as it has begun
+		n.publish(ctx, membership.Draining)
+	}
 	t := time.NewTimer(n.cfg.Drain)
 	defer t.Stop()
 	select {
