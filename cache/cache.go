@@ -74,7 +74,7 @@ func New(cfg Config) *Cache {
 	cfg.Preset, _ = ParsePreset(string(cfg.Preset))
 	c := &Cache{
 		client: newBatcher(cfg.Client), names: newNames(cfg), preset: cfg.Preset,
-		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
+		scripts: layouts[cfg.Preset], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
 	}
 	c.announcements = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
 	c.near = newNear(cfg.Near)

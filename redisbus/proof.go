@@ -16,7 +16,6 @@ import (
 
 // A proof is the last member of a message and has a fixed length, so that it is
 // found and verified without decoding anything. The member is serverProof where
-// serverToken carries the token itself ([link.ModeBoth]). The member is serverProof where
 // serverToken carries the token itself ([link.ModeBoth]).
 const (
 	tokenTail = `,"serverToken":"`

@@ -103,7 +103,7 @@ func (e *Endpoint) removeWaiter(id string) {
 // runs.
 func (e *Endpoint) NodeDown(gone redisbus.Identity) {
 	e.mu.Lock()
-	waiting := slices.Collect(maps.Values(e.pending))
+	waiting := slices.Collect(maps.Values(e.pending)) // nil if no call waits
 	e.mu.Unlock()
 	for _, w := range waiting {
 		w.nodeDown(gone)

@@ -108,12 +108,7 @@ func (n *Node) openBase(base *group.Group) error {
 	if err != nil {
 		return err
 	}
-	a.Bus.Subscribe(memberLeft, func(_ context.Context, m redisbus.Message) {
-		var gone redisbus.Identity
-		if m.Decode(&gone) == nil {
-			a.RPC.NodeDown(gone)
-		}
-	}, redisbus.SubscribeOptions{Inline: true})
+	h.endpoints.add(a.RPC)
 	for _, s := range h.cfg.App.subscriptions {
 		a.Bus.Subscribe(s.messageType, s.handle, redisbus.SubscribeOptions{})
 	}
@@ -144,6 +139,7 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 	if err := link.Retry(base.Context(), n.conns.Ping); err != nil {
 		return fmt.Errorf("connections: %w", err)
 	}
+	n.connected()
 	ctx := n.api.into(base.Context())
 	if err := n.startHooks(ctx, stopping); err != nil || stopping.Err() != nil {
 		return err
@@ -155,6 +151,7 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 		Strs("connections", []string{"client", "subscriber", "tasks"}).
 		Str("redis", n.host.cfg.Redis.Address()).Msg("node is running")
 	n.host.announcer.join(n.lease.Incarnation.ID)
+	n.started()
 
 	handlers, cancel := context.WithCancelCause(ctx)
 	defer cancel(tasks.ErrEnding)

@@ -54,11 +54,9 @@ func start(t *testing.T, cfg supervisor.Config, c commandtask.Command, o command
 func run(t *testing.T, set *supervisortest.Set, payload any) (json.RawMessage, error) {
 	t.Helper()
 	api := set.Node("stellar-worker-1").API()
-	receipt, err := api.Tasks.Enqueue(t.Context(), "script", payload)
-	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
-	return api.Tasks.Wait(ctx, receipt.ID)
+	return api.Tasks.EnqueueAndWait(ctx, "script", payload, tasks.Options{})
 }
 
 func TestPayloadInResultOut(t *testing.T) {

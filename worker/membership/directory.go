@@ -25,6 +25,9 @@ type Process struct {
 	// Layout is the link.Layout of the data that the program writes. 0 counts as 1: older
 	// programs do not have this field.
 	Layout int `json:"layout,omitempty"`
+	// Lease is how long the node's leases last, in milliseconds. 0: not known, in the
+	// records of older programs.
+	Lease int64 `json:"lease,omitempty"`
 }
 
 // Member is a node as [Directory.List] returns it.
@@ -92,8 +95,13 @@ func (d Directory) Live(ctx context.Context) ([]redisbus.Identity, error) {
 // it for half a lease, Redis was probably away and nobody could renew: then it returns none
 // for the length of one lease, so that nodes do not take over from each other after an
 // outage.
-func (d Directory) Expired(ctx context.Context, lease time.Duration, limit int) ([]Incarnation, error) {
-	reply, err := expiredScript.Call(ctx, d.Client, []string{d.Keys.Leases(), d.Keys.Reaping()}, lease.Milliseconds(), limit)
+//
+// Redis's clock may have been ahead and gone back. Then Expired shortens the leases that end
+// later than they can, and the reservations (see [Directory.Condemn]) to reserve, the
+// longest that a process makes.
+func (d Directory) Expired(ctx context.Context, lease, reserve time.Duration, limit int) ([]Incarnation, error) {
+	keys := []string{d.Keys.Leases(), d.Keys.Reaping(), d.Keys.Members()}
+	reply, err := expiredScript.Call(ctx, d.Client, keys, lease.Milliseconds(), limit, reserve.Milliseconds())
 	if err != nil {
 		return nil, fmt.Errorf("list expired leases: %w", err)
 	}

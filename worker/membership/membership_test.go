@@ -203,7 +203,7 @@ func TestLeasesAreRenewedAndEndTheirContextWhenLost(t *testing.T) {
 		still := join(t, k, membership.JoinRequest{Alive: moving.Load})
 		time.Sleep(time.Minute)
 		require.NoError(t, kept.Context().Err())
-		expired, err := d.Expired(t.Context(), membership.DefaultLease, 10)
+		expired, err := d.Expired(t.Context(), membership.DefaultLease, longest, 10)
 		require.NoError(t, err)
 		require.Empty(t, expired)
 
@@ -229,7 +229,7 @@ func TestExpiredLeasesWaitAfterATimeInWhichNobodyCouldLook(t *testing.T) {
 		server := redistest.Embedded(t)
 		d, k := open(t, server.Config())
 		look := func() []membership.Incarnation {
-			e, err := d.Expired(t.Context(), membership.DefaultLease, 10)
+			e, err := d.Expired(t.Context(), membership.DefaultLease, longest, 10)
 			require.NoError(t, err)
 			return e
 		}

@@ -96,6 +96,11 @@ type Options struct {
 	// Meta is kept beside the payload, such as a tenant or the place in a trace, and
 	// handed to every run ([Info].Meta). [link.ValidMeta] has the bounds.
 	Meta map[string]string `json:"meta,omitempty"`
+	// Await says that a [Client.Wait] for the task follows. The script that stores the task
+	// announces the wait, so that the task's end is remembered for a minute however soon it
+	// comes. If the task is a duplicate, this goes for the task that has the id or key.
+	// [Client.EnqueueAndWait] sets it.
+	Await bool `json:"await,omitempty"`
 
 	drawn bool // the id was generated, not chosen by the caller
 }
@@ -124,7 +129,7 @@ type Request struct {
 
 // none reports whether no option but Queue is set.
 func (o Options) none() bool {
-	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After)+len(o.Meta) == 0 && !o.WantResult &&
+	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After)+len(o.Meta) == 0 && !o.WantResult && !o.Await &&
 		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 &&
 		o.In|o.Timeout|o.Backoff|o.MaxBackoff|o.Retention|o.UniqueFor == 0
 }

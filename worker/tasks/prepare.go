@@ -151,6 +151,9 @@ func (p *preparer) prepare(n *Request) (queue.Task, error) {
 	}
 	stored := o.record(o.ID != "" && !o.drawn)
 	kind := queue.NewKind(n.Name, in+o.Priority.mark(), stored)
+	if n.Await {
+		kind.Await()
+	}
 	if n.none() {
 		p.c.plain.Store(kind)
 	}

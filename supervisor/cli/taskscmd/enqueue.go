@@ -199,7 +199,8 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	if options.Queue == "" {
 		options.Queue = info.Queue
 	}
-	options.WantResult = (f.wait || f.result) && info.Retention == 0 // the command does not know the retention of the task's definition
+	options.Await = f.wait
+	options.WantResult = f.result && info.Retention == 0 // the command does not know the retention of the task's definition
 	if deadline != (instant{}) {
 		now, err := c.Time(ctx)
 		if err != nil {

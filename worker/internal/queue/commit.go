@@ -81,7 +81,7 @@ func commitArguments(batch []*Run) []any {
 	args[groupsAt] = groups
 	args = append(args, len(batch)-plain)
 	for _, r := range batch[plain:] {
-		args = append(args, r.ID, r.Record.Line, string(r.outcome.verb))
+		args = append(args, r.ID, r.Record.Line, r.Record.Options.deadline(), string(r.outcome.verb))
 		args = append(args, r.outcome.args...)
 		args = append(args, len(r.outcome.effects))
 		for _, e := range r.outcome.effects {

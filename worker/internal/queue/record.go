@@ -32,7 +32,7 @@ const (
 func Lines(queue string) []string { return []string{queue + HighMark, queue, queue + LowMark} }
 
 // Options are the options of one task that differ from its definition's, as a
-// record holds them. The scripts read Unique, UniqueFor, In, At and After.
+// record holds them. The scripts read Deadline, Tick, Unique, UniqueFor, In, At and After.
 type Options struct {
 	MaxAttempts int   `json:"a,omitempty"`
 	Timeout     int64 `json:"t,omitempty"` // this and all other times are milliseconds
@@ -41,6 +41,7 @@ type Options struct {
 	MaxBackoff  int64 `json:"B,omitempty"`
 	Deadline    int64 `json:"d,omitempty"` // on Redis's clock
 	Chosen      bool  `json:"c,omitempty"` // the caller chose the id
+	Tick        int64 `json:"T,omitempty"` // of the periodic task that this is a run of, on Redis's clock
 
 	Meta map[string]string `json:"m,omitempty"`
 

@@ -77,7 +77,7 @@ func (e Effect) Followup() (id, name, queue string, is bool) { //nolint:revive /
 		return "", "", "", false
 	}
 	r, _ := ParseRecord(e.args[3].(string)) //nolint:forcetypeassert // the head of a record: see Task.group
-	id, _ = e.args[8].(string)
+	id, _ = e.args[9].(string)
 	return id, r.Name, r.Queue(), true
 }
 

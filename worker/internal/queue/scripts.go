@@ -35,7 +35,7 @@ var (
 	enqueueBinding   = script("enqueue", bindings...)
 	claimScript      = script("claim")
 	takeoverScript   = script("takeover", endings...)
-	dueScript        = script("due", endings...)
+	dueScript        = script("due", append(endings, "finding")...)
 	tickScript       = script("tick", bindings...)
 	resignScript     = script("resign")
 	soloScript       = script("solo")

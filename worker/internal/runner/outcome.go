@@ -25,10 +25,20 @@ func (r *run) done(effects []queue.Effect, result json.RawMessage) {
 		taken = max(keep, tasks.DedupeWindow)
 	}
 	if taken > 0 || result != nil || len(effects) > 0 {
-		r.End(queue.Done, effects, milliseconds(taken), milliseconds(keep), []byte(result))
+		r.End(queue.Done, effects, r.taken(taken), milliseconds(keep), []byte(result))
 		return
 	}
 	r.End(queue.Done, nil)
+}
+
+// taken returns for how long the id stays taken, as commit.lua reads it. The id of a tick
+// stays taken for that long after the tick too: it may have run while Redis's clock was
+// ahead, and must not run again when the clock comes there.
+func (r *run) taken(d time.Duration) any {
+	if tick := r.Record.Options.Tick; tick > 0 {
+		return fmt.Sprintf("%d@%d", queue.Milliseconds(d), tick)
+	}
+	return milliseconds(d)
 }
 
 // milliseconds returns d in milliseconds, or the empty string for 0, as the scripts read it.
