@@ -37,7 +37,7 @@ func (h *Host) handOver(
 	if len(r.Running) > 0 {
 		reserve = zombieTime + handOverTime
 	}
-	err = link.Retry(ctx, func(ctx context.Context) error {
+	err = h.reports.Retry(ctx, "hand-over", func(ctx context.Context) error {
 		verdict, err = h.directory.Condemn(ctx, i, why == tasks.TakeOverLease, reserve)
 		return h.gotOn(err)
 	})
@@ -48,7 +48,7 @@ func (h *Host) handOver(
 	if h.gotOn(err) != nil {
 		return handed, verdict, err
 	}
-	err = link.Retry(ctx, func(ctx context.Context) error {
+	err = h.reports.Retry(ctx, "hand-over", func(ctx context.Context) error {
 		if _, err := h.cache.ReleaseAll(ctx, i.String()); err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (h *Host) takeOver(
 ) (queue.Handed, error) {
 	o, began := h.cfg.Observer, time.Now()
 	store := queue.NewStore(h.client, h.keys)
-	store.OnEnd = runner.OnEnd(o)
+	store.OnEnd, store.Reports = runner.OnEnd(o), h.reports
 	handed, err := store.TakeOver(ctx, i.String(), r)
 	some := handed.On+handed.Quarantined+handed.Cancelled > 0
 	if o != nil && (some || err == nil && (why == tasks.TakeOverCrash || why == tasks.TakeOverLease)) {

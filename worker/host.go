@@ -103,7 +103,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
-	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, cfg.Log)
+	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, h.reports, cfg.Log)
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
 	host, err := os.Hostname()
@@ -124,10 +124,10 @@ func (h *Host) Directory() membership.Directory { return h.directory }
 // learns the cluster's token. The error is a *link.LayoutError if this program must not
 // work with the data.
 func (h *Host) Open(ctx context.Context) error {
-	if err := link.Retry(ctx, func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
+	if err := h.reports.Retry(ctx, "start", func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
 		return fmt.Errorf("redis at %s: %w", h.cfg.Redis.Address(), err)
 	}
-	if err := link.Retry(ctx, h.directory.AdmitNode); err != nil {
+	if err := h.reports.Retry(ctx, "start", h.directory.AdmitNode); err != nil {
 		return err
 	}
 	token, err := h.clusterToken(ctx)
@@ -164,7 +164,7 @@ func buildVersion() string {
 // clusterToken returns the token of the cluster's messages, and repeats the request while
 // Redis is away.
 func (h *Host) clusterToken(ctx context.Context) (token link.Secret, err error) {
-	err = link.Retry(ctx, func(ctx context.Context) error {
+	err = h.reports.Retry(ctx, "start", func(ctx context.Context) error {
 		token, err = redisbus.Token(ctx, h.client, h.keys, h.cfg.Redis.Token)
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // Explanation says in words where a task is and why it does not run.
@@ -77,6 +78,9 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 		}
 	default:
 		e.sayf("its record is stored, but it is in no queue: Redis may have lost data")
+	}
+	if e.Crashes >= queue.QuarantineAfter-1 {
+		e.sayf("%d of its runs ended with a crash of their node: such tasks run one at a time in each process", e.Crashes)
 	}
 	if !e.Deadline.IsZero() {
 		e.sayf("its deadline is %s", e.Deadline.Format(time.RFC3339))

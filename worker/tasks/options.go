@@ -9,8 +9,19 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// MaxPayload is the largest payload in bytes.
-const MaxPayload = 16 << 20
+// Bounds in bytes. Store larger data elsewhere, and enqueue or return where it is.
+const (
+	// MaxPayload bounds the payload of a task.
+	MaxPayload = 16 << 20
+	// MaxResult bounds the result of a task, and each value that a transaction saves or
+	// pushes.
+	MaxResult = 16 << 20
+	// MaxTransaction bounds all that a transaction writes, the result included.
+	MaxTransaction = queue.MaxTransaction
+)
+
+// MaxEffects is how many writes, follow-up tasks and messages a transaction may have.
+const MaxEffects = queue.MaxEffects
 
 // DedupeWindow is how long after a task's completion its id stays taken, if the caller
 // chose the id.

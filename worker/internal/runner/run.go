@@ -23,8 +23,10 @@ type run struct {
 	returned bool // guarded by Runner.mu
 	started  bool // guarded by Runner.mu
 	solo     bool // the run holds the lane of suspects
-	began    time.Time
-	err      error // why the run failed
+
+	postponed bool // Redis refused the outcome
+	began     time.Time
+	err       error // why the run failed
 
 	work   context.Context //nolint:containedctx // the node's
 	once   sync.Once
