@@ -158,7 +158,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 		return err
 	}
 	c.RPC, err = rpcregistry.New(rpcregistry.Config{
-		Bus: c.Bus, Members: c.directory, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
+		Bus: c.Bus, Members: c.directory, Modes: c.directory.Modes, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
 		CallMiddleware: cfg.App.middleware.call, Observer: cfg.Observer,
 	})
 	if err != nil {

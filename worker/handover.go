@@ -139,6 +139,6 @@ func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
 		return err // the incarnation has renewed its lease, or another process was faster
 	}
 	h.log.Warn().Str("member", i.ID).Str("incarnation", i.String()).
-		Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")
+		Int("handedOn", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")
 	return nil
 }

@@ -112,7 +112,10 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err != nil {
 		host = "unknown"
 	}
-	h.process = membership.Process{Host: host, PID: os.Getpid(), Version: cmp.Or(cfg.Version, buildVersion()), Layout: link.Layout}
+	h.process = membership.Process{
+		Host: host, PID: os.Getpid(), Version: cmp.Or(cfg.Version, buildVersion()), Layout: link.Layout,
+		TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
+	}
 	return h, nil
 }
 

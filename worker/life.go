@@ -103,7 +103,7 @@ func (n *Node) openBase(base *group.Group) error {
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
-		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
+		Bus: a.Bus, Registry: methods, Members: h.directory, Modes: h.directory.Modes, Connections: a.Connections, BaseContext: inAPI,
 		OnLog: h.onLog, Log: n.log, Observer: h.cfg.Observer, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
@@ -215,6 +215,9 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 // drain gives the handlers the drain time to return, and then cancels them.
 func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
 	n.enter(ctx, membership.Draining)
+	if n.runner.InHand() > 0 { // otherwise the drain is over as soon as it has begun
+		n.publish(ctx, membership.Draining)
+	}
 	t := time.NewTimer(n.cfg.Drain)
 	defer t.Stop()
 	select {

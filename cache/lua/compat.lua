@@ -16,7 +16,7 @@ local function cache_expiry(entrykey, at, noted, stale)
   if noted > 0 and not cache_pttl then
     return noted
   end
-  local left = redis.call('PTTL', entrykey)
+  local left = tonumber(redis.call('PTTL', entrykey)) -- digits if it is long (embedded.narrow)
   return left < 0 and 0 or at + left - stale
 end
 
@@ -111,5 +111,5 @@ end
 -- or false when the lock is free.
 local function cache_marked(lockkey)
   local node = redis.pcall('GET', lockkey)
-  return node, node and redis.call('PTTL', lockkey)
+  return node, node and tonumber(redis.call('PTTL', lockkey))
 end

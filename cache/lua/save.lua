@@ -34,7 +34,7 @@ if expected ~= '' or keep == '1' then
   end
   if keep == '1' and live and expires and expires > 0 then
     ttl = expires - cache_now()
-    stale = redis.call('PTTL', entry) - ttl
+    stale = tonumber(redis.call('PTTL', entry)) - ttl
   end
 end
 cache_save(entry, value, ttl, version, stale)

@@ -87,7 +87,7 @@ func (k *Socket) accept(s *Server) {
 
 // serve connects c with the server until either ends.
 func (k *Socket) serve(s *Server, c net.Conn) {
-	conn := newSocketConn(c)
+	conn := newSocketConn(c, s.limits)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed || s.serve(conn) != nil {
@@ -130,8 +130,8 @@ type socketConn struct {
 	replies  *stream
 }
 
-func newSocketConn(c net.Conn) *socketConn {
-	return &socketConn{Conn: c, requests: requestReader{Reader: c}, replies: newStream(true)}
+func newSocketConn(c net.Conn, l limits) *socketConn {
+	return &socketConn{Conn: c, requests: requestReader{Reader: c}, replies: newStream(l)}
 }
 
 // send copies the replies to the client until the server or the client ends the connection.

@@ -122,6 +122,8 @@ func TestTheBinary(t *testing.T) {
 
 	t.Run("every command reads the configuration", func(t *testing.T) { testSources(t, path) })
 
+	t.Run("the Redis client's lines are in the log", func(t *testing.T) { testRedisLog(t, path) })
+
 	t.Run("nobody reads what it says", func(t *testing.T) { testPipes(t, path) })
 
 	t.Run("as a service", func(t *testing.T) { testService(t, path) })

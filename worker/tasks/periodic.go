@@ -43,7 +43,9 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 		}
 		_ = infos[n].Schedule.UnmarshalText([]byte(k.Schedule)) // it never fails
 		if s := infos[n].Schedule; s.valid() == nil && !k.Paused {
-			infos[n].Next = s.Next(k.Since)
+			if next := s.Next(k.Since); !next.After(queue.Latest()) {
+				infos[n].Next = next
+			}
 		}
 	}
 	return infos, nil

@@ -191,7 +191,7 @@ func (s Store) MoveDue(ctx context.Context, most int, keepFor time.Duration, kee
 	if err == nil && next != "" {
 		var ms int64
 		ms, err = strconv.ParseInt(next, 10, 64)
-		m.Next, m.HasNext = time.Duration(ms)*time.Millisecond, true
+		m.Next, m.HasNext = Duration(ms), true
 	}
 	return m, err
 }

@@ -110,7 +110,7 @@ func (r *run) end() {
 
 func (r *run) timeout() time.Duration {
 	if ms := r.Record.Options.Timeout; ms > 0 {
-		return time.Duration(ms) * time.Millisecond
+		return queue.Duration(ms)
 	}
 	return r.def.Timeout
 }

@@ -211,6 +211,10 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		if want == 0 {
 			continue // the node became quiet meanwhile
 		}
+		select {
+		case <-r.woken: // the claim sees what this signal was for
+		default:
+		}
 		parked := r.session.Parked() // as the last claim saw it
 		got, err := r.claim(ctx, want)
 		if err != nil {
