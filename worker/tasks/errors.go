@@ -14,6 +14,10 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrTooLarge: the payload is larger than [MaxPayload].
 	ErrTooLarge = errors.New("payload too large")
+	// ErrUndefined: the client does not know how to treat tasks of this name. Nothing was
+	// stored.
+	ErrUndefined = errors.New("no program has defined a task of this name: " +
+		"check the name, start a node that handles it, or set Options.AnyName")
 	// ErrNotFound: no task with that id is stored.
 	ErrNotFound = errors.New("task not found")
 	// ErrQueueFull: the queue has as many tasks or bytes as it may (see [Limits]);
