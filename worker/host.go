@@ -72,6 +72,7 @@ type Host struct {
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
 	solo        runner.Solo
+	warnings    runner.Warnings
 	claims      claimGate
 	zombies     zombies
 	probe       redisProbe
@@ -107,6 +108,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, h.reports, cfg.Log)
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
+	h.mover.Warnings = &h.warnings
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"

@@ -217,6 +217,9 @@ func (s *spec) render() stored {
 		out.put("periodic:definitions", name, "")
 	}
 	s.Definitions.render(out)
+	for name, id := range s.Enqueued {
+		out.put("periodic", name+"|enqueued", id)
+	}
 	s.renderSettings(out)
 	s.renderIncarnations(out)
 	for _, t := range s.Tasks {
@@ -295,7 +298,7 @@ func (t *specTask) render(out stored) {
 	case stateBlocked:
 		out.put("blocked", t.ID, strconv.Itoa(len(t.Waits)))
 	case stateActive:
-		out.put("owned:"+t.Owner, t.ID, strconv.FormatUint(t.Claim, 10))
+		out.put("owned:"+t.Owner, t.ID, strconv.FormatUint(t.Claim, 10)+"|"+number(t.Since))
 	case stateDead, stateCancelled:
 		out.put(string(t.State), t.ID, number(t.Ended))
 	default: // the lines and parked lists have it
