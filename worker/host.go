@@ -56,6 +56,7 @@ type Host struct {
 	directory membership.Directory
 	keeper    *membership.Keeper
 	mover     *runner.Mover
+	publisher *runner.Publisher
 	cache     *cache.Cache // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
@@ -112,9 +113,11 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err != nil {
 		host = "unknown"
 	}
+	version := cmp.Or(cfg.Version, buildVersion())
+	h.publisher = runner.NewPublisher(h.client, h.keys, &cfg.App.tasks, version, cfg.Log)
+	h.publisher.Reports = h.reports
 	h.process = membership.Process{
-		Host: host, PID: os.Getpid(), Version: cmp.Or(cfg.Version, buildVersion()), Layout: link.Layout,
-		TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
+		Host: host, PID: os.Getpid(), Version: version, Layout: link.Layout, TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
 	}
 	return h, nil
 }
@@ -138,6 +141,9 @@ func (h *Host) Open(ctx context.Context) error {
 	token, err := h.clusterToken(ctx)
 	if err != nil {
 		return err
+	}
+	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
+		h.log.Warn().Err(err).Msg("programs that only enqueue do not find this program's tasks yet; trying again")
 	}
 	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
 	h.probe.answered()
@@ -182,6 +188,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g := group.New(ctx)
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
+	g.Go("definitions", h.publisher.Serve)
 	ticker := runner.NewTicker(h.client, h.keys, &h.cfg.App.tasks, h.log)
 	ticker.Reports, ticker.Observer = h.reports, h.cfg.Observer
 	g.Go("ticker", ticker.Serve)

@@ -94,6 +94,7 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Tasks.Observe(h.cfg.Observer)
 	a.Tasks.Report(h.reports)
+	a.Tasks.LogTo(n.log)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Inspector.Observe(h.cfg.Observer)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())

@@ -70,7 +70,7 @@ func taskClient(b *scope, cfg link.Config) *tasks.Client {
 	b.Helper()
 	c, err := link.OpenClient(cfg, "bench")
 	must(b, err)
-	client := tasks.NewClient(context.Background(), c, cfg.Keys(), nil)
+	client := tasks.NewClient(context.Background(), c, cfg.Keys(), &tasks.Registry{})
 	b.Cleanup(func() {
 		client.Close()
 		_ = c.Close()

@@ -177,6 +177,9 @@ func (k Keys) Periodic() string { return k.tag + "periodic" }
 // Definitions maps a periodic task to its definition (hash, JSON values).
 func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }
 
+// TaskDefinitions maps a task's name to its definition (hash; its form is in defining.lua).
+func (k Keys) TaskDefinitions() string { return k.tag + "definitions" }
+
 // Tries maps a task's id to "attempts|crashes", once it has had an attempt or a crash
 // (hash).
 func (k Keys) Tries() string { return k.tag + "tries" }

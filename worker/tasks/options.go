@@ -115,7 +115,12 @@ type Options struct {
 	// [Client.EnqueueAndWait] sets it.
 	Await bool `json:"await,omitempty"`
 
-	drawn bool // the id was generated, not chosen by the caller
+	// AnyName stores the task although no program has defined a task of this name, by a
+	// client that refuses such tasks ([NewClient]). Without Queue it goes to [DefaultQueue].
+	AnyName bool `json:"anyName,omitempty"`
+
+	drawn      bool        // the id was generated, not chosen by the caller
+	definition *Definition // of a task that was made with Define
 }
 
 // Receipt is the result of an accepted enqueue.

@@ -27,6 +27,7 @@ type spec struct {
 	Ticks        map[string]string // of periodic tasks: last|1 when paused, 0 before it until one has run
 	Idle         map[string]map[string]bool
 	Stats        map[string]int
+	Definitions  specDefinitions
 	Effects      int // runs whose effects count
 
 	touched map[string]bool // queues for which this step wakes somebody
