@@ -52,7 +52,7 @@ func TestNoOptionIsTakenForNone(t *testing.T) {
 }
 
 func TestEveryOptionIsSentAndStored(t *testing.T) {
-	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
+	c := NewClient(context.Background(), nil, link.NewKeys("x"), &Registry{})
 	sent := func(o Options) string {
 		p, err := c.prepare("n", nil, o)
 		require.NoError(t, err)
