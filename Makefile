@@ -16,7 +16,7 @@ OUT = dist
 LINT = $(GO) tool -modfile=.ci/tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build test cover bench fuzz mutants lint fix fmt tidy clean
+.PHONY: help build test cover bench fuzz mutants zones lint fix fmt tidy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ fuzz: ## run every fuzz target for FUZZTIME (10s) each
 mutants: ## put every known mistake into the task scripts; the tests must see each (2 minutes)
 	@.ci/prepare
 	$(GO) test -run Mutants -timeout 9m -v $(ARGS) ./worker/internal/queue -mutants
+
+zones: ## check cron schedules in every time zone over 50 years (3 minutes)
+	$(GO) test -run Cron -timeout 20m $(ARGS) ./worker/tasks -zones
 
 lint: ## run the linters; the first time they are built, which takes a minute or two
 	$(LINT) run ./...

@@ -55,8 +55,9 @@ func (k Keys) Members() string { return k.tag + "members" }
 // Leases maps an incarnation to its lease's deadline (sorted set, milliseconds on Redis's clock).
 func (k Keys) Leases() string { return k.tag + "leases" }
 
-// Reaping holds when a process last looked for expired leases, and until when no
-// incarnation may be taken over because no process had looked for a while (hash).
+// Reaping holds when a process last looked for expired leases, when one last looked for
+// leases that end too late, and until when no incarnation may be taken over because no
+// process had looked for a while (hash).
 func (k Keys) Reaping() string { return k.tag + "reaping" }
 
 // Connections maps a client connection's id to the incarnation that holds it (hash).
@@ -147,6 +148,10 @@ func (k Keys) Unique() string { return k.tag + "unique" }
 // UniqueUntil holds the unique keys that stay taken until a fixed time, whatever becomes
 // of their task (sorted set, milliseconds).
 func (k Keys) UniqueUntil() string { return k.tag + "unique:until" }
+
+// Deadlines holds the tasks that wait and have a deadline (sorted set, milliseconds on
+// Redis's clock).
+func (k Keys) Deadlines() string { return k.tag + "deadlines" }
 
 // Blocked maps a task's id to how many tasks must be done before that task (hash).
 func (k Keys) Blocked() string { return k.tag + "blocked" }
