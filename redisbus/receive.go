@@ -160,10 +160,14 @@ func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 
 // ownChannels returns the channels that must all be confirmed for the bus to be connected.
 func (b *Bus) ownChannels() []string {
-	if b.inboxOnly {
-		return []string{b.keys.Inbox(b.self.ID), b.keys.Beacon()}
+	own := []string{b.keys.Inbox(b.self.ID), b.keys.Beacon()}
+	if !b.inboxOnly {
+		own = append(own, b.keys.Channel())
 	}
-	return []string{b.keys.Channel(), b.keys.Inbox(b.self.ID), b.keys.Beacon()}
+	if b.shared != "" {
+		own = append(own, b.keys.Inbox(b.shared))
+	}
+	return own
 }
 
 // channels returns the bus's own channels and those of its hints.

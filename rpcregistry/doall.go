@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -197,14 +198,12 @@ func (g *allWaiter) nodeDown(gone redisbus.Identity) {
 // dropDead records the open members that are not in the list of live members as down.
 func (g *allWaiter) dropDead(members []redisbus.Identity) {
 	g.mu.Lock()
-	var gone []redisbus.Identity
-	for m := range g.open {
-		if !slices.Contains(members, m) {
-			gone = append(gone, m)
-		}
-	}
+	gone := maps.Clone(g.open)
 	g.mu.Unlock()
-	for _, m := range gone {
+	for _, m := range members {
+		delete(gone, m)
+	}
+	for m := range gone {
 		g.nodeDown(m)
 	}
 }

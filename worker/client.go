@@ -135,16 +135,18 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
 	gate := &layoutGate{check: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
-	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, cfg.Log)
+	reports := link.NewReports(cfg.Log)
+	reports.Observer = cfg.Observer
+	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, reports, cfg.Log)
 	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
 	c.Tasks.Observe(cfg.Observer)
+	c.Tasks.Report(reports)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	c.Inspector.Observe(cfg.Observer)
 	bus := redisbus.NewBusConfig(cfg.Redis, "")
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, cfg.App.middleware.publish
-	bus.Observer, bus.Reports = cfg.Observer, link.NewReports(cfg.Log)
-	bus.Reports.Observer = cfg.Observer
+	bus.Observer, bus.Reports = cfg.Observer, reports
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
 		if err := gate.pass(ctx); err != nil {
 			return "", err

@@ -91,13 +91,9 @@ func connect(t *testing.T, cfg worker.ClientConfig) *worker.Client {
 
 // use does with a client everything that needs a node.
 func use(ctx context.Context, client *worker.Client, n int) error {
-	receipt, err := client.Tasks.Enqueue(ctx, "double", n)
-	if err != nil {
-		return fmt.Errorf("enqueue: %w", err)
-	}
-	result, err := client.Tasks.Wait(ctx, receipt.ID)
+	result, err := client.Tasks.EnqueueAndWait(ctx, "double", n, tasks.Options{})
 	if err != nil || string(result) != fmt.Sprint(2*n) {
-		return fmt.Errorf("wait: %s: %w", result, err)
+		return fmt.Errorf("task: %s: %w", result, err)
 	}
 	greeting, err := rpcregistry.Do[string](ctx, client.RPC, "api.greet", "you", rpcregistry.Node("stellar-worker-2"))
 	if err != nil || greeting != "stellar-worker-2 greets you" {

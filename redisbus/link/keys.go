@@ -149,6 +149,10 @@ func (k Keys) Unique() string { return k.tag + "unique" }
 // of their task (sorted set, milliseconds).
 func (k Keys) UniqueUntil() string { return k.tag + "unique:until" }
 
+// Deadlines holds the tasks that wait and have a deadline (sorted set, milliseconds on
+// Redis's clock).
+func (k Keys) Deadlines() string { return k.tag + "deadlines" }
+
 // Blocked maps a task's id to how many tasks must be done before that task (hash).
 func (k Keys) Blocked() string { return k.tag + "blocked" }
 

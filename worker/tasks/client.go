@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -42,7 +41,7 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *
 	closed, end := context.WithCancel(ctx)
 	return &Client{
 		closed: closed, end: end, redis: c, keys: keys, store: queue.NewStore(c, keys), producer: queue.NewProducer(ctx, c, keys, ErrClosed),
-		registry: r, endings: redisbus.NewAnnouncements(c, zerolog.Nop()),
+		registry: r, endings: redisbus.NewAnnouncements(c),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // Explanation says in words where a task is and why it does not run.
@@ -66,7 +67,11 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 			int(KeepDeadFor.Hours()/24), KeepDead)
 		return i.explainUnique(ctx, e, now)
 	case Delayed:
-		e.sayf("it is due in %s, at %s", e.Due.Sub(now).Round(time.Millisecond), e.Due.Format(time.RFC3339))
+		if in := e.Due.Sub(now); in < 2*365*24*time.Hour { // Sub does not go beyond 292 years
+			e.sayf("it is due in %s, at %s", in.Round(time.Millisecond), e.Due.Format(time.RFC3339))
+		} else {
+			e.sayf("it is due at %s", e.Due.Format(time.RFC3339))
+		}
 		if e.Attempts > 0 {
 			e.sayf("%d attempts have failed; this is the pause before the next", e.Attempts)
 		}
@@ -77,6 +82,9 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 		}
 	default:
 		e.sayf("its record is stored, but it is in no queue: Redis may have lost data")
+	}
+	if e.Crashes >= queue.QuarantineAfter-1 {
+		e.sayf("%d of its runs ended with a crash of their node: such tasks run one at a time in each process", e.Crashes)
 	}
 	if !e.Deadline.IsZero() {
 		e.sayf("its deadline is %s", e.Deadline.Format(time.RFC3339))
@@ -100,7 +108,7 @@ func (i *Inspector) explainUnique(ctx context.Context, e *Explanation, now time.
 	if errors.Is(err, redis.Nil) {
 		err = nil // one of the two keys does not exist
 	}
-	till := time.UnixMilli(int64(until.Val()))
+	till := queue.TimeOf(int64(until.Val()))
 	switch {
 	case err != nil, holder.Err() != nil, holder.Val() == e.ID:
 	case until.Err() != nil:

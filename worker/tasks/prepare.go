@@ -151,6 +151,9 @@ func (p *preparer) prepare(n *Request) (queue.Task, error) {
 	}
 	stored := o.record(o.ID != "" && !o.drawn)
 	kind := queue.NewKind(n.Name, in+o.Priority.mark(), stored)
+	if n.Await {
+		kind.Await()
+	}
 	if n.none() {
 		p.c.plain.Store(kind)
 	}
@@ -166,7 +169,7 @@ func encode(payload any) (json.RawMessage, error) {
 		}
 	}
 	if len(encoded) > MaxPayload {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and enqueue where it is",
+		return nil, fmt.Errorf("payload %w: %d bytes, at most %d: store it elsewhere and enqueue where it is",
 			ErrTooLarge, len(encoded), MaxPayload)
 	}
 	return encoded, nil

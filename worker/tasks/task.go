@@ -63,8 +63,8 @@ type Task struct {
 	Payload  json.RawMessage   `json:"payload,omitempty"`
 	Result   json.RawMessage   `json:"result,omitempty"`
 	Reason   *Reason           `json:"reason,omitempty"` // of a dead or cancelled task
-	// Omitted are the names in JSON of the fields that were left out: a payload that
-	// is not JSON, and what would not fit into an answer of api.tasks.*.
+	// Omitted are the names in JSON of the fields that were left out: a payload or a
+	// result that is not JSON, and what would not fit into an answer of api.tasks.*.
 	Omitted []string `json:"omitted,omitempty"`
 
 	// The following are set by [Inspector.Get] only.
@@ -131,7 +131,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		t.Unique, t.After = r.Options.Unique, r.Options.After
 		t.Meta = r.Options.Meta
 		if ms := r.Options.Deadline; ms > 0 {
-			t.Deadline = time.UnixMilli(ms)
+			t.Deadline = queue.TimeOf(ms)
 		}
 		switch {
 		case strings.HasSuffix(r.Line, queue.HighMark):
@@ -149,11 +149,14 @@ func describe(id string, state State, text, triesText, reason string) Task {
 	return t
 }
 
-// omitInvalid leaves out a payload that is not JSON: another program wrote it, and a
-// task with it could not be written as JSON.
+// omitInvalid leaves out a payload and a result that are not JSON: another program wrote
+// them, and a task with them could not be written as JSON.
 func (t *Task) omitInvalid() {
 	if len(t.Payload) > 0 && !json.Valid(t.Payload) {
 		t.Payload, t.Omitted = nil, append(t.Omitted, "payload")
+	}
+	if len(t.Result) > 0 && !json.Valid(t.Result) {
+		t.Result, t.Omitted = nil, append(t.Omitted, "result")
 	}
 }
 
@@ -163,7 +166,7 @@ func (t *Task) stamp(score string) {
 	if err != nil {
 		return
 	}
-	switch at := time.UnixMilli(int64(f)); t.State {
+	switch at := queue.TimeOf(int64(f)); t.State {
 	case Delayed:
 		t.Due = at
 	case Dead, Cancelled:

@@ -35,8 +35,10 @@ type draft struct {
 	Unique    string
 	UniqueFor time.Duration
 	After     []string
+	Deadline  int64 // in ms
 	Meta      map[string]string
 	Then      []draft
+	Await     bool
 }
 
 // ready makes tasks ready to be stored, as a client does.
@@ -45,7 +47,7 @@ func (m *machine) ready(drafts ...draft) []Task {
 	for _, d := range drafts {
 		o := Options{
 			Chosen: d.ID != "", Unique: d.Unique, UniqueFor: Milliseconds(d.UniqueFor), In: Milliseconds(d.In), After: d.After,
-			Meta: d.Meta,
+			Meta: d.Meta, Deadline: d.Deadline,
 		}
 		if !d.At.IsZero() {
 			o.At = d.At.UnixMilli()
@@ -56,8 +58,11 @@ func (m *machine) ready(drafts ...draft) []Task {
 		}
 		payload, err := json.Marshal(d.Payload)
 		require.NoError(m.t, err)
-		task := NewKind(cmp.Or(d.Name, "t"), d.Queue+d.Mark, o).Task(id, o.String(), payload)
-		all = append(all, task)
+		kind := NewKind(cmp.Or(d.Name, "t"), d.Queue+d.Mark, o)
+		if d.Await {
+			kind.Await()
+		}
+		all = append(all, kind.Task(id, o.String(), payload))
 		for i, then := range d.Then {
 			then.After, then.ID = []string{id}, id+".then."+strconv.Itoa(i+1)
 			followers := m.ready(then)

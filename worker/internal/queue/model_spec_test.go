@@ -67,6 +67,17 @@ func (t *specTask) waiting() bool {
 	return t.State == statePending || t.State == stateParked || t.State == stateDelayed || t.State == stateBlocked
 }
 
+// expires reports whether the task ends at its deadline without a node.
+func (t *specTask) expires() bool { return t.waiting() && t.Options.Deadline > 0 }
+
+// expiry returns when it does, or 0.
+func (t *specTask) expiry() int64 {
+	if t.expires() {
+		return t.Options.Deadline
+	}
+	return 0
+}
+
 type specSettings struct {
 	Paused            bool
 	Program, Operator *Limits
@@ -263,6 +274,11 @@ func (s *spec) seize(name, id string, lasting int64) string {
 // add stores a task, or returns why not.
 func (s *spec) add(p Task, bounded bool) string {
 	code := s.store(p, bounded)
+	if holder, _ := strings.CutPrefix(code, "unique="); code == "taken" {
+		s.await(p, p.ID)
+	} else if holder != code {
+		s.await(p, holder)
+	}
 	if code == "" || code == "taken" {
 		delete(s.unstored, p.ID)
 	} else {
@@ -271,9 +287,17 @@ func (s *spec) add(p Task, bounded bool) string {
 	return code
 }
 
+// await has the end of a task announced if the one that is to be stored asks for it, and
+// the task has not ended.
+func (s *spec) await(p Task, id string) {
+	if t := s.Tasks[id]; p.awaited && t != nil && (t.State == stateActive || t.waiting()) {
+		t.Awaited = true
+	}
+}
+
 func (s *spec) store(p Task, bounded bool) string {
 	queue := queueOf(p.line)
-	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 36) + p.tail, Chosen: p.chosen}
+	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 36) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
 	r, err := ParseRecord(t.Record)
 	if err != nil {
 		panic(err)

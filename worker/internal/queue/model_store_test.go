@@ -19,7 +19,7 @@ var storedKinds = map[string]string{
 	"tasks": "hash", "active": "hash", "bytes": "hash", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
 	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash",
 	"tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
-	"leases": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
+	"leases": "zset", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
 	"queues": "set", "idle:": "set", "parked": "set", "queue:": "list", "parked:": "list", "producer:": "string",
 	"clock": "string", "cache:": "", // the cache's own
 }
@@ -284,6 +284,9 @@ func (t *specTask) render(out stored) {
 		if has {
 			out.put(name, t.ID, "")
 		}
+	}
+	if t.expires() {
+		out.put("deadlines", t.ID, number(t.Options.Deadline))
 	}
 	switch t.State {
 	case stateDelayed:

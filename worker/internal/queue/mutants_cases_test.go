@@ -51,6 +51,17 @@ var mutantCases = map[string]func(*machine){
 		m.sleep(70000)
 		m.step(m.due)
 	},
+	"an awaited task that is cancelled by the script that stores it": func(m *machine) {
+		id := m.enqueueOne(1, draft{})
+		m.step(func() {
+			m.run(cancelScript, `{"reason":"cancelled"}`, id)
+			m.spec.cancel(m.spec.Tasks[id])
+		})
+		after := draft{Queue: "a", After: []string{id}}
+		awaited := after
+		awaited.Await = true
+		m.step(func() { m.sendNew("p0", m.ready(after, awaited)) })
+	},
 	"meta stays through retry, take-over and death": func(m *machine) {
 		meta := map[string]string{"tenant": "acme"}
 		id := m.enqueueOne(1, draft{Meta: meta, Unique: "k", In: time.Second})

@@ -18,6 +18,8 @@ import (
 type Store struct {
 	// OnEnd, when set, is called for each task that a script ended; see [End].
 	OnEnd func(End)
+	// Reports logs take-overs that are repeated; nil: nothing does.
+	Reports *link.Reports
 
 	redis redis.UniversalClient
 	keys  link.Keys
@@ -189,7 +191,7 @@ func (s Store) MoveDue(ctx context.Context, most int, keepFor time.Duration, kee
 	if err == nil && next != "" {
 		var ms int64
 		ms, err = strconv.ParseInt(next, 10, 64)
-		m.Next, m.HasNext = time.Duration(ms)*time.Millisecond, true
+		m.Next, m.HasNext = Duration(ms), true
 	}
 	return m, err
 }

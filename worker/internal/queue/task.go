@@ -23,7 +23,8 @@ type Task struct {
 type Kind struct {
 	name, line, when, head string
 	unique, lasting, after string
-	chosen                 bool
+	deadline               string
+	chosen, awaited        bool
 }
 
 // NewKind returns the kind of a task with that name, in that line.
@@ -35,8 +36,14 @@ func NewKind(name, line string, o Options) *Kind {
 	if o.UniqueFor > 0 {
 		k.lasting = strconv.FormatInt(o.UniqueFor, 10)
 	}
+	k.deadline = o.deadline()
 	return k
 }
+
+// Await has the ends of the kind's tasks announced on [link.Keys.Ended], and remembered for
+// a minute, as [Store.Ending] does with listen. If a task is not stored because another has
+// its id or unique key, this goes for the other.
+func (k *Kind) Await() { k.awaited = true }
 
 // Task returns a task of the kind; options are [Options.String] of its options.
 func (k *Kind) Task(id, options string, payload []byte) Task {
@@ -73,6 +80,14 @@ func (o Options) when() string {
 	}
 }
 
+// deadline returns the deadline as the scripts read it: milliseconds, empty for none.
+func (o Options) deadline() string {
+	if o.Deadline == 0 {
+		return ""
+	}
+	return strconv.FormatInt(o.Deadline, 10)
+}
+
 // scriptFor returns the script that can store all tasks of a batch.
 func scriptFor(batch []*submission) *link.Script {
 	for _, s := range batch {
@@ -94,11 +109,14 @@ func (t Task) alike(o Task) bool {
 // group returns the arguments that begin a group of n tasks like this one, as adding.lua
 // reads them. The id and tail of each task follow.
 func (t Task) group(n int) []any {
-	chosen := ""
+	marks := ""
 	if t.chosen {
-		chosen = "1"
+		marks = "c"
 	}
-	return []any{t.line, chosen, t.when, t.head, t.unique, t.lasting, t.after, n}
+	if t.awaited {
+		marks += "w"
+	}
+	return []any{t.line, marks, t.when, t.head, t.unique, t.lasting, t.after, t.deadline, n}
 }
 
 // alone returns a group of this task alone.

@@ -95,7 +95,7 @@ func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err er
 		m.OnCancel(moved.Asked)
 	}
 	if moved.Dropped > 0 {
-		m.log.Warn().Int64("tasks", moved.Dropped).Int("kept", tasks.KeepDead).Msg("the oldest dead tasks were forgotten: there are too many")
+		m.log.Warn().Int64("dropped", moved.Dropped).Int("kept", tasks.KeepDead).Msg("the oldest dead tasks were forgotten: there are too many")
 	}
 	if !moved.HasNext {
 		return moved.More, moveInterval, nil // nothing is delayed

@@ -23,8 +23,10 @@ type run struct {
 	returned bool // guarded by Runner.mu
 	started  bool // guarded by Runner.mu
 	solo     bool // the run holds the lane of suspects
-	began    time.Time
-	err      error // why the run failed
+
+	postponed bool // Redis refused the outcome
+	began     time.Time
+	err       error // why the run failed
 
 	work   context.Context //nolint:containedctx // the node's
 	once   sync.Once
@@ -106,7 +108,7 @@ func (r *run) end() {
 
 func (r *run) timeout() time.Duration {
 	if ms := r.Record.Options.Timeout; ms > 0 {
-		return time.Duration(ms) * time.Millisecond
+		return queue.Duration(ms)
 	}
 	return r.def.Timeout
 }

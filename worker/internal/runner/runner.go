@@ -46,7 +46,9 @@ type Config struct {
 	Solo *Solo
 	// Observer, when set, is notified of claims, commits and the ends of runs.
 	Observer tasks.Observer
-	Log      zerolog.Logger
+	// Reports logs failures of Redis. Default: the runner's own reports.
+	Reports *link.Reports
+	Log     zerolog.Logger
 }
 
 // Runner claims tasks for one incarnation and runs their handlers.
@@ -57,6 +59,8 @@ type Runner struct {
 	slots    int // how many tasks run at a time
 	solo     *Solo
 	observer tasks.Observer // nil: none
+	keys     link.Keys
+	reports  *link.Reports
 	log      zerolog.Logger
 	woken    chan struct{}
 	flush    chan struct{} // holds a value when unsent may have outcomes
@@ -92,9 +96,12 @@ func New(c Config) *Runner {
 	if c.Cache == nil {
 		c.Cache = cache.New(cache.Config{Client: c.Redis, Keys: c.Keys})
 	}
+	if c.Reports == nil {
+		c.Reports = link.NewReports(c.Log)
+	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, log: c.Log,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, keys: c.Keys, reports: c.Reports, log: c.Log,
 		woken:    make(chan struct{}, 1),
 		flush:    make(chan struct{}, 1),
 		inHand:   map[string]*run{},
@@ -107,6 +114,7 @@ func New(c Config) *Runner {
 	}
 	r.session = queue.NewSession(queue.SessionConfig{
 		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,
+		Reports: c.Reports,
 		Handles: func(name string) bool { _, ok := r.handlers[name]; return ok },
 	})
 	return r
@@ -156,7 +164,7 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
-		r.giveBack(true)
+		r.giveBack()
 		r.resign(work)
 		if err != nil || work.Err() != nil {
 			return err
@@ -189,6 +197,10 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		}
 		if want == 0 {
 			continue // the node became quiet meanwhile
+		}
+		select {
+		case <-r.woken: // the claim sees what this signal was for
+		default:
 		}
 		parked := r.session.Parked() // as the last claim saw it
 		got, err := r.claim(ctx, want)

@@ -109,6 +109,10 @@ func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticke
 	if err != nil {
 		return s, err
 	}
+	if !s.Ahead.IsZero() {
+		t.log.Warn().Str("periodic", p.Name).Time("last", s.Ahead).Time("now", s.Now).
+			Msg("the last tick of a periodic task lay in the future: Redis's clock was ahead; its ticks go on from now")
+	}
 	due := p.Schedule.Last(s.Last, s.Now)
 	if due.IsZero() {
 		return s, nil

@@ -29,7 +29,8 @@ local again = number == last
 
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
-local any = redis.call('EXISTS', key('tries')) == 1
+local ties = redis.call('EXISTS', key('tries'), key('deadlines')) -- most often none
+local any = ties > 0 and redis.call('EXISTS', key('tries')) == 1
 local bytes, asked = 0, 0
 -- Takes the records of these ids into the reply, as far as they fit, and returns
 -- how many it took and how many of them exist.
@@ -100,6 +101,7 @@ else
   end
 end
 each('HSET', owned, own)
+if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', known_ids) end -- the node ends them now
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
 local idle = asked < want and bytes < most

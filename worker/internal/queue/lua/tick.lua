@@ -5,7 +5,9 @@
 --      only later ones are due; 'skip' to note the tick and enqueue nothing;
 --      'run' to enqueue it  4 definition (JSON), for those who ask
 --      5.. a group of one task, see adding.lua
--- Returns {'OK', last tick, paused '1' or '', whether this call enqueued or noted it, now} | {'WRONGTYPE', key}
+-- Returns {'OK', last tick, paused '1' or '', whether this call enqueued or noted it, now,
+--         '' or the last tick that lay in the future and that this call put back to now}
+--         | {'WRONGTYPE', key}
 local name, tick, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local group = read_group(5)
 
@@ -19,10 +21,15 @@ end
 -- A zero before the time says that no tick has run yet. Nodes of older versions
 -- read the same time, and write it without a zero when they note a tick.
 local new, last, paused = string.match(redis.call('HGET', key('periodic'), name) or '', '^(0?)(%d+)|(1?)$')
-local did = 0
+local did, ahead = 0, ''
 if not last then
   last, paused = int(at), ''
   redis.call('HSET', key('periodic'), name, '0' .. last .. '|')
+elseif tonumber(last) > at then
+  -- It was noted while Redis's clock was ahead. The ticks from now on are due, except
+  -- those that ran then: their ids are taken.
+  ahead, last = last, int(at)
+  redis.call('HSET', key('periodic'), name, new .. last .. '|' .. paused)
 elseif verb ~= 'first' and tick > tonumber(last) and tick <= at then
   local runs = verb == 'run' and paused == ''
   last = int(tick)
@@ -34,4 +41,4 @@ elseif verb ~= 'first' and tick > tonumber(last) and tick <= at then
     flush()
   end
 end
-return {'OK', last, paused, did, int(at)}
+return {'OK', last, paused, did, int(at), ahead}
