@@ -198,7 +198,7 @@ func lifetimeOfRedis(t *testing.T, cfg link.Config, preset cache.Preset, raw str
 		require.NoError(t, err)
 	}
 	lives(time.Minute)
-	n, err := cache.Update(ctx, c, "k", func(old int, there bool) (int, error) { return old + 1, nil })
+	n, err := cache.Update(ctx, c, "k", func(old int, _ bool) (int, error) { return old + 1, nil })
 	require.NoError(t, err)
 	require.Equal(t, 42, n)
 	lives(time.Minute)

@@ -112,7 +112,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	}
 	h.process = membership.Process{
 		Host: host, PID: os.Getpid(), Version: cmp.Or(cfg.Version, buildVersion()), Layout: link.Layout,
-		TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
+		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
 	}
 	return h, nil
 }
