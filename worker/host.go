@@ -143,7 +143,7 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := link.Retry(ctx, h.publisher.Publish); err != nil {
+	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
 		h.log.Warn().Err(err).Msg("programs that only enqueue do not find this program's tasks yet; trying again")
 	}
 	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
