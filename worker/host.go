@@ -117,7 +117,8 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.publisher = runner.NewPublisher(h.client, h.keys, &cfg.App.tasks, version, cfg.Log)
 	h.publisher.Reports = h.reports
 	h.process = membership.Process{
-		Host: host, PID: os.Getpid(), Version: version, Layout: link.Layout, TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
+		Host: host, PID: os.Getpid(), Version: version, Layout: link.Layout,
+		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
 	}
 	return h, nil
 }
