@@ -270,7 +270,7 @@ func (n *Node) join(ctx context.Context) error {
 	return nil
 }
 
-// enter changes the state, and writes Running and Draining to Redis as well.
+// enter changes the state, and writes Running to Redis as well.
 func (n *Node) enter(ctx context.Context, s membership.State) {
 	if s == membership.Running {
 		n.publish(ctx, s) // first: a caller of State must find the state on Redis too
@@ -278,9 +278,6 @@ func (n *Node) enter(ctx context.Context, s membership.State) {
 	n.mu.Lock()
 	n.state = s
 	n.mu.Unlock()
-	if s == membership.Draining {
-		n.publish(ctx, s)
-	}
 }
 
 // publish writes the state into the node's member record. After a failure the record keeps

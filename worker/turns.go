@@ -12,7 +12,7 @@ import (
 // be faster: they would only wait in other places, where the time that they may wait is
 // bounded, and would keep Redis and the process too busy to renew leases.
 const (
-	startTurns    = 64
+	startTurns    = 32
 	handOverTurns = 16
 )
 
@@ -32,14 +32,16 @@ func (t turns) take(ctx context.Context) (done func(), err error) {
 }
 
 // settling returns the context of the hand-over of a node whose own context is ctx. It goes
-// on after ctx has ended, but only as long as the hand-overs of the process get on: when
-// none has for the time patience, Redis is away, and other processes take over when the
-// leases have run out.
+// on after ctx has ended, but not for ever: only while Redis answers, or the hand-overs of
+// the process get on, with pauses of at most the time patience. If Redis answers and no
+// hand-over gets on all the same, it ends after the time of a lease: other processes have
+// taken over by then.
 func (h *Host) settling(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
 	settling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		for began := time.Now(); ; {
-			left := patience - min(time.Since(began), h.handedOver.silence())
+			stuck := min(time.Since(began), h.handedOver.silence())
+			left := min(max(patience-stuck, patience-h.probe.silence()), h.lease()-stuck)
 			if left <= 0 {
 				cancel()
 			}

@@ -21,7 +21,7 @@ type expiry struct {
 // An advance takes at most every expiryShare-th part of the time, as long as it comes at
 // least every expiryPause. A key may expire earlier by the time between two advances.
 const (
-	expiryShare = 20
+	expiryShare = 50
 	expiryPause = 20 * time.Millisecond
 )
 

@@ -32,7 +32,7 @@ func TestCallHandsOutFields(t *testing.T) {
 		require.NoError(t, r.Scan(&text, &short, &long, &yes, &no, &list))
 		require.Equal(t, "a", text)
 		require.Equal(t, 7, short)
-		require.EqualValues(t, 9007199254740992, long, "as exact as Lua's numbers")
+		require.Equal(t, int64(9007199254740992), long, "as exact as Lua's numbers")
 		require.True(t, yes)
 		require.False(t, no)
 		require.Equal(t, []string{"x", "y"}, list)

@@ -97,7 +97,7 @@ func TestTheBinary(t *testing.T) {
 		keys, err := client.Keys(t.Context(), "*").Result()
 		require.NoError(t, err)
 		slices.Sort(keys)
-		work := []string{"cache:a", "clock", "delayed:default", "done", "epoch", "history", "kept", "layout", "queues", "reaping", "results", "stats", "tasks", "token"}
+		work := []string{"cache:a", "clock", "definitions", "delayed:default", "done", "epoch", "history", "kept", "layout", "queues", "reaping", "results", "stats", "tasks", "token"}
 		for _, key := range keys {
 			name, ok := strings.CutPrefix(key, "{stellar}:")
 			require.True(t, ok, key)

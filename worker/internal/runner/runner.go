@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -51,7 +52,12 @@ type Config struct {
 	Observer tasks.Observer
 	// Reports logs failures of Redis. Default: the runner's own reports.
 	Reports *link.Reports
-	Log     zerolog.Logger
+	// Grace is how long a handler may take to return after its context has ended before a
+	// warning says so. Default [DefaultGrace].
+	Grace time.Duration
+	// Warnings bounds the warnings of the process. Default: the runner's own.
+	Warnings *Warnings
+	Log      zerolog.Logger
 }
 
 // Runner claims tasks for one incarnation and runs their handlers.
@@ -64,6 +70,8 @@ type Runner struct {
 	observer tasks.Observer // nil: none
 	keys     link.Keys
 	reports  *link.Reports
+	grace    time.Duration
+	warnings *Warnings
 	log      zerolog.Logger
 	woken    chan struct{}
 	flush    chan struct{} // holds a value when unsent may have outcomes
@@ -78,6 +86,7 @@ type Runner struct {
 	inHand  map[string]*run // claimed and not ended
 	unsent  []*run          // ended and not committed
 	sending int
+	overdue int // handlers; see Overdue
 	started atomic.Int64
 	done    atomic.Int64
 }
@@ -103,9 +112,13 @@ func New(c Config) *Runner {
 	if c.Reports == nil {
 		c.Reports = link.NewReports(c.Log)
 	}
+	if c.Warnings == nil {
+		c.Warnings = &Warnings{}
+	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, keys: c.Keys, reports: c.Reports, log: c.Log,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, keys: c.Keys, reports: c.Reports,
+		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
 		woken:    make(chan struct{}, 1),
 		flush:    make(chan struct{}, 1),
 		inHand:   map[string]*run{},
@@ -204,6 +217,10 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		}
 		if want == 0 {
 			continue // the node became quiet meanwhile
+		}
+		select {
+		case <-r.woken: // the claim sees what this signal was for
+		default:
 		}
 		parked := r.session.Parked() // as the last claim saw it
 		got, err := r.claim(ctx, want)
@@ -305,6 +322,7 @@ func (r *Runner) abandoned(id string) {
 	defer r.mu.Unlock()
 	if x := r.inHand[id]; x != nil {
 		x.returned = true
+		x.stopAlarm()
 	}
 	r.changed.Broadcast()
 }
