@@ -64,6 +64,9 @@ func (p *Producer) failure(ctx context.Context, err error, unsure bool) error {
 	if err == nil {
 		return nil
 	}
+	if !unsure && p.ctx.Err() == nil && errors.Is(ctx.Err(), context.Canceled) {
+		return link.GaveUp(ctx, err)
+	}
 	if unsure && !errors.Is(err, link.ErrUnknownOutcome) {
 		err = fmt.Errorf("%w: %v", link.ErrUnknownOutcome, err) //nolint:errorlint // which says that nothing is stored
 	}
