@@ -117,6 +117,9 @@ func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	if cfg.App != nil {
+		cfg.App.seal()
+	}
 	c := &Client{}
 	var err error
 	if c.redis, err = link.OpenClient(cfg.Redis, cfg.Name); err != nil {
