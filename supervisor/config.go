@@ -103,6 +103,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Validate reports everything that is wrong with the configuration at once, as [New] does.
+func (c Config) Validate() error { return c.withDefaults().validate() }
+
 // validate reports everything that is wrong with a config that has its defaults.
 func (c Config) validate() error {
 	var errs []error
@@ -131,6 +134,9 @@ func (c Config) validate() error {
 		"max backoff": c.MaxBackoff, "crash window": c.CrashWindow, "ready time": c.ReadyTime,
 	} {
 		check(d > 0, "%s: %s is not positive", name, d)
+	}
+	for name, d := range map[string]time.Duration{"lease": c.Times.Lease, "heartbeat": c.Times.Heartbeat, "fence": c.Times.Fence} {
+		check(d == 0 || d >= time.Millisecond, "times: %s: %s is too short: use at least 1ms", name, d)
 	}
 	return errors.Join(append(errs, c.Redis.Validate(), c.Cache.Validate())...)
 }

@@ -141,7 +141,9 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
 	gate := &layoutGate{check: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
-	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, cfg.Log)
+	reports := link.NewReports(cfg.Log)
+	reports.Observer = cfg.Observer
+	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, reports, cfg.Log)
 	if cfg.App == nil {
 		c.Tasks = tasks.NewClient(ctx, c.redis, keys, nil)
 	} else {
@@ -150,13 +152,13 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	}
 	c.Tasks.LogTo(cfg.Log)
 	c.Tasks.Observe(cfg.Observer)
+	c.Tasks.Report(reports)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	c.Inspector.Observe(cfg.Observer)
 	bus := redisbus.NewBusConfig(cfg.Redis, "")
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, app.middleware.publish
-	bus.Observer, bus.Reports = cfg.Observer, link.NewReports(cfg.Log)
-	bus.Reports.Observer = cfg.Observer
+	bus.Observer, bus.Reports = cfg.Observer, reports
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
 		if err := gate.pass(ctx); err != nil {
 			return "", err
@@ -168,7 +170,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 		return err
 	}
 	c.RPC, err = rpcregistry.New(rpcregistry.Config{
-		Bus: c.Bus, Members: c.directory, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
+		Bus: c.Bus, Members: c.directory, Modes: c.directory.Modes, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
 		CallMiddleware: app.middleware.call, Observer: cfg.Observer,
 	})
 	if err != nil {

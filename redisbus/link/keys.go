@@ -55,8 +55,9 @@ func (k Keys) Members() string { return k.tag + "members" }
 // Leases maps an incarnation to its lease's deadline (sorted set, milliseconds on Redis's clock).
 func (k Keys) Leases() string { return k.tag + "leases" }
 
-// Reaping holds when a process last looked for expired leases, and until when no
-// incarnation may be taken over because no process had looked for a while (hash).
+// Reaping holds when a process last looked for expired leases, when one last looked for
+// leases that end too late, and until when no incarnation may be taken over because no
+// process had looked for a while (hash).
 func (k Keys) Reaping() string { return k.tag + "reaping" }
 
 // Connections maps a client connection's id to the incarnation that holds it (hash).
@@ -128,8 +129,8 @@ func (k Keys) Parked(queue, task string) string { return k.tag + "parked:" + que
 // ParkedLists is the set of the "queue|task name" that have parked tasks.
 func (k Keys) ParkedLists() string { return k.tag + "parked" }
 
-// Owned maps the ids of the tasks that an incarnation has claimed to the number of the
-// claim (hash).
+// Owned maps the ids of the tasks that an incarnation has claimed to "claim|ms": the number
+// of the claim, and its time on Redis's clock (hash).
 func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incarnation }
 
 // Stream is an incarnation's session: the numbers and replies of its last claim and
@@ -148,6 +149,10 @@ func (k Keys) Unique() string { return k.tag + "unique" }
 // of their task (sorted set, milliseconds).
 func (k Keys) UniqueUntil() string { return k.tag + "unique:until" }
 
+// Deadlines holds the tasks that wait and have a deadline (sorted set, milliseconds on
+// Redis's clock).
+func (k Keys) Deadlines() string { return k.tag + "deadlines" }
+
 // Blocked maps a task's id to how many tasks must be done before that task (hash).
 func (k Keys) Blocked() string { return k.tag + "blocked" }
 
@@ -164,7 +169,8 @@ func (k Keys) Cancelling() string { return k.tag + "cancelling" }
 // Progress maps a running task's id to its reported progress (hash, JSON values).
 func (k Keys) Progress() string { return k.tag + "progress" }
 
-// Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds). Until a
+// Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds), and
+// "name|enqueued" to the id of the last task that a tick enqueued. Until a
 // tick of the task has run, the value begins with a zero.
 func (k Keys) Periodic() string { return k.tag + "periodic" }
 

@@ -94,9 +94,15 @@ func TestWhatIsKept(t *testing.T) {
 			require.JSONEq(t, c.result, string(result))
 		})
 	}
-	command := shell("echo 1")
-	command.Output = -1
+	command := shell(`head -c 4000000 /dev/zero`) // six bytes each as text
+	command.Output = commandtask.MaxOutput
 	result, err := run(t, start(t, supervisor.Config{}, command, options), nil)
+	require.NoError(t, err)
+	require.Contains(t, string(result), `{"base64":"AAAA`, "the shorter form")
+
+	command = shell("echo 1")
+	command.Output = -1
+	result, err = run(t, start(t, supervisor.Config{}, command, options), nil)
 	require.NoError(t, err)
 	require.Empty(t, result, "nothing is kept where nothing is to be kept")
 }

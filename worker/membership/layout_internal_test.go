@@ -88,7 +88,7 @@ func TestANamespaceGetsTheLayoutOfItsFirstNode(t *testing.T) {
 		require.Equal(t, "3", layoutOn(t, p))
 		members, err := p.List(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, Process{Host: "h", PID: 1, Version: "v1.2.3", Layout: 3}, members[0].Process)
+		require.Equal(t, Process{Host: "h", PID: 1, Version: "v1.2.3", Layout: 3, Lease: DefaultLease.Milliseconds()}, members[0].Process)
 	})
 }
 

@@ -51,7 +51,7 @@ func NewClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *
 	closed, end := context.WithCancel(ctx)
 	client := &Client{
 		closed: closed, end: end, redis: c, keys: keys, store: queue.NewStore(c, keys), producer: queue.NewProducer(ctx, c, keys, ErrClosed),
-		registry: r, endings: redisbus.NewAnnouncements(c, zerolog.Nop()), log: zerolog.Nop(), warned: map[string]struct{}{},
+		registry: r, endings: redisbus.NewAnnouncements(c), log: zerolog.Nop(), warned: map[string]struct{}{},
 	}
 	if r == nil {
 		client.registry, client.strict = &Registry{}, true

@@ -22,8 +22,10 @@ type PeriodicInfo struct {
 	Payload  json.RawMessage `json:"payload"`
 	CatchUp  bool            `json:"catchUp"`
 	Paused   bool            `json:"paused"`
-	Last     time.Time       `json:"last,omitzero"` // the last tick, enqueued or left out; zero before the first tick
-	Next     time.Time       `json:"next,omitzero"` // the next tick; zero while the task is paused
+	// Last is the last tick, enqueued or left out; when the task was resumed, if no tick
+	// was due since; zero before the first tick.
+	Last time.Time `json:"last,omitzero"`
+	Next time.Time `json:"next,omitzero"` // the next tick; zero while the task is paused
 }
 
 // Periodic returns all periodic tasks that some process has registered, by name.
@@ -41,7 +43,9 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 		}
 		_ = infos[n].Schedule.UnmarshalText([]byte(k.Schedule)) // it never fails
 		if s := infos[n].Schedule; s.valid() == nil && !k.Paused {
-			infos[n].Next = s.Next(k.Since)
+			if next := s.Next(k.Since); !next.After(queue.Latest()) {
+				infos[n].Next = next
+			}
 		}
 	}
 	return infos, nil
@@ -65,7 +69,7 @@ func (c *Client) RunPeriodic(ctx context.Context, name string) (Receipt, error) 
 }
 
 // PausePeriodic stops the ticks of a periodic task, or, with paused false, resumes them.
-// Ticks during the pause are left out. The error is [ErrNotFound] if no process has
+// The ticks of the pause are left out, with CatchUp too, whether processes ran or not. The error is [ErrNotFound] if no process has
 // registered the periodic task.
 func (i *Inspector) PausePeriodic(ctx context.Context, name string, paused bool) error {
 	if paused {

@@ -175,7 +175,7 @@ func encode(payload any) (json.RawMessage, error) {
 		}
 	}
 	if len(encoded) > MaxPayload {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and enqueue where it is",
+		return nil, fmt.Errorf("payload %w: %d bytes, at most %d: store it elsewhere and enqueue where it is",
 			ErrTooLarge, len(encoded), MaxPayload)
 	}
 	return encoded, nil

@@ -104,7 +104,7 @@ func Cron(expression string, zone *time.Location) Schedule {
 		s.err = fmt.Errorf("schedule %q: %w: use five fields such as \"0 6 * * *\", or @daily", expression, err)
 		return s
 	}
-	s.next = func(after time.Time) time.Time { return parsed.Next(after.In(zone)) }
+	s.next = func(after time.Time) time.Time { return zonedCron(parsed, zone, after) }
 	return s
 }
 

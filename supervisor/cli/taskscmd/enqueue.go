@@ -89,7 +89,7 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 			Name: "meta", Value: &f.meta, Usage: "what is kept beside the payload, as `KEY=VALUE`; may be repeated", HideDefault: true,
 		},
 		&urfave.IntFlag{
-			Name: "max-attempts", Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
+			Name: "max-attempts", Config: config.Decimal, Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
 		},
 		&urfave.DurationFlag{
 			Name: "run-timeout", Destination: &f.runTimeout, Usage: "how long a run may take (`TIME`)", DefaultText: definitions,
@@ -117,13 +117,13 @@ const definitions = "the task's definition"
 
 // options returns the task's options as far as the flags determine them, and the
 // deadline, which depends on Redis's clock.
-func (f *enqueueFlags) options() (tasks.Options, instant, error) {
+func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, instant, error) {
 	o := tasks.Options{
 		In: f.in, Queue: f.queue, ID: f.id, Unique: f.unique, UniqueFor: f.uniqueFor, After: f.after, MaxAttempts: f.maxAttempts,
 		Timeout: f.runTimeout, Backoff: f.backoff, MaxBackoff: f.maxBackoff, Retention: f.retention,
 		WantResult: f.result, Await: f.wait, AnyName: f.anyName,
 	}
-	if err := f.check(); err != nil {
+	if err := f.check(given); err != nil {
 		return o, instant{}, err
 	}
 	var err error
@@ -143,7 +143,7 @@ func (f *enqueueFlags) options() (tasks.Options, instant, error) {
 }
 
 // check returns an error if the flags have invalid or contradictory values.
-func (f *enqueueFlags) check() error {
+func (f *enqueueFlags) check(given func(flag string) bool) error {
 	for _, d := range []struct {
 		flag  string
 		value time.Duration
@@ -153,6 +153,9 @@ func (f *enqueueFlags) check() error {
 	} {
 		if d.value < 0 {
 			return config.Usagef("--%s: %s is negative", d.flag, d.value)
+		}
+		if d.value == 0 && d.flag != "in" && given(d.flag) {
+			return config.Usagef("--%s: 0 is too short: use at least 1ms, or leave the flag out", d.flag)
 		}
 	}
 	for _, id := range f.after {
@@ -167,8 +170,8 @@ func (f *enqueueFlags) check() error {
 		return config.Usagef("--queue: %q: %w", f.queue, link.ErrName)
 	case f.id != "" && !link.ValidName(f.id):
 		return config.Usagef("--id: %q: %w", f.id, link.ErrName)
-	case f.maxAttempts < 0:
-		return config.Usagef("--max-attempts: %d is negative", f.maxAttempts)
+	case f.maxAttempts < 0 || f.maxAttempts == 0 && given("max-attempts"):
+		return config.Usagef("--max-attempts: %d is not 1 or more", f.maxAttempts)
 	case f.uniqueFor > 0 && f.unique == "":
 		return config.Usagef("--unique-for: say the key as well, with --unique")
 	}
@@ -176,7 +179,7 @@ func (f *enqueueFlags) check() error {
 }
 
 func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []string) error {
-	options, deadline, err := f.options()
+	options, deadline, err := f.options(e.Given)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ const (
 	Cancelled   = "cancelled"
 	Deleted     = "deleted"
 	Quarantined = "quarantined" // dead, after too many crashes
+	Deadline    = "deadline"    // dead: its deadline passed while it waited
 	Duplicate   = "duplicate"   // a follow-up task that was not stored: its id or unique key is taken
 )
 

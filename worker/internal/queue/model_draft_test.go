@@ -35,6 +35,7 @@ type draft struct {
 	Unique    string
 	UniqueFor time.Duration
 	After     []string
+	Deadline  int64 // in ms
 	Meta      map[string]string
 	Then      []draft
 	Await     bool
@@ -46,7 +47,7 @@ func (m *machine) ready(drafts ...draft) []Task {
 	for _, d := range drafts {
 		o := Options{
 			Chosen: d.ID != "", Unique: d.Unique, UniqueFor: Milliseconds(d.UniqueFor), In: Milliseconds(d.In), After: d.After,
-			Meta: d.Meta,
+			Meta: d.Meta, Deadline: d.Deadline,
 		}
 		if !d.At.IsZero() {
 			o.At = d.At.UnixMilli()

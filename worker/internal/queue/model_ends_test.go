@@ -22,7 +22,7 @@ func (s *spec) claim(name string, queues, parked []string, want int) []string {
 			id := list[key][len(list[key])-1]
 			list[key] = list[key][:len(list[key])-1]
 			t := s.Tasks[id]
-			t.State, t.Owner, t.Claim = stateActive, name, i.Claim
+			t.State, t.Owner, t.Claim, t.Since = stateActive, name, i.Claim, s.Now
 			ids = append(ids, id)
 		}
 	}
@@ -225,6 +225,12 @@ func (s *spec) done(t *specTask, o *Run) {
 	if o.outcome.args != nil {
 		n, _ := o.outcome.args[0].(int)
 		taken = int64(n)
+		if text, is := o.outcome.args[0].(string); is && text != "" { // of a tick
+			lasting, tick, _ := strings.Cut(text, "@")
+			taken, _ = strconv.ParseInt(lasting, 10, 64)
+			from, _ := strconv.ParseInt(tick, 10, 64)
+			taken += max(from-s.Now, 0)
+		}
 		n, _ = o.outcome.args[1].(int)
 		keep = int64(n)
 		result, _ = o.outcome.args[2].(string)
@@ -260,6 +266,9 @@ func (s *spec) done(t *specTask, o *Run) {
 // followUp is the task that an effect enqueues.
 func followUp(e Effect) Task {
 	word := func(i int) string { w, _ := e.args[i].(string); return w }
-	k := &Kind{line: word(0), chosen: strings.Contains(word(1), "c"), awaited: strings.Contains(word(1), "w"), when: word(2), head: word(3), unique: word(4)}
-	return Task{Kind: k, ID: word(8), tail: word(9)}
+	k := &Kind{
+		line: word(0), chosen: strings.Contains(word(1), "c"), awaited: strings.Contains(word(1), "w"),
+		when: word(2), head: word(3), unique: word(4), deadline: word(7),
+	}
+	return Task{Kind: k, ID: word(9), tail: word(10)}
 }

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,9 @@ func (m *machine) options() draft {
 		o.Unique, o.UniqueFor = "k"+strconv.Itoa(m.draw("key", 2)), time.Duration(1+m.draw("ms", 5000))*time.Millisecond
 	default:
 	}
+	if m.draw("deadline", 6) == 0 {
+		o.Deadline = m.spec.Now + int64(m.draw("ms", 6000)) - 1000
+	}
 	if m.draw("after", 4) == 0 {
 		for range 1 + m.draw("tasks", 3) {
 			o.After = append(o.After, m.task())
@@ -37,9 +41,9 @@ func (m *machine) options() draft {
 	return o
 }
 
-// pass lets time go by; most nodes renew their leases.
+// pass lets time go by, or steps Redis's clock back; most nodes renew their leases.
 func (m *machine) pass() {
-	m.sleep([]int64{1, 700, 3000, 6000, 70000}[m.draw("time", 5)])
+	m.sleep([]int64{1, 700, -4000, 3000, 6000, 70000}[m.draw("time", 6)])
 	for _, a := range m.actors {
 		if m.draw("renews", 6) > 0 {
 			m.renew(a)
@@ -67,8 +71,10 @@ func (m *machine) dueOf(most, bound int) {
 	var asked []string
 	for _, id := range m.spec.ids() {
 		t := m.spec.Tasks[id]
-		if left := max(t.Due-m.spec.Now, 0); t.State == stateDelayed && (next < 0 || left < next) {
-			next = left
+		for at, has := range map[int64]bool{t.Due: t.State == stateDelayed, t.Options.Deadline: t.expires()} {
+			if left := max(at-m.spec.Now, 0); has && (next < 0 || left < next) {
+				next = left
+			}
 		}
 		if t.Asked {
 			asked = append(asked, id)
@@ -80,6 +86,11 @@ func (m *machine) dueOf(most, bound int) {
 }
 
 func (s *spec) moveDue(most, lasting, bound int) (more bool, dropped int) {
+	for _, id := range s.due(&more, (*specTask).expiry, s.Now, min(most, 50)) {
+		t := s.Tasks[id]
+		s.bury(t, "deadline")
+		s.ends[t.queue()+"|"+Deadline]++
+	}
 	for _, queue := range modelQueues {
 		ids := s.oldest(func(t *specTask) int64 {
 			if t.State == stateDelayed && t.queue() == queue {
@@ -110,17 +121,25 @@ func (s *spec) moveDue(most, lasting, bound int) (more bool, dropped int) {
 			return 0
 		}
 		for _, id := range s.due(&more, ended, s.Now-int64(lasting), most) {
-			s.drop(s.Tasks[id], "dropped")
+			s.forget(s.Tasks[id], int64(lasting))
 		}
-		all := s.oldest(ended, s.Now, len(s.Tasks))
+		all := s.oldest(ended, math.MaxInt64, len(s.Tasks))
 		for _, id := range all[:max(0, min(len(all)-bound, most))] {
-			s.drop(s.Tasks[id], "dropped")
+			s.forget(s.Tasks[id], int64(lasting))
 			if in == stateDead {
 				dropped++
 			}
 		}
 	}
 	return more, dropped
+}
+
+// forget drops a dead or cancelled task. The id of a tick that lies in the future stays taken.
+func (s *spec) forget(t *specTask, lasting int64) {
+	s.drop(t, "dropped")
+	if t.Options.Tick > s.Now {
+		s.Tasks[t.ID] = &specTask{ID: t.ID, Line: t.Line, State: stateDone, Until: t.Options.Tick + lasting}
+	}
 }
 
 func (s *spec) due(more *bool, when func(*specTask) int64, till int64, most int) []string {
@@ -254,45 +273,73 @@ func (m *machine) wait() {
 	}
 }
 
-// tick asks for a periodic task, as any number of processes do.
+// tick asks for a periodic task, as any number of processes do, and pauses it at times.
 func (m *machine) tick() {
-	p := Periodic{Task: "t", Queue: "default", Schedule: "every 1s", Payload: []byte("null")}
 	tick := m.spec.now().Add(time.Duration(m.draw("tick", 4)-2) * time.Second).Truncate(time.Second)
-	verb := []string{TickFirst, TickRun, TickSkip}[m.draw("verb", 3)]
-	s, err := m.store.Tick(m.ctx, "t", tick, verb, p)
-	require.NoError(m.t, err)
-	state, known := m.spec.Ticks["t"]
-	last, paused, _ := strings.Cut(state, "|")
-	isNew := !known || last[0] == '0'
-	at, _ := strconv.ParseInt(last, 10, 64)
-	require.Equal(m.t, paused != "", s.Paused)
-	switch ms := tick.UnixMilli(); {
-	case !known:
-		at = m.spec.Now
-	case verb != TickFirst && ms > at && ms <= m.spec.Now:
-		at = ms
-		if verb == TickRun && paused == "" {
-			isNew = false
-			require.Equal(m.t, m.spec.add(p.at("t", tick), false) == "", s.Did)
-		} else {
-			require.Equal(m.t, verb == TickSkip, s.Did)
-		}
-	}
-	require.Equal(m.t, at, s.Last.UnixMilli())
+	m.tickAs("t", "default", tick.UnixMilli(), []string{TickFirst, TickRun, TickSkip}[m.draw("verb", 3)])
 	if m.draw("pauses", 3) == 0 {
-		paused = []string{"", "1"}[m.draw("paused", 2)]
-		known, err := m.store.PausePeriodic(m.ctx, "t", paused)
-		require.NoError(m.t, err)
-		require.True(m.t, known)
+		m.pausePeriodic("t", []string{"", "1"}[m.draw("paused", 2)])
 	}
-	state, shown := strconv.FormatInt(at, 10)+"|"+paused, time.UnixMilli(at)
-	if isNew {
-		state, shown = "0"+state, time.Time{}
-	}
-	m.spec.Ticks["t"] = state
 	all, err := m.store.Periodic(m.ctx)
 	require.NoError(m.t, err)
+	at, _, _ := m.periodic("t")
+	shown := time.UnixMilli(at)
+	if m.spec.Ticks["t"][0] == '0' {
+		shown = time.Time{}
+	}
 	require.Equal(m.t, shown, all[0].Last)
+}
+
+// periodic returns what is known of a periodic task.
+func (m *machine) periodic(name string) (last int64, paused string, known bool) {
+	state, known := m.spec.Ticks[name]
+	text, paused, _ := strings.Cut(state, "|")
+	last, _ = strconv.ParseInt(text, 10, 64)
+	return last, paused, known
+}
+
+func (m *machine) tickAs(name, queue string, tick int64, verb string) {
+	p := Periodic{Task: "t", Queue: queue, Schedule: "every 1s", Payload: []byte("null")}
+	s, err := m.store.Tick(m.ctx, name, time.UnixMilli(tick), verb, p)
+	require.NoError(m.t, err)
+	at, paused, known := m.periodic(name)
+	isNew := !known || m.spec.Ticks[name][0] == '0'
+	ahead, did, leftOut := known && at > m.spec.Now, false, false
+	switch {
+	case !known, ahead:
+		at = m.spec.Now
+	case verb == TickFirst || tick <= at || tick > m.spec.Now:
+	case verb == TickRun && paused == "" && m.spec.parked(m.spec.Enqueued[name], queue+"|t"):
+		at, did, leftOut = tick, true, true
+	case verb == TickRun && paused == "":
+		t := p.at(name, time.UnixMilli(tick))
+		if at, isNew, did = tick, false, m.spec.add(t, false) == ""; did {
+			m.spec.Enqueued[name] = t.ID
+		}
+	default:
+		at, did = tick, verb == TickSkip
+	}
+	require.Equal(m.t, []any{ahead, at, paused != "", did, leftOut}, []any{!s.Ahead.IsZero(), s.Last.UnixMilli(), s.Paused, s.Did, s.LeftOut})
+	m.noteTick(name, at, paused, isNew)
+}
+
+func (m *machine) noteTick(name string, at int64, paused string, isNew bool) {
+	state := strconv.FormatInt(at, 10) + "|" + paused
+	if isNew {
+		state = "0" + state
+	}
+	m.spec.Ticks[name] = state
+}
+
+func (m *machine) pausePeriodic(name, mark string) {
+	known, err := m.store.PausePeriodic(m.ctx, name, mark)
+	require.NoError(m.t, err)
+	require.True(m.t, known)
+	at, paused, _ := m.periodic(name)
+	if paused != "" && mark == "" {
+		at = m.spec.Now
+	}
+	m.noteTick(name, at, mark, m.spec.Ticks[name][0] == '0')
 }
 
 // look compares what a caller is shown.
@@ -308,6 +355,9 @@ func (m *machine) look() {
 	require.EqualValues(m.t, t.State, got.State)
 	blocking, _ := strconv.Atoi(got.Blocking)
 	require.Equal(m.t, []any{t.Owner, len(t.Waits), t.Asked, t.Result}, []any{got.Node, blocking, got.Cancelling, got.Result})
+	if t.State == stateActive {
+		require.Equal(m.t, strconv.FormatInt(t.Since, 10), got.Since)
+	}
 	if t.State == statePending {
 		before := 0
 		for _, mark := range []string{HighMark, "", LowMark} {

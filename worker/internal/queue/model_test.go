@@ -118,7 +118,8 @@ func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw
 func (m *machine) actions() map[string]func() {
 	actions := map[string]func(){
 		"enqueue again": m.enqueueAgain, "enqueue crossed": m.enqueueCrossed, "claim again": m.claimAgain, "claim stale": m.claimStale,
-		"commit again": m.commitAgain, "commit stale": m.commitStale, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
+		"commit again": m.commitAgain, "commit stale": m.commitStale,
+		"withdraw": m.withdraw, "withdraw again": m.withdrawAgain, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
 		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack,
 	}

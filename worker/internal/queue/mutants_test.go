@@ -86,9 +86,11 @@ func hunt(ctx context.Context, c *redis.Client, change func(string) string, runs
 	defer back()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for _, name := range slices.Sorted(maps.Keys(mutantCases)) {
+	cases := maps.Clone(mutantCases)
+	maps.Copy(cases, clockCases)
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		if err := attempt(func(v *verdict) {
-			mutantCases[name](newMachine(ctx, v, c, func(_ string, most int) int { return most - 1 }))
+			cases[name](newMachine(ctx, v, c, func(_ string, most int) int { return most - 1 }))
 		}); err != nil {
 			return fmt.Errorf("case %s: %w", name, err)
 		}

@@ -29,8 +29,13 @@ type Ticked struct {
 	Last   time.Time // the last tick, or when the task became known
 	Paused bool
 	Did    bool      // this call enqueued the tick's task, or recorded the tick as skipped
+	// LeftOut: the tick was recorded as skipped because the task of an earlier tick is parked.
+	LeftOut bool
 	Now    time.Time // on Redis's clock
 	Asked  time.Time // when the request was sent, on this process's clock
+	// Ahead is zero, or the last tick before this call, which lay in the future: Redis's
+	// clock had been ahead. The call put the last tick back to Now.
+	Ahead time.Time
 }
 
 // Verbs of [Store.Tick]: what to do with a tick that is later than the last one.
@@ -48,20 +53,20 @@ func (s Store) Tick(ctx context.Context, name string, tick time.Time, verb strin
 	t := p.at(name, tick)
 	args := append([]any{name, max(tick.UnixMilli(), 0), verb, definition}, t.alone()...)
 	asked := time.Now()
-	var last, now string
+	var last, now, ahead string
 	ticked := Ticked{Asked: asked}
 	reply, err := s.call(ctx, tickScript, args...)
 	if err == nil {
-		err = reply.Scan(&last, &ticked.Paused, &ticked.Did, &now)
+		err = reply.Scan(&last, &ticked.Paused, &ticked.Did, &now, &ahead, &ticked.LeftOut)
 	}
-	ticked.Last, ticked.Now = Time(last), Time(now)
+	ticked.Last, ticked.Now, ticked.Ahead = Time(last), Time(now), Time(ahead)
 	return ticked, err
 }
 
 // at returns the task that a tick enqueues.
 func (p Periodic) at(name string, tick time.Time) Task {
-	o := Options{Chosen: true}
-	return NewKind(p.Task, p.Queue, o).Task(name+":"+strconv.FormatInt(max(tick.UnixMilli(), 0), 10), o.String(), p.Payload)
+	o := Options{Chosen: true, Tick: max(tick.UnixMilli(), 0)}
+	return NewKind(p.Task, p.Queue, o).Task(name+":"+strconv.FormatInt(o.Tick, 10), o.String(), p.Payload)
 }
 
 // Known is a periodic task as Redis stores it: the definition and the state.
@@ -70,7 +75,7 @@ type Known struct {
 
 	Name   string
 	Paused bool
-	Last   time.Time // the last tick, enqueued or skipped; zero before the first tick
+	Last   time.Time // as tasks.PeriodicInfo has it
 	Since  time.Time // the last tick, or when the task became known
 }
 

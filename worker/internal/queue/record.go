@@ -32,7 +32,7 @@ const (
 func Lines(queue string) []string { return []string{queue + HighMark, queue, queue + LowMark} }
 
 // Options are the options of one task that differ from its definition's, as a
-// record holds them. The scripts read Unique, UniqueFor, In, At and After.
+// record holds them. The scripts read Deadline, Tick, Unique, UniqueFor, In, At and After.
 type Options struct {
 	MaxAttempts int   `json:"a,omitempty"`
 	Timeout     int64 `json:"t,omitempty"` // this and all other times are milliseconds
@@ -41,6 +41,7 @@ type Options struct {
 	MaxBackoff  int64 `json:"B,omitempty"`
 	Deadline    int64 `json:"d,omitempty"` // on Redis's clock
 	Chosen      bool  `json:"c,omitempty"` // the caller chose the id
+	Tick        int64 `json:"T,omitempty"` // of the periodic task that this is a run of, on Redis's clock
 
 	Meta map[string]string `json:"m,omitempty"`
 
@@ -82,8 +83,8 @@ func queueOf(line string) string {
 // Waited returns for how long the task has been due at now, a time on Redis's clock; 0 if
 // it is not due yet.
 func (r Record) Waited(now time.Time) time.Duration {
-	due := r.Enqueued.Add(time.Duration(r.Options.In) * time.Millisecond)
-	if at := time.UnixMilli(r.Options.At); at.After(due) {
+	due := r.Enqueued.Add(Duration(r.Options.In))
+	if at := TimeOf(r.Options.At); at.After(due) {
 		due = at
 	}
 	return max(now.Sub(due), 0)
@@ -105,7 +106,7 @@ func ParseRecord(s string) (Record, error) {
 	if err != nil {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	r.Enqueued, r.Payload = time.UnixMilli(ms), json.RawMessage(payload)
+	r.Enqueued, r.Payload = TimeOf(ms), json.RawMessage(payload)
 	if f[3] != "" {
 		if err := json.Unmarshal([]byte(f[3]), &r.Options); err != nil {
 			return r, fmt.Errorf("malformed record %.80q: %w", s, err)

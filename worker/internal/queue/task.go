@@ -23,6 +23,7 @@ type Task struct {
 type Kind struct {
 	name, line, when, head string
 	unique, lasting, after string
+	deadline               string
 	chosen, awaited        bool
 }
 
@@ -35,6 +36,7 @@ func NewKind(name, line string, o Options) *Kind {
 	if o.UniqueFor > 0 {
 		k.lasting = strconv.FormatInt(o.UniqueFor, 10)
 	}
+	k.deadline = o.deadline()
 	return k
 }
 
@@ -78,6 +80,14 @@ func (o Options) when() string {
 	}
 }
 
+// deadline returns the deadline as the scripts read it: milliseconds, empty for none.
+func (o Options) deadline() string {
+	if o.Deadline == 0 {
+		return ""
+	}
+	return strconv.FormatInt(o.Deadline, 10)
+}
+
 // scriptFor returns the script that can store all tasks of a batch.
 func scriptFor(batch []*submission) *link.Script {
 	for _, s := range batch {
@@ -106,7 +116,7 @@ func (t Task) group(n int) []any {
 	if t.awaited {
 		marks += "w"
 	}
-	return []any{t.line, marks, t.when, t.head, t.unique, t.lasting, t.after, n}
+	return []any{t.line, marks, t.when, t.head, t.unique, t.lasting, t.after, t.deadline, n}
 }
 
 // alone returns a group of this task alone.

@@ -109,6 +109,10 @@ func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticke
 	if err != nil {
 		return s, err
 	}
+	if !s.Ahead.IsZero() {
+		t.log.Warn().Str("periodic", p.Name).Time("last", s.Ahead).Time("now", s.Now).
+			Msg("the last tick of a periodic task lay in the future: Redis's clock was ahead; its ticks go on from now")
+	}
 	due := p.Schedule.Last(s.Last, s.Now)
 	if due.IsZero() {
 		return s, nil
@@ -122,7 +126,7 @@ func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticke
 		return s, err
 	}
 	result := tasks.TickMissed
-	if verb == queue.TickRun {
+	if verb == queue.TickRun && !s.LeftOut {
 		result = tasks.TickEnqueued
 		t.log.Debug().Str("periodic", p.Name).Time("tick", due).Msg("periodic task enqueued")
 	}

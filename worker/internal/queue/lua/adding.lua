@@ -2,17 +2,17 @@
 -- alike has: line, marks ('c': the caller chose the ids; 'w': it waits for the ends,
 -- which are announced), when ('' for now, '+ms' or '@ms' on Redis's clock), head of their records, unique (a key that only one
 -- stored task has, or ''), lasting (ms that the key is taken, or '': until the
--- task ends), after (ids of the tasks that must be done first), how many they
--- are, and first: where in the arguments their ids and the tails of their
+-- task ends), after (ids of the tasks that must be done first), deadline (on
+-- Redis's clock, or ''), how many they are, and first: where in the arguments their ids and the tails of their
 -- records are.
 
-local group_words = 8 -- in the arguments: these, then id and tail of each
+local group_words = 9 -- in the arguments: these, then id and tail of each
 
 -- Reads a group from position c on, and returns it with the position after it.
 local function read_group(c)
-  local line, marks, many = ARGV[c], ARGV[c + 1], tonumber(ARGV[c + 7])
+  local line, marks, many = ARGV[c], ARGV[c + 1], tonumber(ARGV[c + 8])
   return {line = line, queue = queue_of(line), chosen = marks == 'c' or marks == 'cw', awaited = marks == 'w' or marks == 'cw', when = ARGV[c + 2], head = ARGV[c + 3],
-    unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], many = many, first = c + group_words},
+    unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], deadline = ARGV[c + 7], many = many, first = c + group_words},
     c + group_words + 2 * many
 end
 
@@ -34,7 +34,7 @@ local binding
 -- besides tasks, queues and stats. checked holds those that were looked at.
 local function group_refuses(group, checked)
   local set, line = settings(group.queue), 'queue:' .. group.line
-  if group.when == '' and not group.chosen and not group.awaited and group.unique == '' and group.after == '' and set == unset then -- most are
+  if group.when == '' and not group.chosen and not group.awaited and group.unique == '' and group.after == '' and group.deadline == '' and set == unset then -- most are
     if not checked[line] and not fits(key(line), 'list') then return key(line) end
     checked[line] = true
     return
@@ -53,6 +53,7 @@ local function group_refuses(group, checked)
     for _, mark in ipairs({'^', '', '~'}) do also('queue:' .. group.queue .. mark, 'list') end
   end
   if set.bytes > 0 then also('bytes', 'hash') end
+  if group.deadline ~= '' then also('deadlines', 'zset') end
   for i = 1, #kinds, 2 do
     if not checked[kinds[i]] then
       checked[kinds[i]] = true
@@ -165,6 +166,7 @@ local function add(group, at, bounded)
   if #fresh == 0 then return refused end
   redis.call('SADD', key('queues'), queue)
   tally(queue, 'enqueued', #fresh)
+  if group.deadline ~= '' then expire(group.deadline, fresh) end
   if group.awaited then
     for _, id in ipairs(fresh) do await(id) end
   end

@@ -7,9 +7,9 @@
 --      were first ones, µs that these waited, µs that all ran
 --      then how many queues with tasks that are done and nothing more, then for
 --      each: queue, how many, ids
---      then how many other tasks, then for each: id, line, verb, its arguments,
+--      then how many other tasks, then for each: id, line, deadline or '', verb, its arguments,
 --      the number of its effects and these:
---   done   ms for which its id stays taken or '', ms to keep it and its result or '', result or ''
+--   done   ms for which its id stays taken (from now or, after @, from a later time) or '', ms to keep it and its result or '', result or ''
 --   later  ms to wait, tries, what happened (JSON; the run has failed)
 --   snooze ms to wait, tries (it asked for another time)
 --   dead   tries, reason (JSON)
@@ -165,7 +165,10 @@ local function done(id, queue, a)
   local taken, keep, result = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   if tied() then loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
   weigh(queue, id, -1)
-  if taken ~= '' then redis.call('ZADD', key('done'), int(at + tonumber(taken)), id) end
+  if taken ~= '' then
+    local lasting, from = string.match(taken, '^(%d+)@?(%d*)$')
+    redis.call('ZADD', key('done'), int(math.max(at, tonumber(from) or 0) + lasting), id)
+  end
   if keep == '' then
     redis.call('HDEL', key('tasks'), id)
     forget(id, {'tries', 'history'})
@@ -180,7 +183,7 @@ local function done(id, queue, a)
 end
 
 -- Ends one task. It is in no place when this begins.
-local function finish_as(verb, id, line, a)
+local function finish_as(verb, id, line, deadline, a)
   local queue = queue_of(line)
   local asked = verb ~= 'done' and verb ~= 'dead' and exists('cancelling') and redis.call('HGET', key('cancelling'), id)
   if verb == 'later' or verb == 'snooze' then redis.call('HSET', key('tries'), id, ARGV[a + 1]) end
@@ -199,14 +202,15 @@ local function finish_as(verb, id, line, a)
     touched[queue] = true
   else park(id, queue, ARGV[a])
   end
+  if deadline ~= '' and not asked and verb ~= 'done' and verb ~= 'dead' then expire(deadline, {id}) end
   if verb == 'done' or verb == 'snooze' and not asked then tally(queue, verb == 'done' and 'done' or 'snoozed', 1) end
   hand(queue, -1)
 end
 
 c = first_other
 for _ = 1, others do
-  local id, line, verb = ARGV[c], ARGV[c + 1], ARGV[c + 2]
-  local a = c + 3
+  local id, line, deadline, verb = ARGV[c], ARGV[c + 1], ARGV[c + 2], ARGV[c + 3]
+  local a = c + 4
   local e = a + widths[verb] + 1
   local effects = tonumber(ARGV[e - 1])
   position = position + 1
@@ -215,7 +219,7 @@ for _ = 1, others do
     refusal(position, code)
   else
     redis.call('HDEL', key(owned), id)
-    finish_as(verb, id, line, a)
+    finish_as(verb, id, line, deadline, a)
   end
   for _ = 1, effects do
     if not code then apply(ARGV[e], e + 1) end

@@ -1,19 +1,50 @@
--- due: looks after what only time moves: brings delayed tasks that are due to their
--- lines, forgets what was to be kept until now, and the oldest of too many dead
+-- due: looks after what only time moves: ends tasks that wait and whose deadline has
+-- passed, brings delayed tasks that are due to their lines, forgets what was to be kept until now, and the oldest of too many dead
 -- and cancelled tasks, and wakes an idle node for every queue with tasks: one
 -- that had been woken for it may have died before it claimed.
 -- KEYS 1 tasks
 -- ARGV 1 how many of each at most  2 ms for which dead and cancelled tasks are
 --      kept  3 how many of each are kept
--- Returns {'OK', tasks that ended, '1' when there is more to do at once, ms until the next is due or '',
+-- Returns {'OK', tasks that ended, '1' when there is more to do at once, ms until the next is due or has its deadline, or '',
 --         keys that should be queues and are not, ids of running tasks that are
 --         to be cancelled, how many dead tasks were forgotten because there were
 --         too many} | {'WRONGTYPE', key}
 local most, lasting, bound = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'bytes', 'hash', 'stats', 'hash'}) or wrong_ties()
+local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'parked', 'set', 'stats', 'hash'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
 
 local at, broken, more, nextup = now(), {}, false, nil
+
+-- Takes the first of a set into account for when there is more to do.
+local function foresee(name)
+  local first = redis.call('ZRANGE', key(name), 0, 0, 'WITHSCORES')[2]
+  if first then nextup = math.min(nextup or math.huge, tonumber(first)) end
+end
+
+-- Ends a task that waits, at its deadline.
+local function end_late(id)
+  local record = redis.call('HGET', key('tasks'), id)
+  local mistyped = record and record_refuses(record)
+  if mistyped then -- in a minute it may be mended
+    broken[mistyped] = true
+    redis.call('ZADD', key('deadlines'), int(at + 60000), id)
+    return
+  end
+  redis.call('ZREM', key('deadlines'), id)
+  if record and (take_set(id, queue_of(line_of(record) or '')) or take_list(id, line_of(record) or '', record)) then
+    bury(id, record, '{"reason":"deadline","error":"task deadline before it began"}', at)
+    report(id, record, 'deadline')
+  end
+end
+
+if exists('deadlines') then
+  local many = math.min(most, 50) -- each may cost a search in a whole line
+  local late = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', int(at), 'LIMIT', 0, many)
+  more = #late == many
+  if #late > 0 then writable(key('deadlines')) end
+  for _, id in ipairs(late) do end_late(id) end
+  foresee('deadlines')
+end
 
 -- Moves what is due of one queue.
 local function bring(queue)
@@ -33,8 +64,7 @@ local function bring(queue)
       if line then redis.call('LPUSH', key('queue:' .. line), id) end
     end
   end
-  local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
-  if first then nextup = math.min(nextup or math.huge, tonumber(first)) end
+  foresee('delayed:' .. queue)
 end
 
 for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
@@ -63,6 +93,9 @@ end
 local function drop(id)
   local record = redis.call('HGET', key('tasks'), id)
   if record then
+    -- Redis's clock was ahead when this tick of a periodic task ran: it must not run again.
+    local tick = options_of(record).T
+    if tick and tick > at then redis.call('ZADD', key('done'), int(tick + lasting), id) end
     loosen(id, record, 'deleted', at)
     tally(queue_of(line_of(record) or ''), 'dropped', 1)
   end

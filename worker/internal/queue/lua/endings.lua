@@ -63,6 +63,7 @@ local function loosen(id, record, how, at)
       redis.call('PUBLISH', channel('ended:' .. id), how)
     end
     forget(id, {'waiting', 'cancelling', 'progress'})
+    if exists('deadlines') then redis.call('ZREM', key('deadlines'), id) end
     local followers = how ~= 'dead' and exists('followers') and redis.call('HGET', key('followers'), id)
     if followers then redis.call('HDEL', key('followers'), id) end
     followers = followers and with_pages(id, followers)

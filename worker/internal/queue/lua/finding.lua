@@ -1,28 +1,38 @@
 -- finding: finds the place of one task.
 
--- Takes it out of its place and returns where that was: delayed, blocked,
+-- Takes a task out of the sets of those that wait, and returns which one it was in:
+-- delayed or blocked.
+local function take_set(id, queue)
+  if redis.call('ZREM', key('delayed:' .. queue), id) == 1 then return 'delayed' end
+  if redis.call('HDEL', key('blocked'), id) == 1 then return 'blocked' end
+end
+
+-- Takes a task out of the lists of those that wait, and returns which one it was in:
+-- pending or parked. It looks from the end that is served first, as lists of tasks are
+-- ordered: who takes many out in that order finds each at once, however long the line is.
+local function take_list(id, line, record)
+  if redis.call('LREM', key('queue:' .. line), -1, id) > 0 then return 'pending' end
+  local list = queue_of(line) .. '|' .. (string.match(record, '^([^|\n]*)') or '')
+  if redis.call('LREM', key('parked:' .. list), -1, id) > 0 then
+    if redis.call('EXISTS', key('parked:' .. list)) == 0 then redis.call('SREM', key('parked'), list) end
+    return 'parked'
+  end
+end
+
+-- Takes a task out of its place and returns where that was: delayed, blocked,
 -- pending, parked, dead, cancelled or done; an active one stays, and its owner
 -- is returned as well; nil when it is nowhere.
 local function take_out(id, record)
   local line = line_of(record) or ''
-  local queue = queue_of(line)
-  local name = string.match(record, '^([^|\n]*)') or ''
-  if redis.call('ZREM', key('delayed:' .. queue), id) == 1 then return 'delayed' end
-  if redis.call('HDEL', key('blocked'), id) == 1 then return 'blocked' end
+  local waits = take_set(id, queue_of(line))
+  if waits then return waits end
   for _, place in ipairs({'dead', 'cancelled', 'done'}) do
     if redis.call('ZREM', key(place), id) == 1 then return place end
   end
   for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
     if redis.call('HEXISTS', key('owned:' .. incarnation), id) == 1 then return 'active', incarnation end
   end
-  -- From the end that is served first, as lists of tasks are: who cancels or deletes
-  -- many in that order finds each at once, however long the line is.
-  if redis.call('LREM', key('queue:' .. line), -1, id) > 0 then return 'pending' end
-  local list = queue .. '|' .. name
-  if redis.call('LREM', key('parked:' .. list), -1, id) > 0 then
-    if redis.call('EXISTS', key('parked:' .. list)) == 0 then redis.call('SREM', key('parked'), list) end
-    return 'parked'
-  end
+  return take_list(id, line, record)
 end
 
 -- The first key that taking this task out would touch and that is something

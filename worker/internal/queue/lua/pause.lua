@@ -2,12 +2,14 @@
 -- KEYS 1 tasks
 -- ARGV 1 name  2 '1' to pause, '' to resume, 'remove'
 -- Returns 1, or 0 when there is no such periodic task
-local last = string.match(redis.call('HGET', key('periodic'), ARGV[1]) or '', '^(%d+)|')
+local new, last, paused = string.match(redis.call('HGET', key('periodic'), ARGV[1]) or '', '^(0?)(%d+)|(1?)$')
 if not last then return 0 end
 if ARGV[2] == 'remove' then
   redis.call('HDEL', key('periodic:definitions'), ARGV[1])
-  redis.call('HDEL', key('periodic'), ARGV[1])
+  redis.call('HDEL', key('periodic'), ARGV[1], ARGV[1] .. '|enqueued')
 else
-  redis.call('HSET', key('periodic'), ARGV[1], last .. '|' .. ARGV[2])
+  -- All ticks of a pause are left out, also those that no process noted.
+  if paused == '1' and ARGV[2] == '' then last = int(now()) end
+  redis.call('HSET', key('periodic'), ARGV[1], new .. last .. '|' .. ARGV[2])
 end
 return 1

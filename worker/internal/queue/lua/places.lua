@@ -114,10 +114,22 @@ local function flush()
   for queue in pairs(touched) do wake(queue) end
 end
 
--- Puts tasks of one queue off until a time, and tells the movers of a new first one.
-local function delay(queue, due, ids)
-  local set = key('delayed:' .. queue)
-  local first = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')
-  for _, id in ipairs(ids) do redis.call('ZADD', set, int(due), id) end
-  if not first[2] or due < tonumber(first[2]) then redis.call('PUBLISH', channel('due'), int(due)) end
+-- Adds tasks to a set at a time, and tells the movers of a new first one.
+local function set_for(name, time, ids)
+  local first = redis.call('ZRANGE', key(name), 0, 0, 'WITHSCORES')
+  for _, id in ipairs(ids) do redis.call('ZADD', key(name), int(time), id) end
+  if not first[2] or time < tonumber(first[2]) then redis.call('PUBLISH', channel('due'), int(time)) end
+end
+
+-- Puts tasks of one queue off until a time.
+local function delay(queue, due, ids) set_for('delayed:' .. queue, due, ids) end
+
+-- What a script has looked up or made: whether a key exists, see exists() in ties.lua.
+local there = {}
+
+-- Has the movers end tasks that still wait at their deadline. The key deadlines has the
+-- waiting tasks that have one, and no other.
+local function expire(deadline, ids)
+  set_for('deadlines', tonumber(deadline), ids)
+  there.deadlines = true
 end

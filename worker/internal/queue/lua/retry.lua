@@ -25,6 +25,7 @@ local function revive(id)
   tally(queue_of(line), 'revived', 1)
   weigh(queue_of(line), id, 1)
   redis.call('SADD', key('queues'), queue_of(line)) -- it may have been deleted meanwhile
+  if options.d then expire(options.d, {id}) end
   redis.call('LPUSH', key('queue:' .. line), id)
   touched[queue_of(line)] = true
   return 'retried'

@@ -49,7 +49,7 @@ local function placeable(line)
   return fits(key('queue:' .. line), 'list') or fits(key('delayed:' .. queue_of(line)), 'zset')
 end
 
-local function hand_on(id, line)
+local function hand_on(id, line, record)
   local queue = queue_of(line)
   if fits(key('queue:' .. line), 'list') then
     redis.call('RPUSH', key('queue:' .. line), id)
@@ -57,6 +57,8 @@ local function hand_on(id, line)
   else -- something else's key: in a minute it may be mended
     redis.call('ZADD', key('delayed:' .. queue), int(at + 60000), id)
   end
+  local deadline = options_of(record).d
+  if deadline then expire(deadline, {id}) end
 end
 
 for i, id in ipairs(ids) do
@@ -81,7 +83,7 @@ for i, id in ipairs(ids) do
         ' times while it ran","incarnation":' .. cjson.encode(incarnation) .. '}', at)
       quarantined = quarantined + 1
     else
-      hand_on(id, line)
+      hand_on(id, line, record)
       tally(queue, 'handedOn', 1)
       moved = moved + 1
     end

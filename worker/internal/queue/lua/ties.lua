@@ -2,14 +2,13 @@
 
 -- Whether a key exists, asked once in a script: most tasks have nothing that
 -- hangs on them, and then none of these keys does.
-local there = {}
 local function exists(name)
   if there[name] == nil then there[name] = redis.call('EXISTS', key(name)) == 1 end
   return there[name]
 end
 
 local ties = {'unique', 'hash', 'unique:until', 'zset', 'followers', 'hash', 'blocked', 'hash', 'waiting', 'hash', 'cancelling', 'hash',
-  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash'}
+  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'deadlines', 'zset'}
 
 -- The first of these keys that is of another type than it must have, or nil.
 local function wrong_ties()
