@@ -176,7 +176,7 @@ func (o Options) record(chosen bool) queue.Options {
 // checkTime returns the error of a time that is too late to be stored.
 func checkTime(what string, t time.Time) error {
 	if latest := queue.Latest(); t.After(latest) {
-		return fmt.Errorf("%w: %s in the year %d: use a time up to %s", ErrInvalid, what, t.Year(), latest.Format(time.RFC3339))
+		return fmt.Errorf("%w: %s %s is too late: use a time up to %s", ErrInvalid, what, t.Format(time.RFC3339Nano), latest.Format(time.RFC3339))
 	}
 	return nil
 }
