@@ -46,6 +46,9 @@ type Config struct {
 	// Default: nothing is logged.
 	Log zerolog.Logger
 
+	// Reports logs failures of Redis that are waited out. Default: the cache's own, to Log.
+	Reports *link.Reports
+
 	// Observer, when set, is notified of ended operations.
 	Observer Observer
 }
@@ -58,6 +61,7 @@ type Cache struct {
 	scripts       *scripts
 	holder        string
 	log           zerolog.Logger
+	reports       *link.Reports
 	announcements *redisbus.Announcements
 	near          *near
 
@@ -72,11 +76,15 @@ type Cache struct {
 // New returns the cache of a namespace. Nothing is sent to Redis yet.
 func New(cfg Config) *Cache {
 	cfg.Preset, _ = ParsePreset(string(cfg.Preset))
+	if cfg.Reports == nil {
+		cfg.Reports = link.NewReports(cfg.Log)
+	}
 	c := &Cache{
 		client: newBatcher(cfg.Client), names: newNames(cfg), preset: cfg.Preset,
-		scripts: layouts[cfg.Preset == Native], holder: cfg.Holder, log: cfg.Log, observer: cfg.Observer,
+		scripts: layouts[cfg.Preset], holder: cfg.Holder, log: cfg.Log, reports: cfg.Reports, observer: cfg.Observer,
 	}
-	c.announcements = redisbus.NewAnnouncements(cfg.Client, cfg.Log)
+	c.announcements = redisbus.NewAnnouncements(cfg.Client)
+	c.announcements.Reports = cfg.Reports
 	c.near = newNear(cfg.Near)
 	_, _ = rand.Read(c.writer[:])
 	if c.holder == "" {

@@ -1,18 +1,15 @@
 package cache
 
 import (
-	"crypto/sha1" //nolint:gosec // Redis's sha1hex; nothing rests on its strength
-	"encoding/hex"
 	"encoding/json"
-	"strconv"
 	"time"
 )
 
 // compatEntry is an entry in the layout of the original Stellar and of actionhero. Members
-// may be missing: actionhero writes no expireTimestamp, and both omit an undefined value.
+// may be missing: both programs omit an undefined value. When the entry expires is told by
+// lua/load.lua.
 type compatEntry struct {
 	Value   json.RawMessage `json:"value"`
-	Expires *float64        `json:"expireTimestamp"`
 	Created *float64        `json:"createdAt"`
 	Read    *float64        `json:"readAt"`
 }
@@ -26,15 +23,7 @@ func parseCompat(key, raw string) (Entry, error) {
 	if in.Value == nil {
 		in.Value = json.RawMessage("null")
 	}
-	sum := sha1.Sum(in.Value) //nolint:gosec // cache_unpack in lua/compat.lua computes the same version
-	e := Entry{
-		Key: key, Value: in.Value, Created: fromMember(in.Created), Read: fromMember(in.Read), Expires: fromMember(in.Expires),
-		Version: hex.EncodeToString(sum[:]),
-	}
-	if in.Created != nil {
-		e.Version = strconv.FormatFloat(*in.Created, 'f', 0, 64) + e.Version
-	}
-	return e, nil
+	return Entry{Key: key, Value: in.Value, Created: fromMember(in.Created), Read: fromMember(in.Read)}, nil
 }
 
 func fromMember(ms *float64) time.Time {

@@ -1,9 +1,12 @@
 package cache_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,6 +161,139 @@ func TestCompatListsCountersAndTheRest(t *testing.T) {
 		cleared, err := c.Clear(ctx, "*")
 		require.NoError(t, err)
 		require.Equal(t, 2, cleared)
+	})
+}
+
+// Where Redis alone keeps a lifetime, it decides: beside actionhero always, beside Stellar for
+// entries without expireTimestamp.
+func TestCompatLifetimeOfRedis(t *testing.T) {
+	const bare = `{"value":41,"createdAt":1700000000000}`
+	now := time.Now().UnixMilli()
+	slid := fmt.Sprintf(`{"value":41,"expireTimestamp":%d,"createdAt":%d,"readAt":null}`, now-1000, now-5000)
+	for preset, raws := range map[cache.Preset][]string{cache.ActionHero: {bare, slid}, cache.Stellar: {bare}} {
+		for i, raw := range raws {
+			t.Run(fmt.Sprint(preset, i), func(t *testing.T) {
+				redistest.Each(t, func(t *testing.T, cfg link.Config) { lifetimeOfRedis(t, cfg, preset, raw) })
+			})
+		}
+	}
+}
+
+func lifetimeOfRedis(t *testing.T, cfg link.Config, preset cache.Preset, raw string) {
+	ctx, client := t.Context(), redistest.Client(t, cfg)
+	c := cache.New(cache.Config{Client: client, Keys: cfg.Keys(), Preset: preset})
+	name := c.EntryKey("k")
+	reset := func() { require.NoError(t, client.Set(ctx, name, raw, time.Minute).Err()) }
+	lives := func(most time.Duration) {
+		t.Helper()
+		require.InDelta(t, most.Seconds(), client.PTTL(ctx, name).Val().Seconds(), 30, "on Redis")
+		e, err := c.LoadWith(ctx, "k", cache.LoadOptions{NoRecord: true})
+		require.NoError(t, err)
+		require.InDelta(t, most.Seconds(), time.Until(e.Expires).Seconds(), 30)
+	}
+
+	reset()
+	for range 2 {
+		_, err := c.Load(ctx, "k")
+		require.NoError(t, err)
+	}
+	lives(time.Minute)
+	n, err := cache.Update(ctx, c, "k", func(old int, there bool) (int, error) { return old + 1, nil })
+	require.NoError(t, err)
+	require.Equal(t, 42, n)
+	lives(time.Minute)
+
+	reset()
+	sum, err := c.Increment(ctx, "k", 1)
+	require.NoError(t, err)
+	require.EqualValues(t, 42, sum)
+	lives(time.Minute)
+
+	reset()
+	require.NoError(t, c.Touch(ctx, "k", time.Hour))
+	lives(time.Hour)
+
+	reset()
+	_, err = c.SaveWith(ctx, "k", 43, cache.SaveOptions{KeepTTL: true})
+	require.NoError(t, err)
+	lives(time.Minute)
+
+	reset()
+	found, err := c.LoadMany(ctx, []string{"k"})
+	require.NoError(t, err)
+	require.Contains(t, found, "k")
+	var file bytes.Buffer
+	_, err = c.Export(ctx, &file, "*", cache.ExportOptions{})
+	require.NoError(t, err)
+	there, err := c.Destroy(ctx, "k")
+	require.NoError(t, err)
+	require.True(t, there)
+	done, err := c.Import(ctx, &file, cache.ImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, 1, done.Entries)
+	lives(time.Minute)
+}
+
+func TestActionHeroKeepsStaleValuesThoughRedisDecides(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		ctx, client := t.Context(), redistest.Client(t, cfg)
+		c := cache.New(cache.Config{Client: client, Keys: cfg.Keys(), Preset: cache.ActionHero})
+		_, err := c.SaveWith(ctx, "k", "v", cache.SaveOptions{TTL: time.Millisecond, Stale: time.Hour})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return errors.Is(second(c.Load(ctx, "k")), cache.ErrExpired) }, 10*time.Second, time.Millisecond)
+		e, err := c.LoadWith(ctx, "k", cache.LoadOptions{Stale: true})
+		require.NoError(t, err)
+		require.True(t, e.Stale)
+		require.Equal(t, `"v"`, string(e.Value))
+		// A node of actionhero slides it.
+		require.NoError(t, client.PExpire(ctx, c.EntryKey("k"), 2*time.Hour).Err())
+		e, err = c.Load(ctx, "k")
+		require.NoError(t, err)
+		require.InDelta(t, time.Hour.Seconds(), time.Until(e.Expires).Seconds(), 30)
+		require.NoError(t, c.Touch(ctx, "k", 2*time.Hour))
+		require.InDelta(t, (3 * time.Hour).Seconds(), client.PTTL(ctx, c.EntryKey("k")).Val().Seconds(), 30)
+	})
+}
+
+// An entry whose members come in another order can be updated, too.
+func TestCompatUpdateOfAnotherOrder(t *testing.T) {
+	compat(t, func(t *testing.T, ctx context.Context, c *cache.Cache, client redis.UniversalClient) {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		require.NoError(t, client.Set(ctx, "stellar:cachek", `{"createdAt":1700000000000,"value":1}`, 0).Err())
+		n, err := cache.Update(ctx, c, "k", func(old int, _ bool) (int, error) { return old + 1, nil })
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+	})
+}
+
+func TestImportOfWhatOtherProgramsWrite(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		ctx, client := t.Context(), redistest.Client(t, cfg)
+		theirs := cache.New(cache.Config{Client: client, Keys: cfg.Keys(), Preset: cache.ActionHero})
+		long := strings.Repeat("k", cache.MaxKey+1)
+		require.NoError(t, client.Set(ctx, theirs.EntryKey(long), `{"value":1,"createdAt":1700000000000}`, time.Hour).Err())
+		require.NoError(t, client.Set(ctx, theirs.EntryKey("odd"), `{"value":2,"createdAt":-5}`, 0).Err())
+		require.NoError(t, client.Set(ctx, theirs.EntryKey("late"), `{"value":3,"createdAt":99999999999999}`, 0).Err())
+		require.NoError(t, client.Set(ctx, theirs.EntryKey("good"), `{"value":4,"createdAt":1700000000000}`, 0).Err())
+		var file bytes.Buffer
+		done, err := theirs.Export(ctx, &file, "*", cache.ExportOptions{})
+		require.NoError(t, err)
+		require.Equal(t, 4, done.Entries)
+		text := file.String()
+		_, err = theirs.Clear(ctx, "*")
+		require.NoError(t, err)
+
+		done, err = theirs.Import(ctx, strings.NewReader(text), cache.ImportOptions{})
+		require.NoError(t, err)
+		require.Equal(t, 4, done.Entries)
+		require.InDelta(t, time.Hour.Seconds(), client.PTTL(ctx, theirs.EntryKey(long)).Val().Seconds(), 30)
+
+		ours := cache.New(cache.Config{Client: client, Keys: cfg.Keys()})
+		done, err = ours.Import(ctx, strings.NewReader(text), cache.ImportOptions{})
+		require.NoError(t, err)
+		require.Equal(t, 3, done.Entries)
+		require.Equal(t, 1, done.Skipped, "no key of ours is that long")
 	})
 }
 

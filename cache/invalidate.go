@@ -14,10 +14,14 @@ import (
 // invalidations is the channel on which Redis announces changed keys.
 const invalidations = "__redis__:invalidate"
 
+// tracking names the near cache's work in reports: while it fails, all loads go to Redis.
+const tracking = "near cache"
+
 // Serve keeps the entries of [Near] up to date until ctx ends; if none are configured, it
 // only waits for that. It always returns nil.
 func (c *Cache) Serve(ctx context.Context) error {
 	defer c.near.off()
+	defer c.reports.Ended(tracking)
 	for failures := 1; c.near != nil && ctx.Err() == nil; failures++ {
 		began := time.Now()
 		err := c.track(ctx)
@@ -32,7 +36,9 @@ func (c *Cache) Serve(ctx context.Context) error {
 		if time.Since(began) > time.Minute {
 			failures = 1
 		}
-		c.log.Debug().Err(err).Msg("cache: the near cache is off until its connection is back")
+		if failures >= link.FewTries {
+			c.reports.Failed(tracking, err)
+		}
 		_ = link.Sleep(ctx, link.Pause(failures))
 	}
 	<-ctx.Done()
@@ -80,6 +86,7 @@ func (c *Cache) track(ctx context.Context) error {
 		case *redis.Subscription:
 			c.near.flush()
 			c.near.on.Store(true)
+			c.reports.Works(tracking)
 		case *redis.Message:
 			for _, name := range m.PayloadSlice {
 				c.near.forget(name)

@@ -142,9 +142,9 @@ func (c *Cache) LuaEffects() string { return effectsOf(c.preset) }
 
 // effectsOf returns the Lua for writes in the layout of a preset.
 func effectsOf(p Preset) string {
-	layout := luaCompat
-	if p == Native {
-		layout = luaEntry
+	layout := luaEntry
+	if p != Native {
+		layout = fmt.Sprintf("local cache_pttl = %t\n", p == ActionHero) + luaCompat
 	}
 	return luaClock + luaTick + layout + luaHold + luaEffects
 }
@@ -158,7 +158,7 @@ type scripts struct {
 	fastSave, fastLoad, fastLock, fastUnlock *link.Script
 }
 
-var layouts = map[bool]*scripts{true: newScripts(Native), false: newScripts(Stellar)} // key: whether the layout is native
+var layouts = map[Preset]*scripts{Native: newScripts(Native), Stellar: newScripts(Stellar), ActionHero: newScripts(ActionHero)}
 
 func newScripts(p Preset) *scripts {
 	effects := effectsOf(p)

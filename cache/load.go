@@ -105,14 +105,16 @@ func (c *Cache) loaded(key string, reply link.Reply, err error) (Entry, time.Tim
 	if err == nil && reply.IsNil() {
 		return Entry{}, time.Time{}, refused("load", key, ErrNotFound)
 	}
-	var raw string
-	var ms int64
+	var raw, version string
+	var ms, expires int64
 	switch {
 	case err != nil:
 	case reply.Len() == 1:
 		err = reply.Scan(&raw)
-	default:
+	case c.preset == Native:
 		err = reply.Scan(&raw, &ms)
+	default:
+		err = reply.Scan(&raw, &ms, &expires, &version)
 	}
 	if err != nil {
 		return Entry{}, time.Time{}, failed("load", key, err)
@@ -120,6 +122,9 @@ func (c *Cache) loaded(key string, reply link.Reply, err error) (Entry, time.Tim
 	e, err := c.parse(key, raw)
 	if err != nil {
 		return Entry{}, time.Time{}, refused("load", key, err)
+	}
+	if c.preset != Native {
+		e.Expires, e.Version = fromMillis(expires), version
 	}
 	at := fromMillis(ms)
 	e.Stale = !at.IsZero() && !e.Expires.IsZero() && !at.Before(e.Expires)

@@ -21,7 +21,7 @@ const listStep = 500
 // Progress is how far an export or import has come.
 type Progress struct {
 	Entries int // written to the file or to the cache; each line of a list counts as one
-	Skipped int // expired, locked, malformed, or existing already
+	Skipped int // expired, locked, malformed, existing already, or with a key longer than MaxKey
 	Bytes   int64
 }
 
@@ -107,7 +107,7 @@ func (e *export) entries(ctx context.Context, keys []string) error {
 		entry, err := c.reply(keys[i], reply)
 		switch {
 		case err == nil:
-			r := record{Value: entry.Value, Created: UnixMilli(entry.Created), Read: UnixMilli(entry.Read), Expires: UnixMilli(entry.Expires)}
+			r := record{Value: entry.Value, Created: bounded(entry.Created), Read: bounded(entry.Read), Expires: bounded(entry.Expires)}
 			r.setKey(keys[i])
 			err = e.write(r)
 		case errors.Is(err, ErrWrongType):
@@ -147,7 +147,7 @@ func (e *export) list(ctx context.Context, key string) error {
 		r := record{Items: items, Before: before}
 		r.setKey(key)
 		if left.Val() > 0 {
-			r.Expires = at.Val().Add(left.Val()).UnixMilli()
+			r.Expires = bounded(at.Val().Add(left.Val()))
 		}
 		if err := e.write(r); err != nil {
 			return err
@@ -219,6 +219,10 @@ func (i *imports) read(ctx context.Context) (b bulk, end bool, err error) {
 			continue
 		}
 		keys, args, err := i.cache.restoration(ctx, text, i.options)
+		if errors.Is(err, errLongKey) {
+			i.done.Skipped++
+			continue
+		}
 		if err != nil {
 			return b, false, err
 		}
@@ -243,7 +247,12 @@ func (i *imports) write(ctx context.Context, b bulk) error {
 	return nil
 }
 
-// restoration returns the keys and arguments of lua/restore.lua for a line of an export.
+// errLongKey: no cache of this layout can have the key. The other programs of a compatibility
+// preset have keys of any length, and imports under a preset restore them.
+var errLongKey = errors.New("the key is too long")
+
+// restoration returns the keys and arguments of lua/restore.lua for a line of an export. The
+// error is errLongKey for a line to skip.
 func (c *Cache) restoration(ctx context.Context, text []byte, o ImportOptions) ([]string, []any, error) {
 	var r record
 	dec := json.NewDecoder(bytes.NewReader(text))
@@ -255,14 +264,19 @@ func (c *Cache) restoration(ctx context.Context, text []byte, o ImportOptions) (
 		return nil, nil, fmt.Errorf("%w: more than one object", ErrInvalid)
 	}
 	key := r.key()
-	if err := check("import", key); err != nil {
-		return nil, nil, err
+	if len(key) > MaxKey && c.preset == Native {
+		return nil, nil, errLongKey
+	}
+	if len(key) <= MaxKey {
+		if err := check("import", key); err != nil {
+			return nil, nil, err
+		}
 	}
 	if (r.Value == nil) == (len(r.Items) == 0) || r.Before < 0 {
 		return nil, nil, fmt.Errorf("%w: %q: use either a value or items", ErrInvalid, key)
 	}
 	for _, ms := range []int64{r.Created, r.Read, r.Expires} {
-		if ms < 0 || ms >= 1e13 {
+		if ms < 0 || ms >= maxMillis {
 			return nil, nil, fmt.Errorf("%w: %q: a time of %d ms", ErrInvalid, key, ms)
 		}
 	}
@@ -276,6 +290,18 @@ func (c *Cache) restoration(ctx context.Context, text []byte, o ImportOptions) (
 		args = append(args, []byte(item))
 	}
 	return keys, args, nil
+}
+
+// maxMillis is the first time that an entry cannot hold, in the year 2286.
+const maxMillis = 1e13
+
+// bounded returns a time in milliseconds, and 0 if it is out of the bounds of an import, as
+// the other programs of a compatibility preset may write it.
+func bounded(t time.Time) int64 {
+	if ms := UnixMilli(t); ms > 0 && ms < maxMillis {
+		return ms
+	}
+	return 0
 }
 
 // UnixMilli returns a time of an [Entry] or a [LockInfo] in milliseconds since 1970, 0 for

@@ -2,13 +2,11 @@ package redisbus
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus/link"
 )
@@ -26,8 +24,11 @@ const (
 // while somebody waits; a waiter holds no connection of the pool. Make one with
 // [NewAnnouncements].
 type Announcements struct {
+	// Reports logs when the connection fails again and again; nil: nothing does. Set it
+	// before the first use.
+	Reports *link.Reports
+
 	client redis.UniversalClient
-	log    zerolog.Logger
 
 	mu         sync.Mutex
 	topics     map[string]*topic
@@ -58,10 +59,13 @@ type waiter struct {
 	signal        chan struct{} // has capacity 1; an element means that the waiter may try now
 }
 
+// announcing names the work of [Announcements] in reports.
+const announcing = "announcements"
+
 // NewAnnouncements returns Announcements that open their connection when needed.
-func NewAnnouncements(client redis.UniversalClient, log zerolog.Logger) *Announcements {
+func NewAnnouncements(client redis.UniversalClient) *Announcements {
 	return &Announcements{
-		client: client, log: log, topics: map[string]*topic{}, dirty: map[string]struct{}{}, closing: make(chan struct{}),
+		client: client, topics: map[string]*topic{}, dirty: map[string]struct{}{}, closing: make(chan struct{}),
 	}
 }
 
@@ -136,8 +140,8 @@ func (a *Announcements) updateAll(ctx context.Context) {
 }
 
 // update subscribes a channel that has waiters and unsubscribes a channel that has none.
-// An error needs no repetition here: go-redis subscribes all channels after it has
-// reconnected.
+// An error needs no repetition here, and listen gets it too: go-redis subscribes all
+// channels after it has reconnected.
 func (a *Announcements) update(ctx context.Context, channel string) {
 	a.mu.Lock()
 	_, wanted := a.topics[channel]
@@ -164,14 +168,10 @@ func (a *Announcements) update(ctx context.Context, channel string) {
 	if sub == nil || wanted == has {
 		return
 	}
-	var err error
 	if wanted {
-		err = sub.Subscribe(ctx, channel)
+		_ = sub.Subscribe(ctx, channel)
 	} else {
-		err = sub.Unsubscribe(ctx, channel)
-	}
-	if err != nil && !errors.Is(err, redis.ErrClosed) {
-		a.log.Debug().Err(err).Msg("the connection for announcements will be opened again")
+		_ = sub.Unsubscribe(ctx, channel)
 	}
 }
 
@@ -252,13 +252,17 @@ func (a *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
 		a.mu.Unlock()
 		if !current {
 			_ = sub.Close()
+			a.Reports.Ended(announcing)
 			return
 		}
 		if err == nil {
 			failures = 0
+			a.Reports.Works(announcing)
 			continue
 		}
-		failures++
+		if failures++; failures >= link.FewTries {
+			a.Reports.Failed(announcing, err)
+		}
 		_ = link.Sleep(ctx, link.Pause(failures))
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -24,7 +23,7 @@ func TestWhoWaitsForAnAnnouncementIsNotHeldUpByARedisThatDoesNotAnswer(t *testin
 			return nil, errors.New("refused")
 		},
 	})
-	a := redisbus.NewAnnouncements(client, zerolog.Nop())
+	a := redisbus.NewAnnouncements(client)
 	const waiters = 20
 	ended := make(chan error, waiters)
 	for i := range waiters {

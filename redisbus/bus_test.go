@@ -258,6 +258,26 @@ func TestPublishRefusesWhatReceiversWouldDrop(t *testing.T) {
 	require.ErrorIs(t, err, redisbus.ErrTooLarge)
 }
 
+func TestTypesThatEndNodesOfOthersAreRefusedWhereOthersListen(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		for mode, refuses := range map[link.Mode]bool{link.ModeHMAC: false, link.ModePlain: true, link.ModeBoth: true} {
+			b, _ := newBus(t, cfg, "a", func(c *redisbus.BusConfig) { c.Mode = mode })
+			for _, kind := range []string{"do", "doResponse", "__proto__", "__defineGetter__"} {
+				err := b.Publish(t.Context(), kind, 1)
+				_, _, sealed := b.Seal(t.Context(), kind, 1, redisbus.PublishOptions{})
+				if refuses {
+					require.ErrorIs(t, err, redisbus.ErrReserved, "%s in mode %s", kind, mode)
+					require.ErrorIs(t, sealed, redisbus.ErrReserved)
+				} else {
+					require.NoError(t, err)
+					require.NoError(t, sealed)
+				}
+			}
+			require.NoError(t, b.Publish(t.Context(), "done", 1))
+		}
+	})
+}
+
 func TestTokenIsTheClustersOwn(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c, ctx := redistest.Client(t, cfg), t.Context()

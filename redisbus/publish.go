@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/wire"
@@ -12,6 +13,12 @@ import (
 
 // ErrTooLarge is returned for a message of more than [MaxMessage] bytes.
 var ErrTooLarge = fmt.Errorf("message has more than %d bytes", MaxMessage)
+
+// ErrReserved is returned for a message type that has a meaning for the other
+// implementations where they accept our messages ([link.ModePlain], [link.ModeBoth]): "do",
+// "doResponse", and what begins with "__". It would end their nodes.
+var ErrReserved = errors.New(`message type is reserved: "do", "doResponse" and types that begin with "__" ` +
+	"mean something to other implementations, which accept messages in this token mode")
 
 // ErrCongested is returned when a few thousand messages already wait to be
 // published, because Redis is slow or away.
@@ -42,7 +49,7 @@ type Outgoing struct {
 
 // Publish sends a message to every node of the cluster, this one included, and
 // returns when Redis has it. body is anything that encoding/json can encode; a
-// json.RawMessage is sent as it is. The error is [ErrTooLarge], [ErrCongested],
+// json.RawMessage is sent as it is. The error is [ErrTooLarge], [ErrReserved], [ErrCongested],
 // [link.ErrUnavailable], or [link.ErrUnknownOutcome] where the message may have
 // been sent.
 func (b *Bus) Publish(ctx context.Context, messageType string, body any) error {
@@ -127,7 +134,7 @@ func (b *Bus) postAndWait(ctx context.Context, m Outgoing) (int64, error) {
 
 // Post queues a message and returns at once. The caller has made or checked the
 // body itself. done, where not nil, is called when Redis has answered, on a
-// goroutine that many messages share: it must not block. The error is [ErrTooLarge],
+// goroutine that many messages share: it must not block. The error is [ErrTooLarge], [ErrReserved],
 // [ErrCongested], that of an invalid name or meta, or [link.ErrUnavailable] of a lazy bus
 // without its token; after an error done is not called.
 func (b *Bus) Post(ctx context.Context, m Outgoing, done func(receivers int64, err error)) error {
@@ -162,7 +169,7 @@ func (b *Bus) queue(m Outgoing, done func(receivers int64, err error)) (lead boo
 		return false, err
 	}
 	channel, now := b.channelOf(m.Node), b.Now()
-	return b.out.put(posting{channel: channel, done: done}, now, func(to []byte, seq uint64) []byte {
+	return b.out.put(posting{channel: channel, done: done}, b.clock.steady(), func(to []byte, seq uint64) []byte {
 		return b.prover.Load().sign(b.header.appendUnsigned(to, channel, m.Type, m.Body, stamp{seq: seq, at: now, meta: meta}))
 	})
 }
@@ -182,6 +189,9 @@ func (b *Bus) check(m Outgoing) (meta []byte, err error) {
 	p := b.prover.Load()
 	if p == nil {
 		return nil, errNoToken
+	}
+	if p.mode != link.ModeHMAC && (m.Type == "do" || m.Type == "doResponse" || strings.HasPrefix(m.Type, "__")) {
+		return nil, fmt.Errorf("%q: %w", m.Type, ErrReserved)
 	}
 	if len(m.Body)+len(meta)+len(m.Type)+len(b.header.names)+len(p.plain)+overhead > MaxMessage {
 		return nil, ErrTooLarge

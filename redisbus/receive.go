@@ -34,6 +34,8 @@ type pubsubState struct {
 	// wasConnected and peers are used by the reader alone.
 	wasConnected bool
 	peers        *peers
+	// suspected is when a message was last the reason to read the clock, on [clock.steady].
+	suspected time.Time
 }
 
 // Serve receives messages until ctx ends and returns when its goroutines have ended. An
@@ -158,10 +160,14 @@ func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 
 // ownChannels returns the channels that must all be confirmed for the bus to be connected.
 func (b *Bus) ownChannels() []string {
-	if b.inboxOnly {
-		return []string{b.keys.Inbox(b.self.ID), b.keys.Beacon()}
+	own := []string{b.keys.Inbox(b.self.ID), b.keys.Beacon()}
+	if !b.inboxOnly {
+		own = append(own, b.keys.Channel())
 	}
-	return []string{b.keys.Channel(), b.keys.Inbox(b.self.ID), b.keys.Beacon()}
+	if b.shared != "" {
+		own = append(own, b.keys.Inbox(b.shared))
+	}
+	return own
 }
 
 // channels returns the bus's own channels and those of its hints.
@@ -215,15 +221,21 @@ func (b *Bus) notifyGap(handlers context.Context, gap Gap) {
 // deliver verifies a message and hands it to its subscriptions.
 func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 	m, reason := b.verify(channel, data)
+	if m.Seq > 0 && b.clock.doubts(m.SentAt) && b.readClockAgain(handlers) {
+		m, reason = b.verify(channel, data)
+	}
 	if reason != "" {
-		b.drops.count(reason, b.Now())
+		b.drops.count(reason, b.clock.steady())
+		if isForm(reason) && b.prover.Load().trusts(channel, data) {
+			b.notifyGap(handlers, Gap{Reason: GapMalformed, Directed: channel != b.keys.Channel(), Lost: 1})
+		}
 		return
 	}
 	m.Directed = channel != b.keys.Channel()
 	if m.Seq > 0 {
-		fresh, lost := b.pubsub.peers.admit(&m, b.Now())
+		fresh, lost := b.pubsub.peers.admit(&m, b.clock.steady())
 		if !fresh {
-			b.drops.count(DropReplay, b.Now())
+			b.drops.count(DropReplay, b.clock.steady())
 			return
 		}
 		if lost > 0 {
@@ -234,6 +246,21 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 	for _, s := range (*b.subs.Load())[m.Type] {
 		s.offer(handlers, item{message: m})
 	}
+}
+
+// readClockAgain reads the clock for a message whose time is far from now, and reports
+// whether it did. The reader waits for it, a moment and rarely, so that the message which
+// shows that the clock is wrong is not lost.
+func (b *Bus) readClockAgain(ctx context.Context) bool {
+	now := b.clock.steady()
+	if last := b.pubsub.suspected; !last.IsZero() && now.Sub(last) < suspicionPause {
+		return false
+	}
+	b.pubsub.suspected = now
+	ctx, cancel := context.WithTimeout(ctx, slowestReading)
+	defer cancel()
+	b.readClock(ctx)
+	return true
 }
 
 // verify decodes a message, or returns the reason to drop it. Nothing is decoded before
@@ -265,7 +292,7 @@ func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 		return Message{}, DropMalformed
 	}
 	if age := b.Now().Sub(m.SentAt); age > window || age < -window {
-		return Message{}, DropStale
+		return m, DropStale
 	}
 	return m, ""
 }

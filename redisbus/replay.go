@@ -41,7 +41,7 @@ type peer struct {
 	// inbox.
 	broadcast, directed uint64
 	sealed              *seqWindow
-	// heard is the time of the last message, in milliseconds on Redis's clock.
+	// heard is the time of the last message, in milliseconds on [clock.steady].
 	heard int64
 }
 
@@ -143,7 +143,7 @@ func (s *seqWindow) admit(seq uint64) bool {
 
 // numbers has the last sequence number that this bus gave out on each channel. A
 // channel's first number is the time in microseconds, and above every number given out
-// before on any channel. So the bus can forget a channel that it has not used for long,
+// before on any channel. The time is that of [clock.steady]. So the bus can forget a channel that it has not used for long,
 // and its next message there does not look like a replay.
 type numbers struct {
 	last  map[string]number

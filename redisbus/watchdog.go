@@ -14,7 +14,7 @@ const (
 	maxSilence = 6 * time.Second
 	// maintenancePause is the time between two checks of the cluster's token, clockPause
 	// the time between two readings of Redis's clock. Both also happen after every
-	// reconnection.
+	// reconnection and after the host was suspended.
 	maintenancePause = 30 * time.Second
 	clockPause       = 4 * time.Minute
 )
@@ -79,7 +79,7 @@ func (w *watchdog) check(ctx context.Context) time.Duration {
 	if w.failed.Load() {
 		pause = beaconPause
 	}
-	if connects := b.pubsub.connects.Load(); w.connects != connects || now-w.maintained >= pause {
+	if connects := b.pubsub.connects.Load(); w.connects != connects || now-w.maintained >= pause || w.clockDue(connects, now) {
 		w.maintain(ctx, connects, now)
 	}
 	wait, mine := b.beacons.due(silence, time.Duration(b.pubsub.lag.Load()))
@@ -97,7 +97,7 @@ func (w *watchdog) maintain(ctx context.Context, connects uint64, now time.Durat
 	default:
 		return
 	}
-	clockDue := w.connects != connects || now-w.clockRead >= clockPause
+	clockDue := w.clockDue(connects, now)
 	w.connects, w.maintained = connects, now
 	if clockDue {
 		w.clockRead = now
@@ -113,6 +113,12 @@ func (w *watchdog) maintain(ctx context.Context, connects uint64, now time.Durat
 		w.bus.reports.Failed(w.bus.tokenReportName(), err)
 		w.bus.readyOnce.Do(func() { close(w.bus.ready) })
 	})
+}
+
+// clockDue reports whether Redis's clock is to be read again.
+func (w *watchdog) clockDue(connects uint64, now time.Duration) bool {
+	since := now - w.clockRead
+	return w.connects != connects || since >= clockPause || since >= suspicionPause && w.bus.clock.drifted()
 }
 
 func (b *Bus) readClock(ctx context.Context) {

@@ -103,6 +103,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Validate reports everything that is wrong with the configuration at once, as [New] does.
+func (c Config) Validate() error { return c.withDefaults().validate() }
+
 // validate reports everything that is wrong with a config that has its defaults.
 func (c Config) validate() error {
 	var errs []error

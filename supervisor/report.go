@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
 )
 
 // Report sums up the lives of a set's nodes that have ended.
@@ -36,7 +37,7 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, "; still running: %s", strings.Join(r.Running, ", "))
 	}
 	if len(r.Unsettled) > 0 {
-		fmt.Fprintf(&b, "; not handed over, other processes take over when their leases have run out: %s", strings.Join(r.Unsettled, ", "))
+		fmt.Fprintf(&b, "; not handed over, other processes take over when their leases have run out: %s", membership.Spans(r.Unsettled))
 	}
 	return b.String()
 }
@@ -84,10 +85,11 @@ func (s *Set) finish(began time.Time) error {
 	if len(s.report.Running) > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: still running: %s", ErrDrainDeadline, strings.Join(s.report.Running, ", ")))
 	}
+	slices.SortFunc(s.report.Unsettled, membership.CompareIDs)
 	if len(s.report.Unsettled) > 0 {
 		err = errors.Join(err, fmt.Errorf(
 			"%w: the tasks and locks of %s were not handed over; other processes take over when the leases have run out",
-			ErrDrainDeadline, strings.Join(s.report.Unsettled, ", ")))
+			ErrDrainDeadline, membership.Spans(s.report.Unsettled)))
 	}
 	return err
 }

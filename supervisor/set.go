@@ -127,6 +127,7 @@ func (s *Set) serve(ctx context.Context) error {
 	hosted := host.ServeBackground(hosting)
 
 	serving, stop := context.WithCancel(ctx)
+	context.AfterFunc(serving, s.host.HoldAnnouncements)
 	s.mu.Lock()
 	s.began, s.serving, s.stop = began, serving, stop
 	s.nodes = s.supervise("nodes")
@@ -300,8 +301,9 @@ func (s *Set) AwaitReady(ctx context.Context) error {
 		if ready, want := s.Ready(); ready == want && s.opened() {
 			return nil
 		}
-		if err := link.Sleep(ctx, 5*time.Millisecond); err != nil {
-			ready, want := s.Ready()
+		ready, want := s.Ready()
+		pause := 5*time.Millisecond + time.Duration(want)*20*time.Microsecond // looking at a thousand nodes takes a while
+		if err := link.Sleep(ctx, pause); err != nil {
 			return fmt.Errorf("%d of %d nodes are ready: %w", ready, want, err)
 		}
 	}

@@ -16,9 +16,11 @@ import (
 
 const (
 	// announceAfter is how long to wait for further joins and leaves in this process
-	// before all of them are announced together: a set that starts or stops is one line
-	// in the log of each process, however long it takes.
-	announceAfter = time.Second
+	// before all of them are announced together. While nodes of the process are starting,
+	// the wait goes on, at most for announceAtLast: a set that starts is one line in the
+	// log of each process, however long it takes.
+	announceAfter  = time.Second
+	announceAtLast = time.Minute
 	// lastAnnouncement bounds the announcement of a process that ends.
 	lastAnnouncement = time.Second
 	// copyTime is for how long a line from another process is remembered: each node of
@@ -35,6 +37,9 @@ type announcer struct {
 	changed chan struct{} // has capacity 1; an element means that there is something to announce
 
 	mu           sync.Mutex
+	starting     int       // nodes that have begun their life, and neither run nor have ended
+	held         bool      // the set stops: everything is announced at its end
+	since        time.Time // of the first join or leave that was not announced
 	joined, left map[string]struct{}
 	announced    map[string]struct{}     // nodes whose join was announced, and their leave was not
 	heard        map[heardLine]time.Time // lines of other hosts that were logged
@@ -49,6 +54,41 @@ func newAnnouncer() *announcer {
 	}
 }
 
+// start records that a node begins its life. The node calls the returned function, once
+// or more, when it runs or ends.
+func (a *announcer) start() (started func()) {
+	a.count(1)
+	return sync.OnceFunc(func() { a.count(-1) })
+}
+
+func (a *announcer) count(nodes int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.starting += nodes
+}
+
+// hold postpones all announcements to the end of the host.
+func (a *announcer) hold() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.held = true
+}
+
+// due reports whether the joins and leaves are to be announced after a pause.
+func (a *announcer) due() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.held && (a.starting == 0 || time.Since(a.since) >= announceAtLast)
+}
+
+// changes notes the time of the first change since the last announcement. The caller
+// holds a.mu.
+func (a *announcer) changes() {
+	if len(a.joined)+len(a.left) == 0 {
+		a.since = time.Now()
+	}
+}
+
 func (a *announcer) wake() {
 	select {
 	case a.changed <- struct{}{}:
@@ -59,6 +99,7 @@ func (a *announcer) wake() {
 // join notes that a node runs, perhaps again: a crash is no leave.
 func (a *announcer) join(id string) {
 	a.mu.Lock()
+	a.changes()
 	a.joined[id] = struct{}{}
 	a.mu.Unlock()
 	a.wake()
@@ -68,6 +109,7 @@ func (a *announcer) join(id string) {
 // announced.
 func (a *announcer) leave(id string) {
 	a.mu.Lock()
+	a.changes()
 	delete(a.joined, id)
 	if _, known := a.announced[id]; known {
 		a.left[id] = struct{}{}
@@ -118,6 +160,10 @@ func (h *Host) announce(ctx context.Context) error {
 		case <-h.announcer.changed:
 			quiet.Reset(announceAfter)
 		case <-quiet.C:
+			if !h.announcer.due() {
+				quiet.Reset(announceAfter)
+				continue
+			}
 			h.announceNow(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnnouncement)
@@ -150,6 +196,11 @@ func (h *Host) announceNow(ctx context.Context) {
 	}
 }
 
+// HoldAnnouncements postpones the announcements of joins and leaves to the end of
+// [Host.Serve]. The set calls it when it stops: its leaves are one announcement, which no
+// longer goes to its own nodes.
+func (h *Host) HoldAnnouncements() { h.announcer.hold() }
+
 // onLog logs each text that another host has sent to api.log, once for all nodes of the
 // process. It returns false for a text that no host has sent: the node logs that itself.
 func (h *Host) onLog(from redisbus.Identity, text string) bool {
@@ -171,29 +222,5 @@ func announcement(ids []string, what string) string {
 	if len(ids) == 1 {
 		return fmt.Sprintf("Stellar member %s has %s the cluster", ids[0], what)
 	}
-	return fmt.Sprintf("%d Stellar members have %s the cluster: %s", len(ids), what, spans(ids))
-}
-
-// spans lists sorted ids with ranges, such as "w-1 to w-999, w-1001", and at most 50 items:
-// the rest is given as a number.
-func spans(ids []string) string {
-	const most = 50
-	var out []string
-	for len(ids) > 0 {
-		if len(out) == most {
-			return strings.Join(out, ", ") + fmt.Sprintf(" and %d more", len(ids))
-		}
-		n := 1
-		for n < len(ids) && membership.Follows(ids[n-1], ids[n]) {
-			n++
-		}
-		if n > 2 {
-			out = append(out, ids[0]+" to "+ids[n-1])
-		} else {
-			n = 1
-			out = append(out, ids[0])
-		}
-		ids = ids[n:]
-	}
-	return strings.Join(out, ", ")
+	return fmt.Sprintf("%d Stellar members have %s the cluster: %s", len(ids), what, membership.Spans(ids))
 }

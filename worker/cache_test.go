@@ -68,9 +68,7 @@ func TestATransactionWritesInThePresetsLayout(t *testing.T) {
 				require.NoError(t, client.Set(ctx, entry+"counted", `{"value":40,"createdAt":1700000000000}`, 0).Err())
 				require.NoError(t, client.RPush(ctx, entry+"listed", `{"data":"theirs"}`).Err())
 
-				receipt, err := queue.Enqueue(ctx, "write", nil)
-				require.NoError(t, err)
-				_, err = queue.Wait(ctx, receipt.ID)
+				_, err := queue.EnqueueAndWait(ctx, "write", nil, tasks.Options{})
 				require.NoError(t, err)
 				require.Regexp(t, `^\{"value":\{"a":"<&>"\},"expireTimestamp":\d{13},"createdAt":\d{13},"readAt":null\}$`, client.Get(ctx, entry+"saved").Val())
 				require.InDelta(t, time.Hour, client.PTTL(ctx, entry+"saved").Val(), float64(time.Minute))
@@ -90,9 +88,7 @@ func TestATransactionMindsTheLocksOfOtherImplementations(t *testing.T) {
 			defer cancel()
 			queue := set.Node("stellar-worker-1").API().Tasks
 			require.NoError(t, client.Set(ctx, "app-lock:saved", "their-node", time.Minute).Err())
-			receipt, err := queue.EnqueueWith(ctx, "write", nil, tasks.Options{MaxAttempts: 1})
-			require.NoError(t, err)
-			_, err = queue.Wait(ctx, receipt.ID)
+			_, err := queue.EnqueueAndWait(ctx, "write", nil, tasks.Options{MaxAttempts: 1})
 			require.ErrorContains(t, err, "locked")
 			require.Empty(t, client.Keys(ctx, "app:*").Val(), "all or nothing")
 			require.NoError(t, client.Del(ctx, "app-lock:saved").Err())

@@ -49,9 +49,11 @@ func (c CacheConfig) Validate() error {
 
 // open returns a cache with the configuration. holder is the incarnation that holds the
 // locks taken through it; the observer may be nil.
-func (c CacheConfig) open(client *redis.Client, keys link.Keys, holder string, o cache.Observer, log zerolog.Logger) *cache.Cache {
+func (c CacheConfig) open(
+	client *redis.Client, keys link.Keys, holder string, o cache.Observer, reports *link.Reports, log zerolog.Logger,
+) *cache.Cache {
 	return cache.New(cache.Config{
-		Client: client, Keys: keys, Holder: holder, Near: c.Near, Log: log,
+		Client: client, Keys: keys, Holder: holder, Near: c.Near, Reports: reports, Log: log,
 		Preset: c.Preset, CachePrefix: c.CachePrefix, LockPrefix: c.LockPrefix, Observer: o,
 	})
 }

@@ -59,12 +59,7 @@ func ExampleApp() {
 	app.Subscribe("priceChanged", func(_ context.Context, m redisbus.Message) { heard <- m.ServerID })
 
 	serve(app, func(ctx context.Context, api *worker.API) {
-		receipt, err := api.Tasks.EnqueueWith(ctx, "price.change", 9.5, tasks.Options{WantResult: true})
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		_, err = api.Tasks.Wait(ctx, receipt.ID)
+		_, err := api.Tasks.EnqueueAndWait(ctx, "price.change", 9.5, tasks.Options{})
 		fmt.Println("done:", err)
 		price, err := rpcregistry.Do[float64](ctx, api.RPC, "api.price", nil, rpcregistry.All())
 		fmt.Println("price:", price, err)
@@ -100,8 +95,7 @@ func ExampleApp_Use() {
 	})
 	serve(app, func(ctx context.Context, api *worker.API) {
 		for _, n := range []int{1, -1} {
-			receipt, _ := api.Tasks.EnqueueWith(ctx, "check", n, tasks.Options{WantResult: true})
-			_, _ = api.Tasks.Wait(ctx, receipt.ID)
+			_, _ = api.Tasks.EnqueueAndWait(ctx, "check", n, tasks.Options{})
 		}
 	})
 	// Output:

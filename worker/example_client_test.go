@@ -42,12 +42,7 @@ func ExampleConnect() {
 	}
 	defer client.Close()
 
-	receipt, err := client.Tasks.EnqueueWith(ctx, "sum", []int{1, 2, 3}, tasks.Options{WantResult: true})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	sum, err := client.Tasks.Wait(ctx, receipt.ID)
+	sum, err := client.Tasks.EnqueueAndWait(ctx, "sum", []int{1, 2, 3}, tasks.Options{})
 	fmt.Println(string(sum), err)
 	greeting, err := rpcregistry.Do[string](ctx, client.RPC, "api.greet", "you", rpcregistry.Node("stellar-worker-1"))
 	fmt.Println(greeting, err)

@@ -26,9 +26,6 @@ const (
 	handOverTime = 5 * time.Second
 )
 
-// memberLeft is the type of the message to all nodes that an incarnation was handed over.
-const memberLeft = "memberLeft"
-
 // handOver gives back everything that an ended incarnation owned: its tasks, locks and
 // client connections; then it frees the id. Any process can repeat it after a failure: each
 // step is one script that finds on Redis what is left to do. r says what the process knows
@@ -40,18 +37,18 @@ func (h *Host) handOver(
 	if len(r.Running) > 0 {
 		reserve = zombieTime + handOverTime
 	}
-	err = link.Retry(ctx, func(ctx context.Context) error {
+	err = h.reports.Retry(ctx, "hand-over", func(ctx context.Context) error {
 		verdict, err = h.directory.Condemn(ctx, i, why == tasks.TakeOverLease, reserve)
-		return err
+		return h.gotOn(err)
 	})
 	if err != nil || verdict != membership.Condemned {
 		return queue.Handed{}, verdict, err
 	}
 	handed, err = h.takeOver(ctx, i, r, why)
-	if err != nil {
+	if h.gotOn(err) != nil {
 		return handed, verdict, err
 	}
-	err = link.Retry(ctx, func(ctx context.Context) error {
+	err = h.reports.Retry(ctx, "hand-over", func(ctx context.Context) error {
 		if _, err := h.cache.ReleaseAll(ctx, i.String()); err != nil {
 			return err
 		}
@@ -63,14 +60,22 @@ func (h *Host) handOver(
 			leave = h.directory.Vacate
 		}
 		_, err := leave(ctx, i)
-		return err
+		return h.gotOn(err)
 	})
 	if err != nil {
 		return handed, verdict, fmt.Errorf("hand over %s: %w", i, err)
 	}
-	// Calls that wait for an answer of this node end now instead of at their timeout.
-	_ = h.bus.Publish(ctx, memberLeft, redisbus.Identity{ID: i.ID, Incarnation: i.String()})
+	gone := redisbus.Identity{ID: i.ID, Incarnation: i.String()}
+	_, _ = h.bus.PublishWith(ctx, memberLeft, gone, redisbus.PublishOptions{Node: hostsInbox})
 	return handed, verdict, nil
+}
+
+// gotOn records that a hand-over has got on, unless err, which it returns, says otherwise.
+func (h *Host) gotOn(err error) error {
+	if err == nil {
+		h.handedOver.answered()
+	}
+	return err
 }
 
 // takeOver hands on the tasks of a condemned incarnation.
@@ -79,7 +84,7 @@ func (h *Host) takeOver(
 ) (queue.Handed, error) {
 	o, began := h.cfg.Observer, time.Now()
 	store := queue.NewStore(h.client, h.keys)
-	store.OnEnd = runner.OnEnd(o)
+	store.OnEnd, store.Reports = runner.OnEnd(o), h.reports
 	handed, err := store.TakeOver(ctx, i.String(), r)
 	some := handed.On+handed.Quarantined+handed.Cancelled > 0
 	if o != nil && (some || err == nil && (why == tasks.TakeOverCrash || why == tasks.TakeOverLease)) {
@@ -134,6 +139,6 @@ func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
 		return err // the incarnation has renewed its lease, or another process was faster
 	}
 	h.log.Warn().Str("member", i.ID).Str("incarnation", i.String()).
-		Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")
+		Int("handedOn", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")
 	return nil
 }

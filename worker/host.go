@@ -49,23 +49,30 @@ type HostConfig struct {
 // processes. It has Redis connections of its own, so that no handler can starve it.
 type Host struct {
 	cfg       HostConfig
-	client    *redis.Client // heartbeats, settlements, delayed tasks
+	client    *redis.Client // joins, hand-overs, delayed tasks
+	heart     *redis.Client // heartbeats and probes alone, so that nothing holds them up
 	listener  *redis.Client
 	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper
 	mover     *runner.Mover
+	publisher *runner.Publisher
 	cache     *cache.Cache // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
 	reports   *link.Reports // of Redis's failures, shared by the nodes
 	beacons   *redisbus.Beacons
 
-	announcer *announcer
+	announcer  *announcer
+	starts     turns      // of the nodes that join and connect
+	handOvers  turns      // of the nodes that are handed over
+	handedOver redisProbe // when a hand-over last got on
+	endpoints  endpoints
 
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
 	solo        runner.Solo
+	warnings    runner.Warnings
 	claims      claimGate
 	zombies     zombies
 	probe       redisProbe
@@ -81,7 +88,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	}
 	h := &Host{
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons(),
-		announcer: newAnnouncer(),
+		announcer: newAnnouncer(), starts: make(turns, startTurns), handOvers: make(turns, handOverTurns),
 	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*abandoned]struct{}{}
 	h.reports.Observer = cfg.Observer
@@ -89,20 +96,29 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {
 		return nil, err
 	}
-	if h.listener, err = link.OpenClient(cfg.Redis, "stellar:host:subscriber"); err != nil {
+	if h.heart, err = link.OpenClient(cfg.Redis, "stellar:host:heartbeat"); err != nil {
 		return nil, errors.Join(err, h.client.Close())
+	}
+	if h.listener, err = link.OpenClient(cfg.Redis, "stellar:host:subscriber"); err != nil {
+		return nil, errors.Join(err, h.client.Close(), h.heart.Close())
 	}
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
-	h.keeper.Reports = h.reports
-	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, cfg.Log)
+	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
+	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, h.reports, cfg.Log)
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
+	h.mover.Warnings = &h.warnings
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	h.process = membership.Process{Host: host, PID: os.Getpid(), Version: cmp.Or(cfg.Version, buildVersion()), Layout: link.Layout}
+	version := cmp.Or(cfg.Version, buildVersion())
+	h.publisher = runner.NewPublisher(h.client, h.keys, &cfg.App.tasks, version, cfg.Log)
+	h.publisher.Reports = h.reports
+	h.process = membership.Process{
+		Host: host, PID: os.Getpid(), Version: version, Layout: link.Layout, TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
+	}
 	return h, nil
 }
 
@@ -116,27 +132,32 @@ func (h *Host) Directory() membership.Directory { return h.directory }
 // learns the cluster's token. The error is a *link.LayoutError if this program must not
 // work with the data.
 func (h *Host) Open(ctx context.Context) error {
-	if err := link.Retry(ctx, func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
+	if err := h.reports.Retry(ctx, "start", func(ctx context.Context) error { return h.client.Ping(ctx).Err() }); err != nil {
 		return fmt.Errorf("redis at %s: %w", h.cfg.Redis.Address(), err)
 	}
-	if err := link.Retry(ctx, h.directory.AdmitNode); err != nil {
+	if err := h.reports.Retry(ctx, "start", h.directory.AdmitNode); err != nil {
 		return err
 	}
 	token, err := h.clusterToken(ctx)
 	if err != nil {
 		return err
 	}
+	if err := link.Retry(ctx, h.publisher.Publish); err != nil {
+		h.log.Warn().Err(err).Msg("programs that only enqueue do not find this program's tasks yet; trying again")
+	}
 	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
 	h.probe.answered()
 	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
-	cfg.InboxOnly, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = true, h.log, h.reports, h.beacons, h.cfg.Observer
+	cfg.InboxOnly, cfg.SharedInbox, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer =
+		true, hostsInbox, h.log, h.reports, h.beacons, h.cfg.Observer
 	h.bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
 	}
 	h.bus.Hint(h.keys.Due(), h.mover.Look)
+	h.bus.Subscribe(memberLeft, h.endpoints.nodeDown, redisbus.SubscribeOptions{Inline: true})
 	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
 	return err
 }
@@ -154,7 +175,7 @@ func buildVersion() string {
 // clusterToken returns the token of the cluster's messages, and repeats the request while
 // Redis is away.
 func (h *Host) clusterToken(ctx context.Context) (token link.Secret, err error) {
-	err = link.Retry(ctx, func(ctx context.Context) error {
+	err = h.reports.Retry(ctx, "start", func(ctx context.Context) error {
 		token, err = redisbus.Token(ctx, h.client, h.keys, h.cfg.Redis.Token)
 		return err
 	})
@@ -167,6 +188,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g := group.New(ctx)
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
+	g.Go("definitions", h.publisher.Serve)
 	ticker := runner.NewTicker(h.client, h.keys, &h.cfg.App.tasks, h.log)
 	ticker.Reports, ticker.Observer = h.reports, h.cfg.Observer
 	g.Go("ticker", ticker.Serve)
@@ -200,5 +222,5 @@ func (h *Host) Close(wait time.Duration) error {
 		h.stopWaiting()
 		<-done
 	}
-	return errors.Join(h.client.Close(), h.listener.Close())
+	return errors.Join(h.client.Close(), h.heart.Close(), h.listener.Close())
 }

@@ -90,9 +90,11 @@ func (n *Node) openBase(base *group.Group) error {
 	if err != nil {
 		return err
 	}
-	a.Cache = h.cfg.Cache.open(n.conns.Client, h.keys, n.lease.Incarnation.String(), h.cfg.Observer, n.log)
+	a.Cache = h.cfg.Cache.open(n.conns.Client, h.keys, n.lease.Incarnation.String(), h.cfg.Observer, h.reports, n.log)
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Tasks.Observe(h.cfg.Observer)
+	a.Tasks.Report(h.reports)
+	a.Tasks.LogTo(n.log)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Inspector.Observe(h.cfg.Observer)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
@@ -102,18 +104,13 @@ func (n *Node) openBase(base *group.Group) error {
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
-		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
+		Bus: a.Bus, Registry: methods, Members: h.directory, Modes: h.directory.Modes, Connections: a.Connections, BaseContext: inAPI,
 		OnLog: h.onLog, Log: n.log, Observer: h.cfg.Observer, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
 		return err
 	}
-	a.Bus.Subscribe(memberLeft, func(_ context.Context, m redisbus.Message) {
-		var gone redisbus.Identity
-		if m.Decode(&gone) == nil {
-			a.RPC.NodeDown(gone)
-		}
-	}, redisbus.SubscribeOptions{Inline: true})
+	h.endpoints.add(a.RPC)
 	for _, s := range h.cfg.App.subscriptions {
 		a.Bus.Subscribe(s.messageType, s.handle, redisbus.SubscribeOptions{})
 	}
@@ -130,7 +127,7 @@ func (n *Node) openWork() {
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
-		Seal: n.api.Bus.Seal, Observer: h.cfg.Observer,
+		Seal: n.api.Bus.Seal, Observer: h.cfg.Observer, Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
 	})
 	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Wake)
 	h.claims.add(r)
@@ -141,9 +138,10 @@ func (n *Node) openWork() {
 
 // work runs the work storey until stopping ends and the drain is over.
 func (n *Node) work(stopping context.Context, base *group.Group) error {
-	if err := link.Retry(base.Context(), n.conns.Ping); err != nil {
+	if err := n.host.reports.Retry(base.Context(), "start", n.conns.Ping); err != nil {
 		return fmt.Errorf("connections: %w", err)
 	}
+	n.connected()
 	ctx := n.api.into(base.Context())
 	if err := n.startHooks(ctx, stopping); err != nil || stopping.Err() != nil {
 		return err
@@ -155,6 +153,7 @@ func (n *Node) work(stopping context.Context, base *group.Group) error {
 		Strs("connections", []string{"client", "subscriber", "tasks"}).
 		Str("redis", n.host.cfg.Redis.Address()).Msg("node is running")
 	n.host.announcer.join(n.lease.Incarnation.ID)
+	n.started()
 
 	handlers, cancel := context.WithCancelCause(ctx)
 	defer cancel(tasks.ErrEnding)
@@ -217,6 +216,9 @@ func (n *Node) startHooks(ctx, stopping context.Context) error {
 // drain gives the handlers the drain time to return, and then cancels them.
 func (n *Node) drain(ctx context.Context, cancel context.CancelCauseFunc) {
 	n.enter(ctx, membership.Draining)
+	if n.runner.InHand() > 0 { // otherwise the drain is over as soon as it has begun
+		n.publish(ctx, membership.Draining)
+	}
 	t := time.NewTimer(n.cfg.Drain)
 	defer t.Stop()
 	select {

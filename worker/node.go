@@ -84,7 +84,9 @@ type Node struct {
 	checkedAt   time.Time     // when alive last found aliveChecks empty; only the heartbeat uses it
 	began       time.Time
 
-	running chan struct{} // closed when the node runs
+	connected func()        // gives back the node's turn to join and connect
+	started   func()        // tells the announcer that the node runs or has ended
+	running   chan struct{} // closed when the node runs
 
 	mu    sync.Mutex
 	state membership.State
@@ -192,7 +194,15 @@ func (n *Node) Serve(ctx context.Context) error {
 }
 
 func (n *Node) serve(ctx context.Context) error {
-	if err := n.join(ctx); err != nil {
+	n.started = n.host.announcer.start()
+	defer n.started()
+	var err error
+	n.connected, err = n.host.starts.take(ctx)
+	defer n.connected()
+	if err == nil {
+		err = n.join(ctx)
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			n.enter(ctx, membership.Stopped)
 			return nil //nolint:nilerr // it was stopped while it waited for Redis
@@ -208,11 +218,13 @@ func (n *Node) serve(ctx context.Context) error {
 		return err
 	})
 	<-base.Context().Done()
+	n.connected()
+	n.started()
 	if cause := context.Cause(base.Context()); !errors.Is(cause, context.Canceled) {
 		n.enter(ctx, membership.Crashed)
 	}
 	n.handOver(ctx, context.Cause(base.Context()))
-	err := base.Wait()
+	err = base.Wait()
 	n.close()
 	err = n.endError(err)
 	n.mu.Lock()
@@ -258,7 +270,7 @@ func (n *Node) join(ctx context.Context) error {
 	return nil
 }
 
-// enter changes the state, and writes Running and Draining to Redis as well.
+// enter changes the state, and writes Running to Redis as well.
 func (n *Node) enter(ctx context.Context, s membership.State) {
 	if s == membership.Running {
 		n.publish(ctx, s) // first: a caller of State must find the state on Redis too
@@ -266,9 +278,6 @@ func (n *Node) enter(ctx context.Context, s membership.State) {
 	n.mu.Lock()
 	n.state = s
 	n.mu.Unlock()
-	if s == membership.Draining {
-		n.publish(ctx, s)
-	}
 }
 
 // publish writes the state into the node's member record. After a failure the record keeps
@@ -330,10 +339,8 @@ const crashGrace = 100 * time.Millisecond
 func (n *Node) handOver(ctx context.Context, cause error) {
 	life := n.lease.Incarnation
 	n.lease.Release()
-	settling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	settling, cancel := n.host.settling(ctx, max(n.cfg.Grace, time.Second))
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(max(n.cfg.Grace, time.Second), cancel) })
-	defer stop()
 	remains := queue.Remains{}
 	runner := n.taskRunner()
 	if runner != nil {
@@ -346,7 +353,12 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 	if cause == nil || errors.Is(cause, context.Canceled) {
 		why = tasks.TakeOverStop
 	}
-	handed, _, err := n.host.handOver(settling, life, remains, why)
+	var handed queue.Handed
+	done, err := n.host.handOvers.take(settling)
+	if err == nil {
+		handed, _, err = n.host.handOver(settling, life, remains, why)
+	}
+	done()
 	if err != nil {
 		n.log.Warn().Err(err).Msg("the node's tasks and locks were not handed over: another process will take over when its lease has run out")
 	}
@@ -359,7 +371,7 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 	}
 	n.mu.Unlock()
 	if handed.On+handed.Quarantined > 0 {
-		n.log.Info().Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
+		n.log.Info().Int("handedOn", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
 	}
 	if len(remains.Running) > 0 {
 		n.host.watchAbandoned(n, tasksOf(runner), err == nil)
@@ -371,6 +383,7 @@ func (n *Node) close() {
 		n.host.claims.remove(runner)
 	}
 	if n.api != nil {
+		n.host.endpoints.remove(n.api.RPC)
 		n.api.Tasks.Close()
 		n.api.Cache.Close()
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,9 @@ const (
 // redisProbe records when Redis answered last.
 type redisProbe struct{ last atomic.Pointer[time.Time] }
 
+// never is the silence of a Redis that has not answered yet.
+const never = time.Duration(math.MaxInt64)
+
 func (p *redisProbe) answered() {
 	now := time.Now()
 	p.last.Store(&now)
@@ -28,7 +32,7 @@ func (p *redisProbe) answered() {
 func (p *redisProbe) silence() time.Duration {
 	last := p.last.Load()
 	if last == nil {
-		return probeLimit // Redis has never answered
+		return never
 	}
 	return time.Since(*last)
 }
@@ -41,7 +45,7 @@ func (h *Host) Reachable() bool { return h.probe.silence() < probeLimit }
 func (h *Host) probeRedis(ctx context.Context) error {
 	for {
 		asking, cancel := context.WithTimeout(ctx, probeLimit)
-		if h.client.Ping(asking).Err() == nil {
+		if h.heart.Ping(asking).Err() == nil {
 			h.probe.answered()
 		}
 		cancel()

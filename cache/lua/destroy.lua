@@ -11,7 +11,7 @@ for i, token in ipairs(ARGV) do
     reply[#reply + 1], reply[#reply + 2] = i, refused
   else
     local raw = fits(entry, 'string') and redis.call('GET', entry)
-    local expired = raw and cache_expired(raw, cache_now())
+    local expired = raw and cache_expired(raw, cache_now(), entry)
     if cache_destroy(entry) and not expired then
       n = n + 1
     end

@@ -54,7 +54,7 @@ local function cache_plan(entrykey, at)
   plan = {kind = kind.ok or kind}
   if plan.kind == 'string' then
     plan.raw = redis.call('GET', entrykey)
-    if cache_expired(plan.raw, at) then
+    if cache_expired(plan.raw, at, entrykey) then
       plan = {kind = 'none', stale = true}
     end
   end
@@ -89,7 +89,7 @@ local function cache_refuses(op, entrykey, lockkey, token, argument)
   elseif op == 'save' then
     plan.kind, plan.value = 'string', argument
   elseif op == 'increment' then
-    local value = plan.value or (plan.raw and cache_unpack(plan.raw))
+    local value = plan.value or (plan.raw and cache_unpack(plan.raw, entrykey, at))
     value = cache_whole(value or (plan.kind == 'none' and '0' or ''))
     if not value then
       return 'NOTNUMBER'
@@ -109,7 +109,8 @@ local function cache_save(entrykey, value, ttl, version, stale)
   local at = cache_now()
   version = version or cache_version(entrykey)
   if ttl > 0 then
-    redis.call('SET', entrykey, cache_pack(value, at, 0, at + ttl, version), 'PX', int(ttl + (tonumber(stale) or 0)))
+    stale = tonumber(stale) or 0
+    redis.call('SET', entrykey, cache_pack(value, at, 0, at + ttl, version, stale), 'PX', int(ttl + stale))
   else
     redis.call('SET', entrykey, cache_pack(value, at, 0, 0, version))
   end
@@ -145,10 +146,10 @@ local function cache_increment(entrykey, delta, version, ttl)
   local at = cache_now()
   local raw = redis.call('GET', entrykey)
   version = version or cache_version(entrykey)
-  if raw and not cache_expired(raw, at) then
-    local value, created, read, expires = cache_unpack(raw)
+  if raw and not cache_expired(raw, at, entrykey) then
+    local value, created, read, expires, _, stale = cache_unpack(raw, entrykey, at)
     local sum = cache_sum(cache_whole(value), delta)
-    redis.call('SET', entrykey, cache_pack(sum, created, read, expires, version), 'KEEPTTL')
+    redis.call('SET', entrykey, cache_pack(sum, created, read, expires, version, stale), 'KEEPTTL')
     return sum
   end
   local sum = cache_sum('0', delta)

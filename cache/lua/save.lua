@@ -20,11 +20,11 @@ if loader and cache_barred(loader, loading, cache_now()) then
 end
 if expected ~= '' or keep == '1' then
   local raw = redis.call('GET', entry)
-  local live = raw and not cache_expired(raw, cache_now())
+  local live = raw and not cache_expired(raw, cache_now(), entry)
   local expires, current = 0, nil
   if live then
     local _
-    _, _, _, expires, current = cache_unpack(raw)
+    _, _, _, expires, current = cache_unpack(raw, entry, cache_now())
     if current and current == version then
       return 1
     end
@@ -34,7 +34,7 @@ if expected ~= '' or keep == '1' then
   end
   if keep == '1' and live and expires and expires > 0 then
     ttl = expires - cache_now()
-    stale = redis.call('PTTL', entry) - ttl
+    stale = tonumber(redis.call('PTTL', entry)) - ttl
   end
 end
 cache_save(entry, value, ttl, version, stale)

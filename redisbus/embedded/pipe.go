@@ -1,57 +1,77 @@
 package embedded
 
 import (
+	"errors"
+	"io"
 	"net"
-	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// pipe is the client's end of a connection; its writes never block. An in-process pipe
-// has no buffer, unlike a socket: a client that writes a long pipeline of commands before
-// it reads, and a server that answers the first command before it reads the next, would
-// wait for each other.
+// pipe is one end of a connection inside the process.
 type pipe struct {
-	net.Conn
-
-	mu     sync.Mutex
-	queue  [][]byte
-	sender bool // a goroutine is writing the queue to the server
-	err    error
+	in, out *stream
+	closed  atomic.Bool
 }
 
-// Write queues a copy of b. If an earlier write has failed, Write returns that error.
+// newPipe returns the two ends of a connection. The limits are of what the server writes.
+func newPipe(l limits) (client, server *pipe) {
+	requests, replies := newStream(limits{}), newStream(l)
+	return &pipe{in: replies, out: requests}, &pipe{in: requests, out: replies}
+}
+
+// Read implements [net.Conn]. Its error is [io.ErrClosedPipe] if this end was closed, and
+// [io.EOF] if the other end was.
+func (p *pipe) Read(b []byte) (int, error) {
+	if p.closed.Load() {
+		return 0, io.ErrClosedPipe
+	}
+	n, err := p.in.Read(b)
+	if errors.Is(err, io.EOF) && p.closed.Load() {
+		err = io.ErrClosedPipe
+	}
+	return n, err
+}
+
+// Write implements [net.Conn]. It never waits.
 func (p *pipe) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err != nil {
-		return 0, p.err
+	n, err := p.out.Write(b)
+	if errors.Is(err, errSlow) {
+		_ = p.Close()
 	}
-	p.queue = append(p.queue, append([]byte(nil), b...))
-	if !p.sender {
-		p.sender = true
-		go p.send()
-	}
-	return len(b), nil
+	return n, err
 }
 
-// send writes until the queue is empty, the server is gone or the pipe is closed.
-func (p *pipe) send() {
-	for {
-		p.mu.Lock()
-		batch := p.queue
-		p.queue = nil
-		if len(batch) == 0 || p.err != nil {
-			p.sender = false
-			p.mu.Unlock()
-			return
-		}
-		p.mu.Unlock()
-		for _, b := range batch {
-			if _, err := p.Conn.Write(b); err != nil {
-				p.mu.Lock()
-				p.err = err
-				p.mu.Unlock()
-				break
-			}
-		}
-	}
+// Close ends both directions. The other end still reads what was written before.
+func (p *pipe) Close() error {
+	p.closed.Store(true)
+	_ = p.in.Close()
+	return p.out.Close()
 }
+
+// LocalAddr implements [net.Conn].
+func (p *pipe) LocalAddr() net.Addr { return address{} }
+
+// RemoteAddr implements [net.Conn].
+func (p *pipe) RemoteAddr() net.Addr { return address{} }
+
+// SetDeadline implements [net.Conn].
+func (p *pipe) SetDeadline(t time.Time) error { return p.SetReadDeadline(t) }
+
+// SetReadDeadline implements [net.Conn].
+func (p *pipe) SetReadDeadline(t time.Time) error {
+	p.in.setDeadline(t)
+	return nil
+}
+
+// SetWriteDeadline does nothing: writes never wait.
+func (p *pipe) SetWriteDeadline(time.Time) error { return nil }
+
+// address is the address of both ends of a pipe.
+type address struct{}
+
+// Network implements [net.Addr].
+func (address) Network() string { return "pipe" }
+
+// String implements [net.Addr].
+func (address) String() string { return "pipe" }

@@ -9,6 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
+)
+
+const (
+	// acceptPause is the pause after a connection that could not be accepted.
+	acceptPause = 50 * time.Millisecond
+	// drainTime is how long a client may take to read its last replies.
+	drainTime = time.Second
 )
 
 // Socket is a Unix socket file through which other processes of the same user
@@ -18,8 +26,9 @@ type Socket struct {
 	listener net.Listener
 	done     sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	mu     sync.Mutex
+	closed bool
+	conns  map[*socketConn]struct{}
 }
 
 // Listen accepts connections on a new socket file with mode 0600. The file must not exist
@@ -48,11 +57,14 @@ func (s *Server) Listen(ctx context.Context, path string) (*Socket, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("socket %s: %w", path, err), l.Close())
 	}
-	k := &Socket{path: path, listener: l, conns: map[net.Conn]struct{}{}}
-	k.done.Go(func() { k.accept(s) })
+	k := &Socket{path: path, listener: l, conns: map[*socketConn]struct{}{}}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errors.Join(fmt.Errorf("socket %s: %w", path, net.ErrClosed), k.Close())
+	}
 	s.sockets = append(s.sockets, k)
-	s.mu.Unlock()
+	k.done.Go(func() { k.accept(s) })
 	return k, nil
 }
 
@@ -61,34 +73,33 @@ func (k *Socket) Path() string { return k.path }
 
 func (k *Socket) accept(s *Server) {
 	for {
-		outside, err := k.listener.Accept()
-		if err != nil {
+		c, err := k.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		inside, err := s.dial()
 		if err != nil {
-			_ = outside.Close()
+			time.Sleep(acceptPause) // such as for want of file descriptors
 			continue
 		}
-		k.join(outside, inside)
+		k.serve(s, c)
 	}
 }
 
-// join copies in both directions until either connection ends.
-func (k *Socket) join(outside, inside net.Conn) {
+// serve connects c with the server until either ends.
+func (k *Socket) serve(s *Server, c net.Conn) {
+	conn := newSocketConn(c, s.limits)
 	k.mu.Lock()
-	k.conns[outside] = struct{}{}
-	k.mu.Unlock()
+	defer k.mu.Unlock()
+	if k.closed || s.serve(conn) != nil {
+		_ = c.Close()
+		return
+	}
+	k.conns[conn] = struct{}{}
 	k.done.Go(func() {
-		_, _ = io.Copy(inside, outside)
-		_ = inside.Close()
-	})
-	k.done.Go(func() {
-		_, _ = io.Copy(outside, inside)
-		_ = outside.Close()
+		conn.send()
 		k.mu.Lock()
-		delete(k.conns, outside)
-		k.mu.Unlock()
+		defer k.mu.Unlock()
+		delete(k.conns, conn)
 	})
 }
 
@@ -102,10 +113,56 @@ func (k *Socket) Close() error {
 		err = e
 	}
 	k.mu.Lock()
+	k.closed = true
 	for c := range k.conns {
-		_ = c.Close()
+		c.cut()
 	}
 	k.mu.Unlock()
 	k.done.Wait()
 	return err
+}
+
+// socketConn is the server's end of a connection through a socket: its writes never wait.
+type socketConn struct {
+	net.Conn
+
+	requests requestReader
+	replies  *stream
+}
+
+func newSocketConn(c net.Conn, l limits) *socketConn {
+	return &socketConn{Conn: c, requests: requestReader{Reader: c}, replies: newStream(l)}
+}
+
+// send copies the replies to the client until the server or the client ends the connection.
+func (c *socketConn) send() {
+	_, _ = io.Copy(c.Conn, c.replies)
+	c.cut()
+}
+
+// Read implements [net.Conn].
+func (c *socketConn) Read(b []byte) (int, error) { return c.requests.Read(b) }
+
+// Write implements [net.Conn].
+func (c *socketConn) Write(b []byte) (int, error) {
+	n, err := c.replies.Write(b)
+	if errors.Is(err, errSlow) {
+		c.cut()
+	}
+	return n, err
+}
+
+// Close ends the connection once the client has the replies that were written, at the latest
+// after drainTime.
+func (c *socketConn) Close() error {
+	now := time.Now()
+	_ = c.Conn.SetReadDeadline(now)
+	_ = c.Conn.SetWriteDeadline(now.Add(drainTime))
+	return c.replies.Close()
+}
+
+// cut ends the connection at once.
+func (c *socketConn) cut() {
+	_ = c.replies.Close()
+	_ = c.Conn.Close()
 }

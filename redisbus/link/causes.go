@@ -35,6 +35,7 @@ const (
 	CauseRights     Cause = "rights"   // an ACL forbids the command
 	CauseClients    Cause = "clients"  // maxclients reached
 	CauseMemory     Cause = "memory"   // maxmemory reached
+	CauseSize       Cause = "size"     // it does not read a request of that size
 )
 
 // causeTexts tells an operator for each cause what is wrong and what to do; "it" is Redis.
@@ -55,6 +56,7 @@ var causeTexts = map[Cause]string{
 	CauseRights:   "this user lacks a permission (ACL): see the rules in the documentation",
 	CauseClients:  "it has as many clients as it accepts (maxclients)",
 	CauseMemory:   "out of memory (maxmemory): it refuses writes",
+	CauseSize:     "it does not read a request of this size (proto-max-bulk-len)",
 }
 
 // replyCauses maps the beginnings of error replies to their causes: those replies that are
@@ -67,7 +69,7 @@ var replyCauses = []struct {
 	{"CLUSTERDOWN ", CauseCluster}, {"TRYAGAIN ", CauseCluster}, {"MOVED ", CauseCluster}, {"ASK ", CauseCluster},
 	{"NOREPLICAS ", CauseReplicas}, {"MISCONF ", CauseDisk}, {"BUSY ", CauseScript},
 	{"NOAUTH ", CausePassword}, {"WRONGPASS ", CausePassword}, {"NOPERM ", CauseRights},
-	{"ERR max number of clients", CauseClients}, {"UNBLOCKED ", CauseReplica},
+	{"ERR max number of clients", CauseClients}, {"UNBLOCKED ", CauseReplica}, {"ERR Protocol error", CauseSize},
 	// Replies of Redis before 6, and of a server without a password to a client that sends one.
 	{"ERR invalid password", CausePassword}, {"ERR Client sent AUTH", CausePassword}, {"ERR AUTH <password> called without", CausePassword},
 }

@@ -22,7 +22,7 @@ type Observer interface {
 
 // Reports logs for a whole process why Redis cannot be used: at most one line a minute for
 // each cause, however many loops and nodes fail with it, and one line when all of them
-// work again. It is safe for concurrent use.
+// work again. It is safe for concurrent use; nil reports nothing.
 type Reports struct {
 	// Observer, when set, is notified of every failure, logged or not. Set it before
 	// the first use.
@@ -52,6 +52,9 @@ func NewReports(log zerolog.Logger) *Reports {
 // Failed reports that a part, such as "heartbeat", failed and goes on trying. A
 // nil error is [Reports.Works].
 func (r *Reports) Failed(part string, err error) {
+	if r == nil {
+		return
+	}
 	if err == nil {
 		r.Works(part)
 		return
@@ -108,7 +111,7 @@ func (r *Reports) Ended(part string) { r.drop(part) }
 // drop removes a failed part. last means that no failed part is left and that a failure
 // was logged; began is when the first part had failed.
 func (r *Reports) drop(part string) (began time.Time, last bool) {
-	if !r.failing.Load() {
+	if r == nil || !r.failing.Load() {
 		return began, false
 	}
 	r.mu.Lock()

@@ -93,6 +93,38 @@ func TestObserverHearsOfEveryFailure(t *testing.T) {
 	})
 }
 
+func TestARequestIsNotRepeatedInSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		heard := failures{}
+		r := link.NewReports(zerolog.New(&log))
+		r.Observer = heard
+		fails := func(times int) func(context.Context) error {
+			return func(context.Context) error {
+				if times--; times < 0 {
+					return nil
+				}
+				return io.EOF
+			}
+		}
+		require.NoError(t, r.Retry(t.Context(), "claims", fails(link.FewTries-1)))
+		require.Empty(t, log.String(), "a connection breaks now and then")
+		require.NoError(t, r.Retry(t.Context(), "claims", fails(100)))
+		require.Contains(t, log.String(), `"part":"claims"`)
+		require.Contains(t, log.String(), "the connection broke; trying again")
+		require.Contains(t, log.String(), "redis is back")
+		require.Equal(t, failures{"claims connection EOF": 100 - (link.FewTries - 1)}, heard)
+
+		log.Reset()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		require.ErrorIs(t, r.Retry(ctx, "claims", fails(1<<40)), link.ErrUnknownOutcome)
+		require.InDelta(t, 60, strings.Count(log.String(), "trying again"), 1, "a line a minute")
+		r.Works("claims")
+		require.NotContains(t, log.String(), "is back", "who gave up does not know")
+	})
+}
+
 func TestEveryCauseIsExplainedToAnOperator(t *testing.T) {
 	for _, c := range []struct {
 		err   error
@@ -112,6 +144,7 @@ func TestEveryCauseIsExplainedToAnOperator(t *testing.T) {
 		{answer("ERR The user executing the script can't run this command or subcommand script: x"), link.CauseRights, "ACL"},
 		{answer("ERR max number of clients reached"), link.CauseClients, "maxclients"},
 		{answer("OOM command not allowed"), link.CauseMemory, "maxmemory"},
+		{answer("ERR Protocol error: invalid bulk length"), link.CauseSize, "proto-max-bulk-len"},
 		{&net.OpError{Op: "dial", Err: io.EOF}, link.CauseRefused, "is down"},
 		{&net.OpError{Op: "dial", Err: context.DeadlineExceeded}, link.CauseSilent, "no answer in time"},
 		{&net.OpError{Op: "dial", Err: errors.New("remote error: tls: bad certificate")}, link.CauseTLS, "certificate"},

@@ -41,14 +41,31 @@ func Sleep(ctx context.Context, d time.Duration) error {
 
 // Retry calls f until f succeeds, Redis answers with an error, or ctx ends. It repeats f
 // both when Redis did not run the command and when the outcome is unknown: f must be safe
-// to repeat. When ctx ends, the error is f's last error, as [Explain] wraps it.
+// to repeat. When ctx ends, the error is f's last error, as [Explain] wraps it. Use it where
+// ctx ends soon, and [Reports.Retry] elsewhere.
 func Retry(ctx context.Context, f func(context.Context) error) error {
+	return (*Reports)(nil).Retry(ctx, "", f)
+}
+
+// FewTries is how often a request fails in a row before it is reported that it is repeated.
+const FewTries = 3
+
+// Retry is the function [Retry], which reports from the third failure on that the part
+// fails: no request is repeated for long without a line in the log.
+func (r *Reports) Retry(ctx context.Context, part string, f func(context.Context) error) error {
 	for n := 1; ; n++ {
 		err := f(ctx)
 		if err == nil || OutcomeOf(err) == Ran {
+			if n > FewTries {
+				r.Works(part)
+			}
 			return err
 		}
+		if n >= FewTries {
+			r.Failed(part, err)
+		}
 		if ctx.Err() != nil || Sleep(ctx, Pause(n)) != nil {
+			r.Ended(part)
 			return Explain(err)
 		}
 	}

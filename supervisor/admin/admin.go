@@ -52,6 +52,9 @@ type Config struct {
 	Addr  string // host:port; port 0 for a free one
 	Token link.Secret
 	Set   Set
+	// LostLines, when set, returns how many lines of the log could not be written; /status
+	// shows the number.
+	LostLines func() int64
 }
 
 // Server serves the pages of one set. Make one with [Listen].
@@ -89,7 +92,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("admin address %s: %w", cfg.Addr, err)
 	}
 	return &Server{listener: l, http: &http.Server{
-		Handler: Handler(cfg.Set, cfg.Token), ReadTimeout: requestTime, ReadHeaderTimeout: requestTime, WriteTimeout: requestTime,
+		Handler: cfg.handler(), ReadTimeout: requestTime, ReadHeaderTimeout: requestTime, WriteTimeout: requestTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 	}}, nil
 }
@@ -132,6 +135,11 @@ type Readiness struct {
 
 // Handler returns the pages of a set. Without a token all pages are open.
 func Handler(set Set, token link.Secret) http.Handler {
+	return Config{Set: set, Token: token}.handler()
+}
+
+func (c Config) handler() http.Handler {
+	set := c.Set
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if s := set.Status(); !s.Healthy {
@@ -158,8 +166,12 @@ func Handler(set Set, token link.Secret) http.Handler {
 		for _, n := range set.Nodes() {
 			nodes = append(nodes, n.Status())
 		}
-		respond(w, http.StatusOK, map[string]any{"set": set.Status(), "nodes": nodes})
-	}, token))
+		page := map[string]any{"set": set.Status(), "nodes": nodes}
+		if c.LostLines != nil {
+			page["lostLogLines"] = c.LostLines()
+		}
+		respond(w, http.StatusOK, page)
+	}, c.Token))
 	return mux
 }
 

@@ -3,13 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/supervisor"
-	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
@@ -38,26 +36,17 @@ type attendant struct {
 
 // attend starts an attendant of the set. The caller must run the set under the returned
 // context, which is cancelled if the pidfile cannot be written.
-func attend(ctx context.Context, e *cluster.Env, set *supervisor.Set, log zerolog.Logger) (*attendant, context.Context, error) {
-	a := &attendant{pidFile: e.PIDFile, set: set, log: log, remove: func() error { return nil }}
-	if e.PIDFile != "" {
-		if err := service.CheckPIDFile(e.PIDFile); err != nil {
+func attend(
+	ctx context.Context, pidFile string, manager config.Manager, set *supervisor.Set, log zerolog.Logger,
+) (*attendant, context.Context, error) {
+	a := &attendant{
+		pidFile: pidFile, set: set, log: log, notifier: manager.Notifier, watchdog: manager.Watchdog / 2,
+		remove: func() error { return nil },
+	}
+	if pidFile != "" {
+		if err := service.CheckPIDFile(pidFile); err != nil {
 			return nil, nil, config.Invalidf("%w", err)
 		}
-	}
-	socket, _ := e.Env("NOTIFY_SOCKET")
-	usec, _ := e.Env("WATCHDOG_USEC")
-	pid, _ := e.Env("WATCHDOG_PID")
-	var err error
-	if a.notifier, err = service.NewNotifier(socket); err != nil {
-		return nil, nil, config.Invalidf("NOTIFY_SOCKET: %w", err)
-	}
-	every, err := service.Watchdog(usec, pid, os.Getpid())
-	if err != nil {
-		return nil, nil, config.Invalidf("%w", err)
-	}
-	if a.notifier.Active() {
-		a.watchdog = every / 2
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	a.stop, a.over, a.done = stop, make(chan struct{}), make(chan struct{})

@@ -25,6 +25,14 @@ type binary struct {
 
 func launch(t *testing.T, path string, env environment, args ...string) *binary {
 	t.Helper()
+	b := prepare(t, path, env, args...)
+	require.NoError(t, b.cmd.Start())
+	return b
+}
+
+// prepare returns the program before its start.
+func prepare(t *testing.T, path string, env environment, args ...string) *binary {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*patient)
 	b := &binary{out: newOutput(), err: newOutput(), cmd: exec.CommandContext(ctx, path, args...)}
 	b.cmd.Stdout, b.cmd.Stderr = b.out, b.err
@@ -32,7 +40,6 @@ func launch(t *testing.T, path string, env environment, args ...string) *binary 
 	for k, v := range env {
 		b.cmd.Env = append(b.cmd.Env, k+"="+v)
 	}
-	require.NoError(t, b.cmd.Start())
 	t.Cleanup(func() {
 		cancel()
 		_ = b.cmd.Wait()
@@ -90,7 +97,7 @@ func TestTheBinary(t *testing.T) {
 		keys, err := client.Keys(t.Context(), "*").Result()
 		require.NoError(t, err)
 		slices.Sort(keys)
-		work := []string{"cache:a", "clock", "delayed:default", "done", "epoch", "history", "kept", "layout", "queues", "reaping", "results", "stats", "tasks", "token"}
+		work := []string{"cache:a", "clock", "definitions", "delayed:default", "done", "epoch", "history", "kept", "layout", "queues", "reaping", "results", "stats", "tasks", "token"}
 		for _, key := range keys {
 			name, ok := strings.CutPrefix(key, "{stellar}:")
 			require.True(t, ok, key)
@@ -112,6 +119,12 @@ func TestTheBinary(t *testing.T) {
 		require.Contains(t, []int{0, 143}, set.wait(t), "the drain may have been faster")
 		require.Less(t, time.Since(began), 5*time.Second)
 	})
+
+	t.Run("every command reads the configuration", func(t *testing.T) { testSources(t, path) })
+
+	t.Run("the Redis client's lines are in the log", func(t *testing.T) { testRedisLog(t, path) })
+
+	t.Run("nobody reads what it says", func(t *testing.T) { testPipes(t, path) })
 
 	t.Run("as a service", func(t *testing.T) { testService(t, path) })
 

@@ -40,6 +40,7 @@ Without a Redis it uses one of its own, in memory, that ends with the process.
 
 // root returns the root command, which has all other commands below it.
 func root(e *cluster.Env, program Program, r *runner) *urfave.Command {
+	literal := slices.Contains(e.Args, "--")
 	c := &urfave.Command{
 		Name: program.Name, Usage: "a cluster of supervised nodes on one Redis", Version: program.Version, Description: description,
 		UsageText: "$0 [command] [flags] [arguments]",
@@ -54,27 +55,29 @@ func root(e *cluster.Env, program Program, r *runner) *urfave.Command {
 		ConfigureShellCompletionCommand: func(c *urfave.Command) {
 			c.Hidden = false
 			c.Usage = "print the completion script for bash, zsh, fish or pwsh"
-			complete(c, program.Name)
+			complete(c, program.Name, literal)
 		},
 		ShellComplete: completeRoot,
 		Reader:        e.Stdin, Writer: e.Stdout, ErrWriter: e.Stderr,
 		ExitErrHandler: func(context.Context, *urfave.Command, error) {}, // Main returns the exit code
 	}
-	complete(c, program.Name)
+	complete(c, program.Name, literal)
 	c.HideHelpCommand = false
 	return c
 }
 
 // complete sets the fields that all commands share, in c and the commands below it, and
-// replaces $0 in their texts by the program's name.
-func complete(c *urfave.Command, program string) {
+// replaces $0 in their texts by the program's name. literal says that there is a -- on the
+// command line.
+func complete(c *urfave.Command, program string, literal bool) {
 	c.OnUsageError = config.ExplainUsage
+	config.ExplainStrayFlags(c, literal)
 	c.HideHelpCommand = true // a help command would capture an argument named help
 	for _, text := range []*string{&c.Usage, &c.UsageText, &c.Description} {
 		*text = strings.ReplaceAll(*text, "$0", program)
 	}
 	for _, sub := range c.Commands {
-		complete(sub, program)
+		complete(sub, program, literal)
 	}
 }
 

@@ -3,8 +3,10 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +78,63 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 	}
 	require.NotContains(t, r.err, secret)
 	require.Equal(t, 78, stellar(t, home(t), "--config", file).code, "run does not start with it")
+}
+
+func TestCheckAndRunKnowTheSameMistakes(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, "stellar.yaml", allWrong)
+	long := filepath.Join(dir, strings.Repeat("x", 100))
+	for name, c := range map[string]struct {
+		env  environment
+		says []string
+	}{
+		"a file, the environment": {
+			environment{"STELLAR_CONFIG": file, "STELLAR_CONCURRENCY": "0", "STELLAR_WORKERS": "x", "STELLAR_TOKEN": "short", "STELLAR_ADMIN_ADDR": ":0"},
+			[]string{":2: wrokers", ":35: periodic.j", "STELLAR_CONCURRENCY", "STELLAR_WORKERS", "STELLAR_TOKEN", "STELLAR_ADMIN_TOKEN"},
+		},
+		"a log file without a directory": {environment{"STELLAR_LOG_FILE": "/no/such/log"}, []string{"STELLAR_LOG_FILE: log file /no/such/log: no such file or directory"}},
+		"a log file that is a directory": {environment{"STELLAR_LOG_FILE": dir}, []string{"STELLAR_LOG_FILE: log file " + dir + ": is a directory"}},
+		"a pidfile without a directory":  {environment{"STELLAR_PIDFILE": "/no/such/pid"}, []string{"STELLAR_PIDFILE: pidfile /no/such/pid: no such file or directory"}},
+		"a pidfile that is another file": {environment{"STELLAR_PIDFILE": file}, []string{"it is not the number of a process"}},
+		"both and more": {
+			environment{"STELLAR_PIDFILE": "/no/such/pid", "STELLAR_LOG_FILE": "/no/such/log", "STELLAR_WORKERS": "-1", "STELLAR_DENY": "no spaces"},
+			[]string{"/no/such/pid", "/no/such/log", "STELLAR_WORKERS: -1", "no spaces"},
+		},
+		"a long socket":                 {environment{"STELLAR_SOCKET": long}, []string{"STELLAR_SOCKET: the path is longer than 100 bytes"}},
+		"a socket without a directory":  {environment{"STELLAR_SOCKET": "/no/such/s"}, []string{"STELLAR_SOCKET: /no/such/s: no such file or directory"}},
+		"a service manager of no path":  {environment{"NOTIFY_SOCKET": "x"}, []string{"NOTIFY_SOCKET"}},
+		"a watchdog of no time":         {environment{"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "often"}, []string{"WATCHDOG_USEC"}},
+		"an id of several nodes":        {environment{"STELLAR_ID": "x", "STELLAR_WORKERS": "2"}, []string{"one node only"}},
+		"weights beside other mistakes": {environment{"STELLAR_QUEUES": "a=0,b=x", "STELLAR_GRACE": "0s"}, []string{"STELLAR_QUEUES", "STELLAR_GRACE"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := home(t)
+			maps.Copy(env, c.env)
+			check, run := stellar(t, env, "config", "check"), stellar(t, env, "run")
+			require.Equal(t, exitConfig, check.code)
+			require.NotZero(t, run.code)
+			require.Equal(t, check.err, run.err)
+			for _, text := range c.says {
+				require.Contains(t, run.err, text)
+			}
+		})
+	}
+}
+
+func TestCheckLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(dir, "pid")
+	require.NoError(t, os.WriteFile(other, []byte(strconv.Itoa(os.Getppid())), 0o600))
+	env := home(t).with("STELLAR_LOG_FILE", filepath.Join(dir, "log")).with("STELLAR_PIDFILE", other)
+	require.Zero(t, stellar(t, env, "config", "check").code, "that process may be the one which the configuration is for")
+	r := stellar(t, env, "run")
+	require.Equal(t, exitConfig, r.code)
+	require.Contains(t, r.err, "is running")
+	require.NoError(t, os.Remove(filepath.Join(dir, "log")), "run opens it")
+	require.Zero(t, stellar(t, env, "config", "check").code)
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, files, 1)
 }
 
 // fine is a file with a command task, a periodic one and secrets in every place.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"syscall"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -23,6 +24,7 @@ const (
 	exitFlapping      = 70
 	exitDrainDeadline = 75
 	exitConfig        = 78
+	exitNoReader      = 128 + int(syscall.SIGPIPE) // as a shell reports a process that a closed pipe has ended
 )
 
 // exitCodes maps errors to exit codes. The first match decides; an error without a match

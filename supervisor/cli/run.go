@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 	urfave "github.com/urfave/cli/v3"
@@ -24,6 +25,7 @@ type runner struct {
 	newApp func() (*worker.App, error)
 	orders func() (signals <-chan os.Signal, stop func()) // nil for none
 	hurry  <-chan struct{}                                // closed when the set has to stop within a second
+	runs   atomic.Bool                                    // the command is run, and its configuration is right
 }
 
 func (r *runner) command() *urfave.Command {
@@ -32,16 +34,14 @@ func (r *runner) command() *urfave.Command {
 		Description: "TERM or Ctrl-C stops it: running tasks have --drain to finish. A second signal cuts that to a second,\n" +
 			"a third one ends the process at once. HUP restarts all nodes, USR2 one after the other; TTIN and TTOU start one\n" +
 			"more and stop one; TSTP (Ctrl-Z) makes it claim no more tasks, CONT ends that.",
-		Flags: r.env.RunFlags(), ArgValidator: commandOrNothing, Action: r.env.Action(r.run),
+		Flags: r.env.RunFlags(), ArgValidator: commandOrNothing, Action: r.env.SetAction(r.newApp, r.run),
 	}
 }
 
 // run is the action of the command run.
-func (r *runner) run(ctx context.Context, e *cluster.Env, _ []string) error {
-	p, err := e.Prepare(r.newApp)
-	if err != nil {
-		return err
-	}
+func (r *runner) run(ctx context.Context, p config.Prepared) error {
+	e := r.env
+	r.runs.Store(true)
 	setTitle(e.Title)
 	log, err := e.Logger()
 	if err != nil {
@@ -56,6 +56,7 @@ func (r *runner) run(ctx context.Context, e *cluster.Env, _ []string) error {
 	if err != nil {
 		return config.As(config.ErrUsage, err)
 	}
+	p.Admin.LostLines = e.LostLines
 	stopAdmin, err := startAdmin(ctx, set, p.Admin, log)
 	if err != nil {
 		return err
@@ -66,7 +67,7 @@ func (r *runner) run(ctx context.Context, e *cluster.Env, _ []string) error {
 			return err
 		}
 	}
-	a, ctx, err := attend(ctx, e, set, log)
+	a, ctx, err := attend(ctx, e.PIDFile, p.Manager, set, log)
 	if err != nil {
 		return err
 	}

@@ -54,11 +54,9 @@ func start(t *testing.T, cfg supervisor.Config, c commandtask.Command, o command
 func run(t *testing.T, set *supervisortest.Set, payload any) (json.RawMessage, error) {
 	t.Helper()
 	api := set.Node("stellar-worker-1").API()
-	receipt, err := api.Tasks.Enqueue(t.Context(), "script", payload)
-	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
-	return api.Tasks.Wait(ctx, receipt.ID)
+	return api.Tasks.EnqueueAndWait(ctx, "script", payload, tasks.Options{})
 }
 
 func TestPayloadInResultOut(t *testing.T) {
@@ -96,9 +94,15 @@ func TestWhatIsKept(t *testing.T) {
 			require.JSONEq(t, c.result, string(result))
 		})
 	}
-	command := shell("echo 1")
-	command.Output = -1
+	command := shell(`head -c 4000000 /dev/zero`) // six bytes each as text
+	command.Output = commandtask.MaxOutput
 	result, err := run(t, start(t, supervisor.Config{}, command, options), nil)
+	require.NoError(t, err)
+	require.Contains(t, string(result), `{"base64":"AAAA`, "the shorter form")
+
+	command = shell("echo 1")
+	command.Output = -1
+	result, err = run(t, start(t, supervisor.Config{}, command, options), nil)
 	require.NoError(t, err)
 	require.Empty(t, result, "nothing is kept where nothing is to be kept")
 }

@@ -40,14 +40,11 @@ func ExampleRegister() {
 		fmt.Println(err)
 	}
 	queue := set.Nodes()[0].API().Tasks
-	receipt, err := queue.Enqueue(ctx, "text.upper", "quiet please")
-	fmt.Println(err)
-	result, err := queue.Wait(ctx, receipt.ID)
+	result, err := queue.EnqueueAndWait(ctx, "text.upper", "quiet please", tasks.Options{})
 	fmt.Println(string(result), err)
 	stop()
 	fmt.Println(<-served)
 	// Output:
-	// <nil>
 	// <nil>
 	// "QUIET PLEASE" <nil>
 	// <nil>

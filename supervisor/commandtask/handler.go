@@ -85,19 +85,30 @@ func result(out *head) any {
 		return nil
 	case out.all == int64(len(text)) && json.Valid(text):
 		return json.RawMessage(text)
-	case out.all == int64(len(text)) && utf8.Valid(text):
+	case out.all == int64(len(text)) && utf8.Valid(text) && fits(text):
 		return string(text)
 	}
 	o := Output{Bytes: out.all, Truncated: out.all > int64(len(text))}
 	if o.Truncated {
 		text = wholeRunes(text)
 	}
-	if utf8.Valid(text) {
+	if utf8.Valid(text) && fits(text) {
 		o.Text = string(text)
 	} else {
 		o.Base64 = out.kept
 	}
 	return o
+}
+
+// fits reports whether a text is small enough for a result when it is encoded: JSON needs up
+// to six bytes for a byte.
+func fits(text []byte) bool {
+	const whole = 1 << 10 // for the rest of an [Output]
+	if 6*len(text)+whole <= tasks.MaxResult {
+		return true
+	}
+	encoded, err := json.Marshal(string(text))
+	return err == nil && len(encoded)+whole <= tasks.MaxResult
 }
 
 // wholeRunes removes an incomplete character at the end of the text.

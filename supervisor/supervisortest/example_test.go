@@ -27,11 +27,7 @@ func ExampleStart() { //nolint:testableexamples // it needs a test: TestExample 
 	set := supervisortest.Start(t, newApp())
 	queue := set.Node("stellar-worker-1").API().Tasks
 
-	receipt, err := queue.Enqueue(t.Context(), "greet", "Ada")
-	if err != nil {
-		t.Fatal(err)
-	}
-	result, err := queue.Wait(t.Context(), receipt.ID)
+	result, err := queue.EnqueueAndWait(t.Context(), "greet", "Ada", tasks.Options{})
 	if err != nil || string(result) != `"Hello Ada"` {
 		t.Error(string(result), err)
 	}

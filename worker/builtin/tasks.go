@@ -45,6 +45,7 @@ func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Regi
 		}
 		return c.EnqueueWith(ctx, in.Name, in.Payload, in.Options)
 	})
+	// A caller that waits for a task which it enqueued says so with the option await.
 	handleTask(r, "wait", func(ctx context.Context, in taskWait) (taskResult, error) {
 		waiting := ctx
 		if in.Timeout > 0 {

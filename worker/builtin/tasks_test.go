@@ -27,6 +27,7 @@ func mendApp() *worker.App {
 		return nil
 	})
 	tasks.Handle(app, tasks.Definition{Name: "fail", MaxAttempts: 1}, func(context.Context, any) error { return errors.New("no luck") })
+	tasks.HandleResult(app, tasks.Definition{Name: "fast"}, func(_ context.Context, in any) (any, error) { return in, nil })
 	tasks.Handle(app, tasks.Definition{Name: "hang"}, func(ctx context.Context, _ any) error { <-ctx.Done(); return ctx.Err() })
 	app.RegisterPeriodic(tasks.Periodic{Name: "hourly", Task: "say", Schedule: tasks.Every(time.Hour), Payload: "tick"})
 	return app
@@ -72,6 +73,15 @@ func withCaller(t *testing.T, scenario func(c tasksCaller)) {
 	t.Helper()
 	withSet(t, mendApp, func(t *testing.T, set *supervisortest.Set) {
 		scenario(tasksCaller{t, set.Node("stellar-worker-2").API().RPC})
+	})
+}
+
+func TestATaskThatIsAwaitedByCallIsFoundWhenItHasEnded(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		var receipt tasks.Receipt
+		require.NoError(c, json.Unmarshal([]byte(c.call("enqueue", `{"name":"fast","payload":7,"await":true}`)), &receipt))
+		c.awaitState(receipt.ID, "done")
+		require.JSONEq(c, `{"done":true,"result":7}`, c.call("wait", `{"id":"`+receipt.ID+`"}`))
 	})
 }
 

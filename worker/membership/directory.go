@@ -28,6 +28,9 @@ type Process struct {
 	// Lease is how long the node's leases last, in milliseconds. 0: not known, in the
 	// records of older programs.
 	Lease int64 `json:"lease,omitempty"`
+	// TokenMode is how the node proves its messages. Empty: not known, in the records of
+	// older programs.
+	TokenMode link.Mode `json:"tokenMode,omitempty"`
 }
 
 // Member is a node as [Directory.List] returns it.
@@ -93,6 +96,21 @@ func (d Directory) Live(ctx context.Context) ([]redisbus.Identity, error) {
 		}
 	}
 	return live, nil
+}
+
+// Modes returns the token mode of each live node by its id.
+func (d Directory) Modes(ctx context.Context) (map[string]link.Mode, error) {
+	members, err := d.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	modes := make(map[string]link.Mode, len(members))
+	for _, m := range members {
+		if m.Live {
+			modes[m.Incarnation.ID] = m.Process.TokenMode
+		}
+	}
+	return modes, nil
 }
 
 // Expired returns up to limit incarnations that may be taken over. If no process has called

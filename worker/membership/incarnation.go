@@ -55,9 +55,33 @@ func number(id string) (prefix string, n int) {
 // maxNumber bounds the bitmap of taken numbers to 128 KiB.
 const maxNumber = 1 << 20
 
-// Follows reports whether the id b has a's prefix and the next number.
-func Follows(a, b string) bool {
+// follows reports whether the id b has a's prefix and the next number.
+func follows(a, b string) bool {
 	ap, an := number(a)
 	bp, bn := number(b)
 	return an > 0 && ap == bp && bn == an+1
+}
+
+// Spans lists sorted ids with ranges, such as "w-1 to w-999, w-1001", and at most 50 items:
+// the rest is given as a number.
+func Spans(ids []string) string {
+	const most = 50
+	var out []string
+	for len(ids) > 0 {
+		if len(out) == most {
+			return strings.Join(out, ", ") + fmt.Sprintf(" and %d more", len(ids))
+		}
+		n := 1
+		for n < len(ids) && follows(ids[n-1], ids[n]) {
+			n++
+		}
+		if n > 2 {
+			out = append(out, ids[0]+" to "+ids[n-1])
+		} else {
+			n = 1
+			out = append(out, ids[0])
+		}
+		ids = ids[n:]
+	}
+	return strings.Join(out, ", ")
 }

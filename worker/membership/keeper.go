@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -38,12 +39,14 @@ func (t Times) withDefaults() Times {
 	return t
 }
 
-// Keeper renews the leases of all nodes of one process, on a client that
-// nothing else uses, so that busy handlers cannot starve it.
+// Keeper renews the leases of all nodes of one process.
 type Keeper struct {
 	// Reports logs when leases cannot be renewed. Default: the keeper's own. Set it before
 	// Serve.
 	Reports *link.Reports
+	// Renewals is the client that renews the leases. Nothing else should keep it busy.
+	// Default: that of the directory. Set it before Serve.
+	Renewals redis.UniversalClient
 
 	directory Directory
 	times     Times
@@ -52,9 +55,9 @@ type Keeper struct {
 	held map[*Lease]struct{}
 }
 
-// NewKeeper returns a keeper that renews through the directory's client.
+// NewKeeper returns a keeper of the leases in that directory.
 func NewKeeper(d Directory, t Times, log zerolog.Logger) *Keeper {
-	return &Keeper{Reports: link.NewReports(log), directory: d, times: t.withDefaults(), held: map[*Lease]struct{}{}}
+	return &Keeper{Reports: link.NewReports(log), Renewals: d.Client, directory: d, times: t.withDefaults(), held: map[*Lease]struct{}{}}
 }
 
 // Lease is the lease of an incarnation of this process. It ends with [Lease.Release] or when
@@ -113,7 +116,7 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	if r.ID != "" {
 		prefix, prefer = number(r.ID)
 	}
-	again := 0
+	again := false
 	keys := append(k.directory.layoutKeys(), k.directory.Keys.Numbers(prefix))
 	i := Incarnation{Nonce: newNonce()}
 	var sent time.Time
@@ -122,7 +125,7 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 		sent = time.Now()
 		reply, err := joinScript.Call(ctx, k.directory.Client, keys,
 			prefix, r.ID, prefer, i.Nonce, k.times.Lease.Milliseconds(), info, again, own.min, own.max)
-		again = 1
+		again = again || link.OutcomeOf(err) == link.Unknown
 		if link.OutcomeOf(err) == link.Ran {
 			k.Reports.Works(joining)
 		} else {
@@ -197,7 +200,7 @@ func (k *Keeper) renew(ctx context.Context) error {
 		args = append(args, l.Incarnation.String())
 	}
 	sent := time.Now()
-	reply, err := renewScript.Call(ctx, k.directory.Client, []string{k.directory.Keys.Leases()}, args...)
+	reply, err := renewScript.Call(ctx, k.Renewals, []string{k.directory.Keys.Leases()}, args...)
 	if err != nil {
 		return fmt.Errorf("renew leases: %w", err)
 	}

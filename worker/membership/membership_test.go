@@ -132,6 +132,23 @@ func TestWhoIsCondemnedGivesUpItsIDBeforeItIsSettled(t *testing.T) {
 	})
 }
 
+func TestWhoHasLeftIsGone(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		d, k := open(t, cfg)
+		l := join(t, k, membership.JoinRequest{})
+		leave(t, d, l)
+		for _, expired := range []bool{false, true} {
+			v, err := d.Condemn(t.Context(), l.Incarnation, expired, time.Second)
+			require.NoError(t, err)
+			require.Equal(t, membership.Gone, v)
+		}
+		did, err := d.Vacate(t.Context(), l.Incarnation)
+		require.NoError(t, err)
+		require.False(t, did)
+		require.Zero(t, d.Client.Exists(t.Context(), d.Keys.Leases()).Val(), "nothing was written")
+	})
+}
+
 func TestAnExactIDIsTakenOnce(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		_, k := open(t, cfg)

@@ -109,13 +109,14 @@ func TestASuspectThatFailedAndWaitsAgainIsNotBlamed(t *testing.T) {
 		killed := c.startWith(runner.Config{Registry: &r, Concurrency: 1, Queues: []string{"b"}, Solo: &lane})
 		receive(t, started)
 		require.NoError(t, c.inspector.Reschedule(t.Context(), "fails", time.Time{}))
-		c.eventually("it waits for the lane", func() bool { return c.get("fails").State == tasks.Active })
+		c.eventually("it waits for the lane", func() bool { return c.get("fails").State == tasks.Delayed })
 		for _, n := range []*node{failed, killed} {
 			n.kill(tasks.ErrEnding)
 			require.NoError(t, <-n.ended)
 			require.True(t, n.runner.Await(t.Context()))
 		}
-		require.Equal(t, queue.Handed{On: 1}, failed.settle(queue.Remains{Unknown: true}), "it ran before, and not now")
+		require.Zero(t, failed.settle(queue.Remains{Unknown: true}), "it ran before, and not now")
+		require.Equal(t, queue.QuarantineAfter-1, c.get("fails").Crashes)
 		require.Equal(t, queue.Handed{Quarantined: 1}, killed.settle(queue.Remains{Unknown: true}))
 	})
 }

@@ -12,8 +12,17 @@ var (
 	// ErrInvalid: the options of a task or the limits of a queue are invalid; the
 	// error's text says what to change. Nothing was stored.
 	ErrInvalid = errors.New("invalid")
-	// ErrTooLarge: the payload is larger than [MaxPayload].
-	ErrTooLarge = errors.New("payload too large")
+	// ErrTooLarge: a payload is larger than [MaxPayload], a result or a value of a
+	// transaction than [MaxResult], a transaction than [MaxTransaction] or [MaxEffects]; or
+	// Redis does not take a request of that size.
+	ErrTooLarge = queue.ErrTooLarge
+	// ErrPayload: the payload does not decode into the argument of the handler; the error's
+	// text names the member. The run has failed.
+	ErrPayload = errors.New("payload does not fit")
+	// ErrUndefined: the client does not know how to treat tasks of this name. Nothing was
+	// stored.
+	ErrUndefined = errors.New("no program has defined a task of this name: " +
+		"check the name, start a node that handles it, or set Options.AnyName")
 	// ErrNotFound: no task with that id is stored.
 	ErrNotFound = errors.New("task not found")
 	// ErrQueueFull: the queue has as many tasks or bytes as it may (see [Limits]);

@@ -51,13 +51,21 @@ func greeter() *worker.App {
 func ExampleClient_Enqueue() {
 	ctx, api, stop := run(greeter())
 	defer stop()
-	receipt, err := api.Tasks.Enqueue(ctx, "greet", greeting{"Ada"})
+	receipt, err := api.Tasks.Enqueue(ctx, "greet", greeting{"Ada"}) // its definition has a retention
 	fmt.Println(err)
 	result, err := api.Tasks.Wait(ctx, receipt.ID)
 	fmt.Println(string(result), err)
 	// Output:
 	// <nil>
 	// "Hello Ada" <nil>
+}
+
+func ExampleClient_EnqueueAndWait() {
+	ctx, api, stop := run(greeter())
+	defer stop()
+	result, err := api.Tasks.EnqueueAndWait(ctx, "greet", greeting{"Ada"}, tasks.Options{})
+	fmt.Println(string(result), err)
+	// Output: "Hello Ada" <nil>
 }
 
 func ExampleClient_EnqueueIn() {
@@ -170,7 +178,7 @@ func ExampleHandleResult() {
 	})
 	ctx, api, stop := run(app)
 	defer stop()
-	receipt, _ := api.Tasks.EnqueueWith(ctx, "mirror", point{1, 2}, tasks.Options{WantResult: true})
+	receipt, _ := api.Tasks.EnqueueWith(ctx, "mirror", point{1, 2}, tasks.Options{Await: true})
 	fmt.Println(tasks.WaitFor[point](ctx, api.Tasks, receipt.ID))
 	// Output: {-1 2} <nil>
 }

@@ -185,7 +185,7 @@ func (i *Inspector) queueNames(ctx context.Context, only string) ([]string, erro
 func (i *Inspector) pageList(ctx context.Context, key string, page func(ids, scores []string) error) error {
 	for from := int64(1); ; from += listPage {
 		ids, err := i.redis.LRange(ctx, key, -from-listPage+1, -from).Result()
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		if link.IsWrongType(err) {
 			return nil // a key of another type: it holds no tasks
 		}
 		if err != nil || len(ids) == 0 {
@@ -205,7 +205,7 @@ func (i *Inspector) pageSet(ctx context.Context, key string, newestFirst bool, p
 			read = i.redis.ZRevRangeWithScores
 		}
 		entries, err := read(ctx, key, from, from+listPage-1).Result()
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		if link.IsWrongType(err) {
 			return nil
 		}
 		if err != nil || len(entries) == 0 {

@@ -9,8 +9,19 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
-// MaxPayload is the largest payload in bytes.
-const MaxPayload = 16 << 20
+// Bounds in bytes. Store larger data elsewhere, and enqueue or return where it is.
+const (
+	// MaxPayload bounds the payload of a task.
+	MaxPayload = 16 << 20
+	// MaxResult bounds the result of a task, and each value that a transaction saves or
+	// pushes.
+	MaxResult = 16 << 20
+	// MaxTransaction bounds all that a transaction writes, the result included.
+	MaxTransaction = queue.MaxTransaction
+)
+
+// MaxEffects is how many writes, follow-up tasks and messages a transaction may have.
+const MaxEffects = queue.MaxEffects
 
 // DedupeWindow is how long after a task's completion its id stays taken, if the caller
 // chose the id.
@@ -98,8 +109,18 @@ type Options struct {
 	// Meta is kept beside the payload, such as a tenant or the place in a trace, and
 	// handed to every run ([Info].Meta). [link.ValidMeta] has the bounds.
 	Meta map[string]string `json:"meta,omitempty"`
+	// Await says that a [Client.Wait] for the task follows. The script that stores the task
+	// announces the wait, so that the task's end is remembered for a minute however soon it
+	// comes. If the task is a duplicate, this goes for the task that has the id or key.
+	// [Client.EnqueueAndWait] sets it.
+	Await bool `json:"await,omitempty"`
 
-	drawn bool // the id was generated, not chosen by the caller
+	// AnyName stores the task although no program has defined a task of this name, by a
+	// client that refuses such tasks ([NewClient]). Without Queue it goes to [DefaultQueue].
+	AnyName bool `json:"anyName,omitempty"`
+
+	drawn      bool        // the id was generated, not chosen by the caller
+	definition *Definition // of a task that was made with Define
 }
 
 // Receipt is the result of an accepted enqueue.
@@ -126,7 +147,7 @@ type Request struct {
 
 // none reports whether no option but Queue is set.
 func (o Options) none() bool {
-	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After)+len(o.Meta) == 0 && !o.WantResult &&
+	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After)+len(o.Meta) == 0 && !o.WantResult && !o.Await &&
 		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 &&
 		o.In|o.Timeout|o.Backoff|o.MaxBackoff|o.Retention|o.UniqueFor == 0
 }

@@ -65,7 +65,7 @@ func (c *Client) RunPeriodic(ctx context.Context, name string) (Receipt, error) 
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		return Receipt{}, fmt.Errorf("run periodic task %s: its definition cannot be read: %w", name, err)
 	}
-	return c.EnqueueWith(ctx, d.Task, d.Payload, Options{Queue: d.Queue})
+	return c.EnqueueWith(ctx, d.Task, d.Payload, Options{Queue: d.Queue, AnyName: true})
 }
 
 // PausePeriodic stops the ticks of a periodic task, or, with paused false, resumes them.

@@ -136,11 +136,17 @@ func (p *preparer) prepare(n *Request) (queue.Task, error) {
 	if id == "" {
 		id = p.ids.Next()
 	}
-	definition, _ := p.c.registry.Definition(n.Name)
+	definition, known := p.c.definitionOf(n.Name, &n.Options)
+	if !known && p.c.strict && !n.AnyName {
+		return queue.Task{}, ErrUndefined
+	}
 	in := cmp.Or(n.Queue, definition.Queue, DefaultQueue)
 	// Most are like the one before.
 	if last := p.c.plain.Load(); last != nil && last.Is(n.Name, in) && n.none() {
 		return last.Task(id, queue.NoOptions, payload), nil
+	}
+	if !known {
+		p.c.warnUndefined(n.Name, in)
 	}
 	o := n.Options
 	if o.WantResult && o.Retention == 0 && definition.Retention == 0 {
@@ -151,6 +157,9 @@ func (p *preparer) prepare(n *Request) (queue.Task, error) {
 	}
 	stored := o.record(o.ID != "" && !o.drawn)
 	kind := queue.NewKind(n.Name, in+o.Priority.mark(), stored)
+	if n.Await {
+		kind.Await()
+	}
 	if n.none() {
 		p.c.plain.Store(kind)
 	}
@@ -166,7 +175,7 @@ func encode(payload any) (json.RawMessage, error) {
 		}
 	}
 	if len(encoded) > MaxPayload {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and enqueue where it is",
+		return nil, fmt.Errorf("payload %w: %d bytes, at most %d: store it elsewhere and enqueue where it is",
 			ErrTooLarge, len(encoded), MaxPayload)
 	}
 	return encoded, nil

@@ -70,11 +70,40 @@ type Task struct {
 	// The following are set by [Inspector.Get] only.
 
 	Node       string    `json:"node,omitempty"`       // the incarnation that owns the running task
+	Run        *Run      `json:"run,omitempty"`        // of a running task
 	Position   *int64    `json:"position,omitempty"`   // how many tasks of its queue go before this task
 	Cancelling bool      `json:"cancelling,omitempty"` // the task runs, and its cancellation was requested
 	Progress   *Progress `json:"progress,omitempty"`
 	History    []Event   `json:"history,omitempty"` // the last 20 events, oldest first
 }
+
+// Run describes the run of a task that a node has in hand.
+type Run struct {
+	// Since is when the node claimed the task: a moment before its handler began.
+	Since   time.Time `json:"since,omitzero"`
+	Attempt int       `json:"attempt"` // 1 in the first run
+	// MaxAttempts and Timeout (in milliseconds) are those of the task's options. 0: the
+	// definition's value counts.
+	MaxAttempts int   `json:"maxAttempts,omitempty"`
+	Timeout     int64 `json:"timeout,omitempty"`
+}
+
+// String returns the run in words, such as "attempt 2 of 5, since 2026-03-01T09:00:00Z, timeout 30s".
+func (r Run) String() string {
+	text := fmt.Sprintf("attempt %d", r.Attempt)
+	if r.MaxAttempts > 0 {
+		text += fmt.Sprintf(" of %d", r.MaxAttempts)
+	}
+	if !r.Since.IsZero() { // zero: a node of an older version claimed it
+		text += ", since " + r.Since.UTC().Format(time.RFC3339)
+	}
+	if r.Timeout > 0 {
+		text += ", timeout " + r.timeout().String()
+	}
+	return text
+}
+
+func (r Run) timeout() time.Duration { return time.Duration(r.Timeout) * time.Millisecond }
 
 // Reason is why a task is dead or cancelled.
 type Reason struct {
@@ -114,6 +143,12 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 	t.endedWith(t.History)
 	t.stamp(shown.Time)
 	t.Node, t.Cancelling = shown.Node, shown.Cancelling
+	if t.State == Active {
+		r, _ := queue.ParseRecord(shown.Record)
+		t.Run = &Run{
+			Since: queue.Time(shown.Since), Attempt: t.Attempts + 1, MaxAttempts: r.Options.MaxAttempts, Timeout: r.Options.Timeout,
+		}
+	}
 	if n, err := strconv.ParseInt(shown.Position, 10, 64); err == nil {
 		t.Position = &n
 	}

@@ -20,7 +20,8 @@ import (
 // entry, or a key of the wrong type), the run fails with [ErrRefused].
 //
 // Its methods are safe for concurrent use and return nothing: a value that does
-// not encode or a bad name fails the run when the handler returns.
+// not encode or is larger than [MaxResult], or a bad name, fails the run when the handler
+// returns; so does a transaction of more than [MaxTransaction] bytes or [MaxEffects] writes.
 //
 // A lock that the handler holds guards the entries that it writes here when the
 // transaction was got with the lock's context, Tx(lock.Context()), and the lock
@@ -33,7 +34,7 @@ type Transaction struct {
 
 // Save stores a value in the cache until ttl has passed; ttl 0 keeps it for ever.
 func (t *Transaction) Save(key string, value any, ttl time.Duration) {
-	encoded, err := cache.Encode(value)
+	encoded, err := encodeValue(value)
 	if ttl < 0 || ttl > cache.MaxTTL {
 		err = errors.Join(err, fmt.Errorf("ttl %s: use 0 for none, or at most %s", ttl, cache.MaxTTL))
 	}
@@ -47,7 +48,7 @@ func (t *Transaction) Destroy(key string) {
 
 // Push appends an item to a list in the cache.
 func (t *Transaction) Push(key string, item any) {
-	encoded, err := cache.Encode(item)
+	encoded, err := encodeValue(item)
 	t.write(err, "push", key, encoded)
 }
 
@@ -88,13 +89,33 @@ func (t *Transaction) PublishWith(messageType string, body any, o redisbus.Publi
 
 // Result sets the task's result, which [Client.Result] and [Client.Wait] return. The result
 // is kept for the task's retention; without a retention, only callers that wait already
-// get the result.
+// get the result. A result of more than [MaxResult] bytes fails the run.
 func (t *Transaction) Result(value any) {
 	encoded, err := json.Marshal(value)
+	if err == nil {
+		err = checkSize(encoded)
+	}
 	if err != nil {
 		t.run.Fail(fmt.Errorf("result: %w", err))
+		return
 	}
 	t.run.SetResult(encoded)
+}
+
+// encodeValue encodes a value for the cache.
+func encodeValue(value any) ([]byte, error) {
+	encoded, err := cache.Encode(value)
+	if err == nil {
+		err = checkSize(encoded)
+	}
+	return encoded, err
+}
+
+func checkSize(value []byte) error {
+	if len(value) > MaxResult {
+		return fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and keep where it is", ErrTooLarge, len(value), MaxResult)
+	}
+	return nil
 }
 
 // write adds a write to a cache entry. If the handler holds a lock on the entry, the write

@@ -41,7 +41,7 @@ func (c *Client) ending(ctx context.Context, id string, listen bool) (result jso
 	case string(Cancelled):
 		return nil, false, fmt.Errorf("%w: %s: %s", ErrCancelled, id, parseReason(detail).Error)
 	case queue.Gone:
-		return nil, false, fmt.Errorf("%w: %s: unknown, or done and forgotten", ErrNotFound, id)
+		return nil, false, fmt.Errorf("%w: %s: done and forgotten, or never stored: use EnqueueAndWait, WantResult or Retention", ErrNotFound, id)
 	}
 	return nil, false, nil
 }
@@ -58,8 +58,24 @@ func (r Reason) String() string { return r.Reason + ": " + r.Error }
 // errNotYet means that the task has not ended.
 var errNotYet = errors.New("not yet")
 
+// EnqueueAndWait enqueues a task and waits until it has ended. It returns the task's result
+// and the errors of [Client.EnqueueWith] and [Client.Wait]. The wait is announced by the
+// script that stores the task, so that the end is not missed however soon it comes: no
+// retention is needed.
+func (c *Client) EnqueueAndWait(ctx context.Context, name string, payload any, o Options) (json.RawMessage, error) {
+	o.Await = true
+	receipt, err := c.EnqueueWith(ctx, name, payload, o)
+	if err != nil {
+		return nil, err
+	}
+	return c.Wait(ctx, receipt.ID)
+}
+
 // Wait waits until a task has ended, which Redis announces, and returns the task's result. A
-// task without a retention is remembered for a minute if a caller waits for it when it ends.
+// task without a retention is remembered for a minute if a caller waits for it when it ends;
+// a fast task may end before that caller waits, and is then not found: use
+// [Client.EnqueueAndWait], or [Options].Await, WantResult or Retention.
+//
 // The error is [ErrDead], [ErrCancelled], [ErrNotFound] (also if the task was forgotten
 // before the call), [ErrClosed], or ctx's. Wait goes on waiting while Redis is not
 // available.
@@ -94,13 +110,6 @@ func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
 // WaitFor is [Client.Wait] with the result decoded into Out; the zero value when the
 // handler set none.
 func WaitFor[Out any](ctx context.Context, c *Client, id string) (Out, error) {
-	var out Out
 	result, err := c.Wait(ctx, id)
-	if err != nil || result == nil {
-		return out, err
-	}
-	if err := json.Unmarshal(result, &out); err != nil {
-		return out, fmt.Errorf("result of %s does not fit %T: %w", id, out, err)
-	}
-	return out, nil
+	return decodeResult[Out](result, id, err)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
 func exportCommand(e *cluster.Env) *urfave.Command {
@@ -82,7 +83,7 @@ func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file str
 	} else {
 		f, err := os.Open(file)
 		if err != nil {
-			return config.Usagef("%s: %w", file, config.WithoutPath(err))
+			return config.Usagef("%s: %w", file, service.WithoutPath(err))
 		}
 		defer f.Close()
 		if info, err := f.Stat(); err == nil && info.IsDir() {
@@ -122,13 +123,13 @@ func replaceFile(name string, write func(io.Writer) error) error {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
 		if err != nil {
-			return config.Usagef("%s: %w", name, config.WithoutPath(err))
+			return config.Usagef("%s: %w", name, service.WithoutPath(err))
 		}
 		return errors.Join(write(f), f.Close())
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // with mode 0600: only its owner may read the data
 	if err != nil {
-		return config.Usagef("%s: %w", name, config.WithoutPath(err))
+		return config.Usagef("%s: %w", name, service.WithoutPath(err))
 	}
 	err = write(f)
 	if err == nil {

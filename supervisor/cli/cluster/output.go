@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"unicode"
 
@@ -24,10 +25,13 @@ type Env struct {
 	*config.Settings
 
 	Program        string
+	Args           []string // the command line
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	RedisLog       *RedisLog // nil for none
 
 	logTo *service.LogFile // nil for none
+	lost  atomic.Int64     // lines of the log that could not be written
 }
 
 // Action returns the action of a command. The action checks the values of all flags,
@@ -153,6 +157,9 @@ func (e *Env) StdinReader() io.Reader {
 
 // IsTerminal reports whether the stream is a terminal.
 func IsTerminal(stream any) bool {
+	if s, ok := stream.(*Stream); ok {
+		stream = s.Writer
+	}
 	f, ok := stream.(*os.File)
 	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
 }

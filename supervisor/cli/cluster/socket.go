@@ -17,10 +17,6 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
-// maxSocketPath is the length of the longest permitted socket path, in bytes. It leaves
-// room below the system's limit for the temporary name under which the socket is made.
-const maxSocketPath = 100
-
 // runtimeDir returns the directory with the sockets of this user's sets. All programs
 // share it, so that the commands of one program find the sets of another.
 func runtimeDir(s *config.Settings) string {
@@ -72,8 +68,8 @@ func Listen(ctx context.Context, s *config.Settings, server *embedded.Server) (p
 		}
 		path = filepath.Join(dir, fmt.Sprintf("%s-%d.sock", s.Namespace, os.Getpid()))
 	}
-	if len(path) > maxSocketPath {
-		return "", config.Invalidf("socket %s: the path is longer than %d bytes: choose a shorter one with --socket", path, maxSocketPath)
+	if len(path) > config.MaxSocketPath {
+		return "", config.Invalidf("socket %s: the path is longer than %d bytes: choose a shorter one with --socket", path, config.MaxSocketPath)
 	}
 	clearDead(path)
 	if _, err := server.Listen(ctx, path); err != nil {

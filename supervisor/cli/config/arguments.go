@@ -1,13 +1,19 @@
 package config
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/worker"
 )
 
 // Action returns the action of a command. The action checks the values of all flags,
@@ -19,6 +25,19 @@ func (s *Settings) Action(f func(ctx context.Context, args []string) error) urfa
 			return err
 		}
 		return f(ctx, cmd.Args().Slice())
+	}
+}
+
+// SetAction returns the action of a command with the flags of run. The action prepares a
+// set, then calls f.
+func (s *Settings) SetAction(newApp func() (*worker.App, error), f func(context.Context, Prepared) error) urfave.ActionFunc {
+	return func(ctx context.Context, cmd *urfave.Command) error {
+		s.Use(cmd.Flags)
+		p, err := s.Prepare(newApp)
+		if err != nil {
+			return err
+		}
+		return f(ctx, p)
 	}
 }
 
@@ -68,6 +87,65 @@ func subcommands(group *urfave.Command) string {
 	return strings.Join(names, ", ")
 }
 
+// ExplainStrayFlags makes the command tell which of its arguments look like flags that were
+// meant as such: the flag library takes everything behind -- and behind a negative number
+// for arguments. literal says that there is a -- on the command line.
+func ExplainStrayFlags(c *urfave.Command, literal bool) {
+	validate, action := c.ArgValidator, c.Action
+	c.ArgValidator = func(ctx context.Context, cmd *urfave.Command) error {
+		if flag, number := strayFlag(cmd.Args().Slice()); flag != "" && !literal {
+			return Usagef("%s comes after %s and counts as an argument: put flags before a negative number%s", flag, number, suggest(flag, cmd))
+		}
+		if validate == nil {
+			return nil
+		}
+		return explainStray(cmd, validate(ctx, cmd))
+	}
+	if action != nil {
+		c.Action = func(ctx context.Context, cmd *urfave.Command) error { return explainStray(cmd, action(ctx, cmd)) }
+	}
+}
+
+// explainStray adds to an [ErrUsage] that one of the arguments looks like a flag.
+func explainStray(cmd *urfave.Command, err error) error {
+	flag, _ := strayFlag(cmd.Args().Slice())
+	if flag == "" || !errors.Is(err, ErrUsage) {
+		return err
+	}
+	return As(err, fmt.Errorf("%w; %s comes after -- and counts as an argument: put flags before it%s", err, flag, suggest(flag, cmd)))
+}
+
+// strayFlag returns the first argument that looks like a flag, and the argument before it
+// that begins with a minus and is none, such as -5.
+func strayFlag(args []string) (flag, number string) {
+	for _, arg := range args {
+		if name := strings.TrimLeft(arg, "-"); name == arg || name == "" {
+			continue
+		} else if r, _ := utf8.DecodeRuneInString(name); unicode.IsLetter(r) {
+			return arg, number
+		}
+		number = cmp.Or(number, arg)
+	}
+	return "", number
+}
+
+// suggest names the flag of the command that is meant by one that it does not have.
+func suggest(flag string, cmd *urfave.Command) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(flag, "-"), "=")
+	like := nearest(name, flagNames(cmd))
+	if like == "" || like == name {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean --%s?", like)
+}
+
+func flagNames(cmd *urfave.Command) (names []string) {
+	for _, f := range cmd.Flags {
+		names = append(names, f.Names()...)
+	}
+	return names
+}
+
 var invalidValue = regexp.MustCompile(`^invalid value (".*") for flag -(\S+): `)
 
 // ExplainUsage replaces the flag library's error about a wrong command line with an
@@ -79,11 +157,7 @@ func ExplainUsage(_ context.Context, cmd *urfave.Command, err error, _ bool) err
 		if variable, secret := secretFlags[name]; secret {
 			return Usagef("unknown flag --%s: secrets do not belong on the command line: set %s or %s_FILE", name, variable, variable)
 		}
-		var known []string
-		for _, f := range cmd.Flags {
-			known = append(known, f.Names()...)
-		}
-		if like := nearest(name, known); like != "" {
+		if like := nearest(name, flagNames(cmd)); like != "" {
 			return Usagef("unknown flag --%s: did you mean --%s? (%s)", name, like, more)
 		}
 		return Usagef("unknown flag --%s (%s)", name, more)

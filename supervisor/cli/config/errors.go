@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 )
 
 // Kinds of errors. Each kind has its own exit code.
@@ -36,12 +35,3 @@ type kindError struct {
 
 func (e *kindError) Error() string   { return e.err.Error() }
 func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }
-
-// WithoutPath strips the operation and the path from an [fs.PathError], for messages
-// that name the file already. It returns other errors as they are.
-func WithoutPath(err error) error {
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		return p.Err
-	}
-	return err
-}

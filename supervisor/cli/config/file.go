@@ -15,6 +15,8 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
 // file is the parsed configuration file: a YAML mapping whose keys are names of flags,
@@ -23,10 +25,12 @@ type file struct {
 	path            string
 	values          map[string]fileValue // by flag
 	tasks, periodic *yaml.Node           // nil where there are none
+	err             error                // what is wrong with the file itself
 }
 
 type fileValue struct {
 	text  string // as the flag takes it
+	wrong error  // the value is of another type than the flag
 	where string // file, line and key, for errors
 	at    string // file and line
 }
@@ -34,8 +38,8 @@ type fileValue struct {
 // maxConfig is the size of the largest configuration file, in bytes.
 const maxConfig = 1 << 20
 
-// parse returns the YAML mapping of the configuration file. The mapping is empty if
-// the file holds nothing but comments.
+// parse returns the YAML mapping of the configuration file, read by the core schema. The
+// mapping is empty if the file holds nothing but comments.
 func parse(path string) (*yaml.Node, error) {
 	text, err := readSmall(path, maxConfig)
 	if err != nil {
@@ -47,8 +51,9 @@ func parse(path string) (*yaml.Node, error) {
 	if errors.Is(err, io.EOF) {
 		return &yaml.Node{}, nil
 	}
+	s := &section{path: path}
 	if err != nil {
-		return nil, Invalidf("configuration file %s: %w", path, err)
+		return nil, s.syntaxError(err, text)
 	}
 	if decoder.Decode(&yaml.Node{}) != io.EOF { //nolint:errorlint // the decoder returns it as it is
 		return nil, Invalidf("configuration file %s: there is more than one document", path)
@@ -57,11 +62,13 @@ func parse(path string) (*yaml.Node, error) {
 	if root.Kind != yaml.MappingNode {
 		return nil, Invalidf("configuration file %s: it must be a list of settings such as \"workers: 4\"", path)
 	}
-	return root, nil
+	s.resolve(root)
+	return root, s.err()
 }
 
 // read reads the configuration file. keys maps each permitted key to the name of its
-// flag, flags each name to the flag. The error joins all problems found.
+// flag, flags each name to the flag. The error joins all problems found, except values of
+// the wrong type, which are problems only if they are used.
 func (f *file) read(path string, keys map[string]string, flags map[string]urfave.Flag) error {
 	f.path = path
 	root, err := parse(path)
@@ -86,65 +93,58 @@ func (f *file) read(path string, keys map[string]string, flags map[string]urfave
 		case !ok:
 			s.problemf(key.Line, key.Value, "%s", unknownKey(key.Value, known))
 		default:
-			value, err := scalar(node, flags[flag])
-			if err != nil {
-				s.problemf(key.Line, key.Value, "%w", err)
+			at := s.at(key.Line)
+			v := fileValue{where: at + ": " + key.Value, at: at}
+			if v.text, ok = scalar(node, flags[flag]); !ok {
+				v.wrong = Invalidf("%s: %s is needed here", v.where, describe(kindOf(flags[flag])))
 			}
-			at := fmt.Sprintf("%s:%d", path, key.Line)
-			f.values[flag] = fileValue{value, at + ": " + key.Value, at}
+			f.values[flag] = v
 		}
 	}
 	return s.err()
 }
 
 // scalar converts a YAML value to the text that the flag would be given on the command
-// line; a list becomes comma-separated. It returns an error if the types differ.
-func scalar(node *yaml.Node, flag urfave.Flag) (string, error) {
+// line; a list becomes comma-separated. ok is false if the value is of another type.
+func scalar(node *yaml.Node, flag urfave.Flag) (text string, ok bool) {
 	kind := kindOf(flag)
-	mismatch := fmt.Errorf("%s is needed here", describe(kind))
 	if kind == array && node.Kind == yaml.SequenceNode {
-		var texts []string
-		if err := node.Decode(&texts); err != nil {
-			return "", mismatch
-		}
-		return strings.Join(texts, ","), nil
+		texts, ok := listOf(node)
+		return strings.Join(texts, ","), ok
 	}
 	tag := cmp.Or(map[string]string{integer: intTag, boolean: boolTag}[kind], textTag)
 	if node.Kind != yaml.ScalarNode || node.Tag != tag {
-		return "", mismatch
+		return "", false
 	}
 	switch kind {
 	case duration:
-		if _, err := time.ParseDuration(node.Value); err != nil {
-			return "", mismatch
-		}
+		_, err := time.ParseDuration(node.Value)
+		return node.Value, err == nil
 	case integer:
-		var n int
-		if err := node.Decode(&n); err != nil {
-			return "", mismatch
-		}
-		return strconv.Itoa(n), nil
+		n, ok := wholeOf(node)
+		return strconv.Itoa(n), ok
+	default:
+		return node.Value, true
 	}
-	return node.Value, nil
 }
 
 // readSmall reads a file of at most limit bytes. Its errors omit the path.
 func readSmall(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, WithoutPath(err)
+		return nil, service.WithoutPath(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, WithoutPath(err)
+		return nil, service.WithoutPath(err)
 	}
 	if info.IsDir() {
 		return nil, errors.New("it is a directory")
 	}
 	text, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, WithoutPath(err)
+		return nil, service.WithoutPath(err)
 	}
 	if int64(len(text)) > limit {
 		return nil, fmt.Errorf("it is larger than %d bytes", limit)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v3"
@@ -33,8 +34,8 @@ type Origin struct {
 }
 
 // Input looks up flags that are not on the command line: in the environment, then in
-// the configuration file. It records the origin of each value and the errors of values
-// that it rejected.
+// the configuration file. It records the origin of each value, and which values are of
+// another type than their flags: those are errors only if the command uses them.
 type Input struct {
 	lookup  func(string) (string, bool)
 	path    *string                // path of the configuration file; set before the file is first read
@@ -44,7 +45,7 @@ type Input struct {
 	inFile  map[string]string      // key that the file may have → name of its flag
 	file    *file
 	origins map[string]Origin
-	errs    []error
+	wrong   map[string]error // by flag: its value is of another type, and the default holds
 }
 
 func newInput(lookup func(string) (string, bool), path *string) *Input {
@@ -54,15 +55,16 @@ func newInput(lookup func(string) (string, bool), path *string) *Input {
 	return &Input{
 		lookup: lookup, path: path,
 		known: map[string]urfave.Flag{}, own: map[string]urfave.Flag{}, inFile: map[string]string{}, origins: map[string]Origin{},
+		wrong: map[string]error{},
 	}
 }
 
 // Env returns the value of an environment variable and whether it is set.
 func (in *Input) Env(variable string) (value string, set bool) { return in.lookup(variable) }
 
-// Declare registers flags, so that their values can be checked, and returns them. The
-// configuration file may use any alias of a flag that has the file as a source.
-func (in *Input) Declare(flags ...urfave.Flag) []urfave.Flag {
+// declare registers flags, so that their values can be checked. The configuration file
+// may use any alias of a flag that has the file as a source.
+func (in *Input) declare(flags []urfave.Flag) {
 	for _, f := range flags {
 		name := f.Names()[0]
 		in.known[name] = f
@@ -73,7 +75,6 @@ func (in *Input) Declare(flags ...urfave.Flag) []urfave.Flag {
 			in.inFile[alias] = name
 		}
 	}
-	return flags
 }
 
 // from returns the sources of a flag: the environment variables, then the configuration
@@ -103,20 +104,23 @@ func (in *Input) Use(flags []urfave.Flag) {
 	}
 }
 
-// check returns all errors of values that Input rejected. It reads the configuration
-// file if no flag has caused that yet, so that its errors are always reported.
-func (in *Input) check() error {
-	in.open()
-	return errors.Join(in.errs...)
+// check returns the errors of the configuration file, which it reads if no flag has caused
+// that yet, and of the values that are of another type than their flags.
+func (in *Input) check(used func(flag string) bool) error {
+	errs := []error{in.open().err}
+	for _, f := range in.ordered {
+		if name := f.Names()[0]; used(name) {
+			errs = append(errs, in.wrong[name])
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (in *Input) open() *file {
 	if in.file == nil {
 		in.file = &file{}
 		if *in.path != "" {
-			if err := in.file.read(*in.path, in.inFile, in.known); err != nil {
-				in.errs = append(in.errs, err)
-			}
+			in.file.err = in.file.read(*in.path, in.inFile, in.known)
 		}
 	}
 	return in.file
@@ -151,14 +155,14 @@ func (in *Input) Problemf(flag, format string, args ...any) error {
 	return As(kind, fmt.Errorf("%s: "+format, append([]any{o.Where}, args...)...))
 }
 
-// record stores the origin of a flag's value. A value of the wrong type is recorded as
-// an error instead, and the flag counts as unset.
-func (in *Input) record(flag, value string, o Origin) (string, bool) {
-	if wanted := mismatch(in.known[flag], value); wanted != "" {
-		in.errs = append(in.errs, Usagef("%s: %q is not %s", o.Where, value, wanted))
+// record stores the origin of a flag's value, and the error if the value is of another
+// type; then no source of a lower rank is asked.
+func (in *Input) record(flag, value string, o Origin, wrong error) (string, bool) {
+	in.origins[flag] = o
+	if wrong != nil {
+		in.wrong[flag] = wrong
 		return "", false
 	}
-	in.origins[flag] = o
 	return value, true
 }
 
@@ -184,7 +188,7 @@ func mismatch(f urfave.Flag, value string) string {
 	var err error
 	switch kindOf(f) {
 	case integer:
-		_, err = strconv.ParseInt(value, 0, strconv.IntSize)
+		_, err = strconv.ParseInt(value, 10, strconv.IntSize)
 	case boolean:
 		_, err = strconv.ParseBool(value)
 	case duration:
@@ -224,16 +228,28 @@ func (s *envSource) Lookup() (string, bool) {
 	if !ok || value == "" {
 		return "", false
 	}
-	if s.variable == shutdownTimeout {
-		if _, err := strconv.Atoi(value); err == nil {
-			value += "ms"
-		} else if _, err := time.ParseDuration(value); err != nil {
-			s.in.errs = append(s.in.errs,
-				Usagef("%s: %q is neither a number of milliseconds such as 20000 nor a time such as 20s", s.variable, value))
-			return "", false
-		}
+	if _, err := strconv.Atoi(value); err == nil && s.variable == shutdownTimeout {
+		value += "ms"
 	}
-	return s.in.record(s.flag, value, Origin{FromEnvironment, s.variable, s.variable})
+	var wrong error
+	if needed := mismatch(s.in.known[s.flag], value); needed != "" {
+		wrong = Usagef("%s: %q is not %s", s.variable, value, s.explain(value, needed))
+	}
+	return s.in.record(s.flag, value, Origin{FromEnvironment, s.variable, s.variable}, wrong)
+}
+
+// explain adds to the description of the value that is needed what is particular to the
+// variable.
+func (s *envSource) explain(value, needed string) string {
+	switch {
+	case s.variable == shutdownTimeout:
+		return "a number of milliseconds such as 20000, or " + strings.TrimPrefix(needed, "a ")
+	case s.variable == redisPort && strings.Contains(value, "://"):
+		return "a port: Kubernetes sets this variable in pods beside a service named redis. Set REDIS_URL, which wins over it, " +
+			"or REDIS_PORT=6379; or have it not set: enableServiceLinks: false in the pod"
+	default:
+		return needed
+	}
 }
 
 func (s *envSource) IsFromEnv() bool  { return true }
@@ -249,11 +265,10 @@ type fileSource struct {
 
 func (s *fileSource) Lookup() (string, bool) {
 	v, ok := s.in.open().values[s.flag]
-	if !ok {
+	if !ok || s.in.wrong[s.flag] != nil {
 		return "", false
 	}
-	s.in.origins[s.flag] = Origin{FromFile, v.where, v.at}
-	return v.text, true
+	return s.in.record(s.flag, v.text, Origin{FromFile, v.where, v.at}, v.wrong)
 }
 
 func (s *fileSource) String() string   { return "configuration file" }

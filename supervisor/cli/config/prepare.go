@@ -1,7 +1,9 @@
 package config
 
 import (
+	"context"
 	"errors"
+	"net"
 
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
@@ -13,26 +15,53 @@ type Prepared struct {
 	Set        supervisor.Config
 	Configured bool // a setting gives the address of Redis
 	Admin      admin.Config
+	Manager    Manager
 	App        *worker.App // with the tasks of the configuration file
 
 	Commands  []CommandTask
 	Periodics []PeriodicTask
 }
 
-// Prepare collects the configuration of a set, makes the app with newApp and registers
-// the tasks of the configuration file with it. The error joins all problems found.
+// Prepare makes the app with newApp, registers the tasks of the configuration file with
+// it, and collects and checks everything that a set needs to run. The commands that run a
+// set and that check or show its configuration all call it and nothing else: the error
+// joins all mistakes that are found, and starts nothing. What is no mistake of the
+// configuration, such as an address in use, shows at the start only.
 func (s *Settings) Prepare(newApp func() (*worker.App, error)) (p Prepared, err error) {
-	var errs [5]error
-	if p.App, errs[0] = newApp(); p.App == nil && errs[0] == nil {
-		errs[0] = errors.New("the program has no app: its App returned nil")
+	errs := []error{s.Check(), s.checkFiles()}
+	also := func(err error) { errs = append(errs, err) }
+	p.App, err = newApp()
+	if p.App == nil && err == nil {
+		err = errors.New("the program has no app: its App returned nil")
 	}
-	if errs[0] != nil {
+	if also(err); err != nil {
 		p.App = worker.NewApp() // to check the rest
 	}
-	p.Set, errs[1] = s.Set()
-	p.Set.Redis, p.Configured, errs[2] = s.Redis()
-	p.Admin, errs[3] = s.Admin()
-	p.Commands, p.Periodics, errs[4] = s.register(p.App)
+	p.Set, err = s.Set()
+	also(err)
+	p.Set.Redis, p.Configured, err = s.Redis()
+	also(err)
+	if !p.Configured {
+		p.Set.Redis.Dial = noDial
+		also(s.checkSocket())
+	}
+	p.Admin, err = s.Admin()
+	also(err)
+	p.Manager, err = s.Manager()
+	also(err)
+	p.Commands, p.Periodics, err = s.register(p.App)
+	also(err)
 	p.App.Deny(s.deny...)
-	return p, errors.Join(errs[:]...)
+	if err := p.App.Err(); err != nil {
+		also(As(ErrUsage, err))
+	}
+	if err = errors.Join(errs...); err == nil { // otherwise it would repeat what is known
+		if err = p.Set.Validate(); err != nil {
+			err = As(ErrUsage, err)
+		}
+	}
+	return p, err
 }
+
+// noDial stands for the connection to the embedded Redis, which the command run starts.
+func noDial(context.Context) (net.Conn, error) { return nil, errors.New("there is no Redis yet") }

@@ -6,15 +6,29 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
 const groupRedis = "Redis"
+
+// Flags that give the address of Redis: a URL, or a host, a port and a database.
+const (
+	redisURLFlag  = "redis-url"
+	redisHostFlag = "redis-host"
+	redisPortFlag = "redis-port"
+	redisDBFlag   = "redis-db"
+)
+
+// redisPort is the variable of --redis-port. Kubernetes sets it for its own purposes.
+const redisPort = "REDIS_PORT"
 
 // connection holds the address and the credentials of Redis, the socket of a running
 // set, and the token that proves that a message comes from a node of the cluster.
@@ -33,20 +47,20 @@ type connection struct {
 func (s *Settings) ConnectFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{
-			Name: "redis-url", Category: groupRedis, Destination: &s.redisURL, Sources: s.from("redis-url", "REDIS_URL"),
+			Name: redisURLFlag, Category: groupRedis, Destination: &s.redisURL, Sources: s.from(redisURLFlag, "REDIS_URL"),
 			Usage: "`URL` of Redis: redis://host:6379/0, unix:///path/to/socket, redis+sentinel://host:26379,…/primary/0 " +
 				"or redis+cluster://host:6379,…; rediss instead of redis for TLS",
 		},
 		&urfave.StringFlag{
-			Name: "redis-host", Category: groupRedis, Destination: &s.redisHost, Sources: s.from("redis-host", "REDIS_HOST"),
+			Name: redisHostFlag, Category: groupRedis, Destination: &s.redisHost, Sources: s.from(redisHostFlag, "REDIS_HOST"),
 			Usage: "`HOST` of Redis, instead of a URL", DefaultText: "127.0.0.1 if any of the next two is given",
 		},
 		&urfave.IntFlag{
-			Name: "redis-port", Category: groupRedis, Value: 6379, Destination: &s.redisPort, Sources: s.from("redis-port", "REDIS_PORT"),
+			Name: redisPortFlag, Category: groupRedis, Config: Decimal, Value: 6379, Destination: &s.redisPort, Sources: s.from(redisPortFlag, redisPort),
 			Usage: "`PORT` of Redis",
 		},
 		&urfave.IntFlag{
-			Name: "redis-db", Category: groupRedis, Destination: &s.redisDB, Sources: s.from("redis-db", "REDIS_DB"),
+			Name: redisDBFlag, Category: groupRedis, Config: Decimal, Destination: &s.redisDB, Sources: s.from(redisDBFlag, "REDIS_DB"),
 			Usage: "number of the Redis database, `N`",
 		},
 		&urfave.StringFlag{
@@ -87,8 +101,28 @@ func (s *Settings) ConnectFlags() []urfave.Flag {
 
 func (s *Settings) checkConnection(require requirement) {
 	require("namespace", link.ValidName(s.Namespace), "%q: %w", s.Namespace, link.ErrName)
-	require("redis-port", s.redisPort >= 1 && s.redisPort <= 65535, "%d is not between 1 and 65535", s.redisPort)
-	require("redis-db", s.redisDB >= 0, "%d is negative", s.redisDB)
+	require(redisPortFlag, s.redisPort >= 1 && s.redisPort <= 65535, "%d is not between 1 and 65535", s.redisPort)
+	require(redisDBFlag, s.redisDB >= 0, "%d is negative", s.redisDB)
+}
+
+// MaxSocketPath is the length of the longest permitted socket path, in bytes. It leaves
+// room below the system's limit for the temporary name under which the socket is made.
+const MaxSocketPath = 100
+
+// checkSocket returns an error if no socket can be made at the path of --socket.
+func (s *Settings) checkSocket() error {
+	if s.Socket == "" {
+		return nil
+	}
+	if len(s.Socket) > MaxSocketPath {
+		return s.Problemf("socket", "the path is longer than %d bytes: choose a shorter one", MaxSocketPath)
+	}
+	if info, err := os.Stat(filepath.Dir(s.Socket)); err != nil {
+		return s.Problemf("socket", "%s: %w", s.Socket, service.WithoutPath(err))
+	} else if !info.IsDir() {
+		return s.Problemf("socket", "%s: %s is not a directory", s.Socket, filepath.Dir(s.Socket))
+	}
+	return nil
 }
 
 // Redis returns the configuration of the connection to Redis. configured is false if
@@ -96,33 +130,17 @@ func (s *Settings) checkConnection(require requirement) {
 func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	cfg = link.Config{
 		Namespace: s.Namespace, Username: s.redisUser, SentinelUsername: s.sentinelUser,
-		TLS: link.TLSFiles{CA: s.redisCA, Cert: s.redisCert, Key: s.redisKey},
+		TLS: link.TLSFiles{CA: s.redisCA, Cert: s.redisCert, Key: s.redisKey}, TokenMode: link.Mode(s.tokenMode),
 	}
-	var errs []error
-	for _, secret := range []struct {
-		to             *link.Secret
-		variable, file string
-	}{
-		{&cfg.Password, redisPass, s.redisPassFile}, {&cfg.SentinelPassword, sentinelPass, s.sentinelPassFile},
-		{&cfg.Token, token, s.tokenFile}, {&cfg.AlsoAccept, tokenAlso, s.alsoFile},
-	} {
-		if *secret.to, err = s.secret(secret.variable, secret.file); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	// The tokens and their mode are validated apart from the URL, so that the error names the right setting.
-	alone := link.Config{URL: "redis://host", Token: cfg.Token, AlsoAccept: cfg.AlsoAccept}
-	if err := alone.Validate(); err != nil {
-		errs = append(errs, Invalidf("STELLAR_TOKEN: %w", err))
-	}
-	cfg.TokenMode = link.Mode(s.tokenMode)
+	place := s.addressFlag()
+	cfg.URL = s.redisAddress(place)
+	errs := []error{s.readSecrets(&cfg)}
 	mode := link.Config{URL: "redis://host", TokenMode: cfg.TokenMode}
 	if err := mode.Validate(); err != nil {
 		errs = append(errs, s.Problemf("token-mode", "%w", err))
 	}
-	var place string
-	if cfg.URL, place = s.redisAddress(); cfg.URL == "" {
-		if !cfg.Password.IsZero() {
+	if place == "" {
+		if password, _ := s.Env(redisPass); password != "" || s.redisPassFile != "" {
 			errs = append(errs, Invalidf("there is a password for Redis, but nothing says where Redis is: set REDIS_URL or REDIS_HOST"))
 		}
 		return cfg, false, errors.Join(errs...)
@@ -138,6 +156,34 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	return cfg, true, errors.Join(errs...)
 }
 
+// readSecrets reads those secrets of the connection that its URL has a use for.
+func (s *Settings) readSecrets(cfg *link.Config) error {
+	var errs []error
+	for _, secret := range []struct {
+		used           bool
+		to             *link.Secret
+		variable, file string
+	}{
+		{cfg.URL != "", &cfg.Password, redisPass, s.redisPassFile},
+		{strings.Contains(cfg.URL, "+sentinel://"), &cfg.SentinelPassword, sentinelPass, s.sentinelPassFile},
+		{true, &cfg.Token, token, s.tokenFile}, {true, &cfg.AlsoAccept, tokenAlso, s.alsoFile},
+	} {
+		if !secret.used {
+			continue
+		}
+		var err error
+		if *secret.to, err = s.secret(secret.variable, secret.file); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	// The tokens are validated apart from the URL, so that the error names the right setting.
+	alone := link.Config{URL: "redis://host", Token: cfg.Token, AlsoAccept: cfg.AlsoAccept}
+	if err := alone.Validate(); err != nil {
+		errs = append(errs, Invalidf("STELLAR_TOKEN: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
 // checkPorts returns an error if a port of the address is not between 1 and 65535.
 func checkPorts(address string) error {
 	_, hosts, _ := strings.Cut(address, "://")
@@ -151,21 +197,26 @@ func checkPorts(address string) error {
 	return nil
 }
 
-// redisAddress returns the URL of Redis and the flag that decided it. Either
+// addressFlag returns the flag that decides where Redis is, or "" if none was given. Either
 // --redis-url or the group of host, port and database decides: the flag with the highest
-// rank wins, and --redis-url wins a tie. Both results are empty if none was given.
-func (s *Settings) redisAddress() (address, flag string) {
+// rank wins, and --redis-url wins a tie.
+func (s *Settings) addressFlag() string {
 	best, by := FromDefault, ""
-	for _, flag := range []string{"redis-url", "redis-host", "redis-port", "redis-db"} {
+	for _, flag := range []string{redisURLFlag, redisHostFlag, redisPortFlag, redisDBFlag} {
 		if r := s.Origin(flag).Rank; r > best {
 			best, by = r, flag
 		}
 	}
-	switch by {
+	return by
+}
+
+// redisAddress returns the URL of Redis where that flag decides, or "".
+func (s *Settings) redisAddress(flag string) string {
+	switch flag {
 	case "":
-		return "", ""
-	case "redis-url":
-		return s.redisURL, by
+		return ""
+	case redisURLFlag:
+		return s.redisURL
 	}
 	host := cmp.Or(s.redisHost, "127.0.0.1")
 	scheme := "redis"
@@ -176,5 +227,5 @@ func (s *Settings) redisAddress() (address, flag string) {
 		Scheme: scheme, Host: net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(s.redisPort)),
 		Path: "/" + strconv.Itoa(s.redisDB),
 	}
-	return u.String(), by
+	return u.String()
 }

@@ -3,10 +3,13 @@ package config
 import (
 	"errors"
 	"net"
+	"os"
+	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/supervisor/admin"
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
 // Groups of flags in the help.
@@ -15,9 +18,9 @@ const (
 	groupService = "Service"
 )
 
-// service holds the settings of a set that runs as a service: its pidfile and its
-// health pages.
-type service struct {
+// daemon holds the settings of a set that runs as a service: its pidfile and its health
+// pages.
+type daemon struct {
 	PIDFile                   string
 	adminAddr, adminTokenFile string
 }
@@ -44,8 +47,10 @@ func (s *Settings) checkService(require requirement) {
 // Admin returns the configuration of the health pages. An empty Addr means that no
 // pages are served.
 func (s *Settings) Admin() (cfg admin.Config, err error) {
-	cfg.Addr = s.adminAddr
-	if cfg.Token, err = s.secret(adminToken, s.adminTokenFile); err != nil || cfg.Addr == "" {
+	if cfg.Addr = s.adminAddr; cfg.Addr == "" {
+		return cfg, nil
+	}
+	if cfg.Token, err = s.secret(adminToken, s.adminTokenFile); err != nil {
 		return cfg, err
 	}
 	switch err = cfg.Validate(); {
@@ -56,4 +61,46 @@ func (s *Settings) Admin() (cfg admin.Config, err error) {
 	default:
 		return cfg, s.Problemf("admin-addr", "%w", err)
 	}
+}
+
+// Manager is the service manager that started the process, such as systemd.
+type Manager struct {
+	service.Notifier
+
+	Watchdog time.Duration // the longest time between two messages [service.Alive]; 0 for none
+}
+
+// Manager returns the service manager that the environment describes.
+func (s *Settings) Manager() (m Manager, err error) {
+	socket, _ := s.Env("NOTIFY_SOCKET")
+	if m.Notifier, err = service.NewNotifier(socket); err != nil {
+		return m, Invalidf("NOTIFY_SOCKET: %w", err)
+	}
+	if !m.Active() {
+		return m, nil
+	}
+	usec, _ := s.Env("WATCHDOG_USEC")
+	pid, _ := s.Env("WATCHDOG_PID")
+	if m.Watchdog, err = service.Watchdog(usec, pid, os.Getpid()); err != nil {
+		return m, Invalidf("%w", err)
+	}
+	return m, nil
+}
+
+// checkFiles returns an error for each file of the service that cannot be written. It
+// changes none of them. A pidfile that names a live process is no mistake of the
+// configuration: that process may be the one which this configuration is for.
+func (s *Settings) checkFiles() error {
+	var errs []error
+	if s.PIDFile != "" {
+		if err := service.CheckPIDFile(s.PIDFile); err != nil && !errors.Is(err, service.ErrRunning) {
+			errs = append(errs, Invalidf("%s: %w", s.Origin("pidfile").Where, err))
+		}
+	}
+	if s.LogFile != "" {
+		if err := service.CheckLogFile(s.LogFile); err != nil {
+			errs = append(errs, Invalidf("%s: %w", s.Origin("log-file").Where, err))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -39,11 +39,11 @@ type set struct {
 func (s *Settings) SetFlags(workers int, text string) []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.IntFlag{
-			Name: "workers", Category: GroupSet, Value: workers, DefaultText: text, Destination: &s.Workers,
+			Name: "workers", Category: GroupSet, Config: Decimal, Value: workers, DefaultText: text, Destination: &s.Workers,
 			Sources: s.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start, `N`; 0 for an idle set",
 		},
 		&urfave.IntFlag{
-			Name: "concurrency", Category: GroupSet, Value: worker.DefaultConcurrency, Destination: &s.concurrency,
+			Name: "concurrency", Category: GroupSet, Config: Decimal, Value: worker.DefaultConcurrency, Destination: &s.concurrency,
 			Sources: s.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time, `N`",
 		},
 	}
@@ -97,7 +97,7 @@ const maxConcurrency = 10_000
 func (s *Settings) checkSet(require requirement) {
 	require("workers", s.Workers >= 0 && s.Workers <= supervisor.MaxWorkers,
 		"%d is not between 0 and %d", s.Workers, supervisor.MaxWorkers)
-	require("workerPrefix", link.ValidName(s.prefix) && len(s.prefix) <= supervisor.MaxPrefix,
+	require("workerPrefix", validPrefix(s.prefix),
 		"%.220q: use 1 to %d letters, digits and . _ : -", s.prefix, supervisor.MaxPrefix)
 	aSet := s.own["workers"] != nil // without --workers, the command has another flag named concurrency: that of a queue
 	require("concurrency", !aSet || s.concurrency >= 1 && s.concurrency <= maxConcurrency,
@@ -132,15 +132,22 @@ func (s *Settings) Set() (supervisor.Config, error) {
 	}
 	if s.prefix == "hostname" {
 		host, err := os.Hostname()
-		if err != nil {
-			return cfg, Invalidf("the host's name: %w", err)
+		if err == nil && !link.ValidName(host) {
+			err = fmt.Errorf("%q: %w as the worker prefix", host, link.ErrName)
 		}
-		if !link.ValidName(host) {
-			return cfg, Invalidf("the host's name %q: %w as the worker prefix", host, link.ErrName)
+		if err != nil && s.used("workerPrefix") {
+			return cfg, Invalidf("the host's name: %w", err)
 		}
 		cfg.WorkerPrefix = host
 	}
+	if !s.used("workerPrefix") && !validPrefix(cfg.WorkerPrefix) {
+		cfg.WorkerPrefix = worker.DefaultPrefix
+	}
 	return cfg, nil
+}
+
+func validPrefix(prefix string) bool {
+	return link.ValidName(prefix) && len(prefix) <= supervisor.MaxPrefix
 }
 
 // parseQueues parses entries of the form NAME or NAME=WEIGHT.

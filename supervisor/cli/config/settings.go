@@ -17,7 +17,7 @@ type Settings struct {
 	connection
 	compat
 	logging
-	service
+	daemon
 
 	Path   string // path of the configuration file
 	Output string // table or json
@@ -31,19 +31,31 @@ func New(env func(name string) (value string, set bool)) *Settings {
 	return s
 }
 
-// RunFlags returns the flags of the command "run". They include every flag that the
-// configuration file may set.
-func (s *Settings) RunFlags() []urfave.Flag {
+// Declare returns the flags of a command: --config, which all commands that have settings
+// share, and the command's own. Flags look for their values in the order in which they are
+// declared, and the path of the file has to be known by then: --config is the first.
+func (s *Settings) Declare(own ...urfave.Flag) []urfave.Flag {
+	flags := append([]urfave.Flag{&urfave.StringFlag{
+		Name: "config", Destination: &s.Path, TakesFile: true, Sources: s.fromEnv("config", "STELLAR_CONFIG"),
+		Usage: "`FILE` in YAML whose keys are the names of the flags of run; the environment and flags win over it",
+	}}, own...)
+	s.declare(flags)
+	return flags
+}
+
+// RunFlags returns the flags of the command "run", and a command's own flags behind them.
+// They include every flag that the configuration file may set.
+func (s *Settings) RunFlags(own ...urfave.Flag) []urfave.Flag {
 	return s.Declare(slices.Concat(
-		s.ConfigFlags(), s.SetFlags(runtime.GOMAXPROCS(0), "the number of CPUs"), s.nodeFlags(), s.serviceFlags(),
-		s.ConnectFlags(), s.CacheFlags(), s.LogFlags("info"),
+		s.SetFlags(runtime.GOMAXPROCS(0), "the number of CPUs"), s.nodeFlags(), s.serviceFlags(),
+		s.ConnectFlags(), s.CacheFlags(), s.LogFlags("info"), own,
 	)...)
 }
 
 // ClientFlags returns the flags of a command that talks to a running cluster: the
 // command's own flags and the flags that all such commands share.
 func (s *Settings) ClientFlags(own ...urfave.Flag) []urfave.Flag {
-	return s.Declare(slices.Concat(own, []urfave.Flag{s.OutputFlag()}, s.ConfigFlags(), s.ConnectFlags())...)
+	return s.Declare(slices.Concat(own, []urfave.Flag{s.OutputFlag()}, s.ConnectFlags())...)
 }
 
 // OutputFlag returns the flag for the output format.
@@ -54,15 +66,6 @@ func (s *Settings) OutputFlag() *urfave.StringFlag {
 	}
 }
 
-// ConfigFlags returns the flag for the path of the configuration file. Commands must
-// declare it before the flags whose values are looked up in that file.
-func (s *Settings) ConfigFlags() []urfave.Flag {
-	return []urfave.Flag{&urfave.StringFlag{
-		Name: "config", Destination: &s.Path, TakesFile: true, Sources: s.fromEnv("config", "STELLAR_CONFIG"),
-		Usage: "`FILE` in YAML whose keys are the names of these flags; the environment and flags win over it",
-	}}
-}
-
 // fileFlag returns a flag whose value is the path of a file. The environment and the
 // configuration file may set the flag.
 func (s *Settings) fileFlag(group, name, variable string, to *string, usage string) *urfave.StringFlag {
@@ -71,16 +74,20 @@ func (s *Settings) fileFlag(group, name, variable string, to *string, usage stri
 	}
 }
 
+// Decimal is the notation of all flags that take a whole number: without it the flag
+// library reads 010 as 8.
+var Decimal = urfave.IntegerConfig{Base: 10}
+
 // requirement adds an error about a flag unless ok. It ignores flags that the command
 // does not have or that were not given.
 type requirement func(flag string, ok bool, format string, args ...any)
 
 // Check returns the joined errors of all values, each with the value's origin. It does
-// not check defaults, nor flags that the command does not have.
+// not check defaults, nor flags that the command does not have or does not use.
 func (s *Settings) Check() error {
-	errs := []error{s.Input.check()}
+	errs := []error{s.Input.check(s.used)}
 	require := func(flag string, ok bool, format string, args ...any) {
-		if s.own[flag] != nil && s.Given(flag) && !ok {
+		if s.own[flag] != nil && s.Given(flag) && s.used(flag) && !ok {
 			errs = append(errs, s.Problemf(flag, format, args...))
 		}
 	}
@@ -91,4 +98,16 @@ func (s *Settings) Check() error {
 	s.checkCompat(require)
 	s.checkService(require)
 	return errors.Join(errs...)
+}
+
+// used reports whether the flag's value has an effect: no other setting replaces it.
+func (s *Settings) used(flag string) bool {
+	switch flag {
+	case redisHostFlag, redisPortFlag, redisDBFlag:
+		return s.addressFlag() != redisURLFlag
+	case "workerPrefix":
+		return s.id == ""
+	default:
+		return true
+	}
 }

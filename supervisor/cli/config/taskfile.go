@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -88,7 +87,7 @@ func (f *file) periodics(s *section) (all []PeriodicTask) {
 		before := len(s.problems)
 		lines := s.fields(what, value, map[string]field{
 			"task": textField(&p.Task), "cron": textField(&cron), "every": durationField(&every), "timezone": textField(&zone),
-			"payload": payloadField(&p.Payload), "catch-up": boolField(&p.CatchUp),
+			"payload": s.payloadField(what, &p.Payload), "catch-up": boolField(&p.CatchUp),
 		})
 		if len(s.problems) > before {
 			return
@@ -113,23 +112,6 @@ func (f *file) periodics(s *section) (all []PeriodicTask) {
 		}
 	})
 	return all
-}
-
-// payloadField returns a field that converts any YAML value to JSON.
-func payloadField(to *any) field {
-	return func(n *yaml.Node) string {
-		const needed = "a value that JSON can hold, each key once,"
-		var value any
-		if n.Decode(&value) != nil {
-			return needed
-		}
-		text, err := json.Marshal(value)
-		if err != nil {
-			return needed
-		}
-		*to = json.RawMessage(text)
-		return ""
-	}
 }
 
 // register registers the tasks and periodic tasks of the configuration file with the

@@ -83,12 +83,15 @@ func (s *section) fields(what string, node *yaml.Node, known map[string]field) m
 	return lines
 }
 
-// scalarField returns a field that accepts only values of the YAML type tag: the YAML
-// library alone would also read a number as a text.
-func scalarField[T any](to *T, tag, needed string, valid func(T) bool) field {
+// scalarField returns a field that accepts scalars of the YAML type tag whose text parse
+// accepts.
+func scalarField[T any](to *T, tag, needed string, parse func(*yaml.Node) (T, bool)) field {
 	return func(n *yaml.Node) string {
-		var v T
-		if n.Kind != yaml.ScalarNode || n.Tag != tag || n.Decode(&v) != nil || !valid(v) {
+		if n.Kind != yaml.ScalarNode || n.Tag != tag {
+			return needed
+		}
+		v, ok := parse(n)
+		if !ok {
 			return needed
 		}
 		*to = v
@@ -97,27 +100,28 @@ func scalarField[T any](to *T, tag, needed string, valid func(T) bool) field {
 }
 
 func textField(to *string) field {
-	return scalarField(to, textTag, describe(""), func(v string) bool { return v != "" })
+	return scalarField(to, textTag, describe(""), func(n *yaml.Node) (string, bool) { return n.Value, n.Value != "" })
 }
 
 func boolField(to *bool) field {
-	return scalarField(to, boolTag, describe(boolean), func(bool) bool { return true })
+	return scalarField(to, boolTag, describe(boolean), func(n *yaml.Node) (bool, bool) {
+		return strings.EqualFold(n.Value, "true"), true
+	})
 }
 
 func countField(to *int) field {
-	return scalarField(to, intTag, "a whole number of at least 1", func(v int) bool { return v >= 1 })
+	return scalarField(to, intTag, "a whole number of at least 1", func(n *yaml.Node) (int, bool) {
+		v, ok := wholeOf(n)
+		return v, ok && v >= 1
+	})
 }
 
 func durationField(to *time.Duration) field {
-	return scalarField(to, textTag, describe(duration), func(v time.Duration) bool { return v >= time.Millisecond })
+	return scalarField(to, textTag, describe(duration), func(n *yaml.Node) (time.Duration, bool) {
+		v, err := time.ParseDuration(n.Value)
+		return v, err == nil && v >= time.Millisecond
+	})
 }
-
-// YAML tags, which are the types of scalar values.
-const (
-	textTag = "!!str"
-	intTag  = "!!int"
-	boolTag = "!!bool"
-)
 
 // sizeField returns a field that reads a number of bytes. It stores 0 as -1, because
 // the zero value would stand for the default.
@@ -138,7 +142,8 @@ const maxSize = 1 << 30
 
 func listField(to *[]string) field {
 	return func(n *yaml.Node) string {
-		if n.Kind != yaml.SequenceNode || n.Decode(to) != nil || len(*to) == 0 {
+		var ok bool
+		if *to, ok = listOf(n); !ok || len(*to) == 0 {
 			return "a list such as [program, argument]"
 		}
 		return ""
@@ -150,15 +155,15 @@ func listField(to *[]string) field {
 func mapField(to map[string]string) field {
 	return func(n *yaml.Node) string {
 		const needed = "a mapping of names to texts, each name once,"
-		var texts map[string]*string // nil for null
-		if n.Kind != yaml.MappingNode || n.Decode(&texts) != nil {
+		if n.Kind != yaml.MappingNode {
 			return needed
 		}
-		for name, text := range texts {
-			if text == nil {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			name, text := n.Content[i].Value, n.Content[i+1]
+			if _, twice := to[name]; twice || !isText(text) {
 				return needed
 			}
-			to[name] = *text
+			to[name] = text.Value
 		}
 		return ""
 	}

@@ -5,7 +5,6 @@ package configcmd
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,11 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
 	urfave "github.com/urfave/cli/v3"
 
-	"github.com/stellarfw/stellar/redisbus/embedded"
-	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker"
@@ -32,8 +28,8 @@ func Commands(e *cluster.Env, newApp func() (*worker.App, error)) []*urfave.Comm
 			{
 				Name: "show", Usage: "show every setting of run, and where its value comes from",
 				Description: "It takes the flags of run, and starts nothing. Secrets are not shown.",
-				Flags:       e.Declare(append(e.RunFlags(), e.OutputFlag())...), ArgValidator: config.NoArguments,
-				Action: e.Action(func(_ context.Context, e *cluster.Env, _ []string) error { return show(e, newApp) }),
+				Flags:       e.RunFlags(e.OutputFlag()), ArgValidator: config.NoArguments,
+				Action: e.SetAction(newApp, func(_ context.Context, p config.Prepared) error { return show(e, p) }),
 			}, {
 				Name: "check", Usage: "report everything that is wrong with the configuration", ArgsUsage: "[FILE]",
 				Description: "It looks at FILE, or the one that STELLAR_CONFIG names, and at the environment, as run does, but starts\n" +
@@ -54,18 +50,10 @@ func check(ctx context.Context, e *cluster.Env, newApp func() (*worker.App, erro
 	trial := &urfave.Command{
 		Name: "run", Flags: settings.RunFlags(), HideHelpCommand: true,
 		Writer: e.Stdout, ErrWriter: e.Stderr, ExitErrHandler: func(context.Context, *urfave.Command, error) {},
-		Action: func(_ context.Context, cmd *urfave.Command) (err error) {
-			settings.Use(cmd.Flags)
-			wrong := settings.Check()
-			if prepared, err = settings.Prepare(newApp); wrong != nil || err != nil {
-				return errors.Join(wrong, err)
-			}
-			if !prepared.Configured {
-				prepared.Set.Redis.Dial = embedded.New().Dial
-			}
-			_, err = supervisor.New(prepared.Set, prepared.App, zerolog.Nop())
-			return err
-		},
+		Action: settings.SetAction(newApp, func(_ context.Context, p config.Prepared) error {
+			prepared = p
+			return nil
+		}),
 	}
 	args := []string{"run"}
 	if file != "" {
@@ -104,11 +92,7 @@ type Periodic struct {
 }
 
 // show writes every setting and task with its origin.
-func show(e *cluster.Env, newApp func() (*worker.App, error)) error {
-	p, err := e.Prepare(newApp)
-	if err != nil {
-		return err
-	}
+func show(e *cluster.Env, p config.Prepared) error {
 	settings, commands, periodics := settingsOf(e, p), []Task{}, []Periodic{}
 	for _, c := range p.Commands {
 		t := Task{Name: c.Name, Where: c.Where, Environment: slices.Sorted(maps.Keys(c.Environment))}

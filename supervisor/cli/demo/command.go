@@ -19,6 +19,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
 // Defaults of the demo.
@@ -41,7 +42,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 			"count of the same files: if they differ the exit code is 1. Files count as text if their first 8 KiB hold no\n" +
 			"NUL byte and are valid UTF-8; symbolic links are not followed. It uses a namespace of its own and removes it.",
 		Flags: e.Declare(slices.Concat(
-			e.ConfigFlags(), e.SetFlags(defaultWorkers, strconv.Itoa(defaultWorkers)), []urfave.Flag{every}, e.ConnectFlags(), e.LogFlags("off"),
+			e.SetFlags(defaultWorkers, strconv.Itoa(defaultWorkers)), []urfave.Flag{every}, e.ConnectFlags(), e.LogFlags("off"),
 		)...),
 		ArgValidator: config.Arguments(0, 1, "[DIR]"),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
@@ -119,7 +120,7 @@ func directory(ctx context.Context, e *cluster.Env, args []string) (string, erro
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
-		return "", config.Usagef("%s: %w", dir, config.WithoutPath(err))
+		return "", config.Usagef("%s: %w", dir, service.WithoutPath(err))
 	}
 	if !info.IsDir() {
 		return "", config.Usagef("%s is not a directory", dir)

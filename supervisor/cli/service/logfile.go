@@ -1,11 +1,12 @@
 package service
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
-
-	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
 // LogFile is an [io.Writer] that appends to a file. Before each write it checks whether
@@ -24,9 +25,37 @@ type LogFile struct {
 func OpenLogFile(path string) (*LogFile, error) {
 	l := &LogFile{path: path}
 	if err := l.open(); err != nil {
-		return nil, fmt.Errorf("log file %s: %w", path, config.WithoutPath(err))
+		return nil, fmt.Errorf("log file %s: %w", path, WithoutPath(err))
 	}
 	return l, nil
+}
+
+// CheckLogFile returns the error with which [OpenLogFile] would fail. It does not create
+// the file.
+func CheckLogFile(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil // such as a pipe, whose reader may come later
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	switch {
+	case err == nil:
+		err = f.Close()
+	case errors.Is(err, fs.ErrNotExist):
+		err = checkDirectory(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("log file %s: %w", path, WithoutPath(err))
+	}
+	return nil
+}
+
+// checkDirectory returns an error unless files can be made in the directory.
+func checkDirectory(dir string) error {
+	f, err := os.CreateTemp(dir, ".stellar-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 func (l *LogFile) open() error {

@@ -8,25 +8,27 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/stellarfw/stellar/supervisor/cli/config"
 )
 
 // ErrRunning reports that the pidfile names another process that is alive.
 var ErrRunning = errors.New("is running")
 
-// CheckPIDFile returns an error if [WritePIDFile] must not write the file: its directory
-// does not exist, it is no pidfile, or it names a live process ([ErrRunning]). A pidfile
+// CheckPIDFile returns an error if [WritePIDFile] cannot or must not write the file: its
+// directory does not exist or takes no files, it is no pidfile, or it names a live process
+// ([ErrRunning]). A pidfile
 // of a process that has ended may be overwritten.
 func CheckPIDFile(path string) error {
 	if info, err := os.Stat(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("pidfile %s: %w", path, config.WithoutPath(err))
+		return fmt.Errorf("pidfile %s: %w", path, WithoutPath(err))
 	} else if !info.IsDir() {
 		return fmt.Errorf("pidfile %s: %s is not a directory", path, filepath.Dir(path))
 	}
 	pid, err := readPID(path)
+	if err == nil {
+		err = checkDirectory(filepath.Dir(path))
+	}
 	if err != nil {
-		return fmt.Errorf("pidfile %s: %w", path, err)
+		return fmt.Errorf("pidfile %s: %w", path, WithoutPath(err))
 	}
 	if pid != 0 && pid != os.Getpid() && alive(pid) {
 		return fmt.Errorf("pidfile %s: process %d %w: stop it, or use another file", path, pid, ErrRunning)
@@ -52,7 +54,7 @@ func WritePIDFile(path string) (remove func() error, err error) {
 	}
 	if err != nil {
 		_ = os.Remove(temporary)
-		return nil, fmt.Errorf("pidfile %s: %w", path, config.WithoutPath(err))
+		return nil, fmt.Errorf("pidfile %s: %w", path, WithoutPath(err))
 	}
 	return func() error {
 		if pid, err := readPID(path); err != nil || pid != os.Getpid() {
@@ -72,12 +74,12 @@ func readPID(path string) (int, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, config.WithoutPath(err)
+		return 0, WithoutPath(err)
 	}
 	var text []byte
 	if info.Mode().IsRegular() && info.Size() <= maxPIDFile {
 		if text, err = os.ReadFile(path); err != nil {
-			return 0, config.WithoutPath(err)
+			return 0, WithoutPath(err)
 		}
 	}
 	number := strings.TrimSpace(string(text))

@@ -162,6 +162,9 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	row("priority", t.Priority.String())
 	row("state", string(t.State))
 	row("on", t.Node)
+	if t.Run != nil {
+		row("run", t.Run.String())
+	}
 	row("enqueued", moment(t.Enqueued))
 	row("due", moment(t.Due))
 	row("deadline", moment(t.Deadline))

@@ -26,6 +26,7 @@ func (p *Producer) send(b *batch) {
 	ctx, cancel := p.patience(b.parts)
 	defer cancel()
 	unsure := false // an earlier try may have been stored
+	broken := 0     // tries in a row that Redis broke off although it answers
 	for n := 1; ; n++ {
 		others, behind := p.others(b)
 		if err := b.predecessorErr(); err != nil { // after others: a predecessor that others does not list has ended
@@ -34,6 +35,9 @@ func (p *Producer) send(b *batch) {
 		}
 		refused, err := p.try(ctx, b, others, behind)
 		if err == nil {
+			if n > link.FewTries {
+				p.Reports.Works(enqueues)
+			}
 			b.finish(refused, nil)
 			return
 		}
@@ -44,12 +48,41 @@ func (p *Producer) send(b *batch) {
 			err = errEarly
 		}
 		unsure = unsure || link.OutcomeOf(err) == link.Unknown
+		if broken = p.brokenOff(ctx, b, broken, err); broken == link.FewTries {
+			b.finish(nil, p.failure(ctx, &UnsentError{b.bytes(), err}, unsure))
+			return
+		}
+		if n >= link.FewTries {
+			p.Reports.Failed(enqueues, err)
+		}
 		if repeatable(err) && b.wanted() && link.Sleep(ctx, link.Pause(n)) == nil {
 			continue
 		}
+		p.Reports.Ended(enqueues)
 		b.finish(nil, p.failure(ctx, link.Explain(err), unsure))
 		return
 	}
+}
+
+// enqueues names the producer's work in reports.
+const enqueues = "enqueues"
+
+// brokenOff counts, from n on, the tries in a row that Redis broke off although it answers.
+// Only a batch of one caller may be larger than Redis takes.
+func (p *Producer) brokenOff(ctx context.Context, b *batch, n int, err error) int {
+	if b.bytes() <= maxBatchBytes || !brokenOff(err) || p.redis.Ping(ctx).Err() != nil {
+		return 0
+	}
+	return n + 1
+}
+
+// bytes returns the size of the batch's payloads.
+func (b *batch) bytes() int {
+	n := 0
+	for _, s := range b.parts {
+		n += s.bytes
+	}
+	return n
 }
 
 // repeatable reports whether it makes sense to send the batch again after err: the
@@ -63,6 +96,9 @@ func repeatable(err error) bool {
 func (p *Producer) failure(ctx context.Context, err error, unsure bool) error {
 	if err == nil {
 		return nil
+	}
+	if unsent, is := errors.AsType[*UnsentError](err); is && unsure {
+		err = fmt.Errorf("%w: %w", link.ErrUnknownOutcome, unsent)
 	}
 	if unsure && !errors.Is(err, link.ErrUnknownOutcome) {
 		err = fmt.Errorf("%w: %v", link.ErrUnknownOutcome, err) //nolint:errorlint // which says that nothing is stored

@@ -25,20 +25,34 @@ const (
 )
 
 // Commit applies the outcomes of runs in Redis. It repeats the request until the reply is
-// known or ctx ends, and reorders runs. refused holds, by task id, the code of each run
+// known or ctx ends, and reorders runs. The error is an [UnsentError] if Redis does not take
+// a request of this size; then nothing has changed. refused holds, by task id, the code of each run
 // that was not committed: "FENCED" if the incarnation does not own the task any more, any
 // other code says why an effect could not be applied. ends are the tasks, of these runs or
 // others, that were [Cancelled], and the follow-up tasks that were not stored because
 // they are a [Duplicate]. If the first reply was lost, ends is empty.
 func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, ends []End, err error) {
 	s.commits++
-	args := append([]any{s.cfg.Incarnation, s.commits}, commitArguments(runs)...)
+	args := commitArguments(runs)
 	var codes map[int]string
-	err = link.Retry(ctx, func(ctx context.Context) error {
-		reply, err := s.ending.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
-		if err == nil {
-			ends, reply = takeEnds(reply)
-			codes, err = reply.Refusals()
+	tries, withdrawals := 0, 0
+	err = s.cfg.Reports.Retry(ctx, "commits", func(ctx context.Context) error {
+		var err error
+		codes, ends, err = s.send(ctx, args)
+		if tries++; tries < link.FewTries || !brokenOff(err) {
+			return err
+		}
+		answer, withdrawn, failure := s.withdraw(ctx, len(runs))
+		switch {
+		case failure != nil: // it is not about this request
+			withdrawals = 0
+		case !withdrawn: // it has run, and the replies were lost
+			codes, err = answer, nil
+		default:
+			if withdrawals++; withdrawals == link.FewTries {
+				return &UnsentError{sizeOf(args), err}
+			}
+			s.commits++
 		}
 		return err
 	})
@@ -54,7 +68,32 @@ func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]s
 	return refused, ends, nil
 }
 
-// commitArguments returns the arguments of commit.lua for a batch, which it sorts. Most
+// send sends a commit once, under the current number.
+func (s *Session) send(ctx context.Context, args []any) (codes map[int]string, ends []End, err error) {
+	args = append([]any{s.cfg.Incarnation, s.commits}, args...)
+	reply, err := s.ending.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+	if err == nil {
+		ends, reply = takeEnds(reply)
+		codes, err = reply.Refusals()
+	}
+	return codes, ends, err
+}
+
+// withdraw uses up the number of a commit of n runs whose outcome is unknown, with a commit of
+// tasks that nobody owns, one more than the runs: Redis runs one of the two and answers both
+// with the result of that one. If the former has run, withdrawn is false and codes are its answer.
+func (s *Session) withdraw(ctx context.Context, n int) (codes map[int]string, withdrawn bool, err error) {
+	nobodys := make([]*Run, n+1)
+	for i := range nobodys {
+		nobodys[i] = &Run{}
+		nobodys[i].End(Back, nil)
+	}
+	codes, _, err = s.send(ctx, commitArguments(nobodys))
+	_, withdrawn = codes[n+1]
+	return codes, withdrawn, err
+}
+
+// commitArguments returns the arguments of commit.lua after the number for a batch, which it sorts. Most
 // tasks are done and have no effects, result or retention: only their ids are sent,
 // grouped by queue.
 func commitArguments(batch []*Run) []any {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stretchr/testify/require"
@@ -361,12 +360,9 @@ func (m *machine) commitAs(a *actor, s *Session, batch []*Run) bool {
 		m.spec.commit(a.name, batch)
 	}
 	expected := map[string]string{}
-	if i.Refused != nil {
-		for word := range strings.SplitSeq(*i.Refused, ",") {
-			if position, code, ok := strings.Cut(word, "="); ok {
-				n, _ := strconv.Atoi(position)
-				expected[batch[n-1].ID] = code
-			}
+	for n, code := range i.refusals() {
+		if n <= len(batch) { // one more if the commit was withdrawn
+			expected[batch[n-1].ID] = code
 		}
 	}
 	require.Equal(m.t, expected, refused)

@@ -38,6 +38,7 @@ type draft struct {
 	Deadline  int64 // in ms
 	Meta      map[string]string
 	Then      []draft
+	Await     bool
 }
 
 // ready makes tasks ready to be stored, as a client does.
@@ -57,8 +58,11 @@ func (m *machine) ready(drafts ...draft) []Task {
 		}
 		payload, err := json.Marshal(d.Payload)
 		require.NoError(m.t, err)
-		task := NewKind(cmp.Or(d.Name, "t"), d.Queue+d.Mark, o).Task(id, o.String(), payload)
-		all = append(all, task)
+		kind := NewKind(cmp.Or(d.Name, "t"), d.Queue+d.Mark, o)
+		if d.Await {
+			kind.Await()
+		}
+		all = append(all, kind.Task(id, o.String(), payload))
 		for i, then := range d.Then {
 			then.After, then.ID = []string{id}, id+".then."+strconv.Itoa(i+1)
 			followers := m.ready(then)

@@ -22,7 +22,7 @@ func (s *spec) claim(name string, queues, parked []string, want int) []string {
 			id := list[key][len(list[key])-1]
 			list[key] = list[key][:len(list[key])-1]
 			t := s.Tasks[id]
-			t.State, t.Owner, t.Claim = stateActive, name, i.Claim
+			t.State, t.Owner, t.Claim, t.Since = stateActive, name, i.Claim, s.Now
 			ids = append(ids, id)
 		}
 	}
@@ -266,6 +266,9 @@ func (s *spec) done(t *specTask, o *Run) {
 // followUp is the task that an effect enqueues.
 func followUp(e Effect) Task {
 	word := func(i int) string { w, _ := e.args[i].(string); return w }
-	k := &Kind{line: word(0), chosen: word(1) == "1", when: word(2), head: word(3), unique: word(4), deadline: word(7)}
+	k := &Kind{
+		line: word(0), chosen: strings.Contains(word(1), "c"), awaited: strings.Contains(word(1), "w"),
+		when: word(2), head: word(3), unique: word(4), deadline: word(7),
+	}
 	return Task{Kind: k, ID: word(9), tail: word(10)}
 }

@@ -23,9 +23,11 @@ type spec struct {
 	Unique       map[string]specKey
 	Incarnations map[string]*specIncarnation
 	Producers    map[string]specProducer
+	Enqueued     map[string]string // the last task of a periodic task
 	Ticks        map[string]string // of periodic tasks: last|1 when paused, 0 before it until one has run
 	Idle         map[string]map[string]bool
 	Stats        map[string]int
+	Definitions  specDefinitions
 	Effects      int // runs whose effects count
 
 	touched map[string]bool // queues for which this step wakes somebody
@@ -45,6 +47,7 @@ type specTask struct {
 	Due              int64 // of a delayed one
 	Owner            string
 	Claim            uint64
+	Since            int64           // when it was claimed
 	Waits            map[string]bool // ids that must be done before
 	Followers        []string
 	Ended            int64 // of a dead or cancelled one
@@ -114,7 +117,7 @@ func newSpec(now int64) *spec {
 	return &spec{
 		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Unique: map[string]specKey{},
-		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
+		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{}, Enqueued: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{},
 	}
 }
@@ -240,6 +243,9 @@ func (s *spec) place(t *specTask) {
 	s.push(t)
 }
 
+// parked reports whether a task is in a parked list.
+func (s *spec) parked(id, list string) bool { return slices.Contains(s.Parked[list], id) }
+
 func remove(list map[string][]string, name, id string) {
 	list[name] = slices.DeleteFunc(list[name], func(other string) bool { return other == id })
 }
@@ -274,6 +280,11 @@ func (s *spec) seize(name, id string, lasting int64) string {
 // add stores a task, or returns why not.
 func (s *spec) add(p Task, bounded bool) string {
 	code := s.store(p, bounded)
+	if holder, _ := strings.CutPrefix(code, "unique="); code == "taken" {
+		s.await(p, p.ID)
+	} else if holder != code {
+		s.await(p, holder)
+	}
 	if code == "" || code == "taken" {
 		delete(s.unstored, p.ID)
 	} else {
@@ -282,9 +293,17 @@ func (s *spec) add(p Task, bounded bool) string {
 	return code
 }
 
+// await has the end of a task announced if the one that is to be stored asks for it, and
+// the task has not ended.
+func (s *spec) await(p Task, id string) {
+	if t := s.Tasks[id]; p.awaited && t != nil && (t.State == stateActive || t.waiting()) {
+		t.Awaited = true
+	}
+}
+
 func (s *spec) store(p Task, bounded bool) string {
 	queue := queueOf(p.line)
-	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 36) + p.tail, Chosen: p.chosen}
+	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 36) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
 	r, err := ParseRecord(t.Record)
 	if err != nil {
 		panic(err)

@@ -40,6 +40,8 @@ type Producer struct {
 	// OnEnd, when set, is called for each task that was cancelled by the script that
 	// stored it. Set OnEnd before the first use.
 	OnEnd func(End)
+	// Reports logs batches that are repeated; nil: nothing does. Set it before the first use.
+	Reports *link.Reports
 
 	redis  redis.UniversalClient
 	keys   link.Keys

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -46,6 +47,8 @@ type Run struct {
 	mu         sync.Mutex
 	ended      bool
 	effects    []Effect
+	size       int  // of the effects and the result, in bytes
+	oversized  bool // the error for it is among errs
 	result     json.RawMessage
 	errs       []error // see Fail
 	children   sync.WaitGroup
@@ -123,9 +126,25 @@ func (r *Run) Verb() Verb { return r.outcome.verb }
 func (r *Run) Add(e Effect) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended {
+	if !r.ended && r.grow(sizeOf(e.args)) {
 		r.effects = append(r.effects, e)
 	}
+}
+
+// grow counts bytes of the transaction. It returns false if the transaction has become
+// larger than it may be: then the run fails when its handler returns. The caller holds r.mu.
+func (r *Run) grow(bytes int) bool {
+	r.size += bytes
+	if r.size <= MaxTransaction && len(r.effects) < MaxEffects {
+		return true
+	}
+	if !r.oversized {
+		r.oversized = true
+		r.errs = append(r.errs, fmt.Errorf("transaction: %w: it has more than %d effects or %d bytes: split the task",
+			ErrTooLarge, MaxEffects, MaxTransaction))
+	}
+	r.effects = nil // they are dropped anyway
+	return false
 }
 
 // Fail makes the run fail with err when its handler returns.
@@ -141,7 +160,9 @@ func (r *Run) Fail(err error) {
 func (r *Run) SetResult(result json.RawMessage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.result = result
+	if !r.ended && r.grow(len(result)-len(r.result)) {
+		r.result = result
+	}
 }
 
 // Close closes the transaction and returns its effects, the task's result, and the joined

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"embed"
+	"sync"
 
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -51,16 +52,29 @@ var (
 	rescheduleScript = script("reschedule", append(endings, "finding")...)
 	retryScript      = script("retry", append(bindings, "finding")...)
 
+	defineScript      = script("define", "defining")
+	definitionsScript = script("definitions", "defining")
+
 	endings  = []string{"moving", "ties", "endings"}
 	bindings = []string{"moving", "ties", "endings", "adding", "binding"}
 )
 
+// commitScripts has the results of newCommitScript by [cache.Cache.LuaEffects]: there are as
+// many as cache layouts, and thousands of sessions.
+var commitScripts sync.Map
+
 // newCommitScript returns the script that commits the outcomes of runs. It writes the
-// effects on cache entries in the layout of c. A session makes it once.
+// effects on cache entries in the layout of c.
 func newCommitScript(c *cache.Cache) *link.Script {
-	parts := []string{link.LuaPrelude, c.LuaEffects(), source("places")}
+	effects := c.LuaEffects()
+	if known, ok := commitScripts.Load(effects); ok {
+		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
+	}
+	parts := []string{link.LuaPrelude, effects, source("places")}
 	for _, s := range bindings {
 		parts = append(parts, source(s))
 	}
-	return link.NewScript(append(parts, source("commit"))...)
+	script := link.NewScript(append(parts, source("commit"))...)
+	commitScripts.Store(effects, script)
+	return script
 }

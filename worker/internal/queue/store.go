@@ -18,6 +18,8 @@ import (
 type Store struct {
 	// OnEnd, when set, is called for each task that a script ended; see [End].
 	OnEnd func(End)
+	// Reports logs take-overs that are repeated; nil: nothing does.
+	Reports *link.Reports
 
 	redis redis.UniversalClient
 	keys  link.Keys
@@ -123,7 +125,7 @@ type Shown struct {
 	State, Record, Tries, Reason string
 	Result, Progress, History    string
 	Time                         string // in milliseconds: when a delayed task is due, or an ended one ended or is forgotten
-	Node                         string
+	Node, Since                  string // of a running task: the owner, and when it claimed the task, in milliseconds
 	Position, Blocking           string
 	Cancelling                   bool
 }
@@ -137,7 +139,7 @@ func (s Store) Show(ctx context.Context, id string) (out Shown, stored bool, err
 	var due, ended string
 	if err == nil {
 		err = reply.Scan(&out.State, &out.Record, &out.Tries, &out.Reason, &out.Result, &out.Progress, &out.History,
-			&due, &out.Node, &out.Position, &out.Blocking, &out.Cancelling, &ended)
+			&due, &out.Node, &out.Position, &out.Blocking, &out.Cancelling, &ended, &out.Since)
 	}
 	out.Time = cmp.Or(due, ended)
 	return out, err == nil, err

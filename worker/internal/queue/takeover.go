@@ -3,8 +3,6 @@ package queue
 import (
 	"context"
 	"fmt"
-
-	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // QuarantineAfter is how many runs of a task may end with their node before it
@@ -68,7 +66,7 @@ func (s Store) takeOverSome(ctx context.Context, incarnation string, r Remains) 
 		args = append(args, id)
 	}
 	var h Handed
-	err := link.Retry(ctx, func(ctx context.Context) error {
+	err := s.Reports.Retry(ctx, "hand-over", func(ctx context.Context) error {
 		reply, err := s.call(ctx, takeoverScript, args...)
 		if err == nil {
 			err = reply.Scan(&h.On, &h.Quarantined, &h.Left, &h.Cancelled)

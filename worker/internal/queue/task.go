@@ -24,7 +24,7 @@ type Kind struct {
 	name, line, when, head string
 	unique, lasting, after string
 	deadline               string
-	chosen                 bool
+	chosen, awaited        bool
 }
 
 // NewKind returns the kind of a task with that name, in that line.
@@ -39,6 +39,11 @@ func NewKind(name, line string, o Options) *Kind {
 	k.deadline = o.deadline()
 	return k
 }
+
+// Await has the ends of the kind's tasks announced on [link.Keys.Ended], and remembered for
+// a minute, as [Store.Ending] does with listen. If a task is not stored because another has
+// its id or unique key, this goes for the other.
+func (k *Kind) Await() { k.awaited = true }
 
 // Task returns a task of the kind; options are [Options.String] of its options.
 func (k *Kind) Task(id, options string, payload []byte) Task {
@@ -104,11 +109,14 @@ func (t Task) alike(o Task) bool {
 // group returns the arguments that begin a group of n tasks like this one, as adding.lua
 // reads them. The id and tail of each task follow.
 func (t Task) group(n int) []any {
-	chosen := ""
+	marks := ""
 	if t.chosen {
-		chosen = "1"
+		marks = "c"
 	}
-	return []any{t.line, chosen, t.when, t.head, t.unique, t.lasting, t.after, t.deadline, n}
+	if t.awaited {
+		marks += "w"
+	}
+	return []any{t.line, marks, t.when, t.head, t.unique, t.lasting, t.after, t.deadline, n}
 }
 
 // alone returns a group of this task alone.

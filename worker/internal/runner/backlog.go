@@ -23,7 +23,7 @@ const (
 type backlog struct {
 	ready []*run // the entries before head have been started
 	head  int
-	// suspects wait for the process's [Solo] lane.
+	// suspects wait for the process's [Solo] lane. They count against no slot.
 	suspects []*run
 	active   int           // number of slots that run a task
 	freed    time.Time     // when a slot last began or ended a task
@@ -53,16 +53,6 @@ func (b *backlog) target(slots int) int {
 // ahead returns how many tasks wait for a slot, without the suspects.
 func (b *backlog) ahead() int { return len(b.ready) - b.head }
 
-func (b *backlog) waiting() int { return b.ahead() + len(b.suspects) }
-
-func (b *backlog) push(x *run) {
-	if x.Tries.Crashes >= queue.QuarantineAfter-1 {
-		b.suspects = append(b.suspects, x)
-		return
-	}
-	b.ready = append(b.ready, x)
-}
-
 func (b *backlog) pop() *run {
 	if b.ahead() == 0 {
 		return nil
@@ -76,10 +66,10 @@ func (b *backlog) pop() *run {
 	return x
 }
 
-// drop removes and returns the tasks that wait for a slot, without the suspects.
+// drop removes and returns the tasks that have not started.
 func (b *backlog) drop() []*run {
-	left := b.ready[b.head:]
-	b.ready, b.head = nil, 0
+	left := append(b.ready[b.head:], b.suspects...)
+	b.ready, b.head, b.suspects = nil, 0, nil
 	return left
 }
 
@@ -96,7 +86,7 @@ func (b *backlog) measured(d time.Duration) {
 func (r *Runner) full() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.backlog.target(r.slots) <= r.backlog.active+r.backlog.waiting()
+	return r.backlog.target(r.slots) <= r.backlog.active+r.backlog.ahead()
 }
 
 // want waits until a claim is worthwhile and returns how many tasks to claim. It returns 0
@@ -111,7 +101,7 @@ func (r *Runner) want(ctx, work context.Context) (int, bool) {
 			return 0, true
 		}
 		target := r.backlog.target(r.slots)
-		room := target - r.backlog.active - r.backlog.waiting()
+		room := target - r.backlog.active - r.backlog.ahead()
 		// With a backlog, half of it is run while the next claim is on its way.
 		if room >= 1+(target-r.slots)/2 && len(r.unsent) <= maxUnflushed {
 			return room, true
@@ -121,15 +111,11 @@ func (r *Runner) want(ctx, work context.Context) (int, bool) {
 	return 0, false
 }
 
-// giveBack returns the tasks that were claimed ahead to their queues, for nodes with free
-// slots. With suspects it returns the suspects too; set it when the node stops claiming.
-func (r *Runner) giveBack(suspects bool) {
+// giveBack returns the tasks that were claimed and not started to their queues, for nodes
+// with free slots.
+func (r *Runner) giveBack() {
 	r.mu.Lock()
 	left := r.backlog.drop()
-	if suspects {
-		left = append(left, r.backlog.suspects...)
-		r.backlog.suspects = nil
-	}
 	r.mu.Unlock()
 	for _, x := range left {
 		x.End(queue.Back, nil)
@@ -137,19 +123,35 @@ func (r *Runner) giveBack(suspects bool) {
 	}
 }
 
-// lookAfter gives the backlog back when all slots are blocked. Otherwise it schedules its
-// next call, as long as there is a backlog.
+// lookAfter gives the backlog back when all slots are blocked, and turns the suspects away
+// when their lane is. Otherwise it schedules its next call, as long as there is a backlog.
 func (r *Runner) lookAfter() {
 	r.mu.Lock()
-	blocked, waiting := r.backlog.blocked(r.slots), r.backlog.ahead()
-	if waiting > 0 && !blocked {
-		r.backlog.watch.Reset(lookAfterEvery)
-	} else {
-		r.backlog.watch = nil
+	blocked := r.backlog.blocked(r.slots)
+	var turned []*run
+	if !blocked && r.solo.blocked() {
+		turned, r.backlog.suspects = r.backlog.suspects, nil
+		for _, x := range turned {
+			r.turnAway(x)
+		}
+	}
+	r.backlog.watch = nil
+	if !blocked {
+		r.watch()
 	}
 	r.mu.Unlock()
-	if blocked && waiting > 0 {
-		r.giveBack(false)
+	for _, x := range turned {
+		r.ended(x)
+	}
+	if blocked {
+		r.giveBack()
+	}
+}
+
+// watch schedules a call of lookAfter if there is a backlog. The caller holds r.mu.
+func (r *Runner) watch() {
+	if r.backlog.watch == nil && r.backlog.ahead()+len(r.backlog.suspects) > 0 {
+		r.backlog.watch = time.AfterFunc(lookAfterEvery, r.lookAfter)
 	}
 }
 
@@ -157,7 +159,8 @@ func (r *Runner) lookAfter() {
 const lookAfterEvery = 8 * aheadTime
 
 // start puts claimed tasks into the backlog and starts free slots. Tasks that cannot run
-// here (malformed, past their deadline, without a handler) it ends or parks at once.
+// here now (malformed, past their deadline, without a handler, suspects whose lane is
+// blocked) it ends, parks or turns away at once.
 func (r *Runner) start(work context.Context, got []queue.Claimed) {
 	var over []*run
 	r.mu.Lock()
@@ -174,14 +177,17 @@ func (r *Runner) start(work context.Context, got []queue.Claimed) {
 		case x.def.handle == nil:
 			x.park()
 			over = append(over, x)
+		case !x.suspect():
+			r.backlog.ready = append(r.backlog.ready, x)
+		case r.solo.blocked() || len(r.backlog.suspects) >= maxAhead:
+			r.turnAway(x)
+			over = append(over, x)
 		default:
-			r.backlog.push(x)
+			r.backlog.suspects = append(r.backlog.suspects, x)
 		}
 	}
 	r.startSlots()
-	if r.backlog.ahead() > 0 && r.backlog.watch == nil {
-		r.backlog.watch = time.AfterFunc(lookAfterEvery, r.lookAfter)
-	}
+	r.watch()
 	r.mu.Unlock()
 	for _, x := range over {
 		switch {

@@ -3,17 +3,23 @@ package runner
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/internal/queue"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 const (
 	// maxUnflushed is how many ended runs may wait for their commit before the node
 	// claims no more tasks.
 	maxUnflushed = 2000
+	// batchBytes bounds a commit. A larger outcome is committed alone: if Redis does not take
+	// it, nobody else's is held up. Every Redis takes this much.
+	batchBytes = 1 << 20
 	// mendTime is the pause of a task whose outcome could not be applied, for example
 	// because a Redis key that it needs has the wrong type.
 	mendTime = time.Minute
@@ -23,9 +29,13 @@ const (
 func (r *Runner) ended(x *run) {
 	r.mu.Lock()
 	delete(r.inHand, x.ID)
+	overdue := x.stopAlarm()
 	r.unsent = append(r.unsent, x)
 	r.changed.Broadcast()
 	r.mu.Unlock()
+	if overdue {
+		x.log().Info().Stringer("ran", x.Ran).Msg("the handler that was overdue has returned")
+	}
 	select {
 	case r.flush <- struct{}{}:
 	default:
@@ -60,7 +70,13 @@ func (r *Runner) commitAll(ctx context.Context) error {
 func (r *Runner) nextBatch() []*run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := min(len(r.unsent), queue.MaxBatch)
+	n, bytes := 0, 0
+	for n < len(r.unsent) && n < queue.MaxBatch {
+		if bytes += r.unsent[n].Size(); bytes > batchBytes && n > 0 {
+			break
+		}
+		n++
+	}
 	batch := slices.Clone(r.unsent[:n])
 	r.unsent = slices.Delete(r.unsent, 0, n)
 	r.sending = n
@@ -74,6 +90,9 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 	}
 	began := time.Now()
 	refused, ends, err := r.session.Commit(ctx, runs)
+	if unsent, is := errors.AsType[*queue.UnsentError](err); is {
+		return r.commitApart(ctx, batch, unsent)
+	}
 	if err != nil {
 		r.observeLost(cmp.Or(context.Cause(ctx), err), batch...)
 		return err
@@ -88,12 +107,19 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 			if x.Verb() == queue.Done {
 				r.done.Add(1)
 			}
+			if x.postponed {
+				r.reports.Works(ending)
+			}
 		case code == "FENCED":
 			fenced++
-		case x.Verb() == queue.Snooze: // even the postponement was refused: try it again in a second
-			r.keepFor(time.Second, x)
-		case x.Verb() != queue.Done: // the outcome was refused: postpone the task, its counts unchanged
-			x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Tries.String())
+		case x.Verb() != queue.Done:
+			r.reports.Failed(ending, r.misplaced(x))
+			x.postponed = true
+			if x.Verb() == queue.Snooze { // even a postponement was refused: try it again in a second
+				r.keepFor(time.Second, x)
+				continue
+			}
+			x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Tries.String()) // its counts unchanged
 			again = append(again, x)
 		default:
 			err := refusal(code)
@@ -103,7 +129,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 		}
 	}
 	r.mu.Lock()
-	r.sending = 0
+	r.sending -= len(batch)
 	r.unsent = append(r.unsent, again...)
 	r.changed.Broadcast()
 	r.mu.Unlock()
@@ -111,6 +137,48 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 		return fmt.Errorf("commit: %d tasks are not in hand any more: %w", fenced, queue.ErrFenced)
 	}
 	return nil
+}
+
+// commitApart commits one by one the runs of a batch that Redis does not take. A run that it
+// does not take alone has failed.
+func (r *Runner) commitApart(ctx context.Context, batch []*run, unsent *queue.UnsentError) error {
+	if len(batch) > 1 {
+		for i := range batch {
+			if err := r.commit(ctx, batch[i:i+1]); err != nil {
+				r.observeLost(cmp.Or(context.Cause(ctx), err), batch[i+1:]...)
+				return err
+			}
+		}
+		return nil
+	}
+	x := batch[0]
+	if x.Verb() != queue.Done { // a few kilobytes: something else is wrong
+		return unsent
+	}
+	err := fmt.Errorf("%w: %w", tasks.ErrRefused, unsent)
+	x.log().Warn().Err(err).Msg("transaction refused: the run has failed")
+	x.failed(err)
+	r.mu.Lock()
+	r.sending--
+	r.unsent = append(r.unsent, x)
+	r.mu.Unlock()
+	return nil
+}
+
+// ending names in reports the outcomes that Redis refuses.
+const ending = "ends of tasks"
+
+// misplaced returns the error for a run that Redis cannot put where it belongs, because the
+// key is something else's.
+func (r *Runner) misplaced(x *run) error {
+	place := r.keys.Delayed(x.Queue())
+	switch x.Verb() { //nolint:exhaustive // the others put the task among the delayed ones
+	case queue.Back:
+		place = r.keys.Queue(x.Record.Line)
+	case queue.Park:
+		place = r.keys.Parked(x.Queue(), x.Record.Name)
+	}
+	return fmt.Errorf("task %s: %w", x.ID, &link.WrongTypeError{Key: place})
 }
 
 // keepFor keeps a run in hand whose outcome Redis refused, and commits it again after d.

@@ -20,8 +20,12 @@ const (
 	moveInterval = 5 * time.Second
 )
 
+// forgottenEvery is how often a mover looks for tasks that no node may run. It warns of those
+// that it finds twice: nodes may be starting.
+const forgottenEvery = 20 * time.Second
+
 // Mover moves delayed tasks to their queues when they are due, forgets old ended tasks, and
-// wakes idle nodes for queues with tasks. Every process has a mover. There is no leader:
+// wakes idle nodes for queues with tasks. It warns of tasks that no node may run. Every process has a mover. There is no leader:
 // one running mover is enough for the cluster.
 type Mover struct {
 	store queue.Store
@@ -35,11 +39,20 @@ type Mover struct {
 	Observer tasks.Observer
 	// Reports logs failures of Redis. Default: the mover's own reports.
 	Reports *link.Reports
+	// Warnings bounds the warnings of the process. Default: the mover's own.
+	Warnings *Warnings
+
+	inspector *tasks.Inspector
+	looked    time.Time                    // when it last looked for forgotten tasks
+	forgotten map[tasks.Forgotten]struct{} // found then, without their numbers
 }
 
 // NewMover returns a mover. Call [Mover.Look] when a task is announced on [link.Keys.Due].
 func NewMover(c redis.UniversalClient, k link.Keys, log zerolog.Logger) *Mover {
-	return &Mover{store: queue.NewStore(c, k), log: log, heard: make(chan struct{}, 1), Reports: link.NewReports(log)}
+	return &Mover{
+		store: queue.NewStore(c, k), inspector: tasks.NewInspector(c, k), log: log, heard: make(chan struct{}, 1),
+		Reports: link.NewReports(log), Warnings: &Warnings{},
+	}
 }
 
 // Look makes the mover look at once for due tasks and for the time of the next one.
@@ -57,6 +70,9 @@ func (m *Mover) Serve(ctx context.Context) error {
 	m.store.OnEnd = OnEnd(m.Observer)
 	for failures := 0; ctx.Err() == nil; {
 		more, wait, err := m.move(ctx)
+		if err == nil {
+			err = m.warnForgotten(ctx)
+		}
 		if ctx.Err() == nil {
 			m.Reports.Failed("mover", err)
 		}
@@ -95,10 +111,40 @@ func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err er
 		m.OnCancel(moved.Asked)
 	}
 	if moved.Dropped > 0 {
-		m.log.Warn().Int64("tasks", moved.Dropped).Int("kept", tasks.KeepDead).Msg("the oldest dead tasks were forgotten: there are too many")
+		m.log.Warn().Int64("dropped", moved.Dropped).Int("kept", tasks.KeepDead).Msg("the oldest dead tasks were forgotten: there are too many")
 	}
 	if !moved.HasNext {
 		return moved.More, moveInterval, nil // nothing is delayed
 	}
 	return moved.More, min(moved.Next, moveInterval), nil
+}
+
+// warnForgotten warns of tasks that no node may run, from time to time.
+func (m *Mover) warnForgotten(ctx context.Context) error {
+	if time.Since(m.looked) < forgottenEvery {
+		return nil
+	}
+	m.looked = time.Now()
+	all, err := m.inspector.Forgotten(ctx)
+	if err != nil {
+		return err
+	}
+	before := m.forgotten
+	m.forgotten = map[tasks.Forgotten]struct{}{}
+	for _, f := range all {
+		n := f.Tasks
+		f.Tasks = 0
+		m.forgotten[f] = struct{}{}
+		if _, again := before[f]; !again || !m.Warnings.due("forgotten "+f.Queue+" "+f.Name) {
+			continue
+		}
+		if f.Name == "" {
+			m.log.Warn().Str("queue", f.Queue).Int64("tasks", n).
+				Msg("tasks wait in a queue that no live node serves: start a node that does, or delete the queue")
+			continue
+		}
+		m.log.Warn().Str("name", f.Name).Str("queue", f.Queue).Int64("tasks", n).
+			Msg("tasks are parked: no node that looked at them handles their name; start a program that does, or cancel them")
+	}
+	return nil
 }

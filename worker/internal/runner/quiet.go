@@ -17,7 +17,7 @@ func (r *Runner) whileQuiet(ctx, work context.Context) bool {
 		return true
 	}
 	for r.quiet.Load() {
-		r.giveBack(true)
+		r.giveBack()
 		r.resign(work)
 		r.noteQuiet(ctx, true) // each time: Redis may have lost it
 		if !r.idle(ctx) {

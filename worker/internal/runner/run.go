@@ -23,8 +23,11 @@ type run struct {
 	returned bool // guarded by Runner.mu
 	started  bool // guarded by Runner.mu
 	solo     bool // the run holds the lane of suspects
-	began    time.Time
-	err      error // why the run failed
+
+	postponed bool // Redis refused the outcome
+	alarm     alarm
+	began     time.Time
+	err       error // why the run failed
 
 	work   context.Context //nolint:containedctx // the node's
 	once   sync.Once
@@ -85,6 +88,7 @@ func (r *run) context() context.Context {
 func (r *run) stop(cause error) {
 	r.context()
 	if r.cancel != nil { // nil when the handler returned without using its context
+		r.setAlarm(0)
 		r.cancel(cause)
 	}
 }
@@ -127,7 +131,8 @@ func (r *run) handle(done func(goexit bool)) {
 		}
 	}
 	if r.timeout() > 0 || r.Record.Options.Deadline > 0 {
-		r.context() // the clock starts now
+		end, _ := r.context().Deadline() // the clock starts now
+		r.setAlarm(time.Until(end))
 	}
 	group.Run("task "+r.Record.Name, func() error { return r.def.handle(r, r.Record.Payload) }, func(err error) {
 		r.finish(errors.Join(err, r.Wait()))

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -46,6 +47,13 @@ type Config struct {
 	Solo *Solo
 	// Observer, when set, is notified of claims, commits and the ends of runs.
 	Observer tasks.Observer
+	// Reports logs failures of Redis. Default: the runner's own reports.
+	Reports *link.Reports
+	// Grace is how long a handler may take to return after its context has ended before a
+	// warning says so. Default [DefaultGrace].
+	Grace time.Duration
+	// Warnings bounds the warnings of the process. Default: the runner's own.
+	Warnings *Warnings
 	Log      zerolog.Logger
 }
 
@@ -57,6 +65,10 @@ type Runner struct {
 	slots    int // how many tasks run at a time
 	solo     *Solo
 	observer tasks.Observer // nil: none
+	keys     link.Keys
+	reports  *link.Reports
+	grace    time.Duration
+	warnings *Warnings
 	log      zerolog.Logger
 	woken    chan struct{}
 	flush    chan struct{} // holds a value when unsent may have outcomes
@@ -70,6 +82,7 @@ type Runner struct {
 	inHand  map[string]*run // claimed and not ended
 	unsent  []*run          // ended and not committed
 	sending int
+	overdue int // handlers; see Overdue
 	started atomic.Int64
 	done    atomic.Int64
 }
@@ -92,9 +105,16 @@ func New(c Config) *Runner {
 	if c.Cache == nil {
 		c.Cache = cache.New(cache.Config{Client: c.Redis, Keys: c.Keys})
 	}
+	if c.Reports == nil {
+		c.Reports = link.NewReports(c.Log)
+	}
+	if c.Warnings == nil {
+		c.Warnings = &Warnings{}
+	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, log: c.Log,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, keys: c.Keys, reports: c.Reports,
+		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
 		woken:    make(chan struct{}, 1),
 		flush:    make(chan struct{}, 1),
 		inHand:   map[string]*run{},
@@ -107,6 +127,7 @@ func New(c Config) *Runner {
 	}
 	r.session = queue.NewSession(queue.SessionConfig{
 		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,
+		Reports: c.Reports,
 		Handles: func(name string) bool { _, ok := r.handlers[name]; return ok },
 	})
 	return r
@@ -156,7 +177,7 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
-		r.giveBack(true)
+		r.giveBack()
 		r.resign(work)
 		if err != nil || work.Err() != nil {
 			return err
@@ -189,6 +210,10 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		}
 		if want == 0 {
 			continue // the node became quiet meanwhile
+		}
+		select {
+		case <-r.woken: // the claim sees what this signal was for
+		default:
 		}
 		parked := r.session.Parked() // as the last claim saw it
 		got, err := r.claim(ctx, want)
@@ -277,6 +302,7 @@ func (r *Runner) abandoned(id string) {
 	defer r.mu.Unlock()
 	if x := r.inHand[id]; x != nil {
 		x.returned = true
+		x.stopAlarm()
 	}
 	r.changed.Broadcast()
 }

@@ -4,6 +4,18 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
+
+	"github.com/stellarfw/stellar/worker/internal/queue"
+)
+
+// Suspects wait on their node for a lane that is taken for laneTime at most. Those that are
+// turned away then come back one by one, so that however many there are, they take little
+// time of the nodes, and the lane waits for none of them for long.
+const (
+	laneTime        = 100 * time.Millisecond
+	turnedAwayFor   = time.Second           // at least
+	turnedAwayEvery = 10 * time.Millisecond // between two suspects that come back
 )
 
 // Solo is the lane of suspects. A suspect is a task that one more crash would quarantine
@@ -11,10 +23,35 @@ import (
 // suspect crashes the process, the crash does not count against other suspects, which
 // only ran beside it. One crash does not make a suspect, because all tasks that a dead
 // process had in hand count a crash. The nodes of a process share a lane.
+//
+// A suspect that waits for the lane takes no slot. When the lane is taken for long, the
+// suspect is turned away: it waits among the delayed tasks, where it counts against no limit
+// of its queue, and where other processes get it too.
 type Solo struct {
 	mu      sync.Mutex
 	taken   bool
+	since   time.Time // when the lane was taken
 	waiting map[*Runner]struct{}
+	back    time.Time // when the last suspect that was turned away comes back
+}
+
+// blocked reports whether the lane is taken for longer than laneTime.
+func (s *Solo) blocked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken && time.Since(s.since) > laneTime
+}
+
+// pause returns for how long the next suspect is turned away.
+func (s *Solo) pause() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.back = s.back.Add(turnedAwayEvery)
+	if soonest := now.Add(turnedAwayFor); s.back.Before(soonest) {
+		s.back = soonest
+	}
+	return s.back.Sub(now)
 }
 
 // take takes the lane and returns true. If the lane is taken, take returns false, and r is
@@ -29,7 +66,7 @@ func (s *Solo) take(r *Runner) bool {
 		s.waiting[r] = struct{}{}
 		return false
 	}
-	s.taken = true
+	s.taken, s.since = true, time.Now()
 	return true
 }
 
@@ -41,6 +78,14 @@ func (s *Solo) give() {
 	for r := range waiting {
 		r.kick()
 	}
+}
+
+// suspect reports whether one more crash would quarantine the task.
+func (r *run) suspect() bool { return r.Tries.Crashes >= queue.QuarantineAfter-1 }
+
+// turnAway sets the outcome of a suspect that cannot have the lane soon.
+func (r *Runner) turnAway(x *run) {
+	x.End(queue.Snooze, nil, r.solo.pause().Milliseconds(), x.Tries.String())
 }
 
 // nextSuspect takes a suspect from the backlog if the lane is free. The caller

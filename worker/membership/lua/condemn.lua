@@ -5,8 +5,8 @@
 --      lease, or an earlier caller's reservation, has run out)  3 ms for which the
 --      caller reserves the hand-over
 -- Returns 1 | {'LIVE'} (neither has run out) | {'GONE'} (it has left)
-local score = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 'nan')
-if score ~= score then return {'GONE'} end
+local score = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '')
+if not score then return {'GONE'} end
 local at = now()
 if ARGV[2] == 'expired' and math.abs(score) > at then return {'LIVE'} end
 writable(KEYS[1])

@@ -7,8 +7,8 @@
 local members, leases, numbers = KEYS[1], KEYS[2], KEYS[3]
 local gone = 0
 if ARGV[4] == '1' then
-  local score = tonumber(redis.call('ZSCORE', leases, ARGV[2]) or 'nan')
-  if score ~= score or score > 0 then return 0 end -- only a condemned incarnation gives up its id early
+  local score = tonumber(redis.call('ZSCORE', leases, ARGV[2]) or '')
+  if not score or score > 0 then return 0 end -- only a condemned incarnation gives up its id early
   gone = 1
 else
   gone = redis.call('ZREM', leases, ARGV[2])

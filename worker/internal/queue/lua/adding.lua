@@ -1,6 +1,6 @@
 -- adding: new tasks, and what keeps one from being stored. A group of tasks that are
--- alike has: line, chosen (the caller chose the ids), when ('' for now, '+ms' or
--- '@ms' on Redis's clock), head of their records, unique (a key that only one
+-- alike has: line, marks ('c': the caller chose the ids; 'w': it waits for the ends,
+-- which are announced), when ('' for now, '+ms' or '@ms' on Redis's clock), head of their records, unique (a key that only one
 -- stored task has, or ''), lasting (ms that the key is taken, or '': until the
 -- task ends), after (ids of the tasks that must be done first), deadline (on
 -- Redis's clock, or ''), how many they are, and first: where in the arguments their ids and the tails of their
@@ -10,8 +10,8 @@ local group_words = 9 -- in the arguments: these, then id and tail of each
 
 -- Reads a group from position c on, and returns it with the position after it.
 local function read_group(c)
-  local line, many = ARGV[c], tonumber(ARGV[c + 8])
-  return {line = line, queue = queue_of(line), chosen = ARGV[c + 1] == '1', when = ARGV[c + 2], head = ARGV[c + 3],
+  local line, marks, many = ARGV[c], ARGV[c + 1], tonumber(ARGV[c + 8])
+  return {line = line, queue = queue_of(line), chosen = marks == 'c' or marks == 'cw', awaited = marks == 'w' or marks == 'cw', when = ARGV[c + 2], head = ARGV[c + 3],
     unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], deadline = ARGV[c + 7], many = many, first = c + group_words},
     c + group_words + 2 * many
 end
@@ -34,7 +34,7 @@ local binding
 -- besides tasks, queues and stats. checked holds those that were looked at.
 local function group_refuses(group, checked)
   local set, line = settings(group.queue), 'queue:' .. group.line
-  if group.when == '' and not group.chosen and group.unique == '' and group.after == '' and group.deadline == '' and set == unset then -- most are
+  if group.when == '' and not group.chosen and not group.awaited and group.unique == '' and group.after == '' and group.deadline == '' and set == unset then -- most are
     if not checked[line] and not fits(key(line), 'list') then return key(line) end
     checked[line] = true
     return
@@ -42,7 +42,12 @@ local function group_refuses(group, checked)
   local kinds = {line, 'list'}
   local function also(name, kind) kinds[#kinds + 1], kinds[#kinds + 2] = name, kind end
   if group.when ~= '' or set.most > 0 then also('delayed:' .. group.queue, 'zset') end
-  if group.chosen or group.after ~= '' then also('done', 'zset') end
+  if group.chosen or group.awaited or group.after ~= '' then also('done', 'zset') end
+  if group.awaited then
+    also('waiting', 'hash')
+    also('dead', 'zset')
+    also('cancelled', 'zset')
+  end
   if set.most > 0 then
     also('active', 'hash')
     for _, mark in ipairs({'^', '', '~'}) do also('queue:' .. group.queue .. mark, 'list') end
@@ -79,6 +84,21 @@ local function orphaned(group)
   end
 end
 
+-- Has the end of a stored task announced.
+local function await(id)
+  redis.call('HSET', key('waiting'), id, 1)
+  if binding then binding.awaited() end
+end
+
+-- Has the end of the task announced that keeps another from being stored, unless it has ended.
+local function await_holder(id)
+  if redis.call('HEXISTS', key('tasks'), id) == 0 then return end
+  for _, place in ipairs({'done', 'dead', 'cancelled'}) do
+    if redis.call('ZSCORE', key(place), id) then return end
+  end
+  await(id)
+end
+
 -- The code why a task of a group is not stored, or nil. rest and bytes are how
 -- much room is left for it.
 local function refusal_of(group, id, record, rest, bytes, at)
@@ -100,6 +120,7 @@ local function store_some(group, head, rest, bytes, at)
     local why = refusal_of(group, id, record, rest - #fresh, bytes - weight, at)
     unstored[id] = why ~= 'taken' and why or nil
     if why then
+      if group.awaited and why ~= 'full' then await_holder(string.match(why, '^unique=(.*)$') or id) end
       refused[#refused + 1], refused[#refused + 2] = i, why
     else
       fresh[#fresh + 1] = id
@@ -146,6 +167,9 @@ local function add(group, at, bounded)
   redis.call('SADD', key('queues'), queue)
   tally(queue, 'enqueued', #fresh)
   if group.deadline ~= '' then expire(group.deadline, fresh) end
+  if group.awaited then
+    for _, id in ipairs(fresh) do await(id) end
+  end
 
   local ready = group.after == '' and fresh or binding.hold(group, fresh, at)
   if #ready == 0 then return refused end

@@ -3,6 +3,9 @@ binding = {}
 
 function binding.refuses() return wrong({'reasons', 'hash'}) or wrong_ties() end
 
+-- Somebody waits for a task that this script stores, and may end.
+function binding.awaited() there.waiting = true end
+
 -- Takes the unique key for a task; returns the id of who has it already.
 function binding.seize(group, id, at)
   local name = group.unique

@@ -1,0 +1,142 @@
+package embedded
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// limits bound what the server has written to a client and the client has not read, as
+// Redis's client-output-buffer-limit does. A client beyond them is cut.
+type limits struct {
+	// soft is how many bytes may be unread while the client has read nothing for patience,
+	// hard how many at any time. 0: no bound. A client that reads a long reply must not be
+	// cut because the server writes faster, nor because the machine is busy.
+	soft, hard int
+	patience   time.Duration
+}
+
+var defaultLimits = limits{soft: 32 << 20, hard: 256 << 20, patience: 5 * time.Second}
+
+// keptBuffer is the size in bytes up to which an empty stream keeps its buffer.
+const keptBuffer = 16 << 10
+
+// errSlow is the error of a write to a client that does not read.
+var errSlow = errors.New("the client does not read what it asked for")
+
+// stream is one direction of a connection: bytes in memory between one writer and one
+// reader. A write never waits for the reader. miniredis writes its replies while it holds
+// the lock of the whole server, and a client may write a long pipeline of commands before
+// it reads the first reply.
+type stream struct {
+	limits  limits
+	changed chan struct{} // wakes the reader; of capacity 1
+
+	mu       sync.Mutex
+	unread   bytes.Buffer
+	taken    time.Time // of the last read, or of the oldest byte that is unread
+	ended    bool
+	deadline time.Time // of reads
+}
+
+func newStream(l limits) *stream {
+	return &stream{limits: l, changed: make(chan struct{}, 1)}
+}
+
+// Write appends b. Its error is [io.ErrClosedPipe], or errSlow if that ends the stream.
+func (s *stream) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended:
+		return 0, io.ErrClosedPipe
+	case s.isBeyond():
+		s.unread = bytes.Buffer{}
+		s.end()
+		return 0, errSlow
+	case s.unread.Len() == 0:
+		s.taken = time.Now()
+	}
+	s.unread.Write(b)
+	s.wake()
+	return len(b), nil
+}
+
+// isBeyond reports whether the reader is beyond the limits.
+func (s *stream) isBeyond() bool {
+	n, l := s.unread.Len(), s.limits
+	return l.hard > 0 && (n > l.hard || n > l.soft && time.Since(s.taken) > l.patience)
+}
+
+// Read waits for bytes. After the stream's end it returns the bytes that are left, then
+// [io.EOF].
+func (s *stream) Read(b []byte) (int, error) {
+	for {
+		n, deadline, err := s.take(b)
+		if n > 0 || err != nil || len(b) == 0 {
+			return n, err
+		}
+		if deadline.IsZero() {
+			<-s.changed
+			continue
+		}
+		timer := time.NewTimer(time.Until(deadline))
+		select {
+		case <-s.changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// take returns bytes that are there, or the error of the stream, or the deadline until which
+// the reader is to wait.
+func (s *stream) take(b []byte) (n int, deadline time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.deadline.IsZero() && !time.Now().Before(s.deadline):
+		return 0, s.deadline, os.ErrDeadlineExceeded
+	case s.unread.Len() > 0:
+		n, _ = s.unread.Read(b)
+		s.taken = time.Now()
+		if s.unread.Len() == 0 && s.unread.Cap() > keptBuffer {
+			s.unread = bytes.Buffer{}
+		}
+		return n, s.deadline, nil
+	case s.ended:
+		return 0, s.deadline, io.EOF
+	default:
+		return 0, s.deadline, nil
+	}
+}
+
+func (s *stream) setDeadline(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadline = t
+	s.wake()
+}
+
+// Close ends the stream.
+func (s *stream) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end()
+	return nil
+}
+
+func (s *stream) end() {
+	s.ended = true
+	s.wake()
+}
+
+func (s *stream) wake() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
