@@ -160,8 +160,7 @@ func (o Options) validate() error {
 		}
 	}
 	check(o.In == 0 || o.At.IsZero(), "use In or At, not both")
-	errs = append(errs, checkTime("At", o.At), checkTime("Deadline", o.Deadline))
-	errs = append(errs, o.Priority.validate())
+	errs = append(errs, checkTime("At", o.At), checkTime("Deadline", o.Deadline), o.Priority.validate())
 	check(o.MaxAttempts >= 0, "MaxAttempts cannot be negative")
 	check(min(o.Timeout, o.Retention, o.Backoff, o.MaxBackoff, o.UniqueFor) >= 0,
 		"Timeout, Retention, Backoff, MaxBackoff and UniqueFor cannot be negative")

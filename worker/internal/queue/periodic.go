@@ -28,11 +28,11 @@ type Periodic struct {
 type Ticked struct {
 	Last   time.Time // the last tick, or when the task became known
 	Paused bool
-	Did    bool      // this call enqueued the tick's task, or recorded the tick as skipped
+	Did    bool // this call enqueued the tick's task, or recorded the tick as skipped
 	// LeftOut: the tick was recorded as skipped because the task of an earlier tick is parked.
 	LeftOut bool
-	Now    time.Time // on Redis's clock
-	Asked  time.Time // when the request was sent, on this process's clock
+	Now     time.Time // on Redis's clock
+	Asked   time.Time // when the request was sent, on this process's clock
 	// Ahead is zero, or the last tick before this call, which lay in the future: Redis's
 	// clock had been ahead. The call put the last tick back to Now.
 	Ahead time.Time
