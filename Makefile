@@ -11,15 +11,18 @@ BENCH ?= .
 ROUNDS ?= 5
 SIZE ?= 1
 
+# Systems of make vet, beside the one that the tests run on.
+TARGETS ?= linux/386 linux/arm64 darwin/arm64 windows/amd64
+
 GO ?= go
 OUT = dist
 LINT = $(GO) tool -modfile=.ci/tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build test cover bench fuzz mutants zones lint fix fmt tidy clean
+.PHONY: help build test test-386 vet cover bench fuzz mutants zones lint fix fmt tidy clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 build: ## build the binary ./stellar
 	$(GO) build -trimpath -o stellar .
@@ -27,6 +30,14 @@ build: ## build the binary ./stellar
 test: ## install what the tests need and run them all, on the embedded and on a real Redis
 	@.ci/prepare
 	$(GO) test -race -shuffle=on -timeout 9m $(ARGS) $(PKG)
+
+test-386: ## run the embedded half of the tests with integers of 32 bits, without the race detector
+	@.ci/prepare
+	GOARCH=386 CGO_ENABLED=0 $(GO) test -shuffle=on -timeout 9m -skip '/^(redis|cluster)$$' $(ARGS) $(PKG)
+
+vet: ## vet packages and tests for the systems that the project is built for
+	@for target in $(TARGETS); do \
+		echo "$$target"; GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 $(GO) vet $(PKG) || exit; done
 
 cover: ## run the tests and write what they cover to dist/cover.html
 	@.ci/prepare

@@ -117,7 +117,8 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.publisher = runner.NewPublisher(h.client, h.keys, &cfg.App.tasks, version, cfg.Log)
 	h.publisher.Reports = h.reports
 	h.process = membership.Process{
-		Host: host, PID: os.Getpid(), Version: version, Layout: link.Layout, TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
+		Host: host, PID: os.Getpid(), Version: version, Layout: link.Layout,
+		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
 	}
 	return h, nil
 }
@@ -142,7 +143,7 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := link.Retry(ctx, h.publisher.Publish); err != nil {
+	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
 		h.log.Warn().Err(err).Msg("programs that only enqueue do not find this program's tasks yet; trying again")
 	}
 	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))

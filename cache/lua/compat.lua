@@ -35,13 +35,13 @@ local function cache_unpack(raw, entrykey, at)
     end
     expires, created, read = entry.expireTimestamp, entry.createdAt, entry.readAt
   end
-  -- An entry in another order is rewritten by nobody for a read: all of it is its version.
-  local version = (tonumber(created) and int(tonumber(created)) or '') .. redis.sha1hex(value or raw)
   local stale = 0
   if cache_pttl and value and string.find(value, ',"staleFor":%d+$') then
     value, stale = string.match(value, '^(.*),"staleFor":(%d+)$')
   end
   stale = tonumber(stale)
+  -- An entry in another order is rewritten by nobody for a read: all of it is its version.
+  local version = (tonumber(created) and int(tonumber(created)) or '') .. redis.sha1hex(value or raw)
   expires = cache_expiry(entrykey, at, tonumber(expires) or 0, stale)
   return value, tonumber(created) or 0, tonumber(read) or 0, expires, version, stale
 end
@@ -57,6 +57,11 @@ end
 -- This layout stores no version: cache_unpack makes one from createdAt and the value.
 local function cache_version()
   return ''
+end
+
+-- Returns what a save of the value returns: the version that the entry has now.
+local function cache_saved(value)
+  return {'OK', int(cache_now()) .. redis.sha1hex(value)}
 end
 
 local function cache_expired(raw, at, entrykey)

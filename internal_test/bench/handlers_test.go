@@ -19,8 +19,12 @@ import (
 // workers is how many nodes, or servers of a peer, run tasks where a row does not say.
 const workers = 8
 
-// mixed are handlers of mixed length, in ms: most are short.
-var mixed = []int{1, 1, 1, 1, 1, 1, 1, 1, 10, 50}
+// Handlers of mixed length, in ms: most are short. The second mixture keeps so few tasks
+// per second in the slots that neither the CPU nor Redis decides how long a task waits.
+var (
+	mixed     = []int{1, 1, 1, 1, 1, 1, 1, 1, 10, 50}
+	mixedSlow = []int{10, 10, 10, 10, 10, 10, 10, 10, 50, 200}
+)
 
 // BenchmarkHandlers is handlers that take time. A backlog of them is compared with the
 // ideal, which is the slots divided by the time; the floor is as many goroutines that do
@@ -98,17 +102,17 @@ func backlogTrial(work string, takes []int, g goal) trial {
 // mixedWait is how long tasks wait while half of the slots are free: a task that waits
 // behind a long one waits for nothing.
 func mixedWait() trial {
-	const work = "enqueue to start, mixed handlers, half of the slots free"
+	const work = "enqueue to start, handlers of 10, 50 and 200 ms, half of the slots free"
 	return trial{name: "wait", rows: []row{
 		{work: work + ", p50", unit: "µs", lower: true}, {work: work + ", p99", unit: "µs", lower: true},
 	}, sides: append([]side{{name: stellar, run: func(b *scope) []float64 {
 		w := &waits{}
 		set := startSet(b, supervisor.Config{Workers: workers, Redis: redistest.Start(b).Config()}, func(payload json.RawMessage) {
 			w.began(payload)
-			nap(mixed)
+			nap(mixedSlow)
 		})
 		nodes := set.Nodes()
-		return w.steady(b, ideal(mixed)/2, func(i int, payload json.RawMessage) error {
+		return w.steady(b, ideal(mixedSlow)/2, func(i int, payload json.RawMessage) error {
 			_, err := nodes[i%len(nodes)].API().Tasks.Enqueue(b.Context(), "work", payload)
 			return err
 		})
@@ -117,9 +121,9 @@ func mixedWait() trial {
 		client := asynqClient(b, cfg)
 		startAsynq(b, cfg, workers, c, func(payload []byte) {
 			w.began(payload)
-			nap(mixed)
+			nap(mixedSlow)
 		})
-		return w.steady(b, ideal(mixed)/2, func(_ int, payload json.RawMessage) error {
+		return w.steady(b, ideal(mixedSlow)/2, func(_ int, payload json.RawMessage) error {
 			_, err := client.Enqueue(asynq.NewTask("work", payload))
 			return err
 		})

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -171,10 +172,10 @@ func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	if what == "process" {
+	if strings.HasSuffix(what, "s") {
 		what += "e"
 	}
-	return grouped(fmt.Sprint(n)) + " " + what + "s"
+	return grouped(strconv.Itoa(n)) + " " + what + "s"
 }
 
 // calls is how often per second so many callers call f, each one call after the other,

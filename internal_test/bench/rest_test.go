@@ -29,8 +29,7 @@ func BenchmarkScaleMemory(b *testing.B) {
 			bytes = none
 		}
 		return []float64{bytes}
-	}})
-	queued.sides = append(queued.sides, side{name: bare, run: func(b *scope) []float64 {
+	}}, side{name: bare, run: func(b *scope) []float64 {
 		n, c := sized(100_000), floorClient(b, redistest.Start(b).Config())
 		return []float64{bytesEach(b, c, n, func() { floorBulk(b, c, n) })}
 	}})

@@ -45,7 +45,7 @@ type Server struct {
 func New() *Server {
 	m := miniredis.NewMiniRedis()
 	return &Server{
-		redis: m, expiry: expiry{redis: m, last: time.Now()}, patience: 5 * time.Second, limits: defaultLimits, bits: strconv.IntSize,
+		redis: m, expiry: expiry{redis: m, last: time.Now()}, patience: 5 * time.Second, limits: defaultLimits(), bits: strconv.IntSize,
 	}
 }
 

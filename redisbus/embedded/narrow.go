@@ -52,6 +52,9 @@ func widened(source string) string { return widening + source + "\nend)())" }
 
 // run runs a command in another way than miniredis does, and reports whether it did.
 func (n *narrow) run(c *server.Peer, name string, args ...string) bool {
+	if name == "SCRIPT" && len(args) > 0 {
+		n.note(args[0], args[1:])
+	}
 	words := n.rewrite(name, args)
 	if words == nil {
 		return name == "PTTL" && n.answerPTTL(c, args)
@@ -64,22 +67,21 @@ func (n *narrow) run(c *server.Peer, name string, args ...string) bool {
 // one that can stay.
 func (n *narrow) rewrite(name string, args []string) []string {
 	switch {
-	case name == "SET" && len(args) > 3:
+	case len(args) < 2:
+	case name == "SET":
 		option := 2 + slices.IndexFunc(args[2:], func(word string) bool { return strings.EqualFold(word, "PX") })
-		if option >= 2 && option < len(args)-1 {
+		if 2 <= option && option < len(args)-1 {
 			return inSeconds(args, option+1, func(words []string) []string {
 				words[option] = "EX"
 				return append([]string{name}, words...)
 			})
 		}
-	case (name == "PEXPIRE" || name == "PSETEX") && len(args) > 1:
+	case name == "PEXPIRE" || name == "PSETEX":
 		return inSeconds(args, 1, func(words []string) []string { return append([]string{name[1:]}, words...) })
-	case name == "SCRIPT" && len(args) > 0:
-		n.note(strings.ToUpper(args[0]), args[1:])
-	case name == "EVAL" && len(args) > 1 && !strings.HasPrefix(args[0], widening):
+	case name == "EVAL" && !strings.HasPrefix(args[0], widening):
 		n.note("LOAD", args)
 		return append([]string{name, widened(args[0])}, args[1:]...)
-	case name == "EVALSHA" && len(args) > 1:
+	case name == "EVALSHA":
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if source, known := n.sources[strings.ToLower(args[0])]; known {
@@ -89,14 +91,15 @@ func (n *narrow) rewrite(name string, args []string) []string {
 	return nil
 }
 
-// note remembers the sources of scripts as long as miniredis does.
+// note remembers the sources of scripts as long as miniredis does. what is the subcommand of
+// SCRIPT.
 func (n *narrow) note(what string, args []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case what == "FLUSH":
+	case strings.EqualFold(what, "FLUSH"):
 		clear(n.sources)
-	case what == "LOAD" && len(args) > 0:
+	case strings.EqualFold(what, "LOAD") && len(args) > 0:
 		sum := sha1.Sum([]byte(args[0])) //nolint:gosec // see the import
 		n.sources[hex.EncodeToString(sum[:])] = args[0]
 	}

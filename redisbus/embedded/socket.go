@@ -27,6 +27,7 @@ type Socket struct {
 	done     sync.WaitGroup
 
 	mu     sync.Mutex
+	ended  chan struct{} // closed by Close
 	closed bool
 	conns  map[*socketConn]struct{}
 }
@@ -57,7 +58,7 @@ func (s *Server) Listen(ctx context.Context, path string) (*Socket, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("socket %s: %w", path, err), l.Close())
 	}
-	k := &Socket{path: path, listener: l, conns: map[*socketConn]struct{}{}}
+	k := &Socket{path: path, listener: l, ended: make(chan struct{}), conns: map[*socketConn]struct{}{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -77,8 +78,12 @@ func (k *Socket) accept(s *Server) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil {
-			time.Sleep(acceptPause) // such as for want of file descriptors
+		if err != nil { // such as for want of file descriptors
+			select {
+			case <-k.ended:
+				return
+			case <-time.After(acceptPause):
+			}
 			continue
 		}
 		k.serve(s, c)
@@ -113,7 +118,10 @@ func (k *Socket) Close() error {
 		err = e
 	}
 	k.mu.Lock()
-	k.closed = true
+	if !k.closed {
+		k.closed = true
+		close(k.ended)
+	}
 	for c := range k.conns {
 		c.cut()
 	}

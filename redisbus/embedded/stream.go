@@ -19,7 +19,9 @@ type limits struct {
 	patience   time.Duration
 }
 
-var defaultLimits = limits{soft: 32 << 20, hard: 256 << 20, patience: 5 * time.Second}
+func defaultLimits() limits {
+	return limits{soft: 32 << 20, hard: 256 << 20, patience: 5 * time.Second}
+}
 
 // keptBuffer is the size in bytes up to which an empty stream keeps its buffer.
 const keptBuffer = 16 << 10

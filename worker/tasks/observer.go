@@ -183,7 +183,12 @@ func (c *Client) Observe(o Observer) { c.observer, c.producer.OnEnd = o, onEnd(o
 
 // Report sets where failures of Redis are logged that the client's calls wait out; nil means
 // nowhere. Call it before the client's first use.
-func (c *Client) Report(r *link.Reports) { c.producer.Reports, c.endings.Reports = r, r }
+func (c *Client) Report(r *link.Reports) {
+	c.store.Reports, c.producer.Reports, c.endings.Reports = r, r, r
+	if c.published != nil {
+		c.published.store.Reports = r
+	}
+}
 
 // Observe sets the observer of the tasks that the inspector cancels and deletes; nil means
 // none. Call it before the inspector's first use.

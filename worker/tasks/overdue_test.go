@@ -54,6 +54,9 @@ func TestAHandlerPastItsTimeoutIsSeen(t *testing.T) {
 		require.NotContains(t, log.about("goes on although", cancelled)[0], "stack", "stacks are long: one a minute for each name")
 		require.Equal(t, 2, n.runner.Overdue())
 		require.Equal(t, 2, seen.of("overdue"))
+		require.Equal(t, "attempt 2", c.get(cancelled).Run.String()[:9])
+		require.NoError(t, runner.NewPublisher(c.redis, c.keys, &r, "v1", redistestLog(t)).Publish(t.Context()))
+		require.Contains(t, c.get(cancelled).Run.String(), "attempt 2 of 25, since ", "as its definition says")
 
 		task := c.get(timed)
 		require.Equal(t, tasks.Run{Since: task.Run.Since, Attempt: 2, MaxAttempts: 5, Timeout: 1}, *task.Run)

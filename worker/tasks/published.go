@@ -74,7 +74,7 @@ func (p *published) refresh(ctx context.Context, since time.Time) error {
 		}
 		a.definitions, a.word = last.definitions, last.word
 	}
-	err := link.Retry(ctx, func(ctx context.Context) error {
+	err := p.store.Reports.Retry(ctx, "definitions", func(ctx context.Context) error {
 		all, word, err := p.store.Definitions(ctx, a.word)
 		if err == nil && all != nil {
 			a.definitions, a.word = all, word

@@ -180,6 +180,12 @@ func (p *Periodic) complete() error {
 // encoded.
 func (r *Registry) Periodic() []Periodic { return slices.Clone(r.periodic) }
 
+// Unhandled returns the periodic tasks whose tasks the app does not handle: another program
+// has to.
+func (r *Registry) Unhandled() []Periodic {
+	return slices.DeleteFunc(r.Periodic(), func(p Periodic) bool { return r.tasks[p.Task].handle != nil })
+}
+
 // RegisterPeriodic adds a periodic task. [Registry.Err] returns the error of an invalid one.
 func (r *Registry) RegisterPeriodic(p Periodic) {
 	if err := p.complete(); err != nil {

@@ -82,10 +82,19 @@ type Run struct {
 	// Since is when the node claimed the task: a moment before its handler began.
 	Since   time.Time `json:"since,omitzero"`
 	Attempt int       `json:"attempt"` // 1 in the first run
-	// MaxAttempts and Timeout (in milliseconds) are those of the task's options. 0: the
-	// definition's value counts.
+	// MaxAttempts and Timeout (in milliseconds) are those of the task's options, or of the
+	// definition that a program has published. 0: none, or not known.
 	MaxAttempts int   `json:"maxAttempts,omitempty"`
 	Timeout     int64 `json:"timeout,omitempty"`
+}
+
+// completeRun sets what the task's options do not say, as far as a published definition does.
+func (i *Inspector) completeRun(ctx context.Context, name string, r *Run) {
+	if r.MaxAttempts > 0 && r.Timeout > 0 {
+		return
+	}
+	all, _, _ := i.store.Definitions(ctx, "") // after an error they are not known: the task is shown all the same
+	r.MaxAttempts, r.Timeout = cmp.Or(r.MaxAttempts, all[name].MaxAttempts), cmp.Or(r.Timeout, all[name].Timeout)
 }
 
 // String returns the run in words, such as "attempt 2 of 5, since 2026-03-01T09:00:00Z, timeout 30s".
@@ -148,6 +157,7 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 		t.Run = &Run{
 			Since: queue.Time(shown.Since), Attempt: t.Attempts + 1, MaxAttempts: r.Options.MaxAttempts, Timeout: r.Options.Timeout,
 		}
+		i.completeRun(ctx, t.Name, t.Run)
 	}
 	if n, err := strconv.ParseInt(shown.Position, 10, 64); err == nil {
 		t.Position = &n

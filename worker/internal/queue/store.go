@@ -18,7 +18,7 @@ import (
 type Store struct {
 	// OnEnd, when set, is called for each task that a script ended; see [End].
 	OnEnd func(End)
-	// Reports logs take-overs that are repeated; nil: nothing does.
+	// Reports logs requests that are repeated; nil: nothing does.
 	Reports *link.Reports
 
 	redis redis.UniversalClient

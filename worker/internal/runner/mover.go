@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,6 +32,9 @@ type Mover struct {
 	store queue.Store
 	log   zerolog.Logger
 	heard chan struct{}
+
+	broken []string // keys of a wrong type that the last look passed over
+
 	// OnCancel, when set, is called with the ids of running tasks, on any node, whose
 	// cancellation was requested; perhaps repeatedly. Set it before Serve.
 	OnCancel func(ids []string)
@@ -46,6 +50,9 @@ type Mover struct {
 	looked    time.Time                    // when it last looked for forgotten tasks
 	forgotten map[tasks.Forgotten]struct{} // found then, without their numbers
 }
+
+// moving and a key name in reports the moves that pass over a key of a wrong type.
+const moving = "moves from "
 
 // NewMover returns a mover. Call [Mover.Look] when a task is announced on [link.Keys.Due].
 func NewMover(c redis.UniversalClient, k link.Keys, log zerolog.Logger) *Mover {
@@ -66,7 +73,12 @@ func (m *Mover) Look() {
 // Serve moves due tasks until ctx ends, and returns ctx's cause. Failures of Redis are
 // logged and retried.
 func (m *Mover) Serve(ctx context.Context) error {
-	defer m.Reports.Ended("mover")
+	defer func() {
+		m.Reports.Ended("mover")
+		for _, key := range m.broken {
+			m.Reports.Ended(moving + key)
+		}
+	}()
 	m.store.OnEnd = OnEnd(m.Observer)
 	for failures := 0; ctx.Err() == nil; {
 		more, wait, err := m.move(ctx)
@@ -104,9 +116,15 @@ func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err er
 	if err != nil {
 		return false, 0, fmt.Errorf("move delayed tasks: %w", err)
 	}
-	for _, key := range moved.Broken {
-		m.log.Error().Str("key", key).Msg("not a queue: its type on Redis is wrong; rename or delete it")
+	for _, key := range m.broken {
+		if !slices.Contains(moved.Broken, key) {
+			m.Reports.Works(moving + key)
+		}
 	}
+	for _, key := range moved.Broken {
+		m.Reports.Failed(moving+key, &link.WrongTypeError{Key: key})
+	}
+	m.broken = moved.Broken
 	if len(moved.Asked) > 0 && m.OnCancel != nil {
 		m.OnCancel(moved.Asked)
 	}
