@@ -184,7 +184,14 @@ func (m *machine) resign() {
 	if a == nil {
 		return
 	}
-	require.NoError(m.t, resignScript.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, a.name, "a", "b").Err())
+	m.resignAs(a, m.draw("asked to end", 4) == 0)
+}
+
+func (m *machine) resignAs(a *actor, asked bool) {
+	require.NoError(m.t, resignScript.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, a.name, flagOf(asked), "a", "b").Err())
+	if i := m.spec.incarnation(a.name); asked && i.hasStream() {
+		i.Asked = true
+	}
 	for _, q := range modelQueues {
 		delete(m.spec.Idle[q], a.name)
 		if m.spec.pending(q) {
