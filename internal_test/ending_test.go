@@ -3,6 +3,7 @@ package internal_test
 import (
 	"bytes"
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -55,6 +56,8 @@ func TestADeliberateEndIsNoCrashWhoeverTakesOverOnVirtualTime(t *testing.T) {
 		server := redistest.Embedded(t)
 		app := worker.NewApp()
 		started, release := undead(app, "undead")
+		let := sync.OnceFunc(func() { close(release) })
+		defer let()
 		client := tasks.NewClient(t.Context(), redistest.Client(t, server.Config()), server.Config().Keys(), nil)
 		defer client.Close()
 		receipt, err := client.Enqueue(t.Context(), "undead", 1)
@@ -88,7 +91,7 @@ func TestADeliberateEndIsNoCrashWhoeverTakesOverOnVirtualTime(t *testing.T) {
 		task, err := last.Nodes()[0].API().Inspector.Get(t.Context(), receipt.ID)
 		require.NoError(t, err)
 		require.Zero(t, task.Crashes)
-		close(release)
+		let()
 		time.Sleep(time.Second)
 		require.Equal(t, 1, effects(t, last))
 	})

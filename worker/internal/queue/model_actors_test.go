@@ -276,6 +276,8 @@ func (m *machine) takeOverOf(a *actor, r Remains) {
 		return
 	}
 	require.NoError(m.t, err)
+	require.Len(m.t, h.Dead, h.Quarantined)
+	h.Dead = nil
 	require.Equal(m.t, m.spec.takeOver(a.name, m.owned(a.name), r), h)
 	if h.Left == 0 {
 		a.hand = maps.Clone(a.hand) // it goes on with what it believes to have
