@@ -198,7 +198,7 @@ func lifetimeOfRedis(t *testing.T, cfg link.Config, preset cache.Preset, raw str
 		require.NoError(t, err)
 	}
 	lives(time.Minute)
-	n, err := cache.Update(ctx, c, "k", func(old int, there bool) (int, error) { return old + 1, nil })
+	n, err := cache.Update(ctx, c, "k", func(old int, _ bool) (int, error) { return old + 1, nil })
 	require.NoError(t, err)
 	require.Equal(t, 42, n)
 	lives(time.Minute)
@@ -265,6 +265,29 @@ func TestCompatUpdateOfAnotherOrder(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 2, n)
 	})
+}
+
+// A version that were empty would make the next save unconditional.
+func TestCompatSaveReturnsTheVersion(t *testing.T) {
+	for _, preset := range []cache.Preset{cache.Native, cache.Stellar, cache.ActionHero} {
+		redistest.Each(t, func(t *testing.T, cfg link.Config) {
+			ctx := t.Context()
+			c := cache.New(cache.Config{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), Preset: preset})
+			for _, o := range []cache.SaveOptions{{}, {TTL: time.Hour, Stale: time.Hour}} {
+				first, err := c.SaveWith(ctx, "k", 1, o)
+				require.NoError(t, err)
+				e, err := c.Load(ctx, "k")
+				require.NoError(t, err)
+				require.Equal(t, e.Version, first)
+				o.IfVersion = first
+				second, err := c.SaveWith(ctx, "k", 2, o)
+				require.NoError(t, err)
+				require.NotEqual(t, first, second)
+				_, err = c.SaveWith(ctx, "k", 3, o)
+				require.ErrorIs(t, err, cache.ErrConflict)
+			}
+		})
+	}
 }
 
 func TestImportOfWhatOtherProgramsWrite(t *testing.T) {

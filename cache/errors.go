@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
@@ -67,7 +65,7 @@ func kindOf(err error) error {
 	if refusal := refusals[link.WordOf(err)]; refusal != nil {
 		return refusal
 	}
-	if _, ok := errors.AsType[*link.WrongTypeError](err); ok || redis.HasErrorPrefix(err, "WRONGTYPE") {
+	if link.IsWrongType(err) {
 		return ErrWrongType
 	}
 	return link.Explain(err)

@@ -28,7 +28,7 @@ type call struct {
 // outcome is its answer. An unknown one may have run, then or at any time later.
 type outcome struct {
 	unknown bool
-	value   int
+	value   int64
 	ok      bool
 }
 
@@ -128,7 +128,7 @@ func storm(t *testing.T, steps int, client func(h *history, id, step int, node f
 	return h, server.Config()
 }
 
-const none = -1 << 40
+const none = -1 << 30
 
 func TestHistoriesOfValuesAreLinearizable(t *testing.T) {
 	ctx := t.Context()
@@ -147,7 +147,7 @@ func TestHistoriesOfValuesAreLinearizable(t *testing.T) {
 		case 3:
 			_, _ = h.record(id, call{op: "increment", key: key, arg: 1}, func() (outcome, error) {
 				sum, err := c.Increment(ctx, key, 1)
-				return outcome{value: int(sum)}, err
+				return outcome{value: sum}, err
 			})
 		default:
 			_, _ = h.record(id, call{op: "load", key: key}, func() (outcome, error) {
@@ -155,7 +155,7 @@ func TestHistoriesOfValuesAreLinearizable(t *testing.T) {
 				if errors.Is(err, cache.ErrNotFound) {
 					return outcome{value: none}, nil
 				}
-				return outcome{value: v}, err
+				return outcome{value: int64(v)}, err
 			})
 		}
 	})
@@ -172,9 +172,9 @@ func TestHistoriesOfValuesAreLinearizable(t *testing.T) {
 				v = 0
 			}
 			next = v + in.arg
-			fits = out.value == next
+			fits = out.value == int64(next)
 		case "load":
-			fits = out.value == v
+			fits = out.value == int64(v)
 		}
 		if out.unknown {
 			return []any{state, next}
@@ -193,7 +193,7 @@ func TestHistoriesOfListsAreLinearizable(t *testing.T) {
 		if rand.IntN(2) == 0 {
 			_, _ = h.record(id, call{op: "push", key: key, arg: item}, func() (outcome, error) {
 				n, err := c.Push(ctx, key, item)
-				return outcome{value: int(n)}, err
+				return outcome{value: n}, err
 			})
 			return
 		}
@@ -202,7 +202,7 @@ func TestHistoriesOfListsAreLinearizable(t *testing.T) {
 			if errors.Is(err, cache.ErrNotFound) {
 				return outcome{value: none}, nil
 			}
-			return outcome{value: v}, err
+			return outcome{value: int64(v)}, err
 		})
 	})
 	h.check(t, func(state any, in call, out outcome) []any {
@@ -213,9 +213,9 @@ func TestHistoriesOfListsAreLinearizable(t *testing.T) {
 		var fits bool
 		if in.op == "push" {
 			items = append(items, in.arg)
-			fits = out.value == len(items)
+			fits = out.value == int64(len(items))
 		} else if len(items) > 0 {
-			fits = out.value == items[0]
+			fits = out.value == int64(items[0])
 			items = items[1:]
 		} else {
 			fits = out.value == none
@@ -234,7 +234,7 @@ func TestHistoriesOfListsAreLinearizable(t *testing.T) {
 // grant is a lock's state in the model: who holds it, and the last fence.
 type grant struct {
 	token string
-	fence int
+	fence int64
 }
 
 func TestHistoriesOfLocksAreLinearizable(t *testing.T) {
@@ -298,7 +298,7 @@ func takes(ctx context.Context, h *history, id, step int, key string, c *cache.C
 			return outcome{}, err
 		}
 		got(l)
-		return outcome{ok: true, value: int(l.Fence())}, nil
+		return outcome{ok: true, value: l.Fence()}, nil
 	})
 	if err != nil {
 		h.add(id, call{op: "unlock", key: key, token: in.token}, outcome{unknown: true}, begin, 1<<62)

@@ -128,7 +128,7 @@ func fill[T any](c *Cache, key string, o FillOptions, l *Lock, compute func(ctx 
 		return v, err
 	}
 	w.keys, w.loading = append(w.keys, l.name), l.token
-	err = c.write(ctx, w)
+	_, err = c.write(ctx, w)
 	if errors.Is(err, errSuperseded) || errors.Is(err, ErrConflict) || errors.Is(err, ErrLocked) {
 		err = nil // this caller may use the value; it is only not saved for later callers
 	}

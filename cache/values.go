@@ -40,8 +40,7 @@ func (c *Cache) Save(ctx context.Context, key string, value any, ttl time.Durati
 	return err
 }
 
-// SaveWith is [Cache.Save] with options. It returns the entry's new version, "" under a
-// compatibility preset.
+// SaveWith is [Cache.Save] with options. It returns the entry's new version.
 func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptions) (version string, err error) {
 	if c.observer != nil {
 		defer c.done("save", key, time.Now(), &err)
@@ -50,15 +49,16 @@ func (c *Cache) SaveWith(ctx context.Context, key string, value any, o SaveOptio
 	if err != nil {
 		return "", err
 	}
+	save := func(ctx context.Context) (err error) {
+		version, err = c.write(ctx, w)
+		return err
+	}
 	if o.Wait > 0 {
-		err = c.whenFree(ctx, key, o.Wait, func(ctx context.Context) error { return c.write(ctx, w) })
+		err = c.whenFree(ctx, key, o.Wait, save)
 	} else {
-		err = c.write(ctx, w)
+		err = save(ctx)
 	}
-	if err != nil || c.preset != Native {
-		return "", err
-	}
-	return w.version, nil
+	return version, err
 }
 
 // write has the keys and arguments of one save, as lua/save.lua takes them.
@@ -104,20 +104,24 @@ func (o SaveOptions) expected() string {
 	return o.IfVersion
 }
 
-func (c *Cache) write(ctx context.Context, w write) error {
-	var err error
+// write saves, and returns the entry's new version.
+func (c *Cache) write(ctx context.Context, w write) (version string, err error) {
+	var reply link.Reply
 	fast := c.scripts.fastSave != nil && w.token == "" && w.expected == "" && !w.keep && w.loading == ""
 	if fast {
 		_, err = c.scripts.fastSave.Call(ctx, c.client, w.keys, w.value, w.ttl, w.ttl+w.stale, w.version)
 	}
 	if !fast || link.WordOf(err) == notFastCase {
-		_, err = c.scripts.save.Call(ctx, c.client, w.keys, w.args()...)
+		reply, err = c.scripts.save.Call(ctx, c.client, w.keys, w.args()...)
 	}
 	c.near.forget(w.keys[0])
-	if err != nil {
-		return failed("save", w.key, err)
+	if err == nil && c.preset != Native {
+		err = reply.Scan(&w.version)
 	}
-	return nil
+	if err != nil {
+		return "", failed("save", w.key, err)
+	}
+	return w.version, nil
 }
 
 // Destroy removes an entry or a list and reports whether there was one. It fails

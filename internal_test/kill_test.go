@@ -95,7 +95,7 @@ func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 	cfg := server.Config()
 	client := redistest.Client(t, cfg)
 	k := cfg.Keys()
-	enqueuer := tasks.NewClient(t.Context(), client, k, nil)
+	enqueuer := tasks.NewClient(t.Context(), client, k, &tasks.Registry{})
 	inspector := tasks.NewInspector(client, k)
 	t.Cleanup(enqueuer.Close)
 	processes := []*process{startProcess(t, cfg.URL), startProcess(t, cfg.URL), startProcess(t, cfg.URL)}

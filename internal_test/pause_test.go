@@ -23,7 +23,7 @@ import (
 func TestAProcessThatIsPausedPastItsLeaseHarmsNothing(t *testing.T) {
 	cfg := redistest.Start(t).Config()
 	client := redistest.Client(t, cfg)
-	enqueuer := tasks.NewClient(t.Context(), client, cfg.Keys(), nil)
+	enqueuer := tasks.NewClient(t.Context(), client, cfg.Keys(), &tasks.Registry{})
 	inspector := tasks.NewInspector(client, cfg.Keys())
 	t.Cleanup(enqueuer.Close)
 	directory := membership.Directory{Client: client, Keys: cfg.Keys()}

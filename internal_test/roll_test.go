@@ -39,7 +39,7 @@ func TestARollingRestartKeepsAllButOneAndLosesNothing(t *testing.T) {
 		starts := counting(app, 20*time.Millisecond)
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 4, Redis: cfg})
 		before := incarnations(set)
-		client := tasks.NewClient(t.Context(), redistest.Client(t, cfg), cfg.Keys(), nil)
+		client := tasks.NewClient(t.Context(), redistest.Client(t, cfg), cfg.Keys(), &tasks.Registry{})
 		t.Cleanup(client.Close)
 		watching, stop := context.WithCancel(t.Context())
 		least, n := 4, 0

@@ -59,7 +59,7 @@ func TestZombiesAreNamedCountedAndCapped(t *testing.T) {
 		go func() { done <- set.Serve(ctx) }()
 		require.NoError(t, set.AwaitReady(soon(t)))
 		redis := redistest.Client(t, cfg)
-		client, inspector := tasks.NewClient(t.Context(), redis, cfg.Keys(), nil), tasks.NewInspector(redis, cfg.Keys())
+		client, inspector := tasks.NewClient(t.Context(), redis, cfg.Keys(), &tasks.Registry{}), tasks.NewInspector(redis, cfg.Keys())
 		t.Cleanup(client.Close)
 		enqueue := func(name, id string) {
 			_, err := client.EnqueueWith(t.Context(), name, 1, tasks.Options{ID: id})

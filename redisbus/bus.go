@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,6 +102,7 @@ type Bus struct {
 	opening    *lazyToken  // nil if the token was known from the start
 	token      link.Secret // the prover signs with it; only Serve and its maintenance use it
 	tokenKept  bool
+	mode       link.Mode
 	inboxOnly  bool
 	shared     string // the id of the shared inbox, "" for none
 	base       func() context.Context
@@ -159,7 +161,8 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	b := &Bus{
 		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
 		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, shared: cfg.SharedInbox, base: cfg.BaseContext, log: cfg.Log,
-		token: cfg.Token, tokenKept: cfg.TokenKept, clock: newClock(), ready: make(chan struct{}), hints: map[string][]func(){},
+		token: cfg.Token, tokenKept: cfg.TokenKept, mode: cmp.Or(cfg.Mode, link.ModeHMAC), clock: newClock(),
+		ready: make(chan struct{}), hints: map[string][]func(){},
 		drops:             drops{log: cfg.Log, observer: cfg.Observer, total: map[Drop]uint64{}, logged: map[Drop]uint64{}},
 		publishMiddleware: cfg.PublishMiddleware, subscriptionMiddleware: cfg.SubscriptionMiddleware,
 	}
@@ -188,6 +191,9 @@ func (b *Bus) tokenReportName() string { return "token of " + b.self.ID }
 
 // Identity returns the sender of the bus's messages.
 func (b *Bus) Identity() Identity { return b.self }
+
+// Mode returns how the bus proves its messages.
+func (b *Bus) Mode() link.Mode { return b.mode }
 
 // Now returns the time on Redis's clock, as estimated from the last reading. Before Serve
 // has connected it returns the host's time.

@@ -19,6 +19,7 @@ var steps = map[string]time.Duration{"ahead": time.Hour, "back": -time.Hour, "a 
 // New processes read the clock after its step; the nodes that run read it as soon as they
 // hear of one of them, and lose nothing that it says.
 func TestStepOfRedissClockIsNoticedAtTheFirstMessage(t *testing.T) {
+	t.Parallel()
 	for name, step := range steps {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -45,6 +46,7 @@ func TestStepOfRedissClockIsNoticedAtTheFirstMessage(t *testing.T) {
 
 // A failover to a host with another clock breaks the connections too.
 func TestFailoverToAHostWithAnotherClock(t *testing.T) {
+	t.Parallel()
 	for name, step := range steps {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

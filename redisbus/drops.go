@@ -34,6 +34,11 @@ func Drops() []Drop {
 	}
 }
 
+// isForm reports whether a message was dropped for its form, whoever has sent it.
+func isForm(reason Drop) bool {
+	return reason == DropSyntax || reason == DropDepth || reason == DropTwins || reason == DropMalformed
+}
+
 // dropLogPause is the least time between two log lines about dropped messages:
 // somebody who can publish garbage must not be able to fill a disk with log lines.
 const dropLogPause = 10 * time.Second

@@ -12,6 +12,10 @@ const (
 	GapSequence GapReason = "sequence"
 	// GapOverflow: this subscription did not keep up.
 	GapOverflow GapReason = "overflow"
+	// GapMalformed: a message that proves its sender cannot be delivered: another
+	// implementation has named a field like one of ours, two fields the same except for
+	// case, or a field in letters that are not ASCII.
+	GapMalformed GapReason = "malformed"
 )
 
 // Gap is the notice that messages were lost.

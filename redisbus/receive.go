@@ -226,6 +226,9 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 	}
 	if reason != "" {
 		b.drops.count(reason, b.clock.steady())
+		if isForm(reason) && b.prover.Load().trusts(channel, data) {
+			b.notifyGap(handlers, Gap{Reason: GapMalformed, Directed: channel != b.keys.Channel(), Lost: 1})
+		}
 		return
 	}
 	m.Directed = channel != b.keys.Channel()

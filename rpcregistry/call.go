@@ -161,16 +161,24 @@ func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
 	}
 	timeout, stop := e.timeout(ctx)
 	defer stop()
-	select {
-	case o := <-ends:
-		if o.value.err != nil {
-			return Response{From: o.from}, o.value.err
+	doubt := time.NewTimer(modeDoubt)
+	defer doubt.Stop()
+	for {
+		select {
+		case o := <-ends:
+			if o.value.err != nil {
+				return Response{From: o.from}, o.value.err
+			}
+			return Response{From: o.from, Value: o.value.value}, nil
+		case <-timeout:
+			return Response{}, &Error{Code: ErrTimeout, Node: node}
+		case <-ctx.Done():
+			return Response{}, contextError(ctx, node)
+		case <-doubt.C:
+			if err := e.unheard(ctx, node); err != nil {
+				return Response{}, err
+			}
 		}
-		return Response{From: o.from, Value: o.value.value}, nil
-	case <-timeout:
-		return Response{}, &Error{Code: ErrTimeout, Node: node}
-	case <-ctx.Done():
-		return Response{}, contextError(ctx, node)
 	}
 }
 
@@ -189,6 +197,9 @@ func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) 
 func (e *Endpoint) prepare(ctx context.Context, r Request) (*call, string, error) {
 	if !link.ValidName(r.Method) {
 		return nil, "", &Error{Code: ErrNoSuchMethod, Message: "not a valid name"}
+	}
+	if r.To == (Target{}) {
+		return nil, "", &Error{Code: ErrNoSuchTarget, Message: "the id is empty: use All() to call every node"}
 	}
 	if err := link.ValidMeta(r.Meta); err != nil {
 		return nil, "", &Error{Code: ErrBadArguments, Message: err.Error(), cause: err}
@@ -209,7 +220,7 @@ func (e *Endpoint) prepare(ctx context.Context, r Request) (*call, string, error
 			return nil, "", err
 		}
 	}
-	if node != "" && !link.ValidName(node) {
+	if !r.To.all && !link.ValidName(node) {
 		return nil, "", &Error{Code: ErrNoSuchTarget, Message: "not a valid name"}
 	}
 	return c, node, nil

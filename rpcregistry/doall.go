@@ -33,7 +33,8 @@ type Verdict struct {
 	Value json.RawMessage
 	// Err is nil or an [Error]: the error of the method, [ErrPanicked],
 	// [ErrNoSuchMethod], [ErrDenied], [ErrBusy], [ErrNodeDown] for a member that left or
-	// died before it answered, [ErrTimeout] for a member that did not answer in time.
+	// died before it answered, [ErrUnavailable] for one of another token mode, [ErrTimeout]
+	// for a member that did not answer in time.
 	Err error
 }
 
@@ -98,6 +99,8 @@ func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
 	}
 	timeout, stop := e.timeout(ctx)
 	defer stop()
+	doubt := time.NewTimer(modeDoubt)
+	defer doubt.Stop()
 	again := time.NewTicker(membersInterval)
 	defer again.Stop()
 	for {
@@ -111,6 +114,8 @@ func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
 				return g.verdicts(), nil
 			}
 			return nil, contextError(ctx, "")
+		case <-doubt.C:
+			g.dropDeaf(e.modes(ctx), e.deaf)
 		case <-again.C:
 			if members, err := e.cfg.Members.Live(ctx); err == nil {
 				g.dropDead(members)

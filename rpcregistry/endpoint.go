@@ -27,6 +27,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Defaults of a [Config].
@@ -60,6 +61,11 @@ type Config struct {
 
 	// Members is needed by [Endpoint.DoAll] only.
 	Members Members
+
+	// Modes, when set, returns the token mode of each live node by its id, "" for one that
+	// is not known. With it calls to nodes that cannot understand them end with
+	// [ErrUnavailable] instead of [ErrTimeout]. Default: not known.
+	Modes func(ctx context.Context) (map[string]link.Mode, error)
 
 	// Connections is needed for calls to connections only.
 	Connections Connections
@@ -121,6 +127,8 @@ type Endpoint struct {
 	base  atomic.Pointer[context.Context] // nil while Serve does not run
 	stats counters
 
+	known knownModes
+
 	ready     chan struct{}
 	readyOnce sync.Once
 
@@ -138,7 +146,7 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg: cfg, self: cfg.Bus.Identity(), registry: cfg.Registry.Extend(), log: cfg.Log, pending: map[string]waiter{},
-		ready: make(chan struct{}),
+		ready: make(chan struct{}), known: knownModes{reading: make(chan struct{}, 1)},
 	}
 	e.send = e.wrapSend(e.sendRequest)
 	e.registerBuiltins()

@@ -1,10 +1,14 @@
 package rpcregistry
 
-// Target says which nodes a call goes to. The zero Target is [All].
-type Target struct{ node, connection string }
+// Target says which nodes a call goes to. The zero Target is none: a call to it ends with
+// [ErrNoSuchTarget], as do calls to Node("") and Connection("").
+type Target struct {
+	all              bool
+	node, connection string
+}
 
 // All returns the target of every node of the cluster, the caller's own node included.
-func All() Target { return Target{} }
+func All() Target { return Target{all: true} }
 
 // Node returns the target of the node with that id.
 func Node(id string) Target { return Target{node: id} }
@@ -21,7 +25,9 @@ func (t Target) String() string {
 		return "connection " + t.connection
 	case t.node != "":
 		return t.node
-	default:
+	case t.all:
 		return "all"
+	default:
+		return "nobody"
 	}
 }

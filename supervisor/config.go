@@ -140,5 +140,8 @@ func (c Config) validate() error {
 	} {
 		check(d > 0, "%s: %s is not positive", name, d)
 	}
+	for name, d := range map[string]time.Duration{"lease": c.Times.Lease, "heartbeat": c.Times.Heartbeat, "fence": c.Times.Fence} {
+		check(d == 0 || d >= time.Millisecond, "times: %s: %s is too short: use at least 1ms", name, d)
+	}
 	return errors.Join(append(errs, c.Redis.Validate(), c.Cache.Validate())...)
 }

@@ -55,6 +55,10 @@ func (a *App) Periodic(task string, s tasks.Schedule) {
 	a.RegisterPeriodic(tasks.Periodic{Task: task, Schedule: s})
 }
 
+// Unhandled returns the periodic tasks whose tasks the app does not handle. Until a node of
+// another program does, one tick of each is parked.
+func (a *App) Unhandled() []tasks.Periodic { return a.tasks.Unhandled() }
+
 // RegisterPeriodic is [App.Periodic] with all settings.
 func (a *App) RegisterPeriodic(p tasks.Periodic) { a.tasks.RegisterPeriodic(p) }
 

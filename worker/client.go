@@ -32,7 +32,9 @@ type ClientConfig struct {
 	// App, when set, is that of the nodes: its definitions give the tasks that the
 	// client enqueues their queues and defaults, and its middleware wraps the
 	// client's enqueues, calls and messages. Its handlers, methods, subscriptions and hooks are
-	// not used.
+	// not used. For other tasks, and without an App for all tasks, the client uses the
+	// definitions that the nodes' programs have published on Redis, where they outlive the
+	// nodes by 30 days. Without an App it refuses tasks that no program has defined.
 	App *App
 	// Name is the client's name in CLIENT LIST, and the beginning of the id that nodes see
 	// as the sender of the client's calls and the holder of its locks. Default
@@ -48,7 +50,10 @@ type ClientConfig struct {
 }
 
 func (c ClientConfig) validate() error {
-	errs := []error{c.Redis.Validate(), c.Cache.Validate(), c.App.Err()}
+	errs := []error{c.Redis.Validate(), c.Cache.Validate()}
+	if c.App != nil {
+		errs = append(errs, c.App.Err())
+	}
 	if !link.ValidName(c.Name) || len(c.Name) > maxClientName {
 		errs = append(errs, fmt.Errorf("client name %q: use 1 to %d letters, digits and . _ : -", c.Name, maxClientName))
 	}
@@ -98,8 +103,8 @@ type Client struct {
 //	receipt, err := client.Tasks.Enqueue(ctx, "email.welcome", Welcome{To: to})
 //
 // It returns at once, also while Redis is away (see [Client]); its error is about
-// the configuration. app may be nil: then tasks are put into the default queue unless
-// an option names another queue. The client works until ctx ends or [Client.Close] is
+// the configuration. app may be nil: then the client finds on Redis how the nodes' programs
+// define their tasks, and refuses others (see [ClientConfig]). The client works until ctx ends or [Client.Close] is
 // called. Call Close in either case. [ConnectWith] has more settings.
 func Connect(ctx context.Context, at link.Config, app *App) (*Client, error) {
 	return ConnectWith(ctx, ClientConfig{Redis: at, App: app})
@@ -108,9 +113,6 @@ func Connect(ctx context.Context, at link.Config, app *App) (*Client, error) {
 // ConnectWith is [Connect] with a configuration.
 func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	cfg.Name = cmp.Or(cfg.Name, DefaultClientName)
-	if cfg.App == nil {
-		cfg.App = NewApp()
-	}
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -130,7 +132,7 @@ func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
 }
 
 func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
-	keys := cfg.Redis.Keys()
+	keys, app := cfg.Redis.Keys(), cmp.Or(cfg.App, NewApp())
 	id := cfg.Name + "-" + strings.ToLower(rand.Text()[:12])
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
 	gate := &layoutGate{check: c.directory.AdmitClient}
@@ -138,14 +140,20 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	reports := link.NewReports(cfg.Log)
 	reports.Observer = cfg.Observer
 	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, reports, cfg.Log)
-	c.Tasks = tasks.NewClient(ctx, c.redis, keys, &cfg.App.tasks)
+	if cfg.App == nil {
+		c.Tasks = tasks.NewClient(ctx, c.redis, keys, nil)
+	} else {
+		c.Tasks = tasks.NewClient(ctx, c.redis, keys, &app.tasks)
+		c.Tasks.Learn()
+	}
+	c.Tasks.LogTo(cfg.Log)
 	c.Tasks.Observe(cfg.Observer)
 	c.Tasks.Report(reports)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	c.Inspector.Observe(cfg.Observer)
 	bus := redisbus.NewBusConfig(cfg.Redis, "")
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
-	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, cfg.App.middleware.publish
+	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, app.middleware.publish
 	bus.Observer, bus.Reports = cfg.Observer, reports
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
 		if err := gate.pass(ctx); err != nil {
@@ -158,8 +166,8 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 		return err
 	}
 	c.RPC, err = rpcregistry.New(rpcregistry.Config{
-		Bus: c.Bus, Members: c.directory, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
-		CallMiddleware: cfg.App.middleware.call, Observer: cfg.Observer,
+		Bus: c.Bus, Members: c.directory, Modes: c.directory.Modes, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
+		CallMiddleware: app.middleware.call, Observer: cfg.Observer,
 	})
 	if err != nil {
 		return err

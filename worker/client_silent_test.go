@@ -14,6 +14,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // What waits for a look at a Redis that does not answer was not sent: that is known.
@@ -65,7 +66,7 @@ func TestACallSaysWhyItsReplyCannotBeHeard(t *testing.T) {
 	deaf := at
 	deaf.Username, deaf.Password = "deaf", "secret"
 	client := connect(t, worker.ClientConfig{Redis: deaf})
-	_, err := client.Tasks.Enqueue(t.Context(), "x", nil)
+	_, err := client.Tasks.EnqueueWith(t.Context(), "x", nil, tasks.Options{AnyName: true})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -155,13 +157,48 @@ func TestAClientDoesWhatANodesAPIDoesAndIsNoMember(t *testing.T) {
 	})
 }
 
-func TestAClientWithoutAnAppEnqueuesIntoTheDefaultQueue(t *testing.T) {
-	client := connect(t, worker.ClientConfig{Redis: redistest.Embedded(t).Config()})
-	receipt, err := client.Tasks.Enqueue(t.Context(), "whatever", nil)
-	require.NoError(t, err)
-	info, err := client.Inspector.Get(t.Context(), receipt.ID)
-	require.NoError(t, err)
-	require.Equal(t, tasks.DefaultQueue, info.Queue)
+// The definitions of nodes stay when the nodes have gone. Who has an app without the task uses
+// them too.
+func TestAClientFindsTheQueueOfATaskThatItsProgramDoesNotHandle(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, at link.Config) {
+		app := worker.NewApp()
+		tasks.Handle(app, tasks.Definition{Name: "mail", Queue: "post"}, func(context.Context, any) error { return nil })
+		app.LimitQueue("post", tasks.Limits{Tasks: 2})
+		ctx, stop := context.WithCancel(t.Context())
+		set, err := supervisor.New(supervisor.Config{Workers: 1, Redis: at, Version: "1.2"}, app, zerolog.Nop())
+		require.NoError(t, err)
+		served := make(chan error, 1)
+		go func() { served <- set.Serve(ctx) }()
+		require.NoError(t, set.AwaitReady(ctx))
+		require.Eventually(t, func() bool { // a program writes the limits of its queues within seconds
+			queues, err := set.Nodes()[0].API().Inspector.Queues(ctx)
+			return err == nil && slices.ContainsFunc(queues, func(q tasks.Queue) bool { return q.Name == "post" && q.Limits.Tasks == 2 })
+		}, patient, 10*time.Millisecond)
+		stop()
+		require.NoError(t, <-served)
+
+		for _, other := range []*worker.App{nil, worker.NewApp()} {
+			client := connect(t, worker.ClientConfig{Redis: at, App: other})
+			receipt, err := client.Tasks.Enqueue(t.Context(), "mail", nil)
+			require.NoError(t, err)
+			info, err := client.Inspector.Get(t.Context(), receipt.ID)
+			require.NoError(t, err)
+			require.Equal(t, "post", info.Queue)
+			_, err = client.Tasks.Enqueue(t.Context(), "whatever", nil)
+			if other == nil {
+				require.ErrorIs(t, err, tasks.ErrUndefined)
+			} else {
+				require.NoError(t, err)
+			}
+		}
+		client := connect(t, worker.ClientConfig{Redis: at})
+		_, err = client.Tasks.Enqueue(t.Context(), "mail", nil)
+		require.ErrorIs(t, err, tasks.ErrQueueFull)
+		known, err := client.Inspector.Definitions(t.Context())
+		require.NoError(t, err)
+		require.Len(t, known, 1)
+		require.Equal(t, []string{"mail", "post", "1.2"}, []string{known[0].Name, known[0].Queue, known[0].Version})
+	})
 }
 
 func TestConnectReportsEverythingThatIsWrong(t *testing.T) {
@@ -182,7 +219,7 @@ func TestConnectDialsNothingBeforeTheFirstUse(t *testing.T) {
 		client := connect(t, worker.ClientConfig{Redis: at})
 		time.Sleep(time.Hour)
 		require.Zero(t, r.dials.Load())
-		_, err := client.Tasks.Enqueue(t.Context(), "x", nil)
+		_, err := client.Tasks.EnqueueWith(t.Context(), "x", nil, tasks.Options{AnyName: true})
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		require.EqualValues(t, 1, r.dials.Load(), "who only enqueues has no connection to listen on")

@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -136,13 +137,16 @@ func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
 		if err != nil {
 			return err
 		}
+		var errs []error
 		for _, i := range expired {
-			if err := h.reapOne(ctx, i); err != nil {
+			err := h.reapOne(ctx, i)
+			if link.IsOutage(err) || ctx.Err() != nil {
 				return err
 			}
+			errs = append(errs, err) // such as a key of a wrong type: the others are not held up
 		}
-		if len(expired) < reapBatch {
-			return nil
+		if err := errors.Join(errs...); err != nil || len(expired) < reapBatch {
+			return err
 		}
 	}
 }
@@ -153,6 +157,7 @@ func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
 		return err // the incarnation has renewed its lease, or another process was faster
 	}
 	h.log.Warn().Str("member", i.ID).Str("incarnation", i.String()).
-		Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Func(naming(handed)).Msg("took over from a member whose lease ran out")
+		Int("handedOn", handed.On).Int("quarantined", handed.Quarantined).Func(naming(handed)).
+		Msg("took over from a member whose lease ran out")
 	return nil
 }

@@ -56,6 +56,7 @@ type Host struct {
 	directory membership.Directory
 	keeper    *membership.Keeper
 	mover     *runner.Mover
+	publisher *runner.Publisher
 	cache     *cache.Cache // to free the locks of ended nodes
 	process   membership.Process
 	log       zerolog.Logger
@@ -71,6 +72,7 @@ type Host struct {
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
 	solo        runner.Solo
+	warnings    runner.Warnings
 	claims      claimGate
 	zombies     zombies
 	probe       redisProbe
@@ -106,11 +108,18 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, h.reports, cfg.Log)
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
+	h.mover.Warnings = &h.warnings
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	h.process = membership.Process{Host: host, PID: os.Getpid(), Version: cmp.Or(cfg.Version, buildVersion()), Layout: link.Layout}
+	version := cmp.Or(cfg.Version, buildVersion())
+	h.publisher = runner.NewPublisher(h.client, h.keys, &cfg.App.tasks, version, cfg.Log)
+	h.publisher.Reports = h.reports
+	h.process = membership.Process{
+		Host: host, PID: os.Getpid(), Version: version, Layout: link.Layout,
+		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
+	}
 	return h, nil
 }
 
@@ -133,6 +142,9 @@ func (h *Host) Open(ctx context.Context) error {
 	token, err := h.clusterToken(ctx)
 	if err != nil {
 		return err
+	}
+	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
+		h.log.Warn().Err(err).Msg("programs that only enqueue do not find this program's tasks yet; trying again")
 	}
 	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
 	h.probe.answered()
@@ -177,6 +189,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g := group.New(ctx)
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
+	g.Go("definitions", h.publisher.Serve)
 	ticker := runner.NewTicker(h.client, h.keys, &h.cfg.App.tasks, h.log)
 	ticker.Reports, ticker.Observer = h.reports, h.cfg.Observer
 	g.Go("ticker", ticker.Serve)

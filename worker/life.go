@@ -94,6 +94,7 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
 	a.Tasks.Observe(h.cfg.Observer)
 	a.Tasks.Report(h.reports)
+	a.Tasks.LogTo(n.log)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Inspector.Observe(h.cfg.Observer)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
@@ -103,7 +104,7 @@ func (n *Node) openBase(base *group.Group) error {
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
-		Bus: a.Bus, Registry: methods, Members: h.directory, Connections: a.Connections, BaseContext: inAPI,
+		Bus: a.Bus, Registry: methods, Members: h.directory, Modes: h.directory.Modes, Connections: a.Connections, BaseContext: inAPI,
 		OnLog: h.onLog, Log: n.log, Observer: h.cfg.Observer, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,
 	})
 	if err != nil {
@@ -126,7 +127,7 @@ func (n *Node) openWork() {
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
-		Seal: n.api.Bus.Seal, Observer: h.cfg.Observer, Reports: h.reports,
+		Seal: n.api.Bus.Seal, Observer: h.cfg.Observer, Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
 	})
 	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Wake)
 	h.claims.add(r)

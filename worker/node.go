@@ -378,7 +378,8 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 	}
 	n.mu.Unlock()
 	if handed.On+handed.Quarantined > 0 {
-		n.log.Info().Int("tasks", handed.On).Int("quarantined", handed.Quarantined).Func(naming(handed)).Msg("tasks in hand went back to their queues")
+		n.log.Info().Int("handedOn", handed.On).Int("quarantined", handed.Quarantined).
+			Func(naming(handed)).Msg("tasks in hand went back to their queues")
 	}
 	if len(remains.Running) > 0 {
 		n.host.watchAbandoned(n, tasksOf(runner), err == nil)

@@ -129,6 +129,9 @@ func (Unobserved) TookOver(tasks.TakeOver) {}
 // Ticked implements tasks.Observer.
 func (Unobserved) Ticked(tasks.Tick) {}
 
+// RunOverdue implements tasks.Observer.
+func (Unobserved) RunOverdue(tasks.RunOverdue) {}
+
 // TaskEnded implements tasks.Observer.
 func (Unobserved) TaskEnded(tasks.TaskEnd) {}
 

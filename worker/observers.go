@@ -125,6 +125,12 @@ func (o observers) Ticked(tick tasks.Tick) {
 	}
 }
 
+func (o observers) RunOverdue(over tasks.RunOverdue) {
+	for _, each := range o {
+		each.RunOverdue(over)
+	}
+}
+
 func (o observers) TaskEnded(end tasks.TaskEnd) {
 	for _, each := range o {
 		each.TaskEnded(end)

@@ -80,7 +80,7 @@ func TestAnObserverHearsOfTakeOversAndWhy(t *testing.T) {
 		keeper := membership.NewKeeper(membership.Directory{Client: redis, Keys: keys}, membership.Times{Lease: time.Second}, zerolog.Nop())
 		lease, err := keeper.Join(ctx, membership.JoinRequest{Prefix: "dead"})
 		require.NoError(t, err)
-		_, err = client.Tasks.EnqueueWith(ctx, "n", nil, tasks.Options{Queue: "doomed"})
+		_, err = client.Tasks.EnqueueWith(ctx, "n", nil, tasks.Options{Queue: "doomed", AnyName: true})
 		require.NoError(t, err)
 		_, _, err = queue.NewSession(queue.SessionConfig{
 			Redis: redis, Keys: keys, Incarnation: lease.Incarnation.String(), Queues: []string{"doomed"}, Cache: client.Cache,

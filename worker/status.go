@@ -18,7 +18,7 @@ func (n *Node) Status() builtin.Status {
 	}
 	s.Host, s.PID, s.Uptime = n.host.process.Host, n.host.process.PID, time.Since(n.began).Seconds()
 	if a := n.API(); a != nil {
-		s.Tasks.InHand = n.runner.InHand()
+		s.Tasks.InHand, s.Tasks.Overdue = n.runner.InHand(), n.runner.Overdue()
 		s.Tasks.Started, s.Tasks.Done = n.runner.Counts()
 		s.Bus = a.Bus.Stats()
 	}

@@ -174,7 +174,7 @@ func (h *Host) handOverLate(ctx context.Context, n *Node, returned bool) {
 	if err != nil || !returned {
 		level = zerolog.WarnLevel
 	}
-	n.log.WithLevel(level).Err(err).Int("tasks", handed.On).Bool("returned", returned).
+	n.log.WithLevel(level).Err(err).Int("handedOn", handed.On).Bool("returned", returned).
 		Msg("handed over the tasks of handlers that outlived their node")
 }
 

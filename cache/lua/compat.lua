@@ -16,7 +16,7 @@ local function cache_expiry(entrykey, at, noted, stale)
   if noted > 0 and not cache_pttl then
     return noted
   end
-  local left = redis.call('PTTL', entrykey)
+  local left = tonumber(redis.call('PTTL', entrykey)) -- digits if it is long (embedded.narrow)
   return left < 0 and 0 or at + left - stale
 end
 
@@ -35,13 +35,13 @@ local function cache_unpack(raw, entrykey, at)
     end
     expires, created, read = entry.expireTimestamp, entry.createdAt, entry.readAt
   end
-  -- An entry in another order is rewritten by nobody for a read: all of it is its version.
-  local version = (tonumber(created) and int(tonumber(created)) or '') .. redis.sha1hex(value or raw)
   local stale = 0
   if cache_pttl and value and string.find(value, ',"staleFor":%d+$') then
     value, stale = string.match(value, '^(.*),"staleFor":(%d+)$')
   end
   stale = tonumber(stale)
+  -- An entry in another order is rewritten by nobody for a read: all of it is its version.
+  local version = (tonumber(created) and int(tonumber(created)) or '') .. redis.sha1hex(value or raw)
   expires = cache_expiry(entrykey, at, tonumber(expires) or 0, stale)
   return value, tonumber(created) or 0, tonumber(read) or 0, expires, version, stale
 end
@@ -57,6 +57,11 @@ end
 -- This layout stores no version: cache_unpack makes one from createdAt and the value.
 local function cache_version()
   return ''
+end
+
+-- Returns what a save of the value returns: the version that the entry has now.
+local function cache_saved(value)
+  return {'OK', int(cache_now()) .. redis.sha1hex(value)}
 end
 
 local function cache_expired(raw, at, entrykey)
@@ -111,5 +116,5 @@ end
 -- or false when the lock is free.
 local function cache_marked(lockkey)
   local node = redis.pcall('GET', lockkey)
-  return node, node and redis.call('PTTL', lockkey)
+  return node, node and tonumber(redis.call('PTTL', lockkey))
 end

@@ -27,7 +27,7 @@ local before = raw
 if tonumber(extend) > 0 then
   local _, _, _, expires = cache_unpack(raw, entry, at)
   if expires and expires > 0 and at + extend > expires then
-    redis.call('PEXPIRE', entry, int(redis.call('PTTL', entry) + at + extend - expires))
+    redis.call('PEXPIRE', entry, int(tonumber(redis.call('PTTL', entry)) + at + extend - expires))
     before = cache_prolong(entry, raw, at + extend)
     raw = before
   end

@@ -5,7 +5,7 @@
 --      4 new version  5 holder's token or ''  6 the version that the entry must have,
 --      '' for any, '-' for no entry  7 '1' to keep the entry's lifetime  8 token of
 --      KEYS 3
--- Returns 1 | {'CONFLICT'} (another version) | {'SUPERSEDED'} (the token does not hold
+-- Returns 1, or with a version that Redis makes {'OK', version} | {'CONFLICT'} (another version) | {'SUPERSEDED'} (the token does not hold
 --         KEYS 3) | {code of cache_refuses}
 local entry, lock, loader = KEYS[1], KEYS[2], KEYS[3]
 local value, ttl, stale, version, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -34,8 +34,8 @@ if expected ~= '' or keep == '1' then
   end
   if keep == '1' and live and expires and expires > 0 then
     ttl = expires - cache_now()
-    stale = redis.call('PTTL', entry) - ttl
+    stale = tonumber(redis.call('PTTL', entry)) - ttl
   end
 end
 cache_save(entry, value, ttl, version, stale)
-return 1
+return cache_saved(value)

@@ -4,13 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,239 +18,229 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/worker"
 )
 
-const (
-	cacheKeys     = 1000
-	cacheRounds   = 5
-	cacheMeasured = 400 * time.Millisecond
-)
+const cacheKeys = 1000
 
 // cachePayload is about 200 bytes of JSON, encoded once: what is measured is the cache.
 var cachePayload = json.RawMessage(`{"id":12345,"name":"` + strings.Repeat("n", 170) + `"}`)
 
-// BenchmarkCache measures the cache beside raw commands and other lock libraries
-// on one real Redis, in alternating rounds, and prints a table. Run it with
-// -benchtime=1x.
+// cacheOp is one use of a cache, by one of several callers for the nth time.
+type cacheOp func(caller, n int) error
+
+// cacheSide starts something and returns its operation.
+type cacheSide struct {
+	name  string
+	start func(b *scope, cfg link.Config) cacheOp
+}
+
+// BenchmarkCache measures the caches of whole sets beside raw commands, which are the
+// floor, and other lock libraries, over TCP.
 func BenchmarkCache(b *testing.B) {
-	for b.Loop() {
-		cfg := cacheServer(b)
-		works := cacheWorks(b, cfg)
-		results := map[string][]float64{}
-		for range cacheRounds {
-			for _, w := range works {
-				if w.callers == 1 {
-					for i, rate := range cacheAlternating(b, w.peers) {
-						results[w.name+w.peers[i].name] = append(results[w.name+w.peers[i].name], rate)
-					}
-					continue
-				}
-				for _, p := range w.peers {
-					results[w.name+p.name] = append(results[w.name+p.name], cacheRate(b, w.callers, p.do))
-				}
-			}
-		}
-		var out strings.Builder
-		fmt.Fprintf(&out, "\n%-28s %-22s %12s %8s %8s\n", "work", "peer", "per second", "spread", "ratio")
-		for _, w := range works {
-			base := results[w.name+w.peers[0].name]
-			for _, p := range w.peers {
-				all := results[w.name+p.name]
-				ratios := make([]float64, len(all)) // round by round: the machine's mood is the same for both
-				for i := range all {
-					ratios[i] = all[i] / base[i]
-				}
-				fmt.Fprintf(&out, "%-28s %-22s %12.0f %7.0f%% %8.2f\n", w.name, p.name, cacheMedian(all),
-					100*(slices.Max(all)-slices.Min(all))/cacheMedian(all), cacheMedian(ratios))
-			}
-		}
-		fmt.Print(out.String()) // not b.Log: that is cut after a few lines
+	run(b, "Cache of whole sets over TCP",
+		cacheAlone("save", "SET"), cacheAlone("load", "GET"),
+		cacheMany("save", 1), cacheMany("load", 1), cacheMany("save", 8), cacheMany("load", 8),
+		cacheLocks(1), cacheLocks(8), publishes(1), publishes(8), cacheNear())
+}
+
+func cacheAlone(op, command string) trial {
+	tr := trial{name: op + ", 1 caller", calls: sized(2000), rows: []row{
+		{work: op + ", 1 caller, p50", unit: "µs", lower: true, goal: goal{1.11, bare}},
+		{work: op + ", 1 caller, p99", unit: "µs", lower: true},
+	}}
+	for _, s := range []cacheSide{
+		{stellar, func(b *scope, cfg link.Config) cacheOp { return cacheStellar(b, cfg, op, 1) }},
+		{"three round trips", func(b *scope, cfg link.Config) cacheOp { return cacheThreeTrips(cacheClient(b, cfg), command) }},
+		{bare, func(b *scope, cfg link.Config) cacheOp { return cacheRaw(b, cacheClient(b, cfg), command) }},
+	} {
+		tr.sides = append(tr.sides, side{name: s.name, start: func(b *scope) func(i int) error {
+			do := s.start(b, overTCP(b))
+			return func(i int) error { return do(0, i) }
+		}})
 	}
+	return tr
 }
 
-// cacheWork is one row group: the first peer is what the others are compared with.
-type cacheWork struct {
-	name    string
-	callers int
-	peers   []cachePeer
+// cacheMany is 64 callers, spread over so many nodes. The floor is one client with
+// automatic pipelining.
+func cacheMany(op string, nodes int) trial {
+	command := map[string]string{"save": "SET", "load": "GET"}[op]
+	return cacheParallel(op+", "+callersAt(64, nodes), goal{0.75, bare},
+		cacheSide{stellar, func(b *scope, cfg link.Config) cacheOp { return cacheStellar(b, cfg, op, nodes) }},
+		cacheSide{"raw " + command, func(b *scope, cfg link.Config) cacheOp { return cacheRaw(b, cacheClient(b, cfg), command) }},
+		cacheSide{bare, func(b *scope, cfg link.Config) cacheOp {
+			return cacheRaw(b, autoPiped(b, cacheClient(b, cfg)), command)
+		}})
 }
 
-type cachePeer struct {
-	name string
-	do   func(ctx context.Context, caller, n int) error
+func cacheParallel(work string, g goal, sides ...cacheSide) trial {
+	tr := trial{name: work, rows: []row{{work: work, unit: "/s", goal: g}}}
+	for _, s := range sides {
+		tr.sides = append(tr.sides, side{name: s.name, run: func(b *scope) []float64 {
+			do, n := s.start(b, overTCP(b)), make([]int, 64)
+			return []float64{calls(b, 64, func(caller int) error {
+				n[caller]++
+				return do(caller, n[caller])
+			})}
+		}})
+	}
+	return tr
 }
 
-// cacheServer is reached over loopback, as the marks were.
-func cacheServer(b *testing.B) link.Config {
+func cacheKey(caller, n int) string { return "k" + strconv.Itoa((caller*17+n)%cacheKeys) }
+
+func cacheClient(b *scope, cfg link.Config) *redis.Client {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(b, err)
-	address := l.Addr().String()
-	must(b, l.Close())
-	_, port, err := net.SplitHostPort(address)
-	must(b, err)
-	redistest.Start(b, "--port", port)
-	return link.Config{URL: "redis://" + address}
-}
-
-func cacheWorks(b *testing.B, cfg link.Config) []cacheWork {
-	raw := redis.NewClient(&redis.Options{
+	c := redis.NewClient(&redis.Options{
 		Addr: strings.TrimPrefix(cfg.URL, "redis://"), PoolSize: 64, MaxRetries: -1, ContextTimeoutEnabled: true,
 	})
-	b.Cleanup(func() { _ = raw.Close() })
-	piped, err := raw.AutoPipeline()
-	must(b, err)
-	b.Cleanup(func() { _ = piped.Close() })
-	c := cache.New(cache.Config{Client: redistest.Client(b, cfg), Keys: cfg.Keys(), Holder: "bench#1:a"})
-	key := func(caller, n int) string { return "k" + strconv.Itoa((caller*17+n)%cacheKeys) }
-	save := cachePeer{"stellar", func(ctx context.Context, caller, n int) error {
-		return c.Save(ctx, key(caller, n), cachePayload, time.Hour)
-	}}
-	load := cachePeer{"stellar", func(ctx context.Context, caller, n int) error {
-		_, err := c.Load(ctx, key(caller, n))
-		return err
-	}}
-	set := func(to redis.Cmdable) func(context.Context, int, int) error {
-		return func(ctx context.Context, caller, n int) error {
-			return to.Set(ctx, "raw"+key(caller, n), []byte(cachePayload), time.Hour).Err()
-		}
+	b.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// cacheNodes starts a set, and returns the API of a caller's node.
+func cacheNodes(b *scope, cfg link.Config, nodes int) func(caller int) *worker.API {
+	b.Helper()
+	all := startApp(b, supervisor.Config{Workers: nodes, Redis: cfg}, worker.NewApp()).Nodes()
+	return func(caller int) *worker.API { return all[caller%len(all)].API() }
+}
+
+func cacheStellar(b *scope, cfg link.Config, op string, nodes int) cacheOp {
+	b.Helper()
+	ctx, at := context.Background(), cacheNodes(b, cfg, nodes)
+	save := func(caller, n int) error {
+		return at(caller).Cache.Save(ctx, cacheKey(caller, n), cachePayload, time.Hour)
 	}
-	get := func(to redis.Cmdable) func(context.Context, int, int) error {
-		return func(ctx context.Context, caller, n int) error { return to.Get(ctx, "raw"+key(caller, n)).Err() }
+	if op == "save" {
+		return save
 	}
 	for i := range cacheKeys {
-		must(b, save.do(b.Context(), 0, i))
-		must(b, set(raw)(b.Context(), 0, i))
+		must(b, save(0, i))
 	}
-	return []cacheWork{
-		{"save, 1 caller", 1, []cachePeer{{"raw SET", set(raw)}, save, {"three round trips", cacheThreeTrips(raw, key, true)}}},
-		{"load, 1 caller", 1, []cachePeer{{"raw GET", get(raw)}, load, {"three round trips", cacheThreeTrips(raw, key, false)}}},
-		{"save, 64 callers", 64, []cachePeer{{"raw SET", set(raw)}, save, {"raw SET, auto-pipelined", set(piped)}, {"three round trips", cacheThreeTrips(raw, key, true)}}},
-		{"load, 64 callers", 64, []cachePeer{{"raw GET", get(raw)}, load, {"raw GET, auto-pipelined", get(piped)}, {"three round trips", cacheThreeTrips(raw, key, false)}}},
-		{"lock + unlock, 64 callers", 64, cacheLockPeers(c, raw)},
-		{"near load, 64 callers", 64, cacheNearPeers(b, cfg)},
+	return func(caller, n int) error {
+		_, err := at(caller).Cache.Load(ctx, cacheKey(caller, n))
+		return err
 	}
+}
+
+func cacheRaw(b *scope, to redis.Cmdable, command string) cacheOp {
+	b.Helper()
+	ctx := context.Background()
+	set := func(caller, n int) error {
+		return to.Set(ctx, "raw"+cacheKey(caller, n), []byte(cachePayload), time.Hour).Err()
+	}
+	if command == "SET" {
+		return set
+	}
+	for i := range cacheKeys {
+		must(b, set(0, i))
+	}
+	return func(caller, n int) error { return to.Get(ctx, "raw"+cacheKey(caller, n)).Err() }
 }
 
 // cacheThreeTrips is the original's way: it looks at the lock, then at the entry,
 // then it writes.
-func cacheThreeTrips(raw *redis.Client, key func(int, int) string, save bool) func(context.Context, int, int) error {
-	return func(ctx context.Context, caller, n int) error {
-		k := "raw" + key(caller, n)
+func cacheThreeTrips(raw *redis.Client, command string) cacheOp {
+	ctx := context.Background()
+	return func(caller, n int) error {
+		k := "raw" + cacheKey(caller, n)
 		if err := raw.Get(ctx, "lock"+k).Err(); !errors.Is(err, redis.Nil) {
 			return err
 		}
-		if !save {
-			if err := raw.Get(ctx, k).Err(); err != nil {
+		if command == "SET" {
+			if err := raw.Set(ctx, k, []byte(cachePayload), 0).Err(); err != nil {
 				return err
 			}
-		} else if err := raw.Set(ctx, k, []byte(cachePayload), 0).Err(); err != nil {
-			return err
-		}
-		if save {
 			return raw.PExpire(ctx, k, time.Hour).Err()
+		}
+		if err := raw.Get(ctx, k).Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return err
 		}
 		return raw.Set(ctx, k, []byte(cachePayload), 0).Err()
 	}
 }
 
-// cacheLockPeers take and free a lock that nobody else wants.
-func cacheLockPeers(c *cache.Cache, raw *redis.Client) []cachePeer {
-	locker := redislock.New(raw)
-	sync := redsync.New(goredis.NewPool(raw))
-	return []cachePeer{
-		{"redislock", func(ctx context.Context, caller, _ int) error {
-			l, err := locker.Obtain(ctx, "rl"+strconv.Itoa(caller), 10*time.Second, nil)
-			if err != nil {
-				return err
-			}
-			return l.Release(ctx)
-		}},
-		{"redsync", func(ctx context.Context, caller, _ int) error {
-			m := sync.NewMutex("rs"+strconv.Itoa(caller), redsync.WithExpiry(10*time.Second))
-			if err := m.LockContext(ctx); err != nil {
-				return err
-			}
-			_, err := m.UnlockContext(ctx)
-			return err
-		}},
-		{"stellar", func(ctx context.Context, caller, _ int) error {
-			l, err := c.TryLock(ctx, "l"+strconv.Itoa(caller), 10*time.Second)
-			if err != nil {
-				return err
-			}
-			return l.Unlock()
-		}},
-	}
-}
-
-func cacheNearPeers(b *testing.B, cfg link.Config) []cachePeer {
-	c := cache.New(cache.Config{Client: redistest.Client(b, cfg), Keys: cfg.Keys(), Near: cache.Near{Prefixes: []string{"near"}}})
-	ctx, cancel := context.WithCancel(context.Background())
-	var served sync.WaitGroup
-	served.Go(func() { _ = c.Serve(ctx) })
-	b.Cleanup(func() { cancel(); served.Wait() })
-	keys := make([]string, cacheKeys)
-	for i := range keys {
-		keys[i] = "near" + strconv.Itoa(i)
-		must(b, c.Save(b.Context(), keys[i], cachePayload, time.Hour))
-	}
-	time.Sleep(200 * time.Millisecond)
-	return []cachePeer{{"stellar", func(ctx context.Context, caller, n int) error {
-		_, err := c.Load(ctx, keys[(caller*17+n)%cacheKeys])
-		return err
-	}}}
-}
-
-// cacheAlternating is how often per second each peer could do it by its median
-// latency, where one caller does it with each in turn: whatever else the machine
-// does hits all of them alike.
-func cacheAlternating(b *testing.B, peers []cachePeer) []float64 {
-	b.Helper()
-	took := make([][]float64, len(peers))
-	for n := range 3000 {
-		for i, p := range peers {
-			start := time.Now()
-			if err := p.do(b.Context(), 0, n); err != nil {
-				b.Fatal(err)
-			}
-			took[i] = append(took[i], time.Since(start).Seconds())
-		}
-	}
-	rates := make([]float64, len(peers))
-	for i := range peers {
-		rates[i] = 1 / cacheMedian(took[i])
-	}
-	return rates
-}
-
-// cacheRate is how often per second so many callers do it.
-func cacheRate(b *testing.B, callers int, do func(ctx context.Context, caller, n int) error) float64 {
-	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
-	defer cancel()
-	var stop atomic.Bool
-	var total atomic.Int64
-	var all sync.WaitGroup
-	start := time.Now()
-	for caller := range callers {
-		all.Go(func() {
-			n := 0
-			for ; !stop.Load(); n++ {
-				if err := do(ctx, caller, n); err != nil {
-					b.Error(err)
-					break
+// cacheLocks take and free locks that nobody else wants. The floor is a SET NX and a DEL,
+// automatically pipelined.
+func cacheLocks(nodes int) trial {
+	ctx := context.Background()
+	return cacheParallel("lock + unlock, "+callersAt(64, nodes), goal{2, "redislock"},
+		cacheSide{stellar, func(b *scope, cfg link.Config) cacheOp {
+			at := cacheNodes(b, cfg, nodes)
+			return func(caller, _ int) error {
+				l, err := at(caller).Cache.TryLock(ctx, "l"+strconv.Itoa(caller), 10*time.Second)
+				if err != nil {
+					return err
 				}
+				return l.Unlock()
 			}
-			total.Add(int64(n))
-		})
-	}
-	time.Sleep(cacheMeasured)
-	stop.Store(true)
-	all.Wait()
-	return float64(total.Load()) / time.Since(start).Seconds()
+		}},
+		cacheSide{"redislock", func(b *scope, cfg link.Config) cacheOp {
+			locker := redislock.New(cacheClient(b, cfg))
+			return func(caller, _ int) error {
+				l, err := locker.Obtain(ctx, "rl"+strconv.Itoa(caller), 10*time.Second, nil)
+				if err != nil {
+					return err
+				}
+				return l.Release(ctx)
+			}
+		}},
+		cacheSide{"redsync", func(b *scope, cfg link.Config) cacheOp {
+			sync := redsync.New(goredis.NewPool(cacheClient(b, cfg)))
+			return func(caller, _ int) error {
+				m := sync.NewMutex("rs"+strconv.Itoa(caller), redsync.WithExpiry(10*time.Second))
+				if err := m.LockContext(ctx); err != nil {
+					return err
+				}
+				_, err := m.UnlockContext(ctx)
+				return err
+			}
+		}},
+		cacheSide{bare, func(b *scope, cfg link.Config) cacheOp {
+			piped := autoPiped(b, cacheClient(b, cfg))
+			return func(caller, _ int) error {
+				k := "bare" + strconv.Itoa(caller)
+				return errors.Join(piped.SetNX(ctx, k, "me", 10*time.Second).Err(), piped.Del(ctx, k).Err())
+			}
+		}})
 }
 
-func cacheMedian(rates []float64) float64 {
-	return slices.Sorted(slices.Values(rates))[len(rates)/2]
+// publishes are messages that nobody subscribes to. The floor is PUBLISH, automatically
+// pipelined.
+func publishes(nodes int) trial {
+	ctx := context.Background()
+	return cacheParallel("publish, "+callersAt(64, nodes), goal{},
+		cacheSide{stellar, func(b *scope, cfg link.Config) cacheOp {
+			at := cacheNodes(b, cfg, nodes)
+			return func(caller, _ int) error { return at(caller).Bus.Publish(ctx, "bench", cachePayload) }
+		}},
+		cacheSide{"raw PUBLISH", func(b *scope, cfg link.Config) cacheOp {
+			raw := cacheClient(b, cfg)
+			return func(int, int) error { return raw.Publish(ctx, "bench", []byte(cachePayload)).Err() }
+		}},
+		cacheSide{bare, func(b *scope, cfg link.Config) cacheOp {
+			piped := autoPiped(b, cacheClient(b, cfg))
+			return func(int, int) error { return piped.Publish(ctx, "bench", []byte(cachePayload)).Err() }
+		}})
+}
+
+// cacheNear is loads of entries that a node keeps in its own memory.
+func cacheNear() trial {
+	return cacheParallel("near load, 64 callers", goal{}, cacheSide{stellar, func(b *scope, cfg link.Config) cacheOp {
+		c := cache.New(cache.Config{Client: redistest.Client(b, cfg), Keys: cfg.Keys(), Near: cache.Near{Prefixes: []string{"k"}}})
+		ctx, cancel := context.WithCancel(context.Background())
+		var served sync.WaitGroup
+		served.Go(func() { _ = c.Serve(ctx) })
+		b.Cleanup(func() { cancel(); served.Wait() })
+		for i := range cacheKeys {
+			must(b, c.Save(ctx, cacheKey(0, i), cachePayload, time.Hour))
+		}
+		time.Sleep(200 * time.Millisecond)
+		return func(caller, n int) error {
+			_, err := c.Load(ctx, cacheKey(caller, n))
+			return err
+		}
+	}})
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
@@ -26,21 +25,19 @@ type begun struct {
 
 // BenchmarkCrash is the time from the crash of a node, which its supervisor sees,
 // to the next start of each task that it had in hand: four nodes of ten slots
-// with twelve tasks that end with their context. Run it with -benchtime=1x.
+// with twelve tasks that end with their context.
 func BenchmarkCrash(b *testing.B) {
-	var t table
-	for range taskRounds {
-		inOwn(b, func(b *scope) { t.add("crash to next start", "real", crashing(b, redistest.Start(b).Config())) })
-		inOwn(b, func(b *scope) {
-			server := embedded.New()
-			b.Cleanup(func() { _ = server.Close() })
-			t.add("crash to next start", "embedded", crashing(b, server.Config()))
-		})
+	crashTrial := func(redis string, start func(b *scope) link.Config) trial {
+		return trial{name: redis, rows: []row{
+			{work: "crash to next start, " + redis + " Redis, p50", unit: "µs", lower: true},
+			{work: "crash to next start, " + redis + " Redis, p99", unit: "µs", lower: true, goal: goal{at: 50_000}},
+		}, sides: []side{{name: stellar, run: func(b *scope) []float64 { return crashing(b, start(b)) }}}}
 	}
-	t.report(b)
+	run(b, "Crash", crashTrial("real", func(b *scope) link.Config { return redistest.Start(b).Config() }),
+		crashTrial("embedded", func(b *scope) link.Config { return redistest.Embedded(b).Config() }))
 }
 
-func crashing(b *scope, cfg link.Config) figures {
+func crashing(b *scope, cfg link.Config) []float64 {
 	b.Helper()
 	starts := make(chan begun, 100)
 	app := worker.NewApp()
@@ -53,14 +50,14 @@ func crashing(b *scope, cfg link.Config) figures {
 	set, err := supervisor.New(supervisor.Config{
 		Workers: 4, Redis: cfg, CrashLimit: -1, Backoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond, Drain: time.Second,
 	}, app, zerolog.Nop())
-	must(b.B, err)
+	must(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- set.Serve(ctx) }()
-	must(b.B, set.AwaitReady(ctx))
+	must(b, set.AwaitReady(ctx))
 	b.Cleanup(func() {
 		cancel()
-		must(b.B, <-done)
+		must(b, <-done)
 	})
 	on := map[string]string{}
 	started := func() begun {
@@ -70,11 +67,11 @@ func crashing(b *scope, cfg link.Config) figures {
 	}
 	for i := range 12 {
 		_, err := set.Nodes()[i%4].API().Tasks.Enqueue(ctx, "long", i)
-		must(b.B, err)
+		must(b, err)
 		started()
 	}
 	var took []time.Duration
-	for range crashes {
+	for range sized(crashes) {
 		var victim string
 		for _, victim = range on { // any that has some
 			break
@@ -90,7 +87,7 @@ func crashing(b *scope, cfg link.Config) figures {
 		for range has {
 			took = append(took, started().at.Sub(at))
 		}
-		must(b.B, set.AwaitReady(ctx))
+		must(b, set.AwaitReady(ctx))
 	}
-	return latencies(took)
+	return quantiles(took)
 }

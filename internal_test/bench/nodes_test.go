@@ -2,138 +2,83 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 )
 
-// Variables of the measured process.
-const (
-	nodesURL  = "STELLAR_BENCH_NODES_URL" // of the real Redis, or nodesInside
-	nodesPID  = "STELLAR_BENCH_NODES_PID" // of the real Redis
-	nodesMany = "STELLAR_BENCH_NODES"
-
-	nodesInside = "embedded" // in nodesURL: the set has the embedded Redis
-)
-
-// nodesIdle is for how long an idle set is watched, nodesOutage how long Redis is away then:
-// long enough for every node to lose its lease.
-const (
-	nodesIdle   = 20 * time.Second
-	nodesOutage = 14 * time.Second
-)
-
-func TestMain(m *testing.M) {
-	if os.Getenv(nodesURL) == "" {
-		os.Exit(m.Run())
-	}
-	if err := nodesMeasure(); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
+// nodeCosts are what a set costs in a process of its own; bytes are of each node.
+type nodeCosts struct {
+	Start, Stop             float64 // s
+	RSSAtOnce, RSS, HeapUse float64 // KiB
+	Commands                float64 // per second, at rest
+	CPU                     float64 // s/min, at rest
 }
 
-// BenchmarkNodes measures sets of 1, 100, 1,000 and 5,000 nodes, each in a process of its own
-// beside a real Redis, and with the embedded one: how long they take to run, to be back
-// after an outage of 14 s and to stop, and what they cost at rest. Run it with -benchtime=1x.
+// BenchmarkNodes measures sets of 1, 100 and 1,000 nodes, each in a process of its own:
+// how long they take to run and to stop, and what they cost at rest.
 func BenchmarkNodes(b *testing.B) {
-	for b.Loop() {
-		out := &strings.Builder{}
-		fmt.Fprintf(out, "\n%9s %6s %10s %12s %12s %12s %12s %10s %10s %10s\n",
-			"redis", "nodes", "start", "rss at once", "rss at rest", "heap/node", "commands/s", "cpu", "back", "stop")
-		for _, n := range nodesCounts() {
-			server := redistest.Start(b, "--maxclients", "20000")
-			out.WriteString(nodesRow(b, n, nodesURL+"="+server.Config().URL, nodesPID+"="+strconv.Itoa(server.PID())))
-			server.Kill()
-			out.WriteString(nodesRow(b, n, nodesURL+"="+nodesInside))
+	var trials []trial
+	for _, n := range []int{1, 100, 1000} {
+		of := func(what string) string { return counted(n, "node") + ": " + what }
+		rows := []row{
+			{work: of("until all run"), unit: "s", lower: true},
+			{work: of("until all have stopped"), unit: "s", lower: true},
+			{work: of("RSS of each, at once"), unit: "KiB", lower: true},
+			{work: of("RSS of each, at rest"), unit: "KiB", lower: true},
+			{work: of("heap of each"), unit: "KiB", lower: true},
+			{work: of("commands at rest"), unit: "/s", lower: true},
+			{work: of("CPU at rest"), unit: "s/min", lower: true},
 		}
-		fmt.Print(out)
-	}
-}
-
-func nodesCounts() []int {
-	if n, err := strconv.Atoi(os.Getenv(nodesMany)); err == nil {
-		return []int{n}
-	}
-	return []int{1, 100, 1000, 5000}
-}
-
-// nodesRow runs a process that measures a set of n nodes, and returns its row.
-func nodesRow(b *testing.B, n int, env ...string) string {
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(append(os.Environ(), nodesMany+"="+strconv.Itoa(n)), env...)
-	row, err := cmd.CombinedOutput()
-	if err != nil {
-		b.Fatalf("%d nodes: %s: %s", n, err, row)
-	}
-	return string(row)
-}
-
-// nodesRedis returns the Redis of the measured process, and what takes it away and brings it
-// back.
-func nodesRedis() (cfg link.Config, away func(bool) error) {
-	if os.Getenv(nodesURL) == nodesInside {
-		server := embedded.New()
-		return server.Config(), func(gone bool) error {
-			text := ""
-			if gone {
-				text = "LOADING Redis is loading the dataset in memory"
-			}
-			server.Break(text)
-			return nil
+		if n == 1000 {
+			rows[0].goal, rows[3].goal = goal{at: 2}, goal{at: 160}
 		}
+		trials = append(trials, trial{name: strconv.Itoa(n), slow: true, rows: rows, sides: []side{{name: stellar, run: func(b *scope) []float64 {
+			c := costsOf(b, n, 0)
+			return []float64{c.Start, c.Stop, c.RSSAtOnce, c.RSS, c.HeapUse, c.Commands, c.CPU}
+		}}}})
 	}
-	return link.Config{URL: os.Getenv(nodesURL)}, func(gone bool) error {
-		pid, err := strconv.Atoi(os.Getenv(nodesPID))
-		if err != nil {
-			return err
-		}
-		if gone {
-			return syscall.Kill(pid, syscall.SIGSTOP)
-		}
-		return syscall.Kill(pid, syscall.SIGCONT)
-	}
+	run(b, "What nodes cost", trials...)
 }
 
-// nodesBack takes Redis away and returns how long the set takes to be back after that.
-func nodesBack(ctx context.Context, set *supervisor.Set, away func(bool) error) (time.Duration, error) {
-	if err := away(true); err != nil {
-		return 0, err
+// costsOf is the costs of a set of n nodes that serve so many queues, each used before;
+// 0 are those of an app without tasks.
+func costsOf(b *scope, n, queues int) nodeCosts {
+	b.Helper()
+	cfg := redistest.Start(b).Config()
+	if queues > 0 {
+		useQueues(b, cfg, queues)
 	}
-	time.Sleep(nodesOutage)
-	if err := away(false); err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	err := set.AwaitReady(ctx)
-	return time.Since(began), err
+	c := startChild(b, job{
+		URL: cfg.URL, Nodes: n, Queues: queues, Settle: lasting(10 * time.Second), Lasting: lasting(20 * time.Second),
+	})
+	costs := nodeCosts{none, none, none, none, none, none, none}
+	c.results(b, &costs)
+	return costs
 }
 
-// nodesMeasure runs one set and prints its row.
-func nodesMeasure() error {
-	n, err := strconv.Atoi(os.Getenv(nodesMany))
-	if err != nil {
-		return err
+// childRest runs one set and prints its costs.
+func childRest(j job) error {
+	cfg := link.Config{URL: j.URL}
+	n, before, began := float64(j.Nodes), rss(), time.Now()
+	config := supervisor.Config{Workers: j.Nodes, Concurrency: slots, Redis: cfg}
+	if j.Queues > 0 {
+		config.Queues = queueNames(j.Queues)
 	}
-	cfg, away := nodesRedis()
-	before := nodesRSS()
-	began := time.Now()
-	set, err := supervisor.New(supervisor.Config{Workers: n, Redis: cfg}, nil, zerolog.Nop())
+	set, err := supervisor.New(config, nil, zerolog.Nop())
 	if err != nil {
 		return err
 	}
@@ -141,82 +86,68 @@ func nodesMeasure() error {
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- set.Serve(ctx) }()
-	if err := set.AwaitReady(ctx); err != nil {
+	patient, cancel := context.WithTimeout(ctx, 3*patience)
+	defer cancel()
+	if err := set.AwaitReady(patient); err != nil {
+		ready, want := set.Ready()
+		return fmt.Errorf("%d of %d nodes ran: %w", ready, want, err)
+	}
+	costs := nodeCosts{Start: time.Since(began).Seconds()}
+	time.Sleep(j.Settle / 3) // the announcements
+	costs.RSSAtOnce = (rss() - before) / n
+	time.Sleep(j.Settle)
+	if err := costs.atRest(ctx, cfg, j.Lasting); err != nil {
 		return err
 	}
-	start := time.Since(began)
-	time.Sleep(3 * time.Second) // the announcements
-	atOnce := nodesRSS()
-
-	client, err := link.OpenClient(cfg, "bench")
-	if err != nil {
-		return err
-	}
-	commands := func() int64 {
-		info := client.Info(ctx, "stats").Val()
-		_, info, _ = strings.Cut(info, "total_commands_processed:")
-		info, _, _ = strings.Cut(info, "\r")
-		v, _ := strconv.ParseInt(info, 10, 64)
-		return v
-	}
-	time.Sleep(10 * time.Second)
-	c0, cpu0, t0 := commands(), nodesCPU(), time.Now()
-	time.Sleep(nodesIdle)
-	took := time.Since(t0).Seconds()
-	c1, cpu1 := commands(), nodesCPU()
-	_ = client.Close()
 	debug.FreeOSMemory()
-	rest := nodesRSS()
+	costs.RSS = (rss() - before) / n
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	if path := os.Getenv("STELLAR_BENCH_PROFILE"); path != "" && n > 1 {
+	costs.HeapUse = float64(m.HeapInuse) / n / 1024
+	if path := os.Getenv("STELLAR_BENCH_PROFILE"); path != "" {
 		f, err := os.Create(path)
 		if err != nil {
 			return err
 		}
 		_ = pprof.Lookup("heap").WriteTo(f, 0)
 		_ = f.Close()
-		if g, err := os.Create(path + ".goroutines"); err == nil {
-			_ = pprof.Lookup("goroutine").WriteTo(g, 1)
-			_ = g.Close()
-		}
-		fmt.Printf("goroutines/node %.1f stack/node %d KiB\n", float64(runtime.NumGoroutine())/float64(n), int(m.StackInuse)/n>>10)
-	}
-	back, err := nodesBack(ctx, set, away)
-	if err != nil {
-		return err
 	}
 	ending := time.Now()
 	stop()
 	if err := <-done; err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	costs.Stop = time.Since(ending).Seconds()
+	return json.NewEncoder(os.Stdout).Encode(costs)
+}
+
+// atRest measures for d.
+func (n *nodeCosts) atRest(ctx context.Context, cfg link.Config, d time.Duration) error {
+	client, err := link.OpenClient(cfg, "bench")
+	if err != nil {
 		return err
 	}
-	if crashes := set.Report().Crashes; crashes > 0 {
-		return fmt.Errorf("%d crashes", crashes)
+	defer func() { _ = client.Close() }()
+	commands := func() float64 {
+		_, text, _ := strings.Cut(client.Info(ctx, "stats").Val(), "total_commands_processed:")
+		text, _, _ = strings.Cut(text, "\r")
+		v, _ := strconv.ParseFloat(text, 64)
+		return v
 	}
-	kind := "real"
-	if os.Getenv(nodesURL) == nodesInside {
-		kind = nodesInside
-	}
-	per := func(bytes int64) string { return fmt.Sprintf("%d KiB", (bytes-before)/int64(n)>>10) }
-	fmt.Printf("%9s %6d %9.2fs %12s %12s %8d KiB %12.1f %9.2f%% %9.2fs %9.2fs\n", kind, n, start.Seconds(), per(atOnce), per(rest),
-		int64(m.HeapInuse)/int64(n)>>10, float64(c1-c0)/took, 100*(cpu1-cpu0).Seconds()/took, back.Seconds(), time.Since(ending).Seconds())
+	before, cpu, start := commands(), cpuTime(), time.Now()
+	time.Sleep(d)
+	took := time.Since(start).Seconds()
+	n.Commands, n.CPU = (commands()-before)/took, (cpuTime()-cpu).Seconds()*60/took
 	return nil
 }
 
-// nodesRSS is the memory of this process that is in RAM, in bytes.
-func nodesRSS() int64 {
+// rss is the memory of this process that is in RAM, in KiB.
+func rss() float64 {
 	text, _ := os.ReadFile("/proc/self/statm")
 	fields := strings.Fields(string(text))
 	if len(fields) < 2 {
 		return 0
 	}
-	pages, _ := strconv.ParseInt(fields[1], 10, 64)
-	return pages * int64(os.Getpagesize())
-}
-
-func nodesCPU() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	pages, _ := strconv.Atoi(fields[1])
+	return float64(pages * os.Getpagesize() / 1024)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"testing"
 
 	"github.com/livekit/psrpc"
 	psrpcbus "github.com/livekit/psrpc/pkg/bus/redisbus"
@@ -16,9 +15,9 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// psrpcNodes starts psrpc servers, each with its own topic and connections, and
+// psrpcCaller starts psrpc servers, each with its own topic and connections, and
 // a client: unsigned protobuf, no claims, the fastest way that psrpc offers.
-func psrpcNodes(b *testing.B, cfg link.Config, nodes int) rpc {
+func psrpcCaller(b *scope, cfg link.Config, nodes int) caller {
 	b.Helper()
 	bus := func(id string) psrpc.MessageBus {
 		c, err := link.OpenClient(cfg, id)
@@ -40,11 +39,16 @@ func psrpcNodes(b *testing.B, cfg link.Config, nodes int) rpc {
 	c, err := client.NewRPCClient(define("c"), bus("psrpc-client"))
 	must(b, err)
 	b.Cleanup(c.Close)
-	return rpc{"psrpc", func(ctx context.Context, node int) error {
-		got, err := client.RequestSingle[*wrapperspb.StringValue](ctx, c, "echo", []string{strconv.Itoa(node)}, wrapperspb.String(echoed))
+	call := func(_, to int) error {
+		got, err := client.RequestSingle[*wrapperspb.StringValue](
+			context.Background(), c, "echo", []string{strconv.Itoa(to)}, wrapperspb.String(echoed))
 		if err == nil && got.GetValue() != echoed {
 			err = errors.New("another echo")
 		}
 		return err
-	}}
+	}
+	for i := range nodes { // psrpc does not say when a server listens
+		await(b, "for a server of psrpc", func() bool { return call(0, i) == nil })
+	}
+	return call
 }

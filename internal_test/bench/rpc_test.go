@@ -2,315 +2,165 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"net"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
-
-	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/worker"
 )
 
 // echoed is what every call carries there and back.
 var echoed = strings.Repeat("x", 100)
 
-// rpc is one way to call a node: fire calls node i and waits for the echo.
-type rpc struct {
-	name string
-	call func(ctx context.Context, node int) error
-}
-
-// roster is the list of members that a gathering call asks.
-type roster []redisbus.Identity
-
-func (r roster) Live(context.Context) ([]redisbus.Identity, error) { return r, nil }
-
 type echoArgs struct {
 	Text string `json:"text"`
 }
 
-// stellarNodes starts nodes that echo and returns the first one's endpoint.
-func stellarNodes(b *testing.B, cfg link.Config, nodes int) *rpcregistry.Endpoint {
+// caller calls another node of so many from the node with the number from, and waits for
+// the echo.
+type caller func(from, to int) error
+
+// overTCP starts a Redis that is reached over loopback.
+func overTCP(b *scope) link.Config {
 	b.Helper()
-	cfg.Namespace = "rpc" + strconv.Itoa(nodes)
-	members := make(roster, nodes)
-	for i := range members {
-		id := "node-" + strconv.Itoa(i)
-		members[i] = redisbus.Identity{ID: id, Incarnation: id + "#1:aa"}
-	}
-	var first *rpcregistry.Endpoint
-	for i := range members {
-		e := stellarNode(b, cfg, members[i], members)
-		if i == 0 {
-			first = e
-		}
-	}
-	return first
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(b, err)
+	address := l.Addr().String()
+	must(b, l.Close())
+	_, port, err := net.SplitHostPort(address)
+	must(b, err)
+	redistest.Start(b, "--port", port)
+	return link.Config{URL: "redis://" + address}
 }
 
-func stellarNode(b *testing.B, cfg link.Config, self redisbus.Identity, members roster) *rpcregistry.Endpoint {
+// rpcSet starts a whole set with a method that echoes, and returns the endpoints of its
+// nodes: signed messages, with ids, deadlines and typed methods.
+func rpcSet(b *scope, nodes int) []*rpcregistry.Endpoint {
 	b.Helper()
-	conns, err := link.Open(cfg, self.ID)
-	must(b, err)
-	bus, err := redisbus.NewBus(redisbus.BusConfig{
-		Publisher: conns.Client, Subscriber: conns.Subscriber, Keys: cfg.Keys(), Token: "0123456789abcdef", Identity: self,
-		Log: zerolog.Nop(),
-	})
-	must(b, err)
-	r := rpcregistry.NewRegistry()
-	rpcregistry.Handle(r, "echo", func(_ context.Context, a echoArgs) (echoArgs, error) { return a, nil })
-	rpcregistry.Handle(r, "raw", func(_ context.Context, a json.RawMessage) (json.RawMessage, error) { return a, nil })
-	e, err := rpcregistry.New(rpcregistry.Config{Bus: bus, Registry: r, Members: members, Log: zerolog.Nop()})
-	must(b, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	var ended sync.WaitGroup
-	ended.Go(func() { _ = bus.Serve(ctx) })
-	ended.Go(func() { _ = e.Serve(ctx) })
-	b.Cleanup(func() {
-		cancel()
-		ended.Wait()
-		_ = conns.Close()
-	})
-	<-bus.Ready()
-	<-e.Ready()
-	return e
-}
-
-func must(b *testing.B, err error) {
-	b.Helper()
-	if err != nil {
-		b.Fatal(err)
+	app := worker.NewApp()
+	rpcregistry.Handle(app, "echo", func(_ context.Context, a echoArgs) (echoArgs, error) { return a, nil })
+	set := startApp(b, supervisor.Config{Workers: nodes, Redis: overTCP(b)}, app)
+	var all []*rpcregistry.Endpoint
+	for _, n := range set.Nodes() {
+		all = append(all, n.API().RPC)
 	}
+	return all
 }
 
-// rawRPC calls through the project with arguments that are JSON already.
-func rawRPC(e *rpcregistry.Endpoint) rpc {
-	raw, _ := json.Marshal(echoed)
-	return rpc{"stellar raw", func(ctx context.Context, node int) error {
-		got, err := e.DoCluster(ctx, "raw", json.RawMessage(raw), rpcregistry.Node("node-"+strconv.Itoa(node)))
-		if err == nil && len(got.Value) != len(raw) {
-			err = errors.New("another echo")
-		}
-		return err
-	}}
-}
-
-// stellarRPC calls through the project: signed, with ids, deadlines and typed methods.
-func stellarRPC(e *rpcregistry.Endpoint) rpc {
-	return rpc{"stellar", func(ctx context.Context, node int) error {
-		got, err := rpcregistry.Do[echoArgs](ctx, e, "echo", echoArgs{echoed}, rpcregistry.Node("node-"+strconv.Itoa(node)))
+func stellarCaller(b *scope, nodes int) caller {
+	b.Helper()
+	all := rpcSet(b, nodes)
+	return func(from, to int) error {
+		got, err := rpcregistry.Do[echoArgs](context.Background(), all[from], "echo", echoArgs{echoed}, rpcregistry.Node(all[to].Self().ID))
 		if err == nil && got.Text != echoed {
 			err = errors.New("another echo")
 		}
 		return err
+	}
+}
+
+// rpcSide starts something and returns its caller.
+type rpcSide struct {
+	name  string
+	start func(b *scope) caller
+}
+
+// rpcSides are those of a whole set and its peers, over TCP. grouped is the floor with
+// grouped publishes: several callers need them.
+func rpcSides(nodes int, grouped bool) []rpcSide {
+	return []rpcSide{
+		{stellar, func(b *scope) caller { return stellarCaller(b, nodes) }},
+		{"psrpc", func(b *scope) caller { return psrpcCaller(b, overTCP(b), nodes) }},
+		{bare, func(b *scope) caller {
+			f := floorNodes(b, overTCP(b), nodes, grouped)
+			return func(_, to int) error { return f.call(context.Background(), to) }
+		}},
+	}
+}
+
+// BenchmarkRPC is calls between the nodes of a whole set, over TCP loopback.
+func BenchmarkRPC(b *testing.B) {
+	run(b, "RPC of whole sets over TCP", sequential(10), sequential(100), parallel(false), parallel(true), gather(10), gather(100))
+}
+
+// sequential is one caller, one call after the other.
+func sequential(nodes int) trial {
+	work := fmt.Sprintf("one caller, %d nodes", nodes)
+	tr := trial{name: work, calls: sized(2000), rows: []row{
+		{work: work + ", p50", unit: "µs", lower: true, goal: goal{1.15, bare}},
+		{work: work + ", p99", unit: "µs", lower: true},
 	}}
-}
-
-// floor is the least that a call over Redis can be: a PUBLISH to the node's
-// channel and one back, unsigned, with nothing but a number to match them.
-type floor struct {
-	client  redis.UniversalClient
-	grouped bool
-	prefix  string // each set of nodes has its own channels
-
-	mu      sync.Mutex
-	waiting map[string]chan string
-	last    int
-	queue   []*redis.IntCmd
-	flying  bool
-}
-
-func (f *floor) call(ctx context.Context, node int) error {
-	reply := make(chan string, 1)
-	f.mu.Lock()
-	f.last++
-	id := strconv.Itoa(f.last)
-	f.waiting[id] = reply
-	f.mu.Unlock()
-	f.publish(ctx, f.prefix+strconv.Itoa(node), id+" "+echoed)
-	got := <-reply
-	f.mu.Lock()
-	delete(f.waiting, id)
-	f.mu.Unlock()
-	if got != echoed {
-		return errors.New("another echo")
+	for _, s := range rpcSides(nodes, false) {
+		tr.sides = append(tr.sides, side{name: s.name, start: func(b *scope) func(i int) error {
+			call := s.start(b)
+			return func(i int) error { return call(0, 1+i%(nodes-1)) }
+		}})
 	}
-	return nil
+	return tr
 }
 
-// publish sends at once, or with those that gathered while others were on their way.
-func (f *floor) publish(ctx context.Context, channel, text string) {
-	if !f.grouped {
-		_ = f.client.Publish(ctx, channel, text).Err()
-		return
+// parallel is 64 callers, on one of ten nodes or spread over them. The peers have one
+// client in either case.
+func parallel(spread bool) trial {
+	const nodes = 10
+	work := "64 callers on one of 10 nodes"
+	if spread {
+		work = "64 callers spread over 10 nodes"
 	}
-	f.mu.Lock()
-	f.queue = append(f.queue, redis.NewIntCmd(ctx, "publish", channel, text))
-	if f.flying {
-		f.mu.Unlock()
-		return
-	}
-	f.flying = true
-	f.mu.Unlock()
-	go f.fly(ctx)
-}
-
-func (f *floor) fly(ctx context.Context) {
-	for {
-		f.mu.Lock()
-		batch := f.queue
-		f.queue = nil
-		f.flying = len(batch) > 0
-		f.mu.Unlock()
-		if len(batch) == 0 {
-			return
-		}
-		pipeline := f.client.Pipeline()
-		for _, c := range batch {
-			_ = pipeline.Process(ctx, c)
-		}
-		_, _ = pipeline.Exec(ctx)
-	}
-}
-
-func floorNodes(b *testing.B, cfg link.Config, nodes int, grouped bool) rpc {
-	b.Helper()
-	var first *floor
-	prefix := "floor" + strconv.Itoa(nodes) + ":"
-	for i := range nodes {
-		conns, err := link.Open(cfg, "floor")
-		must(b, err)
-		f := &floor{client: conns.Client, grouped: grouped, prefix: prefix, waiting: map[string]chan string{}}
-		if i == 0 {
-			first = f
-		}
-		sub := conns.Subscriber.Subscribe(context.Background(), prefix+strconv.Itoa(i), prefix+"back:"+strconv.Itoa(i))
-		for range 2 {
-			_, err = sub.Receive(context.Background())
-			must(b, err)
-		}
-		var ended sync.WaitGroup
-		ended.Go(func() { f.read(sub) })
-		b.Cleanup(func() {
-			_ = sub.Close()
-			ended.Wait()
-			_ = conns.Close()
-		})
-	}
-	return rpc{"floor", first.call}
-}
-
-func (f *floor) read(sub *redis.PubSub) {
-	ctx := context.Background()
-	for {
-		got, err := sub.Receive(ctx)
-		if err != nil {
-			return
-		}
-		m, ok := got.(*redis.Message)
-		if !ok {
-			continue
-		}
-		id, text, _ := strings.Cut(m.Payload, " ")
-		if strings.HasPrefix(m.Channel, f.prefix+"back:") {
-			f.mu.Lock()
-			waiting := f.waiting[id]
-			f.mu.Unlock()
-			waiting <- text
-		} else {
-			f.publish(ctx, f.prefix+"back:0", id+" "+text)
-		}
-	}
-}
-
-// BenchmarkRPCSequential is one caller, one call after the other.
-func BenchmarkRPCSequential(b *testing.B) {
-	cfg := redistest.Start(b).Config()
-	for _, nodes := range []int{2, 10, 100} {
-		var t table
-		e := stellarNodes(b, cfg, nodes)
-		peers := []rpc{floorNodes(b, cfg, nodes, false), stellarRPC(e), rawRPC(e), psrpcNodes(b, cfg, nodes)}
-		for range 7 {
-			for _, p := range peers {
-				t.add(fmt.Sprintf("sequential, %d nodes", nodes), p.name, sequential(b, p, nodes, 2000))
-			}
-		}
-		t.report(b)
-	}
-}
-
-func sequential(b *testing.B, p rpc, nodes, calls int) figures {
-	b.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	took := make([]time.Duration, calls)
-	for i := range took {
-		start := time.Now()
-		must(b, p.call(ctx, 1+i%(nodes-1)))
-		took[i] = time.Since(start)
-	}
-	return latencies(took)
-}
-
-// BenchmarkRPCThroughput is 64 callers on one of ten nodes.
-func BenchmarkRPCThroughput(b *testing.B) {
-	cfg := redistest.Start(b).Config()
-	var t table
-	e := stellarNodes(b, cfg, 10)
-	peers := []rpc{floorNodes(b, cfg, 10, true), stellarRPC(e), rawRPC(e), psrpcNodes(b, cfg, 10)}
-	for range 7 {
-		for _, p := range peers {
-			t.add("64 callers, 10 nodes", p.name, parallel(b, p, 10, 64, 60_000))
-		}
-	}
-	t.report(b)
-}
-
-func parallel(b *testing.B, p rpc, nodes, callers, calls int) figures {
-	b.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	var wg sync.WaitGroup
-	start := time.Now()
-	for c := range callers {
-		wg.Go(func() {
-			for i := range calls / callers {
-				if err := p.call(ctx, 1+(c+i)%(nodes-1)); err != nil {
-					b.Error(err)
-					return
+	tr := trial{name: work, rows: []row{{work: work, unit: "/s", goal: goal{0.7, bare}}}}
+	for _, s := range rpcSides(nodes, true) {
+		tr.sides = append(tr.sides, side{name: s.name, run: func(b *scope) []float64 {
+			call, next := s.start(b), make([]int, 64)
+			return []float64{calls(b, 64, func(caller int) error {
+				next[caller]++
+				from := 0
+				if spread {
+					from = caller % nodes
 				}
-			}
-		})
+				return call(from, (from+1+(caller+next[caller])%(nodes-1))%nodes)
+			})}
+		}})
 	}
-	wg.Wait()
-	return figures{rate: float64(calls/callers*callers) / time.Since(start).Seconds()}
+	return tr
 }
 
-// BenchmarkRPCGather is a call of all of 100 nodes, with a verdict of each.
-func BenchmarkRPCGather(b *testing.B) {
-	e := stellarNodes(b, redistest.Start(b).Config(), 100)
-	var t table
-	for range 5 {
-		took := make([]time.Duration, 200)
-		for i := range took {
-			start := time.Now()
-			verdicts, err := e.DoAll(context.Background(), "echo", echoArgs{echoed})
-			must(b, err)
-			if len(verdicts) != 100 {
-				b.Fatal(len(verdicts))
-			}
-			took[i] = time.Since(start)
-		}
-		t.add("gather, 100 nodes", "stellar", latencies(took))
+// gather is a call of all nodes, with a verdict of each. The floor is one PUBLISH that
+// every node answers with another, grouped ones.
+func gather(nodes int) trial {
+	work := fmt.Sprintf("gather, %d nodes: time for each", nodes)
+	each := func(b *scope, f func() error) []float64 {
+		must(b, f())
+		took := repeated(b, sized(200), func(int) error { return f() })
+		slices.Sort(took)
+		return []float64{micros(took[len(took)/2]) / float64(nodes)}
 	}
-	t.report(b)
+	return trial{name: work, rows: []row{{work: work, unit: "µs", lower: true, goal: goal{at: 25}}}, sides: []side{
+		{name: stellar, run: func(b *scope) []float64 {
+			from := rpcSet(b, nodes)[0]
+			return each(b, func() error {
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				defer cancel()
+				verdicts, err := from.DoAll(ctx, "echo", echoArgs{echoed})
+				for _, v := range verdicts {
+					err = errors.Join(err, v.Err)
+				}
+				if err == nil && len(verdicts) != nodes {
+					err = fmt.Errorf("%d verdicts of %d nodes", len(verdicts), nodes)
+				}
+				return err
+			})
+		}},
+		{name: bare, run: func(b *scope) []float64 {
+			f := floorNodes(b, overTCP(b), nodes, true)
+			return each(b, func() error { return f.ask(context.Background(), "all", nodes) })
+		}},
+	}}
 }

@@ -10,7 +10,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -21,13 +23,17 @@ import (
 
 // Server is one embedded Redis. It starts with the first connection.
 //
-// No client holds up another: one that does not read what it asked for is cut (after 32 MiB),
-// and so is one that does not speak Redis's protocol.
+// No client holds up another: one that does not read what it asked for is cut (with 32 MiB
+// after 5 s, with 256 MiB at once), and so is one that does not speak Redis's protocol.
 type Server struct {
 	redis  *miniredis.Miniredis
 	expiry expiry
 	// patience is how long Close waits for the commands that run.
 	patience time.Duration
+	limits   limits
+	// bits is the size of miniredis's integers.
+	bits   int
+	broken atomic.Pointer[string] // the error of all commands, "" for none
 
 	mu      sync.Mutex
 	serving *server.Server // nil before the first connection
@@ -38,7 +44,9 @@ type Server struct {
 // New returns an empty server, to be closed with [Server.Close].
 func New() *Server {
 	m := miniredis.NewMiniRedis()
-	return &Server{redis: m, expiry: expiry{redis: m, last: time.Now()}, patience: 5 * time.Second}
+	return &Server{
+		redis: m, expiry: expiry{redis: m, last: time.Now()}, patience: 5 * time.Second, limits: defaultLimits(), bits: strconv.IntSize,
+	}
 }
 
 // Dial opens a connection through an in-process pipe. It never waits.
@@ -46,7 +54,7 @@ func (s *Server) Dial(ctx context.Context) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, link.DialError(err)
 	}
-	inside, outside := newPipe()
+	inside, outside := newPipe(s.limits)
 	if err := s.serve(outside); err != nil {
 		return nil, link.DialError(err)
 	}
@@ -67,6 +75,7 @@ func (s *Server) serve(c net.Conn) error {
 		}
 		_ = first.Close()
 		s.serving = s.redis.Server()
+		s.serving.SetPreHook(s.hook(s.serving))
 	}
 	s.serving.ServeConn(serverConn{c, &s.expiry})
 	return nil
@@ -92,9 +101,21 @@ func (c serverConn) Read(b []byte) (int, error) {
 // Config returns the configuration to connect to this server.
 func (s *Server) Config() link.Config { return link.Config{Dial: s.Dial} }
 
+// hook returns what every command passes first.
+func (s *Server) hook(serving *server.Server) server.Hook {
+	narrow := newNarrow(serving)
+	return func(c *server.Peer, name string, args ...string) bool {
+		if broken := s.broken.Load(); broken != nil && *broken != "" {
+			c.WriteError(*broken)
+			return true
+		}
+		return s.bits == 32 && narrow.run(c, name, args...)
+	}
+}
+
 // Break makes every command fail with the error message, such as "LOADING Redis is loading
 // the dataset in memory", until Break is called with "".
-func (s *Server) Break(message string) { s.redis.SetError(message) }
+func (s *Server) Break(message string) { s.broken.Store(&message) }
 
 // Close ends all connections and sockets and drops the server's data. It returns an error if
 // a command, such as a script that loops, still runs after 5 seconds.

@@ -14,10 +14,9 @@ type pipe struct {
 	closed  atomic.Bool
 }
 
-// newPipe returns the two ends of a connection. What the server writes to the client is
-// bounded.
-func newPipe() (client, server *pipe) {
-	requests, replies := newStream(false), newStream(true)
+// newPipe returns the two ends of a connection. The limits are of what the server writes.
+func newPipe(l limits) (client, server *pipe) {
+	requests, replies := newStream(limits{}), newStream(l)
 	return &pipe{in: replies, out: requests}, &pipe{in: requests, out: replies}
 }
 

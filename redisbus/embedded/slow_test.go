@@ -90,29 +90,6 @@ func TestClientThatDoesNotReadHoldsNobody(t *testing.T) {
 	})
 }
 
-func TestClientThatNeverReadsIsCut(t *testing.T) {
-	eachWay(t, func(t *testing.T, _ *embedded.Server, inside *redis.Client, connect func() outsider) {
-		require.NoError(t, inside.Set(t.Context(), "k", strings.Repeat("x", 1<<20), 0).Err())
-		slow := connect()
-		require.Eventually(t, func() bool { return slow.request("GET", "k") != nil }, 30*time.Second, time.Millisecond)
-		require.NoError(t, inside.Ping(t.Context()).Err())
-	})
-}
-
-func TestSubscriberThatNeverReadsIsCut(t *testing.T) {
-	eachWay(t, func(t *testing.T, _ *embedded.Server, inside *redis.Client, connect func() outsider) {
-		slow := connect()
-		slow.send(t, "SUBSCRIBE", "news")
-		subscribers := func() int64 { return inside.PubSubNumSub(t.Context(), "news").Val()["news"] }
-		require.Eventually(t, func() bool { return subscribers() == 1 }, 30*time.Second, time.Millisecond)
-		text := strings.Repeat("x", 1<<20)
-		require.Eventually(t, func() bool {
-			require.NoError(t, inside.Publish(t.Context(), "news", text).Err())
-			return subscribers() == 0
-		}, 30*time.Second, time.Millisecond)
-	})
-}
-
 // A reply may be as long as it likes, for a client that reads.
 func TestReaderOfALongReplyIsNotCut(t *testing.T) {
 	eachWay(t, func(t *testing.T, _ *embedded.Server, inside *redis.Client, connect func() outsider) {

@@ -27,6 +27,7 @@ type Socket struct {
 	done     sync.WaitGroup
 
 	mu     sync.Mutex
+	ended  chan struct{} // closed by Close
 	closed bool
 	conns  map[*socketConn]struct{}
 }
@@ -57,7 +58,7 @@ func (s *Server) Listen(ctx context.Context, path string) (*Socket, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("socket %s: %w", path, err), l.Close())
 	}
-	k := &Socket{path: path, listener: l, conns: map[*socketConn]struct{}{}}
+	k := &Socket{path: path, listener: l, ended: make(chan struct{}), conns: map[*socketConn]struct{}{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -77,8 +78,12 @@ func (k *Socket) accept(s *Server) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil {
-			time.Sleep(acceptPause) // such as for want of file descriptors
+		if err != nil { // such as for want of file descriptors
+			select {
+			case <-k.ended:
+				return
+			case <-time.After(acceptPause):
+			}
 			continue
 		}
 		k.serve(s, c)
@@ -87,7 +92,7 @@ func (k *Socket) accept(s *Server) {
 
 // serve connects c with the server until either ends.
 func (k *Socket) serve(s *Server, c net.Conn) {
-	conn := newSocketConn(c)
+	conn := newSocketConn(c, s.limits)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed || s.serve(conn) != nil {
@@ -113,7 +118,10 @@ func (k *Socket) Close() error {
 		err = e
 	}
 	k.mu.Lock()
-	k.closed = true
+	if !k.closed {
+		k.closed = true
+		close(k.ended)
+	}
 	for c := range k.conns {
 		c.cut()
 	}
@@ -130,8 +138,8 @@ type socketConn struct {
 	replies  *stream
 }
 
-func newSocketConn(c net.Conn) *socketConn {
-	return &socketConn{Conn: c, requests: requestReader{Reader: c}, replies: newStream(true)}
+func newSocketConn(c net.Conn, l limits) *socketConn {
+	return &socketConn{Conn: c, requests: requestReader{Reader: c}, replies: newStream(l)}
 }
 
 // send copies the replies to the client until the server or the client ends the connection.

@@ -9,15 +9,19 @@ import (
 	"time"
 )
 
-// The bounds of what the server has written to a client and the client has not read. A
-// client beyond one of them is cut, like one beyond Redis's client-output-buffer-limit.
-const (
-	// maxStalled is in bytes since the client last read anything.
-	maxStalled = 32 << 20
-	// maxUnread is in bytes altogether. It is large: a client that reads the reply to one
-	// command, however long the reply, must not be cut because the server writes faster.
-	maxUnread = 512 << 20
-)
+// limits bound what the server has written to a client and the client has not read, as
+// Redis's client-output-buffer-limit does. A client beyond them is cut.
+type limits struct {
+	// soft is how many bytes may be unread while the client has read nothing for patience,
+	// hard how many at any time. 0: no bound. A client that reads a long reply must not be
+	// cut because the server writes faster, nor because the machine is busy.
+	soft, hard int
+	patience   time.Duration
+}
+
+func defaultLimits() limits {
+	return limits{soft: 32 << 20, hard: 256 << 20, patience: 5 * time.Second}
+}
 
 // keptBuffer is the size in bytes up to which an empty stream keeps its buffer.
 const keptBuffer = 16 << 10
@@ -30,18 +34,18 @@ var errSlow = errors.New("the client does not read what it asked for")
 // the lock of the whole server, and a client may write a long pipeline of commands before
 // it reads the first reply.
 type stream struct {
-	bounded bool          // maxStalled and maxUnread hold
+	limits  limits
 	changed chan struct{} // wakes the reader; of capacity 1
 
 	mu       sync.Mutex
 	unread   bytes.Buffer
-	stalled  int // bytes written since the last read
+	taken    time.Time // of the last read, or of the oldest byte that is unread
 	ended    bool
 	deadline time.Time // of reads
 }
 
-func newStream(bounded bool) *stream {
-	return &stream{bounded: bounded, changed: make(chan struct{}, 1)}
+func newStream(l limits) *stream {
+	return &stream{limits: l, changed: make(chan struct{}, 1)}
 }
 
 // Write appends b. Its error is [io.ErrClosedPipe], or errSlow if that ends the stream.
@@ -51,15 +55,22 @@ func (s *stream) Write(b []byte) (int, error) {
 	switch {
 	case s.ended:
 		return 0, io.ErrClosedPipe
-	case s.bounded && (s.stalled > maxStalled || s.unread.Len() > maxUnread):
+	case s.isBeyond():
 		s.unread = bytes.Buffer{}
 		s.end()
 		return 0, errSlow
+	case s.unread.Len() == 0:
+		s.taken = time.Now()
 	}
-	s.stalled += len(b)
 	s.unread.Write(b)
 	s.wake()
 	return len(b), nil
+}
+
+// isBeyond reports whether the reader is beyond the limits.
+func (s *stream) isBeyond() bool {
+	n, l := s.unread.Len(), s.limits
+	return l.hard > 0 && (n > l.hard || n > l.soft && time.Since(s.taken) > l.patience)
 }
 
 // Read waits for bytes. After the stream's end it returns the bytes that are left, then
@@ -93,7 +104,7 @@ func (s *stream) take(b []byte) (n int, deadline time.Time, err error) {
 		return 0, s.deadline, os.ErrDeadlineExceeded
 	case s.unread.Len() > 0:
 		n, _ = s.unread.Read(b)
-		s.stalled = 0
+		s.taken = time.Now()
 		if s.unread.Len() == 0 && s.unread.Cap() > keptBuffer {
 			s.unread = bytes.Buffer{}
 		}

@@ -35,6 +35,7 @@ const (
 	CauseRights     Cause = "rights"   // an ACL forbids the command
 	CauseClients    Cause = "clients"  // maxclients reached
 	CauseMemory     Cause = "memory"   // maxmemory reached
+	CauseType       Cause = "type"     // a key of the namespace has another type: a WrongTypeError
 	CauseSize       Cause = "size"     // it does not read a request of that size
 )
 
@@ -56,6 +57,7 @@ var causeTexts = map[Cause]string{
 	CauseRights:   "this user lacks a permission (ACL): see the rules in the documentation",
 	CauseClients:  "it has as many clients as it accepts (maxclients): a set of N nodes needs 3N + 10, so raise it or start fewer nodes",
 	CauseMemory:   "out of memory (maxmemory): it refuses writes",
+	CauseType:     "a key of the namespace belongs to something else",
 	CauseSize:     "it does not read a request of this size (proto-max-bulk-len)",
 }
 
@@ -74,11 +76,14 @@ var replyCauses = []struct {
 	{"ERR invalid password", CausePassword}, {"ERR Client sent AUTH", CausePassword}, {"ERR AUTH <password> called without", CausePassword},
 }
 
-// CauseOf returns why a command failed if the reason is Redis or the connection, and
-// [CauseNone] if it is the command itself.
+// CauseOf returns why a command failed if the reason is Redis, its data or the connection,
+// and [CauseNone] if it is the command itself.
 func CauseOf(err error) Cause {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return CauseNone
+	}
+	if _, wrong := errors.AsType[*WrongTypeError](err); wrong {
+		return CauseType
 	}
 	if reply, ok := errors.AsType[redis.Error](err); ok {
 		return causeOfReply(reply.Error())

@@ -129,8 +129,8 @@ func (k Keys) Parked(queue, task string) string { return k.tag + "parked:" + que
 // ParkedLists is the set of the "queue|task name" that have parked tasks.
 func (k Keys) ParkedLists() string { return k.tag + "parked" }
 
-// Owned maps the ids of the tasks that an incarnation has claimed to the number of the
-// claim (hash).
+// Owned maps the ids of the tasks that an incarnation has claimed to "claim|ms": the number
+// of the claim, and its time on Redis's clock (hash).
 func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incarnation }
 
 // Stream is an incarnation's session: the numbers and replies of its last claim and
@@ -169,12 +169,16 @@ func (k Keys) Cancelling() string { return k.tag + "cancelling" }
 // Progress maps a running task's id to its reported progress (hash, JSON values).
 func (k Keys) Progress() string { return k.tag + "progress" }
 
-// Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds). Until a
+// Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds), and
+// "name|enqueued" to the id of the last task that a tick enqueued. Until a
 // tick of the task has run, the value begins with a zero.
 func (k Keys) Periodic() string { return k.tag + "periodic" }
 
 // Definitions maps a periodic task to its definition (hash, JSON values).
 func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }
+
+// TaskDefinitions maps a task's name to its definition (hash; its form is in defining.lua).
+func (k Keys) TaskDefinitions() string { return k.tag + "definitions" }
 
 // Tries maps a task's id to "attempts|crashes", once it has had an attempt or a crash
 // (hash).

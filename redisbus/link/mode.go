@@ -14,3 +14,8 @@ const (
 	// time in which a cluster changes from one mode to the other.
 	ModeBoth Mode = "both"
 )
+
+// Understands reports whether nodes of the two modes accept each other's messages.
+func (m Mode) Understands(other Mode) bool {
+	return m == other || m == ModeBoth || other == ModeBoth
+}

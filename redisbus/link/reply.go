@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -43,31 +42,6 @@ func WordOf(err error) string {
 	}
 	return ""
 }
-
-// WrongTypeError is the error of [Script.Call] when a key of the namespace has
-// another type than the script works with: another program uses the same name.
-// Nothing was written.
-type WrongTypeError struct {
-	// Key is the key's name; "" when a command of the script failed and did not name it.
-	Key string
-	// Type is the key's type: "list", "hash", …; "" when that is not known.
-	Type string
-}
-
-// Error implements error.
-func (e *WrongTypeError) Error() string {
-	key, is := "a key", ""
-	if e.Key != "" {
-		key = "the key " + strconv.Quote(e.Key)
-	}
-	if e.Type != "" {
-		is = " (" + e.Type + ")"
-	}
-	return key + " on Redis belongs to something else: its type is wrong" + is + "; rename or delete it"
-}
-
-// RedisError implements redis.Error: Redis has answered.
-func (e *WrongTypeError) RedisError() {}
 
 // Reply is the result of a script: fields, or nothing.
 type Reply struct {
@@ -111,9 +85,10 @@ func replyError(err error) error {
 	if errors.Is(err, redis.Nil) {
 		return nil
 	}
-	// The word may stand inside the text: the embedded Redis wraps the errors of a
-	// script's commands.
-	if reply, ok := errors.AsType[redis.Error](err); ok && strings.Contains(reply.Error(), "WRONGTYPE ") {
+	if wrong, ok := errors.AsType[*WrongTypeError](err); ok {
+		return wrong
+	}
+	if saysWrongType(err) {
 		return &WrongTypeError{}
 	}
 	return Explain(err)

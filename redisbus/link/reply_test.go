@@ -32,7 +32,7 @@ func TestCallHandsOutFields(t *testing.T) {
 		require.NoError(t, r.Scan(&text, &short, &long, &yes, &no, &list))
 		require.Equal(t, "a", text)
 		require.Equal(t, 7, short)
-		require.EqualValues(t, 9007199254740992, long, "as exact as Lua's numbers")
+		require.Equal(t, int64(9007199254740992), long, "as exact as Lua's numbers")
 		require.True(t, yes)
 		require.False(t, no)
 		require.Equal(t, []string{"x", "y"}, list)
@@ -91,7 +91,8 @@ func TestCallReportsWhyAScriptRefused(t *testing.T) {
 	})
 }
 
-// A type that a script has looked for and one that a command of it stumbled over.
+// A type that a script has looked for and one that a command of it stumbled over: the key
+// and its type are named either way.
 func TestCallHasOneErrorForAKeyOfTheWrongType(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		call := caller(t, cfg)
@@ -99,11 +100,11 @@ func TestCallHasOneErrorForAKeyOfTheWrongType(t *testing.T) {
 		require.NoError(t, redistest.Client(t, cfg).RPush(t.Context(), key, "mine").Err())
 		for text, want := range map[string]link.WrongTypeError{
 			`local fit, found = fits(KEYS[1], 'hash') if not fit then return {'WRONGTYPE', KEYS[1], found} end`: {Key: key, Type: "list"},
-			`return {'WRONGTYPE', KEYS[1]}`:        {Key: key},
-			`return redis.call('GET', KEYS[1])`:    {},
-			`return redis.pcall('GET', KEYS[1])`:   {},
-			`return redis.call('HLEN', KEYS[1])`:   {},
-			`return {'WRONGTYPE'}`:                 {},
+			`return {'WRONGTYPE', KEYS[1]}`:        {Key: key, Type: "list"},
+			`return redis.call('GET', KEYS[1])`:    {Key: key, Type: "list"},
+			`return redis.pcall('GET', KEYS[1])`:   {Key: key, Type: "list"},
+			`return redis.call('HLEN', KEYS[1])`:   {Key: key, Type: "list"},
+			`return {'WRONGTYPE'}`:                 {Key: key, Type: "list"},
 			`return {'WRONGTYPE', KEYS[1], 'set'}`: {Key: key, Type: "set"},
 		} {
 			_, err := call(text)

@@ -21,8 +21,8 @@ type Observer interface {
 }
 
 // Reports logs for a whole process why Redis cannot be used: at most one line a minute for
-// each cause, however many loops and nodes fail with it, and one line when all of them
-// work again. It is safe for concurrent use; nil reports nothing.
+// each cause and key of a wrong type, however many loops and nodes fail with it, and one
+// line when all of them work again. It is safe for concurrent use; nil reports nothing.
 type Reports struct {
 	// Observer, when set, is notified of every failure, logged or not. Set it before
 	// the first use.
@@ -35,7 +35,22 @@ type Reports struct {
 	parts   map[string]struct{} // parts that have failed and not worked since
 	began   time.Time           // when the first of parts failed
 	logged  bool                // a failure was logged since all parts worked
-	causes  map[Cause]*reported
+	away    bool                // Redis was away meanwhile: not all it did was to refuse
+	causes  map[reason]*reported
+}
+
+// reason is why a request failed: a cause, and the key if its type is wrong.
+type reason struct {
+	cause Cause
+	key   string
+}
+
+func reasonOf(err error) reason {
+	r := reason{cause: CauseOf(err)}
+	if wrong, ok := errors.AsType[*WrongTypeError](err); ok {
+		r.key = wrong.Key
+	}
+	return r
 }
 
 // reported has the log lines of one cause.
@@ -46,7 +61,7 @@ type reported struct {
 
 // NewReports returns reports to that log.
 func NewReports(log zerolog.Logger) *Reports {
-	return &Reports{log: log, parts: map[string]struct{}{}, causes: map[Cause]*reported{}}
+	return &Reports{log: log, parts: map[string]struct{}{}, causes: map[reason]*reported{}}
 }
 
 // Failed reports that a part, such as "heartbeat", failed and goes on trying. A
@@ -62,7 +77,8 @@ func (r *Reports) Failed(part string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return // the part's own caller cancelled the request
 	}
-	cause, now := CauseOf(err), time.Now()
+	why, now := reasonOf(err), time.Now()
+	cause := why.cause
 	if r.Observer != nil {
 		r.Observer.RedisFailed(part, cause, err)
 	}
@@ -73,10 +89,11 @@ func (r *Reports) Failed(part string, err error) {
 	}
 	r.parts[part] = struct{}{}
 	r.failing.Store(true)
-	c := r.causes[cause]
+	r.away = r.away || cause != CauseNone && cause != CauseType
+	c := r.causes[why]
 	if c == nil {
 		c = &reported{}
-		r.causes[cause] = c
+		r.causes[why] = c
 	}
 	c.failures++
 	if !c.at.IsZero() && now.Sub(c.at) < reportPause {
@@ -89,8 +106,8 @@ func (r *Reports) Failed(part string, err error) {
 	if c.failures > 1 {
 		line = line.Int("failures", c.failures)
 	}
-	if why := causeTexts[cause]; why != "" {
-		line.Msg("redis: " + why + "; trying again")
+	if text := causeTexts[cause]; text != "" {
+		line.Msg("redis: " + text + "; trying again")
 	} else {
 		line.Msg("redis refused what the " + part + " asked; trying again")
 	}
@@ -99,8 +116,12 @@ func (r *Reports) Failed(part string, err error) {
 
 // Works reports that a part works. The call is cheap while no part fails.
 func (r *Reports) Works(part string) {
-	if began, last := r.drop(part); last {
-		r.log.Info().Stringer("after", time.Since(began).Round(time.Millisecond)).Msg("redis is back")
+	if began, away, last := r.drop(part); last {
+		text := "redis is back"
+		if !away {
+			text = "redis takes what it had refused"
+		}
+		r.log.Info().Stringer("after", time.Since(began).Round(time.Millisecond)).Msg(text)
 	}
 }
 
@@ -109,21 +130,23 @@ func (r *Reports) Works(part string) {
 func (r *Reports) Ended(part string) { r.drop(part) }
 
 // drop removes a failed part. last means that no failed part is left and that a failure
-// was logged; began is when the first part had failed.
-func (r *Reports) drop(part string) (began time.Time, last bool) {
+// was logged; began is when the first part had failed, and away says that one failed
+// because Redis was away.
+func (r *Reports) drop(part string) (began time.Time, away, last bool) {
 	if r == nil || !r.failing.Load() {
-		return began, false
+		return began, false, false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, failed := r.parts[part]; !failed {
-		return began, false
+		return began, false, false
 	}
 	delete(r.parts, part)
 	if len(r.parts) > 0 {
-		return began, false
+		return began, false, false
 	}
 	r.failing.Store(false)
-	last, r.logged = r.logged, false
-	return r.began, last
+	last, away = r.logged, r.away
+	r.logged, r.away = false, false
+	return r.began, away, last
 }

@@ -66,7 +66,7 @@ func TestReportsSayEachCauseOnceAMinuteAndOneEnd(t *testing.T) {
 		r.Ended("b")
 		require.Len(t, lines(), 1)
 		r.Works("a")
-		require.Contains(t, lines()[0], "redis is back")
+		require.Contains(t, lines()[0], "redis takes what it had refused")
 	})
 }
 
@@ -155,4 +155,44 @@ func TestEveryCauseIsExplainedToAnOperator(t *testing.T) {
 		require.ErrorContains(t, link.Explain(c.err), c.want)
 		require.Equal(t, c.cause, link.CauseOf(link.Explain(c.err)), "%v", c.err)
 	}
+}
+
+func TestReportsNameEachKeyOfAWrongType(t *testing.T) {
+	var log strings.Builder
+	r := link.NewReports(zerolog.New(&log))
+	for range 3 {
+		for _, key := range []string{"{s}:tries", "{s}:parked"} {
+			r.Failed("claims", &link.WrongTypeError{Key: key, Type: "zset"})
+		}
+	}
+	require.Equal(t, 2, strings.Count(log.String(), `"cause":"type"`), "once for each key")
+	require.Contains(t, log.String(), "it is a zset, a hash is needed")
+	log.Reset()
+	r.Works("claims")
+	require.Contains(t, log.String(), "redis takes what it had refused")
+	require.NotContains(t, log.String(), "redis is back")
+}
+
+func TestInsistWaitsForAKeyOfAWrongTypeAndRetryDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		r := link.NewReports(zerolog.New(&log))
+		calls := 0
+		refuse := func(context.Context) error {
+			if calls++; calls < 5 {
+				return &link.WrongTypeError{Key: "{s}:tries"}
+			}
+			return nil
+		}
+		require.Error(t, r.Retry(t.Context(), "enqueue", refuse))
+		require.Equal(t, 1, calls)
+		require.Empty(t, log.String())
+		require.NoError(t, r.Insist(t.Context(), "claims", refuse))
+		require.Contains(t, log.String(), `"part":"claims"`)
+		require.Contains(t, log.String(), "redis takes what it had refused")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		calls = -1000
+		require.True(t, link.IsWrongType(r.Insist(ctx, "claims", refuse)), "the last error when ctx ends")
+	})
 }

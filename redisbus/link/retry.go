@@ -53,16 +53,31 @@ const FewTries = 3
 // Retry is the function [Retry], which reports from the third failure on that the part
 // fails: no request is repeated for long without a line in the log.
 func (r *Reports) Retry(ctx context.Context, part string, f func(context.Context) error) error {
+	return r.repeat(ctx, part, f, func(error) bool { return false })
+}
+
+// Insist is the function [Reports.Retry] for a request without which a node cannot go on: it
+// also repeats the request while Redis refuses it because a key of the namespace has another
+// type, and reports that at once. It works again as soon as the key is renamed or deleted.
+func (r *Reports) Insist(ctx context.Context, part string, f func(context.Context) error) error {
+	return r.repeat(ctx, part, f, IsWrongType)
+}
+
+// repeat repeats f while Redis does not answer, or answers with an error that is mendable.
+func (r *Reports) repeat(ctx context.Context, part string, f func(context.Context) error, mendable func(error) bool) error {
+	reported := false
 	for n := 1; ; n++ {
 		err := f(ctx)
-		if err == nil || OutcomeOf(err) == Ran {
-			if n > FewTries {
+		refused := err != nil && mendable(err)
+		if err == nil || OutcomeOf(err) == Ran && !refused {
+			if reported {
 				r.Works(part)
 			}
 			return err
 		}
-		if n >= FewTries {
+		if n >= FewTries || refused {
 			r.Failed(part, err)
+			reported = true
 		}
 		if ctx.Err() != nil || Sleep(ctx, Pause(n)) != nil {
 			r.Ended(part)

@@ -1,15 +1,18 @@
 package redistest
 
 import (
+	"context"
 	"os/exec"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 )
 
 // Main is a package's TestMain: it runs the tests and fails when they leave a
-// goroutine behind.
+// goroutine behind. The Redis client's own lines are not printed.
 func Main(m *testing.M) {
+	Silence()
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/stellarfw/stellar/redisbus/redistest.startAll"),
 		// After a server that could not be reached, a closed client's pool sleeps for
@@ -21,3 +24,11 @@ func Main(m *testing.M) {
 // StartWithTest starts a process that is killed when the test process ends, in whatever
 // way it ends (on Linux; elsewhere it just starts the process).
 func StartWithTest(cmd *exec.Cmd) error { return startWithParent(cmd) }
+
+// Silence drops the lines that the Redis client library writes to standard error, such as
+// one for each connection that a test cuts.
+func Silence() { redis.SetLogger(silence{}) }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}

@@ -97,7 +97,7 @@ func TestTheBinary(t *testing.T) {
 		keys, err := client.Keys(t.Context(), "*").Result()
 		require.NoError(t, err)
 		slices.Sort(keys)
-		work := []string{"cache:a", "clock", "delayed:default", "done", "epoch", "history", "kept", "layout", "queues", "reaping", "results", "stats", "tasks", "token"}
+		work := []string{"cache:a", "clock", "definitions", "delayed:default", "done", "epoch", "history", "kept", "layout", "queues", "reaping", "results", "stats", "tasks", "token"}
 		for _, key := range keys {
 			name, ok := strings.CutPrefix(key, "{stellar}:")
 			require.True(t, ok, key)
@@ -121,6 +121,8 @@ func TestTheBinary(t *testing.T) {
 	})
 
 	t.Run("every command reads the configuration", func(t *testing.T) { testSources(t, path) })
+
+	t.Run("the Redis client's lines are in the log", func(t *testing.T) { testRedisLog(t, path) })
 
 	t.Run("nobody reads what it says", func(t *testing.T) { testPipes(t, path) })
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -174,6 +175,8 @@ func TestATaskForNobodyWaits(t *testing.T) {
 		require.Contains(t, r.err, "no live node")
 
 		r = stellar(t, at.env, "enqueue", "echo", `"early"`, "--id", "early")
+		require.Equal(t, result{2, "", "stellar: unknown task echo: no program has defined any task; start its nodes first, or use --any-name\n"}, r)
+		r = stellar(t, at.env, "enqueue", "echo", `"early"`, "--id", "early", "--any-name")
 		require.Zero(t, r.code, r.err)
 		require.Contains(t, r.err, "no node is live")
 		require.Contains(t, stellar(t, at.env, "status").out, "no live nodes")
@@ -187,9 +190,34 @@ func TestATaskForNobodyWaits(t *testing.T) {
 	})
 }
 
+func TestATaskGoesIntoItsOwnQueueWhileNoNodeLives(t *testing.T) {
+	each(t, func(t *testing.T, at place) {
+		ctx, cancel := context.WithTimeout(t.Context(), patient)
+		defer cancel()
+		set, err := supervisor.New(supervisor.Config{Workers: 1, Redis: at.cfg}, enqueueApp(), zerolog.Nop())
+		require.NoError(t, err)
+		serving, stop := context.WithCancel(ctx)
+		served := make(chan error, 1)
+		go func() { served <- set.Serve(serving) }()
+		require.NoError(t, set.AwaitReady(ctx))
+		_, err = set.Nodes()[0].API().Inspector.LimitQueue(ctx, "post", &tasks.Limits{Tasks: 1})
+		require.NoError(t, err)
+		stop()
+		require.NoError(t, <-served)
+
+		r := stellar(t, at.env, "enqueue", "mail", "--id", "first")
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.err, "no node is live")
+		require.Contains(t, stellar(t, at.env, "tasks", "show", "first").out, "post")
+		r = stellar(t, at.env, "enqueue", "mail")
+		require.Equal(t, 1, r.code)
+		require.Contains(t, r.err, "queue post: queue is full")
+	})
+}
+
 func TestACommandIsInterrupted(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
-		waiting := start(t, at.env, echoApp(), "enqueue", "echo", "--wait")
+		waiting := start(t, at.env, echoApp(), "enqueue", "echo", "--wait", "--any-name")
 		waiting.err.await(t, "no node is live", 1)
 		began := time.Now()
 		waiting.term()

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -31,7 +30,6 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(Main(context.Background(), program, OS()))
 	}
-	redis.SetLogger(silence{})
 	redistest.Main(m)
 }
 

@@ -43,25 +43,25 @@ type Process struct {
 	// Orders subscribes to the signals that operate a running set; stop ends the
 	// subscription. A nil Orders means that there are no such signals.
 	Orders func() (signals <-chan os.Signal, stop func())
+
+	redisLog *cluster.RedisLog // receives the lines of the Redis client; nil for none
 }
 
 // OS returns the OS process that runs the program. It changes global state: it catches
 // the signals TERM and INT, it has a write to a pipe without a reader fail, which otherwise
-// ends the process with the signal PIPE, and it silences the logger of the Redis client, whose
-// messages on standard error would repeat what the nodes log.
+// ends the process with the signal PIPE, and it takes the Redis client's lines, which that
+// client writes to standard error, into the log of the set.
 func OS() Process {
-	redis.SetLogger(silence{})
+	lines := &cluster.RedisLog{}
+	redis.SetLogger(lines)
 	signals := make(chan os.Signal, 3)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which child processes would inherit
 	return Process{
 		Args: os.Args, Env: os.LookupEnv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals, Orders: catchOrders,
+		redisLog: lines,
 	}
 }
-
-type silence struct{}
-
-func (silence) Printf(context.Context, string, ...any) {}
 
 // Main runs the command line of a program and returns the exit code; errors are written
 // to standard error. It returns when all its goroutines have ended, except after a third
@@ -88,7 +88,7 @@ func Main(ctx context.Context, program Program, process Process) int {
 		}
 	}
 	env := &cluster.Env{
-		Settings: config.New(process.Env), Program: program.Name, Args: process.Args, Stdin: process.Stdin,
+		Settings: config.New(process.Env), Program: program.Name, Args: process.Args, Stdin: process.Stdin, RedisLog: process.redisLog,
 		Stdout: &cluster.Stream{Writer: process.Stdout, Gone: gone}, Stderr: &cluster.Stream{Writer: process.Stderr, Gone: gone},
 	}
 	r.env = env

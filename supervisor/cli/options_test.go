@@ -25,7 +25,7 @@ func TestEveryOptionOfATaskIsAFlag(t *testing.T) {
 	idle(t, func(c console) {
 		stored := func(args ...string) string {
 			var r tasks.Receipt
-			c.read(&r, append([]string{"enqueue", "mail"}, args...)...)
+			c.read(&r, append([]string{"enqueue", "mail", "--any-name"}, args...)...)
 			require.False(c, r.Duplicate)
 			record := redistest.Client(c, c.at.cfg).HGet(c.Context(), c.at.cfg.Keys().Tasks(), r.ID).Val()
 			return regexp.MustCompile(`^(mail\|[^|]*\|)[^|]*`).ReplaceAllString(record, "$1") // without the time of the enqueue
@@ -33,8 +33,8 @@ func TestEveryOptionOfATaskIsAFlag(t *testing.T) {
 		plain := stored()
 		require.Equal(c, plain, stored())
 		for _, field := range reflect.VisibleFields(reflect.TypeFor[tasks.Options]()) {
-			if !field.IsExported() || field.Name == "Await" { // --wait, which is not stored
-				continue
+			if !field.IsExported() || field.Name == "Await" || field.Name == "AnyName" {
+				continue // --wait and --any-name change nothing of what is stored
 			}
 			args, without := []string{flagOf(field.Name)}, plain
 			switch reflect.Zero(field.Type).Interface().(type) {

@@ -46,7 +46,7 @@ func TestAProgramOfItsOwn(t *testing.T) {
 		require.Contains(t, out, "stellar-worker-2")
 		require.Empty(t, err)
 		_, err = shop(2, "enqueue", "frob")
-		require.Equal(t, "shop: unknown task frob: the live nodes handle greet\n", err)
+		require.Equal(t, "shop: unknown task frob: programs have defined greet; --any-name stores it anyway\n", err)
 		_, err = shop(2, "call", "frob")
 		require.Contains(t, err, `"shop call api.methods" lists what there is`)
 		require.Contains(t, stellar(t, env, "status").out, "stellar-worker-2", "another program's commands find the set")

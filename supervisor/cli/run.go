@@ -120,6 +120,7 @@ func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Log
 		log.Info().Str("report", set.Report().String()).Msg("set has stopped")
 	}
 	if err != nil {
+		err = r.env.ExplainPassword(err)
 		log.Error().Err(err).Int("exit", exitCode(err)).Msg("set has failed")
 		return loggedError{err}
 	}

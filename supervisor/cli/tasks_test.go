@@ -75,7 +75,7 @@ func idle(t *testing.T, scenario func(c console)) {
 
 func TestEnqueueWithAllOptions(t *testing.T) {
 	idle(t, func(c console) {
-		c.run("enqueue", "mail", `{"to":"ada"}`, "--id", "a", "--priority", "high", "--deadline", "90m", "--unique", "ada", "--max-attempts", "3",
+		c.run("enqueue", "--any-name", "mail", `{"to":"ada"}`, "--id", "a", "--priority", "high", "--deadline", "90m", "--unique", "ada", "--max-attempts", "3",
 			"--run-timeout", "5s", "--backoff", "2s", "--max-backoff", "1m", "--retention", "1h", "--result", "--meta", "tenant=acme", "--meta", "trace=a=1,b=2")
 		var a tasks.Task
 		c.read(&a, "tasks", "show", "a")
@@ -88,8 +88,8 @@ func TestEnqueueWithAllOptions(t *testing.T) {
 		record := redistest.Client(c, c.at.cfg).HGet(c.Context(), c.at.cfg.Keys().Tasks(), "a").Val()
 		require.Contains(c, record, `"a":3,"t":5000,"r":3600000,"b":2000,"B":60000`)
 
-		require.Equal(c, "not enqueued, this one has the unique key: mail a\n", c.run("enqueue", "mail", "--unique", "ada", "--unique-for", "1h"))
-		c.run("enqueue", "mail", "--id", "b", "--after", "a", "--after", "c", "--priority", "low")
+		require.Equal(c, "not enqueued, this one has the unique key: mail a\n", c.run("enqueue", "--any-name", "mail", "--unique", "ada", "--unique-for", "1h"))
+		c.run("enqueue", "--any-name", "mail", "--id", "b", "--after", "a", "--after", "c", "--priority", "low")
 		require.Contains(c, c.run("tasks", "explain", "b"), "b is blocked (mail, queue default)\n  - it runs when 1 more of the tasks")
 		require.Contains(c, c.run("tasks", "show", "b"), "a c (1 not done)")
 		require.Contains(c, c.run("tasks", "explain", "a"), "no live node serves the queue default")
@@ -101,9 +101,9 @@ func TestTasksAreListed(t *testing.T) {
 		require.Equal(c, "no queue was used yet\n", c.run("tasks"))
 		require.Equal(c, "no tasks\n", c.run("tasks", "list"))
 		require.JSONEq(c, `[]`, c.run("tasks", "list", "-o", "json"))
-		c.run("enqueue", "mail", `"to ada"`, "--id", "m1")
-		c.run("enqueue", "mail", `"to bob"`, "--id", "m2", "--queue", "post", "--priority", "high")
-		c.run("enqueue", "echo", "--id", "e1", "--in", "1h")
+		c.run("enqueue", "--any-name", "mail", `"to ada"`, "--id", "m1")
+		c.run("enqueue", "--any-name", "mail", `"to bob"`, "--id", "m2", "--queue", "post", "--priority", "high")
+		c.run("enqueue", "--any-name", "echo", "--id", "e1", "--in", "1h")
 		ids := func(args ...string) (ids []string) {
 			var found []tasks.Task
 			c.read(&found, append([]string{"tasks", "list"}, args...)...)
@@ -287,7 +287,7 @@ func TestWeightsReachTheNodes(t *testing.T) {
 	for i := range 100 {
 		news = append(news, tasks.Request{Name: "note", Options: tasks.Options{Queue: []string{"first", "second"}[i%2]}})
 	}
-	queue := tasks.NewClient(t.Context(), redistest.Client(t, cfg), cfg.Keys(), nil)
+	queue := tasks.NewClient(t.Context(), redistest.Client(t, cfg), cfg.Keys(), &tasks.Registry{})
 	defer queue.Close()
 	_, err := queue.EnqueueMany(t.Context(), news)
 	require.NoError(t, err)

@@ -116,6 +116,9 @@ func (t *timestamp) UnmarshalJSON(text []byte) error {
 	if err == nil {
 		at, err = time.Parse(time.RFC3339, s)
 	}
+	if err == nil && at.IsZero() { // it is set, and stands for none otherwise
+		at = at.Add(1)
+	}
 	if err != nil {
 		return fmt.Errorf("%.60s is no time: use milliseconds since 1970, or a text such as 2027-01-31T08:00:00Z", text)
 	}

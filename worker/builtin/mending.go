@@ -23,8 +23,7 @@ type (
 	taskBulk struct {
 		tasks.Filter
 
-		All bool   `json:"all,omitempty"` // must be true for an empty filter
-		By  string `json:"by,omitempty"`  // of a cancellation: who cancels, or why: who cancels, or why
+		By string `json:"by,omitempty"` // of a cancellation: who cancels, or why
 	}
 )
 
@@ -53,13 +52,5 @@ func registerMending(r rpcregistry.Registrar, i *tasks.Inspector) {
 
 // handleBulk registers a method that changes all tasks that a filter selects.
 func handleBulk(r rpcregistry.Registrar, name string, do func(ctx context.Context, f tasks.Filter, by string) (int, error)) {
-	handleTask(r, name, func(ctx context.Context, in taskBulk) (int, error) {
-		f := in.Filter
-		unbounded := len(f.States) == 0 && f.Queue+f.Name+f.Text == "" && f.Since.IsZero() && f.Until.IsZero()
-		if unbounded && !in.All {
-			// a filter left out by mistake must not select all tasks
-			return 0, fmt.Errorf("%w: say which tasks, or all: true", rpcregistry.ErrBadArguments)
-		}
-		return do(ctx, f, in.By)
-	})
+	handleTask(r, name, func(ctx context.Context, in taskBulk) (int, error) { return do(ctx, in.Filter, in.By) })
 }

@@ -18,6 +18,7 @@ type Status struct {
 	Uptime      float64          `json:"uptime"` // seconds since this life began
 	Tasks       struct {
 		InHand  int   `json:"inHand"`  // handlers running
+		Overdue int   `json:"overdue"` // of these, handlers that go on although their contexts have ended
 		Started int64 `json:"started"` // handler starts in this life
 		Done    int64 `json:"done"`    // tasks done in this life
 	} `json:"tasks"`

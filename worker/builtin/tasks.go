@@ -64,7 +64,8 @@ func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Regi
 		all := []Definition{}
 		for _, name := range handled.Names() {
 			d, _ := handled.Definition(name)
-			all = append(all, Definition{Name: name, Queue: d.Queue, Retention: d.Retention.Milliseconds()})
+			retention := (d.Retention + time.Millisecond - 1).Milliseconds() // rounded up: 0 stands for none
+			all = append(all, Definition{Name: name, Queue: d.Queue, Retention: retention})
 		}
 		return all, nil
 	})

@@ -28,6 +28,9 @@ type Process struct {
 	// Lease is how long the node's leases last, in milliseconds. 0: not known, in the
 	// records of older programs.
 	Lease int64 `json:"lease,omitempty"`
+	// TokenMode is how the node proves its messages. Empty: not known, in the records of
+	// older programs.
+	TokenMode link.Mode `json:"tokenMode,omitempty"`
 }
 
 // Member is a node as [Directory.List] returns it.
@@ -59,10 +62,14 @@ func (d Directory) List(ctx context.Context) ([]Member, error) {
 	if err := reply.Row(0).Scan(&now); err != nil {
 		return nil, fmt.Errorf("list members: %w", err)
 	}
-	members := make([]Member, reply.Len()-1)
-	for i := range members {
-		if members[i], err = parseMember(reply.Row(1+i), now); err != nil {
+	members := make([]Member, 0, reply.Len()-1)
+	for i := range reply.Len() - 1 {
+		m, readable, err := parseMember(reply.Row(1+i), now)
+		if err != nil {
 			return nil, fmt.Errorf("list members: %w", err)
+		}
+		if readable {
+			members = append(members, m)
 		}
 	}
 	slices.SortFunc(members, func(a, b Member) int { return CompareIDs(a.Incarnation.ID, b.Incarnation.ID) })
@@ -91,6 +98,21 @@ func (d Directory) Live(ctx context.Context) ([]redisbus.Identity, error) {
 	return live, nil
 }
 
+// Modes returns the token mode of each live node by its id.
+func (d Directory) Modes(ctx context.Context) (map[string]link.Mode, error) {
+	members, err := d.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	modes := make(map[string]link.Mode, len(members))
+	for _, m := range members {
+		if m.Live {
+			modes[m.Incarnation.ID] = m.Process.TokenMode
+		}
+	}
+	return modes, nil
+}
+
 // Expired returns up to limit incarnations that may be taken over. If no process has called
 // it for half a lease, Redis was probably away and nobody could renew: then it returns none
 // for the length of one lease, so that nodes do not take over from each other after an
@@ -111,11 +133,9 @@ func (d Directory) Expired(ctx context.Context, lease, reserve time.Duration, li
 	}
 	out := make([]Incarnation, 0, len(names))
 	for _, name := range names {
-		i, err := Parse(name)
-		if err != nil {
-			return nil, fmt.Errorf("list expired leases: %w", err)
+		if i, err := Parse(name); err == nil { // anything else was written by another program
+			out = append(out, i)
 		}
-		out = append(out, i)
 	}
 	return out, nil
 }
@@ -185,30 +205,23 @@ func (d Directory) SetState(ctx context.Context, i Incarnation, state State) err
 	return nil
 }
 
-func parseMember(row link.Reply, now int64) (Member, error) {
+// parseMember parses a row of list.lua, as much of it as can be read: a damaged record
+// hides no other member. It reports false if not even the incarnation can be read.
+func parseMember(row link.Reply, now int64) (m Member, readable bool, err error) {
 	var text string
-	var deadline, joined int64
-	var inHand int
-	if err := row.Scan(&text, &deadline, &inHand); err != nil {
-		return Member{}, err
+	var deadline int64
+	if err := row.Scan(&text, &deadline, &m.TasksInHand); err != nil {
+		return Member{}, false, err
 	}
-	parts := strings.SplitN(text, "\n", 4)
-	if len(parts) != 4 {
-		return Member{}, fmt.Errorf("member record %q", text)
-	}
+	parts := append(strings.SplitN(text, "\n", 4), "", "", "")
 	i, err := Parse(parts[0])
 	if err != nil {
-		return Member{}, err
+		return Member{}, false, nil //nolint:nilerr // see above
 	}
-	if joined, err = strconv.ParseInt(parts[1], 10, 64); err != nil {
-		return Member{}, fmt.Errorf("member record of %s: %w", i, err)
+	m.Incarnation, m.State, m.Live = i, State(parts[2]), deadline > now
+	if joined, err := strconv.ParseInt(parts[1], 10, 64); err == nil {
+		m.Uptime = time.Duration(now-joined) * time.Millisecond
 	}
-	m := Member{
-		Incarnation: i, State: State(parts[2]), Live: deadline > now, TasksInHand: inHand,
-		Uptime: time.Duration(now-joined) * time.Millisecond,
-	}
-	if err := json.Unmarshal([]byte(parts[3]), &m.Process); err != nil {
-		return Member{}, fmt.Errorf("member record of %s: %w", i, err)
-	}
-	return m, nil
+	_ = json.Unmarshal([]byte(parts[3]), &m.Process)
+	return m, true, nil
 }

@@ -100,8 +100,8 @@ type JoinRequest struct {
 }
 
 // Join adds a new incarnation to the cluster. The keeper renews its lease until the lease is
-// released or lost. Join waits for Redis until ctx ends. The error is [ErrIDTaken], a
-// [*link.LayoutError], or one of link.Explain.
+// released or lost. Join waits until ctx ends for Redis, and for keys of a wrong type to be
+// mended. The error is [ErrIDTaken], a [*link.LayoutError], or one of link.Explain.
 func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	own := k.directory.layouts()
 	r.Process.Layout, r.Process.Lease = own.max, k.times.Lease.Milliseconds()
@@ -120,17 +120,11 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	keys := append(k.directory.layoutKeys(), k.directory.Keys.Numbers(prefix))
 	i := Incarnation{Nonce: newNonce()}
 	var sent time.Time
-	defer k.Reports.Ended(joining)
-	err = link.Retry(ctx, func(ctx context.Context) error {
+	err = k.Reports.Insist(ctx, joining, func(ctx context.Context) error {
 		sent = time.Now()
 		reply, err := joinScript.Call(ctx, k.directory.Client, keys,
 			prefix, r.ID, prefer, i.Nonce, k.times.Lease.Milliseconds(), info, again, own.min, own.max)
 		again = again || link.OutcomeOf(err) == link.Unknown
-		if link.OutcomeOf(err) == link.Ran {
-			k.Reports.Works(joining)
-		} else {
-			k.Reports.Failed(joining, err)
-		}
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
@@ -288,4 +289,30 @@ func TestIncarnationsParse(t *testing.T) {
 	require.Negative(t, membership.CompareIDs("w-2", "w-10"))
 	require.Positive(t, membership.CompareIDs("w-10", "w-9"))
 	require.Zero(t, membership.CompareIDs("x", "x"))
+}
+
+func TestADamagedMemberRecordHidesNoOther(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		d, k := open(t, cfg)
+		sound, damaged := join(t, k, membership.JoinRequest{}), join(t, k, membership.JoinRequest{})
+		later := float64(time.Now().Add(time.Hour).UnixMilli())
+		for id, record := range map[string]string{
+			damaged.Incarnation.ID: damaged.Incarnation.String() + "\nsoon\nrunning\n{", "w-3": "w-3#1:00", "x": "x",
+		} {
+			require.NoError(t, d.Client.HSet(t.Context(), d.Keys.Members(), id, record).Err())
+			name, _, _ := strings.Cut(record, "\n")
+			require.NoError(t, d.Client.ZAddNX(t.Context(), d.Keys.Leases(), redis.Z{Score: later, Member: name}).Err())
+		}
+		members, err := d.List(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, sound.Incarnation, members[0].Incarnation)
+		require.Equal(t, damaged.Incarnation, members[1].Incarnation)
+		require.True(t, members[1].Live)
+
+		require.NoError(t, d.Client.ZAdd(t.Context(), d.Keys.Leases(), redis.Z{Score: 1, Member: "x"},
+			redis.Z{Score: 2, Member: damaged.Incarnation.String()}).Err())
+		expired, err := d.Expired(t.Context(), membership.DefaultLease, longest, 10)
+		require.NoError(t, err)
+		require.Equal(t, []membership.Incarnation{damaged.Incarnation}, expired)
+	})
 }

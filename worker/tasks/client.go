@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -26,24 +28,47 @@ type Client struct {
 	registry *Registry
 	observer Observer                   // nil: none
 	plain    atomic.Pointer[queue.Kind] // of the last task without options
-	endings  *redisbus.Announcements
-	closed   context.Context //nolint:containedctx // ends with the client, and waits with it
-	end      context.CancelFunc
+	strict   bool                       // refuses tasks that it does not know
+	log      zerolog.Logger
+
+	published *published // nil: it does not look for definitions
+
+	mu      sync.Mutex
+	warned  map[string]struct{} // the names of unknown tasks that were logged
+	endings *redisbus.Announcements
+	closed  context.Context //nolint:containedctx // ends with the client, and waits with it
+	end     context.CancelFunc
 }
 
 // NewClient returns a client that works until ctx ends or [Client.Close] is called. The
-// definitions of r say in which queue a task waits; tasks that r does not know go to
-// [DefaultQueue]. r may be nil.
+// definitions of r say in which queue a task waits. A task that r does not know goes to
+// [DefaultQueue], and is logged once.
+//
+// Without a registry the client uses the definitions that the programs of nodes have
+// published on Redis ([Client.Learn]). It refuses other tasks with [ErrUndefined] unless
+// [Options].AnyName is set.
 func NewClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *Registry) *Client {
-	if r == nil {
-		r = &Registry{}
-	}
 	closed, end := context.WithCancel(ctx)
-	return &Client{
+	client := &Client{
 		closed: closed, end: end, redis: c, keys: keys, store: queue.NewStore(c, keys), producer: queue.NewProducer(ctx, c, keys, ErrClosed),
-		registry: r, endings: redisbus.NewAnnouncements(c),
+		registry: r, endings: redisbus.NewAnnouncements(c), log: zerolog.Nop(), warned: map[string]struct{}{},
 	}
+	if r == nil {
+		client.registry, client.strict = &Registry{}, true
+		client.Learn()
+	}
+	return client
 }
+
+// Learn has the client use published definitions for tasks that its registry does not know.
+// It reads them when it meets the first such task, then every 10 s, and, if it refuses
+// unknown tasks, whenever it meets one; no other enqueue waits for that. Call it before
+// the client's first use.
+func (c *Client) Learn() { c.published = newPublished(c.store) }
+
+// LogTo sets the log of the client; without it, nothing is logged. Call it before the
+// client's first use.
+func (c *Client) LogTo(log zerolog.Logger) { c.log = log }
 
 // Close ends the calls that still wait with [ErrClosed]. Whether their tasks were stored
 // is unknown.
@@ -51,6 +76,9 @@ func (c *Client) Close() {
 	c.end()
 	c.producer.Close()
 	c.endings.Close()
+	if c.published != nil {
+		c.published.close()
+	}
 }
 
 // Enqueue stores a task to run as soon as a node is free. When it returns nil the
@@ -62,7 +90,8 @@ func (c *Client) Close() {
 // repeated without the risk of a second task. While Redis does not answer, Enqueue notices
 // a cancelled ctx within 2 s, and a deadline at once. It returns [link.ErrFull] at once
 // when Redis has reached its maxmemory, and [ErrQueueFull] when the queue has reached its
-// limits.
+// limits. A client without definitions of its own returns [ErrUndefined] for a task that
+// no program has defined (see [NewClient]).
 func (c *Client) Enqueue(ctx context.Context, name string, payload any) (Receipt, error) {
 	return c.EnqueueWith(ctx, name, payload, Options{})
 }
@@ -105,6 +134,9 @@ func (c *Client) EnqueueMany(ctx context.Context, requests []Request) ([]Receipt
 
 // enqueueMany is [Client.EnqueueMany]; sent reports whether the tasks went to Redis.
 func (c *Client) enqueueMany(ctx context.Context, requests []Request) (receipts []Receipt, sent bool, err error) {
+	if err := c.learn(ctx, requests); err != nil {
+		return nil, false, err
+	}
 	if len(c.registry.enqueue) > 0 {
 		return c.enqueueWrapped(ctx, requests)
 	}

@@ -92,8 +92,9 @@ type Registrar interface {
 //
 // When the handler returns an error, the task is tried again after a pause, up to
 // MaxAttempts times in all. So is a task whose payload does not decode ([ErrPayload]):
-// while versions roll, a node that can decode it may take it. The handler's context ends at the timeout, and when the node ends. In the latter case the
-// task returns to its queue, and the run does not count as an attempt.
+// while versions roll, a node that can decode it may take it. The handler's context ends
+// at the timeout, and when the node ends. In the latter case the task returns to its
+// queue, and the run does not count as an attempt.
 func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In) error) {
 	r.RegisterTask(d, func(ctx context.Context, payload json.RawMessage) error {
 		in, err := decode[In](payload)

@@ -19,6 +19,10 @@ var (
 	// ErrPayload: the payload does not decode into the argument of the handler; the error's
 	// text names the member. The run has failed.
 	ErrPayload = errors.New("payload does not fit")
+	// ErrUndefined: the client does not know how to treat tasks of this name. Nothing was
+	// stored.
+	ErrUndefined = errors.New("no program has defined a task of this name: " +
+		"check the name, start a node that handles it, or set Options.AnyName")
 	// ErrNotFound: no task with that id is stored.
 	ErrNotFound = errors.New("task not found")
 	// ErrQueueFull: the queue has as many tasks or bytes as it may (see [Limits]);

@@ -67,12 +67,16 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 			int(KeepDeadFor.Hours()/24), KeepDead)
 		return i.explainUnique(ctx, e, now)
 	case Delayed:
-		e.sayf("it is due in %s, at %s", e.Due.Sub(now).Round(time.Millisecond), e.Due.Format(time.RFC3339))
+		if in := e.Due.Sub(now); in < 2*365*24*time.Hour { // Sub does not go beyond 292 years
+			e.sayf("it is due in %s, at %s", in.Round(time.Millisecond), e.Due.Format(time.RFC3339))
+		} else {
+			e.sayf("it is due at %s", e.Due.Format(time.RFC3339))
+		}
 		if e.Attempts > 0 {
 			e.sayf("%d attempts have failed; this is the pause before the next", e.Attempts)
 		}
 	case Active:
-		e.sayf("%s has it in hand", e.Node)
+		e.explainRun(now)
 		if e.Cancelling {
 			e.sayf("it is to be cancelled: its handler has been asked to end and has not returned")
 		}
@@ -87,6 +91,22 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 	}
 	return err
 }
+
+// explainRun says how far the run of a task is at now.
+func (e *Explanation) explainRun(now time.Time) {
+	e.sayf("%s has it in hand: %s", e.Node, e.Run)
+	if e.Run.Since.IsZero() {
+		return
+	}
+	if ran, most := now.Sub(e.Run.Since), e.Run.timeout(); most > 0 && ran > most+overdueAfter {
+		e.sayf("its handler should have returned %s ago: it goes on although its context has ended, and keeps its slot",
+			(ran - most).Round(time.Millisecond))
+	}
+}
+
+// overdueAfter is for how long after its timeout a run is not called overdue: its handler
+// began a moment after the claim and may need time to return.
+const overdueAfter = time.Second
 
 // explainUnique names the task that holds a task's unique key and keeps it from being
 // retried.
@@ -104,7 +124,7 @@ func (i *Inspector) explainUnique(ctx context.Context, e *Explanation, now time.
 	if errors.Is(err, redis.Nil) {
 		err = nil // one of the two keys does not exist
 	}
-	till := time.UnixMilli(int64(until.Val()))
+	till := queue.TimeOf(int64(until.Val()))
 	switch {
 	case err != nil, holder.Err() != nil, holder.Val() == e.ID:
 	case until.Err() != nil:
@@ -198,36 +218,6 @@ func nodes(incarnations []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), len(ids)-most)
 	}
 	return strings.Join(ids, ", ")
-}
-
-// serving returns the live incarnations that claim from a queue, and those that
-// serve it but are quiet.
-func (i *Inspector) serving(ctx context.Context, queue string) (claiming, quiet []string, err error) {
-	leases, err := i.redis.ZRangeArgs(ctx, redis.ZRangeArgs{Key: i.keys.Leases(), Start: "(0", Stop: "+inf", ByScore: true}).Result()
-	if err != nil || len(leases) == 0 {
-		return nil, nil, err
-	}
-	streams := make([]*redis.SliceCmd, len(leases))
-	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for n, incarnation := range leases {
-			streams[n] = p.HMGet(ctx, i.keys.Stream(incarnation), "queues", "quiet")
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	for i, incarnation := range leases {
-		served, _ := streams[i].Val()[0].(string)
-		switch {
-		case !slices.Contains(strings.Fields(served), queue):
-		case streams[i].Val()[1] != nil:
-			quiet = append(quiet, incarnation)
-		default:
-			claiming = append(claiming, incarnation)
-		}
-	}
-	return claiming, quiet, nil
 }
 
 // explainBlocked says which tasks a blocked task waits for.

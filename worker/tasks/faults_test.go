@@ -270,7 +270,7 @@ func hole() link.Config {
 
 func TestAnEnqueueEndsWithItsClientOnVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := tasks.NewClient(t.Context(), redistest.Client(t, hole()), hole().Keys(), nil)
+		c := tasks.NewClient(t.Context(), redistest.Client(t, hole()), hole().Keys(), &tasks.Registry{})
 		ended := make(chan error, 1)
 		go func() {
 			_, err := c.Enqueue(context.WithoutCancel(t.Context()), "x", 1)
@@ -289,7 +289,7 @@ func TestAnEnqueueEndsWithItsClientOnVirtualTime(t *testing.T) {
 
 func TestAnEnqueueEndsWithItsCallersDeadline(t *testing.T) {
 	hole := hole()
-	c := tasks.NewClient(t.Context(), redistest.Client(t, hole), hole.Keys(), nil)
+	c := tasks.NewClient(t.Context(), redistest.Client(t, hole), hole.Keys(), &tasks.Registry{})
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

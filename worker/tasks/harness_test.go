@@ -35,6 +35,7 @@ type cluster struct {
 	inspector *tasks.Inspector
 	cache     *cache.Cache
 	observer  tasks.Observer // of nodes and movers
+	log       *notes         // of nodes and movers, instead of the test's
 
 	mu    sync.Mutex
 	nodes []*node
@@ -91,7 +92,10 @@ func (c *cluster) startWith(cfg runner.Config) *node {
 	client := redistest.Client(c.t, c.cfg)
 	cfg.Redis, cfg.Keys, cfg.Incarnation, cfg.Fence = client, c.keys, lease.Incarnation.String(), lease.Incarnation.Epoch
 	cfg.Observer = c.observer
-	cfg.Client, cfg.Log = c.tasks, zerolog.New(zerolog.NewTestWriter(c.t))
+	cfg.Client, cfg.Log = c.tasks, redistestLog(c.t)
+	if c.log != nil {
+		cfg.Log = zerolog.New(c.log)
+	}
 	cfg.Seal = func(_ context.Context, kind string, body any, _ redisbus.PublishOptions) (string, []byte, error) {
 		b, err := json.Marshal(map[string]any{"messageType": kind, "body": body})
 		return c.keys.Channel(), b, err

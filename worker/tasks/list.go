@@ -32,6 +32,18 @@ type Filter struct {
 	Until time.Time `json:"until,omitzero"`
 	// Limit is the maximal number of tasks; 0 means no limit.
 	Limit int `json:"limit,omitempty"`
+	// All says that a filter without any condition is meant: CancelAll, DeleteAll and
+	// RetryAll refuse it otherwise. To list tasks it is not needed.
+	All bool `json:"all,omitempty"`
+}
+
+// selects returns an error for a filter that selects everything without saying so, which is
+// likely to be one that was never filled in.
+func (f Filter) selects() error {
+	if f.All || len(f.States) > 0 || f.Queue+f.Name+f.Text != "" || !f.Since.IsZero() || !f.Until.IsZero() {
+		return nil
+	}
+	return fmt.Errorf("%w: the filter has no condition: say which tasks, or set All", ErrInvalid)
 }
 
 func (f Filter) validate() error {
@@ -185,7 +197,7 @@ func (i *Inspector) queueNames(ctx context.Context, only string) ([]string, erro
 func (i *Inspector) pageList(ctx context.Context, key string, page func(ids, scores []string) error) error {
 	for from := int64(1); ; from += listPage {
 		ids, err := i.redis.LRange(ctx, key, -from-listPage+1, -from).Result()
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		if link.IsWrongType(err) {
 			return nil // a key of another type: it holds no tasks
 		}
 		if err != nil || len(ids) == 0 {
@@ -205,7 +217,7 @@ func (i *Inspector) pageSet(ctx context.Context, key string, newestFirst bool, p
 			read = i.redis.ZRevRangeWithScores
 		}
 		entries, err := read(ctx, key, from, from+listPage-1).Result()
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		if link.IsWrongType(err) {
 			return nil
 		}
 		if err != nil || len(entries) == 0 {

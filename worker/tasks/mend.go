@@ -43,6 +43,9 @@ func (m mending) one(ctx context.Context, id string) (word string, err error) {
 // all applies the operation to the tasks that a filter selects, and returns on how many
 // tasks it succeeded.
 func (m mending) all(ctx context.Context, i *Inspector, f Filter) (int, error) {
+	if err := f.selects(); err != nil {
+		return 0, fmt.Errorf("%s tasks: %w", m.verb, err)
+	}
 	var ids []string
 	for t, err := range i.List(ctx, f) {
 		if err != nil {
@@ -84,7 +87,8 @@ func (i *Inspector) Cancel(ctx context.Context, id, by string) (running bool, er
 }
 
 // CancelAll cancels all tasks that a filter selects. It returns how many tasks were
-// cancelled or, if they run, asked to end.
+// cancelled or, if they run, asked to end. The error is [ErrInvalid] for the zero Filter (see
+// [Filter.All]).
 func (i *Inspector) CancelAll(ctx context.Context, f Filter, by string) (int, error) {
 	return i.cancelling(by).all(ctx, i, f)
 }
@@ -96,7 +100,7 @@ func (i *Inspector) Delete(ctx context.Context, id string) error {
 }
 
 // DeleteAll deletes all tasks that a filter selects and that do not run. It returns how
-// many tasks it deleted.
+// many tasks it deleted. The error is [ErrInvalid] for the zero Filter (see [Filter.All]).
 func (i *Inspector) DeleteAll(ctx context.Context, f Filter) (int, error) {
 	return i.deleting().all(ctx, i, f)
 }
@@ -109,9 +113,10 @@ func (i *Inspector) Retry(ctx context.Context, id string) error {
 }
 
 // RetryAll retries all tasks that a filter selects; a filter without states selects the
-// dead tasks. It returns how many tasks were retried.
+// dead tasks. It returns how many tasks were retried. The error is [ErrInvalid] for the zero
+// Filter (see [Filter.All]).
 func (i *Inspector) RetryAll(ctx context.Context, f Filter) (int, error) {
-	if len(f.States) == 0 {
+	if len(f.States) == 0 && f.selects() == nil {
 		f.States = []State{Dead}
 	}
 	return i.retrying().all(ctx, i, f)
@@ -120,9 +125,12 @@ func (i *Inspector) RetryAll(ctx context.Context, f Filter) (int, error) {
 // Reschedule changes when a delayed task is due, on Redis's clock; a time that has
 // passed, the zero time too, means now.
 func (i *Inspector) Reschedule(ctx context.Context, id string, at time.Time) error {
+	if err := checkTime("a due time", at); err != nil {
+		return fmt.Errorf("reschedule task %s: %w", id, err)
+	}
 	when := ""
 	if !at.IsZero() {
-		when = "@" + strconv.FormatInt(roundUpTime(at), 10)
+		when = "@" + strconv.FormatInt(queue.Until(at), 10)
 	}
 	return i.reschedule(ctx, id, when)
 }

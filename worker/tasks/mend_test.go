@@ -102,6 +102,15 @@ func TestADeadTaskKeepsItsHistoryAndComesBack(t *testing.T) {
 		require.ErrorContains(t, func() error { _, err := c.tasks.Wait(t.Context(), id); return err }(), "boom")
 
 		succeed <- true
+		for _, f := range []tasks.Filter{{}, {Limit: 100}} { // never filled in: it must not hit everything
+			_, err := c.inspector.CancelAll(t.Context(), f, "test")
+			require.ErrorIs(t, err, tasks.ErrInvalid)
+			_, err = c.inspector.DeleteAll(t.Context(), f)
+			require.ErrorIs(t, err, tasks.ErrInvalid)
+			_, err = c.inspector.RetryAll(t.Context(), f)
+			require.ErrorIs(t, err, tasks.ErrInvalid)
+		}
+		require.Equal(t, tasks.Dead, c.get(id).State)
 		n, err := c.inspector.RetryAll(t.Context(), tasks.Filter{Name: "n", Text: "boom"})
 		require.NoError(t, err)
 		require.Equal(t, 1, n)

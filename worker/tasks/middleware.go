@@ -103,7 +103,7 @@ func (c *Client) outgoingOf(name string, payload any, o Options) (Outgoing, erro
 	if err != nil {
 		return Outgoing{}, fmt.Errorf("enqueue %s: %w", name, err)
 	}
-	definition, _ := c.registry.Definition(name)
+	definition, _ := c.definitionOf(name, &o)
 	o.Queue = cmp.Or(o.Queue, definition.Queue, DefaultQueue)
 	return Outgoing{name, encoded, o}, nil
 }

@@ -32,6 +32,9 @@ type Observer interface {
 	Ticked(tick Tick)
 	// TaskEnded is called when a task has ended without a run, such as by Delete.
 	TaskEnded(end TaskEnd)
+	// RunOverdue is called once for a run whose handler goes on after its context has ended:
+	// it has not returned within the grace time.
+	RunOverdue(over RunOverdue)
 }
 
 // EnqueueResult is the result of the enqueue of a task.
@@ -99,6 +102,16 @@ type RunEnd struct {
 	Err     error // why the run failed; nil if it is done
 }
 
+// RunOverdue describes a run whose handler goes on after its context has ended. When the
+// handler returns, the run ends like any other.
+type RunOverdue struct {
+	ID, Name, Queue string
+	Node            string        // the incarnation
+	Attempt         int           // 1 in the first run
+	Timeout         time.Duration // 0: none
+	Cause           error         // why the context ended: a timeout, [ErrDeadline] or [ErrCancelled]
+}
+
 // Commit describes one commit: runs whose outcomes Redis has accepted together.
 type Commit struct {
 	Node string // the incarnation
@@ -134,7 +147,7 @@ type TickResult string
 // The results of [Tick].
 const (
 	TickEnqueued TickResult = "enqueued"
-	TickMissed   TickResult = "missed" // too late without [Periodic].CatchUp
+	TickMissed   TickResult = "missed" // too late without [Periodic].CatchUp, or left out for a parked one
 )
 
 // Tick describes a tick of a periodic task: one time at which the task is due.
@@ -170,7 +183,12 @@ func (c *Client) Observe(o Observer) { c.observer, c.producer.OnEnd = o, onEnd(o
 
 // Report sets where failures of Redis are logged that the client's calls wait out; nil means
 // nowhere. Call it before the client's first use.
-func (c *Client) Report(r *link.Reports) { c.producer.Reports, c.endings.Reports = r, r }
+func (c *Client) Report(r *link.Reports) {
+	c.store.Reports, c.producer.Reports, c.endings.Reports = r, r, r
+	if c.published != nil {
+		c.published.store.Reports = r
+	}
+}
 
 // Observe sets the observer of the tasks that the inspector cancels and deletes; nil means
 // none. Call it before the inspector's first use.

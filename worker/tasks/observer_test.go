@@ -49,6 +49,7 @@ func (t *tally) Enqueued(e tasks.EnqueueEnd) { t.add("enqueue "+string(e.Result)
 func (t *tally) Claimed(c tasks.Claim)       { t.add("claimed", c.Got) }
 func (t *tally) Committed(c tasks.Commit)    { t.add("committed", c.Runs) }
 func (t *tally) TookOver(o tasks.TakeOver)   { t.add("handed on", o.HandedOn) }
+func (t *tally) RunOverdue(tasks.RunOverdue) { t.add("overdue", 1) }
 func (t *tally) TaskEnded(e tasks.TaskEnd)   { t.add("task "+string(e.How), 1) }
 
 func (t *tally) Ticked(k tasks.Tick) {
@@ -233,13 +234,14 @@ func TestTheObserverHearsOfNodesThatEndBeforeTheirRuns(t *testing.T) {
 // counter is the least that an observer may do.
 type counter struct{ n atomic.Int64 }
 
-func (o *counter) Enqueued(tasks.EnqueueEnd) { o.n.Add(1) }
-func (o *counter) Claimed(tasks.Claim)       { o.n.Add(1) }
-func (o *counter) RunEnded(tasks.RunEnd)     { o.n.Add(1) }
-func (o *counter) Committed(tasks.Commit)    { o.n.Add(1) }
-func (o *counter) TookOver(tasks.TakeOver)   { o.n.Add(1) }
-func (o *counter) Ticked(tasks.Tick)         { o.n.Add(1) }
-func (o *counter) TaskEnded(tasks.TaskEnd)   { o.n.Add(1) }
+func (o *counter) Enqueued(tasks.EnqueueEnd)   { o.n.Add(1) }
+func (o *counter) Claimed(tasks.Claim)         { o.n.Add(1) }
+func (o *counter) RunEnded(tasks.RunEnd)       { o.n.Add(1) }
+func (o *counter) Committed(tasks.Commit)      { o.n.Add(1) }
+func (o *counter) TookOver(tasks.TakeOver)     { o.n.Add(1) }
+func (o *counter) Ticked(tasks.Tick)           { o.n.Add(1) }
+func (o *counter) RunOverdue(tasks.RunOverdue) { o.n.Add(1) }
+func (o *counter) TaskEnded(tasks.TaskEnd)     { o.n.Add(1) }
 
 func TestAnObserverAllocatesNothing(t *testing.T) {
 	const some = 2000

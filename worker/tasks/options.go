@@ -74,11 +74,13 @@ type Options struct {
 	// again. Default a new one.
 	ID string `json:"id,omitempty"`
 	// In delays the task by a duration from its enqueue, At until a time on Redis's
-	// clock. Set at most one of them.
+	// clock, in the year 9999 at the latest. Set at most one of them. Durations and
+	// due times are rounded up to whole milliseconds.
 	In time.Duration `json:"in,omitempty"`
 	At time.Time     `json:"at,omitzero"`
-	// Deadline is a time on Redis's clock. A task that has not begun by then is dead.
-	// The context of a running handler ends then, and there are no further attempts.
+	// Deadline is a time on Redis's clock, in the year 9999 at the latest. A task that
+	// has not begun by then is dead, wherever it waits. The context of a running handler
+	// ends then, and there are no further attempts.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Priority is the task's priority within its queue.
 	Priority Priority `json:"priority,omitempty"`
@@ -113,7 +115,12 @@ type Options struct {
 	// [Client.EnqueueAndWait] sets it.
 	Await bool `json:"await,omitempty"`
 
-	drawn bool // the id was generated, not chosen by the caller
+	// AnyName stores the task although no program has defined a task of this name, by a
+	// client that refuses such tasks ([NewClient]). Without Queue it goes to [DefaultQueue].
+	AnyName bool `json:"anyName,omitempty"`
+
+	drawn      bool        // the id was generated, not chosen by the caller
+	definition *Definition // of a task that was made with Define
 }
 
 // Receipt is the result of an accepted enqueue.
@@ -153,6 +160,7 @@ func (o Options) validate() error {
 		}
 	}
 	check(o.In == 0 || o.At.IsZero(), "use In or At, not both")
+	errs = append(errs, checkTime("At", o.At), checkTime("Deadline", o.Deadline))
 	errs = append(errs, o.Priority.validate())
 	check(o.MaxAttempts >= 0, "MaxAttempts cannot be negative")
 	check(min(o.Timeout, o.Retention, o.Backoff, o.MaxBackoff, o.UniqueFor) >= 0,
@@ -172,18 +180,24 @@ func (o Options) validate() error {
 // record returns the options as they are stored.
 func (o Options) record(chosen bool) queue.Options {
 	out := queue.Options{
-		MaxAttempts: o.MaxAttempts, Timeout: o.Timeout.Milliseconds(), Retention: o.Retention.Milliseconds(),
-		Backoff: o.Backoff.Milliseconds(), MaxBackoff: o.MaxBackoff.Milliseconds(), Chosen: chosen,
+		MaxAttempts: o.MaxAttempts, Timeout: queue.Milliseconds(o.Timeout), Retention: queue.Milliseconds(o.Retention),
+		Backoff: queue.Milliseconds(o.Backoff), MaxBackoff: queue.Milliseconds(o.MaxBackoff), Chosen: chosen,
 		Unique: o.Unique, UniqueFor: queue.Milliseconds(o.UniqueFor), In: queue.Milliseconds(max(o.In, 0)), After: o.After,
 		Meta: o.Meta,
 	}
 	if !o.At.IsZero() {
-		out.At = roundUpTime(o.At)
+		out.At = queue.Until(o.At)
 	}
 	if !o.Deadline.IsZero() {
-		out.Deadline = o.Deadline.UnixMilli()
+		out.Deadline = max(queue.Until(o.Deadline), 1) // 0 stands for none
 	}
 	return out
 }
 
-func roundUpTime(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
+// checkTime returns the error of a time that is too late to be stored.
+func checkTime(what string, t time.Time) error {
+	if latest := queue.Latest(); t.After(latest) {
+		return fmt.Errorf("%w: %s in the year %d: use a time up to %s", ErrInvalid, what, t.Year(), latest.Format(time.RFC3339))
+	}
+	return nil
+}

@@ -43,7 +43,9 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 		}
 		_ = infos[n].Schedule.UnmarshalText([]byte(k.Schedule)) // it never fails
 		if s := infos[n].Schedule; s.valid() == nil && !k.Paused {
-			infos[n].Next = s.Next(k.Since)
+			if next := s.Next(k.Since); !next.After(queue.Latest()) {
+				infos[n].Next = next
+			}
 		}
 	}
 	return infos, nil
@@ -63,7 +65,7 @@ func (c *Client) RunPeriodic(ctx context.Context, name string) (Receipt, error) 
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		return Receipt{}, fmt.Errorf("run periodic task %s: its definition cannot be read: %w", name, err)
 	}
-	return c.EnqueueWith(ctx, d.Task, d.Payload, Options{Queue: d.Queue})
+	return c.EnqueueWith(ctx, d.Task, d.Payload, Options{Queue: d.Queue, AnyName: true})
 }
 
 // PausePeriodic stops the ticks of a periodic task, or, with paused false, resumes them.

@@ -170,7 +170,7 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 		c := newCluster(t, redistest.Embedded(t).Config(), &r)
 		c.start(&r, 1)
 		stop := c.tickers(&r, 1)
-		other := tasks.NewClient(t.Context(), c.redis, c.keys, nil)
+		other := tasks.NewClient(t.Context(), c.redis, c.keys, &tasks.Registry{})
 		defer other.Close()
 		synctest.Wait()
 		info := func() []tasks.PeriodicInfo {

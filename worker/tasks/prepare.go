@@ -136,11 +136,17 @@ func (p *preparer) prepare(n *Request) (queue.Task, error) {
 	if id == "" {
 		id = p.ids.Next()
 	}
-	definition, _ := p.c.registry.Definition(n.Name)
+	definition, known := p.c.definitionOf(n.Name, &n.Options)
+	if !known && p.c.strict && !n.AnyName {
+		return queue.Task{}, ErrUndefined
+	}
 	in := cmp.Or(n.Queue, definition.Queue, DefaultQueue)
 	// Most are like the one before.
 	if last := p.c.plain.Load(); last != nil && last.Is(n.Name, in) && n.none() {
 		return last.Task(id, queue.NoOptions, payload), nil
+	}
+	if !known {
+		p.c.warnUndefined(n.Name, in)
 	}
 	o := n.Options
 	if o.WantResult && o.Retention == 0 && definition.Retention == 0 {

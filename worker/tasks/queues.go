@@ -179,7 +179,7 @@ func (i *Inspector) countPlaces(ctx context.Context, s *snapshot, parked []strin
 		return nil
 	})
 	// A key that is something else's holds no task; no line that is empty has a first.
-	if err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") && !errors.Is(err, redis.Nil) {
+	if err != nil && !link.IsWrongType(err) && !errors.Is(err, redis.Nil) {
 		return err
 	}
 	for at := range s.queues {

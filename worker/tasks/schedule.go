@@ -104,7 +104,7 @@ func Cron(expression string, zone *time.Location) Schedule {
 		s.err = fmt.Errorf("schedule %q: %w: use five fields such as \"0 6 * * *\", or @daily", expression, err)
 		return s
 	}
-	s.next = func(after time.Time) time.Time { return parsed.Next(after.In(zone)) }
+	s.next = func(after time.Time) time.Time { return zonedCron(parsed, zone, after) }
 	return s
 }
 
@@ -179,6 +179,12 @@ func (p *Periodic) complete() error {
 // Periodic returns the registered periodic tasks, with default names filled in and payloads
 // encoded.
 func (r *Registry) Periodic() []Periodic { return slices.Clone(r.periodic) }
+
+// Unhandled returns the periodic tasks whose tasks the app does not handle: another program
+// has to.
+func (r *Registry) Unhandled() []Periodic {
+	return slices.DeleteFunc(r.Periodic(), func(p Periodic) bool { return r.tasks[p.Task].handle != nil })
+}
 
 // RegisterPeriodic adds a periodic task. [Registry.Err] returns the error of an invalid one.
 func (r *Registry) RegisterPeriodic(p Periodic) {

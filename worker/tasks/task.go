@@ -63,18 +63,56 @@ type Task struct {
 	Payload  json.RawMessage   `json:"payload,omitempty"`
 	Result   json.RawMessage   `json:"result,omitempty"`
 	Reason   *Reason           `json:"reason,omitempty"` // of a dead or cancelled task
-	// Omitted are the names in JSON of the fields that were left out: a payload that
-	// is not JSON, and what would not fit into an answer of api.tasks.*.
+	// Omitted are the names in JSON of the fields that were left out: a payload or a
+	// result that is not JSON, and what would not fit into an answer of api.tasks.*.
 	Omitted []string `json:"omitted,omitempty"`
 
 	// The following are set by [Inspector.Get] only.
 
 	Node       string    `json:"node,omitempty"`       // the incarnation that owns the running task
+	Run        *Run      `json:"run,omitempty"`        // of a running task
 	Position   *int64    `json:"position,omitempty"`   // how many tasks of its queue go before this task
 	Cancelling bool      `json:"cancelling,omitempty"` // the task runs, and its cancellation was requested
 	Progress   *Progress `json:"progress,omitempty"`
 	History    []Event   `json:"history,omitempty"` // the last 20 events, oldest first
 }
+
+// Run describes the run of a task that a node has in hand.
+type Run struct {
+	// Since is when the node claimed the task: a moment before its handler began.
+	Since   time.Time `json:"since,omitzero"`
+	Attempt int       `json:"attempt"` // 1 in the first run
+	// MaxAttempts and Timeout (in milliseconds) are those of the task's options, or of the
+	// definition that a program has published. 0: none, or not known.
+	MaxAttempts int   `json:"maxAttempts,omitempty"`
+	Timeout     int64 `json:"timeout,omitempty"`
+}
+
+// completeRun sets what the task's options do not say, as far as a published definition does.
+func (i *Inspector) completeRun(ctx context.Context, name string, r *Run) {
+	if r.MaxAttempts > 0 && r.Timeout > 0 {
+		return
+	}
+	all, _, _ := i.store.Definitions(ctx, "") // after an error they are not known: the task is shown all the same
+	r.MaxAttempts, r.Timeout = cmp.Or(r.MaxAttempts, all[name].MaxAttempts), cmp.Or(r.Timeout, all[name].Timeout)
+}
+
+// String returns the run in words, such as "attempt 2 of 5, since 2026-03-01T09:00:00Z, timeout 30s".
+func (r Run) String() string {
+	text := fmt.Sprintf("attempt %d", r.Attempt)
+	if r.MaxAttempts > 0 {
+		text += fmt.Sprintf(" of %d", r.MaxAttempts)
+	}
+	if !r.Since.IsZero() { // zero: a node of an older version claimed it
+		text += ", since " + r.Since.UTC().Format(time.RFC3339)
+	}
+	if r.Timeout > 0 {
+		text += ", timeout " + r.timeout().String()
+	}
+	return text
+}
+
+func (r Run) timeout() time.Duration { return time.Duration(r.Timeout) * time.Millisecond }
 
 // Reason is why a task is dead or cancelled.
 type Reason struct {
@@ -114,6 +152,13 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 	t.endedWith(t.History)
 	t.stamp(shown.Time)
 	t.Node, t.Cancelling = shown.Node, shown.Cancelling
+	if t.State == Active {
+		r, _ := queue.ParseRecord(shown.Record)
+		t.Run = &Run{
+			Since: queue.Time(shown.Since), Attempt: t.Attempts + 1, MaxAttempts: r.Options.MaxAttempts, Timeout: r.Options.Timeout,
+		}
+		i.completeRun(ctx, t.Name, t.Run)
+	}
 	if n, err := strconv.ParseInt(shown.Position, 10, 64); err == nil {
 		t.Position = &n
 	}
@@ -131,7 +176,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		t.Unique, t.After = r.Options.Unique, r.Options.After
 		t.Meta = r.Options.Meta
 		if ms := r.Options.Deadline; ms > 0 {
-			t.Deadline = time.UnixMilli(ms)
+			t.Deadline = queue.TimeOf(ms)
 		}
 		switch {
 		case strings.HasSuffix(r.Line, queue.HighMark):
@@ -149,11 +194,14 @@ func describe(id string, state State, text, triesText, reason string) Task {
 	return t
 }
 
-// omitInvalid leaves out a payload that is not JSON: another program wrote it, and a
-// task with it could not be written as JSON.
+// omitInvalid leaves out a payload and a result that are not JSON: another program wrote
+// them, and a task with them could not be written as JSON.
 func (t *Task) omitInvalid() {
 	if len(t.Payload) > 0 && !json.Valid(t.Payload) {
 		t.Payload, t.Omitted = nil, append(t.Omitted, "payload")
+	}
+	if len(t.Result) > 0 && !json.Valid(t.Result) {
+		t.Result, t.Omitted = nil, append(t.Omitted, "result")
 	}
 }
 
@@ -163,7 +211,7 @@ func (t *Task) stamp(score string) {
 	if err != nil {
 		return
 	}
-	switch at := time.UnixMilli(int64(f)); t.State {
+	switch at := queue.TimeOf(int64(f)); t.State {
 	case Delayed:
 		t.Due = at
 	case Dead, Cancelled:

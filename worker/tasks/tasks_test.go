@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
@@ -132,7 +133,11 @@ func TestFailedRunsAreTriedAgainThenDead(t *testing.T) {
 
 // startMover runs a mover; the returned function makes it look.
 func (c *cluster) startMover() func() {
-	m := runner.NewMover(c.redis, c.keys, redistestLog(c.t))
+	log := redistestLog(c.t)
+	if c.log != nil {
+		log = zerolog.New(c.log)
+	}
+	m := runner.NewMover(c.redis, c.keys, log)
 	m.OnCancel, m.Observer = c.cancel, c.observer
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

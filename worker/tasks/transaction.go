@@ -35,10 +35,10 @@ type Transaction struct {
 // Save stores a value in the cache until ttl has passed; ttl 0 keeps it for ever.
 func (t *Transaction) Save(key string, value any, ttl time.Duration) {
 	encoded, err := encodeValue(value)
-	if ttl < 0 || (ttl > 0 && ttl < time.Millisecond) {
-		err = errors.Join(err, fmt.Errorf("ttl %s: use 0 for none, or at least 1ms", ttl))
+	if ttl < 0 || ttl > cache.MaxTTL {
+		err = errors.Join(err, fmt.Errorf("ttl %s: use 0 for none, or at most %s", ttl, cache.MaxTTL))
 	}
-	t.write(err, "save", key, encoded, ttl.Milliseconds())
+	t.write(err, "save", key, encoded, queue.Milliseconds(ttl))
 }
 
 // Destroy removes an entry from the cache. A missing entry is no error.

@@ -110,13 +110,6 @@ func (c *Client) Wait(ctx context.Context, id string) (json.RawMessage, error) {
 // WaitFor is [Client.Wait] with the result decoded into Out; the zero value when the
 // handler set none.
 func WaitFor[Out any](ctx context.Context, c *Client, id string) (Out, error) {
-	var out Out
 	result, err := c.Wait(ctx, id)
-	if err != nil || result == nil {
-		return out, err
-	}
-	if err := json.Unmarshal(result, &out); err != nil {
-		return out, fmt.Errorf("result of %s does not fit %T: %w", id, out, err)
-	}
-	return out, nil
+	return decodeResult[Out](result, id, err)
 }

@@ -57,7 +57,7 @@ func (e *Env) Connect(ctx context.Context) (*Client, error) {
 		case !link.IsOutage(err):
 			return nil, err
 		}
-		return nil, config.As(link.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", where, err))
+		return nil, config.As(link.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", where, e.ExplainPassword(err)))
 	}
 	return c, nil
 }

@@ -21,7 +21,9 @@ func ExplainCall(e *Env, err error) error {
 		return fmt.Errorf("%w: \"%s call api.methods\" tells what it takes", err, e.Program)
 	case rpcregistry.ErrNoSuchTarget:
 		return fmt.Errorf("%w: \"%s status\" lists the live nodes", err, e.Program)
-	case rpcregistry.ErrTimeout, rpcregistry.ErrNodeDown:
+	case rpcregistry.ErrTimeout:
+		return fmt.Errorf("%w: nobody knows whether it ran; a node with another token (STELLAR_TOKEN) drops calls, and says so in its log", err)
+	case rpcregistry.ErrNodeDown:
 		return fmt.Errorf("%w: nobody knows whether it ran", err)
 	default:
 		return err

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -40,7 +42,24 @@ func (e *Env) Logger() (zerolog.Logger, error) {
 	if e.Title != "" {
 		log = log.With().Str("title", e.Title).Logger()
 	}
+	if e.RedisLog != nil {
+		e.RedisLog.to.Store(&log)
+	}
 	return log, nil
+}
+
+// RedisLog is a logger for the Redis client library, which has one for the whole process.
+// It drops the lines until [Env.Logger] has made the log. Then it logs them for debugging:
+// the nodes log in their own words what they say.
+type RedisLog struct {
+	to atomic.Pointer[zerolog.Logger]
+}
+
+// Printf implements the library's interface.
+func (r *RedisLog) Printf(_ context.Context, format string, args ...any) {
+	if log := r.to.Load(); log != nil {
+		log.Debug().Str("part", "redis client").Msgf(format, args...)
+	}
 }
 
 // LogsToFile reports whether the log goes to a file.
@@ -51,6 +70,9 @@ func (e *Env) LostLines() int64 { return e.lost.Load() }
 
 // CloseLog closes the log file, if the log goes to a file.
 func (e *Env) CloseLog() {
+	if e.RedisLog != nil {
+		e.RedisLog.to.Store(nil)
+	}
 	if e.logTo != nil {
 		_ = e.logTo.Close()
 	}

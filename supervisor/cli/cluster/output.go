@@ -28,6 +28,7 @@ type Env struct {
 	Args           []string // the command line
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	RedisLog       *RedisLog // nil for none
 
 	logTo *service.LogFile // nil for none
 	lost  atomic.Int64     // lines of the log that could not be written

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -31,6 +32,29 @@ func (s *Settings) Secrets() []Secret {
 		{tokenAlso, s.alsoFile},
 		{adminToken, s.adminTokenFile},
 	}
+}
+
+// ExplainPassword adds to the error of a Redis that does not accept the password where the
+// password was set. It returns other errors as they are.
+func (s *Settings) ExplainPassword(err error) error {
+	if link.CauseOf(err) != link.CausePassword {
+		return err
+	}
+	variable, file := redisPass, s.redisPassFile
+	if strings.Contains(err.Error(), "sentinel ") {
+		variable, file = sentinelPass, s.sentinelPassFile
+	}
+	value, _ := s.Env(variable)
+	place := fmt.Sprintf("%s is not set", variable)
+	switch {
+	case file != "":
+		place = fmt.Sprintf("it is that of %s_FILE, %s", variable, file)
+	case value != "":
+		place = fmt.Sprintf("it is that of the variable %s", variable)
+	case link.Config{URL: s.redisURL}.HoldsPassword():
+		place = fmt.Sprintf("it is that in the URL of %s; %s or %[2]s_FILE would win over it", s.Origin(redisURLFlag).Where, variable)
+	}
+	return As(err, fmt.Errorf("%w: the password: %s", err, place))
 }
 
 // secretFlags maps flags that do not exist, such as one for a password, to the variable

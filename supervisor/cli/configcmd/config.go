@@ -62,6 +62,13 @@ func check(ctx context.Context, e *cluster.Env, newApp func() (*worker.App, erro
 	if err := trial.Run(ctx, args); err != nil {
 		return config.As(config.ErrInvalid, err)
 	}
+	for _, p := range prepared.App.Unhandled() {
+		where := ""
+		if at := slices.IndexFunc(prepared.Periodics, func(c config.PeriodicTask) bool { return c.Name == p.Name }); at >= 0 {
+			where = prepared.Periodics[at].Where + ": "
+		}
+		e.Notef("%speriodic task %s: this program has no handler for its task %s: it waits for a program that has one", where, p.Name, p.Task)
+	}
 	return e.WriteLine(fmt.Sprintf("nothing is wrong: %s (%d command tasks, %d periodic tasks)",
 		cmp.Or(settings.Path, "environment, no file"), len(prepared.Commands), len(prepared.Periodics)))
 }

@@ -89,7 +89,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer d.redis.Close()
-	d.tasks = tasks.NewClient(context.WithoutCancel(ctx), d.redis, cfg.Set.Redis.Keys(), nil)
+	d.tasks = tasks.NewClient(context.WithoutCancel(ctx), d.redis, cfg.Set.Redis.Keys(), &tasks.Registry{})
 	d.inspector = tasks.NewInspector(d.redis, cfg.Set.Redis.Keys())
 	defer d.tasks.Close() //nolint:contextcheck // it ends a context of its own
 	if err = d.count(ctx); errors.Is(err, supervisor.ErrRedisUnavailable) {

@@ -28,7 +28,7 @@ func echo(ctx context.Context, payload json.RawMessage) error {
 		text = text[:logged] + "…"
 	}
 	log := worker.FromContext(ctx).Log
-	log.Info().Str("task", info.Name).Str("id", info.ID).Str("payload", text).Msg("echo")
+	log.Info().Str("task", info.ID).Str("name", info.Name).Str("payload", text).Msg("echo")
 	tasks.Tx(ctx).Result(payload)
 	return nil
 }

@@ -3,9 +3,8 @@ package taskscmd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -35,7 +33,7 @@ type enqueueFlags struct {
 	maxAttempts                     int
 	runTimeout, backoff, maxBackoff time.Duration
 	retention                       time.Duration
-	result                          bool
+	result, anyName                 bool
 }
 
 func enqueueCommand(e *cluster.Env) *urfave.Command {
@@ -53,6 +51,9 @@ func enqueueCommand(e *cluster.Env) *urfave.Command {
 			&urfave.StringFlag{
 				Name: "id", Destination: &f.id,
 				Usage: "`ID` of the task: not accepted again while it is stored, nor within 24 h after it is done",
+			},
+			&urfave.BoolFlag{
+				Name: "any-name", Destination: &f.anyName, HideDefault: true, Usage: "store it although no program has defined such a task",
 			},
 			&urfave.BoolFlag{Name: "wait", Destination: &f.wait, Usage: "wait until it is done and print its result", HideDefault: true},
 			&urfave.DurationFlag{
@@ -115,13 +116,14 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 const definitions = "the task's definition"
 
 // options returns the task's options as far as the flags determine them, and the
-// deadline. The caller adds what depends on the nodes' definitions or Redis's clock.
-func (f *enqueueFlags) options() (tasks.Options, instant, error) {
+// deadline, which depends on Redis's clock.
+func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, instant, error) {
 	o := tasks.Options{
 		In: f.in, Queue: f.queue, ID: f.id, Unique: f.unique, UniqueFor: f.uniqueFor, After: f.after, MaxAttempts: f.maxAttempts,
 		Timeout: f.runTimeout, Backoff: f.backoff, MaxBackoff: f.maxBackoff, Retention: f.retention,
+		WantResult: f.result, Await: f.wait, AnyName: f.anyName,
 	}
-	if err := f.check(); err != nil {
+	if err := f.check(given); err != nil {
 		return o, instant{}, err
 	}
 	var err error
@@ -141,7 +143,7 @@ func (f *enqueueFlags) options() (tasks.Options, instant, error) {
 }
 
 // check returns an error if the flags have invalid or contradictory values.
-func (f *enqueueFlags) check() error {
+func (f *enqueueFlags) check(given func(flag string) bool) error {
 	for _, d := range []struct {
 		flag  string
 		value time.Duration
@@ -151,6 +153,9 @@ func (f *enqueueFlags) check() error {
 	} {
 		if d.value < 0 {
 			return config.Usagef("--%s: %s is negative", d.flag, d.value)
+		}
+		if d.value == 0 && d.flag != "in" && given(d.flag) {
+			return config.Usagef("--%s: 0 is too short: use at least 1ms, or leave the flag out", d.flag)
 		}
 	}
 	for _, id := range f.after {
@@ -165,8 +170,8 @@ func (f *enqueueFlags) check() error {
 		return config.Usagef("--queue: %q: %w", f.queue, link.ErrName)
 	case f.id != "" && !link.ValidName(f.id):
 		return config.Usagef("--id: %q: %w", f.id, link.ErrName)
-	case f.maxAttempts < 0:
-		return config.Usagef("--max-attempts: %d is negative", f.maxAttempts)
+	case f.maxAttempts < 0 || f.maxAttempts == 0 && given("max-attempts"):
+		return config.Usagef("--max-attempts: %d is not 1 or more", f.maxAttempts)
 	case f.uniqueFor > 0 && f.unique == "":
 		return config.Usagef("--unique-for: say the key as well, with --unique")
 	}
@@ -174,7 +179,7 @@ func (f *enqueueFlags) check() error {
 }
 
 func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []string) error {
-	options, deadline, err := f.options()
+	options, deadline, err := f.options(e.Given)
 	if err != nil {
 		return err
 	}
@@ -192,15 +197,10 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 		return err
 	}
 	defer c.Close()
-	info, note, err := lookUp(ctx, c, name)
+	note, err := note(ctx, c)
 	if err != nil {
 		return err
 	}
-	if options.Queue == "" {
-		options.Queue = info.Queue
-	}
-	options.Await = f.wait
-	options.WantResult = f.result && info.Retention == 0 // the command does not know the retention of the task's definition
 	if deadline != (instant{}) {
 		now, err := c.Time(ctx)
 		if err != nil {
@@ -209,6 +209,9 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 		options.Deadline = deadline.on(now)
 	}
 	receipt, err := c.Tasks.EnqueueWith(ctx, name, payload, options)
+	if errors.Is(err, tasks.ErrUndefined) {
+		return undefined(ctx, c, name)
+	}
 	if err != nil {
 		return err
 	}
@@ -249,47 +252,28 @@ func await(ctx context.Context, e *cluster.Env, queue *tasks.Client, r tasks.Rec
 	return e.WriteValue(result)
 }
 
-// lookUp asks the live nodes for their definition of the named task. If no node answers,
-// note says so. If nodes answer and none handles the task, lookUp returns an error.
-func lookUp(ctx context.Context, c *cluster.Client, name string) (info builtin.Definition, note string, err error) {
+// note returns what to say of a task that waits because no node is live, or "".
+func note(ctx context.Context, c *cluster.Client) (string, error) {
 	live, err := c.Live(ctx)
+	if err != nil || len(live) > 0 {
+		return "", err
+	}
+	return "no node is live: the task waits until one that handles it starts", nil
+}
+
+// undefined returns the error for a task that no program has defined, with the names of
+// those that are defined.
+func undefined(ctx context.Context, c *cluster.Client, name string) error {
+	all, err := c.Inspector.Definitions(ctx)
 	if err != nil {
-		return info, "", err
+		return err
 	}
-	if len(live) == 0 {
-		return info, "no node is live: the task waits until one that handles it starts", nil
+	if len(all) == 0 {
+		return config.Usagef("unknown task %s: no program has defined any task; start its nodes first, or use --any-name", name)
 	}
-	rpc, err := c.Dial(ctx)
-	if err != nil {
-		return info, "", err
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = d.Name
 	}
-	asking, cancel := context.WithTimeout(ctx, cluster.ReachTime)
-	defer cancel()
-	verdicts, err := rpc.DoAll(asking, "api.tasks.definitions", nil)
-	if err != nil {
-		return info, "", err
-	}
-	handled := map[string]builtin.Definition{}
-	answered := 0
-	for _, v := range verdicts {
-		var list []builtin.Definition
-		if v.Err != nil || json.Unmarshal(v.Value, &list) != nil {
-			continue
-		}
-		answered++
-		for _, t := range list {
-			handled[t.Name] = t
-		}
-	}
-	info, known := handled[name]
-	switch {
-	case known:
-		return info, "", nil
-	case answered == 0:
-		return info, "no node answered whether it handles this task: it waits until one does", nil
-	case len(handled) == 0:
-		return info, "", config.Usagef("unknown task %s: the live nodes handle no tasks", name)
-	default:
-		return info, "", config.Usagef("unknown task %s: the live nodes handle %s", name, strings.Join(slices.Sorted(maps.Keys(handled)), ", "))
-	}
+	return config.Usagef("unknown task %s: programs have defined %s; --any-name stores it anyway", name, strings.Join(names, ", "))
 }

@@ -26,11 +26,20 @@ const exampleTime = "2027-01-31T08:00:00Z"
 
 // parseTime parses a point in time in RFC 3339. Its error names the flag.
 func parseTime(flag, text string) (time.Time, error) {
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := parseRFC3339(text)
 	if err != nil {
 		return at, config.Usagef("--%s: %q is not a time such as %s or 2027-01-31T08:00:00+01:00", flag, text, exampleTime)
 	}
 	return at, nil
+}
+
+// parseRFC3339 never returns the zero time, which stands for no time.
+func parseRFC3339(text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if at.IsZero() {
+		at = at.Add(1)
+	}
+	return at, err
 }
 
 // parseInstant parses a point in time, or a duration: before now if ago is true, after
@@ -48,7 +57,7 @@ func parseInstant(flag, text string, ago bool) (instant, error) {
 	if given {
 		return instant{from: d}, nil
 	}
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := parseRFC3339(text)
 	if err != nil {
 		return instant{}, config.Usagef("--%s: %q is neither a time such as %s nor how long %s, such as 90m", flag, text, exampleTime, direction)
 	}

@@ -99,12 +99,15 @@ func whenOf(t tasks.Task) time.Time {
 	return t.Enqueued
 }
 
-// relative formats a time as its distance from now.
+// relative formats a time as its distance from now; as a date if it is years away.
 func relative(at, now time.Time) string {
 	if at.IsZero() {
 		return "-"
 	}
 	d := at.Sub(now)
+	if d.Abs() > 2*365*24*time.Hour { // Sub does not go beyond 292 years
+		return at.UTC().Format(time.DateOnly)
+	}
 	text := cmp.Or(strings.TrimPrefix(brief(d.Abs().Round(time.Second)), "-"), "0s")
 	if d > 0 {
 		return "in " + text
@@ -159,6 +162,9 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	row("priority", t.Priority.String())
 	row("state", string(t.State))
 	row("on", t.Node)
+	if t.Run != nil {
+		row("run", t.Run.String())
+	}
 	row("enqueued", moment(t.Enqueued))
 	row("due", moment(t.Due))
 	row("deadline", moment(t.Deadline))

@@ -36,7 +36,7 @@ func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]s
 	args := commitArguments(runs)
 	var codes map[int]string
 	tries, withdrawals := 0, 0
-	err = s.cfg.Reports.Retry(ctx, "commits", func(ctx context.Context) error {
+	err = s.cfg.Reports.Insist(ctx, "commits", func(ctx context.Context) error {
 		var err error
 		codes, ends, err = s.send(ctx, args)
 		if tries++; tries < link.FewTries || !brokenOff(err) {

@@ -22,7 +22,7 @@ func (s *spec) claim(name string, queues, parked []string, want int) []string {
 			id := list[key][len(list[key])-1]
 			list[key] = list[key][:len(list[key])-1]
 			t := s.Tasks[id]
-			t.State, t.Owner, t.Claim = stateActive, name, i.Claim
+			t.State, t.Owner, t.Claim, t.Since = stateActive, name, i.Claim, s.Now
 			ids = append(ids, id)
 		}
 	}

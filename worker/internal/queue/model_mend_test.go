@@ -304,17 +304,22 @@ func (m *machine) tickAs(name, queue string, tick int64, verb string) {
 	require.NoError(m.t, err)
 	at, paused, known := m.periodic(name)
 	isNew := !known || m.spec.Ticks[name][0] == '0'
-	ahead, did := known && at > m.spec.Now, false
+	ahead, did, leftOut := known && at > m.spec.Now, false, false
 	switch {
 	case !known, ahead:
 		at = m.spec.Now
 	case verb == TickFirst || tick <= at || tick > m.spec.Now:
+	case verb == TickRun && paused == "" && m.spec.parked(m.spec.Enqueued[name], queue+"|t"):
+		at, did, leftOut = tick, true, true
 	case verb == TickRun && paused == "":
-		at, isNew, did = tick, false, m.spec.add(p.at(name, time.UnixMilli(tick)), false) == ""
+		t := p.at(name, time.UnixMilli(tick))
+		if at, isNew, did = tick, false, m.spec.add(t, false) == ""; did {
+			m.spec.Enqueued[name] = t.ID
+		}
 	default:
 		at, did = tick, verb == TickSkip
 	}
-	require.Equal(m.t, []any{ahead, at, paused != "", did}, []any{!s.Ahead.IsZero(), s.Last.UnixMilli(), s.Paused, s.Did})
+	require.Equal(m.t, []any{ahead, at, paused != "", did, leftOut}, []any{!s.Ahead.IsZero(), s.Last.UnixMilli(), s.Paused, s.Did, s.LeftOut})
 	m.noteTick(name, at, paused, isNew)
 }
 
@@ -350,6 +355,9 @@ func (m *machine) look() {
 	require.EqualValues(m.t, t.State, got.State)
 	blocking, _ := strconv.Atoi(got.Blocking)
 	require.Equal(m.t, []any{t.Owner, len(t.Waits), t.Asked, t.Result}, []any{got.Node, blocking, got.Cancelling, got.Result})
+	if t.State == stateActive {
+		require.Equal(m.t, strconv.FormatInt(t.Since, 10), got.Since)
+	}
 	if t.State == statePending {
 		before := 0
 		for _, mark := range []string{HighMark, "", LowMark} {

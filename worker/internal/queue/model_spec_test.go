@@ -23,9 +23,11 @@ type spec struct {
 	Unique       map[string]specKey
 	Incarnations map[string]*specIncarnation
 	Producers    map[string]specProducer
+	Enqueued     map[string]string // the last task of a periodic task
 	Ticks        map[string]string // of periodic tasks: last|1 when paused, 0 before it until one has run
 	Idle         map[string]map[string]bool
 	Stats        map[string]int
+	Definitions  specDefinitions
 	Effects      int // runs whose effects count
 
 	touched map[string]bool // queues for which this step wakes somebody
@@ -45,6 +47,7 @@ type specTask struct {
 	Due              int64 // of a delayed one
 	Owner            string
 	Claim            uint64
+	Since            int64           // when it was claimed
 	Waits            map[string]bool // ids that must be done before
 	Followers        []string
 	Ended            int64 // of a dead or cancelled one
@@ -119,7 +122,7 @@ func newSpec(now int64) *spec {
 	return &spec{
 		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Unique: map[string]specKey{},
-		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
+		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{}, Enqueued: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{},
 	}
 }
@@ -244,6 +247,9 @@ func (s *spec) place(t *specTask) {
 	}
 	s.push(t)
 }
+
+// parked reports whether a task is in a parked list.
+func (s *spec) parked(id, list string) bool { return slices.Contains(s.Parked[list], id) }
 
 func remove(list map[string][]string, name, id string) {
 	list[name] = slices.DeleteFunc(list[name], func(other string) bool { return other == id })

@@ -18,7 +18,7 @@ import (
 var storedKinds = map[string]string{
 	"tasks": "hash", "active": "hash", "bytes": "hash", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
 	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash",
-	"tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
+	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
 	"leases": "zset", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
 	"queues": "set", "idle:": "set", "parked": "set", "queue:": "list", "parked:": "list", "producer:": "string",
 	"clock": "string", "cache:": "", // the cache's own
@@ -216,6 +216,10 @@ func (s *spec) render() stored {
 		out.put("periodic", name, tick)
 		out.put("periodic:definitions", name, "")
 	}
+	s.Definitions.render(out)
+	for name, id := range s.Enqueued {
+		out.put("periodic", name+"|enqueued", id)
+	}
 	s.renderSettings(out)
 	s.renderIncarnations(out)
 	for _, t := range s.Tasks {
@@ -297,7 +301,7 @@ func (t *specTask) render(out stored) {
 	case stateBlocked:
 		out.put("blocked", t.ID, strconv.Itoa(len(t.Waits)))
 	case stateActive:
-		out.put("owned:"+t.Owner, t.ID, strconv.FormatUint(t.Claim, 10))
+		out.put("owned:"+t.Owner, t.ID, strconv.FormatUint(t.Claim, 10)+"|"+number(t.Since))
 	case stateDead, stateCancelled:
 		out.put(string(t.State), t.ID, number(t.Ended))
 	default: // the lines and parked lists have it

@@ -36,6 +36,9 @@ type machine struct {
 	senders map[string]*sender // by the names of their producers
 	saved   *point
 	told    map[string]int // that the scripts of a step told of
+
+	publishers [3]Publication
+	learned    string // see [Store.Definitions]
 }
 
 var errClosed = errors.New("closed")
@@ -75,6 +78,7 @@ func scripts() []**link.Script {
 	return []**link.Script{
 		&enqueueScript, &enqueueBinding, &claimScript, &takeoverScript, &dueScript, &tickScript, &resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &rescheduleScript, &retryScript, &commitScript,
+		&defineScript, &definitionsScript,
 	}
 }
 
@@ -117,7 +121,7 @@ func (m *machine) actions() map[string]func() {
 		"commit again": m.commitAgain, "commit stale": m.commitStale,
 		"withdraw": m.withdraw, "withdraw again": m.withdrawAgain, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
-		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "quiet": m.quiet, "save": m.save, "go back": m.goBack,
+		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack,
 	}
 	for name, some := range map[string]struct { // these make the others meet something
 		times  int

@@ -62,6 +62,32 @@ var mutantCases = map[string]func(*machine){
 		awaited.Await = true
 		m.step(func() { m.sendNew("p0", m.ready(after, awaited)) })
 	},
+	"definitions of programs that are gone": func(m *machine) {
+		publish := func(ms int64, p *Publication) {
+			m.sleep(ms)
+			m.step(func() { m.publishAs(p) })
+			m.step(m.learn)
+		}
+		day := 24 * time.Hour.Milliseconds()
+		oldest := Publication{Definitions: map[string]Definition{"t": {Queue: "b"}}}
+		older := Publication{Definitions: map[string]Definition{"t": {Queue: "a"}, "u": {Queue: "a"}}}
+		newer := Publication{Definitions: map[string]Definition{"t": {Queue: "b"}}}
+		publish(0, &oldest)
+		publish(0, &older)
+		publish(0, &newer)
+		publish(0, &older)                                 // the newer one's counts
+		publish(20000, &oldest)                            // and anybody may repeat it
+		publish(-10000, &older)                            // also when the clock goes back
+		publish(definitionPatience.Milliseconds(), &older) // until nobody does
+		publish(1, &newer)                                 // who was only away
+		publish(29*day, &newer)                            // but nobody repeats u
+		m.draw = func(string, int) int { return 1 }        // who learned before goes on from there
+		publish(day, &Publication{Definitions: newer.Definitions})
+		m.draw = func(string, int) int { return 0 }
+		m.sleep(30 * day)
+		m.step(m.learn)
+		publish(0, &Publication{Definitions: map[string]Definition{"t": {Queue: "a"}}})
+	},
 	"meta stays through retry, take-over and death": func(m *machine) {
 		meta := map[string]string{"tenant": "acme"}
 		id := m.enqueueOne(1, draft{Meta: meta, Unique: "k", In: time.Second})

@@ -37,6 +37,19 @@ var clockCases = map[string]func(*machine){
 			require.Empty(m.t, m.spec.Lines["a"])
 		}
 	},
+	"a tick while that before it is parked": func(m *machine) {
+		tick := func() { m.sleep(1000); m.step(func() { m.tickAs("p", "a", m.spec.Now, TickRun) }) }
+		tick() // it is known from now on
+		tick()
+		m.ends(Park, "t")
+		tick()
+		require.Empty(m.t, m.spec.Lines["a"], "left out")
+		m.step(func() { m.pausePeriodic("p", "1") })
+		tick()
+		m.step(func() { m.pausePeriodic("p", "") })
+		tick()
+		require.Empty(m.t, m.spec.Lines["a"], "also after a pause")
+	},
 	"a pause of a periodic task that nobody noted": func(m *machine) {
 		pause := func(mark string) { m.step(func() { m.pausePeriodic("p", mark) }) }
 		m.step(func() { m.tickAs("p", "a", m.spec.Now, TickFirst) })

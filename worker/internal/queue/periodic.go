@@ -28,9 +28,11 @@ type Periodic struct {
 type Ticked struct {
 	Last   time.Time // the last tick, or when the task became known
 	Paused bool
-	Did    bool      // this call enqueued the tick's task, or recorded the tick as skipped
-	Now    time.Time // on Redis's clock
-	Asked  time.Time // when the request was sent, on this process's clock
+	Did    bool // this call enqueued the tick's task, or recorded the tick as skipped
+	// LeftOut: the tick was recorded as skipped because the task of an earlier tick is parked.
+	LeftOut bool
+	Now     time.Time // on Redis's clock
+	Asked   time.Time // when the request was sent, on this process's clock
 	// Ahead is zero, or the last tick before this call, which lay in the future: Redis's
 	// clock had been ahead. The call put the last tick back to Now.
 	Ahead time.Time
@@ -55,7 +57,7 @@ func (s Store) Tick(ctx context.Context, name string, tick time.Time, verb strin
 	ticked := Ticked{Asked: asked}
 	reply, err := s.call(ctx, tickScript, args...)
 	if err == nil {
-		err = reply.Scan(&last, &ticked.Paused, &ticked.Did, &now, &ahead)
+		err = reply.Scan(&last, &ticked.Paused, &ticked.Did, &now, &ahead, &ticked.LeftOut)
 	}
 	ticked.Last, ticked.Now, ticked.Ahead = Time(last), Time(now), Time(ahead)
 	return ticked, err

@@ -83,8 +83,8 @@ func queueOf(line string) string {
 // Waited returns for how long the task has been due at now, a time on Redis's clock; 0 if
 // it is not due yet.
 func (r Record) Waited(now time.Time) time.Duration {
-	due := r.Enqueued.Add(time.Duration(r.Options.In) * time.Millisecond)
-	if at := time.UnixMilli(r.Options.At); at.After(due) {
+	due := r.Enqueued.Add(Duration(r.Options.In))
+	if at := TimeOf(r.Options.At); at.After(due) {
 		due = at
 	}
 	return max(now.Sub(due), 0)
@@ -106,7 +106,7 @@ func ParseRecord(s string) (Record, error) {
 	if err != nil {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	r.Enqueued, r.Payload = time.UnixMilli(ms), json.RawMessage(payload)
+	r.Enqueued, r.Payload = TimeOf(ms), json.RawMessage(payload)
 	if f[3] != "" {
 		if err := json.Unmarshal([]byte(f[3]), &r.Options); err != nil {
 			return r, fmt.Errorf("malformed record %.80q: %w", s, err)

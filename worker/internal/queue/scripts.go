@@ -52,6 +52,9 @@ var (
 	rescheduleScript = script("reschedule", append(endings, "finding")...)
 	retryScript      = script("retry", append(bindings, "finding")...)
 
+	defineScript      = script("define", "defining")
+	definitionsScript = script("definitions", "defining")
+
 	endings  = []string{"moving", "ties", "endings"}
 	bindings = []string{"moving", "ties", "endings", "adding", "binding"}
 )

@@ -114,7 +114,7 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 		idle                bool
 		now                 string
 	}
-	err = s.cfg.Reports.Retry(ctx, "claims", func(ctx context.Context) error {
+	err = s.cfg.Reports.Insist(ctx, "claims", func(ctx context.Context) error {
 		reply, err := claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 		if link.WordOf(err) == "EXPIRED" {
 			return errExpired // the next heartbeat renews it, or the node's own fence ends it
@@ -194,7 +194,7 @@ func (s *Session) Suspect(ctx context.Context, id string) error {
 
 // note runs a script until its outcome is known or ctx ends.
 func (s *Session) note(ctx context.Context, script *link.Script, args ...any) error {
-	return refusal(s.cfg.Reports.Retry(ctx, "notes", func(ctx context.Context) error {
+	return refusal(s.cfg.Reports.Insist(ctx, "notes", func(ctx context.Context) error {
 		_, err := script.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 		return err
 	}))

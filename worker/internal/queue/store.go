@@ -18,7 +18,7 @@ import (
 type Store struct {
 	// OnEnd, when set, is called for each task that a script ended; see [End].
 	OnEnd func(End)
-	// Reports logs take-overs that are repeated; nil: nothing does.
+	// Reports logs requests that are repeated; nil: nothing does.
 	Reports *link.Reports
 
 	redis redis.UniversalClient
@@ -125,7 +125,7 @@ type Shown struct {
 	State, Record, Tries, Reason string
 	Result, Progress, History    string
 	Time                         string // in milliseconds: when a delayed task is due, or an ended one ended or is forgotten
-	Node                         string
+	Node, Since                  string // of a running task: the owner, and when it claimed the task, in milliseconds
 	Position, Blocking           string
 	Cancelling                   bool
 }
@@ -139,7 +139,7 @@ func (s Store) Show(ctx context.Context, id string) (out Shown, stored bool, err
 	var due, ended string
 	if err == nil {
 		err = reply.Scan(&out.State, &out.Record, &out.Tries, &out.Reason, &out.Result, &out.Progress, &out.History,
-			&due, &out.Node, &out.Position, &out.Blocking, &out.Cancelling, &ended)
+			&due, &out.Node, &out.Position, &out.Blocking, &out.Cancelling, &ended, &out.Since)
 	}
 	out.Time = cmp.Or(due, ended)
 	return out, err == nil, err
@@ -191,7 +191,7 @@ func (s Store) MoveDue(ctx context.Context, most int, keepFor time.Duration, kee
 	if err == nil && next != "" {
 		var ms int64
 		ms, err = strconv.ParseInt(next, 10, 64)
-		m.Next, m.HasNext = time.Duration(ms)*time.Millisecond, true
+		m.Next, m.HasNext = Duration(ms), true
 	}
 	return m, err
 }

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stellarfw/stellar/worker/internal/queue"
@@ -68,7 +69,7 @@ func (b *backlog) pop() *run {
 
 // drop removes and returns the tasks that have not started.
 func (b *backlog) drop() []*run {
-	left := append(b.ready[b.head:], b.suspects...)
+	left := slices.Concat(b.ready[b.head:], b.suspects)
 	b.ready, b.head, b.suspects = nil, 0, nil
 	return left
 }

@@ -29,9 +29,13 @@ const (
 func (r *Runner) ended(x *run) {
 	r.mu.Lock()
 	delete(r.inHand, x.ID)
+	overdue := x.stopAlarm()
 	r.unsent = append(r.unsent, x)
 	r.changed.Broadcast()
 	r.mu.Unlock()
+	if overdue {
+		x.log().Info().Stringer("ran", x.Ran).Msg("the handler that was overdue has returned")
+	}
 	select {
 	case r.flush <- struct{}{}:
 	default:

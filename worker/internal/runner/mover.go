@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,13 +21,20 @@ const (
 	moveInterval = 5 * time.Second
 )
 
+// forgottenEvery is how often a mover looks for tasks that no node may run. It warns of those
+// that it finds twice: nodes may be starting.
+const forgottenEvery = 20 * time.Second
+
 // Mover moves delayed tasks to their queues when they are due, forgets old ended tasks, and
-// wakes idle nodes for queues with tasks. Every process has a mover. There is no leader:
+// wakes idle nodes for queues with tasks. It warns of tasks that no node may run. Every process has a mover. There is no leader:
 // one running mover is enough for the cluster.
 type Mover struct {
 	store queue.Store
 	log   zerolog.Logger
 	heard chan struct{}
+
+	broken []string // keys of a wrong type that the last look passed over
+
 	// OnCancel, when set, is called with the ids of running tasks, on any node, whose
 	// cancellation was requested; perhaps repeatedly. Set it before Serve.
 	OnCancel func(ids []string)
@@ -35,11 +43,23 @@ type Mover struct {
 	Observer tasks.Observer
 	// Reports logs failures of Redis. Default: the mover's own reports.
 	Reports *link.Reports
+	// Warnings bounds the warnings of the process. Default: the mover's own.
+	Warnings *Warnings
+
+	inspector *tasks.Inspector
+	looked    time.Time                    // when it last looked for forgotten tasks
+	forgotten map[tasks.Forgotten]struct{} // found then, without their numbers
 }
+
+// moving and a key name in reports the moves that pass over a key of a wrong type.
+const moving = "moves from "
 
 // NewMover returns a mover. Call [Mover.Look] when a task is announced on [link.Keys.Due].
 func NewMover(c redis.UniversalClient, k link.Keys, log zerolog.Logger) *Mover {
-	return &Mover{store: queue.NewStore(c, k), log: log, heard: make(chan struct{}, 1), Reports: link.NewReports(log)}
+	return &Mover{
+		store: queue.NewStore(c, k), inspector: tasks.NewInspector(c, k), log: log, heard: make(chan struct{}, 1),
+		Reports: link.NewReports(log), Warnings: &Warnings{},
+	}
 }
 
 // Look makes the mover look at once for due tasks and for the time of the next one.
@@ -53,10 +73,18 @@ func (m *Mover) Look() {
 // Serve moves due tasks until ctx ends, and returns ctx's cause. Failures of Redis are
 // logged and retried.
 func (m *Mover) Serve(ctx context.Context) error {
-	defer m.Reports.Ended("mover")
+	defer func() {
+		m.Reports.Ended("mover")
+		for _, key := range m.broken {
+			m.Reports.Ended(moving + key)
+		}
+	}()
 	m.store.OnEnd = OnEnd(m.Observer)
 	for failures := 0; ctx.Err() == nil; {
 		more, wait, err := m.move(ctx)
+		if err == nil {
+			err = m.warnForgotten(ctx)
+		}
 		if ctx.Err() == nil {
 			m.Reports.Failed("mover", err)
 		}
@@ -88,17 +116,53 @@ func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err er
 	if err != nil {
 		return false, 0, fmt.Errorf("move delayed tasks: %w", err)
 	}
-	for _, key := range moved.Broken {
-		m.log.Error().Str("key", key).Msg("not a queue: its type on Redis is wrong; rename or delete it")
+	for _, key := range m.broken {
+		if !slices.Contains(moved.Broken, key) {
+			m.Reports.Works(moving + key)
+		}
 	}
+	for _, key := range moved.Broken {
+		m.Reports.Failed(moving+key, &link.WrongTypeError{Key: key})
+	}
+	m.broken = moved.Broken
 	if len(moved.Asked) > 0 && m.OnCancel != nil {
 		m.OnCancel(moved.Asked)
 	}
 	if moved.Dropped > 0 {
-		m.log.Warn().Int64("tasks", moved.Dropped).Int("kept", tasks.KeepDead).Msg("the oldest dead tasks were forgotten: there are too many")
+		m.log.Warn().Int64("dropped", moved.Dropped).Int("kept", tasks.KeepDead).Msg("the oldest dead tasks were forgotten: there are too many")
 	}
 	if !moved.HasNext {
 		return moved.More, moveInterval, nil // nothing is delayed
 	}
 	return moved.More, min(moved.Next, moveInterval), nil
+}
+
+// warnForgotten warns of tasks that no node may run, from time to time.
+func (m *Mover) warnForgotten(ctx context.Context) error {
+	if time.Since(m.looked) < forgottenEvery {
+		return nil
+	}
+	m.looked = time.Now()
+	all, err := m.inspector.Forgotten(ctx)
+	if err != nil {
+		return err
+	}
+	before := m.forgotten
+	m.forgotten = map[tasks.Forgotten]struct{}{}
+	for _, f := range all {
+		n := f.Tasks
+		f.Tasks = 0
+		m.forgotten[f] = struct{}{}
+		if _, again := before[f]; !again || !m.Warnings.due("forgotten "+f.Queue+" "+f.Name) {
+			continue
+		}
+		if f.Name == "" {
+			m.log.Warn().Str("queue", f.Queue).Int64("tasks", n).
+				Msg("tasks wait in a queue that no live node serves: start a node that does, or delete the queue")
+			continue
+		}
+		m.log.Warn().Str("name", f.Name).Str("queue", f.Queue).Int64("tasks", n).
+			Msg("tasks are parked: no node that looked at them handles their name; start a program that does, or cancel them")
+	}
+	return nil
 }

@@ -19,7 +19,7 @@ func (r *run) done(effects []queue.Effect, result json.RawMessage) {
 	var keep, taken time.Duration
 	keep = r.def.Retention
 	if ms := r.Record.Options.Retention; ms > 0 {
-		keep = time.Duration(ms) * time.Millisecond
+		keep = queue.Duration(ms)
 	}
 	if taken = keep; r.Record.Options.Chosen {
 		taken = max(keep, tasks.DedupeWindow)
@@ -70,9 +70,9 @@ func (r *run) failed(err error) {
 	case r.late(pause):
 		r.dead(t, fmt.Errorf("%w: no attempt is left before it: %w", tasks.ErrDeadline, err))
 	case hasAsked && !asked.Attempt:
-		r.End(queue.Snooze, nil, pause.Milliseconds(), t.String())
+		r.End(queue.Snooze, nil, queue.Milliseconds(pause), t.String())
 	default:
-		r.End(queue.Later, nil, pause.Milliseconds(), t.String(), happened(t.Attempts, r.Node.Incarnation, err))
+		r.End(queue.Later, nil, queue.Milliseconds(pause), t.String(), happened(t.Attempts, r.Node.Incarnation, err))
 	}
 }
 
@@ -98,11 +98,11 @@ func (r *run) maxAttempts() int {
 }
 
 func (r *run) backoff() time.Duration {
-	return cmp.Or(time.Duration(r.Record.Options.Backoff)*time.Millisecond, r.def.Backoff)
+	return cmp.Or(queue.Duration(r.Record.Options.Backoff), r.def.Backoff)
 }
 
 func (r *run) maxBackoff() time.Duration {
-	own := time.Duration(r.Record.Options.MaxBackoff) * time.Millisecond
+	own := queue.Duration(r.Record.Options.MaxBackoff)
 	return max(cmp.Or(own, r.def.MaxBackoff), r.backoff())
 }
 

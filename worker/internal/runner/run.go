@@ -25,6 +25,7 @@ type run struct {
 	solo     bool // the run holds the lane of suspects
 
 	postponed bool // Redis refused the outcome
+	alarm     alarm
 	began     time.Time
 	err       error // why the run failed
 
@@ -87,6 +88,7 @@ func (r *run) context() context.Context {
 func (r *run) stop(cause error) {
 	r.context()
 	if r.cancel != nil { // nil when the handler returned without using its context
+		r.setAlarm(0)
 		r.cancel(cause)
 	}
 }
@@ -108,7 +110,7 @@ func (r *run) end() {
 
 func (r *run) timeout() time.Duration {
 	if ms := r.Record.Options.Timeout; ms > 0 {
-		return time.Duration(ms) * time.Millisecond
+		return queue.Duration(ms)
 	}
 	return r.def.Timeout
 }
@@ -129,7 +131,8 @@ func (r *run) handle(done func(goexit bool)) {
 		}
 	}
 	if r.timeout() > 0 || r.Record.Options.Deadline > 0 {
-		r.context() // the clock starts now
+		end, _ := r.context().Deadline() // the clock starts now
+		r.setAlarm(time.Until(end))
 	}
 	group.Run("task "+r.Record.Name, func() error { return r.def.handle(r, r.Record.Payload) }, func(err error) {
 		r.finish(errors.Join(err, r.Wait()))

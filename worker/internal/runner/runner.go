@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -21,6 +22,9 @@ import (
 // idleInterval is the average time after which an idle node claims without having been
 // woken. The processes' movers wake idle nodes every few seconds.
 const idleInterval = time.Minute
+
+// brokenInterval is the same while keys that the node claims from have a wrong type.
+const brokenInterval = 2 * time.Second
 
 // Config configures a [Runner].
 type Config struct {
@@ -48,7 +52,12 @@ type Config struct {
 	Observer tasks.Observer
 	// Reports logs failures of Redis. Default: the runner's own reports.
 	Reports *link.Reports
-	Log     zerolog.Logger
+	// Grace is how long a handler may take to return after its context has ended before a
+	// warning says so. Default [DefaultGrace].
+	Grace time.Duration
+	// Warnings bounds the warnings of the process. Default: the runner's own.
+	Warnings *Warnings
+	Log      zerolog.Logger
 }
 
 // Runner claims tasks for one incarnation and runs their handlers.
@@ -61,11 +70,14 @@ type Runner struct {
 	observer tasks.Observer // nil: none
 	keys     link.Keys
 	reports  *link.Reports
+	grace    time.Duration
+	warnings *Warnings
 	log      zerolog.Logger
 	woken    chan struct{}
 	flush    chan struct{} // holds a value when unsent may have outcomes
 	quiet    atomic.Bool
 	handlers map[string]handled
+	broken   []string        // keys of a wrong type that the last claim passed over
 	over     context.Context //nolint:containedctx // ended: the context of runs that are over
 
 	mu      sync.Mutex
@@ -74,6 +86,7 @@ type Runner struct {
 	inHand  map[string]*run // claimed and not ended
 	unsent  []*run          // ended and not committed
 	sending int
+	overdue int // handlers; see Overdue
 	started atomic.Int64
 	done    atomic.Int64
 }
@@ -99,9 +112,13 @@ func New(c Config) *Runner {
 	if c.Reports == nil {
 		c.Reports = link.NewReports(c.Log)
 	}
+	if c.Warnings == nil {
+		c.Warnings = &Warnings{}
+	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, keys: c.Keys, reports: c.Reports, log: c.Log,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, keys: c.Keys, reports: c.Reports,
+		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
 		woken:    make(chan struct{}, 1),
 		flush:    make(chan struct{}, 1),
 		inHand:   map[string]*run{},
@@ -164,6 +181,9 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
+		for _, key := range r.broken {
+			r.reports.Ended(claiming + key)
+		}
 		r.giveBack()
 		r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil)
 		if err != nil || work.Err() != nil {
@@ -224,7 +244,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 	}
 }
 
-// claim claims up to want tasks, tells the observer, and logs keys of the wrong type.
+// claim claims up to want tasks, tells the observer, and reports keys of the wrong type.
 func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
 	began := time.Now()
 	got, broken, err := r.session.Claim(ctx, want)
@@ -234,11 +254,20 @@ func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
 	if r.observer != nil {
 		r.observer.Claimed(tasks.Claim{Node: r.node.Incarnation, Wanted: want, Got: len(got), Took: time.Since(began)})
 	}
-	for _, key := range broken {
-		r.log.Error().Str("key", key).Msg("a key's type on Redis is wrong: rename or delete it")
+	for _, key := range r.broken {
+		if !slices.Contains(broken, key) {
+			r.reports.Works(claiming + key)
+		}
 	}
+	for _, key := range broken {
+		r.reports.Failed(claiming+key, &link.WrongTypeError{Key: key})
+	}
+	r.broken = broken
 	return got, nil
 }
+
+// claiming and a key name in reports the claims that pass over a key of a wrong type.
+const claiming = "claims from "
 
 // resign removes this node from the idle nodes that Redis wakes, and wakes another node in
 // case this one was woken and did not claim.
@@ -248,11 +277,15 @@ func (r *Runner) resign(ctx context.Context, asked bool) {
 	}
 }
 
-// idle waits until the node is woken or idleInterval has passed, more or less. It returns
-// false when ctx ends.
+// idle waits until the node is woken or idleInterval has passed, more or less; less if a key
+// of a wrong type may keep others from waking the node. It returns false when ctx ends.
 func (r *Runner) idle(ctx context.Context) bool {
+	interval := idleInterval
+	if len(r.broken) > 0 {
+		interval = brokenInterval
+	}
 	// Spread, so that a thousand idle nodes do not look at the same instant.
-	t := time.NewTimer(idleInterval/2 + rand.N(idleInterval)) //nolint:gosec // jitter
+	t := time.NewTimer(interval/2 + rand.N(interval)) //nolint:gosec // jitter
 	defer t.Stop()
 	select {
 	case <-r.woken:
@@ -289,6 +322,7 @@ func (r *Runner) abandoned(id string) {
 	defer r.mu.Unlock()
 	if x := r.inHand[id]; x != nil {
 		x.returned = true
+		x.stopAlarm()
 	}
 	r.changed.Broadcast()
 }

@@ -126,7 +126,7 @@ func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticke
 		return s, err
 	}
 	result := tasks.TickMissed
-	if verb == queue.TickRun {
+	if verb == queue.TickRun && !s.LeftOut {
 		result = tasks.TickEnqueued
 		t.log.Debug().Str("periodic", p.Name).Time("tick", due).Msg("periodic task enqueued")
 	}

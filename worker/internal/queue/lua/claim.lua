@@ -29,6 +29,7 @@ local again = number == last
 
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
+local stamp = ARGV[2] .. '|' .. int(at) -- by which claim, and when: nodes of older versions wrote the number alone
 local ties = redis.call('EXISTS', key('tries'), key('deadlines')) -- most often none
 local any = ties > 0 and redis.call('EXISTS', key('tries')) == 1
 local bytes, asked = 0, 0
@@ -46,7 +47,7 @@ local function take(some)
       records[#records + 1] = record
       bytes = bytes + #record
       own[#own + 1] = some[i]
-      own[#own + 1] = ARGV[2]
+      own[#own + 1] = stamp
       if counts and counts[i] then
         tried[#tried + 1] = some[i]
         tried[#tried + 1] = counts[i]
@@ -83,7 +84,7 @@ end
 if again then
   local ids, all, mine = {}, redis.call('HGETALL', key(owned)), int(number)
   for i = 1, #all, 2 do
-    if all[i + 1] == mine then ids[#ids + 1] = all[i] end
+    if string.match(all[i + 1], '^%d+') == mine then ids[#ids + 1] = all[i] end
   end
   for from = 1, #ids, 500 do take({unpack(ids, from, math.min(from + 499, #ids))}) end
 else
@@ -100,7 +101,7 @@ else
     for _, mark in ipairs({'^', '', '~'}) do draw(ARGV[i], key('queue:' .. ARGV[i] .. mark)) end
   end
 end
-each('HSET', owned, own)
+if not again then each('HSET', owned, own) end
 if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', known_ids) end -- the node ends them now
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 

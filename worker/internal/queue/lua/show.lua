@@ -4,8 +4,8 @@
 -- Returns {'OK', state, record, tries, reason, result, progress, history, due in
 --         ms, owner, position in its line from 0 (of all in its queue that go
 --         first), how many others it waits for, '1' when it is to be cancelled,
---         ms on Redis's clock when it ended or until when it is remembered}, '' for
---         what there is not | {'GONE'} | {'WRONGTYPE', key}
+--         ms on Redis's clock when it ended or until when it is remembered, ms
+--         on Redis's clock when its owner claimed it}, '' for what there is not | {'GONE'} | {'WRONGTYPE', key}
 local id = ARGV[1]
 local mistyped = wrong({'tasks', 'hash', 'done', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'leases', 'zset'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
@@ -13,7 +13,7 @@ local record = redis.call('HGET', key('tasks'), id)
 local function score(name) return fits(key(name), 'zset') and redis.call('ZSCORE', key(name), id) end
 local line = line_of(record) or ''
 local queue, name = queue_of(line), record and string.match(record, '^([^|\n]*)') or ''
-local state, due, owner, position, blocked, stamp = nil, '', '', '', '', ''
+local state, due, owner, position, blocked, stamp, since = nil, '', '', '', '', '', ''
 
 local function look()
   for _, place in ipairs({'done', 'dead', 'cancelled'}) do
@@ -29,8 +29,9 @@ local function look()
   if blocked then return 'blocked' end
   blocked = ''
   for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
-    if redis.call('HEXISTS', key('owned:' .. incarnation), id) == 1 then
-      owner = incarnation
+    local claim = redis.call('HGET', key('owned:' .. incarnation), id)
+    if claim then
+      owner, since = incarnation, string.match(claim, '|(%d+)$') or ''
       return 'active'
     end
   end
@@ -57,4 +58,4 @@ state = look()
 if not state then return {'GONE'} end
 local function of(hash) return redis.call('HGET', key(hash), id) or '' end
 return {'OK', state, record or '', of('tries'), of('reasons'), of('results'), of('progress'), of('history'), due, owner,
-  position == '' and '' or int(position), blocked, of('cancelling') ~= '' and '1' or '', stamp}
+  position == '' and '' or int(position), blocked, of('cancelling') ~= '' and '1' or '', stamp, since}

@@ -1,12 +1,14 @@
 -- tick: enqueues a tick of a periodic task, unless it or a later one was before. The
--- task's id is its name and the tick, so that it exists once.
+-- task's id is its name and the tick, so that it exists once. While the task of an
+-- earlier tick is parked, ticks are noted and left out.
 -- KEYS 1 tasks
 -- ARGV 1 name  2 tick in ms  3 'first' to note now as the last tick, so that
 --      only later ones are due; 'skip' to note the tick and enqueue nothing;
 --      'run' to enqueue it  4 definition (JSON), for those who ask
 --      5.. a group of one task, see adding.lua
 -- Returns {'OK', last tick, paused '1' or '', whether this call enqueued or noted it, now,
---         '' or the last tick that lay in the future and that this call put back to now}
+--         '' or the last tick that lay in the future and that this call put back to now,
+--         '1' if the tick was left out for one that is parked, or ''}
 --         | {'WRONGTYPE', key}
 local name, tick, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local group = read_group(5)
@@ -20,8 +22,16 @@ if redis.call('HGET', key('periodic:definitions'), name) ~= ARGV[4] then
 end
 -- A zero before the time says that no tick has run yet. Nodes of older versions
 -- read the same time, and write it without a zero when they note a tick.
-local new, last, paused = string.match(redis.call('HGET', key('periodic'), name) or '', '^(0?)(%d+)|(1?)$')
-local did, ahead = 0, ''
+local state, enqueued = unpack(redis.call('HMGET', key('periodic'), name, name .. '|enqueued'))
+local new, last, paused = string.match(state or '', '^(0?)(%d+)|(1?)$')
+local did, ahead, left_out = 0, '', ''
+
+-- Whether the task of the last tick that was enqueued is parked.
+local function parked()
+  local list = key('parked:' .. group.queue .. '|' .. string.match(group.head, '^[^|]*'))
+  return enqueued and fits(list, 'list') and redis.call('LPOS', list, enqueued)
+end
+
 if not last then
   last, paused = int(at), ''
   redis.call('HSET', key('periodic'), name, '0' .. last .. '|')
@@ -32,13 +42,15 @@ elseif tonumber(last) > at then
   redis.call('HSET', key('periodic'), name, new .. last .. '|' .. paused)
 elseif verb ~= 'first' and tick > tonumber(last) and tick <= at then
   local runs = verb == 'run' and paused == ''
+  if runs and parked() then left_out = '1' end
   last = int(tick)
   redis.call('HSET', key('periodic'), name, (runs and '' or new) .. last .. '|' .. paused)
-  if verb == 'skip' then
+  if verb == 'skip' or left_out ~= '' then
     did = 1
-  elseif runs then
-    did = #add(group, at, false) == 0 and 1 or 0
-    flush()
+  elseif runs and #add(group, at, false) == 0 then
+    did = 1
+    redis.call('HSET', key('periodic'), name .. '|enqueued', ARGV[group.first])
   end
+  flush()
 end
-return {'OK', last, paused, did, int(at), ahead}
+return {'OK', last, paused, did, int(at), ahead, left_out}

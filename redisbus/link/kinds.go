@@ -1,0 +1,30 @@
+package link
+
+import "strings"
+
+// kinds are the types of the keys of [Keys] on Redis. A name that ends with a colon begins
+// the names of many keys. The entries of the cache are not here: under a compatibility
+// preset they have other names, and the package cache knows their types.
+var kinds = []struct{ name, kind string }{
+	{"layout", "string"}, {"token", "string"}, {"epoch", "string"}, {"numbers:", "string"}, {"clock", "string"},
+	{"members", "hash"}, {"leases", "zset"}, {"reaping", "hash"},
+	{"connections", "hash"}, {"connections:", "set"}, {"lock:", "string"}, {"loader:", "string"}, {"locks:", "set"},
+	{"tasks", "hash"}, {"queue:", "list"}, {"queues", "set"}, {"settings", "hash"}, {"active", "hash"}, {"bytes", "hash"},
+	{"idle:", "set"}, {"delayed:", "zset"}, {"parked:", "list"}, {"parked", "set"}, {"owned:", "hash"}, {"stream:", "hash"},
+	{"producer:", "string"}, {"unique", "hash"}, {"unique:until", "zset"}, {"deadlines", "zset"},
+	{"blocked", "hash"}, {"followers", "hash"},
+	{"waiting", "hash"}, {"cancelling", "hash"}, {"progress", "hash"}, {"periodic", "hash"}, {"periodic:definitions", "hash"},
+	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
+	{"kept", "zset"}, {"results", "hash"}, {"stats", "hash"},
+}
+
+// kindOf returns the type of the key with that name, or "" for a key of another kind.
+func kindOf(key string) string {
+	_, name, _ := strings.Cut(key, "}:")
+	for _, k := range kinds {
+		if name == k.name || strings.HasSuffix(k.name, ":") && strings.HasPrefix(name, k.name) {
+			return k.kind
+		}
+	}
+	return ""
+}

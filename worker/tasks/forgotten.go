@@ -1,0 +1,129 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
+)
+
+// Forgotten are tasks that are due and that no live node may run.
+type Forgotten struct {
+	Queue string `json:"queue"`
+	// Name is that of parked tasks: no node that looked at them handles it. It is empty for
+	// the tasks of a queue that no live node serves.
+	Name  string `json:"name,omitempty"`
+	Tasks int64  `json:"tasks"` // how many
+}
+
+// Forgotten returns the tasks that wait for a node that handles their name, or that serves
+// their queue. For a moment there may be some that a node claims next.
+func (i *Inspector) Forgotten(ctx context.Context) ([]Forgotten, error) {
+	parked, pending, err := i.waiting(ctx)
+	if err != nil || len(pending) == 0 {
+		return parked, err
+	}
+	nodes, err := i.servers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("forgotten tasks: %w", link.Explain(err))
+	}
+	pending = slices.DeleteFunc(pending, func(f Forgotten) bool {
+		return slices.ContainsFunc(nodes, func(s server) bool { return slices.Contains(s.queues, f.Queue) })
+	})
+	return append(parked, pending...), nil
+}
+
+// waiting counts the parked tasks of each name, and the tasks in the lines of each queue.
+func (i *Inspector) waiting(ctx context.Context) (parked, pending []Forgotten, err error) {
+	k := i.keys
+	var lists, queues *redis.StringSliceCmd
+	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		lists, queues = p.SMembers(ctx, k.ParkedLists()), p.SMembers(ctx, k.Queues())
+		return nil
+	})
+	var counts []*redis.IntCmd
+	if err == nil && len(lists.Val())+len(queues.Val()) > 0 {
+		_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, list := range lists.Val() {
+				of, name, _ := strings.Cut(list, "|")
+				parked = append(parked, Forgotten{Queue: of, Name: name})
+				counts = append(counts, p.LLen(ctx, k.Parked(of, name)))
+			}
+			for _, name := range queues.Val() {
+				pending = append(pending, Forgotten{Queue: name})
+				for _, line := range queue.Lines(name) {
+					counts = append(counts, p.LLen(ctx, k.Queue(line)))
+				}
+			}
+			return nil
+		})
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			err = nil // a key that is something else's holds no task
+		}
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("forgotten tasks: %w", link.Explain(err))
+	}
+	for n := range parked {
+		parked[n].Tasks, counts = counts[0].Val(), counts[1:]
+	}
+	for n := range pending {
+		for range queue.Lines(pending[n].Queue) {
+			pending[n].Tasks, counts = pending[n].Tasks+counts[0].Val(), counts[1:]
+		}
+	}
+	none := func(f Forgotten) bool { return f.Tasks == 0 }
+	return slices.DeleteFunc(parked, none), slices.DeleteFunc(pending, none), nil
+}
+
+// server is a live incarnation that serves queues.
+type server struct {
+	incarnation string
+	queues      []string
+	quiet       bool
+}
+
+// servers returns the live incarnations that have claimed, or are quiet.
+func (i *Inspector) servers(ctx context.Context) ([]server, error) {
+	leases, err := i.redis.ZRangeArgs(ctx, redis.ZRangeArgs{Key: i.keys.Leases(), Start: "(0", Stop: "+inf", ByScore: true}).Result()
+	if err != nil || len(leases) == 0 {
+		return nil, err
+	}
+	streams := make([]*redis.SliceCmd, len(leases))
+	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for n, incarnation := range leases {
+			streams[n] = p.HMGet(ctx, i.keys.Stream(incarnation), "queues", "quiet")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]server, len(leases))
+	for i, incarnation := range leases {
+		served, _ := streams[i].Val()[0].(string)
+		nodes[i] = server{incarnation, strings.Fields(served), streams[i].Val()[1] != nil}
+	}
+	return nodes, nil
+}
+
+// serving returns the live incarnations that claim from a queue, and those that
+// serve it but are quiet.
+func (i *Inspector) serving(ctx context.Context, queue string) (claiming, quiet []string, err error) {
+	nodes, err := i.servers(ctx)
+	for _, n := range nodes {
+		switch {
+		case !slices.Contains(n.queues, queue):
+		case n.quiet:
+			quiet = append(quiet, n.incarnation)
+		default:
+			claiming = append(claiming, n.incarnation)
+		}
+	}
+	return claiming, quiet, err
+}

@@ -1,0 +1,140 @@
+package tasks
+
+import (
+	"archive/zip"
+	"flag"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var allZones = flag.Bool("zones", false, "check cron schedules in all time zones over 50 years, not in a sample")
+
+// civil is a cron expression, and which days, hours and minutes it names.
+type civil struct {
+	expression     string
+	day            func(day time.Time) bool
+	hours, minutes []int
+}
+
+var (
+	anyDay    = func(time.Time) bool { return true }
+	schedules = []civil{
+		{"0 12 * * 5", func(d time.Time) bool { return d.Weekday() == time.Friday }, []int{12}, []int{0}},
+		{"0 0 * * *", anyDay, []int{0}, []int{0}},
+		{"30 0,2,3,23 * * *", anyDay, []int{0, 2, 3, 23}, []int{30}},
+		{"*/20 1,2 * * 0", func(d time.Time) bool { return d.Weekday() == time.Sunday }, []int{1, 2}, []int{0, 20, 40}},
+		{"0 0 1,31 * *", func(d time.Time) bool { return d.Day() == 1 || d.Day() == 31 }, []int{0}, []int{0}},
+		{"15 12 29 2 *", func(d time.Time) bool { return d.Month() == time.February && d.Day() == 29 }, []int{12}, []int{15}},
+		{"0 3 13 * 5", func(d time.Time) bool { return d.Weekday() == time.Friday || d.Day() == 13 }, []int{3}, []int{0}},
+	}
+)
+
+// ticks returns the times later than from and up to to at which the clock of the zone
+// shows a time of the expression. It goes through all days, and shares no code with Cron.
+func (c civil) ticks(zone *time.Location, from, to time.Time) (out []time.Time) {
+	for day := from.UTC().AddDate(0, 0, -2).Truncate(24 * time.Hour); !day.After(to.AddDate(0, 0, 2)); day = day.AddDate(0, 0, 1) {
+		if !c.day(day) {
+			continue
+		}
+		offsets := map[int]bool{}
+		for hours := -26; hours <= 50; hours += 2 {
+			_, offset := day.Add(time.Duration(hours) * time.Hour).In(zone).Zone()
+			offsets[offset] = true
+		}
+		for _, hour := range c.hours {
+			for _, minute := range c.minutes {
+				shown := time.Date(day.Year(), day.Month(), day.Day(), hour, minute, 0, 0, time.UTC)
+				for offset := range offsets {
+					at := shown.Add(-time.Duration(offset) * time.Second)
+					_, is := at.In(zone).Zone()
+					if is == offset && at.After(from) && !at.After(to) {
+						out = append(out, at)
+					}
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, time.Time.Compare)
+	return out
+}
+
+func checkZone(t *testing.T, zone *time.Location, years int) {
+	t.Helper()
+	from := time.Date(2030-years/2, 1, 1, 0, 0, 0, 0, time.UTC)
+	to := from.AddDate(years, 0, 0)
+	for _, c := range schedules {
+		s := Cron(c.expression, zone)
+		require.NoError(t, s.err)
+		at := from
+		for _, want := range c.ticks(zone, from, to) {
+			next := s.Next(at)
+			require.True(t, next.Equal(want), "%s in %s after %s: %s, not %s", c.expression, zone, at.In(zone), next, want.In(zone))
+			at = next
+		}
+		require.True(t, s.Next(at).After(to), "%s in %s after %s", c.expression, zone, at.In(zone))
+	}
+}
+
+// zones returns the names of all time zones that Go knows.
+func zones(t *testing.T) (names []string) {
+	t.Helper()
+	r, err := zip.OpenReader(filepath.Join(runtime.GOROOT(), "lib", "time", "zoneinfo.zip"))
+	require.NoError(t, err)
+	defer r.Close()
+	for _, f := range r.File {
+		if !strings.HasSuffix(f.Name, "/") {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+func TestCronLeavesNoTickOutInAnyZone(t *testing.T) {
+	names, years := zones(t), 50
+	if !*allZones {
+		rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		names, years = names[:8], 6
+		for _, known := range []string{
+			"Africa/Cairo", "Asia/Beirut", "Australia/Lord_Howe", "Africa/Casablanca", "America/Havana", "America/Santiago",
+			"America/Nuuk", "Antarctica/Troll", "Europe/Berlin", "UTC",
+		} {
+			names = append(names, known)
+		}
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			zone, err := time.LoadLocation(name)
+			require.NoError(t, err)
+			checkZone(t, zone, years)
+		})
+	}
+}
+
+func TestCronWhereTheClockSkipsMidnight(t *testing.T) {
+	for _, c := range []struct{ zone, expression, after, want string }{
+		{"Africa/Cairo", "0 12 * * 5", "2027-04-23T12:00:00", "2027-04-30T12:00:00"},
+		{"Asia/Beirut", "0 12 * * *", "2027-03-27T12:00:00", "2027-03-28T12:00:00"},
+		{"Australia/Lord_Howe", "0 12 * * *", "2027-10-02T12:00:00", "2027-10-03T12:00:00"},
+		{"America/Havana", "0 0 * * *", "2027-03-13T00:00:00", "2027-03-15T00:00:00"}, // midnight of the 14th is skipped
+		{"Pacific/Apia", "0 12 * * *", "2011-12-29T12:00:00", "2011-12-31T12:00:00"},  // a whole day is
+		{"UTC", "0 0 29 2 *", "2096-02-29T00:00:00", "2104-02-29T00:00:00"},
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		require.NoError(t, err)
+		at := func(text string) time.Time {
+			parsed, err := time.ParseInLocation("2006-01-02T15:04:05", text, zone)
+			require.NoError(t, err)
+			return parsed
+		}
+		next := Cron(c.expression, zone).Next(at(c.after))
+		require.True(t, next.Equal(at(c.want)), "%s in %s: %s, not %s", c.expression, c.zone, next, c.want)
+	}
+}
