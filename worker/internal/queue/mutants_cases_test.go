@@ -231,6 +231,13 @@ var mutantCases = map[string]func(*machine){
 		m.step(m.cancel)
 		require.Equal(m.t, stateCancelled, m.spec.Tasks[id].State)
 	},
+	"a queue of a parked task is cleared": func(m *machine) {
+		m.enqueueOne(1, draft{})
+		m.ends(Park, "t")
+		m.draw = func(string, int) int { return 0 }
+		m.step(m.clear)
+		require.Empty(m.t, m.spec.Tasks)
+	},
 	"an id that is free again has left nothing": func(m *machine) {
 		for _, id := range []string{"c1", "c2", "c3"} {
 			m.enqueueOne(1, draft{ID: id})

@@ -68,6 +68,19 @@ var clockCases = map[string]func(*machine){
 			m.ends(verb, args...)
 		}
 	},
+	"a task that is cancelled as it goes back has no deadline": func(m *machine) {
+		id := m.enqueueOne(1, draft{Deadline: m.spec.Now + 100_000})
+		m.takeAll()
+		m.step(func() {
+			m.run(cancelScript, `{"reason":"cancelled"}`, id)
+			m.spec.Tasks[id].Asked = true
+		})
+		a := m.actors[len(m.actors)-1]
+		m.step(func() {
+			o := m.outcome(a.hand[id], func(o *Run) { o.outcome.verb, o.outcome.args = Later, []any{1000, "1|0", "{}"} })
+			m.commitAs(a, a.session, []*Run{o})
+		})
+	},
 	"a dead task has no deadline": func(m *machine) {
 		m.enqueueOne(1, draft{Deadline: m.spec.Now + 100_000})
 		m.ends(Dead, "1|0", `{"reason":"failed"}`)
