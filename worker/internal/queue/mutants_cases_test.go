@@ -250,6 +250,12 @@ var mutantCases = map[string]func(*machine){
 		m.step(func() { m.dueOf(9, 9) })
 		require.Len(m.t, m.spec.Tasks, 3)
 	},
+	"a unique key that outlives its task is awaited": func(m *machine) {
+		m.enqueueOne(1, draft{Unique: "k", UniqueFor: time.Hour})
+		m.ends(Done)
+		m.enqueueOne(1, draft{Unique: "k", Await: true})
+		require.Empty(m.t, m.spec.Tasks)
+	},
 	"a unique key that somebody else has by now": func(m *machine) {
 		m.enqueueOne(1, draft{Unique: "k", UniqueFor: time.Second})
 		m.takeAll()
