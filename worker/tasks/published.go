@@ -129,7 +129,10 @@ func (c *Client) learn(ctx context.Context, requests []Request) error {
 	case c.closed.Err() != nil:
 		return fmt.Errorf("enqueue %s: %w", requests[0].Name, ErrClosed)
 	default:
-		return fmt.Errorf("enqueue %s: the definitions of tasks: %w", requests[0].Name, link.NotSent(err))
+		if !link.IsWrongType(err) {
+			err = link.NotSent(err)
+		}
+		return fmt.Errorf("enqueue %s: the definitions of tasks: %w", requests[0].Name, err)
 	}
 }
 
