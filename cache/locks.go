@@ -130,12 +130,12 @@ func (c *Cache) untilFree(info LockInfo) time.Duration {
 // many locks there were. Call it only when the incarnation is gone for certain.
 func (c *Cache) ReleaseAll(ctx context.Context, incarnation string) (int, error) {
 	// Most incarnations hold no lock, and this costs Redis much less than the script.
-	any, err := c.client.Exists(ctx, c.names.keys.LocksOf(incarnation)).Result()
+	some, err := c.client.Exists(ctx, c.names.keys.LocksOf(incarnation)).Result()
 	if err != nil {
 		return 0, failed("release the locks of", incarnation, err)
 	}
 	total := 0
-	for any > 0 {
+	for some > 0 {
 		var looked, freed int
 		reply, err := c.scripts.release.Call(ctx, c.client,
 			[]string{c.names.keys.LocksOf(incarnation)}, incarnation, releaseStep)

@@ -90,7 +90,7 @@ var redisFaults = map[string]fault{
 			p.cutAll(t)
 		},
 		end:  func(t *testing.T, p *patient) { p.do(t, "config", "set", "maxclients", "1000") },
-		says: "maxclients",
+		says: "a set of N nodes needs 3N + 10",
 	},
 	"disk": {
 		begin: func(t *testing.T, p *patient) {

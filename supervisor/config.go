@@ -13,8 +13,13 @@ import (
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
-// MaxWorkers is the most nodes of one set.
-const MaxWorkers = 10_000
+// MaxWorkers is the most nodes of one set: as many as start, and come back after an outage,
+// within 15 s on two cores (see the benchmark of nodes in internal_test/bench).
+const MaxWorkers = 5000
+
+// Connections returns how many connections to Redis a set of that many nodes has at rest:
+// three for each node, and a few that they share.
+func Connections(workers int) int { return 3*workers + 10 }
 
 // MaxPrefix is the most bytes of a worker prefix: it leaves room for the number in an
 // id of 200 bytes.

@@ -165,6 +165,8 @@ func (s *slot) watch(ctx context.Context, n *worker.Node, endedAt time.Time, why
 	level, text := zerolog.InfoLevel, "node is back after its crash"
 	if errors.Is(why, membership.ErrLeaseLost) {
 		level, text = zerolog.WarnLevel, "node is back as a new incarnation: it had lost its lease, and with it the tasks in hand"
+	} else if isOutage(why) {
+		level, text = zerolog.WarnLevel, "node is back as a new incarnation: Redis was away while it started"
 	} else {
 		why = nil // logCrash has logged the error
 	}
@@ -180,9 +182,9 @@ func (s *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 	case err == nil, errors.Is(err, worker.ErrRestart):
 		s.pause, s.failures, s.crashAt = 0, 0, time.Time{}
 		return true
-	case errors.Is(err, membership.ErrLeaseLost):
+	case errors.Is(err, membership.ErrLeaseLost), isOutage(err):
 		// Not a crash: Redis was away or lost the lease, or the process was paused. The
-		// pause is for a Redis that loses leases again and again.
+		// pause is for a Redis that loses leases, or breaks connections, again and again.
 		s.pause, s.crashAt = link.Backoff(s.set.cfg.Backoff, s.set.cfg.MaxBackoff, 1), time.Now()
 		return true
 	case errors.Is(err, membership.ErrIDTaken):
@@ -206,7 +208,8 @@ func (s *slot) logEndError(err error, lived time.Duration) {
 	const text = "node failed while it was ending"
 	switch {
 	case err == nil, errors.Is(err, worker.ErrStop), errors.Is(err, worker.ErrRestart):
-	case errors.Is(err, membership.ErrLeaseLost), errors.Is(err, membership.ErrIDTaken):
+	case errors.Is(err, membership.ErrLeaseLost), errors.Is(err, membership.ErrIDTaken), isOutage(err),
+		errors.Is(err, context.Canceled): // what it waited for was cut off by its end
 		// Not remembered as a crash, as in slot.next.
 		s.set.log.Warn().Str("node", s.name()).Err(err).Stringer("lived", lived.Round(time.Millisecond)).Msg(text)
 	default:
@@ -257,6 +260,9 @@ func (s *slot) logCrash(err error, lived, pause time.Duration, text string) {
 			}
 		}).Msg(text)
 }
+
+// isOutage reports whether a life ended because Redis did not answer or could not serve.
+func isOutage(err error) bool { return link.IsOutage(err) && stackOf(err) == "" }
 
 // stackOf returns the stack of an error that was a panic, "" for other errors.
 func stackOf(err error) string {

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/connections"
@@ -97,6 +99,18 @@ func (h *Host) takeOver(
 	return handed, err
 }
 
+// maxDeadNamed is how many quarantined tasks a log line names.
+const maxDeadNamed = 100
+
+// naming names the quarantined tasks in a log line about a take-over.
+func naming(handed queue.Handed) func(*zerolog.Event) {
+	return func(e *zerolog.Event) {
+		if len(handed.Dead) > 0 {
+			e.Strs("quarantinedTasks", handed.Dead[:min(len(handed.Dead), maxDeadNamed)])
+		}
+	}
+}
+
 // lease returns how long leases last.
 func (h *Host) lease() time.Duration { return cmp.Or(h.cfg.Times.Lease, membership.DefaultLease) }
 
@@ -143,6 +157,7 @@ func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
 		return err // the incarnation has renewed its lease, or another process was faster
 	}
 	h.log.Warn().Str("member", i.ID).Str("incarnation", i.String()).
-		Int("handedOn", handed.On).Int("quarantined", handed.Quarantined).Msg("took over from a member whose lease ran out")
+		Int("handedOn", handed.On).Int("quarantined", handed.Quarantined).Func(naming(handed)).
+		Msg("took over from a member whose lease ran out")
 	return nil
 }

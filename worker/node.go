@@ -242,15 +242,22 @@ func (n *Node) serve(ctx context.Context) error {
 
 // endError returns the error of the node's end. It is a [membership.ErrLeaseLost] also if the
 // task runner found out first, because Redis refused a commit (fenced) or has lost commits
-// that it had accepted (rolled back).
+// that it had accepted (rolled back), and if something else failed because of it.
 func (n *Node) endError(err error) error {
 	if errors.Is(err, queue.ErrFenced) || errors.Is(err, queue.ErrRolledBack) {
 		return fmt.Errorf("%w: %w", membership.ErrLeaseLost, err)
 	}
-	if cause := context.Cause(n.lease.Context()); err == nil && errors.Is(cause, membership.ErrLeaseLost) {
+	cause := context.Cause(n.lease.Context())
+	if !errors.Is(cause, membership.ErrLeaseLost) {
+		return err
+	}
+	if _, panicked := errors.AsType[*group.PanicError](err); panicked {
+		return err
+	}
+	if err == nil || errors.Is(err, membership.ErrLeaseLost) {
 		return cause
 	}
-	return err
+	return fmt.Errorf("%w: %w", cause, err) // such as a request to Redis that the end of the lease cut off
 }
 
 // join waits for Redis and takes an id.
@@ -371,7 +378,8 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 	}
 	n.mu.Unlock()
 	if handed.On+handed.Quarantined > 0 {
-		n.log.Info().Int("handedOn", handed.On).Int("quarantined", handed.Quarantined).Msg("tasks in hand went back to their queues")
+		n.log.Info().Int("handedOn", handed.On).Int("quarantined", handed.Quarantined).
+			Func(naming(handed)).Msg("tasks in hand went back to their queues")
 	}
 	if len(remains.Running) > 0 {
 		n.host.watchAbandoned(n, tasksOf(runner), err == nil)

@@ -28,6 +28,8 @@ type job struct {
 	Lasting       time.Duration // for how long it does or rests
 	Settle        time.Duration // the rest before that
 	Number        int           // of the child
+	Outage        time.Duration // for how long Redis is away (see childOutage)
+	PID           int           // of that Redis; 0: the embedded one
 }
 
 // temporary is a folder that is removed at the end.
@@ -58,9 +60,12 @@ func TestMain(m *testing.M) {
 	var j job
 	err := json.Unmarshal([]byte(text), &j)
 	if err == nil {
-		if j.PerSecond > 0 {
+		switch {
+		case j.PerSecond > 0:
 			err = childDelayed(j)
-		} else {
+		case j.Outage > 0:
+			err = childOutage(j)
+		default:
 			err = childRest(j)
 		}
 	}

@@ -55,7 +55,7 @@ var causeTexts = map[Cause]string{
 	CauseScript:   "a script runs for long and blocks it",
 	CausePassword: "it does not accept this user and password: set the right ones and restart",
 	CauseRights:   "this user lacks a permission (ACL): see the rules in the documentation",
-	CauseClients:  "it has as many clients as it accepts (maxclients)",
+	CauseClients:  "it has as many clients as it accepts (maxclients): a set of N nodes needs 3N + 10, so raise it or start fewer nodes",
 	CauseMemory:   "out of memory (maxmemory): it refuses writes",
 	CauseType:     "a key of the namespace belongs to something else",
 	CauseSize:     "it does not read a request of this size (proto-max-bulk-len)",

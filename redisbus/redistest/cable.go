@@ -63,6 +63,15 @@ func (c *Cable) BlackHole() {
 	}
 }
 
+// Cut breaks the connections that are open now.
+func (c *Cable) Cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w := range c.conns {
+		_ = w.Conn.Close()
+	}
+}
+
 // LoseAnswers breaks a connection in place of each of the next n answers.
 func (c *Cable) LoseAnswers(n int) {
 	c.mu.Lock()

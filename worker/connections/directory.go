@@ -59,12 +59,12 @@ func (d *Directory) Holds(string) bool { return false }
 // Forget removes the connections of a dead incarnation from the directory. It may be called
 // again, and by several processes at once. Errors are those of link.Script.Call.
 func Forget(ctx context.Context, client link.Processor, keys link.Keys, incarnation string) error {
-	// Most nodes have no connections, and this costs Redis much less than the script.
-	any := redis.NewIntCmd(ctx, "exists", keys.ConnectionsOf(incarnation))
-	if err := client.Process(ctx, any); err != nil {
+	// Most clusters have no client connections, and this costs Redis much less than the script.
+	some := redis.NewIntCmd(ctx, "exists", keys.Connections(), keys.ConnectionsOf(incarnation))
+	if err := client.Process(ctx, some); err != nil {
 		return fmt.Errorf("connections of %s: %w", incarnation, link.Explain(err))
 	}
-	for any.Val() > 0 {
+	for some.Val() > 0 {
 		n := 0
 		reply, err := forgetScript.Call(ctx, client,
 			[]string{keys.Connections(), keys.ConnectionsOf(incarnation)}, incarnation, batch)

@@ -41,7 +41,9 @@ func (s *Settings) Prepare(newApp func() (*worker.App, error)) (p Prepared, err 
 	also(err)
 	p.Set.Redis, p.Configured, err = s.Redis()
 	also(err)
-	if !p.Configured {
+	if p.Configured {
+		also(s.checkFileLimit(fileLimit()))
+	} else {
 		p.Set.Redis.Dial = noDial
 		also(s.checkSocket())
 	}

@@ -146,6 +146,17 @@ func (s *Settings) Set() (supervisor.Config, error) {
 	return cfg, nil
 }
 
+// checkFileLimit returns an error if the set needs more connections to Redis than this
+// process may open files.
+func (s *Settings) checkFileLimit(limit uint64) error {
+	need := supervisor.Connections(s.Workers)
+	if s.Workers > supervisor.MaxWorkers || need < 0 || uint64(need) <= limit {
+		return nil
+	}
+	return s.Problemf("workers", "%d nodes need %d connections to Redis (3 for each and 10), and this process may open %d files: "+
+		"raise that limit (ulimit -n, LimitNOFILE=), and Redis's maxclients if it is lower, or start fewer nodes", s.Workers, need, limit)
+}
+
 func validPrefix(prefix string) bool {
 	return link.ValidName(prefix) && len(prefix) <= supervisor.MaxPrefix
 }

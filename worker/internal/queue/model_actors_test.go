@@ -184,7 +184,14 @@ func (m *machine) resign() {
 	if a == nil {
 		return
 	}
-	require.NoError(m.t, resignScript.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, a.name, "a", "b").Err())
+	m.resignAs(a, m.draw("asked to end", 4) == 0)
+}
+
+func (m *machine) resignAs(a *actor, asked bool) {
+	require.NoError(m.t, resignScript.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, a.name, flagOf(asked), "a", "b").Err())
+	if i := m.spec.incarnation(a.name); asked && i.hasStream() {
+		i.Asked = true
+	}
 	for _, q := range modelQueues {
 		delete(m.spec.Idle[q], a.name)
 		if m.spec.pending(q) {
@@ -269,6 +276,8 @@ func (m *machine) takeOverOf(a *actor, r Remains) {
 		return
 	}
 	require.NoError(m.t, err)
+	require.Len(m.t, h.Dead, h.Quarantined)
+	h.Dead = nil
 	require.Equal(m.t, m.spec.takeOver(a.name, m.owned(a.name), r), h)
 	if h.Left == 0 {
 		a.hand = maps.Clone(a.hand) // it goes on with what it believes to have

@@ -66,7 +66,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			continue
 		}
 		n := ParseTries(t.Tries)
-		if slices.Contains(r.Suspects, id) || r.Unknown && (n.Crashes < QuarantineAfter-1 || i.Solo == id) {
+		if slices.Contains(r.Suspects, id) || r.Unknown && !i.Asked && (n.Crashes < QuarantineAfter-1 || i.Solo == id) {
 			n.Crashes++
 			t.Tries = n.String()
 			s.note(t, "crashed")
@@ -92,7 +92,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 		}
 	}
 	if h.Left == 0 {
-		i.Claim, i.Commit, i.Refused, i.Queues, i.Solo, i.Quiet = 0, 0, nil, "", "", false
+		i.Claim, i.Commit, i.Refused, i.Queues, i.Solo, i.Quiet, i.Asked = 0, 0, nil, "", "", false, false
 		for _, q := range modelQueues {
 			delete(s.Idle[q], name)
 		}

@@ -110,7 +110,12 @@ type specIncarnation struct {
 	Refused       *string // of the last commit: 1=CODE,…
 	Queues        string
 	Solo          string
-	Quiet         bool
+	Quiet, Asked  bool
+}
+
+// hasStream reports whether Redis has something of the incarnation's session.
+func (i *specIncarnation) hasStream() bool {
+	return i.Claim > 0 || i.Commit > 0 || i.Refused != nil || i.Queues != "" || i.Solo != "" || i.Quiet || i.Asked
 }
 
 func newSpec(now int64) *spec {

@@ -274,6 +274,9 @@ func (s *spec) renderIncarnations(out stored) {
 		if i.Quiet {
 			out.put("stream:"+name, "quiet", "1")
 		}
+		if i.Asked {
+			out.put("stream:"+name, "asked", "1")
+		}
 	}
 }
 

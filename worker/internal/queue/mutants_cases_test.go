@@ -380,6 +380,20 @@ var mutantCases = map[string]func(*machine){
 		m.enqueueOne(1, draft{})
 		m.step(m.resign)
 	},
+	"who was asked to end is no crash, whoever takes over": func(m *machine) {
+		id := m.enqueueOne(1, draft{})
+		m.step(m.join)
+		a := m.actors[0]
+		m.step(func() { m.resignAs(a, true) }) // it has claimed nothing: nothing is noted
+		m.step(m.claim)
+		m.step(func() { m.resignAs(a, true) })
+		m.step(func() {
+			m.setLease(a.name, -m.spec.Now)
+			m.takeOverOf(a, Remains{Unknown: true})
+		})
+		require.Zero(m.t, ParseTries(m.spec.Tasks[id].Tries).Crashes)
+		m.step(func() { m.resignAs(a, true) }) // late: it is over
+	},
 	"a node that was quiet and is over": func(m *machine) {
 		m.step(m.join)
 		a := m.actors[0]

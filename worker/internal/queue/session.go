@@ -164,21 +164,26 @@ func parseClaimed(tried, ids, records []any, now Clock) ([]Claimed, error) {
 }
 
 // Resign removes the node from the idle nodes that Redis wakes, and wakes another node
-// for the tasks that wait in its queues.
-func (s *Session) Resign(ctx context.Context) error {
-	_, err := resignScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, s.withQueues(s.cfg.Incarnation)...)
+// for the tasks that wait in its queues. Set asked when the node ends because somebody
+// asked for it: then its end counts against none of its tasks, whoever takes them over.
+func (s *Session) Resign(ctx context.Context, asked bool) error {
+	_, err := resignScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, s.withQueues(s.cfg.Incarnation, flagOf(asked))...)
 	return err
+}
+
+// flagOf returns a truth value as scripts read it.
+func flagOf(on bool) string {
+	if on {
+		return "1"
+	}
+	return ""
 }
 
 // Quiet notes on Redis whether the node has stopped claiming, which may explain why a task
 // waits. While Redis is not available, Quiet retries until ctx ends: if the request were
 // dropped, the old note would stay until the next change.
 func (s *Session) Quiet(ctx context.Context, on bool) error {
-	mark := ""
-	if on {
-		mark = "1"
-	}
-	return s.note(ctx, quietScript, s.withQueues(s.cfg.Incarnation, mark)...)
+	return s.note(ctx, quietScript, s.withQueues(s.cfg.Incarnation, flagOf(on))...)
 }
 
 // Suspect notes on Redis which suspect task runs: if the node ends meanwhile, the

@@ -27,6 +27,8 @@ type Handed struct {
 	Quarantined int // dead: too many crashes
 	Cancelled   int // their cancellation was requested while they ran
 	Left        int // still running
+
+	Dead []string // ids of the quarantined tasks, as far as the replies of Redis have come
 }
 
 // TakeOver returns the tasks of a condemned incarnation to their queues, or ends them (see
@@ -34,6 +36,13 @@ type Handed struct {
 // this call moved.
 func (s Store) TakeOver(ctx context.Context, incarnation string, r Remains) (Handed, error) {
 	var sum Handed
+	notify := s.OnEnd
+	s.OnEnd = func(e End) {
+		if e.How == Quarantined {
+			sum.Dead = append(sum.Dead, e.ID)
+		}
+		report(notify, []End{e})
+	}
 	for {
 		h, err := s.takeOverSome(ctx, incarnation, r)
 		sum.On += h.On

@@ -18,7 +18,7 @@ func (r *Runner) whileQuiet(ctx, work context.Context) bool {
 	}
 	for r.quiet.Load() {
 		r.giveBack()
-		r.resign(work)
+		r.resign(work, false)
 		r.noteQuiet(ctx, true) // each time: Redis may have lost it
 		if !r.idle(ctx) {
 			return false

@@ -185,7 +185,7 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 			r.reports.Ended(claiming + key)
 		}
 		r.giveBack()
-		r.resign(work)
+		r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil)
 		if err != nil || work.Err() != nil {
 			return err
 		}
@@ -238,7 +238,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 				return nil
 			}
 			if r.full() { // woken, but all slots are blocked: wake another node instead
-				r.resign(work)
+				r.resign(work, false)
 			}
 		}
 	}
@@ -271,8 +271,8 @@ const claiming = "claims from "
 
 // resign removes this node from the idle nodes that Redis wakes, and wakes another node in
 // case this one was woken and did not claim.
-func (r *Runner) resign(ctx context.Context) {
-	if err := r.session.Resign(ctx); err != nil && ctx.Err() == nil {
+func (r *Runner) resign(ctx context.Context, asked bool) {
+	if err := r.session.Resign(ctx, asked); err != nil && ctx.Err() == nil {
 		r.log.Debug().Err(err).Msg("not resigned: the movers wake another node")
 	}
 }

@@ -4,7 +4,8 @@
 -- asked to cancel is cancelled.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 crashes that quarantine  3 how many tasks at most
---      4 'all' when nobody knows what ran: then every task counts a crash, but
+--      4 'all' when nobody knows what ran: then every task counts a crash, unless
+--      the incarnation was asked to end (see resign), but
 --      of those that the next one would quarantine (suspects, which run one at a
 --      time) only the one that was announced; 'some' when only those named count
 --      5 number of tasks to leave alone (their handlers still run), 6.. their
@@ -32,13 +33,13 @@ end
 writable(key(owned))
 local at, crashed = now(), '{"node":' .. cjson.encode(incarnation) .. '}'
 local moved, quarantined, cancelled, left = 0, 0, 0, 0
-local solo = redis.call('HGET', stream, 'solo')
+local solo, deliberate = unpack(redis.call('HMGET', stream, 'solo', 'asked'))
 
 -- Counts a crash of the task's run, and returns how many it has had.
 local function crash(id)
   local attempts, crashes = string.match(redis.call('HGET', key('tries'), id) or '', '^(%d+)|(%d+)$')
   attempts, crashes = attempts or '0', tonumber(crashes or 0)
-  if not blamed[id] and not (ARGV[4] == 'all' and (crashes < limit - 1 or id == solo)) then return 0 end
+  if not blamed[id] and not (ARGV[4] == 'all' and not deliberate and (crashes < limit - 1 or id == solo)) then return 0 end
   redis.call('HSET', key('tries'), id, attempts .. '|' .. crashes + 1)
   note(id, at, 'crashed', crashed)
   return crashes + 1
