@@ -26,10 +26,14 @@ func (e *WrongTypeError) Error() string {
 		return "a key on Redis belongs to something else: its type is wrong; rename or delete it"
 	}
 	is := "its type is wrong"
-	if needed := kindOf(e.Key); e.Type != "" && needed != "" && needed != e.Type {
-		is = fmt.Sprintf("it is a %s, a %s is needed", e.Type, needed)
-	} else if e.Type != "" {
+	switch needed := kindOf(e.Key); {
+	case e.Type == "":
+	case needed == "":
 		is += " (" + e.Type + ")"
+	case needed == e.Type:
+		is = fmt.Sprintf("it is a %s with a value that is not ours", e.Type)
+	default:
+		is = fmt.Sprintf("it is a %s, a %s is needed", e.Type, needed)
 	}
 	return "the key " + strconv.Quote(e.Key) + " on Redis belongs to something else: " + is + "; rename or delete it"
 }
