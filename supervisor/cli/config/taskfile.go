@@ -2,6 +2,8 @@ package config
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -133,7 +135,7 @@ func (s *Settings) register(app *worker.App) (commands []CommandTask, periodics 
 			continue
 		}
 		var trial tasks.Registry
-		trial.RegisterTask(c.Definition, nil)
+		trial.RegisterTask(c.Definition, func(context.Context, json.RawMessage) error { return nil })
 		err := errors.Join(c.Validate(), trial.Err())
 		for _, err := range split(err) {
 			sec.problemf(c.lineOf(err), what, "%w", err)
