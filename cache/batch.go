@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
@@ -46,7 +45,7 @@ func (b *batcher) Process(ctx context.Context, cmd redis.Cmder) error {
 	case sent:
 		cmd.SetErr(err)
 	default:
-		cmd.SetErr(fmt.Errorf("%w: %w", link.ErrUnavailable, err))
+		cmd.SetErr(link.NotSent(err))
 	}
 	return cmd.Err()
 }

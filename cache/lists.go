@@ -118,6 +118,9 @@ func (c *Cache) PopWait(ctx context.Context, key string, wait time.Duration) (js
 		return 0, err
 	})
 	if err != nil && waiting.Err() != nil {
+		if link.Cancelled(ctx) != nil {
+			outage = nil // the caller gave up
+		}
 		return nil, refused("pop", key, errors.Join(context.Cause(waiting), outage))
 	}
 	return item, err

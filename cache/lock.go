@@ -91,6 +91,9 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 		return nap, err
 	})
 	if err != nil && ctx.Err() != nil {
+		if errors.Is(outage, link.ErrUnavailable) && link.Cancelled(ctx) != nil {
+			outage = nil // the lock was not taken, and the caller gave up
+		}
 		return errors.Join(context.Cause(ctx), outage)
 	}
 	return err

@@ -93,7 +93,7 @@ func (b *Bus) Await(ctx context.Context) error {
 			if failure == nil {
 				failure = errors.New("redis has not answered yet")
 			}
-			return fmt.Errorf("nothing was sent: %w: %w", context.Cause(ctx), link.NotSent(failure))
+			return link.GaveUp(ctx, link.NotSent(failure))
 		}
 	}
 }

@@ -112,6 +112,9 @@ func (o PublishOptions) outgoing(messageType string, body any) (Outgoing, error)
 }
 
 func (b *Bus) postAndWait(ctx context.Context, m Outgoing) (int64, error) {
+	if err := link.Cancelled(ctx); err != nil {
+		return 0, err
+	}
 	if err := b.Await(ctx); err != nil {
 		return 0, err
 	}

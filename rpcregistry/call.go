@@ -195,6 +195,9 @@ func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) 
 // prepare returns the call of a request and the id of the node that it goes to, "" for all
 // nodes.
 func (e *Endpoint) prepare(ctx context.Context, r Request) (*call, string, error) {
+	if err := link.Cancelled(ctx); err != nil {
+		return nil, "", err
+	}
 	if !link.ValidName(r.Method) {
 		return nil, "", &Error{Code: ErrNoSuchMethod, Message: "not a valid name"}
 	}
@@ -236,7 +239,7 @@ func (e *Endpoint) locate(ctx context.Context, connection string) (string, error
 		return "", &Error{Code: ErrNoSuchConnection, cause: err}
 	}
 	if err != nil {
-		return "", &Error{Code: ErrUnavailable, cause: err}
+		return "", sendError(err, "")
 	}
 	return node, nil
 }
@@ -259,7 +262,7 @@ func contextError(ctx context.Context, node string) error {
 // sendError is the error of a call that the bus could not send.
 func sendError(err error, node string) error {
 	switch {
-	case isError(err):
+	case isError(err), errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, redisbus.ErrTooLarge):
 		return &Error{Code: ErrTooLarge, Node: node, cause: err}

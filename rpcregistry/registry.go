@@ -79,6 +79,10 @@ func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Con
 func HandleDecoded[Req, Res any](
 	r Registrar, name string, decode func(text []byte, v any) error, f func(ctx context.Context, req Req) (Res, error),
 ) {
+	if f == nil || decode == nil {
+		r.RegisterMethod(Method{Name: name}) // which refuses it
+		return
+	}
 	decodeArgs := decoder[Req](decode)
 	r.RegisterMethod(Method{
 		Name:     name,

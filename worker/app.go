@@ -1,9 +1,12 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -12,9 +15,12 @@ import (
 )
 
 // App collects what a program registers: tasks, RPC methods, subscriptions, hooks and
-// middleware. Every node of a set runs the same app. Register everything before the set is
-// made; supervisor.New then reports all mistakes at once.
+// middleware. Every node of a set runs the same app. Register everything before the set or
+// client is made: supervisor.New and [Connect] report all mistakes at once, and seal the app.
+// A later registration would have no effect on nodes that run; it panics with an error that
+// is [ErrSealed].
 type App struct {
+	sealed        atomic.Bool
 	tasks         tasks.Registry
 	methods       *rpcregistry.Registry
 	subscriptions []subscription
@@ -39,14 +45,33 @@ type subscription struct {
 // Hook is a function that runs once in each life of a node (see [App.OnStart]).
 type Hook func(ctx context.Context) error
 
+// ErrSealed is the error of the panic of a registration that comes too late.
+var ErrSealed = errors.New("the app is in use: register everything before supervisor.New or worker.Connect")
+
+// seal ends the time of registrations.
+func (a *App) seal() { a.sealed.Store(true) }
+
+// open panics if the app is sealed; what and name say what was to be registered.
+func (a *App) open(what, name string) {
+	if a.sealed.Load() {
+		panic(fmt.Errorf("register %s %s: %w", what, name, ErrSealed))
+	}
+}
+
 // NewApp returns an empty app.
 func NewApp() *App { return &App{methods: rpcregistry.NewRegistry()} }
 
 // RegisterTask implements tasks.Registrar; use tasks.Handle.
-func (a *App) RegisterTask(d tasks.Definition, h tasks.Handler) { a.tasks.RegisterTask(d, h) }
+func (a *App) RegisterTask(d tasks.Definition, h tasks.Handler) {
+	a.open("task", d.Name)
+	a.tasks.RegisterTask(d, h)
+}
 
 // RegisterMethod implements rpcregistry.Registrar; use rpcregistry.Handle.
-func (a *App) RegisterMethod(m rpcregistry.Method) { a.methods.RegisterMethod(m) }
+func (a *App) RegisterMethod(m rpcregistry.Method) {
+	a.open("method", m.Name)
+	a.methods.RegisterMethod(m)
+}
 
 // Periodic enqueues a task by a schedule, once per tick in the whole cluster:
 //
@@ -60,56 +85,70 @@ func (a *App) Periodic(task string, s tasks.Schedule) {
 func (a *App) Unhandled() []tasks.Periodic { return a.tasks.Unhandled() }
 
 // RegisterPeriodic is [App.Periodic] with all settings.
-func (a *App) RegisterPeriodic(p tasks.Periodic) { a.tasks.RegisterPeriodic(p) }
+func (a *App) RegisterPeriodic(p tasks.Periodic) {
+	a.open("periodic task", cmp.Or(p.Name, p.Task))
+	a.tasks.RegisterPeriodic(p)
+}
 
 // LimitQueue sets limits of a queue over the whole cluster.
-func (a *App) LimitQueue(name string, l tasks.Limits) { a.tasks.LimitQueue(name, l) }
+func (a *App) LimitQueue(name string, l tasks.Limits) {
+	a.open("limits of queue", name)
+	a.tasks.LimitQueue(name, l)
+}
 
 // Use wraps the handlers of all tasks, the first middleware outermost.
-func (a *App) Use(m tasks.Middleware) { a.tasks.Use(m) }
+func (a *App) Use(m tasks.Middleware) {
+	a.checkMiddleware("task", m == nil)
+	a.tasks.Use(m)
+}
 
 // UseEnqueue wraps the enqueuing of tasks, that of tasks' transactions included but not
 // that of periodic tasks, the first middleware outermost.
 func (a *App) UseEnqueue(m tasks.EnqueueMiddleware) {
-	a.refuseNil("enqueue", m == nil)
+	a.checkMiddleware("enqueue", m == nil)
 	a.tasks.UseEnqueue(m)
 }
 
 // UseCall wraps the calls that the app's nodes make, the first middleware outermost.
 func (a *App) UseCall(m rpcregistry.CallMiddleware) {
-	a.refuseNil("call", m == nil)
+	a.checkMiddleware("call", m == nil)
 	a.middleware.call = append(a.middleware.call, m)
 }
 
 // UseMethod wraps the RPC methods of the app's nodes, the built-in ones included.
 func (a *App) UseMethod(m rpcregistry.MethodMiddleware) {
-	a.refuseNil("method", m == nil)
+	a.checkMiddleware("method", m == nil)
 	a.middleware.method = append(a.middleware.method, m)
 }
 
 // UsePublish wraps the sending of messages, those of tasks' transactions included.
 func (a *App) UsePublish(m redisbus.PublishMiddleware) {
-	a.refuseNil("publish", m == nil)
+	a.checkMiddleware("publish", m == nil)
 	a.middleware.publish = append(a.middleware.publish, m)
 }
 
 // UseSubscription wraps the handlers of subscriptions.
 func (a *App) UseSubscription(m redisbus.SubscriptionMiddleware) {
-	a.refuseNil("subscription", m == nil)
+	a.checkMiddleware("subscription", m == nil)
 	a.middleware.subscription = append(a.middleware.subscription, m)
 }
 
-func (a *App) refuseNil(kind string, isNil bool) {
+func (a *App) checkMiddleware(kind string, isNil bool) {
+	a.open(kind, "middleware")
 	if isNil {
 		a.errs = append(a.errs, fmt.Errorf("nil %s middleware", kind))
 	}
 }
 
 // Deny forbids RPC methods by pattern, such as "api.stop" or "api.cache.*".
-func (a *App) Deny(patterns ...string) { a.methods.Deny(patterns...) }
+func (a *App) Deny(patterns ...string) {
+	a.open("denied methods", strings.Join(patterns, " "))
+	a.methods.Deny(patterns...)
+}
 
 // Subscribe calls handle on every node for every message of that type.
 func (a *App) Subscribe(messageType string, handle redisbus.Handler) {
+	a.open("subscription", messageType)
 	if err := link.CheckName("subscription", messageType); err != nil {
 		a.errs = append(a.errs, err)
 		return
@@ -124,7 +163,13 @@ func (a *App) Subscribe(messageType string, handle redisbus.Handler) {
 // OnStart runs a hook before a node claims its first task. The hook's context carries
 // the node's [API] and ends with the node; an error or panic of the hook is a crash of the
 // node.
-func (a *App) OnStart(h Hook) { a.start = append(a.start, h) }
+func (a *App) OnStart(h Hook) {
+	a.open("start", "hook")
+	if h == nil {
+		a.errs = append(a.errs, errors.New("nil start hook"))
+	}
+	a.start = append(a.start, h)
+}
 
 // Err returns everything that was wrong with the registrations.
 func (a *App) Err() error {

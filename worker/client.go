@@ -77,7 +77,8 @@ const maxClientName = 180
 //   - the Cache and everything else fail within two seconds,
 //
 // with an error that is link.ErrUnavailable, or link.ErrUnknownOutcome if the request may
-// have been carried out. If the namespace's data has a layout that the program does not
+// have been carried out. A request whose context was cancelled before it was sent is
+// link.ErrNotSent, which is no link.ErrUnavailable. If the namespace's data has a layout that the program does not
 // know, everything fails with a *link.LayoutError.
 type Client struct {
 	Cache     *cache.Cache          // shared by the cluster
@@ -115,6 +116,9 @@ func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	cfg.Name = cmp.Or(cfg.Name, DefaultClientName)
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if cfg.App != nil {
+		cfg.App.seal()
 	}
 	c := &Client{}
 	var err error

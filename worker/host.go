@@ -86,6 +86,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
+	cfg.App.seal()
 	h := &Host{
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons(),
 		announcer: newAnnouncer(), starts: make(turns, startTurns), handOvers: make(turns, handOverTurns),

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -30,7 +31,7 @@ func (g *layoutGate) pass(ctx context.Context) error {
 		g.passed.Store(true)
 		return nil
 	}
-	if link.IsOutage(err) {
+	if link.IsOutage(err) || errors.Is(err, context.Canceled) {
 		return link.NotSent(err)
 	}
 	return err

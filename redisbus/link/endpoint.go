@@ -70,6 +70,7 @@ func (e *endpoint) address() string {
 // client returns a client whose connections go to the primary.
 func (e *endpoint) client(o *redis.Options) *redis.Client {
 	c := redis.NewClient(o)
+	c.AddHook(cancelGate{})
 	c.AddHook(wrongTypeHook{})
 	if e.discovery != oneServer {
 		c.AddHook(failoverHook{e})

@@ -38,7 +38,7 @@ func OutcomeOf(err error) Outcome {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return Ran
 	}
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotSent) {
 		return DidNotRun
 	}
 	// This comes before the check for replies: dialling may fail with a reply, such as a
@@ -75,8 +75,8 @@ func IsOutage(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome)
 }
 
-// Explain wraps err in [ErrUnavailable], [ErrUnknownOutcome] or [ErrFull] where
-// one of them applies, with a sentence on the cause, and otherwise returns err
+// Explain wraps err in [ErrUnavailable], [ErrNotSent], [ErrUnknownOutcome] or [ErrFull]
+// where one of them applies, with a sentence on the cause, and otherwise returns err
 // unchanged.
 func Explain(err error) error {
 	if _, done := errors.AsType[*explained](err); done || errors.Is(err, ErrUnavailable) {
@@ -88,6 +88,9 @@ func Explain(err error) error {
 	}
 	switch OutcomeOf(err) {
 	case DidNotRun:
+		if errors.Is(err, context.Canceled) { // by the caller, who waited for a connection
+			return &explained{ErrNotSent, "", err}
+		}
 		return &explained{ErrUnavailable, causeTexts[cause], err}
 	case Unknown:
 		if errors.Is(err, context.Canceled) {
@@ -104,13 +107,17 @@ func Explain(err error) error {
 func Unanswered(reason error) error { return &explained{ErrUnknownOutcome, "", reason} }
 
 // NotSent returns [ErrUnavailable] for a command that was not sent, because one that
-// comes before it ended with that error: whatever became of that one.
+// comes before it ended with that error: whatever became of that one. It returns
+// [ErrNotSent] if that one was cancelled.
 func NotSent(before error) error {
 	if e, ok := errors.AsType[*explained](before); ok {
-		if errors.Is(e.kind, ErrUnavailable) {
+		if errors.Is(e.kind, ErrUnavailable) || errors.Is(e.kind, ErrNotSent) {
 			return before
 		}
 		before = e.cause
+	}
+	if errors.Is(before, context.Canceled) {
+		return &explained{ErrNotSent, "", before}
 	}
 	return &explained{ErrUnavailable, causeTexts[CauseOf(before)], before}
 }

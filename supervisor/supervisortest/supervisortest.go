@@ -9,6 +9,7 @@ package supervisortest
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -28,10 +29,12 @@ type Set struct {
 	done chan error
 	once sync.Once
 	err  error
+	told bool // the test knows err
 }
 
 // Start starts a set of three nodes on an embedded Redis and waits until all nodes run. The
-// set drains and stops at the end of the test. Start works inside a testing/synctest bubble.
+// set drains and stops at the end of the test, which fails if a handler has not returned
+// then. Start works inside a testing/synctest bubble.
 func Start(t testing.TB, app *worker.App) *Set {
 	t.Helper()
 	return StartWith(t, app, supervisor.Config{Workers: 3})
@@ -54,7 +57,11 @@ func StartWith(t testing.TB, app *worker.App, cfg supervisor.Config) *Set {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	s := &Set{Set: inner, t: t, stop: cancel, done: make(chan error, 1)}
 	go func() { s.done <- inner.Serve(ctx) }()
-	t.Cleanup(func() { _ = s.Stop() })
+	t.Cleanup(func() {
+		if err := s.end(); errors.Is(err, supervisor.ErrDrainDeadline) && !s.told {
+			t.Errorf("handlers outlived the test: %v", err)
+		}
+	})
 	waiting, waited := context.WithTimeout(ctx, 30*time.Second)
 	defer waited()
 	if err := inner.AwaitReady(waiting); err != nil {
@@ -63,8 +70,15 @@ func StartWith(t testing.TB, app *worker.App, cfg supervisor.Config) *Set {
 	return s
 }
 
-// Stop drains and stops the set, and returns the error of its Serve.
+// Stop drains and stops the set, and returns the error of its Serve. A test that calls Stop
+// judges by itself whether a handler may outlive the set.
 func (s *Set) Stop() error {
+	err := s.end()
+	s.told = true
+	return err
+}
+
+func (s *Set) end() error {
 	s.once.Do(func() {
 		s.stop()
 		s.err = <-s.done
@@ -76,6 +90,7 @@ func (s *Set) Stop() error {
 // Serve.
 func (s *Set) Ended(t testing.TB) error {
 	t.Helper()
+	s.told = true
 	s.once.Do(func() {
 		select {
 		case s.err = <-s.done:

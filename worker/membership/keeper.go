@@ -120,16 +120,22 @@ func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	keys := append(k.directory.layoutKeys(), k.directory.Keys.Numbers(prefix))
 	i := Incarnation{Nonce: newNonce()}
 	var sent time.Time
+	var unknown error
 	err = k.Reports.Insist(ctx, joining, func(ctx context.Context) error {
 		sent = time.Now()
 		reply, err := joinScript.Call(ctx, k.directory.Client, keys,
 			prefix, r.ID, prefer, i.Nonce, k.times.Lease.Milliseconds(), info, again, own.min, own.max)
 		again = again || link.OutcomeOf(err) == link.Unknown
+		if wrong, ok := errors.AsType[*link.WrongTypeError](err); ok && wrong.Key == k.directory.Keys.Layout() {
+			unknown = err // nobody may work with data of an unknown layout
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 		return reply.Scan(&i.ID, &i.Epoch)
 	})
+	err = cmp.Or(err, unknown)
 	if link.WordOf(err) == "TAKEN" {
 		return nil, fmt.Errorf("join as %s: %w: stop that node, or choose another id", r.ID, ErrIDTaken)
 	}

@@ -96,6 +96,10 @@ type Registrar interface {
 // at the timeout, and when the node ends. In the latter case the task returns to its
 // queue, and the run does not count as an attempt.
 func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In) error) {
+	if h == nil {
+		r.RegisterTask(d, nil)
+		return
+	}
 	r.RegisterTask(d, func(ctx context.Context, payload json.RawMessage) error {
 		in, err := decode[In](payload)
 		if err != nil {
@@ -109,6 +113,10 @@ func Handle[In any](r Registrar, d Definition, h func(ctx context.Context, in In
 // [Client.Result], [Client.Wait] and [WaitFor] return. The result is kept for the task's
 // retention; without a retention, only callers that wait already get the result.
 func HandleResult[In, Out any](r Registrar, d Definition, h func(ctx context.Context, in In) (Out, error)) {
+	if h == nil {
+		r.RegisterTask(d, nil)
+		return
+	}
 	Handle(r, d, func(ctx context.Context, in In) error {
 		out, err := h(ctx, in)
 		if err == nil {
@@ -155,11 +163,15 @@ func (r *Registry) Handler(name string) Handler {
 }
 
 // RegisterTask implements [Registrar]. [Registry.Err] returns the error of an invalid
-// definition.
+// definition or a nil handler.
 func (r *Registry) RegisterTask(d Definition, h Handler) {
 	d = d.withDefaults()
 	if err := d.validate(); err != nil {
 		r.errs = append(r.errs, err)
+		return
+	}
+	if h == nil {
+		r.errs = append(r.errs, fmt.Errorf("task %s: nil handler", d.Name))
 		return
 	}
 	if _, twice := r.tasks[d.Name]; twice {

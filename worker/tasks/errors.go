@@ -40,7 +40,7 @@ var (
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("task client is closed")
 	// ErrNoTask: the context does not belong to a running task; see [InTask].
-	ErrNoTask = errors.New("not in a task: use the context that the handler was given")
+	ErrNoTask = errors.New("not in a task: use the context that the handler was given, or ask tasks.InTask first")
 	// ErrFenced: this run does not own its task any more; another node has the task or
 	// will claim it.
 	ErrFenced = errors.New("fenced: the task is not this run's any more")

@@ -125,7 +125,7 @@ func (i *Inspector) RetryAll(ctx context.Context, f Filter) (int, error) {
 // Reschedule changes when a delayed task is due, on Redis's clock; a time that has
 // passed, the zero time too, means now.
 func (i *Inspector) Reschedule(ctx context.Context, id string, at time.Time) error {
-	if err := checkTime("a due time", at); err != nil {
+	if err := checkTime("the due time", at); err != nil {
 		return fmt.Errorf("reschedule task %s: %w", id, err)
 	}
 	when := ""

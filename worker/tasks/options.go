@@ -160,8 +160,7 @@ func (o Options) validate() error {
 		}
 	}
 	check(o.In == 0 || o.At.IsZero(), "use In or At, not both")
-	errs = append(errs, checkTime("At", o.At), checkTime("Deadline", o.Deadline))
-	errs = append(errs, o.Priority.validate())
+	errs = append(errs, checkTime("At", o.At), checkTime("Deadline", o.Deadline), o.Priority.validate())
 	check(o.MaxAttempts >= 0, "MaxAttempts cannot be negative")
 	check(min(o.Timeout, o.Retention, o.Backoff, o.MaxBackoff, o.UniqueFor) >= 0,
 		"Timeout, Retention, Backoff, MaxBackoff and UniqueFor cannot be negative")
@@ -197,7 +196,7 @@ func (o Options) record(chosen bool) queue.Options {
 // checkTime returns the error of a time that is too late to be stored.
 func checkTime(what string, t time.Time) error {
 	if latest := queue.Latest(); t.After(latest) {
-		return fmt.Errorf("%w: %s in the year %d: use a time up to %s", ErrInvalid, what, t.Year(), latest.Format(time.RFC3339))
+		return fmt.Errorf("%w: %s %s is too late: use a time up to %s", ErrInvalid, what, t.Format(time.RFC3339Nano), latest.Format(time.RFC3339))
 	}
 	return nil
 }

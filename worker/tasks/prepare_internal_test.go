@@ -15,7 +15,7 @@ import (
 )
 
 func TestManyTasksArePreparedInTheirOrder(t *testing.T) {
-	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
+	c := NewClient(context.Background(), nil, link.NewKeys("x"), &Registry{})
 	news := make([]Request, 10_000) // so many are prepared on several processors
 	for i := range news {
 		news[i] = Request{Name: "n", Payload: json.RawMessage(strconv.Itoa(i)), Options: Options{Queue: []string{"a", "b"}[i%2]}}
@@ -53,7 +53,7 @@ type panics struct{}
 func (panics) MarshalJSON() ([]byte, error) { panic("no JSON") }
 
 func TestAPayloadThatPanicsDoesSoWhereItsCallerCanRecover(t *testing.T) {
-	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
+	c := NewClient(context.Background(), nil, link.NewKeys("x"), &Registry{})
 	news := make([]Request, 10_000)
 	news[9_999].Name, news[9_999].Payload = "n", panics{}
 	for i := range news {
@@ -63,7 +63,7 @@ func TestAPayloadThatPanicsDoesSoWhereItsCallerCanRecover(t *testing.T) {
 }
 
 func TestTasksThatFollowThemselvesAreRefused(t *testing.T) {
-	c := NewClient(context.Background(), nil, link.NewKeys("x"), nil)
+	c := NewClient(context.Background(), nil, link.NewKeys("x"), &Registry{})
 	news := []Request{{Name: "n"}, {Name: "n"}}
 	news[0].Then, news[1].Then = news, news
 	_, err := c.EnqueueMany(t.Context(), news)

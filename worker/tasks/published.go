@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -64,7 +65,7 @@ func (p *published) refresh(ctx context.Context, since time.Time) error {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return link.GaveUp(ctx, nil)
 	}
 	a := answer{asked: time.Now()}
 	last := p.known.Load()
@@ -81,10 +82,14 @@ func (p *published) refresh(ctx context.Context, since time.Time) error {
 		}
 		return err
 	})
-	if err == nil {
-		p.known.Store(&a)
+	if err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return link.GaveUp(ctx, err)
+		}
+		return link.NotSent(err)
 	}
-	return err
+	p.known.Store(&a)
+	return nil
 }
 
 // serve reads the definitions again every [refreshInterval] until ctx ends. After a failure
@@ -114,8 +119,11 @@ func (p *published) close() {
 // learn reads the published definitions if a task among requests is not defined yet as far
 // as the client knows.
 func (c *Client) learn(ctx context.Context, requests []Request) error {
-	if c.published == nil || !c.unknown(requests) {
+	if c.published == nil {
 		return nil
+	}
+	if _, err := count(requests, 0); err != nil || !c.unknown(requests) {
+		return err
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
@@ -129,7 +137,7 @@ func (c *Client) learn(ctx context.Context, requests []Request) error {
 	case c.closed.Err() != nil:
 		return fmt.Errorf("enqueue %s: %w", requests[0].Name, ErrClosed)
 	default:
-		return fmt.Errorf("enqueue %s: the definitions of tasks: %w", requests[0].Name, link.NotSent(err))
+		return fmt.Errorf("enqueue %s: the definitions of tasks: %w", requests[0].Name, err)
 	}
 }
 

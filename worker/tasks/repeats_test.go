@@ -60,6 +60,6 @@ func TestATaskThatRedisCanPutNowhereIsNamed(t *testing.T) {
 		c.eventually("it is said", func() bool { return len(log.about(id, strings.ReplaceAll(place, `"`, `\"`), "trying again")) == 1 })
 		require.NoError(t, c.redis.Del(t.Context(), place).Err())
 		c.eventually("it goes on", func() bool { return c.get(id).State == tasks.Delayed })
-		require.Len(t, log.about("redis is back"), 1)
+		require.Len(t, log.about("redis takes what it had refused"), 1)
 	})
 }

@@ -4,8 +4,8 @@ import (
 	"archive/zip"
 	"flag"
 	"math/rand/v2"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -36,22 +36,38 @@ var (
 	}
 )
 
-// ticks returns the times later than from and up to to at which the clock of the zone
-// shows a time of the expression. It goes through all days, and shares no code with Cron.
-func (c civil) ticks(zone *time.Location, from, to time.Time) (out []time.Time) {
-	for day := from.UTC().AddDate(0, 0, -2).Truncate(24 * time.Hour); !day.After(to.AddDate(0, 0, 2)); day = day.AddDate(0, 0, 1) {
-		if !c.day(day) {
-			continue
-		}
-		offsets := map[int]bool{}
+// zoneDay is a day, and all offsets from UTC that the clock of a zone has about then.
+type zoneDay struct {
+	time.Time
+
+	offsets []int
+}
+
+func daysOf(zone *time.Location, from, to time.Time) (days []zoneDay) {
+	for day := from.AddDate(0, 0, -2); !day.After(to.AddDate(0, 0, 2)); day = day.AddDate(0, 0, 1) {
+		d := zoneDay{Time: day}
 		for hours := -26; hours <= 50; hours += 2 {
 			_, offset := day.Add(time.Duration(hours) * time.Hour).In(zone).Zone()
-			offsets[offset] = true
+			if !slices.Contains(d.offsets, offset) {
+				d.offsets = append(d.offsets, offset)
+			}
+		}
+		days = append(days, d)
+	}
+	return days
+}
+
+// ticks returns the times after from, to included, at which the clock of the zone
+// shows a time of the expression. It goes through all days, and shares no code with Cron.
+func (c civil) ticks(zone *time.Location, days []zoneDay, from, to time.Time) (out []time.Time) {
+	for _, day := range days {
+		if !c.day(day.Time) {
+			continue
 		}
 		for _, hour := range c.hours {
 			for _, minute := range c.minutes {
-				shown := time.Date(day.Year(), day.Month(), day.Day(), hour, minute, 0, 0, time.UTC)
-				for offset := range offsets {
+				shown := day.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute)
+				for _, offset := range day.offsets {
 					at := shown.Add(-time.Duration(offset) * time.Second)
 					_, is := at.In(zone).Zone()
 					if is == offset && at.After(from) && !at.After(to) {
@@ -69,27 +85,35 @@ func checkZone(t *testing.T, zone *time.Location, years int) {
 	t.Helper()
 	from := time.Date(2030-years/2, 1, 1, 0, 0, 0, 0, time.UTC)
 	to := from.AddDate(years, 0, 0)
+	days := daysOf(zone, from, to)
 	for _, c := range schedules {
 		s := Cron(c.expression, zone)
 		require.NoError(t, s.err)
 		at := from
-		for _, want := range c.ticks(zone, from, to) {
+		for _, want := range c.ticks(zone, days, from, to) {
 			next := s.Next(at)
-			require.True(t, next.Equal(want), "%s in %s after %s: %s, not %s", c.expression, zone, at.In(zone), next, want.In(zone))
-			at = next
+			if next.Equal(want) {
+				at = next
+				continue
+			}
+			require.Failf(t, "another tick", "%s in %s after %s: %s, not %s", c.expression, zone, at.In(zone), next, want.In(zone))
 		}
 		require.True(t, s.Next(at).After(to), "%s in %s after %s", c.expression, zone, at.In(zone))
 	}
 }
 
-// zones returns the names of all time zones that Go knows.
+// zones returns the names of all time zones that Go knows, one of those that are alike.
 func zones(t *testing.T) (names []string) {
 	t.Helper()
-	r, err := zip.OpenReader(filepath.Join(runtime.GOROOT(), "lib", "time", "zoneinfo.zip"))
+	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+	require.NoError(t, err)
+	r, err := zip.OpenReader(filepath.Join(strings.TrimSpace(string(root)), "lib", "time", "zoneinfo.zip"))
 	require.NoError(t, err)
 	defer r.Close()
+	known := map[uint32]bool{}
 	for _, f := range r.File {
-		if !strings.HasSuffix(f.Name, "/") {
+		if !strings.HasSuffix(f.Name, "/") && !known[f.CRC32] {
+			known[f.CRC32] = true
 			names = append(names, f.Name)
 		}
 	}
@@ -97,16 +121,13 @@ func zones(t *testing.T) (names []string) {
 }
 
 func TestCronLeavesNoTickOutInAnyZone(t *testing.T) {
+	t.Parallel()
 	names, years := zones(t), 50
 	if !*allZones {
 		rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 		names, years = names[:8], 6
-		for _, known := range []string{
-			"Africa/Cairo", "Asia/Beirut", "Australia/Lord_Howe", "Africa/Casablanca", "America/Havana", "America/Santiago",
-			"America/Nuuk", "Antarctica/Troll", "Europe/Berlin", "UTC",
-		} {
-			names = append(names, known)
-		}
+		names = append(names, "Africa/Cairo", "Asia/Beirut", "Australia/Lord_Howe", "Africa/Casablanca", "America/Havana",
+			"America/Santiago", "America/Nuuk", "Antarctica/Troll", "Europe/Berlin", "UTC")
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {

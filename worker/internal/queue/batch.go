@@ -97,6 +97,9 @@ func (p *Producer) failure(ctx context.Context, err error, unsure bool) error {
 	if err == nil {
 		return nil
 	}
+	if !unsure && errors.Is(err, link.ErrUnavailable) && p.ctx.Err() == nil && link.Cancelled(ctx) != nil {
+		return link.GaveUp(ctx, err)
+	}
 	if unsent, is := errors.AsType[*UnsentError](err); is && unsure {
 		err = fmt.Errorf("%w: %w", link.ErrUnknownOutcome, unsent)
 	}

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -105,6 +104,9 @@ func (p *Producer) Close() {
 // After an error the tasks after the known ones are not stored, except if the error's
 // outcome is unknown: then up to three batches of them may be.
 func (p *Producer) Enqueue(ctx context.Context, tasks []Task) (known int, refused map[int]string, err error) {
+	if err := link.Cancelled(ctx); err != nil {
+		return 0, nil, err
+	}
 	parts := split(ctx, tasks)
 	posted := 0
 	for i, s := range parts {
@@ -198,22 +200,22 @@ func (s *submission) finish(err error) {
 }
 
 // wait waits until a part has ended. When its caller's context ends first, the error is
-// link.ErrUnavailable if the part was never sent, else link.ErrUnknownOutcome.
+// that of link.GaveUp if the part was never sent, else link.ErrUnknownOutcome.
 func (p *Producer) wait(s *submission) error {
 	select {
 	case <-s.done:
 		return s.err
 	case <-s.ctx.Done():
 	}
-	kind := link.ErrUnknownOutcome
+	err := link.Unanswered(context.Cause(s.ctx))
 	if p.withdraw(s); !p.wasSent(s) {
-		kind = link.ErrUnavailable
+		err = link.GaveUp(s.ctx, nil)
 	}
 	select {
 	case <-s.done: // both channels are ready: the part's own outcome is more precise
 		return s.err
 	default:
-		return fmt.Errorf("%w: %w", kind, context.Cause(s.ctx))
+		return err
 	}
 }
 
