@@ -50,7 +50,7 @@ func ExampleNew() {
 	_, err := supervisor.New(supervisor.Config{Workers: -5, Redis: link.Config{URL: "redis://127.0.0.1:6379/0"}}, app, zerolog.Nop())
 	fmt.Println(err)
 	// Output:
-	// workers: -5 is not between 0 and 10000
+	// workers: -5 is not between 0 and 5000
 	// periodic task report: schedule "every day": expected exactly 5 fields, found 2: [every day]: use five fields such as "0 6 * * *", or @daily
 }
 

@@ -25,7 +25,7 @@ func TestBadInputIsExplained(t *testing.T) {
 		"unknown flag":                 {args: []string{"--wrokers", "2"}, code: 2, says: []string{"--wrokers", "--workers", "stellar run --help"}},
 		"unknown flag of a command":    {args: []string{"status", "--frob"}, code: 2, says: []string{"--frob", "stellar status --help"}},
 		"flag without value":           {args: []string{"run", "--workers"}, code: 2, says: []string{"--workers needs a value"}},
-		"negative workers":             {args: []string{"--workers", "-3"}, code: 2, says: []string{"--workers: -3 is not between 0 and 10000"}},
+		"negative workers":             {args: []string{"--workers", "-3"}, code: 2, says: []string{"--workers: -3 is not between 0 and 5000"}},
 		"absurd workers":               {args: []string{"--workers", "1000000"}, code: 2, says: []string{"1000000 is not between"}},
 		"workers no number":            {args: []string{"--workers", "many"}, code: 2, says: []string{`--workers: "many" is not a whole number`}},
 		"workers in environment":       {env: environment{"STELLAR_WORKERS": "-1"}, code: 2, says: []string{"STELLAR_WORKERS: -1"}},
