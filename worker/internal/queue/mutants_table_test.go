@@ -160,7 +160,7 @@ var mutants = []mutant{
 	{"due", "loosen(id, record, 'deleted', at)", ""},
 	{"due", "redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', int(at),", "redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', int(at + 500),"},
 	{"due", "  more = #late == many\n", ""},
-	{"due", "  foresee('deadlines')\n", ""},
+	{"due", "if exists('deadlines') then foresee('deadlines') end", ""},
 	{"due", "  redis.call('ZREM', key('deadlines'), id)\n", ""},
 	{"due", "    report(id, record, 'deadline')\n", ""},
 	{"due", "if record and (take_set(id, queue_of(line_of(record) or '')) or", "if record and ("},

@@ -1,12 +1,13 @@
 -- due: looks after what only time moves: ends tasks that wait and whose deadline has
--- passed, brings delayed tasks that are due to their lines, forgets what was to be kept until now, and the oldest of too many dead
--- and cancelled tasks, and wakes an idle node for every queue with tasks: one
--- that had been woken for it may have died before it claimed.
+-- passed, brings delayed tasks that are due to their lines, forgets what was to be
+-- kept until now, and the oldest of too many dead and cancelled tasks, and wakes an
+-- idle node for every queue with tasks: one that had been woken for it may have died
+-- before it claimed.
 -- KEYS 1 tasks
 -- ARGV 1 how many of each at most  2 ms for which dead and cancelled tasks are
 --      kept  3 how many of each are kept
--- Returns {'OK', tasks that ended, '1' when there is more to do at once, ms until the next is due or has its deadline, or '',
---         keys that should be queues and are not, ids of running tasks that are
+-- Returns {'OK', tasks that ended, '1' when there is more to do at once,
+--         ms until the next is due or has its deadline, or '', keys that should be queues and are not, ids of running tasks that are
 --         to be cancelled, how many dead tasks were forgotten because there were
 --         too many} | {'WRONGTYPE', key}
 local most, lasting, bound = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -21,6 +22,10 @@ local function foresee(name)
   if first then nextup = math.min(nextup or math.huge, tonumber(first)) end
 end
 
+-- How many tasks a script may look at to find those whose deadline has passed: a
+-- search through a million would hold everybody up for as long as 20 ms.
+local search = 20000
+
 -- Ends a task that waits, at its deadline.
 local function end_late(id)
   local record = redis.call('HGET', key('tasks'), id)
@@ -31,7 +36,10 @@ local function end_late(id)
     return
   end
   redis.call('ZREM', key('deadlines'), id)
-  if record and (take_set(id, queue_of(line_of(record) or '')) or take_list(id, line_of(record) or '', record)) then
+  if not record then return end
+  local line = line_of(record) or ''
+  search = search - redis.call('LLEN', key('queue:' .. line))
+  if take_set(id, queue_of(line)) or take_list(id, line, record) then
     bury(id, record, '{"reason":"deadline","error":"task deadline before it began"}', at)
     report(id, record, 'deadline')
   end
@@ -42,8 +50,9 @@ if exists('deadlines') then
   local late = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', int(at), 'LIMIT', 0, many)
   more = #late == many
   if #late > 0 then writable(key('deadlines')) end
-  for _, id in ipairs(late) do end_late(id) end
-  foresee('deadlines')
+  for _, id in ipairs(late) do
+    if search > 0 then end_late(id) else more = true end
+  end
 end
 
 -- Moves what is due of one queue.
@@ -112,6 +121,7 @@ for _, name in ipairs({'dead', 'cancelled'}) do
     if name == 'dead' then dropped = dropped + 1 end
   end
 end
+if exists('deadlines') then foresee('deadlines') end -- now: tasks that followed a dropped one have none any more
 
 flush()
 local keys = {}

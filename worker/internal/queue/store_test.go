@@ -1,0 +1,39 @@
+package queue
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+)
+
+func TestDeadlinesInALongLineEndOneScriptAfterTheOther(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		client := redistest.Client(t, cfg)
+		keys := cfg.Keys()
+		store, producer := NewStore(client, keys), NewProducer(t.Context(), client, keys, link.ErrUnavailable)
+		defer producer.Close()
+		late := Options{Deadline: 1000}
+		plain, dying := NewKind("t", "q", Options{}), NewKind("t", "q", late)
+		all := make([]Task, 25_000)
+		for i := range all {
+			all[i] = plain.Task(fmt.Sprint(i), NoOptions, []byte("1"))
+			if i%10_000 == 5_000 {
+				all[i] = dying.Task(fmt.Sprint(i), late.String(), []byte("1"))
+			}
+		}
+		_, refused, err := producer.Enqueue(t.Context(), all)
+		require.NoError(t, err)
+		require.Empty(t, refused)
+		for left := 1; left >= 0; left-- {
+			moved, err := store.MoveDue(t.Context(), 500, time.Hour, 10)
+			require.NoError(t, err)
+			require.Equal(t, left > 0, moved.More)
+			require.EqualValues(t, 2-left, client.ZCard(t.Context(), keys.Dead()).Val())
+		}
+	})
+}
