@@ -81,7 +81,7 @@ func TestThreeCrashesQuarantineASuspect(t *testing.T) {
 			if crash < queue.QuarantineAfter-1 {
 				require.Equal(t, queue.Handed{On: 1}, h)
 			} else {
-				require.Equal(t, queue.Handed{Quarantined: 1}, h)
+				require.Equal(t, queue.Handed{Quarantined: 1, Dead: []string{receipt.ID}}, h)
 			}
 		}
 		_, err = c.tasks.Wait(t.Context(), receipt.ID)
@@ -117,7 +117,7 @@ func TestASuspectThatFailedAndWaitsAgainIsNotBlamed(t *testing.T) {
 		}
 		require.Zero(t, failed.settle(queue.Remains{Unknown: true}), "it ran before, and not now")
 		require.Equal(t, queue.QuarantineAfter-1, c.get("fails").Crashes)
-		require.Equal(t, queue.Handed{Quarantined: 1}, killed.settle(queue.Remains{Unknown: true}))
+		require.Equal(t, queue.Handed{Quarantined: 1, Dead: []string{"killer"}}, killed.settle(queue.Remains{Unknown: true}))
 	})
 }
 
