@@ -307,7 +307,7 @@ func onlyTheWorkIsLeft(t *testing.T, cfg link.Config) {
 	c := redistest.Client(t, cfg)
 	allowed := []string{
 		k.Layout(), k.Epoch(), k.Token(), k.Stats(), k.Queues(), k.Tasks(), k.Tries(), k.Delayed(tasks.DefaultQueue), k.Dead(), k.Reasons(), k.Done(), k.Kept(), k.Results(), k.History(),
-		k.Reaping(), k.Prefix() + "clock",
+		k.Reaping(), k.TaskDefinitions(), k.Prefix() + "clock",
 	}
 	for _, key := range c.Keys(t.Context(), k.Prefix()+"*").Val() {
 		if strings.HasPrefix(key, k.Producer("")) { // a copy of its last batch may still be on its way
