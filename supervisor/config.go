@@ -14,7 +14,8 @@ import (
 )
 
 // MaxWorkers is the most nodes of one set: as many as start, and come back after an outage,
-// within 15 s on two cores (see the benchmark of nodes in internal_test/bench).
+// within 15 s beside a Redis of their own on two cores (see BenchmarkMostNodes in
+// internal_test/bench). The embedded Redis takes several times as long.
 const MaxWorkers = 5000
 
 // Connections returns how many connections to Redis a set of that many nodes has at rest:
