@@ -11,15 +11,15 @@ import (
 func TestInstantsOfTheCommandLineAreBoundedAndNeverTakenForUnset(t *testing.T) {
 	idle(t, func(c console) {
 		for _, flag := range []string{"--run-timeout", "--backoff", "--max-backoff", "--retention", "--unique-for", "--timeout"} {
-			c.refused(2, flag+": 0 is too short", "enqueue", "mail", flag, "0s", "--unique", "u")
+			c.refused(2, flag+": 0 is too short", "enqueue", "--any-name", "mail", flag, "0s", "--unique", "u")
 		}
-		c.refused(2, "--max-attempts: 0 is not 1 or more", "enqueue", "mail", "--max-attempts", "0")
-		c.refused(2, "is not a time such as", "enqueue", "mail", "--at", "10000-01-01T00:00:00Z")
+		c.refused(2, "--max-attempts: 0 is not 1 or more", "enqueue", "--any-name", "mail", "--max-attempts", "0")
+		c.refused(2, "is not a time such as", "enqueue", "--any-name", "mail", "--at", "10000-01-01T00:00:00Z")
 		for _, flag := range []string{"--at", "--deadline"} {
-			c.refused(2, "use a time up to 9999-12-31T23:59:59Z", "enqueue", "mail", flag, "9999-12-31T23:59:59.9999Z")
+			c.refused(2, "use a time up to 9999-12-31T23:59:59Z", "enqueue", "--any-name", "mail", flag, "9999-12-31T23:59:59.9999Z")
 		}
-		c.run("enqueue", "mail", "--id", "far", "--at", "9999-12-31T23:59:59Z")
-		c.run("enqueue", "mail", "--id", "past", "--at", "0001-01-01T00:00:00Z", "--deadline", "0001-01-01T00:00:00Z")
+		c.run("enqueue", "--any-name", "mail", "--id", "far", "--at", "9999-12-31T23:59:59Z")
+		c.run("enqueue", "--any-name", "mail", "--id", "past", "--at", "0001-01-01T00:00:00Z", "--deadline", "0001-01-01T00:00:00Z")
 		c.refused(2, "use a time up to", "tasks", "reschedule", "far", "--at", "9999-12-31T23:59:59.9999Z")
 		var found []tasks.Task
 		c.read(&found, "tasks", "list", "--state", "pending,delayed")

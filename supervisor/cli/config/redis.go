@@ -114,13 +114,14 @@ func (s *Settings) checkSocket() error {
 	if s.Socket == "" {
 		return nil
 	}
+	where := s.Origin("socket").Where
 	if len(s.Socket) > MaxSocketPath {
-		return s.Problemf("socket", "the path is longer than %d bytes: choose a shorter one", MaxSocketPath)
+		return Invalidf("%s: the path is longer than %d bytes: choose a shorter one", where, MaxSocketPath)
 	}
 	if info, err := os.Stat(filepath.Dir(s.Socket)); err != nil {
-		return s.Problemf("socket", "%s: %w", s.Socket, service.WithoutPath(err))
+		return Invalidf("%s: %s: %w", where, s.Socket, service.WithoutPath(err))
 	} else if !info.IsDir() {
-		return s.Problemf("socket", "%s: %s is not a directory", s.Socket, filepath.Dir(s.Socket))
+		return Invalidf("%s: %s: %s is not a directory", where, s.Socket, filepath.Dir(s.Socket))
 	}
 	return nil
 }
