@@ -33,7 +33,8 @@ func (a *API) ID() string { return a.Incarnation.ID }
 type apiKey struct{}
 
 // ErrNoNode is the value with which [FromContext] panics outside a node.
-var ErrNoNode = errors.New("this context belongs to no node: use the context that a task handler, method, subscription or hook was given, " +
+var ErrNoNode = errors.New("this context belongs to no node: " +
+	"use the context that a task handler, method, subscription or hook was given, " +
 	"or ask worker.OnNode first")
 
 // FromContext returns the API of the node that the context belongs to: in task

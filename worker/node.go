@@ -205,7 +205,7 @@ func (n *Node) serve(ctx context.Context) error {
 	if err != nil {
 		if ctx.Err() != nil {
 			n.enter(ctx, membership.Stopped)
-			return nil //nolint:nilerr // it was stopped while it waited for Redis
+			return nil // it was stopped while it waited for Redis
 		}
 		n.enter(ctx, membership.Crashed)
 		return err

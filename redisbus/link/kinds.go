@@ -5,6 +5,8 @@ import "strings"
 // kinds are the types of the keys of [Keys] on Redis. A name that ends with a colon begins
 // the names of many keys. The entries of the cache are not here: under a compatibility
 // preset they have other names, and the package cache knows their types.
+//
+//nolint:goconst // the words of Redis, in a table
 var kinds = []struct{ name, kind string }{
 	{"layout", "string"}, {"token", "string"}, {"epoch", "string"}, {"numbers:", "string"}, {"clock", "string"},
 	{"members", "hash"}, {"leases", "zset"}, {"reaping", "hash"},

@@ -68,7 +68,7 @@ func (wrongTypeHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if !refusedType(cmd, err) {
 			return err
 		}
-		nameWrongType(cmd, err, func(probes []redis.Cmder) {
+		nameWrongType(ctx, cmd, err, func(probes []redis.Cmder) {
 			for _, probe := range probes {
 				_ = next(ctx, probe)
 			}
@@ -84,7 +84,7 @@ func (wrongTypeHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 			if !refusedType(cmd, cmd.Err()) {
 				continue
 			}
-			nameWrongType(cmd, cmd.Err(), func(probes []redis.Cmder) { _ = next(ctx, probes) })
+			nameWrongType(ctx, cmd, cmd.Err(), func(probes []redis.Cmder) { _ = next(ctx, probes) })
 			if saysWrongType(err) {
 				err = cmd.Err() // that of the first command that failed
 			}
@@ -122,7 +122,7 @@ func refusedKey(cmd redis.Cmder) (key string, refused bool) {
 // nameWrongType gives the command a [WrongTypeError] as its error if a key of the namespace
 // has another type than [Keys] says. It leaves other errors alone, such as those of a
 // handler's own keys. ask sends commands to the same Redis.
-func nameWrongType(cmd redis.Cmder, err error, ask func([]redis.Cmder)) {
+func nameWrongType(ctx context.Context, cmd redis.Cmder, err error, ask func([]redis.Cmder)) {
 	key, refused := refusedKey(cmd)
 	candidates := []string{key}
 	if key == "" {
@@ -130,7 +130,7 @@ func nameWrongType(cmd redis.Cmder, err error, ask func([]redis.Cmder)) {
 	}
 	probes := make([]redis.Cmder, len(candidates))
 	for i, key := range candidates {
-		probes[i] = redis.NewStatusCmd(context.Background(), "type", key)
+		probes[i] = redis.NewStatusCmd(ctx, "type", key)
 	}
 	ask(probes)
 	cmd.SetErr(err)

@@ -131,7 +131,10 @@ func TestAlienKeysCrashNoNode(t *testing.T) {
 			require.NotContains(t, set.err.String(), "WRONGTYPE")
 			require.NotContains(t, set.err.String(), "redis is back")
 			for line := range strings.Lines(set.err.String()) {
-				var fields struct{ Cause, Error string }
+				var fields struct {
+					Cause string `json:"cause"`
+					Error string `json:"error"`
+				}
 				require.NoError(t, json.Unmarshal([]byte(line), &fields))
 				if fields.Cause == string(link.CauseType) {
 					require.Contains(t, fields.Error, key)

@@ -43,7 +43,7 @@ func testPipes(t *testing.T, path string) {
 		require.NoError(t, r.Close(), "as head -1 does")
 		awaitNode(t, env)
 		require.NotZero(t, launch(t, path, env, "enqueue", "pipe", "--wait", "--max-attempts", "1").wait(t), "the signal ends the programs of tasks as ever")
-		resp, err := http.Get("http://" + address + "/status") //nolint:noctx // a test
+		resp, err := http.Get("http://" + address + "/status")
 		require.NoError(t, err)
 		defer resp.Body.Close()
 		var page struct {

@@ -176,7 +176,7 @@ func testSources(t *testing.T, path string) {
 			continue
 		}
 		args := slices.Concat(command, more[strings.Join(command, " ")])
-		for _, word := range strings.Fields(c.ArgsUsage) {
+		for word := range strings.FieldsSeq(c.ArgsUsage) {
 			if !strings.HasPrefix(word, "[") {
 				args = append(args, argumentFor(t, word))
 			}

@@ -86,8 +86,9 @@ func (c *Client) Close() {
 //
 // While Redis is not available, Enqueue waits until ctx ends. Its error then wraps
 // [link.ErrUnavailable] if the task never reached Redis, [link.ErrNotSent] if ctx was
-// cancelled before that, or [link.ErrUnknownOutcome] if the task may be stored. After an unknown outcome, only an enqueue with [Options].ID can be
-// repeated without the risk of a second task. While Redis does not answer, Enqueue notices
+// cancelled before that, or [link.ErrUnknownOutcome] if the task may be stored. After an
+// unknown outcome, only an enqueue with [Options].ID can be repeated without the risk of a
+// second task. While Redis does not answer, Enqueue notices
 // a cancelled ctx within 2 s, and a deadline at once. It returns [link.ErrFull] at once
 // when Redis has reached its maxmemory, and [ErrQueueFull] when the queue has reached its
 // limits. A client without definitions of its own returns [ErrUndefined] for a task that

@@ -148,6 +148,11 @@ func (p *preparer) prepare(n *Request) (queue.Task, error) {
 	if !known {
 		p.c.warnUndefined(n.Name, in)
 	}
+	return p.kind(n, id, in, definition, payload)
+}
+
+// kind checks one task's options and makes a kind for it.
+func (p *preparer) kind(n *Request, id, in string, definition Definition, payload []byte) (queue.Task, error) {
 	o := n.Options
 	if o.WantResult && o.Retention == 0 && definition.Retention == 0 {
 		o.Retention = DefaultRetention

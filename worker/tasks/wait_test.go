@@ -2,7 +2,6 @@ package tasks_test
 
 import (
 	"context"
-	"encoding/json"
 	"strconv"
 	"sync"
 	"testing"
@@ -101,7 +100,7 @@ func TestAnAnnouncedWaitFindsATaskThatHasEndedBefore(t *testing.T) {
 		for _, id := range awaited {
 			result, err := c.tasks.Wait(t.Context(), id)
 			require.NoError(t, err)
-			require.Equal(t, json.RawMessage(`{"N":0}`), result)
+			require.JSONEq(t, `{"N":0}`, string(result))
 		}
 		_, err = c.tasks.Wait(t.Context(), plain)
 		require.ErrorIs(t, err, tasks.ErrNotFound)
@@ -109,7 +108,7 @@ func TestAnAnnouncedWaitFindsATaskThatHasEndedBefore(t *testing.T) {
 		_, err = c.tasks.EnqueueWith(t.Context(), "double", number{}, tasks.Options{Await: true, ID: "chosen"})
 		require.NoError(t, err)
 		remembered, waiting := c.ended()
-		require.EqualValues(t, []int64{5, 0}, []int64{remembered, waiting})
+		require.Equal(t, []int64{5, 0}, []int64{int64(remembered), int64(waiting)})
 	})
 }
 

@@ -15,7 +15,7 @@ const (
 )
 
 // jsonNumber matches the numbers of JSON.
-var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
+var jsonNumber = regexp.MustCompile(`^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$`)
 
 // payloadField returns a field that converts any YAML value to JSON. What JSON can write as
 // the file does is kept to the letter: all digits of a number, the order of keys, a date as

@@ -56,11 +56,12 @@ func (s *Settings) ConnectFlags() []urfave.Flag {
 			Usage: "`HOST` of Redis, instead of a URL", DefaultText: "127.0.0.1 if any of the next two is given",
 		},
 		&urfave.IntFlag{
-			Name: redisPortFlag, Category: groupRedis, Config: Decimal, Value: 6379, Destination: &s.redisPort, Sources: s.from(redisPortFlag, redisPort),
-			Usage: "`PORT` of Redis",
+			Name: redisPortFlag, Category: groupRedis, Config: Decimal(), Value: 6379, Destination: &s.redisPort,
+			Sources: s.from(redisPortFlag, redisPort),
+			Usage:   "`PORT` of Redis",
 		},
 		&urfave.IntFlag{
-			Name: redisDBFlag, Category: groupRedis, Config: Decimal, Destination: &s.redisDB, Sources: s.from(redisDBFlag, "REDIS_DB"),
+			Name: redisDBFlag, Category: groupRedis, Config: Decimal(), Destination: &s.redisDB, Sources: s.from(redisDBFlag, "REDIS_DB"),
 			Usage: "number of the Redis database, `N`",
 		},
 		&urfave.StringFlag{

@@ -29,7 +29,7 @@ var coreSchema = []struct {
 }{
 	{nullTag, regexp.MustCompile(`^(null|Null|NULL|~|)$`)},
 	{boolTag, regexp.MustCompile(`^(true|True|TRUE|false|False|FALSE)$`)},
-	{intTag, regexp.MustCompile(`^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$`)},
+	{intTag, regexp.MustCompile(`^([-+]?\d+|0o[0-7]+|0x[0-9a-fA-F]+)$`)},
 	{floatTag, regexp.MustCompile(
 		`^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$`)},
 }
@@ -52,21 +52,34 @@ func (s *section) resolve(n *yaml.Node) {
 		n.Line = line
 		return
 	}
-	explicit := n.Style&yaml.TaggedStyle != 0
-	tag := n.ShortTag()
+	const quoted = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
 	switch {
-	case explicit && n.Kind == yaml.MappingNode && tag == "!!map", explicit && n.Kind == yaml.SequenceNode && tag == "!!seq":
-	case explicit && n.Kind == yaml.ScalarNode && (tag == textTag || tag == coreTag(n.Value) || tag == floatTag && coreTag(n.Value) == intTag):
-		n.Tag = tag
-	case explicit:
+	case n.Style&yaml.TaggedStyle != 0 && !fitsTag(n):
 		s.problemf(n.Line, n.Tag, "this tag does not fit its value or is not of YAML's core schema: leave it out")
-	case n.Kind == yaml.ScalarNode && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+	case n.Kind != yaml.ScalarNode:
+	case n.Style&yaml.TaggedStyle != 0:
+		n.Tag = n.ShortTag()
+	case n.Style&quoted != 0:
 		n.Tag = textTag
-	case n.Kind == yaml.ScalarNode:
+	default:
 		n.Tag = coreTag(n.Value)
 	}
 	for _, child := range n.Content {
 		s.resolve(child)
+	}
+}
+
+// fitsTag reports whether a node's explicit tag is of the core schema and fits its value.
+func fitsTag(n *yaml.Node) bool {
+	tag := n.ShortTag()
+	switch n.Kind {
+	case yaml.MappingNode:
+		return tag == "!!map"
+	case yaml.SequenceNode:
+		return tag == "!!seq"
+	default:
+		core := coreTag(n.Value)
+		return tag == textTag || tag == core || tag == floatTag && core == intTag
 	}
 }
 
@@ -87,7 +100,7 @@ func (s *section) syntaxError(err error, text []byte) error {
 }
 
 var (
-	syntaxLine    = regexp.MustCompile(`^line ([0-9]+): (.*)`)
+	syntaxLine    = regexp.MustCompile(`^line (\d+): (.*)`)
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
 )
 

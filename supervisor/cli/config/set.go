@@ -39,11 +39,11 @@ type set struct {
 func (s *Settings) SetFlags(workers int, text string) []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.IntFlag{
-			Name: "workers", Category: GroupSet, Config: Decimal, Value: workers, DefaultText: text, Destination: &s.Workers,
+			Name: "workers", Category: GroupSet, Config: Decimal(), Value: workers, DefaultText: text, Destination: &s.Workers,
 			Sources: s.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start, `N`; 0 for an idle set",
 		},
 		&urfave.IntFlag{
-			Name: "concurrency", Category: GroupSet, Config: Decimal, Value: worker.DefaultConcurrency, Destination: &s.concurrency,
+			Name: "concurrency", Category: GroupSet, Config: Decimal(), Value: worker.DefaultConcurrency, Destination: &s.concurrency,
 			Sources: s.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time, `N`",
 		},
 	}

@@ -74,9 +74,9 @@ func (s *Settings) fileFlag(group, name, variable string, to *string, usage stri
 	}
 }
 
-// Decimal is the notation of all flags that take a whole number: without it the flag
+// Decimal returns the notation of all flags that take a whole number: without it the flag
 // library reads 010 as 8.
-var Decimal = urfave.IntegerConfig{Base: 10}
+func Decimal() urfave.IntegerConfig { return urfave.IntegerConfig{Base: 10} }
 
 // requirement adds an error about a flag unless ok. It ignores flags that the command
 // does not have or that were not given.

@@ -89,7 +89,8 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 			Name: "meta", Value: &f.meta, Usage: "what is kept beside the payload, as `KEY=VALUE`; may be repeated", HideDefault: true,
 		},
 		&urfave.IntFlag{
-			Name: "max-attempts", Config: config.Decimal, Destination: &f.maxAttempts, Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
+			Name: "max-attempts", Config: config.Decimal(), Destination: &f.maxAttempts,
+			Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
 		},
 		&urfave.DurationFlag{
 			Name: "run-timeout", Destination: &f.runTimeout, Usage: "how long a run may take (`TIME`)", DefaultText: definitions,
@@ -144,19 +145,8 @@ func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, ins
 
 // check returns an error if the flags have invalid or contradictory values.
 func (f *enqueueFlags) check(given func(flag string) bool) error {
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-	}{
-		{"in", f.in}, {"timeout", f.timeout}, {"unique-for", f.uniqueFor}, {"run-timeout", f.runTimeout},
-		{"backoff", f.backoff}, {"max-backoff", f.maxBackoff}, {"retention", f.retention},
-	} {
-		if d.value < 0 {
-			return config.Usagef("--%s: %s is negative", d.flag, d.value)
-		}
-		if d.value == 0 && d.flag != "in" && given(d.flag) {
-			return config.Usagef("--%s: 0 is too short: use at least 1ms, or leave the flag out", d.flag)
-		}
+	if err := f.checkDurations(given); err != nil {
+		return err
 	}
 	for _, id := range f.after {
 		if !link.ValidName(id) {
@@ -174,6 +164,26 @@ func (f *enqueueFlags) check(given func(flag string) bool) error {
 		return config.Usagef("--max-attempts: %d is not 1 or more", f.maxAttempts)
 	case f.uniqueFor > 0 && f.unique == "":
 		return config.Usagef("--unique-for: say the key as well, with --unique")
+	}
+	return nil
+}
+
+// checkDurations returns an error for a duration that is negative, or 0 where that would
+// mean unset.
+func (f *enqueueFlags) checkDurations(given func(flag string) bool) error {
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"in", f.in}, {"timeout", f.timeout}, {"unique-for", f.uniqueFor}, {"run-timeout", f.runTimeout},
+		{"backoff", f.backoff}, {"max-backoff", f.maxBackoff}, {"retention", f.retention},
+	} {
+		if d.value < 0 {
+			return config.Usagef("--%s: %s is negative", d.flag, d.value)
+		}
+		if d.value == 0 && d.flag != "in" && given(d.flag) {
+			return config.Usagef("--%s: 0 is too short: use at least 1ms, or leave the flag out", d.flag)
+		}
 	}
 	return nil
 }

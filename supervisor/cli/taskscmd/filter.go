@@ -99,7 +99,10 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 			Usage: "`TIME` since when they ended (dead, cancelled), are due (delayed) or were enqueued",
 		},
 		&urfave.StringFlag{Name: "until", Destination: &f.until, Usage: "`TIME` until when"},
-		&urfave.IntFlag{Name: "limit", Config: config.Decimal, Value: limit, Destination: &f.limit, Usage: "how many at most, `N`; 0 for all", DefaultText: limited},
+		&urfave.IntFlag{
+			Name: "limit", Config: config.Decimal(), Value: limit, Destination: &f.limit,
+			Usage: "how many at most, `N`; 0 for all", DefaultText: limited,
+		},
 	}
 }
 

@@ -38,8 +38,14 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 			"They win over those that the program sets; --reset takes them back. Limits that are not named stay; 0 is none.\n"+
 				"An enqueue beyond --tasks or --bytes is refused.",
 			[]urfave.Flag{
-				&urfave.IntFlag{Name: "concurrency", Config: config.Decimal, Destination: &f.concurrency, Usage: "how many of its tasks run at a time, `N`", HideDefault: true},
-				&urfave.IntFlag{Name: config.TasksKey, Config: config.Decimal, Destination: &f.tasks, Usage: "how many wait or run, `N`", HideDefault: true},
+				&urfave.IntFlag{
+					Name: "concurrency", Config: config.Decimal(), Destination: &f.concurrency,
+					Usage: "how many of its tasks run at a time, `N`", HideDefault: true,
+				},
+				&urfave.IntFlag{
+					Name: config.TasksKey, Config: config.Decimal(), Destination: &f.tasks,
+					Usage: "how many wait or run, `N`", HideDefault: true,
+				},
 				&urfave.StringFlag{Name: "bytes", Destination: &f.bytes, Usage: "`SIZE` of its stored tasks, such as 65536 or 64MiB"},
 				&urfave.BoolFlag{Name: "reset", Destination: &f.reset, Usage: "back to what the program says", HideDefault: true},
 			},

@@ -61,7 +61,7 @@ var (
 
 // commitScripts has the results of newCommitScript by [cache.Cache.LuaEffects]: there are as
 // many as cache layouts, and thousands of sessions.
-var commitScripts sync.Map
+var commitScripts sync.Map //nolint:gochecknoglobals // a cache of what never changes, like the scripts above
 
 // newCommitScript returns the script that commits the outcomes of runs. It writes the
 // effects on cache entries in the layout of c.

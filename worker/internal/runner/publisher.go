@@ -60,11 +60,11 @@ func (p *Publisher) Publish(ctx context.Context) error {
 
 // logDifference logs that another process defines a task differently.
 func (p *Publisher) logDifference(o queue.Difference) {
-	line, which := p.log.Warn(), "that of the newer process counts"
+	level, which := zerolog.WarnLevel, "that of the newer process counts"
 	if o.Replaced {
-		line, which = p.log.Info(), "this process's counts now"
+		level, which = zerolog.InfoLevel, "this process's counts now"
 	}
-	line.Str("name", o.Name).Str("other version", o.Version).Any("other", o.Definition).
+	p.log.WithLevel(level).Str("name", o.Name).Str("other version", o.Version).Any("other", o.Definition).
 		Any("own", p.publication.Definitions[o.Name]).
 		Msg("two definitions of a task differ: for programs that only enqueue it, " + which)
 }
