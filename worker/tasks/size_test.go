@@ -38,6 +38,12 @@ func TestWhatATransactionHoldsIsBounded(t *testing.T) {
 			"largest":          {fill(tasks.MaxTransaction/tasks.MaxResult - 1), ""},
 			"transaction":      {fill(tasks.MaxTransaction / tasks.MaxResult), "transaction: too large: it has more than 50000 effects or 67108864 bytes"},
 			"result with rest": {func(tx *tasks.Transaction) { fill(3)(tx); tx.Result(text(tasks.MaxResult)) }, "transaction: too large"},
+			"most effects and a result": {func(tx *tasks.Transaction) {
+				for range tasks.MaxEffects {
+					tx.Publish("p", 1)
+				}
+				tx.Result(1)
+			}, ""},
 			"many effects": {func(tx *tasks.Transaction) {
 				for range tasks.MaxEffects + 1 {
 					tx.Increment("n", 1)
