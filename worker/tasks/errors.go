@@ -14,7 +14,7 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrTooLarge: a payload is larger than [MaxPayload], a result or a value of a
 	// transaction than [MaxResult], a transaction than [MaxTransaction] or [MaxEffects]; or
-	// Redis does not take a request of that size.
+	// Redis does not take a request of that size; a task whose outcome it does not take is dead.
 	ErrTooLarge = queue.ErrTooLarge
 	// ErrPayload: the payload does not decode into the argument of the handler; the error's
 	// text names the member. The run has failed.

@@ -38,6 +38,12 @@ func TestWhatATransactionHoldsIsBounded(t *testing.T) {
 			"largest":          {fill(tasks.MaxTransaction/tasks.MaxResult - 1), ""},
 			"transaction":      {fill(tasks.MaxTransaction / tasks.MaxResult), "transaction: too large: it has more than 50000 effects or 67108864 bytes"},
 			"result with rest": {func(tx *tasks.Transaction) { fill(3)(tx); tx.Result(text(tasks.MaxResult)) }, "transaction: too large"},
+			"most effects and a result": {func(tx *tasks.Transaction) {
+				for range tasks.MaxEffects {
+					tx.Publish("p", 1)
+				}
+				tx.Result(1)
+			}, ""},
 			"many effects": {func(tx *tasks.Transaction) {
 				for range tasks.MaxEffects + 1 {
 					tx.Increment("n", 1)
@@ -77,7 +83,7 @@ func small(t *testing.T) link.Config {
 func TestAnOutcomeThatRedisDoesNotTakeFailsItsOwnTaskAlone(t *testing.T) {
 	const others = 30
 	var r tasks.Registry
-	tasks.Handle(&r, tasks.Definition{Name: "large", MaxAttempts: 1}, func(ctx context.Context, _ number) error {
+	tasks.Handle(&r, tasks.Definition{Name: "large", MaxAttempts: 3, Backoff: time.Millisecond}, func(ctx context.Context, _ number) error {
 		tasks.Tx(ctx).Increment("effects", 1)
 		tasks.Tx(ctx).Result(text(2 << 20))
 		return nil
@@ -92,6 +98,7 @@ func TestAnOutcomeThatRedisDoesNotTakeFailsItsOwnTaskAlone(t *testing.T) {
 	_, err := c.tasks.Wait(t.Context(), large)
 	require.ErrorIs(t, err, tasks.ErrDead)
 	require.ErrorContains(t, err, "transaction refused: redis broke off a request of 2097")
+	require.Equal(t, 1, c.get(large).Attempts, "no attempt is made again for the same end")
 	require.ErrorContains(t, err, "proto-max-bulk-len")
 	c.eventually("the others are done", func() bool { return c.counts().Done == others })
 	_, err = cache.Get[int](t.Context(), c.cache, "effects")

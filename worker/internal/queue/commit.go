@@ -34,23 +34,33 @@ const (
 func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, ends []End, err error) {
 	s.commits++
 	args := commitArguments(runs)
+	bytes := sizeOf(args)
 	var codes map[int]string
-	tries, withdrawals := 0, 0
+	breaks, withdrawals := 0, 0 // in a row
 	err = s.cfg.Reports.Insist(ctx, "commits", func(ctx context.Context) error {
 		var err error
 		codes, ends, err = s.send(ctx, args)
-		if tries++; tries < link.FewTries || !brokenOff(err) {
+		if isWithdrawn(codes, len(runs)) { // by a withdrawal whose answer was lost
+			breaks, withdrawals = 0, 0 // Redis has read this request
+			s.commits++
+			codes, ends, err = s.send(ctx, args)
+		}
+		if !brokenOff(err) {
+			breaks, withdrawals = 0, 0
 			return err
 		}
-		answer, withdrawn, failure := s.withdraw(ctx, len(runs))
+		if breaks++; breaks < link.FewTries || bytes < leastUnsent {
+			return err
+		}
+		answer, failure := s.withdraw(ctx, len(runs))
 		switch {
 		case failure != nil: // it is not about this request
 			withdrawals = 0
-		case !withdrawn: // it has run, and the replies were lost
+		case !isWithdrawn(answer, len(runs)): // it has run, and the replies were lost
 			codes, err = answer, nil
 		default:
 			if withdrawals++; withdrawals == link.FewTries {
-				return &UnsentError{sizeOf(args), err}
+				return &UnsentError{bytes, err}
 			}
 			s.commits++
 		}
@@ -81,16 +91,22 @@ func (s *Session) send(ctx context.Context, args []any) (codes map[int]string, e
 
 // withdraw uses up the number of a commit of n runs whose outcome is unknown, with a commit of
 // tasks that nobody owns, one more than the runs: Redis runs one of the two and answers both
-// with the result of that one. If the former has run, withdrawn is false and codes are its answer.
-func (s *Session) withdraw(ctx context.Context, n int) (codes map[int]string, withdrawn bool, err error) {
+// with the result of that one, which [isWithdrawn] tells apart.
+func (s *Session) withdraw(ctx context.Context, n int) (codes map[int]string, err error) {
 	nobodys := make([]*Run, n+1)
 	for i := range nobodys {
 		nobodys[i] = &Run{}
 		nobodys[i].End(Back, nil)
 	}
 	codes, _, err = s.send(ctx, commitArguments(nobodys))
-	_, withdrawn = codes[n+1]
-	return codes, withdrawn, err
+	return codes, err
+}
+
+// isWithdrawn reports whether an answer to a commit of n runs, or to its withdrawal, is the
+// withdrawal's: then the commit has not run and never will under that number.
+func isWithdrawn(codes map[int]string, n int) bool {
+	_, is := codes[n+1]
+	return is
 }
 
 // commitArguments returns the arguments of commit.lua after the number for a batch, which it sorts. Most

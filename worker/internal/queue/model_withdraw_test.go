@@ -59,7 +59,8 @@ func (m *machine) withdrawAgain() {
 // withdrawAs withdraws a commit of n runs and reports whether that was answered.
 func (m *machine) withdrawAs(a *actor, s *Session, n int) bool {
 	i, number := m.spec.Incarnations[a.name], s.commits
-	codes, withdrawn, err := s.withdraw(m.ctx, n)
+	codes, err := s.withdraw(m.ctx, n)
+	withdrawn := isWithdrawn(codes, n)
 	m.checkEffects()
 	switch {
 	case i == nil || i.Deadline <= 0:

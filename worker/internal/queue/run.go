@@ -126,16 +126,17 @@ func (r *Run) Verb() Verb { return r.outcome.verb }
 func (r *Run) Add(e Effect) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended && r.grow(sizeOf(e.args)) {
+	if !r.ended && r.grow(sizeOf(e.args), 1) {
 		r.effects = append(r.effects, e)
 	}
 }
 
-// grow counts bytes of the transaction. It returns false if the transaction has become
-// larger than it may be: then the run fails when its handler returns. The caller holds r.mu.
-func (r *Run) grow(bytes int) bool {
+// grow counts bytes of the transaction, to which so many effects are about to be added. It
+// returns false if the transaction has become larger than it may be: then the run fails when
+// its handler returns. The caller holds r.mu.
+func (r *Run) grow(bytes, effects int) bool {
 	r.size += bytes
-	if r.size <= MaxTransaction && len(r.effects) < MaxEffects {
+	if r.size <= MaxTransaction && len(r.effects)+effects <= MaxEffects {
 		return true
 	}
 	if !r.oversized {
@@ -160,7 +161,7 @@ func (r *Run) Fail(err error) {
 func (r *Run) SetResult(result json.RawMessage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended && r.grow(len(result)-len(r.result)) {
+	if !r.ended && r.grow(len(result)-len(r.result), 0) {
 		r.result = result
 	}
 }

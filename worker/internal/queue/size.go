@@ -13,6 +13,11 @@ const (
 	MaxEffects     = 50_000
 )
 
+// leastUnsent is the size in bytes from which on a commit that breaks off again and again may be
+// too large. The smallest proto-max-bulk-len and client-query-buffer-limit that Redis can be
+// set to are 1 MiB; a proxy may take less. Where a smaller commit breaks off, the connection is bad.
+const leastUnsent = 256 << 10
+
 // ErrTooLarge is wrapped by the errors for data that exceeds a bound of this package or of
 // Redis.
 var ErrTooLarge = errors.New("too large")

@@ -17,8 +17,9 @@ const (
 	// maxUnflushed is how many ended runs may wait for their commit before the node
 	// claims no more tasks.
 	maxUnflushed = 2000
-	// batchBytes bounds a commit. A larger outcome is committed alone: if Redis does not take
-	// it, nobody else's is held up. Every Redis takes this much.
+	// batchBytes bounds a commit. A larger outcome is committed alone, after those that wait
+	// with it: Redis may not take it, which shows only after some tries. Every Redis takes
+	// this much.
 	batchBytes = 1 << 20
 	// mendTime is the pause of a task whose outcome could not be applied, for example
 	// because a Redis key that it needs has the wrong type.
@@ -70,6 +71,10 @@ func (r *Runner) commitAll(ctx context.Context) error {
 func (r *Runner) nextBatch() []*run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for len(r.unsent) > 1 && !r.unsent[0].letPass && r.unsent[0].Size() > batchBytes {
+		r.unsent[0].letPass = true
+		r.unsent = append(r.unsent[1:], r.unsent[0])
+	}
 	n, bytes := 0, 0
 	for n < len(r.unsent) && n < queue.MaxBatch {
 		if bytes += r.unsent[n].Size(); bytes > batchBytes && n > 0 {
@@ -139,8 +144,9 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 	return nil
 }
 
-// commitApart commits one by one the runs of a batch that Redis does not take. A run that it
-// does not take alone has failed.
+// commitApart commits one by one the runs of a batch that Redis does not take. The task of a run
+// that it does not take alone is dead: another attempt would hold up all commits as long, for
+// an outcome as large.
 func (r *Runner) commitApart(ctx context.Context, batch []*run, unsent *queue.UnsentError) error {
 	if len(batch) > 1 {
 		for i := range batch {
@@ -156,8 +162,10 @@ func (r *Runner) commitApart(ctx context.Context, batch []*run, unsent *queue.Un
 		return unsent
 	}
 	err := fmt.Errorf("%w: %w", tasks.ErrRefused, unsent)
-	x.log().Warn().Err(err).Msg("transaction refused: the run has failed")
-	x.failed(err)
+	x.log().Warn().Err(err).Msg("transaction refused: the task is dead")
+	tries := x.Tries
+	tries.Attempts++
+	x.dead(tries, err)
 	r.mu.Lock()
 	r.sending--
 	r.unsent = append(r.unsent, x)

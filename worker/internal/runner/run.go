@@ -25,6 +25,7 @@ type run struct {
 	solo     bool // the run holds the lane of suspects
 
 	postponed bool // Redis refused the outcome
+	letPass   bool // the outcome is large and has let others pass; guarded by Runner.mu
 	alarm     alarm
 	began     time.Time
 	err       error // why the run failed
