@@ -170,9 +170,13 @@ func (k Keys) Cancelling() string { return k.tag + "cancelling" }
 func (k Keys) Progress() string { return k.tag + "progress" }
 
 // Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds), and
-// "name|enqueued" to the id of the last task that a tick enqueued. Until a
-// tick of the task has run, the value begins with a zero.
+// "name|queue|task name" to the id of its tick that is parked in that list, if there is one. Until
+// a tick of the task has run, the first value begins with a zero.
 func (k Keys) Periodic() string { return k.tag + "periodic" }
+
+// Looker names the process that looks for tasks that no node may run, so that the others need
+// not (string, with a time to live).
+func (k Keys) Looker() string { return k.tag + "looker" }
 
 // Definitions maps a periodic task to its definition (hash, JSON values).
 func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }

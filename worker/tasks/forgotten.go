@@ -28,13 +28,13 @@ func (i *Inspector) Forgotten(ctx context.Context) ([]Forgotten, error) {
 	if err != nil || len(pending) == 0 {
 		return parked, err
 	}
-	nodes, err := i.servers(ctx)
+	err = i.servers(ctx, func(s server) bool {
+		pending = slices.DeleteFunc(pending, func(f Forgotten) bool { return slices.Contains(s.queues, f.Queue) })
+		return len(pending) > 0
+	})
 	if err != nil {
 		return nil, fmt.Errorf("forgotten tasks: %w", link.Explain(err))
 	}
-	pending = slices.DeleteFunc(pending, func(f Forgotten) bool {
-		return slices.ContainsFunc(nodes, func(s server) bool { return slices.Contains(s.queues, f.Queue) })
-	})
 	return append(parked, pending...), nil
 }
 
@@ -62,7 +62,7 @@ func (i *Inspector) waiting(ctx context.Context) (parked, pending []Forgotten, e
 			}
 			return nil
 		})
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		if link.IsWrongType(err) {
 			err = nil // a key that is something else's holds no task
 		}
 	}
@@ -88,42 +88,52 @@ type server struct {
 	quiet       bool
 }
 
-// servers returns the live incarnations that have claimed, or are quiet.
-func (i *Inspector) servers(ctx context.Context) ([]server, error) {
+// serversBatch is how many incarnations [Inspector.servers] reads with one request.
+const serversBatch = 100
+
+// servers calls f with the live incarnations that have claimed, or are quiet, until f returns
+// false. It skips those whose stream is something else's key.
+func (i *Inspector) servers(ctx context.Context, f func(server) bool) error {
 	leases, err := i.redis.ZRangeArgs(ctx, redis.ZRangeArgs{Key: i.keys.Leases(), Start: "(0", Stop: "+inf", ByScore: true}).Result()
-	if err != nil || len(leases) == 0 {
-		return nil, err
-	}
-	streams := make([]*redis.SliceCmd, len(leases))
-	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for n, incarnation := range leases {
-			streams[n] = p.HMGet(ctx, i.keys.Stream(incarnation), "queues", "quiet")
-		}
-		return nil
-	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	nodes := make([]server, len(leases))
-	for i, incarnation := range leases {
-		served, _ := streams[i].Val()[0].(string)
-		nodes[i] = server{incarnation, strings.Fields(served), streams[i].Val()[1] != nil}
+	for some := range slices.Chunk(leases, serversBatch) {
+		streams := make([]*redis.SliceCmd, len(some))
+		_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for n, incarnation := range some {
+				streams[n] = p.HMGet(ctx, i.keys.Stream(incarnation), "queues", "quiet")
+			}
+			return nil
+		})
+		if err != nil && !link.IsWrongType(err) {
+			return err
+		}
+		for n, stream := range streams {
+			if stream.Err() != nil {
+				continue
+			}
+			served, _ := stream.Val()[0].(string)
+			if !f(server{some[n], strings.Fields(served), stream.Val()[1] != nil}) {
+				return nil
+			}
+		}
 	}
-	return nodes, nil
+	return nil
 }
 
 // serving returns the live incarnations that claim from a queue, and those that
 // serve it but are quiet.
 func (i *Inspector) serving(ctx context.Context, queue string) (claiming, quiet []string, err error) {
-	nodes, err := i.servers(ctx)
-	for _, n := range nodes {
+	err = i.servers(ctx, func(s server) bool {
 		switch {
-		case !slices.Contains(n.queues, queue):
-		case n.quiet:
-			quiet = append(quiet, n.incarnation)
+		case !slices.Contains(s.queues, queue):
+		case s.quiet:
+			quiet = append(quiet, s.incarnation)
 		default:
-			claiming = append(claiming, n.incarnation)
+			claiming = append(claiming, s.incarnation)
 		}
-	}
+		return true
+	})
 	return claiming, quiet, err
 }

@@ -209,8 +209,12 @@ func (s *spec) goOn(t *specTask, o *Run) {
 		s.Lines[t.Line] = append(s.Lines[t.Line], t.ID)
 		s.touched[t.queue()] = true
 	case o.outcome.verb == "park":
-		t.State = stateParked
 		list := t.queue() + "|" + t.name()
+		if t.Options.Tick > 0 && s.parkedTick(periodicOf(t.ID), list) != "" {
+			s.cancel(t)
+			break
+		}
+		t.State = stateParked
 		s.Parked[list] = slices.Insert(s.Parked[list], 0, t.ID)
 	default:
 		t.State, t.Due = stateDelayed, s.Now+int64(o.outcome.args[0].(int))

@@ -309,13 +309,11 @@ func (m *machine) tickAs(name, queue string, tick int64, verb string) {
 	case !known, ahead:
 		at = m.spec.Now
 	case verb == TickFirst || tick <= at || tick > m.spec.Now:
-	case verb == TickRun && paused == "" && m.spec.parked(m.spec.Enqueued[name], queue+"|t"):
+	case verb == TickRun && paused == "" && m.spec.parkedTick(name, queue+"|t") != "":
 		at, did, leftOut = tick, true, true
 	case verb == TickRun && paused == "":
 		t := p.at(name, time.UnixMilli(tick))
-		if at, isNew, did = tick, false, m.spec.add(t, false) == ""; did {
-			m.spec.Enqueued[name] = t.ID
-		}
+		at, isNew, did = tick, false, m.spec.add(t, false) == ""
 	default:
 		at, did = tick, verb == TickSkip
 	}

@@ -23,7 +23,6 @@ type spec struct {
 	Unique       map[string]specKey
 	Incarnations map[string]*specIncarnation
 	Producers    map[string]specProducer
-	Enqueued     map[string]string // the last task of a periodic task
 	Ticks        map[string]string // of periodic tasks: last|1 when paused, 0 before it until one has run
 	Idle         map[string]map[string]bool
 	Stats        map[string]int
@@ -122,7 +121,7 @@ func newSpec(now int64) *spec {
 	return &spec{
 		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Unique: map[string]specKey{},
-		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{}, Enqueued: map[string]string{},
+		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{},
 	}
 }
@@ -248,8 +247,18 @@ func (s *spec) place(t *specTask) {
 	s.push(t)
 }
 
-// parked reports whether a task is in a parked list.
-func (s *spec) parked(id, list string) bool { return slices.Contains(s.Parked[list], id) }
+// parkedTick returns the id of the tick of a periodic task that is in a parked list, or "".
+func (s *spec) parkedTick(periodic, list string) string {
+	for _, id := range s.Parked[list] {
+		if t := s.Tasks[id]; t.Options.Tick > 0 && periodicOf(id) == periodic {
+			return id
+		}
+	}
+	return ""
+}
+
+// periodicOf returns the periodic task of a tick's id.
+func periodicOf(id string) string { return id[:strings.LastIndex(id, ":")] }
 
 func remove(list map[string][]string, name, id string) {
 	list[name] = slices.DeleteFunc(list[name], func(other string) bool { return other == id })

@@ -196,6 +196,11 @@ func (s *spec) render() stored {
 		if len(ids) > 0 {
 			out.put("parked", list, "")
 		}
+		for _, id := range ids {
+			if s.Tasks[id].Options.Tick > 0 {
+				out.put("periodic", periodicOf(id)+"|"+list, id)
+			}
+		}
 	}
 	for queue := range s.Queues {
 		out.put("queues", queue, "")
@@ -217,9 +222,6 @@ func (s *spec) render() stored {
 		out.put("periodic:definitions", name, "")
 	}
 	s.Definitions.render(out)
-	for name, id := range s.Enqueued {
-		out.put("periodic", name+"|enqueued", id)
-	}
 	s.renderSettings(out)
 	s.renderIncarnations(out)
 	for _, t := range s.Tasks {

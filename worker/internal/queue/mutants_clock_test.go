@@ -50,6 +50,58 @@ var clockCases = map[string]func(*machine){
 		tick()
 		require.Empty(m.t, m.spec.Lines["a"], "also after a pause")
 	},
+	"ticks that stood pending are parked": func(m *machine) {
+		tick := func(name string) { m.step(func() { m.tickAs(name, "a", m.spec.Now, TickRun) }) }
+		both := func() { m.sleep(1000); tick("p"); tick("q") }
+		for range 4 {
+			both() // known at the first
+		}
+		m.ends(Park, "t")
+		require.Len(m.t, m.spec.Parked["a|t"], 2, "one of each")
+		m.takeAll() // learns of them
+		m.step(m.claim)
+		require.Empty(m.t, m.spec.Parked["a|t"])
+		both()
+		m.ends(Park, "t") // those that were claimed last, too
+		both()
+		require.Empty(m.t, m.spec.Lines["a"], "left out")
+		require.Len(m.t, m.spec.Parked["a|t"], 2)
+		both()
+		m.draw = func(string, int) int { return 0 }
+		m.step(m.clear)
+		both()
+		require.Len(m.t, m.spec.Lines["a"], 2)
+		m.ends(Park, "t")
+		m.step(func() {
+			id := m.spec.parkedTick("p", "a|t")
+			m.run(cancelScript, `{"reason":"cancelled"}`, id)
+			m.spec.cancel(m.spec.Tasks[id])
+		})
+		both()
+		require.Len(m.t, m.spec.Lines["a"], 1, "of the one that was cancelled")
+		m.step(m.clear)
+	},
+	"a pending tick is cleared while another is parked": func(m *machine) {
+		for range 3 { // known at the first
+			m.sleep(1000)
+			m.step(func() { m.tickAs("p", "a", m.spec.Now, TickRun) })
+		}
+		m.takeAll()
+		a := m.actors[len(m.actors)-1]
+		m.step(func() {
+			ids := m.owned(a.name)
+			m.commitAs(a, a.session, []*Run{
+				m.outcome(a.hand[ids[0]], func(o *Run) { o.outcome.verb, o.outcome.args = Park, []any{"t"} }),
+				m.outcome(a.hand[ids[1]], func(o *Run) { o.outcome.verb = Back }),
+			})
+		})
+		m.step(func() {
+			m.spec.drop(m.spec.Tasks[m.spec.Lines["a"][0]], "deleted")
+			_, err := m.store.call(m.ctx, clearScript, "a", 1)
+			require.NoError(m.t, err)
+		})
+		require.Len(m.t, m.spec.Parked["a|t"], 1)
+	},
 	"a pause of a periodic task that nobody noted": func(m *machine) {
 		pause := func(mark string) { m.step(func() { m.pausePeriodic("p", mark) }) }
 		m.step(func() { m.tickAs("p", "a", m.spec.Now, TickFirst) })

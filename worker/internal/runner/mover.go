@@ -2,6 +2,8 @@ package runner
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -26,9 +28,13 @@ const (
 // that it finds twice: nodes may be starting.
 const forgottenEvery = 20 * time.Second
 
+// lookerTime is for how long the process that looked last is the only one of its namespace
+// that looks. When it has ended, another one begins after this time.
+const lookerTime = 2*forgottenEvery + 2*moveInterval
+
 // Mover moves delayed tasks to their queues when they are due, forgets old ended tasks, and
-// wakes idle nodes for queues with tasks. It warns of tasks that no node may run. Every process has a mover. There is no leader:
-// one running mover is enough for the cluster.
+// wakes idle nodes for queues with tasks. Every process has a mover. There is no leader: one
+// running mover is enough for the cluster. One of them also warns of tasks that no node may run.
 type Mover struct {
 	store queue.Store
 	log   zerolog.Logger
@@ -47,8 +53,11 @@ type Mover struct {
 	// Warnings bounds the warnings of the process. Default: the mover's own.
 	Warnings *Warnings
 
+	redis     redis.UniversalClient
+	looker    string // the key that names who looks for forgotten tasks
+	id        string // this mover's value of that key
 	inspector *tasks.Inspector
-	looked    time.Time                    // when it last looked for forgotten tasks
+	looked    time.Time                    // when it last tried to look for forgotten tasks
 	forgotten map[tasks.Forgotten]struct{} // found then, without their numbers
 }
 
@@ -58,7 +67,8 @@ const moving = "moves from "
 // NewMover returns a mover. Call [Mover.Look] when a task is announced on [link.Keys.Due].
 func NewMover(c redis.UniversalClient, k link.Keys, log zerolog.Logger) *Mover {
 	return &Mover{
-		store: queue.NewStore(c, k), inspector: tasks.NewInspector(c, k), log: log, heard: make(chan struct{}, 1),
+		store: queue.NewStore(c, k), log: log, heard: make(chan struct{}, 1),
+		redis: c, looker: k.Looker(), id: rand.Text(), inspector: tasks.NewInspector(c, k),
 		Reports: link.NewReports(log), Warnings: &Warnings{},
 	}
 }
@@ -144,6 +154,10 @@ func (m *Mover) warnForgotten(ctx context.Context) error {
 		return nil
 	}
 	m.looked = time.Now()
+	if looks, err := m.looks(ctx); !looks || err != nil {
+		m.forgotten = nil
+		return err
+	}
 	all, err := m.inspector.Forgotten(ctx)
 	if err != nil {
 		return err
@@ -166,4 +180,24 @@ func (m *Mover) warnForgotten(ctx context.Context) error {
 			Msg("tasks are parked: no node that looked at them handles their name; start a program that does, or cancel them")
 	}
 	return nil
+}
+
+// looks reports whether this mover is the one that looks for forgotten tasks: many processes
+// of many nodes would burden Redis, and say the same.
+func (m *Mover) looks(ctx context.Context) (bool, error) {
+	free, err := m.redis.SetNX(ctx, m.looker, m.id, lookerTime).Result()
+	if free || err != nil {
+		return free, link.Explain(err)
+	}
+	who, err := m.redis.Get(ctx, m.looker).Result()
+	switch {
+	case link.IsWrongType(err):
+		return false, nil // it is something else's: the moves must go on
+	case err != nil && !errors.Is(err, redis.Nil):
+		return false, link.Explain(err)
+	case who != m.id:
+		return false, nil
+	}
+	// If it has ended meanwhile and is another's, two look for once.
+	return true, link.Explain(m.redis.PExpire(ctx, m.looker, lookerTime).Err())
 }

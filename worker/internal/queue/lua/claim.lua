@@ -35,7 +35,7 @@ local any = ties > 0 and redis.call('EXISTS', key('tries')) == 1
 local bytes, asked = 0, 0
 -- Takes the records of these ids into the reply, as far as they fit, and returns
 -- how many it took and how many of them exist.
-local function take(some)
+local function take(some, parked)
   local counts = any and redis.call('HMGET', key('tries'), unpack(some))
   local found = 0
   for i, record in ipairs(redis.call('HMGET', key('tasks'), unpack(some))) do
@@ -43,6 +43,7 @@ local function take(some)
     asked = asked + 1
     if record then
       found = found + 1
+      if parked then unparked(some[i], record) end
       known_ids[#known_ids + 1] = some[i]
       records[#records + 1] = record
       bytes = bytes + #record
@@ -59,7 +60,7 @@ end
 
 local broken = {}
 -- Claims from one list of a queue.
-local function draw(queue, list)
+local function draw(queue, list, parked)
   if asked >= want or bytes >= most then return end
   if not fits(list, 'list') then
     broken[#broken + 1] = list
@@ -74,7 +75,7 @@ local function draw(queue, list)
     if n <= 0 then return end
     local got = redis.call('RPOP', list, n) or {}
     local took, found = 0, 0
-    if #got > 0 then took, found = take(got) end
+    if #got > 0 then took, found = take(got, parked) end
     for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
     hand(queue, found)
     more, some = #got == n, math.min(4 * some, 256)
@@ -94,7 +95,7 @@ else
   end
   for i = served + 1, #ARGV do
     local queue, list = string.match(ARGV[i], '^([^|]*)|'), key('parked:' .. ARGV[i])
-    draw(queue, list)
+    draw(queue, list, true)
     if fits(list, 'list') and redis.call('EXISTS', list) == 0 then redis.call('SREM', key('parked'), ARGV[i]) end
   end
   for i = 6, served do

@@ -31,6 +31,7 @@ for _, id in ipairs(ids) do
   local record = redis.call('HGET', key('tasks'), id)
   if record then
     deleted = deleted + 1
+    unparked(id, record)
     weigh(queue, id, -1)
     report(id, record, 'deleted')
     loosen(id, record, 'deleted', at)

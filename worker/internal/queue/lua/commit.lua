@@ -14,7 +14,8 @@
 --   snooze ms to wait, tries (it asked for another time)
 --   dead   tries, reason (JSON)
 --   back   (to the front of its line, as if it had never been claimed)
---   park   name (nobody here handles it)
+--   park   name (nobody here handles it; a tick is cancelled while an earlier one of its
+--          periodic task is parked)
 -- and of each effect its kind and its arguments:
 --   save      entry key, lock key, lock token, value, ttl in ms
 --   destroy   entry key, lock key, lock token
@@ -155,7 +156,13 @@ local function refuse(id, line, verb, a, e, effects)
 end
 
 -- Everybody idle of the queue looks whether it handles the name.
-local function park(id, queue, name)
+local function park(id, queue, name, at)
+  local record = redis.call('HGET', key('tasks'), id)
+  local tick = tick_field(id, record)
+  if tick and redis.call('HSETNX', key('periodic'), tick, id) == 0 then
+    cancel(id, record, '{"reason":"cancelled","error":"left out: another tick of this periodic task is parked, as no node handles it"}', at)
+    return
+  end
   redis.call('LPUSH', key('parked:' .. queue .. '|' .. name), id)
   redis.call('SADD', key('parked'), queue .. '|' .. name)
   wake_all(queue)
@@ -200,7 +207,7 @@ local function finish_as(verb, id, line, deadline, a)
   elseif verb == 'back' then
     redis.call('RPUSH', key('queue:' .. line), id)
     touched[queue] = true
-  else park(id, queue, ARGV[a])
+  else park(id, queue, ARGV[a], at)
   end
   if deadline ~= '' and not asked and verb ~= 'done' and verb ~= 'dead' then expire(deadline, {id}) end
   if verb == 'done' or verb == 'snooze' and not asked then tally(queue, verb == 'done' and 'done' or 'snoozed', 1) end

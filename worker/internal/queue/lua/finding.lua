@@ -15,6 +15,7 @@ local function take_list(id, line, record)
   local list = queue_of(line) .. '|' .. (string.match(record, '^([^|\n]*)') or '')
   if redis.call('LREM', key('parked:' .. list), -1, id) > 0 then
     if redis.call('EXISTS', key('parked:' .. list)) == 0 then redis.call('SREM', key('parked'), list) end
+    unparked(id, record)
     return 'parked'
   end
 end

@@ -6,7 +6,7 @@ local new, last, paused = string.match(redis.call('HGET', key('periodic'), ARGV[
 if not last then return 0 end
 if ARGV[2] == 'remove' then
   redis.call('HDEL', key('periodic:definitions'), ARGV[1])
-  redis.call('HDEL', key('periodic'), ARGV[1], ARGV[1] .. '|enqueued')
+  redis.call('HDEL', key('periodic'), ARGV[1])
 else
   -- All ticks of a pause are left out, also those that no process noted.
   if paused == '1' and ARGV[2] == '' then last = int(now()) end

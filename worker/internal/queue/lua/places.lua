@@ -85,6 +85,20 @@ local function offer_parked(queue)
   end
 end
 
+-- The field of periodic that names the one parked tick of a periodic task in a parked
+-- list; nil for a task that is no tick. Nothing else in options looks like a tick's T.
+local function tick_field(id, record)
+  local name, line, options = string.match(record or '', '^([^|\n]*)|([^|\n]*)|[^|\n]*|([^\n]*)\n')
+  if not options or not string.find(options, '"T":%d') or not fits(key('periodic'), 'hash') then return nil end
+  return string.gsub(id, ':%d+$', '') .. '|' .. queue_of(line) .. '|' .. name
+end
+
+-- A task has left the parked list that it was in, if it was in one.
+local function unparked(id, record)
+  local field = tick_field(id, record)
+  if field and redis.call('HGET', key('periodic'), field) == id then redis.call('HDEL', key('periodic'), field) end
+end
+
 -- Tasks that the script ended and of which its caller cannot know: id, name, queue,
 -- how, of each. They are the second field of the reply, if there are any.
 local ended = {}

@@ -1,6 +1,7 @@
 -- tick: enqueues a tick of a periodic task, unless it or a later one was before. The
 -- task's id is its name and the tick, so that it exists once. While the task of an
--- earlier tick is parked, ticks are noted and left out.
+-- earlier tick is parked, ticks are noted and left out. See park() of commit.lua for those
+-- that were pending when that was parked.
 -- KEYS 1 tasks
 -- ARGV 1 name  2 tick in ms  3 'first' to note now as the last tick, so that
 --      only later ones are due; 'skip' to note the tick and enqueue nothing;
@@ -22,15 +23,10 @@ if redis.call('HGET', key('periodic:definitions'), name) ~= ARGV[4] then
 end
 -- A zero before the time says that no tick has run yet. Nodes of older versions
 -- read the same time, and write it without a zero when they note a tick.
-local state, enqueued = unpack(redis.call('HMGET', key('periodic'), name, name .. '|enqueued'))
+local parked = name .. '|' .. group.queue .. '|' .. string.match(group.head, '^[^|]*') -- see tick_field()
+local state, waits = unpack(redis.call('HMGET', key('periodic'), name, parked))
 local new, last, paused = string.match(state or '', '^(0?)(%d+)|(1?)$')
 local did, ahead, left_out = 0, '', ''
-
--- Whether the task of the last tick that was enqueued is parked.
-local function parked()
-  local list = key('parked:' .. group.queue .. '|' .. string.match(group.head, '^[^|]*'))
-  return enqueued and fits(list, 'list') and redis.call('LPOS', list, enqueued)
-end
 
 if not last then
   last, paused = int(at), ''
@@ -42,14 +38,13 @@ elseif tonumber(last) > at then
   redis.call('HSET', key('periodic'), name, new .. last .. '|' .. paused)
 elseif verb ~= 'first' and tick > tonumber(last) and tick <= at then
   local runs = verb == 'run' and paused == ''
-  if runs and parked() then left_out = '1' end
+  if runs and waits then left_out = '1' end
   last = int(tick)
   redis.call('HSET', key('periodic'), name, (runs and '' or new) .. last .. '|' .. paused)
   if verb == 'skip' or left_out ~= '' then
     did = 1
   elseif runs and #add(group, at, false) == 0 then
     did = 1
-    redis.call('HSET', key('periodic'), name .. '|enqueued', ARGV[group.first])
   end
   flush()
 end
