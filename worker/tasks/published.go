@@ -27,6 +27,8 @@ type published struct {
 	mu      sync.Mutex
 	started bool // the goroutine that reads them again, or close was called
 	served  sync.WaitGroup
+
+	unreadable sync.Once // logs that Redis has no definitions that can be read
 }
 
 // answer is what Redis last answered.
@@ -86,6 +88,9 @@ func (p *published) refresh(ctx context.Context, since time.Time) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return link.GaveUp(ctx, err)
 		}
+		if link.OutcomeOf(err) == link.Ran {
+			return link.Explain(err)
+		}
 		return link.NotSent(err)
 	}
 	p.known.Store(&a)
@@ -136,6 +141,11 @@ func (c *Client) learn(ctx context.Context, requests []Request) error {
 		return nil
 	case c.closed.Err() != nil:
 		return fmt.Errorf("enqueue %s: %w", requests[0].Name, ErrClosed)
+	case link.OutcomeOf(err) == link.Ran && !c.refuses(requests): // such as a key of a wrong type
+		c.published.unreadable.Do(func() {
+			c.log.Warn().Err(err).Msg("the definitions of tasks cannot be read: tasks that this program has not defined get default settings")
+		})
+		return nil
 	default:
 		return fmt.Errorf("enqueue %s: the definitions of tasks: %w", requests[0].Name, err)
 	}
@@ -147,7 +157,20 @@ func (c *Client) unknown(requests []Request) bool {
 	for i := range requests {
 		r := &requests[i]
 		_, known := c.definitionOf(r.Name, &r.Options)
-		if !known && (c.strict && !r.AnyName || c.published.known.Load() == nil) || c.unknown(r.Then) {
+		if !known && c.published.known.Load() == nil || c.unknown(r.Then) {
+			return true
+		}
+	}
+	return c.refuses(requests)
+}
+
+// refuses reports whether the client does not store a task, as far as it knows, because of
+// its name.
+func (c *Client) refuses(requests []Request) bool {
+	for i := range requests {
+		r := &requests[i]
+		_, known := c.definitionOf(r.Name, &r.Options)
+		if !known && c.strict && !r.AnyName || c.refuses(r.Then) {
 			return true
 		}
 	}

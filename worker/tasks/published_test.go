@@ -231,3 +231,17 @@ func TestADefinedTaskIsTheSameOnBothSides(t *testing.T) {
 		require.Equal(t, 8, sum)
 	})
 }
+
+func TestDefinitionsThatCannotBeReadHoldUpNoTaskOfAnyName(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		redis := redistest.Client(t, cfg)
+		require.NoError(t, redis.Set(t.Context(), cfg.Keys().TaskDefinitions(), "alien", 0).Err())
+		client, _ := enqueuer(t, cfg)
+		for range 2 {
+			_, err := client.EnqueueWith(t.Context(), "any", number{}, tasks.Options{AnyName: true})
+			require.NoError(t, err)
+		}
+		_, err := client.Enqueue(t.Context(), "mail", number{})
+		require.ErrorContains(t, err, cfg.Keys().TaskDefinitions())
+	})
+}

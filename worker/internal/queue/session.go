@@ -165,9 +165,14 @@ func parseClaimed(tried, ids, records []any, now Clock) ([]Claimed, error) {
 
 // Resign removes the node from the idle nodes that Redis wakes, and wakes another node
 // for the tasks that wait in its queues. Set asked when the node ends because somebody
-// asked for it: then its end counts against none of its tasks, whoever takes them over.
+// asked for it and tasks are in hand: then its end counts against none of these tasks, whoever
+// takes them over, and Resign is repeated until Redis has noted it or ctx ends.
 func (s *Session) Resign(ctx context.Context, asked bool) error {
-	_, err := resignScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, s.withQueues(s.cfg.Incarnation, flagOf(asked))...)
+	args := s.withQueues(s.cfg.Incarnation, flagOf(asked))
+	if asked {
+		return s.note(ctx, resignScript, args...)
+	}
+	_, err := resignScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 	return err
 }
 

@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"io"
 	"testing"
+	"testing/synctest"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -47,5 +49,45 @@ func TestAMalformedReplyToAClaimIsAnError(t *testing.T) {
 		})
 		_, _, err := s.Claim(t.Context(), 1)
 		require.ErrorIs(t, err, link.ErrMalformedReply, "%v", reply)
+	}
+}
+
+func TestAnEndThatWasAskedForIsNotedThroughAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := redistest.Embedded(t)
+		cfg := server.Config()
+		client := redistest.Client(t, cfg)
+		keys := cfg.Keys()
+		require.NoError(t, client.HSet(t.Context(), keys.Stream("w-1#1:00"), "claim", 1).Err())
+		away := 3
+		broken := redistest.Client(t, cfg)
+		broken.AddHook(failing{left: &away})
+		s := NewSession(SessionConfig{
+			Redis: broken, Keys: keys, Incarnation: "w-1#1:00", Queues: []string{"q"},
+			Handles: func(string) bool { return true }, Cache: cache.New(cache.Config{Client: client, Keys: keys}),
+		})
+		require.NoError(t, s.Resign(t.Context(), true))
+		require.Zero(t, away)
+		require.Equal(t, "1", client.HGet(t.Context(), keys.Stream("w-1#1:00"), "asked").Val())
+	})
+}
+
+// failing is a hook that loses the replies to commands as long as there are any left to lose.
+type failing struct{ left *int }
+
+func (failing) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (failing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (f failing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if *f.left == 0 {
+			return next(ctx, cmd)
+		}
+		*f.left--
+		cmd.SetErr(io.EOF)
+		return io.EOF
 	}
 }

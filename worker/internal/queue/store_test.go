@@ -22,18 +22,18 @@ func TestDeadlinesInALongLineEndOneScriptAfterTheOther(t *testing.T) {
 		all := make([]Task, 25_000)
 		for i := range all {
 			all[i] = plain.Task(fmt.Sprint(i), NoOptions, []byte("1"))
-			if i%10_000 == 5_000 {
+			if i < 3 || i == 21_000 || i == 22_000 {
 				all[i] = dying.Task(fmt.Sprint(i), late.String(), []byte("1"))
 			}
 		}
 		_, refused, err := producer.Enqueue(t.Context(), all)
 		require.NoError(t, err)
 		require.Empty(t, refused)
-		for left := 1; left >= 0; left-- {
+		for _, dead := range []int64{4, 5} { // those at the served end cost no search
 			moved, err := store.MoveDue(t.Context(), 500, time.Hour, 10)
 			require.NoError(t, err)
-			require.Equal(t, left > 0, moved.More)
-			require.EqualValues(t, 2-left, client.ZCard(t.Context(), keys.Dead()).Val())
+			require.Equal(t, dead < 5, moved.More)
+			require.Equal(t, dead, client.ZCard(t.Context(), keys.Dead()).Val())
 		}
 	})
 }

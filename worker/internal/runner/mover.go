@@ -15,7 +15,8 @@ import (
 )
 
 // Bounds of a mover's work: how many tasks one script moves, and the longest time between
-// two looks at Redis, in case a hint about a new delayed task was lost.
+// two looks at Redis. A hint about a new delayed task may be lost, and places.lua sends
+// none for a task that is due later than that.
 const (
 	moveBatch    = 500
 	moveInterval = 5 * time.Second

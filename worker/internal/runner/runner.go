@@ -185,7 +185,7 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 			r.reports.Ended(claiming + key)
 		}
 		r.giveBack()
-		r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil)
+		r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil && r.holds())
 		if err != nil || work.Err() != nil {
 			return err
 		}
@@ -268,6 +268,13 @@ func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
 
 // claiming and a key name in reports the claims that pass over a key of a wrong type.
 const claiming = "claims from "
+
+// holds reports whether tasks are in hand.
+func (r *Runner) holds() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.inHand) > 0
+}
 
 // resign removes this node from the idle nodes that Redis wakes, and wakes another node in
 // case this one was woken and did not claim.

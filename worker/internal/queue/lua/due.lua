@@ -26,6 +26,12 @@ end
 -- search through a million would hold everybody up for as long as 20 ms.
 local search = 20000
 
+-- Counts the tasks of a list that are served before this one, or all if it is too far.
+local function look_through(list, id)
+  local place = redis.call('LPOS', list, id, 'RANK', -1, 'MAXLEN', math.max(1, search))
+  search = search - redis.call('LLEN', list) + (place or 0)
+end
+
 -- Ends a task that waits, at its deadline.
 local function end_late(id)
   local record = redis.call('HGET', key('tasks'), id)
@@ -36,9 +42,11 @@ local function end_late(id)
     return
   end
   redis.call('ZREM', key('deadlines'), id)
-  if not record then return end
+  -- An older program may have left the entry of an earlier task of the same id.
+  local deadline = record and tonumber(options_of(record).d)
+  if not deadline or deadline > at then return end
   local line = line_of(record) or ''
-  search = search - redis.call('LLEN', key('queue:' .. line))
+  look_through(key('queue:' .. line), id)
   if take_set(id, queue_of(line)) or take_list(id, line, record) then
     bury(id, record, '{"reason":"deadline","error":"task deadline before it began"}', at)
     report(id, record, 'deadline')

@@ -114,11 +114,12 @@ local function flush()
   for queue in pairs(touched) do wake(queue) end
 end
 
--- Adds tasks to a set at a time, and tells the movers of a new first one.
+-- Adds tasks to a set at a time, and tells the movers of a new first one, unless they
+-- find it in time: they look every 5 s.
 local function set_for(name, time, ids)
   local first = redis.call('ZRANGE', key(name), 0, 0, 'WITHSCORES')
   for _, id in ipairs(ids) do redis.call('ZADD', key(name), int(time), id) end
-  if not first[2] or time < tonumber(first[2]) then redis.call('PUBLISH', channel('due'), int(time)) end
+  if (not first[2] or time < tonumber(first[2])) and time < now() + 5000 then redis.call('PUBLISH', channel('due'), int(time)) end
 end
 
 -- Puts tasks of one queue off until a time.
