@@ -80,6 +80,10 @@ type Config struct {
 	// Observer, when set, is notified of the events of the nodes.
 	Observer worker.Observer
 
+	// Program is the program's name in the member records: where Redis.Namespace is empty, a
+	// log line at the start tells of the nodes of programs with other names. Default: the last
+	// element of the main module's path in the build information.
+	Program string
 	// Version is the program's version in the member records. Default: the version of the
 	// main module in the build information.
 	Version string

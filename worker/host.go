@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -38,6 +38,10 @@ type HostConfig struct {
 	Set builtin.Controls
 	// Observer, when set, is notified of the events of the nodes.
 	Observer Observer
+	// Program is the program's name in the member records: where nobody chose a namespace,
+	// a log line tells of the nodes of programs with other names. Default: the last element
+	// of the main module's path in the build information.
+	Program string
 	// Version is the program's version in the member records. Default: the version of the
 	// main module in the build information.
 	Version string
@@ -64,9 +68,10 @@ type Host struct {
 	beacons   *redisbus.Beacons
 
 	announcer  *announcer
-	starts     turns      // of the nodes that join and connect
-	handOvers  turns      // of the nodes that are handed over
-	handedOver redisProbe // when a hand-over last got on
+	starts     turns       // of the nodes that join and connect
+	handOvers  turns       // of the nodes that are handed over
+	handedOver redisProbe  // when a hand-over last got on
+	noticed    atomic.Bool // a node has looked for other programs in the namespace
 	endpoints  endpoints
 
 	bus         *redisbus.Bus
@@ -114,11 +119,12 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err != nil {
 		host = "unknown"
 	}
-	version := cmp.Or(cfg.Version, buildVersion())
+	program, version := build()
+	program, version = cmp.Or(cfg.Program, program), cmp.Or(cfg.Version, version)
 	h.publisher = runner.NewPublisher(h.client, h.keys, &cfg.App.tasks, version, cfg.Log)
 	h.publisher.Reports = h.reports
 	h.process = membership.Process{
-		Host: host, PID: os.Getpid(), Version: version, Layout: link.Layout,
+		Host: host, PID: os.Getpid(), Program: program, Version: version, Layout: link.Layout,
 		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
 	}
 	return h, nil
@@ -162,16 +168,6 @@ func (h *Host) Open(ctx context.Context) error {
 	h.bus.Subscribe(memberLeft, h.endpoints.nodeDown, redisbus.SubscribeOptions{Inline: true})
 	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
 	return err
-}
-
-// buildVersion returns the version of the main module in the build information, "" if there
-// is none.
-func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	return info.Main.Version
 }
 
 // clusterToken returns the token of the cluster's messages, and repeats the request while

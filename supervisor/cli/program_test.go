@@ -3,12 +3,15 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -44,16 +47,45 @@ func TestAProgramOfItsOwn(t *testing.T) {
 		require.Empty(t, err, "who only asks makes no app")
 		out, err = shop(0, "status")
 		require.Contains(t, out, "stellar-worker-2")
+		require.NotContains(t, out, "PROGRAM", "all nodes are its own")
 		require.Empty(t, err)
 		_, err = shop(2, "enqueue", "frob")
 		require.Equal(t, "shop: unknown task frob: programs have defined greet; --any-name stores it anyway\n", err)
 		_, err = shop(2, "call", "frob")
 		require.Contains(t, err, `"shop call api.methods" lists what there is`)
-		require.Contains(t, stellar(t, env, "status").out, "stellar-worker-2", "another program's commands find the set")
+		out = stellar(t, env, "status").out
+		require.Contains(t, out, "stellar-worker-2", "another program's commands find the set")
+		require.Contains(t, out, "PROGRAM")
+		require.Contains(t, out, "shop")
 
 		set.signal(t, syscall.SIGTERM)
 		require.Zero(t, set.wait(t), set.err)
 	})
+}
+
+func TestAProgramInTheDefaultNamespaceTellsOfOthers(t *testing.T) {
+	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
+	shop := launchApp(t, "shop", env, "--workers", "1")
+	shop.err.await(t, "node is running", 1)
+	const told = "another program are in the default namespace"
+	for _, chosen := range []bool{false, true} {
+		own := env
+		if chosen {
+			own = env.with("STELLAR_NAMESPACE", "stellar")
+		}
+		set := start(t, own, echoApp(), "--workers", "1")
+		set.err.await(t, "node is running", 1)
+		if chosen {
+			require.NotContains(t, set.err.String(), told)
+		} else {
+			require.Equal(t, 1, strings.Count(set.err.String(), told))
+			require.Contains(t, set.err.String(), fmt.Sprintf("shop: process %d on ", shop.cmd.Process.Pid))
+		}
+		set.term()
+		require.Zero(t, set.wait(t))
+	}
+	shop.signal(t, syscall.SIGTERM)
+	require.Zero(t, shop.wait(t), shop.err)
 }
 
 func TestAProgramsNameIsInItsTexts(t *testing.T) {

@@ -52,6 +52,7 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	if !p.Configured {
 		p.Set.Redis.Dial = server.Dial
 	}
+	p.Set.Program = e.Program
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)

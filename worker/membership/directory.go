@@ -20,6 +20,9 @@ import (
 type Process struct {
 	Host string `json:"host"`
 	PID  int    `json:"pid"`
+	// Program is the name of the program. Empty: not known, in the records of older
+	// programs.
+	Program string `json:"program,omitempty"`
 	// Version is the version of the program.
 	Version string `json:"version,omitempty"`
 	// Layout is the link.Layout of the data that the program writes. 0 counts as 1: older

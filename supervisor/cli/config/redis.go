@@ -131,8 +131,11 @@ func (s *Settings) checkSocket() error {
 // no setting gives an address. The error joins all problems found.
 func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	cfg = link.Config{
-		Namespace: s.Namespace, Username: s.redisUser, SentinelUsername: s.sentinelUser,
+		Username: s.redisUser, SentinelUsername: s.sentinelUser,
 		TLS: link.TLSFiles{CA: s.redisCA, Cert: s.redisCert, Key: s.redisKey}, TokenMode: link.Mode(s.tokenMode),
+	}
+	if s.Given("namespace") { // what nobody chose stays empty: the set tells of other programs there
+		cfg.Namespace = s.Namespace
 	}
 	place := s.addressFlag()
 	cfg.URL = s.redisAddress(place)

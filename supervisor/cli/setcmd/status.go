@@ -3,6 +3,7 @@ package setcmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ type Node struct {
 	Incarnation string  `json:"incarnation"`
 	PID         int     `json:"pid"`
 	Host        string  `json:"host"`
+	Program     string  `json:"program,omitempty"` // the program's name; empty for older programs
 	State       string  `json:"state"`
 	Live        bool    `json:"live"`   // the node's lease has not expired
 	Uptime      float64 `json:"uptime"` // seconds
@@ -97,7 +99,7 @@ func askSets(ctx context.Context, c *cluster.Client) []builtin.SetStatus {
 
 func statusOf(m membership.Member, sets []builtin.SetStatus) Node {
 	s := Node{
-		ID: m.Incarnation.ID, Incarnation: m.Incarnation.String(), PID: m.Process.PID, Host: m.Process.Host,
+		ID: m.Incarnation.ID, Incarnation: m.Incarnation.String(), PID: m.Process.PID, Host: m.Process.Host, Program: m.Process.Program,
 		State: string(m.State), Live: m.Live, Uptime: m.Uptime.Seconds(), TasksInHand: m.TasksInHand,
 	}
 	if !m.Live {
@@ -161,14 +163,21 @@ func writeStatus(e *cluster.Env, where string, nodes []Node, counts tasks.Counts
 		counts.Pending, counts.Delayed, counts.Active, counts.Done, counts.Dead, counts.HandedOn, counts.Failed))
 }
 
+// writeNodes writes the table of nodes. It names their programs if one is not this program.
 func writeNodes(e *cluster.Env, nodes []Node) error {
 	rows := [][]string{{"NODE", "INCARNATION", "PROCESS", "HOST", "STATE", "UPTIME", "TASKS"}}
+	others := slices.ContainsFunc(nodes, func(n Node) bool { return n.Program != "" && n.Program != e.Program })
+	if others {
+		rows[0] = append(rows[0], "PROGRAM")
+	}
 	for _, n := range nodes {
 		_, life, _ := strings.Cut(n.Incarnation, "#")
 		uptime := time.Duration(n.Uptime * float64(time.Second)).Truncate(time.Second)
-		rows = append(rows, []string{
-			n.ID, life, strconv.Itoa(n.PID), n.Host, n.State, uptime.String(), strconv.Itoa(n.TasksInHand),
-		})
+		row := []string{n.ID, life, strconv.Itoa(n.PID), n.Host, n.State, uptime.String(), strconv.Itoa(n.TasksInHand)}
+		if others {
+			row = append(row, n.Program)
+		}
+		rows = append(rows, row)
 	}
 	return e.WriteTable(rows)
 }
