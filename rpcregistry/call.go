@@ -163,6 +163,7 @@ func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
 	defer stop()
 	doubt := time.NewTimer(modeDoubt)
 	defer doubt.Stop()
+	var modes <-chan map[string]link.Mode
 	for {
 		select {
 		case o := <-ends:
@@ -175,7 +176,9 @@ func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
 		case <-ctx.Done():
 			return Response{}, contextError(ctx, node)
 		case <-doubt.C:
-			if err := e.unheard(ctx, node); err != nil {
+			modes = e.askModes(ctx)
+		case known := <-modes:
+			if err := e.unheard(known, node); err != nil {
 				return Response{}, err
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // The results of [Verdict.Outcome].
@@ -101,6 +102,7 @@ func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
 	defer stop()
 	doubt := time.NewTimer(modeDoubt)
 	defer doubt.Stop()
+	var modes <-chan map[string]link.Mode
 	again := time.NewTicker(membersInterval)
 	defer again.Stop()
 	for {
@@ -115,7 +117,9 @@ func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
 			}
 			return nil, contextError(ctx, "")
 		case <-doubt.C:
-			g.dropDeaf(e.modes(ctx), e.deaf)
+			modes = e.askModes(ctx)
+		case known := <-modes:
+			g.dropDeaf(known, e.deaf)
 		case <-again.C:
 			if members, err := e.cfg.Members.Live(ctx); err == nil {
 				g.dropDead(members)

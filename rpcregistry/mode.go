@@ -16,10 +16,27 @@ const modeDoubt = 500 * time.Millisecond
 // modesAge is how old a reading of the nodes' token modes may be.
 const modesAge = 5 * time.Second
 
+// modesPatience bounds a reading of the token modes.
+const modesPatience = time.Second
+
+// askModes returns a channel that delivers the nodes' token modes, as far as they are known, at
+// the latest after modesPatience. The call goes on meanwhile.
+func (e *Endpoint) askModes(ctx context.Context) <-chan map[string]link.Mode {
+	if e.cfg.Modes == nil {
+		return nil
+	}
+	asked := make(chan map[string]link.Mode, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, modesPatience)
+		defer cancel()
+		asked <- e.modes(ctx)
+	}()
+	return asked
+}
+
 // unheard returns an error if no node that a call went to accepts the messages of this one, by
 // what their token modes are. node is the node's id, "" for all nodes.
-func (e *Endpoint) unheard(ctx context.Context, node string) error {
-	modes := e.modes(ctx)
+func (e *Endpoint) unheard(modes map[string]link.Mode, node string) error {
 	var deaf error
 	for id, mode := range modes {
 		if node != "" && id != node {
@@ -42,9 +59,6 @@ type knownModes struct {
 // modes returns the token mode of each live node by its id, as far as they are known. Many
 // slow calls share one reading.
 func (e *Endpoint) modes(ctx context.Context) map[string]link.Mode {
-	if e.cfg.Modes == nil {
-		return nil
-	}
 	select {
 	case e.known.reading <- struct{}{}:
 		defer func() { <-e.known.reading }()
@@ -56,7 +70,7 @@ func (e *Endpoint) modes(ctx context.Context) map[string]link.Mode {
 	}
 	modes, err := e.cfg.Modes(ctx)
 	if err != nil {
-		return nil // the call goes on, and ends with its own error
+		modes = nil // the calls go on, and end with their own errors
 	}
 	e.known.at, e.known.byNode = time.Now(), modes
 	return modes

@@ -17,7 +17,9 @@ type pipe struct {
 // newPipe returns the two ends of a connection. The limits are of what the server writes.
 func newPipe(l limits) (client, server *pipe) {
 	requests, replies := newStream(limits{}), newStream(l)
-	return &pipe{in: replies, out: requests}, &pipe{in: requests, out: replies}
+	client, server = &pipe{in: replies, out: requests}, &pipe{in: requests, out: replies}
+	replies.cut = func() { _ = server.Close() }
+	return client, server
 }
 
 // Read implements [net.Conn]. Its error is [io.ErrClosedPipe] if this end was closed, and

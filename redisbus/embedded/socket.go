@@ -123,7 +123,7 @@ func (k *Socket) Close() error {
 		close(k.ended)
 	}
 	for c := range k.conns {
-		c.cut()
+		c.drop()
 	}
 	k.mu.Unlock()
 	k.done.Wait()
@@ -139,13 +139,15 @@ type socketConn struct {
 }
 
 func newSocketConn(c net.Conn, l limits) *socketConn {
-	return &socketConn{Conn: c, requests: requestReader{Reader: c}, replies: newStream(l)}
+	conn := &socketConn{Conn: c, requests: requestReader{Reader: c}, replies: newStream(l)}
+	conn.replies.cut = conn.drop
+	return conn
 }
 
 // send copies the replies to the client until the server or the client ends the connection.
 func (c *socketConn) send() {
 	_, _ = io.Copy(c.Conn, c.replies)
-	c.cut()
+	c.drop()
 }
 
 // Read implements [net.Conn].
@@ -155,7 +157,7 @@ func (c *socketConn) Read(b []byte) (int, error) { return c.requests.Read(b) }
 func (c *socketConn) Write(b []byte) (int, error) {
 	n, err := c.replies.Write(b)
 	if errors.Is(err, errSlow) {
-		c.cut()
+		c.drop()
 	}
 	return n, err
 }
@@ -169,8 +171,8 @@ func (c *socketConn) Close() error {
 	return c.replies.Close()
 }
 
-// cut ends the connection at once.
-func (c *socketConn) cut() {
+// drop ends the connection at once.
+func (c *socketConn) drop() {
 	_ = c.replies.Close()
 	_ = c.Conn.Close()
 }

@@ -36,10 +36,12 @@ var errSlow = errors.New("the client does not read what it asked for")
 type stream struct {
 	limits  limits
 	changed chan struct{} // wakes the reader; of capacity 1
+	cut     func()        // when set, ends the connection of a reader beyond the limits
 
 	mu       sync.Mutex
 	unread   bytes.Buffer
 	taken    time.Time // of the last read, or of the oldest byte that is unread
+	watched  bool      // a timer will look whether the reader is beyond the limits
 	ended    bool
 	deadline time.Time // of reads
 }
@@ -63,8 +65,36 @@ func (s *stream) Write(b []byte) (int, error) {
 		s.taken = time.Now()
 	}
 	s.unread.Write(b)
+	s.watch()
 	s.wake()
 	return len(b), nil
+}
+
+// watch has the stream looked at once the reader may be beyond the limits: nothing more may
+// be written to a client that does not read. The caller holds s.mu.
+func (s *stream) watch() {
+	if s.watched || s.limits.hard == 0 || s.unread.Len() <= s.limits.soft {
+		return
+	}
+	s.watched = true
+	time.AfterFunc(s.limits.patience-time.Since(s.taken)+time.Millisecond, s.look)
+}
+
+// look ends the stream and its connection if the reader is beyond the limits.
+func (s *stream) look() {
+	s.mu.Lock()
+	s.watched = false
+	beyond := !s.ended && s.isBeyond()
+	if beyond {
+		s.unread = bytes.Buffer{}
+		s.end()
+	} else if !s.ended {
+		s.watch()
+	}
+	s.mu.Unlock()
+	if beyond && s.cut != nil {
+		s.cut()
+	}
 }
 
 // isBeyond reports whether the reader is beyond the limits.
