@@ -85,6 +85,9 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 	}
 	if e.Crashes >= queue.QuarantineAfter-1 {
 		e.sayf("%d of its runs ended with a crash of their node: such tasks run one at a time in each process", e.Crashes)
+		if e.State == Delayed {
+			e.sayf("it may wait for its turn to run alone: it comes back when it is due, and is put off again while another runs")
+		}
 	}
 	if !e.Deadline.IsZero() {
 		e.sayf("its deadline is %s", e.Deadline.Format(time.RFC3339))

@@ -57,7 +57,11 @@ func TestWaitingSuspectsTakeNoSlots(t *testing.T) {
 					e, err := c.inspector.Explain(t.Context(), id)
 					require.NoError(t, err)
 					require.Contains(t, fmt.Sprint(e.Why), "2 of its runs ended with a crash of their node: such tasks run one at a time in each process")
+					require.Contains(t, fmt.Sprint(e.Why), "it may wait for its turn to run alone")
 				}
+				queues, err := c.inspector.Queues(t.Context())
+				require.NoError(t, err)
+				require.Zero(t, queues[0].Ever.Snoozed, "none of them asked for another time")
 				close(release)
 				c.eventually("the suspects too", func() bool { return c.counts().Done == others+slots })
 				c.conserved()

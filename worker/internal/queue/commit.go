@@ -19,6 +19,7 @@ const (
 	Done   Verb = "done"   // the handler returned nil
 	Later  Verb = "later"  // the run failed; the task runs again after a pause
 	Snooze Verb = "snooze" // the task runs again after a pause; the run counts as no attempt
+	Aside  Verb = "aside"  // the handler did not start; the task may run after a pause
 	Dead   Verb = "dead"   // the task is dead and does not run again
 	Back   Verb = "back"   // the handler did not start; the task returns to its queue
 	Park   Verb = "park"   // this node has no handler for the task

@@ -103,7 +103,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 // verb draws how a task ends, and its effects.
 func (m *machine) verb(o *Run) {
 	t := o.Tries
-	switch m.draw("verb", 9) {
+	switch m.draw("verb", 10) {
 	case 0:
 		o.outcome.verb, o.outcome.args = "later", []any{1 + m.draw("pause", 5000), "1|" + strconv.Itoa(t.Crashes), `{"attempt":1}`}
 	case 1:
@@ -120,6 +120,8 @@ func (m *machine) verb(o *Run) {
 		o.outcome.verb, o.outcome.args = Done, []any{9000, "", ""}
 	case 7: // a result for those who wait
 		o.outcome.verb, o.outcome.args = Done, []any{"", "", "2"}
+	case 8:
+		o.outcome.verb, o.outcome.args = Aside, []any{m.draw("pause", 5000)}
 	default:
 		o.outcome.verb, o.outcome.args = Done, []any{"", "", ""}
 		m.effects(o)

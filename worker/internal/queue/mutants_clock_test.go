@@ -115,7 +115,7 @@ var clockCases = map[string]func(*machine){
 	},
 	"a task goes back and keeps its deadline": func(m *machine) {
 		deadline := m.spec.Now + 100_000
-		for verb, args := range map[Verb][]any{Later: {1000, "1|0", `{}`}, Snooze: {1000, "0|0"}, "back": nil, Park: {"t"}} {
+		for verb, args := range map[Verb][]any{Later: {1000, "1|0", `{}`}, Snooze: {1000, "0|0"}, Aside: {1000}, "back": nil, Park: {"t"}} {
 			m.enqueueOne(1, draft{Deadline: deadline})
 			m.ends(verb, args...)
 		}

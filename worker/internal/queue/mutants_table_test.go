@@ -114,6 +114,8 @@ var mutants = []mutant{
 	{"commit", "redis.call('ZADD', key('kept'), int(at + tonumber(keep)), id)", ""},
 	{"commit", "local asked = verb ~= 'done' and verb ~= 'dead' and", "local asked ="},
 	{"commit", "if asked then cancel(", "if false then cancel("},
+	{"commit", "elseif delays[verb] then", "elseif delays[verb] and verb ~= 'aside' then"},
+	{"commit", "if verb == 'later' or verb == 'snooze' then redis.call(", "if delays[verb] then redis.call("},
 	{"commit", "delay(queue, at + tonumber(ARGV[a]), {id})", "delay(queue, at, {id})"},
 	{"commit", "redis.call('HSET', key('tries'), id, ARGV[a + 1])", ""},
 	{"commit", "redis.call('RPUSH', key('queue:' .. line), id)", "redis.call('LPUSH', key('queue:' .. line), id)"},

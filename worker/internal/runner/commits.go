@@ -120,7 +120,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 		case x.Verb() != queue.Done:
 			r.reports.Failed(ending, r.misplaced(x))
 			x.postponed = true
-			if x.Verb() == queue.Snooze { // even a postponement was refused: try it again in a second
+			if x.Verb() == queue.Snooze || x.Verb() == queue.Aside { // even a postponement was refused: try it again in a second
 				r.keepFor(time.Second, x)
 				continue
 			}

@@ -85,7 +85,7 @@ func (r *run) suspect() bool { return r.Tries.Crashes >= queue.QuarantineAfter-1
 
 // turnAway sets the outcome of a suspect that cannot have the lane soon.
 func (r *Runner) turnAway(x *run) {
-	x.End(queue.Snooze, nil, r.solo.pause().Milliseconds(), x.Tries.String())
+	x.End(queue.Aside, nil, r.solo.pause().Milliseconds())
 }
 
 // nextSuspect takes a suspect from the backlog if the lane is free. The caller

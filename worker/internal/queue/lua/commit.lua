@@ -12,6 +12,7 @@
 --   done   ms for which its id stays taken (from now or, after @, from a later time) or '', ms to keep it and its result or '', result or ''
 --   later  ms to wait, tries, what happened (JSON; the run has failed)
 --   snooze ms to wait, tries (it asked for another time)
+--   aside  ms to wait (it did not run, and may later: a suspect whose turn it is not)
 --   dead   tries, reason (JSON)
 --   back   (to the front of its line, as if it had never been claimed)
 --   park   name (nobody here handles it; a tick is cancelled while an earlier one of its
@@ -116,8 +117,9 @@ for _ = 1, groups do
   c = c + n
 end
 
-local widths = {done = 3, later = 3, snooze = 2, dead = 2, back = 0, park = 1,
+local widths = {done = 3, later = 3, snooze = 2, aside = 1, dead = 2, back = 0, park = 1,
   save = 5, destroy = 3, push = 4, increment = 4, enqueue = group_words + 2, publish = 2}
+local delays = {later = true, snooze = true, aside = true}
 local version -- of all entries that this commit writes
 
 local function apply(kind, a)
@@ -145,7 +147,7 @@ local function refuse(id, line, verb, a, e, effects)
   if redis.call('HEXISTS', key(owned), id) == 0 then return 'FENCED' end
   local list = verb == 'park' and 'parked:' .. queue_of(line) .. '|' .. ARGV[a] or verb == 'back' and 'queue:' .. line
   if list and not fits(key(list), 'list') then return 'WRONGTYPE' end
-  if (verb == 'later' or verb == 'snooze') and not fits(key('delayed:' .. queue_of(line)), 'zset') then return 'WRONGTYPE' end
+  if delays[verb] and not fits(key('delayed:' .. queue_of(line)), 'zset') then return 'WRONGTYPE' end
   local code
   for _ = 1, effects do
     code = code or refuses(ARGV[e], e + 1)
@@ -200,7 +202,7 @@ local function finish_as(verb, id, line, deadline, a)
   end
   if asked then cancel(id, redis.call('HGET', key('tasks'), id) or '', asked, at)
   elseif verb == 'done' then done(id, queue, a)
-  elseif verb == 'later' or verb == 'snooze' then delay(queue, at + tonumber(ARGV[a]), {id})
+  elseif delays[verb] then delay(queue, at + tonumber(ARGV[a]), {id})
   elseif verb == 'dead' then
     redis.call('HSET', key('tries'), id, ARGV[a])
     bury(id, redis.call('HGET', key('tasks'), id) or '', ARGV[a + 1], at)
