@@ -13,6 +13,10 @@ func TestInstantsOfTheCommandLineAreBoundedAndNeverTakenForUnset(t *testing.T) {
 		for _, flag := range []string{"--run-timeout", "--backoff", "--max-backoff", "--retention", "--unique-for", "--timeout"} {
 			c.refused(2, flag+": 0 is too short", "enqueue", "--any-name", "mail", flag, "0s", "--unique", "u")
 		}
+		for _, flag := range []string{"--id", "--unique", "--queue", "--at", "--deadline"} {
+			c.refused(2, flag+": it is empty", "enqueue", "--any-name", "mail", flag, "")
+		}
+		c.refused(2, "--timeout bounds --wait", "enqueue", "--any-name", "mail", "--timeout", "5s")
 		c.refused(2, "--max-attempts: 0 is not 1 or more", "enqueue", "--any-name", "mail", "--max-attempts", "0")
 		c.refused(2, "is not a time such as", "enqueue", "--any-name", "mail", "--at", "10000-01-01T00:00:00Z")
 		for _, flag := range []string{"--at", "--deadline"} {

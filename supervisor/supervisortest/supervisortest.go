@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ type Set struct {
 	done chan error
 	once sync.Once
 	err  error
-	told bool // the test knows err
+	told atomic.Bool // the test knows err
 }
 
 // Start starts a set of three nodes on an embedded Redis and waits until all nodes run. The
@@ -58,7 +59,7 @@ func StartWith(t testing.TB, app *worker.App, cfg supervisor.Config) *Set {
 	s := &Set{Set: inner, t: t, stop: cancel, done: make(chan error, 1)}
 	go func() { s.done <- inner.Serve(ctx) }()
 	t.Cleanup(func() {
-		if err := s.end(); errors.Is(err, supervisor.ErrDrainDeadline) && !s.told {
+		if err := s.end(); errors.Is(err, supervisor.ErrDrainDeadline) && !s.told.Load() {
 			t.Errorf("handlers outlived the test: %v", err)
 		}
 	})
@@ -73,9 +74,8 @@ func StartWith(t testing.TB, app *worker.App, cfg supervisor.Config) *Set {
 // Stop drains and stops the set, and returns the error of its Serve. A test that calls Stop
 // judges by itself whether a handler may outlive the set.
 func (s *Set) Stop() error {
-	err := s.end()
-	s.told = true
-	return err
+	s.told.Store(true)
+	return s.end()
 }
 
 func (s *Set) end() error {
@@ -90,7 +90,7 @@ func (s *Set) end() error {
 // Serve.
 func (s *Set) Ended(t testing.TB) error {
 	t.Helper()
-	s.told = true
+	s.told.Store(true)
 	s.once.Do(func() {
 		select {
 		case s.err = <-s.done:

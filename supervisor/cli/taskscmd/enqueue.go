@@ -145,8 +145,16 @@ func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, ins
 
 // check returns an error if the flags have invalid or contradictory values.
 func (f *enqueueFlags) check(given func(flag string) bool) error {
+	for flag, value := range map[string]string{"id": f.id, "unique": f.unique, queueWord: f.queue, "at": f.at, "deadline": f.deadline} {
+		if value == "" && given(flag) { // such as a shell's variable that is not set
+			return config.Usagef("--%s: it is empty: give a value, or leave the flag out", flag)
+		}
+	}
 	if err := f.checkDurations(given); err != nil {
 		return err
+	}
+	if f.timeout > 0 && !f.wait {
+		return config.Usagef("--timeout bounds --wait: use that as well, or --run-timeout for the handler")
 	}
 	for _, id := range f.after {
 		if !link.ValidName(id) {
