@@ -73,15 +73,15 @@ var looks = [][]string{
 	{"cache", "get", "k"}, {"cache", "set", "k", "1"}, {"cache", "keys"}, {"cache", "locks"}, {"cache", "export"},
 }
 
-// TestCommandsNameAlienKeys puts a value of every other type at every key and looks at every
-// command: what one says about a type names the key and what to do, in no words of Redis's.
+// TestCommandsNameAlienKeys puts a value of every type at every key and looks at every
+// command at every key: what one says about a type names the key and what to do, in no words of Redis's.
 func TestCommandsNameAlienKeys(t *testing.T) {
 	each(t, func(t *testing.T, at place) {
 		client := redistest.Client(t, at.cfg)
 		for method, key := range alienKeys(at.cfg.Keys()) {
 			for i, kind := range types {
 				for j, args := range looks {
-					if testing.Short() && (i+j)%len(types) != 0 {
+					if (i+j+len(method))%len(types) != 0 { // each command at each key once, each type at each key
 						continue
 					}
 					require.NoError(t, client.FlushDB(t.Context()).Err())
