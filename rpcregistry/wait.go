@@ -97,16 +97,19 @@ func (e *Endpoint) removeWaiter(id string) {
 	delete(e.pending, id)
 }
 
+// Waits reports whether calls wait for answers.
+func (e *Endpoint) Waits() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.pending) > 0
+}
+
 // NodeDown ends the calls that wait for an incarnation that is gone, with [ErrNodeDown]. A
 // call to a node id does not know which incarnation received it, so every call to that node
 // id ends: also a call that the node's next incarnation has already received and still
 // runs.
 func (e *Endpoint) NodeDown(gone redisbus.Identity) {
 	e.mu.Lock()
-	if len(e.pending) == 0 { // with thousands of nodes that end, this is what counts
-		e.mu.Unlock()
-		return
-	}
 	waiting := slices.Collect(maps.Values(e.pending))
 	e.mu.Unlock()
 	for _, w := range waiting {

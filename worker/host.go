@@ -165,7 +165,7 @@ func (h *Host) Open(ctx context.Context) error {
 		return err
 	}
 	h.bus.Hint(h.keys.Due(), h.mover.Look)
-	h.bus.Subscribe(memberLeft, h.endpoints.nodeDown, redisbus.SubscribeOptions{Inline: true})
+	h.bus.Subscribe(memberLeft, h.relayLeave, redisbus.SubscribeOptions{Inline: true})
 	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
 	return err
 }

@@ -111,7 +111,8 @@ func (n *Node) openBase(base *group.Group) error {
 	if err != nil {
 		return err
 	}
-	h.endpoints.add(a.RPC)
+	h.endpoints.add(a.RPC, a.ID())
+	a.Bus.Subscribe(memberLeft, onLeave(a.RPC), redisbus.SubscribeOptions{Inline: true})
 	for _, s := range h.cfg.App.subscriptions {
 		a.Bus.Subscribe(s.messageType, s.handle, redisbus.SubscribeOptions{})
 	}
