@@ -96,7 +96,7 @@ func explain(e *cluster.Env, key string, err error) error {
 	case errors.Is(err, cache.ErrConflict):
 		return explained("there is an entry under %q already: without --if-absent it is replaced", key)
 	case errors.Is(err, cache.ErrWrongType):
-		return explained("%q has no value: it is a list, which \"%s cache del\" removes, or the key of something else", key, e.Program)
+		return explained("%q is a list, which \"%s cache del\" removes, or the key of something else", key, e.Program)
 	case errors.Is(err, cache.ErrMalformed):
 		return explained("%q holds something that is no entry of this cache: nodes of another implementation need --compat", key)
 	case errors.Is(err, cache.ErrInvalid):

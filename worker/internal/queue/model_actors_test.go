@@ -364,6 +364,9 @@ func (m *machine) commitAs(a *actor, s *Session, batch []*Run) bool {
 		return false
 	}
 	require.NoError(m.t, err)
+	if _, withdrawn := i.refusals()[len(batch)+1]; withdrawn && number == i.Commit {
+		number++ // the session sends the commit again under the next number
+	}
 	if number == i.Commit+1 {
 		i.Commit = number
 		m.spec.commit(a.name, batch)
