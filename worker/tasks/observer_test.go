@@ -285,6 +285,7 @@ func TestTheObserverHearsOfEachTickOnceOnVirtualTime(t *testing.T) {
 		time.Sleep(2*time.Hour + 20*time.Minute) // nothing runs at two ticks
 		c.tickers(&r, 3)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.Equal(t, map[string]int{"tick enqueued": 2, "tick missed": 1}, heard.count)
 		for _, k := range heard.ticks {
 			require.Equal(t, []string{"hourly", "tick", "default"}, []string{k.Name, k.Task, k.Queue})

@@ -108,7 +108,7 @@ func TestAnAnnouncedWaitFindsATaskThatHasEndedBefore(t *testing.T) {
 		_, err = c.tasks.EnqueueWith(t.Context(), "double", number{}, tasks.Options{Await: true, ID: "chosen"})
 		require.NoError(t, err)
 		remembered, waiting := c.ended()
-		require.Equal(t, []int64{5, 0}, []int64{int64(remembered), int64(waiting)})
+		require.Equal(t, []int64{5, 0}, []int64{remembered, waiting})
 	})
 }
 

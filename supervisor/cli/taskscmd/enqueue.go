@@ -1,6 +1,7 @@
 package taskscmd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -145,33 +146,42 @@ func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, ins
 
 // check returns an error if the flags have invalid or contradictory values.
 func (f *enqueueFlags) check(given func(flag string) bool) error {
-	for flag, value := range map[string]string{"id": f.id, "unique": f.unique, queueWord: f.queue, "at": f.at, "deadline": f.deadline} {
-		if value == "" && given(flag) { // such as a shell's variable that is not set
-			return config.Usagef("--%s: it is empty: give a value, or leave the flag out", flag)
-		}
-	}
-	if err := f.checkDurations(given); err != nil {
+	if err := cmp.Or(f.checkTexts(given), f.checkDurations(given)); err != nil {
 		return err
 	}
-	if f.timeout > 0 && !f.wait {
+	switch {
+	case f.in > 0 && f.at != "":
+		return config.Usagef("use --in or --at, not both")
+	case f.timeout > 0 && !f.wait:
 		return config.Usagef("--timeout bounds --wait: use that as well, or --run-timeout for the handler")
+	case f.maxAttempts < 0 || f.maxAttempts == 0 && given("max-attempts"):
+		return config.Usagef("--max-attempts: %d is not 1 or more", f.maxAttempts)
+	case f.uniqueFor > 0 && f.unique == "":
+		return config.Usagef("--unique-for: say the key as well, with --unique")
+	}
+	return nil
+}
+
+// checkTexts returns an error for a text that is empty, such as a shell's variable that is
+// not set, or that is no name where one is needed.
+func (f *enqueueFlags) checkTexts(given func(flag string) bool) error {
+	for _, t := range []struct {
+		flag, value string
+		isName      bool
+	}{
+		{"id", f.id, true}, {queueWord, f.queue, true}, {"unique", f.unique, false}, {"at", f.at, false}, {"deadline", f.deadline, false},
+	} {
+		switch {
+		case t.value == "" && given(t.flag):
+			return config.Usagef("--%s: it is empty: give a value, or leave the flag out", t.flag)
+		case t.value != "" && t.isName && !link.ValidName(t.value):
+			return config.Usagef("--%s: %q: %w", t.flag, t.value, link.ErrName)
+		}
 	}
 	for _, id := range f.after {
 		if !link.ValidName(id) {
 			return config.Usagef("--after: %q: %w", id, link.ErrName)
 		}
-	}
-	switch {
-	case f.in > 0 && f.at != "":
-		return config.Usagef("use --in or --at, not both")
-	case f.queue != "" && !link.ValidName(f.queue):
-		return config.Usagef("--queue: %q: %w", f.queue, link.ErrName)
-	case f.id != "" && !link.ValidName(f.id):
-		return config.Usagef("--id: %q: %w", f.id, link.ErrName)
-	case f.maxAttempts < 0 || f.maxAttempts == 0 && given("max-attempts"):
-		return config.Usagef("--max-attempts: %d is not 1 or more", f.maxAttempts)
-	case f.uniqueFor > 0 && f.unique == "":
-		return config.Usagef("--unique-for: say the key as well, with --unique")
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (l *badLine) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		what := (*line)[0]
 		*line = (*line)[1:]
-		err := error(io.EOF)
+		err := io.EOF
 		switch what {
 		case lostReply:
 			_ = next(ctx, cmd)
