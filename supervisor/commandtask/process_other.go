@@ -5,7 +5,7 @@ package commandtask
 import "os/exec"
 
 // setProcessGroup does nothing: there are no process groups here.
-func separate(*exec.Cmd) {}
+func setProcessGroup(*exec.Cmd) {}
 
 // awaitExit waits until the program has ended.
 func awaitExit(cmd *exec.Cmd) { _ = cmd.Wait() }

@@ -8,7 +8,7 @@ import (
 )
 
 // setProcessGroup makes the program the leader of a process group.
-func separate(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+func setProcessGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // awaitExit waits until the program has ended. It reaps the program: there is no portable
 // way to wait without that.
