@@ -35,16 +35,6 @@ func changesTokens(t *testing.T, home environment) {
 	set.term()
 	require.Zero(t, set.wait(t))
 
-	set = start(t, both, echoApp(), "--workers", "2", "--token-mode", "plain")
-	set.err.await(t, "node is running", 2)
-	for _, args := range [][]string{{"api.ping"}, {"api.ping", "--node", "stellar-worker-2"}, {"api.ping", "--all"}} {
-		r = stellar(t, both, append([]string{"call", "--timeout", "1m"}, args...)...)
-		require.Equal(t, 1, r.code, r.err)
-		require.Contains(t, r.out+r.err, "token mode plain", args)
-	}
-	set.term()
-	require.Zero(t, set.wait(t))
-
 	// A mode that its nodes do not understand is named, long before the call's time is over.
 	set = start(t, both, echoApp(), "--workers", "2", "--token-mode", "plain")
 	set.err.await(t, "node is running", 2)
