@@ -21,7 +21,7 @@ func newBatcher(client *redis.Client) *batcher {
 	b := &batcher{Client: client}
 	// The bounds are small because all callers of a pipeline wait for its last answer.
 	bounds := flight.Limits{Flights: 2, Items: 256, Bytes: 256 << 10}
-	b.queue = flight.New(bounds, func(cmd *redis.Cmd) int { return size(cmd.Args()) }, b.send)
+	b.queue = flight.New(bounds, func(cmd *redis.Cmd) int { return link.TextSize(cmd.Args()) }, b.send)
 	return b
 }
 
@@ -62,17 +62,4 @@ func (b *batcher) send(ctx context.Context, commands []flight.Item[*redis.Cmd]) 
 			cmd.SetErr(err)
 		}
 	}
-}
-
-func size(args []any) int {
-	n := 0
-	for _, a := range args {
-		switch a := a.(type) {
-		case string:
-			n += len(a)
-		case []byte:
-			n += len(a)
-		}
-	}
-	return n
 }

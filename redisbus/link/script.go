@@ -79,3 +79,18 @@ func (s *Script) command(ctx context.Context, verb string, script any, keys []st
 	}
 	return cmd
 }
+
+// TextSize returns how many bytes the texts among the arguments of a command have. Numbers
+// do not count.
+func TextSize(args []any) int {
+	n := 0
+	for _, a := range args {
+		switch a := a.(type) {
+		case string:
+			n += len(a)
+		case []byte:
+			n += len(a)
+		}
+	}
+	return n
+}

@@ -50,16 +50,7 @@ func brokenOff(err error) bool {
 // sizeOf returns about how many bytes the arguments of a script have on the wire.
 func sizeOf(args []any) int {
 	const each = 16 // framing, and numbers
-	n := each * len(args)
-	for _, a := range args {
-		switch a := a.(type) {
-		case string:
-			n += len(a)
-		case []byte:
-			n += len(a)
-		}
-	}
-	return n
+	return each*len(args) + link.TextSize(args)
 }
 
 // Size returns about how many bytes the run's outcome has in a commit.
