@@ -3,6 +3,7 @@ package tasks_test
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"errors"
 	"slices"
 	"strconv"
@@ -258,7 +259,7 @@ func TestAnObserverAllocatesNothing(t *testing.T) {
 		n := c.start(&r, 10)
 		defer n.stop()
 		requests := slices.Repeat([]tasks.Request{{Name: "quick", Payload: json.RawMessage(`{"N":1}`)}}, some)
-		return testing.AllocsPerRun(5, func() {
+		return testing.AllocsPerRun(2, func() {
 			_, err := c.tasks.EnqueueMany(t.Context(), requests)
 			require.NoError(t, err)
 			for range some {
@@ -267,10 +268,15 @@ func TestAnObserverAllocatesNothing(t *testing.T) {
 		}) / some
 	}
 	heard := &counter{}
-	without, with := perTask(nil), perTask(heard)
-	t.Logf("allocations a task: %.2f, with an observer %.2f", without, with)
+	// How many claims and commits a round takes differs with the load of the machine, and so do its
+	// allocations, by a few tenths a task; one for each event would be one a task or more.
+	least, leastWith := math.Inf(1), math.Inf(1)
+	for range 4 {
+		least, leastWith = min(least, perTask(nil)), min(leastWith, perTask(heard))
+	}
+	t.Logf("allocations a task: %.2f, with an observer %.2f", least, leastWith)
 	require.Greater(t, heard.n.Load(), int64(2*some))
-	require.InDelta(t, without, with, 0.2, "claims and commits are not the same each time")
+	require.Less(t, leastWith, least+0.5)
 }
 
 func TestTheObserverHearsOfEachTickOnceOnVirtualTime(t *testing.T) {
