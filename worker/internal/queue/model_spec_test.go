@@ -208,8 +208,8 @@ func (s *spec) begin() {
 }
 
 func (s *spec) flush() {
-	for queue := range s.touched {
-		if s.pending(queue) {
+	for queue, touched := range s.touched {
+		if touched && s.pending(queue) {
 			s.wake(queue)
 		}
 	}
@@ -244,7 +244,9 @@ func (s *spec) place(t *specTask) {
 		t.State, t.Due = stateDelayed, due
 		return
 	}
+	touched := s.touched[t.queue()] || len(s.Lines[t.Line]) == 0 // else somebody was woken for those that wait there
 	s.push(t)
+	s.touched[t.queue()] = touched
 }
 
 // parkedTick returns the id of the tick of a periodic task that is in a parked list, or "".

@@ -66,3 +66,32 @@ func TestNobodyWhoLeftIsKept(t *testing.T) {
 		require.Empty(t, p.waiting)
 	})
 }
+
+func TestABatchThatMeetsAnAlienKeyStoresNothing(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		redis, keys := redistest.Client(t, cfg), cfg.Keys()
+		p := NewProducer(t.Context(), redis, keys, errClosed)
+		defer p.Close()
+		some := []Task{
+			NewKind("n", "a", Options{}).Task("1", NoOptions, nil), NewKind("n", "b", Options{}).Task("2", NoOptions, nil),
+			NewKind("n", "a^", Options{}).Task("3", NoOptions, nil),
+		}
+		for _, alien := range []string{keys.Queue("a"), keys.Queue("b"), keys.Queue("a^"), keys.Tasks(), keys.Queues(), keys.Stats()} {
+			require.NoError(t, redis.Set(t.Context(), alien, "alien", 0).Err())
+			_, _, err := p.Enqueue(t.Context(), some)
+			var wrong *link.WrongTypeError
+			require.ErrorAs(t, err, &wrong, alien)
+			require.Equal(t, alien, wrong.Key)
+			require.NoError(t, redis.Del(t.Context(), alien).Err())
+			require.Zero(t, redis.Exists(t.Context(), keys.Tasks(), keys.Queue("a"), keys.Queue("b"), keys.Queue("a^")).Val(), alien)
+			for field, n := range redis.HGetAll(t.Context(), keys.Stats()).Val() {
+				require.Equal(t, "0", n, field)
+			}
+		}
+		known, refused, err := p.Enqueue(t.Context(), some)
+		require.NoError(t, err)
+		require.Empty(t, refused)
+		require.Equal(t, 3, known)
+		require.Equal(t, map[string]string{"a|enqueued": "2", "b|enqueued": "1"}, redis.HGetAll(t.Context(), keys.Stats()).Val())
+	})
+}

@@ -35,8 +35,7 @@ local function place(id, line, options, at)
   if due then
     delay(queue, due, {id})
   else
-    redis.call('LPUSH', key('queue:' .. line), id)
-    touched[queue] = true
+    if rises(redis.call('LPUSH', key('queue:' .. line), id), 1) then touched[queue] = true end
   end
 end
 
