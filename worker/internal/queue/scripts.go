@@ -42,6 +42,7 @@ var (
 	enqueueScript    = link.NewScript(link.LuaPrelude, join("names", "record", "numbered", "plain", "places", "adding", "enqueue"))
 	enqueueBinding   = link.NewScript(link.LuaPrelude, join(slices.Concat([]string{"names", "numbered", "places"}, bindings, []string{"enqueue"})...))
 	claimScript      = script("claim")
+	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
 	takeoverScript   = script("takeover", endings...)
 	dueScript        = script("due", append(endings, "finding")...)
 	tickScript       = script("tick", bindings...)
@@ -77,7 +78,7 @@ func newCommitScript(c *cache.Cache) *link.Script {
 	if known, ok := commitScripts.Load(effects); ok {
 		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
 	}
-	script := link.NewScript(link.LuaPrelude, effects, join(slices.Concat([]string{"names", "places"}, bindings, []string{"commit"})...))
+	script := link.NewScript(link.LuaPrelude, effects, join(slices.Concat([]string{"names", "places"}, bindings, []string{"speed", "commit"})...))
 	commitScripts.Store(effects, script)
 	return script
 }
