@@ -141,12 +141,16 @@ func (c *cluster) startMover() func() {
 	m.OnCancel, m.Observer = c.cancel, c.observer
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	sub := c.redis.Subscribe(c.t.Context(), c.keys.Due())
+	sub := c.redis.Subscribe(c.t.Context(), c.keys.Due(), c.keys.Look())
 	_, err := sub.Receive(c.t.Context())
 	require.NoError(c.t, err)
 	go func() {
-		for range sub.Channel() {
-			m.Look()
+		for message := range sub.Channel() {
+			if message.Channel == c.keys.Due() {
+				m.Hint()
+			} else {
+				m.Look()
+			}
 		}
 	}()
 	go func() { _ = m.Serve(ctx); close(done) }()

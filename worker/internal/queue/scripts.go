@@ -37,6 +37,7 @@ var (
 	claimScript      = script("claim")
 	takeoverScript   = script("takeover", endings...)
 	dueScript        = script("due", append(endings, "finding")...)
+	leaveScript      = script("leave")
 	tickScript       = script("tick", bindings...)
 	resignScript     = script("resign")
 	soloScript       = script("solo")
