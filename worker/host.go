@@ -22,6 +22,7 @@ import (
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // HostConfig configures a [Host].
@@ -56,6 +57,8 @@ type Host struct {
 	client    *redis.Client // joins, hand-overs, delayed tasks
 	heart     *redis.Client // heartbeats and probes alone, so that nothing holds them up
 	listener  *redis.Client
+	sender    *redis.Client // enqueues of all nodes
+	tasks     *tasks.Client // which the nodes' clients are branches of
 	keys      link.Keys
 	directory membership.Directory
 	keeper    *membership.Keeper
@@ -108,6 +111,12 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if h.listener, err = link.OpenClient(cfg.Redis, "stellar:host:subscriber"); err != nil {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close())
 	}
+	if h.sender, err = link.OpenClient(cfg.Redis, "stellar:host:enqueues"); err != nil {
+		return nil, errors.Join(err, h.client.Close(), h.heart.Close(), h.listener.Close())
+	}
+	h.tasks = tasks.NewClient(context.Background(), h.sender, h.keys, &cfg.App.tasks)
+	h.tasks.Observe(cfg.Observer)
+	h.tasks.Report(h.reports)
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
@@ -221,5 +230,6 @@ func (h *Host) Close(wait time.Duration) error {
 		h.stopWaiting()
 		<-done
 	}
-	return errors.Join(h.client.Close(), h.heart.Close(), h.listener.Close())
+	h.tasks.Close()
+	return errors.Join(h.client.Close(), h.heart.Close(), h.listener.Close(), h.sender.Close())
 }

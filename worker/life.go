@@ -92,7 +92,7 @@ func (n *Node) openBase(base *group.Group) error {
 		return err
 	}
 	a.Cache = h.cfg.Cache.open(n.conns.Client, h.keys, n.lease.Incarnation.String(), h.cfg.Observer, h.reports, n.log)
-	a.Tasks = tasks.NewClient(context.WithoutCancel(base.Context()), n.conns.Client, h.keys, &h.cfg.App.tasks)
+	a.Tasks = h.tasks.Branch(context.WithoutCancel(base.Context()), n.conns.Client)
 	a.Tasks.Observe(h.cfg.Observer)
 	a.Tasks.Report(h.reports)
 	a.Tasks.LogTo(n.log)

@@ -25,6 +25,8 @@ type Client struct {
 	keys     link.Keys
 	store    queue.Store
 	producer *queue.Producer
+	shared   bool // the producer is another client's
+	caller   *queue.Caller
 	registry *Registry
 	observer Observer                   // nil: none
 	plain    atomic.Pointer[queue.Kind] // of the last task without options
@@ -48,16 +50,32 @@ type Client struct {
 // published on Redis ([Client.Learn]). It refuses other tasks with [ErrUndefined] unless
 // [Options].AnyName is set.
 func NewClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *Registry) *Client {
-	closed, end := context.WithCancel(ctx)
-	client := &Client{
-		closed: closed, end: end, redis: c, keys: keys, store: queue.NewStore(c, keys), producer: queue.NewProducer(ctx, c, keys, ErrClosed),
-		registry: r, endings: redisbus.NewAnnouncements(c), log: zerolog.Nop(), warned: map[string]struct{}{},
-	}
+	client := newClient(ctx, c, keys, r, queue.NewProducer(ctx, c, keys))
 	if r == nil {
 		client.registry, client.strict = &Registry{}, true
 		client.Learn()
 	}
 	return client
+}
+
+// Branch returns a client like c, with connections of its own and the same definitions, whose
+// enqueues share batches with those of c and of its other branches: the nodes of a process are
+// branches of one client. It works until ctx ends, it is closed, or c is closed.
+func (c *Client) Branch(ctx context.Context, r redis.UniversalClient) *Client {
+	b := newClient(ctx, r, c.keys, c.registry, c.producer)
+	b.shared, b.strict = true, c.strict
+	if c.published != nil {
+		b.Learn()
+	}
+	return b
+}
+
+func newClient(ctx context.Context, c redis.UniversalClient, keys link.Keys, r *Registry, p *queue.Producer) *Client {
+	closed, end := context.WithCancel(ctx)
+	return &Client{
+		closed: closed, end: end, redis: c, keys: keys, store: queue.NewStore(c, keys), producer: p, caller: p.Caller(ctx, ErrClosed),
+		registry: r, endings: redisbus.NewAnnouncements(c), log: zerolog.Nop(), warned: map[string]struct{}{},
+	}
 }
 
 // Learn has the client use published definitions for tasks that its registry does not know.
@@ -74,7 +92,10 @@ func (c *Client) LogTo(log zerolog.Logger) { c.log = log }
 // is unknown.
 func (c *Client) Close() {
 	c.end()
-	c.producer.Close()
+	c.caller.Close()
+	if !c.shared {
+		c.producer.Close()
+	}
 	c.endings.Close()
 	if c.published != nil {
 		c.published.close()
@@ -155,7 +176,7 @@ func (c *Client) send(ctx context.Context, all []queue.Task) ([]Receipt, error) 
 	if c.observer != nil {
 		began = time.Now()
 	}
-	known, refused, err := c.producer.Enqueue(ctx, all)
+	known, refused, err := c.caller.Enqueue(ctx, all)
 	if c.observer != nil {
 		c.observeSent(all, known, refused, err, time.Since(began))
 	}

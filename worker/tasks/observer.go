@@ -179,12 +179,20 @@ type TaskEnd struct {
 
 // Observe sets the observer of the client's enqueues; nil means none. Call it before the
 // client's first use.
-func (c *Client) Observe(o Observer) { c.observer, c.producer.OnEnd = o, onEnd(o) }
+func (c *Client) Observe(o Observer) {
+	c.observer = o
+	if !c.shared {
+		c.producer.OnEnd = onEnd(o)
+	}
+}
 
 // Report sets where failures of Redis are logged that the client's calls wait out; nil means
 // nowhere. Call it before the client's first use.
 func (c *Client) Report(r *link.Reports) {
-	c.store.Reports, c.producer.Reports, c.endings.Reports = r, r, r
+	c.store.Reports, c.endings.Reports = r, r
+	if !c.shared {
+		c.producer.Reports = r
+	}
 	if c.published != nil {
 		c.published.store.Reports = r
 	}

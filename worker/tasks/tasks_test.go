@@ -68,7 +68,7 @@ func (c *cluster) onlyTheWorkIsLeft() {
 		switch {
 		case strings.HasPrefix(key, k.CachePrefix()), key == k.Prefix()+"clock":
 		case strings.HasPrefix(key, k.Producer("")): // the cluster's client is still open
-		case key == k.Layout(), key == k.Epoch(), key == k.Stats(), key == k.Queues(), key == k.Tries():
+		case key == k.Layout(), key == k.Epoch(), key == k.Stats(), key == k.Queues(), key == k.Ready(), key == k.Tries():
 		default:
 			c.t.Errorf("left behind: %s", key)
 		}

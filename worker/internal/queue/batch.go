@@ -109,9 +109,6 @@ func (p *Producer) failure(ctx context.Context, err error, unsure bool) error {
 	if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
 		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	}
-	if p.ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", p.closed, err)
-	}
 	return err
 }
 
@@ -185,13 +182,17 @@ func await(ctx context.Context, behind *batch) bool {
 	}
 }
 
-// patience returns the context under which a batch is sent. A batch of one caller ends
-// with the caller's context. A batch of several callers has the latest of their
-// deadlines, or none if a caller has none.
+// patience returns the context under which a batch is sent. A batch of one call ends with
+// the call's context, and with its caller. A batch of several calls has the latest of their
+// deadlines, or none if a call has none.
 func (p *Producer) patience(batch []*submission) (context.Context, context.CancelFunc) {
-	if len(batch) == 1 && batch[0].ctx.Done() != nil {
-		ctx, cancel := context.WithCancel(batch[0].ctx)
-		stop := context.AfterFunc(p.ctx, cancel)
+	if len(batch) == 1 {
+		s := batch[0]
+		if s.ctx.Done() == nil {
+			return s.caller.ctx, func() {}
+		}
+		ctx, cancel := context.WithCancel(s.ctx)
+		stop := context.AfterFunc(s.caller.ctx, cancel)
 		return ctx, func() { stop(); cancel() }
 	}
 	var latest time.Time
@@ -210,7 +211,7 @@ func (p *Producer) patience(batch []*submission) (context.Context, context.Cance
 // wanted reports whether any caller still waits for the batch.
 func (b *batch) wanted() bool {
 	for _, s := range b.parts {
-		if s.ctx.Err() == nil {
+		if !s.gone() {
 			return true
 		}
 	}

@@ -80,9 +80,9 @@ func TestACommitOnABadLineEndsTheTask(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cfg := redistest.Embedded(t).Config()
 				client, keys := redistest.Client(t, cfg), cfg.Keys()
-				producer := NewProducer(t.Context(), client, keys, errClosed)
+				producer := NewProducer(t.Context(), client, keys)
 				defer producer.Close()
-				_, _, err := producer.Enqueue(t.Context(), []Task{NewKind("t", "q", Options{}).Task("1", NoOptions, []byte("1"))})
+				_, _, err := producer.Caller(t.Context(), errClosed).Enqueue(t.Context(), []Task{NewKind("t", "q", Options{}).Task("1", NoOptions, []byte("1"))})
 				require.NoError(t, err)
 
 				bad := redistest.Client(t, cfg)

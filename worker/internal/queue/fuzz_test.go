@@ -19,7 +19,7 @@ import (
 
 // viewScript is what the scripts make of a record.
 func viewScript() *link.Script {
-	return link.NewScript(link.LuaPrelude, source("places"), source("moving"), `
+	return link.NewScript(link.LuaPrelude, source("names"), source("places"), source("moving"), `
 local line, options = line_of(ARGV[1]), options_of(ARGV[1])
 return {line or '', queue_of(line or ''), options.u or '', options.v and int(options.v) or '', table.concat(options.f or {}, ' '),
   due_of(options, 0) and int(due_of(options, 0)) or ''}`)

@@ -117,7 +117,7 @@ func (m *machine) enqueueAgain() {
 // has gone back behind is new to it.
 func (m *machine) send(producer string, number int, open []int, behind bool) {
 	p := m.senders[producer]
-	s := &submission{ctx: m.ctx, tasks: p.batches[number-1].tasks, done: make(chan struct{})}
+	s := &submission{ctx: m.ctx, caller: m.senders[producer].producer.Caller(m.ctx, errClosed), tasks: p.batches[number-1].tasks, done: make(chan struct{})}
 	b := &batch{number: uint64(number), parts: []*submission{s}}
 	var others []*batch
 	for _, n := range open {

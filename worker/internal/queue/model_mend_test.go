@@ -113,6 +113,7 @@ func (m *machine) retry() {
 		m.spec.tally(t.queue(), "revived")
 		m.spec.Queues[t.queue()] = true
 		m.spec.push(t)
+		m.spec.touched[t.queue()] = true
 		return "retried"
 	})
 }
@@ -135,6 +136,7 @@ func (m *machine) reschedule() {
 		}
 		t.Due = 0
 		m.spec.push(t)
+		m.spec.touched[t.queue()] = true
 	}
 }
 

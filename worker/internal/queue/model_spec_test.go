@@ -216,8 +216,8 @@ func (s *spec) begin() {
 }
 
 func (s *spec) flush() {
-	for queue := range s.touched {
-		if s.pending(queue) {
+	for queue, touched := range s.touched {
+		if touched && s.pending(queue) {
 			s.wake(queue)
 		}
 	}
@@ -242,15 +242,17 @@ func (s *spec) push(t *specTask) {
 // into puts a task into its line at a place.
 func (s *spec) into(t *specTask, at int) {
 	t.State = statePending
-	if len(s.Lines[t.Line]) == 0 {
-		s.Ready[t.queue()], s.Queues[t.queue()] = true, true
+	if len(s.Lines[t.Line]) == 0 { // else somebody was woken for those that wait there
+		s.Ready[t.queue()], s.Queues[t.queue()], s.touched[t.queue()] = true, true, true
 	}
 	s.Lines[t.Line] = slices.Insert(s.Lines[t.Line], at, t.ID)
-	s.touched[t.queue()] = true
 }
 
 // front puts a task into its line as the next.
-func (s *spec) front(t *specTask) { s.into(t, len(s.Lines[t.Line])) }
+func (s *spec) front(t *specTask) {
+	s.into(t, len(s.Lines[t.Line]))
+	s.touched[t.queue()] = true
+}
 
 // delay puts a task off until it is due.
 func (s *spec) delay(t *specTask, due int64) {

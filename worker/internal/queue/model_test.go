@@ -105,7 +105,7 @@ func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw
 		store: NewStore(c, keys), ids: IDs{producer: "new"}, cache: cache.New(cache.Config{Client: c, Keys: keys}),
 	}
 	for _, producer := range []string{"p0", "p1"} {
-		m.senders[producer] = &sender{producer: NewProducer(ctx, c, keys, errClosed)}
+		m.senders[producer] = &sender{producer: NewProducer(ctx, c, keys)}
 		m.senders[producer].producer.name, m.senders[producer].producer.OnEnd = producer, m.onEnd
 	}
 	m.store.OnEnd = m.onEnd

@@ -9,9 +9,9 @@ import (
 
 // indexMutants are mistakes with the indexes, and with who is responsible for what time moves.
 var indexMutants = []mutant{
-	{"places", "redis.pcall('SADD', key('ready'), queue) ~= 0", "false"},
-	{"places", "then known(queue) end", "then end"},
-	{"places", "n == to then", "n < to then"},
+	{"names", "redis.pcall('SADD', key('ready'), queue) ~= 0", "false"},
+	{"names", "~= 0 and known(queue)", "~= 0"},
+	{"places", "if risen then filled(queue_of(line)) end", ""},
 	{"places", "redis.pcall('SREM', key('ready'), queue)", ""},
 	{"places", "'LT', 'CH', int(due)", "'CH', int(due)"},
 	{"places", "'LT', 'CH', int(due)", "'LT', int(due)"},
@@ -26,15 +26,16 @@ var indexMutants = []mutant{
 	{"due", "left = left - #ids", ""},
 	{"due", "if first then redis.call('ZADD', key('next'), int(first), queue) else", "if not first then"},
 	{"due", "int(first), queue) else redis.call('ZREM', key('next'), queue) end", "int(first), queue) end"},
-	{"due", "else emptied(queue) end", "end"},
+	{"due", "      emptied(queue)\n", ""},
 	{"due", "if ready[i] == 0 and pending(queue) then", "if false then"},
 	{"due", "if ready[i] == 0 and pending(queue) then", "if ready[i] == 0 then"},
-	{"due", "      touched[queue] = true\n", ""},
+	{"due", "      touched[queue] = true\n    end\n  end\n  table", "    end\n  end\n  table"},
 	{"due", "for _, queue in ipairs(lacking) do bring(queue) end", ""},
 	{"due", "more = more or nextup and nextup <= at\n", ""},
 	{"due", "more and 0 or", ""},
 	{"due", "math.min(wait or longest, longest)", "(wait or longest)"},
 	{"due", "if till or promise == false then", "if promise == false then"},
+	{"due", "then touched[queue_of(line)] = true end", "then end"},
 	{"leave", "~= ARGV[1] then", "== ARGV[1] then"},
 	{"leave", "redis.call('DEL', key('mover'))", ""},
 }
@@ -51,17 +52,20 @@ var indexCases = map[string]func(*machine){
 			m.step(func() { m.dueAs("m0", "", 3, 9) })
 		}
 	},
+	"a visit wakes for a queue whose wake was lost": func(m *machine) { m.visitWakes(func() {}) },
 	"a visit wakes for a queue that it finds": func(m *machine) {
+		m.visitWakes(func() {
+			m.draw = func(string, int) int { return 0 }
+			m.step(m.loseIndex)
+		})
+	},
+	"tasks that are moved wake": func(m *machine) {
+		m.enqueueOne(1, draft{In: time.Second})
 		m.step(m.join)
 		m.step(m.claim)
-		m.step(func() { m.pauseAs("a", true) })
-		m.enqueueOne(1, draft{})
-		m.draw = func(string, int) int { return 0 }
-		m.step(m.loseIndex)
-		m.spec.Settings["a"].Paused = false // by an older version that wakes nobody
-		require.NoError(m.t, m.redis.HDel(m.ctx, m.keys.Settings(), "a").Err())
 		require.Len(m.t, m.spec.Idle["a"], 1)
-		m.step(func() { m.dueOf(9, 9) })
+		m.sleep(2000)
+		m.step(func() { m.dueAs("m0", "", 9, 9) })
 		require.Empty(m.t, m.spec.Idle["a"])
 	},
 	"only the first task of all that is due in 5 s is told": func(m *machine) {
@@ -82,4 +86,18 @@ var indexCases = map[string]func(*machine){
 			require.Equal(m.t, want, told.Payload)
 		}
 	},
+}
+
+// visitWakes has a task wait beside an idle node, then f, then a visit.
+func (m *machine) visitWakes(f func()) {
+	m.step(m.join)
+	m.step(m.claim)
+	m.step(func() { m.pauseAs("a", true) })
+	m.enqueueOne(1, draft{})
+	f()
+	m.spec.Settings["a"].Paused = false // by something that wakes nobody
+	require.NoError(m.t, m.redis.HDel(m.ctx, m.keys.Settings(), "a").Err())
+	require.Len(m.t, m.spec.Idle["a"], 1)
+	m.step(func() { m.dueOf(9, 9) })
+	require.Empty(m.t, m.spec.Idle["a"])
 }

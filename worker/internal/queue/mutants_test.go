@@ -19,7 +19,10 @@ import (
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
-var allMutants = flag.Bool("mutants", false, "run all mutants of the scripts, not a sample")
+var (
+	allMutants = flag.Bool("mutants", false, "run all mutants of the scripts, not a sample")
+	mutantsOf  = flag.String("mutants-of", "", "run all mutants of these files, separated by commas")
+)
 
 // Bounds of the search that a mutant must not outlive, and in how many parts the
 // table is sampled.
@@ -44,7 +47,7 @@ func TestMutantsOfTheScriptsAreCaught(t *testing.T) {
 	survivors, runs := []string{}, 0
 	for i, mut := range slices.Concat(mutants, indexMutants) {
 		change := mut.change(t)
-		if !*allMutants && i%mutantSample != offset {
+		if named := slices.Contains(strings.Split(*mutantsOf, ","), mut.file); !named && (*mutantsOf != "" || !*allMutants && i%mutantSample != offset) {
 			continue
 		}
 		runs++

@@ -33,8 +33,9 @@ const closedMemory = time.Minute
 const window = 2
 
 // Producer stores tasks in numbered batches. Redis stores each batch once, however often
-// it is sent. Calls made while two batches are in flight share the next batch. Make a
-// producer with [NewProducer].
+// it is sent. Calls made while two batches are in flight share the next batch, whichever
+// [Caller] they come from: the nodes of a process share a producer. Make one with
+// [NewProducer].
 type Producer struct {
 	// OnEnd, when set, is called for each task that was cancelled by the script that
 	// stored it. Set OnEnd before the first use.
@@ -45,7 +46,6 @@ type Producer struct {
 	redis  redis.UniversalClient
 	keys   link.Keys
 	name   string
-	closed error // the error of calls that Close interrupts, and of later calls
 	serial atomic.Int64
 
 	ctx    context.Context //nolint:containedctx // the producer's own: Close ends the batches that are on their way
@@ -60,23 +60,14 @@ type Producer struct {
 }
 
 // NewProducer returns a producer that works until ctx ends or [Producer.Close] is called.
-// Calls that still wait then, and later calls, return an error that wraps closed.
-func NewProducer(ctx context.Context, c redis.UniversalClient, keys link.Keys, closed error) *Producer {
-	p := &Producer{redis: c, keys: keys, name: newProducer(), closed: closed}
+func NewProducer(ctx context.Context, c redis.UniversalClient, keys link.Keys) *Producer {
+	p := &Producer{redis: c, keys: keys, name: newProducer()}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	return p
 }
 
-// Err returns nil until the producer is closed.
-func (p *Producer) Err() error {
-	if p.ctx.Err() != nil {
-		return p.closed
-	}
-	return nil
-}
-
-// Close ends the calls that still wait, and returns when no batch is in flight. Whether
-// the tasks of these calls were stored is unknown.
+// Close ends the calls of all callers that still wait, and returns when no batch is in
+// flight. Whether the tasks of these calls were stored is unknown.
 func (p *Producer) Close() {
 	p.mu.Lock()
 	p.cancel() // a later call sees it, and does not begin
@@ -95,43 +86,10 @@ func (p *Producer) Close() {
 	_ = p.redis.PExpire(ctx, p.keys.Producer(p.name), closedMemory).Err()
 }
 
-// Enqueue stores any number of tasks, in their order, in batches. While Redis is not
-// available it waits until ctx ends. known is the number of tasks, from the first on,
-// whose outcome is known. refused holds the codes of known tasks that were not stored, by
-// position from 0: "taken" if the id is taken, "unique=…" if the task with that id has
-// the unique key, "full" if the queue is full.
-//
-// After an error the tasks after the known ones are not stored, except if the error's
-// outcome is unknown: then up to three batches of them may be.
-func (p *Producer) Enqueue(ctx context.Context, tasks []Task) (known int, refused map[int]string, err error) {
-	if err := link.Cancelled(ctx); err != nil {
-		return 0, nil, err
-	}
-	parts := split(ctx, tasks)
-	posted := 0
-	for i, s := range parts {
-		// Post some parts ahead, so that the senders need not wait for this goroutine.
-		for ; posted < len(parts) && posted <= i+window; posted++ {
-			p.post(parts[posted], len(parts) == 1)
-		}
-		if err := p.wait(s); err != nil {
-			p.withdraw(parts[i+1 : posted]...)
-			return known, refused, err
-		}
-		for at, code := range s.refused {
-			if refused == nil {
-				refused = map[int]string{}
-			}
-			refused[known+at] = code
-		}
-		known += len(s.tasks)
-	}
-	return known, refused, nil
-}
-
 // submission is a part of one call's tasks that fits into one batch.
 type submission struct {
-	ctx     context.Context //nolint:containedctx // says whether its caller still waits
+	ctx     context.Context //nolint:containedctx // of the call
+	caller  *Caller
 	tasks   []Task
 	bytes   int
 	behind  *submission    // the previous part of the same call, which must be stored first
@@ -141,9 +99,12 @@ type submission struct {
 	err     error
 }
 
+// gone reports whether nobody waits for the part any more.
+func (s *submission) gone() bool { return s.ctx.Err() != nil || s.caller.ctx.Err() != nil }
+
 // split cuts the tasks of one call into parts that fit into a batch each. A task and the
 // tasks that are stored together with it ([Task].Then) stay in one part.
-func split(ctx context.Context, all []Task) []*submission {
+func (c *Caller) split(ctx context.Context, all []Task) []*submission {
 	parts := make([]*submission, 0, 1+len(all)/MaxBatch)
 	var last *submission
 	for from := 0; from < len(all); {
@@ -152,7 +113,7 @@ func split(ctx context.Context, all []Task) []*submission {
 			size += len(all[to].tail)
 			to++
 		}
-		last = &submission{ctx: ctx, tasks: all[from:to], bytes: size, behind: last, done: make(chan struct{})}
+		last = &submission{ctx: ctx, caller: c, tasks: all[from:to], bytes: size, behind: last, done: make(chan struct{})}
 		parts = append(parts, last)
 		from = to
 	}
@@ -165,9 +126,9 @@ func split(ctx context.Context, all []Task) []*submission {
 // waits.
 func (p *Producer) post(s *submission, idle bool) {
 	p.mu.Lock()
-	if p.ctx.Err() != nil {
+	if s.caller.ctx.Err() != nil { // it ends with p.ctx
 		p.mu.Unlock()
-		s.finish(p.closed)
+		s.finish(link.ErrNotSent)
 		return
 	}
 	p.waiting = append(p.waiting, s)
@@ -197,26 +158,6 @@ func (p *Producer) post(s *submission, idle bool) {
 func (s *submission) finish(err error) {
 	s.err = err
 	close(s.done)
-}
-
-// wait waits until a part has ended. When its caller's context ends first, the error is
-// that of link.GaveUp if the part was never sent, else link.ErrUnknownOutcome.
-func (p *Producer) wait(s *submission) error {
-	select {
-	case <-s.done:
-		return s.err
-	case <-s.ctx.Done():
-	}
-	err := link.Unanswered(context.Cause(s.ctx))
-	if p.withdraw(s); !p.wasSent(s) {
-		err = link.GaveUp(s.ctx, nil)
-	}
-	select {
-	case <-s.done: // both channels are ready: the part's own outcome is more precise
-		return s.err
-	default:
-		return err
-	}
 }
 
 // withdraw removes parts whose callers gave up from the waiting ones, at once: no part
@@ -283,7 +224,7 @@ func (p *Producer) next() *batch {
 			break
 		}
 		taken++
-		if s.ctx.Err() == nil {
+		if !s.gone() {
 			b.parts = append(b.parts, s)
 			s.in = b
 			count += len(s.tasks)

@@ -20,9 +20,10 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 var errRefused = errors.New("refused")
 
 func TestAPartBehindAnotherGoesAlone(t *testing.T) {
-	p := NewProducer(context.Background(), nil, link.NewKeys("x"), errClosed)
-	mine := split(t.Context(), make([]Task, 3*MaxBatch/2))
-	others := []*submission{{ctx: t.Context()}, {ctx: t.Context()}}
+	p := NewProducer(context.Background(), nil, link.NewKeys("x"))
+	me, other := p.Caller(context.Background(), errClosed), p.Caller(context.Background(), errClosed)
+	mine := me.split(t.Context(), make([]Task, 3*MaxBatch/2))
+	others := []*submission{{ctx: t.Context(), caller: me}, {ctx: t.Context(), caller: other}}
 	p.waiting = []*submission{others[0], mine[0], mine[1], others[1]}
 	for i, want := range [][]*submission{{others[0], mine[0]}, {mine[1]}, {others[1]}} {
 		b := p.next()
@@ -43,20 +44,21 @@ func TestNobodyWhoLeftIsKept(t *testing.T) {
 		}}
 		conns, err := link.OpenClient(away, "test")
 		require.NoError(t, err)
-		p := NewProducer(t.Context(), conns, away.Keys(), errClosed)
+		p := NewProducer(t.Context(), conns, away.Keys())
 		defer func() {
 			p.Close()
 			require.NoError(t, conns.Close())
 			time.Sleep(2 * time.Second) // a dialler outlives its pool by one
 		}()
+		caller := p.Caller(t.Context(), errClosed)
 		some := slices.Repeat([]Task{NewKind("n", "default", Options{}).Task("1", NoOptions, nil)}, 3*MaxBatch)
 		for range window {
-			go func() { _, _, _ = p.Enqueue(t.Context(), some[:1]) }() // they wait for good
+			go func() { _, _, _ = caller.Enqueue(t.Context(), some[:1]) }() // they wait for good
 		}
 		synctest.Wait()
 		for range 10 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			_, _, err = p.Enqueue(ctx, some)
+			_, _, err = caller.Enqueue(ctx, some)
 			require.ErrorIs(t, err, link.ErrUnavailable, "they were never sent")
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			cancel()
@@ -64,5 +66,76 @@ func TestNobodyWhoLeftIsKept(t *testing.T) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		require.Empty(t, p.waiting)
+	})
+}
+
+func TestABatchThatMeetsAnAlienKeyStoresNothing(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		redis, keys := redistest.Client(t, cfg), cfg.Keys()
+		p := NewProducer(t.Context(), redis, keys)
+		defer p.Close()
+		caller := p.Caller(t.Context(), errClosed)
+		some := []Task{
+			NewKind("n", "a", Options{}).Task("1", NoOptions, nil), NewKind("n", "b", Options{}).Task("2", NoOptions, nil),
+			NewKind("n", "a^", Options{}).Task("3", NoOptions, nil),
+		}
+		for _, alien := range []string{keys.Queue("a"), keys.Queue("b"), keys.Queue("a^"), keys.Tasks(), keys.Queues(), keys.Stats()} {
+			require.NoError(t, redis.Set(t.Context(), alien, "alien", 0).Err())
+			_, _, err := caller.Enqueue(t.Context(), some)
+			var wrong *link.WrongTypeError
+			require.ErrorAs(t, err, &wrong, alien)
+			require.Equal(t, alien, wrong.Key)
+			require.NoError(t, redis.Del(t.Context(), alien).Err())
+			require.Zero(t, redis.Exists(t.Context(), keys.Tasks(), keys.Queue("a"), keys.Queue("b"), keys.Queue("a^")).Val(), alien)
+			for field, n := range redis.HGetAll(t.Context(), keys.Stats()).Val() {
+				require.Equal(t, "0", n, field)
+			}
+		}
+		known, refused, err := caller.Enqueue(t.Context(), some)
+		require.NoError(t, err)
+		require.Empty(t, refused)
+		require.Equal(t, 3, known)
+		require.Equal(t, map[string]string{"a|enqueued": "2", "b|enqueued": "1"}, redis.HGetAll(t.Context(), keys.Stats()).Val())
+	})
+}
+
+func TestACallersEndIsNobodyElses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := link.Config{Dial: func(context.Context) (net.Conn, error) { return nil, link.DialError(errors.New("away")) }}
+		conns, err := link.OpenClient(away, "test")
+		require.NoError(t, err)
+		p := NewProducer(t.Context(), conns, away.Keys())
+		ending, staying := p.Caller(t.Context(), errClosed), p.Caller(t.Context(), errClosed)
+		ended, stays := make(chan error, 8), make(chan error, 8)
+		enqueue := func(c *Caller, end chan<- error) {
+			_, _, err := c.Enqueue(context.WithoutCancel(t.Context()), []Task{NewKind("n", "default", Options{}).Task("1", NoOptions, nil)})
+			end <- err
+		}
+		for range 4 { // two are sent, the others wait for the next batch
+			go enqueue(ending, ended)
+			synctest.Wait()
+			go enqueue(staying, stays)
+			synctest.Wait()
+		}
+		ending.Close()
+		for range 4 {
+			require.ErrorIs(t, <-ended, errClosed)
+		}
+		enqueue(ending, ended)
+		require.ErrorIs(t, <-ended, errClosed)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, stays)
+		p.mu.Lock()
+		for _, s := range p.waiting {
+			require.Same(t, staying, s.caller, "nothing is kept of a caller that has ended")
+		}
+		p.mu.Unlock()
+		p.Close()
+		for range 4 {
+			require.ErrorIs(t, <-stays, errClosed)
+		}
+		require.NoError(t, conns.Close())
+		time.Sleep(2 * time.Second) // a dialler outlives its pool by one
 	})
 }

@@ -2,6 +2,8 @@ package queue
 
 import (
 	"embed"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/stellarfw/stellar/cache"
@@ -22,18 +24,23 @@ func source(name string) string {
 
 // script returns a script made of the named shared files and its own file in lua.
 func script(name string, shared ...string) *link.Script {
-	parts := []string{link.LuaPrelude, source("places")}
-	for _, s := range shared {
-		parts = append(parts, source(s))
+	return link.NewScript(link.LuaPrelude, join(append(slices.Concat([]string{"names", "places"}, shared), name)...))
+}
+
+// join returns the text of some files in lua.
+func join(names ...string) string {
+	parts := make([]string, len(names))
+	for i, name := range names {
+		parts[i] = source(name)
 	}
-	return link.NewScript(append(parts, source(name))...)
+	return strings.Join(parts, "\n")
 }
 
 var (
 	// enqueueScript stores batches in which no task has a unique key or follows
 	// others. enqueueBinding stores all batches, and is half as fast.
-	enqueueScript    = script("enqueue", "adding")
-	enqueueBinding   = script("enqueue", bindings...)
+	enqueueScript    = link.NewScript(link.LuaPrelude, join("names", "record", "numbered", "plain", "places", "adding", "enqueue"))
+	enqueueBinding   = link.NewScript(link.LuaPrelude, join(slices.Concat([]string{"names", "numbered", "places"}, bindings, []string{"enqueue"})...))
 	claimScript      = script("claim")
 	takeoverScript   = script("takeover", endings...)
 	dueScript        = script("due", append(endings, "finding")...)
@@ -57,7 +64,7 @@ var (
 	definitionsScript = script("definitions", "defining")
 
 	endings  = []string{"moving", "ties", "endings"}
-	bindings = []string{"moving", "ties", "endings", "adding", "binding"}
+	bindings = []string{"moving", "ties", "endings", "record", "adding", "binding"}
 )
 
 // commitScripts has the results of newCommitScript by [cache.Cache.LuaEffects]: there are as
@@ -71,11 +78,7 @@ func newCommitScript(c *cache.Cache) *link.Script {
 	if known, ok := commitScripts.Load(effects); ok {
 		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
 	}
-	parts := []string{link.LuaPrelude, effects, source("places")}
-	for _, s := range bindings {
-		parts = append(parts, source(s))
-	}
-	script := link.NewScript(append(parts, source("commit"))...)
+	script := link.NewScript(link.LuaPrelude, effects, join(slices.Concat([]string{"names", "places"}, bindings, []string{"commit"})...))
 	commitScripts.Store(effects, script)
 	return script
 }

@@ -15,7 +15,7 @@ func TestDeadlinesInALongLineEndOneScriptAfterTheOther(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		client := redistest.Client(t, cfg)
 		keys := cfg.Keys()
-		store, producer := NewStore(client, keys), NewProducer(t.Context(), client, keys, link.ErrUnavailable)
+		store, producer := NewStore(client, keys), NewProducer(t.Context(), client, keys)
 		defer producer.Close()
 		late := Options{Deadline: 1000}
 		plain, dying := NewKind("t", "q", Options{}), NewKind("t", "q", late)
@@ -26,7 +26,7 @@ func TestDeadlinesInALongLineEndOneScriptAfterTheOther(t *testing.T) {
 				all[i] = dying.Task(fmt.Sprint(i), late.String(), []byte("1"))
 			}
 		}
-		_, refused, err := producer.Enqueue(t.Context(), all)
+		_, refused, err := producer.Caller(t.Context(), errClosed).Enqueue(t.Context(), all)
 		require.NoError(t, err)
 		require.Empty(t, refused)
 		for _, dead := range []int64{4, 5} { // those at the served end cost no search

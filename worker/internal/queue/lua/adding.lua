@@ -16,17 +16,6 @@ local function read_group(c)
     c + group_words + 2 * many
 end
 
--- A whole number in base 36: a time takes 8 bytes of a record instead of 13.
-local function base36(n)
-  local digits, out = '0123456789abcdefghijklmnopqrstuvwxyz', ''
-  repeat
-    local d = n % 36
-    out = string.sub(digits, d + 1, d + 1) .. out
-    n = (n - d) / 36
-  until n == 0
-  return out
-end
-
 -- What binding.lua does for groups with a unique key or with tasks to follow.
 local binding
 
@@ -182,8 +171,7 @@ local function add(group, at, bounded)
     known(queue)
     delay(queue, due, ready)
   else
-    push(group.line, ready)
-    touched[queue] = true
+    if push(group.line, ready) then touched[queue] = true end
   end
   return refused
 end

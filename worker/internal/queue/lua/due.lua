@@ -106,7 +106,7 @@ local function bring(queue)
       broken[key('queue:' .. line)] = true
     else
       redis.call('ZREM', delayed, id)
-      if line then push(line, {id}) end
+      if line and push(line, {id}) then touched[queue_of(line)] = true end
     end
   end
   local first = first_of('delayed:' .. queue)
@@ -119,7 +119,12 @@ for _, queue in ipairs(due) do bring(queue) end
 -- Visits some of the queues that have tasks.
 local function visit_ready()
   for _, queue in ipairs(redis.call('SRANDMEMBER', key('ready'), 50)) do
-    if pending(queue) then touched[queue] = true else emptied(queue) end
+    if pending(queue) then
+      known(queue) -- an older version may have taken it out
+      touched[queue] = true
+    else
+      emptied(queue)
+    end
   end
 end
 

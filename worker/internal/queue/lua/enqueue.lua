@@ -11,35 +11,6 @@
 -- Returns {'OK', tasks that were cancelled as they followed a cancelled one, position, code, …} naming only the tasks that were not stored,
 --         from 1: see add() | {'EARLY'} (the other batch has not been stored)
 --       | {'WRONGTYPE', key}
-local producer, batch, open, behind = key('producer:' .. ARGV[1]), tonumber(ARGV[2]), ' ' .. ARGV[3] .. ' ', ARGV[4]
-
--- The largest number that came, then of those up to it that the producer waits for:
--- number, ':', '-' when it has not come, or else position, code, …, ';'.
-local largest, list = string.match(redis.call('GET', producer) or '0|', '^(%d+)|(.*)$')
-largest = tonumber(largest)
-local expected, kept = batch > largest, {}
-for number, what in string.gmatch(list, '(%d+):([^;]*);') do
-  if number == ARGV[2] then
-    expected = what == '-'
-    if not expected then
-      local reply = {'OK'}
-      for position, code in string.gmatch(what, '(%d+) (%S+)') do
-        reply[#reply + 1], reply[#reply + 2] = tonumber(position), code
-      end
-      return reply
-    end
-  elseif tonumber(number) > batch or string.find(open, ' ' .. number .. ' ', 1, true) then
-    kept[#kept + 1] = number .. ':' .. what .. ';'
-  end
-  if number == behind and what ~= '-' then behind = '' end
-end
-if not expected then return {'OK'} end -- nobody waits for it
-if behind ~= '' then return {'EARLY'} end
-for number in string.gmatch(open, '%d+') do
-  if tonumber(number) > largest then kept[#kept + 1] = number .. ':-;' end
-end
-local remembered = int(math.max(largest, batch)) .. '|' .. table.concat(kept) .. ARGV[2] .. ':'
-
 local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'stats', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 local groups, checked = {}, {}

@@ -35,8 +35,7 @@ local function place(id, line, options, at)
     known(queue) -- it may have been deleted meanwhile
     delay(queue, due, {id})
   else
-    push(line, {id})
-    touched[queue] = true
+    if push(line, {id}) then touched[queue] = true end
   end
 end
 

@@ -1,6 +1,4 @@
--- places: where tasks are, and the moves between those places. KEYS[1] of every script
--- is the hash of all tasks' records; its name begins as all others of the
--- namespace do, and redisbus/keys.go names them.
+-- places: where tasks are, and the moves between those places.
 --
 -- An id is in exactly one of: a line of its queue, the delayed set of its queue,
 -- a parked list, the owned hash of an incarnation, blocked (it waits for other
@@ -8,9 +6,6 @@
 --
 -- A queue has three lines, served in this order: 'images^' of urgent tasks,
 -- 'images', 'images~' of those that may wait. The right end is served first.
-local tag = string.sub(KEYS[1], 1, -6)
-local function key(name) return tag .. name end
-local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
 
 -- The first key that is of another type than its place must have, or nil: name,
 -- type, name, type … Keys that a script reads before its first write need none of
@@ -21,41 +16,30 @@ local function wrong(kinds)
   end
 end
 
--- Calls a command with a key and any number of words, a few hundred at a time.
+-- Calls a command with a key and any number of words, a few hundred at a time. Returns
+-- the last reply.
 local function each(command, name, words)
+  local reply
   for from = 1, #words, 500 do
-    redis.call(command, key(name), unpack(words, from, math.min(from + 499, #words)))
+    reply = redis.call(command, key(name), unpack(words, from, math.min(from + 499, #words)))
   end
+  return reply
 end
-
--- The queue of a line.
-local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
 
 -- Whether tasks stand in a line of the queue.
 local function pending(queue)
   return redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
 end
 
--- The queue is used.
-local function known(queue) redis.pcall('SADD', key('queues'), queue) end
-
--- Tasks have come to a line that was empty. Every queue with tasks in a line is in ready, and
--- what is in ready is in queues; it may stay there when it has none any more.
-local function filled(queue)
-  if redis.pcall('SADD', key('ready'), queue) ~= 0 then known(queue) end
-end
-
 -- No line of the queue has tasks.
 local function emptied(queue) redis.pcall('SREM', key('ready'), queue) end
 
--- Puts tasks into a line: at its end, or as the next ones with RPUSH.
+-- Puts tasks into a line: at its end, or with RPUSH as the next ones. Returns whether
+-- somebody has to be woken, see rises().
 local function push(line, ids, command)
-  local name = key('queue:' .. line)
-  for from = 1, #ids, 500 do
-    local to = math.min(from + 499, #ids)
-    local n = redis.call(command or 'LPUSH', name, unpack(ids, from, to))
-    if n == to then filled(queue_of(line)) end
-  end
+  local risen = rises(each(command or 'LPUSH', 'queue:' .. line, ids), #ids)
+  if risen then filled(queue_of(line)) end
+  return risen
 end
 
 -- What is set for a queue: paused, and the most tasks at a time, tasks and bytes (0: no limit).
@@ -81,16 +65,9 @@ local function room(queue)
   return math.max(0, set.at_a_time - tonumber(redis.call('HGET', key('active'), queue) or 0))
 end
 
--- Ends the idling of one incarnation that serves the queue, if there is any.
--- One whose channel nobody listens to is dead: the next is asked.
+-- Wakes one idle incarnation for the queue, unless no task of it may run now.
 local function wake(queue)
-  if room(queue) == 0 then return end
-  if not fits(key('idle:' .. queue), 'set') then return end -- the next claim reports it
-  while true do
-    local incarnation = redis.call('SPOP', key('idle:' .. queue))
-    if not incarnation then return end
-    if redis.call('PUBLISH', channel('wake:' .. incarnation), '') > 0 then return end
-  end
+  if room(queue) ~= 0 then rouse(queue) end
 end
 
 -- Has everybody idle of a queue look.
