@@ -173,7 +173,8 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.bus.Hint(h.keys.Due(), h.mover.Look)
+	h.bus.Hint(h.keys.Due(), h.mover.Hint)
+	h.bus.Hint(h.keys.Look(), h.mover.Look)
 	h.bus.Subscribe(memberLeft, h.relayLeave, redisbus.SubscribeOptions{Inline: true})
 	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
 	return err

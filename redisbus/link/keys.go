@@ -32,9 +32,13 @@ func (k Keys) Wake(incarnation string) string { return k.namespace + ":wake:" + 
 // Ended is the channel on which the end of a task is announced to its waiters.
 func (k Keys) Ended(id string) string { return k.namespace + ":ended:" + id }
 
-// Due is the channel on which a new earliest delayed task, and a running task that
-// is to be cancelled, are announced to the movers.
+// Due is the channel on which a new earliest delayed task is announced to the mover that is
+// responsible.
 func (k Keys) Due() string { return k.namespace + ":due" }
+
+// Look is the channel on which all movers are asked to look at once: a running task is to be
+// cancelled, or the responsible mover has ended.
+func (k Keys) Look() string { return k.namespace + ":look" }
 
 // Token holds the cluster's random bus token, where no token is configured (string).
 func (k Keys) Token() string { return k.tag + "token" }
@@ -174,9 +178,16 @@ func (k Keys) Progress() string { return k.tag + "progress" }
 // a tick of the task has run, the first value begins with a zero.
 func (k Keys) Periodic() string { return k.tag + "periodic" }
 
-// Looker names the process that looks for tasks that no node may run, so that the others need
-// not (string, with a time to live).
-func (k Keys) Looker() string { return k.tag + "looker" }
+// Mover names the mover that is responsible, "promise|id": it has promised to look again until
+// then, in milliseconds on Redis's clock (string).
+func (k Keys) Mover() string { return k.tag + "mover" }
+
+// Ready is the set of queues that have tasks in a line, and perhaps some more.
+func (k Keys) Ready() string { return k.tag + "ready" }
+
+// Next holds the queues with delayed tasks, and perhaps some more (sorted set, in milliseconds:
+// no task of the queue is due before that).
+func (k Keys) Next() string { return k.tag + "next" }
 
 // Definitions maps a periodic task to its definition (hash, JSON values).
 func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }

@@ -16,7 +16,7 @@ var kinds = []struct{ name, kind string }{
 	{"producer:", "string"}, {"unique", "hash"}, {"unique:until", "zset"}, {"deadlines", "zset"},
 	{"blocked", "hash"}, {"followers", "hash"},
 	{"waiting", "hash"}, {"cancelling", "hash"}, {"progress", "hash"}, {"periodic", "hash"}, {"periodic:definitions", "hash"},
-	{"definitions", "hash"}, {"looker", "string"},
+	{"definitions", "hash"}, {"mover", "string"}, {"ready", "set"}, {"next", "zset"},
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
 	{"kept", "zset"}, {"results", "hash"}, {"stats", "hash"},
 }

@@ -68,7 +68,7 @@ func (c *cluster) onlyTheWorkIsLeft() {
 		switch {
 		case strings.HasPrefix(key, k.CachePrefix()), key == k.Prefix()+"clock":
 		case strings.HasPrefix(key, k.Producer("")): // the cluster's client is still open
-		case key == k.Layout(), key == k.Epoch(), key == k.Stats(), key == k.Queues(), key == k.Tries():
+		case key == k.Layout(), key == k.Epoch(), key == k.Stats(), key == k.Queues(), key == k.Ready(), key == k.Tries():
 		default:
 			c.t.Errorf("left behind: %s", key)
 		}
@@ -141,12 +141,16 @@ func (c *cluster) startMover() func() {
 	m.OnCancel, m.Observer = c.cancel, c.observer
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	sub := c.redis.Subscribe(c.t.Context(), c.keys.Due())
+	sub := c.redis.Subscribe(c.t.Context(), c.keys.Due(), c.keys.Look())
 	_, err := sub.Receive(c.t.Context())
 	require.NoError(c.t, err)
 	go func() {
-		for range sub.Channel() {
-			m.Look()
+		for message := range sub.Channel() {
+			if message.Channel == c.keys.Due() {
+				m.Hint()
+			} else {
+				m.Look()
+			}
 		}
 	}()
 	go func() { _ = m.Serve(ctx); close(done) }()

@@ -83,10 +83,8 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			s.bury(t, "quarantined")
 			h.Quarantined++
 		default:
-			t.State = statePending
-			s.Lines[t.Line] = append(s.Lines[t.Line], id)
-			s.front[t.Line]++
-			s.touched[t.queue()] = true
+			s.front(t)
+			s.handed[t.Line]++
 			s.tally(t.queue(), "handedOn")
 			h.On++
 		}
@@ -207,9 +205,7 @@ func (s *spec) goOn(t *specTask, o *Run) {
 	case t.Asked:
 		s.cancel(t)
 	case o.outcome.verb == "back":
-		t.State = statePending
-		s.Lines[t.Line] = append(s.Lines[t.Line], t.ID)
-		s.touched[t.queue()] = true
+		s.front(t)
 	case o.outcome.verb == "park":
 		list := t.queue() + "|" + t.name()
 		if t.Options.Tick > 0 && s.parkedTick(periodicOf(t.ID), list) != "" {
@@ -219,7 +215,7 @@ func (s *spec) goOn(t *specTask, o *Run) {
 		t.State = stateParked
 		s.Parked[list] = slices.Insert(s.Parked[list], 0, t.ID)
 	default:
-		t.State, t.Due = stateDelayed, s.Now+int64(o.outcome.args[0].(int))
+		s.delay(t, s.Now+int64(o.outcome.args[0].(int)))
 	}
 }
 

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,124 +47,6 @@ func (m *machine) pass() {
 		if m.draw("renews", 6) > 0 {
 			m.renew(a)
 		}
-	}
-}
-
-// due is what a mover does. Bounds are small at times.
-func (m *machine) due() {
-	most, bound := 500, 100
-	if m.draw("small", 3) == 0 {
-		most, bound = 1+m.draw("most", 3), m.draw("kept dead", 3)
-	}
-	m.dueOf(most, bound)
-}
-
-func (m *machine) dueOf(most, bound int) {
-	const lasting = 60000
-	moved, err := m.store.MoveDue(m.ctx, most, lasting*time.Millisecond, bound)
-	require.NoError(m.t, err)
-	more, dropped := m.spec.moveDue(most, lasting, bound)
-	require.Equal(m.t, more, moved.More, "more")
-	require.EqualValues(m.t, dropped, moved.Dropped)
-	next := int64(-1)
-	var asked []string
-	for _, id := range m.spec.ids() {
-		t := m.spec.Tasks[id]
-		for at, has := range map[int64]bool{t.Due: t.State == stateDelayed, t.Options.Deadline: t.expires()} {
-			if left := max(at-m.spec.Now, 0); has && (next < 0 || left < next) {
-				next = left
-			}
-		}
-		if t.Asked {
-			asked = append(asked, id)
-		}
-	}
-	require.Equal(m.t, next >= 0, moved.HasNext)
-	require.Equal(m.t, max(next, 0), moved.Next.Milliseconds(), "ms until the next is due")
-	require.ElementsMatch(m.t, asked, moved.Asked)
-}
-
-func (s *spec) moveDue(most, lasting, bound int) (more bool, dropped int) {
-	for _, id := range s.due(&more, (*specTask).expiry, s.Now, min(most, 50)) {
-		t := s.Tasks[id]
-		s.bury(t, "deadline")
-		s.ends[t.queue()+"|"+Deadline]++
-	}
-	for _, queue := range modelQueues {
-		ids := s.oldest(func(t *specTask) int64 {
-			if t.State == stateDelayed && t.queue() == queue {
-				return t.Due
-			}
-			return 0
-		}, s.Now, most)
-		more = more || len(ids) == most
-		for _, id := range ids {
-			s.Tasks[id].Due = 0
-			s.push(s.Tasks[id])
-		}
-		s.touched[queue] = true // if something is pending
-	}
-	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Until }, s.Now, most) {
-		delete(s.Tasks, id) // its record goes with it
-	}
-	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Kept }, s.Now, most) {
-		t := s.Tasks[id]
-		t.Record, t.Kept, t.Result, t.Past, t.Tries = "", 0, "", "", ""
-	}
-	s.freeKeys(&more, most)
-	for _, in := range []state{stateDead, stateCancelled} {
-		ended := func(t *specTask) int64 {
-			if t.State == in {
-				return t.Ended
-			}
-			return 0
-		}
-		for _, id := range s.due(&more, ended, s.Now-int64(lasting), most) {
-			s.forget(s.Tasks[id], int64(lasting))
-		}
-		all := s.oldest(ended, math.MaxInt64, len(s.Tasks))
-		for _, id := range all[:max(0, min(len(all)-bound, most))] {
-			s.forget(s.Tasks[id], int64(lasting))
-			if in == stateDead {
-				dropped++
-			}
-		}
-	}
-	return more, dropped
-}
-
-// forget drops a dead or cancelled task. The id of a tick that lies in the future stays taken.
-func (s *spec) forget(t *specTask, lasting int64) {
-	s.drop(t, "dropped")
-	if t.Options.Tick > s.Now {
-		s.Tasks[t.ID] = &specTask{ID: t.ID, Line: t.Line, State: stateDone, Until: t.Options.Tick + lasting}
-	}
-}
-
-func (s *spec) due(more *bool, when func(*specTask) int64, till int64, most int) []string {
-	ids := s.oldest(when, till, most)
-	*more = *more || len(ids) == most
-	return ids
-}
-
-// freeKeys forgets unique keys whose time is over.
-func (s *spec) freeKeys(more *bool, most int) {
-	var over []string
-	for name, k := range s.Unique {
-		if k.Until > 0 && k.Until <= s.Now {
-			over = append(over, name)
-		}
-	}
-	slices.SortFunc(over, func(a, b string) int {
-		if d := s.Unique[a].Until - s.Unique[b].Until; d != 0 {
-			return int(d)
-		}
-		return strings.Compare(a, b)
-	})
-	over = over[:min(len(over), most)]
-	*more = *more || len(over) == most
-	for _, name := range over {
-		delete(s.Unique, name)
 	}
 }
 
@@ -232,6 +113,7 @@ func (m *machine) retry() {
 		m.spec.tally(t.queue(), "revived")
 		m.spec.Queues[t.queue()] = true
 		m.spec.push(t)
+		m.spec.touched[t.queue()] = true
 		return "retried"
 	})
 }
@@ -248,10 +130,13 @@ func (m *machine) reschedule() {
 		require.Equal(m.t, "other", word)
 	default:
 		require.NotContains(m.t, []string{Gone, "other"}, word)
-		if t.Due = m.spec.Now + ms; ms <= 0 {
-			t.Due = 0
-			m.spec.push(t)
+		if ms > 0 {
+			m.spec.delay(t, m.spec.Now+ms)
+			break
 		}
+		t.Due = 0
+		m.spec.push(t)
+		m.spec.touched[t.queue()] = true
 	}
 }
 

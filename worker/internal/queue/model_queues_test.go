@@ -5,17 +5,26 @@ import "github.com/stretchr/testify/require"
 // settings draws a queue to be changed.
 func (m *machine) settings() (string, *specSettings) {
 	queue := modelQueues[m.draw("queue", 2)]
+	return queue, m.settingsOf(queue)
+}
+
+func (m *machine) settingsOf(queue string) *specSettings {
 	if m.spec.Settings[queue] == nil {
 		m.spec.Settings[queue] = &specSettings{}
 	}
 	m.spec.Queues[queue] = true
-	return queue, m.spec.Settings[queue]
+	return m.spec.Settings[queue]
 }
 
 func (m *machine) pause() {
-	queue, set := m.settings()
+	queue, _ := m.settings()
+	m.pauseAs(queue, m.draw("paused", 2) == 1)
+}
+
+func (m *machine) pauseAs(queue string, paused bool) {
+	set := m.settingsOf(queue)
 	was := set.Paused
-	set.Paused = m.draw("paused", 2) == 1
+	set.Paused = paused
 	verb := "resume"
 	if set.Paused {
 		verb = "pause"
@@ -60,6 +69,8 @@ func (m *machine) clear() {
 	}
 	if m.spec.active(queue) == 0 {
 		delete(m.spec.Queues, queue)
+		delete(m.spec.Ready, queue)
+		delete(m.spec.Next, queue)
 	}
 	deleted, _, err := m.store.Clear(m.ctx, queue)
 	require.NoError(m.t, err)

@@ -28,10 +28,13 @@ type spec struct {
 	Stats        map[string]int
 	Definitions  specDefinitions
 	Effects      int // runs whose effects count
+	Ready        map[string]bool
+	Next         map[string]int64
+	Mover        specMover
 
 	touched map[string]bool // queues for which this step wakes somebody
 	woken   map[string]int  // how many it wakes
-	front   map[string]int  // tasks that were handed on, by line: in any order
+	handed  map[string]int  // tasks that were handed on, by line: in any order
 	// unstored are the ids that this step did not store, and why.
 	unstored map[string]string
 	// ends counts what the scripts of this step have to tell.
@@ -80,6 +83,11 @@ func (t *specTask) expiry() int64 {
 	return 0
 }
 
+type specMover struct {
+	ID      string
+	Promise int64
+}
+
 type specSettings struct {
 	Paused            bool
 	Program, Operator *Limits
@@ -122,7 +130,7 @@ func newSpec(now int64) *spec {
 		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
-		Idle: map[string]map[string]bool{}, Stats: map[string]int{},
+		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Next: map[string]int64{},
 	}
 }
 
@@ -203,7 +211,7 @@ func (s *spec) wake(queue string) {
 
 // begin starts a step; flush ends it.
 func (s *spec) begin() {
-	s.touched, s.woken, s.front, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]string{}
+	s.touched, s.woken, s.handed, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]string{}
 	s.ends = map[string]int{}
 }
 
@@ -228,9 +236,30 @@ func (s *spec) note(t *specTask, event string) {
 
 // push puts a task at the end of its line.
 func (s *spec) push(t *specTask) {
+	s.into(t, 0)
+}
+
+// into puts a task into its line at a place.
+func (s *spec) into(t *specTask, at int) {
 	t.State = statePending
-	s.Lines[t.Line] = slices.Insert(s.Lines[t.Line], 0, t.ID)
+	if len(s.Lines[t.Line]) == 0 { // else somebody was woken for those that wait there
+		s.Ready[t.queue()], s.Queues[t.queue()], s.touched[t.queue()] = true, true, true
+	}
+	s.Lines[t.Line] = slices.Insert(s.Lines[t.Line], at, t.ID)
+}
+
+// front puts a task into its line as the next.
+func (s *spec) front(t *specTask) {
+	s.into(t, len(s.Lines[t.Line]))
 	s.touched[t.queue()] = true
+}
+
+// delay puts a task off until it is due.
+func (s *spec) delay(t *specTask, due int64) {
+	t.State, t.Due = stateDelayed, due
+	if next, has := s.Next[t.queue()]; !has || due < next {
+		s.Next[t.queue()] = due
+	}
 }
 
 // place puts a task into its line, or off until it is due.
@@ -241,12 +270,10 @@ func (s *spec) place(t *specTask) {
 	}
 	s.Queues[t.queue()] = true
 	if due > s.Now {
-		t.State, t.Due = stateDelayed, due
+		s.delay(t, due)
 		return
 	}
-	touched := s.touched[t.queue()] || len(s.Lines[t.Line]) == 0 // else somebody was woken for those that wait there
 	s.push(t)
-	s.touched[t.queue()] = touched
 }
 
 // parkedTick returns the id of the tick of a periodic task that is in a parked list, or "".

@@ -21,6 +21,7 @@ var storedKinds = map[string]string{
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
 	"leases": "zset", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
 	"queues": "set", "idle:": "set", "parked": "set", "queue:": "list", "parked:": "list", "producer:": "string",
+	"ready": "set", "next": "zset", "mover": "string",
 	"clock": "string", "cache:": "", // the cache's own
 }
 
@@ -220,6 +221,15 @@ func (s *spec) render() stored {
 	for name, tick := range s.Ticks {
 		out.put("periodic", name, tick)
 		out.put("periodic:definitions", name, "")
+	}
+	for queue := range s.Ready {
+		out.put("ready", queue, "")
+	}
+	for queue, at := range s.Next {
+		out.put("next", queue, strconv.FormatInt(at, 10))
+	}
+	if s.Mover.ID != "" {
+		out.put("mover", "", strconv.FormatInt(s.Mover.Promise, 10)+"|"+s.Mover.ID)
 	}
 	s.Definitions.render(out)
 	s.renderSettings(out)

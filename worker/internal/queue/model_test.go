@@ -76,7 +76,7 @@ func clocked(source string) string {
 // scripts are all of them, to be swapped.
 func scripts() []**link.Script {
 	return []**link.Script{
-		&enqueueScript, &enqueueBinding, &claimScript, &takeoverScript, &dueScript, &tickScript, &resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
+		&enqueueScript, &enqueueBinding, &claimScript, &takeoverScript, &dueScript, &tickScript, &resignScript, &pauseScript, &progressScript, &waitScript, &quietScript, &leaveScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &rescheduleScript, &retryScript, &commitScript,
 		&defineScript, &definitionsScript,
 	}
@@ -121,7 +121,7 @@ func (m *machine) actions() map[string]func() {
 		"commit again": m.commitAgain, "commit stale": m.commitStale,
 		"withdraw": m.withdraw, "withdraw again": m.withdrawAgain, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
-		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack,
+		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex,
 	}
 	for name, some := range map[string]struct { // these make the others meet something
 		times  int
@@ -189,7 +189,7 @@ func merge(a, b stored) stored {
 // adopt takes over what Redis may choose: the order of what was handed on
 // together, and who is woken.
 func (m *machine) adopt(got stored) {
-	for line, n := range m.spec.front {
+	for line, n := range m.spec.handed {
 		have, ids := got.ids("queue:"+line), m.spec.Lines[line]
 		if len(have) != len(ids) {
 			continue // told apart below

@@ -45,6 +45,7 @@ var (
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
 	takeoverScript   = script("takeover", endings...)
 	dueScript        = script("due", append(endings, "finding")...)
+	leaveScript      = script("leave")
 	tickScript       = script("tick", bindings...)
 	resignScript     = script("resign")
 	soloScript       = script("solo")

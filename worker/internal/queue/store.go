@@ -167,26 +167,43 @@ func (s Store) Progress(ctx context.Context, incarnation, id string, progress []
 	return err
 }
 
+// Look says how a mover looks for what time alone moves.
+type Look struct {
+	Mover string // the mover's id
+	// Visit is where visits of queues go on: "" for no visit, "0" for the first queues, else
+	// [Moved.Visit] of the look before.
+	Visit string
+	Most  int // tasks that the look moves, and the most that it forgets of each kind
+	// KeepFor is for how long dead and cancelled tasks are kept, and Keep is how many of either.
+	KeepFor time.Duration
+	Keep    int
+}
+
 // Moved is the result of [Store.MoveDue].
 type Moved struct {
-	More    bool          // there may be more to move
-	Next    time.Duration // until the next delayed task is due, if HasNext
+	// Responsible reports whether this mover is the one of the cluster that moves tasks now.
+	// Of the other fields only Next, HasNext and Asked count for one that is not.
+	Responsible bool
+	More        bool // there may be more to move
+	// Next is the time until the next delayed task is due, if HasNext, or until the mover has
+	// to find out whether the responsible one still works.
+	Next    time.Duration
 	HasNext bool
+	Visit   string   // where visits go on; "0" when all queues have been visited
 	Broken  []string // keys of queues whose type is wrong
 	Asked   []string // ids of running tasks that are to be cancelled
 	Dropped int64    // dead tasks that were forgotten because there are too many
 }
 
-// MoveDue moves delayed tasks that are due to their queues, up to most tasks of each
-// queue. It also forgets done tasks after their retention, dead and cancelled tasks that
-// ended longer than keepFor ago, and the oldest dead and the oldest cancelled tasks when
-// there are more than keep of either.
-func (s Store) MoveDue(ctx context.Context, most int, keepFor time.Duration, keep int) (Moved, error) {
+// MoveDue moves delayed tasks that are due to their queues, if the mover is responsible for
+// that or no other mover is. It also forgets done tasks after their retention, and the oldest
+// dead and cancelled tasks.
+func (s Store) MoveDue(ctx context.Context, l Look) (Moved, error) {
 	var m Moved
 	var next string
-	reply, err := s.call(ctx, dueScript, most, keepFor.Milliseconds(), keep)
+	reply, err := s.call(ctx, dueScript, l.Most, l.KeepFor.Milliseconds(), l.Keep, l.Mover, l.Visit)
 	if err == nil {
-		err = reply.Scan(&m.More, &next, &m.Broken, &m.Asked, &m.Dropped)
+		err = reply.Scan(&m.More, &next, &m.Broken, &m.Asked, &m.Dropped, &m.Responsible, &m.Visit)
 	}
 	if err == nil && next != "" {
 		var ms int64
@@ -194,4 +211,10 @@ func (s Store) MoveDue(ctx context.Context, most int, keepFor time.Duration, kee
 		m.Next, m.HasNext = Duration(ms), true
 	}
 	return m, err
+}
+
+// Leave ends a mover's responsibility, and has the others look at once.
+func (s Store) Leave(ctx context.Context, mover string) error {
+	_, err := leaveScript.Call(ctx, s.redis, []string{s.keys.Tasks()}, mover)
+	return err
 }

@@ -30,7 +30,7 @@ func TestDeadlinesInALongLineEndOneScriptAfterTheOther(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, refused)
 		for _, dead := range []int64{4, 5} { // those at the served end cost no search
-			moved, err := store.MoveDue(t.Context(), 500, time.Hour, 10)
+			moved, err := store.MoveDue(t.Context(), Look{Mover: "m", Most: 500, KeepFor: time.Hour, Keep: 10})
 			require.NoError(t, err)
 			require.Equal(t, dead < 5, moved.More)
 			require.Equal(t, dead, client.ZCard(t.Context(), keys.Dead()).Val())

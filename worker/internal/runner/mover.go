@@ -2,10 +2,9 @@ package runner
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
+	crand "crypto/rand"
 	"fmt"
-	"slices"
+	"math/rand/v2"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,19 +27,22 @@ const (
 // that it finds twice: nodes may be starting.
 const forgottenEvery = 20 * time.Second
 
-// lookerTime is for how long the process that looked last is the only one of its namespace
-// that looks. When it has ended, another one begins after this time.
-const lookerTime = 2*forgottenEvery + 2*moveInterval
-
-// Mover moves delayed tasks to their queues when they are due, forgets old ended tasks, and
-// wakes idle nodes for queues with tasks. Every process has a mover. There is no leader: one
-// running mover is enough for the cluster. One of them also warns of tasks that no node may run.
+// Mover moves delayed tasks to their queues when they are due, forgets old ended tasks, wakes
+// idle nodes for queues with tasks, and warns of tasks that no node may run. Every process has
+// a mover, of which one at a time is responsible for the cluster. When that one ends, or does
+// not look for a second longer than it promised, another takes its place: see lua/due.lua.
 type Mover struct {
 	store queue.Store
 	log   zerolog.Logger
-	heard chan struct{}
+	id    string
+	looks chan struct{} // to look at once
+	dues  chan struct{} // a task will be due that the responsible mover may not know
 
-	broken []string // keys of a wrong type that the last look passed over
+	responsible bool
+	visit       string          // where the visits of queues go on
+	visitAll    bool            // without a pause, as this mover has just become responsible
+	visited     time.Time       // when it last visited some
+	broken      map[string]bool // keys of a wrong type, and whether this round of visits has met them
 
 	// OnCancel, when set, is called with the ids of running tasks, on any node, whose
 	// cancellation was requested; perhaps repeatedly. Set it before Serve.
@@ -53,30 +55,34 @@ type Mover struct {
 	// Warnings bounds the warnings of the process. Default: the mover's own.
 	Warnings *Warnings
 
-	redis     redis.UniversalClient
-	looker    string // the key that names who looks for forgotten tasks
-	id        string // this mover's value of that key
 	inspector *tasks.Inspector
-	looked    time.Time                    // when it last tried to look for forgotten tasks
+	looked    time.Time                    // when it last looked for forgotten tasks
 	forgotten map[tasks.Forgotten]struct{} // found then, without their numbers
 }
 
 // moving and a key name in reports the moves that pass over a key of a wrong type.
 const moving = "moves from "
 
-// NewMover returns a mover. Call [Mover.Look] when a task is announced on [link.Keys.Due].
+// NewMover returns a mover. Call [Mover.Hint] when a task is announced on [link.Keys.Due], and
+// [Mover.Look] for a message on [link.Keys.Look].
 func NewMover(c redis.UniversalClient, k link.Keys, log zerolog.Logger) *Mover {
 	return &Mover{
-		store: queue.NewStore(c, k), log: log, heard: make(chan struct{}, 1),
-		redis: c, looker: k.Looker(), id: rand.Text(), inspector: tasks.NewInspector(c, k),
+		store: queue.NewStore(c, k), log: log, id: crand.Text(), looks: make(chan struct{}, 1), dues: make(chan struct{}, 1),
+		inspector: tasks.NewInspector(c, k), broken: map[string]bool{},
 		Reports: link.NewReports(log), Warnings: &Warnings{},
 	}
 }
 
-// Look makes the mover look at once for due tasks and for the time of the next one.
-func (m *Mover) Look() {
+// Look makes the mover look at once.
+func (m *Mover) Look() { signal(m.looks) }
+
+// Hint makes the responsible mover look at once for the time at which the next task is due.
+// Another one finds out within a second or so whether that has happened.
+func (m *Mover) Hint() { signal(m.dues) }
+
+func signal(c chan<- struct{}) {
 	select {
-	case m.heard <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -86,66 +92,132 @@ func (m *Mover) Look() {
 func (m *Mover) Serve(ctx context.Context) error {
 	defer func() {
 		m.Reports.Ended("mover")
-		for _, key := range m.broken {
+		for key := range m.broken {
 			m.Reports.Ended(moving + key)
 		}
 	}()
 	m.store.OnEnd = OnEnd(m.Observer)
 	for failures := 0; ctx.Err() == nil; {
-		more, wait, err := m.move(ctx)
-		if err == nil {
+		wait, err := m.move(ctx)
+		if err == nil && m.responsible {
 			err = m.warnForgotten(ctx)
 		}
 		if ctx.Err() == nil {
 			m.Reports.Failed("mover", err)
 		}
-		switch {
-		case err != nil:
+		if err != nil {
 			failures++
 			wait = link.Pause(failures)
-		case more:
-			failures, wait = 0, 0
-		default:
+		} else {
 			failures = 0
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-m.heard:
-			t.Stop()
-		case <-ctx.Done():
-			t.Stop()
-		}
+		m.wait(ctx, wait)
 	}
+	m.leave(ctx)
 	return context.Cause(ctx)
 }
 
-// move moves the tasks that are due. It returns whether more tasks may be due, and how
-// long to wait until the next look.
-func (m *Mover) move(ctx context.Context) (more bool, wait time.Duration, err error) {
-	moved, err := m.store.MoveDue(ctx, moveBatch, tasks.KeepDeadFor, tasks.KeepDead)
-	if err != nil {
-		return false, 0, fmt.Errorf("move delayed tasks: %w", err)
-	}
-	for _, key := range m.broken {
-		if !slices.Contains(moved.Broken, key) {
-			m.Reports.Works(moving + key)
+// wait waits until it is time to look again, or ctx ends.
+func (m *Mover) wait(ctx context.Context, d time.Duration) {
+	end := time.Now().Add(d)
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-m.looks:
+			return
+		case <-ctx.Done():
+			return
+		case <-m.dues:
+			if m.responsible {
+				return
+			}
+			if soon := spread(time.Second); time.Until(end) > soon {
+				end = time.Now().Add(soon)
+				t.Reset(soon)
+			}
 		}
 	}
-	for _, key := range moved.Broken {
-		m.Reports.Failed(moving+key, &link.WrongTypeError{Key: key})
+}
+
+// spread returns d or a little more, so that processes that wait for the same do not all look
+// at the same instant.
+func spread(d time.Duration) time.Duration {
+	return d + rand.N(250*time.Millisecond) //nolint:gosec // jitter
+}
+
+// leave lets another mover be responsible at once.
+func (m *Mover) leave(ctx context.Context) {
+	if !m.responsible {
+		return
 	}
-	m.broken = moved.Broken
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
+	defer cancel()
+	if err := m.store.Leave(ctx, m.id); err != nil {
+		m.log.Debug().Err(err).Msg("another mover takes over within seconds")
+	}
+}
+
+// move moves the tasks that are due, if this mover is responsible. It returns how long to
+// wait until the next look.
+func (m *Mover) move(ctx context.Context) (wait time.Duration, err error) {
+	look := queue.Look{Mover: m.id, Most: moveBatch, KeepFor: tasks.KeepDeadFor, Keep: tasks.KeepDead}
+	if m.responsible && (m.visitAll || time.Since(m.visited) >= moveInterval) {
+		look.Visit = m.visit
+	}
+	moved, err := m.store.MoveDue(ctx, look)
+	if err != nil {
+		return 0, fmt.Errorf("move delayed tasks: %w", err)
+	}
 	if len(moved.Asked) > 0 && m.OnCancel != nil {
 		m.OnCancel(moved.Asked)
+	}
+	if !moved.Responsible {
+		m.responsible, m.forgotten = false, nil
+		return spread(moved.Next), nil
+	}
+	if !m.responsible {
+		m.responsible, m.visitAll, m.visit = true, true, firstQueues
+	}
+	m.report(moved)
+	if moved.More || m.visitAll {
+		return 0, nil
+	}
+	wait = max(moveInterval-time.Since(m.visited), 0)
+	if moved.HasNext {
+		wait = min(wait, moved.Next)
+	}
+	return wait, nil
+}
+
+// firstQueues is where a round of visits begins and ends.
+const firstQueues = "0"
+
+// report notes the visits of a look, and what else is to be told of it.
+func (m *Mover) report(moved queue.Moved) {
+	for _, key := range moved.Broken {
+		m.Reports.Failed(moving+key, &link.WrongTypeError{Key: key})
+		m.broken[key] = true
 	}
 	if moved.Dropped > 0 {
 		m.log.Warn().Int64("dropped", moved.Dropped).Int("kept", tasks.KeepDead).Msg("the oldest dead tasks were forgotten: there are too many")
 	}
-	if !moved.HasNext {
-		return moved.More, moveInterval, nil // nothing is delayed
+	if moved.Visit == "" {
+		return
 	}
-	return moved.More, min(moved.Next, moveInterval), nil
+	m.visit, m.visited = moved.Visit, time.Now()
+	if m.visit != firstQueues {
+		return
+	}
+	m.visitAll = false
+	for key, met := range m.broken { // those that this round did not meet have been mended
+		if m.broken[key] = false; !met {
+			delete(m.broken, key)
+			m.Reports.Works(moving + key)
+		}
+	}
 }
 
 // warnForgotten warns of tasks that no node may run, from time to time.
@@ -154,10 +226,6 @@ func (m *Mover) warnForgotten(ctx context.Context) error {
 		return nil
 	}
 	m.looked = time.Now()
-	if looks, err := m.looks(ctx); !looks || err != nil {
-		m.forgotten = nil
-		return err
-	}
 	all, err := m.inspector.Forgotten(ctx)
 	if err != nil {
 		return err
@@ -180,24 +248,4 @@ func (m *Mover) warnForgotten(ctx context.Context) error {
 			Msg("tasks are parked: no node that looked at them handles their name; start a program that does, or cancel them")
 	}
 	return nil
-}
-
-// looks reports whether this mover is the one that looks for forgotten tasks: many processes
-// of many nodes would burden Redis, and say the same.
-func (m *Mover) looks(ctx context.Context) (bool, error) {
-	free, err := m.redis.SetNX(ctx, m.looker, m.id, lookerTime).Result()
-	if free || err != nil {
-		return free, link.Explain(err)
-	}
-	who, err := m.redis.Get(ctx, m.looker).Result()
-	switch {
-	case link.IsWrongType(err):
-		return false, nil // it is something else's: the moves must go on
-	case err != nil && !errors.Is(err, redis.Nil):
-		return false, link.Explain(err)
-	case who != m.id:
-		return false, nil
-	}
-	// If it has ended meanwhile and is another's, two look for once.
-	return true, link.Explain(m.redis.PExpire(ctx, m.looker, lookerTime).Err())
 }

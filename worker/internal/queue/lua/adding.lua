@@ -153,7 +153,6 @@ local function add(group, at, bounded)
     fresh, refused = store_all(group, head), {}
   end
   if #fresh == 0 then return refused end
-  redis.call('SADD', key('queues'), queue)
   tally(queue, 'enqueued', #fresh)
   if group.deadline ~= '' then expire(group.deadline, fresh) end
   if group.awaited then
@@ -161,6 +160,7 @@ local function add(group, at, bounded)
   end
 
   local ready = group.after == '' and fresh or binding.hold(group, fresh, at)
+  if #ready < #fresh then known(queue) end
   if #ready == 0 then return refused end
   local due
   if group.when ~= '' then
@@ -168,9 +168,10 @@ local function add(group, at, bounded)
     if string.sub(group.when, 1, 1) == '+' then due = at + due end
   end
   if due and due > at then
+    known(queue)
     delay(queue, due, ready)
   else
-    if rises(each('LPUSH', 'queue:' .. group.line, ready), #ready) then touched[queue] = true end
+    if push(group.line, ready) then touched[queue] = true end
   end
   return refused
 end

@@ -23,7 +23,7 @@ local function end_one(id)
   if not place then return 'gone' end
   if place == 'active' then
     redis.call('HSET', key('cancelling'), id, ARGV[1])
-    redis.call('PUBLISH', channel('due'), '')
+    redis.call('PUBLISH', channel('look'), '')
     return 'asked'
   end
   cancel(id, record, ARGV[1], at)

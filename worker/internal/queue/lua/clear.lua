@@ -39,6 +39,10 @@ for _, id in ipairs(ids) do
   end
 end
 tally(queue, 'deleted', deleted)
-if #ids < most and not redis.call('HGET', key('active'), queue) then redis.call('SREM', key('queues'), queue) end
+if #ids < most and not redis.call('HGET', key('active'), queue) then
+  emptied(queue)
+  redis.pcall('ZREM', key('next'), queue)
+  redis.call('SREM', key('queues'), queue)
+end
 flush()
 return with_ended({'OK', deleted, #ids == most and '1' or ''})

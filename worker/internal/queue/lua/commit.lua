@@ -192,7 +192,7 @@ local function finish_as(verb, id, line, deadline, a)
     redis.call('HSET', key('tries'), id, ARGV[a])
     bury(id, redis.call('HGET', key('tasks'), id) or '', ARGV[a + 1], at)
   elseif verb == 'back' then
-    redis.call('RPUSH', key('queue:' .. line), id)
+    push(line, {id}, 'RPUSH')
     touched[queue] = true
   else park(id, queue, ARGV[a], at)
   end

@@ -1,26 +1,49 @@
 -- due: looks after what only time moves: ends tasks that wait and whose deadline has
 -- passed, brings delayed tasks that are due to their lines, forgets what was to be
--- kept until now, and the oldest of too many dead and cancelled tasks, and wakes an
--- idle node for every queue with tasks: one that had been woken for it may have died
--- before it claimed.
+-- kept until now, and the oldest of too many dead and cancelled tasks. One mover at a
+-- time is responsible for that: one that has promised when it looks next, and keeps
+-- that. The others find out from time to time whether it does.
+--
+-- On request a look also visits some queues. It wakes an idle node for those with tasks:
+-- one that had been woken for them may have died before it claimed. And it enters queues
+-- that older versions filled into the indexes ready and next.
 -- KEYS 1 tasks
 -- ARGV 1 how many of each at most  2 ms for which dead and cancelled tasks are
---      kept  3 how many of each are kept
+--      kept  3 how many of each are kept  4 the mover's id  5 where in the set of queues
+--      the visits go on (a cursor of SSCAN), or '' for none
 -- Returns {'OK', tasks that ended, '1' when there is more to do at once,
---         ms until the next is due or has its deadline, or '', keys that should be queues and are not, ids of running tasks that are
+--         ms until the next is due or has its deadline, or '' (of a mover that is not responsible:
+--         until it has to find out), keys that should be queues and are not, ids of running tasks that are
 --         to be cancelled, how many dead tasks were forgotten because there were
---         too many} | {'WRONGTYPE', key}
-local most, lasting, bound = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'parked', 'set', 'stats', 'hash'}) or wrong_ties()
+--         too many, '1' if the mover is responsible, where the visits go on, '' for no visit}
+--       | {'WRONGTYPE', key}
+local most, lasting, bound, mover = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local patience = 1000 -- ms that the responsible mover may be late
+local longest = 5000 -- ms between two of its looks
+
+-- The time of the first of a sorted set, or nil.
+local function first_of(name)
+  return tonumber(redis.call('ZRANGE', key(name), 0, 0, 'WITHSCORES')[2])
+end
+
+local function to_be_cancelled() return redis.call('HKEYS', key('cancelling')) end
+
+local at = now()
+local promise = redis.pcall('GET', key('mover'))
+local till, responsible = string.match(type(promise) == 'string' and promise or '', '^(%d+)|(.+)$')
+if till and responsible ~= mover then
+  local left = tonumber(till) - at
+  local first = first_of('next')
+  if first then left = math.min(left, first + patience - at) end
+  -- A promise for a later time was made while Redis's clock was ahead.
+  if left > 0 and left <= longest + patience then return {'OK', '', int(left), {}, to_be_cancelled(), 0, '', ''} end
+end
+
+local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'ready', 'set', 'next', 'zset', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'parked', 'set', 'stats', 'hash'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
 
-local at, broken, more, nextup = now(), {}, false, nil
-
--- Takes the first of a set into account for when there is more to do.
-local function foresee(name)
-  local first = redis.call('ZRANGE', key(name), 0, 0, 'WITHSCORES')[2]
-  if first then nextup = math.min(nextup or math.huge, tonumber(first)) end
-end
+writable(key('mover'))
+local broken, more, cursor = {}, false, ''
 
 -- How many tasks a script may look at to find those whose deadline has passed: a
 -- search through a million would hold everybody up for as long as 20 ms.
@@ -57,18 +80,23 @@ if exists('deadlines') then
   local many = math.min(most, 50) -- each may cost a search in a whole line
   local late = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', int(at), 'LIMIT', 0, many)
   more = #late == many
-  if #late > 0 then writable(key('deadlines')) end
   for _, id in ipairs(late) do
     if search > 0 then end_late(id) else more = true end
   end
 end
 
--- Moves what is due of one queue.
+-- Moves what is due of one queue, and notes when its next task is due. left is how many
+-- tasks the script may still move.
+local left = most
 local function bring(queue)
   local delayed = key('delayed:' .. queue)
-  local ids = redis.call('ZRANGEBYSCORE', delayed, '-inf', int(at), 'LIMIT', 0, most)
-  more = more or #ids == most
-  if #ids > 0 then writable(delayed) end
+  if not fits(delayed, 'zset') then -- found again by a visit when it is mended
+    broken[delayed] = true
+    redis.call('ZREM', key('next'), queue)
+    return
+  end
+  local ids = left > 0 and redis.call('ZRANGEBYSCORE', delayed, '-inf', int(at), 'LIMIT', 0, left) or {}
+  left = left - #ids
   local sound = {}
   for _, id in ipairs(ids) do
     local line = line_of(redis.call('HGET', key('tasks'), id))
@@ -78,15 +106,55 @@ local function bring(queue)
       broken[key('queue:' .. line)] = true
     else
       redis.call('ZREM', delayed, id)
-      if line then redis.call('LPUSH', key('queue:' .. line), id) end
+      if line and push(line, {id}) then touched[queue_of(line)] = true end
     end
   end
-  foresee('delayed:' .. queue)
+  local first = first_of('delayed:' .. queue)
+  if first then redis.call('ZADD', key('next'), int(first), queue) else redis.call('ZREM', key('next'), queue) end
 end
 
-for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
-  if fits(key('delayed:' .. queue), 'zset') then bring(queue) else broken[key('delayed:' .. queue)] = true end
-  if pending(queue) then touched[queue] = true end
+local due = redis.call('ZRANGEBYSCORE', key('next'), '-inf', int(at), 'LIMIT', 0, 100)
+for _, queue in ipairs(due) do bring(queue) end
+
+-- Visits some of the queues that have tasks.
+local function visit_ready()
+  for _, queue in ipairs(redis.call('SRANDMEMBER', key('ready'), 50)) do
+    if pending(queue) then
+      known(queue) -- an older version may have taken it out
+      touched[queue] = true
+    else
+      emptied(queue)
+    end
+  end
+end
+
+-- Visits some queues to enter into the indexes what they lack. Returns the cursor for the next time.
+local function visit_queues(from)
+  local to, names = unpack(redis.call('SSCAN', key('queues'), from, 'COUNT', 100))
+  if #names == 0 then return to end
+  local lacking, keys = {}, {}
+  local times, ready = redis.call('ZMSCORE', key('next'), unpack(names)), redis.call('SMISMEMBER', key('ready'), unpack(names))
+  for i, queue in ipairs(names) do
+    if not times[i] then lacking[#lacking + 1], keys[#keys + 1] = queue, key('delayed:' .. queue) end
+    if ready[i] == 0 then
+      for _, mark in ipairs({'^', '', '~'}) do keys[#keys + 1] = key('queue:' .. queue .. mark) end
+    end
+  end
+  if #keys == 0 or redis.call('EXISTS', unpack(keys)) == 0 then return to end -- nearly always
+  for i, queue in ipairs(names) do
+    if ready[i] == 0 and pending(queue) then
+      redis.call('SADD', key('ready'), queue)
+      touched[queue] = true
+    end
+  end
+  table.sort(lacking)
+  for _, queue in ipairs(lacking) do bring(queue) end
+  return to
+end
+
+if ARGV[5] ~= '' then
+  visit_ready()
+  cursor = visit_queues(ARGV[5])
 end
 
 -- The ids of a set whose time has come.
@@ -129,10 +197,17 @@ for _, name in ipairs({'dead', 'cancelled'}) do
     if name == 'dead' then dropped = dropped + 1 end
   end
 end
-if exists('deadlines') then foresee('deadlines') end -- now: tasks that followed a dropped one have none any more
 
 flush()
+-- Deadlines last: tasks that followed a dropped one have none any more.
+local nextup = first_of('next')
+more = more or nextup and nextup <= at
+if exists('deadlines') then nextup = math.min(first_of('deadlines') or math.huge, nextup or math.huge) end
+if nextup == math.huge then nextup = nil end
+local wait = nextup and math.max(0, nextup - at)
+if till or promise == false then
+  redis.call('SET', key('mover'), int(at + (more and 0 or math.min(wait or longest, longest)) + patience) .. '|' .. mover)
+end
 local keys = {}
 for name in pairs(broken) do keys[#keys + 1] = name end
-return with_ended({'OK', more and '1' or '', nextup and int(math.max(0, nextup - at)) or '', keys,
-  exists('cancelling') and redis.call('HKEYS', key('cancelling')) or {}, dropped})
+return with_ended({'OK', more and '1' or '', wait and int(wait) or '', keys, to_be_cancelled(), dropped, '1', cursor})

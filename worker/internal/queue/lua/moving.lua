@@ -31,11 +31,11 @@ local function place(id, line, options, at)
   local queue = queue_of(line)
   local due = due_of(options, at)
   if not due and not fits(key('queue:' .. line), 'list') then due = at + 60000 end -- something else's: it may be mended by then
-  if fits(key('queues'), 'set') then redis.call('SADD', key('queues'), queue) end -- it may have been deleted meanwhile
   if due then
+    known(queue) -- it may have been deleted meanwhile
     delay(queue, due, {id})
   else
-    if rises(redis.call('LPUSH', key('queue:' .. line), id), 1) then touched[queue] = true end
+    if push(line, {id}) then touched[queue] = true end
   end
 end
 

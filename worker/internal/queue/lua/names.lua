@@ -24,3 +24,13 @@ end
 -- length: not while others wait there, for somebody was woken for those. If that one has
 -- died, the hundredth wakes the next, or a mover does so within seconds.
 local function rises(length, n) return length <= n or length % 100 < n end
+
+-- The queue is used.
+local function known(queue) return redis.pcall('SADD', key('queues'), queue) end
+
+-- Tasks have come to a line that was empty. Every queue with tasks in a line is in ready, and
+-- what is in ready is in queues; it may stay in ready when it has none any more. Returns an
+-- error as a table.
+local function filled(queue)
+  return redis.pcall('SADD', key('ready'), queue) ~= 0 and known(queue)
+end

@@ -31,19 +31,30 @@ local function pending(queue)
   return redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
 end
 
+-- No line of the queue has tasks.
+local function emptied(queue) redis.pcall('SREM', key('ready'), queue) end
+
+-- Puts tasks into a line: at its end, or with RPUSH as the next ones. Returns whether
+-- somebody has to be woken, see rises().
+local function push(line, ids, command)
+  local risen = rises(each(command or 'LPUSH', 'queue:' .. line, ids), #ids)
+  if risen then filled(queue_of(line)) end
+  return risen
+end
+
 -- What is set for a queue: paused, and the most tasks at a time, tasks and bytes (0: no limit).
-local known, unset = {}, {at_a_time = 0, most = 0, bytes = 0}
+local all_set, unset = {}, {at_a_time = 0, most = 0, bytes = 0}
 local function settings(queue)
-  if not known[queue] then
+  if not all_set[queue] then
     local text = redis.call('HGET', key('settings'), queue)
     if not text then
-      known[queue] = unset
+      all_set[queue] = unset
     else
       local paused, at_a_time, most, bytes = string.match(text, '^(1?)|(%d+)|(%d+)|(%d+)$')
-      known[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0)}
+      all_set[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0)}
     end
   end
-  return known[queue]
+  return all_set[queue]
 end
 
 -- How many more tasks of the queue may run now, or nil when there is no limit.
@@ -116,16 +127,18 @@ local function flush()
   for queue in pairs(touched) do wake(queue) end
 end
 
--- Adds tasks to a set at a time, and tells the movers of a new first one, unless they
--- find it in time: they look every 5 s.
-local function set_for(name, time, ids)
-  local first = redis.call('ZRANGE', key(name), 0, 0, 'WITHSCORES')
-  for _, id in ipairs(ids) do redis.call('ZADD', key(name), int(time), id) end
-  if (not first[2] or time < tonumber(first[2])) and time < now() + 5000 then redis.call('PUBLISH', channel('due'), int(time)) end
+-- Tells the responsible mover of a time at which it has to look, unless it looks before:
+-- it does every 5 s.
+local function announce(time)
+  if time < now() + 5000 then redis.call('PUBLISH', channel('due'), int(time)) end
 end
 
--- Puts tasks of one queue off until a time.
-local function delay(queue, due, ids) set_for('delayed:' .. queue, due, ids) end
+-- Puts tasks of one queue off until a time. No queue's first task is due before the
+-- queue's time in next. That may be too early: the mover that looks then puts it right.
+local function delay(queue, due, ids)
+  for _, id in ipairs(ids) do redis.call('ZADD', key('delayed:' .. queue), int(due), id) end
+  if redis.pcall('ZADD', key('next'), 'LT', 'CH', int(due), queue) == 1 and redis.call('ZRANGE', key('next'), 0, 0)[1] == queue then announce(due) end
+end
 
 -- What a script has looked up or made: whether a key exists, see exists() in ties.lua.
 local there = {}
@@ -133,6 +146,8 @@ local there = {}
 -- Has the movers end tasks that still wait at their deadline. The key deadlines has the
 -- waiting tasks that have one, and no other.
 local function expire(deadline, ids)
-  set_for('deadlines', tonumber(deadline), ids)
+  local time, first = tonumber(deadline), redis.call('ZRANGE', key('deadlines'), 0, 0, 'WITHSCORES')
+  for _, id in ipairs(ids) do redis.call('ZADD', key('deadlines'), int(time), id) end
+  if not first[2] or time < tonumber(first[2]) then announce(time) end
   there.deadlines = true
 end

@@ -28,7 +28,7 @@ if plain then
       local group, rose = {line, queue, ids}, rises(length, many)
       stored[#stored + 1] = group
       failed = type(call('HSET', key('tasks'), unpack(words))) == 'table'
-        or rose and type(call('SADD', key('queues'), queue)) == 'table'
+        or rose and type(filled(queue)) == 'table'
         or type(call('HINCRBY', key('stats'), queue .. '|enqueued', many)) == 'table'
       group.counted = not failed
       if rose then risen[#risen + 1] = queue end

@@ -27,8 +27,8 @@ if text == '|0|0|0' then
 else
   redis.call('HSET', key('settings'), queue, text)
 end
-redis.call('SADD', key('queues'), queue)
-known = {}
+known(queue)
+all_set = {}
 
 -- A new bound on bytes: what is there is weighed once, task by task.
 if settings(queue).bytes > 0 and before == 0 then

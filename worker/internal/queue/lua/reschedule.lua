@@ -21,7 +21,7 @@ if due > at then
   delay(queue, due, {id})
   return {'OK', 'delayed'}
 end
-redis.call('LPUSH', key('queue:' .. line), id)
+push(line, {id})
 touched[queue] = true
 flush()
 return {'OK', 'pending'}

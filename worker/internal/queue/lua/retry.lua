@@ -24,9 +24,8 @@ local function revive(id)
   note(id, at, 'retried', '{}')
   tally(queue_of(line), 'revived', 1)
   weigh(queue_of(line), id, 1)
-  redis.call('SADD', key('queues'), queue_of(line)) -- it may have been deleted meanwhile
   if options.d then expire(options.d, {id}) end
-  redis.call('LPUSH', key('queue:' .. line), id)
+  push(line, {id})
   touched[queue_of(line)] = true
   return 'retried'
 end

@@ -53,10 +53,10 @@ end
 local function hand_on(id, line, record)
   local queue = queue_of(line)
   if fits(key('queue:' .. line), 'list') then
-    redis.call('RPUSH', key('queue:' .. line), id)
+    push(line, {id}, 'RPUSH')
     touched[queue] = true
   else -- something else's key: in a minute it may be mended
-    redis.call('ZADD', key('delayed:' .. queue), int(at + 60000), id)
+    delay(queue, at + 60000, {id})
   end
   local deadline = options_of(record).d
   if deadline then expire(deadline, {id}) end
