@@ -9,8 +9,8 @@ import (
 
 // indexMutants are mistakes with the indexes, and with who is responsible for what time moves.
 var indexMutants = []mutant{
-	{"names", "redis.pcall('SADD', key('ready'), queue) ~= 0", "false"},
-	{"names", "~= 0 and known(queue)", "~= 0"},
+	{"names", "if redis.pcall('SADD', key('ready'), queue) == 0", "if true"},
+	{"names", "local failed = known(queue)", "local failed"},
 	{"places", "if risen then filled(queue_of(line)) end", ""},
 	{"places", "redis.pcall('SREM', key('ready'), queue)", ""},
 	{"places", "'LT', 'CH', int(due)", "'CH', int(due)"},

@@ -3,16 +3,16 @@
 -- sent again. A node that got fewer than it asked for is idle: the next task
 -- of its queues wakes it.
 -- KEYS 1 tasks
--- ARGV 1 incarnation  2 claim number  3 how many  4 '1' when it idled before
---      5 how many queues it serves, then these, the most urgent first, then the
---      parked lists that it can serve, as queue|name
+-- ARGV 1 incarnation  2 claim number  3 how many  4 whom Redis wakes for it
+--      5 '1' when it idled before  6 how many queues it serves, then these, the most
+--      urgent first, then the parked lists that it can serve, as queue|name
 -- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks
 --         that were tried before, ids, records, 1 when the incarnation counts
 --         as idle now, or 0, ms on Redis's clock}
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
 --       | {'GAP', last number} (Redis has forgotten claims) | {'WRONGTYPE', key}
 local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local served = 5 + tonumber(ARGV[5]) -- where the last queue is
+local served = 6 + tonumber(ARGV[6]) -- where the last queue is
 local most = 1048576 -- bytes of records in one reply, and one record more
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
@@ -91,14 +91,14 @@ if again then
 else
   redis.call('HSET', stream, 'claim', int(number))
   if number == 1 then -- for whoever takes over, and who asks: what this incarnation serves
-    redis.call('HSET', stream, 'queues', table.concat(ARGV, ' ', 6, served))
+    redis.call('HSET', stream, 'queues', table.concat(ARGV, ' ', 7, served))
   end
   for i = served + 1, #ARGV do
     local queue, list = string.match(ARGV[i], '^([^|]*)|'), key('parked:' .. ARGV[i])
     draw(queue, list, true)
     if fits(list, 'list') and redis.call('EXISTS', list) == 0 then redis.call('SREM', key('parked'), ARGV[i]) end
   end
-  for i = 6, served do
+  for i = 7, served do
     for _, mark in ipairs({'^', '', '~'}) do draw(ARGV[i], key('queue:' .. ARGV[i] .. mark)) end
   end
 end
@@ -107,11 +107,11 @@ if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', kn
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
 local idle = asked < want and bytes < most
-if not again and (idle or ARGV[4] == '1') then
-  for i = 6, served do
+if not again and (idle or ARGV[5] == '1') then
+  for i = 7, served do
     local waiting = key('idle:' .. ARGV[i])
     if fits(waiting, 'set') then
-      redis.call(idle and 'SADD' or 'SREM', waiting, incarnation)
+      redis.call(idle and 'SADD' or 'SREM', waiting, ARGV[4])
     else
       broken[#broken + 1] = waiting
     end
@@ -119,7 +119,7 @@ if not again and (idle or ARGV[4] == '1') then
 end
 flush()
 if not idle then -- there may be more: whoever idles takes it
-  for i = 6, served do
+  for i = 7, served do
     if pending(ARGV[i]) then wake(ARGV[i]) end
   end
 end

@@ -8,15 +8,15 @@ local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
 -- The queue of a line.
 local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
 
--- Ends the idling of one incarnation that serves the queue, if there is any.
--- One whose channel nobody listens to is dead: the next is asked.
+-- Wakes one process, or node, that idles for the queue, if there is any: it idles no more. One
+-- whose channel nobody listens to is dead: the next is asked.
 local function rouse(queue)
   local idle = key('idle:' .. queue)
   if not fits(idle, 'set') then return end -- the next claim reports it
   while true do
-    local incarnation = redis.call('SPOP', idle)
-    if not incarnation then return end
-    if redis.call('PUBLISH', channel('wake:' .. incarnation), '') > 0 then return end
+    local waker = redis.call('SPOP', idle)
+    if not waker then return end
+    if redis.call('PUBLISH', channel('wake:' .. waker), queue) > 0 then return end
   end
 end
 
@@ -32,5 +32,8 @@ local function known(queue) return redis.pcall('SADD', key('queues'), queue) end
 -- what is in ready is in queues; it may stay in ready when it has none any more. Returns an
 -- error as a table.
 local function filled(queue)
-  return redis.pcall('SADD', key('ready'), queue) ~= 0 and known(queue)
+  if redis.pcall('SADD', key('ready'), queue) == 0 then return false end
+  local failed = known(queue)
+  if type(failed) == 'table' then redis.pcall('SREM', key('ready'), queue) end
+  return failed
 end

@@ -1,18 +1,19 @@
--- resign: removes an incarnation from the idle ones, and wakes another idle incarnation for
--- every queue with tasks: the first may have been woken for these tasks. If the
+-- resign: removes a process, or node, from the idle ones, and wakes another for every queue
+-- with tasks: the first may have been woken for these tasks. If the
 -- incarnation ends because somebody asked for it, that is noted: then whoever takes over
 -- does not take its end for a crash, although some of its handlers may ignore it.
 -- KEYS 1 tasks
--- ARGV 1 incarnation  2 '1' when somebody asked it to end, or ''  3.. queues
+-- ARGV 1 incarnation  2 whom Redis wakes for it  3 '1' when somebody asked it to end, or ''
+--      4.. queues
 -- Returns 'OK'
 local stream = key('stream:' .. ARGV[1])
-if ARGV[2] == '1' and fits(stream, 'hash') and redis.call('EXISTS', stream) == 1 then
+if ARGV[3] == '1' and fits(stream, 'hash') and redis.call('EXISTS', stream) == 1 then
   writable(stream)
   redis.call('HSET', stream, 'asked', 1)
 end
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   if fits(key('idle:' .. ARGV[i]), 'set') then
-    redis.call('SREM', key('idle:' .. ARGV[i]), ARGV[1])
+    redis.call('SREM', key('idle:' .. ARGV[i]), ARGV[2])
     if pending(ARGV[i]) then wake(ARGV[i]) end
   end
 end
