@@ -140,7 +140,9 @@ func testService(t *testing.T, path string) {
 		set.err.await(t, "node is running", 1)
 		require.Zero(t, launch(t, path, env, "enqueue", "sleep").wait(t))
 		sleeper := awaitPID(t, pidFile, 0)
-		require.NoError(t, syscall.Kill(sleeper, 0))
+		process, err := os.FindProcess(sleeper)
+		require.NoError(t, err)
+		require.NoError(t, process.Signal(syscall.Signal(0)))
 		require.NoError(t, set.cmd.Process.Kill())
 		_ = set.cmd.Wait()
 		require.Eventually(t, func() bool {
