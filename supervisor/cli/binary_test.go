@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +38,8 @@ func prepare(t *testing.T, path string, env environment, args ...string) *binary
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*patient)
 	b := &binary{out: newOutput(), err: newOutput(), cmd: exec.CommandContext(ctx, path, args...)}
 	b.cmd.Stdout, b.cmd.Stderr = b.out, b.err
-	b.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	// The race detector would have every process sleep for a second at its end.
+	b.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GORACE=atexit_sleep_ms=0"}
 	for k, v := range env {
 		b.cmd.Env = append(b.cmd.Env, k+"="+v)
 	}
@@ -57,11 +60,28 @@ func (b *binary) wait(t *testing.T) int {
 	return 0
 }
 
-// TestTheBinary builds the program once and lets the operating system have its say.
+// built returns the path of the program, built once and like the tests, so that the packages
+// are not compiled twice.
+func built(t *testing.T) string {
+	t.Helper()
+	require.NoError(t, build())
+	return filepath.Join(binaries, "stellar")
+}
+
+// binaries is the directory of the program; TestMain removes it.
+var binaries string
+
+var build = sync.OnceValue(func() error {
+	out, err := exec.Command("go", "build", race, "-o", binaries, "../..").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+})
+
+// TestTheBinary lets the operating system have its say.
 func TestTheBinary(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "stellar")
-	out, err := exec.Command("go", "build", race, "-o", path, "../..").CombinedOutput()
-	require.NoError(t, err, string(out))
+	path := built(t)
 
 	t.Run("a set on the embedded Redis stops at SIGTERM", func(t *testing.T) {
 		env := home(t)

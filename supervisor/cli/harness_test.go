@@ -30,7 +30,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(Main(context.Background(), program, OS()))
 	}
-	redistest.Main(m)
+	var err error
+	if binaries, err = os.MkdirTemp("", "st-"); err != nil {
+		panic(err)
+	}
+	redistest.Main(m, func() { _ = os.RemoveAll(binaries) })
 }
 
 // patient is how long a test waits for what has to happen.

@@ -4,8 +4,6 @@ package cli
 
 import (
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,9 +13,7 @@ import (
 )
 
 func TestSignalsOfTheBinary(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "stellar")
-	out, err := exec.Command("go", "build", race, "-o", path, "../..").CombinedOutput()
-	require.NoError(t, err, string(out))
+	path := built(t)
 	places(t, func(t *testing.T, env environment) {
 		set := launch(t, path, env, "--workers", "2")
 		set.err.await(t, "node is running", 2)
