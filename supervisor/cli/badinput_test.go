@@ -12,6 +12,7 @@ import (
 const secret = "hunter22-hunter22"
 
 func TestBadInputIsExplained(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		env  environment
 		args []string

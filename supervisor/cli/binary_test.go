@@ -81,9 +81,11 @@ var build = sync.OnceValue(func() error {
 
 // TestTheBinary lets the operating system have its say.
 func TestTheBinary(t *testing.T) {
+	t.Parallel()
 	path := built(t)
 
 	t.Run("a set on the embedded Redis stops at SIGTERM", func(t *testing.T) {
+		t.Parallel()
 		env := home(t)
 		set := launch(t, path, env, "--workers", "2")
 		set.err.await(t, "node is running", 2)
@@ -96,6 +98,7 @@ func TestTheBinary(t *testing.T) {
 	})
 
 	t.Run("a set on a real Redis leaves only the work behind", func(t *testing.T) {
+		t.Parallel()
 		cfg := redistest.Start(t).Config()
 		env := home(t).with("REDIS_URL", cfg.URL)
 		first, second := launch(t, path, env, "--workers", "2"), launch(t, path, env, "run", "--cluster", "--workers", "2")
@@ -130,6 +133,7 @@ func TestTheBinary(t *testing.T) {
 	})
 
 	t.Run("a third signal ends it at once", func(t *testing.T) {
+		t.Parallel()
 		set := launch(t, path, home(t), "--workers", "1")
 		set.err.await(t, "node is running", 1)
 		for range 3 {
@@ -140,15 +144,23 @@ func TestTheBinary(t *testing.T) {
 		require.Less(t, time.Since(began), 5*time.Second)
 	})
 
-	t.Run("every command reads the configuration", func(t *testing.T) { testSources(t, path) })
+	t.Run("the Redis client's lines are in the log", func(t *testing.T) {
+		t.Parallel()
+		testRedisLog(t, path)
+	})
 
-	t.Run("the Redis client's lines are in the log", func(t *testing.T) { testRedisLog(t, path) })
+	t.Run("nobody reads what it says", func(t *testing.T) {
+		t.Parallel()
+		testPipes(t, path)
+	})
 
-	t.Run("nobody reads what it says", func(t *testing.T) { testPipes(t, path) })
-
-	t.Run("as a service", func(t *testing.T) { testService(t, path) })
+	t.Run("as a service", func(t *testing.T) {
+		t.Parallel()
+		testService(t, path)
+	})
 
 	t.Run("exit codes", func(t *testing.T) {
+		t.Parallel()
 		for code, args := range map[int][]string{0: {"version"}, 2: {"--frob"}, 69: {"status", "--redis-url", "redis://127.0.0.1:1"}, 78: {"--config", "/no/such"}} {
 			b := launch(t, path, home(t), args...)
 			require.Equal(t, code, b.wait(t), b.err)

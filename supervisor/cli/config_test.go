@@ -253,6 +253,7 @@ func TestTheHelpNamesTheFlagsOfRun(t *testing.T) {
 }
 
 func TestACommandTaskRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := write(t, "stellar.yaml", `
 tasks:

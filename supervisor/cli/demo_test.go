@@ -25,6 +25,7 @@ func eachDemo(t *testing.T, scenario func(t *testing.T, env environment)) {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	eachDemo(t, func(t *testing.T, env environment) {
 		r := stellar(t, env, "demo", "..", "--workers", "3", "--crash-every", "50ms", "--concurrency", "2")
 		require.Zero(t, r.code, r.out+r.err)
@@ -66,6 +67,7 @@ func TestDemoOfNothing(t *testing.T) {
 }
 
 func TestDemoIsInterrupted(t *testing.T) {
+	t.Parallel()
 	eachDemo(t, func(t *testing.T, env environment) {
 		dir := t.TempDir()
 		for name := range strings.FieldsSeq("a b c d e f g h") {

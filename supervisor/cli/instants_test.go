@@ -9,6 +9,7 @@ import (
 )
 
 func TestInstantsOfTheCommandLineAreBoundedAndNeverTakenForUnset(t *testing.T) {
+	t.Parallel()
 	idle(t, func(c console) {
 		for _, flag := range []string{"--run-timeout", "--backoff", "--max-backoff", "--retention", "--unique-for", "--timeout"} {
 			c.refused(2, flag+": 0 is too short", "enqueue", "--any-name", "mail", flag, "0s", "--unique", "u")

@@ -128,6 +128,7 @@ func TestTheTaskOfAHandlerThatNeverReturnedComesBack(t *testing.T) {
 }
 
 func TestTheSecondAndThirdSignalOfTheBinary(t *testing.T) {
+	t.Parallel()
 	places(t, func(t *testing.T, env environment) {
 		begin := func() *binary {
 			set := launchApp(t, "stubborn", env, "--workers", "1", "--drain", "1h", "--grace", "100ms")
@@ -150,6 +151,7 @@ func TestTheSecondAndThirdSignalOfTheBinary(t *testing.T) {
 }
 
 func TestFlappingOfTheBinary(t *testing.T) {
+	t.Parallel()
 	places(t, func(t *testing.T, env environment) {
 		set := launchApp(t, "broken", env, "--workers", "2")
 		require.Equal(t, 70, set.wait(t))
@@ -160,6 +162,7 @@ func TestFlappingOfTheBinary(t *testing.T) {
 }
 
 func TestOperatingASetFromTheShell(t *testing.T) {
+	t.Parallel()
 	places(t, func(t *testing.T, env environment) {
 		set := start(t, env, echoApp(), "--workers", "2")
 		set.err.await(t, "node is running", 2)
@@ -199,6 +202,7 @@ func TestOperatingASetFromTheShell(t *testing.T) {
 }
 
 func TestOperatingOneOfSeveralProcesses(t *testing.T) {
+	t.Parallel()
 	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
 	set := start(t, env, echoApp(), "--workers", "1")
 	set.err.await(t, "node is running", 1)
@@ -229,6 +233,7 @@ func nodesOf(s shown) (all []string) {
 }
 
 func TestARollThatFailsSaysWhichNode(t *testing.T) {
+	t.Parallel()
 	app := echoApp()
 	broken := make(chan struct{})
 	app.OnStart(func(context.Context) error {
@@ -277,6 +282,7 @@ func TestStatusForScriptsHasTheLastStack(t *testing.T) {
 }
 
 func TestANodeThatIsBusyLeavesTheCallToAnother(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		app := echoApp()
 		rpcregistry.Handle(app, "hold", func(ctx context.Context, _ struct{}) (any, error) { <-ctx.Done(); return nil, ctx.Err() })

@@ -13,6 +13,7 @@ import (
 )
 
 func TestSignalsOfTheBinary(t *testing.T) {
+	t.Parallel()
 	path := built(t)
 	places(t, func(t *testing.T, env environment) {
 		set := launch(t, path, env, "--workers", "2")
@@ -76,6 +77,7 @@ func awaitAny(t *testing.T, env environment) (s shown) {
 }
 
 func TestADrainOfTheBinary(t *testing.T) {
+	t.Parallel()
 	places(t, func(t *testing.T, env environment) {
 		// What finishes in its time and what never returns drain side by side.
 		set := launchApp(t, "stubborn", env, "--workers", "2", "--drain", "2s", "--grace", "200ms", "--concurrency", "2")

@@ -31,6 +31,7 @@ var childPrograms = map[string]Program{
 }
 
 func TestAProgramOfItsOwn(t *testing.T) {
+	t.Parallel()
 	places(t, func(t *testing.T, env environment) {
 		set := launchApp(t, "shop", env, "--workers", "2")
 		set.err.await(t, "node is running", 2)
@@ -64,6 +65,7 @@ func TestAProgramOfItsOwn(t *testing.T) {
 }
 
 func TestAProgramInTheDefaultNamespaceTellsOfOthers(t *testing.T) {
+	t.Parallel()
 	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
 	shop := launchApp(t, "shop", env, "--workers", "1")
 	shop.err.await(t, "node is running", 1)
@@ -89,6 +91,7 @@ func TestAProgramInTheDefaultNamespaceTellsOfOthers(t *testing.T) {
 }
 
 func TestAProgramsNameIsInItsTexts(t *testing.T) {
+	t.Parallel()
 	env := home(t)
 	shop := func(args ...string) result {
 		b := launchApp(t, "shop", env, args...)

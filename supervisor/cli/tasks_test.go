@@ -74,6 +74,7 @@ func idle(t *testing.T, scenario func(c console)) {
 }
 
 func TestEnqueueWithAllOptions(t *testing.T) {
+	t.Parallel()
 	idle(t, func(c console) {
 		c.run("enqueue", "--any-name", "mail", `{"to":"ada"}`, "--id", "a", "--priority", "high", "--deadline", "90m", "--unique", "ada", "--max-attempts", "3",
 			"--run-timeout", "5s", "--backoff", "2s", "--max-backoff", "1m", "--retention", "1h", "--result", "--meta", "tenant=acme", "--meta", "trace=a=1,b=2")
@@ -97,6 +98,7 @@ func TestEnqueueWithAllOptions(t *testing.T) {
 }
 
 func TestTasksAreListed(t *testing.T) {
+	t.Parallel()
 	idle(t, func(c console) {
 		require.Equal(c, "no queue was used yet\n", c.run("tasks"))
 		require.Equal(c, "no tasks\n", c.run("tasks", "list"))
@@ -146,6 +148,7 @@ func TestTasksAreListed(t *testing.T) {
 }
 
 func TestTasksAreMended(t *testing.T) {
+	t.Parallel()
 	withSet(t, mendApp, func(t *testing.T, at place, _ *supervisortest.Set) {
 		c := console{t, at}
 		for _, id := range []string{"b1", "b2"} {
@@ -188,6 +191,7 @@ func TestTasksAreMended(t *testing.T) {
 }
 
 func TestQueuesAreMended(t *testing.T) {
+	t.Parallel()
 	withSet(t, mendApp, func(t *testing.T, at place, _ *supervisortest.Set) {
 		c := console{t, at}
 		r := stellar(t, at.env, "tasks", "pause", "default")
@@ -217,6 +221,7 @@ func TestQueuesAreMended(t *testing.T) {
 }
 
 func TestBadInputForTasksIsExplained(t *testing.T) {
+	t.Parallel()
 	for name, x := range map[string]struct {
 		says string
 		args []string
