@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 // patient is how long a test waits for what has to happen.
-const patient = 30 * time.Second
+const patient = time.Minute
 
 // environment is what a test gives the program.
 type environment map[string]string
