@@ -324,6 +324,7 @@ func TestForgedMessagesAreCountedAndLoggedOnce(t *testing.T) {
 		publish(10)
 		require.Equal(t, 2, lines())
 		require.Contains(t, log.String(), `"proof":1000`)
+		require.Contains(t, log.String(), "give all its processes the same token and token mode")
 		require.NoError(t, b.stop())
 	})
 }

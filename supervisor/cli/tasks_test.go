@@ -142,7 +142,8 @@ func TestTasksAreListed(t *testing.T) {
 
 		c.refused(1, "task not found: nope", "tasks", "show", "nope")
 		c.refused(1, "tasks list", "tasks", "explain", "nope")
-		c.refused(1, "not found", "tasks", "wait", "nope")
+		c.refused(1, "task not found: nope: done and forgotten, or never stored: one that is done is remembered only with a retention", "tasks", "wait", "nope")
+		require.NotRegexp(c, "EnqueueAndWait|WantResult", stellar(c.T, c.at.env, "tasks", "wait", "nope").err, "that is for programs")
 		c.refused(1, "not done after 20ms", "tasks", "wait", "m1", "--timeout", "20ms")
 	})
 }
@@ -212,6 +213,8 @@ func TestQueuesAreMended(t *testing.T) {
 		c.refused(1, "no queue nope", "tasks", "delete-queue", "nope")
 
 		require.Regexp(c, `hourly +echo +default +every 1h0m0s +no +- +in \S+ +"tick"`, c.run("tasks", "periodic"))
+		r = stellar(c.T, c.at.env, "tasks", "periodic", "resume", "nope", "hourly")
+		require.Equal(c, result{1, "resumed: hourly\n", "stellar: no periodic task nope: \"stellar tasks periodic\" lists them\n"}, r, "one after the other")
 		require.Equal(c, "paused: hourly\n", c.run("tasks", "periodic", "pause", "hourly"))
 		require.Contains(c, c.run("tasks", "periodic"), "paused")
 		require.Contains(c, c.run("tasks", "periodic", "run", "hourly"), "enqueued hourly")

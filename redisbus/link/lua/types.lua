@@ -1,6 +1,5 @@
 -- types: returns the types of keys.
 -- KEYS 1.. the keys
--- ARGV none
 -- Returns {'OK', the type of each key, 'none' for one that is not there}
 local types = {'OK'}
 for i, key in ipairs(KEYS) do
