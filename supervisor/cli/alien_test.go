@@ -141,6 +141,9 @@ func TestAlienKeysCrashNoNode(t *testing.T) {
 			require.NotContains(t, set.err.String(), "crashed")
 			require.NotContains(t, set.err.String(), "WRONGTYPE")
 			require.NotContains(t, set.err.String(), "redis is back")
+			if method == "TaskDefinitions" {
+				require.Equal(t, 1, strings.Count(set.err.String(), `"level":"warn"`), "once for host and publisher: %s", set.err)
+			}
 			for line := range strings.Lines(set.err.String()) {
 				var fields struct {
 					Cause string `json:"cause"`
