@@ -60,7 +60,7 @@ mutants: ## put every known mistake into the task scripts; the tests must see ea
 	@.ci/prepare
 	$(GO) test -run Mutants -timeout 9m -v $(ARGS) ./worker/internal/queue -mutants
 
-zones: ## check cron schedules in every time zone over 50 years (3 minutes)
+zones: ## check cron schedules in every time zone over 50 years (2 minutes)
 	$(GO) test -run Cron -timeout 20m $(ARGS) ./worker/tasks -zones
 
 lint: ## run the linters; the first time they are built, which takes a minute or two

@@ -60,8 +60,8 @@ func (h *Host) noticeModes(members []membership.Member) {
 		return
 	}
 	h.log.Warn().Str("tokenMode", string(own)).Int("processes", len(others)).Strs("others", firstOf(others)).
-		Msg("nodes of another token mode are in this cluster: they and this process drop each other's calls and messages, and share only tasks and cache: " +
-			"give all the same token mode (--token-mode or STELLAR_TOKEN_MODE; Redis.TokenMode in Go), or \"both\" to all while the mode changes")
+		Msg("nodes of another token mode are in this cluster: they and this process drop each other's calls and messages, " +
+			"and share only tasks and cache: give all the same token mode (--token-mode or STELLAR_TOKEN_MODE; Redis.TokenMode in Go), or \"both\" to all while the mode changes")
 }
 
 func firstOf(processes []string) []string { return processes[:min(len(processes), othersNamed)] }

@@ -93,7 +93,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr.String())
-	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windowsInUse) {
+	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, errInUseOnWindows) {
 		err = ErrInUse
 	}
 	if err != nil {
@@ -105,8 +105,8 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}}, nil
 }
 
-// windowsInUse is EADDRINUSE on Windows (WSAEADDRINUSE); elsewhere no error has this number.
-const windowsInUse = syscall.Errno(10048)
+// errInUseOnWindows is EADDRINUSE on Windows (WSAEADDRINUSE); elsewhere no error has this number.
+const errInUseOnWindows = syscall.Errno(10048)
 
 // Check returns the error with which [Listen] would fail now.
 func Check(ctx context.Context, cfg Config) error {

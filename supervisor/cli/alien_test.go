@@ -79,7 +79,6 @@ var looks = [][]string{
 func TestCommandsNameAlienKeys(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, at place) {
-		t.Parallel()
 		client := redistest.Client(t, at.cfg)
 		half := 0
 		if at.env["REDIS_URL"] == "" {

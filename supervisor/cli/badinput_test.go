@@ -112,6 +112,7 @@ func TestBadInputIsExplained(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			env := home(t)
 			maps.Copy(env, c.env)
 			args := c.args

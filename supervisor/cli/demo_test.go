@@ -14,8 +14,12 @@ import (
 // eachDemo runs the scenario where the demo finds an embedded Redis and a real one.
 func eachDemo(t *testing.T, scenario func(t *testing.T, env environment)) {
 	t.Helper()
-	t.Run("embedded", func(t *testing.T) { scenario(t, home(t)) })
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		scenario(t, home(t))
+	})
 	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
 		cfg := redistest.Start(t).Config()
 		scenario(t, home(t).with("REDIS_URL", cfg.URL))
 		keys, err := redistest.Client(t, cfg).Keys(t.Context(), "*").Result()

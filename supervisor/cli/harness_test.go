@@ -217,6 +217,7 @@ type place struct {
 func each(t *testing.T, scenario func(t *testing.T, at place)) {
 	t.Helper()
 	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
 		server := redistest.Embedded(t)
 		env := home(t)
 		socket := filepath.Join(env["XDG_RUNTIME_DIR"], "s")
@@ -225,6 +226,7 @@ func each(t *testing.T, scenario func(t *testing.T, at place)) {
 		scenario(t, place{server.Config(), env.with("STELLAR_SOCKET", socket)})
 	})
 	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
 		cfg := redistest.Start(t).Config()
 		scenario(t, place{cfg, home(t).with("REDIS_URL", cfg.URL)})
 	})

@@ -61,8 +61,14 @@ func (b *binary) signal(t *testing.T, s syscall.Signal) {
 // places are an embedded Redis, which is the program's own, and a real one.
 func places(t *testing.T, scenario func(t *testing.T, env environment)) {
 	t.Helper()
-	t.Run("embedded", func(t *testing.T) { scenario(t, home(t)) })
-	t.Run("redis", func(t *testing.T) { scenario(t, home(t).with("REDIS_URL", redistest.Start(t).Config().URL)) })
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		scenario(t, home(t))
+	})
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		scenario(t, home(t).with("REDIS_URL", redistest.Start(t).Config().URL))
+	})
 }
 
 // shown is what status tells for scripts.

@@ -108,6 +108,7 @@ func TestEveryCommandReadsEverySettingFromEverySource(t *testing.T) {
 		}
 		for _, highest := range []config.Rank{config.FromDefault, config.FromFile, config.FromEnvironment, config.FromFlag} {
 			t.Run(fmt.Sprintf("%s %s", name, highest), func(t *testing.T) {
+				t.Parallel()
 				env, args, file := environment{}, path, ""
 				for _, f := range flags {
 					name := f.Names()[0]

@@ -257,6 +257,7 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 		"queue twice":              {`"a" is there twice`, []string{"--queues", "a=1,a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			// Redis would be there: what is wrong is told before anything is done.
 			console{t, place{env: home(t)}}.refused(2, x.says, x.args...)
 		})

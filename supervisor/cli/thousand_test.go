@@ -15,7 +15,6 @@ import (
 // A thousand nodes are more than the race detector can follow: so they run in a program
 // that was built without it.
 func TestAThousandNodesStartAndStop(t *testing.T) {
-	t.Parallel()
 	path := filepath.Join(t.TempDir(), "stellar")
 	out, err := exec.Command("go", "build", "-o", path, "../..").CombinedOutput()
 	require.NoError(t, err, string(out))

@@ -60,7 +60,8 @@ func parse(path string) (*yaml.Node, error) {
 	}
 	root := document.Content[0]
 	if root.Kind != yaml.MappingNode {
-		return nil, Invalidf("configuration file %s: it must consist of settings, each a name and its value, such as \"workers: 4\"", s.at(root.Line))
+		return nil, Invalidf("configuration file %s: it must consist of settings, each a name and its value, such as \"workers: 4\"",
+			s.at(root.Line))
 	}
 	s.resolve(root)
 	return root, s.err()
