@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -54,14 +55,21 @@ func (h *Host) noticeStrangers(members []membership.Member) {
 // noticeModes warns of nodes whose token mode makes them and this process's nodes drop each
 // other's messages.
 func (h *Host) noticeModes(members []membership.Member) {
-	own := h.process.TokenMode
-	others := processes(members, func(p membership.Process) bool { return p.TokenMode != "" && !own.Understands(p.TokenMode) })
+	own, other := h.process.TokenMode, link.Mode("")
+	others := processes(members, func(p membership.Process) bool {
+		if p.TokenMode == "" || own.Understands(p.TokenMode) {
+			return false
+		}
+		other = p.TokenMode // there is only one that own does not understand
+		return true
+	})
 	if len(others) == 0 {
 		return
 	}
-	h.log.Warn().Str("tokenMode", string(own)).Int("processes", len(others)).Strs("others", firstOf(others)).
+	h.log.Warn().Str("mode", string(own)).Str("other", string(other)).Int("processes", len(others)).Strs("others", firstOf(others)).
 		Msg("nodes of another token mode are in this cluster: they and this process drop each other's calls and messages, " +
-			"and share only tasks and cache: give all the same token mode (--token-mode or STELLAR_TOKEN_MODE; Redis.TokenMode in Go), or \"both\" to all while the mode changes")
+			"and share only tasks and cache: give all the same token mode " +
+			"(--token-mode or STELLAR_TOKEN_MODE; Redis.TokenMode in Go), or \"both\" to all while the mode changes")
 }
 
 func firstOf(processes []string) []string { return processes[:min(len(processes), othersNamed)] }
@@ -80,9 +88,6 @@ func processes(members []membership.Member, choose func(membership.Process) bool
 		text := fmt.Sprintf("process %d on %s", p.PID, p.Host)
 		if p.Program != "" {
 			text = p.Program + ": " + text
-		}
-		if p.TokenMode != "" {
-			text += ", token mode " + string(p.TokenMode)
 		}
 		all = append(all, text)
 	}

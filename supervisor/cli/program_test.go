@@ -103,7 +103,7 @@ func TestNodesOfAnotherTokenModeAreNamed(t *testing.T) {
 		require.Equal(t, times, strings.Count(set.err.String(), told), "%s: once for the process", mode)
 		if times > 0 {
 			require.Contains(t, set.err.String(), fmt.Sprintf("process %d on ", os.Getpid()))
-			require.Contains(t, set.err.String(), ", token mode plain")
+			require.Contains(t, set.err.String(), `"mode":"hmac","other":"plain"`)
 			require.Contains(t, set.err.String(), "--token-mode")
 		}
 		set.term()
