@@ -25,7 +25,7 @@ func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 		return nil, err
 	}
 	n.openWork()
-	n.host.noticeStrangers(base.Context())
+	n.host.noticeOthers(base.Context())
 	stopping, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	base.Go("loop", func(ctx context.Context) error { return n.loop(ctx, stop) })

@@ -385,7 +385,8 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 	}
 	done()
 	if err != nil {
-		n.log.Warn().Err(err).Msg("the node's tasks and locks were not handed over: another process will take over when its lease has run out")
+		n.log.Warn().Err(err).Msg("the node's tasks and locks were not handed over: " +
+			"if another process is left on this Redis, it takes over when the node's lease has run out")
 	}
 	n.mu.Lock()
 	n.ended.Unsettled = err != nil
