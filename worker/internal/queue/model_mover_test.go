@@ -178,8 +178,14 @@ func (m *machine) loseIndex() {
 	if m.draw("lose", 4) > 0 {
 		return
 	}
-	require.NoError(m.t, m.redis.Del(m.ctx, m.keys.Ready(), m.keys.Next()).Err())
-	m.spec.Ready, m.spec.Next = map[string]bool{}, map[string]int64{}
+	keys := []string{m.keys.Ready(), m.keys.Next(), m.keys.Lists()}
+	for _, lists := range m.spec.Lists {
+		for _, list := range lists {
+			keys = append(keys, m.keys.Serves(list))
+		}
+	}
+	require.NoError(m.t, m.redis.Del(m.ctx, keys...).Err())
+	m.spec.Ready, m.spec.Next, m.spec.Lists = map[string]bool{}, map[string]int64{}, map[string][]string{}
 }
 
 func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropped int) {

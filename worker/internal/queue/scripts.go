@@ -42,6 +42,7 @@ var (
 	enqueueScript    = link.NewScript(link.LuaPrelude, join("names", "record", "numbered", "plain", "places", "adding", "enqueue"))
 	enqueueBinding   = link.NewScript(link.LuaPrelude, join(slices.Concat([]string{"names", "numbered", "places"}, bindings, []string{"enqueue"})...))
 	claimScript      = script("claim")
+	serveScript      = script("serve")
 	takeoverScript   = script("takeover", endings...)
 	dueScript        = script("due", append(endings, "finding")...)
 	leaveScript      = script("leave")

@@ -8,15 +8,30 @@ local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
 -- The queue of a line.
 local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
 
--- Ends the idling of one incarnation that serves the queue, if there is any.
--- One whose channel nobody listens to is dead: the next is asked.
-local function rouse(queue)
-  local idle = key('idle:' .. queue)
-  if not fits(idle, 'set') then return end -- the next claim reports it
+-- The sets of idle incarnations that serve the queue: those that name it in their claims,
+-- then those whose stored list has it, see serve.lua.
+local function idle_sets(queue)
+  local sets, lists = {'idle:' .. queue}, redis.pcall('HGET', key('lists'), queue)
+  for list in string.gmatch(type(lists) == 'string' and lists or '', '%S+') do sets[#sets + 1] = 'idlers:' .. list end
+  return sets
+end
+
+-- Ends the idling of one incarnation of a set, and returns whether there was one. One
+-- whose channel nobody listens to is dead: the next is asked.
+local function rouse_of(set)
   while true do
-    local incarnation = redis.call('SPOP', idle)
-    if not incarnation then return end
-    if redis.call('PUBLISH', channel('wake:' .. incarnation), '') > 0 then return end
+    local incarnation = redis.pcall('SPOP', key(set))
+    if type(incarnation) ~= 'string' then return false end -- of a wrong type: the next claim reports it
+    if redis.call('PUBLISH', channel('wake:' .. incarnation), '') > 0 then return true end
+  end
+end
+
+-- Ends the idling of one incarnation that serves the queue, if there is any.
+local function rouse(queue)
+  if rouse_of('idle:' .. queue) then return end
+  local sets = idle_sets(queue)
+  for i = 2, #sets do
+    if rouse_of(sets[i]) then return end
   end
 end
 
