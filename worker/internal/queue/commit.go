@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
 )
@@ -33,8 +32,14 @@ const (
 // others, that were [Cancelled], and the follow-up tasks that were not stored because
 // they are a [Duplicate]. If the first reply was lost, ends is empty.
 func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, ends []End, err error) {
+	s.speeds.add(runs)
+	return s.commit(ctx, runs, s.speeds.take())
+}
+
+// commit is [Session.Commit] with the speeds to note.
+func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refused map[string]string, ends []End, err error) {
 	s.commits++
-	args := commitArguments(runs)
+	args := commitArguments(runs, speeds)
 	bytes := sizeOf(args)
 	var codes map[int]string
 	breaks, withdrawals := 0, 0 // in a row
@@ -99,7 +104,7 @@ func (s *Session) withdraw(ctx context.Context, n int) (codes map[int]string, er
 		nobodys[i] = &Run{}
 		nobodys[i].End(Back, nil)
 	}
-	codes, _, err = s.send(ctx, commitArguments(nobodys))
+	codes, _, err = s.send(ctx, commitArguments(nobodys, nil))
 	return codes, err
 }
 
@@ -110,31 +115,18 @@ func isWithdrawn(codes map[int]string, n int) bool {
 	return is
 }
 
-// commitArguments returns the arguments of commit.lua after the number for a batch, which it sorts. Most
-// tasks are done and have no effects, result or retention: only their ids are sent,
-// grouped by queue.
-func commitArguments(batch []*Run) []any {
-	slices.SortStableFunc(batch, func(a, b *Run) int {
-		return cmp.Or(a.outcome.weight()-b.outcome.weight(), strings.Compare(a.outcome.queue, b.outcome.queue))
-	})
+// commitArguments returns the arguments of commit.lua after the number for a batch, which it
+// sorts, and for speeds. Most tasks are done and have no effects, result or retention: only their ids
+// are sent, grouped by queue.
+func commitArguments(batch []*Run, speeds []any) []any {
+	sortRuns(batch)
 	plain := 0
 	for plain < len(batch) && batch[plain].outcome.weight() == 0 {
 		plain++
 	}
-	args := append(make([]any, 0, 16+3*len(batch)), speeds(batch)...)
-	groupsAt := len(args)
-	args = append(args, 0)
-	groups, countAt := 0, 0
-	for i, r := range batch[:plain] {
-		if i == 0 || r.outcome.queue != batch[i-1].outcome.queue {
-			groups++
-			args = append(args, r.outcome.queue, 0)
-			countAt = len(args) - 1
-		}
-		args = append(args, r.ID)
-		args[countAt] = len(args) - 1 - countAt
-	}
-	args[groupsAt] = groups
+	args := append(make([]any, 0, 16+3*len(batch)), len(speeds)/speedWords)
+	args = append(args, speeds...)
+	args = appendDone(args, batch[:plain])
 	args = append(args, len(batch)-plain)
 	for _, r := range batch[plain:] {
 		args = append(args, r.ID, r.Record.Line, r.Record.Options.deadline(), string(r.outcome.verb))
@@ -148,38 +140,28 @@ func commitArguments(batch []*Run) []any {
 	return args
 }
 
-// speeds returns the batch's throughput figures for each queue: the number of done tasks,
-// how many of them ran for the first time, the total time that these first runs waited,
-// and the total time that all ran, in microseconds.
-func speeds(batch []*Run) []any {
-	type speed struct {
-		runs, first int
-		waited, ran time.Duration
-	}
-	var order []string
-	of := map[string]*speed{}
-	for _, r := range batch {
-		if r.outcome.verb != Done {
-			continue
+// sortRuns sorts the runs of a commit: first those that are done and nothing more, by queue.
+func sortRuns(batch []*Run) {
+	slices.SortStableFunc(batch, func(a, b *Run) int {
+		return cmp.Or(a.outcome.weight()-b.outcome.weight(), strings.Compare(a.outcome.queue, b.outcome.queue))
+	})
+}
+
+// appendDone appends sorted runs that are done and nothing more: the number of their queues,
+// then for each its name, its number of ids, and these.
+func appendDone(args []any, runs []*Run) []any {
+	groupsAt := len(args)
+	args = append(args, 0)
+	groups, countAt := 0, 0
+	for i, r := range runs {
+		if i == 0 || r.outcome.queue != runs[i-1].outcome.queue {
+			groups++
+			args = append(args, r.outcome.queue, 0)
+			countAt = len(args) - 1
 		}
-		queue := r.outcome.queue
-		s := of[queue]
-		if s == nil {
-			s = &speed{}
-			of[queue] = s
-			order = append(order, queue)
-		}
-		s.runs++
-		s.ran += r.Ran
-		if r.Tries == (Tries{}) {
-			s.first++
-			s.waited += r.Waited
-		}
+		args = append(args, r.ID)
+		args[countAt] = len(args) - 1 - countAt
 	}
-	args := []any{len(order)}
-	for _, q := range order {
-		s := of[q]
-		args = append(args, q, s.runs, s.first, s.waited.Microseconds(), s.ran.Microseconds())
-	}
+	args[groupsAt] = groups
 	return args
 }

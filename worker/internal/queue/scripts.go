@@ -43,6 +43,7 @@ var (
 	enqueueBinding   = link.NewScript(link.LuaPrelude, join(slices.Concat([]string{"names", "numbered", "places"}, bindings, []string{"enqueue"})...))
 	claimScript      = script("claim")
 	serveScript      = script("serve")
+	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
 	takeoverScript   = script("takeover", endings...)
 	dueScript        = script("due", append(endings, "finding")...)
 	leaveScript      = script("leave")
@@ -79,7 +80,7 @@ func newCommitScript(c *cache.Cache) *link.Script {
 	if known, ok := commitScripts.Load(effects); ok {
 		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
 	}
-	script := link.NewScript(link.LuaPrelude, effects, join(slices.Concat([]string{"names", "places"}, bindings, []string{"commit"})...))
+	script := link.NewScript(link.LuaPrelude, effects, join(slices.Concat([]string{"names", "places"}, bindings, []string{"speed", "commit"})...))
 	commitScripts.Store(effects, script)
 	return script
 }

@@ -40,6 +40,9 @@ type Session struct {
 	list string // the stored list of the queues, "" of few queues: see lua/serve.lua
 
 	claims, commits uint64
+	lost            int // how many tasks a claim wanted whose answer was lost; 0: none was
+	speeds          speeds
+	others          int      // requests that are not worth a try of lua/work.lua
 	idle            bool     // Redis wakes this node for the next task
 	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
 }
@@ -85,20 +88,14 @@ func (c Clock) At(local time.Time) time.Time { return c.redis.Add(local.Sub(c.lo
 // are not woken and look for tasks only from time to time.
 func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []string, err error) {
 	s.claims++
-	wasIdle := ""
-	if s.idle {
-		wasIdle = "1"
+	if s.lost > 0 { // Redis may have answered a claim under this number
+		want, s.lost = s.lost, 0
 	}
-	args := s.withOrder(s.cfg.Incarnation, s.claims, want, wasIdle)
+	args := s.withOrder(s.cfg.Incarnation, s.claims, want, flagOf(s.idle))
 	for _, list := range s.parked {
 		args = append(args, list)
 	}
-	var answer struct { // one allocation for all
-		parked, broken      []string
-		tried, ids, records []any // as they came: a copy of each would cost as much as the rest
-		idle                bool
-		now                 string
-	}
+	var answer claims
 	err = s.cfg.Reports.Insist(ctx, "claims", func(ctx context.Context) error {
 		reply, err := claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 		if link.WordOf(err) == "UNKNOWN" {
@@ -112,13 +109,34 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 		if err != nil {
 			return err
 		}
-		return reply.Scan(&answer.parked, &answer.broken, &answer.tried, &answer.ids, &answer.records, &answer.idle, &answer.now)
+		return answer.scan(reply)
 	})
 	if err == nil {
-		got, err = parseClaimed(answer.tried, answer.ids, answer.records, Clock{Time(answer.now), time.Now()})
+		got, broken, err = s.take(answer)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim: %w", refusal(err))
+	}
+	return got, broken, nil
+}
+
+// claims is the answer to a claim. One allocation holds it all.
+type claims struct {
+	parked, broken      []string
+	tried, ids, records []any // as they came: a copy of each would cost as much as the rest
+	idle                bool
+	now                 string
+}
+
+func (c *claims) scan(r link.Reply) error {
+	return r.Scan(&c.parked, &c.broken, &c.tried, &c.ids, &c.records, &c.idle, &c.now)
+}
+
+// take notes the answer to a claim, and returns its tasks and the keys of the wrong type.
+func (s *Session) take(answer claims) (got []Claimed, broken []string, err error) {
+	got, err = parseClaimed(answer.tried, answer.ids, answer.records, Clock{Time(answer.now), time.Now()})
+	if err != nil {
+		return nil, nil, err
 	}
 	s.parked = slices.DeleteFunc(answer.parked, func(list string) bool {
 		queue, name, _ := strings.Cut(list, "|")

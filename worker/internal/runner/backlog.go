@@ -90,26 +90,83 @@ func (r *Runner) full() bool {
 	return r.backlog.target(r.slots) <= r.backlog.active+r.backlog.ahead()
 }
 
-// want waits until a claim is worthwhile and returns how many tasks to claim. It returns 0
-// when the node is quiet, and false when ctx or work has ended.
+// claimState says who may send a claim. At most one is on its way: the runner's own, or one
+// that goes with a commit.
+type claimState int
+
+const (
+	claimFree  claimState = iota
+	claimTaken            // somebody claims
+	claimOver             // the node claims no more tasks
+)
+
+// room returns how many tasks a claim is worthwhile for; 0: for none. The caller holds r.mu.
+func (r *Runner) room() int {
+	target := r.backlog.target(r.slots)
+	room := target - r.backlog.active - r.backlog.ahead()
+	// With a backlog, half of it is run while the next claim is on its way.
+	if room >= 1+(target-r.slots)/2 && len(r.unsent) <= maxUnflushed {
+		return room
+	}
+	return 0
+}
+
+// want waits until a claim is worthwhile and returns how many tasks to claim; the caller has
+// to call endClaim after the claim. It returns 0 when the node is quiet or idles, and false
+// when ctx or work has ended.
 func (r *Runner) want(ctx, work context.Context) (int, bool) {
 	stop := context.AfterFunc(ctx, r.broadcast)
 	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ctx.Err() == nil && work.Err() == nil { // ctx ends with work, but a moment later
-		if r.quiet.Load() {
+		if r.quiet.Load() || r.idling {
 			return 0, true
 		}
-		target := r.backlog.target(r.slots)
-		room := target - r.backlog.active - r.backlog.ahead()
-		// With a backlog, half of it is run while the next claim is on its way.
-		if room >= 1+(target-r.slots)/2 && len(r.unsent) <= maxUnflushed {
+		// A commit that is about to be sent takes the claim along.
+		if room := r.room(); room > 0 && r.claims == claimFree && (len(r.unsent) == 0 || r.sending > 0) {
+			r.takeClaim()
 			return room, true
 		}
 		r.changed.Wait()
 	}
 	return 0, false
+}
+
+// beginClaim returns how many tasks may be claimed with a commit, and whether the node idles.
+// Unless the first is 0, the caller has to call endClaim after the claim.
+func (r *Runner) beginClaim() (room int, idles bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claims != claimFree || r.quiet.Load() {
+		return 0, false
+	}
+	if room = r.room(); room > 0 {
+		r.takeClaim()
+	}
+	return room, r.idling
+}
+
+// takeClaim says that a claim begins. The caller holds r.mu.
+func (r *Runner) takeClaim() { r.claims, r.wakesThen = claimTaken, r.wakes.Load() }
+
+// endClaim says that a claim has been answered, and whether the node idles now: Redis will
+// wake it for the next task, or has done so before the answer came.
+func (r *Runner) endClaim(idles bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claims, r.idling = claimFree, idles && r.wakes.Load() == r.wakesThen
+	r.changed.Broadcast()
+}
+
+// endClaims waits until no claim is on its way, and lets nobody begin another.
+func (r *Runner) endClaims() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.claims == claimTaken {
+		r.changed.Wait()
+	}
+	r.claims = claimOver
 }
 
 // giveBack returns the tasks that were claimed and not started to their queues, for nodes

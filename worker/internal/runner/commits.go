@@ -94,7 +94,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 		runs[i] = &x.Run
 	}
 	began := time.Now()
-	refused, ends, err := r.session.Commit(ctx, runs)
+	refused, ends, err := r.send(ctx, runs)
 	if unsent, is := errors.AsType[*queue.UnsentError](err); is {
 		return r.commitApart(ctx, batch, unsent)
 	}
@@ -142,6 +142,34 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 		return fmt.Errorf("commit: %d tasks are not in hand any more: %w", fenced, queue.ErrFenced)
 	}
 	return nil
+}
+
+// send commits runs, and claims others with the same request if no other claim is on its way.
+func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[string]string, ends []queue.End, err error) {
+	want, idled := r.beginClaim()
+	if want == 0 {
+		return r.session.Commit(ctx, runs)
+	}
+	if !r.session.Works(runs) {
+		r.endClaim(idled)
+		return r.session.Commit(ctx, runs)
+	}
+	r.unwake()
+	began := time.Now()
+	w, err := r.session.Work(ctx, runs, want)
+	if w.Claimed {
+		r.claimed(want, w.Got, w.Broken, began)
+		r.start(ctx, w.Got)
+	}
+	idles := w.Claimed && r.session.Idle() && !r.session.Parked()
+	r.endClaim(idles)
+	if !idles {
+		r.Wake()
+	}
+	if r.quiet.Load() {
+		r.giveBack()
+	}
+	return w.Refused, w.Ends, err
 }
 
 // commitApart commits one by one the runs of a batch that Redis does not take. The task of a run

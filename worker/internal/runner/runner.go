@@ -74,21 +74,25 @@ type Runner struct {
 	warnings *Warnings
 	log      zerolog.Logger
 	woken    chan struct{}
+	wakes    atomic.Uint64
 	flush    chan struct{} // holds a value when unsent may have outcomes
 	quiet    atomic.Bool
 	handlers map[string]handled
-	broken   []string        // keys of a wrong type that the last claim passed over
 	over     context.Context //nolint:containedctx // ended: the context of runs that are over
 
-	mu      sync.Mutex
-	changed sync.Cond // signals changes of the fields below
-	backlog backlog
-	inHand  map[string]*run // claimed and not ended
-	unsent  []*run          // ended and not committed
-	sending int
-	overdue int // handlers; see Overdue
-	started atomic.Int64
-	done    atomic.Int64
+	mu        sync.Mutex
+	changed   sync.Cond // signals changes of the fields below
+	backlog   backlog
+	inHand    map[string]*run // claimed and not ended
+	unsent    []*run          // ended and not committed
+	sending   int
+	claims    claimState
+	wakesThen uint64   // wakes when the last claim began
+	idling    bool     // Redis wakes the node for the next task
+	broken    []string // keys of a wrong type that the last claim passed over
+	overdue   int      // handlers; see Overdue
+	started   atomic.Int64
+	done      atomic.Int64
 }
 
 // handled is how the node treats tasks of one name.
@@ -139,8 +143,18 @@ func New(c Config) *Runner {
 
 // Wake makes an idle runner claim. Call it when the node is named on [link.Keys.Wake].
 func (r *Runner) Wake() {
+	r.wakes.Add(1)
 	select {
 	case r.woken <- struct{}{}:
+	default:
+	}
+}
+
+// unwake forgets that the runner was woken: the claim that is about to be sent sees what
+// this was for.
+func (r *Runner) unwake() {
+	select {
+	case <-r.woken:
 	default:
 	}
 }
@@ -181,6 +195,7 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
+		r.endClaims()
 		for _, key := range r.broken {
 			r.reports.Ended(claiming + key)
 		}
@@ -208,7 +223,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 	ctx, cancel := both(ctx, work)
 	defer cancel()
 	for {
-		if !r.whileQuiet(ctx, work) {
+		if !r.whileQuiet(ctx, work) || !r.whileIdle(ctx, work) {
 			return nil
 		}
 		want, ok := r.want(ctx, work)
@@ -216,32 +231,44 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 			return nil
 		}
 		if want == 0 {
-			continue // the node became quiet meanwhile
+			continue // the node became quiet or idle meanwhile
 		}
-		select {
-		case <-r.woken: // the claim sees what this signal was for
-		default:
-		}
+		r.unwake()
 		parked := r.session.Parked() // as the last claim saw it
 		got, err := r.claim(ctx, want)
+		if err == nil {
+			r.start(work, got)
+		}
+		// The next claim takes parked tasks. If it got none although there were some,
+		// another node was faster, or the key of the parked tasks has the wrong type.
+		r.endClaim(err == nil && r.session.Idle() && (!r.session.Parked() || len(got) == 0 && parked))
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil // tasks of a lost reply are taken over with the incarnation's
 			}
 			return err
 		}
-		r.start(work, got)
-		// The next claim takes parked tasks. If it got none although there were some,
-		// another node was faster, or the key of the parked tasks has the wrong type.
-		if r.session.Idle() && (!r.session.Parked() || len(got) == 0 && parked) {
-			if !r.idle(ctx) {
-				return nil
-			}
-			if r.full() { // woken, but all slots are blocked: wake another node instead
-				r.resign(work, false)
-			}
-		}
 	}
+}
+
+// whileIdle waits until the node is to claim, and returns false when ctx ends first.
+func (r *Runner) whileIdle(ctx, work context.Context) bool {
+	r.mu.Lock()
+	idling := r.idling
+	r.mu.Unlock()
+	if !idling {
+		return true
+	}
+	if !r.idle(ctx) {
+		return false
+	}
+	if r.full() { // woken, but all slots are blocked: wake another node instead
+		r.resign(work, false)
+	}
+	r.mu.Lock()
+	r.idling = false
+	r.mu.Unlock()
+	return true
 }
 
 // claim claims up to want tasks, tells the observer, and reports keys of the wrong type.
@@ -251,10 +278,20 @@ func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.claimed(want, got, broken, began)
+	return got, nil
+}
+
+// claimed tells of the answer to a claim.
+func (r *Runner) claimed(want int, got []queue.Claimed, broken []string, began time.Time) {
 	if r.observer != nil {
 		r.observer.Claimed(tasks.Claim{Node: r.node.Incarnation, Wanted: want, Got: len(got), Took: time.Since(began)})
 	}
-	for _, key := range r.broken {
+	r.mu.Lock()
+	before := r.broken
+	r.broken = broken
+	r.mu.Unlock()
+	for _, key := range before {
 		if !slices.Contains(broken, key) {
 			r.reports.Works(claiming + key)
 		}
@@ -262,8 +299,6 @@ func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
 	for _, key := range broken {
 		r.reports.Failed(claiming+key, &link.WrongTypeError{Key: key})
 	}
-	r.broken = broken
-	return got, nil
 }
 
 // claiming and a key name in reports the claims that pass over a key of a wrong type.
@@ -288,9 +323,11 @@ func (r *Runner) resign(ctx context.Context, asked bool) {
 // of a wrong type may keep others from waking the node. It returns false when ctx ends.
 func (r *Runner) idle(ctx context.Context) bool {
 	interval := idleInterval
+	r.mu.Lock()
 	if len(r.broken) > 0 {
 		interval = brokenInterval
 	}
+	r.mu.Unlock()
 	// Spread, so that a thousand idle nodes do not look at the same instant.
 	t := time.NewTimer(interval/2 + rand.N(interval)) //nolint:gosec // jitter
 	defer t.Stop()

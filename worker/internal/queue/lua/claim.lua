@@ -16,11 +16,9 @@ local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local list, seed = string.match(ARGV[5], '^@(%S+) (%d*)$')
 local served = 5 + (list and 0 or tonumber(ARGV[5])) -- where the last queue is
 local most = 1048576 -- bytes of records in one reply, and one record more
+local marks = {'^', '', '~'} -- of a queue's lines, the most urgent first
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
-local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
-mistyped = mistyped or list and wrong({'serves:' .. list, 'zset', 'idlers:' .. list, 'set', 'ready', 'set'})
-if mistyped then return {'WRONGTYPE', mistyped} end
 local deadline = tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0)
 local at = now()
 if deadline <= 0 then return {'FENCED'} end
@@ -31,6 +29,42 @@ if number ~= last and number ~= last + 1 then return {'GAP', int(last)} end
 local again = number == last
 if list and not again and redis.call('EXISTS', key('serves:' .. list)) == 0 then return {'UNKNOWN'} end
 
+local broken = {}
+-- Notes that the incarnation idles, or does not any more.
+local function note_idle(idle)
+  local function note(set)
+    if type(redis.pcall(idle and 'SADD' or 'SREM', key(set), incarnation)) == 'table' then broken[#broken + 1] = key(set) end
+  end
+  for i = 6, served do note('idle:' .. ARGV[i]) end
+  if not list then return end
+  note('idlers:' .. list)
+  if number % 8 == 0 then -- an idle node claims once in a minute or so
+    redis.call('PEXPIRE', key('serves:' .. list), 86400000)
+    redis.call('PEXPIRE', key('lists'), 86400000)
+  end
+end
+
+-- Whether nothing is there to claim, as in most claims of a node that idles.
+local function nothing()
+  if again or last == 0 or #ARGV > served then return false end
+  if list then return redis.call('SCARD', key('ready')) == 0 end
+  local lines = {}
+  for i = 6, served do
+    for _, mark in ipairs(marks) do lines[#lines + 1] = key('queue:' .. ARGV[i] .. mark) end
+  end
+  return #lines == 0 or redis.call('EXISTS', unpack(lines)) == 0
+end
+if nothing() then
+  local parked = redis.call('SMEMBERS', key('parked'))
+  writable(stream)
+  redis.call('HSET', stream, 'claim', ARGV[2])
+  note_idle(true)
+  return {'OK', parked, broken, {}, {}, {}, 1, int(at)}
+end
+
+local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
+  or list and wrong({'serves:' .. list, 'zset', 'ready', 'set'})
+if mistyped then return {'WRONGTYPE', mistyped} end
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
 local stamp = ARGV[2] .. '|' .. int(at) -- by which claim, and when: nodes of older versions wrote the number alone
@@ -62,7 +96,6 @@ local function take(some, parked)
   return #some, found
 end
 
-local broken = {}
 -- Claims from one list of a queue.
 local function draw(queue, list, parked)
   if asked >= want or bytes >= most then return end
@@ -90,7 +123,7 @@ local function full() return asked >= want or bytes >= most end
 
 -- Claims from the lines of a queue.
 local function draw_lines(queue)
-  for _, mark in ipairs({'^', '', '~'}) do draw(queue, key('queue:' .. queue .. mark)) end
+  for _, mark in ipairs(marks) do draw(queue, key('queue:' .. queue .. mark)) end
 end
 
 -- The queues of the stored list that have tasks, in the strict order or in one that is
@@ -170,21 +203,7 @@ if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', kn
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
 local idle = not full()
-if not again and (idle or ARGV[4] == '1') then
-  for i = 6, served do
-    local waiting = key('idle:' .. ARGV[i])
-    if fits(waiting, 'set') then
-      redis.call(idle and 'SADD' or 'SREM', waiting, incarnation)
-    else
-      broken[#broken + 1] = waiting
-    end
-  end
-  if list then redis.call(idle and 'SADD' or 'SREM', key('idlers:' .. list), incarnation) end
-end
-if list and number % 8 == 0 then -- an idle node claims once in a minute or so
-  redis.call('PEXPIRE', key('serves:' .. list), 86400000)
-  redis.call('PEXPIRE', key('lists'), 86400000)
-end
+if not again and (idle or ARGV[4] == '1') then note_idle(idle) end
 flush()
 if not idle then -- there may be more: whoever idles takes it
   for i = 6, served do

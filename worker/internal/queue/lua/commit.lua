@@ -57,21 +57,6 @@ local function refusal(i, code)
   noted[#noted + 1] = i .. '=' .. code
 end
 
--- How fast a queue is: the minute, then its runs, first runs, waits and times,
--- then the same of the minute before.
-local function speed(queue, a)
-  local minute, field = math.floor(at / 60000), queue .. '|speed'
-  local n = {}
-  for word in string.gmatch(redis.call('HGET', key('stats'), field) or '', '%d+') do n[#n + 1] = tonumber(word) end
-  if n[1] == minute - 1 then
-    n = {minute, 0, 0, 0, 0, n[2], n[3], n[4], n[5]}
-  elseif n[1] ~= minute then
-    n = {minute, 0, 0, 0, 0, 0, 0, 0, 0}
-  end
-  for i = 1, 4 do n[i + 1] = int(n[i + 1] + tonumber(ARGV[a + i])) end
-  redis.call('HSET', key('stats'), field, table.concat(n, ' '))
-end
-
 local speeds = tonumber(ARGV[3])
 local c = 4 + 5 * speeds
 local groups, first_group = tonumber(ARGV[c]), c + 1
@@ -85,7 +70,7 @@ end
 
 writable(key(owned))
 redis.call('HSET', stream, 'commit', int(number))
-for i = 0, speeds - 1 do speed(ARGV[4 + 5 * i], 4 + 5 * i) end
+for i = 0, speeds - 1 do speed(4 + 5 * i, at) end
 
 -- Tasks of one queue that are done and nothing more.
 local function finish(queue, ids)
