@@ -42,6 +42,9 @@ if plain then
   for _, group in ipairs(stored) do
     local line, queue, ids = unpack(group)
     redis.call('LPOP', key('queue:' .. line), #ids)
+    if redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) == 0 then
+      call('SREM', key('ready'), queue)
+    end
     call('HDEL', key('tasks'), unpack(ids))
     if group.counted then redis.call('HINCRBY', key('stats'), queue .. '|enqueued', -#ids) end
   end
