@@ -76,7 +76,8 @@ func clocked(source string) string {
 // scripts are all of them, to be swapped.
 func scripts() []**link.Script {
 	return []**link.Script{
-		&enqueueScript, &enqueueBinding, &claimScript, &serveScript, &takeoverScript, &dueScript, &tickScript, &resignScript, &pauseScript, &progressScript, &waitScript, &quietScript, &leaveScript,
+		&enqueueScript, &enqueueBinding, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
+		&resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &rescheduleScript, &retryScript, &commitScript,
 		&defineScript, &definitionsScript,
 	}
@@ -128,7 +129,7 @@ func (m *machine) actions() map[string]func() {
 		action func()
 	}{
 		"enqueue": {4, m.enqueue}, "enqueue chosen": {2, m.enqueueChosen}, "join": {2, m.join}, "claim": {5, m.claim},
-		"commit": {3, m.commit}, "commit done": {2, m.commitDone}, "crash": {3, m.crash}, "take over": {2, m.takeOver},
+		"commit": {3, m.commit}, "commit done": {2, m.commitDone}, "work": {3, m.work}, "crash": {3, m.crash}, "take over": {2, m.takeOver},
 		"pass": {2, m.pass}, "due": {2, m.due}, "limit": {2, m.limit},
 	} {
 		for i := range some.times {

@@ -10,8 +10,8 @@ import (
 
 // indexMutants are mistakes with the indexes, and with who is responsible for what time moves.
 var indexMutants = []mutant{
-	{"names", "redis.pcall('SADD', key('ready'), queue) ~= 0", "false"},
-	{"names", "~= 0 and known(queue)", "~= 0"},
+	{"names", "if redis.pcall('SADD', key('ready'), queue) == 0", "if true"},
+	{"names", "local failed = known(queue)", "local failed"},
 	{"places", "if risen then filled(queue_of(line)) end", ""},
 	{"places", "redis.pcall('SREM', key('ready'), queue)", ""},
 	{"places", "'LT', 'CH', int(due)", "'CH', int(due)"},
@@ -55,10 +55,10 @@ var indexMutants = []mutant{
 	{"claim", "    if not pending(queue) then\n      emptied", "    if true then\n      emptied"},
 	{"claim", "for _, queue in ipairs(rest) do wake(queue) end", ""},
 	{"claim", "list and 'list' or 'queues'", "'queues'"},
-	{"names", "if rouse_of('idle:' .. queue) then return end", "rouse_of('idle:' .. queue)"},
-	{"names", "    if rouse_of(sets[i]) then return end\n", ""},
-	{"names", "    if rouse_of(sets[i]) then return end\n", "    rouse_of(sets[i])\n"},
-	{"resign", "redis.call('SREM', key('idlers:' .. list), ARGV[1])", ""},
+	{"names", "if rouse_of('idle:' .. queue, queue) then return end", "rouse_of('idle:' .. queue, queue)"},
+	{"names", "    if rouse_of(sets[i], queue) then return end\n", ""},
+	{"names", "    if rouse_of(sets[i], queue) then return end\n", "    rouse_of(sets[i], queue)\n"},
+	{"resign", "redis.call('SREM', key('idlers:' .. list), ARGV[2])", ""},
 	{"resign", "    if pending(queue) then wake(queue) end\n  end\n  return", "  end\n  return"},
 	{"serve", "if kept[other] then some =", "if false then some ="},
 	{"serve", "kept[other] = redis.call('EXISTS', key('serves:' .. other)) == 1", "kept[other] = true"},

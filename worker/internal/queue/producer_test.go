@@ -79,7 +79,7 @@ func TestABatchThatMeetsAnAlienKeyStoresNothing(t *testing.T) {
 			NewKind("n", "a", Options{}).Task("1", NoOptions, nil), NewKind("n", "b", Options{}).Task("2", NoOptions, nil),
 			NewKind("n", "a^", Options{}).Task("3", NoOptions, nil),
 		}
-		for _, alien := range []string{keys.Queue("a"), keys.Queue("b"), keys.Queue("a^"), keys.Tasks(), keys.Queues(), keys.Stats()} {
+		for _, alien := range []string{keys.Queues(), keys.Queue("a"), keys.Queue("b"), keys.Queue("a^"), keys.Tasks(), keys.Stats()} {
 			require.NoError(t, redis.Set(t.Context(), alien, "alien", 0).Err())
 			_, _, err := caller.Enqueue(t.Context(), some)
 			var wrong *link.WrongTypeError

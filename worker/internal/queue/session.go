@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,6 +19,7 @@ type SessionConfig struct {
 	Redis       redis.UniversalClient // nothing else should use it
 	Keys        link.Keys
 	Incarnation string
+	Waker       string // whom Redis wakes on link.Keys.Wake for the node; default Incarnation
 	// Queues that are served, in their order or, with Weights, in an order drawn
 	// for each claim in proportion to these. A queue without a weight has 1.
 	Queues  []string
@@ -49,6 +51,7 @@ type Session struct {
 
 // NewSession returns a session that has claimed nothing.
 func NewSession(c SessionConfig) *Session {
+	c.Waker = cmp.Or(c.Waker, c.Incarnation)
 	s := &Session{cfg: c, ending: newCommitScript(c.Cache)}
 	if len(c.Queues) > namedQueues {
 		s.list = listOf(c)
@@ -87,11 +90,17 @@ func (c Clock) At(local time.Time) time.Time { return c.redis.Add(local.Sub(c.lo
 // with such a key gives no tasks, and if the key should list a queue's idle nodes, they
 // are not woken and look for tasks only from time to time.
 func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []string, err error) {
+	plain := s.plain()
 	s.claims++
+	if plain {
+		if got, broken, err = s.work(ctx, "", s.claims, want, nil, nil); err == nil {
+			return got, broken, nil
+		}
+	}
 	if s.lost > 0 { // Redis may have answered a claim under this number
 		want, s.lost = s.lost, 0
 	}
-	args := s.withOrder(s.cfg.Incarnation, s.claims, want, flagOf(s.idle))
+	args := s.withOrder(s.cfg.Incarnation, s.claims, want, s.cfg.Waker, flagOf(s.idle))
 	for _, list := range s.parked {
 		args = append(args, list)
 	}
@@ -176,7 +185,7 @@ func parseClaimed(tried, ids, records []any, now Clock) ([]Claimed, error) {
 // asked for it and tasks are in hand: then its end counts against none of these tasks, whoever
 // takes them over, and Resign is repeated until Redis has noted it or ctx ends.
 func (s *Session) Resign(ctx context.Context, asked bool) error {
-	args := []any{s.cfg.Incarnation, flagOf(asked)}
+	args := []any{s.cfg.Incarnation, s.cfg.Waker, flagOf(asked)}
 	if s.list != "" {
 		args = append(args, "@"+s.list)
 	} else {

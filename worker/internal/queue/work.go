@@ -10,22 +10,24 @@ import (
 // found something that it leaves to them.
 const afterOther = 10
 
-// Works reports whether a commit of these runs may claim other tasks in the same request
-// (see [Session.Work]).
-func (s *Session) Works(runs []*Run) bool {
+// plain reports whether it is worth a try to claim with lua/work.lua.
+func (s *Session) plain() bool {
 	if s.others > 0 {
 		s.others--
 		return false
 	}
-	if len(runs) > MaxBatch || s.list != "" || len(s.cfg.Weights) > 0 || len(s.parked) > 0 || s.claims == 0 || s.lost > 0 {
-		return false
-	}
+	return s.list == "" && len(s.cfg.Weights) == 0 && len(s.parked) == 0 && s.claims > 0 && s.lost == 0
+}
+
+// Works reports whether a commit of these runs may claim other tasks in the same request
+// (see [Session.Work]).
+func (s *Session) Works(runs []*Run) bool {
 	for _, r := range runs {
 		if r.outcome.weight() > 0 || r.Record.Options.Unique != "" {
 			return false
 		}
 	}
-	return true
+	return len(runs) <= MaxBatch && s.plain()
 }
 
 // Worked is the result of [Session.Work].
@@ -43,8 +45,26 @@ func (s *Session) Work(ctx context.Context, runs []*Run, want int) (w Worked, er
 	sortRuns(runs)
 	s.speeds.add(runs)
 	speeds := s.speeds.due()
+	w.Got, w.Broken, err = s.work(ctx, s.commits+1, s.claims+1, want, speeds, runs)
+	if err == nil {
+		s.commits++
+		s.claims++
+		w.Claimed = true
+		return w, nil
+	}
+	if !isOther(err) {
+		s.lost = want
+	}
+	w.Refused, w.Ends, err = s.commit(ctx, runs, speeds) // under the same number
+	return w, err
+}
+
+// work sends lua/work.lua once. commit is a number, or empty without a commit.
+func (s *Session) work(ctx context.Context, commit any, claim uint64, want int, speeds []any, runs []*Run) (
+	got []Claimed, broken []string, err error,
+) {
 	args := make([]any, 0, 16+len(s.cfg.Queues)+3*len(runs))
-	args = append(args, s.cfg.Incarnation, s.commits+1, s.claims+1, want, flagOf(s.idle), len(s.cfg.Queues))
+	args = append(args, s.cfg.Incarnation, commit, claim, want, s.cfg.Waker, flagOf(s.idle), len(s.cfg.Queues))
 	args = append(append(s.withQueues(args...), len(speeds)/speedWords), speeds...)
 	args = appendDone(args, runs)
 	var answer claims
@@ -53,19 +73,13 @@ func (s *Session) Work(ctx context.Context, runs []*Run, want int) (w Worked, er
 		err = answer.scan(reply)
 	}
 	if err == nil {
-		w.Got, w.Broken, err = s.take(answer)
+		got, broken, err = s.take(answer)
 	}
-	switch {
-	case err == nil:
-		s.commits++
-		s.claims++
-		w.Claimed = true
-		return w, nil
-	case link.WordOf(err) == "OTHER":
+	if isOther(err) {
 		s.others = afterOther
-	default:
-		s.lost = want
 	}
-	w.Refused, w.Ends, err = s.commit(ctx, runs, speeds) // under the same number
-	return w, err
+	return got, broken, err
 }
+
+// isOther reports whether lua/work.lua did nothing, and left all to the other scripts.
+func isOther(err error) bool { return link.WordOf(err) == "OTHER" }

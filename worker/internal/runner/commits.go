@@ -162,7 +162,11 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 		r.start(ctx, w.Got)
 	}
 	idles := w.Claimed && r.session.Idle() && !r.session.Parked()
+	full := w.Claimed && !r.session.Idle()
 	r.endClaim(idles)
+	if full {
+		r.dispatch.pass(r) // there may be more tasks than this node takes
+	}
 	if !idles {
 		r.Wake()
 	}

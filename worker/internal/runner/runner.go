@@ -46,6 +46,12 @@ type Config struct {
 	// weight 3. A queue without a weight has 1.
 	Queues  []string
 	Weights map[string]int
+	// Waker is the name under which Redis wakes the runner, on [link.Keys.Wake]. Default:
+	// Incarnation.
+	Waker string
+	// Dispatcher passes the wakes of a process on to its runners, which have the same Waker.
+	// Default: the runner is woken alone.
+	Dispatcher *Dispatcher
 	// Solo is the process's lane for suspects. Default: a lane of the runner's own.
 	Solo *Solo
 	// Observer, when set, is notified of claims, commits and the ends of runs.
@@ -62,23 +68,27 @@ type Config struct {
 
 // Runner claims tasks for one incarnation and runs their handlers.
 type Runner struct {
-	node     queue.Node
-	session  *queue.Session
-	client   *tasks.Client
-	slots    int // how many tasks run at a time
-	solo     *Solo
-	observer tasks.Observer // nil: none
-	keys     link.Keys
-	reports  *link.Reports
-	grace    time.Duration
-	warnings *Warnings
-	log      zerolog.Logger
-	woken    chan struct{}
-	wakes    atomic.Uint64
-	flush    chan struct{} // holds a value when unsent may have outcomes
-	quiet    atomic.Bool
-	handlers map[string]handled
-	over     context.Context //nolint:containedctx // ended: the context of runs that are over
+	node      queue.Node
+	session   *queue.Session
+	client    *tasks.Client
+	slots     int // how many tasks run at a time
+	queues    []string
+	served    served // the same, see Dispatcher
+	solo      *Solo
+	dispatch  *Dispatcher
+	observer  tasks.Observer // nil: none
+	keys      link.Keys
+	reports   *link.Reports
+	grace     time.Duration
+	warnings  *Warnings
+	log       zerolog.Logger
+	woken     chan struct{}
+	wakes     atomic.Uint64
+	flush     chan struct{} // holds a value when unsent may have outcomes
+	quiet     atomic.Bool
+	declining atomic.Bool
+	handlers  map[string]handled
+	over      context.Context //nolint:containedctx // ended: the context of runs that are over
 
 	mu        sync.Mutex
 	changed   sync.Cond // signals changes of the fields below
@@ -104,6 +114,10 @@ type handled struct {
 
 // New returns a runner that [Runner.Serve] starts.
 func New(c Config) *Runner {
+	c.Waker = cmp.Or(c.Waker, c.Incarnation)
+	if c.Dispatcher == nil {
+		c.Dispatcher = &Dispatcher{}
+	}
 	if c.Solo == nil {
 		c.Solo = &Solo{}
 	}
@@ -121,7 +135,7 @@ func New(c Config) *Runner {
 	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer, keys: c.Keys, reports: c.Reports,
+		client: c.Client, slots: c.Concurrency, queues: c.Queues, solo: c.Solo, dispatch: c.Dispatcher, observer: c.Observer, keys: c.Keys, reports: c.Reports,
 		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
 		woken:    make(chan struct{}, 1),
 		flush:    make(chan struct{}, 1),
@@ -134,14 +148,15 @@ func New(c Config) *Runner {
 		r.handlers[name] = handled{definition, c.Registry.Handler(name)}
 	}
 	r.session = queue.NewSession(queue.SessionConfig{
-		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,
+		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Waker: c.Waker, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,
 		Reports: c.Reports,
 		Handles: func(name string) bool { _, ok := r.handlers[name]; return ok },
 	})
 	return r
 }
 
-// Wake makes an idle runner claim. Call it when the node is named on [link.Keys.Wake].
+// Wake makes an idle runner claim. Call it when its Waker is named on [link.Keys.Wake]; a
+// [Dispatcher] does so for several runners.
 func (r *Runner) Wake() {
 	r.wakes.Add(1)
 	select {
@@ -192,6 +207,8 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	r.over, over = context.WithCancel(context.WithoutCancel(work))
 	over()
 	g := group.New(work)
+	r.dispatch.add(r)
+	defer r.dispatch.remove(r)
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
@@ -241,7 +258,11 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		}
 		// The next claim takes parked tasks. If it got none although there were some,
 		// another node was faster, or the key of the parked tasks has the wrong type.
-		r.endClaim(err == nil && r.session.Idle() && (!r.session.Parked() || len(got) == 0 && parked))
+		idle := r.session.Idle()
+		r.endClaim(err == nil && idle && (!r.session.Parked() || len(got) == 0 && parked))
+		if !idle {
+			r.dispatch.pass(r) // there may be more tasks than this node takes
+		}
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil // tasks of a lost reply are taken over with the incarnation's
@@ -262,7 +283,7 @@ func (r *Runner) whileIdle(ctx, work context.Context) bool {
 	if !r.idle(ctx) {
 		return false
 	}
-	if r.full() { // woken, but all slots are blocked: wake another node instead
+	if r.full() && !r.dispatch.pass(r) { // woken, but all slots are blocked: wake another node instead
 		r.resign(work, false)
 	}
 	r.mu.Lock()

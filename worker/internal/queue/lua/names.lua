@@ -8,30 +8,30 @@ local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
 -- The queue of a line.
 local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
 
--- The sets of idle incarnations that serve the queue: those that name it in their claims,
--- then those whose stored list has it, see serve.lua.
+-- The sets of idle processes, or nodes, that serve the queue: those that name it in their
+-- claims, then those whose stored list has it, see serve.lua.
 local function idle_sets(queue)
   local sets, lists = {'idle:' .. queue}, redis.pcall('HGET', key('lists'), queue)
   for list in string.gmatch(type(lists) == 'string' and lists or '', '%S+') do sets[#sets + 1] = 'idlers:' .. list end
   return sets
 end
 
--- Ends the idling of one incarnation of a set, and returns whether there was one. One
--- whose channel nobody listens to is dead: the next is asked.
-local function rouse_of(set)
+-- Wakes one of a set for a queue, and returns whether there was one: it idles no more. One whose
+-- channel nobody listens to is dead: the next is asked.
+local function rouse_of(set, queue)
   while true do
-    local incarnation = redis.pcall('SPOP', key(set))
-    if type(incarnation) ~= 'string' then return false end -- of a wrong type: the next claim reports it
-    if redis.call('PUBLISH', channel('wake:' .. incarnation), '') > 0 then return true end
+    local waker = redis.pcall('SPOP', key(set))
+    if type(waker) ~= 'string' then return false end -- of a wrong type: the next claim reports it
+    if redis.call('PUBLISH', channel('wake:' .. waker), queue) > 0 then return true end
   end
 end
 
--- Ends the idling of one incarnation that serves the queue, if there is any.
+-- Wakes one process, or node, that idles for the queue, if there is any.
 local function rouse(queue)
-  if rouse_of('idle:' .. queue) then return end
+  if rouse_of('idle:' .. queue, queue) then return end
   local sets = idle_sets(queue)
   for i = 2, #sets do
-    if rouse_of(sets[i]) then return end
+    if rouse_of(sets[i], queue) then return end
   end
 end
 
@@ -47,5 +47,8 @@ local function known(queue) return redis.pcall('SADD', key('queues'), queue) end
 -- what is in ready is in queues; it may stay in ready when it has none any more. Returns an
 -- error as a table.
 local function filled(queue)
-  return redis.pcall('SADD', key('ready'), queue) ~= 0 and known(queue)
+  if redis.pcall('SADD', key('ready'), queue) == 0 then return false end
+  local failed = known(queue)
+  if type(failed) == 'table' then redis.pcall('SREM', key('ready'), queue) end
+  return failed
 end

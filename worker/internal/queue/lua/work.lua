@@ -2,22 +2,22 @@
 -- script what commit.lua and claim.lua do of that, for queues for which nothing is set. If
 -- there is anything else to heed it does nothing, and these two have to be sent instead.
 -- KEYS 1 tasks
--- ARGV 1 incarnation  2 commit number  3 claim number  4 how many to claim
---      5 '1' when it idled before  6 how many queues it serves, then these, the most
---      urgent first, then how many queues' speeds and how many queues with done tasks, as
+-- ARGV 1 incarnation  2 commit number, or '' without a commit  3 claim number  4 how many to claim
+--      5 whom Redis wakes for it  6 '1' when it idled before  7 how many queues it serves,
+--      then these, the most urgent first, then how many queues' speeds and how many queues with done tasks, as
 --      in commit.lua
 -- Returns what claim.lua returns | {'OTHER'} (nothing was done)
-local incarnation, want, served = ARGV[1], tonumber(ARGV[4]), 6 + tonumber(ARGV[6])
+local incarnation, want, served = ARGV[1], tonumber(ARGV[4]), 7 + tonumber(ARGV[7])
 local owned, stream, at = key('owned:' .. incarnation), key('stream:' .. incarnation), now()
 
 if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) <= at then return {'OTHER'} end
 local last = redis.call('HMGET', stream, 'commit', 'claim', 'refused', 'solo')
-if tonumber(last[1] or 0) ~= ARGV[2] - 1 or tonumber(last[2] or 0) ~= ARGV[3] - 1 or last[4] then return {'OTHER'} end
+if ARGV[2] ~= '' and tonumber(last[1] or 0) ~= ARGV[2] - 1 or tonumber(last[2] or 0) ~= ARGV[3] - 1 or last[4] then return {'OTHER'} end
 
 local first_speed = served + 2
 local speeds = tonumber(ARGV[served + 1])
 local c = first_speed + 5 * speeds
-local groups, done, queues = tonumber(ARGV[c]), {}, {unpack(ARGV, 7, served)}
+local groups, done, queues = tonumber(ARGV[c]), {}, {unpack(ARGV, 8, served)}
 c = c + 1
 for i = 1, groups do
   local n = tonumber(ARGV[c + 1])
@@ -46,12 +46,14 @@ for _, ids in ipairs(done) do
     end
   end
 end
-if not (fits(key('stats'), 'hash') and fits(key('active'), 'hash')) then return {'OTHER'} end
+if not (fits(key('tasks'), 'hash') and fits(owned, 'hash') and fits(key('stats'), 'hash') and fits(key('active'), 'hash')) then
+  return {'OTHER'}
+end
 
 local hands = {}
 for i, ids in ipairs(done) do -- at maxmemory the first write must free memory
-  local queue = queues[served - 6 + i]
-  if type(redis.pcall('HDEL', key('tasks'), unpack(ids))) == 'table' then return {'OTHER'} end
+  local queue = queues[served - 7 + i]
+  redis.call('HDEL', key('tasks'), unpack(ids))
   redis.call('HDEL', owned, unpack(ids))
   if hanging > 0 then
     for _, name in ipairs({'cancelling', 'progress', 'tries', 'history'}) do redis.call('HDEL', key(name), unpack(ids)) end
@@ -59,14 +61,19 @@ for i, ids in ipairs(done) do -- at maxmemory the first write must free memory
   redis.call('HINCRBY', key('stats'), queue .. '|done', #ids)
   hands[queue] = (hands[queue] or 0) - #ids
 end
-redis.call('HSET', stream, 'commit', ARGV[2], 'claim', ARGV[3])
-if last[3] and last[3] ~= '' then redis.call('HSET', stream, 'refused', '') end
+if ARGV[2] == '' then
+  writable(owned)
+  redis.call('HSET', stream, 'claim', ARGV[3])
+else
+  redis.call('HSET', stream, 'commit', ARGV[2], 'claim', ARGV[3])
+  if last[3] and last[3] ~= '' then redis.call('HSET', stream, 'refused', '') end
+end
 for i = 0, speeds - 1 do speed(first_speed + 5 * i, at) end
 
 local most = 1048576 -- see claim.lua
 local ids, records, own, broken, stamp = {}, {}, {}, {}, ARGV[3] .. '|' .. int(at)
 local bytes, asked = 0, 0
-for i = 7, served do
+for i = 8, served do
   for _, mark in ipairs({'^', '', '~'}) do
     local list, some, more = key('queue:' .. ARGV[i] .. mark), 4, true
     while more and asked < want and bytes < most do
@@ -108,15 +115,15 @@ if hanging > 0 then
 end
 
 local idle = asked < want and bytes < most
-if idle or ARGV[5] == '1' then
-  for i = 7, served do
-    if type(redis.pcall(idle and 'SADD' or 'SREM', key('idle:' .. ARGV[i]), incarnation)) == 'table' then
+if idle or ARGV[6] == '1' then
+  for i = 8, served do
+    if type(redis.pcall(idle and 'SADD' or 'SREM', key('idle:' .. ARGV[i]), ARGV[5])) == 'table' then
       broken[#broken + 1] = key('idle:' .. ARGV[i])
     end
   end
 end
 if not idle then -- there may be more: whoever idles takes it
-  for i = 7, served do
+  for i = 8, served do
     if redis.call('EXISTS', key('queue:' .. ARGV[i] .. '^'), key('queue:' .. ARGV[i]), key('queue:' .. ARGV[i] .. '~')) > 0 then rouse(ARGV[i]) end
   end
 end
