@@ -111,6 +111,8 @@ var indexCases = map[string]func(*machine){
 		require.Zero(m.t, idle())
 	},
 	"a node that ends passes on": func(m *machine) {
+		gone := m.idleByList("a", "b")
+		m.step(func() { m.resignAs(gone, false) })
 		a := m.idleByList("a", "b")
 		m.enqueueOne(1, draft{})
 		require.Empty(m.t, m.spec.Idle["@"+a.session.list])
