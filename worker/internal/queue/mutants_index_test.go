@@ -81,9 +81,9 @@ var indexCases = map[string]func(*machine){
 			m.step(func() { m.dueAs("m0", "", 3, 9) })
 		}
 	},
-	"a visit wakes for a queue whose wake was lost": func(m *machine) { m.visitWakes(func() {}) },
+	"a visit wakes for a queue whose wake was lost": func(m *machine) { m.visitWakes(VisitReady, func() {}) },
 	"a visit wakes for a queue that it finds": func(m *machine) {
-		m.visitWakes(func() {
+		m.visitWakes(VisitFirst, func() {
 			m.draw = func(string, int) int { return 0 }
 			m.step(m.loseIndex)
 		})
@@ -230,7 +230,7 @@ func (m *machine) put(queue string) {
 }
 
 // visitWakes has a task wait beside an idle node, then f, then a visit.
-func (m *machine) visitWakes(f func()) {
+func (m *machine) visitWakes(visit string, f func()) {
 	m.step(m.join)
 	m.step(m.claim)
 	m.step(func() { m.pauseAs("a", true) })
@@ -239,6 +239,6 @@ func (m *machine) visitWakes(f func()) {
 	m.spec.Settings["a"].Paused = false // by something that wakes nobody
 	require.NoError(m.t, m.redis.HDel(m.ctx, m.keys.Settings(), "a").Err())
 	require.Len(m.t, m.spec.Idle["a"], 1)
-	m.step(func() { m.dueOf(9, 9) })
+	m.step(func() { m.dueAs("m0", visit, 9, 9) })
 	require.Empty(m.t, m.spec.Idle["a"])
 }
