@@ -119,8 +119,19 @@ func (k Keys) Active() string { return k.tag + "active" }
 // Bytes maps a queue to the bytes of its tasks' records, if the queue bounds them (hash).
 func (k Keys) Bytes() string { return k.tag + "bytes" }
 
-// Idle is the set of incarnations that wait for work of a queue.
+// Idle is the set of incarnations that wait for work of a queue, among those that name
+// their queues in claims.
 func (k Keys) Idle(queue string) string { return k.tag + "idle:" + queue }
+
+// Serves is a stored list of queues: see lua/serve.lua of the package queue (sorted set, the
+// ranks or weights of the queues).
+func (k Keys) Serves(list string) string { return k.tag + "serves:" + list }
+
+// Lists maps a queue to the stored lists that have it (hash, each followed by a space).
+func (k Keys) Lists() string { return k.tag + "lists" }
+
+// Idlers is the set of incarnations that wait for work of the queues of a stored list.
+func (k Keys) Idlers(list string) string { return k.tag + "idlers:" + list }
 
 // Delayed holds the ids of a queue's tasks that are not due yet (sorted set, due
 // time in milliseconds).
@@ -139,7 +150,7 @@ func (k Keys) Owned(incarnation string) string { return k.tag + "owned:" + incar
 
 // Stream is an incarnation's session: the numbers and replies of its last claim and
 // its last commit, so that either can be sent again, the queues that it serves,
-// whether it is quiet, and which suspect it runs (hash).
+// or their stored list, whether it is quiet, and which suspect it runs (hash).
 func (k Keys) Stream(incarnation string) string { return k.tag + "stream:" + incarnation }
 
 // Producer holds the largest batch number that Redis has seen from a producer of tasks,

@@ -99,7 +99,7 @@ func (s *steppedTicks) process(last time.Time) {
 	s.eventually("the runs", func() bool { c := s.counts(); return c.Pending+c.Active == 0 })
 	n.stop()
 	for more := true; more; {
-		moved, err := queue.NewStore(s.redis, s.keys).MoveDue(s.t.Context(), queue.Look{Mover: "m", Visit: "0", Most: 500, KeepFor: tasks.KeepDeadFor, Keep: tasks.KeepDead})
+		moved, err := queue.NewStore(s.redis, s.keys).MoveDue(s.t.Context(), queue.Look{Mover: "m", Visit: queue.VisitReady, Most: 500, KeepFor: tasks.KeepDeadFor, Keep: tasks.KeepDead})
 		require.NoError(s.t, err)
 		more = moved.More
 	}

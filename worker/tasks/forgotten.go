@@ -29,7 +29,7 @@ func (i *Inspector) Forgotten(ctx context.Context) ([]Forgotten, error) {
 		return parked, err
 	}
 	err = i.servers(ctx, func(s server) bool {
-		pending = slices.DeleteFunc(pending, func(f Forgotten) bool { return slices.Contains(s.queues, f.Queue) })
+		pending = slices.DeleteFunc(pending, func(f Forgotten) bool { return s.serves(f.Queue) })
 		return len(pending) > 0
 	})
 	if err != nil {
@@ -43,7 +43,7 @@ func (i *Inspector) waiting(ctx context.Context) (parked, pending []Forgotten, e
 	k := i.keys
 	var lists, queues *redis.StringSliceCmd
 	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		lists, queues = p.SMembers(ctx, k.ParkedLists()), p.SMembers(ctx, k.Queues())
+		lists, queues = p.SMembers(ctx, k.ParkedLists()), p.SMembers(ctx, k.Ready())
 		return nil
 	})
 	var counts []*redis.IntCmd
@@ -84,7 +84,7 @@ func (i *Inspector) waiting(ctx context.Context) (parked, pending []Forgotten, e
 // server is a live incarnation that serves queues.
 type server struct {
 	incarnation string
-	queues      []string
+	serves      func(queue string) bool
 	quiet       bool
 }
 
@@ -98,11 +98,12 @@ func (i *Inspector) servers(ctx context.Context, f func(server) bool) error {
 	if err != nil {
 		return err
 	}
+	stored := map[string]map[string]struct{}{}
 	for some := range slices.Chunk(leases, serversBatch) {
 		streams := make([]*redis.SliceCmd, len(some))
 		_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for n, incarnation := range some {
-				streams[n] = p.HMGet(ctx, i.keys.Stream(incarnation), "queues", "quiet")
+				streams[n] = p.HMGet(ctx, i.keys.Stream(incarnation), "queues", "quiet", "list")
 			}
 			return nil
 		})
@@ -113,8 +114,18 @@ func (i *Inspector) servers(ctx context.Context, f func(server) bool) error {
 			if stream.Err() != nil {
 				continue
 			}
-			served, _ := stream.Val()[0].(string)
-			if !f(server{some[n], strings.Fields(served), stream.Val()[1] != nil}) {
+			named, _ := stream.Val()[0].(string)
+			list, _ := stream.Val()[2].(string)
+			if list != "" && stored[list] == nil {
+				if stored[list], err = i.storedList(ctx, list); err != nil {
+					return err
+				}
+			}
+			serves := func(queue string) bool {
+				_, has := stored[list][queue]
+				return has || slices.Contains(strings.Fields(named), queue)
+			}
+			if !f(server{some[n], serves, stream.Val()[1] != nil}) {
 				return nil
 			}
 		}
@@ -122,12 +133,25 @@ func (i *Inspector) servers(ctx context.Context, f func(server) bool) error {
 	return nil
 }
 
+// storedList returns the queues of a stored list; none if its key is something else's.
+func (i *Inspector) storedList(ctx context.Context, list string) (map[string]struct{}, error) {
+	queues, err := i.redis.ZRange(ctx, i.keys.Serves(list), 0, -1).Result()
+	if err != nil && !link.IsWrongType(err) {
+		return nil, err
+	}
+	all := make(map[string]struct{}, len(queues))
+	for _, q := range queues {
+		all[q] = struct{}{}
+	}
+	return all, nil
+}
+
 // serving returns the live incarnations that claim from a queue, and those that
 // serve it but are quiet.
 func (i *Inspector) serving(ctx context.Context, queue string) (claiming, quiet []string, err error) {
 	err = i.servers(ctx, func(s server) bool {
 		switch {
-		case !slices.Contains(s.queues, queue):
+		case !s.serves(queue):
 		case s.quiet:
 			quiet = append(quiet, s.incarnation)
 		default:

@@ -45,6 +45,9 @@ func (m *machine) join() {
 		Handles: func(task string) bool { return task == "t" },
 	})
 	a.session.ending = commitScript
+	if len(queues) == len(modelQueues) && m.draw("stored list", 2) == 1 {
+		a.session.list = listOf(a.session.cfg)
+	}
 	m.actors = append(m.actors, a)
 	m.spec.Incarnations[a.name] = &specIncarnation{}
 	m.renew(a)
@@ -167,7 +170,10 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 	if again {
 		expected = append(expected, slices.DeleteFunc(m.owned(a.name), func(id string) bool { return m.spec.Tasks[id].Claim != number })...)
 	} else {
-		expected = m.spec.claim(a.name, s.cfg.Queues, before.parked, want)
+		if s.list != "" {
+			m.spec.serve(s.list, s.cfg.Queues)
+		}
+		expected = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want)
 	}
 	ids := make([]string, len(got))
 	for at, c := range got {
@@ -182,7 +188,13 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 	}
 	require.Equal(m.t, expected, ids, "%s claims %d", a.name, want)
 	require.Equal(m.t, len(ids) < want, s.idle)
+	if s.list != "" {
+		m.spec.claimed(a.name, []string{"@" + s.list}, again, before.idle, s.idle)
+		m.spec.passOn(again || s.idle, s.cfg.Queues)
+		return
+	}
 	m.spec.claimed(a.name, s.cfg.Queues, again, before.idle, s.idle)
+	m.spec.passOn(s.idle, s.cfg.Queues)
 }
 
 func (m *machine) resign() {
@@ -194,13 +206,18 @@ func (m *machine) resign() {
 }
 
 func (m *machine) resignAs(a *actor, asked bool) {
-	require.NoError(m.t, resignScript.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, a.name, a.name, flagOf(asked), "a", "b").Err())
+	args := []any{a.name, a.name, flagOf(asked), "a", "b"}
+	if a.session.list != "" {
+		args = append(args[:3], "@"+a.session.list)
+	}
+	require.NoError(m.t, resignScript.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, args...).Err())
 	if i := m.spec.incarnation(a.name); asked && i.hasStream() {
 		i.Asked = true
 	}
+	delete(m.spec.Idle["@"+a.session.list], a.name)
 	for _, q := range modelQueues {
 		delete(m.spec.Idle[q], a.name)
-		if m.spec.pending(q) {
+		if m.spec.pending(q) && (a.session.list == "" || m.spec.Ready[q]) {
 			m.spec.wake(q)
 		}
 	}

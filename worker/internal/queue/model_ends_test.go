@@ -10,10 +10,12 @@ import (
 func (s *spec) now() time.Time { return time.UnixMilli(s.Now) }
 
 // claim takes what an incarnation is to get, in this order.
-func (s *spec) claim(name string, queues, parked []string, want int) []string {
+func (s *spec) claim(name, list string, queues, parked []string, want int) []string {
 	i := s.Incarnations[name]
 	i.Claim++
-	if i.Claim == 1 {
+	if i.Claim == 1 && list != "" {
+		i.List = list
+	} else if i.Claim == 1 {
 		i.Queues = strings.Join(queues, " ")
 	}
 	ids := []string{}
@@ -30,11 +32,26 @@ func (s *spec) claim(name string, queues, parked []string, want int) []string {
 		take(s.Parked, list, strings.SplitN(list, "|", 2)[0])
 	}
 	for _, queue := range queues {
+		if list != "" && !s.Ready[queue] {
+			continue
+		}
 		for _, mark := range []string{HighMark, "", LowMark} {
 			take(s.Lines, queue+mark, queue)
 		}
+		if list != "" && !s.pending(queue) {
+			delete(s.Ready, queue)
+		}
 	}
 	return ids
+}
+
+// serve stores a list of queues.
+func (s *spec) serve(list string, queues []string) {
+	for _, queue := range queues {
+		if !slices.Contains(s.Lists[queue], list) {
+			s.Lists[queue] = append(s.Lists[queue], list)
+		}
+	}
 }
 
 // claimed is what a claim does to those that idle.
@@ -49,6 +66,10 @@ func (s *spec) claimed(name string, queues []string, again, wasIdle, idle bool) 
 			delete(s.Idle[q], name)
 		}
 	}
+}
+
+// passOn is what a claim that found enough does for the tasks that it left.
+func (s *spec) passOn(idle bool, queues []string) {
 	for _, q := range queues {
 		if !idle && s.pending(q) {
 			s.wake(q)
@@ -90,9 +111,9 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 		}
 	}
 	if h.Left == 0 {
-		i.Claim, i.Commit, i.Refused, i.Queues, i.Solo, i.Quiet, i.Asked = 0, 0, nil, "", "", false, false
-		for _, q := range modelQueues {
-			delete(s.Idle[q], name)
+		i.Claim, i.Commit, i.Refused, i.Queues, i.List, i.Solo, i.Quiet, i.Asked = 0, 0, nil, "", "", "", false, false
+		for _, idle := range s.Idle {
+			delete(idle, name)
 		}
 	}
 	return h

@@ -15,12 +15,12 @@ func (m *machine) due() {
 	if m.draw("small", 3) == 0 {
 		most, bound = 1+m.draw("most", 3), m.draw("kept dead", 3)
 	}
-	visit := []string{"", "0"}[m.draw("visit", 2)]
+	visit := []string{"", VisitReady, VisitFirst}[m.draw("visit", 3)]
 	m.dueAs([]string{"m0", "m1"}[m.draw("mover", 2)], visit, most, bound)
 }
 
 // dueOf is what the only mover does.
-func (m *machine) dueOf(most, bound int) { m.dueAs("m0", "0", most, bound) }
+func (m *machine) dueOf(most, bound int) { m.dueAs("m0", VisitFirst, most, bound) }
 
 func (m *machine) dueAs(mover, visit string, most, bound int) {
 	const lasting = 60000
@@ -53,7 +53,7 @@ func (m *machine) dueAs(mover, visit string, most, bound int) {
 	next, has := m.spec.nextLook()
 	require.Equal(m.t, has, moved.HasNext)
 	require.Equal(m.t, next, moved.Next.Milliseconds(), "ms until the next is due")
-	require.Equal(m.t, visit, moved.Visit, "all queues fit into one")
+	require.Equal(m.t, strings.TrimPrefix(visit, VisitReady), moved.Visit, "all queues fit into one")
 	m.spec.promise(mover, more)
 }
 
@@ -154,13 +154,17 @@ func (s *spec) bringOf(queue string, most int) int {
 	return len(ids)
 }
 
-// visitAll puts the indexes right.
-func (s *spec) visitAll(most int) {
+// visitReady wakes for the queues that have tasks.
+func (s *spec) visitReady() {
 	for queue := range s.Ready {
 		if s.touched[queue] = true; !s.pending(queue) {
 			delete(s.Ready, queue)
 		}
 	}
+}
+
+// visitAll puts the indexes right.
+func (s *spec) visitAll(most int) {
 	for _, queue := range modelQueues {
 		if s.pending(queue) && !s.Ready[queue] {
 			s.Ready[queue], s.touched[queue] = true, true
@@ -178,8 +182,14 @@ func (m *machine) loseIndex() {
 	if m.draw("lose", 4) > 0 {
 		return
 	}
-	require.NoError(m.t, m.redis.Del(m.ctx, m.keys.Ready(), m.keys.Next()).Err())
-	m.spec.Ready, m.spec.Next = map[string]bool{}, map[string]int64{}
+	keys := []string{m.keys.Ready(), m.keys.Next(), m.keys.Lists()}
+	for _, lists := range m.spec.Lists {
+		for _, list := range lists {
+			keys = append(keys, m.keys.Serves(list))
+		}
+	}
+	require.NoError(m.t, m.redis.Del(m.ctx, keys...).Err())
+	m.spec.Ready, m.spec.Next, m.spec.Lists = map[string]bool{}, map[string]int64{}, map[string][]string{}
 }
 
 func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropped int) {
@@ -189,8 +199,12 @@ func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropp
 		s.ends[t.queue()+"|"+Deadline]++
 	}
 	left := s.bring(most)
-	if visit != "" {
+	switch visit {
+	case VisitReady:
+		s.visitReady()
+	case VisitFirst:
 		s.visitAll(left)
+	default:
 	}
 	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Until }, s.Now, most) {
 		delete(s.Tasks, id) // its record goes with it

@@ -29,11 +29,12 @@ type spec struct {
 	Definitions  specDefinitions
 	Effects      int // runs whose effects count
 	Ready        map[string]bool
+	Lists        map[string][]string // that are stored, by queue
 	Next         map[string]int64
 	Mover        specMover
 
 	touched map[string]bool // queues for which this step wakes somebody
-	woken   map[string]int  // how many it wakes
+	woken   map[string]int  // how many it wakes, by the set of idle nodes
 	handed  map[string]int  // tasks that were handed on, by line: in any order
 	// unstored are the ids that this step did not store, and why.
 	unstored map[string]string
@@ -115,14 +116,14 @@ type specIncarnation struct {
 	Deadline      int64 // negative: condemned
 	Claim, Commit uint64
 	Refused       *string // of the last commit: 1=CODE,…
-	Queues        string
+	Queues, List  string
 	Solo          string
 	Quiet, Asked  bool
 }
 
 // hasStream reports whether Redis has something of the incarnation's session.
 func (i *specIncarnation) hasStream() bool {
-	return i.Claim > 0 || i.Commit > 0 || i.Refused != nil || i.Queues != "" || i.Solo != "" || i.Quiet || i.Asked
+	return i.Claim > 0 || i.Commit > 0 || i.Refused != nil || i.Queues != "" || i.List != "" || i.Solo != "" || i.Quiet || i.Asked
 }
 
 func newSpec(now int64) *spec {
@@ -130,7 +131,7 @@ func newSpec(now int64) *spec {
 		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
-		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Next: map[string]int64{},
+		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{},
 	}
 }
 
@@ -204,9 +205,24 @@ func (s *spec) pending(queue string) bool {
 }
 
 func (s *spec) wake(queue string) {
-	if s.room(queue) > 0 && s.woken[queue] < len(s.Idle[queue]) {
-		s.woken[queue]++
+	if s.room(queue) == 0 {
+		return
 	}
+	for _, set := range s.idleSets(queue) {
+		if s.woken[set] < len(s.Idle[set]) {
+			s.woken[set]++
+			return
+		}
+	}
+}
+
+// idleSets returns the sets of idle nodes that serve a queue.
+func (s *spec) idleSets(queue string) []string {
+	sets := []string{queue}
+	for _, list := range s.Lists[queue] {
+		sets = append(sets, "@"+list)
+	}
+	return sets
 }
 
 // begin starts a step; flush ends it.

@@ -21,7 +21,7 @@ var storedKinds = map[string]string{
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
 	"leases": "zset", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
 	"queues": "set", "idle:": "set", "parked": "set", "queue:": "list", "parked:": "list", "producer:": "string",
-	"ready": "set", "next": "zset", "mover": "string",
+	"ready": "set", "next": "zset", "mover": "string", "serves:": "zset", "lists": "hash", "idlers:": "set",
 	"clock": "string", "cache:": "", // the cache's own
 }
 
@@ -178,7 +178,7 @@ func (s stored) plain() stored {
 				value = ""
 			default:
 			}
-			if !strings.HasPrefix(name, "idle:") {
+			if !strings.HasPrefix(name, "idle:") && !strings.HasPrefix(name, "idlers:") && !strings.HasPrefix(name, "serves:") {
 				out.put(name, field, value)
 			}
 		}
@@ -224,6 +224,9 @@ func (s *spec) render() stored {
 	}
 	for queue := range s.Ready {
 		out.put("ready", queue, "")
+	}
+	for queue, lists := range s.Lists {
+		out.put("lists", queue, strings.Join(lists, " ")+" ")
 	}
 	for queue, at := range s.Next {
 		out.put("next", queue, strconv.FormatInt(at, 10))
@@ -279,6 +282,9 @@ func (s *spec) renderIncarnations(out stored) {
 		}
 		if i.Queues != "" {
 			out.put("stream:"+name, "queues", i.Queues)
+		}
+		if i.List != "" {
+			out.put("stream:"+name, "list", i.List)
 		}
 		if i.Solo != "" {
 			out.put("stream:"+name, "solo", i.Solo)

@@ -76,7 +76,8 @@ func clocked(source string) string {
 // scripts are all of them, to be swapped.
 func scripts() []**link.Script {
 	return []**link.Script{
-		&enqueueScript, &enqueueBinding, &claimScript, &workScript, &takeoverScript, &dueScript, &tickScript, &resignScript, &pauseScript, &progressScript, &waitScript, &quietScript, &leaveScript,
+		&enqueueScript, &enqueueBinding, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
+		&resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &rescheduleScript, &retryScript, &commitScript,
 		&defineScript, &definitionsScript,
 	}
@@ -198,12 +199,14 @@ func (m *machine) adopt(got stored) {
 		require.ElementsMatch(m.t, ids[from:], have[from:], "handed on to the front of %s", line)
 		copy(ids[from:], have[from:])
 	}
-	for _, queue := range modelQueues {
-		idle := m.spec.Idle[queue]
-		have := got["idle:"+queue]
-		require.Len(m.t, have, len(idle)-m.spec.woken[queue], "idle nodes of %s", queue)
+	for set, idle := range m.spec.Idle {
+		have := got["idle:"+set]
+		if list, is := strings.CutPrefix(set, "@"); is {
+			have = got["idlers:"+list]
+		}
+		require.Len(m.t, have, len(idle)-m.spec.woken[set], "idle nodes of %s", set)
 		for incarnation := range have {
-			require.Contains(m.t, idle, incarnation, "idle nodes of %s", queue)
+			require.Contains(m.t, idle, incarnation, "idle nodes of %s", set)
 		}
 		maps.DeleteFunc(idle, func(incarnation string, _ bool) bool { _, still := have[incarnation]; return !still })
 	}

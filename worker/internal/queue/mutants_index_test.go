@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -36,6 +37,34 @@ var indexMutants = []mutant{
 	{"due", "math.min(wait or longest, longest)", "(wait or longest)"},
 	{"due", "if till or promise == false then", "if promise == false then"},
 	{"due", "then touched[queue_of(line)] = true end", "then end"},
+	{"claim", "if list and not again and redis.call('EXISTS', key('serves:' .. list)) == 0 then return {'UNKNOWN'} end", ""},
+	{"claim", "note('idlers:' .. list)", ""},
+	{"claim", "if again or last == 0 or #ARGV > served then return false end", "if last == 0 or #ARGV > served then return false end"},
+	{"claim", "if again or last == 0 or #ARGV > served then return false end", "if again or #ARGV > served then return false end"},
+	{"claim", "if again or last == 0 or #ARGV > served then return false end", "if again or last == 0 then return false end"},
+	{"claim", "return redis.call('SCARD', key('ready')) == 0 end", "return true end"},
+	{"claim", "#lines == 0 or redis.call('EXISTS', unpack(lines)) == 0", "true"},
+	{"claim", "redis.call('HSET', stream, 'claim', ARGV[2])", ""},
+	{"claim", "note_idle(true)", ""},
+	{"claim", "{}, {}, {}, 1, int(at)}", "{}, {}, {}, 0, int(at)}"},
+	{"claim", "at = -math.log(x / 2147483647) / at", "at = x"},
+	{"claim", "  table.sort(order)\n", ""},
+	{"claim", "order[#order + 1], names[at] = at, some[i]", "order[#order + 1], names[i] = i, some[i]"},
+	{"claim", "from + 100\n", "from + 101\n"},
+	{"claim", "      emptied(queue)\n", ""},
+	{"claim", "    if not pending(queue) then\n      emptied", "    if true then\n      emptied"},
+	{"claim", "for _, queue in ipairs(rest) do wake(queue) end", ""},
+	{"claim", "list and 'list' or 'queues'", "'queues'"},
+	{"names", "if rouse_of('idle:' .. queue, queue) then return end", "rouse_of('idle:' .. queue, queue)"},
+	{"names", "    if rouse_of(sets[i], queue) then return end\n", ""},
+	{"names", "    if rouse_of(sets[i], queue) then return end\n", "    rouse_of(sets[i], queue)\n"},
+	{"resign", "redis.call('SREM', key('idlers:' .. list), ARGV[2])", ""},
+	{"resign", "    if pending(queue) then wake(queue) end\n  end\n  return", "  end\n  return"},
+	{"serve", "if kept[other] then some =", "if false then some ="},
+	{"serve", "kept[other] = redis.call('EXISTS', key('serves:' .. other)) == 1", "kept[other] = true"},
+	{"serve", ".. list .. ' '\n", ".. list\n"},
+	{"serve", "local kept = {[list] = false}", "local kept = {}"},
+	{"takeover", "redis.call('SREM', key('idlers:' .. list), incarnation)", ""},
 	{"leave", "~= ARGV[1] then", "== ARGV[1] then"},
 	{"leave", "redis.call('DEL', key('mover'))", ""},
 }
@@ -52,9 +81,9 @@ var indexCases = map[string]func(*machine){
 			m.step(func() { m.dueAs("m0", "", 3, 9) })
 		}
 	},
-	"a visit wakes for a queue whose wake was lost": func(m *machine) { m.visitWakes(func() {}) },
+	"a visit wakes for a queue whose wake was lost": func(m *machine) { m.visitWakes(VisitReady, func() {}) },
 	"a visit wakes for a queue that it finds": func(m *machine) {
-		m.visitWakes(func() {
+		m.visitWakes(VisitFirst, func() {
 			m.draw = func(string, int) int { return 0 }
 			m.step(m.loseIndex)
 		})
@@ -67,6 +96,100 @@ var indexCases = map[string]func(*machine){
 		m.sleep(2000)
 		m.step(func() { m.dueAs("m0", "", 9, 9) })
 		require.Empty(m.t, m.spec.Idle["a"])
+	},
+	"one node of all lists is woken, and passes on what it leaves": func(m *machine) {
+		a, b := m.idleByList("a", "b"), m.idleByList("b", "a")
+		idle := func() int { return len(m.spec.Idle["@"+a.session.list]) + len(m.spec.Idle["@"+b.session.list]) }
+		require.Equal(m.t, 2, idle())
+		m.step(func() { m.sendNew("p0", m.ready(draft{Queue: "a"}, draft{Queue: "a"}, draft{Queue: "a"})) })
+		require.Equal(m.t, 1, idle())
+		woken := a
+		if m.spec.Idle["@"+a.session.list][a.name] {
+			woken = b
+		}
+		m.step(func() { m.claimAs(woken, woken.session, 1) })
+		require.Zero(m.t, idle())
+	},
+	"a node that ends passes on": func(m *machine) {
+		gone := m.idleByList("a", "b")
+		m.step(func() { m.resignAs(gone, false) })
+		a := m.idleByList("a", "b")
+		m.enqueueOne(1, draft{})
+		require.Empty(m.t, m.spec.Idle["@"+a.session.list])
+		m.step(func() { m.pauseAs("a", true) })
+		b := m.idleByList("b", "a")
+		m.spec.Settings["a"].Paused = false // by something that wakes nobody
+		require.NoError(m.t, m.redis.HDel(m.ctx, m.keys.Settings(), "a").Err())
+		m.step(func() { m.resignAs(a, false) })
+		require.Empty(m.t, m.spec.Idle["@"+b.session.list])
+	},
+	"lists that are forgotten": func(m *machine) {
+		m.step(m.join)
+		a := m.actors[0]
+		a.session.cfg.Queues = modelQueues
+		for _, list := range []string{"one", "two", "one"} {
+			a.session.list = list
+			m.step(m.claim)
+			for queue := range m.spec.Lists {
+				m.spec.Lists[queue] = nil // stored no more
+			}
+			require.NoError(m.t, m.redis.Del(m.ctx, m.keys.Serves(list)).Err())
+		}
+		m.step(m.claim)
+	},
+	"the first of many queues that have tasks": func(m *machine) {
+		m.join()
+		s := m.actors[0].session
+		var all []string
+		for i := range 250 {
+			all = append(all, fmt.Sprintf("q%03d", 249-i))
+		}
+		s.cfg.Queues = all
+		s.list = listOf(s.cfg)
+		claim := func(want int, expected ...string) {
+			got, _, err := s.Claim(m.ctx, want)
+			require.NoError(m.t, err)
+			var queues []string
+			for _, c := range got {
+				queues = append(queues, c.Record.Queue())
+			}
+			require.Equal(m.t, expected, queues)
+		}
+		put := func(queues ...string) {
+			for _, q := range queues {
+				m.put(q)
+			}
+		}
+		put(all[3:]...) // as many that the list is looked through
+		claim(2, all[3:5]...)
+		claim(120, all[5:125]...)
+		put(all[0])
+		claim(2, all[0], all[125])
+		claim(200, all[126:]...)
+		put(all[200], all[7], all[100])
+		claim(9, all[7], all[100], all[200])
+		require.Zero(m.t, m.redis.Exists(m.ctx, m.keys.Ready()).Val())
+		claim(9)
+	},
+	"queues by their weights": func(m *machine) {
+		m.join()
+		s := m.actors[0].session
+		s.cfg.Queues = modelQueues
+		s.cfg.Weights = map[string]int{"a": 1, "b": 4}
+		s.list = listOf(s.cfg)
+		first := 0
+		for range 500 {
+			for _, queue := range modelQueues {
+				m.put(queue)
+			}
+			got, _, err := s.Claim(m.ctx, 2)
+			require.NoError(m.t, err)
+			require.Len(m.t, got, 2)
+			if got[0].Record.Queue() == "b" {
+				first++
+			}
+		}
+		require.InDelta(m.t, 400, first, 50, "four times of five")
 	},
 	"only the first task of all that is due in 5 s is told": func(m *machine) {
 		sub := m.redis.Subscribe(m.ctx, m.keys.Due())
@@ -88,8 +211,26 @@ var indexCases = map[string]func(*machine){
 	},
 }
 
+// idleByList returns a new node that serves a stored list of queues and idles.
+func (m *machine) idleByList(queues ...string) *actor {
+	m.step(m.join)
+	a := m.actors[len(m.actors)-1]
+	a.session.cfg.Queues = queues
+	a.session.list = listOf(a.session.cfg)
+	m.step(func() { m.claimAs(a, a.session, 1) })
+	return a
+}
+
+// put has a task stand in a queue, without the spec.
+func (m *machine) put(queue string) {
+	id := m.ids.Next()
+	require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Tasks(), id, "t|"+queue+"|1|\n1").Err())
+	require.NoError(m.t, m.redis.LPush(m.ctx, m.keys.Queue(queue), id).Err())
+	require.NoError(m.t, m.redis.SAdd(m.ctx, m.keys.Ready(), queue).Err())
+}
+
 // visitWakes has a task wait beside an idle node, then f, then a visit.
-func (m *machine) visitWakes(f func()) {
+func (m *machine) visitWakes(visit string, f func()) {
 	m.step(m.join)
 	m.step(m.claim)
 	m.step(func() { m.pauseAs("a", true) })
@@ -98,6 +239,6 @@ func (m *machine) visitWakes(f func()) {
 	m.spec.Settings["a"].Paused = false // by something that wakes nobody
 	require.NoError(m.t, m.redis.HDel(m.ctx, m.keys.Settings(), "a").Err())
 	require.Len(m.t, m.spec.Idle["a"], 1)
-	m.step(func() { m.dueOf(9, 9) })
+	m.step(func() { m.dueAs("m0", visit, 9, 9) })
 	require.Empty(m.t, m.spec.Idle["a"])
 }

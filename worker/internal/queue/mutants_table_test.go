@@ -75,7 +75,7 @@ var mutants = []mutant{
 	{"claim", "redis.call('SREM', key('parked'), ARGV[i])", ""},
 	{"claim", "{'^', '', '~'}", "{'', '^', '~'}"},
 	{"claim", "tried[#tried + 1] = counts[i]", "tried[#tried + 1] = '0|0'"},
-	{"claim", "redis.call(idle and 'SADD' or 'SREM',", "redis.call('SADD',"},
+	{"claim", "redis.pcall(idle and 'SADD' or 'SREM',", "redis.pcall('SADD',"},
 	{"claim", "if not idle then -- there", "if false then -- there"},
 	{"claim", "if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', known_ids) end", ""},
 	{"claim", "key('tries'), key('deadlines'))", "key('tries'))"},

@@ -42,6 +42,7 @@ var (
 	enqueueScript    = link.NewScript(link.LuaPrelude, join("record", "plain", "names", "unplain", "numbered", "places", "adding", "enqueue"))
 	enqueueBinding   = link.NewScript(link.LuaPrelude, join(slices.Concat([]string{"names", "before", "numbered", "places"}, bindings, []string{"enqueue"})...))
 	claimScript      = script("claim")
+	serveScript      = script("serve")
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
 	takeoverScript   = script("takeover", endings...)
 	dueScript        = script("due", append(endings, "finding")...)

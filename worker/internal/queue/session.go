@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -41,10 +39,12 @@ type Session struct {
 	cfg    SessionConfig
 	ending *link.Script // lua/commit.lua
 
+	list string // the stored list of the queues, "" of few queues: see lua/serve.lua
+
 	claims, commits uint64
 	lost            int // how many tasks a claim wanted whose answer was lost; 0: none was
 	speeds          speeds
-	others          int // requests that are not worth a try of lua/work.lua
+	others          int      // requests that are not worth a try of lua/work.lua
 	idle            bool     // Redis wakes this node for the next task
 	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
 }
@@ -52,7 +52,11 @@ type Session struct {
 // NewSession returns a session that has claimed nothing.
 func NewSession(c SessionConfig) *Session {
 	c.Waker = cmp.Or(c.Waker, c.Incarnation)
-	return &Session{cfg: c, ending: newCommitScript(c.Cache)}
+	s := &Session{cfg: c, ending: newCommitScript(c.Cache)}
+	if len(c.Queues) > namedQueues {
+		s.list = listOf(c)
+	}
+	return s
 }
 
 // Idle reports whether the last claim got fewer tasks than it wanted: then Redis wakes
@@ -81,21 +85,6 @@ func (c Clock) Now() time.Time { return c.redis.Add(time.Since(c.local)) }
 // At converts a time of this process's clock to Redis's clock.
 func (c Clock) At(local time.Time) time.Time { return c.redis.Add(local.Sub(c.local)) }
 
-// order returns the queues in the order in which this claim looks at them: as
-// they were given or, with weights, at random in proportion to these.
-func (s *Session) order() []string {
-	if len(s.cfg.Weights) == 0 {
-		return s.cfg.Queues
-	}
-	// Exponential variates of the weights' rates: the smallest wins with the
-	// probability of its weight, then the next among the rest.
-	at := map[string]float64{}
-	for _, q := range s.cfg.Queues {
-		at[q] = -math.Log(1-rand.Float64()) / float64(max(s.cfg.Weights[q], 1)) //nolint:gosec // not for secrets
-	}
-	return slices.SortedFunc(slices.Values(s.cfg.Queues), func(a, b string) int { return cmp.Compare(at[a], at[b]) })
-}
-
 // Claim claims up to want tasks for the incarnation. When it gets fewer, Redis counts the
 // node as idle and wakes it for the next task. broken are keys of the wrong type: a queue
 // with such a key gives no tasks, and if the key should list a queue's idle nodes, they
@@ -111,16 +100,18 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 	if s.lost > 0 { // Redis may have answered a claim under this number
 		want, s.lost = s.lost, 0
 	}
-	args := []any{s.cfg.Incarnation, s.claims, want, s.cfg.Waker, flagOf(s.idle), len(s.cfg.Queues)}
-	for _, q := range s.order() {
-		args = append(args, q)
-	}
+	args := s.withOrder(s.cfg.Incarnation, s.claims, want, s.cfg.Waker, flagOf(s.idle))
 	for _, list := range s.parked {
 		args = append(args, list)
 	}
 	var answer claims
 	err = s.cfg.Reports.Insist(ctx, "claims", func(ctx context.Context) error {
 		reply, err := claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+		if link.WordOf(err) == "UNKNOWN" {
+			if err = s.storeList(ctx); err == nil {
+				reply, err = claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+			}
+		}
 		if link.WordOf(err) == "EXPIRED" {
 			return errExpired // the next heartbeat renews it, or the node's own fence ends it
 		}
@@ -194,7 +185,12 @@ func parseClaimed(tried, ids, records []any, now Clock) ([]Claimed, error) {
 // asked for it and tasks are in hand: then its end counts against none of these tasks, whoever
 // takes them over, and Resign is repeated until Redis has noted it or ctx ends.
 func (s *Session) Resign(ctx context.Context, asked bool) error {
-	args := s.withQueues(s.cfg.Incarnation, s.cfg.Waker, flagOf(asked))
+	args := []any{s.cfg.Incarnation, s.cfg.Waker, flagOf(asked)}
+	if s.list != "" {
+		args = append(args, "@"+s.list)
+	} else {
+		args = s.withQueues(args...)
+	}
 	if asked {
 		return s.note(ctx, resignScript, args...)
 	}

@@ -167,11 +167,17 @@ func (s Store) Progress(ctx context.Context, incarnation, id string, progress []
 	return err
 }
 
+// Visits of queues: see [Look].
+const (
+	VisitReady = "ready" // some that have tasks, to wake idle nodes for them
+	VisitFirst = "0"     // the first of all queues, to enter those that older versions filled into the indexes
+)
+
 // Look says how a mover looks for what time alone moves.
 type Look struct {
 	Mover string // the mover's id
-	// Visit is where visits of queues go on: "" for no visit, "0" for the first queues, else
-	// [Moved.Visit] of the look before.
+	// Visit says which queues are visited: none, [VisitReady], or some of all, from
+	// [VisitFirst] on, then from [Moved.Visit] of the look before.
 	Visit string
 	Most  int // tasks that the look moves, and the most that it forgets of each kind
 	// KeepFor is for how long dead and cancelled tasks are kept, and Keep is how many of either.
@@ -189,7 +195,7 @@ type Moved struct {
 	// to find out whether the responsible one still works.
 	Next    time.Duration
 	HasNext bool
-	Visit   string   // where visits go on; "0" when all queues have been visited
+	Visit   string   // where visits of all queues go on; [VisitFirst] when these were the last
 	Broken  []string // keys of queues whose type is wrong
 	Asked   []string // ids of running tasks that are to be cancelled
 	Dropped int64    // dead tasks that were forgotten because there are too many

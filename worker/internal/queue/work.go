@@ -6,9 +6,6 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// workQueues is the most queues for which lua/work.lua is tried.
-const workQueues = 16
-
 // afterOther is how many requests go to the scripts for all tasks after lua/work.lua has
 // found something that it leaves to them.
 const afterOther = 10
@@ -19,7 +16,7 @@ func (s *Session) plain() bool {
 		s.others--
 		return false
 	}
-	return len(s.cfg.Queues) <= workQueues && len(s.cfg.Weights) == 0 && len(s.parked) == 0 && s.claims > 0 && s.lost == 0
+	return s.list == "" && len(s.cfg.Weights) == 0 && len(s.parked) == 0 && s.claims > 0 && s.lost == 0
 }
 
 // Works reports whether a commit of these runs may claim other tasks in the same request

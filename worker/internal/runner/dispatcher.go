@@ -20,6 +20,15 @@ type Dispatcher struct {
 func (d *Dispatcher) add(r *Runner) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	same := slices.IndexFunc(d.runners, func(other *Runner) bool { return slices.Equal(r.queues, other.queues) })
+	if same >= 0 {
+		r.served = d.runners[same].served // a thousand runners of a thousand queues have one set of these
+	} else {
+		r.served = make(served, len(r.queues))
+		for _, name := range r.queues {
+			r.served[name] = struct{}{}
+		}
+	}
 	d.runners = append(d.runners, r)
 }
 
@@ -60,7 +69,7 @@ func (d *Dispatcher) pass(r *Runner) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.wake(func(other *Runner) bool {
-		return other != r && slices.ContainsFunc(r.queues, other.serves) && other.idles()
+		return other != r && other.idles() && slices.ContainsFunc(r.queues, other.serves)
 	})
 }
 
@@ -78,8 +87,14 @@ func (d *Dispatcher) wake(fits func(*Runner) bool) bool {
 	return false
 }
 
+// served are the queues that a runner serves. Runners that serve the same share them.
+type served map[string]struct{}
+
 // serves reports whether the runner serves the queue.
-func (r *Runner) serves(queue string) bool { return slices.Contains(r.queues, queue) }
+func (r *Runner) serves(queue string) bool {
+	_, serves := r.served[queue]
+	return serves
+}
 
 // free reports whether the runner would claim if it was woken.
 func (r *Runner) free() bool {

@@ -23,6 +23,10 @@ const (
 	moveInterval = 5 * time.Second
 )
 
+// roundInterval is how often the responsible mover visits all queues, also those that nothing
+// says that they have tasks: older versions do not say it. It costs Redis 5 µs a queue.
+const roundInterval = time.Minute
+
 // forgottenEvery is how often a mover looks for tasks that no node may run. It warns of those
 // that it finds twice: nodes may be starting.
 const forgottenEvery = 20 * time.Second
@@ -39,10 +43,10 @@ type Mover struct {
 	dues  chan struct{} // a task will be due that the responsible mover may not know
 
 	responsible bool
-	visit       string          // where the visits of queues go on
-	visitAll    bool            // without a pause, as this mover has just become responsible
-	visited     time.Time       // when it last visited some
-	broken      map[string]bool // keys of a wrong type, and whether this round of visits has met them
+	visited     time.Time       // when it last visited queues that have tasks
+	round       string          // where the visits of all queues go on, "" between two rounds of these
+	rounded     time.Time       // when the last round began
+	broken      map[string]bool // keys of a wrong type, and whether this round has met them
 
 	// OnCancel, when set, is called with the ids of running tasks, on any node, whose
 	// cancellation was requested; perhaps repeatedly. Set it before Serve.
@@ -164,8 +168,8 @@ func (m *Mover) leave(ctx context.Context) {
 // wait until the next look.
 func (m *Mover) move(ctx context.Context) (wait time.Duration, err error) {
 	look := queue.Look{Mover: m.id, Most: moveBatch, KeepFor: tasks.KeepDeadFor, Keep: tasks.KeepDead}
-	if m.responsible && (m.visitAll || time.Since(m.visited) >= moveInterval) {
-		look.Visit = m.visit
+	if m.responsible {
+		look.Visit = m.visit()
 	}
 	moved, err := m.store.MoveDue(ctx, look)
 	if err != nil {
@@ -175,14 +179,14 @@ func (m *Mover) move(ctx context.Context) (wait time.Duration, err error) {
 		m.OnCancel(moved.Asked)
 	}
 	if !moved.Responsible {
-		m.responsible, m.forgotten = false, nil
+		m.responsible, m.round, m.forgotten = false, "", nil
 		return spread(moved.Next), nil
 	}
 	if !m.responsible {
-		m.responsible, m.visitAll, m.visit = true, true, firstQueues
+		m.responsible, m.rounded = true, time.Time{}
 	}
 	m.report(moved)
-	if moved.More || m.visitAll {
+	if moved.More || m.round != "" || time.Since(m.rounded) >= roundInterval {
 		return 0, nil
 	}
 	wait = max(moveInterval-time.Since(m.visited), 0)
@@ -192,8 +196,21 @@ func (m *Mover) move(ctx context.Context) (wait time.Duration, err error) {
 	return wait, nil
 }
 
-// firstQueues is where a round of visits begins and ends.
-const firstQueues = "0"
+// visit returns which queues a look visits.
+func (m *Mover) visit() string {
+	switch {
+	case m.round != "":
+		return m.round
+	case time.Since(m.visited) >= moveInterval:
+		m.visited = time.Now()
+		return queue.VisitReady
+	case time.Since(m.rounded) >= roundInterval:
+		m.round, m.rounded = queue.VisitFirst, time.Now()
+		return m.round
+	default:
+		return ""
+	}
+}
 
 // report notes the visits of a look, and what else is to be told of it.
 func (m *Mover) report(moved queue.Moved) {
@@ -207,11 +224,10 @@ func (m *Mover) report(moved queue.Moved) {
 	if moved.Visit == "" {
 		return
 	}
-	m.visit, m.visited = moved.Visit, time.Now()
-	if m.visit != firstQueues {
+	if m.round = moved.Visit; m.round != queue.VisitFirst {
 		return
 	}
-	m.visitAll = false
+	m.round = ""
 	for key, met := range m.broken { // those that this round did not meet have been mended
 		if m.broken[key] = false; !met {
 			delete(m.broken, key)

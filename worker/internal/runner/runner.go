@@ -73,6 +73,7 @@ type Runner struct {
 	client    *tasks.Client
 	slots     int // how many tasks run at a time
 	queues    []string
+	served    served // the same, see Dispatcher
 	solo      *Solo
 	dispatch  *Dispatcher
 	observer  tasks.Observer // nil: none

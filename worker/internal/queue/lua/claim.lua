@@ -5,19 +5,20 @@
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 claim number  3 how many  4 whom Redis wakes for it
 --      5 '1' when it idled before  6 how many queues it serves, then these, the most
---      urgent first, then the parked lists that it can serve, as queue|name
+--      urgent first; or '@', the stored list of these (see serve.lua), a space, and where a
+--      draw by weights begins; then the parked lists that it can serve, as queue|name
 -- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks
 --         that were tried before, ids, records, 1 when the incarnation counts
 --         as idle now, or 0, ms on Redis's clock}
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
---       | {'GAP', last number} (Redis has forgotten claims) | {'WRONGTYPE', key}
+--       | {'GAP', last number} (Redis has forgotten claims) | {'UNKNOWN'} (the list is not stored) | {'WRONGTYPE', key}
 local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local served = 6 + tonumber(ARGV[6]) -- where the last queue is
+local list, seed = string.match(ARGV[6], '^@(%S+) (%d*)$')
+local served = 6 + (list and 0 or tonumber(ARGV[6])) -- where the last queue is
 local most = 1048576 -- bytes of records in one reply, and one record more
+local marks = {'^', '', '~'} -- of a queue's lines, the most urgent first
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
-local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
-if mistyped then return {'WRONGTYPE', mistyped} end
 local deadline = tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0)
 local at = now()
 if deadline <= 0 then return {'FENCED'} end
@@ -26,7 +27,44 @@ if deadline <= at then return {'EXPIRED'} end
 local last = tonumber(redis.call('HGET', stream, 'claim') or 0)
 if number ~= last and number ~= last + 1 then return {'GAP', int(last)} end
 local again = number == last
+if list and not again and redis.call('EXISTS', key('serves:' .. list)) == 0 then return {'UNKNOWN'} end
 
+local broken = {}
+-- Notes whom Redis wakes when there are tasks, or need not any more.
+local function note_idle(idle)
+  local function note(set)
+    if type(redis.pcall(idle and 'SADD' or 'SREM', key(set), ARGV[4])) == 'table' then broken[#broken + 1] = key(set) end
+  end
+  for i = 7, served do note('idle:' .. ARGV[i]) end
+  if not list then return end
+  note('idlers:' .. list)
+  if number % 8 == 0 then -- an idle node claims once in a minute or so
+    redis.call('PEXPIRE', key('serves:' .. list), 86400000)
+    redis.call('PEXPIRE', key('lists'), 86400000)
+  end
+end
+
+-- Whether nothing is there to claim, as in most claims of a node that idles.
+local function nothing()
+  if again or last == 0 or #ARGV > served then return false end
+  if list then return redis.call('SCARD', key('ready')) == 0 end
+  local lines = {}
+  for i = 7, served do
+    for _, mark in ipairs(marks) do lines[#lines + 1] = key('queue:' .. ARGV[i] .. mark) end
+  end
+  return #lines == 0 or redis.call('EXISTS', unpack(lines)) == 0
+end
+if nothing() then
+  local parked = redis.call('SMEMBERS', key('parked'))
+  writable(stream)
+  redis.call('HSET', stream, 'claim', ARGV[2])
+  note_idle(true)
+  return {'OK', parked, broken, {}, {}, {}, 1, int(at)}
+end
+
+local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
+  or list and wrong({'serves:' .. list, 'zset', 'ready', 'set'})
+if mistyped then return {'WRONGTYPE', mistyped} end
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
 local stamp = ARGV[2] .. '|' .. int(at) -- by which claim, and when: nodes of older versions wrote the number alone
@@ -58,7 +96,6 @@ local function take(some, parked)
   return #some, found
 end
 
-local broken = {}
 -- Claims from one list of a queue.
 local function draw(queue, list, parked)
   if asked >= want or bytes >= most then return end
@@ -82,6 +119,66 @@ local function draw(queue, list, parked)
   end
 end
 
+local function full() return asked >= want or bytes >= most end
+
+-- Claims from the lines of a queue.
+local function draw_lines(queue)
+  for _, mark in ipairs(marks) do draw(queue, key('queue:' .. queue .. mark)) end
+end
+
+-- The queues of the stored list that have tasks, in the strict order or in one that is
+-- drawn: by exponential variates of the weights' rates the smallest wins with the probability
+-- of its weight, then the next among the rest.
+local function ordered()
+  local some = redis.call('ZINTER', 2, key('serves:' .. list), key('ready'), 'WEIGHTS', 1, 0, 'WITHSCORES')
+  local x, order, names = tonumber(seed), {}, {}
+  for i = 1, #some, 2 do
+    local at = tonumber(some[i + 1])
+    if x then
+      x = x * 16807 % 2147483647
+      at = -math.log(x / 2147483647) / at
+    end
+    order[#order + 1], names[at] = at, some[i]
+  end
+  table.sort(order)
+  for i, at in ipairs(order) do order[i] = names[at] end
+  return order
+end
+
+-- Iterates over these queues. When many have tasks, the first ones are looked for in the list.
+local function listed()
+  local names, i, from = {}, 0, 0
+  if seed ~= '' or redis.call('SCARD', key('ready')) <= 100 then names, from = ordered(), nil end
+  return function()
+    i = i + 1
+    while from and i > #names do
+      local some = redis.call('ZRANGE', key('serves:' .. list), from, from + 99)
+      if #some == 0 then return nil end
+      names, i, from = {}, 1, from + 100
+      for at, has in ipairs(redis.call('SMISMEMBER', key('ready'), unpack(some))) do
+        if has == 1 then names[#names + 1] = some[at] end
+      end
+    end
+    return names[i]
+  end
+end
+
+-- Claims from the queues of the stored list. Returns some that have more tasks than it took.
+local function draw_listed()
+  local rest = {}
+  for queue in listed() do
+    if not full() and room(queue) ~= 0 then draw_lines(queue) end
+    if not pending(queue) then
+      emptied(queue)
+    elseif full() then
+      rest[#rest + 1] = queue
+      if #rest == 4 then break end
+    end
+  end
+  return rest
+end
+
+local rest = {}
 if again then
   local ids, all, mine = {}, redis.call('HGETALL', key(owned)), int(number)
   for i = 1, #all, 2 do
@@ -91,37 +188,28 @@ if again then
 else
   redis.call('HSET', stream, 'claim', int(number))
   if number == 1 then -- for whoever takes over, and who asks: what this incarnation serves
-    redis.call('HSET', stream, 'queues', table.concat(ARGV, ' ', 7, served))
+    redis.call('HSET', stream, list and 'list' or 'queues', list or table.concat(ARGV, ' ', 7, served))
   end
   for i = served + 1, #ARGV do
     local queue, list = string.match(ARGV[i], '^([^|]*)|'), key('parked:' .. ARGV[i])
     draw(queue, list, true)
     if fits(list, 'list') and redis.call('EXISTS', list) == 0 then redis.call('SREM', key('parked'), ARGV[i]) end
   end
-  for i = 7, served do
-    for _, mark in ipairs({'^', '', '~'}) do draw(ARGV[i], key('queue:' .. ARGV[i] .. mark)) end
-  end
+  for i = 7, served do draw_lines(ARGV[i]) end
+  if list then rest = draw_listed() end
 end
 if not again then each('HSET', owned, own) end
 if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', known_ids) end -- the node ends them now
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
-local idle = asked < want and bytes < most
-if not again and (idle or ARGV[5] == '1') then
-  for i = 7, served do
-    local waiting = key('idle:' .. ARGV[i])
-    if fits(waiting, 'set') then
-      redis.call(idle and 'SADD' or 'SREM', waiting, ARGV[4])
-    else
-      broken[#broken + 1] = waiting
-    end
-  end
-end
+local idle = not full()
+if not again and (idle or ARGV[5] == '1') then note_idle(idle) end
 flush()
 if not idle then -- there may be more: whoever idles takes it
   for i = 7, served do
     if pending(ARGV[i]) then wake(ARGV[i]) end
   end
+  for _, queue in ipairs(rest) do wake(queue) end
 end
 reply[7], reply[8] = idle and 1 or 0, int(at)
 return reply

@@ -4,18 +4,18 @@
 -- time is responsible for that: one that has promised when it looks next, and keeps
 -- that. The others find out from time to time whether it does.
 --
--- On request a look also visits some queues. It wakes an idle node for those with tasks:
--- one that had been woken for them may have died before it claimed. And it enters queues
+-- On request a look also visits queues: some that have tasks, to wake an idle node: one that
+-- had been woken for them may have died before it claimed; or some of all, to enter those
 -- that older versions filled into the indexes ready and next.
 -- KEYS 1 tasks
 -- ARGV 1 how many of each at most  2 ms for which dead and cancelled tasks are
---      kept  3 how many of each are kept  4 the mover's id  5 where in the set of queues
---      the visits go on (a cursor of SSCAN), or '' for none
+--      kept  3 how many of each are kept  4 the mover's id  5 'ready' to visit queues
+--      that have tasks, or where in the set of all the visits go on (a cursor of SSCAN), or ''
 -- Returns {'OK', tasks that ended, '1' when there is more to do at once,
 --         ms until the next is due or has its deadline, or '' (of a mover that is not responsible:
 --         until it has to find out), keys that should be queues and are not, ids of running tasks that are
 --         to be cancelled, how many dead tasks were forgotten because there were
---         too many, '1' if the mover is responsible, where the visits go on, '' for no visit}
+--         too many, '1' if the mover is responsible, where the visits of all queues go on, or ''}
 --       | {'WRONGTYPE', key}
 local most, lasting, bound, mover = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local patience = 1000 -- ms that the responsible mover may be late
@@ -116,7 +116,6 @@ end
 local due = redis.call('ZRANGEBYSCORE', key('next'), '-inf', int(at), 'LIMIT', 0, 100)
 for _, queue in ipairs(due) do bring(queue) end
 
--- Visits some of the queues that have tasks.
 local function visit_ready()
   for _, queue in ipairs(redis.call('SRANDMEMBER', key('ready'), 50)) do
     if pending(queue) then
@@ -128,9 +127,9 @@ local function visit_ready()
   end
 end
 
--- Visits some queues to enter into the indexes what they lack. Returns the cursor for the next time.
+-- Returns where the visits go on.
 local function visit_queues(from)
-  local to, names = unpack(redis.call('SSCAN', key('queues'), from, 'COUNT', 100))
+  local to, names = unpack(redis.call('SSCAN', key('queues'), from, 'COUNT', 20))
   if #names == 0 then return to end
   local lacking, keys = {}, {}
   local times, ready = redis.call('ZMSCORE', key('next'), unpack(names)), redis.call('SMISMEMBER', key('ready'), unpack(names))
@@ -152,8 +151,9 @@ local function visit_queues(from)
   return to
 end
 
-if ARGV[5] ~= '' then
+if ARGV[5] == 'ready' then
   visit_ready()
+elseif ARGV[5] ~= '' then
   cursor = visit_queues(ARGV[5])
 end
 

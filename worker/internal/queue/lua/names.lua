@@ -8,15 +8,30 @@ local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
 -- The queue of a line.
 local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
 
--- Wakes one process, or node, that idles for the queue, if there is any: it idles no more. One
--- whose channel nobody listens to is dead: the next is asked.
-local function rouse(queue)
-  local idle = key('idle:' .. queue)
-  if not fits(idle, 'set') then return end -- the next claim reports it
+-- The sets of idle processes, or nodes, that serve the queue: those that name it in their
+-- claims, then those whose stored list has it, see serve.lua.
+local function idle_sets(queue)
+  local sets, lists = {'idle:' .. queue}, redis.pcall('HGET', key('lists'), queue)
+  for list in string.gmatch(type(lists) == 'string' and lists or '', '%S+') do sets[#sets + 1] = 'idlers:' .. list end
+  return sets
+end
+
+-- Wakes one of a set for a queue, and returns whether there was one: it idles no more. One whose
+-- channel nobody listens to is dead: the next is asked.
+local function rouse_of(set, queue)
   while true do
-    local waker = redis.call('SPOP', idle)
-    if not waker then return end
-    if redis.call('PUBLISH', channel('wake:' .. waker), queue) > 0 then return end
+    local waker = redis.pcall('SPOP', key(set))
+    if type(waker) ~= 'string' then return false end -- of a wrong type: the next claim reports it
+    if redis.call('PUBLISH', channel('wake:' .. waker), queue) > 0 then return true end
+  end
+end
+
+-- Wakes one process, or node, that idles for the queue, if there is any.
+local function rouse(queue)
+  if rouse_of('idle:' .. queue, queue) then return end
+  local sets = idle_sets(queue)
+  for i = 2, #sets do
+    if rouse_of(sets[i], queue) then return end
   end
 end
 

@@ -72,8 +72,11 @@ end
 
 -- Has everybody idle of a queue look.
 local function wake_all(queue)
-  if not fits(key('idle:' .. queue), 'set') then return end
-  for _, other in ipairs(redis.call('SMEMBERS', key('idle:' .. queue))) do redis.call('PUBLISH', channel('wake:' .. other), '') end
+  for _, set in ipairs(idle_sets(queue)) do
+    for _, other in ipairs(fits(key(set), 'set') and redis.call('SMEMBERS', key(set)) or {}) do
+      redis.call('PUBLISH', channel('wake:' .. other), '')
+    end
+  end
 end
 
 -- There is room again for what is parked of a queue: all look, as not everybody handles it.

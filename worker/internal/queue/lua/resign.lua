@@ -4,12 +4,20 @@
 -- does not take its end for a crash, although some of its handlers may ignore it.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 whom Redis wakes for it  3 '1' when somebody asked it to end, or ''
---      4.. queues
+--      4.. queues, or '@' and the stored list of these
 -- Returns 'OK'
 local stream = key('stream:' .. ARGV[1])
 if ARGV[3] == '1' and fits(stream, 'hash') and redis.call('EXISTS', stream) == 1 then
   writable(stream)
   redis.call('HSET', stream, 'asked', 1)
+end
+local list = string.match(ARGV[4] or '', '^@(.+)$')
+if list then
+  if fits(key('idlers:' .. list), 'set') then redis.call('SREM', key('idlers:' .. list), ARGV[2]) end
+  for _, queue in ipairs(fits(key('ready'), 'set') and redis.call('SRANDMEMBER', key('ready'), 16) or {}) do
+    if pending(queue) then wake(queue) end
+  end
+  return 'OK'
 end
 for i = 4, #ARGV do
   if fits(key('idle:' .. ARGV[i]), 'set') then

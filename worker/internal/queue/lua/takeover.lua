@@ -91,7 +91,9 @@ for i, id in ipairs(ids) do
   end
 end
 if left == 0 then
-  for queue in string.gmatch(redis.call('HGET', stream, 'queues') or '', '%S+') do
+  local queues, list = unpack(redis.call('HMGET', stream, 'queues', 'list'))
+  if list and fits(key('idlers:' .. list), 'set') then redis.call('SREM', key('idlers:' .. list), incarnation) end
+  for queue in string.gmatch(queues or '', '%S+') do
     if fits(key('idle:' .. queue), 'set') then redis.call('SREM', key('idle:' .. queue), incarnation) end
   end
   redis.call('DEL', key(owned), stream)
