@@ -87,7 +87,6 @@ func newInterpreter(serving *server.Server, nested any) *interpreter {
 	}
 	global.RawSetString("redis", redis)
 	global.RawSetString("server", redis)
-	global.RawSetString("os", l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{"clock": clock}))
 	global.Metatable = l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{"__index": noGlobal, "__newindex": noNewGlobal})
 	return i
 }
@@ -100,7 +99,7 @@ func noGlobal(l *lua.LState) int {
 
 // noNewGlobal fails where a script makes a global variable.
 func noNewGlobal(l *lua.LState) int {
-	l.RaiseError("Script attempted to create global variable '%s'", l.ToString(2))
+	l.RaiseError("Attempt to modify a readonly table")
 	return 0
 }
 

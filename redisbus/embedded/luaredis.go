@@ -84,12 +84,6 @@ func (i *interpreter) functions() map[string]lua.LGFunction {
 	}
 }
 
-// clock is os.clock: seconds of CPU time, which scripts use as a stopwatch at most.
-func clock(l *lua.LState) int {
-	l.Push(lua.LNumber(42))
-	return 1
-}
-
 // command runs the command on the stack, and returns its reply or Redis's error.
 func (i *interpreter) command(l *lua.LState) (value lua.LValue, failed string) {
 	words := make([]string, l.GetTop())
