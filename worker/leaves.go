@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
@@ -23,12 +24,15 @@ const membersLeft = "membersLeft"
 const (
 	// leavesTime bounds how long the host tries to send or to pass on one [membersLeft].
 	leavesTime = time.Second
+	// leavesPause is the pause after a message, in which the next leaves gather.
+	leavesPause = 20 * time.Millisecond
 	// mostLeaves is how many incarnations one [membersLeft] has.
 	mostLeaves = 500
 )
 
-// leaves gathers the incarnations that this process has handed over. While one message about
-// some of them is under way, the others gather for the next. Make one with [newLeaves].
+// leaves gathers the incarnations that this process has handed over. The first is told at
+// once; those that follow while the message is under way and in the pause after it are
+// told together. Make one with [newLeaves].
 type leaves struct {
 	added chan struct{} // has capacity 1
 
@@ -62,6 +66,7 @@ func (h *Host) tellLeaves(ctx context.Context) error {
 		select {
 		case <-h.leaves.added:
 			h.tellNow(ctx)
+			_ = link.Sleep(ctx, leavesPause)
 		case <-ctx.Done():
 			h.tellNow(context.WithoutCancel(ctx))
 			return context.Cause(ctx)

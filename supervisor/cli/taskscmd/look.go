@@ -172,7 +172,11 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	row("kept until", moment(t.Kept))
 	row("attempts", attempts(t))
 	if t.Position != nil {
-		row("before it", strconv.FormatInt(*t.Position, 10))
+		about := ""
+		if t.About {
+			about = "about "
+		}
+		row("before it", about+strconv.FormatInt(*t.Position, 10))
 	}
 	row("unique", t.Unique)
 	after := strings.Join(t.After, " ")

@@ -104,6 +104,7 @@ func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw
 		t: t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
 		store: NewStore(c, keys), ids: IDs{producer: "new"}, cache: cache.New(cache.Config{Client: c, Keys: keys}),
 	}
+	m.store.near = 1 // lines are short, and sought in as long ones are
 	for _, producer := range []string{"p0", "p1"} {
 		m.senders[producer] = &sender{producer: NewProducer(ctx, c, keys, errClosed)}
 		m.senders[producer].producer.name, m.senders[producer].producer.OnEnd = producer, m.onEnd

@@ -44,7 +44,7 @@ var (
 	pauseScript      = script("pause")
 	progressScript   = script("progress")
 	waitScript       = script("wait")
-	showScript       = script("show", endings...)
+	showScript       = script("show", append(endings, "seeking")...)
 	cancelScript     = script("cancel", append(endings, "finding")...)
 	deleteScript     = script("delete", append(endings, "finding")...)
 	clearScript      = script("clear", append(endings, "finding")...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,10 +24,17 @@ type Store struct {
 
 	redis redis.UniversalClient
 	keys  link.Keys
+	near  int // see [Store.Show]
 }
 
+// nearEnds is how many ids at each end of its line a task is compared with, before it is
+// looked for where its age says: more than a tenth of a millisecond of Redis.
+const nearEnds = 2000
+
 // NewStore returns the store of a namespace.
-func NewStore(c redis.UniversalClient, keys link.Keys) Store { return Store{redis: c, keys: keys} }
+func NewStore(c redis.UniversalClient, keys link.Keys) Store {
+	return Store{redis: c, keys: keys, near: nearEnds}
+}
 
 // Words with which scripts answer for one task.
 const (
@@ -127,21 +135,25 @@ type Shown struct {
 	Time                         string // in milliseconds: when a delayed task is due, or an ended one ended or is forgotten
 	Node, Since                  string // of a running task: the owner, and when it claimed the task, in milliseconds
 	Position, Blocking           string
+	About                        bool // Position is an estimate
 	Cancelling                   bool
 }
 
-// Show returns what Redis knows of a task, and false if it is not stored.
+// Show returns what Redis knows of a task, and false if it is not stored. In a long line it
+// looks for the task at both ends and where its age says; the position of a task that is
+// elsewhere in the line is an estimate.
 func (s Store) Show(ctx context.Context, id string) (out Shown, stored bool, err error) {
-	reply, err := s.call(ctx, showScript, id)
+	reply, err := s.call(ctx, showScript, id, s.near)
 	if link.WordOf(err) == "GONE" {
 		return Shown{}, false, nil
 	}
-	var due, ended string
+	var due, ended, position string
 	if err == nil {
 		err = reply.Scan(&out.State, &out.Record, &out.Tries, &out.Reason, &out.Result, &out.Progress, &out.History,
-			&due, &out.Node, &out.Position, &out.Blocking, &out.Cancelling, &ended, &out.Since)
+			&due, &out.Node, &position, &out.Blocking, &out.Cancelling, &ended, &out.Since)
 	}
 	out.Time = cmp.Or(due, ended)
+	out.Position, out.About = strings.CutPrefix(position, "~")
 	return out, err == nil, err
 }
 
