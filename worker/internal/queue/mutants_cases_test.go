@@ -30,6 +30,37 @@ var mutantCases = map[string]func(*machine){
 			require.Equal(m.t, want, came)
 		}
 	},
+	"a task deep in a line is shown": func(m *machine) {
+		m.enqueueOne(1, draft{Mark: HighMark})
+		var ids []string
+		for range 16 {
+			ids = append(ids, m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{}))
+			m.sleep(1)
+		}
+		for _, id := range ids {
+			require.False(m.t, m.lookAt(id).About)
+		}
+	},
+	"a task that came back is deep in a line": func(m *machine) {
+		id := m.enqueueOne(1, draft{})
+		m.ends(Dead, "1|0", `{"reason":"failed"}`)
+		some := func() {
+			for range 8 {
+				m.enqueueOne(1, draft{})
+				m.sleep(1)
+			}
+		}
+		some()
+		m.draw = func(what string, most int) int {
+			if what == "task" {
+				return slices.Index(m.spec.ids(), id)
+			}
+			return 0
+		}
+		m.step(m.retry)
+		some()
+		require.True(m.t, m.lookAt(id).About)
+	},
 	"a follower of the same id as one before": func(m *machine) {
 		a, b := m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{})
 		m.enqueueOne(1, draft{ID: "c1", After: []string{a}})

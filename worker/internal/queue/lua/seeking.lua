@@ -1,17 +1,14 @@
 -- seeking: finds how many ids go before one in a list, without a walk through a long list.
 
--- How many ids on either side of the place where the task's age says that it stands are
--- compared, in a list that is longer than that.
-local around = 500
-
 local function enqueued(record)
   local time = record and string.match(record, '^[^|\n]*|[^|\n]*|(%w*)|')
   return time and tonumber(time, 36)
 end
 
 -- How many ids of a list are on the right of the task's, and whether that is exact; nil
--- when the list does not have the task. Up to near ids at each end are compared. In the
--- middle tasks stand in the order of their times, but for those that came from elsewhere.
+-- when the list does not have the task. Up to near ids are compared at each end, and
+-- from where the task's age says that it stands: in the middle tasks stand in the order
+-- of their times, but for those that came from elsewhere.
 local function seek(list, id, record, near)
   local n, time = redis.call('LLEN', list), enqueued(record)
   local at = redis.call('LPOS', list, id, 'RANK', -1, 'MAXLEN', near)
@@ -24,9 +21,9 @@ local function seek(list, id, record, near)
     local other = enqueued(redis.call('HGET', key('tasks'), redis.call('LINDEX', list, -1 - middle)))
     if other and other < time then low = middle + 1 else high = middle end
   end
-  local first = math.min(low + around, n - 1)
-  for i, other in ipairs(redis.call('LRANGE', list, -1 - first, -1 - math.max(low - around, 0))) do
-    if other == id then return first + 1 - i, true end
+  local last = math.min(low + near, n - 1)
+  for i, other in ipairs(redis.call('LRANGE', list, -1 - last, -1 - low)) do
+    if other == id then return last + 1 - i, true end
   end
   return low, false
 end
