@@ -115,6 +115,12 @@ func (k Keys) Active() string { return k.tag + "active" }
 // Bytes maps a queue to the bytes of its tasks' records, if the queue bounds them (hash).
 func (k Keys) Bytes() string { return k.tag + "bytes" }
 
+// Weighing maps a queue that has got a bound on bytes to how far it has been weighed (hash).
+func (k Keys) Weighing() string { return k.tag + "weighing" }
+
+// Weighed holds the tasks of a queue whose bytes count already, while it is weighed (set).
+func (k Keys) Weighed(queue string) string { return k.tag + "weighed:" + queue }
+
 // Idle is the set of incarnations that wait for work of a queue.
 func (k Keys) Idle(queue string) string { return k.tag + "idle:" + queue }
 

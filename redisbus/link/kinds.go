@@ -12,6 +12,7 @@ var kinds = []struct{ name, kind string }{
 	{"members", "hash"}, {"leases", "zset"}, {"reaping", "hash"},
 	{"connections", "hash"}, {"connections:", "set"}, {"lock:", "string"}, {"loader:", "string"}, {"locks:", "set"},
 	{"tasks", "hash"}, {"queue:", "list"}, {"queues", "set"}, {"settings", "hash"}, {"active", "hash"}, {"bytes", "hash"},
+	{"weighing", "hash"}, {"weighed:", "set"},
 	{"idle:", "set"}, {"delayed:", "zset"}, {"parked:", "list"}, {"parked", "set"}, {"owned:", "hash"}, {"stream:", "hash"},
 	{"producer:", "string"}, {"unique", "hash"}, {"unique:until", "zset"}, {"deadlines", "zset"},
 	{"blocked", "hash"}, {"followers", "hash"},

@@ -228,6 +228,7 @@ func (m *machine) retry() {
 			return "taken"
 		}
 		t.Ended, t.Reason, t.Tries = 0, "", ""
+		m.spec.weigh(t)
 		m.spec.note(t, "retried")
 		m.spec.tally(t.queue(), "revived")
 		m.spec.Queues[t.queue()] = true

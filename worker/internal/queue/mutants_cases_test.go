@@ -247,6 +247,20 @@ var mutantCases = map[string]func(*machine){
 		m.step(func() { m.dueOf(9, 0) })
 		require.Empty(m.t, m.spec.Tasks, "who follows goes with it")
 	},
+	"a bound on bytes goes and comes back while the queue is weighed": func(m *machine) {
+		for range 6 {
+			m.enqueueOne(1, draft{})
+		}
+		m.choose(map[string]int{"bytes": 3}, m.limit)
+		m.choose(nil, m.weigh)
+		m.choose(map[string]int{"weigher": 1}, m.weigh)
+		require.Empty(m.t, m.weighers[1].number, "one is enough")
+		m.choose(map[string]int{"who": 2}, m.limit)
+		m.choose(map[string]int{"bytes": 3}, m.limit)
+		for m.spec.Weighing["a"] != nil {
+			m.choose(map[string]int{"begins": 1}, m.weigh)
+		}
+	},
 	"what is kept of an ended task counts no bytes": func(m *machine) {
 		m.draw = func(what string, _ int) int { return map[string]int{"bytes": 3}[what] }
 		m.step(m.limit)

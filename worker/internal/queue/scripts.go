@@ -49,6 +49,7 @@ var (
 	deleteScript     = script("delete", append(endings, "finding")...)
 	clearScript      = script("clear", append(endings, "finding")...)
 	queueScript      = script("queue", append(endings, "finding")...)
+	weighScript      = script("weigh", "moving")
 	rescheduleScript = script("reschedule", append(endings, "finding")...)
 	retryScript      = script("retry", append(bindings, "finding")...)
 

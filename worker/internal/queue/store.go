@@ -3,7 +3,6 @@ package queue
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,20 +101,6 @@ func (s Store) Reschedule(ctx context.Context, id, when string) (word string, er
 		err = reply.Scan(&word)
 	}
 	return word, err
-}
-
-// SetQueue changes the settings of a queue: "pause", "resume", "reset", or limits set
-// by "program" or "operator", which are [Limits.String]. It returns what is in effect.
-func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settings, error) {
-	var settings string
-	reply, err := s.call(ctx, queueScript, queue, verb, limits)
-	if err == nil {
-		err = reply.Scan(&settings)
-	}
-	if err != nil {
-		return Settings{}, fmt.Errorf("%s queue %s: %w", verb, queue, err)
-	}
-	return ParseSettings(settings), nil
 }
 
 // Clear deletes up to [MaxBatch] of a queue's tasks, and the queue itself when none
