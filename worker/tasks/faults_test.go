@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"errors"
 	"context"
 	"net"
 	"slices"
@@ -217,7 +218,9 @@ func TestAParkedKeyOfTheWrongTypeNeitherSpinsNorDiscards(t *testing.T) {
 		c.enqueueQuick(20)
 		c.eventually("done", func() bool { return c.counts().Done+c.counts().Delayed == 21 })
 		claims, err := c.redis.HGet(t.Context(), c.keys.Stream(n.lease.Incarnation.String()), "claim").Int()
-		require.NoError(t, err)
+		if !errors.Is(err, redis.Nil) { // the other has put all of them off
+			require.NoError(t, err)
+		}
 		require.Less(t, claims, 60)
 	})
 }
