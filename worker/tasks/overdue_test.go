@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,28 +16,31 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// deafHandler is the function whose name a stack must show.
-func deafHandler(release <-chan struct{}) { <-release }
+// deafHandler is a handler that ignores its context. A stack must show its name.
+func deafHandler(ctx context.Context, started chan<- struct{}, release <-chan struct{}) error {
+	if tasks.InfoOf(ctx).Attempt == 1 {
+		return context.Canceled
+	}
+	started <- struct{}{}
+	<-release
+	return nil
+}
 
 func TestAHandlerPastItsTimeoutIsSeen(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
-		release := make(chan struct{})
-		started := make(chan struct{}, 2)
+		held, started := make(chan struct{}), make(chan struct{}, 2)
+		release := sync.OnceFunc(func() { close(held) })
 		tasks.Handle(&r, tasks.Definition{Name: "deaf", Backoff: time.Millisecond}, func(ctx context.Context, _ number) error {
-			if tasks.InfoOf(ctx).Attempt == 1 {
-				return context.Canceled
-			}
-			started <- struct{}{}
-			deafHandler(release)
-			return nil
+			return deafHandler(ctx, started, held)
 		})
 		c := newCluster(t, cfg, &r)
 		var seen tally
 		var log notes
 		c.observer, c.log = &seen, &log
 		c.startMover()
-		n := c.startWith(runner.Config{Registry: &r, Concurrency: 2, Grace: time.Millisecond})
+		n := c.startWith(runner.Config{Registry: &r, Concurrency: 2, Grace: 100 * time.Millisecond})
+		t.Cleanup(release) // the node waits for its handlers, also after a failure
 		timed := c.enqueue("deaf", tasks.Options{Timeout: time.Millisecond, MaxAttempts: 5})
 		receive(t, started)
 		c.eventually("it is said", func() bool { return len(log.about("goes on although its context has ended", timed)) == 1 })
@@ -68,7 +72,7 @@ func TestAHandlerPastItsTimeoutIsSeen(t *testing.T) {
 			return strings.Contains(fmt.Sprint(e.Why), "its handler should have returned ")
 		}, 10*time.Second, 20*time.Millisecond)
 
-		close(release)
+		release()
 		c.eventually("both have ended", func() bool { return n.runner.Overdue() == 0 && c.counts().Done == 2 })
 		require.Len(t, log.about("the handler that was overdue has returned"), 2)
 	})
