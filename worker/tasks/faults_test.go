@@ -1,8 +1,8 @@
 package tasks_test
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
