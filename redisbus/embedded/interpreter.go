@@ -18,7 +18,7 @@ type script struct {
 
 // compiled are the scripts of all servers by their source, nil for one that does not
 // compile. A program has a few dozen; those that make up scripts begin anew at mostCompiled.
-var compiled struct {
+var compiled struct { //nolint:gochecknoglobals // a cache of what never changes
 	sync.Mutex
 	scripts map[string]*script
 }

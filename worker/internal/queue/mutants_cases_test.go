@@ -51,13 +51,7 @@ var mutantCases = map[string]func(*machine){
 			}
 		}
 		some()
-		m.draw = func(what string, most int) int {
-			if what == "task" {
-				return slices.Index(m.spec.ids(), id)
-			}
-			return 0
-		}
-		m.step(m.retry)
+		m.choose(map[string]int{"task": slices.Index(m.spec.ids(), id)}, m.retry)
 		some()
 		require.True(m.t, m.lookAt(id).About)
 	},
