@@ -121,9 +121,6 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if h.sender, err = link.OpenClient(cfg.Redis, "stellar:host:enqueues"); err != nil {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close(), h.listener.Close())
 	}
-	h.tasks = tasks.NewClient(context.Background(), h.sender, h.keys, &cfg.App.tasks)
-	h.tasks.Observe(cfg.Observer)
-	h.tasks.Report(h.reports)
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
@@ -170,6 +167,9 @@ func (h *Host) Open(ctx context.Context) error {
 		h.reports.Failed("definitions", err) // the publisher tries again
 	}
 	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
+	h.tasks = tasks.NewClient(context.WithoutCancel(ctx), h.sender, h.keys, &h.cfg.App.tasks)
+	h.tasks.Observe(h.cfg.Observer)
+	h.tasks.Report(h.reports)
 	h.probe.answered()
 	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
@@ -239,6 +239,8 @@ func (h *Host) Close(wait time.Duration) error {
 		h.stopWaiting()
 		<-done
 	}
-	h.tasks.Close()
+	if h.tasks != nil {
+		h.tasks.Close()
+	}
 	return errors.Join(h.client.Close(), h.heart.Close(), h.listener.Close(), h.sender.Close())
 }

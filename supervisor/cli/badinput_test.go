@@ -156,6 +156,7 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestArgumentsMayLookLikeFlagsBehindTwoDashes(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		require.Zero(t, stellar(t, at.env, "cache", "set", "--ttl", "1h", "--", "--ttl", "-5").code)
 		require.Equal(t, result{0, "-5\n", ""}, stellar(t, at.env, "cache", "get", "--", "--ttl"))

@@ -25,6 +25,7 @@ func (at place) holding(t *testing.T, preset cache.Preset) *cache.Cache {
 }
 
 func TestCacheGetSetDel(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		c, ctx := at.holding(t, cache.Native), t.Context()
 		require.Equal(t, result{0, "saved user\n", ""}, stellar(t, at.env, "cache", "set", "user", `{"n": 1.50, "t":"<b>"}`, "--ttl", "10m"))
@@ -63,6 +64,7 @@ func TestCacheGetSetDel(t *testing.T) {
 }
 
 func TestCacheGetOfAListAndOfWhatSteersATerminal(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		c, ctx := at.holding(t, cache.Native), t.Context()
 		_, err := c.PushWith(ctx, "letters", cache.ListOptions{}, "a", map[string]int{"b": 1})
@@ -83,6 +85,7 @@ func TestCacheGetOfAListAndOfWhatSteersATerminal(t *testing.T) {
 }
 
 func TestCacheKeysAndLocks(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		c, ctx := at.holding(t, cache.Native), t.Context()
 		require.Equal(t, result{}, stellar(t, at.env, "cache", "keys"))
@@ -114,6 +117,7 @@ func TestCacheKeysAndLocks(t *testing.T) {
 }
 
 func TestCacheExportAndImport(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		c, ctx := at.holding(t, cache.Native), t.Context()
 		file := filepath.Join(t.TempDir(), "backup.jsonl")
@@ -170,6 +174,7 @@ func lines(text string) map[string]bool {
 }
 
 func TestCacheInAnotherLayout(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		client, ctx := redistest.Client(t, at.cfg), t.Context()
 		compat := func(args ...string) result {
@@ -216,6 +221,7 @@ func TestARedisThatIsAwayIsNotNotFound(t *testing.T) {
 }
 
 func TestBadInputOfTheCacheIsExplained(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		env  environment
 		args []string

@@ -171,6 +171,7 @@ func TestEnqueue(t *testing.T) {
 }
 
 func TestATaskForNobodyWaits(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		r := stellar(t, at.env, "call", "api.ping")
 		require.Equal(t, 69, r.code)
@@ -193,6 +194,7 @@ func TestATaskForNobodyWaits(t *testing.T) {
 }
 
 func TestATaskGoesIntoItsOwnQueueWhileNoNodeLives(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		ctx, cancel := context.WithTimeout(t.Context(), patient)
 		defer cancel()
@@ -218,6 +220,7 @@ func TestATaskGoesIntoItsOwnQueueWhileNoNodeLives(t *testing.T) {
 }
 
 func TestACommandIsInterrupted(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		waiting := start(t, at.env, echoApp(), "enqueue", "echo", "--wait", "--any-name")
 		waiting.err.await(t, "no node is live", 1)

@@ -41,6 +41,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoOfWhatDiffers(t *testing.T) {
+	t.Parallel()
 	eachDemo(t, func(t *testing.T, env environment) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "a.txt")
@@ -63,6 +64,7 @@ func TestDemoOfWhatDiffers(t *testing.T) {
 }
 
 func TestDemoOfNothing(t *testing.T) {
+	t.Parallel()
 	eachDemo(t, func(t *testing.T, env environment) {
 		r := stellar(t, env, "demo", t.TempDir())
 		require.Equal(t, 2, r.code)

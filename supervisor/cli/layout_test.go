@@ -12,6 +12,7 @@ import (
 var asks = [][]string{{"status"}, {"call", "api.ping"}, {"enqueue", "echo"}, {"tasks", "list"}, {"cache", "get", "k"}, {"scale", "3"}}
 
 func TestANewerLayoutIsRefusedByCommandAndSet(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		client := redistest.Client(t, at.cfg)
 		require.NoError(t, client.Set(t.Context(), at.cfg.Keys().Layout(), 99, 0).Err())

@@ -271,6 +271,7 @@ func TestARollThatFailsSaysWhichNode(t *testing.T) {
 }
 
 func TestStatusForScriptsHasTheLastStack(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		set := supervisortest.StartWith(t, echoApp(), supervisor.Config{Workers: 2, Redis: at.cfg, Backoff: time.Millisecond})
 		set.Node("stellar-worker-2").Crash("the drill")

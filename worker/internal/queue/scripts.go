@@ -40,7 +40,7 @@ var (
 	// enqueueScript stores batches in which no task has a unique key or follows
 	// others. enqueueBinding stores all batches, and is half as fast.
 	enqueueScript    = link.NewScript(link.LuaPrelude, join("record", "plain", "names", "unplain", "numbered", "places", "adding", "enqueue"))
-	enqueueBinding   = link.NewScript(link.LuaPrelude, join(slices.Concat([]string{"names", "before", "numbered", "places"}, bindings, []string{"enqueue"})...))
+	enqueueBinding   = link.NewScript(link.LuaPrelude, join("names", "before", "numbered", "places"), join(bindings...), join("enqueue"))
 	claimScript      = script("claim")
 	serveScript      = script("serve")
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
@@ -81,7 +81,7 @@ func newCommitScript(c *cache.Cache) *link.Script {
 	if known, ok := commitScripts.Load(effects); ok {
 		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
 	}
-	script := link.NewScript(link.LuaPrelude, effects, join(slices.Concat([]string{"names", "places"}, bindings, []string{"speed", "commit"})...))
+	script := link.NewScript(link.LuaPrelude, effects, join("names", "places"), join(bindings...), join("speed", "commit"))
 	commitScripts.Store(effects, script)
 	return script
 }

@@ -162,8 +162,20 @@ func (r *Runner) endClaim(idles, full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.flooded = full
-	r.claims, r.idling = claimFree, idles && r.wakes.Load() == r.wakesThen
+	r.claims = claimFree
+	r.setIdling(idles && r.wakes.Load() == r.wakesThen)
 	r.changed.Broadcast()
+}
+
+// setIdling says whether the runner waits to be woken. The caller holds r.mu.
+func (r *Runner) setIdling(on bool) {
+	switch {
+	case on && !r.idling:
+		r.dispatch.idling.Add(1)
+	case !on && r.idling:
+		r.dispatch.idling.Add(-1)
+	}
+	r.idling = on
 }
 
 // endClaims waits until no claim is on its way, and lets nobody begin another.
@@ -174,6 +186,7 @@ func (r *Runner) endClaims() {
 		r.changed.Wait()
 	}
 	r.claims = claimOver
+	r.setIdling(false)
 }
 
 // giveBack returns the tasks that were claimed and not started to their queues, for nodes

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,7 @@ import (
 // come one by one are claimed and committed by few nodes, together, and the others sleep.
 // Redis wakes the processes at random, so that tasks spread over them.
 type Dispatcher struct {
+	idling  atomic.Int64 // how many runners wait to be woken
 	mu      sync.Mutex
 	runners []*Runner
 	last    int // of runners: the one that was woken last
@@ -66,11 +68,37 @@ func (d *Dispatcher) Wake(queue string) {
 // pass wakes an idle runner, other than r, that serves one of r's queues and has a free
 // slot. It reports whether there is one.
 func (d *Dispatcher) pass(r *Runner) bool {
+	if d.idling.Load() == 0 {
+		return false // a process whose nodes are all busy asks at each claim
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.wake(func(other *Runner) bool {
 		return other != r && other.idles() && slices.ContainsFunc(r.queues, other.serves)
 	})
+}
+
+// remind has the process counted as idle again for the queues of r, if other runners idle for
+// them: these claim. One that claims just now claims again, as it may have been counted before.
+func (d *Dispatcher) remind(r *Runner) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	left := slices.Clone(r.queues)
+	for _, other := range d.runners {
+		if other == r {
+			continue
+		}
+		idles, claims := other.waits()
+		if idles || claims {
+			other.Wake()
+		}
+		if idles {
+			left = slices.DeleteFunc(left, other.serves)
+		}
+		if len(left) == 0 {
+			return
+		}
+	}
 }
 
 // wake wakes the first runner, from the last one on, that fits. It reports whether there is
@@ -103,6 +131,13 @@ func (r *Runner) free() bool {
 	return !r.quiet.Load() && r.claims != claimOver && r.backlog.active+r.backlog.ahead() < r.slots
 }
 
+// waits reports whether the runner waits to be woken, or for the answer to a claim.
+func (r *Runner) waits() (idles, claims bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.idling && !r.quiet.Load() && r.claims == claimFree, r.claims == claimTaken
+}
+
 // idles reports whether the runner waits to be woken, and has a free slot.
 func (r *Runner) idles() bool {
 	r.mu.Lock()
@@ -120,7 +155,7 @@ func (r *Runner) decline() {
 	}
 	go func() {
 		defer r.declining.Store(false)
-		ctx, cancel := context.WithTimeout(context.Background(), declineTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.over), declineTime)
 		defer cancel()
 		r.resign(ctx, false)
 	}()

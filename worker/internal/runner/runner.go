@@ -136,7 +136,8 @@ func New(c Config) *Runner {
 	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, queues: c.Queues, solo: c.Solo, dispatch: c.Dispatcher, observer: c.Observer, keys: c.Keys, reports: c.Reports,
+		client: c.Client, slots: c.Concurrency, queues: c.Queues, solo: c.Solo, dispatch: c.Dispatcher, observer: c.Observer,
+		keys: c.Keys, reports: c.Reports,
 		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
 		woken:    make(chan struct{}, 1),
 		flush:    make(chan struct{}, 1),
@@ -218,7 +219,10 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 			r.reports.Ended(claiming + key)
 		}
 		r.giveBack()
-		r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil && r.holds())
+		asked := err == nil && ctx.Err() != nil && work.Err() == nil && r.holds()
+		if asked || !r.dispatch.pass(r) { // it may have been woken for a task
+			r.resign(work, asked)
+		}
 		if err != nil || work.Err() != nil {
 			return err
 		}
@@ -288,7 +292,7 @@ func (r *Runner) whileIdle(ctx, work context.Context) bool {
 		r.resign(work, false)
 	}
 	r.mu.Lock()
-	r.idling = false
+	r.setIdling(false)
 	r.mu.Unlock()
 	return true
 }
@@ -333,12 +337,13 @@ func (r *Runner) holds() bool {
 	return len(r.inHand) > 0
 }
 
-// resign removes this node from the idle nodes that Redis wakes, and wakes another node in
-// case this one was woken and did not claim.
+// resign removes the process from the idle ones that Redis wakes, and wakes another in case
+// this one was woken and did not claim. Runners of the process that idle come back by a claim.
 func (r *Runner) resign(ctx context.Context, asked bool) {
 	if err := r.session.Resign(ctx, asked); err != nil && ctx.Err() == nil {
 		r.log.Debug().Err(err).Msg("not resigned: the movers wake another node")
 	}
+	r.dispatch.remind(r)
 }
 
 // idle waits until the node is woken or idleInterval has passed, more or less; less if a key
