@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -212,9 +213,9 @@ func (s Store) MoveDue(ctx context.Context, l Look) (Moved, error) {
 		err = reply.Scan(&m.More, &next, &m.Broken, &m.Asked, &m.Dropped, &m.Responsible, &m.Visit)
 	}
 	if err == nil && next != "" {
-		var ms int64
-		ms, err = strconv.ParseInt(next, 10, 64)
-		m.Next, m.HasNext = Duration(ms), true
+		var micros int64
+		micros, err = strconv.ParseInt(next, 10, 64)
+		m.Next, m.HasNext = time.Duration(min(micros, math.MaxInt64/1000))*time.Microsecond, true
 	}
 	return m, err
 }
