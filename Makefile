@@ -11,7 +11,7 @@ BENCH ?= .
 ROUNDS ?= 5
 SIZE ?= 1
 
-# Systems of make vet, beside the one that the tests run on.
+# Systems of make cross and make vet, beside the one that the tests run on.
 TARGETS ?= linux/386 linux/arm64 darwin/arm64 windows/amd64
 
 GO ?= go
@@ -19,7 +19,7 @@ OUT = dist
 LINT = $(GO) tool -modfile=.ci/tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-386 vet cover bench fuzz mutants zones lint fix fmt tidy clean
+.PHONY: help build test test-386 cross vet cover bench fuzz mutants zones lint fix fmt tidy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -35,7 +35,10 @@ test-386: ## run the embedded half of the tests with integers of 32 bits, withou
 	@.ci/prepare
 	GOARCH=386 CGO_ENABLED=0 $(GO) test -shuffle=on -timeout 9m -skip '/^(redis|cluster)$$' $(ARGS) $(PKG)
 
-vet: ## vet packages and tests for the systems that the project is built for
+cross: ## type-check packages and tests for the systems that the project is built for (a minute)
+	$(GO) -C .ci/tools run ./crosscheck ../.. $(TARGETS)
+
+vet: ## vet them for these systems: thorough, but all dependencies are compiled for each (10 minutes)
 	@for target in $(TARGETS); do \
 		echo "$$target"; GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 $(GO) vet $(PKG) || exit; done
 
@@ -57,7 +60,7 @@ mutants: ## put every known mistake into the task scripts; the tests must see ea
 	@.ci/prepare
 	$(GO) test -run Mutants -timeout 9m -v $(ARGS) ./worker/internal/queue -mutants
 
-zones: ## check cron schedules in every time zone over 50 years (3 minutes)
+zones: ## check cron schedules in every time zone over 50 years (2 minutes)
 	$(GO) test -run Cron -timeout 20m $(ARGS) ./worker/tasks -zones
 
 lint: ## run the linters; the first time they are built, which takes a minute or two

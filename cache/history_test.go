@@ -64,6 +64,10 @@ func (h *history) add(client int, in call, out outcome, begin, end int64) {
 	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Output: out, Call: begin, Return: end})
 }
 
+// searchTime bounds the search for an order of the operations. It takes seconds; a bound that
+// is too short is no answer.
+const searchTime = 5 * time.Minute
+
 // check fails unless some order of the operations, each between its call and its
 // return, explains all answers.
 func (h *history) check(t *testing.T, step func(state any, in call, out outcome) []any, initial any) {
@@ -91,7 +95,7 @@ func (h *history) check(t *testing.T, step func(state any, in call, out outcome)
 		}
 	}
 	t.Logf("%d operations, %d of them with an unknown outcome", len(h.ops), unknown)
-	require.Equal(t, porcupine.Ok, porcupine.CheckOperationsTimeout(model.ToModel(), h.ops, 20*time.Second))
+	require.Equal(t, porcupine.Ok, porcupine.CheckOperationsTimeout(model.ToModel(), h.ops, searchTime))
 }
 
 // storm runs clients on caches of their own while connections are cut.

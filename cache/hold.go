@@ -65,7 +65,7 @@ func (l *Lock) Fence() int64 { return l.fence }
 
 // Context returns the holder's context: writes made with it are not refused by the lock.
 // The context ends when the lock does; its cause is [ErrLockLost] unless [Lock.Unlock]
-// ended the lock. It also ends with the context with which the lock was taken. It also ends with the context with which the lock was taken.
+// ended the lock. It also ends with the context with which the lock was taken.
 func (l *Lock) Context() context.Context { return l.ctx }
 
 // begin makes the context of a lock that Redis has granted, and starts its timer.

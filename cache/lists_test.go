@@ -138,7 +138,7 @@ func TestManyWaitForItems(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			return len(seen) == items
-		}, 5*time.Second, time.Millisecond)
+		}, time.Minute, time.Millisecond)
 		for range poppers {
 			_, err := c.Push(ctx, "l", -1)
 			require.NoError(t, err)

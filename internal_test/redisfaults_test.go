@@ -250,10 +250,10 @@ func (p *patient) works(t *testing.T, task string) {
 		}
 		_, err := nodes[0].API().Tasks.EnqueueWith(ctx, "note", 1, tasks.Options{ID: task})
 		return err == nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	select {
 	case <-p.ran:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no task runs")
 	}
 	t.Logf("work %s: done after %s", task, time.Since(mended).Round(time.Millisecond))
@@ -272,7 +272,7 @@ func (p *patient) works(t *testing.T, task string) {
 			}
 		}
 		return err == nil && heard == 3
-	}, 10*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 }
 
 // stop checks what the log says, and that the nodes have lived all the time.

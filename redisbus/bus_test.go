@@ -56,7 +56,7 @@ func serve(t testing.TB, b *redisbus.Bus) (stop func() error) {
 	t.Cleanup(func() { require.NoError(t, stop()) })
 	select {
 	case <-b.Ready():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the bus did not become ready")
 	}
 	return stop
@@ -80,7 +80,7 @@ func receive[T any](t testing.TB, from <-chan T) T {
 	select {
 	case v := <-from:
 		return v
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing came")
 		panic("unreachable")
 	}

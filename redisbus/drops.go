@@ -43,6 +43,10 @@ func isForm(reason Drop) bool {
 // somebody who can publish garbage must not be able to fill a disk with log lines.
 const dropLogPause = 10 * time.Second
 
+// proofRemedy says what to do about [DropProof].
+const proofRemedy = "those for their proof have senders with another token or token mode, or that are no nodes of this cluster: " +
+	"give all its processes the same token and token mode, and other programs another namespace"
+
 func dropOf(err error) Drop {
 	switch {
 	case errors.Is(err, wire.ErrDepth):
@@ -85,14 +89,17 @@ func (d *drops) count(reason Drop, now time.Time) {
 		return
 	}
 	d.at = now
-	line := d.log.Warn()
+	line, text := d.log.Warn(), "messages dropped"
+	if d.total[DropProof] > d.logged[DropProof] {
+		text += ": " + proofRemedy
+	}
 	for _, r := range Drops() {
 		if n := d.total[r] - d.logged[r]; n > 0 {
 			line = line.Uint64(string(r), n)
 			d.logged[r] = d.total[r]
 		}
 	}
-	line.Msg("messages dropped")
+	line.Msg(text)
 }
 
 func (d *drops) totals() map[Drop]uint64 {

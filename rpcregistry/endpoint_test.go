@@ -282,7 +282,7 @@ func TestNodeDownEndsTheCallsThatWaitForIt(t *testing.T) {
 			}
 			ended <- err
 		}()
-		require.Eventually(t, func() bool { return b.Stats().Running == 2 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return b.Stats().Running == 2 }, time.Minute, time.Millisecond)
 		a.NodeDown(identity("other"))
 		require.Empty(t, ended)
 		a.NodeDown(b.self)

@@ -37,7 +37,7 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, "; still running: %s", strings.Join(r.Running, ", "))
 	}
 	if len(r.Unsettled) > 0 {
-		fmt.Fprintf(&b, "; not handed over, other processes take over when their leases have run out: %s", membership.Spans(r.Unsettled))
+		fmt.Fprintf(&b, "; not handed over, processes that are left on this Redis take over when the leases have run out: %s", membership.Spans(r.Unsettled))
 	}
 	return b.String()
 }
@@ -88,7 +88,7 @@ func (s *Set) finish(began time.Time) error {
 	slices.SortFunc(s.report.Unsettled, membership.CompareIDs)
 	if len(s.report.Unsettled) > 0 {
 		err = errors.Join(err, fmt.Errorf(
-			"%w: the tasks and locks of %s were not handed over; other processes take over when the leases have run out",
+			"%w: the tasks and locks of %s were not handed over; processes that are left on this Redis take over when the leases have run out",
 			ErrDrainDeadline, membership.Spans(s.report.Unsettled)))
 	}
 	return err

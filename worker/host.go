@@ -74,7 +74,7 @@ type Host struct {
 	starts     turns       // of the nodes that join and connect
 	handOvers  turns       // of the nodes that are handed over
 	handedOver redisProbe  // when a hand-over last got on
-	noticed    atomic.Bool // a node has looked for other programs in the namespace
+	noticed    atomic.Bool // a node has looked for other processes that do not go with this one
 	endpoints  endpoints
 
 	bus         *redisbus.Bus
@@ -165,7 +165,7 @@ func (h *Host) Open(ctx context.Context) error {
 		return err
 	}
 	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
-		h.log.Warn().Err(err).Msg("programs that only enqueue do not find this program's tasks yet; trying again")
+		h.reports.Failed("definitions", err) // the publisher tries again
 	}
 	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
 	h.probe.answered()

@@ -25,12 +25,15 @@ func (n *Node) live(ctx context.Context, base *group.Group) (why, err error) {
 		return nil, err
 	}
 	n.openWork()
-	n.host.noticeStrangers(base.Context())
+	n.host.noticeOthers(base.Context())
 	stopping, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	base.Go("loop", func(ctx context.Context) error { return n.loop(ctx, stop) })
 	base.Go("bus", n.tolerant(n.api.Bus.Serve))
-	base.Go("rpc", n.tolerant(n.api.RPC.Serve))
+	base.Go("rpc", func(ctx context.Context) error {
+		defer close(n.answered)
+		return n.tolerant(n.api.RPC.Serve)(ctx)
+	})
 	if len(n.host.cfg.Cache.Near.Prefixes) > 0 {
 		base.Go("cache", n.api.Cache.Serve)
 	}

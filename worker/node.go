@@ -87,6 +87,7 @@ type Node struct {
 	connected func()        // gives back the node's turn to join and connect
 	started   func()        // tells the announcer that the node runs or has ended
 	running   chan struct{} // closed when the node runs
+	answered  chan struct{} // closed when the calls to the node have been answered
 
 	mu    sync.Mutex
 	state membership.State
@@ -108,7 +109,7 @@ type Ended struct {
 func (h *Host) NewNode(cfg NodeConfig) *Node {
 	return &Node{
 		host: h, cfg: cfg.withDefaults(), log: h.log, began: time.Now(), state: membership.Starting,
-		ends: make(chan error, 1), crashes: make(chan error, 1), running: make(chan struct{}),
+		ends: make(chan error, 1), crashes: make(chan error, 1), running: make(chan struct{}), answered: make(chan struct{}),
 		aliveChecks: make(chan struct{}, 1),
 	}
 }
@@ -223,6 +224,7 @@ func (n *Node) serve(ctx context.Context) error {
 	if cause := context.Cause(base.Context()); !errors.Is(cause, context.Canceled) {
 		n.enter(ctx, membership.Crashed)
 	}
+	n.awaitAnswers(context.Cause(base.Context()))
 	n.handOver(ctx, context.Cause(base.Context()))
 	err = base.Wait()
 	n.close()
@@ -340,6 +342,22 @@ func blameless(err error) bool {
 // the tasks in hand are handed over, except for those whose handlers still run.
 const crashGrace = 100 * time.Millisecond
 
+// answerGrace is how long a node that ends gracefully waits for the answers to calls before its
+// leave is announced, which ends the calls that wait for it: of api.stop, for example.
+const answerGrace = 100 * time.Millisecond
+
+func (n *Node) awaitAnswers(cause error) {
+	if n.api == nil || !errors.Is(cause, context.Canceled) {
+		return
+	}
+	t := time.NewTimer(answerGrace)
+	defer t.Stop()
+	select {
+	case <-n.answered:
+	case <-t.C:
+	}
+}
+
 // handOver hands over everything that the node owns. While Redis is away it waits, but in a
 // stopping process only for the grace time: then others take over when the lease has run
 // out.
@@ -367,7 +385,8 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 	}
 	done()
 	if err != nil {
-		n.log.Warn().Err(err).Msg("the node's tasks and locks were not handed over: another process will take over when its lease has run out")
+		n.log.Warn().Err(err).Msg("the node's tasks and locks were not handed over: " +
+			"if another process is left on this Redis, it takes over when the node's lease has run out")
 	}
 	n.mu.Lock()
 	n.ended.Unsettled = err != nil

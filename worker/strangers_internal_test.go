@@ -16,7 +16,7 @@ func TestTheNameOfAProgramIsThatOfItsModule(t *testing.T) {
 	}
 }
 
-func TestEachProcessOfAnotherProgramIsNamedOnce(t *testing.T) {
+func TestEachProcessIsNamedOnce(t *testing.T) {
 	member := func(live bool, program string, pid int) membership.Member {
 		return membership.Member{Live: live, Process: membership.Process{Host: "h", PID: pid, Program: program}}
 	}
@@ -24,6 +24,6 @@ func TestEachProcessOfAnotherProgramIsNamedOnce(t *testing.T) {
 		member(true, "shop", 1), member(true, "shop", 1), member(true, "mine", 2), member(true, "", 3), member(false, "gone", 4),
 		member(true, "ledger", 5), member(true, "shop", 6),
 	}
-	require.Equal(t, []string{"ledger: process 5 on h", "shop: process 1 on h", "shop: process 6 on h"}, strangers("mine", members))
-	require.Empty(t, strangers("", members), "a program without a name does not know who is another")
+	other := func(p membership.Process) bool { return p.Program != "mine" }
+	require.Equal(t, []string{"ledger: process 5 on h", "process 3 on h", "shop: process 1 on h", "shop: process 6 on h"}, processes(members, other))
 }

@@ -203,7 +203,7 @@ func TestCloseEndsCommandsThatBlock(t *testing.T) {
 			defer close(ended)
 			_ = c.BLPop(t.Context(), 0, "none").Err()
 		}()
-		require.Eventually(t, func() bool { return c.PoolStats().TotalConns > 0 }, 30*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return c.PoolStats().TotalConns > 0 }, time.Minute, time.Millisecond)
 		require.NoError(t, s.Close())
 		<-ended
 	}

@@ -71,7 +71,7 @@ func (e *endpoint) address() string {
 func (e *endpoint) client(o *redis.Options) *redis.Client {
 	c := redis.NewClient(o)
 	c.AddHook(cancelGate{})
-	c.AddHook(wrongTypeHook{})
+	c.AddHook(newWrongTypeHook())
 	if e.discovery != oneServer {
 		c.AddHook(failoverHook{e})
 	}

@@ -2,10 +2,14 @@ package link
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -55,36 +59,46 @@ func saysWrongType(err error) bool {
 	return ok && strings.Contains(reply.Error(), "WRONGTYPE ")
 }
 
+// foundAge is how long the type of a foreign key counts as known.
+const foundAge = time.Second
+
 // wrongTypeHook is a hook of the client library that turns refusals for a key's type into a
 // [WrongTypeError] which names the key and its type. It asks Redis for what the refusal does
-// not say; commands that succeed cost nothing.
-type wrongTypeHook struct{}
+// not say, with one command, and remembers the answer for [foundAge]: many nodes may fail
+// with the same key. Commands that succeed cost nothing.
+type wrongTypeHook struct {
+	mu    sync.Mutex
+	found map[string]foundType // by key
+}
 
-func (wrongTypeHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+type foundType struct {
+	kind string
+	at   time.Time
+}
 
-func (wrongTypeHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func newWrongTypeHook() *wrongTypeHook { return &wrongTypeHook{found: map[string]foundType{}} }
+
+func (h *wrongTypeHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *wrongTypeHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
 		if !refusedType(cmd, err) {
 			return err
 		}
-		nameWrongType(ctx, cmd, err, func(probes []redis.Cmder) {
-			for _, probe := range probes {
-				_ = next(ctx, probe)
-			}
-		})
+		h.name(ctx, cmd, err, func(probe redis.Cmder) error { return next(ctx, probe) })
 		return cmd.Err()
 	}
 }
 
-func (wrongTypeHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (h *wrongTypeHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		for _, cmd := range cmds {
 			if !refusedType(cmd, cmd.Err()) {
 				continue
 			}
-			nameWrongType(ctx, cmd, cmd.Err(), func(probes []redis.Cmder) { _ = next(ctx, probes) })
+			h.name(ctx, cmd, cmd.Err(), func(probe redis.Cmder) error { return next(ctx, []redis.Cmder{probe}) })
 			if saysWrongType(err) {
 				err = cmd.Err() // that of the first command that failed
 			}
@@ -119,33 +133,55 @@ func refusedKey(cmd redis.Cmder) (key string, refused bool) {
 	return key, true
 }
 
-// nameWrongType gives the command a [WrongTypeError] as its error if a key of the namespace
-// has another type than [Keys] says. It leaves other errors alone, such as those of a
-// handler's own keys. ask sends commands to the same Redis.
-func nameWrongType(ctx context.Context, cmd redis.Cmder, err error, ask func([]redis.Cmder)) {
+// name gives the command a [WrongTypeError] as its error if a key of the namespace has
+// another type than [Keys] says. It leaves other errors alone, such as those of a handler's
+// own keys. ask sends a command to the same Redis.
+func (h *wrongTypeHook) name(ctx context.Context, cmd redis.Cmder, err error, ask func(redis.Cmder) error) {
 	key, refused := refusedKey(cmd)
 	candidates := []string{key}
 	if key == "" {
 		candidates = keysOf(cmd)
 	}
-	probes := make([]redis.Cmder, len(candidates))
-	for i, key := range candidates {
-		probes[i] = redis.NewStatusCmd(ctx, "type", key)
-	}
-	ask(probes)
 	cmd.SetErr(err)
-	for i, probe := range probes {
-		is, _ := probe.(*redis.StatusCmd)
-		needed := kindOf(candidates[i])
-		if kind := is.Val(); key != "" || needed != "" && kind != "" && kind != "none" && kind != needed {
-			cmd.SetErr(&WrongTypeError{Key: candidates[i], Type: kind})
-			return
-		}
-	}
-	if refused {
+	if wrong := h.find(ctx, candidates, key != "", ask); wrong != nil {
+		cmd.SetErr(wrong)
+	} else if refused {
 		cmd.SetErr(&WrongTypeError{})
 	}
 }
+
+// find returns the error for the first of the keys that has a type which is not its own. A
+// script has named the one key that is certain.
+func (h *wrongTypeHook) find(ctx context.Context, keys []string, certain bool, ask func(redis.Cmder) error) *WrongTypeError {
+	h.mu.Lock()
+	for _, key := range keys {
+		if found, ok := h.found[key]; ok && time.Since(found.at) < foundAge {
+			h.mu.Unlock()
+			return &WrongTypeError{Key: key, Type: found.kind}
+		}
+	}
+	h.mu.Unlock()
+	probe := typesScript.command(ctx, "eval", typesScript.Source(), keys, nil)
+	_ = ask(probe)
+	types, _ := ReplyOf(probe)
+	for i, key := range keys {
+		kind, _ := types.field(i).(string) // "" without an answer
+		needed := kindOf(key)
+		if certain || needed != "" && kind != "" && kind != "none" && kind != needed {
+			h.mu.Lock()
+			maps.DeleteFunc(h.found, func(_ string, f foundType) bool { return time.Since(f.at) >= foundAge })
+			h.found[key] = foundType{kind, time.Now()}
+			h.mu.Unlock()
+			return &WrongTypeError{Key: key, Type: kind}
+		}
+	}
+	return nil
+}
+
+var typesScript = NewScript(luaTypes)
+
+//go:embed lua/types.lua
+var luaTypes string
 
 // keysOf returns the keys that a command may have touched: its own, and for a script all
 // keys of its namespace with fixed names, which scripts derive from their first key.

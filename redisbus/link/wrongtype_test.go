@@ -2,9 +2,11 @@ package link_test
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -39,6 +41,27 @@ func TestEveryKeyHasItsType(t *testing.T) {
 		}
 		require.Regexp(t, `it is a stream, a (string|hash|list|set|zset) is needed; rename or delete it$`, text, method)
 	}
+}
+
+// Naming a key costs one command, and none for a second.
+func TestAForeignKeyIsLookedForOnce(t *testing.T) {
+	cfg := redistest.Start(t).Config()
+	client, err := link.OpenClient(cfg, "test")
+	require.NoError(t, err)
+	defer client.Close()
+	keys := cfg.Keys()
+	require.NoError(t, client.SAdd(t.Context(), keys.Stats(), "mine").Err())
+	script := link.NewScript(`return redis.call('HGET', ARGV[1], 'x')`)
+	require.NoError(t, client.ScriptLoad(t.Context(), script.Source()).Err())
+	require.NoError(t, client.ConfigResetStat(t.Context()).Err())
+	began := time.Now()
+	for range 10 {
+		_, err := script.Call(t.Context(), client, []string{keys.Tasks()}, keys.Stats())
+		require.ErrorContains(t, err, keys.Stats())
+	}
+	asked := 1 + int(time.Since(began)/time.Second) // a slow machine asks again
+	require.Regexp(t, fmt.Sprintf(`^calls=[1-%d],`, asked), redistest.Info(t, client, "commandstats", "cmdstat_eval"))
+	require.Regexp(t, `^calls=10,`, redistest.Info(t, client, "commandstats", "cmdstat_evalsha"))
 }
 
 // Plain commands, pipelines and scripts name the key and its type, whoever stumbles over it.

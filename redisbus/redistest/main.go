@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"testing"
 
@@ -10,10 +11,17 @@ import (
 )
 
 // Main is a package's TestMain: it runs the tests and fails when they leave a
-// goroutine behind. The Redis client's own lines are not printed.
-func Main(m *testing.M) {
+// goroutine behind. The Redis client's own lines are not printed. cleanup is called at the
+// end.
+func Main(m *testing.M, cleanup ...func()) {
 	Silence()
 	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(code int) {
+			for _, f := range cleanup {
+				f()
+			}
+			os.Exit(code)
+		}),
 		goleak.IgnoreAnyFunction("github.com/stellarfw/stellar/redisbus/redistest.startAll"),
 		// After a server that could not be reached, a closed client's pool sleeps for
 		// up to a second before it sees that it was closed.

@@ -22,6 +22,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -32,6 +33,10 @@ import (
 // ErrTokenNeeded is the error of [Listen] and [Config.Validate] for an address outside the
 // loopback interface without a token.
 var ErrTokenNeeded = errors.New("a token is needed to serve other addresses than those of the loopback interface")
+
+// ErrInUse is the error of [Listen] and [Check] for an address on which a process listens
+// already.
+var ErrInUse = errors.New("another process listens there: stop it, or use another port")
 
 // Set is the node set whose health is served; supervisor.Set implements it.
 type Set interface {
@@ -88,6 +93,9 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr.String())
+	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, errInUseOnWindows) {
+		err = ErrInUse
+	}
 	if err != nil {
 		return nil, fmt.Errorf("admin address %s: %w", cfg.Addr, err)
 	}
@@ -95,6 +103,18 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		Handler: cfg.handler(), ReadTimeout: requestTime, ReadHeaderTimeout: requestTime, WriteTimeout: requestTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 	}}, nil
+}
+
+// errInUseOnWindows is EADDRINUSE on Windows (WSAEADDRINUSE); elsewhere no error has this number.
+const errInUseOnWindows = syscall.Errno(10048)
+
+// Check returns the error with which [Listen] would fail now.
+func Check(ctx context.Context, cfg Config) error {
+	s, err := Listen(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }
 
 // Addr returns the address on which the server listens.

@@ -12,6 +12,7 @@ import (
 const secret = "hunter22-hunter22"
 
 func TestBadInputIsExplained(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		env  environment
 		args []string
@@ -63,10 +64,12 @@ func TestBadInputIsExplained(t *testing.T) {
 		"file is a directory":          {args: []string{"--config", "/"}, code: 78, says: []string{"directory"}},
 		"file named by environment":    {env: environment{"STELLAR_CONFIG": "/no/such.yaml"}, args: []string{"status"}, code: 78, says: []string{"/no/such.yaml"}},
 		"no YAML":                      {file: "workers: [", code: 78, says: []string{"stellar.yaml"}},
-		"no mapping":                   {file: "- workers", code: 78, says: []string{"list of settings"}},
+		"nothing but a list":           {file: "[]", code: 78, says: []string{"stellar.yaml:1: it must consist of settings"}},
+		"no mapping":                   {file: "- workers", code: 78, says: []string{"it must consist of settings, each a name and its value"}},
 		"two documents":                {file: "workers: 1\n---\nworkers: 2\n", code: 78, says: []string{"more than one document"}},
 		"unknown key":                  {file: "# mine\nwrokers: 4\n", code: 78, says: []string{"stellar.yaml:2: wrokers: unknown key", "redis-url", "workers"}},
-		"secret as a key":              {file: "redis-pass: " + secret, code: 78, says: []string{"redis-pass: unknown key", "redis-pass-file"}},
+		"secret as a key":              {file: "redis-pass: " + secret, code: 78, says: []string{"redis-pass: unknown key", "set the variable REDIS_PASS, or redis-pass-file: FILE"}},
+		"token as a key":               {file: "admin-token: " + secret, code: 78, says: []string{"set the variable STELLAR_ADMIN_TOKEN, or admin-token-file: FILE"}},
 		"key twice":                    {file: "workers: 4\nworkers: 5\n", code: 78, says: []string{"stellar.yaml:2", "set before"}},
 		"key under two names":          {file: "workerPrefix: a\nworker-prefix: b\n", code: 78, says: []string{"set before"}},
 		"text for a number":            {file: "workers: \"4\"", code: 78, says: []string{"stellar.yaml:1: workers: a whole number is needed"}},
@@ -109,6 +112,7 @@ func TestBadInputIsExplained(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			env := home(t)
 			maps.Copy(env, c.env)
 			args := c.args

@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +38,8 @@ func prepare(t *testing.T, path string, env environment, args ...string) *binary
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*patient)
 	b := &binary{out: newOutput(), err: newOutput(), cmd: exec.CommandContext(ctx, path, args...)}
 	b.cmd.Stdout, b.cmd.Stderr = b.out, b.err
-	b.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	// The race detector would have every process sleep for a second at its end.
+	b.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GORACE=atexit_sleep_ms=0"}
 	for k, v := range env {
 		b.cmd.Env = append(b.cmd.Env, k+"="+v)
 	}
@@ -57,13 +60,32 @@ func (b *binary) wait(t *testing.T) int {
 	return 0
 }
 
-// TestTheBinary builds the program once and lets the operating system have its say.
+// built returns the path of the program, built once and like the tests, so that the packages
+// are not compiled twice.
+func built(t *testing.T) string {
+	t.Helper()
+	require.NoError(t, build())
+	return filepath.Join(binaries, "stellar")
+}
+
+// binaries is the directory of the program; TestMain removes it.
+var binaries string
+
+var build = sync.OnceValue(func() error {
+	out, err := exec.Command("go", "build", race, "-o", binaries, "../..").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+})
+
+// TestTheBinary lets the operating system have its say.
 func TestTheBinary(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "stellar")
-	out, err := exec.Command("go", "build", race, "-o", path, "../..").CombinedOutput()
-	require.NoError(t, err, string(out))
+	t.Parallel()
+	path := built(t)
 
 	t.Run("a set on the embedded Redis stops at SIGTERM", func(t *testing.T) {
+		t.Parallel()
 		env := home(t)
 		set := launch(t, path, env, "--workers", "2")
 		set.err.await(t, "node is running", 2)
@@ -76,6 +98,7 @@ func TestTheBinary(t *testing.T) {
 	})
 
 	t.Run("a set on a real Redis leaves only the work behind", func(t *testing.T) {
+		t.Parallel()
 		cfg := redistest.Start(t).Config()
 		env := home(t).with("REDIS_URL", cfg.URL)
 		first, second := launch(t, path, env, "--workers", "2"), launch(t, path, env, "run", "--cluster", "--workers", "2")
@@ -110,6 +133,7 @@ func TestTheBinary(t *testing.T) {
 	})
 
 	t.Run("a third signal ends it at once", func(t *testing.T) {
+		t.Parallel()
 		set := launch(t, path, home(t), "--workers", "1")
 		set.err.await(t, "node is running", 1)
 		for range 3 {
@@ -120,15 +144,23 @@ func TestTheBinary(t *testing.T) {
 		require.Less(t, time.Since(began), 5*time.Second)
 	})
 
-	t.Run("every command reads the configuration", func(t *testing.T) { testSources(t, path) })
+	t.Run("the Redis client's lines are in the log", func(t *testing.T) {
+		t.Parallel()
+		testRedisLog(t, path)
+	})
 
-	t.Run("the Redis client's lines are in the log", func(t *testing.T) { testRedisLog(t, path) })
+	t.Run("nobody reads what it says", func(t *testing.T) {
+		t.Parallel()
+		testPipes(t, path)
+	})
 
-	t.Run("nobody reads what it says", func(t *testing.T) { testPipes(t, path) })
-
-	t.Run("as a service", func(t *testing.T) { testService(t, path) })
+	t.Run("as a service", func(t *testing.T) {
+		t.Parallel()
+		testService(t, path)
+	})
 
 	t.Run("exit codes", func(t *testing.T) {
+		t.Parallel()
 		for code, args := range map[int][]string{0: {"version"}, 2: {"--frob"}, 69: {"status", "--redis-url", "redis://127.0.0.1:1"}, 78: {"--config", "/no/such"}} {
 			b := launch(t, path, home(t), args...)
 			require.Equal(t, code, b.wait(t), b.err)

@@ -9,6 +9,7 @@ import (
 )
 
 func TestWhatIsDeniedAndHowTokensChange(t *testing.T) {
+	t.Parallel()
 	for name, home := range map[string]environment{"embedded": home(t), "redis": home(t).with("REDIS_URL", redistest.Start(t).Config().URL)} {
 		t.Run(name, func(t *testing.T) { changesTokens(t, home) })
 	}

@@ -101,6 +101,7 @@ func TestCall(t *testing.T) {
 }
 
 func TestCallsThatFail(t *testing.T) {
+	t.Parallel()
 	withSet(t, callApp, func(t *testing.T, at place, _ *supervisortest.Set) {
 		for name, c := range map[string]struct {
 			args []string
@@ -139,6 +140,7 @@ func enqueueApp() *worker.App {
 }
 
 func TestEnqueue(t *testing.T) {
+	t.Parallel()
 	withSet(t, enqueueApp, func(t *testing.T, at place, _ *supervisortest.Set) {
 		r := stellar(t, at.env, "enqueue", "echo", `{"hello":"world"}`, "--wait")
 		require.Equal(t, result{0, "{\n  \"hello\": \"world\"\n}\n", ""}, r)

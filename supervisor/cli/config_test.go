@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -84,6 +85,14 @@ func TestCheckAndRunKnowTheSameMistakes(t *testing.T) {
 	dir := t.TempDir()
 	file := write(t, "stellar.yaml", allWrong)
 	long := filepath.Join(dir, strings.Repeat("x", 100))
+	link, good, empty := filepath.Join(t.TempDir(), "link"), write(t, "good.yaml", "workers: 1\n"), write(t, "token", "")
+	require.NoError(t, os.Symlink(dir, link))
+	require.NoError(t, os.Symlink("none", filepath.Join(dir, "dangling")))
+	short := home(t)["XDG_RUNTIME_DIR"]
+	socket := filepath.Join(short, "s")
+	listener, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	defer listener.Close()
 	for name, c := range map[string]struct {
 		env  environment
 		says []string
@@ -100,12 +109,23 @@ func TestCheckAndRunKnowTheSameMistakes(t *testing.T) {
 			environment{"STELLAR_PIDFILE": "/no/such/pid", "STELLAR_LOG_FILE": "/no/such/log", "STELLAR_WORKERS": "-1", "STELLAR_DENY": "no spaces"},
 			[]string{"/no/such/pid", "/no/such/log", "STELLAR_WORKERS: -1", "no spaces"},
 		},
-		"a long socket":                 {environment{"STELLAR_SOCKET": long}, []string{"STELLAR_SOCKET: the path is longer than 100 bytes"}},
-		"a socket without a directory":  {environment{"STELLAR_SOCKET": "/no/such/s"}, []string{"STELLAR_SOCKET: /no/such/s: no such file or directory"}},
-		"a service manager of no path":  {environment{"NOTIFY_SOCKET": "x"}, []string{"NOTIFY_SOCKET"}},
-		"a watchdog of no time":         {environment{"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "often"}, []string{"WATCHDOG_USEC"}},
-		"an id of several nodes":        {environment{"STELLAR_ID": "x", "STELLAR_WORKERS": "2"}, []string{"one node only"}},
-		"weights beside other mistakes": {environment{"STELLAR_QUEUES": "a=0,b=x", "STELLAR_GRACE": "0s"}, []string{"STELLAR_QUEUES", "STELLAR_GRACE"}},
+		"an admin address of another host": {environment{"STELLAR_ADMIN_ADDR": "192.0.2.1:80", "STELLAR_ADMIN_TOKEN": secret}, []string{"STELLAR_ADMIN_ADDR: admin address 192.0.2.1:80"}},
+		"one file for log and pidfile": {
+			environment{"STELLAR_LOG_FILE": filepath.Join(dir, "one"), "STELLAR_PIDFILE": filepath.Join(link, "one")},
+			[]string{"STELLAR_LOG_FILE: " + filepath.Join(dir, "one") + " is the file of STELLAR_PIDFILE as well: give each its own"},
+		},
+		"one file by a link to what is not there": {
+			environment{"STELLAR_LOG_FILE": filepath.Join(dir, "dangling"), "STELLAR_SOCKET": filepath.Join(dir, "none")}, []string{"is the file of STELLAR_SOCKET as well"},
+		},
+		"the log in the configuration file": {environment{"STELLAR_CONFIG": good, "STELLAR_LOG_FILE": good}, []string{"is the file of STELLAR_CONFIG as well"}},
+		"the pidfile in a secret's file":    {environment{"STELLAR_TOKEN_FILE": empty, "STELLAR_PIDFILE": empty}, []string{"is the file of STELLAR_TOKEN_FILE as well"}},
+		"a log file that is a socket":       {environment{"STELLAR_LOG_FILE": socket}, []string{"STELLAR_LOG_FILE: log file " + socket}},
+		"a long socket":                     {environment{"STELLAR_SOCKET": long}, []string{"STELLAR_SOCKET: the path is longer than 100 bytes"}},
+		"a socket without a directory":      {environment{"STELLAR_SOCKET": "/no/such/s"}, []string{"STELLAR_SOCKET: /no/such/s: no such file or directory"}},
+		"a service manager of no path":      {environment{"NOTIFY_SOCKET": "x"}, []string{"NOTIFY_SOCKET"}},
+		"a watchdog of no time":             {environment{"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "often"}, []string{"WATCHDOG_USEC"}},
+		"an id of several nodes":            {environment{"STELLAR_ID": "x", "STELLAR_WORKERS": "2"}, []string{"one node only"}},
+		"weights beside other mistakes":     {environment{"STELLAR_QUEUES": "a=0,b=x", "STELLAR_GRACE": "0s"}, []string{"STELLAR_QUEUES", "STELLAR_GRACE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := home(t)
@@ -119,6 +139,36 @@ func TestCheckAndRunKnowTheSameMistakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What another process has at the moment is no mistake: it may be the set which the
+// configuration is for.
+func TestCheckBesideTheSetThatRuns(t *testing.T) {
+	t.Parallel()
+	env := home(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := free.Addr().String()
+	require.NoError(t, free.Close())
+	env = env.with("STELLAR_ADMIN_ADDR", address).with("STELLAR_WORKERS", "1")
+	require.Equal(t, result{0, "nothing is wrong: environment, no file (0 command tasks, 0 periodic tasks)\n", ""}, stellar(t, env, "config", "check"))
+	set := start(t, env, echoApp())
+	set.err.await(t, "node is running", 1)
+	r := stellar(t, env, "config", "check")
+	require.Zero(t, r.code, r.err)
+	require.Contains(t, r.err, "STELLAR_ADMIN_ADDR: admin address "+address+": another process listens there")
+	require.Contains(t, r.err, "no mistake of the configuration")
+	second := stellar(t, env, "run")
+	require.Equal(t, exitFailure, second.code)
+	require.Equal(t, "stellar: admin address "+address+": another process listens there: stop it, or use another port\n", last(second.err))
+	set.term()
+	require.Zero(t, set.wait(t), set.err)
+}
+
+// last returns the last line.
+func last(text string) string {
+	lines := strings.SplitAfter(text, "\n")
+	return lines[len(lines)-2]
 }
 
 func TestCheckLeavesNothingBehind(t *testing.T) {
@@ -253,6 +303,7 @@ func TestTheHelpNamesTheFlagsOfRun(t *testing.T) {
 }
 
 func TestACommandTaskRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := write(t, "stellar.yaml", `
 tasks:

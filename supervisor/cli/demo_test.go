@@ -14,8 +14,12 @@ import (
 // eachDemo runs the scenario where the demo finds an embedded Redis and a real one.
 func eachDemo(t *testing.T, scenario func(t *testing.T, env environment)) {
 	t.Helper()
-	t.Run("embedded", func(t *testing.T) { scenario(t, home(t)) })
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		scenario(t, home(t))
+	})
 	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
 		cfg := redistest.Start(t).Config()
 		scenario(t, home(t).with("REDIS_URL", cfg.URL))
 		keys, err := redistest.Client(t, cfg).Keys(t.Context(), "*").Result()
@@ -25,6 +29,7 @@ func eachDemo(t *testing.T, scenario func(t *testing.T, env environment)) {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	eachDemo(t, func(t *testing.T, env environment) {
 		r := stellar(t, env, "demo", "..", "--workers", "3", "--crash-every", "50ms", "--concurrency", "2")
 		require.Zero(t, r.code, r.out+r.err)
@@ -66,6 +71,7 @@ func TestDemoOfNothing(t *testing.T) {
 }
 
 func TestDemoIsInterrupted(t *testing.T) {
+	t.Parallel()
 	eachDemo(t, func(t *testing.T, env environment) {
 		dir := t.TempDir()
 		for name := range strings.FieldsSeq("a b c d e f g h") {

@@ -30,11 +30,15 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(Main(context.Background(), program, OS()))
 	}
-	redistest.Main(m)
+	var err error
+	if binaries, err = os.MkdirTemp("", "st-"); err != nil {
+		panic(err)
+	}
+	redistest.Main(m, func() { _ = os.RemoveAll(binaries) })
 }
 
 // patient is how long a test waits for what has to happen.
-const patient = 30 * time.Second
+const patient = time.Minute
 
 // environment is what a test gives the program.
 type environment map[string]string
@@ -213,6 +217,7 @@ type place struct {
 func each(t *testing.T, scenario func(t *testing.T, at place)) {
 	t.Helper()
 	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
 		server := redistest.Embedded(t)
 		env := home(t)
 		socket := filepath.Join(env["XDG_RUNTIME_DIR"], "s")
@@ -221,6 +226,7 @@ func each(t *testing.T, scenario func(t *testing.T, at place)) {
 		scenario(t, place{server.Config(), env.with("STELLAR_SOCKET", socket)})
 	})
 	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
 		cfg := redistest.Start(t).Config()
 		scenario(t, place{cfg, home(t).with("REDIS_URL", cfg.URL)})
 	})

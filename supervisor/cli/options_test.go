@@ -15,6 +15,7 @@ import (
 
 // Every option of the Go API is a flag of "enqueue", named after it but for these.
 func TestEveryOptionOfATaskIsAFlag(t *testing.T) {
+	t.Parallel()
 	renamed := map[string]string{"Timeout": "run-timeout", "WantResult": "result"}
 	flagOf := func(field string) string {
 		if name := renamed[field]; name != "" {

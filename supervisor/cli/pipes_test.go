@@ -27,6 +27,7 @@ func noReader(t *testing.T) *os.File {
 // testPipes is about the built program when nobody reads its output any more.
 func testPipes(t *testing.T, path string) {
 	t.Run("a set goes on without those who read its log", func(t *testing.T) {
+		t.Parallel()
 		r, w, err := os.Pipe()
 		require.NoError(t, err)
 		env := home(t).with("STELLAR_CONFIG", write(t, "f", "tasks: {pipe: {command: [sh, -c, 'kill -PIPE $$; echo alive']}}"))
@@ -56,6 +57,7 @@ func testPipes(t *testing.T, path string) {
 	})
 
 	t.Run("commands end quietly", func(t *testing.T) {
+		t.Parallel()
 		cfg := redistest.Start(t).Config()
 		env := home(t).with("REDIS_URL", cfg.URL)
 		for _, args := range [][]string{{"status"}, {"tasks"}, {"cache", "keys"}, {"cache", "export"}, {"config", "show"}, {"config", "check"}, {"version"}, {"demo", "."}} {

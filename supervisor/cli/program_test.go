@@ -31,6 +31,7 @@ var childPrograms = map[string]Program{
 }
 
 func TestAProgramOfItsOwn(t *testing.T) {
+	t.Parallel()
 	places(t, func(t *testing.T, env environment) {
 		set := launchApp(t, "shop", env, "--workers", "2")
 		set.err.await(t, "node is running", 2)
@@ -64,6 +65,7 @@ func TestAProgramOfItsOwn(t *testing.T) {
 }
 
 func TestAProgramInTheDefaultNamespaceTellsOfOthers(t *testing.T) {
+	t.Parallel()
 	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
 	shop := launchApp(t, "shop", env, "--workers", "1")
 	shop.err.await(t, "node is running", 1)
@@ -88,7 +90,31 @@ func TestAProgramInTheDefaultNamespaceTellsOfOthers(t *testing.T) {
 	require.Zero(t, shop.wait(t), shop.err)
 }
 
+func TestNodesOfAnotherTokenModeAreNamed(t *testing.T) {
+	t.Parallel()
+	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL).with("STELLAR_WORKERS", "2")
+	const told = "nodes of another token mode are in this cluster"
+	plain := start(t, env.with("STELLAR_TOKEN_MODE", "plain"), echoApp())
+	plain.err.await(t, "node is running", 2)
+	require.NotContains(t, plain.err.String(), told)
+	for mode, times := range map[string]int{"hmac": 1, "both": 0} {
+		set := start(t, env.with("STELLAR_TOKEN_MODE", mode).with("STELLAR_NAMESPACE", "stellar"), echoApp())
+		set.err.await(t, "node is running", 2)
+		require.Equal(t, times, strings.Count(set.err.String(), told), "%s: once for the process", mode)
+		if times > 0 {
+			require.Contains(t, set.err.String(), fmt.Sprintf("process %d on ", os.Getpid()))
+			require.Contains(t, set.err.String(), `"mode":"hmac","other":"plain"`)
+			require.Contains(t, set.err.String(), "--token-mode")
+		}
+		set.term()
+		require.Zero(t, set.wait(t))
+	}
+	plain.term()
+	require.Zero(t, plain.wait(t))
+}
+
 func TestAProgramsNameIsInItsTexts(t *testing.T) {
+	t.Parallel()
 	env := home(t)
 	shop := func(args ...string) result {
 		b := launchApp(t, "shop", env, args...)

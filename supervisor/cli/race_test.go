@@ -2,5 +2,5 @@
 
 package cli
 
-// The binary is built like the tests, so that the packages are not compiled twice.
+// race is a flag of the build of the program.
 const race = "-race"

@@ -16,6 +16,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 	"github.com/stellarfw/stellar/worker"
 )
 
@@ -46,6 +47,11 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	log, err := e.Logger()
 	if err != nil {
 		return err
+	}
+	for _, err := range p.Momentary {
+		if errors.Is(err, service.ErrNoReader) { // the others end the set, with an error
+			e.Notef("%v: the lines of the log are lost until somebody does", err)
+		}
 	}
 	server := embedded.New() // it costs nothing before the first connection
 	defer server.Close()

@@ -17,6 +17,7 @@ import (
 )
 
 func TestASetOnTheEmbeddedRedis(t *testing.T) {
+	t.Parallel()
 	env := home(t)
 	for _, args := range [][]string{{"--workers", "4"}, {"run", "--workers", "4"}, {"run", "--cluster", "--workers", "4"}} {
 		set := start(t, env, echoApp(), args...)
@@ -42,6 +43,7 @@ func TestASetOnTheEmbeddedRedis(t *testing.T) {
 }
 
 func TestAnIdleSet(t *testing.T) {
+	t.Parallel()
 	set := start(t, home(t), echoApp(), "--workers", "0", "--admin-addr", "127.0.0.1:0")
 	set.err.await(t, "set is starting", 1)
 	set.term()
@@ -50,6 +52,7 @@ func TestAnIdleSet(t *testing.T) {
 }
 
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	env := home(t)
 	set := start(t, env, echoApp(), "--workers", "1", "--silent")
 	awaitNode(t, env)
@@ -100,6 +103,7 @@ func TestRedisThatIsNotThere(t *testing.T) {
 }
 
 func TestAPasswordThatIsWrong(t *testing.T) {
+	t.Parallel()
 	cfg := redistest.Start(t).Config()
 	const right = "right-right-right"
 	require.NoError(t, redistest.Client(t, cfg).ConfigSet(t.Context(), "requirepass", right).Err())
@@ -120,6 +124,7 @@ func TestAPasswordThatIsWrong(t *testing.T) {
 }
 
 func TestFlapping(t *testing.T) {
+	t.Parallel()
 	app := worker.NewApp()
 	app.OnStart(func(context.Context) error { return errors.New("not today") })
 	set := start(t, home(t), app, "--workers", "2")
@@ -142,6 +147,7 @@ func stubborn() (app *worker.App, release func()) {
 }
 
 func TestADrainThatTakesTooLong(t *testing.T) {
+	t.Parallel()
 	app, release := stubborn()
 	env := home(t)
 	set := start(t, env, app, "--workers", "1", "--drain", "50ms", "--grace", "50ms")
@@ -174,6 +180,7 @@ func TestTheSecondSignalHurriesAndTheThirdEndsAtOnce(t *testing.T) {
 var address = regexp.MustCompile(`"address":"([^"]+)"`)
 
 func TestHealthPages(t *testing.T) {
+	t.Parallel()
 	app := echoApp()
 	blocked := make(chan struct{})
 	app.OnStart(func(ctx context.Context) error {

@@ -46,6 +46,7 @@ func newManager(t *testing.T, socket string) *manager {
 // testService is about the built program as a service.
 func testService(t *testing.T, path string) {
 	t.Run("it tells the service manager how it is", func(t *testing.T) {
+		t.Parallel()
 		for _, name := range []string{"", "@stellar-" + strconv.Itoa(os.Getpid())} {
 			env := home(t)
 			if name == "" {
@@ -73,6 +74,7 @@ func testService(t *testing.T, path string) {
 	})
 
 	t.Run("one that is not ready does not say so", func(t *testing.T) {
+		t.Parallel()
 		env := home(t)
 		m := newManager(t, filepath.Join(env["XDG_RUNTIME_DIR"], "notify"))
 		env = env.with("NOTIFY_SOCKET", m.socket).with("REDIS_URL", "redis://127.0.0.1:1")
@@ -87,6 +89,7 @@ func testService(t *testing.T, path string) {
 	})
 
 	t.Run("pidfile", func(t *testing.T) {
+		t.Parallel()
 		env := home(t)
 		file := filepath.Join(env["XDG_RUNTIME_DIR"], "pid")
 		dead := exec.Command("true")
@@ -104,6 +107,7 @@ func testService(t *testing.T, path string) {
 	})
 
 	t.Run("log file", func(t *testing.T) {
+		t.Parallel()
 		env := home(t)
 		file := filepath.Join(env["XDG_RUNTIME_DIR"], "log")
 		set := launch(t, path, env, "--workers", "1", "--log-file", file)
@@ -122,6 +126,7 @@ func testService(t *testing.T, path string) {
 	})
 
 	t.Run("exit codes of bad configurations", func(t *testing.T) {
+		t.Parallel()
 		file := write(t, "stellar.yaml", "tasks:\n  gone: {command: [no-such-program]}\n")
 		for _, args := range [][]string{{"config", "check", file}, {"--config", file}, {"--pidfile", "/no/such/pid"}} {
 			require.Equal(t, 78, launch(t, path, home(t), args...).wait(t), args)
@@ -132,6 +137,7 @@ func testService(t *testing.T, path string) {
 	})
 
 	t.Run("a program dies with the process that runs it", func(t *testing.T) {
+		t.Parallel()
 		env := home(t)
 		pidFile := filepath.Join(env["XDG_RUNTIME_DIR"], "sleeper")
 		file := write(t, "stellar.yaml", "tasks:\n  sleep: {command: [sh, -c, \"echo $$ >"+pidFile+"; exec sleep 1000\"]}\n")
@@ -140,7 +146,9 @@ func testService(t *testing.T, path string) {
 		set.err.await(t, "node is running", 1)
 		require.Zero(t, launch(t, path, env, "enqueue", "sleep").wait(t))
 		sleeper := awaitPID(t, pidFile, 0)
-		require.NoError(t, syscall.Kill(sleeper, 0))
+		process, err := os.FindProcess(sleeper)
+		require.NoError(t, err)
+		require.NoError(t, process.Signal(syscall.Signal(0)))
 		require.NoError(t, set.cmd.Process.Kill())
 		_ = set.cmd.Wait()
 		require.Eventually(t, func() bool {

@@ -92,6 +92,7 @@ func taken(f urfave.Flag, n int) any {
 }
 
 func TestEveryCommandReadsEverySettingFromEverySource(t *testing.T) {
+	t.Parallel()
 	known, _ := tree(nil)
 	without := []string{"version", "manual", "completion", "config"} // config check runs the command run: see TestCheckAndRunKnowTheSameMistakes
 	withRun := map[string]bool{}
@@ -107,6 +108,7 @@ func TestEveryCommandReadsEverySettingFromEverySource(t *testing.T) {
 		}
 		for _, highest := range []config.Rank{config.FromDefault, config.FromFile, config.FromEnvironment, config.FromFlag} {
 			t.Run(fmt.Sprintf("%s %s", name, highest), func(t *testing.T) {
+				t.Parallel()
 				env, args, file := environment{}, path, ""
 				for _, f := range flags {
 					name := f.Names()[0]
@@ -157,9 +159,10 @@ func requireTaken(t *testing.T, env environment, args, path []string, from confi
 	require.True(t, ran)
 }
 
-// testSources asks every command of the built program which namespace and which Redis it
-// takes from which source: in each of the namespaces is a layout that it must refuse.
-func testSources(t *testing.T, path string) {
+// TestEveryCommandGoesWhereEachSourceSays asks every command which namespace and which Redis
+// it takes from which source: in each of the namespaces is a layout that it must refuse.
+func TestEveryCommandGoesWhereEachSourceSays(t *testing.T) {
+	t.Parallel()
 	cfg := redistest.Start(t).Config()
 	client := redistest.Client(t, cfg)
 	for _, namespace := range []string{"stellar", "filed", "environed", "flagged"} {
@@ -190,9 +193,9 @@ func testSources(t *testing.T, path string) {
 			"flagged":   {environment{"REDIS_URL": "redis://127.0.0.1:1", "STELLAR_NAMESPACE": "environed"}, []string{"--config", file, "--redis-url", cfg.URL, "--namespace", "flagged"}},
 			"stellar":   {environment{"REDIS_URL": cfg.URL}, nil},
 		} {
-			b := launch(t, path, source.env.with("XDG_RUNTIME_DIR", t.TempDir()), slices.Concat(args, source.args)...)
-			require.Equal(t, exitConfig, b.wait(t), "%v: %s", args, b.err)
-			require.Regexp(t, `the namespace \\?"`+namespace+`\\?" on Redis has layout 99`, b.err.String(), args)
+			r := stellar(t, source.env.with("XDG_RUNTIME_DIR", t.TempDir()), slices.Concat(args, source.args)...)
+			require.Equal(t, exitConfig, r.code, "%v: %s", args, r.err)
+			require.Regexp(t, `the namespace \\?"`+namespace+`\\?" on Redis has layout 99`, r.err, args)
 		}
 	}
 	written, err := client.DBSize(t.Context()).Result()

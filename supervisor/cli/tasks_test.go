@@ -74,6 +74,7 @@ func idle(t *testing.T, scenario func(c console)) {
 }
 
 func TestEnqueueWithAllOptions(t *testing.T) {
+	t.Parallel()
 	idle(t, func(c console) {
 		c.run("enqueue", "--any-name", "mail", `{"to":"ada"}`, "--id", "a", "--priority", "high", "--deadline", "90m", "--unique", "ada", "--max-attempts", "3",
 			"--run-timeout", "5s", "--backoff", "2s", "--max-backoff", "1m", "--retention", "1h", "--result", "--meta", "tenant=acme", "--meta", "trace=a=1,b=2")
@@ -97,6 +98,7 @@ func TestEnqueueWithAllOptions(t *testing.T) {
 }
 
 func TestTasksAreListed(t *testing.T) {
+	t.Parallel()
 	idle(t, func(c console) {
 		require.Equal(c, "no queue was used yet\n", c.run("tasks"))
 		require.Equal(c, "no tasks\n", c.run("tasks", "list"))
@@ -140,12 +142,14 @@ func TestTasksAreListed(t *testing.T) {
 
 		c.refused(1, "task not found: nope", "tasks", "show", "nope")
 		c.refused(1, "tasks list", "tasks", "explain", "nope")
-		c.refused(1, "not found", "tasks", "wait", "nope")
+		c.refused(1, "task not found: nope: done and forgotten, or never stored: one that is done is remembered only with a retention", "tasks", "wait", "nope")
+		require.NotRegexp(c, "EnqueueAndWait|WantResult", stellar(c.T, c.at.env, "tasks", "wait", "nope").err, "that is for programs")
 		c.refused(1, "not done after 20ms", "tasks", "wait", "m1", "--timeout", "20ms")
 	})
 }
 
 func TestTasksAreMended(t *testing.T) {
+	t.Parallel()
 	withSet(t, mendApp, func(t *testing.T, at place, _ *supervisortest.Set) {
 		c := console{t, at}
 		for _, id := range []string{"b1", "b2"} {
@@ -188,6 +192,7 @@ func TestTasksAreMended(t *testing.T) {
 }
 
 func TestQueuesAreMended(t *testing.T) {
+	t.Parallel()
 	withSet(t, mendApp, func(t *testing.T, at place, _ *supervisortest.Set) {
 		c := console{t, at}
 		r := stellar(t, at.env, "tasks", "pause", "default")
@@ -208,6 +213,8 @@ func TestQueuesAreMended(t *testing.T) {
 		c.refused(1, "no queue nope", "tasks", "delete-queue", "nope")
 
 		require.Regexp(c, `hourly +echo +default +every 1h0m0s +no +- +in \S+ +"tick"`, c.run("tasks", "periodic"))
+		r = stellar(c.T, c.at.env, "tasks", "periodic", "resume", "nope", "hourly")
+		require.Equal(c, result{1, "resumed: hourly\n", "stellar: no periodic task nope: \"stellar tasks periodic\" lists them\n"}, r, "one after the other")
 		require.Equal(c, "paused: hourly\n", c.run("tasks", "periodic", "pause", "hourly"))
 		require.Contains(c, c.run("tasks", "periodic"), "paused")
 		require.Contains(c, c.run("tasks", "periodic", "run", "hourly"), "enqueued hourly")
@@ -217,6 +224,7 @@ func TestQueuesAreMended(t *testing.T) {
 }
 
 func TestBadInputForTasksIsExplained(t *testing.T) {
+	t.Parallel()
 	for name, x := range map[string]struct {
 		says string
 		args []string
@@ -249,6 +257,7 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 		"queue twice":              {`"a" is there twice`, []string{"--queues", "a=1,a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			// Redis would be there: what is wrong is told before anything is done.
 			console{t, place{env: home(t)}}.refused(2, x.says, x.args...)
 		})

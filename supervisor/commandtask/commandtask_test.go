@@ -26,7 +26,7 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-const patient = 20 * time.Second
+const patient = time.Minute
 
 // options are those of a process with a secret in its environment.
 var options = commandtask.Options{

@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { redistest.Main(m) }
 
 // patient is how long a test waits for what has to happen.
-const patient = 20 * time.Second
+const patient = time.Minute
 
 // withSet runs the scenario beside two nodes, on either Redis.
 func withSet(t *testing.T, app func() *worker.App, scenario func(t *testing.T, set *supervisortest.Set)) {

@@ -66,7 +66,7 @@ func TestAClockAheadAndBackHoldsBackNobodyForLongerThanALease(t *testing.T) {
 		require.Eventually(t, func() bool {
 			at, err := s.d.Client.ZScore(t.Context(), cfg.Keys().Leases(), dead.Incarnation.String()).Result()
 			return err == nil && time.UnixMilli(int64(at)).After(time.Now().Add(time.Hour))
-		}, 10*time.Second, time.Millisecond, "it renews on the clock that is ahead, and dies")
+		}, time.Minute, time.Millisecond, "it renews on the clock that is ahead, and dies")
 		cancel()
 		<-done
 		s.Step(-time.Hour)

@@ -17,6 +17,11 @@ func zonedCron(schedule cron.Schedule, zone *time.Location, after time.Time) tim
 	for stretch.Before(horizon) {
 		_, seconds := stretch.Zone()
 		_, end := stretch.ZoneBounds()
+		if !end.IsZero() && !end.After(stretch) {
+			// Go takes the last day of a leap year for the next year where a zone follows a rule,
+			// as all with summer time do after 2037, and has it end when it begins.
+			end = stretch.Add(time.Hour)
+		}
 		offset := time.Duration(seconds) * time.Second
 		shown := nextShown(schedule, after.Add(offset).UTC())
 		if shown.IsZero() {

@@ -3,8 +3,8 @@ package tasks_test
 import (
 	"context"
 	"encoding/json"
-	"math"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"

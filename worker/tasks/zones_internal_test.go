@@ -139,6 +139,27 @@ func TestCronLeavesNoTickOutInAnyZone(t *testing.T) {
 	}
 }
 
+// The zones follow rules after 2037, and 2040 is a leap year: its last day once had no end.
+func TestCronGoesOnAfterALeapYear(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"Europe/Berlin", "America/New_York", "Australia/Sydney", "Pacific/Norfolk", "UTC"} {
+		zone, err := time.LoadLocation(name)
+		require.NoError(t, err)
+		for expression, want := range map[string][]time.Time{
+			"0 12 * * *": {
+				time.Date(2040, 12, 30, 12, 0, 0, 0, zone), time.Date(2040, 12, 31, 12, 0, 0, 0, zone), time.Date(2041, 1, 1, 12, 0, 0, 0, zone),
+			},
+			"30 0 29 2 *": {time.Date(2044, 2, 29, 0, 30, 0, 0, zone)},
+		} {
+			at := time.Date(2040, 12, 30, 0, 0, 0, 0, zone)
+			for _, next := range want {
+				at = Cron(expression, zone).Next(at)
+				require.True(t, at.Equal(next), "%s in %s: %s", expression, name, at)
+			}
+		}
+	}
+}
+
 func TestCronWhereTheClockSkipsMidnight(t *testing.T) {
 	for _, c := range []struct{ zone, expression, after, want string }{
 		{"Africa/Cairo", "0 12 * * 5", "2027-04-23T12:00:00", "2027-04-30T12:00:00"},

@@ -33,7 +33,7 @@ func (s *Settings) Action(f func(ctx context.Context, args []string) error) urfa
 func (s *Settings) SetAction(newApp func() (*worker.App, error), f func(context.Context, Prepared) error) urfave.ActionFunc {
 	return func(ctx context.Context, cmd *urfave.Command) error {
 		s.Use(cmd.Flags)
-		p, err := s.Prepare(newApp)
+		p, err := s.Prepare(ctx, newApp)
 		if err != nil {
 			return err
 		}

@@ -154,7 +154,7 @@ periodic:
 func TestTasksOfTheFile(t *testing.T) {
 	s, err := parsed(t, nil, "--config", write(t, "stellar.yaml", fine))
 	require.NoError(t, err)
-	p, err := s.Prepare(func() (*worker.App, error) { return worker.NewApp(), nil })
+	p, err := s.Prepare(t.Context(), func() (*worker.App, error) { return worker.NewApp(), nil })
 	require.NoError(t, err)
 	require.Len(t, p.Commands, 2)
 	c := p.Commands[0]
@@ -174,7 +174,7 @@ func TestTasksOfTheFile(t *testing.T) {
 func TestAnEmptyValueInAnEnvironmentIsRefused(t *testing.T) {
 	s, err := parsed(t, nil, "--config", write(t, "stellar.yaml", "tasks:\n  a: {command: [cat], environment: {KEY: }}\n"))
 	require.NoError(t, err)
-	_, err = s.Prepare(func() (*worker.App, error) { return worker.NewApp(), nil })
+	_, err = s.Prepare(t.Context(), func() (*worker.App, error) { return worker.NewApp(), nil })
 	require.ErrorContains(t, err, "stellar.yaml:2: tasks.a.environment: a mapping of names to texts, each name once, is needed here")
 }
 

@@ -60,7 +60,8 @@ func parse(path string) (*yaml.Node, error) {
 	}
 	root := document.Content[0]
 	if root.Kind != yaml.MappingNode {
-		return nil, Invalidf("configuration file %s: it must be a list of settings such as \"workers: 4\"", path)
+		return nil, Invalidf("configuration file %s: it must consist of settings, each a name and its value, such as \"workers: 4\"",
+			s.at(root.Line))
 	}
 	s.resolve(root)
 	return root, s.err()
@@ -91,7 +92,7 @@ func (f *file) read(path string, keys map[string]string, flags map[string]urfave
 		case twice || key.Value == TasksKey || key.Value == PeriodicKey:
 			s.problemf(key.Line, key.Value, "it was set before in the same file")
 		case !ok:
-			s.problemf(key.Line, key.Value, "%s", unknownKey(key.Value, known))
+			s.problemf(key.Line, key.Value, "%s", unknownSetting(key.Value, known))
 		default:
 			at := s.at(key.Line)
 			v := fileValue{where: at + ": " + key.Value, at: at}

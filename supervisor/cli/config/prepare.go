@@ -20,16 +20,25 @@ type Prepared struct {
 
 	Commands  []CommandTask
 	Periodics []PeriodicTask
+
+	// Momentary is what is in the way at the moment and no mistake of the configuration: a
+	// process, perhaps the one which the configuration is for, has the pidfile or the address
+	// of the health pages; nobody reads the log's pipe.
+	Momentary []error
 }
 
 // Prepare makes the app with newApp, registers the tasks of the configuration file with
 // it, and collects and checks everything that a set needs to run. The commands that run a
 // set and that check or show its configuration all call it and nothing else: the error
-// joins all mistakes that are found, and starts nothing. What is no mistake of the
-// configuration, such as an address in use, shows at the start only.
-func (s *Settings) Prepare(newApp func() (*worker.App, error)) (p Prepared, err error) {
-	errs := []error{s.Check(), s.checkFiles()}
+// joins all mistakes that are found. It starts nothing.
+func (s *Settings) Prepare(ctx context.Context, newApp func() (*worker.App, error)) (p Prepared, err error) {
+	errs := []error{s.Check()}
 	also := func(err error) { errs = append(errs, err) }
+	alsoMomentary := func(momentary []error, err error) {
+		p.Momentary = append(p.Momentary, momentary...)
+		also(err)
+	}
+	alsoMomentary(s.checkFiles())
 	p.App, err = newApp()
 	if p.App == nil && err == nil {
 		err = errors.New("the program has no app: its App returned nil")
@@ -47,8 +56,11 @@ func (s *Settings) Prepare(newApp func() (*worker.App, error)) (p Prepared, err 
 		p.Set.Redis.Dial = noDial
 		also(s.checkSocket())
 	}
-	p.Admin, err = s.Admin()
-	also(err)
+	if p.Admin, err = s.Admin(); err != nil {
+		also(err)
+	} else {
+		alsoMomentary(s.checkAdmin(ctx, p.Admin))
+	}
 	p.Manager, err = s.Manager()
 	also(err)
 	p.Commands, p.Periodics, err = s.register(p.App)

@@ -77,7 +77,7 @@ func payloadOf(t *testing.T, yaml string) (string, error) {
 	t.Helper()
 	s, err := parsed(t, nil, "--config", write(t, "f", "periodic:\n  p:\n    task: x\n    every: 1h\n    payload: "+yaml+"\n"))
 	require.NoError(t, err)
-	p, err := s.Prepare(newApp)
+	p, err := s.Prepare(t.Context(), newApp)
 	if err != nil {
 		return "", err
 	}

@@ -61,7 +61,18 @@ func (s *Settings) ExplainPassword(err error) error {
 // that the error about the flag recommends.
 var secretFlags = map[string]string{
 	"redis-pass": redisPass, "redis-password": redisPass, "redisPass": redisPass, "password": redisPass,
-	"token": token, "token-also": tokenAlso, "admin-token": adminToken,
+	"token": token, "token-also": tokenAlso, "admin-token": adminToken, "redis-sentinel-pass": sentinelPass,
+}
+
+// unknownSetting returns the error text for an unknown key of the configuration file. One for
+// a secret is told where secrets belong.
+func unknownSetting(key string, known []string) string {
+	variable, secret := secretFlags[key]
+	if !secret {
+		return unknownKey(key, known)
+	}
+	fileKey := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "STELLAR_"), "_", "-")) + "-file"
+	return fmt.Sprintf("unknown key: secrets do not belong in this file: set the variable %s, or %s: FILE", variable, fileKey)
 }
 
 // maxSecret is the size of the largest file with a secret, in bytes.

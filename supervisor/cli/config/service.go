@@ -1,9 +1,11 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	urfave "github.com/urfave/cli/v3"
@@ -87,20 +89,73 @@ func (s *Settings) Manager() (m Manager, err error) {
 	return m, nil
 }
 
-// checkFiles returns an error for each file of the service that cannot be written. It
-// changes none of them. A pidfile that names a live process is no mistake of the
-// configuration: that process may be the one which this configuration is for.
-func (s *Settings) checkFiles() error {
-	var errs []error
-	if s.PIDFile != "" {
-		if err := service.CheckPIDFile(s.PIDFile); err != nil && !errors.Is(err, service.ErrRunning) {
-			errs = append(errs, Invalidf("%s: %w", s.Origin("pidfile").Where, err))
+// checkFiles returns an error for each file of the service that cannot be written, or that
+// has another use as well. It changes none of them. What is wrong only for the moment is
+// returned apart, see [Prepared].
+func (s *Settings) checkFiles() (momentary []error, err error) {
+	errs := []error{s.checkOneUse()}
+	look := func(flag, path string, check func(path string) error) {
+		if path == "" {
+			return
+		}
+		err := check(path)
+		if err != nil {
+			err = Invalidf("%s: %w", s.Origin(flag).Where, err)
+		}
+		if errors.Is(err, service.ErrRunning) || errors.Is(err, service.ErrNoReader) {
+			momentary = append(momentary, err)
+		} else {
+			errs = append(errs, err)
 		}
 	}
-	if s.LogFile != "" {
-		if err := service.CheckLogFile(s.LogFile); err != nil {
-			errs = append(errs, Invalidf("%s: %w", s.Origin("log-file").Where, err))
+	look("pidfile", s.PIDFile, service.CheckPIDFile)
+	look("log-file", s.LogFile, service.CheckLogFile)
+	return momentary, errors.Join(errs...)
+}
+
+// checkOneUse returns an error for each file that the set writes and that is the file of
+// another setting as well: it would be lost.
+func (s *Settings) checkOneUse() error {
+	written := []string{"log-file", "pidfile"}
+	if s.addressFlag() == "" { // with a Redis, there is no socket
+		written = append(written, "socket")
+	}
+	var errs []error
+	var checked []string
+	for _, flag := range written {
+		checked = append(checked, flag)
+		for _, f := range s.ordered {
+			other, ok := f.(*urfave.StringFlag)
+			if !ok || !other.TakesFile || slices.Contains(checked, other.Name) || s.path(flag) == "" || s.path(other.Name) == "" {
+				continue
+			}
+			if service.SameFile(s.path(flag), s.path(other.Name)) {
+				errs = append(errs, Invalidf("%s: %s is the file of %s as well: give each its own",
+					s.Origin(flag).Where, s.path(flag), s.Origin(other.Name).Where))
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// path returns the value of a flag that takes a file.
+func (s *Settings) path(flag string) string {
+	path, _ := s.own[flag].(*urfave.StringFlag).Get().(string)
+	return path
+}
+
+// checkAdmin returns an error if the health pages cannot be served on their address. It
+// listens there for a moment. An address in use is returned apart, see [Prepared].
+func (s *Settings) checkAdmin(ctx context.Context, cfg admin.Config) (momentary []error, err error) {
+	if cfg.Addr == "" {
+		return nil, nil
+	}
+	err = admin.Check(ctx, cfg)
+	if err != nil {
+		err = s.Problemf("admin-addr", "%w", err)
+	}
+	if errors.Is(err, admin.ErrInUse) {
+		return []error{err}, nil
+	}
+	return nil, err
 }

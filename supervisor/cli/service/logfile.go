@@ -7,36 +7,39 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 )
+
+// ErrNoReader reports that a log file is a pipe that nobody reads.
+var ErrNoReader = errors.New("nobody reads this pipe")
 
 // LogFile is an [io.Writer] that appends to a file. Before each write it checks whether
 // the file is still at its path, and reopens the path if the file was moved or removed:
-// so a log rotation needs no signal. A LogFile may be used concurrently.
+// so a log rotation needs no signal. The file may be a named pipe: lines that are written
+// while nobody reads it are lost. A LogFile may be used concurrently.
 type LogFile struct {
 	path string
 
 	mu   sync.Mutex
-	file *os.File
+	file *os.File // nil while nobody reads the pipe
 	info os.FileInfo
 }
 
 // OpenLogFile opens the file at path for appending. It creates a missing file with mode
-// 0640, less the umask.
+// 0640, less the umask. A pipe that nobody reads is no error: a log shipper may start
+// later.
 func OpenLogFile(path string) (*LogFile, error) {
 	l := &LogFile{path: path}
-	if err := l.open(); err != nil {
+	if err := l.open(); err != nil && !errors.Is(err, ErrNoReader) {
 		return nil, fmt.Errorf("log file %s: %w", path, WithoutPath(err))
 	}
 	return l, nil
 }
 
-// CheckLogFile returns the error with which [OpenLogFile] would fail. It does not create
-// the file.
+// CheckLogFile returns the error with which [OpenLogFile] would fail, or an [ErrNoReader].
+// It does not create the file.
 func CheckLogFile(path string) error {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-		return nil // such as a pipe, whose reader may come later
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	f, err := openForAppending(path, 0)
 	switch {
 	case err == nil:
 		err = f.Close()
@@ -49,6 +52,18 @@ func CheckLogFile(path string) error {
 	return nil
 }
 
+// openForAppending opens a file without waiting for the reader of a pipe: the error is then
+// an [ErrNoReader].
+func openForAppending(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK|flags, 0o640) //nolint:gosec // its group may read it
+	if errors.Is(err, syscall.ENXIO) {
+		if info, failed := os.Stat(path); failed == nil && info.Mode().Type() == fs.ModeNamedPipe {
+			return nil, ErrNoReader
+		}
+	}
+	return f, err
+}
+
 // checkDirectory returns an error unless files can be made in the directory.
 func checkDirectory(dir string) error {
 	f, err := os.CreateTemp(dir, ".stellar-*")
@@ -59,7 +74,7 @@ func checkDirectory(dir string) error {
 }
 
 func (l *LogFile) open() error {
-	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) //nolint:gosec // its group may read it
+	f, err := openForAppending(l.path, os.O_CREATE)
 	if err != nil {
 		return err
 	}
@@ -76,12 +91,16 @@ func (l *LogFile) open() error {
 }
 
 // Write appends b to the file. If the file is no longer at its path and the path cannot
-// be opened, Write continues with the open file.
+// be opened, Write continues with the open file. The error is an [ErrNoReader] for a pipe
+// that nobody has read yet.
 func (l *LogFile) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if info, err := os.Stat(l.path); err != nil || !os.SameFile(info, l.info) {
+	if info, err := os.Stat(l.path); l.file == nil || err != nil || !os.SameFile(info, l.info) {
 		_ = l.open()
+	}
+	if l.file == nil {
+		return 0, ErrNoReader
 	}
 	return l.file.Write(b)
 }
@@ -90,5 +109,8 @@ func (l *LogFile) Write(b []byte) (int, error) {
 func (l *LogFile) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
 	return l.file.Close()
 }

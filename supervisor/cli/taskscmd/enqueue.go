@@ -234,7 +234,10 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 		if err != nil {
 			return err
 		}
-		options.Deadline = deadline.on(now)
+		if options.Deadline = deadline.on(now); !options.Deadline.After(begin(options, now)) {
+			return config.Usagef("--deadline: %s is over before the task can begin, at %s on Redis's clock: it would be dead at once",
+				options.Deadline.UTC().Format(time.RFC3339), begin(options, now).UTC().Format(time.RFC3339))
+		}
 	}
 	receipt, err := c.Tasks.EnqueueWith(ctx, name, payload, options)
 	if errors.Is(err, tasks.ErrUndefined) {
@@ -250,6 +253,14 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 		return await(ctx, e, c.Tasks, receipt, f.timeout)
 	}
 	return writeReceipt(e, name, receipt, receipt.ID != f.id)
+}
+
+// begin returns when a task with these options can begin at the earliest.
+func begin(o tasks.Options, now time.Time) time.Time {
+	if o.At.After(now) {
+		return o.At
+	}
+	return now.Add(o.In)
 }
 
 // writeReceipt writes the outcome of an enqueue. other means that the task is a duplicate

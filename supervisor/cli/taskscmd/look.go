@@ -3,6 +3,7 @@ package taskscmd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -248,7 +249,11 @@ func waitCommand(e *cluster.Env) *urfave.Command {
 				return config.Usagef("--timeout: %s is negative", timeout)
 			}
 			return withTasks(ctx, e, func(c *cluster.Client, _ *tasks.Inspector) error {
-				return await(ctx, e, c.Tasks, tasks.Receipt{ID: args[0]}, timeout)
+				err := await(ctx, e, c.Tasks, tasks.Receipt{ID: args[0]}, timeout)
+				if errors.Is(err, tasks.ErrNotFound) { // its text is for programs
+					return config.As(tasks.ErrNotFound, fmt.Errorf("%w: %s: done and forgotten, or never stored", tasks.ErrNotFound, args[0]))
+				}
+				return err
 			})
 		}),
 	}

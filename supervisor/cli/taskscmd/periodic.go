@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -13,37 +14,38 @@ import (
 )
 
 func periodicCommand(e *cluster.Env) *urfave.Command {
-	one := func(name, usage, more, done string, do func(context.Context, *cluster.Client, string) error) *urfave.Command {
+	each := func(name, usage, more, done string, do func(context.Context, *cluster.Client, string) error) *urfave.Command {
 		return &urfave.Command{
-			Name: name, Usage: usage, Description: more, ArgsUsage: "NAME", Flags: e.ClientFlags(), ArgValidator: config.Arguments(1, 1, "NAME"),
+			Name: name, Usage: usage, Description: more, ArgsUsage: "NAME…", Flags: e.ClientFlags(),
+			ArgValidator: config.Arguments(1, math.MaxInt, "NAME…"),
 			Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
-				return withPeriodic(ctx, e, args[0], func(c *cluster.Client) error {
-					if err := do(ctx, c, args[0]); err != nil || done == "" {
+				return withPeriodic(ctx, e, args, func(c *cluster.Client, name string) error {
+					if err := do(ctx, c, name); err != nil || done == "" {
 						return err
 					}
-					return e.WriteResult(map[string]any{"name": args[0], "outcome": done}, done+": "+args[0])
+					return e.WriteResult(map[string]any{"name": name, "outcome": done}, done+": "+name)
 				})
 			}),
 		}
 	}
 	return &urfave.Command{
-		Name: "periodic", Usage: "list the periodic tasks; run, pause, resume or remove one",
+		Name: "periodic", Usage: "list the periodic tasks; run, pause, resume or remove some",
 		Commands: []*urfave.Command{
 			{
 				Name: "list", Usage: "list the periodic tasks",
 				Flags: e.ClientFlags(), ArgValidator: config.NoSuchCommand, Action: e.Action(listPeriodic),
 				Description: "LAST is the last tick, also one that was left out, and \"-\" until one has run.",
 			},
-			one("run", "enqueue it now, also while it is paused", "", "", func(ctx context.Context, c *cluster.Client, name string) error {
+			each("run", "enqueue it now, also while it is paused", "", "", func(ctx context.Context, c *cluster.Client, name string) error {
 				return runPeriodic(ctx, e, c, name)
 			}),
-			one("pause", "leave its ticks out", "", "paused", func(ctx context.Context, c *cluster.Client, name string) error {
+			each("pause", "leave its ticks out", "", "paused", func(ctx context.Context, c *cluster.Client, name string) error {
 				return c.Inspector.PausePeriodic(ctx, name, true)
 			}),
-			one("resume", "let it tick again", "", "resumed", func(ctx context.Context, c *cluster.Client, name string) error {
+			each("resume", "let it tick again", "", "resumed", func(ctx context.Context, c *cluster.Client, name string) error {
 				return c.Inspector.PausePeriodic(ctx, name, false)
 			}),
-			one("remove", "forget it", "A program that still registers it brings it back within seconds.", "removed",
+			each("remove", "forget it", "A program that still registers it brings it back within seconds.", "removed",
 				func(ctx context.Context, c *cluster.Client, name string) error {
 					return c.Inspector.RemovePeriodic(ctx, name)
 				}),
@@ -52,18 +54,23 @@ func periodicCommand(e *cluster.Env) *urfave.Command {
 	}
 }
 
-// withPeriodic connects to the cluster, calls f and adds advice about the named periodic
-// task to its error.
-func withPeriodic(ctx context.Context, e *cluster.Env, name string, f func(*cluster.Client) error) error {
+// withPeriodic connects to the cluster and calls f for each of the named periodic tasks. It
+// joins the errors, and adds advice about those that there are not.
+func withPeriodic(ctx context.Context, e *cluster.Env, names []string, f func(c *cluster.Client, name string) error) error {
 	c, err := e.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err = f(c); errors.Is(err, tasks.ErrNotFound) {
-		return fmt.Errorf("no periodic task %s: \"%s tasks periodic\" lists them", name, e.Program)
+	var errs []error
+	for _, name := range names {
+		if err := f(c, name); errors.Is(err, tasks.ErrNotFound) {
+			errs = append(errs, fmt.Errorf("no periodic task %s: \"%s tasks periodic\" lists them", name, e.Program))
+		} else {
+			errs = append(errs, err)
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 func runPeriodic(ctx context.Context, e *cluster.Env, c *cluster.Client, name string) error {

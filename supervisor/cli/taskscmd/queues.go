@@ -2,7 +2,9 @@ package taskscmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -22,19 +24,19 @@ type limitFlags struct {
 	reset              bool
 }
 
-// queueCommands returns the commands that change one queue.
+// queueCommands returns the commands that change queues.
 func queueCommands(e *cluster.Env) []*urfave.Command {
 	f := &limitFlags{}
 	return []*urfave.Command{
-		oneQueue(e, "pause", "keep a queue's tasks from being claimed", "Those that run go on, and new ones are accepted.", nil,
+		eachQueue(e, "pause", "keep a queue's tasks from being claimed", "Those that run go on, and new ones are accepted.", nil,
 			func(ctx context.Context, e *cluster.Env, name string) error {
 				return pauseQueue(ctx, e, name, true)
 			}),
-		oneQueue(e, "resume", "let a paused queue's tasks go again", "", nil,
+		eachQueue(e, "resume", "let a paused queue's tasks go again", "", nil,
 			func(ctx context.Context, e *cluster.Env, name string) error {
 				return pauseQueue(ctx, e, name, false)
 			}),
-		oneQueue(e, "limit", "set limits of a queue, over the whole cluster",
+		eachQueue(e, "limit", "set limits of a queue, over the whole cluster",
 			"They win over those that the program sets; --reset takes them back. Limits that are not named stay; 0 is none.\n"+
 				"An enqueue beyond --tasks or --bytes is refused.",
 			[]urfave.Flag{
@@ -50,23 +52,29 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 				&urfave.BoolFlag{Name: "reset", Destination: &f.reset, Usage: "back to what the program says", HideDefault: true},
 			},
 			f.limitQueue),
-		oneQueue(e, "delete-queue", "delete a queue's tasks that do not run, and the queue if none does",
+		eachQueue(e, "delete-queue", "delete a queue's tasks that do not run, and the queue if none does",
 			"Tasks of it that wait for other tasks stay.", nil, deleteQueue),
 	}
 }
 
-// oneQueue returns a command that calls do with the name of one queue.
-func oneQueue(
+// eachQueue returns a command that calls do with the name of each queue that it is given.
+func eachQueue(
 	e *cluster.Env, name, usage, more string, own []urfave.Flag, do func(context.Context, *cluster.Env, string) error,
 ) *urfave.Command {
 	return &urfave.Command{
-		Name: name, Usage: usage, Description: more, ArgsUsage: queueColumn, Flags: e.ClientFlags(own...),
-		ArgValidator: config.Arguments(1, 1, queueColumn),
+		Name: name, Usage: usage, Description: more, ArgsUsage: queueColumn + "…", Flags: e.ClientFlags(own...),
+		ArgValidator: config.Arguments(1, math.MaxInt, queueColumn+"…"),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
-			if !link.ValidName(args[0]) {
-				return config.Usagef("queue %q: %w", args[0], link.ErrName)
+			for _, queue := range args {
+				if !link.ValidName(queue) {
+					return config.Usagef("queue %q: %w", queue, link.ErrName)
+				}
 			}
-			return do(ctx, e, args[0])
+			var errs []error
+			for _, queue := range args {
+				errs = append(errs, do(ctx, e, queue))
+			}
+			return errors.Join(errs...)
 		}),
 	}
 }

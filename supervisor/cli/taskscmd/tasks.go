@@ -70,8 +70,8 @@ func withTasks(ctx context.Context, e *cluster.Env, f func(*cluster.Client, *tas
 	defer c.Close()
 	err = f(c, c.Inspector)
 	if errors.Is(err, tasks.ErrNotFound) {
-		return fmt.Errorf("%w: one that is done is remembered only with a retention or an id of your choice; "+
-			"\"%s tasks list\" lists what there is", err, e.Program)
+		return fmt.Errorf("%w: one that is done is remembered only with a retention or an id of your choice "+
+			"(%s enqueue --retention, --id; --wait waits at once); \"%[2]s tasks list\" lists what there is", err, e.Program)
 	}
 	return err
 }

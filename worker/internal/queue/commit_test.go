@@ -90,7 +90,7 @@ func TestACommitOnABadLineEndsTheTask(t *testing.T) {
 					Redis: bad, Keys: keys, Incarnation: "w-1#1:00", Queues: []string{"q"},
 					Handles: func(string) bool { return true }, Cache: cache.New(cache.Config{Client: client, Keys: keys}),
 				})
-				require.NoError(t, client.Do(t.Context(), "ZADD", keys.Leases(), 1<<52, "w-1#1:00").Err())
+				require.NoError(t, client.Do(t.Context(), "ZADD", keys.Leases(), int64(1<<52), "w-1#1:00").Err())
 				got, _, err := s.Claim(t.Context(), 1)
 				require.NoError(t, err)
 				require.Len(t, got, 1)
