@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/stretchr/testify/require"
@@ -144,6 +145,13 @@ var workCases = map[string]func(*machine){
 			require.Equal(m.t, want, came)
 			require.False(m.t, a.session.Idle(), "there may be more")
 		}
+	},
+	"a task behind others wakes nobody": func(m *machine) {
+		m.worker()
+		m.worker()
+		m.enqueueOne(1, draft{})
+		m.enqueueOne(2, draft{})
+		m.step(func() { m.sendNew("p0", slices.Concat(m.ready(draft{Queue: "a"}), m.ready(draft{Queue: "a"}))) })
 	},
 	"a flat claim tells of parked tasks": func(m *machine) {
 		m.enqueueOne(1, draft{})

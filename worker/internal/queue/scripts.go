@@ -39,8 +39,8 @@ func join(names ...string) string {
 var (
 	// enqueueScript stores batches in which no task has a unique key or follows
 	// others. enqueueBinding stores all batches, and is half as fast.
-	enqueueScript    = link.NewScript(link.LuaPrelude, join("names", "record", "numbered", "plain", "places", "adding", "enqueue"))
-	enqueueBinding   = link.NewScript(link.LuaPrelude, join(slices.Concat([]string{"names", "numbered", "places"}, bindings, []string{"enqueue"})...))
+	enqueueScript    = link.NewScript(link.LuaPrelude, join("record", "plain", "names", "unplain", "numbered", "places", "adding", "enqueue"))
+	enqueueBinding   = link.NewScript(link.LuaPrelude, join(slices.Concat([]string{"names", "before", "numbered", "places"}, bindings, []string{"enqueue"})...))
 	claimScript      = script("claim")
 	serveScript      = script("serve")
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))

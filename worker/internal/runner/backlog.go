@@ -10,13 +10,18 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// Claiming ahead: a node whose tasks end in microseconds would spend its time waiting
-// for claims. It therefore claims as many tasks more than it has slots as it expects to
-// start within aheadTime, at most maxAhead. A node whose tasks take longer claims only
-// as many tasks as it has free slots.
+// Claiming ahead: a node with free slots only would have them wait for each claim. It
+// therefore claims as many tasks more than it has slots as it expects to start within
+// aheadTime, at most maxAhead; unless its tasks end within half of that time, only while
+// there are more tasks than it asks for: otherwise another node could start them sooner.
 const (
 	aheadTime = 4 * time.Millisecond
 	maxAhead  = 500
+	// blockedTime is how long all slots may be busy, at least, until the tasks take longer
+	// than claiming ahead assumed.
+	blockedTime = 4 * aheadTime
+	// maxBlockedTime bounds the same for tasks that are long on average.
+	maxBlockedTime = 50 * time.Millisecond
 )
 
 // backlog holds the tasks that a node has claimed and not started, and counts the slots
@@ -33,15 +38,16 @@ type backlog struct {
 	seen     bool          // length has been measured
 }
 
-// blocked reports whether all slots are busy and none has begun or ended a task for
-// 4*aheadTime: the tasks take longer than claiming ahead assumed.
+// blocked reports whether all slots are busy and none has begun or ended a task for so long
+// that the tasks take longer than claiming ahead assumed.
 func (b *backlog) blocked(slots int) bool {
-	return b.active == slots && time.Since(b.freed) > 4*aheadTime
+	return b.active == slots && time.Since(b.freed) > min(max(blockedTime, 2*b.length), maxBlockedTime)
 }
 
-// target returns how many claimed and unfinished tasks the node should have.
-func (b *backlog) target(slots int) int {
-	if !b.seen || b.length > aheadTime/2 || b.blocked(slots) {
+// target returns how many claimed and unfinished tasks the node should have. more means that
+// there are more tasks than the last claim asked for.
+func (b *backlog) target(slots int, more bool) int {
+	if !b.seen || b.length > aheadTime/2 && !more || b.blocked(slots) {
 		return slots
 	}
 	ahead := maxAhead
@@ -87,7 +93,7 @@ func (b *backlog) measured(d time.Duration) {
 func (r *Runner) full() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.backlog.target(r.slots) <= r.backlog.active+r.backlog.ahead()
+	return r.backlog.target(r.slots, r.flooded) <= r.backlog.active+r.backlog.ahead()
 }
 
 // claimState says who may send a claim. At most one is on its way: the runner's own, or one
@@ -100,15 +106,14 @@ const (
 	claimOver             // the node claims no more tasks
 )
 
-// room returns how many tasks a claim is worthwhile for; 0: for none. The caller holds r.mu.
-func (r *Runner) room() int {
-	target := r.backlog.target(r.slots)
-	room := target - r.backlog.active - r.backlog.ahead()
-	// With a backlog, half of it is run while the next claim is on its way.
-	if room >= 1+(target-r.slots)/2 && len(r.unsent) <= maxUnflushed {
-		return room
+// room returns how many tasks a claim may ask for, and how many make a request of its own
+// worthwhile: half of the backlog is run while the next claim is on its way. The caller holds r.mu.
+func (r *Runner) room() (room, worthwhile int) {
+	if len(r.unsent) > maxUnflushed {
+		return 0, 1
 	}
-	return 0
+	target := r.backlog.target(r.slots, r.flooded)
+	return max(target-r.backlog.active-r.backlog.ahead(), 0), 1 + (target-r.slots)/2
 }
 
 // want waits until a claim is worthwhile and returns how many tasks to claim; the caller has
@@ -124,7 +129,7 @@ func (r *Runner) want(ctx, work context.Context) (int, bool) {
 			return 0, true
 		}
 		// A commit that is about to be sent takes the claim along.
-		if room := r.room(); room > 0 && r.claims == claimFree && (len(r.unsent) == 0 || r.sending > 0) {
+		if room, worthwhile := r.room(); room >= worthwhile && r.claims == claimFree && (len(r.unsent) == 0 || r.sending > 0) {
 			r.takeClaim()
 			return room, true
 		}
@@ -141,7 +146,7 @@ func (r *Runner) beginClaim() (room int, idles bool) {
 	if r.claims != claimFree || r.quiet.Load() {
 		return 0, false
 	}
-	if room = r.room(); room > 0 {
+	if room, _ = r.room(); room > 0 {
 		r.takeClaim()
 	}
 	return room, r.idling
@@ -151,10 +156,12 @@ func (r *Runner) beginClaim() (room int, idles bool) {
 func (r *Runner) takeClaim() { r.claims, r.wakesThen = claimTaken, r.wakes.Load() }
 
 // endClaim says that a claim has been answered, and whether the node idles now: Redis will
-// wake it for the next task, or has done so before the answer came.
-func (r *Runner) endClaim(idles bool) {
+// wake it for the next task, or has done so before the answer came. full means that the claim
+// got all that it asked for.
+func (r *Runner) endClaim(idles, full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.flooded = full
 	r.claims, r.idling = claimFree, idles && r.wakes.Load() == r.wakesThen
 	r.changed.Broadcast()
 }

@@ -151,7 +151,7 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 		return r.session.Commit(ctx, runs)
 	}
 	if !r.session.Works(runs) {
-		r.endClaim(idled)
+		r.endClaim(idled, false)
 		return r.session.Commit(ctx, runs)
 	}
 	r.unwake()
@@ -163,7 +163,7 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 	}
 	idles := w.Claimed && r.session.Idle() && !r.session.Parked()
 	full := w.Claimed && !r.session.Idle()
-	r.endClaim(idles)
+	r.endClaim(idles, full)
 	if full {
 		r.dispatch.pass(r) // there may be more tasks than this node takes
 	}

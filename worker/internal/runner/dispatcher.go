@@ -100,14 +100,14 @@ func (r *Runner) serves(queue string) bool {
 func (r *Runner) free() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.quiet.Load() && r.claims != claimOver && r.room() > 0
+	return !r.quiet.Load() && r.claims != claimOver && r.backlog.active+r.backlog.ahead() < r.slots
 }
 
 // idles reports whether the runner waits to be woken, and has a free slot.
 func (r *Runner) idles() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.idling && !r.quiet.Load() && r.claims == claimFree && r.room() > 0
+	return r.idling && !r.quiet.Load() && r.claims == claimFree && r.backlog.active+r.backlog.ahead() < r.slots
 }
 
 // declineTime is for how long a wake that the process cannot use is passed on to others.

@@ -99,6 +99,7 @@ type Runner struct {
 	claims    claimState
 	wakesThen uint64   // wakes when the last claim began
 	idling    bool     // Redis wakes the node for the next task
+	flooded   bool     // the last claim got all that it asked for
 	broken    []string // keys of a wrong type that the last claim passed over
 	overdue   int      // handlers; see Overdue
 	started   atomic.Int64
@@ -259,7 +260,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		// The next claim takes parked tasks. If it got none although there were some,
 		// another node was faster, or the key of the parked tasks has the wrong type.
 		idle := r.session.Idle()
-		r.endClaim(err == nil && idle && (!r.session.Parked() || len(got) == 0 && parked))
+		r.endClaim(err == nil && idle && (!r.session.Parked() || len(got) == 0 && parked), err == nil && !idle)
 		if !idle {
 			r.dispatch.pass(r) // there may be more tasks than this node takes
 		}

@@ -1,11 +1,7 @@
 -- numbered: what came of a producer's batch that was sent before, and what Redis has to
 -- remember of this one. See enqueue.lua for the arguments.
-local producer, batch, open, behind = key('producer:' .. ARGV[1]), tonumber(ARGV[2]), ' ' .. ARGV[3] .. ' ', ARGV[4]
-
-local before, remembered = redis.call('GET', producer), ARGV[2] .. '|' .. ARGV[2] .. ':'
-
--- Most often the last batch was the one before, and its reply came.
-if ARGV[3] ~= '' or before and before ~= batch - 1 .. '|' .. batch - 1 .. ':;' then
+local batch, open, behind, remembered = tonumber(ARGV[2]), ' ' .. ARGV[3] .. ' ', ARGV[4], ARGV[2] .. '|' .. ARGV[2] .. ':'
+if not follows then
   -- The largest number that came, then of those up to it that the producer waits for:
   -- number, ':', '-' when it has not come, or else position, code, …, ';'.
   local largest, list = string.match(before or '0|', '^(%d+)|(.*)$')

@@ -1,51 +1,58 @@
--- plain: stores a batch of plain tasks and returns; of any other batch it stores nothing.
--- A plain task is ready at once, its id was generated, it has no deadline, nobody waits for
--- its end, and nothing is set for its queue. The rest of the script stores such tasks as well, but it makes
--- some forty functions each time before it begins, which takes longer than all of this.
-local plain, c = true, 6
-while plain and c <= #ARGV do
-  local many = tonumber(ARGV[c + 8])
-  plain = many <= 500 and ARGV[c + 1] .. ARGV[c + 2] .. ARGV[c + 7] == ''
-    and not redis.call('HGET', key('settings'), queue_of(ARGV[c]))
+-- plain: stores a batch of plain tasks; of any other batch it stores nothing. A plain task is
+-- ready at once, its id was generated, it has no deadline, nobody waits for its end, and
+-- nothing is set for its queue. The rest of the script stores such tasks as well, but takes
+-- longer to make its functions, each time, than all of this takes.
+local argv, call, tag = ARGV, redis.pcall, string.sub(KEYS[1], 1, -6)
+local producer = tag .. 'producer:' .. argv[1]
+local before = redis.call('GET', producer)
+
+-- Most often the last batch was the one before, and its reply came: see numbered.lua.
+local last_number = argv[2] - 1 .. ''
+local follows = argv[3] == '' and (not before or before == last_number .. '|' .. last_number .. ':;')
+local plain, c, last = follows, 6, #argv
+while plain and c < last do
+  local many = argv[c + 8] + 0
+  plain = argv[c + 1] == '' and argv[c + 2] == '' and argv[c + 7] == '' and many <= 500
+    and not redis.call('HGET', tag .. 'settings', (string.gsub(argv[c], '[~^]$', '')))
   c = c + 9 + 2 * many
 end
+local stored, failed, risen = 6, not plain -- where the first group is that is not stored; queues whose lines were empty
 if plain then
   -- Each key is checked by what is written to it: asking for the types would take a
-  -- third of the time. When one has another type, what was stored is taken back.
-  local at, stored, failed, risen, call = base36(now()), {}, false, {}, redis.pcall
-  c = 6
-  while c <= #ARGV and not failed do
-    local line, head, many = ARGV[c], ARGV[c + 3] .. at, tonumber(ARGV[c + 8])
-    local queue, ids, words = queue_of(line), {}, {}
-    c = c + 9
-    for i = 1, many do
-      ids[i], words[2 * i - 1], words[2 * i] = ARGV[c], ARGV[c], head .. ARGV[c + 1]
-      c = c + 2
+  -- third of the time. When one has another type, unplain.lua takes back what was stored.
+  local at = base36(now())
+  while stored < last and not failed do
+    c = stored
+    local line, head, many = argv[c], argv[c + 3] .. at, argv[c + 8] + 0
+    local queue, length, set = string.gsub(line, '[~^]$', '')
+    if many == 1 then
+      length = call('LPUSH', tag .. 'queue:' .. line, argv[c + 9])
+      set = type(length) == 'number' and call('HSET', KEYS[1], argv[c + 9], head .. argv[c + 10])
+    else
+      local ids, words = {}, {}
+      for i = 1, many do
+        local id = argv[c + 7 + 2 * i]
+        ids[i], words[2 * i - 1], words[2 * i] = id, id, head .. argv[c + 8 + 2 * i]
+      end
+      length = call('LPUSH', tag .. 'queue:' .. line, unpack(ids))
+      set = type(length) == 'number' and call('HSET', KEYS[1], unpack(words))
     end
-    local length = call('LPUSH', key('queue:' .. line), unpack(ids))
-    failed = type(length) == 'table'
-    if not failed then
-      local group, rose = {line, queue, ids}, rises(length, many)
-      stored[#stored + 1] = group
-      failed = type(call('HSET', key('tasks'), unpack(words))) == 'table'
-        or rose and type(filled(queue)) == 'table'
-        or type(call('HINCRBY', key('stats'), queue .. '|enqueued', many)) == 'table'
-      group.counted = not failed
-      if rose then risen[#risen + 1] = queue end
+    failed = type(set) ~= 'number' or type(call('HINCRBY', tag .. 'stats', queue .. '|enqueued', many)) ~= 'number'
+    if failed then
+      if set then call('LPOP', tag .. 'queue:' .. line, many) end
+      if type(set) == 'number' then
+        for i = 1, many do call('HDEL', KEYS[1], argv[c + 7 + 2 * i]) end
+      end
+    else
+      if length <= many or length % 100 < many then -- see rises()
+        risen = risen or {}
+        risen[#risen + 1] = queue
+      end
+      stored = c + 9 + 2 * many
     end
   end
-  if not failed then
-    redis.call('SET', producer, remembered .. ';', 'PX', ARGV[5])
-    for _, queue in ipairs(risen) do rouse(queue) end
+  if not failed and not risen then
+    redis.call('SET', producer, argv[2] .. '|' .. argv[2] .. ':;', 'PX', argv[5])
     return {'OK'}
-  end
-  for _, group in ipairs(stored) do
-    local line, queue, ids = unpack(group)
-    redis.call('LPOP', key('queue:' .. line), #ids)
-    if redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) == 0 then
-      call('SREM', key('ready'), queue)
-    end
-    call('HDEL', key('tasks'), unpack(ids))
-    if group.counted then redis.call('HINCRBY', key('stats'), queue .. '|enqueued', -#ids) end
   end
 end

@@ -6,7 +6,9 @@
 --      5 whom Redis wakes for it  6 '1' when it idled before  7 how many queues it serves,
 --      then these, the most urgent first, then how many queues' speeds and how many queues with done tasks, as
 --      in commit.lua
--- Returns what claim.lua returns | {'OTHER'} (nothing was done)
+-- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks that were
+--         tried before, ids, records, 1 when it counts as idle now, or 0, ms on Redis's
+--         clock} | {'OTHER'} (nothing was done)
 local incarnation, want, served = ARGV[1], tonumber(ARGV[4]), 7 + tonumber(ARGV[7])
 local owned, stream, at = key('owned:' .. incarnation), key('stream:' .. incarnation), now()
 
