@@ -25,6 +25,21 @@
 // versions make none, is found by the responsible mover, which visits all queues from time to
 // time (lua/due.lua).
 //
+// # Flat scripts
+//
+// Redis makes all functions of a script anew at each call, which takes longer than the
+// commands of a lone task. Plain work therefore goes through flat ones: lua/plain.lua at
+// the beginning of the enqueues, and lua/work.lua, which commits tasks that are done and
+// nothing more and takes the next claim along. What they do not know they leave to the
+// scripts for all tasks, under the same numbers. The model runs both.
+//
+// # Wakes
+//
+// Redis wakes somebody only when a task comes to a line that was empty: whoever comes for
+// that task also takes those behind it, and has the next one woken when there are more than
+// it asked for. Should the one that was woken have died, the hundredth task in the
+// line wakes another, or the movers do so within seconds.
+//
 // # Runs
 //
 // A [Run] is one run of a task's handler. It collects the effects of the handler's
