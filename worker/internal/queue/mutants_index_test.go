@@ -171,6 +171,13 @@ var indexCases = map[string]func(*machine){
 		claim(9, all[7], all[100], all[200])
 		require.Zero(m.t, m.redis.Exists(m.ctx, m.keys.Ready()).Val())
 		claim(9)
+		put(all[:6]...)
+		for _, queue := range all[1:5] { // paused ones keep nobody from being woken for others
+			require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Settings(), queue, "1|0|0|0").Err())
+		}
+		require.NoError(m.t, m.redis.SAdd(m.ctx, m.keys.Idlers(s.list), "another").Err())
+		claim(1, all[0])
+		require.False(m.t, m.redis.SIsMember(m.ctx, m.keys.Idlers(s.list), "another").Val())
 	},
 	"queues by their weights": func(m *machine) {
 		m.join()
