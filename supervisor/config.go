@@ -14,8 +14,8 @@ import (
 )
 
 // MaxWorkers is the most nodes of one set: as many as start, and come back after an outage,
-// within 15 s beside a Redis of their own on two cores (see BenchmarkMostNodes in
-// internal_test/bench). The embedded Redis takes several times as long.
+// within 15 s on two cores that have nothing else to do (see BenchmarkMostNodes in
+// internal_test/bench). With the embedded Redis that is 8 s and 11 s of CPU time.
 const MaxWorkers = 5000
 
 // Connections returns how many connections to Redis a set of that many nodes has at rest:

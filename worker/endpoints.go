@@ -1,26 +1,10 @@
 package worker
 
 import (
-	"context"
 	"sync"
-	"time"
 
-	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
 )
-
-// hostsInbox is the inbox that the hosts of all processes share.
-const hostsInbox = "stellar-hosts"
-
-// memberLeft is the type of the message to all hosts that an incarnation was handed over. It
-// goes to the hosts and not to the nodes: with a thousand nodes in a process, a thousand
-// that leave would be a million messages. A host passes it on to those of its nodes whose
-// calls wait, by way of their inboxes: so it comes after an answer that the incarnation sent
-// before it left.
-const memberLeft = "memberLeft"
-
-// relayTime bounds how long the host tries to pass on one [memberLeft].
-const relayTime = time.Second
 
 // endpoints are those of a process's nodes, with the nodes' ids.
 type endpoints struct {
@@ -54,32 +38,4 @@ func (e *endpoints) waiting() map[*rpcregistry.Endpoint]string {
 		}
 	}
 	return waiting
-}
-
-// relayLeave handles the message [memberLeft] to the host: calls that wait for an answer of
-// that incarnation end now instead of at their timeout.
-func (h *Host) relayLeave(ctx context.Context, m redisbus.Message) {
-	var gone redisbus.Identity
-	if m.Decode(&gone) != nil {
-		return
-	}
-	for endpoint, node := range h.endpoints.waiting() {
-		go func() {
-			ctx, cancel := context.WithTimeout(ctx, relayTime)
-			defer cancel()
-			if _, err := h.bus.PublishWith(ctx, memberLeft, gone, redisbus.PublishOptions{Node: node}); err != nil {
-				endpoint.NodeDown(gone)
-			}
-		}()
-	}
-}
-
-// onLeave returns what handles the message [memberLeft] to a node.
-func onLeave(endpoint *rpcregistry.Endpoint) redisbus.Handler {
-	return func(_ context.Context, m redisbus.Message) {
-		var gone redisbus.Identity
-		if m.Decode(&gone) == nil {
-			endpoint.NodeDown(gone)
-		}
-	}
 }

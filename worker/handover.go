@@ -68,8 +68,7 @@ func (h *Host) handOver(
 	if err != nil {
 		return handed, verdict, fmt.Errorf("hand over %s: %w", i, err)
 	}
-	gone := redisbus.Identity{ID: i.ID, Incarnation: i.String()}
-	_, _ = h.bus.PublishWith(ctx, memberLeft, gone, redisbus.PublishOptions{Node: hostsInbox})
+	h.leaves.add(redisbus.Identity{ID: i.ID, Incarnation: i.String()})
 	return handed, verdict, nil
 }
 

@@ -76,6 +76,7 @@ type Host struct {
 	handedOver redisProbe  // when a hand-over last got on
 	noticed    atomic.Bool // a node has looked for other processes that do not go with this one
 	endpoints  endpoints
+	leaves     *leaves
 
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
@@ -101,8 +102,9 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	}
 	cfg.App.seal()
 	h := &Host{
-		cfg: cfg, keys: cfg.Redis.Keys(), waker: rand.Text()[:wakerLetters], log: cfg.Log, reports: link.NewReports(cfg.Log), beacons: redisbus.NewBeacons(),
-		announcer: newAnnouncer(), starts: make(turns, startTurns), handOvers: make(turns, handOverTurns),
+		cfg: cfg, keys: cfg.Redis.Keys(), waker: rand.Text()[:wakerLetters], log: cfg.Log, reports: link.NewReports(cfg.Log),
+		beacons: redisbus.NewBeacons(), announcer: newAnnouncer(), leaves: newLeaves(),
+		starts: make(turns, startTurns), handOvers: make(turns, handOverTurns),
 	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*abandoned]struct{}{}
 	h.reports.Observer = cfg.Observer
@@ -181,7 +183,7 @@ func (h *Host) Open(ctx context.Context) error {
 	h.bus.Hint(h.keys.Due(), func(string) { h.mover.Hint() })
 	h.bus.Hint(h.keys.Look(), func(string) { h.mover.Look() })
 	h.bus.Hint(h.keys.Wake(h.waker), h.dispatcher.Wake)
-	h.bus.Subscribe(memberLeft, h.relayLeave, redisbus.SubscribeOptions{Inline: true})
+	h.bus.Subscribe(membersLeft, h.relayLeaves, redisbus.SubscribeOptions{Inline: true})
 	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
 	return err
 }
@@ -210,6 +212,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g.Go("bus", h.bus.Serve)
 	g.Go("redis probe", h.probeRedis)
 	g.Go("announcer", h.announce)
+	g.Go("leaves", h.tellLeaves)
 	err := g.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -115,7 +115,7 @@ func (n *Node) openBase(base *group.Group) error {
 		return err
 	}
 	h.endpoints.add(a.RPC, a.ID())
-	a.Bus.Subscribe(memberLeft, onLeave(a.RPC), redisbus.SubscribeOptions{Inline: true})
+	a.Bus.Subscribe(membersLeft, onLeaves(a.RPC), redisbus.SubscribeOptions{Inline: true})
 	for _, s := range h.cfg.App.subscriptions {
 		a.Bus.Subscribe(s.messageType, s.handle, redisbus.SubscribeOptions{})
 	}

@@ -74,8 +74,13 @@ func (s *Server) serve(c net.Conn) error {
 			return err
 		}
 		_ = first.Close()
-		s.serving = s.redis.Server()
-		s.serving.SetPreHook(s.hook(s.serving))
+		serving := s.redis.Server()
+		scripts, err := newScripts(s.redis, serving)
+		if err != nil {
+			return err
+		}
+		serving.SetPreHook(s.hook(serving, scripts))
+		s.serving = serving
 	}
 	s.serving.ServeConn(serverConn{c, &s.expiry})
 	return nil
@@ -102,14 +107,14 @@ func (c serverConn) Read(b []byte) (int, error) {
 func (s *Server) Config() link.Config { return link.Config{Dial: s.Dial} }
 
 // hook returns what every command passes first.
-func (s *Server) hook(serving *server.Server) server.Hook {
-	narrow := newNarrow(serving)
+func (s *Server) hook(serving *server.Server, scripts *scripts) server.Hook {
+	narrow := narrow{serving}
 	return func(c *server.Peer, name string, args ...string) bool {
 		if broken := s.broken.Load(); broken != nil && *broken != "" {
 			c.WriteError(*broken)
 			return true
 		}
-		return s.bits == 32 && narrow.run(c, name, args...)
+		return scripts.run(c, name, args) || s.bits == 32 && narrow.run(c, name, args...)
 	}
 }
 

@@ -138,7 +138,7 @@ func TestNarrowIntegers(t *testing.T) {
 		var row []any
 		require.NoError(t, r.Scan(&long, &row, &edge))
 		require.Equal(t, int64(4294967296000), long)
-		require.Equal(t, []any{"-2147483649", int64(7)}, row)
+		require.Equal(t, []any{int64(-2147483649), int64(7)}, row)
 		require.EqualValues(t, 2147483647, edge)
 	}
 	sha, err := c.ScriptLoad(ctx, "return 4294967296000").Result()

@@ -53,7 +53,7 @@ func IsWrongType(err error) bool {
 }
 
 // saysWrongType reports whether err is Redis's own error. Its word may stand inside the
-// text: the embedded Redis wraps the errors of a script's commands.
+// text: Redis before 7 wraps the errors of a script's commands.
 func saysWrongType(err error) bool {
 	reply, ok := errors.AsType[redis.Error](err)
 	return ok && strings.Contains(reply.Error(), "WRONGTYPE ")

@@ -166,7 +166,11 @@ func (i *Inspector) explainPending(ctx context.Context, e *Explanation) error {
 	if e.State == Parked {
 		e.sayf("no node that serves the queue %s and looked at it handles tasks named %s: start one that does", e.Queue, e.Name)
 	} else if e.Position != nil && *e.Position > 0 {
-		e.sayf("%d tasks of its queue go before it", *e.Position)
+		about := ""
+		if e.About {
+			about = "about "
+		}
+		e.sayf("%s%d tasks of its queue go before it", about, *e.Position)
 	}
 	return i.explainQueue(ctx, e)
 }

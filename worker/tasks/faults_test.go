@@ -2,6 +2,7 @@ package tasks_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
@@ -217,7 +219,9 @@ func TestAParkedKeyOfTheWrongTypeNeitherSpinsNorDiscards(t *testing.T) {
 		c.enqueueQuick(20)
 		c.eventually("done", func() bool { return c.counts().Done+c.counts().Delayed == 21 })
 		claims, err := c.redis.HGet(t.Context(), c.keys.Stream(n.lease.Incarnation.String()), "claim").Int()
-		require.NoError(t, err)
+		if !errors.Is(err, redis.Nil) { // the other has put all of them off
+			require.NoError(t, err)
+		}
 		require.Less(t, claims, 60)
 	})
 }

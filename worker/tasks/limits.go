@@ -44,8 +44,9 @@ func (i *Inspector) PauseQueue(ctx context.Context, name string, paused bool) er
 
 // LimitQueue sets an operator's limits of a queue and returns the limits in effect. They
 // take precedence over a program's limits. nil removes both; running programs set theirs
-// again within seconds. If the queue had no limit on bytes before, Redis measures all its
-// tasks, which blocks Redis for about a millisecond per thousand tasks.
+// again within seconds. If the queue had no limit on bytes before, LimitQueue counts the bytes
+// of its tasks, some at a time, until it is done or ctx ends; running nodes go on with that.
+// The limit counts at once, for the tasks that have been counted.
 func (i *Inspector) LimitQueue(ctx context.Context, name string, l *Limits) (Limits, error) {
 	if l == nil {
 		return i.setQueue(ctx, name, "reset", "")

@@ -72,6 +72,7 @@ type Task struct {
 	Node       string    `json:"node,omitempty"`       // the incarnation that owns the running task
 	Run        *Run      `json:"run,omitempty"`        // of a running task
 	Position   *int64    `json:"position,omitempty"`   // how many tasks of its queue go before this task
+	About      bool      `json:"about,omitempty"`      // Position is an estimate: the task is deep in a long line
 	Cancelling bool      `json:"cancelling,omitempty"` // the task runs, and its cancellation was requested
 	Progress   *Progress `json:"progress,omitempty"`
 	History    []Event   `json:"history,omitempty"` // the last 20 events, oldest first
@@ -160,7 +161,7 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 		i.completeRun(ctx, t.Name, t.Run)
 	}
 	if n, err := strconv.ParseInt(shown.Position, 10, 64); err == nil {
-		t.Position = &n
+		t.Position, t.About = &n, shown.About
 	}
 	t.Blocking, _ = strconv.Atoi(shown.Blocking)
 	t.omitInvalid()

@@ -143,6 +143,18 @@ func show(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id string
 	return writeTask(e, t)
 }
 
+// before returns how many tasks go before a task, "" for one that is in no line.
+func before(t tasks.Task) string {
+	switch {
+	case t.Position == nil:
+		return ""
+	case t.About:
+		return "about " + strconv.FormatInt(*t.Position, 10)
+	default:
+		return strconv.FormatInt(*t.Position, 10)
+	}
+}
+
 // writeTask writes the fields of one task and a table of its history.
 func writeTask(e *cluster.Env, t tasks.Task) error {
 	var rows [][]string
@@ -172,9 +184,7 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	row("ended", moment(t.Ended))
 	row("kept until", moment(t.Kept))
 	row("attempts", attempts(t))
-	if t.Position != nil {
-		row("before it", strconv.FormatInt(*t.Position, 10))
-	}
+	row("before it", before(t))
 	row("unique", t.Unique)
 	after := strings.Join(t.After, " ")
 	if t.State == tasks.Blocked {

@@ -1,6 +1,11 @@
 package queue
 
-import "github.com/stretchr/testify/require"
+import (
+	"maps"
+	"slices"
+
+	"github.com/stretchr/testify/require"
+)
 
 // settings draws a queue to be changed.
 func (m *machine) settings() (string, *specSettings) {
@@ -29,8 +34,9 @@ func (m *machine) pauseAs(queue string, paused bool) {
 	if set.Paused {
 		verb = "pause"
 	}
-	got, err := m.store.SetQueue(m.ctx, queue, verb, "")
+	got, weighing, err := m.store.setQueue(m.ctx, queue, verb, "")
 	require.NoError(m.t, err)
+	require.Equal(m.t, m.spec.Weighing[queue] != nil, weighing)
 	require.Equal(m.t, Settings{set.Paused, set.limits()}, got)
 	if set.Paused != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
@@ -51,11 +57,63 @@ func (m *machine) limit() {
 	default:
 		set.Program, set.Operator, text = nil, nil, ""
 	}
-	effective, err := m.store.SetQueue(m.ctx, queue, verb, text)
+	if set.limits().Bytes == 0 {
+		delete(m.spec.Weighing, queue)
+	} else if was.Bytes == 0 {
+		m.spec.Stats[queue+"|weighings"]++
+		m.spec.Weighing[queue] = &specWeighing{IDs: map[string]bool{}}
+	}
+	effective, weighing, err := m.store.setQueue(m.ctx, queue, verb, text)
 	require.NoError(m.t, err)
 	require.Equal(m.t, set.limits(), effective.Limits)
+	require.Equal(m.t, m.spec.Weighing[queue] != nil, weighing)
 	if set.limits() != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
+	}
+}
+
+// weigh has one of two weighers begin, or go on.
+func (m *machine) weigh() {
+	w := &m.weighers[m.draw("weigher", 2)]
+	if w.cursor == "" || w.cursor == "0" || m.draw("begins", 4) == 0 {
+		*w = weighing{cursor: "0"}
+		if at := m.draw("queue", 3); at < 2 {
+			w.queue = modelQueues[at]
+		}
+	}
+	begins, before := w.number == "", m.spec.Weighing[w.queue]
+	_, did, err := m.store.weighSome(m.ctx, w, 1+m.draw("looks at", 3))
+	require.NoError(m.t, err)
+	queue := w.queue
+	of := m.spec.Weighing[queue]
+	if !did {
+		for name, of := range m.spec.Weighing {
+			idle := m.spec.Now-of.Last >= weighingPause.Milliseconds()
+			require.False(m.t, (!begins || idle) && name == queue, "somebody has to go on with %s", name)
+		}
+		require.True(m.t, queue != "" || len(m.spec.Weighing) == 0 || slices.ContainsFunc(slices.Collect(maps.Values(m.spec.Weighing)), func(of *specWeighing) bool {
+			return m.spec.Now-of.Last < weighingPause.Milliseconds()
+		}))
+		*w = weighing{}
+		return
+	}
+	require.NotNil(m.t, of)
+	require.True(m.t, before == nil || before == of)
+	require.False(m.t, begins && m.spec.Now-of.Last < weighingPause.Milliseconds(), "two begin at once")
+	of.Last = m.spec.Now
+	if w.cursor == "0" {
+		delete(m.spec.Weighing, queue) // all have been weighed: see compare
+		return
+	}
+	weighed := m.redis.SMembers(m.ctx, m.keys.Weighed(queue)).Val()
+	for id := range of.IDs {
+		if t := m.spec.Tasks[id]; t != nil && m.spec.weighs(t, queue) {
+			require.Contains(m.t, weighed, id)
+		}
+	}
+	for _, id := range weighed {
+		require.True(m.t, m.spec.weighs(m.spec.Tasks[id], queue), "%s does not count in %s", id, queue)
+		of.IDs[id] = true
 	}
 }
 

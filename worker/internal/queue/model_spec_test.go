@@ -20,6 +20,7 @@ type spec struct {
 	Parked       map[string][]string // by queue|name, served from the right
 	Queues       map[string]bool
 	Settings     map[string]*specSettings
+	Weighing     map[string]*specWeighing
 	Unique       map[string]specKey
 	Incarnations map[string]*specIncarnation
 	Producers    map[string]specProducer
@@ -107,6 +108,12 @@ func (s *specSettings) limits() Limits {
 	}
 }
 
+// specWeighing is a queue that has got a bound on bytes, and has not been weighed whole.
+type specWeighing struct {
+	Last int64           // when somebody went on with it
+	IDs  map[string]bool // tasks that have been weighed; they count while they are stored
+}
+
 type specKey struct {
 	Holder string
 	Until  int64 // 0: as long as its task is stored
@@ -129,7 +136,7 @@ func (i *specIncarnation) hasStream() bool {
 func newSpec(now int64) *spec {
 	return &spec{
 		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},
-		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Unique: map[string]specKey{},
+		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Weighing: map[string]*specWeighing{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{},
 	}
@@ -167,14 +174,28 @@ func (s *spec) active(queue string) int {
 	return n
 }
 
+// weighs reports whether a task counts in the bytes of that queue, once it has been weighed.
+func (s *spec) weighs(t *specTask, queue string) bool {
+	return (t.State == stateActive || t.waiting()) && t.queue() == queue
+}
+
+// bytes is what the bound on bytes counts.
 func (s *spec) bytes(queue string) int64 {
 	var n int64
-	for _, t := range s.Tasks {
-		if (t.State == stateActive || t.waiting()) && t.queue() == queue {
+	w := s.Weighing[queue]
+	for id, t := range s.Tasks {
+		if s.weighs(t, queue) && (w == nil || w.IDs[id]) {
 			n += int64(len(t.Record))
 		}
 	}
 	return n
+}
+
+// weigh records that a task counts from now on.
+func (s *spec) weigh(t *specTask) {
+	if w := s.Weighing[t.queue()]; w != nil {
+		w.IDs[t.ID] = true
+	}
 }
 
 // load is what the bound on tasks counts.
@@ -387,6 +408,7 @@ func (s *spec) store(p Task, bounded bool) string {
 		}
 	}
 	s.Tasks[p.ID] = t
+	s.weigh(t)
 	s.Queues[queue] = true
 	s.tally(queue, "enqueued")
 	for _, id := range t.Options.After {

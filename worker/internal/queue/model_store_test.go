@@ -16,7 +16,7 @@ import (
 // storedKinds says of which type each key of the tasks is; those that end with a
 // colon are many. A key that is not among them is left over.
 var storedKinds = map[string]string{
-	"tasks": "hash", "active": "hash", "bytes": "hash", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
+	"tasks": "hash", "active": "hash", "bytes": "hash", "weighing": "hash", "weighed:": "set", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
 	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash",
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
 	"leases": "zset", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
@@ -265,6 +265,14 @@ func (s *spec) renderSettings(out stored) {
 		}
 		if n := s.bytes(queue); set.limits().Bytes > 0 && n > 0 {
 			out.put("bytes", queue, strconv.FormatInt(n, 10))
+		}
+		if w := s.Weighing[queue]; w != nil {
+			out.put("weighing", queue, strconv.Itoa(s.Stats[queue+"|weighings"])+"|"+strconv.FormatInt(w.Last, 10))
+			for _, id := range s.ids() {
+				if w.IDs[id] && s.weighs(s.Tasks[id], queue) {
+					out.put("weighed:"+queue, id, "")
+				}
+			}
 		}
 	}
 }

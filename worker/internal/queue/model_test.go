@@ -37,6 +37,7 @@ type machine struct {
 	saved   *point
 	told    map[string]int // that the scripts of a step told of
 
+	weighers   [2]weighing // see [Store.weighSome]
 	publishers [3]Publication
 	learned    string // see [Store.Definitions]
 }
@@ -78,7 +79,7 @@ func scripts() []**link.Script {
 	return []**link.Script{
 		&enqueueScript, &enqueueBinding, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
 		&resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
-		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &rescheduleScript, &retryScript, &commitScript,
+		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &commitScript,
 		&defineScript, &definitionsScript,
 	}
 }
@@ -105,6 +106,7 @@ func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw
 		t: t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
 		store: NewStore(c, keys), ids: IDs{producer: "new"}, cache: cache.New(cache.Config{Client: c, Keys: keys}),
 	}
+	m.store.near = 1 // lines are short, and sought in as long ones are
 	for _, producer := range []string{"p0", "p1"} {
 		m.senders[producer] = &sender{producer: NewProducer(ctx, c, keys)}
 		m.senders[producer].producer.name, m.senders[producer].producer.OnEnd = producer, m.onEnd
@@ -130,7 +132,7 @@ func (m *machine) actions() map[string]func() {
 	}{
 		"enqueue": {4, m.enqueue}, "enqueue chosen": {2, m.enqueueChosen}, "join": {2, m.join}, "claim": {5, m.claim},
 		"commit": {3, m.commit}, "commit done": {2, m.commitDone}, "work": {3, m.work}, "crash": {3, m.crash}, "take over": {2, m.takeOver},
-		"pass": {2, m.pass}, "due": {2, m.due}, "limit": {2, m.limit},
+		"pass": {2, m.pass}, "due": {2, m.due}, "limit": {2, m.limit}, "weigh": {2, m.weigh},
 	} {
 		for i := range some.times {
 			actions[name+" "+strconv.Itoa(i)] = some.action
@@ -269,6 +271,9 @@ func (m *machine) checkFollowers(got stored) {
 	}
 }
 
+// pages are the settings of a Redis that returns a short hash in several pages.
+var pages = []string{"--hash-max-listpack-entries", "1"}
+
 // sleep lets time pass.
 func (m *machine) sleep(ms int64) {
 	m.spec.Now += ms
@@ -315,6 +320,7 @@ func (m *machine) goBack() {
 	m.spec.begin()
 	require.NoError(m.t, m.redis.FlushAll(m.ctx).Err())
 	m.saved.stored.restore(m.ctx, m.t, m.redis, m.keys.Prefix())
+	m.weighers = [2]weighing{} // their connections broke
 	m.prepareCache()
 	if m.saved.effects != "" {
 		require.NoError(m.t, m.redis.Set(m.ctx, m.cache.EntryKey("effects"), m.saved.effects, 0).Err())
@@ -377,5 +383,5 @@ func listen(t *testing.T, c *redis.Client, k link.Keys) {
 
 func TestTasksAreWhereTheModelSays(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) { machines(t, redistest.Embedded(t).Config(), 1) })
-	t.Run("redis", func(t *testing.T) { machines(t, redistest.Start(t).Config(), 2) })
+	t.Run("redis", func(t *testing.T) { machines(t, redistest.Start(t, pages...).Config(), 2) })
 }

@@ -30,6 +30,31 @@ var mutantCases = map[string]func(*machine){
 			require.Equal(m.t, want, came)
 		}
 	},
+	"a task deep in a line is shown": func(m *machine) {
+		m.enqueueOne(1, draft{Mark: HighMark})
+		var ids []string
+		for range 16 {
+			ids = append(ids, m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{}))
+			m.sleep(1)
+		}
+		for _, id := range ids {
+			require.False(m.t, m.lookAt(id).About)
+		}
+	},
+	"a task that came back is deep in a line": func(m *machine) {
+		id := m.enqueueOne(1, draft{})
+		m.ends(Dead, "1|0", `{"reason":"failed"}`)
+		some := func() {
+			for range 8 {
+				m.enqueueOne(1, draft{})
+				m.sleep(1)
+			}
+		}
+		some()
+		m.choose(map[string]int{"task": slices.Index(m.spec.ids(), id)}, m.retry)
+		some()
+		require.True(m.t, m.lookAt(id).About)
+	},
 	"a follower of the same id as one before": func(m *machine) {
 		a, b := m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{})
 		m.enqueueOne(1, draft{ID: "c1", After: []string{a}})
@@ -215,6 +240,20 @@ var mutantCases = map[string]func(*machine){
 		m.ends(Dead, "1|0", `{"reason":"failed"}`)
 		m.step(func() { m.dueOf(9, 0) })
 		require.Empty(m.t, m.spec.Tasks, "who follows goes with it")
+	},
+	"a bound on bytes goes and comes back while the queue is weighed": func(m *machine) {
+		for range 6 {
+			m.enqueueOne(1, draft{})
+		}
+		m.choose(map[string]int{"bytes": 3}, m.limit)
+		m.choose(nil, m.weigh)
+		m.choose(map[string]int{"weigher": 1}, m.weigh)
+		require.Empty(m.t, m.weighers[1].number, "one is enough")
+		m.choose(map[string]int{"who": 2}, m.limit)
+		m.choose(map[string]int{"bytes": 3}, m.limit)
+		for m.spec.Weighing["a"] != nil {
+			m.choose(map[string]int{"begins": 1}, m.weigh)
+		}
 	},
 	"what is kept of an ended task counts no bytes": func(m *machine) {
 		m.draw = func(what string, _ int) int { return map[string]int{"bytes": 3}[what] }

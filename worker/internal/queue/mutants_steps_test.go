@@ -35,6 +35,12 @@ func (m *machine) ends(verb Verb, args ...any) {
 	})
 }
 
+// choose takes a step with these choices; all others are 0.
+func (m *machine) choose(choices map[string]int, action func()) {
+	m.draw = func(what string, _ int) int { return choices[what] }
+	m.step(action)
+}
+
 // enqueueOne stores a task of queue a.
 func (m *machine) enqueueOne(payload any, d draft) string {
 	d.Queue, d.Payload = cmp.Or(d.Queue, "a"), payload

@@ -39,7 +39,7 @@ type mutant struct{ file, old, new string }
 // A suite that passes with a mistake in the protocol shows nothing: each of these
 // must make the model, or a named case of mutants_cases_test.go, fail.
 func TestMutantsOfTheScriptsAreCaught(t *testing.T) {
-	cfg := redistest.Start(t).Config()
+	cfg := redistest.Start(t, pages...).Config()
 	c := redistest.Client(t, cfg)
 	listen(t, c, link.NewKeys("model"))
 	require.NoError(t, hunt(t.Context(), c, func(source string) string { return source }, 30), "as they are, the scripts are sound")

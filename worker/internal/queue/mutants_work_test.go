@@ -153,6 +153,14 @@ var workCases = map[string]func(*machine){
 		m.enqueueOne(2, draft{})
 		m.step(func() { m.sendNew("p0", slices.Concat(m.ready(draft{Queue: "a"}), m.ready(draft{Queue: "a"}))) })
 	},
+	"whoever idles is woken for what is taken over": func(m *machine) {
+		a := m.worker()
+		m.enqueueOne(1, draft{})
+		m.take(a, 1)
+		m.worker()
+		m.step(func() { m.setLease(a.name, -m.spec.Now) })
+		m.step(func() { m.takeOverOf(a, Remains{}) })
+	},
 	"a flat claim tells of parked tasks": func(m *machine) {
 		m.enqueueOne(1, draft{})
 		m.ends(Park, "t")

@@ -54,11 +54,12 @@ var (
 	pauseScript      = script("pause")
 	progressScript   = script("progress")
 	waitScript       = script("wait")
-	showScript       = script("show", endings...)
+	showScript       = script("show", append(endings, "seeking")...)
 	cancelScript     = script("cancel", append(endings, "finding")...)
 	deleteScript     = script("delete", append(endings, "finding")...)
 	clearScript      = script("clear", append(endings, "finding")...)
 	queueScript      = script("queue", append(endings, "finding")...)
+	weighScript      = script("weigh", "moving")
 	rescheduleScript = script("reschedule", append(endings, "finding")...)
 	retryScript      = script("retry", append(bindings, "finding")...)
 

@@ -3,10 +3,10 @@ package queue
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,10 +24,17 @@ type Store struct {
 
 	redis redis.UniversalClient
 	keys  link.Keys
+	near  int // see [Store.Show]
 }
 
+// nearEnds is how many ids at each end of its line a task is compared with, and
+// with as many where its age says that it stands: about half a millisecond of Redis.
+const nearEnds = 1000
+
 // NewStore returns the store of a namespace.
-func NewStore(c redis.UniversalClient, keys link.Keys) Store { return Store{redis: c, keys: keys} }
+func NewStore(c redis.UniversalClient, keys link.Keys) Store {
+	return Store{redis: c, keys: keys, near: nearEnds}
+}
 
 // Words with which scripts answer for one task.
 const (
@@ -97,20 +104,6 @@ func (s Store) Reschedule(ctx context.Context, id, when string) (word string, er
 	return word, err
 }
 
-// SetQueue changes the settings of a queue: "pause", "resume", "reset", or limits set
-// by "program" or "operator", which are [Limits.String]. It returns what is in effect.
-func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settings, error) {
-	var settings string
-	reply, err := s.call(ctx, queueScript, queue, verb, limits)
-	if err == nil {
-		err = reply.Scan(&settings)
-	}
-	if err != nil {
-		return Settings{}, fmt.Errorf("%s queue %s: %w", verb, queue, err)
-	}
-	return ParseSettings(settings), nil
-}
-
 // Clear deletes up to [MaxBatch] of a queue's tasks, and the queue itself when none
 // is left. It returns how many it deleted and whether there are more.
 func (s Store) Clear(ctx context.Context, queue string) (deleted int, more bool, err error) {
@@ -128,21 +121,25 @@ type Shown struct {
 	Time                         string // in milliseconds: when a delayed task is due, or an ended one ended or is forgotten
 	Node, Since                  string // of a running task: the owner, and when it claimed the task, in milliseconds
 	Position, Blocking           string
+	About                        bool // Position is an estimate
 	Cancelling                   bool
 }
 
-// Show returns what Redis knows of a task, and false if it is not stored.
+// Show returns what Redis knows of a task, and false if it is not stored. In a long line it
+// looks for the task at both ends and where its age says; the position of a task that is
+// elsewhere in the line is an estimate.
 func (s Store) Show(ctx context.Context, id string) (out Shown, stored bool, err error) {
-	reply, err := s.call(ctx, showScript, id)
+	reply, err := s.call(ctx, showScript, id, s.near)
 	if link.WordOf(err) == "GONE" {
 		return Shown{}, false, nil
 	}
-	var due, ended string
+	var due, ended, position string
 	if err == nil {
 		err = reply.Scan(&out.State, &out.Record, &out.Tries, &out.Reason, &out.Result, &out.Progress, &out.History,
-			&due, &out.Node, &out.Position, &out.Blocking, &out.Cancelling, &ended, &out.Since)
+			&due, &out.Node, &position, &out.Blocking, &out.Cancelling, &ended, &out.Since)
 	}
 	out.Time = cmp.Or(due, ended)
+	out.Position, out.About = strings.CutPrefix(position, "~")
 	return out, err == nil, err
 }
 

@@ -20,7 +20,7 @@ import (
 const lateness = time.Minute
 
 // Ticker enqueues the periodic tasks of an app when they are due, and keeps the
-// limits of its queues on Redis. Every process has one and none leads: all compute
+// limits of its queues on Redis and what these limits count. Every process has one and none leads: all compute
 // the same ticks, and a tick is a task with an id of its own, which is accepted once.
 type Ticker struct {
 	store    queue.Store
@@ -51,10 +51,6 @@ func NewTicker(c redis.UniversalClient, k link.Keys, r *tasks.Registry, log zero
 // not available it retries. Of the ticks missed meanwhile only the last is enqueued, and
 // only if it is at most a minute late or the periodic task has CatchUp.
 func (t *Ticker) Serve(ctx context.Context) error {
-	if len(t.periodic)+len(t.limits) == 0 {
-		<-ctx.Done()
-		return context.Cause(ctx)
-	}
 	defer t.Reports.Ended("ticker")
 	for failures := 0; ctx.Err() == nil; {
 		wait, err := t.round(ctx)
@@ -72,8 +68,8 @@ func (t *Ticker) Serve(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// round writes the limits of queues, enqueues due periodic tasks and returns how long until
-// the next tick, at most [moveInterval], so that a definition lost with Redis's data is
+// round writes the limits of queues, weighs what is to be weighed, enqueues due periodic
+// tasks and returns how long until the next tick, at most [moveInterval], so that a definition lost with Redis's data is
 // soon written again. An error of one queue's keys does not keep the others back.
 func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	wait := moveInterval
@@ -84,6 +80,12 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 			if link.IsOutage(err) {
 				return wait, errors.Join(errs...)
 			}
+		}
+	}
+	if err := t.store.Weigh(ctx); err != nil {
+		errs = append(errs, err)
+		if link.IsOutage(err) {
+			return wait, errors.Join(errs...)
 		}
 	}
 	for i := range t.periodic {

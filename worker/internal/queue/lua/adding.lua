@@ -41,7 +41,11 @@ local function group_refuses(group, checked)
     also('active', 'hash')
     for _, mark in ipairs({'^', '', '~'}) do also('queue:' .. group.queue .. mark, 'list') end
   end
-  if set.bytes > 0 then also('bytes', 'hash') end
+  if set.bytes > 0 then
+    also('bytes', 'hash')
+    also('weighing', 'hash')
+    also('weighed:' .. group.queue, 'set')
+  end
   if group.deadline ~= '' then also('deadlines', 'zset') end
   for i = 1, #kinds, 2 do
     if not checked[kinds[i]] then
@@ -123,7 +127,10 @@ local function store_some(group, head, rest, bytes, at)
     c = c + 2
   end
   each('HSET', 'tasks', words)
-  if settings(group.queue).bytes > 0 and weight > 0 then redis.call('HINCRBY', key('bytes'), group.queue, weight) end
+  if settings(group.queue).bytes > 0 and weight > 0 then
+    redis.call('HINCRBY', key('bytes'), group.queue, weight)
+    if redis.call('HEXISTS', key('weighing'), group.queue) == 1 then each('SADD', 'weighed:' .. group.queue, fresh) end
+  end
   return fresh, refused
 end
 

@@ -13,11 +13,13 @@ local function options_of(record)
 end
 
 -- Counts the bytes of a record that enters its queue (1) or leaves it (-1),
--- where the queue has a bound on them.
+-- where the queue has a bound on them. While the queue is weighed (see weigh.lua),
+-- only those tasks count that are in the set weighed.
 local function weigh(queue, id, sign)
-  if settings(queue).bytes > 0 then
-    redis.call('HINCRBY', key('bytes'), queue, sign * redis.call('HSTRLEN', key('tasks'), id))
-  end
+  if settings(queue).bytes == 0 then return end
+  if redis.call('HEXISTS', key('weighing'), queue) == 1 and
+    redis.call(sign > 0 and 'SADD' or 'SREM', key('weighed:' .. queue), id) == 0 then return end
+  redis.call('HINCRBY', key('bytes'), queue, sign * redis.call('HSTRLEN', key('tasks'), id))
 end
 
 -- When a task with these options is due, or nil: now.

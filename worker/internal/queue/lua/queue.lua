@@ -3,9 +3,10 @@
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 'program' or 'operator' to set limits, 'reset' to set none,
 --      'pause' or 'resume'  3 limits: 'tasks at a time|tasks|bytes', 0 for none
--- Returns {'OK', what is in effect now: '1 when paused|tasks at a time|tasks|bytes'} | {'WRONGTYPE', key}
+-- Returns {'OK', what is in effect now: '1 when paused|tasks at a time|tasks|bytes',
+--         '1' when the queue is to be weighed (see weigh.lua)} | {'WRONGTYPE', key}
 local queue, verb = ARGV[1], ARGV[2]
-local mistyped = mending_refuses()
+local mistyped = mending_refuses() or wrong({'weighed:' .. queue, 'set'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 
 local was = redis.call('HGET', key('settings'), queue) or '|0|0|0'
@@ -30,30 +31,17 @@ end
 known(queue)
 all_set = {}
 
--- A new bound on bytes: what is there is weighed once, task by task.
+-- A new bound on bytes: the tasks that are there are weighed some at a time.
 if settings(queue).bytes > 0 and before == 0 then
-  local sum = 0
-  local function add_up(ids)
-    for _, id in ipairs(ids) do
-      if queue_of(line_of(redis.call('HGET', key('tasks'), id)) or '|') == queue then sum = sum + redis.call('HSTRLEN', key('tasks'), id) end
-    end
-  end
-  for _, mark in ipairs({'^', '', '~'}) do
-    if fits(key('queue:' .. queue .. mark), 'list') then add_up(redis.call('LRANGE', key('queue:' .. queue .. mark), 0, -1)) end
-  end
-  if fits(key('delayed:' .. queue), 'zset') then add_up(redis.call('ZRANGE', key('delayed:' .. queue), 0, -1)) end
-  add_up(redis.call('HKEYS', key('blocked')))
-  for _, name in ipairs(redis.call('SMEMBERS', key('parked'))) do
-    if fits(key('parked:' .. name), 'list') then add_up(redis.call('LRANGE', key('parked:' .. name), 0, -1)) end
-  end
-  for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do add_up(redis.call('HKEYS', key('owned:' .. incarnation))) end
-  redis.call('HSET', key('bytes'), queue, sum)
+  redis.call('HSET', key('weighing'), queue, redis.call('HINCRBY', key('stats'), queue .. '|weighings', 1) .. '|0')
 elseif settings(queue).bytes == 0 then
   redis.call('HDEL', key('bytes'), queue)
+  redis.call('HDEL', key('weighing'), queue)
+  redis.call('UNLINK', key('weighed:' .. queue))
 end
 
 if text ~= was then -- programs say theirs again every few seconds
   if pending(queue) then wake(queue) end
   offer_parked(queue)
 end
-return {'OK', text}
+return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or ''}

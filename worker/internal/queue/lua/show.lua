@@ -1,12 +1,12 @@
 -- show: returns the stored data of one task.
 -- KEYS 1 tasks
--- ARGV 1 id
+-- ARGV 1 id  2 how many ids of each end of its line are compared (see seeking.lua)
 -- Returns {'OK', state, record, tries, reason, result, progress, history, due in
---         ms, owner, position in its line from 0 (of all in its queue that go
---         first), how many others it waits for, '1' when it is to be cancelled,
+--         ms, owner, how many of its queue go before it ('~' before the number:
+--         about), how many others it waits for, '1' when it is to be cancelled,
 --         ms on Redis's clock when it ended or until when it is remembered, ms
 --         on Redis's clock when its owner claimed it}, '' for what there is not | {'GONE'} | {'WRONGTYPE', key}
-local id = ARGV[1]
+local id, near = ARGV[1], tonumber(ARGV[2])
 local mistyped = wrong({'tasks', 'hash', 'done', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'leases', 'zset'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
 local record = redis.call('HGET', key('tasks'), id)
@@ -14,6 +14,17 @@ local function score(name) return fits(key(name), 'zset') and redis.call('ZSCORE
 local line = line_of(record) or ''
 local queue, name = queue_of(line), record and string.match(record, '^([^|\n]*)') or ''
 local state, due, owner, position, blocked, stamp, since = nil, '', '', '', '', '', ''
+
+-- The place of a task in its line, of which so many tasks go before it.
+local function place_of(before, about)
+  for _, mark in ipairs({'^', '', '~'}) do
+    if queue .. mark == line then break end
+    local list = key('queue:' .. queue .. mark)
+    if fits(list, 'list') then before = before + redis.call('LLEN', list) end
+  end
+  position = about .. int(before)
+  return 'pending'
+end
 
 local function look()
   for _, place in ipairs({'done', 'dead', 'cancelled'}) do
@@ -28,6 +39,10 @@ local function look()
   blocked = redis.call('HGET', key('blocked'), id)
   if blocked then return 'blocked' end
   blocked = ''
+  local list = key('queue:' .. line)
+  local before, exact
+  if fits(list, 'list') then before, exact = seek(list, id, record, near) end
+  if exact then return place_of(before, '') end
   for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
     local claim = redis.call('HGET', key('owned:' .. incarnation), id)
     if claim then
@@ -35,22 +50,9 @@ local function look()
       return 'active'
     end
   end
-  local before = 0
-  for _, mark in ipairs({'^', '', '~'}) do
-    local list = key('queue:' .. queue .. mark)
-    if fits(list, 'list') then
-      if queue .. mark == line then
-        local at = redis.call('LPOS', list, id, 'RANK', -1)
-        if at then
-          position = before + redis.call('LLEN', list) - 1 - at
-          return 'pending'
-        end
-      end
-      before = before + redis.call('LLEN', list)
-    end
-  end
-  local list = key('parked:' .. queue .. '|' .. name)
-  if fits(list, 'list') and redis.call('LPOS', list, id) then return 'parked' end
+  list = key('parked:' .. queue .. '|' .. name)
+  if fits(list, 'list') and select(2, seek(list, id, record, near)) then return 'parked' end
+  if before then return place_of(before, '~') end
   return 'nowhere'
 end
 
@@ -58,4 +60,4 @@ state = look()
 if not state then return {'GONE'} end
 local function of(hash) return redis.call('HGET', key(hash), id) or '' end
 return {'OK', state, record or '', of('tries'), of('reasons'), of('results'), of('progress'), of('history'), due, owner,
-  position == '' and '' or int(position), blocked, of('cancelling') ~= '' and '1' or '', stamp, since}
+  position, blocked, of('cancelling') ~= '' and '1' or '', stamp, since}

@@ -8,7 +8,7 @@ local function exists(name)
 end
 
 local ties = {'unique', 'hash', 'unique:until', 'zset', 'followers', 'hash', 'blocked', 'hash', 'waiting', 'hash', 'cancelling', 'hash',
-  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'deadlines', 'zset'}
+  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'weighing', 'hash', 'deadlines', 'zset'}
 
 -- The first of these keys that is of another type than it must have, or nil.
 local function wrong_ties()
