@@ -1,9 +1,9 @@
 -- prelude: what all scripts share.
 
--- Redis's clock in milliseconds.
+-- Redis's clock in milliseconds, and the microseconds beyond these.
 local function now()
   local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  return t[1] * 1000 + math.floor(t[2] / 1000), t[2] % 1000
 end
 
 -- All digits of a whole number: Lua's own conversion keeps 14 of them.

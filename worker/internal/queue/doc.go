@@ -16,6 +16,15 @@
 // their order. If Redis has forgotten the number of a claim or commit, it lost
 // acknowledged writes ([ErrRolledBack]): the incarnation ends, and its tasks run again.
 //
+// # Indexes
+//
+// What a claim or a mover's look costs does not depend on how many queues there are. The key
+// ready has every queue with tasks in a line, next has the time of each queue's first delayed
+// task, and nodes of more than a few queues share stored lists of these (lua/serve.lua). An
+// entry too many is removed when somebody meets it; an entry that is missing, as older
+// versions make none, is found by the responsible mover, which visits all queues from time to
+// time (lua/due.lua).
+//
 // # Flat scripts
 //
 // Redis makes all functions of a script anew at each call, which takes longer than the

@@ -32,7 +32,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want int) []str
 		take(s.Parked, list, strings.SplitN(list, "|", 2)[0])
 	}
 	for _, queue := range queues {
-		if list != "" && !s.Ready[queue] {
+		if list != "" && (!s.Ready[queue] || s.room(queue) == 0) {
 			continue
 		}
 		for _, mark := range []string{HighMark, "", LowMark} {

@@ -50,9 +50,10 @@ var indexMutants = []mutant{
 	{"claim", "at = -math.log(x / 2147483647) / at", "at = x"},
 	{"claim", "  table.sort(order)\n", ""},
 	{"claim", "order[#order + 1], names[at] = at, some[i]", "order[#order + 1], names[i] = i, some[i]"},
-	{"claim", "from + 100\n", "from + 101\n"},
-	{"claim", "      emptied(queue)\n", ""},
-	{"claim", "    if not pending(queue) then\n      emptied", "    if true then\n      emptied"},
+	{"claim", "names, i, from = {}, 1, from + 100", "names, i, from = {}, 1, from + 101"},
+	{"claim", "        emptied(queue)\n", ""},
+	{"claim", "      if not pending(queue) then\n        emptied", "      if true then\n        emptied"},
+	{"claim", "if not limit or limit > (hands[queue] or 0) then", "if true then"},
 	{"claim", "for _, queue in ipairs(rest) do wake(queue) end", ""},
 	{"claim", "list and 'list' or 'queues'", "'queues'"},
 	{"names", "if rouse_of('idle:' .. queue, queue) then return end", "rouse_of('idle:' .. queue, queue)"},
@@ -170,6 +171,13 @@ var indexCases = map[string]func(*machine){
 		claim(9, all[7], all[100], all[200])
 		require.Zero(m.t, m.redis.Exists(m.ctx, m.keys.Ready()).Val())
 		claim(9)
+		put(all[:6]...)
+		for _, queue := range all[1:5] { // paused ones keep nobody from being woken for others
+			require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Settings(), queue, "1|0|0|0").Err())
+		}
+		require.NoError(m.t, m.redis.SAdd(m.ctx, m.keys.Idlers(s.list), "another").Err())
+		claim(1, all[0])
+		require.False(m.t, m.redis.SIsMember(m.ctx, m.keys.Idlers(s.list), "another").Val())
 	},
 	"queues by their weights": func(m *machine) {
 		m.join()

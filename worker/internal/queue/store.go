@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -209,9 +210,9 @@ func (s Store) MoveDue(ctx context.Context, l Look) (Moved, error) {
 		err = reply.Scan(&m.More, &next, &m.Broken, &m.Asked, &m.Dropped, &m.Responsible, &m.Visit)
 	}
 	if err == nil && next != "" {
-		var ms int64
-		ms, err = strconv.ParseInt(next, 10, 64)
-		m.Next, m.HasNext = Duration(ms), true
+		var micros int64
+		micros, err = strconv.ParseInt(next, 10, 64)
+		m.Next, m.HasNext = time.Duration(min(micros, math.MaxInt64/1000))*time.Microsecond, true
 	}
 	return m, err
 }

@@ -145,19 +145,27 @@ local function ordered()
   return order
 end
 
--- Iterates over these queues. When many have tasks, the first ones are looked for in the list.
+-- Iterates over these queues, of which it looks up the settings, some at a time. When many
+-- have tasks, the first ones are looked for in the list.
 local function listed()
-  local names, i, from = {}, 0, 0
-  if seed ~= '' or redis.call('SCARD', key('ready')) <= 100 then names, from = ordered(), nil end
+  local all, names, i, from = nil, {}, 0, 0
+  if seed ~= '' or redis.call('SCARD', key('ready')) <= 100 then all = ordered() end
+  local function next_ones()
+    local some = all and {unpack(all, from + 1, math.min(from + 100, #all))} or redis.call('ZRANGE', key('serves:' .. list), from, from + 99)
+    if #some == 0 then return false end
+    names, i, from = {}, 1, from + 100
+    local has = all or redis.call('SMISMEMBER', key('ready'), unpack(some))
+    for at, queue in ipairs(some) do
+      if has[at] ~= 0 then names[#names + 1] = queue end
+    end
+    local set = #names > 0 and redis.call('HMGET', key('settings'), unpack(names)) or {}
+    for at, text in ipairs(set) do note_settings(names[at], text) end
+    return true
+  end
   return function()
     i = i + 1
-    while from and i > #names do
-      local some = redis.call('ZRANGE', key('serves:' .. list), from, from + 99)
-      if #some == 0 then return nil end
-      names, i, from = {}, 1, from + 100
-      for at, has in ipairs(redis.call('SMISMEMBER', key('ready'), unpack(some))) do
-        if has == 1 then names[#names + 1] = some[at] end
-      end
+    while i > #names do
+      if not next_ones() then return nil end
     end
     return names[i]
   end
@@ -167,12 +175,15 @@ end
 local function draw_listed()
   local rest = {}
   for queue in listed() do
-    if not full() and room(queue) ~= 0 then draw_lines(queue) end
-    if not pending(queue) then
-      emptied(queue)
-    elseif full() then
-      rest[#rest + 1] = queue
-      if #rest == 4 then break end
+    local limit = room(queue)
+    if not limit or limit > (hands[queue] or 0) then
+      if not full() then draw_lines(queue) end
+      if not pending(queue) then
+        emptied(queue)
+      elseif full() then
+        rest[#rest + 1] = queue
+        if #rest == 4 then break end
+      end
     end
   end
   return rest

@@ -12,7 +12,7 @@
 --      kept  3 how many of each are kept  4 the mover's id  5 'ready' to visit queues
 --      that have tasks, or where in the set of all the visits go on (a cursor of SSCAN), or ''
 -- Returns {'OK', tasks that ended, '1' when there is more to do at once,
---         ms until the next is due or has its deadline, or '' (of a mover that is not responsible:
+--         µs until the next is due or has its deadline, or '' (of a mover that is not responsible:
 --         until it has to find out), keys that should be queues and are not, ids of running tasks that are
 --         to be cancelled, how many dead tasks were forgotten because there were
 --         too many, '1' if the mover is responsible, where the visits of all queues go on, or ''}
@@ -28,7 +28,7 @@ end
 
 local function to_be_cancelled() return redis.call('HKEYS', key('cancelling')) end
 
-local at = now()
+local at, beyond = now()
 local promise = redis.pcall('GET', key('mover'))
 local till, responsible = string.match(type(promise) == 'string' and promise or '', '^(%d+)|(.+)$')
 if till and responsible ~= mover then
@@ -36,7 +36,7 @@ if till and responsible ~= mover then
   local first = first_of('next')
   if first then left = math.min(left, first + patience - at) end
   -- A promise for a later time was made while Redis's clock was ahead.
-  if left > 0 and left <= longest + patience then return {'OK', '', int(left), {}, to_be_cancelled(), 0, '', ''} end
+  if left > 0 and left <= longest + patience then return {'OK', '', int(left * 1000), {}, to_be_cancelled(), 0, '', ''} end
 end
 
 local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'ready', 'set', 'next', 'zset', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'parked', 'set', 'stats', 'hash'}) or wrong_ties()
@@ -210,4 +210,4 @@ if till or promise == false then
 end
 local keys = {}
 for name in pairs(broken) do keys[#keys + 1] = name end
-return with_ended({'OK', more and '1' or '', wait and int(wait) or '', keys, to_be_cancelled(), dropped, '1', cursor})
+return with_ended({'OK', more and '1' or '', wait and int(math.max(0, wait * 1000 - beyond)) or '', keys, to_be_cancelled(), dropped, '1', cursor})

@@ -42,18 +42,19 @@ local function push(line, ids, command)
   return risen
 end
 
--- What is set for a queue: paused, and the most tasks at a time, tasks and bytes (0: no limit).
+-- What is set for queues: paused, and the most tasks at a time, tasks and bytes (0: no limit).
 local all_set, unset = {}, {at_a_time = 0, most = 0, bytes = 0}
-local function settings(queue)
-  if not all_set[queue] then
-    local text = redis.call('HGET', key('settings'), queue)
-    if not text then
-      all_set[queue] = unset
-    else
-      local paused, at_a_time, most, bytes = string.match(text, '^(1?)|(%d+)|(%d+)|(%d+)$')
-      all_set[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0)}
-    end
+local function note_settings(queue, text)
+  if not text then
+    all_set[queue] = unset
+    return
   end
+  local paused, at_a_time, most, bytes = string.match(text, '^(1?)|(%d+)|(%d+)|(%d+)$')
+  all_set[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0)}
+end
+
+local function settings(queue)
+  if not all_set[queue] then note_settings(queue, redis.call('HGET', key('settings'), queue)) end
   return all_set[queue]
 end
 
