@@ -126,7 +126,7 @@ type Bus struct {
 	pubsub    pubsubState
 
 	mu    sync.Mutex
-	hints map[string][]func(signal string)
+	hints map[string][]func()
 	subs  atomic.Pointer[map[string][]*Subscription]
 }
 
@@ -162,7 +162,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
 		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, shared: cfg.SharedInbox, base: cfg.BaseContext, log: cfg.Log,
 		token: cfg.Token, tokenKept: cfg.TokenKept, mode: cmp.Or(cfg.Mode, link.ModeHMAC), clock: newClock(),
-		ready: make(chan struct{}), hints: map[string][]func(string){},
+		ready: make(chan struct{}), hints: map[string][]func(){},
 		drops:             drops{log: cfg.Log, observer: cfg.Observer, total: map[Drop]uint64{}, logged: map[Drop]uint64{}},
 		publishMiddleware: cfg.PublishMiddleware, subscriptionMiddleware: cfg.SubscriptionMiddleware,
 	}
@@ -258,11 +258,11 @@ func (b *Bus) change(f func(map[string][]*Subscription)) {
 	b.subs.Store(&subs)
 }
 
-// Hint calls f with every message on a channel whose messages are signals that do no harm
-// whoever sends them, and therefore need no proof (link.Keys.Wake and Due), and with an empty
-// one whenever the channel has been subscribed (again), because signals may have been missed
-// before. f must not block. There is no way to remove a hint.
-func (b *Bus) Hint(channel string, f func(signal string)) {
+// Hint calls f for every message on a channel whose messages are empty signals and
+// therefore need no proof (link.Keys.Wake and Due), and whenever the channel has
+// been subscribed (again), because signals may have been missed before. f must not
+// block. There is no way to remove a hint.
+func (b *Bus) Hint(channel string, f func()) {
 	b.mu.Lock()
 	b.hints[channel] = append(slices.Clone(b.hints[channel]), f)
 	b.mu.Unlock()

@@ -212,10 +212,10 @@ func TestHintsNeedNoProofAndComeAlsoAfterSubscribing(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		b, _ := newBus(t, cfg, "a")
 		early, late := make(chan struct{}, 100), make(chan struct{}, 100)
-		b.Hint("early", func(string) { early <- struct{}{} })
+		b.Hint("early", func() { early <- struct{}{} })
 		serve(t, b)
 		receive(t, early)
-		b.Hint("late", func(string) { late <- struct{}{} })
+		b.Hint("late", func() { late <- struct{}{} })
 		receive(t, late)
 		c := redistest.Client(t, cfg)
 		for channel, hinted := range map[string]chan struct{}{"early": early, "late": late} {

@@ -17,7 +17,7 @@ func TestRedisClusterCountsReceivers(t *testing.T) {
 	keepToken := func(c *redisbus.BusConfig) { c.TokenKept = true }
 	a, b := start(t, cfg, "a", keepToken), start(t, cfg, "b", keepToken)
 	hinted := make(chan struct{}, 10)
-	b.Hint(cfg.Keys().Due(), func(string) { hinted <- struct{}{} })
+	b.Hint(cfg.Keys().Due(), func() { hinted <- struct{}{} })
 	receive(t, hinted)
 	got := inbox(b.Bus, "x")
 	var last uint64

@@ -136,7 +136,7 @@ func TestKilledConnectionsAreToldAsGaps(t *testing.T) {
 		OnGap: func(_ context.Context, g redisbus.Gap) { gaps <- g },
 	})
 	hinted := make(chan struct{}, 100)
-	b.Hint("hint", func(string) { hinted <- struct{}{} })
+	b.Hint("hint", func() { hinted <- struct{}{} })
 	receive(t, hinted)
 	for range 3 {
 		require.NoError(t, c.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err())

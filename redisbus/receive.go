@@ -150,7 +150,7 @@ func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 	default:
 		if hints := b.hintsOf(got.channel); hints != nil {
 			for _, f := range hints {
-				f(string(got.payload))
+				f()
 			}
 			return
 		}
@@ -181,7 +181,7 @@ func (b *Bus) channels() []string {
 	return all
 }
 
-func (b *Bus) hintsOf(channel string) []func(string) {
+func (b *Bus) hintsOf(channel string) []func() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.hints[channel]
@@ -193,7 +193,7 @@ func (b *Bus) confirmSubscription(handlers context.Context, channel string) {
 	missing := slices.ContainsFunc(b.ownChannels(), func(c string) bool { return !b.pubsub.confirmed[c] })
 	b.mu.Unlock()
 	for _, f := range b.hintsOf(channel) {
-		f("")
+		f()
 	}
 	if missing || b.pubsub.connected.Load() {
 		return

@@ -82,17 +82,12 @@ type Host struct {
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
 	solo        runner.Solo
 	warnings    runner.Warnings
-	dispatcher  runner.Dispatcher
-	waker       string // the name under which Redis wakes the process for tasks
 	claims      claimGate
 	zombies     zombies
 	probe       redisProbe
 	waiting     context.Context //nolint:containedctx // ends when the host waits for zombies no longer
 	stopWaiting context.CancelFunc
 }
-
-// wakerLetters is the length of a waker's name: as random as 60 bits.
-const wakerLetters = 12
 
 // NewHost returns a host that has not connected to Redis yet. Its error reports everything
 // that is wrong with the configuration.
@@ -102,7 +97,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	}
 	cfg.App.seal()
 	h := &Host{
-		cfg: cfg, keys: cfg.Redis.Keys(), waker: rand.Text()[:wakerLetters], log: cfg.Log, reports: link.NewReports(cfg.Log),
+		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log),
 		beacons: redisbus.NewBeacons(), announcer: newAnnouncer(), leaves: newLeaves(),
 		starts: make(turns, startTurns), handOvers: make(turns, handOverTurns),
 	}
@@ -180,9 +175,8 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.bus.Hint(h.keys.Due(), func(string) { h.mover.Hint() })
-	h.bus.Hint(h.keys.Look(), func(string) { h.mover.Look() })
-	h.bus.Hint(h.keys.Wake(h.waker), h.dispatcher.Wake)
+	h.bus.Hint(h.keys.Due(), h.mover.Hint)
+	h.bus.Hint(h.keys.Look(), h.mover.Look)
 	h.bus.Subscribe(membersLeft, h.relayLeaves, redisbus.SubscribeOptions{Inline: true})
 	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
 	return err

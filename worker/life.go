@@ -133,8 +133,8 @@ func (n *Node) openWork() {
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
 		Seal: n.api.Bus.Seal, Observer: h.cfg.Observer, Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
-		Waker: h.waker, Dispatcher: &h.dispatcher,
 	})
+	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Wake)
 	h.claims.add(r)
 	n.mu.Lock()
 	n.runner = r

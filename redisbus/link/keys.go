@@ -125,8 +125,8 @@ func (k Keys) Weighing() string { return k.tag + "weighing" }
 // Weighed holds the tasks of a queue whose bytes count already, while it is weighed (set).
 func (k Keys) Weighed(queue string) string { return k.tag + "weighed:" + queue }
 
-// Idle is the set of processes, and of nodes that are woken alone, that wait for work of a
-// queue, among those that name their queues in claims.
+// Idle is the set of incarnations that wait for work of a queue, among those that name their
+// queues in claims.
 func (k Keys) Idle(queue string) string { return k.tag + "idle:" + queue }
 
 // Serves is a stored list of queues: see lua/serve.lua of the package queue (sorted set, the
@@ -136,7 +136,7 @@ func (k Keys) Serves(list string) string { return k.tag + "serves:" + list }
 // Lists maps a queue to the stored lists that have it (hash, each followed by a space).
 func (k Keys) Lists() string { return k.tag + "lists" }
 
-// Idlers is the set of those that wait for work of the queues of a stored list.
+// Idlers is the set of incarnations that wait for work of the queues of a stored list.
 func (k Keys) Idlers(list string) string { return k.tag + "idlers:" + list }
 
 // Delayed holds the ids of a queue's tasks that are not due yet (sorted set, due

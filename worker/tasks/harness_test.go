@@ -36,6 +36,7 @@ type cluster struct {
 	cache     *cache.Cache
 	observer  tasks.Observer // of nodes and movers
 	log       *notes         // of nodes and movers, instead of the test's
+	hook      redis.Hook     // of nodes' clients
 
 	mu    sync.Mutex
 	nodes []*node
@@ -90,6 +91,9 @@ func (c *cluster) startWith(cfg runner.Config) *node {
 	require.NoError(c.t, err)
 	n := &node{cluster: c, lease: lease, ended: make(chan error, 1)}
 	client := redistest.Client(c.t, c.cfg)
+	if c.hook != nil {
+		client.AddHook(c.hook)
+	}
 	cfg.Redis, cfg.Keys, cfg.Incarnation, cfg.Fence = client, c.keys, lease.Incarnation.String(), lease.Incarnation.Epoch
 	cfg.Observer = c.observer
 	cfg.Client, cfg.Log = c.tasks, redistestLog(c.t)

@@ -47,6 +47,10 @@ func (p *Producer) send(b *batch) {
 			}
 			err = errEarly
 		}
+		if _, is := errors.AsType[*link.WrongTypeError](err); is && len(b.parts) > 1 {
+			p.sendApart(b)
+			return
+		}
 		unsure = unsure || link.OutcomeOf(err) == link.Unknown
 		if broken = p.brokenOff(ctx, b, broken, err); broken == link.FewTries {
 			b.finish(nil, p.failure(ctx, &UnsentError{b.bytes(), err}, unsure))
@@ -61,6 +65,21 @@ func (p *Producer) send(b *batch) {
 		p.Reports.Ended(enqueues)
 		b.finish(nil, p.failure(ctx, link.Explain(err), unsure))
 		return
+	}
+}
+
+// sendApart sends the parts of a batch that Redis has refused because of an alien key, each as
+// a batch of its own: only those that need that key fail.
+func (p *Producer) sendApart(b *batch) {
+	for _, s := range b.parts {
+		p.mu.Lock()
+		alone := p.number(&batch{ended: make(chan struct{}), parts: []*submission{s}})
+		s.in = alone
+		p.mu.Unlock()
+		p.send(alone)
+		p.mu.Lock()
+		p.over(alone)
+		p.mu.Unlock()
 	}
 }
 

@@ -94,7 +94,7 @@ func (c *Caller) wait(s *submission) error {
 
 // because adds to the error of a call that the caller has ended.
 func (c *Caller) because(err error) error {
-	if err == nil || c.ctx.Err() == nil || errors.Is(err, c.closed) {
+	if err == nil || c.ctx.Err() == nil && c.producer.ctx.Err() == nil || errors.Is(err, c.closed) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", c.closed, err)

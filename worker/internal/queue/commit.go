@@ -32,8 +32,7 @@ const (
 // others, that were [Cancelled], and the follow-up tasks that were not stored because
 // they are a [Duplicate]. If the first reply was lost, ends is empty.
 func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, ends []End, err error) {
-	s.speeds.add(runs)
-	return s.commit(ctx, runs, s.speeds.take())
+	return s.commit(ctx, runs, speeds(runs))
 }
 
 // commit is [Session.Commit] with the speeds to note.

@@ -139,12 +139,12 @@ func (m *machine) repeatClaim(back int, skip uint64) {
 func (m *machine) claimAs(a *actor, s *Session, want int) ([]Claimed, bool) {
 	i, number := m.spec.Incarnations[a.name], s.claims+1
 	if i != nil && i.Deadline > 0 && i.Deadline <= m.spec.Now {
-		reply := m.run(claimScript, a.name, number, want, a.name, "", 1, "a") // the stream would wait for the next heartbeat
+		reply := m.run(claimScript, a.name, number, want, "", 1, "a") // the stream would wait for the next heartbeat
 		require.Equal(m.t, []any{"EXPIRED"}, reply)
 		return nil, false
 	}
 	if i == nil || i.Deadline <= 0 { // what the stream would wait for, too, is an answer
-		require.Equal(m.t, []any{"FENCED"}, m.run(claimScript, a.name, number, want, a.name, "", 1, "a"))
+		require.Equal(m.t, []any{"FENCED"}, m.run(claimScript, a.name, number, want, "", 1, "a"))
 	}
 	before := *s
 	got, broken, err := s.Claim(m.ctx, want)
@@ -206,9 +206,9 @@ func (m *machine) resign() {
 }
 
 func (m *machine) resignAs(a *actor, asked bool) {
-	args := []any{a.name, a.name, flagOf(asked), "a", "b"}
+	args := []any{a.name, flagOf(asked), "a", "b"}
 	if a.session.list != "" {
-		args = append(args[:3], "@"+a.session.list)
+		args = append(args[:2], "@"+a.session.list)
 	}
 	require.NoError(m.t, resignScript.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, args...).Err())
 	if i := m.spec.incarnation(a.name); asked && i.hasStream() {

@@ -248,7 +248,7 @@ var mutants = []mutant{
 	{"reschedule", "if due > at then", "if true then"},
 	{"resign", "if pending(ARGV[i]) then wake(ARGV[i]) end", ""},
 	{"resign", "  redis.call('HSET', stream, 'asked', 1)\n", ""},
-	{"resign", "ARGV[3] == '1' and ", ""},
+	{"resign", "ARGV[2] == '1' and ", ""},
 	{"resign", " and redis.call('EXISTS', stream) == 1", ""},
 	{"takeover", "not deliberate and ", ""},
 	{"retry", "redis.call('ZREM', key(from), id)", ""},

@@ -37,16 +37,17 @@ var workMutants = []mutant{
 	{"work", "math.min(want - asked, some)", "some"},
 	{"work", "for back = #got, j, -1 do redis.call('RPUSH', list, got[back]) end", ""},
 	{"work", "for back = #got, j, -1 do", "for back = j, #got do"},
-	{"work", "if #own > 0 then redis.call('HSET', owned, unpack(own)) end", ""},
+	{"work", "for from = 1, #own, 500 do redis.call('HSET', owned,", "for from = 501, #own, 500 do redis.call('HSET', owned,"},
+	{"work", "from + 499, #own", "from + 498, #own"},
 	{"work", "ARGV[3] .. '|' .. int(at)", "'0|' .. int(at)"},
 	{"work", "if n ~= 0 and redis.call('HINCRBY', key('active'), queue, n) == 0 then redis.call('HDEL', key('active'), queue) end", ""},
 	{"work", "redis.call('HINCRBY', key('active'), queue, n) == 0 then", "false then"},
-	{"work", "    redis.pcall('ZREM', key('deadlines'), unpack(ids)) -- the node ends them now\n", ""},
+	{"work", "    redis.pcall('ZREM', key('deadlines'), unpack(some)) -- the node ends them now\n", ""},
 	{"work", "if counts then tried", "if false then tried"},
 	{"work", "parked = fits(key('parked'), 'set') and", "parked = false and"},
 	{"work", "local idle = asked < want and bytes < most", "local idle = asked < want"},
 	{"work", "local idle = asked < want and bytes < most", "local idle = true"},
-	{"work", "if idle or ARGV[6] == '1' then", "if idle then"},
+	{"work", "if idle or ARGV[5] == '1' then", "if idle then"},
 	{"work", "idle and 'SADD' or 'SREM'", "'SREM'"},
 	{"work", "> 0 then rouse(ARGV[i]) end", "< 0 then rouse(ARGV[i]) end"},
 }
@@ -145,6 +146,60 @@ var workCases = map[string]func(*machine){
 			require.Equal(m.t, want, came)
 			require.False(m.t, a.session.Idle(), "there may be more")
 		}
+	},
+	"a lease that has run out": func(m *machine) {
+		a := m.worker()
+		id := m.enqueueOne(1, draft{})
+		m.take(a, 1)
+		m.step(func() { m.setLease(a.name, m.spec.Now) })
+		m.step(func() { require.False(m.t, m.workAs(a, m.done(a.hand[id]), 1)) })
+	},
+	"a suspect that is done is announced no more": func(m *machine) {
+		a := m.worker()
+		id := m.enqueueOne(1, draft{})
+		m.take(a, 1)
+		m.step(func() { m.soloAs(a, id) })
+		m.step(func() { require.False(m.t, m.workAs(a, m.done(a.hand[id]), 1)) })
+	},
+	"what follows a task that is done": func(m *machine) {
+		a := m.worker()
+		id := m.enqueueOne(1, draft{})
+		m.take(a, 1)
+		m.enqueueOne(1, draft{After: []string{id}})
+		m.step(func() { require.False(m.t, m.workAs(a, m.done(a.hand[id]), 1)) })
+	},
+	"somebody waits for a task that is done": func(m *machine) {
+		a := m.worker()
+		id := m.enqueueOne(1, draft{})
+		m.take(a, 1)
+		m.awaitAll()
+		m.step(func() { require.False(m.t, m.workAs(a, m.done(a.hand[id]), 1)) })
+	},
+	"a commit forgets what the last one was refused": func(m *machine) {
+		a := m.worker()
+		mine := m.enqueueOne(1, draft{})
+		m.take(a, 1)
+		other := m.enqueueOne(2, draft{})
+		record, _ := ParseRecord(m.spec.Tasks[other].Record)
+		m.step(func() { require.True(m.t, m.commitAs(a, a.session, m.done(Claimed{ID: other, Record: record}))) })
+		m.step(func() { require.True(m.t, m.workAs(a, m.done(a.hand[mine]), 1)) })
+	},
+	"the urgent first": func(m *machine) {
+		a := m.worker()
+		for _, mark := range []string{LowMark, "", HighMark} {
+			m.enqueueOne(1, draft{Mark: mark})
+		}
+		m.take(a, 3)
+	},
+	"a task that somebody asked to cancel is done": func(m *machine) {
+		a := m.worker()
+		id := m.enqueueOne(1, draft{})
+		m.take(a, 1)
+		m.step(func() {
+			m.run(cancelScript, `{"reason":"cancelled"}`, id)
+			m.spec.Tasks[id].Asked = true
+		})
+		m.step(func() { require.True(m.t, m.workAs(a, m.done(a.hand[id]), 1)) })
 	},
 	"a task behind others wakes nobody": func(m *machine) {
 		m.worker()

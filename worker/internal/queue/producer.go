@@ -126,7 +126,7 @@ func (c *Caller) split(ctx context.Context, all []Task) []*submission {
 // waits.
 func (p *Producer) post(s *submission, idle bool) {
 	p.mu.Lock()
-	if s.caller.ctx.Err() != nil { // it ends with p.ctx
+	if p.ctx.Err() != nil || s.caller.ctx.Err() != nil { // the caller's ends a moment after p.ctx
 		p.mu.Unlock()
 		s.finish(link.ErrNotSent)
 		return
@@ -202,9 +202,7 @@ func (p *Producer) leave(b *batch) (more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if b != nil {
-		b.over, b.parts = true, nil
-		close(b.ended)
-		p.flying = slices.DeleteFunc(p.flying, func(other *batch) bool { return other == b })
+		p.over(b)
 	}
 	if len(p.waiting) > 0 {
 		return true
@@ -239,8 +237,20 @@ func (p *Producer) next() *batch {
 	if len(b.parts) == 0 {
 		return nil
 	}
+	return p.number(b)
+}
+
+// number gives a batch the next number. The caller holds p.mu.
+func (p *Producer) number(b *batch) *batch {
 	p.sent++
 	b.number = p.sent
 	p.flying = append(p.flying, b)
 	return b
+}
+
+// over marks a batch as ended. The caller holds p.mu.
+func (p *Producer) over(b *batch) {
+	b.over, b.parts = true, nil
+	close(b.ended)
+	p.flying = slices.DeleteFunc(p.flying, func(other *batch) bool { return other == b })
 }

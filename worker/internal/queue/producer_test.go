@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +137,37 @@ func TestACallersEndIsNobodyElses(t *testing.T) {
 			require.ErrorIs(t, <-stays, errClosed)
 		}
 		require.NoError(t, conns.Close())
-		time.Sleep(2 * time.Second) // a dialler outlives its pool by one
+		time.Sleep(time.Minute) // diallers outlive their pool
+		synctest.Wait()
+	})
+}
+
+func TestAnAlienKeyRefusesOnlyThoseWhoNeedIt(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		client := redistest.Client(t, cfg)
+		require.NoError(t, client.Set(t.Context(), cfg.Keys().Queue("broken"), "alien", 0).Err())
+		p := NewProducer(t.Context(), client, cfg.Keys())
+		defer p.Close()
+		one, other := p.Caller(t.Context(), errClosed), p.Caller(t.Context(), errClosed)
+		enqueue := func(c *Caller, queue string) error {
+			ids := p.DrawIDs(1)
+			_, _, err := c.Enqueue(t.Context(), []Task{NewKind("n", queue, Options{}).Task(ids.Next(), NoOptions, nil)})
+			return err
+		}
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				for range 20 {
+					require.ErrorContains(t, enqueue(one, "broken"), cfg.Keys().Queue("broken"))
+				}
+			})
+			all.Go(func() {
+				for range 20 {
+					require.NoError(t, enqueue(other, "fine"))
+				}
+			})
+		}
+		all.Wait()
+		require.EqualValues(t, 160, client.LLen(t.Context(), cfg.Keys().Queue("fine")).Val())
 	})
 }

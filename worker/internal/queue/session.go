@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,7 +18,6 @@ type SessionConfig struct {
 	Redis       redis.UniversalClient // nothing else should use it
 	Keys        link.Keys
 	Incarnation string
-	Waker       string // whom Redis wakes on link.Keys.Wake for the node; default Incarnation
 	// Queues that are served, in their order or, with Weights, in an order drawn
 	// for each claim in proportion to these. A queue without a weight has 1.
 	Queues  []string
@@ -43,7 +41,6 @@ type Session struct {
 
 	claims, commits uint64
 	lost            int // how many tasks a claim wanted whose answer was lost; 0: none was
-	speeds          speeds
 	others          int      // requests that are not worth a try of lua/work.lua
 	idle            bool     // Redis wakes this node for the next task
 	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
@@ -51,7 +48,6 @@ type Session struct {
 
 // NewSession returns a session that has claimed nothing.
 func NewSession(c SessionConfig) *Session {
-	c.Waker = cmp.Or(c.Waker, c.Incarnation)
 	s := &Session{cfg: c, ending: newCommitScript(c.Cache)}
 	if len(c.Queues) > namedQueues {
 		s.list = listOf(c)
@@ -62,6 +58,10 @@ func NewSession(c SessionConfig) *Session {
 // Idle reports whether the last claim got fewer tasks than it wanted: then Redis wakes
 // the node for the next task.
 func (s *Session) Idle() bool { return s.idle }
+
+// Lost reports whether Redis may have given the node tasks in a claim whose answer was lost:
+// the next claim gets them.
+func (s *Session) Lost() bool { return s.lost > 0 }
 
 // Parked reports whether the last claim found parked tasks that the node handles. The
 // next claim takes them.
@@ -100,7 +100,7 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 	if s.lost > 0 { // Redis may have answered a claim under this number
 		want, s.lost = s.lost, 0
 	}
-	args := s.withOrder(s.cfg.Incarnation, s.claims, want, s.cfg.Waker, flagOf(s.idle))
+	args := s.withOrder(s.cfg.Incarnation, s.claims, want, flagOf(s.idle))
 	for _, list := range s.parked {
 		args = append(args, list)
 	}
@@ -185,7 +185,7 @@ func parseClaimed(tried, ids, records []any, now Clock) ([]Claimed, error) {
 // asked for it and tasks are in hand: then its end counts against none of these tasks, whoever
 // takes them over, and Resign is repeated until Redis has noted it or ctx ends.
 func (s *Session) Resign(ctx context.Context, asked bool) error {
-	args := []any{s.cfg.Incarnation, s.cfg.Waker, flagOf(asked)}
+	args := []any{s.cfg.Incarnation, flagOf(asked)}
 	if s.list != "" {
 		args = append(args, "@"+s.list)
 	} else {

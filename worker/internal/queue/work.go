@@ -43,8 +43,7 @@ type Worked struct {
 // the same request, a [Session.Claim] of up to want tasks.
 func (s *Session) Work(ctx context.Context, runs []*Run, want int) (w Worked, err error) {
 	sortRuns(runs)
-	s.speeds.add(runs)
-	speeds := s.speeds.due()
+	speeds := speeds(runs)
 	w.Got, w.Broken, err = s.work(ctx, s.commits+1, s.claims+1, want, speeds, runs)
 	if err == nil {
 		s.commits++
@@ -64,7 +63,7 @@ func (s *Session) work(ctx context.Context, commit any, claim uint64, want int, 
 	got []Claimed, broken []string, err error,
 ) {
 	args := make([]any, 0, 16+len(s.cfg.Queues)+3*len(runs))
-	args = append(args, s.cfg.Incarnation, commit, claim, want, s.cfg.Waker, flagOf(s.idle), len(s.cfg.Queues))
+	args = append(args, s.cfg.Incarnation, commit, claim, want, flagOf(s.idle), len(s.cfg.Queues))
 	args = append(append(s.withQueues(args...), len(speeds)/speedWords), speeds...)
 	args = appendDone(args, runs)
 	var answer claims

@@ -138,22 +138,38 @@ func (r *Runner) want(ctx, work context.Context) (int, bool) {
 	return 0, false
 }
 
-// beginClaim returns how many tasks may be claimed with a commit, and whether the node idles.
-// Unless the first is 0, the caller has to call endClaim after the claim.
-func (r *Runner) beginClaim() (room int, idles bool) {
+// beginClaim returns how many tasks may be claimed with a commit. Unless it is 0, the caller
+// has to call endClaim after the claim, or leaveClaim.
+func (r *Runner) beginClaim() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.claims != claimFree || r.quiet.Load() {
-		return 0, false
+		return 0
 	}
-	if room, _ = r.room(); room > 0 {
+	room, _ := r.room()
+	if room > 0 {
 		r.takeClaim()
 	}
-	return room, r.idling
+	return room
 }
 
-// takeClaim says that a claim begins. The caller holds r.mu.
-func (r *Runner) takeClaim() { r.claims, r.wakesThen = claimTaken, r.wakes.Load() }
+// takeClaim says that a claim begins: it sees what the runner was woken for until now. The
+// caller holds r.mu.
+func (r *Runner) takeClaim() {
+	select {
+	case <-r.woken:
+	default:
+	}
+	r.claims, r.wakesThen = claimTaken, r.wakes.Load()
+}
+
+// leaveClaim says that the claim that was about to begin is none.
+func (r *Runner) leaveClaim() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claims = claimFree
+	r.changed.Broadcast()
+}
 
 // endClaim says that a claim has been answered, and whether the node idles now: Redis will
 // wake it for the next task, or has done so before the answer came. full means that the claim
@@ -163,19 +179,8 @@ func (r *Runner) endClaim(idles, full bool) {
 	defer r.mu.Unlock()
 	r.flooded = full
 	r.claims = claimFree
-	r.setIdling(idles && r.wakes.Load() == r.wakesThen)
+	r.idling = idles && r.wakes.Load() == r.wakesThen
 	r.changed.Broadcast()
-}
-
-// setIdling says whether the runner waits to be woken. The caller holds r.mu.
-func (r *Runner) setIdling(on bool) {
-	switch {
-	case on && !r.idling:
-		r.dispatch.idling.Add(1)
-	case !on && r.idling:
-		r.dispatch.idling.Add(-1)
-	}
-	r.idling = on
 }
 
 // endClaims waits until no claim is on its way, and lets nobody begin another.
@@ -186,7 +191,6 @@ func (r *Runner) endClaims() {
 		r.changed.Wait()
 	}
 	r.claims = claimOver
-	r.setIdling(false)
 }
 
 // giveBack returns the tasks that were claimed and not started to their queues, for nodes

@@ -146,15 +146,14 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 
 // send commits runs, and claims others with the same request if no other claim is on its way.
 func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[string]string, ends []queue.End, err error) {
-	want, idled := r.beginClaim()
+	want := r.beginClaim()
 	if want == 0 {
 		return r.session.Commit(ctx, runs)
 	}
 	if !r.session.Works(runs) {
-		r.endClaim(idled, false)
+		r.leaveClaim()
 		return r.session.Commit(ctx, runs)
 	}
-	r.unwake()
 	began := time.Now()
 	w, err := r.session.Work(ctx, runs, want)
 	if w.Claimed {
@@ -164,14 +163,12 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 	idles := w.Claimed && r.session.Idle() && !r.session.Parked()
 	full := w.Claimed && !r.session.Idle()
 	r.endClaim(idles, full)
-	if full {
-		r.dispatch.pass(r) // there may be more tasks than this node takes
+	if r.quiet.Load() { // since the claim began
+		r.giveBack()
+		idles = false
 	}
 	if !idles {
 		r.Wake()
-	}
-	if r.quiet.Load() {
-		r.giveBack()
 	}
 	return w.Refused, w.Ends, err
 }

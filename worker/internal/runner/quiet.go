@@ -17,6 +17,7 @@ func (r *Runner) whileQuiet(ctx, work context.Context) bool {
 		return true
 	}
 	for r.quiet.Load() {
+		r.fetchLost(ctx, work)
 		r.giveBack()
 		r.resign(work, false)
 		r.noteQuiet(ctx, true) // each time: Redis may have lost it
@@ -25,7 +26,26 @@ func (r *Runner) whileQuiet(ctx, work context.Context) bool {
 		}
 	}
 	r.noteQuiet(ctx, false)
+	r.mu.Lock()
+	r.idling = false // it has resigned
+	r.mu.Unlock()
 	return true
+}
+
+// fetchLost claims the tasks of a claim whose answer was lost, so that they can go back.
+func (r *Runner) fetchLost(ctx, work context.Context) {
+	r.mu.Lock()
+	lost := r.claims == claimFree && r.session.Lost()
+	if lost {
+		r.takeClaim()
+	}
+	r.mu.Unlock()
+	if !lost {
+		return
+	}
+	if err := r.claimOnce(ctx, work, 1); err != nil && ctx.Err() == nil {
+		r.log.Debug().Err(err).Msg("a claim whose answer was lost was not repeated")
+	}
 }
 
 // noteQuiet writes on Redis whether the node is quiet.

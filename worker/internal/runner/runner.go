@@ -46,12 +46,6 @@ type Config struct {
 	// weight 3. A queue without a weight has 1.
 	Queues  []string
 	Weights map[string]int
-	// Waker is the name under which Redis wakes the runner, on [link.Keys.Wake]. Default:
-	// Incarnation.
-	Waker string
-	// Dispatcher passes the wakes of a process on to its runners, which have the same Waker.
-	// Default: the runner is woken alone.
-	Dispatcher *Dispatcher
 	// Solo is the process's lane for suspects. Default: a lane of the runner's own.
 	Solo *Solo
 	// Observer, when set, is notified of claims, commits and the ends of runs.
@@ -68,27 +62,23 @@ type Config struct {
 
 // Runner claims tasks for one incarnation and runs their handlers.
 type Runner struct {
-	node      queue.Node
-	session   *queue.Session
-	client    *tasks.Client
-	slots     int // how many tasks run at a time
-	queues    []string
-	served    served // the same, see Dispatcher
-	solo      *Solo
-	dispatch  *Dispatcher
-	observer  tasks.Observer // nil: none
-	keys      link.Keys
-	reports   *link.Reports
-	grace     time.Duration
-	warnings  *Warnings
-	log       zerolog.Logger
-	woken     chan struct{}
-	wakes     atomic.Uint64
-	flush     chan struct{} // holds a value when unsent may have outcomes
-	quiet     atomic.Bool
-	declining atomic.Bool
-	handlers  map[string]handled
-	over      context.Context //nolint:containedctx // ended: the context of runs that are over
+	node     queue.Node
+	session  *queue.Session
+	client   *tasks.Client
+	slots    int // how many tasks run at a time
+	solo     *Solo
+	observer tasks.Observer // nil: none
+	keys     link.Keys
+	reports  *link.Reports
+	grace    time.Duration
+	warnings *Warnings
+	log      zerolog.Logger
+	woken    chan struct{}
+	wakes    atomic.Uint64
+	flush    chan struct{} // holds a value when unsent may have outcomes
+	quiet    atomic.Bool
+	handlers map[string]handled
+	over     context.Context //nolint:containedctx // ended: the context of runs that are over
 
 	mu        sync.Mutex
 	changed   sync.Cond // signals changes of the fields below
@@ -115,10 +105,6 @@ type handled struct {
 
 // New returns a runner that [Runner.Serve] starts.
 func New(c Config) *Runner {
-	c.Waker = cmp.Or(c.Waker, c.Incarnation)
-	if c.Dispatcher == nil {
-		c.Dispatcher = &Dispatcher{}
-	}
 	if c.Solo == nil {
 		c.Solo = &Solo{}
 	}
@@ -136,7 +122,7 @@ func New(c Config) *Runner {
 	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, queues: c.Queues, solo: c.Solo, dispatch: c.Dispatcher, observer: c.Observer,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer,
 		keys: c.Keys, reports: c.Reports,
 		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
 		woken:    make(chan struct{}, 1),
@@ -150,28 +136,18 @@ func New(c Config) *Runner {
 		r.handlers[name] = handled{definition, c.Registry.Handler(name)}
 	}
 	r.session = queue.NewSession(queue.SessionConfig{
-		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Waker: c.Waker, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,
+		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,
 		Reports: c.Reports,
 		Handles: func(name string) bool { _, ok := r.handlers[name]; return ok },
 	})
 	return r
 }
 
-// Wake makes an idle runner claim. Call it when its Waker is named on [link.Keys.Wake]; a
-// [Dispatcher] does so for several runners.
+// Wake makes an idle runner claim. Call it when the node is named on [link.Keys.Wake].
 func (r *Runner) Wake() {
 	r.wakes.Add(1)
 	select {
 	case r.woken <- struct{}{}:
-	default:
-	}
-}
-
-// unwake forgets that the runner was woken: the claim that is about to be sent sees what
-// this was for.
-func (r *Runner) unwake() {
-	select {
-	case <-r.woken:
 	default:
 	}
 }
@@ -209,8 +185,6 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	r.over, over = context.WithCancel(context.WithoutCancel(work))
 	over()
 	g := group.New(work)
-	r.dispatch.add(r)
-	defer r.dispatch.remove(r)
 	g.Go("task commits", r.commitAll)
 	g.Go("task claims", func(work context.Context) error {
 		err := r.claimAll(ctx, work)
@@ -219,10 +193,7 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 			r.reports.Ended(claiming + key)
 		}
 		r.giveBack()
-		asked := err == nil && ctx.Err() != nil && work.Err() == nil && r.holds()
-		if asked || !r.dispatch.pass(r) { // it may have been woken for a task
-			r.resign(work, asked)
-		}
+		r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil && r.holds())
 		if err != nil || work.Err() != nil {
 			return err
 		}
@@ -255,26 +226,27 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		if want == 0 {
 			continue // the node became quiet or idle meanwhile
 		}
-		r.unwake()
-		parked := r.session.Parked() // as the last claim saw it
-		got, err := r.claim(ctx, want)
-		if err == nil {
-			r.start(work, got)
-		}
-		// The next claim takes parked tasks. If it got none although there were some,
-		// another node was faster, or the key of the parked tasks has the wrong type.
-		idle := r.session.Idle()
-		r.endClaim(err == nil && idle && (!r.session.Parked() || len(got) == 0 && parked), err == nil && !idle)
-		if !idle {
-			r.dispatch.pass(r) // there may be more tasks than this node takes
-		}
-		if err != nil {
+		if err := r.claimOnce(ctx, work, want); err != nil {
 			if ctx.Err() != nil {
 				return nil // tasks of a lost reply are taken over with the incarnation's
 			}
 			return err
 		}
 	}
+}
+
+// claimOnce claims up to want tasks and starts them. The runner has taken the claim.
+func (r *Runner) claimOnce(ctx, work context.Context, want int) error {
+	parked := r.session.Parked() // as the last claim saw it
+	got, err := r.claim(ctx, want)
+	if err == nil {
+		r.start(work, got)
+	}
+	// The next claim takes parked tasks. If it got none although there were some, another
+	// node was faster, or the key of the parked tasks has the wrong type.
+	idle := r.session.Idle()
+	r.endClaim(err == nil && idle && (!r.session.Parked() || len(got) == 0 && parked), err == nil && !idle)
+	return err
 }
 
 // whileIdle waits until the node is to claim, and returns false when ctx ends first.
@@ -288,11 +260,11 @@ func (r *Runner) whileIdle(ctx, work context.Context) bool {
 	if !r.idle(ctx) {
 		return false
 	}
-	if r.full() && !r.dispatch.pass(r) { // woken, but all slots are blocked: wake another node instead
+	if r.full() { // woken, but all slots are blocked: wake another node instead
 		r.resign(work, false)
 	}
 	r.mu.Lock()
-	r.setIdling(false)
+	r.idling = false
 	r.mu.Unlock()
 	return true
 }
@@ -337,13 +309,12 @@ func (r *Runner) holds() bool {
 	return len(r.inHand) > 0
 }
 
-// resign removes the process from the idle ones that Redis wakes, and wakes another in case
-// this one was woken and did not claim. Runners of the process that idle come back by a claim.
+// resign removes this node from the idle nodes that Redis wakes, and wakes another node in
+// case this one was woken and did not claim.
 func (r *Runner) resign(ctx context.Context, asked bool) {
 	if err := r.session.Resign(ctx, asked); err != nil && ctx.Err() == nil {
 		r.log.Debug().Err(err).Msg("not resigned: the movers wake another node")
 	}
-	r.dispatch.remind(r)
 }
 
 // idle waits until the node is woken or idleInterval has passed, more or less; less if a key

@@ -3,9 +3,8 @@
 -- sent again. A node that got fewer than it asked for is idle: the next task
 -- of its queues wakes it.
 -- KEYS 1 tasks
--- ARGV 1 incarnation  2 claim number  3 how many  4 whom Redis wakes for it
---      5 '1' when it idled before  6 how many queues it serves, then these, the most
---      urgent first; or '@', the stored list of these (see serve.lua), a space, and where a
+-- ARGV 1 incarnation  2 claim number  3 how many  4 '1' when it idled before
+--      5 how many queues it serves, then these, the most urgent first; or '@', the stored list of these (see serve.lua), a space, and where a
 --      draw by weights begins; then the parked lists that it can serve, as queue|name
 -- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks
 --         that were tried before, ids, records, 1 when the incarnation counts
@@ -13,8 +12,8 @@
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
 --       | {'GAP', last number} (Redis has forgotten claims) | {'UNKNOWN'} (the list is not stored) | {'WRONGTYPE', key}
 local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local list, seed = string.match(ARGV[6], '^@(%S+) (%d*)$')
-local served = 6 + (list and 0 or tonumber(ARGV[6])) -- where the last queue is
+local list, seed = string.match(ARGV[5], '^@(%S+) (%d*)$')
+local served = 5 + (list and 0 or tonumber(ARGV[5])) -- where the last queue is
 local most = 1048576 -- bytes of records in one reply, and one record more
 local marks = {'^', '', '~'} -- of a queue's lines, the most urgent first
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
@@ -33,9 +32,9 @@ local broken = {}
 -- Notes whom Redis wakes when there are tasks, or need not any more.
 local function note_idle(idle)
   local function note(set)
-    if type(redis.pcall(idle and 'SADD' or 'SREM', key(set), ARGV[4])) == 'table' then broken[#broken + 1] = key(set) end
+    if type(redis.pcall(idle and 'SADD' or 'SREM', key(set), incarnation)) == 'table' then broken[#broken + 1] = key(set) end
   end
-  for i = 7, served do note('idle:' .. ARGV[i]) end
+  for i = 6, served do note('idle:' .. ARGV[i]) end
   if not list then return end
   note('idlers:' .. list)
   if number % 8 == 0 then -- an idle node claims once in a minute or so
@@ -49,7 +48,7 @@ local function nothing()
   if again or last == 0 or #ARGV > served then return false end
   if list then return redis.call('SCARD', key('ready')) == 0 end
   local lines = {}
-  for i = 7, served do
+  for i = 6, served do
     for _, mark in ipairs(marks) do lines[#lines + 1] = key('queue:' .. ARGV[i] .. mark) end
   end
   return #lines == 0 or redis.call('EXISTS', unpack(lines)) == 0
@@ -199,14 +198,14 @@ if again then
 else
   redis.call('HSET', stream, 'claim', int(number))
   if number == 1 then -- for whoever takes over, and who asks: what this incarnation serves
-    redis.call('HSET', stream, list and 'list' or 'queues', list or table.concat(ARGV, ' ', 7, served))
+    redis.call('HSET', stream, list and 'list' or 'queues', list or table.concat(ARGV, ' ', 6, served))
   end
   for i = served + 1, #ARGV do
     local queue, list = string.match(ARGV[i], '^([^|]*)|'), key('parked:' .. ARGV[i])
     draw(queue, list, true)
     if fits(list, 'list') and redis.call('EXISTS', list) == 0 then redis.call('SREM', key('parked'), ARGV[i]) end
   end
-  for i = 7, served do draw_lines(ARGV[i]) end
+  for i = 6, served do draw_lines(ARGV[i]) end
   if list then rest = draw_listed() end
 end
 if not again then each('HSET', owned, own) end
@@ -214,10 +213,10 @@ if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', kn
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
 local idle = not full()
-if not again and (idle or ARGV[5] == '1') then note_idle(idle) end
+if not again and (idle or ARGV[4] == '1') then note_idle(idle) end
 flush()
 if not idle then -- there may be more: whoever idles takes it
-  for i = 7, served do
+  for i = 6, served do
     if pending(ARGV[i]) then wake(ARGV[i]) end
   end
   for _, queue in ipairs(rest) do wake(queue) end

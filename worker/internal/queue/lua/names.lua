@@ -8,7 +8,7 @@ local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
 -- The queue of a line.
 local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
 
--- The sets of idle processes, or nodes, that serve the queue: those that name it in their
+-- The sets of idle incarnations that serve the queue: those that name it in their
 -- claims, then those whose stored list has it, see serve.lua.
 local function idle_sets(queue)
   local sets, lists = {'idle:' .. queue}, redis.pcall('HGET', key('lists'), queue)
@@ -16,22 +16,22 @@ local function idle_sets(queue)
   return sets
 end
 
--- Wakes one of a set for a queue, and returns whether there was one: it idles no more. One whose
+-- Wakes one of a set, and returns whether there was one: it idles no more. One whose
 -- channel nobody listens to is dead: the next is asked.
-local function rouse_of(set, queue)
+local function rouse_of(set)
   while true do
-    local waker = redis.pcall('SPOP', key(set))
-    if type(waker) ~= 'string' then return false end -- of a wrong type: the next claim reports it
-    if redis.call('PUBLISH', channel('wake:' .. waker), queue) > 0 then return true end
+    local incarnation = redis.pcall('SPOP', key(set))
+    if type(incarnation) ~= 'string' then return false end -- of a wrong type: the next claim reports it
+    if redis.call('PUBLISH', channel('wake:' .. incarnation), '') > 0 then return true end
   end
 end
 
--- Wakes one process, or node, that idles for the queue, if there is any.
+-- Ends the idling of one incarnation that serves the queue, if there is any.
 local function rouse(queue)
-  if rouse_of('idle:' .. queue, queue) then return end
+  if rouse_of('idle:' .. queue) then return end
   local sets = idle_sets(queue)
   for i = 2, #sets do
-    if rouse_of(sets[i], queue) then return end
+    if rouse_of(sets[i]) then return end
   end
 end
 

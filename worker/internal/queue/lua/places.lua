@@ -66,7 +66,7 @@ local function room(queue)
   return math.max(0, set.at_a_time - tonumber(redis.call('HGET', key('active'), queue) or 0))
 end
 
--- Wakes one process for the queue, unless no task of it may run now.
+-- Wakes one idle incarnation for the queue, unless no task of it may run now.
 local function wake(queue)
   if room(queue) ~= 0 then rouse(queue) end
 end

@@ -3,13 +3,13 @@
 -- there is anything else to heed it does nothing, and these two have to be sent instead.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 commit number, or '' without a commit  3 claim number  4 how many to claim
---      5 whom Redis wakes for it  6 '1' when it idled before  7 how many queues it serves,
---      then these, the most urgent first, then how many queues' speeds and how many queues with done tasks, as
+--      5 '1' when it idled before  6 how many queues it serves, then these, the most
+--      urgent first, then how many queues' speeds and how many queues with done tasks, as
 --      in commit.lua
 -- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks that were
 --         tried before, ids, records, 1 when it counts as idle now, or 0, ms on Redis's
 --         clock} | {'OTHER'} (nothing was done)
-local incarnation, want, served = ARGV[1], tonumber(ARGV[4]), 7 + tonumber(ARGV[7])
+local incarnation, want, served = ARGV[1], tonumber(ARGV[4]), 6 + tonumber(ARGV[6])
 local owned, stream, at = key('owned:' .. incarnation), key('stream:' .. incarnation), now()
 
 if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) <= at then return {'OTHER'} end
@@ -19,7 +19,7 @@ if ARGV[2] ~= '' and tonumber(last[1] or 0) ~= ARGV[2] - 1 or tonumber(last[2] o
 local first_speed = served + 2
 local speeds = tonumber(ARGV[served + 1])
 local c = first_speed + 5 * speeds
-local groups, done, queues = tonumber(ARGV[c]), {}, {unpack(ARGV, 8, served)}
+local groups, done, queues = tonumber(ARGV[c]), {}, {unpack(ARGV, 7, served)}
 c = c + 1
 for i = 1, groups do
   local n = tonumber(ARGV[c + 1])
@@ -48,13 +48,13 @@ for _, ids in ipairs(done) do
     end
   end
 end
-if not (fits(key('tasks'), 'hash') and fits(owned, 'hash') and fits(key('stats'), 'hash') and fits(key('active'), 'hash')) then
+if not (fits(key('tasks'), 'hash') and fits(key('tries'), 'hash') and fits(owned, 'hash') and fits(key('stats'), 'hash') and fits(key('active'), 'hash')) then
   return {'OTHER'}
 end
 
 local hands = {}
 for i, ids in ipairs(done) do -- at maxmemory the first write must free memory
-  local queue = queues[served - 7 + i]
+  local queue = queues[served - 6 + i]
   redis.call('HDEL', key('tasks'), unpack(ids))
   redis.call('HDEL', owned, unpack(ids))
   if hanging > 0 then
@@ -75,7 +75,7 @@ for i = 0, speeds - 1 do speed(first_speed + 5 * i, at) end
 local most = 1048576 -- see claim.lua
 local ids, records, own, broken, stamp = {}, {}, {}, {}, ARGV[3] .. '|' .. int(at)
 local bytes, asked = 0, 0
-for i = 8, served do
+for i = 7, served do
   for _, mark in ipairs({'^', '', '~'}) do
     local list, some, more = key('queue:' .. ARGV[i] .. mark), 4, true
     while more and asked < want and bytes < most do
@@ -101,31 +101,32 @@ for i = 8, served do
     end
   end
 end
-if #own > 0 then redis.call('HSET', owned, unpack(own)) end
+for from = 1, #own, 500 do redis.call('HSET', owned, unpack(own, from, math.min(from + 499, #own))) end
 for queue, n in pairs(hands) do
   if n ~= 0 and redis.call('HINCRBY', key('active'), queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
 end
 local tried, parked = {}, {}
 if hanging > 0 then
-  if #ids > 0 then
-    redis.pcall('ZREM', key('deadlines'), unpack(ids)) -- the node ends them now
-    for i, counts in ipairs(redis.call('HMGET', key('tries'), unpack(ids))) do
-      if counts then tried[#tried + 1], tried[#tried + 2] = ids[i], counts end
+  for from = 1, #ids, 500 do
+    local some = {unpack(ids, from, math.min(from + 499, #ids))}
+    redis.pcall('ZREM', key('deadlines'), unpack(some)) -- the node ends them now
+    for i, counts in ipairs(redis.call('HMGET', key('tries'), unpack(some))) do
+      if counts then tried[#tried + 1], tried[#tried + 2] = some[i], counts end
     end
   end
   parked = fits(key('parked'), 'set') and redis.call('SMEMBERS', key('parked')) or parked
 end
 
 local idle = asked < want and bytes < most
-if idle or ARGV[6] == '1' then
-  for i = 8, served do
-    if type(redis.pcall(idle and 'SADD' or 'SREM', key('idle:' .. ARGV[i]), ARGV[5])) == 'table' then
+if idle or ARGV[5] == '1' then
+  for i = 7, served do
+    if type(redis.pcall(idle and 'SADD' or 'SREM', key('idle:' .. ARGV[i]), incarnation)) == 'table' then
       broken[#broken + 1] = key('idle:' .. ARGV[i])
     end
   end
 end
 if not idle then -- there may be more: whoever idles takes it
-  for i = 8, served do
+  for i = 7, served do
     if redis.call('EXISTS', key('queue:' .. ARGV[i] .. '^'), key('queue:' .. ARGV[i]), key('queue:' .. ARGV[i] .. '~')) > 0 then rouse(ARGV[i]) end
   end
 end
