@@ -40,7 +40,7 @@ type Session struct {
 	list string // the stored list of the queues, "" of few queues: see lua/serve.lua
 
 	claims, commits uint64
-	lost            int // how many tasks a claim wanted whose answer was lost; 0: none was
+	lost            int      // how many tasks a claim wanted whose answer was lost; 0: none was
 	others          int      // requests that are not worth a try of lua/work.lua
 	idle            bool     // Redis wakes this node for the next task
 	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
