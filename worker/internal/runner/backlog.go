@@ -153,15 +153,8 @@ func (r *Runner) beginClaim() int {
 	return room
 }
 
-// takeClaim says that a claim begins: it sees what the runner was woken for until now. The
-// caller holds r.mu.
-func (r *Runner) takeClaim() {
-	select {
-	case <-r.woken:
-	default:
-	}
-	r.claims, r.wakesThen = claimTaken, r.wakes.Load()
-}
+// takeClaim says that a claim begins. The caller holds r.mu.
+func (r *Runner) takeClaim() { r.claims, r.wakesThen = claimTaken, r.wakes.Load() }
 
 // leaveClaim says that the claim that was about to begin is none.
 func (r *Runner) leaveClaim() {
@@ -172,14 +165,21 @@ func (r *Runner) leaveClaim() {
 }
 
 // endClaim says that a claim has been answered, and whether the node idles now: Redis will
-// wake it for the next task, or has done so before the answer came. full means that the claim
-// got all that it asked for.
+// wake it for the next task. If Redis has woken it since the claim began, it does not idle; what
+// it was woken for before, the claim has seen. full means that the claim got all that it
+// asked for.
 func (r *Runner) endClaim(idles, full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.flooded = full
-	r.claims = claimFree
-	r.idling = idles && r.wakes.Load() == r.wakesThen
+	r.claims, r.flooded, r.idling = claimFree, full, idles
+	if r.wakes.Load() != r.wakesThen {
+		r.idling = false
+	} else {
+		select {
+		case <-r.woken:
+		default:
+		}
+	}
 	r.changed.Broadcast()
 }
 
