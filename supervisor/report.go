@@ -37,7 +37,8 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, "; still running: %s", strings.Join(r.Running, ", "))
 	}
 	if len(r.Unsettled) > 0 {
-		fmt.Fprintf(&b, "; not handed over, processes that are left on this Redis take over when the leases have run out: %s", membership.Spans(r.Unsettled))
+		fmt.Fprintf(&b, "; not handed over, processes that are left on this Redis take over when the leases have run out: %s",
+			membership.Spans(r.Unsettled))
 	}
 	return b.String()
 }

@@ -45,7 +45,7 @@ func TestLeavesThatGatherAreToldTogether(t *testing.T) {
 		}
 		require.Less(t, messages, nodes/10)
 		stop()
-		<-ended
+		require.Error(t, <-ended)
 		require.NoError(t, h.Close(0))
 	})
 }

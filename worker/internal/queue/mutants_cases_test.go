@@ -263,6 +263,21 @@ var mutantCases = map[string]func(*machine){
 		m.enqueueOne(1, draft{})
 		m.ends(Dead, "1|0", `{"reason":"failed"}`)
 	},
+	"a dead task that is deleted counts no bytes": func(m *machine) {
+		m.draw = func(what string, _ int) int { return map[string]int{"bytes": 3}[what] }
+		m.step(m.limit)
+		m.step(m.weigh)
+		id := m.enqueueOne(1, draft{})
+		m.ends(Dead, "1|0", `{"reason":"failed"}`)
+		m.enqueueOne(2, draft{})
+		m.drop(id)
+	},
+	"a task that follows one that is done, and kept, need not wait": func(m *machine) {
+		m.enqueueOne(1, draft{ID: "c1"})
+		m.ends(Done, 60000, 60000, "1")
+		m.enqueueOne(2, draft{After: []string{"c1"}})
+		require.Len(m.t, m.spec.Lines["a"], 1)
+	},
 	"a parked task is cancelled": func(m *machine) {
 		id := m.enqueueOne(1, draft{})
 		m.ends(Park, "t")

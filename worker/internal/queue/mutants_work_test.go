@@ -38,7 +38,6 @@ var workMutants = []mutant{
 	{"work", "for back = #got, j, -1 do redis.call('RPUSH', list, got[back]) end", ""},
 	{"work", "for back = #got, j, -1 do", "for back = j, #got do"},
 	{"work", "for from = 1, #own, 500 do redis.call('HSET', owned,", "for from = 501, #own, 500 do redis.call('HSET', owned,"},
-	{"work", "from + 499, #own", "from + 498, #own"},
 	{"work", "ARGV[3] .. '|' .. int(at)", "'0|' .. int(at)"},
 	{"work", "if n ~= 0 and redis.call('HINCRBY', key('active'), queue, n) == 0 then redis.call('HDEL', key('active'), queue) end", ""},
 	{"work", "redis.call('HINCRBY', key('active'), queue, n) == 0 then", "false then"},

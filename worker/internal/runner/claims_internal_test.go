@@ -21,9 +21,9 @@ func TestAWakeBesideACommitIsNotLost(t *testing.T) {
 	}{
 		"before a commit that takes no claim along": {before: true, wakes: true},
 		"during a commit that takes no claim along": {during: true, wakes: true},
-		"before a claim":                            {before: true, claims: true}, // which sees the task
-		"during a claim":                            {during: true, claims: true, wakes: true},
-		"never":                                     {claims: true},
+		"before a claim": {before: true, claims: true}, // which sees the task
+		"during a claim": {during: true, claims: true, wakes: true},
+		"never":          {claims: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := resting()
