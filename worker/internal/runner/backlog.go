@@ -146,10 +146,11 @@ func (r *Runner) beginClaim() int {
 	if r.claims != claimFree || r.quiet.Load() {
 		return 0
 	}
-	room, _ := r.room()
-	if room > 0 {
-		r.takeClaim()
+	room, worthwhile := r.room()
+	if room == 0 || 4*room < worthwhile { // it costs little beside a commit, but not nothing
+		return 0
 	}
+	r.takeClaim()
 	return room
 }
 
