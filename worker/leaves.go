@@ -30,17 +30,24 @@ const (
 	mostLeaves = 500
 )
 
+// toldTime bounds how long a node that ends waits until its leave has been told.
+const toldTime = 250 * time.Millisecond
+
 // leaves gathers the incarnations that this process has handed over. The first is told at
 // once; those that follow while the message is under way and in the pause after it are
 // told together. Make one with [newLeaves].
 type leaves struct {
 	added chan struct{} // has capacity 1
 
-	mu   sync.Mutex
-	gone []redisbus.Identity
+	mu      sync.Mutex
+	gone    []redisbus.Identity
+	told    chan struct{} // closed when gone has been told
+	telling chan struct{} // the same of those before; nil or closed when they have been
 }
 
-func newLeaves() *leaves { return &leaves{added: make(chan struct{}, 1)} }
+func newLeaves() *leaves {
+	return &leaves{added: make(chan struct{}, 1), told: make(chan struct{})}
+}
 
 func (l *leaves) add(gone redisbus.Identity) {
 	l.mu.Lock()
@@ -52,12 +59,34 @@ func (l *leaves) add(gone redisbus.Identity) {
 	}
 }
 
-func (l *leaves) take() []redisbus.Identity {
+// take returns what has gathered, and a function to call when it has been told.
+func (l *leaves) take() (gone []redisbus.Identity, told func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	gone := l.gone
-	l.gone = nil
-	return gone
+	gone, l.gone = l.gone, nil
+	l.telling, l.told = l.told, make(chan struct{})
+	done := l.telling
+	return gone, func() { close(done) }
+}
+
+// await waits until all that has been added is told, for toldTime at most. A node ends only
+// then: the leave would end the calls to the node's next life, too.
+func (l *leaves) await() {
+	l.mu.Lock()
+	told := l.telling
+	if len(l.gone) > 0 {
+		told = l.told
+	}
+	l.mu.Unlock()
+	if told == nil {
+		return
+	}
+	t := time.NewTimer(toldTime)
+	defer t.Stop()
+	select {
+	case <-told:
+	case <-t.C:
+	}
 }
 
 // tellLeaves tells all hosts of the incarnations that this process hands over, until ctx ends.
@@ -79,7 +108,9 @@ func (h *Host) tellLeaves(ctx context.Context) error {
 func (h *Host) tellNow(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leavesTime)
 	defer cancel()
-	for gone := range slices.Chunk(h.leaves.take(), mostLeaves) {
+	all, told := h.leaves.take()
+	defer told()
+	for gone := range slices.Chunk(all, mostLeaves) {
 		if _, err := h.bus.PublishWith(ctx, membersLeft, gone, redisbus.PublishOptions{Node: hostsInbox}); err != nil {
 			return
 		}

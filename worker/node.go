@@ -384,6 +384,9 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 		handed, _, err = n.host.handOver(settling, life, remains, why)
 	}
 	done()
+	if err == nil {
+		n.host.leaves.await()
+	}
 	if err != nil {
 		n.log.Warn().Err(err).Msg("the node's tasks and locks were not handed over: " +
 			"if another process is left on this Redis, it takes over when the node's lease has run out")
