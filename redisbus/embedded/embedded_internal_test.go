@@ -26,7 +26,7 @@ func TestCloseDoesNotWaitForAScriptThatLoops(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = c.Eval(t.Context(), "repeat until redis.call('TIME')[1] + 0 > ARGV[1] + 0", nil, time.Now().Unix()+1).Err()
+		_ = c.Eval(t.Context(), "repeat until redis.call('TIME')[1] + 0 > ARGV[1] + 0", nil, time.Now().Unix()+2).Err() // for a second at least
 	}()
 	require.Eventually(t, func() bool {
 		if !s.redis.TryLock() {
