@@ -54,8 +54,13 @@ func TestASetSurvivesAFailoverOfItsSentinels(t *testing.T) {
 			for i := 0; late < 50; i++ {
 				id := i*4 + p
 				for {
+					api := set.Nodes()[0].API()
+					if api == nil { // the failover has ended the node's life
+						time.Sleep(time.Millisecond)
+						continue
+					}
 					trying, cancel := context.WithTimeout(ctx, 5*time.Second)
-					_, err := set.Nodes()[0].API().Tasks.EnqueueWith(trying, "count", id, tasks.Options{ID: "t" + time.Duration(id).String()})
+					_, err := api.Tasks.EnqueueWith(trying, "count", id, tasks.Options{ID: "t" + time.Duration(id).String()})
 					cancel()
 					if err == nil || ctx.Err() != nil {
 						break
