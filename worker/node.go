@@ -379,7 +379,7 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 		why = tasks.TakeOverStop
 	}
 	var handed queue.Handed
-	done, err := n.host.handOvers.take(settling)
+	done, err := n.host.endings.take(settling)
 	if err == nil {
 		handed, _, err = n.host.handOver(settling, life, remains, why)
 	}
