@@ -24,6 +24,7 @@ const (
 // pages.
 type daemon struct {
 	PIDFile                   string
+	Debuggable                bool
 	adminAddr, adminTokenFile string
 }
 
@@ -38,6 +39,10 @@ func (s *Settings) serviceFlags() []urfave.Flag {
 			"`FILE` with the token, instead of STELLAR_ADMIN_TOKEN"),
 		s.fileFlag(groupService, "pidfile", "STELLAR_PIDFILE", &s.PIDFile,
 			"`FILE` to write the process number into when all nodes run; it is removed at the end"),
+		&urfave.BoolFlag{
+			Name: "debuggable", Category: groupService, Destination: &s.Debuggable, Sources: s.from("debuggable", "STELLAR_DEBUGGABLE"),
+			Usage: "let debuggers, and with them the programs of command tasks without user, read the memory of the process", HideDefault: true,
+		},
 	}
 }
 
