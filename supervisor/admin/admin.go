@@ -13,12 +13,15 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"net"
 	"net/http"
 	"strings"
@@ -45,8 +48,9 @@ type Set interface {
 	Status() builtin.SetStatus
 }
 
-// Bounds of a request: how long it may take, and how long a connection may idle.
+// Bounds of a request: how long it and its header may take, and how long a connection may idle.
 const (
+	headerTime  = 2 * time.Second
 	requestTime = 5 * time.Second
 	idleTime    = time.Minute
 	maxHeader   = 8 << 10
@@ -57,6 +61,9 @@ type Config struct {
 	Addr  string // host:port; port 0 for a free one
 	Token link.Secret
 	Set   Set
+	// Connections is how many connections may be open at a time. One more closes the
+	// connection that was idle longest. Default [MaxConnections].
+	Connections int
 	// LostLines, when set, returns how many lines of the log could not be written; /status
 	// shows the number.
 	LostLines func() int64
@@ -100,8 +107,10 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("admin address %s: %w", cfg.Addr, err)
 	}
 	return &Server{listener: l, http: &http.Server{
-		Handler: cfg.handler(), ReadTimeout: requestTime, ReadHeaderTimeout: requestTime, WriteTimeout: requestTime,
+		Handler: cfg.handler(), ReadTimeout: requestTime, ReadHeaderTimeout: headerTime, WriteTimeout: requestTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		ConnState: newConnections(cmp.Or(cfg.Connections, MaxConnections)).changed,
+		ErrorLog:  stdlog.New(io.Discard, "", 0), // anybody who connects could fill standard error
 	}}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
@@ -57,6 +58,7 @@ func (s *Settings) Admin() (cfg admin.Config, err error) {
 	if cfg.Addr = s.adminAddr; cfg.Addr == "" {
 		return cfg, nil
 	}
+	cfg.Connections = adminConnections(fileLimit(), supervisor.Connections(s.Workers))
 	if cfg.Token, err = s.secret(adminToken, s.adminTokenFile); err != nil {
 		return cfg, err
 	}
@@ -68,6 +70,14 @@ func (s *Settings) Admin() (cfg admin.Config, err error) {
 	default:
 		return cfg, s.Problemf("admin-addr", "%w", err)
 	}
+}
+
+// adminConnections returns how many connections the health pages may have, where a process
+// may open so many files and needs some of them for Redis: a quarter of the others.
+func adminConnections(files uint64, redis int) int {
+	const least = 16
+	others := files - min(files, uint64(max(redis, 0)))         //nolint:gosec // it is not negative
+	return int(min(max(others/4, least), admin.MaxConnections)) //nolint:gosec // it is small
 }
 
 // Manager is the service manager that started the process, such as systemd.
