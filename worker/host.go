@@ -158,6 +158,9 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := h.cfg.Redis.WeakTokens(); err != nil {
+		h.log.Warn().Err(err).Msg("the token can be guessed; it is taken as it is, for nodes of another implementation")
+	}
 	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
 		h.reports.Failed("definitions", err) // the publisher tries again
 	}

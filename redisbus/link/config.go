@@ -58,7 +58,9 @@ type Config struct {
 	// and channels. Letters, digits and ._:- only. Default "stellar".
 	Namespace string
 
-	// Token authenticates the cluster's messages, at least 16 bytes. Without a token
+	// Token authenticates the cluster's messages. It has to be strong, see
+	// [Secret.Validate], except in the modes plain and both, where the token of nodes
+	// of another implementation is taken as it is: see [Config.WeakTokens]. Without a token
 	// the first node draws a random one and keeps it in Redis: then every program
 	// that may read the namespace's keys belongs to the cluster.
 	Token Secret
@@ -91,21 +93,28 @@ func (c Config) Validate() error {
 const chooseToken = "choose a secret of at least 16 bytes, or none to have one drawn"
 
 func (c Config) validateTokens() error {
+	switch c.TokenMode {
+	case "", ModeHMAC, ModePlain, ModeBoth:
+	default:
+		return fmt.Errorf("token mode %q: use %s, %s or %s", c.TokenMode, ModeHMAC, ModePlain, ModeBoth)
+	}
+	if c.TokenMode.SharesToken() {
+		return nil
+	}
+	return c.WeakTokens()
+}
+
+// WeakTokens returns the errors of tokens that somebody could guess. In the modes plain and
+// both they are no error of [Config.Validate]: the token is that of other implementations.
+func (c Config) WeakTokens() error {
 	var errs []error
 	for _, t := range []struct {
 		name   string
 		secret Secret
 	}{{"token", c.Token}, {"token to accept as well", c.AlsoAccept}} {
-		if text := t.secret.Reveal(); text == "change-me" {
-			errs = append(errs, fmt.Errorf("%s: \"change-me\" is everybody's; %s", t.name, chooseToken))
-		} else if text != "" && len(text) < 16 {
-			errs = append(errs, fmt.Errorf("%s: %d bytes are too few; %s", t.name, len(text), chooseToken))
+		if err := t.secret.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w; %s", t.name, err, chooseToken))
 		}
-	}
-	switch c.TokenMode {
-	case "", ModeHMAC, ModePlain, ModeBoth:
-	default:
-		errs = append(errs, fmt.Errorf("token mode %q: use %s, %s or %s", c.TokenMode, ModeHMAC, ModePlain, ModeBoth))
 	}
 	return errors.Join(errs...)
 }

@@ -55,7 +55,7 @@ func TestConfigReportsEverythingAtOnceAndNoPassword(t *testing.T) {
 	require.NoError(t, embedded.New().Config().Validate())
 
 	err := link.Config{URL: "http://user:" + "hunter2@host:99999/x", Namespace: "a{b}", Token: "short"}.Validate()
-	for _, part := range []string{"redis://", "namespace", "token: 5 bytes"} {
+	for _, part := range []string{"redis://", "namespace", "token: weak secret: 5 bytes"} {
 		require.ErrorContains(t, err, part)
 	}
 	for _, url := range []string{

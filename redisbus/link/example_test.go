@@ -12,7 +12,7 @@ func ExampleConfig_Validate() {
 	fmt.Println(cfg.Validate())
 	// Output:
 	// namespace "my shop": use 1 to 200 letters, digits and . _ : -
-	// token: 9 bytes are too few; choose a secret of at least 16 bytes, or none to have one drawn
+	// token: weak secret: 9 bytes are too few; choose a secret of at least 16 bytes, or none to have one drawn
 }
 
 // A secret is redacted wherever it is printed, encoded or logged.

@@ -65,6 +65,7 @@ func TestOnlyWhoKnowsTheTokenGetsIn(t *testing.T) {
 	h := admin.Handler(set{1, 1}, "0123456789abcdef")
 	for authorization, code := range map[string]int{
 		"": 401, "Bearer": 401, "Bearer wrong": 401, "Bearer 0123456789abcdef": 200, "Bearer 0123456789abcdef ": 401,
+		"0123456789abcdef": 401, "Basic 0123456789abcdef": 401, " 0123456789abcdef": 401, "bearer 0123456789abcdef": 200,
 	} {
 		require.Equal(t, code, get(h, "/status", authorization).Code, authorization)
 		for _, probe := range []string{"/healthz", "/readyz"} {

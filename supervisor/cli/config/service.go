@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
@@ -67,6 +68,8 @@ func (s *Settings) Admin() (cfg admin.Config, err error) {
 		return cfg, nil
 	case errors.Is(err, admin.ErrTokenNeeded):
 		return cfg, Invalidf("%w: set %s or %[2]s_FILE, or use 127.0.0.1", err, adminToken)
+	case errors.Is(err, link.ErrWeakSecret):
+		return cfg, Invalidf("%s: %w", adminToken, err)
 	default:
 		return cfg, s.Problemf("admin-addr", "%w", err)
 	}
