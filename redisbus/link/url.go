@@ -162,6 +162,9 @@ func (c Config) locate() (*endpoint, error) {
 		// The library's error may quote the URL, and with it the password.
 		return nil, errors.New(harmless(err, rest, p.user) + ": " + urlForms)
 	}
+	if o.TLSConfig != nil && o.TLSConfig.InsecureSkipVerify {
+		return nil, errors.New("skip_verify would accept any server: leave it out, and name the server's authority with ca=FILE or in TLS.CA")
+	}
 	at.network, at.addr, at.db = o.Network, o.Addr, o.DB
 	at.username, at.password, at.tls = o.Username, o.Password, o.TLSConfig
 	if at.tls != nil && way != oneServer {
