@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
@@ -61,7 +62,7 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 			return err
 		}
 		if file != "" {
-			if err := replaceFile(file, write); err != nil {
+			if err := replaceFile(ctx, file, write); err != nil {
 				return err
 			}
 			return writeProgress(e, "exported", file, done)
@@ -116,12 +117,21 @@ func progressText(verb string, p cache.Progress) string {
 	return fmt.Sprintf("%s %d entries, skipped %d, %d bytes", verb, p.Entries, p.Skipped, p.Bytes)
 }
 
+// readerInterval is how often an export looks for the reader of a pipe.
+const readerInterval = 50 * time.Millisecond
+
 // replaceFile writes a temporary file and renames it to name, so that a failed export
 // does not destroy the previous file. If name exists and is not a regular file, such as
-// a pipe, replaceFile writes to it directly.
-func replaceFile(name string, write func(io.Writer) error) error {
+// a pipe, replaceFile writes to it directly, and waits for the reader of the pipe before.
+func replaceFile(ctx context.Context, name string, write func(io.Writer) error) error {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		f, err := service.OpenDevice(name)
+		for errors.Is(err, service.ErrNoReader) {
+			if err := link.Sleep(ctx, readerInterval); err != nil {
+				return context.Cause(ctx)
+			}
+			f, err = service.OpenDevice(name)
+		}
 		if err != nil {
 			return config.Usagef("%s: %w", name, service.WithoutPath(err))
 		}
