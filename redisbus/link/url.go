@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -226,11 +225,15 @@ func harmless(err error, rest, user string) string {
 	return text
 }
 
+// maxPEM is the size of the largest file of certificates, in bytes; a system's authorities
+// take a few hundred KiB.
+const maxPEM = 8 << 20
+
 // load reads the files into a TLS configuration.
 func (f TLSFiles) load(to *tls.Config) error {
 	var errs []error
 	if f.CA != "" {
-		text, err := os.ReadFile(f.CA)
+		text, err := ReadFile(f.CA, maxPEM)
 		to.RootCAs = x509.NewCertPool()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("redis: CA file: %w", err))
@@ -241,11 +244,17 @@ func (f TLSFiles) load(to *tls.Config) error {
 	if (f.Cert == "") != (f.Key == "") {
 		errs = append(errs, errors.New("redis: a certificate and its key go together: give both files or none"))
 	} else if f.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+		cert, errCert := ReadFile(f.Cert, maxPEM)
+		key, errKey := ReadFile(f.Key, maxPEM)
+		err := cmp.Or(errCert, errKey)
+		if err == nil {
+			var pair tls.Certificate
+			pair, err = tls.X509KeyPair(cert, key)
+			to.Certificates = []tls.Certificate{pair}
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("redis: certificate %s with key %s: %w", f.Cert, f.Key, err))
 		}
-		to.Certificates = []tls.Certificate{pair}
 	}
 	return errors.Join(errs...)
 }

@@ -154,7 +154,7 @@ func (f *setFlags) run(ctx context.Context, e *cluster.Env, args []string) error
 		return config.Usagef("--ttl: %s is not between 1ms and %s: leave it out for an entry that lives for ever", f.ttl, cache.MaxTTL)
 	}
 	key := args[0]
-	value, err := e.Argument(args[1], "VALUE-JSON", `'{"name": "Ada"}' or '"text"'`)
+	value, err := e.Argument(ctx, args[1], "VALUE-JSON", `'{"name": "Ada"}' or '"text"'`)
 	if err != nil {
 		return err
 	}

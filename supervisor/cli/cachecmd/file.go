@@ -78,20 +78,11 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 }
 
 func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file string) error {
-	var in io.Reader
-	if file == "-" {
-		in = e.StdinReader()
-	} else {
-		f, err := os.Open(file)
-		if err != nil {
-			return config.Usagef("%s: %w", file, service.WithoutPath(err))
-		}
-		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return config.Usagef("%s: it is a directory", file)
-		}
-		in = f
+	in, err := openInput(ctx, e, file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	return withCache(ctx, e, file, func(_ *cluster.Client, c *cache.Cache) error {
 		m := &meter{out: e.Stderr, verb: "imported", silent: !cluster.IsTerminal(e.Stderr)}
 		done, err := c.Import(ctx, in, cache.ImportOptions{KeepExisting: keepExisting, Report: m.report})
@@ -105,6 +96,25 @@ func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file str
 		}
 		return writeProgress(e, "imported", file, done)
 	})
+}
+
+// openInput opens the file of an import: a regular file, a pipe, or - for standard input.
+func openInput(ctx context.Context, e *cluster.Env, file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return e.StdinReader(ctx), nil
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, config.Usagef("%s: %w", file, service.WithoutPath(err))
+	}
+	if !info.Mode().IsRegular() && !info.IsDir() { // opening a pipe waits for its writer
+		return cluster.Interruptible(ctx, func() (io.Reader, error) { return os.Open(file) }), nil
+	}
+	f, err := link.OpenRegular(file)
+	if err != nil {
+		return nil, config.Usagef("%s: %w", file, service.WithoutPath(err))
+	}
+	return f, nil
 }
 
 // writeProgress writes the totals of an export or import.

@@ -128,9 +128,11 @@ func Printable(s string) string {
 // Argument returns a JSON argument of a command. The text "-" reads the argument from
 // standard input. If the argument is not JSON, the error is a [config.ErrUsage] that
 // calls it by the name what and shows the example.
-func (e *Env) Argument(text, what, example string) (json.RawMessage, error) {
+func (e *Env) Argument(ctx context.Context, text, what, example string) (json.RawMessage, error) {
 	if text == "-" {
-		all, err := io.ReadAll(io.LimitReader(e.StdinReader(), maxInput))
+		in := e.StdinReader(ctx)
+		defer in.Close()
+		all, err := io.ReadAll(io.LimitReader(in, maxInput))
 		if err != nil {
 			return nil, fmt.Errorf("%s: standard input: %w", what, err)
 		}
@@ -144,15 +146,15 @@ func (e *Env) Argument(text, what, example string) (json.RawMessage, error) {
 }
 
 // StdinReader returns standard input. If that is a terminal, it writes a hint that the
-// command waits for input.
-func (e *Env) StdinReader() io.Reader {
+// command waits for input. Reads fail when ctx ends.
+func (e *Env) StdinReader(ctx context.Context) io.ReadCloser {
 	if e.Stdin == nil {
-		return strings.NewReader("")
+		return io.NopCloser(strings.NewReader(""))
 	}
 	if IsTerminal(e.Stdin) {
 		_, _ = fmt.Fprintln(e.Stderr, "reading JSON from the terminal; end it with Ctrl-D")
 	}
-	return e.Stdin
+	return Interruptible(ctx, func() (io.Reader, error) { return io.NopCloser(e.Stdin), nil })
 }
 
 // IsTerminal reports whether the stream is a terminal.
