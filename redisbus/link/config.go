@@ -35,7 +35,7 @@ type Config struct {
 	//
 	// with rediss in the place of redis for TLS. It may be empty only when Dial is
 	// set. Its query may hold ca, cert and key (see TLS), and sentinel_user and
-	// sentinel_password.
+	// sentinel_password. Config prints without the secrets in it, the string itself does not.
 	URL string
 
 	// Username and Password win over those in the URL.
@@ -127,12 +127,11 @@ func (c Config) Keys() Keys { return NewKeys(c.withDefaults().Namespace) }
 // two buffers of a socket.
 func (e *endpoint) options(name string, size, buffer int) *redis.Options {
 	return &redis.Options{
-		Addr:       e.address(),
-		Dialer:     e.dial,
-		DB:         e.db,
-		Username:   e.username,
-		Password:   e.password,
-		ClientName: name,
+		Addr:                e.address(),
+		Dialer:              e.dial,
+		DB:                  e.db,
+		CredentialsProvider: e.credentials.give,
+		ClientName:          name,
 
 		Protocol:              2,
 		MaxRetries:            -1,

@@ -13,18 +13,19 @@ import (
 )
 
 func TestWeakSecrets(t *testing.T) {
-	for secret, says := range map[link.Secret]string{
-		"x":                                    "1 bytes are too few",
-		"0123456789abcde":                      "15 bytes are too few",
-		"change-me":                            "everybody's",
-		"change-me-change-me":                  "everybody's",
-		"Please, Change Me! 0123456789":        "everybody's",
-		link.Secret(strings.Repeat(" ", 16)):   "1 different characters",
-		link.Secret(strings.Repeat("a", 1000)): "1 different characters",
-		"abcdabcdabcdabcd":                     "4 different characters",
-		"passwordpassword":                     "repeats itself",
-		"abcdefgabcdefgabc":                    "repeats itself",
+	for text, says := range map[string]string{
+		"x":                             "1 bytes are too few",
+		"0123456789abcde":               "15 bytes are too few",
+		"change-me":                     "everybody's",
+		"change-me-change-me":           "everybody's",
+		"Please, Change Me! 0123456789": "everybody's",
+		strings.Repeat(" ", 16):         "1 different characters",
+		strings.Repeat("a", 1000):       "1 different characters",
+		"abcdabcdabcdabcd":              "4 different characters",
+		"passwordpassword":              "repeats itself",
+		"abcdefgabcdefgabc":             "repeats itself",
 	} {
+		secret := link.NewSecret(text)
 		err := secret.Validate()
 		require.ErrorIs(t, err, link.ErrWeakSecret, says)
 		require.ErrorContains(t, err, says)
@@ -39,7 +40,7 @@ func TestWeakSecrets(t *testing.T) {
 			require.ErrorIs(t, c.WeakTokens(), link.ErrWeakSecret, "with a warning")
 		}
 	}
-	require.NoError(t, link.Secret("").Validate())
+	require.NoError(t, link.Secret{}.Validate())
 }
 
 func TestRandomSecretsAreStrong(t *testing.T) {
@@ -47,7 +48,7 @@ func TestRandomSecretsAreStrong(t *testing.T) {
 		b := make([]byte, 16)
 		_, _ = rand.Read(b)
 		for _, text := range []string{string(b), hex.EncodeToString(b), base64.StdEncoding.EncodeToString(b), rand.Text()} {
-			require.NoError(t, link.Secret(text).Validate(), "%q", text)
+			require.NoError(t, link.NewSecret(text).Validate(), "%q", text)
 		}
 	}
 }

@@ -110,10 +110,8 @@ func (c Config) endpoint() (*endpoint, error) {
 // complete applies the fields of the configuration that win over the URL.
 func (c Config) complete(at *endpoint) (*endpoint, error) {
 	at.dialer = c.Dial
-	at.username = cmp.Or(c.Username, at.username)
-	at.password = cmp.Or(c.Password.Reveal(), at.password)
-	at.sentinelUser = cmp.Or(c.SentinelUsername, at.sentinelUser)
-	at.sentinelPassword = cmp.Or(c.SentinelPassword.Reveal(), at.sentinelPassword)
+	at.credentials = credentials{cmp.Or(c.Username, at.credentials.username), c.Password.Or(at.credentials.password)}
+	at.sentinels = credentials{cmp.Or(c.SentinelUsername, at.sentinels.username), c.SentinelPassword.Or(at.sentinels.password)}
 	at.files = TLSFiles{
 		CA: cmp.Or(c.TLS.CA, at.files.CA), Cert: cmp.Or(c.TLS.Cert, at.files.Cert), Key: cmp.Or(c.TLS.Key, at.files.Key),
 	}
@@ -135,7 +133,7 @@ func (c Config) locate() (*endpoint, error) {
 	if err != nil {
 		return nil, errors.New("not a valid query")
 	}
-	at := &endpoint{sentinelUser: query.Get(sentinelUser), sentinelPassword: query.Get(sentinelPassword)}
+	at := &endpoint{sentinels: credentials{query.Get(sentinelUser), NewSecret(query.Get(sentinelPassword))}}
 	at.files = TLSFiles{CA: query.Get("ca"), Cert: query.Get("cert"), Key: query.Get("key")}
 	for _, ours := range []string{"ca", "cert", "key", sentinelUser, sentinelPassword} {
 		query.Del(ours)
@@ -165,7 +163,7 @@ func (c Config) locate() (*endpoint, error) {
 		return nil, errors.New("skip_verify would accept any server: leave it out, and name the server's authority with ca=FILE or in TLS.CA")
 	}
 	at.network, at.addr, at.db = o.Network, o.Addr, o.DB
-	at.username, at.password, at.tls = o.Username, o.Password, o.TLSConfig
+	at.credentials, at.tls = credentials{o.Username, NewSecret(o.Password)}, o.TLSConfig
 	if at.tls != nil && way != oneServer {
 		at.tls.ServerName = "" // the name of the host that is dialled
 	}

@@ -78,6 +78,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return err
 	}
+	cfg.Set.Redis = cfg.Set.Redis.Sealed()
 	cfg.Set.Backoff, cfg.Set.MaxBackoff, cfg.Set.CrashLimit = backoff, maxBackoff, -1
 	d := &demo{cfg: cfg, shown: &progress{out: cfg.Out, terminal: cfg.Terminal}}
 	app := worker.NewApp()
