@@ -92,3 +92,28 @@ func TestWhatACommandTaskReadsOfItsProcess(t *testing.T) {
 		})
 	}
 }
+
+// A socket that another user offers gets no data.
+func TestASocketOfAnotherUserIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run programs as other users")
+	}
+	env, path := home(t), built(t)
+	socket := filepath.Join(env["XDG_RUNTIME_DIR"], "s")
+	b := prepare(t, path, env, "--workers", "1", "--socket", socket)
+	asNobody(t, env, path)(b)
+	require.NoError(t, b.cmd.Start())
+	b.err.await(t, "node is running", 1)
+	for _, args := range [][]string{{"cache", "set", "k", `"` + secret + `"`}, {"status"}, {"enqueue", "echo"}} {
+		r := stellar(t, env, append(args, "--socket", socket)...)
+		require.Equal(t, 78, r.code, r.out)
+		require.Contains(t, r.err, "belongs to another user (65534)")
+	}
+	get := prepare(t, path, env, "cache", "get", "k", "--socket", socket)
+	asNobody(t, env, path)(get)
+	require.NoError(t, get.cmd.Start())
+	require.Equal(t, 1, get.wait(t), "nothing has arrived: %s", get.out)
+	require.NoError(t, b.cmd.Process.Signal(syscall.SIGTERM))
+	require.Zero(t, b.wait(t), b.err)
+}
