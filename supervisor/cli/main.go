@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -128,7 +127,7 @@ func finish(ctx context.Context, env *cluster.Env, err error) int {
 		err = cause
 	}
 	if _, logged := errors.AsType[loggedError](err); !logged || env.LogsToFile() { // a user may not look into the log file
-		_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", env.Program, cluster.Printable(err.Error()))
+		env.WriteError(err)
 	}
 	return exitCode(err)
 }

@@ -141,9 +141,9 @@ func get(ctx context.Context, e *cluster.Env, args []string) error {
 			for i, item := range found.Items {
 				texts[i] = string(item)
 			}
-			return e.WriteLine("[" + strings.Join(texts, ",") + "]")
+			return e.WriteStored(json.RawMessage("[" + strings.Join(texts, ",") + "]"))
 		default:
-			return e.WriteLine(string(found.Value))
+			return e.WriteStored(found.Value)
 		}
 	})
 }
@@ -196,7 +196,7 @@ func keys(ctx context.Context, e *cluster.Env, args []string) error {
 			return e.WriteJSON(keys)
 		}
 		for _, key := range keys {
-			if err := e.WriteLine(strings.ReplaceAll(key, "\n", `\n`)); err != nil {
+			if err := e.WriteLine(key); err != nil {
 				return err
 			}
 		}

@@ -67,7 +67,7 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 			}
 			return writeProgress(e, "exported", file, done)
 		}
-		if err := write(e.Stdout); err != nil {
+		if err := write(e.JSONWriter()); err != nil {
 			return err
 		}
 		if done.Skipped > 0 {

@@ -132,7 +132,7 @@ func (e *Env) findSocket() (string, error) {
 	case len(live) == 1:
 		return live[0], nil
 	case len(live) > 1:
-		return "", config.Usagef("several sets run here: choose one with --socket (or STELLAR_SOCKET):\n  %s", strings.Join(live, "\n  "))
+		return "", config.Usagef("several sets run here: choose one with --socket (or STELLAR_SOCKET): %s", strings.Join(live, ", "))
 	case len(other) > 0:
 		return "", config.As(ErrNoSet, fmt.Errorf(
 			"no running set found in namespace %s: choose one that runs with --namespace: %s", s.Namespace, strings.Join(other, ", ")))

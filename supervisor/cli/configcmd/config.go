@@ -132,7 +132,7 @@ func show(e *cluster.Env, p config.Prepared) error {
 	if err := e.WriteTable(rows); err != nil {
 		return err
 	}
-	return e.WriteLine("\nRedis: " + where)
+	return e.WriteLine("", "Redis: "+where)
 }
 
 // settingsOf returns the values of all flags of run, and for each secret whether it is

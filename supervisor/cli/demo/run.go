@@ -15,6 +15,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -244,7 +245,7 @@ func (d *demo) await(ctx context.Context) error {
 				return nil // tasks are lost: the sums will differ
 			}
 		} else if ctx.Err() == nil {
-			d.shown.note(fmt.Sprintf("waiting for Redis: %v", err))
+			d.shown.note(cluster.Printable(fmt.Sprintf("waiting for Redis: %v", err)))
 		}
 		if err := link.Sleep(ctx, look); err != nil {
 			return err
