@@ -57,7 +57,8 @@ type Host struct {
 	client    *redis.Client // joins, hand-overs, delayed tasks
 	heart     *redis.Client // heartbeats and probes alone, so that nothing holds them up
 	listener  *redis.Client
-	sender    *redis.Client // enqueues of all nodes
+	sender    *redis.Client // enqueues and cache requests of all nodes
+	batcher   *cache.Batcher
 	tasks     *tasks.Client // which the nodes' clients are branches of
 	keys      link.Keys
 	directory membership.Directory
@@ -113,13 +114,14 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if h.listener, err = link.OpenClient(cfg.Redis, "stellar:host:subscriber"); err != nil {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close())
 	}
-	if h.sender, err = link.OpenClient(cfg.Redis, "stellar:host:enqueues"); err != nil {
+	if h.sender, err = link.OpenClient(cfg.Redis, "stellar:host:sender"); err != nil {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close(), h.listener.Close())
 	}
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
-	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, h.reports, cfg.Log)
+	h.batcher = cache.NewBatcher(h.sender)
+	h.cache = cfg.Cache.open(cache.Config{Client: h.client, Batcher: h.batcher, Keys: h.keys, Reports: h.reports, Log: cfg.Log})
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
 	h.mover.Warnings = &h.warnings
