@@ -87,7 +87,7 @@ func (n *Node) openBase(base *group.Group) error {
 	a := &API{Incarnation: n.lease.Incarnation, Log: n.log}
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
-	cfg.Publisher, cfg.Subscriber, cfg.Identity = n.conns.Client, n.conns.Subscriber, n.identity()
+	cfg.Publisher, cfg.Subscriber, cfg.Outbox, cfg.Identity = n.conns.Client, n.conns.Subscriber, h.outbox, n.identity()
 	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.cfg.Observer
 	wrap := &h.cfg.App.middleware
 	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
