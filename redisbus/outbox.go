@@ -19,7 +19,7 @@ const (
 	maxPipeline = 256
 	maxFlights  = 2
 	// Number and size in bytes of the buffers that are kept for the next messages.
-	spareBuffers = 64
+	spareBuffers = maxPipeline
 	spareBytes   = 1 << 10
 )
 
@@ -198,8 +198,10 @@ func (o *Outbox) recycle(b *batch) {
 
 func (o *Outbox) send(ctx context.Context, batch []posting) {
 	commands := make([]*redis.IntCmd, len(batch))
+	words := make([]any, 0, 3*len(batch)) // of all commands
 	for i, p := range batch {
-		commands[i] = redis.NewIntCmd(ctx, "publish", p.channel, p.payload())
+		words = append(words, "publish", p.channel, p.payload())
+		commands[i] = redis.NewIntCmd(ctx, words[3*i:]...)
 	}
 	if len(batch) == 1 {
 		_ = o.client.Process(ctx, commands[0])

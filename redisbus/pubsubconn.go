@@ -110,15 +110,13 @@ func (p *pubsubConn) next() (pubsubEvent, error) {
 	if err != nil || n < 3 {
 		return pubsubEvent{}, errors.Join(err, p.discardBulks(n))
 	}
-	kind, err := p.readBulk()
-	if err != nil {
+	var event pubsubEvent
+	if event.kind, err = p.readName(internKind); err != nil {
 		return pubsubEvent{}, err
 	}
-	name, err := p.readBulk()
-	if err != nil {
+	if event.channel, err = p.readName(p.internChannel); err != nil {
 		return pubsubEvent{}, err
 	}
-	event := pubsubEvent{kind: string(kind), channel: p.internChannel(name)}
 	if event.kind == "message" {
 		event.payload, err = p.readBulk()
 	} else {
@@ -134,6 +132,32 @@ func (p *pubsubConn) discardBulks(n int) error {
 		}
 	}
 	return nil
+}
+
+// readName reads a bulk string that intern most often knows, which then is not copied.
+func (p *pubsubConn) readName(intern func([]byte) string) (string, error) {
+	n, err := p.readCount('$')
+	if err != nil || n < 0 {
+		return "", err
+	}
+	if n+len("\r\n") > p.reader.Size() {
+		text, err := p.readText(n)
+		return string(text), err
+	}
+	text, err := p.reader.Peek(n + len("\r\n"))
+	if err != nil {
+		return "", err
+	}
+	name := intern(text[:n])
+	_, err = p.reader.Discard(len(text))
+	return name, err
+}
+
+func internKind(kind []byte) string {
+	if string(kind) == "message" {
+		return "message"
+	}
+	return string(kind)
 }
 
 func (p *pubsubConn) internChannel(name []byte) string {
@@ -152,11 +176,16 @@ func (p *pubsubConn) readBulk() ([]byte, error) {
 	if err != nil || n < 0 {
 		return nil, err
 	}
+	return p.readText(n)
+}
+
+// readText reads the n bytes of a bulk string.
+func (p *pubsubConn) readText(n int) ([]byte, error) {
 	text := make([]byte, min(n, MaxMessage+1))
 	if _, err := io.ReadFull(p.reader, text); err != nil {
 		return nil, err
 	}
-	_, err = p.reader.Discard(n - len(text) + len("\r\n"))
+	_, err := p.reader.Discard(n - len(text) + len("\r\n"))
 	return text, err
 }
 
