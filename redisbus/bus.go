@@ -23,8 +23,8 @@ type BusConfig struct {
 	// The bus dials with the options of Subscriber.
 	Publisher, Subscriber *redis.Client
 
-	// Outbox, when set, is shared by the buses of the process, and sends in the place of
-	// Publisher: see [Bus.Close]. Default: the bus's own, with Publisher.
+	// Outbox, when set, is shared by the buses of the process. Default: the bus's own, which
+	// connects as Publisher does.
 	Outbox *Outbox
 
 	// Keys names the cluster's channels.
@@ -179,7 +179,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	b.prover.Store(known)
 	b.opening = opens
-	b.out = &lane{Outbox: cmp.Or(cfg.Outbox, NewOutbox(cfg.Publisher))}
+	b.out = &lane{Outbox: cmp.Or(cfg.Outbox, NewOutbox(cfg.Publisher)), alone: cfg.Outbox == nil}
 	b.subs.Store(&map[string][]*Subscription{})
 	b.pubsub.peers = newPeers()
 	b.pubsub.changed = make(chan struct{}, 1)
@@ -218,8 +218,8 @@ type BusStats struct {
 	Connected bool `json:"connected"`
 }
 
-// Close refuses further messages, with [link.ErrUnavailable] and [ErrClosed]. It is for a bus
-// with a shared [BusConfig].Outbox, which works on after the bus's own connections.
+// Close refuses further messages, with [link.ErrUnavailable] and [ErrClosed]. Call it after
+// Serve has returned.
 func (b *Bus) Close() { b.out.close() }
 
 // Stats returns the current counts.

@@ -35,6 +35,8 @@ type Outbox struct {
 	landed  sync.Cond // on mu: messages have been sent
 	ready   []*lane   // the lanes with messages, except those with messages in a pipeline
 	flights int
+	closed  bool
+	idle    []*publishConn // the connections that no pipeline uses
 	// spare and buffers hold memory for the next pipelines and the next messages.
 	spare   []*batch
 	buffers [][]byte
@@ -43,6 +45,7 @@ type Outbox struct {
 // lane has the messages of one bus.
 type lane struct {
 	*Outbox
+	alone bool // no other bus shares the outbox
 
 	// order is held while a message gets its number and its place.
 	order   sync.Mutex
@@ -51,7 +54,7 @@ type lane struct {
 	// Outbox.mu guards the rest.
 	queue  []posting
 	flying bool // messages are in a pipeline
-	closed bool
+	ended  bool // the bus is closed
 }
 
 // batch is what goes in one pipeline.
@@ -69,7 +72,8 @@ type posting struct {
 
 func (p *posting) payload() []byte { return p.text[len(p.channel)+1:] }
 
-// NewOutbox returns an outbox that sends with this client.
+// NewOutbox returns an outbox that connects as this client does. It has up to two connections
+// of its own, until [Outbox.Close].
 func NewOutbox(client *redis.Client) *Outbox {
 	o := &Outbox{client: client}
 	o.landed.L = &o.mu
@@ -104,7 +108,7 @@ func (l *lane) put(p posting, now time.Time, seal func(to []byte, seq uint64) []
 func (l *lane) admit() (buffer []byte, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.ended {
 		return nil, link.NotSent(ErrClosed)
 	}
 	if len(l.queue) >= maxQueued {
@@ -119,16 +123,22 @@ func (l *lane) admit() (buffer []byte, err error) {
 // close refuses further messages.
 func (l *lane) close() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
+	l.ended = true
+	l.mu.Unlock()
+	if l.alone {
+		l.Outbox.Close()
+	}
 }
 
 // drain waits until all messages have been sent.
 func (l *lane) drain() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for l.flying || len(l.queue) > 0 {
 		l.landed.Wait()
+	}
+	l.mu.Unlock()
+	if l.alone {
+		l.hangUp()
 	}
 }
 
@@ -196,29 +206,16 @@ func (o *Outbox) recycle(b *batch) {
 	o.landed.Broadcast()
 }
 
-func (o *Outbox) send(ctx context.Context, batch []posting) {
-	commands := make([]*redis.IntCmd, len(batch))
-	words := make([]any, 0, 3*len(batch)) // of all commands
-	for i, p := range batch {
-		words = append(words, "publish", p.channel, p.payload())
-		commands[i] = redis.NewIntCmd(ctx, words[3*i:]...)
+// send publishes the messages.
+func (o *Outbox) send(ctx context.Context, postings []posting) {
+	c, err := o.connection(ctx)
+	if err != nil {
+		tellAll(postings, err)
+		return
 	}
-	if len(batch) == 1 {
-		_ = o.client.Process(ctx, commands[0])
-	} else {
-		pipeline := o.client.Pipeline()
-		for _, c := range commands {
-			_ = pipeline.Process(ctx, c)
-		}
-		_, _ = pipeline.Exec(ctx) // each command has its own error
+	if err = c.publish(postings); err != nil {
+		c.close()
+		return
 	}
-	for i, p := range batch {
-		if p.done != nil {
-			receivers, err := commands[i].Result()
-			if err != nil {
-				err = link.Explain(err)
-			}
-			p.done(receivers, err)
-		}
-	}
+	o.keep(c)
 }

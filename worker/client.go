@@ -219,6 +219,9 @@ func (c *Client) Close() error {
 			c.Cache.Close()
 		}
 		c.served.Wait()
+		if c.Bus != nil {
+			c.Bus.Close()
+		}
 		c.err = errors.Join(c.redis.Close(), c.subscriber.Close())
 	})
 	return c.err

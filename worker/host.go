@@ -239,5 +239,6 @@ func (h *Host) Close(wait time.Duration) error {
 	if h.tasks != nil {
 		h.tasks.Close()
 	}
+	h.outbox.Close()
 	return errors.Join(h.client.Close(), h.heart.Close(), h.listener.Close(), h.sender.Close())
 }

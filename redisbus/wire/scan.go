@@ -245,7 +245,7 @@ func plainLength(text []byte) int {
 		quotes, slashes := eight^ones*'"', eight^ones*'\\'
 		// A byte's top bit gets set where the byte is below the number that is subtracted, or
 		// wrongly behind such a byte.
-		if special := eight | eight-ones*0x20 | (quotes-ones)&^quotes | (slashes-ones)&^slashes; special&tops != 0 {
+		if special := eight | eight - ones*0x20 | (quotes-ones)&^quotes | (slashes-ones)&^slashes; special&tops != 0 {
 			break
 		}
 	}
