@@ -23,6 +23,9 @@ type pubsubEvent struct {
 	payload       []byte
 }
 
+// messageEvent is the kind of an event that is a message.
+const messageEvent = "message"
+
 // openPubSub connects to the server that the subscriber's options name.
 func (b *Bus) openPubSub(ctx context.Context) (*pubsubConn, error) {
 	conn, err := dial(ctx, b.subscriber.Options())
@@ -56,7 +59,7 @@ func (p *pubsubConn) next() (pubsubEvent, error) {
 	if event.channel, err = p.readName(p.internChannel); err != nil {
 		return pubsubEvent{}, err
 	}
-	if event.kind == "message" {
+	if event.kind == messageEvent {
 		event.payload, err = p.readBulk()
 	} else {
 		_, err = p.readCount(':')
@@ -65,8 +68,8 @@ func (p *pubsubConn) next() (pubsubEvent, error) {
 }
 
 func internKind(kind []byte) string {
-	if string(kind) == "message" {
-		return "message"
+	if string(kind) == messageEvent {
+		return messageEvent
 	}
 	return string(kind)
 }

@@ -22,7 +22,7 @@ func HungUp(conn net.Conn) bool {
 	err = raw.Read(func(fd uintptr) bool {
 		var one [1]byte
 		n, err := syscall.Read(int(fd), one[:])
-		hungUp = n >= 0 && err == nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR //nolint:errorlint // it is a number
+		hungUp = n >= 0 && err == nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR
 		return true
 	})
 	return hungUp || err != nil

@@ -242,10 +242,10 @@ func plainLength(text []byte) int {
 	n := 0
 	for ; len(text)-n >= 8; n += 8 {
 		eight := binary.LittleEndian.Uint64(text[n:])
-		quotes, slashes := eight^ones*'"', eight^ones*'\\'
+		controls, quotes, slashes := eight-ones*0x20, eight^ones*'"', eight^ones*'\\'
 		// A byte's top bit gets set where the byte is below the number that is subtracted, or
 		// wrongly behind such a byte.
-		if special := eight | eight - ones*0x20 | (quotes-ones)&^quotes | (slashes-ones)&^slashes; special&tops != 0 {
+		if special := eight | controls | (quotes-ones)&^quotes | (slashes-ones)&^slashes; special&tops != 0 {
 			break
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"sync"
 	"unicode/utf8"
 )
 
@@ -84,30 +83,11 @@ func Encode(v any) ([]byte, error) {
 	if raw, ok := v.(json.RawMessage); ok {
 		return raw, nil
 	}
-	e := encoders.Get().(*encoder) //nolint:forcetypeassert // nothing else is in the pool
-	e.Reset()
-	if err := e.json.Encode(v); err != nil {
-		return nil, err // it is not known whether the encoder can be used again
+	var buffer bytes.Buffer
+	e := json.NewEncoder(&buffer)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
 	}
-	text := bytes.Clone(e.Bytes()[:e.Len()-len("\n")])
-	if e.Cap() <= maxSpare {
-		encoders.Put(e)
-	}
-	return text, nil
+	return bytes.TrimSuffix(buffer.Bytes(), []byte{'\n'}), nil
 }
-
-// encoder encodes into its own buffer.
-type encoder struct {
-	bytes.Buffer
-	json *json.Encoder
-}
-
-// maxSpare is the size of the largest buffer that is kept, in bytes.
-const maxSpare = 16 << 10
-
-var encoders = sync.Pool{New: func() any {
-	e := &encoder{}
-	e.json = json.NewEncoder(&e.Buffer)
-	e.json.SetEscapeHTML(false)
-	return e
-}}
