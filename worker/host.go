@@ -72,7 +72,7 @@ type Host struct {
 
 	announcer  *announcer
 	starts     turns       // of the nodes that join and connect
-	handOvers  turns       // of the nodes that are handed over
+	endings    turns       // of the nodes that resign or are handed over
 	handedOver redisProbe  // when a hand-over last got on
 	noticed    atomic.Bool // a node has looked for other processes that do not go with this one
 	endpoints  endpoints
@@ -81,6 +81,7 @@ type Host struct {
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
 	solo        runner.Solo
+	flow        runner.Flow
 	warnings    runner.Warnings
 	claims      claimGate
 	zombies     zombies
@@ -100,7 +101,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h := &Host{
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log),
 		beacons: redisbus.NewBeacons(), announcer: newAnnouncer(), leaves: newLeaves(),
-		starts: make(turns, startTurns), handOvers: make(turns, handOverTurns),
+		starts: make(turns, startTurns), endings: make(turns, endTurns),
 	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*abandoned]struct{}{}
 	h.reports.Observer = cfg.Observer
