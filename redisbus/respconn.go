@@ -46,12 +46,16 @@ func dial(ctx context.Context, o *redis.Options) (*respConn, error) {
 func (c *respConn) handshake() error {
 	o := c.options
 	_ = c.conn.SetReadDeadline(time.Now().Add(o.ReadTimeout))
+	user, password := o.Username, o.Password
+	if o.CredentialsProvider != nil {
+		user, password = o.CredentialsProvider()
+	}
 	var commands [][]string
 	switch {
-	case o.Username != "":
-		commands = append(commands, []string{"auth", o.Username, o.Password})
-	case o.Password != "":
-		commands = append(commands, []string{"auth", o.Password})
+	case user != "":
+		commands = append(commands, []string{"auth", user, password})
+	case password != "":
+		commands = append(commands, []string{"auth", password})
 	}
 	if o.ClientName != "" {
 		commands = append(commands, []string{"client", "setname", o.ClientName})
