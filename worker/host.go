@@ -96,6 +96,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
+	cfg.Redis = cfg.Redis.Sealed()
 	cfg.App.seal()
 	h := &Host{
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log),
@@ -158,6 +159,9 @@ func (h *Host) Open(ctx context.Context) error {
 	token, err := h.clusterToken(ctx)
 	if err != nil {
 		return err
+	}
+	if err := h.cfg.Redis.WeakTokens(); err != nil {
+		h.log.Warn().Err(err).Msg("the token can be guessed; it is taken as it is, for nodes of another implementation")
 	}
 	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
 		h.reports.Failed("definitions", err) // the publisher tries again
