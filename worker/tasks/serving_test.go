@@ -51,7 +51,8 @@ func TestNodesOfManyQueuesAreWokenForAnyOfThem(t *testing.T) {
 		for range 14 {
 			<-ran
 		}
-		require.Equal(t, began, time.Now(), "no node looked only because time had passed")
+		require.LessOrEqual(t, time.Since(began), 4*time.Millisecond, "but for the pauses of a node that tends q300, "+
+			"no node looked only because time had passed")
 	})
 }
 
