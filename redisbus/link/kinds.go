@@ -13,7 +13,7 @@ var kinds = []struct{ name, kind string }{
 	{"connections", "hash"}, {"connections:", "set"}, {"lock:", "string"}, {"loader:", "string"}, {"locks:", "set"},
 	{"tasks", "hash"}, {"queue:", "list"}, {"queues", "set"}, {"settings", "hash"}, {"active", "hash"}, {"bytes", "hash"},
 	{"weighing", "hash"}, {"weighed:", "set"},
-	{"idle:", "set"}, {"idlers:", "set"}, {"serves:", "zset"}, {"lists", "hash"}, {"delayed:", "zset"}, {"parked:", "list"},
+	{"idle:", "set"}, {"idlers:", "set"}, {"serves:", "zset"}, {"lists", "hash"}, {"tended", "hash"}, {"delayed:", "zset"}, {"parked:", "list"},
 	{"parked", "set"}, {"owned:", "hash"}, {"stream:", "hash"},
 	{"producer:", "string"}, {"unique", "hash"}, {"unique:until", "zset"}, {"deadlines", "zset"},
 	{"blocked", "hash"}, {"followers", "hash"},

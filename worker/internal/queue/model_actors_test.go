@@ -197,17 +197,20 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 		m.spec.passOn(again || idle, s.cfg.Queues)
 		return
 	}
-	tends := flat && a.tend && idle && len(ids) > 0 && m.spec.tends(a.name, s.cfg.Queues)
-	require.Equal(m.t, tends, s.tends)
-	if !tends && was {
-		for _, q := range s.cfg.Queues {
-			if m.spec.untend(q, a.name) && again {
-				idle = false // the lost answer was that it tends
-			}
+	var tended []string
+	if flat && a.tend && idle && len(ids) > 0 {
+		tended = m.spec.tends(a.name, s.cfg.Queues)
+	}
+	require.Equal(m.t, len(tended) > 0, s.tends)
+	for _, q := range s.cfg.Queues {
+		if was && !slices.Contains(tended, q) && m.spec.untend(q, a.name) && again {
+			idle = false // the lost answer was that it tends
 		}
 	}
 	require.Equal(m.t, idle, s.idle || s.tends)
-	m.spec.claimed(a.name, s.cfg.Queues, again, was, idle && !tends)
+	for _, q := range s.cfg.Queues {
+		m.spec.claimed(a.name, []string{q}, again, was, idle && !slices.Contains(tended, q))
+	}
 	m.spec.passOn(idle, s.cfg.Queues)
 }
 

@@ -72,26 +72,26 @@ func (s *spec) claimed(name string, queues []string, again, was, idle bool) {
 	}
 }
 
-// tends begins the tending of the queues by an incarnation, and reports whether it tends them:
-// not if another tends one.
-func (s *spec) tends(name string, queues []string) bool {
+// tends begins the tending of queues by an incarnation, and returns those that it tends: none if
+// another tends one.
+func (s *spec) tends(name string, queues []string) (tended []string) {
 	for _, q := range queues {
 		if other := s.tender(q); other != "" && other != name {
-			return false
+			return nil
 		}
 	}
 	for _, ids := range s.Parked {
 		if len(ids) > 0 {
-			return false
+			return nil
 		}
 	}
 	for _, q := range queues {
-		if !s.Ready[q] {
-			s.Ready[q], s.Queues[q] = true, true
+		if s.Ready[q] {
+			s.Tended[q] = specTender{name, s.Now + tendedFor.Milliseconds()}
+			tended = append(tended, q)
 		}
-		s.Tended[q] = specTender{name, s.Now + tendedFor.Milliseconds()}
 	}
-	return true
+	return tended
 }
 
 // passOn is what a claim that found enough does for the tasks that it left.

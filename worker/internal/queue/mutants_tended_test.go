@@ -28,11 +28,14 @@ var tendedMutants = []mutant{
 	{"work", "ARGV[6] ~= '' and ", ""},
 	{"work", "#ids > 0 and ", ""},
 	{"work", "#parked == 0 and ", ""},
-	{"work", " and not tended\n", "\n"},
-	{"work", "type(filled(ARGV[i])) ~= 'table'", "true"},
-	{"work", "    if not tends then untend(ARGV[i], incarnation) end\n", ""},
-	{"work", "local waits = idle and not tends", "local waits = idle"},
-	{"work", "tends and 2 or waits", "waits"},
+	{"work", " and not tended, {}", ", {}"},
+	{"work", "if ready[i - 7] == 1 then till", "if true then till"},
+	{"work", "(tends and ready[i - 7] == 1)", "tends"},
+	{"work", "(tends and ready[i - 7] == 1)", "false"},
+	{"work", "if ARGV[5] == '1' and (waits or not tends) then untend(ARGV[i], incarnation) end", ""},
+	{"work", "(waits or not tends)", "waits"},
+	{"work", "(waits or not tends)", "not tends"},
+	{"work", "tends and 2 or idle", "idle"},
 	{"claim", "tended = untend(ARGV[i], incarnation) or tended", ""},
 	{"claim", " and not (again and tended)", ""},
 	{"claim", " and not (again and tended)", " and not tended"},
@@ -182,16 +185,20 @@ var tendedCases = map[string]func(*machine){
 		m.enqueueOne(1, draft{Queue: "b"})
 		require.Empty(m.t, m.spec.Idle["b"])
 	},
-	"an index that was lost": func(m *machine) {
-		a := m.worker()
-		m.enqueueOne(1, draft{})
-		draw := m.draw
-		m.draw = func(string, int) int { return 0 }
-		m.step(m.loseIndex)
-		m.draw = draw
-		a.tend = true
+	"a queue that is not in the index is not tended": func(m *machine) {
+		a := m.tender() // of "a"
+		m.enqueueOne(1, draft{Queue: "b"})
+		require.Empty(m.t, m.spec.Idle["b"])
 		m.take(a, 9)
+		require.Len(m.t, m.spec.Tended, 2)
+		m.sleep(tendedFor.Milliseconds() + 1)
+		m.step(func() { m.dueAs("m0", VisitReady, 9, 9) }) // which takes both out of the index
 		m.enqueueOne(1, draft{})
+		m.take(a, 9)
+		require.Len(m.t, m.spec.Tended, 1)
+		require.Len(m.t, m.spec.Idle["b"], 1)
+		m.enqueueOne(1, draft{Queue: "b"})
+		require.Empty(m.t, m.spec.Idle["b"])
 	},
 	"another tends one of the queues": func(m *machine) {
 		m.step(m.join)

@@ -46,7 +46,7 @@ var workMutants = []mutant{
 	{"work", "parked = fits(key('parked'), 'set') and", "parked = false and"},
 	{"work", "local idle = asked < want and bytes < most", "local idle = asked < want"},
 	{"work", "local idle = asked < want and bytes < most", "local idle = true"},
-	{"work", "if waits or ARGV[5] == '1' then", "if waits then"},
+	{"work", "if idle or ARGV[5] == '1' then\n  for i", "if idle then\n  for i"},
 	{"work", "waits and 'SADD' or 'SREM'", "'SREM'"},
 	{"work", "> 0 then rouse(ARGV[i]) end", "< 0 then rouse(ARGV[i]) end"},
 }

@@ -123,18 +123,19 @@ end
 
 local idle = asked < want and bytes < most
 
--- It tends its queues if tasks came, and nobody else does.
-local tends = idle and ARGV[6] ~= '' and #ids > 0 and #parked == 0 and #broken == 0 and not tended
-for i = 8, served do tends = tends and type(filled(ARGV[i])) ~= 'table' end
-if tends then
-  local till = {}
-  for i = 8, served do till[#till + 1], till[#till + 2] = ARGV[i], int(at + ARGV[6]) .. '|' .. incarnation end
-  tends = type(redis.pcall('HSET', key('tended'), unpack(till))) == 'number'
+-- It tends its queues if tasks came, and nobody else does: those that are in ready, where a task
+-- that nobody is woken for has to be.
+local tends, ready = idle and ARGV[6] ~= '' and #ids > 0 and #parked == 0 and #broken == 0 and not tended, {}
+if tends then ready = redis.pcall('SMISMEMBER', key('ready'), unpack(ARGV, 8, served)) end
+local till = {}
+for i = 8, served do
+  if ready[i - 7] == 1 then till[#till + 1], till[#till + 2] = ARGV[i], int(at + ARGV[6]) .. '|' .. incarnation end
 end
-local waits = idle and not tends -- to be woken
-if waits or ARGV[5] == '1' then
+tends = #till > 0 and type(redis.pcall('HSET', key('tended'), unpack(till))) == 'number'
+if idle or ARGV[5] == '1' then
   for i = 8, served do
-    if not tends then untend(ARGV[i], incarnation) end
+    local waits = idle and not (tends and ready[i - 7] == 1) -- to be woken
+    if ARGV[5] == '1' and (waits or not tends) then untend(ARGV[i], incarnation) end
     if type(redis.pcall(waits and 'SADD' or 'SREM', key('idle:' .. ARGV[i]), incarnation)) == 'table' then
       broken[#broken + 1] = key('idle:' .. ARGV[i])
     end
@@ -145,4 +146,4 @@ if not idle then -- there may be more: whoever idles takes it
     if redis.call('EXISTS', key('queue:' .. ARGV[i] .. '^'), key('queue:' .. ARGV[i]), key('queue:' .. ARGV[i] .. '~')) > 0 then rouse(ARGV[i]) end
   end
 end
-return {'OK', parked, broken, tried, ids, records, tends and 2 or waits and 1 or 0, int(at)}
+return {'OK', parked, broken, tried, ids, records, tends and 2 or idle and 1 or 0, int(at)}
