@@ -12,7 +12,7 @@ var kinds = []struct{ name, kind string }{
 	{"members", "hash"}, {"leases", "zset"}, {"reaping", "hash"},
 	{"connections", "hash"}, {"connections:", "set"}, {"lock:", "string"}, {"loader:", "string"}, {"locks:", "set"},
 	{"tasks", "hash"}, {"queue:", "list"}, {"queues", "set"}, {"settings", "hash"}, {"active", "hash"}, {"bytes", "hash"},
-	{"weighing", "hash"}, {"weighed:", "set"},
+	{"weighing", "hash"}, {"weighed:", "set"}, {"bodies", "hash"}, {"body:", "string"},
 	{"idle:", "set"}, {"idlers:", "set"}, {"serves:", "zset"}, {"lists", "hash"}, {"delayed:", "zset"}, {"parked:", "list"},
 	{"parked", "set"}, {"owned:", "hash"}, {"stream:", "hash"},
 	{"producer:", "string"}, {"unique", "hash"}, {"unique:until", "zset"}, {"deadlines", "zset"},

@@ -38,17 +38,20 @@ func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]s
 // commit is [Session.Commit] with the speeds to note.
 func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refused map[string]string, ends []End, err error) {
 	s.commits++
-	args := commitArguments(runs, speeds)
+	args, bodies := commitArguments(runs, speeds), followingBodies(runs)
 	bytes := sizeOf(args)
+	for _, b := range bodies {
+		bytes += len(b.payload)
+	}
 	var codes map[int]string
 	breaks, withdrawals := 0, 0 // in a row
 	err = s.cfg.Reports.Insist(ctx, "commits", func(ctx context.Context) error {
 		var err error
-		codes, ends, err = s.send(ctx, args)
+		codes, ends, err = s.send(ctx, args, bodies)
 		if isWithdrawn(codes, len(runs)) { // by a withdrawal whose answer was lost
 			breaks, withdrawals = 0, 0 // Redis has read this request
 			s.commits++
-			codes, ends, err = s.send(ctx, args)
+			codes, ends, err = s.send(ctx, args, bodies)
 		}
 		if !brokenOff(err) {
 			breaks, withdrawals = 0, 0
@@ -84,9 +87,9 @@ func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refuse
 }
 
 // send sends a commit once, under the current number.
-func (s *Session) send(ctx context.Context, args []any) (codes map[int]string, ends []End, err error) {
+func (s *Session) send(ctx context.Context, args []any, bodies []body) (codes map[int]string, ends []End, err error) {
 	args = append([]any{s.cfg.Incarnation, s.commits}, args...)
-	reply, err := s.ending.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+	reply, err := callWith(ctx, s.ending, s.cfg.Redis, s.cfg.Keys, bodies, args)
 	if err == nil {
 		ends, reply = takeEnds(reply)
 		codes, err = reply.Refusals()
@@ -103,7 +106,7 @@ func (s *Session) withdraw(ctx context.Context, n int) (codes map[int]string, er
 		nobodys[i] = &Run{}
 		nobodys[i].End(Back, nil)
 	}
-	codes, _, err = s.send(ctx, commitArguments(nobodys, nil))
+	codes, _, err = s.send(ctx, commitArguments(nobodys, nil), nil)
 	return codes, err
 }
 
@@ -137,6 +140,18 @@ func commitArguments(batch []*Run, speeds []any) []any {
 		}
 	}
 	return args
+}
+
+// followingBodies returns the bodies of the tasks that runs enqueue.
+func followingBodies(runs []*Run) (all []body) {
+	for _, r := range runs {
+		for _, e := range r.outcome.effects {
+			if e.body.name != "" {
+				all = append(all, e.body)
+			}
+		}
+	}
+	return all
 }
 
 // sortRuns sorts the runs of a commit: first those that are done and nothing more, by queue.

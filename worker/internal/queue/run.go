@@ -65,13 +65,17 @@ func RunOf(ctx context.Context) *Run {
 type Effect struct {
 	kind string
 	args []any
+	body body // of the task that it enqueues
 }
 
 // NewEffect returns an effect that writes a cache entry or publishes a message.
-func NewEffect(kind string, args ...any) Effect { return Effect{kind, args} }
+func NewEffect(kind string, args ...any) Effect { return Effect{kind: kind, args: args} }
 
 // EnqueueEffect returns the effect that stores a follow-up task.
-func EnqueueEffect(t Task) Effect { return Effect{"enqueue", t.alone()} }
+func EnqueueEffect(t Task) Effect { return Effect{"enqueue", t.alone(), t.body} }
+
+// size returns about how many bytes the effect has on the wire.
+func (e Effect) size() int { return sizeOf(e.args) + len(e.body.payload) }
 
 // Followup returns the id, name and queue of the task that the effect stores. It reports false
 // for effects other than those of [EnqueueEffect].
@@ -126,7 +130,7 @@ func (r *Run) Verb() Verb { return r.outcome.verb }
 func (r *Run) Add(e Effect) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended && r.grow(sizeOf(e.args), 1) {
+	if !r.ended && r.grow(e.size(), 1) {
 		r.effects = append(r.effects, e)
 	}
 }

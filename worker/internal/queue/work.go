@@ -66,13 +66,9 @@ func (s *Session) work(ctx context.Context, commit any, claim uint64, want int, 
 	args = append(args, s.cfg.Incarnation, commit, claim, want, flagOf(s.idle), len(s.cfg.Queues))
 	args = append(append(s.withQueues(args...), len(speeds)/speedWords), speeds...)
 	args = appendDone(args, runs)
-	var answer claims
 	reply, err := workScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 	if err == nil {
-		err = answer.scan(reply)
-	}
-	if err == nil {
-		got, broken, err = s.take(answer)
+		got, broken, err = s.take(ctx, reply)
 	}
 	if isOther(err) {
 		s.others = afterOther
