@@ -229,10 +229,10 @@ func (i *Inspector) readPayloads(ctx context.Context, tasks []*Task) error {
 // omitInvalid leaves out a payload and a result that are not JSON: another program wrote
 // them, and a task with them could not be written as JSON.
 func (t *Task) omitInvalid() {
-	if len(t.Payload) > 0 && !json.Valid(t.Payload) {
+	if len(t.Payload) > 0 && !validJSON(t.Payload) {
 		t.Payload, t.Omitted = nil, append(t.Omitted, "payload")
 	}
-	if len(t.Result) > 0 && !json.Valid(t.Result) {
+	if len(t.Result) > 0 && !validJSON(t.Result) {
 		t.Result, t.Omitted = nil, append(t.Omitted, "result")
 	}
 }
