@@ -16,7 +16,7 @@ import (
 // largePayload is the size in bytes from which on a payload has a key of its own, its body,
 // and goes through no script: Lua would copy it four times. Below it the additional
 // commands cost more.
-const largePayload = 16 << 10
+const largePayload = 8 << 10
 
 // bodyExpiry is for how long a body is kept that no task has: of a batch or commit that was
 // not accepted, or whose late copy came when its task was gone.
