@@ -81,6 +81,7 @@ type Host struct {
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
 	solo        runner.Solo
+	flow        runner.Flow
 	warnings    runner.Warnings
 	claims      claimGate
 	zombies     zombies

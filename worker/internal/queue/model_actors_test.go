@@ -16,6 +16,7 @@ type actor struct {
 	hand    map[string]Claimed // what it believes to have in hand
 	claims  []wanted           // what it has sent, the last one last
 	ends    []ended
+	tend    bool // its claims ask to tend
 }
 
 type wanted struct {
@@ -109,6 +110,7 @@ func (m *machine) claim() {
 	if a == nil {
 		return
 	}
+	a.tend = m.draw("tend", 2) == 1
 	w := wanted{*a.session, 1 + m.draw("want", 4)}
 	if got, did := m.claimAs(a, a.session, w.want); did {
 		a.claims = append(a.claims, w)
@@ -147,7 +149,7 @@ func (m *machine) claimAs(a *actor, s *Session, want int) ([]Claimed, bool) {
 		require.Equal(m.t, []any{"FENCED"}, m.run(claimScript, a.name, number, want, "", 1, "a"))
 	}
 	before := *s
-	got, broken, err := s.Claim(m.ctx, want)
+	got, broken, err := s.Claim(m.ctx, want, a.tend)
 	require.Empty(m.t, broken)
 	switch {
 	case i == nil || i.Deadline <= 0:
@@ -165,6 +167,7 @@ func (m *machine) claimAs(a *actor, s *Session, want int) ([]Claimed, bool) {
 // claimed checks the answer to a claim. before and s are the session before and after it.
 func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []Claimed) {
 	number := before.claims + 1
+	flat := before.plain() && s.others == 0
 	again := number == m.spec.Incarnations[a.name].Claim
 	expected := []string{}
 	if again {
@@ -173,7 +176,7 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 		if s.list != "" {
 			m.spec.serve(s.list, s.cfg.Queues)
 		}
-		expected = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want)
+		expected = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want, flat)
 	}
 	ids := make([]string, len(got))
 	for at, c := range got {
@@ -188,14 +191,24 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 		slices.Sort(ids)
 	}
 	require.Equal(m.t, expected, ids, "%s claims %d", a.name, want)
-	require.Equal(m.t, len(ids) < want, s.idle)
+	idle, was := len(ids) < want, before.idle || before.tends
+	require.Equal(m.t, idle, s.idle || s.tends)
 	if s.list != "" {
-		m.spec.claimed(a.name, []string{"@" + s.list}, again, before.idle, s.idle)
-		m.spec.passOn(again || s.idle, s.cfg.Queues)
+		m.spec.claimed(a.name, []string{"@" + s.list}, again, was, idle)
+		m.spec.passOn(again || idle, s.cfg.Queues)
 		return
 	}
-	m.spec.claimed(a.name, s.cfg.Queues, again, before.idle, s.idle)
-	m.spec.passOn(s.idle, s.cfg.Queues)
+	tends, again := flat && a.tend && idle && len(ids) > 0 && m.spec.tends(a.name, s.cfg.Queues), again
+	require.Equal(m.t, tends, s.tends)
+	if !tends && was {
+		for _, q := range s.cfg.Queues {
+			if m.spec.untend(q, a.name) && idle {
+				again = false // the lost answer was that it tends
+			}
+		}
+	}
+	m.spec.claimed(a.name, s.cfg.Queues, again, was, idle && !tends)
+	m.spec.passOn(idle, s.cfg.Queues)
 }
 
 func (m *machine) resign() {
@@ -218,6 +231,9 @@ func (m *machine) resignAs(a *actor, asked bool) {
 	delete(m.spec.Idle["@"+a.session.list], a.name)
 	for _, q := range modelQueues {
 		delete(m.spec.Idle[q], a.name)
+		if a.session.list == "" {
+			m.spec.untend(q, a.name)
+		}
 		if m.spec.pending(q) && (a.session.list == "" || m.spec.Ready[q]) {
 			m.spec.wake(q)
 		}
@@ -383,6 +399,7 @@ func (m *machine) work() {
 			batch = append(batch, m.outcome(a.hand[id], func(o *Run) { o.outcome.verb = Done; o.outcome.args = nil }))
 		}
 	}
+	a.tend = m.draw("tend", 3) > 0
 	m.workAs(a, batch, 1+m.draw("want", 4))
 }
 
@@ -395,7 +412,7 @@ func (m *machine) workAs(a *actor, batch []*Run, want int) (claimed bool) {
 	e, w, all := ended{before, slices.Clone(batch)}, wanted{before, want}, Worked{}
 	if !m.commitBy(a, &before, batch, func() (map[string]string, []End, error) {
 		var err error
-		all, err = a.session.Work(m.ctx, batch, want)
+		all, err = a.session.Work(m.ctx, batch, want, a.tend)
 		require.Empty(m.t, all.Broken)
 		return all.Refused, all.Ends, err
 	}) {

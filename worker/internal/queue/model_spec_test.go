@@ -32,6 +32,7 @@ type spec struct {
 	Ready        map[string]bool
 	Lists        map[string][]string // that are stored, by queue
 	Next         map[string]int64
+	Tended       map[string]specTender
 	Mover        specMover
 
 	touched map[string]bool // queues for which this step wakes somebody
@@ -89,6 +90,11 @@ func (t *specTask) expiry() int64 {
 	return 0
 }
 
+type specTender struct {
+	Name string
+	Till int64
+}
+
 type specMover struct {
 	ID      string
 	Promise int64
@@ -142,7 +148,7 @@ func newSpec(now int64) *spec {
 		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Weighing: map[string]*specWeighing{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
-		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{},
+		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
 	}
 }
 
@@ -241,6 +247,23 @@ func (s *spec) wake(queue string) {
 	}
 }
 
+// tender returns who tends a queue, or "".
+func (s *spec) tender(queue string) string {
+	if t := s.Tended[queue]; t.Till >= s.Now && t.Till <= s.Now+100 {
+		return t.Name
+	}
+	return ""
+}
+
+// untend ends the tending of a queue by an incarnation.
+func (s *spec) untend(queue, name string) bool {
+	if s.Tended[queue].Name != name {
+		return false
+	}
+	delete(s.Tended, queue)
+	return true
+}
+
 // idleSets returns the sets of idle nodes that serve a queue.
 func (s *spec) idleSets(queue string) []string {
 	sets := []string{queue}
@@ -284,9 +307,13 @@ func (s *spec) push(t *specTask) {
 func (s *spec) into(t *specTask, at int) {
 	t.State = statePending
 	if len(s.Lines[t.Line]) == 0 { // else somebody was woken for those that wait there
-		s.Ready[t.queue()], s.Queues[t.queue()], s.touched[t.queue()] = true, true, true
+		s.Ready[t.queue()], s.Queues[t.queue()] = true, true
+		s.touched[t.queue()] = s.touched[t.queue()] || s.tender(t.queue()) == ""
 	}
 	s.Lines[t.Line] = slices.Insert(s.Lines[t.Line], at, t.ID)
+	if len(s.Lines[t.Line])%100 == 0 {
+		s.touched[t.queue()] = true
+	}
 }
 
 // front puts a task into its line as the next.
@@ -387,7 +414,7 @@ func (s *spec) await(p Task, id string) {
 
 func (s *spec) store(p Task, bounded bool) string {
 	queue := queueOf(p.line)
-	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 36) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
+	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 16) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
 	r, err := ParseRecord(t.Record)
 	if err != nil {
 		panic(err)
