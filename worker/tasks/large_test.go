@@ -143,7 +143,9 @@ func TestLostRepliesLoseNoLargePayload(t *testing.T) {
 		var r tasks.Registry
 		ran := make(chan string, 100)
 		r.RegisterTask(tasks.Definition{Name: "large", MaxAttempts: 1}, func(ctx context.Context, payload json.RawMessage) error {
-			var in struct{ Text, End string }
+			var in struct {
+				End string `json:"end"`
+			}
 			if err := json.Unmarshal(payload, &in); err != nil {
 				return err
 			}

@@ -140,25 +140,33 @@ func (i *Inspector) list(ctx context.Context, f Filter, yield func(Task, error) 
 				return err
 			}
 			tasks = slices.DeleteFunc(tasks, func(t Task) bool { return !f.matches(t) })
-			for len(tasks) > 0 {
-				some, err := i.withPayloads(ctx, f, tasks)
-				if err != nil {
-					return err
-				}
-				tasks = tasks[len(some):]
-				for _, t := range some {
-					if f.finds(t) {
-						t.omitInvalid()
-						if found++; !yield(t, nil) || found == f.Limit {
-							return errEnough
-						}
-					}
-				}
-			}
-			return nil
+			return i.search(ctx, f, tasks, func(t Task) bool {
+				found++
+				return yield(t, nil) && found != f.Limit
+			})
 		})
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// search yields those tasks that have the filter's Text, until yield returns false.
+func (i *Inspector) search(ctx context.Context, f Filter, tasks []Task, yield func(Task) bool) error {
+	for len(tasks) > 0 {
+		some, err := i.withPayloads(ctx, f, tasks)
+		if err != nil {
+			return err
+		}
+		tasks = tasks[len(some):]
+		for _, t := range some {
+			if f.finds(t) {
+				t.omitInvalid()
+				if !yield(t) {
+					return errEnough
+				}
+			}
 		}
 	}
 	return nil

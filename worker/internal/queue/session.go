@@ -147,7 +147,7 @@ func (c *claims) scan(r link.Reply) error {
 // of the wrong type. After an error the same claim gets the same tasks.
 func (s *Session) take(ctx context.Context, reply link.Reply) (got []Claimed, broken []string, err error) {
 	var answer claims
-	if err = answer.scan(reply); err != nil {
+	if err := answer.scan(reply); err != nil {
 		return nil, nil, err
 	}
 	got, err = parseClaimed(answer.tried, answer.ids, answer.records, Clock{Time(answer.now), time.Now()})
