@@ -192,6 +192,34 @@ func TestAFullRedisTakesNoLargePayload(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A node whose commits were refused would never free memory.
+func TestACommitWithALargePayloadGoesThroughAtMaxMemory(t *testing.T) {
+	cfg := redistest.Start(t).Config()
+	var r tasks.Registry
+	began, goOn, follows := make(chan struct{}), make(chan struct{}), make(chan json.RawMessage, 1)
+	r.RegisterTask(tasks.Definition{Name: "first"}, func(ctx context.Context, _ json.RawMessage) error {
+		close(began)
+		<-goOn
+		tasks.Tx(ctx).EnqueueWith("large", large("follow-up"), tasks.Options{ID: "follow-up"})
+		return nil
+	})
+	r.RegisterTask(tasks.Definition{Name: "large"}, func(_ context.Context, payload json.RawMessage) error {
+		follows <- payload
+		return nil
+	})
+	c := newCluster(t, cfg, &r)
+	n := c.start(&r, 1)
+	_, err := c.tasks.Enqueue(t.Context(), "first", 1)
+	require.NoError(t, err)
+	receive(t, began)
+	require.NoError(t, c.redis.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	close(goOn)
+	require.Equal(t, string(large("follow-up")), string(receive(t, follows)))
+	require.Empty(t, c.bodies())
+	c.eventually("both done", func() bool { return c.counts().Active == 0 })
+	n.stop()
+}
+
 func TestAReplicaTakesNoLargePayload(t *testing.T) {
 	cfg := redistest.Start(t).Config()
 	var r tasks.Registry

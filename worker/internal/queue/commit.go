@@ -48,6 +48,10 @@ func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refuse
 	err = s.cfg.Reports.Insist(ctx, "commits", func(ctx context.Context) error {
 		var err error
 		codes, ends, err = s.send(ctx, args, bodies)
+		if len(bodies) > 0 && link.CauseOf(err) == link.CauseMemory {
+			args, bodies = commitArguments(withoutBodies(runs), speeds), nil
+			codes, ends, err = s.send(ctx, args, nil)
+		}
 		if isWithdrawn(codes, len(runs)) { // by a withdrawal whose answer was lost
 			breaks, withdrawals = 0, 0 // Redis has read this request
 			s.commits++
@@ -146,12 +150,25 @@ func commitArguments(batch []*Run, speeds []any) []any {
 func followingBodies(runs []*Run) (all []body) {
 	for _, r := range runs {
 		for _, e := range r.outcome.effects {
-			if e.body.name != "" {
-				all = append(all, e.body)
+			if e.large != nil {
+				all = append(all, e.large.body)
 			}
 		}
 	}
 	return all
+}
+
+// withoutBodies puts the payloads of the tasks that runs enqueue into their records. At maxmemory
+// Redis takes what a commit writes, as it frees memory in the end, but no SET before it.
+func withoutBodies(runs []*Run) []*Run {
+	for _, r := range runs {
+		for i, e := range r.outcome.effects {
+			if e.large != nil {
+				r.outcome.effects[i] = EnqueueEffect(e.large.whole())
+			}
+		}
+	}
+	return runs
 }
 
 // sortRuns sorts the runs of a commit: first those that are done and nothing more, by queue.

@@ -324,5 +324,9 @@ func followUp(e Effect) Task {
 		line: word(0), chosen: strings.Contains(word(1), "c"), awaited: strings.Contains(word(1), "w"),
 		when: word(2), head: word(3), unique: word(4), deadline: word(7),
 	}
-	return Task{Kind: k, ID: word(9), tail: word(10), body: e.body}
+	t := Task{Kind: k, ID: word(9), tail: word(10)}
+	if e.large != nil {
+		t.body = e.large.body
+	}
+	return t
 }

@@ -63,19 +63,31 @@ func RunOf(ctx context.Context) *Run {
 
 // Effect is one write of a transaction, as arguments of commit.lua.
 type Effect struct {
-	kind string
-	args []any
-	body body // of the task that it enqueues
+	kind  string
+	args  []any
+	large *Task // that it enqueues, if the payload has a key of its own
 }
 
 // NewEffect returns an effect that writes a cache entry or publishes a message.
 func NewEffect(kind string, args ...any) Effect { return Effect{kind: kind, args: args} }
 
 // EnqueueEffect returns the effect that stores a follow-up task.
-func EnqueueEffect(t Task) Effect { return Effect{"enqueue", t.alone(), t.body} }
+func EnqueueEffect(t Task) Effect {
+	e := NewEffect("enqueue", t.alone()...)
+	if t.body.name != "" {
+		e.large = &t
+	}
+	return e
+}
 
 // size returns about how many bytes the effect has on the wire.
-func (e Effect) size() int { return sizeOf(e.args) + len(e.body.payload) }
+func (e Effect) size() int {
+	n := sizeOf(e.args)
+	if e.large != nil {
+		n += len(e.large.body.payload)
+	}
+	return n
+}
 
 // Followup returns the id, name and queue of the task that the effect stores. It reports false
 // for effects other than those of [EnqueueEffect].

@@ -138,6 +138,15 @@ func (t Task) group(n int) []any {
 	return []any{t.line, marks, t.when, t.head, t.unique, t.lasting, t.after, t.deadline, n}
 }
 
+// whole returns the task with its payload in the record.
+func (t Task) whole() Task {
+	if t.body.name != "" {
+		t.tail = strings.TrimSuffix(t.tail, refMark+t.body.ref().String()) + string(t.body.payload)
+		t.body = body{}
+	}
+	return t
+}
+
 // size returns how many bytes of the task are sent, more or less.
 func (t Task) size() int { return len(t.tail) + len(t.body.payload) }
 
