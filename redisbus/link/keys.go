@@ -245,8 +245,8 @@ func (k Keys) Reasons() string { return k.tag + "reasons" }
 // milliseconds until which each is remembered).
 func (k Keys) Done() string { return k.tag + "done" }
 
-// Kept holds the ids of completed tasks whose record and result are kept (sorted set, the
-// time in milliseconds until which each is kept).
+// Kept holds the ids of completed tasks whose record and result are kept for another time than
+// [Keys.Done] says (sorted set, the time in milliseconds until which each is kept).
 func (k Keys) Kept() string { return k.tag + "kept" }
 
 // Results maps a completed task's id to its result (hash).

@@ -70,6 +70,15 @@ type specTask struct {
 
 func (t *specTask) queue() string { return queueOf(t.Line) }
 
+// keptAlone returns until when the record and result are kept if that is not as long as the id is
+// remembered, or 0.
+func (t *specTask) keptAlone() int64 {
+	if t.Kept == t.Until {
+		return 0
+	}
+	return t.Kept
+}
+
 func (t *specTask) size() int64 { return int64(len(t.Record) + t.Body.Size) }
 
 func (t *specTask) name() string { return strings.SplitN(t.Record, "|", 2)[0] }

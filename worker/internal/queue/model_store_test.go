@@ -349,7 +349,7 @@ func (t *specTask) render(out stored) {
 	if t.Until > 0 {
 		out.put("done", t.ID, number(t.Until))
 	}
-	if t.Kept > 0 {
-		out.put("kept", t.ID, number(t.Kept))
+	if kept := t.keptAlone(); kept > 0 {
+		out.put("kept", t.ID, number(kept))
 	}
 }

@@ -170,9 +170,11 @@ local function done(id, queue, a)
   local taken, keep, result = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   if tied() then loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
   weigh(queue, id, -1)
+  local till = awaited[id] and at + 60000 -- it is remembered, see loosen()
   if taken ~= '' then
     local lasting, from = string.match(taken, '^(%d+)@?(%d*)$')
-    redis.call('ZADD', key('done'), int(math.max(at, tonumber(from) or 0) + lasting), id)
+    till = math.max(at, tonumber(from) or 0) + lasting
+    redis.call('ZADD', key('done'), int(till), id)
   end
   if keep == '' then
     redis.call('HDEL', key('tasks'), id)
@@ -183,7 +185,7 @@ local function done(id, queue, a)
   end
   if keep == '' and awaited[id] and result ~= '' then keep = '60000' end
   if keep ~= '' then
-    redis.call('ZADD', key('kept'), int(at + tonumber(keep)), id)
+    if at + tonumber(keep) ~= till then redis.call('ZADD', key('kept'), int(at + tonumber(keep)), id) end
     if result ~= '' then redis.call('HSET', key('results'), id, result) end
   end
 end
