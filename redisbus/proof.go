@@ -88,7 +88,7 @@ func newProver(mode link.Mode, token, also link.Secret) (*prover, error) {
 	// Signing has a hash of its own, so that sending and receiving never wait for
 	// each other.
 	p := &prover{mode: mode, signKey: newKey(token), accept: []*key{newKey(token)}}
-	if !also.IsZero() && also != token {
+	if !also.IsZero() && !also.Equal(token) {
 		p.accept = append(p.accept, newKey(also))
 	}
 	p.plain = wire.AppendText([]byte(`,"serverToken":`), token.Reveal())

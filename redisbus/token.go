@@ -27,7 +27,7 @@ func Token(ctx context.Context, client redis.Cmdable, keys link.Keys, configured
 	}
 	random := make([]byte, tokenBytes)
 	_, _ = rand.Read(random) // it never fails: crypto/rand ends the process first
-	return keepToken(ctx, client, keys, link.Secret(base64.RawURLEncoding.EncodeToString(random)))
+	return keepToken(ctx, client, keys, link.NewSecret(base64.RawURLEncoding.EncodeToString(random)))
 }
 
 // keepToken writes the token to Redis unless Redis has a token already, and returns the
@@ -40,10 +40,10 @@ func keepToken(ctx context.Context, client redis.Cmdable, keys link.Keys, token 
 		}
 	}
 	if err != nil {
-		return "", fmt.Errorf("the cluster's token: %w", link.Explain(err))
+		return link.Secret{}, fmt.Errorf("the cluster's token: %w", link.Explain(err))
 	}
 	if len(kept) < 16 {
-		return "", fmt.Errorf("the cluster's token: the key %s holds something else", keys.Token())
+		return link.Secret{}, fmt.Errorf("the cluster's token: the key %s holds something else", keys.Token())
 	}
-	return link.Secret(kept), nil
+	return link.NewSecret(kept), nil
 }

@@ -72,7 +72,7 @@ type Host struct {
 
 	announcer  *announcer
 	starts     turns       // of the nodes that join and connect
-	handOvers  turns       // of the nodes that are handed over
+	endings    turns       // of the nodes that resign or are handed over
 	handedOver redisProbe  // when a hand-over last got on
 	noticed    atomic.Bool // a node has looked for other processes that do not go with this one
 	endpoints  endpoints
@@ -96,11 +96,12 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
+	cfg.Redis = cfg.Redis.Sealed()
 	cfg.App.seal()
 	h := &Host{
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log),
 		beacons: redisbus.NewBeacons(), announcer: newAnnouncer(), leaves: newLeaves(),
-		starts: make(turns, startTurns), handOvers: make(turns, handOverTurns),
+		starts: make(turns, startTurns), endings: make(turns, endTurns),
 	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*abandoned]struct{}{}
 	h.reports.Observer = cfg.Observer
@@ -158,6 +159,9 @@ func (h *Host) Open(ctx context.Context) error {
 	token, err := h.clusterToken(ctx)
 	if err != nil {
 		return err
+	}
+	if err := h.cfg.Redis.WeakTokens(); err != nil {
+		h.log.Warn().Err(err).Msg("the token can be guessed; it is taken as it is, for nodes of another implementation")
 	}
 	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
 		h.reports.Failed("definitions", err) // the publisher tries again

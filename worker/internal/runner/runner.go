@@ -42,6 +42,8 @@ type Config struct {
 	Solo *Solo
 	// Flow is how fast tasks come to the process. Default: to this runner.
 	Flow *Flow
+	// Turn, when set, waits until the node may end, or ctx ends; done lets the next one.
+	Turn func(ctx context.Context) (done func(), err error)
 	// Observer, when set, is notified of claims, commits and the ends of runs.
 	Observer tasks.Observer
 	// Reports logs failures of Redis. Default: the runner's own reports.
@@ -62,6 +64,7 @@ type Runner struct {
 	slots    int // how many tasks run at a time
 	solo     *Solo
 	flow     *Flow
+	turn     func(context.Context) (func(), error)
 	observer tasks.Observer // nil: none
 	keys     link.Keys
 	reports  *link.Reports
@@ -104,6 +107,9 @@ func New(c Config) *Runner {
 	if c.Solo == nil {
 		c.Solo = &Solo{}
 	}
+	if c.Turn == nil {
+		c.Turn = func(context.Context) (func(), error) { return func() {}, nil }
+	}
 	if c.Flow == nil {
 		c.Flow = &Flow{}
 	}
@@ -121,7 +127,7 @@ func New(c Config) *Runner {
 	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, flow: c.Flow, observer: c.Observer,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, flow: c.Flow, turn: c.Turn, observer: c.Observer,
 		keys: c.Keys, reports: c.Reports,
 		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
 		woken:    make(chan struct{}, 1),
@@ -192,7 +198,10 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 			r.reports.Ended(claiming + key)
 		}
 		r.giveBack()
-		r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil && r.holds())
+		if done, late := r.turn(work); late == nil { // else work has ended
+			r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil && r.holds())
+			done()
+		}
 		if err != nil || work.Err() != nil {
 			return err
 		}
