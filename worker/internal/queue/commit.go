@@ -81,13 +81,18 @@ func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refuse
 	if err != nil {
 		return nil, nil, fmt.Errorf("commit: %w", refusal(err))
 	}
-	refused = map[string]string{}
+	return codesByID(runs, codes), ends, nil
+}
+
+// codesByID returns the codes of refused runs by the ids of their tasks.
+func codesByID(runs []*Run, codes map[int]string) map[string]string {
+	refused := map[string]string{}
 	for at, code := range codes {
 		if at >= 1 && at <= len(runs) {
 			refused[runs[at-1].ID] = code
 		}
 	}
-	return refused, ends, nil
+	return refused
 }
 
 // send sends a commit once, under the current number.
