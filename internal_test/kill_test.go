@@ -2,7 +2,9 @@ package internal_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -104,7 +106,11 @@ func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 	news := make([]tasks.Request, n)
 	want := int64(0)
 	for i := range news {
-		news[i] = tasks.Request{Name: "add", Payload: i, Options: tasks.Options{ID: "add:" + strconv.Itoa(i)}}
+		payload := json.RawMessage(strconv.Itoa(i))
+		if i%20 == 0 { // with a key of its own
+			payload = append(bytes.Repeat([]byte(" "), 20_000), payload...)
+		}
+		news[i] = tasks.Request{Name: "add", Payload: payload, Options: tasks.Options{ID: "add:" + strconv.Itoa(i)}}
 		want += int64(i)
 	}
 	_, err := enqueuer.EnqueueMany(t.Context(), news)
@@ -121,11 +127,16 @@ func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 	}, 60*time.Second, 20*time.Millisecond)
 
 	dead := client.ZRange(t.Context(), k.Dead(), 0, -1).Val()
+	large := 0
 	for _, id := range dead { // what ran in three killed processes is put aside, not lost
 		value, err := strconv.ParseInt(strings.TrimPrefix(id, "add:"), 10, 64)
 		require.NoError(t, err)
 		want -= value
+		if value%20 == 0 {
+			large++
+		}
 	}
+	require.Len(t, client.Keys(t.Context(), k.Body("*")).Val(), large, "large payloads of tasks that are stored")
 	sum, err := cache.Get[int64](t.Context(), cache.New(cache.Config{Client: client, Keys: k}), "sum")
 	require.NoError(t, err)
 	require.Equal(t, want, sum)

@@ -41,6 +41,11 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 		tx.Publish("worked", i)
 		return nil
 	})
+	large := make(chan int, 1)
+	tasks.Handle(app, tasks.Definition{Name: "large"}, func(_ context.Context, text string) error {
+		large <- len(text)
+		return nil
+	})
 	app.Periodic("work", tasks.Every(time.Second))
 	set := supervisortest.StartWith(t, app, supervisor.Config{
 		Workers: 2, Redis: cfg, Cache: worker.CacheConfig{Near: cache.Near{Prefixes: []string{"near:"}}},
@@ -58,6 +63,9 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 	lock, err := api.Cache.Lock(t.Context(), "x", time.Minute)
 	require.NoError(t, err)
 	require.NoError(t, lock.Unlock())
+	_, err = api.Tasks.EnqueueWith(t.Context(), "large", strings.Repeat("x", 100_000), tasks.Options{})
+	require.NoError(t, err)
+	require.Equal(t, 100_000, <-large)
 	_, err = api.Cache.Size(t.Context(), "*")
 	require.NoError(t, err)
 	_, err = api.Inspector.Counts(t.Context())

@@ -118,6 +118,7 @@ func causeOfNetwork(err error) Cause {
 }
 
 func causeOfReply(text string) Cause {
+	text = strings.TrimPrefix(text, "EXECABORT Transaction discarded because of: ")
 	for _, r := range replyCauses {
 		if strings.HasPrefix(text, r.prefix) {
 			return r.cause

@@ -334,6 +334,9 @@ func (l failoverHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		l.check(err)
+		for _, cmd := range cmds { // that of a transaction says only that it was not run
+			l.check(cmd.Err())
+		}
 		return err
 	}
 }

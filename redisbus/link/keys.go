@@ -116,8 +116,15 @@ func (k Keys) Settings() string { return k.tag + "settings" }
 // Active maps a queue to how many of its tasks nodes have claimed (hash).
 func (k Keys) Active() string { return k.tag + "active" }
 
-// Bytes maps a queue to the bytes of its tasks' records, if the queue bounds them (hash).
+// Bytes maps a queue to the bytes of its tasks' records and bodies, if the queue bounds them (hash).
 func (k Keys) Bytes() string { return k.tag + "bytes" }
+
+// Bodies maps the id of a task whose payload has a key of its own to "name|bytes" of it (hash).
+func (k Keys) Bodies() string { return k.tag + "bodies" }
+
+// Body is a payload that has a key of its own, with an expiry as long as no task is stored
+// that has it (string). See lua/bodies.lua of the package queue.
+func (k Keys) Body(name string) string { return k.tag + "body:" + name }
 
 // Weighing maps a queue that has got a bound on bytes to how far it has been weighed (hash).
 func (k Keys) Weighing() string { return k.tag + "weighing" }
@@ -238,8 +245,8 @@ func (k Keys) Reasons() string { return k.tag + "reasons" }
 // milliseconds until which each is remembered).
 func (k Keys) Done() string { return k.tag + "done" }
 
-// Kept holds the ids of completed tasks whose record and result are kept (sorted set, the
-// time in milliseconds until which each is kept).
+// Kept holds the ids of completed tasks whose record and result are kept for another time than
+// [Keys.Done] says (sorted set, the time in milliseconds until which each is kept).
 func (k Keys) Kept() string { return k.tag + "kept" }
 
 // Results maps a completed task's id to its result (hash).

@@ -54,6 +54,34 @@ func (s *Script) Call(ctx context.Context, c Processor, keys []string, args ...a
 	return ReplyOf(s.Run(ctx, c, keys, args...))
 }
 
+// CallAfter is [Script.Call] in one transaction (MULTI) with commands that come before: Redis
+// runs all of them with nothing in between, or none.
+func (s *Script) CallAfter(
+	ctx context.Context, c redis.UniversalClient, first func(redis.Pipeliner), keys []string, args ...any,
+) (Reply, error) {
+	run := func(verb string, script any) *redis.Cmd {
+		cmd := s.command(ctx, verb, script, keys, args)
+		all, _ := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			first(p)
+			return p.Process(ctx, cmd)
+		})
+		if redis.HasErrorPrefix(cmd.Err(), "EXECABORT") { // for what one of the commands said, or EXEC
+			for _, other := range all {
+				if err := other.Err(); err != nil && !redis.HasErrorPrefix(err, "EXECABORT") {
+					cmd.SetErr(err)
+					break
+				}
+			}
+		}
+		return cmd
+	}
+	cmd := run("evalsha", s.sha)
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		cmd = run("eval", s.source)
+	}
+	return ReplyOf(cmd)
+}
+
 // Run puts the script into a pipeline, after which [ReplyOf] reads the reply. To run
 // a script by itself, use [Script.Call].
 func (s *Script) Run(ctx context.Context, c Processor, keys []string, args ...any) *redis.Cmd {

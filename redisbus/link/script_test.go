@@ -3,7 +3,9 @@ package link_test
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -51,4 +53,52 @@ func TestPreludePrintsAllDigitsAndChecksTypes(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []any{"9007199254740991", int64(1), nil, int64(1), int64(1)}, got)
 	})
+}
+
+func TestAScriptRunsInOneTransactionWithWhatComesBefore(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		c := redistest.Client(t, cfg)
+		s := link.NewScript(link.LuaPrelude, `return redis.call('INCRBY', KEYS[1], ARGV[1])`)
+		for want := 3; want <= 9; want += 3 { // Redis does not know the script
+			reply, err := s.CallAfter(t.Context(), c, func(p redis.Pipeliner) {
+				p.Set(t.Context(), cfg.Keys().Epoch(), want-3, 0)
+			}, []string{cfg.Keys().Epoch()}, 3)
+			require.NoError(t, err)
+			var got int
+			require.NoError(t, reply.Scan(&got))
+			require.Equal(t, want, got)
+			require.NoError(t, c.ScriptFlush(t.Context()).Err())
+		}
+	})
+}
+
+// The reply to the transaction says only that one of its commands was refused.
+func TestATransactionThatIsRefusedSaysWhy(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := server.Config()
+	c := redistest.Client(t, cfg)
+	s := link.NewScript(link.LuaPrelude, `return 1`)
+	call := func() error {
+		_, err := s.CallAfter(t.Context(), c, func(p redis.Pipeliner) {
+			p.Set(t.Context(), cfg.Keys().Epoch(), 1, 0)
+		}, []string{cfg.Keys().Epoch()})
+		return err
+	}
+	require.NoError(t, call())
+	for _, refused := range []struct {
+		words, back []any
+		cause       link.Cause
+	}{
+		{[]any{"config", "set", "maxmemory", "1"}, []any{"config", "set", "maxmemory", "0"}, link.CauseMemory},
+		{[]any{"config", "set", "min-replicas-to-write", "1"}, []any{"config", "set", "min-replicas-to-write", "0"}, link.CauseReplicas},
+		{[]any{"acl", "setuser", "default", "-set"}, []any{"acl", "setuser", "default", "+set"}, link.CauseRights},
+		{[]any{"replicaof", "127.0.0.1", "1"}, []any{"replicaof", "no", "one"}, link.CauseReplica},
+	} {
+		server.Do(t, refused.words...)
+		err := call()
+		require.Equal(t, refused.cause, link.CauseOf(err), "%v", err)
+		require.Equal(t, link.DidNotRun, link.OutcomeOf(err))
+		server.Do(t, refused.back...)
+		require.Eventually(t, func() bool { return call() == nil }, time.Minute, 10*time.Millisecond)
+	}
 }

@@ -35,6 +35,8 @@ type Filter struct {
 	// All says that a filter without any condition is meant: CancelAll, DeleteAll and
 	// RetryAll refuse it otherwise. To list tasks it is not needed.
 	All bool `json:"all,omitempty"`
+
+	idsOnly bool // large payloads are read only to search them
 }
 
 // selects returns an error for a filter that selects everything without saying so, which is
@@ -65,6 +67,7 @@ func (f Filter) validate() error {
 	return errors.Join(errs...)
 }
 
+// matches reports whether a filter selects a task, whatever its Text is.
 func (f Filter) matches(t Task) bool {
 	at := t.Enqueued
 	for _, other := range []time.Time{t.Due, t.Kept, t.Ended} {
@@ -72,13 +75,20 @@ func (f Filter) matches(t Task) bool {
 			at = other
 		}
 	}
+	return (f.Queue == "" || t.Queue == f.Queue) && (f.Name == "" || t.Name == f.Name) &&
+		(f.Since.IsZero() || !at.Before(f.Since)) && (f.Until.IsZero() || at.Before(f.Until))
+}
+
+// finds reports whether a task has the filter's Text.
+func (f Filter) finds(t Task) bool {
+	if f.Text == "" {
+		return true
+	}
 	reason := ""
 	if t.Reason != nil {
 		reason = t.Reason.String()
 	}
-	return (f.Queue == "" || t.Queue == f.Queue) && (f.Name == "" || t.Name == f.Name) &&
-		(f.Since.IsZero() || !at.Before(f.Since)) && (f.Until.IsZero() || at.Before(f.Until)) &&
-		(f.Text == "" || containsText(f.Text, t.ID, string(t.Payload), reason) || metaContains(t.Meta, f.Text))
+	return containsText(f.Text, t.ID, string(t.Payload), reason) || metaContains(t.Meta, f.Text)
 }
 
 func containsText(text string, in ...string) bool {
@@ -129,15 +139,11 @@ func (i *Inspector) list(ctx context.Context, f Filter, yield func(Task, error) 
 			if err != nil {
 				return err
 			}
-			for _, t := range tasks {
-				if f.matches(t) {
-					t.omitInvalid()
-					if found++; !yield(t, nil) || found == f.Limit {
-						return errEnough
-					}
-				}
-			}
-			return nil
+			tasks = slices.DeleteFunc(tasks, func(t Task) bool { return !f.matches(t) })
+			return i.search(ctx, f, tasks, func(t Task) bool {
+				found++
+				return yield(t, nil) && found != f.Limit
+			})
 		})
 		if err != nil {
 			return err
@@ -145,6 +151,46 @@ func (i *Inspector) list(ctx context.Context, f Filter, yield func(Task, error) 
 	}
 	return nil
 }
+
+// search yields those tasks that have the filter's Text, until yield returns false.
+func (i *Inspector) search(ctx context.Context, f Filter, tasks []Task, yield func(Task) bool) error {
+	for len(tasks) > 0 {
+		some, err := i.withPayloads(ctx, f, tasks)
+		if err != nil {
+			return err
+		}
+		tasks = tasks[len(some):]
+		for _, t := range some {
+			if f.finds(t) {
+				t.omitInvalid()
+				if !yield(t) {
+					return errEnough
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// withPayloads returns the first of some tasks with their large payloads, as far as these may
+// be in memory at a time.
+func (i *Inspector) withPayloads(ctx context.Context, f Filter, tasks []Task) ([]Task, error) {
+	if f.idsOnly && f.Text == "" {
+		return tasks, nil
+	}
+	var large []*Task
+	n, size := 0, 0
+	for n < len(tasks) && (n == 0 || size < listBytes) {
+		if size += tasks[n].body.Size; tasks[n].body.Size > 0 {
+			large = append(large, &tasks[n])
+		}
+		n++
+	}
+	return tasks[:n], i.readPayloads(ctx, large)
+}
+
+// listBytes bounds the large payloads that are read at a time.
+const listBytes = 1 << 20
 
 // places calls page with the ids of the tasks in a state, a page at a time, and with their
 // scores if they are stored in a sorted set.

@@ -46,6 +46,7 @@ func (m mending) all(ctx context.Context, i *Inspector, f Filter) (int, error) {
 	if err := f.selects(); err != nil {
 		return 0, fmt.Errorf("%s tasks: %w", m.verb, err)
 	}
+	f.idsOnly = true
 	var ids []string
 	for t, err := range i.List(ctx, f) {
 		if err != nil {

@@ -173,7 +173,7 @@ func (p *preparer) kind(n *Request, id, in string, definition Definition, payloa
 
 func encode(payload any) (json.RawMessage, error) {
 	encoded, raw := payload.(json.RawMessage)
-	if !raw || !json.Valid(encoded) { // it is stored as it is: Marshal would compact it
+	if !raw || !validJSON(encoded) { // it is stored as it is: Marshal would compact it
 		var err error
 		if encoded, err = json.Marshal(payload); err != nil {
 			return nil, fmt.Errorf("payload: %w", err)

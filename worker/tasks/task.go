@@ -76,6 +76,8 @@ type Task struct {
 	Cancelling bool      `json:"cancelling,omitempty"` // the task runs, and its cancellation was requested
 	Progress   *Progress `json:"progress,omitempty"`
 	History    []Event   `json:"history,omitempty"` // the last 20 events, oldest first
+
+	body queue.BodyRef // of a large payload that has not been read yet
 }
 
 // Run describes the run of a task that a node has in hand.
@@ -142,6 +144,9 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 		return Task{}, fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
 	t := describe(id, State(shown.State), shown.Record, shown.Tries, shown.Reason)
+	if err := i.readPayloads(ctx, []*Task{&t}); err != nil {
+		return Task{}, fmt.Errorf("task %s: %w", id, err)
+	}
 	if shown.Result != "" {
 		t.Result = json.RawMessage(shown.Result)
 	}
@@ -173,7 +178,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 	t := Task{ID: id, State: state}
 	if text != "" {
 		r, _ := queue.ParseRecord(text) // as much as can be read
-		t.Name, t.Queue, t.Enqueued, t.Payload = r.Name, r.Queue(), r.Enqueued, r.Payload
+		t.Name, t.Queue, t.Enqueued, t.Payload, t.body = r.Name, r.Queue(), r.Enqueued, r.Payload, r.Body
 		t.Unique, t.After = r.Options.Unique, r.Options.After
 		t.Meta = r.Options.Meta
 		if ms := r.Options.Deadline; ms > 0 {
@@ -195,13 +200,39 @@ func describe(id string, state State, text, triesText, reason string) Task {
 	return t
 }
 
+// readPayloads reads the large payloads of tasks. One that has gone meanwhile, with its task,
+// is omitted.
+func (i *Inspector) readPayloads(ctx context.Context, tasks []*Task) error {
+	var refs []queue.BodyRef
+	var of []*Task
+	for _, t := range tasks {
+		if t.body != (queue.BodyRef{}) {
+			refs, of = append(refs, t.body), append(of, t)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	payloads, errs, err := queue.Bodies(ctx, i.redis, i.keys, refs)
+	if err != nil {
+		return err
+	}
+	for n, t := range of {
+		t.body = queue.BodyRef{}
+		if t.Payload = payloads[n]; errs[n] != nil {
+			t.Omitted = append(t.Omitted, "payload")
+		}
+	}
+	return nil
+}
+
 // omitInvalid leaves out a payload and a result that are not JSON: another program wrote
 // them, and a task with them could not be written as JSON.
 func (t *Task) omitInvalid() {
-	if len(t.Payload) > 0 && !json.Valid(t.Payload) {
+	if len(t.Payload) > 0 && !validJSON(t.Payload) {
 		t.Payload, t.Omitted = nil, append(t.Omitted, "payload")
 	}
-	if len(t.Result) > 0 && !json.Valid(t.Result) {
+	if len(t.Result) > 0 && !validJSON(t.Result) {
 		t.Result, t.Omitted = nil, append(t.Omitted, "result")
 	}
 }

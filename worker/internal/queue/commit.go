@@ -38,17 +38,24 @@ func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]s
 // commit is [Session.Commit] with the speeds to note.
 func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refused map[string]string, ends []End, err error) {
 	s.commits++
-	args := commitArguments(runs, speeds)
+	args, bodies := commitArguments(runs, speeds), followingBodies(runs)
 	bytes := sizeOf(args)
+	for _, b := range bodies {
+		bytes += len(b.payload)
+	}
 	var codes map[int]string
 	breaks, withdrawals := 0, 0 // in a row
 	err = s.cfg.Reports.Insist(ctx, "commits", func(ctx context.Context) error {
 		var err error
-		codes, ends, err = s.send(ctx, args)
+		codes, ends, err = s.send(ctx, args, bodies)
+		if len(bodies) > 0 && link.CauseOf(err) == link.CauseMemory {
+			args, bodies = commitArguments(withoutBodies(runs), speeds), nil
+			codes, ends, err = s.send(ctx, args, nil)
+		}
 		if isWithdrawn(codes, len(runs)) { // by a withdrawal whose answer was lost
 			breaks, withdrawals = 0, 0 // Redis has read this request
 			s.commits++
-			codes, ends, err = s.send(ctx, args)
+			codes, ends, err = s.send(ctx, args, bodies)
 		}
 		if !brokenOff(err) {
 			breaks, withdrawals = 0, 0
@@ -74,19 +81,24 @@ func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refuse
 	if err != nil {
 		return nil, nil, fmt.Errorf("commit: %w", refusal(err))
 	}
-	refused = map[string]string{}
+	return codesByID(runs, codes), ends, nil
+}
+
+// codesByID returns the codes of refused runs by the ids of their tasks.
+func codesByID(runs []*Run, codes map[int]string) map[string]string {
+	refused := map[string]string{}
 	for at, code := range codes {
 		if at >= 1 && at <= len(runs) {
 			refused[runs[at-1].ID] = code
 		}
 	}
-	return refused, ends, nil
+	return refused
 }
 
 // send sends a commit once, under the current number.
-func (s *Session) send(ctx context.Context, args []any) (codes map[int]string, ends []End, err error) {
+func (s *Session) send(ctx context.Context, args []any, bodies []body) (codes map[int]string, ends []End, err error) {
 	args = append([]any{s.cfg.Incarnation, s.commits}, args...)
-	reply, err := s.ending.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+	reply, err := callWith(ctx, s.ending, s.cfg.Redis, s.cfg.Keys, bodies, args)
 	if err == nil {
 		ends, reply = takeEnds(reply)
 		codes, err = reply.Refusals()
@@ -103,7 +115,7 @@ func (s *Session) withdraw(ctx context.Context, n int) (codes map[int]string, er
 		nobodys[i] = &Run{}
 		nobodys[i].End(Back, nil)
 	}
-	codes, _, err = s.send(ctx, commitArguments(nobodys, nil))
+	codes, _, err = s.send(ctx, commitArguments(nobodys, nil), nil)
 	return codes, err
 }
 
@@ -137,6 +149,31 @@ func commitArguments(batch []*Run, speeds []any) []any {
 		}
 	}
 	return args
+}
+
+// followingBodies returns the bodies of the tasks that runs enqueue.
+func followingBodies(runs []*Run) (all []body) {
+	for _, r := range runs {
+		for _, e := range r.outcome.effects {
+			if e.large != nil {
+				all = append(all, e.large.body)
+			}
+		}
+	}
+	return all
+}
+
+// withoutBodies puts the payloads of the tasks that runs enqueue into their records. At maxmemory
+// Redis takes what a commit writes, as it frees memory in the end, but no SET before it.
+func withoutBodies(runs []*Run) []*Run {
+	for _, r := range runs {
+		for i, e := range r.outcome.effects {
+			if e.large != nil {
+				r.outcome.effects[i] = EnqueueEffect(e.large.whole())
+			}
+		}
+	}
+	return runs
 }
 
 // sortRuns sorts the runs of a commit: first those that are done and nothing more, by queue.

@@ -33,6 +33,13 @@
 // nothing more and takes the next claim along. What they do not know they leave to the
 // scripts for all tasks, under the same numbers. The model runs both.
 //
+// # Bodies
+//
+// A payload of more than a few kilobytes, the task's body, has a key of its own and goes through no
+// script: lua/bodies.lua says how it comes and goes. A claim returns where the bodies are, and the
+// session reads them. The payloads of periodic tasks, which are in their definitions, stay in the
+// records.
+//
 // # Wakes
 //
 // Redis wakes somebody only when a task comes to a line that was empty: whoever comes for

@@ -184,6 +184,7 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 		require.NoError(m.t, c.Malformed)
 		require.Equal(m.t, m.spec.now(), c.Clock.redis)
 		require.Equal(m.t, m.spec.Tasks[c.ID].Options, c.Record.Options)
+		require.Equal(m.t, m.spec.Tasks[c.ID].Payload, string(c.Record.Payload), "payload of %s", c.ID)
 		require.Equal(m.t, ParseTries(m.spec.Tasks[c.ID].Tries), c.Tries, "tries of %s", c.ID)
 	}
 	if again {

@@ -123,6 +123,7 @@ func (m *machine) commitBy(a *actor, s *Session, batch []*Run, commit func() (ma
 	if number == i.Commit+1 {
 		i.Commit = number
 		m.spec.commit(a.name, batch)
+		m.settled(followingBodies(batch))
 	}
 	expected := map[string]string{}
 	for n, code := range i.refusals() {

@@ -39,6 +39,7 @@ type draft struct {
 	Meta      map[string]string
 	Then      []draft
 	Await     bool
+	Large     bool // the payload gets a key of its own, whatever its size
 }
 
 // ready makes tasks ready to be stored, as a client does.
@@ -62,7 +63,11 @@ func (m *machine) ready(drafts ...draft) []Task {
 		if d.Await {
 			kind.Await()
 		}
-		all = append(all, kind.Task(id, o.String(), payload))
+		task := kind.Task(id, o.String(), payload)
+		if d.Large {
+			task = kind.embodied(id, o.String(), body{m.names.Next(), payload})
+		}
+		all = append(all, task)
 		for i, then := range d.Then {
 			then.After, then.ID = []string{id}, id+".then."+strconv.Itoa(i+1)
 			followers := m.ready(then)

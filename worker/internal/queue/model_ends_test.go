@@ -183,16 +183,16 @@ func (m *machine) verb(o *Run) {
 // effects draws some; one that is refused undoes all.
 func (m *machine) effects(o *Run) {
 	entry := func(key string) []any { return []any{m.cache.EntryKey(key), m.cache.LockKey(key), "", 1} }
-	o.outcome.effects = append(o.outcome.effects, Effect{"increment", entry("effects")})
+	o.outcome.effects = append(o.outcome.effects, NewEffect("increment", entry("effects")...))
 	if m.draw("a follow-up", 2) == 1 {
 		follow := m.options()
 		if m.draw("chosen", 2) == 1 {
 			follow.ID, follow.After = "c"+strconv.Itoa(m.draw("chosen id", 4)), nil
 		}
-		o.outcome.effects = append(o.outcome.effects, Effect{"enqueue", m.ready(follow)[0].alone()})
+		o.outcome.effects = append(o.outcome.effects, EnqueueEffect(m.ready(follow)[0]))
 	}
 	if m.draw("refused", 4) == 0 {
-		o.outcome.effects = slices.Insert(o.outcome.effects, m.draw("which", len(o.outcome.effects)), Effect{"increment", entry("list")})
+		o.outcome.effects = slices.Insert(o.outcome.effects, m.draw("which", len(o.outcome.effects)), NewEffect("increment", entry("list")...))
 	}
 }
 
@@ -326,5 +326,9 @@ func followUp(e Effect) Task {
 		line: word(0), chosen: strings.Contains(word(1), "c"), awaited: strings.Contains(word(1), "w"),
 		when: word(2), head: word(3), unique: word(4), deadline: word(7),
 	}
-	return Task{Kind: k, ID: word(9), tail: word(10)}
+	t := Task{Kind: k, ID: word(9), tail: word(10)}
+	if e.large != nil {
+		t.body = e.large.body
+	}
+	return t
 }

@@ -138,6 +138,7 @@ func (m *machine) send(producer string, number int, open []int, behind bool) {
 	b.finish(refused, nil)
 	require.NoError(m.t, s.err)
 	if known.expects(number) {
+		m.settled(bodiesOf(b.parts))
 		known = known.with(number, open, m.spec.addAll(s.tasks))
 		m.spec.Producers[producer] = known
 	}
@@ -186,4 +187,11 @@ func (s *spec) addAll(tasks []Task) string {
 		}
 	}
 	return strings.Join(refused, " ")
+}
+
+// settled: the script that stores or refuses a task leaves no body to its expiry.
+func (m *machine) settled(bodies []body) {
+	for _, b := range bodies {
+		require.Negative(m.t, m.redis.PTTL(m.ctx, m.keys.Body(b.name)).Val(), "body %s", b.name)
+	}
 }

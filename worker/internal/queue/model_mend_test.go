@@ -37,6 +37,9 @@ func (m *machine) options() draft {
 		}
 	}
 	o.Await = m.draw("await", 4) == 0
+	if m.draw("large", 4) == 1 {
+		o.Large, o.Payload = true, strings.Repeat("x", 10+m.draw("bytes", 50))
+	}
 	return o
 }
 

@@ -210,7 +210,7 @@ func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropp
 	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Until }, s.Now, most) {
 		delete(s.Tasks, id) // its record goes with it
 	}
-	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Kept }, s.Now, most) {
+	for _, id := range s.due(&more, (*specTask).keptAlone, s.Now, most) {
 		t := s.Tasks[id]
 		t.Record, t.Kept, t.Result, t.Past, t.Tries = "", 0, "", "", ""
 	}

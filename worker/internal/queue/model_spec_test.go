@@ -47,6 +47,8 @@ type spec struct {
 type specTask struct {
 	ID, Line, Record string // Record is empty once only the id is remembered
 	Options          Options
+	Payload          string
+	Body             BodyRef // of a payload that is not in the record
 	Chosen           bool
 	State            state
 	Due              int64 // of a delayed one
@@ -67,6 +69,17 @@ type specTask struct {
 }
 
 func (t *specTask) queue() string { return queueOf(t.Line) }
+
+// keptAlone returns until when the record and result are kept if that is not as long as the id is
+// remembered, or 0.
+func (t *specTask) keptAlone() int64 {
+	if t.Kept == t.Until {
+		return 0
+	}
+	return t.Kept
+}
+
+func (t *specTask) size() int64 { return int64(len(t.Record) + t.Body.Size) }
 
 func (t *specTask) name() string { return strings.SplitN(t.Record, "|", 2)[0] }
 
@@ -191,7 +204,7 @@ func (s *spec) bytes(queue string) int64 {
 	w := s.Weighing[queue]
 	for id, t := range s.Tasks {
 		if s.weighs(t, queue) && (w == nil || w.IDs[id]) {
-			n += int64(len(t.Record))
+			n += t.size()
 		}
 	}
 	return n
@@ -356,13 +369,13 @@ func (s *spec) store(p Task, bounded bool) string {
 	if err != nil {
 		panic(err)
 	}
-	t.Options = r.Options
+	t.Options, t.Payload, t.Body = r.Options, string(r.Payload)+string(p.body.payload), r.Body
 	if p.chosen && s.Tasks[p.ID] != nil {
 		return "taken"
 	}
 	limits := s.Settings[queue].limits()
 	if bounded && (limits.Tasks > 0 && s.load(queue) >= limits.Tasks ||
-		limits.Bytes > 0 && s.bytes(queue)+int64(len(t.Record)) > limits.Bytes) {
+		limits.Bytes > 0 && s.bytes(queue)+t.size() > limits.Bytes) {
 		return "full"
 	}
 	for _, id := range t.Options.After {

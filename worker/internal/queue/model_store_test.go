@@ -16,7 +16,7 @@ import (
 // storedKinds says of which type each key of the tasks is; those that end with a
 // colon are many. A key that is not among them is left over.
 var storedKinds = map[string]string{
-	"tasks": "hash", "active": "hash", "bytes": "hash", "weighing": "hash", "weighed:": "set", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
+	"tasks": "hash", "active": "hash", "bytes": "hash", "bodies": "hash", "body:": "string", "weighing": "hash", "weighed:": "set", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
 	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash",
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
 	"leases": "zset", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
@@ -60,7 +60,7 @@ func (s stored) ids(name string) []string {
 	return ids
 }
 
-// read reads all keys of the namespace but the cache's.
+// read reads all keys of the namespace but the cache's, and the bodies that expire.
 func read(ctx context.Context, t require.TestingT, c redis.UniversalClient, prefix string) stored {
 	keys, err := c.Keys(ctx, prefix+"*").Result()
 	require.NoError(t, err)
@@ -82,8 +82,13 @@ func read(ctx context.Context, t require.TestingT, c redis.UniversalClient, pref
 				cmd := p.LRange(ctx, key, 0, -1)
 				replies[name] = func() map[string]string { return numbered(cmd.Val(), false) }
 			case "string":
-				cmd := p.Get(ctx, key)
-				replies[name] = func() map[string]string { return map[string]string{"": cmd.Val()} }
+				cmd, left := p.Get(ctx, key), p.PTTL(ctx, key)
+				replies[name] = func() map[string]string {
+					if strings.HasPrefix(name, "body:") && left.Val() >= 0 {
+						return nil
+					}
+					return map[string]string{"": cmd.Val()}
+				}
 			default:
 			}
 		}
@@ -92,7 +97,9 @@ func read(ctx context.Context, t require.TestingT, c redis.UniversalClient, pref
 	require.NoError(t, err)
 	out := stored{}
 	for name, reply := range replies {
-		out[name] = reply()
+		if content := reply(); content != nil {
+			out[name] = content
+		}
 	}
 	return out
 }
@@ -321,6 +328,10 @@ func (t *specTask) render(out stored) {
 			out.put(name, t.ID, "")
 		}
 	}
+	if t.Body.Name != "" && t.Record != "" {
+		out.put("bodies", t.ID, t.Body.String())
+		out.put("body:"+t.Body.Name, "", t.Payload)
+	}
 	if t.expires() {
 		out.put("deadlines", t.ID, number(t.Options.Deadline))
 	}
@@ -338,7 +349,7 @@ func (t *specTask) render(out stored) {
 	if t.Until > 0 {
 		out.put("done", t.ID, number(t.Until))
 	}
-	if t.Kept > 0 {
-		out.put("kept", t.ID, number(t.Kept))
+	if kept := t.keptAlone(); kept > 0 {
+		out.put("kept", t.ID, number(kept))
 	}
 }

@@ -31,6 +31,7 @@ type machine struct {
 	spec    *spec
 	store   Store
 	ids     IDs // the same in every run
+	names   IDs // of bodies
 	cache   *cache.Cache
 	actors  []*actor
 	senders map[string]*sender // by the names of their producers
@@ -104,7 +105,7 @@ func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw
 	require.NoError(t, c.FlushAll(ctx).Err())
 	m := &machine{
 		t: t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
-		store: NewStore(c, keys), ids: IDs{producer: "new"}, cache: cache.New(cache.Config{Client: c, Keys: keys}),
+		store: NewStore(c, keys), ids: IDs{producer: "new"}, names: IDs{producer: "body"}, cache: cache.New(cache.Config{Client: c, Keys: keys}),
 	}
 	m.store.near = 1 // lines are short, and sought in as long ones are
 	for _, producer := range []string{"p0", "p1"} {

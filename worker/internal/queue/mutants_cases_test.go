@@ -255,6 +255,15 @@ var mutantCases = map[string]func(*machine){
 			m.choose(map[string]int{"begins": 1}, m.weigh)
 		}
 	},
+	"an id that is forgotten before its record": func(m *machine) {
+		m.enqueueOne(1, draft{ID: "c1"})
+		m.ends(Done, 14000, 5000, "1")
+		m.sleep(1)
+		m.enqueueOne(1, draft{ID: "c2"})
+		m.ends(Done, 9000, 5000, "1")
+		m.sleep(10000)
+		m.step(func() { m.dueOf(1, 9) })
+	},
 	"what is kept of an ended task counts no bytes": func(m *machine) {
 		m.draw = func(what string, _ int) int { return map[string]int{"bytes": 3}[what] }
 		m.step(m.limit)

@@ -66,7 +66,7 @@ func (s Store) Tick(ctx context.Context, name string, tick time.Time, verb strin
 // at returns the task that a tick enqueues.
 func (p Periodic) at(name string, tick time.Time) Task {
 	o := Options{Chosen: true, Tick: max(tick.UnixMilli(), 0)}
-	return NewKind(p.Task, p.Queue, o).Task(name+":"+strconv.FormatInt(o.Tick, 10), o.String(), p.Payload)
+	return NewKind(p.Task, p.Queue, o).whole(name+":"+strconv.FormatInt(o.Tick, 10), o.String(), p.Payload)
 }
 
 // Known is a periodic task as Redis stores it: the definition and the state.

@@ -115,8 +115,8 @@ func (c *Caller) split(ctx context.Context, all []Task) []*submission {
 	var last *submission
 	for from := 0; from < len(all); {
 		to, size := from, 0
-		for to < len(all) && (to == from || all[to].Then || to-from < MaxBatch && size+len(all[to].tail) <= maxBatchBytes) {
-			size += len(all[to].tail)
+		for to < len(all) && (to == from || all[to].Then || to-from < MaxBatch && size+all[to].size() <= maxBatchBytes) {
+			size += all[to].size()
 			to++
 		}
 		last = &submission{ctx: ctx, caller: c, tasks: all[from:to], bytes: size, behind: last, done: make(chan struct{})}

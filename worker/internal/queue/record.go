@@ -13,13 +13,15 @@ import (
 //	name|line|enqueued|options\npayload
 //
 // enqueued is Redis's clock in milliseconds, in base 16, set by the script. options
-// is empty or JSON. The payload is the bytes that came in; nothing re-encodes them.
+// is empty or JSON. The payload is the bytes that came in; nothing re-encodes them. A large
+// payload has a key of its own: then @, its name, |, and how many bytes it has are there instead.
 type Record struct {
 	Name     string
 	Line     string // the queue with the mark of the task's priority
 	Enqueued time.Time
 	Options  Options
 	Payload  json.RawMessage
+	Body     BodyRef // of a payload that is not in the record
 }
 
 // Marks of a priority at the end of a line's name; names of queues cannot hold them.
@@ -55,7 +57,12 @@ type Options struct {
 // head returns the part of a record before the time, tail the part after the time.
 func (r Record) head() string { return r.Name + "|" + r.Line + "|" }
 
-func (r Record) tail() string { return r.Options.String() + string(r.Payload) }
+func (r Record) tail() string {
+	if r.Body.Name != "" {
+		return r.Options.String() + refMark + r.Body.String()
+	}
+	return r.Options.String() + string(r.Payload)
+}
 
 // NoOptions is [Options.String] of the zero value.
 const NoOptions = "|\n"
@@ -106,7 +113,12 @@ func ParseRecord(s string) (Record, error) {
 	if err != nil {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	r.Enqueued, r.Payload = TimeOf(ms), json.RawMessage(payload)
+	r.Enqueued = TimeOf(ms)
+	if ref, is := parseRef(payload); is {
+		r.Body = ref
+	} else {
+		r.Payload = json.RawMessage(payload)
+	}
 	if f[3] != "" {
 		if err := json.Unmarshal([]byte(f[3]), &r.Options); err != nil {
 			return r, fmt.Errorf("malformed record %.80q: %w", s, err)

@@ -63,15 +63,31 @@ func RunOf(ctx context.Context) *Run {
 
 // Effect is one write of a transaction, as arguments of commit.lua.
 type Effect struct {
-	kind string
-	args []any
+	kind  string
+	args  []any
+	large *Task // that it enqueues, if the payload has a key of its own
 }
 
 // NewEffect returns an effect that writes a cache entry or publishes a message.
-func NewEffect(kind string, args ...any) Effect { return Effect{kind, args} }
+func NewEffect(kind string, args ...any) Effect { return Effect{kind: kind, args: args} }
 
 // EnqueueEffect returns the effect that stores a follow-up task.
-func EnqueueEffect(t Task) Effect { return Effect{"enqueue", t.alone()} }
+func EnqueueEffect(t Task) Effect {
+	e := NewEffect("enqueue", t.alone()...)
+	if t.body.name != "" {
+		e.large = &t
+	}
+	return e
+}
+
+// size returns about how many bytes the effect has on the wire.
+func (e Effect) size() int {
+	n := sizeOf(e.args)
+	if e.large != nil {
+		n += len(e.large.body.payload)
+	}
+	return n
+}
 
 // Followup returns the id, name and queue of the task that the effect stores. It reports false
 // for effects other than those of [EnqueueEffect].
@@ -126,7 +142,7 @@ func (r *Run) Verb() Verb { return r.outcome.verb }
 func (r *Run) Add(e Effect) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended && r.grow(sizeOf(e.args), 1) {
+	if !r.ended && r.grow(e.size(), 1) {
 		r.effects = append(r.effects, e)
 	}
 }

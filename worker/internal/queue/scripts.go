@@ -40,10 +40,10 @@ var (
 	// enqueueScript stores batches in which no task has a unique key or follows
 	// others. enqueueBinding stores all batches, and is half as fast.
 	enqueueScript = link.NewScript(link.LuaPrelude,
-		join("record", "line", "plain", "names", "unplain", "numbered", "places", "adding", "enqueue"))
+		join("record", "line", "plain", "names", "unplain", "numbered", "places", "bodies", "adding", "enqueue"))
 	enqueueBinding = link.NewScript(link.LuaPrelude,
 		join("line", "names", "before", "numbered", "places"), join(bindings...), join("enqueue"))
-	claimScript      = script("claim")
+	claimScript      = script("claim", "bodies")
 	serveScript      = script("serve")
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
 	takeoverScript   = script("takeover", endings...)
@@ -61,15 +61,15 @@ var (
 	deleteScript     = script("delete", append(endings, "finding")...)
 	clearScript      = script("clear", append(endings, "finding")...)
 	queueScript      = script("queue", append(endings, "finding")...)
-	weighScript      = script("weigh", "moving")
+	weighScript      = script("weigh", "bodies", "moving")
 	rescheduleScript = script("reschedule", append(endings, "finding")...)
 	retryScript      = script("retry", append(bindings, "finding")...)
 
 	defineScript      = script("define", "defining")
 	definitionsScript = script("definitions", "defining")
 
-	endings  = []string{"moving", "ties", "endings"}
-	bindings = []string{"moving", "ties", "endings", "record", "adding", "binding"}
+	endings  = []string{"bodies", "moving", "ties", "endings"}
+	bindings = []string{"bodies", "moving", "ties", "endings", "record", "adding", "binding"}
 )
 
 // commitScripts has the results of newCommitScript by [cache.Cache.LuaEffects]: there are as

@@ -109,7 +109,6 @@ func (s *Session) Claim(ctx context.Context, want int, tend bool) (got []Claimed
 	for _, list := range s.parked {
 		args = append(args, list)
 	}
-	var answer claims
 	err = s.cfg.Reports.Insist(ctx, "claims", func(ctx context.Context) error {
 		reply, err := claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 		if link.WordOf(err) == "UNKNOWN" {
@@ -123,11 +122,9 @@ func (s *Session) Claim(ctx context.Context, want int, tend bool) (got []Claimed
 		if err != nil {
 			return err
 		}
-		return answer.scan(reply)
+		got, broken, err = s.take(ctx, reply)
+		return err
 	})
-	if err == nil {
-		got, broken, err = s.take(answer)
-	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim: %w", refusal(err))
 	}
@@ -146,9 +143,17 @@ func (c *claims) scan(r link.Reply) error {
 	return r.Scan(&c.parked, &c.broken, &c.tried, &c.ids, &c.records, &c.state, &c.now)
 }
 
-// take notes the answer to a claim, and returns its tasks and the keys of the wrong type.
-func (s *Session) take(answer claims) (got []Claimed, broken []string, err error) {
+// take notes the answer to a claim, and returns its tasks, whose bodies it reads, and the keys
+// of the wrong type. After an error the same claim gets the same tasks.
+func (s *Session) take(ctx context.Context, reply link.Reply) (got []Claimed, broken []string, err error) {
+	var answer claims
+	if err := answer.scan(reply); err != nil {
+		return nil, nil, err
+	}
 	got, err = parseClaimed(answer.tried, answer.ids, answer.records, Clock{Time(answer.now), time.Now()})
+	if err == nil {
+		err = s.readBodies(ctx, got)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -183,6 +188,28 @@ func parseClaimed(tried, ids, records []any, now Clock) ([]Claimed, error) {
 		}
 	}
 	return got, nil
+}
+
+// readBodies reads the payloads of tasks that are in hand and have keys of their own.
+func (s *Session) readBodies(ctx context.Context, got []Claimed) error {
+	var refs []BodyRef
+	var of []*Claimed
+	for i := range got {
+		if got[i].Record.Body.Name != "" {
+			refs, of = append(refs, got[i].Record.Body), append(of, &got[i])
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	payloads, errs, err := Bodies(ctx, s.cfg.Redis, s.cfg.Keys, refs)
+	if err != nil {
+		return err
+	}
+	for i, c := range of {
+		c.Record.Payload, c.Malformed = payloads[i], errs[i]
+	}
+	return nil
 }
 
 // Resign removes the node from the idle nodes that Redis wakes, and wakes another node

@@ -59,7 +59,7 @@ func (r *Run) Size() int {
 	if r.outcome.weight() > 0 {
 		n += sizeOf(r.outcome.args)
 		for _, e := range r.outcome.effects {
-			n += sizeOf(e.args)
+			n += e.size()
 		}
 	}
 	return n

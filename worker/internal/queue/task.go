@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ type Task struct {
 	// Then: the task is stored together with the previous task of its call, or not at all.
 	Then bool
 	tail string // see Record.tail
+	body body
 }
 
 // Kind is the data that tasks share if they differ only in their ids, payloads, and the
@@ -45,8 +47,22 @@ func NewKind(name, line string, o Options) *Kind {
 // its id or unique key, this goes for the other.
 func (k *Kind) Await() { k.awaited = true }
 
-// Task returns a task of the kind; options are [Options.String] of its options.
+// Task returns a task of the kind; options are [Options.String] of its options. A large payload
+// gets a key of its own.
 func (k *Kind) Task(id, options string, payload []byte) Task {
+	if len(payload) < largePayload {
+		return k.whole(id, options, payload)
+	}
+	return k.embodied(id, options, body{newProducer() + newProducer(), bytes.Clone(payload)})
+}
+
+// embodied returns a task whose payload has a key of its own.
+func (k *Kind) embodied(id, options string, b body) Task {
+	return Task{Kind: k, ID: id, tail: options + refMark + b.ref().String(), body: b}
+}
+
+// whole returns a task whose record has its payload.
+func (k *Kind) whole(id, options string, payload []byte) Task {
 	var tail strings.Builder // in one allocation
 	tail.Grow(len(options) + len(payload))
 	tail.WriteString(options)
@@ -103,7 +119,7 @@ func (t Task) binds() bool { return t.unique != "" || t.after != "" }
 
 // alike reports whether two tasks can go in one group of add() in adding.lua.
 func (t Task) alike(o Task) bool {
-	return (t.Kind == o.Kind || *t.Kind == *o.Kind) && !t.binds()
+	return (t.Kind == o.Kind || *t.Kind == *o.Kind) && !t.binds() && t.body.name == "" && o.body.name == ""
 }
 
 // group returns the arguments that begin a group of n tasks like this one, as adding.lua
@@ -116,8 +132,23 @@ func (t Task) group(n int) []any {
 	if t.awaited {
 		marks += "w"
 	}
+	if t.body.name != "" {
+		marks += refMark + t.body.ref().String()
+	}
 	return []any{t.line, marks, t.when, t.head, t.unique, t.lasting, t.after, t.deadline, n}
 }
+
+// whole returns the task with its payload in the record.
+func (t Task) whole() Task {
+	if t.body.name != "" {
+		t.tail = strings.TrimSuffix(t.tail, refMark+t.body.ref().String()) + string(t.body.payload)
+		t.body = body{}
+	}
+	return t
+}
+
+// size returns how many bytes of the task are sent, more or less.
+func (t Task) size() int { return len(t.tail) + len(t.body.payload) }
 
 // alone returns a group of this task alone.
 func (t Task) alone() []any { return append(t.group(1), t.ID, t.tail) }
@@ -140,4 +171,16 @@ func appendGroups(args []any, batch []*submission) []any {
 		}
 	}
 	return args
+}
+
+// bodiesOf returns the bodies of a batch.
+func bodiesOf(batch []*submission) (all []body) {
+	for _, s := range batch {
+		for _, t := range s.tasks {
+			if t.body.name != "" {
+				all = append(all, t.body)
+			}
+		}
+	}
+	return all
 }

@@ -82,13 +82,9 @@ func (s *Session) work(ctx context.Context, commit any, claim claim, speeds []an
 	args = append(args, s.cfg.Incarnation, commit, claim.number, claim.want, flagOf(s.idle || s.tends), tending, len(s.cfg.Queues))
 	args = append(append(s.withQueues(args...), len(speeds)/speedWords), speeds...)
 	args = appendDone(args, runs)
-	var answer claims
 	reply, err := workScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 	if err == nil {
-		err = answer.scan(reply)
-	}
-	if err == nil {
-		got, broken, err = s.take(answer)
+		got, broken, err = s.take(ctx, reply)
 	}
 	switch {
 	case isOther(err):

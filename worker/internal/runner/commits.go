@@ -120,6 +120,8 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 			}
 		case code == "FENCED":
 			fenced++
+		case code == "EXPIRED": // the next commit sends the payloads of its follow-up tasks again
+			again = append(again, x)
 		case x.Verb() != queue.Done:
 			r.reports.Failed(ending, r.misplaced(x))
 			x.postponed = true

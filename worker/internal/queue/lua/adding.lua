@@ -1,6 +1,6 @@
 -- adding: new tasks, and what keeps one from being stored. A group of tasks that are
 -- alike has: line, marks ('c': the caller chose the ids; 'w': it waits for the ends,
--- which are announced), when ('' for now, '+ms' or '@ms' on Redis's clock), head of their records, unique (a key that only one
+-- which are announced; then '@' and the body, see bodies.lua, of a group of one task that has one), when ('' for now, '+ms' or '@ms' on Redis's clock), head of their records, unique (a key that only one
 -- stored task has, or ''), lasting (ms that the key is taken, or '': until the
 -- task ends), after (ids of the tasks that must be done first), deadline (on
 -- Redis's clock, or ''), how many they are, and first: where in the arguments their ids and the tails of their
@@ -11,7 +11,9 @@ local group_words = 9 -- in the arguments: these, then id and tail of each
 -- Reads a group from position c on, and returns it with the position after it.
 local function read_group(c)
   local line, marks, many = ARGV[c], ARGV[c + 1], tonumber(ARGV[c + 8])
-  return {line = line, queue = queue_of(line), chosen = marks == 'c' or marks == 'cw', awaited = marks == 'w' or marks == 'cw', when = ARGV[c + 2], head = ARGV[c + 3],
+  local body
+  if #marks > 2 then marks, body = string.match(marks, '^(%a*)@(.*)$') end
+  return {line = line, queue = queue_of(line), chosen = marks == 'c' or marks == 'cw', awaited = marks == 'w' or marks == 'cw', body = body, when = ARGV[c + 2], head = ARGV[c + 3],
     unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], deadline = ARGV[c + 7], many = many, first = c + group_words},
     c + group_words + 2 * many
 end
@@ -23,6 +25,7 @@ local binding
 -- besides tasks, queues and stats. checked holds those that were looked at.
 local function group_refuses(group, checked)
   local set, line = settings(group.queue), 'queue:' .. group.line
+  if group.body and not fits(key('bodies'), 'hash') then return key('bodies') end
   if group.when == '' and not group.chosen and not group.awaited and group.unique == '' and group.after == '' and group.deadline == '' and set == unset then -- most are
     if not checked[line] and not fits(key(line), 'list') then return key(line) end
     checked[line] = true
@@ -56,6 +59,25 @@ local function group_refuses(group, checked)
   if (group.unique ~= '' or group.after ~= '') and not checked.binding then
     checked.binding = true
     return binding.refuses()
+  end
+end
+
+-- Whether the body of a group is there, if it is to have one.
+local function embodied(group)
+  if not group.body then return true end
+  local body, bytes = body_of(group.body)
+  return redis.call('STRLEN', body) == bytes
+end
+
+-- Gives the body of a group to its task, or removes it: id is nil when the task was refused.
+-- A body without an expiry is that of the same task, which an earlier copy has stored.
+local function settle(body, id)
+  local name = body_of(body)
+  if id then
+    redis.call('PERSIST', name)
+    redis.call('HSET', key('bodies'), id, body)
+  elseif redis.call('PTTL', name) >= 0 then
+    redis.call('UNLINK', name)
   end
 end
 
@@ -94,11 +116,11 @@ end
 
 -- The code why a task of a group is not stored, or nil. rest and bytes are how
 -- much room is left for it.
-local function refusal_of(group, id, record, rest, bytes, at)
+local function refusal_of(group, id, size, rest, bytes, at)
   if group.chosen and (redis.call('HEXISTS', key('tasks'), id) == 1 or redis.call('ZSCORE', key('done'), id)) then
     return 'taken'
   end
-  if rest <= 0 or #record > bytes then return 'full' end
+  if rest <= 0 or size > bytes then return 'full' end
   local why = group.after ~= '' and orphaned(group) or nil
   local holder = not why and group.unique ~= '' and binding.seize(group, id, at)
   return holder and 'unique=' .. holder or why
@@ -108,16 +130,17 @@ end
 -- that were stored, and {position, code, …} of the others.
 local function store_some(group, head, rest, bytes, at)
   local fresh, words, refused, weight, c = {}, {}, {}, 0, group.first
+  local more = group.body and select(2, body_of(group.body)) or 0
   for i = 1, group.many do
     local id, record = ARGV[c], head .. ARGV[c + 1]
-    local why = refusal_of(group, id, record, rest - #fresh, bytes - weight, at)
+    local why = refusal_of(group, id, #record + more, rest - #fresh, bytes - weight, at)
     unstored[id] = why ~= 'taken' and why or nil
     if why then
       if group.awaited and why ~= 'full' then await_holder(string.match(why, '^unique=(.*)$') or id) end
       refused[#refused + 1], refused[#refused + 2] = i, why
     else
       fresh[#fresh + 1] = id
-      weight = weight + #record
+      weight = weight + #record + more
       if group.chosen then -- the same id may come again in this group
         redis.call('HSET', key('tasks'), id, record)
       else
@@ -159,6 +182,7 @@ local function add(group, at, bounded)
   else
     fresh, refused = store_all(group, head), {}
   end
+  if group.body then settle(group.body, fresh[1]) end
   if #fresh == 0 then return refused end
   tally(queue, 'enqueued', #fresh)
   if group.deadline ~= '' then expire(group.deadline, fresh) end

@@ -14,7 +14,7 @@
 local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local list, seed = string.match(ARGV[5], '^@(%S+) (%d*)$')
 local served = 5 + (list and 0 or tonumber(ARGV[5])) -- where the last queue is
-local most = 1048576 -- bytes of records in one reply, and one record more
+local most = 1048576 -- bytes of the tasks in one reply, and one task more
 local marks = {'^', '', '~'} -- of a queue's lines, the most urgent first
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
@@ -73,13 +73,16 @@ if mistyped then return {'WRONGTYPE', mistyped} end
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
 local stamp = ARGV[2] .. '|' .. int(at) -- by which claim, and when: nodes of older versions wrote the number alone
-local ties = redis.call('EXISTS', key('tries'), key('deadlines')) -- most often none
+local ties = redis.call('EXISTS', key('tries'), key('deadlines'), key('bodies')) -- most often none
 local any = ties > 0 and redis.call('EXISTS', key('tries')) == 1
+local large = ties > 0 and redis.call('EXISTS', key('bodies')) == 1
+if large and not fits(key('bodies'), 'hash') then return {'WRONGTYPE', key('bodies')} end
 local bytes, asked = 0, 0
 -- Takes the records of these ids into the reply, as far as they fit, and returns
 -- how many it took and how many of them exist.
 local function take(some, parked)
   local counts = any and redis.call('HMGET', key('tries'), unpack(some))
+  local bodies = large and redis.call('HMGET', key('bodies'), unpack(some))
   local found = 0
   for i, record in ipairs(redis.call('HMGET', key('tasks'), unpack(some))) do
     if bytes >= most and not again then return i - 1, found end
@@ -89,7 +92,7 @@ local function take(some, parked)
       if parked then unparked(some[i], record) end
       known_ids[#known_ids + 1] = some[i]
       records[#records + 1] = record
-      bytes = bytes + #record
+      bytes = bytes + #record + (bodies and bodies[i] and select(2, body_of(bodies[i])) or 0)
       own[#own + 1] = some[i]
       own[#own + 1] = stamp
       if counts and counts[i] then

@@ -28,8 +28,9 @@
 --         those of enqueue that are a 'duplicate' and were not stored (if there
 --         are any, and not when it is asked again; see with_ended()),
 --         position, code, position, code, …} naming only the tasks that
---         did not end: FENCED (not this incarnation's any more) or why an
---         effect was refused; these have changed nothing
+--         did not end: FENCED (not this incarnation's any more), EXPIRED (the body of
+--         a task to enqueue is not there any more) or why an effect was refused; these
+--         have changed nothing
 --       | {'FENCED'} | {'GAP', last number} | {'WRONGTYPE', key}
 local incarnation, number = ARGV[1], tonumber(ARGV[2])
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
@@ -88,6 +89,7 @@ local function finish(queue, ids)
   end
   each('HDEL', owned, gone)
   each('HDEL', 'tasks', gone)
+  disembody(gone)
   if exists('tries') then each('HDEL', 'tries', gone) end
   if exists('history') then each('HDEL', 'history', gone) end
   tally(queue, 'done', #gone)
@@ -120,9 +122,18 @@ local function apply(kind, a)
   end
 end
 
+-- An effect of a refused run stores no task.
+local function withhold(a)
+  local body = read_group(a).body
+  if body then settle(body) end
+end
+
 local function refuses(kind, a)
   if kind == 'publish' then return nil end
-  if kind == 'enqueue' then return group_refuses((read_group(a)), {}) and 'WRONGTYPE' end
+  if kind == 'enqueue' then
+    local group = read_group(a)
+    return group_refuses(group, {}) and 'WRONGTYPE' or not embodied(group) and 'EXPIRED' or nil
+  end
   return cache_refuses(kind, ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3])
 end
 
@@ -159,19 +170,22 @@ local function done(id, queue, a)
   local taken, keep, result = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   if tied() then loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
   weigh(queue, id, -1)
+  local till = awaited[id] and at + 60000 -- it is remembered, see loosen()
   if taken ~= '' then
     local lasting, from = string.match(taken, '^(%d+)@?(%d*)$')
-    redis.call('ZADD', key('done'), int(math.max(at, tonumber(from) or 0) + lasting), id)
+    till = math.max(at, tonumber(from) or 0) + lasting
+    redis.call('ZADD', key('done'), int(till), id)
   end
   if keep == '' then
     redis.call('HDEL', key('tasks'), id)
+    disembody({id})
     forget(id, {'tries', 'history'})
   else
     note(id, at, 'done', '{"node":' .. cjson.encode(incarnation) .. '}')
   end
   if keep == '' and awaited[id] and result ~= '' then keep = '60000' end
   if keep ~= '' then
-    redis.call('ZADD', key('kept'), int(at + tonumber(keep)), id)
+    if at + tonumber(keep) ~= till then redis.call('ZADD', key('kept'), int(at + tonumber(keep)), id) end
     if result ~= '' then redis.call('HSET', key('results'), id, result) end
   end
 end
@@ -216,7 +230,7 @@ for _ = 1, others do
     finish_as(verb, id, line, deadline, a)
   end
   for _ = 1, effects do
-    if not code then apply(ARGV[e], e + 1) end
+    if not code then apply(ARGV[e], e + 1) elseif ARGV[e] == 'enqueue' then withhold(e + 1) end
     e = e + 1 + widths[ARGV[e]]
   end
   c = e

@@ -167,7 +167,8 @@ end
 
 -- An id is free as soon as it is not remembered: nothing of its task may be left.
 for _, id in ipairs(over('done', at)) do
-  if redis.call('ZREM', key('kept'), id) == 1 then erase(id) end
+  redis.call('ZREM', key('kept'), id)
+  erase(id)
 end
 for _, id in ipairs(over('kept', at)) do erase(id) end
 if exists('unique:until') then

@@ -119,5 +119,6 @@ end
 -- Forgets all that is kept of a task that has ended.
 local function erase(id)
   redis.call('HDEL', key('tasks'), id)
+  disembody({id})
   forget(id, {'tries', 'history', 'reasons', 'results'})
 end

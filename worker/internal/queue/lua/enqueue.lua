@@ -10,6 +10,7 @@
 --      then groups of tasks that are alike, see adding.lua
 -- Returns {'OK', tasks that were cancelled as they followed a cancelled one, position, code, …} naming only the tasks that were not stored,
 --         from 1: see add() | {'EARLY'} (the other batch has not been stored)
+--       | {'EXPIRED'} (a body is not there any more)
 --       | {'WRONGTYPE', key}
 local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'stats', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
@@ -20,6 +21,7 @@ while c <= #ARGV do
   group, c = read_group(c)
   mistyped = group_refuses(group, checked)
   if mistyped then return {'WRONGTYPE', mistyped} end
+  if not embodied(group) then return {'EXPIRED'} end
   groups[#groups + 1] = group
 end
 

@@ -12,14 +12,20 @@ local function options_of(record)
   return ok and type(options) == 'table' and options or {}
 end
 
--- Counts the bytes of a record that enters its queue (1) or leaves it (-1),
+-- The bytes of a stored task: those of its record, and of its body.
+local function size_of(id)
+  local body = redis.call('HGET', key('bodies'), id)
+  return redis.call('HSTRLEN', key('tasks'), id) + (body and select(2, body_of(body)) or 0)
+end
+
+-- Counts the bytes of a task that enters its queue (1) or leaves it (-1),
 -- where the queue has a bound on them. While the queue is weighed (see weigh.lua),
 -- only those tasks count that are in the set weighed.
 local function weigh(queue, id, sign)
   if settings(queue).bytes == 0 then return end
   if redis.call('HEXISTS', key('weighing'), queue) == 1 and
     redis.call(sign > 0 and 'SADD' or 'SREM', key('weighed:' .. queue), id) == 0 then return end
-  redis.call('HINCRBY', key('bytes'), queue, sign * redis.call('HSTRLEN', key('tasks'), id))
+  redis.call('HINCRBY', key('bytes'), queue, sign * size_of(id))
 end
 
 -- When a task with these options is due, or nil: now.

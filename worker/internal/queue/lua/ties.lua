@@ -8,7 +8,7 @@ local function exists(name)
 end
 
 local ties = {'unique', 'hash', 'unique:until', 'zset', 'followers', 'hash', 'blocked', 'hash', 'waiting', 'hash', 'cancelling', 'hash',
-  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'weighing', 'hash', 'deadlines', 'zset'}
+  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'weighing', 'hash', 'deadlines', 'zset', 'bodies', 'hash'}
 
 -- The first of these keys that is of another type than it must have, or nil.
 local function wrong_ties()
@@ -27,5 +27,17 @@ end
 local function forget(id, names)
   for _, name in ipairs(names) do
     if exists(name) then redis.call('HDEL', key(name), id) end
+  end
+end
+
+-- Removes the bodies of tasks of which the records go.
+local function disembody(ids)
+  if not exists('bodies') then return end
+  for from = 1, #ids, 500 do
+    local some = {unpack(ids, from, math.min(from + 499, #ids))}
+    for _, body in ipairs(redis.call('HMGET', key('bodies'), unpack(some))) do
+      if body then redis.call('UNLINK', (body_of(body))) end
+    end
+    redis.call('HDEL', key('bodies'), unpack(some))
   end
 end

@@ -9,7 +9,7 @@
 -- Returns {'OK', queue, number, cursor, or '0' at the end, bytes that were looked at} |
 --   nil when nothing is to be done | {'WRONGTYPE', key}
 local queue, number, idle, cursor = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local mistyped = wrong({'tasks', 'hash', 'weighing', 'hash', 'bytes', 'hash', 'done', 'zset', 'dead', 'zset', 'cancelled', 'zset'})
+local mistyped = wrong({'tasks', 'hash', 'weighing', 'hash', 'bytes', 'hash', 'done', 'zset', 'dead', 'zset', 'cancelled', 'zset', 'bodies', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 if queue == '' then queue = redis.call('HKEYS', key('weighing'))[1] or '' end
 local current, last = string.match(redis.call('HGET', key('weighing'), queue) or '', '^(%d+)|(%d+)$')
@@ -40,9 +40,9 @@ for from = 1, #ids, 500 do
     end
   end
 end
-local sum = 0
+local sum, large = 0, #ids > 0 and redis.call('EXISTS', key('bodies')) == 1
 for id, length in pairs(lengths) do
-  if redis.call('SADD', key(weighed), id) == 1 then sum = sum + length end
+  if redis.call('SADD', key(weighed), id) == 1 then sum = sum + (large and size_of(id) or length) end
 end
 redis.call('HINCRBY', key('bytes'), queue, sum)
 if page[1] == '0' then

@@ -32,7 +32,9 @@ end
 
 -- What may hang on tasks: most often nothing, on none of them.
 local hanging = redis.call('EXISTS', key('followers'), key('waiting'), key('cancelling'), key('progress'), key('tries'),
-  key('history'), key('deadlines'), key('parked'))
+  key('history'), key('deadlines'), key('parked'), key('bodies'))
+local large = hanging > 0 and redis.call('EXISTS', key('bodies')) == 1
+if large and not fits(key('bodies'), 'hash') then return {'OTHER'} end
 for _, ids in ipairs(done) do
   for _, mine in ipairs(redis.call('HMGET', owned, unpack(ids))) do
     if not mine then return {'OTHER'} end
@@ -59,6 +61,12 @@ for i, ids in ipairs(done) do -- at maxmemory the first write must free memory
   redis.call('HDEL', owned, unpack(ids))
   if hanging > 0 then
     for _, name in ipairs({'cancelling', 'progress', 'tries', 'history'}) do redis.call('HDEL', key(name), unpack(ids)) end
+  end
+  if large then -- see bodies.lua
+    for _, body in ipairs(redis.call('HMGET', key('bodies'), unpack(ids))) do
+      if body then redis.call('UNLINK', key('body:' .. string.match(body, '^%w+'))) end
+    end
+    redis.call('HDEL', key('bodies'), unpack(ids))
   end
   redis.call('HINCRBY', key('stats'), queue .. '|done', #ids)
   hands[queue] = (hands[queue] or 0) - #ids
@@ -89,6 +97,7 @@ for i = 8, served do
         broken[#broken + 1], got = list, {}
       end
       local found = #got > 0 and redis.call('HMGET', key('tasks'), unpack(got)) or {}
+      local bodies = large and #got > 0 and redis.call('HMGET', key('bodies'), unpack(got))
       for j, record in ipairs(found) do
         if bytes >= most then -- what does not fit goes back where it was
           for back = #got, j, -1 do redis.call('RPUSH', list, got[back]) end
@@ -97,6 +106,7 @@ for i = 8, served do
         asked = asked + 1
         if record then
           ids[#ids + 1], records[#records + 1], bytes = got[j], record, bytes + #record
+          if bodies and bodies[j] then bytes = bytes + tonumber(string.match(bodies[j], '%d+$')) end
           own[#own + 1], own[#own + 2] = got[j], stamp
           hands[ARGV[i]] = (hands[ARGV[i]] or 0) + 1
         end
