@@ -10,7 +10,11 @@ import (
 // and their meaning for the scripts. Every change raises it whose data a program of the
 // previous version could not read or would damage. The data of a namespace has one layout,
 // kept at [Keys.Layout]; a namespace without that key has layout 1.
-const Layout = 1
+//
+// Layout 2: large payloads have keys of their own, a record's time is in base 16, and the time
+// until which the record of a done task is kept is only noted where its id is remembered for
+// another.
+const Layout = 2
 
 // LayoutMin is the oldest layout whose data this program can take over: the first node of
 // this program raises the namespace to [Layout], once no node of an older version lives.

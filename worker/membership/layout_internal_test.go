@@ -94,7 +94,7 @@ func TestANamespaceGetsTheLayoutOfItsFirstNode(t *testing.T) {
 
 func TestANamespaceWithoutALayoutHasTheFirst(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
-		one, three := programOf(t, cfg, layouts{}), programOf(t, cfg, layouts{3, 3})
+		one, three := programOf(t, cfg, layouts{1, 1}), programOf(t, cfg, layouts{3, 3})
 		l := one.join(t)
 		one.forgetLayout(t)
 		members, err := one.List(t.Context())

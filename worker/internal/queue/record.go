@@ -109,7 +109,11 @@ func ParseRecord(s string) (Record, error) {
 	if !ok || len(f) != 4 {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	ms, err := strconv.ParseInt(f[2], 16, 64)
+	base := 16
+	if len(f[2]) < 9 { // of layout 1: times since 2004 have eleven digits in base 16, and eight in base 36
+		base = 36
+	}
+	ms, err := strconv.ParseInt(f[2], base, 64)
 	if err != nil {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}

@@ -2,7 +2,7 @@
 
 local function enqueued(record)
   local time = record and string.match(record, '^[^|\n]*|[^|\n]*|(%w*)|')
-  return time and tonumber(time, 16)
+  return time and tonumber(time, #time < 9 and 36 or 16) -- of layout 1
 end
 
 -- How many ids of a list are on the right of the task's, and whether that is exact; nil
