@@ -26,8 +26,13 @@ type BusConfig struct {
 	// Keys names the cluster's channels.
 	Keys link.Keys
 
-	// Identity is the sender of the bus's messages; its ID names the inbox.
+	// Identity is the sender of the bus's messages; its incarnation names the inbox.
 	Identity Identity
+
+	// Inboxes, when set, are shared by the buses of the process. With them, messages to a node
+	// are meant for one of its lives: their proof covers the incarnation, so that the next life
+	// cannot be made to accept what was recorded. Default: messages to a node go to its id.
+	Inboxes *Inboxes
 
 	// Token authenticates messages (see [Token]). AlsoAccept, when set, is
 	// accepted as well, so that a running cluster can change its token: first
@@ -104,7 +109,9 @@ type Bus struct {
 	tokenKept  bool
 	mode       link.Mode
 	inboxOnly  bool
-	shared     string // the id of the shared inbox, "" for none
+	shared     string   // the id of the shared inbox, "" for none
+	inboxes    *Inboxes // nil: messages to a node go to its id
+	inbox      string   // the channel of the inbox of this incarnation
 	base       func() context.Context
 	log        zerolog.Logger
 	reports    *link.Reports
@@ -160,7 +167,9 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	b := &Bus{
 		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
-		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, shared: cfg.SharedInbox, base: cfg.BaseContext, log: cfg.Log,
+		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, shared: cfg.SharedInbox,
+		inboxes: cfg.Inboxes, inbox: cfg.Keys.Inbox(cfg.Identity.Incarnation),
+		base: cfg.BaseContext, log: cfg.Log,
 		token: cfg.Token, tokenKept: cfg.TokenKept, mode: cmp.Or(cfg.Mode, link.ModeHMAC), clock: newClock(),
 		ready: make(chan struct{}), hints: map[string][]func(){},
 		drops:             drops{log: cfg.Log, observer: cfg.Observer, total: map[Drop]uint64{}, logged: map[Drop]uint64{}},

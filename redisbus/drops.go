@@ -23,7 +23,7 @@ const (
 	DropTwins     Drop = "twins"     // the same key twice
 	DropMalformed Drop = "malformed" // lacks a field, or has one of the wrong kind
 	DropStale     Drop = "stale"     // its time differs by more than a minute from Redis's clock
-	DropReplay    Drop = "replay"    // was delivered before, or is too far behind a later one
+	DropReplay    Drop = "replay"    // was delivered before, is too far behind a later one, or older than this bus
 	DropOverflow  Drop = "overflow"  // a subscription did not keep up
 )
 

@@ -21,6 +21,9 @@ const (
 	// sender is remembered, the more of its losses are noticed.
 	forgetLate = time.Hour
 	fewPeers   = 256
+	// early is how long before a bus's first subscription a message may have been sent. An
+	// older one was meant for others: whoever comes with it now has recorded it.
+	early = 5 * time.Second
 	// sealedWindow is how many sealed messages of one sender may arrive out of order.
 	sealedWindow = 1024
 )
@@ -37,10 +40,10 @@ type peers struct {
 type peer struct {
 	// name is the sender's incarnation, the same string as the key in peers.seen.
 	name string
-	// broadcast and directed are the last numbers on the channel of all nodes and on the
-	// inbox.
-	broadcast, directed uint64
-	sealed              *seqWindow
+	// broadcast, bound and directed are the last numbers on the channel of all nodes, on the
+	// inbox of this incarnation, and on inboxes that others have too.
+	broadcast, bound, directed uint64
+	sealed                     *seqWindow
 	// heard is the time of the last message, in milliseconds on [clock.steady].
 	heard int64
 }
@@ -68,6 +71,8 @@ func (p *peers) admit(m *Message, now time.Time) (ok bool, lost uint64) {
 			known.sealed = &seqWindow{}
 		}
 		ok = known.sealed.admit(m.Seq)
+	case m.bound:
+		ok, lost = advance(&known.bound, m.Seq)
 	case m.Directed:
 		ok, lost = advance(&known.directed, m.Seq)
 	default:

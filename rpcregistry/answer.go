@@ -102,10 +102,10 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 	if err != nil {
 		r = failure(err)
 	}
-	unsent := send(ctx, redisbus.Outgoing{Node: c.from.ID, Type: replyType, Body: r.encode(c.id)}, nil)
+	unsent := e.sendReply(ctx, c, r, send)
 	if errors.Is(unsent, redisbus.ErrTooLarge) {
 		r = failure(fmt.Errorf("%w: the response has %d bytes", ErrTooLarge, len(value)))
-		unsent = send(ctx, redisbus.Outgoing{Node: c.from.ID, Type: replyType, Body: r.encode(c.id)}, nil)
+		unsent = e.sendReply(ctx, c, r, send)
 	}
 	if unsent != nil {
 		e.log.Debug().Err(unsent).Str("method", c.method).Msg("a reply was not sent")
@@ -114,6 +114,18 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 		code = r.err.Code
 	}
 	return code
+}
+
+// sendReply sends a reply to the life of the caller that called, or, where nobody listens
+// there, to its id, as callers of older versions listen there only.
+func (e *Endpoint) sendReply(ctx context.Context, c *call, r reply, send post) error {
+	m := redisbus.Outgoing{Inbox: c.from.Incarnation, Type: replyType, Body: r.encode(c.id)}
+	return send(ctx, m, func(receivers int64, err error) {
+		if err == nil && receivers == 0 && c.from.ID != c.from.Incarnation {
+			m.Inbox = c.from.ID
+			_ = e.cfg.Bus.Post(ctx, m, nil) // the caller may have ended
+		}
+	})
 }
 
 // failure returns the reply for an error of a method.

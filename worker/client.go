@@ -159,6 +159,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, app.middleware.publish
 	bus.Observer, bus.Reports = cfg.Observer, reports
+	bus.Inboxes = redisbus.NewInboxes(c.directory.Inbox, 0) // nobody tells a client of new lives
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
 		if err := gate.pass(ctx); err != nil {
 			return "", err

@@ -69,6 +69,7 @@ type Host struct {
 	log       zerolog.Logger
 	reports   *link.Reports // of Redis's failures, shared by the nodes
 	beacons   *redisbus.Beacons
+	inboxes   *redisbus.Inboxes
 
 	announcer  *announcer
 	starts     turns       // of the nodes that join and connect
@@ -117,6 +118,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close(), h.listener.Close())
 	}
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
+	h.inboxes = redisbus.NewInboxes(h.directory.Inbox, inboxAge)
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
 	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, h.reports, cfg.Log)
@@ -133,7 +135,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.publisher.Reports = h.reports
 	h.process = membership.Process{
 		Host: host, PID: os.Getpid(), Program: program, Version: version, Layout: link.Layout,
-		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
+		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC), OwnInbox: true,
 	}
 	return h, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -34,6 +35,9 @@ type Process struct {
 	// TokenMode is how the node proves its messages. Empty: not known, in the records of
 	// older programs.
 	TokenMode link.Mode `json:"tokenMode,omitempty"`
+	// OwnInbox: each life of the node listens on an inbox of its own. False in the records of
+	// older programs.
+	OwnInbox bool `json:"ownInbox,omitempty"`
 }
 
 // Member is a node as [Directory.List] returns it.
@@ -44,6 +48,8 @@ type Member struct {
 	Uptime      time.Duration // since the node joined, on Redis's clock
 	TasksInHand int           // tasks that are claimed and not finished
 	Live        bool          // its lease has not run out, and it is not condemned
+
+	joined int64 // in milliseconds on Redis's clock, 0 if that is not known
 }
 
 // Directory reads and changes the member list of a namespace's cluster.
@@ -114,6 +120,22 @@ func (d Directory) Modes(ctx context.Context) (map[string]link.Mode, error) {
 		}
 	}
 	return modes, nil
+}
+
+// Inbox returns the name of the inbox of a node on the bus: that of its present life, or
+// its id if nobody knows the node or its program is an older one.
+func (d Directory) Inbox(ctx context.Context, id string) (string, error) {
+	record, err := d.Client.HGet(ctx, d.Keys.Members(), id).Result()
+	if errors.Is(err, redis.Nil) {
+		return id, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("inbox of %s: %w", id, link.Explain(err))
+	}
+	if m, readable := parseRecord(record); readable && m.Incarnation.ID == id && m.Process.OwnInbox {
+		return m.Incarnation.String(), nil
+	}
+	return id, nil
 }
 
 // Expired returns up to limit incarnations that may be taken over. If no process has called
@@ -216,15 +238,27 @@ func parseMember(row link.Reply, now int64) (m Member, readable bool, err error)
 	if err := row.Scan(&text, &deadline, &m.TasksInHand); err != nil {
 		return Member{}, false, err
 	}
+	hand := m.TasksInHand
+	if m, readable = parseRecord(text); !readable {
+		return Member{}, false, nil
+	}
+	m.TasksInHand, m.Live = hand, deadline > now
+	if m.joined > 0 {
+		m.Uptime = time.Duration(now-m.joined) * time.Millisecond
+	}
+	return m, true, nil
+}
+
+// parseRecord parses a member record: the incarnation, when it joined, its state and its
+// process.
+func parseRecord(text string) (m Member, readable bool) {
 	parts := append(strings.SplitN(text, "\n", 4), "", "", "")
 	i, err := Parse(parts[0])
 	if err != nil {
-		return Member{}, false, nil //nolint:nilerr // see above
+		return Member{}, false
 	}
-	m.Incarnation, m.State, m.Live = i, State(parts[2]), deadline > now
-	if joined, err := strconv.ParseInt(parts[1], 10, 64); err == nil {
-		m.Uptime = time.Duration(now-joined) * time.Millisecond
-	}
+	m.Incarnation, m.State = i, State(parts[2])
+	m.joined, _ = strconv.ParseInt(parts[1], 10, 64)
 	_ = json.Unmarshal([]byte(parts[3]), &m.Process)
-	return m, true, nil
+	return m, true
 }

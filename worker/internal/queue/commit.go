@@ -38,17 +38,17 @@ func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]s
 // commit is [Session.Commit] with the speeds to note.
 func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refused map[string]string, ends []End, err error) {
 	s.commits++
-	args := commitArguments(runs, speeds)
+	args, messages := commitArguments(runs, speeds)
 	bytes := sizeOf(args)
 	var codes map[int]string
 	breaks, withdrawals := 0, 0 // in a row
 	err = s.cfg.Reports.Insist(ctx, "commits", func(ctx context.Context) error {
 		var err error
-		codes, ends, err = s.send(ctx, args)
+		codes, ends, err = s.send(ctx, args, messages, runs)
 		if isWithdrawn(codes, len(runs)) { // by a withdrawal whose answer was lost
 			breaks, withdrawals = 0, 0 // Redis has read this request
 			s.commits++
-			codes, ends, err = s.send(ctx, args)
+			codes, ends, err = s.send(ctx, args, messages, runs)
 		}
 		if !brokenOff(err) {
 			breaks, withdrawals = 0, 0
@@ -83,8 +83,14 @@ func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refuse
 	return refused, ends, nil
 }
 
-// send sends a commit once, under the current number.
-func (s *Session) send(ctx context.Context, args []any) (codes map[int]string, ends []End, err error) {
+// send sends a commit of runs once, under the current number, with a new seal of its messages.
+func (s *Session) send(ctx context.Context, args []any, messages []int, runs []*Run) (codes map[int]string, ends []End, err error) {
+	if len(messages) > 0 {
+		args = slices.Clone(args)
+		if err := runs[0].Node.sealAll(ctx, args, messages); err != nil {
+			return nil, nil, err
+		}
+	}
 	args = append([]any{s.cfg.Incarnation, s.commits}, args...)
 	reply, err := s.ending.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
 	if err == nil {
@@ -103,7 +109,8 @@ func (s *Session) withdraw(ctx context.Context, n int) (codes map[int]string, er
 		nobodys[i] = &Run{}
 		nobodys[i].End(Back, nil)
 	}
-	codes, _, err = s.send(ctx, commitArguments(nobodys, nil))
+	args, _ := commitArguments(nobodys, nil)
+	codes, _, err = s.send(ctx, args, nil, nil)
 	return codes, err
 }
 
@@ -116,14 +123,14 @@ func isWithdrawn(codes map[int]string, n int) bool {
 
 // commitArguments returns the arguments of commit.lua after the number for a batch, which it
 // sorts, and for speeds. Most tasks are done and have no effects, result or retention: only their ids
-// are sent, grouped by queue.
-func commitArguments(batch []*Run, speeds []any) []any {
+// are sent, grouped by queue. messages are the places of those that are to be sealed.
+func commitArguments(batch []*Run, speeds []any) (args []any, messages []int) {
 	sortRuns(batch)
 	plain := 0
 	for plain < len(batch) && batch[plain].outcome.weight() == 0 {
 		plain++
 	}
-	args := append(make([]any, 0, 16+3*len(batch)), len(speeds)/speedWords)
+	args = append(make([]any, 0, 16+3*len(batch)), len(speeds)/speedWords)
 	args = append(args, speeds...)
 	args = appendDone(args, batch[:plain])
 	args = append(args, len(batch)-plain)
@@ -134,9 +141,12 @@ func commitArguments(batch []*Run, speeds []any) []any {
 		for _, e := range r.outcome.effects {
 			args = append(args, e.kind)
 			args = append(args, e.args...)
+			if e.kind == publishing {
+				messages = append(messages, len(args)-1)
+			}
 		}
 	}
-	return args
+	return args, messages
 }
 
 // sortRuns sorts the runs of a commit: first those that are done and nothing more, by queue.

@@ -34,7 +34,7 @@ type Config struct {
 	Fence       int64 // the incarnation's epoch
 	Registry    *tasks.Registry
 	Client      *tasks.Client // for follow-up tasks and progress
-	Seal        queue.Sealer  // for publishes
+	Bus         queue.Bus     // for publishes
 	// Cache is where transactions write. Default: the namespace's cache, in the native
 	// layout.
 	Cache *cache.Cache
@@ -121,7 +121,7 @@ func New(c Config) *Runner {
 		c.Warnings = &Warnings{}
 	}
 	r := &Runner{
-		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
+		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Bus: c.Bus},
 		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer,
 		keys: c.Keys, reports: c.Reports,
 		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
