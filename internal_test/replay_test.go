@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
-	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -128,8 +127,7 @@ func TestABroadcastCountsOnceHoweverManyNodesJoinLater(t *testing.T) {
 		app := worker.NewApp()
 		app.Subscribe("paid", func(context.Context, redisbus.Message) { counted.Add(1) })
 		rpcregistry.Handle(app, "api.count", func(context.Context, struct{}) (any, error) { return counted.Add(1), nil })
-		server := embedded.New()
-		defer func() { _ = server.Close() }()
+		server := redistest.Embedded(t)
 		cfg := server.Config()
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 1, Redis: cfg})
 		attacker := record(t, cfg)
@@ -177,8 +175,7 @@ func TestATransactionPublishesHoweverLongItsHandlerRuns(t *testing.T) {
 			time.Sleep(3 * time.Minute)
 			return nil
 		})
-		server := embedded.New()
-		defer func() { _ = server.Close() }()
+		server := redistest.Embedded(t)
 		cable := &redistest.Cable{To: server.Dial}
 		cfg := server.Config()
 		cfg.Dial = cable.Dial

@@ -142,6 +142,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	gate := &layoutGate{check: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
 	reports := link.NewReports(cfg.Log)
+	c.directory.OnAlien = reports.Alien
 	reports.Observer = cfg.Observer
 	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, reports, cfg.Log)
 	if cfg.App == nil {

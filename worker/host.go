@@ -117,7 +117,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if h.sender, err = link.OpenClient(cfg.Redis, "stellar:host:enqueues"); err != nil {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close(), h.listener.Close())
 	}
-	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
+	h.directory = membership.Directory{Client: h.client, Keys: h.keys, OnAlien: h.reports.Alien}
 	h.inboxes = redisbus.NewInboxes(h.directory.Inbox, inboxAge)
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
@@ -142,6 +142,9 @@ func NewHost(cfg HostConfig) (*Host, error) {
 
 // Process describes the process that the nodes live in.
 func (h *Host) Process() membership.Process { return h.process }
+
+// Aliens counts, by key, the entries on Redis that are not ours and that were passed over.
+func (h *Host) Aliens() map[string]int { return h.reports.Aliens() }
 
 // Directory lists the members of the cluster.
 func (h *Host) Directory() membership.Directory { return h.directory }

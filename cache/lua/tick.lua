@@ -8,7 +8,7 @@ local function cache_tick(clock)
   local at = math.floor(tick / 1000)
   local digits = string.format('%016.0f', tick)
   local last = tonumber(redis.call('SET', clock, digits, 'GET') or 0)
-  if last >= tick then
+  if last and last >= tick and last < 1e16 - 1 then -- anything else is not ours
     digits = string.format('%016.0f', last + 1)
     redis.call('SET', clock, digits)
   end

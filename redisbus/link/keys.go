@@ -64,6 +64,10 @@ func (k Keys) Leases() string { return k.tag + "leases" }
 // process had looked for a while (hash).
 func (k Keys) Reaping() string { return k.tag + "reaping" }
 
+// Aliens counts by key how often scripts have met an entry there that is not ours, and have
+// passed over or replaced it (hash, integers).
+func (k Keys) Aliens() string { return k.tag + "aliens" }
+
 // Connections maps a client connection's id to the incarnation that holds it (hash).
 func (k Keys) Connections() string { return k.tag + "connections" }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,9 @@ type Member struct {
 type Directory struct {
 	Client redis.UniversalClient
 	Keys   link.Keys
+	// OnAlien, when set, is called for an entry of a key that is not ours and that was passed
+	// over; "" if only its key is known.
+	OnAlien func(key, entry string)
 
 	testLayouts layouts // replaces this program's layouts in tests
 }
@@ -73,11 +77,7 @@ func (d Directory) List(ctx context.Context) ([]Member, error) {
 	}
 	members := make([]Member, 0, reply.Len()-1)
 	for i := range reply.Len() - 1 {
-		m, readable, err := parseMember(reply.Row(1+i), now)
-		if err != nil {
-			return nil, fmt.Errorf("list members: %w", err)
-		}
-		if readable {
+		if m, readable := d.parseMember(reply.Row(1+i), now); readable {
 			members = append(members, m)
 		}
 	}
@@ -147,20 +147,26 @@ func (d Directory) Inbox(ctx context.Context, id string) (string, error) {
 // later than they can, and the reservations (see [Directory.Condemn]) to reserve, the
 // longest that a process makes.
 func (d Directory) Expired(ctx context.Context, lease, reserve time.Duration, limit int) ([]Incarnation, error) {
-	keys := []string{d.Keys.Leases(), d.Keys.Reaping(), d.Keys.Members()}
+	keys := []string{d.Keys.Leases(), d.Keys.Reaping(), d.Keys.Members(), d.Keys.Aliens()}
 	reply, err := expiredScript.Call(ctx, d.Client, keys, lease.Milliseconds(), limit, reserve.Milliseconds())
 	if err != nil {
 		return nil, fmt.Errorf("list expired leases: %w", err)
 	}
-	names, err := reply.Texts()
-	if err != nil {
+	var names, aliens, keysOfAliens []string
+	if err := reply.Scan(&names, &aliens, &keysOfAliens); err != nil {
 		return nil, fmt.Errorf("list expired leases: %w", err)
 	}
 	out := make([]Incarnation, 0, len(names))
 	for _, name := range names {
-		if i, err := Parse(name); err == nil { // anything else was written by another program
+		if i, err := Parse(name); err == nil {
 			out = append(out, i)
 		}
+	}
+	for _, alien := range aliens {
+		d.alien(d.Keys.Leases(), alien)
+	}
+	for _, key := range keysOfAliens {
+		d.alien(key, "")
 	}
 	return out, nil
 }
@@ -230,23 +236,37 @@ func (d Directory) SetState(ctx context.Context, i Incarnation, state State) err
 	return nil
 }
 
+func (d Directory) alien(key, entry string) {
+	if d.OnAlien != nil {
+		d.OnAlien(key, entry)
+	}
+}
+
 // parseMember parses a row of list.lua, as much of it as can be read: a damaged record
-// hides no other member. It reports false if not even the incarnation can be read.
-func parseMember(row link.Reply, now int64) (m Member, readable bool, err error) {
-	var text string
-	var deadline int64
-	if err := row.Scan(&text, &deadline, &m.TasksInHand); err != nil {
-		return Member{}, false, err
+// hides no other member. It reports false for an entry that is not ours.
+func (d Directory) parseMember(row link.Reply, now int64) (m Member, ours bool) {
+	var id, record, score string
+	hand := 0
+	if row.Scan(&id, &record, &score, &hand) != nil {
+		return Member{}, false
 	}
-	hand := m.TasksInHand
-	if m, readable = parseRecord(text); !readable {
-		return Member{}, false, nil
+	m, ours = parseRecord(record)
+	deadline, err := strconv.ParseFloat(score, 64)
+	switch {
+	case !ours || m.Incarnation.ID != id:
+		d.alien(d.Keys.Members(), id)
+		return Member{}, false
+	case score == "":
+		return Member{}, false // it has left
+	case err != nil || math.IsInf(deadline, 0):
+		d.alien(d.Keys.Leases(), m.Incarnation.String())
+		return Member{}, false
 	}
-	m.TasksInHand, m.Live = hand, deadline > now
+	m.TasksInHand, m.Live = hand, deadline > float64(now)
 	if m.joined > 0 {
 		m.Uptime = time.Duration(now-m.joined) * time.Millisecond
 	}
-	return m, true, nil
+	return m, true
 }
 
 // parseRecord parses a member record: the incarnation, when it joined, its state and its

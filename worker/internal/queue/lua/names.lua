@@ -5,6 +5,27 @@ local tag = string.sub(KEYS[1], 1, -6)
 local function key(name) return tag .. name end
 local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
 
+-- Counts that a key holds an entry that is not ours, and that it is passed over or replaced.
+local function alien(name)
+  redis.pcall('HINCRBY', key('aliens'), key(name), 1)
+  redis.pcall('PEXPIRE', key('aliens'), 86400000)
+end
+
+-- Adds to a count in a hash, and returns the sum. What is no number counts as 0.
+local function count(name, field, n)
+  local sum = redis.pcall('HINCRBY', key(name), field, int(n))
+  if type(sum) == 'number' then return sum end
+  redis.call('HSET', key(name), field, int(n))
+  alien(name)
+  return n
+end
+
+-- A count in a hash. What is no number counts as 0.
+local function counted(name, field)
+  local digits = string.match(redis.call('HGET', key(name), field) or '', '^-?%d+$')
+  return digits and #digits <= 15 and tonumber(digits) or 0
+end
+
 -- The queue of a line.
 local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
 
