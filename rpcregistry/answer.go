@@ -35,7 +35,7 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 	if err == nil && c.connection != "" && (e.cfg.Connections == nil || !e.cfg.Connections.Holds(c.connection)) {
 		err = ErrNoSuchConnection
 	}
-	if err == nil && (e.group.Running() >= e.cfg.MaxCalls || !e.group.Enter(c.method)) {
+	if err == nil && !e.enter(&c, method) {
 		err = ErrBusy // too many calls run, or the endpoint stops
 	}
 	if err != nil {
@@ -45,6 +45,26 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 	}
 	e.stats.calls.Add(1)
 	e.pool.do(func() { e.serveCall(*base, &c, method, left) }) //nolint:contextcheck // methods have Serve's context
+}
+
+func (e *Endpoint) slotsOf(m Method) *slots {
+	if m.Control {
+		return e.steer
+	}
+	return e.calls
+}
+
+// enter takes a slot for a call, and counts its method as running.
+func (e *Endpoint) enter(c *call, m Method) bool {
+	slots := e.slotsOf(m)
+	if !slots.take(c.from.Incarnation) {
+		return false
+	}
+	if e.group.Enter(c.method) {
+		return true
+	}
+	slots.leave(c.from.Incarnation)
+	return false
 }
 
 // serveCall runs the method and sends its reply, also when the method panics or calls
@@ -57,6 +77,7 @@ func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left 
 	defer func() {
 		p := recover()
 		ctx.end()
+		e.slotsOf(method).leave(c.from.Incarnation)
 		e.group.Leave(c.method) // the method has returned: Serve need not wait for the reply
 		if p != nil {
 			err = fmt.Errorf("%w: %v", ErrPanicked, p)

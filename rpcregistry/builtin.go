@@ -34,18 +34,18 @@ type MethodInfo struct {
 // already has.
 func (e *Endpoint) registerBuiltins() {
 	if !e.registry.has("api.ping") {
-		HandleStrict(e.registry, "api.ping", func(context.Context, struct{}) (Pong, error) {
+		HandleStrict(Control(e.registry), "api.ping", func(context.Context, struct{}) (Pong, error) {
 			return Pong{Node: e.self.ID, Incarnation: e.self.Incarnation, At: e.cfg.Bus.Now().UnixMilli()}, nil
 		})
 	}
 	if !e.registry.has("api.log") {
-		HandleStrict(e.registry, "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
+		HandleStrict(Control(e.registry), "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
 			e.logLine(ctx, line)
 			return struct{}{}, nil
 		})
 	}
 	if !e.registry.has("api.methods") {
-		HandleStrict(e.registry, "api.methods", func(context.Context, struct{}) ([]MethodInfo, error) {
+		HandleStrict(Control(e.registry), "api.methods", func(context.Context, struct{}) ([]MethodInfo, error) {
 			all := []MethodInfo{}
 			for _, m := range e.Methods() {
 				all = append(all, MethodInfo{Name: m.Name, Arguments: m.Arguments, Result: m.Result})

@@ -23,6 +23,9 @@ type Method struct {
 	Arguments, Result string
 	// Call runs the method.
 	Call MethodFunc
+	// Control: the method serves to ask and to steer the node, and returns soon. Its calls have
+	// slots of their own (see [Config].MaxCalls).
+	Control bool
 
 	// describe returns Arguments and Result. It is called on demand: texts made in advance
 	// would cost memory on each of a thousand nodes.

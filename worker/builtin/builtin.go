@@ -41,7 +41,7 @@ type Deps struct {
 // Register adds the built-in methods of one node. ctx ends with the node's life, and with
 // it the locks that api.cache.lock has taken.
 func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
-	registerNode(r, d)
+	registerNode(rpcregistry.Control(r), d)
 	locks := newCallerLocks(ctx, d.ID, d.Cache)
 	registerValues(r, d.Cache, locks)
 	registerLists(r, d.Cache)
@@ -53,7 +53,7 @@ func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	registerPeriodic(r, d.Tasks, d.Inspector)
 	registerConnections(r, d.Connections)
 	if d.Controls != nil {
-		registerSet(r, d.Controls)
+		registerSet(rpcregistry.Control(r), d.Controls)
 	}
 }
 

@@ -167,7 +167,7 @@ func TestForeignKeysAreNamedAndKept(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		d, k := open(t, cfg)
 		require.NoError(t, d.Client.Set(t.Context(), d.Keys.Members(), "mine", 0).Err())
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := k.Join(ctx, membership.JoinRequest{Prefix: "w"})
 		require.ErrorContains(t, err, d.Keys.Members())
@@ -348,7 +348,7 @@ func TestEntriesThatAreNotOursArePassedOverAndTold(t *testing.T) {
 		require.Equal(t, map[string]bool{d.Keys.Leases(): true, d.Keys.Members(): true}, told)
 
 		require.NoError(t, d.Client.Set(t.Context(), d.Keys.Epoch(), "soon", 0).Err())
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err = k.Join(ctx, membership.JoinRequest{Prefix: "w"})
 		require.ErrorContains(t, err, d.Keys.Epoch(), "a number that everything depends on is named, not guessed")
