@@ -134,7 +134,7 @@ func (n *Node) openWork() {
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo,
 		Bus: n.api.Bus, Observer: h.cfg.Observer, Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
 	})
-	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Wake)
+	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Hint)
 	h.claims.add(r)
 	n.mu.Lock()
 	n.runner = r

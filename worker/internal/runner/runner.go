@@ -75,6 +75,7 @@ type Runner struct {
 	log      zerolog.Logger
 	woken    chan struct{}
 	wakes    atomic.Uint64
+	hints    link.Pace
 	flush    chan struct{} // holds a value when unsent may have outcomes
 	quiet    atomic.Bool
 	handlers map[string]handled
@@ -151,6 +152,9 @@ func (r *Runner) Wake() {
 	default:
 	}
 }
+
+// Hint is [Runner.Wake] for a message, which anybody may have sent.
+func (r *Runner) Hint() { r.hints.Do(r.Wake) }
 
 // Cancel ends the context of a task's handler with [tasks.ErrCancelled], if the handler
 // runs here. Redis, which holds the request to cancel, decides at the commit whether the
@@ -284,6 +288,9 @@ func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
 func (r *Runner) claimed(want int, got []queue.Claimed, broken []string, began time.Time) {
 	if r.observer != nil {
 		r.observer.Claimed(tasks.Claim{Node: r.node.Incarnation, Wanted: want, Got: len(got), Took: time.Since(began)})
+	}
+	if len(got) > 0 {
+		r.hints.Refund()
 	}
 	r.mu.Lock()
 	before := r.broken
