@@ -35,6 +35,7 @@ func TestBadInputIsExplained(t *testing.T) {
 		"drain of nothing":             {args: []string{"--drain", "0s"}, code: 2, says: []string{"--drain: 0s is too short"}},
 		"concurrency":                  {args: []string{"--concurrency", "0"}, code: 2, says: []string{"--concurrency: 0"}},
 		"namespace":                    {args: []string{"--namespace", "a b"}, code: 2, says: []string{"--namespace", "letters, digits"}},
+		"namespace with a colon":       {args: []string{"--namespace", "shop:eu"}, code: 2, says: []string{"--namespace", `use "shop-eu"`}},
 		"worker prefix":                {args: []string{"--worker-prefix", "{x}"}, code: 2, says: []string{"--workerPrefix"}},
 		"queue":                        {args: []string{"--queues", "ok,no good"}, code: 2, says: []string{"--queues", "no good"}},
 		"id of many":                   {args: []string{"--workers", "2", "--id", "x"}, code: 2, says: []string{"--id", "one node only"}},

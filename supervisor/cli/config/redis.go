@@ -101,7 +101,8 @@ func (s *Settings) ConnectFlags() []urfave.Flag {
 }
 
 func (s *Settings) checkConnection(require requirement) {
-	require("namespace", link.ValidName(s.Namespace), "%q: %w", s.Namespace, link.ErrName)
+	wrong := link.CheckNamespace(s.Namespace)
+	require("namespace", wrong == nil, "%w", wrong)
 	require(redisPortFlag, s.redisPort >= 1 && s.redisPort <= 65535, "%d is not between 1 and 65535", s.redisPort)
 	require(redisDBFlag, s.redisDB >= 0, "%d is negative", s.redisDB)
 }

@@ -182,7 +182,7 @@ func (p *Producer) try(ctx context.Context, b *batch, others []*batch, behind *b
 		first = number(behind)
 	}
 	args := appendGroups([]any{p.name, number(b), strings.Join(open, " "), first, producerMemory.Milliseconds()}, b.parts)
-	reply, err := scriptFor(b.parts).Call(ctx, p.redis, []string{p.keys.Tasks()}, args...)
+	reply, err := scriptFor(b.parts).Call(ctx, p.redis, p.keys.TaskKeys(), args...)
 	if err != nil {
 		return nil, err
 	}

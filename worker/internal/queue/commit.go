@@ -92,7 +92,7 @@ func (s *Session) send(ctx context.Context, args []any, messages []int, runs []*
 		}
 	}
 	args = append([]any{s.cfg.Incarnation, s.commits}, args...)
-	reply, err := s.ending.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+	reply, err := s.ending.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 	if err == nil {
 		ends, reply = takeEnds(reply)
 		codes, err = reply.Refusals()

@@ -67,7 +67,7 @@ func (s *Session) work(ctx context.Context, commit any, claim uint64, want int, 
 	args = append(append(s.withQueues(args...), len(speeds)/speedWords), speeds...)
 	args = appendDone(args, runs)
 	var answer claims
-	reply, err := workScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+	reply, err := workScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 	if err == nil {
 		err = answer.scan(reply)
 	}

@@ -1,9 +1,14 @@
 -- names: the keys and channels of the namespace. KEYS[1] of every script is the hash of
 -- all tasks' records; its name begins as all others of the namespace do, and
 -- redisbus/link/keys.go names them.
+-- KEYS[2], if there is one, names a database other than 0: channels are shared by all.
 local tag = string.sub(KEYS[1], 1, -6)
 local function key(name) return tag .. name end
-local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
+local function channel(name)
+  local base = string.sub(tag, 2, -3)
+  if KEYS[2] then base = base .. ':' .. string.sub(KEYS[2], #tag + 1) end
+  return base .. ':' .. name
+end
 
 -- Counts that a key holds an entry that is not ours, and that it is passed over or replaced.
 local function alien(name)
