@@ -163,6 +163,11 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.cfg.Redis.Token.IsZero() && h.cfg.Redis.URL != "" {
+		h.log.Warn().Str("key", h.keys.Token()).Msg("no token is configured: the cluster's token is kept on Redis, in clear. " +
+			"So messages are safe from those who can publish there, and not from those who can read the namespace's keys: " +
+			"set a token (STELLAR_TOKEN; Redis.Token in Go), or ignore this if nobody else reads this Redis")
+	}
 	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
 		h.reports.Failed("definitions", err) // the publisher tries again
 	}

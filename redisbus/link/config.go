@@ -68,6 +68,8 @@ type Config struct {
 	// then every node signs with it and still accepts the old one, then the old
 	// one goes.
 	AlsoAccept Secret
+	// RequireToken makes a configuration without Token invalid.
+	RequireToken bool
 	// TokenMode says how messages prove that their sender knows the token. Default
 	// [ModeHMAC].
 	TokenMode Mode
@@ -118,6 +120,9 @@ func (c Config) validateTokens() error {
 		} else if text != "" && len(text) < 16 {
 			errs = append(errs, fmt.Errorf("%s: %d bytes are too few; %s", t.name, len(text), chooseToken))
 		}
+	}
+	if c.RequireToken && c.Token.IsZero() {
+		errs = append(errs, errors.New("a token is required, and none is set: choose a secret of at least 16 bytes"))
 	}
 	switch c.TokenMode {
 	case "", ModeHMAC, ModePlain, ModeBoth:

@@ -56,6 +56,8 @@ func TestBadInputIsExplained(t *testing.T) {
 		"short token":                  {env: environment{"STELLAR_TOKEN": "short"}, code: 78, says: []string{"STELLAR_TOKEN", "at least 16 bytes"}},
 		"everybody's token":            {env: environment{"STELLAR_TOKEN": "change-me"}, code: 78, says: []string{"STELLAR_TOKEN", "everybody's"}},
 		"short second token":           {env: environment{"STELLAR_TOKEN_ALSO": "short"}, code: 78, says: []string{"accept as well", "at least 16 bytes"}},
+		"no token":                     {args: []string{"--require-token"}, code: 2, says: []string{"--require-token", "STELLAR_TOKEN"}},
+		"no token for a command":       {env: environment{"STELLAR_REQUIRE_TOKEN": "true"}, args: []string{"status"}, code: 2, says: []string{"STELLAR_TOKEN"}},
 		"token mode":                   {args: []string{"--token-mode", "rot13"}, code: 2, says: []string{"--token-mode", "hmac"}},
 		"token on the command line":    {args: []string{"--token-also", secret}, code: 2, says: []string{"STELLAR_TOKEN_ALSO_FILE"}},
 		"nobody to deny":               {args: []string{"--deny", "no spaces"}, code: 2, says: []string{"no spaces"}},
