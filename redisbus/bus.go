@@ -46,9 +46,10 @@ type BusConfig struct {
 	// return link.ErrUnavailable meanwhile.
 	Learn func(context.Context) (link.Secret, error)
 
-	// TokenKept: Token is the random token that the cluster keeps in Redis (see [Token]).
-	// If Redis loses it, the bus writes it again. If another node has drawn a new token
-	// meanwhile, the bus signs with the new token and accepts the old one as well.
+	// TokenKept: Token is the random token that the cluster keeps in Redis (see [Token]). The
+	// bus looks once a minute. If there is a new token, it signs with that one and
+	// accepts the old one for one minute more. If Redis has lost the token, the bus writes it
+	// again, unless it has Learn.
 	TokenKept bool
 
 	// Mode is how messages prove that their sender knows the token. Default [ModeHMAC].
@@ -105,7 +106,9 @@ type Bus struct {
 	header     header
 	prover     atomic.Pointer[prover]
 	opening    *lazyToken  // nil if the token was known from the start
-	token      link.Secret // the prover signs with it; only Serve and its maintenance use it
+	checking   sync.Mutex  // held while the token is looked up
+	token      link.Secret // the prover signs with it; guarded by checking once Serve listens
+	also       link.Secret // that is accepted as well
 	tokenKept  bool
 	mode       link.Mode
 	inboxOnly  bool
@@ -170,7 +173,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, shared: cfg.SharedInbox,
 		inboxes: cfg.Inboxes, inbox: cfg.Keys.Inbox(cfg.Identity.Incarnation),
 		base: cfg.BaseContext, log: cfg.Log,
-		token: cfg.Token, tokenKept: cfg.TokenKept, mode: cmp.Or(cfg.Mode, link.ModeHMAC), clock: newClock(),
+		token: cfg.Token, also: cfg.AlsoAccept, tokenKept: cfg.TokenKept, mode: cmp.Or(cfg.Mode, link.ModeHMAC), clock: newClock(),
 		ready: make(chan struct{}), hints: map[string][]func(){},
 		drops:             drops{log: cfg.Log, observer: cfg.Observer, total: map[Drop]uint64{}, logged: map[Drop]uint64{}},
 		publishMiddleware: cfg.PublishMiddleware, subscriptionMiddleware: cfg.SubscriptionMiddleware,

@@ -39,6 +39,8 @@ type pubsubState struct {
 	first time.Duration
 	// suspected is when a message was last the reason to read the clock, on [clock.steady].
 	suspected time.Time
+	// distrusted is when a message was last the reason to look for a new token.
+	distrusted time.Time
 }
 
 // Serve receives messages until ctx ends and returns when its goroutines have ended. An
@@ -228,6 +230,9 @@ func (b *Bus) notifyGap(handlers context.Context, gap Gap) {
 // deliver verifies a message and hands it to its subscriptions.
 func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 	m, reason := b.verify(channel, data)
+	if reason == DropProof && b.readTokenAgain(handlers) {
+		m, reason = b.verify(channel, data)
+	}
 	if m.Seq > 0 && b.clock.doubts(m.SentAt) && b.readClockAgain(handlers) {
 		m, reason = b.verify(channel, data)
 	}

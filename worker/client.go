@@ -77,7 +77,8 @@ const maxClientName = 180
 //   - the Cache and everything else fail within two seconds,
 //
 // with an error that is link.ErrUnavailable, or link.ErrUnknownOutcome if the request may
-// have been carried out. A request whose context was cancelled before it was sent is
+// have been carried out. Calls and messages fail with redisbus.ErrNoToken where no node has ever
+// been started in the namespace, unless a token is configured. A request whose context was cancelled before it was sent is
 // link.ErrNotSent, which is no link.ErrUnavailable. If the namespace's data has a layout that the program does not
 // know, everything fails with a *link.LayoutError.
 type Client struct {
@@ -165,7 +166,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 		if err := gate.pass(ctx); err != nil {
 			return "", err
 		}
-		return redisbus.Token(ctx, c.redis, keys, cfg.Redis.Token)
+		return redisbus.KeptToken(ctx, c.redis, keys, cfg.Redis.Token)
 	}
 	var err error
 	if c.Bus, err = redisbus.NewBus(bus); err != nil {
