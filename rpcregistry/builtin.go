@@ -30,6 +30,9 @@ type MethodInfo struct {
 	Result    string `json:"result"`
 }
 
+// Builtins returns the names of the methods that every endpoint has.
+func Builtins() []string { return []string{"api.ping", "api.log", "api.methods"} }
+
 // registerBuiltins registers the built-in methods, except those whose names the registry
 // already has.
 func (e *Endpoint) registerBuiltins() {

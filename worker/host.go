@@ -96,6 +96,9 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
+	if err := cfg.App.methods.CheckDenials(append(builtin.Names(), rpcregistry.Builtins()...)); err != nil {
+		return nil, err
+	}
 	cfg.App.seal()
 	h := &Host{
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log),

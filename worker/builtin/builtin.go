@@ -57,6 +57,19 @@ func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	}
 }
 
+// Names returns the names of all methods that [Register] can register.
+func Names() []string {
+	var n names
+	Register(context.Background(), &n, Deps{Controls: noControls{}})
+	return n
+}
+
+type names []string
+
+func (n *names) RegisterMethod(m rpcregistry.Method) { *n = append(*n, m.Name) }
+
+type noControls struct{ Controls }
+
 // handle registers a method.
 func handle[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
 	rpcregistry.HandleDecoded(r, name, decode, f)
