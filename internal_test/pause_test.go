@@ -60,7 +60,6 @@ func TestAProcessThatIsPausedPastItsLeaseHarmsNothing(t *testing.T) {
 	enqueue()
 	for range pauses {
 		had, were := handedOn(), lives()
-		enqueue()
 		inHand := func() bool {
 			members, err := directory.List(t.Context())
 			require.NoError(t, err)
@@ -68,8 +67,15 @@ func TestAProcessThatIsPausedPastItsLeaseHarmsNothing(t *testing.T) {
 				return m.Process.PID == paused.cmd.Process.Pid && m.TasksInHand > 0
 			})
 		}
-		eventually(t, "it is at work", inHand)
-		require.NoError(t, paused.cmd.Process.Signal(syscall.SIGSTOP))
+		eventually(t, "it is paused at work", func() bool {
+			enqueue()
+			require.NoError(t, paused.cmd.Process.Signal(syscall.SIGSTOP))
+			if inHand() {
+				return true
+			}
+			require.NoError(t, paused.cmd.Process.Signal(syscall.SIGCONT))
+			return false
+		})
 		eventually(t, "the other takes over", func() bool {
 			return handedOn() > had && !slices.ContainsFunc(were, func(life string) bool {
 				return client.ZScore(t.Context(), cfg.Keys().Leases(), life).Val() != 0

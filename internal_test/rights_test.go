@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
@@ -34,7 +35,7 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 	}
 	server.Do(t, words...)
 	cfg := server.Config()
-	cfg.Username, cfg.Password = "worker", "a password of its own"
+	cfg.Username, cfg.Password = "worker", link.NewSecret("a password of its own")
 
 	app := worker.NewApp()
 	tasks.Handle(app, tasks.Definition{Name: "work", MaxAttempts: 2}, func(ctx context.Context, i int) error {
@@ -89,7 +90,7 @@ func TestAMissingRightIsSaidAtTheStart(t *testing.T) {
 			}
 			server.Do(t, words...)
 			cfg := server.Config()
-			cfg.Username, cfg.Password = "worker", "a password of its own"
+			cfg.Username, cfg.Password = "worker", link.NewSecret("a password of its own")
 			log := &syncBuffer{}
 			set, err := supervisor.New(supervisor.Config{Workers: 1, Redis: cfg, StartTimeout: time.Second}, nil, zerolog.New(log))
 			require.NoError(t, err)

@@ -286,7 +286,7 @@ func TestRedisThatIsNotThere(t *testing.T) {
 func TestConfigurationReportsEverythingAtOnce(t *testing.T) {
 	_, err := supervisor.New(supervisor.Config{
 		Workers: 3, ID: "one", WorkerPrefix: "no spaces", Concurrency: -1, Drain: -1, Queues: []string{"a|b"},
-		Redis: link.Config{URL: "http://x", Namespace: "{}", Token: "short"},
+		Redis: link.Config{URL: "http://x", Namespace: "{}", Token: link.NewSecret("short")},
 	}, nil, zerolog.Nop())
 	for _, part := range []string{"one worker only", "no spaces", "concurrency", "drain", `"a|b"`, "redis URL", "namespace", "token"} {
 		require.ErrorContains(t, err, part)

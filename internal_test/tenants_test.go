@@ -22,7 +22,7 @@ import (
 func TestClustersInTwoDatabasesAreTwoClusters(t *testing.T) {
 	server := redistest.Start(t).Config()
 	at := func(database string) (*supervisortest.Set, *atomic.Int64) {
-		cfg := link.Config{URL: server.URL + database, Token: "a token that both of them have"}
+		cfg := link.Config{URL: server.URL + database, Token: link.NewSecret("a token that both of them have")}
 		var heard atomic.Int64
 		app := worker.NewApp()
 		app.Subscribe("news", func(context.Context, redisbus.Message) { heard.Add(1) })

@@ -40,7 +40,7 @@ func undead(app *worker.App, name string) (started chan string, release chan str
 func healthz(t *testing.T, set admin.Set) int {
 	t.Helper()
 	w := httptest.NewRecorder()
-	admin.Handler(set, "").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", http.NoBody))
+	admin.Handler(set, link.Secret{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", http.NoBody))
 	return w.Code
 }
 

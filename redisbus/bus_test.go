@@ -17,7 +17,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
-const token = link.Secret("0123456789abcdef0123456789abcdef")
+var token = link.NewSecret("0123456789abcdef0123456789abcdef")
 
 // node is a served bus of its own connections.
 type node struct {
@@ -302,7 +302,7 @@ func TestTokenIsTheClustersOwn(t *testing.T) {
 		tokens := make(chan string, 20)
 		for range cap(tokens) {
 			go func() {
-				drawn, err := redisbus.Token(ctx, c, cfg.Keys(), "")
+				drawn, err := redisbus.Token(ctx, c, cfg.Keys(), link.Secret{})
 				tokens <- fmt.Sprint(drawn.Reveal(), err)
 			}()
 		}
@@ -312,7 +312,7 @@ func TestTokenIsTheClustersOwn(t *testing.T) {
 			require.Equal(t, first, receive(t, tokens))
 		}
 		require.NoError(t, c.Set(ctx, cfg.Keys().Token(), "short", 0).Err())
-		_, err = redisbus.Token(ctx, c, cfg.Keys(), "")
+		_, err = redisbus.Token(ctx, c, cfg.Keys(), link.Secret{})
 		require.ErrorContains(t, err, cfg.Keys().Token())
 	})
 }

@@ -24,7 +24,7 @@ func exampleBus(publish redisbus.PublishMiddleware, subscription redisbus.Subscr
 	}
 	bus, err = redisbus.NewBus(redisbus.BusConfig{
 		Publisher: conns.Client, Subscriber: conns.Subscriber, Keys: server.Config().Keys(),
-		Identity: redisbus.Identity{ID: "node"}, Token: "an example's token", Log: zerolog.Nop(),
+		Identity: redisbus.Identity{ID: "node"}, Token: link.NewSecret("an example's token"), Log: zerolog.Nop(),
 		PublishMiddleware: []redisbus.PublishMiddleware{publish}, SubscriptionMiddleware: []redisbus.SubscriptionMiddleware{subscription},
 	})
 	if err != nil {

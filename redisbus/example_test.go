@@ -23,7 +23,7 @@ func ExampleBus() {
 	defer conns.Close()
 	bus, err := redisbus.NewBus(redisbus.BusConfig{
 		Publisher: conns.Client, Subscriber: conns.Subscriber, Keys: server.Config().Keys(),
-		Identity: redisbus.Identity{ID: "node"}, Token: "an example's token", Log: zerolog.Nop(),
+		Identity: redisbus.Identity{ID: "node"}, Token: link.NewSecret("an example's token"), Log: zerolog.Nop(),
 	})
 	if err != nil {
 		panic(err)

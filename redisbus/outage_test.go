@@ -118,7 +118,7 @@ func TestAnotherTokenInRedisIsTaken(t *testing.T) {
 		kept := func(c *redisbus.BusConfig) { c.TokenKept = true }
 		late := start(t, cfg, "late", kept)
 		got := inbox(late.Bus, "x")
-		other := start(t, cfg, "other", kept, func(c *redisbus.BusConfig) { c.Token = drawn })
+		other := start(t, cfg, "other", kept, func(c *redisbus.BusConfig) { c.Token = link.NewSecret(drawn) })
 		require.NoError(t, other.Publish(t.Context(), "x", 1))
 		require.Equal(t, "other", receive(t, got).ServerID)
 		fromLate := inbox(other.Bus, "y")

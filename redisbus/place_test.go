@@ -124,7 +124,7 @@ func TestSentinelsNameThePrimary(t *testing.T) {
 	} {
 		bad := cfg
 		if wrong.from == "" {
-			bad.SentinelPassword = "hunter2"
+			bad.SentinelPassword = link.NewSecret("hunter2")
 		} else {
 			bad.URL = strings.Replace(bad.URL, wrong.from, wrong.to, 1)
 		}

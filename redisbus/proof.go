@@ -89,7 +89,7 @@ func newProver(mode link.Mode, token link.Secret, also ...link.Secret) (*prover,
 	// each other.
 	p := &prover{mode: mode, signKey: newKey(token), accept: []*key{newKey(token)}}
 	for _, other := range also {
-		if !other.IsZero() && other != token {
+		if !other.IsZero() && !other.Equal(token) {
 			p.accept = append(p.accept, newKey(other))
 		}
 	}

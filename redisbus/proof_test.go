@@ -13,10 +13,11 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-const (
-	oldToken = link.Secret("an old token of the cluster")
-	newToken = link.Secret(`a "new" token <&> of the cluster`)
-	channel  = "stellar"
+const channel = "stellar"
+
+var (
+	oldToken = link.NewSecret("an old token of the cluster")
+	newToken = link.NewSecret(`a "new" token <&> of the cluster`)
 )
 
 // unserved returns a bus that is only asked to make and to verify messages.
@@ -82,7 +83,7 @@ func TestAMessageIsGoodOnItsOwnChannelOnly(t *testing.T) {
 }
 
 func TestKeyRotationHasASilentMomentNowhere(t *testing.T) {
-	steps := [][2]link.Secret{{oldToken, ""}, {oldToken, newToken}, {newToken, oldToken}, {newToken, ""}}
+	steps := [][2]link.Secret{{oldToken}, {oldToken, newToken}, {newToken, oldToken}, {newToken}}
 	for i, step := range steps {
 		sender := unserved(t, tokens(step[0], step[1]))
 		for j := max(i-1, 0); j <= min(i+1, len(steps)-1); j++ {
@@ -91,7 +92,7 @@ func TestKeyRotationHasASilentMomentNowhere(t *testing.T) {
 			require.Empty(t, reason, "from step %d to step %d", i, j)
 		}
 	}
-	_, reason := unserved(t, tokens(newToken, "")).verify(channel, sign(unserved(t, tokens(oldToken, "")), channel, `1`, stamp{}))
+	_, reason := unserved(t, tokens(newToken, link.Secret{})).verify(channel, sign(unserved(t, tokens(oldToken, link.Secret{})), channel, `1`, stamp{}))
 	require.Equal(t, DropProof, reason)
 }
 
@@ -113,7 +114,7 @@ func TestModesUnderstandTheirNeighbours(t *testing.T) {
 			}
 			inTheOpen := strings.Contains(string(data), `a \"new\" token`)
 			require.Equal(t, sends != link.ModeHMAC, inTheOpen, "the token on the wire in mode %s", sends)
-			other := unserved(t, mode(receives), tokens(oldToken, ""))
+			other := unserved(t, mode(receives), tokens(oldToken, link.Secret{}))
 			_, reason = other.verify(channel, data)
 			require.Equal(t, DropProof, reason, "another cluster")
 		}
@@ -121,7 +122,7 @@ func TestModesUnderstandTheirNeighbours(t *testing.T) {
 }
 
 func TestForeignMessagesInPlainMode(t *testing.T) {
-	b := unserved(t, mode(link.ModePlain), tokens("change-me-please", ""))
+	b := unserved(t, mode(link.ModePlain), tokens(link.NewSecret("change-me-please"), link.Secret{}))
 	data := `{"messageType":"do","serverId":"host","serverToken":"change-me-please","messageId":"7","method":"api.log"}`
 	m, reason := b.verify(channel, []byte(data))
 	require.Empty(t, reason)
@@ -197,7 +198,7 @@ func TestNewBusRefuses(t *testing.T) {
 		func(c *BusConfig) { c.Subscriber = nil },
 		func(c *BusConfig) { c.PublishMiddleware = []PublishMiddleware{nil} },
 		func(c *BusConfig) { c.SubscriptionMiddleware = []SubscriptionMiddleware{nil} },
-		func(c *BusConfig) { c.Token = "" },
+		func(c *BusConfig) { c.Token = link.Secret{} },
 		func(c *BusConfig) { c.Mode = "rot13" },
 		func(c *BusConfig) { c.Identity.ID = "a b" },
 		func(c *BusConfig) { c.Identity.Incarnation = "b#1:x" },
@@ -222,7 +223,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(sign(signed, channel, `1`, stamp{meta: []byte(`{"tenant":"t\"1","b.c_d-e":""}`)}))
 	f.Add([]byte(`{"messageType":"x","serverId":"a","incarnation":"a#1:x","seq":1,"sentAt":` + now(signed) + `,"meta":{"a":"1"},"body":1`))
 	f.Add([]byte(`null`))
-	forged := unserved(f, tokens(oldToken, ""))
+	forged := unserved(f, tokens(oldToken, link.Secret{}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, reason := forged.verify(channel, data)
 		require.NotEmpty(t, reason)

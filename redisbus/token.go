@@ -27,7 +27,7 @@ func Token(ctx context.Context, client redis.Cmdable, keys link.Keys, configured
 	}
 	random := make([]byte, tokenBytes)
 	_, _ = rand.Read(random) // it never fails: crypto/rand ends the process first
-	return keepToken(ctx, client, keys, link.Secret(base64.RawURLEncoding.EncodeToString(random)))
+	return keepToken(ctx, client, keys, link.NewSecret(base64.RawURLEncoding.EncodeToString(random)))
 }
 
 // ErrNoToken is the error of [KeptToken] where Redis has no token: no node has been started in
@@ -67,5 +67,5 @@ func readToken(ctx context.Context, client redis.Cmdable, keys link.Keys) (none 
 	if len(kept) < 16 {
 		return none, fmt.Errorf("the cluster's token: the key %s holds something else", keys.Token())
 	}
-	return link.Secret(kept), nil
+	return link.NewSecret(kept), nil
 }

@@ -166,7 +166,7 @@ func (b *Bus) checkToken(ctx context.Context) error {
 	} else {
 		kept, err = keepToken(ctx, b.publisher, b.keys, b.token)
 	}
-	if err != nil || kept == b.token {
+	if err != nil || kept.Equal(b.token) {
 		return err
 	}
 	return b.changeToken(kept)

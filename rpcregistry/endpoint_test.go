@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-const token = link.Secret("0123456789abcdef0123456789abcdef")
+var token = link.NewSecret("0123456789abcdef0123456789abcdef")
 
 // members is a list of the living that tests change.
 type members struct {

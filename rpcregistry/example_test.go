@@ -45,7 +45,7 @@ func exampleNodesWith(
 		}
 		bus, err := redisbus.NewBus(redisbus.BusConfig{
 			Publisher: conns.Client, Subscriber: conns.Subscriber, Keys: server.Config().Keys(),
-			Identity: self, Token: "an example's token", Log: zerolog.Nop(),
+			Identity: self, Token: link.NewSecret("an example's token"), Log: zerolog.Nop(),
 		})
 		if err != nil {
 			panic(err)

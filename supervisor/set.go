@@ -74,6 +74,7 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 	if err := errors.Join(cfg.validate(), app.Err()); err != nil {
 		return nil, err
 	}
+	cfg.Redis = cfg.Redis.Sealed()
 	s := &Set{cfg: cfg, log: log, hurry: make(chan struct{}), history: history{}}
 	var err error
 	s.host, err = worker.NewHost(worker.HostConfig{

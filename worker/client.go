@@ -118,6 +118,7 @@ func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg.Redis = cfg.Redis.Sealed()
 	if cfg.App != nil {
 		cfg.App.seal()
 	}
@@ -157,14 +158,14 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.Tasks.Report(reports)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	c.Inspector.Observe(cfg.Observer)
-	bus := redisbus.NewBusConfig(cfg.Redis, "")
+	bus := redisbus.NewBusConfig(cfg.Redis, link.Secret{})
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, app.middleware.publish
 	bus.Observer, bus.Reports = cfg.Observer, reports
 	bus.Inboxes = redisbus.NewInboxes(c.directory.Inbox, 0) // nobody tells a client of new lives
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
 		if err := gate.pass(ctx); err != nil {
-			return "", err
+			return link.Secret{}, err
 		}
 		return redisbus.KeptToken(ctx, c.redis, keys, cfg.Redis.Token)
 	}

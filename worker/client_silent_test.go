@@ -64,7 +64,7 @@ func TestACallSaysWhyItsReplyCannotBeHeard(t *testing.T) {
 	admin := redistest.Client(t, at)
 	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "deaf", "on", ">secret", "~*", "+@all", "resetchannels").Err())
 	deaf := at
-	deaf.Username, deaf.Password = "deaf", "secret"
+	deaf.Username, deaf.Password = "deaf", link.NewSecret("secret")
 	client := connect(t, worker.ClientConfig{Redis: deaf})
 	_, err := client.Tasks.EnqueueWith(t.Context(), "x", nil, tasks.Options{AnyName: true})
 	require.NoError(t, err)

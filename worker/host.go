@@ -73,7 +73,7 @@ type Host struct {
 
 	announcer  *announcer
 	starts     turns       // of the nodes that join and connect
-	handOvers  turns       // of the nodes that are handed over
+	endings    turns       // of the nodes that resign or are handed over
 	handedOver redisProbe  // when a hand-over last got on
 	noticed    atomic.Bool // a node has looked for other processes that do not go with this one
 	endpoints  endpoints
@@ -82,6 +82,7 @@ type Host struct {
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
 	solo        runner.Solo
+	flow        runner.Flow
 	warnings    runner.Warnings
 	claims      claimGate
 	zombies     zombies
@@ -99,11 +100,12 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := cfg.App.methods.CheckDenials(append(builtin.Names(), rpcregistry.Builtins()...)); err != nil {
 		return nil, err
 	}
+	cfg.Redis = cfg.Redis.Sealed()
 	cfg.App.seal()
 	h := &Host{
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log),
 		beacons: redisbus.NewBeacons(), announcer: newAnnouncer(), leaves: newLeaves(),
-		starts: make(turns, startTurns), handOvers: make(turns, handOverTurns),
+		starts: make(turns, startTurns), endings: make(turns, endTurns),
 	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*abandoned]struct{}{}
 	h.reports.Observer = cfg.Observer
@@ -170,6 +172,9 @@ func (h *Host) Open(ctx context.Context) error {
 		h.log.Warn().Str("key", h.keys.Token()).Msg("no token is configured: the cluster's token is kept on Redis, in clear. " +
 			"So messages are safe from those who can publish there, and not from those who can read the namespace's keys: " +
 			"set a token (STELLAR_TOKEN; Redis.Token in Go), or ignore this if nobody else reads this Redis")
+	}
+	if err := h.cfg.Redis.WeakTokens(); err != nil {
+		h.log.Warn().Err(err).Msg("the token can be guessed; it is taken as it is, for nodes of another implementation")
 	}
 	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
 		h.reports.Failed("definitions", err) // the publisher tries again

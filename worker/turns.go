@@ -8,12 +8,12 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// How many nodes of a process start, and how many are handed over, at a time. More would not
+// How many nodes of a process start, and how many resign or are handed over, at a time. More would not
 // be faster: they would only wait in other places, where the time that they may wait is
 // bounded, and would keep Redis and the process too busy to renew leases.
 const (
-	startTurns    = 32
-	handOverTurns = 16
+	startTurns = 32
+	endTurns   = 16
 )
 
 // turns bounds how many nodes of a process do something at a time. The other nodes wait, in

@@ -36,7 +36,7 @@ type Config struct {
 	//
 	// with rediss in the place of redis for TLS. It may be empty only when Dial is
 	// set. Its query may hold ca, cert and key (see TLS), and sentinel_user and
-	// sentinel_password.
+	// sentinel_password. Config prints without the secrets in it, the string itself does not.
 	URL string
 
 	// Username and Password win over those in the URL.
@@ -59,7 +59,9 @@ type Config struct {
 	// and channels. Letters, digits and ._- only. Default "stellar".
 	Namespace string
 
-	// Token authenticates the cluster's messages, at least 16 bytes. Without a token
+	// Token authenticates the cluster's messages. It has to be strong, see
+	// [Secret.Validate], except in the modes plain and both, where the token of nodes
+	// of another implementation is taken as it is: see [Config.WeakTokens]. Without a token
 	// the first node draws a random one and keeps it in Redis: then every program
 	// that may read the namespace's keys belongs to the cluster.
 	Token Secret
@@ -110,24 +112,31 @@ func CheckNamespace(name string) error {
 const chooseToken = "choose a secret of at least 16 bytes, or none to have one drawn"
 
 func (c Config) validateTokens() error {
+	switch c.TokenMode {
+	case "", ModeHMAC, ModePlain, ModeBoth:
+	default:
+		return fmt.Errorf("token mode %q: use %s, %s or %s", c.TokenMode, ModeHMAC, ModePlain, ModeBoth)
+	}
+	if c.TokenMode.SharesToken() {
+		return nil
+	}
+	return c.WeakTokens()
+}
+
+// WeakTokens returns the errors of tokens that somebody could guess. In the modes plain and
+// both they are no error of [Config.Validate]: the token is that of other implementations.
+func (c Config) WeakTokens() error {
 	var errs []error
 	for _, t := range []struct {
 		name   string
 		secret Secret
 	}{{"token", c.Token}, {"token to accept as well", c.AlsoAccept}} {
-		if text := t.secret.Reveal(); text == "change-me" {
-			errs = append(errs, fmt.Errorf("%s: \"change-me\" is everybody's; %s", t.name, chooseToken))
-		} else if text != "" && len(text) < 16 {
-			errs = append(errs, fmt.Errorf("%s: %d bytes are too few; %s", t.name, len(text), chooseToken))
+		if err := t.secret.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w; %s", t.name, err, chooseToken))
 		}
 	}
 	if c.RequireToken && c.Token.IsZero() {
 		errs = append(errs, errors.New("a token is required, and none is set: choose a secret of at least 16 bytes"))
-	}
-	switch c.TokenMode {
-	case "", ModeHMAC, ModePlain, ModeBoth:
-	default:
-		errs = append(errs, fmt.Errorf("token mode %q: use %s, %s or %s", c.TokenMode, ModeHMAC, ModePlain, ModeBoth))
 	}
 	return errors.Join(errs...)
 }
@@ -151,12 +160,11 @@ func (c Config) Database() int {
 // two buffers of a socket.
 func (e *endpoint) options(name string, size, buffer int) *redis.Options {
 	return &redis.Options{
-		Addr:       e.address(),
-		Dialer:     e.dial,
-		DB:         e.db,
-		Username:   e.username,
-		Password:   e.password,
-		ClientName: name,
+		Addr:                e.address(),
+		Dialer:              e.dial,
+		DB:                  e.db,
+		CredentialsProvider: e.credentials.give,
+		ClientName:          name,
 
 		Protocol:              2,
 		MaxRetries:            -1,

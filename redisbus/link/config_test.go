@@ -1,7 +1,9 @@
 package link_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,40 +24,137 @@ import (
 
 const password = "hunter2-with-%&/"
 
-func TestSecretsPrintRedacted(t *testing.T) {
-	secret := link.Secret(password)
-	type holder struct {
-		Secret  link.Secret
-		Pointer *link.Secret
+// holder holds secrets wherever a program may hold them. Printers cannot call the methods of
+// what is in an unexported field.
+type holder struct {
+	Secret  link.Secret
+	Pointer *link.Secret
+	Config  link.Config
+	List    []link.Secret
+	Map     map[string]link.Secret
+
+	secret link.Secret
+	list   []link.Secret
+	key    map[link.Secret]int
+	config struct{ token, also link.Secret }
+}
+
+// printed returns what every printer makes of a value.
+func printed(t *testing.T, value any) string {
+	t.Helper()
+	var all strings.Builder
+	for verb := range strings.SplitSeq("v,+v,#v,s,q,x,X,d,T,10v,-5s", ",") {
+		_, _ = fmt.Fprintf(&all, "%"+verb+"\n", value)
 	}
-	for _, value := range []any{secret, &secret, []link.Secret{secret}, holder{secret, &secret}, map[string]link.Secret{"a": secret}} {
-		for verb := range strings.SplitSeq("v,+v,#v,s,q,x,X,d,T,10v,-5s", ",") {
-			require.NotContains(t, fmt.Sprintf("%"+verb, value), "hunter", verb)
-		}
-		text, err := json.Marshal(value)
-		require.NoError(t, err)
-		require.NotContains(t, string(text), "hunter")
-		var log strings.Builder
-		logger := zerolog.New(&log)
-		logger.Info().Interface("value", value).Any("any", value).Stringer("stringer", secret).Object("object", secret).Msg("")
-		require.NotContains(t, log.String(), "hunter")
-		require.Contains(t, log.String(), "[redacted]")
+	fmt.Fprintln(&all, value)
+	text, err := json.Marshal(value)
+	require.NoError(t, err)
+	all.Write(text)
+	logger := zerolog.New(&all)
+	logger.Info().Interface("value", value).Any("any", value).Msgf("%v", value)
+	return all.String()
+}
+
+func TestNoPrinterRevealsASecret(t *testing.T) {
+	secret := link.NewSecret(password)
+	config := link.Config{
+		URL:      "redis+sentinel://ada:hunter2@h:1/m?sentinel_password=hunter2",
+		Password: secret, SentinelPassword: secret, Token: secret, AlsoAccept: secret,
 	}
+	full := holder{
+		Secret: secret, Pointer: &secret, Config: config, List: []link.Secret{secret}, Map: map[string]link.Secret{"a": secret},
+		secret: secret, list: []link.Secret{secret}, key: map[link.Secret]int{secret: 1},
+	}
+	full.config.token, full.config.also = secret, secret
+	sealed := struct{ config link.Config }{config.Sealed()} // as what runs keeps it
+	for _, value := range []any{
+		secret, &secret, full, &full, []any{full}, map[string]any{"a": full}, config, &config, sealed, &sealed,
+		[]link.Secret{secret}, map[link.Secret]int{secret: 1}, map[string]link.Secret{"a": secret},
+	} {
+		require.NotContains(t, printed(t, value), "hunter")
+		require.NotContains(t, printed(t, value), "68756e746572", "in hexadecimal")
+	}
+	for _, value := range []any{secret, sealed} { // a wrong verb prints without any methods
+		require.NotContains(t, fmt.Sprintf("%"+"p", value), "hunter")
+	}
+	require.Contains(t, printed(t, secret), "[redacted]")
+	require.NotContains(t, config.String()+config.GoString(), "hunter")
+	require.Contains(t, config.String(), "redis+sentinel://h:1/m")
+	var log strings.Builder
+	logger := zerolog.New(&log)
+	logger.Info().Stringer("stringer", secret).Object("object", secret).Object("config", config).Stringer("c", config).Msg("")
+	require.NotContains(t, log.String(), "hunter")
+
+	var wire bytes.Buffer
+	require.NoError(t, gob.NewEncoder(&wire).Encode(struct{ A, B link.Secret }{A: secret}))
+	require.NotContains(t, wire.String(), "hunter")
+	var back struct{ A, B link.Secret }
+	require.NoError(t, gob.NewDecoder(&wire).Decode(&back))
+	require.True(t, back.A.IsZero())
+
 	require.Equal(t, "[redacted]", secret.String())
-	require.Empty(t, link.Secret("").String())
+	require.Empty(t, link.NewSecret("").String())
 	require.Equal(t, password, secret.Reveal())
 	text, err := secret.MarshalText()
 	require.NoError(t, err)
 	require.Equal(t, "[redacted]", string(text))
 }
 
+func TestSecretsAreComparedByTheirText(t *testing.T) {
+	secret := link.NewSecret(password)
+	require.True(t, secret.Equal(link.NewSecret(password)))
+	require.False(t, secret.Equal(link.NewSecret(password+"x")))
+	require.False(t, secret.Equal(link.Secret{}))
+	require.True(t, link.Secret{}.Equal(link.NewSecret("")))
+	require.Equal(t, secret, secret.Or(link.NewSecret("x")))
+	require.Equal(t, secret, link.Secret{}.Or(secret))
+}
+
+// What runs keeps the configuration without secrets in its URL, and means the same.
+func TestASealedConfigurationMeansTheSame(t *testing.T) {
+	own := link.NewSecret("own")
+	for url, want := range map[string]link.Config{
+		"redis://h:1/3":                  {URL: "redis://h:1/3"},
+		"redis://ada@h":                  {URL: "redis://h", Username: "ada"},
+		"rediss://:p%40w@h/0?ca=/x":      {URL: "rediss://h/0?ca=%2Fx", Password: link.NewSecret("p@w")},
+		"redis+cluster://ada:pw@a:1,b:2": {URL: "redis+cluster://a:1,b:2", Username: "ada", Password: link.NewSecret("pw")},
+		"redis+sentinel://:pw@a,b/m/1?sentinel_user=s&sentinel_password=spw": {
+			URL: "redis+sentinel://a,b/m/1", Password: link.NewSecret("pw"), SentinelUsername: "s", SentinelPassword: link.NewSecret("spw"),
+		},
+		"unix://ada:pw@/run/redis.sock": {URL: "unix:///run/redis.sock", Username: "ada", Password: link.NewSecret("pw")},
+	} {
+		c := link.Config{URL: url}
+		require.Equal(t, want, c.Sealed(), url)
+		require.Equal(t, c.Sealed(), c.Sealed().Sealed())
+		require.Equal(t, c.Address(), c.Sealed().Address())
+		require.False(t, c.Sealed().HoldsPassword())
+		c.Username, c.Password, c.SentinelUsername, c.SentinelPassword = "bob", own, "eve", own
+		require.Equal(t, "bob", c.Sealed().Username, "the fields win")
+		require.Equal(t, own, c.Sealed().Password)
+		require.Equal(t, "eve", c.Sealed().SentinelUsername)
+		require.Equal(t, own, c.Sealed().SentinelPassword)
+	}
+	require.Equal(t, link.Config{}, link.Config{}.Sealed())
+}
+
+// The client library gets its password from a function, so that its options do not hold it.
+func TestTheClientsOptionsHoldNoPassword(t *testing.T) {
+	c, err := link.OpenClient(link.Config{URL: "redis://ada:hunter2@h:1"}, "x")
+	require.NoError(t, err)
+	defer c.Close()
+	require.NotContains(t, fmt.Sprintf("%+v %#v", c.Options(), *c.Options()), "hunter")
+	user, given := c.Options().CredentialsProvider()
+	require.Equal(t, "ada", user)
+	require.Equal(t, "hunter2", given)
+}
+
 func TestConfigReportsEverythingAtOnceAndNoPassword(t *testing.T) {
 	require.NoError(t, link.Config{URL: "redis://localhost:6379/3"}.Validate())
-	require.NoError(t, link.Config{URL: "unix:///run/redis.sock", Namespace: "a.b:c-d_E9", Token: "0123456789abcdef"}.Validate())
+	require.NoError(t, link.Config{URL: "unix:///run/redis.sock", Namespace: "a.b:c-d_E9", Token: link.NewSecret("0123456789abcdef")}.Validate())
 	require.NoError(t, embedded.New().Config().Validate())
 
-	err := link.Config{URL: "http://user:" + "hunter2@host:99999/x", Namespace: "a{b}", Token: "short"}.Validate()
-	for _, part := range []string{"redis://", "namespace", "token: 5 bytes"} {
+	err := link.Config{URL: "http://user:" + "hunter2@host:99999/x", Namespace: "a{b}", Token: link.NewSecret("short")}.Validate()
+	for _, part := range []string{"redis://", "namespace", "token: weak secret: 5 bytes"} {
 		require.ErrorContains(t, err, part)
 	}
 	for _, url := range []string{
@@ -74,9 +173,9 @@ func TestConfigReportsEverythingAtOnceAndNoPassword(t *testing.T) {
 		_, err = link.OpenClient(c, "node")
 		require.Error(t, err)
 	}
-	require.ErrorContains(t, link.Config{URL: "redis://h", Token: "change-me"}.Validate(), "everybody's")
-	require.NotContains(t, link.Config{URL: "redis://h", Token: "hunter2"}.Validate().Error(), "hunter")
-	require.NotContains(t, fmt.Sprintf("%+v %#v", link.Config{Password: password, Token: password}, link.Config{Password: password, Token: password}), "hunter")
+	require.ErrorContains(t, link.Config{URL: "redis://h", Token: link.NewSecret("change-me")}.Validate(), "everybody's")
+	require.NotContains(t, link.Config{URL: "redis://h", Token: link.NewSecret("hunter2")}.Validate().Error(), "hunter")
+	require.NotContains(t, fmt.Sprintf("%+v %#v", link.Config{Password: link.NewSecret(password), Token: link.NewSecret(password)}, link.Config{Password: link.NewSecret(password), Token: link.NewSecret(password)}), "hunter")
 }
 
 func TestAddressIsForPeople(t *testing.T) {
@@ -114,7 +213,7 @@ func TestUsernameAndPasswordWinOverTheURL(t *testing.T) {
 	err := c.Ping(t.Context()).Err()
 	require.Equal(t, link.DidNotRun, link.OutcomeOf(err))
 	require.NotContains(t, link.Explain(err).Error(), "wrong-password")
-	cfg.Username, cfg.Password = "default", "right-password"
+	cfg.Username, cfg.Password = "default", link.NewSecret("right-password")
 	require.NoError(t, redistest.Client(t, cfg).Ping(t.Context()).Err())
 }
 

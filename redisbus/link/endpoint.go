@@ -29,23 +29,33 @@ import (
 // client keeps two more connections for each client, and the Cluster client repeats
 // commands after an error.
 type endpoint struct {
-	network, addr      string
-	db                 int
-	username, password string
-	tls                *tls.Config
-	files              TLSFiles
-	dialer             func(context.Context) (net.Conn, error)
+	network, addr string
+	db            int
+	credentials   credentials
+	tls           *tls.Config
+	files         TLSFiles
+	dialer        func(context.Context) (net.Conn, error)
 
-	discovery                      string
-	hosts                          []string // the configured Sentinels, or nodes of the Cluster
-	primary                        string   // the primary's name among the Sentinels
-	sentinelUser, sentinelPassword string
-	key                            string // any key of the namespace: all have its slot
+	discovery string
+	hosts     []string    // the configured Sentinels, or nodes of the Cluster
+	primary   string      // the primary's name among the Sentinels
+	sentinels credentials // for the Sentinels themselves
+	key       string      // any key of the namespace: all have its slot
 
 	mu    sync.Mutex
 	known []string                  // further nodes of the Cluster, named by those that were asked
 	open  map[*trackedConn]struct{} // the connections to the primary
 }
+
+// credentials are the user and the password for a server.
+type credentials struct {
+	username string
+	password Secret
+}
+
+// give is the client library's CredentialsProvider: the library would keep a password that it
+// is given as a text.
+func (c credentials) give() (username, password string) { return c.username, c.password.Reveal() }
 
 // queuePause is about how long to wait before dialling again when a Unix socket's queue
 // of new connections is full.
@@ -149,7 +159,7 @@ func (e *endpoint) find(ctx context.Context) (string, error) {
 
 func (e *endpoint) askOptions(host string) *redis.Options {
 	return &redis.Options{
-		Addr: host, TLSConfig: e.tls, Username: e.username, Password: e.password,
+		Addr: host, TLSConfig: e.tls, CredentialsProvider: e.credentials.give,
 		Protocol: 2, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: askTimeout, DialerRetries: 1,
 		ReadTimeout: askTimeout, WriteTimeout: askTimeout, PoolSize: 1, PipelinePoolSize: -1,
 		ReadBufferSize: smallBuffer, WriteBufferSize: smallBuffer, DisableIdentity: true,
@@ -159,7 +169,7 @@ func (e *endpoint) askOptions(host string) *redis.Options {
 
 func (e *endpoint) askSentinel(ctx context.Context, host string) (string, error) {
 	o := e.askOptions(host)
-	o.Username, o.Password = e.sentinelUser, e.sentinelPassword
+	o.CredentialsProvider = e.sentinels.give
 	c := redis.NewSentinelClient(o)
 	defer c.Close()
 	addr, err := c.GetMasterAddrByName(ctx, e.primary).Result()

@@ -167,6 +167,10 @@ func (k Keys) Weighed(queue string) string { return k.tag + "weighed:" + queue }
 // queues in claims.
 func (k Keys) Idle(queue string) string { return k.tag + "idle:" + queue }
 
+// Tended says who tends queues, by queue (hash, '<until, ms on Redis's clock>|<incarnation>'):
+// see lua/work.lua of the package queue.
+func (k Keys) Tended() string { return k.tag + "tended" }
+
 // Serves is a stored list of queues: see lua/serve.lua of the package queue (sorted set, the
 // ranks or weights of the queues).
 func (k Keys) Serves(list string) string { return k.tag + "serves:" + list }

@@ -15,6 +15,10 @@ const (
 	ModeBoth Mode = "both"
 )
 
+// SharesToken reports whether the token is sent as it is, to nodes of other implementations
+// that have the same one.
+func (m Mode) SharesToken() bool { return m == ModePlain || m == ModeBoth }
+
 // Understands reports whether nodes of the two modes accept each other's messages.
 func (m Mode) Understands(other Mode) bool {
 	return m == other || m == ModeBoth || other == ModeBoth

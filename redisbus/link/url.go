@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -111,10 +110,8 @@ func (c Config) endpoint() (*endpoint, error) {
 // complete applies the fields of the configuration that win over the URL.
 func (c Config) complete(at *endpoint) (*endpoint, error) {
 	at.dialer = c.Dial
-	at.username = cmp.Or(c.Username, at.username)
-	at.password = cmp.Or(c.Password.Reveal(), at.password)
-	at.sentinelUser = cmp.Or(c.SentinelUsername, at.sentinelUser)
-	at.sentinelPassword = cmp.Or(c.SentinelPassword.Reveal(), at.sentinelPassword)
+	at.credentials = credentials{cmp.Or(c.Username, at.credentials.username), c.Password.Or(at.credentials.password)}
+	at.sentinels = credentials{cmp.Or(c.SentinelUsername, at.sentinels.username), c.SentinelPassword.Or(at.sentinels.password)}
 	at.files = TLSFiles{
 		CA: cmp.Or(c.TLS.CA, at.files.CA), Cert: cmp.Or(c.TLS.Cert, at.files.Cert), Key: cmp.Or(c.TLS.Key, at.files.Key),
 	}
@@ -136,7 +133,7 @@ func (c Config) locate() (*endpoint, error) {
 	if err != nil {
 		return nil, errors.New("not a valid query")
 	}
-	at := &endpoint{sentinelUser: query.Get(sentinelUser), sentinelPassword: query.Get(sentinelPassword)}
+	at := &endpoint{sentinels: credentials{query.Get(sentinelUser), NewSecret(query.Get(sentinelPassword))}}
 	at.files = TLSFiles{CA: query.Get("ca"), Cert: query.Get("cert"), Key: query.Get("key")}
 	for _, ours := range []string{"ca", "cert", "key", sentinelUser, sentinelPassword} {
 		query.Del(ours)
@@ -162,8 +159,11 @@ func (c Config) locate() (*endpoint, error) {
 		// The library's error may quote the URL, and with it the password.
 		return nil, errors.New(harmless(err, rest, p.user) + ": " + urlForms)
 	}
+	if o.TLSConfig != nil && o.TLSConfig.InsecureSkipVerify {
+		return nil, errors.New("skip_verify would accept any server: leave it out, and name the server's authority with ca=FILE or in TLS.CA")
+	}
 	at.network, at.addr, at.db = o.Network, o.Addr, o.DB
-	at.username, at.password, at.tls = o.Username, o.Password, o.TLSConfig
+	at.credentials, at.tls = credentials{o.Username, NewSecret(o.Password)}, o.TLSConfig
 	if at.tls != nil && way != oneServer {
 		at.tls.ServerName = "" // the name of the host that is dialled
 	}
@@ -223,11 +223,15 @@ func harmless(err error, rest, user string) string {
 	return text
 }
 
+// maxPEM is the size of the largest file of certificates, in bytes; a system's authorities
+// take a few hundred KiB.
+const maxPEM = 8 << 20
+
 // load reads the files into a TLS configuration.
 func (f TLSFiles) load(to *tls.Config) error {
 	var errs []error
 	if f.CA != "" {
-		text, err := os.ReadFile(f.CA)
+		text, err := ReadFile(f.CA, maxPEM)
 		to.RootCAs = x509.NewCertPool()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("redis: CA file: %w", err))
@@ -238,11 +242,17 @@ func (f TLSFiles) load(to *tls.Config) error {
 	if (f.Cert == "") != (f.Key == "") {
 		errs = append(errs, errors.New("redis: a certificate and its key go together: give both files or none"))
 	} else if f.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+		cert, errCert := ReadFile(f.Cert, maxPEM)
+		key, errKey := ReadFile(f.Key, maxPEM)
+		err := cmp.Or(errCert, errKey)
+		if err == nil {
+			var pair tls.Certificate
+			pair, err = tls.X509KeyPair(cert, key)
+			to.Certificates = []tls.Certificate{pair}
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("redis: certificate %s with key %s: %w", f.Cert, f.Key, err))
 		}
-		to.Certificates = []tls.Certificate{pair}
 	}
 	return errors.Join(errs...)
 }

@@ -54,7 +54,7 @@ func StartSentinels(t testing.TB) *Sentinels {
 func (s *Sentinels) Config() link.Config {
 	return link.Config{
 		URL:              "redis+sentinel://" + strings.Join(s.Addresses, ",") + "/mymaster/0",
-		SentinelPassword: SentinelPassword,
+		SentinelPassword: link.NewSecret(SentinelPassword),
 	}
 }
 

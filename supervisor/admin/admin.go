@@ -9,19 +9,21 @@
 //
 // A token is required to serve on any address except those of the loopback interface. With
 // a token, requests of /status need it; requests of /healthz and /readyz do not, because
-// load balancers and Kubernetes send none, and the responses contain no secrets.
+// load balancers and Kubernetes send none, and the responses contain counts only. Without a
+// token, /status leaves out what tasks and their errors say, and a [Server] answers it under
+// the names of the loopback interface only, so that no web page reads it in a browser.
 package admin
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"net"
 	"net/http"
-	"strings"
 	"syscall"
 	"time"
 
@@ -45,8 +47,9 @@ type Set interface {
 	Status() builtin.SetStatus
 }
 
-// Bounds of a request: how long it may take, and how long a connection may idle.
+// Bounds of a request: how long it and its header may take, and how long a connection may idle.
 const (
+	headerTime  = 2 * time.Second
 	requestTime = 5 * time.Second
 	idleTime    = time.Minute
 	maxHeader   = 8 << 10
@@ -54,9 +57,13 @@ const (
 
 // Config configures a [Server].
 type Config struct {
-	Addr  string // host:port; port 0 for a free one
+	Addr string // host:port; port 0 for a free one
+	// Token opens /status, as a bearer token. It has to be strong: see link.Secret.Validate.
 	Token link.Secret
 	Set   Set
+	// Connections is how many connections may be open at a time. One more closes the
+	// connection that was idle longest. Default [MaxConnections].
+	Connections int
 	// LostLines, when set, returns how many lines of the log could not be written; /status
 	// shows the number.
 	LostLines func() int64
@@ -68,7 +75,8 @@ type Server struct {
 	http     *http.Server
 }
 
-// Validate returns an error if the address is invalid, or needs a token and has none.
+// Validate returns an error if the address is invalid, or needs a token and has none, and a
+// link.ErrWeakSecret if somebody could guess the token.
 func (c Config) Validate() error {
 	_, err := c.resolve()
 	return err
@@ -78,6 +86,9 @@ func (c Config) resolve() (*net.TCPAddr, error) {
 	addr, err := net.ResolveTCPAddr("tcp", c.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("admin address %q: %w: use host:port, such as 127.0.0.1:8080", c.Addr, err)
+	}
+	if err := c.Token.Validate(); err != nil {
+		return nil, fmt.Errorf("admin token: %w: choose at least 16 random bytes", err)
 	}
 	if c.Token.IsZero() && !addr.IP.IsLoopback() {
 		return nil, fmt.Errorf("admin address %s: %w", c.Addr, ErrTokenNeeded)
@@ -100,8 +111,10 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("admin address %s: %w", cfg.Addr, err)
 	}
 	return &Server{listener: l, http: &http.Server{
-		Handler: cfg.handler(), ReadTimeout: requestTime, ReadHeaderTimeout: requestTime, WriteTimeout: requestTime,
+		Handler: cfg.handler(cfg.local), ReadTimeout: requestTime, ReadHeaderTimeout: headerTime, WriteTimeout: requestTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		ConnState: newConnections(cmp.Or(cfg.Connections, MaxConnections)).changed,
+		ErrorLog:  stdlog.New(io.Discard, "", 0), // anybody who connects could fill standard error
 	}}, nil
 }
 
@@ -153,18 +166,21 @@ type Readiness struct {
 	Quiet bool `json:"quiet,omitempty"`
 }
 
-// Handler returns the pages of a set. Without a token all pages are open.
+// Handler returns the pages of a set, to be served among others. Without a token all pages are
+// open, also to web pages in a browser: then the caller has to guard /status.
 func Handler(set Set, token link.Secret) http.Handler {
-	return Config{Set: set, Token: token}.handler()
+	c := Config{Set: set, Token: token}
+	return c.handler(c.requireToken)
 }
 
-func (c Config) handler() http.Handler {
+// handler returns the pages; guard guards /status.
+func (c Config) handler(guard func(http.Handler) http.Handler) http.Handler {
 	set := c.Set
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if s := set.Status(); !s.Healthy {
 			respond(w, http.StatusServiceUnavailable, map[string]any{
-				"status": "too many handlers outlived their nodes", "zombies": s.Zombies,
+				"status": "too many handlers outlived their nodes", "zombies": countsOf(s.Zombies),
 			})
 			return
 		}
@@ -181,36 +197,21 @@ func (c Config) handler() http.Handler {
 		}
 		respond(w, code, r)
 	})
-	mux.Handle("GET /status", requireToken(func(w http.ResponseWriter, _ *http.Request) {
-		nodes := []builtin.Status{}
+	mux.Handle("GET /status", guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		status, nodes := set.Status(), []builtin.Status{}
 		for _, n := range set.Nodes() {
 			nodes = append(nodes, n.Status())
 		}
-		page := map[string]any{"set": set.Status(), "nodes": nodes}
+		if c.Token.IsZero() {
+			withoutTexts(&status, nodes)
+		}
+		page := map[string]any{"set": status, "nodes": nodes}
 		if c.LostLines != nil {
 			page["lostLogLines"] = c.LostLines()
 		}
 		respond(w, http.StatusOK, page)
-	}, c.Token))
+	})))
 	return mux
-}
-
-// requireToken answers 401 to requests without the token.
-func requireToken(next http.HandlerFunc, token link.Secret) http.Handler {
-	if token.IsZero() {
-		return next
-	}
-	want := sha256.Sum256([]byte(token.Reveal()))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		sum := sha256.Sum256([]byte(given)) // hashes have equal length, so that the time of the comparison reveals nothing
-		if subtle.ConstantTimeCompare(sum[:], want[:]) != 1 {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			respond(w, http.StatusUnauthorized, map[string]string{"error": "a bearer token is needed"})
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 func respond(w http.ResponseWriter, code int, body any) {

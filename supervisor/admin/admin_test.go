@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
@@ -39,18 +40,18 @@ func get(h http.Handler, path, authorization string) *httptest.ResponseRecorder 
 
 func TestReadiness(t *testing.T) {
 	for s, code := range map[set]int{{0, 4}: 503, {3, 4}: 503, {4, 4}: 200, {0, 0}: 200} {
-		w := get(admin.Handler(s, ""), "/readyz", "")
+		w := get(admin.Handler(s, link.Secret{}), "/readyz", "")
 		require.Equal(t, code, w.Code)
 		var r admin.Readiness
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &r))
 		require.Equal(t, admin.Readiness{Ready: s.ready, Want: s.want}, r)
-		require.Equal(t, http.StatusOK, get(admin.Handler(s, ""), "/healthz", "").Code)
+		require.Equal(t, http.StatusOK, get(admin.Handler(s, link.Secret{}), "/healthz", "").Code)
 	}
 }
 
 func TestStatusTellsOfTheNodes(t *testing.T) {
 	s := supervisortest.Start(t, worker.NewApp())
-	w := get(admin.Handler(s, ""), "/status", "")
+	w := get(admin.Handler(s, link.Secret{}), "/status", "")
 	require.Equal(t, http.StatusOK, w.Code)
 	var got struct {
 		Nodes []builtin.Status `json:"nodes"`
@@ -62,9 +63,10 @@ func TestStatusTellsOfTheNodes(t *testing.T) {
 }
 
 func TestOnlyWhoKnowsTheTokenGetsIn(t *testing.T) {
-	h := admin.Handler(set{1, 1}, "0123456789abcdef")
+	h := admin.Handler(set{1, 1}, link.NewSecret("0123456789abcdef"))
 	for authorization, code := range map[string]int{
 		"": 401, "Bearer": 401, "Bearer wrong": 401, "Bearer 0123456789abcdef": 200, "Bearer 0123456789abcdef ": 401,
+		"0123456789abcdef": 401, "Basic 0123456789abcdef": 401, " 0123456789abcdef": 401, "bearer 0123456789abcdef": 200,
 	} {
 		require.Equal(t, code, get(h, "/status", authorization).Code, authorization)
 		for _, probe := range []string{"/healthz", "/readyz"} {
@@ -81,7 +83,7 @@ func TestOtherAddressesNeedAToken(t *testing.T) {
 	}
 	_, err := admin.Listen(t.Context(), admin.Config{Addr: "nonsense", Set: set{}})
 	require.ErrorContains(t, err, "host:port")
-	s, err := admin.Listen(t.Context(), admin.Config{Addr: ":0", Token: "0123456789abcdef", Set: set{}})
+	s, err := admin.Listen(t.Context(), admin.Config{Addr: ":0", Token: link.NewSecret("0123456789abcdef"), Set: set{}})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }

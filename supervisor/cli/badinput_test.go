@@ -55,6 +55,8 @@ func TestBadInputIsExplained(t *testing.T) {
 		"no file with a password":      {env: environment{"REDIS_HOST": "h", "REDIS_PASS_FILE": "/no/such"}, code: 78, says: []string{"REDIS_PASS_FILE: /no/such: no such file"}},
 		"short token":                  {env: environment{"STELLAR_TOKEN": "short"}, code: 78, says: []string{"STELLAR_TOKEN", "at least 16 bytes"}},
 		"everybody's token":            {env: environment{"STELLAR_TOKEN": "change-me"}, code: 78, says: []string{"STELLAR_TOKEN", "everybody's"}},
+		"a token of spaces":            {env: environment{"STELLAR_TOKEN": strings.Repeat(" ", 16)}, code: 78, says: []string{"1 different characters"}},
+		"admin token":                  {env: environment{"STELLAR_ADMIN_TOKEN": "x"}, args: []string{"--admin-addr", "127.0.0.1:0"}, code: 78, says: []string{"STELLAR_ADMIN_TOKEN", "1 bytes are too few"}},
 		"short second token":           {env: environment{"STELLAR_TOKEN_ALSO": "short"}, code: 78, says: []string{"accept as well", "at least 16 bytes"}},
 		"no token":                     {args: []string{"--require-token"}, code: 2, says: []string{"--require-token", "STELLAR_TOKEN"}},
 		"no token for a command":       {env: environment{"STELLAR_REQUIRE_TOKEN": "true"}, args: []string{"status"}, code: 2, says: []string{"STELLAR_TOKEN"}},

@@ -241,7 +241,7 @@ func TestBadInputOfTheCacheIsExplained(t *testing.T) {
 		"too long":              {args: []string{"set", "a", "1", "--ttl", "2000000h"}, code: 2, says: "876000h"},
 		"no file":               {args: []string{"import"}, code: 2, says: "FILE"},
 		"no such file":          {args: []string{"import", "/no/such"}, code: 2, says: "/no/such: no such file"},
-		"a directory":           {args: []string{"import", "/"}, code: 2, says: "it is a directory"},
+		"a directory":           {args: []string{"import", "/"}, code: 2, says: "a directory"},
 		"too many patterns":     {args: []string{"keys", "a*", "b*"}, code: 2, says: "[GLOB]"},
 		"unknown preset":        {args: []string{"keys", "--compat", "rails"}, code: 2, says: "--compat: \"rails\" is neither stellar nor actionhero"},
 		"preset in environment": {env: environment{"STELLAR_COMPAT": "rails"}, args: []string{"keys"}, code: 2, says: "STELLAR_COMPAT"},

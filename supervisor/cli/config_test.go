@@ -73,7 +73,7 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 		":30: periodic.e: periodic task e: schedule every 10ms", ":31: periodic.f.timezone: it goes with cron only",
 		":32: periodic.g.payload: a value that JSON can hold", ":33: periodic.h.payload: a value that JSON can hold",
 		`:34: periodic.i.timezone: "Local" is not`, ":35: periodic.j.catch-up: true or false is needed here",
-		"STELLAR_CONCURRENCY: 0 is not between", "STELLAR_TOKEN: token: 5 bytes are too few",
+		"STELLAR_CONCURRENCY: 0 is not between", "STELLAR_TOKEN: token: weak secret: 5 bytes are too few",
 	} {
 		require.Contains(t, r.err, text)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 	"github.com/stellarfw/stellar/worker"
 )
 
@@ -44,7 +44,8 @@ type Process struct {
 	// subscription. A nil Orders means that there are no such signals.
 	Orders func() (signals <-chan os.Signal, stop func())
 
-	redisLog *cluster.RedisLog // receives the lines of the Redis client; nil for none
+	redisLog   *cluster.RedisLog             // receives the lines of the Redis client; nil for none
+	undumpable func() (done bool, err error) // closes the process to programs of its user; nil for tests
 }
 
 // OS returns the OS process that runs the program. It changes global state: it catches
@@ -59,7 +60,7 @@ func OS() Process {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which child processes would inherit
 	return Process{
 		Args: os.Args, Env: os.LookupEnv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals, Orders: catchOrders,
-		redisLog: lines,
+		redisLog: lines, undumpable: service.Undumpable,
 	}
 }
 
@@ -81,7 +82,7 @@ func Main(ctx context.Context, program Program, process Process) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	hurry := make(chan struct{}) // closed with the second signal
-	r := &runner{newApp: program.App, orders: process.Orders, hurry: hurry}
+	r := &runner{newApp: program.App, orders: process.Orders, hurry: hurry, undumpable: process.undumpable}
 	gone := func() {
 		if !r.runs.Load() { // a set goes on: it is there for its tasks, not for those who read its log
 			cancel(cluster.ErrNoReader)
@@ -126,7 +127,7 @@ func finish(ctx context.Context, env *cluster.Env, err error) int {
 		err = cause
 	}
 	if _, logged := errors.AsType[loggedError](err); !logged || env.LogsToFile() { // a user may not look into the log file
-		_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", env.Program, cluster.Printable(err.Error()))
+		env.WriteError(err)
 	}
 	return exitCode(err)
 }

@@ -113,6 +113,17 @@ func TestNodesOfAnotherTokenModeAreNamed(t *testing.T) {
 	require.Zero(t, plain.wait(t))
 }
 
+func TestTheTokenOfOtherImplementationsIsTakenWithAWarning(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"plain", "both"} {
+		set := start(t, home(t).with("STELLAR_TOKEN_MODE", mode).with("STELLAR_TOKEN", "change-me"), echoApp(), "--workers", "3")
+		set.err.await(t, "node is running", 3)
+		require.Equal(t, 1, strings.Count(set.err.String(), "the token can be guessed"), "once for the process: %s", set.err)
+		set.term()
+		require.Zero(t, set.wait(t))
+	}
+}
+
 func TestAProgramsNameIsInItsTexts(t *testing.T) {
 	t.Parallel()
 	env := home(t)

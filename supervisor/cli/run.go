@@ -22,11 +22,12 @@ import (
 
 // runner implements the command run.
 type runner struct {
-	env    *cluster.Env
-	newApp func() (*worker.App, error)
-	orders func() (signals <-chan os.Signal, stop func()) // nil for none
-	hurry  <-chan struct{}                                // closed when the set has to stop within a second
-	runs   atomic.Bool                                    // the command is run, and its configuration is right
+	env        *cluster.Env
+	newApp     func() (*worker.App, error)
+	orders     func() (signals <-chan os.Signal, stop func()) // nil for none
+	hurry      <-chan struct{}                                // closed when the set has to stop within a second
+	undumpable func() (done bool, err error)                  // nil for none
+	runs       atomic.Bool                                    // the command is run, and its configuration is right
 }
 
 func (r *runner) command() *urfave.Command {
@@ -53,6 +54,7 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 			e.Notef("%v: the lines of the log are lost until somebody does", err)
 		}
 	}
+	r.separate(p.Commands, log)
 	server := embedded.New() // it costs nothing before the first connection
 	defer server.Close()
 	if !p.Configured {
@@ -79,6 +81,37 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 		return err
 	}
 	return a.end(r.serve(ctx, set, log))
+}
+
+// separate keeps the programs of command tasks that run as the user of this process from
+// reading its secrets in its environment and memory, as far as that can be done.
+func (r *runner) separate(commands []config.CommandTask, log zerolog.Logger) {
+	var same []string
+	for _, c := range commands {
+		if !c.Separated() {
+			same = append(same, c.Name)
+		}
+	}
+	if len(same) == 0 || r.undumpable == nil {
+		return
+	}
+	log = log.With().Strs("tasks", same).Logger()
+	if r.env.Debuggable {
+		log.Warn().Msg("programs of these tasks can read this process's environment and memory: --debuggable is given, and they have no user of their own")
+		return
+	}
+	done, err := r.undumpable()
+	switch {
+	case err != nil || !done:
+		log.Warn().Err(err).
+			Msg("programs of these tasks can read this process's environment and memory, with its secrets: give them a user of their own")
+	case os.Geteuid() == 0:
+		log.Warn().Msg("programs of these tasks run as root, and can read this process's environment and memory, with its secrets: " +
+			"give them a user of their own")
+	default:
+		log.Info().Msg("this process is closed to debuggers and leaves no core dump, as programs of these tasks run as its user; " +
+			"--debuggable would leave it open")
+	}
 }
 
 // offer opens the socket through which commands reach the embedded Redis, and logs that

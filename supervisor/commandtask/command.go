@@ -31,6 +31,11 @@ type Command struct {
 	Program []string
 	// Directory in which it runs. Default that of this process.
 	Directory string
+	// User as whom the program runs: a name or number, with the user's groups, or UID:GID,
+	// without further groups. Only a process of root can run programs as other users.
+	// Default: the user of this process. Such a program can read all that this process can,
+	// on most systems also its environment and memory, and with them its secrets.
+	User string
 	// Environment is added to the variables that [Options] passes on, and wins.
 	Environment map[string]string
 	// Output is how many bytes of standard output are kept as the result, as long
@@ -75,9 +80,12 @@ func (c Command) Validate() error {
 			errs = append(errs, fmt.Errorf("directory: %s is not a directory", c.Directory))
 		}
 	}
-	for _, arg := range c.Program {
-		if strings.ContainsRune(arg, 0) {
-			errs = append(errs, fmt.Errorf("argument %q: it contains a NUL byte", arg))
+	if _, err := lookUpAccount(c.User); err != nil {
+		errs = append(errs, fmt.Errorf("user: %w", err))
+	}
+	for i, arg := range c.Program {
+		if strings.ContainsRune(arg, 0) { // it may be a secret: name its place only
+			errs = append(errs, fmt.Errorf("argument %d: it contains a NUL byte", i))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Environment)) {
@@ -97,6 +105,13 @@ func (c Command) Validate() error {
 		errs = append(errs, fmt.Errorf("snooze: %s is negative", c.Snooze))
 	}
 	return errors.Join(errs...)
+}
+
+// Separated reports whether the program runs as another user than this process, so that the
+// system keeps the process's environment, memory and files from it. It does not for root.
+func (c Command) Separated() bool {
+	a, err := lookUpAccount(c.User)
+	return err == nil && a.isOther()
 }
 
 // LookUp returns the path of the program.
@@ -130,12 +145,16 @@ func Register(r tasks.Registrar, c Command, o Options) error {
 	if err != nil {
 		return fmt.Errorf("task %s: %w", c.Name, err)
 	}
+	as, err := lookUpAccount(c.User)
+	if err != nil {
+		return fmt.Errorf("task %s: user: %w", c.Name, err)
+	}
 	if o.Grace <= 0 {
 		o.Grace = defaultGrace
 	}
-	h := &handler{command: c.withDefaults(), path: path, grace: o.Grace}
+	h := &handler{command: c.withDefaults(), path: path, account: as, grace: o.Grace}
 	h.command.Program = slices.Clone(c.Program)
-	h.environment = slices.Clone(o.Environment)
+	h.environment = slices.Concat(o.Environment, as.environment)
 	for _, name := range slices.Sorted(maps.Keys(c.Environment)) {
 		h.environment = append(h.environment, name+"="+c.Environment[name]) // of two values the last one counts
 	}

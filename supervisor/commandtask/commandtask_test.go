@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -290,4 +291,42 @@ func TestAPathBeginsAtTheDirectory(t *testing.T) {
 	result, err := run(t, start(t, supervisor.Config{}, command, options), nil)
 	require.NoError(t, err)
 	require.Contains(t, string(result), filepath.Join(dir, "bin", "hello"))
+}
+
+func TestUsersAreLookedUpAtOnce(t *testing.T) {
+	valid := func(as string) error {
+		return commandtask.Command{Program: []string{"sh"}, User: as}.Validate()
+	}
+	own := fmt.Sprintf("%d:%d", os.Geteuid(), os.Getegid())
+	require.NoError(t, valid(own))
+	require.False(t, commandtask.Command{User: own}.Separated(), "the same user")
+	require.False(t, commandtask.Command{}.Separated())
+	for as, says := range map[string]string{
+		"no-such-user-at-all": `user: "no-such-user-at-all": there is no such user here`, "4294967296": "no such user",
+		"1000:": "use UID:GID", "1000:users": "use UID:GID", "-1:0": "use UID:GID", "1:4294967296": "use UID:GID", "\x00": "no such user",
+	} {
+		require.ErrorContains(t, valid(as), says, as)
+	}
+	const other = "65533:65533"
+	if os.Geteuid() == 0 {
+		require.NoError(t, valid(other))
+		require.True(t, commandtask.Command{User: other}.Separated())
+	} else {
+		require.ErrorContains(t, valid(other), "only a process of root")
+	}
+}
+
+// A program of another user is ended like any other.
+func TestAnotherUsersProgramIsEndedToo(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run programs as other users")
+	}
+	command := shell("trap '' TERM; echo $$ >&2; while :; do sleep 0.1; done")
+	command.User, command.Timeout = "65533:65533", 300*time.Millisecond
+	_, err := run(t, start(t, supervisor.Config{}, command, options), nil)
+	require.ErrorContains(t, err, "task timeout of 300ms")
+	pid := regexp.MustCompile(`\d+$`).FindString(err.Error())
+	n, err := strconv.Atoi(pid)
+	require.NoError(t, err)
+	gone(t, n)
 }

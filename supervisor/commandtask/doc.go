@@ -13,14 +13,21 @@
 //
 // # Environment
 //
-// The program inherits only the variables in [Options], so that it does not get secrets of
-// the parent process. It also gets the variables of its [Command], and
+// The program inherits only the variables in [Options]. It also gets the variables of its
+// [Command], HOME, USER and LOGNAME if it runs as another user, and
 //
 //	STELLAR_TASK_ID       the same in every run of the task: an idempotency key
 //	STELLAR_TASK_NAME     the task's name
 //	STELLAR_TASK_ATTEMPT  1 in the first run
 //	STELLAR_TASK_FENCE    grows with every incarnation of a node
 //	STELLAR_NODE          the id of the node that runs it
+//
+// # What a program can read
+//
+// A program that runs as the user of this process can read that user's files and connect to
+// its sockets. On Linux it can also read this process's environment and memory in /proc, unless
+// the process has closed them with PR_SET_DUMPABLE, as the command line does. A program of root
+// can read them in any case. [Command.User] separates the program from all of that.
 //
 // # The end of a run
 //

@@ -26,6 +26,7 @@ const (
 type handler struct {
 	command     Command
 	path        string
+	account     account
 	environment []string
 	grace       time.Duration
 }
@@ -33,7 +34,7 @@ type handler struct {
 // handle runs the program once.
 func (h *handler) handle(ctx context.Context, payload json.RawMessage) error {
 	p := &process{
-		path: h.path, args: h.command.Program, directory: h.command.Directory, environment: h.variables(ctx), input: payload,
+		account: h.account, path: h.path, args: h.command.Program, directory: h.command.Directory, environment: h.variables(ctx), input: payload,
 		output: head{limit: max(h.command.Output, 0)}, errors: tail{limit: maxErrors}, grace: h.grace,
 	}
 	if err := p.run(ctx); err != nil {
@@ -128,7 +129,7 @@ func wholeRunes(text []byte) []byte {
 type head struct {
 	kept  []byte
 	limit int
-	all   int64 // bytes written // bytes written
+	all   int64 // bytes written
 }
 
 // Write implements io.Writer.
@@ -145,7 +146,7 @@ const maxErrors = 2 << 10
 type tail struct {
 	kept  []byte
 	limit int
-	cut   bool // the beginning is missing // the beginning is missing
+	cut   bool // the beginning is missing
 }
 
 // Write implements io.Writer.

@@ -11,6 +11,7 @@ import (
 
 // process is one run of a program.
 type process struct {
+	account     account
 	path        string
 	args        []string // the first one is the program's name
 	directory   string
@@ -37,6 +38,7 @@ func (p *process) run(ctx context.Context) error {
 		Stdin: pipes.theirs[0], Stdout: pipes.theirs[1], Stderr: pipes.theirs[2],
 	}
 	setProcessGroup(cmd)
+	p.account.apply(cmd)
 	started, exited, reap, reaped := make(chan error, 1), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		// On Linux the program is killed when the thread that started it ends.

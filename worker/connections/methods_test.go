@@ -36,7 +36,7 @@ func start(cfg link.Config, self redisbus.Identity) (*node, error) {
 	}
 	bus, err := redisbus.NewBus(redisbus.BusConfig{
 		Publisher: conns.Client, Subscriber: conns.Subscriber, Keys: cfg.Keys(), Identity: self,
-		Token: "the token of a test", Log: zerolog.Nop(),
+		Token: link.NewSecret("the token of a test"), Log: zerolog.Nop(),
 	})
 	if err != nil {
 		return nil, err

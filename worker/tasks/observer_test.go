@@ -47,7 +47,7 @@ func (t *tally) of(what string) int {
 }
 
 func (t *tally) Enqueued(e tasks.EnqueueEnd) { t.add("enqueue "+string(e.Result), 1) }
-func (t *tally) Claimed(c tasks.Claim)       { t.add("claimed", c.Got) }
+func (t *tally) Claimed(c tasks.Claim)       { t.add("claimed", c.Got); t.add("claims", 1) }
 func (t *tally) Committed(c tasks.Commit)    { t.add("committed", c.Runs) }
 func (t *tally) TookOver(o tasks.TakeOver)   { t.add("handed on", o.HandedOn) }
 func (t *tally) RunOverdue(tasks.RunOverdue) { t.add("overdue", 1) }

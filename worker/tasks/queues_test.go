@@ -126,7 +126,7 @@ func TestAFullQueueRefusesAndTakesMoreWhenItHasRoom(t *testing.T) {
 		n.stop()
 
 		// An operator's word wins; a new bound on bytes weighs what is there.
-		size := int64(len("quick|default|") + 8 + len("|{\"w\":3600000}\n{\"N\":0}"))
+		size := int64(len("quick|default|") + 11 + len("|{\"w\":3600000}\n{\"N\":0}"))
 		_, err = c.inspector.LimitQueue(t.Context(), "default", &tasks.Limits{Bytes: 1000})
 		require.NoError(t, err)
 		require.Equal(t, size, c.queue("default").Bytes)

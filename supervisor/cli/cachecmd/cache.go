@@ -141,9 +141,9 @@ func get(ctx context.Context, e *cluster.Env, args []string) error {
 			for i, item := range found.Items {
 				texts[i] = string(item)
 			}
-			return e.WriteLine("[" + strings.Join(texts, ",") + "]")
+			return e.WriteStored(json.RawMessage("[" + strings.Join(texts, ",") + "]"))
 		default:
-			return e.WriteLine(string(found.Value))
+			return e.WriteStored(found.Value)
 		}
 	})
 }
@@ -154,7 +154,7 @@ func (f *setFlags) run(ctx context.Context, e *cluster.Env, args []string) error
 		return config.Usagef("--ttl: %s is not between 1ms and %s: leave it out for an entry that lives for ever", f.ttl, cache.MaxTTL)
 	}
 	key := args[0]
-	value, err := e.Argument(args[1], "VALUE-JSON", `'{"name": "Ada"}' or '"text"'`)
+	value, err := e.Argument(ctx, args[1], "VALUE-JSON", `'{"name": "Ada"}' or '"text"'`)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func keys(ctx context.Context, e *cluster.Env, args []string) error {
 			return e.WriteJSON(keys)
 		}
 		for _, key := range keys {
-			if err := e.WriteLine(strings.ReplaceAll(key, "\n", `\n`)); err != nil {
+			if err := e.WriteLine(key); err != nil {
 				return err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
@@ -61,12 +62,12 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 			return err
 		}
 		if file != "" {
-			if err := replaceFile(file, write); err != nil {
+			if err := replaceFile(ctx, file, write); err != nil {
 				return err
 			}
 			return writeProgress(e, "exported", file, done)
 		}
-		if err := write(e.Stdout); err != nil {
+		if err := write(e.JSONWriter()); err != nil {
 			return err
 		}
 		if done.Skipped > 0 {
@@ -77,20 +78,11 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 }
 
 func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file string) error {
-	var in io.Reader
-	if file == "-" {
-		in = e.StdinReader()
-	} else {
-		f, err := os.Open(file)
-		if err != nil {
-			return config.Usagef("%s: %w", file, service.WithoutPath(err))
-		}
-		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return config.Usagef("%s: it is a directory", file)
-		}
-		in = f
+	in, err := openInput(ctx, e, file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	return withCache(ctx, e, file, func(_ *cluster.Client, c *cache.Cache) error {
 		m := &meter{out: e.Stderr, verb: "imported", silent: !cluster.IsTerminal(e.Stderr)}
 		done, err := c.Import(ctx, in, cache.ImportOptions{KeepExisting: keepExisting, Report: m.report})
@@ -106,6 +98,25 @@ func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file str
 	})
 }
 
+// openInput opens the file of an import: a regular file, a pipe, or - for standard input.
+func openInput(ctx context.Context, e *cluster.Env, file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return e.StdinReader(ctx), nil
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, config.Usagef("%s: %w", file, service.WithoutPath(err))
+	}
+	if !info.Mode().IsRegular() && !info.IsDir() { // opening a pipe waits for its writer
+		return cluster.Interruptible(ctx, func() (io.Reader, error) { return os.Open(file) }), nil
+	}
+	f, err := link.OpenRegular(file)
+	if err != nil {
+		return nil, config.Usagef("%s: %w", file, service.WithoutPath(err))
+	}
+	return f, nil
+}
+
 // writeProgress writes the totals of an export or import.
 func writeProgress(e *cluster.Env, verb, file string, done cache.Progress) error {
 	return e.WriteResult(map[string]any{"file": file, "entries": done.Entries, "skipped": done.Skipped, "bytes": done.Bytes},
@@ -116,12 +127,21 @@ func progressText(verb string, p cache.Progress) string {
 	return fmt.Sprintf("%s %d entries, skipped %d, %d bytes", verb, p.Entries, p.Skipped, p.Bytes)
 }
 
+// readerInterval is how often an export looks for the reader of a pipe.
+const readerInterval = 50 * time.Millisecond
+
 // replaceFile writes a temporary file and renames it to name, so that a failed export
 // does not destroy the previous file. If name exists and is not a regular file, such as
-// a pipe, replaceFile writes to it directly.
-func replaceFile(name string, write func(io.Writer) error) error {
+// a pipe, replaceFile writes to it directly, and waits for the reader of the pipe before.
+func replaceFile(ctx context.Context, name string, write func(io.Writer) error) error {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		f, err := service.OpenDevice(name)
+		for errors.Is(err, service.ErrNoReader) {
+			if err := link.Sleep(ctx, readerInterval); err != nil {
+				return context.Cause(ctx)
+			}
+			f, err = service.OpenDevice(name)
+		}
 		if err != nil {
 			return config.Usagef("%s: %w", name, service.WithoutPath(err))
 		}

@@ -19,7 +19,7 @@ func TestAFailedExportLeavesTheLastOne(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "backup.jsonl")
 	require.NoError(t, os.WriteFile(file, []byte("the last one"), 0o600))
-	err := replaceFile(file, func(w io.Writer) error {
+	err := replaceFile(t.Context(), file, func(w io.Writer) error {
 		_, err := io.WriteString(w, "half of")
 		require.NoError(t, err)
 		return io.ErrUnexpectedEOF
@@ -31,7 +31,7 @@ func TestAFailedExportLeavesTheLastOne(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, left, 1)
-	require.NoError(t, replaceFile(os.DevNull, func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err }))
+	require.NoError(t, replaceFile(t.Context(), os.DevNull, func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err }))
 	info, err := os.Stat(os.DevNull)
 	require.NoError(t, err)
 	require.False(t, info.Mode().IsRegular(), "a device stays one")

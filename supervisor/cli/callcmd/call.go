@@ -70,7 +70,7 @@ func (f *flags) call(ctx context.Context, e *cluster.Env, args []string) error {
 	}
 	var params any
 	if len(args) == 2 {
-		value, err := e.Argument(args[1], "ARGS-JSON", `'{"key": "a"}' or '["text", "info"]'`)
+		value, err := e.Argument(ctx, args[1], "ARGS-JSON", `'{"key": "a"}' or '["text", "info"]'`)
 		if err != nil {
 			return err
 		}

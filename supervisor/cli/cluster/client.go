@@ -44,6 +44,9 @@ func (e *Env) Connect(ctx context.Context) (*Client, error) {
 		if where, err = e.findSocket(); err != nil {
 			return nil, err
 		}
+		if err := checkSocket(ctx, where); err != nil && !link.IsOutage(err) {
+			return nil, err
+		}
 		cfg.Dial = dialSocket(where)
 	}
 	c, err := Open(ctx, worker.ClientConfig{Redis: cfg, Cache: e.CacheConfig()}, where)

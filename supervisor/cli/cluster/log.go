@@ -32,8 +32,10 @@ func (e *Env) Logger() (zerolog.Logger, error) {
 		_, plain := e.Env("NO_COLOR")
 		out = zerolog.ConsoleWriter{
 			Out: out, NoColor: plain || !terminal, TimeFormat: "15:04:05.000",
-			FieldsOrder: []string{"node", "task", "method"},
+			FieldsOrder: []string{"node", "task", "method"}, FormatPrepare: printableEvent,
 		}
+	} else if terminal {
+		out = jsonWriter{out}
 	}
 	clock := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {
 		e.Str(zerolog.TimestampFieldName, time.Now().Format(stamp))

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
-	"unicode"
 
 	"github.com/mattn/go-isatty"
 	urfave "github.com/urfave/cli/v3"
@@ -52,9 +51,16 @@ func (e *Env) WriteJSON(v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(e.Stdout, Printable(string(text)))
+	return e.writeJSON(string(text))
+}
+
+func (e *Env) writeJSON(text string) error {
+	_, err := fmt.Fprintln(e.Stdout, printableJSON(text))
 	return err
 }
+
+// WriteStored writes a JSON value to standard output as it is stored.
+func (e *Env) WriteStored(value json.RawMessage) error { return e.writeJSON(string(value)) }
 
 // WriteValue indents a JSON value and writes it to standard output. It writes an empty
 // value as null.
@@ -66,14 +72,17 @@ func (e *Env) WriteValue(value json.RawMessage) error {
 	if err := json.Indent(&b, value, "", "  "); err != nil {
 		return fmt.Errorf("the answer is no JSON: %w", err)
 	}
-	_, err := fmt.Fprintln(e.Stdout, Printable(b.String()))
-	return err
+	return e.writeJSON(b.String())
 }
 
-// WriteLine writes the text and a line break to standard output.
-func (e *Env) WriteLine(text string) error {
-	_, err := fmt.Fprintln(e.Stdout, Printable(text))
-	return err
+// WriteLine writes each text on a line of its own to standard output.
+func (e *Env) WriteLine(texts ...string) error {
+	for _, text := range texts {
+		if _, err := fmt.Fprintln(e.Stdout, Printable(text)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WriteResult writes the result of a command: v if the output is JSON, otherwise the
@@ -85,9 +94,19 @@ func (e *Env) WriteResult(v any, text string) error {
 	return e.WriteLine(text)
 }
 
-// Notef writes a message to standard error, so that it does not mix with the output.
+// Notef writes a line to standard error, so that it does not mix with the output.
 func (e *Env) Notef(format string, args ...any) {
 	_, _ = fmt.Fprintf(e.Stderr, "%s: %s\n", e.Program, Printable(fmt.Sprintf(format, args...)))
+}
+
+// WriteError writes the lines of an error to standard error.
+func (e *Env) WriteError(err error) {
+	for i, line := range PrintableError(err) {
+		if i == 0 {
+			line = e.Program + ": " + line
+		}
+		_, _ = fmt.Fprintln(e.Stderr, line)
+	}
 }
 
 // WriteTable writes rows to standard output as an aligned table. The first row is the
@@ -97,7 +116,7 @@ func (e *Env) WriteTable(rows [][]string) error {
 	for _, row := range rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = Printable(strings.NewReplacer("\n", " ", "\t", " ").Replace(cell))
+			cells[i] = Printable(cell)
 		}
 		if _, err := fmt.Fprintln(w, strings.Join(cells, "\t")); err != nil {
 			return err
@@ -106,31 +125,14 @@ func (e *Env) WriteTable(rows [][]string) error {
 	return w.Flush()
 }
 
-// Printable escapes unprintable characters, except line breaks and tabs: a text from
-// another node must not control the terminal. It uses the escapes of JSON, so that a
-// JSON text keeps its value.
-func Printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\n' || r == '\t' || unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			r -= 0x10000
-			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
-}
-
 // Argument returns a JSON argument of a command. The text "-" reads the argument from
 // standard input. If the argument is not JSON, the error is a [config.ErrUsage] that
 // calls it by the name what and shows the example.
-func (e *Env) Argument(text, what, example string) (json.RawMessage, error) {
+func (e *Env) Argument(ctx context.Context, text, what, example string) (json.RawMessage, error) {
 	if text == "-" {
-		all, err := io.ReadAll(io.LimitReader(e.StdinReader(), maxInput))
+		in := e.StdinReader(ctx)
+		defer in.Close()
+		all, err := io.ReadAll(io.LimitReader(in, maxInput))
 		if err != nil {
 			return nil, fmt.Errorf("%s: standard input: %w", what, err)
 		}
@@ -144,15 +146,15 @@ func (e *Env) Argument(text, what, example string) (json.RawMessage, error) {
 }
 
 // StdinReader returns standard input. If that is a terminal, it writes a hint that the
-// command waits for input.
-func (e *Env) StdinReader() io.Reader {
+// command waits for input. Reads fail when ctx ends.
+func (e *Env) StdinReader(ctx context.Context) io.ReadCloser {
 	if e.Stdin == nil {
-		return strings.NewReader("")
+		return io.NopCloser(strings.NewReader(""))
 	}
 	if IsTerminal(e.Stdin) {
 		_, _ = fmt.Fprintln(e.Stderr, "reading JSON from the terminal; end it with Ctrl-D")
 	}
-	return e.Stdin
+	return Interruptible(ctx, func() (io.Reader, error) { return io.NopCloser(e.Stdin), nil })
 }
 
 // IsTerminal reports whether the stream is a terminal.

@@ -132,7 +132,7 @@ func (e *Env) findSocket() (string, error) {
 	case len(live) == 1:
 		return live[0], nil
 	case len(live) > 1:
-		return "", config.Usagef("several sets run here: choose one with --socket (or STELLAR_SOCKET):\n  %s", strings.Join(live, "\n  "))
+		return "", config.Usagef("several sets run here: choose one with --socket (or STELLAR_SOCKET): %s", strings.Join(live, ", "))
 	case len(other) > 0:
 		return "", config.As(ErrNoSet, fmt.Errorf(
 			"no running set found in namespace %s: choose one that runs with --namespace: %s", s.Namespace, strings.Join(other, ", ")))
@@ -159,6 +159,36 @@ func dialSocket(path string) func(context.Context) (net.Conn, error) {
 		if err != nil {
 			return nil, link.DialError(err)
 		}
+		if err := checkPeer(c, path); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
 		return c, nil
 	}
+}
+
+// checkSocket returns the error of checkPeer for the process that listens on the socket.
+func checkSocket(ctx context.Context, path string) error {
+	c, err := dialSocket(path)(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// checkPeer returns an error unless the process at the other end belongs to this user or to
+// root: a command believes what it answers, and gives it data.
+func checkPeer(c net.Conn, path string) error {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return config.Invalidf("socket %s: it is no Unix socket", path)
+	}
+	uid, err := peerOf(u, path)
+	if err != nil {
+		return config.Invalidf("socket %s: whose process listens there? %w", path, err)
+	}
+	if uid != os.Geteuid() && uid != 0 {
+		return config.Invalidf("socket %s: the process that listens there belongs to another user (%d): do not trust it; "+
+			"if it is your set, run the command as that user", path, uid)
+	}
+	return nil
 }

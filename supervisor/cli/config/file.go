@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +14,7 @@ import (
 	urfave "github.com/urfave/cli/v3"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
@@ -129,26 +128,9 @@ func scalar(node *yaml.Node, flag urfave.Flag) (text string, ok bool) {
 	}
 }
 
-// readSmall reads a file of at most limit bytes. Its errors omit the path.
+// readSmall reads a regular file of at most limit bytes. It never waits: whoever writes into a
+// pipe may never come. Its errors omit the path.
 func readSmall(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, service.WithoutPath(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, service.WithoutPath(err)
-	}
-	if info.IsDir() {
-		return nil, errors.New("it is a directory")
-	}
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, service.WithoutPath(err)
-	}
-	if int64(len(text)) > limit {
-		return nil, fmt.Errorf("it is larger than %d bytes", limit)
-	}
-	return text, nil
+	text, err := link.ReadFile(path, limit)
+	return text, service.WithoutPath(err)
 }

@@ -83,18 +83,18 @@ const maxSecret = 64 << 10
 func (s *Settings) secret(variable, file string) (link.Secret, error) {
 	value, _ := s.Env(variable)
 	if file == "" {
-		return link.Secret(value), nil
+		return link.NewSecret(value), nil
 	}
 	if value != "" {
-		return "", Invalidf("%s and %s_FILE are both set: use one of them", variable, variable)
+		return link.Secret{}, Invalidf("%s and %s_FILE are both set: use one of them", variable, variable)
 	}
 	text, err := readSmall(file, maxSecret)
 	if err != nil {
-		return "", Invalidf("%s_FILE: %s: %w", variable, file, err)
+		return link.Secret{}, Invalidf("%s_FILE: %s: %w", variable, file, err)
 	}
 	secret := strings.TrimRight(string(text), "\r\n")
 	if secret == "" {
-		return "", Invalidf("%s_FILE: %s: it is empty", variable, file)
+		return link.Secret{}, Invalidf("%s_FILE: %s: it is empty", variable, file)
 	}
-	return link.Secret(secret), nil
+	return link.NewSecret(secret), nil
 }

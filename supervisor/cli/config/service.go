@@ -10,6 +10,8 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
@@ -24,6 +26,7 @@ const (
 // pages.
 type daemon struct {
 	PIDFile                   string
+	Debuggable                bool
 	adminAddr, adminTokenFile string
 }
 
@@ -38,6 +41,10 @@ func (s *Settings) serviceFlags() []urfave.Flag {
 			"`FILE` with the token, instead of STELLAR_ADMIN_TOKEN"),
 		s.fileFlag(groupService, "pidfile", "STELLAR_PIDFILE", &s.PIDFile,
 			"`FILE` to write the process number into when all nodes run; it is removed at the end"),
+		&urfave.BoolFlag{
+			Name: "debuggable", Category: groupService, Destination: &s.Debuggable, Sources: s.from("debuggable", "STELLAR_DEBUGGABLE"),
+			Usage: "let debuggers, and with them the programs of command tasks without user, read the memory of the process", HideDefault: true,
+		},
 	}
 }
 
@@ -52,6 +59,7 @@ func (s *Settings) Admin() (cfg admin.Config, err error) {
 	if cfg.Addr = s.adminAddr; cfg.Addr == "" {
 		return cfg, nil
 	}
+	cfg.Connections = adminConnections(fileLimit(), supervisor.Connections(s.Workers))
 	if cfg.Token, err = s.secret(adminToken, s.adminTokenFile); err != nil {
 		return cfg, err
 	}
@@ -60,9 +68,19 @@ func (s *Settings) Admin() (cfg admin.Config, err error) {
 		return cfg, nil
 	case errors.Is(err, admin.ErrTokenNeeded):
 		return cfg, Invalidf("%w: set %s or %[2]s_FILE, or use 127.0.0.1", err, adminToken)
+	case errors.Is(err, link.ErrWeakSecret):
+		return cfg, Invalidf("%s: %w", adminToken, err)
 	default:
 		return cfg, s.Problemf("admin-addr", "%w", err)
 	}
+}
+
+// adminConnections returns how many connections the health pages may have, where a process
+// may open so many files and needs some of them for Redis: a quarter of the others.
+func adminConnections(files uint64, redis int) int {
+	const least = 16
+	others := files - min(files, uint64(max(redis, 0)))         //nolint:gosec // it is not negative
+	return int(min(max(others/4, least), admin.MaxConnections)) //nolint:gosec // it is small
 }
 
 // Manager is the service manager that started the process, such as systemd.

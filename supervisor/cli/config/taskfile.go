@@ -54,7 +54,7 @@ func (f *file) commands(s *section) (all []CommandTask) {
 			"command": listField(&c.Program), "queue": textField(&c.Queue), "timeout": durationField(&c.Timeout),
 			"max-attempts": countField(&c.MaxAttempts), "backoff": durationField(&c.Backoff), "max-backoff": durationField(&c.MaxBackoff),
 			"retention": durationField(&c.Retention), "output": sizeField(&c.Output), "snooze": durationField(&c.Snooze),
-			"directory": textField(&c.Directory), "environment": mapField(c.Environment),
+			"directory": textField(&c.Directory), "user": textField(&c.User), "environment": mapField(c.Environment),
 		})
 		if len(s.problems) == before { // a rejected field would be reported a second time, as missing
 			all = append(all, c)

@@ -111,11 +111,9 @@ type Periodic struct {
 func show(e *cluster.Env, p config.Prepared) error {
 	settings, commands, periodics := settingsOf(e, p), []Task{}, []Periodic{}
 	for _, c := range p.Commands {
-		t := Task{Name: c.Name, Where: c.Where, Environment: slices.Sorted(maps.Keys(c.Environment))}
-		for _, arg := range c.Program {
-			t.Command = append(t.Command, redacted(arg))
-		}
-		commands = append(commands, t)
+		commands = append(commands, Task{
+			Name: c.Name, Where: c.Where, Command: redactedArguments(c.Program), Environment: slices.Sorted(maps.Keys(c.Environment)),
+		})
 	}
 	for _, c := range p.Periodics {
 		periodics = append(periodics, Periodic{c.Name, c.Where, c.Task, c.Schedule.String()})
@@ -140,7 +138,7 @@ func show(e *cluster.Env, p config.Prepared) error {
 	if err := e.WriteTable(rows); err != nil {
 		return err
 	}
-	return e.WriteLine("\nRedis: " + where)
+	return e.WriteLine("", "Redis: "+where)
 }
 
 // settingsOf returns the values of all flags of run, and for each secret whether it is

@@ -29,7 +29,7 @@ func (d *demo) sums(ctx context.Context) (s Sums, err error) {
 // number of such files.
 func (d *demo) direct(ctx context.Context) (s Sums, changed int, err error) {
 	for _, f := range d.files {
-		own, err := CountFile(ctx, f.path)
+		own, err := f.count(ctx)
 		if ctx.Err() != nil {
 			return s, changed, context.Cause(ctx)
 		}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"unicode/utf8"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Sums holds the counts of lines (newline bytes), words (runs of bytes without ASCII
@@ -53,32 +55,32 @@ func Count(ctx context.Context, r io.Reader) (Sums, error) {
 	}
 }
 
-// errNotRegular reports that a file is no longer the regular file that was listed.
-var errNotRegular = errors.New("no regular file any more")
-
-// CountFile counts the lines, words and bytes of a regular file, for the nodes and for
-// the direct count. It returns an error if the file is not regular or cannot be read.
-func CountFile(ctx context.Context, path string) (Sums, error) {
-	// Opening a pipe would block: check the type of the file first.
-	info, err := os.Lstat(path)
+// count counts the lines, words and bytes of the file as far as it reached when it was
+// listed, for the nodes and for the direct count. It returns an error if the file is no
+// longer regular or cannot be read.
+func (f file) count(ctx context.Context) (Sums, error) {
+	now, err := os.Lstat(f.path)
 	if err != nil {
 		return Sums{}, err
 	}
-	if !info.Mode().IsRegular() {
-		return Sums{}, errNotRegular
+	if !now.Mode().IsRegular() {
+		return Sums{}, link.ErrNotRegular
 	}
-	f, err := os.Open(path)
+	opened, err := link.OpenRegular(f.path)
 	if err != nil {
 		return Sums{}, err
 	}
-	defer f.Close()
-	return Count(ctx, f)
+	defer opened.Close()
+	if is, err := opened.Stat(); err != nil || !os.SameFile(now, is) {
+		return Sums{}, link.ErrNotRegular // a symbolic link has come in its place
+	}
+	return Count(ctx, io.LimitReader(opened, f.size)) // some files of /proc have no end
 }
 
 // gone reports whether the error is permanent: the file does not exist, is not regular
 // or may not be read, so that another attempt would fail too.
 func gone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNotRegular)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, link.ErrNotRegular)
 }
 
 // headSize is how much of a file decides whether it is text, in bytes.
@@ -86,7 +88,7 @@ const headSize = 8 << 10
 
 // isText reports whether the first bytes of a file, up to headSize, look like text.
 func isText(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, err := link.OpenRegular(path)
 	if err != nil {
 		return false, err
 	}

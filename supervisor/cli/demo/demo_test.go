@@ -3,8 +3,10 @@ package demo
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +21,9 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/supervisortest"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -190,4 +195,62 @@ func TestABarOnATerminal(t *testing.T) {
 	c.Terminal = true
 	require.NoError(t, Run(t.Context(), c))
 	require.Contains(t, out.String(), "\r\x1b[K["+strings.Repeat("#", barWidth)+"] 20 of 20 files")
+}
+
+// Whoever may enqueue must not learn of files that the demo does not count.
+func TestNoPayloadChoosesAPath(t *testing.T) {
+	dir := t.TempDir()
+	secret, listed := filepath.Join(dir, "secret"), filepath.Join(dir, "listed")
+	require.NoError(t, os.WriteFile(secret, []byte("one two three\nfour\n"), 0o600))
+	require.NoError(t, os.WriteFile(listed, []byte("word\n"), 0o600))
+	d := &demo{files: []file{{path: listed, size: 5}}}
+	app := worker.NewApp()
+	d.register(app)
+	queue := supervisortest.StartWith(t, app, supervisor.Config{Workers: 1}).Node("stellar-worker-1").API().Tasks
+	for payload, want := range map[string]string{
+		`{"path": "` + secret + `"}`:            `{"lines":1,"words":1,"bytes":5}`, // that of file 0
+		`{"path": "` + secret + `", "file": 1}`: "no file 1",
+		`{"file": -1}`:                          "no file -1",
+		`{"file": 9223372036854775807}`:         "no file 9223372036854775807",
+		`{"file": "` + secret + `"}`:            "", // it is dead, whatever the words
+	} {
+		result, err := queue.EnqueueAndWait(t.Context(), TaskName, json.RawMessage(payload), tasks.Options{MaxAttempts: 1})
+		require.NotContains(t, string(result), "19", payload)
+		if strings.HasPrefix(want, "{") {
+			require.NoError(t, err)
+			require.JSONEq(t, want, string(result))
+			continue
+		}
+		require.ErrorIs(t, err, tasks.ErrDead, payload)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// What has come in the place of a listed file is not read, and nothing is read without end.
+func TestOnlyTheListedFileIsRead(t *testing.T) {
+	dir := t.TempDir()
+	for name, f := range map[string]file{"link": {size: 5}, "dir": {size: 5}, "missing": {size: 5}} {
+		f.path = filepath.Join(dir, name)
+		switch name {
+		case "link":
+			require.NoError(t, os.WriteFile(f.path+".target", []byte("word\n"), 0o600))
+			require.NoError(t, os.Symlink(f.path+".target", f.path))
+		case "dir":
+			require.NoError(t, os.Mkdir(f.path, 0o700))
+		}
+		s, err := f.count(t.Context())
+		require.Error(t, err)
+		require.True(t, gone(err), err)
+		require.Zero(t, s)
+	}
+	grown := file{path: filepath.Join(dir, "grown"), size: 5}
+	require.NoError(t, os.WriteFile(grown.path, []byte("word\nand more\n"), 0o600))
+	s, err := grown.count(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, Sums{1, 1, 5}, s)
+	if runtime.GOOS == "linux" {
+		s, err := file{path: "/proc/self/pagemap"}.count(t.Context()) // it says that it is empty and has no end
+		require.NoError(t, err)
+		require.Zero(t, s)
+	}
 }

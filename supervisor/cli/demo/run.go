@@ -15,6 +15,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -78,10 +79,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return err
 	}
-	app := worker.NewApp()
-	Register(app)
+	cfg.Set.Redis = cfg.Set.Redis.Sealed()
 	cfg.Set.Backoff, cfg.Set.MaxBackoff, cfg.Set.CrashLimit = backoff, maxBackoff, -1
 	d := &demo{cfg: cfg, shown: &progress{out: cfg.Out, terminal: cfg.Terminal}}
+	app := worker.NewApp()
+	d.register(app)
 	if d.set, err = supervisor.New(cfg.Set, app, cfg.Log); err != nil {
 		return err
 	}
@@ -163,20 +165,23 @@ func causeOr(ctx context.Context, err error) error {
 // listed completely.
 func (d *demo) enqueue(ctx context.Context) error {
 	skipped, err := list(ctx, d.cfg.Dir, chunk, func(files []file) error {
+		d.mu.Lock()
+		first := len(d.files)
+		d.files = append(d.files, files...) // the handlers look for them there
+		d.mu.Unlock()
 		news := make([]tasks.Request, len(files))
-		for i, f := range files {
-			news[i] = tasks.Request{Name: TaskName, Payload: Input{f.path}, Options: tasks.Options{Retention: retention}}
+		for i := range files {
+			news[i] = tasks.Request{Name: TaskName, Payload: Input{first + i}, Options: tasks.Options{Retention: retention}}
 		}
 		receipts, err := d.tasks.EnqueueMany(ctx, news)
 		if err != nil {
 			return err
 		}
-		for i, r := range receipts {
-			files[i].task = r.ID
-		}
 		d.mu.Lock()
-		d.files = append(d.files, files...)
-		d.mu.Unlock()
+		defer d.mu.Unlock()
+		for i, r := range receipts {
+			d.files[first+i].task = r.ID
+		}
 		return nil
 	})
 	if err != nil {
@@ -240,7 +245,7 @@ func (d *demo) await(ctx context.Context) error {
 				return nil // tasks are lost: the sums will differ
 			}
 		} else if ctx.Err() == nil {
-			d.shown.note(fmt.Sprintf("waiting for Redis: %v", err))
+			d.shown.note(cluster.Printable(fmt.Sprintf("waiting for Redis: %v", err)))
 		}
 		if err := link.Sleep(ctx, look); err != nil {
 			return err

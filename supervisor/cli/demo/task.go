@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -17,9 +18,10 @@ const (
 	bytesKey = "demo:bytes"
 )
 
-// Input is the payload of the task [TaskName].
+// Input is the payload of the task [TaskName]. It has a number instead of a path: whoever can
+// enqueue chooses among the files that the demo has listed, and reads no others.
 type Input struct {
-	Path string `json:"path"`
+	File int `json:"file"` // index in the list of files
 }
 
 // Counted is the result of the task [TaskName].
@@ -28,15 +30,20 @@ type Counted struct {
 	Gone bool `json:"gone,omitempty"` // the file could not be read; all counts are 0
 }
 
-// Register registers the task [TaskName] with r.
-func Register(r tasks.Registrar) {
+// register registers the task [TaskName] with r.
+func (d *demo) register(r tasks.Registrar) {
 	tasks.Handle(r, tasks.Definition{
 		Name: TaskName, MaxAttempts: 5, Backoff: 20 * time.Millisecond, MaxBackoff: time.Second, Retention: 10 * time.Minute,
-	}, count)
+	}, d.countOne)
 }
 
-func count(ctx context.Context, in Input) error {
-	s, err := CountFile(ctx, in.Path)
+// countOne is the handler of the task [TaskName].
+func (d *demo) countOne(ctx context.Context, in Input) error {
+	f, ok := d.file(in.File)
+	if !ok {
+		return tasks.Discard(fmt.Errorf("the demo has no file %d", in.File))
+	}
+	s, err := f.count(ctx)
 	if err != nil && !gone(err) {
 		return err
 	}
@@ -46,4 +53,14 @@ func count(ctx context.Context, in Input) error {
 	tx.Increment(bytesKey, s.Bytes)
 	tx.Result(Counted{Sums: s, Gone: err != nil})
 	return nil
+}
+
+// file returns the listed file with that index.
+func (d *demo) file(i int) (f file, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i < 0 || i >= len(d.files) {
+		return f, false
+	}
+	return d.files[i], true
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 )
 
 // ErrNoReader reports that a log file is a pipe that nobody reads.
@@ -27,7 +26,7 @@ type LogFile struct {
 
 // OpenLogFile opens the file at path for appending. It creates a missing file with mode
 // 0640, less the umask. A pipe that nobody reads is no error: a log shipper may start
-// later.
+// later. A link of another user than this one or root is an [ErrForeignLink].
 func OpenLogFile(path string) (*LogFile, error) {
 	l := &LogFile{path: path}
 	if err := l.open(); err != nil && !errors.Is(err, ErrNoReader) {
@@ -39,7 +38,7 @@ func OpenLogFile(path string) (*LogFile, error) {
 // CheckLogFile returns the error with which [OpenLogFile] would fail, or an [ErrNoReader].
 // It does not create the file.
 func CheckLogFile(path string) error {
-	f, err := openForAppending(path, 0)
+	f, err := openForWriting(path, os.O_APPEND)
 	switch {
 	case err == nil:
 		err = f.Close()
@@ -52,18 +51,6 @@ func CheckLogFile(path string) error {
 	return nil
 }
 
-// openForAppending opens a file without waiting for the reader of a pipe: the error is then
-// an [ErrNoReader].
-func openForAppending(path string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK|flags, 0o640) //nolint:gosec // its group may read it
-	if errors.Is(err, syscall.ENXIO) {
-		if info, failed := os.Stat(path); failed == nil && info.Mode().Type() == fs.ModeNamedPipe {
-			return nil, ErrNoReader
-		}
-	}
-	return f, err
-}
-
 // checkDirectory returns an error unless files can be made in the directory.
 func checkDirectory(dir string) error {
 	f, err := os.CreateTemp(dir, ".stellar-*")
@@ -74,7 +61,7 @@ func checkDirectory(dir string) error {
 }
 
 func (l *LogFile) open() error {
-	f, err := openForAppending(l.path, os.O_CREATE)
+	f, err := openForWriting(l.path, os.O_APPEND|os.O_CREATE)
 	if err != nil {
 		return err
 	}

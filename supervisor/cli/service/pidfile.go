@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // ErrRunning reports that the pidfile names another process that is alive.
@@ -43,17 +45,7 @@ func WritePIDFile(path string) (remove func() error, err error) {
 	if err := CheckPIDFile(path); err != nil {
 		return nil, err
 	}
-	text := strconv.Itoa(os.Getpid()) + "\n"
-	temporary := fmt.Sprintf("%s.%d", path, os.Getpid())
-	err = os.WriteFile(temporary, []byte(text), 0o600)
-	if err == nil {
-		err = os.Chmod(temporary, 0o644) //nolint:gosec // everybody may read it, whatever the umask
-	}
-	if err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
-		_ = os.Remove(temporary)
+	if err := replace(path, strconv.Itoa(os.Getpid())+"\n"); err != nil {
 		return nil, fmt.Errorf("pidfile %s: %w", path, WithoutPath(err))
 	}
 	return func() error {
@@ -64,31 +56,49 @@ func WritePIDFile(path string) (remove func() error, err error) {
 	}, nil
 }
 
+// replace puts a file with that text, which everybody may read, at path. Others may be able
+// to write to the directory: the file is made under a name that nobody can know.
+func replace(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Chmod(0o644) // whatever the umask
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
 // maxPIDFile is the size of the largest file that is accepted as a pidfile, in bytes.
 const maxPIDFile = 64
 
+var errNoPID = errors.New("it is not the number of a process: remove it, or use another file")
+
 // readPID returns the PID in the file, or 0 if the file is empty or does not exist.
 func readPID(path string) (int, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	text, err := link.ReadFile(path, maxPIDFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return 0, nil
-	}
-	if err != nil {
+	case errors.Is(err, link.ErrNotRegular), errors.Is(err, link.ErrFileTooLarge):
+		return 0, errNoPID
+	case err != nil:
 		return 0, WithoutPath(err)
 	}
-	var text []byte
-	if info.Mode().IsRegular() && info.Size() <= maxPIDFile {
-		if text, err = os.ReadFile(path); err != nil {
-			return 0, WithoutPath(err)
-		}
-	}
 	number := strings.TrimSpace(string(text))
-	if number == "" && info.Mode().IsRegular() && info.Size() <= maxPIDFile {
+	if number == "" {
 		return 0, nil
 	}
 	pid, err := strconv.Atoi(number)
 	if err != nil || pid <= 0 {
-		return 0, errors.New("it is not the number of a process: remove it, or use another file")
+		return 0, errNoPID
 	}
 	return pid, nil
 }

@@ -67,8 +67,8 @@ func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node st
 		return membership.Process{}, config.As(cluster.ErrNoSet, fmt.Errorf(
 			"no live node in namespace %s at %s: a set that was scaled to 0 gets a node by the signal TTIN", e.Namespace, c.Where))
 	default:
-		return membership.Process{}, config.Usagef("this cluster has several processes: choose one by any of its nodes:\n  %s",
-			strings.Join(lines, "\n  "))
+		return membership.Process{}, config.Usagef("this cluster has several processes: choose one by any of its nodes: %s",
+			strings.Join(lines, "; "))
 	}
 }
 

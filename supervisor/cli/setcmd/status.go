@@ -148,7 +148,7 @@ func writeSets(e *cluster.Env, sets []builtin.SetStatus) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	return e.WriteLine("\n" + strings.Join(lines, "\n"))
+	return e.WriteLine(append([]string{""}, lines...)...)
 }
 
 func writeStatus(e *cluster.Env, where string, nodes []Node, counts tasks.Counts) error {
@@ -159,7 +159,7 @@ func writeStatus(e *cluster.Env, where string, nodes []Node, counts tasks.Counts
 	} else if err := writeNodes(e, nodes); err != nil {
 		return err
 	}
-	return e.WriteLine(fmt.Sprintf("\ntasks: %d pending, %d delayed, %d active, %d done, %d dead; %d taken over, %d runs tried again",
+	return e.WriteLine("", fmt.Sprintf("tasks: %d pending, %d delayed, %d active, %d done, %d dead; %d taken over, %d runs tried again",
 		counts.Pending, counts.Delayed, counts.Active, counts.Done, counts.Dead, counts.HandedOn, counts.Failed))
 }
 

@@ -216,7 +216,7 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 		return config.Usagef("task %q: %w", name, link.ErrName)
 	}
 	if len(args) == 2 {
-		if payload, err = e.Argument(args[1], "PAYLOAD-JSON", `'{"to": "ada"}', '"text"' or 42`); err != nil {
+		if payload, err = e.Argument(ctx, args[1], "PAYLOAD-JSON", `'{"to": "ada"}', '"text"' or 42`); err != nil {
 			return err
 		}
 	}

@@ -238,7 +238,7 @@ func explain(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id str
 		return err
 	}
 	for _, why := range x.Why {
-		if err := e.WriteLine("  - " + strings.ReplaceAll(why, "\n", " ")); err != nil {
+		if err := e.WriteLine("  - " + why); err != nil {
 			return err
 		}
 	}

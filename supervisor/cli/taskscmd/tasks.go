@@ -123,7 +123,7 @@ func writeStats(e *cluster.Env, all []tasks.Queue, counts tasks.Counts) error {
 	if err := e.WriteTable(ever); err != nil {
 		return err
 	}
-	return e.WriteLine(fmt.Sprintf("\n%d wait for other tasks; %d dead and %d cancelled ones are kept",
+	return e.WriteLine("", fmt.Sprintf("%d wait for other tasks; %d dead and %d cancelled ones are kept",
 		counts.Blocked, counts.Dead, counts.Cancelled))
 }
 

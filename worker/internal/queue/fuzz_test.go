@@ -19,7 +19,7 @@ import (
 
 // viewScript is what the scripts make of a record.
 func viewScript() *link.Script {
-	return link.NewScript(link.LuaPrelude, source("names"), source("places"), source("moving"), `
+	return link.NewScript(link.LuaPrelude, source("line"), source("names"), source("places"), source("moving"), `
 local line, options = line_of(ARGV[1]), options_of(ARGV[1])
 return {line or '', queue_of(line or ''), options.u or '', options.v and int(options.v) or '', table.concat(options.f or {}, ' '),
   due_of(options, 0) and int(due_of(options, 0)) or ''}`)
@@ -45,7 +45,7 @@ func FuzzRecord(f *testing.F) {
 		require.Equal(t, []string{r.Line, r.Queue()}, got[:2], "line and queue of %q", text)
 		require.Equal(t, strings.SplitN(strings.SplitN(text, "\n", 2)[0], "|", 2)[0], r.Name)
 		if err == nil {
-			again, err := ParseRecord(r.head() + base36Of(r.Enqueued) + r.tail())
+			again, err := ParseRecord(r.head() + hexOf(r.Enqueued) + r.tail())
 			require.NoError(t, err)
 			require.Equal(t, r, again)
 		}
@@ -97,4 +97,4 @@ func FuzzRefusal(f *testing.F) {
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
-func base36Of(at time.Time) string { return strconv.FormatInt(at.UnixMilli(), 36) }
+func hexOf(at time.Time) string { return strconv.FormatInt(at.UnixMilli(), 16) }

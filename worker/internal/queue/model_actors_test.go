@@ -16,6 +16,7 @@ type actor struct {
 	hand    map[string]Claimed // what it believes to have in hand
 	claims  []wanted           // what it has sent, the last one last
 	ends    []ended
+	tend    bool // its claims ask to tend
 }
 
 type wanted struct {
@@ -109,6 +110,7 @@ func (m *machine) claim() {
 	if a == nil {
 		return
 	}
+	a.tend = m.draw("tend", 2) == 1
 	w := wanted{*a.session, 1 + m.draw("want", 4)}
 	if got, did := m.claimAs(a, a.session, w.want); did {
 		a.claims = append(a.claims, w)
@@ -147,7 +149,7 @@ func (m *machine) claimAs(a *actor, s *Session, want int) ([]Claimed, bool) {
 		require.Equal(m.t, []any{"FENCED"}, m.run(claimScript, a.name, number, want, "", 1, "a"))
 	}
 	before := *s
-	got, broken, err := s.Claim(m.ctx, want)
+	got, broken, err := s.Claim(m.ctx, want, a.tend)
 	require.Empty(m.t, broken)
 	switch {
 	case i == nil || i.Deadline <= 0:
@@ -165,6 +167,7 @@ func (m *machine) claimAs(a *actor, s *Session, want int) ([]Claimed, bool) {
 // claimed checks the answer to a claim. before and s are the session before and after it.
 func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []Claimed) {
 	number := before.claims + 1
+	flat := before.plain() && s.others == 0
 	again := number == m.spec.Incarnations[a.name].Claim
 	expected := []string{}
 	if again {
@@ -173,7 +176,7 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 		if s.list != "" {
 			m.spec.serve(s.list, s.cfg.Queues)
 		}
-		expected = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want)
+		expected = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want, flat)
 	}
 	ids := make([]string, len(got))
 	for at, c := range got {
@@ -187,14 +190,24 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 		slices.Sort(ids)
 	}
 	require.Equal(m.t, expected, ids, "%s claims %d", a.name, want)
-	require.Equal(m.t, len(ids) < want, s.idle)
+	idle, was := len(ids) < want, before.idle || before.tends
+	require.Equal(m.t, idle, s.idle || s.tends)
 	if s.list != "" {
-		m.spec.claimed(a.name, []string{"@" + s.list}, again, before.idle, s.idle)
-		m.spec.passOn(again || s.idle, s.cfg.Queues)
+		m.spec.claimed(a.name, []string{"@" + s.list}, again, was, idle)
+		m.spec.passOn(again || idle, s.cfg.Queues)
 		return
 	}
-	m.spec.claimed(a.name, s.cfg.Queues, again, before.idle, s.idle)
-	m.spec.passOn(s.idle, s.cfg.Queues)
+	tends, again := flat && a.tend && idle && len(ids) > 0 && m.spec.tends(a.name, s.cfg.Queues), again
+	require.Equal(m.t, tends, s.tends)
+	if !tends && was {
+		for _, q := range s.cfg.Queues {
+			if m.spec.untend(q, a.name) && idle {
+				again = false // the lost answer was that it tends
+			}
+		}
+	}
+	m.spec.claimed(a.name, s.cfg.Queues, again, was, idle && !tends)
+	m.spec.passOn(idle, s.cfg.Queues)
 }
 
 func (m *machine) resign() {
@@ -217,6 +230,9 @@ func (m *machine) resignAs(a *actor, asked bool) {
 	delete(m.spec.Idle["@"+a.session.list], a.name)
 	for _, q := range modelQueues {
 		delete(m.spec.Idle[q], a.name)
+		if a.session.list == "" {
+			m.spec.untend(q, a.name)
+		}
 		if m.spec.pending(q) && (a.session.list == "" || m.spec.Ready[q]) {
 			m.spec.wake(q)
 		}
@@ -321,138 +337,4 @@ func (m *machine) progress() {
 	}
 	require.Equal(m.t, []any{"OK"}, reply)
 	t.Progress = true
-}
-
-// commit ends some tasks that an actor believes to have in hand, and perhaps
-// one that it never had.
-func (m *machine) commit() { m.commitSome(m.verb) }
-
-func (m *machine) commitDone() {
-	m.commitSome(func(o *Run) { o.outcome.verb = Done; o.outcome.args = nil })
-}
-
-func (m *machine) commitSome(verb func(*Run)) {
-	a := m.actor()
-	if a == nil {
-		return
-	}
-	var batch []*Run
-	for _, id := range slices.Sorted(maps.Keys(a.hand)) {
-		if m.draw("ends", 3) > 0 {
-			batch = append(batch, m.outcome(a.hand[id], verb))
-		}
-	}
-	if id := m.task(); m.draw("not its own", 8) == 0 && m.spec.Tasks[id] != nil && a.hand[id].ID == "" {
-		r, _ := ParseRecord(m.spec.Tasks[id].Record)
-		batch = append(batch, m.outcome(Claimed{ID: id, Record: r}, verb))
-	}
-	if len(batch) == 0 {
-		return
-	}
-	e := ended{*a.session, slices.Clone(batch)}
-	if m.commitAs(a, a.session, batch) {
-		a.ends = append(a.ends, e)
-	}
-}
-
-func (m *machine) commitAgain() { m.repeatCommit(1, 0) }
-
-func (m *machine) commitStale() { m.repeatCommit(2, 0); m.repeatCommit(1, 2) }
-
-func (m *machine) repeatCommit(back int, skip uint64) {
-	a := m.actor()
-	if a == nil || len(a.ends) < back {
-		return
-	}
-	e := a.ends[len(a.ends)-back]
-	s := e.session
-	s.commits += skip
-	m.commitAs(a, &s, slices.Clone(e.batch))
-}
-
-// work commits tasks that are done, and claims others with the same request if it can.
-func (m *machine) work() {
-	a := m.actor()
-	if a == nil {
-		return
-	}
-	var batch []*Run
-	for _, id := range slices.Sorted(maps.Keys(a.hand)) {
-		if m.draw("ends", 3) > 0 {
-			batch = append(batch, m.outcome(a.hand[id], func(o *Run) { o.outcome.verb = Done; o.outcome.args = nil }))
-		}
-	}
-	m.workAs(a, batch, 1+m.draw("want", 4))
-}
-
-func (m *machine) workAs(a *actor, batch []*Run, want int) (claimed bool) {
-	before := *a.session
-	if len(batch) == 0 || !a.session.Works(batch) {
-		return false
-	}
-	before.others = 0
-	e, w, all := ended{before, slices.Clone(batch)}, wanted{before, want}, Worked{}
-	if !m.commitBy(a, &before, batch, func() (map[string]string, []End, error) {
-		var err error
-		all, err = a.session.Work(m.ctx, batch, want)
-		require.Empty(m.t, all.Broken)
-		return all.Refused, all.Ends, err
-	}) {
-		return false
-	}
-	a.ends = append(a.ends, e)
-	if all.Claimed {
-		m.claimed(a, before, a.session, want, all.Got)
-		a.claims = append(a.claims, w)
-		for _, c := range all.Got {
-			a.hand[c.ID] = c
-		}
-	}
-	return all.Claimed
-}
-
-// commitAs commits and reports whether it was answered.
-func (m *machine) commitAs(a *actor, s *Session, batch []*Run) bool {
-	return m.commitBy(a, s, batch, func() (map[string]string, []End, error) { return s.Commit(m.ctx, batch) })
-}
-
-func (m *machine) commitBy(a *actor, s *Session, batch []*Run, commit func() (map[string]string, []End, error)) bool {
-	i, number := m.spec.Incarnations[a.name], s.commits+1
-	refused, ends, err := commit()
-	ends = slices.DeleteFunc(ends, func(e End) bool { return e.How == Duplicate })
-	report(m.onEnd, ends)
-	switch {
-	case i == nil || i.Deadline <= 0:
-		require.ErrorIs(m.t, err, ErrFenced)
-		m.checkEffects()
-		return false
-	case number != i.Commit && number != i.Commit+1:
-		require.ErrorIs(m.t, err, ErrRolledBack)
-		m.checkEffects()
-		return false
-	}
-	require.NoError(m.t, err)
-	if _, withdrawn := i.refusals()[len(batch)+1]; withdrawn && number == i.Commit {
-		number++ // the session sends the commit again under the next number
-	}
-	if number == i.Commit+1 {
-		i.Commit = number
-		m.spec.commit(a.name, batch)
-	}
-	expected := map[string]string{}
-	for n, code := range i.refusals() {
-		if n <= len(batch) { // one more if the commit was withdrawn
-			expected[batch[n-1].ID] = code
-		}
-	}
-	if refused != nil || len(expected) > 0 {
-		require.Equal(m.t, expected, refused)
-	}
-	for _, o := range batch {
-		if code, is := refused[o.ID]; !is || code == "FENCED" {
-			delete(a.hand, o.ID)
-		}
-	}
-	m.checkEffects()
-	return true
 }

@@ -9,8 +9,9 @@ import (
 
 func (s *spec) now() time.Time { return time.UnixMilli(s.Now) }
 
-// claim takes what an incarnation is to get, in this order.
-func (s *spec) claim(name, list string, queues, parked []string, want int) []string {
+// claim takes what an incarnation is to get, in this order. flat: in lua/work.lua, which leaves
+// what another tends.
+func (s *spec) claim(name, list string, queues, parked []string, want int, flat bool) []string {
 	i := s.Incarnations[name]
 	i.Claim++
 	if i.Claim == 1 && list != "" {
@@ -32,13 +33,16 @@ func (s *spec) claim(name, list string, queues, parked []string, want int) []str
 		take(s.Parked, list, strings.SplitN(list, "|", 2)[0])
 	}
 	for _, queue := range queues {
+		theirs := flat && s.tender(queue) != "" && s.tender(queue) != name
 		if list != "" && (!s.Ready[queue] || s.room(queue) == 0) {
 			continue
 		}
 		for _, mark := range []string{HighMark, "", LowMark} {
-			take(s.Lines, queue+mark, queue)
+			if !theirs || len(s.Lines[queue+mark]) >= 100 {
+				take(s.Lines, queue+mark, queue)
+			}
 		}
-		if list != "" && !s.pending(queue) {
+		if list != "" && !s.pending(queue) && s.tender(queue) == "" {
 			delete(s.Ready, queue)
 		}
 	}
@@ -55,17 +59,39 @@ func (s *spec) serve(list string, queues []string) {
 }
 
 // claimed is what a claim does to those that idle.
-func (s *spec) claimed(name string, queues []string, again, wasIdle, idle bool) {
+func (s *spec) claimed(name string, queues []string, again, was, idle bool) {
 	for _, q := range queues {
 		if s.Idle[q] == nil {
 			s.Idle[q] = map[string]bool{}
 		}
 		if !again && idle {
 			s.Idle[q][name] = true
-		} else if !again && wasIdle {
+		} else if !again && was {
 			delete(s.Idle[q], name)
 		}
 	}
+}
+
+// tends begins the tending of the queues by an incarnation, and reports whether it tends them:
+// not if another tends one.
+func (s *spec) tends(name string, queues []string) bool {
+	for _, q := range queues {
+		if other := s.tender(q); other != "" && other != name {
+			return false
+		}
+	}
+	for _, ids := range s.Parked {
+		if len(ids) > 0 {
+			return false
+		}
+	}
+	for _, q := range queues {
+		if !s.Ready[q] {
+			s.Ready[q], s.Queues[q] = true, true
+		}
+		s.Tended[q] = specTender{name, s.Now + tendedFor.Milliseconds()}
+	}
+	return true
 }
 
 // passOn is what a claim that found enough does for the tasks that it left.
@@ -111,6 +137,11 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 		}
 	}
 	if h.Left == 0 {
+		for queue := range strings.FieldsSeq(i.Queues) {
+			if s.untend(queue, name) && s.pending(queue) {
+				s.touched[queue] = true
+			}
+		}
 		i.Claim, i.Commit, i.Refused, i.Queues, i.List, i.Solo, i.Quiet, i.Asked = 0, 0, nil, "", "", "", false, false
 		for _, idle := range s.Idle {
 			delete(idle, name)

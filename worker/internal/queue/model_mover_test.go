@@ -157,7 +157,7 @@ func (s *spec) bringOf(queue string, most int) int {
 // visitReady wakes for the queues that have tasks.
 func (s *spec) visitReady() {
 	for queue := range s.Ready {
-		if s.touched[queue] = true; !s.pending(queue) {
+		if s.touched[queue] = true; !s.pending(queue) && s.tender(queue) == "" {
 			delete(s.Ready, queue)
 		}
 	}
@@ -182,7 +182,7 @@ func (m *machine) loseIndex() {
 	if m.draw("lose", 4) > 0 {
 		return
 	}
-	keys := []string{m.keys.Ready(), m.keys.Next(), m.keys.Lists()}
+	keys := []string{m.keys.Ready(), m.keys.Next(), m.keys.Lists(), m.keys.Tended()}
 	for _, lists := range m.spec.Lists {
 		for _, list := range lists {
 			keys = append(keys, m.keys.Serves(list))
@@ -190,6 +190,7 @@ func (m *machine) loseIndex() {
 	}
 	require.NoError(m.t, m.redis.Del(m.ctx, keys...).Err())
 	m.spec.Ready, m.spec.Next, m.spec.Lists = map[string]bool{}, map[string]int64{}, map[string][]string{}
+	m.spec.Tended = map[string]specTender{}
 }
 
 func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropped int) {

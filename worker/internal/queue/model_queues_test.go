@@ -127,6 +127,7 @@ func (m *machine) clear() {
 	}
 	if m.spec.active(queue) == 0 {
 		delete(m.spec.Queues, queue)
+		delete(m.spec.Tended, queue)
 		delete(m.spec.Ready, queue)
 		delete(m.spec.Next, queue)
 	}

@@ -32,6 +32,7 @@ type spec struct {
 	Ready        map[string]bool
 	Lists        map[string][]string // that are stored, by queue
 	Next         map[string]int64
+	Tended       map[string]specTender
 	Mover        specMover
 
 	touched map[string]bool // queues for which this step wakes somebody
@@ -83,6 +84,11 @@ func (t *specTask) expiry() int64 {
 		return t.Options.Deadline
 	}
 	return 0
+}
+
+type specTender struct {
+	Name string
+	Till int64
 }
 
 type specMover struct {
@@ -138,7 +144,7 @@ func newSpec(now int64) *spec {
 		Now: now, Tasks: map[string]*specTask{}, Lines: map[string][]string{}, Parked: map[string][]string{},
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Weighing: map[string]*specWeighing{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
-		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{},
+		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
 	}
 }
 
@@ -225,48 +231,6 @@ func (s *spec) pending(queue string) bool {
 	return len(s.Lines[queue+HighMark])+len(s.Lines[queue])+len(s.Lines[queue+LowMark]) > 0
 }
 
-func (s *spec) wake(queue string) {
-	if s.room(queue) == 0 {
-		return
-	}
-	for _, set := range s.idleSets(queue) {
-		if s.woken[set] < len(s.Idle[set]) {
-			s.woken[set]++
-			return
-		}
-	}
-}
-
-// idleSets returns the sets of idle nodes that serve a queue.
-func (s *spec) idleSets(queue string) []string {
-	sets := []string{queue}
-	for _, list := range s.Lists[queue] {
-		sets = append(sets, "@"+list)
-	}
-	return sets
-}
-
-// begin starts a step; flush ends it.
-func (s *spec) begin() {
-	s.touched, s.woken, s.handed, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]string{}
-	s.ends = map[string]int{}
-}
-
-func (s *spec) flush() {
-	for queue, touched := range s.touched {
-		if touched && s.pending(queue) {
-			s.wake(queue)
-		}
-	}
-}
-
-// released: the queue has a task less in hand.
-func (s *spec) released(queue string) {
-	if s.Settings[queue].limits().Concurrency > 0 {
-		s.touched[queue] = true
-	}
-}
-
 func (s *spec) note(t *specTask, event string) {
 	t.Past += strconv.FormatInt(s.Now, 10) + "|" + event + "\n"
 }
@@ -280,9 +244,13 @@ func (s *spec) push(t *specTask) {
 func (s *spec) into(t *specTask, at int) {
 	t.State = statePending
 	if len(s.Lines[t.Line]) == 0 { // else somebody was woken for those that wait there
-		s.Ready[t.queue()], s.Queues[t.queue()], s.touched[t.queue()] = true, true, true
+		s.Ready[t.queue()], s.Queues[t.queue()] = true, true
+		s.touched[t.queue()] = s.touched[t.queue()] || s.tender(t.queue()) == ""
 	}
 	s.Lines[t.Line] = slices.Insert(s.Lines[t.Line], at, t.ID)
+	if len(s.Lines[t.Line])%100 == 0 {
+		s.touched[t.queue()] = true
+	}
 }
 
 // front puts a task into its line as the next.
@@ -383,7 +351,7 @@ func (s *spec) await(p Task, id string) {
 
 func (s *spec) store(p Task, bounded bool) string {
 	queue := queueOf(p.line)
-	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 36) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
+	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 16) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
 	r, err := ParseRecord(t.Record)
 	if err != nil {
 		panic(err)

@@ -21,7 +21,7 @@ var storedKinds = map[string]string{
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
 	"leases": "zset", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
 	"queues": "set", "idle:": "set", "parked": "set", "queue:": "list", "parked:": "list", "producer:": "string",
-	"ready": "set", "next": "zset", "mover": "string", "serves:": "zset", "lists": "hash", "idlers:": "set",
+	"ready": "set", "next": "zset", "mover": "string", "serves:": "zset", "lists": "hash", "idlers:": "set", "tended": "hash",
 	"clock": "string", "cache:": "", // the cache's own
 }
 
@@ -224,6 +224,9 @@ func (s *spec) render() stored {
 	}
 	for queue := range s.Ready {
 		out.put("ready", queue, "")
+	}
+	for queue, t := range s.Tended {
+		out.put("tended", queue, strconv.FormatInt(t.Till, 10)+"|"+t.Name)
 	}
 	for queue, lists := range s.Lists {
 		out.put("lists", queue, strings.Join(lists, " ")+" ")

@@ -12,7 +12,7 @@ import (
 var indexMutants = []mutant{
 	{"names", "if redis.pcall('SADD', key('ready'), queue) == 0", "if true"},
 	{"names", "local failed = known(queue)", "local failed"},
-	{"places", "if risen then filled(queue_of(line)) end", ""},
+	{"places", "if length <= #ids then filled(queue) end", ""},
 	{"places", "redis.pcall('SREM', key('ready'), queue)", ""},
 	{"places", "'LT', 'CH', int(due)", "'CH', int(due)"},
 	{"places", "'LT', 'CH', int(due)", "'LT', int(due)"},
@@ -148,7 +148,7 @@ var indexCases = map[string]func(*machine){
 		s.cfg.Queues = all
 		s.list = listOf(s.cfg)
 		claim := func(want int, expected ...string) {
-			got, _, err := s.Claim(m.ctx, want)
+			got, _, err := s.Claim(m.ctx, want, false)
 			require.NoError(m.t, err)
 			var queues []string
 			for _, c := range got {
@@ -190,7 +190,7 @@ var indexCases = map[string]func(*machine){
 			for _, queue := range modelQueues {
 				m.put(queue)
 			}
-			got, _, err := s.Claim(m.ctx, 2)
+			got, _, err := s.Claim(m.ctx, 2, false)
 			require.NoError(m.t, err)
 			require.Len(m.t, got, 2)
 			if got[0].Record.Queue() == "b" {

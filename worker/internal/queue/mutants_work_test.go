@@ -46,8 +46,8 @@ var workMutants = []mutant{
 	{"work", "parked = fits(key('parked'), 'set') and", "parked = false and"},
 	{"work", "local idle = asked < want and bytes < most", "local idle = asked < want"},
 	{"work", "local idle = asked < want and bytes < most", "local idle = true"},
-	{"work", "if idle or ARGV[5] == '1' then", "if idle then"},
-	{"work", "idle and 'SADD' or 'SREM'", "'SREM'"},
+	{"work", "if waits or ARGV[5] == '1' then", "if waits then"},
+	{"work", "waits and 'SADD' or 'SREM'", "'SREM'"},
 	{"work", "> 0 then rouse(ARGV[i]) end", "< 0 then rouse(ARGV[i]) end"},
 }
 
@@ -110,7 +110,7 @@ var workCases = map[string]func(*machine){
 		m.step(func() {
 			late := *a.session
 			late.commits--
-			w, err := late.Work(m.ctx, m.done(a.hand[second]), 1)
+			w, err := late.Work(m.ctx, m.done(a.hand[second]), 1, false)
 			require.NoError(m.t, err)
 			require.False(m.t, w.Claimed)
 		})
@@ -136,7 +136,7 @@ var workCases = map[string]func(*machine){
 			ids = append(ids, m.enqueueOne(strings.Repeat("x", 400<<10), draft{}))
 		}
 		for _, want := range [][]string{ids[:7], ids[7:]} {
-			got, _, err := a.session.Claim(m.ctx, 10)
+			got, _, err := a.session.Claim(m.ctx, 10, false)
 			require.NoError(m.t, err)
 			var came []string
 			for _, c := range got {

@@ -27,13 +27,14 @@ const producerMemory = 24 * time.Hour
 // its last batch may still be on its way.
 const closedMemory = time.Minute
 
-// window is how many batches may be on their way at once: while Redis works on
-// one, the producer encodes the next. The parts of one call are stored in their
-// order nevertheless, whichever connection brings them.
+// window is how many batches may be on their way at once: while Redis works on one, the
+// producer encodes the next, if that is a full one. What fills no batch gathers until the last
+// one is answered: two half batches cost Redis and the callers twice as much as one. The
+// parts of one call are stored in their order nevertheless, whichever connection brings them.
 const window = 2
 
 // Producer stores tasks in numbered batches. Redis stores each batch once, however often
-// it is sent. Calls made while two batches are in flight share the next batch, whichever
+// it is sent. Calls made while a batch is in flight share the next batch, whichever
 // [Caller] they come from: the nodes of a process share a producer. Make one with
 // [NewProducer].
 type Producer struct {
@@ -120,8 +121,8 @@ func (c *Caller) split(ctx context.Context, all []Task) []*submission {
 	return parts
 }
 
-// post adds a part to the waiting ones. If fewer than window senders run, it starts a
-// sender; otherwise a running sender takes the part with its next batch. An idle caller,
+// post adds a part to the waiting ones. If no sender runs, or fewer than window do and a batch
+// can be filled, it starts a sender; otherwise a running sender takes the part with its next batch. An idle caller,
 // which would only wait for the part, sends it on its own goroutine when no other part
 // waits.
 func (p *Producer) post(s *submission, idle bool) {
@@ -132,7 +133,7 @@ func (p *Producer) post(s *submission, idle bool) {
 		return
 	}
 	p.waiting = append(p.waiting, s)
-	free := p.senders < window
+	free := p.senders == 0 || p.senders < window && p.fills()
 	var own *batch
 	if free {
 		p.senders++
@@ -196,15 +197,26 @@ func (p *Producer) sendAll() {
 	}
 }
 
+// fills reports whether the waiting parts fill a batch. The caller holds p.mu.
+func (p *Producer) fills() bool {
+	count, size := 0, 0
+	for _, s := range p.waiting {
+		if count, size = count+len(s.tasks), size+s.bytes; count >= MaxBatch || size >= maxBatchBytes {
+			return true
+		}
+	}
+	return false
+}
+
 // leave marks a batch, which may be nil, as ended. It reports whether the sender has to
-// go on because more parts wait; if not, the sender no longer counts as running.
+// go on because more parts wait than other senders take; if not, the sender no longer counts as running.
 func (p *Producer) leave(b *batch) (more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if b != nil {
 		p.over(b)
 	}
-	if len(p.waiting) > 0 {
+	if len(p.waiting) > 0 && (p.senders == 1 || p.fills()) {
 		return true
 	}
 	p.senders--

@@ -12,7 +12,7 @@ import (
 //
 //	name|line|enqueued|options\npayload
 //
-// enqueued is Redis's clock in milliseconds, in base 36, set by the script. options
+// enqueued is Redis's clock in milliseconds, in base 16, set by the script. options
 // is empty or JSON. The payload is the bytes that came in; nothing re-encodes them.
 type Record struct {
 	Name     string
@@ -102,7 +102,7 @@ func ParseRecord(s string) (Record, error) {
 	if !ok || len(f) != 4 {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	ms, err := strconv.ParseInt(f[2], 36, 64)
+	ms, err := strconv.ParseInt(f[2], 16, 64)
 	if err != nil {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}

@@ -24,7 +24,7 @@ func source(name string) string {
 
 // script returns a script made of the named shared files and its own file in lua.
 func script(name string, shared ...string) *link.Script {
-	return link.NewScript(link.LuaPrelude, join(append(slices.Concat([]string{"names", "places"}, shared), name)...))
+	return link.NewScript(link.LuaPrelude, join(append(slices.Concat([]string{"line", "names", "places"}, shared), name)...))
 }
 
 // join returns the text of some files in lua.
@@ -39,8 +39,10 @@ func join(names ...string) string {
 var (
 	// enqueueScript stores batches in which no task has a unique key or follows
 	// others. enqueueBinding stores all batches, and is half as fast.
-	enqueueScript    = link.NewScript(link.LuaPrelude, join("record", "plain", "names", "unplain", "numbered", "places", "adding", "enqueue"))
-	enqueueBinding   = link.NewScript(link.LuaPrelude, join("names", "before", "numbered", "places"), join(bindings...), join("enqueue"))
+	enqueueScript = link.NewScript(link.LuaPrelude,
+		join("record", "line", "plain", "names", "unplain", "numbered", "places", "adding", "enqueue"))
+	enqueueBinding = link.NewScript(link.LuaPrelude,
+		join("line", "names", "before", "numbered", "places"), join(bindings...), join("enqueue"))
 	claimScript      = script("claim")
 	serveScript      = script("serve")
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
@@ -81,7 +83,7 @@ func newCommitScript(c *cache.Cache) *link.Script {
 	if known, ok := commitScripts.Load(effects); ok {
 		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
 	}
-	script := link.NewScript(link.LuaPrelude, effects, join("names", "places"), join(bindings...), join("speed", "commit"))
+	script := link.NewScript(link.LuaPrelude, effects, join("line", "names", "places"), join(bindings...), join("speed", "commit"))
 	commitScripts.Store(effects, script)
 	return script
 }

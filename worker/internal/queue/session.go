@@ -43,6 +43,7 @@ type Session struct {
 	lost            int      // how many tasks a claim wanted whose answer was lost; 0: none was
 	others          int      // requests that are not worth a try of lua/work.lua
 	idle            bool     // Redis wakes this node for the next task
+	tends           bool     // Redis may hold that the node tends its queues
 	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
 }
 
@@ -58,6 +59,10 @@ func NewSession(c SessionConfig) *Session {
 // Idle reports whether the last claim got fewer tasks than it wanted: then Redis wakes
 // the node for the next task.
 func (s *Session) Idle() bool { return s.idle }
+
+// Tends reports whether the node tends its queues since the last claim: Redis wakes nobody for
+// tasks that come, and the node has to claim again or resign in less than tendedFor.
+func (s *Session) Tends() bool { return s.tends }
 
 // Lost reports whether Redis may have given the node tasks in a claim whose answer was lost:
 // the next claim gets them.
@@ -89,18 +94,18 @@ func (c Clock) At(local time.Time) time.Time { return c.redis.Add(local.Sub(c.lo
 // node as idle and wakes it for the next task. broken are keys of the wrong type: a queue
 // with such a key gives no tasks, and if the key should list a queue's idle nodes, they
 // are not woken and look for tasks only from time to time.
-func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []string, err error) {
+func (s *Session) Claim(ctx context.Context, want int, tend bool) (got []Claimed, broken []string, err error) {
 	plain := s.plain()
 	s.claims++
 	if plain {
-		if got, broken, err = s.work(ctx, "", s.claims, want, nil, nil); err == nil {
+		if got, broken, err = s.work(ctx, "", claim{s.claims, want, tend}, nil, nil); err == nil {
 			return got, broken, nil
 		}
 	}
 	if s.lost > 0 { // Redis may have answered a claim under this number
 		want, s.lost = s.lost, 0
 	}
-	args := s.withOrder(s.cfg.Incarnation, s.claims, want, flagOf(s.idle))
+	args := s.withOrder(s.cfg.Incarnation, s.claims, want, flagOf(s.idle || s.tends))
 	for _, list := range s.parked {
 		args = append(args, list)
 	}
@@ -133,12 +138,12 @@ func (s *Session) Claim(ctx context.Context, want int) (got []Claimed, broken []
 type claims struct {
 	parked, broken      []string
 	tried, ids, records []any // as they came: a copy of each would cost as much as the rest
-	idle                bool
+	state               int   // 1: the node idles, 2: it tends its queues
 	now                 string
 }
 
 func (c *claims) scan(r link.Reply) error {
-	return r.Scan(&c.parked, &c.broken, &c.tried, &c.ids, &c.records, &c.idle, &c.now)
+	return r.Scan(&c.parked, &c.broken, &c.tried, &c.ids, &c.records, &c.state, &c.now)
 }
 
 // take notes the answer to a claim, and returns its tasks and the keys of the wrong type.
@@ -151,7 +156,7 @@ func (s *Session) take(answer claims) (got []Claimed, broken []string, err error
 		queue, name, _ := strings.Cut(list, "|")
 		return !s.cfg.Handles(name) || !slices.Contains(s.cfg.Queues, queue)
 	})
-	s.idle = answer.idle
+	s.idle, s.tends = answer.state == 1, answer.state == 2
 	return got, answer.broken, nil
 }
 

@@ -20,7 +20,7 @@ func fill(t testing.TB, c *redis.Client, k link.Keys, list string, n int) {
 		for i := from; i < min(from+1000, n); i++ {
 			id := fmt.Sprintf("t%07d", i)
 			ids = append(ids, id)
-			records = append(records, id, "mail|default|"+strconv.FormatInt(modelStart+int64(i/100), 36)+"|\n{}")
+			records = append(records, id, "mail|default|"+strconv.FormatInt(modelStart+int64(i/100), 16)+"|\n{}")
 		}
 		require.NoError(t, c.LPush(t.Context(), list, ids...).Err())
 		require.NoError(t, c.HSet(t.Context(), k.Tasks(), records...).Err())

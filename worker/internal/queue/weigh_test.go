@@ -13,7 +13,7 @@ func TestANewBoundOnBytesIsCountedSomeTasksAtATime(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c, k := redistest.Client(t, cfg), cfg.Keys()
 		ctx, s := t.Context(), NewStore(c, k)
-		const n, each = 5000, int64(len("mail|default|mywm4zk0|\n{}"))
+		const n, each = 5000, int64(len("mail|default|1a3185c5000|\n{}"))
 		fill(t, c, k, k.Queue("default"), n)
 		require.NoError(t, c.HSet(ctx, k.Tasks(), "other", "mail|other|1|\n{}").Err())
 		limits := Limits{Bytes: 1 << 30}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
 )
@@ -9,6 +10,10 @@ import (
 // afterOther is how many requests go to the scripts for all tasks after lua/work.lua has
 // found something that it leaves to them.
 const afterOther = 10
+
+// tendedFor is for how long Redis relies on a node that tends its queues. It is longer than
+// the pause between two of its claims, so that a moment's delay wakes nobody.
+const tendedFor = 4 * time.Millisecond
 
 // plain reports whether it is worth a try to claim with lua/work.lua.
 func (s *Session) plain() bool {
@@ -41,10 +46,10 @@ type Worked struct {
 
 // Work is a [Session.Commit] of runs of which [Session.Works] is true, and, if possible in
 // the same request, a [Session.Claim] of up to want tasks.
-func (s *Session) Work(ctx context.Context, runs []*Run, want int) (w Worked, err error) {
+func (s *Session) Work(ctx context.Context, runs []*Run, want int, tend bool) (w Worked, err error) {
 	sortRuns(runs)
 	speeds := speeds(runs)
-	w.Got, w.Broken, err = s.work(ctx, s.commits+1, s.claims+1, want, speeds, runs)
+	w.Got, w.Broken, err = s.work(ctx, s.commits+1, claim{s.claims + 1, want, tend}, speeds, runs)
 	if err == nil {
 		s.commits++
 		s.claims++
@@ -58,12 +63,23 @@ func (s *Session) Work(ctx context.Context, runs []*Run, want int) (w Worked, er
 	return w, err
 }
 
+// claim is the number of a claim and what it asks for.
+type claim struct {
+	number uint64
+	want   int
+	tend   bool // if it leaves the node with room
+}
+
 // work sends lua/work.lua once. commit is a number, or empty without a commit.
-func (s *Session) work(ctx context.Context, commit any, claim uint64, want int, speeds []any, runs []*Run) (
+func (s *Session) work(ctx context.Context, commit any, claim claim, speeds []any, runs []*Run) (
 	got []Claimed, broken []string, err error,
 ) {
+	var tending any = ""
+	if claim.tend {
+		tending = tendedFor.Milliseconds()
+	}
 	args := make([]any, 0, 16+len(s.cfg.Queues)+3*len(runs))
-	args = append(args, s.cfg.Incarnation, commit, claim, want, flagOf(s.idle), len(s.cfg.Queues))
+	args = append(args, s.cfg.Incarnation, commit, claim.number, claim.want, flagOf(s.idle || s.tends), tending, len(s.cfg.Queues))
 	args = append(append(s.withQueues(args...), len(speeds)/speedWords), speeds...)
 	args = appendDone(args, runs)
 	var answer claims
@@ -74,8 +90,11 @@ func (s *Session) work(ctx context.Context, commit any, claim uint64, want int, 
 	if err == nil {
 		got, broken, err = s.take(answer)
 	}
-	if isOther(err) {
+	switch {
+	case isOther(err):
 		s.others = afterOther
+	case err != nil:
+		s.tends = s.tends || claim.tend // the answer is lost
 	}
 	return got, broken, err
 }

@@ -35,7 +35,7 @@ func TestAWakeBesideACommitIsNotLost(t *testing.T) {
 				r.Wake()
 			}
 			if c.claims {
-				r.endClaim(true, false)
+				r.endClaim(woken)
 			} else {
 				r.leaveClaim()
 			}

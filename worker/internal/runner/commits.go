@@ -71,6 +71,9 @@ func (r *Runner) commitAll(ctx context.Context) error {
 func (r *Runner) nextBatch() []*run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.tending.rests && len(r.unsent) < queue.MaxBatch {
+		return nil
+	}
 	for len(r.unsent) > 1 && !r.unsent[0].letPass && r.unsent[0].Size() > batchBytes {
 		r.unsent[0].letPass = true
 		r.unsent = append(r.unsent[1:], r.unsent[0])
@@ -155,19 +158,21 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 		return r.session.Commit(ctx, runs)
 	}
 	began := time.Now()
-	w, err := r.session.Work(ctx, runs, want)
+	w, err := r.session.Work(ctx, runs, want, r.mayTend(began))
 	if w.Claimed {
 		r.claimed(want, w.Got, w.Broken, began)
 		r.start(ctx, w.Got)
 	}
-	idles := w.Claimed && r.session.Idle() && !r.session.Parked()
-	full := w.Claimed && !r.session.Idle()
-	r.endClaim(idles, full)
+	next := soon
+	if w.Claimed {
+		next = r.outlook(true)
+	}
+	r.endClaim(next)
 	if r.quiet.Load() { // since the claim began
 		r.giveBack()
-		idles = false
+		next = soon
 	}
-	if !idles {
+	if next != woken {
 		r.Wake()
 	}
 	return w.Refused, w.Ends, err

@@ -3,7 +3,6 @@ package runner
 import (
 	"cmp"
 	"context"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,13 +17,6 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
-
-// idleInterval is the average time after which an idle node claims without having been
-// woken. The processes' movers wake idle nodes every few seconds.
-const idleInterval = time.Minute
-
-// brokenInterval is the same while keys that the node claims from have a wrong type.
-const brokenInterval = 2 * time.Second
 
 // Config configures a [Runner].
 type Config struct {
@@ -48,6 +40,10 @@ type Config struct {
 	Weights map[string]int
 	// Solo is the process's lane for suspects. Default: a lane of the runner's own.
 	Solo *Solo
+	// Flow is how fast tasks come to the process. Default: to this runner.
+	Flow *Flow
+	// Turn, when set, waits until the node may end, or ctx ends; done lets the next one.
+	Turn func(ctx context.Context) (done func(), err error)
 	// Observer, when set, is notified of claims, commits and the ends of runs.
 	Observer tasks.Observer
 	// Reports logs failures of Redis. Default: the runner's own reports.
@@ -67,6 +63,8 @@ type Runner struct {
 	client   *tasks.Client
 	slots    int // how many tasks run at a time
 	solo     *Solo
+	flow     *Flow
+	turn     func(context.Context) (func(), error)
 	observer tasks.Observer // nil: none
 	keys     link.Keys
 	reports  *link.Reports
@@ -88,9 +86,10 @@ type Runner struct {
 	unsent    []*run          // ended and not committed
 	sending   int
 	claims    claimState
-	wakesThen uint64   // wakes when the last claim began
-	idling    bool     // Redis wakes the node for the next task
-	flooded   bool     // the last claim got all that it asked for
+	wakesThen uint64 // wakes when the last claim began
+	idling    bool   // Redis wakes the node for the next task
+	flooded   bool   // the last claim got all that it asked for
+	tending   tending
 	broken    []string // keys of a wrong type that the last claim passed over
 	overdue   int      // handlers; see Overdue
 	started   atomic.Int64
@@ -109,6 +108,12 @@ func New(c Config) *Runner {
 	if c.Solo == nil {
 		c.Solo = &Solo{}
 	}
+	if c.Turn == nil {
+		c.Turn = func(context.Context) (func(), error) { return func() {}, nil }
+	}
+	if c.Flow == nil {
+		c.Flow = &Flow{}
+	}
 	if len(c.Queues) == 0 {
 		c.Queues = c.Registry.Queues()
 	}
@@ -123,7 +128,7 @@ func New(c Config) *Runner {
 	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Bus: c.Bus},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, observer: c.Observer,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, flow: c.Flow, turn: c.Turn, observer: c.Observer,
 		keys: c.Keys, reports: c.Reports,
 		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
 		woken:    make(chan struct{}, 1),
@@ -197,7 +202,10 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 			r.reports.Ended(claiming + key)
 		}
 		r.giveBack()
-		r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil && r.holds())
+		if done, late := r.turn(work); late == nil { // else work has ended
+			r.resign(work, err == nil && ctx.Err() != nil && work.Err() == nil && r.holds())
+			done()
+		}
 		if err != nil || work.Err() != nil {
 			return err
 		}
@@ -215,100 +223,6 @@ func (r *Runner) Serve(ctx, work context.Context) error {
 	return err
 }
 
-// claimAll claims whenever a slot is free, until ctx ends.
-func (r *Runner) claimAll(ctx, work context.Context) error {
-	ctx, cancel := both(ctx, work)
-	defer cancel()
-	for {
-		if !r.whileQuiet(ctx, work) || !r.whileIdle(ctx, work) {
-			return nil
-		}
-		want, ok := r.want(ctx, work)
-		if !ok {
-			return nil
-		}
-		if want == 0 {
-			continue // the node became quiet or idle meanwhile
-		}
-		if err := r.claimOnce(ctx, work, want); err != nil {
-			if ctx.Err() != nil {
-				return nil // tasks of a lost reply are taken over with the incarnation's
-			}
-			return err
-		}
-	}
-}
-
-// claimOnce claims up to want tasks and starts them. The runner has taken the claim.
-func (r *Runner) claimOnce(ctx, work context.Context, want int) error {
-	parked := r.session.Parked() // as the last claim saw it
-	got, err := r.claim(ctx, want)
-	if err == nil {
-		r.start(work, got)
-	}
-	// The next claim takes parked tasks. If it got none although there were some, another
-	// node was faster, or the key of the parked tasks has the wrong type.
-	idle := r.session.Idle()
-	r.endClaim(err == nil && idle && (!r.session.Parked() || len(got) == 0 && parked), err == nil && !idle)
-	return err
-}
-
-// whileIdle waits until the node is to claim, and returns false when ctx ends first.
-func (r *Runner) whileIdle(ctx, work context.Context) bool {
-	r.mu.Lock()
-	idling := r.idling
-	r.mu.Unlock()
-	if !idling {
-		return true
-	}
-	if !r.idle(ctx) {
-		return false
-	}
-	if r.full() { // woken, but all slots are blocked: wake another node instead
-		r.resign(work, false)
-	}
-	r.mu.Lock()
-	r.idling = false
-	r.mu.Unlock()
-	return true
-}
-
-// claim claims up to want tasks, tells the observer, and reports keys of the wrong type.
-func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
-	began := time.Now()
-	got, broken, err := r.session.Claim(ctx, want)
-	if err != nil {
-		return nil, err
-	}
-	r.claimed(want, got, broken, began)
-	return got, nil
-}
-
-// claimed tells of the answer to a claim.
-func (r *Runner) claimed(want int, got []queue.Claimed, broken []string, began time.Time) {
-	if r.observer != nil {
-		r.observer.Claimed(tasks.Claim{Node: r.node.Incarnation, Wanted: want, Got: len(got), Took: time.Since(began)})
-	}
-	if len(got) > 0 {
-		r.hints.Refund()
-	}
-	r.mu.Lock()
-	before := r.broken
-	r.broken = broken
-	r.mu.Unlock()
-	for _, key := range before {
-		if !slices.Contains(broken, key) {
-			r.reports.Works(claiming + key)
-		}
-	}
-	for _, key := range broken {
-		r.reports.Failed(claiming+key, &link.WrongTypeError{Key: key})
-	}
-}
-
-// claiming and a key name in reports the claims that pass over a key of a wrong type.
-const claiming = "claims from "
-
 // holds reports whether tasks are in hand.
 func (r *Runner) holds() bool {
 	r.mu.Lock()
@@ -322,27 +236,6 @@ func (r *Runner) resign(ctx context.Context, asked bool) {
 	if err := r.session.Resign(ctx, asked); err != nil && ctx.Err() == nil {
 		r.log.Debug().Err(err).Msg("not resigned: the movers wake another node")
 	}
-}
-
-// idle waits until the node is woken or idleInterval has passed, more or less; less if a key
-// of a wrong type may keep others from waking the node. It returns false when ctx ends.
-func (r *Runner) idle(ctx context.Context) bool {
-	interval := idleInterval
-	r.mu.Lock()
-	if len(r.broken) > 0 {
-		interval = brokenInterval
-	}
-	r.mu.Unlock()
-	// Spread, so that a thousand idle nodes do not look at the same instant.
-	t := time.NewTimer(interval/2 + rand.N(interval)) //nolint:gosec // jitter
-	defer t.Stop()
-	select {
-	case <-r.woken:
-	case <-t.C:
-	case <-ctx.Done():
-		return false
-	}
-	return true
 }
 
 // drained waits until no task is in hand and all outcomes are committed. It returns false

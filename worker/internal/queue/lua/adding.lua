@@ -150,7 +150,7 @@ end
 -- {position, code, …} of those that were not stored: 'taken', 'full', or
 -- 'unique=' and who has the key.
 local function add(group, at, bounded)
-  local queue, set, head = group.queue, settings(group.queue), group.head .. base36(at)
+  local queue, set, head = group.queue, settings(group.queue), group.head .. hex(at)
   local rest = bounded and set.most > 0 and set.most - load_of(queue) or math.huge
   local bytes = bounded and set.bytes > 0 and set.bytes - counted('bytes', queue) or math.huge
   local fresh, refused

@@ -3,7 +3,7 @@
 -- sent again. A node that got fewer than it asked for is idle: the next task
 -- of its queues wakes it.
 -- KEYS 1 tasks
--- ARGV 1 incarnation  2 claim number  3 how many  4 '1' when it idled before
+-- ARGV 1 incarnation  2 claim number  3 how many  4 '1' when it idled or tended before
 --      5 how many queues it serves, then these, the most urgent first; or '@', the stored list of these (see serve.lua), a space, and where a
 --      draw by weights begins; then the parked lists that it can serve, as queue|name
 -- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks
@@ -27,6 +27,12 @@ local last = tonumber(redis.call('HGET', stream, 'claim') or 0)
 if number ~= last and number ~= last + 1 then return {'GAP', int(last)} end
 local again = number == last
 if list and not again and redis.call('EXISTS', key('serves:' .. list)) == 0 then return {'UNKNOWN'} end
+
+-- What work.lua has begun: it may have been the answer that was lost.
+local tended = false
+if ARGV[4] == '1' then
+  for i = 6, served do tended = untend(ARGV[i], incarnation) or tended end
+end
 
 local broken = {}
 -- Notes whom Redis wakes when there are tasks, or need not any more.
@@ -213,7 +219,7 @@ if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', kn
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
 local idle = not full()
-if not again and (idle or ARGV[4] == '1') then note_idle(idle) end
+if not again and (idle or ARGV[4] == '1') or tended and idle then note_idle(idle) end
 flush()
 if not idle then -- there may be more: whoever idles takes it
   for i = 6, served do

@@ -40,6 +40,7 @@ for _, id in ipairs(ids) do
 end
 tally(queue, 'deleted', deleted)
 if #ids < most and not redis.call('HGET', key('active'), queue) then
+  redis.pcall('HDEL', key('tended'), queue)
   emptied(queue)
   redis.pcall('ZREM', key('next'), queue)
   redis.call('SREM', key('queues'), queue)

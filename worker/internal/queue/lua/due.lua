@@ -124,7 +124,7 @@ end
 
 -- Returns where the visits go on.
 local function visit_queues(from)
-  local to, names = unpack(redis.call('SSCAN', key('queues'), from, 'COUNT', 20))
+  local to, names = unpack(redis.call('SSCAN', key('queues'), from, 'COUNT', 8)) -- a hundred microseconds
   if #names == 0 then return to end
   local lacking, keys = {}, {}
   local times, ready = redis.call('ZMSCORE', key('next'), unpack(names)), redis.call('SMISMEMBER', key('ready'), unpack(names))

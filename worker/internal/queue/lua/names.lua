@@ -31,9 +31,6 @@ local function counted(name, field)
   return digits and #digits <= 15 and tonumber(digits) or 0
 end
 
--- The queue of a line.
-local function queue_of(line) return (string.gsub(line, '[~^]$', '')) end
-
 -- The sets of idle incarnations that serve the queue: those that name it in their
 -- claims, then those whose stored list has it, see serve.lua.
 local function idle_sets(queue)
@@ -61,10 +58,29 @@ local function rouse(queue)
   end
 end
 
+-- Who tends a queue, and until when in ms on Redis's clock: an incarnation with room that claims
+-- again before that time, so that nobody has to be woken. After a failover the clock may be
+-- behind: no time is far ahead.
+local function tender(queue, at)
+  local text = redis.pcall('HGET', key('tended'), queue)
+  local till, incarnation = string.match(type(text) == 'string' and text or '', '^(%d+)|(.+)$')
+  if till and tonumber(till) >= at and tonumber(till) <= at + 100 then return incarnation end
+end
+
+-- Ends the tending of a queue by an incarnation. Returns whether it did tend.
+local function untend(queue, incarnation)
+  local text = redis.pcall('HGET', key('tended'), queue)
+  if type(text) ~= 'string' or string.match(text, '|(.+)$') ~= incarnation then return false end
+  redis.call('HDEL', key('tended'), queue)
+  return true
+end
+
 -- Whether somebody has to be woken for n tasks that came to a line, whose length is now
--- length: not while others wait there, for somebody was woken for those. If that one has
--- died, the hundredth wakes the next, or a mover does so within seconds.
-local function rises(length, n) return length <= n or length % 100 < n end
+-- length: not while others wait there, for somebody was woken for those, and not while it is
+-- tended. If that one has died, the hundredth wakes the next, or a mover does so within seconds.
+local function rises(queue, length, n)
+  return length % 100 < n and length >= 100 or length <= n and not tender(queue, now())
+end
 
 -- The queue is used.
 local function known(queue) return redis.pcall('SADD', key('queues'), queue) end

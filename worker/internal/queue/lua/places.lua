@@ -31,15 +31,18 @@ local function pending(queue)
   return redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
 end
 
--- No line of the queue has tasks.
-local function emptied(queue) redis.pcall('SREM', key('ready'), queue) end
+-- No line of the queue has tasks. One that is tended stays in ready: what comes meanwhile is
+-- not told.
+local function emptied(queue)
+  if not tender(queue, now()) then redis.pcall('SREM', key('ready'), queue) end
+end
 
 -- Puts tasks into a line: at its end, or with RPUSH as the next ones. Returns whether
 -- somebody has to be woken, see rises().
 local function push(line, ids, command)
-  local risen = rises(each(command or 'LPUSH', 'queue:' .. line, ids), #ids)
-  if risen then filled(queue_of(line)) end
-  return risen
+  local length, queue = each(command or 'LPUSH', 'queue:' .. line, ids), queue_of(line)
+  if length <= #ids then filled(queue) end
+  return rises(queue, length, #ids)
 end
 
 -- What is set for queues: paused, and the most tasks at a time, tasks and bytes (0: no limit).

@@ -1,4 +1,4 @@
--- resign: removes an incarnation from the idle ones, and wakes another idle incarnation for
+-- resign: removes an incarnation from those that idle or tend queues, and wakes another idle incarnation for
 -- every queue with tasks: the first may have been woken for these tasks. If the
 -- incarnation ends because somebody asked for it, that is noted: then whoever takes over
 -- does not take its end for a crash, although some of its handlers may ignore it.
@@ -20,6 +20,7 @@ if list then
   return 'OK'
 end
 for i = 3, #ARGV do
+  untend(ARGV[i], ARGV[1])
   if fits(key('idle:' .. ARGV[i]), 'set') then
     redis.call('SREM', key('idle:' .. ARGV[i]), ARGV[1])
     if pending(ARGV[i]) then wake(ARGV[i]) end

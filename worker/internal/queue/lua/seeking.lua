@@ -2,7 +2,7 @@
 
 local function enqueued(record)
   local time = record and string.match(record, '^[^|\n]*|[^|\n]*|(%w*)|')
-  return time and tonumber(time, 36)
+  return time and tonumber(time, 16)
 end
 
 -- How many ids of a list are on the right of the task's, and whether that is exact; nil

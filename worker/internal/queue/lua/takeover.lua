@@ -94,6 +94,7 @@ if left == 0 then
   local queues, list = unpack(redis.call('HMGET', stream, 'queues', 'list'))
   if list and fits(key('idlers:' .. list), 'set') then redis.call('SREM', key('idlers:' .. list), incarnation) end
   for queue in string.gmatch(queues or '', '%S+') do
+    if untend(queue, incarnation) and pending(queue) then touched[queue] = true end
     if fits(key('idle:' .. queue), 'set') then redis.call('SREM', key('idle:' .. queue), incarnation) end
   end
   redis.call('DEL', key(owned), stream)

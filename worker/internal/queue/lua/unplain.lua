@@ -3,7 +3,6 @@
 if not failed then
   for _, queue in ipairs(risen) do failed = failed or type(filled(queue)) == 'table' end
   if not failed then
-    redis.call('SET', producer, argv[2] .. '|' .. argv[2] .. ':;', 'PX', argv[5])
     for _, queue in ipairs(risen) do rouse(queue) end
     return {'OK'}
   end
@@ -15,4 +14,7 @@ while c < stored do
   count('stats', queue_of(line) .. '|enqueued', -many)
   for i = 1, many do redis.call('HDEL', key('tasks'), argv[c + 7 + 2 * i]) end
   c = c + 9 + 2 * many
+end
+if plain then -- it has written what it would remember
+  if before then redis.call('SET', producer, before, 'PX', argv[5]) else redis.call('DEL', producer) end
 end

@@ -3,13 +3,13 @@
 -- there is anything else to heed it does nothing, and these two have to be sent instead.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 commit number, or '' without a commit  3 claim number  4 how many to claim
---      5 '1' when it idled before  6 how many queues it serves, then these, the most
---      urgent first, then how many queues' speeds and how many queues with done tasks, as
+--      5 '1' when it idled or tended before  6 for how many ms it would tend, or ''
+--      7 how many queues it serves, then these, the most urgent first, then how many queues' speeds and how many queues with done tasks, as
 --      in commit.lua
 -- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks that were
---         tried before, ids, records, 1 when it counts as idle now, or 0, ms on Redis's
+--         tried before, ids, records, 1 when it counts as idle now, 2 when it tends, or 0, ms on Redis's
 --         clock} | {'OTHER'} (nothing was done)
-local incarnation, want, served = ARGV[1], tonumber(ARGV[4]), 6 + tonumber(ARGV[6])
+local incarnation, want, served = ARGV[1], tonumber(ARGV[4]), 7 + tonumber(ARGV[7])
 local owned, stream, at = key('owned:' .. incarnation), key('stream:' .. incarnation), now()
 
 if tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0) <= at then return {'OTHER'} end
@@ -19,7 +19,7 @@ if ARGV[2] ~= '' and tonumber(last[1] or 0) ~= ARGV[2] - 1 or tonumber(last[2] o
 local first_speed = served + 2
 local speeds = tonumber(ARGV[served + 1])
 local c = first_speed + 5 * speeds
-local groups, done, queues = tonumber(ARGV[c]), {}, {unpack(ARGV, 7, served)}
+local groups, done, queues = tonumber(ARGV[c]), {}, {unpack(ARGV, 8, served)}
 c = c + 1
 for i = 1, groups do
   local n = tonumber(ARGV[c + 1])
@@ -54,7 +54,7 @@ end
 
 local hands = {}
 for i, ids in ipairs(done) do -- at maxmemory the first write must free memory
-  local queue = queues[served - 6 + i]
+  local queue = queues[served - 7 + i]
   redis.call('HDEL', key('tasks'), unpack(ids))
   redis.call('HDEL', owned, unpack(ids))
   if hanging > 0 then
@@ -74,10 +74,14 @@ for i = 0, speeds - 1 do speed(first_speed + 5 * i, at) end
 
 local most = 1048576 -- see claim.lua
 local ids, records, own, broken, stamp = {}, {}, {}, {}, ARGV[3] .. '|' .. int(at)
-local bytes, asked = 0, 0
-for i = 7, served do
+local bytes, asked, tended = 0, 0, false
+for i = 8, served do
+  local theirs = (tender(ARGV[i], at) or incarnation) ~= incarnation
+  tended = tended or theirs
   for _, mark in ipairs({'^', '', '~'}) do
     local list, some, more = key('queue:' .. ARGV[i] .. mark), 4, true
+    -- What another tends is left to that one, unless it has fallen behind.
+    if theirs and redis.call('LLEN', list) < 100 then more = false end
     while more and asked < want and bytes < most do
       local n = math.min(want - asked, some)
       local got = redis.pcall('RPOP', list, n) or {}
@@ -118,16 +122,27 @@ if hanging > 0 then
 end
 
 local idle = asked < want and bytes < most
-if idle or ARGV[5] == '1' then
-  for i = 7, served do
-    if type(redis.pcall(idle and 'SADD' or 'SREM', key('idle:' .. ARGV[i]), incarnation)) == 'table' then
+
+-- It tends its queues if tasks came, and nobody else does.
+local tends = idle and ARGV[6] ~= '' and #ids > 0 and #parked == 0 and #broken == 0 and not tended
+for i = 8, served do tends = tends and type(filled(ARGV[i])) ~= 'table' end
+if tends then
+  local till = {}
+  for i = 8, served do till[#till + 1], till[#till + 2] = ARGV[i], int(at + ARGV[6]) .. '|' .. incarnation end
+  tends = type(redis.pcall('HSET', key('tended'), unpack(till))) == 'number'
+end
+local waits = idle and not tends -- to be woken
+if waits or ARGV[5] == '1' then
+  for i = 8, served do
+    if not tends then untend(ARGV[i], incarnation) end
+    if type(redis.pcall(waits and 'SADD' or 'SREM', key('idle:' .. ARGV[i]), incarnation)) == 'table' then
       broken[#broken + 1] = key('idle:' .. ARGV[i])
     end
   end
 end
 if not idle then -- there may be more: whoever idles takes it
-  for i = 7, served do
+  for i = 8, served do
     if redis.call('EXISTS', key('queue:' .. ARGV[i] .. '^'), key('queue:' .. ARGV[i]), key('queue:' .. ARGV[i] .. '~')) > 0 then rouse(ARGV[i]) end
   end
 end
-return {'OK', parked, broken, tried, ids, records, idle and 1 or 0, int(at)}
+return {'OK', parked, broken, tried, ids, records, tends and 2 or waits and 1 or 0, int(at)}

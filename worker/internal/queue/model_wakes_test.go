@@ -1,0 +1,60 @@
+package queue
+
+func (s *spec) wake(queue string) {
+	if s.room(queue) == 0 {
+		return
+	}
+	for _, set := range s.idleSets(queue) {
+		if s.woken[set] < len(s.Idle[set]) {
+			s.woken[set]++
+			return
+		}
+	}
+}
+
+// tender returns who tends a queue, or "".
+func (s *spec) tender(queue string) string {
+	if t := s.Tended[queue]; t.Till >= s.Now && t.Till <= s.Now+100 {
+		return t.Name
+	}
+	return ""
+}
+
+// untend ends the tending of a queue by an incarnation.
+func (s *spec) untend(queue, name string) bool {
+	if s.Tended[queue].Name != name {
+		return false
+	}
+	delete(s.Tended, queue)
+	return true
+}
+
+// idleSets returns the sets of idle nodes that serve a queue.
+func (s *spec) idleSets(queue string) []string {
+	sets := []string{queue}
+	for _, list := range s.Lists[queue] {
+		sets = append(sets, "@"+list)
+	}
+	return sets
+}
+
+// begin starts a step; flush ends it.
+func (s *spec) begin() {
+	s.touched, s.woken, s.handed, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]string{}
+	s.ends = map[string]int{}
+}
+
+func (s *spec) flush() {
+	for queue, touched := range s.touched {
+		if touched && s.pending(queue) {
+			s.wake(queue)
+		}
+	}
+}
+
+// released: the queue has a task less in hand.
+func (s *spec) released(queue string) {
+	if s.Settings[queue].limits().Concurrency > 0 {
+		s.touched[queue] = true
+	}
+}
