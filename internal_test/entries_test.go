@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -68,7 +69,7 @@ func shared(k link.Keys) map[string]string {
 		k.Blocked(): "hash", k.Followers(): "hash", k.Waiting(): "hash", k.Cancelling(): "hash", k.Progress(): "hash",
 		k.Periodic(): "hash", k.Ready(): "set", k.Next(): "zset", k.Definitions(): "hash", k.TaskDefinitions(): "hash",
 		k.Tries(): "hash", k.History(): "hash", k.Dead(): "zset", k.Cancelled(): "zset", k.Reasons(): "hash",
-		k.Done(): "zset", k.Kept(): "zset", k.Results(): "hash", k.Stats(): "hash",
+		k.Tended(): "hash", k.Done(): "zset", k.Kept(): "zset", k.Results(): "hash", k.Stats(): "hash",
 	}
 }
 
@@ -82,6 +83,7 @@ func spoilValues(ctx context.Context, c *redis.Client, k link.Keys, alien string
 		p.HSet(ctx, k.Active(), queue, alien)
 		p.HSet(ctx, k.Bytes(), queue, alien)
 		p.HSet(ctx, k.Weighing(), queue, alien)
+		p.HSet(ctx, k.Tended(), queue, alien)
 		p.HSet(ctx, k.Settings(), queue+"|program", alien)
 		for _, what := range []string{"enqueued", "done", "failed", "dead", "cancelled", "handedOn", "speed"} {
 			p.HSet(ctx, k.Stats(), queue+"|"+what, alien)
@@ -219,7 +221,7 @@ func (s spoiled) works() { //nolint:funlen // one line for each thing that has t
 func (s spoiled) takesOver() {
 	ctx, dead, before := s.t.Context(), "dead-1#1:abcdef0123456789", s.worked.Load()
 	p := s.client.Pipeline()
-	p.HSet(ctx, s.keys.Tasks(), "orphan", "work|default|m0000000|\n1")
+	p.HSet(ctx, s.keys.Tasks(), "orphan", "work|default|"+strconv.FormatInt(time.Now().UnixMilli(), 16)+"|\n1")
 	p.HSet(ctx, s.keys.Owned(dead), "orphan", "1|1")
 	p.HSet(ctx, s.keys.Members(), "dead-1", dead+"\n1\nrunning\n{}")
 	p.ZAdd(ctx, s.keys.Leases(), redis.Z{Score: float64(time.Now().Add(time.Second).UnixMilli()), Member: dead})

@@ -142,7 +142,7 @@ func TestTheDocumentedRightsAllowNothingElse(t *testing.T) {
 	before := state()
 	options := *redistest.Client(t, server.Config()).Options()
 	options.Username, options.Password, options.PoolSize = "worker", "a password of its own", 1
-	options.ReadTimeout = 200 * time.Millisecond
+	options.ReadTimeout = 10 * time.Second
 	try := func(words ...any) error {
 		o := options
 		c := redis.NewClient(&o) // one for each: some commands change the connection
