@@ -4,13 +4,16 @@ import (
 	"context"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
@@ -73,4 +76,25 @@ func TestAFloodOfHintsMakesNobodyAskRedisAtWill(t *testing.T) {
 	require.LessOrEqual(t, scriptRuns(t, attacker)-before, most, "80,000 hints in %s", took)
 	close(release)
 	waiters.Wait()
+}
+
+func TestAFloodThatAllNodesDropIsOneLine(t *testing.T) {
+	log := &syncBuffer{}
+	cfg := redistest.Start(t).Config()
+	set, err := supervisor.New(supervisor.Config{Workers: 20, Redis: cfg}, nil, zerolog.New(log))
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- set.Serve(ctx) }()
+	require.NoError(t, set.AwaitReady(t.Context()))
+	attacker := redistest.Client(t, cfg)
+	for range 100 {
+		require.NoError(t, attacker.Publish(t.Context(), cfg.Keys().Channel(), "forged").Err())
+	}
+	for _, node := range set.Nodes() {
+		eventually(t, "it has heard all", func() bool { return node.API().Bus.Stats().Dropped[redisbus.DropProof] == 100 })
+	}
+	stop()
+	<-done
+	require.Equal(t, 1, strings.Count(log.text(), "messages dropped"), "one line of the process, not of each node")
 }

@@ -141,6 +141,7 @@ func TestTheDocumentedRightsAllowNothingElse(t *testing.T) {
 	}
 	before := state()
 	options := *redistest.Client(t, server.Config()).Options()
+	options.CredentialsProviderContext, options.CredentialsProvider = nil, nil
 	options.Username, options.Password, options.PoolSize = "worker", "a password of its own", 1
 	options.ReadTimeout = 10 * time.Second
 	try := func(words ...any) error {

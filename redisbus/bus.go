@@ -83,6 +83,10 @@ type BusConfig struct {
 	// together write one log line when Redis is away. Default: the bus's own, to Log.
 	Reports *link.Reports
 
+	// DropWarnings, when set, are shared by the buses of the process, so that a flood of
+	// messages that all drop is one log line. Default: the bus's own, to Log.
+	DropWarnings *DropWarnings
+
 	// Beacons, when set, are shared by the buses of the process. Default: the bus's own.
 	Beacons *Beacons
 }
@@ -175,12 +179,15 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 		base: cfg.BaseContext, log: cfg.Log,
 		token: cfg.Token, also: cfg.AlsoAccept, tokenKept: cfg.TokenKept, mode: cmp.Or(cfg.Mode, link.ModeHMAC), clock: newClock(),
 		ready: make(chan struct{}), hints: map[string][]func(){},
-		drops:             drops{log: cfg.Log, observer: cfg.Observer, total: map[Drop]uint64{}, logged: map[Drop]uint64{}},
+		drops:             drops{warnings: cfg.DropWarnings, observer: cfg.Observer, total: map[Drop]uint64{}},
 		publishMiddleware: cfg.PublishMiddleware, subscriptionMiddleware: cfg.SubscriptionMiddleware,
 	}
 	b.publish = b.wrapPublish(b.postAndWait)
 	if b.reports = cfg.Reports; b.reports == nil {
 		b.reports = link.NewReports(cfg.Log)
+	}
+	if b.drops.warnings == nil {
+		b.drops.warnings = NewDropWarnings(cfg.Log)
 	}
 	if b.beacons = cfg.Beacons; b.beacons == nil {
 		b.beacons = NewBeacons()

@@ -237,7 +237,7 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 		m, reason = b.verify(channel, data)
 	}
 	if reason != "" {
-		b.drops.count(reason, b.clock.steady())
+		b.drops.count(reason)
 		if isForm(reason) && b.prover.Load().trusts(channel, data) {
 			b.notifyGap(handlers, Gap{Reason: GapMalformed, Directed: channel != b.keys.Channel(), Lost: 1})
 		}
@@ -250,7 +250,7 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 			fresh, lost = b.pubsub.peers.admit(&m, b.clock.steady())
 		}
 		if !fresh {
-			b.drops.count(DropReplay, b.clock.steady())
+			b.drops.count(DropReplay)
 			return
 		}
 		if lost > 0 {

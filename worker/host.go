@@ -53,23 +53,24 @@ type HostConfig struct {
 // delayed tasks, enqueues periodic tasks, and takes over from incarnations of dead
 // processes. It has Redis connections of its own, so that no handler can starve it.
 type Host struct {
-	cfg       HostConfig
-	client    *redis.Client // joins, hand-overs, delayed tasks
-	heart     *redis.Client // heartbeats and probes alone, so that nothing holds them up
-	listener  *redis.Client
-	sender    *redis.Client // enqueues of all nodes
-	tasks     *tasks.Client // which the nodes' clients are branches of
-	keys      link.Keys
-	directory membership.Directory
-	keeper    *membership.Keeper
-	mover     *runner.Mover
-	publisher *runner.Publisher
-	cache     *cache.Cache // to free the locks of ended nodes
-	process   membership.Process
-	log       zerolog.Logger
-	reports   *link.Reports // of Redis's failures, shared by the nodes
-	beacons   *redisbus.Beacons
-	inboxes   *redisbus.Inboxes
+	cfg          HostConfig
+	client       *redis.Client // joins, hand-overs, delayed tasks
+	heart        *redis.Client // heartbeats and probes alone, so that nothing holds them up
+	listener     *redis.Client
+	sender       *redis.Client // enqueues of all nodes
+	tasks        *tasks.Client // which the nodes' clients are branches of
+	keys         link.Keys
+	directory    membership.Directory
+	keeper       *membership.Keeper
+	mover        *runner.Mover
+	publisher    *runner.Publisher
+	cache        *cache.Cache // to free the locks of ended nodes
+	process      membership.Process
+	log          zerolog.Logger
+	reports      *link.Reports // of Redis's failures, shared by the nodes
+	beacons      *redisbus.Beacons
+	inboxes      *redisbus.Inboxes
+	dropWarnings *redisbus.DropWarnings
 
 	announcer  *announcer
 	starts     turns       // of the nodes that join and connect
@@ -123,6 +124,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close(), h.listener.Close())
 	}
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys, OnAlien: h.reports.Alien}
+	h.dropWarnings = redisbus.NewDropWarnings(cfg.Log)
 	h.inboxes = redisbus.NewInboxes(h.directory.Inbox, inboxAge)
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
@@ -187,6 +189,7 @@ func (h *Host) Open(ctx context.Context) error {
 	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
+	cfg.DropWarnings = h.dropWarnings
 	cfg.InboxOnly, cfg.SharedInbox, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer =
 		true, hostsInbox, h.log, h.reports, h.beacons, h.cfg.Observer
 	h.bus, err = redisbus.NewBus(cfg)

@@ -64,7 +64,8 @@ end
 local function tender(queue, at)
   local text = redis.pcall('HGET', key('tended'), queue)
   local till, incarnation = string.match(type(text) == 'string' and text or '', '^(%d+)|(.+)$')
-  if till and tonumber(till) >= at and tonumber(till) <= at + 100 then return incarnation end
+  till = till and #till <= 15 and tonumber(till)
+  if till and till >= at and till <= at + 100 then return incarnation end
 end
 
 -- Ends the tending of a queue by an incarnation. Returns whether it did tend.
