@@ -65,7 +65,9 @@ func TestGarbageMakesNobodyReadTheTokenAtWill(t *testing.T) {
 func TestAProgramThatIsNoNodeWritesNoToken(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := redistest.Client(t, cfg)
-		learn := func(ctx context.Context) (link.Secret, error) { return redisbus.KeptToken(ctx, c, cfg.Keys(), cfg.Token) }
+		learn := func(ctx context.Context) (link.Secret, error) {
+			return redisbus.KeptToken(ctx, c, cfg.Keys(), cfg.Token)
+		}
 		b, _ := newBus(t, cfg, "cli", func(bc *redisbus.BusConfig) { bc.Token, bc.Learn, bc.TokenKept = cfg.Token, learn, true })
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

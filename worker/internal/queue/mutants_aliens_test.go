@@ -47,7 +47,7 @@ var alienCases = map[string]func(*machine){
 			require.Empty(m.t, refused)
 		}
 		require.Equal(m.t, "2", c.HGet(m.ctx, k.Stats(), "a|done").Val())
-		require.Equal(m.t, "", c.HGet(m.ctx, k.Active(), "a").Val())
+		require.Empty(m.t, c.HGet(m.ctx, k.Active(), "a").Val())
 		require.Equal(m.t, map[string]string{k.Active(): "1", k.Stats(): "1", k.Blocked(): "1"}, c.HGetAll(m.ctx, k.Aliens()).Val())
 		put(k.Settings(), "a", "|1|0|0")
 		put(k.Active(), "a", "99999999999999999999")
