@@ -22,6 +22,10 @@ type Config struct {
 	// Client runs the commands.
 	Client *redis.Client
 
+	// Batcher, when set, runs the scripts in the place of Client. The caches of a process
+	// share one, so that their callers share round trips. Default: the cache's own.
+	Batcher *Batcher
+
 	// Keys builds the names of the namespace's keys.
 	Keys link.Keys
 
@@ -55,7 +59,7 @@ type Config struct {
 
 // Cache is one node's view of the cluster's cache. It is safe for concurrent use.
 type Cache struct {
-	client        *batcher
+	client        *conn
 	names         names
 	preset        Preset
 	scripts       *scripts
@@ -76,11 +80,14 @@ type Cache struct {
 // New returns the cache of a namespace. Nothing is sent to Redis yet.
 func New(cfg Config) *Cache {
 	cfg.Preset, _ = ParsePreset(string(cfg.Preset))
+	if cfg.Batcher == nil {
+		cfg.Batcher = NewBatcher(cfg.Client)
+	}
 	if cfg.Reports == nil {
 		cfg.Reports = link.NewReports(cfg.Log)
 	}
 	c := &Cache{
-		client: newBatcher(cfg.Client), names: newNames(cfg), preset: cfg.Preset,
+		client: &conn{Client: cfg.Client, batcher: cfg.Batcher}, names: newNames(cfg), preset: cfg.Preset,
 		scripts: layouts[cfg.Preset], holder: cfg.Holder, log: cfg.Log, reports: cfg.Reports, observer: cfg.Observer,
 	}
 	c.announcements = redisbus.NewAnnouncements(cfg.Client)
@@ -93,9 +100,13 @@ func New(cfg Config) *Cache {
 	return c
 }
 
-// Close ends the waits of callers with [ErrClosed] and closes the connection on which
-// they hear of what they wait for. Locks that are held end at their TTL.
-func (c *Cache) Close() { c.announcements.Close() }
+// Close ends the waits of callers, and later requests, with [ErrClosed], and closes the
+// connection on which callers hear of what they wait for. Locks that are held end at their
+// TTL.
+func (c *Cache) Close() {
+	c.client.closed.Store(true)
+	c.announcements.Close()
+}
 
 // EntryKey returns the Redis key of an entry or list, for scripts with [Cache.LuaEffects].
 func (c *Cache) EntryKey(key string) string { return c.names.entry(key) }

@@ -30,7 +30,8 @@ var (
 	ErrConflict = errors.New("conflict: another version")
 	// ErrMalformed: the key holds bytes that no version of this package wrote.
 	ErrMalformed = errors.New("malformed entry")
-	// ErrClosed: [Cache.Close] ended the wait for a lock, an item or a value.
+	// ErrClosed: [Cache.Close] ended the wait for a lock, an item or a value, or came
+	// before the request.
 	ErrClosed = errors.New("the cache is closed")
 	// ErrInvalid: a key, value or option is out of its bounds.
 	ErrInvalid = errors.New("invalid")
@@ -47,10 +48,6 @@ var refusals = map[string]error{
 	"NOTNUMBER": ErrNotNumber, "OVERFLOW": ErrOverflow,
 	"CONFLICT": ErrConflict, "SUPERSEDED": errSuperseded, "EXPIRED": ErrExpired,
 }
-
-// notFastCase is the word with which a script of lua/fast refuses a case that it does not
-// handle: the full script has to run.
-const notFastCase = "ELSE"
 
 // Refusal returns the error for a code of cache_refuses (see [Cache.LuaEffects]), nil for
 // any other text.

@@ -210,8 +210,10 @@ func (l *Lock) Unlock() (err error) {
 func (l *Lock) free(ctx context.Context) error {
 	c := l.cache
 	if c.scripts.fastUnlock != nil {
-		_, err := c.scripts.fastUnlock.Call(ctx, c.client, []string{l.name, c.index()}, "0"+l.token)
-		if link.WordOf(err) != notFastCase {
+		_, usual, err := c.client.item(ctx, &request{
+			script: c.scripts.fastUnlock, head: head{keys: [2]string{c.index()}}, keys: [2]string{l.name}, args: [2]any{"0" + l.token},
+		})
+		if usual {
 			return err
 		}
 	}

@@ -152,9 +152,10 @@ func effectsOf(p Preset) string {
 // scripts are the scripts of one layout.
 type scripts struct {
 	save, load, destroy, increment, restore, push, lock, renew, unlock, release, holder *link.Script
-	// The fast scripts handle the common cases of the native layout, and refuse all other
-	// cases with notFastCase; they are nil for other layouts. They contain almost no shared
-	// functions: defining those in every run is half of the cost of the other scripts.
+	// The fast scripts handle the common cases of the native layout, each for several
+	// callers at once (see [Batcher]), and leave all other cases to the other scripts; they
+	// are nil for other layouts. They contain almost no shared functions: defining those in
+	// every run is half of the cost of the other scripts.
 	fastSave, fastLoad, fastLock, fastUnlock *link.Script
 }
 

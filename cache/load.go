@@ -37,8 +37,11 @@ func (c *Cache) Load(ctx context.Context, key string) (e Entry, err error) {
 	if c.preset != Native {
 		return c.loadWith(ctx, key, name, LoadOptions{})
 	}
-	reply, err := c.scripts.fastLoad.Call(ctx, c.client, []string{name})
-	e, _, err = c.loaded(key, reply, err)
+	raw, usual, err := c.client.item(ctx, &request{script: c.scripts.fastLoad, keys: [2]string{name}})
+	if !usual {
+		return c.loadWith(ctx, key, name, LoadOptions{})
+	}
+	e, _, err = c.loaded(key, link.ReplyTo(raw), err)
 	return e, err
 }
 

@@ -104,15 +104,20 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error) {
 	c := l.cache
 	l.requestedAt = time.Now()
-	keys := []string{l.name, c.names.keys.Clock(), c.index()}
+	clock, index := c.names.keys.Clock(), c.index()
 	var reply link.Reply
 	var err error
-	fast := c.scripts.fastLock != nil && !wake
-	if fast {
-		reply, err = c.scripts.fastLock.Call(ctx, c.client, keys, l.token, l.millis)
+	usual := c.scripts.fastLock != nil && !wake
+	if usual {
+		var fence any
+		fence, usual, err = c.client.item(ctx, &request{
+			script: c.scripts.fastLock, head: head{keys: [2]string{clock, index}, args: [2]int64{l.millis}, n: 1},
+			keys: [2]string{l.name}, args: [2]any{l.token},
+		})
+		reply = link.ReplyTo(fence)
 	}
-	if !fast || link.WordOf(err) == notFastCase {
-		reply, err = c.scripts.lock.Call(ctx, c.client, keys, l.token, l.millis, wake)
+	if !usual {
+		reply, err = c.scripts.lock.Call(ctx, c.client, []string{l.name, clock, index}, l.token, l.millis, wake)
 	}
 	if err == nil {
 		err = reply.Scan(&l.fence)

@@ -141,6 +141,59 @@ func TestImportNamesTheLineItCannotRead(t *testing.T) {
 	}
 }
 
+// endless is a file of one line without an end. It counts what is read of it.
+type endless struct{ read int }
+
+func (e *endless) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = 'x'
+	}
+	e.read += len(b)
+	return len(b), nil
+}
+
+func TestALineOfAnImportIsBounded(t *testing.T) {
+	c, ctx := open(t, redistest.Embedded(t).Config()), t.Context()
+	file := &endless{}
+	_, err := c.Import(ctx, file, cache.ImportOptions{MaxLine: 1 << 20})
+	require.ErrorIs(t, err, cache.ErrInvalid)
+	require.ErrorContains(t, err, "line 1: ")
+	require.ErrorContains(t, err, "longer than 1048576 bytes")
+	require.Less(t, file.read, 2<<20)
+	line := `{"key":"k","value":"` + strings.Repeat("x", 8<<10) + `"}`
+	done, err := c.Import(ctx, strings.NewReader(line+"\n"+line), cache.ImportOptions{MaxLine: len(line) + 1})
+	require.NoError(t, err, "as long as may be")
+	require.Equal(t, 2, done.Entries)
+}
+
+// A list of large items is exported in lines that can be imported again.
+func TestAListOfLargeItemsIsExportedInParts(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		c, ctx := open(t, cfg), t.Context()
+		var want []string
+		for i := range 3 {
+			item := strings.Repeat(string(rune('a'+i)), 9<<20)
+			want = append(want, item)
+			_, err := c.Push(ctx, "list", item)
+			require.NoError(t, err)
+		}
+		var file bytes.Buffer
+		_, err := c.Export(ctx, &file, "list", cache.ExportOptions{})
+		require.NoError(t, err)
+		require.Equal(t, 3, bytes.Count(file.Bytes(), []byte("\n")), "one item in a line")
+		_, err = c.Destroy(ctx, "list")
+		require.NoError(t, err)
+		_, err = c.Import(ctx, &file, cache.ImportOptions{MaxLine: 17 << 20})
+		require.NoError(t, err)
+		items, err := c.Range(ctx, "list", 0, -1)
+		require.NoError(t, err)
+		require.Len(t, items, len(want))
+		for i, item := range items {
+			require.Equal(t, `"`+want[i]+`"`, string(item))
+		}
+	})
+}
+
 func TestImportedEntryEndsWhenItWouldHave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, ctx := open(t, redistest.Embedded(t).Config()), t.Context()

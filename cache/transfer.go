@@ -3,11 +3,13 @@ package cache
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -144,17 +146,37 @@ func (e *export) list(ctx context.Context, key string) error {
 		if err != nil || len(items) == 0 {
 			return err
 		}
-		r := record{Items: items, Before: before}
-		r.setKey(key)
-		if left.Val() > 0 {
-			r.Expires = bounded(at.Val().Add(left.Val()))
-		}
-		if err := e.write(r); err != nil {
-			return err
+		done := before
+		for part := range bySize(items) {
+			r := record{Items: part, Before: done}
+			done += int64(len(part))
+			r.setKey(key)
+			if left.Val() > 0 {
+				r.Expires = bounded(at.Val().Add(left.Val()))
+			}
+			if err := e.write(r); err != nil {
+				return err
+			}
 		}
 		if len(items) < listStep {
 			return nil
 		}
+	}
+}
+
+// bySize yields the items in order, in parts of at most maxBatch bytes or of one item.
+func bySize(items []json.RawMessage) iter.Seq[[]json.RawMessage] {
+	return func(yield func([]json.RawMessage) bool) {
+		first, size := 0, 0
+		for i, item := range items {
+			if size += len(item); size > maxBatch && i > first {
+				if !yield(items[first:i]) {
+					return
+				}
+				first, size = i, len(item)
+			}
+		}
+		yield(items[first:])
 	}
 }
 
@@ -175,11 +197,21 @@ type ImportOptions struct {
 	KeepExisting bool
 	// Report is called now and then, and at the end.
 	Report func(Progress)
+	// MaxLine is the length of the longest line, in bytes. Default 1 GiB: Redis stores values
+	// of up to 512 MiB.
+	MaxLine int
 }
+
+// maxLine is the default of [ImportOptions.MaxLine]. Lines are imported together up to
+// maxBatch bytes.
+const (
+	maxLine  = 1 << 30
+	maxBatch = 16 << 20
+)
 
 // Import saves the entries and lists that [Cache.Export] has written. Entries keep their
 // times and expire when they would have expired; expired and locked entries are skipped.
-// Lines are imported in batches of 200. An error names a line; the batches before that
+// Lines are imported in batches of at most 200. An error names a line; the batches before that
 // line's batch have been imported.
 func (c *Cache) Import(ctx context.Context, r io.Reader, o ImportOptions) (Progress, error) {
 	x := &imports{cache: c, in: bufio.NewReader(r), options: o, line: 1}
@@ -208,8 +240,9 @@ type imports struct {
 
 // read returns the next lines, and whether they are the last.
 func (i *imports) read(ctx context.Context) (b bulk, end bool, err error) {
-	for ; len(b.keys) < manyStep && !end; i.line++ {
-		text, err := i.in.ReadBytes('\n')
+	for size := 0; len(b.keys) < manyStep && size < maxBatch && !end; i.line++ {
+		text, err := i.readLine()
+		size += len(text)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return b, false, err
 		}
@@ -229,6 +262,22 @@ func (i *imports) read(ctx context.Context) (b bulk, end bool, err error) {
 		b.add(keys, args)
 	}
 	return b, end, nil
+}
+
+// readLine returns the next line, with its line break. Its error is an [ErrInvalid] for a line
+// that is too long: a file without lines must not fill the memory.
+func (i *imports) readLine() (line []byte, err error) {
+	most := cmp.Or(i.options.MaxLine, maxLine)
+	for {
+		part, err := i.in.ReadSlice('\n')
+		if len(line)+len(part) > most {
+			return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrInvalid, most)
+		}
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
 }
 
 func (i *imports) write(ctx context.Context, b bulk) error {

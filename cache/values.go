@@ -107,11 +107,14 @@ func (o SaveOptions) expected() string {
 // write saves, and returns the entry's new version.
 func (c *Cache) write(ctx context.Context, w write) (version string, err error) {
 	var reply link.Reply
-	fast := c.scripts.fastSave != nil && w.token == "" && w.expected == "" && !w.keep && w.loading == ""
-	if fast {
-		_, err = c.scripts.fastSave.Call(ctx, c.client, w.keys, w.value, w.ttl, w.ttl+w.stale, w.version)
+	usual := c.scripts.fastSave != nil && w.token == "" && w.expected == "" && !w.keep && w.loading == ""
+	if usual {
+		_, usual, err = c.client.item(ctx, &request{
+			script: c.scripts.fastSave, head: head{args: [2]int64{w.ttl, w.ttl + w.stale}, n: 2},
+			keys: [2]string(w.keys), args: [2]any{w.version, w.value},
+		})
 	}
-	if !fast || link.WordOf(err) == notFastCase {
+	if !usual {
 		reply, err = c.scripts.save.Call(ctx, c.client, w.keys, w.args()...)
 	}
 	c.near.forget(w.keys[0])

@@ -1,6 +1,7 @@
 package redisbus_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -33,5 +34,46 @@ func TestMessagesAfterABurstAreNotMixedUp(t *testing.T) {
 				delete(seen, text)
 			}
 		}
+	})
+}
+
+// The buses of a process share an outbox: each one's messages stay in order, and it can be
+// closed alone.
+func TestBusesWithOneOutboxSendInOrderAndEndAlone(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		out := redisbus.NewOutbox(redistest.Client(t, cfg))
+		shared := func(c *redisbus.BusConfig) { c.Outbox = out }
+		a, b, receiver := start(t, cfg, "a", shared), start(t, cfg, "b", shared), start(t, cfg, "r", shared)
+		const each = 3000
+		got := make(chan redisbus.Message, 2*each)
+		receiver.Subscribe("x", func(_ context.Context, m redisbus.Message) { got <- m }, redisbus.SubscribeOptions{
+			Buffer: 2 * each, OnGap: func(_ context.Context, gap redisbus.Gap) { t.Errorf("%+v", gap) },
+		})
+		var wg sync.WaitGroup
+		for _, sender := range []node{a, b} {
+			for range 3 {
+				wg.Go(func() {
+					for range each / 3 {
+						if _, err := sender.Send(t.Context(), "r", "x", nil); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+		}
+		wg.Wait()
+		last := map[string]uint64{}
+		for range 2 * each {
+			m := receive(t, got)
+			require.True(t, last[m.ServerID] == 0 || m.Seq == last[m.ServerID]+1)
+			last[m.ServerID] = m.Seq
+		}
+		require.Empty(t, receiver.Stats().Dropped)
+
+		a.Close()
+		err := a.Publish(t.Context(), "x", nil)
+		require.ErrorIs(t, err, redisbus.ErrClosed)
+		require.ErrorIs(t, err, link.ErrUnavailable)
+		require.NoError(t, b.Publish(t.Context(), "x", nil))
 	})
 }

@@ -23,6 +23,10 @@ type BusConfig struct {
 	// The bus dials with the options of Subscriber.
 	Publisher, Subscriber *redis.Client
 
+	// Outbox, when set, is shared by the buses of the process. Default: the bus's own, which
+	// connects as Publisher does.
+	Outbox *Outbox
+
 	// Keys names the cluster's channels.
 	Keys link.Keys
 
@@ -129,7 +133,7 @@ type Bus struct {
 	subscriptionMiddleware []SubscriptionMiddleware
 
 	clock  *clock
-	out    outbox
+	out    *lane
 	sealed atomic.Uint64
 	drops  drops
 	group  Group
@@ -194,7 +198,7 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	b.prover.Store(known)
 	b.opening = opens
-	b.out.client = cfg.Publisher
+	b.out = &lane{Outbox: cmp.Or(cfg.Outbox, NewOutbox(cfg.Publisher)), alone: cfg.Outbox == nil}
 	b.subs.Store(&map[string][]*Subscription{})
 	b.pubsub.peers = newPeers()
 	b.pubsub.changed = make(chan struct{}, 1)
@@ -232,6 +236,10 @@ type BusStats struct {
 	// Connected: Redis has confirmed the subscriptions, and the connection works.
 	Connected bool `json:"connected"`
 }
+
+// Close refuses further messages, with [link.ErrUnavailable] and [ErrClosed]. Call it after
+// Serve has returned.
+func (b *Bus) Close() { b.out.close() }
 
 // Stats returns the current counts.
 func (b *Bus) Stats() BusStats {

@@ -9,8 +9,8 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// ErrClosed is returned by a lazy bus whose Serve has ended, and by a wait for an
-// announcement after [Announcements.Close].
+// ErrClosed is returned by a lazy bus whose Serve has ended, by a bus after [Bus.Close], and by
+// a wait for an announcement after [Announcements.Close].
 var ErrClosed = errors.New("the bus is closed")
 
 // lazyToken is the state of a lazy bus, which learns its token on first use.

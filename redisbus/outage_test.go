@@ -250,6 +250,7 @@ func TestPublishStopsWaitingWithItsContext(t *testing.T) {
 		defer server.Close()
 		cut := &redistest.Cable{To: server.Dial}
 		b := start(t, link.Config{Dial: cut.Dial}, "b")
+		require.NoError(t, b.Publish(t.Context(), "x", 1), "which opens the connection that is cut")
 		cut.BlackHole()
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()

@@ -1,33 +1,20 @@
 package redisbus
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"strconv"
 	"sync"
-	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // pubsubConn is a connection to Redis that has subscribed. It is used in place of
 // redis.PubSub, which reads through 64 KiB of buffers whatever its options say,
 // and which reconnects without notice.
 type pubsubConn struct {
-	conn         net.Conn
-	reader       *bufio.Reader
-	writeTimeout time.Duration
+	*respConn
 	// channels are the subscribed ones: a message's channel is looked up here
 	// instead of being copied.
 	channels map[string]string
-
-	mu sync.Mutex // orders writes, and guards channels
+	known    sync.Mutex // guards channels
 }
 
 // pubsubEvent is a message, or the confirmation of a subscription.
@@ -36,72 +23,27 @@ type pubsubEvent struct {
 	payload       []byte
 }
 
+// messageEvent is the kind of an event that is a message.
+const messageEvent = "message"
+
 // openPubSub connects to the server that the subscriber's options name.
 func (b *Bus) openPubSub(ctx context.Context) (*pubsubConn, error) {
-	o := b.subscriber.Options()
-	conn, err := o.Dialer(ctx, o.Network, o.Addr)
+	conn, err := dial(ctx, b.subscriber.Options())
 	if err != nil {
 		return nil, err
 	}
-	p := &pubsubConn{
-		conn: conn, reader: bufio.NewReaderSize(conn, o.ReadBufferSize), writeTimeout: o.WriteTimeout, channels: map[string]string{},
-	}
-	stop := context.AfterFunc(ctx, p.close)
-	defer stop()
-	if err := p.handshake(o); err != nil {
-		p.close()
-		return nil, err
-	}
-	return p, nil
-}
-
-// handshake authenticates, names the connection and waits for the answers.
-func (p *pubsubConn) handshake(o *redis.Options) error {
-	_ = p.conn.SetReadDeadline(time.Now().Add(o.ReadTimeout))
-	var commands [][]string
-	switch {
-	case o.Username != "":
-		commands = append(commands, []string{"auth", o.Username, o.Password})
-	case o.Password != "":
-		commands = append(commands, []string{"auth", o.Password})
-	}
-	if o.ClientName != "" {
-		commands = append(commands, []string{"client", "setname", o.ClientName})
-	}
-	for _, c := range commands {
-		if err := p.send(c...); err != nil {
-			return err
-		}
-		if _, err := p.readLine(); err != nil {
-			return err
-		}
-	}
-	return p.conn.SetReadDeadline(time.Time{})
+	return &pubsubConn{respConn: conn, channels: map[string]string{}}, nil
 }
 
 // subscribe asks for channels; the confirmations come among the messages.
 func (p *pubsubConn) subscribe(channels ...string) error {
-	p.mu.Lock()
+	p.known.Lock()
 	for _, c := range channels {
 		p.channels[c] = c
 	}
-	p.mu.Unlock()
+	p.known.Unlock()
 	return p.send(append([]string{"subscribe"}, channels...)...)
 }
-
-func (p *pubsubConn) send(words ...string) error {
-	text := fmt.Appendf(nil, "*%d\r\n", len(words))
-	for _, w := range words {
-		text = fmt.Appendf(text, "$%d\r\n%s\r\n", len(w), w)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.conn.SetWriteDeadline(time.Now().Add(p.writeTimeout))
-	_, err := p.conn.Write(text)
-	return err
-}
-
-func (p *pubsubConn) close() { _ = p.conn.Close() }
 
 // next waits for the next event. For a reply that is neither a message nor a
 // confirmation it returns an event without a kind.
@@ -110,16 +52,14 @@ func (p *pubsubConn) next() (pubsubEvent, error) {
 	if err != nil || n < 3 {
 		return pubsubEvent{}, errors.Join(err, p.discardBulks(n))
 	}
-	kind, err := p.readBulk()
-	if err != nil {
+	var event pubsubEvent
+	if event.kind, err = p.readName(internKind); err != nil {
 		return pubsubEvent{}, err
 	}
-	name, err := p.readBulk()
-	if err != nil {
+	if event.channel, err = p.readName(p.internChannel); err != nil {
 		return pubsubEvent{}, err
 	}
-	event := pubsubEvent{kind: string(kind), channel: p.internChannel(name)}
-	if event.kind == "message" {
+	if event.kind == messageEvent {
 		event.payload, err = p.readBulk()
 	} else {
 		_, err = p.readCount(':')
@@ -127,64 +67,18 @@ func (p *pubsubConn) next() (pubsubEvent, error) {
 	return event, err
 }
 
-func (p *pubsubConn) discardBulks(n int) error {
-	for range n {
-		if _, err := p.readBulk(); err != nil {
-			return err
-		}
+func internKind(kind []byte) string {
+	if string(kind) == messageEvent {
+		return messageEvent
 	}
-	return nil
+	return string(kind)
 }
 
 func (p *pubsubConn) internChannel(name []byte) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.known.Lock()
+	defer p.known.Unlock()
 	if known, ok := p.channels[string(name)]; ok {
 		return known
 	}
 	return string(name)
-}
-
-// readBulk reads a bulk string. If the string is longer than [MaxMessage], it returns the
-// first MaxMessage+1 bytes and discards the rest: the message will be dropped.
-func (p *pubsubConn) readBulk() ([]byte, error) {
-	n, err := p.readCount('$')
-	if err != nil || n < 0 {
-		return nil, err
-	}
-	text := make([]byte, min(n, MaxMessage+1))
-	if _, err := io.ReadFull(p.reader, text); err != nil {
-		return nil, err
-	}
-	_, err = p.reader.Discard(n - len(text) + len("\r\n"))
-	return text, err
-}
-
-// readCount reads a line that consists of a RESP type mark, such as $, and a number.
-func (p *pubsubConn) readCount(mark byte) (int, error) {
-	line, err := p.readLine()
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(string(line[1:]))
-	if line[0] != mark || err != nil {
-		return 0, fmt.Errorf("redis sent %.40q where %q was expected", line, mark)
-	}
-	return n, nil
-}
-
-// readLine reads a line. It returns an error reply of Redis as a [link.ReplyError].
-func (p *pubsubConn) readLine() ([]byte, error) {
-	line, err := p.reader.ReadSlice('\n')
-	if err != nil {
-		return nil, err
-	}
-	if len(line) < 3 || line[len(line)-2] != '\r' {
-		return nil, errors.New("redis sent an empty line")
-	}
-	line = line[:len(line)-2]
-	if line[0] == '-' {
-		return nil, link.ReplyError(line[1:])
-	}
-	return line, nil
 }

@@ -151,7 +151,7 @@ func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 	switch {
 	case got.kind == "subscribe":
 		b.confirmSubscription(handlers, got.channel)
-	case got.kind != "message":
+	case got.kind != messageEvent:
 	case got.channel == b.keys.Beacon(): // it only ends the silence, which markHeard has done
 	default:
 		if hints := b.hintsOf(got.channel); hints != nil {

@@ -159,10 +159,8 @@ func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
 	if err := e.cfg.Bus.Post(ctx, c.message(node), w.sent); err != nil {
 		return Response{}, sendError(err, node)
 	}
-	timeout, stop := e.timeout(ctx)
-	defer stop()
-	doubt := time.NewTimer(modeDoubt)
-	defer doubt.Stop()
+	timer := e.newTimer(ctx)
+	defer timer.Stop()
 	var modes <-chan map[string]link.Mode
 	for {
 		select {
@@ -171,11 +169,12 @@ func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
 				return Response{From: o.from}, o.value.err
 			}
 			return Response{From: o.from, Value: o.value.value}, nil
-		case <-timeout:
-			return Response{}, &Error{Code: ErrTimeout, Node: node}
 		case <-ctx.Done():
 			return Response{}, contextError(ctx, node)
-		case <-doubt.C:
+		case <-timer.C:
+			if timer.isTimeout() {
+				return Response{}, &Error{Code: ErrTimeout, Node: node}
+			}
 			modes = e.askModes(ctx)
 		case known := <-modes:
 			if err := e.unheard(known, node); err != nil {
@@ -185,14 +184,36 @@ func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
 	}
 }
 
-// timeout returns the timer of a call whose context has no deadline, and nil for a context
-// that has one.
-func (e *Endpoint) timeout(ctx context.Context) (<-chan time.Time, func() bool) {
-	if _, bounded := ctx.Deadline(); bounded {
-		return nil, func() bool { return false }
+// callTimer fires after modeDoubt, and then, if the call's context has no deadline, at the
+// endpoint's timeout. Two timers would cost each call twice as much.
+type callTimer struct {
+	*time.Timer
+	left    time.Duration // from when the timer fires next until the timeout
+	bounded bool          // the context has a deadline
+}
+
+func (e *Endpoint) newTimer(ctx context.Context) callTimer {
+	t := callTimer{}
+	first := modeDoubt
+	if _, t.bounded = ctx.Deadline(); !t.bounded {
+		first = min(first, e.cfg.Timeout)
+		t.left = e.cfg.Timeout - first
 	}
-	timer := time.NewTimer(e.cfg.Timeout)
-	return timer.C, timer.Stop
+	t.Timer = time.NewTimer(first)
+	return t
+}
+
+// isTimeout reports whether the timer has fired for the timeout, and otherwise sets it for that.
+func (t *callTimer) isTimeout() bool {
+	if t.bounded {
+		return false
+	}
+	if t.left == 0 {
+		return true
+	}
+	t.Reset(t.left)
+	t.left = 0
+	return false
 }
 
 // prepare returns the call of a request and the id of the node that it goes to, "" for all

@@ -98,10 +98,8 @@ func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
 	if err := e.cfg.Bus.Post(ctx, c.message(""), g.sent); err != nil {
 		return nil, sendError(err, "")
 	}
-	timeout, stop := e.timeout(ctx)
-	defer stop()
-	doubt := time.NewTimer(modeDoubt)
-	defer doubt.Stop()
+	timer := e.newTimer(ctx)
+	defer timer.Stop()
 	var modes <-chan map[string]link.Mode
 	again := time.NewTicker(membersInterval)
 	defer again.Stop()
@@ -109,14 +107,15 @@ func (e *Endpoint) doAll(ctx context.Context, r Request) ([]Verdict, error) {
 		select {
 		case err := <-g.ends:
 			return g.verdicts(), err
-		case <-timeout:
-			return g.verdicts(), nil
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return g.verdicts(), nil
 			}
 			return nil, contextError(ctx, "")
-		case <-doubt.C:
+		case <-timer.C:
+			if timer.isTimeout() {
+				return g.verdicts(), nil
+			}
 			modes = e.askModes(ctx)
 		case known := <-modes:
 			g.dropDeaf(known, e.deaf)

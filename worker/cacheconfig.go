@@ -5,11 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
-
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // CacheConfig configures the nodes' access to the cluster's cache. It has to be the same in
@@ -47,13 +43,9 @@ func (c CacheConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// open returns a cache with the configuration. holder is the incarnation that holds the
-// locks taken through it; the observer may be nil.
-func (c CacheConfig) open(
-	client *redis.Client, keys link.Keys, holder string, o cache.Observer, reports *link.Reports, log zerolog.Logger,
-) *cache.Cache {
-	return cache.New(cache.Config{
-		Client: client, Keys: keys, Holder: holder, Near: c.Near, Reports: reports, Log: log,
-		Preset: c.Preset, CachePrefix: c.CachePrefix, LockPrefix: c.LockPrefix, Observer: o,
-	})
+// open returns a cache with the configuration. with has the rest: what differs between the
+// caches of a process.
+func (c CacheConfig) open(with cache.Config) *cache.Cache {
+	with.Near, with.Preset, with.CachePrefix, with.LockPrefix = c.Near, c.Preset, c.CachePrefix, c.LockPrefix
+	return cache.New(with)
 }

@@ -146,7 +146,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	reports := link.NewReports(cfg.Log)
 	c.directory.OnAlien = reports.Alien
 	reports.Observer = cfg.Observer
-	c.Cache = cfg.Cache.open(c.redis, keys, id, cfg.Observer, reports, cfg.Log)
+	c.Cache = cfg.Cache.open(cache.Config{Client: c.redis, Keys: keys, Holder: id, Observer: cfg.Observer, Reports: reports, Log: cfg.Log})
 	if cfg.App == nil {
 		c.Tasks = tasks.NewClient(ctx, c.redis, keys, nil)
 	} else {
@@ -223,6 +223,9 @@ func (c *Client) Close() error {
 			c.Cache.Close()
 		}
 		c.served.Wait()
+		if c.Bus != nil {
+			c.Bus.Close()
+		}
 		c.err = errors.Join(c.redis.Close(), c.subscriber.Close())
 	})
 	return c.err

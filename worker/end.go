@@ -96,6 +96,7 @@ func (n *Node) close() {
 		n.host.endpoints.remove(n.api.RPC)
 		n.api.Tasks.Close()
 		n.api.Cache.Close()
+		n.api.Bus.Close()
 	}
 	if n.conns != nil {
 		_ = n.conns.Close()

@@ -57,7 +57,9 @@ type Host struct {
 	client       *redis.Client // joins, hand-overs, delayed tasks
 	heart        *redis.Client // heartbeats and probes alone, so that nothing holds them up
 	listener     *redis.Client
-	sender       *redis.Client // enqueues of all nodes
+	sender       *redis.Client // enqueues, cache requests and messages of all nodes
+	batcher      *cache.Batcher
+	outbox       *redisbus.Outbox
 	tasks        *tasks.Client // which the nodes' clients are branches of
 	keys         link.Keys
 	directory    membership.Directory
@@ -120,7 +122,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if h.listener, err = link.OpenClient(cfg.Redis, "stellar:host:subscriber"); err != nil {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close())
 	}
-	if h.sender, err = link.OpenClient(cfg.Redis, "stellar:host:enqueues"); err != nil {
+	if h.sender, err = link.OpenClient(cfg.Redis, "stellar:host:sender"); err != nil {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close(), h.listener.Close())
 	}
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys, OnAlien: h.reports.Alien}
@@ -128,7 +130,8 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.inboxes = redisbus.NewInboxes(h.directory.Inbox, inboxAge)
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
-	h.cache = cfg.Cache.open(h.client, h.keys, "", nil, h.reports, cfg.Log)
+	h.batcher, h.outbox = cache.NewBatcher(h.sender), redisbus.NewOutbox(h.sender)
+	h.cache = cfg.Cache.open(cache.Config{Client: h.client, Batcher: h.batcher, Keys: h.keys, Reports: h.reports, Log: cfg.Log})
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
 	h.mover.Warnings = &h.warnings
@@ -188,7 +191,7 @@ func (h *Host) Open(ctx context.Context) error {
 	h.probe.answered()
 	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
-	cfg.Publisher, cfg.Subscriber, cfg.Identity = h.client, h.listener, redisbus.Identity{ID: id}
+	cfg.Publisher, cfg.Subscriber, cfg.Outbox, cfg.Identity = h.client, h.listener, h.outbox, redisbus.Identity{ID: id}
 	cfg.DropWarnings = h.dropWarnings
 	cfg.InboxOnly, cfg.SharedInbox, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer =
 		true, hostsInbox, h.log, h.reports, h.beacons, h.cfg.Observer
@@ -257,5 +260,6 @@ func (h *Host) Close(wait time.Duration) error {
 	if h.tasks != nil {
 		h.tasks.Close()
 	}
+	h.outbox.Close()
 	return errors.Join(h.client.Close(), h.heart.Close(), h.listener.Close(), h.sender.Close())
 }

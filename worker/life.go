@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -86,8 +87,8 @@ func (n *Node) openBase(base *group.Group) error {
 	a := &API{Incarnation: n.lease.Incarnation, Log: n.log}
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
-	cfg.Publisher, cfg.Subscriber, cfg.Identity, cfg.Inboxes = n.conns.Client, n.conns.Subscriber, n.identity(), h.inboxes
-	cfg.DropWarnings = h.dropWarnings
+	cfg.Publisher, cfg.Subscriber, cfg.Outbox, cfg.Identity = n.conns.Client, n.conns.Subscriber, h.outbox, n.identity()
+	cfg.Inboxes, cfg.DropWarnings = h.inboxes, h.dropWarnings
 	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.cfg.Observer
 	wrap := &h.cfg.App.middleware
 	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
@@ -95,7 +96,10 @@ func (n *Node) openBase(base *group.Group) error {
 	if err != nil {
 		return err
 	}
-	a.Cache = h.cfg.Cache.open(n.conns.Client, h.keys, n.lease.Incarnation.String(), h.cfg.Observer, h.reports, n.log)
+	a.Cache = h.cfg.Cache.open(cache.Config{
+		Client: n.conns.Client, Batcher: h.batcher, Keys: h.keys, Holder: n.lease.Incarnation.String(),
+		Observer: h.cfg.Observer, Reports: h.reports, Log: n.log,
+	})
 	a.Tasks = h.tasks.Branch(context.WithoutCancel(base.Context()), n.conns.Client)
 	a.Tasks.Observe(h.cfg.Observer)
 	a.Tasks.Report(h.reports)

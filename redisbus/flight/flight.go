@@ -6,6 +6,7 @@ package flight
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 )
@@ -136,6 +137,8 @@ func (q *Queue[T]) sendAll(ctx context.Context, flight []Item[T]) {
 		for i := range flight {
 			close(flight[i].done)
 		}
+		// The callers run first, so that what they ask for next comes along.
+		runtime.Gosched()
 	}
 }
 

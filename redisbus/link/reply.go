@@ -94,6 +94,10 @@ func replyError(err error) error {
 	return Explain(err)
 }
 
+// ReplyTo returns the reply of one field, such as a part of a reply that answers several
+// callers.
+func ReplyTo(field any) Reply { return Reply{bare: field} }
+
 // IsNil reports whether the script returned nothing.
 func (r Reply) IsNil() bool { return r.fields == nil && r.bare == nil }
 

@@ -8,6 +8,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"unicode/utf8"
@@ -224,14 +225,31 @@ func (s *scanner) text() (inner []byte, plain bool, err error) {
 			}
 		case c < 0x20:
 			return nil, false, ErrSyntax
-		default:
-			if c >= utf8.RuneSelf {
-				plain = false
-			}
+		case c >= utf8.RuneSelf:
+			plain = false
 			s.at++
+		default:
+			s.at += plainLength(s.data[s.at:])
 		}
 	}
 	return nil, false, ErrSyntax
+}
+
+// plainLength returns how many bytes at the beginning of text may stand in a string as they
+// are and are ASCII; it may stop sooner, but not before the first byte, which is one of them.
+func plainLength(text []byte) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	n := 0
+	for ; len(text)-n >= 8; n += 8 {
+		eight := binary.LittleEndian.Uint64(text[n:])
+		controls, quotes, slashes := eight-ones*0x20, eight^ones*'"', eight^ones*'\\'
+		// A byte's top bit gets set where the byte is below the number that is subtracted, or
+		// wrongly behind such a byte.
+		if special := eight | controls | (quotes-ones)&^quotes | (slashes-ones)&^slashes; special&tops != 0 {
+			break
+		}
+	}
+	return max(n, 1)
 }
 
 func (s *scanner) escape() bool {
@@ -309,7 +327,7 @@ func (k *keys) add(key []byte, plain, fold bool) bool {
 		return k.remember(key, fold)
 	}
 	for _, other := range k.few[:k.n] {
-		if fold && bytes.EqualFold(other, key) || bytes.Equal(other, key) {
+		if len(other) == len(key) && (bytes.Equal(other, key) || fold && bytes.EqualFold(other, key)) {
 			return false
 		}
 	}

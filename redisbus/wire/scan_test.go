@@ -153,3 +153,18 @@ func FuzzScan(f *testing.F) {
 		}
 	})
 }
+
+// The scanner looks at eight bytes at once: each byte at each place of them.
+func TestEveryByteInAStringIsJudgedWhereverItStands(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				text := bytes.Repeat([]byte{'x'}, length)
+				text[at] = byte(c)
+				value := append(append([]byte{'"'}, text...), '"')
+				valid := utf8.Valid(value) && json.Valid(value)
+				require.Equal(t, valid, wire.Check(value, 0) == nil, "%q", value)
+			}
+		}
+	}
+}

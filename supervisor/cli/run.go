@@ -49,6 +49,9 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	if err != nil {
 		return err
 	}
+	for _, remark := range p.Remarks {
+		log.Warn().Msg(remark)
+	}
 	for _, err := range p.Momentary {
 		if errors.Is(err, service.ErrNoReader) { // the others end the set, with an error
 			e.Notef("%v: the lines of the log are lost until somebody does", err)

@@ -1,18 +1,24 @@
--- fast/load: the common case of load.lua: loads an entry and records the read.
--- KEYS 1 entry
--- Returns the entry before the read was recorded | nil (no entry) | {'EXPIRED'}
-local entry = KEYS[1]
-
-local raw = redis.call('GET', entry)
-if not raw then
-  return nil
+-- fast/load: the common case of load.lua, for one or more entries: loads them and records
+-- the reads.
+-- KEYS 1.. entries
+-- Returns {'OK', for each entry what it was before the read was recorded, nil (no entry), or
+--         0 (another case: use load.lua)}
+local at, values, size = cache_digits(), {}, 0
+for i, entry in ipairs(KEYS) do
+  -- What the script returns is copied while Redis serves nobody else: after 256 KiB the
+  -- entries that are left are another case.
+  local raw = size < 262144 and redis.pcall('GET', entry)
+  if type(raw) == 'string' then
+    local expires = string.sub(raw, 27, 39)
+    if #raw < 55 or expires <= at and expires ~= '0000000000000' then -- digits of the same length
+      raw = 0
+    else
+      size = size + #raw
+      redis.pcall('SETRANGE', entry, 13, at) -- pcall: at maxmemory the read is not recorded, but the load works
+    end
+  elseif raw or size >= 262144 then
+    raw = 0
+  end
+  values[i] = raw
 end
-if #raw < 55 then
-  return raw -- not an entry: the caller finds it malformed
-end
-local at, expires = cache_digits(), string.sub(raw, 27, 39)
-if expires <= at and expires ~= '0000000000000' then -- digits of the same length
-  return {'EXPIRED'}
-end
-redis.pcall('SETRANGE', entry, 13, at) -- pcall: at maxmemory the read is not recorded, but the load works
-return raw
+return {'OK', values}

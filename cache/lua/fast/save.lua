@@ -1,19 +1,26 @@
--- fast/save: the common case of save.lua: no lock, no token, no condition.
--- KEYS 1 entry  2 its lock
--- ARGV 1 value  2 ms that the entry lives, 0 for ever  3 the sum of ARGV 2 and the ms
---      to keep it stale  4 new version
--- Returns 1 | {'ELSE'} (another case: use save.lua)
-local entry, lock = KEYS[1], KEYS[2]
-local value, ttl, whole, version = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- fast/save: the common case of save.lua, for one or more entries of the same lifetime: no
+-- lock, no token, no condition.
+-- KEYS 1.. entries, then their locks in the same order
+-- ARGV 1 ms that the entries live, 0 for ever  2 the sum of ARGV 1 and the ms to keep them
+--      stale  3.. for each entry its new version and its value
+-- Returns {'OK', for each entry 1 or 0 (another case: use save.lua)}
+local ttl, whole, many = ARGV[1], ARGV[2], #KEYS / 2
 
-if redis.call('EXISTS', lock) == 1 then
-  return {'ELSE'}
+local locked = redis.call('EXISTS', unpack(KEYS, many + 1)) > 0
+local at, saved = cache_digits(), {}
+local head = at .. '0000000000000' .. (ttl == '0' and '0000000000000' or string.format('%013.0f', at + ttl))
+for i = 1, many do
+  local entry = KEYS[i]
+  if locked and redis.call('EXISTS', KEYS[many + i]) == 1 or type(redis.pcall('STRLEN', entry)) ~= 'number' then
+    saved[i] = 0 -- locked, or a list
+  else
+    saved[i] = 1
+    local value = head .. ARGV[2 * i + 1] .. ARGV[2 * i + 2]
+    if ttl == '0' then
+      redis.call('SET', entry, value)
+    else
+      redis.call('PSETEX', entry, whole, value)
+    end
+  end
 end
-redis.call('STRLEN', entry) -- fails with WRONGTYPE if the key is a list
-local at = cache_digits()
-if ttl == '0' then
-  redis.call('SET', entry, at .. '00000000000000000000000000' .. version .. value)
-else
-  redis.call('SET', entry, at .. '0000000000000' .. string.format('%013.0f', at + ttl) .. version .. value, 'PX', whole)
-end
-return 1
+return {'OK', saved}

@@ -1,13 +1,18 @@
--- fast/unlock: the common case of unlock.lua: the token holds the lock and nobody
--- waits for it.
--- KEYS 1 lock  2 index of the holder's locks
--- ARGV 1 '0' and the token, as they stand in the lock's record
--- Returns 1 | {'ELSE'} (another case: use unlock.lua)
-local lock, index = KEYS[1], KEYS[2]
-
-if redis.call('GETRANGE', lock, 29, -1) ~= ARGV[1] then
-  return {'ELSE'}
+-- fast/unlock: the common case of unlock.lua, for one or more locks: the token holds the
+-- lock and nobody waits for it.
+-- KEYS 1 index of the holder's locks  2.. locks
+-- ARGV 1.. for each lock '0' and the token, as they stand in the lock's record
+-- Returns {'OK', for each lock 1 or 0 (another case: use unlock.lua)}
+local freed, ours = {}, {}
+for i, record in ipairs(redis.call('MGET', unpack(KEYS, 2))) do
+  if record and string.sub(record, 30) == ARGV[i] then
+    freed[i], ours[#ours + 1] = 1, KEYS[i + 1]
+  else
+    freed[i] = 0
+  end
 end
-redis.call('DEL', lock)
-redis.call('SREM', index, lock)
-return 1
+if #ours > 0 then
+  redis.call('SREM', KEYS[1], unpack(ours))
+  redis.call('DEL', unpack(ours))
+end
+return {'OK', freed}

@@ -158,6 +158,9 @@ func ExplainUsage(_ context.Context, cmd *urfave.Command, err error, _ bool) err
 		if variable, secret := secretFlags[name]; secret {
 			return Usagef("unknown flag --%s: secrets do not belong on the command line: set %s or %s_FILE", name, variable, variable)
 		}
+		if cmd.ArgsUsage != "" {
+			more += "; put -- before arguments that begin with -"
+		}
 		if like := link.Nearest(name, flagNames(cmd)); like != "" {
 			return Usagef("unknown flag --%s: did you mean --%s? (%s)", name, like, more)
 		}

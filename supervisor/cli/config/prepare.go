@@ -25,6 +25,8 @@ type Prepared struct {
 	// process, perhaps the one which the configuration is for, has the pidfile or the address
 	// of the health pages; nobody reads the log's pipe.
 	Momentary []error
+	// Remarks are on what may be meant so, such as a secret that others can read.
+	Remarks []string
 }
 
 // Prepare makes the app with newApp, registers the tasks of the configuration file with
@@ -39,6 +41,7 @@ func (s *Settings) Prepare(ctx context.Context, newApp func() (*worker.App, erro
 		also(err)
 	}
 	alsoMomentary(s.checkFiles())
+	p.Remarks = s.exposedSecrets()
 	p.App, err = newApp()
 	if p.App == nil && err == nil {
 		err = errors.New("the program has no app: its App returned nil")

@@ -63,6 +63,9 @@ func check(ctx context.Context, e *cluster.Env, newApp func() (*worker.App, erro
 	if err := trial.Run(ctx, args); err != nil {
 		return config.As(config.ErrInvalid, err)
 	}
+	for _, remark := range prepared.Remarks {
+		e.Notef("%s", remark)
+	}
 	for _, err := range prepared.Momentary {
 		e.Notef("%v (no mistake of the configuration, but so at the moment)", err)
 	}

@@ -191,21 +191,22 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 	}
 	require.Equal(m.t, expected, ids, "%s claims %d", a.name, want)
 	idle, was := len(ids) < want, before.idle || before.tends
-	require.Equal(m.t, idle, s.idle || s.tends)
 	if s.list != "" {
+		require.Equal(m.t, idle, s.idle)
 		m.spec.claimed(a.name, []string{"@" + s.list}, again, was, idle)
 		m.spec.passOn(again || idle, s.cfg.Queues)
 		return
 	}
-	tends, again := flat && a.tend && idle && len(ids) > 0 && m.spec.tends(a.name, s.cfg.Queues), again
+	tends := flat && a.tend && idle && len(ids) > 0 && m.spec.tends(a.name, s.cfg.Queues)
 	require.Equal(m.t, tends, s.tends)
 	if !tends && was {
 		for _, q := range s.cfg.Queues {
-			if m.spec.untend(q, a.name) && idle {
-				again = false // the lost answer was that it tends
+			if m.spec.untend(q, a.name) && again {
+				idle = false // the lost answer was that it tends
 			}
 		}
 	}
+	require.Equal(m.t, idle, s.idle || s.tends)
 	m.spec.claimed(a.name, s.cfg.Queues, again, was, idle && !tends)
 	m.spec.passOn(idle, s.cfg.Queues)
 }

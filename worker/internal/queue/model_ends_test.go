@@ -136,16 +136,18 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			h.On++
 		}
 	}
+	for queue := range strings.FieldsSeq(i.Queues) {
+		s.untend(queue, name)
+		delete(s.Idle[queue], name)
+		if s.pending(queue) {
+			s.touched[queue] = true
+		}
+	}
+	if i.List != "" {
+		delete(s.Idle["@"+i.List], name)
+	}
 	if h.Left == 0 {
-		for queue := range strings.FieldsSeq(i.Queues) {
-			if s.untend(queue, name) && s.pending(queue) {
-				s.touched[queue] = true
-			}
-		}
 		i.Claim, i.Commit, i.Refused, i.Queues, i.List, i.Solo, i.Quiet, i.Asked = 0, 0, nil, "", "", "", false, false
-		for _, idle := range s.Idle {
-			delete(idle, name)
-		}
 	}
 	return h
 }

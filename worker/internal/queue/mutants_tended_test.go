@@ -34,10 +34,13 @@ var tendedMutants = []mutant{
 	{"work", "local waits = idle and not tends", "local waits = idle"},
 	{"work", "tends and 2 or waits", "waits"},
 	{"claim", "tended = untend(ARGV[i], incarnation) or tended", ""},
-	{"claim", " or tended and idle then", " then"},
+	{"claim", " and not (again and tended)", ""},
+	{"claim", " and not (again and tended)", " and not tended"},
 	{"resign", "  untend(ARGV[i], ARGV[1])\n", ""},
-	{"takeover", "untend(queue, incarnation) and pending(queue)", "false"},
-	{"takeover", "untend(queue, incarnation) and pending(queue)", "untend(queue, incarnation)"},
+	{"takeover", "  untend(queue, incarnation)\n", ""},
+	{"takeover", "if pending(queue) then touched", "if left == 0 and pending(queue) then touched"},
+	{"takeover", "if pending(queue) then touched", "if false then touched"},
+	{"takeover", "if pending(queue) then touched", "if true then touched"},
 	{"clear", "  redis.pcall('HDEL', key('tended'), queue)\n", ""},
 }
 
@@ -105,22 +108,23 @@ var tendedCases = map[string]func(*machine){
 		m.take(a, 1)
 		require.Empty(m.t, m.spec.Idle["a"])
 	},
-	"a tender whose answer was lost idles": func(m *machine) {
+	"a tender whose answer was lost looks again": func(m *machine) {
 		a := m.worker()
 		m.enqueueOne(1, draft{})
 		a.tend = true
 		before := *a.session
 		m.take(a, 9)
 		before.lost, before.tends = 9, true
+		m.enqueueOne(1, draft{}) // nobody is told
 		m.step(func() { m.claimAs(a, &before, 9) })
-		require.Len(m.t, m.spec.Idle["a"], 1)
-		m.enqueueOne(1, draft{})
+		require.False(m.t, before.Idle())
 		require.Empty(m.t, m.spec.Idle["a"])
 	},
 	"a tender that claims with the other script idles": func(m *machine) {
 		a := m.tender()
+		m.enqueueOne(1, draft{})
 		a.session.others = 1
-		m.take(a, 9)
+		require.Len(m.t, m.take(a, 9), 1)
 		m.enqueueOne(1, draft{})
 		require.Empty(m.t, m.spec.Idle["a"])
 	},
@@ -154,6 +158,15 @@ var tendedCases = map[string]func(*machine){
 			m.step(func() { m.takeOverOf(a, Remains{}) })
 			require.Equal(m.t, pending, len(m.spec.Idle["a"]) == 0)
 		}
+	},
+	"a tender that is over while its handler runs on": func(m *machine) {
+		a := m.tender()
+		m.worker()
+		m.enqueueOne(1, draft{})
+		require.Len(m.t, m.spec.Idle["a"], 1)
+		m.step(func() { m.setLease(a.name, -m.spec.Now) })
+		m.step(func() { m.takeOverOf(a, Remains{Running: m.owned(a.name)}) })
+		require.Empty(m.t, m.spec.Idle["a"])
 	},
 	"a queue that is tended stays in the index": func(m *machine) {
 		m.tender()

@@ -33,6 +33,10 @@ const closedMemory = time.Minute
 // parts of one call are stored in their order nevertheless, whichever connection brings them.
 const window = 2
 
+// lateAfter is how long a part waits for a batch to be answered before another one flies beside
+// it, full or not: that batch may have met a broken connection, or need several tries.
+const lateAfter = 20 * time.Millisecond
+
 // Producer stores tasks in numbered batches. Redis stores each batch once, however often
 // it is sent. Calls made while a batch is in flight share the next batch, whichever
 // [Caller] they come from: the nodes of a process share a producer. Make one with
@@ -55,9 +59,10 @@ type Producer struct {
 
 	mu      sync.Mutex
 	waiting []*submission
-	senders int      // at most window
-	flying  []*batch // in flight, oldest first
-	sent    uint64   // the number of the last batch
+	senders int         // at most window
+	flying  []*batch    // in flight, oldest first
+	sent    uint64      // the number of the last batch
+	late    *time.Timer // calls help, lateAfter since the oldest waiting part came, more or less
 }
 
 // NewProducer returns a producer that works until ctx ends or [Producer.Close] is called.
@@ -122,9 +127,9 @@ func (c *Caller) split(ctx context.Context, all []Task) []*submission {
 }
 
 // post adds a part to the waiting ones. If no sender runs, or fewer than window do and a batch
-// can be filled, it starts a sender; otherwise a running sender takes the part with its next batch. An idle caller,
-// which would only wait for the part, sends it on its own goroutine when no other part
-// waits.
+// can be filled, it starts a sender; otherwise a running sender takes the part with its next
+// batch, or help does. An idle caller, which would only wait for the part, sends it on its own
+// goroutine when no other part waits.
 func (p *Producer) post(s *submission, idle bool) {
 	p.mu.Lock()
 	if p.ctx.Err() != nil || s.caller.ctx.Err() != nil { // the caller's ends a moment after p.ctx
@@ -134,6 +139,9 @@ func (p *Producer) post(s *submission, idle bool) {
 	}
 	p.waiting = append(p.waiting, s)
 	free := p.senders == 0 || p.senders < window && p.fills()
+	if !free && len(p.waiting) == 1 {
+		p.helpLater()
+	}
 	var own *batch
 	if free {
 		p.senders++
@@ -221,7 +229,33 @@ func (p *Producer) leave(b *batch) (more bool) {
 	}
 	p.senders--
 	p.active.Done()
+	if len(p.waiting) > 0 {
+		p.helpLater()
+	}
 	return false
+}
+
+// helpLater has help called after lateAfter. The caller holds p.mu.
+func (p *Producer) helpLater() {
+	if p.late == nil {
+		p.late = time.AfterFunc(lateAfter, p.help)
+	} else {
+		p.late.Reset(lateAfter)
+	}
+}
+
+// help sends the parts that have waited for too long.
+func (p *Producer) help() {
+	p.mu.Lock()
+	late := len(p.waiting) > 0 && p.senders < window && p.ctx.Err() == nil
+	if late {
+		p.senders++
+		p.active.Add(1)
+	}
+	p.mu.Unlock()
+	if late {
+		p.sendAll()
+	}
 }
 
 // next makes a batch of as many waiting parts as fit. It drops parts whose callers gave

@@ -201,13 +201,14 @@ func (r *Runner) want(ctx, work context.Context) (int, bool) {
 		}
 		if r.claims == claimFree && !r.tending.rests {
 			room, worthwhile := r.room()
-			if r.tending.on && room == 0 {
+			lost := r.session.Lost() // then there was room for what Redis may have given
+			if r.tending.on && room == 0 && !lost {
 				return 0, true
 			}
 			// A commit that is about to be sent takes the claim along.
-			if room >= worthwhile && (len(r.unsent) == 0 || r.sending > 0) {
+			if (lost || room >= worthwhile) && (len(r.unsent) == 0 || r.sending > 0) {
 				r.takeClaim()
-				return room, true
+				return max(room, 1), true
 			}
 		}
 		r.changed.Wait()

@@ -166,6 +166,8 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 	next := soon
 	if w.Claimed {
 		next = r.outlook(true)
+	} else if r.session.Tends() {
+		next = tends // until a claim, or if there is no room a resignation, tells Redis otherwise
 	}
 	r.endClaim(next)
 	if r.quiet.Load() { // since the claim began

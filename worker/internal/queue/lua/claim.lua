@@ -28,7 +28,7 @@ if number ~= last and number ~= last + 1 then return {'GAP', int(last)} end
 local again = number == last
 if list and not again and redis.call('EXISTS', key('serves:' .. list)) == 0 then return {'UNKNOWN'} end
 
--- What work.lua has begun: it may have been the answer that was lost.
+-- What work.lua has begun, maybe in the claim whose answer was lost.
 local tended = false
 if ARGV[4] == '1' then
   for i = 6, served do tended = untend(ARGV[i], incarnation) or tended end
@@ -218,8 +218,10 @@ if not again then each('HSET', owned, own) end
 if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', known_ids) end -- the node ends them now
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
-local idle = not full()
-if not again and (idle or ARGV[4] == '1') or tended and idle then note_idle(idle) end
+-- Nobody was told of the tasks that came since the claim whose answer was lost if it began to
+-- tend: it does not idle, but looks again.
+local idle = not full() and not (again and tended)
+if not again and (idle or ARGV[4] == '1') then note_idle(idle) end
 flush()
 if not idle then -- there may be more: whoever idles takes it
   for i = 6, served do

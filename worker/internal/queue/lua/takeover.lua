@@ -90,14 +90,13 @@ for i, id in ipairs(ids) do
     end
   end
 end
-if left == 0 then
-  local queues, list = unpack(redis.call('HMGET', stream, 'queues', 'list'))
-  if list and fits(key('idlers:' .. list), 'set') then redis.call('SREM', key('idlers:' .. list), incarnation) end
-  for queue in string.gmatch(queues or '', '%S+') do
-    if untend(queue, incarnation) and pending(queue) then touched[queue] = true end
-    if fits(key('idle:' .. queue), 'set') then redis.call('SREM', key('idle:' .. queue), incarnation) end
-  end
-  redis.call('DEL', key(owned), stream)
+local queues, list = unpack(redis.call('HMGET', stream, 'queues', 'list'))
+if list and fits(key('idlers:' .. list), 'set') then redis.call('SREM', key('idlers:' .. list), incarnation) end
+for queue in string.gmatch(queues or '', '%S+') do
+  untend(queue, incarnation)
+  if fits(key('idle:' .. queue), 'set') then redis.call('SREM', key('idle:' .. queue), incarnation) end
+  if pending(queue) then touched[queue] = true end -- it tended these tasks, or was woken for them
 end
+if left == 0 then redis.call('DEL', key(owned), stream) end
 flush()
 return with_ended({'OK', moved, quarantined, left, cancelled})
