@@ -2,10 +2,14 @@ package internal_test
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
@@ -21,7 +25,7 @@ import (
 // rights are all that a Redis user of the namespace "stellar" needs, as the
 // documentation gives them.
 const rights = "~{stellar}:* resetchannels &stellar &stellar:* &{stellar}:* &__redis__:invalidate " +
-	"-@all +@connection +@pubsub +@transaction +@read +@write -@dangerous +eval +evalsha +time"
+	"-@all +@connection +@pubsub +@transaction +@read +@write -@dangerous -@scripting -pubsub -randomkey -dbsize +eval +evalsha +time"
 
 func TestTheDocumentedRightsSuffice(t *testing.T) {
 	server := redistest.Start(t)
@@ -111,4 +115,104 @@ func TestAMissingRightIsSaidAtTheStart(t *testing.T) {
 			require.Zero(t, set.Report().Crashes)
 		})
 	}
+}
+
+func TestTheManualHasTheTestedRights(t *testing.T) {
+	text, err := os.ReadFile("../supervisor/cli/manual/connect.md")
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(strings.Fields(string(text)), " "), rights)
+}
+
+// harmless are the commands that the user has and that reach no key or channel: those of its own
+// connection and transaction, and what tells nothing of others but the names of their keys.
+var harmless = strings.Fields("echo ping hello auth reset quit select readonly readwrite asking wait time lolwut scan eval evalsha " +
+	"multi exec discard unwatch unsubscribe punsubscribe sunsubscribe")
+
+// TestTheDocumentedRightsAllowNothingElse walks all commands of the server. The user may not run
+// what is not in the categories, and none of the others on a key or channel of another tenant.
+func TestTheDocumentedRightsAllowNothingElse(t *testing.T) {
+	server := redistest.Start(t)
+	words := []any{"acl", "setuser", "worker", "on", ">a password of its own"}
+	for word := range strings.FieldsSeq(rights) {
+		words = append(words, word)
+	}
+	server.Do(t, words...)
+	server.Do(t, "set", "other", "theirs")
+	server.Do(t, "function", "load", "#!lua name=theirs\nredis.register_function('theirs', function() return 1 end)")
+	state := func() (all []any) {
+		for _, look := range [][]any{
+			{"keys", "*"}, {"get", "other"}, {"function", "list", "withcode"}, {"acl", "list"}, {"config", "get", "*"},
+		} {
+			all = append(all, server.Do(t, look...))
+		}
+		return all
+	}
+	before := state()
+	options := *redistest.Client(t, server.Config()).Options()
+	options.CredentialsProviderContext, options.CredentialsProvider = nil, nil
+	options.Username, options.Password, options.PoolSize = "worker", "a password of its own", 1
+	options.ReadTimeout = 10 * time.Second
+	try := func(words ...any) error {
+		o := options
+		c := redis.NewClient(&o) // one for each: some commands change the connection
+		defer func() { _ = c.Close() }()
+		return c.Do(t.Context(), words...).Err()
+	}
+	denied := func(err error) bool {
+		return err != nil && (strings.HasPrefix(err.Error(), "NOPERM") || strings.Contains(err.Error(), "command not allowed"))
+	}
+	tried := 0
+	for _, name := range commandNames(t, server) {
+		if slices.Contains(harmless, name) || strings.HasPrefix(name, "client|") || strings.HasPrefix(name, "command|") {
+			continue
+		}
+		var verb []any
+		for word := range strings.SplitSeq(name, "|") {
+			verb = append(verb, word)
+		}
+		guarded := false
+		for _, args := range [][]any{ // where a key or channel may stand
+			{"other", "other", "other", "other", "other"}, {"other"}, {"other", "1"}, {"other", "other"}, {"other", "other", "1"},
+			{"1", "other"}, {"1", "other", "max"}, {"1", "1", "other", "max"}, {"other", "1", "other"}, {"and", "other", "other"},
+			{"streams", "other", "0"}, {"other", "other", "fromlonlat", "1", "1", "byradius", "1", "m"}, {"group", "g", "c", "streams", "other", "0"}, {},
+		} {
+			tried++
+			guarded = denied(try(append(slices.Clone(verb), args...)...)) || guarded
+		}
+		require.True(t, guarded, "%s is neither forbidden nor bound to the user's keys and channels", name)
+	}
+	require.Greater(t, tried, 1000)
+	for _, attack := range [][]any{
+		{"function", "load", "replace", "#!lua name=theirs\nredis.register_function('theirs', function() return 2 end)"},
+		{"function", "delete", "theirs"}, {"function", "flush"}, {"fcall", "theirs", "0"}, {"script", "flush"}, {"flushall"}, {"flushdb"},
+		{"swapdb", "0", "1"}, {"pubsub", "channels"}, {"randomkey"}, {"client", "list"}, {"client", "kill", "type", "normal"},
+		{"client", "pause", "1000"}, {"config", "set", "maxmemory", "1"}, {"acl", "setuser", "worker", "allkeys"}, {"keys", "*"}, {"monitor"},
+		{"shutdown", "nosave"}, {"publish", "other", "x"}, {"subscribe", "other"}, {"psubscribe", "*"}, {"spublish", "other", "x"},
+		{"eval", "return redis.call('get', 'other')", "0"}, {"eval", "return redis.call('flushall')", "0"},
+	} {
+		err := try(attack...)
+		require.Error(t, err, attack)
+		require.Regexp(t, "NOPERM|can't run this command|can't access|permissions", err.Error(), fmt.Sprint(attack))
+	}
+	require.Equal(t, before, state(), "nothing of the other tenant has changed")
+}
+
+// commandNames returns the names of all commands, and of subcommands as "config|set".
+func commandNames(t *testing.T, server *redistest.Server) (names []string) {
+	t.Helper()
+	all, _ := server.Do(t, "command").([]any)
+	for _, c := range all {
+		fields, _ := c.([]any)
+		name, _ := fields[0].(string)
+		subs, _ := fields[len(fields)-1].([]any)
+		for _, s := range subs {
+			fields, _ := s.([]any)
+			sub, _ := fields[0].(string)
+			names = append(names, sub)
+		}
+		if len(subs) == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }

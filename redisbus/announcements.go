@@ -29,6 +29,7 @@ type Announcements struct {
 	Reports *link.Reports
 
 	client redis.UniversalClient
+	pace   link.Pace // of tries because of announcements, which have no proof
 
 	mu         sync.Mutex
 	topics     map[string]*topic
@@ -307,9 +308,15 @@ func (a *Announcements) Await(
 	defer w.leave(ctx)
 	timer := time.NewTimer(MaxNap)
 	defer timer.Stop()
-	for {
+	for signals := 0; ; {
+		announced := false
 		select {
 		case <-w.signal:
+			// The first signal is the confirmed subscription, or the waiter's turn.
+			if announced = signals > 0; announced && !a.rest(ctx) {
+				continue // ctx or a has ended
+			}
+			signals++
 		case <-timer.C:
 			if !a.mayTry(w) {
 				timer.Reset(MaxNap)
@@ -322,6 +329,9 @@ func (a *Announcements) Await(
 		}
 		nap, err := try()
 		if !again(err) {
+			if announced {
+				a.pace.Refund()
+			}
 			return err
 		}
 		if nap <= 0 {
@@ -329,6 +339,24 @@ func (a *Announcements) Await(
 		}
 		timer.Reset(min(nap, MaxNap))
 	}
+}
+
+// rest waits until the announcement that has come may cause a try. It returns false if ctx or
+// the Announcements end first.
+func (a *Announcements) rest(ctx context.Context) bool {
+	pause := a.pace.Pause()
+	if pause == 0 {
+		return true
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-a.closing:
+	}
+	return false
 }
 
 // mayTry reports whether it is the waiter's turn to try, also without an announcement.

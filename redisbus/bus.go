@@ -30,8 +30,13 @@ type BusConfig struct {
 	// Keys names the cluster's channels.
 	Keys link.Keys
 
-	// Identity is the sender of the bus's messages; its ID names the inbox.
+	// Identity is the sender of the bus's messages; its incarnation names the inbox.
 	Identity Identity
+
+	// Inboxes, when set, are shared by the buses of the process. With them, messages to a node
+	// are meant for one of its lives: their proof covers the incarnation, so that the next life
+	// cannot be made to accept what was recorded. Default: messages to a node go to its id.
+	Inboxes *Inboxes
 
 	// Token authenticates messages (see [Token]). AlsoAccept, when set, is
 	// accepted as well, so that a running cluster can change its token: first
@@ -45,9 +50,10 @@ type BusConfig struct {
 	// return link.ErrUnavailable meanwhile.
 	Learn func(context.Context) (link.Secret, error)
 
-	// TokenKept: Token is the random token that the cluster keeps in Redis (see [Token]).
-	// If Redis loses it, the bus writes it again. If another node has drawn a new token
-	// meanwhile, the bus signs with the new token and accepts the old one as well.
+	// TokenKept: Token is the random token that the cluster keeps in Redis (see [Token]). The
+	// bus looks once a minute. If there is a new token, it signs with that one and
+	// accepts the old one for one minute more. If Redis has lost the token, the bus writes it
+	// again, unless it has Learn.
 	TokenKept bool
 
 	// Mode is how messages prove that their sender knows the token. Default [ModeHMAC].
@@ -81,6 +87,10 @@ type BusConfig struct {
 	// together write one log line when Redis is away. Default: the bus's own, to Log.
 	Reports *link.Reports
 
+	// DropWarnings, when set, are shared by the buses of the process, so that a flood of
+	// messages that all drop is one log line. Default: the bus's own, to Log.
+	DropWarnings *DropWarnings
+
 	// Beacons, when set, are shared by the buses of the process. Default: the bus's own.
 	Beacons *Beacons
 }
@@ -104,11 +114,15 @@ type Bus struct {
 	header     header
 	prover     atomic.Pointer[prover]
 	opening    *lazyToken  // nil if the token was known from the start
-	token      link.Secret // the prover signs with it; only Serve and its maintenance use it
+	checking   sync.Mutex  // held while the token is looked up
+	token      link.Secret // the prover signs with it; guarded by checking once Serve listens
+	also       link.Secret // that is accepted as well
 	tokenKept  bool
 	mode       link.Mode
 	inboxOnly  bool
-	shared     string // the id of the shared inbox, "" for none
+	shared     string   // the id of the shared inbox, "" for none
+	inboxes    *Inboxes // nil: messages to a node go to its id
+	inbox      string   // the channel of the inbox of this incarnation
 	base       func() context.Context
 	log        zerolog.Logger
 	reports    *link.Reports
@@ -164,15 +178,20 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	}
 	b := &Bus{
 		publisher: cfg.Publisher, subscriber: cfg.Subscriber, keys: cfg.Keys, self: cfg.Identity,
-		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, shared: cfg.SharedInbox, base: cfg.BaseContext, log: cfg.Log,
-		token: cfg.Token, tokenKept: cfg.TokenKept, mode: cmp.Or(cfg.Mode, link.ModeHMAC), clock: newClock(),
+		header: newHeader(cfg.Identity), inboxOnly: cfg.InboxOnly, shared: cfg.SharedInbox,
+		inboxes: cfg.Inboxes, inbox: cfg.Keys.Inbox(cfg.Identity.Incarnation),
+		base: cfg.BaseContext, log: cfg.Log,
+		token: cfg.Token, also: cfg.AlsoAccept, tokenKept: cfg.TokenKept, mode: cmp.Or(cfg.Mode, link.ModeHMAC), clock: newClock(),
 		ready: make(chan struct{}), hints: map[string][]func(){},
-		drops:             drops{log: cfg.Log, observer: cfg.Observer, total: map[Drop]uint64{}, logged: map[Drop]uint64{}},
+		drops:             drops{warnings: cfg.DropWarnings, observer: cfg.Observer, total: map[Drop]uint64{}},
 		publishMiddleware: cfg.PublishMiddleware, subscriptionMiddleware: cfg.SubscriptionMiddleware,
 	}
 	b.publish = b.wrapPublish(b.postAndWait)
 	if b.reports = cfg.Reports; b.reports == nil {
 		b.reports = link.NewReports(cfg.Log)
+	}
+	if b.drops.warnings == nil {
+		b.drops.warnings = NewDropWarnings(cfg.Log)
 	}
 	if b.beacons = cfg.Beacons; b.beacons == nil {
 		b.beacons = NewBeacons()

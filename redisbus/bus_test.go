@@ -68,6 +68,19 @@ func start(t testing.TB, cfg link.Config, id string, change ...func(*redisbus.Bu
 	return node{Bus: b, conns: conns, stop: serve(t, b)}
 }
 
+// seal prepares a message and seals it once.
+func seal(ctx context.Context, b interface {
+	Prepare(ctx context.Context, kind string, body any, o redisbus.PublishOptions) (redisbus.Outgoing, error)
+	Seal(ctx context.Context, m redisbus.Outgoing) (channel string, message []byte, err error)
+}, kind string, body any, o redisbus.PublishOptions,
+) (channel string, message []byte, err error) {
+	m, err := b.Prepare(ctx, kind, body, o)
+	if err != nil {
+		return "", nil, err
+	}
+	return b.Seal(ctx, m)
+}
+
 // inbox collects the messages of a type.
 func inbox(b *redisbus.Bus, kind string) <-chan redisbus.Message {
 	got := make(chan redisbus.Message, 10_000)
@@ -137,7 +150,7 @@ func TestMetaTravelsWithEveryKindOfMessage(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 1, n)
 		for _, node := range []string{"", "b"} {
-			channel, sealed, err := a.Seal(t.Context(), "x", 3, redisbus.PublishOptions{Meta: meta, Node: node})
+			channel, sealed, err := seal(t.Context(), a, "x", 3, redisbus.PublishOptions{Meta: meta, Node: node})
 			require.NoError(t, err)
 			require.NoError(t, redistest.Client(t, cfg).Publish(t.Context(), channel, sealed).Err())
 		}
@@ -156,7 +169,7 @@ func TestMetaTravelsWithEveryKindOfMessage(t *testing.T) {
 		bad := redisbus.PublishOptions{Meta: map[string]string{"Tenant": "1"}}
 		_, err = a.PublishWith(t.Context(), "x", nil, bad)
 		require.ErrorIs(t, err, link.ErrMeta)
-		_, _, err = a.Seal(t.Context(), "x", nil, bad)
+		_, _, err = seal(t.Context(), a, "x", nil, bad)
 		require.ErrorIs(t, err, link.ErrMeta)
 		_, err = a.PublishWith(t.Context(), "x", nil, redisbus.PublishOptions{Node: "a b"})
 		require.ErrorIs(t, err, link.ErrName)
@@ -190,10 +203,10 @@ func TestSealedMessageIsDeliveredOnceHoweverOftenItIsPublished(t *testing.T) {
 		a, b := start(t, cfg, "a"), start(t, cfg, "b")
 		got := inbox(b.Bus, "done")
 		c := redistest.Client(t, cfg)
-		channel, first, err := a.Seal(t.Context(), "done", 1, redisbus.PublishOptions{})
+		channel, first, err := seal(t.Context(), a, "done", 1, redisbus.PublishOptions{})
 		require.Equal(t, cfg.Keys().Channel(), channel)
 		require.NoError(t, err)
-		_, second, err := a.Seal(t.Context(), "done", 2, redisbus.PublishOptions{})
+		_, second, err := seal(t.Context(), a, "done", 2, redisbus.PublishOptions{})
 		require.NoError(t, err)
 		for _, payload := range [][]byte{second, first, second, first} {
 			require.NoError(t, c.Publish(t.Context(), cfg.Keys().Channel(), payload).Err())
@@ -254,7 +267,7 @@ func TestPublishRefusesWhatReceiversWouldDrop(t *testing.T) {
 	require.Error(t, a.Publish(ctx, "bad type", nil))
 	_, err := a.Send(ctx, "bad\nnode", "x", nil)
 	require.Error(t, err)
-	_, _, err = a.Seal(ctx, "x", strings.Repeat("x", redisbus.MaxMessage), redisbus.PublishOptions{})
+	_, _, err = seal(ctx, a, "x", strings.Repeat("x", redisbus.MaxMessage), redisbus.PublishOptions{})
 	require.ErrorIs(t, err, redisbus.ErrTooLarge)
 }
 
@@ -264,7 +277,7 @@ func TestTypesThatEndNodesOfOthersAreRefusedWhereOthersListen(t *testing.T) {
 			b, _ := newBus(t, cfg, "a", func(c *redisbus.BusConfig) { c.Mode = mode })
 			for _, kind := range []string{"do", "doResponse", "__proto__", "__defineGetter__"} {
 				err := b.Publish(t.Context(), kind, 1)
-				_, _, sealed := b.Seal(t.Context(), kind, 1, redisbus.PublishOptions{})
+				_, _, sealed := seal(t.Context(), b, kind, 1, redisbus.PublishOptions{})
 				if refuses {
 					require.ErrorIs(t, err, redisbus.ErrReserved, "%s in mode %s", kind, mode)
 					require.ErrorIs(t, sealed, redisbus.ErrReserved)

@@ -39,8 +39,11 @@ func newClock() *clock {
 	return c
 }
 
-func (c *clock) now() time.Time {
-	return time.UnixMicro(c.base.Load()).Add(time.Since(c.start))
+func (c *clock) now() time.Time { return c.at(time.Since(c.start)) }
+
+// at returns the time on Redis's clock of a moment, given as the time since start.
+func (c *clock) at(moment time.Duration) time.Time {
+	return time.UnixMicro(c.base.Load()).Add(moment)
 }
 
 // steady is a time for durations alone: it goes on evenly, whatever clock is stepped.

@@ -23,6 +23,8 @@
 // length, so it is verified before anything is decoded. seq grows by one with
 // every message of the sender on that channel; it reveals replays and losses.
 // Times are on Redis's clock, which every bus reads every few minutes; a message
-// whose sentAt differs by more than a minute from that clock is dropped. meta, sealed
+// whose sentAt differs by more than a minute from that clock is dropped, and one that was sent
+// more than 5 s before the bus's first subscription. Each life of a node has an inbox of its
+// own, so that the proof of a message to a node holds for that life alone. meta, sealed
 // and body are left out when empty; unknown members are ignored, so that versions can mix.
 package redisbus

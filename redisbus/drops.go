@@ -23,7 +23,7 @@ const (
 	DropTwins     Drop = "twins"     // the same key twice
 	DropMalformed Drop = "malformed" // lacks a field, or has one of the wrong kind
 	DropStale     Drop = "stale"     // its time differs by more than a minute from Redis's clock
-	DropReplay    Drop = "replay"    // was delivered before, or is too far behind a later one
+	DropReplay    Drop = "replay"    // was delivered before, is too far behind a later one, or older than this bus
 	DropOverflow  Drop = "overflow"  // a subscription did not keep up
 )
 
@@ -67,38 +67,60 @@ type Observer interface {
 	MessageDropped(reason Drop)
 }
 
-// drops counts dropped messages and logs one line for many.
+// drops counts the dropped messages of a bus.
 type drops struct {
-	log      zerolog.Logger
+	warnings *DropWarnings
 	observer Observer
 
-	mu     sync.Mutex
-	total  map[Drop]uint64
-	logged map[Drop]uint64 // the part of total that has been logged
-	at     time.Time       // of the last log line
+	mu    sync.Mutex
+	total map[Drop]uint64
 }
 
-func (d *drops) count(reason Drop, now time.Time) {
+// DropWarnings log one line for many dropped messages. The buses of a process share them: a
+// message to all nodes that is dropped is dropped by each.
+type DropWarnings struct {
+	log zerolog.Logger
+
+	mu      sync.Mutex
+	waiting map[Drop]uint64 // what has not been logged
+	at      time.Time       // of the last log line
+}
+
+// NewDropWarnings returns DropWarnings for [BusConfig] that go to that log.
+func NewDropWarnings(log zerolog.Logger) *DropWarnings {
+	return &DropWarnings{log: log, waiting: map[Drop]uint64{}}
+}
+
+func (d *drops) count(reason Drop) {
 	if d.observer != nil {
 		d.observer.MessageDropped(reason)
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.total[reason]++
-	if now.Sub(d.at) < dropLogPause {
+	d.mu.Unlock()
+	d.warnings.add(reason)
+}
+
+// add counts a dropped message, and logs a line unless there was one a short time ago.
+func (w *DropWarnings) add(reason Drop) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting[reason]++
+	now := time.Now()
+	if !w.at.IsZero() && now.Sub(w.at) < dropLogPause {
 		return
 	}
-	d.at = now
-	line, text := d.log.Warn(), "messages dropped"
-	if d.total[DropProof] > d.logged[DropProof] {
+	w.at = now
+	line, text := w.log.Warn(), "messages dropped"
+	if w.waiting[DropProof] > 0 {
 		text += ": " + proofRemedy
 	}
 	for _, r := range Drops() {
-		if n := d.total[r] - d.logged[r]; n > 0 {
+		if n := w.waiting[r]; n > 0 {
 			line = line.Uint64(string(r), n)
-			d.logged[r] = d.total[r]
 		}
 	}
+	clear(w.waiting)
 	line.Msg(text)
 }
 

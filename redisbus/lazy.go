@@ -116,7 +116,9 @@ func (b *Bus) learnToken(ctx context.Context) bool {
 			return false
 		}
 		o.record(err, false)
-		b.reports.Failed(b.reportName(), err)
+		if !errors.Is(err, ErrNoToken) { // the caller gets that one
+			b.reports.Failed(b.reportName(), err)
+		}
 		if err == nil {
 			return true
 		}

@@ -36,6 +36,9 @@ type Message struct {
 	Directed bool
 	// Sealed: a transaction published the message (see [Bus.Seal]).
 	Sealed bool
+
+	// bound: the message came to the inbox of this incarnation, which no other has.
+	bound bool
 }
 
 // Sender returns the identity of the sender.

@@ -17,7 +17,7 @@ type PublishFunc func(ctx context.Context, m Outgoing) (receivers int64, err err
 // in place. It runs on the goroutine that publishes; a panic ends the publish with
 // [ErrPanicked].
 //
-// It wraps [Bus.Seal] as well. There next only makes the message, with 0 receivers;
+// It wraps [Bus.Prepare] as well. There next only makes the message, with 0 receivers;
 // the transaction publishes it later, or never.
 //
 // Messages of [Bus.Post] and [Bus.PostNow], such as RPC calls and replies, do not pass
@@ -63,17 +63,18 @@ func (b *Bus) wrapPublish(send PublishFunc) PublishFunc {
 	}
 }
 
-// sealWrapped is seal with the publish middleware around it.
-func (b *Bus) sealWrapped(ctx context.Context, m Outgoing) (channel string, message []byte, err error) {
+// prepareWrapped returns the message as it leaves the publish middleware.
+func (b *Bus) prepareWrapped(ctx context.Context, m Outgoing) (out Outgoing, err error) {
+	passed := false
 	_, err = b.wrapPublish(func(_ context.Context, m Outgoing) (int64, error) {
-		var err error
-		channel, message, err = b.seal(m)
+		out, passed = m, true
+		_, err := b.check(m)
 		return 0, err
 	})(ctx, m)
-	if err == nil && message == nil {
+	if err == nil && !passed {
 		err = fmt.Errorf("message %s: publish middleware did not pass it on", m.Type)
 	}
-	return channel, message, err
+	return out, err
 }
 
 func (b *Bus) wrapHandler(handle Handler) Handler {

@@ -63,7 +63,7 @@ func TestMiddlewareWrapsMessagesTheFirstOutermost(t *testing.T) {
 			require.Equal(t, "2", receive(t, heard))
 			require.Equal(t, `"BODY"`, string(receive(t, inline).Body), "inline handlers are not wrapped")
 		}
-		channel, sealed, err := a.Seal(t.Context(), "x", "sealed", redisbus.PublishOptions{})
+		channel, sealed, err := seal(t.Context(), a, "x", "sealed", redisbus.PublishOptions{})
 		require.NoError(t, err)
 		require.NoError(t, redistest.Client(t, cfg).Publish(t.Context(), channel, sealed).Err())
 		m := receive(t, inline)
@@ -109,14 +109,14 @@ func TestMiddlewareCannotBreakMessagesOrTheBus(t *testing.T) {
 		} {
 			change = spoil
 			require.ErrorIs(t, a.Publish(t.Context(), "x", 1), want)
-			_, _, err := a.Seal(t.Context(), "x", 1, redisbus.PublishOptions{})
+			_, _, err := seal(t.Context(), a, "x", 1, redisbus.PublishOptions{})
 			require.ErrorIs(t, err, want)
 		}
 		change = func(m *redisbus.Outgoing) bool { m.Body = json.RawMessage(`{"a":1,"a":2}`); return true }
 		require.Error(t, a.Publish(t.Context(), "x", 1))
 		change = func(*redisbus.Outgoing) bool { return false }
 		require.NoError(t, a.Publish(t.Context(), "x", 1), "middleware may hold a message back")
-		_, _, err := a.Seal(t.Context(), "x", 1, redisbus.PublishOptions{})
+		_, _, err := seal(t.Context(), a, "x", 1, redisbus.PublishOptions{})
 		require.Error(t, err, "but a transaction needs one")
 		change = func(*redisbus.Outgoing) bool { return true }
 		require.NoError(t, a.Publish(t.Context(), "x", 2))

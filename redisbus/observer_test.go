@@ -24,7 +24,7 @@ func TestTheObserverHearsOfDroppedMessages(t *testing.T) {
 		client := redistest.Client(t, cfg)
 		require.NoError(t, client.Publish(t.Context(), cfg.Keys().Channel(), `{"forged":true}`).Err())
 		require.Equal(t, redisbus.DropProof, receive(t, dropped))
-		channel, sealed, err := a.Seal(t.Context(), "x", 1, redisbus.PublishOptions{})
+		channel, sealed, err := seal(t.Context(), a, "x", 1, redisbus.PublishOptions{})
 		require.NoError(t, err)
 		for range 2 {
 			require.NoError(t, client.Publish(t.Context(), channel, sealed).Err())

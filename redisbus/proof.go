@@ -75,7 +75,7 @@ type prover struct {
 	plain []byte
 }
 
-func newProver(mode link.Mode, token, also link.Secret) (*prover, error) {
+func newProver(mode link.Mode, token link.Secret, also ...link.Secret) (*prover, error) {
 	if mode == "" {
 		mode = link.ModeHMAC
 	}
@@ -88,8 +88,10 @@ func newProver(mode link.Mode, token, also link.Secret) (*prover, error) {
 	// Signing has a hash of its own, so that sending and receiving never wait for
 	// each other.
 	p := &prover{mode: mode, signKey: newKey(token), accept: []*key{newKey(token)}}
-	if !also.IsZero() && !also.Equal(token) {
-		p.accept = append(p.accept, newKey(also))
+	for _, other := range also {
+		if !other.IsZero() && !other.Equal(token) {
+			p.accept = append(p.accept, newKey(other))
+		}
 	}
 	p.plain = wire.AppendText([]byte(`,"serverToken":`), token.Reveal())
 	return p, nil

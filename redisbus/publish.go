@@ -26,8 +26,8 @@ var ErrCongested = errors.New("too many messages wait to be published")
 
 // PublishOptions are the options of one message. The zero value has the defaults.
 type PublishOptions struct {
-	// Node is the id of the node whose inbox the message goes to. Default: every
-	// node of the cluster gets it.
+	// Node is the id of the node whose inbox the message goes to, or the node's incarnation
+	// to reach no later life of it. Default: every node of the cluster gets the message.
 	Node string
 	// Meta is carried beside the body, such as a tenant or a trace, and comes back
 	// in [Message.Meta]. [link.ValidMeta] has its bounds. Nodes of versions without
@@ -37,8 +37,12 @@ type PublishOptions struct {
 
 // Outgoing is a message that is not numbered and signed yet.
 type Outgoing struct {
-	// Node is the id of the node whose inbox the message goes to; empty means all nodes.
+	// Node is the id or the incarnation of the node whose inbox the message goes to; empty
+	// means all nodes.
 	Node string
+	// Inbox, when set, is the name of the inbox in the place of Node: the incarnation of a
+	// receiver that the sender knows already, because it answers it.
+	Inbox string
 	// Type is the messageType that subscriptions select by.
 	Type string
 	// Body is one JSON value, or nil.
@@ -60,7 +64,7 @@ func (b *Bus) Publish(ctx context.Context, messageType string, body any) error {
 // Send is [Bus.Publish] to the inbox of one node. It returns how many subscribers the
 // inbox has: 0 means that there is no such node at present.
 func (b *Bus) Send(ctx context.Context, node, messageType string, body any) (receivers int64, err error) {
-	if err := link.CheckName("node", node); err != nil {
+	if err := checkNode(node); err != nil {
 		return 0, err
 	}
 	return b.PublishWith(ctx, messageType, body, PublishOptions{Node: node})
@@ -76,34 +80,51 @@ func (b *Bus) PublishWith(ctx context.Context, messageType string, body any, o P
 	return b.publish(ctx, m)
 }
 
-// Seal returns a message as it goes over the wire, and its channel, for a PUBLISH
-// that a script makes as part of a transaction. The message is dropped unless it is
-// published within a minute, and delivered once however often it is published.
-func (b *Bus) Seal(ctx context.Context, messageType string, body any, o PublishOptions) (channel string, message []byte, err error) {
+// Prepare returns a message for [Bus.Seal]. Whatever is wrong with it, Prepare says.
+func (b *Bus) Prepare(ctx context.Context, messageType string, body any, o PublishOptions) (Outgoing, error) {
 	m, err := o.outgoing(messageType, body)
-	if err != nil {
-		return "", nil, err
+	if err == nil && len(b.publishMiddleware) > 0 {
+		m, err = b.prepareWrapped(ctx, m)
 	}
-	if len(b.publishMiddleware) > 0 {
-		return b.sealWrapped(ctx, m)
+	if err == nil {
+		_, err = b.check(m)
 	}
-	return b.seal(m)
+	return m, err
 }
 
-func (b *Bus) seal(m Outgoing) (channel string, message []byte, err error) {
+// Seal returns a message of [Bus.Prepare] as it goes over the wire, and its channel, for a
+// PUBLISH that a script makes as part of a transaction. Each request to run the script needs
+// a seal of its own: the message is dropped unless it is published within a minute, and is
+// meant for the life that its receiver has now. It is delivered once however often it is
+// published.
+func (b *Bus) Seal(ctx context.Context, m Outgoing) (channel string, message []byte, err error) {
 	meta, err := b.check(m)
 	if err != nil {
 		return "", nil, err
 	}
-	channel = b.channelOf(m.Node)
+	if m.Node != "" && m.Inbox == "" {
+		if m.Inbox, err = b.lookUp(ctx, m.Node); err != nil {
+			return "", nil, err
+		}
+	}
+	channel = b.channelOf(m)
 	s := stamp{seq: b.sealed.Add(1), at: b.Now(), meta: meta, sealed: true}
 	text := b.prover.Load().sign(b.header.appendUnsigned(nil, channel, m.Type, m.Body, s))
 	return channel, text[len(channel)+1:], nil
 }
 
+// checkNode returns a [link.ErrName] for a text that is neither a node's id nor an incarnation.
+func checkNode(node string) error {
+	id, life, lives := strings.Cut(node, "#")
+	if lives && link.ValidName(id) && link.ValidName(life) {
+		return nil
+	}
+	return link.CheckName("node", node)
+}
+
 func (o PublishOptions) outgoing(messageType string, body any) (Outgoing, error) {
 	if o.Node != "" {
-		if err := link.CheckName("node", o.Node); err != nil {
+		if err := checkNode(o.Node); err != nil {
 			return Outgoing{}, err
 		}
 	}
@@ -141,7 +162,7 @@ func (b *Bus) postAndWait(ctx context.Context, m Outgoing) (int64, error) {
 // [ErrCongested], that of an invalid name or meta, or [link.ErrUnavailable] of a lazy bus
 // without its token; after an error done is not called.
 func (b *Bus) Post(ctx context.Context, m Outgoing, done func(receivers int64, err error)) error {
-	lead, err := b.queue(m, done)
+	lead, err := b.address(ctx, m, done)
 	if lead {
 		go b.out.flush(context.WithoutCancel(ctx))
 	}
@@ -152,18 +173,19 @@ func (b *Bus) Post(ctx context.Context, m Outgoing, done func(receivers int64, e
 // goroutine is already sending, it sends this message and those that are queued
 // meanwhile, and returns when Redis has them.
 func (b *Bus) PostNow(ctx context.Context, m Outgoing, done func(receivers int64, err error)) error {
-	lead, err := b.queue(m, done)
+	lead, err := b.address(ctx, m, done)
 	if lead {
 		b.out.flush(context.WithoutCancel(ctx))
 	}
 	return err
 }
 
-func (b *Bus) channelOf(node string) string {
-	if node == "" {
+// channelOf returns the channel of a message whose inbox is known.
+func (b *Bus) channelOf(m Outgoing) string {
+	if m.Inbox == "" {
 		return b.keys.Channel()
 	}
-	return b.keys.Inbox(node)
+	return b.keys.Inbox(m.Inbox)
 }
 
 func (b *Bus) queue(m Outgoing, done func(receivers int64, err error)) (lead bool, err error) {
@@ -171,7 +193,7 @@ func (b *Bus) queue(m Outgoing, done func(receivers int64, err error)) (lead boo
 	if err != nil {
 		return false, err
 	}
-	channel, now := b.channelOf(m.Node), b.Now()
+	channel, now := b.channelOf(m), b.Now()
 	return b.out.put(posting{channel: channel, done: done}, b.clock.steady(), func(to []byte, seq uint64) []byte {
 		return b.prover.Load().sign(b.header.appendUnsigned(to, channel, m.Type, m.Body, stamp{seq: seq, at: now, meta: meta}))
 	})

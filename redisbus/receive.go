@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,8 +35,12 @@ type pubsubState struct {
 	// wasConnected and peers are used by the reader alone.
 	wasConnected bool
 	peers        *peers
+	// first is when the bus subscribed for the first time, since clock.start; 0: not yet.
+	first time.Duration
 	// suspected is when a message was last the reason to read the clock, on [clock.steady].
 	suspected time.Time
+	// distrusted is when a message was last the reason to look for a new token.
+	distrusted time.Time
 }
 
 // Serve receives messages until ctx ends and returns when its goroutines have ended. An
@@ -110,6 +115,7 @@ func (b *Bus) listen(ctx, handlers context.Context) error {
 	if err := e.subscribe(b.channels()...); err != nil {
 		return err
 	}
+	b.pubsub.first = cmp.Or(b.pubsub.first, time.Since(b.clock.start))
 	for {
 		got, err := e.next()
 		if err != nil {
@@ -160,7 +166,10 @@ func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
 
 // ownChannels returns the channels that must all be confirmed for the bus to be connected.
 func (b *Bus) ownChannels() []string {
-	own := []string{b.keys.Inbox(b.self.ID), b.keys.Beacon()}
+	own := []string{b.keys.Inbox(b.self.Incarnation), b.keys.Beacon()}
+	if b.self.Incarnation != b.self.ID {
+		own = append(own, b.keys.Inbox(b.self.ID)) // for senders that do not know the incarnation
+	}
 	if !b.inboxOnly {
 		own = append(own, b.keys.Channel())
 	}
@@ -221,21 +230,27 @@ func (b *Bus) notifyGap(handlers context.Context, gap Gap) {
 // deliver verifies a message and hands it to its subscriptions.
 func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 	m, reason := b.verify(channel, data)
+	if reason == DropProof && b.readTokenAgain(handlers) {
+		m, reason = b.verify(channel, data)
+	}
 	if m.Seq > 0 && b.clock.doubts(m.SentAt) && b.readClockAgain(handlers) {
 		m, reason = b.verify(channel, data)
 	}
 	if reason != "" {
-		b.drops.count(reason, b.clock.steady())
+		b.drops.count(reason)
 		if isForm(reason) && b.prover.Load().trusts(channel, data) {
 			b.notifyGap(handlers, Gap{Reason: GapMalformed, Directed: channel != b.keys.Channel(), Lost: 1})
 		}
 		return
 	}
-	m.Directed = channel != b.keys.Channel()
+	m.Directed, m.bound = channel != b.keys.Channel(), channel == b.inbox
 	if m.Seq > 0 {
-		fresh, lost := b.pubsub.peers.admit(&m, b.clock.steady())
+		fresh, lost := !b.tooEarly(m.SentAt), uint64(0)
+		if fresh {
+			fresh, lost = b.pubsub.peers.admit(&m, b.clock.steady())
+		}
 		if !fresh {
-			b.drops.count(DropReplay, b.clock.steady())
+			b.drops.count(DropReplay)
 			return
 		}
 		if lost > 0 {
@@ -246,6 +261,11 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 	for _, s := range (*b.subs.Load())[m.Type] {
 		s.offer(handlers, item{message: m})
 	}
+}
+
+// tooEarly reports whether a message was sent before this bus can have been meant.
+func (b *Bus) tooEarly(sent time.Time) bool {
+	return sent.Before(b.clock.at(b.pubsub.first).Add(-early))
 }
 
 // readClockAgain reads the clock for a message whose time is far from now, and reports

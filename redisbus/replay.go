@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unique"
@@ -21,6 +22,12 @@ const (
 	// sender is remembered, the more of its losses are noticed.
 	forgetLate = time.Hour
 	fewPeers   = 256
+	// maxPeers bounds the senders that are remembered, and the channels that a bus numbers its
+	// messages on: about 4 MB.
+	maxPeers = 8192
+	// early is how long before a bus's first subscription a message may have been sent. An
+	// older one was meant for others: whoever comes with it now has recorded it.
+	early = 5 * time.Second
 	// sealedWindow is how many sealed messages of one sender may arrive out of order.
 	sealedWindow = 1024
 )
@@ -32,17 +39,21 @@ const (
 type peers struct {
 	seen  map[string]peer
 	swept time.Time
+	// forgotten is the latest time of a message whose sender had to be forgotten early,
+	// because there are too many: older messages of unknown senders may be replays.
+	forgotten time.Time
 }
 
 type peer struct {
 	// name is the sender's incarnation, the same string as the key in peers.seen.
 	name string
-	// broadcast and directed are the last numbers on the channel of all nodes and on the
-	// inbox.
-	broadcast, directed uint64
-	sealed              *seqWindow
-	// heard is the time of the last message, in milliseconds on [clock.steady].
-	heard int64
+	// broadcast, bound and directed are the last numbers on the channel of all nodes, on the
+	// inbox of this incarnation, and on inboxes that others have too.
+	broadcast, bound, directed uint64
+	sealed                     *seqWindow
+	// heard is the time of the last message, in milliseconds on [clock.steady], sent the latest
+	// time at which one was sent, on Redis's clock.
+	heard, sent int64
 }
 
 func newPeers() *peers { return &peers{seen: map[string]peer{}} }
@@ -62,19 +73,24 @@ func (p *peers) intern(incarnation []byte) (string, bool) {
 // on its channel were lost before it.
 func (p *peers) admit(m *Message, now time.Time) (ok bool, lost uint64) {
 	known, old := p.seen[m.Incarnation]
+	if !old && !p.forgotten.IsZero() && !m.SentAt.After(p.forgotten) {
+		return false, 0
+	}
 	switch {
 	case m.Sealed:
 		if known.sealed == nil {
 			known.sealed = &seqWindow{}
 		}
 		ok = known.sealed.admit(m.Seq)
+	case m.bound:
+		ok, lost = advance(&known.bound, m.Seq)
 	case m.Directed:
 		ok, lost = advance(&known.directed, m.Seq)
 	default:
 		ok, lost = advance(&known.broadcast, m.Seq)
 	}
 	if ok || !old {
-		known.name, known.heard = m.Incarnation, now.UnixMilli()
+		known.name, known.heard, known.sent = m.Incarnation, now.UnixMilli(), max(known.sent, m.SentAt.UnixMilli())
 		p.seen[m.Incarnation] = known
 	}
 	p.removeOld(now)
@@ -99,7 +115,27 @@ func advance(last *uint64, seq uint64) (ok bool, lost uint64) {
 	return true, lost
 }
 
+// forgetHalf forgets the half of the senders whose last messages are the oldest.
+func (p *peers) forgetHalf() {
+	times := make([]int64, 0, len(p.seen))
+	for _, known := range p.seen {
+		times = append(times, known.sent)
+	}
+	slices.Sort(times)
+	last := times[len(times)/2]
+	kept := make(map[string]peer, maxPeers/2)
+	for name, known := range p.seen {
+		if known.sent > last {
+			kept[name] = known
+		}
+	}
+	p.seen, p.forgotten = kept, time.UnixMilli(last)
+}
+
 func (p *peers) removeOld(now time.Time) {
+	if len(p.seen) > maxPeers {
+		p.forgetHalf()
+	}
 	if now.Sub(p.swept) < window {
 		return
 	}
@@ -172,6 +208,9 @@ func (n *numbers) next(channel string, now time.Time) uint64 {
 func (n *numbers) removeOld(now time.Time) {
 	if n.last == nil {
 		n.last = map[string]number{}
+	}
+	if len(n.last) >= maxPeers { // what comes next on them looks like a loss, at worst
+		clear(n.last)
 	}
 	if len(n.last) < fewPeers || now.Sub(n.swept) < window {
 		return

@@ -99,3 +99,30 @@ func TestNames(t *testing.T) {
 		require.Equal(t, want, ok, name)
 	}
 }
+
+func TestSendersThatAreTooManyAreForgottenAndCannotBeReplayed(t *testing.T) {
+	p, now := newPeers(), time.Now()
+	message := func(i int) *Message {
+		m := from(fmt.Sprintf("a%d#1:x", i), 7)
+		m.SentAt = now.Add(time.Duration(i) * time.Millisecond)
+		return m
+	}
+	const flood = 200_000
+	for i := range flood {
+		ok, _ := p.admit(message(i), now.Add(time.Duration(i)*time.Millisecond/10))
+		require.True(t, ok)
+		require.LessOrEqual(t, len(p.seen), maxPeers+1, "the memory is bounded")
+	}
+	for _, i := range []int{0, 1, flood / 2, flood - maxPeers, flood - 2, flood - 1} {
+		ok, _ := p.admit(message(i), now.Add(time.Minute))
+		require.False(t, ok, "message %d was delivered before", i)
+	}
+	ok, _ := p.admit(message(flood+1), now.Add(time.Minute))
+	require.True(t, ok)
+
+	n := numbers{}
+	for i := range flood {
+		n.next(fmt.Sprint(i), now)
+		require.LessOrEqual(t, len(n.last), maxPeers)
+	}
+}

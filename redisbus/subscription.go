@@ -98,7 +98,7 @@ func (s *Subscription) pushOut() {
 		return
 	}
 	s.overflow++
-	s.bus.drops.count(DropOverflow, s.bus.clock.steady())
+	s.bus.drops.count(DropOverflow)
 }
 
 func (s *Subscription) take() item {

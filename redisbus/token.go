@@ -30,20 +30,42 @@ func Token(ctx context.Context, client redis.Cmdable, keys link.Keys, configured
 	return keepToken(ctx, client, keys, link.NewSecret(base64.RawURLEncoding.EncodeToString(random)))
 }
 
+// ErrNoToken is the error of [KeptToken] where Redis has no token: no node has been started in
+// the namespace.
+var ErrNoToken = errors.New("no node has been started in this namespace on this Redis: it holds no token of a cluster")
+
+// KeptToken returns the token that authenticates the cluster's messages as [Token] does, for a
+// program that is no node. It never writes one.
+func KeptToken(ctx context.Context, client redis.Cmdable, keys link.Keys, configured link.Secret) (link.Secret, error) {
+	if !configured.IsZero() {
+		return configured, nil
+	}
+	return readToken(ctx, client, keys)
+}
+
 // keepToken writes the token to Redis unless Redis has a token already, and returns the
 // token that Redis then has.
 func keepToken(ctx context.Context, client redis.Cmdable, keys link.Keys, token link.Secret) (link.Secret, error) {
+	kept, err := readToken(ctx, client, keys)
+	if !errors.Is(err, ErrNoToken) {
+		return kept, err
+	}
+	if err := client.SetNX(ctx, keys.Token(), token.Reveal(), 0).Err(); err != nil {
+		return kept, fmt.Errorf("the cluster's token: %w", link.Explain(err))
+	}
+	return readToken(ctx, client, keys)
+}
+
+func readToken(ctx context.Context, client redis.Cmdable, keys link.Keys) (none link.Secret, err error) {
 	kept, err := client.Get(ctx, keys.Token()).Result()
 	if errors.Is(err, redis.Nil) {
-		if err = client.SetNX(ctx, keys.Token(), token.Reveal(), 0).Err(); err == nil {
-			kept, err = client.Get(ctx, keys.Token()).Result()
-		}
+		return none, fmt.Errorf("the cluster's token: %w", ErrNoToken)
 	}
 	if err != nil {
-		return link.Secret{}, fmt.Errorf("the cluster's token: %w", link.Explain(err))
+		return none, fmt.Errorf("the cluster's token: %w", link.Explain(err))
 	}
 	if len(kept) < 16 {
-		return link.Secret{}, fmt.Errorf("the cluster's token: the key %s holds something else", keys.Token())
+		return none, fmt.Errorf("the cluster's token: the key %s holds something else", keys.Token())
 	}
 	return link.NewSecret(kept), nil
 }

@@ -2,20 +2,26 @@ package redisbus
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 const (
 	// maxSilence is how long nothing may be received before the connection is taken for
 	// dead: a connection that was cut off without notice looks like a quiet one.
 	maxSilence = 6 * time.Second
+	// oldTokenGrace is for how long a token is accepted after there is a new one: as long as
+	// others may take to look.
+	oldTokenGrace = time.Minute
 	// maintenancePause is the time between two checks of the cluster's token, clockPause
 	// the time between two readings of Redis's clock. Both also happen after every
 	// reconnection and after the host was suspended.
-	maintenancePause = 30 * time.Second
+	maintenancePause = time.Minute
 	clockPause       = 4 * time.Minute
 )
 
@@ -142,25 +148,62 @@ func (b *Bus) subscribeHints() {
 	}
 }
 
-// checkToken writes the token to Redis again if Redis has lost it. If another node has
-// drawn a new token meanwhile, the bus takes the new token: otherwise each would drop the
-// other's messages.
+// checkToken writes the token to Redis again if Redis has lost it. If there is a new token,
+// because an operator wants to revoke the old one, or another node has drawn it meanwhile, the
+// bus signs with the new one.
 func (b *Bus) checkToken(ctx context.Context) error {
 	if !b.tokenKept {
 		return nil
 	}
-	kept, err := keepToken(ctx, b.publisher, b.keys, b.token)
-	if err != nil || kept == b.token {
+	b.checking.Lock()
+	defer b.checking.Unlock()
+	var kept link.Secret
+	var err error
+	if b.opening != nil { // a program that is no node
+		if kept, err = readToken(ctx, b.publisher, b.keys); errors.Is(err, ErrNoToken) {
+			return nil
+		}
+	} else {
+		kept, err = keepToken(ctx, b.publisher, b.keys, b.token)
+	}
+	if err != nil || kept.Equal(b.token) {
 		return err
 	}
-	prover, err := newProver(b.prover.Load().mode, kept, b.token)
+	return b.changeToken(kept)
+}
+
+// changeToken signs with a new token and accepts the old one for [oldTokenGrace]. The caller
+// holds b.checking.
+func (b *Bus) changeToken(token link.Secret) error {
+	mode := b.mode
+	both, err := newProver(mode, token, b.token, b.also)
 	if err != nil {
 		return err
 	}
-	b.prover.Store(prover)
-	b.token = kept
+	alone, err := newProver(mode, token, b.also)
+	if err != nil {
+		return err
+	}
+	b.prover.Store(both)
+	b.token = token
+	time.AfterFunc(oldTokenGrace, func() { b.prover.CompareAndSwap(both, alone) })
 	b.log.Info().Msg("the cluster has a new token")
 	return nil
+}
+
+// readTokenAgain looks whether there is a new token, for a message without a valid proof, and
+// reports whether there is one. The reader waits for it, a moment and rarely, so that no
+// message is lost that somebody has signed with the new token who looked before.
+func (b *Bus) readTokenAgain(ctx context.Context) bool {
+	now := b.clock.steady()
+	if last := b.pubsub.distrusted; !b.tokenKept || !last.IsZero() && now.Sub(last) < suspicionPause {
+		return false
+	}
+	b.pubsub.distrusted = now
+	ctx, cancel := context.WithTimeout(ctx, slowestReading)
+	defer cancel()
+	before := b.prover.Load()
+	return b.checkToken(ctx) == nil && b.prover.Load() != before
 }
 
 // silentError is the failure of a connection on which nothing was received.

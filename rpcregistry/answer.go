@@ -35,7 +35,7 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 	if err == nil && c.connection != "" && (e.cfg.Connections == nil || !e.cfg.Connections.Holds(c.connection)) {
 		err = ErrNoSuchConnection
 	}
-	if err == nil && (e.group.Running() >= e.cfg.MaxCalls || !e.group.Enter(c.method)) {
+	if err == nil && !e.enter(&c, method) {
 		err = ErrBusy // too many calls run, or the endpoint stops
 	}
 	if err != nil {
@@ -45,6 +45,26 @@ func (e *Endpoint) receiveCall(_ context.Context, m redisbus.Message) {
 	}
 	e.stats.calls.Add(1)
 	e.pool.do(func() { e.serveCall(*base, &c, method, left) }) //nolint:contextcheck // methods have Serve's context
+}
+
+func (e *Endpoint) slotsOf(m Method) *slots {
+	if m.Control {
+		return e.steer
+	}
+	return e.calls
+}
+
+// enter takes a slot for a call, and counts its method as running.
+func (e *Endpoint) enter(c *call, m Method) bool {
+	slots := e.slotsOf(m)
+	if !slots.take(c.from.Incarnation) {
+		return false
+	}
+	if e.group.Enter(c.method) {
+		return true
+	}
+	slots.leave(c.from.Incarnation)
+	return false
 }
 
 // serveCall runs the method and sends its reply, also when the method panics or calls
@@ -57,6 +77,7 @@ func (e *Endpoint) serveCall(base context.Context, c *call, method Method, left 
 	defer func() {
 		p := recover()
 		ctx.end()
+		e.slotsOf(method).leave(c.from.Incarnation)
 		e.group.Leave(c.method) // the method has returned: Serve need not wait for the reply
 		if p != nil {
 			err = fmt.Errorf("%w: %v", ErrPanicked, p)
@@ -102,10 +123,10 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 	if err != nil {
 		r = failure(err)
 	}
-	unsent := send(ctx, redisbus.Outgoing{Node: c.from.ID, Type: replyType, Body: r.encode(c.id)}, nil)
+	unsent := e.sendReply(ctx, c, r, send)
 	if errors.Is(unsent, redisbus.ErrTooLarge) {
 		r = failure(fmt.Errorf("%w: the response has %d bytes", ErrTooLarge, len(value)))
-		unsent = send(ctx, redisbus.Outgoing{Node: c.from.ID, Type: replyType, Body: r.encode(c.id)}, nil)
+		unsent = e.sendReply(ctx, c, r, send)
 	}
 	if unsent != nil {
 		e.log.Debug().Err(unsent).Str("method", c.method).Msg("a reply was not sent")
@@ -114,6 +135,18 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 		code = r.err.Code
 	}
 	return code
+}
+
+// sendReply sends a reply to the life of the caller that called, or, where nobody listens
+// there, to its id, as callers of older versions listen there only.
+func (e *Endpoint) sendReply(ctx context.Context, c *call, r reply, send post) error {
+	m := redisbus.Outgoing{Inbox: c.from.Incarnation, Type: replyType, Body: r.encode(c.id)}
+	return send(ctx, m, func(receivers int64, err error) {
+		if err == nil && receivers == 0 && c.from.ID != c.from.Incarnation {
+			m.Inbox = c.from.ID
+			_ = e.cfg.Bus.Post(ctx, m, nil) // the caller may have ended
+		}
+	})
 }
 
 // failure returns the reply for an error of a method.

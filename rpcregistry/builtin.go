@@ -30,22 +30,25 @@ type MethodInfo struct {
 	Result    string `json:"result"`
 }
 
+// Builtins returns the names of the methods that every endpoint has.
+func Builtins() []string { return []string{"api.ping", "api.log", "api.methods"} }
+
 // registerBuiltins registers the built-in methods, except those whose names the registry
 // already has.
 func (e *Endpoint) registerBuiltins() {
 	if !e.registry.has("api.ping") {
-		HandleStrict(e.registry, "api.ping", func(context.Context, struct{}) (Pong, error) {
+		HandleStrict(Control(e.registry), "api.ping", func(context.Context, struct{}) (Pong, error) {
 			return Pong{Node: e.self.ID, Incarnation: e.self.Incarnation, At: e.cfg.Bus.Now().UnixMilli()}, nil
 		})
 	}
 	if !e.registry.has("api.log") {
-		HandleStrict(e.registry, "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
+		HandleStrict(Control(e.registry), "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
 			e.logLine(ctx, line)
 			return struct{}{}, nil
 		})
 	}
 	if !e.registry.has("api.methods") {
-		HandleStrict(e.registry, "api.methods", func(context.Context, struct{}) ([]MethodInfo, error) {
+		HandleStrict(Control(e.registry), "api.methods", func(context.Context, struct{}) ([]MethodInfo, error) {
 			all := []MethodInfo{}
 			for _, m := range e.Methods() {
 				all = append(all, MethodInfo{Name: m.Name, Arguments: m.Arguments, Result: m.Result})

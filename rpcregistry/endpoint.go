@@ -78,7 +78,8 @@ type Config struct {
 	Timeout time.Duration
 
 	// MaxCalls is how many calls may run on this node at once; more are answered
-	// with [ErrBusy]. Default 1024.
+	// with [ErrBusy]. One caller gets at most three quarters of them, and less the fewer
+	// are free. Calls of control methods do not count: 64 of these may run. Default 1024.
 	MaxCalls int
 
 	// OnLog, when set, gets every text that a node sends to api.log. If it returns true,
@@ -122,6 +123,8 @@ type Endpoint struct {
 	wrapped sync.Map // method names to their MethodFunc with the middleware around it
 
 	group redisbus.Group // counts the methods that run
+	calls *slots
+	steer *slots // of control methods
 	pool  goroutinePool
 	serve sync.Mutex
 	base  atomic.Pointer[context.Context] // nil while Serve does not run
@@ -146,6 +149,7 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg: cfg, self: cfg.Bus.Identity(), registry: cfg.Registry.Extend(), log: cfg.Log, pending: map[string]waiter{},
+		calls: newSlots(cfg.MaxCalls), steer: newSlots(maxControl),
 		ready: make(chan struct{}), known: knownModes{reading: make(chan struct{}, 1)},
 	}
 	e.send = e.wrapSend(e.sendRequest)

@@ -355,3 +355,37 @@ func TestNewRefuses(t *testing.T) {
 	_, err = loner.DoAll(t.Context(), "x", nil)
 	require.ErrorIs(t, err, rpcregistry.ErrUnavailable)
 }
+
+func TestAFloodOfOneCallerLeavesRoomForOthersAndForControl(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		c := newCluster(t, cfg)
+		r := methods()
+		rpcregistry.Handle(rpcregistry.Control(r), "stop", func(context.Context, struct{}) (string, error) { return "stops", nil })
+		flooder, other := c.join("a", nil), c.join("b", nil)
+		victim := c.join("c", r, func(c *rpcregistry.Config) { c.MaxCalls = 16 })
+		ctx, cancel := context.WithCancel(t.Context())
+		var calls sync.WaitGroup
+		flood := func(method string, n int) {
+			for range n {
+				calls.Go(func() { _, _ = flooder.DoCluster(ctx, method, nil, rpcregistry.Node("c")) })
+			}
+		}
+		flood("wait", 100)
+		require.Eventually(t, func() bool { return victim.Stats().Running == 12 }, time.Minute, time.Millisecond)
+		_, err := flooder.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("c"))
+		require.ErrorIs(t, err, rpcregistry.ErrBusy, "it has its share")
+		for range 20 {
+			_, err = other.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("c"))
+			require.NoError(t, err, "another caller has room")
+			for _, method := range []string{"api.ping", "api.log", "api.methods", "stop"} {
+				_, err = flooder.DoCluster(t.Context(), method, nil, rpcregistry.Node("c"))
+				require.NoError(t, err, "%s has slots of its own", method)
+			}
+		}
+		cancel()
+		calls.Wait()
+		require.Eventually(t, func() bool { return victim.Stats().Running == 0 }, time.Minute, time.Millisecond)
+		_, err = flooder.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("c"))
+		require.NoError(t, err, "its slots are free again")
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,6 +24,9 @@ type Method struct {
 	Arguments, Result string
 	// Call runs the method.
 	Call MethodFunc
+	// Control: the method serves to ask and to steer the node, and returns soon. Its calls have
+	// slots of their own (see [Config].MaxCalls).
+	Control bool
 
 	// describe returns Arguments and Result. It is called on demand: texts made in advance
 	// would cost memory on each of a thousand nodes.
@@ -145,7 +149,8 @@ func (r *Registry) RegisterMethod(m Method) {
 
 // Deny forbids methods by pattern: "api.stop", or with * for any text,
 // "api.cache.*". A call of a denied method ends with [ErrDenied], also if there is no such
-// method.
+// method. Only calls are forbidden: what the method does may be done in other ways, such as
+// by whoever can write to Redis.
 func (r *Registry) Deny(patterns ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,6 +161,32 @@ func (r *Registry) Deny(patterns ...string) {
 		}
 		r.deny = append(r.deny, p)
 	}
+}
+
+// CheckDenials returns an error for each pattern of [Registry.Deny] that none of the registry's
+// methods and none of the names also fits: who meant to forbid something has forbidden nothing.
+func (r *Registry) CheckDenials(also []string) error {
+	names := slices.Clone(also)
+	var patterns []string
+	for part := r; part != nil; part = part.base {
+		part.mu.RLock()
+		names = slices.AppendSeq(names, maps.Keys(part.methods))
+		patterns = append(patterns, part.deny...)
+		part.mu.RUnlock()
+	}
+	slices.Sort(names)
+	var errs []error
+	for _, p := range patterns {
+		if slices.ContainsFunc(names, func(name string) bool { return matches(p, name) }) {
+			continue
+		}
+		hint := "; api.methods lists those of a running node"
+		if like := link.Nearest(p, names); like != "" {
+			hint = fmt.Sprintf(": did you mean %q?", like)
+		}
+		errs = append(errs, fmt.Errorf("denied method %q: there is no such method%s", p, hint))
+	}
+	return errors.Join(errs...)
 }
 
 // Err reports everything that was wrong with the registrations.

@@ -16,6 +16,7 @@ func (s *Set) Status() builtin.SetStatus {
 	status := builtin.SetStatus{
 		Process: s.host.Process(), Ready: ready, Quiet: s.host.IsQuiet(), Healthy: !zombies.Choked, Redis: s.host.Reachable(),
 		Zombies: zombies, Workers: s.staying(), Crashes: s.report.Crashes, Crashed: s.history.list(),
+		Aliens: s.host.Aliens(),
 	}
 	status.Leaving = len(s.slots) - status.Workers
 	if s.serving == nil {

@@ -137,7 +137,7 @@ func (s *Set) serve(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	s.log.Info().Int("workers", s.cfg.Workers).Str("redis", s.cfg.Redis.Address()).
-		Str("namespace", s.cfg.Redis.Keys().Channel()).Msg("set is starting")
+		Str("namespace", s.cfg.Redis.Keys().Namespace()).Msg("set is starting")
 	err := s.nodes.Serve(serving)
 	if serving.Err() == nil {
 		s.log.Error().Err(err).Msg("the supervisor tree ended by itself")

@@ -140,7 +140,8 @@ func (a *App) checkMiddleware(kind string, isNil bool) {
 	}
 }
 
-// Deny forbids RPC methods by pattern, such as "api.stop" or "api.cache.*".
+// Deny forbids RPC methods by pattern, such as "api.stop" or "api.cache.*". A pattern that fits no
+// method is an error when a set is made. Only calls are forbidden: see [rpcregistry.Registry.Deny].
 func (a *App) Deny(patterns ...string) {
 	a.open("denied methods", strings.Join(patterns, " "))
 	a.methods.Deny(patterns...)

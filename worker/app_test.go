@@ -13,7 +13,9 @@ import (
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -100,4 +102,31 @@ func TestNilHandlersAreErrors(t *testing.T) {
 		_, err := supervisor.New(supervisor.Config{Redis: redistest.Embedded(t).Config()}, app, zerolog.Nop())
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestADenialThatFitsNoMethodIsAnError(t *testing.T) {
+	app := worker.NewApp()
+	rpcregistry.Handle(app, "shop.refund", func(context.Context, struct{}) (any, error) { return nil, nil })
+	app.Deny("shop.refund", "shop.*", "api.stop", "api.set.*", "api.*", "*", "api.ping", "api.tasks.delete")
+	_, err := worker.NewHost(worker.HostConfig{Redis: redistest.Embedded(t).Config(), App: app})
+	require.NoError(t, err)
+	for pattern, says := range map[string]string{
+		"api.STOP": `did you mean "api.stop"?`, "shop.refnud": `did you mean "shop.refund"?`, "stop": "there is no such method", "api.sets.*": "no such",
+	} {
+		app := worker.NewApp()
+		rpcregistry.Handle(app, "shop.refund", func(context.Context, struct{}) (any, error) { return nil, nil })
+		app.Deny(pattern)
+		_, err := worker.NewHost(worker.HostConfig{Redis: redistest.Embedded(t).Config(), App: app})
+		require.ErrorContains(t, err, pattern)
+		require.ErrorContains(t, err, says)
+	}
+}
+
+func TestTheNamesOfTheMethodsAreThoseOfANode(t *testing.T) {
+	set := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 1})
+	var names []string
+	for _, m := range set.Node("stellar-worker-1").API().RPC.Methods() {
+		names = append(names, m.Name)
+	}
+	require.ElementsMatch(t, names, append(builtin.Names(), rpcregistry.Builtins()...))
 }

@@ -77,7 +77,8 @@ const maxClientName = 180
 //   - the Cache and everything else fail within two seconds,
 //
 // with an error that is link.ErrUnavailable, or link.ErrUnknownOutcome if the request may
-// have been carried out. A request whose context was cancelled before it was sent is
+// have been carried out. Calls and messages fail with redisbus.ErrNoToken where no node has ever
+// been started in the namespace, unless a token is configured. A request whose context was cancelled before it was sent is
 // link.ErrNotSent, which is no link.ErrUnavailable. If the namespace's data has a layout that the program does not
 // know, everything fails with a *link.LayoutError.
 type Client struct {
@@ -143,6 +144,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	gate := &layoutGate{check: c.directory.AdmitClient}
 	c.redis.AddHook(gate)
 	reports := link.NewReports(cfg.Log)
+	c.directory.OnAlien = reports.Alien
 	reports.Observer = cfg.Observer
 	c.Cache = cfg.Cache.open(cache.Config{Client: c.redis, Keys: keys, Holder: id, Observer: cfg.Observer, Reports: reports, Log: cfg.Log})
 	if cfg.App == nil {
@@ -160,11 +162,12 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
 	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, app.middleware.publish
 	bus.Observer, bus.Reports = cfg.Observer, reports
+	bus.Inboxes = redisbus.NewInboxes(c.directory.Inbox, 0) // nobody tells a client of new lives
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
 		if err := gate.pass(ctx); err != nil {
 			return link.Secret{}, err
 		}
-		return redisbus.Token(ctx, c.redis, keys, cfg.Redis.Token)
+		return redisbus.KeptToken(ctx, c.redis, keys, cfg.Redis.Token)
 	}
 	var err error
 	if c.Bus, err = redisbus.NewBus(bus); err != nil {

@@ -6,19 +6,19 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 )
 
-// endpoints are those of a process's nodes, with the nodes' ids.
+// endpoints are those of a process's nodes.
 type endpoints struct {
 	mu  sync.Mutex
-	all map[*rpcregistry.Endpoint]string
+	all map[*rpcregistry.Endpoint]struct{}
 }
 
-func (e *endpoints) add(endpoint *rpcregistry.Endpoint, node string) {
+func (e *endpoints) add(endpoint *rpcregistry.Endpoint) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.all == nil {
-		e.all = map[*rpcregistry.Endpoint]string{}
+		e.all = map[*rpcregistry.Endpoint]struct{}{}
 	}
-	e.all[endpoint] = node
+	e.all[endpoint] = struct{}{}
 }
 
 func (e *endpoints) remove(endpoint *rpcregistry.Endpoint) {
@@ -28,13 +28,13 @@ func (e *endpoints) remove(endpoint *rpcregistry.Endpoint) {
 }
 
 // waiting returns the endpoints whose calls wait for answers.
-func (e *endpoints) waiting() map[*rpcregistry.Endpoint]string {
+func (e *endpoints) waiting() []*rpcregistry.Endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	waiting := map[*rpcregistry.Endpoint]string{}
-	for endpoint, node := range e.all {
+	var waiting []*rpcregistry.Endpoint
+	for endpoint := range e.all {
 		if endpoint.Waits() {
-			waiting[endpoint] = node
+			waiting = append(waiting, endpoint)
 		}
 	}
 	return waiting

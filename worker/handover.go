@@ -68,6 +68,7 @@ func (h *Host) handOver(
 	if err != nil {
 		return handed, verdict, fmt.Errorf("hand over %s: %w", i, err)
 	}
+	h.inboxes.Forget(i.ID)
 	h.leaves.add(redisbus.Identity{ID: i.ID, Incarnation: i.String()})
 	return handed, verdict, nil
 }

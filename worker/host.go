@@ -53,24 +53,26 @@ type HostConfig struct {
 // delayed tasks, enqueues periodic tasks, and takes over from incarnations of dead
 // processes. It has Redis connections of its own, so that no handler can starve it.
 type Host struct {
-	cfg       HostConfig
-	client    *redis.Client // joins, hand-overs, delayed tasks
-	heart     *redis.Client // heartbeats and probes alone, so that nothing holds them up
-	listener  *redis.Client
-	sender    *redis.Client // enqueues, cache requests and messages of all nodes
-	batcher   *cache.Batcher
-	outbox    *redisbus.Outbox
-	tasks     *tasks.Client // which the nodes' clients are branches of
-	keys      link.Keys
-	directory membership.Directory
-	keeper    *membership.Keeper
-	mover     *runner.Mover
-	publisher *runner.Publisher
-	cache     *cache.Cache // to free the locks of ended nodes
-	process   membership.Process
-	log       zerolog.Logger
-	reports   *link.Reports // of Redis's failures, shared by the nodes
-	beacons   *redisbus.Beacons
+	cfg          HostConfig
+	client       *redis.Client // joins, hand-overs, delayed tasks
+	heart        *redis.Client // heartbeats and probes alone, so that nothing holds them up
+	listener     *redis.Client
+	sender       *redis.Client // enqueues, cache requests and messages of all nodes
+	batcher      *cache.Batcher
+	outbox       *redisbus.Outbox
+	tasks        *tasks.Client // which the nodes' clients are branches of
+	keys         link.Keys
+	directory    membership.Directory
+	keeper       *membership.Keeper
+	mover        *runner.Mover
+	publisher    *runner.Publisher
+	cache        *cache.Cache // to free the locks of ended nodes
+	process      membership.Process
+	log          zerolog.Logger
+	reports      *link.Reports // of Redis's failures, shared by the nodes
+	beacons      *redisbus.Beacons
+	inboxes      *redisbus.Inboxes
+	dropWarnings *redisbus.DropWarnings
 
 	announcer  *announcer
 	starts     turns       // of the nodes that join and connect
@@ -98,6 +100,9 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if err := errors.Join(cfg.Redis.Validate(), cfg.Cache.Validate(), cfg.App.Err()); err != nil {
 		return nil, err
 	}
+	if err := cfg.App.methods.CheckDenials(append(builtin.Names(), rpcregistry.Builtins()...)); err != nil {
+		return nil, err
+	}
 	cfg.Redis = cfg.Redis.Sealed()
 	cfg.App.seal()
 	h := &Host{
@@ -120,7 +125,9 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if h.sender, err = link.OpenClient(cfg.Redis, "stellar:host:sender"); err != nil {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close(), h.listener.Close())
 	}
-	h.directory = membership.Directory{Client: h.client, Keys: h.keys}
+	h.directory = membership.Directory{Client: h.client, Keys: h.keys, OnAlien: h.reports.Alien}
+	h.dropWarnings = redisbus.NewDropWarnings(cfg.Log)
+	h.inboxes = redisbus.NewInboxes(h.directory.Inbox, inboxAge)
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
 	h.batcher, h.outbox = cache.NewBatcher(h.sender), redisbus.NewOutbox(h.sender)
@@ -138,13 +145,16 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.publisher.Reports = h.reports
 	h.process = membership.Process{
 		Host: host, PID: os.Getpid(), Program: program, Version: version, Layout: link.Layout,
-		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC),
+		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC), OwnInbox: true,
 	}
 	return h, nil
 }
 
 // Process describes the process that the nodes live in.
 func (h *Host) Process() membership.Process { return h.process }
+
+// Aliens counts, by key, the entries on Redis that are not ours and that were passed over.
+func (h *Host) Aliens() map[string]int { return h.reports.Aliens() }
 
 // Directory lists the members of the cluster.
 func (h *Host) Directory() membership.Directory { return h.directory }
@@ -163,6 +173,11 @@ func (h *Host) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.cfg.Redis.Token.IsZero() && h.cfg.Redis.URL != "" {
+		h.log.Warn().Str("key", h.keys.Token()).Msg("no token is configured: the cluster's token is kept on Redis, in clear. " +
+			"So messages are safe from those who can publish there, and not from those who can read the namespace's keys: " +
+			"set a token (STELLAR_TOKEN; Redis.Token in Go), or ignore this if nobody else reads this Redis")
+	}
 	if err := h.cfg.Redis.WeakTokens(); err != nil {
 		h.log.Warn().Err(err).Msg("the token can be guessed; it is taken as it is, for nodes of another implementation")
 	}
@@ -177,6 +192,7 @@ func (h *Host) Open(ctx context.Context) error {
 	id := hostPrefix + strings.ToLower(rand.Text()[:12])
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Outbox, cfg.Identity = h.client, h.listener, h.outbox, redisbus.Identity{ID: id}
+	cfg.DropWarnings = h.dropWarnings
 	cfg.InboxOnly, cfg.SharedInbox, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer =
 		true, hostsInbox, h.log, h.reports, h.beacons, h.cfg.Observer
 	h.bus, err = redisbus.NewBus(cfg)

@@ -30,6 +30,10 @@ const (
 	mostLeaves = 500
 )
 
+// inboxAge is for how long the inbox of a node counts as known, unless [membersLeft] says that
+// it has changed: a process that was cut off may miss that message.
+const inboxAge = 5 * time.Second
+
 // toldTime bounds how long a node that ends waits until its leave has been told.
 const toldTime = 250 * time.Millisecond
 
@@ -124,11 +128,14 @@ func (h *Host) relayLeaves(ctx context.Context, m redisbus.Message) {
 	if m.Decode(&gone) != nil {
 		return
 	}
-	for endpoint, node := range h.endpoints.waiting() {
+	for _, one := range gone {
+		h.inboxes.Forget(one.ID)
+	}
+	for _, endpoint := range h.endpoints.waiting() {
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, leavesTime)
 			defer cancel()
-			if _, err := h.bus.PublishWith(ctx, membersLeft, gone, redisbus.PublishOptions{Node: node}); err != nil {
+			if _, err := h.bus.PublishWith(ctx, membersLeft, gone, redisbus.PublishOptions{Node: endpoint.Self().Incarnation}); err != nil {
 				nodesDown(endpoint, gone)
 			}
 		}()

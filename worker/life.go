@@ -88,6 +88,7 @@ func (n *Node) openBase(base *group.Group) error {
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Outbox, cfg.Identity = n.conns.Client, n.conns.Subscriber, h.outbox, n.identity()
+	cfg.Inboxes, cfg.DropWarnings = h.inboxes, h.dropWarnings
 	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.cfg.Observer
 	wrap := &h.cfg.App.middleware
 	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
@@ -118,7 +119,7 @@ func (n *Node) openBase(base *group.Group) error {
 	if err != nil {
 		return err
 	}
-	h.endpoints.add(a.RPC, a.ID())
+	h.endpoints.add(a.RPC)
 	a.Bus.Subscribe(membersLeft, onLeaves(a.RPC), redisbus.SubscribeOptions{Inline: true})
 	for _, s := range h.cfg.App.subscriptions {
 		a.Bus.Subscribe(s.messageType, s.handle, redisbus.SubscribeOptions{})
@@ -137,9 +138,9 @@ func (n *Node) openWork() {
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo, Flow: &h.flow,
 		Turn: h.endings.take,
-		Seal: n.api.Bus.Seal, Observer: h.cfg.Observer, Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
+		Bus:  n.api.Bus, Observer: h.cfg.Observer, Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
 	})
-	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Wake)
+	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Hint)
 	h.claims.add(r)
 	n.mu.Lock()
 	n.runner = r

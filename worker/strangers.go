@@ -47,7 +47,7 @@ func (h *Host) noticeStrangers(members []membership.Member) {
 	if h.cfg.Redis.Namespace != "" || len(others) == 0 {
 		return
 	}
-	h.log.Warn().Str("namespace", h.keys.Channel()).Str("program", own).Int("processes", len(others)).Strs("others", firstOf(others)).
+	h.log.Warn().Str("namespace", h.keys.Namespace()).Str("program", own).Int("processes", len(others)).Strs("others", firstOf(others)).
 		Msg("nodes of another program are in the default namespace, and share its queues, cache and messages with this one: " +
 			"set a namespace of this program's own (--namespace or STELLAR_NAMESPACE; Redis.Namespace in Go), or ignore this if it is meant")
 }

@@ -4,7 +4,7 @@
 -- the record.
 
 -- Returns a lock's token, its fence, whether somebody waits for it, and its deadline;
--- nil when the lock is free, false when the key is not a lock.
+-- nil when the lock is free or its record is not ours, false when the key is no string.
 local function cache_holder(lockkey, at)
   local marked, left = cache_marked(lockkey)
   if marked == false then
@@ -14,7 +14,8 @@ local function cache_holder(lockkey, at)
   if type(record) == 'table' or type(marked) == 'table' then
     return false
   end
-  local deadline = record and tonumber(string.sub(record, 1, 13))
+  local ours = record and #record > 30 and string.find(string.sub(record, 1, 30), '^%d+$')
+  local deadline = ours and tonumber(string.sub(record, 1, 13))
   if deadline and deadline > at and (not marked or marked == string.match(record, '/([^#]*)', 46)) then
     return string.sub(record, 31), string.sub(record, 14, 29), string.sub(record, 30, 30) == '1', deadline
   elseif marked then -- held by a node of another program

@@ -9,7 +9,7 @@ local function cache_tick(clock, many)
   local at = math.floor(tick / 1000)
   local digits = string.format('%016.0f', tick + more)
   local last = tonumber(redis.call('SET', clock, digits, 'GET') or 0)
-  if last >= tick then
+  if last and last >= tick and last < 1e16 - 1000000 then -- anything else is not ours
     digits = string.format('%016.0f', last + 1 + more)
     redis.call('SET', clock, digits)
   end

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -55,7 +56,7 @@ type Config struct {
 	Dial func(ctx context.Context) (net.Conn, error)
 
 	// Namespace separates clusters that share a Redis: the prefix of all keys
-	// and channels. Letters, digits and ._:- only. Default "stellar".
+	// and channels. Letters, digits and ._- only. Default "stellar".
 	Namespace string
 
 	// Token authenticates the cluster's messages. It has to be strong, see
@@ -69,6 +70,8 @@ type Config struct {
 	// then every node signs with it and still accepts the old one, then the old
 	// one goes.
 	AlsoAccept Secret
+	// RequireToken makes a configuration without Token invalid.
+	RequireToken bool
 	// TokenMode says how messages prove that their sender knows the token. Default
 	// [ModeHMAC].
 	TokenMode Mode
@@ -87,7 +90,23 @@ func (c Config) Validate() error {
 	if _, err := c.endpoint(); err != nil {
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, CheckName("namespace", c.Namespace), c.validateTokens())...)
+	if err := CheckNamespace(c.Namespace); err != nil {
+		errs = append(errs, fmt.Errorf("namespace %w", err))
+	}
+	return errors.Join(append(errs, c.validateTokens())...)
+}
+
+// CheckNamespace returns an error for a text that cannot be a namespace, also for one with a
+// colon: its channels could be those of another namespace.
+func CheckNamespace(name string) error {
+	switch {
+	case !ValidName(name):
+		return fmt.Errorf("%.220q: %w", name, ErrName)
+	case strings.Contains(name, ":"):
+		return fmt.Errorf("%q: with a colon its channels could be those of another namespace: use %q",
+			name, strings.ReplaceAll(name, ":", "-"))
+	}
+	return nil
 }
 
 const chooseToken = "choose a secret of at least 16 bytes, or none to have one drawn"
@@ -116,11 +135,25 @@ func (c Config) WeakTokens() error {
 			errs = append(errs, fmt.Errorf("%s: %w; %s", t.name, err, chooseToken))
 		}
 	}
+	if c.RequireToken && c.Token.IsZero() {
+		errs = append(errs, errors.New("a token is required, and none is set: choose a secret of at least 16 bytes"))
+	}
 	return errors.Join(errs...)
 }
 
-// Keys returns the names of the configured namespace.
-func (c Config) Keys() Keys { return NewKeys(c.withDefaults().Namespace) }
+// Keys returns the names of the configured namespace in the configured database.
+func (c Config) Keys() Keys {
+	return NewKeys(c.withDefaults().Namespace).in(c.Database(), c.TokenMode == ModePlain || c.TokenMode == ModeBoth)
+}
+
+// Database returns the number of the configured database.
+func (c Config) Database() int {
+	at, err := c.endpoint()
+	if err != nil {
+		return 0
+	}
+	return at.db
+}
 
 // options returns the client options of one kind of connections. name is what CLIENT
 // LIST shows, size the largest number of sockets, buffer the bytes of each of the

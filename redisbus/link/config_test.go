@@ -150,7 +150,7 @@ func TestTheClientsOptionsHoldNoPassword(t *testing.T) {
 
 func TestConfigReportsEverythingAtOnceAndNoPassword(t *testing.T) {
 	require.NoError(t, link.Config{URL: "redis://localhost:6379/3"}.Validate())
-	require.NoError(t, link.Config{URL: "unix:///run/redis.sock", Namespace: "a.b:c-d_E9", Token: link.NewSecret("0123456789abcdef")}.Validate())
+	require.NoError(t, link.Config{URL: "unix:///run/redis.sock", Namespace: "a.b-c-d_E9", Token: link.NewSecret("0123456789abcdef")}.Validate())
 	require.NoError(t, embedded.New().Config().Validate())
 
 	err := link.Config{URL: "http://user:" + "hunter2@host:99999/x", Namespace: "a{b}", Token: link.NewSecret("short")}.Validate()

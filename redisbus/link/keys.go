@@ -1,44 +1,78 @@
 package link
 
+import "strconv"
+
 // Keys names everything that one namespace holds on Redis. All keys share the
 // hash tag {namespace}, so that they live on one node of a Redis Cluster and a
-// script may touch several of them. Channels are not keys: their names hold the
-// namespace because Redis does not separate channels by database.
-type Keys struct{ namespace, tag string }
+// script may touch several of them. Channels are not keys: Redis does not separate them by
+// database, so their names hold the namespace and the number of any database but 0.
+type Keys struct{ namespace, tag, database, channel string }
 
-// NewKeys returns the names of a namespace, which [Config] has validated.
+// NewKeys returns the names of a namespace, which [Config] has validated, in database 0.
 func NewKeys(namespace string) Keys {
-	return Keys{namespace: namespace, tag: "{" + namespace + "}:"}
+	return Keys{namespace: namespace, tag: "{" + namespace + "}:", channel: namespace}
+}
+
+// in returns the names of the namespace in that database. With plain, the channel of all nodes
+// keeps its name, on which other implementations listen.
+func (k Keys) in(database int, plain bool) Keys {
+	if database != 0 {
+		k.database = "db" + strconv.Itoa(database)
+		if !plain {
+			k.channel = k.base()
+		}
+	}
+	return k
+}
+
+// base is what the names of all channels begin with.
+func (k Keys) base() string {
+	if k.database == "" {
+		return k.namespace
+	}
+	return k.namespace + ":" + k.database
+}
+
+// Namespace returns the namespace.
+func (k Keys) Namespace() string { return k.namespace }
+
+// TaskKeys returns the KEYS of the scripts of the task queue. From the first they derive all
+// names. A second one, of which there is no value, names a database other than 0.
+func (k Keys) TaskKeys() []string {
+	if k.database == "" {
+		return []string{k.Tasks()}
+	}
+	return []string{k.Tasks(), k.tag + k.database}
 }
 
 // Prefix is what every key of the namespace starts with.
 func (k Keys) Prefix() string { return k.tag }
 
 // Channel is the broadcast channel: every node of the cluster listens there.
-func (k Keys) Channel() string { return k.namespace }
+func (k Keys) Channel() string { return k.channel }
 
 // Inbox is the channel of one node, for calls and replies addressed to it alone.
-func (k Keys) Inbox(node string) string { return k.namespace + ":inbox:" + node }
+func (k Keys) Inbox(node string) string { return k.base() + ":inbox:" + node }
 
 // Beacon is a channel that every bus subscribes to. One bus sends an empty message there
 // when no other messages come, so that every bus can tell a dead connection from a quiet
 // one. The messages carry nothing, so they need no proof.
-func (k Keys) Beacon() string { return k.namespace + ":beacon" }
+func (k Keys) Beacon() string { return k.base() + ":beacon" }
 
 // Wake is the channel on which enqueuers wake one idle incarnation. The messages carry
 // nothing, so they need no proof: at worst a forged message causes an empty claim.
-func (k Keys) Wake(incarnation string) string { return k.namespace + ":wake:" + incarnation }
+func (k Keys) Wake(incarnation string) string { return k.base() + ":wake:" + incarnation }
 
 // Ended is the channel on which the end of a task is announced to its waiters.
-func (k Keys) Ended(id string) string { return k.namespace + ":ended:" + id }
+func (k Keys) Ended(id string) string { return k.base() + ":ended:" + id }
 
 // Due is the channel on which a new earliest delayed task is announced to the mover that is
 // responsible.
-func (k Keys) Due() string { return k.namespace + ":due" }
+func (k Keys) Due() string { return k.base() + ":due" }
 
 // Look is the channel on which all movers are asked to look at once: a running task is to be
 // cancelled, or the responsible mover has ended.
-func (k Keys) Look() string { return k.namespace + ":look" }
+func (k Keys) Look() string { return k.base() + ":look" }
 
 // Token holds the cluster's random bus token, where no token is configured (string).
 func (k Keys) Token() string { return k.tag + "token" }
@@ -63,6 +97,10 @@ func (k Keys) Leases() string { return k.tag + "leases" }
 // leases that end too late, and until when no incarnation may be taken over because no
 // process had looked for a while (hash).
 func (k Keys) Reaping() string { return k.tag + "reaping" }
+
+// Aliens counts by key how often scripts have met an entry there that is not ours, and have
+// passed over or replaced it (hash, integers).
+func (k Keys) Aliens() string { return k.tag + "aliens" }
 
 // Connections maps a client connection's id to the incarnation that holds it (hash).
 func (k Keys) Connections() string { return k.tag + "connections" }

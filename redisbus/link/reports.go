@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,14 @@ type Reports struct {
 	logged  bool                // a failure was logged since all parts worked
 	away    bool                // Redis was away meanwhile: not all it did was to refuse
 	causes  map[reason]*reported
+	aliens  map[string]map[string]struct{} // by key, the entries there that are not ours
 }
+
+// Bounds of the aliens that [Reports] remember.
+const (
+	maxAlienKeys = 1000
+	maxAliens    = 1000 // of one key
+)
 
 // reason is why a request failed: a cause, and the key if its type is wrong.
 type reason struct {
@@ -61,7 +69,46 @@ type reported struct {
 
 // NewReports returns reports to that log.
 func NewReports(log zerolog.Logger) *Reports {
-	return &Reports{log: log, parts: map[string]struct{}{}, causes: map[reason]*reported{}}
+	return &Reports{log: log, parts: map[string]struct{}{}, causes: map[reason]*reported{}, aliens: map[string]map[string]struct{}{}}
+}
+
+// Alien counts an entry of a shared key that is not ours, and that was passed over; "" if only
+// the key is known. It logs each such key once.
+func (r *Reports) Alien(key, entry string) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.aliens[key]
+	if known == nil {
+		if len(r.aliens) >= maxAlienKeys {
+			return
+		}
+		known = map[string]struct{}{}
+		r.aliens[key] = known
+		r.log.Warn().Str("key", key).Str("entry", clip(entry)).
+			Msg("redis: an entry of this key was written by something else: it is passed over; delete it there")
+	}
+	if len(known) < maxAliens {
+		known[clip(entry)] = struct{}{}
+	}
+}
+
+func clip(entry string) string {
+	const most = 80
+	return strings.ToValidUTF8(entry[:min(len(entry), most)], "�")
+}
+
+// Aliens returns, by key, how many entries were passed over because they are not ours.
+func (r *Reports) Aliens() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := make(map[string]int, len(r.aliens))
+	for key, entries := range r.aliens {
+		counts[key] = len(entries)
+	}
+	return counts
 }
 
 // Failed reports that a part, such as "heartbeat", failed and goes on trying. A

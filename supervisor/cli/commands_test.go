@@ -6,12 +6,14 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/cli/callcmd"
@@ -230,4 +232,36 @@ func TestACommandIsInterrupted(t *testing.T) {
 		require.Contains(t, waiting.err.String(), "stellar: interrupted")
 		require.Less(t, time.Since(began), 5*time.Second)
 	})
+}
+
+func TestACommandOnAnEmptyRedisWritesNothing(t *testing.T) {
+	cfg := redistest.Start(t).Config()
+	client := redistest.Client(t, cfg)
+	env := home(t).with("REDIS_URL", cfg.URL)
+	r := stellar(t, env, "call", "api.ping")
+	require.Equal(t, exitUnavailable, r.code, r.err)
+	require.Contains(t, r.err, "no cluster is in the namespace stellar")
+	for _, args := range [][]string{{"call", "--all", "api.ping"}, {"status"}, {"call", "api.ping", "--node", "stellar-worker-1"}, {"tasks", "list"}} {
+		stellar(t, env, args...)
+	}
+	require.Empty(t, client.Keys(t.Context(), "*").Val())
+}
+
+func TestATokenOfOnesOwnIsAskedForOnce(t *testing.T) {
+	cfg := redistest.Start(t).Config()
+	env := home(t).with("REDIS_URL", cfg.URL)
+	const warning = "no token is configured"
+	for _, c := range []struct {
+		env   environment
+		lines int
+	}{{env, 1}, {env.with("STELLAR_TOKEN", secret), 0}, {home(t), 0}} { // the last has the embedded Redis
+		set := start(t, c.env.with("STELLAR_WORKERS", "3"), echoApp())
+		set.err.await(t, "node is running", 3)
+		set.term()
+		require.Zero(t, set.wait(t), set.err)
+		require.Equal(t, c.lines, strings.Count(set.err.String(), warning), "%s", set.err)
+	}
+	r := stellar(t, env.with("STELLAR_REQUIRE_TOKEN", "true"), "run")
+	require.Equal(t, exitUsage, r.code)
+	require.Contains(t, r.err, "STELLAR_REQUIRE_TOKEN: there is no token")
 }

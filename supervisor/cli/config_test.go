@@ -171,6 +171,17 @@ func last(text string) string {
 	return lines[len(lines)-2]
 }
 
+func TestCheckTellsOfOtherDatabasesOnTheChannel(t *testing.T) {
+	env := home(t).with("STELLAR_TOKEN", secret)
+	for mode, told := range map[string]bool{"hmac": false, "plain": true, "both": true} {
+		for database, is := range map[string]bool{"0": false, "5": told} {
+			r := stellar(t, env.with("REDIS_URL", "redis://127.0.0.1:1/"+database).with("STELLAR_TOKEN_MODE", mode), "config", "check")
+			require.Zero(t, r.code, r.err)
+			require.Equal(t, is, strings.Contains(r.err, "other databases of this Redis hear each other"), "%s %s: %s", mode, database, r.err)
+		}
+	}
+}
+
 func TestCheckLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	other := filepath.Join(dir, "pid")

@@ -41,7 +41,7 @@ type Deps struct {
 // Register adds the built-in methods of one node. ctx ends with the node's life, and with
 // it the locks that api.cache.lock has taken.
 func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
-	registerNode(r, d)
+	registerNode(rpcregistry.Control(r), d)
 	locks := newCallerLocks(ctx, d.ID, d.Cache)
 	registerValues(r, d.Cache, locks)
 	registerLists(r, d.Cache)
@@ -53,9 +53,22 @@ func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	registerPeriodic(r, d.Tasks, d.Inspector)
 	registerConnections(r, d.Connections)
 	if d.Controls != nil {
-		registerSet(r, d.Controls)
+		registerSet(rpcregistry.Control(r), d.Controls)
 	}
 }
+
+// Names returns the names of all methods that [Register] can register.
+func Names() []string {
+	var n names
+	Register(context.Background(), &n, Deps{Controls: noControls{}})
+	return n
+}
+
+type names []string
+
+func (n *names) RegisterMethod(m rpcregistry.Method) { *n = append(*n, m.Name) }
+
+type noControls struct{ Controls }
 
 // handle registers a method.
 func handle[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {

@@ -37,6 +37,9 @@ type SetStatus struct {
 	Operation *Operation    `json:"operation,omitempty"` // the present or last operation
 	Crashes   int           `json:"crashes"`             // of all nodes since the set began
 	Crashed   []NodeCrashes `json:"crashed,omitempty"`   // latest crash first; at most [MaxCrashed]
+	// Aliens counts, by key, the entries on Redis that something else has written and that
+	// this process has passed over.
+	Aliens map[string]int `json:"aliens,omitempty"`
 }
 
 // Zombies are handlers that did not return when their node ended. A goroutine cannot be

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +36,9 @@ type Process struct {
 	// TokenMode is how the node proves its messages. Empty: not known, in the records of
 	// older programs.
 	TokenMode link.Mode `json:"tokenMode,omitempty"`
+	// OwnInbox: each life of the node listens on an inbox of its own. False in the records of
+	// older programs.
+	OwnInbox bool `json:"ownInbox,omitempty"`
 }
 
 // Member is a node as [Directory.List] returns it.
@@ -44,12 +49,17 @@ type Member struct {
 	Uptime      time.Duration // since the node joined, on Redis's clock
 	TasksInHand int           // tasks that are claimed and not finished
 	Live        bool          // its lease has not run out, and it is not condemned
+
+	joined int64 // in milliseconds on Redis's clock, 0 if that is not known
 }
 
 // Directory reads and changes the member list of a namespace's cluster.
 type Directory struct {
 	Client redis.UniversalClient
 	Keys   link.Keys
+	// OnAlien, when set, is called for an entry of a key that is not ours and that was passed
+	// over; "" if only its key is known.
+	OnAlien func(key, entry string)
 
 	testLayouts layouts // replaces this program's layouts in tests
 }
@@ -67,11 +77,7 @@ func (d Directory) List(ctx context.Context) ([]Member, error) {
 	}
 	members := make([]Member, 0, reply.Len()-1)
 	for i := range reply.Len() - 1 {
-		m, readable, err := parseMember(reply.Row(1+i), now)
-		if err != nil {
-			return nil, fmt.Errorf("list members: %w", err)
-		}
-		if readable {
+		if m, readable := d.parseMember(reply.Row(1+i), now); readable {
 			members = append(members, m)
 		}
 	}
@@ -116,6 +122,22 @@ func (d Directory) Modes(ctx context.Context) (map[string]link.Mode, error) {
 	return modes, nil
 }
 
+// Inbox returns the name of the inbox of a node on the bus: that of its present life, or
+// its id if nobody knows the node or its program is an older one.
+func (d Directory) Inbox(ctx context.Context, id string) (string, error) {
+	record, err := d.Client.HGet(ctx, d.Keys.Members(), id).Result()
+	if errors.Is(err, redis.Nil) {
+		return id, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("inbox of %s: %w", id, link.Explain(err))
+	}
+	if m, readable := parseRecord(record); readable && m.Incarnation.ID == id && m.Process.OwnInbox {
+		return m.Incarnation.String(), nil
+	}
+	return id, nil
+}
+
 // Expired returns up to limit incarnations that may be taken over. If no process has called
 // it for half a lease, Redis was probably away and nobody could renew: then it returns none
 // for the length of one lease, so that nodes do not take over from each other after an
@@ -125,20 +147,26 @@ func (d Directory) Modes(ctx context.Context) (map[string]link.Mode, error) {
 // later than they can, and the reservations (see [Directory.Condemn]) to reserve, the
 // longest that a process makes.
 func (d Directory) Expired(ctx context.Context, lease, reserve time.Duration, limit int) ([]Incarnation, error) {
-	keys := []string{d.Keys.Leases(), d.Keys.Reaping(), d.Keys.Members()}
+	keys := []string{d.Keys.Leases(), d.Keys.Reaping(), d.Keys.Members(), d.Keys.Aliens()}
 	reply, err := expiredScript.Call(ctx, d.Client, keys, lease.Milliseconds(), limit, reserve.Milliseconds())
 	if err != nil {
 		return nil, fmt.Errorf("list expired leases: %w", err)
 	}
-	names, err := reply.Texts()
-	if err != nil {
+	var names, aliens, keysOfAliens []string
+	if err := reply.Scan(&names, &aliens, &keysOfAliens); err != nil {
 		return nil, fmt.Errorf("list expired leases: %w", err)
 	}
 	out := make([]Incarnation, 0, len(names))
 	for _, name := range names {
-		if i, err := Parse(name); err == nil { // anything else was written by another program
+		if i, err := Parse(name); err == nil {
 			out = append(out, i)
 		}
+	}
+	for _, alien := range aliens {
+		d.alien(d.Keys.Leases(), alien)
+	}
+	for _, key := range keysOfAliens {
+		d.alien(key, "")
 	}
 	return out, nil
 }
@@ -208,23 +236,49 @@ func (d Directory) SetState(ctx context.Context, i Incarnation, state State) err
 	return nil
 }
 
-// parseMember parses a row of list.lua, as much of it as can be read: a damaged record
-// hides no other member. It reports false if not even the incarnation can be read.
-func parseMember(row link.Reply, now int64) (m Member, readable bool, err error) {
-	var text string
-	var deadline int64
-	if err := row.Scan(&text, &deadline, &m.TasksInHand); err != nil {
-		return Member{}, false, err
+func (d Directory) alien(key, entry string) {
+	if d.OnAlien != nil {
+		d.OnAlien(key, entry)
 	}
+}
+
+// parseMember parses a row of list.lua, as much of it as can be read: a damaged record
+// hides no other member. It reports false for an entry that is not ours.
+func (d Directory) parseMember(row link.Reply, now int64) (m Member, ours bool) {
+	var id, record, score string
+	hand := 0
+	if row.Scan(&id, &record, &score, &hand) != nil {
+		return Member{}, false
+	}
+	m, ours = parseRecord(record)
+	deadline, err := strconv.ParseFloat(score, 64)
+	switch {
+	case !ours || m.Incarnation.ID != id:
+		d.alien(d.Keys.Members(), id)
+		return Member{}, false
+	case score == "":
+		return Member{}, false // it has left
+	case err != nil || math.IsInf(deadline, 0):
+		d.alien(d.Keys.Leases(), m.Incarnation.String())
+		return Member{}, false
+	}
+	m.TasksInHand, m.Live = hand, deadline > float64(now)
+	if m.joined > 0 {
+		m.Uptime = time.Duration(now-m.joined) * time.Millisecond
+	}
+	return m, true
+}
+
+// parseRecord parses a member record: the incarnation, when it joined, its state and its
+// process.
+func parseRecord(text string) (m Member, readable bool) {
 	parts := append(strings.SplitN(text, "\n", 4), "", "", "")
 	i, err := Parse(parts[0])
 	if err != nil {
-		return Member{}, false, nil //nolint:nilerr // see above
+		return Member{}, false
 	}
-	m.Incarnation, m.State, m.Live = i, State(parts[2]), deadline > now
-	if joined, err := strconv.ParseInt(parts[1], 10, 64); err == nil {
-		m.Uptime = time.Duration(now-joined) * time.Millisecond
-	}
+	m.Incarnation, m.State = i, State(parts[2])
+	m.joined, _ = strconv.ParseInt(parts[1], 10, 64)
 	_ = json.Unmarshal([]byte(parts[3]), &m.Process)
-	return m, true, nil
+	return m, true
 }

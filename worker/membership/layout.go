@@ -51,7 +51,7 @@ func (d Directory) layoutError(err error) error {
 		return err
 	}
 	own := d.layouts()
-	e := &link.LayoutError{Namespace: d.Keys.Channel(), Min: own.min, Max: own.max}
+	e := &link.LayoutError{Namespace: d.Keys.Namespace(), Min: own.min, Max: own.max}
 	if err := refused.Details.Row(0).Scan(&e.Found); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package membership_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -166,7 +167,7 @@ func TestForeignKeysAreNamedAndKept(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		d, k := open(t, cfg)
 		require.NoError(t, d.Client.Set(t.Context(), d.Keys.Members(), "mine", 0).Err())
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := k.Join(ctx, membership.JoinRequest{Prefix: "w"})
 		require.ErrorContains(t, err, d.Keys.Members())
@@ -319,5 +320,37 @@ func TestADamagedMemberRecordHidesNoOther(t *testing.T) {
 		expired, err := d.Expired(t.Context(), membership.DefaultLease, longest, 10)
 		require.NoError(t, err)
 		require.Equal(t, []membership.Incarnation{damaged.Incarnation}, expired)
+	})
+}
+
+func TestEntriesThatAreNotOursArePassedOverAndTold(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		d, k := open(t, cfg)
+		told := map[string]bool{}
+		d.OnAlien = func(key, _ string) { told[key] = true }
+		dead := join(t, k, membership.JoinRequest{})
+		aliens := []redis.Z{{Score: math.Inf(1), Member: "x#1:aa"}, {Score: math.Inf(-1), Member: "#"}, {Score: 1.5, Member: "y#99999999999999999999:aa"}}
+		for i := range 2000 { // they come before the dead one
+			aliens = append(aliens, redis.Z{Score: float64(i%100) + 0.5, Member: fmt.Sprint("alien ", i)})
+		}
+		aliens = append(aliens, redis.Z{Score: 200, Member: dead.Incarnation.String()})
+		require.NoError(t, d.Client.ZAdd(t.Context(), d.Keys.Leases(), aliens...).Err())
+		require.NoError(t, d.Client.HSet(t.Context(), d.Keys.Members(),
+			"x", "x#1:aa\n1\nrunning\n{}", "copy", dead.Incarnation.String()+"\n1\nrunning\n{}", "", "\xff").Err())
+		require.NoError(t, d.Client.HSet(t.Context(), d.Keys.Reaping(), "looked", "soon", "hold", "1e400", "cut", "[]").Err())
+		expired, err := d.Expired(t.Context(), membership.DefaultLease, longest, 10)
+		require.NoError(t, err)
+		require.Equal(t, []membership.Incarnation{dead.Incarnation}, expired)
+		members, err := d.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, members, 1)
+		require.Equal(t, dead.Incarnation, members[0].Incarnation)
+		require.Equal(t, map[string]bool{d.Keys.Leases(): true, d.Keys.Members(): true}, told)
+
+		require.NoError(t, d.Client.Set(t.Context(), d.Keys.Epoch(), "soon", 0).Err())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = k.Join(ctx, membership.JoinRequest{Prefix: "w"})
+		require.ErrorContains(t, err, d.Keys.Epoch(), "a number that everything depends on is named, not guessed")
 	})
 }

@@ -84,6 +84,19 @@ func (c *cluster) start(r *tasks.Registry, concurrency int) *node {
 	return c.startWith(runner.Config{Registry: r, Concurrency: concurrency})
 }
 
+// unsignedBus makes messages without proofs.
+type unsignedBus struct{ keys link.Keys }
+
+func (unsignedBus) Prepare(_ context.Context, kind string, body any, _ redisbus.PublishOptions) (redisbus.Outgoing, error) {
+	text, err := json.Marshal(body)
+	return redisbus.Outgoing{Type: kind, Body: text}, err
+}
+
+func (b unsignedBus) Seal(_ context.Context, m redisbus.Outgoing) (channel string, message []byte, err error) {
+	message, err = json.Marshal(map[string]any{"messageType": m.Type, "body": m.Body})
+	return b.keys.Channel(), message, err
+}
+
 // startWith starts a node with what of its configuration is not the cluster's.
 func (c *cluster) startWith(cfg runner.Config) *node {
 	c.t.Helper()
@@ -100,10 +113,7 @@ func (c *cluster) startWith(cfg runner.Config) *node {
 	if c.log != nil {
 		cfg.Log = zerolog.New(c.log)
 	}
-	cfg.Seal = func(_ context.Context, kind string, body any, _ redisbus.PublishOptions) (string, []byte, error) {
-		b, err := json.Marshal(map[string]any{"messageType": kind, "body": body})
-		return c.keys.Channel(), b, err
-	}
+	cfg.Bus = unsignedBus{c.keys}
 	n.runner = runner.New(cfg)
 	sub := client.Subscribe(c.t.Context(), c.keys.Wake(lease.Incarnation.String()))
 	_, err = sub.Receive(c.t.Context())

@@ -79,12 +79,12 @@ func (t *Transaction) Publish(messageType string, body any) {
 
 // PublishWith is [Transaction.Publish] with options.
 func (t *Transaction) PublishWith(messageType string, body any, o redisbus.PublishOptions) {
-	channel, message, err := t.run.Node.Seal(t.ctx, messageType, body, o)
+	m, err := t.run.Node.Bus.Prepare(t.ctx, messageType, body, o)
 	if err != nil {
 		t.fail("publish "+messageType, err)
 		return
 	}
-	t.run.Add(queue.NewEffect("publish", channel, message))
+	t.run.Add(queue.PublishEffect(m))
 }
 
 // Result sets the task's result, which [Client.Result] and [Client.Wait] return. The result

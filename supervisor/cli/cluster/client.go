@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
@@ -25,6 +26,8 @@ type Client struct {
 	*worker.Client
 
 	Where string // the address of Redis, or the path of the socket
+
+	namespace string
 }
 
 // Connect connects to the cluster: through Redis if a setting gives its address,
@@ -73,7 +76,7 @@ func Open(ctx context.Context, cfg worker.ClientConfig, where string) (*Client, 
 	if err != nil {
 		return nil, err
 	}
-	return &Client{Client: c, Where: where}, nil
+	return &Client{Client: c, Where: where, namespace: cfg.Redis.Keys().Namespace()}, nil
 }
 
 // Dial waits until the client has subscribed to answers and returns the endpoint for
@@ -86,6 +89,8 @@ func (c *Client) Dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
 		return c.RPC, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
+	case errors.Is(err, redisbus.ErrNoToken):
+		return nil, fmt.Errorf("%w: no cluster is in the namespace %s of redis at %s", ErrNoSet, c.namespace, c.Where)
 	case errors.Is(err, link.ErrUnavailable):
 		return nil, config.As(link.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.Where))
 	default:

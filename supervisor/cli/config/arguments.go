@@ -13,6 +13,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 )
 
@@ -132,7 +133,7 @@ func strayFlag(args []string) (flag, number string) {
 // suggest names the flag of the command that is meant by one that it does not have.
 func suggest(flag string, cmd *urfave.Command) string {
 	name, _, _ := strings.Cut(strings.TrimLeft(flag, "-"), "=")
-	like := nearest(name, flagNames(cmd))
+	like := link.Nearest(name, flagNames(cmd))
 	if like == "" || like == name {
 		return ""
 	}
@@ -160,7 +161,7 @@ func ExplainUsage(_ context.Context, cmd *urfave.Command, err error, _ bool) err
 		if cmd.ArgsUsage != "" {
 			more += "; put -- before arguments that begin with -"
 		}
-		if like := nearest(name, flagNames(cmd)); like != "" {
+		if like := link.Nearest(name, flagNames(cmd)); like != "" {
 			return Usagef("unknown flag --%s: did you mean --%s? (%s)", name, like, more)
 		}
 		return Usagef("unknown flag --%s (%s)", name, more)

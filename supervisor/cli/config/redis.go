@@ -40,6 +40,7 @@ type connection struct {
 	redisCA, redisCert, redisKey   string
 	sentinelUser, sentinelPassFile string
 	alsoFile, tokenMode            string
+	requireToken                   bool
 }
 
 // ConnectFlags returns the flags for the address of Redis or of a running set, and
@@ -86,6 +87,10 @@ func (s *Settings) ConnectFlags() []urfave.Flag {
 			"`FILE` with the cluster's token, instead of STELLAR_TOKEN (default: one is drawn and kept in Redis)"),
 		s.fileFlag(groupRedis, "token-also-file", "STELLAR_TOKEN_ALSO_FILE", &s.alsoFile,
 			"`FILE` with a second token to accept, instead of STELLAR_TOKEN_ALSO: to change the token of a running cluster"),
+		&urfave.BoolFlag{
+			Name: "require-token", Category: groupRedis, Destination: &s.requireToken, Sources: s.from("require-token", "STELLAR_REQUIRE_TOKEN"),
+			Usage: "refuse to work without a token of one's own",
+		},
 		&urfave.StringFlag{
 			Name: "token-mode", Category: groupRedis, Value: string(link.ModeHMAC), Destination: &s.tokenMode,
 			Sources: s.from("token-mode", "STELLAR_TOKEN_MODE"),
@@ -101,7 +106,8 @@ func (s *Settings) ConnectFlags() []urfave.Flag {
 }
 
 func (s *Settings) checkConnection(require requirement) {
-	require("namespace", link.ValidName(s.Namespace), "%q: %w", s.Namespace, link.ErrName)
+	wrong := link.CheckNamespace(s.Namespace)
+	require("namespace", wrong == nil, "%w", wrong)
 	require(redisPortFlag, s.redisPort >= 1 && s.redisPort <= 65535, "%d is not between 1 and 65535", s.redisPort)
 	require(redisDBFlag, s.redisDB >= 0, "%d is negative", s.redisDB)
 }
@@ -133,6 +139,7 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	cfg = link.Config{
 		Username: s.redisUser, SentinelUsername: s.sentinelUser,
 		TLS: link.TLSFiles{CA: s.redisCA, Cert: s.redisCert, Key: s.redisKey}, TokenMode: link.Mode(s.tokenMode),
+		RequireToken: s.requireToken,
 	}
 	if s.Given("namespace") { // what nobody chose stays empty: the set tells of other programs there
 		cfg.Namespace = s.Namespace
@@ -143,6 +150,9 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	mode := link.Config{URL: "redis://host", TokenMode: cfg.TokenMode}
 	if err := mode.Validate(); err != nil {
 		errs = append(errs, s.Problemf("token-mode", "%w", err))
+	}
+	if s.requireToken && cfg.Token.IsZero() {
+		errs = append(errs, s.Problemf("require-token", "there is no token: set STELLAR_TOKEN or STELLAR_TOKEN_FILE"))
 	}
 	if place == "" {
 		if password, _ := s.Env(redisPass); password != "" || s.redisPassFile != "" {

@@ -86,7 +86,8 @@ func (s *Settings) nodeFlags() []urfave.Flag {
 		&urfave.StringSliceFlag{
 			Name: "deny", Category: GroupSet, Destination: &s.deny, Sources: s.from("deny", "STELLAR_DENY"),
 			Config: urfave.StringConfig{TrimSpace: true},
-			Usage:  "`METHODS` that nobody may call on these nodes, separated by commas; * stands for any text: \"api.stop,api.cache.*\"",
+			Usage: "`METHODS` that nobody may call on these nodes, separated by commas; * stands for any text: \"api.stop,api.cache.*\". " +
+				"It binds calls only: commands that work on Redis itself, such as cache and tasks, do not call",
 		},
 	}
 }

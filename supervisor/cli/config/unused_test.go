@@ -31,6 +31,7 @@ var bad = map[string]string{"integer": "many", "boolean": "maybe", "duration": "
 var good = map[string]string{"integer": "1", "boolean": "true", "duration": "1s"}
 
 func TestAValueOfALowerRankIsNotJudged(t *testing.T) {
+	const token = "what --require-token asks for"
 	for _, f := range New(nil).RunFlags() {
 		name, kind := f.Names()[0], kindOf(f)
 		if bad[kind] == "" {
@@ -40,9 +41,9 @@ func TestAValueOfALowerRankIsNotJudged(t *testing.T) {
 			variable := f.(urfave.DocGenerationFlag).GetEnvVars()[0]
 			file := write(t, "stellar.yaml", fmt.Sprintf("%s: %s\n", name, bad[kind]))
 			flag := fmt.Sprintf("--%s=%s", name, good[kind])
-			require.NoError(t, wrong(t, environment{variable: bad[kind]}, flag))
-			require.NoError(t, wrong(t, environment{"STELLAR_CONFIG": file}, flag))
-			require.NoError(t, wrong(t, environment{"STELLAR_CONFIG": file, variable: good[kind]}))
+			require.NoError(t, wrong(t, environment{variable: bad[kind], "STELLAR_TOKEN": token}, flag))
+			require.NoError(t, wrong(t, environment{"STELLAR_CONFIG": file, "STELLAR_TOKEN": token}, flag))
+			require.NoError(t, wrong(t, environment{"STELLAR_CONFIG": file, variable: good[kind], "STELLAR_TOKEN": token}))
 			require.ErrorContains(t, wrong(t, environment{"STELLAR_CONFIG": file}), file+":1: "+name)
 			err := wrong(t, environment{"STELLAR_CONFIG": file, variable: bad[kind]})
 			require.ErrorContains(t, err, variable+": ")

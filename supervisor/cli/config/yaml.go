@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // section reads a part of the configuration file and collects the problems found. It
@@ -173,7 +175,7 @@ func mapField(to map[string]string) field {
 // known key.
 func unknownKey(key string, known []string) string {
 	text := "unknown key"
-	if like := nearest(key, known); like != "" {
+	if like := link.Nearest(key, known); like != "" {
 		text += fmt.Sprintf(": did you mean %s?", like)
 	}
 	return text + "; the keys are " + strings.Join(known, ", ")

@@ -14,6 +14,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker"
@@ -67,6 +68,11 @@ func check(ctx context.Context, e *cluster.Env, newApp func() (*worker.App, erro
 	}
 	for _, err := range prepared.Momentary {
 		e.Notef("%v (no mistake of the configuration, but so at the moment)", err)
+	}
+	if r := prepared.Set.Redis; r.Database() != 0 && r.TokenMode != "" && r.TokenMode != link.ModeHMAC {
+		e.Notef("token mode %s, database %d: Redis's channels know no database, and in this mode the channel keeps its name: "+
+			"nodes of the namespace %s in other databases of this Redis hear each other: give each database a namespace of its own",
+			r.TokenMode, r.Database(), r.Keys().Namespace())
 	}
 	for _, p := range prepared.App.Unhandled() {
 		where := ""

@@ -65,7 +65,7 @@ var errBodyExpired = fmt.Errorf("a payload that was sent before has expired: %w"
 func callWith(
 	ctx context.Context, s *link.Script, c redis.UniversalClient, k link.Keys, bodies []body, args []any,
 ) (link.Reply, error) {
-	keys := []string{k.Tasks()}
+	keys := k.TaskKeys()
 	if len(bodies) == 0 {
 		return s.Call(ctx, c, keys, args...)
 	}

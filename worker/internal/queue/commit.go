@@ -38,7 +38,8 @@ func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]s
 // commit is [Session.Commit] with the speeds to note.
 func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refused map[string]string, ends []End, err error) {
 	s.commits++
-	args, bodies := commitArguments(runs, speeds), followingBodies(runs)
+	args, messages := commitArguments(runs, speeds)
+	bodies := followingBodies(runs)
 	bytes := sizeOf(args)
 	for _, b := range bodies {
 		bytes += len(b.payload)
@@ -47,15 +48,16 @@ func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refuse
 	breaks, withdrawals := 0, 0 // in a row
 	err = s.cfg.Reports.Insist(ctx, "commits", func(ctx context.Context) error {
 		var err error
-		codes, ends, err = s.send(ctx, args, bodies)
+		codes, ends, err = s.send(ctx, args, messages, runs, bodies)
 		if len(bodies) > 0 && link.CauseOf(err) == link.CauseMemory {
-			args, bodies = commitArguments(withoutBodies(runs), speeds), nil
-			codes, ends, err = s.send(ctx, args, nil)
+			args, messages = commitArguments(withoutBodies(runs), speeds)
+			bodies = nil
+			codes, ends, err = s.send(ctx, args, messages, runs, nil)
 		}
 		if isWithdrawn(codes, len(runs)) { // by a withdrawal whose answer was lost
 			breaks, withdrawals = 0, 0 // Redis has read this request
 			s.commits++
-			codes, ends, err = s.send(ctx, args, bodies)
+			codes, ends, err = s.send(ctx, args, messages, runs, bodies)
 		}
 		if !brokenOff(err) {
 			breaks, withdrawals = 0, 0
@@ -95,8 +97,16 @@ func codesByID(runs []*Run, codes map[int]string) map[string]string {
 	return refused
 }
 
-// send sends a commit once, under the current number.
-func (s *Session) send(ctx context.Context, args []any, bodies []body) (codes map[int]string, ends []End, err error) {
+// send sends a commit of runs once, under the current number, with a new seal of its messages.
+func (s *Session) send(ctx context.Context, args []any, messages []int, runs []*Run, bodies []body) (
+	codes map[int]string, ends []End, err error,
+) {
+	if len(messages) > 0 {
+		args = slices.Clone(args)
+		if err := runs[0].Node.sealAll(ctx, args, messages); err != nil {
+			return nil, nil, err
+		}
+	}
 	args = append([]any{s.cfg.Incarnation, s.commits}, args...)
 	reply, err := callWith(ctx, s.ending, s.cfg.Redis, s.cfg.Keys, bodies, args)
 	if err == nil {
@@ -115,7 +125,8 @@ func (s *Session) withdraw(ctx context.Context, n int) (codes map[int]string, er
 		nobodys[i] = &Run{}
 		nobodys[i].End(Back, nil)
 	}
-	codes, _, err = s.send(ctx, commitArguments(nobodys, nil), nil)
+	args, _ := commitArguments(nobodys, nil)
+	codes, _, err = s.send(ctx, args, nil, nil, nil)
 	return codes, err
 }
 
@@ -128,14 +139,14 @@ func isWithdrawn(codes map[int]string, n int) bool {
 
 // commitArguments returns the arguments of commit.lua after the number for a batch, which it
 // sorts, and for speeds. Most tasks are done and have no effects, result or retention: only their ids
-// are sent, grouped by queue.
-func commitArguments(batch []*Run, speeds []any) []any {
+// are sent, grouped by queue. messages are the places of those that are to be sealed.
+func commitArguments(batch []*Run, speeds []any) (args []any, messages []int) {
 	sortRuns(batch)
 	plain := 0
 	for plain < len(batch) && batch[plain].outcome.weight() == 0 {
 		plain++
 	}
-	args := append(make([]any, 0, 16+3*len(batch)), len(speeds)/speedWords)
+	args = append(make([]any, 0, 16+3*len(batch)), len(speeds)/speedWords)
 	args = append(args, speeds...)
 	args = appendDone(args, batch[:plain])
 	args = append(args, len(batch)-plain)
@@ -146,9 +157,12 @@ func commitArguments(batch []*Run, speeds []any) []any {
 		for _, e := range r.outcome.effects {
 			args = append(args, e.kind)
 			args = append(args, e.args...)
+			if e.kind == publishing {
+				messages = append(messages, len(args)-1)
+			}
 		}
 	}
-	return args
+	return args, messages
 }
 
 // followingBodies returns the bodies of the tasks that runs enqueue.

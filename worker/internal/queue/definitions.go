@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // Lifetimes of published definitions on Redis.
@@ -31,6 +33,11 @@ type Definition struct {
 	MaxBackoff  int64  `json:"maxBackoff"`
 	Timeout     int64  `json:"timeout,omitempty"`
 	Retention   int64  `json:"retention,omitempty"`
+}
+
+// sound reports whether the definition may be one that a program has published.
+func (d Definition) sound() bool {
+	return link.ValidName(d.Queue) && min(int64(d.MaxAttempts), d.Backoff, d.MaxBackoff, d.Timeout, d.Retention) >= 0
 }
 
 // Published is a definition with the version of the program that published it.
@@ -96,7 +103,11 @@ func (s Store) Definitions(ctx context.Context, last string) (all map[string]Pub
 	}
 	all = make(map[string]Published, len(words)/3)
 	for words := range slices.Chunk(words, 3) {
-		all[words[0]] = Published{parseDefinition(words[1]), words[2]}
+		if d := parseDefinition(words[1]); link.ValidName(words[0]) && d.sound() {
+			all[words[0]] = Published{d, words[2]}
+		} else {
+			s.Reports.Alien(s.keys.TaskDefinitions(), words[0])
+		}
 	}
 	return all, now, nil
 }

@@ -228,7 +228,7 @@ func (m *machine) resignAs(a *actor, asked bool) {
 	if a.session.list != "" {
 		args = append(args[:2], "@"+a.session.list)
 	}
-	require.NoError(m.t, resignScript.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, args...).Err())
+	require.NoError(m.t, resignScript.Run(m.ctx, m.redis, m.keys.TaskKeys(), args...).Err())
 	if i := m.spec.incarnation(a.name); asked && i.hasStream() {
 		i.Asked = true
 	}

@@ -283,7 +283,7 @@ func (m *machine) sleep(ms int64) {
 
 // run calls a script of the mending ones.
 func (m *machine) run(s *link.Script, args ...any) []any {
-	cmd := s.Run(m.ctx, m.redis, []string{m.keys.Tasks()}, args...)
+	cmd := s.Run(m.ctx, m.redis, m.keys.TaskKeys(), args...)
 	reply, err := cmd.Slice()
 	require.NoError(m.t, err)
 	if s == cancelScript || s == deleteScript {

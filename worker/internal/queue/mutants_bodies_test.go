@@ -99,7 +99,8 @@ var bodyCases = map[string]func(*machine){
 				a.session.commits++
 				refused := "1=EXPIRED"
 				i.Refused = &refused
-				reply := m.bare("", commitScript, some, append([]any{a.name, i.Commit}, commitArguments([]*Run{run}, nil)...)...)
+				args, _ := commitArguments([]*Run{run}, nil)
+				reply := m.bare("", commitScript, some, append([]any{a.name, i.Commit}, args...)...)
 				require.Equal(m.t, []any{"OK", int64(1), "EXPIRED"}, reply)
 			})
 		}

@@ -35,7 +35,7 @@ var indexMutants = []mutant{
 	{"due", "more = more or nextup and nextup <= at\n", ""},
 	{"due", "more and 0 or", ""},
 	{"due", "math.min(wait or longest, longest)", "(wait or longest)"},
-	{"due", "if till or promise == false then", "if promise == false then"},
+	{"due", "if type(promise) ~= 'table' then", "if promise == false then"},
 	{"due", "then touched[queue_of(line)] = true end", "then end"},
 	{"claim", "if list and not again and redis.call('EXISTS', key('serves:' .. list)) == 0 then return {'UNKNOWN'} end", ""},
 	{"claim", "note('idlers:' .. list)", ""},

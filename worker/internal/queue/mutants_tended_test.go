@@ -10,8 +10,8 @@ import (
 
 // Mistakes in what the scripts know of queues that are tended.
 var tendedMutants = []mutant{
-	{"names", "tonumber(till) >= at and ", ""},
-	{"names", " and tonumber(till) <= at + 100", ""},
+	{"names", "till >= at and ", ""},
+	{"names", " and till <= at + 100", ""},
 	{"names", "  redis.call('HDEL', key('tended'), queue)\n", ""},
 	{"names", " or string.match(text, '|(.+)$') ~= incarnation", ""},
 	{"names", "return length % 100 < n and length >= 100 or", "return"},

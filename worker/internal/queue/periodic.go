@@ -93,6 +93,10 @@ func (s Store) Periodic(ctx context.Context) ([]Known, error) {
 	for name, text := range definitions.Val() {
 		k := Known{Name: name}
 		_ = json.Unmarshal([]byte(text), &k.Periodic) // perhaps written by a later version: fields that cannot be read stay empty
+		if k.Task == "" {
+			s.Reports.Alien(s.keys.Definitions(), name)
+			continue
+		}
 		last, paused, _ := strings.Cut(states.Val()[name], "|")
 		k.Since, k.Paused = Time(last), paused != ""
 		if !strings.HasPrefix(last, "0") { // a leading 0 means that there was no tick yet

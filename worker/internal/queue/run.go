@@ -27,12 +27,14 @@ type Node struct {
 	Incarnation string
 	Fence       int64        // the incarnation's epoch
 	Cache       *cache.Cache // where transactions write
-	Seal        Sealer
+	Bus         Bus
 }
 
-// Sealer encodes a message to publish and returns its channel, as the node's bus does
-// (see [redisbus.Bus.Seal]).
-type Sealer func(ctx context.Context, messageType string, body any, o redisbus.PublishOptions) (channel string, message []byte, err error)
+// Bus makes the messages that transactions publish, as [redisbus.Bus] does.
+type Bus interface {
+	Prepare(ctx context.Context, messageType string, body any, o redisbus.PublishOptions) (redisbus.Outgoing, error)
+	Seal(ctx context.Context, m redisbus.Outgoing) (channel string, message []byte, err error)
+}
 
 // Run is one run of one task's handler. The functions of package tasks find it in the
 // handler's context; a [Session.Commit] sends its outcome.
@@ -68,8 +70,31 @@ type Effect struct {
 	large *Task // that it enqueues, if the payload has a key of its own
 }
 
-// NewEffect returns an effect that writes a cache entry or publishes a message.
+// NewEffect returns an effect that writes a cache entry.
 func NewEffect(kind string, args ...any) Effect { return Effect{kind: kind, args: args} }
+
+// PublishEffect returns the effect that publishes a message. Each request to commit it has a
+// new seal.
+func PublishEffect(m redisbus.Outgoing) Effect { return NewEffect(publishing, "", unsealed(m)) }
+
+// publishing is the kind of the effects that publish.
+const publishing = "publish"
+
+// unsealed stands for a message, and for its channel before it, in the arguments of commit.lua.
+type unsealed redisbus.Outgoing
+
+// sealAll replaces the messages at these places in the arguments of commit.lua by sealed ones.
+func (n *Node) sealAll(ctx context.Context, args []any, places []int) error {
+	for _, at := range places {
+		m, _ := args[at].(unsealed)
+		channel, message, err := n.Bus.Seal(ctx, redisbus.Outgoing(m))
+		if err != nil {
+			return fmt.Errorf("message %s: %w", m.Type, err)
+		}
+		args[at-1], args[at] = channel, message
+	}
+	return nil
+}
 
 // EnqueueEffect returns the effect that stores a follow-up task.
 func EnqueueEffect(t Task) Effect {

@@ -37,7 +37,7 @@ func (s *Session) storeList(ctx context.Context) error {
 		}
 		args = append(args, rank, q)
 	}
-	_, err := serveScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+	_, err := serveScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 	return err
 }
 

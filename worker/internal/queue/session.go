@@ -110,10 +110,10 @@ func (s *Session) Claim(ctx context.Context, want int, tend bool) (got []Claimed
 		args = append(args, list)
 	}
 	err = s.cfg.Reports.Insist(ctx, "claims", func(ctx context.Context) error {
-		reply, err := claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+		reply, err := claimScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 		if link.WordOf(err) == "UNKNOWN" {
 			if err = s.storeList(ctx); err == nil {
-				reply, err = claimScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+				reply, err = claimScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 			}
 		}
 		if link.WordOf(err) == "EXPIRED" {
@@ -226,7 +226,7 @@ func (s *Session) Resign(ctx context.Context, asked bool) error {
 	if asked {
 		return s.note(ctx, resignScript, args...)
 	}
-	_, err := resignScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+	_, err := resignScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 	return err
 }
 
@@ -254,7 +254,7 @@ func (s *Session) Suspect(ctx context.Context, id string) error {
 // note runs a script until its outcome is known or ctx ends.
 func (s *Session) note(ctx context.Context, script *link.Script, args ...any) error {
 	return refusal(s.cfg.Reports.Insist(ctx, "notes", func(ctx context.Context) error {
-		_, err := script.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+		_, err := script.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 		return err
 	}))
 }

@@ -50,7 +50,14 @@ func brokenOff(err error) bool {
 // sizeOf returns about how many bytes the arguments of a script have on the wire.
 func sizeOf(args []any) int {
 	const each = 16 // framing, and numbers
-	return each*len(args) + link.TextSize(args)
+	n := each*len(args) + link.TextSize(args)
+	for _, a := range args {
+		if m, is := a.(unsealed); is {
+			const head = 512 // names, numbers, proof
+			n += len(m.Body) + head
+		}
+	}
+	return n
 }
 
 // Size returns about how many bytes the run's outcome has in a commit.

@@ -44,7 +44,7 @@ const (
 
 // call runs a script, reports the ends in its reply to OnEnd, and returns the rest.
 func (s Store) call(ctx context.Context, script *link.Script, args ...any) (link.Reply, error) {
-	reply, err := script.Call(ctx, s.redis, []string{s.keys.Tasks()}, args...)
+	reply, err := script.Call(ctx, s.redis, s.keys.TaskKeys(), args...)
 	if err != nil {
 		return reply, refusal(err)
 	}
@@ -219,6 +219,6 @@ func (s Store) MoveDue(ctx context.Context, l Look) (Moved, error) {
 
 // Leave ends a mover's responsibility, and has the others look at once.
 func (s Store) Leave(ctx context.Context, mover string) error {
-	_, err := leaveScript.Call(ctx, s.redis, []string{s.keys.Tasks()}, mover)
+	_, err := leaveScript.Call(ctx, s.redis, s.keys.TaskKeys(), mover)
 	return err
 }

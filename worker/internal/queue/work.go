@@ -82,7 +82,7 @@ func (s *Session) work(ctx context.Context, commit any, claim claim, speeds []an
 	args = append(args, s.cfg.Incarnation, commit, claim.number, claim.want, flagOf(s.idle || s.tends), tending, len(s.cfg.Queues))
 	args = append(append(s.withQueues(args...), len(speeds)/speedWords), speeds...)
 	args = appendDone(args, runs)
-	reply, err := workScript.Call(ctx, s.cfg.Redis, []string{s.cfg.Keys.Tasks()}, args...)
+	reply, err := workScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 	if err == nil {
 		got, broken, err = s.take(ctx, reply)
 	}

@@ -150,6 +150,9 @@ func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
 // claimed tells of the answer to a claim.
 func (r *Runner) claimed(want int, got []queue.Claimed, broken []string, began time.Time) {
 	r.flow.claimed(len(got), began)
+	if len(got) > 0 {
+		r.hints.Refund()
+	}
 	if r.observer != nil {
 		r.observer.Claimed(tasks.Claim{Node: r.node.Incarnation, Wanted: want, Got: len(got), Took: time.Since(began)})
 	}

@@ -41,6 +41,7 @@ type Mover struct {
 	id    string
 	looks chan struct{} // to look at once
 	dues  chan struct{} // a task will be due that the responsible mover may not know
+	hints link.Pace     // of looks and dues
 
 	responsible bool
 	visited     time.Time       // when it last visited queues that have tasks
@@ -77,12 +78,12 @@ func NewMover(c redis.UniversalClient, k link.Keys, log zerolog.Logger) *Mover {
 	}
 }
 
-// Look makes the mover look at once.
-func (m *Mover) Look() { signal(m.looks) }
+// Look makes the mover look at once. As anybody may ask for it, it does not look again and again.
+func (m *Mover) Look() { m.hints.Do(func() { signal(m.looks) }) }
 
 // Hint makes the responsible mover look at once for the time at which the next task is due.
 // Another one finds out within a second or so whether that has happened.
-func (m *Mover) Hint() { signal(m.dues) }
+func (m *Mover) Hint() { m.hints.Do(func() { signal(m.dues) }) }
 
 func signal(c chan<- struct{}) {
 	select {

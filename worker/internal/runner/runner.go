@@ -26,7 +26,7 @@ type Config struct {
 	Fence       int64 // the incarnation's epoch
 	Registry    *tasks.Registry
 	Client      *tasks.Client // for follow-up tasks and progress
-	Seal        queue.Sealer  // for publishes
+	Bus         queue.Bus     // for publishes
 	// Cache is where transactions write. Default: the namespace's cache, in the native
 	// layout.
 	Cache *cache.Cache
@@ -73,6 +73,7 @@ type Runner struct {
 	log      zerolog.Logger
 	woken    chan struct{}
 	wakes    atomic.Uint64
+	hints    link.Pace
 	flush    chan struct{} // holds a value when unsent may have outcomes
 	quiet    atomic.Bool
 	handlers map[string]handled
@@ -126,7 +127,7 @@ func New(c Config) *Runner {
 		c.Warnings = &Warnings{}
 	}
 	r := &Runner{
-		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Seal: c.Seal},
+		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Bus: c.Bus},
 		client: c.Client, slots: c.Concurrency, solo: c.Solo, flow: c.Flow, turn: c.Turn, observer: c.Observer,
 		keys: c.Keys, reports: c.Reports,
 		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
@@ -156,6 +157,9 @@ func (r *Runner) Wake() {
 	default:
 	}
 }
+
+// Hint is [Runner.Wake] for a message, which anybody may have sent.
+func (r *Runner) Hint() { r.hints.Do(r.Wake) }
 
 // Cancel ends the context of a task's handler with [tasks.ErrCancelled], if the handler
 // runs here. Redis, which holds the request to cancel, decides at the commit whether the

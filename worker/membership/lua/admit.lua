@@ -22,7 +22,9 @@ local function admit(keys, least, most, raises)
   for i = 2, #records, 2 do
     local incarnation, info = string.match(records[i], '^([^\n]*)\n[^\n]*\n[^\n]*\n(.*)$')
     local deadline = incarnation and tonumber(redis.call('ZSCORE', leases, incarnation) or 0)
-    if deadline and deadline > at and (cjson.decode(info).layout or 1) < most and #refusal < 12 then
+    local ok, process = pcall(cjson.decode, info or '')
+    local own = ok and type(process) == 'table' and tonumber(process.layout) or 1
+    if deadline and deadline > at and own < most and #refusal < 12 then
       refusal[#refusal + 1] = records[i - 1]
     end
   end

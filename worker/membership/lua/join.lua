@@ -21,6 +21,8 @@ if ARGV[7] == '1' then
   end
 end
 
+local last_epoch = redis.call('GET', epoch)
+if last_epoch and (not string.find(last_epoch, '^%d+$') or #last_epoch > 15) then return {'WRONGTYPE', epoch, 'string'} end
 local refusal = admit(KEYS, tonumber(ARGV[8]), tonumber(ARGV[9]), true)
 if refusal then return refusal end
 
@@ -43,7 +45,8 @@ if number > 0 then redis.call('SETBIT', numbers, number - 1, 1) end
 
 if redis.call('GET', layout) ~= ARGV[9] then redis.call('SET', layout, ARGV[9]) end
 local at = now()
-local e = int(redis.call('INCR', epoch))
+local e = int(tonumber(last_epoch or 0) + 1)
+redis.call('SET', epoch, e)
 local incarnation = id .. '#' .. e .. ':' .. nonce
 redis.call('ZADD', leases, int(at + tonumber(ARGV[5])), incarnation)
 redis.call('HSET', members, id, incarnation .. '\n' .. int(at) .. '\njoining\n' .. ARGV[6])

@@ -83,7 +83,7 @@ end
 
 -- How many tasks of the queue wait for their turn or their time, or run.
 local function load_of(queue)
-  local n = redis.call('ZCARD', key('delayed:' .. queue)) + tonumber(redis.call('HGET', key('active'), queue) or 0)
+  local n = redis.call('ZCARD', key('delayed:' .. queue)) + counted('active', queue)
   for _, mark in ipairs({'^', '', '~'}) do n = n + redis.call('LLEN', key('queue:' .. queue .. mark)) end
   return n
 end
@@ -151,7 +151,7 @@ local function store_some(group, head, rest, bytes, at)
   end
   each('HSET', 'tasks', words)
   if settings(group.queue).bytes > 0 and weight > 0 then
-    redis.call('HINCRBY', key('bytes'), group.queue, weight)
+    count('bytes', group.queue, weight)
     if redis.call('HEXISTS', key('weighing'), group.queue) == 1 then each('SADD', 'weighed:' .. group.queue, fresh) end
   end
   return fresh, refused
@@ -175,7 +175,7 @@ end
 local function add(group, at, bounded)
   local queue, set, head = group.queue, settings(group.queue), group.head .. hex(at)
   local rest = bounded and set.most > 0 and set.most - load_of(queue) or math.huge
-  local bytes = bounded and set.bytes > 0 and set.bytes - tonumber(redis.call('HGET', key('bytes'), queue) or 0) or math.huge
+  local bytes = bounded and set.bytes > 0 and set.bytes - counted('bytes', queue) or math.huge
   local fresh, refused
   if group.chosen or group.unique ~= '' or group.after ~= '' or rest < math.huge or set.bytes > 0 then
     fresh, refused = store_some(group, head, rest, bytes, at)

@@ -28,7 +28,7 @@ end
 local function follow(other, id)
   local page = (redis.call('HGET', key('followers'), other) or '') .. id .. ' '
   if #page > 4000 then
-    local n = redis.call('HINCRBY', key('followers'), other .. '|', 1)
+    local n = count('followers', other .. '|', 1)
     redis.call('HSET', key('followers'), other .. '|' .. int(n), page)
     page = ''
   end

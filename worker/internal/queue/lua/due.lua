@@ -21,18 +21,13 @@ local most, lasting, bound, mover = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumb
 local patience = 1000 -- ms that the responsible mover may be late
 local longest = 5000 -- ms between two of its looks
 
--- The time of the first of a sorted set, or nil.
-local function first_of(name)
-  return tonumber(redis.call('ZRANGE', key(name), 0, 0, 'WITHSCORES')[2])
-end
-
 local function to_be_cancelled() return redis.call('HKEYS', key('cancelling')) end
 
 local at, beyond = now()
 local promise = redis.pcall('GET', key('mover'))
 local till, responsible = string.match(type(promise) == 'string' and promise or '', '^(%d+)|(.+)$')
 if till and responsible ~= mover then
-  local left = tonumber(till) - at
+  local left = (tonumber(till) or 0) - at
   local first = first_of('next')
   if first then left = math.min(left, first + patience - at) end
   -- A promise for a later time was made while Redis's clock was ahead.
@@ -66,7 +61,7 @@ local function end_late(id)
   end
   redis.call('ZREM', key('deadlines'), id)
   -- An older program may have left the entry of an earlier task of the same id.
-  local deadline = record and tonumber(options_of(record).d)
+  local deadline = record and options_of(record).d
   if not deadline or deadline > at then return end
   local line = line_of(record) or ''
   look_through(key('queue:' .. line), id)
@@ -206,7 +201,8 @@ more = more or nextup and nextup <= at
 if exists('deadlines') then nextup = math.min(first_of('deadlines') or math.huge, nextup or math.huge) end
 if nextup == math.huge then nextup = nil end
 local wait = nextup and math.max(0, nextup - at)
-if till or promise == false then
+if type(promise) ~= 'table' then
+  if promise and not till then alien('mover') end
   redis.call('SET', key('mover'), int(at + (more and 0 or math.min(wait or longest, longest)) + patience) .. '|' .. mover)
 end
 local keys = {}

@@ -2,7 +2,7 @@
 
 -- One task that the other waited for is done.
 local function release(id, at)
-  if redis.call('HINCRBY', key('blocked'), id, -1) > 0 then return end
+  if count('blocked', id, -1) > 0 then return end
   redis.call('HDEL', key('blocked'), id)
   local record = redis.call('HGET', key('tasks'), id)
   local line = line_of(record)
@@ -21,15 +21,17 @@ end
 
 -- All followers of a task: the last page, and those that were full; these are taken away.
 local function with_pages(id, last)
-  local n = tonumber(redis.call('HGET', key('followers'), id .. '|') or 0)
+  local n = counted('followers', id .. '|')
   if n == 0 then return last end
   local pages = {}
   for i = 1, n do
-    pages[i] = redis.call('HGET', key('followers'), id .. '|' .. i) or ''
+    local page = redis.call('HGET', key('followers'), id .. '|' .. i)
+    if not page then break end
+    pages[i] = page
     redis.call('HDEL', key('followers'), id .. '|' .. i)
   end
   redis.call('HDEL', key('followers'), id .. '|')
-  pages[n + 1] = last
+  pages[#pages + 1] = last
   return table.concat(pages)
 end
 

@@ -30,7 +30,7 @@ local function take_out(id, record)
   for _, place in ipairs({'dead', 'cancelled', 'done'}) do
     if redis.call('ZREM', key(place), id) == 1 then return place end
   end
-  for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
+  for _, incarnation in ipairs(lives()) do
     if redis.call('HEXISTS', key('owned:' .. incarnation), id) == 1 then return 'active', incarnation end
   end
   return take_list(id, line, record)
@@ -51,7 +51,7 @@ local function mending_refuses()
   local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'dead', 'zset',
     'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'stats', 'hash', 'parked', 'set', 'leases', 'zset'}) or wrong_ties()
   if mistyped then return mistyped end
-  for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
+  for _, incarnation in ipairs(lives()) do
     mistyped = wrong({'owned:' .. incarnation, 'hash'})
     if mistyped then return mistyped end
   end

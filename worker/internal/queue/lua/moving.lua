@@ -9,7 +9,11 @@ local function options_of(record)
   local text = string.match(record, '^[^|\n]*|[^|\n]*|[^|\n]*|([^\n]*)\n')
   if not text or text == '' then return {} end
   local ok, options = pcall(cjson.decode, text)
-  return ok and type(options) == 'table' and options or {}
+  if not ok or type(options) ~= 'table' then return {} end
+  for _, name in ipairs({'d', 'T', 'w', 'W', 'v'}) do options[name] = tonumber(options[name]) end
+  if type(options.u) ~= 'string' then options.u = nil end
+  if type(options.f) ~= 'table' then options.f = nil end
+  return options
 end
 
 -- The bytes of a stored task: those of its record, and of its body.
@@ -25,7 +29,7 @@ local function weigh(queue, id, sign)
   if settings(queue).bytes == 0 then return end
   if redis.call('HEXISTS', key('weighing'), queue) == 1 and
     redis.call(sign > 0 and 'SADD' or 'SREM', key('weighed:' .. queue), id) == 0 then return end
-  redis.call('HINCRBY', key('bytes'), queue, sign * size_of(id))
+  count('bytes', queue, sign * size_of(id))
 end
 
 -- When a task with these options is due, or nil: now.

@@ -1,9 +1,35 @@
 -- names: the keys and channels of the namespace. KEYS[1] of every script is the hash of
 -- all tasks' records; its name begins as all others of the namespace do, and
 -- redisbus/link/keys.go names them.
+-- KEYS[2], if there is one, names a database other than 0: channels are shared by all.
 local tag = string.sub(KEYS[1], 1, -6)
 local function key(name) return tag .. name end
-local function channel(name) return string.sub(tag, 2, -3) .. ':' .. name end
+local function channel(name)
+  local base = string.sub(tag, 2, -3)
+  if KEYS[2] then base = base .. ':' .. string.sub(KEYS[2], #tag + 1) end
+  return base .. ':' .. name
+end
+
+-- Counts that a key holds an entry that is not ours, and that it is passed over or replaced.
+local function alien(name)
+  redis.pcall('HINCRBY', key('aliens'), key(name), 1)
+  redis.pcall('PEXPIRE', key('aliens'), 86400000)
+end
+
+-- Adds to a count in a hash, and returns the sum. What is no number counts as 0.
+local function count(name, field, n)
+  local sum = redis.pcall('HINCRBY', key(name), field, int(n))
+  if type(sum) == 'number' then return sum end
+  redis.call('HSET', key(name), field, int(n))
+  alien(name)
+  return n
+end
+
+-- A count in a hash. What is no number counts as 0.
+local function counted(name, field)
+  local digits = string.match(redis.call('HGET', key(name), field) or '', '^-?%d+$')
+  return digits and #digits <= 15 and tonumber(digits) or 0
+end
 
 -- The sets of idle incarnations that serve the queue: those that name it in their
 -- claims, then those whose stored list has it, see serve.lua.
@@ -38,7 +64,8 @@ end
 local function tender(queue, at)
   local text = redis.pcall('HGET', key('tended'), queue)
   local till, incarnation = string.match(type(text) == 'string' and text or '', '^(%d+)|(.+)$')
-  if till and tonumber(till) >= at and tonumber(till) <= at + 100 then return incarnation end
+  till = till and #till <= 15 and tonumber(till)
+  if till and till >= at and till <= at + 100 then return incarnation end
 end
 
 -- Ends the tending of a queue by an incarnation. Returns whether it did tend.

@@ -5,7 +5,7 @@ if not follows then
   -- The largest number that came, then of those up to it that the producer waits for:
   -- number, ':', '-' when it has not come, or else position, code, …, ';'.
   local largest, list = string.match(before or '0|', '^(%d+)|(.*)$')
-  largest = tonumber(largest)
+  largest, list = tonumber(largest or 0), list or ''
   local expected, kept = batch > largest, {}
   for number, what in string.gmatch(list, '(%d+):([^;]*);') do
     if number == ARGV[2] then

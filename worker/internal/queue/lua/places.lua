@@ -66,7 +66,7 @@ local function room(queue)
   local set = settings(queue)
   if set.paused then return 0 end
   if set.at_a_time == 0 then return nil end
-  return math.max(0, set.at_a_time - tonumber(redis.call('HGET', key('active'), queue) or 0))
+  return math.max(0, set.at_a_time - counted('active', queue))
 end
 
 -- Wakes one idle incarnation for the queue, unless no task of it may run now.
@@ -113,6 +113,15 @@ local function with_ended(reply)
   return reply
 end
 
+-- All incarnations that have joined and not left.
+local function lives()
+  local some = {}
+  for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
+    if string.find(incarnation, '^[%w._:-]+#%d+:%x+$') then some[#some + 1] = incarnation end
+  end
+  return some
+end
+
 -- What a script has to write at its end: counters by queue, and whom to wake.
 local tallies, hands, touched = {}, {}, {}
 local function tally(queue, what, n)
@@ -122,9 +131,9 @@ end
 local function hand(queue, n) hands[queue] = (hands[queue] or 0) + n end
 
 local function flush()
-  for field, n in pairs(tallies) do redis.call('HINCRBY', key('stats'), field, n) end
+  for field, n in pairs(tallies) do count('stats', field, n) end
   for queue, n in pairs(hands) do
-    if n ~= 0 and redis.call('HINCRBY', key('active'), queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
+    if n ~= 0 and count('active', queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
     -- Those that had to wait for others of their queue to end may run now.
     if n < 0 and settings(queue).at_a_time > 0 then
       if pending(queue) then touched[queue] = true end
@@ -150,11 +159,18 @@ end
 -- What a script has looked up or made: whether a key exists, see exists() in ties.lua.
 local there = {}
 
+-- The time of the first of a sorted set, or nil. That of an entry that is not ours may be
+-- infinite, or too far away to count with.
+local function first_of(name)
+  local time = tonumber(redis.call('ZRANGE', key(name), 0, 0, 'WITHSCORES')[2])
+  return time and math.abs(time) < 1e15 and time or nil
+end
+
 -- Has the movers end tasks that still wait at their deadline. The key deadlines has the
 -- waiting tasks that have one, and no other.
 local function expire(deadline, ids)
-  local time, first = tonumber(deadline), redis.call('ZRANGE', key('deadlines'), 0, 0, 'WITHSCORES')
+  local time, first = tonumber(deadline), first_of('deadlines')
   for _, id in ipairs(ids) do redis.call('ZADD', key('deadlines'), int(time), id) end
-  if not first[2] or time < tonumber(first[2]) then announce(time) end
+  if not first or time < first then announce(time) end
   there.deadlines = true
 end

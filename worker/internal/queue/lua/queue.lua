@@ -33,7 +33,7 @@ all_set = {}
 
 -- A new bound on bytes: the tasks that are there are weighed some at a time.
 if settings(queue).bytes > 0 and before == 0 then
-  redis.call('HSET', key('weighing'), queue, redis.call('HINCRBY', key('stats'), queue .. '|weighings', 1) .. '|0')
+  redis.call('HSET', key('weighing'), queue, int(count('stats', queue .. '|weighings', 1)) .. '|0')
 elseif settings(queue).bytes == 0 then
   redis.call('HDEL', key('bytes'), queue)
   redis.call('HDEL', key('weighing'), queue)

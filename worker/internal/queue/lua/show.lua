@@ -43,7 +43,7 @@ local function look()
   local before, exact
   if fits(list, 'list') then before, exact = seek(list, id, record, near) end
   if exact then return place_of(before, '') end
-  for _, incarnation in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
+  for _, incarnation in ipairs(lives()) do
     local claim = redis.call('HGET', key('owned:' .. incarnation), id)
     if claim then
       owner, since = incarnation, string.match(claim, '|(%d+)$') or ''

@@ -28,7 +28,8 @@ local state, waits = unpack(redis.call('HMGET', key('periodic'), name, parked))
 local new, last, paused = string.match(state or '', '^(0?)(%d+)|(1?)$')
 local did, ahead, left_out = 0, '', ''
 
-if not last then
+if not last or #last > 15 then -- it is new, or what is there is not ours
+  if state then alien('periodic') end
   last, paused = int(at), ''
   redis.call('HSET', key('periodic'), name, '0' .. last .. '|')
 elseif tonumber(last) > at then

@@ -11,7 +11,7 @@ c = 6
 while c < stored do
   local line, many = argv[c], argv[c + 8] + 0
   redis.call('LPOP', key('queue:' .. line), many)
-  redis.call('HINCRBY', key('stats'), queue_of(line) .. '|enqueued', -many)
+  count('stats', queue_of(line) .. '|enqueued', -many)
   for i = 1, many do redis.call('HDEL', key('tasks'), argv[c + 7 + 2 * i]) end
   c = c + 9 + 2 * many
 end

@@ -11,8 +11,16 @@
 local queue, number, idle, cursor = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local mistyped = wrong({'tasks', 'hash', 'weighing', 'hash', 'bytes', 'hash', 'done', 'zset', 'dead', 'zset', 'cancelled', 'zset', 'bodies', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
-if queue == '' then queue = redis.call('HKEYS', key('weighing'))[1] or '' end
-local current, last = string.match(redis.call('HGET', key('weighing'), queue) or '', '^(%d+)|(%d+)$')
+local function weighing(of) return string.match(redis.call('HGET', key('weighing'), of) or '', '^(%d+)|(%d+)$') end
+if queue == '' then
+  for _, name in ipairs(redis.call('HKEYS', key('weighing'))) do
+    if weighing(name) then
+      queue = name
+      break
+    end
+  end
+end
+local current, last = weighing(queue)
 if not current then return nil end
 mistyped = wrong({'weighed:' .. queue, 'set'})
 if mistyped then return {'WRONGTYPE', mistyped} end
@@ -44,7 +52,7 @@ local sum, large = 0, #ids > 0 and redis.call('EXISTS', key('bodies')) == 1
 for id, length in pairs(lengths) do
   if redis.call('SADD', key(weighed), id) == 1 then sum = sum + (large and size_of(id) or length) end
 end
-redis.call('HINCRBY', key('bytes'), queue, sum)
+count('bytes', queue, sum)
 if page[1] == '0' then
   redis.call('HDEL', key('weighing'), queue)
   redis.call('UNLINK', key(weighed))

@@ -68,7 +68,7 @@ for i, ids in ipairs(done) do -- at maxmemory the first write must free memory
     end
     redis.call('HDEL', key('bodies'), unpack(ids))
   end
-  redis.call('HINCRBY', key('stats'), queue .. '|done', #ids)
+  count('stats', queue .. '|done', #ids)
   hands[queue] = (hands[queue] or 0) - #ids
 end
 if ARGV[2] == '' then
@@ -117,7 +117,7 @@ for i = 8, served do
 end
 for from = 1, #own, 500 do redis.call('HSET', owned, unpack(own, from, math.min(from + 499, #own))) end
 for queue, n in pairs(hands) do
-  if n ~= 0 and redis.call('HINCRBY', key('active'), queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
+  if n ~= 0 and count('active', queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
 end
 local tried, parked = {}, {}
 if hanging > 0 then

@@ -1,10 +1,10 @@
-package config
+package link
 
 import "strings"
 
-// nearest returns the known word with the smallest edit distance from word, or "" if
+// Nearest returns the known word with the smallest edit distance from word, or "" if
 // that distance exceeds a third of the longer word's length.
-func nearest(word string, known []string) string {
+func Nearest(word string, known []string) string {
 	best, least := "", len(word)
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < least && 3*d <= max(len(word), len(k)) {

@@ -1,9 +1,11 @@
-package config
+package link_test
 
 import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 func TestNearest(t *testing.T) {
@@ -11,6 +13,6 @@ func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"wrokers": "workers", "worker": "workers", "Drain": "drain", "redis_url": "redis-url", "frob": "", "xy": "", "": "",
 	} {
-		require.Equal(t, want, nearest(word, known), word)
+		require.Equal(t, want, link.Nearest(word, known), word)
 	}
 }
