@@ -87,8 +87,11 @@ func busy(t *testing.T, line *cable, length time.Duration) (set *supervisortest.
 
 func effects(t *testing.T, set *supervisortest.Set) int {
 	t.Helper()
-	n, err := cache.Get[int](t.Context(), set.Nodes()[0].API().Cache, "effects")
-	require.NoError(t, err)
+	var n int
+	require.NoError(t, link.Retry(t.Context(), func(ctx context.Context) (err error) { // a connection may have broken since its last use
+		n, err = cache.Get[int](ctx, set.Nodes()[0].API().Cache, "effects")
+		return err
+	}))
 	return n
 }
 
