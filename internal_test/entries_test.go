@@ -138,7 +138,7 @@ func startSpoiled(t *testing.T, cfg link.Config) spoiled {
 }
 
 // works checks that all that the cluster does for others goes on.
-func (s spoiled) works() { //nolint:funlen // one line for each thing that has to work
+func (s spoiled) works() {
 	t, ctx := s.t, s.t.Context()
 	api := s.set.Node("stellar-worker-1").API()
 	before := s.worked.Load()
@@ -155,7 +155,7 @@ func (s spoiled) works() { //nolint:funlen // one line for each thing that has t
 	require.JSONEq(t, `"done"`, string(result))
 	ticks := s.ticks.Load()
 	time.Sleep(8 * time.Second)
-	require.EqualValues(t, before+8, s.worked.Load(), "every task ran once")
+	require.Equal(t, before+8, s.worked.Load(), "every task ran once")
 	require.Greater(t, s.ticks.Load(), ticks+3, "periodic tasks go on")
 	require.LessOrEqual(t, s.ticks.Load(), ticks+9)
 

@@ -95,6 +95,6 @@ func TestAFloodThatAllNodesDropIsOneLine(t *testing.T) {
 		eventually(t, "it has heard all", func() bool { return node.API().Bus.Stats().Dropped[redisbus.DropProof] == 100 })
 	}
 	stop()
-	<-done
+	require.NoError(t, <-done)
 	require.Equal(t, 1, strings.Count(log.text(), "messages dropped"), "one line of the process, not of each node")
 }

@@ -143,8 +143,8 @@ func TestABroadcastCountsOnceHoweverManyNodesJoinLater(t *testing.T) {
 
 		require.NoError(t, set.Scale(t.Context(), 4))
 		require.NoError(t, set.AwaitReady(t.Context()))
-		require.EqualValues(t, 1, attacker.replay(`"paid"`))
-		require.EqualValues(t, 1, attacker.replay("api.count"))
+		require.Equal(t, 1, attacker.replay(`"paid"`))
+		require.Equal(t, 1, attacker.replay("api.count"))
 		time.Sleep(time.Second)
 		require.EqualValues(t, 2, counted.Load(), "the new nodes take no part in what was before them")
 		require.EqualValues(t, 2, set.Node("stellar-worker-4").API().Bus.Stats().Dropped[redisbus.DropReplay])
@@ -162,7 +162,7 @@ func TestATransactionPublishesHoweverLongItsHandlerRuns(t *testing.T) {
 		var heard sync.Map // "node kind" to how often
 		hear := func(ctx context.Context, m redisbus.Message) {
 			n, _ := heard.LoadOrStore(worker.FromContext(ctx).ID()+" "+m.Type, new(atomic.Int64))
-			n.(*atomic.Int64).Add(1) //nolint:forcetypeassert // stored above
+			n.(*atomic.Int64).Add(1)
 		}
 		app := worker.NewApp()
 		app.Subscribe("done", hear)
@@ -197,7 +197,7 @@ func TestATransactionPublishesHoweverLongItsHandlerRuns(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		times := map[string]int64{}
 		heard.Range(func(who, n any) bool {
-			times[who.(string)] = n.(*atomic.Int64).Load() //nolint:forcetypeassert // stored above
+			times[who.(string)] = n.(*atomic.Int64).Load()
 			return true
 		})
 		require.Equal(t, map[string]int64{

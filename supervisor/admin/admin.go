@@ -21,7 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	stdlog "log"
+	stdlog "log" //nolint:depguard // net/http wants one
 	"net"
 	"net/http"
 	"syscall"

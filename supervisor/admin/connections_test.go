@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -75,12 +76,14 @@ func (c *caller) closed() bool {
 }
 
 func isTimeout(err error) bool {
-	n, ok := err.(net.Error)
+	var n net.Error
+	ok := errors.As(err, &n)
 	return ok && n.Timeout()
 }
 
 // Whoever opens many connections, whatever they send, shuts out nobody.
 func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
 	for name, say := range map[string]string{
 		"silent": "", "half a header": "GET /healthz HTTP/1.1\r\nHost: x", "idle": request, "no HTTP": "\x16\x03\x01", "many headers": request + request,
 	} {

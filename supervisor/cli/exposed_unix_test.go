@@ -33,7 +33,7 @@ func TestSecretsThatOthersCanReadAreRemarkedOn(t *testing.T) {
 			require.NotContains(t, r.out+r.err, secret)
 		}
 	}
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // that is what it is about
+	require.NoError(t, os.Chmod(dir, 0o755))
 	set := start(t, env.with("STELLAR_TOKEN_FILE", file), echoApp(), "--workers", "1")
 	set.err.await(t, remark, 1)
 	set.err.await(t, "node is running", 1)

@@ -23,7 +23,7 @@ func TestAFloodOfConnections(t *testing.T) {
 	flood := 15_000
 	var limit syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
-	flood = min(flood, int(limit.Cur)-2000) //nolint:unconvert // it is signed on some systems
+	flood = min(flood, int(limit.Cur)-2000)
 	env := home(t).with("REDIS_URL", redistest.Start(t).Config().URL)
 	set := launch(t, "/bin/sh", env, "-c", `ulimit -n 256 && exec "$0" "$@"`, built(t), "--workers", "2", "--admin-addr", "127.0.0.1:0")
 	set.err.await(t, "serving the health pages", 1)
@@ -32,7 +32,7 @@ func TestAFloodOfConnections(t *testing.T) {
 	for range flood {
 		c, err := net.Dial("tcp", addr)
 		require.NoError(t, err)
-		defer c.Close()
+		t.Cleanup(func() { _ = c.Close() })
 		_, _ = io.WriteString(c, "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
 	}
 	client := &http.Client{Timeout: patient, Transport: &http.Transport{DisableKeepAlives: true}}

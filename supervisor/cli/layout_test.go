@@ -22,7 +22,7 @@ func TestANewerLayoutIsRefusedByCommandAndSet(t *testing.T) {
 			}
 			r := stellar(t, at.env, args...)
 			require.Equal(t, exitConfig, r.code, "%v: %s", args, r.err)
-			require.Contains(t, r.err, "has layout 99, this program knows layouts up to 1: run a newer version of it, or use another namespace")
+			require.Contains(t, r.err, "has layout 99, this program knows layouts up to 2: run a newer version of it, or use another namespace")
 			require.Empty(t, r.out)
 		}
 		written, err := client.Keys(t.Context(), "*").Result()

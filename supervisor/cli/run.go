@@ -100,7 +100,8 @@ func (r *runner) separate(commands []config.CommandTask, log zerolog.Logger) {
 	}
 	log = log.With().Strs("tasks", same).Logger()
 	if r.env.Debuggable {
-		log.Warn().Msg("programs of these tasks can read this process's environment and memory: --debuggable is given, and they have no user of their own")
+		log.Warn().Msg("programs of these tasks can read this process's environment and memory: " +
+			"--debuggable is given, and they have no user of their own")
 		return
 	}
 	done, err := r.undumpable()

@@ -20,7 +20,7 @@ func asNobody(t *testing.T, env environment, path string) func(b *binary) {
 	if os.Geteuid() != 0 {
 		return func(*binary) {}
 	}
-	require.NoError(t, os.Chmod(filepath.Dir(path), 0o755)) //nolint:gosec // nobody has to reach the program
+	require.NoError(t, os.Chmod(filepath.Dir(path), 0o755))
 	require.NoError(t, os.Chown(env["XDG_RUNTIME_DIR"], nobody, nobody))
 	return func(b *binary) {
 		b.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

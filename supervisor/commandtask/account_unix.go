@@ -25,11 +25,10 @@ func lookUpAccount(text string) (a account, err error) {
 	if text == "" {
 		return a, nil
 	}
-	var uid, gid uint32
-	var groups []uint32
+	as := &syscall.Credential{}
 	if u, g, both := strings.Cut(text, ":"); both {
-		if uid, err = number(u); err == nil {
-			gid, err = number(g)
+		if as.Uid, err = number(u); err == nil {
+			as.Gid, err = number(g)
 		}
 		if err != nil {
 			return a, fmt.Errorf("%q: use UID:GID with two numbers, such as 1000:1000", text)
@@ -40,16 +39,16 @@ func lookUpAccount(text string) (a account, err error) {
 		if err != nil {
 			return a, fmt.Errorf("%q: there is no such user here: create it, or use UID:GID", text)
 		}
-		if uid, gid, groups, err = numbersOf(who); err != nil {
+		if as, err = credentialOf(who); err != nil {
 			return a, fmt.Errorf("%q: %w", text, err)
 		}
 		a.environment = []string{"HOME=" + who.HomeDir, "USER=" + who.Username, "LOGNAME=" + who.Username}
 	}
 	switch {
 	case os.Geteuid() == 0:
-		a.credential = &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}
+		a.credential = as
 		return a, nil
-	case int(uid) == os.Geteuid() && int(gid) == os.Getegid():
+	case int(as.Uid) == os.Geteuid() && int(as.Gid) == os.Getegid():
 		return account{}, nil
 	default:
 		return account{}, errors.New("only a process of root can run programs as other users: run it as root, or leave this out")
@@ -63,21 +62,21 @@ func findUser(text string) (*user.User, error) {
 	return user.Lookup(text)
 }
 
-// numbersOf returns the numbers of a user and of the user's groups.
-func numbersOf(who *user.User) (uid, gid uint32, groups []uint32, err error) {
+// credentialOf returns the numbers of a user and of the user's groups.
+func credentialOf(who *user.User) (*syscall.Credential, error) {
 	ids, err := who.GroupIds()
 	if err != nil {
-		return 0, 0, nil, err
+		return nil, err
 	}
 	all := make([]uint32, 0, 2+len(ids))
 	for _, text := range append([]string{who.Uid, who.Gid}, ids...) {
 		n, err := number(text)
 		if err != nil {
-			return 0, 0, nil, err
+			return nil, err
 		}
 		all = append(all, n)
 	}
-	return all[0], all[1], all[2:], nil
+	return &syscall.Credential{Uid: all[0], Gid: all[1], Groups: all[2:]}, nil
 }
 
 func number(text string) (uint32, error) {

@@ -43,7 +43,7 @@ func TestDialingAgainAfterNobodyCouldSubscribeOnVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := redistest.Embedded(t)
 		var open atomic.Bool
-		cfg := link.Config{Dial: func(ctx context.Context) (net.Conn, error) {
+		cfg := link.Config{Token: link.NewSecret("the token of a test"), Dial: func(ctx context.Context) (net.Conn, error) {
 			if !open.Load() {
 				return nil, link.DialError(context.DeadlineExceeded)
 			}
@@ -66,7 +66,7 @@ func TestWhatComesFromOthersCannotSteerATerminal(t *testing.T) {
 	require.Equal(t, `a\u001b[31m\u009b\u202eé\nb\tc\u000d`, Printable("a\x1b[31m\u009b\u202eé\nb\tc\r"))
 	require.Equal(t, `\udb40\udc01`, Printable("\U000e0001"))
 	const text = "{\n\t\"a\": \"\u009b\U000e0001\x7f\"\n}"
-	require.Equal(t, "{\n\t\"a\": \"\\u009b\\udb40\\udc01\\u007f\"\n}", printableJSON(text))
+	require.Equal(t, "{\n\t\"a\": \"\\u009b\\udb40\\udc01\\u007f\"\n}", printableJSON(text)) //nolint:testifylint // byte for byte
 	require.JSONEq(t, text, printableJSON(text), "it keeps its value")
 }
 
@@ -120,5 +120,5 @@ func TestLinesOfAnExportAreWrittenWhole(t *testing.T) {
 		_, err := w.Write([]byte("{\"a\":\"\u009b\"}\n{\"b\":1}\n")[b : b+1])
 		require.NoError(t, err)
 	}
-	require.Equal(t, `{"a":"\u009b"}`+"\n"+`{"b":1}`+"\n", out.String())
+	require.Equal(t, `{"a":"\u009b"}`+"\n"+`{"b":1}`+"\n", out.String()) //nolint:testifylint // byte for byte
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -91,7 +92,7 @@ type lineWriter struct {
 // Write implements io.Writer.
 func (w *lineWriter) Write(b []byte) (int, error) {
 	w.rest = append(w.rest, b...)
-	end := strings.LastIndexByte(string(w.rest), '\n') + 1
+	end := bytes.LastIndexByte(w.rest, '\n') + 1
 	if _, err := w.to.Write(w.rest[:end]); err != nil {
 		return 0, err
 	}

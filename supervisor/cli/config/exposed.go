@@ -15,7 +15,8 @@ func (s *Settings) exposedSecrets() (remarks []string) {
 	files = append(files, Secret{Variable: "REDIS_KEY", File: s.redisKey})
 	for _, secret := range files {
 		if secret.File != "" && openToAll(secret.File) {
-			remarks = append(remarks, fmt.Sprintf("%s_FILE: every user of this machine can read %s: run chmod 0600 on it", secret.Variable, secret.File))
+			remarks = append(remarks,
+				fmt.Sprintf("%s_FILE: every user of this machine can read %s: run chmod 0600 on it", secret.Variable, secret.File))
 		}
 	}
 	return remarks

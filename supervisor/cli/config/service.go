@@ -79,8 +79,8 @@ func (s *Settings) Admin() (cfg admin.Config, err error) {
 // may open so many files and needs some of them for Redis: a quarter of the others.
 func adminConnections(files uint64, redis int) int {
 	const least = 16
-	others := files - min(files, uint64(max(redis, 0)))         //nolint:gosec // it is not negative
-	return int(min(max(others/4, least), admin.MaxConnections)) //nolint:gosec // it is small
+	others := files - min(files, uint64(max(redis, 0)))
+	return int(min(max(others/4, least), admin.MaxConnections))
 }
 
 // Manager is the service manager that started the process, such as systemd.

@@ -46,7 +46,8 @@ func secretName(name string) bool {
 	if strings.HasSuffix(name, "file") || strings.HasSuffix(name, "path") {
 		return false
 	}
-	return slices.ContainsFunc([]string{"pass", "secret", "token", "auth", "pwd", "credential", "apikey", "accesskey"}, func(part string) bool {
+	parts := []string{"pass", "secret", "token", "auth", "pwd", "credential", "apikey", "accesskey"}
+	return slices.ContainsFunc(parts, func(part string) bool {
 		return strings.Contains(name, part)
 	})
 }

@@ -21,7 +21,7 @@ const stranger = 65534
 func shared(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, os.Chmod(dir, 0o777|os.ModeSticky)) //nolint:gosec // that is what it is about
+	require.NoError(t, os.Chmod(dir, 0o777|os.ModeSticky))
 	return dir
 }
 

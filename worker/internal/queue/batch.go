@@ -18,6 +18,7 @@ type batch struct {
 	parts  []*submission
 	ended  chan struct{}
 	over   bool // the batch has ended; guarded by Producer.mu
+	since  time.Time
 }
 
 // send sends a batch, with retries, until Redis has answered or all callers gave up.

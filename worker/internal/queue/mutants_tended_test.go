@@ -178,12 +178,26 @@ var tendedCases = map[string]func(*machine){
 		m.enqueueOne(1, draft{})
 	},
 	"a queue that is tended is cleared": func(m *machine) {
-		m.tender()
+		a := m.worker()
+		id := m.enqueueOne(1, draft{Queue: "b"})
+		a.tend = true
+		m.take(a, 9)
+		m.step(func() { m.commitAs(a, a.session, m.done(a.hand[id])) })
+		require.Equal(m.t, a.name, m.spec.tender("b"))
 		m.enqueueOne(1, draft{Queue: "b"})
 		m.step(m.clear)
 		m.worker()
 		m.enqueueOne(1, draft{Queue: "b"})
 		require.Empty(m.t, m.spec.Idle["b"])
+	},
+	"whoever idles is woken for what is taken over from a node of many queues": func(m *machine) {
+		a := m.idleByList("a", "b")
+		m.enqueueOne(1, draft{})
+		m.take(a, 1)
+		m.worker()
+		m.step(func() { m.setLease(a.name, -m.spec.Now) })
+		m.step(func() { m.takeOverOf(a, Remains{}) })
+		require.Empty(m.t, m.spec.Idle["a"])
 	},
 	"a queue that is not in the index is not tended": func(m *machine) {
 		a := m.tender() // of "a"

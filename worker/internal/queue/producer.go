@@ -127,7 +127,7 @@ func (c *Caller) split(ctx context.Context, all []Task) []*submission {
 }
 
 // post adds a part to the waiting ones. If no sender runs, or fewer than window do and a batch
-// can be filled, it starts a sender; otherwise a running sender takes the part with its next
+// can be filled or one is stuck, it starts a sender; otherwise a running sender takes the part with its next
 // batch, or help does. An idle caller, which would only wait for the part, sends it on its own
 // goroutine when no other part waits.
 func (p *Producer) post(s *submission, idle bool) {
@@ -138,7 +138,7 @@ func (p *Producer) post(s *submission, idle bool) {
 		return
 	}
 	p.waiting = append(p.waiting, s)
-	free := p.senders == 0 || p.senders < window && p.fills()
+	free := p.senders == 0 || p.senders < window && (p.fills() || p.stuck())
 	if !free && len(p.waiting) == 1 {
 		p.helpLater()
 	}
@@ -224,7 +224,7 @@ func (p *Producer) leave(b *batch) (more bool) {
 	if b != nil {
 		p.over(b)
 	}
-	if len(p.waiting) > 0 && (p.senders == 1 || p.fills()) {
+	if len(p.waiting) > 0 && (p.senders == 1 || p.fills() || p.stuck()) {
 		return true
 	}
 	p.senders--
@@ -233,6 +233,11 @@ func (p *Producer) leave(b *batch) (more bool) {
 		p.helpLater()
 	}
 	return false
+}
+
+// stuck reports whether a batch has been in flight for lateAfter. The caller holds p.mu.
+func (p *Producer) stuck() bool {
+	return len(p.flying) > 0 && time.Since(p.flying[0].since) > lateAfter
 }
 
 // helpLater has help called after lateAfter. The caller holds p.mu.
@@ -289,7 +294,7 @@ func (p *Producer) next() *batch {
 // number gives a batch the next number. The caller holds p.mu.
 func (p *Producer) number(b *batch) *batch {
 	p.sent++
-	b.number = p.sent
+	b.number, b.since = p.sent, time.Now()
 	p.flying = append(p.flying, b)
 	return b
 }
