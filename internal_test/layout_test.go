@@ -25,6 +25,7 @@ func TestANamespaceOfANewerLayoutIsRefused(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		redis := redistest.Client(t, cfg)
+		cfg.Token = link.NewSecret("the token of a test") // no node draws one
 		require.NoError(t, redis.Set(ctx, cfg.Keys().Layout(), link.Layout+1, 0).Err())
 
 		set, err := supervisor.New(supervisor.Config{Workers: 2, Redis: cfg}, nil, zerolog.Nop())

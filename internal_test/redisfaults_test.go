@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
@@ -218,9 +219,11 @@ func startPatient(t *testing.T) *patient {
 		p.ran <- i
 		return nil
 	})
+	cfg := p.server.Config()
+	cfg.Token = link.NewSecret("the token of a test") // without one the log warns
 	var err error
 	p.set, err = supervisor.New(supervisor.Config{
-		Workers: 3, Redis: p.server.Config(), Times: membership.Times{Lease: time.Minute, Heartbeat: time.Second},
+		Workers: 3, Redis: cfg, Times: membership.Times{Lease: time.Minute, Heartbeat: time.Second},
 	}, app, zerolog.New(p.log))
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
