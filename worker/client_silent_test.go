@@ -61,6 +61,7 @@ func TestWhatASilentRedisNeverGotHasAKnownOutcome(t *testing.T) {
 
 func TestACallSaysWhyItsReplyCannotBeHeard(t *testing.T) {
 	at := redistest.Start(t).Config()
+	at.Token = link.NewSecret("the token of a test")
 	admin := redistest.Client(t, at)
 	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "deaf", "on", ">secret", "~*", "+@all", "resetchannels").Err())
 	deaf := at

@@ -123,7 +123,7 @@ func TestAlienKeysCrashNoNode(t *testing.T) {
 			own := cfg
 			own.Namespace = method
 			key, kind := alienKeys(own.Keys())[method], "zset"
-			env := home(t).with("REDIS_URL", cfg.URL).with("STELLAR_NAMESPACE", method)
+			env := home(t).with("REDIS_URL", cfg.URL).with("STELLAR_NAMESPACE", method).with("STELLAR_TOKEN", "the token of a test")
 			if strings.Contains((&link.WrongTypeError{Key: key, Type: kind}).Error(), "its type is wrong") {
 				kind = "set"
 			}

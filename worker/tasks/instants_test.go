@@ -136,7 +136,7 @@ func TestARecordThatCannotBeShownHidesNoOther(t *testing.T) {
 		require.Equal(t, 6, shown)
 		require.Equal(t, tasks.Delayed, c.get(sound).State)
 
-		require.NoError(t, c.redis.HSet(t.Context(), c.keys.Definitions(), "p", `{"schedule":"every 1h0m0s"}`, "q", `{"schedule":1}`).Err())
+		require.NoError(t, c.redis.HSet(t.Context(), c.keys.Definitions(), "p", `{"task":"n","schedule":"every 1h0m0s"}`, "q", `{"task":"n","schedule":1}`).Err())
 		require.NoError(t, c.redis.HSet(t.Context(), c.keys.Periodic(), "p", "9223372036854775807|", "q", "253402300799000|").Err())
 		all, err := c.inspector.Periodic(t.Context())
 		require.NoError(t, err)
