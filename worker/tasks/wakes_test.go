@@ -41,6 +41,29 @@ func TestAnIdleNodeIsWokenWhateverAnotherDoes(t *testing.T) {
 	}
 }
 
+// A node that ends resigns in its turn, so that thousands of nodes do not do so at once.
+func TestANodeThatEndsWaitsForItsTurn(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		asks, turn, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		c := newCluster(t, cfg, &r)
+		n := c.startWith(runner.Config{Registry: &r, Concurrency: 1, Turn: func(context.Context) (func(), error) {
+			close(asks)
+			<-turn
+			return func() { close(over) }, nil
+		}})
+		idle := func() int64 { return c.redis.SCard(t.Context(), c.keys.Idle(tasks.DefaultQueue)).Val() }
+		c.eventually("it idles", func() bool { return idle() == 1 })
+		n.drain()
+		receive(t, asks)
+		require.EqualValues(t, 1, idle(), "it has not resigned")
+		close(turn)
+		receive(t, over)
+		require.Zero(t, idle())
+		require.NoError(t, <-n.ended)
+	})
+}
+
 // A node with thousands of slots claims as many tasks in one script.
 func TestAClaimOfThousands(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
