@@ -71,15 +71,15 @@ type claim struct {
 }
 
 // work sends lua/work.lua once. commit is a number, or empty without a commit.
-func (s *Session) work(ctx context.Context, commit any, claim claim, speeds []any, runs []*Run) (
+func (s *Session) work(ctx context.Context, commit any, asked claim, speeds []any, runs []*Run) (
 	got []Claimed, broken []string, err error,
 ) {
 	var tending any = ""
-	if claim.tend {
+	if asked.tend {
 		tending = tendedFor.Milliseconds()
 	}
 	args := make([]any, 0, 16+len(s.cfg.Queues)+3*len(runs))
-	args = append(args, s.cfg.Incarnation, commit, claim.number, claim.want, flagOf(s.idle || s.tends), tending, len(s.cfg.Queues))
+	args = append(args, s.cfg.Incarnation, commit, asked.number, asked.want, flagOf(s.idle || s.tends), tending, len(s.cfg.Queues))
 	args = append(append(s.withQueues(args...), len(speeds)/speedWords), speeds...)
 	args = appendDone(args, runs)
 	reply, err := workScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
@@ -90,7 +90,7 @@ func (s *Session) work(ctx context.Context, commit any, claim claim, speeds []an
 	case isOther(err):
 		s.others = afterOther
 	case err != nil:
-		s.tends = s.tends || claim.tend // the answer is lost
+		s.tends = s.tends || asked.tend // the answer is lost
 	}
 	return got, broken, err
 }
