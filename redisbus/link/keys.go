@@ -239,6 +239,12 @@ func (k Keys) Cancelling() string { return k.tag + "cancelling" }
 // Progress maps a running task's id to its reported progress (hash, JSON values).
 func (k Keys) Progress() string { return k.tag + "progress" }
 
+// Steps is the hash of the steps of one task, see lua/step.lua.
+func (k Keys) Steps(id string) string { return k.tag + "steps:" + id }
+
+// StepBytes is the hash of how many bytes the steps of each task have.
+func (k Keys) StepBytes() string { return k.tag + "steps" }
+
 // Periodic maps a periodic task to "last tick|1 when paused" (hash, milliseconds), and
 // "name|queue|task name" to the id of its tick that is parked in that list, if there is one. Until
 // a tick of the task has run, the first value begins with a zero.

@@ -46,7 +46,7 @@ var (
 	ErrFenced = errors.New("fenced: the task is not this run's any more")
 	// ErrRefused: Redis could not apply the transaction; the error's text gives the
 	// reason. The run has failed.
-	ErrRefused = errors.New("transaction refused")
+	ErrRefused = queue.ErrRefused
 )
 
 // ErrEnding is the cause with which a handler's context ends when its node does.

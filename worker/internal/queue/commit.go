@@ -153,13 +153,20 @@ func commitArguments(batch []*Run, speeds []any) (args []any, messages []int) {
 	for _, r := range batch[plain:] {
 		args = append(args, r.ID, r.Record.Line, r.Record.Options.deadline(), string(r.outcome.verb))
 		args = append(args, r.outcome.args...)
-		args = append(args, len(r.outcome.effects))
-		for _, e := range r.outcome.effects {
-			args = append(args, e.kind)
-			args = append(args, e.args...)
-			if e.kind == publishing {
-				messages = append(messages, len(args)-1)
-			}
+		args, messages = appendEffects(args, messages, r.outcome.effects)
+	}
+	return args, messages
+}
+
+// appendEffects appends the number of effects and these, as lua/effects.lua reads them, and the
+// places of the messages that are to be sealed.
+func appendEffects(args []any, messages []int, effects []Effect) ([]any, []int) {
+	args = append(args, len(effects))
+	for _, e := range effects {
+		args = append(args, e.kind)
+		args = append(args, e.args...)
+		if e.kind == publishing {
+			messages = append(messages, len(args)-1)
 		}
 	}
 	return args, messages
@@ -168,10 +175,16 @@ func commitArguments(batch []*Run, speeds []any) (args []any, messages []int) {
 // followingBodies returns the bodies of the tasks that runs enqueue.
 func followingBodies(runs []*Run) (all []body) {
 	for _, r := range runs {
-		for _, e := range r.outcome.effects {
-			if e.large != nil {
-				all = append(all, e.large.body)
-			}
+		all = append(all, bodiesIn(r.outcome.effects)...)
+	}
+	return all
+}
+
+// bodiesIn returns the bodies of the tasks that effects enqueue.
+func bodiesIn(effects []Effect) (all []body) {
+	for _, e := range effects {
+		if e.large != nil {
+			all = append(all, e.large.body)
 		}
 	}
 	return all
@@ -181,13 +194,17 @@ func followingBodies(runs []*Run) (all []body) {
 // Redis takes what a commit writes, as it frees memory in the end, but no SET before it.
 func withoutBodies(runs []*Run) []*Run {
 	for _, r := range runs {
-		for i, e := range r.outcome.effects {
-			if e.large != nil {
-				r.outcome.effects[i] = EnqueueEffect(e.large.whole())
-			}
-		}
+		embody(r.outcome.effects)
 	}
 	return runs
+}
+
+func embody(effects []Effect) {
+	for i, e := range effects {
+		if e.large != nil {
+			effects[i] = EnqueueEffect(e.large.whole())
+		}
+	}
 }
 
 // sortRuns sorts the runs of a commit: first those that are done and nothing more, by queue.

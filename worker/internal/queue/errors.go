@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
@@ -33,6 +34,25 @@ func refusal(err error) error {
 	default:
 		return err
 	}
+}
+
+// ErrRefused: Redis could not apply what a transaction holds.
+var ErrRefused error = refusedError{}
+
+type refusedError struct{}
+
+func (refusedError) Error() string { return "transaction refused" }
+
+// RedisError implements redis.Error: Redis has answered.
+func (refusedError) RedisError() {}
+
+// RefusalOf returns the error for a code with which a script refused a transaction. It wraps
+// [ErrRefused].
+func RefusalOf(code string) error {
+	if err := cache.Refusal(code); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return fmt.Errorf("%w: %s", ErrRefused, code)
 }
 
 // DiscardedError wraps a handler's error that makes the task dead without further attempts.

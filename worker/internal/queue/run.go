@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
@@ -45,6 +46,12 @@ type Run struct {
 	Waited  time.Duration // from when the task was due until its handler started
 	Ran     time.Duration
 	outcome outcome
+
+	// Steps are the stored steps of the task; nil until the handler asks for one.
+	Steps  *Steps
+	InStep atomic.Bool // a step runs, or a note is on its way
+	Slept  atomic.Bool // the handler was given the error of a sleep
+	noted  int         // how many notes the run has sent, see Store.Note
 
 	mu         sync.Mutex
 	ended      bool
@@ -205,6 +212,35 @@ func (r *Run) SetResult(result json.RawMessage) {
 	if !r.ended && r.grow(len(result)-len(r.result), 0) {
 		r.result = result
 	}
+}
+
+// Mark is a place in a run's transaction.
+type Mark struct{ effects, size int }
+
+// Mark returns the place after all that the transaction holds.
+func (r *Run) Mark() Mark {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Mark{len(r.effects), r.size}
+}
+
+// Rewind drops the effects that were added since the mark.
+func (r *Run) Rewind(m Mark) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended && len(r.effects) >= m.effects {
+		r.effects, r.size = r.effects[:m.effects], m.size
+	}
+}
+
+// Cut takes the effects out of the transaction and returns them, with the joined errors of
+// [Run.Fail]: with such an error nothing may be committed.
+func (r *Run) Cut() ([]Effect, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	effects := r.effects
+	r.effects, r.size = nil, len(r.result)
+	return effects, errors.Join(r.errs...)
 }
 
 // Close closes the transaction and returns its effects, the task's result, and the joined

@@ -72,18 +72,24 @@ var (
 	bindings = []string{"bodies", "moving", "ties", "endings", "record", "adding", "binding"}
 )
 
-// commitScripts has the results of newCommitScript by [cache.Cache.LuaEffects]: there are as
-// many as cache layouts, and thousands of sessions.
-var commitScripts sync.Map //nolint:gochecknoglobals // a cache of what never changes, like the scripts above
+// cacheScripts has the results of withCache: there are as many as cache layouts, and thousands
+// of sessions.
+var cacheScripts sync.Map //nolint:gochecknoglobals // a cache of what never changes, like the scripts above
 
 // newCommitScript returns the script that commits the outcomes of runs. It writes the
 // effects on cache entries in the layout of c.
-func newCommitScript(c *cache.Cache) *link.Script {
-	effects := c.LuaEffects()
-	if known, ok := commitScripts.Load(effects); ok {
+func newCommitScript(c *cache.Cache) *link.Script { return withCache(c, "speed", "effects", "commit") }
+
+// newStepScript returns the script that notes steps of runs, likewise.
+func newStepScript(c *cache.Cache) *link.Script { return withCache(c, "effects", "step") }
+
+func withCache(c *cache.Cache, names ...string) *link.Script {
+	type text struct{ layout, last string }
+	it := text{c.LuaEffects(), names[len(names)-1]}
+	if known, ok := cacheScripts.Load(it); ok {
 		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
 	}
-	script := link.NewScript(link.LuaPrelude, effects, join("line", "names", "places"), join(bindings...), join("speed", "commit"))
-	commitScripts.Store(effects, script)
+	script := link.NewScript(link.LuaPrelude, it.layout, join("line", "names", "places"), join(bindings...), join(names...))
+	cacheScripts.Store(it, script)
 	return script
 }

@@ -77,8 +77,9 @@ type Claimed struct {
 	ID        string
 	Tries     Tries
 	Record    Record
-	Malformed error // why the record cannot be read
-	Clock     Clock // of the claim
+	Malformed error  // why the record cannot be read
+	Clock     Clock  // of the claim
+	Claim     uint64 // its number
 }
 
 // Clock pairs Redis's time with this process's time at the same moment.
@@ -122,7 +123,7 @@ func (s *Session) Claim(ctx context.Context, want int, tend bool) (got []Claimed
 		if err != nil {
 			return err
 		}
-		got, broken, err = s.take(ctx, reply)
+		got, broken, err = s.take(ctx, s.claims, reply)
 		return err
 	})
 	if err != nil {
@@ -143,9 +144,9 @@ func (c *claims) scan(r link.Reply) error {
 	return r.Scan(&c.parked, &c.broken, &c.tried, &c.ids, &c.records, &c.state, &c.now)
 }
 
-// take notes the answer to a claim, and returns its tasks, whose bodies it reads, and the keys
+// take notes the answer to the claim of that number, and returns its tasks, whose bodies it reads, and the keys
 // of the wrong type. After an error the same claim gets the same tasks.
-func (s *Session) take(ctx context.Context, reply link.Reply) (got []Claimed, broken []string, err error) {
+func (s *Session) take(ctx context.Context, number uint64, reply link.Reply) (got []Claimed, broken []string, err error) {
 	var answer claims
 	if err := answer.scan(reply); err != nil {
 		return nil, nil, err
@@ -156,6 +157,9 @@ func (s *Session) take(ctx context.Context, reply link.Reply) (got []Claimed, br
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	for i := range got {
+		got[i].Claim = number
 	}
 	s.parked = slices.DeleteFunc(answer.parked, func(list string) bool {
 		queue, name, _ := strings.Cut(list, "|")

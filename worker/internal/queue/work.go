@@ -84,7 +84,7 @@ func (s *Session) work(ctx context.Context, commit any, asked claim, speeds []an
 	args = appendDone(args, runs)
 	reply, err := workScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 	if err == nil {
-		got, broken, err = s.take(ctx, reply)
+		got, broken, err = s.take(ctx, asked.number, reply)
 	}
 	switch {
 	case isOther(err):

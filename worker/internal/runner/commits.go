@@ -132,7 +132,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 			x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Tries.String()) // its counts unchanged
 			again = append(again, x)
 		default:
-			err := refusal(code)
+			err := queue.RefusalOf(code)
 			x.log().Warn().Err(err).Msg("transaction refused: the run has failed")
 			x.failed(err)
 			again = append(again, x)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/group"
 	"github.com/stellarfw/stellar/worker/internal/queue"
@@ -128,12 +127,3 @@ func (r *run) dead(t queue.Tries, err error) {
 // park sets the outcome of a task for which this node has no handler. Another node may
 // have a handler.
 func (r *run) park() { r.End(queue.Park, nil, r.Record.Name) }
-
-// refusal returns the error for a code with which commit.lua refused a transaction. It
-// wraps [tasks.ErrRefused].
-func refusal(code string) error {
-	if err := cache.Refusal(code); err != nil {
-		return fmt.Errorf("%w: %w", tasks.ErrRefused, err)
-	}
-	return fmt.Errorf("%w: %s", tasks.ErrRefused, code)
-}

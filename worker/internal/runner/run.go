@@ -148,6 +148,9 @@ func (r *run) finish(err error) {
 	if err == nil {
 		err = txErr
 	}
+	if r.Slept.Load() && !errors.Is(err, tasks.ErrSnoozed) {
+		err = errors.Join(tasks.ErrAsleep, err)
+	}
 	switch {
 	case ending:
 		r.log().Debug().AnErr("error", err).Msg("task goes back: its node is ending")

@@ -17,13 +17,7 @@
 --   back   (to the front of its line, as if it had never been claimed)
 --   park   name (nobody here handles it; a tick is cancelled while an earlier one of its
 --          periodic task is parked)
--- and of each effect its kind and its arguments:
---   save      entry key, lock key, lock token, value, ttl in ms
---   destroy   entry key, lock key, lock token
---   push      entry key, lock key, lock token, value
---   increment entry key, lock key, lock token, delta (an integer)
---   enqueue   a group of one task, see adding.lua
---   publish   channel, message
+-- and of each effect what effects.lua says.
 -- Returns {'OK', tasks that ended as 'cancelled' instead or with one of these, and
 --         those of enqueue that are a 'duplicate' and were not stored (if there
 --         are any, and not when it is asked again; see with_ended()),
@@ -90,6 +84,7 @@ local function finish(queue, ids)
   each('HDEL', owned, gone)
   each('HDEL', 'tasks', gone)
   disembody(gone)
+  unstep(gone)
   if exists('tries') then each('HDEL', 'tries', gone) end
   if exists('history') then each('HDEL', 'history', gone) end
   tally(queue, 'done', #gone)
@@ -104,39 +99,8 @@ for _ = 1, groups do
   c = c + n
 end
 
-local widths = {done = 3, later = 3, snooze = 2, aside = 1, dead = 2, back = 0, park = 1,
-  save = 5, destroy = 3, push = 4, increment = 4, enqueue = group_words + 2, publish = 2}
+local widths = {done = 3, later = 3, snooze = 2, aside = 1, dead = 2, back = 0, park = 1}
 local delays = {later = true, snooze = true, aside = true}
-local version -- of all entries that this commit writes
-
-local function apply(kind, a)
-  if kind == 'save' or kind == 'push' or kind == 'increment' then version = version or cache_version(ARGV[a]) end
-  if kind == 'save' then cache_save(ARGV[a], ARGV[a + 3], ARGV[a + 4], version)
-  elseif kind == 'destroy' then cache_destroy(ARGV[a])
-  elseif kind == 'push' then cache_push(ARGV[a], ARGV[a + 3])
-  elseif kind == 'increment' then cache_increment(ARGV[a], ARGV[a + 3], version)
-  elseif kind == 'publish' then redis.call('PUBLISH', ARGV[a], ARGV[a + 1])
-  else
-    local group = read_group(a)
-    if #add(group, at, false) > 0 then report(ARGV[group.first], group.head, 'duplicate') end
-  end
-end
-
--- An effect of a refused run stores no task.
-local function withhold(a)
-  local body = read_group(a).body
-  if body then settle(body) end
-end
-
-local function refuses(kind, a)
-  if kind == 'publish' then return nil end
-  if kind == 'enqueue' then
-    local group = read_group(a)
-    return group_refuses(group, {}) and 'WRONGTYPE' or not embodied(group) and 'EXPIRED' or nil
-  end
-  return cache_refuses(kind, ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3])
-end
-
 -- Why a task cannot end as asked, or nil. Reads only. a is where the verb's
 -- arguments are, e where its effects are.
 local function refuse(id, line, verb, a, e, effects)
@@ -144,13 +108,7 @@ local function refuse(id, line, verb, a, e, effects)
   local list = verb == 'park' and 'parked:' .. queue_of(line) .. '|' .. ARGV[a] or verb == 'back' and 'queue:' .. line
   if list and not fits(key(list), 'list') then return 'WRONGTYPE' end
   if delays[verb] and not fits(key('delayed:' .. queue_of(line)), 'zset') then return 'WRONGTYPE' end
-  local code
-  for _ = 1, effects do
-    code = code or refuses(ARGV[e], e + 1)
-    e = e + 1 + widths[ARGV[e]]
-  end
-  if effects > 0 then cache_planned = {} end -- what was foreseen is done now, or will not be
-  return code
+  return effects_refused(e, effects)
 end
 
 -- Everybody idle of the queue looks whether it handles the name.
@@ -170,6 +128,7 @@ local function done(id, queue, a)
   local taken, keep, result = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   if tied() then loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
   weigh(queue, id, -1)
+  unstep({id})
   local till = awaited[id] and at + 60000 -- it is remembered, see loosen()
   if taken ~= '' then
     local lasting, from = string.match(taken, '^(%d+)@?(%d*)$')
@@ -229,11 +188,7 @@ for _ = 1, others do
     redis.call('HDEL', key(owned), id)
     finish_as(verb, id, line, deadline, a)
   end
-  for _ = 1, effects do
-    if not code then apply(ARGV[e], e + 1) elseif ARGV[e] == 'enqueue' then withhold(e + 1) end
-    e = e + 1 + widths[ARGV[e]]
-  end
-  c = e
+  c = apply_effects(e, effects, at, code)
 end
 
 -- A suspect that has ended is not the one that runs any more, even if this

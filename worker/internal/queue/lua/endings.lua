@@ -122,5 +122,6 @@ end
 local function erase(id)
   redis.call('HDEL', key('tasks'), id)
   disembody({id})
+  unstep({id})
   forget(id, {'tries', 'history', 'reasons', 'results'})
 end

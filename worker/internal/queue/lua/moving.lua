@@ -16,10 +16,10 @@ local function options_of(record)
   return options
 end
 
--- The bytes of a stored task: those of its record, and of its body.
+-- The bytes of a stored task: those of its record, of its body, and of its steps.
 local function size_of(id)
   local body = redis.call('HGET', key('bodies'), id)
-  return redis.call('HSTRLEN', key('tasks'), id) + (body and select(2, body_of(body)) or 0)
+  return redis.call('HSTRLEN', key('tasks'), id) + (body and select(2, body_of(body)) or 0) + counted('steps', id)
 end
 
 -- Counts the bytes of a task that enters its queue (1) or leaves it (-1),

@@ -8,7 +8,7 @@ local function exists(name)
 end
 
 local ties = {'unique', 'hash', 'unique:until', 'zset', 'followers', 'hash', 'blocked', 'hash', 'waiting', 'hash', 'cancelling', 'hash',
-  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'weighing', 'hash', 'deadlines', 'zset', 'bodies', 'hash'}
+  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'weighing', 'hash', 'deadlines', 'zset', 'bodies', 'hash', 'steps', 'hash'}
 
 -- The first of these keys that is of another type than it must have, or nil.
 local function wrong_ties()
@@ -39,5 +39,13 @@ local function disembody(ids)
       if body then redis.call('UNLINK', (body_of(body))) end
     end
     redis.call('HDEL', key('bodies'), unpack(some))
+  end
+end
+
+-- Forgets the steps of tasks, see step.lua.
+local function unstep(ids)
+  if not exists('steps') then return end
+  for _, id in ipairs(ids) do
+    if redis.call('HDEL', key('steps'), id) == 1 then redis.call('UNLINK', key('steps:' .. id)) end
   end
 end

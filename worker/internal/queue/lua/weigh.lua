@@ -9,7 +9,7 @@
 -- Returns {'OK', queue, number, cursor, or '0' at the end, bytes that were looked at} |
 --   nil when nothing is to be done | {'WRONGTYPE', key}
 local queue, number, idle, cursor = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local mistyped = wrong({'tasks', 'hash', 'weighing', 'hash', 'bytes', 'hash', 'done', 'zset', 'dead', 'zset', 'cancelled', 'zset', 'bodies', 'hash'})
+local mistyped = wrong({'tasks', 'hash', 'weighing', 'hash', 'bytes', 'hash', 'done', 'zset', 'dead', 'zset', 'cancelled', 'zset', 'bodies', 'hash', 'steps', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 local function weighing(of) return string.match(redis.call('HGET', key('weighing'), of) or '', '^(%d+)|(%d+)$') end
 if queue == '' then
@@ -48,7 +48,7 @@ for from = 1, #ids, 500 do
     end
   end
 end
-local sum, large = 0, #ids > 0 and redis.call('EXISTS', key('bodies')) == 1
+local sum, large = 0, #ids > 0 and redis.call('EXISTS', key('bodies'), key('steps')) > 0
 for id, length in pairs(lengths) do
   if redis.call('SADD', key(weighed), id) == 1 then sum = sum + (large and size_of(id) or length) end
 end

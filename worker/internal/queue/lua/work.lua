@@ -32,7 +32,7 @@ end
 
 -- What may hang on tasks: most often nothing, on none of them.
 local hanging = redis.call('EXISTS', key('followers'), key('waiting'), key('cancelling'), key('progress'), key('tries'),
-  key('history'), key('deadlines'), key('parked'), key('bodies'))
+  key('history'), key('deadlines'), key('parked'), key('bodies'), key('steps'))
 local large = hanging > 0 and redis.call('EXISTS', key('bodies')) == 1
 if large and not fits(key('bodies'), 'hash') then return {'OTHER'} end
 for _, ids in ipairs(done) do
@@ -40,7 +40,7 @@ for _, ids in ipairs(done) do
     if not mine then return {'OTHER'} end
   end
   if hanging > 0 then
-    for _, name in ipairs({'followers', 'waiting'}) do
+    for _, name in ipairs({'followers', 'waiting', 'steps'}) do
       for _, hangs in ipairs(redis.call('HMGET', key(name), unpack(ids))) do
         if hangs then return {'OTHER'} end
       end

@@ -1,0 +1,265 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stellarfw/stellar/worker/internal/queue"
+)
+
+// Bounds of the steps of a task.
+const (
+	// MaxSteps is how many steps a task may have, its sleeps included.
+	MaxSteps = queue.MaxSteps
+	// MaxStepResult bounds the JSON of a step's result, and of a state, in bytes.
+	MaxStepResult = queue.MaxStep
+	// MaxStepName bounds the name of a step, in bytes.
+	MaxStepName = 200
+
+	maxSleep = 100 * 365 * 24 * time.Hour
+)
+
+// Errors of steps.
+var (
+	// ErrStep: the handler uses steps in a way that cannot be followed when the task runs
+	// again; the error's text says what to change. Nothing was stored.
+	ErrStep = errors.New("step")
+	// ErrAsleep: the handler has to return the error of [Sleep], and has not. The run has
+	// failed.
+	ErrAsleep = errors.New("the handler went on after tasks.Sleep: return its error")
+)
+
+// Step runs a part of a task's handler once: f's result is stored as JSON, together with what
+// the transaction ([Tx]) holds by then, in one script that Redis runs only while the task is this
+// run's. When the task runs again, after a crash, a drain or a failure, Step returns the stored
+// result and does not call f.
+//
+// What the transaction holds when a step ends is committed with it, and does not wait for the
+// handler's return. So on a later run Step drops what the transaction gathered since the last
+// step: it is committed already. Code between steps therefore must not depend on anything but the
+// payload, and the results of steps: it runs again, and its effects count once.
+//
+// f runs at least once: a crash after f and before its result is stored runs f again. Effects of f
+// that are given to the transaction count once; for others, such as a charge at a bank, pass the
+// task's id and the step's name as an idempotency key. An error of f is returned and not stored,
+// and drops what was given to the transaction since the step began; the handler may take the
+// step again, or another one.
+//
+// Steps run one after the other and in the same order in every run, each under a name of its
+// own: up to [MaxStepName] bytes of printable text; otherwise the error is an [ErrStep]. It is an
+// [ErrTooLarge] for a result of more than [MaxStepResult] bytes or more than [MaxSteps] steps,
+// [ErrRefused] if an effect cannot be applied, and [ErrFenced] if the task is not this
+// run's any more. After an error of Step itself, and not of f, the run fails even if the
+// handler returns nil.
+// Step takes a round trip to Redis, the first of a run two. Outside a task it panics with an
+// error that is [ErrNoTask].
+func Step[T any](ctx context.Context, name string, f func(ctx context.Context) (T, error)) (T, error) {
+	var result T
+	s, err := beginStep(ctx, "Step", name)
+	if err != nil {
+		return result, err
+	}
+	defer s.leave()
+	if s.stored != nil {
+		if s.stored.Result == nil {
+			return result, s.fail(fmt.Errorf("%w %q: it was a sleep when the task ran before: %s", ErrStep, name, orderAdvice))
+		}
+		if err := json.Unmarshal(s.stored.Result, &result); err != nil {
+			return result, s.fail(fmt.Errorf("%w %q: its stored result does not fit any more: %w: %s", ErrStep, name, err, orderAdvice))
+		}
+		return result, nil
+	}
+	ended := false
+	defer func() {
+		if !ended { // f failed or panicked
+			s.run.Rewind(s.mark)
+			s.run.Steps.Leave(name)
+		}
+	}()
+	if result, err = f(ctx); err != nil {
+		return result, err //nolint:wrapcheck // it is the caller's own
+	}
+	ended = true
+	encoded, err := encodeStep(result)
+	if err != nil {
+		return result, s.fail(fmt.Errorf("step %q: result: %w", name, err))
+	}
+	_, err = s.note(queue.StepNote, encoded)
+	return result, err
+}
+
+// Sleep ends the run and lets the task go on after d, on Redis's clock: the first time it stores
+// when that is, as a step of that name, with what the transaction holds by then, and returns an
+// error for the handler to return as it is or wrapped. The run then counts neither as a failure nor
+// as an attempt, and takes no slot meanwhile. Once the time is over, Sleep returns nil. A handler that goes on
+// after the error and returns another, or nil, fails with [ErrAsleep]. Other errors are those of
+// [Step].
+func Sleep(ctx context.Context, name string, d time.Duration) error {
+	if d < 0 || d > maxSleep {
+		return fmt.Errorf("%w: sleep %q: %s: use 0 to %s", ErrInvalid, name, d, maxSleep)
+	}
+	s, err := beginStep(ctx, "Sleep", name)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	var until time.Time
+	if s.stored == nil {
+		if until, err = s.note(queue.SleepNote, d.Milliseconds()); err != nil {
+			return err
+		}
+	} else if until = s.stored.Until; until.IsZero() {
+		return s.fail(fmt.Errorf("%w %q: it was no sleep when the task ran before: %s", ErrStep, name, orderAdvice))
+	}
+	left := until.Sub(s.run.Clock.Now())
+	if left <= 0 {
+		return nil
+	}
+	s.run.Slept.Store(true)
+	return queue.TryLater(fmt.Errorf("step %q: %w", name, ErrSnoozed), left, false)
+}
+
+// Checkpoint stores a state of the task, as JSON of at most [MaxStepResult] bytes, in place of the
+// last one, together with what the transaction holds by then. When the task runs again,
+// [Restore] finds it: a task over a million rows goes on where it was, and each row's effects
+// count once. Its errors are those of [Step].
+func Checkpoint(ctx context.Context, state any) error {
+	s, err := begin(ctx, "Checkpoint")
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	encoded, err := encodeStep(state)
+	if err != nil {
+		return s.fail(fmt.Errorf("checkpoint: %w", err))
+	}
+	_, err = s.note(queue.StateNote, encoded)
+	return err
+}
+
+// Restore decodes the last state that [Checkpoint] stored in this or an earlier run of the
+// task, and reports whether there is one. If so, it drops what the transaction has gathered before:
+// that is committed already. The error is an [ErrStep] if the state does not decode.
+func Restore(ctx context.Context, state any) (found bool, err error) {
+	s, err := begin(ctx, "Restore")
+	if err != nil {
+		return false, err
+	}
+	defer s.leave()
+	if s.run.Steps.State == nil {
+		return false, nil
+	}
+	_, _ = s.run.Cut()
+	if err := json.Unmarshal(s.run.Steps.State, state); err != nil {
+		return true, s.fail(fmt.Errorf("%w: the stored state does not fit any more: %w", ErrStep, err))
+	}
+	return true, nil
+}
+
+// orderAdvice says what to do about steps that are not those of an earlier run.
+const orderAdvice = "let the handler take the steps of tasks that began earlier in their old order, " +
+	"or let these forget them (stellar tasks rerun ID --from STEP)"
+
+// stepping is one call of the functions above.
+type stepping struct {
+	ctx    context.Context //nolint:containedctx // the call's
+	run    *queue.Run
+	name   string
+	stored *queue.Step // nil: the step has not ended yet
+	mark   queue.Mark
+}
+
+// begin begins a call. It reads the stored steps if the run has not done so.
+func begin(ctx context.Context, function string) (*stepping, error) {
+	s := &stepping{ctx: ctx, run: mustRun(ctx, function)}
+	if !s.run.InStep.CompareAndSwap(false, true) {
+		return nil, s.fail(fmt.Errorf("%w: tasks.%s was called while another step of the task runs: steps run one after the other, and not in each other", ErrStep, function))
+	}
+	if s.run.Steps == nil {
+		steps, err := clientOf(ctx).store.Steps(ctx, s.run.ID)
+		if err != nil {
+			s.leave()
+			return nil, s.fail(fmt.Errorf("steps: %w", err))
+		}
+		s.run.Steps = steps
+	}
+	s.mark = s.run.Mark()
+	return s, nil
+}
+
+func (s *stepping) leave() { s.run.InStep.Store(false) }
+
+// fail makes the run fail with err, and returns err.
+func (s *stepping) fail(err error) error {
+	s.run.Fail(err)
+	return err
+}
+
+// beginStep begins a step or a sleep. If it ended in an earlier run, what the transaction gathered
+// since the last one is dropped.
+func beginStep(ctx context.Context, function, name string) (*stepping, error) {
+	s, err := begin(ctx, function)
+	if err != nil {
+		return nil, err
+	}
+	if s.name = name; !isStepName(name) {
+		err = fmt.Errorf("%w %q: use a name of 1 to %d bytes of printable text", ErrStep, name, MaxStepName)
+	} else {
+		s.stored, err = s.run.Steps.Take(name)
+		if errors.Is(err, queue.ErrTooLarge) {
+			err = fmt.Errorf("step %q: %w: a task has at most %d steps: use Checkpoint, or several tasks", name, err, MaxSteps)
+		} else if err != nil {
+			err = fmt.Errorf("%w %q: %w", ErrStep, name, err)
+		}
+	}
+	if err != nil {
+		s.leave()
+		return nil, s.fail(err)
+	}
+	if s.stored != nil {
+		_, _ = s.run.Cut()
+	}
+	return s, nil
+}
+
+func isStepName(name string) bool {
+	return name != "" && len(name) <= MaxStepName && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// note stores a note and what the transaction holds.
+func (s *stepping) note(kind queue.NoteKind, value any) (until time.Time, err error) {
+	effects, err := s.run.Cut()
+	if err != nil {
+		return time.Time{}, err // the run fails with it anyway
+	}
+	note := queue.Note{Kind: kind, Name: s.name, Value: value}
+	if kind != queue.StateNote {
+		note.Place = s.run.Steps.Place()
+	}
+	until, err = clientOf(s.ctx).store.Note(s.ctx, s.run, note, effects)
+	if errors.Is(err, queue.ErrFenced) {
+		err = ErrFenced
+	}
+	if err != nil {
+		return until, s.fail(fmt.Errorf("%s %q: %w", kind, s.name, err))
+	}
+	if state, is := value.([]byte); is && kind == queue.StateNote {
+		s.run.Steps.State = state
+	}
+	return until, nil
+}
+
+// encodeStep encodes a result or a state.
+func encodeStep(value any) ([]byte, error) {
+	encoded, err := json.Marshal(value)
+	if err == nil && len(encoded) > MaxStepResult {
+		err = fmt.Errorf("%w: %d bytes, at most %d: store it elsewhere and keep where it is", ErrTooLarge, len(encoded), MaxStepResult)
+	}
+	return encoded, err
+}
