@@ -247,7 +247,7 @@ func (s *stepping) note(kind queue.NoteKind, value any) (until time.Time, err er
 		err = ErrFenced
 	}
 	if err != nil {
-		return until, s.fail(fmt.Errorf("%s %q: %w", kind, s.name, err))
+		return until, s.fail(fmt.Errorf("%s: %w", strings.TrimSpace(string(kind)+" "+s.name), err))
 	}
 	if state, is := value.([]byte); is && kind == queue.StateNote {
 		s.run.Steps.State = state

@@ -86,7 +86,7 @@ type NoteKind string
 const (
 	StepNote  NoteKind = "step"
 	SleepNote NoteKind = "sleep"
-	StateNote NoteKind = "state"
+	StateNote NoteKind = "checkpoint"
 )
 
 // Steps returns the stored steps of a task.

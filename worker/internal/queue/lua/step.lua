@@ -7,7 +7,7 @@
 -- that is over, in ms; '=' the last state: ms when it was noted, and the state; '#' the last note.
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 id  3 number of the claim  4 number of the note in this run
---      5 'step', 'sleep' or 'state'  6 name of the step or ''  7 its place, from 1 on, or ''
+--      5 'step', 'sleep' or 'checkpoint'  6 name of the step or ''  7 its place, from 1 on, or ''
 --      8 result or state (JSON), or ms to sleep  9 how many effects, then these, see effects.lua
 -- Returns {'OK', ms until which it sleeps, or ''} | {'FENCED'} (not in the run's hands) |
 --         {'REFUSED', code} (an effect cannot be applied; nothing has changed) | {'WRONGTYPE', key}
@@ -20,7 +20,7 @@ if mistyped then return {'WRONGTYPE', mistyped} end
 local claim = redis.call('HGET', key('owned:' .. incarnation), id)
 if not claim or string.match(claim, '^%d+') ~= ARGV[3] then return {'FENCED'} end
 
-local field = kind == 'state' and '=' or '.' .. ARGV[6]
+local field = kind == 'checkpoint' and '=' or '.' .. ARGV[6]
 local before, last = unpack(redis.call('HMGET', key(steps), field, '#'))
 local run, number = string.match(last or '', '^(.*)|(%d+)$')
 local this = incarnation .. '|' .. ARGV[3]
@@ -39,7 +39,7 @@ if kind == 'sleep' then
   till = int(at + tonumber(ARGV[8]))
   value = int(at) .. '|until|' .. till
 end
-if kind ~= 'state' then value = ARGV[7] .. '|' .. value end
+if kind ~= 'checkpoint' then value = ARGV[7] .. '|' .. value end
 writable(key(steps))
 redis.call('HSET', key(steps), field, value, '#', this .. '|' .. ARGV[4])
 local more = #value - (before and #before or -#field)

@@ -1,0 +1,307 @@
+package tasks_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// total returns a counter in the cache.
+func (c *cluster) total(name string) int {
+	c.t.Helper()
+	n, err := cache.Get[int](c.t.Context(), c.cache, name)
+	if errors.Is(err, cache.ErrNotFound) {
+		return 0
+	}
+	require.NoError(c.t, err)
+	return n
+}
+
+// stepKeys returns the keys that hold steps.
+func (c *cluster) stepKeys() []string {
+	c.t.Helper()
+	keys, err := c.redis.Keys(c.t.Context(), c.keys.StepBytes()+"*").Result()
+	require.NoError(c.t, err)
+	return keys
+}
+
+func once[T any](calls *atomic.Int64, value T) func(context.Context) (T, error) {
+	return func(ctx context.Context) (T, error) {
+		calls.Add(1)
+		tasks.Tx(ctx).Increment("inside", 1)
+		return value, nil
+	}
+}
+
+// However often the handler runs, and wherever it ends, each step runs once and every effect
+// counts once.
+func TestWhatIsBeforeBetweenAndInStepsCountsOnce(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		var first, second, runs atomic.Int64
+		reached := make(chan int64, 10)
+		tasks.Handle(&r, tasks.Definition{Name: "t", Backoff: time.Millisecond}, func(ctx context.Context, _ number) error {
+			n := runs.Add(1)
+			pause := func(run int64) error {
+				if n == run {
+					reached <- run
+					<-ctx.Done()
+				}
+				return ctx.Err()
+			}
+			tasks.Tx(ctx).Increment("before", 1)
+			if err := pause(1); err != nil {
+				return err
+			}
+			text, err := tasks.Step(ctx, "first", once(&first, "a"))
+			if err != nil {
+				return err
+			}
+			tasks.Tx(ctx).Increment("between", 1)
+			tasks.Tx(ctx).EnqueueWith("t2", number{}, tasks.Options{AnyName: true, Queue: "elsewhere"})
+			if err := pause(2); err != nil {
+				return err
+			}
+			if n == 3 {
+				return errors.New("after the first step")
+			}
+			count, err := tasks.Step(ctx, "second", once(&second, len(text)))
+			if err != nil {
+				return err
+			}
+			tasks.Tx(ctx).Increment("after", 1)
+			if err := pause(4); err != nil {
+				return err
+			}
+			if text != "a" || count != 1 {
+				return fmt.Errorf("results %q, %d", text, count)
+			}
+			return nil
+		})
+		c := newCluster(t, cfg, &r)
+		c.startMover()
+		n := c.start(&r, 1)
+		c.enqueue("t", tasks.Options{})
+		for _, run := range []int64{1, 2} {
+			require.Equal(t, run, receive(t, reached))
+			n.crash(false)
+			n = c.start(&r, 1)
+		}
+		require.EqualValues(t, 4, receive(t, reached))
+		require.Len(t, c.stepKeys(), 2)
+		n.crash(false)
+		c.start(&r, 1)
+		c.eventually("done", func() bool { return c.counts().Done == 1 })
+		require.EqualValues(t, 5, runs.Load())
+		require.EqualValues(t, 1, first.Load())
+		require.EqualValues(t, 1, second.Load())
+		require.Equal(t, []int{1, 2, 1, 1}, []int{c.total("before"), c.total("inside"), c.total("between"), c.total("after")})
+		require.Len(t, c.list(tasks.Filter{Queue: "elsewhere"}), 1)
+		require.Empty(t, c.stepKeys(), "they end with the task")
+	})
+}
+
+func TestACheckpointIsWhereATaskGoesOn(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		var runs, rows atomic.Int64
+		reached := make(chan struct{}, 10)
+		tasks.Handle(&r, tasks.Definition{Name: "t"}, func(ctx context.Context, _ number) error {
+			stop := int(runs.Add(1)) * 3
+			tasks.Tx(ctx).Increment("began", 1) // dropped where a state is found
+			var at struct{ Row int }
+			if _, err := tasks.Restore(ctx, &at); err != nil {
+				return err
+			}
+			for ; at.Row < 10; at.Row++ {
+				if at.Row == stop {
+					reached <- struct{}{}
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				rows.Add(1)
+				tasks.Tx(ctx).Increment("rows", 1)
+				next := at
+				next.Row++
+				if err := tasks.Checkpoint(ctx, next); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		c := newCluster(t, cfg, &r)
+		n := c.start(&r, 1)
+		c.enqueue("t", tasks.Options{})
+		for range 3 {
+			receive(t, reached)
+			n.crash(false)
+			n = c.start(&r, 1)
+		}
+		c.eventually("done", func() bool { return c.counts().Done == 1 })
+		require.EqualValues(t, 10, rows.Load())
+		require.Equal(t, 10, c.total("rows"))
+		require.Equal(t, 1, c.total("began"))
+		require.Empty(t, c.stepKeys())
+	})
+}
+
+func TestASleepTakesNoSlotAndGoesOnInTimeOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r tasks.Registry
+		at := make(chan time.Time, 10)
+		tasks.Handle(&r, tasks.Definition{Name: "t", MaxAttempts: 1}, func(ctx context.Context, _ number) error {
+			at <- time.Now()
+			tasks.Tx(ctx).Increment("effects", 1)
+			if err := tasks.Sleep(ctx, "cool down", time.Hour); err != nil {
+				return fmt.Errorf("wrapped: %w", err)
+			}
+			tasks.Tx(ctx).Increment("effects", 1)
+			if err := tasks.Sleep(ctx, "none", 0); err != nil {
+				return err
+			}
+			return nil
+		})
+		tasks.Handle(&r, tasks.Definition{Name: "restless", MaxAttempts: 1}, func(ctx context.Context, _ number) error {
+			_ = tasks.Sleep(ctx, "s", time.Hour)
+			return nil
+		})
+		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		c.startMover()
+		c.start(&r, 1)
+		c.enqueue("t", tasks.Options{})
+		first := <-at
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, c.total("effects"), "they are committed when it falls asleep")
+		restless := c.enqueue("restless", tasks.Options{}) // on the only slot
+		time.Sleep(time.Minute)
+		dead := c.get(restless)
+		require.Equal(t, tasks.Dead, dead.State)
+		require.Contains(t, dead.Reason.Error, "return its error")
+		second := <-at
+		require.InDelta(t, time.Hour.Seconds(), second.Sub(first).Seconds(), 0.1)
+		synctest.Wait()
+		require.Empty(t, at, "a sleep of no time does not end the run")
+		require.Equal(t, 2, c.total("effects"))
+		require.EqualValues(t, 1, c.counts().Done)
+		require.NoError(t, c.inspector.Delete(t.Context(), restless))
+		require.Empty(t, c.stepKeys())
+	})
+}
+
+var errAgain = errors.New("again")
+
+func TestStepsThatCannotBeFollowedFailTheRun(t *testing.T) {
+	nothing := func(context.Context) (int, error) { return 0, nil }
+	step := func(ctx context.Context, name string) error {
+		_, err := tasks.Step(ctx, name, nothing)
+		return err
+	}
+	for name, run := range map[string]struct {
+		handler func(ctx context.Context, attempt int) error
+		kind    error
+		text    string
+	}{
+		"no name":   {func(ctx context.Context, _ int) error { return step(ctx, "") }, tasks.ErrStep, "use a name of 1 to 200 bytes"},
+		"odd name":  {func(ctx context.Context, _ int) error { return step(ctx, "a\nb") }, tasks.ErrStep, "printable"},
+		"long name": {func(ctx context.Context, _ int) error { return step(ctx, strings.Repeat("x", 201)) }, tasks.ErrStep, "1 to 200 bytes"},
+		"twice": {func(ctx context.Context, _ int) error {
+			if err := step(ctx, "a"); err != nil {
+				return err
+			}
+			return step(ctx, "a")
+		}, tasks.ErrStep, "a name of its own"},
+		"nested": {func(ctx context.Context, _ int) error {
+			_, err := tasks.Step(ctx, "a", func(ctx context.Context) (int, error) { return 0, step(ctx, "b") })
+			return err
+		}, tasks.ErrStep, "one after the other"},
+		"another order": {func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				return errors.Join(step(ctx, "a"), errAgain)
+			}
+			return step(ctx, "b")
+		}, tasks.ErrStep, `where the step "a" was`},
+		"another kind": {func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				return errors.Join(step(ctx, "a"), errAgain)
+			}
+			return tasks.Sleep(ctx, "a", time.Second)
+		}, tasks.ErrStep, "it was no sleep"},
+		"another type": {func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				return errors.Join(step(ctx, "a"), errAgain)
+			}
+			_, err := tasks.Step(ctx, "a", func(context.Context) (string, error) { return "", nil })
+			return err
+		}, tasks.ErrStep, "does not fit any more"},
+		"too large": {func(ctx context.Context, _ int) error {
+			_, err := tasks.Step(ctx, "a", func(context.Context) (string, error) { return strings.Repeat("x", tasks.MaxStepResult), nil })
+			return err
+		}, tasks.ErrTooLarge, "store it elsewhere"},
+		"a state too large": {func(ctx context.Context, _ int) error {
+			return tasks.Checkpoint(ctx, strings.Repeat("x", tasks.MaxStepResult))
+		}, tasks.ErrTooLarge, "store it elsewhere"},
+		"too many": {func(ctx context.Context, _ int) error {
+			for i := range tasks.MaxSteps {
+				if err := step(ctx, fmt.Sprint(i)); err != nil {
+					return fmt.Errorf("too early: %d", i)
+				}
+			}
+			return step(ctx, "one more")
+		}, tasks.ErrTooLarge, "at most 1000 steps"},
+		"an effect that is refused": {func(ctx context.Context, _ int) error {
+			tasks.Tx(ctx).Push("number", 1)
+			return step(ctx, "a")
+		}, tasks.ErrRefused, "transaction refused"},
+		"an effect that is none": {func(ctx context.Context, _ int) error {
+			tasks.Tx(ctx).Save("x", make(chan int), 0)
+			return step(ctx, "a")
+		}, nil, "transaction: save x"},
+		"a long sleep": {func(ctx context.Context, _ int) error { return tasks.Sleep(ctx, "a", -1) }, tasks.ErrInvalid, "use 0 to"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			redistest.Each(t, func(t *testing.T, cfg link.Config) {
+				var r tasks.Registry
+				ended := make(chan error, 10)
+				tasks.Handle(&r, tasks.Definition{Name: "t", MaxAttempts: 2, Backoff: time.Millisecond}, func(ctx context.Context, _ number) error {
+					tasks.Tx(ctx).Increment("effects", 1)
+					err := run.handler(ctx, tasks.InfoOf(ctx).Attempt)
+					ended <- err
+					if errors.Is(err, tasks.ErrInvalid) || errors.Is(err, errAgain) {
+						return err
+					}
+					return nil // the run fails nevertheless
+				})
+				c := newCluster(t, cfg, &r)
+				require.NoError(t, c.cache.Save(t.Context(), "number", 1, 0))
+				c.startMover()
+				c.start(&r, 1)
+				id := c.enqueue("t", tasks.Options{})
+				var err error
+				for range 2 {
+					err = receive(t, ended)
+				}
+				require.Error(t, err)
+				if run.kind != nil {
+					require.ErrorIs(t, err, run.kind)
+				}
+				require.ErrorContains(t, err, run.text)
+				c.eventually("dead", func() bool { return c.get(id).State == tasks.Dead })
+				require.Contains(t, c.get(id).Reason.Error, run.text)
+				require.NoError(t, c.inspector.Delete(t.Context(), id))
+				require.Empty(t, c.stepKeys())
+			})
+		})
+	}
+}
