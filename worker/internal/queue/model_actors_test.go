@@ -16,7 +16,9 @@ type actor struct {
 	hand    map[string]Claimed // what it believes to have in hand
 	claims  []wanted           // what it has sent, the last one last
 	ends    []ended
-	tend    bool // its claims ask to tend
+	tend    bool           // its claims ask to tend
+	noted   map[string]int // how many notes, by id and claim
+	notes   []noting
 }
 
 type wanted struct {
@@ -39,7 +41,7 @@ func (m *machine) join() {
 	if live == 3 || len(m.actors) == 30 {
 		return
 	}
-	a := &actor{name: fmt.Sprintf("w-%d#%d:00", live+1, len(m.actors)+1), hand: map[string]Claimed{}}
+	a := &actor{name: fmt.Sprintf("w-%d#%d:00", live+1, len(m.actors)+1), hand: map[string]Claimed{}, noted: map[string]int{}}
 	queues := [][]string{{"a", "b"}, {"b", "a"}, {"a"}}[m.draw("queues", 3)]
 	a.session = NewSession(SessionConfig{
 		Redis: m.redis, Keys: m.keys, Incarnation: a.name, Queues: queues, Cache: m.cache,

@@ -225,7 +225,7 @@ func (s *spec) end(name string, o *Run) string {
 	if t == nil || t.State != stateActive || t.Owner != name {
 		return "FENCED"
 	}
-	if slices.ContainsFunc(o.outcome.effects, func(e Effect) bool { return slices.Contains(e.args, any("{model}:cache:list")) }) {
+	if refuses(o.outcome.effects) {
 		return "WRONGTYPE"
 	}
 	t.Owner, t.Claim, t.State = "", 0, ""
@@ -292,6 +292,7 @@ func (s *spec) done(t *specTask, o *Run) {
 		result, _ = o.outcome.args[2].(string)
 	}
 	s.loosen(t, stateDone)
+	t.Steps = specSteps{}
 	if taken > 0 {
 		t.Until = s.Now + taken
 	}
@@ -309,7 +310,16 @@ func (s *spec) done(t *specTask, o *Run) {
 	if t.Until == 0 {
 		delete(s.Tasks, t.ID)
 	}
-	for _, e := range o.outcome.effects {
+	s.apply(o.outcome.effects)
+}
+
+// refuses reports whether one of the effects cannot be applied.
+func refuses(effects []Effect) bool {
+	return slices.ContainsFunc(effects, func(e Effect) bool { return slices.Contains(e.args, any("{model}:cache:list")) })
+}
+
+func (s *spec) apply(effects []Effect) {
+	for _, e := range effects {
 		switch e.kind {
 		case "increment":
 			s.Effects++

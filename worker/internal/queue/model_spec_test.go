@@ -66,6 +66,7 @@ type specTask struct {
 	Asked            bool // to be cancelled
 	Awaited          bool
 	Progress         bool
+	Steps            specSteps
 }
 
 func (t *specTask) queue() string { return queueOf(t.Line) }
@@ -79,7 +80,7 @@ func (t *specTask) keptAlone() int64 {
 	return t.Kept
 }
 
-func (t *specTask) size() int64 { return int64(len(t.Record) + t.Body.Size) }
+func (t *specTask) size() int64 { return int64(len(t.Record)+t.Body.Size) + t.Steps.bytes() }
 
 func (t *specTask) name() string { return strings.SplitN(t.Record, "|", 2)[0] }
 

@@ -19,7 +19,7 @@ var storedKinds = map[string]string{
 	"tasks": "hash", "active": "hash", "bytes": "hash", "bodies": "hash", "body:": "string", "weighing": "hash", "weighed:": "set", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
 	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash",
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
-	"leases": "zset", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
+	"leases": "zset", "steps": "hash", "steps:": "hash", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
 	"queues": "set", "idle:": "set", "parked": "set", "queue:": "list", "parked:": "list", "producer:": "string",
 	"ready": "set", "next": "zset", "mover": "string", "serves:": "zset", "lists": "hash", "idlers:": "set", "tended": "hash",
 	"clock": "string", "cache:": "", // the cache's own
@@ -323,6 +323,7 @@ func (t *specTask) render(out stored) {
 			out.put(name, t.ID, value)
 		}
 	}
+	t.Steps.render(out, t.ID)
 	for name, has := range map[string]bool{"waiting": t.Awaited, "cancelling": t.Asked, "progress": t.Progress} {
 		if has {
 			out.put(name, t.ID, "")

@@ -81,7 +81,7 @@ func scripts() []**link.Script {
 		&enqueueScript, &enqueueBinding, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
 		&resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &commitScript,
-		&defineScript, &definitionsScript,
+		&defineScript, &definitionsScript, &stepScript,
 	}
 }
 
@@ -112,7 +112,7 @@ func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw
 		m.senders[producer] = &sender{producer: NewProducer(ctx, c, keys)}
 		m.senders[producer].producer.name, m.senders[producer].producer.OnEnd = producer, m.onEnd
 	}
-	m.store.OnEnd = m.onEnd
+	m.store.OnEnd, m.store.stepping = m.onEnd, func(*cache.Cache) *link.Script { return stepScript }
 	m.prepareCache()
 	m.sleep(0)
 	return m
@@ -125,7 +125,7 @@ func (m *machine) actions() map[string]func() {
 		"commit again": m.commitAgain, "commit stale": m.commitStale,
 		"withdraw": m.withdraw, "withdraw again": m.withdrawAgain, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
-		"clear": m.clear, "wait": m.wait, "progress": m.progress, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex,
+		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex,
 	}
 	for name, some := range map[string]struct { // these make the others meet something
 		times  int
@@ -133,7 +133,7 @@ func (m *machine) actions() map[string]func() {
 	}{
 		"enqueue": {4, m.enqueue}, "enqueue chosen": {2, m.enqueueChosen}, "join": {2, m.join}, "claim": {5, m.claim},
 		"commit": {3, m.commit}, "commit done": {2, m.commitDone}, "work": {3, m.work}, "crash": {3, m.crash}, "take over": {2, m.takeOver},
-		"pass": {2, m.pass}, "due": {2, m.due}, "limit": {2, m.limit}, "weigh": {2, m.weigh},
+		"pass": {2, m.pass}, "due": {2, m.due}, "limit": {2, m.limit}, "weigh": {2, m.weigh}, "note": {3, m.note},
 	} {
 		for i := range some.times {
 			actions[name+" "+strconv.Itoa(i)] = some.action
@@ -164,6 +164,9 @@ func (m *machine) begin() {
 
 // onEnd counts what a script tells.
 func (m *machine) onEnd(e End) {
+	if e.How == Duplicate {
+		return
+	}
 	require.NotEmpty(m.t, e.ID)
 	require.NotEmpty(m.t, e.Name)
 	m.told[e.Queue+"|"+e.How]++

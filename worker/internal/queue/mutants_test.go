@@ -45,7 +45,7 @@ func TestMutantsOfTheScriptsAreCaught(t *testing.T) {
 	require.NoError(t, hunt(t.Context(), c, func(source string) string { return source }, 30), "as they are, the scripts are sound")
 	offset := rand.IntN(mutantSample)
 	survivors, runs := []string{}, 0
-	for i, mut := range slices.Concat(mutants, indexMutants, workMutants, tendedMutants, bodyMutants, alienMutants) {
+	for i, mut := range slices.Concat(mutants, indexMutants, workMutants, tendedMutants, bodyMutants, alienMutants, stepMutants) {
 		change := mut.change(t)
 		if named := slices.Contains(strings.Split(*mutantsOf, ","), mut.file); !named && (*mutantsOf != "" || !*allMutants && i%mutantSample != offset) {
 			continue

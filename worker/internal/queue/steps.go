@@ -133,7 +133,7 @@ func parseSteps(fields map[string]string) *Steps {
 func (s Store) Note(ctx context.Context, r *Run, n Note, effects []Effect) (until time.Time, err error) {
 	r.noted++
 	head := []any{r.Node.Incarnation, r.ID, r.Claim, r.noted, string(n.Kind), n.Name, n.Place, n.Value}
-	script, breaks := newStepScript(r.Node.Cache), 0
+	script, breaks := s.stepping(r.Node.Cache), 0
 	var till string
 	err = s.Reports.Insist(ctx, "steps", func(ctx context.Context) error {
 		args, messages := appendEffects(slices.Clone(head), nil, effects)

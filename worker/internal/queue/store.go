@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
@@ -25,6 +26,8 @@ type Store struct {
 	redis redis.UniversalClient
 	keys  link.Keys
 	near  int // see [Store.Show]
+
+	stepping func(*cache.Cache) *link.Script // lua/step.lua
 }
 
 // nearEnds is how many ids at each end of its line a task is compared with, and
@@ -33,7 +36,7 @@ const nearEnds = 1000
 
 // NewStore returns the store of a namespace.
 func NewStore(c redis.UniversalClient, keys link.Keys) Store {
-	return Store{redis: c, keys: keys, near: nearEnds}
+	return Store{redis: c, keys: keys, near: nearEnds, stepping: newStepScript}
 }
 
 // Words with which scripts answer for one task.
