@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -304,4 +306,75 @@ func TestStepsThatCannotBeFollowedFailTheRun(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAStepOfARunThatWasTakenOverIsRefused(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		var runs atomic.Int64
+		started, goOn, late := make(chan struct{}, 10), make(chan struct{}), make(chan error, 10)
+		tasks.Handle(&r, tasks.Definition{Name: "t"}, func(ctx context.Context, _ number) error {
+			first := runs.Add(1) == 1
+			started <- struct{}{}
+			<-goOn
+			tasks.Tx(ctx).Increment("effects", 1)
+			_, err := tasks.Step(context.WithoutCancel(ctx), "s", func(context.Context) (bool, error) { return first, nil })
+			if first {
+				late <- err
+				late <- tasks.Checkpoint(context.WithoutCancel(ctx), 1)
+			}
+			return err
+		})
+		c := newCluster(t, cfg, &r)
+		c.enqueue("t", tasks.Options{})
+		zombie := c.start(&r, 1)
+		receive(t, started)
+		zombie.kill(tasks.ErrEnding)
+		require.NoError(t, <-zombie.ended)
+		require.Equal(t, 1, zombie.settle(queue.Remains{}).On)
+		c.start(&r, 1)
+		receive(t, started)
+		close(goOn)
+		require.ErrorIs(t, receive(t, late), tasks.ErrFenced)
+		require.ErrorIs(t, receive(t, late), tasks.ErrFenced)
+		c.eventually("done", func() bool { return c.counts().Done == 1 })
+		require.Equal(t, 1, c.total("effects"))
+		require.Empty(t, c.stepKeys())
+	})
+}
+
+func TestLostRepliesRunNoStepsEffectsTwice(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		const steps = 30
+		var r tasks.Registry
+		dial := dialer(cfg)
+		cable := &redistest.Cable{To: func(ctx context.Context) (net.Conn, error) { return dial(ctx) }}
+		tasks.Handle(&r, tasks.Definition{Name: "t"}, func(ctx context.Context, _ number) error {
+			for i := range steps {
+				n, err := tasks.Step(ctx, fmt.Sprint(i), func(ctx context.Context) (int, error) {
+					tasks.Tx(ctx).Increment("effects", 1)
+					tasks.Tx(ctx).EnqueueWith("followup", strings.Repeat("x", 1+i%2*10_000), tasks.Options{AnyName: true, Queue: "elsewhere"})
+					cable.LoseAnswers(1 + i%2)
+					return i, nil
+				})
+				if err != nil || n != i {
+					return fmt.Errorf("step %d: %d, %w", i, n, err)
+				}
+				if err := tasks.Checkpoint(ctx, i); err != nil {
+					return err
+				}
+			}
+			cable.LoseAnswers(0)
+			return nil
+		})
+		c := newCluster(t, link.Config{Dial: cable.Dial}, &r)
+		c.start(&r, 1)
+		c.enqueue("t", tasks.Options{})
+		c.eventually("done", func() bool {
+			n, err := c.inspector.Counts(t.Context())
+			return err == nil && n.Done == 1
+		})
+		require.Equal(t, steps, c.total("effects"))
+		require.Len(t, c.list(tasks.Filter{Queue: "elsewhere"}), steps)
+	})
 }

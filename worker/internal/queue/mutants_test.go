@@ -96,6 +96,7 @@ func hunt(ctx context.Context, c *redis.Client, change func(string) string, runs
 	maps.Copy(cases, bodyCases)
 	maps.Copy(cases, alienCases)
 	maps.Copy(cases, tendedCases)
+	maps.Copy(cases, stepCases)
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		if err := attempt(func(v *verdict) {
 			cases[name](newMachine(ctx, v, c, func(_ string, most int) int { return most - 1 }))
