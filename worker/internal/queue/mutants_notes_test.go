@@ -105,6 +105,15 @@ var stepCases = map[string]func(*machine){
 		m.choose(map[string]int{"bytes": 3}, m.limit)
 		m.noteOne(a, a.hand[id], oneStep)
 	},
+	"a task with steps is weighed": func(m *machine) {
+		a, id := m.noter()
+		m.noteOne(a, a.hand[id], oneStep)
+		m.choose(map[string]int{"bytes": 3}, m.limit)
+		for range 3 {
+			m.choose(map[string]int{"looks at": 2}, m.weigh)
+		}
+		require.Empty(m.t, m.spec.Weighing)
+	},
 	"the steps of a task that is kept": func(m *machine) {
 		a, id := m.noter()
 		m.noteOne(a, a.hand[id], oneStep)
@@ -121,7 +130,7 @@ var stepCases = map[string]func(*machine){
 		a, id := m.noter()
 		m.noteOne(a, a.hand[id], oneStep)
 		m.step(func() {
-			m.commitAs(a, a.session, []*Run{m.outcome(a.hand[id], func(o *Run) { o.outcome.verb, o.outcome.args = Dead, []any{"1|0", "{}"} })})
+			m.commitAs(a, a.session, []*Run{m.outcome(a.hand[id], func(o *Run) { o.outcome.verb, o.outcome.args = Dead, []any{"1|0", `{"reason":"failed"}`} })})
 		})
 		m.drop(id)
 	},
