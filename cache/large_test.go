@@ -18,17 +18,17 @@ func TestWaitersDropMessagesThatAreTooLarge(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		ctx, client := t.Context(), redistest.Client(t, cfg)
 		dropped := make(chan redisbus.Drop, 10)
-		waiter := cache.New(cache.Config{
-			Client: redistest.Client(t, cfg), Keys: cfg.Keys(), Dropped: func(reason redisbus.Drop) { dropped <- reason },
+		waiter := cache.New(cache.Config{ // a pop may take long while Redis is busy with large messages
+			Client: redistest.Client(t, cfg).WithTimeout(time.Minute), Keys: cfg.Keys(), Dropped: func(reason redisbus.Drop) { dropped <- reason },
 		})
 		t.Cleanup(waiter.Close)
 		other := open(t, cfg)
-		held, err := other.TryLock(ctx, "locked", time.Minute)
+		held, err := other.TryLock(ctx, "locked", time.Hour)
 		require.NoError(t, err)
 		computing, compute := make(chan struct{}), make(chan struct{})
 		ended := make(chan error, 4)
 		go func() {
-			_, err := cache.GetOrLoad(ctx, other, "loaded", cache.FillOptions{TTL: time.Minute}, func(context.Context) (int, error) {
+			_, err := cache.GetOrLoad(ctx, other, "loaded", cache.FillOptions{TTL: time.Minute, Patience: time.Hour}, func(context.Context) (int, error) {
 				close(computing)
 				<-compute
 				return 1, nil
@@ -37,7 +37,7 @@ func TestWaitersDropMessagesThatAreTooLarge(t *testing.T) {
 		}()
 		<-computing
 		go func() {
-			l, err := waiter.Lock(ctx, "locked", time.Minute)
+			l, err := waiter.Lock(ctx, "locked", time.Hour)
 			if err == nil {
 				err = l.Unlock()
 			}
@@ -45,7 +45,7 @@ func TestWaitersDropMessagesThatAreTooLarge(t *testing.T) {
 		}()
 		go func() { _, err := waiter.PopWait(ctx, "list", -1); ended <- err }()
 		go func() {
-			_, err := cache.GetOrLoad(ctx, waiter, "loaded", cache.FillOptions{TTL: time.Minute}, func(context.Context) (int, error) { return 2, nil })
+			_, err := cache.GetOrLoad(ctx, waiter, "loaded", cache.FillOptions{TTL: time.Minute, Patience: time.Hour}, func(context.Context) (int, error) { return 2, nil })
 			ended <- err
 		}()
 		var channels []string
@@ -53,9 +53,10 @@ func TestWaitersDropMessagesThatAreTooLarge(t *testing.T) {
 			channels, err = client.PubSubChannels(ctx, "*").Result()
 			return err == nil && len(channels) == 3
 		}, time.Minute, 10*time.Millisecond)
+		text := redistest.LargeText("")
 		redistest.KeepsMemory(t, cfg, func() {
 			for _, channel := range channels {
-				redistest.PublishLarge(t, client, channel)
+				redistest.PublishLarge(t, client, channel, text)
 				require.Equal(t, redisbus.DropSize, <-dropped)
 			}
 		})
@@ -80,10 +81,11 @@ func TestNearCacheDropsNamesThatAreTooLarge(t *testing.T) {
 	})
 	require.NoError(t, c.Save(ctx, "n:probe", 1, 0))
 	require.Eventually(t, func() bool { return isNear(t, cfg, c) }, time.Minute, 10*time.Millisecond)
+	key := redistest.LargeText(c.EntryKey("n:"))
 	redistest.KeepsMemory(t, cfg, func() {
-		redistest.EvalLarge(t, client, "redis.call('SET', name .. large, 1)", c.EntryKey("n:"))
+		require.NoError(t, client.WithTimeout(time.Minute).Set(ctx, key, 1, 0).Err())
 		require.Equal(t, redisbus.DropSize, <-dropped)
-		redistest.PublishLarge(t, client, "__redis__:invalidate")
+		redistest.PublishLarge(t, client, "__redis__:invalidate", key)
 		require.Equal(t, redisbus.DropSize, <-dropped)
 	})
 	require.True(t, isNear(t, cfg, c), "it goes on")

@@ -22,18 +22,18 @@ func TestMessagesThatAreTooLargeAreDroppedUnread(t *testing.T) {
 		b.Hint(cfg.Keys().Due(), func() { hinted <- struct{}{} })
 		receive(t, hinted)
 		attacker := redistest.Client(t, cfg)
+		text := redistest.LargeText("")
 		redistest.KeepsMemory(t, cfg, func() {
 			for i, channel := range []string{
 				cfg.Keys().Channel(), cfg.Keys().Inbox("b"), cfg.Keys().Inbox(b.Identity().Incarnation), cfg.Keys().Beacon(), cfg.Keys().Due(),
 			} {
-				redistest.PublishLarge(t, attacker, channel)
+				redistest.PublishLarge(t, attacker, channel, text)
 				require.Eventually(t, func() bool { return b.Stats().Dropped[redisbus.DropSize] == uint64(i+1) }, time.Minute, time.Millisecond)
 			}
 		})
 		require.Empty(t, hinted)
 		require.NoError(t, a.Publish(t.Context(), "x", 1))
 		require.Equal(t, "1", string(receive(t, got).Body))
-		require.Zero(t, b.Stats().Reconnects)
 	})
 }
 
@@ -45,9 +45,10 @@ func TestAnnouncementThatIsTooLargeIsDroppedUnread(t *testing.T) {
 		a.Dropped = func(reason redisbus.Drop) { dropped <- reason }
 		ended := await(t, a, "c", tried)
 		receive(t, tried) // subscribed
+		text := redistest.LargeText("")
 		redistest.KeepsMemory(t, cfg, func() {
 			for range 3 {
-				redistest.PublishLarge(t, client, "c")
+				redistest.PublishLarge(t, client, "c", text)
 				require.Equal(t, redisbus.DropSize, receive(t, dropped))
 			}
 		})

@@ -85,11 +85,8 @@ func (b *Bus) listen(ctx, handlers context.Context) {
 	defer b.disconnected()
 	l := resp.Listener{
 		Client: b.subscriber, Largest: MaxMessage,
-		Begin: b.begin,
-		Handle: func(e resp.Event) {
-			b.markHeard()
-			b.accept(handlers, e)
-		},
+		Begin: b.begin, Received: b.markHeard,
+		Handle: func(e resp.Event) { b.accept(handlers, e) },
 		Lost: func(_ int, err error) bool {
 			b.disconnected()
 			b.markHeard()

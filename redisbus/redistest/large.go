@@ -3,6 +3,7 @@ package redistest
 import (
 	"context"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,20 +12,16 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
-// Large is the size in bytes of the messages of [PublishLarge].
+// Large is the size in bytes of a [LargeText].
 const Large = 25 << 20
 
-// PublishLarge has Redis make a message of [Large] bytes and publish it on the channel.
-func PublishLarge(t testing.TB, c *redis.Client, channel string) {
-	t.Helper()
-	EvalLarge(t, c, "redis.call('PUBLISH', name, large)", channel)
-}
+// LargeText returns a text of [Large] bytes that begins with prefix.
+func LargeText(prefix string) string { return prefix + strings.Repeat("x", Large-len(prefix)) }
 
-// EvalLarge runs a script in which large is a string of [Large] bytes.
-func EvalLarge(t testing.TB, c *redis.Client, script, name string) {
+// PublishLarge publishes a [LargeText] on the channel.
+func PublishLarge(t testing.TB, c *redis.Client, channel, text string) {
 	t.Helper()
-	script = "local name, large = ARGV[1], string.rep(string.rep('x', 1024), tonumber(ARGV[2])) " + script + " return 1"
-	if err := c.WithTimeout(time.Minute).Eval(context.Background(), script, nil, name, Large/1024).Err(); err != nil {
+	if err := c.WithTimeout(time.Minute).Publish(context.Background(), channel, text).Err(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -18,10 +18,11 @@ import (
 
 // Conn is a connection. One goroutine may read while others write.
 type Conn struct {
-	conn    net.Conn
-	reader  *bufio.Reader
-	options *redis.Options
-	silence time.Duration // see [Listener]
+	conn     net.Conn
+	reader   *bufio.Reader
+	options  *redis.Options
+	silence  time.Duration // see [Listener]
+	received func()        // see [Listener]; nil: nobody is told
 	listening
 
 	mu sync.Mutex // orders the writes of Send
@@ -162,6 +163,9 @@ func (p patient) Read(b []byte) (int, error) {
 			_ = p.conn.SetReadDeadline(time.Now().Add(p.silence / 2))
 		}
 		n, err := p.conn.Read(b)
+		if n > 0 && p.received != nil {
+			p.received()
+		}
 		var timeout net.Error
 		if n > 0 || asked || p.silence == 0 || !errors.As(err, &timeout) || !timeout.Timeout() {
 			return n, err

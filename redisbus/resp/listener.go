@@ -21,6 +21,9 @@ type Listener struct {
 	Silence time.Duration
 	// Begin subscribes. It is called with every new connection.
 	Begin func(*Conn) error
+	// Received, when set, is called after every read: also a message that takes long shows that
+	// the connection works.
+	Received func()
 	// Handle gets every event.
 	Handle func(Event)
 	// Lost is told that a connection ended, or could not be opened, how many in a row have
@@ -60,7 +63,7 @@ func (l *Listener) listen(ctx context.Context) (heard bool, err error) {
 		return false, err
 	}
 	_ = c.conn.SetReadDeadline(time.Time{})
-	c.silence = l.Silence
+	c.silence, c.received = l.Silence, l.Received
 	for {
 		event, err := c.next()
 		if err != nil {

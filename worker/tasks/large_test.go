@@ -25,8 +25,9 @@ func TestWaitDropsMessagesThatAreTooLarge(t *testing.T) {
 		require.Eventually(t, func() bool {
 			return c.redis.PubSubNumSub(t.Context(), c.keys.Ended(receipt.ID)).Val()[c.keys.Ended(receipt.ID)] == 1
 		}, time.Minute, 10*time.Millisecond)
+		text := redistest.LargeText("")
 		redistest.KeepsMemory(t, cfg, func() {
-			redistest.PublishLarge(t, c.redis, c.keys.Ended(receipt.ID))
+			redistest.PublishLarge(t, c.redis, c.keys.Ended(receipt.ID), text)
 			require.Equal(t, redisbus.DropSize, <-dropped)
 		})
 		_, err = c.inspector.Cancel(t.Context(), receipt.ID, "test")
