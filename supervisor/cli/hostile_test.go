@@ -108,6 +108,8 @@ var walk = map[string][][]string{
 		{"api." + marker + ".value"}, {"api." + marker + ".value", "--all"}, {"api." + marker + ".error"}, {"api." + marker + ".error", "--all"},
 		{"api." + marker + ".code"}, {"api.methods"}, {"api.status", "--all"}, {"api.tasks.list"}, {"api.ping", "--node", hostile}, {hostile}, {"api.ping", hostile},
 	},
+	"publish":   {{marker, `"x"`}, {hostile}, {marker, hostile}, {marker, "--node", hostile}, {marker, "--meta", hostile}},
+	"subscribe": {{marker, "--count", "1", "--timeout", "100ms"}, {hostile}},
 	"enqueue": {
 		{marker, `"fail"`, "--wait"}, {marker, `"result"`, "--wait"}, {hostile}, {hostile, "--any-name"}, {marker, hostile}, {marker, "--id", hostile},
 		{marker, "--meta", "k=" + hostile}, {"no-such-task"}, {marker, "--unique", hostile}, {marker, "--unique", hostile},
