@@ -123,7 +123,8 @@ var walk = map[string][][]string{
 	"tasks periodic": {{}}, "tasks periodic list": {{}}, "tasks periodic run": {{marker}, {hostile}}, "tasks periodic pause": {{marker}, {hostile}},
 	"tasks periodic resume": {{marker}, {hostile}}, "tasks periodic remove": {{hostile}},
 	"cache get": {{marker}, {hostile}}, "cache set": {{hostile, `"x"`}, {"k", hostile}}, "cache del": {{hostile + "x"}},
-	"cache keys": {{}, {hostile}}, "cache locks": {{}}, "cache export": {{}, {"/no/such/" + hostile}}, "cache import": {{"/no/such/" + hostile}},
+	"cache clear": {{hostile}, {hostile + "x", "--yes"}},
+	"cache keys":  {{}, {hostile}}, "cache locks": {{}}, "cache export": {{}, {"/no/such/" + hostile}}, "cache import": {{"/no/such/" + hostile}},
 }
 
 var local = []string{"run", "demo", "manual", "version", "completion", "config"}
