@@ -247,7 +247,14 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 		}
 	}
 	b.pubsub.received.Add(1)
-	for _, s := range (*b.subs.Load())[m.Type] {
+	subs := *b.subs.Load()
+	for _, s := range subs[m.Type] {
+		s.offer(handlers, item{message: m})
+	}
+	if m.Type == AnyType { // another implementation's
+		return
+	}
+	for _, s := range subs[AnyType] {
 		s.offer(handlers, item{message: m})
 	}
 }

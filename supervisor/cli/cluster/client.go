@@ -35,6 +35,11 @@ type Client struct {
 // [ErrNoSet] if there is neither, and a [link.ErrUnavailable] if Redis does not answer
 // within [ReachTime].
 func (e *Env) Connect(ctx context.Context) (*Client, error) {
+	return e.ConnectWith(ctx, worker.ClientConfig{})
+}
+
+// ConnectWith is [Env.Connect] with a configuration, whose Redis and Cache the settings give.
+func (e *Env) ConnectWith(ctx context.Context, client worker.ClientConfig) (*Client, error) {
 	cfg, configured, err := e.Redis()
 	if err != nil {
 		return nil, err
@@ -49,7 +54,8 @@ func (e *Env) Connect(ctx context.Context) (*Client, error) {
 		}
 		cfg.Dial = dialSocket(where)
 	}
-	c, err := Open(ctx, worker.ClientConfig{Redis: cfg, Cache: e.CacheConfig()}, where)
+	client.Redis, client.Cache = cfg, e.CacheConfig()
+	c, err := Open(ctx, client, where)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +96,10 @@ func (c *Client) Dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.Is(err, redisbus.ErrNoToken):
+		if ids, err := c.Live(ctx); err == nil && len(ids) > 0 {
+			return nil, config.Invalidf("the nodes in the namespace %s of redis at %s have a token of their own: "+
+				"set STELLAR_TOKEN or STELLAR_TOKEN_FILE to it", c.namespace, c.Where)
+		}
 		return nil, fmt.Errorf("%w: no cluster is in the namespace %s of redis at %s", ErrNoSet, c.namespace, c.Where)
 	case errors.Is(err, link.ErrUnavailable):
 		return nil, config.As(link.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.Where))
