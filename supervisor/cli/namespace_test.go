@@ -169,6 +169,7 @@ func TestInterruptedRemovalCanBeRepeated(t *testing.T) {
 	require.Eventually(t, func() bool { n, err := client.DBSize(t.Context()).Result(); return err == nil && n < 300_000 }, patient, time.Millisecond)
 	r.signals <- syscall.SIGINT
 	require.Equal(t, 130, r.wait(t), r.err.String())
+	require.Regexp(t, `\d+ of about 300000 keys were removed; it can be repeated`, r.err.String())
 	require.Zero(t, stellar(t, at.env, "namespace", "remove", "old", "--yes").code)
 	require.Empty(t, keysOf(t, client))
 }

@@ -77,9 +77,13 @@ func remove(ctx context.Context, e *cluster.Env, name string, yes bool) error {
 			return err
 		}
 	}
-	err = r.run(ctx)
-	if err != nil {
-		return fmt.Errorf("%w: %d of about %s were removed; it can be repeated", err, r.removed, count(int64(r.about)))
+	if err := r.run(ctx); err != nil {
+		done := fmt.Sprintf("%d of about %s were removed; it can be repeated", r.removed, count(int64(r.about)))
+		if ctx.Err() != nil {
+			e.Notef("%s", done)
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("%w: %s", err, done)
 	}
 	return r.write()
 }
