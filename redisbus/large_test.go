@@ -58,6 +58,27 @@ func TestAnnouncementThatIsTooLargeIsDroppedUnread(t *testing.T) {
 	})
 }
 
+// Whoever may write the token's key can put 25 MB there, which each node would read once a minute.
+func TestTokenThatIsTooLargeIsNotRead(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		c := redistest.Client(t, cfg)
+		text := redistest.LargeText("")
+		redistest.KeepsMemory(t, cfg, func() {
+			for _, bad := range []string{text, "", "short"} {
+				require.NoError(t, c.WithTimeout(time.Minute).Set(t.Context(), cfg.Keys().Token(), bad, 0).Err())
+				_, err := redisbus.Token(t.Context(), c, cfg.Keys(), link.Secret{})
+				require.ErrorContains(t, err, "holds something else")
+			}
+		})
+		require.NoError(t, c.Del(t.Context(), cfg.Keys().Token()).Err())
+		drawn, err := redisbus.Token(t.Context(), c, cfg.Keys(), link.Secret{})
+		require.NoError(t, err)
+		again, err := redisbus.KeptToken(t.Context(), c, cfg.Keys(), link.Secret{})
+		require.NoError(t, err)
+		require.True(t, again.Equal(drawn))
+	})
+}
+
 // The client of a program may be one of the library's own for a Cluster.
 func TestAnnouncementsOfAClusterAreHeard(t *testing.T) {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: redistest.StartCluster(t).Addresses})
