@@ -71,7 +71,9 @@ type waiter struct {
 // announcing names the work of [Announcements] in reports.
 const announcing = "announcements"
 
-// NewAnnouncements returns Announcements that open their connection when needed.
+// NewAnnouncements returns Announcements that open their connection, as the client does, when
+// needed. With another client than a *redis.Client or a *redis.ClusterClient nothing is heard:
+// waiters try every [MaxNap].
 func NewAnnouncements(client redis.UniversalClient) *Announcements {
 	return &Announcements{
 		client: client, topics: map[string]*topic{}, dirty: map[string]struct{}{}, closing: make(chan struct{}),

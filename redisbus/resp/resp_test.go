@@ -3,7 +3,6 @@ package resp_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"strings"
@@ -158,5 +157,5 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	_, err := resp.Dial(ctx, client)
-	require.True(t, errors.Is(err, io.ErrClosedPipe), "%v", err)
+	require.ErrorIs(t, err, io.ErrClosedPipe)
 }

@@ -75,9 +75,7 @@ func TestNamespaceList(t *testing.T) {
 		require.NotContains(t, lines[3], "configured")
 
 		var got struct {
-			Redis      string
-			Database   int
-			Namespaces []namespacecmd.Namespace
+			Namespaces []namespacecmd.Namespace `json:"namespaces"`
 		}
 		r = stellar(t, at.env, "namespace", "list", "--namespace", "stellar2", "-o", "json")
 		require.NoError(t, json.Unmarshal([]byte(r.out), &got), r.out)
@@ -143,7 +141,7 @@ func TestNamespaceWithNodesIsNotRemoved(t *testing.T) {
 		set.err.await(t, "node is running", 2)
 		r := stellar(t, env, "namespace", "remove", "live", "--yes")
 		require.Equal(t, 1, r.code)
-		require.Contains(t, r.err, "nodes of the namespace live live (stellar-worker-1, stellar-worker-2): stop them first")
+		require.Contains(t, r.err, "the namespace live has live nodes (stellar-worker-1, stellar-worker-2): stop them first")
 		r = stellar(t, env, "namespace", "list", "-o", "json")
 		require.Contains(t, r.out, `"stellar-worker-2"`)
 		set.term()
@@ -193,7 +191,7 @@ func TestRemovalEndsWhenANodeStarts(t *testing.T) {
 	const record = "stellar-worker-1#7:a\n0\nrunning\n{}"
 	require.NoError(t, client.HSet(t.Context(), cfg.Keys().Members(), "stellar-worker-1", record).Err())
 	require.Equal(t, 1, r.wait(t), r.err.String())
-	require.Contains(t, r.err.String(), "nodes of the namespace stellar live (stellar-worker-1)")
+	require.Contains(t, r.err.String(), "the namespace stellar has live nodes (stellar-worker-1)")
 	require.Contains(t, r.err.String(), "it can be repeated")
 }
 

@@ -106,7 +106,7 @@ func (r *removal) refuseLive(ctx context.Context) error {
 	if len(live) > 5 {
 		live, more = live[:5], ", …"
 	}
-	return fmt.Errorf("nodes of the namespace %s live (%s%s): stop them first; one that crashed counts until its lease has run out",
+	return fmt.Errorf("the namespace %s has live nodes (%s%s): stop them first; one that crashed counts until its lease has run out",
 		r.name, strings.Join(live, ", "), more)
 }
 
