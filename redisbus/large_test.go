@@ -31,7 +31,11 @@ func TestMessagesThatAreTooLargeAreDroppedUnread(t *testing.T) {
 				require.Eventually(t, func() bool { return b.Stats().Dropped[redisbus.DropSize] == uint64(i+1) }, time.Minute, time.Millisecond)
 			}
 		})
-		require.Empty(t, hinted)
+		for len(hinted) > 0 {
+			<-hinted // of a second confirmation of the subscription
+		}
+		require.NoError(t, attacker.Publish(t.Context(), cfg.Keys().Due(), "").Err())
+		receive(t, hinted)
 		require.NoError(t, a.Publish(t.Context(), "x", 1))
 		require.Equal(t, "1", string(receive(t, got).Body))
 	})
