@@ -103,6 +103,7 @@ func TestNamespaceRemove(t *testing.T) {
 		require.NoError(t, client.MSet(t.Context(), "{old}:following", 1, "old:tasks", 1, "{old}", 1, "x{old}:tasks", 1).Err())
 		others := keysOf(t, client)
 		at.fill(t, "old", 2500)
+		require.NoError(t, client.Set(t.Context(), "{old}:layout", 99, 0).Err()) // of a newer program
 		all := keysOf(t, client)
 
 		for answer, code := range map[string]int{"": 2, "\n": 2, "y\n": 1, "old2\n": 1, strings.Repeat("x", 1<<20): 1} {
