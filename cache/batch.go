@@ -40,10 +40,10 @@ type request struct {
 	err    error
 }
 
-// head is what the items of one run have in common: the first keys and arguments of the
+// head is what the items of one run have in common: the first key and arguments of the
 // script.
 type head struct {
-	keys [2]string // "" for none
+	key  string // "" for none
 	args [2]int64
 	n    int // how many of args there are
 }
@@ -168,14 +168,12 @@ func addItem(runs [][]*request, r *request) [][]*request {
 	return append(runs, []*request{r})
 }
 
-// keysOf returns the keys of a run: those of the head, then the first of each item, then
+// keysOf returns the keys of a run: that of the head, then the first of each item, then
 // the second of each.
 func keysOf(run []*request) []string {
-	keys := make([]string, 0, 2+2*len(run))
-	for _, key := range run[0].head.keys {
-		if key != "" {
-			keys = append(keys, key)
-		}
+	keys := make([]string, 0, 1+2*len(run))
+	if key := run[0].head.key; key != "" {
+		keys = append(keys, key)
 	}
 	for i := range run[0].keys {
 		if run[0].keys[i] == "" {

@@ -211,7 +211,7 @@ func (l *Lock) free(ctx context.Context) error {
 	c := l.cache
 	if c.scripts.fastUnlock != nil {
 		_, usual, err := c.client.item(ctx, &request{
-			script: c.scripts.fastUnlock, head: head{keys: [2]string{c.index()}}, keys: [2]string{l.name}, args: [2]any{"0" + l.token},
+			script: c.scripts.fastUnlock, keys: [2]string{l.name, c.index()}, args: [2]any{"0" + l.token},
 		})
 		if usual {
 			return err

@@ -111,8 +111,8 @@ func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error)
 	if usual {
 		var fence any
 		fence, usual, err = c.client.item(ctx, &request{
-			script: c.scripts.fastLock, head: head{keys: [2]string{clock, index}, args: [2]int64{l.millis}, n: 1},
-			keys: [2]string{l.name}, args: [2]any{l.token},
+			script: c.scripts.fastLock, head: head{key: clock, args: [2]int64{l.millis}, n: 1},
+			keys: [2]string{l.name, index}, args: [2]any{l.token},
 		})
 		reply = link.ReplyTo(fence)
 	}
