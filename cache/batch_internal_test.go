@@ -47,7 +47,7 @@ func together(ctx context.Context, c *Cache, requests ...*request) (results []an
 func (c *Cache) saveRequest(key, value string, ttl int64) *request {
 	return &request{
 		script: c.scripts.fastSave, head: head{args: [2]int64{ttl, ttl}, n: 2},
-		keys: [2]string{c.names.entry(key), c.names.lock(key)}, args: [2]any{c.unique(), []byte(value)},
+		keys: [2]string{c.names.entry(key), c.names.lock(key)}, text: c.unique(), value: []byte(value),
 	}
 }
 
@@ -113,13 +113,13 @@ func TestLocksThatFlyTogetherHaveOneHolderAndGrowingFences(t *testing.T) {
 	batch(t, func(t *testing.T, ctx context.Context, a, b *Cache) {
 		lock := func(c *Cache, key, token string) *request {
 			return &request{
-				script: c.scripts.fastLock, head: head{key: c.names.keys.Clock(), args: [2]int64{60_000}, n: 1},
-				keys: [2]string{c.names.lock(key), c.index()}, args: [2]any{token},
+				script: c.scripts.fastLock, head: head{key: c.clock, args: [2]int64{60_000}, n: 1},
+				keys: [2]string{c.names.lock(key), c.index}, text: token,
 			}
 		}
 		unlock := func(c *Cache, key, token string) *request {
 			return &request{
-				script: c.scripts.fastUnlock, keys: [2]string{c.names.lock(key), c.index()}, args: [2]any{"0" + token},
+				script: c.scripts.fastUnlock, keys: [2]string{c.names.lock(key), c.index}, text: "0" + token,
 			}
 		}
 		token := func(c *Cache) string { return c.unique() + "/" + c.holder }
