@@ -65,11 +65,12 @@ type CacheEntry struct {
 }
 
 func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) {
-	handleCache(r, "load", func(ctx context.Context, in cacheLoad) (json.RawMessage, error) {
+	loads := rpcregistry.ByPosition(r, optionsAsExtend)
+	handleCache(loads, "load", func(ctx context.Context, in cacheLoad) (json.RawMessage, error) {
 		e, err := load(ctx, c, in)
 		return e.Value, err
 	})
-	handleCache(r, "entry", func(ctx context.Context, in cacheLoad) (CacheEntry, error) { return load(ctx, c, in) })
+	handleCache(loads, "entry", func(ctx context.Context, in cacheLoad) (CacheEntry, error) { return load(ctx, c, in) })
 	handleCache(r, "save", func(ctx context.Context, in cacheSave) (bool, error) {
 		_, err := c.SaveWith(ctx, in.Key, in.Value, cache.SaveOptions{
 			TTL: in.TTL, IfAbsent: in.IfAbsent, IfVersion: in.IfVersion, Fence: in.Fence,
@@ -89,7 +90,7 @@ func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks)
 	handleCache(r, "size", func(ctx context.Context, in cacheMatch) (int, error) { return c.Size(ctx, orAll(in.Match)) })
 	handleCache(r, "clear", func(ctx context.Context, in cacheMatch) (int, error) {
 		if in.Match == "" { // a pattern left out by mistake must not destroy everything
-			return 0, fmt.Errorf("%w: say which keys: \"*\" for all", rpcregistry.ErrBadArguments)
+			return 0, fmt.Errorf(`%w: say which keys: ["*"] for all`, rpcregistry.ErrBadArguments)
 		}
 		return c.Clear(ctx, in.Match)
 	})

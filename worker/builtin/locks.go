@@ -38,6 +38,10 @@ type (
 		TTL  time.Duration `json:"ttl,omitempty"`  // default 10 s
 		Wait time.Duration `json:"wait,omitempty"` // at most as long as the call lasts
 	}
+	checkArguments struct {
+		Key  string        `json:"key"`
+		Wait time.Duration `json:"wait,omitempty"` // for the lock to be free
+	}
 	unlockArguments struct {
 		Key   string `json:"key"`
 		Fence int64  `json:"fence"`
@@ -66,8 +70,8 @@ type LockState struct {
 func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) {
 	handleCache(r, "lock", locks.lock)
 	handleCache(r, "unlock", func(_ context.Context, in unlockArguments) (bool, error) { return locks.unlock(in) })
-	handleCache(r, "checkLock", func(ctx context.Context, in cacheKey) (LockState, error) {
-		info, held, err := c.CheckLock(ctx, in.Key)
+	handleCache(rpcregistry.ByPosition(r, retryAsWait), "checkLock", func(ctx context.Context, in checkArguments) (LockState, error) {
+		info, held, err := c.CheckLockFor(ctx, in.Key, in.Wait)
 		if !held {
 			return LockState{Key: in.Key}, err
 		}
@@ -135,7 +139,8 @@ func (c *callerLocks) forget(l *cache.Lock) {
 // unlock reports whether this node held the lock with that fence until now.
 func (c *callerLocks) unlock(in unlockArguments) (bool, error) {
 	if in.Fence == 0 {
-		return false, fmt.Errorf("%w: name the fence that api.cache.lock answered", rpcregistry.ErrBadArguments)
+		return false, fmt.Errorf("%w: say which lock, by the fence that api.cache.lock answered: [%q, FENCE]",
+			rpcregistry.ErrBadArguments, in.Key)
 	}
 	l := c.find(in.Key, in.Fence)
 	if l == nil {

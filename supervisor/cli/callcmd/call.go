@@ -158,6 +158,7 @@ func writeVerdicts(e *cluster.Env, method string, verdicts []rpcregistry.Verdict
 	all := make([]Verdict, 0, len(verdicts))
 	rows := [][]string{{"NODE", "OUTCOME", "VALUE"}}
 	failed, missing := 0, 0
+	unknown := &rpcregistry.Error{Code: rpcregistry.ErrNoSuchMethod, Method: method}
 	for _, v := range verdicts {
 		line := Verdict{Node: v.Node.ID, Incarnation: v.Node.Incarnation, Outcome: v.Outcome(), Value: v.Value}
 		text := string(v.Value)
@@ -166,14 +167,15 @@ func writeVerdicts(e *cluster.Env, method string, verdicts []rpcregistry.Verdict
 			line.Error = v.Err.Error()
 			text = line.Error
 		}
-		if errors.Is(v.Err, rpcregistry.ErrNoSuchMethod) {
+		if remote, ok := errors.AsType[*rpcregistry.Error](v.Err); ok && remote.Code == rpcregistry.ErrNoSuchMethod {
 			missing++
+			unknown.Message = remote.Message
 		}
 		all = append(all, line)
 		rows = append(rows, []string{line.Node, line.Outcome, text})
 	}
 	if missing > 0 && missing == len(all) {
-		return &rpcregistry.Error{Code: rpcregistry.ErrNoSuchMethod, Method: method}
+		return unknown
 	}
 	var err error
 	if e.JSON() {
