@@ -195,8 +195,9 @@ func TestTheTokenOfOthersIsNotShown(t *testing.T) {
 func TestTheBinaryPublishesAndSubscribes(t *testing.T) {
 	t.Parallel()
 	path, env := built(t), home(t)
-	set := launch(t, path, env, "--workers", "2")
+	set := launch(t, path, env, "--workers", "2", "--workerPrefix", "app-")
 	set.err.await(t, "node is running", 2)
+	require.Contains(t, set.err.String(), `"node":"app-2"`)
 	sub := launch(t, path, env, "subscribe", "priceChanged")
 	sub.err.await(t, "subscribed to priceChanged", 1)
 	require.Zero(t, launch(t, path, env, "publish", "priceChanged", published).wait(t))
