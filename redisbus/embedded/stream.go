@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -23,9 +22,6 @@ func defaultLimits() limits {
 	return limits{soft: 32 << 20, hard: 256 << 20, patience: 5 * time.Second}
 }
 
-// keptBuffer is the size in bytes up to which an empty stream keeps its buffer.
-const keptBuffer = 16 << 10
-
 // errSlow is the error of a write to a client that does not read.
 var errSlow = errors.New("the client does not read what it asked for")
 
@@ -39,7 +35,7 @@ type stream struct {
 	cut     func()        // when set, ends the connection of a reader beyond the limits
 
 	mu       sync.Mutex
-	unread   bytes.Buffer
+	unread   blocks
 	taken    time.Time // of the last read, or of the oldest byte that is unread
 	watched  bool      // a timer will look whether the reader is beyond the limits
 	ended    bool
@@ -58,13 +54,13 @@ func (s *stream) Write(b []byte) (int, error) {
 	case s.ended:
 		return 0, io.ErrClosedPipe
 	case s.isBeyond():
-		s.unread = bytes.Buffer{}
+		s.unread = blocks{}
 		s.end()
 		return 0, errSlow
-	case s.unread.Len() == 0:
+	case s.unread.size == 0:
 		s.taken = time.Now()
 	}
-	s.unread.Write(b)
+	s.unread.write(b)
 	s.watch()
 	s.wake()
 	return len(b), nil
@@ -73,7 +69,7 @@ func (s *stream) Write(b []byte) (int, error) {
 // watch has the stream looked at once the reader may be beyond the limits: nothing more may
 // be written to a client that does not read. The caller holds s.mu.
 func (s *stream) watch() {
-	if s.watched || s.limits.hard == 0 || s.unread.Len() <= s.limits.soft {
+	if s.watched || s.limits.hard == 0 || s.unread.size <= s.limits.soft {
 		return
 	}
 	s.watched = true
@@ -86,7 +82,7 @@ func (s *stream) look() {
 	s.watched = false
 	beyond := !s.ended && s.isBeyond()
 	if beyond {
-		s.unread = bytes.Buffer{}
+		s.unread = blocks{}
 		s.end()
 	} else if !s.ended {
 		s.watch()
@@ -99,7 +95,7 @@ func (s *stream) look() {
 
 // isBeyond reports whether the reader is beyond the limits.
 func (s *stream) isBeyond() bool {
-	n, l := s.unread.Len(), s.limits
+	n, l := s.unread.size, s.limits
 	return l.hard > 0 && (n > l.hard || n > l.soft && time.Since(s.taken) > l.patience)
 }
 
@@ -132,12 +128,9 @@ func (s *stream) take(b []byte) (n int, deadline time.Time, err error) {
 	switch {
 	case !s.deadline.IsZero() && !time.Now().Before(s.deadline):
 		return 0, s.deadline, os.ErrDeadlineExceeded
-	case s.unread.Len() > 0:
-		n, _ = s.unread.Read(b)
+	case s.unread.size > 0:
+		n = s.unread.take(b)
 		s.taken = time.Now()
-		if s.unread.Len() == 0 && s.unread.Cap() > keptBuffer {
-			s.unread = bytes.Buffer{}
-		}
 		return n, s.deadline, nil
 	case s.ended:
 		return 0, s.deadline, io.EOF

@@ -156,7 +156,7 @@ func (c Config) Database() int {
 }
 
 // options returns the client options of one kind of connections. name is what CLIENT
-// LIST shows, size the largest number of sockets, buffer the bytes of each of the
+// LIST shows, size how many requests may run at once, buffer the bytes of each of the
 // two buffers of a socket.
 func (e *endpoint) options(name string, size, buffer int) *redis.Options {
 	return &redis.Options{
@@ -174,8 +174,8 @@ func (e *endpoint) options(name string, size, buffer int) *redis.Options {
 		ReadTimeout:           ioTimeout,
 		WriteTimeout:          ioTimeout,
 		PoolTimeout:           poolTimeout,
-		PoolSize:              size,
-		MaxActiveConns:        size,
+		PoolSize:              poolPlaces * size,
+		MaxActiveConns:        poolPlaces * size,
 		PipelinePoolSize:      -1,
 		ReadBufferSize:        buffer,
 		WriteBufferSize:       buffer,

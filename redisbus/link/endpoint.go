@@ -85,6 +85,7 @@ func (e *endpoint) client(o *redis.Options) *redis.Client {
 	if e.discovery != oneServer {
 		c.AddHook(failoverHook{e})
 	}
+	c.AddHook(newTurns(o.PoolSize / poolPlaces))
 	return c
 }
 

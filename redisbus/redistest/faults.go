@@ -30,7 +30,7 @@ func (s *Server) RunLoading() error {
 	}
 	c := redis.NewClient(s.options())
 	defer func() { _ = c.Close() }()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		err := c.Ping(context.Background()).Err()
 		if redis.HasErrorPrefix(err, "LOADING") {
 			return nil
@@ -40,13 +40,13 @@ func (s *Server) RunLoading() error {
 		}
 	}
 	s.Kill()
-	return fmt.Errorf("redis-server did not begin to load within 20 s: %s", said)
+	return fmt.Errorf("redis-server did not begin to load within %s: %s", patience, said)
 }
 
 // Sleep makes the server do nothing for d, and returns after that time.
 func (s *Server) Sleep(d time.Duration) error {
 	o := s.options()
-	o.ReadTimeout = d + 20*time.Second
+	o.ReadTimeout = d + patience
 	c := redis.NewClient(o)
 	defer func() { _ = c.Close() }()
 	return c.Do(context.Background(), "debug", "sleep", d.Seconds()).Err()

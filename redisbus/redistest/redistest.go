@@ -147,10 +147,13 @@ func (s *Server) begin(args ...string) (*strings.Builder, error) {
 	return &said, nil
 }
 
+// patience is how long a server may take for what takes milliseconds on a machine at rest.
+const patience = time.Minute
+
 func (s *Server) await(said *strings.Builder) error {
 	c := redis.NewClient(s.options())
 	defer func() { _ = c.Close() }()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-s.ended:
 			return fmt.Errorf("redis-server ended at once: %s", said)
@@ -161,7 +164,7 @@ func (s *Server) await(said *strings.Builder) error {
 		}
 	}
 	s.Kill()
-	return fmt.Errorf("redis-server did not answer within 20 s: %s", said)
+	return fmt.Errorf("redis-server did not answer within %s: %s", patience, said)
 }
 
 // options returns the options of a client of this server.
