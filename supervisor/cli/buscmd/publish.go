@@ -32,8 +32,8 @@ func publishCommand(e *cluster.Env) *urfave.Command {
 	p := &publishing{}
 	return &urfave.Command{
 		Name: "publish", Usage: "send a message to all nodes", ArgsUsage: "TYPE [PAYLOAD-JSON]",
-		Description: "The payload is any JSON value, - reads it from standard input. A message that nobody hears is lost:\n" +
-			"what must not be lost is a task.\n\n" +
+		Description: "The payload is any JSON value, - reads it from standard input. A message that nobody hears is\n" +
+			"lost: what must not be lost is a task.\n\n" +
 			"   $0 publish priceChanged '{\"item\": 7, \"eur\": 3}'\n" +
 			"   $0 publish priceChanged '{\"item\": 7}' --node stellar-worker-2",
 		Flags: e.ClientFlags(

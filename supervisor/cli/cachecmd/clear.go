@@ -15,9 +15,10 @@ func clearCommand(e *cluster.Env) *urfave.Command {
 	yes := false
 	return &urfave.Command{
 		Name: "clear", Usage: "destroy all entries and lists, or those that match", ArgsUsage: "[GLOB]",
-		Description: "It asks before. Entries whose lock somebody holds stay, and so do all locks; it says how many stayed. Other\n" +
-			"namespaces, tasks and nodes are not touched. It works in steps, so that Redis can serve others in between: what\n" +
-			"is saved meanwhile may stay or go, and when it was interrupted it can be repeated.\n\n" +
+		Description: "It asks before. Entries whose lock somebody holds stay, and so do all locks; it says how many\n" +
+			"stayed. Other namespaces, tasks and nodes are not touched. It works in steps, so that Redis can\n" +
+			"serve others in between: what is saved meanwhile may stay or go. After an interruption it can be\n" +
+			"repeated.\n\n" +
 			"   $0 cache clear 'session:*'\n" +
 			"   $0 cache clear --yes",
 		Flags: flags(e, &urfave.BoolFlag{
