@@ -18,6 +18,7 @@ import (
 // The page guarantees says what to do when Redis has cut a torn end off its AOF: otherwise its
 // next start may replay the beginning of the transaction that the end was torn from.
 func TestWhatTheManualSaysOfATornAOFKeepsTransactionsWhole(t *testing.T) {
+	t.Parallel()
 	for name, repair := range map[string]struct {
 		truncated string // aof-load-truncated
 		before    func(t *testing.T, dir string)

@@ -116,7 +116,9 @@ func describeTypes[Req, Res any]() (arguments, result string) {
 // ByPosition returns a registrar whose methods get lists of arguments as rewrite returns them:
 // for callers with another order or number of arguments. An error of rewrite is an
 // [ErrBadArguments].
-func ByPosition(r Registrar, rewrite func(list []json.RawMessage) ([]json.RawMessage, error)) Registrar { //nolint:ireturn // a registrar around another
+func ByPosition( //nolint:ireturn // a registrar around another
+	r Registrar, rewrite func(list []json.RawMessage) ([]json.RawMessage, error),
+) Registrar {
 	return positional{r, rewrite}
 }
 

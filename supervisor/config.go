@@ -132,7 +132,8 @@ func (c Config) validate() error {
 		}
 	}
 	check(c.Workers >= 0 && c.Workers <= MaxWorkers, "workers: %d is not between 0 and %d", c.Workers, MaxWorkers)
-	check(ValidPrefix(c.WorkerPrefix), "worker prefix %q: use 1 to %d letters, digits and . _ : -, not dashes alone", c.WorkerPrefix, MaxPrefix)
+	check(ValidPrefix(c.WorkerPrefix),
+		"worker prefix %q: use 1 to %d letters, digits and . _ : -, not dashes alone", c.WorkerPrefix, MaxPrefix)
 	if c.ID != "" {
 		errs = append(errs, link.CheckName("id", c.ID))
 		check(c.Workers == 1, "id %q: it can be given to one worker only, not to %d; leave it out, or use the worker prefix", c.ID, c.Workers)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
+	"log/slog" //nolint:depguard // it shows how to come from slog
 	"maps"
 	"os"
 	"slices"

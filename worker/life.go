@@ -109,7 +109,8 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
 	builtin.Register(base.Context(), methods, builtin.Deps{
-		Cache: a.Cache, Bus: a.Bus, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks, Connections: a.Connections, Controls: h.cfg.Set,
+		Cache: a.Cache, Bus: a.Bus, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks,
+		Connections: a.Connections, Controls: h.cfg.Set,
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
 	methods.Advise(builtin.Advice)

@@ -28,7 +28,7 @@ func ExplainCall(e *Env, err error) error {
 		}
 		// Unlike in its Error, the message is not quoted: it may say what to write.
 		return config.As(err, fmt.Errorf("call of %s: %s: %s: \"%s call api.methods\" tells what it takes",
-			where, remote.Code, remote.Message, e.Program))
+			where, string(remote.Code), remote.Message, e.Program))
 	case rpcregistry.ErrNoSuchTarget:
 		return fmt.Errorf("%w: \"%s status\" lists the live nodes", err, e.Program)
 	case rpcregistry.ErrTimeout:
