@@ -124,6 +124,22 @@ func TestASubscriptionTellsWhatItDropsAndWhatItMissed(t *testing.T) {
 	})
 }
 
+func TestASubscriptionSurvivesAnOutage(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	env := home(t).with("REDIS_URL", server.Config().URL).with("STELLAR_TOKEN", "the-token-of-the-cluster")
+	r := subscribed(t, env, "a")
+	server.Kill()
+	r.err.await(t, "redis fails (", 1)
+	require.NoError(t, server.Run())
+	r.err.await(t, "subscribed again after an interruption", 1)
+	require.Equal(t, "published a to 1 subscriber\n", stellar(t, env, "publish", "a", `"after"`).out)
+	r.out.await(t, `a "after"`, 1)
+	r.signals <- syscall.SIGINT
+	require.Zero(t, r.wait(t))
+	require.Equal(t, 1, strings.Count(r.err.String(), "redis fails"))
+}
+
 func TestPublishSaysWhyNobodyHearsIt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
