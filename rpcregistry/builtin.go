@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -12,10 +13,9 @@ import (
 
 // Pong is the response of api.ping.
 type Pong struct {
-	Node        string `json:"node"`
-	Incarnation string `json:"incarnation"`
-	// At is when the node answered, in milliseconds on Redis's clock.
-	At int64 `json:"at"`
+	Node        string    `json:"node"`
+	Incarnation string    `json:"incarnation"`
+	At          time.Time `json:"at"` // when the node answered, on Redis's clock
 }
 
 // LogLine has the arguments of api.log. By position they are ["text"], ["text", "warn"] or
@@ -55,7 +55,7 @@ func Builtins() []string { return []string{"api.ping", "api.log", "api.methods"}
 func (e *Endpoint) registerBuiltins() {
 	if !e.registry.has("api.ping") {
 		HandleStrict(Control(e.registry), "api.ping", func(context.Context, struct{}) (Pong, error) {
-			return Pong{Node: e.self.ID, Incarnation: e.self.Incarnation, At: e.cfg.Bus.Now().UnixMilli()}, nil
+			return Pong{Node: e.self.ID, Incarnation: e.self.Incarnation, At: e.cfg.Bus.Now().UTC().Truncate(time.Millisecond)}, nil
 		})
 	}
 	if !e.registry.has("api.log") {

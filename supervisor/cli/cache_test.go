@@ -41,8 +41,8 @@ func TestCacheGetSetDel(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(r.out), &got))
 		require.Equal(t, "user", got.Key)
 		require.JSONEq(t, `{"n": 1.5, "t": "<b>"}`, string(got.Value))
-		require.Equal(t, e.Created.UnixMilli(), got.CreatedAt)
-		require.Equal(t, e.Expires.UnixMilli(), got.ExpiresAt)
+		require.Equal(t, e.Created.UTC(), got.CreatedAt)
+		require.Equal(t, e.Expires.UTC(), got.ExpiresAt)
 		require.NotZero(t, got.ReadAt, "of the load before")
 
 		r = stellar(t, at.env, "cache", "set", "user", "2", "--if-absent")

@@ -127,7 +127,7 @@ var walk = map[string][][]string{
 	"cache keys":  {{}, {hostile}}, "cache locks": {{}}, "cache export": {{}, {"/no/such/" + hostile}}, "cache import": {{"/no/such/" + hostile}},
 }
 
-var local = []string{"run", "demo", "manual", "version", "completion", "config"}
+var local = []string{"run", "demo", "manual", "version", "help", "completion", "config", completeWord}
 
 func TestTheWalkGoesToEveryCommand(t *testing.T) {
 	known, _ := tree(nil)

@@ -54,17 +54,17 @@ type CalledLock struct {
 	Key   string `json:"key"`
 	Fence int64  `json:"fence"`
 	Node  string `json:"node"`
-	TTL   int64  `json:"ttl"`
+	TTL   int64  `json:"ttlMs"`
 }
 
 // LockState is the response of api.cache.checkLock, and an item in the response of
 // api.cache.locks.
 type LockState struct {
-	Key       string `json:"key"`
-	Held      bool   `json:"held"`
-	Holder    string `json:"holder,omitempty"`    // an incarnation, or a node of another implementation
-	Fence     int64  `json:"fence,omitempty"`     // 0 where a node of another implementation holds the lock
-	ExpiresAt int64  `json:"expiresAt,omitempty"` // milliseconds on Redis's clock; a renewal moves it
+	Key       string    `json:"key"`
+	Held      bool      `json:"held"`
+	Holder    string    `json:"holder,omitempty"`   // an incarnation, or a node of another implementation
+	Fence     int64     `json:"fence,omitempty"`    // 0 where a node of another implementation holds the lock
+	ExpiresAt time.Time `json:"expiresAt,omitzero"` // on Redis's clock; a renewal moves it
 }
 
 func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) {
@@ -90,7 +90,7 @@ func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) 
 }
 
 func lockState(i cache.LockInfo) LockState {
-	return LockState{Key: i.Key, Held: true, Holder: i.Holder, Fence: i.Fence, ExpiresAt: cache.UnixMilli(i.Expires)}
+	return LockState{Key: i.Key, Held: true, Holder: i.Holder, Fence: i.Fence, ExpiresAt: utc(i.Expires)}
 }
 
 // lock takes a lock for the caller.

@@ -14,7 +14,7 @@ import (
 type Definition struct {
 	Name      string `json:"name"`
 	Queue     string `json:"queue"`
-	Retention int64  `json:"retention"` // of the result, in milliseconds; 0 for none
+	Retention int64  `json:"retentionMs"` // of the result, in milliseconds; 0 for none
 }
 
 // Arguments of the methods of api.tasks.* in this file.

@@ -17,7 +17,7 @@ type Message struct {
 	MessageType string            `json:"messageType"`
 	ServerID    string            `json:"serverId"`
 	Incarnation string            `json:"incarnation,omitempty"`
-	Seq         uint64            `json:"seq,omitempty"`    // among the sender's messages on this channel
+	Seq         uint64            `json:"seq,omitempty"`   // among the sender's messages on this channel
 	SentAt      time.Time         `json:"sentAt,omitzero"` // on Redis's clock
 	Directed    bool              `json:"directed,omitempty"`
 	Meta        map[string]string `json:"meta,omitempty"`

@@ -7,8 +7,10 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 func clearCommand(e *cluster.Env) *urfave.Command {
@@ -42,22 +44,18 @@ func clearAll(ctx context.Context, e *cluster.Env, yes bool, glob string) error 
 				return err
 			}
 		}
-		m := &meter{out: e.Stderr, verb: "destroyed", silent: !cluster.IsTerminal(e.Stderr)}
+		m := &meter{out: e.Stderr, verb: "destroyed", silent: !terminal.Is(e.Stderr)}
 		done, err := c.ClearWith(ctx, glob, cache.ClearOptions{Report: m.report})
 		m.end()
-		if err != nil {
-			return fmt.Errorf("%w: %s; it can be repeated", err, cleared(done))
+		if err = cluster.Interrupted(ctx, err, "%s; it can be repeated", cleared(done)); err != nil {
+			return err
 		}
 		return e.WriteResult(map[string]int{"destroyed": done.Entries, "locked": done.Skipped}, cleared(done))
 	})
 }
 
 func question(n int, pattern, where string) string {
-	what := fmt.Sprintf("%d entries and lists", n)
-	if n == 1 {
-		what = "1 entry or list"
-	}
-	return fmt.Sprintf("destroy %s (keys %s of redis at %s)?", what, pattern, where)
+	return fmt.Sprintf("destroy %s (keys %s of redis at %s)?", link.Count(n, "entry or list", "entries and lists"), pattern, where)
 }
 
 func cleared(done cache.Progress) string {

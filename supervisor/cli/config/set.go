@@ -40,11 +40,11 @@ func (s *Settings) SetFlags(workers int, text string) []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.IntFlag{
 			Name: "workers", Category: GroupSet, Config: Decimal(), Value: workers, DefaultText: text, Destination: &s.Workers,
-			Sources: s.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start, `N`; 0 for an idle set",
+			Sources: s.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start (`N`); 0 for an idle set",
 		},
 		&urfave.IntFlag{
 			Name: "concurrency", Category: GroupSet, Config: Decimal(), Value: worker.DefaultConcurrency, Destination: &s.concurrency,
-			Sources: s.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time, `N`",
+			Sources: s.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time (`N`)",
 		},
 	}
 }
@@ -154,8 +154,9 @@ func (s *Settings) checkFileLimit(limit uint64) error {
 	if s.Workers > supervisor.MaxWorkers || need < 0 || uint64(need) <= limit {
 		return nil
 	}
-	return s.Problemf("workers", "%d nodes need %d connections to Redis (3 for each and 10), and this process may open %d files: "+
-		"raise that limit (ulimit -n, LimitNOFILE=), and Redis's maxclients if it is lower, or start fewer nodes", s.Workers, need, limit)
+	return s.Problemf("workers", "%s need %d connections to Redis (3 for each and 10), and this process may open %d files: "+
+		"raise that limit (ulimit -n, LimitNOFILE=), and Redis's maxclients if it is lower, or start fewer nodes",
+		link.Count(s.Workers, "node"), need, limit)
 }
 
 // parseQueues parses entries of the form NAME or NAME=WEIGHT.
