@@ -149,6 +149,7 @@ func TestATaskThatMayBeStoredIsNotSaidToBeRefused(t *testing.T) {
 					require.NoError(t, err)
 					require.Len(t, c.line(tasks.DefaultQueue), 3+2*n)
 				}
+				time.Sleep(5 * time.Second) // the dials that hang end with their timeout
 			})
 		})
 	}

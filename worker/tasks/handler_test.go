@@ -38,6 +38,8 @@ func TestSnoozeIsNoAttemptAndRetryAfterDecidesThePauseOnVirtualTime(t *testing.T
 			}
 		})
 		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		var log notes
+		c.log = &log
 		c.startMover()
 		c.start(&r, 1)
 		_, err := c.tasks.Enqueue(t.Context(), "x", number{})
@@ -49,7 +51,15 @@ func TestSnoozeIsNoAttemptAndRetryAfterDecidesThePauseOnVirtualTime(t *testing.T
 		require.Equal(t, []int{1, 1, 1, 2}, []int{first.attempt, second.attempt, third.attempt, fourth.attempt})
 		synctest.Wait()
 		require.Equal(t, tasks.Counts{Dead: 1, Failed: 1}, c.counts())
+		require.Len(t, log.about("task failed"), 2, "who asks for another time has not failed")
 	})
+}
+
+func TestErrorsThatDecideWhatFollowsWrapTheirCause(t *testing.T) {
+	cause := errors.New("429")
+	require.ErrorIs(t, tasks.RetryAfter(cause, time.Second), cause)
+	require.ErrorIs(t, tasks.Discard(cause), cause)
+	require.ErrorIs(t, tasks.Snooze(time.Second), tasks.ErrSnoozed)
 }
 
 func TestMiddlewareWrapsEveryHandlerInOrder(t *testing.T) {

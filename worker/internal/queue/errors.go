@@ -56,3 +56,6 @@ type LaterError struct {
 func TryLater(err error, after time.Duration, attempt bool) error {
 	return LaterError{err, after, attempt}
 }
+
+// Unwrap returns the marked error.
+func (l LaterError) Unwrap() error { return l.error }
