@@ -151,7 +151,10 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	reports := link.NewReports(cfg.Log)
 	c.directory.OnAlien = reports.Alien
 	reports.Observer = cfg.Observer
-	c.Cache = cfg.Cache.open(cache.Config{Client: c.redis, Keys: keys, Holder: id, Observer: cfg.Observer, Reports: reports, Log: cfg.Log})
+	countDrop := func(reason redisbus.Drop) { c.Bus.CountDrop(reason) } // the bus is made below
+	c.Cache = cfg.Cache.open(cache.Config{
+		Client: c.redis, Keys: keys, Holder: id, Observer: cfg.Observer, Reports: reports, Log: cfg.Log, Dropped: countDrop,
+	})
 	if cfg.App == nil {
 		c.Tasks = tasks.NewClient(ctx, c.redis, keys, nil)
 	} else {
@@ -161,6 +164,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.Tasks.LogTo(cfg.Log)
 	c.Tasks.Observe(cfg.Observer)
 	c.Tasks.Report(reports)
+	c.Tasks.CountDrops(countDrop)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	c.Inspector.Observe(cfg.Observer)
 	bus := redisbus.NewBusConfig(cfg.Redis, link.Secret{})

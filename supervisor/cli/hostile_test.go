@@ -125,6 +125,7 @@ var walk = map[string][][]string{
 	"cache get": {{marker}, {hostile}}, "cache set": {{hostile, `"x"`}, {"k", hostile}}, "cache del": {{hostile + "x"}},
 	"cache clear": {{hostile}, {hostile + "x", "--yes"}},
 	"cache keys":  {{}, {hostile}}, "cache locks": {{}}, "cache export": {{}, {"/no/such/" + hostile}}, "cache import": {{"/no/such/" + hostile}},
+	"namespace list": {{}}, "namespace remove": {{hostile}, {"stellar"}, {"stellar", "--yes"}},
 }
 
 var local = []string{"run", "demo", "manual", "version", "help", "completion", "config", completeWord}
