@@ -98,6 +98,10 @@ func TestOtherPrefixesCountForThemselves(t *testing.T) {
 		require.Equal(t, []string{"mail-3"}, ids(b))
 		c := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 1, WorkerPrefix: "mail", Redis: cfg})
 		require.Equal(t, []string{"mail-4"}, ids(c), "an exact id takes its number")
+		d := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 2, WorkerPrefix: "mail-", Redis: cfg})
+		require.Equal(t, []string{"mail-5", "mail-6"}, ids(d), "a dash at the end of a prefix is the same as none")
+		_, err := supervisor.New(supervisor.Config{WorkerPrefix: "-", Redis: cfg}, nil, zerolog.Nop())
+		require.ErrorContains(t, err, `worker prefix "-": use 1 to 190 letters, digits and . _ : -, not dashes alone`)
 	})
 }
 

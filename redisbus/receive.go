@@ -249,11 +249,16 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 		}
 	}
 	b.pubsub.received.Add(1)
+	b.offer(handlers, m)
+}
+
+// offer hands a message to its subscriptions.
+func (b *Bus) offer(handlers context.Context, m Message) {
 	subs := *b.subs.Load()
 	for _, s := range subs[m.Type] {
 		s.offer(handlers, item{message: m})
 	}
-	if m.Type == AnyType { // another implementation's
+	if m.Type == AnyType { // another implementation may have such a type
 		return
 	}
 	for _, s := range subs[AnyType] {

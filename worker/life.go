@@ -110,9 +110,11 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
 	builtin.Register(base.Context(), methods, builtin.Deps{
-		Cache: a.Cache, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks, Connections: a.Connections, Controls: h.cfg.Set,
+		Cache: a.Cache, Bus: a.Bus, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks,
+		Connections: a.Connections, Controls: h.cfg.Set,
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
+	methods.Advise(builtin.Advice)
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Modes: h.directory.Modes, Connections: a.Connections, BaseContext: inAPI,
 		OnLog: h.onLog, Log: n.log, Observer: h.cfg.Observer, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,

@@ -255,6 +255,10 @@ func (k Keys) Ready() string { return k.tag + "ready" }
 // no task of the queue is due before that).
 func (k Keys) Next() string { return k.tag + "next" }
 
+// Registered maps a periodic task to when a program that registers it last ran (hash,
+// milliseconds).
+func (k Keys) Registered() string { return k.tag + "periodic:registered" }
+
 // Definitions maps a periodic task to its definition (hash, JSON values).
 func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }
 

@@ -41,8 +41,8 @@ func TestCacheGetSetDel(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(r.out), &got))
 		require.Equal(t, "user", got.Key)
 		require.JSONEq(t, `{"n": 1.5, "t": "<b>"}`, string(got.Value))
-		require.Equal(t, e.Created.UnixMilli(), got.CreatedAt)
-		require.Equal(t, e.Expires.UnixMilli(), got.ExpiresAt)
+		require.Equal(t, e.Created.UTC(), got.CreatedAt)
+		require.Equal(t, e.Expires.UTC(), got.ExpiresAt)
 		require.NotZero(t, got.ReadAt, "of the load before")
 
 		r = stellar(t, at.env, "cache", "set", "user", "2", "--if-absent")
@@ -306,7 +306,7 @@ func TestBadInputOfTheCacheIsExplained(t *testing.T) {
 		"no file":               {args: []string{"import"}, code: 2, says: "FILE"},
 		"no such file":          {args: []string{"import", "/no/such"}, code: 2, says: "/no/such: no such file"},
 		"a directory":           {args: []string{"import", "/"}, code: 2, says: "a directory"},
-		"two patterns":      {args: []string{"clear", "a*", "b*", "--yes"}, code: 2, says: "[GLOB]"},
+		"two patterns":          {args: []string{"clear", "a*", "b*", "--yes"}, code: 2, says: "[GLOB]"},
 		"too many patterns":     {args: []string{"keys", "a*", "b*"}, code: 2, says: "[GLOB]"},
 		"unknown preset":        {args: []string{"keys", "--compat", "rails"}, code: 2, says: "--compat: \"rails\" is neither stellar nor actionhero"},
 		"preset in environment": {env: environment{"STELLAR_COMPAT": "rails"}, args: []string{"keys"}, code: 2, says: "STELLAR_COMPAT"},

@@ -128,7 +128,7 @@ var walk = map[string][][]string{
 	"namespace list": {{}}, "namespace remove": {{hostile}, {"stellar"}, {"stellar", "--yes"}},
 }
 
-var local = []string{"run", "demo", "manual", "version", "completion", "config"}
+var local = []string{"run", "demo", "manual", "version", "help", "completion", "config", completeWord}
 
 func TestTheWalkGoesToEveryCommand(t *testing.T) {
 	known, _ := tree(nil)

@@ -220,7 +220,7 @@ func TestOperatingOneOfSeveralProcesses(t *testing.T) {
 	require.Regexp(t, `--node stellar-worker-2 +process `+strconv.Itoa(other.cmd.Process.Pid)+` on .*, 2 nodes`, r.err)
 	r = stellar(t, env, "scale", "1", "--node", "stellar-worker-3")
 	require.Zero(t, r.code, r.err)
-	require.Contains(t, r.out, "from 2 to 1 nodes")
+	require.Contains(t, r.out, "from 2 to 1 node")
 	require.Equal(t, []string{"stellar-worker-1", "stellar-worker-2"}, nodesOf(awaitNodes(t, env, 2)))
 	r = stellar(t, env, "roll", "--node", "nobody")
 	require.Contains(t, r.err, "no live node nobody")
@@ -267,7 +267,7 @@ func TestARollThatFailsSaysWhichNode(t *testing.T) {
 	text := stellar(t, env, "status").out
 	require.Regexp(t, `stellar-worker-1 crashed \d+ times, the last \d+s ago: .*no licence`, text)
 	require.Contains(t, text, "roll ended after 0 of 2 nodes")
-	require.Contains(t, text, "1 of 2 nodes are ready")
+	require.Contains(t, text, "1 of 2 nodes ready")
 }
 
 func TestStatusForScriptsHasTheLastStack(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -207,8 +208,17 @@ func TestQueuesAreMended(t *testing.T) {
 		require.Equal(c, "resumed: queue default\n", c.run("tasks", "resume", "default"))
 		c.run("tasks", "wait", "e")
 
-		require.Contains(c, stellar(t, at.env, "tasks", "pause", "defaults").err, "was not used before")
-		c.run("enqueue", "echo", "--queue", "defaults")
+		for _, args := range []string{"pause nowhere", "resume nowhere", "limit nowhere --tasks 5", "delete-queue nowhere", "list --queue nowhere",
+			"cancel --queue nowhere", "retry --queue nowhere", "delete --queue nowhere", "delete --queue nowhere --dry-run"} {
+			c.refused(1, "no queue nowhere", append([]string{"tasks"}, strings.Fields(args)...)...)
+		}
+		c.refused(1, "no queue defaults (did you mean default?)", "tasks", "pause", "defaults")
+		r = stellar(t, at.env, "enqueue", "echo", "--queue", "defaults")
+		require.Zero(c, r.code, r.err)
+		require.Equal(c, "stellar: no live node serves the queue defaults (did you mean default?): the task waits until one does\n", r.err)
+		require.Equal(c, "paused: queue early\n", c.run("tasks", "pause", "early", "--any-name"))
+		c.run("tasks", "limit", "early", "--tasks", "5", "--any-name")
+		c.run("tasks", "resume", "early")
 		require.Equal(c, "deleted: 1 task of queue defaults\n", c.run("tasks", "delete-queue", "defaults"))
 		c.refused(1, "no queue nope", "tasks", "delete-queue", "nope")
 
@@ -262,13 +272,6 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 			console{t, place{env: home(t)}}.refused(2, x.says, x.args...)
 		})
 	}
-}
-
-func TestTasksAreCompleted(t *testing.T) {
-	const ask = "--generate-shell-completion"
-	require.Contains(t, stellar(t, home(t), "tasks", ask).out, "explain:say where a task is and why it does not run\n")
-	require.Contains(t, stellar(t, home(t), "tasks", "cancel", "--dry", ask).out, "--dry-run")
-	require.Contains(t, stellar(t, home(t), "tasks", "periodic", ask).out, "remove:")
 }
 
 func TestAWeightIsThatOfAQueue(t *testing.T) {

@@ -49,11 +49,11 @@ type Task struct {
 	Queue    string            `json:"queue"`
 	Priority Priority          `json:"priority"`
 	State    State             `json:"state"`
-	Enqueued time.Time         `json:"enqueued,omitzero"`
-	Due      time.Time         `json:"due,omitzero"`      // of a delayed task
-	Ended    time.Time         `json:"ended,omitzero"`    // of a dead or cancelled task, and of a done task with a retention
-	Kept     time.Time         `json:"kept,omitzero"`     // until when a done task is remembered
-	Deadline time.Time         `json:"deadline,omitzero"` // see [Options]
+	Enqueued time.Time         `json:"enqueuedAt,omitzero"`
+	Due      time.Time         `json:"dueAt,omitzero"`      // of a delayed task
+	Ended    time.Time         `json:"endedAt,omitzero"`    // of a dead or cancelled task, and of a done task with a retention
+	Kept     time.Time         `json:"expiresAt,omitzero"`  // until when a done task is remembered
+	Deadline time.Time         `json:"deadlineAt,omitzero"` // see [Options]
 	Unique   string            `json:"unique,omitempty"`
 	After    []string          `json:"after,omitempty"`   // ids of tasks that must be done before this task
 	Blocking int               `json:"waiting,omitempty"` // how many tasks of After are not done
@@ -83,12 +83,12 @@ type Task struct {
 // Run describes the run of a task that a node has in hand.
 type Run struct {
 	// Since is when the node claimed the task: a moment before its handler began.
-	Since   time.Time `json:"since,omitzero"`
+	Since   time.Time `json:"startedAt,omitzero"`
 	Attempt int       `json:"attempt"` // 1 in the first run
 	// MaxAttempts and Timeout (in milliseconds) are those of the task's options, or of the
 	// definition that a program has published. 0: none, or not known.
 	MaxAttempts int   `json:"maxAttempts,omitempty"`
-	Timeout     int64 `json:"timeout,omitempty"`
+	Timeout     int64 `json:"timeoutMs,omitempty"`
 }
 
 // completeRun sets what the task's options do not say, as far as a published definition does.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/wire"
@@ -16,8 +17,8 @@ type Message struct {
 	MessageType string            `json:"messageType"`
 	ServerID    string            `json:"serverId"`
 	Incarnation string            `json:"incarnation,omitempty"`
-	Seq         uint64            `json:"seq,omitempty"`    // among the sender's messages on this channel
-	SentAt      int64             `json:"sentAt,omitempty"` // Unix time in milliseconds on Redis's clock
+	Seq         uint64            `json:"seq,omitempty"`   // among the sender's messages on this channel
+	SentAt      time.Time         `json:"sentAt,omitzero"` // on Redis's clock
 	Directed    bool              `json:"directed,omitempty"`
 	Meta        map[string]string `json:"meta,omitempty"`
 	Body        json.RawMessage   `json:"body,omitempty"`
@@ -30,10 +31,8 @@ func writeMessage(e *cluster.Env, m redisbus.Message) error {
 	}
 	if e.JSON() {
 		line := Message{
-			MessageType: m.Type, ServerID: m.ServerID, Incarnation: m.Incarnation, Seq: m.Seq, Directed: m.Directed, Meta: m.Meta, Body: m.Body,
-		}
-		if !m.SentAt.IsZero() {
-			line.SentAt = m.SentAt.UnixMilli()
+			MessageType: m.Type, ServerID: m.ServerID, Incarnation: m.Incarnation, Seq: m.Seq, SentAt: m.SentAt.UTC(),
+			Directed: m.Directed, Meta: m.Meta, Body: m.Body,
 		}
 		text, err := wire.Encode(line)
 		if err != nil {

@@ -86,7 +86,7 @@ func (l *losses) RedisFailed(_ string, cause link.Cause, err error) {
 	defer l.mu.Unlock()
 	if !l.away {
 		l.away = true
-		l.note("redis fails (%s): %s; waiting for it", cause, err)
+		l.notef("redis fails (%s): %s; waiting for it", cause, err)
 	}
 }
 
@@ -97,17 +97,17 @@ func (l *losses) gap(_ context.Context, g redisbus.Gap) {
 	switch {
 	case g.Reason == redisbus.GapReconnect:
 		l.away = false
-		l.note("subscribed again after an interruption: messages may be missing")
+		l.notef("subscribed again after an interruption: messages may be missing")
 	case g.Directed:
 	case g.Reason == redisbus.GapSequence:
-		l.note("messages of %s were lost: %d of any type", g.Sender.ID, g.Lost)
+		l.notef("messages of %s were lost: %d of any type", g.Sender.ID, g.Lost)
 	case g.Reason == redisbus.GapMalformed:
-		l.note("a message of another implementation cannot be read: two of its fields have one name, or one is named like a field of ours")
+		l.notef("a message of another implementation cannot be read: two of its fields have one name, or one is named like a field of ours")
 	}
 }
 
-// note adds a line. l.mu is held.
-func (l *losses) note(format string, args ...any) {
+// notef adds a line. l.mu is held.
+func (l *losses) notef(format string, args ...any) {
 	if len(l.notes) < maxNotes {
 		l.notes = append(l.notes, fmt.Sprintf(format, args...))
 	}

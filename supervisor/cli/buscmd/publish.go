@@ -32,8 +32,8 @@ func publishCommand(e *cluster.Env) *urfave.Command {
 	p := &publishing{}
 	return &urfave.Command{
 		Name: "publish", Usage: "send a message to all nodes", ArgsUsage: "TYPE [PAYLOAD-JSON]",
-		Description: "The payload is any JSON value, - reads it from standard input. A message that nobody hears is lost:\n" +
-			"what must not be lost is a task.\n\n" +
+		Description: "The payload is any JSON value, - reads it from standard input. A message that nobody hears is\n" +
+			"lost: what must not be lost is a task.\n\n" +
 			"   $0 publish priceChanged '{\"item\": 7, \"eur\": 3}'\n" +
 			"   $0 publish priceChanged '{\"item\": 7}' --node stellar-worker-2",
 		Flags: e.ClientFlags(
@@ -80,21 +80,13 @@ func (p *publishing) run(ctx context.Context, e *cluster.Env, args []string) err
 	if err := p.heard(ctx, e, c, receivers); err != nil {
 		return err
 	}
-	return e.WriteResult(published{kind, c.Bus.Identity().ID, receivers}, fmt.Sprintf("published %s to %s", kind, subscribers(receivers)))
+	return e.WriteResult(published{kind, receivers}, fmt.Sprintf("published %s to %s", kind, link.Count(receivers, "subscriber")))
 }
 
 // published is the result of the command publish in its JSON output.
 type published struct {
 	MessageType string `json:"messageType"`
-	ServerID    string `json:"serverId"`
 	Receivers   int64  `json:"receivers"` // subscribers of the channel, such as nodes
-}
-
-func subscribers(n int64) string {
-	if n == 1 {
-		return "1 subscriber"
-	}
-	return fmt.Sprintf("%d subscribers", n)
 }
 
 // pingTime is how long the nodes have to show that they understand this program.
@@ -126,9 +118,9 @@ func (p *publishing) heard(ctx context.Context, e *cluster.Env, c *cluster.Clien
 		return context.Cause(ctx)
 	case errors.Is(err, rpcregistry.ErrTimeout):
 		return fmt.Errorf("published to %s, but no node answers this program: nodes with another token (STELLAR_TOKEN, STELLAR_TOKEN_FILE) "+
-			"drop the message, and say so in their logs", subscribers(receivers))
+			"drop the message, and say so in their logs", link.Count(receivers, "subscriber"))
 	case errors.Is(err, rpcregistry.ErrUnavailable):
-		return fmt.Errorf("published to %s, who drop the message: %w", subscribers(receivers), err)
+		return fmt.Errorf("published to %s, who drop the message: %w", link.Count(receivers, "subscriber"), err)
 	default: // any other answer shows that they understand
 		return nil
 	}

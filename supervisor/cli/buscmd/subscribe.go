@@ -33,9 +33,9 @@ func subscribeCommand(e *cluster.Env) *urfave.Command {
 	s := &subscribing{env: e}
 	return &urfave.Command{
 		Name: "subscribe", Usage: "print the cluster's messages as they come", ArgsUsage: "[TYPE…]",
-		Description: "One message on each line: its time, its sender, its type and its payload; with -o json an object with all that\n" +
-			"it carries. Without TYPE it shows all messages to all nodes. Standard error tells what was lost or dropped, and why.\n" +
-			"Ctrl-C ends it.\n\n" +
+		Description: "One message on each line: its time, its sender, its type and its payload; with -o json an\n" +
+			"object with all that it carries. Without TYPE it shows all messages to all nodes. Standard\n" +
+			"error tells what was lost or dropped, and why. Ctrl-C ends it.\n\n" +
 			"   $0 subscribe priceChanged\n" +
 			"   $0 subscribe -o json | jq .body\n" +
 			"   $0 subscribe priceChanged --count 1 --timeout 10s",

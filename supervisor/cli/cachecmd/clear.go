@@ -7,17 +7,20 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 func clearCommand(e *cluster.Env) *urfave.Command {
 	yes := false
 	return &urfave.Command{
 		Name: "clear", Usage: "destroy all entries and lists, or those that match", ArgsUsage: "[GLOB]",
-		Description: "It asks before. Entries whose lock somebody holds stay, and so do all locks; it says how many stayed. Other\n" +
-			"namespaces, tasks and nodes are not touched. It works in steps, so that Redis can serve others in between: what\n" +
-			"is saved meanwhile may stay or go, and when it was interrupted it can be repeated.\n\n" +
+		Description: "It asks before. Entries whose lock somebody holds stay, and so do all locks; it says how many\n" +
+			"stayed. Other namespaces, tasks and nodes are not touched. It works in steps, so that Redis can\n" +
+			"serve others in between: what is saved meanwhile may stay or go. After an interruption it can be\n" +
+			"repeated.\n\n" +
 			"   $0 cache clear 'session:*'\n" +
 			"   $0 cache clear --yes",
 		Flags: flags(e, &urfave.BoolFlag{
@@ -41,22 +44,18 @@ func clearAll(ctx context.Context, e *cluster.Env, yes bool, glob string) error 
 				return err
 			}
 		}
-		m := &meter{out: e.Stderr, verb: "destroyed", silent: !cluster.IsTerminal(e.Stderr)}
+		m := &meter{out: e.Stderr, verb: "destroyed", silent: !terminal.Is(e.Stderr)}
 		done, err := c.ClearWith(ctx, glob, cache.ClearOptions{Report: m.report})
 		m.end()
-		if err != nil {
-			return fmt.Errorf("%w: %s; it can be repeated", err, cleared(done))
+		if err = cluster.Interrupted(ctx, err, "%s; it can be repeated", cleared(done)); err != nil {
+			return err
 		}
 		return e.WriteResult(map[string]int{"destroyed": done.Entries, "locked": done.Skipped}, cleared(done))
 	})
 }
 
 func question(n int, pattern, where string) string {
-	what := fmt.Sprintf("%d entries and lists", n)
-	if n == 1 {
-		what = "1 entry or list"
-	}
-	return fmt.Sprintf("destroy %s (keys %s of redis at %s)?", what, pattern, where)
+	return fmt.Sprintf("destroy %s (keys %s of redis at %s)?", link.Count(n, "entry or list", "entries and lists"), pattern, where)
 }
 
 func cleared(done cache.Progress) string {

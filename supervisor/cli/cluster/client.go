@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -11,6 +13,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // ReachTime is how long a command waits for Redis to answer.
@@ -138,4 +141,43 @@ func (c *Client) Live(ctx context.Context) ([]string, error) {
 		}
 	}
 	return ids, nil
+}
+
+// Cause returns the cause for which ctx has ended, or err if it has not ended.
+func Cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// Interrupted returns the cause for which ctx has ended with more to say of it, or err if ctx
+// has not ended.
+func Interrupted(ctx context.Context, err error, format string, args ...any) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s", context.Cause(ctx), fmt.Sprintf(format, args...))
+}
+
+// Queues returns the names of the queues that there are, in order: those that were used, and
+// those that programs have defined tasks for.
+func (c *Client) Queues(ctx context.Context) ([]string, error) {
+	used, err := c.Inspector.Queues(ctx)
+	if err != nil {
+		return nil, err
+	}
+	definitions, err := c.Inspector.Definitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, q := range used {
+		names = append(names, q.Name)
+	}
+	for _, d := range definitions {
+		names = append(names, cmp.Or(d.Queue, tasks.DefaultQueue))
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 	"io"
 	"time"
 )
@@ -17,7 +18,7 @@ type Meter struct {
 }
 
 // Meter returns a meter on standard error, which is silent where that is no terminal.
-func (e *Env) Meter() *Meter { return &Meter{Out: e.Stderr, Silent: !IsTerminal(e.Stderr)} }
+func (e *Env) Meter() *Meter { return &Meter{Out: e.Stderr, Silent: !terminal.Is(e.Stderr)} }
 
 // Show shows the text in place of the last one.
 func (m *Meter) Show(text func() string) {

@@ -120,11 +120,18 @@ func (d document) anchors() map[string]bool {
 	return all
 }
 
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	require.NoError(t, err)
+	return path
+}
+
 func TestLinksLeadSomewhere(t *testing.T) {
 	docs := documents(t)
 	byPath := map[string]document{}
 	for _, d := range docs {
-		byPath[filepath.Clean(d.path)] = d
+		byPath[absolute(t, d.path)] = d
 	}
 	for _, d := range docs {
 		for _, m := range linkPattern.FindAllStringSubmatch(d.prose(), -1) {
@@ -132,9 +139,9 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				continue
 			}
 			file, anchor, _ := strings.Cut(m[1], "#")
-			target := filepath.Clean(d.path)
+			target := absolute(t, d.path)
 			if file != "" {
-				target = filepath.Join(filepath.Dir(d.path), file)
+				target = absolute(t, filepath.Join(filepath.Dir(d.path), file))
 			}
 			if anchor != "" {
 				assert.True(t, byPath[target].anchors()[anchor], "%s: %s has no heading %q", d.path, target, anchor)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -100,8 +101,11 @@ func listPeriodic(ctx context.Context, e *cluster.Env, _ []string) error {
 		rows := [][]string{{"NAME", "TASK", queueColumn, "SCHEDULE", "CATCH UP", "LAST", "NEXT", "PAYLOAD"}}
 		for _, t := range all {
 			next, catchUp := relative(t.Next, now), "no"
-			if t.Paused {
+			switch {
+			case t.Paused:
 				next = "paused"
+			case t.Orphaned:
+				next = "orphaned"
 			}
 			if t.CatchUp {
 				catchUp = "yes"
@@ -110,6 +114,22 @@ func listPeriodic(ctx context.Context, e *cluster.Env, _ []string) error {
 				t.Name, t.Task, t.Queue, t.Schedule.String(), catchUp, relative(t.Last, now), next, clip(string(t.Payload), 60),
 			})
 		}
-		return e.WriteTable(rows)
+		return errors.Join(e.WriteTable(rows), writeOrphans(e, all, now))
 	})
+}
+
+// writeOrphans says which of the periodic tasks nobody registers any more.
+func writeOrphans(e *cluster.Env, all []tasks.PeriodicInfo, now time.Time) error {
+	lines := []string{""}
+	for _, t := range all {
+		if t.Orphaned {
+			lines = append(lines, fmt.Sprintf(
+				"%s: no running program has registered it since %s: it does not tick; \"%s tasks periodic remove %[1]s\" forgets it",
+				t.Name, relative(t.Registered, now), e.Program))
+		}
+	}
+	if len(lines) == 1 {
+		return nil
+	}
+	return e.WriteLine(lines...)
 }

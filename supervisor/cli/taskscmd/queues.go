@@ -21,20 +21,22 @@ import (
 type limitFlags struct {
 	concurrency, tasks int
 	bytes              string
-	reset              bool
+	reset, anyName     bool
 }
 
 // queueCommands returns the commands that change queues.
 func queueCommands(e *cluster.Env) []*urfave.Command {
 	f := &limitFlags{}
+	p := &pausing{}
 	return []*urfave.Command{
-		eachQueue(e, "pause", "keep a queue's tasks from being claimed", "Those that run go on, and new ones are accepted.", nil,
+		eachQueue(e, "pause", "keep a queue's tasks from being claimed", "Those that run go on, and new ones are accepted.",
+			[]urfave.Flag{anyNameFlag(&p.anyName)},
 			func(ctx context.Context, e *cluster.Env, name string) error {
-				return pauseQueue(ctx, e, name, true)
+				return p.pauseQueue(ctx, e, name, true)
 			}),
 		eachQueue(e, "resume", "let a paused queue's tasks go again", "", nil,
 			func(ctx context.Context, e *cluster.Env, name string) error {
-				return pauseQueue(ctx, e, name, false)
+				return (&pausing{}).pauseQueue(ctx, e, name, false)
 			}),
 		eachQueue(e, "limit", "set limits of a queue, over the whole cluster",
 			"They win over those that the program sets; --reset takes them back. Limits that are not named stay; 0 is none.\n"+
@@ -42,13 +44,14 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 			[]urfave.Flag{
 				&urfave.IntFlag{
 					Name: "concurrency", Config: config.Decimal(), Destination: &f.concurrency,
-					Usage: "how many of its tasks run at a time, `N`", HideDefault: true,
+					Usage: "how many of its tasks run at a time (`N`)", HideDefault: true,
 				},
 				&urfave.IntFlag{
 					Name: config.TasksKey, Config: config.Decimal(), Destination: &f.tasks,
-					Usage: "how many wait or run, `N`", HideDefault: true,
+					Usage: "how many wait or run (`N`)", HideDefault: true,
 				},
 				&urfave.StringFlag{Name: "bytes", Destination: &f.bytes, Usage: "`SIZE` of its stored tasks, such as 65536 or 64MiB"},
+				anyNameFlag(&f.anyName),
 				&urfave.BoolFlag{Name: "reset", Destination: &f.reset, Usage: "back to what the program says", HideDefault: true},
 			},
 			f.limitQueue),
@@ -79,22 +82,41 @@ func eachQueue(
 	}
 }
 
-// noteUnused notes that a queue was never used: its name may be misspelt. A queue can be paused or limited before its first task.
-func noteUnused(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, name string) error {
-	all, err := queue.Queues(ctx)
-	if err != nil {
+// requireQueue returns an error unless there is such a queue: it was used, or a program has
+// defined tasks for it. Its name may be misspelt.
+func requireQueue(ctx context.Context, e *cluster.Env, c *cluster.Client, name string) error {
+	if name == "" {
+		return nil
+	}
+	known, err := c.Queues(ctx)
+	if err != nil || slices.Contains(known, name) {
 		return err
 	}
-	if !slices.ContainsFunc(all, func(q tasks.Queue) bool { return q.Name == name }) {
-		e.Notef("the queue %s was not used before", name)
-	}
-	return nil
+	return fmt.Errorf("no queue %s%s: \"%s tasks\" lists those that were used", name, meant(name, known), e.Program)
 }
 
-func pauseQueue(ctx context.Context, e *cluster.Env, name string, paused bool) error {
-	err := withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) error {
-		if err := noteUnused(ctx, e, queue, name); err != nil {
-			return err
+// meant returns which of the known names may have been meant, in parentheses, or "".
+func meant(name string, known []string) string {
+	if like := link.Nearest(name, known); like != "" {
+		return fmt.Sprintf(" (did you mean %s?)", like)
+	}
+	return ""
+}
+
+// pausing implements the commands pause and resume.
+type pausing struct{ anyName bool }
+
+// anyNameFlag returns the flag of commands that also prepare a queue before its first task.
+func anyNameFlag(to *bool) *urfave.BoolFlag {
+	return &urfave.BoolFlag{Name: "any-name", Destination: to, HideDefault: true, Usage: "also if there was no such queue yet"}
+}
+
+func (f *pausing) pauseQueue(ctx context.Context, e *cluster.Env, name string, paused bool) error {
+	err := withTasks(ctx, e, func(c *cluster.Client, queue *tasks.Inspector) error {
+		if !f.anyName {
+			if err := requireQueue(ctx, e, c, name); err != nil {
+				return err
+			}
 		}
 		return queue.PauseQueue(ctx, name, paused)
 	})
@@ -142,8 +164,11 @@ func (f *limitFlags) limitQueue(ctx context.Context, e *cluster.Env, name string
 		return err
 	}
 	var limits tasks.Limits
-	err = withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) (err error) {
-		if err = noteUnused(ctx, e, queue, name); err == nil {
+	err = withTasks(ctx, e, func(c *cluster.Client, queue *tasks.Inspector) (err error) {
+		if !f.anyName {
+			err = requireQueue(ctx, e, c, name)
+		}
+		if err == nil {
 			limits, err = change.Set(ctx, queue)
 		}
 		return err
@@ -168,19 +193,18 @@ func (f *limitFlags) limitQueue(ctx context.Context, e *cluster.Env, name string
 
 func deleteQueue(ctx context.Context, e *cluster.Env, name string) error {
 	n := 0
-	err := withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) error {
-		all, err := queue.Queues(ctx)
+	err := withTasks(ctx, e, func(c *cluster.Client, queue *tasks.Inspector) error {
+		err := requireQueue(ctx, e, c, name)
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(all, func(q tasks.Queue) bool { return q.Name == name }) {
-			return fmt.Errorf("no queue %s: \"%s tasks\" lists them", name, e.Program)
+		if n, err = queue.DeleteQueue(ctx, name); err != nil {
+			return fmt.Errorf("%w: %s before; it can be repeated", cluster.Cause(ctx, err), link.Count(n, "task was deleted", "tasks were deleted"))
 		}
-		n, err = queue.DeleteQueue(ctx, name)
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return e.WriteResult(map[string]any{queueWord: name, "deleted": n}, fmt.Sprintf("deleted: %s of queue %s", plural(n), name))
+	return e.WriteResult(map[string]any{queueWord: name, "deleted": n}, fmt.Sprintf("deleted: %s of queue %s", link.Count(n, "task"), name))
 }

@@ -12,6 +12,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -137,10 +138,10 @@ func stateOf(q tasks.Queue) string {
 		words = append(words, fmt.Sprintf("at most %d run", most))
 	}
 	if most := q.Limits.Tasks; most > 0 {
-		words = append(words, fmt.Sprintf("at most %d tasks", most))
+		words = append(words, "at most "+link.Count(most, "task"))
 	}
 	if most := q.Limits.Bytes; most > 0 {
-		words = append(words, fmt.Sprintf("%d of %d bytes", q.Bytes, most))
+		words = append(words, fmt.Sprintf("%d of %s", q.Bytes, link.Count(most, "byte")))
 	}
 	if len(words) == 0 {
 		return "-"

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+	urfave "github.com/urfave/cli/v3"
+)
+
+// everyCommand returns the names of every command and group, the hidden ones excepted.
+func everyCommand(root *urfave.Command) (paths [][]string) {
+	for _, c := range root.Commands {
+		if c.Hidden {
+			continue
+		}
+		paths = append(paths, []string{c.Name})
+		for _, below := range everyCommand(c) {
+			paths = append(paths, append([]string{c.Name}, below...))
+		}
+	}
+	return paths
+}
+
+func TestEveryCommandHasHelp(t *testing.T) {
+	t.Parallel()
+	known, _ := tree(nil)
+	for _, path := range append(everyCommand(known), nil) {
+		want := stellar(t, home(t), append([]string{"help"}, path...)...)
+		require.Zero(t, want.code, want.err)
+		require.Contains(t, want.out, "USAGE:\n   "+strings.Join(append([]string{"stellar"}, path...), " "))
+		for _, flag := range []string{"--help", "-h"} {
+			require.Equal(t, want, stellar(t, home(t), append(slices.Clone(path), flag)...), path)
+		}
+		for _, width := range []string{"40", "80", "100", "200"} {
+			r := stellar(t, home(t).with("COLUMNS", width), append([]string{"help"}, path...)...)
+			for line := range strings.SplitSeq(r.out, "\n") {
+				most := map[string]int{"40": 90, "80": 80, "100": 100, "200": 100}[width] // examples are not broken
+				require.LessOrEqual(t, utf8.RuneCountInString(line), most, "%v: %s", path, line)
+			}
+		}
+		if redis := strings.Index(want.out, "\nREDIS:\n"); redis >= 0 {
+			require.Less(t, strings.Index(want.out, "\nFLAGS:\n"), redis)
+			require.NotContains(t, want.out[:redis], "--redis-", "%v: one group", path)
+			require.NotRegexp(t, `(?m)^[A-Z ]+:$`, want.out[redis+len("\nREDIS:"):], "%v: the last group", path)
+		}
+		require.NotContains(t, want.out, "`")
+		require.NotRegexp(t, `\[ --|\((TIME|N|ID|QUEUE)\)`, want.out)
+	}
+	require.Equal(t, stellar(t, home(t), "help"), stellar(t, home(t), "--help"))
+	require.Zero(t, stellar(t, home(t), "help", "--help").code)
+	require.Equal(t, stellar(t, home(t), "help", "tasks").out, stellar(t, home(t), "tasks", "help").out)
+}
+
+func TestFlagsMayStandBeforeTheCommand(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, at place) {
+		for _, args := range [][]string{
+			{"-o", "json", "tasks", "stats"}, {"--output=json", "tasks", "stats"}, {"tasks", "-o", "json"}, {"tasks", "-o", "json", "stats"},
+			{"-o", "json", "tasks"}, {"tasks", "stats", "-o", "json"},
+		} {
+			r := stellar(t, at.env, args...)
+			require.Zero(t, r.code, r.err)
+			require.Contains(t, r.out, `"counts": {`, args)
+		}
+		require.Zero(t, stellar(t, at.env, "--ttl", "1h", "cache", "--if-absent", "set", "k", "1").code)
+		require.Equal(t, "[\n  \"k\"\n]\n", stellar(t, at.env, "cache", "-o", "json", "keys").out)
+		require.Equal(t, "k\n", stellar(t, at.env.with("STELLAR_NAMESPACE", "other"), "--namespace", "stellar", "cache", "keys").out)
+	})
+	for _, args := range [][]string{{"-o", "xml", "status"}, {"--all", "status"}, {"-o"}, {"--queue", "cancel", "status"}} {
+		require.Equal(t, 2, stellar(t, home(t), args...).code, args)
+	}
+}
+
+func TestAMisspeltWordIsGuessed(t *testing.T) {
+	t.Parallel()
+	known, _ := tree(nil)
+	for _, path := range everyCommand(known) {
+		word := path[len(path)-1]
+		if path[0] == "completion" && len(path) > 1 { // four shells, as short as that
+			continue
+		}
+		for i := range word {
+			misspelt := append(slices.Clone(path[:len(path)-1]), word[:i]+word[i+1:])
+			if slices.ContainsFunc(everyCommand(known), func(p []string) bool { return slices.Equal(p, misspelt) }) {
+				continue
+			}
+			r := stellar(t, home(t), misspelt...)
+			require.Equal(t, 2, r.code, misspelt)
+			require.Contains(t, r.err, ": did you mean ", misspelt)
+			r = stellar(t, home(t), append([]string{"help"}, misspelt...)...)
+			require.Equal(t, 2, r.code, misspelt)
+			require.Contains(t, r.err, ": did you mean ", misspelt)
+		}
+	}
+	require.Contains(t, stellar(t, home(t), "statu").err, `"statu" is not a command: did you mean status? There is run,`)
+	require.Contains(t, stellar(t, home(t), "enq").err, "did you mean enqueue?")
+	require.NotContains(t, stellar(t, home(t), "frobnicate").err, "did you mean")
+	require.Equal(t, "stellar: unknown flag -x (see \"stellar status --help\")\n", stellar(t, home(t), "status", "-x").err)
+}
