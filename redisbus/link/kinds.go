@@ -20,7 +20,7 @@ var kinds = []struct{ name, kind string }{
 	{"waiting", "hash"}, {"cancelling", "hash"}, {"progress", "hash"}, {"periodic", "hash"}, {"periodic:definitions", "hash"},
 	{"definitions", "hash"}, {"mover", "string"}, {"ready", "set"}, {"next", "zset"}, {"tended", "hash"},
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
-	{"kept", "zset"}, {"results", "hash"}, {"stats", "hash"},
+	{"kept", "zset"}, {"retained", "zset"}, {"retained:", "list"}, {"results", "hash"}, {"stats", "hash"},
 }
 
 // kindOf returns the type of the key with that name, or "" for a key of another kind.

@@ -33,6 +33,7 @@ type spec struct {
 	Lists        map[string][]string // that are stored, by queue
 	Next         map[string]int64
 	Tended       map[string]specTender
+	Retained     specRetained
 	Mover        specMover
 
 	touched map[string]bool // queues for which this step wakes somebody
@@ -58,7 +59,8 @@ type specTask struct {
 	Waits            map[string]bool // ids that must be done before
 	Followers        []string
 	Ended            int64 // of a dead or cancelled one
-	Until, Kept      int64 // of a done one: the id, and the record and result, are remembered
+	Until, Kept      int64 // of a done one: the id, and the result (of an older program the record too), are remembered
+	Retained         int64 // of a done one: its record and result are remembered
 	Tries            string
 	Reason           string
 	Past             string
@@ -70,7 +72,7 @@ type specTask struct {
 
 func (t *specTask) queue() string { return queueOf(t.Line) }
 
-// keptAlone returns until when the record and result are kept if that is not as long as the id is
+// keptAlone returns until when the result is kept if that is not as long as the id is
 // remembered, or 0.
 func (t *specTask) keptAlone() int64 {
 	if t.Kept == t.Until {
@@ -158,6 +160,7 @@ func newSpec(now int64) *spec {
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Weighing: map[string]*specWeighing{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
+		Retained: specRetained{map[string][]string{}, map[string]bool{}},
 	}
 }
 

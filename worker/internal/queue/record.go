@@ -2,6 +2,7 @@ package queue
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,6 +16,9 @@ import (
 // enqueued is Redis's clock in milliseconds, in base 16, set by the script. options
 // is empty or JSON. The payload is the bytes that came in; nothing re-encodes them. A large
 // payload has a key of its own: then @, its name, |, and how many bytes it has are there instead.
+//
+// When the task is done and kept, enqueued+kept+ended+node is there instead of enqueued, the times
+// in the same form; see lua/retaining.lua.
 type Record struct {
 	Name     string
 	Line     string // the queue with the mark of the task's priority
@@ -22,6 +26,11 @@ type Record struct {
 	Options  Options
 	Payload  json.RawMessage
 	Body     BodyRef // of a payload that is not in the record
+
+	// Of a task that is done and kept:
+
+	Kept, Ended time.Time
+	Node        string // the incarnation without its random part
 }
 
 // Marks of a priority at the end of a line's name; names of queues cannot hold them.
@@ -109,15 +118,9 @@ func ParseRecord(s string) (Record, error) {
 	if !ok || len(f) != 4 {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	base := 16
-	if len(f[2]) < 9 { // of layout 1: times since 2004 have eleven digits in base 16, and eight in base 36
-		base = 36
-	}
-	ms, err := strconv.ParseInt(f[2], base, 64)
-	if err != nil {
+	if err := r.parseTimes(f[2]); err != nil {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	r.Enqueued = TimeOf(ms)
 	if ref, is := parseRef(payload); is {
 		r.Body = ref
 	} else {
@@ -129,6 +132,33 @@ func ParseRecord(s string) (Record, error) {
 		}
 	}
 	return r, nil
+}
+
+// parseTimes parses the third field of a record.
+func (r *Record) parseTimes(s string) error {
+	f := strings.SplitN(s, "+", 4)
+	var err error
+	if len(f) == 4 {
+		var kept, ended error
+		r.Kept, kept = parseTime(f[1])
+		r.Ended, ended = parseTime(f[2])
+		r.Node, err = f[3], errors.Join(kept, ended)
+	} else if len(f) > 1 {
+		return strconv.ErrSyntax
+	}
+	var enqueued error
+	r.Enqueued, enqueued = parseTime(f[0])
+	return errors.Join(enqueued, err)
+}
+
+// parseTime parses a time in a record.
+func parseTime(s string) (time.Time, error) {
+	base := 16
+	if len(s) < 9 { // of layout 1: times since 2004 have eleven digits in base 16, and eight in base 36
+		base = 36
+	}
+	ms, err := strconv.ParseInt(s, base, 64)
+	return TimeOf(ms), err
 }
 
 // Tries counts the failed runs of a task.

@@ -83,7 +83,7 @@ func newCommitScript(c *cache.Cache) *link.Script {
 	if known, ok := commitScripts.Load(effects); ok {
 		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
 	}
-	script := link.NewScript(link.LuaPrelude, effects, join("line", "names", "places"), join(bindings...), join("speed", "commit"))
+	script := link.NewScript(link.LuaPrelude, effects, join("line", "names", "places"), join(bindings...), join("retaining", "speed", "commit"))
 	commitScripts.Store(effects, script)
 	return script
 }
