@@ -96,7 +96,7 @@ func (j *jsonText) string() bool {
 				return false
 			}
 			j.at += 6
-		case bytes.IndexByte([]byte(`"\/bfnrt`), rest[1]) < 0:
+		case strings.IndexByte(`"\/bfnrt`, rest[1]) < 0:
 			return false
 		default:
 			j.at += 2

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -36,6 +37,7 @@ type spec struct {
 	Retained     specRetained
 	Mover        specMover
 
+	stamp   int64           // the time in ready records; 0: they get it from the script
 	touched map[string]bool // queues for which this step wakes somebody
 	woken   map[string]int  // how many it wakes, by the set of idle nodes
 	handed  map[string]int  // tasks that were handed on, by line: in any order
@@ -127,6 +129,21 @@ func (s *specSettings) limits() Limits {
 	default:
 		return Limits{}
 	}
+}
+
+// String is how Redis holds what counts.
+func (s *specSettings) String() string {
+	paused := ""
+	if s.Paused {
+		paused = "1"
+	}
+	return paused + "|" + s.limits().String()
+}
+
+// isSet reports whether anything is set for a queue.
+func (s *spec) isSet(queue string) bool {
+	set := s.Settings[queue]
+	return set != nil && set.String() != "|0|0|0"
 }
 
 // specWeighing is a queue that has got a bound on bytes, and has not been weighed whole.
@@ -295,7 +312,7 @@ func (s *spec) await(p Task, id string) {
 
 func (s *spec) store(p Task, bounded bool) string {
 	queue := queueOf(p.line)
-	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 16) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
+	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(cmp.Or(s.stamp, s.Now), 16) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
 	r, err := ParseRecord(t.Record)
 	if err != nil {
 		panic(err)

@@ -267,12 +267,8 @@ func (s *spec) renderSettings(out stored) {
 		if set.Operator != nil {
 			out.put("settings", queue+"|operator", set.Operator.String())
 		}
-		paused := ""
-		if set.Paused {
-			paused = "1"
-		}
-		if text := paused + "|" + set.limits().String(); text != "|0|0|0" {
-			out.put("settings", queue, text)
+		if s.isSet(queue) {
+			out.put("settings", queue, set.String())
 		}
 		if n := s.bytes(queue); set.limits().Bytes > 0 && n > 0 {
 			out.put("bytes", queue, strconv.FormatInt(n, 10))

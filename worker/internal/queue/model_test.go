@@ -78,7 +78,7 @@ func clocked(source string) string {
 // scripts are all of them, to be swapped.
 func scripts() []**link.Script {
 	return []**link.Script{
-		&enqueueScript, &enqueueBinding, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
+		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
 		&resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &commitScript,
 		&defineScript, &definitionsScript,

@@ -13,7 +13,8 @@ import (
 //
 //	name|line|enqueued|options\npayload
 //
-// enqueued is Redis's clock in milliseconds, in base 16, set by the script. options
+// enqueued is Redis's clock in milliseconds, in base 16, set by the script, or by the producer of a
+// large call as of when it sent the task. options
 // is empty or JSON. The payload is the bytes that came in; nothing re-encodes them. A large
 // payload has a key of its own: then @, its name, |, and how many bytes it has are there instead.
 //
@@ -118,7 +119,8 @@ func ParseRecord(s string) (Record, error) {
 	if !ok || len(f) != 4 {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	if err := r.parseTimes(f[2]); err != nil {
+	r, err := r.withTimes(f[2])
+	if err != nil {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
 	if ref, is := parseRef(payload); is {
@@ -134,21 +136,21 @@ func ParseRecord(s string) (Record, error) {
 	return r, nil
 }
 
-// parseTimes parses the third field of a record.
-func (r *Record) parseTimes(s string) error {
+// withTimes returns the record with what its third field says.
+func (r Record) withTimes(s string) (Record, error) {
 	f := strings.SplitN(s, "+", 4)
-	var err error
-	if len(f) == 4 {
-		var kept, ended error
+	var enqueued, kept, ended error
+	r.Enqueued, enqueued = parseTime(f[0])
+	switch len(f) {
+	case 1:
+	case 4:
 		r.Kept, kept = parseTime(f[1])
 		r.Ended, ended = parseTime(f[2])
-		r.Node, err = f[3], errors.Join(kept, ended)
-	} else if len(f) > 1 {
-		return strconv.ErrSyntax
+		r.Node = f[3]
+	default:
+		kept = strconv.ErrSyntax
 	}
-	var enqueued error
-	r.Enqueued, enqueued = parseTime(f[0])
-	return errors.Join(enqueued, err)
+	return r, errors.Join(enqueued, kept, ended)
 }
 
 // parseTime parses a time in a record.
