@@ -20,9 +20,9 @@ import (
 // listStep is how many items of a list are in one line of an export.
 const listStep = 500
 
-// Progress is how far an export or import has come.
+// Progress is how far an export, an import or a clear has come.
 type Progress struct {
-	Entries int // written to the file or to the cache; each line of a list counts as one
+	Entries int // written to the file or to the cache, or destroyed; each line of a list counts as one
 	Skipped int // expired, locked, malformed, existing already, or with a key longer than MaxKey
 	Bytes   int64
 }

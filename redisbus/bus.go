@@ -249,8 +249,8 @@ func (b *Bus) Stats() BusStats {
 	}
 }
 
-// Subscribe calls handle for every message of that type from now on, also before
-// Serve and while it runs. Several subscriptions may have the same type.
+// Subscribe calls handle for every message of that type ([AnyType] for all) from now on, also
+// before Serve and while it runs. Several subscriptions may have the same type.
 func (b *Bus) Subscribe(messageType string, handle Handler, options SubscribeOptions) *Subscription {
 	if options.Buffer <= 0 {
 		options.Buffer = DefaultBuffer

@@ -213,6 +213,33 @@ func TestConnectReportsEverythingThatIsWrong(t *testing.T) {
 	}
 }
 
+// With Listen a client hears what nodes and other clients publish, of one type and of all.
+func TestAClientThatListensHearsTheMessagesToAllNodes(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		set := supervisortest.StartWith(t, worker.NewApp(), supervisor.Config{Workers: 1, Redis: cfg})
+		app, wrapped := worker.NewApp(), make(chan string, 10)
+		app.UseSubscription(func(next redisbus.Handler) redisbus.Handler {
+			return func(ctx context.Context, m redisbus.Message) {
+				wrapped <- m.Type
+				next(ctx, m)
+			}
+		})
+		client := connect(t, worker.ClientConfig{Redis: cfg, App: app, Listen: true})
+		deaf := connect(t, worker.ClientConfig{Redis: cfg})
+		heard := make(chan string, 10)
+		for _, kind := range []string{"a", redisbus.AnyType} {
+			client.Bus.Subscribe(kind, func(_ context.Context, m redisbus.Message) { heard <- kind + m.Type }, redisbus.SubscribeOptions{})
+			deaf.Bus.Subscribe(kind, func(context.Context, redisbus.Message) { t.Error("it does not listen") }, redisbus.SubscribeOptions{})
+		}
+		require.NoError(t, client.Bus.Await(t.Context()))
+		require.NoError(t, deaf.Bus.Publish(t.Context(), "b", 1))
+		require.Equal(t, "*b", <-heard)
+		require.NoError(t, set.Node("stellar-worker-1").API().Bus.Publish(t.Context(), "a", 1))
+		require.ElementsMatch(t, []string{"aa", "*a"}, []string{<-heard, <-heard})
+		require.Len(t, wrapped, 3)
+	})
+}
+
 func TestConnectDialsNothingBeforeTheFirstUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at, r := throughRoad(redistest.Embedded(t).Config())

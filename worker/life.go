@@ -98,11 +98,12 @@ func (n *Node) openBase(base *group.Group) error {
 	}
 	a.Cache = h.cfg.Cache.open(cache.Config{
 		Client: n.conns.Client, Batcher: h.batcher, Keys: h.keys, Holder: n.lease.Incarnation.String(),
-		Observer: h.cfg.Observer, Reports: h.reports, Log: n.log,
+		Observer: h.cfg.Observer, Reports: h.reports, Log: n.log, Dropped: a.Bus.CountDrop,
 	})
 	a.Tasks = h.tasks.Branch(context.WithoutCancel(base.Context()), n.conns.Client)
 	a.Tasks.Observe(h.cfg.Observer)
 	a.Tasks.Report(h.reports)
+	a.Tasks.CountDrops(a.Bus.CountDrop)
 	a.Tasks.LogTo(n.log)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Inspector.Observe(h.cfg.Observer)

@@ -8,6 +8,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/supervisor/cli/buscmd"
 	"github.com/stellarfw/stellar/supervisor/cli/cachecmd"
 	"github.com/stellarfw/stellar/supervisor/cli/callcmd"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
@@ -15,6 +16,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/configcmd"
 	"github.com/stellarfw/stellar/supervisor/cli/demo"
 	"github.com/stellarfw/stellar/supervisor/cli/manual"
+	"github.com/stellarfw/stellar/supervisor/cli/namespacecmd"
 	"github.com/stellarfw/stellar/supervisor/cli/setcmd"
 	"github.com/stellarfw/stellar/supervisor/cli/taskscmd"
 )
@@ -46,7 +48,7 @@ func root(e *cluster.Env, program Program, r *runner) *urfave.Command {
 		UsageText: "$0 [command] [flags] [arguments]",
 		Commands: slices.Concat(
 			[]*urfave.Command{r.command()},
-			setcmd.Commands(e), callcmd.Commands(e), taskscmd.Commands(e), cachecmd.Commands(e),
+			setcmd.Commands(e), callcmd.Commands(e), buscmd.Commands(e), taskscmd.Commands(e), cachecmd.Commands(e), namespacecmd.Commands(e),
 			configcmd.Commands(e, program.App), demo.Commands(e),
 			[]*urfave.Command{manual.Command(e.Env), versionCommand(e, program.Version)},
 		),

@@ -34,6 +34,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 			"   $0 cache set user:7 '{\"name\": \"Ada\"}' --ttl 10m\n" +
 			"   $0 cache get user:7\n" +
 			"   $0 cache keys 'user:*'\n" +
+			"   $0 cache clear 'user:*'\n" +
 			"   $0 cache export backup.jsonl\n" +
 			"   $0 cache import backup.jsonl --keep-existing",
 		Commands: []*urfave.Command{
@@ -57,7 +58,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 				Name: "keys", Usage: "list the keys of entries and lists", ArgsUsage: "[GLOB]",
 				ArgValidator: config.Arguments(0, 1, "[GLOB]"), Flags: flags(e), Action: e.Action(keys),
 			},
-			exportCommand(e), importCommand(e), {
+			clearCommand(e), exportCommand(e), importCommand(e), {
 				Name: "locks", Usage: "list who holds which lock", ArgsUsage: "[GLOB]",
 				ArgValidator: config.Arguments(0, 1, "[GLOB]"), Flags: flags(e), Action: e.Action(locks),
 			},

@@ -168,7 +168,7 @@ func replaceFile(ctx context.Context, name string, write func(io.Writer) error) 
 // meterInterval is the shortest time between two updates of the progress.
 const meterInterval = 100 * time.Millisecond
 
-// meter shows the progress of an export or import on a terminal.
+// meter shows the progress of an export, import or clear on a terminal.
 type meter struct {
 	out    io.Writer
 	verb   string

@@ -30,7 +30,7 @@ type enqueueFlags struct {
 	unique                          string
 	uniqueFor                       time.Duration
 	after                           []string
-	meta                            metaFlag
+	meta                            config.MetaFlag
 	maxAttempts                     int
 	runTimeout, backoff, maxBackoff time.Duration
 	retention                       time.Duration
@@ -129,7 +129,7 @@ func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, ins
 		return o, instant{}, err
 	}
 	var err error
-	if o.Meta, err = f.meta.meta(); err != nil {
+	if o.Meta, err = f.meta.Meta(); err != nil {
 		return o, instant{}, err
 	}
 	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
