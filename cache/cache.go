@@ -68,6 +68,7 @@ type Cache struct {
 	preset        Preset
 	scripts       *scripts
 	holder        string
+	index, clock  string // Redis keys: the set of all locks that the holder has, and the clock of fences
 	log           zerolog.Logger
 	reports       *link.Reports
 	announcements *redisbus.Announcements
@@ -102,6 +103,7 @@ func New(cfg Config) *Cache {
 	if c.holder == "" {
 		c.holder = "anonymous-" + rand.Text()
 	}
+	c.index, c.clock = cfg.Keys.LocksOf(c.holder), cfg.Keys.Clock()
 	return c
 }
 

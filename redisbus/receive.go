@@ -59,6 +59,8 @@ func (b *Bus) Serve(ctx context.Context) error {
 	}
 	handlers, cancel := context.WithCancel(handlers)
 	defer cancel()
+	b.broadcasts.buses.Add(1)
+	defer b.broadcasts.buses.Add(-1)
 
 	defer b.reports.Ended(b.reportName())
 	defer b.reports.Ended(b.tokenReportName())
@@ -279,22 +281,44 @@ func (b *Bus) readClockAgain(ctx context.Context) bool {
 	return true
 }
 
-// verify decodes a message, or returns the reason to drop it. Nothing is decoded before
-// the proof is verified, except where the mode also accepts the plain token.
+// verify decodes a message, or returns the reason to drop it.
 func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 	prover := b.prover.Load()
-	proven := prover.hasValidProof(channel, data)
-	if !proven && prover.mode == link.ModeHMAC {
+	var m Message
+	known := false
+	if channel == b.keys.Channel() {
+		m, known = b.broadcasts.find(prover, channel, data)
+	}
+	if !known {
+		var reason Drop
+		if m, reason = b.decode(prover, channel, data); reason != "" {
+			return Message{}, reason
+		}
+	}
+	if m.Seq == 0 { // of another implementation, without a time
+		return m, ""
+	}
+	if age := b.Now().Sub(m.SentAt); age > window || age < -window {
+		return m, DropStale
+	}
+	return m, ""
+}
+
+// decode verifies and decodes a message, or returns the reason to drop it. Nothing is decoded
+// before the proof is verified, except where the mode also accepts the plain token.
+func (b *Bus) decode(prover *prover, channel string, data []byte) (Message, Drop) {
+	by := prover.provenBy(channel, data)
+	if by == nil && prover.mode == link.ModeHMAC {
 		return Message{}, DropProof
 	}
 	var e envelope
 	if err := wire.Members(data, e.member); err != nil {
 		return Message{}, dropOf(err)
 	}
-	if !proven && !prover.hasPlainToken(e.token) {
+	if by == nil && !prover.hasPlainToken(e.token) {
 		return Message{}, DropProof
 	}
-	if !proven && e.seq == nil {
+	if by == nil && e.seq == nil {
 		if m, ok := e.foreign(data); ok {
 			return m, ""
 		}
@@ -304,8 +328,8 @@ func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 	if !ok {
 		return Message{}, DropMalformed
 	}
-	if age := b.Now().Sub(m.SentAt); age > window || age < -window {
-		return m, DropStale
+	if by != nil && channel == b.keys.Channel() {
+		b.broadcasts.keep(by, channel, data, m)
 	}
 	return m, ""
 }

@@ -88,7 +88,7 @@ func (n *Node) openBase(base *group.Group) error {
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Outbox, cfg.Identity = n.conns.Client, n.conns.Subscriber, h.outbox, n.identity()
-	cfg.Inboxes, cfg.DropWarnings = h.inboxes, h.dropWarnings
+	cfg.Inboxes, cfg.Broadcasts, cfg.DropWarnings = h.inboxes, h.broadcasts, h.dropWarnings
 	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.cfg.Observer
 	wrap := &h.cfg.App.middleware
 	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription

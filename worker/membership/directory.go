@@ -92,16 +92,20 @@ func CompareIDs(a, b string) int {
 	return cmp.Or(cmp.Compare(ap, bp), cmp.Compare(an, bn), cmp.Compare(a, b))
 }
 
-// Live returns the nodes whose lease has not run out.
+// Live returns the nodes whose lease has not run out, in no order.
 func (d Directory) Live(ctx context.Context) ([]redisbus.Identity, error) {
-	members, err := d.List(ctx)
-	if err != nil {
-		return nil, err
+	reply, err := liveScript.Call(ctx, d.Client, []string{d.Keys.Leases()})
+	var names []string
+	if err == nil {
+		err = reply.Scan(&names)
 	}
-	var live []redisbus.Identity
-	for _, m := range members {
-		if m.Live {
-			live = append(live, redisbus.Identity{ID: m.Incarnation.ID, Incarnation: m.Incarnation.String()})
+	if err != nil {
+		return nil, fmt.Errorf("list live members: %w", err)
+	}
+	live := make([]redisbus.Identity, 0, len(names))
+	for _, name := range names {
+		if i, err := Parse(name); err == nil { // the reaper reports what is not ours
+			live = append(live, redisbus.Identity{ID: i.ID, Incarnation: name})
 		}
 	}
 	return live, nil
