@@ -310,7 +310,7 @@ func onlyTheWorkIsLeft(t *testing.T, cfg link.Config) {
 	k := cfg.Keys()
 	c := redistest.Client(t, cfg)
 	allowed := []string{
-		k.Layout(), k.Epoch(), k.Token(), k.Stats(), k.Queues(), k.Tasks(), k.Tries(), k.Delayed(tasks.DefaultQueue), k.Dead(), k.Reasons(), k.Done(), k.Kept(), k.Results(), k.History(),
+		k.Layout(), k.Epoch(), k.Token(), k.Stats(), k.Queues(), k.Tasks(), k.Tries(), k.Delayed(tasks.DefaultQueue), k.Dead(), k.Reasons(), k.Done(), k.Kept(), k.RetainedLists(), k.Results(), k.History(),
 		k.Reaping(), k.TaskDefinitions(), k.Ready(), k.Next(), k.Prefix() + "clock",
 	}
 	for _, key := range c.Keys(t.Context(), k.Prefix()+"*").Val() {
@@ -318,7 +318,7 @@ func onlyTheWorkIsLeft(t *testing.T, cfg link.Config) {
 			require.LessOrEqual(t, c.PTTL(t.Context(), key).Val(), time.Minute)
 			continue
 		}
-		if !slices.Contains(allowed, key) && !strings.HasPrefix(key, k.CachePrefix()) && !strings.HasPrefix(key, k.Queue("")) {
+		if !slices.Contains(allowed, key) && !strings.HasPrefix(key, k.CachePrefix()) && !strings.HasPrefix(key, k.Queue("")) && !strings.HasPrefix(key, k.Retained("")) {
 			t.Errorf("left behind: %s", describe(t, c, key))
 		}
 	}

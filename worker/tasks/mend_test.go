@@ -125,7 +125,7 @@ func TestADeadTaskKeepsItsHistoryAndComesBack(t *testing.T) {
 		require.NoError(t, c.inspector.Delete(t.Context(), id))
 		_, err = c.inspector.Get(t.Context(), id)
 		require.ErrorIs(t, err, tasks.ErrNotFound)
-		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Tasks(), c.keys.History(), c.keys.Tries(), c.keys.Reasons(), c.keys.Done(), c.keys.Kept()).Val())
+		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Tasks(), c.keys.History(), c.keys.Tries(), c.keys.Reasons(), c.keys.Done(), c.keys.Kept(), c.keys.Results()).Val())
 	})
 }
 

@@ -77,7 +77,9 @@ type Task struct {
 	Progress   *Progress `json:"progress,omitempty"`
 	History    []Event   `json:"history,omitempty"` // the last 20 events, oldest first
 
-	body queue.BodyRef // of a large payload that has not been read yet
+	body     queue.BodyRef // of a large payload that has not been read yet
+	retained time.Time     // until when the record of a done task is kept, which older programs do not note there
+	ranOn    string        // of such a task: the incarnation that ran it, without its random part
 }
 
 // Run describes the run of a task that a node has in hand.
@@ -129,7 +131,7 @@ type Event struct {
 	At      time.Time `json:"at,omitzero"`
 	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried or done
 	Attempt int       `json:"attempt,omitempty"`
-	Node    string    `json:"node,omitempty"` // the incarnation
+	Node    string    `json:"node,omitempty"` // the incarnation; of a task that ran only once without what follows the colon
 	Error   string    `json:"error,omitempty"`
 }
 
@@ -156,6 +158,7 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 	}
 	t.History = parseHistory(shown.History)
 	t.endedWith(t.History)
+	t.completeHistory()
 	t.stamp(shown.Time)
 	t.Node, t.Cancelling = shown.Node, shown.Cancelling
 	if t.State == Active {
@@ -181,6 +184,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		t.Name, t.Queue, t.Enqueued, t.Payload, t.body = r.Name, r.Queue(), r.Enqueued, r.Payload, r.Body
 		t.Unique, t.After = r.Options.Unique, r.Options.After
 		t.Meta = r.Options.Meta
+		t.Ended, t.Kept, t.retained, t.ranOn = r.Ended, r.Kept, r.Kept, r.Node
 		if ms := r.Options.Deadline; ms > 0 {
 			t.Deadline = queue.TimeOf(ms)
 		}
@@ -258,6 +262,13 @@ func (t *Task) stamp(score string) {
 func (t *Task) endedWith(events []Event) {
 	if n := len(events); t.State == Done && n > 0 {
 		t.Ended = events[n-1].At
+	}
+}
+
+// completeHistory adds the end of a task that is done, which only its record tells if it ran once.
+func (t *Task) completeHistory() {
+	if n := len(t.History); t.ranOn != "" && (n == 0 || t.History[n-1].What != string(Done)) {
+		t.History = append(t.History, Event{At: t.Ended, What: string(Done), Node: t.ranOn})
 	}
 }
 

@@ -43,6 +43,9 @@ var (
 		join("record", "line", "plain", "names", "unplain", "numbered", "places", "bodies", "adding", "enqueue"))
 	enqueueBinding = link.NewScript(link.LuaPrelude,
 		join("line", "names", "before", "numbered", "places"), join(bindings...), join("enqueue"))
+	// bulkScript stores batches of plain tasks whose records are ready.
+	bulkScript       = link.NewScript(link.LuaPrelude, join("line", "names", "before", "numbered", "places", "bulk"))
+	clockScript      = script("clock")
 	claimScript      = script("claim", "bodies")
 	serveScript      = script("serve")
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
@@ -83,7 +86,8 @@ func newCommitScript(c *cache.Cache) *link.Script {
 	if known, ok := commitScripts.Load(effects); ok {
 		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
 	}
-	script := link.NewScript(link.LuaPrelude, effects, join("line", "names", "places"), join(bindings...), join("speed", "commit"))
+	script := link.NewScript(link.LuaPrelude, effects, join("line", "names", "places"), join(bindings...),
+		join("retaining", "speed", "commit"))
 	commitScripts.Store(effects, script)
 	return script
 }
