@@ -106,14 +106,6 @@ func registerLists(r rpcregistry.Registrar, c *cache.Cache) {
 	handleCache(r, "listLength", func(ctx context.Context, in cacheKey) (int64, error) { return c.Len(ctx, in.Key) })
 }
 
-// utc returns the time as it is written in JSON. A time at 1970 or before is none.
-func utc(t time.Time) time.Time {
-	if cache.UnixMilli(t) == 0 {
-		return time.Time{}
-	}
-	return t.UTC()
-}
-
 func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error) {
 	var e cache.Entry
 	var err error
@@ -124,7 +116,7 @@ func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error)
 	}
 	return CacheEntry{
 		Key: e.Key, Value: e.Value, Version: e.Version,
-		CreatedAt: utc(e.Created), ReadAt: utc(e.Read), ExpiresAt: utc(e.Expires),
+		CreatedAt: e.Created.UTC(), ReadAt: e.Read.UTC(), ExpiresAt: e.Expires.UTC(),
 	}, err
 }
 

@@ -90,7 +90,7 @@ func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) 
 }
 
 func lockState(i cache.LockInfo) LockState {
-	return LockState{Key: i.Key, Held: true, Holder: i.Holder, Fence: i.Fence, ExpiresAt: utc(i.Expires)}
+	return LockState{Key: i.Key, Held: true, Holder: i.Holder, Fence: i.Fence, ExpiresAt: i.Expires.UTC()}
 }
 
 // lock takes a lock for the caller.

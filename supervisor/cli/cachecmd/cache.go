@@ -117,14 +117,6 @@ type Entry struct {
 	ExpiresAt time.Time         `json:"expiresAt,omitzero"`
 }
 
-// utc returns the time as it is written in JSON. A time at 1970 or before is none.
-func utc(t time.Time) time.Time {
-	if cache.UnixMilli(t) == 0 {
-		return time.Time{}
-	}
-	return t.UTC()
-}
-
 func get(ctx context.Context, e *cluster.Env, args []string) error {
 	key := args[0]
 	return withCache(ctx, e, key, func(_ *cluster.Client, c *cache.Cache) error {
@@ -137,7 +129,7 @@ func get(ctx context.Context, e *cluster.Env, args []string) error {
 			}
 		case err == nil:
 			found.Value, found.CreatedAt, found.ReadAt, found.ExpiresAt =
-				entry.Value, utc(entry.Created), utc(entry.Read), utc(entry.Expires)
+				entry.Value, entry.Created.UTC(), entry.Read.UTC(), entry.Expires.UTC()
 		}
 		switch {
 		case err != nil:
@@ -232,7 +224,7 @@ func locks(ctx context.Context, e *cluster.Env, args []string) error {
 			if err != nil {
 				return err
 			}
-			locks = append(locks, Lock{Key: l.Key, Holder: l.Holder, Fence: l.Fence, ExpiresAt: utc(l.Expires), Waited: l.Waited})
+			locks = append(locks, Lock{Key: l.Key, Holder: l.Holder, Fence: l.Fence, ExpiresAt: l.Expires.UTC(), Waited: l.Waited})
 		}
 		slices.SortFunc(locks, func(a, b Lock) int { return strings.Compare(a.Key, b.Key) })
 		if e.JSON() {

@@ -10,7 +10,6 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 func clearCommand(e *cluster.Env) *urfave.Command {
@@ -44,9 +43,9 @@ func clearAll(ctx context.Context, e *cluster.Env, yes bool, glob string) error 
 				return err
 			}
 		}
-		m := &meter{out: e.Stderr, verb: "destroyed", silent: !terminal.Is(e.Stderr)}
-		done, err := c.ClearWith(ctx, glob, cache.ClearOptions{Report: m.report})
-		m.end()
+		m := e.Meter()
+		done, err := c.ClearWith(ctx, glob, cache.ClearOptions{Report: shown(m, "destroyed")})
+		m.End()
 		if err = cluster.Interrupted(ctx, err, "%s; it can be repeated", cleared(done)); err != nil {
 			return err
 		}

@@ -55,11 +55,12 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 	}
 	return withCache(ctx, e, glob, func(_ *cluster.Client, c *cache.Cache) error {
 		// If the data goes to the terminal, the progress must not mix with it.
-		m := &meter{out: e.Stderr, verb: "exported", silent: !terminal.Is(e.Stderr) || file == "" && terminal.Is(e.Stdout)}
+		m := e.Meter()
+		m.Silent = m.Silent || file == "" && terminal.Is(e.Stdout)
 		var done cache.Progress
 		write := func(w io.Writer) (err error) {
-			defer m.end()
-			done, err = c.Export(ctx, w, glob, cache.ExportOptions{Report: m.report})
+			defer m.End()
+			done, err = c.Export(ctx, w, glob, cache.ExportOptions{Report: shown(m, "exported")})
 			return err
 		}
 		if file != "" {
@@ -85,9 +86,9 @@ func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file str
 	}
 	defer in.Close()
 	return withCache(ctx, e, file, func(_ *cluster.Client, c *cache.Cache) error {
-		m := &meter{out: e.Stderr, verb: "imported", silent: !terminal.Is(e.Stderr)}
-		done, err := c.Import(ctx, in, cache.ImportOptions{KeepExisting: keepExisting, Report: m.report})
-		m.end()
+		m := e.Meter()
+		done, err := c.Import(ctx, in, cache.ImportOptions{KeepExisting: keepExisting, Report: shown(m, "imported")})
+		m.End()
 		if errors.Is(err, cache.ErrInvalid) {
 			return fmt.Errorf("%s: %w: it has to be what \"%s cache export\" writes; %s before",
 				file, err, e.Program, link.Count(done.Entries, "entry was imported", "entries were imported"))
@@ -167,27 +168,7 @@ func replaceFile(ctx context.Context, name string, write func(io.Writer) error) 
 	return nil
 }
 
-// meterInterval is the shortest time between two updates of the progress.
-const meterInterval = 100 * time.Millisecond
-
-// meter shows the progress of an export, import or clear on a terminal.
-type meter struct {
-	out    io.Writer
-	verb   string
-	silent bool
-	last   time.Time
-}
-
-func (m *meter) report(p cache.Progress) {
-	if now := time.Now(); !m.silent && now.Sub(m.last) >= meterInterval {
-		m.last = now
-		_, _ = fmt.Fprintf(m.out, "\r\x1b[K%s", progressText(m.verb, p))
-	}
-}
-
-// end clears the line with the progress.
-func (m *meter) end() {
-	if !m.last.IsZero() {
-		_, _ = fmt.Fprint(m.out, "\r\x1b[K")
-	}
+// shown returns what shows the progress of an export, import or clear on a meter.
+func shown(m *cluster.Meter, verb string) func(cache.Progress) {
+	return func(p cache.Progress) { m.Show(func() string { return progressText(verb, p) }) }
 }

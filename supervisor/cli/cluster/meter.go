@@ -2,9 +2,10 @@ package cluster
 
 import (
 	"fmt"
-	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 	"io"
 	"time"
+
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 // meterInterval is the shortest time between two updates of the progress.

@@ -72,13 +72,13 @@ func remove(ctx context.Context, e *cluster.Env, name string, yes bool) error {
 	}
 	if !yes {
 		question := fmt.Sprintf("remove the namespace %s with all its data, %s of database %d of redis at %s?",
-			name, count(int64(r.about)), s.Config.Database(), s.Where)
+			name, link.Count(r.about, "key"), s.Config.Database(), s.Where)
 		if err := e.ConfirmName(ctx, question, name); err != nil {
 			return err
 		}
 	}
 	if err := r.run(ctx); err != nil {
-		done := fmt.Sprintf("%d of about %s were removed; it can be repeated", r.removed, count(int64(r.about)))
+		done := fmt.Sprintf("%d of about %s were removed; it can be repeated", r.removed, link.Count(r.about, "key"))
 		if ctx.Err() != nil {
 			e.Notef("%s", done)
 			return context.Cause(ctx)
@@ -86,14 +86,6 @@ func remove(ctx context.Context, e *cluster.Env, name string, yes bool) error {
 		return fmt.Errorf("%w: %s", err, done)
 	}
 	return r.write()
-}
-
-// count returns how many keys, for people.
-func count(n int64) string {
-	if n == 1 {
-		return "1 key"
-	}
-	return fmt.Sprintf("%d keys", n)
 }
 
 // refuseLive returns an error if nodes of the namespace live.
@@ -140,7 +132,7 @@ func (r *removal) run(ctx context.Context) error {
 			}
 			n, err := r.Unlink(ctx, own...).Result()
 			r.removed += n
-			meter.Show(func() string { return fmt.Sprintf("removed %d of about %s", r.removed, count(int64(r.about))) })
+			meter.Show(func() string { return fmt.Sprintf("removed %d of about %s", r.removed, link.Count(r.about, "key")) })
 			return link.Explain(err)
 		})
 		if err != nil || r.removed == before {
@@ -152,9 +144,9 @@ func (r *removal) run(ctx context.Context) error {
 
 // write writes the result.
 func (r *removal) write() error {
-	text := fmt.Sprintf("removed the namespace %s: %s", r.name, count(r.removed))
+	text := fmt.Sprintf("removed the namespace %s: %s", r.name, link.Count(r.removed, "key"))
 	if n := len(r.others); n > 0 {
-		text += fmt.Sprintf("; left %s of something else, such as %s", count(int64(n)), r.others[0])
+		text += fmt.Sprintf("; left %s of something else, such as %s", link.Count(n, "key"), r.others[0])
 	}
 	return r.env.WriteResult(map[string]any{"namespace": r.name, "removed": r.removed, "left": len(r.others)}, text)
 }
