@@ -257,6 +257,8 @@ func TestAnAlienEntryStopsNobody(t *testing.T) {
 			s.renews()
 			s.works()
 			if reported != "" {
+				_, err := s.set.Directory().List(t.Context()) // who reads it counts it
+				require.NoError(t, err)
 				require.Positive(t, s.set.Status().Aliens[reported], "counted")
 			}
 			if err := s.set.Stop(); !errors.Is(err, context.Canceled) {
