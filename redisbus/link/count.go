@@ -12,7 +12,7 @@ func Count[N int | int64 | uint64](n N, one string, many ...string) string {
 	case n == 1:
 	case len(many) > 0:
 		one = many[0]
-	case y:
+	case y && !strings.HasSuffix(stem, "e"): // keys
 		one = stem + "ies"
 	case strings.HasSuffix(one, "sh"):
 		one += "es"

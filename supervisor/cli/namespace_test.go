@@ -59,7 +59,7 @@ func TestNamespaceList(t *testing.T) {
 		require.NoError(t, client.MSet(t.Context(), "{user1000}:following", 1, "stellar3:tasks", 1, "{a:b}:tasks", 1, "{a}", 1).Err())
 		// What a user of Redis may not look into, or is broken, is still listed.
 		require.NoError(t, client.Set(t.Context(), "{broken}:tasks", "x", 0).Err())
-		require.NoError(t, client.Set(t.Context(), "{broken}:members", "x", 0).Err())
+		require.NoError(t, client.Set(t.Context(), "{broken}:leases", "x", 0).Err())
 
 		r = stellar(t, at.env, "namespace", "list")
 		require.Zero(t, r.code, r.err)
@@ -234,7 +234,7 @@ func TestBadInputOfNamespaceCommandsIsExplained(t *testing.T) {
 		`"frob" is not a command`:            {"frob"},
 		"0 arguments where NAME is expected": {"remove"},
 		"2 arguments where NAME is expected": {"remove", "a", "b"},
-		"1 arguments where none is expected": {"list", "a"},
+		"1 argument where none is expected":  {"list", "a"},
 		`use "a-b"`:                          {"remove", "a:b", "--yes"},
 		"letters, digits":                    {"remove", "*", "--yes"},
 	} {
