@@ -152,18 +152,27 @@ func TestNamespaceWithNodesIsNotRemoved(t *testing.T) {
 	})
 }
 
+// fillMany stores 300,000 keys with that prefix: it takes a while to remove them.
+func fillMany(t *testing.T, client *redis.Client, prefix string) {
+	t.Helper()
+	for from := range 30 {
+		_, err := client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+			for n := range 10_000 {
+				pipe.Set(t.Context(), fmt.Sprint(prefix, 10_000*from+n), "x", 0)
+			}
+			return nil
+		})
+		require.NoError(t, err)
+	}
+}
+
 // A removal that was interrupted has removed whole keys, and can be repeated.
 func TestInterruptedRemovalCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	cfg := redistest.Start(t).Config()
 	at := place{cfg, home(t).with("REDIS_URL", cfg.URL)}
 	client := redistest.Client(t, cfg)
-	pipe := client.Pipeline()
-	for n := range 300_000 {
-		pipe.Set(t.Context(), fmt.Sprint("{old}:cache:", n), "x", 0)
-	}
-	_, err := pipe.Exec(t.Context())
-	require.NoError(t, err)
+	fillMany(t, client, "{old}:cache:")
 	r := start(t, at.env, nil, "namespace", "remove", "old", "--yes")
 	require.Eventually(t, func() bool { n, err := client.DBSize(t.Context()).Result(); return err == nil && n < 300_000 }, patient, time.Millisecond)
 	r.signals <- syscall.SIGINT
@@ -179,12 +188,7 @@ func TestRemovalEndsWhenANodeStarts(t *testing.T) {
 	cfg := redistest.Start(t).Config()
 	at := place{cfg, home(t).with("REDIS_URL", cfg.URL)}
 	client := redistest.Client(t, cfg)
-	pipe := client.Pipeline()
-	for n := range 300_000 {
-		pipe.Set(t.Context(), fmt.Sprint("{stellar}:cache:", n), "x", 0)
-	}
-	_, err := pipe.Exec(t.Context())
-	require.NoError(t, err)
+	fillMany(t, client, "{stellar}:cache:")
 	r := start(t, at.env, nil, "namespace", "remove", "stellar", "--yes")
 	require.Eventually(t, func() bool { n, err := client.DBSize(t.Context()).Result(); return err == nil && n < 300_000 }, patient, time.Millisecond)
 	lease := redis.Z{Member: "stellar-worker-1#7:a", Score: float64(time.Now().Add(time.Hour).UnixMilli())}
