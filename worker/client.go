@@ -185,7 +185,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	}
 	c.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: c.Bus, Members: c.directory, Modes: c.directory.Modes, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
-		CallMiddleware: app.middleware.call, Observer: cfg.Observer,
+		CallMiddleware: app.middleware.call, Observer: cfg.Observer, CallsOnly: true,
 	})
 	if err != nil {
 		return err

@@ -140,6 +140,22 @@ func TestASubscriptionSurvivesAnOutage(t *testing.T) {
 	require.Equal(t, 1, strings.Count(r.err.String(), "redis fails"))
 }
 
+// A command that subscribes is no node: calls to all leave it out.
+func TestASubscriptionIsNeverCalled(t *testing.T) {
+	t.Parallel()
+	withSet(t, worker.NewApp, func(t *testing.T, at place, _ *supervisortest.Set) {
+		sub := subscribed(t, at.env)
+		for _, method := range []string{"api.ping", "api.cache.size"} {
+			r := stellar(t, at.env, "call", method, "--all")
+			require.Zero(t, r.code, r.err)
+			require.Equal(t, 4, strings.Count(r.out, "\n"), "a header and three nodes: %s", r.out)
+			require.NotContains(t, r.out, "stellar-cli-")
+		}
+		sub.signals <- syscall.SIGINT
+		require.Zero(t, sub.wait(t))
+	})
+}
+
 func TestPublishSaysWhyNobodyHearsIt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
