@@ -199,7 +199,12 @@ func TestPublishSaysWhyNobodyHearsIt(t *testing.T) {
 		for _, command := range [][]string{{"publish", "a"}, {"subscribe"}, {"call", "api.ping"}} {
 			refused(at.env, 78, "have a token of their own: set STELLAR_TOKEN", command...)
 		}
-		refused(at.env.with("STELLAR_TOKEN", "another-token-than-theirs"), 1, "another token (STELLAR_TOKEN", "publish", "a")
+		wrong := at.env.with("STELLAR_TOKEN", "another-token-than-theirs")
+		refused(wrong, 1, "another token (STELLAR_TOKEN", "publish", "a")
+		sub := subscribed(t, wrong)
+		refused(wrong, 1, "another token (STELLAR_TOKEN", "publish", "a") // that a command hears it is no answer of a node
+		sub.signals <- syscall.SIGINT
+		require.Zero(t, sub.wait(t))
 		refused(own.with("STELLAR_TOKEN_MODE", "plain"), 1, "token mode plain", "publish", "a")
 		refused(own, 1, "nobody listens as frob: the message is lost", "publish", "a", "--node", "frob")
 		refused(own, 2, "262144 bytes", "publish", "a", `"`+strings.Repeat("x", redisbus.MaxMessage)+`"`)
