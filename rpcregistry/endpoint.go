@@ -190,10 +190,10 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	e.base.Store(&base)
 	e.openWaiters()
 	if !e.cfg.CallsOnly {
-		calls := e.cfg.Bus.Subscribe(callType, e.receiveCall, redisbus.SubscribeOptions{Inline: true})
+		calls := e.cfg.Bus.Subscribe(CallType, e.receiveCall, redisbus.SubscribeOptions{Inline: true})
 		defer calls.Close()
 	}
-	replies := e.cfg.Bus.Subscribe(replyType, e.receiveReply, redisbus.SubscribeOptions{Inline: true})
+	replies := e.cfg.Bus.Subscribe(ReplyType, e.receiveReply, redisbus.SubscribeOptions{Inline: true})
 	e.readyOnce.Do(func() { close(e.ready) })
 	<-ctx.Done()
 	cancel()

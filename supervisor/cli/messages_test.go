@@ -156,6 +156,25 @@ func TestASubscriptionIsNeverCalled(t *testing.T) {
 	})
 }
 
+// Without TYPE calls, such as that with which publish checks who understands it, are not shown.
+func TestASubscriptionShowsCallsOnlyWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	withSet(t, worker.NewApp, func(t *testing.T, at place, _ *supervisortest.Set) {
+		all, calls := subscribed(t, at.env), subscribed(t, at.env, "call")
+		for _, kind := range []string{"first", "last"} {
+			require.Zero(t, stellar(t, at.env, "publish", kind).code)
+		}
+		calls.out.await(t, ` call {"deadline":`, 2)
+		require.Contains(t, calls.out.String(), `"method":"api.ping"`)
+		all.out.await(t, " last\n", 1)
+		require.Regexp(t, `^\S+ \S+ first\n\S+ \S+ last\n$`, all.out.String())
+		for _, r := range []*running{all, calls} {
+			r.signals <- syscall.SIGINT
+			require.Zero(t, r.wait(t))
+		}
+	})
+}
+
 func TestPublishSaysWhyNobodyHearsIt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker"
@@ -34,8 +35,9 @@ func subscribeCommand(e *cluster.Env) *urfave.Command {
 	return &urfave.Command{
 		Name: "subscribe", Usage: "print the cluster's messages as they come", ArgsUsage: "[TYPE…]",
 		Description: "One message on each line: its time, its sender, its type and its payload; with -o json an\n" +
-			"object with all that it carries. Without TYPE it shows all messages to all nodes. Standard\n" +
-			"error tells what was lost or dropped, and why. Ctrl-C ends it.\n\n" +
+			"object with all that it carries. Without TYPE it shows all messages to all nodes but calls and\n" +
+			"replies, whose types are call and reply. Standard error tells what was lost or dropped, and\n" +
+			"why. Ctrl-C ends it.\n\n" +
 			"   $0 subscribe priceChanged\n" +
 			"   $0 subscribe -o json | jq .body\n" +
 			"   $0 subscribe priceChanged --count 1 --timeout 10s",
@@ -94,13 +96,19 @@ func (s *subscribing) run(ctx context.Context, e *cluster.Env, types []string) e
 	return err
 }
 
-// subscribe has the messages of those types, or of all, and the losses come in the order of
+// subscribe has the messages of those types, or of all but calls and replies, and the losses come in the order of
 // their arrival.
 func (s *subscribing) subscribe(bus *redisbus.Bus, types []string) {
 	if len(types) == 0 {
 		types = []string{redisbus.AnyType}
 	}
+	hidden := func(kind string) bool {
+		return types[0] == redisbus.AnyType && (kind == rpcregistry.CallType || kind == rpcregistry.ReplyType)
+	}
 	receive := func(_ context.Context, m redisbus.Message) {
+		if hidden(m.Type) {
+			return
+		}
 		select {
 		case s.messages <- m:
 		default:
