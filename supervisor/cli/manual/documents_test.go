@@ -105,6 +105,26 @@ func TestEveryBlockHasALanguage(t *testing.T) {
 	}
 }
 
+// A cell that a row has beside those of its table's header is not shown: a | within a cell is
+// written \|, also in code.
+func TestEveryRowHasTheCellsOfItsTable(t *testing.T) {
+	cells := func(row string) int { return strings.Count(strings.ReplaceAll(row, `\|`, ""), "|") }
+	for _, d := range documents(t) {
+		want := 0 // outside a table
+		for line := range strings.Lines(d.prose()) {
+			line = strings.TrimSpace(line)
+			if !strings.HasPrefix(line, "|") {
+				want = 0
+				continue
+			}
+			if want == 0 {
+				want = cells(line)
+			}
+			assert.Equal(t, want, cells(line), "%s: %s", d.path, line)
+		}
+	}
+}
+
 var (
 	linkPattern    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	headingPattern = regexp.MustCompile(`(?m)^#+ (.+)$`)

@@ -144,6 +144,14 @@ func TestATableOfLongWordsIsStacked(t *testing.T) {
 	assert.Equal(t, "a-word-as-long-as-this\n    one server\nb\n    two\n", string(layout{width: 24}.render([]byte(table))))
 }
 
+func TestACellMayHaveAnEscapedBar(t *testing.T) {
+	const table = "| a | b |\n|---|---|\n| `x \\| y` | z \\| w |\n"
+	assert.Equal(t, "a        b\n-------  -----\n`x | y`  z | w\n", string(layout{width: 40}.render([]byte(table))))
+	out, err := run(t, nil, "exit-codes")
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(strings.Fields(out), " "), "`stellar tasks list | head`); a set goes on")
+}
+
 func TestRenderStyled(t *testing.T) {
 	out := string(layout{width: 40, styled: true, program: "shop"}.render([]byte(sample)))
 	assert.Contains(t, out, "\x1b[1mA\x1b[0m \x1b[1mtitle\x1b[0m\n=======\n")

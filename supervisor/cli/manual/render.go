@@ -9,6 +9,7 @@ import (
 	"github.com/yuin/goldmark/extension"
 	extast "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
+	"github.com/yuin/goldmark/util"
 
 	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
@@ -136,7 +137,7 @@ func (s setter) inline(parent ast.Node, style string) string {
 	for n := parent.FirstChild(); n != nil; n = n.NextSibling() {
 		switch n := n.(type) {
 		case *ast.Text:
-			b.WriteString(s.dress(string(n.Value(s.source)), style))
+			b.WriteString(s.dress(string(util.UnescapePunctuations(n.Value(s.source))), style))
 			if n.SoftLineBreak() || n.HardLineBreak() {
 				b.WriteByte(' ')
 			}
