@@ -141,7 +141,7 @@ func (s *subscribing) print(ctx context.Context) error {
 			s.losses.write(s.env, false)
 		case <-over:
 			if s.count > 0 {
-				return fmt.Errorf("%d of %d messages came within %s", n, s.count, s.timeout)
+				return fmt.Errorf("%d of %s came within %s", n, link.Count(s.count, "message"), s.timeout)
 			}
 			return nil
 		case <-ctx.Done():
