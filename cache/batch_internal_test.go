@@ -201,3 +201,33 @@ func TestClosedCacheRefusesThoughItsBatcherWorks(t *testing.T) {
 		require.NoError(t, b.Save(ctx, "k", 1, 0))
 	})
 }
+
+// The key of one holder's index is something else's: the locks of others that fly with its own are
+// taken and freed all the same.
+func TestAnAlienIndexIsItsHoldersAlone(t *testing.T) {
+	batch(t, func(t *testing.T, ctx context.Context, a, b *Cache) {
+		lock := func(c *Cache, key, token string) *request {
+			return &request{script: c.scripts.fastLock, head: head{key: c.clock, args: [2]int64{60_000}, n: 1},
+				keys: [2]string{c.names.lock(key), c.index}, text: token}
+		}
+		unlock := func(c *Cache, key, token string) *request {
+			return &request{script: c.scripts.fastUnlock, keys: [2]string{c.names.lock(key), c.index}, text: "0" + token}
+		}
+		token := func(c *Cache) string { return c.unique() + "/" + c.holder }
+		ta, tb := token(a), token(b)
+		together(ctx, a, lock(a, "a", ta), lock(b, "b", tb))
+		require.NoError(t, a.client.Del(ctx, b.index).Err())
+		require.NoError(t, a.client.Set(ctx, b.index, "alien", 0).Err())
+		if got := together(ctx, a, unlock(a, "a", ta), unlock(b, "b", tb)); got[0] != int64(1) {
+			t.Error("a's unlock failed for b's index: ", got[0])
+		}
+		_, err := a.ReleaseAll(ctx, a.holder)
+		require.NoError(t, err)
+		if a.client.Exists(ctx, a.names.lock("a")).Val() == 1 {
+			t.Error("the lock of a outlives a: it has left a's index")
+		}
+		if err, failed := together(ctx, a, lock(a, "c", token(a)), lock(b, "d", token(b)))[0].(error); failed {
+			t.Error("a's lock failed for b's index: ", err)
+		}
+	})
+}

@@ -50,6 +50,7 @@ type Announcements struct {
 type listening struct {
 	stop       context.CancelFunc
 	conn       *resp.Conn      // nil between two connections
+	broken     bool            // the last connection failed
 	subscribed map[string]bool // the channels that were asked for on conn
 }
 
@@ -135,7 +136,7 @@ func (a *Announcements) markDirty(ctx context.Context, channel string) {
 		a.idleTimer.Stop()
 	}
 	switch l := a.listening; {
-	case len(a.topics) == 0 && l != nil && l.conn == nil:
+	case len(a.topics) == 0 && l != nil && l.broken:
 		a.end() // nobody needs another connection
 	case len(a.topics) == 0:
 		a.endWhenIdle()
@@ -207,9 +208,9 @@ func (a *Announcements) updates() (conn *resp.Conn, more, fewer []string) {
 		return nil, nil, nil
 	}
 	for channel := range a.dirty {
-		_, wanted := a.topics[channel]
+		t, wanted := a.topics[channel]
 		switch subscribed := l.subscribed[channel]; {
-		case wanted && !subscribed:
+		case wanted && (!subscribed || !t.live): // a new topic of a channel that is still subscribed needs a confirmation, too
 			more = append(more, channel)
 			l.subscribed[channel] = true
 		case !wanted && subscribed:
@@ -259,7 +260,7 @@ func (a *Announcements) begin(l *listening, conn *resp.Conn) {
 	if a.listening != l {
 		return
 	}
-	l.conn, l.subscribed = conn, map[string]bool{}
+	l.conn, l.subscribed, l.broken = conn, map[string]bool{}, false
 	for channel := range a.topics {
 		a.dirty[channel] = struct{}{}
 	}
@@ -274,7 +275,7 @@ func (a *Announcements) lost(l *listening, failures int, err error) bool {
 	if a.listening != l {
 		return false
 	}
-	l.conn = nil
+	l.conn, l.broken = nil, true
 	for _, t := range a.topics {
 		t.live = false
 	}

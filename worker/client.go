@@ -129,25 +129,25 @@ func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{}
 	var err error
-	if c.redis, err = link.OpenClient(cfg.Redis, cfg.Name); err != nil {
+	gate := &layoutGate{}
+	if c.redis, err = link.OpenClient(cfg.Redis, cfg.Name, gate); err != nil {
 		return nil, err
 	}
 	if c.subscriber, err = link.OpenClient(cfg.Redis, cfg.Name+":subscriber"); err != nil {
 		return nil, errors.Join(err, c.redis.Close())
 	}
 	ctx, c.stop = context.WithCancel(ctx)
-	if err := c.open(ctx, cfg); err != nil {
+	if err := c.open(ctx, cfg, gate); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
+func (c *Client) open(ctx context.Context, cfg ClientConfig, gate *layoutGate) error {
 	keys, app := cfg.Redis.Keys(), cmp.Or(cfg.App, NewApp())
 	id := cfg.Name + "-" + strings.ToLower(rand.Text()[:12])
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
-	gate := &layoutGate{check: c.directory.AdmitClient}
-	c.redis.AddHook(gate)
+	gate.check = c.directory.AdmitClient
 	reports := link.NewReports(cfg.Log)
 	c.directory.OnAlien = reports.Alien
 	reports.Observer = cfg.Observer

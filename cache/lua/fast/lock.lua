@@ -24,8 +24,9 @@ end
 if free > 0 then
   local last, at = cache_tick(clock, free)
   local deadline, fence = string.format('%013.0f', at + ttl), last - free
-  for _, index in ipairs(indexes) do -- before the locks, so that no lock is taken if this fails
-    redis.call('SADD', index, unpack(of[index]))
+  local broken = {} -- of another type: lock.lua tells that holder, and no other
+  for _, index in ipairs(indexes) do -- before the locks, so that none is taken that is in no index
+    broken[index] = type(redis.pcall('SADD', index, unpack(of[index]))) == 'table'
   end
   for i = 1, many do
     if fences[i] == nil then
@@ -33,7 +34,7 @@ if free > 0 then
       local digits = string.format('%016.0f', fence)
       local record = deadline .. digits .. '0' .. ARGV[i + 1]
       -- NX: the same lock may be asked for twice.
-      fences[i] = redis.call('SET', KEYS[i + 1], record, 'NX', 'PX', ttl) and digits or 0
+      fences[i] = not broken[KEYS[many + i + 1]] and redis.call('SET', KEYS[i + 1], record, 'NX', 'PX', ttl) and digits or 0
     end
   end
 end

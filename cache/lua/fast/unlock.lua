@@ -8,7 +8,7 @@ local freed, ours, indexes, of = {}, {}, {}, {}
 for i, record in ipairs(redis.call('MGET', unpack(KEYS, 1, many))) do
   if record and string.sub(record, 30) == ARGV[i] then
     local lock, index = KEYS[i], KEYS[many + i]
-    freed[i], ours[#ours + 1] = 1, lock
+    freed[i] = 1
     if of[index] then
       table.insert(of[index], lock)
     else
@@ -19,8 +19,16 @@ for i, record in ipairs(redis.call('MGET', unpack(KEYS, 1, many))) do
     freed[i] = 0
   end
 end
+local broken = {} -- of another type: unlock.lua tells that holder, and no other
 for _, index in ipairs(indexes) do
-  redis.call('SREM', index, unpack(of[index]))
+  broken[index] = type(redis.pcall('SREM', index, unpack(of[index]))) == 'table'
+end
+for i = 1, many do
+  if freed[i] == 1 and broken[KEYS[many + i]] then
+    freed[i] = 0
+  elseif freed[i] == 1 then
+    ours[#ours + 1] = KEYS[i]
+  end
 end
 if #ours > 0 then
   redis.call('DEL', unpack(ours))

@@ -19,14 +19,37 @@ const (
 	clockAge = 5 * time.Second
 )
 
-// learnClock reads Redis's clock for the batches of a large call, unless it has just done so. If
-// that fails, they get their time from Redis.
-func (p *Producer) learnClock(ctx context.Context) {
+// learnClock has Redis's clock read for the batches of a large call, unless that was just done,
+// and waits for it until the call or its caller ends.
+func (c *Caller) learnClock(ctx context.Context) {
+	p := c.producer
 	if clock := p.clock.Load(); clock != nil && time.Since(clock.local) < clockAge {
 		return
 	}
+	p.mu.Lock()
+	if p.ctx.Err() != nil {
+		p.mu.Unlock()
+		return
+	}
+	p.active.Add(1)
+	p.mu.Unlock()
+	learned := make(chan struct{})
+	go func() {
+		defer p.active.Done()
+		defer close(learned)
+		p.readClock()
+	}()
+	select {
+	case <-learned:
+	case <-ctx.Done():
+	case <-c.ctx.Done():
+	}
+}
+
+// readClock reads Redis's clock. If that fails, batches get their time from Redis.
+func (p *Producer) readClock() {
 	began := time.Now()
-	reply, err := clockScript.Call(ctx, p.redis, p.keys.TaskKeys())
+	reply, err := clockScript.Call(p.ctx, p.redis, p.keys.TaskKeys())
 	var ms int64
 	if err == nil {
 		err = reply.Scan(&ms)

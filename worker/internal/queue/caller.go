@@ -46,7 +46,7 @@ func (c *Caller) Enqueue(ctx context.Context, tasks []Task) (known int, refused 
 	posted := 0
 	for i, s := range parts {
 		if len(parts) >= bulkParts {
-			c.producer.learnClock(ctx)
+			c.learnClock(ctx)
 		}
 		// Post some parts ahead, so that the senders need not wait for this goroutine.
 		for ; posted < len(parts) && posted <= i+window; posted++ {
