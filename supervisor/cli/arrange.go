@@ -28,6 +28,8 @@ type line struct {
 	open     *urfave.Flag    // a flag at the end that lacks its value
 	operands []string        // the words of rest that are neither flags nor their values
 	literal  bool            // everything behind rest is an argument
+	unknown  bool            // a flag that no command has is among the words: the word behind it may be its value
+	misspelt string          // the word that stands where a command of the group would; "" for none
 }
 
 // readLine follows the words of a command line, without the program's name, down the tree of
@@ -52,6 +54,9 @@ func readLine(root *urfave.Command, words []string) line {
 		case word == helpWord && len(l.at.Commands) > 0 && len(l.path) > 0 && len(l.operands) == 0:
 			l.help = true
 		default:
+			if len(l.at.Commands) > 0 && len(l.operands) == 0 && !l.unknown {
+				l.misspelt = word
+			}
 			l.rest, l.operands = append(l.rest, word), append(l.operands, word)
 		}
 	}
@@ -82,6 +87,7 @@ func (l *line) flag(words []string, name string, value *string) (more int) {
 	f := findFlag(l.at, name)
 	l.rest = append(l.rest, words[0])
 	if f == nil {
+		l.unknown = true
 		return 0
 	}
 	if d, ok := f.(urfave.DocGenerationFlag); !ok || !d.TakesValue() {
@@ -105,10 +111,13 @@ func (l *line) flag(words []string, name string, value *string) (more int) {
 const outputFlag = "output"
 
 // arranged returns the command line as the flag library reads it: the command first, the
-// default one of a group included.
+// default one of a group included. A misspelt command stands alone: the flags with it are of
+// the command that is meant, and unknown where the word leads to.
 func (l *line) arranged(root *urfave.Command) []string {
 	words := []string{root.Name}
 	switch {
+	case l.misspelt != "":
+		return append(append(words, l.path...), l.misspelt)
 	case l.help:
 		return append(append(words, helpWord), l.path...)
 	case l.version:

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -99,4 +100,33 @@ func TestAMisspeltWordIsGuessed(t *testing.T) {
 	require.Contains(t, stellar(t, home(t), "enq").err, "did you mean enqueue?")
 	require.NotContains(t, stellar(t, home(t), "frobnicate").err, "did you mean")
 	require.Equal(t, "stellar: unknown flag -x (see \"stellar status --help\")\n", stellar(t, home(t), "status", "-x").err)
+}
+
+// The flags of a misspelt command do not hide that it is misspelt.
+func TestAMisspeltCommandWithFlagsIsGuessed(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"staus -o json":             `"staus" is not a command: did you mean status?`,
+		"-o json staus":             `"staus" is not a command: did you mean status?`,
+		"-o json frob":              `"frob" is not a command: use run, `,
+		"enque echo 1 --wait":       `"enque" is not a command: did you mean enqueue?`,
+		"taks list --state dead":    `"taks" is not a command: did you mean tasks?`,
+		"taks list --frob":          `"taks" is not a command: did you mean tasks?`,
+		"tasks lst --state dead":    `"lst" is not a command of stellar tasks: did you mean list?`,
+		"tasks lst --help":          `"lst" is not a command of stellar tasks: did you mean list?`,
+		"tasks --state dead lst":    `"lst" is not a command of stellar tasks: did you mean list?`,
+		"tasks periodic rn -o json": `"rn" is not a command of stellar tasks periodic: did you mean run?`,
+		"cache kyes -o json":        `"kyes" is not a command of stellar cache: did you mean keys?`,
+		"manual taks --frob":        `"taks" is not a page of the manual: did you mean tasks?`,
+		"--wrokers 4":               "unknown flag --wrokers: did you mean --workers?", // 4 is no command
+	} {
+		r := stellar(t, home(t), strings.Fields(args)...)
+		require.Equal(t, 2, r.code, args)
+		if strings.Contains(args, "-o json") {
+			var said struct{ Error string }
+			require.NoError(t, json.Unmarshal([]byte(r.err), &said), "%s: %s", args, r.err)
+			r.err = said.Error
+		}
+		require.Contains(t, r.err, want, args)
+	}
 }
