@@ -192,6 +192,20 @@ func TestTasksAreMended(t *testing.T) {
 	})
 }
 
+// Each error about several tasks is a line of its own; the advice is there once.
+func TestErrorsAboutSeveralTasksAreLines(t *testing.T) {
+	t.Parallel()
+	idle(t, func(c console) {
+		for _, verb := range []string{"cancel", "retry", "delete", "cancel --dry-run"} {
+			r := stellar(c.T, c.at.env, append([]string{"tasks"}, strings.Fields(verb+" a b")...)...)
+			require.Equal(c, 1, r.code, verb)
+			require.Regexp(c, `^stellar: .*task.* a\b.*\n.*task.* b\b.*: one that is done is remembered only with a retention .*\n$`, r.err)
+			require.NotContains(c, r.err, `\n`)
+			require.Equal(c, 1, strings.Count(r.err, "one that is done"))
+		}
+	})
+}
+
 func TestQueuesAreMended(t *testing.T) {
 	t.Parallel()
 	withSet(t, mendApp, func(t *testing.T, at place, _ *supervisortest.Set) {
