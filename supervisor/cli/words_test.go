@@ -130,3 +130,42 @@ func TestAMisspeltCommandWithFlagsIsGuessed(t *testing.T) {
 		require.Contains(t, r.err, want, args)
 	}
 }
+
+// Every command takes -o: those that print no documents write their errors so.
+func TestEveryErrorOfTheCommandLineIsThereAsJSON(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"run --frob":                 "unknown flag --frob",
+		"--workers many":             `--workers: \"many\" is not`,
+		"run extra":                  `\"extra\" is not a command`,
+		"manual taks":                `\"taks\" is not a page of the manual`,
+		"help staus":                 `\"staus\" is not a command`,
+		"completion sh":              `\"sh\" is not a command of stellar completion`,
+		"completion":                 "stellar completion: name what to do",
+		"completion bash extra":      "1 argument where none is expected",
+		"cache":                      "stellar cache: name what to do",
+		"demo /no/such/directory":    "/no/such/directory",
+		"demo --crash-every -3s":     "--crash-every: -3s is negative",
+		"config check /no/such/file": "/no/such/file",
+		"version extra":              "1 argument where none is expected",
+	} {
+		words := strings.Fields(args)
+		before, behind := append([]string{"-o", "json"}, words...), append(slices.Clone(words), "--output=json")
+		for _, words := range [][]string{before, behind} {
+			r := stellar(t, home(t), words...)
+			require.NotZero(t, r.code, words)
+			require.Regexp(t, `^\{"error":".*","exitCode":\d+\}\n$`, r.err, words)
+			require.Contains(t, r.err, want, words)
+		}
+	}
+	for args, want := range map[string]string{
+		"run -o xml": `--output: "xml" is neither table nor json`, "-o xml help": `--output: "xml" is neither table nor json`,
+		"manual -o": "-o needs a value", "status -o": "-o needs a value",
+	} {
+		r := stellar(t, home(t), strings.Fields(args)...)
+		require.Equal(t, 2, r.code, args)
+		require.Contains(t, r.err, want, args)
+	}
+	require.Equal(t, stellar(t, home(t), "manual", "tasks"), stellar(t, home(t), "-o", "json", "manual", "tasks"))
+	require.Equal(t, []string{"json"}, completed(t, home(t), "run", "-o", "j"))
+}
