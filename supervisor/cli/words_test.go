@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,11 @@ func TestEveryCommandHasHelp(t *testing.T) {
 			require.NotRegexp(t, `(?m)^[A-Z ]+:$`, want.out[redis+len("\nREDIS:"):], "%v: the last group", path)
 		}
 		require.NotContains(t, want.out, "`")
+		told := map[string]bool{}
+		for _, flag := range regexp.MustCompile(`(?m)^   (?:-\w, )?(--[\w-]+)`).FindAllStringSubmatch(want.out, -1) {
+			require.False(t, told[flag[1]], "%v: %s twice", path, flag[1])
+			told[flag[1]] = true
+		}
 		require.NotRegexp(t, `\[ --|\((TIME|N|ID|QUEUE)\)`, want.out)
 	}
 	require.Equal(t, stellar(t, home(t), "help"), stellar(t, home(t), "--help"))
