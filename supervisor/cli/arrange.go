@@ -33,7 +33,7 @@ type line struct {
 	operands []string        // the words of rest that are neither flags nor their values
 	literal  bool            // everything behind rest is an argument
 	unknown  bool            // a flag that no command has is among the words: the word behind it may be its value
-	misspelt string          // the word that stands where a command of the group would; "" for none
+	misspelt bool            // the first of operands stands where a command of the group would
 }
 
 // readLine follows the words of a command line, without the program's name, down the tree of
@@ -59,7 +59,7 @@ func readLine(root *urfave.Command, words []string) line {
 			l.help = true
 		default:
 			if len(l.at.Commands) > 0 && len(l.operands) == 0 && !l.unknown {
-				l.misspelt = word
+				l.misspelt = true
 			}
 			l.rest, l.operands = append(l.rest, word), append(l.operands, word)
 		}
@@ -123,11 +123,15 @@ func (l *line) hasOutput() bool {
 	return slices.ContainsFunc(at.Flags, func(f urfave.Flag) bool { return f.Names()[0] == outputFlag })
 }
 
-// checkOutput returns an error if the flag for the output format is wrong and the command does
-// not see it.
-func (l *line) checkOutput() error {
+// check returns an error about what the command that the line leads to does not see: a word in
+// place of the default command's name, or a wrong flag for the output format.
+func (l *line) check() error {
 	switch {
-	case l.help || l.version || l.misspelt != "" || l.hasOutput():
+	case l.misspelt && l.at == l.root:
+		return config.NoSuchCommandOf(l.at, "", l.operands[0])
+	case l.misspelt && l.at.DefaultCommand != "":
+		return config.NoSuchCommandOf(l.at, strings.Join(append([]string{l.root.Name}, l.path...), " "), l.operands[0])
+	case l.help || l.version || l.misspelt || l.hasOutput():
 		return nil
 	case l.open != nil && (*l.open).Names()[0] == outputFlag:
 		return config.Usagef("%s needs a value: table or json", l.rest[len(l.rest)-1])
@@ -147,8 +151,8 @@ const outputFlag = "output"
 func (l *line) arranged(root *urfave.Command) []string {
 	words := []string{root.Name}
 	switch {
-	case l.misspelt != "":
-		return append(append(words, l.path...), l.misspelt)
+	case l.misspelt:
+		return append(append(words, l.path...), l.operands[0])
 	case l.help:
 		return append(append(words, helpWord), l.path...)
 	case l.version:

@@ -120,7 +120,7 @@ func run(ctx context.Context, e *cluster.Env, root *urfave.Command) error {
 	if len(words) > 1 && words[1] != completeWord {
 		l := readLine(root, words[1:])
 		e.JSONErrors = l.format == "json" // for errors of the command line itself, too
-		if err := l.checkOutput(); err != nil {
+		if err := l.check(); err != nil {
 			return err
 		}
 		words = l.arranged(root)

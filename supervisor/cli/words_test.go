@@ -143,7 +143,7 @@ func TestEveryErrorOfTheCommandLineIsThereAsJSON(t *testing.T) {
 	for args, want := range map[string]string{
 		"run --frob":                 "unknown flag --frob",
 		"--workers many":             `--workers: \"many\" is not`,
-		"run extra":                  `\"extra\" is not a command`,
+		"run extra":                  "1 argument where none is expected",
 		"manual taks":                `\"taks\" is not a page of the manual`,
 		"help staus":                 `\"staus\" is not a command`,
 		"completion sh":              `\"sh\" is not a command of stellar completion`,
@@ -174,4 +174,13 @@ func TestEveryErrorOfTheCommandLineIsThereAsJSON(t *testing.T) {
 	}
 	require.Equal(t, stellar(t, home(t), "manual", "tasks"), stellar(t, home(t), "-o", "json", "manual", "tasks"))
 	require.Equal(t, []string{"json"}, completed(t, home(t), "run", "-o", "j"))
+}
+
+// A word too many behind a command is not taken for a command of its group.
+func TestAWordTooManyIsAnArgument(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"run", "tasks stats", "tasks periodic list", "namespace list", "version"} {
+		r := stellar(t, home(t), append(strings.Fields(command), "extra")...)
+		require.Equal(t, result{2, "", "stellar: 1 argument where none is expected: see \"stellar " + command + " --help\"\n"}, r)
+	}
 }

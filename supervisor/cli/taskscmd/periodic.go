@@ -32,7 +32,7 @@ func periodicCommand(e *cluster.Env) *urfave.Command {
 		Commands: []*urfave.Command{
 			{
 				Name: "list", Usage: "list the periodic tasks",
-				Flags: e.ClientFlags(), ArgValidator: config.NoSuchCommand, Action: e.Action(listPeriodic),
+				Flags: e.ClientFlags(), ArgValidator: config.NoArguments, Action: e.Action(listPeriodic),
 				Description: "LAST is the last tick, also one that was left out, and \"-\" until one has run.",
 			},
 			each("run", "enqueue it now, also while it is paused", "", runPeriodic),

@@ -42,7 +42,7 @@ func tasksCommand(e *cluster.Env) *urfave.Command {
 		Commands: append([]*urfave.Command{
 			{
 				Name: "stats", Usage: "show the queues: what waits and runs, how fast, and what happened so far",
-				Flags: e.ClientFlags(), ArgValidator: config.NoSuchCommand, Action: e.Action(showStats),
+				Flags: e.ClientFlags(), ArgValidator: config.NoArguments, Action: e.Action(showStats),
 			},
 			listCommand(e),
 			oneTask(e, "show", "show all that is known of a task", show),
