@@ -46,7 +46,7 @@ func readLine(root *urfave.Command, words []string) line {
 		name, value, isFlag := flagName(word)
 		switch {
 		case l.literal:
-			l.rest, l.operands = append(l.rest, word), append(l.operands, word)
+			l.operand(word)
 		case isFlag:
 			i += l.flag(words[i:], name, value)
 		case word != "-" && strings.HasPrefix(word, "-"): // --, or a negative number: what follows are no flags
@@ -58,13 +58,18 @@ func readLine(root *urfave.Command, words []string) line {
 		case word == helpWord && len(l.at.Commands) > 0 && len(l.path) > 0 && len(l.operands) == 0:
 			l.help = true
 		default:
-			if len(l.at.Commands) > 0 && len(l.operands) == 0 && !l.unknown {
-				l.misspelt = true
-			}
-			l.rest, l.operands = append(l.rest, word), append(l.operands, word)
+			l.operand(word)
 		}
 	}
 	return l
+}
+
+// operand takes a word that is neither a command nor a flag.
+func (l *line) operand(word string) {
+	if len(l.at.Commands) > 0 && len(l.operands) == 0 && !l.unknown && !l.literal {
+		l.misspelt = true
+	}
+	l.rest, l.operands = append(l.rest, word), append(l.operands, word)
 }
 
 // descend goes to the command of that name, if the words before lead to it.

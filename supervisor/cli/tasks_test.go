@@ -250,8 +250,17 @@ func TestQueuesAreMended(t *testing.T) {
 // Commands that take several names print one list, with what failed among it.
 func TestSeveralNamesMakeOneDocument(t *testing.T) {
 	t.Parallel()
-	withSet(t, mendApp, func(t *testing.T, at place, _ *supervisortest.Set) {
+	app := func() *worker.App {
+		app := mendApp()
+		app.RegisterPeriodic(tasks.Periodic{Name: "daily", Task: "echo", Schedule: tasks.Every(24 * time.Hour)})
+		return app
+	}
+	withSet(t, app, func(t *testing.T, at place, _ *supervisortest.Set) {
 		c := console{t, at}
+		require.Eventually(c, func() bool {
+			known := c.run("tasks", "periodic")
+			return strings.Contains(known, "daily") && strings.Contains(known, "hourly")
+		}, patient, 20*time.Millisecond)
 		for _, x := range []struct{ args, want string }{
 			{"tasks pause default post --any-name", `[{"queue":"default","paused":true},{"queue":"post","paused":true}]`},
 			{"tasks resume default", `[{"queue":"default","paused":false}]`},
@@ -260,20 +269,27 @@ func TestSeveralNamesMakeOneDocument(t *testing.T) {
 				`[{"queue":"default","limits":{"concurrency":0,"tasks":5,"bytes":0}},{"queue":"post","limits":{"concurrency":0,"tasks":5,"bytes":0}}]`,
 			},
 			{"tasks delete-queue post default", `[{"queue":"post","deleted":0},{"queue":"default","deleted":0}]`},
-			{"tasks periodic pause hourly hourly", `[{"name":"hourly","outcome":"paused"},{"name":"hourly","outcome":"paused"}]`},
+			{"tasks periodic pause hourly daily", `[{"name":"hourly","outcome":"paused"},{"name":"daily","outcome":"paused"}]`},
 		} {
 			require.JSONEq(c, x.want, c.run(append(strings.Fields(x.args), "-o", "json")...), x.args)
 		}
-		var ran []struct{ Name, ID string }
-		c.read(&ran, "tasks", "periodic", "run", "hourly", "hourly")
+		var ran []struct {
+			Name string `json:"name"`
+			ID   string `json:"id"`
+		}
+		c.read(&ran, "tasks", "periodic", "run", "hourly", "daily")
 		require.Len(c, ran, 2)
-		require.Equal(c, "hourly", ran[1].Name)
+		require.Equal(c, "daily", ran[1].Name)
 		require.NotEmpty(c, ran[1].ID)
 
 		for _, verb := range []string{"pause", "limit --reset", "delete-queue", "periodic resume", "periodic run"} {
 			r := stellar(c.T, c.at.env, append([]string{"tasks", "-o", "json"}, strings.Fields(verb+" nope nada")...)...)
 			require.Equal(c, 1, r.code, verb)
-			var failed []struct{ Queue, Name, Error string }
+			var failed []struct {
+				Queue string `json:"queue"`
+				Name  string `json:"name"`
+				Error string `json:"error"`
+			}
 			require.NoError(c, json.Unmarshal([]byte(r.out), &failed), "%s: %s", verb, r.out)
 			require.Len(c, failed, 2, verb)
 			require.Equal(c, "nope", failed[0].Queue+failed[0].Name)

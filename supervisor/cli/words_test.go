@@ -50,7 +50,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 		}
 		require.NotContains(t, want.out, "`")
 		told := map[string]bool{}
-		for _, flag := range regexp.MustCompile(`(?m)^   (?:-\w, )?(--[\w-]+)`).FindAllStringSubmatch(want.out, -1) {
+		for _, flag := range regexp.MustCompile(`(?m)^ {3}(?:-\w, )?(--[\w-]+)`).FindAllStringSubmatch(want.out, -1) {
 			require.False(t, told[flag[1]], "%v: %s twice", path, flag[1])
 			told[flag[1]] = true
 		}
@@ -129,7 +129,9 @@ func TestAMisspeltCommandWithFlagsIsGuessed(t *testing.T) {
 		r := stellar(t, home(t), strings.Fields(args)...)
 		require.Equal(t, 2, r.code, args)
 		if strings.Contains(args, "-o json") {
-			var said struct{ Error string }
+			var said struct {
+				Error string `json:"error"`
+			}
 			require.NoError(t, json.Unmarshal([]byte(r.err), &said), "%s: %s", args, r.err)
 			r.err = said.Error
 		}

@@ -79,7 +79,7 @@ func adviseNotFound(e *cluster.Env, err error) error {
 	if !errors.Is(err, tasks.ErrNotFound) {
 		return err
 	}
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only this layer
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		all := slices.Clone(several.Unwrap())
 		if joined := errors.Join(all...); joined.Error() == err.Error() {
 			last := len(all) - 1
