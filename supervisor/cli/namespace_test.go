@@ -237,7 +237,7 @@ func TestBadInputOfNamespaceCommandsIsExplained(t *testing.T) {
 		"list, remove":                       {},
 		`"frob" is not a command`:            {"frob"},
 		"0 arguments where NAMESPACE is expected": {"remove"},
-		"2 arguments where NAME is expected": {"remove", "a", "b"},
+		"2 arguments where NAMESPACE is expected": {"remove", "a", "b"},
 		"1 argument where none is expected":  {"list", "a"},
 		`use "a-b"`:                          {"remove", "a:b", "--yes"},
 		"letters, digits":                    {"remove", "*", "--yes"},
