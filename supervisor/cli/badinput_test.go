@@ -113,7 +113,7 @@ func TestBadInputIsExplained(t *testing.T) {
 		"mistyped flag after a number": {args: []string{"enqueue", "echo", "-5", "--wiat"}, code: 2, says: []string{"--wiat comes after -5", "did you mean --wait?"}},
 		"mistyped flag after --":       {args: []string{"enqueue", "echo", "--", "-5", "--wiat"}, code: 2, says: []string{"3 arguments", "--wiat comes after -- and counts as an argument: put flags before it; did you mean --wait?"}},
 		"flag for a payload after --":  {args: []string{"enqueue", "echo", "--", "--wait"}, code: 2, says: []string{"not JSON", "--wait comes after --"}},
-		"flags of run after --":        {args: []string{"run", "--", "--workers=2"}, code: 2, says: []string{"not a command", "--workers=2 comes after --"}},
+		"flags of run after --":        {args: []string{"run", "--", "--workers=2"}, code: 2, says: []string{"1 argument where none is expected", "--workers=2 comes after --"}},
 		"flag of a group after --":     {args: []string{"cache", "--", "--frob"}, code: 2, says: []string{"--frob comes after --"}},
 		"no running set":               {args: []string{"status"}, code: 69, says: []string{"no running set found", "REDIS_URL"}},
 		"no Redis":                     {env: environment{"REDIS_URL": "redis://:" + secret + "@127.0.0.1:1/0"}, args: []string{"status"}, code: 69, says: []string{"redis://127.0.0.1:1/0", "not reachable"}},

@@ -75,12 +75,3 @@ func share(c *urfave.Command, program string, literal bool) {
 		share(sub, program, literal)
 	}
 }
-
-// commandOrNothing rejects any argument of run. As run is the default command, its
-// argument is usually a misspelt command.
-func commandOrNothing(_ context.Context, cmd *urfave.Command) error {
-	if cmd.Args().Len() == 0 {
-		return nil
-	}
-	return config.NoSuchCommandOf(cmd.Root(), "", cmd.Args().First())
-}

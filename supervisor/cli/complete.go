@@ -182,7 +182,7 @@ func (c *completer) of(ctx context.Context, l line, s source, prefix, word strin
 			return err
 		}
 		defer client.Close()
-		found, err = s.ask(ctx, client)
+		found, err = s.ask(ctx, client, word)
 		return err
 	})
 	words := slices.Concat([]string{root.Name}, l.path, l.early, flagsOnly(l))

@@ -2,16 +2,20 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // completed returns the values that a completion offers for the last of the words.
@@ -87,15 +91,48 @@ var ofTheCluster = []struct{ words, want string }{
 	{"tasks cancel order:1 order:", "order:1 order:2"},
 	{"cache get us", "user:7"},
 	{"--namespace other cache get us", ""},
+	{"tasks periodic pause da", "daily"},
+	{"namespace remove da", ""}, // no periodic tasks
 }
 
 func TestValuesOfTheClusterAreCompleted(t *testing.T) {
 	t.Parallel()
-	withSet(t, enqueueApp, func(t *testing.T, at place, _ *supervisortest.Set) {
+	app := func() *worker.App {
+		app := enqueueApp()
+		app.RegisterPeriodic(tasks.Periodic{Name: "daily", Task: "echo", Schedule: tasks.Every(24 * time.Hour)})
+		return app
+	}
+	withSet(t, app, func(t *testing.T, at place, _ *supervisortest.Set) {
 		prepareCompletion(t, at.env)
+		require.Eventually(t, func() bool { return strings.Contains(stellar(t, at.env, "tasks", "periodic").out, "daily") }, patient, 20*time.Millisecond)
 		for _, c := range ofTheCluster {
 			require.Equal(t, strings.Fields(c.want), append([]string{}, completed(t, at.env, strings.Split(c.words, " ")...)...), c.words)
 		}
+	})
+}
+
+// What is asked for is found however much else there is.
+func TestValuesBeyondTheFirstAreCompleted(t *testing.T) {
+	t.Parallel()
+	withSet(t, echoApp, func(t *testing.T, at place, set *supervisortest.Set) {
+		api, ctx := set.Node("stellar-worker-1").API(), t.Context()
+		for n := range 2 * mostValues {
+			require.NoError(t, api.Cache.Save(ctx, fmt.Sprintf("many:%03d", n), 1, 0))
+			_, err := api.Tasks.EnqueueWith(ctx, "echo", nil, tasks.Options{ID: fmt.Sprintf("many:%03d", n), In: time.Hour})
+			require.NoError(t, err)
+		}
+		for _, key := range []string{"user:7", "a*b", "a[1]", `a\1`} {
+			require.NoError(t, api.Cache.Save(ctx, key, 1, 0))
+		}
+		_, err := api.Tasks.EnqueueWith(ctx, "echo", nil, tasks.Options{ID: "order:1", In: 2 * time.Hour})
+		require.NoError(t, err)
+		for words, want := range map[string][]string{
+			"cache get us": {"user:7"}, "cache get a*": {"a*b"}, "cache get a[": {"a[1]"}, `cache get a\`: {`a\1`}, "tasks show ord": {"order:1"},
+			"cache get many:39": strings.Fields("many:390 many:391 many:392 many:393 many:394 many:395 many:396 many:397 many:398 many:399"),
+		} {
+			require.Equal(t, want, completed(t, at.env, strings.Split(words, " ")...), words)
+		}
+		require.Len(t, completed(t, at.env, "tasks", "show", "many"), mostValues)
 	})
 }
 

@@ -172,9 +172,6 @@ func flagGroups(c *urfave.Command) []flagGroup {
 		groups[at].entries = append(groups[at].entries, entry)
 	}
 	own.entries = append(append(own.entries, last...), [2]string{"-h, --help", "show this help"})
-	if c.Version != "" {
-		own.entries = append(own.entries, [2]string{"-v, --version", "print the version"})
-	}
 	slices.SortStableFunc(groups, func(a, b *flagGroup) int { return groupRank(a.name) - groupRank(b.name) })
 	all := make([]flagGroup, len(groups))
 	for i, g := range groups {

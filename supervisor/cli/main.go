@@ -119,7 +119,10 @@ func run(ctx context.Context, e *cluster.Env, root *urfave.Command) error {
 	words := e.Args
 	if len(words) > 1 && words[1] != completeWord {
 		l := readLine(root, words[1:])
-		e.JSONErrors = l.wantJSON // for errors of the command line itself, too
+		e.JSONErrors = l.format == "json" // for errors of the command line itself, too
+		if err := l.check(); err != nil {
+			return err
+		}
 		words = l.arranged(root)
 	}
 	return root.Run(ctx, words)

@@ -236,8 +236,8 @@ func TestBadInputOfNamespaceCommandsIsExplained(t *testing.T) {
 	for says, args := range map[string][]string{
 		"list, remove":                       {},
 		`"frob" is not a command`:            {"frob"},
-		"0 arguments where NAME is expected": {"remove"},
-		"2 arguments where NAME is expected": {"remove", "a", "b"},
+		"0 arguments where NAMESPACE is expected": {"remove"},
+		"2 arguments where NAMESPACE is expected": {"remove", "a", "b"},
 		"1 argument where none is expected":  {"list", "a"},
 		`use "a-b"`:                          {"remove", "a:b", "--yes"},
 		"letters, digits":                    {"remove", "*", "--yes"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
@@ -15,10 +16,11 @@ import (
 // value is a word that a completion offers.
 type value struct{ Text, About string }
 
-// source lists the values of a flag or an argument: of itself, or by asking the cluster.
+// source lists the values of a flag or an argument: of itself, or by asking the cluster for
+// those that begin with a word. The answer may have others among them, and with an error a part.
 type source struct {
 	list func() []value
-	ask  func(ctx context.Context, c *cluster.Client) ([]value, error)
+	ask  func(ctx context.Context, c *cluster.Client, word string) ([]value, error)
 	many bool // values are separated by commas
 }
 
@@ -72,12 +74,12 @@ func states() []value {
 	return all
 }
 
-func askQueues(ctx context.Context, c *cluster.Client) ([]value, error) {
+func askQueues(ctx context.Context, c *cluster.Client, _ string) ([]value, error) {
 	known, err := c.Queues(ctx)
 	return named(known), err
 }
 
-func askTaskNames(ctx context.Context, c *cluster.Client) ([]value, error) {
+func askTaskNames(ctx context.Context, c *cluster.Client, _ string) ([]value, error) {
 	definitions, err := c.Inspector.Definitions(ctx)
 	all := make([]value, len(definitions))
 	for i, d := range definitions {
@@ -86,23 +88,28 @@ func askTaskNames(ctx context.Context, c *cluster.Client) ([]value, error) {
 	return all, err
 }
 
-func askNodes(ctx context.Context, c *cluster.Client) ([]value, error) {
+func askNodes(ctx context.Context, c *cluster.Client, _ string) ([]value, error) {
 	ids, err := c.Live(ctx)
 	return named(ids), err
 }
 
-func askTasks(ctx context.Context, c *cluster.Client) ([]value, error) {
+func askTasks(ctx context.Context, c *cluster.Client, word string) ([]value, error) {
 	var all []value
-	for t, err := range c.Inspector.List(ctx, tasks.Filter{Limit: mostValues}) {
+	for t, err := range c.Inspector.List(ctx, tasks.Filter{}) {
 		if err != nil {
 			return all, err
 		}
-		all = append(all, value{t.ID, string(t.State) + " " + t.Name})
+		if !strings.HasPrefix(t.ID, word) {
+			continue
+		}
+		if all = append(all, value{t.ID, string(t.State) + " " + t.Name}); len(all) == mostValues {
+			break
+		}
 	}
 	return all, nil
 }
 
-func askPeriodic(ctx context.Context, c *cluster.Client) ([]value, error) {
+func askPeriodic(ctx context.Context, c *cluster.Client, _ string) ([]value, error) {
 	periodic, err := c.Inspector.Periodic(ctx)
 	all := make([]value, len(periodic))
 	for i, p := range periodic {
@@ -111,21 +118,26 @@ func askPeriodic(ctx context.Context, c *cluster.Client) ([]value, error) {
 	return all, err
 }
 
-func askKeys(ctx context.Context, c *cluster.Client) ([]value, error) {
+// literal escapes what has a meaning in a glob pattern.
+var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
+
+func askKeys(ctx context.Context, c *cluster.Client, word string) ([]value, error) {
 	keys := map[string]bool{}
-	for key, err := range c.Cache.Keys(ctx, "*") {
+	var failed error
+	for key, err := range c.Cache.Keys(ctx, literal.Replace(word)+"*") {
 		if err != nil {
-			return nil, err
+			failed = err
+			break
 		}
 		if keys[key] = true; len(keys) == mostValues {
 			break
 		}
 	}
-	return named(slices.Sorted(maps.Keys(keys))), nil
+	return named(slices.Sorted(maps.Keys(keys))), failed
 }
 
 // askMethods asks one live node for its methods.
-func askMethods(ctx context.Context, c *cluster.Client) ([]value, error) {
+func askMethods(ctx context.Context, c *cluster.Client, _ string) ([]value, error) {
 	rpc, err := c.Dial(ctx)
 	if err != nil {
 		return nil, err

@@ -58,17 +58,6 @@ func NoArguments(ctx context.Context, cmd *urfave.Command) error {
 	return Arguments(0, 0, "none")(ctx, cmd)
 }
 
-// NoSuchCommand validates the arguments of a group's default command, which takes
-// none. An argument can only be a misspelt subcommand: the error, an [ErrUsage], suggests
-// what may be meant and lists the group's subcommands.
-func NoSuchCommand(_ context.Context, cmd *urfave.Command) error {
-	if word := cmd.Args().First(); cmd.Args().Len() > 0 {
-		group := cmd.Lineage()[1]
-		return NoSuchCommandOf(group, group.FullName(), word)
-	}
-	return nil
-}
-
 // WhichCommand is the action of a command group without a default command. It returns
 // an [ErrUsage] that lists the group's subcommands.
 func WhichCommand(_ context.Context, cmd *urfave.Command) error {

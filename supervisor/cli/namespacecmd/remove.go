@@ -17,7 +17,7 @@ import (
 func removeCommand(e *cluster.Env) *urfave.Command {
 	yes := false
 	return &urfave.Command{
-		Name: "remove", Usage: "remove all data of a namespace", ArgsUsage: "NAME",
+		Name: "remove", Usage: "remove all data of a namespace", ArgsUsage: "NAMESPACE",
 		Description: "It refuses while nodes of the namespace live, and asks for the name again. Tasks, cache, locks and the cluster's\n" +
 			"token are gone then, for good. It works in steps, so that Redis can serve others in between, and when it was\n" +
 			"interrupted it can be repeated. Other namespaces, and keys that are none of a namespace, are not touched.\n\n" +
@@ -26,10 +26,10 @@ func removeCommand(e *cluster.Env) *urfave.Command {
 		Flags: e.ClientFlags(&urfave.BoolFlag{
 			Name: "yes", Aliases: []string{"y"}, Destination: &yes, Usage: "do not ask", HideDefault: true,
 		}),
-		ArgValidator: config.Arguments(1, 1, "NAME"),
+		ArgValidator: config.Arguments(1, 1, "NAMESPACE"),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
 			if err := link.CheckNamespace(args[0]); err != nil {
-				return config.Usagef("NAME: %w", err)
+				return config.Usagef("NAMESPACE: %w", err)
 			}
 			return explain(remove(ctx, e, args[0], yes), args[0])
 		}),

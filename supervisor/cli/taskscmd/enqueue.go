@@ -253,7 +253,7 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	if f.wait {
 		return await(ctx, e, c.Tasks, receipt, f.timeout)
 	}
-	return writeReceipt(e, name, receipt, receipt.ID != f.id)
+	return e.WriteResult(receiptMembers(receipt), receiptText(name, receipt, receipt.ID != f.id))
 }
 
 // begin returns when a task with these options can begin at the earliest.
@@ -264,9 +264,9 @@ func begin(o tasks.Options, now time.Time) time.Time {
 	return now.Add(o.In)
 }
 
-// writeReceipt writes the outcome of an enqueue. other means that the task is a duplicate
-// because another task holds the same unique key.
-func writeReceipt(e *cluster.Env, name string, r tasks.Receipt, other bool) error {
+// receiptText says what came of an enqueue. other means that the task is a duplicate because
+// another task holds the same unique key.
+func receiptText(name string, r tasks.Receipt, other bool) string {
 	text := "enqueued"
 	switch {
 	case r.Duplicate && other:
@@ -274,7 +274,12 @@ func writeReceipt(e *cluster.Env, name string, r tasks.Receipt, other bool) erro
 	case r.Duplicate:
 		text = "not enqueued again, the id was accepted before:"
 	}
-	return e.WriteResult(map[string]any{"id": r.ID, "duplicate": r.Duplicate}, fmt.Sprintf("%s %s %s", text, name, r.ID))
+	return fmt.Sprintf("%s %s %s", text, name, r.ID)
+}
+
+// receiptMembers are those of the JSON output that tell what came of an enqueue.
+func receiptMembers(r tasks.Receipt) map[string]any {
+	return map[string]any{"id": r.ID, "duplicate": r.Duplicate}
 }
 
 // await waits until the task is done and writes its result.
