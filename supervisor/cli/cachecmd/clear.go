@@ -46,8 +46,8 @@ func clearAll(ctx context.Context, e *cluster.Env, yes bool, glob string) error 
 		m := e.Meter()
 		done, err := c.ClearWith(ctx, glob, cache.ClearOptions{Report: shown(m, "destroyed")})
 		m.End()
-		if err = cluster.Interrupted(ctx, err, "%s; it can be repeated", cleared(done)); err != nil {
-			return err
+		if err != nil {
+			return cluster.Interrupted(ctx, err, "%s; it can be repeated", cleared(done))
 		}
 		return e.WriteResult(map[string]int{"destroyed": done.Entries, "locked": done.Skipped}, cleared(done))
 	})
