@@ -89,6 +89,7 @@ type stage struct {
 	dir     string // in which it runs
 	env     environment
 	cluster environment // with the socket of the embedded Redis
+	forget  func()      // how fast tasks were in the last seconds
 }
 
 func (s *stage) run(t *testing.T, env environment, args ...string) (out, err string, code int) {
@@ -112,6 +113,12 @@ func prepareTranscripts(t *testing.T) *stage {
 	_, err := server.Listen(t.Context(), socket)
 	require.NoError(t, err)
 	s.cluster = s.env.with("STELLAR_SOCKET", socket)
+	client, keys := redistest.Client(t, server.Config()), server.Config().Keys()
+	s.forget = func() {
+		for _, queue := range []string{"default", "post"} {
+			require.NoError(t, client.HDel(t.Context(), keys.Stats(), queue+"|speed").Err())
+		}
+	}
 	set := supervisortest.StartWith(t, transcriptApp(), supervisor.Config{Workers: 2, Redis: server.Config()})
 	api := set.Node("stellar-worker-1").API()
 	ctx := t.Context()
@@ -170,6 +177,7 @@ func TestTranscripts(t *testing.T) {
 			continue // TestEveryCommandHasATranscript says so
 		}
 		t.Run(strings.ReplaceAll(goldenFile(name), "testdata/", ""), func(t *testing.T) {
+			s.forget()
 			got := s.record(t, known, name, c)
 			if *update {
 				require.NoError(t, os.WriteFile(goldenFile(name), []byte(got), 0o600))

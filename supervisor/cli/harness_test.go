@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(Main(context.Background(), program, OS()))
 	}
+	_ = flag.Set("test.parallel", "4") // most tests wait for what other programs do
 	var err error
 	if binaries, err = os.MkdirTemp("", "st-"); err != nil {
 		panic(err)

@@ -234,13 +234,13 @@ func TestNamespaceCommandsSayWhichRightsTheyLack(t *testing.T) {
 func TestBadInputOfNamespaceCommandsIsExplained(t *testing.T) {
 	t.Parallel()
 	for says, args := range map[string][]string{
-		"list, remove":                       {},
-		`"frob" is not a command`:            {"frob"},
+		"list, remove":                            {},
+		`"frob" is not a command`:                 {"frob"},
 		"0 arguments where NAMESPACE is expected": {"remove"},
 		"2 arguments where NAMESPACE is expected": {"remove", "a", "b"},
-		"1 argument where none is expected":  {"list", "a"},
-		`use "a-b"`:                          {"remove", "a:b", "--yes"},
-		"letters, digits":                    {"remove", "*", "--yes"},
+		"1 argument where none is expected":       {"list", "a"},
+		`use "a-b"`:                               {"remove", "a:b", "--yes"},
+		"letters, digits":                         {"remove", "*", "--yes"},
 	} {
 		r := stellar(t, home(t), append([]string{"namespace"}, args...)...)
 		require.Equal(t, 2, r.code, r.err)

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -79,21 +77,6 @@ func TestAnInterruptedCommandSaysHowFarItCame(t *testing.T) {
 		require.Contains(t, waiting.err.String(), `stellar: interrupted: task mine goes on without this command: "stellar tasks wait mine" waits for it again`)
 		again := stellar(t, at.env, "tasks", "wait", "mine", "--timeout", "20ms")
 		require.Contains(t, again.err, "not done after 20ms: task mine goes on")
-
-		pipe := filepath.Join(t.TempDir(), "pipe")
-		require.NoError(t, syscall.Mkfifo(pipe, 0o600))
-		importing := start(t, at.env, nil, "cache", "import", pipe)
-		w, err := os.OpenFile(pipe, os.O_WRONLY, 0)
-		require.NoError(t, err)
-		defer w.Close()
-		for n := range 3 {
-			_, err = fmt.Fprintf(w, "{\"key\":\"k%d\",\"value\":1,\"createdAt\":1}\n", n)
-			require.NoError(t, err)
-		}
-		time.Sleep(100 * time.Millisecond) // it may read some, all or none of it
-		importing.term()
-		require.Equal(t, 143, importing.wait(t))
-		require.Regexp(t, `stellar: .*pipe: interrupted: \d (entry was|entries were) imported before; it can be repeated\n$`, importing.err.String())
 	})
 }
 
