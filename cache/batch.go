@@ -34,16 +34,17 @@ type request struct {
 	script *link.Script
 	head   head
 	keys   [2]string // "" for none
-	args   [2]any    // nil for none
+	text   string    // "" for none
+	value  []byte    // nil for none
 
 	result any // of the item
 	err    error
 }
 
-// head is what the items of one run have in common: the first keys and arguments of the
+// head is what the items of one run have in common: the first key and arguments of the
 // script.
 type head struct {
-	keys [2]string // "" for none
+	key  string // "" for none
 	args [2]int64
 	n    int // how many of args there are
 }
@@ -62,7 +63,7 @@ func (r *request) size() int {
 	if r.cmd != nil {
 		return link.TextSize(r.cmd.Args())
 	}
-	return len(r.keys[0]) + len(r.keys[1]) + link.TextSize(r.args[:])
+	return len(r.keys[0]) + len(r.keys[1]) + len(r.text) + len(r.value)
 }
 
 // Process implements [link.Processor].
@@ -101,7 +102,7 @@ func (c *conn) item(ctx context.Context, r *request) (result any, usual bool, er
 	}
 	if b.queue.Start() {
 		run := []*request{r}
-		readItems(run, r.script.Run(ctx, b.client, keysOf(run), argsOf(run)...))
+		readItems(run, r.script.RunWords(ctx, b.client, wordsOf(run)))
 		b.queue.End(ctx)
 	} else if err := b.wait(ctx, r); err != nil {
 		return nil, true, link.Explain(err)
@@ -141,7 +142,7 @@ func (b *Batcher) send(ctx context.Context, requests []flight.Item[*request]) {
 	}
 	replies := make([]*redis.Cmd, len(runs))
 	for i, run := range runs {
-		replies[i] = run[0].script.Run(ctx, p, keysOf(run), argsOf(run)...)
+		replies[i] = run[0].script.RunWords(ctx, p, wordsOf(run))
 	}
 	_, err := p.Exec(ctx)
 	for _, cmd := range append(commands, replies...) {
@@ -151,7 +152,7 @@ func (b *Batcher) send(ctx context.Context, requests []flight.Item[*request]) {
 	}
 	for i, run := range runs {
 		if redis.HasErrorPrefix(replies[i].Err(), "NOSCRIPT") {
-			replies[i] = run[0].script.Run(ctx, b.client, keysOf(run), argsOf(run)...)
+			replies[i] = run[0].script.RunWords(ctx, b.client, wordsOf(run))
 		}
 		readItems(run, replies[i])
 	}
@@ -168,40 +169,34 @@ func addItem(runs [][]*request, r *request) [][]*request {
 	return append(runs, []*request{r})
 }
 
-// keysOf returns the keys of a run: those of the head, then the first of each item, then
-// the second of each.
-func keysOf(run []*request) []string {
-	keys := make([]string, 0, 2+2*len(run))
-	for _, key := range run[0].head.keys {
-		if key != "" {
-			keys = append(keys, key)
-		}
+// wordsOf returns the words of the command that runs the script (see [link.Script.RunWords]).
+// The keys are that of the head, then the first of each item, then the second of each; the
+// arguments are those of the head, then those of each item.
+func wordsOf(run []*request) []any {
+	words := make([]any, 3, 6+4*len(run))
+	if head := &run[0].head; head.key != "" {
+		words = append(words, &head.key)
 	}
 	for i := range run[0].keys {
-		if run[0].keys[i] == "" {
-			break
-		}
 		for _, r := range run {
-			keys = append(keys, r.keys[i])
-		}
-	}
-	return keys
-}
-
-// argsOf returns the arguments of a run: those of the head, then those of each item.
-func argsOf(run []*request) []any {
-	args := make([]any, 0, 2+2*len(run))
-	for _, arg := range run[0].head.args[:run[0].head.n] {
-		args = append(args, arg)
-	}
-	for _, r := range run {
-		for _, arg := range r.args {
-			if arg != nil {
-				args = append(args, arg)
+			if r.keys[i] != "" {
+				words = append(words, &r.keys[i])
 			}
 		}
 	}
-	return args
+	words[2] = len(words) - 3
+	for _, arg := range run[0].head.args[:run[0].head.n] {
+		words = append(words, arg)
+	}
+	for _, r := range run {
+		if r.text != "" {
+			words = append(words, &r.text)
+		}
+		if r.value != nil {
+			words = append(words, r.value)
+		}
+	}
+	return words
 }
 
 // readItems gives every item its part of the reply.

@@ -47,7 +47,7 @@ func together(ctx context.Context, c *Cache, requests ...*request) (results []an
 func (c *Cache) saveRequest(key, value string, ttl int64) *request {
 	return &request{
 		script: c.scripts.fastSave, head: head{args: [2]int64{ttl, ttl}, n: 2},
-		keys: [2]string{c.names.entry(key), c.names.lock(key)}, args: [2]any{c.unique(), []byte(value)},
+		keys: [2]string{c.names.entry(key), c.names.lock(key)}, text: c.unique(), value: []byte(value),
 	}
 }
 
@@ -113,26 +113,28 @@ func TestLocksThatFlyTogetherHaveOneHolderAndGrowingFences(t *testing.T) {
 	batch(t, func(t *testing.T, ctx context.Context, a, b *Cache) {
 		lock := func(c *Cache, key, token string) *request {
 			return &request{
-				script: c.scripts.fastLock, head: head{keys: [2]string{c.names.keys.Clock(), c.index()}, args: [2]int64{60_000}, n: 1},
-				keys: [2]string{c.names.lock(key)}, args: [2]any{token},
+				script: c.scripts.fastLock, head: head{key: c.clock, args: [2]int64{60_000}, n: 1},
+				keys: [2]string{c.names.lock(key), c.index}, text: token,
 			}
 		}
 		unlock := func(c *Cache, key, token string) *request {
 			return &request{
-				script: c.scripts.fastUnlock, head: head{keys: [2]string{c.index()}}, keys: [2]string{c.names.lock(key)}, args: [2]any{"0" + token},
+				script: c.scripts.fastUnlock, keys: [2]string{c.names.lock(key), c.index}, text: "0" + token,
 			}
 		}
 		token := func(c *Cache) string { return c.unique() + "/" + c.holder }
 		before, err := a.TryLock(ctx, "held", time.Minute)
 		require.NoError(t, err)
 		ta, tb := token(a), token(b)
+		runs := addItem(addItem(nil, lock(a, "1", ta)), lock(b, "2", tb))
+		require.Len(t, runs, 1, "the holders share the run of a script")
 		got := together(ctx, a, lock(a, "1", ta), lock(a, "held", ta), lock(b, "2", tb), lock(a, "3", ta), lock(a, "1", token(a)), lock(b, "3", tb))
 		require.Equal(t, int64(0), got[1])
 		require.Equal(t, int64(0), got[4])
 		require.Equal(t, int64(0), got[5])
 		after, err := b.TryLock(ctx, "after", time.Minute)
 		require.NoError(t, err)
-		fences := []any{link.ReplyTo(got[0]), link.ReplyTo(got[3]), link.ReplyTo(got[2])} // in the order of the runs
+		fences := []any{link.ReplyTo(got[0]), link.ReplyTo(got[2]), link.ReplyTo(got[3])}
 		last := before.Fence()
 		for _, f := range fences {
 			var fence int64
@@ -197,5 +199,35 @@ func TestClosedCacheRefusesThoughItsBatcherWorks(t *testing.T) {
 		_, err = a.Increment(ctx, "n", 1)
 		require.ErrorIs(t, err, ErrClosed)
 		require.NoError(t, b.Save(ctx, "k", 1, 0))
+	})
+}
+
+// The key of one holder's index is something else's: the locks of others that fly with its own are
+// taken and freed all the same.
+func TestAnAlienIndexIsItsHoldersAlone(t *testing.T) {
+	batch(t, func(t *testing.T, ctx context.Context, a, b *Cache) {
+		lock := func(c *Cache, key, token string) *request {
+			return &request{script: c.scripts.fastLock, head: head{key: c.clock, args: [2]int64{60_000}, n: 1},
+				keys: [2]string{c.names.lock(key), c.index}, text: token}
+		}
+		unlock := func(c *Cache, key, token string) *request {
+			return &request{script: c.scripts.fastUnlock, keys: [2]string{c.names.lock(key), c.index}, text: "0" + token}
+		}
+		token := func(c *Cache) string { return c.unique() + "/" + c.holder }
+		ta, tb := token(a), token(b)
+		together(ctx, a, lock(a, "a", ta), lock(b, "b", tb))
+		require.NoError(t, a.client.Del(ctx, b.index).Err())
+		require.NoError(t, a.client.Set(ctx, b.index, "alien", 0).Err())
+		if got := together(ctx, a, unlock(a, "a", ta), unlock(b, "b", tb)); got[0] != int64(1) {
+			t.Error("a's unlock failed for b's index: ", got[0])
+		}
+		_, err := a.ReleaseAll(ctx, a.holder)
+		require.NoError(t, err)
+		if a.client.Exists(ctx, a.names.lock("a")).Val() == 1 {
+			t.Error("the lock of a outlives a: it has left a's index")
+		}
+		if err, failed := together(ctx, a, lock(a, "c", token(a)), lock(b, "d", token(b)))[0].(error); failed {
+			t.Error("a's lock failed for b's index: ", err)
+		}
 	})
 }

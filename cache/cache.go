@@ -55,6 +55,10 @@ type Config struct {
 
 	// Observer, when set, is notified of ended operations.
 	Observer Observer
+
+	// Dropped, when set, is told of each message that was dropped because of its size (see
+	// [redisbus.Announcements]).
+	Dropped func(redisbus.Drop)
 }
 
 // Cache is one node's view of the cluster's cache. It is safe for concurrent use.
@@ -64,10 +68,12 @@ type Cache struct {
 	preset        Preset
 	scripts       *scripts
 	holder        string
+	index, clock  string // Redis keys: the set of all locks that the holder has, and the clock of fences
 	log           zerolog.Logger
 	reports       *link.Reports
 	announcements *redisbus.Announcements
 	near          *near
+	dropped       func(redisbus.Drop) // nil: nobody is told
 
 	observer Observer // nil: none
 
@@ -88,15 +94,16 @@ func New(cfg Config) *Cache {
 	}
 	c := &Cache{
 		client: &conn{Client: cfg.Client, batcher: cfg.Batcher}, names: newNames(cfg), preset: cfg.Preset,
-		scripts: layouts[cfg.Preset], holder: cfg.Holder, log: cfg.Log, reports: cfg.Reports, observer: cfg.Observer,
+		scripts: layouts[cfg.Preset], holder: cfg.Holder, log: cfg.Log, reports: cfg.Reports, observer: cfg.Observer, dropped: cfg.Dropped,
 	}
 	c.announcements = redisbus.NewAnnouncements(cfg.Client)
-	c.announcements.Reports = cfg.Reports
+	c.announcements.Reports, c.announcements.Dropped = cfg.Reports, cfg.Dropped
 	c.near = newNear(cfg.Near)
 	_, _ = rand.Read(c.writer[:])
 	if c.holder == "" {
 		c.holder = "anonymous-" + rand.Text()
 	}
+	c.index, c.clock = cfg.Keys.LocksOf(c.holder), cfg.Keys.Clock()
 	return c
 }
 

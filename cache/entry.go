@@ -65,7 +65,8 @@ func parseEntry(key, raw string) (Entry, error) {
 // escapes. A [json.RawMessage] is kept as it is if it is JSON.
 func Encode(value any) ([]byte, error) {
 	if raw, ok := value.(json.RawMessage); ok {
-		if !json.Valid(raw) {
+		// The first check takes a fifth of the time, but refuses some JSON, such as deeply nested one.
+		if wire.Check(raw, 0) != nil && !json.Valid(raw) {
 			return nil, fmt.Errorf("%w: a json.RawMessage that is not JSON", ErrInvalid)
 		}
 		// The caller may give up and reuse its bytes while the request is still being sent.

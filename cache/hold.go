@@ -35,6 +35,7 @@ type Lock struct {
 	renews           bool
 	fence            int64
 	requestedAt      time.Time // when the request that took the lock was sent
+	outer            *Lock     // that the context with which this one was taken holds, or nil
 
 	ctx    context.Context //nolint:containedctx // a held lock is a context
 	cancel context.CancelCauseFunc
@@ -46,15 +47,24 @@ type Lock struct {
 	ended  error       // errUnlocked or ErrLockLost
 }
 
-// tokenOf is the context key under which a lock's holder finds its token; the
-// value is the name of the lock's Redis key.
-type tokenOf string
+// holding is the context key under which a lock's holder finds the lock: every write to the
+// cache looks there, so it is a key that needs no memory.
+type holding struct{}
+
+func heldBy(ctx context.Context) *Lock {
+	l, _ := ctx.Value(holding{}).(*Lock)
+	return l
+}
 
 // Token returns the token under which ctx holds the lock with that Redis key
 // (see [Cache.LockKey]), or "" if it does not hold it.
 func Token(ctx context.Context, lockKey string) string {
-	token, _ := ctx.Value(tokenOf(lockKey)).(string)
-	return token
+	for l := heldBy(ctx); l != nil; l = l.outer {
+		if l.name == lockKey {
+			return l.token
+		}
+	}
+	return ""
 }
 
 // Key returns the key that the lock guards.
@@ -70,7 +80,8 @@ func (l *Lock) Context() context.Context { return l.ctx }
 
 // begin makes the context of a lock that Redis has granted, and starts its timer.
 func (l *Lock) begin(ctx context.Context) {
-	l.ctx, l.cancel = context.WithCancelCause(context.WithValue(ctx, tokenOf(l.name), l.token))
+	l.outer = heldBy(ctx)
+	l.ctx, l.cancel = context.WithCancelCause(context.WithValue(ctx, holding{}, l))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.until = l.requestedAt.Add(l.ttl)
@@ -211,13 +222,13 @@ func (l *Lock) free(ctx context.Context) error {
 	c := l.cache
 	if c.scripts.fastUnlock != nil {
 		_, usual, err := c.client.item(ctx, &request{
-			script: c.scripts.fastUnlock, head: head{keys: [2]string{c.index()}}, keys: [2]string{l.name}, args: [2]any{"0" + l.token},
+			script: c.scripts.fastUnlock, keys: [2]string{l.name, c.index}, text: "0" + l.token,
 		})
 		if usual {
 			return err
 		}
 	}
-	_, err := c.scripts.unlock.Call(ctx, c.client, []string{l.name, c.index()}, l.token)
+	_, err := c.scripts.unlock.Call(ctx, c.client, []string{l.name, c.index}, l.token)
 	return err
 }
 

@@ -3,12 +3,12 @@ package cache
 import (
 	"context"
 	"errors"
-	"net"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/resp"
 )
 
 // invalidations is the channel on which Redis announces changed keys.
@@ -20,29 +20,65 @@ const tracking = "near cache"
 // Serve keeps the entries of [Near] up to date until ctx ends; if none are configured, it
 // only waits for that. It always returns nil.
 func (c *Cache) Serve(ctx context.Context) error {
-	defer c.near.off()
-	defer c.reports.Ended(tracking)
-	for failures := 1; c.near != nil && ctx.Err() == nil; failures++ {
-		began := time.Now()
-		err := c.track(ctx)
+	if c.near != nil {
+		l := resp.Listener{
+			Client: c.client.Client, Largest: redisbus.MaxMessage, Silence: c.near.cfg.MaxStale,
+			Begin: c.track, Handle: c.invalidate, Lost: c.lostTrack,
+		}
+		l.Serve(ctx)
 		c.near.off()
-		if ctx.Err() != nil {
-			break
-		}
-		if link.OutcomeOf(err) == link.Ran && errors.As(err, new(redis.Error)) {
-			c.log.Info().Err(err).Msg("cache: this server has no client-side caching; the near cache is off")
-			break
-		}
-		if time.Since(began) > time.Minute {
-			failures = 1
-		}
-		if failures >= link.FewTries {
-			c.reports.Failed(tracking, err)
-		}
-		_ = link.Sleep(ctx, link.Pause(failures))
+		c.reports.Ended(tracking)
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// track has Redis announce changed keys on the connection.
+func (c *Cache) track(conn *resp.Conn) error {
+	id, err := conn.Do("client", "id")
+	if err != nil {
+		return err
+	}
+	words := []string{"client", "tracking", "on", "redirect", id, "bcast"}
+	for _, p := range c.near.cfg.Prefixes {
+		words = append(words, "prefix", c.names.entry(p))
+	}
+	if _, err := conn.Do(words...); err != nil {
+		return err
+	}
+	return conn.Subscribe(invalidations)
+}
+
+// invalidate removes a changed entry from memory. Loads are served from memory once Redis has
+// confirmed the subscription.
+func (c *Cache) invalidate(e resp.Event) {
+	switch {
+	case e.Kind == resp.Subscribed:
+		c.near.flush()
+		c.near.on.Store(true)
+		c.reports.Works(tracking)
+	case e.TooLarge: // the key is longer than any of an entry
+		if c.dropped != nil {
+			c.dropped(redisbus.DropSize)
+		}
+	case e.Kind == resp.Message && e.Payload == nil: // the keys of a database were flushed
+		c.near.flush()
+	case e.Kind == resp.Message:
+		c.near.forget(string(e.Payload))
+	}
+}
+
+// lostTrack makes all loads go to Redis, as changes may be missed. It reports whether to try again.
+func (c *Cache) lostTrack(failures int, err error) bool {
+	c.near.off()
+	if link.OutcomeOf(err) == link.Ran && errors.As(err, new(redis.Error)) {
+		c.log.Info().Err(err).Msg("cache: this server has no client-side caching; the near cache is off")
+		return false
+	}
+	if failures >= link.FewTries {
+		c.reports.Failed(tracking, err)
+	}
+	return true
 }
 
 // off makes all loads go to Redis.
@@ -51,64 +87,4 @@ func (n *near) off() {
 		n.on.Store(false)
 		n.flush()
 	}
-}
-
-// track opens a connection on which Redis announces changed keys, and serves loads from
-// memory as long as the connection works.
-func (c *Cache) track(ctx context.Context) error {
-	client := c.tracker()
-	defer func() { _ = client.Close() }()
-	sub := client.Subscribe(ctx)
-	defer func() { _ = sub.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = sub.Close() })
-	defer stop()
-	if err := sub.Subscribe(ctx, invalidations); err != nil {
-		return err
-	}
-	// After half of MaxStale without a message a PING asks for one. Without an answer
-	// after another half, the connection is dead.
-	beat, asked := c.near.cfg.MaxStale/2, false
-	for {
-		message, err := sub.ReceiveTimeout(ctx, beat)
-		var timeout net.Error
-		switch {
-		case errors.As(err, &timeout) && timeout.Timeout() && !asked && ctx.Err() == nil:
-			asked = true
-			if err := sub.Ping(ctx); err != nil {
-				return err
-			}
-			continue
-		case err != nil: // also Redis's message that all keys have changed, which the client library cannot read
-			return err
-		}
-		asked = false
-		switch m := message.(type) {
-		case *redis.Subscription:
-			c.near.flush()
-			c.near.on.Store(true)
-			c.reports.Works(tracking)
-		case *redis.Message:
-			for _, name := range m.PayloadSlice {
-				c.near.forget(name)
-			}
-		}
-	}
-}
-
-// tracker returns a client on whose connections Redis announces changed keys.
-func (c *Cache) tracker() *redis.Client {
-	o := *c.client.Options()
-	o.PoolSize, o.MaxActiveConns, o.MinIdleConns = 1, 2, 0
-	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
-		id, err := conn.ClientID(ctx).Result()
-		if err != nil {
-			return err
-		}
-		args := []any{"client", "tracking", "on", "redirect", id, "bcast"}
-		for _, p := range c.near.cfg.Prefixes {
-			args = append(args, "prefix", c.names.entry(p))
-		}
-		return conn.Do(ctx, args...).Err()
-	}
-	return redis.NewClient(&o)
 }

@@ -104,15 +104,15 @@ func (l *Lock) wait(ctx context.Context, bound time.Duration) error {
 func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error) {
 	c := l.cache
 	l.requestedAt = time.Now()
-	clock, index := c.names.keys.Clock(), c.index()
+	clock, index := c.clock, c.index
 	var reply link.Reply
 	var err error
 	usual := c.scripts.fastLock != nil && !wake
 	if usual {
 		var fence any
 		fence, usual, err = c.client.item(ctx, &request{
-			script: c.scripts.fastLock, head: head{keys: [2]string{clock, index}, args: [2]int64{l.millis}, n: 1},
-			keys: [2]string{l.name}, args: [2]any{l.token},
+			script: c.scripts.fastLock, head: head{key: clock, args: [2]int64{l.millis}, n: 1},
+			keys: [2]string{l.name, index}, text: l.token,
 		})
 		reply = link.ReplyTo(fence)
 	}
@@ -124,7 +124,7 @@ func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error)
 	}
 	if link.OutcomeOf(err) == link.Unknown {
 		// Redis may have granted the lock, and nobody would unlock it.
-		_, _ = c.scripts.unlock.Call(context.WithoutCancel(ctx), c.client, []string{l.name, c.index()}, l.token)
+		_, _ = c.scripts.unlock.Call(context.WithoutCancel(ctx), c.client, []string{l.name, c.index}, l.token)
 	}
 	if locked, ok := errors.AsType[*link.RefusedError](err); ok {
 		nap = minNap // other programs (see Preset) do not announce that they free a lock
@@ -136,6 +136,3 @@ func (l *Lock) take(ctx context.Context, wake bool) (nap time.Duration, _ error)
 	}
 	return nap, kindOf(err)
 }
-
-// index returns the Redis key of the set of all locks that this cache's holder has.
-func (c *Cache) index() string { return c.names.keys.LocksOf(c.holder) }

@@ -40,6 +40,24 @@ func (c *Cache) CheckLock(ctx context.Context, key string) (info LockInfo, held 
 	return infos[0], true, nil
 }
 
+// CheckLockFor is [Cache.CheckLock], and waits at most that long for the lock to be free. Held
+// is of the end of that time.
+func (c *Cache) CheckLockFor(ctx context.Context, key string, wait time.Duration) (info LockInfo, held bool, err error) {
+	if wait <= 0 {
+		return c.CheckLock(ctx, key)
+	}
+	err = c.whenFree(ctx, key, wait, func(ctx context.Context) error {
+		if info, held, err = c.CheckLock(ctx, key); held {
+			return ErrLocked
+		}
+		return err
+	})
+	if held && errors.Is(err, ErrLocked) {
+		err = nil
+	}
+	return info, held, err
+}
+
 // Locks yields the held locks of the keys that match a glob pattern, in no order.
 func (c *Cache) Locks(ctx context.Context, glob string) iter.Seq2[LockInfo, error] {
 	return func(yield func(LockInfo, error) bool) {

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -46,25 +47,41 @@ func (c *Cache) Size(ctx context.Context, glob string) (int, error) {
 }
 
 // Clear destroys the entries and lists that match a glob pattern ("*" for all)
-// and returns how many it destroyed. Entries whose lock another holds stay. The prefix of a
-// compatibility preset may lack a separator at its end, as "stellar:cache" does: then Clear
-// also destroys keys with a longer prefix, such as "stellar:cache2:", as the other programs
-// do.
+// and returns how many it destroyed. Entries whose lock another holds stay, and so do all
+// locks. The prefix of a compatibility preset may lack a separator at its end, as
+// "stellar:cache" does: then Clear also destroys keys with a longer prefix, such as
+// "stellar:cache2:", as the other programs do.
 func (c *Cache) Clear(ctx context.Context, glob string) (int, error) {
-	n := 0
+	done, err := c.ClearWith(ctx, glob, ClearOptions{})
+	return done.Entries, err
+}
+
+// ClearOptions say how to clear.
+type ClearOptions struct {
+	// Report is called now and then.
+	Report func(Progress)
+}
+
+// ClearWith is [Cache.Clear], and also returns how many entries stayed because another holds
+// their lock (Progress.Skipped). After an error it returns how far it came.
+func (c *Cache) ClearWith(ctx context.Context, glob string, o ClearOptions) (done Progress, err error) {
 	for keys, err := range c.scan(ctx, c.names.cachePrefix, glob) {
-		for len(keys) > 0 && err == nil {
-			step := keys[:min(clearStep, len(keys))]
-			keys = keys[len(step):]
-			var some int
-			some, _, err = c.destroy(ctx, step...)
-			n += some
-		}
 		if err != nil {
-			return n, failed("clear", glob, err)
+			return done, failed("clear", glob, err)
+		}
+		for step := range slices.Chunk(keys, clearStep) {
+			n, refusals, err := c.destroy(ctx, step...)
+			if err != nil {
+				return done, failed("clear", glob, err)
+			}
+			done.Entries += n
+			done.Skipped += len(refusals)
+			if o.Report != nil {
+				o.Report(done)
+			}
 		}
 	}
-	return n, nil
+	return done, nil
 }
 
 // scan yields, in steps, the keys (without the prefix) whose Redis keys begin with the

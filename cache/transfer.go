@@ -20,9 +20,9 @@ import (
 // listStep is how many items of a list are in one line of an export.
 const listStep = 500
 
-// Progress is how far an export or import has come.
+// Progress is how far an export, an import or a clear has come.
 type Progress struct {
-	Entries int // written to the file or to the cache; each line of a list counts as one
+	Entries int // written to the file or to the cache, or destroyed; each line of a list counts as one
 	Skipped int // expired, locked, malformed, existing already, or with a key longer than MaxKey
 	Bytes   int64
 }
@@ -347,17 +347,8 @@ const maxMillis = 1e13
 // bounded returns a time in milliseconds, and 0 if it is out of the bounds of an import, as
 // the other programs of a compatibility preset may write it.
 func bounded(t time.Time) int64 {
-	if ms := UnixMilli(t); ms > 0 && ms < maxMillis {
+	if ms := t.UnixMilli(); ms > 0 && ms < maxMillis {
 		return ms
 	}
 	return 0
-}
-
-// UnixMilli returns a time of an [Entry] or a [LockInfo] in milliseconds since 1970, 0 for
-// never.
-func UnixMilli(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
 }

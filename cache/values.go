@@ -111,7 +111,7 @@ func (c *Cache) write(ctx context.Context, w write) (version string, err error) 
 	if usual {
 		_, usual, err = c.client.item(ctx, &request{
 			script: c.scripts.fastSave, head: head{args: [2]int64{w.ttl, w.ttl + w.stale}, n: 2},
-			keys: [2]string(w.keys), args: [2]any{w.version, w.value},
+			keys: [2]string(w.keys), text: w.version, value: w.value,
 		})
 	}
 	if !usual {

@@ -200,8 +200,11 @@ func TestATransactionPublishesHoweverLongItsHandlerRuns(t *testing.T) {
 			times[who.(string)] = n.(*atomic.Int64).Load()
 			return true
 		})
+		// The first node was cut off too: it commits as soon as it can, be its subscription back or not.
+		require.LessOrEqual(t, times["stellar-worker-1 done"], int64(1))
+		delete(times, "stellar-worker-1 done")
 		require.Equal(t, map[string]int64{
-			"stellar-worker-1 done": 1, "stellar-worker-2 done": 1, "stellar-worker-3 done": 1, "stellar-worker-2 yours": 1,
+			"stellar-worker-2 done": 1, "stellar-worker-3 done": 1, "stellar-worker-2 yours": 1,
 		}, times)
 		require.NoError(t, others.Stop())
 		require.NoError(t, set.Stop())

@@ -98,6 +98,10 @@ func TestOtherPrefixesCountForThemselves(t *testing.T) {
 		require.Equal(t, []string{"mail-3"}, ids(b))
 		c := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 1, WorkerPrefix: "mail", Redis: cfg})
 		require.Equal(t, []string{"mail-4"}, ids(c), "an exact id takes its number")
+		d := supervisortest.StartWith(t, nil, supervisor.Config{Workers: 2, WorkerPrefix: "mail-", Redis: cfg})
+		require.Equal(t, []string{"mail-5", "mail-6"}, ids(d), "a dash at the end of a prefix is the same as none")
+		_, err := supervisor.New(supervisor.Config{WorkerPrefix: "-", Redis: cfg}, nil, zerolog.Nop())
+		require.ErrorContains(t, err, `worker prefix "-": use 1 to 190 letters, digits and . _ : -, not dashes alone`)
 	})
 }
 
@@ -306,7 +310,7 @@ func onlyTheWorkIsLeft(t *testing.T, cfg link.Config) {
 	k := cfg.Keys()
 	c := redistest.Client(t, cfg)
 	allowed := []string{
-		k.Layout(), k.Epoch(), k.Token(), k.Stats(), k.Queues(), k.Tasks(), k.Tries(), k.Delayed(tasks.DefaultQueue), k.Dead(), k.Reasons(), k.Done(), k.Kept(), k.Results(), k.History(),
+		k.Layout(), k.Epoch(), k.Token(), k.Stats(), k.Queues(), k.Tasks(), k.Tries(), k.Delayed(tasks.DefaultQueue), k.Dead(), k.Reasons(), k.Done(), k.Kept(), k.RetainedLists(), k.Results(), k.History(),
 		k.Reaping(), k.TaskDefinitions(), k.Ready(), k.Next(), k.Prefix() + "clock",
 	}
 	for _, key := range c.Keys(t.Context(), k.Prefix()+"*").Val() {
@@ -314,7 +318,7 @@ func onlyTheWorkIsLeft(t *testing.T, cfg link.Config) {
 			require.LessOrEqual(t, c.PTTL(t.Context(), key).Val(), time.Minute)
 			continue
 		}
-		if !slices.Contains(allowed, key) && !strings.HasPrefix(key, k.CachePrefix()) && !strings.HasPrefix(key, k.Queue("")) {
+		if !slices.Contains(allowed, key) && !strings.HasPrefix(key, k.CachePrefix()) && !strings.HasPrefix(key, k.Queue("")) && !strings.HasPrefix(key, k.Retained("")) {
 			t.Errorf("left behind: %s", describe(t, c, key))
 		}
 	}

@@ -78,6 +78,7 @@ func TestASetSurvivesAFailoverOfItsSentinels(t *testing.T) {
 	require.Eventually(t, func() bool { return len(accepted) > 500 }, time.Minute, time.Millisecond)
 	redis.Handover(t)
 	redis.Primary.Kill()
+	killed := time.Now()
 	redis.AwaitFailover(t)
 	back := time.Now()
 	require.Eventually(t, func() bool {
@@ -105,7 +106,9 @@ func TestASetSurvivesAFailoverOfItsSentinels(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, size, n, "no task took effect twice")
 
-	require.Equal(t, before, set.Nodes()[0].Ended().Incarnation, "no node had to begin anew")
+	if back.Sub(killed) < 7*time.Second { // leases outlast 10 s; Sentinels that split their votes need longer
+		require.Equal(t, before, set.Nodes()[0].Ended().Incarnation, "no node had to begin anew")
+	}
 	// A call is lost while its target's subscription is on its way to the new primary.
 	eventually(t, "every node answers calls", func() bool {
 		soon, cancel := context.WithTimeout(ctx, time.Second)

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/resp"
 )
 
 const (
@@ -27,22 +28,30 @@ type Announcements struct {
 	// Reports logs when the connection fails again and again; nil: nothing does. Set it
 	// before the first use.
 	Reports *link.Reports
+	// Dropped, when set, is told of each message that was dropped, which for [DropSize] woke nobody
+	// (see [Bus.CountDrop]). Set it before the first use.
+	Dropped func(Drop)
 
 	client redis.UniversalClient
 	pace   link.Pace // of tries because of announcements, which have no proof
 
-	mu         sync.Mutex
-	topics     map[string]*topic
-	sub        *redis.PubSub
-	stop       context.CancelFunc // ends the goroutine that reads sub
-	broken     bool               // the last read of sub failed; go-redis reconnects it
-	subscribed map[string]bool
-	idleTimer  *time.Timer
-	dirty      map[string]struct{} // channels whose waiters have come or gone
-	updating   bool                // a goroutine runs updateAll
-	closed     bool
-	closing    chan struct{}  // closed by Close
-	running    sync.WaitGroup // goroutines that update and listen
+	mu        sync.Mutex
+	topics    map[string]*topic
+	listening *listening // nil while nobody waits, except for idleTimeout
+	idleTimer *time.Timer
+	dirty     map[string]struct{} // channels whose waiters have come or gone
+	updating  bool                // a goroutine runs updateAll
+	closed    bool
+	closing   chan struct{}  // closed by Close
+	running   sync.WaitGroup // goroutines that update and listen
+}
+
+// listening is the state of a goroutine that listens.
+type listening struct {
+	stop       context.CancelFunc
+	conn       *resp.Conn      // nil between two connections
+	broken     bool            // the last connection failed
+	subscribed map[string]bool // the channels that were asked for on conn
 }
 
 // topic has the waiters of one channel in the order of their arrival. An
@@ -63,7 +72,9 @@ type waiter struct {
 // announcing names the work of [Announcements] in reports.
 const announcing = "announcements"
 
-// NewAnnouncements returns Announcements that open their connection when needed.
+// NewAnnouncements returns Announcements that open their connection, as the client does, when
+// needed. With another client than a *redis.Client or a *redis.ClusterClient nothing is heard:
+// waiters try every [MaxNap].
 func NewAnnouncements(client redis.UniversalClient) *Announcements {
 	return &Announcements{
 		client: client, topics: map[string]*topic{}, dirty: map[string]struct{}{}, closing: make(chan struct{}),
@@ -114,178 +125,187 @@ func (w *waiter) wake() {
 	}
 }
 
-// markDirty has a channel subscribed or unsubscribed in the background. One goroutine
-// does so for all channels: while a connection is being opened, a waiter must not be held
-// up beyond the end of its ctx. The caller holds a.mu.
+// markDirty has a channel subscribed or unsubscribed in the background, on a connection that
+// is opened if there is none: a waiter must not be held up beyond the end of its ctx. The
+// caller holds a.mu.
 func (a *Announcements) markDirty(ctx context.Context, channel string) {
-	a.dirty[channel] = struct{}{}
-	if !a.updating && !a.closed {
-		a.updating = true
-		a.running.Go(func() { a.updateAll(context.WithoutCancel(ctx)) })
-	}
-}
-
-func (a *Announcements) updateAll(ctx context.Context) {
-	for {
-		a.mu.Lock()
-		some := a.dirty
-		a.dirty, a.updating = map[string]struct{}{}, len(some) > 0
-		a.mu.Unlock()
-		if len(some) == 0 {
-			return
-		}
-		for channel := range some {
-			a.update(ctx, channel)
-		}
-	}
-}
-
-// update subscribes a channel that has waiters and unsubscribes a channel that has none.
-// An error needs no repetition here, and listen gets it too: go-redis subscribes all
-// channels after it has reconnected.
-func (a *Announcements) update(ctx context.Context, channel string) {
-	a.mu.Lock()
-	_, wanted := a.topics[channel]
-	if a.sub == nil && wanted && !a.closed {
-		a.sub, a.broken = a.client.Subscribe(ctx), false
-		a.subscribed = map[string]bool{}
-		var listening context.Context
-		listening, a.stop = context.WithCancel(ctx)
-		sub := a.sub
-		a.running.Go(func() { a.listen(listening, sub) })
-	}
-	sub, has := a.sub, a.subscribed[channel]
-	if sub != nil {
-		a.subscribed[channel] = wanted
-		if !wanted {
-			delete(a.subscribed, channel)
-		}
-		if dropped := a.closeIfIdle(); dropped {
-			wanted = has // the connection is closed: send no command on it
-			defer func() { _ = sub.Close() }()
-		}
-	}
-	a.mu.Unlock()
-	if sub == nil || wanted == has {
+	if a.closed {
 		return
 	}
-	if wanted {
-		_ = sub.Subscribe(ctx, channel)
-	} else {
-		_ = sub.Unsubscribe(ctx, channel)
+	if a.idleTimer != nil {
+		a.idleTimer.Stop()
+	}
+	switch l := a.listening; {
+	case len(a.topics) == 0 && l != nil && l.broken:
+		a.end() // nobody needs another connection
+	case len(a.topics) == 0:
+		a.endWhenIdle()
+	case l == nil:
+		ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+		l := &listening{stop: stop}
+		a.listening = l
+		a.running.Go(func() { a.listen(ctx, l) })
+	}
+	a.dirty[channel] = struct{}{}
+	a.startUpdate()
+}
+
+// endWhenIdle ends the listening after [idleTimeout] unless somebody waits then. The caller
+// holds a.mu.
+func (a *Announcements) endWhenIdle() {
+	l := a.listening
+	a.idleTimer = time.AfterFunc(idleTimeout, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.listening == l && len(a.topics) == 0 {
+			a.end()
+		}
+	})
+}
+
+// end ends the listening; the next waiter begins another one. The caller holds a.mu.
+func (a *Announcements) end() {
+	if a.listening != nil {
+		a.listening.stop()
+		a.listening = nil
 	}
 }
 
-// closeIfIdle, called while nobody waits, closes the connection after [idleTimeout]
-// unless somebody waits then. It detaches a broken connection at once and reports true;
-// the caller must then close that connection. The caller holds a.mu.
-func (a *Announcements) closeIfIdle() (dropped bool) {
-	if a.idleTimer != nil {
-		a.idleTimer.Stop()
-		a.idleTimer = nil
+// startUpdate starts one goroutine that updates the subscriptions. The caller holds a.mu.
+func (a *Announcements) startUpdate() {
+	if !a.updating {
+		a.updating = true
+		a.running.Go(a.updateAll)
 	}
-	if len(a.topics) > 0 {
-		return false
-	}
-	if a.broken {
-		a.detach()
-		return true
-	}
-	sub := a.sub
-	a.idleTimer = time.AfterFunc(idleTimeout, func() {
-		a.mu.Lock()
-		dropped := a.sub == sub && len(a.topics) == 0
-		if dropped {
-			a.detach()
+}
+
+// updateAll subscribes channels that have waiters and unsubscribes channels that have none. An
+// error needs no repetition: all channels are subscribed on the next connection.
+func (a *Announcements) updateAll() {
+	for {
+		conn, more, fewer := a.updates()
+		if conn == nil {
+			return
 		}
-		a.mu.Unlock()
-		if dropped {
-			_ = sub.Close()
+		if len(more) > 0 {
+			_ = conn.Subscribe(more...)
 		}
-	})
-	return false
+		if len(fewer) > 0 {
+			_ = conn.Unsubscribe(fewer...)
+		}
+	}
+}
+
+// updates returns what is to be subscribed and unsubscribed on which connection, or nil, which
+// ends the updating.
+func (a *Announcements) updates() (conn *resp.Conn, more, fewer []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.listening
+	if len(a.dirty) == 0 || l == nil || l.conn == nil { // begin subscribes all
+		a.updating = false
+		clear(a.dirty)
+		return nil, nil, nil
+	}
+	for channel := range a.dirty {
+		t, wanted := a.topics[channel]
+		switch subscribed := l.subscribed[channel]; {
+		case wanted && (!subscribed || !t.live): // a new topic of a channel that is still subscribed needs a confirmation, too
+			more = append(more, channel)
+			l.subscribed[channel] = true
+		case !wanted && subscribed:
+			fewer = append(fewer, channel)
+			delete(l.subscribed, channel)
+		}
+	}
+	clear(a.dirty)
+	return l.conn, more, fewer
 }
 
 // Close closes the connection, ends all waits with [ErrClosed] and returns when
 // nothing of the connection runs any more. It may be called more than once.
 func (a *Announcements) Close() {
 	a.mu.Lock()
-	sub := a.sub
 	if !a.closed {
 		a.closed = true
 		close(a.closing)
 	}
 	if a.idleTimer != nil {
 		a.idleTimer.Stop()
-		a.idleTimer = nil
 	}
-	if sub != nil {
-		a.detach()
-	}
+	a.end()
 	a.mu.Unlock()
-	if sub != nil {
-		_ = sub.Close()
-	}
 	a.running.Wait()
 }
 
-// detach forgets the connection; the next waiter opens another one.
-func (a *Announcements) detach() {
-	a.stop()
-	a.sub = nil
-}
-
-// listen reads one connection's announcements until it is closed. The library
-// opens it again and subscribes anew when it breaks.
-func (a *Announcements) listen(ctx context.Context, sub *redis.PubSub) {
-	for failures := 0; ; {
-		message, err := sub.ReceiveTimeout(ctx, 0)
-		a.mu.Lock()
-		current := a.sub == sub
-		if current && err != nil && len(a.topics) == 0 {
-			a.detach() // without waiters there is no reason to reconnect: the client may have been closed
-			current = false
-		}
-		if current {
-			a.broken = err != nil
-			a.wakeWaiters(message, err)
-		}
-		a.mu.Unlock()
-		if !current {
-			_ = sub.Close()
-			a.Reports.Ended(announcing)
-			return
-		}
-		if err == nil {
-			failures = 0
-			a.Reports.Works(announcing)
-			continue
-		}
-		if failures++; failures >= link.FewTries {
-			a.Reports.Failed(announcing, err)
-		}
-		_ = link.Sleep(ctx, link.Pause(failures))
+// listen hears announcements until the listening ends.
+func (a *Announcements) listen(ctx context.Context, of *listening) {
+	l := resp.Listener{
+		Client: a.client, Largest: MaxMessage, Silence: maxSilence,
+		Begin: func(conn *resp.Conn) error {
+			a.begin(of, conn)
+			return nil
+		},
+		Handle: func(e resp.Event) { a.handle(of, e) },
+		Lost:   func(failures int, err error) bool { return a.lost(of, failures, err) },
 	}
+	l.Serve(ctx)
+	a.Reports.Ended(announcing)
 }
 
-func (a *Announcements) wakeWaiters(message any, err error) {
-	if err != nil {
-		for _, t := range a.topics {
-			t.live = false
+// begin has all channels subscribed on a new connection.
+func (a *Announcements) begin(l *listening, conn *resp.Conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.listening != l {
+		return
+	}
+	l.conn, l.subscribed, l.broken = conn, map[string]bool{}, false
+	for channel := range a.topics {
+		a.dirty[channel] = struct{}{}
+	}
+	a.startUpdate()
+}
+
+// lost reports whether to open another connection: not if nobody waits, as the client may
+// have been closed.
+func (a *Announcements) lost(l *listening, failures int, err error) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.listening != l {
+		return false
+	}
+	l.conn, l.broken = nil, true
+	for _, t := range a.topics {
+		t.live = false
+	}
+	if len(a.topics) == 0 {
+		a.end()
+		return false
+	}
+	if failures >= link.FewTries {
+		a.Reports.Failed(announcing, err)
+	}
+	return true
+}
+
+// handle wakes the waiters of a channel on which something was announced, or whose
+// subscription Redis has confirmed.
+func (a *Announcements) handle(l *listening, e resp.Event) {
+	a.Reports.Works(announcing)
+	if e.TooLarge {
+		if a.Dropped != nil {
+			a.Dropped(DropSize)
 		}
 		return
 	}
-	channel := ""
-	switch m := message.(type) {
-	case *redis.Message:
-		channel = m.Channel
-	case *redis.Subscription:
-		if m.Kind == "subscribe" {
-			channel = m.Channel
-		}
+	if e.Kind != resp.Message && e.Kind != resp.Subscribed {
+		return
 	}
-	t := a.topics[channel]
-	if t == nil {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.topics[e.Channel]
+	if t == nil || a.listening != l {
 		return
 	}
 	t.live = true

@@ -93,6 +93,9 @@ type BusConfig struct {
 
 	// Beacons, when set, are shared by the buses of the process. Default: the bus's own.
 	Beacons *Beacons
+
+	// Broadcasts, when set, are shared by the buses of the process. Default: the bus's own.
+	Broadcasts *Broadcasts
 }
 
 // NewBusConfig returns the part of a bus's configuration that follows from the
@@ -127,6 +130,7 @@ type Bus struct {
 	log        zerolog.Logger
 	reports    *link.Reports
 	beacons    *Beacons
+	broadcasts *Broadcasts
 
 	publish                PublishFunc // with the middleware around it
 	publishMiddleware      []PublishMiddleware
@@ -196,6 +200,9 @@ func NewBus(cfg BusConfig) (*Bus, error) {
 	if b.beacons = cfg.Beacons; b.beacons == nil {
 		b.beacons = NewBeacons()
 	}
+	if b.broadcasts = cfg.Broadcasts; b.broadcasts == nil {
+		b.broadcasts = &Broadcasts{}
+	}
 	b.prover.Store(known)
 	b.opening = opens
 	b.out = &lane{Outbox: cmp.Or(cfg.Outbox, NewOutbox(cfg.Publisher)), alone: cfg.Outbox == nil}
@@ -249,8 +256,8 @@ func (b *Bus) Stats() BusStats {
 	}
 }
 
-// Subscribe calls handle for every message of that type from now on, also before
-// Serve and while it runs. Several subscriptions may have the same type.
+// Subscribe calls handle for every message of that type ([AnyType] for all) from now on, also
+// before Serve and while it runs. Several subscriptions may have the same type.
 func (b *Bus) Subscribe(messageType string, handle Handler, options SubscribeOptions) *Subscription {
 	if options.Buffer <= 0 {
 		options.Buffer = DefaultBuffer

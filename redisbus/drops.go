@@ -101,6 +101,10 @@ func (d *drops) count(reason Drop) {
 	d.warnings.add(reason)
 }
 
+// CountDrop counts a message that was received and dropped beside the bus, such as by
+// [Announcements], as if the bus had dropped it.
+func (b *Bus) CountDrop(reason Drop) { b.drops.count(reason) }
+
 // add counts a dropped message, and logs a line unless there was one a short time ago.
 func (w *DropWarnings) add(reason Drop) {
 	w.mu.Lock()

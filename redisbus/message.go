@@ -27,8 +27,8 @@ type Message struct {
 	// SentAt is when the message was sent, on Redis's clock.
 	SentAt time.Time
 	// Body is the JSON given to Publish, nil if that was nil. For a message of another
-	// implementation it is the whole message. All subscriptions share Body and Meta:
-	// replace them, never change them in place.
+	// implementation it is the whole message. All subscriptions of the process share Body and
+	// Meta: replace them, never change them in place.
 	Body json.RawMessage
 	// Meta is what was given as [PublishOptions.Meta], nil if nothing was.
 	Meta map[string]string

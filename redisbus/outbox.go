@@ -214,7 +214,7 @@ func (o *Outbox) send(ctx context.Context, postings []posting) {
 		return
 	}
 	if err = c.publish(postings); err != nil {
-		c.close()
+		c.Close()
 		return
 	}
 	o.keep(c)

@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -37,7 +39,7 @@ type key struct {
 	mu   sync.Mutex
 	hash hash.Hash
 	sum  [sha256.Size]byte
-	text [43]byte
+	text [128]byte // long enough for the usual channel and for a proof
 }
 
 func newKey(token link.Secret) *key {
@@ -62,8 +64,9 @@ func (k *key) matches(claimed []byte, channel string, covered []byte) bool {
 	k.hash.Reset()
 	_, _ = k.hash.Write(append(append(k.text[:0], channel...), 0))
 	_, _ = k.hash.Write(covered)
-	base64.RawURLEncoding.Encode(k.text[:], k.hash.Sum(k.sum[:0]))
-	return subtle.ConstantTimeCompare(k.text[:], claimed) == 1
+	proof := k.text[:proofLength]
+	base64.RawURLEncoding.Encode(proof, k.hash.Sum(k.sum[:0]))
+	return subtle.ConstantTimeCompare(proof, claimed) == 1
 }
 
 // prover signs under one key and accepts it and possibly another one.
@@ -113,28 +116,34 @@ func (p *prover) sign(text []byte) []byte {
 	return append(text, closing...)
 }
 
-// hasValidProof reports whether the message ends in a valid proof for that channel.
-func (p *prover) hasValidProof(channel string, data []byte) bool {
+// provenBy returns the key under which the message ends in a valid proof for that channel, or
+// nil.
+func (p *prover) provenBy(channel string, data []byte) *key {
 	if p.mode == link.ModePlain || len(data) < tailLength {
-		return false
+		return nil
 	}
 	covered, tail := data[:len(data)-tailLength], data[len(data)-tailLength:]
 	if t := string(tail[:len(tokenTail)]); t != tokenTail && t != proofTail || string(tail[len(tail)-len(closing):]) != closing {
-		return false
+		return nil
 	}
 	claimed := tail[len(tokenTail) : len(tail)-len(closing)]
 	for _, k := range p.accept {
 		if k.matches(claimed, channel, covered) {
-			return true
+			return k
 		}
 	}
-	return false
+	return nil
+}
+
+// accepts reports whether a proof under that key, which may be another bus's, is accepted.
+func (p *prover) accepts(by *key) bool {
+	return slices.ContainsFunc(p.accept, func(k *key) bool { return k == by || bytes.Equal(k.token, by.token) })
 }
 
 // trusts reports whether a message that cannot be read as one comes from somebody who knows
 // the token.
 func (p *prover) trusts(channel string, data []byte) bool {
-	if p.hasValidProof(channel, data) {
+	if p.provenBy(channel, data) != nil {
 		return true
 	}
 	var members map[string]json.RawMessage // of its exact name, unlike a struct's

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/resp"
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
@@ -24,7 +25,7 @@ type pubsubState struct {
 	// heard is when anything was last received, in nanoseconds since the bus's clock.start.
 	heard atomic.Int64
 	// conn is the current connection, for use outside its reader.
-	conn atomic.Pointer[pubsubConn]
+	conn atomic.Pointer[resp.Conn]
 	// changed wakes the watchdog.
 	changed chan struct{}
 	beacons sync.WaitGroup // goroutines of sendBeacon
@@ -58,6 +59,8 @@ func (b *Bus) Serve(ctx context.Context) error {
 	}
 	handlers, cancel := context.WithCancel(handlers)
 	defer cancel()
+	b.broadcasts.buses.Add(1)
+	defer b.broadcasts.buses.Add(-1)
 
 	defer b.reports.Ended(b.reportName())
 	defer b.reports.Ended(b.tokenReportName())
@@ -68,7 +71,7 @@ func (b *Bus) Serve(ctx context.Context) error {
 		}
 	}
 	var parts sync.WaitGroup
-	parts.Go(func() { b.read(ctx, handlers) })
+	parts.Go(func() { b.listen(ctx, handlers) })
 	b.watch(ctx)
 	parts.Wait()
 	cancel()
@@ -77,53 +80,39 @@ func (b *Bus) Serve(ctx context.Context) error {
 	return err
 }
 
-// read calls listen again and again until ctx ends: each call is one connection.
-func (b *Bus) read(ctx, handlers context.Context) {
-	for failures := 1; ctx.Err() == nil; failures++ {
-		connects := b.pubsub.connects.Load()
-		err := b.listen(ctx, handlers)
-		b.disconnected()
-		b.markHeard()
-		if ctx.Err() != nil {
-			return
-		}
-		if b.pubsub.connects.Load() > connects {
-			failures = 1
-		}
-		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) { // the watchdog closed it, and has reported why
-			b.reports.Failed(b.reportName(), err)
-		}
-		if b.opening != nil && !b.Usable() {
-			b.opening.record(link.Explain(err), false)
-		}
-		_ = link.Sleep(ctx, link.Pause(failures))
+// listen receives until ctx ends. The watchdog closes a connection on which nothing was
+// heard for too long.
+func (b *Bus) listen(ctx, handlers context.Context) {
+	b.markHeard()
+	defer b.disconnected()
+	l := resp.Listener{
+		Client: b.subscriber, Largest: MaxMessage,
+		Begin: b.begin, Received: b.markHeard,
+		Handle: func(e resp.Event) { b.accept(handlers, e) },
+		Lost: func(_ int, err error) bool {
+			b.disconnected()
+			b.markHeard()
+			if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) { // the watchdog closed it, and has reported why
+				b.reports.Failed(b.reportName(), err)
+			}
+			if b.opening != nil && !b.Usable() {
+				b.opening.record(link.Explain(err), false)
+			}
+			return true
+		},
 	}
+	l.Serve(ctx)
 }
 
-// listen receives until the connection breaks, ctx ends, or the watchdog closes the
-// connection because nothing was heard for too long.
-func (b *Bus) listen(ctx, handlers context.Context) error {
+// begin subscribes a new connection.
+func (b *Bus) begin(conn *resp.Conn) error {
 	b.markHeard()
-	e, err := b.openPubSub(ctx)
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	b.pubsub.conn.Store(e)
-	stop := context.AfterFunc(ctx, e.close)
-	defer stop()
-	if err := e.subscribe(b.channels()...); err != nil {
+	b.pubsub.conn.Store(conn)
+	if err := conn.Subscribe(b.channels()...); err != nil {
 		return err
 	}
 	b.pubsub.first = cmp.Or(b.pubsub.first, time.Since(b.clock.start))
-	for {
-		got, err := e.next()
-		if err != nil {
-			return err
-		}
-		b.markHeard()
-		b.accept(handlers, got)
-	}
+	return nil
 }
 
 func (b *Bus) markHeard() { b.pubsub.heard.Store(int64(time.Since(b.clock.start))) }
@@ -142,25 +131,27 @@ func (b *Bus) disconnected() {
 }
 
 // accept handles one event. A panic must not end the reader.
-func (b *Bus) accept(handlers context.Context, got pubsubEvent) {
+func (b *Bus) accept(handlers context.Context, got resp.Event) {
 	defer func() {
 		if p := recover(); p != nil {
 			b.log.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("the bus's reader panicked")
 		}
 	}()
 	switch {
-	case got.kind == "subscribe":
-		b.confirmSubscription(handlers, got.channel)
-	case got.kind != messageEvent:
-	case got.channel == b.keys.Beacon(): // it only ends the silence, which markHeard has done
+	case got.Kind == resp.Subscribed:
+		b.confirmSubscription(handlers, got.Channel)
+	case got.Kind != resp.Message:
+	case got.TooLarge:
+		b.drops.count(DropSize)
+	case got.Channel == b.keys.Beacon(): // it only ends the silence, which markHeard has done
 	default:
-		if hints := b.hintsOf(got.channel); hints != nil {
+		if hints := b.hintsOf(got.Channel); hints != nil {
 			for _, f := range hints {
 				f()
 			}
 			return
 		}
-		b.deliver(handlers, got.channel, got.payload)
+		b.deliver(handlers, got.Channel, got.Payload)
 	}
 }
 
@@ -258,7 +249,19 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 		}
 	}
 	b.pubsub.received.Add(1)
-	for _, s := range (*b.subs.Load())[m.Type] {
+	b.offer(handlers, m)
+}
+
+// offer hands a message to its subscriptions.
+func (b *Bus) offer(handlers context.Context, m Message) {
+	subs := *b.subs.Load()
+	for _, s := range subs[m.Type] {
+		s.offer(handlers, item{message: m})
+	}
+	if m.Type == AnyType { // another implementation may have such a type
+		return
+	}
+	for _, s := range subs[AnyType] {
 		s.offer(handlers, item{message: m})
 	}
 }
@@ -283,25 +286,44 @@ func (b *Bus) readClockAgain(ctx context.Context) bool {
 	return true
 }
 
-// verify decodes a message, or returns the reason to drop it. Nothing is decoded before
-// the proof is verified, except where the mode also accepts the plain token.
+// verify decodes a message, or returns the reason to drop it.
 func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
-	if len(data) > MaxMessage {
-		return Message{}, DropSize
-	}
 	prover := b.prover.Load()
-	proven := prover.hasValidProof(channel, data)
-	if !proven && prover.mode == link.ModeHMAC {
+	var m Message
+	known := false
+	if channel == b.keys.Channel() {
+		m, known = b.broadcasts.find(prover, channel, data)
+	}
+	if !known {
+		var reason Drop
+		if m, reason = b.decode(prover, channel, data); reason != "" {
+			return Message{}, reason
+		}
+	}
+	if m.Seq == 0 { // of another implementation, without a time
+		return m, ""
+	}
+	if age := b.Now().Sub(m.SentAt); age > window || age < -window {
+		return m, DropStale
+	}
+	return m, ""
+}
+
+// decode verifies and decodes a message, or returns the reason to drop it. Nothing is decoded
+// before the proof is verified, except where the mode also accepts the plain token.
+func (b *Bus) decode(prover *prover, channel string, data []byte) (Message, Drop) {
+	by := prover.provenBy(channel, data)
+	if by == nil && prover.mode == link.ModeHMAC {
 		return Message{}, DropProof
 	}
 	var e envelope
 	if err := wire.Members(data, e.member); err != nil {
 		return Message{}, dropOf(err)
 	}
-	if !proven && !prover.hasPlainToken(e.token) {
+	if by == nil && !prover.hasPlainToken(e.token) {
 		return Message{}, DropProof
 	}
-	if !proven && e.seq == nil {
+	if by == nil && e.seq == nil {
 		if m, ok := e.foreign(data); ok {
 			return m, ""
 		}
@@ -311,8 +333,8 @@ func (b *Bus) verify(channel string, data []byte) (Message, Drop) {
 	if !ok {
 		return Message{}, DropMalformed
 	}
-	if age := b.Now().Sub(m.SentAt); age > window || age < -window {
-		return m, DropStale
+	if by != nil && channel == b.keys.Channel() {
+		b.broadcasts.keep(by, channel, data, m)
 	}
 	return m, ""
 }

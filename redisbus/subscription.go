@@ -7,6 +7,10 @@ import (
 	"sync"
 )
 
+// AnyType as the message type of a subscription stands for all of them, those of calls
+// included.
+const AnyType = "*"
+
 // DefaultBuffer is the default of [SubscribeOptions.Buffer].
 const DefaultBuffer = 1024
 

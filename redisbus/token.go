@@ -56,15 +56,20 @@ func keepToken(ctx context.Context, client redis.Cmdable, keys link.Keys, token 
 	return readToken(ctx, client, keys)
 }
 
+// maxToken is the most bytes of a token that are read: somebody else may have written the key.
+const maxToken = 4096
+
 func readToken(ctx context.Context, client redis.Cmdable, keys link.Keys) (none link.Secret, err error) {
-	kept, err := client.Get(ctx, keys.Token()).Result()
-	if errors.Is(err, redis.Nil) {
+	kept, err := client.GetRange(ctx, keys.Token(), 0, maxToken).Result()
+	if err == nil && kept == "" { // is the key there?
+		kept, err = client.Get(ctx, keys.Token()).Result()
+	}
+	switch {
+	case errors.Is(err, redis.Nil):
 		return none, fmt.Errorf("the cluster's token: %w", ErrNoToken)
-	}
-	if err != nil {
+	case err != nil:
 		return none, fmt.Errorf("the cluster's token: %w", link.Explain(err))
-	}
-	if len(kept) < 16 {
+	case len(kept) < 16 || len(kept) > maxToken:
 		return none, fmt.Errorf("the cluster's token: the key %s holds something else", keys.Token())
 	}
 	return link.NewSecret(kept), nil

@@ -73,7 +73,7 @@ func (w *watchdog) check(ctx context.Context) time.Duration {
 		b.reports.Failed(b.reportName(), silentError{silence})
 		b.markHeard()
 		if conn := b.pubsub.conn.Load(); conn != nil {
-			conn.close() // the reader opens another one
+			conn.Close() // the reader opens another one
 		}
 		return beaconPause
 	}
@@ -144,7 +144,7 @@ func (b *Bus) subscribeHints() {
 	}
 	b.mu.Unlock()
 	if conn := b.pubsub.conn.Load(); conn != nil && len(missing) > 0 {
-		_ = conn.subscribe(missing...) // the reader notices a broken connection
+		_ = conn.Subscribe(missing...) // the reader notices a broken connection
 	}
 }
 

@@ -140,7 +140,7 @@ func (e *Endpoint) answer(ctx context.Context, c *call, value json.RawMessage, e
 // sendReply sends a reply to the life of the caller that called, or, where nobody listens
 // there, to its id, as callers of older versions listen there only.
 func (e *Endpoint) sendReply(ctx context.Context, c *call, r reply, send post) error {
-	m := redisbus.Outgoing{Inbox: c.from.Incarnation, Type: replyType, Body: r.encode(c.id)}
+	m := redisbus.Outgoing{Inbox: c.from.Incarnation, Type: ReplyType, Body: r.encode(c.id)}
 	return send(ctx, m, func(receivers int64, err error) {
 		if err == nil && receivers == 0 && c.from.ID != c.from.Incarnation {
 			m.Inbox = c.from.ID

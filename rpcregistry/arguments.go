@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"sync/atomic"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 var (
@@ -155,7 +157,7 @@ func (l *layout) byPosition(args json.RawMessage, req any) error {
 		return l.unmarshal(list[0], req)
 	}
 	if len(list) > len(l.fields) {
-		return fmt.Errorf("%d arguments where at most %d are expected", len(list), len(l.fields))
+		return fmt.Errorf("%s where at most %d are expected", link.Count(len(list), "argument"), len(l.fields))
 	}
 	v := reflect.ValueOf(req).Elem()
 	for v.Kind() == reflect.Pointer {

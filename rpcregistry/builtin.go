@@ -1,26 +1,43 @@
 package rpcregistry
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
 // Pong is the response of api.ping.
 type Pong struct {
-	Node        string `json:"node"`
-	Incarnation string `json:"incarnation"`
-	// At is when the node answered, in milliseconds on Redis's clock.
-	At int64 `json:"at"`
+	Node        string    `json:"node"`
+	Incarnation string    `json:"incarnation"`
+	At          time.Time `json:"at"` // when the node answered, on Redis's clock
 }
 
-// LogLine has the arguments of api.log. By position they are ["text"] or
-// ["text", "warn"].
+// LogLine has the arguments of api.log. By position they are ["text"], ["text", "warn"] or
+// ["text", "warn", data…].
 type LogLine struct {
 	Text string `json:"text"`
-	// Severity is a zerolog level. Default, also for an unknown level: info. Levels above
-	// error are logged as error.
+	// Severity is a zerolog level, or one of syslog as the original has them, such as
+	// "warning" and "crit". Default, also for an unknown level: info. Levels above error are
+	// logged as error.
 	Severity string `json:"severity,omitempty"`
+	// Data is logged beside the text. By position it may be several values, which are logged
+	// as a list.
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// withData returns the arguments of api.log by position with all data in one.
+func withData(list []json.RawMessage) ([]json.RawMessage, error) {
+	if len(list) <= 3 {
+		return list, nil
+	}
+	data, err := wire.Encode(list[2:])
+	return append(list[:2:2], data), err
 }
 
 // MethodInfo describes one method in the response of api.methods.
@@ -38,11 +55,11 @@ func Builtins() []string { return []string{"api.ping", "api.log", "api.methods"}
 func (e *Endpoint) registerBuiltins() {
 	if !e.registry.has("api.ping") {
 		HandleStrict(Control(e.registry), "api.ping", func(context.Context, struct{}) (Pong, error) {
-			return Pong{Node: e.self.ID, Incarnation: e.self.Incarnation, At: e.cfg.Bus.Now().UnixMilli()}, nil
+			return Pong{Node: e.self.ID, Incarnation: e.self.Incarnation, At: e.cfg.Bus.Now().UTC().Truncate(time.Millisecond)}, nil
 		})
 	}
 	if !e.registry.has("api.log") {
-		HandleStrict(Control(e.registry), "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
+		HandleStrict(ByPosition(Control(e.registry), withData), "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
 			e.logLine(ctx, line)
 			return struct{}{}, nil
 		})
@@ -61,14 +78,30 @@ func (e *Endpoint) registerBuiltins() {
 // logLine logs a peer's text as a field, where it is quoted: the message of a log line may
 // be printed as it is, with control sequences for the terminal.
 func (e *Endpoint) logLine(ctx context.Context, line LogLine) {
-	level, err := zerolog.ParseLevel(line.Severity)
-	if err != nil || level == zerolog.NoLevel || level < zerolog.TraceLevel || level == zerolog.Disabled {
-		level = zerolog.InfoLevel
-	}
-	level = min(level, zerolog.ErrorLevel)
+	level := levelOf(line.Severity)
 	from := FromContext(ctx).From
 	if e.cfg.OnLog != nil && e.cfg.OnLog(from, line.Text) {
 		return
 	}
-	e.log.WithLevel(level).Str("from", from.ID).Str("text", line.Text).Msg("api.log")
+	to := e.log.WithLevel(level).Str("from", from.ID).Str("text", line.Text)
+	var data bytes.Buffer
+	if !isAbsent(line.Data) && json.Compact(&data, line.Data) == nil { // one line, whatever white space it has
+		to = to.RawJSON("data", data.Bytes())
+	}
+	to.Msg("api.log")
+}
+
+// levelOf returns the level for a severity (see [LogLine]).
+func levelOf(severity string) zerolog.Level {
+	switch severity {
+	case "warning":
+		return zerolog.WarnLevel
+	case "emerg", "alert", "crit":
+		return zerolog.ErrorLevel
+	}
+	level, err := zerolog.ParseLevel(severity)
+	if err != nil || level == zerolog.NoLevel || level < zerolog.TraceLevel || level == zerolog.Disabled {
+		return zerolog.InfoLevel
+	}
+	return min(level, zerolog.ErrorLevel)
 }

@@ -176,6 +176,7 @@ func (e *Endpoint) do(ctx context.Context, r Request) (Response, error) {
 				return Response{}, &Error{Code: ErrTimeout, Node: node}
 			}
 			modes = e.askModes(ctx)
+			e.askMembers(ctx, w)
 		case known := <-modes:
 			if err := e.unheard(known, node); err != nil {
 				return Response{}, err

@@ -9,10 +9,10 @@ import (
 	"github.com/stellarfw/stellar/redisbus/wire"
 )
 
-// Message types of calls and replies. A reply goes to the inbox of the call's sender.
+// The types of the messages that carry calls and replies. A reply goes to the inbox of the call's sender.
 const (
-	callType  = "call"
-	replyType = "reply"
+	CallType  = "call"
+	ReplyType = "reply"
 )
 
 // outerDepth is the number of JSON levels around arguments and responses: the message
@@ -35,7 +35,7 @@ type call struct {
 
 // message returns the call as a message to a node, or to all.
 func (c *call) message(node string) redisbus.Outgoing {
-	return redisbus.Outgoing{Node: node, Type: callType, Body: c.encode(), Meta: c.meta}
+	return redisbus.Outgoing{Node: node, Type: CallType, Body: c.encode(), Meta: c.meta}
 }
 
 func (c *call) encode() []byte {

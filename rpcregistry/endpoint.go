@@ -59,7 +59,8 @@ type Config struct {
 	// api.ping, api.log and api.methods. Endpoints can share a registry.
 	Registry *Registry
 
-	// Members is needed by [Endpoint.DoAll] only.
+	// Members is needed by [Endpoint.DoAll]. With it calls of the first node that has a method
+	// end soon after the last live node has refused, also while clients listen.
 	Members Members
 
 	// Modes, when set, returns the token mode of each live node by its id, "" for one that
@@ -69,6 +70,10 @@ type Config struct {
 
 	// Connections is needed for calls to connections only.
 	Connections Connections
+
+	// CallsOnly has the endpoint make calls and receive their replies, and leave the calls of
+	// others alone, those to all too: its process is no node.
+	CallsOnly bool
 
 	// BaseContext, when set, returns the context that methods run under; every Serve
 	// calls it. Default: Serve's own. In both cases it ends with Serve.
@@ -153,7 +158,9 @@ func New(cfg Config) (*Endpoint, error) {
 		ready: make(chan struct{}), known: knownModes{reading: make(chan struct{}, 1)},
 	}
 	e.send = e.wrapSend(e.sendRequest)
-	e.registerBuiltins()
+	if !cfg.CallsOnly {
+		e.registerBuiltins()
+	}
 	if err := e.registry.Err(); err != nil {
 		return nil, fmt.Errorf("rpc: %w", err)
 	}
@@ -163,7 +170,7 @@ func New(cfg Config) (*Endpoint, error) {
 // ErrServing is returned by a second [Endpoint.Serve] beside a running one.
 var ErrServing = errors.New("the endpoint is being served already")
 
-// Serve answers calls and receives replies until ctx ends. Then it answers [ErrBusy]
+// Serve answers calls (see [Config].CallsOnly) and receives replies until ctx ends. Then it answers [ErrBusy]
 // to new calls, cancels the methods that run and returns when they have returned. Its
 // error is nil, [ErrServing], or a redisbus.StuckError that names the methods which
 // did not return.
@@ -182,8 +189,11 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	e.pool.open()
 	e.base.Store(&base)
 	e.openWaiters()
-	calls := e.cfg.Bus.Subscribe(callType, e.receiveCall, redisbus.SubscribeOptions{Inline: true})
-	replies := e.cfg.Bus.Subscribe(replyType, e.receiveReply, redisbus.SubscribeOptions{Inline: true})
+	if !e.cfg.CallsOnly {
+		calls := e.cfg.Bus.Subscribe(CallType, e.receiveCall, redisbus.SubscribeOptions{Inline: true})
+		defer calls.Close()
+	}
+	replies := e.cfg.Bus.Subscribe(ReplyType, e.receiveReply, redisbus.SubscribeOptions{Inline: true})
 	e.readyOnce.Do(func() { close(e.ready) })
 	<-ctx.Done()
 	cancel()
@@ -192,7 +202,6 @@ func (e *Endpoint) Serve(ctx context.Context) error {
 	if err == nil {
 		e.pool.running.Wait()
 	}
-	calls.Close()
 	replies.Close()
 	e.closeWaiters()
 	e.base.Store(nil)

@@ -296,12 +296,12 @@ func TestBuiltins(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, b.self.ID, pong.Node)
 		require.Equal(t, b.self.Incarnation, pong.Incarnation)
-		require.WithinDuration(t, time.Now(), time.UnixMilli(pong.At), 5*time.Second)
+		require.WithinDuration(t, time.Now(), pong.At, 5*time.Second)
 
 		list, err := rpcregistry.Do[[]rpcregistry.MethodInfo](ctx, a.Endpoint, "api.methods", nil, rpcregistry.Node("b"))
 		require.NoError(t, err)
 		require.Len(t, list, 3)
-		require.Equal(t, rpcregistry.MethodInfo{Name: "api.log", Arguments: "{text: string, severity?: string}", Result: "{}"}, list[0])
+		require.Equal(t, rpcregistry.MethodInfo{Name: "api.log", Arguments: "{text: string, severity?: string, data?: any}", Result: "{}"}, list[0])
 		mine, err := rpcregistry.Do[string](ctx, b.Endpoint, "api.methods", nil, rpcregistry.Node("a"))
 		require.NoError(t, err)
 		require.Equal(t, "my own", mine)
@@ -312,7 +312,10 @@ func TestBuiltins(t *testing.T) {
 			_, err = a.DoCluster(ctx, method, json.RawMessage(args), rpcregistry.Node("b"))
 			require.ErrorIs(t, err, rpcregistry.ErrBadArguments, method)
 		}
-		for _, args := range [][]any{{"evil\n\x1b[31m text"}, {"warned", "warn"}, {"no panic", "panic"}, {"nonsense", "x"}, {"off", "disabled"}} {
+		for _, args := range [][]any{
+			{"evil\n\x1b[31m text"}, {"warned", "warn"}, {"no panic", "panic"}, {"nonsense", "x"}, {"off", "disabled"},
+			{"as the original", "warning", map[string]any{"a": []int{1}}}, {"two", "crit", nil}, {"three", "notice", 1, "x\n"}, {"four", "emerg"},
+		} {
 			_, err = a.DoCluster(ctx, "api.log", args, rpcregistry.Node("b"))
 			require.NoError(t, err)
 		}
@@ -328,6 +331,10 @@ func TestBuiltins(t *testing.T) {
 			`{"level":"error","from":"a","text":"no panic","message":"api.log"}`,
 			`{"level":"info","from":"a","text":"nonsense","message":"api.log"}`,
 			`{"level":"info","from":"a","text":"off","message":"api.log"}`,
+			`{"level":"warn","from":"a","text":"as the original","data":{"a":[1]},"message":"api.log"}`,
+			`{"level":"error","from":"a","text":"two","message":"api.log"}`,
+			`{"level":"info","from":"a","text":"three","data":[1,"x\n"],"message":"api.log"}`,
+			`{"level":"error","from":"a","text":"four","message":"api.log"}`,
 		}, lines)
 	})
 }

@@ -9,7 +9,7 @@ import (
 // At most maxIdle goroutines of an endpoint wait for further calls, each for at least
 // idleTime.
 const (
-	maxIdle  = 8
+	maxIdle  = 32
 	idleTime = 10 * time.Second
 )
 

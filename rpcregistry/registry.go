@@ -113,6 +113,48 @@ func describeTypes[Req, Res any]() (arguments, result string) {
 	return describe(reflect.TypeFor[Req]()), describe(reflect.TypeFor[Res]())
 }
 
+// ByPosition returns a registrar whose methods get lists of arguments as rewrite returns them:
+// for callers with another order or number of arguments. An error of rewrite is an
+// [ErrBadArguments].
+func ByPosition( //nolint:ireturn // a registrar around another
+	r Registrar, rewrite func(list []json.RawMessage) ([]json.RawMessage, error),
+) Registrar {
+	return positional{r, rewrite}
+}
+
+type positional struct {
+	Registrar
+
+	rewrite func(list []json.RawMessage) ([]json.RawMessage, error)
+}
+
+func (p positional) RegisterMethod(m Method) {
+	if call := m.Call; call != nil {
+		m.Call = func(ctx context.Context, args json.RawMessage) (json.RawMessage, error) {
+			args, err := p.rewritten(args)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrBadArguments, err)
+			}
+			return call(ctx, args)
+		}
+	}
+	p.Registrar.RegisterMethod(m)
+}
+
+func (p positional) rewritten(args json.RawMessage) (json.RawMessage, error) {
+	if len(args) == 0 || args[0] != '[' {
+		return args, nil
+	}
+	list, err := elements(args)
+	if err != nil {
+		return nil, err
+	}
+	if list, err = p.rewrite(list); err != nil {
+		return nil, err
+	}
+	return wire.Encode(list)
+}
+
 // Registry holds the methods of a node. The zero value is empty; it is safe for
 // concurrent use.
 type Registry struct {
@@ -121,6 +163,7 @@ type Registry struct {
 	mu      sync.RWMutex
 	methods map[string]*Method
 	deny    []string
+	advise  func(method string) string
 	errs    []error
 }
 
@@ -189,6 +232,14 @@ func (r *Registry) CheckDenials(also []string) error {
 	return errors.Join(errs...)
 }
 
+// Advise has the error for a method that the registry does not have say what advise returns
+// for its name, such as another method that does the same. "" is no advice.
+func (r *Registry) Advise(advise func(method string) string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.advise = advise
+}
+
 // Err reports everything that was wrong with the registrations.
 func (r *Registry) Err() error {
 	if r == nil {
@@ -232,7 +283,23 @@ func (r *Registry) Lookup(name string) (Method, error) {
 	if m := r.find(name); m != nil {
 		return *m, nil
 	}
-	return Method{}, ErrNoSuchMethod
+	return Method{}, r.missing(name)
+}
+
+// missing returns the error for a method that the registry does not have.
+func (r *Registry) missing(name string) error {
+	for part := r; part != nil; part = part.base {
+		part.mu.RLock()
+		advise := part.advise
+		part.mu.RUnlock()
+		if advise == nil {
+			continue
+		}
+		if text := advise(name); text != "" {
+			return fmt.Errorf("%w: %s", ErrNoSuchMethod, text)
+		}
+	}
+	return ErrNoSuchMethod
 }
 
 func (r *Registry) has(name string) bool { return r.find(name) != nil }

@@ -157,12 +157,13 @@ func (w *nodeWaiter) nodeDown(gone redisbus.Identity) {
 }
 
 // firstWaiter waits for the first answer to a call to all nodes. A node declines if it does
-// not have the method, forbids it or is busy; when all nodes that got the call have
-// declined, the last refusal is the answer.
+// not have the method, forbids it or is busy; when all that got the call have declined, or
+// all live nodes, as clients get it too and never answer, the last refusal is the answer.
 type firstWaiter struct {
 	nodeWaiter
 	mu        sync.Mutex
 	receivers int64
+	members   []redisbus.Identity // the live nodes, nil while they are not known
 	declined  map[redisbus.Identity]bool
 	last      outcome
 }
@@ -206,10 +207,43 @@ func (w *firstWaiter) sent(receivers int64, err error) {
 	w.endIfAllDeclined()
 }
 
+// endIfAllDeclined ends the call if nobody is left to answer it. The caller holds the lock.
 func (w *firstWaiter) endIfAllDeclined() {
-	if w.receivers > 0 && int64(len(w.declined)) >= w.receivers {
+	if len(w.declined) == 0 {
+		return
+	}
+	open := func(m redisbus.Identity) bool { return !w.declined[m] }
+	if w.receivers > 0 && int64(len(w.declined)) >= w.receivers || w.members != nil && !slices.ContainsFunc(w.members, open) {
 		w.end(w.last)
 	}
+}
+
+// askMembers tells a call to all that some have declined who the live nodes are.
+func (e *Endpoint) askMembers(ctx context.Context, w waiter) {
+	first, isFirst := w.(*firstWaiter)
+	if !isFirst || e.cfg.Members == nil || !first.anyDeclined() {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, modesPatience)
+		defer cancel()
+		if members, err := e.cfg.Members.Live(ctx); err == nil {
+			first.live(members)
+		}
+	}()
+}
+
+func (w *firstWaiter) anyDeclined() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.declined) > 0
+}
+
+func (w *firstWaiter) live(members []redisbus.Identity) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.members = members
+	w.endIfAllDeclined()
 }
 
 func (w *firstWaiter) nodeDown(redisbus.Identity) {}

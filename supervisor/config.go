@@ -33,8 +33,9 @@ const MaxWeight = 1000
 type Config struct {
 	// Workers is how many nodes to start. Default GOMAXPROCS; [Idle] starts none.
 	Workers int
-	// WorkerPrefix is the prefix of the nodes' ids; the lowest free number in the cluster
-	// follows. Default "stellar-worker".
+	// WorkerPrefix is the prefix of the nodes' ids; a dash and the lowest free number in the
+	// cluster follow. Dashes at its end count for nothing: "app" and "app-" are the same.
+	// Default "stellar-worker".
 	WorkerPrefix string
 	// ID is the exact id of the node, for a set of one node.
 	ID string
@@ -102,7 +103,7 @@ func (c Config) withDefaults() Config {
 	case Idle:
 		c.Workers = 0
 	}
-	c.WorkerPrefix = cmp.Or(c.WorkerPrefix, worker.DefaultPrefix)
+	c.WorkerPrefix = cmp.Or(worker.CleanPrefix(c.WorkerPrefix), c.WorkerPrefix, worker.DefaultPrefix)
 	c.StartTimeout = cmp.Or(c.StartTimeout, 5*time.Second)
 	c.Drain = cmp.Or(c.Drain, worker.DefaultDrain)
 	c.Grace = cmp.Or(c.Grace, worker.DefaultGrace)
@@ -111,6 +112,12 @@ func (c Config) withDefaults() Config {
 	c.CrashWindow = cmp.Or(c.CrashWindow, 30*time.Second)
 	c.ReadyTime = cmp.Or(c.ReadyTime, 30*time.Second)
 	return c
+}
+
+// ValidPrefix reports whether a text can be a worker prefix.
+func ValidPrefix(prefix string) bool {
+	prefix = worker.CleanPrefix(prefix)
+	return link.ValidName(prefix) && len(prefix) <= MaxPrefix
 }
 
 // Validate reports everything that is wrong with the configuration at once, as [New] does.
@@ -125,8 +132,8 @@ func (c Config) validate() error {
 		}
 	}
 	check(c.Workers >= 0 && c.Workers <= MaxWorkers, "workers: %d is not between 0 and %d", c.Workers, MaxWorkers)
-	check(link.ValidName(c.WorkerPrefix) && len(c.WorkerPrefix) <= MaxPrefix,
-		"worker prefix %q: use 1 to %d letters, digits and . _ : -", c.WorkerPrefix, MaxPrefix)
+	check(ValidPrefix(c.WorkerPrefix),
+		"worker prefix %q: use 1 to %d letters, digits and . _ : -, not dashes alone", c.WorkerPrefix, MaxPrefix)
 	if c.ID != "" {
 		errs = append(errs, link.CheckName("id", c.ID))
 		check(c.Workers == 1, "id %q: it can be given to one worker only, not to %d; leave it out, or use the worker prefix", c.ID, c.Workers)

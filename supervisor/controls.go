@@ -22,7 +22,7 @@ func (s *Set) Status() builtin.SetStatus {
 	if s.serving == nil {
 		status.Workers = s.cfg.Workers
 	} else {
-		status.Uptime = time.Since(s.began).Seconds()
+		status.Uptime = time.Since(s.began).Milliseconds()
 	}
 	if o := s.operation; o.Number > 0 {
 		status.Operation = &o

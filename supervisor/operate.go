@@ -48,7 +48,7 @@ func (s *Set) Scale(ctx context.Context, n int) error {
 		return err
 	}
 	if err := s.await(ctx, 0, r.over); err != nil {
-		return fmt.Errorf("scaling from %d to %d nodes has begun; it goes on: %w", r.was, r.now, err)
+		return fmt.Errorf("scaling from %d to %s has begun; it goes on: %w", r.was, link.Count(r.now, "node"), err)
 	}
 	return nil
 }
@@ -221,7 +221,7 @@ func (s *Set) endOperation(err error) error {
 	s.updateOperation(func(o *builtin.Operation) {
 		o.Ended = true
 		if err != nil {
-			err = fmt.Errorf("%s ended after %d of %d nodes: %w", o.Kind, o.Done, o.Total, err)
+			err = fmt.Errorf("%s ended after %d of %s: %w", o.Kind, o.Done, link.Count(o.Total, "node"), err)
 			o.Error = err.Error()
 			return
 		}

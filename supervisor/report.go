@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
 )
@@ -28,8 +29,10 @@ type Report struct {
 // String returns the report in one line.
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d tasks done of %d started in %s by %d lives of nodes", r.Done, r.Started, r.Uptime.Round(time.Millisecond), r.Lives)
-	fmt.Fprintf(&b, "; %d crashes, %d tasks taken over", r.Crashes, r.HandedOn)
+	fmt.Fprintf(&b, "%s done of %d started in %s by %s",
+		link.Count(r.Done, "task"), r.Started, r.Uptime.Round(time.Millisecond),
+		link.Count(r.Lives, "life of nodes", "lives of nodes"))
+	fmt.Fprintf(&b, "; %s, %s", link.Count(r.Crashes, "crash"), link.Count(r.HandedOn, "task taken over", "tasks taken over"))
 	if r.Quarantined > 0 {
 		fmt.Fprintf(&b, ", %d quarantined", r.Quarantined)
 	}
@@ -104,7 +107,7 @@ func crashSummary(crashes []crash) string {
 	}
 	var parts []string
 	for _, node := range slices.Sorted(maps.Keys(count)) {
-		parts = append(parts, fmt.Sprintf("%s %d times, at last: %v", node, count[node], last[node]))
+		parts = append(parts, fmt.Sprintf("%s %s, at last: %v", node, link.Count(count[node], "time"), last[node]))
 	}
 	return strings.Join(parts, "; ")
 }

@@ -220,7 +220,7 @@ func (s *Set) crashed(node string, err error) bool {
 		return false
 	}
 	if s.fatal == nil {
-		s.fatal = fmt.Errorf("%w: %d crashes in %s: %s", ErrFlapping, len(s.crashes), s.cfg.CrashWindow, crashSummary(s.crashes))
+		s.fatal = fmt.Errorf("%w: %s in %s: %s", ErrFlapping, link.Count(len(s.crashes), "crash"), s.cfg.CrashWindow, crashSummary(s.crashes))
 		s.stop()
 	}
 	return true
@@ -305,7 +305,7 @@ func (s *Set) AwaitReady(ctx context.Context) error {
 		ready, want := s.Ready()
 		pause := 5*time.Millisecond + time.Duration(want)*20*time.Microsecond // looking at a thousand nodes takes a while
 		if err := link.Sleep(ctx, pause); err != nil {
-			return fmt.Errorf("%d of %d nodes are ready: %w", ready, want, err)
+			return fmt.Errorf("%d of %s ready: %w", ready, link.Count(want, "node"), err)
 		}
 	}
 }

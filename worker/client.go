@@ -31,7 +31,7 @@ type ClientConfig struct {
 	Redis link.Config
 	// App, when set, is that of the nodes: its definitions give the tasks that the
 	// client enqueues their queues and defaults, and its middleware wraps the
-	// client's enqueues, calls and messages. Its handlers, methods, subscriptions and hooks are
+	// client's enqueues, calls, messages and subscriptions. Its handlers, methods, subscriptions and hooks are
 	// not used. For other tasks, and without an App for all tasks, the client uses the
 	// definitions that the nodes' programs have published on Redis, where they outlive the
 	// nodes by 30 days. Without an App it refuses tasks that no program has defined.
@@ -42,7 +42,12 @@ type ClientConfig struct {
 	Name string
 	// Cache is the same configuration as that of the nodes.
 	Cache CacheConfig
-	// Observer, when set, is notified of the client's ended enqueues, calls and cache operations.
+	// Listen has the client's Bus receive the messages to all nodes, for subscriptions
+	// with Bus.Subscribe; Bus.Await waits until it does. Default: the Bus receives only messages
+	// to the client's own id.
+	Listen bool
+	// Observer, when set, is notified of the client's ended enqueues, calls and cache operations,
+	// and of messages that its Bus drops.
 	Observer Observer
 	// Log gets what no call can return, such as Redis failures in the background.
 	// Default: nothing is logged.
@@ -85,7 +90,7 @@ type Client struct {
 	Cache     *cache.Cache          // shared by the cluster
 	Tasks     *tasks.Client         // enqueues tasks and waits for their ends
 	Inspector *tasks.Inspector      // shows and changes stored tasks and queues
-	Bus       *redisbus.Bus         // publishes; receives only messages to the client's own id
+	Bus       *redisbus.Bus         // publishes; receives as ClientConfig.Listen says
 	RPC       *rpcregistry.Endpoint // calls one node, a connection or all
 
 	redis, subscriber *redis.Client
@@ -124,29 +129,32 @@ func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{}
 	var err error
-	if c.redis, err = link.OpenClient(cfg.Redis, cfg.Name); err != nil {
+	gate := &layoutGate{}
+	if c.redis, err = link.OpenClient(cfg.Redis, cfg.Name, gate); err != nil {
 		return nil, err
 	}
 	if c.subscriber, err = link.OpenClient(cfg.Redis, cfg.Name+":subscriber"); err != nil {
 		return nil, errors.Join(err, c.redis.Close())
 	}
 	ctx, c.stop = context.WithCancel(ctx)
-	if err := c.open(ctx, cfg); err != nil {
+	if err := c.open(ctx, cfg, gate); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
+func (c *Client) open(ctx context.Context, cfg ClientConfig, gate *layoutGate) error {
 	keys, app := cfg.Redis.Keys(), cmp.Or(cfg.App, NewApp())
 	id := cfg.Name + "-" + strings.ToLower(rand.Text()[:12])
 	c.directory = membership.Directory{Client: c.redis, Keys: keys}
-	gate := &layoutGate{check: c.directory.AdmitClient}
-	c.redis.AddHook(gate)
+	gate.check = c.directory.AdmitClient
 	reports := link.NewReports(cfg.Log)
 	c.directory.OnAlien = reports.Alien
 	reports.Observer = cfg.Observer
-	c.Cache = cfg.Cache.open(cache.Config{Client: c.redis, Keys: keys, Holder: id, Observer: cfg.Observer, Reports: reports, Log: cfg.Log})
+	countDrop := func(reason redisbus.Drop) { c.Bus.CountDrop(reason) } // the bus is made below
+	c.Cache = cfg.Cache.open(cache.Config{
+		Client: c.redis, Keys: keys, Holder: id, Observer: cfg.Observer, Reports: reports, Log: cfg.Log, Dropped: countDrop,
+	})
 	if cfg.App == nil {
 		c.Tasks = tasks.NewClient(ctx, c.redis, keys, nil)
 	} else {
@@ -156,11 +164,13 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	c.Tasks.LogTo(cfg.Log)
 	c.Tasks.Observe(cfg.Observer)
 	c.Tasks.Report(reports)
+	c.Tasks.CountDrops(countDrop)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	c.Inspector.Observe(cfg.Observer)
 	bus := redisbus.NewBusConfig(cfg.Redis, link.Secret{})
-	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, true, cfg.Log
-	bus.Identity, bus.PublishMiddleware = redisbus.Identity{ID: id}, app.middleware.publish
+	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, !cfg.Listen, cfg.Log
+	bus.Identity = redisbus.Identity{ID: id}
+	bus.PublishMiddleware, bus.SubscriptionMiddleware = app.middleware.publish, app.middleware.subscription
 	bus.Observer, bus.Reports = cfg.Observer, reports
 	bus.Inboxes = redisbus.NewInboxes(c.directory.Inbox, 0) // nobody tells a client of new lives
 	bus.Learn = func(ctx context.Context) (link.Secret, error) {
@@ -175,13 +185,16 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig) error {
 	}
 	c.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: c.Bus, Members: c.directory, Modes: c.directory.Modes, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
-		CallMiddleware: app.middleware.call, Observer: cfg.Observer,
+		CallMiddleware: app.middleware.call, Observer: cfg.Observer, CallsOnly: true,
 	})
 	if err != nil {
 		return err
 	}
 	c.served.Go(func() { _ = c.Bus.Serve(ctx) })
 	c.served.Go(func() { _ = c.RPC.Serve(ctx) })
+	if cfg.Listen {
+		c.served.Go(func() { _ = c.Bus.Await(ctx) }) // from its first use on the bus listens
+	}
 	if len(cfg.Cache.Near.Prefixes) > 0 {
 		c.served.Go(func() { _ = c.Cache.Serve(ctx) })
 	}

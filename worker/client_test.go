@@ -213,6 +213,63 @@ func TestConnectReportsEverythingThatIsWrong(t *testing.T) {
 	}
 }
 
+// With Listen a client hears what nodes and other clients publish, of one type and of all.
+func TestAClientThatListensHearsTheMessagesToAllNodes(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		set := supervisortest.StartWith(t, worker.NewApp(), supervisor.Config{Workers: 1, Redis: cfg})
+		app, wrapped := worker.NewApp(), make(chan string, 10)
+		app.UseSubscription(func(next redisbus.Handler) redisbus.Handler {
+			return func(ctx context.Context, m redisbus.Message) {
+				wrapped <- m.Type
+				next(ctx, m)
+			}
+		})
+		client := connect(t, worker.ClientConfig{Redis: cfg, App: app, Listen: true})
+		deaf := connect(t, worker.ClientConfig{Redis: cfg})
+		heard := make(chan string, 10)
+		for _, kind := range []string{"a", redisbus.AnyType} {
+			client.Bus.Subscribe(kind, func(_ context.Context, m redisbus.Message) { heard <- kind + m.Type }, redisbus.SubscribeOptions{})
+			deaf.Bus.Subscribe(kind, func(context.Context, redisbus.Message) { t.Error("it does not listen") }, redisbus.SubscribeOptions{})
+		}
+		require.NoError(t, client.Bus.Await(t.Context()))
+		require.NoError(t, deaf.Bus.Publish(t.Context(), "b", 1))
+		require.Equal(t, "*b", <-heard)
+		require.NoError(t, set.Node("stellar-worker-1").API().Bus.Publish(t.Context(), "a", 1))
+		require.ElementsMatch(t, []string{"aa", "*a"}, []string{<-heard, <-heard})
+		require.Len(t, wrapped, 3)
+	})
+}
+
+// A client that listens is no node: calls to all leave it out, also those of a method that it
+// would refuse, and calls to its id get no answer.
+func TestAClientThatListensIsNeverCalled(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		set := supervisortest.StartWith(t, worker.NewApp(), supervisor.Config{Workers: 2, Redis: cfg})
+		listener := connect(t, worker.ClientConfig{Redis: cfg, Listen: true})
+		require.NoError(t, listener.Bus.Await(t.Context()))
+		caller := connect(t, worker.ClientConfig{Redis: cfg})
+		for _, rpc := range []*rpcregistry.Endpoint{caller.RPC, listener.RPC, set.Node("stellar-worker-1").API().RPC} {
+			for _, method := range []string{"api.ping", "api.cache.size"} {
+				verdicts, err := rpc.DoAll(t.Context(), method, nil)
+				require.NoError(t, err)
+				var ids []string
+				for _, v := range verdicts {
+					require.NoError(t, v.Err)
+					ids = append(ids, v.Node.ID)
+				}
+				require.Equal(t, []string{"stellar-worker-1", "stellar-worker-2"}, ids)
+			}
+			_, err := rpc.DoCluster(t.Context(), "api.nobody.has.it", nil, rpcregistry.All())
+			require.ErrorIs(t, err, rpcregistry.ErrNoSuchMethod, "all nodes have refused it")
+		}
+		require.Empty(t, listener.RPC.Methods())
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := caller.RPC.DoCluster(ctx, "api.ping", nil, rpcregistry.Node(listener.RPC.Self().ID))
+		require.ErrorIs(t, err, rpcregistry.ErrTimeout)
+	})
+}
+
 func TestConnectDialsNothingBeforeTheFirstUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at, r := throughRoad(redistest.Embedded(t).Config())

@@ -71,6 +71,7 @@ type Host struct {
 	log          zerolog.Logger
 	reports      *link.Reports // of Redis's failures, shared by the nodes
 	beacons      *redisbus.Beacons
+	broadcasts   *redisbus.Broadcasts
 	inboxes      *redisbus.Inboxes
 	dropWarnings *redisbus.DropWarnings
 
@@ -107,7 +108,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	cfg.App.seal()
 	h := &Host{
 		cfg: cfg, keys: cfg.Redis.Keys(), log: cfg.Log, reports: link.NewReports(cfg.Log),
-		beacons: redisbus.NewBeacons(), announcer: newAnnouncer(), leaves: newLeaves(),
+		beacons: redisbus.NewBeacons(), broadcasts: redisbus.NewBroadcasts(), announcer: newAnnouncer(), leaves: newLeaves(),
 		starts: make(turns, startTurns), endings: make(turns, endTurns),
 	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*abandoned]struct{}{}

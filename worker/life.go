@@ -88,7 +88,7 @@ func (n *Node) openBase(base *group.Group) error {
 	inAPI := func() context.Context { return a.into(base.Context()) }
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Outbox, cfg.Identity = n.conns.Client, n.conns.Subscriber, h.outbox, n.identity()
-	cfg.Inboxes, cfg.DropWarnings = h.inboxes, h.dropWarnings
+	cfg.Inboxes, cfg.Broadcasts, cfg.DropWarnings = h.inboxes, h.broadcasts, h.dropWarnings
 	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.cfg.Observer
 	wrap := &h.cfg.App.middleware
 	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
@@ -98,20 +98,23 @@ func (n *Node) openBase(base *group.Group) error {
 	}
 	a.Cache = h.cfg.Cache.open(cache.Config{
 		Client: n.conns.Client, Batcher: h.batcher, Keys: h.keys, Holder: n.lease.Incarnation.String(),
-		Observer: h.cfg.Observer, Reports: h.reports, Log: n.log,
+		Observer: h.cfg.Observer, Reports: h.reports, Log: n.log, Dropped: a.Bus.CountDrop,
 	})
 	a.Tasks = h.tasks.Branch(context.WithoutCancel(base.Context()), n.conns.Client)
 	a.Tasks.Observe(h.cfg.Observer)
 	a.Tasks.Report(h.reports)
+	a.Tasks.CountDrops(a.Bus.CountDrop)
 	a.Tasks.LogTo(n.log)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
 	a.Inspector.Observe(h.cfg.Observer)
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
 	builtin.Register(base.Context(), methods, builtin.Deps{
-		Cache: a.Cache, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks, Connections: a.Connections, Controls: h.cfg.Set,
+		Cache: a.Cache, Bus: a.Bus, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks,
+		Connections: a.Connections, Controls: h.cfg.Set,
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
+	methods.Advise(builtin.Advice)
 	a.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: a.Bus, Registry: methods, Members: h.directory, Modes: h.directory.Modes, Connections: a.Connections, BaseContext: inAPI,
 		OnLog: h.onLog, Log: n.log, Observer: h.cfg.Observer, CallMiddleware: wrap.call, MethodMiddleware: wrap.method,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,7 @@ const (
 
 // NodeConfig configures a node. Every zero value has a default.
 type NodeConfig struct {
-	Prefix string // of the node's id; the lowest free number follows. Default [DefaultPrefix]
+	Prefix string // of the node's id, see [CleanPrefix]; the lowest free number follows. Default [DefaultPrefix]
 	ID     string // the exact id, instead of Prefix and a number
 	Prefer string // an id with the prefix Prefix, taken if it is free: that of the previous life
 
@@ -47,12 +48,16 @@ type NodeConfig struct {
 }
 
 func (c NodeConfig) withDefaults() NodeConfig {
-	c.Prefix = cmp.Or(c.Prefix, DefaultPrefix)
+	c.Prefix = cmp.Or(CleanPrefix(c.Prefix), DefaultPrefix)
 	c.Concurrency = cmp.Or(c.Concurrency, DefaultConcurrency)
 	c.Drain = cmp.Or(c.Drain, DefaultDrain)
 	c.Grace = cmp.Or(c.Grace, DefaultGrace)
 	return c
 }
+
+// CleanPrefix returns the prefix of nodes' ids without dashes at its end. A dash precedes the
+// number in any case, so that "app-" means the same as "app", as in the original.
+func CleanPrefix(prefix string) string { return strings.TrimRight(prefix, "-") }
 
 // Reasons for the end of a life that somebody asked for.
 var (

@@ -16,7 +16,7 @@ func (n *Node) Status() builtin.Status {
 			s.Crashes = &c
 		}
 	}
-	s.Host, s.PID, s.Uptime = n.host.process.Host, n.host.process.PID, time.Since(n.began).Seconds()
+	s.Host, s.PID, s.Uptime = n.host.process.Host, n.host.process.PID, time.Since(n.began).Milliseconds()
 	if a := n.API(); a != nil {
 		s.Tasks.InHand, s.Tasks.Overdue = n.runner.InHand(), n.runner.Overdue()
 		s.Tasks.Started, s.Tasks.Done = n.runner.Counts()

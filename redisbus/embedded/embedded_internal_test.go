@@ -38,8 +38,8 @@ func TestCloseDoesNotWaitForAScriptThatLoops(t *testing.T) {
 	require.ErrorContains(t, s.Close(), "still runs a command")
 	require.ErrorIs(t, c.Ping(t.Context()).Err(), net.ErrClosed)
 	<-ended
-	s.redis.Lock() // the script ends, for goleak
-	defer s.redis.Unlock()
+	s.redis.Lock() // once the script has ended, for goleak
+	t.Cleanup(s.redis.Unlock)
 }
 
 func TestReaderIsCutBeyondItsLimits(t *testing.T) {

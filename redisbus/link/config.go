@@ -155,6 +155,12 @@ func (c Config) Database() int {
 	return at.db
 }
 
+// InCluster reports whether the server is one of a Redis Cluster.
+func (c Config) InCluster() bool {
+	at, err := c.endpoint()
+	return err == nil && at.discovery == byCluster
+}
+
 // options returns the client options of one kind of connections. name is what CLIENT
 // LIST shows, size how many requests may run at once, buffer the bytes of each of the
 // two buffers of a socket.

@@ -55,15 +55,17 @@ func Open(cfg Config, name string) (*Connections, error) {
 }
 
 // OpenClient returns a client that belongs to no node: for a command, or for what the
-// nodes of a process share. name is what CLIENT LIST shows. Nothing is dialled yet.
-func OpenClient(cfg Config, name string) (*redis.Client, error) {
+// nodes of a process share. name is what CLIENT LIST shows. Nothing is dialled yet. outer are
+// hooks around all others: a hook that itself asks the client has to be one of them, as a request
+// that has begun holds one of the client's few turns.
+func OpenClient(cfg Config, name string, outer ...redis.Hook) (*redis.Client, error) {
 	at, err := cfg.withDefaults().slotEndpoint()
 	if err != nil {
 		return nil, err
 	}
 	o := at.options(name, clientSockets, smallBuffer)
 	o.WriteBufferSize = bulkBuffer
-	return at.client(o), nil
+	return at.client(o, outer...), nil
 }
 
 // slotEndpoint returns the endpoint, with a key of the namespace to find its slot by.

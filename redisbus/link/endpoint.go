@@ -78,8 +78,11 @@ func (e *endpoint) address() string {
 }
 
 // client returns a client whose connections go to the primary.
-func (e *endpoint) client(o *redis.Options) *redis.Client {
+func (e *endpoint) client(o *redis.Options, outer ...redis.Hook) *redis.Client {
 	c := redis.NewClient(o)
+	for _, h := range outer {
+		c.AddHook(h)
+	}
 	c.AddHook(cancelGate{})
 	c.AddHook(newWrongTypeHook())
 	if e.discovery != oneServer {

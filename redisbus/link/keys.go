@@ -261,6 +261,10 @@ func (k Keys) Ready() string { return k.tag + "ready" }
 // no task of the queue is due before that).
 func (k Keys) Next() string { return k.tag + "next" }
 
+// Registered maps a periodic task to when a program that registers it last ran (hash,
+// milliseconds).
+func (k Keys) Registered() string { return k.tag + "periodic:registered" }
+
 // Definitions maps a periodic task to its definition (hash, JSON values).
 func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }
 
@@ -285,13 +289,23 @@ func (k Keys) Cancelled() string { return k.tag + "cancelled" }
 // JSON values).
 func (k Keys) Reasons() string { return k.tag + "reasons" }
 
-// Done holds the ids of completed tasks that are remembered (sorted set, the time in
-// milliseconds until which each is remembered).
+// Done holds the ids of completed tasks that are remembered for longer than their records are kept
+// (sorted set, the time in milliseconds until which each is remembered). Older programs have the
+// ids of all completed tasks here.
 func (k Keys) Done() string { return k.tag + "done" }
 
-// Kept holds the ids of completed tasks whose record and result are kept for another time than
-// [Keys.Done] says (sorted set, the time in milliseconds until which each is kept).
+// Kept holds the ids of completed tasks whose result, or in older programs also the record, is kept
+// for another time than [Keys.Done] says (sorted set, the time in milliseconds until which each
+// is kept).
 func (k Keys) Kept() string { return k.tag + "kept" }
+
+// Retained lists the ids of completed tasks whose records are kept until a time, and perhaps some
+// more (list, the last to end on the right). The time is in milliseconds, in base 16.
+func (k Keys) Retained(until string) string { return k.tag + "retained:" + until }
+
+// RetainedLists holds the times of the lists of [Keys.Retained] (sorted set, the same times as
+// scores).
+func (k Keys) RetainedLists() string { return k.tag + "retained" }
 
 // Results maps a completed task's id to its result (hash).
 func (k Keys) Results() string { return k.tag + "results" }

@@ -18,9 +18,10 @@ var kinds = []struct{ name, kind string }{
 	{"producer:", "string"}, {"unique", "hash"}, {"unique:until", "zset"}, {"deadlines", "zset"},
 	{"blocked", "hash"}, {"followers", "hash"},
 	{"waiting", "hash"}, {"cancelling", "hash"}, {"progress", "hash"}, {"periodic", "hash"}, {"periodic:definitions", "hash"},
+	{"periodic:registered", "hash"},
 	{"definitions", "hash"}, {"mover", "string"}, {"ready", "set"}, {"next", "zset"}, {"tended", "hash"},
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
-	{"kept", "zset"}, {"results", "hash"}, {"stats", "hash"},
+	{"steps", "hash"}, {"steps:", "hash"}, {"kept", "zset"}, {"retained", "zset"}, {"retained:", "list"}, {"results", "hash"}, {"stats", "hash"},
 }
 
 // kindOf returns the type of the key with that name, or "" for a key of another kind.

@@ -12,8 +12,7 @@ import (
 // kept at [Keys.Layout]; a namespace without that key has layout 1.
 //
 // Layout 2: large payloads have keys of their own, a record's time is in base 16, and the time
-// until which the record of a done task is kept is only noted where its id is remembered for
-// another.
+// until which the record of a done task is kept is in the record.
 const Layout = 2
 
 // LayoutMin is the oldest layout whose data this program can take over: the first node of

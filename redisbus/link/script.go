@@ -60,7 +60,7 @@ func (s *Script) CallAfter(
 	ctx context.Context, c redis.UniversalClient, first func(redis.Pipeliner), keys []string, args ...any,
 ) (Reply, error) {
 	run := func(verb string, script any) *redis.Cmd {
-		cmd := s.command(ctx, verb, script, keys, args)
+		cmd := s.command(ctx, verb, script, wordsOf(keys, args))
 		all, _ := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			first(p)
 			return p.Process(ctx, cmd)
@@ -85,24 +85,35 @@ func (s *Script) CallAfter(
 // Run puts the script into a pipeline, after which [ReplyOf] reads the reply. To run
 // a script by itself, use [Script.Call].
 func (s *Script) Run(ctx context.Context, c Processor, keys []string, args ...any) *redis.Cmd {
-	cmd := s.command(ctx, "evalsha", s.sha, keys, args)
+	return s.RunWords(ctx, c, wordsOf(keys, args))
+}
+
+// RunWords is [Script.Run] of words that the caller has put together: two that RunWords
+// fills in, the number of keys, the keys, and the arguments. Keys and arguments may be
+// pointers to strings.
+func (s *Script) RunWords(ctx context.Context, c Processor, words []any) *redis.Cmd {
+	cmd := s.command(ctx, "evalsha", s.sha, words)
 	_ = c.Process(ctx, cmd)
 	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-		cmd = s.command(ctx, "eval", s.source, keys, args)
+		cmd = s.command(ctx, "eval", s.source, words)
 		_ = c.Process(ctx, cmd)
 	}
 	return cmd
 }
 
-func (s *Script) command(ctx context.Context, verb string, script any, keys []string, args []any) *redis.Cmd {
-	words := make([]any, 0, 3+len(keys)+len(args))
-	words = append(words, verb, script, len(keys))
+func wordsOf(keys []string, args []any) []any {
+	words := make([]any, 2, 3+len(keys)+len(args))
+	words = append(words, len(keys))
 	for _, k := range keys {
 		words = append(words, k)
 	}
-	words = append(words, args...)
+	return append(words, args...)
+}
+
+func (s *Script) command(ctx context.Context, verb string, script any, words []any) *redis.Cmd {
+	words[0], words[1] = verb, script
 	cmd := redis.NewCmd(ctx, words...)
-	if len(keys) > 0 {
+	if words[2] != 0 {
 		cmd.SetFirstKeyPos(3)
 	}
 	return cmd

@@ -39,9 +39,9 @@ func (s Secret) Validate() error {
 	case strings.Contains(letters, "changeme"):
 		return fmt.Errorf("%w: \"change-me\" is everybody's", ErrWeakSecret)
 	case len(text) < minSecret:
-		return fmt.Errorf("%w: %d bytes are too few", ErrWeakSecret, len(text))
+		return fmt.Errorf("%w: %s", ErrWeakSecret, Count(len(text), "byte is too few", "bytes are too few"))
 	case len(distinct) < minDistinct:
-		return fmt.Errorf("%w: it has %d different characters only", ErrWeakSecret, len(distinct))
+		return fmt.Errorf("%w: it has only %s", ErrWeakSecret, Count(len(distinct), "different character"))
 	case repeats(text):
 		return fmt.Errorf("%w: it repeats itself", ErrWeakSecret)
 	}

@@ -14,13 +14,13 @@ import (
 
 func TestWeakSecrets(t *testing.T) {
 	for text, says := range map[string]string{
-		"x":                             "1 bytes are too few",
+		"x":                             "1 byte is too few",
 		"0123456789abcde":               "15 bytes are too few",
 		"change-me":                     "everybody's",
 		"change-me-change-me":           "everybody's",
 		"Please, Change Me! 0123456789": "everybody's",
-		strings.Repeat(" ", 16):         "1 different characters",
-		strings.Repeat("a", 1000):       "1 different characters",
+		strings.Repeat(" ", 16):         "1 different character",
+		strings.Repeat("a", 1000):       "1 different character",
 		"abcdabcdabcdabcd":              "4 different characters",
 		"passwordpassword":              "repeats itself",
 		"abcdefgabcdefgabc":             "repeats itself",

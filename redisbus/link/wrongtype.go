@@ -161,7 +161,7 @@ func (h *wrongTypeHook) find(ctx context.Context, keys []string, certain bool, a
 		}
 	}
 	h.mu.Unlock()
-	probe := typesScript.command(ctx, "eval", typesScript.Source(), keys, nil)
+	probe := typesScript.command(ctx, "eval", typesScript.Source(), wordsOf(keys, nil))
 	_ = ask(probe)
 	types, _ := ReplyOf(probe)
 	for i, key := range keys {
@@ -188,6 +188,9 @@ var luaTypes string
 func keysOf(cmd redis.Cmder) (keys []string) {
 	args := cmd.Args()
 	text := func(i int) string {
+		if s, ok := args[i].(*string); ok {
+			return *s
+		}
 		s, _ := args[i].(string)
 		return s
 	}

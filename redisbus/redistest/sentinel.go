@@ -75,7 +75,7 @@ func (s *Sentinels) watch(t testing.TB, host, port string) {
 	text := strings.Join([]string{
 		"bind 127.0.0.1", "port " + own, "dir " + w.dir, "requirepass " + SentinelPassword,
 		"sentinel monitor mymaster " + host + " " + port + " 2",
-		"sentinel down-after-milliseconds mymaster 500", "sentinel failover-timeout mymaster 3000",
+		"sentinel down-after-milliseconds mymaster 500", "sentinel failover-timeout mymaster 2000",
 		"sentinel sentinel-pass " + SentinelPassword,
 	}, "\n") + "\n"
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -83,11 +84,30 @@ func Encode(v any) ([]byte, error) {
 	if raw, ok := v.(json.RawMessage); ok {
 		return raw, nil
 	}
-	var buffer bytes.Buffer
-	e := json.NewEncoder(&buffer)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
+	e, _ := encoders.Get().(*encoder)
+	e.buffer.Reset()
+	if err := e.json.Encode(v); err != nil {
+		return nil, err // e remembers it
 	}
-	return bytes.TrimSuffix(buffer.Bytes(), []byte{'\n'}), nil
+	text := bytes.Clone(bytes.TrimSuffix(e.buffer.Bytes(), []byte{'\n'}))
+	if e.buffer.Cap() <= maxSpare {
+		encoders.Put(e)
+	}
+	return text, nil
 }
+
+// maxSpare is the size of the largest buffer that is kept for further encodings, in bytes.
+const maxSpare = 64 << 10
+
+// encoder is what an encoding needs beside its result.
+type encoder struct {
+	json   *json.Encoder
+	buffer bytes.Buffer
+}
+
+var encoders = sync.Pool{New: func() any { //nolint:gochecknoglobals // memory alone, no state
+	e := &encoder{}
+	e.json = json.NewEncoder(&e.buffer)
+	e.json.SetEscapeHTML(false)
+	return e
+}}

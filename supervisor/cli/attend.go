@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
@@ -138,7 +139,7 @@ func (a *attendant) running(phase string) {
 // either has changed.
 func (a *attendant) notifyStatus(phase string) {
 	ready, want := a.set.Ready()
-	text := fmt.Sprintf("%s: %d of %d nodes ready", phase, ready, want)
+	text := fmt.Sprintf("%s: %d of %s ready", phase, ready, link.Count(want, "node"))
 	if phase == draining {
 		text = phase // while the set drains, the number of ready nodes falls anyway
 	}

@@ -21,7 +21,7 @@ func TestBadInputIsExplained(t *testing.T) {
 		says []string
 	}{
 		"unknown command":              {args: []string{"frob"}, code: 2, says: []string{`"frob" is not a command`, "enqueue"}},
-		"command after flags":          {args: []string{"--workers", "2", "status"}, code: 2, says: []string{"stellar status"}},
+		"command after flags":          {args: []string{"--workers", "2", "status"}, code: 2, says: []string{"unknown flag --workers", "stellar status --help"}},
 		"empty command":                {args: []string{""}, code: 2, says: []string{"not a command"}},
 		"unknown flag":                 {args: []string{"--wrokers", "2"}, code: 2, says: []string{"--wrokers", "--workers", "stellar run --help"}},
 		"unknown flag of a command":    {args: []string{"status", "--frob"}, code: 2, says: []string{"--frob", "stellar status --help"}},
@@ -55,8 +55,8 @@ func TestBadInputIsExplained(t *testing.T) {
 		"no file with a password":      {env: environment{"REDIS_HOST": "h", "REDIS_PASS_FILE": "/no/such"}, code: 78, says: []string{"REDIS_PASS_FILE: /no/such: no such file"}},
 		"short token":                  {env: environment{"STELLAR_TOKEN": "short"}, code: 78, says: []string{"STELLAR_TOKEN", "at least 16 bytes"}},
 		"everybody's token":            {env: environment{"STELLAR_TOKEN": "change-me"}, code: 78, says: []string{"STELLAR_TOKEN", "everybody's"}},
-		"a token of spaces":            {env: environment{"STELLAR_TOKEN": strings.Repeat(" ", 16)}, code: 78, says: []string{"1 different characters"}},
-		"admin token":                  {env: environment{"STELLAR_ADMIN_TOKEN": "x"}, args: []string{"--admin-addr", "127.0.0.1:0"}, code: 78, says: []string{"STELLAR_ADMIN_TOKEN", "1 bytes are too few"}},
+		"a token of spaces":            {env: environment{"STELLAR_TOKEN": strings.Repeat(" ", 16)}, code: 78, says: []string{"1 different character"}},
+		"admin token":                  {env: environment{"STELLAR_ADMIN_TOKEN": "x"}, args: []string{"--admin-addr", "127.0.0.1:0"}, code: 78, says: []string{"STELLAR_ADMIN_TOKEN", "1 byte is too few"}},
 		"short second token":           {env: environment{"STELLAR_TOKEN_ALSO": "short"}, code: 78, says: []string{"accept as well", "at least 16 bytes"}},
 		"no token":                     {args: []string{"--require-token"}, code: 2, says: []string{"--require-token", "STELLAR_TOKEN"}},
 		"no token for a command":       {env: environment{"STELLAR_REQUIRE_TOKEN": "true"}, args: []string{"status"}, code: 2, says: []string{"STELLAR_TOKEN"}},
@@ -106,14 +106,14 @@ func TestBadInputIsExplained(t *testing.T) {
 		"demo without nodes":           {args: []string{"demo", "/", "--workers", "0"}, code: 2, says: []string{"at least one node"}},
 		"demo without crashes":         {args: []string{"demo", "/", "--crash-every", "-1s"}, code: 2, says: []string{"negative"}},
 		"help for nothing":             {args: []string{"help", "frob"}, code: 2, says: []string{"frob"}},
-		"version of what":              {args: []string{"version", "x"}, code: 2, says: []string{"arguments"}},
+		"version of what":              {args: []string{"version", "x"}, code: 2, says: []string{"1 argument where none"}},
 		"flag after a negative number": {args: []string{"enqueue", "echo", "-5", "--wait"}, code: 2, says: []string{"--wait comes after -5 and counts as an argument: put flags before a negative number"}},
 		"as many as arguments":         {args: []string{"call", "-5", "--all"}, code: 2, says: []string{"--all comes after -5"}},
 		"short flag after a number":    {args: []string{"enqueue", "echo", "-1e3", "-o", "json"}, code: 2, says: []string{"-o comes after -1e3"}},
 		"mistyped flag after a number": {args: []string{"enqueue", "echo", "-5", "--wiat"}, code: 2, says: []string{"--wiat comes after -5", "did you mean --wait?"}},
 		"mistyped flag after --":       {args: []string{"enqueue", "echo", "--", "-5", "--wiat"}, code: 2, says: []string{"3 arguments", "--wiat comes after -- and counts as an argument: put flags before it; did you mean --wait?"}},
 		"flag for a payload after --":  {args: []string{"enqueue", "echo", "--", "--wait"}, code: 2, says: []string{"not JSON", "--wait comes after --"}},
-		"flags of run after --":        {args: []string{"run", "--", "--workers=2"}, code: 2, says: []string{"not a command", "--workers=2 comes after --"}},
+		"flags of run after --":        {args: []string{"run", "--", "--workers=2"}, code: 2, says: []string{"1 argument where none is expected", "--workers=2 comes after --"}},
 		"flag of a group after --":     {args: []string{"cache", "--", "--frob"}, code: 2, says: []string{"--frob comes after --"}},
 		"no running set":               {args: []string{"status"}, code: 69, says: []string{"no running set found", "REDIS_URL"}},
 		"no Redis":                     {env: environment{"REDIS_URL": "redis://:" + secret + "@127.0.0.1:1/0"}, args: []string{"status"}, code: 69, says: []string{"redis://127.0.0.1:1/0", "not reachable"}},
@@ -148,19 +148,6 @@ func TestHelpIsForEveryCommand(t *testing.T) {
 	}
 	require.Contains(t, stellar(t, home(t), "version").out, "stellar ")
 	require.Contains(t, stellar(t, home(t), "--version").out, "stellar version ")
-}
-
-func TestCompletion(t *testing.T) {
-	for _, shell := range []string{"bash", "zsh", "fish"} {
-		r := stellar(t, home(t), "completion", shell)
-		require.Zero(t, r.code)
-		require.Contains(t, r.out, "stellar")
-	}
-	const ask = "--generate-shell-completion"
-	require.Contains(t, stellar(t, home(t), ask).out, "enqueue:give the cluster a task\n")
-	require.Contains(t, stellar(t, home(t), "--work", ask).out, "--workers:")
-	require.NotContains(t, stellar(t, home(t), "--work", ask).out, "--drain")
-	require.Contains(t, stellar(t, home(t), "call", "--no", ask).out, "--no-wait:")
 }
 
 func TestArgumentsMayLookLikeFlagsBehindTwoDashes(t *testing.T) {

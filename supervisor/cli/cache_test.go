@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,8 +41,8 @@ func TestCacheGetSetDel(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(r.out), &got))
 		require.Equal(t, "user", got.Key)
 		require.JSONEq(t, `{"n": 1.5, "t": "<b>"}`, string(got.Value))
-		require.Equal(t, e.Created.UnixMilli(), got.CreatedAt)
-		require.Equal(t, e.Expires.UnixMilli(), got.ExpiresAt)
+		require.Equal(t, e.Created.UTC(), got.CreatedAt)
+		require.Equal(t, e.Expires.UTC(), got.ExpiresAt)
 		require.NotZero(t, got.ReadAt, "of the load before")
 
 		r = stellar(t, at.env, "cache", "set", "user", "2", "--if-absent")
@@ -114,6 +115,69 @@ func TestCacheKeysAndLocks(t *testing.T) {
 		}
 		require.NoError(t, l.Unlock())
 	})
+}
+
+func TestCacheClear(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, at place) {
+		c, ctx, client := at.holding(t, cache.Native), t.Context(), redistest.Client(t, at.cfg)
+		// What clear must not touch: another namespace, one whose name begins like this one,
+		// the tasks, and what somebody else keeps on that Redis.
+		for _, namespace := range []string{"other", "stellar2"} {
+			at.cfg.Namespace = namespace
+			require.NoError(t, at.holding(t, cache.Native).Save(ctx, "user:1", 1, 0))
+		}
+		require.NoError(t, client.MSet(ctx, "user:1", "theirs", "stellar:cache:user:1", "theirs", "{stellar}:tasks2", "x").Err())
+		before, err := client.Keys(ctx, "*").Result()
+		require.NoError(t, err)
+		fill := func() {
+			require.NoError(t, c.Save(ctx, "locked", 1, 0))
+			for n := range 250 {
+				require.NoError(t, c.Save(ctx, "user:"+strconv.Itoa(n), n, time.Hour))
+			}
+			_, err := c.PushWith(ctx, "user:list", cache.ListOptions{}, "a")
+			require.NoError(t, err)
+		}
+		fill()
+		lock, err := c.TryLock(ctx, "locked", time.Hour)
+		require.NoError(t, err)
+
+		for answer, code := range map[string]int{"": 2, "\n": 2, "n\n": 1, "what?\n": 1} {
+			r := stellarReading(t, at.env, answer, "cache", "clear")
+			require.Equal(t, code, r.code, r.err)
+			require.Contains(t, r.err, "destroy 252 entries and lists (keys {stellar}:cache:* of redis at ")
+			require.Contains(t, r.err, "nothing was done")
+			require.Equal(t, code == 2, strings.Contains(r.err, "--yes"))
+			require.Empty(t, r.out)
+		}
+		require.Equal(t, 252, size(t, c))
+		r := stellarReading(t, at.env, "y\n", "cache", "clear", "user:1*")
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.err, "destroy 111 entries and lists (keys {stellar}:cache:user:1* of")
+		require.Equal(t, "destroyed: 111\n", r.out)
+		require.Equal(t, result{0, "destroyed: 140, left because somebody holds the lock: 1\n", ""}, stellar(t, at.env, "cache", "clear", "--yes"))
+		require.Equal(t, result{0, "destroyed: 0\n", ""}, stellar(t, at.env, "cache", "clear", "nothing*", "--yes"))
+		r = stellar(t, at.env, "cache", "clear", "--yes", "-o", "json")
+		require.JSONEq(t, `{"destroyed": 0, "locked": 1}`, r.out)
+
+		_, held, err := c.CheckLock(ctx, "locked")
+		require.NoError(t, err)
+		require.True(t, held)
+		require.NoError(t, lock.Unlock())
+		require.Equal(t, "destroyed: 1\n", stellar(t, at.env, "cache", "clear", "--yes").out)
+		after, err := client.Keys(ctx, "*").Result()
+		require.NoError(t, err)
+		for _, key := range before {
+			require.Contains(t, after, key)
+		}
+	})
+}
+
+func size(t *testing.T, c *cache.Cache) int {
+	t.Helper()
+	n, err := c.Size(t.Context(), "*")
+	require.NoError(t, err)
+	return n
 }
 
 func TestCacheExportAndImport(t *testing.T) {
@@ -200,7 +264,7 @@ func TestCacheInAnotherLayout(t *testing.T) {
 }
 
 func TestARedisThatIsAwayIsNotNotFound(t *testing.T) {
-	for _, args := range [][]string{{"get", "a"}, {"del", "a"}, {"keys"}, {"locks"}, {"export"}, {"set", "a", "1"}} {
+	for _, args := range [][]string{{"get", "a"}, {"del", "a"}, {"keys"}, {"locks"}, {"clear", "--yes"}, {"export"}, {"set", "a", "1"}} {
 		r := stellar(t, home(t).with("REDIS_URL", "redis://127.0.0.1:1/0"), append([]string{"cache"}, args...)...)
 		require.Equal(t, 69, r.code)
 		require.Contains(t, r.err, "redis at redis://127.0.0.1:1/0 is not reachable")
@@ -212,7 +276,7 @@ func TestARedisThatIsAwayIsNotNotFound(t *testing.T) {
 	client := redistest.Client(t, at.cfg)
 	require.NoError(t, at.holding(t, cache.Native).Save(t.Context(), "a", 1, 0))
 	require.NoError(t, client.Do(t.Context(), "acl", "setuser", "default", "-@scripting", "-scan").Err())
-	for _, args := range [][]string{{"get", "a"}, {"del", "a"}, {"keys"}, {"export"}, {"set", "a", "1"}} {
+	for _, args := range [][]string{{"get", "a"}, {"del", "a"}, {"keys"}, {"clear", "--yes"}, {"export"}, {"set", "a", "1"}} {
 		r := stellar(t, at.env, append([]string{"cache"}, args...)...)
 		require.Equal(t, 69, r.code, r.err)
 		require.Contains(t, r.err, "redis is unavailable")
@@ -228,7 +292,7 @@ func TestBadInputOfTheCacheIsExplained(t *testing.T) {
 		code int
 		says string
 	}{
-		"no command":            {args: []string{}, code: 2, says: "get, set, del, keys, export, import, locks"},
+		"no command":            {args: []string{}, code: 2, says: "get, set, del, keys, clear, export, import, locks"},
 		"unknown command":       {args: []string{"frob"}, code: 2, says: `"frob" is not a command of stellar cache`},
 		"unknown flag":          {args: []string{"--frob"}, code: 2, says: "stellar cache --help"},
 		"no key":                {args: []string{"get"}, code: 2, says: `0 arguments where KEY is expected: see "stellar cache get --help"`},
@@ -242,6 +306,7 @@ func TestBadInputOfTheCacheIsExplained(t *testing.T) {
 		"no file":               {args: []string{"import"}, code: 2, says: "FILE"},
 		"no such file":          {args: []string{"import", "/no/such"}, code: 2, says: "/no/such: no such file"},
 		"a directory":           {args: []string{"import", "/"}, code: 2, says: "a directory"},
+		"two patterns":          {args: []string{"clear", "a*", "b*", "--yes"}, code: 2, says: "[GLOB]"},
 		"too many patterns":     {args: []string{"keys", "a*", "b*"}, code: 2, says: "[GLOB]"},
 		"unknown preset":        {args: []string{"keys", "--compat", "rails"}, code: 2, says: "--compat: \"rails\" is neither stellar nor actionhero"},
 		"preset in environment": {env: environment{"STELLAR_COMPAT": "rails"}, args: []string{"keys"}, code: 2, says: "STELLAR_COMPAT"},

@@ -112,6 +112,10 @@ func TestCallsThatFail(t *testing.T) {
 		}{
 			"unknown method":        {[]string{"frob"}, 2, "stellar call api.methods"},
 			"unknown method of all": {[]string{"frob", "--all"}, 2, "stellar call api.methods"},
+			"the original's method": {[]string{"api.tasks.delQueue", `["a"]`}, 2, `unknown method api.tasks.delQueue: use api.tasks.deleteQueue ["QUEUE"]`},
+			"the same of all":       {[]string{"api.redis.publish", `[{"messageType":"chat"}]`, "--all"}, 2, `use api.bus.publish ["chat", PAYLOAD]`},
+			"the original's clear":  {[]string{"api.cache.clear", "[]"}, 2, `say which keys: ["*"] for all`},
+			"the original's unlock": {[]string{"api.cache.unlock", `["a"]`}, 2, `["a", FENCE]`},
 			"no name of a method":   {[]string{"a b"}, 2, "stellar call api.methods"},
 			"wrong arguments":       {[]string{"test.sum", `"x"`}, 2, "bad_arguments"},
 			"unknown argument":      {[]string{"api.tasks.cancelAll", `{"state":["dead"],"all":true}`}, 2, "it takes {states?: [string], queue?: string"},

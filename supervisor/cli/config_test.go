@@ -229,10 +229,12 @@ periodic:
 func TestCheckOfWhatIsFine(t *testing.T) {
 	env := home(t)
 	file := write(t, "stellar.yaml", fine)
-	require.Equal(t, result{0, "nothing is wrong: " + file + " (2 command tasks, 2 periodic tasks)\n", ""}, stellar(t, env, "config", "check", file))
+	require.Equal(t, result{0, "nothing is wrong: " + file + " (2 command tasks, 2 periodic tasks)\n",
+		"stellar: " + file + ":2: redis-url: it holds a password: secrets do not belong in this file: set the variable REDIS_PASS, or redis-pass-file: FILE\n",
+	}, stellar(t, env, "config", "check", file))
 	lost := write(t, "lost.yaml", "periodic:\n  nightly: {task: reports.make, every: 24h}\n")
 	require.Equal(t, result{
-		0, "nothing is wrong: " + lost + " (0 command tasks, 1 periodic tasks)\n",
+		0, "nothing is wrong: " + lost + " (0 command tasks, 1 periodic task)\n",
 		"stellar: " + lost + ":2: periodic task nightly: this program has no handler for its task reports.make: it waits for a program that has one\n",
 	}, stellar(t, env, "config", "check", lost))
 	require.Equal(t, 0, stellar(t, env.with("STELLAR_CONFIG", file), "config", "check").code)

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"syscall"
 
-	urfave "github.com/urfave/cli/v3"
-
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
@@ -60,9 +58,6 @@ func exitCode(err error) int {
 		if errors.Is(err, known.err) {
 			return known.code
 		}
-	}
-	if _, ok := errors.AsType[urfave.ExitCoder](err); ok {
-		return exitUsage // the library returns it for help on an unknown topic
 	}
 	return exitFailure
 }

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -70,4 +71,24 @@ func TestACommandThatWaitsForItsInputCanBeEnded(t *testing.T) {
 			require.NoError(t, w.Close())
 		}
 	}
+}
+
+func TestAnInterruptedImportSaysHowFarItCame(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, at place) {
+		pipe := filepath.Join(t.TempDir(), "pipe")
+		require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+		importing := start(t, at.env, nil, "cache", "import", pipe)
+		w, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+		require.NoError(t, err)
+		defer w.Close()
+		for n := range 3 {
+			_, err = fmt.Fprintf(w, "{\"key\":\"k%d\",\"value\":1,\"createdAt\":1}\n", n)
+			require.NoError(t, err)
+		}
+		time.Sleep(100 * time.Millisecond) // it may read some, all or none of it
+		importing.term()
+		require.Equal(t, 143, importing.wait(t))
+		require.Regexp(t, `stellar: .*pipe: interrupted: \d (entry was|entries were) imported before; it can be repeated\n$`, importing.err.String())
+	})
 }

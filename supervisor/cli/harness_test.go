@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(Main(context.Background(), program, OS()))
 	}
+	_ = flag.Set("test.parallel", "4") // most tests wait for what other programs do
 	var err error
 	if binaries, err = os.MkdirTemp("", "st-"); err != nil {
 		panic(err)
@@ -199,7 +201,7 @@ func stellarReading(t *testing.T, env environment, stdin string, args ...string)
 	t.Helper()
 	r := &running{out: newOutput(), err: newOutput(), signals: make(chan os.Signal, 3), code: make(chan int, 1)}
 	app := echoApp()
-	if len(args) > 0 && slices.Contains(strings.Fields("status scale roll reload quiet resume call enqueue tasks cache demo version help completion"), args[0]) {
+	if len(args) > 0 && slices.Contains(strings.Fields("status scale roll reload quiet resume call publish subscribe enqueue tasks cache namespace demo version help completion"), args[0]) {
 		app = nil
 	}
 	r.begin(t, env, app, strings.NewReader(stdin), args)

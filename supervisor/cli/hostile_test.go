@@ -108,6 +108,8 @@ var walk = map[string][][]string{
 		{"api." + marker + ".value"}, {"api." + marker + ".value", "--all"}, {"api." + marker + ".error"}, {"api." + marker + ".error", "--all"},
 		{"api." + marker + ".code"}, {"api.methods"}, {"api.status", "--all"}, {"api.tasks.list"}, {"api.ping", "--node", hostile}, {hostile}, {"api.ping", hostile},
 	},
+	"publish":   {{marker, `"x"`}, {hostile}, {marker, hostile}, {marker, "--node", hostile}, {marker, "--meta", hostile}},
+	"subscribe": {{marker, "--count", "1", "--timeout", "100ms"}, {hostile}},
 	"enqueue": {
 		{marker, `"fail"`, "--wait"}, {marker, `"result"`, "--wait"}, {hostile}, {hostile, "--any-name"}, {marker, hostile}, {marker, "--id", hostile},
 		{marker, "--meta", "k=" + hostile}, {"no-such-task"}, {marker, "--unique", hostile}, {marker, "--unique", hostile},
@@ -121,10 +123,12 @@ var walk = map[string][][]string{
 	"tasks periodic": {{}}, "tasks periodic list": {{}}, "tasks periodic run": {{marker}, {hostile}}, "tasks periodic pause": {{marker}, {hostile}},
 	"tasks periodic resume": {{marker}, {hostile}}, "tasks periodic remove": {{hostile}},
 	"cache get": {{marker}, {hostile}}, "cache set": {{hostile, `"x"`}, {"k", hostile}}, "cache del": {{hostile + "x"}},
-	"cache keys": {{}, {hostile}}, "cache locks": {{}}, "cache export": {{}, {"/no/such/" + hostile}}, "cache import": {{"/no/such/" + hostile}},
+	"cache clear": {{hostile}, {hostile + "x", "--yes"}},
+	"cache keys":  {{}, {hostile}}, "cache locks": {{}}, "cache export": {{}, {"/no/such/" + hostile}}, "cache import": {{"/no/such/" + hostile}},
+	"namespace list": {{}}, "namespace remove": {{hostile}, {"stellar"}, {"stellar", "--yes"}},
 }
 
-var local = []string{"run", "demo", "manual", "version", "completion", "config"}
+var local = []string{"run", "demo", "manual", "version", "help", "completion", "config", completeWord}
 
 func TestTheWalkGoesToEveryCommand(t *testing.T) {
 	known, _ := tree(nil)

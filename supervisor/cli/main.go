@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
+	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
@@ -94,7 +95,7 @@ func Main(ctx context.Context, program Program, process Process) int {
 	}
 	r.env = env
 	done := make(chan error, 1)
-	go func() { done <- root(env, program, r).Run(ctx, process.Args) }()
+	go func() { done <- run(ctx, env, root(env, program, r)) }()
 	for n := 1; ; {
 		select {
 		case err := <-done:
@@ -113,6 +114,20 @@ func Main(ctx context.Context, program Program, process Process) int {
 	}
 }
 
+// run runs the command that the command line names.
+func run(ctx context.Context, e *cluster.Env, root *urfave.Command) error {
+	words := e.Args
+	if len(words) > 1 && words[1] != completeWord {
+		l := readLine(root, words[1:])
+		e.JSONErrors = l.format == "json" // for errors of the command line itself, too
+		if err := l.check(); err != nil {
+			return err
+		}
+		words = l.arranged(root)
+	}
+	return root.Run(ctx, words)
+}
+
 // finish writes the error of a command to standard error, unless the log has shown it
 // there, and returns the exit code.
 func finish(ctx context.Context, env *cluster.Env, err error) int {
@@ -124,10 +139,12 @@ func finish(ctx context.Context, env *cluster.Env, err error) int {
 		return exitNoReader
 	}
 	if cause, ok := errors.AsType[*interruptedError](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) {
-		err = cause
+		if _, told := errors.AsType[*interruptedError](err); !told { // otherwise the command has more to say of it
+			err = cause
+		}
 	}
 	if _, logged := errors.AsType[loggedError](err); !logged || env.LogsToFile() { // a user may not look into the log file
-		env.WriteError(err)
+		env.WriteError(err, exitCode(err))
 	}
 	return exitCode(err)
 }

@@ -146,7 +146,7 @@ func TestAProgramsNameIsInItsTexts(t *testing.T) {
 	}
 	require.Contains(t, shop("completion", "bash").out, "shop")
 	require.Contains(t, shop("status").err, "start one (shop run)")
-	require.Contains(t, shop("--workers", "2", "status").err, "shop: put the command before its flags: shop status")
+	require.Contains(t, shop("--workers", "2", "status").err, `shop: unknown flag --workers (see "shop status --help")`)
 	r := shop("config", "check")
 	require.Zero(t, r.code)
 	require.Equal(t, "the shop opens\n", r.err)

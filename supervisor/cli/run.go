@@ -36,7 +36,7 @@ func (r *runner) command() *urfave.Command {
 		Description: "TERM or Ctrl-C stops it: running tasks have --drain to finish. A second signal cuts that to a second,\n" +
 			"a third one ends the process at once. HUP restarts all nodes, USR2 one after the other; TTIN and TTOU start one\n" +
 			"more and stop one; TSTP (Ctrl-Z) makes it claim no more tasks, CONT ends that.",
-		Flags: r.env.RunFlags(), ArgValidator: commandOrNothing, Action: r.env.SetAction(r.newApp, r.run),
+		Flags: r.env.RunFlags(), ArgValidator: config.NoArguments, Action: r.env.SetAction(r.newApp, r.run),
 	}
 }
 

@@ -34,7 +34,7 @@ func TestASetOnTheEmbeddedRedis(t *testing.T) {
 		require.Contains(t, set.err.String(), `"payload":"7"`)
 		set.term()
 		require.Zero(t, set.wait(t))
-		require.Contains(t, set.err.String(), "1 tasks done of 1 started")
+		require.Contains(t, set.err.String(), "1 task done of 1 started")
 		for line := range strings.Lines(set.err.String()) {
 			require.True(t, json.Valid([]byte(line)), line)
 		}

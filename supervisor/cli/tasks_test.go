@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -191,6 +192,20 @@ func TestTasksAreMended(t *testing.T) {
 	})
 }
 
+// Each error about several tasks is a line of its own; the advice is there once.
+func TestErrorsAboutSeveralTasksAreLines(t *testing.T) {
+	t.Parallel()
+	idle(t, func(c console) {
+		for _, verb := range []string{"cancel", "retry", "delete", "cancel --dry-run"} {
+			r := stellar(c.T, c.at.env, append([]string{"tasks"}, strings.Fields(verb+" a b")...)...)
+			require.Equal(c, 1, r.code, verb)
+			require.Regexp(c, `^stellar: .*task.* a\b.*\n.*task.* b\b.*: one that is done is remembered only with a retention .*\n$`, r.err)
+			require.NotContains(c, r.err, `\n`)
+			require.Equal(c, 1, strings.Count(r.err, "one that is done"))
+		}
+	})
+}
+
 func TestQueuesAreMended(t *testing.T) {
 	t.Parallel()
 	withSet(t, mendApp, func(t *testing.T, at place, _ *supervisortest.Set) {
@@ -203,12 +218,21 @@ func TestQueuesAreMended(t *testing.T) {
 		require.Regexp(c, `default +no limit +1 +1048576\n`, c.run("tasks", "limit", "default", "--tasks", "1", "--bytes", "1MiB"))
 		require.Regexp(c, `default +7 +1 +1048576\n`, c.run("tasks", "limit", "default", "--concurrency", "7"))
 		c.refused(1, "queue is full", "enqueue", "echo")
-		require.JSONEq(c, `{"queue":"default","limits":{"concurrency":0,"tasks":0,"bytes":0}}`, c.run("tasks", "limit", "default", "--reset", "-o", "json"))
+		require.JSONEq(c, `[{"queue":"default","limits":{"concurrency":0,"tasks":0,"bytes":0}}]`, c.run("tasks", "limit", "default", "--reset", "-o", "json"))
 		require.Equal(c, "resumed: queue default\n", c.run("tasks", "resume", "default"))
 		c.run("tasks", "wait", "e")
 
-		require.Contains(c, stellar(t, at.env, "tasks", "pause", "defaults").err, "was not used before")
-		c.run("enqueue", "echo", "--queue", "defaults")
+		for _, args := range []string{"pause nowhere", "resume nowhere", "limit nowhere --tasks 5", "delete-queue nowhere", "list --queue nowhere",
+			"cancel --queue nowhere", "retry --queue nowhere", "delete --queue nowhere", "delete --queue nowhere --dry-run"} {
+			c.refused(1, "no queue nowhere", append([]string{"tasks"}, strings.Fields(args)...)...)
+		}
+		c.refused(1, "no queue defaults (did you mean default?)", "tasks", "pause", "defaults")
+		r = stellar(t, at.env, "enqueue", "echo", "--queue", "defaults")
+		require.Zero(c, r.code, r.err)
+		require.Equal(c, "stellar: no live node serves the queue defaults (did you mean default?): the task waits until one does\n", r.err)
+		require.Equal(c, "paused: queue early\n", c.run("tasks", "pause", "early", "--any-name"))
+		c.run("tasks", "limit", "early", "--tasks", "5", "--any-name")
+		c.run("tasks", "resume", "early")
 		require.Equal(c, "deleted: 1 task of queue defaults\n", c.run("tasks", "delete-queue", "defaults"))
 		c.refused(1, "no queue nope", "tasks", "delete-queue", "nope")
 
@@ -218,9 +242,64 @@ func TestQueuesAreMended(t *testing.T) {
 		require.Equal(c, "paused: hourly\n", c.run("tasks", "periodic", "pause", "hourly"))
 		require.Contains(c, c.run("tasks", "periodic"), "paused")
 		require.Contains(c, c.run("tasks", "periodic", "run", "hourly"), "enqueued hourly")
-		require.JSONEq(c, `{"name":"hourly","outcome":"resumed"}`, c.run("tasks", "periodic", "resume", "hourly", "-o", "json"))
+		require.JSONEq(c, `[{"name":"hourly","outcome":"resumed"}]`, c.run("tasks", "periodic", "resume", "hourly", "-o", "json"))
 		c.refused(1, "no periodic task nope", "tasks", "periodic", "remove", "nope")
 	})
+}
+
+// Commands that take several names print one list, with what failed among it.
+func TestSeveralNamesMakeOneDocument(t *testing.T) {
+	t.Parallel()
+	app := func() *worker.App {
+		app := mendApp()
+		app.RegisterPeriodic(tasks.Periodic{Name: "daily", Task: "echo", Schedule: tasks.Every(24 * time.Hour)})
+		return app
+	}
+	withSet(t, app, func(t *testing.T, at place, _ *supervisortest.Set) {
+		c := console{t, at}
+		require.Eventually(c, func() bool {
+			known := c.run("tasks", "periodic")
+			return strings.Contains(known, "daily") && strings.Contains(known, "hourly")
+		}, patient, 20*time.Millisecond)
+		for _, x := range []struct{ args, want string }{
+			{"tasks pause default post --any-name", `[{"queue":"default","paused":true},{"queue":"post","paused":true}]`},
+			{"tasks resume default", `[{"queue":"default","paused":false}]`},
+			{
+				"tasks limit default post --tasks 5 --any-name",
+				`[{"queue":"default","limits":{"concurrency":0,"tasks":5,"bytes":0}},{"queue":"post","limits":{"concurrency":0,"tasks":5,"bytes":0}}]`,
+			},
+			{"tasks delete-queue post default", `[{"queue":"post","deleted":0},{"queue":"default","deleted":0}]`},
+			{"tasks periodic pause hourly daily", `[{"name":"hourly","outcome":"paused"},{"name":"daily","outcome":"paused"}]`},
+		} {
+			require.JSONEq(c, x.want, c.run(append(strings.Fields(x.args), "-o", "json")...), x.args)
+		}
+		var ran []struct {
+			Name string `json:"name"`
+			ID   string `json:"id"`
+		}
+		c.read(&ran, "tasks", "periodic", "run", "hourly", "daily")
+		require.Len(c, ran, 2)
+		require.Equal(c, "daily", ran[1].Name)
+		require.NotEmpty(c, ran[1].ID)
+
+		for _, verb := range []string{"pause", "limit --reset", "delete-queue", "periodic resume", "periodic run"} {
+			r := stellar(c.T, c.at.env, append([]string{"tasks", "-o", "json"}, strings.Fields(verb+" nope nada")...)...)
+			require.Equal(c, 1, r.code, verb)
+			var failed []struct {
+				Queue string `json:"queue"`
+				Name  string `json:"name"`
+				Error string `json:"error"`
+			}
+			require.NoError(c, json.Unmarshal([]byte(r.out), &failed), "%s: %s", verb, r.out)
+			require.Len(c, failed, 2, verb)
+			require.Equal(c, "nope", failed[0].Queue+failed[0].Name)
+			require.Contains(c, failed[1].Error, "nada")
+		}
+		c.refused(2, "stellar: limit: use some of --concurrency, --tasks and --bytes, or --reset\n", "tasks", "limit", "default", "post")
+	})
+	r := stellar(t, home(t), "tasks", "pause", "a", "b")
+	require.Equal(t, 1, strings.Count(r.err, "no running set found"), r.err)
+	require.Equal(t, "stellar: limit: use some of --concurrency, --tasks and --bytes, or --reset\n", stellar(t, home(t), "tasks", "limit", "a", "b").err)
 }
 
 func TestBadInputForTasksIsExplained(t *testing.T) {
@@ -262,13 +341,6 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 			console{t, place{env: home(t)}}.refused(2, x.says, x.args...)
 		})
 	}
-}
-
-func TestTasksAreCompleted(t *testing.T) {
-	const ask = "--generate-shell-completion"
-	require.Contains(t, stellar(t, home(t), "tasks", ask).out, "explain:say where a task is and why it does not run\n")
-	require.Contains(t, stellar(t, home(t), "tasks", "cancel", "--dry", ask).out, "--dry-run")
-	require.Contains(t, stellar(t, home(t), "tasks", "periodic", ask).out, "remove:")
 }
 
 func TestAWeightIsThatOfAQueue(t *testing.T) {

@@ -15,8 +15,10 @@ import (
 
 func versionCommand(e *cluster.Env, version string) *urfave.Command {
 	return &urfave.Command{
-		Name: "version", Usage: "print the version", ArgValidator: config.NoArguments,
-		Action: func(context.Context, *urfave.Command) error { return e.WriteLine(e.Program + " " + version) },
+		Name: "version", Usage: "print the version", ArgValidator: config.NoArguments, Flags: []urfave.Flag{e.OutputFlag()},
+		Action: e.Action(func(_ context.Context, e *cluster.Env, _ []string) error {
+			return e.WriteResult(map[string]string{"program": e.Program, "version": version}, e.Program+" "+version)
+		}),
 	}
 }
 

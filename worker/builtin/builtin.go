@@ -16,6 +16,7 @@ import (
 	"context"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -24,6 +25,7 @@ import (
 // Deps has the objects that the built-in methods of one node use.
 type Deps struct {
 	Cache       *cache.Cache
+	Bus         *redisbus.Bus
 	Tasks       *tasks.Client
 	Inspector   *tasks.Inspector
 	Handled     *tasks.Registry // the tasks that the node handles
@@ -52,6 +54,7 @@ func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	registerQueues(r, d.Inspector)
 	registerPeriodic(r, d.Tasks, d.Inspector)
 	registerConnections(r, d.Connections)
+	registerBus(r, d.Bus)
 	if d.Controls != nil {
 		registerSet(rpcregistry.Control(r), d.Controls)
 	}

@@ -54,22 +54,23 @@ type (
 )
 
 // CacheEntry is the response of api.cache.entry; api.cache.load returns only the value.
-// Times are milliseconds on Redis's clock, 0 for never.
+// Times are on Redis's clock; one that is not there is never.
 type CacheEntry struct {
 	Key       string          `json:"key"`
 	Value     json.RawMessage `json:"value"`
-	CreatedAt int64           `json:"createdAt"`
-	ReadAt    int64           `json:"readAt"` // before this load
-	ExpiresAt int64           `json:"expiresAt"`
+	CreatedAt time.Time       `json:"createdAt,omitzero"`
+	ReadAt    time.Time       `json:"readAt,omitzero"` // before this load
+	ExpiresAt time.Time       `json:"expiresAt,omitzero"`
 	Version   string          `json:"version"` // for ifVersion
 }
 
 func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) {
-	handleCache(r, "load", func(ctx context.Context, in cacheLoad) (json.RawMessage, error) {
+	loads := rpcregistry.ByPosition(r, optionsAsExtend)
+	handleCache(loads, "load", func(ctx context.Context, in cacheLoad) (json.RawMessage, error) {
 		e, err := load(ctx, c, in)
 		return e.Value, err
 	})
-	handleCache(r, "entry", func(ctx context.Context, in cacheLoad) (CacheEntry, error) { return load(ctx, c, in) })
+	handleCache(loads, "entry", func(ctx context.Context, in cacheLoad) (CacheEntry, error) { return load(ctx, c, in) })
 	handleCache(r, "save", func(ctx context.Context, in cacheSave) (bool, error) {
 		_, err := c.SaveWith(ctx, in.Key, in.Value, cache.SaveOptions{
 			TTL: in.TTL, IfAbsent: in.IfAbsent, IfVersion: in.IfVersion, Fence: in.Fence,
@@ -89,7 +90,7 @@ func registerValues(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks)
 	handleCache(r, "size", func(ctx context.Context, in cacheMatch) (int, error) { return c.Size(ctx, orAll(in.Match)) })
 	handleCache(r, "clear", func(ctx context.Context, in cacheMatch) (int, error) {
 		if in.Match == "" { // a pattern left out by mistake must not destroy everything
-			return 0, fmt.Errorf("%w: say which keys: \"*\" for all", rpcregistry.ErrBadArguments)
+			return 0, fmt.Errorf(`%w: say which keys: ["*"] for all`, rpcregistry.ErrBadArguments)
 		}
 		return c.Clear(ctx, in.Match)
 	})
@@ -115,7 +116,7 @@ func load(ctx context.Context, c *cache.Cache, in cacheLoad) (CacheEntry, error)
 	}
 	return CacheEntry{
 		Key: e.Key, Value: e.Value, Version: e.Version,
-		CreatedAt: cache.UnixMilli(e.Created), ReadAt: cache.UnixMilli(e.Read), ExpiresAt: cache.UnixMilli(e.Expires),
+		CreatedAt: e.Created.UTC(), ReadAt: e.Read.UTC(), ExpiresAt: e.Expires.UTC(),
 	}, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -40,10 +41,10 @@ const (
 
 	// ErrRedisFull is link.ErrFull in methods api.tasks.*: nothing was stored.
 	ErrRedisFull rpcregistry.Code = "redis_full"
-	// ErrRedisUnavailable is link.ErrUnavailable in methods api.tasks.*: nothing was
-	// done. Methods api.cache.* end with rpcregistry.ErrFailed instead.
+	// ErrRedisUnavailable is link.ErrUnavailable in methods api.tasks.* and api.bus.*: nothing
+	// was done. Methods api.cache.* end with rpcregistry.ErrFailed instead.
 	ErrRedisUnavailable rpcregistry.Code = "redis_unavailable"
-	// ErrUnknownOutcome is link.ErrUnknownOutcome in methods api.tasks.*: the request may
+	// ErrUnknownOutcome is link.ErrUnknownOutcome in methods api.tasks.* and api.bus.*: the request may
 	// have been carried out or not. An enqueue with an id of the caller can be repeated.
 	ErrUnknownOutcome rpcregistry.Code = "unknown_outcome"
 
@@ -84,6 +85,13 @@ var taskCodes = []coding{
 	{tasks.ErrInvalid, rpcregistry.ErrBadArguments},
 	{tasks.ErrTooLarge, rpcregistry.ErrTooLarge},
 	{link.ErrFull, ErrRedisFull},
+	{link.ErrUnknownOutcome, ErrUnknownOutcome},
+	{link.ErrUnavailable, ErrRedisUnavailable},
+}
+
+var busCodes = []coding{
+	{redisbus.ErrTooLarge, rpcregistry.ErrTooLarge},
+	{redisbus.ErrCongested, rpcregistry.ErrBusy},
 	{link.ErrUnknownOutcome, ErrUnknownOutcome},
 	{link.ErrUnavailable, ErrRedisUnavailable},
 }

@@ -38,6 +38,10 @@ type (
 		TTL  time.Duration `json:"ttl,omitempty"`  // default 10 s
 		Wait time.Duration `json:"wait,omitempty"` // at most as long as the call lasts
 	}
+	checkArguments struct {
+		Key  string        `json:"key"`
+		Wait time.Duration `json:"wait,omitempty"` // for the lock to be free
+	}
 	unlockArguments struct {
 		Key   string `json:"key"`
 		Fence int64  `json:"fence"`
@@ -50,24 +54,24 @@ type CalledLock struct {
 	Key   string `json:"key"`
 	Fence int64  `json:"fence"`
 	Node  string `json:"node"`
-	TTL   int64  `json:"ttl"`
+	TTL   int64  `json:"ttlMs"`
 }
 
 // LockState is the response of api.cache.checkLock, and an item in the response of
 // api.cache.locks.
 type LockState struct {
-	Key       string `json:"key"`
-	Held      bool   `json:"held"`
-	Holder    string `json:"holder,omitempty"`    // an incarnation, or a node of another implementation
-	Fence     int64  `json:"fence,omitempty"`     // 0 where a node of another implementation holds the lock
-	ExpiresAt int64  `json:"expiresAt,omitempty"` // milliseconds on Redis's clock; a renewal moves it
+	Key       string    `json:"key"`
+	Held      bool      `json:"held"`
+	Holder    string    `json:"holder,omitempty"`   // an incarnation, or a node of another implementation
+	Fence     int64     `json:"fence,omitempty"`    // 0 where a node of another implementation holds the lock
+	ExpiresAt time.Time `json:"expiresAt,omitzero"` // on Redis's clock; a renewal moves it
 }
 
 func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) {
 	handleCache(r, "lock", locks.lock)
 	handleCache(r, "unlock", func(_ context.Context, in unlockArguments) (bool, error) { return locks.unlock(in) })
-	handleCache(r, "checkLock", func(ctx context.Context, in cacheKey) (LockState, error) {
-		info, held, err := c.CheckLock(ctx, in.Key)
+	handleCache(rpcregistry.ByPosition(r, retryAsWait), "checkLock", func(ctx context.Context, in checkArguments) (LockState, error) {
+		info, held, err := c.CheckLockFor(ctx, in.Key, in.Wait)
 		if !held {
 			return LockState{Key: in.Key}, err
 		}
@@ -86,7 +90,7 @@ func registerLocks(r rpcregistry.Registrar, c *cache.Cache, locks *callerLocks) 
 }
 
 func lockState(i cache.LockInfo) LockState {
-	return LockState{Key: i.Key, Held: true, Holder: i.Holder, Fence: i.Fence, ExpiresAt: cache.UnixMilli(i.Expires)}
+	return LockState{Key: i.Key, Held: true, Holder: i.Holder, Fence: i.Fence, ExpiresAt: i.Expires.UTC()}
 }
 
 // lock takes a lock for the caller.
@@ -135,7 +139,8 @@ func (c *callerLocks) forget(l *cache.Lock) {
 // unlock reports whether this node held the lock with that fence until now.
 func (c *callerLocks) unlock(in unlockArguments) (bool, error) {
 	if in.Fence == 0 {
-		return false, fmt.Errorf("%w: name the fence that api.cache.lock answered", rpcregistry.ErrBadArguments)
+		return false, fmt.Errorf("%w: say which lock, by the fence that api.cache.lock answered: [%q, FENCE]",
+			rpcregistry.ErrBadArguments, in.Key)
 	}
 	l := c.find(in.Key, in.Fence)
 	if l == nil {

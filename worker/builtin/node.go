@@ -15,7 +15,7 @@ type Status struct {
 	State       membership.State `json:"state"`
 	Host        string           `json:"host"`
 	PID         int              `json:"pid"`
-	Uptime      float64          `json:"uptime"` // seconds since this life began
+	Uptime      int64            `json:"uptimeMs"` // since this life began, in milliseconds
 	Tasks       struct {
 		InHand  int   `json:"inHand"`  // handlers running
 		Overdue int   `json:"overdue"` // of these, handlers that go on although their contexts have ended
@@ -23,7 +23,7 @@ type Status struct {
 		Done    int64 `json:"done"`    // tasks done in this life
 	} `json:"tasks"`
 	Bus     redisbus.BusStats `json:"bus"`
-	Crashes *Crashes          `json:"crashes,omitempty"` // of earlier lives of the node in this process
+	Crashes *Crashes          `json:"crashed,omitempty"` // of earlier lives of the node in this process
 }
 
 // registerNode adds the methods about the node itself.

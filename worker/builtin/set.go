@@ -24,11 +24,11 @@ type Controls interface {
 // SetStatus is the response of the methods api.set.*.
 type SetStatus struct {
 	Process membership.Process `json:"process"`
-	Uptime  float64            `json:"uptime"`  // seconds since the set began
-	Workers int                `json:"workers"` // nodes wanted
-	Ready   int                `json:"ready"`   // nodes that run; 0 while Redis does not answer
-	Leaving int                `json:"leaving"` // nodes that drain because the set was scaled down
-	Quiet   bool               `json:"quiet"`   // no tasks are claimed because an operator asked for it
+	Uptime  int64              `json:"uptimeMs"` // since the set began, in milliseconds
+	Workers int                `json:"workers"`  // nodes wanted
+	Ready   int                `json:"ready"`    // nodes that run; 0 while Redis does not answer
+	Leaving int                `json:"leaving"`  // nodes that drain because the set was scaled down
+	Quiet   bool               `json:"quiet"`    // no tasks are claimed because an operator asked for it
 	// Healthy is false while no tasks are claimed because too many handlers have outlived
 	// their nodes: see [Zombies].
 	Healthy   bool          `json:"healthy"`
@@ -65,7 +65,7 @@ const (
 type Operation struct {
 	Number int       `json:"number"` // counts the operations of the set
 	Kind   string    `json:"kind"`   // OperationRoll or OperationReload
-	Began  time.Time `json:"began"`
+	Began  time.Time `json:"beganAt"`
 	Total  int       `json:"total"`          // nodes to restart
 	Done   int       `json:"done"`           // nodes that run again
 	Node   string    `json:"node,omitempty"` // the node that is being restarted, in a rolling restart

@@ -14,7 +14,7 @@ import (
 type Definition struct {
 	Name      string `json:"name"`
 	Queue     string `json:"queue"`
-	Retention int64  `json:"retention"` // of the result, in milliseconds; 0 for none
+	Retention int64  `json:"retentionMs"` // of the result, in milliseconds; 0 for none
 }
 
 // Arguments of the methods of api.tasks.* in this file.
@@ -23,6 +23,18 @@ type (
 		Name    string          `json:"name"`
 		Payload json.RawMessage `json:"payload,omitempty"`
 		tasks.Options
+	}
+	taskEnqueueIn struct {
+		In      time.Duration   `json:"in"`
+		Name    string          `json:"name"`
+		Payload json.RawMessage `json:"payload,omitempty"`
+		Queue   string          `json:"queue,omitempty"`
+	}
+	taskEnqueueAt struct {
+		At      time.Time       `json:"at"`
+		Name    string          `json:"name"`
+		Payload json.RawMessage `json:"payload,omitempty"`
+		Queue   string          `json:"queue,omitempty"`
 	}
 	taskWait struct {
 		ID      string        `json:"id"`
@@ -39,11 +51,13 @@ type taskResult struct {
 
 // registerTasks adds the methods with which programs enqueue tasks and wait for them.
 func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Registry) {
-	handleTask(r, "enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) {
-		if in.Payload == nil {
-			in.Payload = json.RawMessage("null")
-		}
-		return c.EnqueueWith(ctx, in.Name, in.Payload, in.Options)
+	handleTask(r, "enqueue", func(ctx context.Context, in taskEnqueue) (tasks.Receipt, error) { return in.enqueue(ctx, c) })
+	// The order of these arguments is the original's; api.tasks.enqueue has in and at as options.
+	handleTask(r, "enqueueIn", func(ctx context.Context, in taskEnqueueIn) (tasks.Receipt, error) {
+		return taskEnqueue{in.Name, in.Payload, tasks.Options{In: in.In, Queue: in.Queue}}.enqueue(ctx, c)
+	})
+	handleTask(r, "enqueueAt", func(ctx context.Context, in taskEnqueueAt) (tasks.Receipt, error) {
+		return taskEnqueue{in.Name, in.Payload, tasks.Options{At: in.At, Queue: in.Queue}}.enqueue(ctx, c)
 	})
 	// A caller that waits for a task which it enqueued says so with the option await.
 	handleTask(r, "wait", func(ctx context.Context, in taskWait) (taskResult, error) {
@@ -69,4 +83,11 @@ func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Regi
 		}
 		return all, nil
 	})
+}
+
+func (t taskEnqueue) enqueue(ctx context.Context, c *tasks.Client) (tasks.Receipt, error) {
+	if t.Payload == nil {
+		t.Payload = json.RawMessage("null")
+	}
+	return c.EnqueueWith(ctx, t.Name, t.Payload, t.Options)
 }

@@ -32,13 +32,34 @@ type Process struct {
 	Layout int `json:"layout,omitempty"`
 	// Lease is how long the node's leases last, in milliseconds. 0: not known, in the
 	// records of older programs.
-	Lease int64 `json:"lease,omitempty"`
+	Lease int64 `json:"leaseMs,omitempty"`
 	// TokenMode is how the node proves its messages. Empty: not known, in the records of
 	// older programs.
 	TokenMode link.Mode `json:"tokenMode,omitempty"`
 	// OwnInbox: each life of the node listens on an inbox of its own. False in the records of
 	// older programs.
 	OwnInbox bool `json:"ownInbox,omitempty"`
+}
+
+// recordedProcess is a [Process] as member records have it, which scripts and programs of
+// other versions read.
+type recordedProcess struct {
+	Process
+
+	Lease int64 `json:"lease,omitempty"`
+}
+
+func (p Process) record() ([]byte, error) {
+	r := recordedProcess{p, p.Lease}
+	r.Process.Lease = 0
+	return json.Marshal(r)
+}
+
+func parseProcess(text string) Process {
+	var r recordedProcess
+	_ = json.Unmarshal([]byte(text), &r) // fields that cannot be read stay empty
+	r.Process.Lease = r.Lease
+	return r.Process
 }
 
 // Member is a node as [Directory.List] returns it.
@@ -48,6 +69,7 @@ type Member struct {
 	State       State
 	Uptime      time.Duration // since the node joined, on Redis's clock
 	TasksInHand int           // tasks that are claimed and not finished
+	LeaseAge    time.Duration // since its lease was renewed, on Redis's clock; 0 if it is condemned
 	Live        bool          // its lease has not run out, and it is not condemned
 
 	joined int64 // in milliseconds on Redis's clock, 0 if that is not known
@@ -92,16 +114,20 @@ func CompareIDs(a, b string) int {
 	return cmp.Or(cmp.Compare(ap, bp), cmp.Compare(an, bn), cmp.Compare(a, b))
 }
 
-// Live returns the nodes whose lease has not run out.
+// Live returns the nodes whose lease has not run out, in no order.
 func (d Directory) Live(ctx context.Context) ([]redisbus.Identity, error) {
-	members, err := d.List(ctx)
-	if err != nil {
-		return nil, err
+	reply, err := liveScript.Call(ctx, d.Client, []string{d.Keys.Leases()})
+	var names []string
+	if err == nil {
+		err = reply.Scan(&names)
 	}
-	var live []redisbus.Identity
-	for _, m := range members {
-		if m.Live {
-			live = append(live, redisbus.Identity{ID: m.Incarnation.ID, Incarnation: m.Incarnation.String()})
+	if err != nil {
+		return nil, fmt.Errorf("list live members: %w", err)
+	}
+	live := make([]redisbus.Identity, 0, len(names))
+	for _, name := range names {
+		if i, err := Parse(name); err == nil { // the reaper reports what is not ours
+			live = append(live, redisbus.Identity{ID: i.ID, Incarnation: name})
 		}
 	}
 	return live, nil
@@ -263,6 +289,10 @@ func (d Directory) parseMember(row link.Reply, now int64) (m Member, ours bool) 
 		return Member{}, false
 	}
 	m.TasksInHand, m.Live = hand, deadline > float64(now)
+	if deadline > 0 {
+		renewed := int64(deadline) - cmp.Or(m.Process.Lease, DefaultLease.Milliseconds())
+		m.LeaseAge = time.Duration(max(now-renewed, 0)) * time.Millisecond
+	}
 	if m.joined > 0 {
 		m.Uptime = time.Duration(now-m.joined) * time.Millisecond
 	}
@@ -279,6 +309,6 @@ func parseRecord(text string) (m Member, readable bool) {
 	}
 	m.Incarnation, m.State = i, State(parts[2])
 	m.joined, _ = strconv.ParseInt(parts[1], 10, 64)
-	_ = json.Unmarshal([]byte(parts[3]), &m.Process)
+	m.Process = parseProcess(parts[3])
 	return m, true
 }

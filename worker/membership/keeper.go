@@ -3,7 +3,6 @@ package membership
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -105,7 +104,7 @@ type JoinRequest struct {
 func (k *Keeper) Join(ctx context.Context, r JoinRequest) (*Lease, error) {
 	own := k.directory.layouts()
 	r.Process.Layout, r.Process.Lease = own.max, k.times.Lease.Milliseconds()
-	info, err := json.Marshal(r.Process)
+	info, err := r.Process.record()
 	if err != nil {
 		return nil, fmt.Errorf("join: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -320,6 +321,23 @@ func TestADamagedMemberRecordHidesNoOther(t *testing.T) {
 		expired, err := d.Expired(t.Context(), membership.DefaultLease, longest, 10)
 		require.NoError(t, err)
 		require.Equal(t, []membership.Incarnation{damaged.Incarnation}, expired)
+	})
+}
+
+func TestLiveAreThoseWhoseLeaseHasNotRunOut(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		d, k := open(t, cfg)
+		live, expired, condemned, left := join(t, k, membership.JoinRequest{}), join(t, k, membership.JoinRequest{}),
+			join(t, k, membership.JoinRequest{}), join(t, k, membership.JoinRequest{})
+		leave(t, d, left)
+		_, err := d.Condemn(t.Context(), condemned.Incarnation, false, time.Minute)
+		require.NoError(t, err)
+		expired.Release()
+		require.NoError(t, d.Client.ZAdd(t.Context(), d.Keys.Leases(), redis.Z{Score: 2, Member: expired.Incarnation.String()},
+			redis.Z{Score: 1e15, Member: "not ours"}).Err())
+		found, err := d.Live(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []redisbus.Identity{{ID: live.Incarnation.ID, Incarnation: live.Incarnation.String()}}, found)
 	})
 }
 

@@ -23,6 +23,8 @@ var (
 	leaveLua string
 	//go:embed lua/list.lua
 	listLua string
+	//go:embed lua/live.lua
+	liveLua string
 	//go:embed lua/expired.lua
 	expiredLua string
 
@@ -33,5 +35,6 @@ var (
 	condemnScript = link.NewScript(link.LuaPrelude, condemnLua)
 	leaveScript   = link.NewScript(link.LuaPrelude, leaveLua)
 	listScript    = link.NewScript(link.LuaPrelude, listLua)
+	liveScript    = link.NewScript(link.LuaPrelude, liveLua)
 	expiredScript = link.NewScript(link.LuaPrelude, expiredLua)
 )

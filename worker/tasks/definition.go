@@ -39,7 +39,8 @@ type Definition struct {
 	// then returns an error has failed; if it returns nil, the task is done.
 	// Default none.
 	Timeout time.Duration
-	// Retention is how long a completed task and its result are remembered.
+	// Retention is how long a completed task and its result are remembered, and up to
+	// 1/64 longer: tasks that end at about the same time are forgotten together.
 	// Default 0: the task is forgotten when it is done.
 	Retention time.Duration
 }

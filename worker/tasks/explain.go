@@ -73,7 +73,7 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 			e.sayf("it is due at %s", e.Due.Format(time.RFC3339))
 		}
 		if e.Attempts > 0 {
-			e.sayf("%d attempts have failed; this is the pause before the next", e.Attempts)
+			e.sayf("%s; this is the pause before the next", link.Count(e.Attempts, "attempt has failed", "attempts have failed"))
 		}
 	case Active:
 		e.explainRun(now)
@@ -149,9 +149,9 @@ func (i *Inspector) refusing(ctx context.Context) (string, error) {
 	for _, q := range s.queues {
 		tasks, most := q.Pending+q.Delayed+q.Active, int64(q.Limits.Tasks)
 		if most > 0 && tasks >= most {
-			full = append(full, fmt.Sprintf("%s with %d of %d tasks", q.Name, tasks, most))
+			full = append(full, fmt.Sprintf("%s with %d of %s", q.Name, tasks, link.Count(most, "task")))
 		} else if q.Limits.Bytes > 0 && q.Bytes >= q.Limits.Bytes {
-			full = append(full, fmt.Sprintf("%s with %d of %d bytes", q.Name, q.Bytes, q.Limits.Bytes))
+			full = append(full, fmt.Sprintf("%s with %d of %s", q.Name, q.Bytes, link.Count(q.Limits.Bytes, "byte")))
 		}
 	}
 	if full == nil {
@@ -170,7 +170,7 @@ func (i *Inspector) explainPending(ctx context.Context, e *Explanation) error {
 		if e.About {
 			about = "about "
 		}
-		e.sayf("%s%d tasks of its queue go before it", about, *e.Position)
+		e.sayf("%s%s", about, link.Count(*e.Position, "task of its queue goes before it", "tasks of its queue go before it"))
 	}
 	return i.explainQueue(ctx, e)
 }
@@ -187,7 +187,7 @@ func (i *Inspector) explainQueue(ctx context.Context, e *Explanation) error {
 			e.sayf("the queue %s is paused", q.Name)
 		}
 		if most := q.Limits.Concurrency; most > 0 && q.Active >= int64(most) {
-			e.sayf("the queue %s runs at most %d tasks at a time, and %d run", q.Name, most, q.Active)
+			e.sayf("the queue %s runs at most %s at a time, and %s", q.Name, link.Count(most, "task"), link.Count(q.Active, "runs", "run"))
 		}
 	}
 	return i.explainNodes(ctx, e)
@@ -207,9 +207,17 @@ func (i *Inspector) explainNodes(ctx context.Context, e *Explanation) error {
 	case e.State == Parked && len(quiet) > 0:
 		e.sayf("nodes that serve the queue are quiet and may handle it: %s", nodes(quiet))
 	case len(e.Why) == 0:
-		e.sayf("it is next: one of the %d nodes that serve its queue and are not quiet claims it when it has a free slot", len(claiming))
+		e.sayf("it is next: %s claims it when it has a free slot", oneOf(len(claiming)))
 	}
 	return nil
+}
+
+// oneOf describes one of so many nodes that claim from a queue.
+func oneOf(n int) string {
+	if n == 1 {
+		return "the node that serves its queue and is not quiet"
+	}
+	return fmt.Sprintf("one of the %d nodes that serve its queue and are not quiet", n)
 }
 
 // nodes names the nodes of some incarnations.

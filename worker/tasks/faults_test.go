@@ -169,7 +169,7 @@ func TestCompletedTasksAreForgottenInTime(t *testing.T) {
 		time.Sleep(2 * time.Millisecond)
 		look := c.startMover()
 		look()
-		c.eventually("forgotten", func() bool { return c.redis.Exists(t.Context(), c.keys.Done()).Val() == 0 })
+		c.eventually("forgotten", func() bool { return c.redis.Exists(t.Context(), c.keys.Tasks(), c.keys.RetainedLists()).Val() == 0 })
 	})
 }
 

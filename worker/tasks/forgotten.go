@@ -146,6 +146,15 @@ func (i *Inspector) storedList(ctx context.Context, list string) (map[string]str
 	return all, nil
 }
 
+// Serves reports whether a live node serves the queue, also one that is quiet.
+func (i *Inspector) Serves(ctx context.Context, queue string) (bool, error) {
+	claiming, quiet, err := i.serving(ctx, queue)
+	if err != nil {
+		return false, fmt.Errorf("nodes of queue %s: %w", queue, link.Explain(err))
+	}
+	return len(claiming)+len(quiet) > 0, nil
+}
+
 // serving returns the live incarnations that claim from a queue, and those that
 // serve it but are quiet.
 func (i *Inspector) serving(ctx context.Context, queue string) (claiming, quiet []string, err error) {

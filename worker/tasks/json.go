@@ -3,48 +3,143 @@ package tasks
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
+	"strings"
 )
 
-// Bytes from which on [validJSON] looks for long strings, and what counts as one.
-const (
-	longText   = 4 << 10
-	longString = 256
-)
-
-// validJSON is [json.Valid], and ten times as fast where most of the text is in long strings:
-// json.Valid judges the text without the plain bytes inside these, which cannot make it invalid.
+// validJSON is [json.Valid], several times as fast: it looks at eight bytes of a string at a
+// time, and payloads are checked whole before the first task of a call is sent.
 func validJSON(text []byte) bool {
-	if len(text) < longText {
-		return json.Valid(text)
-	}
-	var rest []byte // what json.Valid has to look at, before from
-	from, at, dropped := 0, 0, 0
-	for at < longText || dropped > at/2 { // otherwise it does not pay
-		quote := bytes.IndexByte(text[at:], '"')
-		if quote < 0 {
-			break
+	j := jsonText{text: text}
+	return j.value(0) && j.next() == 0 && j.at == len(text)
+}
+
+// maxNesting is how deep [json.Valid] lets values be nested.
+const maxNesting = 10_000
+
+// jsonText is a text of which the bytes before at have been checked.
+type jsonText struct {
+	text []byte
+	at   int
+}
+
+// next skips white space, and returns the byte behind it, or 0 at the end.
+func (j *jsonText) next() byte {
+	for ; j.at < len(j.text); j.at++ {
+		switch c := j.text[j.at]; c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c
 		}
-		at += quote + 1
-		for in := true; in && at < len(text); at++ {
-			n := plainBytes(text[at:])
-			if n >= longString {
-				rest = append(rest, text[from:at+4]...) // they may belong to a \u before
-				from = at + n
-				dropped += n
-			}
-			if at += n; at < len(text) && text[at] == '\\' {
-				at++
-			} else {
-				in = false // a quote, or what no string may have
-			}
+	}
+	return 0
+}
+
+// skip skips a byte if it is the next one, and reports whether it was.
+func (j *jsonText) skip(c byte) bool {
+	is := j.next() == c
+	if is {
+		j.at++
+	}
+	return is
+}
+
+// value skips a value that is nested so deep. Like the methods below, it reports whether it was
+// valid.
+func (j *jsonText) value(depth int) bool {
+	switch j.next() {
+	case '"':
+		return j.string()
+	case '{', '[':
+		return depth < maxNesting && j.composite(depth+1)
+	case 't':
+		return j.word("true")
+	case 'f':
+		return j.word("false")
+	case 'n':
+		return j.word("null")
+	default:
+		return j.number()
+	}
+}
+
+// composite skips an object or an array.
+func (j *jsonText) composite(depth int) bool {
+	object := j.text[j.at] == '{'
+	closing := j.text[j.at] + 2 // in ASCII
+	j.at++
+	if j.skip(closing) {
+		return true
+	}
+	for {
+		if object && (j.next() != '"' || !j.string() || !j.skip(':')) || !j.value(depth) {
+			return false
 		}
-		at = min(at, len(text))
+		if !j.skip(',') {
+			return j.skip(closing)
+		}
 	}
-	if dropped == 0 {
-		return json.Valid(text)
+}
+
+// string skips a string.
+func (j *jsonText) string() bool {
+	j.at++
+	for {
+		j.at += plainBytes(j.text[j.at:])
+		switch rest := j.text[j.at:]; {
+		case len(rest) > 0 && rest[0] == '"':
+			j.at++
+			return true
+		case len(rest) < 2 || rest[0] != '\\':
+			return false
+		case rest[1] == 'u':
+			if len(rest) < 6 || len(bytes.TrimLeft(rest[2:6], "0123456789abcdefABCDEF")) > 0 {
+				return false
+			}
+			j.at += 6
+		case strings.IndexByte(`"\/bfnrt`, rest[1]) < 0:
+			return false
+		default:
+			j.at += 2
+		}
 	}
-	return json.Valid(append(rest, text[from:]...))
+}
+
+// word skips the name of a value.
+func (j *jsonText) word(name string) bool {
+	is := bytes.HasPrefix(j.text[j.at:], []byte(name))
+	j.at += len(name)
+	return is
+}
+
+// number skips a number.
+func (j *jsonText) number() bool {
+	j.one("-")
+	if !j.one("0") && !j.digits() || j.one(".") && !j.digits() {
+		return false
+	}
+	if j.one("eE") {
+		j.one("+-")
+		return j.digits()
+	}
+	return true
+}
+
+// one skips one of some bytes if it is there, and reports whether it was.
+func (j *jsonText) one(of string) bool {
+	is := j.at < len(j.text) && strings.IndexByte(of, j.text[j.at]) >= 0
+	if is {
+		j.at++
+	}
+	return is
+}
+
+// digits skips at least one digit.
+func (j *jsonText) digits() bool {
+	from := j.at
+	for j.at < len(j.text) && '0' <= j.text[j.at] && j.text[j.at] <= '9' {
+		j.at++
+	}
+	return j.at > from
 }
 
 // plainBytes returns how many bytes at the beginning of a text stand for themselves in a string of JSON.

@@ -106,7 +106,8 @@ func metaContains(meta map[string]string, text string) bool {
 
 // List yields the tasks that a filter selects, or an error. It reads one place (a line of a
 // queue, the dead tasks, …) after the other: waiting tasks in the order in which they will
-// run, ended tasks with the latest first. It reads a few hundred tasks at a time, so a
+// run, ended tasks with the latest first, and of done tasks those first of which more than the
+// id is remembered. It reads a few hundred tasks at a time, so a
 // task that moves meanwhile may be missing or be yielded twice. The fields that only
 // [Inspector.Get] sets are empty.
 func (i *Inspector) List(ctx context.Context, f Filter) iter.Seq2[Task, error] {
@@ -134,12 +135,12 @@ func (i *Inspector) list(ctx context.Context, f Filter, yield func(Task, error) 
 		states = slices.DeleteFunc(States(), func(s State) bool { return s == Done })
 	}
 	for _, state := range states {
-		err := i.places(ctx, state, f, func(ids, scores []string) error {
-			tasks, err := i.describeAll(ctx, state, ids, scores)
+		err := i.places(ctx, state, f, func(some entries) error {
+			tasks, err := i.describeAll(ctx, state, some)
 			if err != nil {
 				return err
 			}
-			tasks = slices.DeleteFunc(tasks, func(t Task) bool { return !f.matches(t) })
+			tasks = slices.DeleteFunc(tasks, func(t Task) bool { return !f.matches(t) || some.lack(t) })
 			return i.search(ctx, f, tasks, func(t Task) bool {
 				found++
 				return yield(t, nil) && found != f.Limit
@@ -192,9 +193,19 @@ func (i *Inspector) withPayloads(ctx context.Context, f Filter, tasks []Task) ([
 // listBytes bounds the large payloads that are read at a time.
 const listBytes = 1 << 20
 
-// places calls page with the ids of the tasks in a state, a page at a time, and with their
-// scores if they are stored in a sorted set.
-func (i *Inspector) places(ctx context.Context, state State, f Filter, page func(ids, scores []string) error) error {
+// entries are ids as a place has them, with their scores if it is a sorted set. retained is the
+// time until which those of a retained list are kept.
+type entries struct {
+	ids, scores []string
+	retained    time.Time
+}
+
+// lack reports whether a described task is elsewhere: a done task whose record is kept is in the
+// list of that time, whatever other entries there are of its id.
+func (e entries) lack(t Task) bool { return t.State == Done && !t.retained.Equal(e.retained) }
+
+// places calls page with the ids of the tasks in a state, a page at a time.
+func (i *Inspector) places(ctx context.Context, state State, f Filter, page func(entries) error) error {
 	k := i.keys
 	switch state {
 	case Pending, Delayed:
@@ -222,6 +233,9 @@ func (i *Inspector) places(ctx context.Context, state State, f Filter, page func
 	case Blocked:
 		return i.pageHash(ctx, k.Blocked(), page)
 	case Done:
+		if err := i.pageRetained(ctx, page); err != nil {
+			return err
+		}
 		return i.pageSet(ctx, k.Done(), true, page)
 	case Dead:
 		return i.pageSet(ctx, k.Dead(), true, page)
@@ -240,7 +254,7 @@ func (i *Inspector) queueNames(ctx context.Context, only string) ([]string, erro
 }
 
 // pageList reads a line of a queue, beginning with the task that is claimed next.
-func (i *Inspector) pageList(ctx context.Context, key string, page func(ids, scores []string) error) error {
+func (i *Inspector) pageList(ctx context.Context, key string, page func(entries) error) error {
 	for from := int64(1); ; from += listPage {
 		ids, err := i.redis.LRange(ctx, key, -from-listPage+1, -from).Result()
 		if link.IsWrongType(err) {
@@ -250,37 +264,53 @@ func (i *Inspector) pageList(ctx context.Context, key string, page func(ids, sco
 			return err
 		}
 		slices.Reverse(ids)
-		if err := page(ids, nil); err != nil || len(ids) < listPage {
+		if err := page(entries{ids: ids}); err != nil || len(ids) < listPage {
 			return err
 		}
 	}
 }
 
-func (i *Inspector) pageSet(ctx context.Context, key string, newestFirst bool, page func(ids, scores []string) error) error {
+func (i *Inspector) pageSet(ctx context.Context, key string, newestFirst bool, page func(entries) error) error {
 	for from := int64(0); ; from += listPage {
 		read := i.redis.ZRangeWithScores
 		if newestFirst {
 			read = i.redis.ZRevRangeWithScores
 		}
-		entries, err := read(ctx, key, from, from+listPage-1).Result()
+		members, err := read(ctx, key, from, from+listPage-1).Result()
 		if link.IsWrongType(err) {
 			return nil
 		}
-		if err != nil || len(entries) == 0 {
+		if err != nil || len(members) == 0 {
 			return err
 		}
-		ids, scores := make([]string, len(entries)), make([]string, len(entries))
-		for i, e := range entries {
+		ids, scores := make([]string, len(members)), make([]string, len(members))
+		for i, e := range members {
 			ids[i], _ = e.Member.(string)
 			scores[i] = fmt.Sprintf("%.0f", e.Score)
 		}
-		if err := page(ids, scores); err != nil || len(ids) < listPage {
+		if err := page(entries{ids: ids, scores: scores}); err != nil || len(ids) < listPage {
 			return err
 		}
 	}
 }
 
-func (i *Inspector) pageParked(ctx context.Context, page func(ids, scores []string) error) error {
+func (i *Inspector) pageRetained(ctx context.Context, page func(entries) error) error {
+	return i.pageSet(ctx, i.keys.RetainedLists(), true, func(lists entries) error {
+		for n, list := range lists.ids {
+			until := queue.Time(lists.scores[n])
+			err := i.pageList(ctx, i.keys.Retained(list), func(some entries) error {
+				some.retained = until
+				return page(some)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (i *Inspector) pageParked(ctx context.Context, page func(entries) error) error {
 	lists, err := i.redis.SMembers(ctx, i.keys.ParkedLists()).Result()
 	if err != nil {
 		return err
@@ -295,7 +325,7 @@ func (i *Inspector) pageParked(ctx context.Context, page func(ids, scores []stri
 	return nil
 }
 
-func (i *Inspector) pageOwned(ctx context.Context, page func(ids, scores []string) error) error {
+func (i *Inspector) pageOwned(ctx context.Context, page func(entries) error) error {
 	incarnations, err := i.redis.ZRange(ctx, i.keys.Leases(), 0, -1).Result()
 	if err != nil {
 		return err
@@ -308,7 +338,7 @@ func (i *Inspector) pageOwned(ctx context.Context, page func(ids, scores []strin
 	return nil
 }
 
-func (i *Inspector) pageHash(ctx context.Context, key string, page func(ids, scores []string) error) error {
+func (i *Inspector) pageHash(ctx context.Context, key string, page func(entries) error) error {
 	for cursor := uint64(0); ; {
 		fields, next, err := i.redis.HScan(ctx, key, cursor, "", listPage).Result()
 		if err != nil {
@@ -320,7 +350,7 @@ func (i *Inspector) pageHash(ctx context.Context, key string, page func(ids, sco
 		}
 		slices.Sort(ids)
 		for some := range slices.Chunk(ids, listPage) {
-			if err := page(some, nil); err != nil {
+			if err := page(entries{ids: some}); err != nil {
 				return err
 			}
 		}
@@ -331,13 +361,13 @@ func (i *Inspector) pageHash(ctx context.Context, key string, page func(ids, sco
 }
 
 // describeAll reads the stored data of tasks.
-func (i *Inspector) describeAll(ctx context.Context, state State, ids, scores []string) ([]Task, error) {
-	k := i.keys
+func (i *Inspector) describeAll(ctx context.Context, state State, some entries) ([]Task, error) {
+	k, ids := i.keys, some.ids
 	var records, tries, reasons, histories *redis.SliceCmd
 	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		records, tries = p.HMGet(ctx, k.Tasks(), ids...), p.HMGet(ctx, k.Tries(), ids...)
 		reasons = p.HMGet(ctx, k.Reasons(), ids...)
-		if state == Done {
+		if state == Done && some.retained.IsZero() { // older programs note every end there
 			histories = p.HMGet(ctx, k.History(), ids...)
 		}
 		return nil
@@ -352,10 +382,10 @@ func (i *Inspector) describeAll(ctx context.Context, state State, ids, scores []
 	tasks := make([]Task, len(ids))
 	for i, id := range ids {
 		tasks[i] = describe(id, state, text(records, i), text(tries, i), text(reasons, i))
-		if scores != nil {
-			tasks[i].stamp(scores[i])
+		if some.scores != nil {
+			tasks[i].stamp(some.scores[i])
 		}
-		if state == Done {
+		if histories != nil {
 			tasks[i].endedWith(parseHistory(text(histories, i)))
 		}
 	}

@@ -22,7 +22,7 @@ type mending struct {
 
 // one applies the operation to one task. If the script's answer is not one of the words of
 // success, one returns an error.
-func (m mending) one(ctx context.Context, id string) (word string, err error) {
+func (m mending) one(ctx context.Context, i *Inspector, id string) (word string, err error) {
 	words, err := m.do(ctx, []string{id})
 	if err != nil {
 		return "", fmt.Errorf("%s tasks: %w", m.verb, err)
@@ -31,13 +31,32 @@ func (m mending) one(ctx context.Context, id string) (word string, err error) {
 		return words[0], nil
 	}
 	err = map[string]error{
-		queue.Gone: ErrNotFound, "active": ErrActive, "taken": errors.New("another task has its unique key"),
+		"active": ErrActive, "taken": errors.New("another task has its unique key"),
 		"broken": errors.New("a key of its queue on Redis belongs to something else: rename or delete that"),
 	}[words[0]]
 	if err == nil {
-		err = fmt.Errorf("%w: it is %s", ErrState, words[0])
+		err = i.refusal(ctx, id, words[0])
 	}
 	return "", fmt.Errorf("%s task %s: %w", m.verb, id, err)
+}
+
+// other is the scripts' word for a task in a state in which the operation is not possible.
+const other = "other"
+
+// refusal returns the error for a script's answer that is about the task's state. Where the
+// answer does not say the state, refusal looks it up.
+func (i *Inspector) refusal(ctx context.Context, id, word string) error {
+	if word == other || word == queue.Gone {
+		shown, stored, err := i.store.Show(ctx, id)
+		switch {
+		case err != nil:
+			return err
+		case !stored, word == queue.Gone && State(shown.State) != Done: // only the id of a done task may be left
+			return ErrNotFound
+		}
+		word = shown.State
+	}
+	return fmt.Errorf("%w: it is %s", ErrState, word)
 }
 
 // all applies the operation to the tasks that a filter selects, and returns on how many
@@ -83,7 +102,7 @@ func (i *Inspector) retrying() mending { return mending{"retry", []string{"retri
 // the handler then returns an error, the task is cancelled; if it returns nil, the task is
 // done. by says who cancelled the task or why; it is stored as the task's reason.
 func (i *Inspector) Cancel(ctx context.Context, id, by string) (running bool, err error) {
-	word, err := i.cancelling(by).one(ctx, id)
+	word, err := i.cancelling(by).one(ctx, i, id)
 	return word == queue.Asked, err
 }
 
@@ -96,7 +115,7 @@ func (i *Inspector) CancelAll(ctx context.Context, f Filter, by string) (int, er
 
 // Delete removes a task and all its data. The error is [ErrActive] if the task runs.
 func (i *Inspector) Delete(ctx context.Context, id string) error {
-	_, err := i.deleting().one(ctx, id)
+	_, err := i.deleting().one(ctx, i, id)
 	return err
 }
 
@@ -109,7 +128,7 @@ func (i *Inspector) DeleteAll(ctx context.Context, f Filter) (int, error) {
 // Retry moves a dead or cancelled task back to its queue, as if the task were new. The task
 // does not wait again for the tasks of its [Options].After.
 func (i *Inspector) Retry(ctx context.Context, id string) error {
-	_, err := i.retrying().one(ctx, id)
+	_, err := i.retrying().one(ctx, i, id)
 	return err
 }
 
@@ -147,9 +166,9 @@ func (i *Inspector) reschedule(ctx context.Context, id, when string) error {
 	case err != nil:
 		return fmt.Errorf("reschedule task %s: %w", id, err)
 	case word == queue.Gone:
-		return fmt.Errorf("reschedule task %s: %w", id, ErrNotFound)
-	case word == "other":
-		return fmt.Errorf("reschedule task %s: %w: it is not delayed", id, ErrState)
+		return fmt.Errorf("reschedule task %s: %w", id, i.refusal(ctx, id, word))
+	case word == other:
+		return fmt.Errorf("reschedule task %s: %w, not delayed", id, i.refusal(ctx, id, word))
 	default:
 		return nil
 	}

@@ -3,6 +3,7 @@ package tasks_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +77,55 @@ func TestCancelReachesATaskWhereverItIs(t *testing.T) {
 	})
 }
 
+// Who may not mend a task hears in which state it is, in the word of the manual.
+func TestARefusalNamesTheStateOfTheTask(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		started, release := blocking(&r, "work")
+		tasks.Handle(&r, tasks.Definition{Name: "kept", Retention: time.Hour}, func(context.Context, number) error { return nil })
+		tasks.Handle(&r, tasks.Definition{Name: "bad", MaxAttempts: 1}, func(context.Context, number) error { return errors.New("no") })
+		c := newCluster(t, cfg, &r)
+		c.startMover()
+		c.start(&r, 1)
+		kept, dead := c.enqueue("kept", tasks.Options{}), c.enqueue("bad", tasks.Options{})
+		c.eventually("dead and done", func() bool { return c.counts().Dead == 1 && c.counts().Done == 1 })
+		active := c.enqueue("work", tasks.Options{})
+		receive(t, started)
+		require.NoError(t, c.inspector.PauseQueue(t.Context(), "held", true))
+		pending, delayed := c.enqueue("work", tasks.Options{Queue: "held"}), c.enqueue("work", tasks.Options{In: time.Hour})
+		blocked := c.enqueue("work", tasks.Options{After: []string{delayed}})
+		forgotten := "forgotten" // its id alone is remembered
+		now := float64(time.Now().Add(time.Hour).UnixMilli())
+		require.NoError(t, c.redis.ZAdd(t.Context(), c.keys.Done(), redis.Z{Score: now, Member: forgotten}).Err())
+
+		retry := func(id string) error { return c.inspector.Retry(t.Context(), id) }
+		reschedule := func(id string) error { return c.inspector.RescheduleIn(t.Context(), id, time.Hour) }
+		cancel := func(id string) error { _, err := c.inspector.Cancel(t.Context(), id, "test"); return err }
+		for id, state := range map[string]tasks.State{
+			pending: tasks.Pending, delayed: tasks.Delayed, blocked: tasks.Blocked, active: tasks.Active, kept: tasks.Done, forgotten: tasks.Done,
+		} {
+			require.ErrorIs(t, retry(id), tasks.ErrState)
+			require.ErrorContains(t, retry(id), fmt.Sprintf("retry task %s: not possible in the task's state: it is %s", id, state))
+		}
+		for id, state := range map[string]tasks.State{
+			pending: tasks.Pending, blocked: tasks.Blocked, active: tasks.Active, kept: tasks.Done, forgotten: tasks.Done, dead: tasks.Dead,
+		} {
+			require.ErrorIs(t, reschedule(id), tasks.ErrState)
+			require.ErrorContains(t, reschedule(id), "it is "+string(state))
+		}
+		for id, state := range map[string]tasks.State{kept: tasks.Done, forgotten: tasks.Done, dead: tasks.Dead} {
+			require.ErrorIs(t, cancel(id), tasks.ErrState)
+			require.ErrorContains(t, cancel(id), "it is already "+string(state))
+		}
+		require.ErrorIs(t, c.inspector.Delete(t.Context(), active), tasks.ErrActive)
+		for _, mend := range []func(string) error{retry, reschedule, cancel, func(id string) error { return c.inspector.Delete(t.Context(), id) }} {
+			require.ErrorIs(t, mend("unknown"), tasks.ErrNotFound)
+		}
+		require.NoError(t, c.inspector.Delete(t.Context(), forgotten))
+		close(release)
+	})
+}
+
 func TestADeadTaskKeepsItsHistoryAndComesBack(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		var r tasks.Registry
@@ -125,7 +175,7 @@ func TestADeadTaskKeepsItsHistoryAndComesBack(t *testing.T) {
 		require.NoError(t, c.inspector.Delete(t.Context(), id))
 		_, err = c.inspector.Get(t.Context(), id)
 		require.ErrorIs(t, err, tasks.ErrNotFound)
-		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Tasks(), c.keys.History(), c.keys.Tries(), c.keys.Reasons(), c.keys.Done(), c.keys.Kept()).Val())
+		require.Zero(t, c.redis.Exists(t.Context(), c.keys.Tasks(), c.keys.History(), c.keys.Tries(), c.keys.Reasons(), c.keys.Done(), c.keys.Kept(), c.keys.Results()).Val())
 	})
 }
 
@@ -178,11 +228,11 @@ func TestADelayedTasksTimeCanBeChangedOnVirtualTime(t *testing.T) {
 		c := newCluster(t, redistest.Embedded(t).Config(), &r)
 		c.startMover()
 		c.start(&r, 1)
-		id, began := c.enqueue("n", tasks.Options{In: time.Hour}), time.Now()
-		require.NoError(t, c.inspector.RescheduleIn(t.Context(), id, 2*time.Hour))
-		time.Sleep(90 * time.Minute)
+		id, began := c.enqueue("n", tasks.Options{In: 10 * time.Minute}), time.Now()
+		require.NoError(t, c.inspector.RescheduleIn(t.Context(), id, 20*time.Minute))
+		time.Sleep(15 * time.Minute)
 		require.Empty(t, ran)
-		at := began.Add(100 * time.Minute)
+		at := began.Add(17 * time.Minute)
 		require.NoError(t, c.inspector.Reschedule(t.Context(), id, at))
 		require.InDelta(t, 0, (<-ran).Sub(at).Milliseconds(), 5)
 		synctest.Wait()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
@@ -197,6 +198,11 @@ func (c *Client) Report(r *link.Reports) {
 		c.published.store.Reports = r
 	}
 }
+
+// CountDrops sets the function that is told of each message that was dropped because of its
+// size while a call waited for the end of a task (see [redisbus.Bus.CountDrop]). Call it before
+// the client's first use.
+func (c *Client) CountDrops(f func(redisbus.Drop)) { c.endings.Dropped = f }
 
 // Observe sets the observer of the tasks that the inspector cancels and deletes; nil means
 // none. Call it before the inspector's first use.

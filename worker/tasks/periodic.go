@@ -24,9 +24,21 @@ type PeriodicInfo struct {
 	Paused   bool            `json:"paused"`
 	// Last is the last tick, enqueued or left out; when the task was resumed, if no tick
 	// was due since; zero before the first tick.
-	Last time.Time `json:"last,omitzero"`
-	Next time.Time `json:"next,omitzero"` // the next tick; zero while the task is paused
+	Last time.Time `json:"lastAt,omitzero"`
+	Next time.Time `json:"nextAt,omitzero"` // the next tick; zero while the task is paused
+	// Registered is when a program that registers the task was last seen; zero if only older
+	// programs register it, which do not tell.
+	Registered time.Time `json:"registeredAt,omitzero"`
+	// Orphaned: no running program registers the task, so that it does not tick.
+	Orphaned bool `json:"orphaned,omitempty"`
 }
+
+// A program notes every RegisteredEvery that it registers its periodic tasks. One that nobody
+// has noted for orphanedAfter is orphaned.
+const (
+	RegisteredEvery = 20 * time.Second
+	orphanedAfter   = time.Minute
+)
 
 // Periodic returns all periodic tasks that some process has registered, by name.
 // A periodic task that no program registers any more stays until [Inspector.RemovePeriodic].
@@ -35,11 +47,16 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("periodic tasks: %w", err)
 	}
+	now, err := i.redis.Time(ctx).Result()
+	if err != nil {
+		return nil, fmt.Errorf("periodic tasks: %w", link.Explain(err))
+	}
 	infos := make([]PeriodicInfo, len(all))
 	for n, k := range all {
 		infos[n] = PeriodicInfo{
 			Name: k.Name, Task: k.Task, Queue: k.Queue, Payload: k.Payload, CatchUp: k.CatchUp,
-			Paused: k.Paused, Last: k.Last,
+			Paused: k.Paused, Last: k.Last, Registered: k.Registered,
+			Orphaned: !k.Registered.IsZero() && now.Sub(k.Registered) > orphanedAfter,
 		}
 		_ = infos[n].Schedule.UnmarshalText([]byte(k.Schedule)) // it never fails
 		if s := infos[n].Schedule; s.valid() == nil && !k.Paused {

@@ -90,23 +90,23 @@ func TestMissedTicksCollapseIntoOneOrNoneOnVirtualTime(t *testing.T) {
 	for _, catchUp := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			var r tasks.Registry
-			ids := ticking(&r, tasks.Periodic{Name: "hourly", Schedule: tasks.Cron("@hourly", nil), CatchUp: catchUp})
+			ids := ticking(&r, tasks.Periodic{Name: "often", Schedule: tasks.Cron("*/5 * * * *", nil), CatchUp: catchUp})
 			c := newCluster(t, redistest.Embedded(t).Config(), &r)
 			c.start(&r, 2)
 			stop := c.tickers(&r, 1)
-			time.Sleep(time.Hour + time.Minute)
+			time.Sleep(6 * time.Minute)
 			synctest.Wait()
 			require.Len(t, ids, 1)
 			<-ids
 			stop() // nobody ticks for a while
-			time.Sleep(3*time.Hour + 20*time.Minute)
+			time.Sleep(17 * time.Minute)
 			c.tickers(&r, 3)
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			if catchUp {
 				require.Len(t, ids, 1, "the last of three")
 			} else {
-				require.Empty(t, ids, "20 minutes late")
+				require.Empty(t, ids, "three minutes late")
 			}
 		})
 	}
@@ -115,10 +115,10 @@ func TestMissedTicksCollapseIntoOneOrNoneOnVirtualTime(t *testing.T) {
 func TestATickThatWasLeftOutIsNoRunOnVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r tasks.Registry
-		ids := ticking(&r, tasks.Periodic{Name: "hourly", Schedule: tasks.Cron("@hourly", nil)})
+		ids := ticking(&r, tasks.Periodic{Name: "often", Schedule: tasks.Cron("*/5 * * * *", nil)})
 		c := newCluster(t, redistest.Embedded(t).Config(), &r)
 		c.start(&r, 1)
-		stored := func() string { return c.redis.HGet(t.Context(), c.keys.Periodic(), "hourly").Val() }
+		stored := func() string { return c.redis.HGet(t.Context(), c.keys.Periodic(), "often").Val() }
 		info := func() tasks.PeriodicInfo {
 			all, err := c.inspector.Periodic(t.Context())
 			require.NoError(t, err)
@@ -128,17 +128,17 @@ func TestATickThatWasLeftOutIsNoRunOnVirtualTime(t *testing.T) {
 		synctest.Wait()
 		require.Regexp(t, `^0\d+\|$`, stored(), "what older versions can read")
 		stop() // nobody ticks for a while
-		time.Sleep(3*time.Hour + 20*time.Minute)
+		time.Sleep(17 * time.Minute)
 		c.tickers(&r, 2)
 		synctest.Wait()
-		hour := time.Now().Truncate(time.Hour)
-		require.Equal(t, "0"+strconv.FormatInt(hour.UnixMilli(), 10)+"|", stored(), "it is noted")
+		tick := time.Now().Truncate(5 * time.Minute)
+		require.Equal(t, "0"+strconv.FormatInt(tick.UnixMilli(), 10)+"|", stored(), "it is noted")
 		require.Zero(t, info().Last)
-		require.True(t, info().Next.Equal(hour.Add(time.Hour)))
+		require.True(t, info().Next.Equal(tick.Add(5*time.Minute)))
 		require.Empty(t, ids)
 		<-ids
-		require.True(t, info().Last.Equal(hour.Add(time.Hour)))
-		require.NoError(t, c.redis.HSet(t.Context(), c.keys.Periodic(), "hourly", "1800000000000|1").Err())
+		require.True(t, info().Last.Equal(tick.Add(5*time.Minute)))
+		require.NoError(t, c.redis.HSet(t.Context(), c.keys.Periodic(), "often", "1800000000000|1").Err())
 		require.Equal(t, time.UnixMilli(1_800_000_000_000), info().Last, "older versions do not say whether one has run")
 		require.True(t, info().Paused)
 	})
@@ -166,7 +166,7 @@ func TestSchedules(t *testing.T) {
 func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r tasks.Registry
-		ids := ticking(&r, tasks.Periodic{Name: "p", Schedule: tasks.Every(time.Hour), Payload: 1})
+		ids := ticking(&r, tasks.Periodic{Name: "p", Schedule: tasks.Every(10 * time.Minute), Payload: 1})
 		c := newCluster(t, redistest.Embedded(t).Config(), &r)
 		c.start(&r, 1)
 		stop := c.tickers(&r, 1)
@@ -179,21 +179,21 @@ func TestAPeriodicTaskIsKnownPausedRunAndRemovedByOthersOnVirtualTime(t *testing
 			return all
 		}
 		require.Len(t, info(), 1)
-		require.Equal(t, "every 1h0m0s", info()[0].Schedule.String())
-		require.Zero(t, info()[0].Next.Unix()%3600)
+		require.Equal(t, "every 10m0s", info()[0].Schedule.String())
+		require.Zero(t, info()[0].Next.Unix()%600)
 		require.Zero(t, info()[0].Last, "it has not run")
 		require.NoError(t, c.inspector.PausePeriodic(t.Context(), "p", true))
 		require.True(t, info()[0].Paused)
-		time.Sleep(90 * time.Minute)
+		time.Sleep(15 * time.Minute)
 		require.Empty(t, ids)
 		receipt, err := other.RunPeriodic(t.Context(), "p")
 		require.NoError(t, err)
 		require.Equal(t, receipt.ID, <-ids, "also while it is paused")
 		require.Zero(t, info()[0].Last, "the tick meanwhile was left out, and this was none")
 		require.NoError(t, c.inspector.PausePeriodic(t.Context(), "p", false))
-		time.Sleep(time.Hour)
+		time.Sleep(10 * time.Minute)
 		require.NotEqual(t, receipt.ID, <-ids)
-		require.Equal(t, time.Hour, info()[0].Next.Sub(info()[0].Last))
+		require.Equal(t, 10*time.Minute, info()[0].Next.Sub(info()[0].Last))
 		require.NoError(t, c.redis.FlushAll(t.Context()).Err())
 		time.Sleep(10 * time.Second)
 		require.Len(t, info(), 1, "its processes write it again")

@@ -28,12 +28,12 @@ type Queue struct { //nolint:recvcheck // a value must marshal itself too
 	Bytes   int64 `json:"bytes"` // size of its tasks' records, while there is a limit on bytes
 
 	// Oldest is for how long the task that is claimed next has been stored.
-	Oldest time.Duration `json:"oldest"`
+	Oldest time.Duration `json:"-"`
 	// Throughput is the number of done tasks per second over the last full minute. Wait
 	// and Run are the average times that these tasks waited until they began, and ran.
 	Throughput float64       `json:"throughput"`
-	Wait       time.Duration `json:"wait"`
-	Run        time.Duration `json:"run"`
+	Wait       time.Duration `json:"-"`
+	Run        time.Duration `json:"-"`
 
 	Ever Totals `json:"ever"`
 }
@@ -47,10 +47,10 @@ type Totals struct {
 	Dead        int64 `json:"dead"`        // quarantined ones included
 	Quarantined int64 `json:"quarantined"` // dead after too many crashes
 	Cancelled   int64 `json:"cancelled"`
-	Revived     int64 `json:"revived"`  // dead or cancelled tasks that were retried
-	Deleted     int64 `json:"deleted"`  // by somebody
-	Dropped     int64 `json:"dropped"`  // dead or cancelled tasks that were forgotten
-	HandedOn    int64 `json:"handedOn"` // taken over from a node that ended
+	Revived     int64 `json:"retried"`   // dead or cancelled tasks that were retried
+	Deleted     int64 `json:"deleted"`   // by somebody
+	Dropped     int64 `json:"dropped"`   // dead or cancelled tasks that were forgotten
+	HandedOn    int64 `json:"takenOver"` // taken over from a node that ended
 }
 
 func (t *Totals) fields() map[string]*int64 {
@@ -84,7 +84,7 @@ type Counts struct {
 	Enqueued    int64 `json:"enqueued"`
 	Done        int64 `json:"done"`
 	Failed      int64 `json:"failed"`      // runs that were tried again
-	HandedOn    int64 `json:"handedOn"`    // taken over from a node that ended
+	HandedOn    int64 `json:"takenOver"`   // taken over from a node that ended
 	Quarantined int64 `json:"quarantined"` // dead after too many crashes
 	Deleted     int64 `json:"deleted"`     // by somebody
 	Dropped     int64 `json:"dropped"`     // dead or cancelled ones that were forgotten

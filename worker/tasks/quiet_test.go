@@ -40,7 +40,7 @@ func TestATaskThatWaitsForQuietNodesOnlySaysSo(t *testing.T) {
 		c.enqueue("work", tasks.Options{})
 		receive(t, started)
 		waiting := c.enqueue("work", tasks.Options{})
-		const next = "it is next: one of the 1 nodes that serve its queue and are not quiet claims it when it has a free slot"
+		const next = "it is next: the node that serves its queue and is not quiet claims it when it has a free slot"
 		require.Equal(t, next, c.why(waiting))
 		first.runner.Quiet(true)
 		c.saysQuiet(waiting, "w-1")

@@ -49,11 +49,11 @@ type Task struct {
 	Queue    string            `json:"queue"`
 	Priority Priority          `json:"priority"`
 	State    State             `json:"state"`
-	Enqueued time.Time         `json:"enqueued,omitzero"`
-	Due      time.Time         `json:"due,omitzero"`      // of a delayed task
-	Ended    time.Time         `json:"ended,omitzero"`    // of a dead or cancelled task, and of a done task with a retention
-	Kept     time.Time         `json:"kept,omitzero"`     // until when a done task is remembered
-	Deadline time.Time         `json:"deadline,omitzero"` // see [Options]
+	Enqueued time.Time         `json:"enqueuedAt,omitzero"`
+	Due      time.Time         `json:"dueAt,omitzero"`      // of a delayed task
+	Ended    time.Time         `json:"endedAt,omitzero"`    // of a dead or cancelled task, and of a done task with a retention
+	Kept     time.Time         `json:"expiresAt,omitzero"`  // until when a done task is remembered
+	Deadline time.Time         `json:"deadlineAt,omitzero"` // see [Options]
 	Unique   string            `json:"unique,omitempty"`
 	After    []string          `json:"after,omitempty"`   // ids of tasks that must be done before this task
 	Blocking int               `json:"waiting,omitempty"` // how many tasks of After are not done
@@ -77,18 +77,20 @@ type Task struct {
 	Progress   *Progress `json:"progress,omitempty"`
 	History    []Event   `json:"history,omitempty"` // the last 20 events, oldest first
 
-	body queue.BodyRef // of a large payload that has not been read yet
+	body     queue.BodyRef // of a large payload that has not been read yet
+	retained time.Time     // until when the record of a done task is kept, which older programs do not note there
+	ranOn    string        // of such a task: the incarnation that ran it, without its random part
 }
 
 // Run describes the run of a task that a node has in hand.
 type Run struct {
 	// Since is when the node claimed the task: a moment before its handler began.
-	Since   time.Time `json:"since,omitzero"`
+	Since   time.Time `json:"startedAt,omitzero"`
 	Attempt int       `json:"attempt"` // 1 in the first run
 	// MaxAttempts and Timeout (in milliseconds) are those of the task's options, or of the
 	// definition that a program has published. 0: none, or not known.
 	MaxAttempts int   `json:"maxAttempts,omitempty"`
-	Timeout     int64 `json:"timeout,omitempty"`
+	Timeout     int64 `json:"timeoutMs,omitempty"`
 }
 
 // completeRun sets what the task's options do not say, as far as a published definition does.
@@ -129,7 +131,7 @@ type Event struct {
 	At      time.Time `json:"at,omitzero"`
 	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried or done
 	Attempt int       `json:"attempt,omitempty"`
-	Node    string    `json:"node,omitempty"` // the incarnation
+	Node    string    `json:"node,omitempty"` // the incarnation; of a task that ran only once without what follows the colon
 	Error   string    `json:"error,omitempty"`
 }
 
@@ -156,6 +158,7 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 	}
 	t.History = parseHistory(shown.History)
 	t.endedWith(t.History)
+	t.completeHistory()
 	t.stamp(shown.Time)
 	t.Node, t.Cancelling = shown.Node, shown.Cancelling
 	if t.State == Active {
@@ -181,6 +184,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		t.Name, t.Queue, t.Enqueued, t.Payload, t.body = r.Name, r.Queue(), r.Enqueued, r.Payload, r.Body
 		t.Unique, t.After = r.Options.Unique, r.Options.After
 		t.Meta = r.Options.Meta
+		t.Ended, t.Kept, t.retained, t.ranOn = r.Ended, r.Kept, r.Kept, r.Node
 		if ms := r.Options.Deadline; ms > 0 {
 			t.Deadline = queue.TimeOf(ms)
 		}
@@ -258,6 +262,13 @@ func (t *Task) stamp(score string) {
 func (t *Task) endedWith(events []Event) {
 	if n := len(events); t.State == Done && n > 0 {
 		t.Ended = events[n-1].At
+	}
+}
+
+// completeHistory adds the end of a task that is done, which only its record tells if it ran once.
+func (t *Task) completeHistory() {
+	if n := len(t.History); t.ranOn != "" && (n == 0 || t.History[n-1].What != string(Done)) {
+		t.History = append(t.History, Event{At: t.Ended, What: string(Done), Node: t.ranOn})
 	}
 }
 

@@ -55,9 +55,9 @@ func (p Priority) validate() error {
 type queueJSON struct {
 	*plainQueue
 
-	Oldest float64 `json:"oldest"`
-	Wait   float64 `json:"wait"`
-	Run    float64 `json:"run"`
+	Oldest float64 `json:"oldestMs"`
+	Wait   float64 `json:"waitMs"`
+	Run    float64 `json:"runMs"`
 }
 
 // plainQueue is a [Queue] without its methods.

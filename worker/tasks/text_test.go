@@ -57,7 +57,7 @@ func TestAQueueHasMillisecondsInJSON(t *testing.T) {
 	q := tasks.Queue{Name: "mail", Paused: true, Pending: 3, Oldest: 90 * time.Second, Wait: 1500 * time.Microsecond, Run: time.Microsecond}
 	text, err := json.Marshal([]tasks.Queue{q})
 	require.NoError(t, err)
-	require.Contains(t, string(text), `"oldest":90000,"wait":1.5,"run":0.001`)
+	require.Contains(t, string(text), `"oldestMs":90000,"waitMs":1.5,"runMs":0.001`)
 	var back []tasks.Queue
 	require.NoError(t, json.Unmarshal(text, &back))
 	require.Equal(t, []tasks.Queue{q}, back)

@@ -34,6 +34,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 			"   $0 cache set user:7 '{\"name\": \"Ada\"}' --ttl 10m\n" +
 			"   $0 cache get user:7\n" +
 			"   $0 cache keys 'user:*'\n" +
+			"   $0 cache clear 'user:*'\n" +
 			"   $0 cache export backup.jsonl\n" +
 			"   $0 cache import backup.jsonl --keep-existing",
 		Commands: []*urfave.Command{
@@ -57,7 +58,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 				Name: "keys", Usage: "list the keys of entries and lists", ArgsUsage: "[GLOB]",
 				ArgValidator: config.Arguments(0, 1, "[GLOB]"), Flags: flags(e), Action: e.Action(keys),
 			},
-			exportCommand(e), importCommand(e), {
+			clearCommand(e), exportCommand(e), importCommand(e), {
 				Name: "locks", Usage: "list who holds which lock", ArgsUsage: "[GLOB]",
 				ArgValidator: config.Arguments(0, 1, "[GLOB]"), Flags: flags(e), Action: e.Action(locks),
 			},
@@ -106,15 +107,14 @@ func explain(e *cluster.Env, key string, err error) error {
 	}
 }
 
-// Entry is an entry or a list in the JSON output of "cache get". Times are Unix times in
-// milliseconds on Redis's clock.
+// Entry is an entry or a list in the JSON output of "cache get". Times are on Redis's clock.
 type Entry struct {
 	Key       string            `json:"key"`
 	Value     json.RawMessage   `json:"value,omitempty"`
 	Items     []json.RawMessage `json:"items,omitempty"`
-	CreatedAt int64             `json:"createdAt,omitempty"`
-	ReadAt    int64             `json:"readAt,omitempty"`
-	ExpiresAt int64             `json:"expiresAt,omitempty"`
+	CreatedAt time.Time         `json:"createdAt,omitzero"`
+	ReadAt    time.Time         `json:"readAt,omitzero"`
+	ExpiresAt time.Time         `json:"expiresAt,omitzero"`
 }
 
 func get(ctx context.Context, e *cluster.Env, args []string) error {
@@ -129,7 +129,7 @@ func get(ctx context.Context, e *cluster.Env, args []string) error {
 			}
 		case err == nil:
 			found.Value, found.CreatedAt, found.ReadAt, found.ExpiresAt =
-				entry.Value, cache.UnixMilli(entry.Created), cache.UnixMilli(entry.Read), cache.UnixMilli(entry.Expires)
+				entry.Value, entry.Created.UTC(), entry.Read.UTC(), entry.Expires.UTC()
 		}
 		switch {
 		case err != nil:
@@ -206,11 +206,11 @@ func keys(ctx context.Context, e *cluster.Env, args []string) error {
 
 // Lock is a lock in the JSON output of "cache locks".
 type Lock struct {
-	Key       string `json:"key"`
-	Holder    string `json:"holder"`
-	Fence     int64  `json:"fence,omitempty"`
-	ExpiresAt int64  `json:"expiresAt,omitempty"` // Unix time in milliseconds on Redis's clock; the holder may renew the lock
-	Waited    bool   `json:"waited"`
+	Key       string    `json:"key"`
+	Holder    string    `json:"holder"`
+	Fence     int64     `json:"fence,omitempty"`
+	ExpiresAt time.Time `json:"expiresAt,omitzero"` // on Redis's clock; the holder may renew the lock
+	Waited    bool      `json:"waited"`
 }
 
 func locks(ctx context.Context, e *cluster.Env, args []string) error {
@@ -224,7 +224,7 @@ func locks(ctx context.Context, e *cluster.Env, args []string) error {
 			if err != nil {
 				return err
 			}
-			locks = append(locks, Lock{Key: l.Key, Holder: l.Holder, Fence: l.Fence, ExpiresAt: cache.UnixMilli(l.Expires), Waited: l.Waited})
+			locks = append(locks, Lock{Key: l.Key, Holder: l.Holder, Fence: l.Fence, ExpiresAt: l.Expires.UTC(), Waited: l.Waited})
 		}
 		slices.SortFunc(locks, func(a, b Lock) int { return strings.Compare(a.Key, b.Key) })
 		if e.JSON() {
@@ -236,8 +236,8 @@ func locks(ctx context.Context, e *cluster.Env, args []string) error {
 		rows := [][]string{{"KEY", "HOLDER", "FENCE", "LEFT", "WAITED"}}
 		for _, l := range locks {
 			left := "-"
-			if l.ExpiresAt > 0 {
-				left = (time.Duration(max(l.ExpiresAt-now.UnixMilli(), 0)) * time.Millisecond).String()
+			if !l.ExpiresAt.IsZero() {
+				left = max(l.ExpiresAt.Sub(now), 0).Round(time.Millisecond).String()
 			}
 			rows = append(rows, []string{l.Key, l.Holder, strconv.FormatInt(l.Fence, 10), left, strconv.FormatBool(l.Waited)})
 		}

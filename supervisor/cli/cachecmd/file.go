@@ -16,6 +16,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 func exportCommand(e *cluster.Env) *urfave.Command {
@@ -54,21 +55,22 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 	}
 	return withCache(ctx, e, glob, func(_ *cluster.Client, c *cache.Cache) error {
 		// If the data goes to the terminal, the progress must not mix with it.
-		m := &meter{out: e.Stderr, verb: "exported", silent: !cluster.IsTerminal(e.Stderr) || file == "" && cluster.IsTerminal(e.Stdout)}
+		m := e.Meter()
+		m.Silent = m.Silent || file == "" && terminal.Is(e.Stdout)
 		var done cache.Progress
 		write := func(w io.Writer) (err error) {
-			defer m.end()
-			done, err = c.Export(ctx, w, glob, cache.ExportOptions{Report: m.report})
+			defer m.End()
+			done, err = c.Export(ctx, w, glob, cache.ExportOptions{Report: shown(m, "exported")})
 			return err
 		}
 		if file != "" {
 			if err := replaceFile(ctx, file, write); err != nil {
-				return err
+				return cluster.Interrupted(ctx, err, "%s is as it was: %s written before", file, link.Count(done.Entries, "entry was", "entries were"))
 			}
 			return writeProgress(e, "exported", file, done)
 		}
 		if err := write(e.JSONWriter()); err != nil {
-			return err
+			return cluster.Interrupted(ctx, err, "%s written before", link.Count(done.Entries, "entry was", "entries were"))
 		}
 		if done.Skipped > 0 {
 			_, _ = fmt.Fprintf(e.Stderr, "skipped: %d that no node of this cache wrote\n", done.Skipped)
@@ -84,15 +86,16 @@ func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file str
 	}
 	defer in.Close()
 	return withCache(ctx, e, file, func(_ *cluster.Client, c *cache.Cache) error {
-		m := &meter{out: e.Stderr, verb: "imported", silent: !cluster.IsTerminal(e.Stderr)}
-		done, err := c.Import(ctx, in, cache.ImportOptions{KeepExisting: keepExisting, Report: m.report})
-		m.end()
+		m := e.Meter()
+		done, err := c.Import(ctx, in, cache.ImportOptions{KeepExisting: keepExisting, Report: shown(m, "imported")})
+		m.End()
 		if errors.Is(err, cache.ErrInvalid) {
-			return fmt.Errorf("%s: %w: it has to be what \"%s cache export\" writes; %d were imported before",
-				file, err, e.Program, done.Entries)
+			return fmt.Errorf("%s: %w: it has to be what \"%s cache export\" writes; %s before",
+				file, err, e.Program, link.Count(done.Entries, "entry was imported", "entries were imported"))
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w: %d were imported before; it can be repeated", file, err, done.Entries)
+			return fmt.Errorf("%s: %w: %s before; it can be repeated", file, cluster.Cause(ctx, err),
+				link.Count(done.Entries, "entry was imported", "entries were imported"))
 		}
 		return writeProgress(e, "imported", file, done)
 	})
@@ -124,7 +127,7 @@ func writeProgress(e *cluster.Env, verb, file string, done cache.Progress) error
 }
 
 func progressText(verb string, p cache.Progress) string {
-	return fmt.Sprintf("%s %d entries, skipped %d, %d bytes", verb, p.Entries, p.Skipped, p.Bytes)
+	return fmt.Sprintf("%s %s, skipped %d, %s", verb, link.Count(p.Entries, "entry"), p.Skipped, link.Count(p.Bytes, "byte"))
 }
 
 // readerInterval is how often an export looks for the reader of a pipe.
@@ -165,27 +168,7 @@ func replaceFile(ctx context.Context, name string, write func(io.Writer) error) 
 	return nil
 }
 
-// meterInterval is the shortest time between two updates of the progress.
-const meterInterval = 100 * time.Millisecond
-
-// meter shows the progress of an export or import on a terminal.
-type meter struct {
-	out    io.Writer
-	verb   string
-	silent bool
-	last   time.Time
-}
-
-func (m *meter) report(p cache.Progress) {
-	if now := time.Now(); !m.silent && now.Sub(m.last) >= meterInterval {
-		m.last = now
-		_, _ = fmt.Fprintf(m.out, "\r\x1b[K%s", progressText(m.verb, p))
-	}
-}
-
-// end clears the line with the progress.
-func (m *meter) end() {
-	if !m.last.IsZero() {
-		_, _ = fmt.Fprint(m.out, "\r\x1b[K")
-	}
+// shown returns what shows the progress of an export, import or clear on a meter.
+func shown(m *cluster.Meter, verb string) func(cache.Progress) {
+	return func(p cache.Progress) { m.Show(func() string { return progressText(verb, p) }) }
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 )
 
 func TestAFailedExportLeavesTheLastOne(t *testing.T) {
@@ -40,19 +41,19 @@ func TestAFailedExportLeavesTheLastOne(t *testing.T) {
 func TestProgressIsForPeople(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		m := &meter{out: &out, verb: "exported"}
+		m := &cluster.Meter{Out: &out}
 		for n := range 10 {
-			m.report(cache.Progress{Entries: n, Bytes: 7})
-			time.Sleep(meterInterval / 2)
+			shown(m, "exported")(cache.Progress{Entries: n, Bytes: 7})
+			time.Sleep(50 * time.Millisecond)
 		}
-		m.end()
+		m.End()
 		require.Equal(t, 5, strings.Count(out.String(), "exported"))
 		require.Contains(t, out.String(), "\r\x1b[Kexported 8 entries, skipped 0, 7 bytes")
 		require.True(t, strings.HasSuffix(out.String(), "\r\x1b[K"))
 		out.Reset()
-		m = &meter{out: &out, silent: true}
-		m.report(cache.Progress{})
-		m.end()
+		m = &cluster.Meter{Out: &out, Silent: true}
+		shown(m, "exported")(cache.Progress{})
+		m.End()
 		require.Empty(t, out.String())
 	})
 }

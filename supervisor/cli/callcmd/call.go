@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
@@ -34,8 +35,8 @@ func Commands(e *cluster.Env) []*urfave.Command {
 			"   $0 call api.log '[\"hello\", \"warn\"]' --node stellar-worker-2\n" +
 			"   $0 call api.cache.save '{\"key\": \"a\", \"value\": 1}'",
 		Flags: e.ClientFlags(
-			&urfave.StringFlag{Name: "node", Destination: &f.node, Usage: "`ID` of the node that runs it"},
-			&urfave.StringFlag{Name: "connection", Destination: &f.connection, Usage: "`ID` of a client connection: its node runs it"},
+			&urfave.StringFlag{Name: "node", Destination: &f.node, Usage: "`NODE` that runs it"},
+			&urfave.StringFlag{Name: "connection", Destination: &f.connection, Usage: "`CONNECTION` of a client: its node runs it"},
 			&urfave.BoolFlag{Name: "all", Destination: &f.all, Usage: "every node runs it; shows what became of it on each", HideDefault: true},
 			&urfave.BoolFlag{Name: "no-wait", Destination: &f.noWait, Usage: "do not wait for an answer", HideDefault: true},
 			&urfave.DurationFlag{
@@ -88,9 +89,10 @@ func (f *flags) call(ctx context.Context, e *cluster.Env, args []string) error {
 	calling, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	if f.all {
-		return cluster.ExplainCall(e, callAll(calling, e, rpc, f.noWait, args[0], params))
+		err = callAll(calling, e, rpc, f.noWait, args[0], params)
+		return cluster.Interrupted(ctx, cluster.ExplainCall(e, err), unknownOutcome)
 	}
-	return cluster.ExplainCall(e, f.callOne(calling, e, c, func(ctx context.Context, to rpcregistry.Target) error {
+	return cluster.Interrupted(ctx, cluster.ExplainCall(e, f.callOne(calling, e, c, func(ctx context.Context, to rpcregistry.Target) error {
 		if f.noWait {
 			return rpc.Cast(ctx, args[0], params, to)
 		}
@@ -99,8 +101,10 @@ func (f *flags) call(ctx context.Context, e *cluster.Env, args []string) error {
 			return err
 		}
 		return e.WriteValue(r.Value)
-	}))
+	})), unknownOutcome)
 }
+
+const unknownOutcome = "nobody knows whether it ran"
 
 func callAll(ctx context.Context, e *cluster.Env, rpc *rpcregistry.Endpoint, noWait bool, method string, params any) error {
 	if noWait {
@@ -158,6 +162,7 @@ func writeVerdicts(e *cluster.Env, method string, verdicts []rpcregistry.Verdict
 	all := make([]Verdict, 0, len(verdicts))
 	rows := [][]string{{"NODE", "OUTCOME", "VALUE"}}
 	failed, missing := 0, 0
+	unknown := &rpcregistry.Error{Code: rpcregistry.ErrNoSuchMethod, Method: method}
 	for _, v := range verdicts {
 		line := Verdict{Node: v.Node.ID, Incarnation: v.Node.Incarnation, Outcome: v.Outcome(), Value: v.Value}
 		text := string(v.Value)
@@ -166,14 +171,15 @@ func writeVerdicts(e *cluster.Env, method string, verdicts []rpcregistry.Verdict
 			line.Error = v.Err.Error()
 			text = line.Error
 		}
-		if errors.Is(v.Err, rpcregistry.ErrNoSuchMethod) {
+		if remote, ok := errors.AsType[*rpcregistry.Error](v.Err); ok && remote.Code == rpcregistry.ErrNoSuchMethod {
 			missing++
+			unknown.Message = remote.Message
 		}
 		all = append(all, line)
 		rows = append(rows, []string{line.Node, line.Outcome, text})
 	}
 	if missing > 0 && missing == len(all) {
-		return &rpcregistry.Error{Code: rpcregistry.ErrNoSuchMethod, Method: method}
+		return unknown
 	}
 	var err error
 	if e.JSON() {
@@ -187,7 +193,7 @@ func writeVerdicts(e *cluster.Env, method string, verdicts []rpcregistry.Verdict
 	case len(all) == 0:
 		return config.As(cluster.ErrNoSet, fmt.Errorf("no live node in namespace %s", e.Namespace))
 	case failed > 0:
-		return fmt.Errorf("%s failed on %d of %d nodes", method, failed, len(all))
+		return fmt.Errorf("%s failed on %d of %s", method, failed, link.Count(len(all), "node"))
 	}
 	return nil
 }

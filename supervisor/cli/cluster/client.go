@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -11,6 +13,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // ReachTime is how long a command waits for Redis to answer.
@@ -19,6 +22,9 @@ const ReachTime = 3 * time.Second
 // ErrNoSet reports that no setting gives the address of Redis and no set runs on this
 // machine, or that the cluster has no live node.
 var ErrNoSet = errors.New("no running set found")
+
+// clientName is what CLIENT LIST shows for a command.
+const clientName = "stellar-cli"
 
 // Client is a command's connection to a running cluster. The command does not become
 // a node of that cluster.
@@ -35,43 +41,63 @@ type Client struct {
 // [ErrNoSet] if there is neither, and a [link.ErrUnavailable] if Redis does not answer
 // within [ReachTime].
 func (e *Env) Connect(ctx context.Context) (*Client, error) {
-	cfg, configured, err := e.Redis()
+	return e.ConnectWith(ctx, worker.ClientConfig{})
+}
+
+// ConnectWith is [Env.Connect] with a configuration, whose Redis and Cache the settings give.
+func (e *Env) ConnectWith(ctx context.Context, client worker.ClientConfig) (*Client, error) {
+	cfg, where, err := e.place(ctx)
 	if err != nil {
 		return nil, err
 	}
-	where := cfg.Address()
-	if !configured {
-		if where, err = e.findSocket(); err != nil {
-			return nil, err
-		}
-		if err := checkSocket(ctx, where); err != nil && !link.IsOutage(err) {
-			return nil, err
-		}
-		cfg.Dial = dialSocket(where)
-	}
-	c, err := Open(ctx, worker.ClientConfig{Redis: cfg, Cache: e.CacheConfig()}, where)
+	client.Redis, client.Cache = cfg, e.CacheConfig()
+	c, err := Open(ctx, client, where)
 	if err != nil {
 		return nil, err
 	}
-	reaching, cancel := context.WithTimeout(ctx, ReachTime)
-	defer cancel()
-	if err := c.Ping(reaching); err != nil {
+	if err := e.reach(ctx, where, c.Ping); err != nil {
 		_ = c.Close()
-		switch {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case !link.IsOutage(err):
-			return nil, err
-		}
-		return nil, config.As(link.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", where, e.ExplainPassword(err)))
+		return nil, err
 	}
 	return c, nil
+}
+
+// place returns how to connect to Redis, and how errors call it.
+func (e *Env) place(ctx context.Context) (cfg link.Config, where string, err error) {
+	cfg, configured, err := e.Redis()
+	if err != nil || configured {
+		return cfg, cfg.Address(), err
+	}
+	if where, err = e.findSocket(); err != nil {
+		return cfg, "", err
+	}
+	if err := checkSocket(ctx, where); err != nil && !link.IsOutage(err) {
+		return cfg, "", err
+	}
+	cfg.Dial = dialSocket(where)
+	return cfg, where, nil
+}
+
+// reach waits until Redis answers the ping, or for [ReachTime].
+func (e *Env) reach(ctx context.Context, where string, ping func(context.Context) error) error {
+	reaching, cancel := context.WithTimeout(ctx, ReachTime)
+	defer cancel()
+	switch err := ping(reaching); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case !link.IsOutage(err):
+		return err
+	default:
+		return config.As(link.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", where, e.ExplainPassword(err)))
+	}
 }
 
 // Open returns a client without waiting for Redis to answer. Errors call that Redis by
 // the name where.
 func Open(ctx context.Context, cfg worker.ClientConfig, where string) (*Client, error) {
-	cfg.Name = "stellar-cli"
+	cfg.Name = clientName
 	c, err := worker.ConnectWith(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -90,6 +116,10 @@ func (c *Client) Dial(ctx context.Context) (*rpcregistry.Endpoint, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.Is(err, redisbus.ErrNoToken):
+		if ids, err := c.Live(ctx); err == nil && len(ids) > 0 {
+			return nil, config.Invalidf("the nodes in the namespace %s of redis at %s have a token of their own: "+
+				"set STELLAR_TOKEN or STELLAR_TOKEN_FILE to it", c.namespace, c.Where)
+		}
 		return nil, fmt.Errorf("%w: no cluster is in the namespace %s of redis at %s", ErrNoSet, c.namespace, c.Where)
 	case errors.Is(err, link.ErrUnavailable):
 		return nil, config.As(link.ErrUnavailable, fmt.Errorf("redis at %s lets nobody subscribe", c.Where))
@@ -111,4 +141,43 @@ func (c *Client) Live(ctx context.Context) ([]string, error) {
 		}
 	}
 	return ids, nil
+}
+
+// Cause returns the cause for which ctx has ended, or err if it has not ended.
+func Cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// Interrupted returns the cause for which ctx has ended with more to say of it, or err if ctx
+// has not ended.
+func Interrupted(ctx context.Context, err error, format string, args ...any) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s", context.Cause(ctx), fmt.Sprintf(format, args...))
+}
+
+// Queues returns the names of the queues that there are, in order: those that were used, and
+// those that programs have defined tasks for.
+func (c *Client) Queues(ctx context.Context) ([]string, error) {
+	used, err := c.Inspector.Queues(ctx)
+	if err != nil {
+		return nil, err
+	}
+	definitions, err := c.Inspector.Definitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, q := range used {
+		names = append(names, q.Name)
+	}
+	for _, d := range definitions {
+		names = append(names, cmp.Or(d.Queue, tasks.DefaultQueue))
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }

@@ -80,7 +80,7 @@ func TestOnlyJoinedErrorsHaveLines(t *testing.T) {
 	require.Equal(t, []string{`x b b`}, PrintableError(fmt.Errorf("x %w %w", b, b)))
 	var out, err strings.Builder
 	e := &Env{Settings: config.New(nil), Program: "stellar", Stdout: &out, Stderr: &err}
-	e.WriteError(joined)
+	e.WriteError(joined, 1)
 	e.Notef("%s", "x\nstellar: forged")
 	require.NoError(t, e.WriteLine("y\nforged", "z"))
 	require.NoError(t, e.WriteTable([][]string{{"A\nforged", "B\tC"}}))

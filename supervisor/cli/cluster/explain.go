@@ -16,9 +16,19 @@ func ExplainCall(e *Env, err error) error {
 	}
 	switch remote.Code {
 	case rpcregistry.ErrNoSuchMethod:
-		return config.As(err, fmt.Errorf("unknown method %s: \"%s call api.methods\" lists what there is", remote.Method, e.Program))
+		advice := ""
+		if remote.Message != "" {
+			advice = remote.Message + "; "
+		}
+		return config.As(err, fmt.Errorf("unknown method %s: %s\"%s call api.methods\" lists what there is", remote.Method, advice, e.Program))
 	case rpcregistry.ErrBadArguments:
-		return fmt.Errorf("%w: \"%s call api.methods\" tells what it takes", err, e.Program)
+		where := remote.Method
+		if remote.Node != "" {
+			where += " on " + remote.Node
+		}
+		// Unlike in its Error, the message is not quoted: it may say what to write.
+		return config.As(err, fmt.Errorf("call of %s: %s: %s: \"%s call api.methods\" tells what it takes",
+			where, string(remote.Code), remote.Message, e.Program))
 	case rpcregistry.ErrNoSuchTarget:
 		return fmt.Errorf("%w: \"%s status\" lists the live nodes", err, e.Program)
 	case rpcregistry.ErrTimeout:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 // stamp is the time format of log lines. Its milliseconds show how long a restart took.
@@ -26,15 +27,15 @@ func (e *Env) Logger() (zerolog.Logger, error) {
 		}
 		e.logTo, out = file, file
 	}
-	terminal := IsTerminal(out)
+	onTerminal := terminal.Is(out)
 	out = lossy{out, &e.lost}
-	if e.LogFormat == "console" || e.LogFormat == "auto" && terminal {
+	if e.LogFormat == "console" || e.LogFormat == "auto" && onTerminal {
 		_, plain := e.Env("NO_COLOR")
 		out = zerolog.ConsoleWriter{
-			Out: out, NoColor: plain || !terminal, TimeFormat: "15:04:05.000",
+			Out: out, NoColor: plain || !onTerminal, TimeFormat: "15:04:05.000",
 			FieldsOrder: []string{"node", "task", "method"}, FormatPrepare: printableEvent,
 		}
-	} else if terminal {
+	} else if onTerminal {
 		out = jsonWriter{out}
 	}
 	clock := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {

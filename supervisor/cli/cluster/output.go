@@ -6,16 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 
-	"github.com/mattn/go-isatty"
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 // Env is the environment that all commands share: the settings, the standard streams
@@ -28,6 +26,7 @@ type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	RedisLog       *RedisLog // nil for none
+	JSONErrors     bool      // the command line asks for JSON, whether or not its other flags are right
 
 	logTo *service.LogFile // nil for none
 	lost  atomic.Int64     // lines of the log that could not be written
@@ -94,13 +93,29 @@ func (e *Env) WriteResult(v any, text string) error {
 	return e.WriteLine(text)
 }
 
-// Notef writes a line to standard error, so that it does not mix with the output.
+// Notef writes a line to standard error, so that it does not mix with the output. If the
+// output is JSON, it is an object with the member note.
 func (e *Env) Notef(format string, args ...any) {
-	_, _ = fmt.Fprintf(e.Stderr, "%s: %s\n", e.Program, Printable(fmt.Sprintf(format, args...)))
+	text := fmt.Sprintf(format, args...)
+	if e.JSON() || e.JSONErrors {
+		e.complain(struct {
+			Note string `json:"note"`
+		}{text})
+		return
+	}
+	_, _ = fmt.Fprintf(e.Stderr, "%s: %s\n", e.Program, Printable(text))
 }
 
-// WriteError writes the lines of an error to standard error.
-func (e *Env) WriteError(err error) {
+// WriteError writes the lines of an error, with which the program ends, to standard error.
+// If the output is JSON, it is an object on one line.
+func (e *Env) WriteError(err error, exitCode int) {
+	if e.JSON() || e.JSONErrors {
+		e.complain(struct {
+			Error    string `json:"error"`
+			ExitCode int    `json:"exitCode"`
+		}{strings.Join(PrintableError(err), "\n"), exitCode})
+		return
+	}
 	for i, line := range PrintableError(err) {
 		if i == 0 {
 			line = e.Program + ": " + line
@@ -109,20 +124,29 @@ func (e *Env) WriteError(err error) {
 	}
 }
 
-// WriteTable writes rows to standard output as an aligned table. The first row is the
-// header.
+// complain writes a JSON object to standard error, on one line.
+func (e *Env) complain(v any) {
+	text, err := json.Marshal(v)
+	if err == nil {
+		_, _ = fmt.Fprintln(e.Stderr, printableJSON(string(text)))
+	}
+}
+
+// WriteTable writes rows to standard output as an aligned table that fits into the width of
+// the terminal, or that of COLUMNS. The first row is the header.
 func (e *Env) WriteTable(rows [][]string) error {
-	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = Printable(cell)
+	printable := make([][]string, len(rows))
+	for i, row := range rows {
+		for _, cell := range row {
+			printable[i] = append(printable[i], Printable(cell))
 		}
-		if _, err := fmt.Fprintln(w, strings.Join(cells, "\t")); err != nil {
+	}
+	for _, line := range terminal.Table(printable, terminal.Width(e.Env, e.Stdout)) {
+		if _, err := fmt.Fprintln(e.Stdout, line); err != nil {
 			return err
 		}
 	}
-	return w.Flush()
+	return nil
 }
 
 // Argument returns a JSON argument of a command. The text "-" reads the argument from
@@ -151,17 +175,8 @@ func (e *Env) StdinReader(ctx context.Context) io.ReadCloser {
 	if e.Stdin == nil {
 		return io.NopCloser(strings.NewReader(""))
 	}
-	if IsTerminal(e.Stdin) {
+	if terminal.Is(e.Stdin) {
 		_, _ = fmt.Fprintln(e.Stderr, "reading JSON from the terminal; end it with Ctrl-D")
 	}
 	return Interruptible(ctx, func() (io.Reader, error) { return io.NopCloser(e.Stdin), nil })
-}
-
-// IsTerminal reports whether the stream is a terminal.
-func IsTerminal(stream any) bool {
-	if s, ok := stream.(*Stream); ok {
-		stream = s.Writer
-	}
-	f, ok := stream.(*os.File)
-	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 // Printable returns the text as one line that shows, and does nothing to a terminal: every
@@ -69,7 +71,7 @@ type jsonWriter struct{ io.Writer }
 // JSONWriter returns a writer of lines of JSON to standard output. On a terminal their
 // unprintable characters are escaped; elsewhere the bytes stay as they are, for a backup.
 func (e *Env) JSONWriter() io.Writer {
-	if !IsTerminal(e.Stdout) {
+	if !terminal.Is(e.Stdout) {
 		return e.Stdout
 	}
 	return &lineWriter{to: jsonWriter{e.Stdout}}

@@ -19,6 +19,9 @@ type Stream struct {
 	Gone func()
 }
 
+// Unwrap returns the writer below the stream.
+func (s *Stream) Unwrap() io.Writer { return s.Writer }
+
 // Write implements io.Writer. It returns [ErrNoReader] if the stream is a pipe whose
 // reader has gone.
 func (s *Stream) Write(b []byte) (int, error) {

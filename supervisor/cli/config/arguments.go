@@ -47,7 +47,7 @@ func (s *Settings) SetAction(newApp func() (*worker.App, error), f func(context.
 func Arguments(least, most int, form string) urfave.ArgValidatorFunc {
 	return func(_ context.Context, cmd *urfave.Command) error {
 		if n := cmd.Args().Len(); n < least || n > most {
-			return Usagef("%d arguments where %s is expected: see \"%s --help\"", n, form, cmd.FullName())
+			return Usagef("%s where %s is expected: see \"%s --help\"", link.Count(n, "argument"), form, cmd.FullName())
 		}
 		return nil
 	}
@@ -58,34 +58,53 @@ func NoArguments(ctx context.Context, cmd *urfave.Command) error {
 	return Arguments(0, 0, "none")(ctx, cmd)
 }
 
-// NoSuchCommand validates the arguments of a group's default command, which takes
-// none. An argument can only be a misspelt subcommand: the error, an [ErrUsage], lists
-// the group's subcommands.
-func NoSuchCommand(_ context.Context, cmd *urfave.Command) error {
-	if word := cmd.Args().First(); cmd.Args().Len() > 0 {
-		group := cmd.Lineage()[1]
-		return Usagef("%q is not a command of %s: use %s", word, group.FullName(), subcommands(group))
-	}
-	return nil
-}
-
 // WhichCommand is the action of a command group without a default command. It returns
 // an [ErrUsage] that lists the group's subcommands.
 func WhichCommand(_ context.Context, cmd *urfave.Command) error {
 	if word := cmd.Args().First(); word != "" {
-		return Usagef("%q is not a command of %s: use %s", word, cmd.FullName(), subcommands(cmd))
+		return NoSuchCommandOf(cmd, cmd.FullName(), word)
 	}
-	return Usagef("%s: name what to do: %s", cmd.FullName(), subcommands(cmd))
+	return Usagef("%s: name what to do: %s", cmd.FullName(), strings.Join(subcommands(cmd), ", "))
 }
 
-func subcommands(group *urfave.Command) string {
+// NoSuchCommandOf returns the [ErrUsage] for a word that is not a command of the group, whose
+// full name is path, "" for the program itself.
+func NoSuchCommandOf(group *urfave.Command, path, word string) error {
+	if path != "" {
+		path = " of " + path
+	}
+	known := subcommands(group)
+	if len(known) == 0 {
+		return Usagef("%q is not a command%s: it has none", word, path)
+	}
+	return Usagef("%q is not a command%s: %s", word, path, Choose(word, known))
+}
+
+// Choose returns the end of an error about an unknown word: which of the known words may have
+// been meant, the most similar or the only one that begins so, and all of them.
+func Choose(word string, known []string) string {
+	all := strings.Join(known, ", ")
+	like := link.Nearest(word, known)
+	if like == "" && word != "" {
+		begins := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasPrefix(k, word) })
+		if len(begins) == 1 {
+			like = begins[0]
+		}
+	}
+	if like == "" {
+		return "use " + all
+	}
+	return fmt.Sprintf("did you mean %s? There is %s", like, all)
+}
+
+func subcommands(group *urfave.Command) []string {
 	var names []string
 	for _, c := range group.Commands {
 		if !c.Hidden {
 			names = append(names, c.Name)
 		}
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // ExplainStrayFlags makes the command tell which of its arguments look like flags that were
@@ -137,7 +156,15 @@ func suggest(flag string, cmd *urfave.Command) string {
 	if like == "" || like == name {
 		return ""
 	}
-	return fmt.Sprintf("; did you mean --%s?", like)
+	return fmt.Sprintf("; did you mean %s?", dashed(like))
+}
+
+// dashed returns the name of a flag as it is typed.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
 
 func flagNames(cmd *urfave.Command) (names []string) {
@@ -155,16 +182,16 @@ func ExplainUsage(_ context.Context, cmd *urfave.Command, err error, _ bool) err
 	text := err.Error()
 	more := fmt.Sprintf("see \"%s --help\"", cmd.FullName())
 	if name, unknown := strings.CutPrefix(text, "flag provided but not defined: -"); unknown {
-		if variable, secret := secretFlags[name]; secret {
+		if variable := secretVariable(name); variable != "" {
 			return Usagef("unknown flag --%s: secrets do not belong on the command line: set %s or %s_FILE", name, variable, variable)
 		}
 		if cmd.ArgsUsage != "" {
 			more += "; put -- before arguments that begin with -"
 		}
 		if like := link.Nearest(name, flagNames(cmd)); like != "" {
-			return Usagef("unknown flag --%s: did you mean --%s? (%s)", name, like, more)
+			return Usagef("unknown flag %s: did you mean %s? (%s)", dashed(name), dashed(like), more)
 		}
-		return Usagef("unknown flag --%s (%s)", name, more)
+		return Usagef("unknown flag %s (%s)", dashed(name), more)
 	}
 	if name, missing := strings.CutPrefix(text, "flag needs an argument: "); missing {
 		return Usagef("%s needs a value (%s)", name, more)
@@ -172,7 +199,7 @@ func ExplainUsage(_ context.Context, cmd *urfave.Command, err error, _ bool) err
 	if m := invalidValue.FindStringSubmatch(text); m != nil {
 		for _, f := range cmd.Flags {
 			if slices.Contains(f.Names(), m[2]) {
-				return Usagef("--%s: %s is not %s", m[2], m[1], describe(kindOf(f)))
+				return Usagef("%s: %s is not %s", dashed(m[2]), m[1], describe(kindOf(f)))
 			}
 		}
 	}

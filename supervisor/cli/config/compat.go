@@ -20,7 +20,7 @@ func (s *Settings) CacheFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{
 			Name: "compat", Category: groupCompat, Destination: &s.preset, Sources: s.from("compat", "STELLAR_COMPAT"),
-			Usage: "share the cache, its lists and its locks with nodes of `NAME` stellar or actionhero, in their layout; " +
+			Usage: "share the cache, its lists and its locks with nodes of that `IMPLEMENTATION`, stellar or actionhero, in their layout; " +
 				"this flag covers the cache only: calls, messages and tasks stay this project's own",
 		},
 		&urfave.StringFlag{

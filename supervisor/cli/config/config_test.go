@@ -6,12 +6,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
 )
 
@@ -85,6 +87,34 @@ func TestStellarsOwnNamesAreKept(t *testing.T) {
 	require.Equal(t, 1, cfg.Workers, "an id is that of a set of one")
 	require.Equal(t, "w", cfg.WorkerPrefix)
 	require.Equal(t, worker.DefaultConcurrency, cfg.Concurrency)
+}
+
+// A dash precedes the number of a node in any case: as in the original, "app-" is "app".
+func TestADashAtTheEndOfAWorkerPrefixIsTheSameAsNone(t *testing.T) {
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	for prefix, want := range map[string]string{
+		"app": "app", "app-": "app", "app--": "app", "a-b-": "a-b", "hostname": host, "hostname-": host, strings.Repeat("a", supervisor.MaxPrefix) + "-": strings.Repeat("a", supervisor.MaxPrefix),
+	} {
+		file := write(t, "stellar.yaml", "worker-prefix: "+prefix+"\n")
+		for from, settings := range map[string]struct {
+			env  environment
+			args []string
+		}{
+			"flag": {nil, []string{"--workerPrefix", prefix}}, "alias": {nil, []string{"--worker-prefix=" + prefix}},
+			"environment": {environment{"STELLAR_WORKER_PREFIX": prefix}, nil}, "file": {nil, []string{"--config", file}},
+		} {
+			s, err := parsed(t, settings.env, settings.args...)
+			require.NoError(t, err, from)
+			cfg, err := s.Set()
+			require.NoError(t, err, from)
+			require.Equal(t, want, cfg.WorkerPrefix, from)
+		}
+	}
+	for _, prefix := range []string{"-", "--"} {
+		_, err := parsed(t, environment{"STELLAR_WORKER_PREFIX": prefix})
+		require.ErrorContains(t, err, "not dashes alone")
+	}
 }
 
 func TestWhereRedisIs(t *testing.T) {

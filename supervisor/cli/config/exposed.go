@@ -1,23 +1,31 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // exposedSecrets returns a remark on each file with a secret that every user of the machine can
-// read. It is no mistake where nobody else has a user, as in most containers.
+// read, and on a secret in the configuration file. It is no mistake where nobody else has a user, as in most containers.
 func (s *Settings) exposedSecrets() (remarks []string) {
 	files := s.Secrets()
-	files = append(files, Secret{Variable: "REDIS_KEY", File: s.redisKey})
+	files = append(files, Secret{Variable: redisKey, File: s.redisKey})
 	for _, secret := range files {
 		if secret.File != "" && openToAll(secret.File) {
+			flag := cmp.Or(fileFlags[secret.Variable], redisKeyFlag)
 			remarks = append(remarks,
-				fmt.Sprintf("%s_FILE: every user of this machine can read %s: run chmod 0600 on it", secret.Variable, secret.File))
+				fmt.Sprintf("%s: every user of this machine can read %s: run chmod 0600 on it", s.Origin(flag).Where, secret.File))
 		}
+	}
+	if o := s.Origin(redisURLFlag); o.Rank == FromFile && s.addressFlag() == redisURLFlag && (link.Config{URL: s.redisURL}).HoldsPassword() {
+		remarks = append(remarks, fmt.Sprintf("%s: it holds a password: secrets do not belong in this file: set the variable %s, or %s: FILE",
+			o.Where, redisPass, fileFlags[redisPass]))
 	}
 	return remarks
 }

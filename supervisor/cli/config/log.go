@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/rs/zerolog"
@@ -29,7 +30,7 @@ func (s *Settings) LogFlags(level string) []urfave.Flag {
 		},
 		&urfave.StringFlag{
 			Name: "log-format", Category: groupLog, Value: "auto", Destination: &s.LogFormat, Sources: s.from("log-format", "STELLAR_LOG_FORMAT"),
-			Usage: "`FORMAT` json, console, or auto: console on a terminal and json elsewhere",
+			Usage: "`FORMAT` of the log: json, console, or auto: console on a terminal and json elsewhere",
 		},
 		s.fileFlag(groupLog, "log-file", "STELLAR_LOG_FILE", &s.LogFile,
 			"append the log to `FILE` instead of standard error; when the file is moved, a new one is made"),
@@ -47,6 +48,13 @@ func (s *Settings) checkLog(require requirement) {
 var levels = map[string]zerolog.Level{
 	"trace": zerolog.TraceLevel, "debug": zerolog.DebugLevel, "info": zerolog.InfoLevel,
 	"warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel, "off": zerolog.Disabled,
+}
+
+// Levels returns the values of --log-level, the most talkative first.
+func Levels() []string {
+	names := slices.Collect(maps.Keys(levels))
+	slices.SortFunc(names, func(a, b string) int { return int(levels[a]) - int(levels[b]) })
+	return names
 }
 
 // Level returns the lowest level that is logged; --silent raises it to error.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -17,7 +18,8 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
 
-const groupRedis = "Redis"
+// GroupRedis is the heading of the flags for Redis in help texts.
+const GroupRedis = "Redis"
 
 // Flags that give the address of Redis: a URL, or a host, a port and a database.
 const (
@@ -25,10 +27,16 @@ const (
 	redisHostFlag = "redis-host"
 	redisPortFlag = "redis-port"
 	redisDBFlag   = "redis-db"
+	redisCAFlag   = "redis-ca-file"
+	redisCertFlag = "redis-cert-file"
+	redisKeyFlag  = "redis-key-file"
 )
 
 // redisPort is the variable of --redis-port. Kubernetes sets it for its own purposes.
 const redisPort = "REDIS_PORT"
+
+// redisKey is the variable of a secret that is in a file only, without _FILE.
+const redisKey = "REDIS_KEY"
 
 // connection holds the address and the credentials of Redis, the socket of a running
 // set, and the token that proves that a message comes from a node of the cluster.
@@ -48,59 +56,59 @@ type connection struct {
 func (s *Settings) ConnectFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{
-			Name: redisURLFlag, Category: groupRedis, Destination: &s.redisURL, Sources: s.from(redisURLFlag, "REDIS_URL"),
+			Name: redisURLFlag, Category: GroupRedis, Destination: &s.redisURL, Sources: s.from(redisURLFlag, "REDIS_URL"),
 			Usage: "`URL` of Redis: redis://host:6379/0, unix:///path/to/socket, redis+sentinel://host:26379,…/primary/0 " +
 				"or redis+cluster://host:6379,…; rediss instead of redis for TLS",
 		},
 		&urfave.StringFlag{
-			Name: redisHostFlag, Category: groupRedis, Destination: &s.redisHost, Sources: s.from(redisHostFlag, "REDIS_HOST"),
+			Name: redisHostFlag, Category: GroupRedis, Destination: &s.redisHost, Sources: s.from(redisHostFlag, "REDIS_HOST"),
 			Usage: "`HOST` of Redis, instead of a URL", DefaultText: "127.0.0.1 if any of the next two is given",
 		},
 		&urfave.IntFlag{
-			Name: redisPortFlag, Category: groupRedis, Config: Decimal(), Value: 6379, Destination: &s.redisPort,
+			Name: redisPortFlag, Category: GroupRedis, Config: Decimal(), Value: 6379, Destination: &s.redisPort,
 			Sources: s.from(redisPortFlag, redisPort),
 			Usage:   "`PORT` of Redis",
 		},
 		&urfave.IntFlag{
-			Name: redisDBFlag, Category: groupRedis, Config: Decimal(), Destination: &s.redisDB, Sources: s.from(redisDBFlag, "REDIS_DB"),
-			Usage: "number of the Redis database, `N`",
+			Name: redisDBFlag, Category: GroupRedis, Config: Decimal(), Destination: &s.redisDB, Sources: s.from(redisDBFlag, "REDIS_DB"),
+			Usage: "number of the Redis database (`N`)",
 		},
 		&urfave.StringFlag{
-			Name: "redis-user", Category: groupRedis, Destination: &s.redisUser, Sources: s.from("redis-user", "REDIS_USER"),
+			Name: "redis-user", Category: GroupRedis, Destination: &s.redisUser, Sources: s.from("redis-user", "REDIS_USER"),
 			Usage: "`USER` of Redis",
 		},
-		s.fileFlag(groupRedis, "redis-pass-file", "REDIS_PASS_FILE", &s.redisPassFile,
+		s.fileFlag(GroupRedis, "redis-pass-file", "REDIS_PASS_FILE", &s.redisPassFile,
 			"`FILE` with the password of Redis, instead of REDIS_PASS"),
-		s.fileFlag(groupRedis, "redis-ca-file", "REDIS_CA_FILE", &s.redisCA,
+		s.fileFlag(GroupRedis, redisCAFlag, "REDIS_CA_FILE", &s.redisCA,
 			"`FILE` in PEM with the authorities that may sign Redis's certificate (default: the system's)"),
-		s.fileFlag(groupRedis, "redis-cert-file", "REDIS_CERT_FILE", &s.redisCert,
+		s.fileFlag(GroupRedis, redisCertFlag, "REDIS_CERT_FILE", &s.redisCert,
 			"`FILE` in PEM with the certificate to show to Redis"),
-		s.fileFlag(groupRedis, "redis-key-file", "REDIS_KEY_FILE", &s.redisKey,
+		s.fileFlag(GroupRedis, redisKeyFlag, "REDIS_KEY_FILE", &s.redisKey,
 			"`FILE` in PEM with that certificate's key"),
 		&urfave.StringFlag{
-			Name: "redis-sentinel-user", Category: groupRedis, Destination: &s.sentinelUser,
+			Name: "redis-sentinel-user", Category: GroupRedis, Destination: &s.sentinelUser,
 			Sources: s.from("redis-sentinel-user", "REDIS_SENTINEL_USER"), Usage: "`USER` of the Sentinels themselves",
 		},
-		s.fileFlag(groupRedis, "redis-sentinel-pass-file", "REDIS_SENTINEL_PASS_FILE", &s.sentinelPassFile,
+		s.fileFlag(GroupRedis, "redis-sentinel-pass-file", "REDIS_SENTINEL_PASS_FILE", &s.sentinelPassFile,
 			"`FILE` with the password of the Sentinels themselves, instead of REDIS_SENTINEL_PASS"),
-		s.fileFlag(groupRedis, "token-file", "STELLAR_TOKEN_FILE", &s.tokenFile,
+		s.fileFlag(GroupRedis, "token-file", "STELLAR_TOKEN_FILE", &s.tokenFile,
 			"`FILE` with the cluster's token, instead of STELLAR_TOKEN (default: one is drawn and kept in Redis)"),
-		s.fileFlag(groupRedis, "token-also-file", "STELLAR_TOKEN_ALSO_FILE", &s.alsoFile,
+		s.fileFlag(GroupRedis, "token-also-file", "STELLAR_TOKEN_ALSO_FILE", &s.alsoFile,
 			"`FILE` with a second token to accept, instead of STELLAR_TOKEN_ALSO: to change the token of a running cluster"),
 		&urfave.BoolFlag{
-			Name: "require-token", Category: groupRedis, Destination: &s.requireToken, Sources: s.from("require-token", "STELLAR_REQUIRE_TOKEN"),
+			Name: "require-token", Category: GroupRedis, Destination: &s.requireToken, Sources: s.from("require-token", "STELLAR_REQUIRE_TOKEN"),
 			Usage: "refuse to work without a token of one's own",
 		},
 		&urfave.StringFlag{
-			Name: "token-mode", Category: groupRedis, Value: string(link.ModeHMAC), Destination: &s.tokenMode,
+			Name: "token-mode", Category: GroupRedis, Value: string(link.ModeHMAC), Destination: &s.tokenMode,
 			Sources: s.from("token-mode", "STELLAR_TOKEN_MODE"),
 			Usage:   "`MODE` of proof that a message's sender knows the token: hmac, plain (the token itself, as the original does) or both",
 		},
 		&urfave.StringFlag{
-			Name: "namespace", Category: groupRedis, Value: link.DefaultNamespace, Destination: &s.Namespace,
+			Name: "namespace", Category: GroupRedis, Value: link.DefaultNamespace, Destination: &s.Namespace,
 			Sources: s.from("namespace", "STELLAR_NAMESPACE"), Usage: "`NAME` that separates clusters on the same Redis",
 		},
-		s.fileFlag(groupRedis, "socket", "STELLAR_SOCKET", &s.Socket,
+		s.fileFlag(GroupRedis, "socket", "STELLAR_SOCKET", &s.Socket,
 			"`FILE` through which commands reach a set on the embedded Redis (default: one in the user's run-time directory)"),
 	}
 }
@@ -164,11 +172,32 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 		errs = append(errs, Usagef(
 			"--redis-url: a password on the command line can be read by everybody on this machine: use REDIS_URL, REDIS_PASS or REDIS_PASS_FILE"))
 	}
-	where := link.Config{URL: cfg.URL, TLS: cfg.TLS}
+	where := link.Config{URL: cfg.URL}
 	if err := cmp.Or(where.Validate(), checkPorts(where.Address())); err != nil {
 		errs = append(errs, s.Problemf(place, "%w", err))
+	} else if where.TLS = cfg.TLS; where.Validate() != nil {
+		err := where.Validate()
+		errs = append(errs, s.Problemf(s.tlsFlag(err), "%w", err))
 	}
 	return cfg, true, errors.Join(errs...)
+}
+
+// tlsFlag returns the flag of the file that an error of the files for TLS is about.
+func (s *Settings) tlsFlag(err error) string {
+	failed, _ := errors.AsType[*fs.PathError](err)
+	text := err.Error()
+	switch {
+	case failed != nil && failed.Path == s.redisKey, strings.Contains(text, "key input"), strings.Contains(text, "private key"):
+		return redisKeyFlag
+	case failed != nil && failed.Path == s.redisCert, strings.Contains(text, "certificate input"):
+		return redisCertFlag
+	case strings.Contains(text, "CA file"), s.redisCert == "" && s.redisKey == "":
+		return redisCAFlag
+	case s.redisCert != "":
+		return redisCertFlag
+	default:
+		return redisKeyFlag
+	}
 }
 
 // readSecrets reads those secrets of the connection that its URL has a use for.
@@ -191,10 +220,18 @@ func (s *Settings) readSecrets(cfg *link.Config) error {
 			errs = append(errs, err)
 		}
 	}
-	// The tokens are validated apart from the URL, so that the error names the right setting.
-	alone := link.Config{URL: "redis://host", Token: cfg.Token, AlsoAccept: cfg.AlsoAccept}
-	if err := alone.WeakTokens(); err != nil && !cfg.TokenMode.SharesToken() {
-		errs = append(errs, Invalidf("STELLAR_TOKEN: %w", err))
+	// The tokens are validated apart from the URL and from each other, so that the error names
+	// the right setting.
+	for _, t := range []struct {
+		place string
+		alone link.Config
+	}{
+		{s.secretPlace(token, s.tokenFile), link.Config{Token: cfg.Token}},
+		{s.secretPlace(tokenAlso, s.alsoFile), link.Config{AlsoAccept: cfg.AlsoAccept}},
+	} {
+		if err := t.alone.WeakTokens(); err != nil && !cfg.TokenMode.SharesToken() {
+			errs = append(errs, Invalidf("%s: %w", t.place, err))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -48,7 +48,7 @@ func (s *Settings) ExplainPassword(err error) error {
 	place := fmt.Sprintf("%s is not set", variable)
 	switch {
 	case file != "":
-		place = fmt.Sprintf("it is that of %s_FILE, %s", variable, file)
+		place = fmt.Sprintf("it is that of %s, %s", s.Origin(fileFlags[variable]).Where, file)
 	case value != "":
 		place = fmt.Sprintf("it is that of the variable %s", variable)
 	case link.Config{URL: s.redisURL}.HoldsPassword():
@@ -57,22 +57,44 @@ func (s *Settings) ExplainPassword(err error) error {
 	return As(err, fmt.Errorf("%w: the password: %s", err, place))
 }
 
-// secretFlags maps flags that do not exist, such as one for a password, to the variable
-// that the error about the flag recommends.
-var secretFlags = map[string]string{
-	"redis-pass": redisPass, "redis-password": redisPass, "redisPass": redisPass, "password": redisPass,
-	"token": token, "token-also": tokenAlso, "admin-token": adminToken, "redis-sentinel-pass": sentinelPass,
+// secretNames maps names that somebody may try for a secret, without their hyphens, underscores
+// and capitals, to the variable of that secret.
+var secretNames = map[string]string{
+	"redispass": redisPass, "redispassword": redisPass, "redisauth": redisPass, "password": redisPass, "pass": redisPass,
+	"redissentinelpass": sentinelPass, "redissentinelpassword": sentinelPass, "sentinelpass": sentinelPass, "sentinelpassword": sentinelPass,
+	"token": token, "stellartoken": token, "servertoken": token, "secret": token, "tokenalso": tokenAlso, "stellartokenalso": tokenAlso,
+	"admintoken": adminToken, "stellaradmintoken": adminToken,
+}
+
+// secretVariable returns the variable of the secret that the name of an unknown flag or key
+// stands for, or "".
+func secretVariable(name string) string {
+	return secretNames[strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(name))]
+}
+
+// fileFlags maps the variables of secrets to the flags for files with them.
+var fileFlags = map[string]string{
+	redisPass: "redis-pass-file", sentinelPass: "redis-sentinel-pass-file", token: "token-file", tokenAlso: "token-also-file",
+	adminToken: "admin-token-file",
+}
+
+// secretPlace returns where a secret comes from, for errors: its file, with what names that, or
+// the variable.
+func (s *Settings) secretPlace(variable, file string) string {
+	if file == "" {
+		return variable
+	}
+	return s.Origin(fileFlags[variable]).Where + ": " + file
 }
 
 // unknownSetting returns the error text for an unknown key of the configuration file. One for
 // a secret is told where secrets belong.
 func unknownSetting(key string, known []string) string {
-	variable, secret := secretFlags[key]
-	if !secret {
+	variable := secretVariable(key)
+	if variable == "" {
 		return unknownKey(key, known)
 	}
-	fileKey := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "STELLAR_"), "_", "-")) + "-file"
-	return fmt.Sprintf("unknown key: secrets do not belong in this file: set the variable %s, or %s: FILE", variable, fileKey)
+	return fmt.Sprintf("unknown key: secrets do not belong in this file: set the variable %s, or %s: FILE", variable, fileFlags[variable])
 }
 
 // maxSecret is the size of the largest file with a secret, in bytes.
@@ -86,15 +108,15 @@ func (s *Settings) secret(variable, file string) (link.Secret, error) {
 		return link.NewSecret(value), nil
 	}
 	if value != "" {
-		return link.Secret{}, Invalidf("%s and %s_FILE are both set: use one of them", variable, variable)
+		return link.Secret{}, Invalidf("%s and %s are both set: use one of them", variable, s.Origin(fileFlags[variable]).Where)
 	}
 	text, err := readSmall(file, maxSecret)
 	if err != nil {
-		return link.Secret{}, Invalidf("%s_FILE: %s: %w", variable, file, err)
+		return link.Secret{}, Invalidf("%s: %w", s.secretPlace(variable, file), err)
 	}
 	secret := strings.TrimRight(string(text), "\r\n")
 	if secret == "" {
-		return link.Secret{}, Invalidf("%s_FILE: %s: it is empty", variable, file)
+		return link.Secret{}, Invalidf("%s: it is empty", s.secretPlace(variable, file))
 	}
 	return link.NewSecret(secret), nil
 }

@@ -69,7 +69,7 @@ func (s *Settings) Admin() (cfg admin.Config, err error) {
 	case errors.Is(err, admin.ErrTokenNeeded):
 		return cfg, Invalidf("%w: set %s or %[2]s_FILE, or use 127.0.0.1", err, adminToken)
 	case errors.Is(err, link.ErrWeakSecret):
-		return cfg, Invalidf("%s: %w", adminToken, err)
+		return cfg, Invalidf("%s: %w", s.secretPlace(adminToken, s.adminTokenFile), err)
 	default:
 		return cfg, s.Problemf("admin-addr", "%w", err)
 	}

@@ -40,11 +40,11 @@ func (s *Settings) SetFlags(workers int, text string) []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.IntFlag{
 			Name: "workers", Category: GroupSet, Config: Decimal(), Value: workers, DefaultText: text, Destination: &s.Workers,
-			Sources: s.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start, `N`; 0 for an idle set",
+			Sources: s.from("workers", "STELLAR_WORKERS"), Usage: "how many nodes to start (`N`); 0 for an idle set",
 		},
 		&urfave.IntFlag{
 			Name: "concurrency", Category: GroupSet, Config: Decimal(), Value: worker.DefaultConcurrency, Destination: &s.concurrency,
-			Sources: s.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time, `N`",
+			Sources: s.from("concurrency", "STELLAR_CONCURRENCY"), Usage: "how many tasks each node runs at a time (`N`)",
 		},
 	}
 }
@@ -59,7 +59,7 @@ func (s *Settings) nodeFlags() []urfave.Flag {
 		&urfave.StringFlag{
 			Name: "workerPrefix", Aliases: []string{"worker-prefix"}, Category: GroupSet, Value: worker.DefaultPrefix, Destination: &s.prefix,
 			Sources: s.from("workerPrefix", "STELLAR_WORKER_PREFIX"),
-			Usage:   "`PREFIX` of the nodes' ids, a free number follows; \"hostname\" means this host's name",
+			Usage:   "`PREFIX` of the nodes' ids, a dash and a free number follow; \"hostname\" means this host's name",
 		},
 		&urfave.StringFlag{
 			Name: "id", Category: GroupSet, Destination: &s.id, Sources: s.from("id", "STELLAR_ID"),
@@ -98,8 +98,8 @@ const maxConcurrency = 10_000
 func (s *Settings) checkSet(require requirement) {
 	require("workers", s.Workers >= 0 && s.Workers <= supervisor.MaxWorkers,
 		"%d is not between 0 and %d", s.Workers, supervisor.MaxWorkers)
-	require("workerPrefix", validPrefix(s.prefix),
-		"%.220q: use 1 to %d letters, digits and . _ : -", s.prefix, supervisor.MaxPrefix)
+	require("workerPrefix", supervisor.ValidPrefix(s.prefix),
+		"%.220q: use 1 to %d letters, digits and . _ : -, not dashes alone", s.prefix, supervisor.MaxPrefix)
 	aSet := s.own["workers"] != nil // without --workers, the command has another flag named concurrency: that of a queue
 	require("concurrency", !aSet || s.concurrency >= 1 && s.concurrency <= maxConcurrency,
 		"%d is not between 1 and %d", s.concurrency, maxConcurrency)
@@ -114,7 +114,7 @@ func (s *Settings) checkSet(require requirement) {
 func (s *Settings) Set() (supervisor.Config, error) {
 	queues, weights, _ := parseQueues(s.queues) // checkSet has reported the error
 	cfg := supervisor.Config{
-		Workers: s.Workers, WorkerPrefix: s.prefix, ID: s.id, Concurrency: s.concurrency, Queues: queues, Weights: weights,
+		Workers: s.Workers, WorkerPrefix: worker.CleanPrefix(s.prefix), ID: s.id, Concurrency: s.concurrency, Queues: queues, Weights: weights,
 		Drain: s.Drain, Grace: s.grace, Cache: s.CacheConfig(),
 	}
 	if s.id != "" {
@@ -131,7 +131,7 @@ func (s *Settings) Set() (supervisor.Config, error) {
 	if cfg.Workers == 0 {
 		cfg.Workers = supervisor.Idle
 	}
-	if s.prefix == "hostname" {
+	if cfg.WorkerPrefix == "hostname" {
 		host, err := os.Hostname()
 		if err == nil && !link.ValidName(host) {
 			err = fmt.Errorf("%q: %w as the worker prefix", host, link.ErrName)
@@ -141,7 +141,7 @@ func (s *Settings) Set() (supervisor.Config, error) {
 		}
 		cfg.WorkerPrefix = host
 	}
-	if !s.used("workerPrefix") && !validPrefix(cfg.WorkerPrefix) {
+	if !s.used("workerPrefix") && !supervisor.ValidPrefix(cfg.WorkerPrefix) {
 		cfg.WorkerPrefix = worker.DefaultPrefix
 	}
 	return cfg, nil
@@ -154,12 +154,9 @@ func (s *Settings) checkFileLimit(limit uint64) error {
 	if s.Workers > supervisor.MaxWorkers || need < 0 || uint64(need) <= limit {
 		return nil
 	}
-	return s.Problemf("workers", "%d nodes need %d connections to Redis (3 for each and 10), and this process may open %d files: "+
-		"raise that limit (ulimit -n, LimitNOFILE=), and Redis's maxclients if it is lower, or start fewer nodes", s.Workers, need, limit)
-}
-
-func validPrefix(prefix string) bool {
-	return link.ValidName(prefix) && len(prefix) <= supervisor.MaxPrefix
+	return s.Problemf("workers", "%s need %d connections to Redis (3 for each and 10), and this process may open %d files: "+
+		"raise that limit (ulimit -n, LimitNOFILE=), and Redis's maxclients if it is lower, or start fewer nodes",
+		link.Count(s.Workers, "node"), need, limit)
 }
 
 // parseQueues parses entries of the form NAME or NAME=WEIGHT.

@@ -35,8 +35,10 @@ func Commands(e *cluster.Env, newApp func() (*worker.App, error)) []*urfave.Comm
 				Name: "check", Usage: "report everything that is wrong with the configuration", ArgsUsage: "[FILE]",
 				Description: "It looks at FILE, or the one that STELLAR_CONFIG names, and at the environment, as run does, but starts\n" +
 					"nothing. The exit code is 0 if run can start with it, and 78 if not.",
-				ArgValidator: config.Arguments(0, 1, "[FILE]"),
-				Action:       func(ctx context.Context, cmd *urfave.Command) error { return check(ctx, e, newApp, cmd.Args().First()) },
+				ArgValidator: config.Arguments(0, 1, "[FILE]"), Flags: []urfave.Flag{e.OutputFlag()},
+				Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
+					return check(ctx, e, newApp, strings.Join(args, ""))
+				}),
 			},
 		},
 		Action: config.WhichCommand,
@@ -81,8 +83,11 @@ func check(ctx context.Context, e *cluster.Env, newApp func() (*worker.App, erro
 		}
 		e.Notef("%speriodic task %s: this program has no handler for its task %s: it waits for a program that has one", where, p.Name, p.Task)
 	}
-	return e.WriteLine(fmt.Sprintf("nothing is wrong: %s (%d command tasks, %d periodic tasks)",
-		cmp.Or(settings.Path, "environment, no file"), len(prepared.Commands), len(prepared.Periodics)))
+	return e.WriteResult(map[string]any{
+		"config": settings.Path, "commandTasks": len(prepared.Commands), "periodicTasks": len(prepared.Periodics),
+	}, fmt.Sprintf("nothing is wrong: %s (%s, %s)",
+		cmp.Or(settings.Path, "environment, no file"), link.Count(len(prepared.Commands), "command task"),
+		link.Count(len(prepared.Periodics), "periodic task")))
 }
 
 // Setting is one setting in the JSON output of config show.

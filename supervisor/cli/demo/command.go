@@ -17,9 +17,11 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 // Defaults of the demo.
@@ -88,9 +90,10 @@ func runCommand(ctx context.Context, e *cluster.Env, crashEvery time.Duration, a
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(e.Stdout, "%d nodes on %s count the text files under %s; %s\n", e.Workers, where, cluster.Printable(dir), crashes)
+	_, _ = fmt.Fprintf(e.Stdout, "%s on %s to count the text files under %s; %s\n",
+		link.Count(e.Workers, "node"), where, cluster.Printable(dir), crashes)
 	err = Run(ctx, Config{
-		Dir: dir, CrashEvery: crashEvery, Set: set, Out: e.Stdout, Terminal: cluster.IsTerminal(e.Stdout), Log: log,
+		Dir: dir, CrashEvery: crashEvery, Set: set, Out: e.Stdout, Terminal: terminal.Is(e.Stdout), Log: log,
 	})
 	if errors.Is(err, ErrNoFiles) {
 		return config.As(config.ErrUsage, err)

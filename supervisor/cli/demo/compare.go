@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // sums reads the sums that the nodes have added up in the cluster's cache.
@@ -68,7 +69,7 @@ func (d *demo) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.shown.line(fmt.Sprintf("all tasks are done; counting the same %d files directly, one after the other", len(d.files)))
+	d.shown.line(fmt.Sprintf("all tasks are done; counting the same %s directly, one after the other", link.Count(len(d.files), "file")))
 	began := time.Now()
 	direct, changed, err := d.direct(ctx)
 	if err != nil {
@@ -86,17 +87,19 @@ func (d *demo) compare(ctx context.Context) error {
 	}
 	fmt.Fprintf(&b, "\ntasks           %d (one for each file), %d done, %d dead\n", len(d.files), counts.Done, counts.Dead)
 	fmt.Fprintf(&b, "crashes         %d\n", report.Crashes)
-	fmt.Fprintf(&b, "take-overs      %d tasks handed on from crashed nodes\n", report.HandedOn)
+	fmt.Fprintf(&b, "take-overs      %s\n",
+		link.Count(report.HandedOn, "task handed on from crashed nodes", "tasks handed on from crashed nodes"))
 	fmt.Fprintf(&b, "handler starts  %d\n", report.Started)
 	fmt.Fprintf(&b, "time            %s on the nodes, %s directly\n", d.took.Round(time.Millisecond), took.Round(time.Millisecond))
 	if n := d.skipped.other; n > 0 {
-		fmt.Fprintf(&b, "left out        %d files that are not text or not regular\n", n)
+		fmt.Fprintf(&b, "left out        %s, not text or not regular\n", link.Count(n, "file"))
 	}
 	if n := d.skipped.unreadable; n > 0 {
-		fmt.Fprintf(&b, "left out        %d files or directories that cannot be read\n", n)
+		fmt.Fprintf(&b, "left out        %s not be read\n", link.Count(n, "file or directory that can", "files or directories that can"))
 	}
 	if changed > 0 {
-		fmt.Fprintf(&b, "changed         %d files changed or vanished meanwhile: for them what the nodes counted is in both sums\n", changed)
+		fmt.Fprintf(&b, "changed         %s meanwhile: what the nodes counted of that is in both sums\n",
+			link.Count(changed, "file changed or vanished", "files changed or vanished"))
 	}
 	verdict := error(nil)
 	if cluster == direct {

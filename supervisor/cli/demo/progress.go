@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // state is the progress of the demo. done and total are numbers of files.
@@ -34,7 +36,7 @@ func (p *progress) show(s state) {
 	if !s.listed {
 		more = "+"
 	}
-	text := fmt.Sprintf("%d of %d%s files, %d crashes, %s", s.done, s.total, more, s.crashes, s.took.Round(100*time.Millisecond))
+	text := fmt.Sprintf("%d of %d%s files, %s, %s", s.done, s.total, more, link.Count(s.crashes, "crash"), s.took.Round(100*time.Millisecond))
 	if p.terminal {
 		full := 0
 		if s.total > 0 {

@@ -3,19 +3,16 @@ package manual
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 
 	urfave "github.com/urfave/cli/v3"
-	"golang.org/x/term"
-)
 
-// usageCode is the exit code for a topic that does not exist.
-const usageCode = 2
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
+)
 
 // Command returns the command "manual [TOPIC]". Without a topic the command lists the
 // topics; otherwise it shows the topic's page, through a pager on a terminal and as plain
@@ -30,8 +27,11 @@ func Command(env func(name string) (value string, set bool)) *urfave.Command {
 	}
 	c.Action = func(_ context.Context, cmd *urfave.Command) error {
 		if word := cmd.Args().First(); cmd.Args().Present() {
-			return urfave.Exit(fmt.Sprintf("there is no page %q in the manual: did you mean %q? %q lists them",
-				word, urfave.SuggestCommand(c.Commands, word), cmd.FullName()), usageCode)
+			names := make([]string, len(topics))
+			for i, t := range topics {
+				names[i] = t.Name
+			}
+			return config.Usagef("%q is not a page of the manual: %s", word, config.Choose(word, names))
 		}
 		return writeList(cmd.Root().Writer, cmd.Root().Name, topics)
 	}
@@ -46,33 +46,16 @@ func Command(env func(name string) (value string, set bool)) *urfave.Command {
 	return c
 }
 
-// Widths of a page in columns.
-const (
-	plainWidth = 80  // if the output is not a terminal
-	leastWidth = 40  // narrower terminals wrap lines themselves
-	mostWidth  = 100 // longer lines are hard to read
-)
-
 // show writes a page, through a pager when w is a terminal.
 func show(ctx context.Context, w io.Writer, env func(string) (string, bool), program string, t Topic) error {
-	layout := layout{width: plainWidth, program: program}
-	if columns, _ := env("COLUMNS"); columns != "" {
-		if n, err := strconv.Atoi(columns); err == nil {
-			layout.width = n
-		}
-	}
-	terminal, ok := w.(*os.File)
-	ok = ok && term.IsTerminal(int(terminal.Fd()))
-	if ok {
-		if columns, _, err := term.GetSize(int(terminal.Fd())); err == nil && columns > 0 {
-			layout.width = columns
-		}
+	layout := layout{width: terminal.TextWidth(terminal.Width(env, w)), program: program}
+	file, ok := terminal.File(w)
+	if ok = ok && terminal.Is(w); ok {
 		plain, _ := env("NO_COLOR")
 		layout.styled = plain == ""
 	}
-	layout.width = min(max(layout.width, leastWidth), mostWidth)
 	page := layout.render(t.text)
-	if ok && throughPager(ctx, terminal, env, page) {
+	if ok && throughPager(ctx, file, env, page) {
 		return nil
 	}
 	_, err := w.Write(page)
@@ -81,7 +64,7 @@ func show(ctx context.Context, w io.Writer, env func(string) (string, bool), pro
 
 // throughPager shows a page in the user's pager, and reports whether a pager could be
 // started.
-func throughPager(ctx context.Context, terminal *os.File, env func(string) (string, bool), page []byte) bool {
+func throughPager(ctx context.Context, file *os.File, env func(string) (string, bool), page []byte) bool {
 	pagers := [][]string{{"less", "-FRX"}, {"more"}}
 	if own, set := env("PAGER"); set {
 		pagers = [][]string{strings.Fields(own)} // an empty PAGER means none
@@ -92,7 +75,7 @@ func throughPager(ctx context.Context, terminal *os.File, env func(string) (stri
 		}
 		// Ctrl-C must not kill the pager, which restores the terminal when it ends.
 		cmd := exec.CommandContext(context.WithoutCancel(ctx), pager[0], pager[1:]...) //nolint:gosec // the user's own program
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(page), terminal, terminal
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(page), file, file
 		if _, set := env("LESS"); !set {
 			cmd.Env = append(cmd.Environ(), "LESS=FRX")
 		}

@@ -105,6 +105,26 @@ func TestEveryBlockHasALanguage(t *testing.T) {
 	}
 }
 
+// A cell that a row has beside those of its table's header is not shown: a | within a cell is
+// written \|, also in code.
+func TestEveryRowHasTheCellsOfItsTable(t *testing.T) {
+	cells := func(row string) int { return strings.Count(strings.ReplaceAll(row, `\|`, ""), "|") }
+	for _, d := range documents(t) {
+		want := 0 // outside a table
+		for line := range strings.Lines(d.prose()) {
+			line = strings.TrimSpace(line)
+			if !strings.HasPrefix(line, "|") {
+				want = 0
+				continue
+			}
+			if want == 0 {
+				want = cells(line)
+			}
+			assert.Equal(t, want, cells(line), "%s: %s", d.path, line)
+		}
+	}
+}
+
 var (
 	linkPattern    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	headingPattern = regexp.MustCompile(`(?m)^#+ (.+)$`)
@@ -120,11 +140,18 @@ func (d document) anchors() map[string]bool {
 	return all
 }
 
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	require.NoError(t, err)
+	return path
+}
+
 func TestLinksLeadSomewhere(t *testing.T) {
 	docs := documents(t)
 	byPath := map[string]document{}
 	for _, d := range docs {
-		byPath[filepath.Clean(d.path)] = d
+		byPath[absolute(t, d.path)] = d
 	}
 	for _, d := range docs {
 		for _, m := range linkPattern.FindAllStringSubmatch(d.prose(), -1) {
@@ -132,9 +159,9 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				continue
 			}
 			file, anchor, _ := strings.Cut(m[1], "#")
-			target := filepath.Clean(d.path)
+			target := absolute(t, d.path)
 			if file != "" {
-				target = filepath.Join(filepath.Dir(d.path), file)
+				target = absolute(t, filepath.Join(filepath.Dir(d.path), file))
 			}
 			if anchor != "" {
 				assert.True(t, byPath[target].anchors()[anchor], "%s: %s has no heading %q", d.path, target, anchor)

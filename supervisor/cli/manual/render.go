@@ -3,13 +3,15 @@ package manual
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
 	extast "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
+	"github.com/yuin/goldmark/util"
+
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 // layout configures how a Markdown page is rendered as text.
@@ -91,7 +93,7 @@ func (s setter) block(n ast.Node, width int) []string {
 		}
 		return lines
 	case *ast.Blockquote:
-		return indent(s.blocks(n, width-2), "| ", "| ")
+		return terminal.Indent(s.blocks(n, width-2), "| ", "| ")
 	case *ast.List:
 		return s.blocks(n, width)
 	case *ast.ListItem:
@@ -103,21 +105,21 @@ func (s setter) block(n ast.Node, width int) []string {
 			}
 			mark = fmt.Sprintf("%d. ", number)
 		}
-		return indent(s.blocks(n, width-len(mark)), mark, strings.Repeat(" ", len(mark)))
+		return terminal.Indent(s.blocks(n, width-len(mark)), mark, strings.Repeat(" ", len(mark)))
 	case *extast.Table:
 		return s.table(n, width)
 	case *ast.HTMLBlock, *ast.ThematicBreak:
 		return nil
 	}
-	return wrap(s.inline(n, plain), width)
+	return terminal.Wrap(s.inline(n, plain), width)
 }
 
 // heading renders a heading, with an underline for the first two levels.
 func (s setter) heading(n *ast.Heading, width int) []string {
-	lines := wrap(s.inline(n, bold), width)
+	lines := terminal.Wrap(s.inline(n, bold), width)
 	widest := 0
 	for _, line := range lines {
-		widest = max(widest, columns(line))
+		widest = max(widest, terminal.Columns(line))
 	}
 	switch n.Level {
 	case 1:
@@ -135,7 +137,7 @@ func (s setter) inline(parent ast.Node, style string) string {
 	for n := parent.FirstChild(); n != nil; n = n.NextSibling() {
 		switch n := n.(type) {
 		case *ast.Text:
-			b.WriteString(s.dress(string(n.Value(s.source)), style))
+			b.WriteString(s.dress(string(util.UnescapePunctuations(n.Value(s.source))), style))
 			if n.SoftLineBreak() || n.HardLineBreak() {
 				b.WriteByte(' ')
 			}
@@ -205,52 +207,4 @@ func (s setter) dress(words, style string) string {
 		}
 	}
 	return b.String()
-}
-
-// wrap breaks a text between words into lines of at most width columns. A word longer
-// than width gets a line to itself.
-func wrap(words string, width int) []string {
-	var lines []string
-	var line strings.Builder
-	used := 0
-	for word := range strings.FieldsSeq(words) {
-		n := columns(word)
-		if used > 0 && used+1+n > width {
-			lines = append(lines, line.String())
-			line.Reset()
-			used = 0
-		}
-		if used > 0 {
-			line.WriteByte(' ')
-			used++
-		}
-		line.WriteString(word)
-		used += n
-	}
-	if used > 0 {
-		lines = append(lines, line.String())
-	}
-	return lines
-}
-
-// columns returns the width of a text in terminal columns, without escape sequences.
-func columns(s string) int {
-	n := 0
-	for s != "" {
-		before, after, _ := strings.Cut(s, "\x1b[")
-		n += utf8.RuneCountInString(before)
-		_, s, _ = strings.Cut(after, "m")
-	}
-	return n
-}
-
-// indent prefixes the first line with first and the other lines with rest.
-func indent(lines []string, first, rest string) []string {
-	for i, line := range lines {
-		if i > 0 {
-			first = rest
-		}
-		lines[i] = strings.TrimRight(first+line, " ")
-	}
-	return lines
 }

@@ -84,7 +84,7 @@ type target struct {
 func (t *target) flags(e *cluster.Env) []urfave.Flag {
 	return e.ClientFlags(
 		&urfave.StringFlag{
-			Name: "node", Destination: &t.node, Usage: "`ID` of any node of the process, where the cluster has several processes",
+			Name: "node", Destination: &t.node, Usage: "any `NODE` of the process, where the cluster has several processes",
 		},
 		&urfave.DurationFlag{
 			Name: "timeout", Value: operateTime, Destination: &t.timeout, Usage: "how long to wait for the end; what has begun goes on (`TIME`)",
@@ -111,7 +111,7 @@ func (t *target) operate(ctx context.Context, e *cluster.Env, do func(context.Co
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout,
-		fmt.Errorf("not over after %s: it goes on; see \"%s status\"", t.timeout, e.Program))
+		fmt.Errorf("not over after %s", t.timeout))
 	defer cancel()
 	return do(ctx, &remoteSet{env: e, client: c, process: process, gone: goneTime})
 }

@@ -143,7 +143,7 @@ func (r *remoteSet) await(ctx context.Context, reached func(s builtin.SetStatus,
 			seen = time.Now()
 		}
 		if link.Sleep(ctx, lookInterval) != nil {
-			return s, context.Cause(ctx)
+			return s, fmt.Errorf("%w: what has begun goes on; see \"%s status\"", context.Cause(ctx), r.env.Program)
 		}
 	}
 }
@@ -193,7 +193,7 @@ func (r *remoteSet) scale(ctx context.Context, n int) error {
 	if n == 0 {
 		s = builtin.SetStatus{Process: r.process, Healthy: true, Redis: true}
 	}
-	r.printf("process %d on %s: from %d to %d nodes", r.process.PID, r.process.Host, before.Workers, n)
+	r.printf("process %d on %s: from %d to %s", r.process.PID, r.process.Host, before.Workers, link.Count(n, "node"))
 	return r.show(s)
 }
 
@@ -228,6 +228,6 @@ func (r *remoteSet) restart(ctx context.Context, method, kind string) error {
 	case op.Error != "":
 		return errors.Join(r.show(s), errors.New(op.Error))
 	}
-	r.printf("process %d on %s: %d nodes run anew", s.Process.PID, s.Process.Host, s.Operation.Done)
+	r.printf("process %d on %s: %s", s.Process.PID, s.Process.Host, link.Count(s.Operation.Done, "node runs anew", "nodes run anew"))
 	return r.show(s)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
@@ -55,7 +56,8 @@ func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node st
 		if slices.Contains(one.nodes, node) {
 			return one.Process, nil
 		}
-		lines = append(lines, fmt.Sprintf("--node %s   process %d on %s, %d nodes", one.nodes[0], one.PID, one.Host, len(one.nodes)))
+		lines = append(lines, fmt.Sprintf("--node %s   process %d on %s, %s",
+			one.nodes[0], one.PID, one.Host, link.Count(len(one.nodes), "node")))
 	}
 	switch {
 	case node != "":

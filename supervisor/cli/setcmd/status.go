@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -17,18 +18,19 @@ import (
 
 // Node is one node in the JSON output of the command status.
 type Node struct {
-	ID          string  `json:"id"`
-	Incarnation string  `json:"incarnation"`
-	PID         int     `json:"pid"`
-	Host        string  `json:"host"`
-	Program     string  `json:"program,omitempty"` // the program's name; empty for older programs
-	State       string  `json:"state"`
-	Live        bool    `json:"live"`   // the node's lease has not expired
-	Uptime      float64 `json:"uptime"` // seconds
-	TasksInHand int     `json:"tasksInHand"`
+	ID          string `json:"id"`
+	Incarnation string `json:"incarnation"`
+	PID         int    `json:"pid"`
+	Host        string `json:"host"`
+	Program     string `json:"program,omitempty"` // the program's name; empty for older programs
+	State       string `json:"state"`
+	Live        bool   `json:"live"`       // the node's lease has not expired
+	LeaseAge    int64  `json:"leaseAgeMs"` // since the node renewed its lease
+	Uptime      int64  `json:"uptimeMs"`
+	TasksInHand int    `json:"tasksInHand"`
 	// Crashes describes the crashes of the node's earlier incarnations in the same
 	// process; nil if there were none or the process did not answer.
-	Crashes *builtin.Crashes `json:"crashes,omitempty"`
+	Crashes *builtin.Crashes `json:"crashed,omitempty"`
 }
 
 // lost is the state of a node whose lease has expired. Other nodes take over its tasks.
@@ -100,7 +102,7 @@ func askSets(ctx context.Context, c *cluster.Client) []builtin.SetStatus {
 func statusOf(m membership.Member, sets []builtin.SetStatus) Node {
 	s := Node{
 		ID: m.Incarnation.ID, Incarnation: m.Incarnation.String(), PID: m.Process.PID, Host: m.Process.Host, Program: m.Process.Program,
-		State: string(m.State), Live: m.Live, Uptime: m.Uptime.Seconds(), TasksInHand: m.TasksInHand,
+		State: string(m.State), Live: m.Live, LeaseAge: m.LeaseAge.Milliseconds(), Uptime: m.Uptime.Milliseconds(), TasksInHand: m.TasksInHand,
 	}
 	if !m.Live {
 		s.State = lost
@@ -129,20 +131,21 @@ func writeSets(e *cluster.Env, sets []builtin.SetStatus) error {
 				lines = append(lines, who+fmt.Sprintf(format, args...))
 			}
 		}
-		say(s.Ready < s.Workers, "%d of %d nodes are ready", s.Ready, s.Workers)
-		say(s.Leaving > 0, "%d nodes are leaving", s.Leaving)
+		say(s.Ready < s.Workers, "%d of %s ready", s.Ready, link.Count(s.Workers, "node"))
+		say(s.Leaving > 0, "%s", link.Count(s.Leaving, "node is leaving", "nodes are leaving"))
 		say(s.Quiet, "quiet, no tasks are claimed until \"%s resume\"", e.Program)
 		say(!s.Redis, "Redis does not answer it")
 		say(!s.Healthy, "UNHEALTHY: no tasks are claimed until handlers return that outlived their nodes")
-		say(s.Zombies.Count > 0, "%d handlers outlived their nodes (limit %d): %s",
-			s.Zombies.Count, s.Zombies.Limit, strings.Join(s.Zombies.Tasks, ", "))
+		say(s.Zombies.Count > 0, "%s (limit %d): %s",
+			link.Count(s.Zombies.Count, "handler outlived its node", "handlers outlived their nodes"),
+			s.Zombies.Limit, strings.Join(s.Zombies.Tasks, ", "))
 		if o := s.Operation; o != nil {
-			say(!o.Ended, "%s under way, %d of %d nodes done; %s", o.Kind, o.Done, o.Total, o.Node)
+			say(!o.Ended, "%s under way, %d of %s done; %s", o.Kind, o.Done, link.Count(o.Total, "node"), o.Node)
 			say(o.Error != "", "%s", o.Error)
 		}
 		for _, c := range s.Crashed {
-			lines = append(lines, fmt.Sprintf("%s crashed %d times, the last %s ago: %s",
-				c.Node, c.Count, time.Since(c.At).Truncate(time.Second), c.Reason))
+			lines = append(lines, fmt.Sprintf("%s crashed %s, the last %s ago: %s",
+				c.Node, link.Count(c.Count, "time"), time.Since(c.At).Truncate(time.Second), c.Reason))
 		}
 	}
 	if len(lines) == 0 {
@@ -159,25 +162,29 @@ func writeStatus(e *cluster.Env, where string, nodes []Node, counts tasks.Counts
 	} else if err := writeNodes(e, nodes); err != nil {
 		return err
 	}
-	return e.WriteLine("", fmt.Sprintf("tasks: %d pending, %d delayed, %d active, %d done, %d dead; %d taken over, %d runs tried again",
-		counts.Pending, counts.Delayed, counts.Active, counts.Done, counts.Dead, counts.HandedOn, counts.Failed))
+	return e.WriteLine("", fmt.Sprintf("tasks: %d pending, %d delayed, %d active, %d done, %d dead; %d taken over, %s",
+		counts.Pending, counts.Delayed, counts.Active, counts.Done, counts.Dead, counts.HandedOn,
+		link.Count(counts.Failed, "run tried again", "runs tried again")))
 }
 
 // writeNodes writes the table of nodes. It names their programs if one is not this program.
 func writeNodes(e *cluster.Env, nodes []Node) error {
-	rows := [][]string{{"NODE", "INCARNATION", "PROCESS", "HOST", "STATE", "UPTIME", "TASKS"}}
+	rows := [][]string{{"NODE", "PROCESS", "HOST", "STATE", "LEASE AGE", "UPTIME", "TASKS"}}
 	others := slices.ContainsFunc(nodes, func(n Node) bool { return n.Program != "" && n.Program != e.Program })
 	if others {
 		rows[0] = append(rows[0], "PROGRAM")
 	}
+	rows[0] = append(rows[0], "INCARNATION") // it is long, and the last column gives way in a narrow terminal
 	for _, n := range nodes {
 		_, life, _ := strings.Cut(n.Incarnation, "#")
-		uptime := time.Duration(n.Uptime * float64(time.Second)).Truncate(time.Second)
-		row := []string{n.ID, life, strconv.Itoa(n.PID), n.Host, n.State, uptime.String(), strconv.Itoa(n.TasksInHand)}
+		seconds := func(ms int64) string { return (time.Duration(ms) * time.Millisecond).Truncate(time.Second).String() }
+		row := []string{
+			n.ID, strconv.Itoa(n.PID), n.Host, n.State, seconds(n.LeaseAge), seconds(n.Uptime), strconv.Itoa(n.TasksInHand),
+		}
 		if others {
 			row = append(row, n.Program)
 		}
-		rows = append(rows, row)
+		rows = append(rows, append(row, life))
 	}
 	return e.WriteTable(rows)
 }

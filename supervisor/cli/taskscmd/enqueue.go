@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ type enqueueFlags struct {
 	unique                          string
 	uniqueFor                       time.Duration
 	after                           []string
-	meta                            metaFlag
+	meta                            config.MetaFlag
 	maxAttempts                     int
 	runTimeout, backoff, maxBackoff time.Duration
 	retention                       time.Duration
@@ -91,7 +92,7 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 		},
 		&urfave.IntFlag{
 			Name: "max-attempts", Config: config.Decimal(), Destination: &f.maxAttempts,
-			Usage: "how often it may fail before it is dead, `N`", DefaultText: definitions,
+			Usage: "how often it may fail before it is dead (`N`)", DefaultText: definitions,
 		},
 		&urfave.DurationFlag{
 			Name: "run-timeout", Destination: &f.runTimeout, Usage: "how long a run may take (`TIME`)", DefaultText: definitions,
@@ -129,7 +130,7 @@ func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, ins
 		return o, instant{}, err
 	}
 	var err error
-	if o.Meta, err = f.meta.meta(); err != nil {
+	if o.Meta, err = f.meta.Meta(); err != nil {
 		return o, instant{}, err
 	}
 	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
@@ -225,7 +226,7 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 		return err
 	}
 	defer c.Close()
-	note, err := note(ctx, c)
+	note, err := note(ctx, c, name, f.queue)
 	if err != nil {
 		return err
 	}
@@ -252,7 +253,7 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	if f.wait {
 		return await(ctx, e, c.Tasks, receipt, f.timeout)
 	}
-	return writeReceipt(e, name, receipt, receipt.ID != f.id)
+	return e.WriteResult(receiptMembers(receipt), receiptText(name, receipt, receipt.ID != f.id))
 }
 
 // begin returns when a task with these options can begin at the earliest.
@@ -263,9 +264,9 @@ func begin(o tasks.Options, now time.Time) time.Time {
 	return now.Add(o.In)
 }
 
-// writeReceipt writes the outcome of an enqueue. other means that the task is a duplicate
-// because another task holds the same unique key.
-func writeReceipt(e *cluster.Env, name string, r tasks.Receipt, other bool) error {
+// receiptText says what came of an enqueue. other means that the task is a duplicate because
+// another task holds the same unique key.
+func receiptText(name string, r tasks.Receipt, other bool) string {
 	text := "enqueued"
 	switch {
 	case r.Duplicate && other:
@@ -273,7 +274,12 @@ func writeReceipt(e *cluster.Env, name string, r tasks.Receipt, other bool) erro
 	case r.Duplicate:
 		text = "not enqueued again, the id was accepted before:"
 	}
-	return e.WriteResult(map[string]any{"id": r.ID, "duplicate": r.Duplicate}, fmt.Sprintf("%s %s %s", text, name, r.ID))
+	return fmt.Sprintf("%s %s %s", text, name, r.ID)
+}
+
+// receiptMembers are those of the JSON output that tell what came of an enqueue.
+func receiptMembers(r tasks.Receipt) map[string]any {
+	return map[string]any{"id": r.ID, "duplicate": r.Duplicate}
 }
 
 // await waits until the task is done and writes its result.
@@ -281,23 +287,50 @@ func await(ctx context.Context, e *cluster.Env, queue *tasks.Client, r tasks.Rec
 	waiting := ctx
 	if timeout > 0 {
 		var cancel context.CancelFunc
-		waiting, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it is not done after %s", timeout))
+		waiting, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done after %s", timeout))
 		defer cancel()
 	}
 	result, err := queue.Wait(waiting, r.ID)
 	if err != nil {
-		return err
+		return cluster.Interrupted(waiting, err, "task %s goes on without this command: \"%s tasks wait %[1]s\" waits for it again",
+			r.ID, e.Program)
 	}
 	return e.WriteValue(result)
 }
 
-// note returns what to say of a task that waits because no node is live, or "".
-func note(ctx context.Context, c *cluster.Client) (string, error) {
+// note returns what to say of a task that waits because no node is live, or none serves its
+// queue; otherwise "". An empty queue stands for that of the task's definition.
+func note(ctx context.Context, c *cluster.Client, name, queue string) (string, error) {
 	live, err := c.Live(ctx)
-	if err != nil || len(live) > 0 {
+	if err != nil {
 		return "", err
 	}
-	return "no node is live: the task waits until one that handles it starts", nil
+	if len(live) == 0 {
+		return "no node is live: the task waits until one that handles it starts", nil
+	}
+	if queue == "" {
+		if queue, err = queueOf(ctx, c, name); err != nil {
+			return "", err
+		}
+	}
+	if served, err := c.Inspector.Serves(ctx, queue); err != nil || served {
+		return "", err
+	}
+	known, err := c.Queues(ctx)
+	if err != nil {
+		return "", err
+	}
+	known = slices.DeleteFunc(known, func(k string) bool { return k == queue })
+	return fmt.Sprintf("no live node serves the queue %s%s: the task waits until one does", queue, meant(queue, known)), nil
+}
+
+// queueOf returns the queue of a task's definition.
+func queueOf(ctx context.Context, c *cluster.Client, name string) (string, error) {
+	all, err := c.Inspector.Definitions(ctx)
+	if at := slices.IndexFunc(all, func(d tasks.Known) bool { return d.Name == name }); at >= 0 {
+		return cmp.Or(all[at].Queue, tasks.DefaultQueue), err
+	}
+	return tasks.DefaultQueue, err
 }
 
 // undefined returns the error for a task that no program has defined, with the names of
@@ -314,5 +347,6 @@ func undefined(ctx context.Context, c *cluster.Client, name string) error {
 	for i, d := range all {
 		names[i] = d.Name
 	}
-	return config.Usagef("unknown task %s: programs have defined %s; --any-name stores it anyway", name, strings.Join(names, ", "))
+	return config.Usagef("unknown task %s%s: programs have defined %s; --any-name stores it anyway",
+		name, meant(name, names), strings.Join(names, ", "))
 }

@@ -88,20 +88,22 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringSliceFlag{
 			Name: "state", Destination: &f.states, Config: urfave.StringConfig{TrimSpace: true},
-			Usage: "`STATES` separated by commas: " + stateNames(f.possible), DefaultText: stateNames(f.usual),
+			Usage: "only tasks in these `STATES`, separated by commas: " + stateNames(f.possible), DefaultText: stateNames(f.usual),
 		},
-		&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` that they are in"},
-		&urfave.StringFlag{Name: "name", Destination: &f.name, Usage: "`NAME` of the tasks"},
-		&urfave.StringFlag{Name: "text", Destination: &f.text,
-			Usage: "`TEXT` that is part of the id, the payload, the reason, or of meta written as key=value"},
+		&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "only tasks of that `QUEUE`"},
+		&urfave.StringFlag{Name: "name", Destination: &f.name, Usage: "only tasks of that `NAME`"},
+		&urfave.StringFlag{
+			Name: "text", Destination: &f.text,
+			Usage: "only tasks with that `TEXT` in the id, the payload, the reason, or in meta written as key=value",
+		},
 		&urfave.StringFlag{
 			Name: "since", Destination: &f.since,
-			Usage: "`TIME` since when they ended (dead, cancelled), are due (delayed) or were enqueued",
+			Usage: "only tasks that ended (dead, cancelled), are due (delayed) or were enqueued since that `TIME`",
 		},
-		&urfave.StringFlag{Name: "until", Destination: &f.until, Usage: "`TIME` until when"},
+		&urfave.StringFlag{Name: "until", Destination: &f.until, Usage: "only tasks of which that was before that `TIME`"},
 		&urfave.IntFlag{
 			Name: "limit", Config: config.Decimal(), Value: limit, Destination: &f.limit,
-			Usage: "how many at most, `N`; 0 for all", DefaultText: limited,
+			Usage: "how many at most (`N`); 0 for all", DefaultText: limited,
 		},
 	}
 }
@@ -149,9 +151,13 @@ func (f *filterFlags) check() (err error) {
 }
 
 // filter returns the filter that the flags describe, and the current time on Redis's
-// clock, to which durations in the flags are relative.
-func (f *filterFlags) filter(ctx context.Context, c *cluster.Client) (tasks.Filter, time.Time, error) {
+// clock, to which durations in the flags are relative. The error is that of a queue that is
+// not there, or of Redis.
+func (f *filterFlags) filter(ctx context.Context, e *cluster.Env, c *cluster.Client) (tasks.Filter, time.Time, error) {
 	now, err := c.Time(ctx)
+	if err == nil {
+		err = requireQueue(ctx, e, c, f.queue)
+	}
 	if err != nil {
 		return tasks.Filter{}, now, err
 	}

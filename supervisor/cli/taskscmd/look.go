@@ -13,6 +13,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -35,7 +36,7 @@ func list(ctx context.Context, e *cluster.Env, f *filterFlags) error {
 		return err
 	}
 	return withTasks(ctx, e, func(c *cluster.Client, queue *tasks.Inspector) error {
-		filter, now, err := f.filter(ctx, c)
+		filter, now, err := f.filter(ctx, e, c)
 		if err != nil {
 			return err
 		}
@@ -119,7 +120,7 @@ func relative(at, now time.Time) string {
 func attempts(t tasks.Task) string {
 	text := strconv.Itoa(t.Attempts)
 	if t.Crashes > 0 {
-		text += fmt.Sprintf(", %d crashes", t.Crashes)
+		text += ", " + link.Count(t.Crashes, "crash")
 	}
 	return text
 }

@@ -9,6 +9,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -108,7 +109,7 @@ func (m *mending) run(ctx context.Context, e *cluster.Env, ids []string) error {
 		case len(ids) > 0:
 			return m.mendEach(ctx, e, queue, ids)
 		}
-		filter, now, err := m.filter(ctx, c)
+		filter, now, err := m.filter(ctx, e, c)
 		switch {
 		case err != nil:
 			return err
@@ -124,16 +125,9 @@ func (m *mending) run(ctx context.Context, e *cluster.Env, ids []string) error {
 func (m *mending) mendAll(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, f tasks.Filter) error {
 	n, err := m.many(ctx, queue, f)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %s before; it can be repeated", cluster.Cause(ctx, err), link.Count(n, "task was "+m.done, "tasks were "+m.done))
 	}
-	return e.WriteResult(map[string]int{m.done: n}, fmt.Sprintf("%s: %s", m.done, plural(n)))
-}
-
-func plural(n int) string {
-	if n == 1 {
-		return "1 task"
-	}
-	return fmt.Sprintf("%d tasks", n)
+	return e.WriteResult(map[string]int{m.done: n}, fmt.Sprintf("%s: %s", m.done, link.Count(n, "task")))
 }
 
 // mended is the outcome for one task in the JSON output.
@@ -152,6 +146,9 @@ func (m *mending) mendEach(ctx context.Context, e *cluster.Env, queue *tasks.Ins
 		if err != nil {
 			failed = append(failed, err)
 			results = append(results, mended{ID: id, Error: err.Error()})
+			if ctx.Err() != nil {
+				break
+			}
 			continue
 		}
 		results = append(results, mended{ID: id, Outcome: outcome})
@@ -208,7 +205,7 @@ func (m *mending) writeDry(e *cluster.Env, n int, some []tasks.Task, now time.Ti
 	if e.JSON() {
 		return e.WriteJSON(map[string]any{"dryRun": true, m.done: n, config.TasksKey: some})
 	}
-	text := fmt.Sprintf("would be %s: %s", m.done, plural(n))
+	text := fmt.Sprintf("would be %s: %s", m.done, link.Count(n, "task"))
 	if n > len(some) {
 		text += fmt.Sprintf(", the first %d are", len(some))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -14,71 +15,64 @@ import (
 )
 
 func periodicCommand(e *cluster.Env) *urfave.Command {
-	each := func(name, usage, more, done string, do func(context.Context, *cluster.Client, string) error) *urfave.Command {
+	each := func(name, usage, more string, do func(context.Context, *cluster.Client, string) (change, error)) *urfave.Command {
 		return &urfave.Command{
 			Name: name, Usage: usage, Description: more, ArgsUsage: "NAME…", Flags: e.ClientFlags(),
 			ArgValidator: config.Arguments(1, math.MaxInt, "NAME…"),
-			Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
-				return withPeriodic(ctx, e, args, func(c *cluster.Client, name string) error {
-					if err := do(ctx, c, name); err != nil || done == "" {
-						return err
-					}
-					return e.WriteResult(map[string]any{"name": name, "outcome": done}, done+": "+name)
-				})
+			Action: e.Action(func(ctx context.Context, e *cluster.Env, names []string) error {
+				return changePeriodic(ctx, e, names, do)
 			}),
 		}
+	}
+	outcome := func(done, name string) change {
+		return change{members: map[string]any{"outcome": done}, text: done + ": " + name}
 	}
 	return &urfave.Command{
 		Name: "periodic", Usage: "list the periodic tasks; run, pause, resume or remove some",
 		Commands: []*urfave.Command{
 			{
 				Name: "list", Usage: "list the periodic tasks",
-				Flags: e.ClientFlags(), ArgValidator: config.NoSuchCommand, Action: e.Action(listPeriodic),
+				Flags: e.ClientFlags(), ArgValidator: config.NoArguments, Action: e.Action(listPeriodic),
 				Description: "LAST is the last tick, also one that was left out, and \"-\" until one has run.",
 			},
-			each("run", "enqueue it now, also while it is paused", "", "", func(ctx context.Context, c *cluster.Client, name string) error {
-				return runPeriodic(ctx, e, c, name)
+			each("run", "enqueue it now, also while it is paused", "", runPeriodic),
+			each("pause", "leave its ticks out", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
+				return outcome("paused", name), c.Inspector.PausePeriodic(ctx, name, true)
 			}),
-			each("pause", "leave its ticks out", "", "paused", func(ctx context.Context, c *cluster.Client, name string) error {
-				return c.Inspector.PausePeriodic(ctx, name, true)
+			each("resume", "let it tick again", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
+				return outcome("resumed", name), c.Inspector.PausePeriodic(ctx, name, false)
 			}),
-			each("resume", "let it tick again", "", "resumed", func(ctx context.Context, c *cluster.Client, name string) error {
-				return c.Inspector.PausePeriodic(ctx, name, false)
-			}),
-			each("remove", "forget it", "A program that still registers it brings it back within seconds.", "removed",
-				func(ctx context.Context, c *cluster.Client, name string) error {
-					return c.Inspector.RemovePeriodic(ctx, name)
+			each("remove", "forget it", "A program that still registers it brings it back within seconds.",
+				func(ctx context.Context, c *cluster.Client, name string) (change, error) {
+					return outcome("removed", name), c.Inspector.RemovePeriodic(ctx, name)
 				}),
 		},
 		DefaultCommand: "list",
 	}
 }
 
-// withPeriodic connects to the cluster and calls f for each of the named periodic tasks. It
-// joins the errors, and adds advice about those that there are not.
-func withPeriodic(ctx context.Context, e *cluster.Env, names []string, f func(c *cluster.Client, name string) error) error {
+// changePeriodic connects to the cluster and calls do for each of the named periodic tasks. It
+// adds advice to the errors about those that there are not.
+func changePeriodic(
+	ctx context.Context, e *cluster.Env, names []string, do func(context.Context, *cluster.Client, string) (change, error),
+) error {
 	c, err := e.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	var errs []error
-	for _, name := range names {
-		if err := f(c, name); errors.Is(err, tasks.ErrNotFound) {
-			errs = append(errs, fmt.Errorf("no periodic task %s: \"%s tasks periodic\" lists them", name, e.Program))
-		} else {
-			errs = append(errs, err)
+	return changeEach(ctx, e, "name", names, func(name string) (change, error) {
+		done, err := do(ctx, c, name)
+		if errors.Is(err, tasks.ErrNotFound) {
+			err = fmt.Errorf("no periodic task %s: \"%s tasks periodic\" lists them", name, e.Program)
 		}
-	}
-	return errors.Join(errs...)
+		return done, err
+	})
 }
 
-func runPeriodic(ctx context.Context, e *cluster.Env, c *cluster.Client, name string) error {
+func runPeriodic(ctx context.Context, c *cluster.Client, name string) (change, error) {
 	receipt, err := c.Tasks.RunPeriodic(ctx, name)
-	if err != nil {
-		return err
-	}
-	return writeReceipt(e, name, receipt, false)
+	return change{members: receiptMembers(receipt), text: receiptText(name, receipt, false)}, err
 }
 
 func listPeriodic(ctx context.Context, e *cluster.Env, _ []string) error {
@@ -100,8 +94,11 @@ func listPeriodic(ctx context.Context, e *cluster.Env, _ []string) error {
 		rows := [][]string{{"NAME", "TASK", queueColumn, "SCHEDULE", "CATCH UP", "LAST", "NEXT", "PAYLOAD"}}
 		for _, t := range all {
 			next, catchUp := relative(t.Next, now), "no"
-			if t.Paused {
+			switch {
+			case t.Paused:
 				next = "paused"
+			case t.Orphaned:
+				next = "orphaned"
 			}
 			if t.CatchUp {
 				catchUp = "yes"
@@ -110,6 +107,22 @@ func listPeriodic(ctx context.Context, e *cluster.Env, _ []string) error {
 				t.Name, t.Task, t.Queue, t.Schedule.String(), catchUp, relative(t.Last, now), next, clip(string(t.Payload), 60),
 			})
 		}
-		return e.WriteTable(rows)
+		return errors.Join(e.WriteTable(rows), writeOrphans(e, all, now))
 	})
+}
+
+// writeOrphans says which of the periodic tasks nobody registers any more.
+func writeOrphans(e *cluster.Env, all []tasks.PeriodicInfo, now time.Time) error {
+	lines := []string{""}
+	for _, t := range all {
+		if t.Orphaned {
+			lines = append(lines, fmt.Sprintf(
+				"%s: no running program has registered it since %s: it does not tick; \"%s tasks periodic remove %[1]s\" forgets it",
+				t.Name, relative(t.Registered, now), e.Program))
+		}
+	}
+	if len(lines) == 1 {
+		return nil
+	}
+	return e.WriteLine(lines...)
 }

@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -40,7 +42,7 @@ func tasksCommand(e *cluster.Env) *urfave.Command {
 		Commands: append([]*urfave.Command{
 			{
 				Name: "stats", Usage: "show the queues: what waits and runs, how fast, and what happened so far",
-				Flags: e.ClientFlags(), ArgValidator: config.NoSuchCommand, Action: e.Action(showStats),
+				Flags: e.ClientFlags(), ArgValidator: config.NoArguments, Action: e.Action(showStats),
 			},
 			listCommand(e),
 			oneTask(e, "show", "show all that is known of a task", show),
@@ -68,12 +70,28 @@ func withTasks(ctx context.Context, e *cluster.Env, f func(*cluster.Client, *tas
 		return err
 	}
 	defer c.Close()
-	err = f(c, c.Inspector)
-	if errors.Is(err, tasks.ErrNotFound) {
-		return fmt.Errorf("%w: one that is done is remembered only with a retention or an id of your choice "+
-			"(%s enqueue --retention, --id; --wait waits at once); \"%[2]s tasks list\" lists what there is", err, e.Program)
+	return adviseNotFound(e, f(c, c.Inspector))
+}
+
+// adviseNotFound adds advice to an error about a task that there is not: of joined errors to the
+// last of them, as each is a line of its own.
+func adviseNotFound(e *cluster.Env, err error) error {
+	if !errors.Is(err, tasks.ErrNotFound) {
+		return err
 	}
-	return err
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		all := slices.Clone(several.Unwrap())
+		if joined := errors.Join(all...); joined.Error() == err.Error() {
+			last := len(all) - 1
+			for !errors.Is(all[last], tasks.ErrNotFound) {
+				last--
+			}
+			all[last] = adviseNotFound(e, all[last])
+			return errors.Join(all...)
+		}
+	}
+	return fmt.Errorf("%w: one that is done is remembered only with a retention or an id of your choice "+
+		"(%s enqueue --retention, --id; --wait waits at once); \"%[2]s tasks list\" lists what there is", err, e.Program)
 }
 
 // showStats writes the statistics of all queues.
@@ -137,10 +155,10 @@ func stateOf(q tasks.Queue) string {
 		words = append(words, fmt.Sprintf("at most %d run", most))
 	}
 	if most := q.Limits.Tasks; most > 0 {
-		words = append(words, fmt.Sprintf("at most %d tasks", most))
+		words = append(words, "at most "+link.Count(most, "task"))
 	}
 	if most := q.Limits.Bytes; most > 0 {
-		words = append(words, fmt.Sprintf("%d of %d bytes", q.Bytes, most))
+		words = append(words, fmt.Sprintf("%d of %s", q.Bytes, link.Count(most, "byte")))
 	}
 	if len(words) == 0 {
 		return "-"

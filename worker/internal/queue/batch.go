@@ -174,6 +174,26 @@ func isEarly(err error) bool { return link.WordOf(err) == "EARLY" }
 // must go on accepting; behind, if not nil, is the one of others that must be stored
 // first. refused holds the codes of tasks that were not stored, by position from 1.
 func (p *Producer) try(ctx context.Context, b *batch, others []*batch, behind *batch) (refused map[int]string, err error) {
+	numbering := p.numbering(b, others, behind)
+	if kind, now := p.bulk(b); kind != nil {
+		refused, err := p.tryReady(ctx, numbering, b, kind, now)
+		if !isOther(err) {
+			return refused, err
+		}
+		p.clock.Store(&Clock{local: time.Now()}) // it is not tried again for clockAge
+	}
+	args := appendGroups(numbering, b.parts)
+	reply, err := callWith(ctx, scriptFor(b.parts), p.redis, p.keys, bodiesOf(b.parts), args)
+	if err != nil {
+		return nil, err
+	}
+	ends, reply := takeEnds(reply)
+	report(p.OnEnd, ends)
+	return reply.Refusals()
+}
+
+// numbering returns the arguments with which the scripts that store a batch begin. See try.
+func (p *Producer) numbering(b *batch, others []*batch, behind *batch) []any {
 	number := func(b *batch) string { return strconv.FormatUint(b.number, 10) }
 	open, first := make([]string, len(others)), ""
 	for i, other := range others {
@@ -182,14 +202,7 @@ func (p *Producer) try(ctx context.Context, b *batch, others []*batch, behind *b
 	if behind != nil {
 		first = number(behind)
 	}
-	args := appendGroups([]any{p.name, number(b), strings.Join(open, " "), first, producerMemory.Milliseconds()}, b.parts)
-	reply, err := callWith(ctx, scriptFor(b.parts), p.redis, p.keys, bodiesOf(b.parts), args)
-	if err != nil {
-		return nil, err
-	}
-	ends, reply := takeEnds(reply)
-	report(p.OnEnd, ends)
-	return reply.Refusals()
+	return []any{p.name, number(b), strings.Join(open, " "), first, producerMemory.Milliseconds()}
 }
 
 // await waits until the predecessor's batch has ended. It returns false when ctx ends first.

@@ -45,6 +45,9 @@ func (c *Caller) Enqueue(ctx context.Context, tasks []Task) (known int, refused 
 	parts := c.split(ctx, tasks)
 	posted := 0
 	for i, s := range parts {
+		if len(parts) >= bulkParts {
+			c.learnClock(ctx)
+		}
 		// Post some parts ahead, so that the senders need not wait for this goroutine.
 		for ; posted < len(parts) && posted <= i+window; posted++ {
 			c.producer.post(parts[posted], len(parts) == 1)

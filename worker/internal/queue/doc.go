@@ -33,6 +33,10 @@
 // nothing more and takes the next claim along. What they do not know they leave to the
 // scripts for all tasks, under the same numbers. The model runs both.
 //
+// The batches of a large call go through lua/bulk.lua, with ready records: the producer has read
+// Redis's clock before, and put the time into them. A script would take longer to make 500
+// records than to do all the rest.
+//
 // # Bodies
 //
 // A payload of more than a few kilobytes, the task's body, has a key of its own and goes through no

@@ -232,7 +232,7 @@ func (s *spec) end(name string, o *Run) string {
 	s.released(t.queue())
 	switch o.outcome.verb {
 	case Done:
-		s.done(t, o)
+		s.done(t, o, name)
 	case "dead":
 		t.Tries = o.outcome.args[0].(string)
 		s.bury(t, "failed")
@@ -273,7 +273,7 @@ func (s *spec) goOn(t *specTask, o *Run) {
 	}
 }
 
-func (s *spec) done(t *specTask, o *Run) {
+func (s *spec) done(t *specTask, o *Run, node string) {
 	t.State = stateDone
 	s.tally(t.queue(), "done")
 	awaited, result := t.Awaited, ""
@@ -296,19 +296,21 @@ func (s *spec) done(t *specTask, o *Run) {
 	if taken > 0 {
 		t.Until = s.Now + taken
 	}
-	if keep > 0 {
-		s.note(t, "done")
-	} else {
-		t.Record, t.Tries, t.Past = "", "", ""
-		if awaited && result != "" {
-			keep = 60000
+	switch {
+	case keep > 0:
+		if s.retain(t, keep, node); t.Past != "" {
+			s.note(t, "done")
 		}
-	}
-	if keep > 0 {
-		t.Kept, t.Result = s.Now+keep, result
-	}
-	if t.Until == 0 {
-		delete(s.Tasks, t.ID)
+		if t.Result = result; t.Until <= t.Retained {
+			t.Until = 0
+		}
+	case awaited && result != "":
+		t.Kept, t.Result = s.Now+60000, result
+		fallthrough
+	default:
+		if t.Record, t.Tries, t.Past = "", "", ""; t.Until == 0 {
+			delete(s.Tasks, t.ID)
+		}
 	}
 	s.apply(o.outcome.effects)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -127,8 +128,9 @@ func (m *machine) send(producer string, number int, open []int, behind bool) {
 	if behind && len(open) > 0 {
 		first = others[len(others)-1]
 	}
-	refused, err := p.producer.try(m.ctx, b, others, first)
 	known := m.spec.Producers[producer]
+	refused, err := m.try(p.producer, b, others, first)
+	defer func() { m.spec.stamp = 0 }()
 	early := known.expects(number) && first != nil && !known.stored(open[len(open)-1])
 	require.Equal(m.t, early, isEarly(err))
 	if early {
@@ -148,6 +150,27 @@ func (m *machine) send(producer string, number int, open []int, behind bool) {
 		at, _ := strconv.Atoi(words[i])
 		require.Equal(m.t, words[i+1], s.refused[at-1])
 	}
+}
+
+// try sends a batch, at times with ready records, if it can have them.
+func (m *machine) try(p *Producer, b *batch, others []*batch, behind *batch) (refused map[int]string, err error) {
+	kind := plainKind(b)
+	if kind == nil || m.draw("ready", 2) == 0 {
+		return p.try(m.ctx, b, others, behind)
+	}
+	off := []int64{0, -1000, 1000, -1001, 1001}[m.draw("off", 5)]
+	now := time.UnixMilli(m.spec.Now + off)
+	refused, err = p.tryReady(m.ctx, p.numbering(b, others, behind), b, kind, now)
+	known, number := m.spec.Producers[p.name], int(b.number)
+	early := behind != nil && !known.stored(int(behind.number))
+	other := known.expects(number) && !early && (off < -1000 || off > 1000 || m.spec.isSet(kind.Queue()))
+	require.Equal(m.t, other, isOther(err), "off %d", off)
+	if other {
+		m.compare()
+		return p.try(m.ctx, b, others, behind)
+	}
+	m.spec.stamp = now.UnixMilli()
+	return refused, err
 }
 
 // expects reports whether Redis takes a batch of that number.

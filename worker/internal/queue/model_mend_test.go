@@ -243,6 +243,9 @@ func (m *machine) lookAt(id string) Shown {
 	require.EqualValues(m.t, t.State, got.State)
 	blocking, _ := strconv.Atoi(got.Blocking)
 	require.Equal(m.t, []any{t.Owner, len(t.Waits), t.Asked, t.Result}, []any{got.Node, blocking, got.Cancelling, got.Result})
+	if t.State == stateDone {
+		require.Equal(m.t, strconv.FormatInt(t.remembered(), 10), got.Time)
+	}
 	if t.State == stateActive {
 		require.Equal(m.t, strconv.FormatInt(t.Since, 10), got.Since)
 	}

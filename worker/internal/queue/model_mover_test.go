@@ -207,12 +207,12 @@ func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropp
 		s.visitAll(left)
 	default:
 	}
+	more = !s.forgetRetained(most) || more
 	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Until }, s.Now, most) {
 		delete(s.Tasks, id) // its record goes with it
 	}
 	for _, id := range s.due(&more, (*specTask).keptAlone, s.Now, most) {
-		t := s.Tasks[id]
-		t.Record, t.Kept, t.Result, t.Past, t.Tries = "", 0, "", "", ""
+		s.unretain(s.Tasks[id])
 	}
 	s.freeKeys(&more, most)
 	for _, in := range []state{stateDead, stateCancelled} {

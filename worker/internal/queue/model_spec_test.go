@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -33,8 +34,10 @@ type spec struct {
 	Lists        map[string][]string // that are stored, by queue
 	Next         map[string]int64
 	Tended       map[string]specTender
+	Retained     specRetained
 	Mover        specMover
 
+	stamp   int64           // the time in ready records; 0: they get it from the script
 	touched map[string]bool // queues for which this step wakes somebody
 	woken   map[string]int  // how many it wakes, by the set of idle nodes
 	handed  map[string]int  // tasks that were handed on, by line: in any order
@@ -58,7 +61,8 @@ type specTask struct {
 	Waits            map[string]bool // ids that must be done before
 	Followers        []string
 	Ended            int64 // of a dead or cancelled one
-	Until, Kept      int64 // of a done one: the id, and the record and result, are remembered
+	Until, Kept      int64 // of a done one: the id, and the result (of an older program the record too), are remembered
+	Retained         int64 // of a done one: its record and result are remembered
 	Tries            string
 	Reason           string
 	Past             string
@@ -71,7 +75,7 @@ type specTask struct {
 
 func (t *specTask) queue() string { return queueOf(t.Line) }
 
-// keptAlone returns until when the record and result are kept if that is not as long as the id is
+// keptAlone returns until when the result is kept if that is not as long as the id is
 // remembered, or 0.
 func (t *specTask) keptAlone() int64 {
 	if t.Kept == t.Until {
@@ -128,6 +132,21 @@ func (s *specSettings) limits() Limits {
 	}
 }
 
+// String is how Redis holds what counts.
+func (s *specSettings) String() string {
+	paused := ""
+	if s.Paused {
+		paused = "1"
+	}
+	return paused + "|" + s.limits().String()
+}
+
+// isSet reports whether anything is set for a queue.
+func (s *spec) isSet(queue string) bool {
+	set := s.Settings[queue]
+	return set != nil && set.String() != "|0|0|0"
+}
+
 // specWeighing is a queue that has got a bound on bytes, and has not been weighed whole.
 type specWeighing struct {
 	Last int64           // when somebody went on with it
@@ -159,6 +178,7 @@ func newSpec(now int64) *spec {
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Weighing: map[string]*specWeighing{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
+		Retained: specRetained{map[string][]string{}, map[string]bool{}},
 	}
 }
 
@@ -293,7 +313,7 @@ func (s *spec) await(p Task, id string) {
 
 func (s *spec) store(p Task, bounded bool) string {
 	queue := queueOf(p.line)
-	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(s.Now, 16) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
+	t := &specTask{ID: p.ID, Line: p.line, Record: p.head + strconv.FormatInt(cmp.Or(s.stamp, s.Now), 16) + p.tail, Chosen: p.chosen, Awaited: p.awaited}
 	r, err := ParseRecord(t.Record)
 	if err != nil {
 		panic(err)

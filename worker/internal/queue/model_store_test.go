@@ -19,7 +19,7 @@ var storedKinds = map[string]string{
 	"tasks": "hash", "active": "hash", "bytes": "hash", "bodies": "hash", "body:": "string", "weighing": "hash", "weighed:": "set", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
 	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash",
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
-	"leases": "zset", "steps": "hash", "steps:": "hash", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "unique:until": "zset",
+	"leases": "zset", "steps": "hash", "steps:": "hash", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "retained": "zset", "retained:": "list", "unique:until": "zset",
 	"queues": "set", "idle:": "set", "parked": "set", "queue:": "list", "parked:": "list", "producer:": "string",
 	"ready": "set", "next": "zset", "mover": "string", "serves:": "zset", "lists": "hash", "idlers:": "set", "tended": "hash",
 	"clock": "string", "cache:": "", // the cache's own
@@ -245,6 +245,7 @@ func (s *spec) render() stored {
 		out.put("mover", "", strconv.FormatInt(s.Mover.Promise, 10)+"|"+s.Mover.ID)
 	}
 	s.Definitions.render(out)
+	s.Retained.render(out)
 	s.renderSettings(out)
 	s.renderIncarnations(out)
 	for _, t := range s.Tasks {
@@ -266,12 +267,8 @@ func (s *spec) renderSettings(out stored) {
 		if set.Operator != nil {
 			out.put("settings", queue+"|operator", set.Operator.String())
 		}
-		paused := ""
-		if set.Paused {
-			paused = "1"
-		}
-		if text := paused + "|" + set.limits().String(); text != "|0|0|0" {
-			out.put("settings", queue, text)
+		if s.isSet(queue) {
+			out.put("settings", queue, set.String())
 		}
 		if n := s.bytes(queue); set.limits().Bytes > 0 && n > 0 {
 			out.put("bytes", queue, strconv.FormatInt(n, 10))

@@ -78,7 +78,7 @@ func clocked(source string) string {
 // scripts are all of them, to be swapped.
 func scripts() []**link.Script {
 	return []**link.Script{
-		&enqueueScript, &enqueueBinding, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
+		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
 		&resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &commitScript,
 		&defineScript, &definitionsScript, &stepScript,
@@ -125,7 +125,7 @@ func (m *machine) actions() map[string]func() {
 		"commit again": m.commitAgain, "commit stale": m.commitStale,
 		"withdraw": m.withdraw, "withdraw again": m.withdrawAgain, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
-		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex,
+		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex, "age": m.age,
 	}
 	for name, some := range map[string]struct { // these make the others meet something
 		times  int
@@ -218,19 +218,36 @@ func (m *machine) adopt(got stored) {
 	}
 }
 
+// keptIn returns the list of a task whose record is kept, or the empty string.
+func keptIn(record string) string {
+	r, _ := ParseRecord(record)
+	if r.Kept.IsZero() {
+		return ""
+	}
+	return "retained:" + strconv.FormatInt(r.Kept.UnixMilli(), 16)
+}
+
 // checkPlaces walks all places: each task is in exactly one (P5).
 func (m *machine) checkPlaces(got stored) {
 	places := map[string][]string{}
 	for name, content := range got {
 		group, _, _ := strings.Cut(name, ":")
 		switch {
+		case group == "retained": // of tasks that have been deleted too, and then perhaps of others of that id
+			for _, id := range content {
+				if keptIn(got["tasks"][id]) == name {
+					places[id] = []string{"done"}
+				}
+			}
 		case storedKind(m.t, name) == "list":
 			for _, id := range content {
 				places[id] = append(places[id], name)
 			}
 		case group == "delayed" || group == "owned" || name == "blocked" || name == "dead" || name == "cancelled" || name == "done":
 			for id := range content {
-				places[id] = append(places[id], name)
+				if name != "done" || keptIn(got["tasks"][id]) == "" { // it may remember the id for longer
+					places[id] = append(places[id], name)
+				}
 			}
 		}
 	}

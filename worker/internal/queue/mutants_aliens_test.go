@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"strconv"
+
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
@@ -101,7 +103,9 @@ var alienCases = map[string]func(*machine){
 		require.NoError(m.t, err)
 		require.False(m.t, ticked.Paused)
 
-		require.NoError(m.t, c.HSet(m.ctx, k.Weighing(), "alien", "alien", "b", "1|0").Err())
+		for i := range 30 { // in any order
+			require.NoError(m.t, c.HSet(m.ctx, k.Weighing(), "alien"+strconv.Itoa(i), "alien", "b", "1|0").Err())
+		}
 		require.NoError(m.t, m.store.Weigh(m.ctx))
 		require.False(m.t, c.HExists(m.ctx, k.Weighing(), "b").Val(), "it has been weighed")
 	},

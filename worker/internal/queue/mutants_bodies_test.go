@@ -105,6 +105,20 @@ var bodyCases = map[string]func(*machine){
 			})
 		}
 	},
+	"a refused run stores no body": func(m *machine) {
+		id := m.enqueueOne(1, draft{})
+		m.takeAll()
+		a := m.actors[len(m.actors)-1]
+		m.step(func() {
+			run := m.outcome(a.hand[id], func(o *Run) {
+				alien := NewEffect("increment", m.cache.EntryKey("list"), m.cache.LockKey("list"), "", 1)
+				follow := m.ready(draft{Queue: "a", Payload: "large", Large: true})[0]
+				o.outcome.verb, o.outcome.args, o.outcome.effects = Done, []any{"", "", ""}, []Effect{alien, EnqueueEffect(follow)}
+			})
+			m.commitAs(a, a.session, []*Run{run})
+		})
+		require.Equal(m.t, stateActive, m.spec.Tasks[id].State)
+	},
 	"a copy that comes when its producer is forgotten": func(m *machine) {
 		m.enqueueOne("large", draft{ID: "c1", Large: true})
 		m.step(func() {

@@ -261,6 +261,7 @@ var mutantCases = map[string]func(*machine){
 		m.sleep(1)
 		m.enqueueOne(1, draft{ID: "c2"})
 		m.ends(Done, 9000, 5000, "1")
+		m.ageAll()
 		m.sleep(10000)
 		m.step(func() { m.dueOf(1, 9) })
 	},
@@ -308,7 +309,8 @@ var mutantCases = map[string]func(*machine){
 		m.ends(Done, 9000, 5000, "1")
 		m.enqueueOne(1, draft{})
 		m.ends(Done, 5000, 5000, "1")
-		m.sleep(5000)
+		m.ageAll()
+		m.sleep(5100)
 		m.step(func() { m.dueOf(1, 9) })
 		m.step(func() { m.dueOf(9, 9) })
 		require.Len(m.t, m.spec.Tasks, 3)

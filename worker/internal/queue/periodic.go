@@ -77,13 +77,17 @@ type Known struct {
 	Paused bool
 	Last   time.Time // as tasks.PeriodicInfo has it
 	Since  time.Time // the last tick, or when the task became known
+	// Registered is when a program that registers the task last ran; zero if only programs
+	// did that do not note it.
+	Registered time.Time
 }
 
 // Periodic returns all periodic tasks that some process has registered, by name.
 func (s Store) Periodic(ctx context.Context) ([]Known, error) {
-	var definitions, states *redis.MapStringStringCmd
+	var definitions, states, registered *redis.MapStringStringCmd
 	_, err := s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		definitions, states = p.HGetAll(ctx, s.keys.Definitions()), p.HGetAll(ctx, s.keys.Periodic())
+		registered = p.HGetAll(ctx, s.keys.Registered())
 		return nil
 	})
 	if err != nil {
@@ -91,7 +95,7 @@ func (s Store) Periodic(ctx context.Context) ([]Known, error) {
 	}
 	all := []Known{}
 	for name, text := range definitions.Val() {
-		k := Known{Name: name}
+		k := Known{Name: name, Registered: Time(registered.Val()[name])}
 		_ = json.Unmarshal([]byte(text), &k.Periodic) // perhaps written by a later version: fields that cannot be read stay empty
 		if k.Task == "" {
 			s.Reports.Alien(s.keys.Definitions(), name)
@@ -116,5 +120,18 @@ func (s Store) PausePeriodic(ctx context.Context, name, mark string) (bool, erro
 	if err == nil {
 		err = reply.Scan(&known)
 	}
+	if err == nil && mark == "remove" {
+		err = link.Explain(s.redis.HDel(ctx, s.keys.Registered(), name).Err())
+	}
 	return known, err
+}
+
+// NoteRegistered notes that a program which registers these periodic tasks runs at now, a
+// time on Redis's clock.
+func (s Store) NoteRegistered(ctx context.Context, names []string, now time.Time) error {
+	values := make([]any, 0, 2*len(names))
+	for _, name := range names {
+		values = append(values, name, now.UnixMilli())
+	}
+	return link.Explain(s.redis.HSet(ctx, s.keys.Registered(), values...).Err())
 }

@@ -52,6 +52,7 @@ type Producer struct {
 	keys   link.Keys
 	name   string
 	serial atomic.Int64
+	clock  atomic.Pointer[Clock] // for large calls, see bulk.go; without Redis's time after a refusal
 
 	ctx    context.Context //nolint:containedctx // the producer's own: Close ends the batches that are on their way
 	cancel context.CancelFunc

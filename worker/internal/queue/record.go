@@ -2,6 +2,7 @@ package queue
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,9 +13,13 @@ import (
 //
 //	name|line|enqueued|options\npayload
 //
-// enqueued is Redis's clock in milliseconds, in base 16, set by the script. options
+// enqueued is Redis's clock in milliseconds, in base 16, set by the script, or by the producer of a
+// large call as of when it sent the task. options
 // is empty or JSON. The payload is the bytes that came in; nothing re-encodes them. A large
 // payload has a key of its own: then @, its name, |, and how many bytes it has are there instead.
+//
+// When the task is done and kept, enqueued+kept+ended+node is there instead of enqueued, the times
+// in the same form; see lua/retaining.lua.
 type Record struct {
 	Name     string
 	Line     string // the queue with the mark of the task's priority
@@ -22,6 +27,11 @@ type Record struct {
 	Options  Options
 	Payload  json.RawMessage
 	Body     BodyRef // of a payload that is not in the record
+
+	// Of a task that is done and kept:
+
+	Kept, Ended time.Time
+	Node        string // the incarnation without its random part
 }
 
 // Marks of a priority at the end of a line's name; names of queues cannot hold them.
@@ -109,15 +119,10 @@ func ParseRecord(s string) (Record, error) {
 	if !ok || len(f) != 4 {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	base := 16
-	if len(f[2]) < 9 { // of layout 1: times since 2004 have eleven digits in base 16, and eight in base 36
-		base = 36
-	}
-	ms, err := strconv.ParseInt(f[2], base, 64)
+	r, err := r.withTimes(f[2])
 	if err != nil {
 		return r, fmt.Errorf("malformed record %.80q", s)
 	}
-	r.Enqueued = TimeOf(ms)
 	if ref, is := parseRef(payload); is {
 		r.Body = ref
 	} else {
@@ -129,6 +134,33 @@ func ParseRecord(s string) (Record, error) {
 		}
 	}
 	return r, nil
+}
+
+// withTimes returns the record with what its third field says.
+func (r Record) withTimes(s string) (Record, error) {
+	f := strings.SplitN(s, "+", 4)
+	var enqueued, kept, ended error
+	r.Enqueued, enqueued = parseTime(f[0])
+	switch len(f) {
+	case 1:
+	case 4:
+		r.Kept, kept = parseTime(f[1])
+		r.Ended, ended = parseTime(f[2])
+		r.Node = f[3]
+	default:
+		kept = strconv.ErrSyntax
+	}
+	return r, errors.Join(enqueued, kept, ended)
+}
+
+// parseTime parses a time in a record.
+func parseTime(s string) (time.Time, error) {
+	base := 16
+	if len(s) < 9 { // of layout 1: times since 2004 have eleven digits in base 16, and eight in base 36
+		base = 36
+	}
+	ms, err := strconv.ParseInt(s, base, 64)
+	return TimeOf(ms), err
 }
 
 // Tries counts the failed runs of a task.

@@ -43,6 +43,9 @@ var (
 		join("record", "line", "plain", "names", "unplain", "numbered", "places", "bodies", "adding", "enqueue"))
 	enqueueBinding = link.NewScript(link.LuaPrelude,
 		join("line", "names", "before", "numbered", "places"), join(bindings...), join("enqueue"))
+	// bulkScript stores batches of plain tasks whose records are ready.
+	bulkScript       = link.NewScript(link.LuaPrelude, join("line", "names", "before", "numbered", "places", "bulk"))
+	clockScript      = script("clock")
 	claimScript      = script("claim", "bodies")
 	serveScript      = script("serve")
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
@@ -78,7 +81,7 @@ var cacheScripts sync.Map //nolint:gochecknoglobals // a cache of what never cha
 
 // newCommitScript returns the script that commits the outcomes of runs. It writes the
 // effects on cache entries in the layout of c.
-func newCommitScript(c *cache.Cache) *link.Script { return withCache(c, "speed", "effects", "commit") }
+func newCommitScript(c *cache.Cache) *link.Script { return withCache(c, "retaining", "speed", "effects", "commit") }
 
 // newStepScript returns the script that notes steps of runs, likewise.
 func newStepScript(c *cache.Cache) *link.Script { return withCache(c, "effects", "step") }

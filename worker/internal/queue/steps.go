@@ -121,7 +121,7 @@ func parseSteps(fields map[string]string) *Steps {
 		}
 		s.Ended = append(s.Ended, step)
 	}
-	slices.SortFunc(s.Ended, func(a, b Step) int { return cmp.Compare(a.place, b.place) })
+	slices.SortFunc(s.Ended, func(a, b Step) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.Name, b.Name)) })
 	return s
 }
 

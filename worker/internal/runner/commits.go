@@ -144,7 +144,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 	r.changed.Broadcast()
 	r.mu.Unlock()
 	if fenced > 0 {
-		return fmt.Errorf("commit: %d tasks are not in hand any more: %w", fenced, queue.ErrFenced)
+		return fmt.Errorf("commit: %s not in hand any more: %w", link.Count(fenced, "task"), queue.ErrFenced)
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type Ticker struct {
 	periodic []tasks.Periodic
 	queues   map[string]string // the queues of the periodic tasks, by the name of the task
 	limits   map[string]tasks.Limits
+	noted    time.Time // when the periodic tasks were last noted as registered, on this process's clock
 	log      zerolog.Logger
 	// Reports logs failures of Redis; set it before Serve. Default: the ticker's own reports.
 	Reports *link.Reports
@@ -88,6 +89,8 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 			return wait, errors.Join(errs...)
 		}
 	}
+	var now time.Time // on Redis's clock
+	var names []string
 	for i := range t.periodic {
 		p := &t.periodic[i]
 		s, err := t.enqueueDue(ctx, p)
@@ -98,8 +101,16 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 			}
 			continue
 		}
+		now, names = s.Now, append(names, p.Name)
 		if next := p.Schedule.Next(s.Now); !next.IsZero() {
 			wait = min(wait, next.Sub(s.Now)-time.Since(s.Asked))
+		}
+	}
+	if len(names) > 0 && time.Since(t.noted) >= tasks.RegisteredEvery {
+		if err := t.store.NoteRegistered(ctx, names, now); err != nil {
+			errs = append(errs, err)
+		} else {
+			t.noted = time.Now()
 		}
 	}
 	return max(wait, time.Millisecond), errors.Join(errs...)

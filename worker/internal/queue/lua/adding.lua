@@ -107,7 +107,8 @@ end
 
 -- Has the end of the task announced that keeps another from being stored, unless it has ended.
 local function await_holder(id)
-  if redis.call('HEXISTS', key('tasks'), id) == 0 then return end
+  local record = redis.call('HGET', key('tasks'), id)
+  if not record or retained(record) then return end
   for _, place in ipairs({'done', 'dead', 'cancelled'}) do
     if redis.call('ZSCORE', key(place), id) then return end
   end

@@ -44,7 +44,8 @@ local function block(id, after)
     if redis.call('ZSCORE', key('cancelled'), other) then return nil, other end
   end
   for other in string.gmatch(after, '%S+') do
-    if not seen[other] and redis.call('HEXISTS', key('tasks'), other) == 1 and not redis.call('ZSCORE', key('done'), other) then
+    local record = not seen[other] and redis.call('HGET', key('tasks'), other)
+    if record and not retained(record) and not redis.call('ZSCORE', key('done'), other) then
       n = n + 1
       follow(other, id)
     end

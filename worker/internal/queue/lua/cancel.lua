@@ -12,11 +12,11 @@ local at, reply = now(), {'OK'}
 writable(key('tasks'))
 
 local function end_one(id)
-  if redis.call('ZSCORE', key('done'), id) then return 'already done' end
+  local record = redis.call('HGET', key('tasks'), id)
+  if retained(record) or redis.call('ZSCORE', key('done'), id) then return 'already done' end
   for _, place in ipairs({'dead', 'cancelled'}) do
     if redis.call('ZSCORE', key(place), id) then return 'already ' .. place end
   end
-  local record = redis.call('HGET', key('tasks'), id)
   if not record then return 'gone' end
   if record_refuses(record) then return 'broken' end
   local place = take_out(id, record)

@@ -59,7 +59,7 @@ c = first_group
 for _ = 1, groups do c = c + 2 + tonumber(ARGV[c + 1]) end
 local others, first_other = tonumber(ARGV[c]), c + 1
 if others > 0 then
-  mistyped = wrong({'dead', 'zset', 'reasons', 'hash', 'kept', 'zset', 'results', 'hash', 'parked', 'set', 'queues', 'set'})
+  mistyped = wrong({'dead', 'zset', 'reasons', 'hash', 'kept', 'zset', 'results', 'hash', 'retained', 'zset', 'parked', 'set', 'queues', 'set'})
   if mistyped then return {'WRONGTYPE', mistyped} end
 end
 
@@ -106,6 +106,7 @@ local delays = {later = true, snooze = true, aside = true}
 local function refuse(id, line, verb, a, e, effects)
   if redis.call('HEXISTS', key(owned), id) == 0 then return 'FENCED' end
   local list = verb == 'park' and 'parked:' .. queue_of(line) .. '|' .. ARGV[a] or verb == 'back' and 'queue:' .. line
+  if verb == 'done' and ARGV[a + 1] ~= '' then list = 'retained:' .. hex(retention_end(at, tonumber(ARGV[a + 1]))) end
   if list and not fits(key(list), 'list') then return 'WRONGTYPE' end
   if delays[verb] and not fits(key('delayed:' .. queue_of(line)), 'zset') then return 'WRONGTYPE' end
   return effects_refused(e, effects)
@@ -126,27 +127,34 @@ end
 
 local function done(id, queue, a)
   local taken, keep, result = ARGV[a], ARGV[a + 1], ARGV[a + 2]
-  if tied() then loosen(id, redis.call('HGET', key('tasks'), id), 'done', at) end
+  local record = (keep ~= '' or tied()) and redis.call('HGET', key('tasks'), id)
+  if tied() then loosen(id, record, 'done', at) end
   weigh(queue, id, -1)
   unstep({id})
-  local till = awaited[id] and at + 60000 -- it is remembered, see loosen()
-  if taken ~= '' then
-    local lasting, from = string.match(taken, '^(%d+)@?(%d*)$')
-    till = math.max(at, tonumber(from) or 0) + lasting
-    redis.call('ZADD', key('done'), int(till), id)
-  end
+  local kept
   if keep == '' then
     redis.call('HDEL', key('tasks'), id)
     disembody({id})
     forget(id, {'tries', 'history'})
   else
-    note(id, at, 'done', '{"node":' .. cjson.encode(incarnation) .. '}')
+    kept = retain(id, record, at, tonumber(keep), incarnation)
+    if exists('history') and redis.call('HEXISTS', key('history'), id) == 1 then
+      note(id, at, 'done', '{"node":' .. cjson.encode(incarnation) .. '}')
+    end
   end
-  if keep == '' and awaited[id] and result ~= '' then keep = '60000' end
-  if keep ~= '' then
-    if at + tonumber(keep) ~= till then redis.call('ZADD', key('kept'), int(at + tonumber(keep)), id) end
-    if result ~= '' then redis.call('HSET', key('results'), id, result) end
+  local till = awaited[id] and at + 60000 -- it is remembered, see loosen()
+  if taken ~= '' then
+    local lasting, from = string.match(taken, '^(%d+)@?(%d*)$')
+    till = math.max(at, tonumber(from) or 0) + lasting
   end
+  if till and kept and till <= kept then -- its record is enough
+    if awaited[id] then redis.call('ZREM', key('done'), id) end
+  elseif taken ~= '' then
+    redis.call('ZADD', key('done'), int(till), id)
+  end
+  if result == '' or not kept and not awaited[id] then return end
+  if not kept and at + 60000 ~= till then redis.call('ZADD', key('kept'), int(at + 60000), id) end
+  redis.call('HSET', key('results'), id, result)
 end
 
 -- Ends one task. It is in no place when this begins.

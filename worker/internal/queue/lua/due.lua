@@ -34,7 +34,7 @@ if till and responsible ~= mover then
   if left > 0 and left <= longest + patience then return {'OK', '', int(left * 1000), {}, to_be_cancelled(), 0, '', ''} end
 end
 
-local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'ready', 'set', 'next', 'zset', 'done', 'zset', 'kept', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'parked', 'set', 'stats', 'hash'}) or wrong_ties()
+local mistyped = wrong({'tasks', 'hash', 'queues', 'set', 'ready', 'set', 'next', 'zset', 'done', 'zset', 'kept', 'zset', 'retained', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'settings', 'hash', 'active', 'hash', 'parked', 'set', 'stats', 'hash'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
 
 writable(key('mover'))
@@ -159,6 +159,20 @@ local function over(name, till)
   for _, id in ipairs(ids) do redis.call('ZREM', key(name), id) end
   return ids
 end
+
+-- Forgets the tasks that were kept until now, see retaining.lua. Their ids may be of others by
+-- now, and a list something else's.
+local kept = most
+for _, time in ipairs(redis.call('ZRANGEBYSCORE', key('retained'), '-inf', int(at), 'LIMIT', 0, 100)) do
+  local list = key('retained:' .. time)
+  local ids = kept > 0 and fits(list, 'list') and redis.call('LPOP', list, kept) or {}
+  for i, record in ipairs(#ids > 0 and redis.call('HMGET', key('tasks'), unpack(ids)) or {}) do
+    if retained(record) == time then erase(ids[i]) end
+  end
+  kept = kept - #ids
+  if kept > 0 then redis.call('ZREM', key('retained'), time) end
+end
+more = more or (first_of('retained') or at + 1) <= at
 
 -- An id is free as soon as it is not remembered: nothing of its task may be left.
 for _, id in ipairs(over('done', at)) do

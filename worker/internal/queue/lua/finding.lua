@@ -24,6 +24,10 @@ end
 -- pending, parked, dead, cancelled or done; an active one stays, and its owner
 -- is returned as well; nil when it is nowhere.
 local function take_out(id, record)
+  if retained(record) then
+    redis.call('ZREM', key('done'), id)
+    return 'done'
+  end
   local line = line_of(record) or ''
   local waits = take_set(id, queue_of(line))
   if waits then return waits end

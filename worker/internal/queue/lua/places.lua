@@ -2,10 +2,17 @@
 --
 -- An id is in exactly one of: a line of its queue, the delayed set of its queue,
 -- a parked list, the owned hash of an incarnation, blocked (it waits for other
--- tasks), dead, cancelled, done (only while it is remembered).
+-- tasks), dead, cancelled, done (only while its id alone is remembered). A done task whose
+-- record is kept has a mark in that, see retaining.lua.
 --
 -- A queue has three lines, served in this order: 'images^' of urgent tasks,
 -- 'images', 'images~' of those that may wait. The right end is served first.
+
+-- Until when a record is kept: the name of the retained list that has its task. nil for a task
+-- that is not done, and for a done one that an older program has kept, which is in done.
+local function retained(record)
+  return record and string.match(record, '^[^|\n]*|[^|\n]*|%w*%+(%x+)%+')
+end
 
 -- The first key that is of another type than its place must have, or nil: name,
 -- type, name, type … Keys that a script reads before its first write need none of

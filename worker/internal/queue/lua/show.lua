@@ -27,11 +27,13 @@ local function place_of(before, about)
 end
 
 local function look()
+  local kept = retained(record)
   for _, place in ipairs({'done', 'dead', 'cancelled'}) do
     stamp = score(place)
     if stamp then return place end
   end
-  stamp = ''
+  stamp = kept and int(tonumber(kept, 16)) or ''
+  if kept then return 'done' end
   if not record then return nil end
   due = score('delayed:' .. queue)
   if due then return 'delayed' end

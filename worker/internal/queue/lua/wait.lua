@@ -7,11 +7,12 @@
 local id = ARGV[1]
 local mistyped = wrong({'tasks', 'hash', 'done', 'zset', 'dead', 'zset', 'cancelled', 'zset', 'results', 'hash', 'reasons', 'hash', 'waiting', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
-if redis.call('ZSCORE', key('done'), id) then return {'OK', 'done', redis.call('HGET', key('results'), id) or ''} end
+local record = redis.call('HGET', key('tasks'), id)
+if retained(record) or redis.call('ZSCORE', key('done'), id) then return {'OK', 'done', redis.call('HGET', key('results'), id) or ''} end
 for _, place in ipairs({'dead', 'cancelled'}) do
   if redis.call('ZSCORE', key(place), id) then return {'OK', place, redis.call('HGET', key('reasons'), id) or ''} end
 end
-if redis.call('HEXISTS', key('tasks'), id) == 0 then return {'OK', 'gone', ''} end
+if not record then return {'OK', 'gone', ''} end
 if ARGV[2] == '1' then
   writable(key('waiting'))
   redis.call('HSET', key('waiting'), id, 1)

@@ -33,7 +33,7 @@ local page = redis.call('HSCAN', key('tasks'), cursor, 'COUNT', ARGV[5])
 for i = 1, #page[2], 2 do
   local id, record = page[2][i], page[2][i + 1]
   looked = looked + #record
-  if queue_of(line_of(record) or '|') == queue then
+  if queue_of(line_of(record) or '|') == queue and not retained(record) then
     ids[#ids + 1] = id
     lengths[id] = #record
   end
