@@ -242,6 +242,34 @@ func (k Keys) Progress() string { return k.tag + "progress" }
 // Steps is the hash of the steps of one task, see lua/step.lua.
 func (k Keys) Steps(id string) string { return k.tag + "steps:" + id }
 
+// Groups holds the groups of a queue with tasks in their lines (sorted set, the turn of each, see
+// lua/turns.lua).
+func (k Keys) Groups(queue string) string { return k.tag + "groups:" + queue }
+
+// Grouped counts the tasks in the lines of groups, by queue (hash).
+func (k Keys) Grouped() string { return k.tag + "grouped" }
+
+// Halted is the set of the groups that are paused, as "queue/group".
+func (k Keys) Halted() string { return k.tag + "halted" }
+
+// Resting holds the queues, and groups as "queue/group", that rest for a time (sorted set, until
+// when in milliseconds).
+func (k Keys) Resting() string { return k.tag + "resting" }
+
+// Rates holds the queues and groups that have spent tokens of their rates (sorted set, when they have
+// all again, in microseconds).
+func (k Keys) Rates() string { return k.tag + "rates" }
+
+// Refills holds the queues and groups that wait for tokens (sorted set, when the next comes, in
+// milliseconds).
+func (k Keys) Refills() string { return k.tag + "refills" }
+
+// Held counts the tasks that hold a strict group until their next run, by group (hash).
+func (k Keys) Held() string { return k.tag + "held" }
+
+// Holders maps the ids of these tasks to the groups (hash).
+func (k Keys) Holders() string { return k.tag + "holders" }
+
 // StepBytes is the hash of how many bytes the steps of each task have.
 func (k Keys) StepBytes() string { return k.tag + "steps" }
 

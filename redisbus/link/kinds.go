@@ -21,6 +21,8 @@ var kinds = []struct{ name, kind string }{
 	{"periodic:registered", "hash"},
 	{"definitions", "hash"}, {"mover", "string"}, {"ready", "set"}, {"next", "zset"}, {"tended", "hash"},
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
+	{"groups:", "zset"}, {"grouped", "hash"}, {"halted", "set"}, {"resting", "zset"}, {"rates", "zset"}, {"refills", "zset"},
+	{"held", "hash"}, {"holders", "hash"},
 	{"steps", "hash"}, {"steps:", "hash"}, {"kept", "zset"}, {"retained", "zset"}, {"retained:", "list"}, {"results", "hash"}, {"stats", "hash"},
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // DefaultQueue is the queue of tasks whose definition names no queue.
@@ -132,7 +133,7 @@ func HandleResult[In, Out any](r Registrar, d Definition, h func(ctx context.Con
 type Registry struct {
 	tasks      map[string]registered
 	periodic   []Periodic
-	limits     map[string]Limits
+	limits     map[string]queue.Limits
 	middleware []Middleware
 	enqueue    []EnqueueMiddleware
 	errs       []error
@@ -194,13 +195,13 @@ func (r *Registry) LimitQueue(name string, l Limits) {
 		return
 	}
 	if r.limits == nil {
-		r.limits = map[string]Limits{}
+		r.limits = map[string]queue.Limits{}
 	}
-	r.limits[name] = l
+	r.limits[name] = l.stored()
 }
 
 // Limits returns the limits set with [Registry.LimitQueue], by queue.
-func (r *Registry) Limits() map[string]Limits { return maps.Clone(r.limits) }
+func (r *Registry) Limits() map[string]queue.Limits { return maps.Clone(r.limits) }
 
 // Err returns the joined errors of all registrations, or nil.
 func (r *Registry) Err() error { return errors.Join(r.errs...) }

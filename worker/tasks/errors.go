@@ -77,3 +77,12 @@ var ErrSnoozed = errors.New("snoozed")
 // Snooze returns an error for a handler to return: the task runs again after d. The run
 // counts neither as a failure nor as an attempt.
 func Snooze(d time.Duration) error { return queue.TryLater(ErrSnoozed, max(d, 0), false) }
+
+// ErrThrottled is wrapped by the error that [Throttle] returns.
+var ErrThrottled = errors.New("throttled")
+
+// Throttle returns an error for a handler to return: whom it asked has said that it asks too often,
+// such as an HTTP server with 429. The task's group, or its queue if it has none, rests for d in the
+// whole cluster: no task of it begins before. The task goes back to the front, and its
+// run counts neither as a failure nor as an attempt.
+func Throttle(d time.Duration) error { return queue.Rest(ErrThrottled, max(d, time.Millisecond)) }

@@ -2,8 +2,10 @@ package tasks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/stellarfw/stellar/worker/internal/queue"
 )
@@ -21,12 +23,114 @@ type Limits struct {
 	// Bytes is the total size of the records of the queue's stored tasks (payload,
 	// name and about 20 bytes each). Further tasks are refused with [ErrQueueFull].
 	Bytes int64 `json:"bytes"`
+	// PerGroup is how many tasks of each group ([Options].Group) run at a time.
+	PerGroup int `json:"perGroup,omitempty"`
+	// Strict has a task that waits for its next run, after a failure or a snooze, hold its group: no
+	// other task of the group begins until that task is done, dead, cancelled or deleted. It implies
+	// a PerGroup of 1. It counts for tasks that begin to wait from then on.
+	Strict bool `json:"strict,omitempty"`
+	// Rate is how many tasks of the queue begin in a time, and GroupRate how many of each group.
+	Rate      Rate `json:"rate,omitzero"`
+	GroupRate Rate `json:"groupRate,omitzero"`
+}
+
+// Rate bounds how many tasks begin: over any time t at most Burst + t × Tasks/Per in the whole
+// cluster, on Redis's clock. The zero value is no bound.
+type Rate struct {
+	Tasks int           `json:"tasks"` // up to 1e9
+	Per   time.Duration `json:"-"`     // 1 ms to a year; it is "perMs" in JSON
+	// Burst is how many may begin at once after a rest. 0: as many as come in 100 ms, at least 1.
+	Burst int `json:"burst"`
+}
+
+// Bounds of a [Rate].
+const (
+	maxRate   = 1e9
+	maxPer    = 366 * 24 * time.Hour
+	burstTime = 100 * time.Millisecond
+)
+
+// rateJSON is a rate in JSON.
+type rateJSON struct {
+	Tasks int     `json:"tasks"`
+	PerMs float64 `json:"perMs"`
+	Burst int     `json:"burst,omitempty"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (r Rate) MarshalJSON() ([]byte, error) {
+	return json.Marshal(rateJSON{r.Tasks, float64(r.Per) / float64(time.Millisecond), r.Burst})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (r *Rate) UnmarshalJSON(text []byte) error {
+	var in rateJSON
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err //nolint:wrapcheck // as if there were no method
+	}
+	*r = Rate{in.Tasks, time.Duration(in.PerMs * float64(time.Millisecond)), in.Burst}
+	return nil
+}
+
+// String returns the rate in words, such as "100 in 1s, 10 at once", or "none".
+func (r Rate) String() string {
+	if r.Tasks == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%d in %s, %d at once", r.Tasks, r.Per, r.stored().Burst)
+}
+
+func (r Rate) validate() error {
+	switch {
+	case r == Rate{}:
+		return nil
+	case r.Tasks < 1 || r.Tasks > maxRate:
+		return fmt.Errorf("%w: a rate of %d tasks: use 1 to %d, or the zero value for none", ErrInvalid, r.Tasks, int(maxRate))
+	case r.Per < time.Millisecond || r.Per > maxPer:
+		return fmt.Errorf("%w: a rate of %d tasks in %s: use a time of 1ms to %s", ErrInvalid, r.Tasks, r.Per, maxPer)
+	case r.Burst < 0 || r.Burst > maxRate:
+		return fmt.Errorf("%w: a burst of %d: use 1 to %d, or 0 for as many as come in %s", ErrInvalid, r.Burst, int(maxRate), burstTime)
+	default:
+		return nil
+	}
+}
+
+// stored returns the rate as it is stored, with a burst.
+func (r Rate) stored() queue.Rate {
+	if r.Burst == 0 && r.Tasks > 0 {
+		r.Burst = max(1, int(float64(r.Tasks)*float64(burstTime)/float64(r.Per)))
+	}
+	return queue.Rate(r)
+}
+
+// limitsOf returns the limits of stored settings.
+func limitsOf(l queue.Limits) Limits {
+	return Limits{l.Concurrency, l.Tasks, l.Bytes, l.PerGroup, l.Strict, Rate(l.Rate), Rate(l.GroupRate)}
+}
+
+// stored returns the limits as they are stored.
+func (l Limits) stored() queue.Limits {
+	if l.Strict {
+		l.PerGroup = 1
+	}
+	return queue.Limits{
+		Concurrency: l.Concurrency, Tasks: l.Tasks, Bytes: l.Bytes, PerGroup: l.PerGroup, Strict: l.Strict,
+		Rate: l.Rate.stored(), GroupRate: l.GroupRate.stored(),
+	}
 }
 
 func (l Limits) validate(queue string) error {
 	err := checkName("queue", queue)
-	if l.Concurrency < 0 || l.Tasks < 0 || l.Bytes < 0 {
+	if l.Concurrency < 0 || l.Tasks < 0 || l.Bytes < 0 || l.PerGroup < 0 {
 		err = errors.Join(err, fmt.Errorf("%w: limits of queue %s cannot be negative; 0 is none", ErrInvalid, queue))
+	}
+	if l.Strict && l.PerGroup > 1 {
+		err = errors.Join(err, fmt.Errorf("%w: strict groups of queue %s run one task at a time: leave PerGroup 0, or 1", ErrInvalid, queue))
+	}
+	for _, r := range []Rate{l.Rate, l.GroupRate} {
+		if bad := r.validate(); bad != nil {
+			err = errors.Join(err, fmt.Errorf("queue %s: %w", queue, bad))
+		}
 	}
 	return err
 }
@@ -54,7 +158,7 @@ func (i *Inspector) LimitQueue(ctx context.Context, name string, l *Limits) (Lim
 	if err := l.validate(name); err != nil {
 		return Limits{}, err
 	}
-	return i.setQueue(ctx, name, "operator", queue.Limits(*l).String())
+	return i.setQueue(ctx, name, "operator", l.stored().String())
 }
 
 func (i *Inspector) setQueue(ctx context.Context, name, verb, limits string) (Limits, error) {
@@ -62,7 +166,7 @@ func (i *Inspector) setQueue(ctx context.Context, name, verb, limits string) (Li
 		return Limits{}, err
 	}
 	set, err := i.store.SetQueue(ctx, name, verb, limits)
-	return Limits(set.Limits), err
+	return limitsOf(set.Limits), err
 }
 
 // DeleteQueue deletes the tasks of a queue that do not run, and the queue itself if no task

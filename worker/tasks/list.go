@@ -36,13 +36,16 @@ type Filter struct {
 	// RetryAll refuse it otherwise. To list tasks it is not needed.
 	All bool `json:"all,omitempty"`
 
+	// Group is the group of the tasks ([Options].Group).
+	Group string `json:"group,omitempty"`
+
 	idsOnly bool // large payloads are read only to search them
 }
 
 // selects returns an error for a filter that selects everything without saying so, which is
 // likely to be one that was never filled in.
 func (f Filter) selects() error {
-	if f.All || len(f.States) > 0 || f.Queue+f.Name+f.Text != "" || !f.Since.IsZero() || !f.Until.IsZero() {
+	if f.All || len(f.States) > 0 || f.Queue+f.Name+f.Text+f.Group != "" || !f.Since.IsZero() || !f.Until.IsZero() {
 		return nil
 	}
 	return fmt.Errorf("%w: the filter has no condition: say which tasks, or set All", ErrInvalid)
@@ -75,7 +78,7 @@ func (f Filter) matches(t Task) bool {
 			at = other
 		}
 	}
-	return (f.Queue == "" || t.Queue == f.Queue) && (f.Name == "" || t.Name == f.Name) &&
+	return (f.Queue == "" || t.Queue == f.Queue) && (f.Name == "" || t.Name == f.Name) && (f.Group == "" || t.Group == f.Group) &&
 		(f.Since.IsZero() || !at.Before(f.Since)) && (f.Until.IsZero() || at.Before(f.Until))
 }
 
@@ -217,9 +220,7 @@ func (i *Inspector) places(ctx context.Context, state State, f Filter, page func
 			if state == Delayed {
 				err = i.pageSet(ctx, k.Delayed(q), false, page)
 			} else {
-				for _, line := range queue.Lines(q) {
-					err = errors.Join(err, i.pageList(ctx, k.Queue(line), page))
-				}
+				err = i.pagePending(ctx, q, f.Group, page)
 			}
 			if err != nil {
 				return err

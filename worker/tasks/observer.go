@@ -82,6 +82,7 @@ const (
 	RunTimeout   Outcome = "timeout"   // it failed at the timeout of its definition or options
 	RunDeadline  Outcome = "deadline"  // it failed at its deadline, or the next attempt would be after it
 	RunSnoozed   Outcome = "snoozed"   // see [Snooze]
+	RunThrottled Outcome = "throttled" // see [Throttle]
 	RunDiscarded Outcome = "discarded" // see [Discard]
 	RunCancelled Outcome = "cancelled"
 	RunRefused   Outcome = "refused"   // its transaction was refused: see [ErrRefused]

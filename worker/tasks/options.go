@@ -34,6 +34,7 @@ const DefaultRetention = 10 * time.Minute
 // Bounds of [Options].
 const (
 	maxUnique = 200  // bytes of a unique key
+	maxGroup  = 200  // bytes of a group
 	maxAfter  = 1000 // tasks that one task waits for
 	maxThen   = 100  // levels of tasks that follow each other
 )
@@ -119,6 +120,12 @@ type Options struct {
 	// client that refuses such tasks ([NewClient]). Without Queue it goes to [DefaultQueue].
 	AnyName bool `json:"anyName,omitempty"`
 
+	// Group is up to 200 bytes of UTF-8, such as a tenant or an order. Tasks of a group begin in the
+	// order of their priorities and then of their storing; those that are delayed or blocked take
+	// their places when they become due. The groups of a queue take turns, and [Limits] bound
+	// how many tasks of each run at a time and how often they begin.
+	Group string `json:"group,omitempty"`
+
 	drawn      bool        // the id was generated, not chosen by the caller
 	definition *Definition // of a task that was made with Define
 }
@@ -147,7 +154,7 @@ type Request struct {
 
 // none reports whether no option but Queue is set.
 func (o Options) none() bool {
-	return o.ID == "" && o.Priority == Normal && o.Unique == "" && len(o.After)+len(o.Meta) == 0 && !o.WantResult && !o.Await &&
+	return o.ID == "" && o.Priority == Normal && o.Unique == "" && o.Group == "" && len(o.After)+len(o.Meta) == 0 && !o.WantResult && !o.Await &&
 		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 &&
 		o.In|o.Timeout|o.Backoff|o.MaxBackoff|o.Retention|o.UniqueFor == 0
 }
@@ -166,6 +173,7 @@ func (o Options) validate() error {
 		"Timeout, Retention, Backoff, MaxBackoff and UniqueFor cannot be negative")
 	check(o.UniqueFor == 0 || o.Unique != "", "UniqueFor needs a key in Unique")
 	check(len(o.Unique) <= maxUnique && validText(o.Unique), "Unique %.220q: use at most %d bytes of UTF-8", o.Unique, maxUnique)
+	check(len(o.Group) <= maxGroup && validText(o.Group), "Group %.220q: use at most %d bytes of UTF-8", o.Group, maxGroup)
 	check(len(o.After) <= maxAfter, "After names %d tasks, at most %d: put tasks that gather some of them in between", len(o.After), maxAfter)
 	for _, id := range o.After {
 		errs = append(errs, checkName("After", id))

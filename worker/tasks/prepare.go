@@ -161,7 +161,7 @@ func (p *preparer) kind(n *Request, id, in string, definition Definition, payloa
 		return queue.Task{}, err
 	}
 	stored := o.record(o.ID != "" && !o.drawn)
-	kind := queue.NewKind(n.Name, in+o.Priority.mark(), stored)
+	kind := queue.NewKind(n.Name, queue.Line(in, o.Group, o.Priority.mark()), stored)
 	if n.Await {
 		kind.Await()
 	}

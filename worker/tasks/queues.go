@@ -23,6 +23,7 @@ type Queue struct { //nolint:recvcheck // a value must marshal itself too
 
 	Pending int64 `json:"pending"` // tasks in its lines or parked
 	Parked  int64 `json:"parked"`  // pending tasks that no node which claimed them handles
+	Grouped int64 `json:"grouped"` // pending tasks that are in groups
 	Delayed int64 `json:"delayed"`
 	Active  int64 `json:"active"`
 	Bytes   int64 `json:"bytes"` // size of its tasks' records, while there is a limit on bytes
@@ -128,13 +129,14 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 	k := i.keys
 	var queues, parked *redis.StringSliceCmd
 	var dead, cancelled, blocked *redis.IntCmd
-	var stats, active, bytes, settings *redis.MapStringStringCmd
+	var stats, active, bytes, settings, grouped *redis.MapStringStringCmd
 	var now *redis.TimeCmd
 	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		queues, parked, now = p.SMembers(ctx, k.Queues()), p.SMembers(ctx, k.ParkedLists()), p.Time(ctx)
 		dead, cancelled, blocked = p.ZCard(ctx, k.Dead()), p.ZCard(ctx, k.Cancelled()), p.HLen(ctx, k.Blocked())
 		stats, active = p.HGetAll(ctx, k.Stats()), p.HGetAll(ctx, k.Active())
 		bytes, settings = p.HGetAll(ctx, k.Bytes()), p.HGetAll(ctx, k.Settings())
+		grouped = p.HGetAll(ctx, k.Grouped())
 		return nil
 	})
 	if err != nil {
@@ -148,7 +150,9 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 		q.Active, _ = strconv.ParseInt(active.Val()[name], 10, 64)
 		q.Bytes, _ = strconv.ParseInt(bytes.Val()[name], 10, 64)
 		set := queue.ParseSettings(settings.Val()[name])
-		q.Paused, q.Limits = set.Paused, Limits(set.Limits)
+		q.Paused, q.Limits = set.Paused, limitsOf(set.Limits)
+		q.Grouped, _ = strconv.ParseInt(grouped.Val()[name], 10, 64)
+		q.Pending = q.Grouped
 		for what, to := range q.Ever.fields() {
 			*to, _ = strconv.ParseInt(s.stats[name+"|"+what], 10, 64)
 		}

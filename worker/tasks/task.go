@@ -47,6 +47,7 @@ type Task struct {
 	ID       string            `json:"id"`
 	Name     string            `json:"name"`
 	Queue    string            `json:"queue"`
+	Group    string            `json:"group,omitempty"`
 	Priority Priority          `json:"priority"`
 	State    State             `json:"state"`
 	Enqueued time.Time         `json:"enqueuedAt,omitzero"`
@@ -71,7 +72,7 @@ type Task struct {
 
 	Node       string    `json:"node,omitempty"`       // the incarnation that owns the running task
 	Run        *Run      `json:"run,omitempty"`        // of a running task
-	Position   *int64    `json:"position,omitempty"`   // how many tasks of its queue go before this task
+	Position   *int64    `json:"position,omitempty"`   // how many tasks of its group, or else of its queue, go before this task
 	About      bool      `json:"about,omitempty"`      // Position is an estimate: the task is deep in a long line
 	Cancelling bool      `json:"cancelling,omitempty"` // the task runs, and its cancellation was requested
 	Progress   *Progress `json:"progress,omitempty"`
@@ -183,7 +184,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		r, _ := queue.ParseRecord(text) // as much as can be read
 		t.Name, t.Queue, t.Enqueued, t.Payload, t.body = r.Name, r.Queue(), r.Enqueued, r.Payload, r.Body
 		t.Unique, t.After = r.Options.Unique, r.Options.After
-		t.Meta = r.Options.Meta
+		t.Meta, t.Group = r.Options.Meta, r.Group()
 		t.Ended, t.Kept, t.retained, t.ranOn = r.Ended, r.Kept, r.Kept, r.Node
 		if ms := r.Options.Deadline; ms > 0 {
 			t.Deadline = queue.TimeOf(ms)

@@ -81,7 +81,7 @@ func (p *Producer) bulk(b *batch) (*Kind, time.Time) {
 // lua/plain.lua), or nil.
 func plainKind(b *batch) *Kind {
 	first := b.parts[0].tasks[0]
-	if first.chosen || first.awaited || first.when != "" || first.deadline != "" {
+	if first.chosen || first.awaited || first.when != "" || first.deadline != "" || first.grouped() {
 		return nil
 	}
 	for _, s := range b.parts {

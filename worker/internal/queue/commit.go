@@ -22,6 +22,8 @@ const (
 	Dead   Verb = "dead"   // the task is dead and does not run again
 	Back   Verb = "back"   // the handler did not start; the task returns to its queue
 	Park   Verb = "park"   // this node has no handler for the task
+	// Throttle: the task returns to the front of its line, and its group, or else its queue, rests.
+	Throttle Verb = "throttle"
 )
 
 // Commit applies the outcomes of runs in Redis. It repeats the request until the reply is
@@ -151,6 +153,9 @@ func commitArguments(batch []*Run, speeds []any) (args []any, messages []int) {
 	args = appendDone(args, batch[:plain])
 	args = append(args, len(batch)-plain)
 	for _, r := range batch[plain:] {
+		if r.outcome.verb == Done && r.outcome.args == nil {
+			r.outcome.args = []any{"", "", ""}
+		}
 		args = append(args, r.ID, r.Record.Line, r.Record.Options.deadline(), string(r.outcome.verb))
 		args = append(args, r.outcome.args...)
 		args, messages = appendEffects(args, messages, r.outcome.effects)

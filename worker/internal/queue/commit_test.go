@@ -91,7 +91,7 @@ func TestACommitOnABadLineEndsTheTask(t *testing.T) {
 					Handles: func(string) bool { return true }, Cache: cache.New(cache.Config{Client: client, Keys: keys}),
 				})
 				require.NoError(t, client.Do(t.Context(), "ZADD", keys.Leases(), int64(1<<52), "w-1#1:00").Err())
-				got, _, err := s.Claim(t.Context(), 1, false)
+				got, _, err := s.Claim(t.Context(), Ask{Want: 1, AtOnce: 1})
 				require.NoError(t, err)
 				require.Len(t, got, 1)
 				_, err = s.ending.Call(t.Context(), client, []string{keys.Tasks()}, "nobody", 1) // Redis learns the script

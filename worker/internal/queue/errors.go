@@ -70,12 +70,16 @@ type LaterError struct {
 
 	After   time.Duration
 	Attempt bool // whether the run counts as an attempt
+	Rest    bool // whether the group, or else the queue, rests meanwhile
 }
 
 // TryLater wraps err, which must not be nil, in a [LaterError].
 func TryLater(err error, after time.Duration, attempt bool) error {
-	return LaterError{err, after, attempt}
+	return LaterError{err, after, attempt, false}
 }
+
+// Rest wraps err, which must not be nil, in a [LaterError] for which others have to wait too.
+func Rest(err error, d time.Duration) error { return LaterError{err, d, false, true} }
 
 // Unwrap returns the marked error.
 func (l LaterError) Unwrap() error { return l.error }

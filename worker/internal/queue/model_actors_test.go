@@ -22,8 +22,8 @@ type actor struct {
 }
 
 type wanted struct {
-	session Session // as it was before
-	want    int
+	session      Session // as it was before
+	want, atOnce int
 }
 
 type ended struct {
@@ -113,8 +113,9 @@ func (m *machine) claim() {
 		return
 	}
 	a.tend = m.draw("tend", 2) == 1
-	w := wanted{*a.session, 1 + m.draw("want", 4)}
-	if got, did := m.claimAs(a, a.session, w.want); did {
+	w := wanted{*a.session, 1 + m.draw("want", 4), 0}
+	w.atOnce = m.draw("at once", w.want+1)
+	if got, did := m.claimAsking(a, a.session, w.want, w.atOnce); did {
 		a.claims = append(a.claims, w)
 		for _, c := range got {
 			a.hand[c.ID] = c
@@ -136,22 +137,27 @@ func (m *machine) repeatClaim(back int, skip uint64) {
 	w := a.claims[len(a.claims)-back]
 	s := w.session
 	s.claims += skip
-	m.claimAs(a, &s, w.want)
+	m.claimAsking(a, &s, w.want, w.atOnce)
 }
 
-// claimAs claims and reports what came, and whether it was answered.
+// claimAs claims tasks that all begin at once.
 func (m *machine) claimAs(a *actor, s *Session, want int) ([]Claimed, bool) {
+	return m.claimAsking(a, s, want, want)
+}
+
+// claimAsking claims and reports what came, and whether it was answered.
+func (m *machine) claimAsking(a *actor, s *Session, want, atOnce int) ([]Claimed, bool) {
 	i, number := m.spec.Incarnations[a.name], s.claims+1
 	if i != nil && i.Deadline > 0 && i.Deadline <= m.spec.Now {
-		reply := m.run(claimScript, a.name, number, want, "", 1, "a") // the stream would wait for the next heartbeat
+		reply := m.run(claimScript, a.name, number, want, want, "", 1, "a") // the stream would wait for the next heartbeat
 		require.Equal(m.t, []any{"EXPIRED"}, reply)
 		return nil, false
 	}
 	if i == nil || i.Deadline <= 0 { // what the stream would wait for, too, is an answer
-		require.Equal(m.t, []any{"FENCED"}, m.run(claimScript, a.name, number, want, "", 1, "a"))
+		require.Equal(m.t, []any{"FENCED"}, m.run(claimScript, a.name, number, want, want, "", 1, "a"))
 	}
 	before := *s
-	got, broken, err := s.Claim(m.ctx, want, a.tend)
+	got, broken, err := s.Claim(m.ctx, Ask{Want: want, AtOnce: atOnce, Tend: a.tend})
 	require.Empty(m.t, broken)
 	switch {
 	case i == nil || i.Deadline <= 0:
@@ -162,23 +168,23 @@ func (m *machine) claimAs(a *actor, s *Session, want int) ([]Claimed, bool) {
 		return nil, false
 	}
 	require.NoError(m.t, err)
-	m.claimed(a, before, s, want, got)
+	m.claimed(a, before, s, want, atOnce, got)
 	return got, true
 }
 
 // claimed checks the answer to a claim. before and s are the session before and after it.
-func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []Claimed) {
+func (m *machine) claimed(a *actor, before Session, s *Session, want, atOnce int, got []Claimed) {
 	number := before.claims + 1
 	flat := before.plain() && s.others == 0
 	again := number == m.spec.Incarnations[a.name].Claim
-	expected := []string{}
+	expected, confined := []string{}, false
 	if again {
 		expected = append(expected, slices.DeleteFunc(m.owned(a.name), func(id string) bool { return m.spec.Tasks[id].Claim != number })...)
 	} else {
 		if s.list != "" {
 			m.spec.serve(s.list, s.cfg.Queues)
 		}
-		expected = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want, flat)
+		expected, confined = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want, atOnce, flat)
 	}
 	ids := make([]string, len(got))
 	for at, c := range got {
@@ -193,7 +199,11 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 		slices.Sort(ids)
 	}
 	require.Equal(m.t, expected, ids, "%s claims %d", a.name, want)
+	if confined {
+		want = atOnce
+	}
 	idle, was := len(ids) < want, before.idle || before.tends
+	require.Equal(m.t, confined && !idle, s.confined)
 	if s.list != "" {
 		require.Equal(m.t, idle, s.idle)
 		m.spec.claimed(a.name, []string{"@" + s.list}, again, was, idle)

@@ -76,10 +76,10 @@ func (m *machine) workAs(a *actor, batch []*Run, want int) (claimed bool) {
 		return false
 	}
 	before.others = 0
-	e, w, all := ended{before, slices.Clone(batch)}, wanted{before, want}, Worked{}
+	e, w, all := ended{before, slices.Clone(batch)}, wanted{before, want, want}, Worked{}
 	if !m.commitBy(a, &before, batch, func() (map[string]string, []End, error) {
 		var err error
-		all, err = a.session.Work(m.ctx, batch, want, a.tend)
+		all, err = a.session.Work(m.ctx, batch, Ask{Want: want, AtOnce: want, Tend: a.tend})
 		require.Empty(m.t, all.Broken)
 		return all.Refused, all.Ends, err
 	}) {
@@ -87,7 +87,7 @@ func (m *machine) workAs(a *actor, batch []*Run, want int) (claimed bool) {
 	}
 	a.ends = append(a.ends, e)
 	if all.Claimed {
-		m.claimed(a, before, a.session, want, all.Got)
+		m.claimed(a, before, a.session, want, want, all.Got)
 		a.claims = append(a.claims, w)
 		for _, c := range all.Got {
 			a.hand[c.ID] = c

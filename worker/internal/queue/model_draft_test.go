@@ -29,6 +29,7 @@ type draft struct {
 	Payload   any
 	ID        string
 	Queue     string
+	Group     string
 	Mark      string // of its priority
 	In        time.Duration
 	At        time.Time
@@ -59,7 +60,7 @@ func (m *machine) ready(drafts ...draft) []Task {
 		}
 		payload, err := json.Marshal(d.Payload)
 		require.NoError(m.t, err)
-		kind := NewKind(cmp.Or(d.Name, "t"), d.Queue+d.Mark, o)
+		kind := NewKind(cmp.Or(d.Name, "t"), Line(d.Queue, d.Group, d.Mark), o)
 		if d.Await {
 			kind.Await()
 		}

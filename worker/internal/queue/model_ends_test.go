@@ -11,7 +11,7 @@ func (s *spec) now() time.Time { return time.UnixMilli(s.Now) }
 
 // claim takes what an incarnation is to get, in this order. flat: in lua/work.lua, which leaves
 // what another tends.
-func (s *spec) claim(name, list string, queues, parked []string, want int, flat bool) []string {
+func (s *spec) claim(name, list string, queues, parked []string, want, atOnce int, flat bool) (ids []string, confined bool) {
 	i := s.Incarnations[name]
 	i.Claim++
 	if i.Claim == 1 && list != "" {
@@ -19,26 +19,54 @@ func (s *spec) claim(name, list string, queues, parked []string, want int, flat 
 	} else if i.Claim == 1 {
 		i.Queues = strings.Join(queues, " ")
 	}
-	ids := []string{}
+	ids = []string{}
+	one := func(list map[string][]string, key string) bool {
+		if len(list[key]) == 0 {
+			return false
+		}
+		id := list[key][len(list[key])-1]
+		list[key] = list[key][:len(list[key])-1]
+		t := s.Tasks[id]
+		t.State, t.Owner, t.Claim, t.Since = stateActive, name, i.Claim, s.Now
+		s.taken[t.queue()]++
+		if party := t.party(); party != "" {
+			s.taken[party]++
+		}
+		ids = append(ids, id)
+		return true
+	}
 	take := func(list map[string][]string, key, queue string) {
-		for len(ids) < want && s.room(queue) > 0 && len(list[key]) > 0 {
-			id := list[key][len(list[key])-1]
-			list[key] = list[key][:len(list[key])-1]
-			t := s.Tasks[id]
-			t.State, t.Owner, t.Claim, t.Since = stateActive, name, i.Claim, s.Now
-			ids = append(ids, id)
+		if s.Settings[queue].limits().Rate.Tasks > 0 && len(ids) < want && len(list[key]) > 0 && s.room(queue) > 0 && want > atOnce {
+			want, confined = atOnce, true
+		}
+		for len(ids) < want && s.room(queue) > 0 && one(list, key) {
 		}
 	}
 	for _, list := range parked {
-		take(s.Parked, list, strings.SplitN(list, "|", 2)[0])
+		queue, _, _ := strings.Cut(list, "|")
+		if !s.Groups.Special[queue] {
+			take(s.Parked, list, queue)
+			continue
+		}
+		ids := s.Parked[list]
+		delete(s.Parked, list)
+		for _, id := range ids { // the first one served is the last
+			s.toFront(s.Tasks[id])
+		}
 	}
 	for _, queue := range queues {
 		theirs := flat && s.tender(queue) != "" && s.tender(queue) != name
 		if list != "" && (!s.Ready[queue] || s.room(queue) == 0) {
 			continue
 		}
+		hadTurns := len(s.Groups.Turns[queue]) > 0
+		if hadTurns && (list == "" || len(ids) < want) {
+			if s.claimTurns(queue, func() int { return atOnce - len(ids) }, func(line string) bool { return len(ids) < atOnce && one(s.Lines, line) }) && want > atOnce {
+				want, confined = atOnce, true
+			}
+		}
 		for _, mark := range []string{HighMark, "", LowMark} {
-			if !theirs || len(s.Lines[queue+mark]) >= 100 {
+			if !hadTurns && (!theirs || len(s.Lines[queue+mark]) >= 100) {
 				take(s.Lines, queue+mark, queue)
 			}
 		}
@@ -46,7 +74,16 @@ func (s *spec) claim(name, list string, queues, parked []string, want int, flat 
 			delete(s.Ready, queue)
 		}
 	}
-	return ids
+	for party, n := range s.taken {
+		l := s.Settings[queueOf(party)].limits()
+		if groupOf(party) != "" {
+			s.spend(party, l.GroupRate, n)
+		} else {
+			s.spend(party, l.Rate, n)
+		}
+	}
+	s.taken = map[string]int{}
+	return ids, confined
 }
 
 // serve stores a list of queues.
@@ -120,7 +157,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 		} else {
 			n.Crashes = 0 // this was no crash of its own
 		}
-		s.released(t.queue())
+		s.released(t)
 		switch t.Owner, t.Claim = "", 0; {
 		case t.Asked:
 			s.cancel(t)
@@ -155,7 +192,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 // verb draws how a task ends, and its effects.
 func (m *machine) verb(o *Run) {
 	t := o.Tries
-	switch m.draw("verb", 10) {
+	switch m.draw("verb", 11) {
 	case 0:
 		o.outcome.verb, o.outcome.args = "later", []any{1 + m.draw("pause", 5000), "1|" + strconv.Itoa(t.Crashes), `{"attempt":1}`}
 	case 1:
@@ -172,6 +209,8 @@ func (m *machine) verb(o *Run) {
 		o.outcome.verb, o.outcome.args = Done, []any{9000, "", ""}
 	case 7: // a result for those who wait
 		o.outcome.verb, o.outcome.args = Done, []any{"", "", "2"}
+	case 9:
+		o.outcome.verb, o.outcome.args = Throttle, []any{1 + m.draw("pause", 5000)}
 	case 8:
 		o.outcome.verb, o.outcome.args = Aside, []any{m.draw("pause", 5000)}
 	default:
@@ -198,7 +237,7 @@ func (m *machine) effects(o *Run) {
 
 func (m *machine) outcome(c Claimed, verb func(*Run)) *Run {
 	r := &Run{Claimed: c}
-	r.outcome.queue = c.Record.Queue()
+	r.outcome.queue, r.outcome.grouped = c.Record.Queue(), c.Record.Group() != ""
 	verb(r)
 	return r
 }
@@ -229,7 +268,7 @@ func (s *spec) end(name string, o *Run) string {
 		return "WRONGTYPE"
 	}
 	t.Owner, t.Claim, t.State = "", 0, ""
-	s.released(t.queue())
+	s.released(t)
 	switch o.outcome.verb {
 	case Done:
 		s.done(t, o, name)
@@ -258,8 +297,11 @@ func (s *spec) goOn(t *specTask, o *Run) {
 	switch {
 	case t.Asked:
 		s.cancel(t)
-	case o.outcome.verb == "back":
+	case o.outcome.verb == Back:
 		s.front(t)
+	case o.outcome.verb == Throttle:
+		s.front(t)
+		s.rest(t, s.Now+int64(o.outcome.args[0].(int)))
 	case o.outcome.verb == "park":
 		list := t.queue() + "|" + t.name()
 		if t.Options.Tick > 0 && s.parkedTick(periodicOf(t.ID), list) != "" {
@@ -269,6 +311,7 @@ func (s *spec) goOn(t *specTask, o *Run) {
 		t.State = stateParked
 		s.Parked[list] = slices.Insert(s.Parked[list], 0, t.ID)
 	default:
+		s.hold(t)
 		s.delay(t, s.Now+int64(o.outcome.args[0].(int)))
 	}
 }

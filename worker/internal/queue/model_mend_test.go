@@ -14,6 +14,9 @@ import (
 // options draws those of a new task.
 func (m *machine) options() draft {
 	o := draft{Payload: 1, Queue: modelQueues[m.draw("queue", 2)], Mark: []string{"", "", "", HighMark, LowMark}[m.draw("priority", 5)]}
+	if m.draw("grouped", 3) == 0 {
+		o.Group = modelGroups[m.draw("group", len(modelGroups))]
+	}
 	switch m.draw("when", 8) {
 	case 0:
 		o.In = time.Duration(m.draw("ms", 4000)) * time.Millisecond
@@ -251,8 +254,8 @@ func (m *machine) lookAt(id string) Shown {
 	}
 	if t.State == statePending {
 		before := 0
-		for _, mark := range []string{HighMark, "", LowMark} {
-			line := m.spec.Lines[t.queue()+mark]
+		for _, name := range linesOf(t.queue(), groupOf(t.Line)) {
+			line := m.spec.Lines[name]
 			if at := slices.Index(line, id); at >= 0 {
 				before += len(line) - 1 - at
 				break

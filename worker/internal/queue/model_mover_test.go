@@ -68,9 +68,11 @@ func (m *machine) leaveMover() {
 
 // earliest returns the first time in the index.
 func (s *spec) earliest() (first int64, has bool) {
-	for _, at := range s.Next {
-		if !has || at < first {
-			first, has = at, true
+	for _, times := range []map[string]int64{s.Next, s.Groups.Resting, s.Groups.Refills} {
+		for _, at := range times {
+			if !has || at < first {
+				first, has = at, true
+			}
 		}
 	}
 	return first, has
@@ -157,6 +159,11 @@ func (s *spec) bringOf(queue string, most int) int {
 // visitReady wakes for the queues that have tasks.
 func (s *spec) visitReady() {
 	for queue := range s.Ready {
+		for group, turn := range s.Groups.Turns[queue] {
+			if turn == stopped {
+				s.offer(Party(queue, group))
+			}
+		}
 		if s.touched[queue] = true; !s.pending(queue) && s.tender(queue) == "" {
 			delete(s.Ready, queue)
 		}
@@ -165,6 +172,11 @@ func (s *spec) visitReady() {
 
 // visitAll puts the indexes right.
 func (s *spec) visitAll(most int) {
+	for _, queue := range modelQueues {
+		if s.Queues[queue] && len(s.Groups.Turns[queue]) == 0 && s.Groups.Resting[queue] == 0 {
+			delete(s.Groups.Special, queue)
+		}
+	}
 	for _, queue := range modelQueues {
 		if s.pending(queue) && !s.Ready[queue] {
 			s.Ready[queue], s.touched[queue] = true, true
@@ -200,6 +212,7 @@ func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropp
 		s.ends[t.queue()+"|"+Deadline]++
 	}
 	left := s.bring(most)
+	s.over()
 	switch visit {
 	case VisitReady:
 		s.visitReady()

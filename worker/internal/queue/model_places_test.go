@@ -11,6 +11,10 @@ func (s *spec) push(t *specTask) {
 
 // into puts a task into its line at a place.
 func (s *spec) into(t *specTask, at int) {
+	if t.party() != "" {
+		s.intoGroup(t, at)
+		return
+	}
 	t.State = statePending
 	if len(s.Lines[t.Line]) == 0 { // else somebody was woken for those that wait there
 		s.Ready[t.queue()], s.Queues[t.queue()] = true, true
@@ -24,9 +28,12 @@ func (s *spec) into(t *specTask, at int) {
 
 // front puts a task into its line as the next.
 func (s *spec) front(t *specTask) {
-	s.into(t, len(s.Lines[t.Line]))
+	s.toFront(t)
 	s.touched[t.queue()] = true
 }
+
+// toFront is [spec.front] that wakes nobody for it.
+func (s *spec) toFront(t *specTask) { s.into(t, len(s.Lines[t.Line])) }
 
 // delay puts a task off until it is due.
 func (s *spec) delay(t *specTask, due int64) {
@@ -69,6 +76,10 @@ func (s *spec) takeOut(t *specTask) {
 	switch t.State {
 	case statePending:
 		remove(s.Lines, t.Line, t.ID)
+		if party := t.party(); party != "" {
+			remove(s.Lines, party+heldMark, t.ID)
+			s.left(t)
+		}
 	case stateParked:
 		remove(s.Parked, t.queue()+"|"+t.name(), t.ID)
 	default:

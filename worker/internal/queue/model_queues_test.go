@@ -34,7 +34,7 @@ func (m *machine) pauseAs(queue string, paused bool) {
 	if set.Paused {
 		verb = "pause"
 	}
-	got, weighing, err := m.store.setQueue(m.ctx, queue, verb, "")
+	got, weighing, _, err := m.store.setQueue(m.ctx, queue, verb, "")
 	require.NoError(m.t, err)
 	require.Equal(m.t, m.spec.Weighing[queue] != nil, weighing)
 	require.Equal(m.t, Settings{set.Paused, set.limits()}, got)
@@ -47,6 +47,9 @@ func (m *machine) limit() {
 	queue, set := m.settings()
 	was := set.limits()
 	l := &Limits{Concurrency: m.draw("at a time", 4), Tasks: 3 * m.draw("tasks", 4), Bytes: 100 * int64(m.draw("bytes", 4))}
+	if m.draw("groups", 2) == 1 {
+		m.groupLimits(l)
+	}
 	verb := []string{"program", "operator", "reset"}[m.draw("who", 3)]
 	text := l.String()
 	switch verb {
@@ -63,12 +66,22 @@ func (m *machine) limit() {
 		m.spec.Stats[queue+"|weighings"]++
 		m.spec.Weighing[queue] = &specWeighing{IDs: map[string]bool{}}
 	}
-	effective, weighing, err := m.store.setQueue(m.ctx, queue, verb, text)
+	effective, weighing, offers, err := m.store.setQueue(m.ctx, queue, verb, text)
 	require.NoError(m.t, err)
 	require.Equal(m.t, set.limits(), effective.Limits)
 	require.Equal(m.t, m.spec.Weighing[queue] != nil, weighing)
 	if set.limits() != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
+	}
+	require.Equal(m.t, set.limits() != was && m.spec.Groups.Special[queue], offers)
+	if offers {
+		m.then()
+		require.NoError(m.t, m.store.offerGroups(m.ctx, queue))
+		for group := range m.spec.Groups.Turns[queue] {
+			if group != "" {
+				m.spec.offer(Party(queue, group))
+			}
+		}
 	}
 }
 
@@ -125,6 +138,7 @@ func (m *machine) clear() {
 			n++
 		}
 	}
+	m.spec.leave(queue, "")
 	if m.spec.active(queue) == 0 {
 		delete(m.spec.Queues, queue)
 		delete(m.spec.Tended, queue)

@@ -35,12 +35,15 @@ type spec struct {
 	Next         map[string]int64
 	Tended       map[string]specTender
 	Retained     specRetained
+	Groups       specGroups
 	Mover        specMover
 
 	stamp   int64           // the time in ready records; 0: they get it from the script
 	touched map[string]bool // queues for which this step wakes somebody
 	woken   map[string]int  // how many it wakes, by the set of idle nodes
 	handed  map[string]int  // tasks that were handed on, by line: in any order
+	taken   map[string]int  // tasks that a claim has got, by queue and party
+	freed   []string        // parties that have a task less in hand
 	// unstored are the ids that this step did not store, and why.
 	unstored map[string]string
 	// ends counts what the scripts of this step have to tell.
@@ -138,13 +141,13 @@ func (s *specSettings) String() string {
 	if s.Paused {
 		paused = "1"
 	}
-	return paused + "|" + s.limits().String()
+	return paused + "|" + s.limits().String() + "|"
 }
 
 // isSet reports whether anything is set for a queue.
 func (s *spec) isSet(queue string) bool {
 	set := s.Settings[queue]
-	return set != nil && set.String() != "|0|0|0"
+	return s.Groups.Special[queue] || set != nil && set.String() != "|0|0|0|0||||"
 }
 
 // specWeighing is a queue that has got a bound on bytes, and has not been weighed whole.
@@ -178,7 +181,7 @@ func newSpec(now int64) *spec {
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Weighing: map[string]*specWeighing{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
-		Retained: specRetained{map[string][]string{}, map[string]bool{}},
+		Retained: specRetained{map[string][]string{}, map[string]bool{}}, Groups: newSpecGroups(),
 	}
 }
 
@@ -255,14 +258,22 @@ func (s *spec) room(queue string) int {
 	if set != nil && set.Paused {
 		return 0
 	}
-	if most := set.limits().Concurrency; most > 0 {
-		return max(0, most-s.active(queue))
+	n := 1 << 30
+	if s.Groups.Resting[queue] > s.Now && s.Groups.Special[queue] {
+		return 0
 	}
-	return 1 << 30
+	if r := set.limits().Rate; r.Tasks > 0 {
+		tokens, _ := s.tokens(queue, r)
+		n = max(0, tokens-s.taken[queue])
+	}
+	if most := set.limits().Concurrency; most > 0 {
+		n = min(n, max(0, most-s.active(queue)))
+	}
+	return n
 }
 
 func (s *spec) pending(queue string) bool {
-	return len(s.Lines[queue+HighMark])+len(s.Lines[queue])+len(s.Lines[queue+LowMark]) > 0
+	return s.waits(queue, "") || len(s.Groups.Turns[queue]) > 0
 }
 
 func (s *spec) note(t *specTask, event string) {
@@ -369,6 +380,7 @@ func (s *spec) loosen(t *specTask, how state) {
 			delete(s.Unique, name)
 		}
 	}
+	s.letGo(t.ID)
 	if t.Awaited && how == stateDone {
 		t.Until = s.Now + 60000
 	}

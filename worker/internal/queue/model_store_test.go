@@ -19,6 +19,7 @@ var storedKinds = map[string]string{
 	"tasks": "hash", "active": "hash", "bytes": "hash", "bodies": "hash", "body:": "string", "weighing": "hash", "weighed:": "set", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
 	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash",
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
+	"groups:": "zset", "grouped": "hash", "halted": "set", "resting": "zset", "rates": "zset", "refills": "zset", "held": "hash", "holders": "hash",
 	"leases": "zset", "steps": "hash", "steps:": "hash", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "retained": "zset", "retained:": "list", "unique:until": "zset",
 	"queues": "set", "idle:": "set", "parked": "set", "queue:": "list", "parked:": "list", "producer:": "string",
 	"ready": "set", "next": "zset", "mover": "string", "serves:": "zset", "lists": "hash", "idlers:": "set", "tended": "hash",
@@ -174,7 +175,7 @@ func (s stored) plain() stored {
 				var past string
 				for line := range strings.Lines(value) {
 					f := strings.SplitN(line, "|", 3)
-					past += f[0] + "|" + f[1] + "\n"
+					past += f[0] + "|" + strings.TrimSuffix(f[1], "\n") + "\n"
 				}
 				value = past
 			case "stats", "bytes":
@@ -247,6 +248,7 @@ func (s *spec) render() stored {
 	s.Definitions.render(out)
 	s.Retained.render(out)
 	s.renderSettings(out)
+	s.renderGroups(out)
 	s.renderIncarnations(out)
 	for _, t := range s.Tasks {
 		t.render(out)
@@ -260,7 +262,11 @@ func (s *spec) render() stored {
 }
 
 func (s *spec) renderSettings(out stored) {
-	for queue, set := range s.Settings {
+	for _, queue := range modelQueues {
+		set, special := s.Settings[queue], flagOf(s.Groups.Special[queue])
+		if set == nil {
+			set = &specSettings{}
+		}
 		if set.Program != nil {
 			out.put("settings", queue+"|program", set.Program.String())
 		}
@@ -268,7 +274,7 @@ func (s *spec) renderSettings(out stored) {
 			out.put("settings", queue+"|operator", set.Operator.String())
 		}
 		if s.isSet(queue) {
-			out.put("settings", queue, set.String())
+			out.put("settings", queue, set.String()+special)
 		}
 		if n := s.bytes(queue); set.limits().Bytes > 0 && n > 0 {
 			out.put("bytes", queue, strconv.FormatInt(n, 10))

@@ -79,7 +79,7 @@ func clocked(source string) string {
 func scripts() []**link.Script {
 	return []**link.Script{
 		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
-		&resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
+		&resignScript, &pauseScript, &groupScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &commitScript,
 		&defineScript, &definitionsScript, &stepScript,
 	}
@@ -125,7 +125,7 @@ func (m *machine) actions() map[string]func() {
 		"commit again": m.commitAgain, "commit stale": m.commitStale,
 		"withdraw": m.withdraw, "withdraw again": m.withdrawAgain, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
-		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex, "age": m.age,
+		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex, "age": m.age, "halt": m.halt,
 	}
 	for name, some := range map[string]struct { // these make the others meet something
 		times  int
@@ -176,10 +176,11 @@ func (m *machine) onEnd(e End) {
 func (m *machine) compare() {
 	got := read(m.ctx, m.t, m.redis, m.keys.Prefix())
 	m.adopt(got)
+	m.adoptTurns(got)
 	want := m.spec.render()
 	if plain := got.plain(); !maps.EqualFunc(want, plain, maps.Equal) {
 		for _, name := range slices.Sorted(maps.Keys(merge(want, plain))) {
-			require.Equal(m.t, want[name], plain[name], name)
+			require.Equal(m.t, want[name], plain[name], "key %s", name)
 		}
 	}
 	require.Equal(m.t, m.spec.ends, m.told, "what the scripts told")

@@ -41,10 +41,13 @@ func (s *spec) idleSets(queue string) []string {
 // begin starts a step; flush ends it.
 func (s *spec) begin() {
 	s.touched, s.woken, s.handed, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]string{}
-	s.ends = map[string]int{}
+	s.ends, s.taken, s.freed, s.Groups.placed = map[string]int{}, map[string]int{}, nil, map[string]map[string]bool{}
 }
 
 func (s *spec) flush() {
+	for _, party := range s.freed {
+		s.offer(party)
+	}
 	for queue, touched := range s.touched {
 		if touched && s.pending(queue) {
 			s.wake(queue)
@@ -52,9 +55,12 @@ func (s *spec) flush() {
 	}
 }
 
-// released: the queue has a task less in hand.
-func (s *spec) released(queue string) {
-	if s.Settings[queue].limits().Concurrency > 0 {
-		s.touched[queue] = true
+// released: the queue and the group of a task have one less in hand.
+func (s *spec) released(t *specTask) {
+	if s.Settings[t.queue()].limits().Concurrency > 0 {
+		s.touched[t.queue()] = true
+	}
+	if party := t.party(); party != "" {
+		s.freed = append(s.freed, party)
 	}
 }

@@ -38,7 +38,7 @@ var alienCases = map[string]func(*machine){
 		m.join()
 		s := m.actors[0].session
 		for _, id := range []string{first, second} {
-			got, _, err := s.Claim(m.ctx, 9, false)
+			got, _, err := s.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
 			require.NoError(m.t, err)
 			require.Len(m.t, got, 1)
 			require.Equal(m.t, id, got[0].ID)
@@ -56,7 +56,7 @@ var alienCases = map[string]func(*machine){
 		third := []Task{NewKind("t", "a", Options{}).Task("third", NoOptions, []byte("1"))}
 		require.NoError(m.t, c.HSet(m.ctx, k.Tasks(), "third", "t|a|0|\n1").Err())
 		require.NoError(m.t, c.LPush(m.ctx, k.Queue("a"), third[0].ID).Err())
-		got, _, err := s.Claim(m.ctx, 9, false)
+		got, _, err := s.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
 		require.NoError(m.t, err)
 		require.Len(m.t, got, 1, "the limit of the queue counts from 0")
 	},

@@ -50,7 +50,7 @@ func (m *machine) claimsLarge(a *actor) {
 		ids = append(ids, m.enqueueOne(strings.Repeat("x", 400<<10), draft{Large: true}))
 	}
 	for _, want := range [][]string{ids[:7], ids[7:]} {
-		got, _, err := a.session.Claim(m.ctx, 10, false)
+		got, _, err := a.session.Claim(m.ctx, Ask{Want: 10, AtOnce: 10})
 		require.NoError(m.t, err)
 		var came []string
 		for _, c := range got {
@@ -179,7 +179,7 @@ var bodyCases = map[string]func(*machine){
 		id := m.enqueueOne("large", draft{Large: true})
 		m.join()
 		require.NoError(m.t, m.redis.Del(m.ctx, m.keys.Body(m.spec.Tasks[id].Body.Name)).Err())
-		got, _, err := m.actors[0].session.Claim(m.ctx, 1, false)
+		got, _, err := m.actors[0].session.Claim(m.ctx, Ask{Want: 1, AtOnce: 1})
 		require.NoError(m.t, err)
 		require.ErrorIs(m.t, got[0].Malformed, errNoBody)
 	},

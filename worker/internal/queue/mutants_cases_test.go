@@ -21,7 +21,7 @@ var mutantCases = map[string]func(*machine){
 		}
 		s := m.actors[0].session
 		for _, want := range [][]string{ids[:7], ids[7:]} {
-			got, _, err := s.Claim(m.ctx, 10, false)
+			got, _, err := s.Claim(m.ctx, Ask{Want: 10, AtOnce: 10})
 			require.NoError(m.t, err)
 			var came []string
 			for _, c := range got {
@@ -182,7 +182,7 @@ var mutantCases = map[string]func(*machine){
 			r, _ := ParseRecord(m.spec.Tasks[first].Record)
 			m.commitAs(a, a.session, []*Run{m.outcome(Claimed{ID: first, Record: r}, func(o *Run) { o.outcome.verb = "back" })})
 		})
-		got, _, err := a.session.Claim(m.ctx, 1, false)
+		got, _, err := a.session.Claim(m.ctx, Ask{Want: 1, AtOnce: 1})
 		require.NoError(m.t, err)
 		require.Equal(m.t, first, got[0].ID)
 	},

@@ -148,7 +148,7 @@ var indexCases = map[string]func(*machine){
 		s.cfg.Queues = all
 		s.list = listOf(s.cfg)
 		claim := func(want int, expected ...string) {
-			got, _, err := s.Claim(m.ctx, want, false)
+			got, _, err := s.Claim(m.ctx, Ask{Want: want, AtOnce: want})
 			require.NoError(m.t, err)
 			var queues []string
 			for _, c := range got {
@@ -190,7 +190,7 @@ var indexCases = map[string]func(*machine){
 			for _, queue := range modelQueues {
 				m.put(queue)
 			}
-			got, _, err := s.Claim(m.ctx, 2, false)
+			got, _, err := s.Claim(m.ctx, Ask{Want: 2, AtOnce: 2})
 			require.NoError(m.t, err)
 			require.Len(m.t, got, 2)
 			if got[0].Record.Queue() == "b" {

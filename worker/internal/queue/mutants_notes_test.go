@@ -52,7 +52,9 @@ func (m *machine) again(a *actor, back int) {
 
 // anotherRun has the task go back, and its node claim it again.
 func (m *machine) anotherRun(a *actor, id string) {
-	m.step(func() { m.commitAs(a, a.session, []*Run{m.outcome(a.hand[id], func(o *Run) { o.outcome.verb = Back })}) })
+	m.step(func() {
+		m.commitAs(a, a.session, []*Run{m.outcome(a.hand[id], func(o *Run) { o.outcome.verb = Back })})
+	})
 	require.Equal(m.t, []string{id}, m.take(a, 1))
 }
 

@@ -111,7 +111,7 @@ var workCases = map[string]func(*machine){
 		m.step(func() {
 			late := *a.session
 			late.commits--
-			w, err := late.Work(m.ctx, m.done(a.hand[second]), 1, false)
+			w, err := late.Work(m.ctx, m.done(a.hand[second]), Ask{Want: 1, AtOnce: 1})
 			require.NoError(m.t, err)
 			require.False(m.t, w.Claimed)
 		})
@@ -137,7 +137,7 @@ var workCases = map[string]func(*machine){
 			ids = append(ids, m.enqueueOne(strings.Repeat("x", 400<<10), draft{}))
 		}
 		for _, want := range [][]string{ids[:7], ids[7:]} {
-			got, _, err := a.session.Claim(m.ctx, 10, false)
+			got, _, err := a.session.Claim(m.ctx, Ask{Want: 10, AtOnce: 10})
 			require.NoError(m.t, err)
 			var came []string
 			for _, c := range got {

@@ -22,7 +22,7 @@ import (
 // in the same form; see lua/retaining.lua.
 type Record struct {
 	Name     string
-	Line     string // the queue with the mark of the task's priority
+	Line     string // see Line
 	Enqueued time.Time
 	Options  Options
 	Payload  json.RawMessage
@@ -89,8 +89,14 @@ func (o Options) String() string {
 // Queue returns the name of the task's queue.
 func (r Record) Queue() string { return queueOf(r.Line) }
 
-// queueOf returns a line's name without its mark. It removes at most one mark.
+// Group returns the task's group, or "".
+func (r Record) Group() string { return groupOf(r.Line) }
+
+// queueOf returns the queue of a line. It removes at most one mark.
 func queueOf(line string) string {
+	if q, _, grouped := strings.Cut(line, groupMark); grouped {
+		return q
+	}
 	if q, marked := strings.CutSuffix(line, HighMark); marked {
 		return q
 	}

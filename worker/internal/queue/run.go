@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,15 +136,16 @@ func (e Effect) Followup() (id, name, queue string, is bool) { //nolint:revive /
 // outcome is how a run ended.
 type outcome struct {
 	queue   string
+	grouped bool
 	verb    Verb
 	args    []any
 	effects []Effect
 }
 
-// weight is 0 for a task that is done without effects, result or retention, and 1 for
-// all others.
+// weight is 0 for a task without a group that is done without effects, result or retention,
+// and 1 for all others.
 func (o outcome) weight() int {
-	if o.verb == Done && o.args == nil && len(o.effects) == 0 {
+	if o.verb == Done && o.args == nil && len(o.effects) == 0 && !o.grouped {
 		return 0
 	}
 	return 1
@@ -152,7 +154,7 @@ func (o outcome) weight() int {
 // End sets the run's outcome: its verb, the arguments that commit.lua reads with it,
 // and the effects, which only [Done] has.
 func (r *Run) End(v Verb, effects []Effect, args ...any) {
-	r.outcome = outcome{queue: r.Record.Queue(), verb: v, args: args, effects: effects}
+	r.outcome = outcome{queue: r.Record.Queue(), grouped: strings.Contains(r.Record.Line, groupMark), verb: v, args: args, effects: effects}
 }
 
 // Queue returns the name of the task's queue.

@@ -24,7 +24,7 @@ func source(name string) string {
 
 // script returns a script made of the named shared files and its own file in lua.
 func script(name string, shared ...string) *link.Script {
-	return link.NewScript(link.LuaPrelude, join(append(slices.Concat([]string{"line", "names", "places"}, shared), name)...))
+	return link.NewScript(link.LuaPrelude, join(append(slices.Concat([]string{"line", "names", "places", "turns"}, shared), name)...))
 }
 
 // join returns the text of some files in lua.
@@ -40,11 +40,11 @@ var (
 	// enqueueScript stores batches in which no task has a unique key or follows
 	// others. enqueueBinding stores all batches, and is half as fast.
 	enqueueScript = link.NewScript(link.LuaPrelude,
-		join("record", "line", "plain", "names", "unplain", "numbered", "places", "bodies", "adding", "enqueue"))
+		join("record", "line", "plain", "names", "unplain", "numbered", "places", "turns", "bodies", "adding", "enqueue"))
 	enqueueBinding = link.NewScript(link.LuaPrelude,
-		join("line", "names", "before", "numbered", "places"), join(bindings...), join("enqueue"))
+		join("line", "names", "before", "numbered", "places", "turns"), join(bindings...), join("enqueue"))
 	// bulkScript stores batches of plain tasks whose records are ready.
-	bulkScript       = link.NewScript(link.LuaPrelude, join("line", "names", "before", "numbered", "places", "bulk"))
+	bulkScript       = link.NewScript(link.LuaPrelude, join("line", "names", "before", "numbered", "places", "turns", "bulk"))
 	clockScript      = script("clock")
 	claimScript      = script("claim", "bodies")
 	serveScript      = script("serve")
@@ -57,6 +57,7 @@ var (
 	soloScript       = script("solo")
 	quietScript      = script("quiet")
 	pauseScript      = script("pause")
+	groupScript      = script("group")
 	progressScript   = script("progress")
 	waitScript       = script("wait")
 	showScript       = script("show", append(endings, "seeking")...)
@@ -81,7 +82,9 @@ var cacheScripts sync.Map //nolint:gochecknoglobals // a cache of what never cha
 
 // newCommitScript returns the script that commits the outcomes of runs. It writes the
 // effects on cache entries in the layout of c.
-func newCommitScript(c *cache.Cache) *link.Script { return withCache(c, "retaining", "speed", "effects", "commit") }
+func newCommitScript(c *cache.Cache) *link.Script {
+	return withCache(c, "retaining", "speed", "effects", "commit")
+}
 
 // newStepScript returns the script that notes steps of runs, likewise.
 func newStepScript(c *cache.Cache) *link.Script { return withCache(c, "effects", "step") }
@@ -92,7 +95,7 @@ func withCache(c *cache.Cache, names ...string) *link.Script {
 	if known, ok := cacheScripts.Load(it); ok {
 		return known.(*link.Script) //nolint:forcetypeassert // nothing else is stored
 	}
-	script := link.NewScript(link.LuaPrelude, it.layout, join("line", "names", "places"), join(bindings...), join(names...))
+	script := link.NewScript(link.LuaPrelude, it.layout, join("line", "names", "places", "turns"), join(bindings...), join(names...))
 	cacheScripts.Store(it, script)
 	return script
 }

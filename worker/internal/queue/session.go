@@ -44,6 +44,7 @@ type Session struct {
 	others          int      // requests that are not worth a try of lua/work.lua
 	idle            bool     // Redis wakes this node for the next task
 	tends           bool     // Redis may hold that the node tends its queues
+	confined        bool     // claims are for free slots alone
 	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
 }
 
@@ -63,6 +64,10 @@ func (s *Session) Idle() bool { return s.idle }
 // Tends reports whether the node tends its queues since the last claim: Redis wakes nobody for
 // tasks that come, and the node has to claim again or resign in less than tendedFor.
 func (s *Session) Tends() bool { return s.tends }
+
+// Confined reports whether the node is to claim no more tasks than it has free slots: in one of its
+// queues are some that have to begin when they are claimed.
+func (s *Session) Confined() bool { return s.confined }
 
 // Lost reports whether Redis may have given the node tasks in a claim whose answer was lost:
 // the next claim gets them.
@@ -91,22 +96,29 @@ func (c Clock) Now() time.Time { return c.redis.Add(time.Since(c.local)) }
 // At converts a time of this process's clock to Redis's clock.
 func (c Clock) At(local time.Time) time.Time { return c.redis.Add(local.Sub(c.local)) }
 
-// Claim claims up to want tasks for the incarnation. When it gets fewer, Redis counts the
+// Ask is what a claim asks for.
+type Ask struct {
+	Want   int  // tasks at most
+	AtOnce int  // how many of them begin at once, the first ones: tasks of groups and rates are only among these
+	Tend   bool // the node is ready to tend its queues, see lua/work.lua
+}
+
+// Claim claims tasks for the incarnation. When it gets fewer than it wants, Redis counts the
 // node as idle and wakes it for the next task. broken are keys of the wrong type: a queue
 // with such a key gives no tasks, and if the key should list a queue's idle nodes, they
 // are not woken and look for tasks only from time to time.
-func (s *Session) Claim(ctx context.Context, want int, tend bool) (got []Claimed, broken []string, err error) {
+func (s *Session) Claim(ctx context.Context, a Ask) (got []Claimed, broken []string, err error) {
 	plain := s.plain()
 	s.claims++
 	if plain {
-		if got, broken, err = s.work(ctx, "", claim{s.claims, want, tend}, nil, nil); err == nil {
+		if got, broken, err = s.work(ctx, "", s.claims, a, nil, nil); err == nil {
 			return got, broken, nil
 		}
 	}
 	if s.lost > 0 { // Redis may have answered a claim under this number
-		want, s.lost = s.lost, 0
+		a.Want, s.lost = s.lost, 0
 	}
-	args := s.withOrder(s.cfg.Incarnation, s.claims, want, flagOf(s.idle || s.tends))
+	args := s.withOrder(s.cfg.Incarnation, s.claims, a.Want, a.AtOnce, flagOf(s.idle || s.tends))
 	for _, list := range s.parked {
 		args = append(args, list)
 	}
@@ -136,7 +148,7 @@ func (s *Session) Claim(ctx context.Context, want int, tend bool) (got []Claimed
 type claims struct {
 	parked, broken      []string
 	tried, ids, records []any // as they came: a copy of each would cost as much as the rest
-	state               int   // 1: the node idles, 2: it tends its queues
+	state               int   // 1: the node idles, 2: it tends its queues, 3: see Session.Confined
 	now                 string
 }
 
@@ -165,7 +177,7 @@ func (s *Session) take(ctx context.Context, number uint64, reply link.Reply) (go
 		queue, name, _ := strings.Cut(list, "|")
 		return !s.cfg.Handles(name) || !slices.Contains(s.cfg.Queues, queue)
 	})
-	s.idle, s.tends = answer.state == 1, answer.state == 2
+	s.idle, s.tends, s.confined = answer.state == 1, answer.state == 2, answer.state == 3
 	return got, answer.broken, nil
 }
 

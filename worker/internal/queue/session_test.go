@@ -47,7 +47,7 @@ func TestAMalformedReplyToAClaimIsAnError(t *testing.T) {
 			Redis: client, Keys: cfg.Keys(), Incarnation: "w-1#1:00", Queues: []string{"q"},
 			Handles: func(string) bool { return true }, Cache: cache.New(cache.Config{Client: client, Keys: cfg.Keys()}),
 		})
-		_, _, err := s.Claim(t.Context(), 1, false)
+		_, _, err := s.Claim(t.Context(), Ask{Want: 1, AtOnce: 1})
 		require.ErrorIs(t, err, link.ErrMalformedReply, "%v", reply)
 	}
 }

@@ -107,12 +107,15 @@ func (o Options) deadline() string {
 // scriptFor returns the script that can store all tasks of a batch.
 func scriptFor(batch []*submission) *link.Script {
 	for _, s := range batch {
-		if slices.ContainsFunc(s.tasks, Task.binds) {
+		if slices.ContainsFunc(s.tasks, func(t Task) bool { return t.binds() || t.grouped() }) {
 			return enqueueBinding
 		}
 	}
 	return enqueueScript
 }
+
+// grouped reports whether the task has a group.
+func (k *Kind) grouped() bool { return strings.Contains(k.line, groupMark) }
 
 // binds reports whether the task has a unique key or follows others.
 func (t Task) binds() bool { return t.unique != "" || t.after != "" }
@@ -131,6 +134,9 @@ func (t Task) group(n int) []any {
 	}
 	if t.awaited {
 		marks += "w"
+	}
+	if t.grouped() {
+		marks += "g"
 	}
 	if t.body.name != "" {
 		marks += refMark + t.body.ref().String()

@@ -11,7 +11,10 @@ import (
 // the queue has a new limit on bytes, SetQueue weighs its tasks until ctx ends; [Store.Weigh]
 // goes on with that. The limit counts at once, for the tasks that are weighed.
 func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settings, error) {
-	set, weighing, err := s.setQueue(ctx, queue, verb, limits)
+	set, weighing, offers, err := s.setQueue(ctx, queue, verb, limits)
+	if err == nil && offers {
+		err = s.offerGroups(ctx, queue) // the movers go on with that after a failure
+	}
 	if err != nil {
 		return Settings{}, fmt.Errorf("%s queue %s: %w", verb, queue, err)
 	}
@@ -21,13 +24,13 @@ func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settin
 	return set, nil
 }
 
-func (s Store) setQueue(ctx context.Context, queue, verb, limits string) (set Settings, weighing bool, err error) {
+func (s Store) setQueue(ctx context.Context, queue, verb, limits string) (set Settings, weighing, offers bool, err error) {
 	var text string
 	reply, err := s.call(ctx, queueScript, queue, verb, limits)
 	if err == nil {
-		err = reply.Scan(&text, &weighing)
+		err = reply.Scan(&text, &weighing, &offers)
 	}
-	return ParseSettings(text), weighing, err
+	return ParseSettings(text), weighing, offers, err
 }
 
 // Weigh weighs the tasks of queues with a new limit on bytes, where whoever began with it does

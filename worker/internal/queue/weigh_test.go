@@ -35,7 +35,7 @@ func TestANewBoundOnBytesIsCountedSomeTasksAtATime(t *testing.T) {
 		// Whoever set the limit is gone: a node goes on.
 		_, err = s.SetQueue(ctx, "default", "reset", "")
 		require.NoError(t, err)
-		_, weighing, err := s.setQueue(ctx, "default", "operator", limits.String())
+		_, weighing, _, err := s.setQueue(ctx, "default", "operator", limits.String())
 		require.NoError(t, err)
 		require.True(t, weighing)
 		require.NoError(t, s.Weigh(ctx))

@@ -45,11 +45,11 @@ type Worked struct {
 }
 
 // Work is a [Session.Commit] of runs of which [Session.Works] is true, and, if possible in
-// the same request, a [Session.Claim] of up to want tasks.
-func (s *Session) Work(ctx context.Context, runs []*Run, want int, tend bool) (w Worked, err error) {
+// the same request, a [Session.Claim].
+func (s *Session) Work(ctx context.Context, runs []*Run, a Ask) (w Worked, err error) {
 	sortRuns(runs)
 	speeds := speeds(runs)
-	w.Got, w.Broken, err = s.work(ctx, s.commits+1, claim{s.claims + 1, want, tend}, speeds, runs)
+	w.Got, w.Broken, err = s.work(ctx, s.commits+1, s.claims+1, a, speeds, runs)
 	if err == nil {
 		s.commits++
 		s.claims++
@@ -57,40 +57,34 @@ func (s *Session) Work(ctx context.Context, runs []*Run, want int, tend bool) (w
 		return w, nil
 	}
 	if !isOther(err) {
-		s.lost = want
+		s.lost = a.Want
 	}
 	w.Refused, w.Ends, err = s.commit(ctx, runs, speeds) // under the same number
 	return w, err
 }
 
-// claim is the number of a claim and what it asks for.
-type claim struct {
-	number uint64
-	want   int
-	tend   bool // if it leaves the node with room
-}
-
-// work sends lua/work.lua once. commit is a number, or empty without a commit.
-func (s *Session) work(ctx context.Context, commit any, asked claim, speeds []any, runs []*Run) (
+// work sends lua/work.lua once, with the number of the claim. commit is a number, or empty without a
+// commit.
+func (s *Session) work(ctx context.Context, commit any, number uint64, a Ask, speeds []any, runs []*Run) (
 	got []Claimed, broken []string, err error,
 ) {
 	var tending any = ""
-	if asked.tend {
+	if a.Tend {
 		tending = tendedFor.Milliseconds()
 	}
 	args := make([]any, 0, 16+len(s.cfg.Queues)+3*len(runs))
-	args = append(args, s.cfg.Incarnation, commit, asked.number, asked.want, flagOf(s.idle || s.tends), tending, len(s.cfg.Queues))
+	args = append(args, s.cfg.Incarnation, commit, number, a.Want, flagOf(s.idle || s.tends), tending, len(s.cfg.Queues))
 	args = append(append(s.withQueues(args...), len(speeds)/speedWords), speeds...)
 	args = appendDone(args, runs)
 	reply, err := workScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 	if err == nil {
-		got, broken, err = s.take(ctx, asked.number, reply)
+		got, broken, err = s.take(ctx, number, reply)
 	}
 	switch {
 	case isOther(err):
 		s.others = afterOther
 	case err != nil:
-		s.tends = s.tends || asked.tend // the answer is lost
+		s.tends = s.tends || a.Tend // the answer is lost
 	}
 	return got, broken, err
 }

@@ -89,11 +89,19 @@ func (b *backlog) measured(d time.Duration) {
 	b.length += (d - b.length) / 8
 }
 
+// target returns how many claimed and unfinished tasks the node should have. The caller holds r.mu.
+func (r *Runner) target() int {
+	if r.confined {
+		return r.slots
+	}
+	return r.backlog.target(r.slots, r.flooded)
+}
+
 // full reports whether there is no room for a claim.
 func (r *Runner) full() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.backlog.target(r.slots, r.flooded) <= r.backlog.active+r.backlog.ahead()
+	return r.target() <= r.backlog.active+r.backlog.ahead()
 }
 
 // giveBack returns the tasks that were claimed and not started to their queues, for nodes

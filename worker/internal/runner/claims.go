@@ -40,7 +40,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 		if !ok {
 			return nil
 		}
-		if want == 0 { // the node became quiet or idle meanwhile, or tends and has no room
+		if want.Want == 0 { // the node became quiet or idle meanwhile, or tends and has no room
 			r.stopTending(work)
 			continue
 		}
@@ -53,8 +53,8 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 	}
 }
 
-// claimOnce claims up to want tasks and starts them. The runner has taken the claim.
-func (r *Runner) claimOnce(ctx, work context.Context, want int) error {
+// claimOnce claims tasks and starts them. The runner has taken the claim.
+func (r *Runner) claimOnce(ctx, work context.Context, want queue.Ask) error {
 	parked := r.session.Parked() // as the last claim saw it
 	got, err := r.claim(ctx, want)
 	if err == nil {
@@ -136,14 +136,15 @@ func (r *Runner) idle(ctx context.Context) bool {
 	return true
 }
 
-// claim claims up to want tasks, tells the observer, and reports keys of the wrong type.
-func (r *Runner) claim(ctx context.Context, want int) ([]queue.Claimed, error) {
+// claim claims tasks, tells the observer, and reports keys of the wrong type.
+func (r *Runner) claim(ctx context.Context, want queue.Ask) ([]queue.Claimed, error) {
 	began := time.Now()
-	got, broken, err := r.session.Claim(ctx, want, r.mayTend(began))
+	want.Tend = r.mayTend(began)
+	got, broken, err := r.session.Claim(ctx, want)
 	if err != nil {
 		return nil, err
 	}
-	r.claimed(want, got, broken, began)
+	r.claimed(want.Want, got, broken, began)
 	return got, nil
 }
 
@@ -179,7 +180,7 @@ func (r *Runner) room() (room, worthwhile int) {
 	if len(r.unsent) > maxUnflushed {
 		return 0, 1
 	}
-	target := r.backlog.target(r.slots, r.flooded)
+	target := r.target()
 	room = max(target-r.backlog.active-r.backlog.ahead(), 0)
 	if r.tending.on {
 		return room, 1 // Redis relies on the claim
@@ -187,49 +188,55 @@ func (r *Runner) room() (room, worthwhile int) {
 	return room, 1 + (target-r.slots)/2
 }
 
-// want waits until a claim is worthwhile and returns how many tasks to claim; the caller has
-// to call endClaim after the claim. It returns 0 when the node is quiet or idles, or tends its
+// ask returns what a claim of that many tasks asks for. The caller holds r.mu.
+func (r *Runner) ask(want int) queue.Ask {
+	free := r.slots - r.backlog.active - r.backlog.ahead()
+	return queue.Ask{Want: want, AtOnce: min(max(free, 0), want)}
+}
+
+// want waits until a claim is worthwhile and returns what to claim; the caller has
+// to call endClaim after the claim. It returns nothing when the node is quiet or idles, or tends its
 // queues without room for a task, and false when ctx or work has ended.
-func (r *Runner) want(ctx, work context.Context) (int, bool) {
+func (r *Runner) want(ctx, work context.Context) (queue.Ask, bool) {
 	stop := context.AfterFunc(ctx, r.broadcast)
 	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ctx.Err() == nil && work.Err() == nil { // ctx ends with work, but a moment later
 		if r.quiet.Load() || r.idling {
-			return 0, true
+			return queue.Ask{}, true
 		}
 		if r.claims == claimFree && !r.tending.rests {
 			room, worthwhile := r.room()
 			lost := r.session.Lost() // then there was room for what Redis may have given
 			if r.tending.on && room == 0 && !lost {
-				return 0, true
+				return queue.Ask{}, true
 			}
 			// A commit that is about to be sent takes the claim along.
 			if (lost || room >= worthwhile) && (len(r.unsent) == 0 || r.sending > 0) {
 				r.takeClaim()
-				return max(room, 1), true
+				return r.ask(max(room, 1)), true
 			}
 		}
 		r.changed.Wait()
 	}
-	return 0, false
+	return queue.Ask{}, false
 }
 
-// beginClaim returns how many tasks may be claimed with a commit. Unless it is 0, the caller
+// beginClaim returns what may be claimed with a commit. Unless that is nothing, the caller
 // has to call endClaim after the claim, or leaveClaim.
-func (r *Runner) beginClaim() int {
+func (r *Runner) beginClaim() queue.Ask {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.claims != claimFree || r.quiet.Load() {
-		return 0
+		return queue.Ask{}
 	}
 	room, worthwhile := r.room()
 	if room == 0 || 4*room < worthwhile { // it costs little beside a commit, but not nothing
-		return 0
+		return queue.Ask{}
 	}
 	r.takeClaim()
-	return room
+	return r.ask(room)
 }
 
 // takeClaim says that a claim begins. The caller holds r.mu.
@@ -250,6 +257,7 @@ func (r *Runner) endClaim(next outlook) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claims, r.flooded, r.idling = claimFree, next == more, next == woken
+	r.confined = r.session.Confined()
 	r.rest(next == tends)
 	if r.wakes.Load() != r.wakesThen {
 		r.idling = false

@@ -152,7 +152,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 // send commits runs, and claims others with the same request if no other claim is on its way.
 func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[string]string, ends []queue.End, err error) {
 	want := r.beginClaim()
-	if want == 0 {
+	if want.Want == 0 {
 		return r.session.Commit(ctx, runs)
 	}
 	if !r.session.Works(runs) {
@@ -160,9 +160,10 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 		return r.session.Commit(ctx, runs)
 	}
 	began := time.Now()
-	w, err := r.session.Work(ctx, runs, want, r.mayTend(began))
+	want.Tend = r.mayTend(began)
+	w, err := r.session.Work(ctx, runs, want)
 	if w.Claimed {
-		r.claimed(want, w.Got, w.Broken, began)
+		r.claimed(want.Want, w.Got, w.Broken, began)
 		r.start(ctx, w.Got)
 	}
 	next := soon
@@ -219,7 +220,7 @@ const ending = "ends of tasks"
 func (r *Runner) misplaced(x *run) error {
 	place := r.keys.Delayed(x.Queue())
 	switch x.Verb() { //nolint:exhaustive // the others put the task among the delayed ones
-	case queue.Back:
+	case queue.Back, queue.Throttle:
 		place = r.keys.Queue(x.Record.Line)
 	case queue.Park:
 		place = r.keys.Parked(x.Queue(), x.Record.Name)

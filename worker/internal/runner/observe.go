@@ -139,6 +139,8 @@ func (r *run) result() tasks.Outcome {
 		return tasks.RunDone
 	case queue.Snooze:
 		return tasks.RunSnoozed
+	case queue.Throttle:
+		return tasks.RunThrottled
 	default:
 		return outcomeOf(r.err, r.cause())
 	}

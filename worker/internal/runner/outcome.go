@@ -49,7 +49,7 @@ func milliseconds(d time.Duration) any {
 }
 
 // failed sets the outcome of a run whose handler returned an error or panicked, or whose
-// transaction was refused: a retry, a snooze, or the task's death.
+// transaction was refused: a retry, a snooze, a rest of its group or queue, or the task's death.
 func (r *run) failed(err error) {
 	t := r.Tries
 	r.err = err
@@ -68,6 +68,8 @@ func (r *run) failed(err error) {
 	switch {
 	case r.late(pause):
 		r.dead(t, fmt.Errorf("%w: no attempt is left before it: %w", tasks.ErrDeadline, err))
+	case hasAsked && asked.Rest:
+		r.End(queue.Throttle, nil, queue.Milliseconds(pause))
 	case hasAsked && !asked.Attempt:
 		r.End(queue.Snooze, nil, queue.Milliseconds(pause), t.String())
 	default:

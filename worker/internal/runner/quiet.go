@@ -1,6 +1,10 @@
 package runner
 
-import "context"
+import (
+	"context"
+
+	"github.com/stellarfw/stellar/worker/internal/queue"
+)
 
 // Quiet stops claiming, or resumes it. Tasks that run go on; tasks that were claimed and
 // not started go back to their queues.
@@ -43,7 +47,7 @@ func (r *Runner) fetchLost(ctx, work context.Context) {
 	if !lost {
 		return
 	}
-	if err := r.claimOnce(ctx, work, 1); err != nil && ctx.Err() == nil {
+	if err := r.claimOnce(ctx, work, queue.Ask{Want: 1}); err != nil && ctx.Err() == nil {
 		r.log.Debug().Err(err).Msg("a claim whose answer was lost was not repeated")
 	}
 }

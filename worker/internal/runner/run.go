@@ -160,7 +160,7 @@ func (r *run) finish(err error) {
 		return
 	case err == nil:
 		r.done(effects, result)
-	case errors.Is(err, tasks.ErrSnoozed):
+	case errors.Is(err, tasks.ErrSnoozed), errors.Is(err, tasks.ErrThrottled):
 		r.failed(err)
 	default:
 		r.failed(err)

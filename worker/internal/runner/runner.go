@@ -89,6 +89,7 @@ type Runner struct {
 	wakesThen uint64 // wakes when the last claim began
 	idling    bool   // Redis wakes the node for the next task
 	flooded   bool   // the last claim got all that it asked for
+	confined  bool   // see queue.Session.Confined
 	tending   tending
 	broken    []string // keys of a wrong type that the last claim passed over
 	overdue   int      // handlers; see Overdue

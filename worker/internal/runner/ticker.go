@@ -26,7 +26,7 @@ type Ticker struct {
 	store    queue.Store
 	periodic []tasks.Periodic
 	queues   map[string]string // the queues of the periodic tasks, by the name of the task
-	limits   map[string]tasks.Limits
+	limits   map[string]queue.Limits
 	noted    time.Time // when the periodic tasks were last noted as registered, on this process's clock
 	log      zerolog.Logger
 	// Reports logs failures of Redis; set it before Serve. Default: the ticker's own reports.
@@ -76,7 +76,7 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	wait := moveInterval
 	var errs []error
 	for name, l := range t.limits {
-		if _, err := t.store.SetQueue(ctx, name, "program", queue.Limits(l).String()); err != nil {
+		if _, err := t.store.SetQueue(ctx, name, "program", l.String()); err != nil {
 			errs = append(errs, err)
 			if link.IsOutage(err) {
 				return wait, errors.Join(errs...)

@@ -1,6 +1,6 @@
 -- adding: new tasks, and what keeps one from being stored. A group of tasks that are
 -- alike has: line, marks ('c': the caller chose the ids; 'w': it waits for the ends,
--- which are announced; then '@' and the body, see bodies.lua, of a group of one task that has one), when ('' for now, '+ms' or '@ms' on Redis's clock), head of their records, unique (a key that only one
+-- which are announced; 'g': the line is that of a group; then '@' and the body, see bodies.lua, of a group of one task that has one), when ('' for now, '+ms' or '@ms' on Redis's clock), head of their records, unique (a key that only one
 -- stored task has, or ''), lasting (ms that the key is taken, or '': until the
 -- task ends), after (ids of the tasks that must be done first), deadline (on
 -- Redis's clock, or ''), how many they are, and first: where in the arguments their ids and the tails of their
@@ -12,8 +12,9 @@ local group_words = 9 -- in the arguments: these, then id and tail of each
 local function read_group(c)
   local line, marks, many = ARGV[c], ARGV[c + 1], tonumber(ARGV[c + 8])
   local body
-  if #marks > 2 then marks, body = string.match(marks, '^(%a*)@(.*)$') end
-  return {line = line, queue = queue_of(line), chosen = marks == 'c' or marks == 'cw', awaited = marks == 'w' or marks == 'cw', body = body, when = ARGV[c + 2], head = ARGV[c + 3],
+  if #marks > 3 then marks, body = string.match(marks, '^(%a*)@(.*)$') end
+  local function has(mark) return string.find(marks, mark, 1, true) ~= nil end
+  return {line = line, queue = queue_of(line), chosen = has('c'), awaited = has('w'), grouped = has('g'), body = body, when = ARGV[c + 2], head = ARGV[c + 3],
     unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], deadline = ARGV[c + 7], many = many, first = c + group_words},
     c + group_words + 2 * many
 end
@@ -26,7 +27,7 @@ local binding
 local function group_refuses(group, checked)
   local set, line = settings(group.queue), 'queue:' .. group.line
   if group.body and not fits(key('bodies'), 'hash') then return key('bodies') end
-  if group.when == '' and not group.chosen and not group.awaited and group.unique == '' and group.after == '' and group.deadline == '' and set == unset then -- most are
+  if group.when == '' and not group.chosen and not group.awaited and group.unique == '' and group.after == '' and group.deadline == '' and not group.grouped and set == unset then -- most are
     if not checked[line] and not fits(key(line), 'list') then return key(line) end
     checked[line] = true
     return
@@ -43,6 +44,11 @@ local function group_refuses(group, checked)
   if set.most > 0 then
     also('active', 'hash')
     for _, mark in ipairs({'^', '', '~'}) do also('queue:' .. group.queue .. mark, 'list') end
+    also('grouped', 'hash')
+  end
+  if group.grouped then
+    also('groups:' .. group.queue, 'zset')
+    also('queue:' .. turns().party(group.line) .. '!', 'list')
   end
   if set.bytes > 0 then
     also('bytes', 'hash')
@@ -56,7 +62,7 @@ local function group_refuses(group, checked)
       if not fits(key(kinds[i]), kinds[i + 1]) then return key(kinds[i]) end
     end
   end
-  if (group.unique ~= '' or group.after ~= '') and not checked.binding then
+  if (group.unique ~= '' or group.after ~= '' or group.grouped) and not checked.binding then
     checked.binding = true
     return binding.refuses()
   end
@@ -85,6 +91,7 @@ end
 local function load_of(queue)
   local n = redis.call('ZCARD', key('delayed:' .. queue)) + counted('active', queue)
   for _, mark in ipairs({'^', '', '~'}) do n = n + redis.call('LLEN', key('queue:' .. queue .. mark)) end
+  if settings(queue).special then n = n + counted('grouped', queue) end
   return n
 end
 

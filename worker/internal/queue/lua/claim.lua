@@ -3,17 +3,19 @@
 -- sent again. A node that got fewer than it asked for is idle: the next task
 -- of its queues wakes it.
 -- KEYS 1 tasks
--- ARGV 1 incarnation  2 claim number  3 how many  4 '1' when it idled or tended before
---      5 how many queues it serves, then these, the most urgent first; or '@', the stored list of these (see serve.lua), a space, and where a
---      draw by weights begins; then the parked lists that it can serve, as queue|name
+-- ARGV 1 incarnation  2 claim number  3 how many  4 how many of these begin at once: the first ones; only these may be of groups or
+--      of queues with a rate  5 '1' when it idled or tended before  6 how many queues it serves, then these, the most urgent first; or '@',
+--      the stored list of these (see serve.lua), a space, and where a draw by weights begins; then the parked lists that it can serve,
+--      as queue|name
 -- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks
 --         that were tried before, ids, records, 1 when the incarnation counts
---         as idle now, or 0, ms on Redis's clock}
+--         as idle now, 3 when it is to claim for free slots alone, or 0, ms on Redis's clock}
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
 --       | {'GAP', last number} (Redis has forgotten claims) | {'UNKNOWN'} (the list is not stored) | {'WRONGTYPE', key}
 local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local list, seed = string.match(ARGV[5], '^@(%S+) (%d*)$')
-local served = 5 + (list and 0 or tonumber(ARGV[5])) -- where the last queue is
+local at_once = tonumber(ARGV[4])
+local list, seed = string.match(ARGV[6], '^@(%S+) (%d*)$')
+local served = 6 + (list and 0 or tonumber(ARGV[6])) -- where the last queue is
 local most = 1048576 -- bytes of the tasks in one reply, and one task more
 local marks = {'^', '', '~'} -- of a queue's lines, the most urgent first
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
@@ -30,8 +32,8 @@ if list and not again and redis.call('EXISTS', key('serves:' .. list)) == 0 then
 
 -- What work.lua has begun, maybe in the claim whose answer was lost.
 local tended = false
-if ARGV[4] == '1' then
-  for i = 6, served do tended = untend(ARGV[i], incarnation) or tended end
+if ARGV[5] == '1' then
+  for i = 7, served do tended = untend(ARGV[i], incarnation) or tended end
 end
 
 local broken = {}
@@ -40,7 +42,7 @@ local function note_idle(idle)
   local function note(set)
     if type(redis.pcall(idle and 'SADD' or 'SREM', key(set), incarnation)) == 'table' then broken[#broken + 1] = key(set) end
   end
-  for i = 6, served do note('idle:' .. ARGV[i]) end
+  for i = 7, served do note('idle:' .. ARGV[i]) end
   if not list then return end
   note('idlers:' .. list)
   if number % 8 == 0 then -- an idle node claims once in a minute or so
@@ -54,8 +56,9 @@ local function nothing()
   if again or last == 0 or #ARGV > served then return false end
   if list then return redis.call('SCARD', key('ready')) == 0 end
   local lines = {}
-  for i = 6, served do
+  for i = 7, served do
     for _, mark in ipairs(marks) do lines[#lines + 1] = key('queue:' .. ARGV[i] .. mark) end
+    lines[#lines + 1] = key('groups:' .. ARGV[i])
   end
   return #lines == 0 or redis.call('EXISTS', unpack(lines)) == 0
 end
@@ -69,6 +72,8 @@ end
 
 local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
   or list and wrong({'serves:' .. list, 'zset', 'ready', 'set'})
+  or redis.call('EXISTS', key('grouped'), key('halted'), key('resting'), key('rates'), key('refills'), key('held'),
+    key('holders')) > 0 and wrong(party_kinds())
 if mistyped then return {'WRONGTYPE', mistyped} end
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
@@ -104,6 +109,13 @@ local function take(some, parked)
   return #some, found
 end
 
+-- Has the claim take no task ahead. Those for which it is called, which have to begin at once, would
+-- never find a free slot at a node that always has others in hand.
+local confined = false
+local function confine()
+  if want > at_once then want, confined = at_once, true end
+end
+
 -- Claims from one list of a queue.
 local function draw(queue, list, parked)
   if asked >= want or bytes >= most then return end
@@ -111,6 +123,7 @@ local function draw(queue, list, parked)
     broken[#broken + 1] = list
     return
   end
+  if settings(queue).rate and redis.call('EXISTS', list) == 1 and room(queue) > 0 then confine() end
   -- A few first, then more at a time: large payloads must not add up to a
   -- reply that never arrives. What does not fit goes back where it was.
   local more, some = true, 4
@@ -129,8 +142,57 @@ end
 
 local function full() return asked >= want or bytes >= most end
 
+-- Claims up to n tasks from the lines of a party. Returns how many it took.
+local function draw_party(party, n)
+  local sum = 0
+  for _, mark in ipairs(party == queue_of(party) and marks or turns().marks) do
+    local line = key('queue:' .. party .. mark)
+    local got = n > sum and fits(line, 'list') and redis.call('RPOP', line, n - sum) or {}
+    local took, found = 0, 0
+    if #got > 0 then took, found = take(got) end
+    for back = #got, took + 1, -1 do redis.call('RPUSH', line, got[back]) end
+    hand(party, found)
+    sum = sum + took
+  end
+  return sum
+end
+
+-- Claims from the groups of a queue, in their turns: from each as many as from the others.
+local function draw_turns(queue)
+  local groups, t = key('groups:' .. queue), turns()
+  if not fits(groups, 'zset') then
+    broken[#broken + 1] = groups
+    return
+  end
+  if redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
+    and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end
+  while bytes < most do
+    local limit = room(queue)
+    local may = limit and limit - (hands[queue] or 0) or math.huge
+    local round = may > 0 and redis.call('ZRANGEBYSCORE', groups, '-inf', '(' .. int(t.stopped), 'LIMIT', 0, math.max(1, math.min(at_once - asked, may))) or {}
+    if #round == 0 then return end
+    confine()
+    local n = math.min(at_once - asked, may)
+    if n <= 0 then return end
+    local share = math.floor(n / #round)
+    for _, group in ipairs(round) do
+      local party = group == '' and queue or queue .. '/' .. group
+      local may = group == '' and math.huge or t.allowance(party) - (hands[party] or 0)
+      local took = draw_party(party, math.min(share, may))
+      if group ~= '' then t.left(party, took) end
+      if group == '' and not t.waits(queue) then
+        redis.call('ZREM', groups, '')
+      elseif redis.call('ZSCORE', groups, group) then
+        t.place(queue, group, took >= may or took == 0 and bytes < most)
+      end
+      if bytes >= most then return end
+    end
+  end
+end
+
 -- Claims from the lines of a queue.
 local function draw_lines(queue)
+  if settings(queue).special and redis.call('EXISTS', key('groups:' .. queue)) == 1 then return draw_turns(queue) end
   for _, mark in ipairs(marks) do draw(queue, key('queue:' .. queue .. mark)) end
 end
 
@@ -197,6 +259,27 @@ local function draw_listed()
   return rest
 end
 
+-- Puts parked tasks back to their lines, from which those of groups are claimed in their turn.
+local function unpark(queue, list)
+  if not fits(list, 'list') then
+    broken[#broken + 1] = list
+    return
+  end
+  local ids = redis.call('RPOP', list, 100) or {}
+  for i = #ids, 1, -1 do
+    local id = ids[i]
+    local record = redis.call('HGET', key('tasks'), id)
+    local line = string.match(record or '', '^[^|\n]*|([^|\n]*)|')
+    if line and takes(line) then
+      unparked(id, record)
+      push(line, {id}, 'RPUSH')
+    elseif line then
+      redis.call('RPUSH', list, id)
+      broken[#broken + 1] = key('queue:' .. line)
+    end
+  end
+end
+
 local rest = {}
 if again then
   local ids, all, mine = {}, redis.call('HGETALL', key(owned)), int(number)
@@ -207,14 +290,14 @@ if again then
 else
   redis.call('HSET', stream, 'claim', int(number))
   if number == 1 then -- for whoever takes over, and who asks: what this incarnation serves
-    redis.call('HSET', stream, list and 'list' or 'queues', list or table.concat(ARGV, ' ', 6, served))
+    redis.call('HSET', stream, list and 'list' or 'queues', list or table.concat(ARGV, ' ', 7, served))
   end
   for i = served + 1, #ARGV do
     local queue, list = string.match(ARGV[i], '^([^|]*)|'), key('parked:' .. ARGV[i])
-    draw(queue, list, true)
+    if settings(queue).special then unpark(queue, list) else draw(queue, list, true) end
     if fits(list, 'list') and redis.call('EXISTS', list) == 0 then redis.call('SREM', key('parked'), ARGV[i]) end
   end
-  for i = 6, served do draw_lines(ARGV[i]) end
+  for i = 7, served do draw_lines(ARGV[i]) end
   if list then rest = draw_listed() end
 end
 if not again then each('HSET', owned, own) end
@@ -224,13 +307,18 @@ local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known
 -- Nobody was told of the tasks that came since the claim whose answer was lost if it began to
 -- tend: it does not idle, but looks again.
 local idle = not full() and not (again and tended)
-if not again and (idle or ARGV[4] == '1') then note_idle(idle) end
+for party, n in pairs(hands) do
+  local set, grouped = settings(queue_of(party)), string.find(party, '/', 1, true)
+  local rate = grouped and set.group_rate or not grouped and set.rate
+  if rate and n > 0 then turns().spend(party, rate, n) end
+end
+if not again and (idle or ARGV[5] == '1') then note_idle(idle) end
 flush()
 if not idle then -- there may be more: whoever idles takes it
-  for i = 6, served do
+  for i = 7, served do
     if pending(ARGV[i]) then wake(ARGV[i]) end
   end
   for _, queue in ipairs(rest) do wake(queue) end
 end
-reply[7], reply[8] = idle and 1 or 0, int(at)
+reply[7], reply[8] = idle and 1 or confined and 3 or 0, int(at)
 return reply

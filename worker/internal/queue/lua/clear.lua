@@ -4,7 +4,7 @@
 -- ARGV 1 queue  2 how many at most
 -- Returns {'OK', tasks that ended, how many were deleted, '1' when there are more} | {'WRONGTYPE', key}
 local queue, most = ARGV[1], tonumber(ARGV[2])
-local kinds = {'delayed:' .. queue, 'zset', 'queue:' .. queue .. '^', 'list', 'queue:' .. queue, 'list', 'queue:' .. queue .. '~', 'list'}
+local kinds = {'delayed:' .. queue, 'zset', 'queue:' .. queue .. '^', 'list', 'queue:' .. queue, 'list', 'queue:' .. queue .. '~', 'list', 'groups:' .. queue, 'zset'}
 local mistyped = mending_refuses() or wrong(kinds)
 if mistyped then return {'WRONGTYPE', mistyped} end
 local at, ids = now(), {}
@@ -15,6 +15,14 @@ local function gather(list)
   for _, id in ipairs(redis.call('LPOP', key(list), most - #ids) or {}) do ids[#ids + 1] = id end
 end
 for _, mark in ipairs({'^', '', '~'}) do gather('queue:' .. queue .. mark) end
+local groups = #ids < most and redis.call('ZRANGE', key('groups:' .. queue), 0, most - #ids - 1) or {}
+for _, group in ipairs(groups) do
+  local before, party = #ids, queue .. '/' .. group
+  for _, mark in ipairs(turns().marks) do
+    if fits(key('queue:' .. party .. mark), 'list') then gather('queue:' .. party .. mark) end
+  end
+  turns().left(party, #ids - before)
+end
 for _, id in ipairs(#ids < most and redis.call('ZRANGE', key('delayed:' .. queue), 0, most - #ids - 1) or {}) do
   redis.call('ZREM', key('delayed:' .. queue), id)
   ids[#ids + 1] = id

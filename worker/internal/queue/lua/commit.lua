@@ -15,6 +15,7 @@
 --   aside  ms to wait (it did not run, and may later: a suspect whose turn it is not)
 --   dead   tries, reason (JSON)
 --   back   (to the front of its line, as if it had never been claimed)
+--   throttle ms that its group, or else its queue, rests (the task goes to the front of its line)
 --   park   name (nobody here handles it; a tick is cancelled while an earlier one of its
 --          periodic task is parked)
 -- and of each effect what effects.lua says.
@@ -99,15 +100,15 @@ for _ = 1, groups do
   c = c + n
 end
 
-local widths = {done = 3, later = 3, snooze = 2, aside = 1, dead = 2, back = 0, park = 1}
-local delays = {later = true, snooze = true, aside = true}
+local widths = {done = 3, later = 3, snooze = 2, aside = 1, dead = 2, back = 0, throttle = 1, park = 1}
+local delays, returns = {later = true, snooze = true, aside = true}, {back = true, throttle = true}
 -- Why a task cannot end as asked, or nil. Reads only. a is where the verb's
 -- arguments are, e where its effects are.
 local function refuse(id, line, verb, a, e, effects)
   if redis.call('HEXISTS', key(owned), id) == 0 then return 'FENCED' end
-  local list = verb == 'park' and 'parked:' .. queue_of(line) .. '|' .. ARGV[a] or verb == 'back' and 'queue:' .. line
+  local list = verb == 'park' and 'parked:' .. queue_of(line) .. '|' .. ARGV[a]
   if verb == 'done' and ARGV[a + 1] ~= '' then list = 'retained:' .. hex(retention_end(at, tonumber(ARGV[a + 1]))) end
-  if list and not fits(key(list), 'list') then return 'WRONGTYPE' end
+  if list and not fits(key(list), 'list') or returns[verb] and not takes(line) then return 'WRONGTYPE' end
   if delays[verb] and not fits(key('delayed:' .. queue_of(line)), 'zset') then return 'WRONGTYPE' end
   return effects_refused(e, effects)
 end
@@ -159,7 +160,7 @@ end
 
 -- Ends one task. It is in no place when this begins.
 local function finish_as(verb, id, line, deadline, a)
-  local queue = queue_of(line)
+  local queue, party = queue_of(line), string.find(line, '/', 1, true) and turns().party(line)
   local asked = verb ~= 'done' and verb ~= 'dead' and exists('cancelling') and redis.call('HGET', key('cancelling'), id)
   if verb == 'later' or verb == 'snooze' then redis.call('HSET', key('tries'), id, ARGV[a + 1]) end
   if verb == 'later' then
@@ -168,18 +169,21 @@ local function finish_as(verb, id, line, deadline, a)
   end
   if asked then cancel(id, redis.call('HGET', key('tasks'), id) or '', asked, at)
   elseif verb == 'done' then done(id, queue, a)
-  elseif delays[verb] then delay(queue, at + tonumber(ARGV[a]), {id})
+  elseif delays[verb] then
+    if settings(queue).strict and party then turns().hold(id, party) end
+    delay(queue, at + tonumber(ARGV[a]), {id})
   elseif verb == 'dead' then
     redis.call('HSET', key('tries'), id, ARGV[a])
     bury(id, redis.call('HGET', key('tasks'), id) or '', ARGV[a + 1], at)
-  elseif verb == 'back' then
+  elseif returns[verb] then
     push(line, {id}, 'RPUSH')
+    if verb == 'throttle' then turns().rest(party or queue, at + tonumber(ARGV[a])) end
     touched[queue] = true
   else park(id, queue, ARGV[a], at)
   end
   if deadline ~= '' and not asked and verb ~= 'done' and verb ~= 'dead' then expire(deadline, {id}) end
   if verb == 'done' or verb == 'snooze' and not asked then tally(queue, verb == 'done' and 'done' or 'snoozed', 1) end
-  hand(queue, -1)
+  hand(line, -1)
 end
 
 c = first_other

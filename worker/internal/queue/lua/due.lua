@@ -23,12 +23,22 @@ local longest = 5000 -- ms between two of its looks
 
 local function to_be_cancelled() return redis.call('HKEYS', key('cancelling')) end
 
+-- When something is due of a queue, or the rest of a party is over.
+local function first_time()
+  local first = first_of('next')
+  for _, name in ipairs({'resting', 'refills'}) do
+    local time = exists(name) and fits(key(name), 'zset') and first_of(name)
+    if time then first = math.min(first or time, time) end
+  end
+  return first
+end
+
 local at, beyond = now()
 local promise = redis.pcall('GET', key('mover'))
 local till, responsible = string.match(type(promise) == 'string' and promise or '', '^(%d+)|(.+)$')
 if till and responsible ~= mover then
   local left = (tonumber(till) or 0) - at
-  local first = first_of('next')
+  local first = first_time()
   if first then left = math.min(left, first + patience - at) end
   -- A promise for a later time was made while Redis's clock was ahead.
   if left > 0 and left <= longest + patience then return {'OK', '', int(left * 1000), {}, to_be_cancelled(), 0, '', ''} end
@@ -95,7 +105,7 @@ local function bring(queue)
   local sound = {}
   for _, id in ipairs(ids) do
     local line = line_of(redis.call('HGET', key('tasks'), id))
-    if line and sound[line] == nil then sound[line] = fits(key('queue:' .. line), 'list') end
+    if line and sound[line] == nil then sound[line] = takes(line) end
     if line and not sound[line] then -- in a minute it may be mended
       redis.call('ZADD', delayed, int(at + 60000), id)
       broken[key('queue:' .. line)] = true
@@ -111,8 +121,20 @@ end
 local due = redis.call('ZRANGEBYSCORE', key('next'), '-inf', int(at), 'LIMIT', 0, 100)
 for _, queue in ipairs(due) do bring(queue) end
 
+-- Offers a turn to parties whose rest is over, or that have tokens again.
+for _, name in ipairs({'resting', 'refills'}) do
+  local parties = exists(name) and redis.call('ZRANGEBYSCORE', key(name), '-inf', int(at), 'LIMIT', 0, 100) or {}
+  for _, party in ipairs(parties) do
+    redis.call('ZREM', key(name), party)
+    turns().offer(party)
+  end
+end
+
 local function visit_ready()
-  for _, queue in ipairs(redis.call('SRANDMEMBER', key('ready'), 50)) do
+  local names = redis.call('SRANDMEMBER', key('ready'), 50)
+  for i, text in ipairs(#names > 0 and redis.call('HMGET', key('settings'), unpack(names)) or {}) do note_settings(names[i], text) end
+  for _, queue in ipairs(names) do
+    if settings(queue).special then turns().mend(queue) end
     if pending(queue) then
       known(queue) -- an older version may have taken it out
       touched[queue] = true
@@ -127,11 +149,16 @@ local function visit_queues(from)
   local to, names = unpack(redis.call('SSCAN', key('queues'), from, 'COUNT', 8)) -- a hundred microseconds
   if #names == 0 then return to end
   local lacking, keys = {}, {}
+  for i, text in ipairs(redis.call('HMGET', key('settings'), unpack(names))) do
+    note_settings(names[i], text)
+    if settings(names[i]).special then turns().unmark(names[i]) end
+  end
   local times, ready = redis.call('ZMSCORE', key('next'), unpack(names)), redis.call('SMISMEMBER', key('ready'), unpack(names))
   for i, queue in ipairs(names) do
     if not times[i] then lacking[#lacking + 1], keys[#keys + 1] = queue, key('delayed:' .. queue) end
     if ready[i] == 0 then
       for _, mark in ipairs({'^', '', '~'}) do keys[#keys + 1] = key('queue:' .. queue .. mark) end
+      keys[#keys + 1] = key('groups:' .. queue)
     end
   end
   if #keys == 0 or redis.call('EXISTS', unpack(keys)) == 0 then return to end -- nearly always
@@ -210,7 +237,7 @@ end
 
 flush()
 -- Deadlines last: tasks that followed a dropped one have none any more.
-local nextup = first_of('next')
+local nextup = first_time()
 more = more or nextup and nextup <= at
 if exists('deadlines') then nextup = math.min(first_of('deadlines') or math.huge, nextup or math.huge) end
 if nextup == math.huge then nextup = nil end

@@ -65,6 +65,7 @@ local function loosen(id, record, how, at)
       redis.call('PUBLISH', channel('ended:' .. id), how)
     end
     forget(id, {'waiting', 'cancelling', 'progress'})
+    if exists('holders') then turns().let_go(id) end
     if exists('deadlines') then redis.call('ZREM', key('deadlines'), id) end
     local followers = how ~= 'dead' and exists('followers') and redis.call('HGET', key('followers'), id)
     if followers then redis.call('HDEL', key('followers'), id) end

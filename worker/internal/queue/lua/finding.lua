@@ -11,7 +11,11 @@ end
 -- pending or parked. It looks from the end that is served first, as lists of tasks are
 -- ordered: who takes many out in that order finds each at once, however long the line is.
 local function take_list(id, line, record)
-  if redis.call('LREM', key('queue:' .. line), -1, id) > 0 then return 'pending' end
+  local party = string.find(line, '/', 1, true) and turns().party(line)
+  if redis.call('LREM', key('queue:' .. line), -1, id) > 0 or party and redis.call('LREM', key('queue:' .. party .. '!'), -1, id) > 0 then
+    if party then turns().left(party, 1) end
+    return 'pending'
+  end
   local list = queue_of(line) .. '|' .. (string.match(record, '^([^|\n]*)') or '')
   if redis.call('LREM', key('parked:' .. list), -1, id) > 0 then
     if redis.call('EXISTS', key('parked:' .. list)) == 0 then redis.call('SREM', key('parked'), list) end
@@ -48,6 +52,7 @@ local function record_refuses(record)
   for place, kind in pairs({['delayed:' .. queue] = 'zset', ['queue:' .. line] = 'list', ['parked:' .. queue .. '|' .. name] = 'list'}) do
     if not fits(key(place), kind) then return key(place) end
   end
+  if not takes(line) then return key('groups:' .. queue) end
 end
 
 -- The first key that mending touches and that is something else's, or nil.

@@ -42,7 +42,7 @@ end
 local function place(id, line, options, at)
   local queue = queue_of(line)
   local due = due_of(options, at)
-  if not due and not fits(key('queue:' .. line), 'list') then due = at + 60000 end -- something else's: it may be mended by then
+  if not due and not takes(line) then due = at + 60000 end -- something else's: it may be mended by then
   if due then
     known(queue) -- it may have been deleted meanwhile
     delay(queue, due, {id})

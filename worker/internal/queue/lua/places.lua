@@ -6,7 +6,8 @@
 -- record is kept has a mark in that, see retaining.lua.
 --
 -- A queue has three lines, served in this order: 'images^' of urgent tasks,
--- 'images', 'images~' of those that may wait. The right end is served first.
+-- 'images', 'images~' of those that may wait. The right end is served first. Each group
+-- of its tasks has three more, 'images/tenant^' and so on, see turns.lua.
 
 -- Until when a record is kept: the name of the retained list that has its task. nil for a task
 -- that is not done, and for a done one that an older program has kept, which is in done.
@@ -33,9 +34,19 @@ local function each(command, name, words)
   return reply
 end
 
--- Whether tasks stand in a line of the queue.
+-- What a script has looked up or made: whether a key exists.
+local there = {}
+
+-- Whether a key exists, asked once in a script: most tasks have nothing that
+-- hangs on them, and then none of these keys does.
+local function exists(name)
+  if there[name] == nil then there[name] = redis.call('EXISTS', key(name)) == 1 end
+  return there[name]
+end
+
+-- Whether tasks stand in a line of the queue, or of its groups.
 local function pending(queue)
-  return redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
+  return redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~'), key('groups:' .. queue)) > 0
 end
 
 -- No line of the queue has tasks. One that is tended stays in ready: what comes meanwhile is
@@ -44,23 +55,46 @@ local function emptied(queue)
   if not tender(queue, now()) then redis.pcall('SREM', key('ready'), queue) end
 end
 
+local turns -- see turns.lua
+
+-- The keys that turns.lua writes, and their types.
+local function party_kinds()
+  return {'grouped', 'hash', 'halted', 'set', 'resting', 'zset', 'rates', 'zset', 'refills', 'zset', 'held', 'hash', 'holders', 'hash'}
+end
+
 -- Puts tasks into a line: at its end, or with RPUSH as the next ones. Returns whether
 -- somebody has to be woken, see rises().
 local function push(line, ids, command)
+  if string.find(line, '/', 1, true) then return turns().push(line, ids, command) end
   local length, queue = each(command or 'LPUSH', 'queue:' .. line, ids), queue_of(line)
   if length <= #ids then filled(queue) end
   return rises(queue, length, #ids)
 end
 
--- What is set for queues: paused, and the most tasks at a time, tasks and bytes (0: no limit).
-local all_set, unset = {}, {at_a_time = 0, most = 0, bytes = 0}
+-- Whether a line can take tasks: its keys are not something else's.
+local function takes(line)
+  if not fits(key('queue:' .. line), 'list') then return false end
+  return not string.find(line, '/', 1, true) or turns().fits(turns().party(line))
+end
+
+-- What is set for queues: paused, the most tasks at a time, tasks and bytes (0: no limit), the most at
+-- a time of a group, whether groups are strict, the rates of the queue and of each group as
+-- 'tasks/µs/burst', and special: whether to look at its groups and its rest. Older programs write the
+-- first four alone.
+local settings_form = '^(1?)|(%d+)|(%d+)|(%d+)|?(%d*)|?(1?)|?([%d/]*)|?([%d/]*)|?(1?)$'
+local all_set, unset = {}, {at_a_time = 0, most = 0, bytes = 0, per_group = 0}
+local function rate_of(text)
+  local tasks, us, burst = string.match(text or '', '^(%d+)/(%d+)/(%d+)$')
+  return tasks and {interval = us / tasks, burst = tonumber(burst)}
+end
 local function note_settings(queue, text)
   if not text then
     all_set[queue] = unset
     return
   end
-  local paused, at_a_time, most, bytes = string.match(text, '^(1?)|(%d+)|(%d+)|(%d+)$')
-  all_set[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0)}
+  local paused, at_a_time, most, bytes, per_group, strict, rate, group_rate, special = string.match(text, settings_form)
+  all_set[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0),
+    per_group = tonumber(per_group) or 0, strict = strict == '1', rate = rate_of(rate), group_rate = rate_of(group_rate), special = special == '1'}
 end
 
 local function settings(queue)
@@ -71,9 +105,10 @@ end
 -- How many more tasks of the queue may run now, or nil when there is no limit.
 local function room(queue)
   local set = settings(queue)
-  if set.paused then return 0 end
-  if set.at_a_time == 0 then return nil end
-  return math.max(0, set.at_a_time - counted('active', queue))
+  if set.paused or set.special and turns().rests(queue) then return 0 end
+  local tokens = set.rate and turns().tokens(queue, set.rate) or nil
+  if set.at_a_time == 0 then return tokens end
+  return math.min(math.max(0, set.at_a_time - counted('active', queue)), tokens or math.huge)
 end
 
 -- Wakes one idle incarnation for the queue, unless no task of it may run now.
@@ -130,23 +165,33 @@ local function lives()
 end
 
 -- What a script has to write at its end: counters by queue, and whom to wake.
-local tallies, hands, touched = {}, {}, {}
+local tallies, hands, freed, touched = {}, {}, {}, {}
 local function tally(queue, what, n)
   local field = queue .. '|' .. what
   tallies[field] = (tallies[field] or 0) + n
 end
-local function hand(queue, n) hands[queue] = (hands[queue] or 0) + n end
+
+-- Counts tasks of a line, or of a queue, that somebody has got or had in hand.
+local function hand(line, n)
+  local queue = queue_of(line)
+  hands[queue] = (hands[queue] or 0) + n
+  if queue == line or not string.find(line, '/', 1, true) then return end
+  local party = turns().party(line)
+  hands[party] = (hands[party] or 0) + n
+  if n < 0 then freed[#freed + 1] = party end
+end
 
 local function flush()
   for field, n in pairs(tallies) do count('stats', field, n) end
   for queue, n in pairs(hands) do
     if n ~= 0 and count('active', queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
     -- Those that had to wait for others of their queue to end may run now.
-    if n < 0 and settings(queue).at_a_time > 0 then
+    if n < 0 and not string.find(queue, '/', 1, true) and settings(queue).at_a_time > 0 then
       if pending(queue) then touched[queue] = true end
       if room(queue) + n <= 0 then offer_parked(queue) end
     end
   end
+  for _, party in ipairs(freed) do turns().offer(party) end
   for queue in pairs(touched) do wake(queue) end
 end
 
@@ -162,9 +207,6 @@ local function delay(queue, due, ids)
   for _, id in ipairs(ids) do redis.call('ZADD', key('delayed:' .. queue), int(due), id) end
   if redis.pcall('ZADD', key('next'), 'LT', 'CH', int(due), queue) == 1 and redis.call('ZRANGE', key('next'), 0, 0)[1] == queue then announce(due) end
 end
-
--- What a script has looked up or made: whether a key exists, see exists() in ties.lua.
-local there = {}
 
 -- The time of the first of a sorted set, or nil. That of an entry that is not ours may be
 -- infinite, or too far away to count with.

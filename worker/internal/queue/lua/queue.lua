@@ -2,15 +2,18 @@
 -- limits set by programs.
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 'program' or 'operator' to set limits, 'reset' to set none,
---      'pause' or 'resume'  3 limits: 'tasks at a time|tasks|bytes', 0 for none
--- Returns {'OK', what is in effect now: '1 when paused|tasks at a time|tasks|bytes',
---         '1' when the queue is to be weighed (see weigh.lua)} | {'WRONGTYPE', key}
+--      'pause' or 'resume'  3 limits: tasks at a time|tasks|bytes|tasks at a time of a group|'1' when these are strict|rate|rate of each
+--      group, 0 or '' for none (see places.lua)
+-- Returns {'OK', what is in effect now: '1' when paused, |, limits, |, '1' to look at its groups and its rest,
+--         '1' when the queue is to be weighed (see weigh.lua), '1' when groups that are stopped may go on: see group.lua}
+--       | {'WRONGTYPE', key}
 local queue, verb = ARGV[1], ARGV[2]
 local mistyped = mending_refuses() or wrong({'weighed:' .. queue, 'set'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 
-local was = redis.call('HGET', key('settings'), queue) or '|0|0|0'
-local paused = settings(queue).paused
+local none = '0|0|0|0|||'
+local was = redis.call('HGET', key('settings'), queue) or '|' .. none .. '|'
+local paused, special = settings(queue).paused, settings(queue).special
 local before = settings(queue).bytes
 writable(key('settings')) -- to pause a queue helps at maxmemory
 if verb == 'pause' or verb == 'resume' then
@@ -21,9 +24,10 @@ else
   redis.call('HSET', key('settings'), queue .. '|' .. verb, ARGV[3])
 end
 
-local limits = redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or '0|0|0'
-local text = (paused and '1' or '') .. '|' .. limits
-if text == '|0|0|0' then
+local limits = redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or none
+if string.find(limits, '^%d+|%d+|%d+$') then limits = limits .. '|0|||' end -- of an older program
+local text = (paused and '1' or '') .. '|' .. limits .. '|' .. (special and '1' or '')
+if text == '|' .. none .. '|' then
   redis.call('HDEL', key('settings'), queue)
 else
   redis.call('HSET', key('settings'), queue, text)
@@ -44,4 +48,4 @@ if text ~= was then -- programs say theirs again every few seconds
   if pending(queue) then wake(queue) end
   offer_parked(queue)
 end
-return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or ''}
+return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', text ~= was and special and '1' or ''}

@@ -2,7 +2,7 @@
 -- KEYS 1 tasks
 -- ARGV 1 id  2 how many ids of each end of its line are compared (see seeking.lua)
 -- Returns {'OK', state, record, tries, reason, result, progress, history, due in
---         ms, owner, how many of its queue go before it ('~' before the number:
+--         ms, owner, how many of its queue or group go before it ('~' before the number:
 --         about), how many others it waits for, '1' when it is to be cancelled,
 --         ms on Redis's clock when it ended or until when it is remembered, ms
 --         on Redis's clock when its owner claimed it}, '' for what there is not | {'GONE'} | {'WRONGTYPE', key}
@@ -13,13 +13,14 @@ local record = redis.call('HGET', key('tasks'), id)
 local function score(name) return fits(key(name), 'zset') and redis.call('ZSCORE', key(name), id) end
 local line = line_of(record) or ''
 local queue, name = queue_of(line), record and string.match(record, '^([^|\n]*)') or ''
+local party = string.find(line, '/', 1, true) and turns().party(line)
 local state, due, owner, position, blocked, stamp, since = nil, '', '', '', '', '', ''
 
 -- The place of a task in its line, of which so many tasks go before it.
 local function place_of(before, about)
-  for _, mark in ipairs({'^', '', '~'}) do
-    if queue .. mark == line then break end
-    local list = key('queue:' .. queue .. mark)
+  for _, mark in ipairs(party and turns().marks or {'^', '', '~'}) do
+    if (party or queue) .. mark == line then break end
+    local list = key('queue:' .. (party or queue) .. mark)
     if fits(list, 'list') then before = before + redis.call('LLEN', list) end
   end
   position = about .. int(before)
@@ -45,6 +46,10 @@ local function look()
   local before, exact
   if fits(list, 'list') then before, exact = seek(list, id, record, near) end
   if exact then return place_of(before, '') end
+  if party and fits(key('queue:' .. party .. '!'), 'list') and redis.call('LPOS', key('queue:' .. party .. '!'), id) then
+    position = '0'
+    return 'pending'
+  end
   for _, incarnation in ipairs(lives()) do
     local claim = redis.call('HGET', key('owned:' .. incarnation), id)
     if claim then

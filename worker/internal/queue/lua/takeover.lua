@@ -47,12 +47,12 @@ end
 
 -- Whether there is a place to put it: both may be something else's keys.
 local function placeable(line)
-  return fits(key('queue:' .. line), 'list') or fits(key('delayed:' .. queue_of(line)), 'zset')
+  return takes(line) or fits(key('delayed:' .. queue_of(line)), 'zset')
 end
 
 local function hand_on(id, line, record)
   local queue = queue_of(line)
-  if fits(key('queue:' .. line), 'list') then
+  if takes(line) then
     push(line, {id}, 'RPUSH')
     touched[queue] = true
   else -- something else's key: in a minute it may be mended
@@ -73,7 +73,7 @@ for i, id in ipairs(ids) do
     local queue, crashes = queue_of(line), crash(id)
     local asked = exists('cancelling') and redis.call('HGET', key('cancelling'), id)
     redis.call('HDEL', key(owned), id)
-    hand(queue, -1)
+    hand(line, -1)
     if asked then
       cancel(id, record, asked, at)
       cancelled = cancelled + 1

@@ -1,14 +1,7 @@
 -- ties: what may hang on a task besides its place.
 
--- Whether a key exists, asked once in a script: most tasks have nothing that
--- hangs on them, and then none of these keys does.
-local function exists(name)
-  if there[name] == nil then there[name] = redis.call('EXISTS', key(name)) == 1 end
-  return there[name]
-end
-
 local ties = {'unique', 'hash', 'unique:until', 'zset', 'followers', 'hash', 'blocked', 'hash', 'waiting', 'hash', 'cancelling', 'hash',
-  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'weighing', 'hash', 'deadlines', 'zset', 'bodies', 'hash', 'steps', 'hash'}
+  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'weighing', 'hash', 'deadlines', 'zset', 'bodies', 'hash', 'steps', 'hash', unpack(party_kinds())}
 
 -- The first of these keys that is of another type than it must have, or nil.
 local function wrong_ties()
@@ -20,7 +13,7 @@ end
 
 -- Whether anything hangs on any task.
 local function tied()
-  return exists('unique') or exists('followers') or exists('waiting') or exists('cancelling') or exists('progress')
+  return exists('unique') or exists('followers') or exists('waiting') or exists('cancelling') or exists('progress') or exists('holders')
 end
 
 -- Takes an id out of these hashes.

@@ -1,0 +1,196 @@
+-- turns: which tasks of groups begin, and when; and rates, of queues and of groups. All that is kept
+-- of a group has the name of its lines without the marks, 'images/tenant', its party. A queue without
+-- a group is a party too: 'images'.
+--
+-- groups:<queue> has the groups with tasks in their lines: the turn of each, by which claims go round
+-- them, or stopped for one of which no task may begin now. What lets one begin offers it a turn
+-- again. '' in it stands for the tasks without a group: a claim gives them a turn among the others.
+-- grouped counts the tasks in lines of groups, by queue; active has parties too.
+-- halted has the groups that an operator has paused, resting until when in ms a party rests as a
+-- handler asked, rates when in µs a party has all its tokens again, refills when in ms a party that
+-- had none left is to be offered a turn. In a queue with strict groups, held has how many
+-- tasks of a group wait for their next run, and holders the group of each of these. Such a task comes
+-- back to the line '!' of its group, which is served first.
+--
+-- stopped is no round number: the embedded Redis's Lua takes the score 1e+15 for no number.
+-- These functions are made when they are needed, as most queues have neither groups nor rates.
+local made
+function turns()
+  if made then return made end
+  local t = {stopped = 1000000000000001, marks = {'!', '^', '', '~'}}
+  made = t
+
+  -- The party of a line of a group, or nil.
+  function t.party(line) return string.match(line, '^([^/]+/.-)[%^~!]?$') end
+
+  local function group_of(party) return string.match(party, '/(.*)$') end
+
+  local function note_mark(queue, mark)
+    local f = {string.match(redis.call('HGET', key('settings'), queue) or '', settings_form)}
+    if not f[1] then f = {'', '0', '0', '0', '0', '', '', ''} end
+    if f[5] == '' then f[5] = '0' end
+    f[9] = mark
+    local text = table.concat(f, '|')
+    if text == '|0|0|0|0||||' then redis.call('HDEL', key('settings'), queue) else redis.call('HSET', key('settings'), queue, text) end
+    all_set[queue] = nil
+  end
+
+  -- Has scripts look at the groups and the rest of a queue, from now on.
+  function t.mark(queue)
+    if not settings(queue).special then note_mark(queue, '1') end
+  end
+
+  -- Ends that when there is neither.
+  function t.unmark(queue)
+    if redis.call('EXISTS', key('groups:' .. queue)) == 0 and not redis.call('ZSCORE', key('resting'), queue) then note_mark(queue, '') end
+  end
+
+  -- A time of a party. A key that is something else's is reported by who writes it.
+  local function time_of(name, party)
+    local time = exists(name) and redis.pcall('ZSCORE', key(name), party)
+    return type(time) == 'string' and tonumber(time) or 0
+  end
+
+  function t.rests(party) return time_of('resting', party) > now() end
+
+  -- How many tasks of a party may begin now at a rate, when in µs it has all tokens again, and now in µs. That
+  -- time is never further away than the tokens need: Redis's clock may have been ahead.
+  function t.tokens(party, rate)
+    local ms, beyond = now()
+    local at = ms * 1000 + beyond
+    local full = math.max(at, math.min(time_of('rates', party), at + math.ceil(rate.burst * rate.interval)))
+    return math.max(0, math.floor((at - full) / rate.interval + rate.burst)), full, at
+  end
+
+  -- Has the movers offer a party its turn at a time.
+  local function rouse_at(name, party, time)
+    redis.call('ZADD', key(name), int(time), party)
+    if redis.call('ZRANGE', key(name), 0, 0)[1] == party then announce(time) end
+  end
+
+  -- Spends tokens of a party. When none is left, the next one that comes is told, together with those
+  -- of the 4 ms after, as far as the party can have so many: a look for each would be too many.
+  function t.spend(party, rate, n)
+    local had, full, at = t.tokens(party, rate)
+    full = full + math.ceil(n * rate.interval)
+    redis.call('ZADD', key('rates'), int(full), party)
+    there.rates = true
+    if had <= n then
+      local next_one = full + (1 - rate.burst) * rate.interval
+      rouse_at('refills', party, math.ceil(math.max(next_one, math.min(full, at + 4000)) / 1000))
+    end
+  end
+
+  -- How many tasks of a group may begin now.
+  function t.allowance(party)
+    local set, n = settings(queue_of(party)), math.huge
+    if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then return 0 end
+    if set.per_group > 0 then n = set.per_group - counted('active', party) end
+    if set.group_rate then n = math.min(n, (t.tokens(party, set.group_rate))) end
+    if set.strict and exists('held') and counted('held', party) > 0 then n = math.min(n, redis.call('LLEN', key('queue:' .. party .. '!'))) end
+    return math.max(0, n)
+  end
+
+  -- Whether the lines of a group can take its tasks.
+  function t.fits(party) return fits(key('queue:' .. party .. '!'), 'list') and fits(key('groups:' .. queue_of(party)), 'zset') end
+
+  -- Gives a group, or '', the last turn, or stops it.
+  function t.place(queue, group, stops)
+    local groups, turn = key('groups:' .. queue), t.stopped
+    if not stops then
+      local last = redis.call('ZREVRANGEBYSCORE', groups, '(' .. int(t.stopped), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+      turn = (tonumber(last[2]) or 0) + 1
+    end
+    redis.call('ZADD', groups, int(turn), group)
+  end
+
+  -- Offers a party its turn: something that kept its tasks from beginning may be over.
+  function t.offer(party)
+    local queue, group = queue_of(party), group_of(party)
+    if not group then
+      if pending(queue) then touched[queue] = true end
+      return
+    end
+    local turn = fits(key('groups:' .. queue), 'zset') and redis.call('ZSCORE', key('groups:' .. queue), group)
+    if not turn or tonumber(turn) < t.stopped or t.allowance(party) == 0 then return end
+    t.place(queue, group)
+    touched[queue] = true
+  end
+
+  -- Offers some stopped groups of a queue their turn, in case that nobody has.
+  function t.mend(queue)
+    local groups, stopped = key('groups:' .. queue), int(t.stopped)
+    local n = fits(groups, 'zset') and redis.call('ZCOUNT', groups, stopped, '+inf') or 0
+    for _, group in ipairs(n > 0 and redis.call('ZRANGEBYSCORE', groups, stopped, '+inf', 'LIMIT', now() % n, 20) or {}) do
+      t.offer(queue .. '/' .. group)
+    end
+  end
+
+  -- Whether tasks stand in the lines of a party.
+  function t.waits(party)
+    local lines = {}
+    for i, mark in ipairs(t.marks) do lines[i] = key('queue:' .. party .. mark) end
+    return redis.call('EXISTS', unpack(lines)) > 0
+  end
+
+  -- Tasks have left the lines of a group.
+  function t.left(party, n)
+    local queue = queue_of(party)
+    if n > 0 and count('grouped', queue, -n) == 0 then redis.call('HDEL', key('grouped'), queue) end
+    if not t.waits(party) and fits(key('groups:' .. queue), 'zset') then redis.call('ZREM', key('groups:' .. queue), group_of(party)) end
+  end
+
+  -- Puts tasks into a line of a group, see push(). Returns whether somebody has to be woken.
+  function t.push(line, ids, command)
+    local party, others, back = t.party(line), ids, {}
+    local queue = queue_of(line)
+    if exists('holders') then
+      others = {}
+      for _, id in ipairs(ids) do
+        if redis.call('HEXISTS', key('holders'), id) == 1 then back[#back + 1] = id else others[#others + 1] = id end
+      end
+    end
+    if #others > 0 then each(command or 'LPUSH', 'queue:' .. line, others) end
+    if #back > 0 then each('RPUSH', 'queue:' .. party .. '!', back) end
+    count('grouped', queue, #ids)
+    t.mark(queue)
+    if redis.call('ZSCORE', key('groups:' .. queue), group_of(party)) then
+      if #back > 0 then t.offer(party) end
+      return false
+    end
+    filled(queue)
+    local stops = t.allowance(party) == 0
+    t.place(queue, group_of(party), stops)
+    return not stops
+  end
+
+  -- Has a party rest until a time.
+  function t.rest(party, time)
+    local queue, group = queue_of(party), group_of(party)
+    if time_of('resting', party) < time then rouse_at('resting', party, time) end
+    there.resting = true
+    if not group then
+      t.mark(queue)
+    elseif redis.call('ZSCORE', key('groups:' .. queue), group) then
+      t.place(queue, group, true)
+    end
+  end
+
+  -- Has a task that waits for its next run hold its group.
+  function t.hold(id, party)
+    if redis.call('HSETNX', key('holders'), id, party) == 0 then return end
+    count('held', party, 1)
+    there.holders, there.held = true, true
+  end
+
+  -- Lets go the group that a task holds.
+  function t.let_go(id)
+    local party = redis.call('HGET', key('holders'), id)
+    if not party then return end
+    redis.call('HDEL', key('holders'), id)
+    if count('held', party, -1) <= 0 then redis.call('HDEL', key('held'), party) end
+    t.offer(party)
+  end
+
+  return t
+end
