@@ -84,7 +84,7 @@ func TestAnObserverHearsOfTakeOversAndWhy(t *testing.T) {
 		require.NoError(t, err)
 		_, _, err = queue.NewSession(queue.SessionConfig{
 			Redis: redis, Keys: keys, Incarnation: lease.Incarnation.String(), Queues: []string{"doomed"}, Cache: client.Cache,
-		}).Claim(ctx, 1, false)
+		}).Claim(ctx, queue.Ask{Want: 1})
 		require.NoError(t, err)
 		take = <-observer.takes
 		require.Equal(t, []any{tasks.TakeOverLease, 1, lease.Incarnation.String()}, []any{take.Why, take.HandedOn, take.Node})

@@ -170,7 +170,11 @@ func (i *Inspector) explainPending(ctx context.Context, e *Explanation) error {
 		if e.About {
 			about = "about "
 		}
-		e.sayf("%s%s", about, link.Count(*e.Position, "task of its queue goes before it", "tasks of its queue go before it"))
+		of := "queue"
+		if e.Group != "" {
+			of = "group"
+		}
+		e.sayf("%s%s", about, link.Count(*e.Position, "task of its "+of+" goes before it", "tasks of its "+of+" go before it"))
 	}
 	return i.explainQueue(ctx, e)
 }
@@ -188,6 +192,9 @@ func (i *Inspector) explainQueue(ctx context.Context, e *Explanation) error {
 		}
 		if most := q.Limits.Concurrency; most > 0 && q.Active >= int64(most) {
 			e.sayf("the queue %s runs at most %s at a time, and %s", q.Name, link.Count(most, "task"), link.Count(q.Active, "runs", "run"))
+		}
+		if err := i.explainTurns(ctx, e, q.Limits, s.now); err != nil {
+			return err
 		}
 	}
 	return i.explainNodes(ctx, e)

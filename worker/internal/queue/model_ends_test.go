@@ -50,9 +50,11 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		}
 		ids := s.Parked[list]
 		delete(s.Parked, list)
+		touched := s.touched[queue]
 		for _, id := range ids { // the first one served is the last
 			s.toFront(s.Tasks[id])
 		}
+		s.touched[queue] = touched // this claim takes what it can
 	}
 	for _, queue := range queues {
 		theirs := flat && s.tender(queue) != "" && s.tender(queue) != name

@@ -61,7 +61,7 @@ func (m *machine) batch(producer string, id func() string) {
 		if slices.Contains(o.After, o.ID) {
 			o.After = nil
 		}
-		o.Name = []string{"t", "u"}[m.draw("name", 2)]
+		o.Name = modelTaskNames[m.draw("name", 2)]
 		s.tasks = append(s.tasks, m.ready(o)...)
 	}
 	m.senders[producer].batches = append(m.senders[producer].batches, s)

@@ -304,8 +304,20 @@ func (s *spec) renderGroups(out stored) {
 	}
 }
 
-// adoptTurns takes over the order of the groups that got a turn in this step: after all others.
+// adoptTurns takes over the order of the groups that got a turn in this step: after all others; and
+// the times of rates that a script has put right, as Redis's clock was ahead.
 func (m *machine) adoptTurns(got stored) {
+	for party, full := range m.spec.Groups.Rates {
+		l := m.spec.Settings[queueOf(party)].limits()
+		r := l.Rate
+		if groupOf(party) != "" {
+			r = l.GroupRate
+		}
+		latest := m.spec.Now*1000 + int64(math.Ceil(float64(r.Burst)*float64(r.Per.Microseconds())/float64(max(r.Tasks, 1))))
+		if full > latest && r.Tasks > 0 && got["rates"][party] == strconv.FormatInt(latest, 10) {
+			m.spec.Groups.Rates[party] = latest
+		}
+	}
 	for queue, turns := range m.spec.Groups.Turns {
 		have := got["groups:"+queue]
 		for group, turn := range turns {
@@ -328,8 +340,11 @@ func (m *machine) adoptTurns(got stored) {
 
 // halt pauses a group, or lets it go again.
 func (m *machine) halt() {
-	queue, group := modelQueues[m.draw("queue", 2)], modelGroups[m.draw("group", len(modelGroups))]
-	paused, party := m.draw("paused", 2) == 1, Party(queue, group)
+	m.haltAs(modelQueues[m.draw("queue", 2)], modelGroups[m.draw("group", len(modelGroups))], m.draw("paused", 2) == 1)
+}
+
+func (m *machine) haltAs(queue, group string, paused bool) {
+	party := Party(queue, group)
 	used, err := m.store.PauseGroup(m.ctx, queue, group, paused)
 	require.NoError(m.t, err)
 	_, waits := m.spec.Groups.Turns[queue][group]

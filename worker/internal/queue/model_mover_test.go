@@ -173,7 +173,8 @@ func (s *spec) visitReady() {
 // visitAll puts the indexes right.
 func (s *spec) visitAll(most int) {
 	for _, queue := range modelQueues {
-		if s.Queues[queue] && len(s.Groups.Turns[queue]) == 0 && s.Groups.Resting[queue] == 0 {
+		parked := slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(s.Parked[queue+"|"+name]) > 0 })
+		if s.Queues[queue] && !parked && len(s.Groups.Turns[queue]) == 0 && s.Groups.Resting[queue] == 0 {
 			delete(s.Groups.Special, queue)
 		}
 	}

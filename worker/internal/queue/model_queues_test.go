@@ -44,14 +44,17 @@ func (m *machine) pauseAs(queue string, paused bool) {
 }
 
 func (m *machine) limit() {
-	queue, set := m.settings()
-	was := set.limits()
+	queue, _ := m.settings()
 	l := &Limits{Concurrency: m.draw("at a time", 4), Tasks: 3 * m.draw("tasks", 4), Bytes: 100 * int64(m.draw("bytes", 4))}
 	if m.draw("groups", 2) == 1 {
 		m.groupLimits(l)
 	}
-	verb := []string{"program", "operator", "reset"}[m.draw("who", 3)]
-	text := l.String()
+	m.limitAs(queue, []string{"program", "operator", "reset"}[m.draw("who", 3)], l)
+}
+
+func (m *machine) limitAs(queue, verb string, l *Limits) {
+	set := m.settingsOf(queue)
+	was, text := set.limits(), l.String()
 	switch verb {
 	case "program":
 		set.Program = l

@@ -56,7 +56,8 @@ type point struct {
 }
 
 var (
-	modelQueues = []string{"a", "b"}
+	modelQueues    = []string{"a", "b"}
+	modelTaskNames = []string{"t", "u"}
 	// commitScript is what actors end tasks with.
 	commitScript = newCommitScript(cache.New(cache.Config{}))
 )

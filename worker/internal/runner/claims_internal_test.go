@@ -30,7 +30,7 @@ func TestAWakeBesideACommitIsNotLost(t *testing.T) {
 			if c.before {
 				r.Wake()
 			}
-			require.Positive(t, r.beginClaim())
+			require.Positive(t, r.beginClaim().Want)
 			if c.during {
 				r.Wake()
 			}
@@ -49,7 +49,7 @@ func TestAWakeThatWasTakenBesideACommitIsNotLost(t *testing.T) {
 	r := resting()
 	r.Wake()
 	<-r.woken
-	require.Positive(t, r.beginClaim())
+	require.Positive(t, r.beginClaim().Want)
 	r.idling = false
 	r.leaveClaim()
 	require.False(t, r.idling)

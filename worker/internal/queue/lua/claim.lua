@@ -116,6 +116,17 @@ local function confine()
   if want > at_once then want, confined = at_once, true end
 end
 
+-- Claims up to n tasks from one list of a queue, or of a party. What does not fit into the reply goes back where it
+-- was. Returns how many it took, and whether there were so many.
+local function pop(list, party, n, parked)
+  local got = redis.call('RPOP', list, n) or {}
+  local took, found = 0, 0
+  if #got > 0 then took, found = take(got, parked) end
+  for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
+  hand(party, found)
+  return took, #got == n
+end
+
 -- Claims from one list of a queue.
 local function draw(queue, list, parked)
   if asked >= want or bytes >= most then return end
@@ -125,18 +136,13 @@ local function draw(queue, list, parked)
   end
   if settings(queue).rate and redis.call('EXISTS', list) == 1 and room(queue) > 0 then confine() end
   -- A few first, then more at a time: large payloads must not add up to a
-  -- reply that never arrives. What does not fit goes back where it was.
+  -- reply that never arrives.
   local more, some = true, 4
   while more and asked < want and bytes < most do
     local limit = room(queue)
     local n = math.min(want - asked, some, limit and limit - (hands[queue] or 0) or want)
     if n <= 0 then return end
-    local got = redis.call('RPOP', list, n) or {}
-    local took, found = 0, 0
-    if #got > 0 then took, found = take(got, parked) end
-    for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
-    hand(queue, found)
-    more, some = #got == n, math.min(4 * some, 256)
+    more, some = select(2, pop(list, queue, n, parked)), math.min(4 * some, 256)
   end
 end
 
@@ -147,12 +153,7 @@ local function draw_party(party, n)
   local sum = 0
   for _, mark in ipairs(party == queue_of(party) and marks or turns().marks) do
     local line = key('queue:' .. party .. mark)
-    local got = n > sum and fits(line, 'list') and redis.call('RPOP', line, n - sum) or {}
-    local took, found = 0, 0
-    if #got > 0 then took, found = take(got) end
-    for back = #got, took + 1, -1 do redis.call('RPUSH', line, got[back]) end
-    hand(party, found)
-    sum = sum + took
+    if n > sum and bytes < most and fits(line, 'list') then sum = sum + pop(line, party, n - sum) end
   end
   return sum
 end

@@ -40,8 +40,11 @@ function turns()
     if not settings(queue).special then note_mark(queue, '1') end
   end
 
-  -- Ends that when there is neither.
+  -- Ends that when there is neither. Parked tasks may be of groups.
   function t.unmark(queue)
+    for _, list in ipairs(redis.call('SMEMBERS', key('parked'))) do
+      if string.match(list, '^([^|]*)|') == queue then return end
+    end
     if redis.call('EXISTS', key('groups:' .. queue)) == 0 and not redis.call('ZSCORE', key('resting'), queue) then note_mark(queue, '') end
   end
 
@@ -53,12 +56,16 @@ function turns()
 
   function t.rests(party) return time_of('resting', party) > now() end
 
-  -- How many tasks of a party may begin now at a rate, when in µs it has all tokens again, and now in µs. That
-  -- time is never further away than the tokens need: Redis's clock may have been ahead.
+  -- How many tasks of a party may begin now at a rate, when in µs it has all tokens again, and now in µs.
   function t.tokens(party, rate)
     local ms, beyond = now()
     local at = ms * 1000 + beyond
-    local full = math.max(at, math.min(time_of('rates', party), at + math.ceil(rate.burst * rate.interval)))
+    local full, latest = time_of('rates', party), at + math.ceil(rate.burst * rate.interval)
+    if full > latest then -- Redis's clock was ahead, or the rate was another
+      full = latest
+      redis.pcall('ZADD', key('rates'), int(full), party)
+    end
+    full = math.max(at, full)
     return math.max(0, math.floor((at - full) / rate.interval + rate.burst)), full, at
   end
 

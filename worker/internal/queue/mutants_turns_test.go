@@ -1,0 +1,324 @@
+package queue
+
+import (
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// turnMutants are mistakes with groups and rates.
+var turnMutants = []mutant{
+	{"line", "if slash then return string.sub(line, 1, slash - 1) end", ""},
+	{"places", "if string.find(line, '/', 1, true) then return turns().push(line, ids, command) end", ""},
+	{"places", "key('queue:' .. queue .. '~'), key('groups:' .. queue)) > 0", "key('queue:' .. queue .. '~')) > 0"},
+	{"places", "if set.paused or set.special and turns().rests(queue) then", "if set.paused then"},
+	{"places", "if set.at_a_time == 0 then return tokens end", "if set.at_a_time == 0 then return nil end"},
+	{"places", "set.at_a_time - counted('active', queue)), tokens or math.huge)", "set.at_a_time - counted('active', queue)), math.huge)"},
+	{"places", "  hands[party] = (hands[party] or 0) + n\n", ""},
+	{"places", "  if n < 0 then freed[#freed + 1] = party end\n", ""},
+	{"places", "{interval = us / tasks,", "{interval = math.floor(us / tasks / 1000) * 1000,"},
+	{"turns", "if f[5] == '' then f[5] = '0' end\n", ""},
+	{"turns", "if text == '|0|0|0|0||||' then", "if false then"},
+	{"turns", "    all_set[queue] = nil\n", ""},
+	{"turns", "if not settings(queue).special then note_mark(queue, '1') end", ""},
+	{"turns", "      if string.match(list, '^([^|]*)|') == queue then return end\n", ""},
+	{"turns", "if redis.call('EXISTS', key('groups:' .. queue)) == 0 and not", "if not"},
+	{"turns", "redis.call('EXISTS', key('groups:' .. queue)) == 0 and not redis.call('ZSCORE', key('resting'), queue)", "redis.call('EXISTS', key('groups:' .. queue)) == 0"},
+	{"turns", "time_of('resting', party) > now()", "time_of('resting', party) > now() + 1000"},
+	{"turns", "      full = latest\n", ""},
+	{"turns", "      redis.pcall('ZADD', key('rates'), int(full), party)\n", ""},
+	{"turns", "math.floor((at - full) / rate.interval + rate.burst)", "math.ceil((at - full) / rate.interval + rate.burst)"},
+	{"turns", "math.floor((at - full) / rate.interval + rate.burst)", "math.floor((at - full) / rate.interval + rate.burst + 1)"},
+	{"turns", "if redis.call('ZRANGE', key(name), 0, 0)[1] == party then announce(time) end", ""},
+	{"turns", "full = full + math.ceil(n * rate.interval)", "full = full + math.ceil(rate.interval)"},
+	{"turns", "if had <= n then", "if false then"},
+	{"turns", "math.min(full, at + 4000)", "at + 4000"},
+	{"turns", "if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then", "if t.rests(party) then"},
+	{"turns", "redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then", "redis.call('SISMEMBER', key('halted'), party) == 1 then"},
+	{"turns", "n = set.per_group - counted('active', party)", "n = set.per_group"},
+	{"turns", "if set.group_rate then n =", "if false then n ="},
+	{"turns", "if set.strict and exists('held') and", "if exists('held') and"},
+	{"turns", "n = math.min(n, redis.call('LLEN', key('queue:' .. party .. '!')))", "n = 0"},
+	{"turns", "turn = (tonumber(last[2]) or 0) + 1", "turn = 1"},
+	{"turns", "if pending(queue) then touched[queue] = true end", ""},
+	{"turns", "tonumber(turn) < t.stopped or", ""},
+	{"turns", " or t.allowance(party) == 0 then return end\n    t.place", " then return end\n    t.place"},
+	{"turns", "    t.place(queue, group)\n    touched[queue] = true\n", "    t.place(queue, group)\n"},
+	{"turns", "t.offer(queue .. '/' .. group)\n    end", "end"},
+	{"turns", "if n > 0 and count('grouped', queue, -n) == 0 then redis.call('HDEL', key('grouped'), queue) end", ""},
+	{"turns", "redis.call('ZREM', key('groups:' .. queue), group_of(party))", ""},
+	{"turns", "if redis.call('HEXISTS', key('holders'), id) == 1 then back", "if false then back"},
+	{"turns", "    t.mark(queue)\n    if redis.call('ZSCORE'", "    if redis.call('ZSCORE'"},
+	{"turns", "      if #back > 0 then t.offer(party) end\n", ""},
+	{"turns", "    filled(queue)\n", ""},
+	{"turns", "local stops = t.allowance(party) == 0", "local stops = false"},
+	{"turns", "    return not stops\n", "    return false\n"},
+	{"turns", "if time_of('resting', party) < time then", "if true then"},
+	{"turns", "    if not group then\n      t.mark(queue)\n    elseif", "    if group and"},
+	{"turns", "      t.place(queue, group, true)\n    end\n  end\n\n  -- Has a task", "    end\n  end\n\n  -- Has a task"},
+	{"turns", "if redis.call('HSETNX', key('holders'), id, party) == 0 then return end", "redis.call('HSET', key('holders'), id, party)"},
+	{"turns", "if count('held', party, -1) <= 0 then redis.call('HDEL', key('held'), party) end", "redis.call('HDEL', key('held'), party)"},
+	{"turns", "redis.call('HDEL', key('held'), party) end\n    t.offer(party)", "redis.call('HDEL', key('held'), party) end"},
+	{"endings", "    if exists('holders') then turns().let_go(id) end\n", ""},
+	{"ties", " or exists('holders')", ""},
+	{"commit", "if settings(queue).strict and party then turns().hold(id, party) end", "if party then turns().hold(id, party) end"},
+	{"commit", "if settings(queue).strict and party then turns().hold(id, party) end", ""},
+	{"commit", "    if verb == 'throttle' then turns().rest(party or queue, at + tonumber(ARGV[a])) end\n", ""},
+	{"commit", "turns().rest(party or queue,", "turns().rest(queue,"},
+	{"finding", "    if party then turns().left(party, 1) end\n", ""},
+	{"finding", " or party and redis.call('LREM', key('queue:' .. party .. '!'), -1, id) > 0", ""},
+	{"due", "    redis.call('ZREM', key(name), party)\n", ""},
+	{"due", "    turns().offer(party)\n", ""},
+	{"due", "'ZRANGEBYSCORE', key(name), '-inf', int(at), 'LIMIT', 0, 100) or {}", "'ZRANGEBYSCORE', key(name), '-inf', int(at - 1), 'LIMIT', 0, 100) or {}"},
+	{"due", "if time then first = math.min(first or time, time) end", ""},
+	{"due", "if settings(queue).special then turns().mend(queue) end", ""},
+	{"due", "if settings(names[i]).special then turns().unmark(names[i]) end", ""},
+	{"group", "redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party)", "redis.call('SADD', key('halted'), party)"},
+	{"group", "  there.halted = nil\n", ""},
+	{"group", "if waits and verb == 'pause' then t.place(queue, group, true) else", "if verb ~= 'pause' then"},
+	{"group", "flush()\n", ""},
+	{"queue", "text ~= was and special and '1' or ''", "''"},
+	{"queue", "if string.find(limits, '^%d+|%d+|%d+$') then limits = limits .. '|0|||' end", ""},
+	{"queue", ".. '|' .. (special and '1' or '')", ".. '|'"},
+	{"adding", "if settings(queue).special then n = n + counted('grouped', queue) end", ""},
+	{"clear", "  turns().left(party, #ids - before)\n", ""},
+	{"clear", "    if fits(key('queue:' .. party .. mark), 'list') then gather('queue:' .. party .. mark) end\n", ""},
+	{"show", "    position = '0'\n    return 'pending'\n", "    return 'parked'\n"},
+	{"show", "ipairs(party and turns().marks or {'^', '', '~'})", "ipairs({'^', '', '~'})"},
+	{"claim", "if want > at_once then want, confined = at_once, true end", "if want > at_once then want = at_once end"},
+	{"claim", "if settings(queue).rate and redis.call('EXISTS', list) == 1 and room(queue) > 0 then confine() end", ""},
+	{"claim", "    and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end", "    and false then t.place(queue, '') end"},
+	{"claim", "    confine()\n    local n", "    local n"},
+	{"claim", "local n = math.min(at_once - asked, may)", "local n = math.min(want - asked, may)"},
+	{"claim", "local share = math.floor(n / #round)", "local share = n"},
+	{"claim", "t.allowance(party) - (hands[party] or 0)", "t.allowance(party)"},
+	{"claim", "if group ~= '' then t.left(party, took) end", "t.left(party, took)"},
+	{"claim", "        redis.call('ZREM', groups, '')\n", ""},
+	{"claim", "t.place(queue, group, took >= may or took == 0 and bytes < most)", "t.place(queue, group)"},
+	{"claim", "== 1 then return draw_turns(queue) end", "== 1 then draw_turns(queue) end"},
+	{"claim", "if rate and n > 0 then turns().spend(party, rate, n) end", ""},
+	{"claim", "local rate = grouped and set.group_rate or not grouped and set.rate", "local rate = set.rate"},
+	{"claim", "if settings(queue).special then unpark(queue, list) else draw(queue, list, true) end", "draw(queue, list, true)"},
+	{"claim", "      push(line, {id}, 'RPUSH')\n", "      push(line, {id})\n"},
+	{"claim", "  for i = #ids, 1, -1 do\n    local id = ids[i]", "  for i = 1, #ids do\n    local id = ids[i]"},
+	{"claim", "idle and 1 or confined and 3 or 0", "idle and 1 or 0"},
+	{"takeover", "  if takes(line) then\n    push(line, {id}, 'RPUSH')", "  if takes(line) then\n    push(line, {id})"},
+}
+
+// limited has queue a limits, and a worker, and returns that.
+func (m *machine) limited(l Limits) *actor {
+	a := m.worker()
+	m.step(func() { m.limitAs("a", "operator", &l) })
+	return a
+}
+
+// enqueueMany stores n tasks of queue a and returns their ids.
+func (m *machine) enqueueMany(n int, group string) (ids []string) {
+	for range n {
+		ids = append(ids, m.enqueueOne(1, draft{Group: group}))
+	}
+	return ids
+}
+
+// finish ends tasks that a worker has in hand.
+func (m *machine) finish(a *actor, ids []string, verb Verb, args ...any) {
+	m.step(func() {
+		var batch []*Run
+		for _, id := range ids {
+			batch = append(batch, m.outcome(a.hand[id], func(o *Run) { o.outcome.verb, o.outcome.args = verb, args }))
+		}
+		m.commitAs(a, a.session, batch)
+	})
+}
+
+// look has the movers look after some time.
+func (m *machine) later(ms int64) {
+	m.sleep(ms)
+	m.step(func() { m.renew(m.actors[len(m.actors)-1]) })
+	m.step(func() { m.dueAs("m0", "", 9, 100) })
+}
+
+// visit has the movers visit queues.
+func (m *machine) visit(visit string) { m.step(func() { m.dueAs("m0", visit, 9, 100) }) }
+
+// turnCases are what the model meets too seldom.
+var turnCases = map[string]func(*machine){
+	"a rate of a queue": func(m *machine) {
+		a := m.limited(Limits{Rate: Rate{3, time.Second, 1}})
+		ids := m.enqueueMany(6, "")
+		require.Equal(m.t, ids[:1], m.take(a, 4))
+		m.later(333)
+		require.Empty(m.t, m.take(a, 4))
+		m.later(1)
+		require.Equal(m.t, ids[1:2], m.take(a, 4))
+		m.later(5000)
+		require.Equal(m.t, ids[2:3], m.take(a, 4), "no more than one at once")
+		m.sleep(-60000)
+		require.Empty(m.t, m.take(a, 4))
+		m.later(334)
+		require.Equal(m.t, ids[3:4], m.take(a, 4), "the clock was ahead")
+	},
+	"a rate with a burst": func(m *machine) {
+		a := m.limited(Limits{Rate: Rate{1000, time.Second, 3}, Concurrency: 9})
+		ids := m.enqueueMany(9, "")
+		require.Equal(m.t, ids[:3], m.take(a, 9))
+		m.later(2)
+		require.Equal(m.t, ids[3:5], m.take(a, 9))
+		m.later(9)
+		require.Equal(m.t, ids[5:8], m.take(a, 9))
+	},
+	"a rate of groups": func(m *machine) {
+		a := m.limited(Limits{GroupRate: Rate{1, time.Second, 2}})
+		x, y := m.enqueueMany(4, "x"), m.enqueueMany(1, "y")
+		require.Equal(m.t, []string{x[0], x[1], y[0]}, m.take(a, 9))
+		m.later(999)
+		require.Empty(m.t, m.take(a, 9))
+		m.later(1)
+		require.Equal(m.t, x[2:3], m.take(a, 9))
+		m.later(3000)
+		m.haltAs("a", "x", true)
+		m.step(func() { m.haltAs("a", "x", false) })
+		require.Equal(m.t, x[3:], m.take(a, 9))
+	},
+	"a queue rests": func(m *machine) {
+		a := m.worker()
+		ids := m.enqueueMany(3, "")
+		require.Len(m.t, m.take(a, 1), 1)
+		idle := m.worker()
+		m.enqueueMany(1, "")
+		m.take(idle, 9)
+		m.take(idle, 9)
+		require.True(m.t, idle.session.idle)
+		m.finish(a, ids[:1], Throttle, 1000)
+		require.Empty(m.t, m.take(a, 9))
+		m.visit(VisitFirst)
+		m.later(999)
+		require.Empty(m.t, m.take(a, 9))
+		m.later(1)
+		require.Equal(m.t, ids[:1], m.take(a, 9))
+		m.finish(a, ids[:1], Throttle, 1000)
+		m.sleep(1) // it rests for longer already
+		m.step(func() { m.setLease(idle.name, m.spec.Now+15000) })
+		m.finish(idle, ids[1:2], Throttle, 10)
+		m.later(500)
+		require.Empty(m.t, m.take(a, 9))
+		m.later(500)
+		require.Len(m.t, m.take(a, 9), 2)
+		m.visit(VisitFirst)
+	},
+	"a group rests": func(m *machine) {
+		a := m.worker()
+		x, y := m.enqueueMany(2, "x"), m.enqueueMany(2, "y")
+		require.Equal(m.t, []string{x[0], y[0]}, m.take(a, 2))
+		m.finish(a, x[:1], Throttle, 1000)
+		require.Equal(m.t, y[1:], m.take(a, 9))
+		m.later(1000)
+		require.Equal(m.t, x, m.take(a, 9))
+		m.visit(VisitFirst)
+		m.visit(VisitFirst)
+	},
+	"a strict group": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 1, Strict: true})
+		x := m.enqueueMany(3, "x")
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.finish(a, x[:1], Later, 1000, "1|0", `{}`)
+		urgent := m.enqueueOne(1, draft{Group: "x", Mark: HighMark})
+		require.Empty(m.t, m.take(a, 9))
+		m.later(1000)
+		require.Equal(m.t, "0", m.lookAt(x[0]).Position)
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.finish(a, x[:1], Snooze, 1000, "1|0")
+		m.later(1000)
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.finish(a, x[:1], Done)
+		require.Equal(m.t, []string{urgent}, m.take(a, 9))
+		m.finish(a, []string{urgent}, Aside, 1000)
+		m.later(1000)
+		m.ofTask(urgent, map[string]int{}, m.cancel)
+		require.Equal(m.t, x[1:2], m.take(a, 9))
+		m.finish(a, x[1:2], Later, 1000, "1|0", `{}`)
+		m.ofTask(x[1], map[string]int{}, m.remove)
+		require.Equal(m.t, x[2:], m.take(a, 9))
+		m.finish(a, x[2:], Dead, "1|0", `{"reason":"failed"}`)
+		require.Empty(m.t, m.spec.Groups.Holders)
+	},
+	"a group that was strict": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 2})
+		x := m.enqueueMany(4, "x")
+		require.Equal(m.t, x[:2], m.take(a, 9))
+		m.step(func() { m.limitAs("a", "operator", &Limits{PerGroup: 1, Strict: true}) })
+		m.finish(a, x[:1], Later, 1000, "1|0", `{}`)
+		m.finish(a, x[1:2], Later, 2000, "1|0", `{}`)
+		m.later(1000)
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.finish(a, x[:1], Done)
+		require.Empty(m.t, m.take(a, 9))
+		m.step(func() { m.limitAs("a", "operator", &Limits{}) })
+		require.Equal(m.t, x[2:], m.take(a, 9))
+	},
+	"groups take turns": func(m *machine) {
+		a := m.worker()
+		x, y, none := m.enqueueMany(9, "x"), m.enqueueMany(2, "y"), m.enqueueMany(2, "")
+		require.Equal(m.t, []string{x[0], y[0]}, m.take(a, 2))
+		require.Equal(m.t, none[:1], m.take(a, 1))
+		require.Equal(m.t, []string{x[1], y[1], none[1]}, m.take(a, 3))
+		require.Equal(m.t, x[2:7], m.take(a, 5))
+		m.enqueueMany(1, "y")
+		require.Equal(m.t, "x", m.spec.round("a", 1)[0])
+	},
+	"a bound for each group": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 2})
+		x, y := m.enqueueMany(5, "x"), m.enqueueMany(1, "y")
+		require.Equal(m.t, []string{x[0], x[1], y[0]}, m.take(a, 9))
+		m.finish(a, x[:1], Done)
+		require.Equal(m.t, x[2:3], m.take(a, 9))
+		b := m.worker()
+		m.step(func() { m.setLease(a.name, -m.spec.Now); m.takeOverOf(a, Remains{}) })
+		require.Len(m.t, m.take(b, 9), 3)
+		m.step(func() { m.limitAs("a", "operator", &Limits{PerGroup: 3}) })
+		require.Len(m.t, m.take(b, 9), 1)
+	},
+	"a parked task of a group": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 1})
+		id, other := m.enqueueOne(1, draft{Group: "x", Name: "u"}), m.enqueueOne(1, draft{Group: "x", Name: "u"})
+		for _, id := range []string{id, other} {
+			m.take(a, 1)
+			m.finish(a, []string{id}, Park, "u")
+		}
+		m.visit(VisitFirst)
+		a.session.cfg.Handles = func(string) bool { return true }
+		m.take(a, 9) // learns of them
+		require.Equal(m.t, []string{id}, m.take(a, 9))
+		m.finish(a, []string{id}, Done)
+		require.Equal(m.t, []string{other}, m.take(a, 9))
+	},
+	"limits of an older program": func(m *machine) {
+		a := m.worker()
+		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Settings(), "a", "|3|0|0", "a|program", "3|0|0").Err())
+		m.store.OnEnd = nil
+		id := m.ready(draft{Queue: "a", Group: "x", Payload: 1})[0]
+		_, err := m.try(m.senders["p0"].producer, &batch{number: 1, parts: []*submission{{
+			ctx: m.ctx, caller: m.senders["p0"].producer.Caller(m.ctx, errClosed), tasks: []Task{id}, done: make(chan struct{}),
+		}}}, nil, nil)
+		require.NoError(m.t, err)
+		require.Equal(m.t, "|3|0|0|0||||1", m.redis.HGet(m.ctx, m.keys.Settings(), "a").Val())
+		got, _, err := a.session.Claim(m.ctx, Ask{Want: 1, AtOnce: 1})
+		require.NoError(m.t, err)
+		require.Len(m.t, got, 1)
+		set, err := m.store.SetQueue(m.ctx, "a", "pause", "")
+		require.NoError(m.t, err)
+		require.Equal(m.t, Settings{Paused: true, Limits: Limits{Concurrency: 3}}, set)
+	},
+	"the movers are told of a rest": func(m *machine) {
+		a := m.worker()
+		sub := m.redis.Subscribe(m.ctx, m.keys.Due())
+		defer func() { _ = sub.Close() }()
+		_, err := sub.Receive(m.ctx)
+		require.NoError(m.t, err)
+		ids := m.enqueueMany(1, "")
+		m.take(a, 1)
+		m.finish(a, ids, Throttle, 1000)
+		message, err := sub.ReceiveTimeout(m.ctx, time.Second)
+		require.NoError(m.t, err, "%v", message)
+	},
+}
