@@ -35,8 +35,9 @@ type Info struct {
 	ID      string // the same in every run of the task: usable as an idempotency key
 	Name    string
 	Queue   string
-	Attempt int // 1 in the first run; runs that crashed or ended with their node do not count
-	Crashes int // runs that ended with their node
+	Group   string // see [Options]; empty for none
+	Attempt int    // 1 in the first run; runs that crashed or ended with their node do not count
+	Crashes int    // runs that ended with their node
 	// Fence is a fencing token: it grows with every incarnation. A store that
 	// remembers the largest token can refuse writes of older runs.
 	Fence    int64
@@ -50,7 +51,7 @@ type Info struct {
 func InfoOf(ctx context.Context) Info {
 	r := mustRun(ctx, "InfoOf")
 	return Info{
-		ID: r.ID, Name: r.Record.Name, Queue: r.Record.Queue(), Attempt: r.Tries.Attempts + 1, Crashes: r.Tries.Crashes,
+		ID: r.ID, Name: r.Record.Name, Queue: r.Record.Queue(), Group: r.Record.Group(), Attempt: r.Tries.Attempts + 1, Crashes: r.Tries.Crashes,
 		Fence: r.Node.Fence, Enqueued: r.Record.Enqueued, Payload: r.Record.Payload,
 		Meta: r.Record.Options.Meta,
 	}

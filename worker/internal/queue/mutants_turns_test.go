@@ -3,6 +3,7 @@ package queue
 import (
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
 
@@ -74,7 +75,6 @@ var turnMutants = []mutant{
 	{"due", "if settings(queue).special then turns().mend(queue) end", ""},
 	{"due", "if settings(names[i]).special then turns().unmark(names[i]) end", ""},
 	{"group", "redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party)", "redis.call('SADD', key('halted'), party)"},
-	{"group", "  there.halted = nil\n", ""},
 	{"group", "if waits and verb == 'pause' then t.place(queue, group, true) else", "if verb ~= 'pause' then"},
 	{"group", "flush()\n", ""},
 	{"queue", "text ~= was and special and '1' or ''", "''"},
@@ -89,7 +89,7 @@ var turnMutants = []mutant{
 	{"claim", "if settings(queue).rate and redis.call('EXISTS', list) == 1 and room(queue) > 0 then confine() end", ""},
 	{"claim", "    and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end", "    and false then t.place(queue, '') end"},
 	{"claim", "    confine()\n    local n", "    local n"},
-	{"claim", "local n = math.min(at_once - asked, may)", "local n = math.min(want - asked, may)"},
+	{"claim", "local n = math.min(want - asked, may)", "local n = want - asked"},
 	{"claim", "local share = math.floor(n / #round)", "local share = n"},
 	{"claim", "t.allowance(party) - (hands[party] or 0)", "t.allowance(party)"},
 	{"claim", "if group ~= '' then t.left(party, took) end", "t.left(party, took)"},
@@ -226,6 +226,7 @@ var turnCases = map[string]func(*machine){
 		require.Empty(m.t, m.take(a, 9))
 		m.later(1000)
 		require.Equal(m.t, "0", m.lookAt(x[0]).Position)
+		require.Equal(m.t, "2", m.lookAt(x[1]).Position)
 		require.Equal(m.t, x[:1], m.take(a, 9))
 		m.finish(a, x[:1], Snooze, 1000, "1|0")
 		m.later(1000)
@@ -255,6 +256,30 @@ var turnCases = map[string]func(*machine){
 		require.Empty(m.t, m.take(a, 9))
 		m.step(func() { m.limitAs("a", "operator", &Limits{}) })
 		require.Equal(m.t, x[2:], m.take(a, 9))
+	},
+	"a group that nobody has offered its turn": func(m *machine) {
+		a := m.worker()
+		ids := m.enqueueMany(1, "x")
+		m.spec.Groups.Turns["a"]["x"] = stopped
+		require.NoError(m.t, m.redis.ZAdd(m.ctx, m.keys.Groups("a"), redis.Z{Score: stopped, Member: "x"}).Err())
+		require.Empty(m.t, m.take(a, 9))
+		m.visit(VisitReady)
+		require.Equal(m.t, ids, m.take(a, 9))
+	},
+	"a paused group goes on": func(m *machine) {
+		a := m.worker()
+		m.step(func() { m.haltAs("a", "x", true) })
+		ids := m.enqueueMany(1, "x")
+		require.Empty(m.t, m.take(a, 9))
+		require.True(m.t, a.session.idle)
+		m.step(func() { m.haltAs("a", "x", false) })
+		require.Empty(m.t, m.spec.Idle["a"])
+		require.Equal(m.t, ids, m.take(a, 9))
+	},
+	"no more of a group than may, in several rounds": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 2})
+		x, y, z := m.enqueueMany(5, "x"), m.enqueueMany(1, "y"), m.enqueueMany(1, "z")
+		require.Equal(m.t, []string{x[0], y[0], z[0], x[1]}, m.take(a, 5))
 	},
 	"groups take turns": func(m *machine) {
 		a := m.worker()

@@ -173,7 +173,7 @@ local function draw_turns(queue)
     local round = may > 0 and redis.call('ZRANGEBYSCORE', groups, '-inf', '(' .. int(t.stopped), 'LIMIT', 0, math.max(1, math.min(at_once - asked, may))) or {}
     if #round == 0 then return end
     confine()
-    local n = math.min(at_once - asked, may)
+    local n = math.min(want - asked, may)
     if n <= 0 then return end
     local share = math.floor(n / #round)
     for _, group in ipairs(round) do

@@ -11,7 +11,6 @@ local uses = ''
 for i = 3, #ARGV do
   local group, party = ARGV[i], queue .. '/' .. ARGV[i]
   if verb ~= 'offer' then redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party) end
-  there.halted = nil
   local waits = redis.call('ZSCORE', key('groups:' .. queue), group)
   if waits and verb == 'pause' then t.place(queue, group, true) else t.offer(party) end
   uses = (waits or redis.call('HEXISTS', key('active'), party) == 1) and '1' or ''
