@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -15,6 +16,18 @@ type (
 	}
 	taskQueues struct {
 		Queue string `json:"queue,omitempty"` // only this queue
+	}
+	taskGroups struct {
+		Queue string `json:"queue"`
+		Limit int    `json:"limit,omitempty"` // 0: 100
+	}
+	taskGroup struct {
+		Queue string `json:"queue"`
+		Group string `json:"group"`
+	}
+	groupUsed struct {
+		// Used reports whether the group has tasks that run, or wait and are due.
+		Used bool `json:"used"`
 	}
 )
 
@@ -36,6 +49,17 @@ func registerQueues(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "resumeQueue", func(ctx context.Context, in taskQueue) (none, error) {
 		return none{}, i.PauseQueue(ctx, in.Queue, false)
 	})
+	handleTask(r, "groups", func(ctx context.Context, in taskGroups) ([]tasks.Group, error) {
+		return i.Groups(ctx, in.Queue, cmp.Or(in.Limit, 100))
+	})
+	handleTask(r, "pauseGroup", func(ctx context.Context, in taskGroup) (groupUsed, error) {
+		used, err := i.PauseGroup(ctx, in.Queue, in.Group, true)
+		return groupUsed{used}, err
+	})
+	handleTask(r, "resumeGroup", func(ctx context.Context, in taskGroup) (groupUsed, error) {
+		used, err := i.PauseGroup(ctx, in.Queue, in.Group, false)
+		return groupUsed{used}, err
+	})
 	handleTask(r, "limitQueue", func(ctx context.Context, in QueueLimits) (tasks.Limits, error) { return in.Set(ctx, i) })
 	handleTask(r, "deleteQueue", func(ctx context.Context, in taskQueue) (int, error) { return i.DeleteQueue(ctx, in.Queue) })
 }
@@ -48,18 +72,28 @@ type QueueLimits struct {
 	Tasks       *int   `json:"tasks,omitempty"`
 	Bytes       *int64 `json:"bytes,omitempty"`
 	Reset       bool   `json:"reset,omitempty"`
+
+	PerGroup  *int        `json:"perGroup,omitempty"`
+	Strict    *bool       `json:"strict,omitempty"`
+	Rate      *tasks.Rate `json:"rate,omitempty"`
+	GroupRate *tasks.Rate `json:"groupRate,omitempty"`
+}
+
+// given reports whether some limit is to be changed.
+func (l QueueLimits) given() bool {
+	l.Queue, l.Reset = "", false
+	return l != QueueLimits{}
 }
 
 // Set changes the limits and returns the limits in effect.
 func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits, error) {
-	given := l.Concurrency != nil || l.Tasks != nil || l.Bytes != nil
 	switch {
-	case l.Reset && given:
+	case l.Reset && l.given():
 		return tasks.Limits{}, fmt.Errorf("%w: use reset or limits, not both", rpcregistry.ErrBadArguments)
 	case l.Reset:
 		return i.LimitQueue(ctx, l.Queue, nil)
-	case !given:
-		return tasks.Limits{}, fmt.Errorf("%w: say which limit of the queue: concurrency, tasks or bytes; or reset", rpcregistry.ErrBadArguments)
+	case !l.given():
+		return tasks.Limits{}, fmt.Errorf("%w: say which limit of the queue: concurrency, tasks, bytes, perGroup, strict, rate or groupRate; or reset", rpcregistry.ErrBadArguments)
 	}
 	queues, err := i.Queues(ctx)
 	if err != nil {
@@ -88,7 +122,21 @@ func (l QueueLimits) apply(to *tasks.Limits) error {
 	if l.Bytes != nil {
 		to.Bytes = *l.Bytes
 	}
-	if min(to.Concurrency, to.Tasks) < 0 || to.Bytes < 0 {
+	if l.PerGroup != nil {
+		to.PerGroup = *l.PerGroup
+	}
+	if l.Strict != nil {
+		if to.Strict = *l.Strict; l.PerGroup == nil {
+			to.PerGroup = 0 // it was the other's
+		}
+	}
+	if l.Rate != nil {
+		to.Rate = *l.Rate
+	}
+	if l.GroupRate != nil {
+		to.GroupRate = *l.GroupRate
+	}
+	if min(to.Concurrency, to.Tasks, to.PerGroup) < 0 || to.Bytes < 0 {
 		return fmt.Errorf("%w: limits cannot be negative; 0 is none", rpcregistry.ErrBadArguments)
 	}
 	return nil

@@ -129,12 +129,13 @@ func TestGroupsTakeTurns(t *testing.T) {
 			ids = append(ids, receive(t, started).ID)
 			release <- struct{}{}
 		}
+		receive(t, started) // it goes on when the test has looked
 		require.Contains(t, ids[:2], one, "the first round has begun when it came to an end")
 		require.Contains(t, ids[:3], none)
 		groups, err := c.inspector.Groups(t.Context(), "default", 1)
 		require.NoError(t, err)
 		require.Equal(t, "large", groups[0].Group)
-		require.InDelta(t, 997, groups[0].Pending, 2)
+		require.EqualValues(t, 997, groups[0].Pending)
 		require.EqualValues(t, groups[0].Pending, c.queue("default").Grouped)
 		cancelled, err := c.inspector.CancelAll(t.Context(), tasks.Filter{Group: "large", States: []tasks.State{tasks.Pending}}, "")
 		require.NoError(t, err)

@@ -23,6 +23,7 @@ type enqueueFlags struct {
 	in      time.Duration
 	at      string
 	queue   string
+	group   string
 	id      string
 	wait    bool
 	timeout time.Duration
@@ -50,6 +51,7 @@ func enqueueCommand(e *cluster.Env) *urfave.Command {
 			&urfave.DurationFlag{Name: "in", Destination: &f.in, Usage: "run it after that `TIME`, such as 10s", HideDefault: true},
 			&urfave.StringFlag{Name: "at", Destination: &f.at, Usage: "run it at that `TIME`, such as 2027-01-31T08:00:00Z"},
 			&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` instead of the task's own"},
+			&urfave.StringFlag{Name: "group", Destination: &f.group, Usage: "`GROUP` within its queue, such as a tenant: its tasks begin in their order"},
 			&urfave.StringFlag{
 				Name: "id", Destination: &f.id,
 				Usage: "`ID` of the task: not accepted again while it is stored, nor within 24 h after it is done",
@@ -122,7 +124,7 @@ const definitions = "the task's definition"
 // deadline, which depends on Redis's clock.
 func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, instant, error) {
 	o := tasks.Options{
-		In: f.in, Queue: f.queue, ID: f.id, Unique: f.unique, UniqueFor: f.uniqueFor, After: f.after, MaxAttempts: f.maxAttempts,
+		In: f.in, Queue: f.queue, Group: f.group, ID: f.id, Unique: f.unique, UniqueFor: f.uniqueFor, After: f.after, MaxAttempts: f.maxAttempts,
 		Timeout: f.runTimeout, Backoff: f.backoff, MaxBackoff: f.maxBackoff, Retention: f.retention,
 		WantResult: f.result, Await: f.wait, AnyName: f.anyName,
 	}

@@ -76,7 +76,7 @@ func (i instant) on(now time.Time) time.Time {
 // filterFlags holds the flags that select tasks.
 type filterFlags struct {
 	states                   []string
-	queue, name, text        string
+	queue, group, name, text string
 	since, until             string
 	limit                    int
 	possible                 []tasks.State // states that the command accepts; nil for all
@@ -91,6 +91,7 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 			Usage: "only tasks in these `STATES`, separated by commas: " + stateNames(f.possible), DefaultText: stateNames(f.usual),
 		},
 		&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "only tasks of that `QUEUE`"},
+		&urfave.StringFlag{Name: "group", Destination: &f.group, Usage: "only tasks of that `GROUP`"},
 		&urfave.StringFlag{Name: "name", Destination: &f.name, Usage: "only tasks of that `NAME`"},
 		&urfave.StringFlag{
 			Name: "text", Destination: &f.text,
@@ -121,7 +122,7 @@ func stateNames(states []tasks.State) string {
 
 // empty reports whether no flag restricts the selection.
 func (f *filterFlags) empty() bool {
-	return len(f.states) == 0 && f.queue+f.name+f.text+f.since+f.until == ""
+	return len(f.states) == 0 && f.queue+f.group+f.name+f.text+f.since+f.until == ""
 }
 
 // check parses the times and returns an error if a flag has an invalid value.
@@ -162,7 +163,7 @@ func (f *filterFlags) filter(ctx context.Context, e *cluster.Env, c *cluster.Cli
 		return tasks.Filter{}, now, err
 	}
 	out := tasks.Filter{
-		States: f.usual, Queue: f.queue, Name: f.name, Text: f.text, Limit: f.limit,
+		States: f.usual, Queue: f.queue, Group: f.group, Name: f.name, Text: f.text, Limit: f.limit,
 		Since: f.parsedSince.on(now), Until: f.parsedUntil.on(now),
 	}
 	if len(f.states) > 0 {

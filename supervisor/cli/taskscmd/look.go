@@ -173,6 +173,7 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	row("id", t.ID)
 	row("name", t.Name)
 	row(queueWord, t.Queue)
+	row("group", t.Group)
 	row("priority", t.Priority.String())
 	row("state", string(t.State))
 	row("on", t.Node)

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -21,6 +23,10 @@ type limitFlags struct {
 	concurrency, tasks int
 	bytes              string
 	reset, anyName     bool
+
+	perGroup        int
+	strict          bool
+	rate, groupRate rateFlags
 }
 
 // queueVerb is a command that changes each queue that it is given.
@@ -38,15 +44,15 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 	return []*urfave.Command{
 		queueVerb{
 			name: "pause", usage: "keep a queue's tasks from being claimed", more: "Those that run go on, and new ones are accepted.",
-			flags: []urfave.Flag{anyNameFlag(&p.anyName)},
+			flags: []urfave.Flag{p.groupFlag(), anyNameFlag(&p.anyName)},
 			do: func(ctx context.Context, e *cluster.Env, c *cluster.Client, queue string) (change, error) {
 				return p.pauseQueue(ctx, e, c, queue, true)
 			},
 		}.command(e),
 		queueVerb{
-			name: "resume", usage: "let a paused queue's tasks go again",
+			name: "resume", usage: "let a paused queue's tasks go again", flags: []urfave.Flag{p.groupFlag()},
 			do: func(ctx context.Context, e *cluster.Env, c *cluster.Client, queue string) (change, error) {
-				return (&pausing{}).pauseQueue(ctx, e, c, queue, false)
+				return p.pauseQueue(ctx, e, c, queue, false)
 			},
 		}.command(e),
 		queueVerb{
@@ -63,6 +69,24 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 					Usage: "how many wait or run (`N`)", HideDefault: true,
 				},
 				&urfave.StringFlag{Name: "bytes", Destination: &f.bytes, Usage: "`SIZE` of its stored tasks, such as 65536 or 64MiB"},
+				&urfave.IntFlag{
+					Name: "per-group", Config: config.Decimal(), Destination: &f.perGroup, HideDefault: true,
+					Usage: "how many tasks of each of its groups run at a time (`N`)",
+				},
+				&urfave.BoolFlag{
+					Name: "strict", Destination: &f.strict, HideDefault: true,
+					Usage: "have a task that waits for its next run hold its group; --strict=false ends that",
+				},
+				&urfave.StringFlag{Name: "rate", Destination: &f.rate.text, Usage: "how many tasks begin in a time: `N/TIME`, such as 100/1s; 0 for none"},
+				&urfave.IntFlag{
+					Name: "burst", Config: config.Decimal(), Destination: &f.rate.burst, HideDefault: true,
+					Usage: "how many of these may begin at once (`N`); without it as many as come in 100 ms",
+				},
+				&urfave.StringFlag{Name: "group-rate", Destination: &f.groupRate.text, Usage: "the same for each of its groups: `N/TIME`"},
+				&urfave.IntFlag{
+					Name: "group-burst", Config: config.Decimal(), Destination: &f.groupRate.burst, HideDefault: true,
+					Usage: "how many of these may begin at once (`N`)",
+				},
 				anyNameFlag(&f.anyName),
 				&urfave.BoolFlag{Name: "reset", Destination: &f.reset, Usage: "back to what the program says", HideDefault: true},
 			},
@@ -120,7 +144,14 @@ func meant(name string, known []string) string {
 }
 
 // pausing implements the commands pause and resume.
-type pausing struct{ anyName bool }
+type pausing struct {
+	group   string
+	anyName bool
+}
+
+func (f *pausing) groupFlag() *urfave.StringFlag {
+	return &urfave.StringFlag{Name: "group", Destination: &f.group, Usage: "only that `GROUP` of the queue"}
+}
 
 // anyNameFlag returns the flag of commands that also prepare a queue before its first task.
 func anyNameFlag(to *bool) *urfave.BoolFlag {
@@ -133,11 +164,18 @@ func (f *pausing) pauseQueue(ctx context.Context, e *cluster.Env, c *cluster.Cli
 			return change{}, err
 		}
 	}
-	text := "resumed: queue " + name
+	verb := "resumed"
 	if paused {
-		text = "paused: queue " + name
+		verb = "paused"
 	}
-	return change{members: map[string]any{"paused": paused}, text: text}, c.Inspector.PauseQueue(ctx, name, paused)
+	if f.group != "" {
+		used, err := c.Inspector.PauseGroup(ctx, name, f.group, paused)
+		if err == nil && !used {
+			e.Notef("group %s of queue %s has no task that runs, or waits and is due: check the name", f.group, name)
+		}
+		return change{members: map[string]any{"group": f.group, "paused": paused}, text: fmt.Sprintf("%s: group %s of queue %s", verb, f.group, name)}, err
+	}
+	return change{members: map[string]any{"paused": paused}, text: verb + ": queue " + name}, c.Inspector.PauseQueue(ctx, name, paused)
 }
 
 // limits returns the limits that the flags change; limits without a flag stay nil.
@@ -156,10 +194,27 @@ func (f *limitFlags) limits(e *cluster.Env, queue string) (builtin.QueueLimits, 
 		}
 		l.Bytes = &n
 	}
-	some := l.Concurrency != nil || l.Tasks != nil || l.Bytes != nil
+	if e.Given("per-group") {
+		l.PerGroup = &f.perGroup
+	}
+	if e.Given("strict") {
+		l.Strict = &f.strict
+	}
+	var err error
+	if l.Rate, err = f.rate.parse(e, "rate", "burst"); err != nil {
+		return l, err
+	}
+	if l.GroupRate, err = f.groupRate.parse(e, "group-rate", "group-burst"); err != nil {
+		return l, err
+	}
+	some := l != builtin.QueueLimits{Queue: l.Queue, Reset: l.Reset}
 	switch {
 	case some == f.reset:
-		return l, config.Usagef("limit: use some of --concurrency, --tasks and --bytes, or --reset")
+		return l, config.Usagef("limit: say which: --concurrency, --tasks, --bytes, --per-group, --strict, --rate or --group-rate; or --reset")
+	case f.perGroup < 0:
+		return l, config.Usagef("--per-group: %d is negative; 0 is none", f.perGroup)
+	case f.strict && f.perGroup > 1:
+		return l, config.Usagef("--strict: strict groups run one task at a time: leave --per-group out")
 	case f.concurrency < 0:
 		return l, config.Usagef("--concurrency: %d is negative; 0 is none", f.concurrency)
 	case f.tasks < 0:
@@ -183,10 +238,51 @@ func (f *limitFlags) limitQueue(ctx context.Context, e *cluster.Env, c *cluster.
 		}
 		return strconv.FormatInt(n, 10)
 	}
+	groups := one(int64(limits.PerGroup))
+	if limits.Strict {
+		groups += ", strict"
+	}
 	return change{members: map[string]any{"limits": limits}, table: [][]string{
-		{queueColumn, "CONCURRENCY", "TASKS", "BYTES"},
-		{name, one(int64(limits.Concurrency)), one(int64(limits.Tasks)), one(limits.Bytes)},
+		{queueColumn, "CONCURRENCY", "TASKS", "BYTES", "PER GROUP", "RATE", "GROUP RATE"},
+		{
+			name, one(int64(limits.Concurrency)), one(int64(limits.Tasks)), one(limits.Bytes), groups,
+			strings.Replace(limits.Rate.String(), "none", one(0), 1), strings.Replace(limits.GroupRate.String(), "none", one(0), 1),
+		},
 	}}, err
+}
+
+// rateFlags are the flags of one rate.
+type rateFlags struct {
+	text  string
+	burst int
+}
+
+// parse returns the rate that flags with these names say, or nil if they were not given.
+func (f rateFlags) parse(e *cluster.Env, name, burst string) (*tasks.Rate, error) {
+	if !e.Given(name) {
+		if e.Given(burst) {
+			return nil, config.Usagef("--%s needs --%s", burst, name)
+		}
+		return nil, nil //nolint:nilnil // not given
+	}
+	if f.text == "0" {
+		return &tasks.Rate{}, nil
+	}
+	number, text, _ := strings.Cut(f.text, "/")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 {
+		return nil, config.Usagef("--%s: %q: use a number and a time, such as 100/1s, or 0 for none", name, f.text)
+	}
+	per, err := time.ParseDuration(text)
+	if err != nil {
+		if per, err = time.ParseDuration("1" + text); err != nil { // 100/s
+			return nil, config.Usagef("--%s: %q: use a number and a time, such as 100/1s, or 0 for none", name, f.text)
+		}
+	}
+	if f.burst < 0 {
+		return nil, config.Usagef("--%s: %d is negative", burst, f.burst)
+	}
+	return &tasks.Rate{Tasks: n, Per: per, Burst: f.burst}, nil
 }
 
 func deleteQueue(ctx context.Context, e *cluster.Env, c *cluster.Client, name string) (change, error) {
