@@ -28,7 +28,7 @@ func (s *Session) plain() bool {
 // (see [Session.Work]).
 func (s *Session) Works(runs []*Run) bool {
 	for _, r := range runs {
-		if r.outcome.weight() > 0 || r.Record.Options.Unique != "" {
+		if r.weight() > 0 || r.Record.Options.Unique != "" {
 			return false
 		}
 	}

@@ -181,8 +181,8 @@ func (r *Runner) room() (room, worthwhile int) {
 	}
 	target := r.backlog.target(r.slots, r.flooded)
 	room = max(target-r.backlog.active-r.backlog.ahead(), 0)
-	if r.tending.on {
-		return room, 1 // Redis relies on the claim
+	if r.tending.on || r.isDue() {
+		return room, 1 // Redis relies on the claim, or a batch begins after it
 	}
 	return room, 1 + (target-r.slots)/2
 }
@@ -233,13 +233,18 @@ func (r *Runner) beginClaim() int {
 }
 
 // takeClaim says that a claim begins. The caller holds r.mu.
-func (r *Runner) takeClaim() { r.claims, r.wakesThen = claimTaken, r.wakes.Load() }
+func (r *Runner) takeClaim() {
+	r.claims, r.wakesThen = claimTaken, r.wakes.Load()
+	r.look(true)
+}
 
 // leaveClaim says that the claim that was about to begin is none.
 func (r *Runner) leaveClaim() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claims = claimFree
+	r.look(false)
+	r.closeDue()
 	r.changed.Broadcast()
 }
 
@@ -259,6 +264,10 @@ func (r *Runner) endClaim(next outlook) {
 		default:
 		}
 	}
+	if next == woken || next == tends {
+		r.looked()
+	}
+	r.closeDue()
 	r.changed.Broadcast()
 }
 
