@@ -67,6 +67,13 @@ func (c *cluster) number(payload any, o tasks.Options) string {
 	return receipt.ID
 }
 
+// heardAll waits until the observer has heard of all runs, and checks what it heard.
+func (c *cluster) heardAll(seen *tally) {
+	c.t.Helper()
+	c.eventually("heard", func() bool { return seen.of("claimed") == seen.of("committed") })
+	c.agrees(seen)
+}
+
 func sizes(calls []call) (n []int) {
 	for _, c := range calls {
 		n = append(n, len(c.in))
@@ -209,7 +216,7 @@ func TestTasksOfABatchThatFailGoTheirOwnWay(t *testing.T) {
 		c.startMover()
 		require.Equal(t, []int{1}, receive(t, calls).in)
 		c.eventually("the first one is done", func() bool { return c.counts().Done == 2 })
-		c.agrees(seen)
+		c.heardAll(seen)
 		c.conserved()
 	})
 }
@@ -250,7 +257,7 @@ func TestABatchThatFailsFailsAsAWhole(t *testing.T) {
 					require.Equal(t, 1, task.Attempts)
 					require.NotEmpty(t, task.History[0].Error)
 				}
-				c.agrees(seen)
+				c.heardAll(seen)
 			})
 		})
 	}
@@ -294,7 +301,7 @@ func TestABatchOfWhichOneWasCancelledCommitsNothing(t *testing.T) {
 					failed = 1
 				}
 				require.Equal(t, failed, ever[0].Ever.Failed, "those that only went back with it count nothing")
-				c.agrees(seen)
+				c.heardAll(seen)
 				c.conserved()
 			})
 		})
@@ -343,8 +350,9 @@ func TestABatchEndsAtItsEarliestDeadlineOnVirtualTime(t *testing.T) {
 				began := time.Now()
 				c.start(&r, 1)
 				require.Len(t, receive(t, calls).in, 3)
-				c.eventually("the others are done", func() bool { return c.counts().Done >= 2 })
-				require.Less(t, time.Since(began), time.Minute+time.Second)
+				time.Sleep(2*time.Minute - time.Since(began))
+				synctest.Wait()
+				require.GreaterOrEqual(t, c.counts().Done, int64(2))
 				if o.Timeout > 0 {
 					require.EqualValues(t, 3, c.counts().Failed)
 					return
@@ -400,7 +408,11 @@ func TestWhatANodeHasGatheredGoesBackWithoutCounts(t *testing.T) {
 				if name != "busy" {
 					c.start(&r, 1)
 				}
-				require.Equal(t, []int{1, 2, 3, 4}, receive(t, calls).in)
+				if got := receive(t, calls).in; name == "crash" {
+					require.ElementsMatch(t, []int{1, 2, 3, 4}, got)
+				} else {
+					require.Equal(t, []int{1, 2, 3, 4}, got)
+				}
 				c.conserved()
 			})
 		})

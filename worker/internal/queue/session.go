@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,8 @@ type Session struct {
 	others          int      // requests that are not worth a try of lua/work.lua
 	idle            bool     // Redis wakes this node for the next task
 	tends           bool     // Redis may hold that the node tends its queues
+	gathers         string   // see Gather
+	eager           bool     // see Gather
 	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
 }
 
@@ -91,6 +94,28 @@ func (c Clock) Now() time.Time { return c.redis.Add(time.Since(c.local)) }
 // At converts a time of this process's clock to Redis's clock.
 func (c Clock) At(local time.Time) time.Time { return c.redis.Add(local.Sub(c.local)) }
 
+// Gathering is what a node gathers of tasks of one name for its next batch.
+type Gathering struct {
+	Name   string
+	Number uint64 // of the batch, among all of the incarnation
+	Tasks  int    // how many more
+	Bytes  int    // of payloads: the task that reaches it is the last one
+}
+
+// Gather says what the next claims gather, beside the tasks that they want. eager: it is worth a
+// request of its own. Otherwise a claim may take what is to be gathered for tasks like others.
+func (s *Session) Gather(all []Gathering, eager bool) {
+	s.gathers, s.eager = "", eager && len(all) > 0
+	if len(all) == 0 {
+		return
+	}
+	text := fmt.Appendf(nil, "~%d", QuarantineAfter-1)
+	for _, g := range all {
+		text = fmt.Appendf(text, " %s|%d|%d|%d", g.Name, g.Number, g.Tasks, g.Bytes)
+	}
+	s.gathers = string(text)
+}
+
 // Claim claims up to want tasks for the incarnation. When it gets fewer, Redis counts the
 // node as idle and wakes it for the next task. broken are keys of the wrong type: a queue
 // with such a key gives no tasks, and if the key should list a queue's idle nodes, they
@@ -106,7 +131,7 @@ func (s *Session) Claim(ctx context.Context, want int, tend bool) (got []Claimed
 	if s.lost > 0 { // Redis may have answered a claim under this number
 		want, s.lost = s.lost, 0
 	}
-	args := s.withOrder(s.cfg.Incarnation, s.claims, want, flagOf(s.idle || s.tends))
+	args := s.withOrder(s.cfg.Incarnation, s.claims, strconv.Itoa(want)+s.gathers, flagOf(s.idle || s.tends))
 	for _, list := range s.parked {
 		args = append(args, list)
 	}

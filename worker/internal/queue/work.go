@@ -21,7 +21,7 @@ func (s *Session) plain() bool {
 		s.others--
 		return false
 	}
-	return s.list == "" && len(s.cfg.Weights) == 0 && len(s.parked) == 0 && s.claims > 0 && s.lost == 0
+	return !s.eager && s.list == "" && len(s.cfg.Weights) == 0 && len(s.parked) == 0 && s.claims > 0 && s.lost == 0
 }
 
 // Works reports whether a commit of these runs may claim other tasks in the same request

@@ -31,6 +31,8 @@ type backlog struct {
 	ready []*run // the entries before head have been started
 	head  int
 	gathered map[string]*gathering // by the name of the tasks
+	numbers  map[string]uint64     // of the next batches, as Redis counts them
+	batches  uint64                // the last number
 	// suspects wait for the process's [Solo] lane. They count against no slot.
 	suspects []*run
 	active   int           // number of slots that run a task

@@ -56,6 +56,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 // claimOnce claims up to want tasks and starts them. The runner has taken the claim.
 func (r *Runner) claimOnce(ctx, work context.Context, want int) error {
 	parked := r.session.Parked() // as the last claim saw it
+	r.offer()
 	got, err := r.claim(ctx, want)
 	if err == nil {
 		r.start(work, got)

@@ -174,6 +174,7 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 	if want == 0 {
 		return r.session.Commit(ctx, runs)
 	}
+	r.offer()
 	if !r.session.Works(runs) {
 		r.leaveClaim()
 		return r.session.Commit(ctx, runs)

@@ -20,6 +20,30 @@ type gathering struct {
 	last bool // the claim that is on its way began after that
 }
 
+// offer tells the session what the claim that begins may gather. The runner has taken the claim.
+func (r *Runner) offer() {
+	if len(r.batched) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]queue.Gathering, 0, len(r.batched))
+	for _, name := range r.batched {
+		most := queue.Gathering{Name: name, Number: r.backlog.numbers[name], Tasks: r.handlers[name].batch.Max, Bytes: tasks.MaxBatchBytes}
+		if most.Number == 0 {
+			r.backlog.batches++
+			most.Number = r.backlog.batches
+			r.backlog.numbers[name] = most.Number
+		}
+		if g := r.backlog.gathered[name]; g != nil {
+			most.Tasks, most.Bytes = most.Tasks-len(g.runs), most.Bytes-g.bytes
+		}
+		all = append(all, most)
+	}
+	// While tasks come one by one, the node may claim and commit in one request as others do.
+	r.session.Gather(all, r.flooded && len(r.backlog.gathered) > 0)
+}
+
 // gather adds a task to the next batch of its name. The caller holds r.mu.
 func (r *Runner) gather(x *run) {
 	name, b := x.Record.Name, x.def.batch
@@ -56,6 +80,7 @@ func (r *Runner) close(name string, g *gathering) {
 // drop ends the gathering of a batch. The caller holds r.mu.
 func (r *Runner) drop(name string, g *gathering) {
 	delete(r.backlog.gathered, name)
+	delete(r.backlog.numbers, name)
 	if g.timer != nil {
 		g.timer.Stop()
 	}

@@ -77,6 +77,7 @@ type Runner struct {
 	flush    chan struct{} // holds a value when unsent may have outcomes
 	quiet    atomic.Bool
 	handlers map[string]handled
+	batched  []string // names of tasks that are handled in batches
 	over     context.Context //nolint:containedctx // ended: the context of runs that are over
 
 	mu        sync.Mutex
@@ -138,11 +139,14 @@ func New(c Config) *Runner {
 		handlers: map[string]handled{},
 	}
 	r.changed.L = &r.mu
-	r.backlog.gathered = map[string]*gathering{}
+	r.backlog.gathered, r.backlog.numbers = map[string]*gathering{}, map[string]uint64{}
 	for _, name := range c.Registry.Names() {
 		definition, _ := c.Registry.Definition(name)
 		batch, _ := c.Registry.Batch(name)
 		r.handlers[name] = handled{definition, batch, c.Registry.Handler(name)}
+		if batch.Max > 0 {
+			r.batched = append(r.batched, name)
+		}
 	}
 	r.session = queue.NewSession(queue.SessionConfig{
 		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,

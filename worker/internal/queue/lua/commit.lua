@@ -100,11 +100,13 @@ for _ = 1, groups do
 end
 
 local widths = {done = 3, later = 3, snooze = 2, aside = 1, dead = 2, back = 0, park = 1}
+local entries = {} -- in owned, of the tasks that end
 local delays = {later = true, snooze = true, aside = true}
 -- Why a task cannot end as asked, or nil. Reads only. a is where the verb's
 -- arguments are, e where its effects are.
 local function refuse(id, line, verb, a, e, effects)
-  if redis.call('HEXISTS', key(owned), id) == 0 then return 'FENCED' end
+  entries[id] = redis.call('HGET', key(owned), id)
+  if not entries[id] then return 'FENCED' end
   local list = verb == 'park' and 'parked:' .. queue_of(line) .. '|' .. ARGV[a] or verb == 'back' and 'queue:' .. line
   if verb == 'done' and ARGV[a + 1] ~= '' then list = 'retained:' .. hex(retention_end(at, tonumber(ARGV[a + 1]))) end
   if list and not fits(key(list), 'list') then return 'WRONGTYPE' end
@@ -218,6 +220,7 @@ for _ = 1, others do
     refusal(position, code)
   else
     redis.call('HDEL', key(owned), id)
+    part(incarnation, entries[id], queue_of(line))
     finish_as(verb, id, line, deadline, a)
   end
   c = apply_effects(e, effects, at, code)

@@ -73,7 +73,7 @@ local function room(queue)
   local set = settings(queue)
   if set.paused then return 0 end
   if set.at_a_time == 0 then return nil end
-  return math.max(0, set.at_a_time - counted('active', queue))
+  return math.max(0, set.at_a_time - counted('active', queue) + counted('active', queue .. '|shared'))
 end
 
 -- Wakes one idle incarnation for the queue, unless no task of it may run now.
@@ -136,15 +136,19 @@ local function tally(queue, what, n)
   tallies[field] = (tallies[field] or 0) + n
 end
 local function hand(queue, n) hands[queue] = (hands[queue] or 0) + n end
+local shares = {} -- how many more count for nothing, see sharing.lua
 
 local function flush()
   for field, n in pairs(tallies) do count('stats', field, n) end
+  for queue, n in pairs(shares) do
+    if n ~= 0 and count('active', queue .. '|shared', n) == 0 then redis.call('HDEL', key('active'), queue .. '|shared') end
+  end
   for queue, n in pairs(hands) do
     if n ~= 0 and count('active', queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
     -- Those that had to wait for others of their queue to end may run now.
     if n < 0 and settings(queue).at_a_time > 0 then
       if pending(queue) then touched[queue] = true end
-      if room(queue) + n <= 0 then offer_parked(queue) end
+      if room(queue) + n - (shares[queue] or 0) <= 0 then offer_parked(queue) end
     end
   end
   for queue in pairs(touched) do wake(queue) end
