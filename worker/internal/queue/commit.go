@@ -159,7 +159,7 @@ func commitArguments(batch []*Run, speeds []any) (args []any, messages []int) {
 	args = append(args, len(unjoined(batch[plain:])))
 	for _, r := range batch[plain:] {
 		if len(r.with) > 0 {
-			args = append(args, "", r.Joined())
+			args = append(args, "&", r.Joined()) // no id is like that
 		}
 		args, messages = appendOther(args, messages, r)
 		for _, other := range r.with {

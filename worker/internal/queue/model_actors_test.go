@@ -19,6 +19,7 @@ type actor struct {
 	tend    bool           // its claims ask to tend
 	noted   map[string]int // how many notes, by id and claim
 	notes   []noting
+	batches uint64 // the last number
 }
 
 type wanted struct {
@@ -113,6 +114,7 @@ func (m *machine) claim() {
 		return
 	}
 	a.tend = m.draw("tend", 2) == 1
+	m.gather(a)
 	w := wanted{*a.session, 1 + m.draw("want", 4)}
 	if got, did := m.claimAs(a, a.session, w.want); did {
 		a.claims = append(a.claims, w)
@@ -171,14 +173,21 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 	number := before.claims + 1
 	flat := before.plain() && s.others == 0
 	again := number == m.spec.Incarnations[a.name].Claim
-	expected := []string{}
+	expected, l := []string{}, &lot{}
+	if !flat {
+		l.Gathering = gatheringOf(&before)
+	}
+	gathers := l.Gathering != nil
 	if again {
 		expected = append(expected, slices.DeleteFunc(m.owned(a.name), func(id string) bool { return m.spec.Tasks[id].Claim != number })...)
 	} else {
 		if s.list != "" {
 			m.spec.serve(s.list, s.cfg.Queues)
 		}
-		expected = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want, flat)
+		expected = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want, flat, l)
+		for _, id := range expected {
+			m.shared[id] = m.shared[id] || m.spec.Tasks[id].Batch > 0
+		}
 	}
 	ids := make([]string, len(got))
 	for at, c := range got {
@@ -193,7 +202,10 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want int, got []
 		slices.Sort(ids)
 	}
 	require.Equal(m.t, expected, ids, "%s claims %d", a.name, want)
-	idle, was := len(ids) < want, before.idle || before.tends
+	if again {
+		l.asked, l.filled = len(ids), gathers // that may be so
+	}
+	idle, was := l.asked < want && !l.filled, before.idle || before.tends
 	if s.list != "" {
 		require.Equal(m.t, idle, s.idle)
 		m.spec.claimed(a.name, []string{"@" + s.list}, again, was, idle)

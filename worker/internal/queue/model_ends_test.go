@@ -11,7 +11,7 @@ func (s *spec) now() time.Time { return time.UnixMilli(s.Now) }
 
 // claim takes what an incarnation is to get, in this order. flat: in lua/work.lua, which leaves
 // what another tends.
-func (s *spec) claim(name, list string, queues, parked []string, want int, flat bool) []string {
+func (s *spec) claim(name, list string, queues, parked []string, want int, flat bool, l *lot) []string {
 	i := s.Incarnations[name]
 	i.Claim++
 	if i.Claim == 1 && list != "" {
@@ -20,26 +20,31 @@ func (s *spec) claim(name, list string, queues, parked []string, want int, flat 
 		i.Queues = strings.Join(queues, " ")
 	}
 	ids := []string{}
-	take := func(list map[string][]string, key, queue string) {
-		for len(ids) < want && s.room(queue) > 0 && len(list[key]) > 0 {
+	take := func(l *lot, list map[string][]string, key, queue string) {
+		for len(list[key]) > 0 && !s.isPaused(queue) {
 			id := list[key][len(list[key])-1]
-			list[key] = list[key][:len(list[key])-1]
 			t := s.Tasks[id]
+			if !s.admits(l, t, name, want) {
+				return
+			}
+			list[key] = list[key][:len(list[key])-1]
 			t.State, t.Owner, t.Claim, t.Since = stateActive, name, i.Claim, s.Now
 			ids = append(ids, id)
 		}
 	}
 	for _, list := range parked {
-		take(s.Parked, list, strings.SplitN(list, "|", 2)[0])
+		others := &lot{asked: l.asked}
+		take(others, s.Parked, list, strings.SplitN(list, "|", 2)[0])
+		l.asked = others.asked
 	}
 	for _, queue := range queues {
 		theirs := flat && s.tender(queue) != "" && s.tender(queue) != name
-		if list != "" && (!s.Ready[queue] || s.room(queue) == 0) {
+		if list != "" && (!s.Ready[queue] || l.Gathering == nil && s.room(queue) == 0) {
 			continue
 		}
 		for _, mark := range []string{HighMark, "", LowMark} {
 			if !theirs || len(s.Lines[queue+mark]) >= 100 {
-				take(s.Lines, queue+mark, queue)
+				take(l, s.Lines, queue+mark, queue)
 			}
 		}
 		if list != "" && !s.pending(queue) && s.tender(queue) == "" {
@@ -121,7 +126,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			n.Crashes = 0 // this was no crash of its own
 		}
 		s.released(t.queue())
-		switch t.Owner, t.Claim = "", 0; {
+		switch t.Owner, t.Claim, t.Batch = "", 0, 0; {
 		case t.Asked:
 			s.cancel(t)
 			h.Cancelled++
@@ -199,7 +204,12 @@ func (m *machine) effects(o *Run) {
 func (m *machine) outcome(c Claimed, verb func(*Run)) *Run {
 	r := &Run{Claimed: c}
 	r.outcome.queue = c.Record.Queue()
-	verb(r)
+	if m.shared[c.ID] { // as a node does that gathers
+		r.Members = []*Run{}
+	}
+	if verb(r); r.Members != nil && r.outcome.verb == Done && r.outcome.args == nil {
+		r.outcome.args = []any{"", "", ""}
+	}
 	return r
 }
 
@@ -207,9 +217,15 @@ func (m *machine) outcome(c Claimed, verb func(*Run)) *Run {
 func (s *spec) commit(name string, batch []*Run) {
 	i := s.Incarnations[name]
 	var refused []string
-	for at, o := range batch {
-		if code := s.end(name, o); code != "" {
-			refused = append(refused, strconv.Itoa(at+1)+"="+code)
+	position := 0
+	for _, o := range batch {
+		together := unjoined([]*Run{o})
+		for at, code := range s.decide(name, together) {
+			if position++; code != "" {
+				refused = append(refused, strconv.Itoa(position)+"="+code)
+			} else {
+				s.end(name, together[at])
+			}
 		}
 	}
 	if t := s.Tasks[i.Solo]; t == nil || t.State != stateActive || t.Owner != name {
@@ -220,7 +236,7 @@ func (s *spec) commit(name string, batch []*Run) {
 	}
 }
 
-func (s *spec) end(name string, o *Run) string {
+func (s *spec) refusal(name string, o *Run) string {
 	t := s.Tasks[o.ID]
 	if t == nil || t.State != stateActive || t.Owner != name {
 		return "FENCED"
@@ -228,7 +244,12 @@ func (s *spec) end(name string, o *Run) string {
 	if refuses(o.outcome.effects) {
 		return "WRONGTYPE"
 	}
-	t.Owner, t.Claim, t.State = "", 0, ""
+	return ""
+}
+
+func (s *spec) end(name string, o *Run) {
+	t := s.Tasks[o.ID]
+	t.Owner, t.Claim, t.State, t.Batch = "", 0, "", 0
 	s.released(t.queue())
 	switch o.outcome.verb {
 	case Done:
@@ -239,7 +260,6 @@ func (s *spec) end(name string, o *Run) string {
 	default:
 		s.goOn(t, o)
 	}
-	return ""
 }
 
 // goOn puts a task where it waits on, or cancels it if somebody asked.

@@ -57,6 +57,7 @@ type specTask struct {
 	Due              int64 // of a delayed one
 	Owner            string
 	Claim            uint64
+	Batch            uint64          // that it shares a place of its queue with, while it is in hand; 0: none
 	Since            int64           // when it was claimed
 	Waits            map[string]bool // ids that must be done before
 	Followers        []string
@@ -256,7 +257,7 @@ func (s *spec) room(queue string) int {
 		return 0
 	}
 	if most := set.limits().Concurrency; most > 0 {
-		return max(0, most-s.active(queue))
+		return max(0, most-s.active(queue)+s.shared(queue))
 	}
 	return 1 << 30
 }
@@ -441,3 +442,15 @@ func (s *spec) incarnation(name string) *specIncarnation {
 }
 
 func (t *specTask) String() string { return fmt.Sprintf("%s %s %q", t.ID, t.State, t.Record) }
+
+func (s *spec) isPaused(queue string) bool {
+	return s.Settings[queue] != nil && s.Settings[queue].Paused
+}
+
+// share is what the entry of a task in owned says of its batch.
+func (t *specTask) share() string {
+	if t.Batch == 0 {
+		return ""
+	}
+	return fmt.Sprintf("|%d", t.Batch)
+}

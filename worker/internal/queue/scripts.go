@@ -81,7 +81,9 @@ var cacheScripts sync.Map //nolint:gochecknoglobals // a cache of what never cha
 
 // newCommitScript returns the script that commits the outcomes of runs. It writes the
 // effects on cache entries in the layout of c.
-func newCommitScript(c *cache.Cache) *link.Script { return withCache(c, "retaining", "speed", "effects", "sharing", "commit") }
+func newCommitScript(c *cache.Cache) *link.Script {
+	return withCache(c, "retaining", "speed", "effects", "sharing", "commit")
+}
 
 // newStepScript returns the script that notes steps of runs, likewise.
 func newStepScript(c *cache.Cache) *link.Script { return withCache(c, "effects", "step") }

@@ -119,7 +119,7 @@ local filled_up = false -- a batch, and there are more tasks for the next one
 -- Claims from one list of a queue by a node that gathers. Tasks of its batches are none of those that
 -- it asks for. With a limit on its tasks at a time, a batch takes one place of the queue.
 local function draw_gathered(queue, list)
-  local limit, used = room(queue), (hands[queue] or 0) - (shares[queue] or 0)
+  local limit, used, limited = room(queue), (hands[queue] or 0) - (shares[queue] or 0), settings(queue).at_a_time > 0
   local function admit(record, tried, size)
     local gathered = gathers[string.match(record, '^[^|\n]*')]
     if gathered and tonumber(string.match(tried or '', '%d+$') or 0) >= suspect then gathered = nil end
@@ -127,7 +127,7 @@ local function draw_gathered(queue, list)
       filled_up = true
       return false
     end
-    local joins = gathered and limit and sharers(incarnation, gathered.batch, queue) > 0
+    local joins = gathered and limited and sharers(incarnation, gathered.batch, queue) > 0
     if not gathered and asked >= want or limit and not joins and used >= limit then return false end
     if not joins then used = used + 1 end
     if not gathered then
@@ -135,17 +135,17 @@ local function draw_gathered(queue, list)
       return ''
     end
     gathered.tasks, gathered.bytes = gathered.tasks - 1, gathered.bytes - size
-    if not limit then return '' end
+    if not limited then return '' end
     join(incarnation, gathered.batch, queue)
     return '|' .. gathered.batch
   end
-  if limit == 0 and settings(queue).paused then return end
+  if settings(queue).paused then return end
   local more, some = true, 4
   while more and bytes < most do
     local got = redis.call('RPOP', list, some) or {}
     local took, found = 0, 0
     if #got > 0 then took, found = take(got, false, admit) end
-    for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
+    for left = #got, took + 1, -1 do redis.call('RPUSH', list, got[left]) end
     hand(queue, found)
     more, some = took == some, math.min(4 * some, 256)
   end

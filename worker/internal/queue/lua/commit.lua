@@ -8,7 +8,7 @@
 --      then how many queues with tasks that are done and nothing more, then for
 --      each: queue, how many, ids
 --      then how many other tasks, then for each: id, line, deadline or '', verb, its arguments,
---      the number of its effects and these; before n of them that are done together or not at all: '' and n:
+--      the number of its effects and these; before n of them that are done together or not at all: '&' and n:
 --   done   ms for which its id stays taken (from now or, after @, from a later time) or '', ms to keep it and its result or '', result or ''
 --   later  ms to wait, tries, what happened (JSON; the run has failed)
 --   snooze ms to wait, tries (it asked for another time)
@@ -205,7 +205,7 @@ end
 
 c = first_other
 for _ = 1, others do
-  if ARGV[c] == '' then
+  if ARGV[c] == '&' then
     decide(c + 2, tonumber(ARGV[c + 1]))
     c = c + 2
   end
