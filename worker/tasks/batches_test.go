@@ -552,3 +552,59 @@ func TestBatchesThatCannotBeAreRefused(t *testing.T) {
 	require.EqualError(t, tasks.BatchError{0: errDown, 9: errDown, 3: nil}.Err(), "2 of the batch failed: task 0: the other side is down; task 9: the other side is down")
 	require.ErrorIs(t, tasks.BatchError{4: errDown}.Err(), errDown)
 }
+
+func TestABatchTakesOnePlaceOfItsQueuesLimit(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		const n, places = 600, 2
+		var r tasks.Registry
+		var running, most atomic.Int64
+		calls := batched(&r, tasks.Batch{Max: 50, Wait: 20 * time.Millisecond}, func(context.Context, []int) error {
+			now := running.Add(1)
+			defer running.Add(-1)
+			for {
+				if seen := most.Load(); now <= seen || most.CompareAndSwap(seen, now) {
+					break
+				}
+			}
+			time.Sleep(2 * time.Millisecond)
+			return nil
+		})
+		r.LimitQueue(tasks.DefaultQueue, tasks.Limits{Concurrency: places})
+		c := newCluster(t, cfg, &r)
+		_, err := c.inspector.LimitQueue(t.Context(), tasks.DefaultQueue, &tasks.Limits{Concurrency: places})
+		require.NoError(t, err)
+		c.startMover()
+		c.numbers(n)
+		for range 3 {
+			c.start(&r, 4)
+		}
+		c.eventually("done", func() bool { return c.counts().Done == n })
+		require.LessOrEqual(t, most.Load(), int64(places))
+		require.Equal(t, slices.Repeat([]int{50}, n/50), sizes(all(calls)))
+		c.eventually("nothing is left", func() bool { return c.redis.HLen(t.Context(), c.keys.Active()).Val() == 0 })
+	})
+}
+
+// A batch in a queue whose places are taken is told of no task; it looks when its time is over.
+func TestABatchHasAllThatCameWithinItsWaitOnVirtualTime(t *testing.T) {
+	for _, places := range []int{0, 1} {
+		t.Run(fmt.Sprint(places), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r tasks.Registry
+				calls := batched(&r, tasks.Batch{Max: 50, Wait: time.Second}, nil)
+				c := newCluster(t, redistest.Embedded(t).Config(), &r)
+				_, err := c.inspector.LimitQueue(t.Context(), tasks.DefaultQueue, &tasks.Limits{Concurrency: places})
+				require.NoError(t, err)
+				c.start(&r, 2)
+				synctest.Wait()
+				for i := range 10 {
+					c.number(i, tasks.Options{})
+					time.Sleep(99 * time.Millisecond)
+				}
+				time.Sleep(11 * time.Millisecond)
+				synctest.Wait()
+				require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, receive(t, calls).in)
+			})
+		})
+	}
+}

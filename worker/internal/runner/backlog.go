@@ -28,8 +28,8 @@ const (
 // backlog holds the tasks that a node has claimed and not started, and counts the slots
 // that run. Runner.mu guards all fields.
 type backlog struct {
-	ready []*run // the entries before head have been started
-	head  int
+	ready    []*run // the entries before head have been started
+	head     int
 	gathered map[string]*gathering // by the name of the tasks
 	numbers  map[string]uint64     // of the next batches, as Redis counts them
 	batches  uint64                // the last number

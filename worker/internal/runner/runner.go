@@ -77,7 +77,7 @@ type Runner struct {
 	flush    chan struct{} // holds a value when unsent may have outcomes
 	quiet    atomic.Bool
 	handlers map[string]handled
-	batched  []string // names of tasks that are handled in batches
+	batched  []string        // names of tasks that are handled in batches
 	over     context.Context //nolint:containedctx // ended: the context of runs that are over
 
 	mu        sync.Mutex
