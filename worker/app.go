@@ -67,6 +67,12 @@ func (a *App) RegisterTask(d tasks.Definition, h tasks.Handler) {
 	a.tasks.RegisterTask(d, h)
 }
 
+// RegisterBatch implements tasks.Registrar; use tasks.HandleBatch.
+func (a *App) RegisterBatch(d tasks.Definition, b tasks.Batch, h tasks.Handler) {
+	a.open("task", d.Name)
+	a.tasks.RegisterBatch(d, b, h)
+}
+
 // RegisterMethod implements rpcregistry.Registrar; use rpcregistry.Handle.
 func (a *App) RegisterMethod(m rpcregistry.Method) {
 	a.open("method", m.Name)

@@ -30,7 +30,8 @@ func clientOf(ctx context.Context) *Client {
 	return c
 }
 
-// Info describes the run that a context belongs to.
+// Info describes the run that a context belongs to. Of a batch it has the Name, the Fence, the Queue of
+// the first task, and Batch.
 type Info struct {
 	ID      string // the same in every run of the task: usable as an idempotency key
 	Name    string
@@ -44,12 +45,25 @@ type Info struct {
 	Enqueued time.Time // on Redis's clock
 	Payload  json.RawMessage
 	Meta     map[string]string // see [Options]; not to be changed
+	// Batch describes the tasks of a batch, in the order of its handler's argument; it is nil elsewhere.
+	Batch []Info
 }
 
 // InfoOf describes the run that the context belongs to. Outside a task it panics with an
 // error that is [ErrNoTask]; check with [InTask].
 func InfoOf(ctx context.Context) Info {
 	r := mustRun(ctx, "InfoOf")
+	if r.Members == nil {
+		return infoOf(r)
+	}
+	batch := Info{Name: r.Record.Name, Queue: r.Record.Queue(), Fence: r.Node.Fence, Batch: []Info{}}
+	for _, member := range givenOf(ctx) {
+		batch.Batch = append(batch.Batch, infoOf(member))
+	}
+	return batch
+}
+
+func infoOf(r *queue.Run) Info {
 	return Info{
 		ID: r.ID, Name: r.Record.Name, Queue: r.Record.Queue(), Group: r.Record.Group(), Attempt: r.Tries.Attempts + 1, Crashes: r.Tries.Crashes,
 		Fence: r.Node.Fence, Enqueued: r.Record.Enqueued, Payload: r.Record.Payload,
@@ -73,10 +87,13 @@ type Progress struct {
 
 // SetProgress stores the progress of the task that the context belongs to: fraction, from
 // 0 to 1, and a note. [Inspector.Get] returns the progress until a run succeeds. SetProgress
-// takes a round trip to Redis. Its error is [ErrFenced] when the task is not this run's any more.
+// takes a round trip to Redis. Its error is [ErrFenced] when the task is not this run's any more, and [ErrBatch] in a batch.
 // Outside a task it panics with an error that is [ErrNoTask].
 func SetProgress(ctx context.Context, fraction float64, note string) error {
 	r := mustRun(ctx, "SetProgress")
+	if r.Members != nil {
+		return fmt.Errorf("progress: %w", ErrBatch)
+	}
 	if math.IsNaN(fraction) || fraction < 0 || fraction > 1 {
 		return fmt.Errorf("progress %v: use a fraction from 0 to 1", fraction)
 	}

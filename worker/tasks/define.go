@@ -29,6 +29,11 @@ func (d Defined[In]) Handle(r Registrar, h func(ctx context.Context, in In) erro
 	Handle(r, d.definition, h)
 }
 
+// HandleBatch is [HandleBatch] of the task.
+func (d Defined[In]) HandleBatch(r Registrar, b Batch, h func(ctx context.Context, in []In) error) {
+	HandleBatch(r, d.definition, b, h)
+}
+
 // Request returns the task with a payload, for [Client.EnqueueMany] and [Request].Then.
 func (d Defined[In]) Request(in In, o Options) Request {
 	o.definition = &d.definition
@@ -85,6 +90,11 @@ func DefineResult[In, Out any](d Definition) DefinedResult[In, Out] {
 // Handle is [HandleResult] of the task.
 func (d DefinedResult[In, Out]) Handle(r Registrar, h func(ctx context.Context, in In) (Out, error)) {
 	HandleResult(r, d.definition, h)
+}
+
+// HandleBatch is [HandleBatchResult] of the task.
+func (d DefinedResult[In, Out]) HandleBatch(r Registrar, b Batch, h func(ctx context.Context, in []In) ([]Out, error)) {
+	HandleBatchResult(r, d.definition, b, h)
 }
 
 // EnqueueAndWait is [Client.EnqueueAndWait] of the task; it returns the task's result.

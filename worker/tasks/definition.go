@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,13 +82,14 @@ func (d Definition) validate() error {
 	return errors.Join(errs...)
 }
 
-// Handler runs one task. The payload is the JSON that was enqueued. An error means that
-// the run failed; see [Handle].
+// Handler runs one task. The payload is the JSON that was enqueued, or for a batch the array of its tasks'
+// payloads. An error means that the run failed; see [Handle] and [HandleBatch].
 type Handler func(ctx context.Context, payload json.RawMessage) error
 
 // Registrar registers the handlers of an app. worker.App implements it.
 type Registrar interface {
 	RegisterTask(d Definition, h Handler)
+	RegisterBatch(d Definition, b Batch, h Handler)
 }
 
 // Handle registers a task whose payload is decoded into In.
@@ -142,9 +144,10 @@ type Registry struct {
 type registered struct {
 	Definition
 	handle Handler
+	batch  Batch // Max is 0 for a task that is handled alone
 }
 
-// Middleware wraps the handlers of all tasks; inside, [InfoOf] describes the current task.
+// Middleware wraps the handlers of all tasks; inside, [InfoOf] describes the current task or batch.
 type Middleware func(next Handler) Handler
 
 // Use adds middleware around the handlers of all tasks, those registered before
@@ -161,12 +164,27 @@ func (r *Registry) Handler(name string) Handler {
 	for _, m := range slices.Backward(r.middleware) {
 		h = m(h)
 	}
+	if _, batched := r.Batch(name); batched {
+		h = splitting(h)
+	}
 	return h
 }
 
 // RegisterTask implements [Registrar]. [Registry.Err] returns the error of an invalid
 // definition or a nil handler.
-func (r *Registry) RegisterTask(d Definition, h Handler) {
+func (r *Registry) RegisterTask(d Definition, h Handler) { r.register(d, Batch{}, h) }
+
+// RegisterBatch implements [Registrar]. h is called with the array of the payloads of a batch, and may return a [BatchError].
+func (r *Registry) RegisterBatch(d Definition, b Batch, h Handler) {
+	if err := b.validate(d.Name); err != nil {
+		r.errs = append(r.errs, err)
+		return
+	}
+	b.Max = cmp.Or(b.Max, DefaultBatch)
+	r.register(d, b, h)
+}
+
+func (r *Registry) register(d Definition, b Batch, h Handler) {
 	d = d.withDefaults()
 	if err := d.validate(); err != nil {
 		r.errs = append(r.errs, err)
@@ -183,7 +201,13 @@ func (r *Registry) RegisterTask(d Definition, h Handler) {
 	if r.tasks == nil {
 		r.tasks = map[string]registered{}
 	}
-	r.tasks[d.Name] = registered{Definition: d, handle: h}
+	r.tasks[d.Name] = registered{Definition: d, handle: h, batch: b}
+}
+
+// Batch returns how the tasks of a name are gathered, and whether they are.
+func (r *Registry) Batch(name string) (Batch, bool) {
+	b := r.tasks[name].batch
+	return b, b.Max > 0
 }
 
 // LimitQueue sets limits of a queue over the whole cluster. Every process of the app

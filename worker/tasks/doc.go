@@ -26,7 +26,8 @@
 // A claim gives a task to an incarnation of a node. A commit by the incarnation has an
 // effect only while its lease is not condemned and it still owns the task. The effects
 // that the handler added to its [Transaction] are applied in the same script as the
-// task's completion: they become visible once, together with it, or never.
+// task's completion: they become visible once, together with it, or never. A batch ([HandleBatch]) commits
+// with all of its tasks that succeeded, or with none.
 //
 // # What may be repeated
 //

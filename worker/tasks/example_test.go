@@ -2,11 +2,13 @@ package tasks_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
@@ -194,4 +196,35 @@ func ExampleWaitFor() {
 	// Output:
 	// Hello Ada <nil>
 	// true
+}
+
+func ExampleHandleBatch() {
+	app := worker.NewApp()
+	tasks.HandleBatch(app, tasks.Definition{Name: "greet", MaxAttempts: 1, Retention: time.Minute}, tasks.Batch{Max: 100, Wait: 10 * time.Millisecond},
+		func(ctx context.Context, all []greeting) error {
+			failed := tasks.BatchError{}
+			for i, in := range all {
+				if in.Name == "" {
+					failed[i] = errors.New("nobody to greet")
+				}
+			}
+			tasks.Tx(ctx).Increment("greeted", int64(len(all)-len(failed))) // commits with the tasks that succeeded
+			return failed.Err()
+		})
+	ctx, api, stop := run(app)
+	defer stop()
+	receipts, _ := api.Tasks.EnqueueMany(ctx, []tasks.Request{
+		{Name: "greet", Payload: greeting{"Ada"}}, {Name: "greet", Payload: greeting{}}, {Name: "greet", Payload: greeting{"Bob"}},
+	})
+	for _, r := range receipts {
+		_, err := api.Tasks.Wait(ctx, r.ID)
+		fmt.Println(errors.Is(err, tasks.ErrDead))
+	}
+	n, _ := cache.Get[int](ctx, api.Cache, "greeted")
+	fmt.Println(n)
+	// Output:
+	// false
+	// true
+	// false
+	// 2
 }

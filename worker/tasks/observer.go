@@ -87,6 +87,7 @@ const (
 	RunCancelled Outcome = "cancelled"
 	RunRefused   Outcome = "refused"   // its transaction was refused: see [ErrRefused]
 	RunFenced    Outcome = "fenced"    // its node did not own the task any more
+	RunReturned  Outcome = "returned"  // its batch could not commit because of another task, and the task runs again
 	RunAbandoned Outcome = "abandoned" // its node ended first, and the task runs again
 )
 

@@ -69,7 +69,7 @@ func (t *tally) RunEnded(r tasks.RunEnd) {
 	case r.Dead:
 		t.count["dead"]++
 	case r.Outcome != tasks.RunDone && r.Outcome != tasks.RunSnoozed && r.Outcome != tasks.RunCancelled &&
-		r.Outcome != tasks.RunFenced && r.Outcome != tasks.RunAbandoned:
+		r.Outcome != tasks.RunFenced && r.Outcome != tasks.RunAbandoned && r.Outcome != tasks.RunReturned:
 		t.count["failed"]++
 	}
 }

@@ -178,6 +178,9 @@ type stepping struct {
 // begin begins a call. It reads the stored steps if the run has not done so.
 func begin(ctx context.Context, function string) (*stepping, error) {
 	s := &stepping{ctx: ctx, run: mustRun(ctx, function)}
+	if s.run.Members != nil {
+		return nil, s.fail(fmt.Errorf("tasks.%s: %w: give each task a handler of its own", function, ErrBatch))
+	}
 	if !s.run.InStep.CompareAndSwap(false, true) {
 		return nil, s.fail(fmt.Errorf("%w: tasks.%s was called while another step of the task runs: steps run one after the other, and not in each other", ErrStep, function))
 	}

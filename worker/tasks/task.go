@@ -85,7 +85,7 @@ type Task struct {
 
 // Run describes the run of a task that a node has in hand.
 type Run struct {
-	// Since is when the node claimed the task: a moment before its handler began.
+	// Since is when the node claimed the task: a moment before its handler began, or when it was gathered for a [Batch].
 	Since   time.Time `json:"startedAt,omitzero"`
 	Attempt int       `json:"attempt"` // 1 in the first run
 	// MaxAttempts and Timeout (in milliseconds) are those of the task's options, or of the

@@ -91,15 +91,23 @@ func (t *Transaction) PublishWith(messageType string, body any, o redisbus.Publi
 // is kept for the task's retention; without a retention, only callers that wait already
 // get the result. A result of more than [MaxResult] bytes fails the run.
 func (t *Transaction) Result(value any) {
-	encoded, err := json.Marshal(value)
-	if err == nil {
-		err = checkSize(encoded)
+	encoded, err := encodeResult(value)
+	if t.run.Members != nil {
+		err = fmt.Errorf("%w: use HandleBatchResult", ErrBatch)
 	}
 	if err != nil {
 		t.run.Fail(fmt.Errorf("result: %w", err))
 		return
 	}
 	t.run.SetResult(encoded)
+}
+
+func encodeResult(value any) ([]byte, error) {
+	encoded, err := json.Marshal(value)
+	if err == nil {
+		err = checkSize(encoded)
+	}
+	return encoded, err
 }
 
 // encodeValue encodes a value for the cache.

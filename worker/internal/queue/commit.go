@@ -26,21 +26,27 @@ const (
 	Throttle Verb = "throttle"
 )
 
+// Apart is the code of a run that could have ended, but not in one with those that it was joined to: one of them
+// was cancelled, or is not the incarnation's any more.
+const Apart = "APART"
+
 // Commit applies the outcomes of runs in Redis. It repeats the request until the reply is
 // known or ctx ends, and reorders runs. The error is an [UnsentError] if Redis does not take
 // a request of this size; then nothing has changed. refused holds, by task id, the code of each run
-// that was not committed: "FENCED" if the incarnation does not own the task any more, any
-// other code says why an effect could not be applied. ends are the tasks, of these runs or
+// that was not committed: "FENCED" if the incarnation does not own the task any more, [Apart]
+// that another run that was to end with it could not (see [Run.Join]), any other code says why an effect could not be applied. ends are the tasks, of these runs or
 // others, that were [Cancelled], and the follow-up tasks that were not stored because
 // they are a [Duplicate]. If the first reply was lost, ends is empty.
 func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, ends []End, err error) {
-	return s.commit(ctx, runs, speeds(runs))
+	return s.commit(ctx, runs, speeds(unjoined(runs)))
 }
 
 // commit is [Session.Commit] with the speeds to note.
 func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refused map[string]string, ends []End, err error) {
 	s.commits++
 	args, messages := commitArguments(runs, speeds)
+	joined := runs
+	runs = unjoined(runs) // of which the positions in the reply speak
 	bodies := followingBodies(runs)
 	bytes := sizeOf(args)
 	for _, b := range bodies {
@@ -52,7 +58,8 @@ func (s *Session) commit(ctx context.Context, runs []*Run, speeds []any) (refuse
 		var err error
 		codes, ends, err = s.send(ctx, args, messages, runs, bodies)
 		if len(bodies) > 0 && link.CauseOf(err) == link.CauseMemory {
-			args, messages = commitArguments(withoutBodies(runs), speeds)
+			withoutBodies(runs)
+			args, messages = commitArguments(joined, speeds)
 			bodies = nil
 			codes, ends, err = s.send(ctx, args, messages, runs, nil)
 		}
@@ -145,22 +152,33 @@ func isWithdrawn(codes map[int]string, n int) bool {
 func commitArguments(batch []*Run, speeds []any) (args []any, messages []int) {
 	sortRuns(batch)
 	plain := 0
-	for plain < len(batch) && batch[plain].outcome.weight() == 0 {
+	for plain < len(batch) && batch[plain].weight() == 0 {
 		plain++
 	}
 	args = append(make([]any, 0, 16+3*len(batch)), len(speeds)/speedWords)
 	args = append(args, speeds...)
 	args = appendDone(args, batch[:plain])
-	args = append(args, len(batch)-plain)
+	args = append(args, len(unjoined(batch[plain:])))
 	for _, r := range batch[plain:] {
-		if r.outcome.verb == Done && r.outcome.args == nil {
-			r.outcome.args = []any{"", "", ""}
+		if len(r.with) > 0 {
+			args = append(args, "&", r.Joined()) // no id is like that
 		}
-		args = append(args, r.ID, r.Record.Line, r.Record.Options.deadline(), string(r.outcome.verb))
-		args = append(args, r.outcome.args...)
-		args, messages = appendEffects(args, messages, r.outcome.effects)
+		args, messages = appendOther(args, messages, r)
+		for _, other := range r.with {
+			args, messages = appendOther(args, messages, other)
+		}
 	}
 	return args, messages
+}
+
+// appendOther appends a run that is not just done.
+func appendOther(args []any, messages []int, r *Run) ([]any, []int) {
+	if r.outcome.verb == Done && r.outcome.args == nil {
+		r.outcome.args = []any{"", "", ""}
+	}
+	args = append(args, r.ID, r.Record.Line, r.Record.Options.deadline(), string(r.outcome.verb))
+	args = append(args, r.outcome.args...)
+	return appendEffects(args, messages, r.outcome.effects)
 }
 
 // appendEffects appends the number of effects and these, as lua/effects.lua reads them, and the
@@ -197,11 +215,10 @@ func bodiesIn(effects []Effect) (all []body) {
 
 // withoutBodies puts the payloads of the tasks that runs enqueue into their records. At maxmemory
 // Redis takes what a commit writes, as it frees memory in the end, but no SET before it.
-func withoutBodies(runs []*Run) []*Run {
+func withoutBodies(runs []*Run) {
 	for _, r := range runs {
 		embody(r.outcome.effects)
 	}
-	return runs
 }
 
 func embody(effects []Effect) {
@@ -215,7 +232,7 @@ func embody(effects []Effect) {
 // sortRuns sorts the runs of a commit: first those that are done and nothing more, by queue.
 func sortRuns(batch []*Run) {
 	slices.SortStableFunc(batch, func(a, b *Run) int {
-		return cmp.Or(a.outcome.weight()-b.outcome.weight(), strings.Compare(a.outcome.queue, b.outcome.queue))
+		return cmp.Or(a.weight()-b.weight(), strings.Compare(a.outcome.queue, b.outcome.queue))
 	})
 }
 

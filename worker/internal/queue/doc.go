@@ -57,6 +57,13 @@
 // transaction, which a commit applies in one script with the end of the task. [RunOf]
 // finds the run in the handler's context.
 //
+// # Batches
+//
+// A batch is runs of one node whose handler is called once. Their tasks are in hand like others: the claim
+// takes them beside those that it wants (see [Session.Gather]), each run has an outcome of its own, and
+// those that are done can be joined, so that a commit ends all of them or none ([Run.Join]). Where a queue has a limit
+// on how many of its tasks run at a time, the entries in owned say which share a place: lua/sharing.lua.
+//
 // # Tests
 //
 // The model (model_*_test.go) is the same protocol as a plain program in memory;

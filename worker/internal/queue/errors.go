@@ -64,6 +64,12 @@ func Discard(err error) error { return DiscardedError{err} }
 // Unwrap returns the marked error.
 func (d DiscardedError) Unwrap() error { return d.error }
 
+// SplitError has the errors of all tasks of a batch; nil of those that succeeded.
+type SplitError []error
+
+// Error implements error.
+func (e SplitError) Error() string { return fmt.Sprintf("some of %d tasks failed", len(e)) }
+
 // LaterError wraps a handler's error with the pause before the task runs again.
 type LaterError struct {
 	error

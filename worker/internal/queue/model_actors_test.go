@@ -19,6 +19,7 @@ type actor struct {
 	tend    bool           // its claims ask to tend
 	noted   map[string]int // how many notes, by id and claim
 	notes   []noting
+	batches uint64 // the last number
 }
 
 type wanted struct {
@@ -113,6 +114,7 @@ func (m *machine) claim() {
 		return
 	}
 	a.tend = m.draw("tend", 2) == 1
+	m.gather(a)
 	w := wanted{*a.session, 1 + m.draw("want", 4), 0}
 	w.atOnce = m.draw("at once", w.want+1)
 	if got, did := m.claimAsking(a, a.session, w.want, w.atOnce); did {
@@ -177,14 +179,22 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want, atOnce int
 	number := before.claims + 1
 	flat := before.plain() && s.others == 0
 	again := number == m.spec.Incarnations[a.name].Claim
-	expected, confined := []string{}, false
+	confined := false
+	expected, l := []string{}, &lot{}
+	if !flat {
+		l.Gathering = gatheringOf(&before)
+	}
+	gathers := l.Gathering != nil
 	if again {
 		expected = append(expected, slices.DeleteFunc(m.owned(a.name), func(id string) bool { return m.spec.Tasks[id].Claim != number })...)
 	} else {
 		if s.list != "" {
 			m.spec.serve(s.list, s.cfg.Queues)
 		}
-		expected, confined = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want, atOnce, flat)
+		expected, confined = m.spec.claim(a.name, s.list, s.cfg.Queues, before.parked, want, atOnce, flat, l)
+		for _, id := range expected {
+			m.shared[id] = m.shared[id] || m.spec.Tasks[id].Batch > 0
+		}
 	}
 	ids := make([]string, len(got))
 	for at, c := range got {
@@ -199,10 +209,13 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want, atOnce int
 		slices.Sort(ids)
 	}
 	require.Equal(m.t, expected, ids, "%s claims %d", a.name, want)
+	if again {
+		l.asked, l.filled = len(ids), gathers // that may be so
+	}
 	if confined {
 		want = atOnce
 	}
-	idle, was := len(ids) < want, before.idle || before.tends
+	idle, was := l.asked < want && !l.filled, before.idle || before.tends
 	require.Equal(m.t, confined && !idle, s.confined)
 	if s.list != "" {
 		require.Equal(m.t, idle, s.idle)

@@ -16,6 +16,11 @@ func (m *machine) commitDone() {
 }
 
 func (m *machine) commitSome(verb func(*Run)) {
+	m.commitAll(verb, func(batch []*Run) []*Run { return batch })
+}
+
+// commitAll is commitSome of runs some of which are joined.
+func (m *machine) commitAll(verb func(*Run), joint func([]*Run) []*Run) {
 	a := m.actor()
 	if a == nil {
 		return
@@ -33,6 +38,7 @@ func (m *machine) commitSome(verb func(*Run)) {
 	if len(batch) == 0 {
 		return
 	}
+	batch = joint(batch)
 	e := ended{*a.session, slices.Clone(batch)}
 	if m.commitAs(a, a.session, batch) {
 		a.ends = append(a.ends, e)
@@ -117,7 +123,8 @@ func (m *machine) commitBy(a *actor, s *Session, batch []*Run, commit func() (ma
 		return false
 	}
 	require.NoError(m.t, err)
-	if _, withdrawn := i.refusals()[len(batch)+1]; withdrawn && number == i.Commit {
+	all := unjoined(batch)
+	if _, withdrawn := i.refusals()[len(all)+1]; withdrawn && number == i.Commit {
 		number++ // the session sends the commit again under the next number
 	}
 	if number == i.Commit+1 {
@@ -127,14 +134,14 @@ func (m *machine) commitBy(a *actor, s *Session, batch []*Run, commit func() (ma
 	}
 	expected := map[string]string{}
 	for n, code := range i.refusals() {
-		if n <= len(batch) { // one more if the commit was withdrawn
-			expected[batch[n-1].ID] = code
+		if n <= len(all) { // one more if the commit was withdrawn
+			expected[all[n-1].ID] = code
 		}
 	}
 	if refused != nil || len(expected) > 0 {
 		require.Equal(m.t, expected, refused)
 	}
-	for _, o := range batch {
+	for _, o := range all {
 		if code, is := refused[o.ID]; !is || code == "FENCED" {
 			delete(a.hand, o.ID)
 		}

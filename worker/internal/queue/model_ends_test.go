@@ -11,7 +11,7 @@ func (s *spec) now() time.Time { return time.UnixMilli(s.Now) }
 
 // claim takes what an incarnation is to get, in this order. flat: in lua/work.lua, which leaves
 // what another tends.
-func (s *spec) claim(name, list string, queues, parked []string, want, atOnce int, flat bool) (ids []string, confined bool) {
+func (s *spec) claim(name, list string, queues, parked []string, want, atOnce int, flat bool, l *lot) (ids []string, confined bool) {
 	i := s.Incarnations[name]
 	i.Claim++
 	if i.Claim == 1 && list != "" {
@@ -20,13 +20,16 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		i.Queues = strings.Join(queues, " ")
 	}
 	ids = []string{}
-	one := func(list map[string][]string, key string) bool {
+	one := func(l *lot, list map[string][]string, key string) bool {
 		if len(list[key]) == 0 {
 			return false
 		}
 		id := list[key][len(list[key])-1]
-		list[key] = list[key][:len(list[key])-1]
 		t := s.Tasks[id]
+		if s.isPaused(t.queue()) || s.rests(t.queue()) || !s.admits(l, t, name, want) {
+			return false
+		}
+		list[key] = list[key][:len(list[key])-1]
 		t.State, t.Owner, t.Claim, t.Since = stateActive, name, i.Claim, s.Now
 		s.taken[t.queue()]++
 		if party := t.party(); party != "" {
@@ -35,17 +38,25 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		ids = append(ids, id)
 		return true
 	}
-	take := func(list map[string][]string, key, queue string) {
-		if s.Settings[queue].limits().Rate.Tasks > 0 && len(ids) < want && len(list[key]) > 0 && s.room(queue) > 0 && want > atOnce {
+	// alone takes tasks of which none is gathered.
+	alone := func(list map[string][]string, key string) bool {
+		others := &lot{asked: l.asked}
+		took := one(others, list, key)
+		l.asked = others.asked
+		return took
+	}
+	take := func(list map[string][]string, key, queue string, gathers bool) {
+		rated := s.Settings[queue].limits().Rate.Tasks > 0
+		if rated && l.asked < want && len(list[key]) > 0 && s.room(queue) > 0 && want > atOnce {
 			want, confined = atOnce, true
 		}
-		for len(ids) < want && s.room(queue) > 0 && one(list, key) {
+		for gathers && !rated && one(l, list, key) || (!gathers || rated) && alone(list, key) {
 		}
 	}
 	for _, list := range parked {
 		queue, _, _ := strings.Cut(list, "|")
 		if !s.Groups.Special[queue] {
-			take(s.Parked, list, queue)
+			take(s.Parked, list, queue, false)
 			continue
 		}
 		ids := s.Parked[list]
@@ -58,18 +69,19 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 	}
 	for _, queue := range queues {
 		theirs := flat && s.tender(queue) != "" && s.tender(queue) != name
-		if list != "" && (!s.Ready[queue] || s.room(queue) == 0) {
+		if list != "" && (!s.Ready[queue] || l.Gathering == nil && s.room(queue) == 0) {
 			continue
 		}
 		hadTurns := len(s.Groups.Turns[queue]) > 0
-		if hadTurns && (list == "" || len(ids) < want) {
-			if s.claimTurns(queue, func() int { return atOnce - len(ids) }, func(line string) bool { return len(ids) < atOnce && one(s.Lines, line) }) && want > atOnce {
+		if hadTurns && (list == "" || l.Gathering != nil || l.asked < want) {
+			free := func() int { return min(want, atOnce) - l.asked }
+			if s.claimTurns(queue, free, func(line string) bool { return free() > 0 && alone(s.Lines, line) }) && want > atOnce {
 				want, confined = atOnce, true
 			}
 		}
 		for _, mark := range []string{HighMark, "", LowMark} {
 			if !hadTurns && (!theirs || len(s.Lines[queue+mark]) >= 100) {
-				take(s.Lines, queue+mark, queue)
+				take(s.Lines, queue+mark, queue, true)
 			}
 		}
 		if list != "" && !s.pending(queue) && s.tender(queue) == "" {
@@ -160,7 +172,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			n.Crashes = 0 // this was no crash of its own
 		}
 		s.released(t)
-		switch t.Owner, t.Claim = "", 0; {
+		switch t.Owner, t.Claim, t.Batch = "", 0, 0; {
 		case t.Asked:
 			s.cancel(t)
 			h.Cancelled++
@@ -240,7 +252,12 @@ func (m *machine) effects(o *Run) {
 func (m *machine) outcome(c Claimed, verb func(*Run)) *Run {
 	r := &Run{Claimed: c}
 	r.outcome.queue, r.outcome.grouped = c.Record.Queue(), c.Record.Group() != ""
-	verb(r)
+	if m.shared[c.ID] { // as a node does that gathers
+		r.Members = []*Run{}
+	}
+	if verb(r); r.Members != nil && r.outcome.verb == Done && r.outcome.args == nil {
+		r.outcome.args = []any{"", "", ""}
+	}
 	return r
 }
 
@@ -248,9 +265,15 @@ func (m *machine) outcome(c Claimed, verb func(*Run)) *Run {
 func (s *spec) commit(name string, batch []*Run) {
 	i := s.Incarnations[name]
 	var refused []string
-	for at, o := range batch {
-		if code := s.end(name, o); code != "" {
-			refused = append(refused, strconv.Itoa(at+1)+"="+code)
+	position := 0
+	for _, o := range batch {
+		together := unjoined([]*Run{o})
+		for at, code := range s.decide(name, together) {
+			if position++; code != "" {
+				refused = append(refused, strconv.Itoa(position)+"="+code)
+			} else {
+				s.end(name, together[at])
+			}
 		}
 	}
 	if t := s.Tasks[i.Solo]; t == nil || t.State != stateActive || t.Owner != name {
@@ -261,7 +284,7 @@ func (s *spec) commit(name string, batch []*Run) {
 	}
 }
 
-func (s *spec) end(name string, o *Run) string {
+func (s *spec) refusal(name string, o *Run) string {
 	t := s.Tasks[o.ID]
 	if t == nil || t.State != stateActive || t.Owner != name {
 		return "FENCED"
@@ -269,7 +292,12 @@ func (s *spec) end(name string, o *Run) string {
 	if refuses(o.outcome.effects) {
 		return "WRONGTYPE"
 	}
-	t.Owner, t.Claim, t.State = "", 0, ""
+	return ""
+}
+
+func (s *spec) end(name string, o *Run) {
+	t := s.Tasks[o.ID]
+	t.Owner, t.Claim, t.State, t.Batch = "", 0, "", 0
 	s.released(t)
 	switch o.outcome.verb {
 	case Done:
@@ -280,7 +308,6 @@ func (s *spec) end(name string, o *Run) string {
 	default:
 		s.goOn(t, o)
 	}
-	return ""
 }
 
 // goOn puts a task where it waits on, or cancels it if somebody asked.

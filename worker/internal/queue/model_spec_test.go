@@ -60,6 +60,7 @@ type specTask struct {
 	Due              int64 // of a delayed one
 	Owner            string
 	Claim            uint64
+	Batch            uint64          // that it shares a place of its queue with, while it is in hand; 0: none
 	Since            int64           // when it was claimed
 	Waits            map[string]bool // ids that must be done before
 	Followers        []string
@@ -259,7 +260,7 @@ func (s *spec) room(queue string) int {
 		return 0
 	}
 	n := 1 << 30
-	if s.Groups.Resting[queue] > s.Now && s.Groups.Special[queue] {
+	if s.rests(queue) {
 		return 0
 	}
 	if r := set.limits().Rate; r.Tasks > 0 {
@@ -267,9 +268,14 @@ func (s *spec) room(queue string) int {
 		n = max(0, tokens-s.taken[queue])
 	}
 	if most := set.limits().Concurrency; most > 0 {
-		n = min(n, max(0, most-s.active(queue)))
+		n = min(n, max(0, most-s.active(queue)+s.shared(queue)))
 	}
 	return n
+}
+
+// rests reports whether a queue rests, as a handler asked.
+func (s *spec) rests(queue string) bool {
+	return s.Groups.Resting[queue] > s.Now && s.Groups.Special[queue]
 }
 
 func (s *spec) pending(queue string) bool {
@@ -453,3 +459,15 @@ func (s *spec) incarnation(name string) *specIncarnation {
 }
 
 func (t *specTask) String() string { return fmt.Sprintf("%s %s %q", t.ID, t.State, t.Record) }
+
+func (s *spec) isPaused(queue string) bool {
+	return s.Settings[queue] != nil && s.Settings[queue].Paused
+}
+
+// share is what the entry of a task in owned says of its batch.
+func (t *specTask) share() string {
+	if t.Batch == 0 {
+		return ""
+	}
+	return fmt.Sprintf("|%d", t.Batch)
+}

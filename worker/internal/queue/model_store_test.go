@@ -250,6 +250,7 @@ func (s *spec) render() stored {
 	s.renderSettings(out)
 	s.renderGroups(out)
 	s.renderIncarnations(out)
+	s.renderBatches(out)
 	for _, t := range s.Tasks {
 		t.render(out)
 	}
@@ -345,7 +346,7 @@ func (t *specTask) render(out stored) {
 	case stateBlocked:
 		out.put("blocked", t.ID, strconv.Itoa(len(t.Waits)))
 	case stateActive:
-		out.put("owned:"+t.Owner, t.ID, strconv.FormatUint(t.Claim, 10)+"|"+number(t.Since))
+		out.put("owned:"+t.Owner, t.ID, strconv.FormatUint(t.Claim, 10)+"|"+number(t.Since)+t.share())
 	case stateDead, stateCancelled:
 		out.put(string(t.State), t.ID, number(t.Ended))
 	default: // the lines and parked lists have it

@@ -36,7 +36,8 @@ type machine struct {
 	actors  []*actor
 	senders map[string]*sender // by the names of their producers
 	saved   *point
-	told    map[string]int // that the scripts of a step told of
+	told    map[string]int  // that the scripts of a step told of
+	shared  map[string]bool // ids of tasks that ever shared a place of their queue
 
 	weighers   [2]weighing // see [Store.weighSome]
 	publishers [3]Publication
@@ -105,7 +106,8 @@ func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw
 	keys := link.NewKeys("model")
 	require.NoError(t, c.FlushAll(ctx).Err())
 	m := &machine{
-		t: t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
+		shared: map[string]bool{},
+		t:      t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
 		store: NewStore(c, keys), ids: IDs{producer: "new"}, names: IDs{producer: "body"}, cache: cache.New(cache.Config{Client: c, Keys: keys}),
 	}
 	m.store.near = 1 // lines are short, and sought in as long ones are
@@ -133,7 +135,7 @@ func (m *machine) actions() map[string]func() {
 		action func()
 	}{
 		"enqueue": {4, m.enqueue}, "enqueue chosen": {2, m.enqueueChosen}, "join": {2, m.join}, "claim": {5, m.claim},
-		"commit": {3, m.commit}, "commit done": {2, m.commitDone}, "work": {3, m.work}, "crash": {3, m.crash}, "take over": {2, m.takeOver},
+		"commit": {3, m.commit}, "commit done": {2, m.commitDone}, "commit joint": {3, m.commitJoint}, "work": {3, m.work}, "crash": {3, m.crash}, "take over": {2, m.takeOver},
 		"pass": {2, m.pass}, "due": {2, m.due}, "limit": {2, m.limit}, "weigh": {2, m.weigh}, "note": {3, m.note},
 	} {
 		for i := range some.times {

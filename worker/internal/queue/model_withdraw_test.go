@@ -53,7 +53,7 @@ func (m *machine) withdrawAgain() {
 	e := a.ends[len(a.ends)-1]
 	s := e.session
 	s.commits++
-	m.withdrawAs(a, &s, len(e.batch))
+	m.withdrawAs(a, &s, len(unjoined(e.batch)))
 }
 
 // withdrawAs withdraws a commit of n runs and reports whether that was answered.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,11 @@ type Run struct {
 	Waited  time.Duration // from when the task was due until its handler started
 	Ran     time.Duration
 	outcome outcome
+
+	// Members are the runs of a batch, in the order of its payloads; the context of its handler
+	// belongs to the first one. nil: the run is no batch's.
+	Members []*Run
+	with    []*Run // see Join
 
 	// Steps are the stored steps of the task; nil until the handler asks for one.
 	Steps  *Steps
@@ -142,13 +148,32 @@ type outcome struct {
 	effects []Effect
 }
 
-// weight is 0 for a task without a group that is done without effects, result or retention,
-// and 1 for all others.
-func (o outcome) weight() int {
-	if o.verb == Done && o.args == nil && len(o.effects) == 0 && !o.grouped {
+// weight is 0 for a task without a group that is done without effects, result or retention, and 1 for
+// all others, and for those of a batch.
+func (r *Run) weight() int {
+	if o := r.outcome; o.verb == Done && o.args == nil && len(o.effects) == 0 && r.Members == nil && !o.grouped {
 		return 0
 	}
 	return 1
+}
+
+// Join has other runs that are [Done], and have no effects, end in one with r: a commit ends all of
+// them, or none. The code of those that are not to blame is then [Apart]. nil undoes it.
+func (r *Run) Join(others []*Run) { r.with = others }
+
+// Joined returns how many runs end with r, itself included.
+func (r *Run) Joined() int { return 1 + len(r.with) }
+
+// unjoined returns the runs of a commit one by one, in the order of their arguments.
+func unjoined(runs []*Run) []*Run {
+	if !slices.ContainsFunc(runs, func(r *Run) bool { return len(r.with) > 0 }) {
+		return runs
+	}
+	var all []*Run
+	for _, r := range runs {
+		all = append(append(all, r), r.with...)
+	}
+	return all
 }
 
 // End sets the run's outcome: its verb, the arguments that commit.lua reads with it,

@@ -46,10 +46,10 @@ var (
 	// bulkScript stores batches of plain tasks whose records are ready.
 	bulkScript       = link.NewScript(link.LuaPrelude, join("line", "names", "before", "numbered", "places", "turns", "bulk"))
 	clockScript      = script("clock")
-	claimScript      = script("claim", "bodies")
+	claimScript      = script("claim", "bodies", "sharing")
 	serveScript      = script("serve")
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
-	takeoverScript   = script("takeover", endings...)
+	takeoverScript   = script("takeover", append(endings, "sharing")...)
 	dueScript        = script("due", append(endings, "finding")...)
 	leaveScript      = script("leave")
 	tickScript       = script("tick", bindings...)
@@ -83,7 +83,7 @@ var cacheScripts sync.Map //nolint:gochecknoglobals // a cache of what never cha
 // newCommitScript returns the script that commits the outcomes of runs. It writes the
 // effects on cache entries in the layout of c.
 func newCommitScript(c *cache.Cache) *link.Script {
-	return withCache(c, "retaining", "speed", "effects", "commit")
+	return withCache(c, "retaining", "speed", "effects", "sharing", "commit")
 }
 
 // newStepScript returns the script that notes steps of runs, likewise.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,6 +46,8 @@ type Session struct {
 	idle            bool     // Redis wakes this node for the next task
 	tends           bool     // Redis may hold that the node tends its queues
 	confined        bool     // claims are for free slots alone
+	gathers         string   // see Gather
+	eager           bool     // see Gather
 	parked          []string // "queue|name" of parked tasks that this node handles, as of the last claim
 }
 
@@ -103,6 +106,28 @@ type Ask struct {
 	Tend   bool // the node is ready to tend its queues, see lua/work.lua
 }
 
+// Gathering is what a node gathers of tasks of one name for its next batch.
+type Gathering struct {
+	Name   string
+	Number uint64 // of the batch, among all of the incarnation
+	Tasks  int    // how many more
+	Bytes  int    // of payloads: the task that reaches it is the last one
+}
+
+// Gather says what the next claims gather, beside the tasks that they want. eager: it is worth a
+// request of its own. Otherwise a claim may take what is to be gathered for tasks like others.
+func (s *Session) Gather(all []Gathering, eager bool) {
+	s.gathers, s.eager = "", eager && len(all) > 0
+	if len(all) == 0 {
+		return
+	}
+	text := fmt.Appendf(nil, "~%d", QuarantineAfter-1)
+	for _, g := range all {
+		text = fmt.Appendf(text, " %s|%d|%d|%d", g.Name, g.Number, g.Tasks, g.Bytes)
+	}
+	s.gathers = string(text)
+}
+
 // Claim claims tasks for the incarnation. When it gets fewer than it wants, Redis counts the
 // node as idle and wakes it for the next task. broken are keys of the wrong type: a queue
 // with such a key gives no tasks, and if the key should list a queue's idle nodes, they
@@ -118,7 +143,7 @@ func (s *Session) Claim(ctx context.Context, a Ask) (got []Claimed, broken []str
 	if s.lost > 0 { // Redis may have answered a claim under this number
 		a.Want, s.lost = s.lost, 0
 	}
-	args := s.withOrder(s.cfg.Incarnation, s.claims, a.Want, a.AtOnce, flagOf(s.idle || s.tends))
+	args := s.withOrder(s.cfg.Incarnation, s.claims, strconv.Itoa(a.Want)+s.gathers, a.AtOnce, flagOf(s.idle || s.tends))
 	for _, list := range s.parked {
 		args = append(args, list)
 	}

@@ -60,10 +60,14 @@ func sizeOf(args []any) int {
 	return n
 }
 
-// Size returns about how many bytes the run's outcome has in a commit.
+// Size returns about how many bytes the outcomes of the run, and of those that end with it, have
+// in a commit.
 func (r *Run) Size() int {
 	n := len(r.ID)
-	if r.outcome.weight() > 0 {
+	for _, other := range r.with {
+		n += other.Size()
+	}
+	if r.weight() > 0 {
 		n += sizeOf(r.outcome.args)
 		for _, e := range r.outcome.effects {
 			n += e.size()

@@ -27,7 +27,7 @@ func speeds(batch []*Run) []any {
 			order = append(order, queue)
 		}
 		s.runs++
-		s.ran += r.Ran
+		s.ran += r.Ran / time.Duration(max(len(r.Members), 1)) // a batch takes one slot
 		if r.Tries == (Tries{}) {
 			s.first++
 			s.waited += r.Waited

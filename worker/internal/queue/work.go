@@ -21,14 +21,14 @@ func (s *Session) plain() bool {
 		s.others--
 		return false
 	}
-	return s.list == "" && len(s.cfg.Weights) == 0 && len(s.parked) == 0 && s.claims > 0 && s.lost == 0
+	return !s.eager && s.list == "" && len(s.cfg.Weights) == 0 && len(s.parked) == 0 && s.claims > 0 && s.lost == 0
 }
 
 // Works reports whether a commit of these runs may claim other tasks in the same request
 // (see [Session.Work]).
 func (s *Session) Works(runs []*Run) bool {
 	for _, r := range runs {
-		if r.outcome.weight() > 0 || r.Record.Options.Unique != "" {
+		if r.weight() > 0 || r.Record.Options.Unique != "" {
 			return false
 		}
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -27,8 +28,11 @@ const (
 // backlog holds the tasks that a node has claimed and not started, and counts the slots
 // that run. Runner.mu guards all fields.
 type backlog struct {
-	ready []*run // the entries before head have been started
-	head  int
+	ready    []*run // the entries before head have been started
+	head     int
+	gathered map[string]*gathering // by the name of the tasks
+	numbers  map[string]uint64     // of the next batches, as Redis counts them
+	batches  uint64                // the last number
 	// suspects wait for the process's [Solo] lane. They count against no slot.
 	suspects []*run
 	active   int           // number of slots that run a task
@@ -73,9 +77,11 @@ func (b *backlog) pop() *run {
 	return x
 }
 
-// drop removes and returns the tasks that have not started.
-func (b *backlog) drop() []*run {
-	left := slices.Concat(b.ready[b.head:], b.suspects)
+// drop removes and returns the tasks that wait for a slot or for the lane.
+func (b *backlog) drop() (left []*run) {
+	for _, x := range slices.Concat(b.ready[b.head:], b.suspects) {
+		x.each(func(x *run) { left = append(left, x) })
+	}
 	b.ready, b.head, b.suspects = nil, 0, nil
 	return left
 }
@@ -106,13 +112,19 @@ func (r *Runner) full() bool {
 
 // giveBack returns the tasks that were claimed and not started to their queues, for nodes
 // with free slots.
-func (r *Runner) giveBack() {
+func (r *Runner) giveBack() { r.giveBackSome(false) }
+
+// giveBackSome is giveBack without, if onlyDue, the batches that are not due yet.
+func (r *Runner) giveBackSome(onlyDue bool) {
 	r.mu.Lock()
-	left := r.backlog.drop()
+	left := append(r.backlog.drop(), r.scatter(onlyDue)...)
 	r.mu.Unlock()
+	slices.Reverse(left) // each goes to the front of its line: the first one last
 	for _, x := range left {
 		x.End(queue.Back, nil)
-		r.ended(x)
+	}
+	if len(left) > 0 {
+		r.ended(left...)
 	}
 }
 
@@ -137,13 +149,13 @@ func (r *Runner) lookAfter() {
 		r.ended(x)
 	}
 	if blocked {
-		r.giveBack()
+		r.giveBackSome(true)
 	}
 }
 
 // watch schedules a call of lookAfter if there is a backlog. The caller holds r.mu.
 func (r *Runner) watch() {
-	if r.backlog.watch == nil && r.backlog.ahead()+len(r.backlog.suspects) > 0 {
+	if r.backlog.watch == nil && (r.backlog.ahead()+len(r.backlog.suspects) > 0 || r.isDue()) {
 		r.backlog.watch = time.AfterFunc(lookAfterEvery, r.lookAfter)
 	}
 }
@@ -170,13 +182,15 @@ func (r *Runner) start(work context.Context, got []queue.Claimed) {
 		case x.def.handle == nil:
 			x.park()
 			over = append(over, x)
+		case x.def.batch.Max > 0 && !x.suspect() && json.Valid(x.Record.Payload):
+			r.gather(x)
 		case !x.suspect():
-			r.backlog.ready = append(r.backlog.ready, x)
+			r.backlog.ready = append(r.backlog.ready, x.alone())
 		case r.solo.blocked() || len(r.backlog.suspects) >= maxAhead:
 			r.turnAway(x)
 			over = append(over, x)
 		default:
-			r.backlog.suspects = append(r.backlog.suspects, x)
+			r.backlog.suspects = append(r.backlog.suspects, x.alone())
 		}
 	}
 	r.startSlots()
@@ -226,8 +240,10 @@ func (r *Runner) next() *run {
 			r.leaveSolo(x)
 			return nil // the node is ending: the task returns to its queue without a run
 		}
-		x.started = true
-		r.started.Add(1)
+		x.each(func(x *run) {
+			x.started = true
+			r.started.Add(1)
+		})
 	}
 	return x
 }
@@ -236,7 +252,8 @@ func (r *Runner) next() *run {
 func (r *Runner) slot(x *run) {
 	for x != nil {
 		x.began = time.Now()
-		x.Waited = x.Record.Waited(x.Clock.At(x.began))
+		began := x.began
+		x.each(func(x *run) { x.Waited = x.Record.Waited(x.Clock.At(began)) })
 		var following *run
 		x.handle(func(goexit bool) {
 			r.leaveSolo(x)

@@ -56,6 +56,7 @@ func (r *Runner) claimAll(ctx, work context.Context) error {
 // claimOnce claims tasks and starts them. The runner has taken the claim.
 func (r *Runner) claimOnce(ctx, work context.Context, want queue.Ask) error {
 	parked := r.session.Parked() // as the last claim saw it
+	r.offer()
 	got, err := r.claim(ctx, want)
 	if err == nil {
 		r.start(work, got)
@@ -182,8 +183,8 @@ func (r *Runner) room() (room, worthwhile int) {
 	}
 	target := r.target()
 	room = max(target-r.backlog.active-r.backlog.ahead(), 0)
-	if r.tending.on {
-		return room, 1 // Redis relies on the claim
+	if r.tending.on || r.isDue() {
+		return room, 1 // Redis relies on the claim, or a batch begins after it
 	}
 	return room, 1 + (target-r.slots)/2
 }
@@ -240,13 +241,18 @@ func (r *Runner) beginClaim() queue.Ask {
 }
 
 // takeClaim says that a claim begins. The caller holds r.mu.
-func (r *Runner) takeClaim() { r.claims, r.wakesThen = claimTaken, r.wakes.Load() }
+func (r *Runner) takeClaim() {
+	r.claims, r.wakesThen = claimTaken, r.wakes.Load()
+	r.look(true)
+}
 
 // leaveClaim says that the claim that was about to begin is none.
 func (r *Runner) leaveClaim() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claims = claimFree
+	r.look(false)
+	r.closeDue()
 	r.changed.Broadcast()
 }
 
@@ -267,6 +273,10 @@ func (r *Runner) endClaim(next outlook) {
 		default:
 		}
 	}
+	if next == woken || next == tends {
+		r.looked()
+	}
+	r.closeDue()
 	r.changed.Broadcast()
 }
 

@@ -26,21 +26,37 @@ const (
 	mendTime = time.Minute
 )
 
-// ended removes a run from those in hand and queues its outcome for the next commit.
-func (r *Runner) ended(x *run) {
+// ended removes runs, and those that are joined to them, from those in hand and queues their outcomes for
+// the next commit.
+func (r *Runner) ended(runs ...*run) {
+	var overdue *run
 	r.mu.Lock()
-	delete(r.inHand, x.ID)
-	overdue := x.stopAlarm()
-	r.unsent = append(r.unsent, x)
+	for _, x := range runs {
+		if r.release(x) {
+			overdue = x
+		}
+		for _, other := range x.joined {
+			if r.release(other) {
+				overdue = other
+			}
+		}
+	}
+	r.unsent = append(r.unsent, runs...)
 	r.changed.Broadcast()
 	r.mu.Unlock()
-	if overdue {
-		x.log().Info().Stringer("ran", x.Ran).Msg("the handler that was overdue has returned")
+	if overdue != nil {
+		overdue.log().Info().Stringer("ran", overdue.Ran).Msg("the handler that was overdue has returned")
 	}
 	select {
 	case r.flush <- struct{}{}:
 	default:
 	}
+}
+
+// release removes a run from those in hand, and reports whether its handler was overdue. The caller holds r.mu.
+func (r *Runner) release(x *run) bool {
+	delete(r.inHand, x.ID)
+	return x.stopAlarm()
 }
 
 // commitAll commits the outcomes of ended runs until ctx ends. Outcomes that gathered
@@ -78,8 +94,8 @@ func (r *Runner) nextBatch() []*run {
 		r.unsent[0].letPass = true
 		r.unsent = append(r.unsent[1:], r.unsent[0])
 	}
-	n, bytes := 0, 0
-	for n < len(r.unsent) && n < queue.MaxBatch {
+	n, runs, bytes := 0, 0, 0
+	for ; n < len(r.unsent) && runs < queue.MaxBatch; runs += r.unsent[n-1].Joined() {
 		if bytes += r.unsent[n].Size(); bytes > batchBytes && n > 0 {
 			break
 		}
@@ -111,9 +127,12 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 	for _, x := range batch {
 		code, no := refused[x.ID]
 		switch {
+		case no && x.joined != nil:
+			next, gone := r.refusedJoint(x, refused)
+			again, fenced = append(again, next...), fenced+gone
 		case !no:
 			if x.Verb() == queue.Done {
-				r.done.Add(1)
+				r.done.Add(int64(x.Joined()))
 			}
 			if x.postponed {
 				r.reports.Works(ending)
@@ -155,6 +174,7 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 	if want.Want == 0 {
 		return r.session.Commit(ctx, runs)
 	}
+	r.offer()
 	if !r.session.Works(runs) {
 		r.leaveClaim()
 		return r.session.Commit(ctx, runs)
@@ -169,7 +189,10 @@ func (r *Runner) send(ctx context.Context, runs []*queue.Run) (refused map[strin
 	next := soon
 	if w.Claimed {
 		next = r.outlook(true)
-	} else if r.session.Tends() {
+	} else {
+		r.lookAgain()
+	}
+	if !w.Claimed && r.session.Tends() {
 		next = tends // until a claim, or if there is no room a resignation, tells Redis otherwise
 	}
 	r.endClaim(next)
@@ -202,12 +225,15 @@ func (r *Runner) commitApart(ctx context.Context, batch []*run, unsent *queue.Un
 	}
 	err := fmt.Errorf("%w: %w", tasks.ErrRefused, unsent)
 	x.log().Warn().Err(err).Msg("transaction refused: the task is dead")
-	tries := x.Tries
-	tries.Attempts++
-	x.dead(tries, err)
+	all := x.unjoin()
+	for _, x := range all {
+		tries := x.Tries
+		tries.Attempts++
+		x.dead(tries, err)
+	}
 	r.mu.Lock()
 	r.sending--
-	r.unsent = append(r.unsent, x)
+	r.unsent = append(r.unsent, all...)
 	r.mu.Unlock()
 	return nil
 }

@@ -28,6 +28,7 @@ func (r *Runner) observeCommit(batch []*run, refused map[string]string, ends []q
 		return
 	}
 	told := endsOf(ends)
+	batch = unjoined(batch)
 	for _, x := range batch {
 		code, no := refused[x.ID]
 		switch cancelled := told.has(queue.Cancelled, x.ID); {
@@ -66,7 +67,7 @@ func (r *Runner) observeLost(err error, batch ...*run) {
 	if errors.Is(err, queue.ErrFenced) {
 		outcome = tasks.RunFenced
 	}
-	for _, x := range batch {
+	for _, x := range unjoined(batch) {
 		if x.started {
 			r.observeRun(x, outcome)
 		}
@@ -141,6 +142,8 @@ func (r *run) result() tasks.Outcome {
 		return tasks.RunSnoozed
 	case queue.Throttle:
 		return tasks.RunThrottled
+	case queue.Back:
+		return tasks.RunReturned
 	default:
 		return outcomeOf(r.err, r.cause())
 	}
@@ -148,6 +151,9 @@ func (r *run) result() tasks.Outcome {
 
 // cause returns why the handler's context ended before the handler returned, or nil.
 func (r *run) cause() error {
+	if r.first != nil && r.first != r {
+		return r.first.cause()
+	}
 	if r.inner == nil || r.inner == r.runner.over {
 		return nil
 	}

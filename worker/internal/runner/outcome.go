@@ -23,7 +23,7 @@ func (r *run) done(effects []queue.Effect, result json.RawMessage) {
 	if taken = keep; r.Record.Options.Chosen {
 		taken = max(keep, tasks.DedupeWindow)
 	}
-	if taken > 0 || result != nil || len(effects) > 0 {
+	if taken > 0 || result != nil || len(effects) > 0 || r.Members != nil {
 		r.End(queue.Done, effects, r.taken(taken), milliseconds(keep), []byte(result))
 		return
 	}

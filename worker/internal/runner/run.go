@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,8 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// run is one run of one task's handler. It also implements the handler's context.
+// run is one run of one task's handler. It also implements the handler's context. A batch has a run for each of
+// its tasks; the first of them stands for the batch, and runs its handler.
 type run struct {
 	queue.Run
 
@@ -29,6 +31,11 @@ type run struct {
 	alarm     alarm
 	began     time.Time
 	err       error // why the run failed
+
+	batch     []*run // of the first run of a batch: all of them
+	first     *run   // of the batch; nil: the run is no batch's
+	joined    []*run // those that end together with this one; see queue.Run.Join
+	cancelled bool   // somebody asked for it while the handler ran; guarded by Runner.mu
 
 	work   context.Context //nolint:containedctx // the node's
 	once   sync.Once
@@ -94,10 +101,17 @@ func (r *run) stop(cause error) {
 	}
 }
 
-// untilDeadline returns how long the task may still run, and whether it has a deadline.
-func (r *run) untilDeadline() (time.Duration, bool) {
-	ms := r.Record.Options.Deadline
-	return time.UnixMilli(ms).Sub(r.Clock.Now()), ms > 0
+// untilDeadline returns how long the task may still run, and whether it has a deadline; of a batch, the
+// earliest.
+func (r *run) untilDeadline() (left time.Duration, has bool) {
+	r.each(func(x *run) {
+		if ms := x.Record.Options.Deadline; ms > 0 {
+			if d := time.UnixMilli(ms).Sub(x.Clock.Now()); !has || d < left {
+				left, has = d, true
+			}
+		}
+	})
+	return left, has
 }
 
 // end measures the run and ends its context.
@@ -109,15 +123,23 @@ func (r *run) end() {
 	}
 }
 
-func (r *run) timeout() time.Duration {
-	if ms := r.Record.Options.Timeout; ms > 0 {
-		return queue.Duration(ms)
-	}
-	return r.def.Timeout
+// timeout returns the time that the handler has, 0 for any; of a batch, the shortest.
+func (r *run) timeout() (least time.Duration) {
+	r.each(func(x *run) {
+		d := cmp.Or(queue.Duration(x.Record.Options.Timeout), x.def.Timeout)
+		if d > 0 && (least == 0 || d < least) {
+			least = d
+		}
+	})
+	return least
 }
 
 func (r *run) log() *zerolog.Logger {
-	l := r.runner.log.With().Str("task", r.ID).Str("name", r.Record.Name).Logger()
+	with := r.runner.log.With().Str("task", r.ID).Str("name", r.Record.Name)
+	if n := len(r.batch); n > 1 {
+		with = with.Int("batch", n)
+	}
+	l := with.Logger()
 	return &l
 }
 
@@ -126,17 +148,25 @@ func (r *run) log() *zerolog.Logger {
 func (r *run) handle(done func(goexit bool)) {
 	if r.solo {
 		if err := r.runner.announceSolo(r); err != nil {
-			r.finish(err)
+			if r.batch != nil {
+				r.finishBatch(err, nil)
+			} else {
+				r.finish(err)
+			}
 			done(false)
 			return
 		}
 	}
-	if r.timeout() > 0 || r.Record.Options.Deadline > 0 {
+	if _, has := r.untilDeadline(); has || r.timeout() > 0 {
 		end, _ := r.context().Deadline() // the clock starts now
 		r.setAlarm(time.Until(end))
 	}
-	group.Run("task "+r.Record.Name, func() error { return r.def.handle(r, r.Record.Payload) }, func(err error) {
-		r.finish(errors.Join(err, r.Wait()))
+	group.Run("task "+r.Record.Name, func() error { return r.def.handle(r, r.payload()) }, func(err error) {
+		if those := r.Wait(); r.batch != nil {
+			r.finishBatch(err, those)
+		} else {
+			r.finish(errors.Join(err, those))
+		}
 		done(errors.Is(err, group.ErrGoexit))
 	})
 }
@@ -170,14 +200,13 @@ func (r *run) finish(err error) {
 }
 
 func (r *run) logFailure(err error, dead bool) {
-	var stack []byte
+	withStack(r.log().Warn(), err).Int("attempt", r.Tries.Attempts+1).Bool("dead", dead).Msg("task failed")
+}
+
+// withStack adds an error to a line of the log, with its stack if it is a panic.
+func withStack(e *zerolog.Event, err error) *zerolog.Event {
 	if p, ok := errors.AsType[*group.PanicError](err); ok {
-		stack = p.Stack
+		return e.Err(err).Bytes("stack", p.Stack)
 	}
-	r.log().Warn().Err(err).Int("attempt", r.Tries.Attempts+1).Bool("dead", dead).
-		Func(func(e *zerolog.Event) {
-			if stack != nil {
-				e.Bytes("stack", stack)
-			}
-		}).Msg("task failed")
+	return e.Err(err)
 }

@@ -77,6 +77,7 @@ type Runner struct {
 	flush    chan struct{} // holds a value when unsent may have outcomes
 	quiet    atomic.Bool
 	handlers map[string]handled
+	batched  []string        // names of tasks that are handled in batches
 	over     context.Context //nolint:containedctx // ended: the context of runs that are over
 
 	mu        sync.Mutex
@@ -101,6 +102,7 @@ type Runner struct {
 type handled struct {
 	tasks.Definition
 
+	batch  tasks.Batch   // Max is 0 for tasks that are handled alone
 	handle tasks.Handler // with its middleware; nil if there is none
 }
 
@@ -138,9 +140,14 @@ func New(c Config) *Runner {
 		handlers: map[string]handled{},
 	}
 	r.changed.L = &r.mu
+	r.backlog.gathered, r.backlog.numbers = map[string]*gathering{}, map[string]uint64{}
 	for _, name := range c.Registry.Names() {
 		definition, _ := c.Registry.Definition(name)
-		r.handlers[name] = handled{definition, c.Registry.Handler(name)}
+		batch, _ := c.Registry.Batch(name)
+		r.handlers[name] = handled{definition, batch, c.Registry.Handler(name)}
+		if batch.Max > 0 {
+			r.batched = append(r.batched, name)
+		}
 	}
 	r.session = queue.NewSession(queue.SessionConfig{
 		Redis: c.Redis, Keys: c.Keys, Incarnation: c.Incarnation, Queues: c.Queues, Weights: c.Weights, Cache: c.Cache,
@@ -164,13 +171,23 @@ func (r *Runner) Hint() { r.hints.Do(r.Wake) }
 
 // Cancel ends the context of a task's handler with [tasks.ErrCancelled], if the handler
 // runs here. Redis, which holds the request to cancel, decides at the commit whether the
-// task is cancelled.
+// task is cancelled. A task that is gathered for a batch is left out of it.
 func (r *Runner) Cancel(id string) {
 	r.mu.Lock()
 	x := r.inHand[id]
+	gathered := x != nil && r.ungather(x)
 	running := x != nil && x.started && !x.returned
-	r.mu.Unlock()
 	if running {
+		x.cancelled = true
+	}
+	r.mu.Unlock()
+	switch {
+	case gathered:
+		x.End(queue.Back, nil)
+		r.ended(x)
+	case running && x.first != nil:
+		x.first.stop(tasks.ErrCancelled)
+	case running:
 		x.stop(tasks.ErrCancelled)
 	}
 }

@@ -3,16 +3,17 @@
 -- sent again. A node that got fewer than it asked for is idle: the next task
 -- of its queues wakes it.
 -- KEYS 1 tasks
--- ARGV 1 incarnation  2 claim number  3 how many  4 how many of these begin at once: the first ones; only these may be of groups or
---      of queues with a rate  5 '1' when it idled or tended before  6 how many queues it serves, then these, the most urgent first; or '@',
---      the stored list of these (see serve.lua), a space, and where a draw by weights begins; then the parked lists that it can serve,
---      as queue|name
+-- ARGV 1 incarnation  2 claim number  3 how many, and what the node gathers for batches beside these: '~' and the crashes that make a
+--      task a suspect, which runs alone; then for each name: a space, name|number of the batch|how many more|bytes  4 how many begin at
+--      once: the first ones; only these may be of groups or of queues with a rate  5 '1' when it idled or tended before
+--      6 how many queues it serves, then these, the most urgent first; or '@', the stored list of these (see serve.lua), a space, and
+--      where a draw by weights begins; then the parked lists that it can serve, as queue|name
 -- Returns {'OK', parked lists, keys of the wrong type, {id, tries, …} of tasks
 --         that were tried before, ids, records, 1 when the incarnation counts
 --         as idle now, 3 when it is to claim for free slots alone, or 0, ms on Redis's clock}
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
 --       | {'GAP', last number} (Redis has forgotten claims) | {'UNKNOWN'} (the list is not stored) | {'WRONGTYPE', key}
-local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(string.match(ARGV[3], '^%d+'))
 local at_once = tonumber(ARGV[4])
 local list, seed = string.match(ARGV[6], '^@(%S+) (%d*)$')
 local served = 6 + (list and 0 or tonumber(ARGV[6])) -- where the last queue is
@@ -83,23 +84,26 @@ local any = ties > 0 and redis.call('EXISTS', key('tries')) == 1
 local large = ties > 0 and redis.call('EXISTS', key('bodies')) == 1
 if large and not fits(key('bodies'), 'hash') then return {'WRONGTYPE', key('bodies')} end
 local bytes, asked = 0, 0
--- Takes the records of these ids into the reply, as far as they fit, and returns
+-- Takes the records of these ids into the reply, as far as they fit and may, and returns
 -- how many it took and how many of them exist.
-local function take(some, parked)
+local function take(some, parked, admit)
   local counts = any and redis.call('HMGET', key('tries'), unpack(some))
   local bodies = large and redis.call('HMGET', key('bodies'), unpack(some))
   local found = 0
   for i, record in ipairs(redis.call('HMGET', key('tasks'), unpack(some))) do
     if bytes >= most and not again then return i - 1, found end
-    asked = asked + 1
+    local size = record and #record + (bodies and bodies[i] and select(2, body_of(bodies[i])) or 0)
+    local batch = admit and record and admit(record, counts and counts[i], size)
+    if batch == false then return i - 1, found end
+    if not admit or not record then asked = asked + 1 end
     if record then
       found = found + 1
       if parked then unparked(some[i], record) end
       known_ids[#known_ids + 1] = some[i]
       records[#records + 1] = record
-      bytes = bytes + #record + (bodies and bodies[i] and select(2, body_of(bodies[i])) or 0)
+      bytes = bytes + size
       own[#own + 1] = some[i]
-      own[#own + 1] = stamp
+      own[#own + 1] = stamp .. (batch or '')
       if counts and counts[i] then
         tried[#tried + 1] = some[i]
         tried[#tried + 1] = counts[i]
@@ -116,19 +120,58 @@ local function confine()
   if want > at_once then want, confined = at_once, true end
 end
 
--- Claims up to n tasks from one list of a queue, or of a party. What does not fit into the reply goes back where it
+-- Claims up to n tasks from one list of a queue, or of a party. What does not fit into the reply, or may not, goes back where it
 -- was. Returns how many it took, and whether there were so many.
-local function pop(list, party, n, parked)
+local function pop(list, party, n, parked, admit)
   local got = redis.call('RPOP', list, n) or {}
   local took, found = 0, 0
-  if #got > 0 then took, found = take(got, parked) end
+  if #got > 0 then took, found = take(got, parked, admit) end
   for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
   hand(party, found)
   return took, #got == n
 end
 
+-- By the name of tasks, what the node gathers for its next batch of them.
+local gathers, suspect
+for name, batch, more, left in string.gmatch(ARGV[3], ' ([^|]+)|(%d+)|(%d+)|(%d+)') do
+  gathers, suspect = gathers or {}, tonumber(string.match(ARGV[3], '~(%d+)'))
+  gathers[name] = {batch = batch, tasks = tonumber(more), bytes = tonumber(left)}
+end
+local filled_up = false -- a batch, and there are more tasks for the next one
+
+-- Claims from one list of a queue by a node that gathers. Tasks of its batches are none of those that
+-- it asks for. With a limit on its tasks at a time, a batch takes one place of the queue.
+local function draw_gathered(queue, list)
+  local limit, used, limited = room(queue), (hands[queue] or 0) - (shares[queue] or 0), settings(queue).at_a_time > 0
+  local function admit(record, tried, size)
+    local gathered = gathers[string.match(record, '^[^|\n]*')]
+    if gathered and tonumber(string.match(tried or '', '%d+$') or 0) >= suspect then gathered = nil end
+    if gathered and (gathered.tasks <= 0 or gathered.bytes <= 0) then
+      filled_up = true
+      return false
+    end
+    local joins = gathered and limited and sharers(incarnation, gathered.batch, queue) > 0
+    if not gathered and asked >= want or limit and not joins and used >= limit then return false end
+    if not joins then used = used + 1 end
+    if not gathered then
+      asked = asked + 1
+      return ''
+    end
+    gathered.tasks, gathered.bytes = gathered.tasks - 1, gathered.bytes - size
+    if not limited then return '' end
+    join(incarnation, gathered.batch, queue)
+    return '|' .. gathered.batch
+  end
+  if settings(queue).paused or settings(queue).special and turns().rests(queue) then return end
+  local more, some = true, 4
+  while more and bytes < most do
+    more, some = pop(list, queue, some, false, admit) == some, math.min(4 * some, 256)
+  end
+end
+
 -- Claims from one list of a queue.
 local function draw(queue, list, parked)
+  if gathers and not parked and not settings(queue).rate and fits(list, 'list') then return draw_gathered(queue, list) end
   if asked >= want or bytes >= most then return end
   if not fits(list, 'list') then
     broken[#broken + 1] = list
@@ -146,7 +189,7 @@ local function draw(queue, list, parked)
   end
 end
 
-local function full() return asked >= want or bytes >= most end
+local function full() return asked >= want or bytes >= most or filled_up end
 
 -- Claims up to n tasks from the lines of a party. Returns how many it took.
 local function draw_party(party, n)
@@ -247,8 +290,8 @@ local function draw_listed()
   local rest = {}
   for queue in listed() do
     local limit = room(queue)
-    if not limit or limit > (hands[queue] or 0) then
-      if not full() then draw_lines(queue) end
+    if gathers or not limit or limit > (hands[queue] or 0) then
+      if gathers or not full() then draw_lines(queue) end
       if not pending(queue) then
         emptied(queue)
       elseif full() then
@@ -306,8 +349,8 @@ if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', kn
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
 -- Nobody was told of the tasks that came since the claim whose answer was lost if it began to
--- tend: it does not idle, but looks again.
-local idle = not full() and not (again and tended)
+-- tend: it does not idle, but looks again. Likewise if that may have filled a batch.
+local idle = not full() and not (again and (tended or gathers))
 for party, n in pairs(hands) do
   local set, grouped = settings(queue_of(party)), string.find(party, '/', 1, true)
   local rate = grouped and set.group_rate or not grouped and set.rate

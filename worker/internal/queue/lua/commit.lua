@@ -8,7 +8,7 @@
 --      then how many queues with tasks that are done and nothing more, then for
 --      each: queue, how many, ids
 --      then how many other tasks, then for each: id, line, deadline or '', verb, its arguments,
---      the number of its effects and these:
+--      the number of its effects and these; before n of them that are done together or not at all: '&' and n:
 --   done   ms for which its id stays taken (from now or, after @, from a later time) or '', ms to keep it and its result or '', result or ''
 --   later  ms to wait, tries, what happened (JSON; the run has failed)
 --   snooze ms to wait, tries (it asked for another time)
@@ -24,8 +24,8 @@
 --         are any, and not when it is asked again; see with_ended()),
 --         position, code, position, code, …} naming only the tasks that
 --         did not end: FENCED (not this incarnation's any more), EXPIRED (the body of
---         a task to enqueue is not there any more) or why an effect was refused; these
---         have changed nothing
+--         a task to enqueue is not there any more), APART (one that it was to be done
+--         together with was cancelled, or is not this incarnation's) or why an effect was refused; these have changed nothing
 --       | {'FENCED'} | {'GAP', last number} | {'WRONGTYPE', key}
 local incarnation, number = ARGV[1], tonumber(ARGV[2])
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
@@ -101,11 +101,13 @@ for _ = 1, groups do
 end
 
 local widths = {done = 3, later = 3, snooze = 2, aside = 1, dead = 2, back = 0, throttle = 1, park = 1}
+local entries = {} -- in owned, of the tasks that end
 local delays, returns = {later = true, snooze = true, aside = true}, {back = true, throttle = true}
 -- Why a task cannot end as asked, or nil. Reads only. a is where the verb's
 -- arguments are, e where its effects are.
 local function refuse(id, line, verb, a, e, effects)
-  if redis.call('HEXISTS', key(owned), id) == 0 then return 'FENCED' end
+  entries[id] = redis.call('HGET', key(owned), id)
+  if not entries[id] then return 'FENCED' end
   local list = verb == 'park' and 'parked:' .. queue_of(line) .. '|' .. ARGV[a]
   if verb == 'done' and ARGV[a + 1] ~= '' then list = 'retained:' .. hex(retention_end(at, tonumber(ARGV[a + 1]))) end
   if list and not fits(key(list), 'list') or returns[verb] and not takes(line) then return 'WRONGTYPE' end
@@ -186,18 +188,43 @@ local function finish_as(verb, id, line, deadline, a)
   hand(line, -1)
 end
 
+-- By position: why a task that is to be done together with others is not, or false.
+local decided = {}
+-- Decides on the next n tasks, from c on, of which all are done, or none. Reads only.
+local function decide(c, n)
+  local refused, apart = false, false
+  for i = position + 1, position + n do
+    local id, a = ARGV[c], c + 4
+    local e = a + widths.done + 1
+    local effects = tonumber(ARGV[e - 1])
+    decided[i] = refuse(id, ARGV[c + 1], 'done', a, e, effects)
+    refused = refused or decided[i] or false
+    apart = apart or decided[i] == 'FENCED' or exists('cancelling') and redis.call('HEXISTS', key('cancelling'), id) == 1
+    c = skip_effects(e, effects)
+  end
+  for i = position + 1, position + n do
+    if decided[i] ~= 'FENCED' then decided[i] = apart and 'APART' or refused end
+  end
+end
+
 c = first_other
 for _ = 1, others do
+  if ARGV[c] == '&' then
+    decide(c + 2, tonumber(ARGV[c + 1]))
+    c = c + 2
+  end
   local id, line, deadline, verb = ARGV[c], ARGV[c + 1], ARGV[c + 2], ARGV[c + 3]
   local a = c + 4
   local e = a + widths[verb] + 1
   local effects = tonumber(ARGV[e - 1])
   position = position + 1
-  local code = refuse(id, line, verb, a, e, effects)
+  local code = decided[position]
+  if code == nil then code = refuse(id, line, verb, a, e, effects) end
   if code then
     refusal(position, code)
   else
     redis.call('HDEL', key(owned), id)
+    part(incarnation, entries[id], queue_of(line))
     finish_as(verb, id, line, deadline, a)
   end
   c = apply_effects(e, effects, at, code)

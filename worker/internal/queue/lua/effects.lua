@@ -47,6 +47,12 @@ local function effects_refused(e, n)
   return code
 end
 
+-- The position after n effects, from position e on.
+local function skip_effects(e, n)
+  for _ = 1, n do e = e + 1 + effect_words[ARGV[e]] end
+  return e
+end
+
 -- Applies n effects, from position e on, or none if they were refused. Returns the position after them.
 local function apply_effects(e, n, at, refused)
   for _ = 1, n do

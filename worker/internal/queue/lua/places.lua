@@ -108,7 +108,7 @@ local function room(queue)
   if set.paused or set.special and turns().rests(queue) then return 0 end
   local tokens = set.rate and turns().tokens(queue, set.rate) or nil
   if set.at_a_time == 0 then return tokens end
-  return math.min(math.max(0, set.at_a_time - counted('active', queue)), tokens or math.huge)
+  return math.min(math.max(0, set.at_a_time - counted('active', queue) + counted('active', queue .. '|shared')), tokens or math.huge)
 end
 
 -- Wakes one idle incarnation for the queue, unless no task of it may run now.
@@ -180,15 +180,19 @@ local function hand(line, n)
   hands[party] = (hands[party] or 0) + n
   if n < 0 then freed[#freed + 1] = party end
 end
+local shares = {} -- how many more count for nothing, see sharing.lua
 
 local function flush()
   for field, n in pairs(tallies) do count('stats', field, n) end
+  for queue, n in pairs(shares) do
+    if n ~= 0 and count('active', queue .. '|shared', n) == 0 then redis.call('HDEL', key('active'), queue .. '|shared') end
+  end
   for queue, n in pairs(hands) do
     if n ~= 0 and count('active', queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
     -- Those that had to wait for others of their queue to end may run now.
     if n < 0 and not string.find(queue, '/', 1, true) and settings(queue).at_a_time > 0 then
       if pending(queue) then touched[queue] = true end
-      if room(queue) + n <= 0 then offer_parked(queue) end
+      if room(queue) + n - (shares[queue] or 0) <= 0 then offer_parked(queue) end
     end
   end
   for _, party in ipairs(freed) do turns().offer(party) end

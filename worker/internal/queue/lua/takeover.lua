@@ -23,7 +23,10 @@ local kept = tonumber(ARGV[5])
 for i = 6, 5 + kept do keep[ARGV[i]] = true end
 for i = 6 + kept, #ARGV do blamed[ARGV[i]] = true end
 
-local ids, records = redis.call('HKEYS', key(owned)), {}
+local ids, entries, records = {}, {}, {}
+for i, word in ipairs(redis.call('HGETALL', key(owned))) do
+  if i % 2 == 1 then ids[#ids + 1] = word else entries[ids[#ids]] = word end
+end
 for from = 1, #ids, 500 do
   for i, record in ipairs(redis.call('HMGET', key('tasks'), unpack(ids, from, math.min(from + 499, #ids)))) do
     records[from + i - 1] = record
@@ -74,6 +77,7 @@ for i, id in ipairs(ids) do
     local asked = exists('cancelling') and redis.call('HGET', key('cancelling'), id)
     redis.call('HDEL', key(owned), id)
     hand(line, -1)
+    part(incarnation, entries[id], queue)
     if asked then
       cancel(id, record, asked, at)
       cancelled = cancelled + 1
