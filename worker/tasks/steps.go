@@ -202,7 +202,7 @@ type stepping struct {
 	run    *queue.Run
 	name   string
 	stored *queue.Step // nil: the step has not ended yet
-	mark   int // see [queue.Run.Mark]
+	mark   int         // see [queue.Run.Mark]
 }
 
 // begin begins a call. It reads the stored steps if the run has not done so.

@@ -161,4 +161,3 @@ func TestStepsThatCannotBeFollowedFailTheRun(t *testing.T) {
 		})
 	}
 }
-

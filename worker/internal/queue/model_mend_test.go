@@ -246,6 +246,7 @@ func (m *machine) lookAt(id string) Shown {
 		return got
 	}
 	require.EqualValues(m.t, t.State, got.State)
+	require.Equal(m.t, parseSteps(t.Steps.Fields), got.Steps)
 	blocking, _ := strconv.Atoi(got.Blocking)
 	require.Equal(m.t, []any{t.Owner, len(t.Waits), t.Asked, t.Result}, []any{got.Node, blocking, got.Cancelling, got.Result})
 	if t.State == stateDone {

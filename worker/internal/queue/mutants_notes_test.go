@@ -57,6 +57,7 @@ var stepMutants = []mutant{
 	{"rerun", "  touched[queue] = true\n", ""},
 	{"rerun", "flush()\n", ""},
 	{"rerun", "note(id, at, 'rerun', '{\"step\":' .. cjson.encode(name) .. '}')\n", ""},
+	{"show", "redis.call('HGETALL', key('steps:' .. id)) or {}", "{}"},
 	{"commit", "  unstep(gone)\n", ""},
 	{"commit", "  unstep({id})\n", ""},
 	{"endings", "  unstep({id})\n", ""},
@@ -141,6 +142,7 @@ var stepCases = map[string]func(*machine){
 		a, id := m.noter()
 		m.noteOne(a, a.hand[id], oneStep)
 		m.again(a, 0)
+		m.lookAt(id)
 	},
 	"a note that comes again after the next": func(m *machine) {
 		a, id := m.noter()
