@@ -79,14 +79,14 @@ func (e *Explanation) explainSteps(now time.Time) {
 // [ErrState] for one that is done (its steps are gone), [ErrNotFound], or an [ErrInvalid] that
 // names the steps that the task has.
 func (i *Inspector) Rerun(ctx context.Context, id, step string) error {
-	m := mending{"rerun", []string{"rerun"}, func(ctx context.Context, ids []string) ([]string, error) {
-		word, err := i.store.Rerun(ctx, ids[0], step)
-		if err == nil && word == "unknown" {
-			err = i.unknownStep(ctx, id, step)
-		}
-		return []string{word}, err
-	}}
-	_, err := m.one(ctx, i, id)
+	word, err := i.store.Rerun(ctx, id, step)
+	if err == nil && word == "unknown" {
+		err = i.unknownStep(ctx, id, step)
+	}
+	if err != nil {
+		return fmt.Errorf("rerun task %s: %w", id, err)
+	}
+	_, err = mending{"rerun", []string{"rerun"}, func(context.Context, []string) ([]string, error) { return []string{word}, nil }}.one(ctx, i, id)
 	return err
 }
 
@@ -101,11 +101,11 @@ func (i *Inspector) unknownStep(ctx context.Context, id, step string) error {
 	for _, s := range steps.Ended {
 		names = append(names, fmt.Sprintf("%q", s.Name))
 	}
-	has := "none of its steps has ended"
+	has := "no step has ended"
 	if n := len(names); n > most {
-		has = fmt.Sprintf("ended are %s and %d more", strings.Join(names[:most], ", "), n-most)
+		has = fmt.Sprintf("the steps that have ended are %s and %d more", strings.Join(names[:most], ", "), n-most)
 	} else if n > 0 {
-		has = "ended are " + strings.Join(names, ", ")
+		has = "the steps that have ended are " + strings.Join(names, ", ")
 	}
-	return fmt.Errorf("%w: task %s has no ended step %q: %s", ErrInvalid, id, step, has)
+	return fmt.Errorf("%w step %q: %s", ErrInvalid, step, has)
 }

@@ -156,7 +156,7 @@ func TestARerunThatCannotBe(t *testing.T) {
 		c.eventually("dead", func() bool { return c.get(id).State == tasks.Dead })
 		err := rerun(id, "nope")
 		require.ErrorIs(t, err, tasks.ErrInvalid)
-		require.ErrorContains(t, err, `no ended step "nope": ended are "step 0", "step 1", `)
+		require.ErrorContains(t, err, `invalid step "nope": the steps that have ended are "step 0", "step 1", `)
 		require.ErrorContains(t, err, "and 10 more")
 		require.Len(t, c.get(id).Steps, 30)
 		require.Len(t, c.get(id).History, 21, "its death, and the last of its steps")
@@ -166,7 +166,7 @@ func TestARerunThatCannotBe(t *testing.T) {
 		require.ErrorContains(t, rerun(id, "step 1"), "unique key")
 		require.Len(t, c.get(id).Steps, 30, "nothing is forgotten")
 		require.NoError(t, rerun(holder.ID, ""), "one that waits stays where it is")
-		require.ErrorContains(t, rerun(holder.ID, "x"), "none of its steps has ended")
+		require.ErrorContains(t, rerun(holder.ID, "x"), "no step has ended")
 	})
 }
 
