@@ -14,7 +14,7 @@ var files embed.FS
 
 // order lists the pages in the order in which a newcomer reads them.
 var order = []string{
-	"embed", "tasks", "payloads", "cache", "calls", "operate", "connect", "configuration", "command-tasks",
+	"embed", "tasks", "payloads", "steps", "steps-compared", "cache", "calls", "operate", "connect", "configuration", "command-tasks",
 	"deployment", "exit-codes", "security", "guarantees", "speed",
 }
 
