@@ -242,6 +242,9 @@ func (k Keys) Progress() string { return k.tag + "progress" }
 // Steps is the hash of the steps of one task, see lua/step.lua.
 func (k Keys) Steps(id string) string { return k.tag + "steps:" + id }
 
+// Stepped is the hash of the results of the steps of one task, and of its last state (JSON values).
+func (k Keys) Stepped(id string) string { return k.tag + "stepped:" + id }
+
 // Groups holds the groups of a queue with tasks in their lines (sorted set, the turn of each, see
 // lua/turns.lua).
 func (k Keys) Groups(queue string) string { return k.tag + "groups:" + queue }

@@ -68,7 +68,7 @@ var types = []string{"string", "list", "set", "zset", "hash"}
 // looks are commands that between them go to all keys.
 var looks = [][]string{
 	{"status"}, {"tasks"}, {"tasks", "list"}, {"tasks", "show", "x"}, {"tasks", "explain", "x"}, {"tasks", "cancel", "x"}, {"tasks", "delete", "x"},
-	{"tasks", "reschedule", "x", "--now"}, {"tasks", "pause", "default"}, {"tasks", "limit", "default", "--tasks", "5"}, {"tasks", "periodic"},
+	{"tasks", "reschedule", "x", "--now"}, {"tasks", "rerun", "x"}, {"tasks", "pause", "default"}, {"tasks", "limit", "default", "--tasks", "5"}, {"tasks", "periodic"},
 	{"tasks", "delete-queue", "default"}, {"enqueue", "echo"}, {"enqueue", "echo", "--in", "1h", "--unique", "u"},
 	{"cache", "get", "k"}, {"cache", "set", "k", "1"}, {"cache", "keys"}, {"cache", "locks"}, {"cache", "export"},
 }

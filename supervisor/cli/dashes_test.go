@@ -22,7 +22,7 @@ func TestIDsThatLookLikeFlags(t *testing.T) {
 		require.Zero(t, run("enqueue", "t", "--any-name", "--in", "1h", "--id", "bystander").code)
 		require.Zero(t, run("enqueue", "--any-name", "--in", "1h", "--id=typed", "--", "-name", "-5").code)
 		for _, id := range ids {
-			for _, command := range []string{"show", "explain", "wait --timeout 50ms", "reschedule --in 2h", "cancel", "retry", "delete"} {
+			for _, command := range []string{"show", "explain", "wait --timeout 50ms", "reschedule --in 2h", "rerun", "cancel", "retry", "delete"} {
 				args := append(append([]string{"tasks"}, strings.Fields(command)...), "--", id)
 				r := run(args...)
 				require.NotContains(t, r.err, "unknown flag", args)

@@ -40,6 +40,17 @@ func TestDemo(t *testing.T) {
 	})
 }
 
+func TestDemoInSteps(t *testing.T) {
+	t.Parallel()
+	eachDemo(t, func(t *testing.T, env environment) {
+		r := stellar(t, env, "demo", "..", "--steps", "--workers", "3", "--crash-every", "20ms")
+		require.Zero(t, r.code, r.out+r.err)
+		require.Contains(t, r.out, "the one at work is crashed every 20ms")
+		require.Regexp(t, `tasks +1 \(for \d+ files, a checkpoint after each\), 1 done, 0 dead`, r.out)
+		require.Contains(t, r.out, "The sums are equal")
+	})
+}
+
 func TestDemoOfWhatDiffers(t *testing.T) {
 	t.Parallel()
 	eachDemo(t, func(t *testing.T, env environment) {

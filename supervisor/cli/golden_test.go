@@ -76,6 +76,12 @@ func transcriptApp() *worker.App {
 	none := func(context.Context, any) error { return nil }
 	tasks.Handle(app, tasks.Definition{Name: "letter", Queue: "post"}, none)
 	tasks.Handle(app, tasks.Definition{Name: "fail", MaxAttempts: 1}, func(context.Context, any) error { return errors.New("no such mailbox") })
+	tasks.Handle(app, tasks.Definition{Name: "ship", MaxAttempts: 1}, func(ctx context.Context, _ any) error {
+		if _, err := tasks.Step(ctx, "charge", func(context.Context) (string, error) { return "paid", nil }); err != nil {
+			return err
+		}
+		return tasks.Discard(errors.New("no such address"))
+	})
 	rpcregistry.Handle(app, "test.sum", func(_ context.Context, in struct{ A, B int }) (int, error) { return in.A + in.B, nil })
 	for _, name := range periodics {
 		app.RegisterPeriodic(tasks.Periodic{Name: name, Task: "echo", Schedule: tasks.Cron("0 6 * * *", time.UTC), Payload: map[string]int{"pages": 7}})
@@ -130,6 +136,12 @@ func prepareTranscripts(t *testing.T) *stage {
 	}
 	later("letter", "letter:1", "")
 	later("letter", "letter:2", "")
+	for _, id := range []string{"ship-0", "ship-60", "ship-120", "ship-json"} {
+		_, err := api.Tasks.EnqueueWith(ctx, "ship", nil, tasks.Options{ID: id, Await: true})
+		require.NoError(t, err)
+		_, err = api.Tasks.Wait(ctx, id)
+		require.ErrorIs(t, err, tasks.ErrDead)
+	}
 	for _, n := range runs {
 		later("echo", "cancel-"+n, "")
 		later("echo", "again-"+n, "")

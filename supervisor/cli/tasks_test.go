@@ -192,6 +192,52 @@ func TestTasksAreMended(t *testing.T) {
 	})
 }
 
+func TestStepsOnTheCommandLine(t *testing.T) {
+	t.Parallel()
+	app := func() *worker.App {
+		app := mendApp()
+		tasks.Handle(app, tasks.Definition{Name: "ship", MaxAttempts: 1}, func(ctx context.Context, _ any) error {
+			if _, err := tasks.Step(ctx, "charge", func(context.Context) (string, error) { return "paid", nil }); err != nil {
+				return err
+			}
+			_, err := tasks.Restore(ctx, new([]int))
+			if err == nil {
+				err = tasks.Checkpoint(ctx, []int{1})
+			}
+			if err != nil {
+				return err
+			}
+			return tasks.Sleep(ctx, "cool-down", time.Hour)
+		})
+		return app
+	}
+	withSet(t, app, func(t *testing.T, at place, _ *supervisortest.Set) {
+		c := console{t, at}
+		c.run("enqueue", "ship", "--id", "s")
+		c.awaitState("s", tasks.Delayed)
+		show := c.run("tasks", "show", "s")
+		require.Regexp(c, `checkpoint: +20\d\d-.*Z, 3 bytes`, show)
+		require.Regexp(c, `STEP +ENDED +RESULT +SLEEPS UNTIL\n.*charge +20\d\d-\S+Z +6 bytes\s*\n.*cool-down +20\d\d-\S+Z +20\d\d-\S+Z`, show)
+		require.Regexp(c, `AT +WHAT +STEP .*\n.*Z +step +charge`, show)
+		require.Contains(c, c.run("tasks", "explain", "s"), `its step "cool-down" sleeps until`)
+		require.Equal(c, "to run again: s\n", c.run("tasks", "rerun", "s", "--from", "cool-down"))
+		require.Len(c, c.awaitState("s", tasks.Delayed).Steps, 2)
+		c.refused(2, `invalid step "pay": the steps that have ended are "charge", "cool-down"`, "tasks", "rerun", "s", "--from", "pay")
+		c.refused(2, "--from: it is empty", "tasks", "rerun", "s", "--from", "")
+		c.refused(1, "task not found", "tasks", "rerun", "nope")
+		var done mended
+		c.read(&done, "tasks", "rerun", "s")
+		require.Equal(c, mended{"s", "to run again"}, done)
+		c.run("enqueue", "hang", "--id", "h")
+		c.awaitState("h", tasks.Active)
+		c.refused(1, "cancel it first", "tasks", "rerun", "h")
+		c.run("tasks", "cancel", "h")
+	})
+}
+
+// mended is the JSON output of commands that change one task.
+type mended struct{ ID, Outcome string }
+
 // Each error about several tasks is a line of its own; the advice is there once.
 func TestErrorsAboutSeveralTasksAreLines(t *testing.T) {
 	t.Parallel()

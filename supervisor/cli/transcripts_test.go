@@ -35,6 +35,7 @@ var transcripts = map[string]transcript{
 	"tasks cancel":          {ok: []string{"cancel-{n}"}, bad: []string{"nope"}},
 	"tasks retry":           {ok: []string{"dead-{n}"}, bad: []string{"letter:1"}},
 	"tasks delete":          {ok: []string{"--queue", "delete-{n}"}, bad: []string{}},
+	"tasks rerun":           {ok: []string{"ship-{n}", "--from", "charge"}, bad: []string{"ship-0", "--from", "chrage"}},
 	"tasks pause":           {ok: []string{"post"}, bad: []string{"pots"}},
 	"tasks resume":          {ok: []string{"post"}, bad: []string{"nowhere"}},
 	"tasks limit":           {ok: []string{"post", "--concurrency", "5"}, bad: []string{"nowhere", "--tasks", "5"}},

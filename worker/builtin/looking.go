@@ -79,6 +79,7 @@ func fit(t tasks.Task, room int) tasks.Task {
 	}{
 		{"payload", len(t.Payload), func() { t.Payload = nil }},
 		{"result", len(t.Result), func() { t.Result = nil }},
+		{"steps", len(t.Steps), func() { t.Steps = nil }},
 		{"history", len(t.History), func() { t.History = nil }},
 		{"after", len(t.After), func() { t.After = nil }},
 		{"meta", len(t.Meta), func() { t.Meta = nil }},

@@ -20,6 +20,10 @@ type (
 		In time.Duration `json:"in,omitempty"`
 		At time.Time     `json:"at,omitzero"` // without In and At: now
 	}
+	taskRerun struct {
+		ID   string `json:"id"`
+		Step string `json:"step,omitempty"` // without it: from the beginning
+	}
 	taskBulk struct {
 		tasks.Filter
 
@@ -35,6 +39,7 @@ func registerMending(r rpcregistry.Registrar, i *tasks.Inspector) {
 	})
 	handleTask(r, "delete", func(ctx context.Context, in taskID) (none, error) { return none{}, i.Delete(ctx, in.ID) })
 	handleTask(r, "retry", func(ctx context.Context, in taskID) (none, error) { return none{}, i.Retry(ctx, in.ID) })
+	handleTask(r, "rerun", func(ctx context.Context, in taskRerun) (none, error) { return none{}, i.Rerun(ctx, in.ID, in.Step) })
 	handleTask(r, "reschedule", func(ctx context.Context, in taskReschedule) (none, error) {
 		switch {
 		case in.In > 0 && !in.At.IsZero():

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +31,18 @@ func mendApp() *worker.App {
 	tasks.Handle(app, tasks.Definition{Name: "fail", MaxAttempts: 1}, func(context.Context, any) error { return errors.New("no luck") })
 	tasks.HandleResult(app, tasks.Definition{Name: "fast"}, func(_ context.Context, in any) (any, error) { return in, nil })
 	tasks.Handle(app, tasks.Definition{Name: "hang"}, func(ctx context.Context, _ any) error { <-ctx.Done(); return ctx.Err() })
+	tasks.Handle(app, tasks.Definition{Name: "ship", MaxAttempts: 1}, func(ctx context.Context, steps int) error {
+		for i := range steps {
+			name := "step " + strconv.Itoa(i)
+			if steps > 100 {
+				name += strings.Repeat("-", 150)
+			}
+			if _, err := tasks.Step(ctx, name, func(context.Context) (int, error) { return i, nil }); err != nil {
+				return err
+			}
+		}
+		return errors.New("no luck")
+	})
 	app.RegisterPeriodic(tasks.Periodic{Name: "hourly", Task: "say", Schedule: tasks.Every(time.Hour), Payload: "tick"})
 	return app
 }
@@ -116,10 +130,34 @@ func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
 		c.awaitState("busy", "active")
 		c.refused(builtin.ErrActive, "delete", `{"id":"busy"}`)
 		c.refused(builtin.ErrState, "retry", `{"id":"busy"}`)
+		c.refused(builtin.ErrActive, "rerun", `{"id":"busy"}`)
 		require.JSONEq(c, `{"running":true}`, c.call("cancel", `{"id":"busy","by":"the test"}`))
 		require.Equal(c, "the test", c.awaitState("busy", "cancelled").Reason.Error)
 		c.refused(builtin.ErrCancelled, "wait", `{"id":"busy"}`)
 		require.Equal(c, "1", c.call("deleteAll", `{"states":["cancelled"]}`))
+	})
+}
+
+func TestStepsByCall(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		c.call("enqueue", `{"name":"ship","id":"one","payload":2}`)
+		one := c.awaitState("one", "dead")
+		require.Len(c, one.Steps, 2)
+		require.Contains(c, c.call("get", `["one"]`), `"steps":[{"name":"step 0","endedAt":"`)
+		require.Contains(c, c.call("explain", `["one"]`), `2 steps have ended, the last is \"step 1\"`)
+		c.refused(rpcregistry.ErrBadArguments, "rerun", `{"id":"one","step":"step 2"}`)
+		c.refused(builtin.ErrNotFound, "rerun", `{"id":"none"}`)
+		c.call("rerun", `{"id":"one","step":"step 1"}`)
+		require.Eventually(c, func() bool {
+			again := c.awaitState("one", "dead")
+			return len(again.Steps) == 2 && again.Steps[0] == one.Steps[0] && again.Steps[1] != one.Steps[1]
+		}, patient, 10*time.Millisecond)
+		c.call("rerun", `["one"]`)
+
+		c.call("enqueue", fmt.Sprintf(`{"name":"ship","id":"all","payload":%d}`, tasks.MaxSteps))
+		all := c.awaitState("all", "dead")
+		require.Contains(c, all.Omitted, "steps", "they do not fit into an answer")
+		require.Len(c, all.History, 21)
 	})
 }
 

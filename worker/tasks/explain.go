@@ -63,6 +63,7 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 		if e.Reason != nil {
 			e.sayf("%s", e.Reason)
 		}
+		e.explainSteps(now)
 		e.sayf("it can be retried or deleted; it is forgotten %d days after its end, sooner when there are more than %d",
 			int(KeepDeadFor.Hours()/24), KeepDead)
 		return i.explainUnique(ctx, e, now)
@@ -72,7 +73,7 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 		} else {
 			e.sayf("it is due at %s", e.Due.Format(time.RFC3339))
 		}
-		if e.Attempts > 0 {
+		if e.Attempts > 0 && e.asleep(now) == nil {
 			e.sayf("%s; this is the pause before the next", link.Count(e.Attempts, "attempt has failed", "attempts have failed"))
 		}
 	case Active:
@@ -83,6 +84,7 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 	default:
 		e.sayf("its record is stored, but it is in no queue: Redis may have lost data")
 	}
+	e.explainSteps(now)
 	if e.Crashes >= queue.QuarantineAfter-1 {
 		e.sayf("%d of its runs ended with a crash of their node: such tasks run one at a time in each process", e.Crashes)
 		if e.State == Delayed {

@@ -126,7 +126,8 @@ func (i *Inspector) DeleteAll(ctx context.Context, f Filter) (int, error) {
 }
 
 // Retry moves a dead or cancelled task back to its queue, as if the task were new. The task
-// does not wait again for the tasks of its [Options].After.
+// does not wait again for the tasks of its [Options].After, and goes on after the steps that have
+// ended; [Inspector.Rerun] forgets these.
 func (i *Inspector) Retry(ctx context.Context, id string) error {
 	_, err := i.retrying().one(ctx, i, id)
 	return err
@@ -143,7 +144,7 @@ func (i *Inspector) RetryAll(ctx context.Context, f Filter) (int, error) {
 }
 
 // Reschedule changes when a delayed task is due, on Redis's clock; a time that has
-// passed, the zero time too, means now.
+// passed, the zero time too, means now. A [Sleep] of the task is over then, too.
 func (i *Inspector) Reschedule(ctx context.Context, id string, at time.Time) error {
 	if err := checkTime("the due time", at); err != nil {
 		return fmt.Errorf("reschedule task %s: %w", id, err)

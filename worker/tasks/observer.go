@@ -240,6 +240,33 @@ func (c *Client) observeSent(all []queue.Task, known int, refused map[int]string
 	}
 }
 
+// observeNoted notifies the observer of the tasks that a step of a run enqueued, and of those that
+// ended with that.
+func (c *Client) observeNoted(effects []queue.Effect, ends []queue.End) {
+	if c.observer == nil {
+		return
+	}
+	duplicates := map[string]bool{}
+	for _, e := range ends {
+		if e.How == queue.Duplicate {
+			duplicates[e.ID] = true
+		} else {
+			onEnd(c.observer)(e)
+		}
+	}
+	for _, effect := range effects {
+		id, name, in, is := effect.Followup()
+		if !is {
+			continue
+		}
+		e := EnqueueEnd{ID: id, Name: name, Queue: in, Result: EnqueueAccepted}
+		if duplicates[id] {
+			e.Result = EnqueueDuplicate
+		}
+		c.observer.Enqueued(e)
+	}
+}
+
 // observeRefused notifies the observer of the tasks of a call that failed before it was sent.
 func (c *Client) observeRefused(requests []Request) {
 	for i := range requests {

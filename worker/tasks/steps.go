@@ -45,6 +45,9 @@ var (
 // step: it is committed already. Code between steps therefore must not depend on anything but the
 // payload, and the results of steps: it runs again, and its effects count once.
 //
+// The result that Step returns is what JSON keeps of f's, in the first run too. A result of the task
+// ([Transaction.Result]) belongs behind the steps: in f it is an ErrStep, as no other run would set it.
+//
 // f runs at least once: a crash after f and before its result is stored runs f again. Effects of f
 // that are given to the transaction count once; for others, such as a charge at a bank, pass the
 // task's id and the step's name as an idempotency key. An error of f is returned and not stored,
@@ -56,8 +59,10 @@ var (
 // [ErrTooLarge] for a result of more than [MaxStepResult] bytes or more than [MaxSteps] steps,
 // [ErrRefused] if an effect cannot be applied, and [ErrFenced] if the task is not this
 // run's any more. After an error of Step itself, and not of f, the run fails even if the
-// handler returns nil.
-// Step takes a round trip to Redis, the first of a run two. Outside a task it panics with an
+// handler returns nil. A run that ends a step forgives the crashes of earlier ones: with
+// three that came no further a task is dead.
+//
+// Step takes a round trip to Redis, the first of a run two; a run reads stored results some at a time. Outside a task it panics with an
 // error that is [ErrNoTask].
 func Step[T any](ctx context.Context, name string, f func(ctx context.Context) (T, error)) (T, error) {
 	var result T
@@ -67,10 +72,14 @@ func Step[T any](ctx context.Context, name string, f func(ctx context.Context) (
 	}
 	defer s.leave()
 	if s.stored != nil {
-		if s.stored.Result == nil {
+		if !s.stored.Until.IsZero() {
 			return result, s.fail(fmt.Errorf("%w %q: it was a sleep when the task ran before: %s", ErrStep, name, orderAdvice))
 		}
-		if err := json.Unmarshal(s.stored.Result, &result); err != nil {
+		encoded, err := clientOf(ctx).store.StepResult(ctx, s.run.ID, s.run.Steps, s.stored)
+		if err != nil {
+			return result, s.fail(fmt.Errorf("step %q: %w", name, fenced(err)))
+		}
+		if err := json.Unmarshal(encoded, &result); err != nil {
 			return result, s.fail(fmt.Errorf("%w %q: its stored result does not fit any more: %w: %s", ErrStep, name, err, orderAdvice))
 		}
 		return result, nil
@@ -82,11 +91,15 @@ func Step[T any](ctx context.Context, name string, f func(ctx context.Context) (
 			s.run.Steps.Leave(name)
 		}
 	}()
-	if result, err = f(ctx); err != nil {
-		return result, err //nolint:wrapcheck // it is the caller's own
+	own, err := f(ctx)
+	if err != nil {
+		return own, err //nolint:wrapcheck // it is the caller's own
 	}
 	ended = true
-	encoded, err := encodeStep(result)
+	encoded, err := encodeStep(own)
+	if err == nil {
+		err = json.Unmarshal(encoded, &result) // so that every run goes on with the same
+	}
 	if err != nil {
 		return result, s.fail(fmt.Errorf("step %q: result: %w", name, err))
 	}
@@ -98,20 +111,21 @@ func Step[T any](ctx context.Context, name string, f func(ctx context.Context) (
 // when that is, as a step of that name, with what the transaction holds by then, and returns an
 // error for the handler to return as it is or wrapped. The run then counts neither as a failure nor
 // as an attempt, and takes no slot meanwhile. Once the time is over, Sleep returns nil. A handler that goes on
-// after the error and returns another, or nil, fails with [ErrAsleep]. Other errors are those of
-// [Step].
+// after the error and returns another, or nil, fails with [ErrAsleep]. A d of 0 or less, such as
+// time.Until of a time that has passed, does not end the run. [Inspector.Reschedule] changes when a
+// sleep is over. Other errors are those of [Step].
 func Sleep(ctx context.Context, name string, d time.Duration) error {
-	if d < 0 || d > maxSleep {
-		return fmt.Errorf("%w: sleep %q: %s: use 0 to %s", ErrInvalid, name, d, maxSleep)
-	}
 	s, err := beginStep(ctx, "Sleep", name)
 	if err != nil {
 		return err
 	}
 	defer s.leave()
+	if d > maxSleep {
+		return s.fail(fmt.Errorf("%w: sleep %q: %s: use at most %s", ErrInvalid, name, d, maxSleep))
+	}
 	var until time.Time
 	if s.stored == nil {
-		if until, err = s.note(queue.SleepNote, d.Milliseconds()); err != nil {
+		if until, err = s.note(queue.SleepNote, queue.Milliseconds(max(d, 0))); err != nil {
 			return err
 		}
 	} else if until = s.stored.Until; until.IsZero() {
@@ -128,35 +142,51 @@ func Sleep(ctx context.Context, name string, d time.Duration) error {
 // Checkpoint stores a state of the task, as JSON of at most [MaxStepResult] bytes, in place of the
 // last one, together with what the transaction holds by then. When the task runs again,
 // [Restore] finds it: a task over a million rows goes on where it was, and each row's effects
-// count once. Its errors are those of [Step].
+// count once. A run that follows one with a checkpoint has to call Restore before; if it has not,
+// the error is an [ErrStep]. Other errors are those of [Step].
 func Checkpoint(ctx context.Context, state any) error {
 	s, err := begin(ctx, "Checkpoint")
 	if err != nil {
 		return err
 	}
 	defer s.leave()
+	if steps := s.run.Steps; !steps.State.At.IsZero() && !steps.Restored {
+		return s.fail(fmt.Errorf("%w: an earlier run has stored a state: call Restore before Checkpoint, and go on from there", ErrStep))
+	}
 	encoded, err := encodeStep(state)
 	if err != nil {
 		return s.fail(fmt.Errorf("checkpoint: %w", err))
 	}
+	s.run.Steps.Restored = true
 	_, err = s.note(queue.StateNote, encoded)
 	return err
 }
 
-// Restore decodes the last state that [Checkpoint] stored in this or an earlier run of the
+// Restore decodes the last state that [Checkpoint] stored in an earlier run of the
 // task, and reports whether there is one. If so, it drops what the transaction has gathered before:
-// that is committed already. The error is an [ErrStep] if the state does not decode.
+// that is committed already. Call it once in a run, before the first Checkpoint. The error is an
+// [ErrStep] if it is called later, or the state does not decode.
 func Restore(ctx context.Context, state any) (found bool, err error) {
 	s, err := begin(ctx, "Restore")
 	if err != nil {
 		return false, err
 	}
 	defer s.leave()
-	if s.run.Steps.State == nil {
+	steps := s.run.Steps
+	if steps.Restored {
+		return false, s.fail(fmt.Errorf("%w: call Restore once in a run, before Checkpoint: "+
+			"where a task has several loops, let one state say how far all of them are", ErrStep))
+	}
+	steps.Restored = true
+	if steps.State.At.IsZero() {
 		return false, nil
 	}
 	_, _ = s.run.Cut()
-	if err := json.Unmarshal(s.run.Steps.State, state); err != nil {
+	encoded, err := clientOf(ctx).store.StepState(ctx, s.run.ID)
+	if err != nil {
+		return true, s.fail(fmt.Errorf("restore: %w", fenced(err)))
+	}
+	if err := json.Unmarshal(encoded, state); err != nil {
 		return true, s.fail(fmt.Errorf("%w: the stored state does not fit any more: %w", ErrStep, err))
 	}
 	return true, nil
@@ -172,7 +202,7 @@ type stepping struct {
 	run    *queue.Run
 	name   string
 	stored *queue.Step // nil: the step has not ended yet
-	mark   queue.Mark
+	mark   int         // see [queue.Run.Mark]
 }
 
 // begin begins a call. It reads the stored steps if the run has not done so.
@@ -236,26 +266,27 @@ func isStepName(name string) bool {
 }
 
 // note stores a note and what the transaction holds.
-func (s *stepping) note(kind queue.NoteKind, value any) (until time.Time, err error) {
+func (s *stepping) note(kind queue.NoteKind, value any) (time.Time, error) {
 	effects, err := s.run.Cut()
 	if err != nil {
 		return time.Time{}, err // the run fails with it anyway
 	}
-	note := queue.Note{Kind: kind, Name: s.name, Value: value}
-	if kind != queue.StateNote {
-		note.Place = s.run.Steps.Place()
-	}
-	until, err = clientOf(s.ctx).store.Note(s.ctx, s.run, note, effects)
-	if errors.Is(err, queue.ErrFenced) {
-		err = ErrFenced
-	}
+	client := clientOf(s.ctx)
+	note := queue.Note{Kind: kind, Name: s.name, Place: s.run.Steps.Place(), Value: value}
+	until, ends, err := client.store.Note(s.ctx, s.run, note, effects)
 	if err != nil {
-		return until, s.fail(fmt.Errorf("%s: %w", strings.TrimSpace(string(kind)+" "+s.name), err))
+		return until, s.fail(fmt.Errorf("%s: %w", strings.TrimSpace(string(kind)+" "+s.name), fenced(err)))
 	}
-	if state, is := value.([]byte); is && kind == queue.StateNote {
-		s.run.Steps.State = state
-	}
+	client.observeNoted(effects, ends)
 	return until, nil
+}
+
+// fenced returns the error for users of one of package queue.
+func fenced(err error) error {
+	if errors.Is(err, queue.ErrFenced) {
+		return ErrFenced
+	}
+	return err
 }
 
 // encodeStep encodes a result or a state.

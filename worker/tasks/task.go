@@ -76,7 +76,12 @@ type Task struct {
 	About      bool      `json:"about,omitempty"`      // Position is an estimate: the task is deep in a long line
 	Cancelling bool      `json:"cancelling,omitempty"` // the task runs, and its cancellation was requested
 	Progress   *Progress `json:"progress,omitempty"`
-	History    []Event   `json:"history,omitempty"` // the last 20 events, oldest first
+	// Steps are the steps and sleeps that have ended, in their order (see [Step]), and Checkpoint is
+	// what the last [Checkpoint] has stored. Both go when the task is done.
+	Steps      []EndedStep  `json:"steps,omitempty"`
+	Checkpoint *StoredState `json:"checkpoint,omitempty"`
+	// History has the last 20 events, oldest first, and among them the last 20 of Steps and Checkpoint.
+	History []Event `json:"history,omitempty"`
 
 	body     queue.BodyRef // of a large payload that has not been read yet
 	retained time.Time     // until when the record of a done task is kept, which older programs do not note there
@@ -130,7 +135,8 @@ type Reason struct {
 // Event is an entry of a task's history.
 type Event struct {
 	At      time.Time `json:"at,omitzero"`
-	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried or done
+	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried, rerun or done; step, sleep or checkpoint
+	Step    string    `json:"step,omitempty"` // that ended or began to sleep, or from which the task was to run again
 	Attempt int       `json:"attempt,omitempty"`
 	Node    string    `json:"node,omitempty"` // the incarnation; of a task that ran only once without what follows the colon
 	Error   string    `json:"error,omitempty"`
@@ -160,6 +166,7 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 	t.History = parseHistory(shown.History)
 	t.endedWith(t.History)
 	t.completeHistory()
+	t.withSteps(shown.Steps)
 	t.stamp(shown.Time)
 	t.Node, t.Cancelling = shown.Node, shown.Cancelling
 	if t.State == Active {

@@ -89,8 +89,13 @@ func (t *Transaction) PublishWith(messageType string, body any, o redisbus.Publi
 
 // Result sets the task's result, which [Client.Result] and [Client.Wait] return. The result
 // is kept for the task's retention; without a retention, only callers that wait already
-// get the result. A result of more than [MaxResult] bytes fails the run.
+// get the result. A result of more than [MaxResult] bytes fails the run, and so does one that is
+// set in a [Step].
 func (t *Transaction) Result(value any) {
+	if t.run.InStep.Load() {
+		t.run.Fail(fmt.Errorf("%w: set the task's result after the step, from what Step returns: a run that finds the step ended would not set it", ErrStep))
+		return
+	}
 	encoded, err := encodeResult(value)
 	if t.run.Members != nil {
 		err = fmt.Errorf("%w: use HandleBatchResult", ErrBatch)

@@ -33,30 +33,36 @@ const (
 // Commands returns the command demo.
 func Commands(e *cluster.Env) []*urfave.Command {
 	var crashEvery time.Duration
+	var steps bool
 	every := &urfave.DurationFlag{
 		Name: "crash-every", Category: config.GroupSet, Value: defaultCrashEvery, Destination: &crashEvery,
 		Usage: "crash a random node that often, 0 for never (`TIME`)",
+	}
+	inSteps := &urfave.BoolFlag{
+		Name: "steps", Category: config.GroupSet, Destination: &steps, HideDefault: true,
+		Usage: "count all files in one task with a checkpoint after each, and crash its node",
 	}
 	return []*urfave.Command{{
 		Name: "demo", Usage: "count the words of a source tree on nodes that crash, and check the sums", ArgsUsage: "[DIR]",
 		Description: "Every regular text file under DIR (default: the Go source tree) becomes a task; its lines, words and bytes\n" +
 			"are added up in the cluster's cache while random nodes crash. At the end the sums are compared with a direct\n" +
 			"count of the same files: if they differ the exit code is 1. Files count as text if their first 8 KiB hold no\n" +
-			"NUL byte and are valid UTF-8; symbolic links are not followed. It uses a namespace of its own and removes it.",
+			"NUL byte and are valid UTF-8; symbolic links are not followed. It uses a namespace of its own and removes it.\n" +
+			"With --steps one task counts all files: after each crash it goes on behind its last checkpoint.",
 		Flags: e.Declare(slices.Concat(
-			e.SetFlags(defaultWorkers, strconv.Itoa(defaultWorkers)), []urfave.Flag{every}, e.ConnectFlags(), e.LogFlags("off"),
+			e.SetFlags(defaultWorkers, strconv.Itoa(defaultWorkers)), []urfave.Flag{every, inSteps}, e.ConnectFlags(), e.LogFlags("off"),
 		)...),
 		ArgValidator: config.Arguments(0, 1, "[DIR]"),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
-			return runCommand(ctx, e, crashEvery, args)
+			return runCommand(ctx, e, Config{CrashEvery: crashEvery, Steps: steps}, args)
 		}),
 	}}
 }
 
-// runCommand is the action of the command demo: it prepares the [Config] and calls [Run].
-func runCommand(ctx context.Context, e *cluster.Env, crashEvery time.Duration, args []string) error {
-	if crashEvery < 0 {
-		return config.Usagef("--crash-every: %s is negative", crashEvery)
+// runCommand is the action of the command demo: it completes the [Config] and calls [Run].
+func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) error {
+	if c.CrashEvery < 0 {
+		return config.Usagef("--crash-every: %s is negative", c.CrashEvery)
 	}
 	if e.Workers == 0 {
 		return config.Usagef("--workers: the demo needs at least one node")
@@ -83,8 +89,12 @@ func runCommand(ctx context.Context, e *cluster.Env, crashEvery time.Duration, a
 	redis.Namespace = fmt.Sprintf("%.180s-demo-%s", e.Namespace, strings.ToLower(rand.Text()[:12]))
 	set.Redis = redis
 	crashes := "no node is crashed"
-	if crashEvery > 0 {
-		crashes = fmt.Sprintf("a random one is crashed every %s", crashEvery)
+	if c.CrashEvery > 0 {
+		which := "a random one"
+		if c.Steps {
+			which = "the one at work"
+		}
+		crashes = fmt.Sprintf("%s is crashed every %s", which, c.CrashEvery)
 	}
 	log, err := e.Logger()
 	if err != nil {
@@ -92,9 +102,8 @@ func runCommand(ctx context.Context, e *cluster.Env, crashEvery time.Duration, a
 	}
 	_, _ = fmt.Fprintf(e.Stdout, "%s on %s to count the text files under %s; %s\n",
 		link.Count(e.Workers, "node"), where, cluster.Printable(dir), crashes)
-	err = Run(ctx, Config{
-		Dir: dir, CrashEvery: crashEvery, Set: set, Out: e.Stdout, Terminal: terminal.Is(e.Stdout), Log: log,
-	})
+	c.Dir, c.Set, c.Out, c.Terminal, c.Log = dir, set, e.Stdout, terminal.Is(e.Stdout), log
+	err = Run(ctx, c)
 	if errors.Is(err, ErrNoFiles) {
 		return config.As(config.ErrUsage, err)
 	}

@@ -29,14 +29,19 @@ func (d *demo) sums(ctx context.Context) (s Sums, err error) {
 // has changed since it was listed, it uses the counts of the nodes; changed is the
 // number of such files.
 func (d *demo) direct(ctx context.Context) (s Sums, changed int, err error) {
-	for _, f := range d.files {
+	for i, f := range d.files {
 		own, err := f.count(ctx)
 		if ctx.Err() != nil {
 			return s, changed, context.Cause(ctx)
 		}
 		if err != nil || !f.same() {
 			changed++
-			if own, err = d.result(ctx, f); err != nil {
+			if d.cfg.Steps {
+				own, err = d.fileCounted(ctx, i)
+			} else {
+				own, err = d.result(ctx, f)
+			}
+			if err != nil {
 				return s, changed, err
 			}
 		}
@@ -69,7 +74,11 @@ func (d *demo) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.shown.line(fmt.Sprintf("all tasks are done; counting the same %s directly, one after the other", link.Count(len(d.files), "file")))
+	what := "all tasks are"
+	if d.cfg.Steps {
+		what = "the task is"
+	}
+	d.shown.line(fmt.Sprintf("%s done; counting the same %s directly, one after the other", what, link.Count(len(d.files), "file")))
 	began := time.Now()
 	direct, changed, err := d.direct(ctx)
 	if err != nil {
@@ -85,7 +94,11 @@ func (d *demo) compare(ctx context.Context) error {
 	}{{"the nodes", cluster}, {"directly", direct}} {
 		fmt.Fprintf(&b, "%-12s %12d %12d %14d\n", row.name, row.s.Lines, row.s.Words, row.s.Bytes)
 	}
-	fmt.Fprintf(&b, "\ntasks           %d (one for each file), %d done, %d dead\n", len(d.files), counts.Done, counts.Dead)
+	if d.cfg.Steps {
+		fmt.Fprintf(&b, "\ntasks           1 (for %s, a checkpoint after each), %d done, %d dead\n", link.Count(len(d.files), "file"), counts.Done, counts.Dead)
+	} else {
+		fmt.Fprintf(&b, "\ntasks           %d (one for each file), %d done, %d dead\n", len(d.files), counts.Done, counts.Dead)
+	}
 	fmt.Fprintf(&b, "crashes         %d\n", report.Crashes)
 	fmt.Fprintf(&b, "take-overs      %s\n",
 		link.Count(report.HandedOn, "task handed on from crashed nodes", "tasks handed on from crashed nodes"))

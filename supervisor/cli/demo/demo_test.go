@@ -160,6 +160,29 @@ func TestTheSumsAreTheSameHoweverOftenNodesCrash(t *testing.T) {
 	})
 }
 
+func TestATaskWithCheckpointsCountsOnceHoweverOftenItsNodeCrashes(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		dir, sums := tree(t, 1500)
+		out := &written{at: func(text string) {
+			if strings.Contains(text, "counting the same") { // what changes now is taken from the nodes
+				require.NoError(t, os.Remove(filepath.Join(dir, "3")))
+			}
+		}}
+		c := configOf(cfg, dir, out)
+		c.Steps, c.CrashEvery = true, 20*time.Millisecond
+		require.NoError(t, Run(t.Context(), c))
+		text := out.String()
+		require.Regexp(t, `the nodes +`+strconv.FormatInt(sums.Lines, 10)+` +`+strconv.FormatInt(sums.Words, 10)+` +`+strconv.FormatInt(sums.Bytes, 10)+`\n`, text)
+		require.Regexp(t, `tasks +1 \(for 1500 files, a checkpoint after each\), 1 done, 0 dead`, text)
+		require.Regexp(t, `crashes +[1-9]`, text)
+		require.Contains(t, text, "1 file changed or vanished")
+		require.Contains(t, text, "The sums are equal")
+		keys, err := redistest.Client(t, cfg).Keys(t.Context(), "*").Result()
+		require.NoError(t, err)
+		require.Empty(t, keys)
+	})
+}
+
 func TestASumThatIsWrongIsFound(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		dir, _ := tree(t, 20)

@@ -6,6 +6,9 @@
 // to the sums in the cluster's cache, so each file is in the sums exactly once, however
 // often its handler was started.
 //
+// With [Config].Steps one task counts all files, and stores a checkpoint after each, with
+// which the counts of the file are committed. The node that runs the task is crashed again and again.
+//
 // A file is text if its first 8 KiB hold no NUL byte and are valid UTF-8.
 // Symbolic links are not followed. If a file changes or vanishes while the demo runs,
 // the two counts cannot be compared: the direct count then uses the counts of the nodes

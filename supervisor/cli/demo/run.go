@@ -33,6 +33,8 @@ var (
 // Config configures [Run]: the tree to count and the set that counts it.
 type Config struct {
 	Dir string
+	// Steps has one task count all files, with a checkpoint after each, and its own node crashed.
+	Steps bool
 	// CrashEvery is how often a random node is crashed; 0 for never.
 	CrashEvery time.Duration
 	// Set configures the set of nodes. Its namespace must be used by nothing else:
@@ -68,6 +70,7 @@ type demo struct {
 	files   []file
 	skipped skipped
 	listed  bool
+	tree    whereabouts // with Config.Steps
 	began   time.Time
 	took    time.Duration
 }
@@ -83,7 +86,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	cfg.Set.Backoff, cfg.Set.MaxBackoff, cfg.Set.CrashLimit = backoff, maxBackoff, -1
 	d := &demo{cfg: cfg, shown: &progress{out: cfg.Out, terminal: cfg.Terminal}}
 	app := worker.NewApp()
-	d.register(app)
+	if cfg.Steps {
+		d.registerTree(app)
+	} else {
+		d.register(app)
+	}
 	if d.set, err = supervisor.New(cfg.Set, app, cfg.Log); err != nil {
 		return err
 	}
@@ -138,8 +145,12 @@ func (d *demo) work(ctx context.Context) error {
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var group sync.WaitGroup
+	enqueue := d.enqueue
+	if d.cfg.Steps {
+		enqueue = d.enqueueTree
+	}
 	group.Go(func() {
-		if err := d.enqueue(working); err != nil {
+		if err := enqueue(working); err != nil {
 			stop(err)
 		}
 	})
@@ -187,6 +198,11 @@ func (d *demo) enqueue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return d.allListed(skipped)
+}
+
+// allListed notes that no more files come.
+func (d *demo) allListed(skipped skipped) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.files) == 0 {
@@ -196,15 +212,17 @@ func (d *demo) enqueue(ctx context.Context) error {
 	return nil
 }
 
-// crash crashes a random running node every CrashEvery until ctx ends.
+// crash crashes a running node every CrashEvery until ctx ends: a random one or, with
+// Config.Steps, the one that runs the task, unless that has not got on.
 func (d *demo) crash(ctx context.Context) {
 	if d.cfg.CrashEvery <= 0 {
 		return
 	}
 	for link.Sleep(ctx, d.cfg.CrashEvery) == nil {
 		var running []*worker.Node
+		at := d.whereabouts()
 		for _, n := range d.set.Nodes() {
-			if n.State() == membership.Running {
+			if n.State() == membership.Running && (!d.cfg.Steps || at.node == n.ID() && at.run >= leastProgress) {
 				running = append(running, n)
 			}
 		}
@@ -226,15 +244,22 @@ func (d *demo) await(ctx context.Context) error {
 	for {
 		counts, err := d.inspector.Counts(ctx)
 		d.mu.Lock()
-		total, listed := len(d.files), d.listed
+		total, listed, tree := len(d.files), d.listed, d.tree
 		d.mu.Unlock()
 		if err == nil {
-			d.shown.show(state{
-				done: counts.Done + counts.Dead, total: total, listed: listed,
-				crashes: d.set.Report().Crashes, took: time.Since(d.began),
-			})
+			done, all := counts.Done+counts.Dead, int64(total)
+			if d.cfg.Steps {
+				all = 1
+			}
+			s := state{done: done, total: total, listed: listed, crashes: d.set.Report().Crashes, took: time.Since(d.began)}
+			if d.cfg.Steps && done == 0 {
+				s.done = int64(tree.file)
+			} else if d.cfg.Steps {
+				s.done = int64(total)
+			}
+			d.shown.show(s)
 			left := counts.Pending + counts.Delayed + counts.Active
-			if listed && left == 0 && counts.Done+counts.Dead >= int64(total) {
+			if listed && left == 0 && done >= all {
 				return nil
 			}
 			if !listed || left > 0 {

@@ -47,12 +47,17 @@ func (d *demo) countOne(ctx context.Context, in Input) error {
 	if err != nil && !gone(err) {
 		return err
 	}
+	add(ctx, s)
+	tasks.Tx(ctx).Result(Counted{Sums: s, Gone: err != nil})
+	return nil
+}
+
+// add adds the counts of a file to the sums, with the transaction.
+func add(ctx context.Context, s Sums) {
 	tx := tasks.Tx(ctx)
 	tx.Increment(linesKey, s.Lines)
 	tx.Increment(wordsKey, s.Words)
 	tx.Increment(bytesKey, s.Bytes)
-	tx.Result(Counted{Sums: s, Gone: err != nil})
-	return nil
 }
 
 // file returns the listed file with that index.

@@ -32,7 +32,7 @@ func section(t *testing.T, heading string) string {
 func TestTheManualListsWhatCallersCanHaveDone(t *testing.T) {
 	app, err := echo.App()
 	require.NoError(t, err)
-	names := append(app.Tasks(), demo.TaskName)
+	names := append(app.Tasks(), demo.TaskName, demo.TreeTask)
 	for _, m := range supervisortest.Start(t, app).Node("stellar-worker-1").API().RPC.Methods() {
 		names = append(names, m.Name)
 	}

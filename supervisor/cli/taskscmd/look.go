@@ -156,19 +156,13 @@ func before(t tasks.Task) string {
 	}
 }
 
-// writeTask writes the fields of one task and a table of its history.
+// writeTask writes the fields of one task, and tables of its steps and its history.
 func writeTask(e *cluster.Env, t tasks.Task) error {
 	var rows [][]string
 	row := func(name, value string) {
 		if value != "" {
 			rows = append(rows, []string{name + ":", value})
 		}
-	}
-	moment := func(at time.Time) string {
-		if at.IsZero() {
-			return ""
-		}
-		return at.UTC().Format("2006-01-02T15:04:05.000Z")
 	}
 	row("id", t.ID)
 	row("name", t.Name)
@@ -199,6 +193,9 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	if t.Progress != nil {
 		row("progress", fmt.Sprintf("%.0f%% %s", 100*t.Progress.Fraction, t.Progress.Note))
 	}
+	if t.Checkpoint != nil {
+		row("checkpoint", fmt.Sprintf("%s, %s", moment(t.Checkpoint.At), link.Count(t.Checkpoint.Bytes, "byte")))
+	}
 	if t.Cancelling {
 		row("cancelling", "its handler was asked to end")
 	}
@@ -207,22 +204,61 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	}
 	row("payload", clip(string(t.Payload), shownJSON))
 	row("result", clip(string(t.Result), shownJSON))
-	if err := e.WriteTable(rows); err != nil || len(t.History) == 0 {
+	if err := e.WriteTable(rows); err != nil {
 		return err
 	}
-	events := [][]string{{"AT", "WHAT", "ATTEMPT", "NODE", "ERROR"}}
-	for _, h := range t.History {
+	return errors.Join(writeSteps(e, t.Steps), writeHistory(e, t.History))
+}
+
+// moment formats a time to the millisecond; no time is the empty text.
+func moment(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// writeSteps writes a table of a task's steps, if it has any.
+func writeSteps(e *cluster.Env, steps []tasks.EndedStep) error {
+	if len(steps) == 0 {
+		return nil
+	}
+	rows := [][]string{{stepColumn, "ENDED", "RESULT", "SLEEPS UNTIL"}}
+	for _, s := range steps {
+		result := ""
+		if s.Wakes.IsZero() {
+			result = link.Count(s.Bytes, "byte")
+		}
+		rows = append(rows, []string{s.Name, moment(s.Ended), result, moment(s.Wakes)})
+	}
+	return errors.Join(e.WriteLine(""), e.WriteTable(rows))
+}
+
+// writeHistory writes a table of what has happened to a task, if anything has.
+func writeHistory(e *cluster.Env, history []tasks.Event) error {
+	if len(history) == 0 {
+		return nil
+	}
+	rows := [][]string{{"AT", "WHAT", "ATTEMPT", "NODE", "ERROR"}}
+	hasSteps := slices.ContainsFunc(history, func(h tasks.Event) bool { return h.Step != "" })
+	if hasSteps {
+		rows[0] = slices.Insert(rows[0], 2, stepColumn)
+	}
+	for _, h := range history {
 		attempt := ""
 		if h.Attempt > 0 {
 			attempt = strconv.Itoa(h.Attempt)
 		}
-		events = append(events, []string{moment(h.At), h.What, attempt, h.Node, h.Error})
+		row := []string{moment(h.At), h.What, attempt, h.Node, h.Error}
+		if hasSteps {
+			row = slices.Insert(row, 2, h.Step)
+		}
+		rows = append(rows, row)
 	}
-	if err := e.WriteLine(""); err != nil {
-		return err
-	}
-	return e.WriteTable(events)
+	return errors.Join(e.WriteLine(""), e.WriteTable(rows))
 }
+
+const stepColumn = "STEP"
 
 // shownJSON is the length to which a payload or a result is cut in a table, in
 // characters. JSON output is not cut.

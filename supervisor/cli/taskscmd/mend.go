@@ -70,7 +70,8 @@ func mendCommands(e *cluster.Env) []*urfave.Command {
 	return []*urfave.Command{
 		cancel.command(e, "cancel tasks, wherever they are",
 			"One that runs is asked to end; it is cancelled when its handler returns an error.", reason),
-		retry.command(e, "bring dead or cancelled tasks back to their queues", "They run as if they were new."),
+		retry.command(e, "bring dead or cancelled tasks back to their queues",
+			"They run as if they were new, and go on after the steps that have ended."),
 		remove.command(e, "delete tasks without a trace", "One that runs has to be cancelled first."),
 	}
 }
@@ -269,4 +270,28 @@ func (f *rescheduleFlags) run(ctx context.Context, e *cluster.Env, args []string
 		}
 		return e.WriteResult(mended{ID: id, Outcome: "rescheduled"}, "rescheduled: "+id)
 	})
+}
+
+func rerunCommand(e *cluster.Env) *urfave.Command {
+	var from string
+	return &urfave.Command{
+		Name: "rerun", Usage: "have a task forget a step and the later ones, and run again", ArgsUsage: "ID",
+		Description: "What these steps have committed stays, and they commit again. A dead or cancelled task goes back to its queue,\n" +
+			"a delayed one runs now; one that runs has to be cancelled first. \"$0 tasks show ID\" lists the steps.",
+		Flags: e.ClientFlags(&urfave.StringFlag{
+			Name: "from", Destination: &from, Usage: "`STEP` to forget, with the later ones", DefaultText: "all, and the checkpoint",
+		}),
+		ArgValidator: config.Arguments(1, 1, "ID"),
+		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
+			if from == "" && e.Given("from") {
+				return config.Usagef("--from: it is empty: give a step, or leave the flag out to forget all")
+			}
+			return withTasks(ctx, e, func(_ *cluster.Client, queue *tasks.Inspector) error {
+				if err := queue.Rerun(ctx, args[0], from); err != nil {
+					return err
+				}
+				return e.WriteResult(mended{ID: args[0], Outcome: "to run again"}, "to run again: "+args[0])
+			})
+		}),
+	}
 }

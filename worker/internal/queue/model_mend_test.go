@@ -105,24 +105,30 @@ func (m *machine) remove() {
 }
 
 func (m *machine) retry() {
-	m.mend(retryScript, nil, func(t *specTask, id string) string {
+	m.mend(retryScript, nil, func(t *specTask, _ string) string {
 		switch {
 		case t == nil || t.Record == "":
 			return "gone"
 		case t.State != stateDead && t.State != stateCancelled:
 			return "other"
-		case t.Options.Unique != "" && m.spec.seize(t.Options.Unique, id, t.Options.UniqueFor) != "":
-			return "taken"
 		}
-		t.Ended, t.Reason, t.Tries = 0, "", ""
-		m.spec.weigh(t)
-		m.spec.note(t, "retried")
-		m.spec.tally(t.queue(), "revived")
-		m.spec.Queues[t.queue()] = true
-		m.spec.push(t)
-		m.spec.touched[t.queue()] = true
-		return "retried"
+		return m.spec.retry(t)
 	})
+}
+
+// retry brings a task that has ended back to its line.
+func (s *spec) retry(t *specTask) string {
+	if t.Options.Unique != "" && s.seize(t.Options.Unique, t.ID, t.Options.UniqueFor) != "" {
+		return "taken"
+	}
+	t.Ended, t.Reason, t.Tries = 0, "", ""
+	s.weigh(t)
+	s.note(t, "retried")
+	s.tally(t.queue(), "revived")
+	s.Queues[t.queue()] = true
+	s.push(t)
+	s.touched[t.queue()] = true
+	return "retried"
 }
 
 func (m *machine) reschedule() {
@@ -137,13 +143,12 @@ func (m *machine) reschedule() {
 		require.Equal(m.t, "other", word)
 	default:
 		require.NotContains(m.t, []string{Gone, "other"}, word)
+		m.spec.wakes(t, m.spec.Now+ms)
 		if ms > 0 {
 			m.spec.delay(t, m.spec.Now+ms)
 			break
 		}
-		t.Due = 0
-		m.spec.push(t)
-		m.spec.touched[t.queue()] = true
+		m.spec.dueNow(t)
 	}
 }
 
@@ -244,6 +249,7 @@ func (m *machine) lookAt(id string) Shown {
 		return got
 	}
 	require.EqualValues(m.t, t.State, got.State)
+	require.Equal(m.t, parseSteps(t.Steps.Fields), got.Steps)
 	blocking, _ := strconv.Atoi(got.Blocking)
 	require.Equal(m.t, []any{t.Owner, len(t.Waits), t.Asked, t.Result}, []any{got.Node, blocking, got.Cancelling, got.Result})
 	if t.State == stateDone {

@@ -25,13 +25,14 @@ type noting struct {
 // specSteps is what a task's runs have noted.
 type specSteps struct {
 	Fields map[string]string // of the hash steps:<id>, without the last note
+	Values map[string]string // of the hash stepped:<id>
 	Run    string            // of the last note
 	Number int               // of it, in this run; 0: there is none
 }
 
 func (n specSteps) bytes() (sum int64) {
 	for field, value := range n.Fields {
-		sum += int64(len(field) + len(value))
+		sum += int64(len(field) + len(value) + len(n.Values[field]))
 	}
 	return sum
 }
@@ -45,6 +46,9 @@ func (n specSteps) render(out stored, id string) {
 	for field, value := range n.Fields {
 		out.put("steps:"+id, field, value)
 	}
+	for field, value := range n.Values {
+		out.put("stepped:"+id, field, value)
+	}
 }
 
 // note has an actor note a step of a task that it believes to have in hand.
@@ -55,9 +59,11 @@ func (m *machine) note() {
 	}
 	ids := slices.Sorted(maps.Keys(a.hand))
 	c := a.hand[ids[m.draw("which", len(ids))]]
-	n := Note{Kind: []NoteKind{StepNote, SleepNote, StateNote}[m.draw("kind", 3)], Value: m.draw("value", 300)}
+	n := Note{Kind: []NoteKind{StepNote, SleepNote, StateNote}[m.draw("kind", 3)], Place: 1 + 2*m.draw("place", 3), Value: m.draw("value", 300)}
+	if n.Kind == SleepNote {
+		n.Place, n.Value = n.Place+1, 20*n.Value.(int)
+	}
 	if n.Kind != StateNote {
-		n.Place = 1 + m.draw("place", 3)
 		n.Name = fmt.Sprintf("%s %d", n.Kind, n.Place)
 	}
 	o := &Run{}
@@ -84,7 +90,7 @@ func (m *machine) noteAgain() {
 
 func (m *machine) sendNote(a *actor, sent noting) {
 	run := &Run{Claimed: sent.of, Node: &Node{Incarnation: a.name, Cache: m.cache}, noted: sent.before}
-	until, err := m.store.Note(m.ctx, run, sent.note, slices.Clone(sent.effects))
+	until, _, err := m.store.Note(m.ctx, run, sent.note, slices.Clone(sent.effects))
 	till, refused, fenced := m.spec.noted(a.name, run, sent.note, sent.effects)
 	switch {
 	case fenced:
@@ -109,10 +115,23 @@ func (m *machine) checkSteps(id string) {
 	got, err := m.store.Steps(m.ctx, id)
 	require.NoError(m.t, err)
 	want := &Steps{}
-	if t := m.spec.Tasks[id]; t != nil {
+	t := m.spec.Tasks[id]
+	if t != nil {
 		want = parseSteps(t.Steps.Fields)
 	}
 	require.Equal(m.t, want, got)
+	for i := range got.Ended {
+		if step := &got.Ended[i]; step.Until.IsZero() {
+			result, err := m.store.StepResult(m.ctx, id, got, step)
+			require.NoError(m.t, err)
+			require.Equal(m.t, t.Steps.Values[stepMark+step.Name], string(result))
+		}
+	}
+	if !got.State.At.IsZero() {
+		state, err := m.store.StepState(m.ctx, id)
+		require.NoError(m.t, err)
+		require.Equal(m.t, t.Steps.Values[stateField], string(state))
+	}
 }
 
 // noted notes something, unless it was noted before.
@@ -134,18 +153,99 @@ func (s *spec) noted(name string, r *Run, n Note, effects []Effect) (till int64,
 	if refuses(effects) {
 		return 0, true, false
 	}
-	value := fmt.Sprintf("%d|%v", s.Now, n.Value)
+	if t.Steps.Fields == nil {
+		t.Steps.Fields, t.Steps.Values = map[string]string{}, map[string]string{}
+	}
+	text := fmt.Sprint(n.Value)
 	if n.Kind == SleepNote {
 		till = s.Now + int64(n.Value.(int))
-		value = fmt.Sprintf("%d|until|%d", s.Now, till)
+		t.Steps.Fields[field] = fmt.Sprintf("%d|%d|until|%d", n.Place, s.Now, till)
+	} else {
+		t.Steps.Fields[field], t.Steps.Values[field] = fmt.Sprintf("%d|%d|%d", n.Place, s.Now, len(text)), text
 	}
-	if n.Kind != StateNote {
-		value = fmt.Sprintf("%d|%s", n.Place, value)
+	t.Steps.Run, t.Steps.Number = run, r.noted
+	if tries := ParseTries(t.Tries); tries.Crashes > 0 && (n.Kind != StateNote || r.noted > 1) {
+		tries.Crashes = 0
+		t.Tries = tries.String()
 	}
-	if t.Steps.Fields == nil {
-		t.Steps.Fields = map[string]string{}
-	}
-	t.Steps.Fields[field], t.Steps.Run, t.Steps.Number = value, run, r.noted
 	s.apply(effects)
 	return till, false, false
+}
+
+// rerun has a task forget a step that it has, or one that it has not, or all.
+func (m *machine) rerun() {
+	id, name := m.task(), ""
+	if t := m.spec.Tasks[id]; t != nil && m.draw("from a step", 4) > 0 {
+		name = []string{"step 1", "step 3", "step 5", "sleep 2", "sleep 6"}[m.draw("which", 5)]
+		if steps := parseSteps(t.Steps.Fields).Ended; len(steps) > 0 && m.draw("one that it has", 4) > 0 {
+			name = steps[m.draw("of its steps", len(steps))].Name
+		}
+	}
+	m.rerunFrom(id, name)
+}
+
+func (m *machine) rerunFrom(id, name string) {
+	word, err := m.store.Rerun(m.ctx, id, name)
+	require.NoError(m.t, err)
+	require.Equal(m.t, m.spec.rerun(id, name), word, "rerun of %s from %q", id, name)
+	m.checkSteps(id)
+}
+
+func (s *spec) rerun(id, name string) string {
+	t := s.Tasks[id]
+	switch {
+	case t == nil:
+		return Gone
+	case t.State == stateDone:
+		return "already done"
+	case t.State == stateActive:
+		return "active"
+	}
+	from := 0
+	if name != "" {
+		text, has := t.Steps.Fields[stepMark+name]
+		if !has {
+			return "unknown"
+		}
+		step, _ := parseStep(text)
+		from = step.Place
+	}
+	if (t.State == stateDead || t.State == stateCancelled) && s.retry(t) == "taken" {
+		return "taken"
+	}
+	for field, text := range t.Steps.Fields {
+		if step, _ := parseStep(text); step.Place >= from {
+			delete(t.Steps.Fields, field)
+			delete(t.Steps.Values, field)
+		}
+	}
+	if len(t.Steps.Fields) == 0 {
+		t.Steps = specSteps{}
+	}
+	s.dueNow(t)
+	s.note(t, "rerun")
+	return "rerun"
+}
+
+// dueNow puts a delayed task into its line.
+func (s *spec) dueNow(t *specTask) {
+	if t.State == stateDelayed {
+		t.Due = 0
+		s.push(t)
+		s.touched[t.queue()] = true
+	}
+}
+
+// wakes changes when a step that sleeps is over.
+func (s *spec) wakes(t *specTask, at int64) {
+	steps := parseSteps(t.Steps.Fields).Ended
+	var last Step
+	for _, step := range steps {
+		if step.Place > last.Place {
+			last = step
+		}
+	}
+	if last.Until.UnixMilli() > s.Now {
+		t.Steps.Fields[stepMark+last.Name] = fmt.Sprintf("%d|%d|until|%d", last.Place, last.At.UnixMilli(), max(at, s.Now))
+	}
 }

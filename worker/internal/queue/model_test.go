@@ -82,7 +82,7 @@ func scripts() []**link.Script {
 	return []**link.Script{
 		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
 		&resignScript, &pauseScript, &groupScript, &progressScript, &waitScript, &quietScript,
-		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &commitScript,
+		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &rerunScript, &commitScript,
 		&defineScript, &definitionsScript, &stepScript,
 	}
 }
@@ -128,7 +128,7 @@ func (m *machine) actions() map[string]func() {
 		"commit again": m.commitAgain, "commit stale": m.commitStale,
 		"withdraw": m.withdraw, "withdraw again": m.withdrawAgain, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
 		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
-		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex, "age": m.age, "halt": m.halt,
+		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "rerun": m.rerun, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex, "age": m.age, "halt": m.halt,
 	}
 	for name, some := range map[string]struct { // these make the others meet something
 		times  int

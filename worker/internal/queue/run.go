@@ -59,6 +59,7 @@ type Run struct {
 	InStep atomic.Bool // a step runs, or a note is on its way
 	Slept  atomic.Bool // the handler was given the error of a sleep
 	noted  int         // how many notes the run has sent, see Store.Note
+	gotOn  atomic.Bool // the run has got on: see Run.Counts
 
 	mu         sync.Mutex
 	ended      bool
@@ -137,6 +138,16 @@ func (e Effect) Followup() (id, name, queue string, is bool) { //nolint:revive /
 	r, _ := ParseRecord(e.args[3].(string)) //nolint:forcetypeassert // the head of a record: see Task.group
 	id, _ = e.args[9].(string)
 	return id, r.Name, r.Queue(), true
+}
+
+// Counts returns the task's counts of failed runs. Its crashes count no more once it has got on:
+// it has ended a step, or noted more than one state.
+func (r *Run) Counts() Tries {
+	t := r.Tries
+	if r.gotOn.Load() {
+		t.Crashes = 0
+	}
+	return t
 }
 
 // outcome is how a run ended.
@@ -241,30 +252,35 @@ func (r *Run) SetResult(result json.RawMessage) {
 	}
 }
 
-// Mark is a place in a run's transaction.
-type Mark struct{ effects, size int }
-
-// Mark returns the place after all that the transaction holds.
-func (r *Run) Mark() Mark {
+// Mark returns how many effects the transaction holds.
+func (r *Run) Mark() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Mark{len(r.effects), r.size}
+	return len(r.effects)
 }
 
 // Rewind drops the effects that were added since the mark.
-func (r *Run) Rewind(m Mark) {
+func (r *Run) Rewind(mark int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended && len(r.effects) >= m.effects {
-		r.effects, r.size = r.effects[:m.effects], m.size
+	if r.ended || len(r.effects) < mark {
+		return
 	}
+	for _, e := range r.effects[mark:] {
+		r.size -= e.size()
+	}
+	r.effects = r.effects[:mark]
 }
 
 // Cut takes the effects out of the transaction and returns them, with the joined errors of
-// [Run.Fail]: with such an error nothing may be committed.
+// [Run.Fail]: with such an error nothing may be committed. Nor may it when the handler has
+// returned: effects that a goroutine added since then were dropped.
 func (r *Run) Cut() ([]Effect, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.ended {
+		return nil, errors.New("the handler has returned: start goroutines that take steps with tasks.Go")
+	}
 	effects := r.effects
 	r.effects, r.size = nil, len(r.result)
 	return effects, errors.Join(r.errs...)

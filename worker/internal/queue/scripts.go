@@ -66,8 +66,9 @@ var (
 	clearScript      = script("clear", append(endings, "finding")...)
 	queueScript      = script("queue", append(endings, "finding")...)
 	weighScript      = script("weigh", "bodies", "moving")
-	rescheduleScript = script("reschedule", append(endings, "finding")...)
-	retryScript      = script("retry", append(bindings, "finding")...)
+	rescheduleScript = script("reschedule", append(endings, "finding", "stepping")...)
+	retryScript      = script("retry", append(bindings, "finding", "reviving")...)
+	rerunScript      = script("rerun", append(bindings, "finding", "reviving", "stepping")...)
 
 	defineScript      = script("define", "defining")
 	definitionsScript = script("definitions", "defining")
@@ -87,7 +88,7 @@ func newCommitScript(c *cache.Cache) *link.Script {
 }
 
 // newStepScript returns the script that notes steps of runs, likewise.
-func newStepScript(c *cache.Cache) *link.Script { return withCache(c, "effects", "step") }
+func newStepScript(c *cache.Cache) *link.Script { return withCache(c, "stepping", "effects", "step") }
 
 func withCache(c *cache.Cache, names ...string) *link.Script {
 	type text struct{ layout, last string }

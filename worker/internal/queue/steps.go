@@ -18,16 +18,30 @@ import (
 const (
 	MaxSteps = 1000
 	MaxStep  = 256 << 10 // bytes of a step's result, and of a state
+
+	stepsRead = 1 << 20 // bytes of results that a run reads at a time
 )
 
-// Steps are what is stored of how far the runs of a task came.
+// Steps are what is stored of how far the runs of a task came, as one run goes through them.
 type Steps struct {
-	Ended   []Step          // in their order
-	State   json.RawMessage // nil: none was noted
-	StateAt time.Time       // on Redis's clock
+	Ended []Step // in their order
+	State Step   // the last state; its At is zero if none was noted
+
+	Restored bool // the run has asked for the state, or noted one
 
 	taken int             // how many steps this run has taken
 	names map[string]bool // of these
+}
+
+// Step is a step that has ended, or a state.
+type Step struct {
+	Name  string
+	Place int       // from 1 on; of a state, how many steps came before
+	At    time.Time // on Redis's clock
+	Bytes int       // of its result, or of the state
+	Until time.Time // on Redis's clock; zero, but for a sleep
+
+	result json.RawMessage // nil: it was not read yet, see [Store.StepResult]
 }
 
 // Take begins a run's next step. It returns the step that ended in an earlier run, or nil if
@@ -53,7 +67,7 @@ func (s *Steps) Take(name string) (*Step, error) {
 	return stored, nil
 }
 
-// Place returns the place of the step that [Steps.Take] began last.
+// Place returns how many steps the run has taken: the place of the one that [Steps.Take] began last.
 func (s *Steps) Place() int { return s.taken }
 
 // Leave takes back the step that [Steps.Take] began last and that did not end.
@@ -62,20 +76,11 @@ func (s *Steps) Leave(name string) {
 	s.taken--
 }
 
-// Step is a step that has ended.
-type Step struct {
-	Name   string
-	At     time.Time       // on Redis's clock
-	Result json.RawMessage // nil for a sleep
-	Until  time.Time       // on Redis's clock; zero, but for a sleep
-	place  int
-}
-
 // Note is what a run notes of how far it came.
 type Note struct {
 	Kind  NoteKind
 	Name  string
-	Place int // of the step, from 1 on
+	Place int // of the step, or how many steps came before the state
 	Value any // JSON, or for a sleep its ms
 }
 
@@ -89,7 +94,13 @@ const (
 	StateNote NoteKind = "checkpoint"
 )
 
-// Steps returns the stored steps of a task.
+// The fields in which lua/step.lua stores a state, and a step of a name.
+const (
+	stateField = "="
+	stepMark   = "."
+)
+
+// Steps returns the stored steps of a task, without their results.
 func (s Store) Steps(ctx context.Context, id string) (*Steps, error) {
 	fields, err := s.redis.HGetAll(ctx, s.keys.Steps(id)).Result()
 	if err != nil {
@@ -102,35 +113,98 @@ func (s Store) Steps(ctx context.Context, id string) (*Steps, error) {
 func parseSteps(fields map[string]string) *Steps {
 	s := &Steps{}
 	for field, value := range fields {
-		if at, state, ok := strings.Cut(value, "|"); ok && field == "=" {
-			s.State, s.StateAt = json.RawMessage(state), Time(at)
+		step, ok := parseStep(value)
+		if !ok {
 			continue
 		}
-		name, is := strings.CutPrefix(field, ".")
-		place, rest, _ := strings.Cut(value, "|")
-		at, result, whole := strings.Cut(rest, "|")
-		n, err := strconv.Atoi(place)
-		if !is || !whole || err != nil {
-			continue
+		if name, is := strings.CutPrefix(field, stepMark); is {
+			step.Name = name
+			s.Ended = append(s.Ended, step)
+		} else if field == stateField {
+			s.State = step
 		}
-		step := Step{Name: name, At: Time(at), place: n}
-		if till, sleeps := strings.CutPrefix(result, "until|"); sleeps {
-			step.Until = Time(till)
-		} else {
-			step.Result = json.RawMessage(result)
-		}
-		s.Ended = append(s.Ended, step)
 	}
-	slices.SortFunc(s.Ended, func(a, b Step) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(s.Ended, func(a, b Step) int { return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Name, b.Name)) })
 	return s
 }
 
+func parseStep(value string) (step Step, ok bool) {
+	f := strings.Split(value, "|")
+	var err error
+	if step.Place, err = strconv.Atoi(f[0]); err != nil || len(f) < 3 {
+		return step, false
+	}
+	if step.At = Time(f[1]); f[2] == "until" && len(f) == 4 {
+		step.Until = Time(f[3])
+		return step, true
+	}
+	step.Bytes, err = strconv.Atoi(f[2])
+	return step, err == nil && len(f) == 3
+}
+
+// StepResult returns the result of a step that ended in an earlier run, for the run that has the
+// task in hand. It reads those of the steps that follow with it, some at a time: a run needs them
+// next, and a task may have more of them than fit into memory. The error is [ErrFenced] if the
+// result is not there any more.
+func (s Store) StepResult(ctx context.Context, id string, steps *Steps, step *Step) (json.RawMessage, error) {
+	if step.result == nil {
+		var some []*Step
+		var fields []string
+		size := 0
+		for i := slices.IndexFunc(steps.Ended, func(other Step) bool { return other.Name == step.Name }); i < len(steps.Ended); i++ {
+			next := &steps.Ended[i]
+			if size += next.Bytes; size > stepsRead && some != nil {
+				break
+			}
+			if next.Until.IsZero() {
+				some, fields = append(some, next), append(fields, stepMark+next.Name)
+			}
+		}
+		results, err := s.stepped(ctx, id, fields)
+		if err != nil {
+			return nil, err
+		}
+		for i := range some {
+			some[i].result = results[i]
+		}
+	}
+	result := step.result
+	step.result = nil
+	return result, nil
+}
+
+// StepState returns the last state of a task that has one; the error is that of [Store.StepResult].
+func (s Store) StepState(ctx context.Context, id string) (json.RawMessage, error) {
+	states, err := s.stepped(ctx, id, []string{stateField})
+	if err != nil {
+		return nil, err
+	}
+	return states[0], nil
+}
+
+// stepped reads results of steps, or a state.
+func (s Store) stepped(ctx context.Context, id string, fields []string) ([]json.RawMessage, error) {
+	values, err := s.redis.HMGet(ctx, s.keys.Stepped(id), fields...).Result()
+	if err != nil {
+		return nil, link.Explain(err)
+	}
+	out := make([]json.RawMessage, len(values))
+	for i, v := range values {
+		text, is := v.(string)
+		if !is {
+			return nil, ErrFenced
+		}
+		out[i] = json.RawMessage(text)
+	}
+	return out, nil
+}
+
 // Note stores a note of a run with what its transaction holds: both, or neither. It repeats the
-// request until the reply is known or ctx ends. until is when a sleep is over, on Redis's clock. The
-// error is [ErrFenced] if the run does not own the task any more, an [ErrRefused] if an
-// effect cannot be applied, and an [UnsentError] if Redis does not take a request of this size.
-// After any error but an ErrRefused the note may be stored.
-func (s Store) Note(ctx context.Context, r *Run, n Note, effects []Effect) (until time.Time, err error) {
+// request until the reply is known or ctx ends. until is when a sleep is over, on Redis's clock, and ends are
+// those of [Session.Commit]. The error is [ErrFenced] if the run does not own the task any more, an
+// [ErrRefused] if an effect cannot be applied, and an [UnsentError] if Redis does not take a request
+// of this size. After any error but an ErrFenced the note may be stored.
+func (s Store) Note(ctx context.Context, r *Run, n Note, effects []Effect) (until time.Time, ends []End, err error) {
 	r.noted++
 	head := []any{r.Node.Incarnation, r.ID, r.Claim, r.noted, string(n.Kind), n.Name, n.Place, n.Value}
 	script, breaks := s.stepping(r.Node.Cache), 0
@@ -160,11 +234,13 @@ func (s Store) Note(ctx context.Context, r *Run, n Note, effects []Effect) (unti
 		case err != nil:
 			return err
 		}
-		ends, reply := takeEnds(reply)
-		report(s.OnEnd, ends)
+		ends, reply = takeEnds(reply)
 		return reply.Scan(&till)
 	})
-	return Time(till), refusal(err)
+	if err == nil && (n.Kind != StateNote || r.noted > 1) {
+		r.gotOn.Store(true) // as in lua/step.lua
+	}
+	return Time(till), ends, refusal(err)
 }
 
 // unapplied returns the error for a note of which an effect cannot be applied.
@@ -178,4 +254,14 @@ func unapplied(err error) error {
 		return errBodyExpired // it is sent again
 	}
 	return RefusalOf(code)
+}
+
+// Rerun has a task that does not run forget a step and the later ones, or all, and run again. It
+// returns a word, see lua/rerun.lua.
+func (s Store) Rerun(ctx context.Context, id, step string) (word string, err error) {
+	reply, err := s.call(ctx, rerunScript, id, step)
+	if err == nil {
+		err = reply.Scan(&word)
+	}
+	return word, err
 }

@@ -126,6 +126,7 @@ type Shown struct {
 	Position, Blocking           string
 	About                        bool // Position is an estimate
 	Cancelling                   bool
+	Steps                        *Steps // without results
 }
 
 // Show returns what Redis knows of a task, and false if it is not stored. In a long line it
@@ -137,10 +138,16 @@ func (s Store) Show(ctx context.Context, id string) (out Shown, stored bool, err
 		return Shown{}, false, nil
 	}
 	var due, ended, position string
+	var steps []string
 	if err == nil {
 		err = reply.Scan(&out.State, &out.Record, &out.Tries, &out.Reason, &out.Result, &out.Progress, &out.History,
-			&due, &out.Node, &position, &out.Blocking, &out.Cancelling, &ended, &out.Since)
+			&due, &out.Node, &position, &out.Blocking, &out.Cancelling, &ended, &out.Since, &steps)
 	}
+	fields := map[string]string{}
+	for pair := range slices.Chunk(steps, 2) {
+		fields[pair[0]] = pair[len(pair)-1]
+	}
+	out.Steps = parseSteps(fields)
 	out.Time = cmp.Or(due, ended)
 	out.Position, out.About = strings.CutPrefix(position, "~")
 	return out, err == nil, err

@@ -148,7 +148,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 				r.keepFor(time.Second, x)
 				continue
 			}
-			x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Tries.String()) // its counts unchanged
+			x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Counts().String()) // its counts unchanged
 			again = append(again, x)
 		default:
 			err := queue.RefusalOf(code)
@@ -227,7 +227,7 @@ func (r *Runner) commitApart(ctx context.Context, batch []*run, unsent *queue.Un
 	x.log().Warn().Err(err).Msg("transaction refused: the task is dead")
 	all := x.unjoin()
 	for _, x := range all {
-		tries := x.Tries
+		tries := x.Counts()
 		tries.Attempts++
 		x.dead(tries, err)
 	}

@@ -51,7 +51,7 @@ func milliseconds(d time.Duration) any {
 // failed sets the outcome of a run whose handler returned an error or panicked, or whose
 // transaction was refused: a retry, a snooze, a rest of its group or queue, or the task's death.
 func (r *run) failed(err error) {
-	t := r.Tries
+	t := r.Counts()
 	r.err = err
 	asked, hasAsked := errors.AsType[queue.LaterError](err)
 	pause := asked.After

@@ -50,6 +50,15 @@ func welcome(ctx context.Context, in Welcome) error { return nil }
 
 func send(ctx context.Context, to string) error { return nil }
 
+type (
+	Charge struct{ Cents int64 }
+	Table  struct{ Rows int }
+)
+
+func charge(ctx context.Context, o Order, key string) (Charge, error) { return Charge{}, nil }
+
+func parcel(ctx context.Context, o Order) (string, error) { return "", nil }
+
 type User struct{ Visits int }
 
 var user User

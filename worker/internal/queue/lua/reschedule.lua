@@ -1,9 +1,9 @@
--- reschedule: changes the time of a delayed task.
+-- reschedule: changes the time of a delayed task. A step that sleeps is over then, too.
 -- KEYS 1 tasks
 -- ARGV 1 id  2 '' for now, '+ms' from now or '@ms' on Redis's clock
 -- Returns {'OK', 'delayed' | 'pending' (it was due at once) | 'other' (not delayed) | 'gone'} | {'WRONGTYPE', key}
 local id, when = ARGV[1], ARGV[2]
-local mistyped = mending_refuses()
+local mistyped = mending_refuses() or wrong({'steps:' .. id, 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 local record = redis.call('HGET', key('tasks'), id)
 local line = line_of(record)
@@ -17,6 +17,11 @@ local at = now()
 local due = when ~= '' and tonumber(string.sub(when, 2)) or at
 if string.sub(when, 1, 1) == '+' then due = at + due end
 redis.call('ZREM', key('delayed:' .. queue), id)
+local field, meta = asleep(id, at)
+if field then
+  -- As long as it was: a time has thirteen digits.
+  redis.call('HSET', key('steps:' .. id), field, (string.gsub(meta, '%d+$', int(math.max(due, at)))))
+end
 if due > at then
   delay(queue, due, {id})
   return {'OK', 'delayed'}

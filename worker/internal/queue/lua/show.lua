@@ -5,7 +5,8 @@
 --         ms, owner, how many of its queue or group go before it ('~' before the number:
 --         about), how many others it waits for, '1' when it is to be cancelled,
 --         ms on Redis's clock when it ended or until when it is remembered, ms
---         on Redis's clock when its owner claimed it}, '' for what there is not | {'GONE'} | {'WRONGTYPE', key}
+--         on Redis's clock when its owner claimed it, fields and values of its steps (see step.lua)},
+--         '' for what there is not | {'GONE'} | {'WRONGTYPE', key}
 local id, near = ARGV[1], tonumber(ARGV[2])
 local mistyped = wrong({'tasks', 'hash', 'done', 'zset', 'results', 'hash', 'tries', 'hash', 'dead', 'zset', 'reasons', 'hash', 'leases', 'zset'}) or wrong_ties()
 if mistyped then return {'WRONGTYPE', mistyped} end
@@ -67,4 +68,5 @@ state = look()
 if not state then return {'GONE'} end
 local function of(hash) return redis.call('HGET', key(hash), id) or '' end
 return {'OK', state, record or '', of('tries'), of('reasons'), of('results'), of('progress'), of('history'), due, owner,
-  position, blocked, of('cancelling') ~= '' and '1' or '', stamp, since}
+  position, blocked, of('cancelling') ~= '' and '1' or '', stamp, since,
+  of('steps') ~= '' and fits(key('steps:' .. id), 'hash') and redis.call('HGETALL', key('steps:' .. id)) or {}}

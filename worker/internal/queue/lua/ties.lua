@@ -39,6 +39,6 @@ end
 local function unstep(ids)
   if not exists('steps') then return end
   for _, id in ipairs(ids) do
-    if redis.call('HDEL', key('steps'), id) == 1 then redis.call('UNLINK', key('steps:' .. id)) end
+    if redis.call('HDEL', key('steps'), id) == 1 then redis.call('UNLINK', key('steps:' .. id), key('stepped:' .. id)) end
   end
 end
