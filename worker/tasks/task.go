@@ -63,6 +63,7 @@ type Task struct {
 	Payload  json.RawMessage   `json:"payload,omitempty"`
 	Result   json.RawMessage   `json:"result,omitempty"`
 	Reason   *Reason           `json:"reason,omitempty"` // of a dead or cancelled task
+	Death    *Death            `json:"death,omitempty"`  // of the task of a hook, see [OnDead]
 	// Omitted are the names in JSON of the fields that were left out: a payload or a
 	// result that is not JSON, and what would not fit into an answer of api.tasks.*.
 	Omitted []string `json:"omitted,omitempty"`
@@ -183,7 +184,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		r, _ := queue.ParseRecord(text) // as much as can be read
 		t.Name, t.Queue, t.Enqueued, t.Payload, t.body = r.Name, r.Queue(), r.Enqueued, r.Payload, r.Body
 		t.Unique, t.After = r.Options.Unique, r.Options.After
-		t.Meta = r.Options.Meta
+		t.Meta, t.Death = r.Options.Meta, deathOf(r.Options.Death)
 		t.Ended, t.Kept, t.retained, t.ranOn = r.Ended, r.Kept, r.Kept, r.Node
 		if ms := r.Options.Deadline; ms > 0 {
 			t.Deadline = queue.TimeOf(ms)

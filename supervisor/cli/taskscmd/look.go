@@ -204,6 +204,9 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	if t.Reason != nil {
 		row("reason", t.Reason.String())
 	}
+	if t.Death != nil {
+		row("is dead", t.Death.String())
+	}
 	row("payload", clip(string(t.Payload), shownJSON))
 	row("result", clip(string(t.Result), shownJSON))
 	if err := e.WriteTable(rows); err != nil || len(t.History) == 0 {

@@ -41,6 +41,7 @@ type spec struct {
 	touched map[string]bool // queues for which this step wakes somebody
 	woken   map[string]int  // how many it wakes, by the set of idle nodes
 	handed  map[string]int  // tasks that were handed on, by line: in any order
+	hooked  map[string]int  // tasks of hooks that were stored, likewise
 	// unstored are the ids that this step did not store, and why.
 	unstored map[string]string
 	// ends counts what the scripts of this step have to tell.
@@ -399,11 +400,22 @@ func (s *spec) cancel(t *specTask) {
 	s.loosen(t, stateCancelled)
 }
 
-func (s *spec) bury(t *specTask, reason string) {
+// reasonIn returns the word for a reason in JSON.
+func reasonIn(why string) string {
+	var reason struct {
+		Reason string `json:"reason"`
+	}
+	_ = json.Unmarshal([]byte(why), &reason)
+	return reason.Reason
+}
+
+// bury ends a task as dead. why is the reason as the script writes it.
+func (s *spec) bury(t *specTask, why string) {
 	s.takeOut(t)
-	t.State, t.Ended, t.Reason = stateDead, s.Now, reason
+	t.State, t.Ended, t.Reason = stateDead, s.Now, reasonIn(why)
 	s.note(t, "dead")
 	s.tally(t.queue(), "dead")
+	s.hook(t, why)
 	s.loosen(t, stateDead)
 }
 

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -165,11 +164,7 @@ func (s stored) plain() stored {
 			case "clock", "followers":
 				continue
 			case "reasons":
-				var why struct {
-					Reason string `json:"reason"`
-				}
-				_ = json.Unmarshal([]byte(value), &why)
-				value = why.Reason
+				value = reasonIn(value)
 			case "history":
 				var past string
 				for line := range strings.Lines(value) {

@@ -205,6 +205,14 @@ func (m *machine) adopt(got stored) {
 		require.ElementsMatch(m.t, ids[from:], have[from:], "handed on to the front of %s", line)
 		copy(ids[from:], have[from:])
 	}
+	for line, n := range m.spec.hooked {
+		have, ids := got.ids("queue:"+line), m.spec.Lines[line]
+		if len(have) != len(ids) {
+			continue
+		}
+		require.ElementsMatch(m.t, ids[:n], have[:n], "hooks at the end of %s", line)
+		copy(ids[:n], have[:n])
+	}
 	for set, idle := range m.spec.Idle {
 		have := got["idle:"+set]
 		if list, is := strings.CutPrefix(set, "@"); is {

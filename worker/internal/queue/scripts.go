@@ -49,8 +49,8 @@ var (
 	claimScript      = script("claim", "bodies")
 	serveScript      = script("serve")
 	workScript       = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
-	takeoverScript   = script("takeover", endings...)
-	dueScript        = script("due", append(endings, "finding")...)
+	takeoverScript   = script("takeover", append(endings, "burying")...)
+	dueScript        = script("due", append(endings, "burying", "finding")...)
 	leaveScript      = script("leave")
 	tickScript       = script("tick", bindings...)
 	resignScript     = script("resign")
@@ -81,7 +81,9 @@ var cacheScripts sync.Map //nolint:gochecknoglobals // a cache of what never cha
 
 // newCommitScript returns the script that commits the outcomes of runs. It writes the
 // effects on cache entries in the layout of c.
-func newCommitScript(c *cache.Cache) *link.Script { return withCache(c, "retaining", "speed", "effects", "commit") }
+func newCommitScript(c *cache.Cache) *link.Script {
+	return withCache(c, "burying", "retaining", "speed", "effects", "commit")
+}
 
 // newStepScript returns the script that notes steps of runs, likewise.
 func newStepScript(c *cache.Cache) *link.Script { return withCache(c, "effects", "step") }
