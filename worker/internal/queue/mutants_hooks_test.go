@@ -87,6 +87,31 @@ var hookCases = map[string]func(*machine){
 	},
 }
 
+// foundCases are what random runs found by chance.
+var foundCases = map[string]func(*machine){
+	"a claim that is asked again later": func(m *machine) {
+		m.enqueueOne(1, draft{})
+		m.step(m.join)
+		m.step(m.claim)
+		m.sleep(5)
+		m.choose(map[string]int{"dead ones too": 1}, m.claimAgain)
+	},
+	"a task that is to be cancelled is taken over": func(m *machine) {
+		m.enqueueOne(1, draft{})
+		m.takeAll()
+		m.choose(nil, m.cancel)
+		a := m.actors[len(m.actors)-1]
+		m.step(func() {
+			m.setLease(a.name, -m.spec.Now)
+			m.takeOverOf(a, Remains{})
+		})
+	},
+	"the next task is due after the mover's next look": func(m *machine) {
+		m.enqueueOne(1, draft{In: time.Hour})
+		m.step(func() { m.dueOf(100, 100) })
+	},
+}
+
 // Mistakes with the hooks of dead tasks.
 var hookMutants = []mutant{
 	{"burying", "  hook_in(id, record, why, at)\n", ""},

@@ -98,6 +98,7 @@ func hunt(ctx context.Context, c *redis.Client, change func(string) string, runs
 	maps.Copy(cases, tendedCases)
 	maps.Copy(cases, stepCases)
 	maps.Copy(cases, hookCases)
+	maps.Copy(cases, foundCases)
 	maps.Copy(cases, retainedCases)
 	maps.Copy(cases, bulkCases)
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
