@@ -121,6 +121,7 @@ var walk = map[string][][]string{
 	"tasks cancel": {{hostile}, {"--queue", marker, "--dry-run"}}, "tasks delete": {{hostile}, {"--queue", marker, "--dry-run"}},
 	"tasks pause": {{hostile}, {marker}}, "tasks resume": {{hostile}, {marker}}, "tasks limit": {{hostile, "--tasks", "5"}}, "tasks delete-queue": {{hostile}},
 	"tasks periodic": {{}}, "tasks periodic list": {{}}, "tasks periodic run": {{marker}, {hostile}}, "tasks periodic pause": {{marker}, {hostile}},
+	"tasks periodic set": {{marker, "--cron", "@daily"}, {hostile, "--cron", "@daily"}}, "tasks periodic history": {{marker}, {hostile}},
 	"tasks periodic resume": {{marker}, {hostile}}, "tasks periodic remove": {{hostile}},
 	"cache get": {{marker}, {hostile}}, "cache set": {{hostile, `"x"`}, {"k", hostile}}, "cache del": {{hostile + "x"}},
 	"cache clear": {{hostile}, {hostile + "x", "--yes"}},

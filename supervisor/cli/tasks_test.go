@@ -244,6 +244,17 @@ func TestQueuesAreMended(t *testing.T) {
 		require.Contains(c, c.run("tasks", "periodic", "run", "hourly"), "enqueued hourly")
 		require.JSONEq(c, `[{"name":"hourly","outcome":"resumed"}]`, c.run("tasks", "periodic", "resume", "hourly", "-o", "json"))
 		c.refused(1, "no periodic task nope", "tasks", "periodic", "remove", "nope")
+		require.Regexp(c, `^set: nightly, 0 0 \* \* \* Europe/Berlin, next at \S+\n$`,
+			c.run("tasks", "periodic", "set", "nightly", "--task", "echo", "--cron", "0 0 * * *", "--timezone", "Europe/Berlin", "--payload", `{"n":1}`))
+		require.Regexp(c, `nightly \(set\) +echo +default +0 0 \* \* \* Europe/Berlin +no +- +in \S+ +\{"n":1\}`, c.run("tasks", "periodic"))
+		require.Equal(c, "no tick yet\n", c.run("tasks", "periodic", "history", "nightly"))
+		require.Equal(c, "removed: nightly\n", c.run("tasks", "periodic", "remove", "nightly"))
+		c.refused(1, "no periodic task nightly", "tasks", "periodic", "history", "nightly")
+		c.refused(1, "its definition counts", "tasks", "periodic", "set", "hourly", "--task", "echo", "--every", "1m")
+		c.refused(2, "unknown task ecco", "tasks", "periodic", "set", "n", "--task", "ecco", "--every", "1m")
+		c.refused(2, "use --cron or --every", "tasks", "periodic", "set", "n", "--task", "echo")
+		c.refused(2, "--payload", "tasks", "periodic", "set", "n", "--task", "echo", "--every", "1m", "--payload", "{")
+		c.refused(2, "at least 1s", "tasks", "periodic", "set", "n", "--task", "echo", "--every", "1ms")
 	})
 }
 
@@ -309,7 +320,7 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 		args []string
 	}{
 		"unknown command":          {"use stats, list", []string{"tasks", "frob"}},
-		"unknown periodic command": {"use list, run", []string{"tasks", "periodic", "frob"}},
+		"unknown periodic command": {"use list, set", []string{"tasks", "periodic", "frob"}},
 		"unknown state":            {`"lost": use pending, parked, delayed, blocked, active, done, dead, cancelled`, []string{"tasks", "list", "--state", "lost"}},
 		"state that does not fit":  {"use dead, cancelled", []string{"tasks", "retry", "--state", "active"}},
 		"no time":                  {"such as 2027-01-31T08:00:00Z nor how long ago, such as 90m", []string{"tasks", "list", "--since", "yesterday"}},

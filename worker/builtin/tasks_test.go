@@ -153,6 +153,12 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		require.Contains(c, c.call("periodic", `{}`), `"paused":true`)
 		c.call("resumePeriodic", `{"name":"hourly"}`)
 		require.Contains(c, c.call("runPeriodic", `{"name":"hourly"}`), `"duplicate":false`)
+		c.call("setPeriodic", `{"name":"nightly","task":"say","cron":"0 0 * * *","timezone":"Europe/Berlin","payload":{"n":1}}`)
+		require.Contains(c, c.call("periodic", `{}`), `"schedule":"0 0 * * * Europe/Berlin","payload":{"n":1}`)
+		require.JSONEq(c, `[]`, c.call("periodicHistory", `{"name":"nightly"}`))
+		c.call("removePeriodic", `{"name":"nightly"}`)
+		c.refused(builtin.ErrNotFound, "periodicHistory", `{"name":"nightly"}`)
+		c.refused(builtin.ErrRegistered, "setPeriodic", `{"name":"hourly","task":"say","every":1000}`)
 		c.refused(builtin.ErrNotFound, "runPeriodic", `{"name":"nope"}`)
 		c.refused(builtin.ErrNotFound, "pausePeriodic", `{"name":"nope"}`)
 	})
@@ -170,6 +176,10 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 			"deleteAll":  {`{}`},
 			"retryAll":   {`{}`},
 			"reschedule": {`{"id":"a","in":1,"at":1}`},
+			"setPeriodic": {
+				`{"task":"say"}`, `{"task":"say","every":1000,"cron":"@daily"}`, `{"task":"say","every":1000,"timezone":"UTC"}`, `{"task":"say","every":1}`,
+				`{"task":"say","cron":"@daily","timezone":"Nowhere/Here"}`, `{"task":"say","cron":"* *"}`, `{"task":"a b","cron":"@daily"}`,
+			},
 			"limitQueue": {`{"queue":"q"}`, `{"queue":"q","tasks":-1}`, `{"queue":"q","tasks":1,"reset":true}`, `{"queue":"a b","tasks":1}`},
 		} {
 			for _, a := range args {

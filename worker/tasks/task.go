@@ -54,6 +54,7 @@ type Task struct {
 	Ended    time.Time         `json:"endedAt,omitzero"`    // of a dead or cancelled task, and of a done task with a retention
 	Kept     time.Time         `json:"expiresAt,omitzero"`  // until when a done task is remembered
 	Deadline time.Time         `json:"deadlineAt,omitzero"` // see [Options]
+	Tick     time.Time         `json:"tickAt,omitzero"`     // of the periodic task that this is a run of
 	Unique   string            `json:"unique,omitempty"`
 	After    []string          `json:"after,omitempty"`   // ids of tasks that must be done before this task
 	Blocking int               `json:"waiting,omitempty"` // how many tasks of After are not done
@@ -184,7 +185,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		r, _ := queue.ParseRecord(text) // as much as can be read
 		t.Name, t.Queue, t.Enqueued, t.Payload, t.body = r.Name, r.Queue(), r.Enqueued, r.Payload, r.Body
 		t.Unique, t.After = r.Options.Unique, r.Options.After
-		t.Meta, t.Death = r.Options.Meta, deathOf(r.Options.Death)
+		t.Meta, t.Death, t.Tick = r.Options.Meta, deathOf(r.Options.Death), tickOf(r.Options)
 		t.Ended, t.Kept, t.retained, t.ranOn = r.Ended, r.Kept, r.Kept, r.Node
 		if ms := r.Options.Deadline; ms > 0 {
 			t.Deadline = queue.TimeOf(ms)

@@ -180,6 +180,7 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 		row("run", t.Run.String())
 	}
 	row("enqueued", moment(t.Enqueued))
+	row("tick", moment(t.Tick))
 	row("due", moment(t.Due))
 	row("deadline", moment(t.Deadline))
 	row("ended", moment(t.Ended))

@@ -26,6 +26,10 @@ type spec struct {
 	Incarnations map[string]*specIncarnation
 	Producers    map[string]specProducer
 	Ticks        map[string]string // of periodic tasks: last|1 when paused, 0 before it until one has run
+	PeriodicSet  map[string]string // the definitions that were set
+	Schedules    map[string]string // of periodic tasks, as Redis has them
+	Registered   map[string]int64
+	TickHistory  map[string]string
 	Idle         map[string]map[string]bool
 	Stats        map[string]int
 	Definitions  specDefinitions
@@ -179,6 +183,7 @@ func newSpec(now int64) *spec {
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Weighing: map[string]*specWeighing{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
+		PeriodicSet: map[string]string{}, Schedules: map[string]string{}, Registered: map[string]int64{}, TickHistory: map[string]string{},
 		Retained: specRetained{map[string][]string{}, map[string]bool{}},
 	}
 }
