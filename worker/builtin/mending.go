@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -19,6 +20,12 @@ type (
 		ID string        `json:"id"`
 		In time.Duration `json:"in,omitempty"`
 		At time.Time     `json:"at,omitzero"` // without In and At: now
+	}
+	taskEdit struct {
+		ID       string          `json:"id"`
+		Payload  json.RawMessage `json:"payload,omitempty"`
+		Queue    string          `json:"queue,omitempty"`
+		Priority *tasks.Priority `json:"priority,omitempty"`
 	}
 	taskBulk struct {
 		tasks.Filter
@@ -44,6 +51,13 @@ func registerMending(r rpcregistry.Registrar, i *tasks.Inspector) {
 		default:
 			return none{}, i.Reschedule(ctx, in.ID, in.At)
 		}
+	})
+	handleTask(r, "edit", func(ctx context.Context, in taskEdit) (none, error) {
+		e := tasks.Edit{Queue: in.Queue, Priority: in.Priority}
+		if in.Payload != nil {
+			e.Payload = in.Payload
+		}
+		return none{}, i.Edit(ctx, in.ID, e)
 	})
 	handleBulk(r, "cancelAll", i.CancelAll)
 	handleBulk(r, "deleteAll", func(ctx context.Context, f tasks.Filter, _ string) (int, error) { return i.DeleteAll(ctx, f) })

@@ -101,6 +101,9 @@ func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
 		require.Equal(c, "2100-01-01T00:00:00Z", late.Deadline.UTC().Format(time.RFC3339))
 		require.Contains(c, c.call("explain", `["then"]`), "late is delayed")
 		require.JSONEq(c, `{"done":false}`, c.call("wait", `{"id":"late","timeout":1}`))
+		c.call("edit", `{"id":"late","payload":{"n":2},"priority":"low"}`)
+		require.Equal(c, tasks.Low, c.awaitState("late", "delayed").Priority)
+		c.refused(builtin.ErrNotFound, "edit", `{"id":"nope","payload":null}`)
 		c.call("reschedule", `{"id":"late"}`)
 		require.Contains(c, c.call("wait", `{"id":"then"}`), `"done":true`)
 
@@ -176,6 +179,7 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 			"deleteAll":  {`{}`},
 			"retryAll":   {`{}`},
 			"reschedule": {`{"id":"a","in":1,"at":1}`},
+			"edit":       {`{"id":"a"}`, `{"id":"a","priority":"urgent"}`, `{"id":"a","queue":"a b"}`},
 			"setPeriodic": {
 				`{"task":"say"}`, `{"task":"say","every":1000,"cron":"@daily"}`, `{"task":"say","every":1000,"timezone":"UTC"}`, `{"task":"say","every":1}`,
 				`{"task":"say","cron":"@daily","timezone":"Nowhere/Here"}`, `{"task":"say","cron":"* *"}`, `{"task":"a b","cron":"@daily"}`,

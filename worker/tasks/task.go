@@ -131,7 +131,7 @@ type Reason struct {
 // Event is an entry of a task's history.
 type Event struct {
 	At      time.Time `json:"at,omitzero"`
-	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried or done
+	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried, edited or done
 	Attempt int       `json:"attempt,omitempty"`
 	Node    string    `json:"node,omitempty"` // the incarnation; of a task that ran only once without what follows the colon
 	Error   string    `json:"error,omitempty"`

@@ -78,7 +78,7 @@ func clocked(source string) string {
 // scripts are all of them, to be swapped.
 func scripts() []**link.Script {
 	return []**link.Script{
-		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript, &setPeriodicScript,
+		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript, &setPeriodicScript, &editScript,
 		&resignScript, &pauseScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &commitScript,
 		&defineScript, &definitionsScript, &stepScript,
@@ -124,7 +124,7 @@ func (m *machine) actions() map[string]func() {
 		"enqueue again": m.enqueueAgain, "enqueue crossed": m.enqueueCrossed, "claim again": m.claimAgain, "claim stale": m.claimStale,
 		"commit again": m.commitAgain, "commit stale": m.commitStale,
 		"withdraw": m.withdraw, "withdraw again": m.withdrawAgain, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
-		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
+		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "edit": m.edit, "pause": m.pause,
 		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "tick": m.tick, "set periodic": m.setPeriodic, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex, "age": m.age,
 	}
 	for name, some := range map[string]struct { // these make the others meet something

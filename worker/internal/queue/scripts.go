@@ -67,6 +67,7 @@ var (
 	queueScript       = script("queue", append(endings, "finding")...)
 	weighScript       = script("weigh", "bodies", "moving")
 	rescheduleScript  = script("reschedule", append(endings, "finding")...)
+	editScript        = script("edit", append(bindings, "finding")...)
 	retryScript       = script("retry", append(bindings, "finding")...)
 
 	defineScript      = script("define", "defining")
