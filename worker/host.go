@@ -66,6 +66,7 @@ type Host struct {
 	keeper       *membership.Keeper
 	mover        *runner.Mover
 	publisher    *runner.Publisher
+	ticker       *runner.Ticker
 	cache        *cache.Cache // to free the locks of ended nodes
 	process      membership.Process
 	log          zerolog.Logger
@@ -144,6 +145,8 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	program, version = cmp.Or(cfg.Program, program), cmp.Or(cfg.Version, version)
 	h.publisher = runner.NewPublisher(h.client, h.keys, &cfg.App.tasks, version, cfg.Log)
 	h.publisher.Reports = h.reports
+	h.ticker = runner.NewTicker(h.client, h.keys, &cfg.App.tasks, cfg.Log)
+	h.ticker.Reports, h.ticker.Observer = h.reports, cfg.Observer
 	h.process = membership.Process{
 		Host: host, PID: os.Getpid(), Program: program, Version: version, Layout: link.Layout,
 		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC), OwnInbox: true,
@@ -202,6 +205,7 @@ func (h *Host) Open(ctx context.Context) error {
 	}
 	h.bus.Hint(h.keys.Due(), h.mover.Hint)
 	h.bus.Hint(h.keys.Look(), h.mover.Look)
+	h.bus.Hint(h.keys.Set(), h.ticker.Look)
 	h.bus.Subscribe(membersLeft, h.relayLeaves, redisbus.SubscribeOptions{Inline: true})
 	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
 	return err
@@ -224,9 +228,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g.Go("heartbeat", h.keeper.Serve)
 	g.Go("mover", h.mover.Serve)
 	g.Go("definitions", h.publisher.Serve)
-	ticker := runner.NewTicker(h.client, h.keys, &h.cfg.App.tasks, h.log)
-	ticker.Reports, ticker.Observer = h.reports, h.cfg.Observer
-	g.Go("ticker", ticker.Serve)
+	g.Go("ticker", h.ticker.Serve)
 	g.Go("reaper", h.reap)
 	g.Go("bus", h.bus.Serve)
 	g.Go("redis probe", h.probeRedis)

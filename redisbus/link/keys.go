@@ -74,6 +74,9 @@ func (k Keys) Due() string { return k.base() + ":due" }
 // cancelled, or the responsible mover has ended.
 func (k Keys) Look() string { return k.base() + ":look" }
 
+// Set is the channel on which all tickers are asked to look at once: a periodic task was set.
+func (k Keys) Set() string { return k.base() + ":set" }
+
 // Token holds the cluster's random bus token, where no token is configured (string).
 func (k Keys) Token() string { return k.tag + "token" }
 
@@ -295,6 +298,13 @@ func (k Keys) Next() string { return k.tag + "next" }
 // Registered maps a periodic task to when a program that registers it last ran (hash,
 // milliseconds).
 func (k Keys) Registered() string { return k.tag + "periodic:registered" }
+
+// PeriodicSet maps a periodic task that was set at run time to its definition (hash, JSON values).
+func (k Keys) PeriodicSet() string { return k.tag + "periodic:set" }
+
+// PeriodicHistory maps a periodic task to its last ticks (hash; a line "tick|when|what" for
+// each, in milliseconds, the oldest first).
+func (k Keys) PeriodicHistory() string { return k.tag + "periodic:history" }
 
 // Definitions maps a periodic task to its definition (hash, JSON values).
 func (k Keys) Definitions() string { return k.tag + "periodic:definitions" }

@@ -184,8 +184,13 @@ func TestTasksAreMended(t *testing.T) {
 		c.run("enqueue", "echo", `"late"`, "--id", "l2", "--in", "1h", "--result")
 		require.Equal(c, "rescheduled: l2\n", c.run("tasks", "reschedule", "l2", "--at", "2099-01-01T00:00:00Z"))
 		require.Equal(c, 2099, c.awaitState("l2", tasks.Delayed).Due.UTC().Year())
+		require.Equal(c, "edited: l2\n", c.run("tasks", "edit", "l2", "--payload", `"edited"`, "--priority", "low"))
+		c.refused(1, "no queue nowhere", "tasks", "edit", "l2", "--queue", "nowhere")
+		c.refused(2, "use some of --payload", "tasks", "edit", "l2")
+		c.refused(2, "--payload", "tasks", "edit", "l2", "--payload", "{")
+		c.refused(1, "edit task nope: task not found", "tasks", "edit", "nope", "--payload", "1")
 		c.run("tasks", "reschedule", "l2", "--now")
-		require.Equal(c, "\"late\"\n", c.run("tasks", "wait", "l2"))
+		require.Equal(c, "\"edited\"\n", c.run("tasks", "wait", "l2"))
 		require.NotContains(c, c.run("tasks", "list"), "l2", "what is done only where it is asked for")
 		require.Contains(c, c.run("tasks", "list", "--state", "done"), "l2")
 		c.refused(1, "not delayed", "tasks", "reschedule", "l2", "--in", "1h")
@@ -290,6 +295,17 @@ func TestQueuesAreMended(t *testing.T) {
 		require.Contains(c, c.run("tasks", "periodic", "run", "hourly"), "enqueued hourly")
 		require.JSONEq(c, `[{"name":"hourly","outcome":"resumed"}]`, c.run("tasks", "periodic", "resume", "hourly", "-o", "json"))
 		c.refused(1, "no periodic task nope", "tasks", "periodic", "remove", "nope")
+		require.Regexp(c, `^set: nightly, 0 0 \* \* \* Europe/Berlin, next at \S+\n$`,
+			c.run("tasks", "periodic", "set", "nightly", "--task", "echo", "--cron", "0 0 * * *", "--timezone", "Europe/Berlin", "--payload", `{"n":1}`))
+		require.Regexp(c, `nightly \(set\) +echo +default +0 0 \* \* \* Europe/Berlin +no +- +in \S+ +\{"n":1\}`, c.run("tasks", "periodic"))
+		require.Equal(c, "no tick yet\n", c.run("tasks", "periodic", "history", "nightly"))
+		require.Equal(c, "removed: nightly\n", c.run("tasks", "periodic", "remove", "nightly"))
+		c.refused(1, "no periodic task nightly", "tasks", "periodic", "history", "nightly")
+		c.refused(1, "its definition counts", "tasks", "periodic", "set", "hourly", "--task", "echo", "--every", "1m")
+		c.refused(2, "unknown task ecco", "tasks", "periodic", "set", "n", "--task", "ecco", "--every", "1m")
+		c.refused(2, "use --cron or --every", "tasks", "periodic", "set", "n", "--task", "echo")
+		c.refused(2, "--payload", "tasks", "periodic", "set", "n", "--task", "echo", "--every", "1m", "--payload", "{")
+		c.refused(2, "at least 1s", "tasks", "periodic", "set", "n", "--task", "echo", "--every", "1ms")
 	})
 }
 
@@ -355,7 +371,7 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 		args []string
 	}{
 		"unknown command":          {"use stats, list", []string{"tasks", "frob"}},
-		"unknown periodic command": {"use list, run", []string{"tasks", "periodic", "frob"}},
+		"unknown periodic command": {"use list, set", []string{"tasks", "periodic", "frob"}},
 		"unknown state":            {`"lost": use pending, parked, delayed, blocked, active, done, dead, cancelled`, []string{"tasks", "list", "--state", "lost"}},
 		"state that does not fit":  {"use dead, cancelled", []string{"tasks", "retry", "--state", "active"}},
 		"no time":                  {"such as 2027-01-31T08:00:00Z nor how long ago, such as 90m", []string{"tasks", "list", "--since", "yesterday"}},

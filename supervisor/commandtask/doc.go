@@ -20,6 +20,7 @@
 //	STELLAR_TASK_NAME     the task's name
 //	STELLAR_TASK_ATTEMPT  1 in the first run
 //	STELLAR_TASK_FENCE    grows with every incarnation of a node
+//	STELLAR_TASK_TICK     of a periodic task: when it was due, such as 2027-01-31T08:00:00Z
 //	STELLAR_NODE          the id of the node that runs it
 //
 // # What a program can read

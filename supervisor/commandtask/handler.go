@@ -68,13 +68,17 @@ func (h *handler) failure(why error, p *process) error {
 // variables returns the environment of one run.
 func (h *handler) variables(ctx context.Context) []string {
 	info := tasks.InfoOf(ctx)
-	return append(slices.Clip(h.environment),
+	all := append(slices.Clip(h.environment),
 		"STELLAR_TASK_ID="+info.ID,
 		"STELLAR_TASK_NAME="+info.Name,
 		"STELLAR_TASK_ATTEMPT="+strconv.Itoa(info.Attempt),
 		"STELLAR_TASK_FENCE="+strconv.FormatInt(info.Fence, 10),
 		"STELLAR_NODE="+worker.FromContext(ctx).ID(),
 	)
+	if !info.Tick.IsZero() {
+		all = append(all, "STELLAR_TASK_TICK="+info.Tick.UTC().Format(time.RFC3339Nano))
+	}
+	return all
 }
 
 // result returns the task's result for the program's standard output: JSON as it is, text as

@@ -34,6 +34,8 @@ const (
 	ErrActive rpcregistry.Code = "active"
 	// ErrState is tasks.ErrState.
 	ErrState rpcregistry.Code = "state"
+	// ErrRegistered is tasks.ErrRegistered: a program's own definition of a periodic task counts.
+	ErrRegistered rpcregistry.Code = "registered"
 	// ErrDead is tasks.ErrDead: api.tasks.wait waited for a task that is dead.
 	ErrDead rpcregistry.Code = "dead"
 	// ErrCancelled is tasks.ErrCancelled: api.tasks.wait waited for a task that was cancelled.
@@ -79,6 +81,7 @@ var taskCodes = []coding{
 	{tasks.ErrQueueFull, ErrQueueFull},
 	{tasks.ErrActive, ErrActive},
 	{tasks.ErrState, ErrState},
+	{tasks.ErrRegistered, ErrRegistered},
 	{tasks.ErrDead, ErrDead},
 	{tasks.ErrCancelled, ErrCancelled},
 	{tasks.ErrName, rpcregistry.ErrBadArguments},

@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -23,6 +24,13 @@ type (
 	taskRerun struct {
 		ID   string `json:"id"`
 		Step string `json:"step,omitempty"` // without it: from the beginning
+	}
+	taskEdit struct {
+		ID       string          `json:"id"`
+		Payload  json.RawMessage `json:"payload,omitempty"`
+		Queue    string          `json:"queue,omitempty"`
+		Group    *string         `json:"group,omitempty"`
+		Priority *tasks.Priority `json:"priority,omitempty"`
 	}
 	taskBulk struct {
 		tasks.Filter
@@ -49,6 +57,13 @@ func registerMending(r rpcregistry.Registrar, i *tasks.Inspector) {
 		default:
 			return none{}, i.Reschedule(ctx, in.ID, in.At)
 		}
+	})
+	handleTask(r, "edit", func(ctx context.Context, in taskEdit) (none, error) {
+		e := tasks.Edit{Queue: in.Queue, Group: in.Group, Priority: in.Priority}
+		if in.Payload != nil {
+			e.Payload = in.Payload
+		}
+		return none{}, i.Edit(ctx, in.ID, e)
 	})
 	handleBulk(r, "cancelAll", i.CancelAll)
 	handleBulk(r, "deleteAll", func(ctx context.Context, f tasks.Filter, _ string) (int, error) { return i.DeleteAll(ctx, f) })

@@ -14,7 +14,8 @@ import (
 type Definition struct {
 	Name      string `json:"name"`
 	Queue     string `json:"queue"`
-	Retention int64  `json:"retentionMs"` // of the result, in milliseconds; 0 for none
+	Retention int64  `json:"retentionMs"`      // of the result, in milliseconds; 0 for none
+	OnDead    string `json:"onDead,omitempty"` // the task that is enqueued when one of this name is dead
 }
 
 // Arguments of the methods of api.tasks.* in this file.
@@ -79,7 +80,7 @@ func registerTasks(r rpcregistry.Registrar, c *tasks.Client, handled *tasks.Regi
 		for _, name := range handled.Names() {
 			d, _ := handled.Definition(name)
 			retention := (d.Retention + time.Millisecond - 1).Milliseconds() // rounded up: 0 stands for none
-			all = append(all, Definition{Name: name, Queue: d.Queue, Retention: retention})
+			all = append(all, Definition{Name: name, Queue: d.Queue, Retention: retention, OnDead: d.OnDead})
 		}
 		return all, nil
 	})

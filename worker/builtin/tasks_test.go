@@ -115,6 +115,9 @@ func TestTasksAreEnqueuedAndMendedByCall(t *testing.T) {
 		require.Equal(c, "2100-01-01T00:00:00Z", late.Deadline.UTC().Format(time.RFC3339))
 		require.Contains(c, c.call("explain", `["then"]`), "late is delayed")
 		require.JSONEq(c, `{"done":false}`, c.call("wait", `{"id":"late","timeout":1}`))
+		c.call("edit", `{"id":"late","payload":{"n":2},"priority":"low"}`)
+		require.Equal(c, tasks.Low, c.awaitState("late", "delayed").Priority)
+		c.refused(builtin.ErrNotFound, "edit", `{"id":"nope","payload":null}`)
 		c.call("reschedule", `{"id":"late"}`)
 		require.Contains(c, c.call("wait", `{"id":"then"}`), `"done":true`)
 
@@ -191,6 +194,12 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		require.Contains(c, c.call("periodic", `{}`), `"paused":true`)
 		c.call("resumePeriodic", `{"name":"hourly"}`)
 		require.Contains(c, c.call("runPeriodic", `{"name":"hourly"}`), `"duplicate":false`)
+		c.call("setPeriodic", `{"name":"nightly","task":"say","cron":"0 0 * * *","timezone":"Europe/Berlin","payload":{"n":1}}`)
+		require.Contains(c, c.call("periodic", `{}`), `"schedule":"0 0 * * * Europe/Berlin","payload":{"n":1}`)
+		require.JSONEq(c, `[]`, c.call("periodicHistory", `{"name":"nightly"}`))
+		c.call("removePeriodic", `{"name":"nightly"}`)
+		c.refused(builtin.ErrNotFound, "periodicHistory", `{"name":"nightly"}`)
+		c.refused(builtin.ErrRegistered, "setPeriodic", `{"name":"hourly","task":"say","every":1000}`)
 		c.refused(builtin.ErrNotFound, "runPeriodic", `{"name":"nope"}`)
 		c.refused(builtin.ErrNotFound, "pausePeriodic", `{"name":"nope"}`)
 	})
@@ -208,6 +217,11 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 			"deleteAll":  {`{}`},
 			"retryAll":   {`{}`},
 			"reschedule": {`{"id":"a","in":1,"at":1}`},
+			"edit":       {`{"id":"a"}`, `{"id":"a","priority":"urgent"}`, `{"id":"a","queue":"a b"}`},
+			"setPeriodic": {
+				`{"task":"say"}`, `{"task":"say","every":1000,"cron":"@daily"}`, `{"task":"say","every":1000,"timezone":"UTC"}`, `{"task":"say","every":1}`,
+				`{"task":"say","cron":"@daily","timezone":"Nowhere/Here"}`, `{"task":"say","cron":"* *"}`, `{"task":"a b","cron":"@daily"}`,
+			},
 			"limitQueue": {`{"queue":"q"}`, `{"queue":"q","tasks":-1}`, `{"queue":"q","tasks":1,"reset":true}`, `{"queue":"a b","tasks":1}`},
 		} {
 			for _, a := range args {

@@ -47,6 +47,9 @@ type Info struct {
 	Meta     map[string]string // see [Options]; not to be changed
 	// Batch describes the tasks of a batch, in the order of its handler's argument; it is nil elsewhere.
 	Batch []Info
+	// Tick is when a periodic task was due of which this is a run, on Redis's clock: zero for any
+	// other task.
+	Tick time.Time
 }
 
 // InfoOf describes the run that the context belongs to. Outside a task it panics with an
@@ -67,8 +70,16 @@ func infoOf(r *queue.Run) Info {
 	return Info{
 		ID: r.ID, Name: r.Record.Name, Queue: r.Record.Queue(), Group: r.Record.Group(), Attempt: r.Tries.Attempts + 1, Crashes: r.Tries.Crashes,
 		Fence: r.Node.Fence, Enqueued: r.Record.Enqueued, Payload: r.Record.Payload,
-		Meta: r.Record.Options.Meta,
+		Meta: r.Record.Options.Meta, Tick: tickOf(r.Record.Options),
 	}
+}
+
+// tickOf returns the tick that a task's options name, or the zero time.
+func tickOf(o queue.Options) time.Time {
+	if o.Tick == 0 {
+		return time.Time{}
+	}
+	return queue.TimeOf(o.Tick)
 }
 
 // Go runs f on a goroutine that belongs to the task: the run ends when f has

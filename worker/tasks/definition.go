@@ -45,6 +45,9 @@ type Definition struct {
 	// 1/64 longer: tasks that end at about the same time are forgotten together.
 	// Default 0: the task is forgotten when it is done.
 	Retention time.Duration
+	// OnDead is the name of a task, handled with [OnDead], of which one is enqueued whenever
+	// a task of this definition is dead. Default none.
+	OnDead string
 }
 
 func (d Definition) withDefaults() Definition {
@@ -78,6 +81,12 @@ func (d Definition) validate() error {
 	errs = append(errs, checkName("task name", d.Name), checkName("queue", d.Queue))
 	if d.MaxAttempts < 0 || d.Backoff < 0 || d.MaxBackoff < 0 || d.Timeout < 0 || d.Retention < 0 {
 		errs = append(errs, fmt.Errorf("task %s: MaxAttempts, Backoff, MaxBackoff, Timeout and Retention cannot be negative", d.Name))
+	}
+	if d.OnDead != "" {
+		errs = append(errs, checkName("OnDead", d.OnDead))
+	}
+	if d.OnDead != "" && d.OnDead == d.Name {
+		errs = append(errs, fmt.Errorf("task %s: OnDead must be another task", d.Name))
 	}
 	return errors.Join(errs...)
 }

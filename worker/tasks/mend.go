@@ -143,6 +143,55 @@ func (i *Inspector) RetryAll(ctx context.Context, f Filter) (int, error) {
 	return i.retrying().all(ctx, i, f)
 }
 
+// Edit is a change of a task. Fields that are not set leave the task as it is.
+type Edit struct {
+	// Payload is encoded as JSON; a json.RawMessage is stored as it is. It is not seen by
+	// middleware for enqueues, such as one that encrypts. nil leaves the payload; json.RawMessage("null") is null.
+	Payload any
+	// Queue is the queue to which the task moves, whatever the limits of that are. It goes to the end, and counts as
+	// deleted from its queue and enqueued in the other.
+	Queue string
+	// Group is its new group ([Options].Group); it goes to the end of that. nil leaves the group, empty is none.
+	Group *string
+	// Priority is its new priority in the queue; the task goes to the end of those of that priority.
+	Priority *Priority
+}
+
+// Edit changes a task that waits, for whatever, or that is dead or cancelled. A payload alone leaves the task where
+// it is. The error is [ErrActive] if the task runs, and [ErrState] if it is done.
+func (i *Inspector) Edit(ctx context.Context, id string, e Edit) error {
+	var change queue.Edit
+	var errs []error
+	if change.Queue = e.Queue; e.Queue != "" {
+		errs = append(errs, checkName("queue", e.Queue))
+	}
+	if e.Priority != nil {
+		mark := e.Priority.mark()
+		change.Mark = &mark
+		errs = append(errs, e.Priority.validate())
+	}
+	if change.Group = e.Group; e.Group != nil && (len(*e.Group) > maxGroup || !validText(*e.Group)) {
+		errs = append(errs, fmt.Errorf("%w: group %.220q: use at most %d bytes of UTF-8", ErrInvalid, *e.Group, maxGroup))
+	}
+	if e.Payload != nil {
+		payload, err := encode(e.Payload)
+		change.Payload = payload
+		errs = append(errs, err)
+	}
+	if change.Queue == "" && change.Mark == nil && change.Group == nil && change.Payload == nil {
+		errs = append(errs, fmt.Errorf("%w: say what: a payload, queue, group or priority", ErrInvalid))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("edit task %s: %w", id, err)
+	}
+	editing := mending{"edit", []string{"edited"}, func(ctx context.Context, ids []string) ([]string, error) {
+		word, err := i.store.Edit(ctx, ids[0], change)
+		return []string{word}, err
+	}}
+	_, err := editing.one(ctx, i, id)
+	return err
+}
+
 // Reschedule changes when a delayed task is due, on Redis's clock; a time that has
 // passed, the zero time too, means now. A [Sleep] of the task is over then, too.
 func (i *Inspector) Reschedule(ctx context.Context, id string, at time.Time) error {

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,10 @@ type PeriodicInfo struct {
 	// Registered is when a program that registers the task was last seen; zero if only older
 	// programs register it, which do not tell.
 	Registered time.Time `json:"registeredAt,omitzero"`
+	// Set: it was set at run time ([Client.SetPeriodic]). Overruled: it was, but a running program
+	// registers a periodic task of that name, whose definition counts and is shown.
+	Set       bool `json:"set,omitempty"`
+	Overruled bool `json:"overruled,omitempty"`
 	// Orphaned: no running program registers the task, so that it does not tick.
 	Orphaned bool `json:"orphaned,omitempty"`
 }
@@ -40,7 +45,12 @@ const (
 	orphanedAfter   = time.Minute
 )
 
-// Periodic returns all periodic tasks that some process has registered, by name.
+// lives reports whether a running program registers the periodic task.
+func lives(registered, now time.Time) bool {
+	return !registered.IsZero() && now.Sub(registered) <= orphanedAfter
+}
+
+// Periodic returns all periodic tasks that were set or that some process has registered, by name.
 // A periodic task that no program registers any more stays until [Inspector.RemovePeriodic].
 func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 	all, err := i.store.Periodic(ctx)
@@ -56,16 +66,50 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 		infos[n] = PeriodicInfo{
 			Name: k.Name, Task: k.Task, Queue: k.Queue, Payload: k.Payload, CatchUp: k.CatchUp,
 			Paused: k.Paused, Last: k.Last, Registered: k.Registered,
-			Orphaned: !k.Registered.IsZero() && now.Sub(k.Registered) > orphanedAfter,
+			Set: k.Set, Overruled: k.Set && lives(k.Registered, now),
+			Orphaned: !k.Set && !k.Registered.IsZero() && !lives(k.Registered, now),
 		}
 		_ = infos[n].Schedule.UnmarshalText([]byte(k.Schedule)) // it never fails
-		if s := infos[n].Schedule; s.valid() == nil && !k.Paused {
+		if s := infos[n].Schedule; s.Err() == nil && !k.Paused {
 			if next := s.Next(k.Since); !next.After(queue.Latest()) {
 				infos[n].Next = next
 			}
 		}
 	}
 	return infos, nil
+}
+
+// ErrRegistered: a running program registers a periodic task of that name, and its definition
+// counts.
+var ErrRegistered = queue.ErrRegistered
+
+// SetPeriodic sets a periodic task at run time, or changes it. It is kept on Redis until
+// [Inspector.RemovePeriodic], and every node of the cluster ticks it. The task waits in the queue of
+// its definition, as the client knows it now. With another schedule than before, the periodic
+// task ticks from now on.
+//
+// The definition of a running program counts where both have the same name: the error is
+// [ErrRegistered]. If such a program starts later, [PeriodicInfo].Overruled says so, until a minute
+// after it has ended. The error for a task that no program has defined is that of [Client.Enqueue].
+func (c *Client) SetPeriodic(ctx context.Context, p Periodic) error {
+	if err := p.complete(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := c.learn(ctx, []Request{{Name: p.Task}}); err != nil {
+		return fmt.Errorf("set periodic task %s: %w", p.Name, err)
+	}
+	definition, known := c.definitionOf(p.Task, &Options{})
+	if !known && c.strict {
+		return fmt.Errorf("set periodic task %s: %w", p.Name, ErrUndefined)
+	}
+	payload, _ := p.Payload.(json.RawMessage)
+	err := c.store.SetPeriodic(ctx, p.Name, queue.Periodic{
+		Task: p.Task, Queue: cmp.Or(definition.Queue, DefaultQueue), Schedule: p.Schedule.String(), Payload: payload, CatchUp: p.CatchUp,
+	})
+	if err != nil {
+		return fmt.Errorf("set periodic task %s: %w", p.Name, err)
+	}
+	return nil
 }
 
 // RunPeriodic enqueues the task of a periodic task now, even if it is paused. The ticks do
@@ -95,8 +139,36 @@ func (i *Inspector) PausePeriodic(ctx context.Context, name string, paused bool)
 	return i.changePeriodic(ctx, "resume", name, "")
 }
 
-// RemovePeriodic removes a periodic task from Redis. A process that still registers the
-// task writes it again within seconds.
+// PastTick is what came of a tick of a periodic task.
+type PastTick struct {
+	Tick time.Time `json:"tickAt"` // when it was due
+	At   time.Time `json:"at"`     // when a process noted it
+	// What came of it: enqueued; missed (it was late, without CatchUp); paused; parked (left out, as an
+	// earlier tick is parked); or duplicate (its task was there already).
+	What string `json:"what"`
+	// Late is for how long the tick had been due, in milliseconds.
+	Late int64 `json:"lateMs"`
+}
+
+// PeriodicHistory returns the last 20 ticks of a periodic task, the oldest first. Of ticks that were
+// missed together only the last is there. The error is [ErrNotFound] if it is not known.
+func (i *Inspector) PeriodicHistory(ctx context.Context, name string) ([]PastTick, error) {
+	ticks, known, err := i.store.PeriodicHistory(ctx, name)
+	if err == nil && !known {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("history of periodic task %s: %w", name, err)
+	}
+	past := make([]PastTick, len(ticks))
+	for n, t := range ticks {
+		past[n] = PastTick{t.Tick, t.At, t.What, t.At.Sub(t.Tick).Milliseconds()}
+	}
+	return past, nil
+}
+
+// RemovePeriodic removes a periodic task from Redis, also one that was set. A process that
+// still registers the task writes it again within seconds.
 func (i *Inspector) RemovePeriodic(ctx context.Context, name string) error {
 	return i.changePeriodic(ctx, "remove", name, "remove")
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -221,5 +222,103 @@ func TestAPeriodicTaskWhoseQueueIsSomethingElseHoldsUpNoOther(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		require.NotZero(t, c.queue("broken").Ever.Done, "it goes on when it is mended")
 		stop()
+	})
+}
+
+func TestAPeriodicTaskIsSetChangedAndRemovedAtRunTimeOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r tasks.Registry
+		ran := make(chan tasks.Info, 100)
+		tasks.Handle(&r, tasks.Definition{Name: "n", Queue: "q"}, func(ctx context.Context, _ any) error { ran <- tasks.InfoOf(ctx); return nil })
+		c := newCluster(t, redistest.Embedded(t).Config(), &r)
+		c.start(&r, 2)
+		c.tickers(&r, 3)
+		set := func(s tasks.Schedule) error {
+			return c.tasks.SetPeriodic(t.Context(), tasks.Periodic{Name: "p", Task: "n", Schedule: s, Payload: "x"})
+		}
+		require.NoError(t, set(tasks.Every(10*time.Second)))
+		all, err := c.inspector.Periodic(t.Context())
+		require.NoError(t, err)
+		require.Len(t, all, 1)
+		require.True(t, all[0].Set)
+		require.Equal(t, "q", all[0].Queue)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		require.Len(t, ran, 6)
+		info := <-ran
+		require.Equal(t, `"x"`, string(info.Payload))
+		require.Equal(t, "p:"+strconv.FormatInt(info.Tick.UnixMilli(), 10), info.ID)
+		require.NoError(t, set(tasks.Every(time.Hour)))
+		for len(ran) > 0 {
+			<-ran
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, ran, "it was changed")
+		past, err := c.inspector.PeriodicHistory(t.Context(), "p")
+		require.NoError(t, err)
+		require.Len(t, past, 6)
+		for i, p := range past {
+			require.Equal(t, "enqueued", p.What)
+			require.LessOrEqual(t, p.Late, int64(5000), "%d", i)
+			require.Equal(t, p.At.Sub(p.Tick).Milliseconds(), p.Late)
+		}
+		require.NoError(t, c.inspector.RemovePeriodic(t.Context(), "p"))
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		require.Empty(t, ran, "it was removed")
+		_, err = c.inspector.PeriodicHistory(t.Context(), "p")
+		require.ErrorIs(t, err, tasks.ErrNotFound)
+	})
+}
+
+func TestAProgramsOwnPeriodicTaskWinsOverOneThatWasSetOnVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var plain, own tasks.Registry
+		ids := ticking(&own, tasks.Periodic{Name: "p", Schedule: tasks.Every(time.Hour)})
+		tasks.Handle(&plain, tasks.Definition{Name: "n"}, func(context.Context, any) error { return nil })
+		c := newCluster(t, redistest.Embedded(t).Config(), &plain)
+		c.start(&own, 2)
+		c.tickers(&plain, 1)
+		info := func() tasks.PeriodicInfo {
+			all, err := c.inspector.Periodic(t.Context())
+			require.NoError(t, err)
+			require.Len(t, all, 1)
+			return all[0]
+		}
+		p := tasks.Periodic{Name: "p", Task: "n", Schedule: tasks.Every(10 * time.Second)}
+		require.NoError(t, c.tasks.SetPeriodic(t.Context(), p))
+		stop := c.tickers(&own, 2)
+		time.Sleep(time.Minute)
+		require.Equal(t, "tick", info().Task)
+		require.True(t, info().Overruled)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Len(t, ids, 1)
+		before := c.counts().Pending
+		time.Sleep(time.Minute)
+		require.Equal(t, before, c.counts().Pending)
+		require.ErrorIs(t, c.tasks.SetPeriodic(t.Context(), p), tasks.ErrRegistered)
+		stop()
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, "n", info().Task, "the program has ended")
+		require.False(t, info().Overruled)
+		require.False(t, info().Orphaned)
+	})
+}
+
+func TestWhatCannotBeAPeriodicTaskIsNotSet(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		c := newCluster(t, cfg, &tasks.Registry{})
+		strict := tasks.NewClient(t.Context(), c.redis, c.keys, nil)
+		defer strict.Close()
+		set := func(p tasks.Periodic) error { return strict.SetPeriodic(t.Context(), p) }
+		require.ErrorIs(t, set(tasks.Periodic{Task: "n", Schedule: tasks.Every(time.Minute)}), tasks.ErrUndefined)
+		require.ErrorIs(t, set(tasks.Periodic{Task: "n"}), tasks.ErrInvalid)
+		require.ErrorIs(t, set(tasks.Periodic{Task: "a b", Schedule: tasks.Every(time.Minute)}), tasks.ErrInvalid)
+		require.ErrorIs(t, set(tasks.Periodic{Task: "n", Schedule: tasks.Cron("* *", nil)}), tasks.ErrInvalid)
+		all, err := c.inspector.Periodic(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, all)
 	})
 }

@@ -56,7 +56,7 @@ func fromPublished(name string, d queue.Published) Definition {
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	return Definition{
 		Name: name, Queue: d.Queue, MaxAttempts: d.MaxAttempts, Backoff: ms(d.Backoff), MaxBackoff: ms(d.MaxBackoff),
-		Timeout: ms(d.Timeout), Retention: ms(d.Retention),
+		Timeout: ms(d.Timeout), Retention: ms(d.Retention), OnDead: d.OnDead,
 	}
 }
 

@@ -55,8 +55,8 @@ func parseSchedule(text string) Schedule {
 	return Cron(text[:at], zone)
 }
 
-// valid returns the error of an invalid schedule, or nil.
-func (s Schedule) valid() error {
+// Err returns the error of an invalid schedule, or nil.
+func (s Schedule) Err() error {
 	if s.err == nil && s.next == nil {
 		return errors.New("no schedule: use tasks.Every or tasks.Cron")
 	}
@@ -162,7 +162,7 @@ func (p *Periodic) complete() error {
 	if p.Name == "" {
 		p.Name = p.Task
 	}
-	errs := []error{checkName("periodic task", p.Name), checkName("task", p.Task), p.Schedule.valid()}
+	errs := []error{checkName("periodic task", p.Name), checkName("task", p.Task), p.Schedule.Err()}
 	if len(p.Name) > maxPeriodic {
 		errs = append(errs, fmt.Errorf("a name of %d bytes: use at most %d, the ids of its runs are longer", len(p.Name), maxPeriodic))
 	}

@@ -55,6 +55,7 @@ type Task struct {
 	Ended    time.Time         `json:"endedAt,omitzero"`    // of a dead or cancelled task, and of a done task with a retention
 	Kept     time.Time         `json:"expiresAt,omitzero"`  // until when a done task is remembered
 	Deadline time.Time         `json:"deadlineAt,omitzero"` // see [Options]
+	Tick     time.Time         `json:"tickAt,omitzero"`     // of the periodic task that this is a run of
 	Unique   string            `json:"unique,omitempty"`
 	After    []string          `json:"after,omitempty"`   // ids of tasks that must be done before this task
 	Blocking int               `json:"waiting,omitempty"` // how many tasks of After are not done
@@ -64,6 +65,7 @@ type Task struct {
 	Payload  json.RawMessage   `json:"payload,omitempty"`
 	Result   json.RawMessage   `json:"result,omitempty"`
 	Reason   *Reason           `json:"reason,omitempty"` // of a dead or cancelled task
+	Death    *Death            `json:"death,omitempty"`  // of the task of a hook, see [OnDead]
 	// Omitted are the names in JSON of the fields that were left out: a payload or a
 	// result that is not JSON, and what would not fit into an answer of api.tasks.*.
 	Omitted []string `json:"omitted,omitempty"`
@@ -135,7 +137,7 @@ type Reason struct {
 // Event is an entry of a task's history.
 type Event struct {
 	At      time.Time `json:"at,omitzero"`
-	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried, rerun or done; step, sleep or checkpoint
+	What    string    `json:"what,omitempty"` // failed, crashed, dead, cancelled, retried, rerun, edited or done; step, sleep or checkpoint
 	Step    string    `json:"step,omitempty"` // that ended or began to sleep, or from which the task was to run again
 	Attempt int       `json:"attempt,omitempty"`
 	Node    string    `json:"node,omitempty"` // the incarnation; of a task that ran only once without what follows the colon
@@ -191,7 +193,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 		r, _ := queue.ParseRecord(text) // as much as can be read
 		t.Name, t.Queue, t.Enqueued, t.Payload, t.body = r.Name, r.Queue(), r.Enqueued, r.Payload, r.Body
 		t.Unique, t.After = r.Options.Unique, r.Options.After
-		t.Meta, t.Group = r.Options.Meta, r.Group()
+		t.Meta, t.Group, t.Death, t.Tick = r.Options.Meta, r.Group(), deathOf(r.Options.Death), tickOf(r.Options)
 		t.Ended, t.Kept, t.retained, t.ranOn = r.Ended, r.Kept, r.Kept, r.Node
 		if ms := r.Options.Deadline; ms > 0 {
 			t.Deadline = queue.TimeOf(ms)

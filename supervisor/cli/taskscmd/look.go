@@ -175,6 +175,7 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 		row("run", t.Run.String())
 	}
 	row("enqueued", moment(t.Enqueued))
+	row("tick", moment(t.Tick))
 	row("due", moment(t.Due))
 	row("deadline", moment(t.Deadline))
 	row("ended", moment(t.Ended))
@@ -201,6 +202,9 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	}
 	if t.Reason != nil {
 		row("reason", t.Reason.String())
+	}
+	if t.Death != nil {
+		row("is dead", t.Death.String())
 	}
 	row("payload", clip(string(t.Payload), shownJSON))
 	row("result", clip(string(t.Result), shownJSON))

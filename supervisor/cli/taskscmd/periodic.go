@@ -28,12 +28,18 @@ func periodicCommand(e *cluster.Env) *urfave.Command {
 		return change{members: map[string]any{"outcome": done}, text: done + ": " + name}
 	}
 	return &urfave.Command{
-		Name: "periodic", Usage: "list the periodic tasks; run, pause, resume or remove some",
+		Name: "periodic", Usage: "list the periodic tasks; set, run, pause, resume or remove some",
 		Commands: []*urfave.Command{
 			{
 				Name: "list", Usage: "list the periodic tasks",
 				Flags: e.ClientFlags(), ArgValidator: config.NoArguments, Action: e.Action(listPeriodic),
 				Description: "LAST is the last tick, also one that was left out, and \"-\" until one has run.",
+			},
+			setPeriodicCommand(e),
+			{
+				Name: "history", Usage: "show a periodic task's last ticks", ArgsUsage: "NAME",
+				Flags: e.ClientFlags(), ArgValidator: config.Arguments(1, 1, "NAME"), Action: e.Action(periodicHistory),
+				Description: "LATE is for how long a tick had been due when a node enqueued its task, or left it out.",
 			},
 			each("run", "enqueue it now, also while it is paused", "", runPeriodic),
 			each("pause", "leave its ticks out", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
@@ -42,7 +48,7 @@ func periodicCommand(e *cluster.Env) *urfave.Command {
 			each("resume", "let it tick again", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
 				return outcome("resumed", name), c.Inspector.PausePeriodic(ctx, name, false)
 			}),
-			each("remove", "forget it", "A program that still registers it brings it back within seconds.",
+			each("remove", "forget it", "One that was set does not tick any more. A program that still registers it brings it back within seconds.",
 				func(ctx context.Context, c *cluster.Client, name string) (change, error) {
 					return outcome("removed", name), c.Inspector.RemovePeriodic(ctx, name)
 				}),
@@ -63,10 +69,7 @@ func changePeriodic(
 	defer c.Close()
 	return changeEach(ctx, e, "name", names, func(name string) (change, error) {
 		done, err := do(ctx, c, name)
-		if errors.Is(err, tasks.ErrNotFound) {
-			err = fmt.Errorf("no periodic task %s: \"%s tasks periodic\" lists them", name, e.Program)
-		}
-		return done, err
+		return done, noPeriodic(e, name, err)
 	})
 }
 
@@ -100,21 +103,28 @@ func listPeriodic(ctx context.Context, e *cluster.Env, _ []string) error {
 			case t.Orphaned:
 				next = "orphaned"
 			}
+			name := t.Name
+			if t.Set && !t.Overruled {
+				name += " (set)"
+			}
 			if t.CatchUp {
 				catchUp = "yes"
 			}
 			rows = append(rows, []string{
-				t.Name, t.Task, t.Queue, t.Schedule.String(), catchUp, relative(t.Last, now), next, clip(string(t.Payload), 60),
+				name, t.Task, t.Queue, t.Schedule.String(), catchUp, relative(t.Last, now), next, clip(string(t.Payload), 60),
 			})
 		}
 		return errors.Join(e.WriteTable(rows), writeOrphans(e, all, now))
 	})
 }
 
-// writeOrphans says which of the periodic tasks nobody registers any more.
+// writeOrphans says which of the periodic tasks nobody registers any more, and which were set in vain.
 func writeOrphans(e *cluster.Env, all []tasks.PeriodicInfo, now time.Time) error {
 	lines := []string{""}
 	for _, t := range all {
+		if t.Overruled {
+			lines = append(lines, t.Name+": it was set too, but a running program registers it: the program's definition counts")
+		}
 		if t.Orphaned {
 			lines = append(lines, fmt.Sprintf(
 				"%s: no running program has registered it since %s: it does not tick; \"%s tasks periodic remove %[1]s\" forgets it",

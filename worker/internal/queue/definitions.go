@@ -33,11 +33,13 @@ type Definition struct {
 	MaxBackoff  int64  `json:"maxBackoff"`
 	Timeout     int64  `json:"timeout,omitempty"`
 	Retention   int64  `json:"retention,omitempty"`
+	// OnDead is the name of the task that is stored when a task of this definition is dead.
+	OnDead string `json:"onDead,omitempty"`
 }
 
 // sound reports whether the definition may be one that a program has published.
 func (d Definition) sound() bool {
-	return link.ValidName(d.Queue) && min(int64(d.MaxAttempts), d.Backoff, d.MaxBackoff, d.Timeout, d.Retention) >= 0
+	return link.ValidName(d.Queue) && (d.OnDead == "" || link.ValidName(d.OnDead)) && min(int64(d.MaxAttempts), d.Backoff, d.MaxBackoff, d.Timeout, d.Retention) >= 0
 }
 
 // Published is a definition with the version of the program that published it.

@@ -41,7 +41,7 @@ func (m *machine) publish() {
 	if p.Definitions == nil || m.draw("starts anew", 4) == 0 {
 		*p = Publication{Version: "v" + strconv.Itoa(m.draw("version", 3)), Definitions: map[string]Definition{}}
 		for _, name := range []string{"t", "u"}[m.draw("names", 2):] {
-			p.Definitions[name] = Definition{Queue: modelQueues[m.draw("queue", 2)]}
+			p.Definitions[name] = Definition{Queue: modelQueues[m.draw("queue", 2)], OnDead: []string{"", "u", "t"}[m.draw("hook", 3)]}
 		}
 	}
 	m.publishAs(p)

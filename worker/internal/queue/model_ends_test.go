@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,7 +179,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			h.Cancelled++
 		case n.Crashes >= QuarantineAfter:
 			s.tally(t.queue(), "quarantined")
-			s.bury(t, "quarantined")
+			s.bury(t, fmt.Sprintf(`{"reason":"quarantined","error":"its node crashed %d times while it ran","incarnation":"%s"}`, n.Crashes, name))
 			h.Quarantined++
 		default:
 			s.front(t)
@@ -304,7 +305,7 @@ func (s *spec) end(name string, o *Run) {
 		s.done(t, o, name)
 	case "dead":
 		t.Tries = o.outcome.args[0].(string)
-		s.bury(t, "failed")
+		s.bury(t, o.outcome.args[1].(string))
 	default:
 		s.goOn(t, o)
 	}

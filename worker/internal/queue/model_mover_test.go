@@ -209,9 +209,10 @@ func (m *machine) loseIndex() {
 func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropped int) {
 	for _, id := range s.due(&more, (*specTask).expiry, s.Now, min(most, 50)) {
 		t := s.Tasks[id]
-		s.bury(t, "deadline")
+		s.bury(t, `{"reason":"deadline","error":"task deadline before it began"}`)
 		s.ends[t.queue()+"|"+Deadline]++
 	}
+	clear(s.hooked) // in the order of the deadlines
 	left := s.bring(most)
 	s.over()
 	switch visit {

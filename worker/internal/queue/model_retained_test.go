@@ -105,9 +105,10 @@ func (m *machine) ageTask(t *specTask) {
 		t.Until = t.Retained
 	}
 	t.Kept, t.Retained = t.Retained, 0
+	past := strings.ReplaceAll(t.Past, "\n", "|{}\n")
 	p := m.redis.TxPipeline()
 	p.HSet(m.ctx, m.keys.Tasks(), t.ID, t.Record)
-	p.HSet(m.ctx, m.keys.History(), t.ID, strings.Replace(t.Past, "|done\n", `|done|{"node":"`+r.Node+`"}`+"\n", 1))
+	p.HSet(m.ctx, m.keys.History(), t.ID, strings.Replace(past, "|done|{}\n", `|done|{"node":"`+r.Node+`"}`+"\n", 1))
 	p.ZAdd(m.ctx, m.keys.Done(), redis.Z{Score: float64(t.Until), Member: t.ID})
 	if kept := t.keptAlone(); kept > 0 {
 		p.ZAdd(m.ctx, m.keys.Kept(), redis.Z{Score: float64(kept), Member: t.ID})

@@ -26,6 +26,10 @@ type spec struct {
 	Incarnations map[string]*specIncarnation
 	Producers    map[string]specProducer
 	Ticks        map[string]string // of periodic tasks: last|1 when paused, 0 before it until one has run
+	PeriodicSet  map[string]string // the definitions that were set
+	Schedules    map[string]string // of periodic tasks, as Redis has them
+	Registered   map[string]int64
+	TickHistory  map[string]string
 	Idle         map[string]map[string]bool
 	Stats        map[string]int
 	Definitions  specDefinitions
@@ -44,6 +48,7 @@ type spec struct {
 	handed  map[string]int  // tasks that were handed on, by line: in any order
 	taken   map[string]int  // tasks that a claim has got, by queue and party
 	freed   []string        // parties that have a task less in hand
+	hooked  map[string]int  // tasks of hooks that were stored, likewise
 	// unstored are the ids that this step did not store, and why.
 	unstored map[string]string
 	// ends counts what the scripts of this step have to tell.
@@ -182,6 +187,7 @@ func newSpec(now int64) *spec {
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Weighing: map[string]*specWeighing{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
+		PeriodicSet: map[string]string{}, Schedules: map[string]string{}, Registered: map[string]int64{}, TickHistory: map[string]string{},
 		Retained: specRetained{map[string][]string{}, map[string]bool{}}, Groups: newSpecGroups(),
 	}
 }
@@ -417,11 +423,22 @@ func (s *spec) cancel(t *specTask) {
 	s.loosen(t, stateCancelled)
 }
 
-func (s *spec) bury(t *specTask, reason string) {
+// reasonIn returns the word for a reason in JSON.
+func reasonIn(why string) string {
+	var reason struct {
+		Reason string `json:"reason"`
+	}
+	_ = json.Unmarshal([]byte(why), &reason)
+	return reason.Reason
+}
+
+// bury ends a task as dead. why is the reason as the script writes it.
+func (s *spec) bury(t *specTask, why string) {
 	s.takeOut(t)
-	t.State, t.Ended, t.Reason = stateDead, s.Now, reason
+	t.State, t.Ended, t.Reason = stateDead, s.Now, reasonIn(why)
 	s.note(t, "dead")
 	s.tally(t.queue(), "dead")
+	s.hook(t, why)
 	s.loosen(t, stateDead)
 }
 

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,7 +16,7 @@ import (
 // colon are many. A key that is not among them is left over.
 var storedKinds = map[string]string{
 	"tasks": "hash", "active": "hash", "bytes": "hash", "bodies": "hash", "body:": "string", "weighing": "hash", "weighed:": "set", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
-	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash",
+	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash", "periodic:set": "hash", "periodic:registered": "hash", "periodic:history": "hash",
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
 	"groups:": "zset", "grouped": "hash", "halted": "set", "resting": "zset", "rates": "zset", "refills": "zset", "held": "hash", "holders": "hash",
 	"leases": "zset", "steps": "hash", "steps:": "hash", "stepped:": "hash", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "retained": "zset", "retained:": "list", "unique:until": "zset",
@@ -166,11 +165,7 @@ func (s stored) plain() stored {
 			case "clock", "followers":
 				continue
 			case "reasons":
-				var why struct {
-					Reason string `json:"reason"`
-				}
-				_ = json.Unmarshal([]byte(value), &why)
-				value = why.Reason
+				value = reasonIn(value)
 			case "history":
 				var past string
 				for line := range strings.Lines(value) {
@@ -229,6 +224,15 @@ func (s *spec) render() stored {
 	for name, tick := range s.Ticks {
 		out.put("periodic", name, tick)
 		out.put("periodic:definitions", name, "")
+	}
+	for name, definition := range s.PeriodicSet {
+		out.put("periodic:set", name, definition)
+	}
+	for name, at := range s.Registered {
+		out.put("periodic:registered", name, strconv.FormatInt(at, 10))
+	}
+	for name, past := range s.TickHistory {
+		out.put("periodic:history", name, past)
 	}
 	for queue := range s.Ready {
 		out.put("ready", queue, "")

@@ -80,7 +80,7 @@ func clocked(source string) string {
 // scripts are all of them, to be swapped.
 func scripts() []**link.Script {
 	return []**link.Script{
-		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript,
+		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript, &setPeriodicScript, &editScript,
 		&resignScript, &pauseScript, &groupScript, &progressScript, &waitScript, &quietScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &rerunScript, &commitScript,
 		&defineScript, &definitionsScript, &stepScript,
@@ -127,8 +127,8 @@ func (m *machine) actions() map[string]func() {
 		"enqueue again": m.enqueueAgain, "enqueue crossed": m.enqueueCrossed, "claim again": m.claimAgain, "claim stale": m.claimStale,
 		"commit again": m.commitAgain, "commit stale": m.commitStale,
 		"withdraw": m.withdraw, "withdraw again": m.withdrawAgain, "condemn": m.condemn, "leave": m.leave, "resign": m.resign,
-		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "pause": m.pause,
-		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "rerun": m.rerun, "tick": m.tick, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex, "age": m.age, "halt": m.halt,
+		"solo": m.solo, "cancel": m.cancel, "delete": m.remove, "retry": m.retry, "reschedule": m.reschedule, "edit": m.edit, "pause": m.pause,
+		"clear": m.clear, "wait": m.wait, "progress": m.progress, "note again": m.noteAgain, "rerun": m.rerun, "tick": m.tick, "set periodic": m.setPeriodic, "look": m.look, "quiet": m.quiet, "publish": m.publish, "learn": m.learn, "save": m.save, "go back": m.goBack, "leave mover": m.leaveMover, "lose index": m.loseIndex, "age": m.age, "halt": m.halt,
 	}
 	for name, some := range map[string]struct { // these make the others meet something
 		times  int
@@ -208,6 +208,14 @@ func (m *machine) adopt(got stored) {
 		from := len(ids) - n
 		require.ElementsMatch(m.t, ids[from:], have[from:], "handed on to the front of %s", line)
 		copy(ids[from:], have[from:])
+	}
+	for line, n := range m.spec.hooked {
+		have, ids := got.ids("queue:"+line), m.spec.Lines[line]
+		if len(have) != len(ids) {
+			continue
+		}
+		require.ElementsMatch(m.t, ids[:n], have[:n], "hooks at the end of %s", line)
+		copy(ids[:n], have[:n])
 	}
 	for set, idle := range m.spec.Idle {
 		have := got["idle:"+set]

@@ -40,7 +40,7 @@ func (s *spec) idleSets(queue string) []string {
 
 // begin starts a step; flush ends it.
 func (s *spec) begin() {
-	s.touched, s.woken, s.handed, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]string{}
+	s.touched, s.woken, s.handed, s.hooked, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]string{}
 	s.ends, s.taken, s.freed, s.Groups.placed = map[string]int{}, map[string]int{}, nil, map[string]map[string]bool{}
 }
 

@@ -102,6 +102,10 @@ var turnMutants = []mutant{
 	{"claim", "      push(line, {id}, 'RPUSH')\n", "      push(line, {id})\n"},
 	{"claim", "  for i = #ids, 1, -1 do\n    local id = ids[i]", "  for i = 1, #ids do\n    local id = ids[i]"},
 	{"claim", "idle and 1 or confined and 3 or 0", "idle and 1 or 0"},
+	{"edit", "if other ~= party and exists('holders') then turns().let_go(id) end\n", ""},
+	{"edit", "(ARGV[5] ~= '=' and ARGV[5] or string.sub(party, #old + 1))", "string.sub(party, #old + 1)"},
+	{"edit", "(ARGV[5] ~= '=' and ARGV[5] or string.sub(party, #old + 1))", "(ARGV[5] ~= '=' and ARGV[5] or '')"},
+	{"edit", "string.sub(line, #party + 1)", "string.sub(line, #old + 1)"},
 	{"takeover", "  if takes(line) then\n    push(line, {id}, 'RPUSH')", "  if takes(line) then\n    push(line, {id})"},
 }
 
@@ -316,6 +320,21 @@ var turnCases = map[string]func(*machine){
 		require.Equal(m.t, []string{id}, m.take(a, 9))
 		m.finish(a, []string{id}, Done)
 		require.Equal(m.t, []string{other}, m.take(a, 9))
+	},
+	"a task changes its group": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 1, Strict: true})
+		x := m.enqueueMany(3, "x")
+		edit := func(id string, e edition) { m.step(func() { m.editAs(id, e) }) }
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.finish(a, x[:1], Later, 1000, "1|0", `{}`)
+		edit(x[0], edition{"", "y", "=", "", false})
+		require.Equal(m.t, x[1:2], m.take(a, 9))
+		edit(x[2], edition{"", "=", HighMark, "", false})
+		edit(x[2], edition{"", "=", "=", "3", false})
+		edit(x[2], edition{"b", "=", "=", "", false})
+		edit(x[2], edition{"a", "", "=", "", false})
+		m.later(1000)
+		require.ElementsMatch(m.t, []string{x[0], x[2]}, m.take(a, 9))
 	},
 	"limits of an older program": func(m *machine) {
 		a := m.worker()

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,9 @@ type Periodic struct {
 	Schedule string          `json:"schedule"`
 	Payload  json.RawMessage `json:"payload"`
 	CatchUp  bool            `json:"catchUp"`
+
+	// Text is the definition as Redis has it, if it was set at run time.
+	Text string `json:"-"`
 }
 
 // Ticked is the answer of [Store.Tick]: the state of the periodic task in Redis.
@@ -49,9 +53,12 @@ const (
 // verb to the tick if no process has done so yet. The id of the enqueued task is name, a
 // colon and the tick in Unix milliseconds.
 func (s Store) Tick(ctx context.Context, name string, tick time.Time, verb string, p Periodic) (Ticked, error) {
-	definition, _ := json.Marshal(p) // it cannot fail: the payload is valid JSON
+	definition := p.Text
+	if definition == "" {
+		definition = p.String()
+	}
 	t := p.at(name, tick)
-	args := append([]any{name, max(tick.UnixMilli(), 0), verb, definition}, t.alone()...)
+	args := append([]any{name, max(tick.UnixMilli(), 0), verb, definition, flagOf(p.Text != "")}, t.alone()...)
 	asked := time.Now()
 	var last, now, ahead string
 	ticked := Ticked{Asked: asked}
@@ -59,8 +66,77 @@ func (s Store) Tick(ctx context.Context, name string, tick time.Time, verb strin
 	if err == nil {
 		err = reply.Scan(&last, &ticked.Paused, &ticked.Did, &now, &ahead, &ticked.LeftOut)
 	}
+	if link.WordOf(err) == "OVER" {
+		err = ErrPeriodicOver
+	}
 	ticked.Last, ticked.Now, ticked.Ahead = Time(last), Time(now), Time(ahead)
 	return ticked, err
+}
+
+// ErrPeriodicOver: a definition that was set at run time does not count any more: it was changed or
+// removed, or a program registers a periodic task of that name.
+var ErrPeriodicOver = errors.New("the periodic task was changed or removed")
+
+// ErrRegistered: a running program registers a periodic task of that name.
+var ErrRegistered = errors.New("a running program registers a periodic task of that name, and its definition counts")
+
+// String returns the definition as Redis stores it.
+func (p Periodic) String() string {
+	text, _ := json.Marshal(p) // it cannot fail: the payload is valid JSON
+	return string(text)
+}
+
+// SetPeriodic sets a periodic task at run time, or changes it. The error is [ErrRegistered] if
+// a running program registers the name.
+func (s Store) SetPeriodic(ctx context.Context, name string, p Periodic) error {
+	_, err := s.call(ctx, setPeriodicScript, name, p.String())
+	if link.WordOf(err) == "OWNED" {
+		return ErrRegistered
+	}
+	return err
+}
+
+// PeriodicSet returns the periodic tasks that were set at run time, by name.
+func (s Store) PeriodicSet(ctx context.Context) (map[string]Periodic, error) {
+	texts, err := s.redis.HGetAll(ctx, s.keys.PeriodicSet()).Result()
+	if err != nil {
+		return nil, link.Explain(err)
+	}
+	all := make(map[string]Periodic, len(texts))
+	for name, text := range texts {
+		p := Periodic{Text: text}
+		if json.Unmarshal([]byte(text), &p) != nil || !link.ValidName(p.Task) || !link.ValidName(p.Queue) {
+			s.Reports.Alien(s.keys.PeriodicSet(), name)
+			continue
+		}
+		all[name] = p
+	}
+	return all, nil
+}
+
+// PastTick is what came of a tick.
+type PastTick struct {
+	Tick, At time.Time // on Redis's clock: when it was due, and when it was noted
+	What     string    // enqueued, missed, paused, parked or duplicate
+}
+
+// PeriodicHistory returns the last ticks of a periodic task, the oldest first, and whether it is known.
+func (s Store) PeriodicHistory(ctx context.Context, name string) (ticks []PastTick, known bool, err error) {
+	var text *redis.StringCmd
+	var state *redis.BoolCmd
+	_, err = s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		text, state = p.HGet(ctx, s.keys.PeriodicHistory(), name), p.HExists(ctx, s.keys.Periodic(), name)
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, false, link.Explain(err)
+	}
+	for line := range strings.Lines(text.Val()) {
+		if f := strings.Split(strings.TrimSuffix(line, "\n"), "|"); len(f) == 3 {
+			ticks = append(ticks, PastTick{Time(f[0]), Time(f[1]), f[2]})
+		}
+	}
+	return ticks, state.Val(), nil
 }
 
 // at returns the task that a tick enqueues.
@@ -80,14 +156,15 @@ type Known struct {
 	// Registered is when a program that registers the task last ran; zero if only programs
 	// did that do not note it.
 	Registered time.Time
+	Set        bool // it was set at run time
 }
 
 // Periodic returns all periodic tasks that some process has registered, by name.
 func (s Store) Periodic(ctx context.Context) ([]Known, error) {
-	var definitions, states, registered *redis.MapStringStringCmd
+	var definitions, states, registered, set *redis.MapStringStringCmd
 	_, err := s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		definitions, states = p.HGetAll(ctx, s.keys.Definitions()), p.HGetAll(ctx, s.keys.Periodic())
-		registered = p.HGetAll(ctx, s.keys.Registered())
+		registered, set = p.HGetAll(ctx, s.keys.Registered()), p.HGetAll(ctx, s.keys.PeriodicSet())
 		return nil
 	})
 	if err != nil {
@@ -101,6 +178,7 @@ func (s Store) Periodic(ctx context.Context) ([]Known, error) {
 			s.Reports.Alien(s.keys.Definitions(), name)
 			continue
 		}
+		_, k.Set = set.Val()[name]
 		last, paused, _ := strings.Cut(states.Val()[name], "|")
 		k.Since, k.Paused = Time(last), paused != ""
 		if !strings.HasPrefix(last, "0") { // a leading 0 means that there was no tick yet

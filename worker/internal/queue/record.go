@@ -62,6 +62,19 @@ type Options struct {
 	In        int64    `json:"w,omitempty"` // delay after the enqueue, or after the last task of After is done
 	At        int64    `json:"W,omitempty"` // due time, on Redis's clock
 	After     []string `json:"f,omitempty"`
+
+	Death *Death `json:"D,omitempty"` // of the task of a hook
+}
+
+// Death says which task was dead and why, in the options of its hook's task. lua/burying.lua
+// writes it.
+type Death struct {
+	ID     string          `json:"id"`
+	Name   string          `json:"name"`
+	Queue  string          `json:"queue"`
+	Tries  string          `json:"tries"` // see [ParseTries]
+	At     int64           `json:"at"`    // on Redis's clock, in milliseconds
+	Reason json.RawMessage `json:"reason"`
 }
 
 // head returns the part of a record before the time, tail the part after the time.

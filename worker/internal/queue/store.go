@@ -107,6 +107,35 @@ func (s Store) Reschedule(ctx context.Context, id, when string) (word string, er
 	return word, err
 }
 
+// Edit is what [Store.Edit] changes of a task.
+type Edit struct {
+	Queue   string  // empty: the same
+	Group   *string // empty: none; nil: the same
+	Mark    *string // of the priority; nil: the same
+	Payload []byte  // nil: the same
+}
+
+// Edit changes a task that does not run. It returns "edited", "active", "done", "broken" or [Gone].
+func (s Store) Edit(ctx context.Context, id string, e Edit) (word string, err error) {
+	mark, group, payload := "=", "=", string(e.Payload)
+	if e.Group != nil {
+		group = Line("", *e.Group, "")
+	}
+	if e.Mark != nil {
+		mark = *e.Mark
+	}
+	var bodies []body
+	if len(e.Payload) >= largePayload {
+		bodies = []body{{newProducer() + newProducer(), e.Payload}}
+		payload = refMark + bodies[0].ref().String()
+	}
+	reply, err := callWith(ctx, editScript, s.redis, s.keys, bodies, []any{id, e.Queue, mark, payload, group})
+	if err == nil {
+		err = reply.Scan(&word)
+	}
+	return word, err
+}
+
 // Clear deletes up to [MaxBatch] of a queue's tasks, and the queue itself when none
 // is left. It returns how many it deleted and whether there are more.
 func (s Store) Clear(ctx context.Context, queue string) (deleted int, more bool, err error) {

@@ -33,7 +33,7 @@ func NewPublisher(c redis.UniversalClient, k link.Keys, r *tasks.Registry, versi
 		d, _ := r.Definition(name)
 		p.publication.Definitions[name] = queue.Definition{
 			Queue: d.Queue, MaxAttempts: d.MaxAttempts, Timeout: queue.Milliseconds(d.Timeout), Retention: queue.Milliseconds(d.Retention),
-			Backoff: queue.Milliseconds(d.Backoff), MaxBackoff: queue.Milliseconds(d.MaxBackoff),
+			Backoff: queue.Milliseconds(d.Backoff), MaxBackoff: queue.Milliseconds(d.MaxBackoff), OnDead: d.OnDead,
 		}
 	}
 	return p

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,10 +26,12 @@ const lateness = time.Minute
 // the same ticks, and a tick is a task with an id of its own, which is accepted once.
 type Ticker struct {
 	store    queue.Store
-	periodic []tasks.Periodic
-	queues   map[string]string // the queues of the periodic tasks, by the name of the task
+	periodic []periodic // of the registry
 	limits   map[string]queue.Limits
-	noted    time.Time // when the periodic tasks were last noted as registered, on this process's clock
+	noted    time.Time         // when the periodic tasks were last noted as registered, on this process's clock
+	unfit    map[string]string // the last definition that was set for a name and does not count here, once logged
+	woken    chan struct{}
+	hints    link.Pace
 	log      zerolog.Logger
 	// Reports logs failures of Redis; set it before Serve. Default: the ticker's own reports.
 	Reports *link.Reports
@@ -35,17 +39,60 @@ type Ticker struct {
 	Observer tasks.Observer
 }
 
+// periodic is a periodic task, and its definition as Redis stores it.
+type periodic struct {
+	tasks.Periodic
+
+	definition queue.Periodic
+}
+
 // NewTicker returns a ticker for the periodic tasks and limits of a registry.
 func NewTicker(c redis.UniversalClient, k link.Keys, r *tasks.Registry, log zerolog.Logger) *Ticker {
 	t := &Ticker{
-		store: queue.NewStore(c, k), periodic: r.Periodic(), queues: map[string]string{}, limits: r.Limits(),
+		store: queue.NewStore(c, k), limits: r.Limits(), unfit: map[string]string{}, woken: make(chan struct{}, 1),
 		log: log, Reports: link.NewReports(log),
 	}
-	for _, p := range t.periodic {
+	for _, p := range r.Periodic() {
 		definition, _ := r.Definition(p.Task)
-		t.queues[p.Task] = cmp.Or(definition.Queue, tasks.DefaultQueue)
+		payload, _ := p.Payload.(json.RawMessage)
+		t.periodic = append(t.periodic, periodic{p, queue.Periodic{
+			Task: p.Task, Queue: cmp.Or(definition.Queue, tasks.DefaultQueue), Schedule: p.Schedule.String(), Payload: payload, CatchUp: p.CatchUp,
+		}})
 	}
 	return t
+}
+
+// Look has the ticker look at once for periodic tasks that were set. As anybody may ask for it, it
+// does not look again and again.
+func (t *Ticker) Look() { t.hints.Do(func() { signal(t.woken) }) }
+
+// all returns the registered periodic tasks, then those that were set at run time. A registered
+// one counts where both have the same name.
+func (t *Ticker) all(ctx context.Context) ([]periodic, error) {
+	set, err := t.store.PeriodicSet(ctx)
+	all := t.periodic[:len(t.periodic):len(t.periodic)]
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		d := set[name]
+		p := periodic{tasks.Periodic{Name: name, Task: d.Task, Payload: d.Payload, CatchUp: d.CatchUp}, d}
+		_ = p.Schedule.UnmarshalText([]byte(d.Schedule)) // it never fails
+		switch valid := p.Schedule.Err(); {
+		case slices.ContainsFunc(t.periodic, func(own periodic) bool { return own.Name == name }):
+			t.passOver(name, d.Text, "a periodic task was set that this program registers: the program's own definition counts", nil)
+		case valid != nil:
+			t.passOver(name, d.Text, "a periodic task that was set does not tick on this host", valid)
+		default:
+			all = append(all, p)
+		}
+	}
+	return all, err
+}
+
+// passOver logs once that a definition does not count here.
+func (t *Ticker) passOver(name, text, why string, err error) {
+	if t.unfit[name] != text {
+		t.unfit[name] = text
+		t.log.Warn().Err(err).Str("periodic", name).Msg(why)
+	}
 }
 
 // Serve enqueues the tasks of ticks until ctx ends, and returns ctx's cause. While Redis is
@@ -64,9 +111,20 @@ func (t *Ticker) Serve(ctx context.Context) error {
 		} else {
 			failures = 0
 		}
-		_ = link.Sleep(ctx, wait)
+		t.rest(ctx, wait)
 	}
 	return context.Cause(ctx)
+}
+
+// rest waits until the next round.
+func (t *Ticker) rest(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.woken:
+	case <-ctx.Done():
+	}
 }
 
 // round writes the limits of queues, weighs what is to be weighed, enqueues due periodic
@@ -89,11 +147,21 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 			return wait, errors.Join(errs...)
 		}
 	}
+	all, err := t.all(ctx)
+	if err != nil {
+		errs = append(errs, err)
+		if link.IsOutage(err) {
+			return wait, errors.Join(errs...)
+		}
+	}
 	var now time.Time // on Redis's clock
 	var names []string
-	for i := range t.periodic {
-		p := &t.periodic[i]
+	for i := range all {
+		p := &all[i]
 		s, err := t.enqueueDue(ctx, p)
+		if errors.Is(err, queue.ErrPeriodicOver) {
+			continue
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("periodic task %s: %w", p.Name, err))
 			if link.IsOutage(err) {
@@ -101,7 +169,9 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 			}
 			continue
 		}
-		now, names = s.Now, append(names, p.Name)
+		if p.definition.Text == "" {
+			now, names = s.Now, append(names, p.Name)
+		}
 		if next := p.Schedule.Next(s.Now); !next.IsZero() {
 			wait = min(wait, next.Sub(s.Now)-time.Since(s.Asked))
 		}
@@ -117,8 +187,8 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 }
 
 // enqueueDue enqueues one periodic task if it is due.
-func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticked, error) {
-	s, err := t.tick(ctx, p, time.Time{}, queue.TickFirst)
+func (t *Ticker) enqueueDue(ctx context.Context, p *periodic) (queue.Ticked, error) {
+	s, err := t.store.Tick(ctx, p.Name, time.Time{}, queue.TickFirst, p.definition)
 	if err != nil {
 		return s, err
 	}
@@ -134,7 +204,7 @@ func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticke
 	if !p.CatchUp && s.Now.Sub(due) > lateness {
 		verb = queue.TickSkip
 	}
-	s, err = t.tick(ctx, p, due, verb)
+	s, err = t.store.Tick(ctx, p.Name, due, verb, p.definition)
 	if err != nil || !s.Did {
 		return s, err
 	}
@@ -144,16 +214,7 @@ func (t *Ticker) enqueueDue(ctx context.Context, p *tasks.Periodic) (queue.Ticke
 		t.log.Debug().Str("periodic", p.Name).Time("tick", due).Msg("periodic task enqueued")
 	}
 	if t.Observer != nil {
-		t.Observer.Ticked(tasks.Tick{Name: p.Name, Task: p.Task, Queue: t.queues[p.Task], Result: result, Due: due, Late: s.Now.Sub(due)})
+		t.Observer.Ticked(tasks.Tick{Name: p.Name, Task: p.Task, Queue: p.definition.Queue, Result: result, Due: due, Late: s.Now.Sub(due)})
 	}
 	return s, nil
-}
-
-// tick sends a tick with its verb and the task's definition to Redis.
-func (t *Ticker) tick(ctx context.Context, p *tasks.Periodic, tick time.Time, verb string) (queue.Ticked, error) {
-	payload, _ := p.Payload.(json.RawMessage)
-	definition := queue.Periodic{
-		Task: p.Task, Queue: t.queues[p.Task], Schedule: p.Schedule.String(), Payload: payload, CatchUp: p.CatchUp,
-	}
-	return t.store.Tick(ctx, p.Name, tick, verb, definition)
 }

@@ -112,6 +112,7 @@ local function refuse(id, line, verb, a, e, effects)
   if verb == 'done' and ARGV[a + 1] ~= '' then list = 'retained:' .. hex(retention_end(at, tonumber(ARGV[a + 1]))) end
   if list and not fits(key(list), 'list') or returns[verb] and not takes(line) then return 'WRONGTYPE' end
   if delays[verb] and not fits(key('delayed:' .. queue_of(line)), 'zset') then return 'WRONGTYPE' end
+  if verb == 'dead' and hook_refuses(redis.call('HGET', key('tasks'), id) or '') then return 'WRONGTYPE' end
   return effects_refused(e, effects)
 end
 

@@ -63,7 +63,7 @@ end
 -- Ends a task that waits, at its deadline.
 local function end_late(id)
   local record = redis.call('HGET', key('tasks'), id)
-  local mistyped = record and record_refuses(record)
+  local mistyped = record and (record_refuses(record) or hook_refuses(record))
   if mistyped then -- in a minute it may be mended
     broken[mistyped] = true
     redis.call('ZADD', key('deadlines'), int(at + 60000), id)

@@ -1,4 +1,4 @@
--- endings: ends a task (done, dead, cancelled, deleted) and updates what depends on it.
+-- endings: ends a task (done, cancelled, deleted; for dead see burying.lua) and updates what depends on it.
 
 -- One task that the other waited for is done.
 local function release(id, at)
@@ -106,17 +106,6 @@ local function cancel(id, record, why, at)
   tally(queue, 'cancelled', 1)
   weigh(queue, id, -1)
   loosen(id, record, 'cancelled', at)
-end
-
--- Ends a task that is in no place as dead. why is JSON.
-local function bury(id, record, why, at)
-  local queue = queue_of(line_of(record) or '')
-  redis.call('HSET', key('reasons'), id, why)
-  redis.call('ZADD', key('dead'), int(at), id)
-  note(id, at, 'dead', why)
-  tally(queue, 'dead', 1)
-  weigh(queue, id, -1)
-  loosen(id, record, 'dead', at)
 end
 
 -- Forgets all that is kept of a task that has ended.

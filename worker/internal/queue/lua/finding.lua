@@ -7,15 +7,21 @@ local function take_set(id, queue)
   if redis.call('HDEL', key('blocked'), id) == 1 then return 'blocked' end
 end
 
--- Takes a task out of the lists of those that wait, and returns which one it was in:
--- pending or parked. It looks from the end that is served first, as lists of tasks are
+-- Takes a task out of its line, and returns whether it was there. It looks from the end that is served first, as lists of tasks are
 -- ordered: who takes many out in that order finds each at once, however long the line is.
-local function take_list(id, line, record)
+local function take_line(id, line)
   local party = string.find(line, '/', 1, true) and turns().party(line)
   if redis.call('LREM', key('queue:' .. line), -1, id) > 0 or party and redis.call('LREM', key('queue:' .. party .. '!'), -1, id) > 0 then
     if party then turns().left(party, 1) end
-    return 'pending'
+    return true
   end
+  return false
+end
+
+-- Takes a task out of the lists of those that wait, and returns which one it was in:
+-- pending or parked.
+local function take_list(id, line, record)
+  if take_line(id, line) then return 'pending' end
   local list = queue_of(line) .. '|' .. (string.match(record, '^([^|\n]*)') or '')
   if redis.call('LREM', key('parked:' .. list), -1, id) > 0 then
     if redis.call('EXISTS', key('parked:' .. list)) == 0 then redis.call('SREM', key('parked'), list) end

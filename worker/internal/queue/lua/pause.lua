@@ -7,6 +7,8 @@ if not last then return 0 end
 if ARGV[2] == 'remove' then
   redis.call('HDEL', key('periodic:definitions'), ARGV[1])
   redis.call('HDEL', key('periodic'), ARGV[1])
+  redis.call('HDEL', key('periodic:set'), ARGV[1])
+  redis.call('HDEL', key('periodic:history'), ARGV[1])
 else
   -- All ticks of a pause are left out, also those that no process noted.
   if paused == '1' and ARGV[2] == '' then last = int(now()) end

@@ -48,11 +48,6 @@ local function crash(id)
   return crashes + 1
 end
 
--- Whether there is a place to put it: both may be something else's keys.
-local function placeable(line)
-  return takes(line) or fits(key('delayed:' .. queue_of(line)), 'zset')
-end
-
 local function hand_on(id, line, record)
   local queue = queue_of(line)
   if takes(line) then
@@ -81,7 +76,7 @@ for i, id in ipairs(ids) do
     if asked then
       cancel(id, record, asked, at)
       cancelled = cancelled + 1
-    elseif crashes >= limit then
+    elseif crashes >= limit and not hook_refuses(record) then
       tally(queue, 'quarantined', 1)
       report(id, record, 'quarantined')
       bury(id, record, '{"reason":"quarantined","error":"its node crashed ' .. crashes ..

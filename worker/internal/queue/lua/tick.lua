@@ -5,19 +5,21 @@
 -- KEYS 1 tasks
 -- ARGV 1 name  2 tick in ms  3 'first' to note now as the last tick, so that
 --      only later ones are due; 'skip' to note the tick and enqueue nothing;
---      'run' to enqueue it  4 definition (JSON), for those who ask
---      5.. a group of one task, see adding.lua
+--      'run' to enqueue it  4 definition (JSON), for those who ask  5 '1' when it was set at
+--      run time: it counts only as long as it is set so, and no program registers another
+--      6.. a group of one task, see adding.lua
 -- Returns {'OK', last tick, paused '1' or '', whether this call enqueued or noted it, now,
 --         '' or the last tick that lay in the future and that this call put back to now,
 --         '1' if the tick was left out for one that is parked, or ''}
---         | {'WRONGTYPE', key}
+--         | {'OVER'} (a definition that was set does not count any more) | {'WRONGTYPE', key}
 local name, tick, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local group = read_group(5)
+local group = read_group(6)
 
-local mistyped = wrong({'periodic', 'hash', 'periodic:definitions', 'hash', 'tasks', 'hash', 'queues', 'set', 'stats', 'hash'}) or group_refuses(group, {})
+local mistyped = wrong({'periodic', 'hash', 'periodic:definitions', 'hash', 'periodic:set', 'hash', 'periodic:registered', 'hash', 'periodic:history', 'hash', 'tasks', 'hash', 'queues', 'set', 'stats', 'hash'}) or group_refuses(group, {})
 if mistyped then return {'WRONGTYPE', mistyped} end
 
 local at = now()
+if ARGV[5] ~= '' and (redis.call('HGET', key('periodic:set'), name) ~= ARGV[4] or registered(name, at)) then return {'OVER'} end
 if redis.call('HGET', key('periodic:definitions'), name) ~= ARGV[4] then
   redis.call('HSET', key('periodic:definitions'), name, ARGV[4])
 end
@@ -27,6 +29,14 @@ local parked = name .. '|' .. group.queue .. '|' .. string.match(group.head, '^[
 local state, waits = unpack(redis.call('HMGET', key('periodic'), name, parked))
 local new, last, paused = string.match(state or '', '^(0?)(%d+)|(1?)$')
 local did, ahead, left_out = 0, '', ''
+
+-- Adds what came of the tick to the last twenty: tick|now|what.
+local function remember(what)
+  local past = (redis.call('HGET', key('periodic:history'), name) or '') .. int(tick) .. '|' .. int(at) .. '|' .. what .. '\n'
+  local _, lines = string.gsub(past, '\n', '')
+  while lines > 20 do past, lines = string.gsub(past, '^[^\n]*\n', '', 1), lines - 1 end
+  redis.call('HSET', key('periodic:history'), name, past)
+end
 
 if not last or #last > 15 then -- it is new, or what is there is not ours
   if state then alien('periodic') end
@@ -42,11 +52,9 @@ elseif verb ~= 'first' and tick > tonumber(last) and tick <= at then
   if runs and waits then left_out = '1' end
   last = int(tick)
   redis.call('HSET', key('periodic'), name, (runs and '' or new) .. last .. '|' .. paused)
-  if verb == 'skip' or left_out ~= '' then
-    did = 1
-  elseif runs and #add(group, at, false) == 0 then
-    did = 1
-  end
+  local stored = runs and left_out == '' and #add(group, at, false) == 0
+  if stored or verb == 'skip' or left_out ~= '' then did = 1 end
+  remember(stored and 'enqueued' or paused ~= '' and 'paused' or left_out ~= '' and 'parked' or runs and 'duplicate' or 'missed')
   flush()
 end
 return {'OK', last, paused, did, int(at), ahead, left_out}

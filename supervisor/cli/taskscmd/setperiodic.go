@@ -1,0 +1,120 @@
+package taskscmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/tasks"
+)
+
+// setPeriodicCommand returns the command that sets a periodic task at run time.
+func setPeriodicCommand(e *cluster.Env) *urfave.Command {
+	var in builtin.SetPeriodic
+	var payload string
+	return &urfave.Command{
+		Name: "set", Usage: "set one, or change it, without a deploy", ArgsUsage: "NAME",
+		Description: "It ticks until it is removed. A program's own periodic task of that name wins: then nothing is set.\n\n" +
+			"   $0 tasks periodic set nightly --task sweep --cron \"0 0 * * *\"",
+		Flags: e.ClientFlags(
+			&urfave.StringFlag{Name: "task", Destination: &in.Task, Usage: "`TASK` to enqueue", DefaultText: "that of the same name"},
+			&urfave.StringFlag{Name: "cron", Destination: &in.Cron, Usage: "when, as `EXPRESSION` such as \"0 6 * * *\" or @daily"},
+			&urfave.StringFlag{Name: "timezone", Destination: &in.Timezone, Usage: "`ZONE` of --cron, such as Europe/Berlin", DefaultText: "UTC"},
+			&urfave.DurationFlag{Name: "every", Destination: &in.Every, Usage: "or at every multiple of that `TIME` since 1970", HideDefault: true},
+			&urfave.StringFlag{Name: "payload", Destination: &payload, Usage: "`JSON` of each run; - reads it from standard input", DefaultText: "null"},
+			&urfave.BoolFlag{
+				Name: "catch-up", Destination: &in.CatchUp, HideDefault: true, Usage: "run the last tick that was missed while no node was live",
+			},
+		),
+		ArgValidator: config.Arguments(1, 1, "NAME"),
+		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
+			in := in
+			if in.Name = args[0]; in.Task == "" {
+				in.Task = in.Name
+			}
+			return setPeriodic(ctx, e, in, payload)
+		}),
+	}
+}
+
+func setPeriodic(ctx context.Context, e *cluster.Env, in builtin.SetPeriodic, payload string) error {
+	for what, name := range map[string]string{"periodic task": in.Name, "--task": in.Task} {
+		if !link.ValidName(name) {
+			return config.Usagef("%s %q: %w", what, name, link.ErrName)
+		}
+	}
+	if (in.Cron == "") == (in.Every == 0) {
+		return config.Usagef("use --cron or --every to say when it ticks")
+	}
+	p, err := in.Periodic()
+	if err != nil {
+		return config.Usagef("%w", err)
+	}
+	if payload != "" {
+		text, err := e.Argument(ctx, payload, "--payload", `'{"to": "ada"}', '"text"' or 42`)
+		if err != nil {
+			return err
+		}
+		p.Payload = json.RawMessage(text)
+	}
+	return withTasks(ctx, e, func(c *cluster.Client, _ *tasks.Inspector) error {
+		now, err := c.Time(ctx)
+		if err != nil {
+			return err
+		}
+		err = c.Tasks.SetPeriodic(ctx, p)
+		switch {
+		case errors.Is(err, tasks.ErrInvalid):
+			return config.Usagef("%w", err)
+		case errors.Is(err, tasks.ErrUndefined):
+			return config.Usagef("unknown task %s: no program has defined it", p.Task)
+		case err != nil:
+			return err
+		}
+		text := fmt.Sprintf("set: %s, %s", in.Name, p.Schedule)
+		next := p.Schedule.Next(now)
+		if !next.IsZero() {
+			text += ", next at " + next.UTC().Format(time.RFC3339)
+		}
+		return e.WriteResult(map[string]any{"name": in.Name, "nextAt": next}, text)
+	})
+}
+
+func periodicHistory(ctx context.Context, e *cluster.Env, args []string) error {
+	c, err := e.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	past, err := c.Inspector.PeriodicHistory(ctx, args[0])
+	if err != nil {
+		return noPeriodic(e, args[0], err)
+	}
+	if e.JSON() {
+		return e.WriteJSON(past)
+	}
+	if len(past) == 0 {
+		return e.WriteLine("no tick yet")
+	}
+	rows := [][]string{{"TICK", "WHAT", "LATE"}}
+	for _, t := range past {
+		rows = append(rows, []string{t.Tick.UTC().Format(time.RFC3339), t.What, brief(time.Duration(t.Late) * time.Millisecond)})
+	}
+	return e.WriteTable(rows)
+}
+
+// noPeriodic adds advice to an error about a periodic task that there is not.
+func noPeriodic(e *cluster.Env, name string, err error) error {
+	if !errors.Is(err, tasks.ErrNotFound) {
+		return err
+	}
+	return fmt.Errorf("no periodic task %s: \"%s tasks periodic\" lists them", name, e.Program)
+}
