@@ -54,6 +54,7 @@ func TestWordsAreCompleted(t *testing.T) {
 		{"tasks list --state d", "delayed done dead"},
 		{"tasks list --state pending,can", "pending,cancelled"},
 		{"tasks list --state=pending,can", "--state=pending,cancelled"},
+		{"tasks list --state=dead,d", "--state=dead,delayed --state=dead,done"},
 		{"run --log-level w", "warn"},
 		{"run --token-mode ", "hmac plain both"},
 		{"enqueue echo --priority ", "high normal low"},

@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,7 +91,18 @@ func (e *Env) reach(ctx context.Context, where string, ping func(context.Context
 	case !link.IsOutage(err):
 		return err
 	default:
-		return config.As(link.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", where, e.ExplainPassword(err)))
+		err = e.ExplainPassword(config.As(err, errors.New(link.Reason(err))))
+		return config.As(link.ErrUnavailable, fmt.Errorf("redis at %s %s: %w", where, failure(err), err))
+	}
+}
+
+// failure says in a few words what Redis, which fails with that error, does.
+func failure(err error) string {
+	switch link.CauseOf(err) {
+	case link.CauseNone, link.CauseConnection, link.CauseRefused, link.CauseSilent, link.CauseTLS, link.CauseBusyPool:
+		return "is not reachable"
+	default: // it has answered
+		return "does not serve this program"
 	}
 }
 
@@ -141,6 +153,24 @@ func (c *Client) Live(ctx context.Context) ([]string, error) {
 		}
 	}
 	return ids, nil
+}
+
+// Methods asks one live node for its methods. Without a live node there are none.
+func (c *Client) Methods(ctx context.Context) ([]rpcregistry.MethodInfo, error) {
+	rpc, err := c.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := c.Live(ctx)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	r, err := rpc.DoCluster(ctx, "api.methods", nil, rpcregistry.Node(ids[0]))
+	if err != nil {
+		return nil, err
+	}
+	var methods []rpcregistry.MethodInfo
+	return methods, json.Unmarshal(r.Value, &methods)
 }
 
 // Cause returns the cause for which ctx has ended, or err if it has not ended.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
@@ -18,7 +19,7 @@ func ExplainCall(e *Env, err error) error {
 	case rpcregistry.ErrNoSuchMethod:
 		advice := ""
 		if remote.Message != "" {
-			advice = remote.Message + "; "
+			advice = strings.Replace(remote.Message+"; ", "?; ", "? ", 1)
 		}
 		return config.As(err, fmt.Errorf("unknown method %s: %s\"%s call api.methods\" lists what there is", remote.Method, advice, e.Program))
 	case rpcregistry.ErrBadArguments:

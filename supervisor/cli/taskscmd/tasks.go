@@ -90,8 +90,8 @@ func adviseNotFound(e *cluster.Env, err error) error {
 			return errors.Join(all...)
 		}
 	}
-	return fmt.Errorf("%w: one that is done is remembered only with a retention or an id of your choice "+
-		"(%s enqueue --retention, --id; --wait waits at once); \"%[2]s tasks list\" lists what there is", err, e.Program)
+	return fmt.Errorf("%w: it was never stored, or it is done and forgotten, as it is without --id or --retention of \"%s enqueue\"; "+
+		"\"%[2]s tasks list\" lists what there is", err, e.Program)
 }
 
 // showStats writes the statistics of all queues.
