@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	urfave "github.com/urfave/cli/v3"
 
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
@@ -89,6 +90,7 @@ type stage struct {
 	dir     string // in which it runs
 	env     environment
 	cluster environment // with the socket of the embedded Redis
+	archive environment // with the socket of one without nodes
 	forget  func()      // how fast tasks were in the last seconds
 }
 
@@ -161,9 +163,30 @@ func prepareTranscripts(t *testing.T) *stage {
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600))
 	}
+	s.prepareArchive(t)
 	_, text, code := s.run(t, s.cluster, "cache", "export", "backup.jsonl", "--match", "user:*")
 	require.Zero(t, code, text)
 	return s
+}
+
+// prepareArchive fills a Redis without nodes with the namespaces that the transcripts list and remove.
+func (s *stage) prepareArchive(t *testing.T) {
+	t.Helper()
+	server := redistest.Embedded(t)
+	socket := filepath.Join(s.env["XDG_RUNTIME_DIR"], "a")
+	_, err := server.Listen(t.Context(), socket)
+	require.NoError(t, err)
+	s.archive = s.env.with("STELLAR_SOCKET", socket)
+	for i, namespace := range []string{"stellar", "old-60", "old-120", "old-json"} {
+		at := place{server.Config(), s.archive}
+		at.cfg.Namespace = namespace
+		c := at.holding(t, cache.Native)
+		for n := range i + 1 {
+			require.NoError(t, c.Save(t.Context(), fmt.Sprint("k", n), strings.Repeat("x", 1000), 0))
+		}
+		_, err := c.TryLock(t.Context(), "k0", 24*time.Hour)
+		require.NoError(t, err)
+	}
 }
 
 // TestTranscripts runs the built program for every command: its help at 80 columns, its output
@@ -195,8 +218,11 @@ func (s *stage) record(t *testing.T, known *urfave.Command, name string, c trans
 	t.Helper()
 	var all strings.Builder
 	env := s.cluster
-	if c.alone {
+	switch {
+	case c.alone:
 		env = s.env
+	case c.archive:
+		env = s.archive
 	}
 	say := func(shown string, env environment, args ...string) (out string, code int) {
 		out, text, code := s.run(t, env, args...)
@@ -280,7 +306,7 @@ var (
 func (s *stage) normal(text string) string {
 	host, _ := os.Hostname()
 	pid := strconv.Itoa(os.Getpid())
-	text = strings.NewReplacer(s.cluster["STELLAR_SOCKET"], "SOCKET", s.dir, "DIR", s.env["XDG_RUNTIME_DIR"], "RUN").Replace(text)
+	text = strings.NewReplacer(s.cluster["STELLAR_SOCKET"], "SOCKET", s.archive["STELLAR_SOCKET"], "ARCHIVE", s.dir, "DIR", s.env["XDG_RUNTIME_DIR"], "RUN").Replace(text)
 	for _, c := range changing {
 		text = c.what.ReplaceAllString(text, c.with)
 	}
