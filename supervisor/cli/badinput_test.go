@@ -91,6 +91,7 @@ func TestBadInputIsExplained(t *testing.T) {
 		"two at once":                  {args: []string{"--workers", "-1", "--concurrency", "0"}, code: 2, says: []string{"--workers", "--concurrency"}},
 		"file behind a good flag":      {args: []string{"--workers", "1"}, file: "frob: 1", code: 78, says: []string{"frob: unknown key"}},
 		"no method":                    {args: []string{"call"}, code: 2, says: []string{"METHOD"}},
+		"a word is no JSON":            {args: []string{"enqueue", "echo", "hello"}, code: 2, says: []string{`PAYLOAD-JSON: "hello" is not JSON: write '"hello"' for a text; for example`}},
 		"too many arguments":           {args: []string{"call", "a", "{}", "{}"}, code: 2, says: []string{"are one list"}},
 		"arguments no JSON":            {args: []string{"call", "api.ping", "{a:1}"}, code: 2, says: []string{"not JSON", "invalid character 'a'", `'{"key": "a"}'`}},
 		"two targets":                  {args: []string{"call", "api.ping", "--node", "a", "--all"}, code: 2, says: []string{"one of --node, --connection and --all"}},

@@ -89,7 +89,7 @@ func TestCacheKeysAndLocks(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		c, ctx := at.holding(t, cache.Native), t.Context()
-		require.Equal(t, result{}, stellar(t, at.env, "cache", "keys"))
+		require.Equal(t, result{0, "", "stellar: no key matches *\n"}, stellar(t, at.env, "cache", "keys"))
 		require.Equal(t, result{0, "no locks\n", ""}, stellar(t, at.env, "cache", "locks"))
 		for _, key := range []string{"b:1", "a:2", "a:1"} {
 			require.NoError(t, c.Save(ctx, key, 1, 0))
@@ -98,6 +98,8 @@ func TestCacheKeysAndLocks(t *testing.T) {
 		require.Equal(t, result{0, "a:1\na:2\n", ""}, stellar(t, at.env, "cache", "keys", "a:*"))
 		require.JSONEq(t, `["b:1"]`, stellar(t, at.env, "cache", "keys", "b:*", "-o", "json").out)
 		require.JSONEq(t, `[]`, stellar(t, at.env, "cache", "keys", "c:*", "-o", "json").out)
+
+		require.Equal(t, result{0, "", "stellar: no key matches c:*\n"}, stellar(t, at.env, "cache", "keys", "c:*"))
 
 		l, err := c.TryLock(ctx, "a:1", time.Hour)
 		require.NoError(t, err)

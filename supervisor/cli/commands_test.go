@@ -132,7 +132,7 @@ func TestCallsThatFail(t *testing.T) {
 			"wrong arguments":       {[]string{"test.sum", `"x"`}, 2, "bad_arguments"},
 			"unknown argument":      {[]string{"api.tasks.cancelAll", `{"state":["dead"],"all":true}`}, 2, "it takes {states?: [string], queue?: string"},
 			"unknown node":          {[]string{"api.ping", "--node", "frob"}, 1, "stellar status"},
-			"unknown connection":    {[]string{"api.ping", "--connection", "frob"}, 1, "no_such_connection"},
+			"unknown connection":    {[]string{"api.ping", "--connection", "frob"}, 1, `no_such_connection: "stellar call api.connections.list --all" lists`},
 			"its own error":         {[]string{"test.fail", "--node", "stellar-worker-2"}, 1, "luck"},
 			"too slow":              {[]string{"test.slow", "--node", "stellar-worker-1", "--timeout", "50ms"}, 1, "nobody knows whether it ran"},
 		} {

@@ -100,7 +100,11 @@ func TestAnInterruptedQuestionSaysThatNothingWasDone(t *testing.T) {
 			require.Equal(t, 130, asking.wait(t))
 			require.Contains(t, asking.err.String(), "\nstellar: interrupted: nothing was done\n")
 
-			r := stellarReading(t, at.env, "what\n", append(strings.Fields(args), "-o", "json")...)
+			r := stellarReading(t, at.env, "no\n", strings.Fields(args)...)
+			require.Equal(t, 1, r.code)
+			require.Regexp(t, `: \nstellar: nothing was done\n$|N\] \nstellar: nothing was done\n$`, r.err, "on a line of its own")
+
+			r = stellarReading(t, at.env, "what\n", append(strings.Fields(args), "-o", "json")...)
 			require.Equal(t, 1, r.code)
 			notes, failure, _ := complaints(t, r.err)
 			require.Len(t, notes, 1)
@@ -259,5 +263,9 @@ func TestNumbersHaveTheirNouns(t *testing.T) {
 		require.Regexp(t, `^exported 1 entry, skipped 0, \d+ bytes: `, stellar(t, at.env, "cache", "export", file).out)
 		require.Contains(t, stellar(t, at.env, "scale", "1").out, "from 1 to 1 node\n")
 		require.Contains(t, stellar(t, at.env, "reload").out, ": 1 node runs anew\n")
+		require.Zero(t, stellar(t, at.env, "enqueue", "echo", "--any-name", "--id", "first", "--in", "1h").code)
+		require.Zero(t, stellar(t, at.env, "enqueue", "echo", "--any-name", "--id", "then", "--after", "first").code)
+		require.Contains(t, stellar(t, at.env, "tasks").out, "\n1 task waits for other tasks; 0 dead and")
+		require.Contains(t, stellar(t, at.env, "tasks", "explain", "then").out, "1 more of the tasks that it is to follow is done\n")
 	})
 }

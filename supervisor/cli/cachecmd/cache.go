@@ -197,6 +197,9 @@ func keys(ctx context.Context, e *cluster.Env, args []string) error {
 		if e.JSON() {
 			return e.WriteJSON(keys)
 		}
+		if len(keys) == 0 {
+			e.Notef("no key matches %s", globOf(args))
+		}
 		for _, key := range keys {
 			if err := e.WriteLine(key); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 // ErrNotConfirmed reports that the user's answer was not yes.
@@ -45,7 +46,7 @@ func (e *Env) confirm(ctx context.Context, question, expected string, isYes func
 		defer in.Close()
 		answer, _ = bufio.NewReader(io.LimitReader(in, maxAnswer)).ReadString('\n') // no answer is no
 	}
-	if !asJSON && !strings.HasSuffix(answer, "\n") { // where a user has pressed Enter, the terminal has shown it
+	if entered := terminal.Is(e.Stdin) && strings.HasSuffix(answer, "\n"); !asJSON && !entered { // a terminal has shown the Enter
 		_, _ = fmt.Fprintln(e.Stderr)
 	}
 	switch answer = strings.TrimSpace(answer); {

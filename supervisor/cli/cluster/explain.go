@@ -32,6 +32,8 @@ func ExplainCall(e *Env, err error) error {
 			where, string(remote.Code), remote.Message, e.Program))
 	case rpcregistry.ErrNoSuchTarget:
 		return fmt.Errorf("%w: \"%s status\" lists the live nodes", err, e.Program)
+	case rpcregistry.ErrNoSuchConnection:
+		return fmt.Errorf("%w: \"%s call api.connections.list --all\" lists the connections", err, e.Program)
 	case rpcregistry.ErrTimeout:
 		return fmt.Errorf("%w: nobody knows whether it ran; a node with another token (STELLAR_TOKEN) drops calls, and says so in its log", err)
 	case rpcregistry.ErrNodeDown:

@@ -141,8 +141,8 @@ func writeStats(e *cluster.Env, all []tasks.Queue, counts tasks.Counts) error {
 	if err := e.WriteTable(ever); err != nil {
 		return err
 	}
-	return e.WriteLine("", fmt.Sprintf("%d wait for other tasks; %d dead and %d cancelled ones are kept",
-		counts.Blocked, counts.Dead, counts.Cancelled))
+	return e.WriteLine("", fmt.Sprintf("%s for other tasks; %d dead and %d cancelled ones are kept",
+		link.Count(counts.Blocked, "task waits", "tasks wait"), counts.Dead, counts.Cancelled))
 }
 
 // stateOf returns a text that says whether a queue is paused and which limits it has.
