@@ -273,8 +273,14 @@ func TestARedisThatIsAwayIsNotNotFound(t *testing.T) {
 			"dial tcp 127.0.0.1:1: connect: connection refused\n", r.err, "it says so once")
 		require.NotContains(t, r.err, "no entry")
 	}
-	// It refuses to serve after the connection was made.
 	server := redistest.Start(t)
+	elsewhere := home(t).with("REDIS_URL", server.Config().URL+"?db=99")
+	for _, args := range []string{"cache keys", "namespace list"} {
+		r := stellar(t, elsewhere, strings.Fields(args)...)
+		require.Equal(t, 1, r.code)
+		require.Regexp(t, "^stellar: redis at .* does not serve this program: ERR DB index is out of range\n$", r.err)
+	}
+	// It refuses to serve after the connection was made.
 	at := place{server.Config(), home(t).with("REDIS_URL", server.Config().URL)}
 	client := redistest.Client(t, at.cfg)
 	require.NoError(t, at.holding(t, cache.Native).Save(t.Context(), "a", 1, 0))

@@ -150,9 +150,9 @@ func TestEveryErrorOfTheCommandLineIsThereAsJSON(t *testing.T) {
 		"manual taks":                `\"taks\" is not a page of the manual`,
 		"help staus":                 `\"staus\" is not a command`,
 		"completion sh":              `\"sh\" is not a command of stellar completion`,
-		"completion":                 "stellar completion: name what to do",
+		"completion":                 "name a command of stellar completion: ",
 		"completion bash extra":      `\"extra\" is an argument too many`,
-		"cache":                      "stellar cache: name what to do",
+		"cache":                      "name a command of stellar cache: ",
 		"demo /no/such/directory":    "/no/such/directory",
 		"demo --crash-every -3s":     "--crash-every: -3s is negative",
 		"config check /no/such/file": "/no/such/file",
@@ -182,7 +182,7 @@ func TestEveryErrorOfTheCommandLineIsThereAsJSON(t *testing.T) {
 // A word too many behind a command is not taken for a command of its group.
 func TestAWordTooManyIsAnArgument(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"run", "tasks stats", "tasks periodic list", "namespace list", "version"} {
+	for _, command := range []string{"run", "tasks stats", "tasks periodic list", "namespace list", "version", "manual tasks"} {
 		r := stellar(t, home(t), append(strings.Fields(command), "extra")...)
 		require.Equal(t, result{2, "", fmt.Sprintf("stellar: \"extra\" is an argument too many: \"stellar %s\" takes none, see \"stellar %[1]s --help\"\n", command)}, r)
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -89,6 +91,9 @@ func (e *Env) reach(ctx context.Context, where string, ping func(context.Context
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case !link.IsOutage(err):
+		if reply, ok := errors.AsType[redis.Error](err); ok { // such as for a database that it does not have
+			return fmt.Errorf("redis at %s %s: %w", where, serves, reply)
+		}
 		return err
 	default:
 		err = e.ExplainPassword(config.As(err, errors.New(link.Reason(err))))
@@ -96,13 +101,16 @@ func (e *Env) reach(ctx context.Context, where string, ping func(context.Context
 	}
 }
 
+// serves says of a Redis that has answered what is wrong.
+const serves = "does not serve this program"
+
 // failure says in a few words what Redis, which fails with that error, does.
 func failure(err error) string {
 	switch link.CauseOf(err) {
 	case link.CauseNone, link.CauseConnection, link.CauseRefused, link.CauseSilent, link.CauseTLS, link.CauseBusyPool:
 		return "is not reachable"
-	default: // it has answered
-		return "does not serve this program"
+	default:
+		return serves
 	}
 }
 

@@ -79,7 +79,7 @@ func WhichCommand(_ context.Context, cmd *urfave.Command) error {
 	if word := cmd.Args().First(); word != "" {
 		return NoSuchCommandOf(cmd, cmd.FullName(), word)
 	}
-	return Usagef("%s: name what to do: %s", cmd.FullName(), strings.Join(subcommands(cmd), ", "))
+	return Usagef("name a command of %s: %s", cmd.FullName(), strings.Join(subcommands(cmd), ", "))
 }
 
 // NoSuchCommandOf returns the [ErrUsage] for a word that is not a command of the group, whose

@@ -38,7 +38,7 @@ func Command(env func(name string) (value string, set bool)) *urfave.Command {
 	}
 	for _, t := range topics {
 		c.Commands = append(c.Commands, &urfave.Command{
-			Name: t.Name, Usage: t.Summary,
+			Name: t.Name, Usage: t.Summary, ArgValidator: config.NoArguments,
 			Action: func(ctx context.Context, cmd *urfave.Command) error {
 				return show(ctx, cmd.Root().Writer, env, cmd.Root().Name, t)
 			},
