@@ -93,7 +93,7 @@ func askNodes(ctx context.Context, c *cluster.Client, _ string) ([]value, error)
 
 func askTasks(ctx context.Context, c *cluster.Client, word string) ([]value, error) {
 	var all []value
-	for t, err := range c.Inspector.List(ctx, tasks.Filter{}) {
+	for t, err := range c.Inspector.List(ctx, tasks.Filter{States: tasks.States()}) { // the done ones too
 		if err != nil {
 			return all, err
 		}
