@@ -389,8 +389,8 @@ func TestAFloodOfOneCallerLeavesRoomForOthersAndForControl(t *testing.T) {
 		for range 20 {
 			_, err = other.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("c"))
 			require.NoError(t, err, "another caller has room")
-			for _, method := range []string{"api.ping", "api.log", "api.methods", "stop"} {
-				_, err = flooder.DoCluster(t.Context(), method, nil, rpcregistry.Node("c"))
+			for method, args := range map[string]any{"api.ping": nil, "api.log": []string{"text"}, "api.methods": nil, "stop": nil} {
+				_, err = flooder.DoCluster(t.Context(), method, args, rpcregistry.Node("c"))
 				require.NoError(t, err, "%s has slots of its own", method)
 			}
 		}
