@@ -163,6 +163,7 @@ func prepareTranscripts(t *testing.T) *stage {
 		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600))
 	}
 	s.prepareArchive(t)
+	publishOften(t, set, "stockChanged")
 	_, text, code := s.run(t, s.cluster, "cache", "export", "backup.jsonl", "--match", "user:*")
 	require.Zero(t, code, text)
 	return s
@@ -265,6 +266,7 @@ var changing = []struct {
 	{regexp.MustCompile(`#\d+:[0-9a-f]{16}`), "#EPOCH:NONCE"}, // nodes that start at once share the epochs as it happens
 	{regexp.MustCompile(`\b(\d+):[0-9a-f]{16}`), "${1}:NONCE"},
 	{regexp.MustCompile(`("(?:pid|number|bytes|fence|[a-zA-Z]*Ms|throughput)": )[0-9.e+-]+`), "${1}N"},
+	{regexp.MustCompile(`"seq":\d+`), `"seq":N`},
 	{regexp.MustCompile(`"(host|redis|version)": "[^"]*"`), `"$1": "…"`},
 	{regexp.MustCompile(`(?m)^(NODE +PROCESS) .*$`), "$1 …"}, // as wide as the host's name
 	{regexp.MustCompile(`process \d+ on \S+:`), "process PID on HOST:"},
@@ -343,7 +345,7 @@ func requireConventionOf(t *testing.T, name string, v any) {
 		require.NotRegexp(t, `(^at|At)$`, name, "a moment is a text")
 		require.NotRegexp(t, lengths, name, "a length of time is in milliseconds, and its name ends in Ms")
 		require.False(t, strings.HasSuffix(name, "Ms") && v < 0, name)
-		require.True(t, v < 1e12 || name == "fence", "%s: a time in seconds or milliseconds since 1970?", name)
+		require.True(t, v < 1e12 || name == "fence" || name == "seq", "%s: a time in seconds or milliseconds since 1970?", name)
 	}
 }
 

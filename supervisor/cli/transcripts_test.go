@@ -26,7 +26,7 @@ var transcripts = map[string]transcript{
 	"resume":                {ok: []string{}, bad: []string{"--node", "nobody"}},
 	"call":                  {ok: []string{"test.sum", `{"a": 2, "b": 3}`, "--all"}, bad: []string{"test.sun"}},
 	"publish":               {ok: []string{"priceChanged", `{"item": 7}`}, bad: []string{"price changed"}},
-	"subscribe":             {ok: []string{"priceChanged", "--timeout", "50ms"}, bad: []string{"--count", "0"}},
+	"subscribe":             {ok: []string{"stockChanged", "--count", "1"}, bad: []string{"--count", "0"}},
 	"enqueue":               {ok: []string{"mail", `{"to": "ada"}`, "--id", "e-{n}", "--at", "2099-01-01T00:00:00Z"}, bad: []string{"mial"}},
 	"tasks":                 {ok: []string{}, bad: []string{"lst"}},
 	"tasks stats":           {ok: []string{}, bad: []string{"now"}},

@@ -1,16 +1,20 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/supervisor/supervisortest"
 )
 
 // prepareArchive fills a Redis without nodes with the namespaces that the transcripts list and remove.
@@ -31,4 +35,23 @@ func (s *stage) prepareArchive(t *testing.T) {
 		_, err := c.TryLock(t.Context(), "k0", 24*time.Hour)
 		require.NoError(t, err)
 	}
+}
+
+// publishOften has a node publish messages of that type until the test ends, for a command that
+// subscribes. Other commands restart the node meanwhile.
+func publishOften(t *testing.T, set *supervisortest.Set, kind string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var publishing sync.WaitGroup
+	publishing.Go(func() {
+		for link.Sleep(ctx, 20*time.Millisecond) == nil {
+			if node := set.Node("stellar-worker-1"); node != nil {
+				_ = node.API().Bus.Publish(ctx, kind, map[string]int{"item": 7}) // it may just restart
+			}
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		publishing.Wait()
+	})
 }
