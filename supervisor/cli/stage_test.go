@@ -15,6 +15,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
+	"github.com/stellarfw/stellar/worker"
 )
 
 // prepareArchive fills a Redis without nodes with the namespaces that the transcripts list and remove.
@@ -45,8 +46,8 @@ func publishOften(t *testing.T, set *supervisortest.Set, kind string) {
 	var publishing sync.WaitGroup
 	publishing.Go(func() {
 		for link.Sleep(ctx, 20*time.Millisecond) == nil {
-			if node := set.Node("stellar-worker-1"); node != nil {
-				_ = node.API().Bus.Publish(ctx, kind, map[string]int{"item": 7}) // it may just restart
+			if api := apiOf(set, "stellar-worker-1"); api != nil {
+				_ = api.Bus.Publish(ctx, kind, map[string]int{"item": 7}) // it may just restart
 			}
 		}
 	})
@@ -54,4 +55,12 @@ func publishOften(t *testing.T, set *supervisortest.Set, kind string) {
 		cancel()
 		publishing.Wait()
 	})
+}
+
+// apiOf returns the API of a node, nil while it does not run.
+func apiOf(set *supervisortest.Set, id string) *worker.API {
+	if node := set.Node(id); node != nil {
+		return node.API()
+	}
+	return nil
 }

@@ -311,7 +311,7 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 		"unknown command":          {"use stats, list", []string{"tasks", "frob"}},
 		"unknown periodic command": {"use list, run", []string{"tasks", "periodic", "frob"}},
 		"unknown state":            {`"lost": use pending, parked, delayed, blocked, active, done, dead, cancelled`, []string{"tasks", "list", "--state", "lost"}},
-		"state misspelt":           {`--state: "daed": did you mean dead? There is pending, `, []string{"tasks", "list", "--state", "daed"}},
+		"state misspelt":           {`--state: "deadd": did you mean dead? There is pending, `, []string{"tasks", "list", "--state", "deadd"}},
 		"state that does not fit":  {"use dead, cancelled", []string{"tasks", "retry", "--state", "active"}},
 		"no time":                  {"such as 2027-01-31T08:00:00Z nor how long ago, such as 90m", []string{"tasks", "list", "--since", "yesterday"}},
 		"negative limit":           {"negative", []string{"tasks", "list", "--limit", "-1"}},

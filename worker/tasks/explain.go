@@ -258,7 +258,8 @@ func nodes(incarnations []string) string {
 
 // explainBlocked says which tasks a blocked task waits for.
 func (i *Inspector) explainBlocked(ctx context.Context, e *Explanation) error {
-	e.sayf("it runs when %s", link.Count(e.Blocking, "more of the tasks that it is to follow is done", "more of the tasks that it is to follow are done"))
+	const more = "more of the tasks that it is to follow "
+	e.sayf("it runs when %s", link.Count(e.Blocking, more+"is done", more+"are done"))
 	for n, id := range e.After {
 		if n == 10 {
 			e.sayf("… and so on")

@@ -178,7 +178,8 @@ func (c *Client) Methods(ctx context.Context) ([]rpcregistry.MethodInfo, error) 
 		return nil, err
 	}
 	var methods []rpcregistry.MethodInfo
-	return methods, json.Unmarshal(r.Value, &methods)
+	err = json.Unmarshal(r.Value, &methods)
+	return methods, err
 }
 
 // Cause returns the cause for which ctx has ended, or err if it has not ended.

@@ -326,7 +326,8 @@ func note(ctx context.Context, c *cluster.Client, name, queue string) (string, e
 	case err != nil || served && at >= 0:
 		return "", err
 	case served:
-		return fmt.Sprintf("no program has defined the task %s%s: it waits until a node that handles it starts", name, meant(name, namesOf(all))), nil
+		text := "no program has defined the task %s%s: it waits until a node that handles it starts"
+		return fmt.Sprintf(text, name, meant(name, namesOf(all))), nil
 	}
 	known, err := c.Queues(ctx)
 	if err != nil {
