@@ -155,6 +155,8 @@ func TestAPeriodicTaskThatNobodyRegistersIsTold(t *testing.T) {
 		registered := at.cfg.Keys().Registered()
 		require.Eventually(t, func() bool { return client.HExists(t.Context(), registered, "daily").Val() }, patient, 10*time.Millisecond)
 		require.NotContains(t, stellar(t, at.env, "tasks", "periodic").out, "orphaned")
+		require.Equal(t, "stellar: no periodic task dayly (did you mean daily?): \"stellar tasks periodic\" lists them\n",
+			stellar(t, at.env, "tasks", "periodic", "pause", "dayly").err)
 		require.NoError(t, set.Stop())
 		require.NotContains(t, stellar(t, at.env, "tasks", "periodic").out, "orphaned", "it may be a restart")
 		now, err := client.Time(t.Context()).Result()

@@ -65,7 +65,12 @@ func changePeriodic(
 	return changeEach(ctx, e, "name", names, func(name string) (change, error) {
 		done, err := do(ctx, c, name)
 		if errors.Is(err, tasks.ErrNotFound) {
-			err = fmt.Errorf("no periodic task %s: \"%s tasks periodic\" lists them", name, e.Program)
+			all, _ := c.Inspector.Periodic(ctx) // without them there is nothing to guess
+			names := make([]string, len(all))
+			for i, t := range all {
+				names[i] = t.Name
+			}
+			err = fmt.Errorf("no periodic task %s%s: \"%s tasks periodic\" lists them", name, meant(name, names), e.Program)
 		}
 		return done, err
 	})
