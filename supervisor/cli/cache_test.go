@@ -226,6 +226,9 @@ func TestCacheExportAndImport(t *testing.T) {
 
 		r = stellarReading(t, at.env, "{\"key\":\"x\",\"value\":1}\nnope\n", "cache", "import", "-")
 		require.Equal(t, 2, r.code)
+		require.NoError(t, redistest.Client(t, at.cfg).Set(t.Context(), at.holding(t, cache.Native).EntryKey("odd"), "no entry", 0).Err())
+		notes, _, _ := complaints(t, stellar(t, at.env, "cache", "export", "-o", "json").err)
+		require.Equal(t, []string{"skipped: 1 that no node of this cache wrote"}, notes)
 		require.Equal(t, "stellar: standard input is not what \"stellar cache export\" writes: line 2: "+
 			"invalid character 'o' in literal null (expecting 'u'); 0 entries were imported before\n", r.err)
 	})

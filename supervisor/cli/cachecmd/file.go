@@ -74,7 +74,7 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 			return cluster.Interrupted(ctx, err, "%s written before", link.Count(done.Entries, "entry was", "entries were"))
 		}
 		if done.Skipped > 0 {
-			_, _ = fmt.Fprintf(e.Stderr, "skipped: %d that no node of this cache wrote\n", done.Skipped)
+			e.Notef("skipped: %d that no node of this cache wrote", done.Skipped)
 		}
 		return nil
 	})

@@ -184,7 +184,7 @@ func (e *Env) StdinReader(ctx context.Context) io.ReadCloser {
 		return io.NopCloser(strings.NewReader(""))
 	}
 	if terminal.Is(e.Stdin) {
-		_, _ = fmt.Fprintln(e.Stderr, "reading JSON from the terminal; end it with Ctrl-D")
+		e.Notef("reading JSON from the terminal; end it with Ctrl-D")
 	}
 	return Interruptible(ctx, func() (io.Reader, error) { return io.NopCloser(e.Stdin), nil })
 }

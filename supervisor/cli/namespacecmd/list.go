@@ -51,7 +51,7 @@ func list(ctx context.Context, e *cluster.Env, _ []string) error {
 			note(all, key)
 		}
 		seen += len(keys)
-		meter.Show(func() string { return fmt.Sprintf("seen %d keys", seen) })
+		meter.Show(func() string { return "seen " + link.Count(seen, "key") })
 		return nil
 	})
 	meter.End()
