@@ -257,7 +257,7 @@ func TestCacheInAnotherLayout(t *testing.T) {
 		require.NoError(t, client.Set(ctx, "actionhero:lock:a", "their-node", time.Minute).Err())
 		require.Contains(t, compat("locks").out, "their-node")
 		require.Contains(t, compat("get", "a").err, `"a" is locked`)
-		require.Equal(t, result{}, stellar(t, at.env, "cache", "keys"), "our own is another cache")
+		require.Empty(t, stellar(t, at.env, "cache", "keys").out, "our own is another cache")
 
 		require.NoError(t, client.Set(ctx, "mine:c", `{"value":3,"createdAt":1700000000000}`, 0).Err())
 		require.Equal(t, result{0, "3\n", ""}, compat("get", "c", "--cache-prefix", "mine:"))
