@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,8 +24,8 @@ type Pong struct {
 type LogLine struct {
 	Text string `json:"text"`
 	// Severity is a zerolog level, or one of syslog as the original has them, such as
-	// "warning" and "crit". Default, also for an unknown level: info. Levels above error are
-	// logged as error.
+	// "warning" and "crit". The default is info. Levels above error are logged as error. An
+	// unknown level is logged as info, with the field severity.
 	Severity string `json:"severity,omitempty"`
 	// Data is logged beside the text. By position it may be several values, which are logged
 	// as a list.
@@ -60,6 +61,9 @@ func (e *Endpoint) registerBuiltins() {
 	}
 	if !e.registry.has("api.log") {
 		HandleStrict(ByPosition(Control(e.registry), withData), "api.log", func(ctx context.Context, line LogLine) (struct{}, error) {
+			if line.Text == "" && isAbsent(line.Data) {
+				return struct{}{}, fmt.Errorf(`%w: text is empty: write ["text"], ["text", "warn"] or ["text", "warn", data]`, ErrBadArguments)
+			}
 			e.logLine(ctx, line)
 			return struct{}{}, nil
 		})
@@ -78,12 +82,15 @@ func (e *Endpoint) registerBuiltins() {
 // logLine logs a peer's text as a field, where it is quoted: the message of a log line may
 // be printed as it is, with control sequences for the terminal.
 func (e *Endpoint) logLine(ctx context.Context, line LogLine) {
-	level := levelOf(line.Severity)
+	level, known := levelOf(line.Severity)
 	from := FromContext(ctx).From
 	if e.cfg.OnLog != nil && e.cfg.OnLog(from, line.Text) {
 		return
 	}
 	to := e.log.WithLevel(level).Str("from", from.ID).Str("text", line.Text)
+	if !known {
+		to = to.Str("severity", line.Severity)
+	}
 	var data bytes.Buffer
 	if !isAbsent(line.Data) && json.Compact(&data, line.Data) == nil { // one line, whatever white space it has
 		to = to.RawJSON("data", data.Bytes())
@@ -91,17 +98,21 @@ func (e *Endpoint) logLine(ctx context.Context, line LogLine) {
 	to.Msg("api.log")
 }
 
-// levelOf returns the level for a severity (see [LogLine]).
-func levelOf(severity string) zerolog.Level {
+// levelOf returns the level for a severity (see [LogLine]), and whether it is one.
+func levelOf(severity string) (level zerolog.Level, known bool) {
 	switch severity {
+	case "":
+		return zerolog.InfoLevel, true
 	case "warning":
-		return zerolog.WarnLevel
+		return zerolog.WarnLevel, true
+	case "notice":
+		return zerolog.InfoLevel, true
 	case "emerg", "alert", "crit":
-		return zerolog.ErrorLevel
+		return zerolog.ErrorLevel, true
 	}
 	level, err := zerolog.ParseLevel(severity)
 	if err != nil || level == zerolog.NoLevel || level < zerolog.TraceLevel || level == zerolog.Disabled {
-		return zerolog.InfoLevel
+		return zerolog.InfoLevel, false
 	}
-	return min(level, zerolog.ErrorLevel)
+	return min(level, zerolog.ErrorLevel), true
 }

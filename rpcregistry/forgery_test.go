@@ -312,6 +312,11 @@ func TestBuiltins(t *testing.T) {
 			_, err = a.DoCluster(ctx, method, json.RawMessage(args), rpcregistry.Node("b"))
 			require.ErrorIs(t, err, rpcregistry.ErrBadArguments, method)
 		}
+		for _, args := range []any{nil, []any{}, []any{""}, []any{"", "warn"}, map[string]any{"severity": "warn"}} {
+			_, err = a.DoCluster(ctx, "api.log", args, rpcregistry.Node("b"))
+			require.ErrorContains(t, err, "text is empty: write [", "%v", args)
+			require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
+		}
 		for _, args := range [][]any{
 			{"evil\n\x1b[31m text"}, {"warned", "warn"}, {"no panic", "panic"}, {"nonsense", "x"}, {"off", "disabled"},
 			{"as the original", "warning", map[string]any{"a": []int{1}}}, {"two", "crit", nil}, {"three", "notice", 1, "x\n"}, {"four", "emerg"},
@@ -329,8 +334,8 @@ func TestBuiltins(t *testing.T) {
 			`{"level":"info","from":"a","text":"evil\n\u001b[31m text","message":"api.log"}`,
 			`{"level":"warn","from":"a","text":"warned","message":"api.log"}`,
 			`{"level":"error","from":"a","text":"no panic","message":"api.log"}`,
-			`{"level":"info","from":"a","text":"nonsense","message":"api.log"}`,
-			`{"level":"info","from":"a","text":"off","message":"api.log"}`,
+			`{"level":"info","from":"a","text":"nonsense","severity":"x","message":"api.log"}`,
+			`{"level":"info","from":"a","text":"off","severity":"disabled","message":"api.log"}`,
 			`{"level":"warn","from":"a","text":"as the original","data":{"a":[1]},"message":"api.log"}`,
 			`{"level":"error","from":"a","text":"two","message":"api.log"}`,
 			`{"level":"info","from":"a","text":"three","data":[1,"x\n"],"message":"api.log"}`,
@@ -384,8 +389,8 @@ func TestAFloodOfOneCallerLeavesRoomForOthersAndForControl(t *testing.T) {
 		for range 20 {
 			_, err = other.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("c"))
 			require.NoError(t, err, "another caller has room")
-			for _, method := range []string{"api.ping", "api.log", "api.methods", "stop"} {
-				_, err = flooder.DoCluster(t.Context(), method, nil, rpcregistry.Node("c"))
+			for method, args := range map[string]any{"api.ping": nil, "api.log": []string{"text"}, "api.methods": nil, "stop": nil} {
+				_, err = flooder.DoCluster(t.Context(), method, args, rpcregistry.Node("c"))
 				require.NoError(t, err, "%s has slots of its own", method)
 			}
 		}

@@ -136,4 +136,19 @@ func (e *explained) Error() string {
 	return text + e.cause.Error()
 }
 
+// Reason returns the text of an error of [Explain] without the kind of the error and without
+// what its callers have put before it, for a sentence that says already that Redis does not
+// answer. Of any other error it returns the whole text.
+func Reason(err error) string {
+	e, ok := errors.AsType[*explained](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case e.why == "":
+		return e.cause.Error()
+	default:
+		return e.why + ": " + e.cause.Error()
+	}
+}
+
 func (e *explained) Unwrap() []error { return []error{e.kind, e.cause} }

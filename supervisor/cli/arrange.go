@@ -161,7 +161,7 @@ func (l *line) arranged(root *urfave.Command) []string {
 	case l.help:
 		return append(append(words, helpWord), l.path...)
 	case l.version:
-		return append(words, "--"+versionWord)
+		return append(append(words, versionWord), l.output...)
 	}
 	words = append(words, l.path...)
 	if l.at.DefaultCommand != "" && len(l.operands) == 0 {

@@ -91,7 +91,8 @@ func TestBadInputIsExplained(t *testing.T) {
 		"two at once":                  {args: []string{"--workers", "-1", "--concurrency", "0"}, code: 2, says: []string{"--workers", "--concurrency"}},
 		"file behind a good flag":      {args: []string{"--workers", "1"}, file: "frob: 1", code: 78, says: []string{"frob: unknown key"}},
 		"no method":                    {args: []string{"call"}, code: 2, says: []string{"METHOD"}},
-		"too many arguments":           {args: []string{"call", "a", "{}", "{}"}, code: 2, says: []string{"3 arguments"}},
+		"a word is no JSON":            {args: []string{"enqueue", "echo", "hello"}, code: 2, says: []string{`PAYLOAD-JSON: "hello" is not JSON: write '"hello"' for a text; for example`}},
+		"too many arguments":           {args: []string{"call", "a", "{}", "{}"}, code: 2, says: []string{"are one list"}},
 		"arguments no JSON":            {args: []string{"call", "api.ping", "{a:1}"}, code: 2, says: []string{"not JSON", "invalid character 'a'", `'{"key": "a"}'`}},
 		"two targets":                  {args: []string{"call", "api.ping", "--node", "a", "--all"}, code: 2, says: []string{"one of --node, --connection and --all"}},
 		"timeout of nothing":           {args: []string{"call", "api.ping", "--timeout", "0s"}, code: 2, says: []string{"--timeout"}},
@@ -106,14 +107,14 @@ func TestBadInputIsExplained(t *testing.T) {
 		"demo without nodes":           {args: []string{"demo", "/", "--workers", "0"}, code: 2, says: []string{"at least one node"}},
 		"demo without crashes":         {args: []string{"demo", "/", "--crash-every", "-1s"}, code: 2, says: []string{"negative"}},
 		"help for nothing":             {args: []string{"help", "frob"}, code: 2, says: []string{"frob"}},
-		"version of what":              {args: []string{"version", "x"}, code: 2, says: []string{"1 argument where none"}},
+		"version of what":              {args: []string{"version", "x"}, code: 2, says: []string{`"x" is an argument too many: "stellar version" takes none`}},
 		"flag after a negative number": {args: []string{"enqueue", "echo", "-5", "--wait"}, code: 2, says: []string{"--wait comes after -5 and counts as an argument: put flags before a negative number"}},
 		"as many as arguments":         {args: []string{"call", "-5", "--all"}, code: 2, says: []string{"--all comes after -5"}},
 		"short flag after a number":    {args: []string{"enqueue", "echo", "-1e3", "-o", "json"}, code: 2, says: []string{"-o comes after -1e3"}},
 		"mistyped flag after a number": {args: []string{"enqueue", "echo", "-5", "--wiat"}, code: 2, says: []string{"--wiat comes after -5", "did you mean --wait?"}},
-		"mistyped flag after --":       {args: []string{"enqueue", "echo", "--", "-5", "--wiat"}, code: 2, says: []string{"3 arguments", "--wiat comes after -- and counts as an argument: put flags before it; did you mean --wait?"}},
+		"mistyped flag after --":       {args: []string{"enqueue", "echo", "--", "-5", "--wiat"}, code: 2, says: []string{"an argument too many", "--wiat comes after -- and counts as an argument: put flags before it; did you mean --wait?"}},
 		"flag for a payload after --":  {args: []string{"enqueue", "echo", "--", "--wait"}, code: 2, says: []string{"not JSON", "--wait comes after --"}},
-		"flags of run after --":        {args: []string{"run", "--", "--workers=2"}, code: 2, says: []string{"1 argument where none is expected", "--workers=2 comes after --"}},
+		"flags of run after --":        {args: []string{"run", "--", "--workers=2"}, code: 2, says: []string{"is an argument too many", "--workers=2 comes after --"}},
 		"flag of a group after --":     {args: []string{"cache", "--", "--frob"}, code: 2, says: []string{"--frob comes after --"}},
 		"no running set":               {args: []string{"status"}, code: 69, says: []string{"no running set found", "REDIS_URL"}},
 		"no Redis":                     {env: environment{"REDIS_URL": "redis://:" + secret + "@127.0.0.1:1/0"}, args: []string{"status"}, code: 69, says: []string{"redis://127.0.0.1:1/0", "not reachable"}},
@@ -147,7 +148,12 @@ func TestHelpIsForEveryCommand(t *testing.T) {
 		require.Empty(t, r.err)
 	}
 	require.Contains(t, stellar(t, home(t), "version").out, "stellar ")
-	require.Contains(t, stellar(t, home(t), "--version").out, "stellar version ")
+	for _, args := range []string{"version", "version -o json"} {
+		want := stellar(t, home(t), strings.Fields(args)...)
+		require.Zero(t, want.code)
+		require.Equal(t, want, stellar(t, home(t), strings.Fields(strings.Replace(args, "version", "--version", 1))...))
+		require.Equal(t, want, stellar(t, home(t), strings.Fields(strings.Replace(args, "version", "-v", 1))...))
+	}
 }
 
 func TestArgumentsMayLookLikeFlagsBehindTwoDashes(t *testing.T) {

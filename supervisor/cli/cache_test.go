@@ -89,7 +89,7 @@ func TestCacheKeysAndLocks(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		c, ctx := at.holding(t, cache.Native), t.Context()
-		require.Equal(t, result{}, stellar(t, at.env, "cache", "keys"))
+		require.Equal(t, result{0, "", "stellar: no key matches *\n"}, stellar(t, at.env, "cache", "keys"))
 		require.Equal(t, result{0, "no locks\n", ""}, stellar(t, at.env, "cache", "locks"))
 		for _, key := range []string{"b:1", "a:2", "a:1"} {
 			require.NoError(t, c.Save(ctx, key, 1, 0))
@@ -99,10 +99,12 @@ func TestCacheKeysAndLocks(t *testing.T) {
 		require.JSONEq(t, `["b:1"]`, stellar(t, at.env, "cache", "keys", "b:*", "-o", "json").out)
 		require.JSONEq(t, `[]`, stellar(t, at.env, "cache", "keys", "c:*", "-o", "json").out)
 
+		require.Equal(t, result{0, "", "stellar: no key matches c:*\n"}, stellar(t, at.env, "cache", "keys", "c:*"))
+
 		l, err := c.TryLock(ctx, "a:1", time.Hour)
 		require.NoError(t, err)
 		r := stellar(t, at.env, "cache", "locks")
-		require.Regexp(t, `KEY +HOLDER +FENCE +LEFT +WAITED\na:1 +stellar-worker-1#1:a +\d{16} +59m\S+ +false\n`, r.out)
+		require.Regexp(t, `KEY +HOLDER +FENCE +LEFT +WAITED\na:1 +stellar-worker-1#1:a +\d{16} +(59m\d+s|1h0m0s) +no\n`, r.out)
 		require.Equal(t, "no locks\n", stellar(t, at.env, "cache", "locks", "b:*").out)
 		var locks []cachecmd.Lock
 		require.NoError(t, json.Unmarshal([]byte(stellar(t, at.env, "cache", "locks", "-o", "json").out), &locks))
@@ -154,17 +156,17 @@ func TestCacheClear(t *testing.T) {
 		r := stellarReading(t, at.env, "y\n", "cache", "clear", "user:1*")
 		require.Zero(t, r.code, r.err)
 		require.Contains(t, r.err, "destroy 111 entries and lists (keys {stellar}:cache:user:1* of")
-		require.Equal(t, "destroyed: 111\n", r.out)
-		require.Equal(t, result{0, "destroyed: 140, left because somebody holds the lock: 1\n", ""}, stellar(t, at.env, "cache", "clear", "--yes"))
-		require.Equal(t, result{0, "destroyed: 0\n", ""}, stellar(t, at.env, "cache", "clear", "nothing*", "--yes"))
+		require.Equal(t, "destroyed 111 entries and lists\n", r.out)
+		require.Equal(t, result{0, "destroyed 140 entries and lists, skipped 1 whose lock somebody holds\n", ""}, stellar(t, at.env, "cache", "clear", "--yes"))
+		require.Equal(t, result{0, "destroyed 0 entries and lists\n", ""}, stellar(t, at.env, "cache", "clear", "nothing*", "--yes"))
 		r = stellar(t, at.env, "cache", "clear", "--yes", "-o", "json")
-		require.JSONEq(t, `{"destroyed": 0, "locked": 1}`, r.out)
+		require.JSONEq(t, `{"destroyed": 0, "skipped": 1}`, r.out)
 
 		_, held, err := c.CheckLock(ctx, "locked")
 		require.NoError(t, err)
 		require.True(t, held)
 		require.NoError(t, lock.Unlock())
-		require.Equal(t, "destroyed: 1\n", stellar(t, at.env, "cache", "clear", "--yes").out)
+		require.Equal(t, "destroyed 1 entry or list\n", stellar(t, at.env, "cache", "clear", "--yes").out)
 		after, err := client.Keys(ctx, "*").Result()
 		require.NoError(t, err)
 		for _, key := range before {
@@ -224,8 +226,11 @@ func TestCacheExportAndImport(t *testing.T) {
 
 		r = stellarReading(t, at.env, "{\"key\":\"x\",\"value\":1}\nnope\n", "cache", "import", "-")
 		require.Equal(t, 2, r.code)
-		require.Contains(t, r.err, "line 2")
-		require.Contains(t, r.err, "stellar cache export")
+		require.NoError(t, redistest.Client(t, at.cfg).Set(t.Context(), at.holding(t, cache.Native).EntryKey("odd"), "no entry", 0).Err())
+		notes, _, _ := complaints(t, stellar(t, at.env, "cache", "export", "-o", "json").err)
+		require.Equal(t, []string{"skipped: 1 that no node of this cache wrote"}, notes)
+		require.Equal(t, "stellar: standard input is not what \"stellar cache export\" writes: line 2: "+
+			"invalid character 'o' in literal null (expecting 'u'); 0 entries were imported before\n", r.err)
 	})
 }
 
@@ -252,7 +257,7 @@ func TestCacheInAnotherLayout(t *testing.T) {
 		require.NoError(t, client.Set(ctx, "actionhero:lock:a", "their-node", time.Minute).Err())
 		require.Contains(t, compat("locks").out, "their-node")
 		require.Contains(t, compat("get", "a").err, `"a" is locked`)
-		require.Equal(t, result{}, stellar(t, at.env, "cache", "keys"), "our own is another cache")
+		require.Empty(t, stellar(t, at.env, "cache", "keys").out, "our own is another cache")
 
 		require.NoError(t, client.Set(ctx, "mine:c", `{"value":3,"createdAt":1700000000000}`, 0).Err())
 		require.Equal(t, result{0, "3\n", ""}, compat("get", "c", "--cache-prefix", "mine:"))
@@ -267,11 +272,18 @@ func TestARedisThatIsAwayIsNotNotFound(t *testing.T) {
 	for _, args := range [][]string{{"get", "a"}, {"del", "a"}, {"keys"}, {"locks"}, {"clear", "--yes"}, {"export"}, {"set", "a", "1"}} {
 		r := stellar(t, home(t).with("REDIS_URL", "redis://127.0.0.1:1/0"), append([]string{"cache"}, args...)...)
 		require.Equal(t, 69, r.code)
-		require.Contains(t, r.err, "redis at redis://127.0.0.1:1/0 is not reachable")
+		require.Equal(t, "stellar: redis at redis://127.0.0.1:1/0 is not reachable: no connection: it is down, or the address is wrong: "+
+			"dial tcp 127.0.0.1:1: connect: connection refused\n", r.err, "it says so once")
 		require.NotContains(t, r.err, "no entry")
 	}
-	// It refuses to serve after the connection was made.
 	server := redistest.Start(t)
+	elsewhere := home(t).with("REDIS_URL", server.Config().URL+"?db=99")
+	for _, args := range []string{"cache keys", "namespace list"} {
+		r := stellar(t, elsewhere, strings.Fields(args)...)
+		require.Equal(t, 1, r.code)
+		require.Regexp(t, "^stellar: redis at .* does not serve this program: ERR DB index is out of range\n$", r.err)
+	}
+	// It refuses to serve after the connection was made.
 	at := place{server.Config(), home(t).with("REDIS_URL", server.Config().URL)}
 	client := redistest.Client(t, at.cfg)
 	require.NoError(t, at.holding(t, cache.Native).Save(t.Context(), "a", 1, 0))
@@ -279,7 +291,7 @@ func TestARedisThatIsAwayIsNotNotFound(t *testing.T) {
 	for _, args := range [][]string{{"get", "a"}, {"del", "a"}, {"keys"}, {"clear", "--yes"}, {"export"}, {"set", "a", "1"}} {
 		r := stellar(t, at.env, append([]string{"cache"}, args...)...)
 		require.Equal(t, 69, r.code, r.err)
-		require.Contains(t, r.err, "redis is unavailable")
+		require.Regexp(t, "does not serve this program: this user lacks a permission|redis is unavailable", r.err)
 		require.NotContains(t, r.err, "no entry")
 	}
 }
@@ -295,14 +307,14 @@ func TestBadInputOfTheCacheIsExplained(t *testing.T) {
 		"no command":            {args: []string{}, code: 2, says: "get, set, del, keys, clear, export, import, locks"},
 		"unknown command":       {args: []string{"frob"}, code: 2, says: `"frob" is not a command of stellar cache`},
 		"unknown flag":          {args: []string{"--frob"}, code: 2, says: "stellar cache --help"},
-		"no key":                {args: []string{"get"}, code: 2, says: `0 arguments where KEY is expected: see "stellar cache get --help"`},
+		"no key":                {args: []string{"get"}, code: 2, says: `KEY is missing: use "stellar cache get KEY", see "stellar cache get --help"`},
 		"no key to destroy":     {args: []string{"del"}, code: 2, says: "stellar cache del --help"},
 		"no value":              {args: []string{"set", "a"}, code: 2, says: "KEY VALUE-JSON"},
 		"no JSON":               {args: []string{"set", "a", "{x}"}, code: 2, says: `'{"name": "Ada"}'`},
 		"no time":               {args: []string{"set", "a", "1", "--ttl", "soon"}, code: 2, says: "a time such as 250ms"},
 		"no time left":          {args: []string{"set", "a", "1", "--ttl", "0s"}, code: 2, says: "leave it out"},
 		"a time before":         {args: []string{"set", "a", "1", "--ttl", "-1s"}, code: 2, says: "--ttl: -1s"},
-		"too long":              {args: []string{"set", "a", "1", "--ttl", "2000000h"}, code: 2, says: "876000h"},
+		"too long":              {args: []string{"set", "a", "1", "--ttl", "2000000h"}, code: 2, says: "876000 hours"},
 		"no file":               {args: []string{"import"}, code: 2, says: "FILE"},
 		"no such file":          {args: []string{"import", "/no/such"}, code: 2, says: "/no/such: no such file"},
 		"a directory":           {args: []string{"import", "/"}, code: 2, says: "a directory"},

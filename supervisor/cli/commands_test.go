@@ -97,8 +97,20 @@ func TestCall(t *testing.T) {
 		require.Len(t, verdicts, 3)
 		require.Equal(t, "error", verdicts[1].Outcome)
 
-		require.Equal(t, result{}, stellar(t, at.env, "call", "test.sum", "--no-wait"))
-		require.Equal(t, result{}, stellar(t, at.env, "call", "test.sum", "--no-wait", "--all"))
+		require.Regexp(t, `^sent test.sum to stellar-worker-\d\n$`, stellar(t, at.env, "call", "test.sum", "--no-wait").out)
+		require.Equal(t, result{0, "sent test.sum to all\n", ""}, stellar(t, at.env, "call", "test.sum", "--no-wait", "--all"))
+		sent := stellar(t, at.env, "call", "test.sum", "--no-wait", "--node", "stellar-worker-1", "-o", "json")
+		require.JSONEq(t, `{"method": "test.sum", "sentTo": "stellar-worker-1"}`, sent.out)
+		for args, says := range map[string]string{
+			"test.sun":         "stellar: unknown method test.sun: did you mean test.sum? \"stellar call api.methods\" lists what there is",
+			"test.sun --all":   "stellar: unknown method test.sun: did you mean test.sum? ",
+			"frob":             "stellar: unknown method frob: \"stellar call",
+			"test.sum 2 b c's": `stellar: the arguments of test.sum are one list: write '[2,"b","c'\''s"]'`,
+		} {
+			r := stellar(t, at.env, append([]string{"call"}, strings.Fields(args)...)...)
+			require.Equal(t, 2, r.code)
+			require.Contains(t, r.err, says)
+		}
 	})
 }
 
@@ -120,7 +132,7 @@ func TestCallsThatFail(t *testing.T) {
 			"wrong arguments":       {[]string{"test.sum", `"x"`}, 2, "bad_arguments"},
 			"unknown argument":      {[]string{"api.tasks.cancelAll", `{"state":["dead"],"all":true}`}, 2, "it takes {states?: [string], queue?: string"},
 			"unknown node":          {[]string{"api.ping", "--node", "frob"}, 1, "stellar status"},
-			"unknown connection":    {[]string{"api.ping", "--connection", "frob"}, 1, "no_such_connection"},
+			"unknown connection":    {[]string{"api.ping", "--connection", "frob"}, 1, `no_such_connection: "stellar call api.connections.list --all" lists`},
 			"its own error":         {[]string{"test.fail", "--node", "stellar-worker-2"}, 1, "luck"},
 			"too slow":              {[]string{"test.slow", "--node", "stellar-worker-1", "--timeout", "50ms"}, 1, "nobody knows whether it ran"},
 		} {

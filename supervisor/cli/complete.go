@@ -153,20 +153,19 @@ const completeTime = time.Second
 // of returns the values of a source that begin with the word, each with the prefix that is
 // typed already. A source that asks the cluster finds it by the flags of the line.
 func (c *completer) of(ctx context.Context, l line, s source, prefix, word string) (found []value) {
+	var given []string // values before this one
+	if comma := strings.LastIndexByte(word, ',') + 1; s.many && comma > 0 {
+		given = strings.Split(word[:comma-1], ",")
+		prefix, word = prefix+word[:comma], word[comma:]
+	}
 	if s.list != nil {
-		if comma := strings.LastIndexByte(word, ',') + 1; s.many {
-			prefix, word = prefix+word[:comma], word[comma:]
-		}
-		return matching(s.list(), prefix, word)
+		return matching(without(s.list(), given), prefix, word)
 	}
 	if s.ask == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeTime)
 	defer cancel()
-	if comma := strings.LastIndexByte(word, ',') + 1; s.many {
-		prefix, word = prefix+word[:comma], word[comma:]
-	}
 	e := &cluster.Env{
 		Settings: config.New(c.env.Env), Program: c.env.Program, Args: c.env.Args, Stdout: io.Discard, Stderr: io.Discard,
 	}
@@ -187,7 +186,12 @@ func (c *completer) of(ctx context.Context, l line, s source, prefix, word strin
 	})
 	words := slices.Concat([]string{root.Name}, l.path, l.early, flagsOnly(l))
 	_ = root.Run(ctx, words) // without an answer there is nothing to complete
-	return matching(found, prefix, word)
+	return matching(without(found, given), prefix, word)
+}
+
+// without returns the values whose texts are not among those that are given already.
+func without(all []value, given []string) []value {
+	return slices.DeleteFunc(all, func(v value) bool { return slices.Contains(given, v.Text) })
 }
 
 // flagsOnly returns the flags of a line that have their values: not the operands.

@@ -54,6 +54,7 @@ func TestWordsAreCompleted(t *testing.T) {
 		{"tasks list --state d", "delayed done dead"},
 		{"tasks list --state pending,can", "pending,cancelled"},
 		{"tasks list --state=pending,can", "--state=pending,cancelled"},
+		{"tasks list --state=dead,d", "--state=dead,delayed --state=dead,done"},
 		{"run --log-level w", "warn"},
 		{"run --token-mode ", "hmac plain both"},
 		{"enqueue echo --priority ", "high normal low"},
@@ -126,8 +127,12 @@ func TestValuesBeyondTheFirstAreCompleted(t *testing.T) {
 		}
 		_, err := api.Tasks.EnqueueWith(ctx, "echo", nil, tasks.Options{ID: "order:1", In: 2 * time.Hour})
 		require.NoError(t, err)
+		_, err = api.Tasks.EnqueueWith(ctx, "echo", nil, tasks.Options{ID: "over:1", Retention: time.Hour})
+		require.NoError(t, err)
+		_, err = api.Tasks.Wait(ctx, "over:1")
+		require.NoError(t, err)
 		for words, want := range map[string][]string{
-			"cache get us": {"user:7"}, "cache get a*": {"a*b"}, "cache get a[": {"a[1]"}, `cache get a\`: {`a\1`}, "tasks show ord": {"order:1"},
+			"tasks show over": {"over:1"}, "cache get us": {"user:7"}, "cache get a*": {"a*b"}, "cache get a[": {"a[1]"}, `cache get a\`: {`a\1`}, "tasks show ord": {"order:1"},
 			"cache get many:39": strings.Fields("many:390 many:391 many:392 many:393 many:394 many:395 many:396 many:397 many:398 many:399"),
 		} {
 			require.Equal(t, want, completed(t, at.env, strings.Split(words, " ")...), words)

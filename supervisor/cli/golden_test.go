@@ -95,6 +95,7 @@ type stage struct {
 	dir     string // in which it runs
 	env     environment
 	cluster environment // with the socket of the embedded Redis
+	archive environment // with the socket of one without nodes
 	forget  func()      // how fast tasks were in the last seconds
 }
 
@@ -173,6 +174,8 @@ func prepareTranscripts(t *testing.T) *stage {
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600))
 	}
+	s.prepareArchive(t)
+	publishOften(t, set, "stockChanged")
 	_, text, code := s.run(t, s.cluster, "cache", "export", "backup.jsonl", "--match", "user:*")
 	require.Zero(t, code, text)
 	return s
@@ -207,8 +210,11 @@ func (s *stage) record(t *testing.T, known *urfave.Command, name string, c trans
 	t.Helper()
 	var all strings.Builder
 	env := s.cluster
-	if c.alone {
+	switch {
+	case c.alone:
 		env = s.env
+	case c.archive:
+		env = s.archive
 	}
 	say := func(shown string, env environment, args ...string) (out string, code int) {
 		out, text, code := s.run(t, env, args...)
@@ -272,6 +278,7 @@ var changing = []struct {
 	{regexp.MustCompile(`#\d+:[0-9a-f]{16}`), "#EPOCH:NONCE"}, // nodes that start at once share the epochs as it happens
 	{regexp.MustCompile(`\b(\d+):[0-9a-f]{16}`), "${1}:NONCE"},
 	{regexp.MustCompile(`("(?:pid|number|bytes|fence|[a-zA-Z]*Ms|throughput)": )[0-9.e+-]+`), "${1}N"},
+	{regexp.MustCompile(`"seq":\d+`), `"seq":N`},
 	{regexp.MustCompile(`"(host|redis|version)": "[^"]*"`), `"$1": "…"`},
 	{regexp.MustCompile(`(?m)^(NODE +PROCESS) .*$`), "$1 …"}, // as wide as the host's name
 	{regexp.MustCompile(`process \d+ on \S+:`), "process PID on HOST:"},
@@ -292,7 +299,7 @@ var (
 func (s *stage) normal(text string) string {
 	host, _ := os.Hostname()
 	pid := strconv.Itoa(os.Getpid())
-	text = strings.NewReplacer(s.cluster["STELLAR_SOCKET"], "SOCKET", s.dir, "DIR", s.env["XDG_RUNTIME_DIR"], "RUN").Replace(text)
+	text = strings.NewReplacer(s.cluster["STELLAR_SOCKET"], "SOCKET", s.archive["STELLAR_SOCKET"], "ARCHIVE", s.dir, "DIR", s.env["XDG_RUNTIME_DIR"], "RUN").Replace(text)
 	for _, c := range changing {
 		text = c.what.ReplaceAllString(text, c.with)
 	}
@@ -350,7 +357,7 @@ func requireConventionOf(t *testing.T, name string, v any) {
 		require.NotRegexp(t, `(^at|At)$`, name, "a moment is a text")
 		require.NotRegexp(t, lengths, name, "a length of time is in milliseconds, and its name ends in Ms")
 		require.False(t, strings.HasSuffix(name, "Ms") && v < 0, name)
-		require.True(t, v < 1e12 || name == "fence", "%s: a time in seconds or milliseconds since 1970?", name)
+		require.True(t, v < 1e12 || name == "fence" || name == "seq", "%s: a time in seconds or milliseconds since 1970?", name)
 	}
 }
 

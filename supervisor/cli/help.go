@@ -20,9 +20,12 @@ import (
 // helpMargin is put before each line of a section of a help text.
 const helpMargin = "   "
 
-// mostName is the widest column of names in a help text: the text of a longer name goes
-// below it.
-const mostName = 27
+// mostName is the widest column of names in a help text, leastText the narrowest one of the texts
+// beside it. The text of a name that is too long for its column goes below it.
+const (
+	mostName  = 27
+	leastText = 32
+)
 
 // helpCommand returns the command help. The help flags of all commands are this command
 // in other words: see arrange.
@@ -31,17 +34,21 @@ func helpCommand(e *cluster.Env) *urfave.Command {
 		Name: helpWord, Usage: "show what there is, or how to use a command", ArgsUsage: "[COMMAND…]",
 		Description: "\"$0 help tasks list\" and \"$0 tasks list --help\" are the same.",
 		Action: func(_ context.Context, cmd *urfave.Command) error {
-			var path []string
 			at := cmd.Root()
+			path := at.Name
 			for _, word := range cmd.Args().Slice() {
 				next := at.Command(word)
-				if next == nil || next.Hidden {
-					return config.NoSuchCommandOf(at, strings.Join(path, " "), word)
+				switch {
+				case next != nil && !next.Hidden:
+				case at == cmd.Root():
+					return config.NoSuchCommandOf(at, "", word)
+				default:
+					return config.NoSuchCommandOf(at, path, word)
 				}
-				at, path = next, append(path, next.Name)
+				at, path = next, path+" "+next.Name
 			}
 			h := &helpText{to: e.Stdout, width: terminal.TextWidth(terminal.Width(e.Env, e.Stdout))}
-			h.command(at, strings.Join(append([]string{cmd.Root().Name}, path...), " "))
+			h.command(at, path)
 			return h.err
 		},
 	}
@@ -93,7 +100,7 @@ func (h *helpText) command(c *urfave.Command, path string) {
 	}
 }
 
-// prose wraps paragraphs. Lines that begin with a space stay as they are: examples.
+// prose wraps paragraphs. Lines that begin with a space are examples, which are folded.
 func (h *helpText) prose(text string) []string {
 	var lines, paragraph []string
 	end := func() {
@@ -107,7 +114,7 @@ func (h *helpText) prose(text string) []string {
 			lines = append(lines, "")
 		case strings.HasPrefix(line, " "):
 			end()
-			lines = append(lines, helpMargin+line)
+			lines = append(lines, h.example(strings.TrimLeft(line, " "))...)
 		default:
 			paragraph = append(paragraph, line)
 		}
@@ -116,11 +123,35 @@ func (h *helpText) prose(text string) []string {
 	return lines
 }
 
-// columns sets names and the texts that explain them in two columns.
+// exampleMargin is put before each example, more of it before the rest of an example that does not
+// fit into one line.
+const exampleMargin = helpMargin + helpMargin
+
+// example sets a line of the shell, with what it does behind a gap if it has one. If it is too long,
+// that goes below it, and the line of the shell goes on behind a backslash.
+func (h *helpText) example(line string) []string {
+	if terminal.Columns(exampleMargin+line) <= h.width {
+		return []string{exampleMargin + line}
+	}
+	command, about, _ := strings.Cut(line, terminal.Gap)
+	lines := terminal.Fold(command, h.width-len(exampleMargin)-len(helpMargin))
+	lines = terminal.Indent(lines, exampleMargin, exampleMargin+helpMargin)
+	margin := exampleMargin + helpMargin + "# "
+	return append(lines, terminal.Indent(terminal.Wrap(about, h.width-len(margin)), margin, margin)...)
+}
+
+// columns sets names and the texts that explain them in two columns, of which the second is as wide
+// as the longest word of a text, such as an address of Redis.
 func (h *helpText) columns(entries [][2]string) []string {
-	name := 0
+	least := leastText
 	for _, e := range entries {
-		if n := terminal.Columns(e[0]); n <= mostName {
+		for word := range strings.FieldsSeq(e[1]) {
+			least = max(least, terminal.Columns(word))
+		}
+	}
+	name, most := 0, min(mostName, h.width-least-len(helpMargin)-len(terminal.Gap))
+	for _, e := range entries {
+		if n := terminal.Columns(e[0]); n <= most {
 			name = max(name, n)
 		}
 	}
@@ -170,6 +201,10 @@ func flagGroups(c *urfave.Command) []flagGroup {
 			at, groups = len(groups), append(groups, &flagGroup{name: category})
 		}
 		groups[at].entries = append(groups[at].entries, entry)
+	}
+	if f := findFlag(c, outputFlag); f != nil && !slices.Contains(c.Flags, f) { // it may stand before the command of a group
+		name, text := describeFlag(f)
+		own.entries = append(own.entries, [2]string{name, text})
 	}
 	own.entries = append(append(own.entries, last...), [2]string{"-h, --help", "show this help"})
 	slices.SortStableFunc(groups, func(a, b *flagGroup) int { return groupRank(a.name) - groupRank(b.name) })

@@ -65,7 +65,7 @@ func TestNamespaceList(t *testing.T) {
 		require.Zero(t, r.code, r.err)
 		lines := strings.Split(strings.TrimSpace(r.out), "\n")
 		require.Len(t, lines, 4, r.out)
-		require.Equal(t, strings.Fields("NAMESPACE NODES TASKS KEYS CACHE LOCKS MEMORY"), strings.Fields(lines[0]))
+		require.Equal(t, strings.Fields("NAMESPACE NODES TASKS KEYS CACHE LOCKS MEMORY STATE"), strings.Fields(lines[0]))
 		require.Equal(t, []string{"broken", "?", "0", "2", "0", "0"}, strings.Fields(lines[1])[:6])
 		configured := strings.Fields(lines[2])
 		require.Equal(t, []string{"stellar", "0", "1"}, configured[:3])
@@ -83,9 +83,10 @@ func TestNamespaceList(t *testing.T) {
 		last := got.Namespaces[2]
 		require.True(t, last.Configured)
 		require.False(t, got.Namespaces[1].Configured)
-		require.EqualValues(t, 500, last.Keys[link.PartCache])
-		require.Positive(t, last.Keys[link.PartTasks])
-		require.Positive(t, last.Keys[link.PartLocks])
+		require.EqualValues(t, 500, last.Parts[link.PartCache])
+		require.Positive(t, last.Parts[link.PartTasks])
+		require.Positive(t, last.Parts[link.PartLocks])
+		require.Greater(t, last.Keys, int64(501), "all keys")
 		require.Equal(t, []string{}, last.Nodes)
 		if at.cfg.Dial == nil { // the embedded Redis does not know
 			require.InDelta(t, 600_000, *last.Bytes, 200_000)
@@ -111,7 +112,8 @@ func TestNamespaceRemove(t *testing.T) {
 			require.Equal(t, code, r.code, r.err)
 			require.Contains(t, r.err, "remove the namespace old with all its data")
 			require.Contains(t, r.err, "nothing was done")
-			require.Equal(t, code == 2, strings.Contains(r.err, "answer its name, or give --yes"))
+			require.Equal(t, code == 2, strings.Contains(r.err, "answer the name old, or give --yes"))
+			require.Equal(t, strings.HasPrefix(answer, "old2"), strings.Contains(r.err, `nothing was done: "old2" is not the name old`))
 		}
 		require.Equal(t, all, keysOf(t, client))
 
@@ -173,6 +175,16 @@ func TestInterruptedRemovalCanBeRepeated(t *testing.T) {
 	at := place{cfg, home(t).with("REDIS_URL", cfg.URL)}
 	client := redistest.Client(t, cfg)
 	fillMany(t, client, "{old}:cache:")
+	counting := startReading(t, at.env, "namespace", "remove", "old")
+	require.Eventually(t, func() bool {
+		all, err := client.ClientList(t.Context()).Result()
+		return err == nil && strings.Contains(all, "cmd=scan")
+	}, patient, time.Millisecond)
+	counting.signals <- syscall.SIGINT
+	require.Equal(t, 130, counting.wait(t))
+	require.Contains(t, counting.err.String(), "stellar: interrupted: nothing was done\n")
+	require.EqualValues(t, 300_000, client.DBSize(t.Context()).Val())
+
 	r := start(t, at.env, nil, "namespace", "remove", "old", "--yes")
 	require.Eventually(t, func() bool { n, err := client.DBSize(t.Context()).Result(); return err == nil && n < 300_000 }, patient, time.Millisecond)
 	r.signals <- syscall.SIGINT
@@ -234,13 +246,13 @@ func TestNamespaceCommandsSayWhichRightsTheyLack(t *testing.T) {
 func TestBadInputOfNamespaceCommandsIsExplained(t *testing.T) {
 	t.Parallel()
 	for says, args := range map[string][]string{
-		"list, remove":                            {},
-		`"frob" is not a command`:                 {"frob"},
-		"0 arguments where NAMESPACE is expected": {"remove"},
-		"2 arguments where NAMESPACE is expected": {"remove", "a", "b"},
-		"1 argument where none is expected":       {"list", "a"},
-		`use "a-b"`:                               {"remove", "a:b", "--yes"},
-		"letters, digits":                         {"remove", "*", "--yes"},
+		"list, remove":                     {},
+		`"frob" is not a command`:          {"frob"},
+		"NAMESPACE is missing":             {"remove"},
+		`"b" is an argument too many: use`: {"remove", "a", "b"},
+		`"a" is an argument too many`:      {"list", "a"},
+		`use "a-b"`:                        {"remove", "a:b", "--yes"},
+		"letters, digits":                  {"remove", "*", "--yes"},
 	} {
 		r := stellar(t, home(t), append([]string{"namespace"}, args...)...)
 		require.Equal(t, 2, r.code, r.err)

@@ -133,7 +133,7 @@ func TestAProgramsNameIsInItsTexts(t *testing.T) {
 		return result{code, b.out.String(), b.err.String()}
 	}
 	require.Equal(t, result{0, "shop 1.2.3\n", ""}, shop("version"))
-	require.Equal(t, result{0, "shop version 1.2.3\n", ""}, shop("--version"))
+	require.Equal(t, result{0, "shop 1.2.3\n", ""}, shop("--version"))
 	for _, args := range [][]string{
 		{"--help"}, {"help", "run"}, {"status", "--help"}, {"call", "--help"}, {"enqueue", "--help"}, {"tasks", "--help"}, {"cache", "--help"},
 		{"config", "--help"}, {"demo", "--help"}, {"scale", "--help"}, {"completion", "--help"},

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,12 +26,13 @@ func complaints(t *testing.T, text string) (notes []string, failure string, code
 	for line := range strings.Lines(text) {
 		var c struct {
 			Note     *string `json:"note"`
+			Question *string `json:"question"`
 			Error    *string `json:"error"`
 			ExitCode int     `json:"exitCode"`
 		}
 		require.NoError(t, json.Unmarshal([]byte(line), &c), text)
-		if c.Note != nil {
-			notes = append(notes, *c.Note)
+		if said := cmp.Or(c.Note, c.Question); said != nil {
+			notes = append(notes, *said)
 			continue
 		}
 		require.NotNil(t, c.Error, text)
@@ -80,6 +84,49 @@ func TestAnInterruptedCommandSaysHowFarItCame(t *testing.T) {
 	})
 }
 
+// A command that asks before it destroys something has done nothing before the answer. Where errors
+// are JSON, so is the question.
+func TestAnInterruptedQuestionSaysThatNothingWasDone(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, at place) {
+		at.fill(t, "old", 3)
+		at.fill(t, "stellar", 3)
+		for args, question := range map[string]string{
+			"namespace remove old": "remove the namespace old with all its data", "cache clear": "destroy 3 entries and lists",
+		} {
+			asking := startReading(t, at.env, strings.Fields(args)...)
+			asking.err.await(t, question, 1)
+			asking.signals <- syscall.SIGINT
+			require.Equal(t, 130, asking.wait(t))
+			require.Contains(t, asking.err.String(), "\nstellar: interrupted: nothing was done\n")
+
+			r := stellarReading(t, at.env, "no\n", strings.Fields(args)...)
+			require.Equal(t, 1, r.code)
+			require.Regexp(t, `: \nstellar: nothing was done\n$|N\] \nstellar: nothing was done\n$`, r.err, "on a line of its own")
+
+			r = stellarReading(t, at.env, "what\n", append(strings.Fields(args), "-o", "json")...)
+			require.Equal(t, 1, r.code)
+			notes, failure, _ := complaints(t, r.err)
+			require.Len(t, notes, 1)
+			require.Contains(t, notes[0], question)
+			require.Contains(t, failure, `nothing was done: "what" is not`)
+		}
+	})
+}
+
+// startReading starts a command whose standard input has nothing yet.
+func startReading(t *testing.T, env environment, args ...string) *running {
+	t.Helper()
+	stdin, end := io.Pipe()
+	r := &running{out: newOutput(), err: newOutput(), signals: make(chan os.Signal, 3), code: make(chan int, 1)}
+	r.begin(t, env, nil, stdin, args)
+	t.Cleanup(func() {
+		r.kill()
+		_ = end.Close()
+	})
+	return r
+}
+
 func TestStatusShowsHowOldALeaseIs(t *testing.T) {
 	t.Parallel()
 	withSet(t, echoApp, func(t *testing.T, at place, _ *supervisortest.Set) {
@@ -108,6 +155,8 @@ func TestAPeriodicTaskThatNobodyRegistersIsTold(t *testing.T) {
 		registered := at.cfg.Keys().Registered()
 		require.Eventually(t, func() bool { return client.HExists(t.Context(), registered, "daily").Val() }, patient, 10*time.Millisecond)
 		require.NotContains(t, stellar(t, at.env, "tasks", "periodic").out, "orphaned")
+		require.Equal(t, "stellar: no periodic task dayly (did you mean daily?): \"stellar tasks periodic\" lists them\n",
+			stellar(t, at.env, "tasks", "periodic", "pause", "dayly").err)
 		require.NoError(t, set.Stop())
 		require.NotContains(t, stellar(t, at.env, "tasks", "periodic").out, "orphaned", "it may be a restart")
 		now, err := client.Time(t.Context()).Result()
@@ -115,7 +164,7 @@ func TestAPeriodicTaskThatNobodyRegistersIsTold(t *testing.T) {
 		require.NoError(t, client.HSet(t.Context(), registered, "daily", now.Add(-2*time.Hour).UnixMilli()).Err())
 		out := stellar(t, at.env, "tasks", "periodic").out
 		require.Regexp(t, `(?m)^daily +echo .* orphaned `, out)
-		require.Regexp(t, `\n\ndaily: no running program has registered it since 2h0m\ds ago: it does not tick; "stellar tasks periodic remove daily" forgets it\n$`, out)
+		require.Regexp(t, `\n\ndaily: no running program has registered it for 2h0m\ds: it does not tick; "stellar tasks periodic remove daily" forgets it\n$`, out)
 		require.Contains(t, stellar(t, at.env, "tasks", "periodic", "-o", "json").out, `"orphaned": true`)
 		require.Zero(t, stellar(t, at.env, "tasks", "periodic", "remove", "daily").code)
 		require.False(t, client.HExists(t.Context(), registered, "daily").Val(), "nothing of it is left")
@@ -130,7 +179,33 @@ func TestAQueueThatNoNodeServesIsWarnedOf(t *testing.T) {
 		supervisortest.StartWith(t, enqueueApp(), supervisor.Config{Workers: 1, Redis: at.cfg, Queues: []string{"default"}})
 		require.Equal(t, "stellar: no live node serves the queue nowhere: the task waits until one does\n", stellar(t, at.env, "enqueue", "echo", "--queue", "nowhere").err)
 		require.Contains(t, stellar(t, at.env, "enqueue", "mail").err, "no live node serves the queue post", "that of its definition")
+		require.Zero(t, stellar(t, at.env, "enqueue", "echo", "--queue", "defalt", "--id", "typo").code)
+		require.Contains(t, stellar(t, at.env, "tasks", "explain", "typo").out, "  - no live node serves the queue defalt: was default meant?\n")
 		require.Empty(t, stellar(t, at.env, "enqueue", "echo").err)
+	})
+}
+
+func TestATaskThatNobodyHasDefinedIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, at place) {
+		supervisortest.StartWith(t, enqueueApp(), supervisor.Config{Workers: 1, Redis: at.cfg})
+		require.Eventually(t, func() bool { return stellar(t, at.env, "enqueue", "echo").err == "" }, patient, 10*time.Millisecond, "until the node claims")
+		require.Equal(t, "stellar: no program has defined the task eco (did you mean echo?): it waits until a node that handles it starts\n",
+			stellar(t, at.env, "enqueue", "eco", "--any-name", "--id", "lost").err)
+		require.Empty(t, stellar(t, at.env, "enqueue", "echo", "--any-name", "--id", "found", "--retention", "1h").err)
+		for _, args := range []string{"tasks list --name ech", "tasks cancel --name ech", "tasks retry --name ech --dry-run"} {
+			r := stellar(t, at.env, strings.Fields(args)...)
+			require.Zero(t, r.code)
+			require.Equal(t, "stellar: no program has defined a task ech (did you mean echo?)\n", r.err, args)
+		}
+		require.Empty(t, stellar(t, at.env, "tasks", "list", "--name", "mail").err)
+
+		// The cluster counts it as pending, and says that nobody handles it.
+		require.Eventually(t, func() bool {
+			return strings.HasPrefix(stellar(t, at.env, "tasks", "explain", "lost").out, "lost is parked")
+		}, patient, 10*time.Millisecond)
+		require.Contains(t, stellar(t, at.env, "status").out, "\ntasks: 1 pending (1 of them parked: no node handles their tasks), 0 delayed, ")
+		require.Contains(t, stellar(t, at.env, "status", "-o", "json").out, `"parked": 1,`)
 	})
 }
 
@@ -190,7 +265,9 @@ func TestNumbersHaveTheirNouns(t *testing.T) {
 		require.Regexp(t, `^exported 1 entry, skipped 0, \d+ bytes: `, stellar(t, at.env, "cache", "export", file).out)
 		require.Contains(t, stellar(t, at.env, "scale", "1").out, "from 1 to 1 node\n")
 		require.Contains(t, stellar(t, at.env, "reload").out, ": 1 node runs anew\n")
-		require.Contains(t, stellar(t, at.env, "call", "frob", "x", "y").err, "3 arguments where")
-		require.Contains(t, stellar(t, at.env, "version", "x").err, "1 argument where none")
+		require.Zero(t, stellar(t, at.env, "enqueue", "echo", "--any-name", "--id", "first", "--in", "1h").code)
+		require.Zero(t, stellar(t, at.env, "enqueue", "echo", "--any-name", "--id", "then", "--after", "first").code)
+		require.Contains(t, stellar(t, at.env, "tasks").out, "\n1 task waits for other tasks; 0 dead and")
+		require.Contains(t, stellar(t, at.env, "tasks", "explain", "then").out, "1 more of the tasks that it is to follow is done\n")
 	})
 }

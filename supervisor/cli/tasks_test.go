@@ -143,7 +143,7 @@ func TestTasksAreListed(t *testing.T) {
 
 		c.refused(1, "task not found: nope", "tasks", "show", "nope")
 		c.refused(1, "tasks list", "tasks", "explain", "nope")
-		c.refused(1, "task not found: nope: done and forgotten, or never stored: one that is done is remembered only with a retention", "tasks", "wait", "nope")
+		c.refused(1, "task not found: nope: it was never stored, or it is done and forgotten, as it is without --id or --retention", "tasks", "wait", "nope")
 		require.NotRegexp(c, "EnqueueAndWait|WantResult", stellar(c.T, c.at.env, "tasks", "wait", "nope").err, "that is for programs")
 		c.refused(1, "not done after 20ms", "tasks", "wait", "m1", "--timeout", "20ms")
 	})
@@ -250,9 +250,9 @@ func TestErrorsAboutSeveralTasksAreLines(t *testing.T) {
 		for _, verb := range []string{"cancel", "retry", "delete", "cancel --dry-run"} {
 			r := stellar(c.T, c.at.env, append([]string{"tasks"}, strings.Fields(verb+" a b")...)...)
 			require.Equal(c, 1, r.code, verb)
-			require.Regexp(c, `^stellar: .*task.* a\b.*\n.*task.* b\b.*: one that is done is remembered only with a retention .*\n$`, r.err)
+			require.Regexp(c, `^stellar: .*task.* a\b.*\n.*task.* b\b.*: it was never stored, or .*\n$`, r.err)
 			require.NotContains(c, r.err, `\n`)
-			require.Equal(c, 1, strings.Count(r.err, "one that is done"))
+			require.Equal(c, 1, strings.Count(r.err, "it was never stored"))
 		}
 	})
 }
@@ -373,13 +373,14 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 		"unknown command":          {"use stats, list", []string{"tasks", "frob"}},
 		"unknown periodic command": {"use list, set", []string{"tasks", "periodic", "frob"}},
 		"unknown state":            {`"lost": use pending, parked, delayed, blocked, active, done, dead, cancelled`, []string{"tasks", "list", "--state", "lost"}},
+		"state misspelt":           {`--state: "deadd": did you mean dead? There is pending, `, []string{"tasks", "list", "--state", "deadd"}},
 		"state that does not fit":  {"use dead, cancelled", []string{"tasks", "retry", "--state", "active"}},
 		"no time":                  {"such as 2027-01-31T08:00:00Z nor how long ago, such as 90m", []string{"tasks", "list", "--since", "yesterday"}},
 		"negative limit":           {"negative", []string{"tasks", "list", "--limit", "-1"}},
 		"nothing selected":         {"--all for all", []string{"tasks", "cancel"}},
 		"a limit alone":            {"--all for all", []string{"tasks", "delete", "--limit", "5"}},
 		"ids and flags":            {"not both", []string{"tasks", "delete", "a", "--queue", "b"}},
-		"no id":                    {"ID is expected", []string{"tasks", "show"}},
+		"no id":                    {"ID is missing", []string{"tasks", "show"}},
 		"when":                     {"one of --in, --at and --now", []string{"tasks", "reschedule", "a"}},
 		"when at all":              {"2027-01-31T08:00:00Z", []string{"tasks", "reschedule", "a", "--at", "noon"}},
 		"queue":                    {"letters, digits", []string{"tasks", "pause", "a b"}},
@@ -387,7 +388,8 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 		"limit of sorts":           {"64KiB", []string{"tasks", "limit", "a", "--bytes", "lots"}},
 		"limit below nothing":      {"0 is none", []string{"tasks", "limit", "a", "--concurrency", "-1"}},
 		"limit and reset":          {"or --reset", []string{"tasks", "limit", "a", "--tasks", "1", "--reset"}},
-		"priority":                 {"--priority \"urgent\": use high, normal or low", []string{"enqueue", "a", "--priority", "urgent"}},
+		"priority":                 {"--priority \"urgent\": use high, normal, low", []string{"enqueue", "a", "--priority", "urgent"}},
+		"priority misspelt":        {`--priority "hihg": did you mean high? There is high, normal, low`, []string{"enqueue", "a", "--priority", "hihg"}},
 		"deadline":                 {"how long from now, such as 90m", []string{"enqueue", "a", "--deadline", "soon"}},
 		"after":                    {"--after", []string{"enqueue", "a", "--after", "a b"}},
 		"meta":                     {"--meta: invalid meta: key \"Tenant\"", []string{"enqueue", "a", "--meta", "Tenant=x"}},

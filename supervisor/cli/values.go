@@ -2,12 +2,10 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
 
-	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -95,7 +93,7 @@ func askNodes(ctx context.Context, c *cluster.Client, _ string) ([]value, error)
 
 func askTasks(ctx context.Context, c *cluster.Client, word string) ([]value, error) {
 	var all []value
-	for t, err := range c.Inspector.List(ctx, tasks.Filter{}) {
+	for t, err := range c.Inspector.List(ctx, tasks.Filter{States: tasks.States()}) { // the done ones too
 		if err != nil {
 			return all, err
 		}
@@ -136,27 +134,11 @@ func askKeys(ctx context.Context, c *cluster.Client, word string) ([]value, erro
 	return named(slices.Sorted(maps.Keys(keys))), failed
 }
 
-// askMethods asks one live node for its methods.
 func askMethods(ctx context.Context, c *cluster.Client, _ string) ([]value, error) {
-	rpc, err := c.Dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := c.Live(ctx)
-	if err != nil || len(ids) == 0 {
-		return nil, err
-	}
-	r, err := rpc.DoCluster(ctx, "api.methods", nil, rpcregistry.Node(ids[0]))
-	if err != nil {
-		return nil, err
-	}
-	var methods []rpcregistry.MethodInfo
-	if err := json.Unmarshal(r.Value, &methods); err != nil {
-		return nil, err
-	}
+	methods, err := c.Methods(ctx)
 	all := make([]value, len(methods))
 	for i, m := range methods {
 		all[i] = value{m.Name, m.Arguments}
 	}
-	return all, nil
+	return all, err
 }

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -199,17 +200,19 @@ func (i *Inspector) explainQueue(ctx context.Context, e *Explanation) error {
 			return err
 		}
 	}
-	return i.explainNodes(ctx, e)
+	return i.explainNodes(ctx, e, s.queues)
 }
 
-// explainNodes says whether somebody claims from a task's queue.
-func (i *Inspector) explainNodes(ctx context.Context, e *Explanation) error {
+// explainNodes says whether somebody claims from a task's queue, one of all queues.
+func (i *Inspector) explainNodes(ctx context.Context, e *Explanation, all []Queue) error {
 	claiming, quiet, err := i.serving(ctx, e.Queue)
 	switch {
 	case err != nil:
 		return err
 	case len(claiming)+len(quiet) == 0:
-		e.sayf("no live node serves the queue %s", e.Queue)
+		meant, err := i.meantQueue(ctx, e.Queue, all)
+		e.sayf("no live node serves the queue %s%s", e.Queue, meant)
+		return err
 	case len(claiming) == 0:
 		e.sayf("every node that serves the queue %s is quiet (%s): none claims before \"stellar resume\" or, "+
 			"where \"stellar status\" says UNHEALTHY, before handlers return that outlived their nodes", e.Queue, nodes(quiet))
@@ -219,6 +222,24 @@ func (i *Inspector) explainNodes(ctx context.Context, e *Explanation) error {
 		e.sayf("it is next: %s claims it when it has a free slot", oneOf(len(claiming)))
 	}
 	return nil
+}
+
+// meantQueue returns the question whether another queue was meant, one of all or one that programs
+// have defined tasks for, "" if none has a similar name.
+func (i *Inspector) meantQueue(ctx context.Context, name string, all []Queue) (string, error) {
+	definitions, err := i.Definitions(ctx)
+	var others []string
+	for _, q := range all {
+		others = append(others, q.Name)
+	}
+	for _, d := range definitions {
+		others = append(others, cmp.Or(d.Queue, DefaultQueue))
+	}
+	others = slices.DeleteFunc(others, func(other string) bool { return other == name })
+	if like := link.Nearest(name, others); like != "" {
+		return ": was " + like + " meant?", err
+	}
+	return "", err
 }
 
 // oneOf describes one of so many nodes that claim from a queue.
@@ -246,7 +267,8 @@ func nodes(incarnations []string) string {
 
 // explainBlocked says which tasks a blocked task waits for.
 func (i *Inspector) explainBlocked(ctx context.Context, e *Explanation) error {
-	e.sayf("it runs when %d more of the tasks that it is to follow are done", e.Blocking)
+	const more = "more of the tasks that it is to follow "
+	e.sayf("it runs when %s", link.Count(e.Blocking, more+"is done", more+"are done"))
 	for n, id := range e.After {
 		if n == 10 {
 			e.sayf("… and so on")

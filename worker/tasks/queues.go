@@ -74,6 +74,7 @@ func (i *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 // Counts counts the tasks of a namespace by state, and their events.
 type Counts struct {
 	Pending   int64 `json:"pending"` // in a queue or parked
+	Parked    int64 `json:"parked"`  // those of Pending that no node which claimed them handles
 	Delayed   int64 `json:"delayed"` // waiting for their time, retries included
 	Blocked   int64 `json:"blocked"` // waiting for other tasks
 	Active    int64 `json:"active"`  // in the hands of a node
@@ -101,6 +102,7 @@ func (i *Inspector) Counts(ctx context.Context) (Counts, error) {
 	out := Counts{Dead: s.dead, Cancelled: s.cancelled, Blocked: s.blocked}
 	for _, q := range s.queues {
 		out.Pending += q.Pending
+		out.Parked += q.Parked
 		out.Delayed += q.Delayed
 		out.Active += q.Active
 	}

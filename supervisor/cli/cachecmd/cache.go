@@ -46,7 +46,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 				Name: "set", Usage: "save a value", ArgsUsage: "KEY VALUE-JSON",
 				Description: "The value is any JSON; - reads it from standard input.",
 				Flags: flags(e,
-					&urfave.DurationFlag{Name: "ttl", Destination: &set.ttl, Usage: "how long it lives (`TIME`, such as 10m)", DefaultText: "for ever"},
+					&urfave.DurationFlag{Name: "ttl", Destination: &set.ttl, Usage: "how long it lives, a `TIME` such as 10m", DefaultText: "for ever"},
 					&urfave.BoolFlag{Name: "if-absent", Destination: &set.ifAbsent, Usage: "only where there is no entry", HideDefault: true},
 				),
 				ArgValidator: config.Arguments(2, 2, "KEY VALUE-JSON"),
@@ -149,9 +149,11 @@ func get(ctx context.Context, e *cluster.Env, args []string) error {
 }
 
 func (f *setFlags) run(ctx context.Context, e *cluster.Env, args []string) error {
-	given := e.Given("ttl")
-	if given && (f.ttl <= 0 || f.ttl > cache.MaxTTL) {
-		return config.Usagef("--ttl: %s is not between 1ms and %s: leave it out for an entry that lives for ever", f.ttl, cache.MaxTTL)
+	switch {
+	case e.Given("ttl") && f.ttl <= 0:
+		return config.Usagef("--ttl: %s is not positive: leave it out for an entry that lives for ever", f.ttl)
+	case f.ttl > cache.MaxTTL:
+		return config.Usagef("--ttl: %s is more than %.0f hours: leave it out for an entry that lives for ever", f.ttl, cache.MaxTTL.Hours())
 	}
 	key := args[0]
 	value, err := e.Argument(ctx, args[1], "VALUE-JSON", `'{"name": "Ada"}' or '"text"'`)
@@ -195,6 +197,9 @@ func keys(ctx context.Context, e *cluster.Env, args []string) error {
 		if e.JSON() {
 			return e.WriteJSON(keys)
 		}
+		if len(keys) == 0 {
+			e.Notef("no key matches %s", globOf(args))
+		}
 		for _, key := range keys {
 			if err := e.WriteLine(key); err != nil {
 				return err
@@ -235,11 +240,14 @@ func locks(ctx context.Context, e *cluster.Env, args []string) error {
 		}
 		rows := [][]string{{"KEY", "HOLDER", "FENCE", "LEFT", "WAITED"}}
 		for _, l := range locks {
-			left := "-"
+			left, waited := "-", "no"
 			if !l.ExpiresAt.IsZero() {
-				left = max(l.ExpiresAt.Sub(now), 0).Round(time.Millisecond).String()
+				left = max(l.ExpiresAt.Sub(now), 0).Round(time.Second).String()
 			}
-			rows = append(rows, []string{l.Key, l.Holder, strconv.FormatInt(l.Fence, 10), left, strconv.FormatBool(l.Waited)})
+			if l.Waited {
+				waited = "yes"
+			}
+			rows = append(rows, []string{l.Key, l.Holder, strconv.FormatInt(l.Fence, 10), left, waited})
 		}
 		return e.WriteTable(rows)
 	})

@@ -37,7 +37,7 @@ func clearAll(ctx context.Context, e *cluster.Env, yes bool, glob string) error 
 		if !yes {
 			n, err := c.Size(ctx, glob)
 			if err != nil {
-				return err
+				return cluster.Interrupted(ctx, err, "%s", cluster.ErrNotConfirmed)
 			}
 			if err := e.Confirm(ctx, question(n, c.EntryKey(glob), reach.Where)); err != nil {
 				return err
@@ -49,7 +49,7 @@ func clearAll(ctx context.Context, e *cluster.Env, yes bool, glob string) error 
 		if err != nil {
 			return cluster.Interrupted(ctx, err, "%s; it can be repeated", cleared(done))
 		}
-		return e.WriteResult(map[string]int{"destroyed": done.Entries, "locked": done.Skipped}, cleared(done))
+		return e.WriteResult(map[string]int{"destroyed": done.Entries, "skipped": done.Skipped}, cleared(done))
 	})
 }
 
@@ -58,9 +58,9 @@ func question(n int, pattern, where string) string {
 }
 
 func cleared(done cache.Progress) string {
-	text := fmt.Sprintf("destroyed: %d", done.Entries)
+	text := "destroyed " + link.Count(done.Entries, "entry or list", "entries and lists")
 	if done.Skipped > 0 {
-		text += fmt.Sprintf(", left because somebody holds the lock: %d", done.Skipped)
+		text += fmt.Sprintf(", skipped %d whose lock somebody holds", done.Skipped)
 	}
 	return text
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v3"
@@ -73,7 +74,7 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 			return cluster.Interrupted(ctx, err, "%s written before", link.Count(done.Entries, "entry was", "entries were"))
 		}
 		if done.Skipped > 0 {
-			_, _ = fmt.Fprintf(e.Stderr, "skipped: %d that no node of this cache wrote\n", done.Skipped)
+			e.Notef("skipped: %d that no node of this cache wrote", done.Skipped)
 		}
 		return nil
 	})
@@ -89,16 +90,25 @@ func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file str
 		m := e.Meter()
 		done, err := c.Import(ctx, in, cache.ImportOptions{KeepExisting: keepExisting, Report: shown(m, "imported")})
 		m.End()
+		before := link.Count(done.Entries, "entry was imported", "entries were imported")
 		if errors.Is(err, cache.ErrInvalid) {
-			return fmt.Errorf("%s: %w: it has to be what \"%s cache export\" writes; %s before",
-				file, err, e.Program, link.Count(done.Entries, "entry was imported", "entries were imported"))
+			line := strings.TrimPrefix(err.Error(), "cache: import: ")
+			line = strings.Replace(line, ": "+cache.ErrInvalid.Error()+": ", ": ", 1)
+			return config.As(err, fmt.Errorf("%s is not what \"%s cache export\" writes: %s; %s before", nameOf(file), e.Program, line, before))
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w: %s before; it can be repeated", file, cluster.Cause(ctx, err),
-				link.Count(done.Entries, "entry was imported", "entries were imported"))
+			return fmt.Errorf("%s: %w: %s before; it can be repeated", nameOf(file), cluster.Cause(ctx, err), before)
 		}
 		return writeProgress(e, "imported", file, done)
 	})
+}
+
+// nameOf returns what errors call the file of an import.
+func nameOf(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
 }
 
 // openInput opens the file of an import: a regular file, a pipe, or - for standard input.

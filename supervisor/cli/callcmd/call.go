@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/wire"
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
@@ -43,9 +45,28 @@ func Commands(e *cluster.Env) []*urfave.Command {
 				Name: "timeout", Value: rpcregistry.DefaultTimeout, Destination: &f.timeout, Usage: "how long to wait for an answer (`TIME`)",
 			},
 		),
-		ArgValidator: config.Arguments(1, 2, "METHOD [ARGS-JSON]"),
+		ArgValidator: checkArguments,
 		Action:       e.Action(f.call),
 	}}
+}
+
+// checkArguments returns an error about arguments of the method that are words of their own, which
+// shows the list that they make.
+func checkArguments(ctx context.Context, cmd *urfave.Command) error {
+	if cmd.Args().Len() <= 2 {
+		return config.Arguments(1, 2, cmd.ArgsUsage)(ctx, cmd)
+	}
+	var list []any
+	for _, word := range cmd.Args().Slice()[1:] {
+		if list = append(list, word); json.Valid([]byte(word)) {
+			list[len(list)-1] = json.RawMessage(word)
+		}
+	}
+	text, err := wire.Encode(list)
+	if err != nil {
+		return err
+	}
+	return config.Usagef("the arguments of %s are one list: write '%s'", cmd.Args().First(), strings.ReplaceAll(string(text), "'", `'\''`))
 }
 
 // check returns an error if flags contradict each other or the timeout is not positive.
@@ -90,25 +111,51 @@ func (f *flags) call(ctx context.Context, e *cluster.Env, args []string) error {
 	defer cancel()
 	if f.all {
 		err = callAll(calling, e, rpc, f.noWait, args[0], params)
-		return cluster.Interrupted(ctx, cluster.ExplainCall(e, err), unknownOutcome)
+		return cluster.Interrupted(ctx, explain(calling, e, c, err), unknownOutcome)
 	}
-	return cluster.Interrupted(ctx, cluster.ExplainCall(e, f.callOne(calling, e, c, func(ctx context.Context, to rpcregistry.Target) error {
+	err = f.callOne(calling, e, c, func(ctx context.Context, to rpcregistry.Target) error {
 		if f.noWait {
-			return rpc.Cast(ctx, args[0], params, to)
+			return cast(ctx, e, rpc, args[0], params, to)
 		}
 		r, err := rpc.DoCluster(ctx, args[0], params, to)
 		if err != nil {
 			return err
 		}
 		return e.WriteValue(r.Value)
-	})), unknownOutcome)
+	})
+	return cluster.Interrupted(ctx, explain(calling, e, c, err), unknownOutcome)
 }
 
 const unknownOutcome = "nobody knows whether it ran"
 
+// explain adds advice to the error of a call. A method that is not there may be misspelt.
+func explain(ctx context.Context, e *cluster.Env, c *cluster.Client, err error) error {
+	if remote, ok := errors.AsType[*rpcregistry.Error](err); ok && remote.Code == rpcregistry.ErrNoSuchMethod && remote.Message == "" {
+		methods, failed := c.Methods(ctx)
+		names := make([]string, len(methods))
+		for i, m := range methods {
+			names[i] = m.Name
+		}
+		if like := link.Nearest(remote.Method, names); failed == nil && like != "" {
+			advised := *remote
+			advised.Message = "did you mean " + like + "?"
+			err = &advised
+		}
+	}
+	return cluster.ExplainCall(e, err)
+}
+
+// cast sends a call whose answer nobody waits for, and says so.
+func cast(ctx context.Context, e *cluster.Env, rpc *rpcregistry.Endpoint, method string, params any, to rpcregistry.Target) error {
+	if err := rpc.Cast(ctx, method, params, to); err != nil {
+		return err
+	}
+	return e.WriteResult(map[string]string{"method": method, "sentTo": to.String()}, fmt.Sprintf("sent %s to %s", method, to))
+}
+
 func callAll(ctx context.Context, e *cluster.Env, rpc *rpcregistry.Endpoint, noWait bool, method string, params any) error {
 	if noWait {
-		return rpc.Cast(ctx, method, params, rpcregistry.All())
+		return cast(ctx, e, rpc, method, params, rpcregistry.All())
 	}
 	verdicts, err := rpc.DoAll(ctx, method, params)
 	if err != nil {

@@ -3,10 +3,13 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -88,9 +91,26 @@ func (e *Env) reach(ctx context.Context, where string, ping func(context.Context
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case !link.IsOutage(err):
+		if reply, ok := errors.AsType[redis.Error](err); ok { // such as for a database that it does not have
+			return fmt.Errorf("redis at %s %s: %w", where, serves, reply)
+		}
 		return err
 	default:
-		return config.As(link.ErrUnavailable, fmt.Errorf("redis at %s is not reachable: %w", where, e.ExplainPassword(err)))
+		err = e.ExplainPassword(config.As(err, errors.New(link.Reason(err))))
+		return config.As(link.ErrUnavailable, fmt.Errorf("redis at %s %s: %w", where, failure(err), err))
+	}
+}
+
+// serves says of a Redis that has answered what is wrong.
+const serves = "does not serve this program"
+
+// failure says in a few words what Redis, which fails with that error, does.
+func failure(err error) string {
+	switch link.CauseOf(err) {
+	case link.CauseNone, link.CauseConnection, link.CauseRefused, link.CauseSilent, link.CauseTLS, link.CauseBusyPool:
+		return "is not reachable"
+	default:
+		return serves
 	}
 }
 
@@ -141,6 +161,25 @@ func (c *Client) Live(ctx context.Context) ([]string, error) {
 		}
 	}
 	return ids, nil
+}
+
+// Methods asks one live node for its methods. Without a live node there are none.
+func (c *Client) Methods(ctx context.Context) ([]rpcregistry.MethodInfo, error) {
+	rpc, err := c.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := c.Live(ctx)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	r, err := rpc.DoCluster(ctx, "api.methods", nil, rpcregistry.Node(ids[0]))
+	if err != nil {
+		return nil, err
+	}
+	var methods []rpcregistry.MethodInfo
+	err = json.Unmarshal(r.Value, &methods)
+	return methods, err
 }
 
 // Cause returns the cause for which ctx has ended, or err if it has not ended.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
@@ -18,7 +19,7 @@ func ExplainCall(e *Env, err error) error {
 	case rpcregistry.ErrNoSuchMethod:
 		advice := ""
 		if remote.Message != "" {
-			advice = remote.Message + "; "
+			advice = strings.Replace(remote.Message+"; ", "?; ", "? ", 1)
 		}
 		return config.As(err, fmt.Errorf("unknown method %s: %s\"%s call api.methods\" lists what there is", remote.Method, advice, e.Program))
 	case rpcregistry.ErrBadArguments:
@@ -31,6 +32,8 @@ func ExplainCall(e *Env, err error) error {
 			where, string(remote.Code), remote.Message, e.Program))
 	case rpcregistry.ErrNoSuchTarget:
 		return fmt.Errorf("%w: \"%s status\" lists the live nodes", err, e.Program)
+	case rpcregistry.ErrNoSuchConnection:
+		return fmt.Errorf("%w: \"%s call api.connections.list --all\" lists the connections", err, e.Program)
 	case rpcregistry.ErrTimeout:
 		return fmt.Errorf("%w: nobody knows whether it ran; a node with another token (STELLAR_TOKEN) drops calls, and says so in its log", err)
 	case rpcregistry.ErrNodeDown:

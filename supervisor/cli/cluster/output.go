@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"sync/atomic"
 
@@ -163,11 +164,18 @@ func (e *Env) Argument(ctx context.Context, text, what, example string) (json.Ra
 		text = string(all)
 	}
 	var value json.RawMessage
-	if err := json.Unmarshal([]byte(text), &value); err != nil {
+	switch err := json.Unmarshal([]byte(text), &value); {
+	case err == nil:
+		return value, nil
+	case isWord.MatchString(text):
+		return nil, config.Usagef("%s: %q is not JSON: write '\"%s\"' for a text; for example %s", what, text, text, example)
+	default:
 		return nil, config.Usagef("%s: %.60q is not JSON: %w; for example %s", what, text, err, example)
 	}
-	return value, nil
 }
+
+// isWord matches a text that was meant as one.
+var isWord = regexp.MustCompile(`^\pL[\pL\pN ._-]{0,40}$`)
 
 // StdinReader returns standard input. If that is a terminal, it writes a hint that the
 // command waits for input. Reads fail when ctx ends.
@@ -176,7 +184,7 @@ func (e *Env) StdinReader(ctx context.Context) io.ReadCloser {
 		return io.NopCloser(strings.NewReader(""))
 	}
 	if terminal.Is(e.Stdin) {
-		_, _ = fmt.Fprintln(e.Stderr, "reading JSON from the terminal; end it with Ctrl-D")
+		e.Notef("reading JSON from the terminal; end it with Ctrl-D")
 	}
 	return Interruptible(ctx, func() (io.Reader, error) { return io.NopCloser(e.Stdin), nil })
 }

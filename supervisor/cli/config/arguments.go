@@ -42,20 +42,35 @@ func (s *Settings) SetAction(newApp func() (*worker.App, error), f func(context.
 	}
 }
 
-// Arguments returns a validator for a command that takes least to most arguments.
-// Its error is an [ErrUsage] that shows the expected form.
+// Arguments returns a validator for a command that takes least to most arguments, of the given
+// form. Its error is an [ErrUsage] that says which are missing, or which is too many.
 func Arguments(least, most int, form string) urfave.ArgValidatorFunc {
 	return func(_ context.Context, cmd *urfave.Command) error {
-		if n := cmd.Args().Len(); n < least || n > most {
-			return Usagef("%s where %s is expected: see \"%s --help\"", link.Count(n, "argument"), form, cmd.FullName())
+		switch given := cmd.Args().Slice(); {
+		case len(given) < least:
+			missing := strings.Fields(form)[len(given):least]
+			return Usagef("%s missing: use \"%s %s\", see \"%[2]s --help\"", are(missing), cmd.FullName(), form)
+		case len(given) > most && most == 0:
+			return Usagef("%q is an argument too many: \"%s\" takes none, see \"%[2]s --help\"", given[0], cmd.FullName())
+		case len(given) > most:
+			return Usagef("%q is an argument too many: use \"%s %s\", see \"%[2]s --help\"", given[most], cmd.FullName(), form)
+		default:
+			return nil
 		}
-		return nil
 	}
+}
+
+// are returns the words as the subject of a sentence, with its verb.
+func are(words []string) string {
+	if len(words) == 1 {
+		return words[0] + " is"
+	}
+	return strings.Join(words, " and ") + " are"
 }
 
 // NoArguments returns an [ErrUsage] if the command was given arguments.
 func NoArguments(ctx context.Context, cmd *urfave.Command) error {
-	return Arguments(0, 0, "none")(ctx, cmd)
+	return Arguments(0, 0, "")(ctx, cmd)
 }
 
 // WhichCommand is the action of a command group without a default command. It returns
@@ -64,7 +79,7 @@ func WhichCommand(_ context.Context, cmd *urfave.Command) error {
 	if word := cmd.Args().First(); word != "" {
 		return NoSuchCommandOf(cmd, cmd.FullName(), word)
 	}
-	return Usagef("%s: name what to do: %s", cmd.FullName(), strings.Join(subcommands(cmd), ", "))
+	return Usagef("name a command of %s: %s", cmd.FullName(), strings.Join(subcommands(cmd), ", "))
 }
 
 // NoSuchCommandOf returns the [ErrUsage] for a word that is not a command of the group, whose

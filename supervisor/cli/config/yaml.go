@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // section reads a part of the configuration file and collects the problems found. It
@@ -173,10 +171,4 @@ func mapField(to map[string]string) field {
 
 // unknownKey returns the error text for an unknown key, which suggests the most similar
 // known key.
-func unknownKey(key string, known []string) string {
-	text := "unknown key"
-	if like := link.Nearest(key, known); like != "" {
-		text += fmt.Sprintf(": did you mean %s?", like)
-	}
-	return text + "; the keys are " + strings.Join(known, ", ")
-}
+func unknownKey(key string, known []string) string { return "unknown key: " + Choose(key, known) }

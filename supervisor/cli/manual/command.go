@@ -33,11 +33,12 @@ func Command(env func(name string) (value string, set bool)) *urfave.Command {
 			}
 			return config.Usagef("%q is not a page of the manual: %s", word, config.Choose(word, names))
 		}
-		return writeList(cmd.Root().Writer, cmd.Root().Name, topics)
+		to := cmd.Root().Writer
+		return writeList(to, terminal.TextWidth(terminal.Width(env, to)), cmd.Root().Name, topics)
 	}
 	for _, t := range topics {
 		c.Commands = append(c.Commands, &urfave.Command{
-			Name: t.Name, Usage: t.Summary,
+			Name: t.Name, Usage: t.Summary, ArgValidator: config.NoArguments,
 			Action: func(ctx context.Context, cmd *urfave.Command) error {
 				return show(ctx, cmd.Root().Writer, env, cmd.Root().Name, t)
 			},

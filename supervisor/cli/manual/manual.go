@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 //go:embed *.md
@@ -49,11 +51,14 @@ func summary(page string) string {
 	return strings.TrimSuffix(sentence, ".")
 }
 
-// writeList writes the topics, each with its summary.
-func writeList(w io.Writer, program string, topics []Topic) error {
+// writeList writes the topics, each with its summary, in lines of at most width columns.
+func writeList(w io.Writer, width int, program string, topics []Topic) error {
 	var b strings.Builder
 	for _, t := range topics {
-		fmt.Fprintf(&b, "  %-14s  %s\n", t.Name, t.Summary)
+		name := fmt.Sprintf("  %-14s  ", t.Name)
+		for _, line := range terminal.Indent(terminal.Wrap(t.Summary, width-len(name)), name, strings.Repeat(" ", len(name))) {
+			b.WriteString(line + "\n")
+		}
 	}
 	fmt.Fprintf(&b, "\nRead one with \"%s manual TOPIC\".\n", program)
 	if program != author {

@@ -20,9 +20,11 @@ type Namespace struct {
 	Configured bool   `json:"configured"` // the commands use it, as the settings are now
 	// Nodes are the live nodes; nil if the user of Redis may not know.
 	Nodes []string `json:"nodes"`
-	// Tasks is how many tasks are stored, Keys counts keys; both are estimates.
+	// Tasks is how many tasks are stored, Keys how many keys there are, Parts how many of them each
+	// part of a namespace has; all are estimates.
 	Tasks int64               `json:"tasks"`
-	Keys  map[link.Part]int64 `json:"keys"`
+	Keys  int64               `json:"keys"`
+	Parts map[link.Part]int64 `json:"parts"`
 	// Bytes is an estimate of the memory; nil if the server does not tell.
 	Bytes *int64 `json:"bytes"`
 }
@@ -49,7 +51,7 @@ func list(ctx context.Context, e *cluster.Env, _ []string) error {
 			note(all, key)
 		}
 		seen += len(keys)
-		meter.Show(func() string { return fmt.Sprintf("seen %d keys", seen) })
+		meter.Show(func() string { return "seen " + link.Count(seen, "key") })
 		return nil
 	})
 	meter.End()
@@ -87,7 +89,10 @@ func note(all map[string]*found, key string) {
 
 // look asks Redis about a namespace. What the user of Redis has no right to know is left out.
 func look(ctx context.Context, s *cluster.Server, name string, f *found) (Namespace, error) {
-	n, keys := Namespace{Name: name, Keys: f.counts}, keysOf(s, name)
+	n, keys := Namespace{Name: name, Parts: f.counts}, keysOf(s, name)
+	for _, count := range f.counts {
+		n.Keys += count
+	}
 	live, err := liveNodes(ctx, s, keys)
 	if err == nil {
 		n.Nodes = live
@@ -149,24 +154,21 @@ func write(e *cluster.Env, s *cluster.Server, all []Namespace) error {
 	if len(all) == 0 {
 		return e.WriteLine(fmt.Sprintf("no namespace has data in database %d of redis at %s", s.Config.Database(), s.Where))
 	}
-	rows := [][]string{{"NAMESPACE", "NODES", "TASKS", "KEYS", "CACHE", "LOCKS", "MEMORY", ""}}
+	rows := [][]string{{"NAMESPACE", "NODES", "TASKS", "KEYS", "CACHE", "LOCKS", "MEMORY", "STATE"}}
 	for _, n := range all {
-		nodes, configured, bytes, keys := "?", "", "?", int64(0)
+		nodes, state, bytes := "?", "-", "?"
 		if n.Nodes != nil {
 			nodes = strconv.Itoa(len(n.Nodes))
 		}
 		if n.Configured {
-			configured = "configured"
+			state = "configured"
 		}
 		if n.Bytes != nil {
 			bytes = sizeOf(*n.Bytes)
 		}
-		for _, count := range n.Keys {
-			keys += count
-		}
 		number := func(n int64) string { return strconv.FormatInt(n, 10) }
 		rows = append(rows, []string{
-			n.Name, nodes, number(n.Tasks), number(keys), number(n.Keys[link.PartCache]), number(n.Keys[link.PartLocks]), bytes, configured,
+			n.Name, nodes, number(n.Tasks), number(n.Keys), number(n.Parts[link.PartCache]), number(n.Parts[link.PartLocks]), bytes, state,
 		})
 	}
 	return e.WriteTable(rows)

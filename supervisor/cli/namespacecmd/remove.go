@@ -20,7 +20,7 @@ func removeCommand(e *cluster.Env) *urfave.Command {
 		Name: "remove", Usage: "remove all data of a namespace", ArgsUsage: "NAMESPACE",
 		Description: "It refuses while nodes of the namespace live, and asks for the name again. Tasks, cache, locks and the cluster's\n" +
 			"token are gone then, for good. It works in steps, so that Redis can serve others in between, and when it was\n" +
-			"interrupted it can be repeated. Other namespaces, and keys that are none of a namespace, are not touched.\n\n" +
+			"interrupted it can be repeated. Other namespaces, and keys of something else, are not touched.\n\n" +
 			"   $0 namespace remove old-tests\n" +
 			"   $0 namespace remove old-tests --yes",
 		Flags: e.ClientFlags(&urfave.BoolFlag{
@@ -63,8 +63,8 @@ func remove(ctx context.Context, e *cluster.Env, name string, yes bool) error {
 	if err := r.refuseLive(ctx); err != nil {
 		return err
 	}
-	if err := r.walkOwn(ctx, func(own []string) error { r.about += len(own); return nil }); err != nil {
-		return err
+	if err := r.count(ctx); err != nil {
+		return cluster.Interrupted(ctx, err, "%s", cluster.ErrNotConfirmed)
 	}
 	if r.about == 0 {
 		return fmt.Errorf("no namespace %s has data in database %d of redis at %s: \"%s namespace list\" lists those that have",
@@ -78,12 +78,7 @@ func remove(ctx context.Context, e *cluster.Env, name string, yes bool) error {
 		}
 	}
 	if err := r.run(ctx); err != nil {
-		done := fmt.Sprintf("%d of about %s were removed; it can be repeated", r.removed, link.Count(r.about, "key"))
-		if ctx.Err() != nil {
-			e.Notef("%s", done)
-			return context.Cause(ctx)
-		}
-		return fmt.Errorf("%w: %s", err, done)
+		return fmt.Errorf("%w: %d of about %s were removed; it can be repeated", cluster.Cause(ctx, err), r.removed, link.Count(r.about, "key"))
 	}
 	return r.write()
 }
@@ -114,6 +109,17 @@ func (r *removal) walkOwn(ctx context.Context, f func(own []string) error) error
 			return !ok || namespace != r.name
 		})
 		return f(own)
+	})
+}
+
+// count counts the keys of the namespace.
+func (r *removal) count(ctx context.Context) error {
+	meter := r.env.Meter()
+	defer meter.End()
+	return r.walkOwn(ctx, func(own []string) error {
+		r.about += len(own)
+		meter.Show(func() string { return "counted " + link.Count(r.about, "key") })
+		return nil
 	})
 }
 

@@ -162,8 +162,12 @@ func writeStatus(e *cluster.Env, where string, nodes []Node, counts tasks.Counts
 	} else if err := writeNodes(e, nodes); err != nil {
 		return err
 	}
-	return e.WriteLine("", fmt.Sprintf("tasks: %d pending, %d delayed, %d active, %d done, %d dead; %d taken over, %s",
-		counts.Pending, counts.Delayed, counts.Active, counts.Done, counts.Dead, counts.HandedOn,
+	parked := ""
+	if counts.Parked > 0 {
+		parked = fmt.Sprintf(" (%d of them parked: no node handles their tasks)", counts.Parked)
+	}
+	return e.WriteLine("", fmt.Sprintf("tasks: %d pending%s, %d delayed, %d active, %d done, %d dead; %d taken over, %s",
+		counts.Pending, parked, counts.Delayed, counts.Active, counts.Done, counts.Dead, counts.HandedOn,
 		link.Count(counts.Failed, "run tried again", "runs tried again")))
 }
 

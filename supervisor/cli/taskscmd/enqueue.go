@@ -117,6 +117,9 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 	}
 }
 
+// priorities are the values of the flag --priority.
+var priorities = []string{tasks.High.String(), tasks.Normal.String(), tasks.Low.String()}
+
 // definitions is the help text's default for options that the task's definition sets.
 const definitions = "the task's definition"
 
@@ -136,7 +139,7 @@ func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, ins
 		return o, instant{}, err
 	}
 	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
-		return o, instant{}, config.Usagef("--%w", err)
+		return o, instant{}, config.Usagef("--priority %.40q: %s", f.priority, config.Choose(f.priority, priorities))
 	}
 	if f.at != "" {
 		if o.At, err = parseTime("at", f.at); err != nil {
@@ -300,8 +303,8 @@ func await(ctx context.Context, e *cluster.Env, queue *tasks.Client, r tasks.Rec
 	return e.WriteValue(result)
 }
 
-// note returns what to say of a task that waits because no node is live, or none serves its
-// queue; otherwise "". An empty queue stands for that of the task's definition.
+// note returns what to say of a task that waits because no node is live, none serves its queue, or
+// no program has defined it; otherwise "". An empty queue stands for that of the task's definition.
 func note(ctx context.Context, c *cluster.Client, name, queue string) (string, error) {
 	live, err := c.Live(ctx)
 	if err != nil {
@@ -310,13 +313,23 @@ func note(ctx context.Context, c *cluster.Client, name, queue string) (string, e
 	if len(live) == 0 {
 		return "no node is live: the task waits until one that handles it starts", nil
 	}
+	all, err := c.Inspector.Definitions(ctx)
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(all, func(d tasks.Known) bool { return d.Name == name })
 	if queue == "" {
-		if queue, err = queueOf(ctx, c, name); err != nil {
-			return "", err
+		if queue = tasks.DefaultQueue; at >= 0 {
+			queue = cmp.Or(all[at].Queue, queue)
 		}
 	}
-	if served, err := c.Inspector.Serves(ctx, queue); err != nil || served {
+	served, err := c.Inspector.Serves(ctx, queue)
+	switch {
+	case err != nil || served && at >= 0:
 		return "", err
+	case served:
+		text := "no program has defined the task %s%s: it waits until a node that handles it starts"
+		return fmt.Sprintf(text, name, meant(name, namesOf(all))), nil
 	}
 	known, err := c.Queues(ctx)
 	if err != nil {
@@ -326,28 +339,29 @@ func note(ctx context.Context, c *cluster.Client, name, queue string) (string, e
 	return fmt.Sprintf("no live node serves the queue %s%s: the task waits until one does", queue, meant(queue, known)), nil
 }
 
-// queueOf returns the queue of a task's definition.
-func queueOf(ctx context.Context, c *cluster.Client, name string) (string, error) {
+// definedNames returns the names of the tasks that programs have defined.
+func definedNames(ctx context.Context, c *cluster.Client) ([]string, error) {
 	all, err := c.Inspector.Definitions(ctx)
-	if at := slices.IndexFunc(all, func(d tasks.Known) bool { return d.Name == name }); at >= 0 {
-		return cmp.Or(all[at].Queue, tasks.DefaultQueue), err
+	return namesOf(all), err
+}
+
+func namesOf(all []tasks.Known) []string {
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = d.Name
 	}
-	return tasks.DefaultQueue, err
+	return names
 }
 
 // undefined returns the error for a task that no program has defined, with the names of
 // those that are defined.
 func undefined(ctx context.Context, c *cluster.Client, name string) error {
-	all, err := c.Inspector.Definitions(ctx)
+	names, err := definedNames(ctx, c)
 	if err != nil {
 		return err
 	}
-	if len(all) == 0 {
+	if len(names) == 0 {
 		return config.Usagef("unknown task %s: no program has defined any task; start its nodes first, or use --any-name", name)
-	}
-	names := make([]string, len(all))
-	for i, d := range all {
-		names[i] = d.Name
 	}
 	return config.Usagef("unknown task %s%s: programs have defined %s; --any-name stores it anyway",
 		name, meant(name, names), strings.Join(names, ", "))

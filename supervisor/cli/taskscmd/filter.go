@@ -109,7 +109,10 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 	}
 }
 
-func stateNames(states []tasks.State) string {
+func stateNames(states []tasks.State) string { return strings.Join(stateList(states), ", ") }
+
+// stateList returns the names of states, of all for nil.
+func stateList(states []tasks.State) []string {
 	if states == nil {
 		states = tasks.States()
 	}
@@ -117,7 +120,20 @@ func stateNames(states []tasks.State) string {
 	for i, s := range states {
 		names[i] = string(s)
 	}
-	return strings.Join(names, ", ")
+	return names
+}
+
+// noteName says where nothing was found that no program has defined a task of that name: it may be
+// misspelt.
+func (f *filterFlags) noteName(ctx context.Context, e *cluster.Env, c *cluster.Client) error {
+	if f.name == "" {
+		return nil
+	}
+	names, err := definedNames(ctx, c)
+	if err == nil && !slices.Contains(names, f.name) {
+		e.Notef("no program has defined a task %s%s", f.name, meant(f.name, names))
+	}
+	return err
 }
 
 // empty reports whether no flag restricts the selection.
@@ -133,7 +149,7 @@ func (f *filterFlags) check() (err error) {
 	}
 	for _, s := range f.states {
 		if !slices.Contains(possible, tasks.State(s)) {
-			return config.Usagef("--state: %q: use %s", s, stateNames(possible))
+			return config.Usagef("--state: %q: %s", s, config.Choose(s, stateList(possible)))
 		}
 	}
 	switch {

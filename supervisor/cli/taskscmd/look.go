@@ -57,6 +57,9 @@ func list(ctx context.Context, e *cluster.Env, f *filterFlags) error {
 		if err := writeTasks(e, found, now); err != nil {
 			return err
 		}
+		if len(found) == 0 {
+			return f.noteName(ctx, e, c)
+		}
 		if more {
 			e.Notef("there are more: narrow the list, or use --limit 0 for all")
 		}
@@ -303,7 +306,7 @@ func waitCommand(e *cluster.Env) *urfave.Command {
 			return withTasks(ctx, e, func(c *cluster.Client, _ *tasks.Inspector) error {
 				err := await(ctx, e, c.Tasks, tasks.Receipt{ID: args[0]}, timeout)
 				if errors.Is(err, tasks.ErrNotFound) { // its text is for programs
-					return config.As(tasks.ErrNotFound, fmt.Errorf("%w: %s: done and forgotten, or never stored", tasks.ErrNotFound, args[0]))
+					return fmt.Errorf("%w: %s", tasks.ErrNotFound, args[0])
 				}
 				return err
 			})

@@ -115,20 +115,23 @@ func (m *mending) run(ctx context.Context, e *cluster.Env, ids []string) error {
 		case err != nil:
 			return err
 		case m.dryRun:
-			return m.dryAll(ctx, e, queue, filter, now)
+			return m.dryAll(ctx, e, c, filter, now)
 		default:
-			return m.mendAll(ctx, e, queue, filter)
+			return m.mendAll(ctx, e, c, filter)
 		}
 	})
 }
 
 // mendAll applies the command to all tasks that the filter selects.
-func (m *mending) mendAll(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, f tasks.Filter) error {
-	n, err := m.many(ctx, queue, f)
+func (m *mending) mendAll(ctx context.Context, e *cluster.Env, c *cluster.Client, f tasks.Filter) error {
+	n, err := m.many(ctx, c.Inspector, f)
 	if err != nil {
 		return fmt.Errorf("%w: %s before; it can be repeated", cluster.Cause(ctx, err), link.Count(n, "task was "+m.done, "tasks were "+m.done))
 	}
-	return e.WriteResult(map[string]int{m.done: n}, fmt.Sprintf("%s: %s", m.done, link.Count(n, "task")))
+	if err := e.WriteResult(map[string]int{m.done: n}, fmt.Sprintf("%s: %s", m.done, link.Count(n, "task"))); err != nil || n > 0 {
+		return err
+	}
+	return m.noteName(ctx, e, c)
 }
 
 // mended is the outcome for one task in the JSON output.
@@ -166,9 +169,9 @@ func (m *mending) mendEach(ctx context.Context, e *cluster.Env, queue *tasks.Ins
 }
 
 // dryAll lists the tasks that the filter selects and changes nothing.
-func (m *mending) dryAll(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, f tasks.Filter, now time.Time) error {
+func (m *mending) dryAll(ctx context.Context, e *cluster.Env, c *cluster.Client, f tasks.Filter, now time.Time) error {
 	n, some := 0, []tasks.Task{}
-	for t, err := range queue.List(ctx, f) {
+	for t, err := range c.Inspector.List(ctx, f) {
 		if err != nil {
 			return err
 		}
@@ -176,7 +179,10 @@ func (m *mending) dryAll(ctx context.Context, e *cluster.Env, queue *tasks.Inspe
 			some = append(some, t)
 		}
 	}
-	return m.writeDry(e, n, some, now)
+	if err := m.writeDry(e, n, some, now); err != nil || n > 0 {
+		return err
+	}
+	return m.noteName(ctx, e, c)
 }
 
 // dryEach lists those of the given tasks whose state permits the command, and changes

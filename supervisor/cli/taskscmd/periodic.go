@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v3"
@@ -41,14 +42,14 @@ func periodicCommand(e *cluster.Env) *urfave.Command {
 				Flags: e.ClientFlags(), ArgValidator: config.Arguments(1, 1, "NAME"), Action: e.Action(periodicHistory),
 				Description: "LATE is for how long a tick had been due when a node enqueued its task, or left it out.",
 			},
-			each("run", "enqueue it now, also while it is paused", "", runPeriodic),
-			each("pause", "leave its ticks out", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
+			each("run", "enqueue periodic tasks now, also paused ones", "", runPeriodic),
+			each("pause", "leave the ticks of periodic tasks out", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
 				return outcome("paused", name), c.Inspector.PausePeriodic(ctx, name, true)
 			}),
-			each("resume", "let it tick again", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
+			each("resume", "let paused periodic tasks tick again", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
 				return outcome("resumed", name), c.Inspector.PausePeriodic(ctx, name, false)
 			}),
-			each("remove", "forget it", "One that was set does not tick any more. A program that still registers it brings it back within seconds.",
+			each("remove", "forget periodic tasks", "One that was set does not tick any more. A program that still registers one brings it back within seconds.",
 				func(ctx context.Context, c *cluster.Client, name string) (change, error) {
 					return outcome("removed", name), c.Inspector.RemovePeriodic(ctx, name)
 				}),
@@ -69,7 +70,7 @@ func changePeriodic(
 	defer c.Close()
 	return changeEach(ctx, e, "name", names, func(name string) (change, error) {
 		done, err := do(ctx, c, name)
-		return done, noPeriodic(e, name, err)
+		return done, noPeriodic(ctx, e, c, name, err)
 	})
 }
 
@@ -127,8 +128,8 @@ func writeOrphans(e *cluster.Env, all []tasks.PeriodicInfo, now time.Time) error
 		}
 		if t.Orphaned {
 			lines = append(lines, fmt.Sprintf(
-				"%s: no running program has registered it since %s: it does not tick; \"%s tasks periodic remove %[1]s\" forgets it",
-				t.Name, relative(t.Registered, now), e.Program))
+				"%s: no running program has registered it for %s: it does not tick; \"%s tasks periodic remove %[1]s\" forgets it",
+				t.Name, strings.TrimSuffix(relative(t.Registered, now), " ago"), e.Program))
 		}
 	}
 	if len(lines) == 1 {

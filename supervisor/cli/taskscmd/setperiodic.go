@@ -96,7 +96,7 @@ func periodicHistory(ctx context.Context, e *cluster.Env, args []string) error {
 	defer c.Close()
 	past, err := c.Inspector.PeriodicHistory(ctx, args[0])
 	if err != nil {
-		return noPeriodic(e, args[0], err)
+		return noPeriodic(ctx, e, c, args[0], err)
 	}
 	if e.JSON() {
 		return e.WriteJSON(past)
@@ -112,9 +112,14 @@ func periodicHistory(ctx context.Context, e *cluster.Env, args []string) error {
 }
 
 // noPeriodic adds advice to an error about a periodic task that there is not.
-func noPeriodic(e *cluster.Env, name string, err error) error {
+func noPeriodic(ctx context.Context, e *cluster.Env, c *cluster.Client, name string, err error) error {
 	if !errors.Is(err, tasks.ErrNotFound) {
 		return err
 	}
-	return fmt.Errorf("no periodic task %s: \"%s tasks periodic\" lists them", name, e.Program)
+	all, _ := c.Inspector.Periodic(ctx) // without them there is nothing to guess
+	names := make([]string, len(all))
+	for i, t := range all {
+		names[i] = t.Name
+	}
+	return fmt.Errorf("no periodic task %s%s: \"%s tasks periodic\" lists them", name, meant(name, names), e.Program)
 }

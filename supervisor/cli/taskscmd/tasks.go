@@ -90,8 +90,8 @@ func adviseNotFound(e *cluster.Env, err error) error {
 			return errors.Join(all...)
 		}
 	}
-	return fmt.Errorf("%w: one that is done is remembered only with a retention or an id of your choice "+
-		"(%s enqueue --retention, --id; --wait waits at once); \"%[2]s tasks list\" lists what there is", err, e.Program)
+	return fmt.Errorf("%w: it was never stored, or it is done and forgotten, as it is without --id or --retention of \"%s enqueue\"; "+
+		"\"%[2]s tasks list\" lists what there is", err, e.Program)
 }
 
 // showStats writes the statistics of all queues.
@@ -141,8 +141,8 @@ func writeStats(e *cluster.Env, all []tasks.Queue, counts tasks.Counts) error {
 	if err := e.WriteTable(ever); err != nil {
 		return err
 	}
-	return e.WriteLine("", fmt.Sprintf("%d wait for other tasks; %d dead and %d cancelled ones are kept",
-		counts.Blocked, counts.Dead, counts.Cancelled))
+	return e.WriteLine("", fmt.Sprintf("%s for other tasks; %d dead and %d cancelled ones are kept",
+		link.Count(counts.Blocked, "task waits", "tasks wait"), counts.Dead, counts.Cancelled))
 }
 
 // stateOf returns a text that says whether a queue is paused and which limits it has.

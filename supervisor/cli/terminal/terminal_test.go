@@ -3,6 +3,7 @@ package terminal_test
 import (
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -47,6 +48,23 @@ func TestATableFitsIntoItsWidth(t *testing.T) {
 		"ID       order:17", "STATE    delayed", "WHEN     in 5h0m0s", `PAYLOAD  {"to":"ada@examp`, `         le.org","subject`, `         ":"a longer text`, `         of words"}`,
 		"", "ID       order:18", "STATE    dead", "WHEN     3s ago",
 	}, terminal.Table(rows, 25))
+}
+
+// A folded command is the same command for a shell.
+func TestAFoldedCommandIsTheSameCommand(t *testing.T) {
+	const command = `printf '%s|' call api.log '["hello", "warn"]' --node "a b" x`
+	want, err := exec.CommandContext(t.Context(), "sh", "-c", command).Output()
+	require.NoError(t, err)
+	for width := 1; width < 70; width++ {
+		lines := terminal.Fold(command, width)
+		got, err := exec.CommandContext(t.Context(), "sh", "-c", strings.Join(lines, "\n")).Output()
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(got), "%d columns", width)
+		for _, line := range lines {
+			require.LessOrEqual(t, terminal.Columns(line), max(width, len(`'["hello", "warn"]' \`)), "%d: %s", width, line)
+		}
+	}
+	require.Equal(t, []string{command}, terminal.Fold(command, 80))
 }
 
 func TestTheWidthOfAStream(t *testing.T) {

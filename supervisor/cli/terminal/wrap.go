@@ -31,6 +31,39 @@ func Wrap(words string, width int) []string {
 	return lines
 }
 
+// Fold breaks a command of the shell into lines of at most width columns, of which all but the last
+// end with a backslash: together they are the same command. It breaks between words only, not
+// within quotes.
+func Fold(command string, width int) []string {
+	const more = " \\"
+	var words []string
+	quote, from := rune(0), 0
+	for at, r := range command {
+		switch {
+		case quote == 0 && r == ' ':
+			words, from = append(words, command[from:at]), at+1
+		case quote == 0 && (r == '\'' || r == '"'):
+			quote = r
+		case r == quote:
+			quote = 0
+		}
+	}
+	lines := []string{""}
+	for _, word := range append(words, command[from:]) {
+		last := &lines[len(lines)-1]
+		switch {
+		case *last == "":
+			*last = word
+		case Columns(*last+" "+word+more) > width:
+			*last += more
+			lines = append(lines, word)
+		default:
+			*last += " " + word
+		}
+	}
+	return lines
+}
+
 // Columns returns the width of a text in terminal columns, without escape sequences.
 func Columns(s string) int {
 	n := 0
