@@ -23,7 +23,7 @@ var bodyMutants = []mutant{
 	{"adding", "#record + more, rest", "#record, rest"},
 	{"adding", "weight = weight + #record + more", "weight = weight + #record"},
 	{"claim", "key('deadlines'), key('bodies'))", "key('deadlines'))"},
-	{"claim", "bytes + #record + (bodies and bodies[i] and select(2, body_of(bodies[i])) or 0)", "bytes + #record"},
+	{"claim", "#record + (bodies and bodies[i] and select(2, body_of(bodies[i])) or 0)", "#record"},
 	{"commit", "  disembody(gone)\n", ""},
 	{"commit", "    disembody({id})\n", ""},
 	{"effects", "not embodied(group) and 'EXPIRED' or nil", "nil"},

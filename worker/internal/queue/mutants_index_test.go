@@ -53,7 +53,7 @@ var indexMutants = []mutant{
 	{"claim", "names, i, from = {}, 1, from + 100", "names, i, from = {}, 1, from + 101"},
 	{"claim", "        emptied(queue)\n", ""},
 	{"claim", "      if not pending(queue) then\n        emptied", "      if true then\n        emptied"},
-	{"claim", "if not limit or limit > (hands[queue] or 0) then", "if true then"},
+	{"claim", "if gathers or not limit or limit > (hands[queue] or 0) then", "if true then"},
 	{"claim", "for _, queue in ipairs(rest) do wake(queue) end", ""},
 	{"claim", "list and 'list' or 'queues'", "'queues'"},
 	{"names", "if rouse_of('idle:' .. queue) then return end", "rouse_of('idle:' .. queue, queue)"},

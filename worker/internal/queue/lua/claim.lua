@@ -143,10 +143,10 @@ local function draw_gathered(queue, list)
   local more, some = true, 4
   while more and bytes < most do
     local got = redis.call('RPOP', list, some) or {}
-    local took, found = 0, 0
-    if #got > 0 then took, found = take(got, false, admit) end
+    local took, exist = 0, 0
+    if #got > 0 then took, exist = take(got, false, admit) end
     for left = #got, took + 1, -1 do redis.call('RPUSH', list, got[left]) end
-    hand(queue, found)
+    hand(queue, exist)
     more, some = took == some, math.min(4 * some, 256)
   end
 end

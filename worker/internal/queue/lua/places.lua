@@ -73,7 +73,8 @@ local function room(queue)
   local set = settings(queue)
   if set.paused then return 0 end
   if set.at_a_time == 0 then return nil end
-  return math.max(0, set.at_a_time - counted('active', queue) + counted('active', queue .. '|shared'))
+  local active = redis.call('HMGET', key('active'), queue, queue .. '|shared')
+  return math.max(0, set.at_a_time - count_of(active[1]) + count_of(active[2]))
 end
 
 -- Wakes one idle incarnation for the queue, unless no task of it may run now.
