@@ -36,13 +36,11 @@ type Batch struct {
 
 func (b Batch) validate(name string) error {
 	if b.Max < 0 || b.Max > MaxBatch || b.Wait < 0 || b.Wait > MaxBatchWait {
-		return fmt.Errorf("task %s: %w: batch of %d tasks within %s: use up to %d tasks, and up to %s", name, ErrInvalid, b.Max, b.Wait, MaxBatch, MaxBatchWait)
+		return fmt.Errorf("task %s: %w: batch of %d tasks within %s: use up to %d tasks, and up to %s",
+			name, ErrInvalid, b.Max, b.Wait, MaxBatch, MaxBatchWait)
 	}
 	return nil
 }
-
-// ErrBatch: the function is about one task, and the context belongs to a batch.
-var ErrBatch = errors.New("not possible in a batch")
 
 // HandleBatch registers a task whose handler is called with many of them: a node gathers up to b.Max
 // tasks of the name, or what came within b.Wait of the first, or [MaxBatchBytes] of payloads, and gives
@@ -173,7 +171,7 @@ func batchError(err error) (BatchError, bool) {
 		if e, is := err.(BatchError); is { //nolint:errorlint // one that is joined with others does not count
 			return e, true
 		}
-		many, joined := err.(interface{ Unwrap() []error }) //nolint:errorlint // likewise
+		many, joined := err.(interface{ Unwrap() []error })
 		if joined && len(many.Unwrap()) != 1 {
 			return nil, false
 		}

@@ -270,7 +270,7 @@ func TestABatchOfWhichOneWasCancelledCommitsNothing(t *testing.T) {
 				var r tasks.Registry
 				var runs atomic.Int64
 				goOn := make(chan struct{})
-				calls := batched(&r, tasks.Batch{Max: 4, Wait: 10 * time.Millisecond}, func(ctx context.Context, in []int) error {
+				calls := batched(&r, tasks.Batch{Max: 4, Wait: 10 * time.Millisecond}, func(ctx context.Context, _ []int) error {
 					if runs.Add(1) > 1 {
 						return nil
 					}
@@ -293,7 +293,7 @@ func TestABatchOfWhichOneWasCancelledCommitsNothing(t *testing.T) {
 				close(goOn)
 				c.eventually("the others are done", func() bool { n := c.counts(); return n.Done == 3 && n.Cancelled == 1 })
 				require.Equal(t, 7, c.total("sum"))
-				require.EqualValues(t, ids[2], c.list(tasks.Filter{States: []tasks.State{tasks.Cancelled}})[0])
+				require.Equal(t, ids[2], c.list(tasks.Filter{States: []tasks.State{tasks.Cancelled}})[0])
 				ever, err := c.inspector.Queues(t.Context())
 				require.NoError(t, err)
 				failed := int64(0)

@@ -41,6 +41,8 @@ var (
 	ErrClosed = errors.New("task client is closed")
 	// ErrNoTask: the context does not belong to a running task; see [InTask].
 	ErrNoTask = errors.New("not in a task: use the context that the handler was given, or ask tasks.InTask first")
+	// ErrBatch: the function is about one task, and the context belongs to a batch.
+	ErrBatch = errors.New("not possible in a batch")
 	// ErrFenced: this run does not own its task any more; another node has the task or
 	// will claim it.
 	ErrFenced = errors.New("fenced: the task is not this run's any more")

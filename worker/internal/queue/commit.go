@@ -34,9 +34,10 @@ const Apart = "APART"
 // known or ctx ends, and reorders runs. The error is an [UnsentError] if Redis does not take
 // a request of this size; then nothing has changed. refused holds, by task id, the code of each run
 // that was not committed: "FENCED" if the incarnation does not own the task any more, [Apart]
-// that another run that was to end with it could not (see [Run.Join]), any other code says why an effect could not be applied. ends are the tasks, of these runs or
-// others, that were [Cancelled], and the follow-up tasks that were not stored because
-// they are a [Duplicate]. If the first reply was lost, ends is empty.
+// if that was so with another run that was to end with it (see [Run.Join]), any other code says
+// why an effect could not be applied. ends are the tasks, of these runs or others, that were
+// [Cancelled], and the follow-up tasks that were not stored because they are a [Duplicate]. If
+// the first reply was lost, ends is empty.
 func (s *Session) Commit(ctx context.Context, runs []*Run) (refused map[string]string, ends []End, err error) {
 	return s.commit(ctx, runs, speeds(unjoined(runs)))
 }

@@ -21,7 +21,7 @@ var batchMutants = []mutant{
 	{"sharing", ", -1) > 0 then\n", ", -1) > 1 then\n"},
 	{"sharing", "    redis.call('HDEL', key('stream:' .. incarnation), field)\n", ""},
 	{"sharing", "'#' .. number .. '|' .. queue, 1)", "'#' .. number .. '|', 1)"},
-	{"places", " + counted('active', queue .. '|shared')", ""},
+	{"places", " + count_of(active[2]))", ")"},
 	{"places", "count('active', queue .. '|shared', n) == 0 then redis.call('HDEL', key('active'), queue .. '|shared') end", "count('active', queue .. '|shared', n) == 0 then end"},
 	{"claim", "    if gathered and tonumber(string.match(tried or '', '%d+$') or 0) >= suspect then gathered = nil end\n", ""},
 	{"claim", "'%d+$') or 0) >= suspect", "'%d+$') or 0) > suspect"},

@@ -89,6 +89,12 @@ var indexCases = map[string]func(*machine){
 			m.step(m.loseIndex)
 		})
 	},
+	"a visit finds the queues that have tasks, and no others": func(m *machine) {
+		m.enqueueOne(1, draft{})
+		m.drop(m.enqueueOne(1, draft{Queue: "b"}))
+		m.choose(nil, m.loseIndex)
+		m.step(func() { m.dueAs("m0", VisitFirst, 9, 9) })
+	},
 	"tasks that are moved wake": func(m *machine) {
 		m.enqueueOne(1, draft{In: time.Second})
 		m.step(m.join)

@@ -14,7 +14,7 @@ var turnMutants = []mutant{
 	{"places", "key('queue:' .. queue .. '~'), key('groups:' .. queue)) > 0", "key('queue:' .. queue .. '~')) > 0"},
 	{"places", "if set.paused or set.special and turns().rests(queue) then", "if set.paused then"},
 	{"places", "if set.at_a_time == 0 then return tokens end", "if set.at_a_time == 0 then return nil end"},
-	{"places", "counted('active', queue .. '|shared')), tokens or math.huge)", "counted('active', queue .. '|shared')), math.huge)"},
+	{"places", "count_of(active[2])), tokens or math.huge)", "count_of(active[2])), math.huge)"},
 	{"places", "  hands[party] = (hands[party] or 0) + n\n", ""},
 	{"places", "  if n < 0 then freed[#freed + 1] = party end\n", ""},
 	{"places", "{interval = us / tasks,", "{interval = math.floor(us / tasks / 1000) * 1000,"},

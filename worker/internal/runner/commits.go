@@ -139,21 +139,7 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 			}
 		case code == "FENCED":
 			fenced++
-		case code == "EXPIRED": // the next commit sends the payloads of its follow-up tasks again
-			again = append(again, x)
-		case x.Verb() != queue.Done:
-			r.reports.Failed(ending, r.misplaced(x))
-			x.postponed = true
-			if x.Verb() == queue.Snooze || x.Verb() == queue.Aside { // even a postponement was refused: try it again in a second
-				r.keepFor(time.Second, x)
-				continue
-			}
-			x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Counts().String()) // its counts unchanged
-			again = append(again, x)
-		default:
-			err := queue.RefusalOf(code)
-			x.log().Warn().Err(err).Msg("transaction refused: the run has failed")
-			x.failed(err)
+		case r.refused(x, code):
 			again = append(again, x)
 		}
 	}
@@ -166,6 +152,26 @@ func (r *Runner) commit(ctx context.Context, batch []*run) error {
 		return fmt.Errorf("commit: %s not in hand any more: %w", link.Count(fenced, "task"), queue.ErrFenced)
 	}
 	return nil
+}
+
+// refused sets what becomes of a run that was not committed, and reports whether the next commit has it.
+func (r *Runner) refused(x *run, code string) bool {
+	switch {
+	case code == "EXPIRED": // the next commit sends the payloads of its follow-up tasks again
+	case x.Verb() != queue.Done:
+		r.reports.Failed(ending, r.misplaced(x))
+		x.postponed = true
+		if x.Verb() == queue.Snooze || x.Verb() == queue.Aside { // even a postponement was refused: try it again in a second
+			r.keepFor(time.Second, x)
+			return false
+		}
+		x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Tries.String()) // its counts unchanged
+	default:
+		err := queue.RefusalOf(code)
+		x.log().Warn().Err(err).Msg("transaction refused: the run has failed")
+		x.failed(err)
+	}
+	return true
 }
 
 // send commits runs, and claims others with the same request if no other claim is on its way.

@@ -25,11 +25,13 @@ local function count(name, field, n)
   return n
 end
 
--- A count in a hash. What is no number counts as 0.
-local function counted(name, field)
-  local digits = string.match(redis.call('HGET', key(name), field) or '', '^-?%d+$')
+-- A count as a hash has it. What is no number counts as 0.
+local function count_of(text)
+  local digits = string.match(text or '', '^-?%d+$')
   return digits and #digits <= 15 and tonumber(digits) or 0
 end
+
+local function counted(name, field) return count_of(redis.call('HGET', key(name), field)) end
 
 -- The sets of idle incarnations that serve the queue: those that name it in their
 -- claims, then those whose stored list has it, see serve.lua.

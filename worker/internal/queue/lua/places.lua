@@ -108,7 +108,8 @@ local function room(queue)
   if set.paused or set.special and turns().rests(queue) then return 0 end
   local tokens = set.rate and turns().tokens(queue, set.rate) or nil
   if set.at_a_time == 0 then return tokens end
-  return math.min(math.max(0, set.at_a_time - counted('active', queue) + counted('active', queue .. '|shared')), tokens or math.huge)
+  local active = redis.call('HMGET', key('active'), queue, queue .. '|shared')
+  return math.min(math.max(0, set.at_a_time - count_of(active[1]) + count_of(active[2])), tokens or math.huge)
 end
 
 -- Wakes one idle incarnation for the queue, unless no task of it may run now.
