@@ -21,7 +21,8 @@ var kinds = []struct{ name, kind string }{
 	{"periodic:registered", "hash"},
 	{"definitions", "hash"}, {"mover", "string"}, {"ready", "set"}, {"next", "zset"}, {"tended", "hash"},
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
-	{"steps", "hash"}, {"steps:", "hash"}, {"stepped:", "hash"}, {"kept", "zset"}, {"retained", "zset"}, {"retained:", "list"}, {"results", "hash"}, {"stats", "hash"},
+	{"steps", "hash"}, {"steps:", "hash"}, {"stepped:", "hash"}, {"kept", "zset"},
+	{"retained", "zset"}, {"retained:", "list"}, {"results", "hash"}, {"stats", "hash"},
 }
 
 // kindOf returns the type of the key with that name, or "" for a key of another kind.

@@ -209,7 +209,8 @@ type stepping struct {
 func begin(ctx context.Context, function string) (*stepping, error) {
 	s := &stepping{ctx: ctx, run: mustRun(ctx, function)}
 	if !s.run.InStep.CompareAndSwap(false, true) {
-		return nil, s.fail(fmt.Errorf("%w: tasks.%s was called while another step of the task runs: steps run one after the other, and not in each other", ErrStep, function))
+		return nil, s.fail(fmt.Errorf("%w: tasks.%s was called while another step of the task runs: "+
+			"steps run one after the other, and not in each other", ErrStep, function))
 	}
 	if s.run.Steps == nil {
 		steps, err := clientOf(ctx).store.Steps(ctx, s.run.ID)
@@ -259,7 +260,8 @@ func beginStep(ctx context.Context, function, name string) (*stepping, error) {
 }
 
 func isStepName(name string) bool {
-	return name != "" && len(name) <= MaxStepName && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+	odd := func(r rune) bool { return !unicode.IsPrint(r) }
+	return name != "" && len(name) <= MaxStepName && utf8.ValidString(name) && !strings.ContainsFunc(name, odd)
 }
 
 // note stores a note and what the transaction holds.

@@ -250,7 +250,7 @@ func unapplied(err error) error {
 	if err := refused.Details.Scan(&code); err != nil {
 		return err
 	}
-	if code == "EXPIRED" {
+	if code == expiredWord {
 		return errBodyExpired // it is sent again
 	}
 	return RefusalOf(code)
