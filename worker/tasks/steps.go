@@ -213,10 +213,10 @@ func begin(ctx context.Context, function string) (*stepping, error) {
 			"steps run one after the other, and not in each other", ErrStep, function))
 	}
 	if s.run.Steps == nil {
-		steps, err := clientOf(ctx).store.Steps(ctx, s.run.ID)
+		steps, err := clientOf(ctx).store.StepsOf(ctx, s.run)
 		if err != nil {
 			s.leave()
-			return nil, s.fail(fmt.Errorf("steps: %w", err))
+			return nil, s.fail(fmt.Errorf("steps: %w", fenced(err)))
 		}
 		s.run.Steps = steps
 	}
