@@ -23,7 +23,8 @@ var kinds = []struct{ name, kind string }{
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
 	{"groups:", "zset"}, {"grouped", "hash"}, {"halted", "set"}, {"resting", "zset"}, {"rates", "zset"}, {"refills", "zset"},
 	{"held", "hash"}, {"holders", "hash"},
-	{"steps", "hash"}, {"steps:", "hash"}, {"stepped:", "hash"}, {"kept", "zset"}, {"retained", "zset"}, {"retained:", "list"}, {"results", "hash"}, {"stats", "hash"},
+	{"steps", "hash"}, {"steps:", "hash"}, {"stepped:", "hash"}, {"kept", "zset"},
+	{"retained", "zset"}, {"retained:", "list"}, {"results", "hash"}, {"stats", "hash"},
 }
 
 // kindOf returns the type of the key with that name, or "" for a key of another kind.

@@ -69,14 +69,7 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 			int(KeepDeadFor.Hours()/24), KeepDead)
 		return i.explainUnique(ctx, e, now)
 	case Delayed:
-		if in := e.Due.Sub(now); in < 2*365*24*time.Hour { // Sub does not go beyond 292 years
-			e.sayf("it is due in %s, at %s", in.Round(time.Millisecond), e.Due.Format(time.RFC3339))
-		} else {
-			e.sayf("it is due at %s", e.Due.Format(time.RFC3339))
-		}
-		if e.Attempts > 0 && e.asleep(now) == nil {
-			e.sayf("%s; this is the pause before the next", link.Count(e.Attempts, "attempt has failed", "attempts have failed"))
-		}
+		e.explainDelayed(now)
 	case Active:
 		e.explainRun(now)
 		if e.Cancelling {
@@ -96,6 +89,18 @@ func (i *Inspector) explain(ctx context.Context, e *Explanation, now time.Time) 
 		e.sayf("its deadline is %s", e.Deadline.Format(time.RFC3339))
 	}
 	return err
+}
+
+// explainDelayed says when the task is due.
+func (e *Explanation) explainDelayed(now time.Time) {
+	if in := e.Due.Sub(now); in < 2*365*24*time.Hour { // Sub does not go beyond 292 years
+		e.sayf("it is due in %s, at %s", in.Round(time.Millisecond), e.Due.Format(time.RFC3339))
+	} else {
+		e.sayf("it is due at %s", e.Due.Format(time.RFC3339))
+	}
+	if e.Attempts > 0 && e.asleep(now) == nil {
+		e.sayf("%s; this is the pause before the next", link.Count(e.Attempts, "attempt has failed", "attempts have failed"))
+	}
 }
 
 // explainRun says how far the run of a task is at now.

@@ -212,13 +212,14 @@ func begin(ctx context.Context, function string) (*stepping, error) {
 		return nil, s.fail(fmt.Errorf("tasks.%s: %w: give each task a handler of its own", function, ErrBatch))
 	}
 	if !s.run.InStep.CompareAndSwap(false, true) {
-		return nil, s.fail(fmt.Errorf("%w: tasks.%s was called while another step of the task runs: steps run one after the other, and not in each other", ErrStep, function))
+		return nil, s.fail(fmt.Errorf("%w: tasks.%s was called while another step of the task runs: "+
+			"steps run one after the other, and not in each other", ErrStep, function))
 	}
 	if s.run.Steps == nil {
-		steps, err := clientOf(ctx).store.Steps(ctx, s.run.ID)
+		steps, err := clientOf(ctx).store.StepsOf(ctx, s.run)
 		if err != nil {
 			s.leave()
-			return nil, s.fail(fmt.Errorf("steps: %w", err))
+			return nil, s.fail(fmt.Errorf("steps: %w", fenced(err)))
 		}
 		s.run.Steps = steps
 	}
@@ -262,7 +263,8 @@ func beginStep(ctx context.Context, function, name string) (*stepping, error) {
 }
 
 func isStepName(name string) bool {
-	return name != "" && len(name) <= MaxStepName && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+	odd := func(r rune) bool { return !unicode.IsPrint(r) }
+	return name != "" && len(name) <= MaxStepName && utf8.ValidString(name) && !strings.ContainsFunc(name, odd)
 }
 
 // note stores a note and what the transaction holds.

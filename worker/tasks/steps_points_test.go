@@ -20,7 +20,7 @@ import (
 // walk is a run of a handler that has effects before, in, between and after steps, a sleep and
 // checkpoints. It calls point everywhere between two of these.
 type walk struct {
-	ctx   context.Context //nolint:containedctx // the run's
+	ctx   context.Context // the run's
 	id    string
 	point func(n int) error
 	n     int

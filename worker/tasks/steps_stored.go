@@ -86,7 +86,8 @@ func (i *Inspector) Rerun(ctx context.Context, id, step string) error {
 	if err != nil {
 		return fmt.Errorf("rerun task %s: %w", id, err)
 	}
-	_, err = mending{"rerun", []string{"rerun"}, func(context.Context, []string) ([]string, error) { return []string{word}, nil }}.one(ctx, i, id)
+	said := func(context.Context, []string) ([]string, error) { return []string{word}, nil }
+	_, err = mending{"rerun", []string{"rerun"}, said}.one(ctx, i, id)
 	return err
 }
 

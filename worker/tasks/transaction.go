@@ -93,7 +93,8 @@ func (t *Transaction) PublishWith(messageType string, body any, o redisbus.Publi
 // set in a [Step].
 func (t *Transaction) Result(value any) {
 	if t.run.InStep.Load() {
-		t.run.Fail(fmt.Errorf("%w: set the task's result after the step, from what Step returns: a run that finds the step ended would not set it", ErrStep))
+		t.run.Fail(fmt.Errorf("%w: set the task's result after the step, from what Step returns: "+
+			"a run that finds the step ended would not set it", ErrStep))
 		return
 	}
 	encoded, err := encodeResult(value)

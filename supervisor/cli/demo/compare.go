@@ -94,11 +94,11 @@ func (d *demo) compare(ctx context.Context) error {
 	}{{"the nodes", cluster}, {"directly", direct}} {
 		fmt.Fprintf(&b, "%-12s %12d %12d %14d\n", row.name, row.s.Lines, row.s.Words, row.s.Bytes)
 	}
+	which := fmt.Sprintf("%d (one for each file)", len(d.files))
 	if d.cfg.Steps {
-		fmt.Fprintf(&b, "\ntasks           1 (for %s, a checkpoint after each), %d done, %d dead\n", link.Count(len(d.files), "file"), counts.Done, counts.Dead)
-	} else {
-		fmt.Fprintf(&b, "\ntasks           %d (one for each file), %d done, %d dead\n", len(d.files), counts.Done, counts.Dead)
+		which = fmt.Sprintf("1 (for %s, a checkpoint after each)", link.Count(len(d.files), "file"))
 	}
+	fmt.Fprintf(&b, "\ntasks           %s, %d done, %d dead\n", which, counts.Done, counts.Dead)
 	fmt.Fprintf(&b, "crashes         %d\n", report.Crashes)
 	fmt.Fprintf(&b, "take-overs      %s\n",
 		link.Count(report.HandedOn, "task handed on from crashed nodes", "tasks handed on from crashed nodes"))

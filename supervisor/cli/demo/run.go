@@ -237,32 +237,36 @@ func (d *demo) crash(ctx context.Context) {
 // is for a moment counted in neither.
 const patience = 3 * time.Second
 
+// state returns how far the demo is.
+func (d *demo) state(counts tasks.Counts) state {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := state{
+		done: counts.Done + counts.Dead, total: len(d.files), listed: d.listed,
+		crashes: d.set.Report().Crashes, took: time.Since(d.began),
+	}
+	if d.cfg.Steps && s.done == 0 { // its only task
+		s.done = int64(d.tree.file)
+	} else if d.cfg.Steps {
+		s.done = int64(s.total)
+	}
+	return s
+}
+
 // await shows the progress until every task is done or dead. It also returns nil if
 // tasks are lost, which the comparison of the sums will show.
 func (d *demo) await(ctx context.Context) error {
 	var empty time.Time
 	for {
 		counts, err := d.inspector.Counts(ctx)
-		d.mu.Lock()
-		total, listed, tree := len(d.files), d.listed, d.tree
-		d.mu.Unlock()
 		if err == nil {
-			done, all := counts.Done+counts.Dead, int64(total)
-			if d.cfg.Steps {
-				all = 1
-			}
-			s := state{done: done, total: total, listed: listed, crashes: d.set.Report().Crashes, took: time.Since(d.began)}
-			if d.cfg.Steps && done == 0 {
-				s.done = int64(tree.file)
-			} else if d.cfg.Steps {
-				s.done = int64(total)
-			}
+			s := d.state(counts)
 			d.shown.show(s)
 			left := counts.Pending + counts.Delayed + counts.Active
-			if listed && left == 0 && done >= all {
+			if s.listed && left == 0 && s.done >= int64(s.total) {
 				return nil
 			}
-			if !listed || left > 0 {
+			if !s.listed || left > 0 {
 				empty = time.Time{}
 			} else if empty.IsZero() {
 				empty = time.Now()

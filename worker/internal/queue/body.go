@@ -74,7 +74,7 @@ func callWith(
 			p.SetNX(ctx, k.Body(b.name), b.payload, bodyExpiry)
 		}
 	}, keys, args...)
-	if link.WordOf(err) == "EXPIRED" {
+	if link.WordOf(err) == expiredWord {
 		err = errBodyExpired
 	}
 	return reply, err

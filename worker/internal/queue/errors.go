@@ -22,12 +22,15 @@ var (
 // yet. Either the next heartbeat renews the lease, or the node ends the incarnation.
 var errExpired = fmt.Errorf("lease ran out: %w", link.ErrUnavailable)
 
+// expiredWord is the scripts' word for a lease, or the body of a task to enqueue, that has expired.
+const expiredWord = "EXPIRED"
+
 // refusal turns the error word of a script into the package's error for it.
 func refusal(err error) error {
 	switch link.WordOf(err) {
 	case "FENCED":
 		return ErrFenced
-	case "EXPIRED":
+	case expiredWord:
 		return errExpired
 	case "GAP":
 		return fmt.Errorf("%w: %w", ErrRolledBack, err)
@@ -36,7 +39,7 @@ func refusal(err error) error {
 	}
 }
 
-// ErrRefused: Redis could not apply what a transaction holds.
+// ErrRefused says that Redis could not apply what a transaction holds.
 var ErrRefused error = refusedError{}
 
 type refusedError struct{}

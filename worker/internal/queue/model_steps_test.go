@@ -90,7 +90,8 @@ func (m *machine) noteAgain() {
 
 func (m *machine) sendNote(a *actor, sent noting) {
 	run := &Run{Claimed: sent.of, Node: &Node{Incarnation: a.name, Cache: m.cache}, noted: sent.before}
-	until, _, err := m.store.Note(m.ctx, run, sent.note, slices.Clone(sent.effects))
+	until, ends, err := m.store.Note(m.ctx, run, sent.note, slices.Clone(sent.effects))
+	report(m.onEnd, ends)
 	till, refused, fenced := m.spec.noted(a.name, run, sent.note, sent.effects)
 	switch {
 	case fenced:

@@ -169,8 +169,8 @@ func (s stored) plain() stored {
 			case "history":
 				var past string
 				for line := range strings.Lines(value) {
-					f := strings.SplitN(line, "|", 3)
-					past += f[0] + "|" + strings.TrimSuffix(f[1], "\n") + "\n"
+					f := strings.SplitN(strings.TrimSuffix(line, "\n"), "|", 3)
+					past += f[0] + "|" + f[1] + "\n"
 				}
 				value = past
 			case "stats", "bytes":

@@ -154,7 +154,7 @@ func (s *Session) Claim(ctx context.Context, a Ask) (got []Claimed, broken []str
 				reply, err = claimScript.Call(ctx, s.cfg.Redis, s.cfg.Keys.TaskKeys(), args...)
 			}
 		}
-		if link.WordOf(err) == "EXPIRED" {
+		if link.WordOf(err) == expiredWord {
 			return errExpired // the next heartbeat renews it, or the node's own fence ends it
 		}
 		if err != nil {

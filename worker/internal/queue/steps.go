@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
@@ -107,6 +109,27 @@ func (s Store) Steps(ctx context.Context, id string) (*Steps, error) {
 		return nil, link.Explain(err)
 	}
 	return parseSteps(fields), nil
+}
+
+// StepsOf returns the stored steps of the task that a run has in hand, without their results. The
+// error is [ErrFenced] if the task is not in its hands any more: what is stored may be of a later run.
+func (s Store) StepsOf(ctx context.Context, r *Run) (*Steps, error) {
+	var fields *redis.MapStringStringCmd
+	var claim *redis.StringCmd
+	_, err := s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		fields = p.HGetAll(ctx, s.keys.Steps(r.ID))
+		claim = p.HGet(ctx, s.keys.Owned(r.Node.Incarnation), r.ID) // no run gets a task again
+		return nil
+	})
+	number, _, _ := strings.Cut(claim.Val(), "|")
+	switch {
+	case err != nil && !errors.Is(err, redis.Nil):
+		return nil, link.Explain(err)
+	case number != strconv.FormatUint(r.Claim, 10):
+		return nil, ErrFenced
+	default:
+		return parseSteps(fields.Val()), nil
+	}
 }
 
 // parseSteps reads the hash that lua/step.lua describes. It passes over what is not its own.
@@ -250,7 +273,7 @@ func unapplied(err error) error {
 	if err := refused.Details.Scan(&code); err != nil {
 		return err
 	}
-	if code == "EXPIRED" {
+	if code == expiredWord {
 		return errBodyExpired // it is sent again
 	}
 	return RefusalOf(code)

@@ -165,7 +165,7 @@ func (r *Runner) refused(x *run, code string) bool {
 			r.keepFor(time.Second, x)
 			return false
 		}
-		x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Tries.String()) // its counts unchanged
+		x.End(queue.Snooze, nil, mendTime.Milliseconds(), x.Counts().String()) // its counts unchanged
 	default:
 		err := queue.RefusalOf(code)
 		x.log().Warn().Err(err).Msg("transaction refused: the run has failed")
