@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,7 +114,7 @@ func (r *run) timeout() time.Duration {
 	if ms := r.Record.Options.Timeout; ms > 0 {
 		return queue.Duration(ms)
 	}
-	return r.def.Timeout
+	return cmp.Or(queue.Duration(r.defaults().Timeout), r.def.Timeout)
 }
 
 func (r *run) log() *zerolog.Logger {
