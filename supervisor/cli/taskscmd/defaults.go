@@ -82,7 +82,10 @@ func (f *defaultsFlags) set(ctx context.Context, e *cluster.Env, c *cluster.Clie
 	d, err := asked.Set(ctx, c.Inspector)
 	return change{members: map[string]any{"defaults": d}, table: [][]string{
 		{queueColumn, "MAX ATTEMPTS", "RUN TIMEOUT", "RETENTION"},
-		{name, orDefinition(d.MaxAttempts, strconv.Itoa), orDefinition(d.Timeout, time.Duration.String), orDefinition(d.Retention, time.Duration.String)},
+		{
+			name, orDefinition(d.MaxAttempts, strconv.Itoa),
+			orDefinition(d.Timeout, time.Duration.String), orDefinition(d.Retention, time.Duration.String),
+		},
 	}}, err
 }
 
