@@ -188,6 +188,9 @@ func (h *Host) Open(ctx context.Context) error {
 	if err := h.reports.Retry(ctx, "definitions", h.publisher.Publish); err != nil {
 		h.reports.Failed("definitions", err) // the publisher tries again
 	}
+	if err := h.reports.Retry(ctx, "defaults", h.ticker.Learn); err != nil {
+		h.log.Warn().Err(err).Msg("the defaults of queues cannot be read: the definitions of tasks count until they can")
+	}
 	h.waiting, h.stopWaiting = context.WithCancel(context.WithoutCancel(ctx))
 	h.tasks = tasks.NewClient(context.WithoutCancel(ctx), h.sender, h.keys, &h.cfg.App.tasks)
 	h.tasks.Observe(h.cfg.Observer)

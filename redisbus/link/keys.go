@@ -74,7 +74,8 @@ func (k Keys) Due() string { return k.base() + ":due" }
 // cancelled, or the responsible mover has ended.
 func (k Keys) Look() string { return k.base() + ":look" }
 
-// Set is the channel on which all tickers are asked to look at once: a periodic task was set.
+// Set is the channel on which all tickers are asked to look at once: a periodic task or the defaults of a
+// queue were set.
 func (k Keys) Set() string { return k.base() + ":set" }
 
 // Token holds the cluster's random bus token, where no token is configured (string).
@@ -145,6 +146,9 @@ func (k Keys) Tasks() string { return k.tag + "tasks" }
 // queue "images" has the lines "images", "images^" for its urgent tasks, and "images~"
 // for its tasks of low priority.
 func (k Keys) Queue(line string) string { return k.tag + "queue:" + line }
+
+// QueueDefaults maps a queue to what its tasks get that their options do not set (hash, JSON values).
+func (k Keys) QueueDefaults() string { return k.tag + "defaults" }
 
 // Queues is the set of queues that were ever used.
 func (k Keys) Queues() string { return k.tag + "queues" }

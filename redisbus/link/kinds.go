@@ -18,6 +18,7 @@ var kinds = []struct{ name, kind string }{
 	{"producer:", "string"}, {"unique", "hash"}, {"unique:until", "zset"}, {"deadlines", "zset"},
 	{"blocked", "hash"}, {"followers", "hash"},
 	{"waiting", "hash"}, {"cancelling", "hash"}, {"progress", "hash"}, {"periodic", "hash"}, {"periodic:definitions", "hash"},
+	{"periodic:set", "hash"}, {"periodic:history", "hash"}, {"defaults", "hash"},
 	{"periodic:registered", "hash"},
 	{"definitions", "hash"}, {"mover", "string"}, {"ready", "set"}, {"next", "zset"}, {"tended", "hash"},
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},

@@ -117,6 +117,7 @@ var walk = map[string][][]string{
 	"tasks": {{}}, "tasks stats": {{}}, "tasks list": {{}, {"--state", "dead"}, {"--queue", hostile}, {"--limit", "0"}},
 	"tasks show": {{marker}, {hostile}, {"failed"}, {"running"}, {"done"}, {"panicked"}}, "tasks explain": {{marker}, {hostile}, {"failed"}, {"running"}},
 	"tasks wait":       {{"failed"}, {"panicked"}, {"done"}, {hostile}, {marker, "--timeout", "100ms"}},
+	"tasks defaults":   {{marker, "--max-attempts", "3", "--any-name"}, {hostile, "--reset"}},
 	"tasks edit":       {{marker, "--payload", "1"}, {hostile, "--priority", "high"}},
 	"tasks reschedule": {{marker, "--in", "2h"}, {hostile, "--now"}}, "tasks rerun": {{hostile}, {"failed", "--from", hostile}}, "tasks retry": {{hostile}, {"--queue", marker, "--dry-run"}},
 	"tasks cancel": {{hostile}, {"--queue", marker, "--dry-run"}}, "tasks delete": {{hostile}, {"--queue", marker, "--dry-run"}},

@@ -43,6 +43,7 @@ var transcripts = map[string]transcript{
 	"tasks resume":           {ok: []string{"post"}, bad: []string{"nowhere"}},
 	"tasks limit":            {ok: []string{"post", "--concurrency", "5"}, bad: []string{"nowhere", "--tasks", "5"}},
 	"tasks delete-queue":     {ok: []string{"queue-{n}"}, bad: []string{"nowhere"}},
+	"tasks defaults":         {ok: []string{"post", "--max-attempts", "3", "--retention", "1h"}, bad: []string{"nowhere", "--max-attempts", "3"}},
 	"tasks edit":             {ok: []string{"again-{n}", "--payload", "7"}, bad: []string{"again-60"}},
 	"tasks reschedule":       {ok: []string{"again-{n}", "--at", "2099-02-03T00:00:00Z"}, bad: []string{"again-60"}},
 	"tasks periodic":         {ok: []string{}, bad: []string{"lst"}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/stellarfw/stellar/rpcregistry"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -61,7 +62,43 @@ func registerQueues(r rpcregistry.Registrar, i *tasks.Inspector) {
 		return groupUsed{used}, err
 	})
 	handleTask(r, "limitQueue", func(ctx context.Context, in QueueLimits) (tasks.Limits, error) { return in.Set(ctx, i) })
+	handleTask(r, "queueDefaults", func(ctx context.Context, in QueueDefaults) (tasks.Defaults, error) { return in.Set(ctx, i) })
 	handleTask(r, "deleteQueue", func(ctx context.Context, in taskQueue) (int, error) { return i.DeleteQueue(ctx, in.Queue) })
+}
+
+// QueueDefaults is a change of what the tasks of a queue get that their options do not set. A nil field is
+// not changed, 0 means that the definitions of the tasks count. Reset removes all. Times are milliseconds.
+type QueueDefaults struct {
+	Queue       string `json:"queue"`
+	MaxAttempts *int   `json:"maxAttempts,omitempty"`
+	Timeout     *int64 `json:"timeout,omitempty"`
+	Retention   *int64 `json:"retention,omitempty"`
+	Reset       bool   `json:"reset,omitempty"`
+}
+
+// Set changes the defaults and returns those in effect.
+func (d QueueDefaults) Set(ctx context.Context, i *tasks.Inspector) (tasks.Defaults, error) {
+	given := d.MaxAttempts != nil || d.Timeout != nil || d.Retention != nil
+	if d.Reset == given {
+		return tasks.Defaults{}, fmt.Errorf("%w: use some of maxAttempts, timeout and retention, or reset", rpcregistry.ErrBadArguments)
+	}
+	var out tasks.Defaults
+	if given {
+		var err error
+		if out, err = i.Defaults(ctx, d.Queue); err != nil {
+			return out, err
+		}
+	}
+	if d.MaxAttempts != nil {
+		out.MaxAttempts = *d.MaxAttempts
+	}
+	if d.Timeout != nil {
+		out.Timeout = queue.Duration(*d.Timeout)
+	}
+	if d.Retention != nil {
+		out.Retention = queue.Duration(*d.Retention)
+	}
+	return out, i.SetDefaults(ctx, d.Queue, out)
 }
 
 // QueueLimits is a change of an operator's limits of a queue. A nil limit is not changed, 0

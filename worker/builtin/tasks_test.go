@@ -183,6 +183,10 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		require.True(c, q.Paused)
 		require.EqualValues(c, 2, q.Pending)
 		require.JSONEq(c, `{"concurrency":0,"tasks":0,"bytes":0}`, c.call("limitQueue", `{"queue":"aside","reset":true}`))
+		require.JSONEq(c, `{"maxAttempts":2}`, c.call("queueDefaults", `{"queue":"aside","maxAttempts":2}`))
+		require.JSONEq(c, `{"maxAttempts":2,"retentionMs":1000}`, c.call("queueDefaults", `{"queue":"aside","retention":1000}`), "the other one stays")
+		require.Equal(c, tasks.Defaults{MaxAttempts: 2, Retention: time.Second}, queue().Defaults)
+		require.JSONEq(c, `{}`, c.call("queueDefaults", `{"queue":"aside","reset":true}`))
 		c.call("resumeQueue", `{"queue":"aside"}`)
 		require.False(c, queue().Paused)
 		require.Equal(c, "1", c.call("cancelAll", `{"queue":"aside","limit":1}`))
@@ -212,12 +216,13 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 				`{"name":"a b"}`, `{"name":"say","priority":"urgent"}`, `{"name":"say","in":-1}`, `{"name":"say","at":"tomorrow"}`,
 				`{"name":"say","in":1,"at":1}`,
 			},
-			"list":       {`{"states":["lost"]}`, `{"limit":-1}`, `{"queue":"a b"}`},
-			"cancelAll":  {`{}`, `{"limit":3}`},
-			"deleteAll":  {`{}`},
-			"retryAll":   {`{}`},
-			"reschedule": {`{"id":"a","in":1,"at":1}`},
-			"edit":       {`{"id":"a"}`, `{"id":"a","priority":"urgent"}`, `{"id":"a","queue":"a b"}`},
+			"list":          {`{"states":["lost"]}`, `{"limit":-1}`, `{"queue":"a b"}`},
+			"cancelAll":     {`{}`, `{"limit":3}`},
+			"deleteAll":     {`{}`},
+			"retryAll":      {`{}`},
+			"reschedule":    {`{"id":"a","in":1,"at":1}`},
+			"edit":          {`{"id":"a"}`, `{"id":"a","priority":"urgent"}`, `{"id":"a","queue":"a b"}`},
+			"queueDefaults": {`{"queue":"q"}`, `{"queue":"q","maxAttempts":-1}`, `{"queue":"q","retention":1,"reset":true}`, `{"queue":"a b","timeout":1}`},
 			"setPeriodic": {
 				`{"task":"say"}`, `{"task":"say","every":1000,"cron":"@daily"}`, `{"task":"say","every":1000,"timezone":"UTC"}`, `{"task":"say","every":1}`,
 				`{"task":"say","cron":"@daily","timezone":"Nowhere/Here"}`, `{"task":"say","cron":"* *"}`, `{"task":"a b","cron":"@daily"}`,

@@ -20,6 +20,8 @@ type Queue struct { //nolint:recvcheck // a value must marshal itself too
 	Name   string `json:"name"`
 	Paused bool   `json:"paused"`
 	Limits Limits `json:"limits"`
+	// Defaults are what an operator has set for its tasks ([Inspector.SetDefaults]).
+	Defaults Defaults `json:"defaults,omitzero"`
 
 	Pending int64 `json:"pending"` // tasks in its lines or parked
 	Parked  int64 `json:"parked"`  // pending tasks that no node which claimed them handles
@@ -131,7 +133,7 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 	k := i.keys
 	var queues, parked *redis.StringSliceCmd
 	var dead, cancelled, blocked *redis.IntCmd
-	var stats, active, bytes, settings, grouped *redis.MapStringStringCmd
+	var stats, active, bytes, settings, grouped, defaults *redis.MapStringStringCmd
 	var now *redis.TimeCmd
 	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		queues, parked, now = p.SMembers(ctx, k.Queues()), p.SMembers(ctx, k.ParkedLists()), p.Time(ctx)
@@ -139,6 +141,7 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 		stats, active = p.HGetAll(ctx, k.Stats()), p.HGetAll(ctx, k.Active())
 		bytes, settings = p.HGetAll(ctx, k.Bytes()), p.HGetAll(ctx, k.Settings())
 		grouped = p.HGetAll(ctx, k.Grouped())
+		defaults = p.HGetAll(ctx, k.QueueDefaults())
 		return nil
 	})
 	if err != nil {
@@ -155,6 +158,7 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 		q.Paused, q.Limits = set.Paused, limitsOf(set.Limits)
 		q.Grouped, _ = strconv.ParseInt(grouped.Val()[name], 10, 64)
 		q.Pending = q.Grouped
+		q.Defaults = defaultsOf(queue.ParseDefaults(defaults.Val()[name]))
 		for what, to := range q.Ever.fields() {
 			*to, _ = strconv.ParseInt(s.stats[name+"|"+what], 10, 64)
 		}

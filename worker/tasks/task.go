@@ -101,13 +101,16 @@ type Run struct {
 	Timeout     int64 `json:"timeoutMs,omitempty"`
 }
 
-// completeRun sets what the task's options do not say, as far as a published definition does.
-func (i *Inspector) completeRun(ctx context.Context, name string, r *Run) {
+// completeRun sets what the task's options do not say, as far as the defaults of its queue or a published
+// definition do.
+func (i *Inspector) completeRun(ctx context.Context, name, of string, r *Run) {
 	if r.MaxAttempts > 0 && r.Timeout > 0 {
 		return
 	}
 	all, _, _ := i.store.Definitions(ctx, "") // after an error they are not known: the task is shown all the same
-	r.MaxAttempts, r.Timeout = cmp.Or(r.MaxAttempts, all[name].MaxAttempts), cmp.Or(r.Timeout, all[name].Timeout)
+	set, _ := i.store.DefaultsOf(ctx, of)
+	r.MaxAttempts = cmp.Or(r.MaxAttempts, set.MaxAttempts, all[name].MaxAttempts)
+	r.Timeout = cmp.Or(r.Timeout, set.Timeout, all[name].Timeout)
 }
 
 // String returns the run in words, such as "attempt 2 of 5, since 2026-03-01T09:00:00Z, timeout 30s".
@@ -176,7 +179,7 @@ func (i *Inspector) Get(ctx context.Context, id string) (Task, error) {
 		t.Run = &Run{
 			Since: queue.Time(shown.Since), Attempt: t.Attempts + 1, MaxAttempts: r.Options.MaxAttempts, Timeout: r.Options.Timeout,
 		}
-		i.completeRun(ctx, t.Name, t.Run)
+		i.completeRun(ctx, t.Name, t.Queue, t.Run)
 	}
 	if n, err := strconv.ParseInt(shown.Position, 10, 64); err == nil {
 		t.Position, t.About = &n, shown.About

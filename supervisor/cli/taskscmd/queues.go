@@ -93,6 +93,7 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 			check: func(e *cluster.Env) error { _, err := f.limits(e, ""); return err },
 			do:    f.limitQueue,
 		}.command(e),
+		defaultsCommand(e),
 		queueVerb{
 			name: "delete-queue", usage: "delete a queue's tasks that do not run, and the queue if none does",
 			more: "Tasks of it that wait for other tasks stay.", do: deleteQueue,

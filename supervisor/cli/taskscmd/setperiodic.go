@@ -29,7 +29,9 @@ func setPeriodicCommand(e *cluster.Env) *urfave.Command {
 			&urfave.StringFlag{Name: "cron", Destination: &in.Cron, Usage: "when, as `EXPRESSION` such as \"0 6 * * *\" or @daily"},
 			&urfave.StringFlag{Name: "timezone", Destination: &in.Timezone, Usage: "`ZONE` of --cron, such as Europe/Berlin", DefaultText: "UTC"},
 			&urfave.DurationFlag{Name: "every", Destination: &in.Every, Usage: "or at every multiple of that `TIME` since 1970", HideDefault: true},
-			&urfave.StringFlag{Name: "payload", Destination: &payload, Usage: "`JSON` of each run; - reads it from standard input", DefaultText: "null"},
+			&urfave.StringFlag{
+				Name: "payload", Destination: &payload, Usage: "`JSON` of each run; - reads it from standard input", DefaultText: "null",
+			},
 			&urfave.BoolFlag{
 				Name: "catch-up", Destination: &in.CatchUp, HideDefault: true, Usage: "run the last tick that was missed while no node was live",
 			},

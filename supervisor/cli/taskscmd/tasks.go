@@ -160,6 +160,7 @@ func stateOf(q tasks.Queue) string {
 	if most := q.Limits.Bytes; most > 0 {
 		words = append(words, fmt.Sprintf("%d of %s", q.Bytes, link.Count(most, "byte")))
 	}
+	words = append(words, defaultsWords(q.Defaults)...)
 	if len(words) == 0 {
 		return "-"
 	}

@@ -39,7 +39,8 @@ type Definition struct {
 
 // sound reports whether the definition may be one that a program has published.
 func (d Definition) sound() bool {
-	return link.ValidName(d.Queue) && (d.OnDead == "" || link.ValidName(d.OnDead)) && min(int64(d.MaxAttempts), d.Backoff, d.MaxBackoff, d.Timeout, d.Retention) >= 0
+	return link.ValidName(d.Queue) && (d.OnDead == "" || link.ValidName(d.OnDead)) &&
+		min(int64(d.MaxAttempts), d.Backoff, d.MaxBackoff, d.Timeout, d.Retention) >= 0
 }
 
 // Published is a definition with the version of the program that published it.

@@ -16,7 +16,7 @@ import (
 // done sets the outcome of a run whose handler returned nil.
 func (r *run) done(effects []queue.Effect, result json.RawMessage) {
 	var keep, taken time.Duration
-	keep = r.def.Retention
+	keep = cmp.Or(queue.Duration(r.defaults().Retention), r.def.Retention)
 	if ms := r.Record.Options.Retention; ms > 0 {
 		keep = queue.Duration(ms)
 	}
@@ -95,8 +95,11 @@ func (r *run) late(pause time.Duration) bool {
 }
 
 func (r *run) maxAttempts() int {
-	return cmp.Or(r.Record.Options.MaxAttempts, r.def.MaxAttempts)
+	return cmp.Or(r.Record.Options.MaxAttempts, r.defaults().MaxAttempts, r.def.MaxAttempts)
 }
+
+// defaults returns those of the task's queue.
+func (r *run) defaults() queue.Defaults { return r.runner.defaults.of(r.Record.Queue()) }
 
 func (r *run) backoff() time.Duration {
 	return cmp.Or(queue.Duration(r.Record.Options.Backoff), r.def.Backoff)

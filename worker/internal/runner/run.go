@@ -126,7 +126,7 @@ func (r *run) end() {
 // timeout returns the time that the handler has, 0 for any; of a batch, the shortest.
 func (r *run) timeout() (least time.Duration) {
 	r.each(func(x *run) {
-		d := cmp.Or(queue.Duration(x.Record.Options.Timeout), x.def.Timeout)
+		d := cmp.Or(queue.Duration(x.Record.Options.Timeout), queue.Duration(x.defaults().Timeout), x.def.Timeout)
 		if d > 0 && (least == 0 || d < least) {
 			least = d
 		}

@@ -42,6 +42,8 @@ type Config struct {
 	Solo *Solo
 	// Flow is how fast tasks come to the process. Default: to this runner.
 	Flow *Flow
+	// Defaults are those of the process's queues. Default: none.
+	Defaults *Defaults
 	// Turn, when set, waits until the node may end, or ctx ends; done lets the next one.
 	Turn func(ctx context.Context) (done func(), err error)
 	// Observer, when set, is notified of claims, commits and the ends of runs.
@@ -64,6 +66,7 @@ type Runner struct {
 	slots    int // how many tasks run at a time
 	solo     *Solo
 	flow     *Flow
+	defaults *Defaults
 	turn     func(context.Context) (func(), error)
 	observer tasks.Observer // nil: none
 	keys     link.Keys
@@ -114,6 +117,9 @@ func New(c Config) *Runner {
 	if c.Turn == nil {
 		c.Turn = func(context.Context) (func(), error) { return func() {}, nil }
 	}
+	if c.Defaults == nil {
+		c.Defaults = &Defaults{}
+	}
 	if c.Flow == nil {
 		c.Flow = &Flow{}
 	}
@@ -131,7 +137,7 @@ func New(c Config) *Runner {
 	}
 	r := &Runner{
 		node:   queue.Node{Incarnation: c.Incarnation, Fence: c.Fence, Cache: c.Cache, Bus: c.Bus},
-		client: c.Client, slots: c.Concurrency, solo: c.Solo, flow: c.Flow, turn: c.Turn, observer: c.Observer,
+		client: c.Client, slots: c.Concurrency, solo: c.Solo, flow: c.Flow, defaults: c.Defaults, turn: c.Turn, observer: c.Observer,
 		keys: c.Keys, reports: c.Reports,
 		grace: cmp.Or(c.Grace, DefaultGrace), warnings: c.Warnings, log: c.Log,
 		woken:    make(chan struct{}, 1),

@@ -28,7 +28,8 @@ type Ticker struct {
 	store    queue.Store
 	periodic []periodic // of the registry
 	limits   map[string]queue.Limits
-	noted    time.Time         // when the periodic tasks were last noted as registered, on this process's clock
+	noted    time.Time // when the periodic tasks were last noted as registered, on this process's clock
+	defaults Defaults
 	unfit    map[string]string // the last definition that was set for a name and does not count here, once logged
 	woken    chan struct{}
 	hints    link.Pace
@@ -62,7 +63,19 @@ func NewTicker(c redis.UniversalClient, k link.Keys, r *tasks.Registry, log zero
 	return t
 }
 
-// Look has the ticker look at once for periodic tasks that were set. As anybody may ask for it, it
+// Defaults are those of the queues, which the ticker reads.
+func (t *Ticker) Defaults() *Defaults { return &t.defaults }
+
+// Learn reads the defaults of the queues.
+func (t *Ticker) Learn(ctx context.Context) error {
+	all, err := t.store.AllDefaults(ctx)
+	if err == nil {
+		t.defaults.set(all)
+	}
+	return err
+}
+
+// Look has the ticker look at once for what was set. As anybody may ask for it, it
 // does not look again and again.
 func (t *Ticker) Look() { t.hints.Do(func() { signal(t.woken) }) }
 
@@ -148,7 +161,7 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	all, err := t.all(ctx)
-	if err != nil {
+	if err = errors.Join(err, t.Learn(ctx)); err != nil {
 		errs = append(errs, err)
 		if link.IsOutage(err) {
 			return wait, errors.Join(errs...)
