@@ -264,20 +264,13 @@ func (i *imports) read(ctx context.Context) (b bulk, end bool, err error) {
 	return b, end, nil
 }
 
-// readLine returns the next line, with its line break. Its error is an [ErrInvalid] for a line
-// that is too long: a file without lines must not fill the memory.
-func (i *imports) readLine() (line []byte, err error) {
-	most := cmp.Or(i.options.MaxLine, maxLine)
-	for {
-		part, err := i.in.ReadSlice('\n')
-		if len(line)+len(part) > most {
-			return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrInvalid, most)
-		}
-		line = append(line, part...)
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
-		}
+// readLine returns the next line. Its error is an [ErrInvalid] for a line that is too long.
+func (i *imports) readLine() ([]byte, error) {
+	line, err := link.ReadLine(i.in, cmp.Or(i.options.MaxLine, maxLine))
+	if errors.Is(err, link.ErrLongLine) {
+		err = fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	return line, err //nolint:wrapcheck // of the reader
 }
 
 func (i *imports) write(ctx context.Context, b bulk) error {

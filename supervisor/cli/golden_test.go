@@ -176,8 +176,10 @@ func prepareTranscripts(t *testing.T) *stage {
 	}
 	s.prepareArchive(t)
 	publishOften(t, set, "stockChanged")
-	_, text, code := s.run(t, s.cluster, "cache", "export", "backup.jsonl", "--match", "user:*")
-	require.Zero(t, code, text)
+	for _, args := range [][]string{{"cache", "export", "backup.jsonl", "--match", "user:*"}, {"tasks", "export", "letters.jsonl", "--name", "letter"}} {
+		_, text, code := s.run(t, s.cluster, args...)
+		require.Zero(t, code, text)
+	}
 	return s
 }
 

@@ -39,6 +39,8 @@ var transcripts = map[string]transcript{
 	"tasks delete":           {ok: []string{"--queue", "delete-{n}"}, bad: []string{}},
 	"tasks rerun":            {ok: []string{"ship-{n}", "--from", "charge"}, bad: []string{"ship-0", "--from", "chrage"}},
 	"tasks groups":           {ok: []string{"post"}, bad: []string{"pots"}},
+	"tasks export":           {ok: []string{"letters-{n}.jsonl", "--name", "letter"}, bad: []string{"--queue", "nowhere"}},
+	"tasks import":           {ok: []string{"letters.jsonl"}, bad: []string{"no-such-file"}},
 	"tasks pause":            {ok: []string{"post"}, bad: []string{"pots"}},
 	"tasks resume":           {ok: []string{"post"}, bad: []string{"nowhere"}},
 	"tasks limit":            {ok: []string{"post", "--concurrency", "5"}, bad: []string{"nowhere", "--tasks", "5"}},

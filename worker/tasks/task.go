@@ -85,6 +85,7 @@ type Task struct {
 	// History has the last 20 events, oldest first, and among them the last 20 of Steps and Checkpoint.
 	History []Event `json:"history,omitempty"`
 
+	options  queue.Options
 	body     queue.BodyRef // of a large payload that has not been read yet
 	retained time.Time     // until when the record of a done task is kept, which older programs do not note there
 	ranOn    string        // of such a task: the incarnation that ran it, without its random part
@@ -195,7 +196,7 @@ func describe(id string, state State, text, triesText, reason string) Task {
 	if text != "" {
 		r, _ := queue.ParseRecord(text) // as much as can be read
 		t.Name, t.Queue, t.Enqueued, t.Payload, t.body = r.Name, r.Queue(), r.Enqueued, r.Payload, r.Body
-		t.Unique, t.After = r.Options.Unique, r.Options.After
+		t.Unique, t.After, t.options = r.Options.Unique, r.Options.After, r.Options
 		t.Meta, t.Group, t.Death, t.Tick = r.Options.Meta, r.Group(), deathOf(r.Options.Death), tickOf(r.Options)
 		t.Ended, t.Kept, t.retained, t.ranOn = r.Ended, r.Kept, r.Kept, r.Node
 		if ms := r.Options.Deadline; ms > 0 {

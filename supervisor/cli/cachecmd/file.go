@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -16,7 +13,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
-	"github.com/stellarfw/stellar/supervisor/cli/service"
+	"github.com/stellarfw/stellar/supervisor/cli/files"
 	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
@@ -65,7 +62,7 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 			return err
 		}
 		if file != "" {
-			if err := replaceFile(ctx, file, write); err != nil {
+			if err := files.Replace(ctx, file, write); err != nil {
 				return cluster.Interrupted(ctx, err, "%s is as it was: %s written before", file, link.Count(done.Entries, "entry was", "entries were"))
 			}
 			return writeProgress(e, "exported", file, done)
@@ -81,7 +78,7 @@ func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) e
 }
 
 func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file string) error {
-	in, err := openInput(ctx, e, file)
+	in, err := files.Open(ctx, e, file)
 	if err != nil {
 		return err
 	}
@@ -94,40 +91,13 @@ func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file str
 		if errors.Is(err, cache.ErrInvalid) {
 			line := strings.TrimPrefix(err.Error(), "cache: import: ")
 			line = strings.Replace(line, ": "+cache.ErrInvalid.Error()+": ", ": ", 1)
-			return config.As(err, fmt.Errorf("%s is not what \"%s cache export\" writes: %s; %s before", nameOf(file), e.Program, line, before))
+			return config.As(err, fmt.Errorf("%s is not what \"%s cache export\" writes: %s; %s before", files.NameOf(file), e.Program, line, before))
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w: %s before; it can be repeated", nameOf(file), cluster.Cause(ctx, err), before)
+			return fmt.Errorf("%s: %w: %s before; it can be repeated", files.NameOf(file), cluster.Cause(ctx, err), before)
 		}
 		return writeProgress(e, "imported", file, done)
 	})
-}
-
-// nameOf returns what errors call the file of an import.
-func nameOf(file string) string {
-	if file == "-" {
-		return "standard input"
-	}
-	return file
-}
-
-// openInput opens the file of an import: a regular file, a pipe, or - for standard input.
-func openInput(ctx context.Context, e *cluster.Env, file string) (io.ReadCloser, error) {
-	if file == "-" {
-		return e.StdinReader(ctx), nil
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, config.Usagef("%s: %w", file, service.WithoutPath(err))
-	}
-	if !info.Mode().IsRegular() && !info.IsDir() { // opening a pipe waits for its writer
-		return cluster.Interruptible(ctx, func() (io.Reader, error) { return os.Open(file) }), nil
-	}
-	f, err := link.OpenRegular(file)
-	if err != nil {
-		return nil, config.Usagef("%s: %w", file, service.WithoutPath(err))
-	}
-	return f, nil
 }
 
 // writeProgress writes the totals of an export or import.
@@ -138,44 +108,6 @@ func writeProgress(e *cluster.Env, verb, file string, done cache.Progress) error
 
 func progressText(verb string, p cache.Progress) string {
 	return fmt.Sprintf("%s %s, skipped %d, %s", verb, link.Count(p.Entries, "entry"), p.Skipped, link.Count(p.Bytes, "byte"))
-}
-
-// readerInterval is how often an export looks for the reader of a pipe.
-const readerInterval = 50 * time.Millisecond
-
-// replaceFile writes a temporary file and renames it to name, so that a failed export
-// does not destroy the previous file. If name exists and is not a regular file, such as
-// a pipe, replaceFile writes to it directly, and waits for the reader of the pipe before.
-func replaceFile(ctx context.Context, name string, write func(io.Writer) error) error {
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		f, err := service.OpenDevice(name)
-		for errors.Is(err, service.ErrNoReader) {
-			if err := link.Sleep(ctx, readerInterval); err != nil {
-				return context.Cause(ctx)
-			}
-			f, err = service.OpenDevice(name)
-		}
-		if err != nil {
-			return config.Usagef("%s: %w", name, service.WithoutPath(err))
-		}
-		return errors.Join(write(f), f.Close())
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // with mode 0600: only its owner may read the data
-	if err != nil {
-		return config.Usagef("%s: %w", name, service.WithoutPath(err))
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
 }
 
 // shown returns what shows the progress of an export, import or clear on a meter.

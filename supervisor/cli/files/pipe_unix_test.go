@@ -1,6 +1,6 @@
 //go:build unix
 
-package cachecmd
+package files
 
 import (
 	"context"
@@ -23,9 +23,9 @@ func TestAnExportWaitsForTheReaderOfItsPipe(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	time.AfterFunc(2*readerInterval, func() { cancel(why) })
 	write := func(w io.Writer) error { _, err := io.WriteString(w, "all"); return err }
-	require.ErrorIs(t, replaceFile(ctx, path, write), why)
+	require.ErrorIs(t, Replace(ctx, path, write), why)
 	done := make(chan error, 1)
-	go func() { done <- replaceFile(t.Context(), path, write) }()
+	go func() { done <- Replace(t.Context(), path, write) }()
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, <-done)
