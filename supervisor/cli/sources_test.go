@@ -171,6 +171,7 @@ func TestEveryCommandGoesWhereEachSourceSays(t *testing.T) {
 	file := write(t, "stellar.yaml", "redis-url: "+cfg.URL+"\nnamespace: filed\n")
 	more := map[string][]string{
 		"tasks reschedule": {"--now"}, "tasks cancel": {"--all"}, "tasks retry": {"--all"}, "tasks delete": {"--all"}, "tasks limit": {"--reset"}, "tasks defaults": {"--reset"},
+		"tasks edit": {"--priority", "high"}, "tasks periodic set": {"--task", "echo", "--every", "1h"},
 	}
 	known, _ := tree(nil)
 	for _, command := range leaves(known) {
