@@ -266,7 +266,7 @@ func TestQueuesAreMended(t *testing.T) {
 		c.run("enqueue", "echo", "--id", "e")
 		require.Contains(c, c.run("tasks", "explain", "e"), "the queue default is paused")
 		require.Regexp(c, `(?m)^default .* paused$`, c.run("tasks", "stats"))
-		require.Regexp(c, `default +no limit +1 +1048576\n`, c.run("tasks", "limit", "default", "--tasks", "1", "--bytes", "1MiB"))
+		require.Regexp(c, `default +no limit +1 +1048576 +no limit +no limit +no limit *\n`, c.run("tasks", "limit", "default", "--tasks", "1", "--bytes", "1MiB"))
 		require.Regexp(c, `default +7 +1 +1048576\n`, c.run("tasks", "limit", "default", "--concurrency", "7"))
 		c.refused(1, "queue is full", "enqueue", "echo")
 		require.JSONEq(c, `[{"queue":"default","limits":{"concurrency":0,"tasks":0,"bytes":0}}]`, c.run("tasks", "limit", "default", "--reset", "-o", "json"))
@@ -357,11 +357,11 @@ func TestSeveralNamesMakeOneDocument(t *testing.T) {
 			require.Equal(c, "nope", failed[0].Queue+failed[0].Name)
 			require.Contains(c, failed[1].Error, "nada")
 		}
-		c.refused(2, "stellar: limit: use some of --concurrency, --tasks and --bytes, or --reset\n", "tasks", "limit", "default", "post")
+		c.refused(2, "stellar: limit: say which: --concurrency, --tasks, --bytes, --per-group, --strict, --rate or --group-rate; or --reset\n", "tasks", "limit", "default", "post")
 	})
 	r := stellar(t, home(t), "tasks", "pause", "a", "b")
 	require.Equal(t, 1, strings.Count(r.err, "no running set found"), r.err)
-	require.Equal(t, "stellar: limit: use some of --concurrency, --tasks and --bytes, or --reset\n", stellar(t, home(t), "tasks", "limit", "a", "b").err)
+	require.Equal(t, "stellar: limit: say which: --concurrency, --tasks, --bytes, --per-group, --strict, --rate or --group-rate; or --reset\n", stellar(t, home(t), "tasks", "limit", "a", "b").err)
 }
 
 func TestBadInputForTasksIsExplained(t *testing.T) {

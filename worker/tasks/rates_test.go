@@ -78,6 +78,8 @@ func TestARateIsKeptOnTime(t *testing.T) {
 						}
 					}
 					time.Sleep(11 * time.Second)
+					mu.Lock()
+					defer mu.Unlock()
 					require.Len(t, began, n)
 					require.LessOrEqual(t, within(began, rate), 0.001*float64(rate.Tasks)*float64(time.Second)/float64(rate.Per)+1e-6, "a claim is a moment before the start")
 					// Work-conserving: the k-th of those that came at once is no later than its token.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,7 +41,7 @@ var turnMutants = []mutant{
 	{"turns", "if set.group_rate then n =", "if false then n ="},
 	{"turns", "if set.strict and exists('held') and", "if exists('held') and"},
 	{"turns", "n = math.min(n, redis.call('LLEN', key('queue:' .. party .. '!')))", "n = 0"},
-	{"turns", "turn = (tonumber(last[2]) or 0) + 1", "turn = 1"},
+	{"turns", "return tonumber(last[2]) or 0", "return 0"},
 	{"turns", "if pending(queue) then touched[queue] = true end", ""},
 	{"turns", "tonumber(turn) < t.stopped or", ""},
 	{"turns", " or t.allowance(party) == 0 then return end\n    t.place", " then return end\n    t.place"},
@@ -89,12 +90,19 @@ var turnMutants = []mutant{
 	{"claim", "if settings(queue).rate and redis.call('EXISTS', list) == 1 and room(queue) > 0 then confine() end", ""},
 	{"claim", "    and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end", "    and false then t.place(queue, '') end"},
 	{"claim", "    confine()\n    local n", "    local n"},
-	{"claim", "local n = math.min(want - asked, may)", "local n = want - asked"},
-	{"claim", "local share = math.floor(n / #round)", "local share = n"},
+	{"claim", "local n = math.min(want - asked, may, 500)", "local n = math.min(want - asked, 500)"},
+	{"claim", "= math.floor(n / #round), {}", "= n, {}"},
 	{"claim", "t.allowance(party) - (hands[party] or 0)", "t.allowance(party)"},
-	{"claim", "if group ~= '' then t.left(party, took) end", "t.left(party, took)"},
-	{"claim", "        redis.call('ZREM', groups, '')\n", ""},
-	{"claim", "t.place(queue, group, took >= may or took == 0 and bytes < most)", "t.place(queue, group)"},
+	{"claim", "(string.find(lines[i], '/', 1, true) and 1 or 0)", "1"},
+	{"claim", "  if grouped > 0 and count('grouped', queue, -grouped) == 0 then redis.call('HDEL', key('grouped'), queue) end\n", ""},
+	{"claim", "    for back = #ids, took + 1, -1 do redis.call('RPUSH', key(lines[back]), ids[back]) end\n", ""},
+	{"claim", "or exists('holders') and turns().marks or marks", "or marks"},
+	{"claim", "      if seen then seen(i) end\n", ""},
+	{"claim", "        if not stop then turn = turn + 1 end\n", ""},
+	{"claim", "local stop = stops[i] and took == #ids", "local stop = stops[i]"},
+	{"claim", "    if #gone > 0 then redis.call('ZREM', groups, unpack(gone)) end\n", ""},
+	{"claim", "stops[i] = popped >= may or popped == 0", "stops[i] = popped == 0"},
+	{"claim", "stops[i] = popped >= may or popped == 0", "stops[i] = popped >= may"},
 	{"claim", "== 1 then return draw_turns(queue) end", "== 1 then draw_turns(queue) end"},
 	{"claim", "if rate and n > 0 then turns().spend(party, rate, n) end", ""},
 	{"claim", "local rate = grouped and set.group_rate or not grouped and set.rate", "local rate = set.rate"},
@@ -284,6 +292,41 @@ var turnCases = map[string]func(*machine){
 		a := m.limited(Limits{PerGroup: 2})
 		x, y, z := m.enqueueMany(5, "x"), m.enqueueMany(1, "y"), m.enqueueMany(1, "z")
 		require.Equal(m.t, []string{x[0], y[0], z[0], x[1]}, m.take(a, 5))
+	},
+	"large tasks of groups": func(m *machine) {
+		a := m.worker()
+		large := strings.Repeat("x", 600<<10)
+		var ids []string
+		for _, group := range []string{"x", "y", "z"} {
+			ids = append(ids, m.enqueueOne(large, draft{Group: group}))
+		}
+		for _, want := range [][]string{ids[:2], ids[2:]} {
+			got, _, err := a.session.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
+			require.NoError(m.t, err)
+			var came []string
+			for _, c := range got {
+				came = append(came, c.ID)
+			}
+			require.Equal(m.t, want, came)
+		}
+		counts, err := m.redis.HGetAll(m.ctx, m.keys.Active()).Result()
+		require.NoError(m.t, err)
+		require.Equal(m.t, map[string]string{"a": "3", "a/x": "1", "a/y": "1", "a/z": "1"}, counts)
+	},
+	"a line of a group that is something else's": func(m *machine) {
+		a := m.worker()
+		ids := m.enqueueMany(1, "x")
+		require.NoError(m.t, m.redis.Rename(m.ctx, m.keys.Queue("a/x"), "aside").Err())
+		require.NoError(m.t, m.redis.Set(m.ctx, m.keys.Queue("a/x"), "alien", 0).Err())
+		got, _, err := a.session.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
+		require.NoError(m.t, err)
+		require.Empty(m.t, got)
+		require.NoError(m.t, m.redis.Rename(m.ctx, "aside", m.keys.Queue("a/x")).Err())
+		_, err = m.store.MoveDue(m.ctx, Look{Mover: "m0", Visit: VisitReady, Most: 9, KeepFor: time.Minute, Keep: 9})
+		require.NoError(m.t, err)
+		got, _, err = a.session.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
+		require.NoError(m.t, err)
+		require.Equal(m.t, ids[0], got[0].ID)
 	},
 	"groups take turns": func(m *machine) {
 		a := m.worker()

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"embed"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -27,11 +28,24 @@ func script(name string, shared ...string) *link.Script {
 	return link.NewScript(link.LuaPrelude, join(append(slices.Concat([]string{"line", "names", "places", "turns"}, shared), name)...))
 }
 
+// gives is the line of a shared file that names what others use of it.
+var gives = regexp.MustCompile(`(?m)^-- gives: (.+)$`)
+
+// enclosed has what a file does not give to others be its own: a Lua function has at most 200 local
+// variables, and those of a script are the variables of one.
+func enclosed(text string) string {
+	m := gives.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	return "local " + m[1] + " = (function()\n" + text + "\nreturn " + m[1] + " end)()"
+}
+
 // join returns the text of some files in lua.
 func join(names ...string) string {
 	parts := make([]string, len(names))
 	for i, name := range names {
-		parts[i] = source(name)
+		parts[i] = enclosed(source(name))
 	}
 	return strings.Join(parts, "\n")
 }

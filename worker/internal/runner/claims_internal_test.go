@@ -4,11 +4,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/worker/internal/queue"
 )
 
 // resting returns a runner with free slots whose claims sleep until it is woken.
 func resting() *Runner {
-	r := &Runner{slots: 2, woken: make(chan struct{}, 1), idling: true}
+	r := &Runner{slots: 2, session: &queue.Session{}, woken: make(chan struct{}, 1), idling: true}
 	r.changed.L = &r.mu
 	return r
 }

@@ -5,6 +5,7 @@
 -- task ends), after (ids of the tasks that must be done first), deadline (on
 -- Redis's clock, or ''), how many they are, and first: where in the arguments their ids and the tails of their
 -- records are.
+-- gives: group_words, read_group, group_refuses, embodied, settle, add
 
 local group_words = 9 -- in the arguments: these, then id and tail of each
 
@@ -18,9 +19,6 @@ local function read_group(c)
     unique = ARGV[c + 4], lasting = ARGV[c + 5], after = ARGV[c + 6], deadline = ARGV[c + 7], many = many, first = c + group_words},
     c + group_words + 2 * many
 end
-
--- What binding.lua does for groups with a unique key or with tasks to follow.
-local binding
 
 -- The key that storing a group writes and that is something else's, or nil;
 -- besides tasks, queues and stats. checked holds those that were looked at.

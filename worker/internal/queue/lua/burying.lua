@@ -2,6 +2,7 @@
 -- task, of which one is stored in the same script when a task of the definition is dead. It has
 -- the payload and the meta of the dead task, and D in its options says which one that is, and
 -- why. When it is dead itself, it has no hook.
+-- gives: placeable, hook_refuses, bury
 
 -- Whether there is a place to put a task of that line: both may be something else's keys.
 local function placeable(line)

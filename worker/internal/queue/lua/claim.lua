@@ -86,7 +86,7 @@ if large and not fits(key('bodies'), 'hash') then return {'WRONGTYPE', key('bodi
 local bytes, asked = 0, 0
 -- Takes the records of these ids into the reply, as far as they fit and may, and returns
 -- how many it took and how many of them exist.
-local function take(some, parked, admit)
+local function take(some, parked, admit, seen)
   local counts = any and redis.call('HMGET', key('tries'), unpack(some))
   local bodies = large and redis.call('HMGET', key('bodies'), unpack(some))
   local found = 0
@@ -98,6 +98,7 @@ local function take(some, parked, admit)
     if not admit or not record then asked = asked + 1 end
     if record then
       found = found + 1
+      if seen then seen(i) end
       if parked then unparked(some[i], record) end
       known_ids[#known_ids + 1] = some[i]
       records[#records + 1] = record
@@ -191,47 +192,59 @@ end
 
 local function full() return asked >= want or bytes >= most or filled_up end
 
--- Claims up to n tasks from the lines of a party. Returns how many it took.
-local function draw_party(party, n)
-  local sum = 0
-  for _, mark in ipairs(party == queue_of(party) and marks or turns().marks) do
-    local line = key('queue:' .. party .. mark)
-    if n > sum and bytes < most and fits(line, 'list') then sum = sum + pop(line, party, n - sum) end
+-- Pops up to n ids from the lines of a party, and notes where each came from.
+local function pop_party(party, n, ids, lines)
+  local before = #ids
+  for _, mark in ipairs(party == queue_of(party) and marks or exists('holders') and turns().marks or marks) do
+    local line = 'queue:' .. party .. mark
+    local got = #ids - before < n and redis.pcall('RPOP', key(line), n - (#ids - before)) or {}
+    for _, id in ipairs(got.err and {} or got) do ids[#ids + 1], lines[#lines + 1] = id, line end
   end
-  return sum
+  return #ids - before
 end
 
 -- Claims from the groups of a queue, in their turns: from each as many as from the others.
 local function draw_turns(queue)
-  local groups, t = key('groups:' .. queue), turns()
+  local groups, t, grouped = key('groups:' .. queue), turns(), 0
   if not fits(groups, 'zset') then
     broken[#broken + 1] = groups
     return
   end
   if redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
     and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end
+  local turn = t.last(queue)
   while bytes < most do
     local limit = room(queue)
     local may = limit and limit - (hands[queue] or 0) or math.huge
     local round = may > 0 and redis.call('ZRANGEBYSCORE', groups, '-inf', '(' .. int(t.stopped), 'LIMIT', 0, math.max(1, math.min(at_once - asked, may))) or {}
-    if #round == 0 then return end
+    if #round == 0 then break end
     confine()
-    local n = math.min(want - asked, may)
-    if n <= 0 then return end
-    local share = math.floor(n / #round)
-    for _, group in ipairs(round) do
+    local n = math.min(want - asked, may, 500)
+    if n <= 0 then break end
+    local share, ids, lines, stops = math.floor(n / #round), {}, {}, {}
+    for i, group in ipairs(round) do
       local party = group == '' and queue or queue .. '/' .. group
       local may = group == '' and math.huge or t.allowance(party) - (hands[party] or 0)
-      local took = draw_party(party, math.min(share, may))
-      if group ~= '' then t.left(party, took) end
-      if group == '' and not t.waits(queue) then
-        redis.call('ZREM', groups, '')
-      elseif redis.call('ZSCORE', groups, group) then
-        t.place(queue, group, took >= may or took == 0 and bytes < most)
-      end
-      if bytes >= most then return end
+      local popped = pop_party(party, math.min(share, may), ids, lines)
+      stops[i] = popped >= may or popped == 0 -- a key of its lines may be something else's
     end
+    local took = #ids > 0 and take(ids, false, nil, function(i) hand(string.sub(lines[i], 7), 1) end) or 0
+    for back = #ids, took + 1, -1 do redis.call('RPUSH', key(lines[back]), ids[back]) end
+    for i = 1, took do grouped = grouped + (string.find(lines[i], '/', 1, true) and 1 or 0) end
+    local gone, placed = {}, {}
+    for i, group in ipairs(round) do
+      if not t.waits(group == '' and queue or queue .. '/' .. group) then
+        gone[#gone + 1] = group
+      else
+        local stop = stops[i] and took == #ids
+        if not stop then turn = turn + 1 end
+        placed[#placed + 1], placed[#placed + 2] = int(stop and t.stopped or turn), group
+      end
+    end
+    if #gone > 0 then redis.call('ZREM', groups, unpack(gone)) end
+    if #placed > 0 then redis.call('ZADD', groups, unpack(placed)) end
   end
+  if grouped > 0 and count('grouped', queue, -grouped) == 0 then redis.call('HDEL', key('grouped'), queue) end
 end
 
 -- Claims from the lines of a queue.

@@ -5,6 +5,7 @@
 --   increment entry key, lock key, lock token, delta (an integer)
 --   enqueue   a group of one task, see adding.lua
 --   publish   channel, message
+-- gives: effects_refused, skip_effects, apply_effects
 local effect_words = {save = 5, destroy = 3, push = 4, increment = 4, enqueue = group_words + 2, publish = 2}
 local version -- of all entries that this script writes
 

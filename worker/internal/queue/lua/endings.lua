@@ -1,4 +1,5 @@
 -- endings: ends a task (done, cancelled, deleted; for dead see burying.lua) and updates what depends on it.
+-- gives: report, awaited, loosen, cancel, erase
 
 -- One task that the other waited for is done.
 local function release(id, at)

@@ -55,7 +55,7 @@ local function emptied(queue)
   if not tender(queue, now()) then redis.pcall('SREM', key('ready'), queue) end
 end
 
-local turns -- see turns.lua
+local turns, binding -- see turns.lua and binding.lua
 
 -- The keys that turns.lua writes, and their types.
 local function party_kinds()

@@ -101,14 +101,15 @@ function turns()
   -- Whether the lines of a group can take its tasks.
   function t.fits(party) return fits(key('queue:' .. party .. '!'), 'list') and fits(key('groups:' .. queue_of(party)), 'zset') end
 
+  -- The last turn of a queue's groups.
+  function t.last(queue)
+    local last = redis.call('ZREVRANGEBYSCORE', key('groups:' .. queue), '(' .. int(t.stopped), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    return tonumber(last[2]) or 0
+  end
+
   -- Gives a group, or '', the last turn, or stops it.
   function t.place(queue, group, stops)
-    local groups, turn = key('groups:' .. queue), t.stopped
-    if not stops then
-      local last = redis.call('ZREVRANGEBYSCORE', groups, '(' .. int(t.stopped), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
-      turn = (tonumber(last[2]) or 0) + 1
-    end
-    redis.call('ZADD', groups, int(turn), group)
+    redis.call('ZADD', key('groups:' .. queue), int(stops and t.stopped or t.last(queue) + 1), group)
   end
 
   -- Offers a party its turn: something that kept its tasks from beginning may be over.
