@@ -35,12 +35,12 @@ func BenchmarkClaimOfGroups(b *testing.B) {
 				_, err := NewStore(c, keys).SetQueue(b.Context(), "q", "operator", of.limits.String())
 				require.NoError(b, err)
 				ids := p.DrawIDs(1_000_000)
-				for from := range 100 {
-					some := make([]Task, 0, 10_000)
-					for i := range 10_000 {
+				for from := range 20 {
+					some := make([]Task, 0, 50_000)
+					for i := range 50_000 {
 						group := ""
 						if of.groups > 0 {
-							group = strconv.Itoa((from*10_000 + i) % of.groups)
+							group = strconv.Itoa((from*50_000 + i) % of.groups)
 						}
 						some = append(some, NewKind("t", Line("q", group, ""), Options{}).Task(ids.Next(), NoOptions, []byte("1")))
 					}
