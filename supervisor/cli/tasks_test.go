@@ -357,11 +357,11 @@ func TestSeveralNamesMakeOneDocument(t *testing.T) {
 			require.Equal(c, "nope", failed[0].Queue+failed[0].Name)
 			require.Contains(c, failed[1].Error, "nada")
 		}
-		c.refused(2, "stellar: limit: say which: --concurrency, --tasks, --bytes, --per-group, --strict, --rate or --group-rate; or --reset\n", "tasks", "limit", "default", "post")
+		c.refused(2, "stellar: limit: use --reset, or flags that set limits, not both\n", "tasks", "limit", "default", "post", "--tasks", "1", "--reset")
 	})
 	r := stellar(t, home(t), "tasks", "pause", "a", "b")
 	require.Equal(t, 1, strings.Count(r.err, "no running set found"), r.err)
-	require.Equal(t, "stellar: limit: say which: --concurrency, --tasks, --bytes, --per-group, --strict, --rate or --group-rate; or --reset\n", stellar(t, home(t), "tasks", "limit", "a", "b").err)
+	require.Equal(t, "stellar: limit: use --reset, or flags that set limits, not both\n", stellar(t, home(t), "tasks", "limit", "a", "b", "--tasks", "1", "--reset").err)
 }
 
 func TestBadInputForTasksIsExplained(t *testing.T) {

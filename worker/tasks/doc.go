@@ -21,6 +21,10 @@
 // A queue has three lines, one for each [Priority]. A waiting task can be cancelled or
 // deleted at once; a running task is asked to end.
 //
+// The tasks of a group ([Options].Group) have lines of their own, which take turns, and [Limits] bound how many of
+// each run and how often they begin. A task may go on behind its last [Step] or [Checkpoint] when it runs again, and a
+// dead one may have a hook ([OnDead]).
+//
 // # Who may end a task
 //
 // A claim gives a task to an incarnation of a node. A commit by the incarnation has an

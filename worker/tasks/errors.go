@@ -86,5 +86,14 @@ var ErrThrottled = errors.New("throttled")
 // Throttle returns an error for a handler to return: whom it asked has said that it asks too often,
 // such as an HTTP server with 429. The task's group, or its queue if it has none, rests for d in the
 // whole cluster: no task of it begins before. The task goes back to the front, and its
-// run counts neither as a failure nor as an attempt.
-func Throttle(d time.Duration) error { return queue.Rest(ErrThrottled, max(d, time.Millisecond)) }
+// run counts neither as a failure nor as an attempt. With 0 or less they rest for a second. An operator ends a
+// rest by resuming the queue or the group.
+func Throttle(d time.Duration) error {
+	if d <= 0 {
+		d = throttleTime
+	}
+	return queue.Rest(ErrThrottled, max(d, time.Millisecond))
+}
+
+// throttleTime is how long a group or queue rests if the other side did not say for how long.
+const throttleTime = time.Second

@@ -2,9 +2,11 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -20,6 +22,8 @@ type Group struct {
 	Active  int64  `json:"active"`
 	Paused  bool   `json:"paused,omitempty"`
 	Held    bool   `json:"held,omitempty"` // a task that waits for its next run holds it, see [Limits]
+	// RestsUntil is until when no task of the group begins, as a handler asked with [Throttle]; zero if it does not rest.
+	RestsUntil time.Time `json:"restsUntilAt,omitzero"`
 }
 
 // Groups returns the groups of a queue that have tasks which wait in their lines, those with most of
@@ -86,11 +90,15 @@ func compareGroups(a, b Group) int {
 func (i *Inspector) completeGroups(ctx context.Context, name string, found map[string]Group) error {
 	var active, held *redis.MapStringStringCmd
 	var halted *redis.StringSliceCmd
+	var resting *redis.ZSliceCmd
+	var settings *redis.StringCmd
+	var now *redis.TimeCmd
 	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		active, held, halted = p.HGetAll(ctx, i.keys.Active()), p.HGetAll(ctx, i.keys.Held()), p.SMembers(ctx, i.keys.Halted())
+		resting, settings, now = p.ZRangeWithScores(ctx, i.keys.Resting(), 0, -1), p.HGet(ctx, i.keys.Settings(), name), p.Time(ctx)
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return link.Explain(err)
 	}
 	change := func(party string, to func(*Group)) {
@@ -104,8 +112,16 @@ func (i *Inspector) completeGroups(ctx context.Context, name string, found map[s
 	for party, n := range active.Val() {
 		change(party, func(g *Group) { g.Active, _ = strconv.ParseInt(n, 10, 64) })
 	}
-	for party := range held.Val() {
-		change(party, func(g *Group) { g.Held = true })
+	if queue.ParseSettings(settings.Val()).Limits.Strict {
+		for party := range held.Val() {
+			change(party, func(g *Group) { g.Held = true })
+		}
+	}
+	for _, z := range resting.Val() {
+		party, _ := z.Member.(string)
+		if until := queue.TimeOf(int64(z.Score)); until.After(now.Val()) {
+			change(party, func(g *Group) { g.RestsUntil = until })
+		}
 	}
 	for _, party := range halted.Val() {
 		change(party, func(g *Group) { g.Paused = true })
@@ -151,4 +167,49 @@ func (i *Inspector) pagePending(ctx context.Context, name, only string, page fun
 		}
 		return nil
 	})
+}
+
+// completeQueues adds what is noted of queues with groups, and of queues that rest.
+func (i *Inspector) completeQueues(ctx context.Context, s snapshot) error {
+	if len(s.queues) == 0 {
+		return nil
+	}
+	const groups = 10 // of each queue, whose first tasks are looked at
+	names := make([]string, len(s.queues))
+	next := make([]*redis.StringSliceCmd, len(s.queues))
+	var rests *redis.FloatSliceCmd
+	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for at, q := range s.queues {
+			if names[at] = q.Name; q.Grouped > 0 {
+				next[at] = p.ZRange(ctx, i.keys.Groups(q.Name), 0, groups-1)
+			}
+		}
+		rests = p.ZMScore(ctx, i.keys.Resting(), names...)
+		return nil
+	})
+	if err != nil && !link.IsWrongType(err) {
+		return err
+	}
+	for at := range s.queues {
+		q := &s.queues[at]
+		if scores := rests.Val(); at < len(scores) && scores[at] > 0 {
+			if until := queue.TimeOf(int64(scores[at])); until.After(s.now) {
+				q.RestsUntil = until
+			}
+		}
+		if next[at] == nil {
+			continue
+		}
+		for _, group := range next[at].Val() {
+			if group == "" {
+				continue
+			}
+			var heads []*redis.StringCmd
+			for _, line := range queue.GroupLines(q.Name, group) {
+				heads = append(heads, i.redis.LIndex(ctx, i.keys.Queue(line), -1))
+			}
+			q.Oldest = max(q.Oldest, i.age(ctx, heads, s.now))
+		}
+	}
+	return nil
 }

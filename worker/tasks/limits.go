@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,8 +66,10 @@ func (r Rate) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements [json.Unmarshaler].
 func (r *Rate) UnmarshalJSON(text []byte) error {
 	var in rateJSON
-	if err := json.Unmarshal(text, &in); err != nil {
-		return err //nolint:wrapcheck // as if there were no method
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&in); err != nil {
+		return fmt.Errorf(`a rate is an object such as {"tasks": 100, "perMs": 1000, "burst": 20}, and null or {} is none: %w`, err)
 	}
 	*r = Rate{in.Tasks, time.Duration(in.PerMs * float64(time.Millisecond)), in.Burst}
 	return nil

@@ -178,7 +178,7 @@ func (i *Inspector) Edit(ctx context.Context, id string, e Edit) error {
 		change.Payload = payload
 		errs = append(errs, err)
 	}
-	if change.Queue == "" && change.Mark == nil && change.Group == nil && change.Payload == nil {
+	if e.Queue == "" && e.Priority == nil && e.Group == nil && e.Payload == nil {
 		errs = append(errs, fmt.Errorf("%w: say what: a payload, queue, group or priority", ErrInvalid))
 	}
 	if err := errors.Join(errs...); err != nil {

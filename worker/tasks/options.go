@@ -173,7 +173,7 @@ func (o Options) validate() error {
 		"Timeout, Retention, Backoff, MaxBackoff and UniqueFor cannot be negative")
 	check(o.UniqueFor == 0 || o.Unique != "", "UniqueFor needs a key in Unique")
 	check(len(o.Unique) <= maxUnique && validText(o.Unique), "Unique %.220q: use at most %d bytes of UTF-8", o.Unique, maxUnique)
-	check(len(o.Group) <= maxGroup && validText(o.Group), "Group %.220q: use at most %d bytes of UTF-8", o.Group, maxGroup)
+	check(len(o.Group) <= maxGroup && validText(o.Group), "Group %.220q: use at most %d bytes of UTF-8 without control characters", o.Group, maxGroup)
 	check(len(o.After) <= maxAfter, "After names %d tasks, at most %d: put tasks that gather some of them in between", len(o.After), maxAfter)
 	for _, id := range o.After {
 		errs = append(errs, checkName("After", id))

@@ -30,7 +30,11 @@ type Queue struct { //nolint:recvcheck // a value must marshal itself too
 	Active  int64 `json:"active"`
 	Bytes   int64 `json:"bytes"` // size of its tasks' records, while there is a limit on bytes
 
-	// Oldest is for how long the task that is claimed next has been stored.
+	// RestsUntil is until when no task of the queue begins, as a handler asked with [Throttle]; zero if it does not rest.
+	RestsUntil time.Time `json:"restsUntilAt,omitzero"`
+
+	// Oldest is for how long the task that is claimed next has been stored; of a queue with groups, the longest of
+	// some that may be next.
 	Oldest time.Duration `json:"-"`
 	// Throughput is the number of done tasks per second over the last full minute. Wait
 	// and Run are the average times that these tasks waited until they began, and ran.
@@ -47,6 +51,7 @@ type Totals struct {
 	Done        int64 `json:"done"`
 	Failed      int64 `json:"failed"`      // runs that were tried again
 	Snoozed     int64 `json:"snoozed"`     // runs that ended with [Snooze]
+	Throttled   int64 `json:"throttled"`   // runs that ended with [Throttle]
 	Dead        int64 `json:"dead"`        // quarantined ones included
 	Quarantined int64 `json:"quarantined"` // dead after too many crashes
 	Cancelled   int64 `json:"cancelled"`
@@ -58,7 +63,7 @@ type Totals struct {
 
 func (t *Totals) fields() map[string]*int64 {
 	return map[string]*int64{
-		"enqueued": &t.Enqueued, "done": &t.Done, "failed": &t.Failed, "snoozed": &t.Snoozed, "dead": &t.Dead, "quarantined": &t.Quarantined,
+		"enqueued": &t.Enqueued, "done": &t.Done, "failed": &t.Failed, "snoozed": &t.Snoozed, "throttled": &t.Throttled, "dead": &t.Dead, "quarantined": &t.Quarantined,
 		"cancelled": &t.Cancelled, "revived": &t.Revived, "deleted": &t.Deleted, "dropped": &t.Dropped, "handedOn": &t.HandedOn,
 	}
 }
@@ -165,8 +170,10 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 		q.parseSpeed(s.stats[name+"|speed"], s.now)
 		s.queues = append(s.queues, q)
 	}
-	err = i.countPlaces(ctx, &s, parked.Val())
-	return s, err
+	if err = i.countPlaces(ctx, &s, parked.Val()); err != nil {
+		return s, err
+	}
+	return s, i.completeQueues(ctx, s)
 }
 
 // countPlaces counts the tasks of each queue where they wait.

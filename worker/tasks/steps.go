@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 	"unicode"
@@ -178,6 +179,9 @@ func Restore(ctx context.Context, state any) (found bool, err error) {
 			"where a task has several loops, let one state say how far all of them are", ErrStep))
 	}
 	steps.Restored = true
+	if v := reflect.ValueOf(state); v.Kind() != reflect.Pointer || v.IsNil() {
+		return false, s.fail(fmt.Errorf("%w: Restore needs a pointer to the state, not %T", ErrStep, state))
+	}
 	if steps.State.At.IsZero() {
 		return false, nil
 	}

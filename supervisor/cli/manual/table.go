@@ -50,12 +50,15 @@ func (s setter) table(t *extast.Table, width int) []string {
 }
 
 // stack renders a table that is too wide for columns: for each row the first cell, and
-// below it the other cells, indented.
+// below it the other cells, indented, and with the names of their columns if they are several.
 func stack(rows [][]string, width int) []string {
 	var lines []string
 	for _, row := range rows[1:] {
 		lines = append(lines, terminal.Wrap(row[0], width)...)
-		for _, cell := range row[1:] {
+		for i, cell := range row[1:] {
+			if i+1 < len(rows[0]) && len(rows[0]) > 2 && rows[0][i+1] != "" {
+				cell = rows[0][i+1] + ": " + cell
+			}
 			lines = append(lines, terminal.Indent(terminal.Wrap(cell, width-len(codeIndent)), codeIndent, codeIndent)...)
 		}
 	}

@@ -142,7 +142,7 @@ func (f *filterFlags) empty() bool {
 }
 
 // check parses the times and returns an error if a flag has an invalid value.
-func (f *filterFlags) check() (err error) {
+func (f *filterFlags) check(e *cluster.Env) (err error) {
 	possible := f.possible
 	if possible == nil {
 		possible = tasks.States()
@@ -150,6 +150,11 @@ func (f *filterFlags) check() (err error) {
 	for _, s := range f.states {
 		if !slices.Contains(possible, tasks.State(s)) {
 			return config.Usagef("--state: %q: %s", s, config.Choose(s, stateList(possible)))
+		}
+	}
+	for _, flag := range []string{queueWord, "group", "name", "text"} {
+		if e.Given(flag) && map[string]string{queueWord: f.queue, "group": f.group, "name": f.name, "text": f.text}[flag] == "" {
+			return config.Usagef("--%s: it is empty: leave the flag out for any", flag)
 		}
 	}
 	switch {

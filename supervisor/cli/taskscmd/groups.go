@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -69,6 +70,9 @@ func writeGroups(e *cluster.Env, groups []tasks.Group) error {
 		}
 		if g.Held {
 			state = append(state, "waits for a retry")
+		}
+		if !g.RestsUntil.IsZero() {
+			state = append(state, "rests until "+g.RestsUntil.UTC().Format(time.RFC3339))
 		}
 		if state == nil {
 			state = []string{"-"}

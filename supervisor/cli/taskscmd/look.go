@@ -32,7 +32,7 @@ func listCommand(e *cluster.Env) *urfave.Command {
 }
 
 func list(ctx context.Context, e *cluster.Env, f *filterFlags) error {
-	if err := f.check(); err != nil {
+	if err := f.check(e); err != nil {
 		return err
 	}
 	return withTasks(ctx, e, func(c *cluster.Client, queue *tasks.Inspector) error {
@@ -279,7 +279,11 @@ func explain(ctx context.Context, e *cluster.Env, queue *tasks.Inspector, id str
 	if e.JSON() {
 		return e.WriteJSON(x)
 	}
-	if err := e.WriteLine(fmt.Sprintf("%s is %s (%s, queue %s)", x.ID, x.State, x.Name, x.Queue)); err != nil {
+	head := fmt.Sprintf("%s is %s", x.ID, x.State)
+	if x.Name != "" { // else its id alone is remembered
+		head += fmt.Sprintf(" (%s, queue %s)", x.Name, x.Queue)
+	}
+	if err := e.WriteLine(head); err != nil {
 		return err
 	}
 	for _, why := range x.Why {

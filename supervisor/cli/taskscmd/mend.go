@@ -93,7 +93,7 @@ func (m *mending) command(e *cluster.Env, usage, more string, own ...urfave.Flag
 }
 
 func (m *mending) run(ctx context.Context, e *cluster.Env, ids []string) error {
-	if err := m.check(); err != nil {
+	if err := m.check(e); err != nil {
 		return err
 	}
 	selects := m.all || !m.empty() || m.limit > 0

@@ -57,7 +57,7 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 		}.command(e),
 		queueVerb{
 			name: "limit", usage: "set limits of a queue, over the whole cluster",
-			more: "They win over those that the program sets; --reset takes them back. Limits that are not named stay; 0 is none.\n" +
+			more: "They win over those that the program sets; --reset takes them back. Limits that are not named stay; 0 is none. Without a flag it shows them.\n" +
 				"An enqueue beyond --tasks or --bytes is refused.",
 			flags: []urfave.Flag{
 				&urfave.IntFlag{
@@ -165,6 +165,9 @@ func (f *pausing) pauseQueue(ctx context.Context, e *cluster.Env, c *cluster.Cli
 			return change{}, err
 		}
 	}
+	if e.Given("group") && f.group == "" {
+		return change{}, config.Usagef("--group: it is empty: leave the flag out for the whole queue")
+	}
 	verb := "resumed"
 	if paused {
 		verb = "paused"
@@ -210,8 +213,8 @@ func (f *limitFlags) limits(e *cluster.Env, queue string) (builtin.QueueLimits, 
 	}
 	some := l != builtin.QueueLimits{Queue: l.Queue, Reset: l.Reset}
 	switch {
-	case some == f.reset:
-		return l, config.Usagef("limit: say which: --concurrency, --tasks, --bytes, --per-group, --strict, --rate or --group-rate; or --reset")
+	case some && f.reset:
+		return l, config.Usagef("limit: use --reset, or flags that set limits, not both")
 	case f.perGroup < 0:
 		return l, config.Usagef("--per-group: %d is negative; 0 is none", f.perGroup)
 	case f.strict && f.perGroup > 1:
@@ -224,6 +227,20 @@ func (f *limitFlags) limits(e *cluster.Env, queue string) (builtin.QueueLimits, 
 	return l, nil
 }
 
+// change changes the limits of a queue, if the flags ask for it, and returns those in effect.
+func (f *limitFlags) change(ctx context.Context, c *cluster.Client, asked builtin.QueueLimits) (tasks.Limits, error) {
+	if asked != (builtin.QueueLimits{Queue: asked.Queue}) {
+		return asked.Set(ctx, c.Inspector)
+	}
+	all, err := c.Inspector.Queues(ctx)
+	for _, q := range all {
+		if q.Name == asked.Queue {
+			return q.Limits, err
+		}
+	}
+	return tasks.Limits{}, err
+}
+
 func (f *limitFlags) limitQueue(ctx context.Context, e *cluster.Env, c *cluster.Client, name string) (change, error) {
 	asked, err := f.limits(e, name)
 	if err == nil && !f.anyName {
@@ -232,7 +249,7 @@ func (f *limitFlags) limitQueue(ctx context.Context, e *cluster.Env, c *cluster.
 	if err != nil {
 		return change{}, err
 	}
-	limits, err := asked.Set(ctx, c.Inspector)
+	limits, err := f.change(ctx, c, asked)
 	one := func(n int64) string {
 		if n == 0 {
 			return "no limit"

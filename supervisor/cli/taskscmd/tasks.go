@@ -119,7 +119,7 @@ func writeStats(e *cluster.Env, all []tasks.Queue, counts tasks.Counts) error {
 	n := func(n int64) string { return strconv.FormatInt(n, 10) }
 	now := [][]string{{queueColumn, "PENDING", "PARKED", "DELAYED", "ACTIVE", "OLDEST", "DONE/S", "WAIT", "RUN", "STATE"}}
 	ever := [][]string{{
-		"SO FAR", "ENQUEUED", "DONE", "FAILED", "SNOOZED", "DEAD", "QUARANTINED", "CANCELLED", "RETRIED", "DELETED", "DROPPED", "TAKEN OVER",
+		"SO FAR", "ENQUEUED", "DONE", "FAILED", "SNOOZED", "THROTTLED", "DEAD", "QUARANTINED", "CANCELLED", "RETRIED", "DELETED", "DROPPED", "TAKEN OVER",
 	}}
 	for _, q := range all {
 		now = append(now, []string{
@@ -128,7 +128,7 @@ func writeStats(e *cluster.Env, all []tasks.Queue, counts tasks.Counts) error {
 		})
 		e := q.Ever
 		ever = append(ever, []string{
-			q.Name, n(e.Enqueued), n(e.Done), n(e.Failed), n(e.Snoozed), n(e.Dead), n(e.Quarantined),
+			q.Name, n(e.Enqueued), n(e.Done), n(e.Failed), n(e.Snoozed), n(e.Throttled), n(e.Dead), n(e.Quarantined),
 			n(e.Cancelled), n(e.Revived), n(e.Deleted), n(e.Dropped), n(e.HandedOn),
 		})
 	}
@@ -150,6 +150,20 @@ func stateOf(q tasks.Queue) string {
 	var words []string
 	if q.Paused {
 		words = append(words, "paused")
+	}
+	if !q.RestsUntil.IsZero() {
+		words = append(words, "rests until "+q.RestsUntil.UTC().Format(time.RFC3339))
+	}
+	if q.Limits.Strict {
+		words = append(words, "strict groups")
+	} else if most := q.Limits.PerGroup; most > 0 {
+		words = append(words, fmt.Sprintf("at most %d of a group run", most))
+	}
+	if q.Limits.Rate.Tasks > 0 {
+		words = append(words, "rate "+q.Limits.Rate.String())
+	}
+	if q.Limits.GroupRate.Tasks > 0 {
+		words = append(words, "rate of a group "+q.Limits.GroupRate.String())
 	}
 	if most := q.Limits.Concurrency; most > 0 {
 		words = append(words, fmt.Sprintf("at most %d run", most))

@@ -31,7 +31,7 @@ func exportCommand(e *cluster.Env) *urfave.Command {
 		Flags:        e.ClientFlags(f.flags(0, "all")...),
 		ArgValidator: config.Arguments(0, 1, "[FILE]"),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
-			if err := f.check(); err != nil {
+			if err := f.check(e); err != nil {
 				return err
 			}
 			file := ""

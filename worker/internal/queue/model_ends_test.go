@@ -330,6 +330,7 @@ func (s *spec) goOn(t *specTask, o *Run) {
 	case o.outcome.verb == Back:
 		s.front(t)
 	case o.outcome.verb == Throttle:
+		s.tally(t.queue(), "throttled")
 		s.front(t)
 		s.rest(t, s.Now+int64(o.outcome.args[0].(int)))
 	case o.outcome.verb == "park":

@@ -350,6 +350,7 @@ func (m *machine) haltAs(queue, group string, paused bool) {
 	_, waits := m.spec.Groups.Turns[queue][group]
 	require.Equal(m.t, waits || m.spec.activeOf(party) > 0, used)
 	if delete(m.spec.Groups.Halted, party); !paused {
+		delete(m.spec.Groups.Resting, party)
 		m.spec.offer(party)
 		return
 	}

@@ -30,6 +30,10 @@ func (m *machine) pauseAs(queue string, paused bool) {
 	set := m.settingsOf(queue)
 	was := set.Paused
 	set.Paused = paused
+	_, rested := m.spec.Groups.Resting[queue]
+	if rested = rested && !paused; rested {
+		delete(m.spec.Groups.Resting, queue)
+	}
 	verb := "resume"
 	if set.Paused {
 		verb = "pause"
@@ -38,7 +42,7 @@ func (m *machine) pauseAs(queue string, paused bool) {
 	require.NoError(m.t, err)
 	require.Equal(m.t, m.spec.Weighing[queue] != nil, weighing)
 	require.Equal(m.t, Settings{set.Paused, set.limits()}, got)
-	if set.Paused != was && m.spec.pending(queue) {
+	if (set.Paused != was || rested) && m.spec.pending(queue) {
 		m.spec.wake(queue)
 	}
 }
@@ -61,7 +65,10 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 	case "operator":
 		set.Operator = l
 	default:
-		set.Program, set.Operator, text = nil, nil, ""
+		if text = ""; set.Operator == nil {
+			set.Program = nil
+		}
+		set.Operator = nil
 	}
 	if set.limits().Bytes == 0 {
 		delete(m.spec.Weighing, queue)

@@ -241,7 +241,7 @@ var mutants = []mutant{
 	{"adding", "each('SADD', 'weighed:' .. group.queue, fresh)", ""},
 	{"queue", "redis.call('HDEL', key('bytes'), queue)", ""},
 	{"queue", "if pending(queue) then wake(queue) end", ""},
-	{"queue", "if text ~= was then", "if true then"},
+	{"queue", "if text ~= was or offers then", "if true then"},
 	{"quiet", "if tonumber(redis.call('ZSCORE', key('leases'), ARGV[1]) or 0) <= 0 then return {'FENCED'} end", ""},
 	{"quiet", "'queues', table.concat(ARGV, ' ', 3), ", ""},
 	{"quiet", "redis.call('HDEL', key(stream), 'quiet')", ""},

@@ -65,7 +65,13 @@ var turnMutants = []mutant{
 	{"ties", " or exists('holders')", ""},
 	{"commit", "if settings(queue).strict and party then turns().hold(id, party) end", "if party then turns().hold(id, party) end"},
 	{"commit", "if settings(queue).strict and party then turns().hold(id, party) end", ""},
-	{"commit", "    if verb == 'throttle' then turns().rest(party or queue, at + tonumber(ARGV[a])) end\n", ""},
+	{"commit", "      turns().rest(party or queue, at + tonumber(ARGV[a]))\n", ""},
+	{"commit", "      tally(queue, 'throttled', 1)\n", ""},
+	{"queue", "if not paused and redis.call('ZREM', key('resting'), queue) == 1 then offers = true end", ""},
+	{"queue", "if text ~= was or offers then", "if text ~= was then"},
+	{"queue", " == 0 then redis.call('HDEL', key('settings'), queue .. '|program') end", " == 0 then end"},
+	{"queue", "if redis.call('HDEL', key('settings'), queue .. '|operator') == 0 then redis", "redis.call('HDEL', key('settings'), queue .. '|operator') if true then redis"},
+	{"group", "  if verb == 'resume' then redis.call('ZREM', key('resting'), party) end\n", ""},
 	{"commit", "turns().rest(party or queue,", "turns().rest(queue,"},
 	{"finding", "    if party then turns().left(party, 1) end\n", ""},
 	{"finding", " or party and redis.call('LREM', key('queue:' .. party .. '!'), -1, id) > 0", ""},
@@ -203,6 +209,10 @@ var turnCases = map[string]func(*machine){
 		require.True(m.t, idle.session.idle)
 		m.finish(a, ids[:1], Throttle, 1000)
 		require.Empty(m.t, m.take(a, 9))
+		m.step(func() { m.pauseAs("a", false) })
+		require.Equal(m.t, ids[:1], m.take(a, 9))
+		m.take(idle, 9)
+		m.finish(a, ids[:1], Throttle, 1000)
 		m.visit(VisitFirst)
 		m.later(999)
 		require.Empty(m.t, m.take(a, 9))
@@ -226,6 +236,9 @@ var turnCases = map[string]func(*machine){
 		require.Equal(m.t, y[1:], m.take(a, 9))
 		m.later(1000)
 		require.Equal(m.t, x, m.take(a, 9))
+		m.finish(a, x[:1], Throttle, 1000)
+		m.step(func() { m.haltAs("a", "x", false) })
+		require.Equal(m.t, x[:1], m.take(a, 9))
 		m.visit(VisitFirst)
 		m.visit(VisitFirst)
 	},
@@ -378,6 +391,14 @@ var turnCases = map[string]func(*machine){
 		edit(x[2], edition{"a", "", "=", "", false})
 		m.later(1000)
 		require.ElementsMatch(m.t, []string{x[0], x[2]}, m.take(a, 9))
+	},
+	"limits of an operator and of a program": func(m *machine) {
+		for _, step := range []struct {
+			verb string
+			l    *Limits
+		}{{"program", &Limits{Concurrency: 1}}, {"operator", &Limits{Concurrency: 2}}, {"reset", &Limits{}}, {"reset", &Limits{}}} {
+			m.step(func() { m.limitAs("a", step.verb, step.l) })
+		}
 	},
 	"limits of an older program": func(m *machine) {
 		a := m.worker()

@@ -180,7 +180,10 @@ local function finish_as(verb, id, line, deadline, a)
     bury(id, redis.call('HGET', key('tasks'), id) or '', ARGV[a + 1], at)
   elseif returns[verb] then
     push(line, {id}, 'RPUSH')
-    if verb == 'throttle' then turns().rest(party or queue, at + tonumber(ARGV[a])) end
+    if verb == 'throttle' then
+      tally(queue, 'throttled', 1)
+      turns().rest(party or queue, at + tonumber(ARGV[a]))
+    end
     touched[queue] = true
   else park(id, queue, ARGV[a], at)
   end

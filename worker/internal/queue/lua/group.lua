@@ -1,4 +1,4 @@
--- group: pauses or resumes a group, or offers some groups their turn after a change of their queue's
+-- group: pauses a group, resumes one, which ends its rest too, or offers some groups their turn after a change of their queue's
 -- limits.
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 'pause', 'resume' or 'offer'  3.. groups
@@ -10,6 +10,7 @@ writable(key('halted'))
 local uses = ''
 for i = 3, #ARGV do
   local group, party = ARGV[i], queue .. '/' .. ARGV[i]
+  if verb == 'resume' then redis.call('ZREM', key('resting'), party) end
   if verb ~= 'offer' then redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party) end
   local waits = redis.call('ZSCORE', key('groups:' .. queue), group)
   if waits and verb == 'pause' then t.place(queue, group, true) else t.offer(party) end

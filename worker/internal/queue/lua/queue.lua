@@ -1,13 +1,13 @@
 -- queue: changes the settings of a queue. Limits set by an operator take precedence over
 -- limits set by programs.
 -- KEYS 1 tasks
--- ARGV 1 queue  2 'program' or 'operator' to set limits, 'reset' to set none,
---      'pause' or 'resume'  3 limits: tasks at a time|tasks|bytes|tasks at a time of a group|'1' when these are strict|rate|rate of each
+-- ARGV 1 queue  2 'program' or 'operator' to set limits, 'reset' to take back the operator's,
+--      or else the program's, 'pause' or 'resume', which ends its rest too,  3 limits: tasks at a time|tasks|bytes|tasks at a time of a group|'1' when these are strict|rate|rate of each
 --      group, 0 or '' for none (see places.lua)
 -- Returns {'OK', what is in effect now: '1' when paused, |, limits, |, '1' to look at its groups and its rest,
 --         '1' when the queue is to be weighed (see weigh.lua), '1' when groups that are stopped may go on: see group.lua}
 --       | {'WRONGTYPE', key}
-local queue, verb = ARGV[1], ARGV[2]
+local queue, verb, offers = ARGV[1], ARGV[2], false
 local mistyped = mending_refuses() or wrong({'weighed:' .. queue, 'set'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 
@@ -18,8 +18,10 @@ local before = settings(queue).bytes
 writable(key('settings')) -- to pause a queue helps at maxmemory
 if verb == 'pause' or verb == 'resume' then
   paused = verb == 'pause'
+  if not paused and redis.call('ZREM', key('resting'), queue) == 1 then offers = true end
 elseif verb == 'reset' then
-  redis.call('HDEL', key('settings'), queue .. '|program', queue .. '|operator')
+  -- What a program has set goes only if there is nothing else to take back: it may be gone.
+  if redis.call('HDEL', key('settings'), queue .. '|operator') == 0 then redis.call('HDEL', key('settings'), queue .. '|program') end
 else
   redis.call('HSET', key('settings'), queue .. '|' .. verb, ARGV[3])
 end
@@ -44,7 +46,7 @@ elseif settings(queue).bytes == 0 then
   redis.call('UNLINK', key('weighed:' .. queue))
 end
 
-if text ~= was then -- programs say theirs again every few seconds
+if text ~= was or offers then -- programs say theirs again every few seconds
   if pending(queue) then wake(queue) end
   offer_parked(queue)
 end
