@@ -163,9 +163,10 @@ func (l QueueLimits) apply(to *tasks.Limits) error {
 		to.PerGroup = *l.PerGroup
 	}
 	if l.Strict != nil {
-		if to.Strict = *l.Strict; l.PerGroup == nil {
-			to.PerGroup = 0 // it was the other's
+		if to.Strict && !*l.Strict && l.PerGroup == nil {
+			to.PerGroup = 0 // that was implied
 		}
+		to.Strict = *l.Strict
 	}
 	if l.Rate != nil {
 		to.Rate = *l.Rate

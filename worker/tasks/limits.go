@@ -101,7 +101,10 @@ func (r Rate) validate() error {
 // stored returns the rate as it is stored, with a burst.
 func (r Rate) stored() queue.Rate {
 	if r.Burst == 0 && r.Tasks > 0 {
-		r.Burst = max(1, int(float64(r.Tasks)*float64(burstTime)/float64(r.Per)))
+		r.Burst = int(min(max(1, float64(r.Tasks)*float64(burstTime)/float64(r.Per)), maxRate))
+	}
+	if part := r.Per % time.Microsecond; part > 0 { // Redis has whole ones, and no more tasks may begin than that
+		r.Per += time.Microsecond - part
 	}
 	return queue.Rate(r)
 }

@@ -184,7 +184,6 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want, atOnce int
 	if !flat {
 		l.Gathering = gatheringOf(&before)
 	}
-	gathers := l.Gathering != nil
 	if again {
 		expected = append(expected, slices.DeleteFunc(m.owned(a.name), func(id string) bool { return m.spec.Tasks[id].Claim != number })...)
 	} else {
@@ -210,7 +209,7 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want, atOnce int
 	}
 	require.Equal(m.t, expected, ids, "%s claims %d", a.name, want)
 	if again {
-		l.asked, l.filled = len(ids), gathers // that may be so
+		l.asked, l.filled = len(ids), true // it looks again
 	}
 	if confined {
 		want = atOnce

@@ -106,6 +106,9 @@ func (s *spec) edit(id string, e edition, bodies []body) string {
 	if moves {
 		s.push(t)
 	}
+	if t.party() != "" {
+		s.Groups.Special[t.queue()] = true
+	}
 	s.note(t, "edited")
 	return "edited"
 }

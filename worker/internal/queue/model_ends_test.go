@@ -20,7 +20,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 	} else if i.Claim == 1 {
 		i.Queues = strings.Join(queues, " ")
 	}
-	ids = []string{}
+	ids, atOnce = []string{}, min(want, atOnce)
 	one := func(l *lot, list map[string][]string, key string) bool {
 		if len(list[key]) == 0 {
 			return false
@@ -48,7 +48,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 	}
 	take := func(list map[string][]string, key, queue string, gathers bool) {
 		rated := s.Settings[queue].limits().Rate.Tasks > 0
-		if rated && l.asked < want && len(list[key]) > 0 && s.room(queue) > 0 && want > atOnce {
+		if rated && l.asked < want && len(list[key]) > 0 && s.room(queue) > 0 {
 			want, confined = atOnce, true
 		}
 		for gathers && !rated && one(l, list, key) || (!gathers || rated) && alone(list, key) {
@@ -76,7 +76,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		hadTurns := len(s.Groups.Turns[queue]) > 0
 		if hadTurns && (list == "" || l.Gathering != nil || l.asked < want) {
 			free := func() int { return min(want, atOnce) - l.asked }
-			if s.claimTurns(queue, free, func(line string) bool { return free() > 0 && alone(s.Lines, line) }) && want > atOnce {
+			if s.claimTurns(queue, free, func(line string) bool { return free() > 0 && alone(s.Lines, line) }) {
 				want, confined = atOnce, true
 			}
 		}
@@ -149,7 +149,7 @@ func (s *spec) tends(name string, queues []string) (tended []string) {
 // passOn is what a claim that found enough does for the tasks that it left.
 func (s *spec) passOn(idle bool, queues []string) {
 	for _, q := range queues {
-		if !idle && s.pending(q) {
+		if !idle && s.claimable(q) {
 			s.wake(q)
 		}
 	}
@@ -339,7 +339,9 @@ func (s *spec) goOn(t *specTask, o *Run) {
 			s.cancel(t)
 			break
 		}
-		t.State = stateParked
+		if t.State = stateParked; t.party() != "" {
+			s.Groups.Special[t.queue()] = true
+		}
 		s.Parked[list] = slices.Insert(s.Parked[list], 0, t.ID)
 	default:
 		s.hold(t)

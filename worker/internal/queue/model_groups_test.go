@@ -241,8 +241,12 @@ func (s *spec) claimTurns(queue string, free func() int, take func(line string) 
 	return confined
 }
 
+// claimable reports whether tasks of a queue stand in lines, and not only in those of stopped groups.
+func (s *spec) claimable(queue string) bool { return s.waits(queue, "") || len(s.round(queue, 1)) > 0 }
+
 // over offers their turns to those whose rest is over, or who have tokens again.
 func (s *spec) over() {
+	defer maps.DeleteFunc(s.Groups.Rates, func(_ string, full int64) bool { return full <= s.Now*1000 })
 	for _, times := range []map[string]int64{s.Groups.Resting, s.Groups.Refills} {
 		for _, party := range slices.SortedFunc(maps.Keys(times), func(a, b string) int {
 			return cmp.Or(cmp.Compare(times[a], times[b]), strings.Compare(a, b))
@@ -354,7 +358,7 @@ func (m *machine) haltAs(queue, group string, paused bool) {
 		m.spec.offer(party)
 		return
 	}
-	m.spec.Groups.Halted[party] = true
+	m.spec.Groups.Halted[party], m.spec.Queues[queue] = true, true
 	if waits {
 		m.spec.turn(queue, group, true)
 	} else {

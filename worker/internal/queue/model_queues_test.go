@@ -76,6 +76,10 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 		m.spec.Stats[queue+"|weighings"]++
 		m.spec.Weighing[queue] = &specWeighing{IDs: map[string]bool{}}
 	}
+	if set.limits() != was {
+		delete(m.spec.Groups.Rates, queue)
+		delete(m.spec.Groups.Refills, queue)
+	}
 	effective, weighing, offers, err := m.store.setQueue(m.ctx, queue, verb, text)
 	require.NoError(m.t, err)
 	require.Equal(m.t, set.limits(), effective.Limits)
@@ -83,12 +87,14 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 	if set.limits() != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
 	}
-	require.Equal(m.t, set.limits() != was && m.spec.Groups.Special[queue], offers)
+	require.Equal(m.t, (set.limits() != was || verb != "program") && m.spec.Groups.Special[queue], offers)
 	if offers {
 		m.then()
 		require.NoError(m.t, m.store.offerGroups(m.ctx, queue))
 		for group := range m.spec.Groups.Turns[queue] {
 			if group != "" {
+				delete(m.spec.Groups.Rates, Party(queue, group))
+				delete(m.spec.Groups.Refills, Party(queue, group))
 				m.spec.offer(Party(queue, group))
 			}
 		}
@@ -151,6 +157,13 @@ func (m *machine) clear() {
 	m.spec.leave(queue, "")
 	if m.spec.active(queue) == 0 {
 		delete(m.spec.Queues, queue)
+		maps.DeleteFunc(m.spec.Groups.Halted, func(party string, _ bool) bool { return queueOf(party) == queue })
+		for _, times := range []map[string]int64{m.spec.Groups.Resting, m.spec.Groups.Rates, m.spec.Groups.Refills} {
+			delete(times, queue)
+		}
+		if !slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(m.spec.Parked[queue+"|"+name]) > 0 }) {
+			delete(m.spec.Groups.Special, queue)
+		}
 		delete(m.spec.Tended, queue)
 		delete(m.spec.Ready, queue)
 		delete(m.spec.Next, queue)

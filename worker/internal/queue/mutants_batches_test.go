@@ -38,7 +38,6 @@ var batchMutants = []mutant{
 	{"claim", "  if settings(queue).paused or settings(queue).special and turns().rests(queue) then return end\n", ""},
 	{"claim", "if settings(queue).paused or settings(queue).special and turns().rests(queue) then", "if settings(queue).paused then"},
 	{"claim", "and not settings(queue).rate and", "and"},
-	{"claim", "(tended or gathers))", "tended)"},
 	{"claim", "    if gathers or not limit or", "    if not limit or"},
 	{"claim", "      if gathers or not full() then", "      if not full() then"},
 	{"claim", "(hands[queue] or 0) - (shares[queue] or 0), settings", "(hands[queue] or 0), settings"},

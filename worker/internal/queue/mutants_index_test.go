@@ -54,7 +54,7 @@ var indexMutants = []mutant{
 	{"claim", "        emptied(queue)\n", ""},
 	{"claim", "      if not pending(queue) then\n        emptied", "      if true then\n        emptied"},
 	{"claim", "if gathers or not limit or limit > (hands[queue] or 0) then", "if true then"},
-	{"claim", "for _, queue in ipairs(rest) do wake(queue) end", ""},
+	{"claim", "    if claimable(queue) then wake(queue) end\n", ""},
 	{"claim", "list and 'list' or 'queues'", "'queues'"},
 	{"names", "if rouse_of('idle:' .. queue) then return end", "rouse_of('idle:' .. queue, queue)"},
 	{"names", "    if rouse_of(sets[i]) then return end\n", ""},

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,8 @@ var turnMutants = []mutant{
 	{"turns", "time_of('resting', party) > now()", "time_of('resting', party) > now() + 1000"},
 	{"turns", "      full = latest\n", ""},
 	{"turns", "      redis.pcall('ZADD', key('rates'), int(full), party)\n", ""},
-	{"turns", "math.floor((at - full) / rate.interval + rate.burst)", "math.ceil((at - full) / rate.interval + rate.burst)"},
-	{"turns", "math.floor((at - full) / rate.interval + rate.burst)", "math.floor((at - full) / rate.interval + rate.burst + 1)"},
+	{"turns", "math.floor((at - full) / rate.interval + rate.burst + 1e-7)", "math.ceil((at - full) / rate.interval + rate.burst)"},
+	{"turns", "rate.interval + rate.burst + 1e-7)", "rate.interval + rate.burst + 1)"},
 	{"turns", "if redis.call('ZRANGE', key(name), 0, 0)[1] == party then announce(time) end", ""},
 	{"turns", "full = full + math.ceil(n * rate.interval)", "full = full + math.ceil(rate.interval)"},
 	{"turns", "if had <= n then", "if false then"},
@@ -40,7 +41,7 @@ var turnMutants = []mutant{
 	{"turns", "n = set.per_group - counted('active', party)", "n = set.per_group"},
 	{"turns", "if set.group_rate then n =", "if false then n ="},
 	{"turns", "if set.strict and exists('held') and", "if exists('held') and"},
-	{"turns", "n = math.min(n, redis.call('LLEN', key('queue:' .. party .. '!')))", "n = 0"},
+	{"turns", "redis.call('LLEN', key('queue:' .. party .. '!')) or 0)", "0 or 0)"},
 	{"turns", "return tonumber(last[2]) or 0", "return 0"},
 	{"turns", "if pending(queue) then touched[queue] = true end", ""},
 	{"turns", "tonumber(turn) < t.stopped or", ""},
@@ -84,7 +85,26 @@ var turnMutants = []mutant{
 	{"group", "redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party)", "redis.call('SADD', key('halted'), party)"},
 	{"group", "if waits and verb == 'pause' then t.place(queue, group, true) else", "if verb ~= 'pause' then"},
 	{"group", "flush()\n", ""},
-	{"queue", "text ~= was and special and '1' or ''", "''"},
+	{"queue", "(text ~= was or verb == 'operator' or verb == 'reset') and special and '1' or ''", "''"},
+	{"queue", "(text ~= was or verb == 'operator' or verb == 'reset')", "text ~= was"},
+	{"queue", "  redis.call('ZREM', key('rates'), queue)\n  redis.call('ZREM', key('refills'), queue)\n", ""},
+	{"group", "    redis.call('ZREM', key('rates'), party)\n", ""},
+	{"group", "  if verb == 'pause' then known(queue) end\n", ""},
+	{"due", "if exists('rates') then redis.call('ZREMRANGEBYSCORE', key('rates'), '-inf', int(at * 1000)) end", ""},
+	{"clear", "    if queue_of(party) == queue then redis.call('SREM', key('halted'), party) end\n", ""},
+	{"clear", "    if exists(name) then redis.call('ZREM', key(name), queue) end\n", ""},
+	{"clear", "  if settings(queue).special then turns().unmark(queue) end\n", ""},
+	{"commit", "if string.find(line_of(record) or '', '/', 1, true) then turns().mark(queue) end", ""},
+	{"edit", "if string.find(other, '/', 1, true) then turns().mark(queue) end", ""},
+	{"takeover", "    if x ~= y then return x > y end\n", "    if x ~= y then return x < y end\n"},
+	{"takeover", "    return ids[a] > ids[b]\n", "    return ids[a] < ids[b]\n"},
+	{"claim", "local at_once = math.min(want, tonumber(ARGV[4]))", "local at_once = tonumber(ARGV[4])"},
+	{"claim", "  if not parked then hand(party, found) end\n", "  hand(party, found)\n"},
+	{"claim", "local seen = parked and function", "local seen = false and function"},
+	{"claim", "  if unready[queue] then return end\n", ""},
+	{"claim", "redis.call('LPOP', list, 200)", "redis.call('RPOP', list, 200)"},
+	{"claim", "    if claimable(ARGV[i]) then wake(ARGV[i]) end\n", "    if pending(ARGV[i]) then wake(ARGV[i]) end\n"},
+	{"claim", "  return turns().waits(queue) or fits", "  return fits"},
 	{"queue", "if string.find(limits, '^%d+|%d+|%d+$') then limits = limits .. '|0|||' end", ""},
 	{"queue", ".. '|' .. (special and '1' or '')", ".. '|'"},
 	{"adding", "if settings(queue).special then n = n + counted('grouped', queue) end", ""},
@@ -92,7 +112,7 @@ var turnMutants = []mutant{
 	{"clear", "    if fits(key('queue:' .. party .. mark), 'list') then gather('queue:' .. party .. mark) end\n", ""},
 	{"show", "    position = '0'\n    return 'pending'\n", "    return 'parked'\n"},
 	{"show", "ipairs(party and turns().marks or {'^', '', '~'})", "ipairs({'^', '', '~'})"},
-	{"claim", "if want > at_once then want, confined = at_once, true end", "if want > at_once then want = at_once end"},
+	{"claim", "  want, confined = at_once, true\n", "  want = at_once\n"},
 	{"claim", "if settings(queue).rate and redis.call('EXISTS', list) == 1 and room(queue) > 0 then confine() end", ""},
 	{"claim", "    and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end", "    and false then t.place(queue, '') end"},
 	{"claim", "    confine()\n    local n", "    local n"},
@@ -103,7 +123,7 @@ var turnMutants = []mutant{
 	{"claim", "  if grouped > 0 and count('grouped', queue, -grouped) == 0 then redis.call('HDEL', key('grouped'), queue) end\n", ""},
 	{"claim", "    for back = #ids, took + 1, -1 do redis.call('RPUSH', key(lines[back]), ids[back]) end\n", ""},
 	{"claim", "or exists('holders') and turns().marks or marks", "or marks"},
-	{"claim", "      if seen then seen(i) end\n", ""},
+	{"claim", "      if seen then seen(i, record) end\n", ""},
 	{"claim", "        if not stop then turn = turn + 1 end\n", ""},
 	{"claim", "local stop = stops[i] and took == #ids", "local stop = stops[i]"},
 	{"claim", "    if #gone > 0 then redis.call('ZREM', groups, unpack(gone)) end\n", ""},
@@ -112,9 +132,8 @@ var turnMutants = []mutant{
 	{"claim", "== 1 then return draw_turns(queue) end", "== 1 then draw_turns(queue) end"},
 	{"claim", "if rate and n > 0 then turns().spend(party, rate, n) end", ""},
 	{"claim", "local rate = grouped and set.group_rate or not grouped and set.rate", "local rate = set.rate"},
-	{"claim", "if settings(queue).special then unpark(queue, list) else draw(queue, list, true) end", "draw(queue, list, true)"},
+	{"claim", "if not settings(queue).special then draw(queue, list, true) elseif not unpark(queue, list) then unready[queue] = true end", "draw(queue, list, true)"},
 	{"claim", "      push(line, {id}, 'RPUSH')\n", "      push(line, {id})\n"},
-	{"claim", "  for i = #ids, 1, -1 do\n    local id = ids[i]", "  for i = 1, #ids do\n    local id = ids[i]"},
 	{"claim", "idle and 1 or confined and 3 or 0", "idle and 1 or 0"},
 	{"edit", "if other ~= party and exists('holders') then turns().let_go(id) end\n", ""},
 	{"edit", "(ARGV[5] ~= '=' and ARGV[5] or string.sub(party, #old + 1))", "string.sub(party, #old + 1)"},
@@ -359,9 +378,73 @@ var turnCases = map[string]func(*machine){
 		require.Equal(m.t, x[2:3], m.take(a, 9))
 		b := m.worker()
 		m.step(func() { m.setLease(a.name, -m.spec.Now); m.takeOverOf(a, Remains{}) })
-		require.Len(m.t, m.take(b, 9), 3)
+		require.ElementsMatch(m.t, []string{x[1], x[2], y[0]}, m.take(b, 9))
 		m.step(func() { m.limitAs("a", "operator", &Limits{PerGroup: 3}) })
 		require.Len(m.t, m.take(b, 9), 1)
+	},
+	"tasks of a group are taken over in their order": func(m *machine) {
+		a, b := m.worker(), m.worker()
+		x := m.enqueueMany(6, "x")
+		m.sleep(1)
+		x = append(x, m.enqueueMany(6, "x")...)
+		m.sleep(1)
+		last := m.enqueueMany(2, "x")
+		require.Equal(m.t, x, m.take(a, 12))
+		m.step(func() { m.setLease(a.name, -m.spec.Now); m.takeOverOf(a, Remains{}) })
+		require.Equal(m.t, append(x, last...), m.take(b, 14))
+	},
+	"parked tasks that get a group": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 1})
+		ids := []string{m.enqueueOne(1, draft{Name: "u"}), m.enqueueOne(1, draft{Name: "u"})}
+		m.take(a, 2)
+		m.finish(a, ids, Park, "u")
+		for _, id := range ids {
+			m.step(func() { m.editAs(id, edition{"", "x", "=", "", false}) })
+		}
+		a.session.cfg.Handles = func(string) bool { return true }
+		m.take(a, 9) // learns of them
+		require.Equal(m.t, ids[:1], m.take(a, 9))
+	},
+	"many parked tasks of a group": func(m *machine) {
+		a := m.worker()
+		var ids []string
+		for range 5 {
+			some := m.ready(slices.Repeat([]draft{{Queue: "a", Group: "x", Name: "u", Payload: 1}}, 450)...)
+			m.step(func() { m.sendNew("p0", some) })
+			for _, t := range some {
+				ids = append(ids, t.ID)
+			}
+		}
+		for len(m.spec.Parked["a|u"]) < len(ids) {
+			m.finish(a, m.take(a, 400), Park, "u")
+		}
+		a.session.cfg.Handles = func(string) bool { return true }
+		m.take(a, 9) // learns of them
+		for _, want := range [][]string{nil, ids[:9]} { // at first not all are back
+			got, _, err := a.session.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
+			require.NoError(m.t, err)
+			var came []string
+			for _, c := range got {
+				came = append(came, c.ID)
+			}
+			require.Equal(m.t, want, came)
+		}
+	},
+	"a queue that is deleted leaves nothing of its groups": func(m *machine) {
+		a := m.limited(Limits{Rate: Rate{1, time.Second, 1}, GroupRate: Rate{1, time.Second, 1}})
+		x := m.enqueueMany(2, "x")
+		m.take(a, 9)
+		m.step(func() { m.haltAs("a", "x", true) })
+		m.finish(a, x[:1], Throttle, 10)
+		none := m.enqueueMany(1, "")
+		m.later(1500)
+		m.take(a, 9)
+		m.finish(a, none, Throttle, 60000)
+		m.step(func() { m.limitAs("a", "reset", &Limits{}) })
+		m.choose(map[string]int{}, m.clear)
+		m.later(10000)
+		require.Empty(m.t, m.spec.Groups.Halted)
+		require.Empty(m.t, m.spec.Groups.Rates)
 	},
 	"a parked task of a group": func(m *machine) {
 		a := m.limited(Limits{PerGroup: 1})

@@ -55,6 +55,7 @@ func (r *run) finishBatch(err, those error) {
 		over = append(over, x)
 	}
 	failed.log(r)
+	slices.Reverse(over) // each goes to the front of its line: the first one last
 	r.runner.ended(append(over, joint(succeeded, effects)...)...)
 }
 
@@ -150,7 +151,7 @@ type failures struct {
 
 func (f *failures) note(x *run, err error) {
 	x.failed(err)
-	if errors.Is(err, tasks.ErrSnoozed) {
+	if errors.Is(err, tasks.ErrSnoozed) || errors.Is(err, tasks.ErrThrottled) {
 		return
 	}
 	f.runs++

@@ -14,7 +14,7 @@
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
 --       | {'GAP', last number} (Redis has forgotten claims) | {'UNKNOWN'} (the list is not stored) | {'WRONGTYPE', key}
 local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(string.match(ARGV[3], '^%d+'))
-local at_once = tonumber(ARGV[4])
+local at_once = math.min(want, tonumber(ARGV[4]))
 local list, seed = string.match(ARGV[6], '^@(%S+) (%d*)$')
 local served = 6 + (list and 0 or tonumber(ARGV[6])) -- where the last queue is
 local most = 1048576 -- bytes of the tasks in one reply, and one task more
@@ -32,9 +32,8 @@ local again = number == last
 if list and not again and redis.call('EXISTS', key('serves:' .. list)) == 0 then return {'UNKNOWN'} end
 
 -- What work.lua has begun, maybe in the claim whose answer was lost.
-local tended = false
 if ARGV[5] == '1' then
-  for i = 7, served do tended = untend(ARGV[i], incarnation) or tended end
+  for i = 7, served do untend(ARGV[i], incarnation) end
 end
 
 local broken = {}
@@ -98,7 +97,7 @@ local function take(some, parked, admit, seen)
     if not admit or not record then asked = asked + 1 end
     if record then
       found = found + 1
-      if seen then seen(i) end
+      if seen then seen(i, record) end
       if parked then unparked(some[i], record) end
       known_ids[#known_ids + 1] = some[i]
       records[#records + 1] = record
@@ -118,7 +117,7 @@ end
 -- never find a free slot at a node that always has others in hand.
 local confined = false
 local function confine()
-  if want > at_once then want, confined = at_once, true end
+  want, confined = at_once, true
 end
 
 -- Claims up to n tasks from one list of a queue, or of a party. What does not fit into the reply, or may not, goes back where it
@@ -126,9 +125,10 @@ end
 local function pop(list, party, n, parked, admit)
   local got = redis.call('RPOP', list, n) or {}
   local took, found = 0, 0
-  if #got > 0 then took, found = take(got, parked, admit) end
+  local seen = parked and function(_, record) hand(string.match(record, '^[^|\n]*|([^|\n]*)|') or party, 1) end
+  if #got > 0 then took, found = take(got, parked, admit, seen) end
   for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
-  hand(party, found)
+  if not parked then hand(party, found) end
   return took, #got == n
 end
 
@@ -247,8 +247,11 @@ local function draw_turns(queue)
   if grouped > 0 and count('grouped', queue, -grouped) == 0 then redis.call('HDEL', key('grouped'), queue) end
 end
 
+local unready = {} -- queues of which not all parked tasks are back in their lines
+
 -- Claims from the lines of a queue.
 local function draw_lines(queue)
+  if unready[queue] then return end
   if settings(queue).special and redis.call('EXISTS', key('groups:' .. queue)) == 1 then return draw_turns(queue) end
   for _, mark in ipairs(marks) do draw(queue, key('queue:' .. queue .. mark)) end
 end
@@ -316,25 +319,28 @@ local function draw_listed()
   return rest
 end
 
--- Puts parked tasks back to their lines, from which those of groups are claimed in their turn.
+-- Puts parked tasks back to the front of their lines, from which those of groups are claimed in their turn. Returns
+-- whether all are there: before, no task of the queue may be claimed, as the first ones come last.
 local function unpark(queue, list)
   if not fits(list, 'list') then
     broken[#broken + 1] = list
-    return
+    return true
   end
-  local ids = redis.call('RPOP', list, 100) or {}
-  for i = #ids, 1, -1 do
-    local id = ids[i]
-    local record = redis.call('HGET', key('tasks'), id)
-    local line = string.match(record or '', '^[^|\n]*|([^|\n]*)|')
-    if line and takes(line) then
-      unparked(id, record)
-      push(line, {id}, 'RPUSH')
-    elseif line then
-      redis.call('RPUSH', list, id)
-      broken[#broken + 1] = key('queue:' .. line)
+  for _ = 1, 10 do
+    for _, id in ipairs(redis.call('LPOP', list, 200) or {}) do
+      local record = redis.call('HGET', key('tasks'), id)
+      local line = string.match(record or '', '^[^|\n]*|([^|\n]*)|')
+      if line and takes(line) then
+        unparked(id, record)
+        push(line, {id}, 'RPUSH')
+      elseif line then
+        redis.call('RPUSH', list, id)
+        broken[#broken + 1] = key('queue:' .. line)
+        return true
+      end
     end
   end
+  return redis.call('EXISTS', list) == 0
 end
 
 local rest = {}
@@ -351,7 +357,7 @@ else
   end
   for i = served + 1, #ARGV do
     local queue, list = string.match(ARGV[i], '^([^|]*)|'), key('parked:' .. ARGV[i])
-    if settings(queue).special then unpark(queue, list) else draw(queue, list, true) end
+    if not settings(queue).special then draw(queue, list, true) elseif not unpark(queue, list) then unready[queue] = true end
     if fits(list, 'list') and redis.call('EXISTS', list) == 0 then redis.call('SREM', key('parked'), ARGV[i]) end
   end
   for i = 7, served do draw_lines(ARGV[i]) end
@@ -361,9 +367,9 @@ if not again then each('HSET', owned, own) end
 if ties > 0 and fits(key('deadlines'), 'zset') then each('ZREM', 'deadlines', known_ids) end -- the node ends them now
 local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known_ids, records}
 
--- Nobody was told of the tasks that came since the claim whose answer was lost if it began to
--- tend: it does not idle, but looks again. Likewise if that may have filled a batch.
-local idle = not full() and not (again and (tended or gathers))
+-- When the answer to a claim was lost, nobody knows what it did: it may have begun to tend, filled a batch, or been
+-- for free slots alone. The node does not idle then, but looks again.
+local idle = not full() and not again
 for party, n in pairs(hands) do
   local set, grouped = settings(queue_of(party)), string.find(party, '/', 1, true)
   local rate = grouped and set.group_rate or not grouped and set.rate
@@ -371,11 +377,20 @@ for party, n in pairs(hands) do
 end
 if not again and (idle or ARGV[5] == '1') then note_idle(idle) end
 flush()
+-- Whether tasks of a queue may be claimed: some stand in lines, and not only in those of groups that are stopped.
+local function claimable(queue)
+  if not settings(queue).special or redis.call('EXISTS', key('groups:' .. queue)) == 0 then return pending(queue) end
+  return turns().waits(queue) or fits(key('groups:' .. queue), 'zset')
+    and #redis.call('ZRANGEBYSCORE', key('groups:' .. queue), '-inf', '(' .. int(turns().stopped), 'LIMIT', 0, 1) > 0
+end
+
 if not idle then -- there may be more: whoever idles takes it
   for i = 7, served do
-    if pending(ARGV[i]) then wake(ARGV[i]) end
+    if claimable(ARGV[i]) then wake(ARGV[i]) end
   end
-  for _, queue in ipairs(rest) do wake(queue) end
+  for _, queue in ipairs(rest) do
+    if claimable(queue) then wake(queue) end
+  end
 end
 reply[7], reply[8] = idle and 1 or confined and 3 or 0, int(at)
 return reply

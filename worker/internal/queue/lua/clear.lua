@@ -52,6 +52,13 @@ if #ids < most and not redis.call('HGET', key('active'), queue) then
   emptied(queue)
   redis.pcall('ZREM', key('next'), queue)
   redis.call('SREM', key('queues'), queue)
+  for _, party in ipairs(exists('halted') and redis.call('SMEMBERS', key('halted')) or {}) do
+    if queue_of(party) == queue then redis.call('SREM', key('halted'), party) end
+  end
+  for _, name in ipairs({'resting', 'rates', 'refills'}) do
+    if exists(name) then redis.call('ZREM', key(name), queue) end
+  end
+  if settings(queue).special then turns().unmark(queue) end
 end
 flush()
 return with_ended({'OK', deleted, #ids == most and '1' or ''})

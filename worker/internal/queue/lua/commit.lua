@@ -124,6 +124,7 @@ local function park(id, queue, name, at)
     cancel(id, record, '{"reason":"cancelled","error":"left out: another tick of this periodic task is parked, as no node handles it"}', at)
     return
   end
+  if string.find(line_of(record) or '', '/', 1, true) then turns().mark(queue) end
   redis.call('LPUSH', key('parked:' .. queue .. '|' .. name), id)
   redis.call('SADD', key('parked'), queue .. '|' .. name)
   wake_all(queue)

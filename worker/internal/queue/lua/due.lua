@@ -130,6 +130,8 @@ for _, name in ipairs({'resting', 'refills'}) do
   end
 end
 
+if exists('rates') then redis.call('ZREMRANGEBYSCORE', key('rates'), '-inf', int(at * 1000)) end -- those parties have all tokens
+
 local function visit_ready()
   local names = redis.call('SRANDMEMBER', key('ready'), 50)
   for i, text in ipairs(#names > 0 and redis.call('HMGET', key('settings'), unpack(names)) or {}) do note_settings(names[i], text) end

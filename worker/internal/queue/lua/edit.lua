@@ -55,6 +55,7 @@ if due and queue ~= old then
 elseif from then
   place(id, other .. mark, {}, at)
 end
+if string.find(other, '/', 1, true) then turns().mark(queue) end -- it may be parked
 note(id, at, 'edited', '{}')
 flush()
 return {'OK', 'edited'}

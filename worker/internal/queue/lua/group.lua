@@ -11,6 +11,11 @@ local uses = ''
 for i = 3, #ARGV do
   local group, party = ARGV[i], queue .. '/' .. ARGV[i]
   if verb == 'resume' then redis.call('ZREM', key('resting'), party) end
+  if verb == 'offer' then
+    redis.call('ZREM', key('rates'), party)
+    redis.call('ZREM', key('refills'), party)
+  end
+  if verb == 'pause' then known(queue) end
   if verb ~= 'offer' then redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party) end
   local waits = redis.call('ZSCORE', key('groups:' .. queue), group)
   if waits and verb == 'pause' then t.place(queue, group, true) else t.offer(party) end

@@ -37,6 +37,12 @@ end
 known(queue)
 all_set = {}
 
+-- With other rates all begin with their bursts; for groups see group.lua.
+if text ~= was then
+  redis.call('ZREM', key('rates'), queue)
+  redis.call('ZREM', key('refills'), queue)
+end
+
 -- A new bound on bytes: the tasks that are there are weighed some at a time.
 if settings(queue).bytes > 0 and before == 0 then
   redis.call('HSET', key('weighing'), queue, int(count('stats', queue .. '|weighings', 1)) .. '|0')
@@ -50,4 +56,4 @@ if text ~= was or offers then -- programs say theirs again every few seconds
   if pending(queue) then wake(queue) end
   offer_parked(queue)
 end
-return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', text ~= was and special and '1' or ''}
+return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (text ~= was or verb == 'operator' or verb == 'reset') and special and '1' or ''}

@@ -60,8 +60,22 @@ local function hand_on(id, line, record)
   if deadline then expire(deadline, {id}) end
 end
 
-for i, id in ipairs(ids) do
-  local record = records[i]
+-- Tasks of groups go back in their order: the youngest first, as each goes to the front.
+local order, grouped = {}, false
+for i = 1, #ids do
+  order[i] = i
+  grouped = grouped or string.find(line_of(records[i]) or '', '/', 1, true)
+end
+if grouped then
+  local function age(i) return string.match(records[i] or '', '^[^|]*|[^|]*|(%x*)') or '' end
+  table.sort(order, function(a, b)
+    local x, y = age(a), age(b)
+    if x ~= y then return x > y end
+    return ids[a] > ids[b]
+  end)
+end
+for _, i in ipairs(order) do
+  local id, record = ids[i], records[i]
   local line = line_of(record)
   if not line then
     redis.call('HDEL', key(owned), id) -- deleted meanwhile, or unreadable

@@ -66,7 +66,7 @@ function turns()
       redis.pcall('ZADD', key('rates'), int(full), party)
     end
     full = math.max(at, full)
-    return math.max(0, math.floor((at - full) / rate.interval + rate.burst)), full, at
+    return math.max(0, math.floor((at - full) / rate.interval + rate.burst + 1e-7)), full, at
   end
 
   -- Has the movers offer a party its turn at a time.
@@ -94,7 +94,7 @@ function turns()
     if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then return 0 end
     if set.per_group > 0 then n = set.per_group - counted('active', party) end
     if set.group_rate then n = math.min(n, (t.tokens(party, set.group_rate))) end
-    if set.strict and exists('held') and counted('held', party) > 0 then n = math.min(n, redis.call('LLEN', key('queue:' .. party .. '!'))) end
+    if set.strict and exists('held') and counted('held', party) > 0 then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
     return math.max(0, n)
   end
 
@@ -129,7 +129,7 @@ function turns()
   function t.mend(queue)
     local groups, stopped = key('groups:' .. queue), int(t.stopped)
     local n = fits(groups, 'zset') and redis.call('ZCOUNT', groups, stopped, '+inf') or 0
-    for _, group in ipairs(n > 0 and redis.call('ZRANGEBYSCORE', groups, stopped, '+inf', 'LIMIT', now() % n, 20) or {}) do
+    for _, group in ipairs(n > 0 and redis.call('ZRANGEBYSCORE', groups, stopped, '+inf', 'LIMIT', now() % n, 200) or {}) do
       t.offer(queue .. '/' .. group)
     end
   end
