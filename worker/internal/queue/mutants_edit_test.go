@@ -57,6 +57,14 @@ var editCases = map[string]func(*machine){
 		m.choose(map[string]int{"queue": 0, "who": 1, "bytes": 100}, m.limit)
 		m.step(func() { m.editAs(id, edition{"", "=", "=", "12345", false}) })
 	},
+	"a dead task is edited where bytes count": func(m *machine) {
+		m.choose(map[string]int{"queue": 0, "who": 1, "bytes": 100}, m.limit)
+		m.choose(map[string]int{}, m.weigh)
+		require.Empty(m.t, m.spec.Weighing)
+		id := m.enqueueOne(1, draft{})
+		m.ends(Dead, "1|0", `{"reason":"failed","error":"x"}`)
+		m.step(func() { m.editAs(id, edition{"", "=", "=", "12345", false}) })
+	},
 	"a task of which a key is something else's is edited": func(m *machine) {
 		id := m.enqueueOne(1, draft{})
 		require.NoError(m.t, m.redis.Set(m.ctx, m.keys.Queue("b"), "alien", 0).Err())
