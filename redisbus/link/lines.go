@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// ErrLongLine: a line is longer than [ReadLine] was to read.
+// ErrLongLine is the error of a line that is longer than [ReadLine] was to read.
 var ErrLongLine = errors.New("the line is too long")
 
 // ReadLine returns the next line of up to most bytes, with its line break. At the end it returns what is

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/stellarfw/stellar/rpcregistry"
-	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -93,12 +94,20 @@ func (d QueueDefaults) Set(ctx context.Context, i *tasks.Inspector) (tasks.Defau
 		out.MaxAttempts = *d.MaxAttempts
 	}
 	if d.Timeout != nil {
-		out.Timeout = queue.Duration(*d.Timeout)
+		out.Timeout = lasting(*d.Timeout)
 	}
 	if d.Retention != nil {
-		out.Retention = queue.Duration(*d.Retention)
+		out.Retention = lasting(*d.Retention)
 	}
 	return out, i.SetDefaults(ctx, d.Queue, out)
+}
+
+// lasting returns so many milliseconds; a time that is too long is negative, and refused as such.
+func lasting(n int64) time.Duration {
+	if n > math.MaxInt64/int64(time.Millisecond) {
+		return -1
+	}
+	return time.Duration(n) * time.Millisecond
 }
 
 // QueueLimits is a change of an operator's limits of a queue. A nil limit is not changed, 0
@@ -130,7 +139,9 @@ func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits,
 	case l.Reset:
 		return i.LimitQueue(ctx, l.Queue, nil)
 	case !l.given():
-		return tasks.Limits{}, fmt.Errorf("%w: say which limit of the queue: concurrency, tasks, bytes, perGroup, strict, rate or groupRate; or reset", rpcregistry.ErrBadArguments)
+		return tasks.Limits{}, fmt.Errorf(
+			"%w: say which limit of the queue: concurrency, tasks, bytes, perGroup, strict, rate or groupRate; or reset",
+			rpcregistry.ErrBadArguments)
 	}
 	queues, err := i.Queues(ctx)
 	if err != nil {

@@ -39,9 +39,14 @@ func (i *Inspector) explainTurns(ctx context.Context, e *Explanation, l Limits, 
 	if runs, _ := strconv.Atoi(active.Val()); l.PerGroup > 0 && runs >= l.PerGroup {
 		e.sayf("%s runs at most %s at a time, and %s", group, link.Count(l.PerGroup, "task"), link.Count(runs, "runs", "run"))
 	}
-	if !l.Strict || held.Err() != nil {
+	if !l.Strict || held.Val() == "" {
 		return nil
 	}
+	return i.explainHold(ctx, e, group, party)
+}
+
+// explainHold says which task holds a strict group.
+func (i *Inspector) explainHold(ctx context.Context, e *Explanation, group, party string) error {
 	holders, err := i.redis.HGetAll(ctx, i.keys.Holders()).Result()
 	if err != nil {
 		return err

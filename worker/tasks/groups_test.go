@@ -2,7 +2,7 @@ package tasks_test
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"strconv"
 	"sync"
@@ -136,7 +136,7 @@ func TestGroupsTakeTurns(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "large", groups[0].Group)
 		require.EqualValues(t, 997, groups[0].Pending)
-		require.EqualValues(t, groups[0].Pending, c.queue("default").Grouped)
+		require.Equal(t, groups[0].Pending, c.queue("default").Grouped)
 		cancelled, err := c.inspector.CancelAll(t.Context(), tasks.Filter{Group: "large", States: []tasks.State{tasks.Pending}}, "")
 		require.NoError(t, err)
 		require.Positive(t, cancelled)
@@ -179,7 +179,7 @@ func TestAStrictGroupWaitsForItsFirstTask(t *testing.T) {
 		var fails sync.Map
 		s := grouped(&r, func(ctx context.Context) error {
 			if after, fail := fails.LoadAndDelete(tasks.InfoOf(ctx).ID); fail {
-				return tasks.RetryAfter(fmt.Errorf("not yet"), after.(time.Duration)) //nolint:forcetypeassert // see below
+				return tasks.RetryAfter(errors.New("not yet"), after.(time.Duration))
 			}
 			return nil
 		})

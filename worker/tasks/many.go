@@ -24,37 +24,43 @@ const (
 func (c *Client) EnqueueSeq(ctx context.Context, requests iter.Seq[Request]) iter.Seq2[Receipt, error] {
 	return func(yield func(Receipt, error) bool) {
 		var some []Request
-		bytes, over := 0, false
-		flush := func() bool {
-			receipts, err := c.EnqueueMany(ctx, some)
-			some, bytes = some[:0], 0
-			for _, r := range receipts {
-				if !yield(r, nil) {
-					return false
-				}
-			}
-			return err == nil || yield(Receipt{}, err) && false
-		}
+		bytes := 0
 		for r := range requests {
 			size, err := r.encode(0)
 			if err != nil {
-				over = true
-				if len(some) == 0 || flush() {
+				if c.enqueueSome(ctx, some, yield) {
 					yield(Receipt{}, err)
 				}
-				break
+				return
 			}
 			some, bytes = append(some, r), bytes+size
 			if len(some) >= seqTasks || bytes >= seqBytes {
-				if over = !flush(); over {
-					break
+				if !c.enqueueSome(ctx, some, yield) {
+					return
 				}
+				some, bytes = some[:0], 0
 			}
 		}
-		if !over && len(some) > 0 {
-			flush()
+		c.enqueueSome(ctx, some, yield)
+	}
+}
+
+// enqueueSome enqueues tasks and yields their receipts, then an error. It returns false after an error, or if no
+// more is wanted.
+func (c *Client) enqueueSome(ctx context.Context, some []Request, yield func(Receipt, error) bool) bool {
+	if len(some) == 0 {
+		return true
+	}
+	receipts, err := c.EnqueueMany(ctx, some)
+	for _, r := range receipts {
+		if !yield(r, nil) {
+			return false
 		}
 	}
+	if err != nil {
+		yield(Receipt{}, err)
+	}
+	return err == nil
 }
 
 // encode encodes the payloads of the task and of its Then tasks, and returns their size.

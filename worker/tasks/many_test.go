@@ -39,7 +39,8 @@ func TestASequenceIsEnqueuedInItsOrderAndInBoundedMemory(t *testing.T) {
 		require.EqualValues(t, many, c.counts().Pending)
 
 		taken = 0
-		for range c.tasks.EnqueueSeq(t.Context(), sequence) {
+		for _, err := range c.tasks.EnqueueSeq(t.Context(), sequence) {
+			require.NoError(t, err)
 			break
 		}
 		require.Equal(t, 2000, taken, "no more was wanted")

@@ -141,7 +141,7 @@ type Receipt struct {
 }
 
 // Request is one task for [Client.EnqueueMany].
-type Request struct {
+type Request struct { //nolint:recvcheck // a value says whether it is to be encoded, which changes it
 	Name    string
 	Payload any // encoded as JSON; a json.RawMessage is stored as it is
 	Options
@@ -154,7 +154,8 @@ type Request struct {
 
 // none reports whether no option but Queue is set.
 func (o Options) none() bool {
-	return o.ID == "" && o.Priority == Normal && o.Unique == "" && o.Group == "" && len(o.After)+len(o.Meta) == 0 && !o.WantResult && !o.Await &&
+	return o.ID == "" && o.Priority == Normal && o.Unique == "" && o.Group == "" &&
+		len(o.After)+len(o.Meta) == 0 && !o.WantResult && !o.Await &&
 		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 &&
 		o.In|o.Timeout|o.Backoff|o.MaxBackoff|o.Retention|o.UniqueFor == 0
 }
@@ -173,7 +174,8 @@ func (o Options) validate() error {
 		"Timeout, Retention, Backoff, MaxBackoff and UniqueFor cannot be negative")
 	check(o.UniqueFor == 0 || o.Unique != "", "UniqueFor needs a key in Unique")
 	check(len(o.Unique) <= maxUnique && validText(o.Unique), "Unique %.220q: use at most %d bytes of UTF-8", o.Unique, maxUnique)
-	check(len(o.Group) <= maxGroup && validText(o.Group), "Group %.220q: use at most %d bytes of UTF-8 without control characters", o.Group, maxGroup)
+	check(len(o.Group) <= maxGroup && validText(o.Group),
+		"Group %.220q: use at most %d bytes of UTF-8 without control characters", o.Group, maxGroup)
 	check(len(o.After) <= maxAfter, "After names %d tasks, at most %d: put tasks that gather some of them in between", len(o.After), maxAfter)
 	for _, id := range o.After {
 		errs = append(errs, checkName("After", id))

@@ -79,7 +79,7 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 	return infos, nil
 }
 
-// ErrRegistered: a running program registers a periodic task of that name, and its definition
+// ErrRegistered says that a running program registers a periodic task of that name, and its definition
 // counts.
 var ErrRegistered = queue.ErrRegistered
 

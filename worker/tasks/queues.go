@@ -63,7 +63,8 @@ type Totals struct {
 
 func (t *Totals) fields() map[string]*int64 {
 	return map[string]*int64{
-		"enqueued": &t.Enqueued, "done": &t.Done, "failed": &t.Failed, "snoozed": &t.Snoozed, "throttled": &t.Throttled, "dead": &t.Dead, "quarantined": &t.Quarantined,
+		"enqueued": &t.Enqueued, "done": &t.Done, "failed": &t.Failed, "snoozed": &t.Snoozed, "throttled": &t.Throttled,
+		"dead": &t.Dead, "quarantined": &t.Quarantined,
 		"cancelled": &t.Cancelled, "revived": &t.Revived, "deleted": &t.Deleted, "dropped": &t.Dropped, "handedOn": &t.HandedOn,
 	}
 }
@@ -170,7 +171,7 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 		q.parseSpeed(s.stats[name+"|speed"], s.now)
 		s.queues = append(s.queues, q)
 	}
-	if err = i.countPlaces(ctx, &s, parked.Val()); err != nil {
+	if err := i.countPlaces(ctx, &s, parked.Val()); err != nil {
 		return s, err
 	}
 	return s, i.completeQueues(ctx, s)

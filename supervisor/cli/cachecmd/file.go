@@ -91,7 +91,8 @@ func importFrom(ctx context.Context, e *cluster.Env, keepExisting bool, file str
 		if errors.Is(err, cache.ErrInvalid) {
 			line := strings.TrimPrefix(err.Error(), "cache: import: ")
 			line = strings.Replace(line, ": "+cache.ErrInvalid.Error()+": ", ": ", 1)
-			return config.As(err, fmt.Errorf("%s is not what \"%s cache export\" writes: %s; %s before", files.NameOf(file), e.Program, line, before))
+			return config.As(err, fmt.Errorf("%s is not what \"%s cache export\" writes: %s; %s before",
+				files.NameOf(file), e.Program, line, before))
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w: %s before; it can be repeated", files.NameOf(file), cluster.Cause(ctx, err), before)

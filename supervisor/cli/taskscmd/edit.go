@@ -24,7 +24,7 @@ func editCommand(e *cluster.Env) *urfave.Command {
 		Flags: e.ClientFlags(
 			&urfave.StringFlag{Name: "payload", Destination: &f.payload, Usage: "`JSON` instead of its payload; - reads it from standard input"},
 			&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` to which it moves"},
-			&urfave.StringFlag{Name: "group", Destination: &f.group, Usage: "`GROUP` within its queue; an empty one for none"},
+			&urfave.StringFlag{Name: groupWord, Destination: &f.group, Usage: "`GROUP` within its queue; an empty one for none"},
 			&urfave.StringFlag{Name: "priority", Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},
 		),
 		ArgValidator: config.Arguments(1, math.MaxInt, "ID…"),
@@ -48,7 +48,7 @@ func editCommand(e *cluster.Env) *urfave.Command {
 // edit returns the change that the flags ask for.
 func (f *editFlags) edit(ctx context.Context, e *cluster.Env) (tasks.Edit, error) {
 	out := tasks.Edit{Queue: f.queue}
-	if e.Given("group") {
+	if e.Given(groupWord) {
 		out.Group = &f.group
 	}
 	if f.payload != "" {

@@ -51,7 +51,9 @@ func enqueueCommand(e *cluster.Env) *urfave.Command {
 			&urfave.DurationFlag{Name: "in", Destination: &f.in, Usage: "run it after that `TIME`, such as 10s", HideDefault: true},
 			&urfave.StringFlag{Name: "at", Destination: &f.at, Usage: "run it at that `TIME`, such as 2027-01-31T08:00:00Z"},
 			&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` instead of the task's own"},
-			&urfave.StringFlag{Name: "group", Destination: &f.group, Usage: "`GROUP` within its queue, such as a tenant: its tasks begin in their order"},
+			&urfave.StringFlag{
+				Name: groupWord, Destination: &f.group, Usage: "`GROUP` within its queue, such as a tenant: its tasks begin in their order",
+			},
 			&urfave.StringFlag{
 				Name: "id", Destination: &f.id,
 				Usage: "`ID` of the task: not accepted again while it is stored, nor within 24 h after it is done",

@@ -91,8 +91,8 @@ func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
 			Usage: "only tasks in these `STATES`, separated by commas: " + stateNames(f.possible), DefaultText: stateNames(f.usual),
 		},
 		&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "only tasks of that `QUEUE`"},
-		&urfave.StringFlag{Name: "group", Destination: &f.group, Usage: "only tasks of that `GROUP`"},
-		&urfave.StringFlag{Name: "name", Destination: &f.name, Usage: "only tasks of that `NAME`"},
+		&urfave.StringFlag{Name: groupWord, Destination: &f.group, Usage: "only tasks of that `GROUP`"},
+		&urfave.StringFlag{Name: nameWord, Destination: &f.name, Usage: "only tasks of that `NAME`"},
 		&urfave.StringFlag{
 			Name: "text", Destination: &f.text,
 			Usage: "only tasks with that `TEXT` in the id, the payload, the reason, or in meta written as key=value",
@@ -152,8 +152,8 @@ func (f *filterFlags) check(e *cluster.Env) (err error) {
 			return config.Usagef("--state: %q: %s", s, config.Choose(s, stateList(possible)))
 		}
 	}
-	for _, flag := range []string{queueWord, "group", "name", "text"} {
-		if e.Given(flag) && map[string]string{queueWord: f.queue, "group": f.group, "name": f.name, "text": f.text}[flag] == "" {
+	for _, flag := range []string{queueWord, groupWord, nameWord, "text"} {
+		if e.Given(flag) && map[string]string{queueWord: f.queue, groupWord: f.group, nameWord: f.name, "text": f.text}[flag] == "" {
 			return config.Usagef("--%s: it is empty: leave the flag out for any", flag)
 		}
 	}

@@ -66,7 +66,7 @@ func writeGroups(e *cluster.Env, groups []tasks.Group) error {
 	for _, g := range groups {
 		var state []string
 		if g.Paused {
-			state = append(state, "paused")
+			state = append(state, pausedWord)
 		}
 		if g.Held {
 			state = append(state, "waits for a retry")

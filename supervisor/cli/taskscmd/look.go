@@ -78,7 +78,7 @@ func writeTasks(e *cluster.Env, found []tasks.Task, now time.Time) error {
 	if len(found) == 0 {
 		return e.WriteLine("no tasks")
 	}
-	rows := [][]string{{"ID", "NAME", queueColumn, "STATE", "WHEN", "ATTEMPTS", "REASON OR PAYLOAD"}}
+	rows := [][]string{{"ID", nameColumn, queueColumn, "STATE", "WHEN", "ATTEMPTS", "REASON OR PAYLOAD"}}
 	for _, t := range found {
 		detail := string(t.Payload)
 		if t.Reason != nil {
@@ -168,9 +168,9 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 		}
 	}
 	row("id", t.ID)
-	row("name", t.Name)
+	row(nameWord, t.Name)
 	row(queueWord, t.Queue)
-	row("group", t.Group)
+	row(groupWord, t.Group)
 	row("priority", t.Priority.String())
 	row("state", string(t.State))
 	row("on", t.Node)

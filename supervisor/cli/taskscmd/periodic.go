@@ -38,18 +38,19 @@ func periodicCommand(e *cluster.Env) *urfave.Command {
 			},
 			setPeriodicCommand(e),
 			{
-				Name: "history", Usage: "show a periodic task's last ticks", ArgsUsage: "NAME",
-				Flags: e.ClientFlags(), ArgValidator: config.Arguments(1, 1, "NAME"), Action: e.Action(periodicHistory),
+				Name: "history", Usage: "show a periodic task's last ticks", ArgsUsage: nameColumn,
+				Flags: e.ClientFlags(), ArgValidator: config.Arguments(1, 1, nameColumn), Action: e.Action(periodicHistory),
 				Description: "LATE is for how long a tick had been due when a node enqueued its task, or left it out.",
 			},
 			each("run", "enqueue periodic tasks now, also paused ones", "", runPeriodic),
 			each("pause", "leave the ticks of periodic tasks out", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
-				return outcome("paused", name), c.Inspector.PausePeriodic(ctx, name, true)
+				return outcome(pausedWord, name), c.Inspector.PausePeriodic(ctx, name, true)
 			}),
 			each("resume", "let paused periodic tasks tick again", "", func(ctx context.Context, c *cluster.Client, name string) (change, error) {
 				return outcome("resumed", name), c.Inspector.PausePeriodic(ctx, name, false)
 			}),
-			each("remove", "forget periodic tasks", "One that was set does not tick any more. A program that still registers one brings it back within seconds.",
+			each("remove", "forget periodic tasks", "One that was set does not tick any more. A program that still registers one brings it\n"+
+				"back within seconds.",
 				func(ctx context.Context, c *cluster.Client, name string) (change, error) {
 					return outcome("removed", name), c.Inspector.RemovePeriodic(ctx, name)
 				}),
@@ -68,7 +69,7 @@ func changePeriodic(
 		return err
 	}
 	defer c.Close()
-	return changeEach(ctx, e, "name", names, func(name string) (change, error) {
+	return changeEach(ctx, e, nameWord, names, func(name string) (change, error) {
 		done, err := do(ctx, c, name)
 		return done, noPeriodic(ctx, e, c, name, err)
 	})
@@ -95,12 +96,12 @@ func listPeriodic(ctx context.Context, e *cluster.Env, _ []string) error {
 		if err != nil {
 			return err
 		}
-		rows := [][]string{{"NAME", "TASK", queueColumn, "SCHEDULE", "CATCH UP", "LAST", "NEXT", "PAYLOAD"}}
+		rows := [][]string{{nameColumn, "TASK", queueColumn, "SCHEDULE", "CATCH UP", "LAST", "NEXT", "PAYLOAD"}}
 		for _, t := range all {
 			next, catchUp := relative(t.Next, now), "no"
 			switch {
 			case t.Paused:
-				next = "paused"
+				next = pausedWord
 			case t.Orphaned:
 				next = "orphaned"
 			}

@@ -57,7 +57,8 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 		}.command(e),
 		queueVerb{
 			name: "limit", usage: "set limits of a queue, over the whole cluster",
-			more: "They win over those that the program sets; --reset takes them back. Limits that are not named stay; 0 is none. Without a flag it shows them.\n" +
+			more: "They win over those that the program sets; --reset takes them back. Limits that are not named stay; 0 is none.\n" +
+				"Without a flag it shows them.\n" +
 				"An enqueue beyond --tasks or --bytes is refused.",
 			flags: []urfave.Flag{
 				&urfave.IntFlag{
@@ -77,7 +78,9 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 					Name: "strict", Destination: &f.strict, HideDefault: true,
 					Usage: "have a task that waits for its next run hold its group; --strict=false ends that",
 				},
-				&urfave.StringFlag{Name: "rate", Destination: &f.rate.text, Usage: "how many tasks begin in a time: `N/TIME`, such as 100/1s; 0 for none"},
+				&urfave.StringFlag{
+					Name: "rate", Destination: &f.rate.text, Usage: "how many tasks begin in a time: `N/TIME`, such as 100/1s; 0 for none",
+				},
 				&urfave.IntFlag{
 					Name: "burst", Config: config.Decimal(), Destination: &f.rate.burst, HideDefault: true,
 					Usage: "how many of these may begin at once (`N`); without it as many as come in 100 ms",
@@ -151,7 +154,7 @@ type pausing struct {
 }
 
 func (f *pausing) groupFlag() *urfave.StringFlag {
-	return &urfave.StringFlag{Name: "group", Destination: &f.group, Usage: "only that `GROUP` of the queue"}
+	return &urfave.StringFlag{Name: groupWord, Destination: &f.group, Usage: "only that `GROUP` of the queue"}
 }
 
 // anyNameFlag returns the flag of commands that also prepare a queue before its first task.
@@ -165,21 +168,23 @@ func (f *pausing) pauseQueue(ctx context.Context, e *cluster.Env, c *cluster.Cli
 			return change{}, err
 		}
 	}
-	if e.Given("group") && f.group == "" {
+	if e.Given(groupWord) && f.group == "" {
 		return change{}, config.Usagef("--group: it is empty: leave the flag out for the whole queue")
 	}
 	verb := "resumed"
 	if paused {
-		verb = "paused"
+		verb = pausedWord
 	}
 	if f.group != "" {
 		used, err := c.Inspector.PauseGroup(ctx, name, f.group, paused)
 		if err == nil && !used {
 			e.Notef("group %s of queue %s has no task that runs, or waits and is due: check the name", f.group, name)
 		}
-		return change{members: map[string]any{"group": f.group, "paused": paused}, text: fmt.Sprintf("%s: group %s of queue %s", verb, f.group, name)}, err
+		return change{
+			members: map[string]any{groupWord: f.group, pausedWord: paused}, text: fmt.Sprintf("%s: group %s of queue %s", verb, f.group, name),
+		}, err
 	}
-	return change{members: map[string]any{"paused": paused}, text: verb + ": queue " + name}, c.Inspector.PauseQueue(ctx, name, paused)
+	return change{members: map[string]any{pausedWord: paused}, text: verb + ": queue " + name}, c.Inspector.PauseQueue(ctx, name, paused)
 }
 
 // limits returns the limits that the flags change; limits without a flag stay nil.
@@ -212,19 +217,25 @@ func (f *limitFlags) limits(e *cluster.Env, queue string) (builtin.QueueLimits, 
 		return l, err
 	}
 	some := l != builtin.QueueLimits{Queue: l.Queue, Reset: l.Reset}
-	switch {
-	case some && f.reset:
+	if some && f.reset {
 		return l, config.Usagef("limit: use --reset, or flags that set limits, not both")
-	case f.perGroup < 0:
-		return l, config.Usagef("--per-group: %d is negative; 0 is none", f.perGroup)
-	case f.strict && f.perGroup > 1:
-		return l, config.Usagef("--strict: strict groups run one task at a time: leave --per-group out")
-	case f.concurrency < 0:
-		return l, config.Usagef("--concurrency: %d is negative; 0 is none", f.concurrency)
-	case f.tasks < 0:
-		return l, config.Usagef("--tasks: %d is negative; 0 is none", f.tasks)
 	}
-	return l, nil
+	return l, f.check()
+}
+
+// check returns the error of limits that cannot be.
+func (f *limitFlags) check() error {
+	switch {
+	case f.perGroup < 0:
+		return config.Usagef("--per-group: %d is negative; 0 is none", f.perGroup)
+	case f.strict && f.perGroup > 1:
+		return config.Usagef("--strict: strict groups run one task at a time: leave --per-group out")
+	case f.concurrency < 0:
+		return config.Usagef("--concurrency: %d is negative; 0 is none", f.concurrency)
+	case f.tasks < 0:
+		return config.Usagef("--tasks: %d is negative; 0 is none", f.tasks)
+	}
+	return nil
 }
 
 // change changes the limits of a queue, if the flags ask for it, and returns those in effect.

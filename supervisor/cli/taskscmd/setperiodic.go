@@ -2,7 +2,6 @@ package taskscmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -21,7 +20,7 @@ func setPeriodicCommand(e *cluster.Env) *urfave.Command {
 	var in builtin.SetPeriodic
 	var payload string
 	return &urfave.Command{
-		Name: "set", Usage: "set one, or change it, without a deploy", ArgsUsage: "NAME",
+		Name: "set", Usage: "set one, or change it, without a deploy", ArgsUsage: nameColumn,
 		Description: "It ticks until it is removed. A program's own periodic task of that name wins: then nothing is set.\n\n" +
 			"   $0 tasks periodic set nightly --task sweep --cron \"0 0 * * *\"",
 		Flags: e.ClientFlags(
@@ -36,7 +35,7 @@ func setPeriodicCommand(e *cluster.Env) *urfave.Command {
 				Name: "catch-up", Destination: &in.CatchUp, HideDefault: true, Usage: "run the last tick that was missed while no node was live",
 			},
 		),
-		ArgValidator: config.Arguments(1, 1, "NAME"),
+		ArgValidator: config.Arguments(1, 1, nameColumn),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
 			in := in
 			if in.Name = args[0]; in.Task == "" {
@@ -65,7 +64,7 @@ func setPeriodic(ctx context.Context, e *cluster.Env, in builtin.SetPeriodic, pa
 		if err != nil {
 			return err
 		}
-		p.Payload = json.RawMessage(text)
+		p.Payload = text
 	}
 	return withTasks(ctx, e, func(c *cluster.Client, _ *tasks.Inspector) error {
 		now, err := c.Time(ctx)
@@ -86,7 +85,7 @@ func setPeriodic(ctx context.Context, e *cluster.Env, in builtin.SetPeriodic, pa
 		if !next.IsZero() {
 			text += ", next at " + next.UTC().Format(time.RFC3339)
 		}
-		return e.WriteResult(map[string]any{"name": in.Name, "nextAt": next}, text)
+		return e.WriteResult(map[string]any{nameWord: in.Name, "nextAt": next}, text)
 	})
 }
 

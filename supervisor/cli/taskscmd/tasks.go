@@ -23,6 +23,10 @@ import (
 const (
 	queueWord   = "queue"
 	queueColumn = "QUEUE"
+	groupWord   = "group"
+	nameWord    = "name"
+	nameColumn  = "NAME"
+	pausedWord  = "paused"
 )
 
 // Commands returns the commands enqueue and tasks.
@@ -119,7 +123,8 @@ func writeStats(e *cluster.Env, all []tasks.Queue, counts tasks.Counts) error {
 	n := func(n int64) string { return strconv.FormatInt(n, 10) }
 	now := [][]string{{queueColumn, "PENDING", "PARKED", "DELAYED", "ACTIVE", "OLDEST", "DONE/S", "WAIT", "RUN", "STATE"}}
 	ever := [][]string{{
-		"SO FAR", "ENQUEUED", "DONE", "FAILED", "SNOOZED", "THROTTLED", "DEAD", "QUARANTINED", "CANCELLED", "RETRIED", "DELETED", "DROPPED", "TAKEN OVER",
+		"SO FAR", "ENQUEUED", "DONE", "FAILED", "SNOOZED", "THROTTLED",
+		"DEAD", "QUARANTINED", "CANCELLED", "RETRIED", "DELETED", "DROPPED", "TAKEN OVER",
 	}}
 	for _, q := range all {
 		now = append(now, []string{
@@ -149,7 +154,7 @@ func writeStats(e *cluster.Env, all []tasks.Queue, counts tasks.Counts) error {
 func stateOf(q tasks.Queue) string {
 	var words []string
 	if q.Paused {
-		words = append(words, "paused")
+		words = append(words, pausedWord)
 	}
 	if !q.RestsUntil.IsZero() {
 		words = append(words, "rests until "+q.RestsUntil.UTC().Format(time.RFC3339))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -112,8 +113,11 @@ func (s Store) offerGroups(ctx context.Context, queue string) error {
 }
 
 // PageGroups calls page with the groups of a queue that have tasks in their lines, as they stand in
-// [link.Keys.Groups], some hundreds at a time. One that comes or goes meanwhile may be missing.
+// [link.Keys.Groups], some hundreds at a time. It reads all of them before: the embedded Redis may pass over members
+// while others go.
 func (s Store) PageGroups(ctx context.Context, queue string, page func(groups []string) error) error {
+	seen := map[string]bool{"": true} // that stands for the tasks without a group
+	var all []string
 	for cursor := uint64(0); ; {
 		members, next, err := s.redis.ZScan(ctx, s.keys.Groups(queue), cursor, "", groupPage).Result()
 		if errors.Is(err, redis.Nil) || link.IsWrongType(err) {
@@ -122,19 +126,20 @@ func (s Store) PageGroups(ctx context.Context, queue string, page func(groups []
 		if err != nil {
 			return link.Explain(err)
 		}
-		var groups []string
 		for i := 0; i+1 < len(members); i += 2 {
-			if members[i] != "" { // that stands for the tasks without a group
-				groups = append(groups, members[i])
-			}
-		}
-		if len(groups) > 0 {
-			if err := page(groups); err != nil {
-				return err
+			if group := members[i]; !seen[group] {
+				seen[group] = true
+				all = append(all, group)
 			}
 		}
 		if cursor = next; cursor == 0 {
-			return nil
+			break
 		}
 	}
+	for groups := range slices.Chunk(all, groupPage) {
+		if err := page(groups); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -51,7 +51,12 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		if rated && l.asked < want && len(list[key]) > 0 && s.room(queue) > 0 {
 			want, confined = atOnce, true
 		}
-		for gathers && !rated && one(l, list, key) || (!gathers || rated) && alone(list, key) {
+		for took := true; took; {
+			if gathers && !rated {
+				took = one(l, list, key)
+			} else {
+				took = alone(list, key)
+			}
 		}
 	}
 	for _, list := range parked {
@@ -179,7 +184,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			h.Cancelled++
 		case n.Crashes >= QuarantineAfter:
 			s.tally(t.queue(), "quarantined")
-			s.bury(t, fmt.Sprintf(`{"reason":"quarantined","error":"its node crashed %d times while it ran","incarnation":"%s"}`, n.Crashes, name))
+			s.bury(t, fmt.Sprintf(`{"reason":"quarantined","error":"its node crashed %d times while it ran","incarnation":%q}`, n.Crashes, name))
 			h.Quarantined++
 		default:
 			s.front(t)

@@ -38,10 +38,10 @@ func (m *machine) pauseAs(queue string, paused bool) {
 	if set.Paused {
 		verb = "pause"
 	}
-	got, weighing, _, err := m.store.setQueue(m.ctx, queue, verb, "")
+	got, err := m.store.setQueue(m.ctx, queue, verb, "")
 	require.NoError(m.t, err)
-	require.Equal(m.t, m.spec.Weighing[queue] != nil, weighing)
-	require.Equal(m.t, Settings{set.Paused, set.limits()}, got)
+	require.Equal(m.t, m.spec.Weighing[queue] != nil, got.weighing)
+	require.Equal(m.t, Settings{set.Paused, set.limits()}, got.Settings)
 	if (set.Paused != was || rested) && m.spec.pending(queue) {
 		m.spec.wake(queue)
 	}
@@ -80,15 +80,15 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 		delete(m.spec.Groups.Rates, queue)
 		delete(m.spec.Groups.Refills, queue)
 	}
-	effective, weighing, offers, err := m.store.setQueue(m.ctx, queue, verb, text)
+	effective, err := m.store.setQueue(m.ctx, queue, verb, text)
 	require.NoError(m.t, err)
 	require.Equal(m.t, set.limits(), effective.Limits)
-	require.Equal(m.t, m.spec.Weighing[queue] != nil, weighing)
+	require.Equal(m.t, m.spec.Weighing[queue] != nil, effective.weighing)
 	if set.limits() != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
 	}
-	require.Equal(m.t, (set.limits() != was || verb != "program") && m.spec.Groups.Special[queue], offers)
-	if offers {
+	require.Equal(m.t, (set.limits() != was || verb != "program") && m.spec.Groups.Special[queue], effective.offers)
+	if effective.offers {
 		m.then()
 		require.NoError(m.t, m.store.offerGroups(m.ctx, queue))
 		for group := range m.spec.Groups.Turns[queue] {

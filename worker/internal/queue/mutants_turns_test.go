@@ -419,7 +419,7 @@ var turnCases = map[string]func(*machine){
 			m.finish(a, m.take(a, 400), Park, "u")
 		}
 		a.session.cfg.Handles = func(string) bool { return true }
-		m.take(a, 9) // learns of them
+		m.take(a, 9)                                    // learns of them
 		for _, want := range [][]string{nil, ids[:9]} { // at first not all are back
 			got, _, err := a.session.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
 			require.NoError(m.t, err)

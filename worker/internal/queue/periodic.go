@@ -73,11 +73,11 @@ func (s Store) Tick(ctx context.Context, name string, tick time.Time, verb strin
 	return ticked, err
 }
 
-// ErrPeriodicOver: a definition that was set at run time does not count any more: it was changed or
+// ErrPeriodicOver says that a definition that was set at run time does not count any more: it was changed or
 // removed, or a program registers a periodic task of that name.
 var ErrPeriodicOver = errors.New("the periodic task was changed or removed")
 
-// ErrRegistered: a running program registers a periodic task of that name.
+// ErrRegistered says that a running program registers a periodic task of that name.
 var ErrRegistered = errors.New("a running program registers a periodic task of that name, and its definition counts")
 
 // String returns the definition as Redis stores it.

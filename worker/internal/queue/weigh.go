@@ -11,26 +11,35 @@ import (
 // the queue has a new limit on bytes, SetQueue weighs its tasks until ctx ends; [Store.Weigh]
 // goes on with that. The limit counts at once, for the tasks that are weighed.
 func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settings, error) {
-	set, weighing, offers, err := s.setQueue(ctx, queue, verb, limits)
-	if err == nil && offers {
+	done, err := s.setQueue(ctx, queue, verb, limits)
+	if err == nil && done.offers {
 		err = s.offerGroups(ctx, queue) // the movers go on with that after a failure
 	}
 	if err != nil {
 		return Settings{}, fmt.Errorf("%s queue %s: %w", verb, queue, err)
 	}
-	if weighing {
+	if done.weighing {
 		_ = s.weigh(ctx, queue) // what is in effect does not depend on it
 	}
-	return set, nil
+	return done.Settings, nil
 }
 
-func (s Store) setQueue(ctx context.Context, queue, verb, limits string) (set Settings, weighing, offers bool, err error) {
+// setDone is what came of a change.
+type setDone struct {
+	Settings
+
+	weighing bool // its tasks are to be weighed
+	offers   bool // its groups are to be offered their turns
+}
+
+func (s Store) setQueue(ctx context.Context, queue, verb, limits string) (done setDone, err error) {
 	var text string
 	reply, err := s.call(ctx, queueScript, queue, verb, limits)
 	if err == nil {
-		err = reply.Scan(&text, &weighing, &offers)
+		err = reply.Scan(&text, &done.weighing, &done.offers)
 	}
-	return ParseSettings(text), weighing, offers, err
+	done.Settings = ParseSettings(text)
+	return done, err
 }
 
 // Weigh weighs the tasks of queues with a new limit on bytes, where whoever began with it does

@@ -35,9 +35,9 @@ func TestANewBoundOnBytesIsCountedSomeTasksAtATime(t *testing.T) {
 		// Whoever set the limit is gone: a node goes on.
 		_, err = s.SetQueue(ctx, "default", "reset", "")
 		require.NoError(t, err)
-		_, weighing, _, err := s.setQueue(ctx, "default", "operator", limits.String())
+		done, err := s.setQueue(ctx, "default", "operator", limits.String())
 		require.NoError(t, err)
-		require.True(t, weighing)
+		require.True(t, done.weighing)
 		require.NoError(t, s.Weigh(ctx))
 		require.Equal(t, n*each, bytes())
 		require.NoError(t, s.Weigh(ctx), "nothing to do")

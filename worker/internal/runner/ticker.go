@@ -83,7 +83,7 @@ func (t *Ticker) Look() { t.hints.Do(func() { signal(t.woken) }) }
 // one counts where both have the same name.
 func (t *Ticker) all(ctx context.Context) ([]periodic, error) {
 	set, err := t.store.PeriodicSet(ctx)
-	all := t.periodic[:len(t.periodic):len(t.periodic)]
+	all := slices.Clip(t.periodic)
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		d := set[name]
 		p := periodic{tasks.Periodic{Name: name, Task: d.Task, Payload: d.Payload, CatchUp: d.CatchUp}, d}
@@ -140,25 +140,30 @@ func (t *Ticker) rest(ctx context.Context, wait time.Duration) {
 	}
 }
 
+// limit writes the limits of queues, and weighs what is to be weighed. It ends early when Redis is away.
+func (t *Ticker) limit(ctx context.Context) (errs []error, outage bool) {
+	for name, l := range t.limits {
+		if _, err := t.store.SetQueue(ctx, name, "program", l.String()); err != nil {
+			if errs = append(errs, err); link.IsOutage(err) {
+				return errs, true
+			}
+		}
+	}
+	err := t.store.Weigh(ctx)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	return errs, link.IsOutage(err)
+}
+
 // round writes the limits of queues, weighs what is to be weighed, enqueues due periodic
 // tasks and returns how long until the next tick, at most [moveInterval], so that a definition lost with Redis's data is
 // soon written again. An error of one queue's keys does not keep the others back.
 func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 	wait := moveInterval
-	var errs []error
-	for name, l := range t.limits {
-		if _, err := t.store.SetQueue(ctx, name, "program", l.String()); err != nil {
-			errs = append(errs, err)
-			if link.IsOutage(err) {
-				return wait, errors.Join(errs...)
-			}
-		}
-	}
-	if err := t.store.Weigh(ctx); err != nil {
-		errs = append(errs, err)
-		if link.IsOutage(err) {
-			return wait, errors.Join(errs...)
-		}
+	errs, outage := t.limit(ctx)
+	if outage {
+		return wait, errors.Join(errs...)
 	}
 	all, err := t.all(ctx)
 	if err = errors.Join(err, t.Learn(ctx)); err != nil {
