@@ -267,7 +267,8 @@ func TestQueuesAreMended(t *testing.T) {
 		require.Contains(c, c.run("tasks", "explain", "e"), "the queue default is paused")
 		require.Regexp(c, `(?m)^default .* paused$`, c.run("tasks", "stats"))
 		require.Regexp(c, `default +no limit +1 +1048576 +no limit +no limit +no limit *\n`, c.run("tasks", "limit", "default", "--tasks", "1", "--bytes", "1MiB"))
-		require.Regexp(c, `default +7 +1 +1048576\n`, c.run("tasks", "limit", "default", "--concurrency", "7"))
+		require.Regexp(c, `default +7 +1 +1048576 +no limit +no limit +no limit *\n`, c.run("tasks", "limit", "default", "--concurrency", "7"))
+		require.Regexp(c, `default +7 +1 +1048576 `, c.run("tasks", "limit", "default"), "it shows them")
 		c.refused(1, "queue is full", "enqueue", "echo")
 		require.JSONEq(c, `[{"queue":"default","limits":{"concurrency":0,"tasks":0,"bytes":0}}]`, c.run("tasks", "limit", "default", "--reset", "-o", "json"))
 		require.Equal(c, "resumed: queue default\n", c.run("tasks", "resume", "default"))
@@ -384,10 +385,13 @@ func TestBadInputForTasksIsExplained(t *testing.T) {
 		"when":                     {"one of --in, --at and --now", []string{"tasks", "reschedule", "a"}},
 		"when at all":              {"2027-01-31T08:00:00Z", []string{"tasks", "reschedule", "a", "--at", "noon"}},
 		"queue":                    {"letters, digits", []string{"tasks", "pause", "a b"}},
-		"limit by nothing":         {"--reset", []string{"tasks", "limit", "a"}},
+		"a burst without a rate":   {"--burst needs --rate", []string{"tasks", "limit", "a", "--burst", "3"}},
+		"a rate of sorts":          {"such as 100/1s", []string{"tasks", "limit", "a", "--rate", "often"}},
+		"strict and more":          {"leave --per-group out", []string{"tasks", "limit", "a", "--strict", "--per-group", "2"}},
+		"an empty group":           {"--group: it is empty", []string{"tasks", "list", "--group", ""}},
 		"limit of sorts":           {"64KiB", []string{"tasks", "limit", "a", "--bytes", "lots"}},
 		"limit below nothing":      {"0 is none", []string{"tasks", "limit", "a", "--concurrency", "-1"}},
-		"limit and reset":          {"or --reset", []string{"tasks", "limit", "a", "--tasks", "1", "--reset"}},
+		"limit and reset":          {"use --reset, or flags", []string{"tasks", "limit", "a", "--tasks", "1", "--reset"}},
 		"priority":                 {"--priority \"urgent\": use high, normal, low", []string{"enqueue", "a", "--priority", "urgent"}},
 		"priority misspelt":        {`--priority "hihg": did you mean high? There is high, normal, low`, []string{"enqueue", "a", "--priority", "hihg"}},
 		"deadline":                 {"how long from now, such as 90m", []string{"enqueue", "a", "--deadline", "soon"}},
