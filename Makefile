@@ -1,7 +1,8 @@
 # Stellar for Go. `make` lists the targets.
 
 # Packages of make test and make cover, and more flags for go test: PKG=./cache ARGS='-run Lock -v'
-PKG ?= ./...
+# Those that take longest come first, so that they run beside the others.
+PKG ?= ./worker/tasks ./supervisor/cli ./worker/internal/queue ./internal_test ./...
 ARGS ?=
 # How long make fuzz runs each target.
 FUZZTIME ?= 10s

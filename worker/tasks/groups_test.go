@@ -248,7 +248,7 @@ func TestBadGroupsAndLimits(t *testing.T) {
 			"a rate of 0 tasks":           {Rate: tasks.Rate{Per: time.Second}},
 			"use a time of 1ms":           {GroupRate: tasks.Rate{Tasks: 1}},
 			"a burst of -1":               {Rate: tasks.Rate{Tasks: 1, Per: time.Second, Burst: -1}},
-			"1000000000000 tasks: use 1 ": {Rate: tasks.Rate{Tasks: 1e12, Per: time.Second}},
+			"2000000000 tasks: use 1 to": {Rate: tasks.Rate{Tasks: 2e9, Per: time.Second}},
 		} {
 			_, err := c.inspector.LimitQueue(t.Context(), "default", &l)
 			require.ErrorIs(t, err, tasks.ErrInvalid)

@@ -29,7 +29,7 @@ var (
 const (
 	mutantRuns   = 120
 	mutantSteps  = 80
-	mutantSample = 14
+	mutantSample = 24
 )
 
 // mutant is a mistake in one script or snippet: old, which stands there once,
