@@ -242,12 +242,12 @@ func TestBadGroupsAndLimits(t *testing.T) {
 			require.ErrorContains(t, err, "use at most 200 bytes of UTF-8")
 		}
 		for want, l := range map[string]tasks.Limits{
-			"cannot be negative":          {PerGroup: -1},
-			"one task at a time":          {PerGroup: 2, Strict: true},
-			"a rate of -1 tasks":          {Rate: tasks.Rate{Tasks: -1, Per: time.Second}},
-			"a rate of 0 tasks":           {Rate: tasks.Rate{Per: time.Second}},
-			"use a time of 1ms":           {GroupRate: tasks.Rate{Tasks: 1}},
-			"a burst of -1":               {Rate: tasks.Rate{Tasks: 1, Per: time.Second, Burst: -1}},
+			"cannot be negative":         {PerGroup: -1},
+			"one task at a time":         {PerGroup: 2, Strict: true},
+			"a rate of -1 tasks":         {Rate: tasks.Rate{Tasks: -1, Per: time.Second}},
+			"a rate of 0 tasks":          {Rate: tasks.Rate{Per: time.Second}},
+			"use a time of 1ms":          {GroupRate: tasks.Rate{Tasks: 1}},
+			"a burst of -1":              {Rate: tasks.Rate{Tasks: 1, Per: time.Second, Burst: -1}},
 			"2000000000 tasks: use 1 to": {Rate: tasks.Rate{Tasks: 2e9, Per: time.Second}},
 		} {
 			_, err := c.inspector.LimitQueue(t.Context(), "default", &l)
