@@ -56,6 +56,9 @@ var batchCases = map[string]func(*machine){
 		m.gatherAs(one, 1, 3)
 		m.gatherAs(two, 1, 2)
 		require.Len(m.t, one.hand, 3)
+		for id := range one.hand {
+			m.lookAt(id)
+		}
 		require.Len(m.t, two.hand, 2)
 		m.gatherAs(one, 2, 9)
 		require.Len(m.t, one.hand, 3, "the queue has no place left")

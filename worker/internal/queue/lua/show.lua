@@ -54,7 +54,7 @@ local function look()
   for _, incarnation in ipairs(lives()) do
     local claim = redis.call('HGET', key('owned:' .. incarnation), id)
     if claim then
-      owner, since = incarnation, string.match(claim, '|(%d+)$') or ''
+      owner, since = incarnation, string.match(claim, '^%d+|(%d+)') or ''
       return 'active'
     end
   end
