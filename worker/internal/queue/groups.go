@@ -40,13 +40,19 @@ func EscapeGroup(group string) string {
 
 // UnescapeGroup reverses [EscapeGroup].
 func UnescapeGroup(escaped string) string {
-	for _, c := range []byte(reserved) {
-		if c != '%' {
-			escaped = strings.ReplaceAll(escaped, fmt.Sprintf("%%%02x", c), string(c))
-		}
+	if !strings.Contains(escaped, "%") {
+		return escaped
 	}
-	return strings.ReplaceAll(escaped, "%25", "%")
+	return unescape.Replace(escaped)
 }
+
+var unescape = func() *strings.Replacer {
+	var pairs []string
+	for _, c := range reserved {
+		pairs = append(pairs, EscapeGroup(string(c)), string(c))
+	}
+	return strings.NewReplacer(pairs...)
+}()
 
 // Line returns the name of the line of a queue or, unless group is empty, of one of its groups. mark
 // is that of a priority.

@@ -301,10 +301,14 @@ func (s *spec) renderGroups(out stored) {
 		out.put("holders", id, party)
 		out.put("held", party, strconv.Itoa(s.Groups.held(party)))
 	}
+	active := map[string]int{}
 	for _, t := range s.Tasks {
 		if party := t.party(); t.State == stateActive && party != "" {
-			out.put("active", party, strconv.Itoa(s.activeOf(party)))
+			active[party]++
 		}
+	}
+	for party, n := range active {
+		out.put("active", party, strconv.Itoa(n))
 	}
 }
 

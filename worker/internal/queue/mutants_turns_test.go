@@ -460,6 +460,13 @@ var turnCases = map[string]func(*machine){
 		m.finish(a, []string{id}, Done)
 		require.Equal(m.t, []string{other}, m.take(a, 9))
 	},
+	"a task of a group is parked when nothing else is left of groups": func(m *machine) {
+		a := m.worker()
+		id := m.enqueueOne(0, draft{Group: "x", Name: "u"})
+		require.Equal(m.t, []string{id}, m.take(a, 1))
+		m.visit(VisitFirst) // forgets that the queue has groups
+		m.finish(a, []string{id}, Park, "u")
+	},
 	"a task changes its group": func(m *machine) {
 		a := m.limited(Limits{PerGroup: 1, Strict: true})
 		x := m.enqueueMany(3, "x")
