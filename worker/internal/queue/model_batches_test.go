@@ -38,6 +38,14 @@ type lot struct {
 	filled bool // and there are more for the next batch
 }
 
+// room is how many tasks fit into the batch that is gathered.
+func (l *lot) room() int {
+	if l.Gathering == nil || l.Bytes <= 0 {
+		return 0
+	}
+	return max(0, l.Tasks)
+}
+
 // admits reports whether a claim takes a task of the queue, and notes what it takes.
 func (s *spec) admits(l *lot, t *specTask, name string, want int) bool {
 	limited := s.Settings[t.queue()].limits().Concurrency > 0
@@ -47,7 +55,7 @@ func (s *spec) admits(l *lot, t *specTask, name string, want int) bool {
 		return false
 	}
 	joins := gathered && limited && s.sharers(name, l.Number, t.queue()) > 0
-	if !gathered && l.asked >= want || !joins && s.room(t.queue()) <= 0 {
+	if !gathered && l.asked >= want || s.starts(t.queue()) <= 0 || !joins && s.places(t.queue()) <= 0 {
 		return false
 	}
 	t.Batch = 0

@@ -20,7 +20,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 	} else if i.Claim == 1 {
 		i.Queues = strings.Join(queues, " ")
 	}
-	ids, atOnce = []string{}, min(want, atOnce)
+	ids = []string{}
 	one := func(l *lot, list map[string][]string, key string) bool {
 		if len(list[key]) == 0 {
 			return false
@@ -48,12 +48,16 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 	}
 	take := func(list map[string][]string, key, queue string, gathers bool) {
 		rated := s.Settings[queue].limits().Rate.Tasks > 0
-		if rated && l.asked < want && len(list[key]) > 0 && s.room(queue) > 0 {
+		may := s.room
+		if gathers && l.Gathering != nil {
+			may = s.starts
+		}
+		if rated && (l.asked < want || l.Gathering != nil) && len(list[key]) > 0 && may(queue) > 0 {
 			want, confined = atOnce, true
 		}
 		for took := true; took; {
-			if gathers && !rated {
-				took = one(l, list, key)
+			if gathers {
+				took = (!rated || atOnce > 0) && one(l, list, key)
 			} else {
 				took = alone(list, key)
 			}
@@ -80,8 +84,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		}
 		hadTurns := len(s.Groups.Turns[queue]) > 0
 		if hadTurns && (list == "" || l.Gathering != nil || l.asked < want) {
-			free := func() int { return min(want, atOnce) - l.asked }
-			if s.claimTurns(queue, free, func(line string) bool { return free() > 0 && alone(s.Lines, line) }) {
+			if s.claimTurns(queue, l, atOnce, func(line string) bool { want = atOnce; return one(l, s.Lines, line) }) {
 				want, confined = atOnce, true
 			}
 		}

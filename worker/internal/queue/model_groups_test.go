@@ -208,16 +208,21 @@ func (s *spec) round(queue string, most int) []string {
 	return groups[:max(0, min(len(groups), most))]
 }
 
-// claimTurns claims from the groups of a queue. take claims one task of a line. It reports whether
-// the claim is for free slots alone.
-func (s *spec) claimTurns(queue string, free func() int, take func(line string) bool) (confined bool) {
+// claimTurns claims from the groups of a queue. take claims one task of a line, unless it may not. It
+// reports whether the claim is for free slots alone.
+func (s *spec) claimTurns(queue string, l *lot, atOnce int, take func(line string) bool) (confined bool) {
 	if _, has := s.Groups.Turns[queue][""]; !has && s.waits(queue, "") {
 		s.turn(queue, "", false)
 	}
-	for s.room(queue) > 0 && len(s.round(queue, 1)) > 0 {
+	limit := s.room
+	if l.Gathering != nil {
+		limit = s.starts
+	}
+	some := max(1, atOnce) // more in each round
+	for refused := false; !refused && limit(queue) > 0 && len(s.round(queue, 1)) > 0; some *= 4 {
 		confined = true
-		n := min(free(), s.room(queue))
-		if n <= 0 {
+		n := min(max(0, atOnce-l.asked)+l.room(), limit(queue), some)
+		if n <= 0 || atOnce == 0 {
 			break
 		}
 		round := s.round(queue, n)
@@ -227,12 +232,17 @@ func (s *spec) claimTurns(queue string, free func() int, take func(line string) 
 				may = s.allowance(Party(queue, group))
 			}
 			for _, line := range linesOf(queue, group) {
-				for took < min(n/len(round), may) && take(line) {
-					took++
+				for !refused && took < min(n/len(round), may) && len(s.Lines[line]) > 0 {
+					if refused = !take(line); !refused {
+						took++
+					}
 				}
 			}
+			if refused && took == 0 {
+				break // it keeps its turn, as those after it do
+			}
 			if s.waits(queue, group) {
-				s.turn(queue, group, took >= may)
+				s.turn(queue, group, !refused && took >= may)
 			} else {
 				s.leave(queue, group)
 			}

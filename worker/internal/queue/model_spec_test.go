@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sort"
 	"strconv"
@@ -259,24 +260,29 @@ func (s *spec) load(queue string) int {
 	return n
 }
 
-// room is how many more tasks of a queue may run now.
-func (s *spec) room(queue string) int {
-	set := s.Settings[queue]
-	if set != nil && set.Paused {
+// room is how many more tasks of a queue may start and run now.
+func (s *spec) room(queue string) int { return min(s.starts(queue), s.places(queue)) }
+
+// starts is how many tasks of a queue may start now.
+func (s *spec) starts(queue string) int {
+	if s.isPaused(queue) || s.rests(queue) {
 		return 0
 	}
-	n := 1 << 30
-	if s.rests(queue) {
-		return 0
+	r := s.Settings[queue].limits().Rate
+	if r.Tasks == 0 {
+		return math.MaxInt
 	}
-	if r := set.limits().Rate; r.Tasks > 0 {
-		tokens, _ := s.tokens(queue, r)
-		n = max(0, tokens-s.taken[queue])
+	tokens, _ := s.tokens(queue, r)
+	return max(0, tokens-s.taken[queue])
+}
+
+// places is how many more tasks of a queue may run.
+func (s *spec) places(queue string) int {
+	most := s.Settings[queue].limits().Concurrency
+	if most == 0 {
+		return math.MaxInt
 	}
-	if most := set.limits().Concurrency; most > 0 {
-		n = min(n, max(0, most-s.active(queue)+s.shared(queue)))
-	}
-	return n
+	return max(0, most-s.active(queue)+s.shared(queue))
 }
 
 // rests reports whether a queue rests, as a handler asked.

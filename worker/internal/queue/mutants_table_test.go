@@ -217,7 +217,7 @@ var mutants = []mutant{
 	{"moving", "or (lines > 1 and #past > 8192)", ""},
 	{"pause", "last .. '|' .. ARGV[2]", "last .. '|'"},
 	{"places", "if set.paused or set.special", "if set.special"},
-	{"places", "set.at_a_time - count_of", "set.at_a_time + 1 - count_of"},
+	{"places", "most - count_of", "most + 1 - count_of"},
 	{"places", "if room(queue) ~= 0 then rouse(queue) end", "rouse(queue)"},
 	{"places", "if pending(queue) then touched[queue] = true end", ""},
 	{"places", "for queue in pairs(touched) do wake(queue) end", ""},

@@ -99,6 +99,7 @@ func hunt(ctx context.Context, c *redis.Client, change func(string) string, runs
 	maps.Copy(cases, stepCases)
 	maps.Copy(cases, turnCases)
 	maps.Copy(cases, batchCases)
+	maps.Copy(cases, gatheringCases)
 	maps.Copy(cases, hookCases)
 	maps.Copy(cases, foundCases)
 	maps.Copy(cases, setCases)

@@ -56,11 +56,22 @@ function turns()
 
   function t.rests(party) return time_of('resting', party) > now() end
 
+  local active, rates = {}, {} -- what look() has found
+
+  -- Looks up at once what allowance() needs of several parties of a queue.
+  function t.look(queue, parties)
+    if settings(queue).per_group > 0 then
+      for i, text in ipairs(redis.call('HMGET', key('active'), unpack(parties))) do active[parties[i]] = count_of(text) end
+    end
+    local times = settings(queue).group_rate and exists('rates') and redis.pcall('ZMSCORE', key('rates'), unpack(parties)) or {}
+    for i, party in ipairs(parties) do rates[party] = times[i] and tonumber(times[i]) or 0 end
+  end
+
   -- How many tasks of a party may begin now at a rate, when in µs it has all tokens again, and now in µs.
   function t.tokens(party, rate)
     local ms, beyond = now()
     local at = ms * 1000 + beyond
-    local full, latest = time_of('rates', party), at + math.ceil(rate.burst * rate.interval)
+    local full, latest = rates[party] or time_of('rates', party), at + math.ceil(rate.burst * rate.interval)
     if full > latest then -- Redis's clock was ahead, or the rate was another
       full = latest
       redis.pcall('ZADD', key('rates'), int(full), party)
@@ -75,13 +86,13 @@ function turns()
     if redis.call('ZRANGE', key(name), 0, 0)[1] == party then announce(time) end
   end
 
-  -- Spends tokens of a party. When none is left, the next one that comes is told, together with those
-  -- of the 4 ms after, as far as the party can have so many: a look for each would be too many.
-  function t.spend(party, rate, n)
+  -- Spends tokens of a party, and adds the new entry of rates to words. When none is left, the next one that
+  -- comes is told, together with those of the 4 ms after, as far as the party can have so many: a look for each
+  -- would be too many.
+  function t.spend(party, rate, n, words)
     local had, full, at = t.tokens(party, rate)
     full = full + math.ceil(n * rate.interval)
-    redis.call('ZADD', key('rates'), int(full), party)
-    there.rates = true
+    words[#words + 1], words[#words + 2] = int(full), party
     if had <= n then
       local next_one = full + (1 - rate.burst) * rate.interval
       rouse_at('refills', party, math.ceil(math.max(next_one, math.min(full, at + 4000)) / 1000))
@@ -92,7 +103,7 @@ function turns()
   function t.allowance(party)
     local set, n = settings(queue_of(party)), math.huge
     if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then return 0 end
-    if set.per_group > 0 then n = set.per_group - counted('active', party) end
+    if set.per_group > 0 then n = set.per_group - (active[party] or counted('active', party)) end
     if set.group_rate then n = math.min(n, (t.tokens(party, set.group_rate))) end
     if set.strict and exists('held') and counted('held', party) > 0 then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
     return math.max(0, n)
