@@ -66,6 +66,7 @@ func (s *spec) admits(l *lot, t *specTask, name string, want int) bool {
 	l.Tasks, l.Bytes = l.Tasks-1, l.Bytes-len(t.Record)-t.Body.Size
 	if limited {
 		t.Batch = l.Number
+		s.Gathers[t.queue()] = specGatherer{name, l.Number}
 	}
 	return true
 }
@@ -81,6 +82,19 @@ func (s *spec) sharers(name string, number uint64, queue string) int {
 	return n
 }
 
+// specGatherer is a batch of an incarnation.
+type specGatherer struct {
+	Name   string
+	Number uint64
+}
+
+// parted notes that a task has left its batch.
+func (s *spec) parted(name string, number uint64, queue string) {
+	if g := (specGatherer{name, number}); s.Gathers[queue] == g && s.sharers(name, number, queue) == 0 {
+		delete(s.Gathers, queue)
+	}
+}
+
 // shared is how many tasks of a queue in hand count for nothing, as another of their batch counts.
 func (s *spec) shared(queue string) int {
 	n, batches := 0, map[string]bool{}
@@ -94,6 +108,9 @@ func (s *spec) shared(queue string) int {
 }
 
 func (s *spec) renderBatches(out stored) {
+	for queue, g := range s.Gathers {
+		out.put("active", queue+"|gathers", fmt.Sprintf("%s|%d", g.Name, g.Number))
+	}
 	for queue := range s.Queues {
 		if n := s.shared(queue); n > 0 {
 			out.put("active", queue+"|shared", strconv.Itoa(n))

@@ -180,8 +180,11 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 		} else {
 			n.Crashes = 0 // this was no crash of its own
 		}
+		batch, queue := t.Batch, t.queue()
+		t.Owner, t.Claim, t.Batch = "", 0, 0
+		s.parted(name, batch, queue)
 		s.released(t)
-		switch t.Owner, t.Claim, t.Batch = "", 0, 0; {
+		switch {
 		case t.Asked:
 			s.cancel(t)
 			h.Cancelled++
@@ -306,7 +309,9 @@ func (s *spec) refusal(name string, o *Run) string {
 
 func (s *spec) end(name string, o *Run) {
 	t := s.Tasks[o.ID]
+	batch, queue := t.Batch, t.queue()
 	t.Owner, t.Claim, t.State, t.Batch = "", 0, "", 0
+	s.parted(name, batch, queue)
 	s.released(t)
 	switch o.outcome.verb {
 	case Done:

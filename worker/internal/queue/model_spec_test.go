@@ -41,15 +41,17 @@ type spec struct {
 	Tended       map[string]specTender
 	Retained     specRetained
 	Groups       specGroups
+	Gathers      map[string]specGatherer // the batch that a task came to last, by queue
 	Mover        specMover
 
-	stamp   int64           // the time in ready records; 0: they get it from the script
-	touched map[string]bool // queues for which this step wakes somebody
-	woken   map[string]int  // how many it wakes, by the set of idle nodes
-	handed  map[string]int  // tasks that were handed on, by line: in any order
-	taken   map[string]int  // tasks that a claim has got, by queue and party
-	freed   []string        // parties that have a task less in hand
-	hooked  map[string]int  // tasks of hooks that were stored, likewise
+	stamp   int64             // the time in ready records; 0: they get it from the script
+	touched map[string]bool   // queues for which this step wakes somebody
+	woken   map[string]int    // how many it wakes, by the set of idle nodes
+	called  map[string]string // who is woken for its batch, likewise
+	handed  map[string]int    // tasks that were handed on, by line: in any order
+	taken   map[string]int    // tasks that a claim has got, by queue and party
+	freed   []string          // parties that have a task less in hand
+	hooked  map[string]int    // tasks of hooks that were stored, likewise
 	// unstored are the ids that this step did not store, and why.
 	unstored map[string]string
 	// ends counts what the scripts of this step have to tell.
@@ -189,7 +191,7 @@ func newSpec(now int64) *spec {
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
 		PeriodicSet: map[string]string{}, Schedules: map[string]string{}, Registered: map[string]int64{}, TickHistory: map[string]string{},
-		Retained: specRetained{map[string][]string{}, map[string]bool{}}, Groups: newSpecGroups(),
+		Retained: specRetained{map[string][]string{}, map[string]bool{}}, Groups: newSpecGroups(), Gathers: map[string]specGatherer{},
 	}
 }
 

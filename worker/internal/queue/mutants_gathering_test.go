@@ -113,6 +113,45 @@ var gatheringCases = map[string]func(*machine){
 		require.Equal(m.t, []string{other, x[0]}, m.gatherOf(a, 1, 9, 2, 2))
 		require.Equal(m.t, x[1:2], m.gatherOf(a, 1, 9, 2, 2))
 	},
+	"a node is woken for its batch, which has the only place of its queue": func(m *machine) {
+		m.step(func() { m.limitAs("a", "operator", &Limits{Concurrency: 1}) })
+		m.worker()
+		m.worker()
+		first := m.enqueueOne(1, draft{})
+		b := m.woken()
+		require.Equal(m.t, []string{first}, m.gatherOf(b, 1, 9, 1, 1))
+		require.Len(m.t, m.spec.Idle["a"], 2)
+		second := m.enqueueOne(1, draft{})
+		require.Len(m.t, m.spec.Idle["a"], 1)
+		require.NotContains(m.t, m.spec.Idle["a"], b.name)
+		require.Equal(m.t, []string{second}, m.gatherOf(b, 1, 9, 1, 1))
+		m.endJoint(b, nil)
+	},
+	"a node with a stored list is woken for its batch": func(m *machine) {
+		m.step(func() { m.limitAs("a", "operator", &Limits{Concurrency: 1}) })
+		a := m.idleByList("a", "b")
+		m.idleByList("b", "a")
+		first := m.enqueueOne(1, draft{})
+		b := m.actors[0]
+		if m.spec.Idle["@"+a.session.list][a.name] {
+			b = m.actors[1]
+		}
+		require.Equal(m.t, []string{first}, m.gatherOf(b, 1, 9, 1, 1))
+		m.enqueueOne(1, draft{})
+		require.NotContains(m.t, m.spec.Idle["@"+b.session.list], b.name)
+		m.step(func() {
+			m.setLease(b.name, -m.spec.Now)
+			m.takeOverOf(b, Remains{})
+		})
+	},
+	"a batch that ends is no other's": func(m *machine) {
+		m.step(func() { m.limitAs("a", "operator", &Limits{Concurrency: 2}) })
+		a, b := m.gatherer(0), m.gatherer(0)
+		m.enqueueMany(2, "")
+		m.gatherOf(a, 1, 1, 1, 1)
+		m.gatherOf(b, 1, 1, 1, 1)
+		m.endJoint(a, nil)
+	},
 	"a batch gathers nothing of groups of a queue that is paused or rests": func(m *machine) {
 		a := m.gatherer(0)
 		x := m.enqueueMany(3, "x")

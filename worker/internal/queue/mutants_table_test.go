@@ -218,7 +218,7 @@ var mutants = []mutant{
 	{"pause", "last .. '|' .. ARGV[2]", "last .. '|'"},
 	{"places", "if set.paused or set.special", "if set.special"},
 	{"places", "most - count_of", "most + 1 - count_of"},
-	{"places", "if room(queue) ~= 0 then rouse(queue) end", "rouse(queue)"},
+	{"places", "if starts(queue) == 0 then return end\n  if places(queue) ~= 0 then return", "if true then return"},
 	{"places", "if pending(queue) then touched[queue] = true end", ""},
 	{"places", "for queue in pairs(touched) do wake(queue) end", ""},
 	{"places", "== 0 then redis.call('HDEL', key('active'), queue) end", "== 0 then end"},

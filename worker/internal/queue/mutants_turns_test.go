@@ -18,7 +18,6 @@ var turnMutants = []mutant{
 	{"places", "free and may and math.min(free, may) or free or may", "free and may and math.min(free, may) or free"},
 	{"places", "free and may and math.min(free, may) or free or may", "free or may"},
 	{"places", "free and may and math.min(free, may) or free or may", "may or free"},
-	{"places", "  if may == 0 then return 0 end\n", ""},
 	{"places", "  hands[party] = (hands[party] or 0) + n\n", ""},
 	{"places", "  if n < 0 then freed[#freed + 1] = party end\n", ""},
 	{"places", "{interval = us / tasks,", "{interval = math.floor(us / tasks / 1000) * 1000,"},
@@ -124,10 +123,8 @@ var turnMutants = []mutant{
 	{"claim", "all_wait = {}, {}, marked(plain, '') == #plain", "all_wait = {}, {}, true"},
 	{"claim", "all_wait = {}, {}, marked(plain, '') == #plain", "all_wait = {}, {}, marked(plain, '') > 0"},
 	{"claim", "    turned[queue] = nil\n", ""},
-	{"claim", "turn, turned[queue] = turn + 1, true", "turn = turn + 1"},
 	{"turns", "active[parties[i]] = count_of(text)", "active[parties[i]] = 0"},
 	{"turns", "rates[party] = times[i] and tonumber(times[i]) or 0", "rates[party] = 0"},
-	{"turns", "rates[party] or time_of('rates', party)", "time_of('rates', party)"},
 	{"places", "  rated = rated or all_set[queue].rate ~= nil or all_set[queue].group_rate ~= nil\n", "  rated = rated or all_set[queue].rate ~= nil\n"},
 	{"places", "  rated = rated or all_set[queue].rate ~= nil or all_set[queue].group_rate ~= nil\n", "  rated = rated or all_set[queue].group_rate ~= nil\n"},
 	{"places", "  rated = rated or all_set", "  rated = all_set"},
@@ -512,22 +509,39 @@ var turnCases = map[string]func(*machine){
 		m.take(m.woken(), 1)
 		require.Len(m.t, m.spec.Idle["a"], 1)
 	},
+	"a claim of several rounds that leaves only stopped groups wakes nobody": func(m *machine) {
+		m.limited(Limits{PerGroup: 2})
+		m.worker()
+		m.step(func() {
+			m.sendNew("p0", m.ready(draft{Queue: "a", Group: "x"}, draft{Queue: "a", Group: "x"}, draft{Queue: "a", Group: "x"}, draft{Queue: "a", Group: "y"}))
+		})
+		require.Len(m.t, m.take(m.woken(), 3), 3)
+		require.Len(m.t, m.spec.Idle["a"], 1)
+	},
+	"a queue with a rate has fewer places than tokens": func(m *machine) {
+		a := m.limited(Limits{Rate: Rate{1000, time.Second, 9}, Concurrency: 2})
+		m.enqueueMany(5, "")
+		require.Len(m.t, m.take(a, 9), 2)
+	},
 	"a claim that is full wakes another for the tasks without a group of a queue that it did not reach": func(m *machine) {
 		a := m.worker()
 		m.step(func() { m.limitAs("b", "operator", &Limits{PerGroup: 1}) })
 		m.step(func() { m.sendNew("p0", m.ready(draft{Queue: "b", Group: "x"}, draft{Queue: "b", Group: "x"})) })
 		m.take(a, 1)
-		m.worker()
-		m.worker()
+		b, c := m.idleByList("a", "b"), m.idleByList("a", "b")
 		m.step(func() { m.pauseAs("b", true) })
 		m.enqueueOne(1, draft{Queue: "b"})
 		set := m.spec.Settings["b"]
 		set.Paused = false // by something that wakes nobody
 		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Settings(), "b", set.String()+"1").Err())
 		m.enqueueOne(1, draft{Queue: "a"})
-		require.Len(m.t, m.spec.Idle["a"], 1)
-		m.take(m.woken(), 1)
-		require.Empty(m.t, m.spec.Idle["b"])
+		idle := m.spec.Idle["@"+b.session.list]
+		require.Len(m.t, idle, 1)
+		if idle[b.name] {
+			b = c
+		}
+		m.take(b, 1)
+		require.Empty(m.t, m.spec.Idle["@"+b.session.list])
 	},
 	"a task changes its group": func(m *machine) {
 		a := m.limited(Limits{PerGroup: 1, Strict: true})

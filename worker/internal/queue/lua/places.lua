@@ -121,15 +121,22 @@ end
 
 -- How many more tasks of the queue may start and run now, or nil when there is no limit.
 local function room(queue)
-  local may = starts(queue)
-  if may == 0 then return 0 end
-  local free = places(queue)
+  local may, free = starts(queue), places(queue)
   return free and may and math.min(free, may) or free or may
 end
 
--- Wakes one idle incarnation for the queue, unless no task of it may run now.
+-- Wakes one idle incarnation for the queue, unless no task of it may run now. When all its places are taken, and
+-- one by a batch that was gathered last, the node of that batch may have more for it.
 local function wake(queue)
-  if room(queue) ~= 0 then rouse(queue) end
+  if starts(queue) == 0 then return end
+  if places(queue) ~= 0 then return rouse(queue) end
+  local gatherer = string.match(redis.call('HGET', key('active'), queue .. '|gathers') or '', '^(.*)|%d+$')
+  for _, set in ipairs(gatherer and idle_sets(queue) or {}) do
+    if redis.pcall('SREM', key(set), gatherer) == 1 then
+      redis.call('PUBLISH', channel('wake:' .. gatherer), '')
+      return
+    end
+  end
 end
 
 -- Has everybody idle of a queue look.
