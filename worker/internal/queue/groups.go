@@ -16,8 +16,8 @@ import (
 // it.
 const groupMark = "/"
 
-// heldMark marks the line of a group that has the tasks which hold it, see lua/turns.lua.
-const heldMark = "!"
+// HeldMark marks the line of a group that has the tasks which hold it, see lua/turns.lua.
+const HeldMark = "!"
 
 // reserved are the bytes of a group that a line or a record cannot hold as they are.
 const reserved = "|^~!%\n"
@@ -71,7 +71,7 @@ func Party(queue, group string) string { return Line(queue, group, "") }
 // first.
 func GroupLines(queue, escaped string) []string {
 	party := queue + groupMark + escaped
-	return append([]string{party + heldMark}, Lines(party)...)
+	return append([]string{party + HeldMark}, Lines(party)...)
 }
 
 // groupOf returns the group of a line, or "".
@@ -80,7 +80,7 @@ func groupOf(line string) string {
 	if !has {
 		return ""
 	}
-	return UnescapeGroup(strings.TrimRight(group, HighMark+LowMark+heldMark))
+	return UnescapeGroup(strings.TrimRight(group, HighMark+LowMark+HeldMark))
 }
 
 // CutParty reverses [Party].

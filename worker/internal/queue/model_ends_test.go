@@ -21,6 +21,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		i.Queues = strings.Join(queues, " ")
 	}
 	ids = []string{}
+	ordered := false // among the tasks of the claim
 	one := func(l *lot, list map[string][]string, key string) bool {
 		if len(list[key]) == 0 {
 			return false
@@ -36,7 +37,12 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		if party := t.party(); party != "" {
 			s.taken[party]++
 		}
-		ids = append(ids, id)
+		if ids = append(ids, id); ordered {
+			t.Place = len(ids)
+		}
+		if s.Groups.Special[t.queue()] {
+			delete(s.Groups.Returned, id)
+		}
 		return true
 	}
 	// alone takes tasks of which none is gathered.
@@ -84,9 +90,11 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		}
 		hadTurns := len(s.Groups.Turns[queue]) > 0
 		if hadTurns && (list == "" || l.Gathering != nil || l.asked < want) {
+			ordered = true
 			if s.claimTurns(queue, l, atOnce, func(line string) bool { want = atOnce; return one(l, s.Lines, line) }) {
 				want, confined = atOnce, true
 			}
+			ordered = false
 		}
 		for _, mark := range []string{HighMark, "", LowMark} {
 			if !hadTurns && (!theirs || len(s.Lines[queue+mark]) >= 100) {
@@ -166,8 +174,9 @@ func (s *spec) passOn(idle bool, queues []string) {
 // takeOver hands on what a condemned incarnation has in hand.
 func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 	i := s.incarnation(name)
+	slices.SortStableFunc(owned, func(a, b string) int { return strings.Compare(s.Tasks[b].order(), s.Tasks[a].order()) })
 	for _, id := range owned {
-		t := s.Tasks[id]
+		t, order := s.Tasks[id], s.Tasks[id].order()
 		if slices.Contains(r.Running, id) {
 			h.Left++
 			continue
@@ -181,7 +190,7 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			n.Crashes = 0 // this was no crash of its own
 		}
 		batch, queue := t.Batch, t.queue()
-		t.Owner, t.Claim, t.Batch = "", 0, 0
+		t.Owner, t.Claim, t.Batch, t.Place = "", 0, 0, 0
 		s.parted(name, batch, queue)
 		s.released(t)
 		switch {
@@ -193,8 +202,12 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			s.bury(t, fmt.Sprintf(`{"reason":"quarantined","error":"its node crashed %d times while it ran","incarnation":%q}`, n.Crashes, name))
 			h.Quarantined++
 		default:
-			s.front(t)
-			s.handed[t.Line]++
+			if t.party() != "" {
+				s.giveBack(t, order)
+			} else {
+				s.front(t)
+				s.handed[t.Line]++
+			}
 			s.tally(t.queue(), "handedOn")
 			h.On++
 		}
@@ -309,9 +322,12 @@ func (s *spec) refusal(name string, o *Run) string {
 
 func (s *spec) end(name string, o *Run) {
 	t := s.Tasks[o.ID]
-	batch, queue := t.Batch, t.queue()
-	t.Owner, t.Claim, t.State, t.Batch = "", 0, "", 0
+	batch, queue, order := t.Batch, t.queue(), t.order()
+	t.Owner, t.Claim, t.State, t.Batch, t.Place = "", 0, "", 0, 0
 	s.parted(name, batch, queue)
+	if o.outcome.verb != Aside && o.outcome.verb != Back {
+		s.began(t.ID)
+	}
 	s.released(t)
 	switch o.outcome.verb {
 	case Done:
@@ -320,12 +336,12 @@ func (s *spec) end(name string, o *Run) {
 		t.Tries = o.outcome.args[0].(string)
 		s.bury(t, o.outcome.args[1].(string))
 	default:
-		s.goOn(t, o)
+		s.goOn(t, o, order)
 	}
 }
 
 // goOn puts a task where it waits on, or cancels it if somebody asked.
-func (s *spec) goOn(t *specTask, o *Run) {
+func (s *spec) goOn(t *specTask, o *Run, order string) {
 	switch o.outcome.verb {
 	case "later":
 		t.Tries = o.outcome.args[1].(string)
@@ -340,11 +356,13 @@ func (s *spec) goOn(t *specTask, o *Run) {
 	switch {
 	case t.Asked:
 		s.cancel(t)
-	case o.outcome.verb == Back:
+	case o.outcome.verb == Back && t.party() == "":
 		s.front(t)
+	case o.outcome.verb == Back:
+		s.giveBack(t, order)
 	case o.outcome.verb == Throttle:
 		s.tally(t.queue(), "throttled")
-		s.front(t)
+		s.giveBack(t, order)
 		s.rest(t, s.Now+int64(o.outcome.args[0].(int)))
 	case o.outcome.verb == "park":
 		list := t.queue() + "|" + t.name()
@@ -357,7 +375,11 @@ func (s *spec) goOn(t *specTask, o *Run) {
 		}
 		s.Parked[list] = slices.Insert(s.Parked[list], 0, t.ID)
 	default:
-		s.hold(t)
+		if o.outcome.verb == Aside {
+			s.putAside(t, order)
+		} else {
+			s.hold(t)
+		}
 		s.delay(t, s.Now+int64(o.outcome.args[0].(int)))
 	}
 }

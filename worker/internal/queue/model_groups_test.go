@@ -2,6 +2,7 @@ package queue
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -24,7 +25,9 @@ type specGroups struct {
 	Resting map[string]int64
 	Rates   map[string]int64 // in µs
 	Refills map[string]int64
-	Holders map[string]string // parties, by id
+	Holders map[string]string // parties, by id; with the mark of those that hold a group, of suspects that were put aside
+	// Returned has the order of tasks that were claimed and have not run.
+	Returned map[string]string
 
 	placed map[string]map[string]bool // in this step: got a turn, the last one
 }
@@ -32,7 +35,7 @@ type specGroups struct {
 func newSpecGroups() specGroups {
 	return specGroups{
 		map[string]map[string]int64{}, map[string]bool{}, map[string]bool{}, map[string]int64{}, map[string]int64{}, map[string]int64{},
-		map[string]string{}, map[string]map[string]bool{},
+		map[string]string{}, map[string]string{}, map[string]map[string]bool{},
 	}
 }
 
@@ -88,8 +91,8 @@ func (s *spec) allowance(party string) int {
 		tokens, _ := s.tokens(party, l.GroupRate)
 		n = min(n, tokens-s.taken[party])
 	}
-	if l.Strict && s.Groups.held(party) > 0 {
-		n = min(n, len(s.Lines[party+heldMark]))
+	if l.Strict && s.Groups.held(party) > 0 || s.Groups.held(party+HeldMark) > 0 {
+		n = min(n, len(s.Lines[party+HeldMark]))
 	}
 	return max(0, n)
 }
@@ -168,9 +171,10 @@ func (s *spec) intoGroup(t *specTask, at int) {
 	t.State = statePending
 	line := t.Line
 	if s.Groups.Holders[t.ID] != "" {
-		line = t.party() + heldMark
+		line = t.party() + HeldMark
 		at = len(s.Lines[line])
 	}
+	at = s.behind(t, line, at)
 	s.Lines[line] = slices.Insert(s.Lines[line], at, t.ID)
 	queue, group := t.queue(), groupOf(t.Line)
 	s.Groups.Special[queue], s.Queues[queue] = true, true
@@ -189,14 +193,59 @@ func (s *spec) intoGroup(t *specTask, at int) {
 // hold has a task hold its group, letGo ends that.
 func (s *spec) hold(t *specTask) {
 	if t.party() != "" && s.Settings[t.queue()].limits().Strict {
-		s.Groups.Holders[t.ID] = t.party()
+		s.Groups.Holders[t.ID] = cmp.Or(s.Groups.Holders[t.ID], t.party())
+	}
+}
+
+// order is that of a task among those that come back.
+func (t *specTask) order() string { return fmt.Sprintf("%d%08d", t.Since, t.Place) }
+
+// giveBack puts a task that was claimed to the front of its line.
+func (s *spec) giveBack(t *specTask, order string) {
+	s.Groups.Returned[t.ID] = order
+	s.front(t)
+}
+
+// behind returns the place in a line of a task that comes back: behind those that were claimed before it. at is that of others.
+func (s *spec) behind(t *specTask, line string, at int) int {
+	order, comes := s.Groups.Returned[t.ID]
+	if !comes {
+		return at
+	}
+	ids := s.Lines[line]
+	for at = len(ids); at > 0; at-- {
+		if other, did := s.Groups.Returned[ids[at-1]]; !did || other > order {
+			break
+		}
+	}
+	return at
+}
+
+// putAside has a suspect hold its group until it begins.
+func (s *spec) putAside(t *specTask, order string) {
+	if t.party() == "" {
+		return
+	}
+	if s.hold(t); s.Groups.Holders[t.ID] == "" {
+		s.Groups.Holders[t.ID] = t.party() + HeldMark
+	}
+	s.Groups.Returned[t.ID] = order
+	if group := groupOf(t.Line); s.Groups.Turns[t.queue()][group] > 0 {
+		s.turn(t.queue(), group, true)
+	}
+}
+
+// began lets the group of a suspect go.
+func (s *spec) began(id string) {
+	if strings.HasSuffix(s.Groups.Holders[id], HeldMark) {
+		s.letGo(id)
 	}
 }
 
 func (s *spec) letGo(id string) {
 	if party := s.Groups.Holders[id]; party != "" {
 		delete(s.Groups.Holders, id)
-		s.offer(party)
+		s.offer(strings.TrimSuffix(party, HeldMark))
 	}
 }
 
@@ -310,6 +359,9 @@ func (s *spec) renderGroups(out stored) {
 	for id, party := range s.Groups.Holders {
 		out.put("holders", id, party)
 		out.put("held", party, strconv.Itoa(s.Groups.held(party)))
+	}
+	for id, order := range s.Groups.Returned {
+		out.put("returned", id, order)
 	}
 	active := map[string]int{}
 	for _, t := range s.Tasks {

@@ -174,7 +174,7 @@ func (s *spec) visitReady() {
 func (s *spec) visitAll(most int) {
 	for _, queue := range modelQueues {
 		parked := slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(s.Parked[queue+"|"+name]) > 0 })
-		if s.Queues[queue] && !parked && len(s.Groups.Turns[queue]) == 0 && s.Groups.Resting[queue] == 0 {
+		if s.Queues[queue] && !parked && len(s.Groups.Turns[queue])+len(s.Groups.Returned) == 0 && s.Groups.Resting[queue] == 0 {
 			delete(s.Groups.Special, queue)
 		}
 	}

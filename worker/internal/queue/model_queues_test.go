@@ -161,7 +161,7 @@ func (m *machine) clear() {
 		for _, times := range []map[string]int64{m.spec.Groups.Resting, m.spec.Groups.Rates, m.spec.Groups.Refills} {
 			delete(times, queue)
 		}
-		if !slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(m.spec.Parked[queue+"|"+name]) > 0 }) {
+		if len(m.spec.Groups.Returned) == 0 && !slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(m.spec.Parked[queue+"|"+name]) > 0 }) {
 			delete(m.spec.Groups.Special, queue)
 		}
 		delete(m.spec.Tended, queue)

@@ -68,6 +68,7 @@ type specTask struct {
 	Due              int64 // of a delayed one
 	Owner            string
 	Claim            uint64
+	Place            int             // in its claim, of one from a queue with groups
 	Batch            uint64          // that it shares a place of its queue with, while it is in hand; 0: none
 	Since            int64           // when it was claimed
 	Waits            map[string]bool // ids that must be done before
@@ -401,6 +402,7 @@ func (s *spec) loosen(t *specTask, how state) {
 		}
 	}
 	s.letGo(t.ID)
+	delete(s.Groups.Returned, t.ID)
 	if t.Awaited && how == stateDone {
 		t.Until = s.Now + 60000
 	}
@@ -491,8 +493,12 @@ func (s *spec) isPaused(queue string) bool {
 
 // share is what the entry of a task in owned says of its batch.
 func (t *specTask) share() string {
-	if t.Batch == 0 {
-		return ""
+	batch := ""
+	if t.Batch > 0 {
+		batch = fmt.Sprintf("|%d", t.Batch)
 	}
-	return fmt.Sprintf("|%d", t.Batch)
+	if t.Place > 0 {
+		return fmt.Sprintf("%s|%d", cmp.Or(batch, "|"), t.Place)
+	}
+	return batch
 }

@@ -81,7 +81,7 @@ func clocked(source string) string {
 func scripts() []**link.Script {
 	return []**link.Script{
 		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript, &setPeriodicScript, &editScript,
-		&resignScript, &pauseScript, &groupScript, &progressScript, &waitScript, &quietScript,
+		&resignScript, &pauseScript, &groupScript, &progressScript, &waitScript, &quietScript, &soloScript,
 		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &rerunScript, &commitScript,
 		&defineScript, &definitionsScript, &stepScript,
 	}

@@ -45,7 +45,7 @@ func TestMutantsOfTheScriptsAreCaught(t *testing.T) {
 	require.NoError(t, hunt(t.Context(), c, func(source string) string { return source }, 30), "as they are, the scripts are sound")
 	offset := rand.IntN(mutantSample)
 	survivors, runs := []string{}, 0
-	for i, mut := range slices.Concat(mutants, indexMutants, workMutants, tendedMutants, bodyMutants, alienMutants, retainedMutants, bulkMutants, stepMutants, turnMutants, batchMutants, hookMutants, setMutants, editMutants) {
+	for i, mut := range slices.Concat(mutants, indexMutants, workMutants, tendedMutants, bodyMutants, alienMutants, retainedMutants, bulkMutants, stepMutants, turnMutants, batchMutants, hookMutants, setMutants, editMutants, returnMutants) {
 		change := mut.change(t)
 		if named := slices.Contains(strings.Split(*mutantsOf, ","), mut.file); !named && (*mutantsOf != "" || !*allMutants && i%mutantSample != offset) {
 			continue
@@ -98,6 +98,7 @@ func hunt(ctx context.Context, c *redis.Client, change func(string) string, runs
 	maps.Copy(cases, tendedCases)
 	maps.Copy(cases, stepCases)
 	maps.Copy(cases, turnCases)
+	maps.Copy(cases, returnCases)
 	maps.Copy(cases, batchCases)
 	maps.Copy(cases, gatheringCases)
 	maps.Copy(cases, hookCases)

@@ -22,7 +22,7 @@ local marks = {'^', '', '~'} -- of a queue's lines, the most urgent first
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
 local deadline = tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0)
-local at = now()
+local at, beyond = now()
 if deadline <= 0 then return {'FENCED'} end
 if deadline <= at then return {'EXPIRED'} end
 
@@ -73,7 +73,7 @@ end
 local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
   or list and wrong({'serves:' .. list, 'zset', 'ready', 'set'})
   or redis.call('EXISTS', key('grouped'), key('halted'), key('resting'), key('rates'), key('refills'), key('held'),
-    key('holders')) > 0 and wrong(party_kinds())
+    key('holders'), key('returned')) > 0 and wrong(party_kinds())
 if mistyped then return {'WRONGTYPE', mistyped} end
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
@@ -82,7 +82,7 @@ local ties = redis.call('EXISTS', key('tries'), key('deadlines'), key('bodies'))
 local any = ties > 0 and redis.call('EXISTS', key('tries')) == 1
 local large = ties > 0 and redis.call('EXISTS', key('bodies')) == 1
 if large and not fits(key('bodies'), 'hash') then return {'WRONGTYPE', key('bodies')} end
-local bytes, asked = 0, 0
+local bytes, asked, ordered = 0, 0, false
 -- Takes the records of these ids into the reply, as far as they fit and may, and returns
 -- how many it took and how many of them exist.
 local function take(some, parked, admit, seen)
@@ -103,7 +103,7 @@ local function take(some, parked, admit, seen)
       records[#records + 1] = record
       bytes = bytes + size
       own[#own + 1] = some[i]
-      own[#own + 1] = stamp .. (batch or '')
+      own[#own + 1] = stamp .. (batch or '') .. (ordered and ((batch or '') == '' and '||' or '|') .. int(beyond * 100000 + #known_ids) or '')
       if counts and counts[i] then
         tried[#tried + 1] = some[i]
         tried[#tried + 1] = counts[i]
@@ -127,6 +127,7 @@ local function pop(list, party, n, parked, admit)
   local took, found = 0, 0
   local seen = parked and function(_, record) hand(string.match(record, '^[^|\n]*|([^|\n]*)|') or party, 1) end
   if #got > 0 then took, found = take(got, parked, admit, seen) end
+  if took > 0 and settings(party).special then turns().taken({unpack(got, 1, took)}) end
   for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
   if not parked then hand(party, found) end
   return took, #got == n
@@ -271,7 +272,10 @@ local function draw_turns(queue)
     for i, group in ipairs(round) do parties[i] = group == '' and queue or queue .. '/' .. group end
     local ids, lines, ends, stops, plain = pop_round(queue, parties, math.floor(n / #round))
     local took, found = 0, {}
+    ordered = true
     if #ids > 0 then took = take(ids, false, admit, function(i) found[i] = true end) end
+    ordered = false
+    if took > 0 then t.taken({unpack(ids, 1, took)}) end
     for back = #ids, took + 1, -1 do redis.call('RPUSH', lines[back], ids[back]) end
     local gone, placed, all_wait = {}, {}, marked(plain, '') == #plain
     for i, party in ipairs(parties) do
@@ -394,10 +398,13 @@ end
 
 local rest = {}
 if again then
-  local ids, all, mine = {}, redis.call('HGETALL', key(owned)), int(number)
+  local ids, places, all, mine = {}, {}, redis.call('HGETALL', key(owned)), int(number)
   for i = 1, #all, 2 do
-    if string.match(all[i + 1], '^%d+') == mine then ids[#ids + 1] = all[i] end
+    if string.match(all[i + 1], '^%d+') == mine then
+      ids[#ids + 1], places[all[i]] = all[i], tonumber(string.match(all[i + 1], '|(%d+)$') or 0) -- their times are all the same
+    end
   end
+  table.sort(ids, function(a, b) return places[a] < places[b] end)
   for from = 1, #ids, 500 do take({unpack(ids, from, math.min(from + 499, #ids))}) end
 else
   redis.call('HSET', stream, 'claim', int(number))

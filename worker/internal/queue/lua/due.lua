@@ -111,7 +111,7 @@ local function bring(queue)
       broken[key('queue:' .. line)] = true
     else
       redis.call('ZREM', delayed, id)
-      if line and push(line, {id}) then touched[queue_of(line)] = true end
+      if line and come(line, id) then touched[queue_of(line)] = true end
     end
   end
   local first = first_of('delayed:' .. queue)

@@ -59,7 +59,7 @@ local turns, binding -- see turns.lua and binding.lua
 
 -- The keys that turns.lua writes, and their types.
 local function party_kinds()
-  return {'grouped', 'hash', 'halted', 'set', 'resting', 'zset', 'rates', 'zset', 'refills', 'zset', 'held', 'hash', 'holders', 'hash'}
+  return {'grouped', 'hash', 'halted', 'set', 'resting', 'zset', 'rates', 'zset', 'refills', 'zset', 'held', 'hash', 'holders', 'hash', 'returned', 'hash'}
 end
 
 -- Puts tasks into a line: at its end, or with RPUSH as the next ones. Returns whether
@@ -69,6 +69,13 @@ local function push(line, ids, command)
   local length, queue = each(command or 'LPUSH', 'queue:' .. line, ids), queue_of(line)
   if length <= #ids then filled(queue) end
   return rises(queue, length, #ids)
+end
+
+-- A delayed task is due: it comes to the end of its line, or to its front if it has not run. Returns as push() does.
+local function come(line, id)
+  local order = exists('returned') and redis.call('HGET', key('returned'), id)
+  if order then return turns().give_back(line, id, order) end
+  return push(line, {id})
 end
 
 -- Whether a line can take tasks: its keys are not something else's.

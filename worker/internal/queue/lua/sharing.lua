@@ -18,7 +18,7 @@ end
 
 -- A task leaves the batch that its entry in owned names, if it names one.
 local function part(incarnation, entry, queue)
-  local number = string.match(entry, '^%d+|%d+|(%d+)$')
+  local number = string.match(entry, '^%d+|%d+|(%d+)')
   if not number then return end
   local field = '#' .. number .. '|' .. queue
   if count('stream:' .. incarnation, field, -1) > 0 then

@@ -10,7 +10,12 @@
 -- handler asked, rates when in µs a party has all its tokens again, refills when in ms a party that
 -- had none left is to be offered a turn. In a queue with strict groups, held has how many
 -- tasks of a group wait for their next run, and holders the group of each of these. Such a task comes
--- back to the line '!' of its group, which is served first.
+-- back to the line '!' of its group, which is served first. A suspect that was put aside
+-- holds its group likewise until it begins, in any queue: under the name of the group with that mark.
+--
+-- returned has the tasks that were claimed, have not run and stand at the front of their lines again,
+-- or will when they are due: their order, as that of their claims. Those of queues without groups are
+-- there when their queue rests.
 --
 -- stopped is no round number: the embedded Redis's Lua takes the score 1e+15 for no number.
 -- These functions are made when they are needed, as most queues have neither groups nor rates.
@@ -45,7 +50,7 @@ function turns()
     for _, list in ipairs(redis.call('SMEMBERS', key('parked'))) do
       if string.match(list, '^([^|]*)|') == queue then return end
     end
-    if redis.call('EXISTS', key('groups:' .. queue)) == 0 and not redis.call('ZSCORE', key('resting'), queue) then note_mark(queue, '') end
+    if redis.call('EXISTS', key('groups:' .. queue), key('returned')) == 0 and not redis.call('ZSCORE', key('resting'), queue) then note_mark(queue, '') end
   end
 
   -- A time of a party. A key that is something else's is reported by who writes it.
@@ -105,7 +110,7 @@ function turns()
     if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then return 0 end
     if set.per_group > 0 then n = set.per_group - (active[party] or counted('active', party)) end
     if set.group_rate then n = math.min(n, (t.tokens(party, set.group_rate))) end
-    if set.strict and exists('held') and counted('held', party) > 0 then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
+    if exists('held') and (set.strict and counted('held', party) > 0 or counted('held', party .. '!') > 0) then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
     return math.max(0, n)
   end
 
@@ -183,6 +188,44 @@ function turns()
     return not stops
   end
 
+  -- The order of a claimed task, of its entry in owned: when it was claimed, and its place in the claim.
+  function t.order(entry)
+    local ms, place = string.match(entry, '^%d+|(%d+)|?%d*|?(%d*)$') -- older programs write no time
+    return ms and ms .. string.format('%08d', tonumber(place) or 0) or ''
+  end
+
+  -- Puts a task that was claimed to the front of its line, behind those that were claimed before it and came back.
+  -- Returns whether somebody has to be woken.
+  function t.give_back(line, id, order)
+    if exists('holders') and redis.call('HEXISTS', key('holders'), id) == 1 then line = t.party(line) .. '!' end
+    local list, before = key('queue:' .. line), {}
+    while exists('returned') do
+      local first = redis.call('LINDEX', list, -1)
+      local other = first and redis.call('HGET', key('returned'), first)
+      if not other or other > order then break end
+      before[#before + 1] = redis.call('RPOP', list)
+    end
+    local wakes = push(line, {id}, 'RPUSH')
+    for i = #before, 1, -1 do redis.call('RPUSH', list, before[i]) end
+    redis.call('HSET', key('returned'), id, order)
+    there.returned = true
+    return wakes
+  end
+
+  -- Puts a suspect of a group off: it holds the group, and then comes back to the front.
+  function t.put_aside(id, party, order)
+    local queue, group = queue_of(party), group_of(party)
+    t.hold(id, settings(queue).strict and party or party .. '!')
+    redis.call('HSET', key('returned'), id, order)
+    there.returned = true
+    if redis.call('ZSCORE', key('groups:' .. queue), group) then t.place(queue, group, true) end
+  end
+
+  -- Tasks have been claimed, or lose their place.
+  function t.taken(ids)
+    if exists('returned') then each('HDEL', 'returned', ids) end
+  end
+
   -- Has a party rest until a time.
   function t.rest(party, time)
     local queue, group = queue_of(party), group_of(party)
@@ -202,13 +245,18 @@ function turns()
     there.holders, there.held = true, true
   end
 
+  -- A suspect begins, or is not to be waited for: others of its group may begin.
+  function t.begin(id)
+    if exists('holders') and string.sub(redis.call('HGET', key('holders'), id) or '', -1) == '!' then t.let_go(id) end
+  end
+
   -- Lets go the group that a task holds.
   function t.let_go(id)
     local party = redis.call('HGET', key('holders'), id)
     if not party then return end
     redis.call('HDEL', key('holders'), id)
     if count('held', party, -1) <= 0 then redis.call('HDEL', key('held'), party) end
-    t.offer(party)
+    t.offer(t.party(party))
   end
 
   return t
