@@ -55,7 +55,7 @@ func (s *spec) admits(l *lot, t *specTask, name string, want int) bool {
 		return false
 	}
 	joins := gathered && limited && s.sharers(name, l.Number, t.queue()) > 0
-	if !gathered && l.asked >= want || s.starts(t.queue()) <= 0 || !joins && s.places(t.queue()) <= 0 {
+	if !gathered && l.asked >= want || !joins && s.places(t.queue()) <= 0 {
 		return false
 	}
 	t.Batch = 0

@@ -28,7 +28,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		}
 		id := list[key][len(list[key])-1]
 		t := s.Tasks[id]
-		if s.isPaused(t.queue()) || s.rests(t.queue()) || !s.admits(l, t, name, want) {
+		if s.starts(t.queue()) <= 0 || !s.admits(l, t, name, want) {
 			return false
 		}
 		list[key] = list[key][:len(list[key])-1]

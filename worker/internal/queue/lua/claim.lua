@@ -149,6 +149,7 @@ local function admission(queue)
   local limited = free ~= nil
   tokens, free = tokens - (hands[queue] or 0), (free or math.huge) - (hands[queue] or 0) + (shares[queue] or 0)
   return function(record, tried, size)
+    if tokens <= 0 then return false end
     local gathered = gathers[string.match(record, '^[^|\n]*')]
     if gathered and tonumber(string.match(tried or '', '%d+$') or 0) >= suspect then gathered = nil end
     if gathered and (gathered.tasks <= 0 or gathered.bytes <= 0) then
@@ -156,7 +157,7 @@ local function admission(queue)
       return false
     end
     local joins = gathered and limited and sharers(incarnation, gathered.batch, queue) > 0
-    if tokens <= 0 or not joins and free <= 0 or not gathered and asked >= want then return false end
+    if not joins and free <= 0 or not gathered and asked >= want then return false end
     tokens = tokens - 1
     if not joins then free = free - 1 end
     if not gathered then
