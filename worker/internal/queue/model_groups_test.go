@@ -305,7 +305,6 @@ func (s *spec) claimable(queue string) bool { return s.waits(queue, "") || len(s
 
 // over offers their turns to those whose rest is over, or who have tokens again.
 func (s *spec) over() {
-	defer maps.DeleteFunc(s.Groups.Rates, func(_ string, full int64) bool { return full <= s.Now*1000 })
 	for _, times := range []map[string]int64{s.Groups.Resting, s.Groups.Refills} {
 		for _, party := range slices.SortedFunc(maps.Keys(times), func(a, b string) int {
 			return cmp.Or(cmp.Compare(times[a], times[b]), strings.Compare(a, b))
@@ -316,6 +315,17 @@ func (s *spec) over() {
 			}
 		}
 	}
+}
+
+// forgetRates forgets parties that have all their tokens, and reports whether there may be more.
+func (s *spec) forgetRates(most int) (more bool) {
+	rates := s.Groups.Rates
+	over := slices.DeleteFunc(slices.Collect(maps.Keys(rates)), func(party string) bool { return rates[party] > s.Now*1000 })
+	slices.SortFunc(over, func(a, b string) int { return cmp.Or(cmp.Compare(rates[a], rates[b]), strings.Compare(a, b)) })
+	for _, party := range over[:min(len(over), most)] {
+		delete(rates, party)
+	}
+	return len(over) >= most
 }
 
 // rest has a party rest.

@@ -141,13 +141,16 @@ function turns()
     touched[queue] = true
   end
 
-  -- Offers some stopped groups of a queue their turn, in case that nobody has.
-  function t.mend(queue)
+  -- Offers some stopped groups of a queue their turn, in case that nobody has: others every 5 s, when the movers
+  -- look. Returns how many.
+  function t.mend(queue, most)
     local groups, stopped = key('groups:' .. queue), int(t.stopped)
     local n = fits(groups, 'zset') and redis.call('ZCOUNT', groups, stopped, '+inf') or 0
-    for _, group in ipairs(n > 0 and redis.call('ZRANGEBYSCORE', groups, stopped, '+inf', 'LIMIT', now() % n, 200) or {}) do
-      t.offer(queue .. '/' .. group)
-    end
+    if n == 0 then return 0 end
+    local from = redis.call('ZCARD', groups) - n + (n > most and math.floor(now() / 5000) * most % n or 0)
+    local some = redis.call('ZRANGE', groups, int(from), int(from + most - 1))
+    for _, group in ipairs(some) do t.offer(queue .. '/' .. group) end
+    return #some
   end
 
   -- Whether tasks stand in the lines of a party.
