@@ -78,6 +78,10 @@ var returnCases = map[string]func(*machine){
 		require.Empty(m.t, m.spec.Groups.Returned)
 		m.visit(VisitFirst)
 		require.Empty(m.t, m.spec.Groups.Special)
+		m.finish(a, ids[:1], Throttle, 1000)
+		m.ofTask(ids[0], map[string]int{}, m.remove)
+		m.visit(VisitFirst)
+		require.NotEmpty(m.t, m.spec.Groups.Special, "it rests")
 	},
 	"a node dies with tasks of a group that came in one call": func(m *machine) {
 		a, b := m.worker(), m.worker()
