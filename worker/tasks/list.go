@@ -39,6 +39,7 @@ type Filter struct {
 	// Group is the group of the tasks ([Options].Group).
 	Group string `json:"group,omitempty"`
 
+	inOrder bool // blocked tasks after those that they follow
 	idsOnly bool // large payloads are read only to search them
 }
 
@@ -232,6 +233,9 @@ func (i *Inspector) places(ctx context.Context, state State, f Filter, page func
 	case Active:
 		return i.pageOwned(ctx, page)
 	case Blocked:
+		if f.inOrder {
+			return i.pageFollowers(ctx, page)
+		}
 		return i.pageHash(ctx, k.Blocked(), page)
 	case Done:
 		if err := i.pageRetained(ctx, page); err != nil {

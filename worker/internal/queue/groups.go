@@ -110,10 +110,10 @@ func (s Store) PauseGroup(ctx context.Context, queue, group string, paused bool)
 // groupPage is how many groups a request reads, or offers their turn, more or less.
 const groupPage = 250
 
-// offerGroups offers all groups of a queue their turn.
-func (s Store) offerGroups(ctx context.Context, queue string) error {
+// offerGroups offers all groups of a queue their turn. before is what lua/queue.lua says of their rate.
+func (s Store) offerGroups(ctx context.Context, queue, before string) error {
 	return s.PageGroups(ctx, queue, func(groups []string) error {
-		args := []any{queue, "offer"}
+		args := []any{queue, "offer" + before}
 		for _, g := range groups {
 			args = append(args, g)
 		}

@@ -65,7 +65,7 @@ func (s *spec) tokens(party string, r Rate) (n int, full int64) {
 
 // spend spends tokens of a party.
 func (s *spec) spend(party string, r Rate, n int) {
-	if r.Tasks == 0 || n == 0 {
+	if r.Tasks == 0 {
 		return
 	}
 	interval := float64(r.Per.Microseconds()) / float64(r.Tasks)
@@ -76,6 +76,23 @@ func (s *spec) spend(party string, r Rate, n int) {
 		next := float64(full) + float64(1-r.Burst)*interval
 		s.Groups.Refills[party] = int64(math.Ceil(max(next, min(float64(full), float64(s.Now*1000+4000))) / 1000))
 	}
+}
+
+// rescale keeps what a party has spent when its rate changes.
+func (s *spec) rescale(party string, old, r Rate) {
+	delete(s.Groups.Refills, party)
+	full, at := s.Groups.Rates[party], s.Now*1000
+	if r.Tasks == 0 {
+		delete(s.Groups.Rates, party)
+	}
+	if r.Tasks == 0 || full <= at {
+		return
+	}
+	interval := func(r Rate) float64 { return float64(r.Per.Microseconds()) / float64(r.Tasks) }
+	if old.Tasks > 0 && interval(old) != interval(r) {
+		s.Groups.Rates[party] = at + int64(math.Ceil(float64(full-at)*interval(r)/interval(old)))
+	}
+	s.spend(party, r, 0)
 }
 
 // allowance returns how many tasks of a group may begin.

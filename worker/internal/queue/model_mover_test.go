@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -145,6 +146,13 @@ func (s *spec) bringOf(queue string, most int) int {
 		return 0
 	}
 	ids := s.oldest(of, s.Now, most)
+	if n := len(ids); n > 1 && (s.Tasks[ids[0]].party() != "" || s.Tasks[ids[n-1]].party() != "") {
+		slices.SortFunc(ids, func(a, b string) int {
+			x, y := s.Tasks[a], s.Tasks[b]
+			stored := func(t *specTask) string { return strings.Split(t.Record, "|")[2] }
+			return cmp.Or(cmp.Compare(x.Due, y.Due), strings.Compare(stored(x), stored(y)), len(a)-len(b), strings.Compare(a, b))
+		})
+	}
 	for _, id := range ids {
 		s.Tasks[id].Due = 0
 		s.push(s.Tasks[id])

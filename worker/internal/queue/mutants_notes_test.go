@@ -53,6 +53,8 @@ var stepMutants = []mutant{
 	{"rerun", "local word = revive(id, at)", "local word"},
 	{"rerun", "if word == 'taken' then return {'OK', word} end", ""},
 	{"rerun", "forget_steps(queue, id, from)\n", ""},
+	{"stepping", "      if i > #steps - 8 then note_step(id, step) end\n", ""},
+	{"stepping", "sleep_of(step.meta) and 'sleep' or 'step'", "'step'"},
 	{"rerun", "redis.call('ZREM', key('delayed:' .. queue), id) == 1", "false"},
 	{"rerun", "  touched[queue] = true\n", ""},
 	{"rerun", "flush()\n", ""},

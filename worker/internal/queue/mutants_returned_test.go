@@ -35,6 +35,10 @@ var returnMutants = []mutant{
 	{"reschedule", "come(line, id)", "push(line, {id})"},
 	{"places", "  if order then return turns().give_back(line, id, order) end\n", ""},
 	{"takeover", "if string.find(line, '/', 1, true) then turns().give_back(line, id, turns().order(entries[id])) else push(line, {id}, 'RPUSH') end", "push(line, {id}, 'RPUSH')"},
+	{"due", "  if #ids > 1 and (of_group(ids[1]) or of_group(ids[#ids])) then in_order(ids, delayed) end\n", ""},
+	{"due", "if dues[a] ~= dues[b] then return dues[a] < dues[b] end", ""},
+	{"due", "if enqueued[a] ~= enqueued[b] then return enqueued[a] < enqueued[b] end", ""},
+	{"due", "if #a ~= #b then return #a < #b end", ""},
 	{"claim", "int(beyond * 100000 + #known_ids)", "'1'"},
 	{"claim", "places[a] < places[b]", "places[a] > places[b]"},
 	{"claim", "    if took > 0 then t.taken({unpack(ids, 1, took)}) end\n", ""},
@@ -78,6 +82,10 @@ var returnCases = map[string]func(*machine){
 		require.Empty(m.t, m.spec.Groups.Returned)
 		m.visit(VisitFirst)
 		require.Empty(m.t, m.spec.Groups.Special)
+		m.finish(a, ids[:1], Throttle, 1000)
+		m.ofTask(ids[0], map[string]int{}, m.remove)
+		m.visit(VisitFirst)
+		require.NotEmpty(m.t, m.spec.Groups.Special, "it rests")
 	},
 	"a node dies with tasks of a group that came in one call": func(m *machine) {
 		a, b := m.worker(), m.worker()
@@ -131,6 +139,19 @@ var returnCases = map[string]func(*machine){
 		m.finish(a, x[1:2], Back)
 		m.step(func() { m.editAs(x[1], edition{queue: "", mark: "=", group: "y"}) })
 		require.Empty(m.t, m.spec.Groups.Returned)
+	},
+	"tasks of a group that are due together": func(m *machine) {
+		a := m.worker()
+		due := m.spec.now().Add(5 * time.Second)
+		for _, id := range []string{"c10", "c2", "c1", "c3"} {
+			if id == "c1" {
+				m.later(2)
+			}
+			m.enqueueOne(1, draft{ID: id, Group: "x", At: due})
+		}
+		m.enqueueOne(1, draft{ID: "c4", Group: "x", At: due.Add(-time.Second)})
+		m.later(6000)
+		require.Equal(m.t, []string{"c4", "c2", "c10", "c1", "c3"}, m.take(a, 9))
 	},
 	"a suspect of a strict group": func(m *machine) {
 		a := m.limited(Limits{PerGroup: 1, Strict: true})

@@ -86,10 +86,16 @@ var turnMutants = []mutant{
 	{"group", "redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party)", "redis.call('SADD', key('halted'), party)"},
 	{"group", "if waits and verb == 'pause' then t.place(queue, group, true) else", "if verb ~= 'pause' then"},
 	{"group", "flush()\n", ""},
-	{"queue", "(text ~= was or verb == 'operator' or verb == 'reset') and special and '1' or ''", "''"},
+	{"queue", "(text ~= was or verb == 'operator' or verb == 'reset') and special and '=' .. (select(8, string.match(was, settings_form)) or '') or ''", "''"},
+	{"queue", "'=' .. (select(8, string.match(was, settings_form)) or '')", "'='"},
+	{"turns", "(full - at) * rate.interval / old.interval)", "(full - at))"},
+	{"turns", "    redis.call('ZREM', key('refills'), party)\n    if not rate", "    if not rate"},
+	{"turns", "    t.spend(party, rate, 0)\n", ""},
+	{"turns", "if not rate then return redis.call('ZREM', key('rates'), party) end", "if not rate then return end"},
+	{"turns", "    if full <= at then return end\n", ""},
 	{"queue", "(text ~= was or verb == 'operator' or verb == 'reset')", "text ~= was"},
-	{"queue", "  redis.call('ZREM', key('rates'), queue)\n  redis.call('ZREM', key('refills'), queue)\n", ""},
-	{"group", "    redis.call('ZREM', key('rates'), party)\n", ""},
+	{"queue", "if rate_in(text) ~= rate_in(was) and exists('rates')", "if false"},
+	{"group", "if old and exists('rates') then t.rescale(party, rate_of(old), settings(queue).group_rate) end", ""},
 	{"group", "  if verb == 'pause' then known(queue) end\n", ""},
 	{"due", "if exists('rates') then over('rates', at * 1000) end", ""},
 	{"clear", "    if exists(name) then redis.call('ZREM', key(name), queue) end\n", ""},
@@ -211,6 +217,39 @@ var turnCases = map[string]func(*machine){
 		require.Empty(m.t, m.take(a, 4))
 		m.later(334)
 		require.Equal(m.t, ids[3:4], m.take(a, 4), "the clock was ahead")
+	},
+	"a rate that changes": func(m *machine) {
+		a := m.limited(Limits{Rate: Rate{1, time.Second, 4}, GroupRate: Rate{1, time.Second, 2}})
+		ids, x := m.enqueueMany(9, ""), m.enqueueMany(9, "x")
+		require.Len(m.t, m.take(a, 9), 4)
+		for _, paused := range []bool{true, false} {
+			m.step(func() { m.pauseAs("a", paused) })
+		}
+		require.Empty(m.t, m.take(a, 9), "its tokens are spent")
+		limit := func(rate, group Rate) {
+			m.step(func() { m.limitAs("a", "operator", &Limits{Rate: rate, GroupRate: group}) })
+		}
+		limit(Rate{1, 10 * time.Second, 4}, Rate{1, 10 * time.Second, 2})
+		require.Empty(m.t, m.take(a, 9))
+		m.later(9999)
+		require.Empty(m.t, m.take(a, 9))
+		limit(Rate{1, 100 * time.Millisecond, 4}, Rate{1, 10 * time.Second, 2})
+		m.later(1)
+		require.Len(m.t, m.take(a, 9), 1)
+		limit(Rate{}, Rate{1, 10 * time.Second, 2})
+		require.Len(m.t, m.take(a, 20), 7, "of group x as many as may")
+		limit(Rate{}, Rate{1, 20 * time.Second, 2})
+		require.Empty(m.t, m.take(a, 20))
+		limit(Rate{}, Rate{1, time.Second, 2})
+		m.later(1000)
+		require.Len(m.t, m.take(a, 20), 1)
+		m.step(func() { m.sleep(5000) })
+		m.step(func() { m.renew(a) })
+		limit(Rate{}, Rate{1, 2 * time.Second, 2})
+		limit(Rate{}, Rate{})
+		m.take(a, 20)
+		require.Len(m.t, a.hand, len(ids)+len(x))
+		require.Empty(m.t, m.spec.Groups.Rates)
 	},
 	"a rate with a burst": func(m *machine) {
 		a := m.limited(Limits{Rate: Rate{1000, time.Second, 3}, Concurrency: 9})

@@ -93,6 +93,24 @@ end
 -- Moves what is due of one queue, and notes when its next task is due. left is how many
 -- tasks the script may still move.
 local left = most
+
+local function of_group(id) return string.find(line_of(redis.call('HGET', key('tasks'), id)) or '', '/', 1, true) end
+
+-- Tasks of groups that are due at the same time come in the order in which they were stored, as far as that is known.
+local function in_order(ids, delayed)
+  local dues, enqueued = redis.call('ZMSCORE', delayed, unpack(ids)), {}
+  for i, id in ipairs(ids) do
+    local record = redis.call('HGET', key('tasks'), id) or ''
+    dues[id], enqueued[id] = tonumber(dues[i]), string.match(record, '^[^|\n]*|[^|\n]*|(%x*)') or ''
+  end
+  table.sort(ids, function(a, b)
+    if dues[a] ~= dues[b] then return dues[a] < dues[b] end
+    if enqueued[a] ~= enqueued[b] then return enqueued[a] < enqueued[b] end
+    if #a ~= #b then return #a < #b end -- generated ids end with a number
+    return a < b
+  end)
+end
+
 local function bring(queue)
   local delayed = key('delayed:' .. queue)
   if not fits(delayed, 'zset') then -- found again by a visit when it is mended
@@ -102,6 +120,7 @@ local function bring(queue)
   end
   local ids = left > 0 and redis.call('ZRANGEBYSCORE', delayed, '-inf', int(at), 'LIMIT', 0, left) or {}
   left = left - #ids
+  if #ids > 1 and (of_group(ids[1]) or of_group(ids[#ids])) then in_order(ids, delayed) end
   local sound = {}
   for _, id in ipairs(ids) do
     local line = line_of(redis.call('HGET', key('tasks'), id))

@@ -104,6 +104,19 @@ function turns()
     end
   end
 
+  -- A party has another rate, or may have: what it has spent stays spent.
+  function t.rescale(party, old, rate)
+    redis.call('ZREM', key('refills'), party)
+    if not rate then return redis.call('ZREM', key('rates'), party) end
+    local ms, beyond = now()
+    local at, full = ms * 1000 + beyond, time_of('rates', party)
+    if full <= at then return end
+    if old and old.interval ~= rate.interval then
+      redis.call('ZADD', key('rates'), int(at + math.ceil((full - at) * rate.interval / old.interval)), party)
+    end
+    t.spend(party, rate, 0)
+  end
+
   -- How many tasks of a group may begin now.
   function t.allowance(party)
     local set, n = settings(queue_of(party)), math.huge
