@@ -181,6 +181,7 @@ func TestTheBinary(t *testing.T) {
 
 	t.Run("exit codes", func(t *testing.T) {
 		t.Parallel()
+		path := plain(t)
 		for code, args := range map[int][]string{0: {"version"}, 2: {"--frob"}, 69: {"status", "--redis-url", "redis://127.0.0.1:1"}, 78: {"--config", "/no/such"}} {
 			b := launch(t, path, home(t), args...)
 			require.Equal(t, code, b.wait(t), b.err)
