@@ -90,7 +90,7 @@ var turnMutants = []mutant{
 	{"queue", "'=' .. (select(8, string.match(was, settings_form)) or '')", "'='"},
 	{"turns", "(full - at) * rate.interval / old.interval)", "(full - at))"},
 	{"turns", "    redis.call('ZREM', key('refills'), party)\n    if not rate", "    if not rate"},
-	{"turns", "    t.spend(party, rate, 0)\n", ""},
+	{"turns", "    t.spend(party, rate, 0, words)\n    redis.call('ZADD', key('rates'), unpack(words))\n", ""},
 	{"turns", "if not rate then return redis.call('ZREM', key('rates'), party) end", "if not rate then return end"},
 	{"turns", "    if full <= at then return end\n", ""},
 	{"queue", "(text ~= was or verb == 'operator' or verb == 'reset')", "text ~= was"},
@@ -528,13 +528,6 @@ var turnCases = map[string]func(*machine){
 		m.enqueueMany(2, "x")
 		m.enqueueMany(2, "y")
 		require.Len(m.t, m.take(a, 9), 3)
-	},
-	"a change of limits begins the rate of each group anew": func(m *machine) {
-		a := m.limited(Limits{GroupRate: Rate{1, time.Minute, 1}})
-		x := m.enqueueMany(2, "x")
-		require.Equal(m.t, x[:1], m.take(a, 9))
-		m.step(func() { m.limitAs("a", "operator", &Limits{GroupRate: Rate{2, time.Minute, 1}}) })
-		require.Equal(m.t, x[1:], m.take(a, 9))
 	},
 	"a claim that leaves only stopped groups wakes nobody": func(m *machine) {
 		m.limited(Limits{PerGroup: 1})

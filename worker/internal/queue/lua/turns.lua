@@ -114,7 +114,9 @@ function turns()
     if old and old.interval ~= rate.interval then
       redis.call('ZADD', key('rates'), int(at + math.ceil((full - at) * rate.interval / old.interval)), party)
     end
-    t.spend(party, rate, 0)
+    local words = {}
+    t.spend(party, rate, 0, words)
+    redis.call('ZADD', key('rates'), unpack(words))
   end
 
   -- How many tasks of a group may begin now.
