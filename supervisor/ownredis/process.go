@@ -69,9 +69,9 @@ func spawn(prog program, p place, d Durability, held *os.File) (*process, error)
 }
 
 // watch returns the process of a server that somebody else has started and that listens on the
-// socket. Its end shows as the end of a connection on which nothing is said.
-func watch(p place, pid int, path string) *process {
-	ctx, cancel := context.WithCancel(context.Background())
+// socket. It outlives ctx. Its end shows as the end of a connection on which nothing is said.
+func watch(ctx context.Context, p place, pid int, path string) *process {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &process{pid: pid, ended: make(chan struct{})}
 	watched := make(chan struct{})
 	c.let = func() { cancel(); <-watched }

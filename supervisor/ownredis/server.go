@@ -240,6 +240,7 @@ func (s *Server) close(ctx context.Context) error {
 	err = s.place.shutdown(ctx)
 	if err == nil {
 		<-s.running().ended
+		s.tail.read()
 		s.tail.log.Info().Int("pid", s.running().pid).Msg("the redis-server has saved its data and ended")
 		return nil
 	}

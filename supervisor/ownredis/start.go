@@ -8,20 +8,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 const (
 	// tellEvery is how often it is told that the server still loads.
 	tellEvery = 5 * time.Second
-	// answerTime is how long a server that runs may take to answer.
+	// answerTime is how long a server that runs may take to answer, and goneTime how long its
+	// socket may be missing.
 	answerTime = 10 * time.Second
+	goneTime   = 3 * time.Second
 )
 
 // begin starts the server or, if it runs, makes it the one of this process.
 func (s *Server) begin(ctx context.Context) error {
-	unanswered := time.Now().Add(answerTime)
+	began := time.Now()
 	for {
 		held, err := lock(s.place.file(serverLock), exclusive)
 		if err == nil {
@@ -36,8 +36,8 @@ func (s *Server) begin(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		s.clear(time.Now().After(unanswered))
-		if time.Now().After(unanswered.Add(answerTime)) {
+		s.clear(time.Since(began) > goneTime)
+		if time.Since(began) > 2*answerTime {
 			return s.silent()
 		}
 		pause(ctx, look)
@@ -126,7 +126,7 @@ func (s *Server) adopt(ctx context.Context) (done bool, err error) {
 		s.place.sockets = st.Sockets // made under another run-time directory, it may be
 	}
 	if pid, err := ask(ctx, s.place.socket()); err == nil {
-		s.run(watch(s.place, pid, s.place.socket()))
+		s.run(watch(ctx, s.place, pid, s.place.socket()))
 		s.tail.skip()
 		s.tail.log.Info().Int("pid", pid).Msg("a redis-server runs on the data directory, which lost its owner: it goes on")
 		return true, s.setDurability(ctx)
@@ -135,25 +135,31 @@ func (s *Server) adopt(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, nil //nolint:nilerr // the caller tries again
 	}
-	c := watch(s.place, pid, s.place.starting())
+	c := watch(ctx, s.place, pid, s.place.starting())
 	if err := s.finish(ctx, c, true); err != nil {
 		s.abandon(c)
 		return true, err
 	}
 	c.let()
-	s.run(watch(s.place, pid, s.place.socket()))
+	s.run(watch(ctx, s.place, pid, s.place.socket()))
 	return true, s.setDurability(ctx)
 }
 
 // ask returns the number of the process that listens on the socket.
 func ask(ctx context.Context, socket string) (pid int, err error) {
-	c := connect(socket)
-	defer c.Close()
-	text, err := c.Info(ctx, "server").Result()
+	text, err := info(ctx, socket, "server")
 	if err != nil {
 		return 0, err
 	}
 	return strconv.Atoi(field(text, "process_id"))
+}
+
+// info returns a section of INFO. The client lasts no longer: one that could not dial waits for a
+// second before it dials again.
+func info(ctx context.Context, socket, section string) (string, error) {
+	c := connect(socket)
+	defer c.Close()
+	return c.Info(ctx, section).Result()
 }
 
 // field returns a field of the answer to INFO.
@@ -182,26 +188,24 @@ func (s *Server) setDurability(ctx context.Context) error {
 // it. So its AOF is written anew before any node can write to it; repaired says that it may have
 // been cut where nobody saw it.
 func (s *Server) finish(ctx context.Context, c *process, repaired bool) error {
-	client := connect(s.place.starting())
-	defer client.Close()
-	if err := s.loaded(ctx, c, client); err != nil {
+	if err := s.loaded(ctx, c); err != nil {
 		return err
 	}
 	s.tail.read()
 	if repaired || s.tail.repaired() {
 		s.tail.log.Warn().Msg("the AOF may have lost a torn end, a write that was never acknowledged: it is rewritten")
-		if err := s.rewrite(ctx, c, client); err != nil {
+		if err := s.rewrite(ctx, c); err != nil {
 			return err
 		}
 	}
 	return os.Rename(s.place.starting(), s.place.socket())
 }
 
-func (s *Server) loaded(ctx context.Context, c *process, client *redis.Client) error {
+func (s *Server) loaded(ctx context.Context, c *process) error {
 	told := time.Now()
 	for ; ; pause(ctx, look) {
 		s.tail.read()
-		text, err := client.Info(ctx, "persistence").Result()
+		text, err := info(ctx, s.place.starting(), "persistence")
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -227,13 +231,15 @@ func ended(c *process) bool {
 }
 
 // rewrite writes the AOF anew.
-func (s *Server) rewrite(ctx context.Context, c *process, client *redis.Client) error {
+func (s *Server) rewrite(ctx context.Context, c *process) error {
+	client := connect(s.place.starting())
+	defer client.Close()
 	if err := client.BgRewriteAOF(ctx).Err(); err != nil {
 		return fmt.Errorf("data directory %s: rewrite its AOF: %w", s.place.dir, err)
 	}
 	for ; ; pause(ctx, look) {
 		s.tail.read()
-		text, err := client.Info(ctx, "persistence").Result()
+		text, err := info(ctx, s.place.starting(), "persistence")
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/embedded"
@@ -50,7 +51,8 @@ func Commands(e *cluster.Env) []*urfave.Command {
 			"NUL byte and are valid UTF-8; symbolic links are not followed. It uses a namespace of its own and removes it.\n" +
 			"With --steps one task counts all files: after each crash it goes on behind its last checkpoint.",
 		Flags: e.Declare(slices.Concat(
-			e.SetFlags(defaultWorkers, strconv.Itoa(defaultWorkers)), []urfave.Flag{every, inSteps}, e.ConnectFlags(), e.LogFlags("off"),
+			e.SetFlags(defaultWorkers, strconv.Itoa(defaultWorkers)), []urfave.Flag{every, inSteps}, e.ConnectFlags(),
+			[]urfave.Flag{e.DurabilityFlag()}, e.LogFlags("off"),
 		)...),
 		ArgValidator: config.Arguments(0, 1, "[DIR]"),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
@@ -60,7 +62,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 }
 
 // runCommand is the action of the command demo: it completes the [Config] and calls [Run].
-func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) error {
+func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) (err error) {
 	if c.CrashEvery < 0 {
 		return config.Usagef("--crash-every: %s is negative", c.CrashEvery)
 	}
@@ -75,17 +77,15 @@ func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) er
 	if err != nil {
 		return err
 	}
-	redis, configured, err := e.Redis()
+	log, err := e.Logger()
 	if err != nil {
 		return err
 	}
-	where := redis.Address()
-	if !configured {
-		server := embedded.New()
-		defer server.Close()
-		redis.Dial = server.Dial
-		where = "the embedded Redis (set REDIS_URL for a real one)"
+	redis, where, end, err := openRedis(ctx, e, log)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, end()) }()
 	redis.Namespace = fmt.Sprintf("%.180s-demo-%s", e.Namespace, strings.ToLower(rand.Text()[:12]))
 	set.Redis = redis
 	crashes := "no node is crashed"
@@ -96,10 +96,6 @@ func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) er
 		}
 		crashes = fmt.Sprintf("%s is crashed every %s", which, c.CrashEvery)
 	}
-	log, err := e.Logger()
-	if err != nil {
-		return err
-	}
 	_, _ = fmt.Fprintf(e.Stdout, "%s on %s to count the text files under %s; %s\n",
 		link.Count(e.Workers, "node"), where, cluster.Printable(dir), crashes)
 	c.Dir, c.Set, c.Out, c.Terminal, c.Log = dir, set, e.Stdout, terminal.Is(e.Stdout), log
@@ -108,6 +104,27 @@ func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) er
 		return config.As(config.ErrUsage, err)
 	}
 	return err
+}
+
+// openRedis returns the configuration of Redis and how it is called: the one of the settings, or one
+// that runs until end is called.
+func openRedis(ctx context.Context, e *cluster.Env, log zerolog.Logger) (cfg link.Config, where string, end func() error, err error) {
+	end = func() error { return nil }
+	cfg, configured, err := e.Redis()
+	switch {
+	case err != nil || configured:
+		where = cfg.Address()
+	case e.Data != "":
+		own, err := e.OpenData(ctx, log)
+		if err != nil {
+			return cfg, "", nil, err
+		}
+		cfg.URL, where, end = own.Redis().URL, "a redis-server of one's own with its data in "+cluster.Printable(own.Dir()), func() error { return own.Close(ctx) }
+	default:
+		server := embedded.New()
+		cfg.Dial, where, end = server.Dial, "the embedded Redis (set REDIS_URL for a real one)", server.Close
+	}
+	return cfg, where, end, err
 }
 
 // directory returns the directory to count: the first argument, or by default the
