@@ -40,6 +40,8 @@ var exitCodes = []struct {
 	{ownredis.ErrNotInstalled, exitUsage},
 	{ownredis.ErrDir, exitConfig},
 	{ownredis.ErrInUse, exitConfig},
+	{ownredis.ErrHasData, exitUsage},
+	{ownredis.ErrNoBackup, exitUsage},
 	{ownredis.ErrNotRunning, exitUnavailable},
 	{supervisor.ErrFlapping, exitFlapping},
 	{supervisor.ErrDrainDeadline, exitDrainDeadline},

@@ -39,8 +39,9 @@ func options(p place, d Durability) []string {
 }
 
 // spawn starts the server, which inherits the lock: it is locked as long as the server runs, or a
-// process that the server has forked.
-func spawn(prog program, p place, d Durability, held *os.File) (*process, error) {
+// process that the server has forked. A bound server ends with the thread that calls spawn, where the
+// system can do that.
+func spawn(prog program, p place, d Durability, held *os.File, bound bool) (*process, error) {
 	log, err := os.OpenFile(p.file(logFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -54,6 +55,9 @@ func spawn(prog program, p place, d Durability, held *os.File) (*process, error)
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = p.dir, environment, []*os.File{held}
 	cmd.Stdout, cmd.Stderr = log, log // what it says before it opens its log
 	separate(cmd)
+	if bound {
+		endWithThread(cmd)
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", filepath.Base(prog.path), err)
 	}

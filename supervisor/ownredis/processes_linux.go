@@ -3,10 +3,12 @@ package ownredis
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // startOf returns when the process began, in ticks of the kernel since the machine's start, or ""
@@ -22,6 +24,9 @@ func startOf(pid int) string {
 	}
 	return fields[19]
 }
+
+// endWithThread has the process end, at once, when the thread that starts it ends.
+func endWithThread(cmd *exec.Cmd) { cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL }
 
 // stranger returns the number and the name of a server that works in the directory, 0 if there is
 // none that this process can see.

@@ -35,6 +35,7 @@ type Server struct {
 	place   place
 	owner   *os.File // the lock
 	tail    *tail
+	bound   bool // the server ends with this process
 
 	serving sync.Mutex    // held by Serve
 	stop    chan struct{} // closed by Close
@@ -67,6 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Dir = at.dir
 	s := newServer(cfg, prog, at, owner)
 	if err := s.begin(ctx); err != nil {
 		return nil, errors.Join(err, owner.Close())

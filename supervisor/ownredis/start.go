@@ -92,7 +92,7 @@ func (s *Server) start(ctx context.Context, held *os.File) error {
 	_ = os.Remove(s.place.socket())
 	_ = os.Remove(s.place.starting())
 	s.tail.skip()
-	c, err := spawn(s.program, s.place, s.cfg.Durability, held)
+	c, err := spawn(s.program, s.place, s.cfg.Durability, held, s.bound)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (s *Server) loaded(ctx context.Context, c *process) error {
 			return context.Cause(ctx)
 		case ended(c):
 			s.tail.read()
-			return s.tail.why(s.place.dir, c.how)
+			return s.tail.why(s.cfg.Dir, c.how)
 		case err == nil && field(text, "loading") == "0":
 			return nil
 		case err == nil && time.Since(told) > tellEvery:
@@ -244,12 +244,12 @@ func (s *Server) rewrite(ctx context.Context, c *process) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case ended(c):
-			return s.tail.why(s.place.dir, c.how)
+			return s.tail.why(s.cfg.Dir, c.how)
 		case err != nil || field(text, "aof_rewrite_in_progress") != "0" || field(text, "aof_rewrite_scheduled") != "0":
 		case field(text, "aof_last_bgrewrite_status") == "ok":
 			return nil
 		default:
-			return s.tail.why(s.place.dir, "its AOF could not be rewritten")
+			return s.tail.why(s.cfg.Dir, "its AOF could not be rewritten")
 		}
 	}
 }

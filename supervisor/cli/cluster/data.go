@@ -23,10 +23,17 @@ type Data struct {
 	served chan error
 }
 
+// ServerOfData returns the configuration of the server on the directory of --data, without a log.
+func (e *Env) ServerOfData() ownredis.Config {
+	cfg := e.OwnRedis()
+	cfg.RuntimeDir, cfg.Log = runtimeDir(e.Settings), zerolog.Nop()
+	return cfg
+}
+
 // OpenData runs the server on the directory of --data. It returns when the data is loaded.
 func (e *Env) OpenData(ctx context.Context, log zerolog.Logger) (*Data, error) {
-	cfg := e.OwnRedis()
-	cfg.RuntimeDir, cfg.Log = runtimeDir(e.Settings), log
+	cfg := e.ServerOfData()
+	cfg.Log = log
 	server, err := ownredis.Open(ctx, cfg)
 	if err != nil {
 		if known(err) {

@@ -18,8 +18,8 @@ type data struct {
 	durability string
 }
 
-// dataDirFlag returns the flag --data, which says how to reach Redis.
-func (s *Settings) dataDirFlag() urfave.Flag {
+// DataFlag returns the flag --data.
+func (s *Settings) DataFlag() urfave.Flag {
 	return s.fileFlag(GroupRedis, dataFlag, "STELLAR_DATA", &s.Data,
 		"`DIR` with the data of a redis-server that the set runs itself, in place of an address: durable, for this machine's user alone")
 }

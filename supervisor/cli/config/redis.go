@@ -108,7 +108,7 @@ func (s *Settings) ConnectFlags() []urfave.Flag {
 			Name: "namespace", Category: GroupRedis, Value: link.DefaultNamespace, Destination: &s.Namespace,
 			Sources: s.from("namespace", "STELLAR_NAMESPACE"), Usage: "`NAME` that separates clusters on the same Redis",
 		},
-		s.dataDirFlag(),
+		s.DataFlag(),
 		s.fileFlag(GroupRedis, "socket", "STELLAR_SOCKET", &s.Socket,
 			"`FILE` through which commands reach a set on the embedded Redis (default: one in the user's run-time directory)"),
 	}
