@@ -140,7 +140,7 @@ func (t *tail) why(dir, how string) error {
 		{
 			[]string{
 				"Short read or OOM loading DB", "Wrong signature", "CRC error", "Internal error in RDB", "Error reading the RDB preamble",
-				"Fatal error loading the DB", "AOF manifest file", "open the append log file", "doesn't exist",
+				"Fatal error loading the DB", "AOF manifest file", "Unable to obtain the AOF file", "open the append log file", "doesn't exist",
 			},
 			ErrDamaged, "a file there is damaged or missing: restore a backup with \"data restore\"",
 		},
