@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -190,8 +189,10 @@ func prepareTranscripts(t *testing.T) *stage {
 func (s *stage) prepareData(t *testing.T) {
 	t.Helper()
 	rdb := []byte("REDIS0009\xfe\x00\x00\x01a\x011\xff")
-	sum := ^crc64.Update(^uint64(0), crc64.MakeTable(0x95ac9329ac4bc9b5), rdb)
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "one.rdb"), binary.LittleEndian.AppendUint64(rdb, sum), 0o600))
+	for sum := ^crc64.Update(^uint64(0), crc64.MakeTable(0x95ac9329ac4bc9b5), rdb); len(rdb) < 25; sum >>= 8 {
+		rdb = append(rdb, byte(sum))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "one.rdb"), rdb, 0o600))
 	_, text, code := s.run(t, s.env, "data", "restore", "--data", "kept", "one.rdb")
 	require.Zero(t, code, text)
 }
@@ -301,8 +302,6 @@ var changing = []struct {
 	{regexp.MustCompile(`\(go\d\S* \S+/\S+\)`), "(GO)"},
 	{regexp.MustCompile(`development [0-9a-f]{12}`), "development"},
 	{regexp.MustCompile(`\.rdb: \d+ bytes`), ".rdb: N bytes"}, // they depend on the version of Redis
-	{regexp.MustCompile(`"bytes": \d+,(\n  "file")`), `"bytes": 0,$1`},
-	{regexp.MustCompile(`"version": "\d+\.\d+\.\d+"`), `"version": "VERSION"`},
 	{regexp.MustCompile(`(?m)^\S+ … \(\d of \d done\)\n`), ""}, // which nodes are seen depends on how fast they are
 }
 
