@@ -38,15 +38,15 @@ func alive(pid int) bool {
 	return len(said) > 0 && said[0] != 'Z'
 }
 
-// enqueueing enqueues tasks for a day ahead until stop is called, which returns how many were
-// acknowledged.
-func enqueueing(t *testing.T, dir string) (acknowledged *atomic.Int64, stop func()) {
+// enqueueing enqueues tasks for a day ahead until the function is called, and counts
+// those that were acknowledged.
+func enqueueing(t *testing.T, dir string) (*atomic.Int64, func()) {
 	t.Helper()
 	cfg, err := ownredis.Find(t.Context(), dir)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	client := tasks.NewClient(ctx, redistest.Client(t, cfg), cfg.Keys(), &tasks.Registry{})
-	acknowledged = &atomic.Int64{}
+	acknowledged := &atomic.Int64{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -301,7 +301,7 @@ var changing = []struct {
 	{regexp.MustCompile(`(enqueued report |"id": ")[0-9A-Za-z]{11}\b`), "${1}ID"},
 	{regexp.MustCompile(`\(go\d\S* \S+/\S+\)`), "(GO)"},
 	{regexp.MustCompile(`development [0-9a-f]{12}`), "development"},
-	{regexp.MustCompile(`\.rdb: \d+ bytes`), ".rdb: N bytes"}, // they depend on the version of Redis
+	{regexp.MustCompile(`\.rdb: \d+ bytes`), ".rdb: N bytes"},  // they depend on the version of Redis
 	{regexp.MustCompile(`(?m)^\S+ … \(\d of \d done\)\n`), ""}, // which nodes are seen depends on how fast they are
 }
 

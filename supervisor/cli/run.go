@@ -63,7 +63,10 @@ func (r *runner) run(ctx context.Context, p config.Prepared) (err error) {
 	if e.Data != "" {
 		own, err := e.OpenData(ctx, log)
 		if err != nil {
-			return cleanIf(ctx, err)
+			if ctx.Err() != nil {
+				err = nil // a signal stopped the set before it began to work
+			}
+			return err
 		}
 		defer func() { err = errors.Join(err, own.Close(ctx)) }()
 		p.Set.Redis.URL, p.Set.Redis.Dial = own.Redis().URL, nil
@@ -91,14 +94,6 @@ func (r *runner) run(ctx context.Context, p config.Prepared) (err error) {
 		return err
 	}
 	return a.end(r.serve(ctx, set, log))
-}
-
-// cleanIf returns nil if a signal has stopped the set before it began to work, and else err.
-func cleanIf(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // separate keeps the programs of command tasks that run as the user of this process from

@@ -148,7 +148,8 @@ func Restore(ctx context.Context, cfg Config, file string, replace bool) (Restor
 		return Restored{}, as(ErrInUse, fmt.Errorf("data directory %s: a server runs on it: run a set on it and stop that one with TERM, "+
 			"which stops the server", at.dir))
 	case at.hasData() && !replace:
-		return Restored{}, as(ErrHasData, fmt.Errorf("data directory %s: it has data: use another directory, or have it moved away (--replace)", at.dir))
+		return Restored{}, as(ErrHasData, fmt.Errorf(
+			"data directory %s: it has data: use another directory, or have it moved away (--replace)", at.dir))
 	}
 	s, err := newScratch(cfg, prog, at, "restore")
 	if err != nil {
@@ -170,7 +171,7 @@ func (s scratch) take(ctx context.Context, from *os.File) (keys int64, err error
 		return 0, err
 	}
 	_, err = copyRDB(to, from)
-	if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
+	if err := errors.Join(err, to.Sync(), to.Close()); err != nil {
 		return 0, err
 	}
 	return s.load(ctx)

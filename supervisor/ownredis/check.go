@@ -57,11 +57,12 @@ func Check(ctx context.Context, cfg Config) (Report, error) {
 	if files, err := s.place.dataFiles(); err == nil && len(files) == 0 {
 		return r, nil
 	}
-	return r, s.check(ctx, &r)
+	err = s.check(ctx, &r)
+	return r, err
 }
 
 func (s scratch) check(ctx context.Context, r *Report) error {
-	file, whole, lost, err := firstDamage(s.place)
+	found, err := firstDamage(s.place)
 	if err != nil {
 		return err
 	}
@@ -71,12 +72,12 @@ func (s scratch) check(ctx context.Context, r *Report) error {
 		return context.Cause(ctx)
 	case errors.Is(err, ErrDamaged):
 		r.Damaged = err.Error()
-		r.File, r.Whole, r.Lost = file, whole, lost
+		r.File, r.Whole, r.Lost = found.file, found.whole, found.lost
 		return nil
 	case err != nil:
 		return err
 	case !r.Running: // a copy of a file that is written to may end in the middle
-		if r.Torn = lost; lost == 0 {
+		if r.Torn = found.lost; r.Torn == 0 {
 			r.Torn = s.cutOff(r.Bytes)
 		}
 	}
@@ -97,42 +98,52 @@ func (s scratch) cutOff(size int64) int64 {
 	return max(size-at, 0)
 }
 
-// firstDamage returns the first of the files of commands that is not whole, relative to the
-// directory, how many bytes of it are, and how many are not, with those of the files behind it.
-func firstDamage(p place) (file string, whole, lost int64, err error) {
+// damage is where a file stops being whole commands.
+type damage struct {
+	file  string // relative to the directory; "" for none
+	whole int64  // bytes before
+	lost  int64  // bytes behind, also of the files behind that one
+}
+
+// firstDamage returns that of the first of the files of commands that has one. Files that are
+// missing are the server's to tell.
+func firstDamage(p place) (found damage, err error) {
 	files, err := p.dataFiles()
 	if err != nil {
-		return "", 0, 0, nil //nolint:nilerr // the server will say it
+		return damage{}, nil //nolint:nilerr // as above
 	}
 	for _, name := range files {
-		info, err := os.Stat(p.file(name))
-		if err != nil {
-			return "", 0, 0, nil //nolint:nilerr // as above
-		}
-		if file != "" {
-			lost += info.Size()
-			continue
-		}
-		binary, err := isRDB(p.file(name))
-		if err != nil {
-			return "", 0, 0, err
-		}
-		if binary {
-			continue
-		}
-		f, err := os.Open(p.file(name))
-		if err != nil {
-			return "", 0, 0, err
-		}
-		n, damage := wholeCommands(f)
-		if err := f.Close(); err != nil {
-			return "", 0, 0, err
-		}
-		if damage != nil {
-			file, whole, lost = name, n, info.Size()-n
+		switch at, size, err := p.wholeIn(name); {
+		case errors.Is(err, os.ErrNotExist):
+			return damage{}, nil
+		case err != nil:
+			return damage{}, err
+		case found.file != "":
+			found.lost += size
+		case at < size:
+			found = damage{name, at, size - at}
 		}
 	}
-	return file, whole, lost, nil
+	return found, nil
+}
+
+// wholeIn returns how many bytes of the file are whole commands, all of an RDB, and its size.
+func (p place) wholeIn(name string) (whole, size int64, err error) {
+	info, err := os.Stat(p.file(name))
+	if err != nil {
+		return 0, 0, err
+	}
+	binary, err := isRDB(p.file(name))
+	if binary || err != nil {
+		return info.Size(), info.Size(), err
+	}
+	f, err := os.Open(p.file(name))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	whole, _ = wholeCommands(f) // why the rest is not is the server's to tell
+	return whole, info.Size(), nil
 }
 
 // isRDB reports whether the file begins as an RDB, which commands may follow.
@@ -172,7 +183,7 @@ func copyOnce(from, to place) (size int64, err error) {
 	}
 	manifest, _ := os.ReadFile(from.file(from.manifest()))
 	if len(manifest) > 0 {
-		if err := os.WriteFile(to.file(to.manifest()), manifest, 0o600); err != nil {
+		if err := os.WriteFile(to.file(to.manifest()), manifest, 0o600); err != nil { //nolint:gosec // the path is not from the file
 			return 0, err
 		}
 	} else if err := os.Remove(to.file(aofDir)); err != nil {

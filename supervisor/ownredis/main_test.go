@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -115,10 +114,4 @@ func open(t *testing.T, cfg ownredis.Config) *ownredis.Server {
 		cancel()
 	})
 	return s
-}
-
-// logged returns the configuration of a log and what has come into it.
-func logged() (zerolog.Logger, *strings.Builder) {
-	var b strings.Builder
-	return zerolog.New(io.Writer(&b)), &b
 }

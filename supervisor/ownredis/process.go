@@ -51,7 +51,7 @@ func spawn(prog program, p place, d Durability, held *os.File, bound bool) (*pro
 	if prog.major < 7 { // newer ones allow neither unless they are told to
 		args = append(args, "--rename-command", "DEBUG", "", "--rename-command", "MODULE", "")
 	}
-	cmd := exec.Command(prog.path, args...)
+	cmd := exec.Command(prog.path, args...) //nolint:gosec,noctx // the program that the user has installed; it outlives this one
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = p.dir, environment, []*os.File{held}
 	cmd.Stdout, cmd.Stderr = log, log // what it says before it opens its log
 	separate(cmd)

@@ -14,7 +14,7 @@ import (
 // startOf returns when the process began, in ticks of the kernel since the machine's start, or ""
 // if there is no such process or it has ended.
 func startOf(pid int) string {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return ""
 	}

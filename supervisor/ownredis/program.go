@@ -1,7 +1,9 @@
 package ownredis
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -71,7 +73,8 @@ func askVersion(ctx context.Context, path string) (program, error) {
 	said, err := cmd.CombinedOutput()
 	m := versionText.FindSubmatch(said)
 	if err != nil || m == nil {
-		return program{}, as(ErrNotInstalled, fmt.Errorf("%s --version says %.100q (%w): is it a Redis? %s", path, said, orNone(err), howToInstall))
+		return program{}, as(ErrNotInstalled, fmt.Errorf("%s --version says %.100q (%w): is it a Redis? %s",
+			path, said, cmp.Or(err, errNoVersion), howToInstall))
 	}
 	p := program{path: path, version: string(m[1])}
 	p.major, _ = strconv.Atoi(string(m[2]))
@@ -82,15 +85,7 @@ func askVersion(ctx context.Context, path string) (program, error) {
 	return p, nil
 }
 
-// orNone stands in a text for an error that there may be.
-func orNone(err error) error {
-	if err == nil {
-		return errNoVersion
-	}
-	return err
-}
-
-var errNoVersion = fmt.Errorf("no version in it")
+var errNoVersion = errors.New("no version in it")
 
 // environment is that of the server: the secrets in this process's own are none of its business.
 var environment = []string{"LC_ALL=C"}

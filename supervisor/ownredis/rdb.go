@@ -11,7 +11,7 @@ import (
 )
 
 // jones is the polynomial of the checksum at the end of an RDB, in reversed notation.
-var jones = crc64.MakeTable(0x95ac9329ac4bc9b5)
+const jones = 0x95ac9329ac4bc9b5
 
 // ErrNoBackup reports a file that is no RDB, or not a whole one.
 var ErrNoBackup = errors.New("no whole backup")
@@ -25,7 +25,7 @@ func copyRDB(to io.Writer, from io.Reader) (size int64, err error) {
 	if err != nil || !bytes.HasPrefix(head, []byte("REDIS")) && !bytes.HasPrefix(head, []byte("VALKEY")) {
 		return 0, as(ErrNoBackup, errors.New("it is no RDB, the format of Redis's backups"))
 	}
-	crc := uint64(0)
+	crc, table := uint64(0), crc64.MakeTable(jones)
 	for {
 		chunk, err := r.Peek(1 << 16)
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -37,7 +37,7 @@ func copyRDB(to io.Writer, from io.Reader) (size int64, err error) {
 			return size, as(ErrNoBackup, errors.New("it ends too early"))
 		}
 		// Redis neither begins nor ends with a complement, as the package crc64 does.
-		crc = ^crc64.Update(^crc, jones, chunk[:summed])
+		crc = ^crc64.Update(^crc, table, chunk[:summed])
 		if last {
 			summed = len(chunk)
 		}

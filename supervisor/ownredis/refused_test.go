@@ -31,7 +31,7 @@ func refused(t *testing.T, cfg ownredis.Config, kind error) string {
 func script(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\necho '"+text+"'\n"), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\necho '"+text+"'\n"), 0o700))
 	return path
 }
 
@@ -46,14 +46,14 @@ func TestOnlyAServerOfVersion62OrNewerIsUsed(t *testing.T) {
 		require.Contains(t, said, "install Redis 6.2 or newer")
 		require.Contains(t, said, told)
 	}
-	real, err := exec.LookPath("redis-server")
+	server, err := exec.LookPath("redis-server")
 	require.NoError(t, err)
 
 	script(t, bin, "redis-server", "Redis server v=6.0.16 sha=0")
 	t.Setenv("PATH", bin)
 	require.Contains(t, refused(t, ownredis.Config{Dir: dir}, ownredis.ErrNotInstalled), "6.0.16")
 	// An old redis-server does not hide a valkey-server.
-	require.NoError(t, os.Symlink(real, filepath.Join(bin, "valkey-server")))
+	require.NoError(t, os.Symlink(server, filepath.Join(bin, "valkey-server")))
 	s := open(t, ownredis.Config{Dir: dir})
 	require.NoError(t, redistest.Client(t, s.Redis()).Ping(t.Context()).Err())
 

@@ -21,7 +21,6 @@ import (
 const patience = time.Minute
 
 func TestDataAndNoProcessStayWhenTheServerIsClosed(t *testing.T) {
-	t.Parallel()
 	dir := filepath.Join(redistest.DataDir(t), "new")
 	var pid int
 	t.Run("written", func(t *testing.T) {

@@ -50,8 +50,8 @@ func (s *Server) silent() error {
 	if st, err := s.place.readState(); err == nil {
 		who = fmt.Sprintf("the redis-server (process %d)", st.PID)
 	}
-	return as(ErrInUse, fmt.Errorf("data directory %s: %s runs on it and does not answer: is it stopped, or its disk? End it to have a new one started",
-		s.place.dir, who))
+	return as(ErrInUse, fmt.Errorf(
+		"data directory %s: %s runs on it and does not answer: is it stopped, or its disk? End it to have a new one started", s.place.dir, who))
 }
 
 // clear ends what has the lock and cannot be the server that is to go on: what a killed server has

@@ -19,13 +19,13 @@ type data struct {
 }
 
 // DataFlag returns the flag --data.
-func (s *Settings) DataFlag() urfave.Flag {
+func (s *Settings) DataFlag() *urfave.StringFlag {
 	return s.fileFlag(GroupRedis, dataFlag, "STELLAR_DATA", &s.Data,
 		"`DIR` with the data of a redis-server that the set runs itself, in place of an address: durable, for this machine's user alone")
 }
 
 // DurabilityFlag returns the flag of the commands that run such a server.
-func (s *Settings) DurabilityFlag() urfave.Flag {
+func (s *Settings) DurabilityFlag() *urfave.StringFlag {
 	return &urfave.StringFlag{
 		Name: durabilityFlag, Category: GroupRedis, Value: string(ownredis.EverySecond), Destination: &s.durability,
 		Sources: s.from(durabilityFlag, "STELLAR_DURABILITY"),

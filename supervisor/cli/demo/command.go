@@ -81,11 +81,19 @@ func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) (e
 	if err != nil {
 		return err
 	}
-	redis, where, end, err := openRedis(ctx, e, log)
+	redis, configured, err := e.Redis()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, end()) }()
+	where := redis.Address()
+	if !configured {
+		own, err := startRedis(ctx, e, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, own.end()) }()
+		redis.URL, redis.Dial, where = own.config.URL, own.config.Dial, own.where
+	}
 	redis.Namespace = fmt.Sprintf("%.180s-demo-%s", e.Namespace, strings.ToLower(rand.Text()[:12]))
 	set.Redis = redis
 	crashes := "no node is crashed"
@@ -106,25 +114,25 @@ func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) (e
 	return err
 }
 
-// openRedis returns the configuration of Redis and how it is called: the one of the settings, or one
-// that runs until end is called.
-func openRedis(ctx context.Context, e *cluster.Env, log zerolog.Logger) (cfg link.Config, where string, end func() error, err error) {
-	end = func() error { return nil }
-	cfg, configured, err := e.Redis()
-	switch {
-	case err != nil || configured:
-		where = cfg.Address()
-	case e.Data != "":
-		own, err := e.OpenData(ctx, log)
-		if err != nil {
-			return cfg, "", nil, err
-		}
-		cfg.URL, where, end = own.Redis().URL, "a redis-server of one's own with its data in "+cluster.Printable(own.Dir()), func() error { return own.Close(ctx) }
-	default:
+// ownRedis is a Redis that runs for the demo alone.
+type ownRedis struct {
+	config link.Config
+	where  string
+	end    func() error
+}
+
+// startRedis starts the server of --data or the embedded one.
+func startRedis(ctx context.Context, e *cluster.Env, log zerolog.Logger) (ownRedis, error) {
+	if e.Data == "" {
 		server := embedded.New()
-		cfg.Dial, where, end = server.Dial, "the embedded Redis (set REDIS_URL for a real one)", server.Close
+		return ownRedis{server.Config(), "the embedded Redis (set REDIS_URL for a real one)", server.Close}, nil
 	}
-	return cfg, where, end, err
+	own, err := e.OpenData(ctx, log)
+	if err != nil {
+		return ownRedis{}, err
+	}
+	where := "a redis-server of one's own with its data in " + cluster.Printable(own.Dir())
+	return ownRedis{own.Redis(), where, func() error { return own.Close(ctx) }}, nil
 }
 
 // directory returns the directory to count: the first argument, or by default the
