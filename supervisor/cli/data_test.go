@@ -176,6 +176,14 @@ func TestTheConfigurationSaysThatASetRunsARedisOfItsOwn(t *testing.T) {
 	r = stellar(t, home(t).with("REDIS_URL", "redis://127.0.0.1:1"), "config", "check", file)
 	require.Equal(t, 78, r.code, r.err)
 	require.Contains(t, r.err, "stellar.yaml:1: data and REDIS_URL")
+	open := t.TempDir()
+	require.NoError(t, os.Chmod(open, 0o755))
+	require.NoError(t, os.Chmod(filepath.Dir(open), 0o755))
+	r = stellar(t, home(t).with("STELLAR_DATA", filepath.Dir(open)), "config", "check")
+	require.Equal(t, 78, r.code, r.err)
+	require.Contains(t, r.err, "STELLAR_DATA: data directory")
+	require.Contains(t, r.err, "chmod 0700")
+	require.Zero(t, stellar(t, home(t).with("STELLAR_DATA", open), "config", "check").code, "an empty one is closed by run")
 }
 
 func TestDataCommandsTellWhatIsDamaged(t *testing.T) {

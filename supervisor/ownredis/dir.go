@@ -69,6 +69,7 @@ func prepare(cfg Config) (place, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return place{}, as(ErrDir, fmt.Errorf("data directory: %w", err))
 	}
+	closeEmpty(cfg.Dir)
 	p, err := existing(cfg.Dir)
 	if err != nil {
 		return place{}, err
@@ -84,8 +85,15 @@ func prepare(cfg Config) (place, error) {
 	return p, os.Remove(probe.Name())
 }
 
-// existing returns the place of a directory that exists, without that of its sockets. An empty
-// directory of this user is closed to others; others are refused unless they are.
+// closeEmpty closes an empty directory of this user to others.
+func closeEmpty(dir string) {
+	info, err := os.Stat(dir)
+	if err == nil && info.IsDir() && ownedByUs(info) && info.Mode().Perm()&0o077 != 0 && isEmpty(dir) {
+		_ = os.Chmod(dir, 0o700) //nolint:gosec // a directory needs the x
+	}
+}
+
+// existing returns the place of a directory that exists, without that of its sockets.
 func existing(dir string) (place, error) {
 	full, err := filepath.Abs(dir)
 	if err == nil {
@@ -95,11 +103,6 @@ func existing(dir string) (place, error) {
 		return place{}, as(ErrDir, fmt.Errorf("data directory %s: %w", dir, plain(err)))
 	}
 	info, err := os.Stat(full)
-	if err == nil && info.IsDir() && ownedByUs(info) && info.Mode().Perm()&0o077 != 0 && isEmpty(full) {
-		if err = os.Chmod(full, 0o700); err == nil { //nolint:gosec // a directory needs the x
-			info, err = os.Stat(full)
-		}
-	}
 	if err == nil {
 		err = checkPrivate(full, info)
 	}

@@ -76,6 +76,52 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// Usable returns the error with which [Open] would refuse the program or the directory. It starts and
+// changes nothing. [ErrInUse] may be true for the moment only.
+func Usable(ctx context.Context, cfg Config) error {
+	cfg = cfg.withDefaults()
+	if err := errors.Join(supported(), cfg.validate()); err != nil {
+		return err
+	}
+	prog, err := findProgram(ctx, cfg.Program)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(cfg.Dir)
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.IsDir() && ownedByUs(info) && isEmpty(cfg.Dir) {
+		return nil
+	}
+	at, err := existing(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	owner, err := lock(at.file(ownerLock), shared)
+	if errors.Is(err, errLocked) {
+		return inUse(at)
+	}
+	if err != nil {
+		return as(ErrDir, fmt.Errorf("data directory %s: %w", at.dir, plain(err)))
+	}
+	if err := owner.Close(); err != nil || at.running() {
+		return err
+	}
+	return at.checkFiles(prog)
+}
+
+// inUse returns the error for a directory that has an owner.
+func inUse(at place) error {
+	pid, _ := at.ownerNote()
+	return as(ErrInUse, fmt.Errorf("data directory %s: process %s runs on it: stop that one, use another directory, "+
+		"or have one program run more nodes or processes (--workers, --processes)", at.dir, pid))
+}
+
+// ownerNote returns the number of the owner's process, and what it is about.
+func (p place) ownerNote() (pid, phase string) {
+	text, _ := os.ReadFile(p.file(ownerLock))
+	pid, phase, _ = strings.Cut(strings.TrimSpace(string(text)), " ")
+	return pid, phase
+}
+
 func newServer(cfg Config, prog program, at place, owner *os.File) *Server {
 	return &Server{
 		cfg: cfg, program: prog, place: at, owner: owner, stop: make(chan struct{}),
@@ -98,16 +144,14 @@ func own(ctx context.Context, at place) (*os.File, error) {
 			_ = f.Close()
 		}
 		if !errors.Is(err, errLocked) {
-			return nil, as(ErrDir, fmt.Errorf("data directory %s: %w", at.dir, err))
+			return nil, as(ErrDir, fmt.Errorf("data directory %s: %w", at.dir, plain(err)))
 		}
-		text, _ := os.ReadFile(at.file(ownerLock))
-		pid, phase, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+		_, phase := at.ownerNote()
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case phase != leaving && time.Now().After(deadline):
-			return nil, as(ErrInUse, fmt.Errorf("data directory %s: process %s runs on it: stop that one, use another directory, "+
-				"or have one program run more nodes or processes (--workers, --processes)", at.dir, pid))
+			return nil, inUse(at)
 		}
 	}
 }

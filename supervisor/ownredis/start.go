@@ -122,8 +122,8 @@ func (s *Server) abandon(c *process) {
 // adopt makes the server that has the lock the one of this process. It returns false if none
 // answers: it may just end.
 func (s *Server) adopt(ctx context.Context) (done bool, err error) {
-	if st, err := s.place.readState(); err == nil && st.Sockets != "" {
-		s.place.sockets = st.Sockets // made under another run-time directory, it may be
+	if st, err := s.place.readState(); err == nil && st.Sockets != "" && st.Sockets != s.place.sockets {
+		s.place.sockets = st.Sockets // made under another run-time directory
 	}
 	if pid, err := ask(ctx, s.place.socket()); err == nil {
 		s.run(watch(ctx, s.place, pid, s.place.socket()))

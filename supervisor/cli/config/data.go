@@ -1,6 +1,10 @@
 package config
 
 import (
+	"context"
+	"errors"
+	"fmt"
+
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/supervisor/ownredis"
@@ -46,6 +50,27 @@ func (s *Settings) checkDataAlone(place string) error {
 	}
 	return Usagef("%s and %s: give the directory of a Redis of one's own, or the address of another, not both",
 		s.Origin(dataFlag).Where, s.Origin(place).Where)
+}
+
+// checkDataDir returns an error if the server of --data cannot be run. It changes nothing. A
+// directory that another process uses is returned apart, see [Prepared].
+func (s *Settings) checkDataDir(ctx context.Context) (momentary []error, err error) {
+	if s.Data == "" {
+		return nil, nil
+	}
+	err = ownredis.Usable(ctx, ownredis.Config{Dir: s.Data})
+	if err == nil {
+		return nil, nil
+	}
+	told := fmt.Errorf("%s: %w", s.Origin(dataFlag).Where, err)
+	switch {
+	case errors.Is(err, ownredis.ErrInUse):
+		return []error{told}, nil
+	case errors.Is(err, ownredis.ErrNotInstalled):
+		return nil, As(ErrUsage, told)
+	default:
+		return nil, As(ErrInvalid, told)
+	}
 }
 
 // OwnRedis returns the configuration of the server on the directory of --data, without its log and

@@ -61,6 +61,7 @@ func (s *Settings) Prepare(ctx context.Context, newApp func() (*worker.App, erro
 	if !p.Configured {
 		p.Set.Redis.Dial = noDial
 	}
+	alsoMomentary(s.checkDataDir(ctx))
 	if p.Admin, err = s.Admin(); err != nil {
 		also(err)
 	} else {
