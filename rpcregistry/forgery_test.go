@@ -1,18 +1,14 @@
 package rpcregistry_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"runtime"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus"
@@ -89,61 +85,6 @@ func TestCallsThatCannotRunAreDropped(t *testing.T) {
 		require.Empty(t, ran)
 		require.Eventually(t, func() bool { return b.Stats().Running == 0 }, time.Minute, time.Millisecond)
 		require.Equal(t, rpcregistry.Stats{Calls: 1, Expired: 1, Malformed: 4}, b.Stats())
-	})
-}
-
-func TestABusyNodeSaysSo(t *testing.T) {
-	c := newCluster(t, redistest.Embedded(t).Config())
-	a := c.join("a", nil)
-	b := c.join("b", methods(), func(c *rpcregistry.Config) { c.MaxCalls = 2 })
-	ctx, cancel := context.WithCancel(t.Context())
-	var waiting sync.WaitGroup
-	for range 2 {
-		waiting.Go(func() { _, _ = a.DoCluster(ctx, "wait", nil, rpcregistry.Node("b")) })
-	}
-	require.Eventually(t, func() bool { return b.Stats().Running == 2 }, time.Minute, time.Millisecond)
-	_, err := a.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("b"))
-	require.ErrorIs(t, err, rpcregistry.ErrBusy)
-	cancel()
-	waiting.Wait()
-}
-
-func TestWhatIsTooLargeIsToldToTheCaller(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg link.Config) {
-		c := newCluster(t, cfg)
-		r := methods()
-		rpcregistry.Handle(r, "large", func(context.Context, any) (string, error) { return strings.Repeat("x", redisbus.MaxMessage), nil })
-		rpcregistry.Handle(r, "deep", func(context.Context, any) (json.RawMessage, error) {
-			return json.RawMessage(strings.Repeat("[", 31) + strings.Repeat("]", 31)), nil
-		})
-		rpcregistry.Handle(r, "broken", func(context.Context, any) (json.RawMessage, error) { return json.RawMessage(`{`), nil })
-		rpcregistry.Handle(r, "unsayable", func(context.Context, any) (func(), error) { return func() {}, nil })
-		rpcregistry.Handle(r, "verbose", func(context.Context, any) (any, error) {
-			return nil, fmt.Errorf("%s", strings.Repeat("\x00", redisbus.MaxMessage))
-		})
-		a, _ := c.join("a", nil), c.join("b", r)
-		for method, want := range map[string]rpcregistry.Code{
-			"large": rpcregistry.ErrTooLarge, "deep": rpcregistry.ErrFailed, "broken": rpcregistry.ErrFailed, "unsayable": rpcregistry.ErrFailed, "verbose": rpcregistry.ErrFailed,
-		} {
-			_, err := a.DoCluster(t.Context(), method, nil, rpcregistry.Node("b"))
-			require.ErrorIs(t, err, want, method)
-			require.NotErrorIs(t, err, rpcregistry.ErrTimeout)
-		}
-		for _, to := range []rpcregistry.Target{rpcregistry.Node("b"), rpcregistry.All()} {
-			_, err := a.DoCluster(t.Context(), "echo", strings.Repeat("x", redisbus.MaxMessage), to)
-			require.ErrorIs(t, err, rpcregistry.ErrTooLarge)
-			require.ErrorIs(t, a.Cast(t.Context(), "echo", strings.Repeat("x", redisbus.MaxMessage), to), rpcregistry.ErrTooLarge)
-		}
-		_, err := a.DoAll(t.Context(), "echo", strings.Repeat("x", redisbus.MaxMessage))
-		require.ErrorIs(t, err, rpcregistry.ErrTooLarge)
-		for _, args := range []any{func() {}, json.RawMessage(`{`), json.RawMessage(`{"a":1,"a":2}`)} {
-			_, err := a.DoCluster(t.Context(), "echo", args, rpcregistry.Node("b"))
-			require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
-		}
-		_, err = a.DoCluster(t.Context(), "bad name", nil, rpcregistry.All())
-		require.ErrorIs(t, err, rpcregistry.ErrNoSuchMethod)
-		_, err = a.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("bad\nname"))
-		require.ErrorIs(t, err, rpcregistry.ErrNoSuchTarget)
 	})
 }
 
@@ -280,74 +221,6 @@ func TestAMethodsContextIsALightOneAndBehaves(t *testing.T) {
 	})
 }
 
-func TestBuiltins(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, cfg link.Config) {
-		c := newCluster(t, cfg)
-		var mu sync.Mutex
-		var log bytes.Buffer
-		own := rpcregistry.NewRegistry()
-		rpcregistry.Handle(own, "api.methods", func(context.Context, any) (string, error) { return "my own", nil })
-		a := c.join("a", own)
-		b := c.join("b", nil, func(c *rpcregistry.Config) {
-			c.Log = zerolog.New(writer(func(p []byte) { mu.Lock(); defer mu.Unlock(); log.Write(p) }))
-		})
-		ctx := t.Context()
-		pong, err := rpcregistry.Do[rpcregistry.Pong](ctx, a.Endpoint, "api.ping", nil, rpcregistry.Node("b"))
-		require.NoError(t, err)
-		require.Equal(t, b.self.ID, pong.Node)
-		require.Equal(t, b.self.Incarnation, pong.Incarnation)
-		require.WithinDuration(t, time.Now(), pong.At, 5*time.Second)
-
-		list, err := rpcregistry.Do[[]rpcregistry.MethodInfo](ctx, a.Endpoint, "api.methods", nil, rpcregistry.Node("b"))
-		require.NoError(t, err)
-		require.Len(t, list, 3)
-		require.Equal(t, rpcregistry.MethodInfo{Name: "api.log", Arguments: "{text: string, severity?: string, data?: any}", Result: "{}"}, list[0])
-		mine, err := rpcregistry.Do[string](ctx, b.Endpoint, "api.methods", nil, rpcregistry.Node("a"))
-		require.NoError(t, err)
-		require.Equal(t, "my own", mine)
-
-		for method, args := range map[string]string{
-			"api.ping": `{"frob":1}`, "api.methods": `[{"frob":1}]`, "api.log": `{"text":"x","sevrity":"warn"}`,
-		} {
-			_, err = a.DoCluster(ctx, method, json.RawMessage(args), rpcregistry.Node("b"))
-			require.ErrorIs(t, err, rpcregistry.ErrBadArguments, method)
-		}
-		for _, args := range []any{nil, []any{}, []any{""}, []any{"", "warn"}, map[string]any{"severity": "warn"}} {
-			_, err = a.DoCluster(ctx, "api.log", args, rpcregistry.Node("b"))
-			require.ErrorContains(t, err, "text is empty: write [", "%v", args)
-			require.ErrorIs(t, err, rpcregistry.ErrBadArguments)
-		}
-		for _, args := range [][]any{
-			{"evil\n\x1b[31m text"}, {"warned", "warn"}, {"no panic", "panic"}, {"nonsense", "x"}, {"off", "disabled"},
-			{"as the original", "warning", map[string]any{"a": []int{1}}}, {"two", "crit", nil}, {"three", "notice", 1, "x\n"}, {"four", "emerg"},
-		} {
-			_, err = a.DoCluster(ctx, "api.log", args, rpcregistry.Node("b"))
-			require.NoError(t, err)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		var lines []string
-		for line := range strings.Lines(log.String()) {
-			lines = append(lines, strings.TrimSpace(line))
-		}
-		require.Equal(t, []string{
-			`{"level":"info","from":"a","text":"evil\n\u001b[31m text","message":"api.log"}`,
-			`{"level":"warn","from":"a","text":"warned","message":"api.log"}`,
-			`{"level":"error","from":"a","text":"no panic","message":"api.log"}`,
-			`{"level":"info","from":"a","text":"nonsense","severity":"x","message":"api.log"}`,
-			`{"level":"info","from":"a","text":"off","severity":"disabled","message":"api.log"}`,
-			`{"level":"warn","from":"a","text":"as the original","data":{"a":[1]},"message":"api.log"}`,
-			`{"level":"error","from":"a","text":"two","message":"api.log"}`,
-			`{"level":"info","from":"a","text":"three","data":[1,"x\n"],"message":"api.log"}`,
-			`{"level":"error","from":"a","text":"four","message":"api.log"}`,
-		}, lines)
-	})
-}
-
-type writer func([]byte)
-
-func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
-
 func TestNewRefuses(t *testing.T) {
 	_, err := rpcregistry.New(rpcregistry.Config{})
 	require.Error(t, err)
@@ -366,40 +239,4 @@ func TestNewRefuses(t *testing.T) {
 	require.NoError(t, err)
 	_, err = loner.DoAll(t.Context(), "x", nil)
 	require.ErrorIs(t, err, rpcregistry.ErrUnavailable)
-}
-
-func TestAFloodOfOneCallerLeavesRoomForOthersAndForControl(t *testing.T) {
-	t.Parallel()
-	redistest.Each(t, func(t *testing.T, cfg link.Config) {
-		t.Parallel()
-		c := newCluster(t, cfg)
-		r := methods()
-		rpcregistry.Handle(rpcregistry.Control(r), "stop", func(context.Context, struct{}) (string, error) { return "stops", nil })
-		flooder, other := c.join("a", nil), c.join("b", nil)
-		victim := c.join("c", r, func(c *rpcregistry.Config) { c.MaxCalls = 16 })
-		ctx, cancel := context.WithCancel(t.Context())
-		var calls sync.WaitGroup
-		flood := func(method string, n int) {
-			for range n {
-				calls.Go(func() { _, _ = flooder.DoCluster(ctx, method, nil, rpcregistry.Node("c")) })
-			}
-		}
-		flood("wait", 100)
-		require.Eventually(t, func() bool { return victim.Stats().Running == 12 }, time.Minute, time.Millisecond)
-		_, err := flooder.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("c"))
-		require.ErrorIs(t, err, rpcregistry.ErrBusy, "it has its share")
-		for range 20 {
-			_, err = other.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("c"))
-			require.NoError(t, err, "another caller has room")
-			for method, args := range map[string]any{"api.ping": nil, "api.log": []string{"text"}, "api.methods": nil, "stop": nil} {
-				_, err = flooder.DoCluster(t.Context(), method, args, rpcregistry.Node("c"))
-				require.NoError(t, err, "%s has slots of its own", method)
-			}
-		}
-		cancel()
-		calls.Wait()
-		require.Eventually(t, func() bool { return victim.Stats().Running == 0 }, time.Minute, time.Millisecond)
-		_, err = flooder.DoCluster(t.Context(), "echo", nil, rpcregistry.Node("c"))
-		require.NoError(t, err, "its slots are free again")
-	})
 }

@@ -69,7 +69,8 @@ func share(c *urfave.Command, program string, literal bool) {
 		config.ExplainStrayFlags(c, literal)
 	}
 	c.HideHelp = true // readLine sees the flag --help and the command help
-	for _, f := range c.Flags { // the library has all of them say what they are, at every start, for its own help texts
+	// The library has every flag describe itself at every start, for help texts of its own.
+	for _, f := range c.Flags {
 		if s, ok := f.(urfave.StringerSetter); ok {
 			s.SetStringer(func(f urfave.Flag) string { return f.Names()[0] })
 		}

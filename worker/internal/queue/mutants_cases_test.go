@@ -151,20 +151,6 @@ var mutantCases = map[string]func(*machine){
 		require.InDelta(m.t, 7500, len(long), 700)
 		require.Contains(m.t, long[len(long)-30:], "retried")
 	},
-	"who has more to do wakes another": func(m *machine) {
-		for range 2 {
-			m.step(m.join)
-			m.step(m.claim)
-		}
-		m.step(func() {
-			some := m.ready(draft{Queue: "a"}, draft{Queue: "a"})
-			m.sendNew("p0", some)
-		})
-		require.Len(m.t, m.spec.Idle["a"], 1)
-		woken := slices.IndexFunc(m.actors, func(a *actor) bool { return !m.spec.Idle["a"][a.name] })
-		m.step(func() { m.claimAs(m.actors[woken], m.actors[woken].session, 1) })
-		require.Empty(m.t, m.spec.Idle["a"])
-	},
 	"what is left of one that failed before it was done": func(m *machine) {
 		m.enqueueOne(1, draft{})
 		m.ends("later", 1, "1|0", `{}`)
@@ -241,20 +227,6 @@ var mutantCases = map[string]func(*machine){
 		m.step(func() { m.dueOf(9, 0) })
 		require.Empty(m.t, m.spec.Tasks, "who follows goes with it")
 	},
-	"a bound on bytes goes and comes back while the queue is weighed": func(m *machine) {
-		for range 6 {
-			m.enqueueOne(1, draft{})
-		}
-		m.choose(map[string]int{"bytes": 3}, m.limit)
-		m.choose(nil, m.weigh)
-		m.choose(map[string]int{"weigher": 1}, m.weigh)
-		require.Empty(m.t, m.weighers[1].number, "one is enough")
-		m.choose(map[string]int{"who": 2}, m.limit)
-		m.choose(map[string]int{"bytes": 3}, m.limit)
-		for m.spec.Weighing["a"] != nil {
-			m.choose(map[string]int{"begins": 1}, m.weigh)
-		}
-	},
 	"an id that is forgotten before its record": func(m *machine) {
 		m.enqueueOne(1, draft{ID: "c1"})
 		m.ends(Done, 14000, 5000, "1")
@@ -265,42 +237,11 @@ var mutantCases = map[string]func(*machine){
 		m.sleep(10000)
 		m.step(func() { m.dueOf(1, 9) })
 	},
-	"what is kept of an ended task counts no bytes": func(m *machine) {
-		m.draw = func(what string, _ int) int { return map[string]int{"bytes": 3}[what] }
-		m.step(m.limit)
-		m.enqueueOne(1, draft{})
-		m.ends(Done, 5000, 5000, "1")
-		m.enqueueOne(1, draft{})
-		m.ends(Dead, "1|0", `{"reason":"failed"}`)
-	},
-	"a dead task that is deleted counts no bytes": func(m *machine) {
-		m.draw = func(what string, _ int) int { return map[string]int{"bytes": 3}[what] }
-		m.step(m.limit)
-		m.step(m.weigh)
-		id := m.enqueueOne(1, draft{})
-		m.ends(Dead, "1|0", `{"reason":"failed"}`)
-		m.enqueueOne(2, draft{})
-		m.drop(id)
-	},
 	"a task that follows one that is done, and kept, need not wait": func(m *machine) {
 		m.enqueueOne(1, draft{ID: "c1"})
 		m.ends(Done, 60000, 60000, "1")
 		m.enqueueOne(2, draft{After: []string{"c1"}})
 		require.Len(m.t, m.spec.Lines["a"], 1)
-	},
-	"a parked task is cancelled": func(m *machine) {
-		id := m.enqueueOne(1, draft{})
-		m.ends(Park, "t")
-		m.draw = func(string, int) int { return 0 }
-		m.step(m.cancel)
-		require.Equal(m.t, stateCancelled, m.spec.Tasks[id].State)
-	},
-	"a queue of a parked task is cleared": func(m *machine) {
-		m.enqueueOne(1, draft{})
-		m.ends(Park, "t")
-		m.draw = func(string, int) int { return 0 }
-		m.step(m.clear)
-		require.Empty(m.t, m.spec.Tasks)
 	},
 	"an id that is free again has left nothing": func(m *machine) {
 		for _, id := range []string{"c1", "c2", "c3"} {
@@ -346,66 +287,11 @@ var mutantCases = map[string]func(*machine){
 		m.ends(Done)
 		require.Equal(m.t, stateDelayed, m.spec.Tasks[at].State)
 	},
-	"only the suspect that ran is quarantined": func(m *machine) {
-		id, other := m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{})
-		crash := func(solo string, r Remains) {
-			m.takeAll()
-			a := m.actors[len(m.actors)-1]
-			m.step(func() {
-				m.soloAs(a, solo)
-				m.setLease(a.name, -m.spec.Now)
-			})
-			m.step(func() { m.takeOverOf(a, r) })
-		}
-		crash("none", Remains{Suspects: []string{id, other}})
-		crash("none", Remains{Unknown: true})
-		crash("none", Remains{Unknown: true})
-		require.Equal(m.t, "0|2", m.spec.Tasks[id].Tries)
-		crash(id, Remains{Unknown: true})
-		require.Equal(m.t, stateDead, m.spec.Tasks[id].State)
-		require.Equal(m.t, statePending, m.spec.Tasks[other].State)
-	},
-	"a suspect runs until it has ended": func(m *machine) {
-		id, other := m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{})
-		m.takeAll()
-		a := m.actors[len(m.actors)-1]
-		m.step(func() { m.soloAs(a, id) })
-		for _, ends := range []string{other, id} {
-			m.step(func() {
-				m.commitAs(a, a.session, []*Run{m.outcome(a.hand[ends], func(o *Run) { o.outcome.verb = Done })})
-			})
-		}
-	},
 	"an id that is remembered alone": func(m *machine) {
 		m.enqueueOne(1, draft{ID: "c1"})
 		m.ends(Done, 9000, "", "")
 		m.enqueueOne(1, draft{ID: "c1"})
 		require.Equal(m.t, stateDone, m.spec.Tasks["c1"].State)
-	},
-	"a lease that ran out": func(m *machine) {
-		m.step(m.join)
-		m.sleep(15000)
-		m.step(func() {
-			_, answered := m.claimAs(m.actors[0], m.actors[0].session, 1)
-			require.False(m.t, answered)
-		})
-	},
-	"limits that are said again wake nobody": func(m *machine) {
-		for range 2 {
-			m.step(m.join)
-			m.step(m.claim)
-		}
-		m.draw = func(what string, most int) int {
-			if what == "queue" || what == "who" {
-				return 0
-			}
-			return most - 1
-		}
-		m.step(m.limit)
-		m.enqueueOne(1, draft{})
-		require.Len(m.t, m.spec.Idle["a"], 1)
-		m.step(m.limit)
-		require.Len(m.t, m.spec.Idle["a"], 1)
 	},
 	"a delay begins when the task may run": func(m *machine) {
 		first := m.enqueueOne(1, draft{})
@@ -436,52 +322,12 @@ var mutantCases = map[string]func(*machine){
 		m.step(func() { m.send("p0", 2, []int{1}, true) })
 		require.Len(m.t, m.spec.Tasks, 3)
 	},
-	"parked tasks keep their order": func(m *machine) {
-		first, second := m.enqueueOne(1, draft{}), m.enqueueOne(1, draft{})
-		m.ends("park", "t")
-		m.takeAll() // learns of them
-		m.step(m.claim)
-		require.Equal(m.t, []state{stateActive, stateActive}, []state{m.spec.Tasks[first].State, m.spec.Tasks[second].State})
-	},
 	"done with a result that nobody waits for": func(m *machine) {
 		m.enqueueOne(1, draft{})
 		m.ends("later", 1, "1|0", `{}`)
 		m.sleep(10)
 		m.step(m.due)
 		m.ends(Done, "", "", "2")
-	},
-	"who resigns passes its wake on": func(m *machine) {
-		for range 3 {
-			m.step(m.join)
-			m.step(m.claim)
-		}
-		m.enqueueOne(1, draft{})
-		m.step(m.resign)
-	},
-	"who was asked to end is no crash, whoever takes over": func(m *machine) {
-		id := m.enqueueOne(1, draft{})
-		m.step(m.join)
-		a := m.actors[0]
-		m.step(func() { m.resignAs(a, true) }) // it has claimed nothing: nothing is noted
-		m.step(m.claim)
-		m.step(func() { m.resignAs(a, true) })
-		m.step(func() {
-			m.setLease(a.name, -m.spec.Now)
-			m.takeOverOf(a, Remains{Unknown: true})
-		})
-		require.Zero(m.t, ParseTries(m.spec.Tasks[id].Tries).Crashes)
-		m.step(func() { m.resignAs(a, true) }) // late: it is over
-	},
-	"a node that was quiet and is over": func(m *machine) {
-		m.step(m.join)
-		a := m.actors[0]
-		m.step(func() { m.quietAs(a, "1") })
-		m.step(func() { m.quietAs(a, "") })
-		m.step(func() {
-			m.setLease(a.name, -m.spec.Now)
-			m.takeOverOf(a, Remains{})
-		})
-		m.step(func() { m.quietAs(a, "1") })
 	},
 	"a paused periodic task": func(m *machine) {
 		m.step(m.tick) // notes it, and pauses it at times

@@ -94,7 +94,7 @@ var allMistakes = slices.Concat(
 
 // allCases are the cases of all files.
 var allCases = []map[string]func(*machine){
-	mutantCases, clockCases, workCases, indexCases, bodyCases, alienCases, tendedCases, stepCases, turnCases,
+	mutantCases, boundCases, nodeCases, groupCases, clockCases, workCases, indexCases, bodyCases, alienCases, tendedCases, stepCases, turnCases,
 	batchCases, gatheringCases, hookCases, foundCases, setCases, editCases, returnCases, retainedCases, bulkCases,
 }
 
