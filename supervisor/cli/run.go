@@ -41,7 +41,7 @@ func (r *runner) command() *urfave.Command {
 }
 
 // run is the action of the command run.
-func (r *runner) run(ctx context.Context, p config.Prepared) error {
+func (r *runner) run(ctx context.Context, p config.Prepared) (err error) {
 	e := r.env
 	r.runs.Store(true)
 	setTitle(e.Title)
@@ -60,7 +60,17 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	r.separate(p.Commands, log)
 	server := embedded.New() // it costs nothing before the first connection
 	defer server.Close()
-	if !p.Configured {
+	if e.Data != "" {
+		own, err := e.OpenData(ctx, log)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = nil // a signal stopped the set before it began to work
+			}
+			return err
+		}
+		defer func() { err = errors.Join(err, own.Close(ctx)) }()
+		p.Set.Redis.URL, p.Set.Redis.Dial = own.Redis().URL, nil
+	} else if !p.Configured {
 		p.Set.Redis.Dial = server.Dial
 	}
 	p.Set.Program = e.Program
@@ -74,7 +84,7 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 		return err
 	}
 	defer stopAdmin()
-	if !p.Configured {
+	if !p.Configured && e.Data == "" {
 		if err := offer(ctx, e, server, log); err != nil {
 			return err
 		}

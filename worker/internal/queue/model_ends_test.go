@@ -20,7 +20,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 	} else if i.Claim == 1 {
 		i.Queues = strings.Join(queues, " ")
 	}
-	ids, atOnce = []string{}, min(want, atOnce)
+	ids = []string{}
 	ordered := false // among the tasks of the claim
 	one := func(l *lot, list map[string][]string, key string) bool {
 		if len(list[key]) == 0 {
@@ -28,7 +28,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		}
 		id := list[key][len(list[key])-1]
 		t := s.Tasks[id]
-		if s.isPaused(t.queue()) || s.rests(t.queue()) || !s.admits(l, t, name, want) {
+		if s.starts(t.queue()) <= 0 || !s.admits(l, t, name, want) {
 			return false
 		}
 		list[key] = list[key][:len(list[key])-1]
@@ -54,12 +54,16 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 	}
 	take := func(list map[string][]string, key, queue string, gathers bool) {
 		rated := s.Settings[queue].limits().Rate.Tasks > 0
-		if rated && l.asked < want && len(list[key]) > 0 && s.room(queue) > 0 {
+		may := s.room
+		if gathers && l.Gathering != nil {
+			may = s.starts
+		}
+		if rated && (l.asked < want || l.Gathering != nil) && len(list[key]) > 0 && may(queue) > 0 {
 			want, confined = atOnce, true
 		}
 		for took := true; took; {
-			if gathers && !rated {
-				took = one(l, list, key)
+			if gathers {
+				took = (!rated || atOnce > 0) && one(l, list, key)
 			} else {
 				took = alone(list, key)
 			}
@@ -86,9 +90,8 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		}
 		hadTurns := len(s.Groups.Turns[queue]) > 0
 		if hadTurns && (list == "" || l.Gathering != nil || l.asked < want) {
-			free := func() int { return min(want, atOnce) - l.asked }
 			ordered = true
-			if s.claimTurns(queue, free, func(line string) bool { return free() > 0 && alone(s.Lines, line) }) {
+			if s.claimTurns(queue, l, atOnce, func(line string) bool { want = atOnce; return one(l, s.Lines, line) }) {
 				want, confined = atOnce, true
 			}
 			ordered = false
@@ -186,8 +189,11 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 		} else {
 			n.Crashes = 0 // this was no crash of its own
 		}
+		batch, queue := t.Batch, t.queue()
+		t.Owner, t.Claim, t.Batch, t.Place = "", 0, 0, 0
+		s.parted(name, batch, queue)
 		s.released(t)
-		switch t.Owner, t.Claim, t.Batch, t.Place = "", 0, 0, 0; {
+		switch {
 		case t.Asked:
 			s.cancel(t)
 			h.Cancelled++
@@ -316,8 +322,9 @@ func (s *spec) refusal(name string, o *Run) string {
 
 func (s *spec) end(name string, o *Run) {
 	t := s.Tasks[o.ID]
-	order := t.order()
+	batch, queue, order := t.Batch, t.queue(), t.order()
 	t.Owner, t.Claim, t.State, t.Batch, t.Place = "", 0, "", 0, 0
+	s.parted(name, batch, queue)
 	if o.outcome.verb != Aside && o.outcome.verb != Back {
 		s.began(t.ID)
 	}

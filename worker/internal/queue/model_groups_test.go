@@ -274,16 +274,21 @@ func (s *spec) round(queue string, most int) []string {
 	return groups[:max(0, min(len(groups), most))]
 }
 
-// claimTurns claims from the groups of a queue. take claims one task of a line. It reports whether
-// the claim is for free slots alone.
-func (s *spec) claimTurns(queue string, free func() int, take func(line string) bool) (confined bool) {
+// claimTurns claims from the groups of a queue. take claims one task of a line, unless it may not. It
+// reports whether the claim is for free slots alone.
+func (s *spec) claimTurns(queue string, l *lot, atOnce int, take func(line string) bool) (confined bool) {
 	if _, has := s.Groups.Turns[queue][""]; !has && s.waits(queue, "") {
 		s.turn(queue, "", false)
 	}
-	for s.room(queue) > 0 && len(s.round(queue, 1)) > 0 {
+	limit := s.room
+	if l.Gathering != nil {
+		limit = s.starts
+	}
+	some := max(1, atOnce) // more in each round
+	for refused := false; !refused && limit(queue) > 0 && len(s.round(queue, 1)) > 0; some *= 4 {
 		confined = true
-		n := min(free(), s.room(queue))
-		if n <= 0 {
+		n := min(max(0, atOnce-l.asked)+l.room(), limit(queue), some)
+		if n <= 0 || atOnce == 0 {
 			break
 		}
 		round := s.round(queue, n)
@@ -293,12 +298,17 @@ func (s *spec) claimTurns(queue string, free func() int, take func(line string) 
 				may = s.allowance(Party(queue, group))
 			}
 			for _, line := range linesOf(queue, group) {
-				for took < min(n/len(round), may) && take(line) {
-					took++
+				for !refused && took < min(n/len(round), may) && len(s.Lines[line]) > 0 {
+					if refused = !take(line); !refused {
+						took++
+					}
 				}
 			}
+			if refused && took == 0 {
+				break // it keeps its turn, as those after it do
+			}
 			if s.waits(queue, group) {
-				s.turn(queue, group, took >= may)
+				s.turn(queue, group, !refused && took >= may)
 			} else {
 				s.leave(queue, group)
 			}
@@ -312,7 +322,6 @@ func (s *spec) claimable(queue string) bool { return s.waits(queue, "") || len(s
 
 // over offers their turns to those whose rest is over, or who have tokens again.
 func (s *spec) over() {
-	defer maps.DeleteFunc(s.Groups.Rates, func(_ string, full int64) bool { return full <= s.Now*1000 })
 	for _, times := range []map[string]int64{s.Groups.Resting, s.Groups.Refills} {
 		for _, party := range slices.SortedFunc(maps.Keys(times), func(a, b string) int {
 			return cmp.Or(cmp.Compare(times[a], times[b]), strings.Compare(a, b))
@@ -323,6 +332,17 @@ func (s *spec) over() {
 			}
 		}
 	}
+}
+
+// forgetRates forgets parties that have all their tokens, and reports whether there may be more.
+func (s *spec) forgetRates(most int) (more bool) {
+	rates := s.Groups.Rates
+	over := slices.DeleteFunc(slices.Collect(maps.Keys(rates)), func(party string) bool { return rates[party] > s.Now*1000 })
+	slices.SortFunc(over, func(a, b string) int { return cmp.Or(cmp.Compare(rates[a], rates[b]), strings.Compare(a, b)) })
+	for _, party := range over[:min(len(over), most)] {
+		delete(rates, party)
+	}
+	return len(over) >= most
 }
 
 // rest has a party rest.

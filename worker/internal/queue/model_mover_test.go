@@ -231,6 +231,7 @@ func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropp
 	default:
 	}
 	more = !s.forgetRetained(most) || more
+	more = s.forgetRates(most) || more
 	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Until }, s.Now, most) {
 		delete(s.Tasks, id) // its record goes with it
 	}

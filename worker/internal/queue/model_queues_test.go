@@ -158,7 +158,7 @@ func (m *machine) clear() {
 		delete(m.spec.Queues, queue)
 		maps.DeleteFunc(m.spec.Groups.Halted, func(party string, _ bool) bool { return queueOf(party) == queue })
 		for _, times := range []map[string]int64{m.spec.Groups.Resting, m.spec.Groups.Rates, m.spec.Groups.Refills} {
-			delete(times, queue)
+			maps.DeleteFunc(times, func(party string, _ int64) bool { return queueOf(party) == queue })
 		}
 		if len(m.spec.Groups.Returned) == 0 && !slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(m.spec.Parked[queue+"|"+name]) > 0 }) {
 			delete(m.spec.Groups.Special, queue)

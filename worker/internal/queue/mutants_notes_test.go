@@ -140,6 +140,11 @@ var stepCases = map[string]func(*machine){
 		m.anotherRun(a, id)
 		m.noteOne(a, before, oneStep)
 	},
+	"a sleep that is noted again": func(m *machine) {
+		a, id := m.noter()
+		m.noteOne(a, a.hand[id], Note{Kind: SleepNote, Name: "nap", Place: 1, Value: 5000})
+		m.again(a, 0)
+	},
 	"a note that comes again": func(m *machine) {
 		a, id := m.noter()
 		m.noteOne(a, a.hand[id], oneStep)

@@ -149,13 +149,12 @@ for _, name in ipairs({'resting', 'refills'}) do
   end
 end
 
-if exists('rates') then redis.call('ZREMRANGEBYSCORE', key('rates'), '-inf', int(at * 1000)) end -- those parties have all tokens
-
+local offers = 200 -- how many groups a script may offer their turn in case that nobody has
 local function visit_ready()
   local names = redis.call('SRANDMEMBER', key('ready'), 50)
   for i, text in ipairs(#names > 0 and redis.call('HMGET', key('settings'), unpack(names)) or {}) do note_settings(names[i], text) end
   for _, queue in ipairs(names) do
-    if settings(queue).special then turns().mend(queue) end
+    if settings(queue).special and offers > 0 then offers = offers - turns().mend(queue, offers) end
     if pending(queue) then
       known(queue) -- an older version may have taken it out
       touched[queue] = true
@@ -221,6 +220,8 @@ for _, time in ipairs(redis.call('ZRANGEBYSCORE', key('retained'), '-inf', int(a
   if kept > 0 then redis.call('ZREM', key('retained'), time) end
 end
 more = more or (first_of('retained') or at + 1) <= at
+
+if exists('rates') then over('rates', at * 1000) end -- these parties have all tokens
 
 -- An id is free as soon as it is not remembered: nothing of its task may be left.
 for _, id in ipairs(over('done', at)) do

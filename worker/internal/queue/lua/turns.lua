@@ -61,11 +61,22 @@ function turns()
 
   function t.rests(party) return time_of('resting', party) > now() end
 
+  local active, rates = {}, {} -- what look() has found
+
+  -- Looks up at once what allowance() needs of several parties of a queue.
+  function t.look(queue, parties)
+    if settings(queue).per_group > 0 then
+      for i, text in ipairs(redis.call('HMGET', key('active'), unpack(parties))) do active[parties[i]] = count_of(text) end
+    end
+    local times = settings(queue).group_rate and exists('rates') and redis.pcall('ZMSCORE', key('rates'), unpack(parties)) or {}
+    for i, party in ipairs(parties) do rates[party] = times[i] and tonumber(times[i]) or 0 end
+  end
+
   -- How many tasks of a party may begin now at a rate, when in µs it has all tokens again, and now in µs.
   function t.tokens(party, rate)
     local ms, beyond = now()
     local at = ms * 1000 + beyond
-    local full, latest = time_of('rates', party), at + math.ceil(rate.burst * rate.interval)
+    local full, latest = rates[party] or time_of('rates', party), at + math.ceil(rate.burst * rate.interval)
     if full > latest then -- Redis's clock was ahead, or the rate was another
       full = latest
       redis.pcall('ZADD', key('rates'), int(full), party)
@@ -80,13 +91,13 @@ function turns()
     if redis.call('ZRANGE', key(name), 0, 0)[1] == party then announce(time) end
   end
 
-  -- Spends tokens of a party. When none is left, the next one that comes is told, together with those
-  -- of the 4 ms after, as far as the party can have so many: a look for each would be too many.
-  function t.spend(party, rate, n)
+  -- Spends tokens of a party, and adds the new entry of rates to words. When none is left, the next one that
+  -- comes is told, together with those of the 4 ms after, as far as the party can have so many: a look for each
+  -- would be too many.
+  function t.spend(party, rate, n, words)
     local had, full, at = t.tokens(party, rate)
     full = full + math.ceil(n * rate.interval)
-    redis.call('ZADD', key('rates'), int(full), party)
-    there.rates = true
+    words[#words + 1], words[#words + 2] = int(full), party
     if had <= n then
       local next_one = full + (1 - rate.burst) * rate.interval
       rouse_at('refills', party, math.ceil(math.max(next_one, math.min(full, at + 4000)) / 1000))
@@ -103,14 +114,16 @@ function turns()
     if old and old.interval ~= rate.interval then
       redis.call('ZADD', key('rates'), int(at + math.ceil((full - at) * rate.interval / old.interval)), party)
     end
-    t.spend(party, rate, 0)
+    local words = {}
+    t.spend(party, rate, 0, words)
+    redis.call('ZADD', key('rates'), unpack(words))
   end
 
   -- How many tasks of a group may begin now.
   function t.allowance(party)
     local set, n = settings(queue_of(party)), math.huge
     if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then return 0 end
-    if set.per_group > 0 then n = set.per_group - counted('active', party) end
+    if set.per_group > 0 then n = set.per_group - (active[party] or counted('active', party)) end
     if set.group_rate then n = math.min(n, (t.tokens(party, set.group_rate))) end
     if exists('held') and (set.strict and counted('held', party) > 0 or counted('held', party .. '!') > 0) then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
     return math.max(0, n)
@@ -143,13 +156,16 @@ function turns()
     touched[queue] = true
   end
 
-  -- Offers some stopped groups of a queue their turn, in case that nobody has.
-  function t.mend(queue)
+  -- Offers some stopped groups of a queue their turn, in case that nobody has: others every 5 s, when the movers
+  -- look. Returns how many.
+  function t.mend(queue, most)
     local groups, stopped = key('groups:' .. queue), int(t.stopped)
     local n = fits(groups, 'zset') and redis.call('ZCOUNT', groups, stopped, '+inf') or 0
-    for _, group in ipairs(n > 0 and redis.call('ZRANGEBYSCORE', groups, stopped, '+inf', 'LIMIT', now() % n, 200) or {}) do
-      t.offer(queue .. '/' .. group)
-    end
+    if n == 0 then return 0 end
+    local from = redis.call('ZCARD', groups) - n + (n > most and math.floor(now() / 5000) * most % n or 0)
+    local some = redis.call('ZRANGE', groups, int(from), int(from + most - 1))
+    for _, group in ipairs(some) do t.offer(queue .. '/' .. group) end
+    return #some
   end
 
   -- Whether tasks stand in the lines of a party.
