@@ -3,6 +3,7 @@ package builtin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -123,6 +124,12 @@ type QueueLimits struct {
 	Strict    *bool       `json:"strict,omitempty"`
 	Rate      *tasks.Rate `json:"rate,omitempty"`
 	GroupRate *tasks.Rate `json:"groupRate,omitempty"`
+
+	// Bursts of these rates, or of those that are set. A rate that comes without one keeps a burst that was chosen;
+	// 0: as many as come in 100 ms.
+
+	Burst      *int `json:"burst,omitempty"`
+	GroupBurst *int `json:"groupBurst,omitempty"`
 }
 
 // given reports whether some limit is to be changed.
@@ -140,7 +147,7 @@ func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits,
 		return i.LimitQueue(ctx, l.Queue, nil)
 	case !l.given():
 		return tasks.Limits{}, fmt.Errorf(
-			"%w: say which limit of the queue: concurrency, tasks, bytes, perGroup, strict, rate or groupRate; or reset",
+			"%w: say which limit of the queue: concurrency, tasks, bytes, perGroup, strict, rate, burst, groupRate or groupBurst; or reset",
 			rpcregistry.ErrBadArguments)
 	}
 	queues, err := i.Queues(ctx)
@@ -157,6 +164,21 @@ func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits,
 		return tasks.Limits{}, err
 	}
 	return i.LimitQueue(ctx, l.Queue, &limits)
+}
+
+// setRate changes a rate and its burst, if these are not nil.
+func setRate(to, rate *tasks.Rate, burst *int, none string) error {
+	if rate != nil {
+		*to = rate.KeepBurst(*to)
+	}
+	if burst == nil {
+		return nil
+	}
+	if to.Tasks == 0 {
+		return fmt.Errorf("%w: %s", rpcregistry.ErrBadArguments, none)
+	}
+	to.Burst = *burst
+	return nil
 }
 
 // apply changes in to the limits that l gives. The error is an ErrBadArguments.
@@ -179,11 +201,11 @@ func (l QueueLimits) apply(to *tasks.Limits) error {
 		}
 		to.Strict = *l.Strict
 	}
-	if l.Rate != nil {
-		to.Rate = *l.Rate
-	}
-	if l.GroupRate != nil {
-		to.GroupRate = *l.GroupRate
+	if err := errors.Join(
+		setRate(&to.Rate, l.Rate, l.Burst, "burst: the queue has no rate"),
+		setRate(&to.GroupRate, l.GroupRate, l.GroupBurst, "groupBurst: the queue's groups have no rate"),
+	); err != nil {
+		return err
 	}
 	if min(to.Concurrency, to.Tasks, to.PerGroup) < 0 || to.Bytes < 0 {
 		return fmt.Errorf("%w: limits cannot be negative; 0 is none", rpcregistry.ErrBadArguments)

@@ -183,6 +183,25 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 		require.True(c, q.Paused)
 		require.EqualValues(c, 2, q.Pending)
 		require.JSONEq(c, `{"concurrency":0,"tasks":0,"bytes":0}`, c.call("limitQueue", `{"queue":"aside","reset":true}`))
+		for _, x := range []struct{ change, rate, burst string }{
+			{`"rate":{"tasks":100,"perMs":1000}`, `{"tasks":100,"perMs":1000,"burst":10}`, ""},
+			{`"burst":20`, `{"tasks":100,"perMs":1000,"burst":20}`, "of a rate that is set"},
+			{`"rate":{"tasks":50,"perMs":1000}`, `{"tasks":50,"perMs":1000,"burst":20}`, "it was chosen, and stays"},
+			{`"burst":0`, `{"tasks":50,"perMs":1000,"burst":5}`, "as many as come in 100 ms"},
+			{`"rate":{"tasks":100,"perMs":1000}`, `{"tasks":100,"perMs":1000,"burst":10}`, "it was not chosen"},
+			{`"rate":{"tasks":1,"perMs":1000,"burst":3}`, `{"tasks":1,"perMs":1000,"burst":3}`, ""},
+			{`"rate":{"tasks":2,"perMs":1000},"burst":4`, `{"tasks":2,"perMs":1000,"burst":4}`, ""},
+		} {
+			for _, prefix := range []string{"", "group"} {
+				change := x.change
+				if prefix != "" {
+					change = strings.NewReplacer(`"rate"`, `"groupRate"`, `,"burst":4`, `,"groupBurst":4`, `"burst":20`, `"groupBurst":20`, `"burst":0`, `"groupBurst":0`).Replace(change)
+				}
+				var limits struct{ Rate, GroupRate json.RawMessage }
+				require.NoError(c, json.Unmarshal([]byte(c.call("limitQueue", `{"queue":"rated",`+change+`}`)), &limits))
+				require.JSONEq(c, x.rate, map[bool]string{true: string(limits.GroupRate), false: string(limits.Rate)}[prefix != ""], "%s: %s", change, x.burst)
+			}
+		}
 		require.JSONEq(c, `{"maxAttempts":2}`, c.call("queueDefaults", `{"queue":"aside","maxAttempts":2}`))
 		require.JSONEq(c, `{"maxAttempts":2,"retentionMs":1000}`, c.call("queueDefaults", `{"queue":"aside","retention":1000}`), "the other one stays")
 		require.Equal(c, tasks.Defaults{MaxAttempts: 2, Retention: time.Second}, queue().Defaults)
@@ -227,7 +246,7 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 				`{"task":"say"}`, `{"task":"say","every":1000,"cron":"@daily"}`, `{"task":"say","every":1000,"timezone":"UTC"}`, `{"task":"say","every":1}`,
 				`{"task":"say","cron":"@daily","timezone":"Nowhere/Here"}`, `{"task":"say","cron":"* *"}`, `{"task":"a b","cron":"@daily"}`,
 			},
-			"limitQueue": {`{"queue":"q"}`, `{"queue":"q","tasks":-1}`, `{"queue":"q","tasks":1,"reset":true}`, `{"queue":"a b","tasks":1}`},
+			"limitQueue": {`{"queue":"q"}`, `{"queue":"q","tasks":-1}`, `{"queue":"q","tasks":1,"reset":true}`, `{"queue":"a b","tasks":1}`, `{"queue":"q","burst":1}`, `{"queue":"q","groupBurst":1}`},
 		} {
 			for _, a := range args {
 				c.refused(rpcregistry.ErrBadArguments, method, a)

@@ -98,6 +98,15 @@ func (r Rate) validate() error {
 	}
 }
 
+// KeepBurst returns the rate with the burst of the rate that it replaces, if it has none itself and that
+// one was chosen.
+func (r Rate) KeepBurst(old Rate) Rate {
+	if chosen := old.Burst != (Rate{Tasks: old.Tasks, Per: old.Per}).stored().Burst; chosen && r.Burst == 0 && r.Tasks > 0 {
+		r.Burst = old.Burst
+	}
+	return r
+}
+
 // stored returns the rate as it is stored, with a burst.
 func (r Rate) stored() queue.Rate {
 	if r.Burst == 0 && r.Tasks > 0 {

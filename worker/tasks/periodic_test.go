@@ -3,6 +3,7 @@ package tasks_test
 import (
 	"context"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,11 +152,15 @@ func TestSchedules(t *testing.T) {
 	var r tasks.Registry
 	for _, bad := range []tasks.Schedule{
 		tasks.Every(0), tasks.Every(time.Millisecond), tasks.Every(time.Second + 1), tasks.Cron("", nil), tasks.Cron("61 * * * *", nil),
-		tasks.Cron("TZ=", nil), tasks.Cron("@every 1s", nil), {},
+		tasks.Cron("TZ=", nil), tasks.Cron("@every 1s", nil), {}, tasks.Cron("0 0 30 2 *", nil), tasks.Cron("0 0 31 4,6,9,11 *", berlin),
 	} {
 		before := r.Err()
 		r.RegisterPeriodic(tasks.Periodic{Task: "x", Schedule: bad})
 		require.NotEqual(t, before, r.Err(), bad.String())
+	}
+	require.ErrorContains(t, tasks.Cron("0 0 30 2 *", nil).Err(), "it never comes: no year has such a day")
+	for _, rare := range []string{"0 0 29 2 *", "59 23 31 12 *", "0 0 30 2 1", "0 0 31 2,3 *"} {
+		require.NoError(t, tasks.Cron(rare, berlin).Err(), rare)
 	}
 	r = tasks.Registry{}
 	r.RegisterPeriodic(tasks.Periodic{Task: "x", Schedule: tasks.Cron("30 2 * * *", berlin)})
@@ -300,6 +305,14 @@ func TestAProgramsOwnPeriodicTaskWinsOverOneThatWasSetOnVirtualTime(t *testing.T
 		require.Equal(t, before, c.counts().Pending)
 		require.ErrorIs(t, c.tasks.SetPeriodic(t.Context(), p), tasks.ErrRegistered)
 		stop()
+		err := c.tasks.SetPeriodic(t.Context(), p)
+		require.ErrorIs(t, err, tasks.ErrRegistered)
+		_, at, says := strings.Cut(err.Error(), "the name is free at ")
+		require.True(t, says, err)
+		free, err := time.Parse(time.RFC3339, at)
+		require.NoError(t, err)
+		time.Sleep(time.Until(free.Add(2 * time.Second)))
+		require.NoError(t, c.tasks.SetPeriodic(t.Context(), p))
 		time.Sleep(2 * time.Minute)
 		require.Equal(t, "n", info().Task, "the program has ended")
 		require.False(t, info().Overruled)

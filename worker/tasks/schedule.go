@@ -104,9 +104,18 @@ func Cron(expression string, zone *time.Location) Schedule {
 		s.err = fmt.Errorf("schedule %q: %w: use five fields such as \"0 6 * * *\", or @daily", expression, err)
 		return s
 	}
-	s.next = func(after time.Time) time.Time { return zonedCron(parsed, zone, after) }
+	next := func(after time.Time) time.Time { return zonedCron(parsed, zone, after) }
+	if next(leapYear).IsZero() {
+		s.err = fmt.Errorf("schedule %q: it never comes: no year has such a day", expression)
+		return s
+	}
+	s.next = next
 	return s
 }
+
+// leapYear begins years in which every day comes that ever does, 29 February among them: what package cron does not find
+// in five years never comes.
+var leapYear = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Next returns the first tick later than after, or the zero time when there is none.
 func (s Schedule) Next(after time.Time) time.Time {

@@ -14,7 +14,6 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/files"
-	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 )
 
 func exportCommand(e *cluster.Env) *urfave.Command {
@@ -47,33 +46,21 @@ func importCommand(e *cluster.Env) *urfave.Command {
 }
 
 func exportTo(ctx context.Context, e *cluster.Env, glob string, args []string) error {
-	file := ""
-	if len(args) == 1 && args[0] != "-" {
-		file = args[0]
-	}
 	return withCache(ctx, e, glob, func(_ *cluster.Client, c *cache.Cache) error {
-		// If the data goes to the terminal, the progress must not mix with it.
-		m := e.Meter()
-		m.Silent = m.Silent || file == "" && terminal.Is(e.Stdout)
 		var done cache.Progress
-		write := func(w io.Writer) (err error) {
-			defer m.End()
-			done, err = c.Export(ctx, w, glob, cache.ExportOptions{Report: shown(m, "exported")})
-			return err
-		}
-		if file != "" {
-			if err := files.Replace(ctx, file, write); err != nil {
-				return cluster.Interrupted(ctx, err, "%s is as it was: %s written before", file, link.Count(done.Entries, "entry was", "entries were"))
-			}
-			return writeProgress(e, "exported", file, done)
-		}
-		if err := write(e.JSONWriter()); err != nil {
-			return cluster.Interrupted(ctx, err, "%s written before", link.Count(done.Entries, "entry was", "entries were"))
-		}
-		if done.Skipped > 0 {
-			e.Notef("skipped: %d that no node of this cache wrote", done.Skipped)
-		}
-		return nil
+		return files.Export{
+			Write: func(w io.Writer, m *cluster.Meter) (err error) {
+				done, err = c.Export(ctx, w, glob, cache.ExportOptions{Report: shown(m, "exported")})
+				return err
+			},
+			Written: func() string { return link.Count(done.Entries, "entry was", "entries were") },
+			Result:  func(file string) error { return writeProgress(e, "exported", file, done) },
+			Note: func() {
+				if done.Skipped > 0 {
+					e.Notef("skipped: %d that no node of this cache wrote", done.Skipped)
+				}
+			},
+		}.Run(ctx, e, args)
 	})
 }
 

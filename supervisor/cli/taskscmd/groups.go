@@ -69,7 +69,7 @@ func writeGroups(e *cluster.Env, groups []tasks.Group) error {
 			state = append(state, pausedWord)
 		}
 		if g.Held {
-			state = append(state, "waits for a retry")
+			state = append(state, "waits for its next run")
 		}
 		if !g.RestsUntil.IsZero() {
 			state = append(state, "rests until "+g.RestsUntil.UTC().Format(time.RFC3339))

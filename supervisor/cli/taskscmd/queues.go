@@ -83,7 +83,7 @@ func queueCommands(e *cluster.Env) []*urfave.Command {
 				},
 				&urfave.IntFlag{
 					Name: "burst", Config: config.Decimal(), Destination: &f.rate.burst, HideDefault: true,
-					Usage: "how many of these may begin at once (`N`); without it as many as come in 100 ms",
+					Usage: "how many of these may begin at once (`N`), also of a rate that is set; 0: as many as come in 100 ms",
 				},
 				&urfave.StringFlag{Name: "group-rate", Destination: &f.groupRate.text, Usage: "the same for each of its groups: `N/TIME`"},
 				&urfave.IntFlag{
@@ -210,10 +210,10 @@ func (f *limitFlags) limits(e *cluster.Env, queue string) (builtin.QueueLimits, 
 		l.Strict = &f.strict
 	}
 	var err error
-	if l.Rate, err = f.rate.parse(e, "rate", "burst"); err != nil {
+	if l.Rate, l.Burst, err = f.rate.parse(e, "rate", "burst"); err != nil {
 		return l, err
 	}
-	if l.GroupRate, err = f.groupRate.parse(e, "group-rate", "group-burst"); err != nil {
+	if l.GroupRate, l.GroupBurst, err = f.groupRate.parse(e, "group-rate", "group-burst"); err != nil {
 		return l, err
 	}
 	some := l != builtin.QueueLimits{Queue: l.Queue, Reset: l.Reset}
@@ -286,14 +286,23 @@ type rateFlags struct {
 	burst int
 }
 
-// parse returns the rate that flags with these names say, or nil if they were not given.
-func (f rateFlags) parse(e *cluster.Env, name, burst string) (*tasks.Rate, error) {
-	if !e.Given(name) {
-		if e.Given(burst) {
-			return nil, config.Usagef("--%s needs --%s", burst, name)
+// parse returns the rate and the burst that flags with these names say, nil for one that was not given.
+func (f *rateFlags) parse(e *cluster.Env, name, burst string) (rate *tasks.Rate, most *int, err error) {
+	if e.Given(burst) {
+		if most = &f.burst; f.burst < 0 {
+			return nil, nil, config.Usagef("--%s: %d is negative", burst, f.burst)
 		}
-		return nil, nil //nolint:nilnil // not given
 	}
+	if e.Given(name) {
+		rate, err = f.rate(name)
+	}
+	if rate != nil && rate.Tasks == 0 && most != nil {
+		err = config.Usagef("--%s: there is no rate with --%s 0", burst, name)
+	}
+	return rate, most, err
+}
+
+func (f *rateFlags) rate(name string) (*tasks.Rate, error) {
 	if f.text == "0" {
 		return &tasks.Rate{}, nil
 	}
@@ -308,10 +317,7 @@ func (f rateFlags) parse(e *cluster.Env, name, burst string) (*tasks.Rate, error
 			return nil, config.Usagef("--%s: %q: use a number and a time, such as 100/1s, or 0 for none", name, f.text)
 		}
 	}
-	if f.burst < 0 {
-		return nil, config.Usagef("--%s: %d is negative", burst, f.burst)
-	}
-	return &tasks.Rate{Tasks: n, Per: per, Burst: f.burst}, nil
+	return &tasks.Rate{Tasks: n, Per: per}, nil
 }
 
 func deleteQueue(ctx context.Context, e *cluster.Env, c *cluster.Client, name string) (change, error) {

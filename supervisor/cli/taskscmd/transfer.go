@@ -13,7 +13,6 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/files"
-	"github.com/stellarfw/stellar/supervisor/cli/terminal"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
@@ -34,43 +33,31 @@ func exportCommand(e *cluster.Env) *urfave.Command {
 			if err := f.check(e); err != nil {
 				return err
 			}
-			file := ""
-			if len(args) == 1 && args[0] != "-" {
-				file = args[0]
-			}
-			return exportTasks(ctx, e, f, file)
+			return exportTasks(ctx, e, f, args)
 		}),
 	}
 }
 
-func exportTasks(ctx context.Context, e *cluster.Env, f *filterFlags, file string) error {
+func exportTasks(ctx context.Context, e *cluster.Env, f *filterFlags, args []string) error {
 	return withTasks(ctx, e, func(c *cluster.Client, i *tasks.Inspector) error {
 		filter, _, err := f.filter(ctx, e, c)
 		if err != nil {
 			return err
 		}
-		// If the data goes to the terminal, the progress must not mix with it.
-		m := e.Meter()
-		m.Silent = m.Silent || file == "" && terminal.Is(e.Stdout)
 		var done tasks.Transfer
-		write := func(w io.Writer) (err error) {
-			defer m.End()
-			done, err = i.Export(ctx, w, filter, tasks.TransferOptions{Report: shown(m, "exported")})
-			return err
-		}
-		if file != "" {
-			if err := files.Replace(ctx, file, write); err != nil {
-				return cluster.Interrupted(ctx, err, "%s is as it was: %s written before", file, link.Count(done.Tasks, "task was", "tasks were"))
-			}
-			return writeTransfer(e, "exported", file, done)
-		}
-		if err := write(e.JSONWriter()); err != nil {
-			return cluster.Interrupted(ctx, err, "%s written before", link.Count(done.Tasks, "task was", "tasks were"))
-		}
-		if done.Skipped > 0 {
-			e.Notef("skipped: %s whose payload cannot be read", link.Count(done.Skipped, "task"))
-		}
-		return nil
+		return files.Export{
+			Write: func(w io.Writer, m *cluster.Meter) (err error) {
+				done, err = i.Export(ctx, w, filter, tasks.TransferOptions{Report: shown(m, "exported")})
+				return err
+			},
+			Written: func() string { return link.Count(done.Tasks, "task was", "tasks were") },
+			Result:  func(file string) error { return writeTransfer(e, "exported", file, done) },
+			Note: func() {
+				if done.Skipped > 0 {
+					e.Notef("skipped: %s whose payload cannot be read", link.Count(done.Skipped, "task"))
+				}
+			},
+		}.Run(ctx, e, args)
 	})
 }
 

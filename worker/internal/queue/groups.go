@@ -107,18 +107,25 @@ func (s Store) PauseGroup(ctx context.Context, queue, group string, paused bool)
 	return used, nil
 }
 
-// groupPage is how many groups a request reads, or offers their turn, more or less.
-const groupPage = 250
+// groupPage is how many groups a request reads, more or less, offeredGroups how many it offers their turn: Redis needs a millisecond for these.
+const (
+	groupPage     = 250
+	offeredGroups = 50
+)
 
 // offerGroups offers all groups of a queue their turn. before is what lua/queue.lua says of their rate.
 func (s Store) offerGroups(ctx context.Context, queue, before string) error {
 	return s.PageGroups(ctx, queue, func(groups []string) error {
-		args := []any{queue, "offer" + before}
-		for _, g := range groups {
-			args = append(args, g)
+		for some := range slices.Chunk(groups, offeredGroups) {
+			args := []any{queue, "offer" + before}
+			for _, g := range some {
+				args = append(args, g)
+			}
+			if _, err := s.call(ctx, groupScript, args...); err != nil {
+				return err
+			}
 		}
-		_, err := s.call(ctx, groupScript, args...)
-		return err
+		return nil
 	})
 }
 

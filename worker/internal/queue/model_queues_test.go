@@ -86,7 +86,8 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 	if set.limits() != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
 	}
-	require.Equal(m.t, (set.limits() != was || verb != "program") && m.spec.Groups.Special[queue], effective.offers != "")
+	of := func(l Limits) []any { return []any{l.PerGroup, l.Strict, l.GroupRate} }
+	require.Equal(m.t, !slices.Equal(of(set.limits()), of(was)) && m.spec.Groups.Special[queue], effective.offers != "")
 	if effective.offers != "" {
 		m.then()
 		require.NoError(m.t, m.store.offerGroups(m.ctx, queue, effective.offers))

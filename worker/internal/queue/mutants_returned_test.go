@@ -164,7 +164,7 @@ var returnCases = map[string]func(*machine){
 		m.finish(a, x[:1], Later, 1000, "1|0", "{}")
 		require.Empty(m.t, m.take(a, 9))
 		require.Len(m.t, m.spec.Groups.Holders, 1)
-		m.step(func() { m.limitAs("a", "operator", &Limits{Rate: Rate{1, time.Second, 9}}) })
+		m.step(func() { m.limitAs("a", "operator", &Limits{PerGroup: 1, Rate: Rate{1, time.Second, 9}}) })
 		require.Equal(m.t, x[1:], m.take(a, 9))
 	},
 }

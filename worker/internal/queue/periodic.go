@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,6 +81,9 @@ var ErrPeriodicOver = errors.New("the periodic task was changed or removed")
 // ErrRegistered says that a running program registers a periodic task of that name.
 var ErrRegistered = errors.New("a running program registers a periodic task of that name, and its definition counts")
 
+// registeredFor is for how long a program counts as running, see lua/registering.lua.
+const registeredFor = time.Minute
+
 // String returns the definition as Redis stores it.
 func (p Periodic) String() string {
 	text, _ := json.Marshal(p) // it cannot fail: the payload is valid JSON
@@ -90,10 +94,15 @@ func (p Periodic) String() string {
 // a running program registers the name.
 func (s Store) SetPeriodic(ctx context.Context, name string, p Periodic) error {
 	_, err := s.call(ctx, setPeriodicScript, name, p.String())
-	if link.WordOf(err) == "OWNED" {
-		return ErrRegistered
+	if link.WordOf(err) != "OWNED" {
+		return err
 	}
-	return err
+	seen, _ := s.redis.HGet(ctx, s.keys.Registered(), name).Result() // if that fails, the error says less
+	if last := Time(seen); !last.IsZero() {
+		return fmt.Errorf("%w: it was last seen at %s; if it has ended, the name is free at %s", ErrRegistered,
+			last.Format(time.RFC3339), last.Add(registeredFor).Format(time.RFC3339))
+	}
+	return ErrRegistered
 }
 
 // PeriodicSet returns the periodic tasks that were set at run time, by name.

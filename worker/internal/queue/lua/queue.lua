@@ -37,8 +37,9 @@ end
 known(queue)
 all_set = {}
 
-local function rate_in(settings) return (select(7, string.match(settings, settings_form))) end
-if rate_in(text) ~= rate_in(was) and exists('rates') then turns().rescale(queue, old.rate, settings(queue).rate) end -- for groups see group.lua
+local new_words, old_words = {string.match(text, settings_form)}, {string.match(was, settings_form)}
+local function differs(i) return (new_words[i] or '') ~= (old_words[i] or '') end
+if differs(7) and exists('rates') then turns().rescale(queue, old.rate, settings(queue).rate) end -- for groups see group.lua
 
 -- A new bound on bytes: the tasks that are there are weighed some at a time.
 if settings(queue).bytes > 0 and before == 0 then
@@ -53,4 +54,4 @@ if text ~= was or offers then -- programs say theirs again every few seconds
   if pending(queue) then wake(queue) end
   offer_parked(queue)
 end
-return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (text ~= was or verb == 'operator' or verb == 'reset') and special and '=' .. (select(8, string.match(was, settings_form)) or '') or ''}
+return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (differs(5) or differs(6) or differs(8)) and special and '=' .. (old_words[8] or '') or ''}
