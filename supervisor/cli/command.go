@@ -69,6 +69,11 @@ func share(c *urfave.Command, program string, literal bool) {
 		config.ExplainStrayFlags(c, literal)
 	}
 	c.HideHelp = true // readLine sees the flag --help and the command help
+	for _, f := range c.Flags { // the library has all of them say what they are, at every start, for its own help texts
+		if s, ok := f.(urfave.StringerSetter); ok {
+			s.SetStringer(func(f urfave.Flag) string { return f.Names()[0] })
+		}
+	}
 	for _, text := range []*string{&c.Usage, &c.Description} {
 		*text = strings.ReplaceAll(*text, "$0", program)
 	}

@@ -115,7 +115,7 @@ var runs = []string{"60", "120", "json"}
 // prepareTranscripts starts a set and makes what the transcripts show and change.
 func prepareTranscripts(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{path: built(t), dir: t.TempDir(), env: home(t)}
+	s := &stage{path: plain(t), dir: t.TempDir(), env: home(t)}
 	server := redistest.Embedded(t)
 	socket := filepath.Join(s.env["XDG_RUNTIME_DIR"], "s")
 	_, err := server.Listen(t.Context(), socket)
