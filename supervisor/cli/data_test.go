@@ -32,8 +32,8 @@ func serverOf(t *testing.T, dir string) int {
 	return state.PID
 }
 
-// alive reports whether the process lives, and is no zombie.
-func alive(pid int) bool {
+// serverLives reports whether the process lives, and is no zombie.
+func serverLives(pid int) bool {
 	said, _ := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
 	return len(said) > 0 && said[0] != 'Z'
 }
@@ -103,7 +103,7 @@ func TestNoTaskIsLostWhateverOfADurableSetIsKilled(t *testing.T) {
 	stop()
 	require.NoError(t, second.cmd.Process.Signal(syscall.SIGTERM))
 	require.Zero(t, second.wait(t), second.err)
-	require.False(t, alive(server))
+	require.False(t, serverLives(server))
 	require.NoFileExists(t, filepath.Join(dir, "redis.sock"))
 	require.Equal(t, 69, stellar(t, env, "status").code)
 
