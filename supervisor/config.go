@@ -89,6 +89,9 @@ type Config struct {
 	// main module in the build information.
 	Version string
 
+	// Guarded is the place of this process under a guardian.
+	Guarded membership.Guarded
+
 	// Times are the timings of leases.
 	Times membership.Times
 }
