@@ -13,6 +13,7 @@ import (
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -83,6 +84,32 @@ func (s *Settler) Settle(ctx context.Context, launch string, also []membership.I
 		}
 	}
 	return s.settleAll(ctx, also)
+}
+
+// Warm makes the next [Settler.Settle] fast: it opens the connection if there is none, and has Redis
+// know the scripts. It changes nothing.
+func (s *Settler) Warm(ctx context.Context) error {
+	nobody := membership.Incarnation{ID: "nobody", Epoch: 0, Nonce: "0"} // no node is this one
+	if _, err := s.directory.List(ctx); err != nil {
+		return err
+	}
+	verdict, err := s.directory.Condemn(ctx, nobody, false, 0)
+	if err != nil || verdict != membership.Gone {
+		return err
+	}
+	_, err = s.takeOver(ctx, nobody, queue.Remains{}, tasks.TakeOverStop)
+	if err != nil {
+		return err
+	}
+	_, err = s.cache.ReleaseAll(ctx, nobody.String())
+	if err != nil {
+		return err
+	}
+	if err := connections.Forget(ctx, s.client, s.keys, nobody.String()); err != nil {
+		return err
+	}
+	_, err = s.directory.Leave(ctx, nobody)
+	return err
 }
 
 // settleAll hands over the incarnations, some at a time.

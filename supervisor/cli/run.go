@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
+	"github.com/stellarfw/stellar/supervisor/guard"
 	"github.com/stellarfw/stellar/worker"
 )
 
@@ -28,6 +29,9 @@ type runner struct {
 	hurry      <-chan struct{}                                // closed when the set has to stop within a second
 	undumpable func() (done bool, err error)                  // nil for none
 	runs       atomic.Bool                                    // the command is run, and its configuration is right
+	family     *family                                        // nil for none
+	child      *guarded                                       // the way to the guardian of this process; nil for none
+	report     atomic.Pointer[supervisor.Report]              // of a set that has ended
 }
 
 func (r *runner) command() *urfave.Command {
@@ -36,8 +40,20 @@ func (r *runner) command() *urfave.Command {
 		Description: "TERM or Ctrl-C stops it: running tasks have --drain to finish. A second signal cuts that to a second,\n" +
 			"a third one ends the process at once. HUP restarts all nodes, USR2 one after the other; TTIN and TTOU start one\n" +
 			"more and stop one; TSTP (Ctrl-Z) makes it claim no more tasks, CONT ends that.",
-		Flags: r.env.RunFlags(), ArgValidator: config.NoArguments, Action: r.env.SetAction(r.newApp, r.run),
+		Flags: r.env.RunFlags(), ArgValidator: config.NoArguments, Action: r.action,
 	}
+}
+
+// action prepares what is run in this process: a set, or a guardian, which does not make the app.
+func (r *runner) action(ctx context.Context, cmd *urfave.Command) error {
+	newApp := r.newApp
+	switch {
+	case r.child != nil:
+		r.env.LeaveToGuardian()
+	case r.env.Processes > 0:
+		newApp = func() (*worker.App, error) { return worker.NewApp(), nil }
+	}
+	return r.env.SetAction(newApp, r.run)(ctx, cmd)
 }
 
 // run is the action of the command run.
@@ -49,6 +65,9 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	if err != nil {
 		return err
 	}
+	if r.child != nil {
+		return r.runSet(ctx, p, log.With().Int("process", r.child.Guarded().Slot).Logger())
+	}
 	for _, remark := range p.Remarks {
 		log.Warn().Msg(remark)
 	}
@@ -58,12 +77,25 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 		}
 	}
 	r.separate(p.Commands, log)
+	if e.Processes > 0 {
+		return r.runGuardian(ctx, p, log)
+	}
+	return r.runSet(ctx, p, log)
+}
+
+// runSet runs a set in this process.
+func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logger) error {
+	e := r.env
 	server := embedded.New() // it costs nothing before the first connection
 	defer server.Close()
 	if !p.Configured {
 		p.Set.Redis.Dial = server.Dial
 	}
 	p.Set.Program = e.Program
+	if r.child != nil {
+		r.child.Configure(&p.Set)
+		r.separate(p.Commands, zerolog.Nop()) // the guardian has logged it
+	}
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)
@@ -83,7 +115,13 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	if err != nil {
 		return err
 	}
-	return a.end(r.serve(ctx, set, log))
+	if r.child != nil {
+		return a.end(r.serveGuarded(ctx, set, p.Set, log))
+	}
+	obey := func(ended <-chan struct{}) {
+		r.obey(ctx, log, ended, func(what order, all *sync.WaitGroup) { carryOut(ctx, set, what, log, all) })
+	}
+	return a.end(r.serve(ctx, set, obey, func() string { return set.Report().String() }, log))
 }
 
 // separate keeps the programs of command tasks that run as the user of this process from
@@ -133,12 +171,21 @@ func offer(ctx context.Context, e *cluster.Env, server *embedded.Server, log zer
 	return nil
 }
 
+// served is a set, or a guardian.
+type served interface {
+	Serve(ctx context.Context) error
+	Hurry()
+}
+
 // serve runs the set until it has stopped and logs a report or the error. A set that a
-// signal stopped before Redis could be reached counts as a clean end.
-func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Logger) error {
+// signal stopped before Redis could be reached counts as a clean end. obey carries out the orders
+// of signals until its argument is closed.
+func (r *runner) serve(
+	ctx context.Context, set served, obey func(ended <-chan struct{}), report func() string, log zerolog.Logger,
+) error {
 	ended := make(chan struct{})
 	var watching sync.WaitGroup
-	watching.Go(func() { r.obey(ctx, set, log, ended) })
+	watching.Go(func() { obey(ended) })
 	watching.Go(func() {
 		select {
 		case <-ctx.Done():
@@ -161,7 +208,10 @@ func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Log
 			err = nil // a signal stopped the set before it began to work
 		}
 	} else {
-		log.Info().Str("report", set.Report().String()).Msg("set has stopped")
+		log.Info().Str("report", report()).Msg("set has stopped")
+	}
+	if e, ok := errors.AsType[*guard.ExitError](err); ok && e.Code != exitUnavailable {
+		return err // of the command line or the configuration, and told as such
 	}
 	if err != nil {
 		err = r.env.ExplainPassword(err)
@@ -173,7 +223,7 @@ func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Log
 
 // startAdmin serves the health pages, if an address is configured, until stop is called.
 // The caller calls stop after the set has stopped, so that the pages show the drain.
-func startAdmin(ctx context.Context, set *supervisor.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
+func startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
 	if cfg.Addr == "" {
 		return func() {}, nil
 	}

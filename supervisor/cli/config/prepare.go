@@ -59,6 +59,7 @@ func (s *Settings) Prepare(ctx context.Context, newApp func() (*worker.App, erro
 		p.Set.Redis.Dial = noDial
 		also(s.checkSocket())
 	}
+	also(s.checkProcesses(p.Configured))
 	if p.Admin, err = s.Admin(); err != nil {
 		also(err)
 	} else {
