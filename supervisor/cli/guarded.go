@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -37,8 +38,11 @@ func attach(p *Process) (*guarded, error) {
 		}
 	}
 	signals := make(chan os.Signal, 3)
-	go child.passSignals(p.Signals, signals, os.Getppid())
+	go child.passSignals(p.Signals, signals)
 	p.Signals, p.Orders = signals, nil
+	for s := range orders { // these are the guardian's; and the kernel sends HUP when the guardian has died
+		signal.Notify(make(chan os.Signal, 1), s)
+	}
 	return child, nil
 }
 
@@ -56,14 +60,11 @@ const stopLimit = time.Minute
 // passSignals passes on to the child what ends it: signals of others than the guardian, the guardian's
 // words, and the guardian's end, which counts as the first signal, or as the third after the second.
 // If the process goes on long after its guardian has ended, whatever it hangs in, it is killed.
-func (c *guarded) passSignals(from <-chan os.Signal, to chan<- os.Signal, parent int) {
+func (c *guarded) passSignals(from <-chan os.Signal, to chan<- os.Signal) {
 	stops, told := c.Stops(), 0
 	for {
 		select {
 		case s := <-from:
-			if os.Getppid() != parent {
-				continue // the kernel tells of the guardian's end, as Lost does
-			}
 			to <- s
 			told++
 		case n := <-stops:

@@ -41,9 +41,9 @@
 //     hit a new one.
 //   - The guardian is slow, or stopped for a while: children never wait for it. What they cannot
 //     write they drop, and their leases are their own.
-//   - The guardian dies: the children drain. The kernel tells them too (PDEATHSIG, by SIGTERM),
-//     which ends those that have not begun to listen. A child that has not ended long after its
-//     drain kills itself.
+//   - The guardian dies: the children drain. The kernel tells them too (PDEATHSIG, by SIGHUP),
+//     which ends those that hang before they listen. A child that has not ended in the time
+//     for its drain kills itself.
 //   - A child hangs: it sends a status each second. After [silence] without one it is killed,
 //     and counts as crashed.
 package guard

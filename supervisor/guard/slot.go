@@ -243,7 +243,7 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 	case end.Code == codeFlapping:
 		s.g.giveUp(fmt.Errorf("%w: the nodes of process %d: %s", supervisor.ErrFlapping, s.number, end.Error))
 		return false
-	case end.Code == codeUsage, end.Code == codeConfig, end.Code == codeUnavailable && !s.g.hasWorked():
+	case end.Code == codeUsage, end.Code == codeConfig, end.Code != 0 && !end.Asked && !s.g.hasWorked():
 		s.g.giveUp(&ExitError{s.number, end.Code, end.Error})
 		return false
 	case end.Code == 0 && !end.Asked:

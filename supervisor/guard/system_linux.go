@@ -20,9 +20,10 @@ const self = "/proc/self/exe"
 
 // attributes makes a child the leader of a session, by which the programs that it starts are found, and
 // out of reach of the terminal's signals, which the guardian passes on. When the thread that has started the
-// child ends, the kernel sends it SIGTERM.
+// child ends, the kernel sends the child SIGHUP, perhaps several times: once for each thread of the
+// guardian. That ends a child unless it has begun to listen, and so sees the pipe close.
 func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGHUP}
 }
 
 // adopt has the kernel make what the programs of a dead child leave behind children of this

@@ -29,4 +29,4 @@ func (s *Settings) checkProcesses(shared bool) error {
 
 // LeaveToGuardian takes out what is the guardian's, and not that of its children: the pidfile and
 // the health pages.
-func (s *Settings) LeaveToGuardian() { s.PIDFile, s.adminAddr = "", "" }
+func (s *Settings) LeaveToGuardian() { s.guarded, s.PIDFile, s.adminAddr = true, "", "" }
