@@ -143,7 +143,7 @@ func (r *runner) obeyGuardian(ctx context.Context, set *supervisor.Set, ended <-
 			if do == nil {
 				do = func() error { return slow(ctx, set, what) }
 			}
-			r.child.Done(number, do())
+			r.child.Done(ctx, number, do(), set)
 		})
 	}
 }

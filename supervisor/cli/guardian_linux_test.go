@@ -363,11 +363,6 @@ func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
 	g.eventually(func() bool { return strings.Count(g.err.String(), "set is quiet") == 2 }, "both are quiet")
 	require.NoError(t, syscall.Kill(g.children()[0], syscall.SIGKILL))
 	g.eventually(func() bool { return strings.Count(g.err.String(), "set is quiet") == 3 }, "and so is the next life of one")
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(g.err)
-		}
-	})
 	g.awaitNodes(4)
 	g.signal(t, syscall.SIGCONT)
 	g.eventually(func() bool { return strings.Count(g.err.String(), "set claims tasks again") == 2 }, "resumed")

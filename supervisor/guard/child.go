@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/stellarfw/stellar/supervisor"
@@ -28,6 +29,10 @@ type Child struct {
 	stops  chan int   // 1: drain; 2: within a second
 	orders chan order // operations on the set
 	lost   chan struct{}
+
+	telling sync.Mutex
+	last    Status // told last
+	told    time.Time
 }
 
 // Attach returns the connection with the guardian that has started this process; value is that
@@ -75,7 +80,7 @@ func (c *Child) listen() {
 			select {
 			case c.orders <- *m.Order:
 			default:
-				c.Done(m.Order.Number, errors.New("too many orders at a time"))
+				c.answer(m.Order.Number, errors.New("too many orders at a time"))
 			}
 		}
 	}
@@ -125,8 +130,13 @@ func (c *Child) NextOrder(ended <-chan struct{}) (number int, what string, ok bo
 	}
 }
 
-// Done tells the guardian that an order has been carried out, or failed.
-func (c *Child) Done(number int, err error) {
+// Done tells the guardian that an order has been carried out, or failed, and what the set is like now.
+func (c *Child) Done(ctx context.Context, number int, err error, set *supervisor.Set) {
+	c.tell(ctx, set)
+	c.answer(number, err)
+}
+
+func (c *Child) answer(number int, err error) {
 	d := &done{Number: number}
 	if err != nil {
 		d.Error = err.Error()
@@ -146,25 +156,31 @@ const (
 func (c *Child) Tell(ctx context.Context, set *supervisor.Set, ended <-chan struct{}) {
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
-	var last Status
-	var told time.Time
 	for {
-		s := statusOf(set)
-		if ctx.Err() != nil {
-			s.Workers = last.Workers
-		}
-		changed := s.Ready != last.Ready || s.Workers != last.Workers || s.Quiet != last.Quiet || s.Healthy != last.Healthy || s.Redis != last.Redis
-		if changed || time.Since(told) >= tellInterval {
-			s.Report = set.Report()
-			last, told = s, time.Now()
-			_ = c.pipe.write(message{Status: &s})
-		}
+		c.tell(ctx, set)
 		select {
 		case <-look.C:
 		case <-ended:
 			return
 		}
 	}
+}
+
+// tell tells the guardian of the set's status if it has changed, or was told some time ago.
+func (c *Child) tell(ctx context.Context, set *supervisor.Set) {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	s, last := statusOf(set), c.last
+	if ctx.Err() != nil {
+		s.Workers = last.Workers
+	}
+	changed := s.Ready != last.Ready || s.Workers != last.Workers || s.Quiet != last.Quiet || s.Healthy != last.Healthy || s.Redis != last.Redis
+	if !changed && time.Since(c.told) < tellInterval {
+		return
+	}
+	s.Report = set.Report()
+	c.last, c.told = s, time.Now()
+	_ = c.pipe.write(message{Status: &s})
 }
 
 func statusOf(set *supervisor.Set) Status {
