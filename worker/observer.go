@@ -45,8 +45,6 @@ type NodeEnd struct {
 	Why             EndReason
 	Err             error         // nil if somebody asked for the end
 	Lived           time.Duration // since the node began to join
-	// Running: handlers have not returned, and the incarnation keeps their tasks.
-	Running bool
 }
 
 // EndReason is why a node's life ended.
@@ -152,7 +150,7 @@ func (n *Node) observeEnd(err error) {
 		return
 	}
 	i, why := n.lease.Incarnation, endReason(err)
-	e := NodeEnd{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: why, Lived: time.Since(n.began), Running: len(n.Ended().Running) > 0}
+	e := NodeEnd{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: why, Lived: time.Since(n.began)}
 	if why != EndStopped && why != EndRestarted {
 		e.Err = err
 	}

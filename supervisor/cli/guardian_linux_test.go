@@ -151,8 +151,14 @@ func TestKilledChildrenLoseAndDoubleNothing(t *testing.T) {
 				took = append(took, at.Sub(killed))
 			}
 		}
-		g.eventually(func() bool { return len(g.children()) == 2 }, "the child is started again")
-		g.awaitNodes(4)
+		g.eventually(func() bool { return !slices.Contains(g.children(), victim) }, "it is dead")
+		g.eventually(func() bool {
+			of := map[int]int{}
+			for _, n := range g.awaitNodes(4).Nodes {
+				of[n.PID]++
+			}
+			return of[victim] == 0 && len(of) == 2
+		}, "another one runs in its place")
 	}
 	var c tasks.Counts
 	g.eventually(func() bool {

@@ -96,7 +96,7 @@ func (c *Child) Secrets() map[string]string { return c.start.Secrets }
 
 // Configure changes the configuration of the set to what the guardian wants of it.
 func (c *Child) Configure(cfg *supervisor.Config) {
-	cfg.Guarded, cfg.Observer = c.Guarded(), observer{child: c}
+	cfg.Guarded, cfg.Ended = c.Guarded(), c.nodeEnded
 	if c.start.Redis != "" {
 		cfg.Redis.URL, cfg.Redis.Dial = c.start.Redis, nil
 	}
@@ -194,16 +194,10 @@ func statusOf(set *supervisor.Set) Status {
 // End tells the guardian how this process ends.
 func (c *Child) End(e End) { _ = c.pipe.write(message{End: &e}) }
 
-// observer tells the guardian of nodes that it could not find on Redis.
-type observer struct {
-	worker.Unobserved
-
-	child *Child
-}
-
-// NodeEnded implements worker.Observer.
-func (o observer) NodeEnded(e worker.NodeEnd) {
-	if e.Running {
-		_ = o.child.pipe.write(message{Abandoned: e.Incarnation})
+// nodeEnded tells the guardian of a node that it could not find on Redis: its handlers still run, and its
+// id may be free.
+func (c *Child) nodeEnded(e worker.Ended) {
+	if len(e.Running) > 0 {
+		_ = c.pipe.write(message{Abandoned: e.Incarnation})
 	}
 }

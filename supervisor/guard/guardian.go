@@ -97,8 +97,7 @@ type Guardian struct {
 	mu     sync.Mutex
 	began  time.Time
 	stop   context.CancelFunc // nil before the start
-	quiet  bool
-	worked bool // a child was ready: from now on Redis is waited for
+	worked bool               // a child was ready: from now on Redis is waited for
 	deaths []death
 	report Report
 	fatal  error

@@ -40,9 +40,11 @@ func (g *Guardian) Order(ctx context.Context, what string) error {
 		}
 		return errors.Join(errs...)
 	case Quiet, Resume:
-		g.mu.Lock()
-		g.quiet = what == Quiet
-		g.mu.Unlock()
+		for _, s := range g.slots { // for the next lives of those that cannot be told now
+			s.mu.Lock()
+			s.status.Quiet = what == Quiet
+			s.mu.Unlock()
+		}
 	}
 	answers := make(chan error, len(g.slots))
 	for _, s := range g.slots {

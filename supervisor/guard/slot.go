@@ -140,13 +140,11 @@ func (s *slot) launch() (*life, error) {
 	s.mu.Lock()
 	s.life = l
 	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets, Redis: cfg.Redis}
-	if s.told {
+	if begin.Quiet = s.status.Quiet; s.told {
 		begin.Workers = new(s.status.Workers)
 	}
 	s.mu.Unlock()
-	s.g.mu.Lock()
-	begin.Quiet, begin.Again = s.g.quiet, s.g.worked
-	s.g.mu.Unlock()
+	begin.Again = s.g.hasWorked()
 	go l.wait()
 	go l.listen()
 	_ = p.write(message{Start: begin}) // a child that is dead already is seen by wait
