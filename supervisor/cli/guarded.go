@@ -21,8 +21,11 @@ import (
 // secrets of its guardian's environment, and receives the signals that are for its set from the
 // guardian.
 func attach(p *Process) (*guarded, error) {
-	value, ok := p.Env(guard.Variable)
-	if !ok || p.family == nil {
+	if p.family == nil {
+		return nil, nil //nolint:nilnil // there is no guardian
+	}
+	value, ok := os.LookupEnv(guard.Variable) // not p.Env, which the program may have made narrower
+	if !ok {
 		return nil, nil //nolint:nilnil // there is no guardian
 	}
 	at, err := guard.Attach(value)
