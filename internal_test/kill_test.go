@@ -93,6 +93,7 @@ func (p *process) term(t *testing.T) {
 // TestKilledProcessesLoseAndDoubleNothing kills whole processes with SIGKILL
 // while they work, again and again, and starts new ones in their place.
 func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	cfg := server.Config()
 	client := redistest.Client(t, cfg)

@@ -21,6 +21,7 @@ import (
 // with SIGSTOP in the middle of its work, for longer than its lease, and lets it go
 // on: with claims and commits in hand that are not its own any more.
 func TestAProcessThatIsPausedPastItsLeaseHarmsNothing(t *testing.T) {
+	t.Parallel()
 	cfg := redistest.Start(t).Config()
 	client := redistest.Client(t, cfg)
 	enqueuer := tasks.NewClient(t.Context(), client, cfg.Keys(), &tasks.Registry{})

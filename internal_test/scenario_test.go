@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	_ = flag.Set("test.parallel", "4") // those that run beside others wait for leases to end
 	redistest.Main(m)
 }
 

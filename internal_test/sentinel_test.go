@@ -25,6 +25,7 @@ import (
 // paused until the replica has all, and never hear from it again. So the
 // assertion is exact.
 func TestASetSurvivesAFailoverOfItsSentinels(t *testing.T) {
+	t.Parallel()
 	redis := redistest.StartSentinels(t)
 	cfg := redis.Config()
 	app := worker.NewApp()

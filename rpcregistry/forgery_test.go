@@ -369,7 +369,9 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestAFloodOfOneCallerLeavesRoomForOthersAndForControl(t *testing.T) {
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		t.Parallel()
 		c := newCluster(t, cfg)
 		r := methods()
 		rpcregistry.Handle(rpcregistry.Control(r), "stop", func(context.Context, struct{}) (string, error) { return "stops", nil })

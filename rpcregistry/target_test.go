@@ -38,7 +38,9 @@ func TestEmptyTargetIsNobody(t *testing.T) {
 
 // Nodes of another token mode drop calls without a word.
 func TestCallToAnotherTokenModeSaysSo(t *testing.T) {
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		t.Parallel() // they wait for their callers' time to end
 		c := newCluster(t, cfg)
 		modes := func(context.Context) (map[string]link.Mode, error) {
 			return map[string]link.Mode{"a": link.ModeHMAC, "b": link.ModePlain}, nil

@@ -280,6 +280,9 @@ func (k Keys) Held() string { return k.tag + "held" }
 // Holders maps the ids of these tasks to the groups (hash).
 func (k Keys) Holders() string { return k.tag + "holders" }
 
+// Returned maps the ids of tasks that were claimed and have not run to their order (hash).
+func (k Keys) Returned() string { return k.tag + "returned" }
+
 // StepBytes is the hash of how many bytes the steps of each task have.
 func (k Keys) StepBytes() string { return k.tag + "steps" }
 

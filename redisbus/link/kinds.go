@@ -23,7 +23,7 @@ var kinds = []struct{ name, kind string }{
 	{"definitions", "hash"}, {"mover", "string"}, {"ready", "set"}, {"next", "zset"}, {"tended", "hash"},
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
 	{"groups:", "zset"}, {"grouped", "hash"}, {"halted", "set"}, {"resting", "zset"}, {"rates", "zset"}, {"refills", "zset"},
-	{"held", "hash"}, {"holders", "hash"},
+	{"held", "hash"}, {"holders", "hash"}, {"returned", "hash"},
 	{"steps", "hash"}, {"steps:", "hash"}, {"stepped:", "hash"}, {"kept", "zset"},
 	{"retained", "zset"}, {"retained:", "list"}, {"results", "hash"}, {"stats", "hash"},
 }

@@ -34,3 +34,6 @@ func startAll(c <-chan start) {
 		s.result <- s.cmd.Start()
 	}
 }
+
+// separate gives the process a session of its own: it outlives the signals of a terminal.
+func separate(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }

@@ -60,24 +60,40 @@ func (b *binary) wait(t *testing.T) int {
 	return 0
 }
 
-// built returns the path of the program, built once and like the tests, so that the packages
-// are not compiled twice.
+// built returns the path of the program, built once and like the tests: for tests of how a
+// set runs.
 func built(t *testing.T) string {
 	t.Helper()
-	require.NoError(t, build())
-	return filepath.Join(binaries, "stellar")
+	path, err := build()
+	require.NoError(t, err)
+	return path
 }
 
-// binaries is the directory of the program; TestMain removes it.
+// plain returns the path of the program, built once and without the race detector, with which
+// a process begins five times as fast: for tests of what commands print, one process each.
+func plain(t *testing.T) string {
+	t.Helper()
+	path, err := buildPlain()
+	require.NoError(t, err)
+	return path
+}
+
+// binaries is the directory of the programs; TestMain removes it.
 var binaries string
 
-var build = sync.OnceValue(func() error {
-	out, err := exec.Command("go", "build", race, "-o", binaries, "../..").CombinedOutput()
+var (
+	build      = sync.OnceValues(func() (string, error) { return buildWith(race, binaries) })
+	buildPlain = sync.OnceValues(func() (string, error) { return buildWith("-race=false", filepath.Join(binaries, "plain")) })
+)
+
+func buildWith(flag, directory string) (path string, err error) {
+	path = filepath.Join(directory, "stellar")
+	out, err := exec.Command("go", "build", flag, "-o", path, "../..").CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	return nil
-})
+	return path, nil
+}
 
 // TestTheBinary lets the operating system have its say.
 func TestTheBinary(t *testing.T) {
@@ -165,6 +181,7 @@ func TestTheBinary(t *testing.T) {
 
 	t.Run("exit codes", func(t *testing.T) {
 		t.Parallel()
+		path := plain(t)
 		for code, args := range map[int][]string{0: {"version"}, 2: {"--frob"}, 69: {"status", "--redis-url", "redis://127.0.0.1:1"}, 78: {"--config", "/no/such"}} {
 			b := launch(t, path, home(t), args...)
 			require.Equal(t, code, b.wait(t), b.err)

@@ -13,6 +13,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/configcmd"
+	"github.com/stellarfw/stellar/supervisor/cli/datacmd"
 	"github.com/stellarfw/stellar/supervisor/cli/demo"
 	"github.com/stellarfw/stellar/supervisor/cli/manual"
 	"github.com/stellarfw/stellar/supervisor/cli/namespacecmd"
@@ -46,7 +47,7 @@ func root(e *cluster.Env, program Program, r *runner) *urfave.Command {
 		Commands: slices.Concat(
 			[]*urfave.Command{r.command()},
 			setcmd.Commands(e), callcmd.Commands(e), buscmd.Commands(e), taskscmd.Commands(e), cachecmd.Commands(e), namespacecmd.Commands(e),
-			configcmd.Commands(e, program.App), demo.Commands(e),
+			datacmd.Commands(e), configcmd.Commands(e, program.App), demo.Commands(e),
 			[]*urfave.Command{
 				manual.Command(e.Env), versionCommand(e, program.Version), helpCommand(e), completionCommand(e), completeCommand(e, program),
 			},
@@ -67,7 +68,12 @@ func share(c *urfave.Command, program string, literal bool) {
 	if !c.SkipFlagParsing { // the words of a line to complete are arguments, whatever they look like
 		config.ExplainStrayFlags(c, literal)
 	}
-	c.HideHelp = true // readLine sees the flag --help and the command help
+	c.HideHelp = true           // readLine sees the flag --help and the command help
+	for _, f := range c.Flags { // the library has all of them say what they are, at every start, for its own help texts
+		if s, ok := f.(urfave.StringerSetter); ok {
+			s.SetStringer(func(f urfave.Flag) string { return f.Names()[0] })
+		}
+	}
 	for _, text := range []*string{&c.Usage, &c.Description} {
 		*text = strings.ReplaceAll(*text, "$0", program)
 	}

@@ -155,7 +155,7 @@ func TestBashCompletesWithoutOtherPackages(t *testing.T) {
 	t.Parallel()
 	bash, err := exec.LookPath("bash") // which the project's own scripts need, too
 	require.NoError(t, err)
-	path := built(t)
+	path := plain(t)
 	withSet(t, enqueueApp, func(t *testing.T, at place, _ *supervisortest.Set) {
 		prepareCompletion(t, at.env)
 		script := filepath.Join(t.TempDir(), "script")

@@ -11,6 +11,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/guard"
+	"github.com/stellarfw/stellar/supervisor/ownredis"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -37,6 +38,12 @@ var exitCodes = []struct {
 	{link.ErrLayout, exitConfig},
 	{membership.ErrIDTaken, exitConfig}, // another live process has the id, as with a pidfile
 	{config.ErrUsage, exitUsage},
+	{ownredis.ErrNotInstalled, exitUsage},
+	{ownredis.ErrDir, exitConfig},
+	{ownredis.ErrInUse, exitConfig},
+	{ownredis.ErrHasData, exitUsage},
+	{ownredis.ErrNoBackup, exitUsage},
+	{ownredis.ErrNotRunning, exitUnavailable},
 	{supervisor.ErrFlapping, exitFlapping},
 	{supervisor.ErrDrainDeadline, exitDrainDeadline},
 	{supervisor.ErrRedisUnavailable, exitUnavailable},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -59,7 +60,7 @@ const (
 )
 
 // runGuardian runs the set in child processes.
-func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog.Logger) error {
+func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog.Logger) (err error) {
 	if r.family == nil {
 		return config.Usagef("--processes: this process cannot start others")
 	}
@@ -70,7 +71,15 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 		Stdout: r.family.stdout, Stderr: r.family.stderr, Drain: stopTime(p.Set.Drain, p.Set.Grace), Log: log,
 	}
 	cfg.Environment, cfg.Secrets = r.family.split()
-	if p.Configured {
+	if r.env.Data != "" {
+		own, failed := r.openData(ctx, log)
+		if own == nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, own.Close(ctx)) }()
+		p.Set.Redis.URL, p.Set.Redis.Dial = own.Redis().URL, nil
+	}
+	if p.Configured || r.env.Data != "" {
 		settler, err := worker.NewSettler(p.Set.Redis, log)
 		if err != nil {
 			return err

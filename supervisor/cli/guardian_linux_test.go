@@ -247,7 +247,7 @@ func TestChildrenOfADeadGuardianDrain(t *testing.T) {
 	children := g.children()
 	require.Len(t, children, 2)
 	g.signal(t, syscall.SIGKILL)
-	g.eventually(func() bool { return !slices.ContainsFunc(children, alive) }, "they end")
+	g.eventually(func() bool { return !slices.ContainsFunc(children, isAlive) }, "they end")
 	c := g.counts()
 	require.EqualValues(t, 2, c.Done, "their tasks have ended: %s", g.err)
 	require.Zero(t, c.HandedOn)
@@ -255,8 +255,8 @@ func TestChildrenOfADeadGuardianDrain(t *testing.T) {
 	require.Contains(t, g.err.String(), "the guardian has ended: stopping")
 }
 
-// alive reports whether there is a process of that number that is not dead yet.
-func alive(pid int) bool {
+// isAlive reports whether there is a process of that number that is not dead yet.
+func isAlive(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(text), ") Z ")
 }
@@ -269,7 +269,7 @@ func TestAChildThatHangsIsEnded(t *testing.T) {
 		g := guardian(t, "guarded", 1, home(t).with(hangs, "1"), args...)
 		child := g.children()[0]
 		g.signal(t, syscall.SIGTERM)
-		g.eventually(func() bool { return !alive(child) }, "killed")
+		g.eventually(func() bool { return !isAlive(child) }, "killed")
 		g.err.await(t, "set has stopped", 1)
 	})
 	t.Run("without a guardian", func(t *testing.T) {
@@ -277,7 +277,7 @@ func TestAChildThatHangsIsEnded(t *testing.T) {
 		g := guardian(t, "guarded", 1, home(t).with(hangs, "1"), args...)
 		child := g.children()[0]
 		g.signal(t, syscall.SIGKILL)
-		g.eventually(func() bool { return !alive(child) }, "ended")
+		g.eventually(func() bool { return !isAlive(child) }, "ended")
 	})
 }
 
@@ -338,13 +338,13 @@ func TestProgramsOfADeadChildAreKilled(t *testing.T) {
 		sleeper, _ = strconv.Atoi(line)
 		return whole
 	}, "the program runs")
-	require.True(t, alive(sleeper))
+	require.True(t, isAlive(sleeper))
 	require.NoError(t, syscall.Kill(g.children()[0], syscall.SIGKILL))
 	g.eventually(func() bool {
 		text, _ := os.ReadFile(filepath.Join(dir, "pids"))
 		return strings.Count(string(text), "\n") == 2
 	}, "the task runs again")
-	require.False(t, alive(sleeper), "by then the group of its first run is gone")
+	require.False(t, isAlive(sleeper), "by then the group of its first run is gone")
 	require.Contains(t, g.err.String(), "killed what the process had started")
 }
 
@@ -373,15 +373,15 @@ func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
 	g.signal(t, syscall.SIGCONT)
 	g.eventually(func() bool { return strings.Count(g.err.String(), "set claims tasks again") == 2 }, "resumed")
 
-	lives := map[string]bool{}
+	earlier := map[string]bool{}
 	for _, n := range g.awaitNodes(4).Nodes {
-		lives[n.Incarnation] = true
+		earlier[n.Incarnation] = true
 	}
 	g.signal(t, syscall.SIGUSR2)
 	g.eventually(func() bool {
 		s, _ := statusFor(t, g.env)
 		for _, n := range s.Nodes {
-			if lives[n.Incarnation] || n.State != "running" {
+			if earlier[n.Incarnation] || n.State != "running" {
 				return false
 			}
 		}

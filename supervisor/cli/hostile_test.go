@@ -130,6 +130,8 @@ var walk = map[string][][]string{
 	"cache get": {{marker}, {hostile}}, "cache set": {{hostile, `"x"`}, {"k", hostile}}, "cache del": {{hostile + "x"}},
 	"cache clear": {{hostile}, {hostile + "x", "--yes"}},
 	"cache keys":  {{}, {hostile}}, "cache locks": {{}}, "cache export": {{}, {"/no/such/" + hostile}}, "cache import": {{"/no/such/" + hostile}},
+	"data check": {{}, {"--data", "/no/such/" + hostile}}, "data backup": {{"--data", "/no/such/" + hostile, "/no/such/" + hostile}},
+	"data restore":   {{"--data", "/no/such/" + hostile, "/no/such/" + hostile}},
 	"namespace list": {{}}, "namespace remove": {{hostile}, {"stellar"}, {"stellar", "--yes"}},
 }
 

@@ -58,6 +58,7 @@ func testPipes(t *testing.T, path string) {
 
 	t.Run("commands end quietly", func(t *testing.T) {
 		t.Parallel()
+		path := plain(t)
 		cfg := redistest.Start(t).Config()
 		env := home(t).with("REDIS_URL", cfg.URL)
 		for _, args := range [][]string{{"status"}, {"tasks"}, {"cache", "keys"}, {"cache", "export"}, {"config", "show"}, {"config", "check"}, {"version"}, {"demo", "."}} {

@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
@@ -84,11 +85,18 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 }
 
 // runSet runs a set in this process.
-func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logger) error {
+func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logger) (err error) {
 	e := r.env
 	server := embedded.New() // it costs nothing before the first connection
 	defer server.Close()
-	if !p.Configured {
+	if e.Data != "" {
+		own, failed := r.openData(ctx, log)
+		if own == nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, own.Close(ctx)) }()
+		p.Set.Redis.URL, p.Set.Redis.Dial = own.Redis().URL, nil
+	} else if !p.Configured {
 		p.Set.Redis.Dial = server.Dial
 	}
 	p.Set.Program = e.Program
@@ -106,7 +114,7 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		return err
 	}
 	defer stopAdmin()
-	if !p.Configured {
+	if !p.Configured && e.Data == "" {
 		if err := offer(ctx, e, server, log); err != nil {
 			return err
 		}
@@ -122,6 +130,30 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		r.obey(ctx, log, ended, func(what order, all *sync.WaitGroup) { carryOut(ctx, set, what, log, all) })
 	}
 	return a.end(r.serve(ctx, set, obey, func() string { return set.Report().String() }, log))
+}
+
+// ownRedis is the server of --data.
+type ownRedis interface {
+	Redis() link.Config
+	Close(ctx context.Context) error
+}
+
+// openData runs the server of --data, or takes part in that of the guardian. It returns nil, and perhaps no
+// error, if a signal has stopped the set before it began to work.
+func (r *runner) openData(ctx context.Context, log zerolog.Logger) (own ownRedis, err error) {
+	if r.child != nil {
+		own, err = r.env.JoinData(log)
+	} else {
+		own, err = r.env.OpenData(ctx, log)
+	}
+	switch {
+	case err == nil:
+		return own, nil
+	case ctx.Err() != nil:
+		return nil, nil //nolint:nilnil // see above
+	default:
+		return nil, err
+	}
 }
 
 // separate keeps the programs of command tasks that run as the user of this process from

@@ -127,6 +127,7 @@ func testService(t *testing.T, path string) {
 
 	t.Run("exit codes of bad configurations", func(t *testing.T) {
 		t.Parallel()
+		path := plain(t)
 		file := write(t, "stellar.yaml", "tasks:\n  gone: {command: [no-such-program]}\n")
 		for _, args := range [][]string{{"config", "check", file}, {"--config", file}, {"--pidfile", "/no/such/pid"}} {
 			require.Equal(t, 78, launch(t, path, home(t), args...).wait(t), args)

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,9 +13,7 @@ import (
 // A thousand nodes are more than the race detector can follow: so they run in a program
 // that was built without it.
 func TestAThousandNodesStartAndStop(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "stellar")
-	out, err := exec.Command("go", "build", "-o", path, "../..").CombinedOutput()
-	require.NoError(t, err, string(out))
+	path := plain(t)
 	for name, env := range map[string]environment{
 		"embedded": home(t),
 		"redis":    home(t).with("REDIS_URL", redistest.Start(t, "--maxclients", "4000").Config().URL),

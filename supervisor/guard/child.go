@@ -97,9 +97,6 @@ func (c *Child) Secrets() map[string]string { return c.start.Secrets }
 // Configure changes the configuration of the set to what the guardian wants of it.
 func (c *Child) Configure(cfg *supervisor.Config) {
 	cfg.Guarded, cfg.Ended = c.Guarded(), c.nodeEnded
-	if c.start.Redis != "" {
-		cfg.Redis.URL, cfg.Redis.Dial = c.start.Redis, nil
-	}
 	if n := c.start.Workers; n != nil {
 		if cfg.Workers = *n; cfg.Workers == 0 {
 			cfg.Workers = supervisor.Idle

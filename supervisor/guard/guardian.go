@@ -43,7 +43,6 @@ type Config struct {
 	Environment []string
 	// Secrets are more variables, which reach the children over their pipes.
 	Secrets        map[string]string
-	Redis          string   // URL of a Redis that the guardian runs; "" if the settings say where it is
 	Stdout, Stderr *os.File // of the children
 
 	// Settler hands over what dead children owned. Nil: it is left until their leases have

@@ -50,7 +50,6 @@ type start struct {
 	Quiet    bool              `json:"quiet,omitempty"`
 	Again    bool              `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
 	Secrets  map[string]string `json:"secrets,omitempty"`
-	Redis    string            `json:"redis,omitempty"` // the URL of a Redis that the guardian runs
 }
 
 // order is an operation on the set of a child, by its name. The child answers with done.

@@ -139,7 +139,7 @@ func (s *slot) launch() (*life, error) {
 		read: make(chan struct{}), heard: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.life = l
-	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets, Redis: cfg.Redis}
+	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets}
 	if begin.Quiet = s.status.Quiet; s.told {
 		begin.Workers = new(s.status.Workers)
 	}

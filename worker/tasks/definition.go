@@ -46,8 +46,10 @@ type Definition struct {
 	// Default 0: the task is forgotten when it is done.
 	Retention time.Duration
 	// OnDead is the name of a task, handled with [OnDead], of which one is enqueued whenever
-	// a task of this definition is dead. Default none.
-	OnDead string
+	// a task of this definition is dead. The app has to handle it, or else OnDeadElsewhere says that
+	// another program does. Default none.
+	OnDead          string
+	OnDeadElsewhere bool
 }
 
 func (d Definition) withDefaults() Definition {
@@ -84,6 +86,9 @@ func (d Definition) validate() error {
 	}
 	if d.OnDead != "" {
 		errs = append(errs, checkName("OnDead", d.OnDead))
+	}
+	if d.OnDead == "" && d.OnDeadElsewhere {
+		errs = append(errs, fmt.Errorf("task %s: OnDeadElsewhere without OnDead", d.Name))
 	}
 	if d.OnDead != "" && d.OnDead == d.Name {
 		errs = append(errs, fmt.Errorf("task %s: OnDead must be another task", d.Name))
@@ -237,7 +242,17 @@ func (r *Registry) LimitQueue(name string, l Limits) {
 func (r *Registry) Limits() map[string]queue.Limits { return maps.Clone(r.limits) }
 
 // Err returns the joined errors of all registrations, or nil.
-func (r *Registry) Err() error { return errors.Join(r.errs...) }
+func (r *Registry) Err() error {
+	errs := slices.Clone(r.errs)
+	for _, name := range r.Names() {
+		d := r.tasks[name].Definition
+		if _, handled := r.tasks[d.OnDead]; d.OnDead != "" && !handled && !d.OnDeadElsewhere {
+			errs = append(errs, fmt.Errorf("task %s: OnDead names the task %s, which the app does not handle: "+
+				"register it with tasks.OnDead, or set OnDeadElsewhere if another program does", name, d.OnDead))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Names lists the tasks in alphabetical order.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.tasks)) }

@@ -198,8 +198,8 @@ func (i *Inspector) explainQueue(ctx context.Context, e *Explanation) error {
 		if q.Paused {
 			e.sayf("the queue %s is paused", q.Name)
 		}
-		if most := q.Limits.Concurrency; most > 0 && q.Active >= int64(most) {
-			e.sayf("the queue %s runs at most %s at a time, and %s", q.Name, link.Count(most, "task"), link.Count(q.Active, "runs", "run"))
+		if most := q.Limits.Concurrency; most > 0 && q.Active-q.shared >= int64(most) {
+			e.sayf("the queue %s runs at most %s at a time, and %s", q.Name, link.Count(most, "task"), link.Count(q.Active-q.shared, "runs", "run"))
 		}
 		if err := i.explainTurns(ctx, e, q.Limits, s.now); err != nil {
 			return err

@@ -24,10 +24,11 @@ func (i *Inspector) explainTurns(ctx context.Context, e *Explanation, l Limits, 
 		return err
 	}
 	var halted *redis.BoolCmd
-	var active, held *redis.StringCmd
+	var active *redis.StringCmd
+	var held *redis.SliceCmd
 	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		halted = p.SIsMember(ctx, i.keys.Halted(), party)
-		active, held = p.HGet(ctx, i.keys.Active(), party), p.HGet(ctx, i.keys.Held(), party)
+		active, held = p.HGet(ctx, i.keys.Active(), party), p.HMGet(ctx, i.keys.Held(), party, party+queue.HeldMark)
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -39,26 +40,33 @@ func (i *Inspector) explainTurns(ctx context.Context, e *Explanation, l Limits, 
 	if runs, _ := strconv.Atoi(active.Val()); l.PerGroup > 0 && runs >= l.PerGroup {
 		e.sayf("%s runs at most %s at a time, and %s", group, link.Count(l.PerGroup, "task"), link.Count(runs, "runs", "run"))
 	}
-	if !l.Strict || held.Val() == "" {
+	if l.Strict && held.Val()[0] != nil {
+		if err := i.explainHold(ctx, e, party, func(id string) { e.sayf("%s is strict, and %s of it waits for its next run", group, id) }); err != nil {
+			return err
+		}
+	}
+	if held.Val()[1] == nil {
 		return nil
 	}
-	return i.explainHold(ctx, e, group, party)
+	return i.explainHold(ctx, e, party+queue.HeldMark, func(id string) {
+		e.sayf("%s waits for %s, which has to run alone after crashes of its nodes", group, id)
+	})
 }
 
-// explainHold says which task holds a strict group.
-func (i *Inspector) explainHold(ctx context.Context, e *Explanation, group, party string) error {
+// explainHold says which other task holds a group.
+func (i *Inspector) explainHold(ctx context.Context, e *Explanation, holds string, say func(id string)) error {
 	holders, err := i.redis.HGetAll(ctx, i.keys.Holders()).Result()
 	if err != nil {
 		return err
 	}
 	var ids []string
 	for id, of := range holders {
-		if of == party && id != e.ID {
+		if of == holds && id != e.ID {
 			ids = append(ids, id)
 		}
 	}
 	if slices.Sort(ids); len(ids) > 0 {
-		e.sayf("%s is strict, and %s of it waits for its next run", group, ids[0])
+		say(ids[0])
 	}
 	return nil
 }

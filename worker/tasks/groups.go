@@ -145,36 +145,66 @@ func (i *Inspector) PauseGroup(ctx context.Context, name, group string, paused b
 
 // pagePending calls page with the pending tasks of a queue, those of its groups after the others.
 func (i *Inspector) pagePending(ctx context.Context, name, only string, page func(entries) error) error {
-	pages := func(lines []string) error {
-		for _, line := range lines {
-			if err := i.pageList(ctx, i.keys.Queue(line), page); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	if only != "" {
-		return pages(queue.GroupLines(name, queue.EscapeGroup(only)))
+		return i.pageLines(ctx, queue.GroupLines(name, queue.EscapeGroup(only)), page)
 	}
-	if err := pages(queue.Lines(name)); err != nil {
+	if err := i.pageLines(ctx, queue.Lines(name), page); err != nil {
 		return err
 	}
 	return i.store.PageGroups(ctx, name, func(escaped []string) error {
+		var lines []string
 		for _, group := range escaped {
-			if err := pages(queue.GroupLines(name, group)); err != nil {
-				return err
-			}
+			lines = append(lines, queue.GroupLines(name, group)...)
 		}
-		return nil
+		return i.pageLines(ctx, lines, page)
 	})
 }
 
-// completeQueues adds what is noted of queues with groups, and of queues that rest.
-func (i *Inspector) completeQueues(ctx context.Context, s snapshot) error {
+// pageLines reads some lines, one after the other: of all of them the first tasks at once, as most lines of groups have few.
+func (i *Inspector) pageLines(ctx context.Context, lines []string, page func(entries) error) error {
+	const few = 10
+	first := make([]*redis.StringSliceCmd, len(lines))
+	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for at, line := range lines {
+			first[at] = p.LRange(ctx, i.keys.Queue(line), -few, -1)
+		}
+		return nil
+	})
+	if err != nil && !link.IsWrongType(err) { // a key of another type holds no tasks
+		return err
+	}
+	var ids []string
+	flush := func() error {
+		some := ids
+		if ids = nil; len(some) == 0 {
+			return nil
+		}
+		return page(entries{ids: some})
+	}
+	for at, line := range lines {
+		some := first[at].Val()
+		slices.Reverse(some)
+		if ids = append(ids, some...); len(some) < few && len(ids) < listPage {
+			continue
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+		if len(some) == few {
+			if err := i.pageList(ctx, i.keys.Queue(line), few, page); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// completeQueues adds what is noted of queues that rest, and to first the first tasks of some groups of each queue.
+func (i *Inspector) completeQueues(ctx context.Context, s snapshot, first heads) error {
 	if len(s.queues) == 0 {
 		return nil
 	}
-	const groups = 10 // of each queue, whose first tasks are looked at
+	const groups = 10 // of each queue
 	names := make([]string, len(s.queues))
 	next := make([]*redis.StringSliceCmd, len(s.queues))
 	var rests *redis.FloatSliceCmd
@@ -197,19 +227,24 @@ func (i *Inspector) completeQueues(ctx context.Context, s snapshot) error {
 				q.RestsUntil = until
 			}
 		}
-		if next[at] == nil {
-			continue
-		}
-		for _, group := range next[at].Val() {
-			if group == "" {
+	}
+	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for at, q := range s.queues {
+			if next[at] == nil {
 				continue
 			}
-			var heads []*redis.StringCmd
-			for _, line := range queue.GroupLines(q.Name, group) {
-				heads = append(heads, i.redis.LIndex(ctx, i.keys.Queue(line), -1))
+			for _, group := range next[at].Val() {
+				for _, line := range queue.GroupLines(q.Name, group) {
+					if group != "" {
+						first[q.Name] = append(first[q.Name], p.LIndex(ctx, i.keys.Queue(line), -1))
+					}
+				}
 			}
-			q.Oldest = max(q.Oldest, i.age(ctx, heads, s.now))
 		}
+		return nil
+	})
+	if err != nil && !link.IsWrongType(err) && !errors.Is(err, redis.Nil) {
+		return err
 	}
 	return nil
 }

@@ -3,9 +3,11 @@ package tasks_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -253,6 +255,59 @@ func TestBadGroupsAndLimits(t *testing.T) {
 			_, err := c.inspector.LimitQueue(t.Context(), "default", &l)
 			require.ErrorIs(t, err, tasks.ErrInvalid)
 			require.ErrorContains(t, err, want)
+		}
+	})
+}
+
+// A claim goes round 500 groups at once at most.
+func TestANodeWithManySlotsServesManyGroups(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		const n = 1200
+		var r tasks.Registry
+		started, release := blocking(&r, "long")
+		c := newCluster(t, cfg, &r)
+		requests := make([]tasks.Request, n)
+		for i := range requests {
+			requests[i] = tasks.Request{Name: "long", Payload: number{i}, Options: tasks.Options{Group: fmt.Sprint(i)}}
+		}
+		_, err := c.tasks.EnqueueMany(t.Context(), requests)
+		require.NoError(t, err)
+		c.start(&r, n)
+		for range n {
+			receive(t, started)
+		}
+		close(release)
+		c.eventually("done", func() bool { return c.counts().Done == n })
+	})
+}
+
+func TestADeletedQueueForgetsThatItsGroupsRestOrArePaused(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		var throttled atomic.Bool
+		ran := make(chan string, 9)
+		tasks.Handle(&r, tasks.Definition{Name: "w"}, func(ctx context.Context, _ number) error {
+			if !throttled.Swap(true) {
+				return tasks.Throttle(time.Hour)
+			}
+			ran <- tasks.InfoOf(ctx).Group
+			return nil
+		})
+		c := newCluster(t, cfg, &r)
+		c.startMover()
+		c.start(&r, 1)
+		c.enqueue("w", tasks.Options{Group: "rests"})
+		c.eventually("throttled", func() bool {
+			groups, err := c.inspector.Groups(t.Context(), tasks.DefaultQueue, 0)
+			return err == nil && len(groups) == 1 && !groups[0].RestsUntil.IsZero()
+		})
+		_, err := c.inspector.PauseGroup(t.Context(), tasks.DefaultQueue, "paused", true)
+		require.NoError(t, err)
+		_, err = c.inspector.DeleteQueue(t.Context(), tasks.DefaultQueue)
+		require.NoError(t, err)
+		for _, group := range []string{"rests", "paused"} {
+			c.enqueue("w", tasks.Options{Group: group})
+			require.Equal(t, group, receive(t, ran))
 		}
 	})
 }

@@ -39,6 +39,7 @@ type Filter struct {
 	// Group is the group of the tasks ([Options].Group).
 	Group string `json:"group,omitempty"`
 
+	inOrder bool // blocked tasks after those that they follow
 	idsOnly bool // large payloads are read only to search them
 }
 
@@ -232,6 +233,9 @@ func (i *Inspector) places(ctx context.Context, state State, f Filter, page func
 	case Active:
 		return i.pageOwned(ctx, page)
 	case Blocked:
+		if f.inOrder {
+			return i.pageFollowers(ctx, page)
+		}
 		return i.pageHash(ctx, k.Blocked(), page)
 	case Done:
 		if err := i.pageRetained(ctx, page); err != nil {
@@ -254,9 +258,9 @@ func (i *Inspector) queueNames(ctx context.Context, only string) ([]string, erro
 	return queues, err
 }
 
-// pageList reads a line of a queue, beginning with the task that is claimed next.
-func (i *Inspector) pageList(ctx context.Context, key string, page func(entries) error) error {
-	for from := int64(1); ; from += listPage {
+// pageList reads a line of a queue, beginning with the task that is claimed next, without some of the first ones.
+func (i *Inspector) pageList(ctx context.Context, key string, without int64, page func(entries) error) error {
+	for from := 1 + without; ; from += listPage {
 		ids, err := i.redis.LRange(ctx, key, -from-listPage+1, -from).Result()
 		if link.IsWrongType(err) {
 			return nil // a key of another type: it holds no tasks
@@ -299,7 +303,7 @@ func (i *Inspector) pageRetained(ctx context.Context, page func(entries) error) 
 	return i.pageSet(ctx, i.keys.RetainedLists(), true, func(lists entries) error {
 		for n, list := range lists.ids {
 			until := queue.Time(lists.scores[n])
-			err := i.pageList(ctx, i.keys.Retained(list), func(some entries) error {
+			err := i.pageList(ctx, i.keys.Retained(list), 0, func(some entries) error {
 				some.retained = until
 				return page(some)
 			})
@@ -319,7 +323,7 @@ func (i *Inspector) pageParked(ctx context.Context, page func(entries) error) er
 	slices.Sort(lists)
 	for _, list := range lists {
 		of, name, _ := strings.Cut(list, "|")
-		if err := i.pageList(ctx, i.keys.Parked(of, name), page); err != nil {
+		if err := i.pageList(ctx, i.keys.Parked(of, name), 0, page); err != nil {
 			return err
 		}
 	}

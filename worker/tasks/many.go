@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -51,7 +52,16 @@ func (c *Client) enqueueSome(ctx context.Context, some []Request, yield func(Rec
 	if len(some) == 0 {
 		return true
 	}
-	receipts, err := c.EnqueueMany(ctx, some)
+	receipts, sent, err := c.enqueueMany(ctx, some)
+	if err != nil && !sent {
+		refused := errors.Is(err, ErrInvalid) || errors.Is(err, ErrName) || errors.Is(err, ErrUndefined) || errors.Is(err, ErrTooLarge)
+		if n := len(some) / 2; n > 0 && refused { // one of them: those before it are stored
+			return c.enqueueSome(ctx, some[:n], yield) && c.enqueueSome(ctx, some[n:], yield)
+		}
+		if c.observer != nil {
+			c.observeRefused(some)
+		}
+	}
 	for _, r := range receipts {
 		if !yield(r, nil) {
 			return false
@@ -99,22 +109,20 @@ type Ending struct {
 func (c *Client) WaitMany(ctx context.Context, ids []string) iter.Seq[Ending] {
 	return func(yield func(Ending) bool) {
 		ctx, stop := context.WithCancel(ctx)
-		endings := make(chan Ending)
+		endings := make(chan Ending, len(ids)) // nobody may receive them
 		var waits sync.WaitGroup
+		defer waits.Wait()
+		defer stop()
 		for _, id := range ids {
 			waits.Go(func() {
 				result, err := c.Wait(ctx, id)
 				endings <- Ending{id, result, err}
 			})
 		}
-		wanted := true
-		defer stop()
 		for range ids {
-			if e := <-endings; wanted && !yield(e) {
-				wanted = false
-				stop()
+			if !yield(<-endings) {
+				return
 			}
 		}
-		waits.Wait()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,6 +125,50 @@ func TestManyTasksAreAwaitedAtOnce(t *testing.T) {
 		}
 		for range c.tasks.WaitMany(t.Context(), []string{late, ids[0]}) {
 			break // it does not wait for the late one
+		}
+	})
+}
+
+// Whatever is wrong with a task, those before it are stored.
+func TestASequenceStoresWhatComesBeforeATaskThatIsRefused(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		quick(&r)
+		c := newCluster(t, cfg, &r)
+		good := tasks.Request{Name: "quick", Payload: number{}}
+		for _, bad := range []tasks.Request{
+			{Name: "quick", Payload: number{}, Options: tasks.Options{Group: strings.Repeat("x", 300)}},
+			{Name: "quick", Payload: make(chan int)},
+			{Name: "quick", Payload: number{}, Then: []tasks.Request{{Name: "quick", Payload: number{}, Options: tasks.Options{Queue: "a b"}}}},
+		} {
+			before := c.counts().Pending
+			var receipts int64
+			var last error
+			for _, err := range c.tasks.EnqueueSeq(t.Context(), slices.Values([]tasks.Request{good, good, good, good, good, bad, good})) {
+				if last = err; err == nil {
+					receipts++
+				}
+			}
+			require.Error(t, last)
+			require.EqualValues(t, 5, receipts)
+			require.Equal(t, before+5, c.counts().Pending)
+		}
+	})
+}
+
+// A caller that leaves the loop by a panic leaves nothing behind either: goleak tells.
+func TestAPanicEndsTheWaitForManyTasks(t *testing.T) {
+	var r tasks.Registry
+	quick(&r)
+	c := newCluster(t, redistest.Embedded(t).Config(), &r)
+	var ids []string
+	for range 10 {
+		ids = append(ids, c.enqueue("quick", tasks.Options{}))
+	}
+	c.start(&r, 4)
+	require.Panics(t, func() {
+		for e := range c.tasks.WaitMany(t.Context(), ids) {
+			panic(e.ID)
 		}
 	})
 }

@@ -33,8 +33,8 @@ func (d Death) String() string { return fmt.Sprintf("%s (%s), %s", d.ID, d.Name,
 // failed, the deadline passed or the task was quarantined: there is exactly one for each death. A
 // dead task that was retried and is dead again has another. The id of the hook's task is that of the dead task,
 // ".dead." and the time in milliseconds. The hook's task is retried like any other; when it
-// is dead itself, no further hook follows. It is handled by any program that registers it: several
-// definitions may name the same hook.
+// is dead itself, no further hook follows. Several definitions may name the same hook. A hook that another program
+// handles needs [Definition].OnDeadElsewhere: otherwise a name that the app does not handle is an error at its start.
 func OnDead[In any](r Registrar, d Definition, h func(ctx context.Context, d Death, in In) error) {
 	if h == nil {
 		r.RegisterTask(d, nil)

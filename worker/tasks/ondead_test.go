@@ -147,3 +147,19 @@ func TestAHookMustBeAnotherTask(t *testing.T) {
 	require.ErrorContains(t, r.Err(), `OnDead "a b"`)
 	require.ErrorContains(t, r.Err(), "task o: nil handler")
 }
+
+// A hook that nobody handles would be noticed only when the first task is dead.
+func TestAHookMustBeHandled(t *testing.T) {
+	var r tasks.Registry
+	handle := func(d tasks.Definition) {
+		tasks.Handle(&r, d, func(context.Context, any) error { return nil })
+	}
+	handle(tasks.Definition{Name: "n", OnDead: "n.daed"})
+	handle(tasks.Definition{Name: "m", OnDead: "elsewhere", OnDeadElsewhere: true})
+	require.EqualError(t, r.Err(), "task n: OnDead names the task n.daed, which the app does not handle: "+
+		"register it with tasks.OnDead, or set OnDeadElsewhere if another program does")
+	handle(tasks.Definition{Name: "n.daed"})
+	require.NoError(t, r.Err())
+	handle(tasks.Definition{Name: "o", OnDeadElsewhere: true})
+	require.ErrorContains(t, r.Err(), "task o: OnDeadElsewhere without OnDead")
+}

@@ -126,8 +126,9 @@ type Options struct {
 	// how many tasks of each run at a time and how often they begin.
 	Group string `json:"group,omitempty"`
 
-	drawn      bool        // the id was generated, not chosen by the caller
-	definition *Definition // of a task that was made with Define
+	drawn      bool           // the id was generated, not chosen by the caller
+	definition *Definition    // of a task that was made with Define
+	carried    *queue.Options // Death and Tick of a task that is imported
 }
 
 // Receipt is the result of an accepted enqueue.
@@ -156,7 +157,7 @@ type Request struct { //nolint:recvcheck // a value says whether it is to be enc
 func (o Options) none() bool {
 	return o.ID == "" && o.Priority == Normal && o.Unique == "" && o.Group == "" &&
 		len(o.After)+len(o.Meta) == 0 && !o.WantResult && !o.Await &&
-		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 &&
+		o.At.IsZero() && o.Deadline.IsZero() && o.MaxAttempts == 0 && o.carried == nil &&
 		o.In|o.Timeout|o.Backoff|o.MaxBackoff|o.Retention|o.UniqueFor == 0
 }
 
@@ -199,6 +200,9 @@ func (o Options) record(chosen bool) queue.Options {
 	}
 	if !o.Deadline.IsZero() {
 		out.Deadline = max(queue.Until(o.Deadline), 1) // 0 stands for none
+	}
+	if o.carried != nil {
+		out.Death, out.Tick = o.carried.Death, o.carried.Tick
 	}
 	return out
 }

@@ -43,6 +43,8 @@ type Queue struct { //nolint:recvcheck // a value must marshal itself too
 	Run        time.Duration `json:"-"`
 
 	Ever Totals `json:"ever"`
+
+	shared int64 // active tasks that take no place of its Concurrency, as another of their batch does
 }
 
 // Totals count the events of all tasks since the namespace was first used.
@@ -159,6 +161,7 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 	for _, name := range names {
 		q := Queue{Name: name}
 		q.Active, _ = strconv.ParseInt(active.Val()[name], 10, 64)
+		q.shared, _ = strconv.ParseInt(active.Val()[name+queue.SharedMark], 10, 64)
 		q.Bytes, _ = strconv.ParseInt(bytes.Val()[name], 10, 64)
 		set := queue.ParseSettings(settings.Val()[name])
 		q.Paused, q.Limits = set.Paused, limitsOf(set.Limits)
@@ -171,18 +174,26 @@ func (i *Inspector) snapshot(ctx context.Context) (snapshot, error) {
 		q.parseSpeed(s.stats[name+"|speed"], s.now)
 		s.queues = append(s.queues, q)
 	}
-	if err := i.countPlaces(ctx, &s, parked.Val()); err != nil {
-		return s, err
+	first, err := i.countPlaces(ctx, &s, parked.Val())
+	if err == nil {
+		err = i.completeQueues(ctx, s, first)
 	}
-	return s, i.completeQueues(ctx, s)
+	if err == nil {
+		err = i.findOldest(ctx, s, first)
+	}
+	return s, err
 }
 
-// countPlaces counts the tasks of each queue where they wait.
-func (i *Inspector) countPlaces(ctx context.Context, s *snapshot, parked []string) error {
+// heads are the first tasks of lines, by queue.
+type heads map[string][]*redis.StringCmd
+
+// countPlaces counts the tasks of each queue where they wait, and returns the first ones of the queue's own lines.
+func (i *Inspector) countPlaces(ctx context.Context, s *snapshot, parked []string) (next heads, err error) {
 	k := i.keys
-	pending, next, parkedCounts := map[string][]*redis.IntCmd{}, map[string][]*redis.StringCmd{}, map[string]*redis.IntCmd{}
+	next = heads{}
+	pending, parkedCounts := map[string][]*redis.IntCmd{}, map[string]*redis.IntCmd{}
 	delayed := map[string]*redis.IntCmd{}
-	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, q := range s.queues {
 			for _, line := range queue.Lines(q.Name) {
 				pending[q.Name] = append(pending[q.Name], p.LLen(ctx, k.Queue(line)))
@@ -198,7 +209,7 @@ func (i *Inspector) countPlaces(ctx context.Context, s *snapshot, parked []strin
 	})
 	// A key that is something else's holds no task; no line that is empty has a first.
 	if err != nil && !link.IsWrongType(err) && !errors.Is(err, redis.Nil) {
-		return err
+		return nil, err
 	}
 	for at := range s.queues {
 		q := &s.queues[at]
@@ -212,23 +223,35 @@ func (i *Inspector) countPlaces(ctx context.Context, s *snapshot, parked []strin
 				q.Pending += parked.Val()
 			}
 		}
-		q.Oldest = i.age(ctx, next[q.Name], s.now)
 	}
-	return nil
+	return next, nil
 }
 
-// age returns for how long the first task of a queue's lines has been stored.
-func (i *Inspector) age(ctx context.Context, next []*redis.StringCmd, now time.Time) time.Duration {
-	for _, id := range next {
-		if id.Err() != nil {
-			continue
-		}
-		text, err := i.redis.HGet(ctx, i.keys.Tasks(), id.Val()).Result()
-		if r, malformed := queue.ParseRecord(text); err == nil && malformed == nil {
-			return max(now.Sub(r.Enqueued), 0)
+// findOldest sets for how long the oldest of the first tasks of each queue has been stored.
+func (i *Inspector) findOldest(ctx context.Context, s snapshot, first heads) error {
+	var ids []string
+	var of []*Queue
+	for at := range s.queues {
+		for _, id := range first[s.queues[at].Name] {
+			if id.Err() == nil {
+				ids, of = append(ids, id.Val()), append(of, &s.queues[at])
+			}
 		}
 	}
-	return 0
+	for some := range slices.Chunk(ids, listPage) {
+		records, err := i.redis.HMGet(ctx, i.keys.Tasks(), some...).Result()
+		if err != nil {
+			return err
+		}
+		for at := range some {
+			text, _ := records[at].(string)
+			if r, malformed := queue.ParseRecord(text); text != "" && malformed == nil {
+				of[at].Oldest = max(of[at].Oldest, s.now.Sub(r.Enqueued))
+			}
+		}
+		of = of[len(some):]
+	}
+	return nil
 }
 
 // parseSpeed parses the throughput figures that commit.lua keeps of a queue: those of one

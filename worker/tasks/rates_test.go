@@ -171,3 +171,45 @@ func TestExplainOfARate(t *testing.T) {
 		c.eventually("it begins when the rate is gone", func() bool { return c.counts().Done == 2 })
 	})
 }
+
+// What was spent of a rate stays spent when something else of the queue changes.
+func TestAChangeOfAQueueGivesNoTokensBack(t *testing.T) {
+	rate := tasks.Rate{Tasks: 10, Per: time.Hour, Burst: 10}
+	slower := tasks.Rate{Tasks: 10, Per: 2 * time.Hour, Burst: 10}
+	for name, l := range map[string]tasks.Limits{"queue": {Rate: rate}, "group": {GroupRate: rate}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r tasks.Registry
+				quick(&r)
+				c := newCluster(t, redistest.Embedded(t).Config(), &r)
+				limit := func() {
+					_, err := c.inspector.LimitQueue(t.Context(), tasks.DefaultQueue, &l)
+					require.NoError(t, err)
+				}
+				limit()
+				c.startMover()
+				c.start(&r, 50)
+				for range 30 {
+					c.enqueue("quick", tasks.Options{Group: map[string]string{"group": "x"}[name]})
+				}
+				time.Sleep(20 * time.Second)
+				require.EqualValues(t, 10, c.counts().Done)
+				require.NoError(t, c.inspector.PauseQueue(t.Context(), tasks.DefaultQueue, true))
+				require.NoError(t, c.inspector.PauseQueue(t.Context(), tasks.DefaultQueue, false))
+				limit()
+				l.Concurrency = 7
+				limit()
+				if l.Rate.Tasks > 0 {
+					l.Rate = slower
+				} else {
+					l.GroupRate = slower
+				}
+				limit()
+				time.Sleep(11 * time.Minute)
+				require.EqualValues(t, 10, c.counts().Done, "at the slower rate none begins in 11 minutes")
+				time.Sleep(2 * time.Minute)
+				require.EqualValues(t, 11, c.counts().Done)
+			})
+		})
+	}
+}

@@ -53,7 +53,8 @@ var (
 // that are given to the transaction count once; for others, such as a charge at a bank, pass the
 // task's id and the step's name as an idempotency key. An error of f is returned and not stored,
 // and drops what was given to the transaction since the step began; the handler may take the
-// step again, or another one.
+// step again. Another step in its place would not be found there by a later run in which the first one succeeds: what to do instead
+// belongs into f, so that its result says which way was taken.
 //
 // Steps run one after the other and in the same order in every run, each under a name of its
 // own: up to [MaxStepName] bytes of printable text; otherwise the error is an [ErrStep]. It is an
@@ -158,14 +159,20 @@ func Checkpoint(ctx context.Context, state any) error {
 	if err != nil {
 		return s.fail(fmt.Errorf("checkpoint: %w", err))
 	}
-	s.run.Steps.Restored = true
+	if steps := s.run.Steps; !steps.Restored {
+		steps.Restored, steps.Loop = true, steps.Place()
+	} else if steps.Place() != steps.Loop {
+		return s.fail(fmt.Errorf("%w: a step came between Restore and Checkpoint: call Restore right before the loop that "+
+			"makes the checkpoints, behind that step, and take no steps in the loop", ErrStep))
+	}
 	_, err = s.note(queue.StateNote, encoded)
 	return err
 }
 
 // Restore decodes the last state that [Checkpoint] stored in an earlier run of the
 // task, and reports whether there is one. If so, it drops what the transaction has gathered before:
-// that is committed already. Call it once in a run, before the first Checkpoint. The error is an
+// that is committed already. Call it once in a run, right before the loop with
+// the checkpoints: an effect between both, but outside the loop, counts in every run. The error is an
 // [ErrStep] if it is called later, or the state does not decode.
 func Restore(ctx context.Context, state any) (found bool, err error) {
 	s, err := begin(ctx, "Restore")
@@ -178,12 +185,16 @@ func Restore(ctx context.Context, state any) (found bool, err error) {
 		return false, s.fail(fmt.Errorf("%w: call Restore once in a run, before Checkpoint: "+
 			"where a task has several loops, let one state say how far all of them are", ErrStep))
 	}
-	steps.Restored = true
+	steps.Restored, steps.Loop = true, steps.Place()
 	if v := reflect.ValueOf(state); v.Kind() != reflect.Pointer || v.IsNil() {
 		return false, s.fail(fmt.Errorf("%w: Restore needs a pointer to the state, not %T", ErrStep, state))
 	}
 	if steps.State.At.IsZero() {
 		return false, nil
+	}
+	if steps.Place() != steps.State.Place {
+		return false, s.fail(fmt.Errorf("%w: %d steps came before Restore, and %d before the stored state: call it right before "+
+			"the loop that makes the checkpoints", ErrStep, steps.Place(), steps.State.Place))
 	}
 	_, _ = s.run.Cut()
 	encoded, err := clientOf(ctx).store.StepState(ctx, s.run.ID)

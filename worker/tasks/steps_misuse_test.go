@@ -113,6 +113,25 @@ func TestStepsThatCannotBeFollowedFailTheRun(t *testing.T) {
 			_, err := tasks.Restore(ctx, new(int))
 			return err
 		}, tasks.ErrStep, "before Checkpoint"},
+		"a step between Restore and its loop": {func(ctx context.Context, _ int) error {
+			if _, err := tasks.Restore(ctx, new(int)); err != nil {
+				return err
+			}
+			return errors.Join(step(ctx, "a"), tasks.Checkpoint(ctx, 1), errAgain)
+		}, tasks.ErrStep, "right before the loop"},
+		"a step between two checkpoints": {func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				return errAgain
+			}
+			return errors.Join(tasks.Checkpoint(ctx, 1), step(ctx, "a"), tasks.Checkpoint(ctx, 2), errAgain)
+		}, tasks.ErrStep, "right before the loop"},
+		"restored elsewhere than it was stored": {func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				return errors.Join(step(ctx, "a"), tasks.Checkpoint(ctx, 1), errAgain)
+			}
+			_, err := tasks.Restore(ctx, new(int))
+			return err
+		}, tasks.ErrStep, "0 steps came before Restore, and 1 before"},
 		"a state of another type": {func(ctx context.Context, attempt int) error {
 			if attempt == 1 {
 				return errors.Join(tasks.Checkpoint(ctx, "text"), errAgain)

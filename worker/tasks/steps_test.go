@@ -251,6 +251,10 @@ func TestLostRepliesRunNoStepsEffectsTwice(t *testing.T) {
 				if err != nil || n != i {
 					return fmt.Errorf("step %d: %d, %w", i, n, err)
 				}
+			}
+			for i := range steps {
+				tasks.Tx(ctx).Increment("effects", 1)
+				cable.LoseAnswers(1 + i%2)
 				if err := tasks.Checkpoint(ctx, i); err != nil {
 					return err
 				}
@@ -265,7 +269,7 @@ func TestLostRepliesRunNoStepsEffectsTwice(t *testing.T) {
 			n, err := c.inspector.Counts(t.Context())
 			return err == nil && n.Done == 1
 		})
-		require.Equal(t, steps, c.total("effects"))
+		require.Equal(t, 2*steps, c.total("effects"))
 		require.Len(t, c.list(tasks.Filter{Queue: "elsewhere"}), steps)
 	})
 }

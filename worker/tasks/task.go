@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -300,6 +301,17 @@ func parseHistory(text string) []Event {
 		e.At, e.What, e.Node = queue.Time(f[0]), f[1], cmp.Or(e.Node, why.Incarnation)
 		events = append(events, e)
 	}
+	rank := func(e Event) int {
+		switch queue.NoteKind(e.What) {
+		case queue.StepNote, queue.SleepNote, queue.StateNote:
+			return 0
+		default:
+			return 1
+		}
+	}
+	slices.SortStableFunc(events, func(a, b Event) int { // steps are noted when they are forgotten
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(rank(a), rank(b)))
+	})
 	return events
 }
 

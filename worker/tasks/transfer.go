@@ -49,6 +49,8 @@ type line struct {
 	Backoff     int64             `json:"backoffMs,omitempty"`
 	MaxBackoff  int64             `json:"maxBackoffMs,omitempty"`
 	Retention   int64             `json:"retentionMs,omitempty"`
+	Death       *queue.Death      `json:"death,omitempty"` // of the task of a hook
+	Tick        int64             `json:"tickMs,omitempty"`
 }
 
 // waiting are the states of tasks that an export has without others in its filter.
@@ -58,11 +60,19 @@ func waiting() []State { return []State{Pending, Parked, Delayed, Blocked} }
 // without States those that wait, for whatever. Dead and cancelled ones can be exported as well; those that run or
 // are done cannot. A line has the task as it was enqueued, with its due time: not how often it has failed, its
 // history, progress and steps. Like [Inspector.List] it reads one place after the other: pause the queues before, or a task that
-// moves meanwhile may be missing.
+// moves meanwhile may be missing. Tasks that follow others
+// stand behind these. What a task follows and is not in the file (it runs, or the filter leaves it out) has to be stored when the file
+// is imported: else the task does not wait for it. Export has the ids of all blocked tasks in memory.
 func (i *Inspector) Export(ctx context.Context, w io.Writer, f Filter, o TransferOptions) (done Transfer, err error) {
 	if len(f.States) == 0 {
 		f.States = waiting()
 	}
+	blocked := slices.Contains(f.States, Blocked) // whoever follows others comes behind them
+	f.States = slices.DeleteFunc(slices.Clone(f.States), func(s State) bool { return s == Blocked })
+	if blocked {
+		f.States = append(f.States, Blocked)
+	}
+	f.inOrder = true
 	for _, s := range f.States {
 		if s == Active || s == Done {
 			return done, fmt.Errorf("export tasks: %w: state %s: those that run or are done cannot be exported", ErrInvalid, s)
@@ -101,7 +111,7 @@ func lineOf(t Task) line {
 	l := line{
 		ID: t.ID, Name: t.Name, Queue: t.Queue, Group: t.Group, Priority: t.Priority, Payload: t.Payload, Due: t.Due, Deadline: t.Deadline,
 		Unique: t.Unique, UniqueFor: o.UniqueFor, After: t.After, Meta: t.Meta, MaxAttempts: o.MaxAttempts, Timeout: o.Timeout,
-		Backoff: o.Backoff, MaxBackoff: o.MaxBackoff, Retention: o.Retention,
+		Backoff: o.Backoff, MaxBackoff: o.MaxBackoff, Retention: o.Retention, Death: o.Death, Tick: o.Tick,
 	}
 	if t.State == Blocked {
 		if l.In = o.In; o.At > 0 {
@@ -113,11 +123,15 @@ func lineOf(t Task) line {
 
 // request returns the line as a task to enqueue.
 func (l line) request() Request {
+	var carried *queue.Options
+	if l.Death != nil || l.Tick != 0 {
+		carried = &queue.Options{Death: l.Death, Tick: l.Tick}
+	}
 	return Request{Name: l.Name, Payload: l.Payload, Options: Options{
 		ID: l.ID, Queue: l.Queue, Group: l.Group, Priority: l.Priority, At: l.Due, In: queue.Duration(l.In), Deadline: l.Deadline,
 		Unique: l.Unique, UniqueFor: queue.Duration(l.UniqueFor), After: l.After, Meta: l.Meta, MaxAttempts: l.MaxAttempts,
 		Timeout: queue.Duration(l.Timeout), Backoff: queue.Duration(l.Backoff), MaxBackoff: queue.Duration(l.MaxBackoff),
-		Retention: queue.Duration(l.Retention), AnyName: true,
+		Retention: queue.Duration(l.Retention), AnyName: true, carried: carried,
 	}}
 }
 

@@ -2,6 +2,8 @@ package tasks_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -89,5 +91,61 @@ func TestBadLinesOfAnImport(t *testing.T) {
 		}
 		_, err := c.inspector.Export(t.Context(), &bytes.Buffer{}, tasks.Filter{States: []tasks.State{tasks.Active}}, tasks.TransferOptions{})
 		require.ErrorIs(t, err, tasks.ErrInvalid)
+	})
+}
+
+// Tasks that follow one another do so after an import, however many they are and in whatever order Redis lists them.
+func TestAnImportKeepsWhatFollowsWhat(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		const many = 700 // a hash of so many has no order
+		var r tasks.Registry
+		quick(&r)
+		c := newCluster(t, cfg, &r)
+		last := c.enqueue("quick", tasks.Options{In: time.Hour})
+		for range many {
+			last = c.enqueue("quick", tasks.Options{After: []string{last}})
+		}
+		for _, states := range [][]tasks.State{nil, {tasks.Blocked, tasks.Delayed}} {
+			var w bytes.Buffer
+			_, err := c.inspector.Export(t.Context(), &w, tasks.Filter{All: true, States: states}, tasks.TransferOptions{})
+			require.NoError(t, err)
+			_, err = c.inspector.DeleteAll(t.Context(), tasks.Filter{All: true})
+			require.NoError(t, err)
+			done, err := c.tasks.Import(t.Context(), &w, tasks.TransferOptions{})
+			require.NoError(t, err)
+			require.Equal(t, many+1, done.Tasks)
+			require.EqualValues(t, many, c.counts().Blocked)
+			require.EqualValues(t, 1, c.counts().Delayed)
+		}
+	})
+}
+
+// The task of a hook knows the death that it is for, and a tick its time, after an import.
+func TestAnImportKeepsDeathsAndTicks(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var d deaths
+		c, r := withHook(t, cfg, &d)
+		c.startMover()
+		var quiet tasks.Registry
+		tasks.Handle(&quiet, tasks.Definition{Name: "n", MaxAttempts: 1, OnDead: "n.dead"}, func(context.Context, any) error { return errors.New("no luck") })
+		n := c.start(&quiet, 1)
+		c.enqueue("n", tasks.Options{})
+		c.eventually("its hook waits", func() bool { return c.counts().Dead == 1 && c.counts().Active == 0 })
+		n.stop()
+		tick := time.UnixMilli(1_800_000_000_000)
+		_, err := c.tasks.Import(t.Context(), strings.NewReader(`{"id":"daily:1800000000000","name":"any","queue":"other","payload":1,"tickMs":1800000000000}`), tasks.TransferOptions{})
+		require.NoError(t, err)
+		var w bytes.Buffer
+		_, err = c.inspector.Export(t.Context(), &w, tasks.Filter{}, tasks.TransferOptions{})
+		require.NoError(t, err)
+		_, err = c.inspector.DeleteAll(t.Context(), tasks.Filter{All: true})
+		require.NoError(t, err)
+		_, err = c.tasks.Import(t.Context(), &w, tasks.TransferOptions{})
+		require.NoError(t, err)
+		task, err := c.inspector.Get(t.Context(), "daily:1800000000000")
+		require.NoError(t, err)
+		require.True(t, tick.Equal(task.Tick), "%s", task.Tick)
+		c.start(r, 2)
+		c.eventually("the hook runs", func() bool { return d.count() == 1 })
 	})
 }

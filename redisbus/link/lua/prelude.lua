@@ -1,9 +1,16 @@
 -- prelude: what all scripts share.
 
--- Redis's clock in milliseconds, and the microseconds beyond these.
-local function now()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000), t[2] % 1000
+-- Redis's clock in milliseconds, and the microseconds beyond these: one time in the whole script, as
+-- Redis 7 has it by itself.
+local now
+do
+  local ms, beyond
+  function now()
+    if ms then return ms, beyond end
+    local t = redis.call('TIME')
+    ms, beyond = t[1] * 1000 + math.floor(t[2] / 1000), t[2] % 1000
+    return ms, beyond
+  end
 end
 
 -- All digits of a whole number: Lua's own conversion keeps 14 of them.

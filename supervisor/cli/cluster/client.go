@@ -39,8 +39,8 @@ type Client struct {
 	namespace string
 }
 
-// Connect connects to the cluster: through Redis if a setting gives its address,
-// otherwise through the socket of the set that runs on this machine. It returns an
+// Connect connects to the cluster: through Redis if a setting gives its address or
+// the directory of its data, otherwise through the socket of the set that runs on this machine. It returns an
 // [ErrNoSet] if there is neither, and a [link.ErrUnavailable] if Redis does not answer
 // within [ReachTime].
 func (e *Env) Connect(ctx context.Context) (*Client, error) {
@@ -70,6 +70,11 @@ func (e *Env) place(ctx context.Context) (cfg link.Config, where string, err err
 	cfg, configured, err := e.Redis()
 	if err != nil || configured {
 		return cfg, cfg.Address(), err
+	}
+	if e.Data != "" {
+		own, err := e.findData(ctx)
+		cfg.URL = own.URL
+		return cfg, own.Address(), err
 	}
 	if where, err = e.findSocket(); err != nil {
 		return cfg, "", err

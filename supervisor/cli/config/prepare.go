@@ -53,13 +53,16 @@ func (s *Settings) Prepare(ctx context.Context, newApp func() (*worker.App, erro
 	also(err)
 	p.Set.Redis, p.Configured, err = s.Redis()
 	also(err)
-	if p.Configured {
+	if p.Configured || s.Data != "" {
 		also(s.checkFileLimit(fileLimit()))
 	} else {
-		p.Set.Redis.Dial = noDial
 		also(s.checkSocket())
 	}
-	also(s.checkProcesses(p.Configured))
+	also(s.checkProcesses(p.Configured || s.Data != ""))
+	if !p.Configured {
+		p.Set.Redis.Dial = noDial
+	}
+	alsoMomentary(s.checkDataDir(ctx))
 	if p.Admin, err = s.Admin(); err != nil {
 		also(err)
 	} else {
@@ -81,5 +84,5 @@ func (s *Settings) Prepare(ctx context.Context, newApp func() (*worker.App, erro
 	return p, err
 }
 
-// noDial stands for the connection to the embedded Redis, which the command run starts.
+// noDial stands for the connection to the Redis, embedded or with a data directory, which the command run starts.
 func noDial(context.Context) (net.Conn, error) { return nil, errors.New("there is no Redis yet") }

@@ -21,7 +21,7 @@ func (s *Settings) checkProcesses(shared bool) error {
 			"use --processes 1, or --workerPrefix", s.Processes)
 	case !shared:
 		return s.Problemf("processes", "%d processes need a Redis that all of them can reach, and there is none: "+
-			"set REDIS_URL or REDIS_HOST", s.Processes)
+			"set REDIS_URL or REDIS_HOST, or --data", s.Processes)
 	default:
 		return nil
 	}

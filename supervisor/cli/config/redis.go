@@ -108,6 +108,7 @@ func (s *Settings) ConnectFlags() []urfave.Flag {
 			Name: "namespace", Category: GroupRedis, Value: link.DefaultNamespace, Destination: &s.Namespace,
 			Sources: s.from("namespace", "STELLAR_NAMESPACE"), Usage: "`NAME` that separates clusters on the same Redis",
 		},
+		s.DataFlag(),
 		s.fileFlag(GroupRedis, "socket", "STELLAR_SOCKET", &s.Socket,
 			"`FILE` through which commands reach a set on the embedded Redis (default: one in the user's run-time directory)"),
 	}
@@ -142,7 +143,7 @@ func (s *Settings) checkSocket() error {
 }
 
 // Redis returns the configuration of the connection to Redis. configured is false if
-// no setting gives an address. The error joins all problems found.
+// no setting gives an address; it may be that of the server on the directory [Settings.Data]. The error joins all problems found.
 func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	cfg = link.Config{
 		Username: s.redisUser, SentinelUsername: s.sentinelUser,
@@ -154,7 +155,7 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 	}
 	place := s.addressFlag()
 	cfg.URL = s.redisAddress(place)
-	errs := []error{s.readSecrets(&cfg)}
+	errs := []error{s.readSecrets(&cfg), s.checkDataAlone(place)}
 	mode := link.Config{URL: "redis://host", TokenMode: cfg.TokenMode}
 	if err := mode.Validate(); err != nil {
 		errs = append(errs, s.Problemf("token-mode", "%w", err))

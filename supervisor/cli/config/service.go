@@ -142,7 +142,7 @@ func (s *Settings) checkFiles() (momentary []error, err error) {
 // another setting as well: it would be lost.
 func (s *Settings) checkOneUse() error {
 	written := []string{"log-file", pidFileFlag}
-	if s.addressFlag() == "" { // with a Redis, there is no socket
+	if s.addressFlag() == "" && s.Data == "" { // with a Redis, there is no socket
 		written = append(written, "socket")
 	}
 	var errs []error

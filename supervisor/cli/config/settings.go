@@ -15,6 +15,7 @@ type Settings struct {
 	*Input
 	set
 	connection
+	data
 	compat
 	logging
 	daemon
@@ -48,7 +49,7 @@ func (s *Settings) Declare(own ...urfave.Flag) []urfave.Flag {
 func (s *Settings) RunFlags(own ...urfave.Flag) []urfave.Flag {
 	return s.Declare(slices.Concat(
 		s.SetFlags(runtime.GOMAXPROCS(0), "the number of CPUs"), s.nodeFlags(), s.serviceFlags(),
-		s.ConnectFlags(), s.CacheFlags(), s.LogFlags("info"), own,
+		s.ConnectFlags(), []urfave.Flag{s.DurabilityFlag()}, s.CacheFlags(), s.LogFlags("info"), own,
 	)...)
 }
 
@@ -93,6 +94,7 @@ func (s *Settings) Check() error {
 	}
 	s.checkSet(require)
 	s.checkConnection(require)
+	s.checkData(require)
 	s.checkLog(require)
 	require("output", s.Output == "table" || s.Output == "json", "%q is neither table nor json", s.Output)
 	s.checkCompat(require)

@@ -127,8 +127,11 @@ func show(e *cluster.Env, p config.Prepared) error {
 		periodics = append(periodics, Periodic{c.Name, c.Where, c.Task, c.Schedule.String()})
 	}
 	where := "embedded, in memory"
-	if p.Configured {
+	switch {
+	case p.Configured:
 		where = p.Set.Redis.Address()
+	case e.Data != "":
+		where = "a redis-server of one's own, with its data in " + e.Data
 	}
 	if e.JSON() {
 		return e.WriteJSON(map[string]any{"redis": where, "settings": settings, "tasks": commands, "periodic": periodics})

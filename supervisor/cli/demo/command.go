@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/embedded"
@@ -50,7 +51,8 @@ func Commands(e *cluster.Env) []*urfave.Command {
 			"NUL byte and are valid UTF-8; symbolic links are not followed. It uses a namespace of its own and removes it.\n" +
 			"With --steps one task counts all files: after each crash it goes on behind its last checkpoint.",
 		Flags: e.Declare(slices.Concat(
-			e.SetFlags(defaultWorkers, strconv.Itoa(defaultWorkers)), []urfave.Flag{every, inSteps}, e.ConnectFlags(), e.LogFlags("off"),
+			e.SetFlags(defaultWorkers, strconv.Itoa(defaultWorkers)), []urfave.Flag{every, inSteps}, e.ConnectFlags(),
+			[]urfave.Flag{e.DurabilityFlag()}, e.LogFlags("off"),
 		)...),
 		ArgValidator: config.Arguments(0, 1, "[DIR]"),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, args []string) error {
@@ -60,7 +62,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 }
 
 // runCommand is the action of the command demo: it completes the [Config] and calls [Run].
-func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) error {
+func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) (err error) {
 	if c.CrashEvery < 0 {
 		return config.Usagef("--crash-every: %s is negative", c.CrashEvery)
 	}
@@ -75,16 +77,22 @@ func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) er
 	if err != nil {
 		return err
 	}
+	log, err := e.Logger()
+	if err != nil {
+		return err
+	}
 	redis, configured, err := e.Redis()
 	if err != nil {
 		return err
 	}
 	where := redis.Address()
 	if !configured {
-		server := embedded.New()
-		defer server.Close()
-		redis.Dial = server.Dial
-		where = "the embedded Redis (set REDIS_URL for a real one)"
+		own, err := startRedis(ctx, e, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, own.end()) }()
+		redis.URL, redis.Dial, where = own.config.URL, own.config.Dial, own.where
 	}
 	redis.Namespace = fmt.Sprintf("%.180s-demo-%s", e.Namespace, strings.ToLower(rand.Text()[:12]))
 	set.Redis = redis
@@ -96,10 +104,6 @@ func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) er
 		}
 		crashes = fmt.Sprintf("%s is crashed every %s", which, c.CrashEvery)
 	}
-	log, err := e.Logger()
-	if err != nil {
-		return err
-	}
 	_, _ = fmt.Fprintf(e.Stdout, "%s on %s to count the text files under %s; %s\n",
 		link.Count(e.Workers, "node"), where, cluster.Printable(dir), crashes)
 	c.Dir, c.Set, c.Out, c.Terminal, c.Log = dir, set, e.Stdout, terminal.Is(e.Stdout), log
@@ -108,6 +112,27 @@ func runCommand(ctx context.Context, e *cluster.Env, c Config, args []string) er
 		return config.As(config.ErrUsage, err)
 	}
 	return err
+}
+
+// ownRedis is a Redis that runs for the demo alone.
+type ownRedis struct {
+	config link.Config
+	where  string
+	end    func() error
+}
+
+// startRedis starts the server of --data or the embedded one.
+func startRedis(ctx context.Context, e *cluster.Env, log zerolog.Logger) (ownRedis, error) {
+	if e.Data == "" {
+		server := embedded.New()
+		return ownRedis{server.Config(), "the embedded Redis (set REDIS_URL for a real one)", server.Close}, nil
+	}
+	own, err := e.OpenData(ctx, log)
+	if err != nil {
+		return ownRedis{}, err
+	}
+	where := "a redis-server of one's own with its data in " + cluster.Printable(own.Dir())
+	return ownRedis{own.Redis(), where, func() error { return own.Close(ctx) }}, nil
 }
 
 // directory returns the directory to count: the first argument, or by default the

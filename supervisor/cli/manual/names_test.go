@@ -40,7 +40,7 @@ func TestNamesInProseExist(t *testing.T) {
 
 func TestFlagsInProseExist(t *testing.T) {
 	var help strings.Builder
-	for _, command := range []string{"run", "enqueue", "call", "roll", "tasks list", "tasks cancel", "tasks limit", "tasks rerun", "demo", "cache import", "cache clear", "subscribe"} {
+	for _, command := range []string{"run", "enqueue", "call", "roll", "tasks list", "tasks cancel", "tasks limit", "tasks rerun", "demo", "cache import", "cache clear", "subscribe", "data restore"} {
 		args := append(strings.Fields(command), "--help")
 		output, err := exec.CommandContext(t.Context(), binary(t), args...).CombinedOutput()
 		require.NoError(t, err, "%s", output)

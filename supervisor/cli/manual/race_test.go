@@ -2,5 +2,5 @@
 
 package manual_test
 
-// The binary and the packages are built like the tests, so that nothing is compiled twice.
+// The packages of Go blocks are built like the tests, so that nothing is compiled twice.
 const race = "-race"

@@ -16,8 +16,12 @@ import (
 // it.
 const groupMark = "/"
 
-// heldMark marks the line of a group that has the tasks which hold it, see lua/turns.lua.
-const heldMark = "!"
+// HeldMark marks the line of a group that has the tasks which hold it, see lua/turns.lua.
+const HeldMark = "!"
+
+// SharedMark ends the field of [link.Keys.Active] that has how many tasks of a queue in hand count for nothing in its
+// limit, as another of their batch counts, see lua/sharing.lua.
+const SharedMark = "|shared"
 
 // reserved are the bytes of a group that a line or a record cannot hold as they are.
 const reserved = "|^~!%\n"
@@ -71,7 +75,7 @@ func Party(queue, group string) string { return Line(queue, group, "") }
 // first.
 func GroupLines(queue, escaped string) []string {
 	party := queue + groupMark + escaped
-	return append([]string{party + heldMark}, Lines(party)...)
+	return append([]string{party + HeldMark}, Lines(party)...)
 }
 
 // groupOf returns the group of a line, or "".
@@ -80,7 +84,7 @@ func groupOf(line string) string {
 	if !has {
 		return ""
 	}
-	return UnescapeGroup(strings.TrimRight(group, HighMark+LowMark+heldMark))
+	return UnescapeGroup(strings.TrimRight(group, HighMark+LowMark+HeldMark))
 }
 
 // CutParty reverses [Party].
@@ -106,10 +110,10 @@ func (s Store) PauseGroup(ctx context.Context, queue, group string, paused bool)
 // groupPage is how many groups a request reads, or offers their turn, more or less.
 const groupPage = 250
 
-// offerGroups offers all groups of a queue their turn.
-func (s Store) offerGroups(ctx context.Context, queue string) error {
+// offerGroups offers all groups of a queue their turn. before is what lua/queue.lua says of their rate.
+func (s Store) offerGroups(ctx context.Context, queue, before string) error {
 	return s.PageGroups(ctx, queue, func(groups []string) error {
-		args := []any{queue, "offer"}
+		args := []any{queue, "offer" + before}
 		for _, g := range groups {
 			args = append(args, g)
 		}
@@ -118,28 +122,64 @@ func (s Store) offerGroups(ctx context.Context, queue string) error {
 	})
 }
 
+// forgetGroups forgets what is noted of groups of a queue that has no tasks any more: which are paused, or rest, and
+// their tokens.
+func (s Store) forgetGroups(ctx context.Context, queue string) error {
+	of := func(members []string) (some []any) {
+		for _, party := range members {
+			if queueOf(party) == queue {
+				some = append(some, party)
+			}
+		}
+		return some
+	}
+	halted, err := s.scan(ctx, s.redis.SScan, s.keys.Halted())
+	for some := range slices.Chunk(of(halted), groupPage) {
+		err = errors.Join(err, s.redis.SRem(ctx, s.keys.Halted(), some...).Err())
+	}
+	for _, key := range []string{s.keys.Resting(), s.keys.Rates(), s.keys.Refills()} {
+		times, failed := s.scan(ctx, s.redis.ZScan, key)
+		err = errors.Join(err, failed)
+		for some := range slices.Chunk(of(times), groupPage) {
+			err = errors.Join(err, s.redis.ZRem(ctx, key, some...).Err())
+		}
+	}
+	return link.Explain(err)
+}
+
+// scan returns all members of a set, or of a sorted set with their scores behind them: the embedded Redis may pass
+// over some while others go.
+func (s Store) scan(
+	ctx context.Context, command func(ctx context.Context, key string, cursor uint64, match string, count int64) *redis.ScanCmd, key string,
+) (all []string, err error) {
+	for cursor := uint64(0); ; {
+		members, next, err := command(ctx, key, cursor, "", groupPage).Result()
+		if errors.Is(err, redis.Nil) || link.IsWrongType(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, link.Explain(err)
+		}
+		all = append(all, members...)
+		if cursor = next; cursor == 0 {
+			return all, nil
+		}
+	}
+}
+
 // PageGroups calls page with the groups of a queue that have tasks in their lines, as they stand in
-// [link.Keys.Groups], some hundreds at a time. It reads all of them before: the embedded Redis may pass over members
-// while others go.
+// [link.Keys.Groups], some hundreds at a time.
 func (s Store) PageGroups(ctx context.Context, queue string, page func(groups []string) error) error {
 	seen := map[string]bool{"": true} // that stands for the tasks without a group
 	var all []string
-	for cursor := uint64(0); ; {
-		members, next, err := s.redis.ZScan(ctx, s.keys.Groups(queue), cursor, "", groupPage).Result()
-		if errors.Is(err, redis.Nil) || link.IsWrongType(err) {
-			return nil
-		}
-		if err != nil {
-			return link.Explain(err)
-		}
-		for i := 0; i+1 < len(members); i += 2 {
-			if group := members[i]; !seen[group] {
-				seen[group] = true
-				all = append(all, group)
-			}
-		}
-		if cursor = next; cursor == 0 {
-			break
+	members, err := s.scan(ctx, s.redis.ZScan, s.keys.Groups(queue))
+	if err != nil {
+		return err
+	}
+	for i := 0; i+1 < len(members); i += 2 {
+		if group := members[i]; !seen[group] {
+			seen[group] = true
+			all = append(all, group)
 		}
 	}
 	for groups := range slices.Chunk(all, groupPage) {

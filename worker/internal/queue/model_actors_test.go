@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -205,6 +206,10 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want, atOnce int
 		require.Equal(m.t, ParseTries(m.spec.Tasks[c.ID].Tries), c.Tries, "tries of %s", c.ID)
 	}
 	if again {
+		require.True(m.t, slices.IsSortedFunc(ids, func(a, b string) int {
+			x, y := m.spec.Tasks[a].Place, m.spec.Tasks[b].Place
+			return min(x, y, 1) * cmp.Compare(x, y) // others come in any order
+		}), "the order of %v", ids)
 		slices.Sort(ids)
 	}
 	require.Equal(m.t, expected, ids, "%s claims %d", a.name, want)
@@ -280,8 +285,14 @@ func (m *machine) solo() {
 }
 
 func (m *machine) soloAs(a *actor, id string) {
-	require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Stream(a.name), "solo", id).Err())
+	reply := m.run(soloScript, a.name, id)
+	if m.spec.Incarnations[a.name].Deadline <= 0 {
+		require.Equal(m.t, []any{"FENCED"}, reply)
+		return
+	}
+	require.Equal(m.t, []any{"OK"}, reply)
 	m.spec.Incarnations[a.name].Solo = id
+	m.spec.began(id)
 }
 
 // quiet notes that a node claims no more, or again; what it does is another matter.

@@ -38,6 +38,14 @@ type lot struct {
 	filled bool // and there are more for the next batch
 }
 
+// room is how many tasks fit into the batch that is gathered.
+func (l *lot) room() int {
+	if l.Gathering == nil || l.Bytes <= 0 {
+		return 0
+	}
+	return max(0, l.Tasks)
+}
+
 // admits reports whether a claim takes a task of the queue, and notes what it takes.
 func (s *spec) admits(l *lot, t *specTask, name string, want int) bool {
 	limited := s.Settings[t.queue()].limits().Concurrency > 0
@@ -47,7 +55,7 @@ func (s *spec) admits(l *lot, t *specTask, name string, want int) bool {
 		return false
 	}
 	joins := gathered && limited && s.sharers(name, l.Number, t.queue()) > 0
-	if !gathered && l.asked >= want || !joins && s.room(t.queue()) <= 0 {
+	if !gathered && l.asked >= want || !joins && s.places(t.queue()) <= 0 {
 		return false
 	}
 	t.Batch = 0
@@ -58,6 +66,7 @@ func (s *spec) admits(l *lot, t *specTask, name string, want int) bool {
 	l.Tasks, l.Bytes = l.Tasks-1, l.Bytes-len(t.Record)-t.Body.Size
 	if limited {
 		t.Batch = l.Number
+		s.Gathers[t.queue()] = specGatherer{name, l.Number}
 	}
 	return true
 }
@@ -73,6 +82,19 @@ func (s *spec) sharers(name string, number uint64, queue string) int {
 	return n
 }
 
+// specGatherer is a batch of an incarnation.
+type specGatherer struct {
+	Name   string
+	Number uint64
+}
+
+// parted notes that a task has left its batch.
+func (s *spec) parted(name string, number uint64, queue string) {
+	if g := (specGatherer{name, number}); s.Gathers[queue] == g && s.sharers(name, number, queue) == 0 {
+		delete(s.Gathers, queue)
+	}
+}
+
 // shared is how many tasks of a queue in hand count for nothing, as another of their batch counts.
 func (s *spec) shared(queue string) int {
 	n, batches := 0, map[string]bool{}
@@ -86,6 +108,9 @@ func (s *spec) shared(queue string) int {
 }
 
 func (s *spec) renderBatches(out stored) {
+	for queue, g := range s.Gathers {
+		out.put("active", queue+"|gathers", fmt.Sprintf("%s|%d", g.Name, g.Number))
+	}
 	for queue := range s.Queues {
 		if n := s.shared(queue); n > 0 {
 			out.put("active", queue+"|shared", strconv.Itoa(n))

@@ -89,6 +89,9 @@ func (s *spec) edit(id string, e edition, bodies []body) string {
 	if t.party() != party {
 		s.letGo(id)
 	}
+	if t.Line != line {
+		delete(s.Groups.Returned, id)
+	}
 	if w := s.Weighing[was]; w != nil {
 		delete(w.IDs, id)
 	}

@@ -20,14 +20,15 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 	} else if i.Claim == 1 {
 		i.Queues = strings.Join(queues, " ")
 	}
-	ids, atOnce = []string{}, min(want, atOnce)
+	ids = []string{}
+	ordered := false // among the tasks of the claim
 	one := func(l *lot, list map[string][]string, key string) bool {
 		if len(list[key]) == 0 {
 			return false
 		}
 		id := list[key][len(list[key])-1]
 		t := s.Tasks[id]
-		if s.isPaused(t.queue()) || s.rests(t.queue()) || !s.admits(l, t, name, want) {
+		if s.starts(t.queue()) <= 0 || !s.admits(l, t, name, want) {
 			return false
 		}
 		list[key] = list[key][:len(list[key])-1]
@@ -36,7 +37,12 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		if party := t.party(); party != "" {
 			s.taken[party]++
 		}
-		ids = append(ids, id)
+		if ids = append(ids, id); ordered {
+			t.Place = len(ids)
+		}
+		if s.Groups.Special[t.queue()] {
+			delete(s.Groups.Returned, id)
+		}
 		return true
 	}
 	// alone takes tasks of which none is gathered.
@@ -48,12 +54,16 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 	}
 	take := func(list map[string][]string, key, queue string, gathers bool) {
 		rated := s.Settings[queue].limits().Rate.Tasks > 0
-		if rated && l.asked < want && len(list[key]) > 0 && s.room(queue) > 0 {
+		may := s.room
+		if gathers && l.Gathering != nil {
+			may = s.starts
+		}
+		if rated && (l.asked < want || l.Gathering != nil) && len(list[key]) > 0 && may(queue) > 0 {
 			want, confined = atOnce, true
 		}
 		for took := true; took; {
-			if gathers && !rated {
-				took = one(l, list, key)
+			if gathers {
+				took = (!rated || atOnce > 0) && one(l, list, key)
 			} else {
 				took = alone(list, key)
 			}
@@ -80,10 +90,11 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 		}
 		hadTurns := len(s.Groups.Turns[queue]) > 0
 		if hadTurns && (list == "" || l.Gathering != nil || l.asked < want) {
-			free := func() int { return min(want, atOnce) - l.asked }
-			if s.claimTurns(queue, free, func(line string) bool { return free() > 0 && alone(s.Lines, line) }) {
+			ordered = true
+			if s.claimTurns(queue, l, atOnce, func(line string) bool { want = atOnce; return one(l, s.Lines, line) }) {
 				want, confined = atOnce, true
 			}
+			ordered = false
 		}
 		for _, mark := range []string{HighMark, "", LowMark} {
 			if !hadTurns && (!theirs || len(s.Lines[queue+mark]) >= 100) {
@@ -163,8 +174,9 @@ func (s *spec) passOn(idle bool, queues []string) {
 // takeOver hands on what a condemned incarnation has in hand.
 func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 	i := s.incarnation(name)
+	slices.SortStableFunc(owned, func(a, b string) int { return strings.Compare(s.Tasks[b].order(), s.Tasks[a].order()) })
 	for _, id := range owned {
-		t := s.Tasks[id]
+		t, order := s.Tasks[id], s.Tasks[id].order()
 		if slices.Contains(r.Running, id) {
 			h.Left++
 			continue
@@ -177,8 +189,11 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 		} else {
 			n.Crashes = 0 // this was no crash of its own
 		}
+		batch, queue := t.Batch, t.queue()
+		t.Owner, t.Claim, t.Batch, t.Place = "", 0, 0, 0
+		s.parted(name, batch, queue)
 		s.released(t)
-		switch t.Owner, t.Claim, t.Batch = "", 0, 0; {
+		switch {
 		case t.Asked:
 			s.cancel(t)
 			h.Cancelled++
@@ -187,8 +202,12 @@ func (s *spec) takeOver(name string, owned []string, r Remains) (h Handed) {
 			s.bury(t, fmt.Sprintf(`{"reason":"quarantined","error":"its node crashed %d times while it ran","incarnation":%q}`, n.Crashes, name))
 			h.Quarantined++
 		default:
-			s.front(t)
-			s.handed[t.Line]++
+			if t.party() != "" {
+				s.giveBack(t, order)
+			} else {
+				s.front(t)
+				s.handed[t.Line]++
+			}
 			s.tally(t.queue(), "handedOn")
 			h.On++
 		}
@@ -303,7 +322,12 @@ func (s *spec) refusal(name string, o *Run) string {
 
 func (s *spec) end(name string, o *Run) {
 	t := s.Tasks[o.ID]
-	t.Owner, t.Claim, t.State, t.Batch = "", 0, "", 0
+	batch, queue, order := t.Batch, t.queue(), t.order()
+	t.Owner, t.Claim, t.State, t.Batch, t.Place = "", 0, "", 0, 0
+	s.parted(name, batch, queue)
+	if o.outcome.verb != Aside && o.outcome.verb != Back {
+		s.began(t.ID)
+	}
 	s.released(t)
 	switch o.outcome.verb {
 	case Done:
@@ -312,12 +336,12 @@ func (s *spec) end(name string, o *Run) {
 		t.Tries = o.outcome.args[0].(string)
 		s.bury(t, o.outcome.args[1].(string))
 	default:
-		s.goOn(t, o)
+		s.goOn(t, o, order)
 	}
 }
 
 // goOn puts a task where it waits on, or cancels it if somebody asked.
-func (s *spec) goOn(t *specTask, o *Run) {
+func (s *spec) goOn(t *specTask, o *Run, order string) {
 	switch o.outcome.verb {
 	case "later":
 		t.Tries = o.outcome.args[1].(string)
@@ -332,11 +356,13 @@ func (s *spec) goOn(t *specTask, o *Run) {
 	switch {
 	case t.Asked:
 		s.cancel(t)
-	case o.outcome.verb == Back:
+	case o.outcome.verb == Back && t.party() == "":
 		s.front(t)
+	case o.outcome.verb == Back:
+		s.giveBack(t, order)
 	case o.outcome.verb == Throttle:
 		s.tally(t.queue(), "throttled")
-		s.front(t)
+		s.giveBack(t, order)
 		s.rest(t, s.Now+int64(o.outcome.args[0].(int)))
 	case o.outcome.verb == "park":
 		list := t.queue() + "|" + t.name()
@@ -349,7 +375,11 @@ func (s *spec) goOn(t *specTask, o *Run) {
 		}
 		s.Parked[list] = slices.Insert(s.Parked[list], 0, t.ID)
 	default:
-		s.hold(t)
+		if o.outcome.verb == Aside {
+			s.putAside(t, order)
+		} else {
+			s.hold(t)
+		}
 		s.delay(t, s.Now+int64(o.outcome.args[0].(int)))
 	}
 }

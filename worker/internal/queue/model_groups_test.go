@@ -2,6 +2,7 @@ package queue
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -24,7 +25,9 @@ type specGroups struct {
 	Resting map[string]int64
 	Rates   map[string]int64 // in µs
 	Refills map[string]int64
-	Holders map[string]string // parties, by id
+	Holders map[string]string // parties, by id; with the mark of those that hold a group, of suspects that were put aside
+	// Returned has the order of tasks that were claimed and have not run.
+	Returned map[string]string
 
 	placed map[string]map[string]bool // in this step: got a turn, the last one
 }
@@ -32,7 +35,7 @@ type specGroups struct {
 func newSpecGroups() specGroups {
 	return specGroups{
 		map[string]map[string]int64{}, map[string]bool{}, map[string]bool{}, map[string]int64{}, map[string]int64{}, map[string]int64{},
-		map[string]string{}, map[string]map[string]bool{},
+		map[string]string{}, map[string]string{}, map[string]map[string]bool{},
 	}
 }
 
@@ -62,7 +65,7 @@ func (s *spec) tokens(party string, r Rate) (n int, full int64) {
 
 // spend spends tokens of a party.
 func (s *spec) spend(party string, r Rate, n int) {
-	if r.Tasks == 0 || n == 0 {
+	if r.Tasks == 0 {
 		return
 	}
 	interval := float64(r.Per.Microseconds()) / float64(r.Tasks)
@@ -73,6 +76,23 @@ func (s *spec) spend(party string, r Rate, n int) {
 		next := float64(full) + float64(1-r.Burst)*interval
 		s.Groups.Refills[party] = int64(math.Ceil(max(next, min(float64(full), float64(s.Now*1000+4000))) / 1000))
 	}
+}
+
+// rescale keeps what a party has spent when its rate changes.
+func (s *spec) rescale(party string, old, r Rate) {
+	delete(s.Groups.Refills, party)
+	full, at := s.Groups.Rates[party], s.Now*1000
+	if r.Tasks == 0 {
+		delete(s.Groups.Rates, party)
+	}
+	if r.Tasks == 0 || full <= at {
+		return
+	}
+	interval := func(r Rate) float64 { return float64(r.Per.Microseconds()) / float64(r.Tasks) }
+	if old.Tasks > 0 && interval(old) != interval(r) {
+		s.Groups.Rates[party] = at + int64(math.Ceil(float64(full-at)*interval(r)/interval(old)))
+	}
+	s.spend(party, r, 0)
 }
 
 // allowance returns how many tasks of a group may begin.
@@ -88,8 +108,8 @@ func (s *spec) allowance(party string) int {
 		tokens, _ := s.tokens(party, l.GroupRate)
 		n = min(n, tokens-s.taken[party])
 	}
-	if l.Strict && s.Groups.held(party) > 0 {
-		n = min(n, len(s.Lines[party+heldMark]))
+	if l.Strict && s.Groups.held(party) > 0 || s.Groups.held(party+HeldMark) > 0 {
+		n = min(n, len(s.Lines[party+HeldMark]))
 	}
 	return max(0, n)
 }
@@ -168,9 +188,10 @@ func (s *spec) intoGroup(t *specTask, at int) {
 	t.State = statePending
 	line := t.Line
 	if s.Groups.Holders[t.ID] != "" {
-		line = t.party() + heldMark
+		line = t.party() + HeldMark
 		at = len(s.Lines[line])
 	}
+	at = s.behind(t, line, at)
 	s.Lines[line] = slices.Insert(s.Lines[line], at, t.ID)
 	queue, group := t.queue(), groupOf(t.Line)
 	s.Groups.Special[queue], s.Queues[queue] = true, true
@@ -189,14 +210,59 @@ func (s *spec) intoGroup(t *specTask, at int) {
 // hold has a task hold its group, letGo ends that.
 func (s *spec) hold(t *specTask) {
 	if t.party() != "" && s.Settings[t.queue()].limits().Strict {
-		s.Groups.Holders[t.ID] = t.party()
+		s.Groups.Holders[t.ID] = cmp.Or(s.Groups.Holders[t.ID], t.party())
+	}
+}
+
+// order is that of a task among those that come back.
+func (t *specTask) order() string { return fmt.Sprintf("%d%08d", t.Since, t.Place) }
+
+// giveBack puts a task that was claimed to the front of its line.
+func (s *spec) giveBack(t *specTask, order string) {
+	s.Groups.Returned[t.ID] = order
+	s.front(t)
+}
+
+// behind returns the place in a line of a task that comes back: behind those that were claimed before it. at is that of others.
+func (s *spec) behind(t *specTask, line string, at int) int {
+	order, comes := s.Groups.Returned[t.ID]
+	if !comes {
+		return at
+	}
+	ids := s.Lines[line]
+	for at = len(ids); at > 0; at-- {
+		if other, did := s.Groups.Returned[ids[at-1]]; !did || other > order {
+			break
+		}
+	}
+	return at
+}
+
+// putAside has a suspect hold its group until it begins.
+func (s *spec) putAside(t *specTask, order string) {
+	if t.party() == "" {
+		return
+	}
+	if s.hold(t); s.Groups.Holders[t.ID] == "" {
+		s.Groups.Holders[t.ID] = t.party() + HeldMark
+	}
+	s.Groups.Returned[t.ID] = order
+	if group := groupOf(t.Line); s.Groups.Turns[t.queue()][group] > 0 {
+		s.turn(t.queue(), group, true)
+	}
+}
+
+// began lets the group of a suspect go.
+func (s *spec) began(id string) {
+	if strings.HasSuffix(s.Groups.Holders[id], HeldMark) {
+		s.letGo(id)
 	}
 }
 
 func (s *spec) letGo(id string) {
 	if party := s.Groups.Holders[id]; party != "" {
 		delete(s.Groups.Holders, id)
-		s.offer(party)
+		s.offer(strings.TrimSuffix(party, HeldMark))
 	}
 }
 
@@ -208,16 +274,21 @@ func (s *spec) round(queue string, most int) []string {
 	return groups[:max(0, min(len(groups), most))]
 }
 
-// claimTurns claims from the groups of a queue. take claims one task of a line. It reports whether
-// the claim is for free slots alone.
-func (s *spec) claimTurns(queue string, free func() int, take func(line string) bool) (confined bool) {
+// claimTurns claims from the groups of a queue. take claims one task of a line, unless it may not. It
+// reports whether the claim is for free slots alone.
+func (s *spec) claimTurns(queue string, l *lot, atOnce int, take func(line string) bool) (confined bool) {
 	if _, has := s.Groups.Turns[queue][""]; !has && s.waits(queue, "") {
 		s.turn(queue, "", false)
 	}
-	for s.room(queue) > 0 && len(s.round(queue, 1)) > 0 {
+	limit := s.room
+	if l.Gathering != nil {
+		limit = s.starts
+	}
+	some := max(1, atOnce) // more in each round
+	for refused := false; !refused && limit(queue) > 0 && len(s.round(queue, 1)) > 0; some *= 4 {
 		confined = true
-		n := min(free(), s.room(queue))
-		if n <= 0 {
+		n := min(max(0, atOnce-l.asked)+l.room(), limit(queue), some)
+		if n <= 0 || atOnce == 0 {
 			break
 		}
 		round := s.round(queue, n)
@@ -227,12 +298,17 @@ func (s *spec) claimTurns(queue string, free func() int, take func(line string) 
 				may = s.allowance(Party(queue, group))
 			}
 			for _, line := range linesOf(queue, group) {
-				for took < min(n/len(round), may) && take(line) {
-					took++
+				for !refused && took < min(n/len(round), may) && len(s.Lines[line]) > 0 {
+					if refused = !take(line); !refused {
+						took++
+					}
 				}
 			}
+			if refused && took == 0 {
+				break // it keeps its turn, as those after it do
+			}
 			if s.waits(queue, group) {
-				s.turn(queue, group, took >= may)
+				s.turn(queue, group, !refused && took >= may)
 			} else {
 				s.leave(queue, group)
 			}
@@ -246,7 +322,6 @@ func (s *spec) claimable(queue string) bool { return s.waits(queue, "") || len(s
 
 // over offers their turns to those whose rest is over, or who have tokens again.
 func (s *spec) over() {
-	defer maps.DeleteFunc(s.Groups.Rates, func(_ string, full int64) bool { return full <= s.Now*1000 })
 	for _, times := range []map[string]int64{s.Groups.Resting, s.Groups.Refills} {
 		for _, party := range slices.SortedFunc(maps.Keys(times), func(a, b string) int {
 			return cmp.Or(cmp.Compare(times[a], times[b]), strings.Compare(a, b))
@@ -257,6 +332,17 @@ func (s *spec) over() {
 			}
 		}
 	}
+}
+
+// forgetRates forgets parties that have all their tokens, and reports whether there may be more.
+func (s *spec) forgetRates(most int) (more bool) {
+	rates := s.Groups.Rates
+	over := slices.DeleteFunc(slices.Collect(maps.Keys(rates)), func(party string) bool { return rates[party] > s.Now*1000 })
+	slices.SortFunc(over, func(a, b string) int { return cmp.Or(cmp.Compare(rates[a], rates[b]), strings.Compare(a, b)) })
+	for _, party := range over[:min(len(over), most)] {
+		delete(rates, party)
+	}
+	return len(over) >= most
 }
 
 // rest has a party rest.
@@ -300,6 +386,9 @@ func (s *spec) renderGroups(out stored) {
 	for id, party := range s.Groups.Holders {
 		out.put("holders", id, party)
 		out.put("held", party, strconv.Itoa(s.Groups.held(party)))
+	}
+	for id, order := range s.Groups.Returned {
+		out.put("returned", id, order)
 	}
 	active := map[string]int{}
 	for _, t := range s.Tasks {

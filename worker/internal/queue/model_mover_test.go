@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -145,6 +146,13 @@ func (s *spec) bringOf(queue string, most int) int {
 		return 0
 	}
 	ids := s.oldest(of, s.Now, most)
+	if n := len(ids); n > 1 && (s.Tasks[ids[0]].party() != "" || s.Tasks[ids[n-1]].party() != "") {
+		slices.SortFunc(ids, func(a, b string) int {
+			x, y := s.Tasks[a], s.Tasks[b]
+			stored := func(t *specTask) string { return strings.Split(t.Record, "|")[2] }
+			return cmp.Or(cmp.Compare(x.Due, y.Due), strings.Compare(stored(x), stored(y)), len(a)-len(b), strings.Compare(a, b))
+		})
+	}
 	for _, id := range ids {
 		s.Tasks[id].Due = 0
 		s.push(s.Tasks[id])
@@ -174,7 +182,7 @@ func (s *spec) visitReady() {
 func (s *spec) visitAll(most int) {
 	for _, queue := range modelQueues {
 		parked := slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(s.Parked[queue+"|"+name]) > 0 })
-		if s.Queues[queue] && !parked && len(s.Groups.Turns[queue]) == 0 && s.Groups.Resting[queue] == 0 {
+		if s.Queues[queue] && !parked && len(s.Groups.Turns[queue])+len(s.Groups.Returned) == 0 && s.Groups.Resting[queue] == 0 {
 			delete(s.Groups.Special, queue)
 		}
 	}
@@ -223,6 +231,7 @@ func (s *spec) moveDue(most, lasting, bound int, visit string) (more bool, dropp
 	default:
 	}
 	more = !s.forgetRetained(most) || more
+	more = s.forgetRates(most) || more
 	for _, id := range s.due(&more, func(t *specTask) int64 { return t.Until }, s.Now, most) {
 		delete(s.Tasks, id) // its record goes with it
 	}

@@ -20,7 +20,7 @@ func (s *spec) into(t *specTask, at int) {
 		s.Ready[t.queue()], s.Queues[t.queue()] = true, true
 		s.touched[t.queue()] = s.touched[t.queue()] || s.tender(t.queue()) == ""
 	}
-	s.Lines[t.Line] = slices.Insert(s.Lines[t.Line], at, t.ID)
+	s.Lines[t.Line] = slices.Insert(s.Lines[t.Line], s.behind(t, t.Line, at), t.ID)
 	if len(s.Lines[t.Line])%100 == 0 {
 		s.touched[t.queue()] = true
 	}
@@ -77,7 +77,7 @@ func (s *spec) takeOut(t *specTask) {
 	case statePending:
 		remove(s.Lines, t.Line, t.ID)
 		if party := t.party(); party != "" {
-			remove(s.Lines, party+heldMark, t.ID)
+			remove(s.Lines, party+HeldMark, t.ID)
 			s.left(t)
 		}
 	case stateParked:

@@ -76,9 +76,8 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 		m.spec.Stats[queue+"|weighings"]++
 		m.spec.Weighing[queue] = &specWeighing{IDs: map[string]bool{}}
 	}
-	if set.limits() != was {
-		delete(m.spec.Groups.Rates, queue)
-		delete(m.spec.Groups.Refills, queue)
+	if set.limits().Rate != was.Rate {
+		m.spec.rescale(queue, was.Rate, set.limits().Rate)
 	}
 	effective, err := m.store.setQueue(m.ctx, queue, verb, text)
 	require.NoError(m.t, err)
@@ -87,14 +86,13 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 	if set.limits() != was && m.spec.pending(queue) {
 		m.spec.wake(queue)
 	}
-	require.Equal(m.t, (set.limits() != was || verb != "program") && m.spec.Groups.Special[queue], effective.offers)
-	if effective.offers {
+	require.Equal(m.t, (set.limits() != was || verb != "program") && m.spec.Groups.Special[queue], effective.offers != "")
+	if effective.offers != "" {
 		m.then()
-		require.NoError(m.t, m.store.offerGroups(m.ctx, queue))
+		require.NoError(m.t, m.store.offerGroups(m.ctx, queue, effective.offers))
 		for group := range m.spec.Groups.Turns[queue] {
 			if group != "" {
-				delete(m.spec.Groups.Rates, Party(queue, group))
-				delete(m.spec.Groups.Refills, Party(queue, group))
+				m.spec.rescale(Party(queue, group), was.GroupRate, set.limits().GroupRate)
 				m.spec.offer(Party(queue, group))
 			}
 		}
@@ -159,9 +157,9 @@ func (m *machine) clear() {
 		delete(m.spec.Queues, queue)
 		maps.DeleteFunc(m.spec.Groups.Halted, func(party string, _ bool) bool { return queueOf(party) == queue })
 		for _, times := range []map[string]int64{m.spec.Groups.Resting, m.spec.Groups.Rates, m.spec.Groups.Refills} {
-			delete(times, queue)
+			maps.DeleteFunc(times, func(party string, _ int64) bool { return queueOf(party) == queue })
 		}
-		if !slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(m.spec.Parked[queue+"|"+name]) > 0 }) {
+		if len(m.spec.Groups.Returned) == 0 && !slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(m.spec.Parked[queue+"|"+name]) > 0 }) {
 			delete(m.spec.Groups.Special, queue)
 		}
 		delete(m.spec.Tended, queue)

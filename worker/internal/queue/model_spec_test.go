@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sort"
 	"strconv"
@@ -40,15 +41,17 @@ type spec struct {
 	Tended       map[string]specTender
 	Retained     specRetained
 	Groups       specGroups
+	Gathers      map[string]specGatherer // the batch that a task came to last, by queue
 	Mover        specMover
 
-	stamp   int64           // the time in ready records; 0: they get it from the script
-	touched map[string]bool // queues for which this step wakes somebody
-	woken   map[string]int  // how many it wakes, by the set of idle nodes
-	handed  map[string]int  // tasks that were handed on, by line: in any order
-	taken   map[string]int  // tasks that a claim has got, by queue and party
-	freed   []string        // parties that have a task less in hand
-	hooked  map[string]int  // tasks of hooks that were stored, likewise
+	stamp   int64             // the time in ready records; 0: they get it from the script
+	touched map[string]bool   // queues for which this step wakes somebody
+	woken   map[string]int    // how many it wakes, by the set of idle nodes
+	called  map[string]string // who is woken for its batch, likewise
+	handed  map[string]int    // tasks that were handed on, by line: in any order
+	taken   map[string]int    // tasks that a claim has got, by queue and party
+	freed   []string          // parties that have a task less in hand
+	hooked  map[string]int    // tasks of hooks that were stored, likewise
 	// unstored are the ids that this step did not store, and why.
 	unstored map[string]string
 	// ends counts what the scripts of this step have to tell.
@@ -65,6 +68,7 @@ type specTask struct {
 	Due              int64 // of a delayed one
 	Owner            string
 	Claim            uint64
+	Place            int             // in its claim, of one from a queue with groups
 	Batch            uint64          // that it shares a place of its queue with, while it is in hand; 0: none
 	Since            int64           // when it was claimed
 	Waits            map[string]bool // ids that must be done before
@@ -188,7 +192,7 @@ func newSpec(now int64) *spec {
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
 		PeriodicSet: map[string]string{}, Schedules: map[string]string{}, Registered: map[string]int64{}, TickHistory: map[string]string{},
-		Retained: specRetained{map[string][]string{}, map[string]bool{}}, Groups: newSpecGroups(),
+		Retained: specRetained{map[string][]string{}, map[string]bool{}}, Groups: newSpecGroups(), Gathers: map[string]specGatherer{},
 	}
 }
 
@@ -259,24 +263,29 @@ func (s *spec) load(queue string) int {
 	return n
 }
 
-// room is how many more tasks of a queue may run now.
-func (s *spec) room(queue string) int {
-	set := s.Settings[queue]
-	if set != nil && set.Paused {
+// room is how many more tasks of a queue may start and run now.
+func (s *spec) room(queue string) int { return min(s.starts(queue), s.places(queue)) }
+
+// starts is how many tasks of a queue may start now.
+func (s *spec) starts(queue string) int {
+	if s.isPaused(queue) || s.rests(queue) {
 		return 0
 	}
-	n := 1 << 30
-	if s.rests(queue) {
-		return 0
+	r := s.Settings[queue].limits().Rate
+	if r.Tasks == 0 {
+		return math.MaxInt
 	}
-	if r := set.limits().Rate; r.Tasks > 0 {
-		tokens, _ := s.tokens(queue, r)
-		n = max(0, tokens-s.taken[queue])
+	tokens, _ := s.tokens(queue, r)
+	return max(0, tokens-s.taken[queue])
+}
+
+// places is how many more tasks of a queue may run.
+func (s *spec) places(queue string) int {
+	most := s.Settings[queue].limits().Concurrency
+	if most == 0 {
+		return math.MaxInt
 	}
-	if most := set.limits().Concurrency; most > 0 {
-		n = min(n, max(0, most-s.active(queue)+s.shared(queue)))
-	}
-	return n
+	return max(0, most-s.active(queue)+s.shared(queue))
 }
 
 // rests reports whether a queue rests, as a handler asked.
@@ -393,6 +402,7 @@ func (s *spec) loosen(t *specTask, how state) {
 		}
 	}
 	s.letGo(t.ID)
+	delete(s.Groups.Returned, t.ID)
 	if t.Awaited && how == stateDone {
 		t.Until = s.Now + 60000
 	}
@@ -483,8 +493,12 @@ func (s *spec) isPaused(queue string) bool {
 
 // share is what the entry of a task in owned says of its batch.
 func (t *specTask) share() string {
-	if t.Batch == 0 {
-		return ""
+	batch := ""
+	if t.Batch > 0 {
+		batch = fmt.Sprintf("|%d", t.Batch)
 	}
-	return fmt.Sprintf("|%d", t.Batch)
+	if t.Place > 0 {
+		return fmt.Sprintf("%s|%d", cmp.Or(batch, "|"), t.Place)
+	}
+	return batch
 }

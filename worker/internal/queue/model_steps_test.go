@@ -1,10 +1,12 @@
 package queue
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 
@@ -214,11 +216,28 @@ func (s *spec) rerun(id, name string) string {
 	if (t.State == stateDead || t.State == stateCancelled) && s.retry(t) == "taken" {
 		return "taken"
 	}
-	for field, text := range t.Steps.Fields {
-		if step, _ := parseStep(text); step.Place >= from {
-			delete(t.Steps.Fields, field)
-			delete(t.Steps.Values, field)
+	fields := slices.Collect(maps.Keys(t.Steps.Fields))
+	slices.SortFunc(fields, func(a, b string) int {
+		x, _ := parseStep(t.Steps.Fields[a])
+		y, _ := parseStep(t.Steps.Fields[b])
+		return cmp.Or(cmp.Compare(x.Place, y.Place), strings.Compare(a, b))
+	})
+	for at, field := range fields {
+		step, _ := parseStep(t.Steps.Fields[field])
+		if step.Place < from {
+			continue
 		}
+		if at >= len(fields)-8 {
+			what := "step"
+			if field == stateField {
+				what = "checkpoint"
+			} else if !step.Until.IsZero() {
+				what = "sleep"
+			}
+			t.Past += fmt.Sprintf("%d|%s\n", step.At.UnixMilli(), what)
+		}
+		delete(t.Steps.Fields, field)
+		delete(t.Steps.Values, field)
 	}
 	if len(t.Steps.Fields) == 0 {
 		t.Steps = specSteps{}

@@ -18,7 +18,7 @@ var storedKinds = map[string]string{
 	"tasks": "hash", "active": "hash", "bytes": "hash", "bodies": "hash", "body:": "string", "weighing": "hash", "weighed:": "set", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
 	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash", "periodic:set": "hash", "periodic:registered": "hash", "periodic:history": "hash",
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
-	"groups:": "zset", "grouped": "hash", "halted": "set", "resting": "zset", "rates": "zset", "refills": "zset", "held": "hash", "holders": "hash",
+	"groups:": "zset", "grouped": "hash", "halted": "set", "resting": "zset", "rates": "zset", "refills": "zset", "held": "hash", "holders": "hash", "returned": "hash",
 	"leases": "zset", "steps": "hash", "steps:": "hash", "stepped:": "hash", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "retained": "zset", "retained:": "list", "unique:until": "zset",
 	"queues": "set", "idle:": "set", "parked": "set", "queue:": "list", "parked:": "list", "producer:": "string",
 	"ready": "set", "next": "zset", "mover": "string", "serves:": "zset", "lists": "hash", "idlers:": "set", "tended": "hash",

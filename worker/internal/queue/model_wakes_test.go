@@ -1,7 +1,17 @@
 package queue
 
 func (s *spec) wake(queue string) {
-	if s.room(queue) == 0 {
+	if s.starts(queue) == 0 {
+		return
+	}
+	if s.places(queue) == 0 {
+		gatherer := s.Gathers[queue].Name
+		for _, set := range s.idleSets(queue) {
+			if s.Idle[set][gatherer] && s.called[set] == "" {
+				s.called[set] = gatherer
+				return
+			}
+		}
 		return
 	}
 	for _, set := range s.idleSets(queue) {
@@ -41,6 +51,7 @@ func (s *spec) idleSets(queue string) []string {
 // begin starts a step; flush ends it.
 func (s *spec) begin() {
 	s.touched, s.woken, s.handed, s.hooked, s.unstored = map[string]bool{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]string{}
+	s.called = map[string]string{}
 	s.ends, s.taken, s.freed, s.Groups.placed = map[string]int{}, map[string]int{}, nil, map[string]map[string]bool{}
 }
 

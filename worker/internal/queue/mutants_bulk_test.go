@@ -21,6 +21,18 @@ var bulkMutants = []mutant{
 
 // bulkCases are runs with batches whose records are ready.
 var bulkCases = map[string]func(*machine){
+	"a plain batch that was refused is stored when it comes again": func(m *machine) {
+		p := m.senders["p0"].producer
+		s := &submission{ctx: m.ctx, caller: p.Caller(m.ctx, errClosed), tasks: m.ready(draft{Queue: "a"}), done: make(chan struct{})}
+		b := &batch{number: 1, parts: []*submission{s}}
+		require.NoError(m.t, m.redis.Set(m.ctx, m.keys.Stats(), "alien", 0).Err())
+		_, err := p.try(m.ctx, b, nil, nil)
+		require.Error(m.t, err)
+		require.NoError(m.t, m.redis.Del(m.ctx, m.keys.Stats()).Err())
+		_, err = p.try(m.ctx, b, nil, nil)
+		require.NoError(m.t, err)
+		require.EqualValues(m.t, 1, m.redis.LLen(m.ctx, m.keys.Queue("a")).Val())
+	},
 	"ready records": func(m *machine) {
 		for off := range 5 {
 			m.draw = func(what string, _ int) int { return map[string]int{"ready": 1, "off": off}[what] }

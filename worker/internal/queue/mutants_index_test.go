@@ -117,6 +117,12 @@ var indexCases = map[string]func(*machine){
 		m.step(func() { m.claimAs(woken, woken.session, 1) })
 		require.Zero(m.t, idle())
 	},
+	"one node is woken, whether it has a list or names its queues": func(m *machine) {
+		listed, named := m.idleByList("a", "b"), m.worker()
+		m.enqueueOne(1, draft{})
+		require.Len(m.t, m.spec.Idle["@"+listed.session.list], 1)
+		require.NotContains(m.t, m.spec.Idle["a"], named.name)
+	},
 	"a node that ends passes on": func(m *machine) {
 		gone := m.idleByList("a", "b")
 		m.step(func() { m.resignAs(gone, false) })

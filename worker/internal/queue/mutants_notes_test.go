@@ -53,6 +53,8 @@ var stepMutants = []mutant{
 	{"rerun", "local word = revive(id, at)", "local word"},
 	{"rerun", "if word == 'taken' then return {'OK', word} end", ""},
 	{"rerun", "forget_steps(queue, id, from)\n", ""},
+	{"stepping", "      if i > #steps - 8 then note_step(id, step) end\n", ""},
+	{"stepping", "sleep_of(step.meta) and 'sleep' or 'step'", "'step'"},
 	{"rerun", "redis.call('ZREM', key('delayed:' .. queue), id) == 1", "false"},
 	{"rerun", "  touched[queue] = true\n", ""},
 	{"rerun", "flush()\n", ""},
@@ -137,6 +139,11 @@ var stepCases = map[string]func(*machine){
 		before := a.hand[id]
 		m.anotherRun(a, id)
 		m.noteOne(a, before, oneStep)
+	},
+	"a sleep that is noted again": func(m *machine) {
+		a, id := m.noter()
+		m.noteOne(a, a.hand[id], Note{Kind: SleepNote, Name: "nap", Place: 1, Value: 5000})
+		m.again(a, 0)
 	},
 	"a note that comes again": func(m *machine) {
 		a, id := m.noter()

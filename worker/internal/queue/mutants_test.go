@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -42,17 +43,19 @@ func TestMutantsOfTheScriptsAreCaught(t *testing.T) {
 	cfg := redistest.Start(t, pages...).Config()
 	c := redistest.Client(t, cfg)
 	listen(t, c, link.NewKeys("model"))
-	require.NoError(t, hunt(t.Context(), c, func(source string) string { return source }, 30), "as they are, the scripts are sound")
+	suite := newSuite(t)
+	require.NoError(t, hunt(t.Context(), c, suite, func(source string) string { return source }, 30), "as they are, the scripts are sound")
+	slices.SortStableFunc(suite, func(a, b *suiteCase) int { return cmp.Compare(a.took, b.took) }) // six of two hundred take most of the time
 	offset := rand.IntN(mutantSample)
 	survivors, runs := []string{}, 0
-	for i, mut := range slices.Concat(mutants, indexMutants, workMutants, tendedMutants, bodyMutants, alienMutants, retainedMutants, bulkMutants, stepMutants, turnMutants, batchMutants, hookMutants, setMutants, editMutants) {
+	for i, mut := range allMistakes {
 		change := mut.change(t)
 		if named := slices.Contains(strings.Split(*mutantsOf, ","), mut.file); !named && (*mutantsOf != "" || !*allMutants && i%mutantSample != offset) {
 			continue
 		}
 		runs++
 		began := time.Now()
-		err := hunt(t.Context(), c, change, mutantRuns)
+		err := hunt(t.Context(), c, suite, change, mutantRuns)
 		t.Logf("%5.2f s %s: %q: %v", time.Since(began).Seconds(), mut.file, mut.old, first(err))
 		if err == nil {
 			survivors = append(survivors, fmt.Sprintf("%s: %q → %q", mut.file, mut.old, mut.new))
@@ -83,34 +86,54 @@ func (m mutant) change(t *testing.T) func(source string) string {
 	return func(source string) string { return strings.Replace(source, text, mutated, 1) }
 }
 
+// allMistakes are the mutants of all files.
+var allMistakes = slices.Concat(
+	mutants, indexMutants, workMutants, tendedMutants, bodyMutants, alienMutants, retainedMutants, bulkMutants, stepMutants, turnMutants,
+	batchMutants, hookMutants, setMutants, editMutants, returnMutants,
+)
+
+// allCases are the cases of all files.
+var allCases = []map[string]func(*machine){
+	mutantCases, clockCases, workCases, indexCases, bodyCases, alienCases, tendedCases, stepCases, turnCases,
+	batchCases, gatheringCases, hookCases, foundCases, setCases, editCases, returnCases, retainedCases, bulkCases,
+}
+
+// suiteCase is a case and how long it took when it last passed.
+type suiteCase struct {
+	name string
+	does func(*machine)
+	took time.Duration
+}
+
+// newSuite returns all cases in the order of their names, which must differ.
+func newSuite(t *testing.T) (suite []*suiteCase) {
+	t.Helper()
+	for _, cases := range allCases {
+		for name, does := range cases {
+			suite = append(suite, &suiteCase{name: name, does: does})
+		}
+	}
+	slices.SortFunc(suite, func(a, b *suiteCase) int { return strings.Compare(a.name, b.name) })
+	for i := range len(suite) - 1 {
+		require.NotEqual(t, suite[i].name, suite[i+1].name, "two cases of one name")
+	}
+	return suite
+}
+
 // hunt returns how changed scripts fail, or nil.
-func hunt(ctx context.Context, c *redis.Client, change func(string) string, runs int) error {
+func hunt(ctx context.Context, c *redis.Client, suite []*suiteCase, change func(string) string, runs int) error {
 	back := swapScripts(func(source string) string { return clocked(change(source)) })
 	defer back()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	cases := maps.Clone(mutantCases)
-	maps.Copy(cases, clockCases)
-	maps.Copy(cases, workCases)
-	maps.Copy(cases, indexCases)
-	maps.Copy(cases, bodyCases)
-	maps.Copy(cases, alienCases)
-	maps.Copy(cases, tendedCases)
-	maps.Copy(cases, stepCases)
-	maps.Copy(cases, turnCases)
-	maps.Copy(cases, batchCases)
-	maps.Copy(cases, hookCases)
-	maps.Copy(cases, foundCases)
-	maps.Copy(cases, setCases)
-	maps.Copy(cases, editCases)
-	maps.Copy(cases, retainedCases)
-	maps.Copy(cases, bulkCases)
-	for _, name := range slices.Sorted(maps.Keys(cases)) {
+	for _, one := range suite {
+		began := time.Now()
 		if err := attempt(func(v *verdict) {
-			cases[name](newMachine(ctx, v, c, func(_ string, most int) int { return most - 1 }))
+			one.does(newMachine(ctx, v, c, func(_ string, most int) int { return most - 1 }))
 		}); err != nil {
-			return fmt.Errorf("case %s: %w", name, err)
+			return fmt.Errorf("case %s: %w", one.name, err)
 		}
+		one.took = time.Since(began)
 	}
 	for seed := range runs {
 		if err := attempt(func(v *verdict) { wander(ctx, v, c, uint64(seed)) }); err != nil {

@@ -15,8 +15,9 @@ var turnMutants = []mutant{
 	{"places", "if string.find(line, '/', 1, true) then return turns().push(line, ids, command) end", ""},
 	{"places", "key('queue:' .. queue .. '~'), key('groups:' .. queue)) > 0", "key('queue:' .. queue .. '~')) > 0"},
 	{"places", "if set.paused or set.special and turns().rests(queue) then", "if set.paused then"},
-	{"places", "if set.at_a_time == 0 then return tokens end", "if set.at_a_time == 0 then return nil end"},
-	{"places", "count_of(active[2])), tokens or math.huge)", "count_of(active[2])), math.huge)"},
+	{"places", "free and may and math.min(free, may) or free or may", "free and may and math.min(free, may) or free"},
+	{"places", "free and may and math.min(free, may) or free or may", "free or may"},
+	{"places", "free and may and math.min(free, may) or free or may", "may or free"},
 	{"places", "  hands[party] = (hands[party] or 0) + n\n", ""},
 	{"places", "  if n < 0 then freed[#freed + 1] = party end\n", ""},
 	{"places", "{interval = us / tasks,", "{interval = math.floor(us / tasks / 1000) * 1000,"},
@@ -25,8 +26,8 @@ var turnMutants = []mutant{
 	{"turns", "    all_set[queue] = nil\n", ""},
 	{"turns", "if not settings(queue).special then note_mark(queue, '1') end", ""},
 	{"turns", "      if string.match(list, '^([^|]*)|') == queue then return end\n", ""},
-	{"turns", "if redis.call('EXISTS', key('groups:' .. queue)) == 0 and not", "if not"},
-	{"turns", "redis.call('EXISTS', key('groups:' .. queue)) == 0 and not redis.call('ZSCORE', key('resting'), queue)", "redis.call('EXISTS', key('groups:' .. queue)) == 0"},
+	{"turns", "redis.call('EXISTS', key('groups:' .. queue), key('returned'))", "redis.call('EXISTS', key('returned'))"},
+	{"turns", "key('returned')) == 0 and not redis.call('ZSCORE', key('resting'), queue)", "key('returned')) == 0"},
 	{"turns", "time_of('resting', party) > now()", "time_of('resting', party) > now() + 1000"},
 	{"turns", "      full = latest\n", ""},
 	{"turns", "      redis.pcall('ZADD', key('rates'), int(full), party)\n", ""},
@@ -38,16 +39,16 @@ var turnMutants = []mutant{
 	{"turns", "math.min(full, at + 4000)", "at + 4000"},
 	{"turns", "if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then", "if t.rests(party) then"},
 	{"turns", "redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then", "redis.call('SISMEMBER', key('halted'), party) == 1 then"},
-	{"turns", "n = set.per_group - counted('active', party)", "n = set.per_group"},
+	{"turns", "n = set.per_group - (active[party] or counted('active', party))", "n = set.per_group"},
 	{"turns", "if set.group_rate then n =", "if false then n ="},
-	{"turns", "if set.strict and exists('held') and", "if exists('held') and"},
+	{"turns", "(set.strict and counted('held', party) > 0", "(counted('held', party) > 0"},
 	{"turns", "redis.call('LLEN', key('queue:' .. party .. '!')) or 0)", "0 or 0)"},
 	{"turns", "return tonumber(last[2]) or 0", "return 0"},
 	{"turns", "if pending(queue) then touched[queue] = true end", ""},
 	{"turns", "tonumber(turn) < t.stopped or", ""},
 	{"turns", " or t.allowance(party) == 0 then return end\n    t.place", " then return end\n    t.place"},
 	{"turns", "    t.place(queue, group)\n    touched[queue] = true\n", "    t.place(queue, group)\n"},
-	{"turns", "t.offer(queue .. '/' .. group)\n    end", "end"},
+	{"turns", "    for _, group in ipairs(some) do t.offer(queue .. '/' .. group) end\n", ""},
 	{"turns", "if n > 0 and count('grouped', queue, -n) == 0 then redis.call('HDEL', key('grouped'), queue) end", ""},
 	{"turns", "redis.call('ZREM', key('groups:' .. queue), group_of(party))", ""},
 	{"turns", "if redis.call('HEXISTS', key('holders'), id) == 1 then back", "if false then back"},
@@ -61,11 +62,11 @@ var turnMutants = []mutant{
 	{"turns", "      t.place(queue, group, true)\n    end\n  end\n\n  -- Has a task", "    end\n  end\n\n  -- Has a task"},
 	{"turns", "if redis.call('HSETNX', key('holders'), id, party) == 0 then return end", "redis.call('HSET', key('holders'), id, party)"},
 	{"turns", "if count('held', party, -1) <= 0 then redis.call('HDEL', key('held'), party) end", "redis.call('HDEL', key('held'), party)"},
-	{"turns", "redis.call('HDEL', key('held'), party) end\n    t.offer(party)", "redis.call('HDEL', key('held'), party) end"},
+	{"turns", "redis.call('HDEL', key('held'), party) end\n    t.offer(t.party(party))", "redis.call('HDEL', key('held'), party) end"},
 	{"endings", "    if exists('holders') then turns().let_go(id) end\n", ""},
 	{"ties", " or exists('holders')", ""},
-	{"commit", "if settings(queue).strict and party then turns().hold(id, party) end", "if party then turns().hold(id, party) end"},
-	{"commit", "if settings(queue).strict and party then turns().hold(id, party) end", ""},
+	{"commit", "elseif settings(queue).strict and party then", "elseif party then"},
+	{"commit", "elseif settings(queue).strict and party then", "elseif false then"},
 	{"commit", "      turns().rest(party or queue, at + tonumber(ARGV[a]))\n", ""},
 	{"commit", "      tally(queue, 'throttled', 1)\n", ""},
 	{"queue", "if not paused and redis.call('ZREM', key('resting'), queue) == 1 then offers = true end", ""},
@@ -80,25 +81,27 @@ var turnMutants = []mutant{
 	{"due", "    turns().offer(party)\n", ""},
 	{"due", "'ZRANGEBYSCORE', key(name), '-inf', int(at), 'LIMIT', 0, 100) or {}", "'ZRANGEBYSCORE', key(name), '-inf', int(at - 1), 'LIMIT', 0, 100) or {}"},
 	{"due", "if time then first = math.min(first or time, time) end", ""},
-	{"due", "if settings(queue).special then turns().mend(queue) end", ""},
+	{"due", "if settings(queue).special and offers > 0 then offers = offers - turns().mend(queue, offers) end", ""},
 	{"due", "if settings(names[i]).special then turns().unmark(names[i]) end", ""},
 	{"group", "redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party)", "redis.call('SADD', key('halted'), party)"},
 	{"group", "if waits and verb == 'pause' then t.place(queue, group, true) else", "if verb ~= 'pause' then"},
 	{"group", "flush()\n", ""},
-	{"queue", "(text ~= was or verb == 'operator' or verb == 'reset') and special and '1' or ''", "''"},
+	{"queue", "(text ~= was or verb == 'operator' or verb == 'reset') and special and '=' .. (select(8, string.match(was, settings_form)) or '') or ''", "''"},
+	{"queue", "'=' .. (select(8, string.match(was, settings_form)) or '')", "'='"},
+	{"turns", "(full - at) * rate.interval / old.interval)", "(full - at))"},
+	{"turns", "    redis.call('ZREM', key('refills'), party)\n    if not rate", "    if not rate"},
+	{"turns", "    t.spend(party, rate, 0, words)\n    redis.call('ZADD', key('rates'), unpack(words))\n", ""},
+	{"turns", "if not rate then return redis.call('ZREM', key('rates'), party) end", "if not rate then return end"},
+	{"turns", "    if full <= at then return end\n", ""},
 	{"queue", "(text ~= was or verb == 'operator' or verb == 'reset')", "text ~= was"},
-	{"queue", "  redis.call('ZREM', key('rates'), queue)\n  redis.call('ZREM', key('refills'), queue)\n", ""},
-	{"group", "    redis.call('ZREM', key('rates'), party)\n", ""},
+	{"queue", "if rate_in(text) ~= rate_in(was) and exists('rates')", "if false"},
+	{"group", "if old and exists('rates') then t.rescale(party, rate_of(old), settings(queue).group_rate) end", ""},
 	{"group", "  if verb == 'pause' then known(queue) end\n", ""},
-	{"due", "if exists('rates') then redis.call('ZREMRANGEBYSCORE', key('rates'), '-inf', int(at * 1000)) end", ""},
-	{"clear", "    if queue_of(party) == queue then redis.call('SREM', key('halted'), party) end\n", ""},
+	{"due", "if exists('rates') then over('rates', at * 1000) end", ""},
 	{"clear", "    if exists(name) then redis.call('ZREM', key(name), queue) end\n", ""},
 	{"clear", "  if settings(queue).special then turns().unmark(queue) end\n", ""},
 	{"commit", "if string.find(line_of(record) or '', '/', 1, true) then turns().mark(queue) end", ""},
 	{"edit", "if string.find(other, '/', 1, true) then turns().mark(queue) end", ""},
-	{"takeover", "    if x ~= y then return x > y end\n", "    if x ~= y then return x < y end\n"},
-	{"takeover", "    return ids[a] > ids[b]\n", "    return ids[a] < ids[b]\n"},
-	{"claim", "local at_once = math.min(want, tonumber(ARGV[4]))", "local at_once = tonumber(ARGV[4])"},
 	{"claim", "  if not parked then hand(party, found) end\n", "  hand(party, found)\n"},
 	{"claim", "local seen = parked and function", "local seen = false and function"},
 	{"claim", "  if unready[queue] then return end\n", ""},
@@ -115,22 +118,32 @@ var turnMutants = []mutant{
 	{"claim", "  want, confined = at_once, true\n", "  want = at_once\n"},
 	{"claim", "if settings(queue).rate and redis.call('EXISTS', list) == 1 and room(queue) > 0 then confine() end", ""},
 	{"claim", "    and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end", "    and false then t.place(queue, '') end"},
-	{"claim", "    confine()\n    local n", "    local n"},
-	{"claim", "local n = math.min(want - asked, may, 500)", "local n = math.min(want - asked, 500)"},
-	{"claim", "= math.floor(n / #round), {}", "= n, {}"},
+	{"claim", "    confine()\n    if n <= 0", "    if n <= 0"},
+	{"claim", "or 0, may, some, 500)", "or 0, some, 500)"},
+	{"claim", "math.floor(n / #round))", "n)"},
+	{"claim", "    if may <= 0 or n <= 0 and confined then break end\n", "    if n <= 0 and confined then break end\n"},
+	{"claim", "mark == '' or mark == '~' or marked(plain, mark) > 0", "mark == '' or mark == '~'"},
+	{"claim", "all_wait = {}, {}, marked(plain, '') == #plain", "all_wait = {}, {}, true"},
+	{"claim", "all_wait = {}, {}, marked(plain, '') == #plain", "all_wait = {}, {}, marked(plain, '') > 0"},
+	{"claim", "    turned[queue] = nil\n", ""},
+	{"turns", "active[parties[i]] = count_of(text)", "active[parties[i]] = 0"},
+	{"turns", "rates[party] = times[i] and tonumber(times[i]) or 0", "rates[party] = 0"},
+	{"places", "  rated = rated or all_set[queue].rate ~= nil or all_set[queue].group_rate ~= nil\n", "  rated = rated or all_set[queue].rate ~= nil\n"},
+	{"places", "  rated = rated or all_set[queue].rate ~= nil or all_set[queue].group_rate ~= nil\n", "  rated = rated or all_set[queue].group_rate ~= nil\n"},
+	{"places", "  rated = rated or all_set", "  rated = all_set"},
 	{"claim", "t.allowance(party) - (hands[party] or 0)", "t.allowance(party)"},
-	{"claim", "(string.find(lines[i], '/', 1, true) and 1 or 0)", "1"},
+	{"claim", "if party ~= queue then hands[party], grouped = (hands[party] or 0) + got, grouped + left end", "hands[party], grouped = (hands[party] or 0) + (party ~= queue and got or 0), grouped + left"},
 	{"claim", "  if grouped > 0 and count('grouped', queue, -grouped) == 0 then redis.call('HDEL', key('grouped'), queue) end\n", ""},
-	{"claim", "    for back = #ids, took + 1, -1 do redis.call('RPUSH', key(lines[back]), ids[back]) end\n", ""},
-	{"claim", "or exists('holders') and turns().marks or marks", "or marks"},
+	{"claim", "    for back = #ids, took + 1, -1 do redis.call('RPUSH', lines[back], ids[back]) end\n", ""},
+	{"claim", "ipairs(exists('holders') and t.marks or marks)", "ipairs(marks)"},
 	{"claim", "      if seen then seen(i, record) end\n", ""},
-	{"claim", "        if not stop then turn = turn + 1 end\n", ""},
-	{"claim", "local stop = stops[i] and took == #ids", "local stop = stops[i]"},
+	{"claim", "turn, turned[queue] = turn + 1, true", "turned[queue] = true"},
+	{"claim", "local stop = stops[i] and took >= ends[i]", "local stop = stops[i]"},
 	{"claim", "    if #gone > 0 then redis.call('ZREM', groups, unpack(gone)) end\n", ""},
-	{"claim", "stops[i] = popped >= may or popped == 0", "stops[i] = popped == 0"},
-	{"claim", "stops[i] = popped >= may or popped == 0", "stops[i] = popped >= may"},
+	{"claim", "#ids - before >= may or #ids == before", "#ids == before"},
+	{"claim", "#ids - before >= may or #ids == before", "#ids - before >= may"},
 	{"claim", "== 1 then return draw_turns(queue) end", "== 1 then draw_turns(queue) end"},
-	{"claim", "if rate and n > 0 then turns().spend(party, rate, n) end", ""},
+	{"claim", "if rate and n > 0 then turns().spend(party, rate, n, spent) end", ""},
 	{"claim", "local rate = grouped and set.group_rate or not grouped and set.rate", "local rate = set.rate"},
 	{"claim", "if not settings(queue).special then draw(queue, list, true) elseif not unpark(queue, list) then unready[queue] = true end", "draw(queue, list, true)"},
 	{"claim", "      push(line, {id}, 'RPUSH')\n", "      push(line, {id})\n"},
@@ -139,7 +152,6 @@ var turnMutants = []mutant{
 	{"edit", "(ARGV[5] ~= '=' and ARGV[5] or string.sub(party, #old + 1))", "string.sub(party, #old + 1)"},
 	{"edit", "(ARGV[5] ~= '=' and ARGV[5] or string.sub(party, #old + 1))", "(ARGV[5] ~= '=' and ARGV[5] or '')"},
 	{"edit", "string.sub(line, #party + 1)", "string.sub(line, #old + 1)"},
-	{"takeover", "  if takes(line) then\n    push(line, {id}, 'RPUSH')", "  if takes(line) then\n    push(line, {id})"},
 }
 
 // limited has queue a limits, and a worker, and returns that.
@@ -155,6 +167,17 @@ func (m *machine) enqueueMany(n int, group string) (ids []string) {
 		ids = append(ids, m.enqueueOne(1, draft{Group: group}))
 	}
 	return ids
+}
+
+// woken returns a live worker that does not idle.
+func (m *machine) woken() *actor {
+	for _, a := range m.actors {
+		if !m.spec.Idle["a"][a.name] && m.spec.Incarnations[a.name].Deadline > 0 && len(a.hand) == 0 {
+			return a
+		}
+	}
+	require.Fail(m.t, "all idle")
+	return nil
 }
 
 // finish ends tasks that a worker has in hand.
@@ -194,6 +217,39 @@ var turnCases = map[string]func(*machine){
 		require.Empty(m.t, m.take(a, 4))
 		m.later(334)
 		require.Equal(m.t, ids[3:4], m.take(a, 4), "the clock was ahead")
+	},
+	"a rate that changes": func(m *machine) {
+		a := m.limited(Limits{Rate: Rate{1, time.Second, 4}, GroupRate: Rate{1, time.Second, 2}})
+		ids, x := m.enqueueMany(9, ""), m.enqueueMany(9, "x")
+		require.Len(m.t, m.take(a, 9), 4)
+		for _, paused := range []bool{true, false} {
+			m.step(func() { m.pauseAs("a", paused) })
+		}
+		require.Empty(m.t, m.take(a, 9), "its tokens are spent")
+		limit := func(rate, group Rate) {
+			m.step(func() { m.limitAs("a", "operator", &Limits{Rate: rate, GroupRate: group}) })
+		}
+		limit(Rate{1, 10 * time.Second, 4}, Rate{1, 10 * time.Second, 2})
+		require.Empty(m.t, m.take(a, 9))
+		m.later(9999)
+		require.Empty(m.t, m.take(a, 9))
+		limit(Rate{1, 100 * time.Millisecond, 4}, Rate{1, 10 * time.Second, 2})
+		m.later(1)
+		require.Len(m.t, m.take(a, 9), 1)
+		limit(Rate{}, Rate{1, 10 * time.Second, 2})
+		require.Len(m.t, m.take(a, 20), 7, "of group x as many as may")
+		limit(Rate{}, Rate{1, 20 * time.Second, 2})
+		require.Empty(m.t, m.take(a, 20))
+		limit(Rate{}, Rate{1, time.Second, 2})
+		m.later(1000)
+		require.Len(m.t, m.take(a, 20), 1)
+		m.step(func() { m.sleep(5000) })
+		m.step(func() { m.renew(a) })
+		limit(Rate{}, Rate{1, 2 * time.Second, 2})
+		limit(Rate{}, Rate{})
+		m.take(a, 20)
+		require.Len(m.t, a.hand, len(ids)+len(x))
+		require.Empty(m.t, m.spec.Groups.Rates)
 	},
 	"a rate with a burst": func(m *machine) {
 		a := m.limited(Limits{Rate: Rate{1000, time.Second, 3}, Concurrency: 9})
@@ -466,6 +522,54 @@ var turnCases = map[string]func(*machine){
 		require.Equal(m.t, []string{id}, m.take(a, 1))
 		m.visit(VisitFirst) // forgets that the queue has groups
 		m.finish(a, []string{id}, Park, "u")
+	},
+	"a claim of groups leaves the places of a queue to others": func(m *machine) {
+		a := m.limited(Limits{Concurrency: 3})
+		m.enqueueMany(2, "x")
+		m.enqueueMany(2, "y")
+		require.Len(m.t, m.take(a, 9), 3)
+	},
+	"a claim that leaves only stopped groups wakes nobody": func(m *machine) {
+		m.limited(Limits{PerGroup: 1})
+		m.worker()
+		m.step(func() { m.sendNew("p0", m.ready(draft{Queue: "a", Group: "x"}, draft{Queue: "a", Group: "x"})) })
+		require.Len(m.t, m.spec.Idle["a"], 1)
+		m.take(m.woken(), 1)
+		require.Len(m.t, m.spec.Idle["a"], 1)
+	},
+	"a claim of several rounds that leaves only stopped groups wakes nobody": func(m *machine) {
+		m.limited(Limits{PerGroup: 2})
+		m.worker()
+		m.step(func() {
+			m.sendNew("p0", m.ready(draft{Queue: "a", Group: "x"}, draft{Queue: "a", Group: "x"}, draft{Queue: "a", Group: "x"}, draft{Queue: "a", Group: "y"}))
+		})
+		require.Len(m.t, m.take(m.woken(), 3), 3)
+		require.Len(m.t, m.spec.Idle["a"], 1)
+	},
+	"a queue with a rate has fewer places than tokens": func(m *machine) {
+		a := m.limited(Limits{Rate: Rate{1000, time.Second, 9}, Concurrency: 2})
+		m.enqueueMany(5, "")
+		require.Len(m.t, m.take(a, 9), 2)
+	},
+	"a claim that is full wakes another for the tasks without a group of a queue that it did not reach": func(m *machine) {
+		a := m.worker()
+		m.step(func() { m.limitAs("b", "operator", &Limits{PerGroup: 1}) })
+		m.step(func() { m.sendNew("p0", m.ready(draft{Queue: "b", Group: "x"}, draft{Queue: "b", Group: "x"})) })
+		m.take(a, 1)
+		b, c := m.idleByList("a", "b"), m.idleByList("a", "b")
+		m.step(func() { m.pauseAs("b", true) })
+		m.enqueueOne(1, draft{Queue: "b"})
+		set := m.spec.Settings["b"]
+		set.Paused = false // by something that wakes nobody
+		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Settings(), "b", set.String()+"1").Err())
+		m.enqueueOne(1, draft{Queue: "a"})
+		idle := m.spec.Idle["@"+b.session.list]
+		require.Len(m.t, idle, 1)
+		if idle[b.name] {
+			b = c
+		}
+		m.take(b, 1)
+		require.Empty(m.t, m.spec.Idle["@"+b.session.list])
 	},
 	"a task changes its group": func(m *machine) {
 		a := m.limited(Limits{PerGroup: 1, Strict: true})

@@ -102,7 +102,7 @@ func (c Clock) At(local time.Time) time.Time { return c.redis.Add(local.Sub(c.lo
 // Ask is what a claim asks for.
 type Ask struct {
 	Want   int  // tasks at most
-	AtOnce int  // how many of them begin at once, the first ones: tasks of groups and rates are only among these
+	AtOnce int  // how many of them begin at once, the first ones, at most Want: tasks of groups and rates are only among these
 	Tend   bool // the node is ready to tend its queues, see lua/work.lua
 }
 

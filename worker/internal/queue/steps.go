@@ -30,6 +30,7 @@ type Steps struct {
 	State Step   // the last state; its At is zero if none was noted
 
 	Restored bool // the run has asked for the state, or noted one
+	Loop     int  // how many steps came before that
 
 	taken int             // how many steps this run has taken
 	names map[string]bool // of these

@@ -140,8 +140,12 @@ func (s Store) Edit(ctx context.Context, id string, e Edit) (word string, err er
 // is left. It returns how many it deleted and whether there are more.
 func (s Store) Clear(ctx context.Context, queue string) (deleted int, more bool, err error) {
 	reply, err := s.call(ctx, clearScript, queue, MaxBatch)
+	gone := false
 	if err == nil {
-		err = reply.Scan(&deleted, &more)
+		err = reply.Scan(&deleted, &more, &gone)
+	}
+	if err == nil && gone {
+		err = s.forgetGroups(ctx, queue)
 	}
 	return deleted, more, err
 }

@@ -12,8 +12,8 @@ import (
 // goes on with that. The limit counts at once, for the tasks that are weighed.
 func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settings, error) {
 	done, err := s.setQueue(ctx, queue, verb, limits)
-	if err == nil && done.offers {
-		err = s.offerGroups(ctx, queue) // the movers go on with that after a failure
+	if err == nil && done.offers != "" {
+		err = s.offerGroups(ctx, queue, done.offers) // the movers go on with that after a failure
 	}
 	if err != nil {
 		return Settings{}, fmt.Errorf("%s queue %s: %w", verb, queue, err)
@@ -28,8 +28,8 @@ func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settin
 type setDone struct {
 	Settings
 
-	weighing bool // its tasks are to be weighed
-	offers   bool // its groups are to be offered their turns
+	weighing bool   // its tasks are to be weighed
+	offers   string // if not empty, its groups are to be offered their turns; = and their rate before
 }
 
 func (s Store) setQueue(ctx context.Context, queue, verb, limits string) (done setDone, err error) {

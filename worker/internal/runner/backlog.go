@@ -33,6 +33,8 @@ type backlog struct {
 	gathered map[string]*gathering // by the name of the tasks
 	numbers  map[string]uint64     // of the next batches, as Redis counts them
 	batches  uint64                // the last number
+	// returned are the names of tasks of which a batch that was due went back, and none has begun since.
+	returned map[string]bool
 	// suspects wait for the process's [Solo] lane. They count against no slot.
 	suspects []*run
 	active   int           // number of slots that run a task
@@ -77,9 +79,18 @@ func (b *backlog) pop() *run {
 	return x
 }
 
+// push has a task be the next one.
+func (b *backlog) push(x *run) {
+	b.ready = append([]*run{x}, b.ready[b.head:]...)
+	b.head = 0
+}
+
 // drop removes and returns the tasks that wait for a slot or for the lane.
 func (b *backlog) drop() (left []*run) {
 	for _, x := range slices.Concat(b.ready[b.head:], b.suspects) {
+		if x.batch != nil && !x.suspect() {
+			b.returned[x.Record.Name] = true
+		}
 		x.each(func(x *run) { left = append(left, x) })
 	}
 	b.ready, b.head, b.suspects = nil, 0, nil
@@ -177,7 +188,7 @@ func (r *Runner) start(work context.Context, got []queue.Claimed) {
 			x.dead(c.Tries, c.Malformed)
 			over = append(over, x)
 		case x.late(0):
-			x.dead(c.Tries, fmt.Errorf("%w before it began", tasks.ErrDeadline))
+			x.tooLate()
 			over = append(over, x)
 		case x.def.handle == nil:
 			x.park()
@@ -193,6 +204,7 @@ func (r *Runner) start(work context.Context, got []queue.Claimed) {
 			r.backlog.suspects = append(r.backlog.suspects, x.alone())
 		}
 	}
+	r.closeReturned()
 	r.startSlots()
 	r.watch()
 	r.mu.Unlock()
@@ -201,11 +213,16 @@ func (r *Runner) start(work context.Context, got []queue.Claimed) {
 		case x.Malformed != nil:
 			x.log().Error().Err(x.Malformed).Msg("task is dead: its record cannot be read")
 		case x.Verb() == queue.Dead:
-			x.log().Warn().Msg("task is dead: its deadline passed before it began")
+			x.logTooLate()
 		}
 		r.ended(x)
 	}
 }
+
+// tooLate sets the outcome of a task whose deadline passed before it began.
+func (r *run) tooLate() { r.dead(r.Tries, fmt.Errorf("%w before it began", tasks.ErrDeadline)) }
+
+func (r *run) logTooLate() { r.log().Warn().Msg("task is dead: its deadline passed before it began") }
 
 // startSlots starts free slots while there are tasks for them. The caller holds r.mu.
 func (r *Runner) startSlots() {
@@ -239,6 +256,9 @@ func (r *Runner) next() *run {
 		if x.work.Err() != nil {
 			r.leaveSolo(x)
 			return nil // the node is ending: the task returns to its queue without a run
+		}
+		if x.batch != nil {
+			delete(r.backlog.returned, x.Record.Name)
 		}
 		x.each(func(x *run) {
 			x.started = true

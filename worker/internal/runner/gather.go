@@ -41,7 +41,7 @@ func (r *Runner) offer() {
 		all = append(all, most)
 	}
 	// While tasks come one by one, the node may claim and commit in one request as others do.
-	r.session.Gather(all, r.flooded && len(r.backlog.gathered) > 0)
+	r.session.Gather(all, r.flooded && len(r.backlog.gathered) > 0 || len(r.backlog.returned) > 0)
 }
 
 // gather adds a task to the next batch of its name. The caller holds r.mu.
@@ -56,6 +56,9 @@ func (r *Runner) gather(x *run) {
 		r.backlog.gathered[name] = g
 	}
 	g.runs = append(g.runs, x)
+	if left, has := x.untilDeadline(); has {
+		x.expiry = time.AfterFunc(left, func() { r.expired(x) })
+	}
 	if g.bytes += len(x.Record.Payload); len(g.runs) >= b.Max || g.bytes >= tasks.MaxBatchBytes {
 		r.close(name, g)
 	}
@@ -71,10 +74,35 @@ func (r *Runner) gathered(name string, g *gathering) {
 	}
 }
 
+// expired ends a task whose deadline has passed while it was gathered.
+func (r *Runner) expired(x *run) {
+	r.mu.Lock()
+	was := r.ungather(x)
+	if was {
+		x.tooLate()
+	}
+	r.mu.Unlock()
+	if was {
+		x.logTooLate()
+		r.ended(x)
+	}
+}
+
 // close has a batch wait for a slot like a task: nothing is added to it any more. The caller holds r.mu.
 func (r *Runner) close(name string, g *gathering) {
 	r.drop(name, g)
 	r.backlog.ready = append(r.backlog.ready, together(g.runs))
+}
+
+// closeReturned closes the batches that a claim brought of names of which one went back when it was due: its time
+// is over, and it was the next one. They begin before all that came with them. The caller holds r.mu.
+func (r *Runner) closeReturned() {
+	for name := range r.backlog.returned {
+		if g := r.backlog.gathered[name]; g != nil {
+			r.drop(name, g)
+			r.backlog.push(together(g.runs))
+		}
+	}
 }
 
 // drop ends the gathering of a batch. The caller holds r.mu.
@@ -83,6 +111,15 @@ func (r *Runner) drop(name string, g *gathering) {
 	delete(r.backlog.numbers, name)
 	if g.timer != nil {
 		g.timer.Stop()
+	}
+	for _, x := range g.runs {
+		x.stopExpiry()
+	}
+}
+
+func (r *run) stopExpiry() {
+	if r.expiry != nil {
+		r.expiry.Stop()
 	}
 }
 
@@ -174,6 +211,7 @@ func (r *Runner) scatter(onlyDue bool) (left []*run) {
 			continue
 		}
 		r.drop(name, g)
+		r.backlog.returned[name] = true
 		left = append(left, g.runs...)
 	}
 	return left
@@ -192,6 +230,7 @@ func (r *Runner) ungather(x *run) bool {
 		return false
 	}
 	g.runs = slices.Delete(g.runs, at, at+1)
+	x.stopExpiry()
 	g.bytes -= len(x.Record.Payload)
 	if len(g.runs) == 0 {
 		r.drop(name, g)

@@ -32,10 +32,11 @@ type run struct {
 	began     time.Time
 	err       error // why the run failed
 
-	batch     []*run // of the first run of a batch: all of them
-	first     *run   // of the batch; nil: the run is no batch's
-	joined    []*run // those that end together with this one; see queue.Run.Join
-	cancelled bool   // somebody asked for it while the handler ran; guarded by Runner.mu
+	batch     []*run      // of the first run of a batch: all of them
+	first     *run        // of the batch; nil: the run is no batch's
+	joined    []*run      // those that end together with this one; see queue.Run.Join
+	cancelled bool        // somebody asked for it while the handler ran; guarded by Runner.mu
+	expiry    *time.Timer // ends a gathered task at its deadline; nil: it has none
 
 	work   context.Context //nolint:containedctx // the node's
 	once   sync.Once

@@ -147,6 +147,7 @@ func New(c Config) *Runner {
 	}
 	r.changed.L = &r.mu
 	r.backlog.gathered, r.backlog.numbers = map[string]*gathering{}, map[string]uint64{}
+	r.backlog.returned = map[string]bool{}
 	for _, name := range c.Registry.Names() {
 		definition, _ := c.Registry.Definition(name)
 		batch, _ := c.Registry.Batch(name)

@@ -14,7 +14,7 @@
 --       | {'FENCED'} (the incarnation is over) | {'EXPIRED'} (its lease ran out)
 --       | {'GAP', last number} (Redis has forgotten claims) | {'UNKNOWN'} (the list is not stored) | {'WRONGTYPE', key}
 local incarnation, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(string.match(ARGV[3], '^%d+'))
-local at_once = math.min(want, tonumber(ARGV[4]))
+local at_once = tonumber(ARGV[4])
 local list, seed = string.match(ARGV[6], '^@(%S+) (%d*)$')
 local served = 6 + (list and 0 or tonumber(ARGV[6])) -- where the last queue is
 local most = 1048576 -- bytes of the tasks in one reply, and one task more
@@ -22,7 +22,7 @@ local marks = {'^', '', '~'} -- of a queue's lines, the most urgent first
 local owned, stream = 'owned:' .. incarnation, key('stream:' .. incarnation)
 
 local deadline = tonumber(redis.call('ZSCORE', key('leases'), incarnation) or 0)
-local at = now()
+local at, beyond = now()
 if deadline <= 0 then return {'FENCED'} end
 if deadline <= at then return {'EXPIRED'} end
 
@@ -73,7 +73,7 @@ end
 local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
   or list and wrong({'serves:' .. list, 'zset', 'ready', 'set'})
   or redis.call('EXISTS', key('grouped'), key('halted'), key('resting'), key('rates'), key('refills'), key('held'),
-    key('holders')) > 0 and wrong(party_kinds())
+    key('holders'), key('returned')) > 0 and wrong(party_kinds())
 if mistyped then return {'WRONGTYPE', mistyped} end
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
@@ -82,7 +82,7 @@ local ties = redis.call('EXISTS', key('tries'), key('deadlines'), key('bodies'))
 local any = ties > 0 and redis.call('EXISTS', key('tries')) == 1
 local large = ties > 0 and redis.call('EXISTS', key('bodies')) == 1
 if large and not fits(key('bodies'), 'hash') then return {'WRONGTYPE', key('bodies')} end
-local bytes, asked = 0, 0
+local bytes, asked, ordered = 0, 0, false
 -- Takes the records of these ids into the reply, as far as they fit and may, and returns
 -- how many it took and how many of them exist.
 local function take(some, parked, admit, seen)
@@ -103,7 +103,7 @@ local function take(some, parked, admit, seen)
       records[#records + 1] = record
       bytes = bytes + size
       own[#own + 1] = some[i]
-      own[#own + 1] = stamp .. (batch or '')
+      own[#own + 1] = stamp .. (batch or '') .. (ordered and ((batch or '') == '' and '||' or '|') .. int(beyond * 100000 + #known_ids) or '')
       if counts and counts[i] then
         tried[#tried + 1] = some[i]
         tried[#tried + 1] = counts[i]
@@ -127,6 +127,7 @@ local function pop(list, party, n, parked, admit)
   local took, found = 0, 0
   local seen = parked and function(_, record) hand(string.match(record, '^[^|\n]*|([^|\n]*)|') or party, 1) end
   if #got > 0 then took, found = take(got, parked, admit, seen) end
+  if took > 0 and settings(party).special then turns().taken({unpack(got, 1, took)}) end
   for back = #got, took + 1, -1 do redis.call('RPUSH', list, got[back]) end
   if not parked then hand(party, found) end
   return took, #got == n
@@ -140,11 +141,15 @@ for name, batch, more, left in string.gmatch(ARGV[3], ' ([^|]+)|(%d+)|(%d+)|(%d+
 end
 local filled_up = false -- a batch, and there are more tasks for the next one
 
--- Claims from one list of a queue by a node that gathers. Tasks of its batches are none of those that
--- it asks for. With a limit on its tasks at a time, a batch takes one place of the queue.
-local function draw_gathered(queue, list)
-  local limit, used, limited = room(queue), (hands[queue] or 0) - (shares[queue] or 0), settings(queue).at_a_time > 0
-  local function admit(record, tried, size)
+-- Returns a function that says whether a node that gathers may have a task of the queue, see take(). Tasks of its
+-- batches are none of those that it asks for. With a limit on its tasks at a time, a batch takes one place of the queue;
+-- of a rate each of its tasks takes a token.
+local function admission(queue)
+  local free, tokens = places(queue), starts(queue) or math.huge
+  local limited = free ~= nil
+  tokens, free = tokens - (hands[queue] or 0), (free or math.huge) - (hands[queue] or 0) + (shares[queue] or 0)
+  return function(record, tried, size)
+    if tokens <= 0 then return false end
     local gathered = gathers[string.match(record, '^[^|\n]*')]
     if gathered and tonumber(string.match(tried or '', '%d+$') or 0) >= suspect then gathered = nil end
     if gathered and (gathered.tasks <= 0 or gathered.bytes <= 0) then
@@ -152,8 +157,9 @@ local function draw_gathered(queue, list)
       return false
     end
     local joins = gathered and limited and sharers(incarnation, gathered.batch, queue) > 0
-    if not gathered and asked >= want or limit and not joins and used >= limit then return false end
-    if not joins then used = used + 1 end
+    if not joins and free <= 0 or not gathered and asked >= want then return false end
+    tokens = tokens - 1
+    if not joins then free = free - 1 end
     if not gathered then
       asked = asked + 1
       return ''
@@ -163,8 +169,16 @@ local function draw_gathered(queue, list)
     join(incarnation, gathered.batch, queue)
     return '|' .. gathered.batch
   end
-  if settings(queue).paused or settings(queue).special and turns().rests(queue) then return end
-  local more, some = true, 4
+end
+
+-- Claims from one list of a queue by a node that gathers.
+local function draw_gathered(queue, list)
+  if starts(queue) == 0 then return end
+  if settings(queue).rate and redis.call('EXISTS', list) == 1 then
+    confine()
+    if at_once == 0 then return end
+  end
+  local admit, more, some = admission(queue), true, 4
   while more and bytes < most do
     more, some = pop(list, queue, some, false, admit) == some, math.min(4 * some, 256)
   end
@@ -172,7 +186,7 @@ end
 
 -- Claims from one list of a queue.
 local function draw(queue, list, parked)
-  if gathers and not parked and not settings(queue).rate and fits(list, 'list') then return draw_gathered(queue, list) end
+  if gathers and not parked and fits(list, 'list') then return draw_gathered(queue, list) end
   if asked >= want or bytes >= most then return end
   if not fits(list, 'list') then
     broken[#broken + 1] = list
@@ -192,16 +206,49 @@ end
 
 local function full() return asked >= want or bytes >= most or filled_up end
 
--- Pops up to n ids from the lines of a party, and notes where each came from.
-local function pop_party(party, n, ids, lines)
-  local before = #ids
-  for _, mark in ipairs(party == queue_of(party) and marks or exists('holders') and turns().marks or marks) do
-    local line = 'queue:' .. party .. mark
-    local got = #ids - before < n and redis.pcall('RPOP', key(line), n - (#ids - before)) or {}
-    for _, id in ipairs(got.err and {} or got) do ids[#ids + 1], lines[#lines + 1] = id, line end
+-- How many of some lines are there, with that mark at the end of their names.
+local function marked(lines, mark)
+  local some = lines
+  if mark ~= '' then
+    some = {}
+    for i, line in ipairs(lines) do some[i] = line .. mark end
   end
-  return #ids - before
+  return redis.call('EXISTS', unpack(some))
 end
+
+-- Pops from the lines of each party of a queue its share, as far as it may have that. Returns the ids, the line of
+-- each, where in ids those of each party end, which parties may have no more, and the lines of the parties
+-- without a mark.
+local function pop_round(queue, parties, share)
+  local t, ids, lines, ends, stops, plain, some = turns(), {}, {}, {[0] = 0}, {}, {}, {}
+  for i, party in ipairs(parties) do plain[i] = key('queue:' .. party) end
+  for _, mark in ipairs(exists('holders') and t.marks or marks) do
+    if mark == '' or mark == '~' or marked(plain, mark) > 0 then some[#some + 1] = mark end -- the others are rare
+  end
+  t.look(queue, parties)
+  for i, party in ipairs(parties) do
+    local may, before = party == queue and math.huge or t.allowance(party) - (hands[party] or 0), #ids
+    for _, mark in ipairs(some) do
+      local n = math.min(share, may) - (#ids - before)
+      local line = n > 0 and (mark ~= '!' or party ~= queue) and plain[i] .. mark
+      local got = line and redis.pcall('RPOP', line, n) or {}
+      for _, id in ipairs(got.err and {} or got) do ids[#ids + 1], lines[#lines + 1] = id, line end
+    end
+    ends[i], stops[i] = #ids, #ids - before >= may or #ids == before -- a key of its lines may be something else's
+  end
+  return ids, lines, ends, stops, plain
+end
+
+-- How many tasks fit into the batches that the node gathers.
+local function gatherable()
+  local n = 0
+  for _, gathered in pairs(gathers or {}) do
+    if gathered.bytes > 0 then n = n + math.max(0, gathered.tasks) end
+  end
+  return n
+end
+
+local turned = {} -- queues of which a group has a turn after those that this claim took
 
 -- Claims from the groups of a queue, in their turns: from each as many as from the others.
 local function draw_turns(queue)
@@ -212,37 +259,44 @@ local function draw_turns(queue)
   end
   if redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
     and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end
-  local turn = t.last(queue)
+  local turn, admit, some = t.last(queue), gathers and admission(queue), math.max(1, at_once) -- more in each round, as in draw()
   while bytes < most do
-    local limit = room(queue)
+    local limit = (gathers and starts or room)(queue)
     local may = limit and limit - (hands[queue] or 0) or math.huge
-    local round = may > 0 and redis.call('ZRANGEBYSCORE', groups, '-inf', '(' .. int(t.stopped), 'LIMIT', 0, math.max(1, math.min(at_once - asked, may))) or {}
+    local n = math.min(at_once > 0 and math.max(0, at_once - asked) + gatherable() or 0, may, some, 500)
+    if may <= 0 or n <= 0 and confined then break end
+    local round, parties = redis.call('ZRANGEBYSCORE', groups, '-inf', '(' .. int(t.stopped), 'LIMIT', 0, math.max(1, n)), {}
     if #round == 0 then break end
+    turned[queue] = nil
     confine()
-    local n = math.min(want - asked, may, 500)
     if n <= 0 then break end
-    local share, ids, lines, stops = math.floor(n / #round), {}, {}, {}
-    for i, group in ipairs(round) do
-      local party = group == '' and queue or queue .. '/' .. group
-      local may = group == '' and math.huge or t.allowance(party) - (hands[party] or 0)
-      local popped = pop_party(party, math.min(share, may), ids, lines)
-      stops[i] = popped >= may or popped == 0 -- a key of its lines may be something else's
-    end
-    local took = #ids > 0 and take(ids, false, nil, function(i) hand(string.sub(lines[i], 7), 1) end) or 0
-    for back = #ids, took + 1, -1 do redis.call('RPUSH', key(lines[back]), ids[back]) end
-    for i = 1, took do grouped = grouped + (string.find(lines[i], '/', 1, true) and 1 or 0) end
-    local gone, placed = {}, {}
-    for i, group in ipairs(round) do
-      if not t.waits(group == '' and queue or queue .. '/' .. group) then
-        gone[#gone + 1] = group
+    for i, group in ipairs(round) do parties[i] = group == '' and queue or queue .. '/' .. group end
+    local ids, lines, ends, stops, plain = pop_round(queue, parties, math.floor(n / #round))
+    local took, found = 0, {}
+    ordered = true
+    if #ids > 0 then took = take(ids, false, admit, function(i) found[i] = true end) end
+    ordered = false
+    if took > 0 then t.taken({unpack(ids, 1, took)}) end
+    for back = #ids, took + 1, -1 do redis.call('RPUSH', lines[back], ids[back]) end
+    local gone, placed, all_wait = {}, {}, marked(plain, '') == #plain
+    for i, party in ipairs(parties) do
+      local left, got = math.min(took, ends[i]) - ends[i - 1], 0
+      if left <= 0 and ends[i] > ends[i - 1] then break end -- it keeps its turn, as all after it do
+      for at = ends[i - 1] + 1, ends[i - 1] + left do got = got + (found[at] and 1 or 0) end
+      hands[queue] = (hands[queue] or 0) + got
+      if party ~= queue then hands[party], grouped = (hands[party] or 0) + got, grouped + left end
+      if not all_wait and not t.waits(party) then
+        gone[#gone + 1] = round[i]
       else
-        local stop = stops[i] and took == #ids
-        if not stop then turn = turn + 1 end
-        placed[#placed + 1], placed[#placed + 2] = int(stop and t.stopped or turn), group
+        local stop = stops[i] and took >= ends[i]
+        if not stop then turn, turned[queue] = turn + 1, true end
+        placed[#placed + 1], placed[#placed + 2] = int(stop and t.stopped or turn), round[i]
       end
     end
     if #gone > 0 then redis.call('ZREM', groups, unpack(gone)) end
     if #placed > 0 then redis.call('ZADD', groups, unpack(placed)) end
+    if took < #ids then break end
+    some = 4 * some
   end
   if grouped > 0 and count('grouped', queue, -grouped) == 0 then redis.call('HDEL', key('grouped'), queue) end
 end
@@ -345,10 +399,13 @@ end
 
 local rest = {}
 if again then
-  local ids, all, mine = {}, redis.call('HGETALL', key(owned)), int(number)
+  local ids, places, all, mine = {}, {}, redis.call('HGETALL', key(owned)), int(number)
   for i = 1, #all, 2 do
-    if string.match(all[i + 1], '^%d+') == mine then ids[#ids + 1] = all[i] end
+    if string.match(all[i + 1], '^%d+') == mine then
+      ids[#ids + 1], places[all[i]] = all[i], tonumber(string.match(all[i + 1], '|(%d+)$') or 0) -- their times are all the same
+    end
   end
+  table.sort(ids, function(a, b) return places[a] < places[b] end)
   for from = 1, #ids, 500 do take({unpack(ids, from, math.min(from + 499, #ids))}) end
 else
   redis.call('HSET', stream, 'claim', int(number))
@@ -370,15 +427,18 @@ local reply = {'OK', redis.call('SMEMBERS', key('parked')), broken, tried, known
 -- When the answer to a claim was lost, nobody knows what it did: it may have begun to tend, filled a batch, or been
 -- for free slots alone. The node does not idle then, but looks again.
 local idle = not full() and not again
-for party, n in pairs(hands) do
+local spent = {}
+for party, n in pairs(rated and hands or {}) do
   local set, grouped = settings(queue_of(party)), string.find(party, '/', 1, true)
   local rate = grouped and set.group_rate or not grouped and set.rate
-  if rate and n > 0 then turns().spend(party, rate, n) end
+  if rate and n > 0 then turns().spend(party, rate, n, spent) end
 end
+each('ZADD', 'rates', spent)
 if not again and (idle or ARGV[5] == '1') then note_idle(idle) end
 flush()
 -- Whether tasks of a queue may be claimed: some stand in lines, and not only in those of groups that are stopped.
 local function claimable(queue)
+  if turned[queue] then return true end
   if not settings(queue).special or redis.call('EXISTS', key('groups:' .. queue)) == 0 then return pending(queue) end
   return turns().waits(queue) or fits(key('groups:' .. queue), 'zset')
     and #redis.call('ZRANGEBYSCORE', key('groups:' .. queue), '-inf', '(' .. int(turns().stopped), 'LIMIT', 0, 1) > 0

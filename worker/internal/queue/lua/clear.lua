@@ -2,7 +2,8 @@
 -- parked tasks.
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 how many at most
--- Returns {'OK', tasks that ended, how many were deleted, '1' when there are more} | {'WRONGTYPE', key}
+-- Returns {'OK', tasks that ended, how many were deleted, '1' when there are more, '1' when nothing is left of the queue}
+--       | {'WRONGTYPE', key}
 local queue, most = ARGV[1], tonumber(ARGV[2])
 local kinds = {'delayed:' .. queue, 'zset', 'queue:' .. queue .. '^', 'list', 'queue:' .. queue, 'list', 'queue:' .. queue .. '~', 'list', 'groups:' .. queue, 'zset'}
 local mistyped = mending_refuses() or wrong(kinds)
@@ -47,18 +48,16 @@ for _, id in ipairs(ids) do
   end
 end
 tally(queue, 'deleted', deleted)
-if #ids < most and not redis.call('HGET', key('active'), queue) then
+local gone = #ids < most and not redis.call('HGET', key('active'), queue)
+if gone then
   redis.pcall('HDEL', key('tended'), queue)
   emptied(queue)
   redis.pcall('ZREM', key('next'), queue)
   redis.call('SREM', key('queues'), queue)
-  for _, party in ipairs(exists('halted') and redis.call('SMEMBERS', key('halted')) or {}) do
-    if queue_of(party) == queue then redis.call('SREM', key('halted'), party) end
-  end
   for _, name in ipairs({'resting', 'rates', 'refills'}) do
     if exists(name) then redis.call('ZREM', key(name), queue) end
   end
   if settings(queue).special then turns().unmark(queue) end
 end
 flush()
-return with_ended({'OK', deleted, #ids == most and '1' or ''})
+return with_ended({'OK', deleted, #ids == most and '1' or '', gone and '1' or ''})

@@ -166,6 +166,7 @@ end
 local function finish_as(verb, id, line, deadline, a)
   local queue, party = queue_of(line), string.find(line, '/', 1, true) and turns().party(line)
   local asked = verb ~= 'done' and verb ~= 'dead' and exists('cancelling') and redis.call('HGET', key('cancelling'), id)
+  if exists('holders') and verb ~= 'aside' and verb ~= 'back' then turns().begin(id) end
   if verb == 'later' or verb == 'snooze' then redis.call('HSET', key('tries'), id, ARGV[a + 1]) end
   if verb == 'later' then
     note(id, at, 'failed', ARGV[a + 2])
@@ -174,13 +175,14 @@ local function finish_as(verb, id, line, deadline, a)
   if asked then cancel(id, redis.call('HGET', key('tasks'), id) or '', asked, at)
   elseif verb == 'done' then done(id, queue, a)
   elseif delays[verb] then
-    if settings(queue).strict and party then turns().hold(id, party) end
+    if verb == 'aside' and party then turns().put_aside(id, party, turns().order(entries[id]))
+    elseif settings(queue).strict and party then turns().hold(id, party) end
     delay(queue, at + tonumber(ARGV[a]), {id})
   elseif verb == 'dead' then
     redis.call('HSET', key('tries'), id, ARGV[a])
     bury(id, redis.call('HGET', key('tasks'), id) or '', ARGV[a + 1], at)
   elseif returns[verb] then
-    push(line, {id}, 'RPUSH')
+    if party or verb == 'throttle' then turns().give_back(line, id, turns().order(entries[id])) else push(line, {id}, 'RPUSH') end
     if verb == 'throttle' then
       tally(queue, 'throttled', 1)
       turns().rest(party or queue, at + tonumber(ARGV[a]))

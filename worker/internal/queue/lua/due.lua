@@ -93,6 +93,24 @@ end
 -- Moves what is due of one queue, and notes when its next task is due. left is how many
 -- tasks the script may still move.
 local left = most
+
+local function of_group(id) return string.find(line_of(redis.call('HGET', key('tasks'), id)) or '', '/', 1, true) end
+
+-- Tasks of groups that are due at the same time come in the order in which they were stored, as far as that is known.
+local function in_order(ids, delayed)
+  local dues, enqueued = redis.call('ZMSCORE', delayed, unpack(ids)), {}
+  for i, id in ipairs(ids) do
+    local record = redis.call('HGET', key('tasks'), id) or ''
+    dues[id], enqueued[id] = tonumber(dues[i]), string.match(record, '^[^|\n]*|[^|\n]*|(%x*)') or ''
+  end
+  table.sort(ids, function(a, b)
+    if dues[a] ~= dues[b] then return dues[a] < dues[b] end
+    if enqueued[a] ~= enqueued[b] then return enqueued[a] < enqueued[b] end
+    if #a ~= #b then return #a < #b end -- generated ids end with a number
+    return a < b
+  end)
+end
+
 local function bring(queue)
   local delayed = key('delayed:' .. queue)
   if not fits(delayed, 'zset') then -- found again by a visit when it is mended
@@ -102,6 +120,7 @@ local function bring(queue)
   end
   local ids = left > 0 and redis.call('ZRANGEBYSCORE', delayed, '-inf', int(at), 'LIMIT', 0, left) or {}
   left = left - #ids
+  if #ids > 1 and (of_group(ids[1]) or of_group(ids[#ids])) then in_order(ids, delayed) end
   local sound = {}
   for _, id in ipairs(ids) do
     local line = line_of(redis.call('HGET', key('tasks'), id))
@@ -111,7 +130,7 @@ local function bring(queue)
       broken[key('queue:' .. line)] = true
     else
       redis.call('ZREM', delayed, id)
-      if line and push(line, {id}) then touched[queue_of(line)] = true end
+      if line and come(line, id) then touched[queue_of(line)] = true end
     end
   end
   local first = first_of('delayed:' .. queue)
@@ -130,13 +149,12 @@ for _, name in ipairs({'resting', 'refills'}) do
   end
 end
 
-if exists('rates') then redis.call('ZREMRANGEBYSCORE', key('rates'), '-inf', int(at * 1000)) end -- those parties have all tokens
-
+local offers = 200 -- how many groups a script may offer their turn in case that nobody has
 local function visit_ready()
   local names = redis.call('SRANDMEMBER', key('ready'), 50)
   for i, text in ipairs(#names > 0 and redis.call('HMGET', key('settings'), unpack(names)) or {}) do note_settings(names[i], text) end
   for _, queue in ipairs(names) do
-    if settings(queue).special then turns().mend(queue) end
+    if settings(queue).special and offers > 0 then offers = offers - turns().mend(queue, offers) end
     if pending(queue) then
       known(queue) -- an older version may have taken it out
       touched[queue] = true
@@ -202,6 +220,8 @@ for _, time in ipairs(redis.call('ZRANGEBYSCORE', key('retained'), '-inf', int(a
   if kept > 0 then redis.call('ZREM', key('retained'), time) end
 end
 more = more or (first_of('retained') or at + 1) <= at
+
+if exists('rates') then over('rates', at * 1000) end -- these parties have all tokens
 
 -- An id is free as soon as it is not remembered: nothing of its task may be left.
 for _, id in ipairs(over('done', at)) do

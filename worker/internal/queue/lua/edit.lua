@@ -43,6 +43,7 @@ if ARGV[4] ~= '' then
 end
 redis.call('HSET', key('tasks'), id, edited)
 if other ~= party and exists('holders') then turns().let_go(id) end
+if other .. mark ~= line then forget(id, {'returned'}) end
 if not ends then weigh(queue, id, 1) end
 if queue ~= old then
   tally(old, 'deleted', 1)

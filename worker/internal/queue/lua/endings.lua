@@ -65,7 +65,7 @@ local function loosen(id, record, how, at)
       awaited[id] = true
       redis.call('PUBLISH', channel('ended:' .. id), how)
     end
-    forget(id, {'waiting', 'cancelling', 'progress'})
+    forget(id, {'waiting', 'cancelling', 'progress', 'returned'})
     if exists('holders') then turns().let_go(id) end
     if exists('deadlines') then redis.call('ZREM', key('deadlines'), id) end
     local followers = how ~= 'dead' and exists('followers') and redis.call('HGET', key('followers'), id)

@@ -59,7 +59,7 @@ local turns, binding -- see turns.lua and binding.lua
 
 -- The keys that turns.lua writes, and their types.
 local function party_kinds()
-  return {'grouped', 'hash', 'halted', 'set', 'resting', 'zset', 'rates', 'zset', 'refills', 'zset', 'held', 'hash', 'holders', 'hash'}
+  return {'grouped', 'hash', 'halted', 'set', 'resting', 'zset', 'rates', 'zset', 'refills', 'zset', 'held', 'hash', 'holders', 'hash', 'returned', 'hash'}
 end
 
 -- Puts tasks into a line: at its end, or with RPUSH as the next ones. Returns whether
@@ -69,6 +69,13 @@ local function push(line, ids, command)
   local length, queue = each(command or 'LPUSH', 'queue:' .. line, ids), queue_of(line)
   if length <= #ids then filled(queue) end
   return rises(queue, length, #ids)
+end
+
+-- A delayed task is due: it comes to the end of its line, or to its front if it has not run. Returns as push() does.
+local function come(line, id)
+  local order = exists('returned') and redis.call('HGET', key('returned'), id)
+  if order then return turns().give_back(line, id, order) end
+  return push(line, {id})
 end
 
 -- Whether a line can take tasks: its keys are not something else's.
@@ -83,6 +90,7 @@ end
 -- first four alone.
 local settings_form = '^(1?)|(%d+)|(%d+)|(%d+)|?(%d*)|?(1?)|?([%d/]*)|?([%d/]*)|?(1?)$'
 local all_set, unset = {}, {at_a_time = 0, most = 0, bytes = 0, per_group = 0}
+local rated = false -- a queue that the script has looked up has a rate, or its groups have
 local function rate_of(text)
   local tasks, us, burst = string.match(text or '', '^(%d+)/(%d+)/(%d+)$')
   return tasks and {interval = us / tasks, burst = tonumber(burst)}
@@ -95,6 +103,7 @@ local function note_settings(queue, text)
   local paused, at_a_time, most, bytes, per_group, strict, rate, group_rate, special = string.match(text, settings_form)
   all_set[queue] = {paused = paused == '1', at_a_time = tonumber(at_a_time or 0), most = tonumber(most or 0), bytes = tonumber(bytes or 0),
     per_group = tonumber(per_group) or 0, strict = strict == '1', rate = rate_of(rate), group_rate = rate_of(group_rate), special = special == '1'}
+  rated = rated or all_set[queue].rate ~= nil or all_set[queue].group_rate ~= nil
 end
 
 local function settings(queue)
@@ -102,19 +111,39 @@ local function settings(queue)
   return all_set[queue]
 end
 
--- How many more tasks of the queue may run now, or nil when there is no limit.
-local function room(queue)
+-- How many tasks of the queue may start now, or nil when there is no limit. Of those that run it knows nothing.
+local function starts(queue)
   local set = settings(queue)
   if set.paused or set.special and turns().rests(queue) then return 0 end
-  local tokens = set.rate and turns().tokens(queue, set.rate) or nil
-  if set.at_a_time == 0 then return tokens end
-  local active = redis.call('HMGET', key('active'), queue, queue .. '|shared')
-  return math.min(math.max(0, set.at_a_time - count_of(active[1]) + count_of(active[2])), tokens or math.huge)
+  return set.rate and turns().tokens(queue, set.rate) or nil
 end
 
--- Wakes one idle incarnation for the queue, unless no task of it may run now.
+-- How many more tasks of the queue may run, or nil when there is no limit on tasks at a time.
+local function places(queue)
+  local most = settings(queue).at_a_time
+  if most == 0 then return nil end
+  local active = redis.call('HMGET', key('active'), queue, queue .. '|shared')
+  return math.max(0, most - count_of(active[1]) + count_of(active[2]))
+end
+
+-- How many more tasks of the queue may start and run now, or nil when there is no limit.
+local function room(queue)
+  local may, free = starts(queue), places(queue)
+  return free and may and math.min(free, may) or free or may
+end
+
+-- Wakes one idle incarnation for the queue, unless no task of it may run now. When all its places are taken, and
+-- one by a batch that was gathered last, the node of that batch may have more for it.
 local function wake(queue)
-  if room(queue) ~= 0 then rouse(queue) end
+  if starts(queue) == 0 then return end
+  if places(queue) ~= 0 then return rouse(queue) end
+  local gatherer = string.match(redis.call('HGET', key('active'), queue .. '|gathers') or '', '^(.*)|%d+$')
+  for _, set in ipairs(gatherer and idle_sets(queue) or {}) do
+    if redis.pcall('SREM', key(set), gatherer) == 1 then
+      redis.call('PUBLISH', channel('wake:' .. gatherer), '')
+      return
+    end
+  end
 end
 
 -- Has everybody idle of a queue look.

@@ -5,7 +5,7 @@
 --      or else the program's, 'pause' or 'resume', which ends its rest too,  3 limits: tasks at a time|tasks|bytes|tasks at a time of a group|'1' when these are strict|rate|rate of each
 --      group, 0 or '' for none (see places.lua)
 -- Returns {'OK', what is in effect now: '1' when paused, |, limits, |, '1' to look at its groups and its rest,
---         '1' when the queue is to be weighed (see weigh.lua), '1' when groups that are stopped may go on: see group.lua}
+--         '1' when the queue is to be weighed (see weigh.lua), = and the rate of its groups before when these may go on: see group.lua, or ''}
 --       | {'WRONGTYPE', key}
 local queue, verb, offers = ARGV[1], ARGV[2], false
 local mistyped = mending_refuses() or wrong({'weighed:' .. queue, 'set'})
@@ -13,8 +13,8 @@ if mistyped then return {'WRONGTYPE', mistyped} end
 
 local none = '0|0|0|0|||'
 local was = redis.call('HGET', key('settings'), queue) or '|' .. none .. '|'
-local paused, special = settings(queue).paused, settings(queue).special
-local before = settings(queue).bytes
+local old = settings(queue)
+local paused, special, before = old.paused, old.special, old.bytes
 writable(key('settings')) -- to pause a queue helps at maxmemory
 if verb == 'pause' or verb == 'resume' then
   paused = verb == 'pause'
@@ -37,11 +37,8 @@ end
 known(queue)
 all_set = {}
 
--- With other rates all begin with their bursts; for groups see group.lua.
-if text ~= was then
-  redis.call('ZREM', key('rates'), queue)
-  redis.call('ZREM', key('refills'), queue)
-end
+local function rate_in(settings) return (select(7, string.match(settings, settings_form))) end
+if rate_in(text) ~= rate_in(was) and exists('rates') then turns().rescale(queue, old.rate, settings(queue).rate) end -- for groups see group.lua
 
 -- A new bound on bytes: the tasks that are there are weighed some at a time.
 if settings(queue).bytes > 0 and before == 0 then
@@ -56,4 +53,4 @@ if text ~= was or offers then -- programs say theirs again every few seconds
   if pending(queue) then wake(queue) end
   offer_parked(queue)
 end
-return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (text ~= was or verb == 'operator' or verb == 'reset') and special and '1' or ''}
+return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (text ~= was or verb == 'operator' or verb == 'reset') and special and '=' .. (select(8, string.match(was, settings_form)) or '') or ''}

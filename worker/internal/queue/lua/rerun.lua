@@ -29,7 +29,7 @@ local word = revive(id, at)
 if word == 'taken' then return {'OK', word} end
 forget_steps(queue, id, from)
 if redis.call('ZREM', key('delayed:' .. queue), id) == 1 then
-  push(line, {id})
+  come(line, id)
   touched[queue] = true
 end
 note(id, at, 'rerun', '{"step":' .. cjson.encode(name) .. '}')

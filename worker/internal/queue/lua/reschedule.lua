@@ -26,7 +26,7 @@ if due > at then
   delay(queue, due, {id})
   return {'OK', 'delayed'}
 end
-push(line, {id})
+come(line, id)
 touched[queue] = true
 flush()
 return {'OK', 'pending'}

@@ -25,11 +25,23 @@ local function steps_of(id)
   return all
 end
 
--- Forgets the steps of a task from a place on, and a state that is not older.
+-- What happened when a step was noted, for the history.
+local function note_step(id, step)
+  local at, kind = string.match(step.meta, '^%d+|(%d+)|'), sleep_of(step.meta) and 'sleep' or 'step'
+  if step.field == '=' then
+    note(id, tonumber(at), 'checkpoint', '{}')
+  else
+    note(id, tonumber(at), kind, '{"step":' .. cjson.encode(string.sub(step.field, 2)) .. '}')
+  end
+end
+
+-- Forgets the steps of a task from a place on, and a state that is not older. The last of them stay in its history.
 local function forget_steps(queue, id, place)
-  local less, left = 0, 0
-  for _, step in ipairs(steps_of(id)) do
+  local less, left, steps = 0, 0, steps_of(id)
+  table.sort(steps, function(a, b) return a.place < b.place or a.place == b.place and a.field < b.field end)
+  for i, step in ipairs(steps) do
     if step.place >= place then
+      if i > #steps - 8 then note_step(id, step) end
       less = less + bytes_of(step.field, step.meta)
       redis.call('HDEL', key('steps:' .. id), step.field)
       redis.call('HDEL', key('stepped:' .. id), step.field)

@@ -51,7 +51,7 @@ end
 local function hand_on(id, line, record)
   local queue = queue_of(line)
   if takes(line) then
-    push(line, {id}, 'RPUSH')
+    if string.find(line, '/', 1, true) then turns().give_back(line, id, turns().order(entries[id])) else push(line, {id}, 'RPUSH') end
     touched[queue] = true
   else -- something else's key: in a minute it may be mended
     delay(queue, at + 60000, {id})
@@ -60,18 +60,18 @@ local function hand_on(id, line, record)
   if deadline then expire(deadline, {id}) end
 end
 
--- Tasks of groups go back in their order: the youngest first, as each goes to the front.
+-- Tasks of groups go back in their order, the last one first: each to the front.
 local order, grouped = {}, false
 for i = 1, #ids do
   order[i] = i
   grouped = grouped or string.find(line_of(records[i]) or '', '/', 1, true)
 end
 if grouped then
-  local function age(i) return string.match(records[i] or '', '^[^|]*|[^|]*|(%x*)') or '' end
+  local orders = {}
+  for i = 1, #ids do orders[i] = turns().order(entries[ids[i]]) end
   table.sort(order, function(a, b)
-    local x, y = age(a), age(b)
-    if x ~= y then return x > y end
-    return ids[a] > ids[b]
+    if orders[a] ~= orders[b] then return orders[a] > orders[b] end
+    return ids[a] < ids[b]
   end)
 end
 for _, i in ipairs(order) do

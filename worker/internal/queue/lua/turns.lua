@@ -10,7 +10,12 @@
 -- handler asked, rates when in µs a party has all its tokens again, refills when in ms a party that
 -- had none left is to be offered a turn. In a queue with strict groups, held has how many
 -- tasks of a group wait for their next run, and holders the group of each of these. Such a task comes
--- back to the line '!' of its group, which is served first.
+-- back to the line '!' of its group, which is served first. A suspect that was put aside
+-- holds its group likewise until it begins, in any queue: under the name of the group with that mark.
+--
+-- returned has the tasks that were claimed, have not run and stand at the front of their lines again,
+-- or will when they are due: their order, as that of their claims. Those of queues without groups are
+-- there when their queue rests.
 --
 -- stopped is no round number: the embedded Redis's Lua takes the score 1e+15 for no number.
 -- These functions are made when they are needed, as most queues have neither groups nor rates.
@@ -45,7 +50,7 @@ function turns()
     for _, list in ipairs(redis.call('SMEMBERS', key('parked'))) do
       if string.match(list, '^([^|]*)|') == queue then return end
     end
-    if redis.call('EXISTS', key('groups:' .. queue)) == 0 and not redis.call('ZSCORE', key('resting'), queue) then note_mark(queue, '') end
+    if redis.call('EXISTS', key('groups:' .. queue), key('returned')) == 0 and not redis.call('ZSCORE', key('resting'), queue) then note_mark(queue, '') end
   end
 
   -- A time of a party. A key that is something else's is reported by who writes it.
@@ -56,11 +61,22 @@ function turns()
 
   function t.rests(party) return time_of('resting', party) > now() end
 
+  local active, rates = {}, {} -- what look() has found
+
+  -- Looks up at once what allowance() needs of several parties of a queue.
+  function t.look(queue, parties)
+    if settings(queue).per_group > 0 then
+      for i, text in ipairs(redis.call('HMGET', key('active'), unpack(parties))) do active[parties[i]] = count_of(text) end
+    end
+    local times = settings(queue).group_rate and exists('rates') and redis.pcall('ZMSCORE', key('rates'), unpack(parties)) or {}
+    for i, party in ipairs(parties) do rates[party] = times[i] and tonumber(times[i]) or 0 end
+  end
+
   -- How many tasks of a party may begin now at a rate, when in µs it has all tokens again, and now in µs.
   function t.tokens(party, rate)
     local ms, beyond = now()
     local at = ms * 1000 + beyond
-    local full, latest = time_of('rates', party), at + math.ceil(rate.burst * rate.interval)
+    local full, latest = rates[party] or time_of('rates', party), at + math.ceil(rate.burst * rate.interval)
     if full > latest then -- Redis's clock was ahead, or the rate was another
       full = latest
       redis.pcall('ZADD', key('rates'), int(full), party)
@@ -75,26 +91,41 @@ function turns()
     if redis.call('ZRANGE', key(name), 0, 0)[1] == party then announce(time) end
   end
 
-  -- Spends tokens of a party. When none is left, the next one that comes is told, together with those
-  -- of the 4 ms after, as far as the party can have so many: a look for each would be too many.
-  function t.spend(party, rate, n)
+  -- Spends tokens of a party, and adds the new entry of rates to words. When none is left, the next one that
+  -- comes is told, together with those of the 4 ms after, as far as the party can have so many: a look for each
+  -- would be too many.
+  function t.spend(party, rate, n, words)
     local had, full, at = t.tokens(party, rate)
     full = full + math.ceil(n * rate.interval)
-    redis.call('ZADD', key('rates'), int(full), party)
-    there.rates = true
+    words[#words + 1], words[#words + 2] = int(full), party
     if had <= n then
       local next_one = full + (1 - rate.burst) * rate.interval
       rouse_at('refills', party, math.ceil(math.max(next_one, math.min(full, at + 4000)) / 1000))
     end
   end
 
+  -- A party has another rate, or may have: what it has spent stays spent.
+  function t.rescale(party, old, rate)
+    redis.call('ZREM', key('refills'), party)
+    if not rate then return redis.call('ZREM', key('rates'), party) end
+    local ms, beyond = now()
+    local at, full = ms * 1000 + beyond, time_of('rates', party)
+    if full <= at then return end
+    if old and old.interval ~= rate.interval then
+      redis.call('ZADD', key('rates'), int(at + math.ceil((full - at) * rate.interval / old.interval)), party)
+    end
+    local words = {}
+    t.spend(party, rate, 0, words)
+    redis.call('ZADD', key('rates'), unpack(words))
+  end
+
   -- How many tasks of a group may begin now.
   function t.allowance(party)
     local set, n = settings(queue_of(party)), math.huge
     if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then return 0 end
-    if set.per_group > 0 then n = set.per_group - counted('active', party) end
+    if set.per_group > 0 then n = set.per_group - (active[party] or counted('active', party)) end
     if set.group_rate then n = math.min(n, (t.tokens(party, set.group_rate))) end
-    if set.strict and exists('held') and counted('held', party) > 0 then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
+    if exists('held') and (set.strict and counted('held', party) > 0 or counted('held', party .. '!') > 0) then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
     return math.max(0, n)
   end
 
@@ -125,13 +156,16 @@ function turns()
     touched[queue] = true
   end
 
-  -- Offers some stopped groups of a queue their turn, in case that nobody has.
-  function t.mend(queue)
+  -- Offers some stopped groups of a queue their turn, in case that nobody has: others every 5 s, when the movers
+  -- look. Returns how many.
+  function t.mend(queue, most)
     local groups, stopped = key('groups:' .. queue), int(t.stopped)
     local n = fits(groups, 'zset') and redis.call('ZCOUNT', groups, stopped, '+inf') or 0
-    for _, group in ipairs(n > 0 and redis.call('ZRANGEBYSCORE', groups, stopped, '+inf', 'LIMIT', now() % n, 200) or {}) do
-      t.offer(queue .. '/' .. group)
-    end
+    if n == 0 then return 0 end
+    local from = redis.call('ZCARD', groups) - n + (n > most and math.floor(now() / 5000) * most % n or 0)
+    local some = redis.call('ZRANGE', groups, int(from), int(from + most - 1))
+    for _, group in ipairs(some) do t.offer(queue .. '/' .. group) end
+    return #some
   end
 
   -- Whether tasks stand in the lines of a party.
@@ -172,6 +206,44 @@ function turns()
     return not stops
   end
 
+  -- The order of a claimed task, of its entry in owned: when it was claimed, and its place in the claim.
+  function t.order(entry)
+    local ms, place = string.match(entry, '^%d+|(%d+)|?%d*|?(%d*)$') -- older programs write no time
+    return ms and ms .. string.format('%08d', tonumber(place) or 0) or ''
+  end
+
+  -- Puts a task that was claimed to the front of its line, behind those that were claimed before it and came back.
+  -- Returns whether somebody has to be woken.
+  function t.give_back(line, id, order)
+    if exists('holders') and redis.call('HEXISTS', key('holders'), id) == 1 then line = t.party(line) .. '!' end
+    local list, before = key('queue:' .. line), {}
+    while exists('returned') do
+      local first = redis.call('LINDEX', list, -1)
+      local other = first and redis.call('HGET', key('returned'), first)
+      if not other or other > order then break end
+      before[#before + 1] = redis.call('RPOP', list)
+    end
+    local wakes = push(line, {id}, 'RPUSH')
+    for i = #before, 1, -1 do redis.call('RPUSH', list, before[i]) end
+    redis.call('HSET', key('returned'), id, order)
+    there.returned = true
+    return wakes
+  end
+
+  -- Puts a suspect of a group off: it holds the group, and then comes back to the front.
+  function t.put_aside(id, party, order)
+    local queue, group = queue_of(party), group_of(party)
+    t.hold(id, settings(queue).strict and party or party .. '!')
+    redis.call('HSET', key('returned'), id, order)
+    there.returned = true
+    if redis.call('ZSCORE', key('groups:' .. queue), group) then t.place(queue, group, true) end
+  end
+
+  -- Tasks have been claimed, or lose their place.
+  function t.taken(ids)
+    if exists('returned') then each('HDEL', 'returned', ids) end
+  end
+
   -- Has a party rest until a time.
   function t.rest(party, time)
     local queue, group = queue_of(party), group_of(party)
@@ -191,13 +263,18 @@ function turns()
     there.holders, there.held = true, true
   end
 
+  -- A suspect begins, or is not to be waited for: others of its group may begin.
+  function t.begin(id)
+    if exists('holders') and string.sub(redis.call('HGET', key('holders'), id) or '', -1) == '!' then t.let_go(id) end
+  end
+
   -- Lets go the group that a task holds.
   function t.let_go(id)
     local party = redis.call('HGET', key('holders'), id)
     if not party then return end
     redis.call('HDEL', key('holders'), id)
     if count('held', party, -1) <= 0 then redis.call('HDEL', key('held'), party) end
-    t.offer(party)
+    t.offer(t.party(party))
   end
 
   return t

@@ -1,0 +1,95 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/ownredis"
+)
+
+// saveTime is how long the server of --data may take to save its data when its set has stopped.
+const saveTime = time.Minute
+
+// Data is the server on the directory of --data, which this process runs.
+type Data struct {
+	*ownredis.Server
+
+	served chan error
+}
+
+// ServerOfData returns the configuration of the server on the directory of --data, without a log.
+func (e *Env) ServerOfData() ownredis.Config {
+	cfg := e.OwnRedis()
+	cfg.RuntimeDir, cfg.Log = runtimeDir(e.Settings), zerolog.Nop()
+	return cfg
+}
+
+// OpenData runs the server on the directory of --data. It returns when the data is loaded.
+func (e *Env) OpenData(ctx context.Context, log zerolog.Logger) (*Data, error) {
+	cfg := e.ServerOfData()
+	cfg.Log = log
+	server, err := ownredis.Open(ctx, cfg)
+	if err != nil {
+		if known(err) {
+			return nil, err
+		}
+		return nil, config.As(link.ErrUnavailable, err)
+	}
+	log.Info().Str("data", server.Dir()).Int("pid", server.PID()).Str("version", server.Version()).Str("durability", string(cfg.Durability)).
+		Msg("a redis-server of one's own has loaded its data")
+	d := &Data{Server: server, served: make(chan error, 1)}
+	go func() { d.served <- server.Serve(context.WithoutCancel(ctx)) }()
+	return d, nil
+}
+
+// known reports whether the error is one of a directory or a program that has an exit code of its own.
+func known(err error) bool {
+	for _, kind := range []error{ownredis.ErrNotInstalled, ownredis.ErrDir, ownredis.ErrInUse, ownredis.ErrUnsupported} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// Close has the server save its data and end. It is called when nothing uses the server any more.
+func (d *Data) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	defer cancel()
+	err := d.Server.Close(ctx)
+	return errors.Join(err, <-d.served)
+}
+
+// SharedData is the part that a child process has in the server of its guardian.
+type SharedData struct{ *ownredis.Member }
+
+// JoinData takes part in the server on the directory of --data, which the guardian of this process runs.
+func (e *Env) JoinData(log zerolog.Logger) (*SharedData, error) {
+	m, err := ownredis.Join(e.Data, log)
+	if err != nil {
+		return nil, config.As(link.ErrUnavailable, err)
+	}
+	return &SharedData{m}, nil
+}
+
+// Close has the server save its data and end if the guardian is gone and no other process uses it.
+func (d *SharedData) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	defer cancel()
+	return d.Leave(ctx)
+}
+
+// findData returns the way to the server that runs on the directory of --data.
+func (e *Env) findData(ctx context.Context) (link.Config, error) {
+	cfg, err := ownredis.Find(ctx, e.Data)
+	if errors.Is(err, ownredis.ErrNotRunning) {
+		err = config.As(ErrNoSet, fmt.Errorf("%w: start a set (%s run --data %s)", err, e.Program, e.Data))
+	}
+	return cfg, err
+}

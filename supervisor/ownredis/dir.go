@@ -1,0 +1,189 @@
+package ownredis
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Names in the data directory, beside those that Redis gives to its own files.
+const (
+	ownerLock  = "stellar.lock"  // held by the process that runs the server
+	usersLock  = "stellar.users" // held by the processes that only use it, together
+	serverLock = "redis.lock"    // held by the server, which inherits it
+	stateFile  = "redis.json"
+	logFile    = "redis.log"
+	socketName = "redis.sock"
+	startName  = "start.sock" // the socket until the data is loaded; as long as socketName
+)
+
+// Names of Redis's files.
+const (
+	aofDir  = "appendonlydir"  // since Redis 7
+	aofFile = "appendonly.aof" // before, or in aofDir the beginning of the names
+	rdbFile = "dump.rdb"
+)
+
+// place is a data directory, and the directory of its sockets.
+type place struct{ dir, sockets string }
+
+func (p place) file(name string) string { return filepath.Join(p.dir, name) }
+func (p place) socket() string          { return filepath.Join(p.sockets, socketName) }
+func (p place) starting() string        { return filepath.Join(p.sockets, startName) }
+
+// state is what the owner notes of a server that it has started.
+type state struct {
+	PID     int    `json:"pid"`
+	Start   string `json:"start"` // when the process began, on the system's clock; "" if the system does not tell
+	Sockets string `json:"sockets"`
+	Version string `json:"version"`
+}
+
+func (p place) readState() (s state, err error) {
+	text, err := os.ReadFile(p.file(stateFile))
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	return s, err
+}
+
+func (p place) writeState(s state) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	temporary := p.file(stateFile + ".new")
+	if err := os.WriteFile(temporary, append(text, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, p.file(stateFile))
+}
+
+// prepare makes the directory if it does not exist, and returns its place.
+func prepare(cfg Config) (place, error) {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return place{}, as(ErrDir, fmt.Errorf("data directory: %w", err))
+	}
+	closeEmpty(cfg.Dir)
+	p, err := existing(cfg.Dir)
+	if err != nil {
+		return place{}, err
+	}
+	if p.sockets, err = socketDir(p.dir, cfg.RuntimeDir); err != nil {
+		return place{}, as(ErrDir, err)
+	}
+	probe, err := os.CreateTemp(p.dir, ".writable-")
+	if err != nil {
+		return place{}, as(ErrDir, fmt.Errorf("data directory %s: nothing can be written there: %w", p.dir, plain(err)))
+	}
+	_ = probe.Close()
+	return p, os.Remove(probe.Name())
+}
+
+// closeEmpty closes an empty directory of this user to others.
+func closeEmpty(dir string) {
+	info, err := os.Stat(dir)
+	if err == nil && info.IsDir() && ownedByUs(info) && info.Mode().Perm()&0o077 != 0 && isEmpty(dir) {
+		_ = os.Chmod(dir, 0o700) //nolint:gosec // a directory needs the x
+	}
+}
+
+// existing returns the place of a directory that exists, without that of its sockets.
+func existing(dir string) (place, error) {
+	full, err := filepath.Abs(dir)
+	if err == nil {
+		full, err = filepath.EvalSymlinks(full)
+	}
+	if err != nil {
+		return place{}, as(ErrDir, fmt.Errorf("data directory %s: %w", dir, plain(err)))
+	}
+	info, err := os.Stat(full)
+	if err == nil {
+		err = checkPrivate(full, info)
+	}
+	if err != nil {
+		return place{}, as(ErrDir, fmt.Errorf("data directory %s: %w", full, plain(err)))
+	}
+	return place{dir: full}, nil
+}
+
+func isEmpty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
+}
+
+// checkPrivate returns an error unless the directory belongs to this user and is closed to others:
+// who can write there can be the server, and who can read there can read the data.
+func checkPrivate(path string, info fs.FileInfo) error {
+	switch {
+	case !info.IsDir():
+		return errors.New("it is not a directory")
+	case !ownedByUs(info):
+		return errors.New("it belongs to another user: run as that user, or use a directory of your own " +
+			"(one in it is made if it does not exist)")
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("it is open to other users (mode %04o): run chmod 0700 %s, or use a new directory in it", info.Mode().Perm(), path)
+	}
+	return nil
+}
+
+// socketDir returns the directory of the sockets: the data directory or, where their paths would be
+// too long, one in the run-time directory.
+func socketDir(dir, runtimeDir string) (string, error) {
+	if len(filepath.Join(dir, socketName)) <= maxSocket {
+		return dir, nil
+	}
+	sum := sha256.Sum256([]byte(dir))
+	sockets := filepath.Join(runtimeDir, "data-"+hex.EncodeToString(sum[:6]))
+	if n := len(filepath.Join(sockets, socketName)); n > maxSocket {
+		return "", fmt.Errorf("data directory %s: its socket's path would be longer than the %d bytes of the system, "+
+			"and so would one in %s: use a directory with a shorter path", dir, maxSocket, runtimeDir)
+	}
+	for _, d := range []string{runtimeDir, sockets} {
+		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("directory of the socket: %w", err)
+		}
+		info, err := os.Lstat(d) // not a link of somebody who can write to the directory above
+		if err == nil {
+			err = checkPrivate(d, info)
+		}
+		if err != nil {
+			return "", fmt.Errorf("directory of the socket %s: %w", d, plain(err))
+		}
+	}
+	return sockets, nil
+}
+
+// checkFiles returns an error if the server would not load what is in the directory.
+func (p place) checkFiles(prog program) error {
+	has := func(name string) bool {
+		_, err := os.Lstat(p.file(name))
+		return err == nil
+	}
+	switch {
+	case has(aofDir) && prog.major < 7:
+		return as(ErrDir, fmt.Errorf("data directory %s: Redis 7 or newer has written it, and %s is version %s, which would not see the data: "+
+			"install the newer one again", p.dir, prog.path, prog.version))
+	case has(rdbFile) && !has(aofDir) && !has(aofFile):
+		return as(ErrDir, fmt.Errorf("data directory %s: it has a %s and no AOF: the server would not load it; move that file away, "+
+			"and restore it with the command \"data restore\" if it has data that you need", p.dir, rdbFile))
+	}
+	if pid, name := stranger(p.dir); pid != 0 {
+		return as(ErrInUse, fmt.Errorf("data directory %s: a %s that this program has not started (process %d) works there: "+
+			"stop it, or use another directory", p.dir, name, pid))
+	}
+	return nil
+}
+
+// plain returns the error without the path that the text around it has.
+func plain(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
