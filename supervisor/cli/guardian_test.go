@@ -7,9 +7,11 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/guard"
@@ -85,4 +87,28 @@ func begun(entry string) (pid int, at time.Time) {
 	pid, _ = strconv.Atoi(first)
 	ns, _ := strconv.ParseInt(second, 10, 64)
 	return pid, time.Unix(0, ns)
+}
+
+// What cannot work with several processes is refused before any is started.
+func TestProcessesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		env  environment
+		args []string
+		says string
+	}{
+		"an exact id":  {environment{"REDIS_URL": "redis://127.0.0.1:1"}, []string{"--processes", "2", "--id", "one"}, "--id"},
+		"no Redis":     {nil, []string{"--processes", "2"}, "set REDIS_URL"},
+		"too many":     {nil, []string{"--processes", "1000"}, "not between 0 and 128"},
+		"less than 0":  {nil, []string{"--processes", "-1"}, "not between 0 and 128"},
+		"not a number": {nil, []string{"--processes", "two"}, "--processes"},
+	} {
+		env := home(t)
+		for k, v := range c.env {
+			env[k] = v
+		}
+		r := stellar(t, env, append([]string{"run"}, c.args...)...)
+		require.Equal(t, exitUsage, r.code, name)
+		require.Contains(t, r.err, c.says, name)
+	}
 }
