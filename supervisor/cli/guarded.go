@@ -115,7 +115,7 @@ func (r *runner) serveGuarded(ctx context.Context, set *supervisor.Set, cfg supe
 	r.report.Store(&report)
 	if errors.Is(err, supervisor.ErrRedisUnavailable) || errors.Is(err, context.Canceled) {
 		if ctx.Err() != nil {
-			return nil // it was stopped before it began to work
+			return nil //nolint:nilerr // it was stopped before it began to work
 		}
 	}
 	return r.env.ExplainPassword(err)

@@ -72,12 +72,11 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	}
 	cfg.Environment, cfg.Secrets = r.family.split()
 	if r.env.Data != "" {
-		own, failed := r.openData(ctx, log)
-		if own == nil {
+		end, failed := r.openData(ctx, &p.Set.Redis, log)
+		if end == nil {
 			return failed
 		}
-		defer func() { err = errors.Join(err, own.Close(ctx)) }()
-		p.Set.Redis.URL, p.Set.Redis.Dial = own.Redis().URL, nil
+		defer func() { err = errors.Join(err, end(ctx)) }()
 	}
 	if p.Configured || r.env.Data != "" {
 		settler, err := worker.NewSettler(p.Set.Redis, log)

@@ -397,7 +397,10 @@ func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
 				return false
 			}
 			defer r.Body.Close()
-			var body struct{ Ready, Want int }
+			var body struct {
+				Ready int `json:"ready"`
+				Want  int `json:"want"`
+			}
 			_ = json.NewDecoder(r.Body).Decode(&body)
 			return r.StatusCode == http.StatusOK && (page == "/healthz" || body.Ready == 4 && body.Want == 4)
 		}, page)

@@ -1,9 +1,8 @@
-//go:build unix
-
 package cli
 
 import (
 	"context"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -34,15 +33,13 @@ func changeGuardian(f *family) {
 	}
 }
 
-func init() {
-	childApps["guarded"] = guardedApp
-	childApps["doomed"] = func() (*worker.App, error) {
-		go func() {
-			time.Sleep(30 * time.Millisecond)
-			panic("doomed from the start")
-		}()
-		return worker.NewApp(), nil
-	}
+// doomedApp ends its process soon.
+func doomedApp() (*worker.App, error) {
+	go func() {
+		time.Sleep(30 * time.Millisecond)
+		panic("doomed from the start")
+	}()
+	return worker.NewApp(), nil
 }
 
 // guardedApp notes in Redis when its tasks begin, and counts in the cluster's cache.
@@ -104,9 +101,7 @@ func TestProcessesThatCannotBe(t *testing.T) {
 		"not a number": {nil, []string{"--processes", "two"}, "--processes"},
 	} {
 		env := home(t)
-		for k, v := range c.env {
-			env[k] = v
-		}
+		maps.Copy(env, c.env)
 		r := stellar(t, env, append([]string{"run"}, c.args...)...)
 		require.Equal(t, exitUsage, r.code, name)
 		require.Contains(t, r.err, c.says, name)

@@ -90,7 +90,9 @@ func Main(ctx context.Context, program Program, process Process) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	hurry := make(chan struct{}) // closed with the second signal
-	r := &runner{newApp: program.App, orders: process.Orders, hurry: hurry, undumpable: process.undumpable, family: process.family, child: child}
+	r := &runner{
+		newApp: program.App, orders: process.Orders, hurry: hurry, undumpable: process.undumpable, family: process.family, child: child,
+	}
 	gone := func() {
 		if !r.runs.Load() { // a set goes on: it is there for its tasks, not for those who read its log
 			cancel(cluster.ErrNoReader)

@@ -90,12 +90,11 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 	server := embedded.New() // it costs nothing before the first connection
 	defer server.Close()
 	if e.Data != "" {
-		own, failed := r.openData(ctx, log)
-		if own == nil {
+		end, failed := r.openData(ctx, &p.Set.Redis, log)
+		if end == nil {
 			return failed
 		}
-		defer func() { err = errors.Join(err, own.Close(ctx)) }()
-		p.Set.Redis.URL, p.Set.Redis.Dial = own.Redis().URL, nil
+		defer func() { err = errors.Join(err, end(ctx)) }()
 	} else if !p.Configured {
 		p.Set.Redis.Dial = server.Dial
 	}
@@ -132,15 +131,13 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 	return a.end(r.serve(ctx, set, obey, func() string { return set.Report().String() }, log))
 }
 
-// ownRedis is the server of --data.
-type ownRedis interface {
-	Redis() link.Config
-	Close(ctx context.Context) error
-}
-
-// openData runs the server of --data, or takes part in that of the guardian. It returns nil, and perhaps no
-// error, if a signal has stopped the set before it began to work.
-func (r *runner) openData(ctx context.Context, log zerolog.Logger) (own ownRedis, err error) {
+// openData runs the server of --data, or takes part in that of the guardian, for the connection to. The result
+// ends that. It is nil, perhaps without an error, if a signal has stopped the set before it began to work.
+func (r *runner) openData(ctx context.Context, to *link.Config, log zerolog.Logger) (end func(context.Context) error, err error) {
+	var own interface {
+		Redis() link.Config
+		Close(ctx context.Context) error
+	}
 	if r.child != nil {
 		own, err = r.env.JoinData(log)
 	} else {
@@ -148,9 +145,10 @@ func (r *runner) openData(ctx context.Context, log zerolog.Logger) (own ownRedis
 	}
 	switch {
 	case err == nil:
-		return own, nil
+		to.URL, to.Dial = own.Redis().URL, nil
+		return own.Close, nil
 	case ctx.Err() != nil:
-		return nil, nil //nolint:nilnil // see above
+		return nil, nil //nolint:nilnil,nilerr // see above
 	default:
 		return nil, err
 	}

@@ -174,7 +174,8 @@ func (c *Child) tell(ctx context.Context, set *supervisor.Set) {
 	if ctx.Err() != nil {
 		s.Workers = last.Workers
 	}
-	changed := s.Ready != last.Ready || s.Workers != last.Workers || s.Quiet != last.Quiet || s.Healthy != last.Healthy || s.Redis != last.Redis
+	changed := s.Ready != last.Ready || s.Workers != last.Workers ||
+		s.Quiet != last.Quiet || s.Healthy != last.Healthy || s.Redis != last.Redis
 	if !changed && time.Since(c.told) < tellInterval {
 		return
 	}

@@ -119,9 +119,7 @@ func (l *life) await(ctx context.Context) {
 		case <-stopping:
 			stopping = nil
 			_ = l.pipe.write(message{Stop: 1})
-			deadline := time.NewTimer(l.slot.g.cfg.Drain)
-			defer deadline.Stop()
-			over = deadline.C
+			over = time.After(l.slot.g.cfg.Drain)
 		case <-hurry:
 			hurry = nil
 			_ = l.pipe.write(message{Stop: 2})

@@ -98,7 +98,7 @@ var errVersion = errors.New("the other process speaks another version of the gua
 // newPipe returns the end that the file is, and closes the file.
 func newPipe(f *os.File) (*pipe, error) {
 	conn, err := net.FileConn(f)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
 	p := &pipe{conn: conn, lines: bufio.NewScanner(conn)}
@@ -109,7 +109,7 @@ func newPipe(f *os.File) (*pipe, error) {
 // write sends a message unless the other end does not read for [writeTime].
 func (p *pipe) write(m message) error {
 	m.Version = version
-	line, err := json.Marshal(m)
+	line, err := json.Marshal(m) //nolint:musttag // both ends are this program: a report goes under the names of its fields
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (p *pipe) read() (m message, err error) {
 	if !p.lines.Scan() {
 		return m, errors.Join(net.ErrClosed, p.lines.Err())
 	}
-	if err := json.Unmarshal(p.lines.Bytes(), &m); err != nil {
+	if err := json.Unmarshal(p.lines.Bytes(), &m); err != nil { //nolint:musttag // see write
 		return m, fmt.Errorf("guardian's protocol: %w", err)
 	}
 	if m.Version != version {

@@ -21,12 +21,13 @@ func (r Report) String() string {
 		link.Count(r.Deaths, "death"))
 }
 
-// add adds the report of a child's life.
-func (r *Report) add(of supervisor.Report) {
-	r.Lives += of.Lives
-	r.Crashes += of.Crashes
-	r.Started += of.Started
-	r.Done += of.Done
-	r.HandedOn += of.HandedOn
-	r.Quarantined += of.Quarantined
+// plus returns the sums of two reports.
+func plus(a, b supervisor.Report) supervisor.Report {
+	a.Lives += b.Lives
+	a.Crashes += b.Crashes
+	a.Started += b.Started
+	a.Done += b.Done
+	a.HandedOn += b.HandedOn
+	a.Quarantined += b.Quarantined
+	return a
 }

@@ -168,7 +168,7 @@ func (s *slot) bury(l *life) {
 	s.g.mu.Lock()
 	defer s.g.mu.Unlock()
 	s.g.report.Processes++
-	s.g.report.add(report)
+	s.g.report.Report = plus(s.g.report.Report, report)
 }
 
 // settle hands over what the nodes of a dead child owned. The channel is closed when that is done, or
@@ -249,7 +249,8 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 		return false
 	case end.Asked, end.Code == codeUnavailable:
 		s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, 1)
-		log.Warn().Str("how", how).Stringer("pause", s.pause.Round(time.Millisecond)).Msg("process was told to stop, by another than its guardian: starting it again")
+		log.Warn().Str("how", how).Stringer("pause", s.pause.Round(time.Millisecond)).
+			Msg("process has stopped, and not for its guardian: starting it again")
 		return true
 	}
 	if lived >= longLife {
