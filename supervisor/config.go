@@ -89,6 +89,12 @@ type Config struct {
 	// main module in the build information.
 	Version string
 
+	// Ended, when set, is called for each life of a node that has ended. It must not block.
+	Ended func(worker.Ended)
+
+	// Guarded is the place of this process under a guardian.
+	Guarded membership.Guarded
+
 	// Times are the timings of leases.
 	Times membership.Times
 }

@@ -79,7 +79,7 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 	var err error
 	s.host, err = worker.NewHost(worker.HostConfig{
 		Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, ZombieLimit: cfg.ZombieLimit, Set: controls{s},
-		Observer: cfg.Observer, Program: cfg.Program, Version: cfg.Version, Log: log,
+		Observer: cfg.Observer, Program: cfg.Program, Version: cfg.Version, Guarded: cfg.Guarded, Log: log,
 	})
 	if err != nil {
 		return nil, err

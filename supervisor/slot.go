@@ -139,6 +139,9 @@ func (s *slot) live(ctx context.Context) (lived time.Duration, err error) {
 	watched()
 	ended := n.Ended()
 	s.set.addLife(ended)
+	if s.set.cfg.Ended != nil && ended.Incarnation != "" {
+		s.set.cfg.Ended(ended)
+	}
 	s.mu.Lock()
 	if ended.ID != "" {
 		s.id = ended.ID

@@ -61,7 +61,7 @@ func (n *Node) handOver(ctx context.Context, cause error) {
 	var handed queue.Handed
 	done, err := n.host.endings.take(settling)
 	if err == nil {
-		handed, _, err = n.host.handOver(settling, life, remains, why)
+		handed, _, err = n.host.settler.handOver(settling, life, remains, why)
 	}
 	done()
 	if err == nil {

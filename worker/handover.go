@@ -8,9 +8,10 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"github.com/stellarfw/stellar/redisbus"
+	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/internal/queue"
@@ -29,65 +30,76 @@ const (
 	handOverTime = 5 * time.Second
 )
 
+// settler hands over what ended incarnations owned.
+type settler struct {
+	client    *redis.Client
+	keys      link.Keys
+	directory membership.Directory
+	cache     *cache.Cache // to free their locks
+	reports   *link.Reports
+	observer  Observer                     // nil for none
+	progress  redisProbe                   // when a hand-over last got on
+	left      func(membership.Incarnation) // is called for each incarnation that has been handed over
+}
+
 // handOver gives back everything that an ended incarnation owned: its tasks, locks and
 // client connections; then it frees the id. Any process can repeat it after a failure: each
 // step is one script that finds on Redis what is left to do. r says what the process knows
 // about the incarnation's tasks; expired is true if its lease ran out.
-func (h *Host) handOver(
+func (s *settler) handOver(
 	ctx context.Context, i membership.Incarnation, r queue.Remains, why tasks.TakeOverReason,
 ) (handed queue.Handed, verdict membership.Verdict, err error) {
 	reserve := handOverTime
 	if len(r.Running) > 0 {
 		reserve = zombieTime + handOverTime
 	}
-	err = h.reports.Retry(ctx, "hand-over", func(ctx context.Context) error {
-		verdict, err = h.directory.Condemn(ctx, i, why == tasks.TakeOverLease, reserve)
-		return h.gotOn(err)
+	err = s.reports.Retry(ctx, "hand-over", func(ctx context.Context) error {
+		verdict, err = s.directory.Condemn(ctx, i, why == tasks.TakeOverLease, reserve)
+		return s.gotOn(err)
 	})
 	if err != nil || verdict != membership.Condemned {
 		return queue.Handed{}, verdict, err
 	}
-	handed, err = h.takeOver(ctx, i, r, why)
-	if h.gotOn(err) != nil {
+	handed, err = s.takeOver(ctx, i, r, why)
+	if s.gotOn(err) != nil {
 		return handed, verdict, err
 	}
-	err = h.reports.Retry(ctx, "hand-over", func(ctx context.Context) error {
-		if _, err := h.cache.ReleaseAll(ctx, i.String()); err != nil {
+	err = s.reports.Retry(ctx, "hand-over", func(ctx context.Context) error {
+		if _, err := s.cache.ReleaseAll(ctx, i.String()); err != nil {
 			return err
 		}
-		if err := connections.Forget(ctx, h.client, h.keys, i.String()); err != nil {
+		if err := connections.Forget(ctx, s.client, s.keys, i.String()); err != nil {
 			return err
 		}
-		leave := h.directory.Leave
+		leave := s.directory.Leave
 		if handed.Left > 0 {
-			leave = h.directory.Vacate
+			leave = s.directory.Vacate
 		}
 		_, err := leave(ctx, i)
-		return h.gotOn(err)
+		return s.gotOn(err)
 	})
 	if err != nil {
 		return handed, verdict, fmt.Errorf("hand over %s: %w", i, err)
 	}
-	h.inboxes.Forget(i.ID)
-	h.leaves.add(redisbus.Identity{ID: i.ID, Incarnation: i.String()})
+	s.left(i)
 	return handed, verdict, nil
 }
 
 // gotOn records that a hand-over has got on, unless err, which it returns, says otherwise.
-func (h *Host) gotOn(err error) error {
+func (s *settler) gotOn(err error) error {
 	if err == nil {
-		h.handedOver.answered()
+		s.progress.answered()
 	}
 	return err
 }
 
 // takeOver hands on the tasks of a condemned incarnation.
-func (h *Host) takeOver(
+func (s *settler) takeOver(
 	ctx context.Context, i membership.Incarnation, r queue.Remains, why tasks.TakeOverReason,
 ) (queue.Handed, error) {
-	o, began := h.cfg.Observer, time.Now()
-	store := queue.NewStore(h.client, h.keys)
-	store.OnEnd, store.Reports = runner.OnEnd(o), h.reports
+	o, began := s.observer, time.Now()
+	store := queue.NewStore(s.client, s.keys)
+	store.OnEnd, store.Reports = runner.OnEnd(o), s.reports
 	handed, err := store.TakeOver(ctx, i.String(), r)
 	some := handed.On+handed.Quarantined+handed.Cancelled > 0
 	if o != nil && (some || err == nil && (why == tasks.TakeOverCrash || why == tasks.TakeOverLease)) {
@@ -152,7 +164,7 @@ func (h *Host) reapAll(ctx context.Context, lease time.Duration) error {
 }
 
 func (h *Host) reapOne(ctx context.Context, i membership.Incarnation) error {
-	handed, verdict, err := h.handOver(ctx, i, queue.Remains{Unknown: true}, tasks.TakeOverLease)
+	handed, verdict, err := h.settler.handOver(ctx, i, queue.Remains{Unknown: true}, tasks.TakeOverLease)
 	if err != nil || verdict != membership.Condemned {
 		return err // the incarnation has renewed its lease, or another process was faster
 	}

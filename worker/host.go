@@ -46,6 +46,8 @@ type HostConfig struct {
 	// Version is the program's version in the member records. Default: the version of the
 	// main module in the build information.
 	Version string
+	// Guarded is the process's place under a guardian, for the member records.
+	Guarded membership.Guarded
 	Log     zerolog.Logger
 }
 
@@ -67,7 +69,7 @@ type Host struct {
 	mover        *runner.Mover
 	publisher    *runner.Publisher
 	ticker       *runner.Ticker
-	cache        *cache.Cache // to free the locks of ended nodes
+	settler      *settler // of ended nodes
 	process      membership.Process
 	log          zerolog.Logger
 	reports      *link.Reports // of Redis's failures, shared by the nodes
@@ -76,13 +78,12 @@ type Host struct {
 	inboxes      *redisbus.Inboxes
 	dropWarnings *redisbus.DropWarnings
 
-	announcer  *announcer
-	starts     turns       // of the nodes that join and connect
-	endings    turns       // of the nodes that resign or are handed over
-	handedOver redisProbe  // when a hand-over last got on
-	noticed    atomic.Bool // a node has looked for other processes that do not go with this one
-	endpoints  endpoints
-	leaves     *leaves
+	announcer *announcer
+	starts    turns       // of the nodes that join and connect
+	endings   turns       // of the nodes that resign or are handed over
+	noticed   atomic.Bool // a node has looked for other processes that do not go with this one
+	endpoints endpoints
+	leaves    *leaves
 
 	bus         *redisbus.Bus
 	rpc         *rpcregistry.Endpoint // only calls out: it is not served
@@ -133,7 +134,14 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.keeper = membership.NewKeeper(h.directory, cfg.Times, cfg.Log)
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
 	h.batcher, h.outbox = cache.NewBatcher(h.sender), redisbus.NewOutbox(h.sender)
-	h.cache = cfg.Cache.open(cache.Config{Client: h.client, Batcher: h.batcher, Keys: h.keys, Reports: h.reports, Log: cfg.Log})
+	h.settler = &settler{
+		client: h.client, keys: h.keys, directory: h.directory, reports: h.reports, observer: cfg.Observer,
+		cache: cfg.Cache.open(cache.Config{Client: h.client, Batcher: h.batcher, Keys: h.keys, Reports: h.reports, Log: cfg.Log}),
+		left: func(i membership.Incarnation) {
+			h.inboxes.Forget(i.ID)
+			h.leaves.add(redisbus.Identity{ID: i.ID, Incarnation: i.String()})
+		},
+	}
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
 	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
 	h.mover.Warnings = &h.warnings
@@ -150,6 +158,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.process = membership.Process{
 		Host: host, PID: os.Getpid(), Program: program, Version: version, Layout: link.Layout,
 		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC), OwnInbox: true,
+		Guarded: cfg.Guarded,
 	}
 	return h, nil
 }

@@ -40,7 +40,7 @@ func (h *Host) settling(ctx context.Context, patience time.Duration) (context.Co
 	settling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		for began := time.Now(); ; {
-			stuck := min(time.Since(began), h.handedOver.silence())
+			stuck := min(time.Since(began), h.settler.progress.silence())
 			left := min(max(patience-stuck, patience-h.probe.silence()), h.lease()-stuck)
 			if left <= 0 {
 				cancel()

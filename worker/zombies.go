@@ -169,7 +169,7 @@ func (h *Host) awaitReturn(ctx context.Context, left *abandoned, most time.Durat
 // handOverLate hands over the tasks of handlers that outlived their node; returned says
 // whether the handlers have returned by now.
 func (h *Host) handOverLate(ctx context.Context, n *Node, returned bool) {
-	handed, _, err := h.handOver(ctx, n.lease.Incarnation, queue.Remains{}, tasks.TakeOverOutlived)
+	handed, _, err := h.settler.handOver(ctx, n.lease.Incarnation, queue.Remains{}, tasks.TakeOverOutlived)
 	level := zerolog.InfoLevel
 	if err != nil || !returned {
 		level = zerolog.WarnLevel

@@ -8,7 +8,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/redisbus/link"
-	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
 )
@@ -18,11 +17,17 @@ const statusInterval = time.Second
 
 const draining = "draining"
 
+// attended is a set, or the guardian of several.
+type attended interface {
+	Ready() (ready, want int)
+	AwaitReady(ctx context.Context) error
+}
+
 // attendant writes the pidfile of a set that runs as a service, and reports the state
 // of the set to the service manager.
 type attendant struct {
 	pidFile  string
-	set      *supervisor.Set
+	set      attended
 	log      zerolog.Logger
 	notifier service.Notifier
 	watchdog time.Duration // interval of the watchdog messages; 0 for none
@@ -38,7 +43,7 @@ type attendant struct {
 // attend starts an attendant of the set. The caller must run the set under the returned
 // context, which is cancelled if the pidfile cannot be written.
 func attend(
-	ctx context.Context, pidFile string, manager config.Manager, set *supervisor.Set, log zerolog.Logger,
+	ctx context.Context, pidFile string, manager config.Manager, set attended, log zerolog.Logger,
 ) (*attendant, context.Context, error) {
 	a := &attendant{
 		pidFile: pidFile, set: set, log: log, notifier: manager.Notifier, watchdog: manager.Watchdog / 2,

@@ -58,7 +58,7 @@ func TestWordsAreCompleted(t *testing.T) {
 		{"run --log-level w", "warn"},
 		{"run --token-mode ", "hmac plain both"},
 		{"enqueue echo --priority ", "high normal low"},
-		{"manual gu", "guarantees"},
+		{"manual gua", "guardian guarantees"},
 		{"completion ", "bash zsh fish pwsh"},
 		{"tasks cancel -- --dry", ""},
 		{"cache export ", ""},        // a file: the shell knows

@@ -10,6 +10,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/guard"
 	"github.com/stellarfw/stellar/supervisor/ownredis"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -60,6 +61,9 @@ func exitCode(err error) int {
 	}
 	if interrupted, ok := errors.AsType[*interruptedError](err); ok {
 		return interrupted.code()
+	}
+	if child, ok := errors.AsType[*guard.ExitError](err); ok {
+		return child.Code
 	}
 	for _, known := range exitCodes {
 		if errors.Is(err, known.err) {

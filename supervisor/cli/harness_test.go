@@ -29,7 +29,13 @@ func TestMain(m *testing.M) {
 		if !ok {
 			program = Program{Name: "stellar", App: childApps[name]}
 		}
-		os.Exit(Main(context.Background(), program, OS()))
+		process := OS()
+		changeGuardian(process.family)
+		code := Main(context.Background(), program, process)
+		if os.Getenv(hangs) != "" {
+			select {}
+		}
+		os.Exit(code)
 	}
 	_ = flag.Set("test.parallel", "4") // most tests wait for what other programs do
 	var err error

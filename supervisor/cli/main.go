@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -47,6 +48,7 @@ type Process struct {
 
 	redisLog   *cluster.RedisLog             // receives the lines of the Redis client; nil for none
 	undumpable func() (done bool, err error) // closes the process to programs of its user; nil for tests
+	family     *family                       // of the process; nil for one in a test, which can have no children
 }
 
 // OS returns the OS process that runs the program. It changes global state: it catches
@@ -61,7 +63,7 @@ func OS() Process {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which child processes would inherit
 	return Process{
 		Args: os.Args, Env: os.LookupEnv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals, Orders: catchOrders,
-		redisLog: lines, undumpable: service.Undumpable,
+		redisLog: lines, undumpable: service.Undumpable, family: osFamily(),
 	}
 }
 
@@ -76,6 +78,11 @@ func Main(ctx context.Context, program Program, process Process) int {
 	if len(process.Args) > 0 {
 		program.Name = cmp.Or(program.Name, filepath.Base(process.Args[0]))
 	}
+	child, err := attach(&process)
+	if err != nil {
+		_, _ = fmt.Fprintf(process.Stderr, "%s: %v\n", program.Name, err)
+		return exitFailure
+	}
 	program.Version = cmp.Or(program.Version, buildVersion())
 	if program.App == nil {
 		program.App = func() (*worker.App, error) { return worker.NewApp(), nil }
@@ -83,7 +90,9 @@ func Main(ctx context.Context, program Program, process Process) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	hurry := make(chan struct{}) // closed with the second signal
-	r := &runner{newApp: program.App, orders: process.Orders, hurry: hurry, undumpable: process.undumpable}
+	r := &runner{
+		newApp: program.App, orders: process.Orders, hurry: hurry, undumpable: process.undumpable, family: process.family, child: child,
+	}
 	gone := func() {
 		if !r.runs.Load() { // a set goes on: it is there for its tasks, not for those who read its log
 			cancel(cluster.ErrNoReader)
@@ -99,6 +108,9 @@ func Main(ctx context.Context, program Program, process Process) int {
 	for n := 1; ; {
 		select {
 		case err := <-done:
+			if child != nil {
+				return r.leave(ctx, err)
+			}
 			return finish(ctx, env, err)
 		case s := <-process.Signals:
 			switch n {

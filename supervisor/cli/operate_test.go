@@ -40,6 +40,8 @@ var childApps = map[string]func() (*worker.App, error){
 		})
 		return app, nil
 	},
+	"guarded": guardedApp,
+	"doomed":  doomedApp,
 	"broken": func() (*worker.App, error) {
 		app := worker.NewApp()
 		app.OnStart(func(context.Context) error { panic("no licence") })

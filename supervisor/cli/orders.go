@@ -33,9 +33,11 @@ func catchOrders() (signals <-chan os.Signal, stop func()) {
 	return caught, func() { signal.Stop(caught) }
 }
 
-// obey carries out the orders of signals until ended is closed, after the set has
+// obey has do carry out the orders of signals until ended is closed, after the set has
 // stopped. It ignores orders once the set is stopping, that is, when ctx is done.
-func (r *runner) obey(ctx context.Context, set *supervisor.Set, log zerolog.Logger, ended <-chan struct{}) {
+func (r *runner) obey(
+	ctx context.Context, log zerolog.Logger, ended <-chan struct{}, do func(what order, all *sync.WaitGroup),
+) {
 	if r.orders == nil {
 		return
 	}
@@ -60,7 +62,7 @@ func (r *runner) obey(ctx context.Context, set *supervisor.Set, log zerolog.Logg
 			}
 			quietBySignal = what == orderQuiet || quietBySignal && what != orderResume
 			log.Info().Str("signal", s.String()).Str("order", string(what)).Msg("signal")
-			carryOut(ctx, set, what, log, &all)
+			do(what, &all)
 		case <-ended:
 			return
 		}

@@ -12,11 +12,13 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/embedded"
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
+	"github.com/stellarfw/stellar/supervisor/guard"
 	"github.com/stellarfw/stellar/worker"
 )
 
@@ -28,6 +30,9 @@ type runner struct {
 	hurry      <-chan struct{}                                // closed when the set has to stop within a second
 	undumpable func() (done bool, err error)                  // nil for none
 	runs       atomic.Bool                                    // the command is run, and its configuration is right
+	family     *family                                        // nil for none
+	child      *guarded                                       // the way to the guardian of this process; nil for none
+	report     atomic.Pointer[supervisor.Report]              // of a set that has ended
 }
 
 func (r *runner) command() *urfave.Command {
@@ -36,18 +41,33 @@ func (r *runner) command() *urfave.Command {
 		Description: "TERM or Ctrl-C stops it: running tasks have --drain to finish. A second signal cuts that to a second,\n" +
 			"a third one ends the process at once. HUP restarts all nodes, USR2 one after the other; TTIN and TTOU start one\n" +
 			"more and stop one; TSTP (Ctrl-Z) makes it claim no more tasks, CONT ends that.",
-		Flags: r.env.RunFlags(), ArgValidator: config.NoArguments, Action: r.env.SetAction(r.newApp, r.run),
+		Flags: r.env.RunFlags(), ArgValidator: config.NoArguments, Action: r.action,
 	}
 }
 
+// action prepares what is run in this process: a set, or a guardian, which does not make the app.
+func (r *runner) action(ctx context.Context, cmd *urfave.Command) error {
+	newApp := r.newApp
+	switch {
+	case r.child != nil:
+		r.env.LeaveToGuardian()
+	case r.env.Processes > 0:
+		newApp = func() (*worker.App, error) { return worker.NewApp(), nil }
+	}
+	return r.env.SetAction(newApp, r.run)(ctx, cmd)
+}
+
 // run is the action of the command run.
-func (r *runner) run(ctx context.Context, p config.Prepared) (err error) {
+func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	e := r.env
 	r.runs.Store(true)
 	setTitle(e.Title)
 	log, err := e.Logger()
 	if err != nil {
 		return err
+	}
+	if r.child != nil {
+		return r.runSet(ctx, p, log.With().Int("process", r.child.Guarded().Slot).Logger())
 	}
 	for _, remark := range p.Remarks {
 		log.Warn().Msg(remark)
@@ -58,22 +78,31 @@ func (r *runner) run(ctx context.Context, p config.Prepared) (err error) {
 		}
 	}
 	r.separate(p.Commands, log)
+	if e.Processes > 0 {
+		return r.runGuardian(ctx, p, log)
+	}
+	return r.runSet(ctx, p, log)
+}
+
+// runSet runs a set in this process.
+func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logger) (err error) {
+	e := r.env
 	server := embedded.New() // it costs nothing before the first connection
 	defer server.Close()
 	if e.Data != "" {
-		own, err := e.OpenData(ctx, log)
-		if err != nil {
-			if ctx.Err() != nil {
-				err = nil // a signal stopped the set before it began to work
-			}
-			return err
+		end, failed := r.openData(ctx, &p.Set.Redis, log)
+		if end == nil {
+			return failed
 		}
-		defer func() { err = errors.Join(err, own.Close(ctx)) }()
-		p.Set.Redis.URL, p.Set.Redis.Dial = own.Redis().URL, nil
+		defer func() { err = errors.Join(err, end(ctx)) }()
 	} else if !p.Configured {
 		p.Set.Redis.Dial = server.Dial
 	}
 	p.Set.Program = e.Program
+	if r.child != nil {
+		r.child.Configure(&p.Set)
+		r.separate(p.Commands, zerolog.Nop()) // the guardian has logged it
+	}
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)
@@ -93,7 +122,36 @@ func (r *runner) run(ctx context.Context, p config.Prepared) (err error) {
 	if err != nil {
 		return err
 	}
-	return a.end(r.serve(ctx, set, log))
+	if r.child != nil {
+		return a.end(r.serveGuarded(ctx, set, p.Set, log))
+	}
+	obey := func(ended <-chan struct{}) {
+		r.obey(ctx, log, ended, func(what order, all *sync.WaitGroup) { carryOut(ctx, set, what, log, all) })
+	}
+	return a.end(r.serve(ctx, set, obey, func() string { return set.Report().String() }, log))
+}
+
+// openData runs the server of --data, or takes part in that of the guardian, for the connection to. The result
+// ends that. It is nil, perhaps without an error, if a signal has stopped the set before it began to work.
+func (r *runner) openData(ctx context.Context, to *link.Config, log zerolog.Logger) (end func(context.Context) error, err error) {
+	var own interface {
+		Redis() link.Config
+		Close(ctx context.Context) error
+	}
+	if r.child != nil {
+		own, err = r.env.JoinData(log)
+	} else {
+		own, err = r.env.OpenData(ctx, log)
+	}
+	switch {
+	case err == nil:
+		to.URL, to.Dial = own.Redis().URL, nil
+		return own.Close, nil
+	case ctx.Err() != nil:
+		return nil, nil //nolint:nilnil,nilerr // see above
+	default:
+		return nil, err
+	}
 }
 
 // separate keeps the programs of command tasks that run as the user of this process from
@@ -143,12 +201,21 @@ func offer(ctx context.Context, e *cluster.Env, server *embedded.Server, log zer
 	return nil
 }
 
+// served is a set, or a guardian.
+type served interface {
+	Serve(ctx context.Context) error
+	Hurry()
+}
+
 // serve runs the set until it has stopped and logs a report or the error. A set that a
-// signal stopped before Redis could be reached counts as a clean end.
-func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Logger) error {
+// signal stopped before Redis could be reached counts as a clean end. obey carries out the orders
+// of signals until its argument is closed.
+func (r *runner) serve(
+	ctx context.Context, set served, obey func(ended <-chan struct{}), report func() string, log zerolog.Logger,
+) error {
 	ended := make(chan struct{})
 	var watching sync.WaitGroup
-	watching.Go(func() { r.obey(ctx, set, log, ended) })
+	watching.Go(func() { obey(ended) })
 	watching.Go(func() {
 		select {
 		case <-ctx.Done():
@@ -171,7 +238,10 @@ func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Log
 			err = nil // a signal stopped the set before it began to work
 		}
 	} else {
-		log.Info().Str("report", set.Report().String()).Msg("set has stopped")
+		log.Info().Str("report", report()).Msg("set has stopped")
+	}
+	if e, ok := errors.AsType[*guard.ExitError](err); ok && e.Code != exitUnavailable {
+		return err // of the command line or the configuration, and told as such
 	}
 	if err != nil {
 		err = r.env.ExplainPassword(err)
@@ -183,7 +253,7 @@ func (r *runner) serve(ctx context.Context, set *supervisor.Set, log zerolog.Log
 
 // startAdmin serves the health pages, if an address is configured, until stop is called.
 // The caller calls stop after the set has stopped, so that the pages show the drain.
-func startAdmin(ctx context.Context, set *supervisor.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
+func startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
 	if cfg.Addr == "" {
 		return func() {}, nil
 	}

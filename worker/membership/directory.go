@@ -39,6 +39,19 @@ type Process struct {
 	// OwnInbox: each life of the node listens on an inbox of its own. False in the records of
 	// older programs.
 	OwnInbox bool `json:"ownInbox,omitempty"`
+	Guarded
+}
+
+// Guarded is the place of a process under a guardian: a parent process that starts it again,
+// and hands over what its nodes owned, when it dies.
+type Guarded struct {
+	// Launch names the process: no other one in the world has the same. Empty: it has no
+	// guardian.
+	Launch string `json:"launch,omitempty"`
+	// Guardian is the PID of the guardian.
+	Guardian int `json:"guardian,omitempty"`
+	// Slot is the number of the process among the guardian's, from 0.
+	Slot int `json:"slot,omitempty"`
 }
 
 // recordedProcess is a [Process] as member records have it, which scripts and programs of

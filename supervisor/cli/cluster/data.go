@@ -66,6 +66,25 @@ func (d *Data) Close(ctx context.Context) error {
 	return errors.Join(err, <-d.served)
 }
 
+// SharedData is the part that a child process has in the server of its guardian.
+type SharedData struct{ *ownredis.Member }
+
+// JoinData takes part in the server on the directory of --data, which the guardian of this process runs.
+func (e *Env) JoinData(log zerolog.Logger) (*SharedData, error) {
+	m, err := ownredis.Join(e.Data, log)
+	if err != nil {
+		return nil, config.As(link.ErrUnavailable, err)
+	}
+	return &SharedData{m}, nil
+}
+
+// Close has the server save its data and end if the guardian is gone and no other process uses it.
+func (d *SharedData) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	defer cancel()
+	return d.Leave(ctx)
+}
+
 // findData returns the way to the server that runs on the directory of --data.
 func (e *Env) findData(ctx context.Context) (link.Config, error) {
 	cfg, err := ownredis.Find(ctx, e.Data)

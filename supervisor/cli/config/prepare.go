@@ -58,6 +58,7 @@ func (s *Settings) Prepare(ctx context.Context, newApp func() (*worker.App, erro
 	} else {
 		also(s.checkSocket())
 	}
+	also(s.checkProcesses(p.Configured || s.Data != ""))
 	if !p.Configured {
 		p.Set.Redis.Dial = noDial
 	}

@@ -34,6 +34,11 @@ func (s *Settings) Secrets() []Secret {
 	}
 }
 
+// SecretVariables returns the environment variables that hold secrets, or may.
+func SecretVariables() []string {
+	return []string{"REDIS_URL", redisPass, sentinelPass, token, tokenAlso, adminToken}
+}
+
 // ExplainPassword adds to the error of a Redis that does not accept the password where the
 // password was set. It returns other errors as they are.
 func (s *Settings) ExplainPassword(err error) error {

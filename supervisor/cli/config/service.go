@@ -22,11 +22,18 @@ const (
 	groupService = "Service"
 )
 
+// Flags of what belongs to the guardian where there is one.
+const (
+	adminAddrFlag = "admin-addr"
+	pidFileFlag   = "pidfile"
+)
+
 // daemon holds the settings of a set that runs as a service: its pidfile and its health
 // pages.
 type daemon struct {
 	PIDFile                   string
 	Debuggable                bool
+	guarded                   bool // this process has a guardian, whose the pidfile and the health pages are
 	adminAddr, adminTokenFile string
 }
 
@@ -34,12 +41,12 @@ type daemon struct {
 func (s *Settings) serviceFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{
-			Name: "admin-addr", Category: groupAdmin, Destination: &s.adminAddr, Sources: s.from("admin-addr", "STELLAR_ADMIN_ADDR"),
+			Name: adminAddrFlag, Category: groupAdmin, Destination: &s.adminAddr, Sources: s.from(adminAddrFlag, "STELLAR_ADMIN_ADDR"),
 			Usage: "serve /healthz, /readyz and /status over HTTP on `HOST:PORT`; beyond loopback STELLAR_ADMIN_TOKEN is needed, for /status",
 		},
 		s.fileFlag(groupAdmin, "admin-token-file", "STELLAR_ADMIN_TOKEN_FILE", &s.adminTokenFile,
 			"`FILE` with the token, instead of STELLAR_ADMIN_TOKEN"),
-		s.fileFlag(groupService, "pidfile", "STELLAR_PIDFILE", &s.PIDFile,
+		s.fileFlag(groupService, pidFileFlag, "STELLAR_PIDFILE", &s.PIDFile,
 			"`FILE` to write the process number into when all nodes run; it is removed at the end"),
 		&urfave.BoolFlag{
 			Name: "debuggable", Category: groupService, Destination: &s.Debuggable, Sources: s.from("debuggable", "STELLAR_DEBUGGABLE"),
@@ -50,7 +57,7 @@ func (s *Settings) serviceFlags() []urfave.Flag {
 
 func (s *Settings) checkService(require requirement) {
 	_, _, err := net.SplitHostPort(s.adminAddr)
-	require("admin-addr", err == nil, "%q: use host:port, such as 127.0.0.1:8080", s.adminAddr)
+	require(adminAddrFlag, err == nil, "%q: use host:port, such as 127.0.0.1:8080", s.adminAddr)
 }
 
 // Admin returns the configuration of the health pages. An empty Addr means that no
@@ -71,7 +78,7 @@ func (s *Settings) Admin() (cfg admin.Config, err error) {
 	case errors.Is(err, link.ErrWeakSecret):
 		return cfg, Invalidf("%s: %w", s.secretPlace(adminToken, s.adminTokenFile), err)
 	default:
-		return cfg, s.Problemf("admin-addr", "%w", err)
+		return cfg, s.Problemf(adminAddrFlag, "%w", err)
 	}
 }
 
@@ -126,7 +133,7 @@ func (s *Settings) checkFiles() (momentary []error, err error) {
 			errs = append(errs, err)
 		}
 	}
-	look("pidfile", s.PIDFile, service.CheckPIDFile)
+	look(pidFileFlag, s.PIDFile, service.CheckPIDFile)
 	look("log-file", s.LogFile, service.CheckLogFile)
 	return momentary, errors.Join(errs...)
 }
@@ -134,7 +141,7 @@ func (s *Settings) checkFiles() (momentary []error, err error) {
 // checkOneUse returns an error for each file that the set writes and that is the file of
 // another setting as well: it would be lost.
 func (s *Settings) checkOneUse() error {
-	written := []string{"log-file", "pidfile"}
+	written := []string{"log-file", pidFileFlag}
 	if s.addressFlag() == "" && s.Data == "" { // with a Redis, there is no socket
 		written = append(written, "socket")
 	}
@@ -170,7 +177,7 @@ func (s *Settings) checkAdmin(ctx context.Context, cfg admin.Config) (momentary 
 	}
 	err = admin.Check(ctx, cfg)
 	if err != nil {
-		err = s.Problemf("admin-addr", "%w", err)
+		err = s.Problemf(adminAddrFlag, "%w", err)
 	}
 	if errors.Is(err, admin.ErrInUse) {
 		return []error{err}, nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/guard"
 	"github.com/stellarfw/stellar/worker"
 )
 
@@ -25,6 +26,7 @@ const shutdownTimeout = "STELLAR_SHUTDOWN_TIMEOUT"
 // set holds the size of a set and the settings of its nodes.
 type set struct {
 	Workers      int
+	Processes    int // child processes; 0 for a set in this process
 	prefix, id   string
 	Title        string // title of the process
 	concurrency  int
@@ -52,6 +54,12 @@ func (s *Settings) SetFlags(workers int, text string) []urfave.Flag {
 // nodeFlags returns the flags of a set beyond [Settings.SetFlags].
 func (s *Settings) nodeFlags() []urfave.Flag {
 	return []urfave.Flag{
+		&urfave.IntFlag{
+			Name: "processes", Category: GroupSet, Config: Decimal(), Destination: &s.Processes,
+			Sources: s.from("processes", "STELLAR_PROCESSES"), HideDefault: true,
+			Usage: "run the nodes in `P` child processes, each with --workers of them, under a guardian that takes over at once " +
+				"from one that dies, and starts it again; 0, the default, for none",
+		},
 		&urfave.BoolFlag{
 			Name: "cluster", Category: GroupSet, Destination: &s.cluster, Sources: s.from("cluster", "STELLAR_CLUSTER"),
 			Usage: "kept from Stellar: every set is one of a cluster", HideDefault: true,
@@ -98,6 +106,8 @@ const maxConcurrency = 10_000
 func (s *Settings) checkSet(require requirement) {
 	require("workers", s.Workers >= 0 && s.Workers <= supervisor.MaxWorkers,
 		"%d is not between 0 and %d", s.Workers, supervisor.MaxWorkers)
+	require("processes", s.Processes >= 0 && s.Processes <= guard.MaxProcesses,
+		"%d is not between 0 and %d", s.Processes, guard.MaxProcesses)
 	require("workerPrefix", supervisor.ValidPrefix(s.prefix),
 		"%.220q: use 1 to %d letters, digits and . _ : -, not dashes alone", s.prefix, supervisor.MaxPrefix)
 	aSet := s.own["workers"] != nil // without --workers, the command has another flag named concurrency: that of a queue

@@ -109,6 +109,8 @@ func (s *Settings) used(flag string) bool {
 		return s.addressFlag() != redisURLFlag
 	case "workerPrefix":
 		return s.id == ""
+	case adminAddrFlag, pidFileFlag:
+		return !s.guarded
 	default:
 		return true
 	}

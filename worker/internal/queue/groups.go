@@ -50,7 +50,7 @@ func UnescapeGroup(escaped string) string {
 	return unescape.Replace(escaped)
 }
 
-var unescape = func() *strings.Replacer {
+var unescape = func() *strings.Replacer { //nolint:gochecknoglobals // it never changes
 	var pairs []string
 	for _, c := range reserved {
 		pairs = append(pairs, EscapeGroup(string(c)), string(c))

@@ -1,0 +1,311 @@
+package guard
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+// MaxProcesses is the most children of a guardian.
+const MaxProcesses = 128
+
+// Settler hands over what a dead child's nodes owned. worker.Settler implements it.
+type Settler interface {
+	Settle(ctx context.Context, launch string, also []membership.Incarnation) (worker.Settled, error)
+	// Warm makes the next Settle fast.
+	Warm(ctx context.Context) error
+}
+
+// Config configures a [Guardian].
+type Config struct {
+	Processes int // how many children, at least 1
+	Workers   int // nodes of each child at the start
+
+	// Path is where the program lies. On Linux the children are the program that runs, also
+	// if another one lies there by now.
+	Path string
+	Args []string // of each child; the first is the name
+	// Environment of the children, NAME=VALUE. It must not have secrets.
+	Environment []string
+	// Secrets are more variables, which reach the children over their pipes.
+	Secrets        map[string]string
+	Stdout, Stderr *os.File // of the children
+
+	// Settler hands over what dead children owned. Nil: it is left until their leases have
+	// run out.
+	Settler Settler
+	// Drain is how long a child may take to end when it is told to. After that it is killed.
+	Drain time.Duration
+
+	// Backoff is the pause before a child is started again that has died. It doubles with
+	// each death up to MaxBackoff, and starts over after a life of ten seconds. Default
+	// 100 ms and 30 s.
+	Backoff, MaxBackoff time.Duration
+	// CrashLimit is how many deaths within CrashWindow the guardian survives; one more stops it.
+	// Default twice the number of processes, at least 4, in 30 s; negative for no limit.
+	CrashLimit  int
+	CrashWindow time.Duration
+
+	Log zerolog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Backoff, c.MaxBackoff = cmp.Or(c.Backoff, 100*time.Millisecond), cmp.Or(c.MaxBackoff, 30*time.Second)
+	c.CrashLimit, c.CrashWindow = cmp.Or(c.CrashLimit, max(2*c.Processes, 4)), cmp.Or(c.CrashWindow, 30*time.Second)
+	return c
+}
+
+// ExitError is the end of a child for which the guardian ended, as no other life of it would be
+// better: its configuration is wrong, or Redis was away at the start.
+type ExitError struct {
+	Slot int
+	Code int    // the child's exit code
+	Text string // what is wrong; "" if the log has it
+}
+
+func (e *ExitError) Error() string {
+	return cmp.Or(e.Text, fmt.Sprintf("process %d ended with code %d", e.Slot, e.Code))
+}
+
+// Guardian starts children and looks after them. Make one with [New] and call [Guardian.Serve] once.
+type Guardian struct {
+	cfg     Config
+	log     zerolog.Logger
+	starter *starter
+	slots   []*slot
+
+	hurry    chan struct{}
+	hurryOne sync.Once
+	settling sync.WaitGroup
+	rolling  sync.Mutex
+
+	mu     sync.Mutex
+	began  time.Time
+	stop   context.CancelFunc // nil before the start
+	worked bool               // a child was ready: from now on Redis is waited for
+	deaths []death
+	report Report
+	fatal  error
+}
+
+// death is one crash of a child.
+type death struct {
+	at   time.Time
+	slot int
+	how  string
+}
+
+// New returns a guardian that has not started.
+func New(cfg Config) *Guardian {
+	g := &Guardian{cfg: cfg.withDefaults(), log: cfg.Log, starter: newStarter(), hurry: make(chan struct{})}
+	for i := range cfg.Processes {
+		g.slots = append(g.slots, newSlot(g, i))
+	}
+	return g
+}
+
+// Serve runs the children until ctx ends and they have drained, or until they have ended because
+// all their nodes were stopped by request. The error is nil after a clean stop, or wraps one of
+// supervisor.ErrFlapping, supervisor.ErrDrainDeadline and [ExitError].
+func (g *Guardian) Serve(ctx context.Context) error {
+	if err := adopt(); err != nil {
+		g.log.Warn().Err(err).Msg("the programs of a child that dies cannot be found")
+	}
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	g.mu.Lock()
+	g.began, g.stop = time.Now(), stop
+	g.mu.Unlock()
+	go g.starter.serve()
+	defer g.starter.close()
+	reaping, reaped := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	background.Go(func() { reapAll(reaping) })
+	background.Go(func() { g.keepWarm(reaping) })
+
+	// What is settled after the end of a child may wait for Redis, but not for ever.
+	settling, settled := context.WithCancel(context.WithoutCancel(ctx))
+	defer settled()
+	var slots sync.WaitGroup
+	for _, s := range g.slots {
+		slots.Go(func() { s.serve(serving, settling) })
+		if s.number == 0 && len(g.slots) > 1 {
+			s.awaitFirst(serving) // what is wrong with the program is said once
+		}
+	}
+	slots.Wait()
+	enough := time.AfterFunc(lastSettling, settled)
+	g.settling.Wait()
+	enough.Stop()
+	reaped()
+	background.Wait()
+	return g.finish()
+}
+
+// lastSettling is how long a guardian whose children have all ended still tries to hand over what
+// they owned. After that their leases run out.
+const lastSettling = 5 * time.Second
+
+// reapInterval is how often processes are reaped that have lost their parents below the guardian.
+const reapInterval = 5 * time.Second
+
+func reapAll(ctx context.Context) {
+	var dead map[int]bool
+	for link.Sleep(ctx, reapInterval) == nil {
+		dead = reapOrphans(dead)
+	}
+}
+
+// warmInterval is how often the guardian makes sure that it can settle fast.
+const warmInterval = 10 * time.Second
+
+func (g *Guardian) keepWarm(ctx context.Context) {
+	for pause := time.Second; g.cfg.Settler != nil && link.Sleep(ctx, pause) == nil; pause = warmInterval {
+		warming, cancel := context.WithTimeout(ctx, warmInterval)
+		if err := g.cfg.Settler.Warm(warming); err != nil {
+			g.log.Debug().Err(err).Msg("Redis does not answer the guardian")
+		}
+		cancel()
+	}
+}
+
+// finish completes the report and returns the error of Serve.
+func (g *Guardian) finish() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.report.Uptime = time.Since(g.began)
+	err := g.fatal
+	if len(g.report.Running) > 0 || len(g.report.Unsettled) > 0 {
+		late := append(slices.Clone(g.report.Running), g.report.Unsettled...)
+		err = errors.Join(err, fmt.Errorf("%w: %s", supervisor.ErrDrainDeadline, strings.Join(late, ", ")))
+	}
+	return err
+}
+
+// giveUp stops all children for the first error of which it is told.
+func (g *Guardian) giveUp(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fatal == nil {
+		g.fatal = err
+	}
+	g.stop()
+}
+
+// late notes that a child did not end in time, or not cleanly, when it was told to.
+func (g *Guardian) late(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fatal == nil {
+		g.fatal = err
+	}
+}
+
+// crashed records the death of a child and reports whether the children are flapping; then it
+// stops all.
+func (g *Guardian) crashed(slot int, how string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	g.report.Deaths++
+	g.deaths = append(g.deaths, death{now, slot, how})
+	g.deaths = slices.DeleteFunc(g.deaths, func(d death) bool { return now.Sub(d.at) > g.cfg.CrashWindow })
+	if g.cfg.CrashLimit < 0 || len(g.deaths) <= g.cfg.CrashLimit {
+		return false
+	}
+	if g.fatal == nil {
+		g.fatal = fmt.Errorf("%w: %s of processes in %s: %s", supervisor.ErrFlapping, link.Count(len(g.deaths), "death"),
+			g.cfg.CrashWindow, summary(g.deaths))
+		g.stop()
+	}
+	return true
+}
+
+// summary lists how often each child died, and how at last.
+func summary(deaths []death) string {
+	times, last, slots := map[int]int{}, map[int]string{}, []int{}
+	for _, d := range deaths {
+		times[d.slot]++
+		last[d.slot] = d.how
+		slots = append(slots, d.slot)
+	}
+	slices.Sort(slots)
+	var parts []string
+	for _, slot := range slices.Compact(slots) {
+		parts = append(parts, fmt.Sprintf("process %d %s, at last: %s", slot, link.Count(times[slot], "time"), last[slot]))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Hurry has the children stop within a second.
+func (g *Guardian) Hurry() { g.hurryOne.Do(func() { close(g.hurry) }) }
+
+// Report returns the report of the lives that have ended so far.
+func (g *Guardian) Report() Report {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.report
+}
+
+// Ready returns how many nodes of all children run, and how many should run.
+func (g *Guardian) Ready() (ready, want int) {
+	s := g.Status()
+	return s.Ready, s.Workers
+}
+
+// Status sums up what the children have told of their sets.
+func (g *Guardian) Status() builtin.SetStatus {
+	g.mu.Lock()
+	began := g.began
+	g.mu.Unlock()
+	host, _ := os.Hostname()
+	sum := builtin.SetStatus{
+		Process: membership.Process{Host: host, PID: os.Getpid()}, Healthy: true, Redis: true, Quiet: true,
+		Uptime: time.Since(began).Milliseconds(),
+	}
+	for _, s := range g.slots {
+		one, retired := s.present()
+		if retired {
+			continue
+		}
+		sum.Ready += one.Ready
+		sum.Workers += one.Workers
+		sum.Crashes += one.Report.Crashes
+		sum.Healthy, sum.Redis, sum.Quiet = sum.Healthy && one.Healthy, sum.Redis && one.Redis, sum.Quiet && one.Quiet
+	}
+	return sum
+}
+
+// Nodes returns nil: the nodes are those of the children.
+func (g *Guardian) Nodes() []*worker.Node { return nil }
+
+// AwaitReady waits until all nodes of all children run, or ctx ends.
+func (g *Guardian) AwaitReady(ctx context.Context) error {
+	for {
+		ready, want := g.Ready()
+		told := true
+		for _, s := range g.slots {
+			told = told && s.hasTold()
+		}
+		if told && ready >= want {
+			return nil
+		}
+		if err := link.Sleep(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("%d of %s ready: %w", ready, link.Count(want, "node"), err)
+		}
+	}
+}

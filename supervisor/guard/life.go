@@ -1,0 +1,188 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+// life is one life of a child.
+type life struct {
+	slot    *slot
+	process *os.Process
+	pid     int
+	pipe    *pipe
+	launch  string        // see membership.Guarded
+	exited  chan struct{} // closed when the process has ended and is reaped
+	read    chan struct{} // closed when all its messages are read
+	heard   chan struct{} // has capacity 1; a message came
+
+	state     *os.ProcessState         // after exited
+	killed    bool                     // by the guardian, as it took too long
+	end       *End                     // after read; nil for a child that did not end by itself
+	abandoned []membership.Incarnation // after read
+
+	mu      sync.Mutex
+	orders  int
+	pending map[int]chan error // orders that were not answered yet
+	gone    bool
+}
+
+// wait waits until the process has ended.
+func (l *life) wait() {
+	l.state, _ = l.process.Wait()
+	close(l.exited)
+}
+
+// mostAbandoned is how many nodes with abandoned handlers a life remembers.
+const mostAbandoned = 1000
+
+// listen reads the child's messages until its end of the pipe is closed.
+func (l *life) listen() {
+	defer close(l.read)
+	defer l.pipe.close()
+	for {
+		m, err := l.pipe.read()
+		if err != nil {
+			break
+		}
+		select {
+		case l.heard <- struct{}{}:
+		default:
+		}
+		switch {
+		case m.Status != nil:
+			l.slot.heard(*m.Status)
+		case m.Done != nil:
+			l.answer(*m.Done)
+		case m.End != nil:
+			l.end = m.End
+		case m.Abandoned != "":
+			if i, ok := parse(m.Abandoned); ok && len(l.abandoned) < mostAbandoned {
+				l.abandoned = append(l.abandoned, i)
+			}
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = true
+	for _, answer := range l.pending {
+		answer <- errGone
+	}
+}
+
+// heard notes a status of the child.
+func (s *slot) heard(status Status) {
+	s.mu.Lock()
+	s.told, s.status = true, status
+	s.mu.Unlock()
+	s.once.Do(func() { close(s.first) })
+	if status.Ready > 0 {
+		s.g.mu.Lock()
+		s.g.worked = true
+		s.g.mu.Unlock()
+	}
+}
+
+// readTime is how long the messages of a dead child are still read: programs may hold its end
+// of the pipe.
+const readTime = 200 * time.Millisecond
+
+// awaitRead waits until all messages of a dead child are read.
+func (l *life) awaitRead() {
+	t := time.NewTimer(readTime)
+	defer t.Stop()
+	select {
+	case <-l.read:
+	case <-t.C:
+		l.pipe.close()
+		<-l.read
+	}
+}
+
+// await returns when the process has ended. When ctx ends it tells the child to drain, and kills it
+// when it takes too long. It also kills a child that has told nothing of itself for long.
+func (l *life) await(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	stopping, hurry := ctx.Done(), l.slot.g.hurry
+	var over <-chan time.Time
+	silent := 0
+	for {
+		select {
+		case <-l.exited:
+			return
+		case <-stopping:
+			stopping = nil
+			_ = l.pipe.write(message{Stop: 1})
+			over = time.After(l.slot.g.cfg.Drain)
+		case <-hurry:
+			hurry = nil
+			_ = l.pipe.write(message{Stop: 2})
+		case <-over:
+			l.killed = true
+			_ = l.process.Kill()
+		case <-l.heard:
+			silent = 0
+		case <-tick.C: // counted, and not measured: this process may have been stopped itself
+			if silent++; silent == int(silence/time.Second) {
+				l.slot.g.log.Error().Int("process", l.slot.number).Int("pid", l.pid).Stringer("silence", silence).
+					Msg("process hangs: killing it")
+				_ = l.process.Kill()
+			}
+		}
+	}
+}
+
+// how says how the process ended.
+func (l *life) how() string {
+	switch {
+	case l.state == nil:
+		return "it is gone"
+	case l.end != nil && l.end.Error != "":
+		return fmt.Sprintf("%s: %s", l.state, l.end.Error)
+	default:
+		return l.state.String() // such as "signal: killed"
+	}
+}
+
+// send sends an order and returns where its answer comes.
+func (l *life) send(what string) <-chan error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	answer := make(chan error, 1)
+	if l.gone {
+		answer <- errGone
+		return answer
+	}
+	l.orders++
+	if l.pending == nil {
+		l.pending = map[int]chan error{}
+	}
+	l.pending[l.orders] = answer
+	if err := l.pipe.write(message{Order: &order{Number: l.orders, What: what}}); err != nil {
+		delete(l.pending, l.orders)
+		answer <- err
+	}
+	return answer
+}
+
+// answer hands on the answer to an order.
+func (l *life) answer(d done) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	to := l.pending[d.Number]
+	if to == nil {
+		return
+	}
+	delete(l.pending, d.Number)
+	var err error
+	if d.Error != "" {
+		err = fmt.Errorf("process %d: %s", l.slot.number, d.Error)
+	}
+	to <- err
+}

@@ -1,0 +1,141 @@
+package guard
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/stellarfw/stellar/supervisor"
+)
+
+// version is that of the messages. It changes when an older end would misunderstand them; new
+// members, which it ignores, do not change it.
+const version = 1
+
+// maxMessage is the size of the longest message, in bytes: a start with some large secrets, or
+// the end of a child that names many tasks.
+const maxMessage = 1 << 20
+
+// writeTime is how long a message may wait until the other end reads. Then it is dropped.
+const writeTime = 2 * time.Second
+
+// message is one line between a guardian and a child. Apart from the version, one of its members is
+// set.
+type message struct {
+	Version int `json:"v"`
+
+	// From the guardian.
+	Start *start `json:"start,omitempty"` // the first message to a child
+	Stop  int    `json:"stop,omitempty"`  // 1: drain; 2: stop within a second
+	Order *order `json:"order,omitempty"`
+
+	// From a child.
+	Status    *Status `json:"status,omitempty"`
+	Done      *done   `json:"done,omitempty"`
+	Abandoned string  `json:"abandoned,omitempty"` // an incarnation whose id is free, and whose handlers still run
+	End       *End    `json:"end,omitempty"`       // the last message of a child that ends by itself
+}
+
+// start tells a child what it is.
+type start struct {
+	Slot     int               `json:"slot"`
+	Launch   string            `json:"launch"`   // see membership.Guarded
+	Guardian int               `json:"guardian"` // its PID
+	Workers  *int              `json:"workers,omitempty"`
+	Quiet    bool              `json:"quiet,omitempty"`
+	Again    bool              `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
+	Secrets  map[string]string `json:"secrets,omitempty"`
+}
+
+// order is an operation on the set of a child, by its name. The child answers with done.
+type order struct {
+	Number int    `json:"number"`
+	What   string `json:"what"`
+}
+
+type done struct {
+	Number int    `json:"number"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Status is what a child tells of its set every second, and whenever it changes.
+type Status struct {
+	Ready   int  `json:"ready"`   // nodes that run
+	Workers int  `json:"workers"` // nodes that should run
+	Quiet   bool `json:"quiet,omitempty"`
+	Healthy bool `json:"healthy"`
+	Redis   bool `json:"redis"` // Redis answers
+	// Report has the lives that have ended so far. It is what is known of a child that dies.
+	Report supervisor.Report `json:"report"`
+}
+
+// End is how a child ended by itself.
+type End struct {
+	Code   int               `json:"code"`            // its exit code
+	Error  string            `json:"error,omitempty"` // "" if its log has the error
+	Asked  bool              `json:"asked,omitempty"` // a signal, or the guardian, told it to stop
+	Report supervisor.Report `json:"report"`
+}
+
+// pipe is one end of the connection between a guardian and a child. Its methods may be called
+// concurrently, except for read.
+type pipe struct {
+	conn  net.Conn
+	lines *bufio.Scanner
+
+	mu     sync.Mutex
+	broken bool // a line was cut off: what follows would not be understood
+}
+
+// errVersion reports a message of another version of the protocol.
+var errVersion = errors.New("the other process speaks another version of the guardian's protocol: restart the whole program")
+
+// newPipe returns the end that the file is, and closes the file.
+func newPipe(f *os.File) (*pipe, error) {
+	conn, err := net.FileConn(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	p := &pipe{conn: conn, lines: bufio.NewScanner(conn)}
+	p.lines.Buffer(make([]byte, 0, 4<<10), maxMessage)
+	return p, nil
+}
+
+// write sends a message unless the other end does not read for [writeTime].
+func (p *pipe) write(m message) error {
+	m.Version = version
+	line, err := json.Marshal(m) //nolint:musttag // both ends are this program: a report goes under the names of its fields
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken {
+		return net.ErrClosed
+	}
+	_ = p.conn.SetWriteDeadline(time.Now().Add(writeTime))
+	n, err := p.conn.Write(append(line, '\n'))
+	p.broken = err != nil && n > 0
+	return err
+}
+
+// read waits for a message. The error is that of the connection's end, or errVersion.
+func (p *pipe) read() (m message, err error) {
+	if !p.lines.Scan() {
+		return m, errors.Join(net.ErrClosed, p.lines.Err())
+	}
+	if err := json.Unmarshal(p.lines.Bytes(), &m); err != nil { //nolint:musttag // see write
+		return m, fmt.Errorf("guardian's protocol: %w", err)
+	}
+	if m.Version != version {
+		return m, errVersion
+	}
+	return m, nil
+}
+
+func (p *pipe) close() { _ = p.conn.Close() }

@@ -1,0 +1,315 @@
+package guard
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/membership"
+)
+
+// slot runs the successive lives of one child.
+type slot struct {
+	g      *Guardian
+	number int
+	first  chan struct{} // closed when the first life has told of itself, or has ended
+	once   sync.Once
+
+	failures int           // deaths in a row
+	pause    time.Duration // before the next life
+
+	mu      sync.Mutex
+	life    *life  // nil between two lives
+	told    bool   // the present or a past life has sent a status
+	status  Status // the latest; of a child that has ended, with no node ready
+	retired bool   // no other life follows
+}
+
+func newSlot(g *Guardian, number int) *slot {
+	return &slot{g: g, number: number, first: make(chan struct{}), status: Status{Workers: g.cfg.Workers, Healthy: true, Redis: true}}
+}
+
+// Timings of children.
+const (
+	// longLife is how long a life must have been so that its death counts as the first in a row.
+	longLife = 10 * time.Second
+	// silence is how long a child may tell nothing of itself before it counts as hung.
+	silence = 30 * time.Second
+	// settleFirst is how long the next life of a child waits until what the last one owned has been
+	// handed over, so that it finds its ids free.
+	settleFirst = time.Second
+)
+
+// serve runs the lives of the child until ctx ends. settling bounds what is settled after them.
+func (s *slot) serve(ctx, settling context.Context) {
+	defer s.retire()
+	defer s.once.Do(func() { close(s.first) })
+	for link.Sleep(ctx, s.pause) == nil {
+		began := time.Now()
+		l, err := s.launch()
+		if err != nil {
+			if !s.next(ctx, nil, fmt.Sprintf("it cannot be started: %v", err), 0) {
+				return
+			}
+			continue
+		}
+		l.await(ctx)
+		s.bury(l)
+		settled := s.settle(settling, l)
+		if !s.next(ctx, l, l.how(), time.Since(began)) {
+			return
+		}
+		t := time.NewTimer(settleFirst)
+		select {
+		case <-settled:
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// awaitFirst waits until the first life has told of itself, or has ended.
+func (s *slot) awaitFirst(ctx context.Context) {
+	select {
+	case <-s.first:
+	case <-ctx.Done():
+	}
+}
+
+func (s *slot) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = true
+}
+
+func (s *slot) present() (now Status, retired bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status, s.retired
+}
+
+func (s *slot) hasTold() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told || s.retired
+}
+
+// launch starts a life.
+func (s *slot) launch() (*life, error) {
+	cfg := &s.g.cfg
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = theirs.Close() }()
+	p, err := newPipe(ours)
+	if err != nil {
+		return nil, err
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	defer func() { _ = null.Close() }()
+	path := cfg.Path
+	if self != "" {
+		path = self
+	}
+	process, err := s.g.starter.start(path, cfg.Args, &os.ProcAttr{
+		Env:   append(slices.Clip(cfg.Environment), Variable+"=3"),
+		Files: []*os.File{null, cfg.Stdout, cfg.Stderr, theirs},
+		Sys:   attributes(),
+	})
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	l := &life{slot: s, process: process, pid: process.Pid, pipe: p, launch: strings.ToLower(rand.Text()), exited: make(chan struct{}),
+		read: make(chan struct{}), heard: make(chan struct{}, 1)}
+	s.mu.Lock()
+	s.life = l
+	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets}
+	if begin.Quiet = s.status.Quiet; s.told {
+		begin.Workers = new(s.status.Workers)
+	}
+	s.mu.Unlock()
+	begin.Again = s.g.hasWorked()
+	go l.wait()
+	go l.listen()
+	_ = p.write(message{Start: begin}) // a child that is dead already is seen by wait
+	return l, nil
+}
+
+// bury ends what was left of a life: the programs that the child had started.
+func (s *slot) bury(l *life) {
+	if n := killSession(l.pid); n > 0 {
+		s.g.log.Warn().Int("process", s.number).Int("programs", n).Msg("killed what the process had started")
+	}
+	l.awaitRead()
+	s.mu.Lock()
+	s.life = nil
+	report := s.status.Report
+	s.status.Ready, s.status.Report = 0, supervisor.Report{}
+	s.mu.Unlock()
+	if l.end != nil {
+		report = l.end.Report
+	}
+	s.g.mu.Lock()
+	defer s.g.mu.Unlock()
+	s.g.report.Processes++
+	s.g.report.Report = plus(s.g.report.Report, report)
+}
+
+// settle hands over what the nodes of a dead child owned. The channel is closed when that is done, or
+// has been given up.
+func (s *slot) settle(ctx context.Context, l *life) <-chan struct{} {
+	done := make(chan struct{})
+	if s.g.cfg.Settler == nil || l.end != nil && len(l.end.Report.Running) == 0 && len(l.end.Report.Unsettled) == 0 {
+		close(done)
+		return done
+	}
+	log := s.g.log.With().Int("process", s.number).Int("pid", l.pid).Logger()
+	s.g.settling.Go(func() {
+		defer close(done)
+		began := time.Now()
+		settled, err := s.g.cfg.Settler.Settle(ctx, l.launch, l.abandoned)
+		s.g.addSettled(settled)
+		event := log.Warn().Int("nodes", settled.Nodes).Int("handedOn", settled.HandedOn).Int("quarantined", settled.Quarantined).
+			Stringer("took", time.Since(began).Round(10*time.Microsecond))
+		if len(settled.Dead) > 0 {
+			event = event.Strs("quarantinedTasks", settled.Dead)
+		}
+		if err != nil {
+			event.Err(err).Msg("not all of what the process owned was handed over: others do it when its leases have run out")
+			return
+		}
+		event.Msg("took over from the process")
+	})
+	s.g.settling.Go(func() { s.settleJoins(ctx, l, done) })
+	return done
+}
+
+func (g *Guardian) addSettled(by worker.Settled) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.report.Lives += by.Nodes
+	g.report.HandedOn += by.HandedOn
+	g.report.Quarantined += by.Quarantined
+}
+
+// settleLater is when the guardian looks again for nodes of a dead child, whose request to join
+// was under way when it died.
+var settleLater = []time.Duration{250 * time.Millisecond, 2 * time.Second}
+
+func (s *slot) settleJoins(ctx context.Context, l *life, first <-chan struct{}) {
+	<-first
+	for _, pause := range settleLater {
+		if s.g.stopping() || link.Sleep(ctx, pause) != nil {
+			return
+		}
+		if settled, err := s.g.cfg.Settler.Settle(ctx, l.launch, nil); err == nil && settled.Nodes > 0 {
+			s.g.log.Info().Int("process", s.number).Int("nodes", settled.Nodes).Msg("removed nodes that joined when their process was dead")
+		}
+	}
+}
+
+// next decides after a life whether another life follows, and sets the pause before it. l is nil if the child
+// could not be started.
+func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duration) bool {
+	log := s.g.log.With().Int("process", s.number).Logger()
+	var end *End
+	if l != nil {
+		end = l.end
+	}
+	if ctx.Err() != nil {
+		s.atEnd(l, how)
+		return false
+	}
+	switch {
+	case end == nil:
+	case end.Code == codeFlapping:
+		s.g.giveUp(fmt.Errorf("%w: the nodes of process %d: %s", supervisor.ErrFlapping, s.number, end.Error))
+		return false
+	case end.Code == codeUsage, end.Code == codeConfig, end.Code != 0 && !end.Asked && !s.g.hasWorked():
+		s.g.giveUp(&ExitError{s.number, end.Code, end.Error})
+		return false
+	case end.Code == 0 && !end.Asked:
+		log.Info().Msg("all nodes of the process were stopped: it is not started again")
+		return false
+	case end.Asked, end.Code == codeUnavailable:
+		s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, 1)
+		log.Warn().Str("how", how).Stringer("pause", s.pause.Round(time.Millisecond)).
+			Msg("process has stopped, and not for its guardian: starting it again")
+		return true
+	}
+	if lived >= longLife {
+		s.failures = 0
+	}
+	s.failures++
+	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
+	log.Error().Str("how", how).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", s.pause.Round(time.Millisecond)).
+		Msg("process died: starting it again")
+	return !s.g.crashed(s.number, how)
+}
+
+// Exit codes of a child that mean something to its guardian, as of the command run.
+const (
+	codeUsage         = 2
+	codeUnavailable   = 69
+	codeFlapping      = 70
+	codeDrainDeadline = 75
+	codeConfig        = 78
+)
+
+// atEnd notes how a child ended that was told to.
+func (s *slot) atEnd(l *life, how string) {
+	switch {
+	case l == nil || l.end != nil && l.end.Code == 0:
+	case l.killed:
+		s.g.late(fmt.Errorf("%w: process %d did not end in time and was killed", supervisor.ErrDrainDeadline, s.number))
+	case l.end == nil:
+		s.g.late(fmt.Errorf("process %d died while it was ending: %s", s.number, how))
+	case l.end.Code == codeDrainDeadline:
+		s.g.mu.Lock()
+		defer s.g.mu.Unlock()
+		s.g.report.Running = append(s.g.report.Running, l.end.Report.Running...)
+		s.g.report.Unsettled = append(s.g.report.Unsettled, l.end.Report.Unsettled...)
+	case l.end.Code == codeUnavailable: // it was stopped before it began to work
+	default:
+		s.g.late(&ExitError{s.number, l.end.Code, l.end.Error})
+	}
+}
+
+func (g *Guardian) hasWorked() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.worked
+}
+
+func (g *Guardian) stopping() bool {
+	for _, s := range g.slots {
+		if _, retired := s.present(); !retired {
+			return false
+		}
+	}
+	return true
+}
+
+var errGone = errors.New("the process ended meanwhile")
+
+// parse returns the incarnation of that name, if it is one.
+func parse(name string) (membership.Incarnation, bool) {
+	i, err := membership.Parse(name)
+	return i, err == nil
+}
