@@ -41,7 +41,8 @@ func (i *Inspector) explainTurns(ctx context.Context, e *Explanation, l Limits, 
 		e.sayf("%s runs at most %s at a time, and %s", group, link.Count(l.PerGroup, "task"), link.Count(runs, "runs", "run"))
 	}
 	if l.Strict && held.Val()[0] != nil {
-		if err := i.explainHold(ctx, e, party, func(id string) { e.sayf("%s is strict, and %s of it waits for its next run", group, id) }); err != nil {
+		say := func(id string) { e.sayf("%s is strict, and %s of it waits for its next run", group, id) }
+		if err := i.explainHold(ctx, e, party, say); err != nil {
 			return err
 		}
 	}

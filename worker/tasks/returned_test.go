@@ -26,7 +26,7 @@ func TestThrottledTasksKeepTheirOrder(t *testing.T) {
 					asks[i] = make(chan struct{})
 				}
 				var second atomic.Bool
-				tasks.Handle(&r, tasks.Definition{Name: "ask"}, func(ctx context.Context, n number) error {
+				tasks.Handle(&r, tasks.Definition{Name: "ask"}, func(_ context.Context, n number) error {
 					began <- n.N
 					if second.Load() {
 						return nil

@@ -105,17 +105,14 @@ func Cron(expression string, zone *time.Location) Schedule {
 		return s
 	}
 	next := func(after time.Time) time.Time { return zonedCron(parsed, zone, after) }
-	if next(leapYear).IsZero() {
+	// Package cron looks at five years. Every day that ever comes does in those from 2024, 29 February among them.
+	if next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
 		s.err = fmt.Errorf("schedule %q: it never comes: no year has such a day", expression)
 		return s
 	}
 	s.next = next
 	return s
 }
-
-// leapYear begins years in which every day comes that ever does, 29 February among them: what package cron does not find
-// in five years never comes.
-var leapYear = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Next returns the first tick later than after, or the zero time when there is none.
 func (s Schedule) Next(after time.Time) time.Time {

@@ -107,7 +107,8 @@ func (s Store) PauseGroup(ctx context.Context, queue, group string, paused bool)
 	return used, nil
 }
 
-// groupPage is how many groups a request reads, more or less, offeredGroups how many it offers their turn: Redis needs a millisecond for these.
+// groupPage is how many groups a request reads, more or less, offeredGroups how many it offers their turn:
+// Redis needs a millisecond for these.
 const (
 	groupPage     = 250
 	offeredGroups = 50
