@@ -183,7 +183,7 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want, atOnce int
 	confined := false
 	expected, l := []string{}, &lot{}
 	if !flat {
-		l.Gathering = gatheringOf(&before)
+		l.Gathering, l.others = gatheringOf(&before), strings.Count(before.gathers, " x|")
 	}
 	if again {
 		expected = append(expected, slices.DeleteFunc(m.owned(a.name), func(id string) bool { return m.spec.Tasks[id].Claim != number })...)

@@ -34,16 +34,17 @@ func (m *machine) gather(a *actor) {
 type lot struct {
 	*Gathering
 
+	others int // tasks that fit into batches of names that no task has
 	asked  int
 	filled bool // and there are more for the next batch
 }
 
-// room is how many tasks fit into the batch that is gathered.
+// room is how many tasks fit into the batches that are gathered.
 func (l *lot) room() int {
 	if l.Gathering == nil || l.Bytes <= 0 {
-		return 0
+		return l.others
 	}
-	return max(0, l.Tasks)
+	return l.others + max(0, l.Tasks)
 }
 
 // admits reports whether a claim takes a task of the queue, and notes what it takes.
