@@ -139,7 +139,7 @@ func (r *runner) openData(ctx context.Context, to *link.Config, log zerolog.Logg
 		Close(ctx context.Context) error
 	}
 	if r.child != nil {
-		own, err = r.env.JoinData(log)
+		own, err = r.env.JoinData(r.child.Lost(), log)
 	} else {
 		own, err = r.env.OpenData(ctx, log)
 	}

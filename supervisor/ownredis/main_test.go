@@ -46,7 +46,7 @@ func program(dir string) error {
 		}
 		_, _ = fmt.Fprintln(os.Stdout, 0)
 		<-ctx.Done()
-		return member.Leave(ending)
+		return member.Leave(ending, true)
 	}
 	server, err := ownredis.Open(ctx, ownredis.Config{Dir: dir, Durability: ownredis.Always})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -41,8 +42,9 @@ func Join(dir string, log zerolog.Logger) (*Member, error) {
 func (m *Member) Redis() link.Config { return m.place.redis() }
 
 // Leave ends the membership. If the owner was killed and no other member is left, it has the server
-// save its data and end; the error says that it did not by the end of ctx.
-func (m *Member) Leave(ctx context.Context) error {
+// save its data and end; the error says that it did not by the end of ctx. orphaned says that the owner is known to
+// be dead: the kernel may let go its lock a moment later than the other things by which that is seen.
+func (m *Member) Leave(ctx context.Context, orphaned bool) error {
 	if err := m.users.Close(); err != nil {
 		return err
 	}
@@ -52,6 +54,10 @@ func (m *Member) Leave(ctx context.Context) error {
 	}
 	defer users.Close()
 	owner, err := lock(m.place.file(ownerLock), exclusive)
+	for began := time.Now(); orphaned && errors.Is(err, errLocked) && time.Since(began) < lateLock && ctx.Err() == nil; {
+		time.Sleep(lockPause)
+		owner, err = lock(m.place.file(ownerLock), exclusive)
+	}
 	if err != nil {
 		return ignoreLocked(err)
 	}
@@ -65,6 +71,12 @@ func (m *Member) Leave(ctx context.Context) error {
 	}
 	return m.place.shutdown(ctx)
 }
+
+// How long a dead owner's lock is waited for, and how long between two looks.
+const (
+	lateLock  = 5 * time.Second
+	lockPause = 10 * time.Millisecond
+)
 
 func ignoreLocked(err error) error {
 	if errors.Is(err, errLocked) {

@@ -159,8 +159,8 @@ func TestWhatANodeHasGatheredGoesBackWithoutCounts(t *testing.T) {
 				require.Empty(t, calls)
 				task := c.get(ids[0])
 				require.Equal(t, []int{0, 0}, []int{task.Attempts, task.Crashes})
-				close(release)
 				c.number(4, tasks.Options{})
+				close(release)
 				if name != "busy" {
 					c.start(&r, 1)
 				}

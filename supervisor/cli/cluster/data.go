@@ -67,22 +67,33 @@ func (d *Data) Close(ctx context.Context) error {
 }
 
 // SharedData is the part that a child process has in the server of its guardian.
-type SharedData struct{ *ownredis.Member }
+type SharedData struct {
+	*ownredis.Member
 
-// JoinData takes part in the server on the directory of --data, which the guardian of this process runs.
-func (e *Env) JoinData(log zerolog.Logger) (*SharedData, error) {
+	lost <-chan struct{}
+}
+
+// JoinData takes part in the server on the directory of --data, which the guardian of this process runs. lost is
+// closed when the guardian is gone.
+func (e *Env) JoinData(lost <-chan struct{}, log zerolog.Logger) (*SharedData, error) {
 	m, err := ownredis.Join(e.Data, log)
 	if err != nil {
 		return nil, config.As(link.ErrUnavailable, err)
 	}
-	return &SharedData{m}, nil
+	return &SharedData{m, lost}, nil
 }
 
 // Close has the server save its data and end if the guardian is gone and no other process uses it.
 func (d *SharedData) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
 	defer cancel()
-	return d.Leave(ctx)
+	orphaned := false
+	select {
+	case <-d.lost:
+		orphaned = true
+	default:
+	}
+	return d.Leave(ctx, orphaned)
 }
 
 // findData returns the way to the server that runs on the directory of --data.

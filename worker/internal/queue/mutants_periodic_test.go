@@ -24,6 +24,7 @@ var setCases = map[string]func(*machine){
 		m.step(func() { m.pausePeriodic("s", "1") })
 		m.sleep(1000)
 		tick("every 2s")
+		set("every 1s") // stays paused
 		m.step(func() { m.pausePeriodic("s", "") })
 		set("every 1s")
 		m.step(func() { m.registerAs("s") })
