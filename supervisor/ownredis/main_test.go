@@ -1,3 +1,5 @@
+//go:build unix
+
 package ownredis_test
 
 import (

@@ -54,8 +54,7 @@ func (m *Member) Leave(ctx context.Context, orphaned bool) error {
 	}
 	defer users.Close()
 	owner, err := lock(m.place.file(ownerLock), exclusive)
-	for began := time.Now(); orphaned && errors.Is(err, errLocked) && time.Since(began) < lateLock && ctx.Err() == nil; {
-		time.Sleep(lockPause)
+	for began := time.Now(); orphaned && errors.Is(err, errLocked) && time.Since(began) < lateLock && link.Sleep(ctx, lockPause) == nil; {
 		owner, err = lock(m.place.file(ownerLock), exclusive)
 	}
 	if err != nil {

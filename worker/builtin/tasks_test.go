@@ -197,7 +197,10 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 				if prefix != "" {
 					change = strings.NewReplacer(`"rate"`, `"groupRate"`, `,"burst":4`, `,"groupBurst":4`, `"burst":20`, `"groupBurst":20`, `"burst":0`, `"groupBurst":0`).Replace(change)
 				}
-				var limits struct{ Rate, GroupRate json.RawMessage }
+				var limits struct {
+					Rate      json.RawMessage `json:"rate"`
+					GroupRate json.RawMessage `json:"groupRate"`
+				}
 				require.NoError(c, json.Unmarshal([]byte(c.call("limitQueue", `{"queue":"rated",`+change+`}`)), &limits))
 				require.JSONEq(c, x.rate, map[bool]string{true: string(limits.GroupRate), false: string(limits.Rate)}[prefix != ""], "%s: %s", change, x.burst)
 			}

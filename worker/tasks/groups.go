@@ -228,12 +228,17 @@ func (i *Inspector) completeQueues(ctx context.Context, s snapshot, first heads)
 			}
 		}
 	}
-	_, err = i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	return i.readHeads(ctx, s, next, first)
+}
+
+// readHeads adds to first the first tasks of groups, which are in the order of the queues.
+func (i *Inspector) readHeads(ctx context.Context, s snapshot, groups []*redis.StringSliceCmd, first heads) error {
+	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for at, q := range s.queues {
-			if next[at] == nil {
+			if groups[at] == nil {
 				continue
 			}
-			for _, group := range next[at].Val() {
+			for _, group := range groups[at].Val() {
 				for _, line := range queue.GroupLines(q.Name, group) {
 					if group != "" {
 						first[q.Name] = append(first[q.Name], p.LIndex(ctx, i.keys.Queue(line), -1))

@@ -66,7 +66,9 @@ func TestManyQueuesAndGroupsTakeFewRoundTrips(t *testing.T) {
 		last := map[string]int{}
 		for task, err := range c.inspector.List(t.Context(), tasks.Filter{Queue: "q3"}) {
 			require.NoError(t, err)
-			var of number
+			var of struct {
+				N int `json:"N"`
+			}
 			require.NoError(t, json.Unmarshal(task.Payload, &of))
 			require.Less(t, last[task.Group], of.N+1, "in the order of the group")
 			last[task.Group] = of.N + 1
