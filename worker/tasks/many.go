@@ -126,3 +126,22 @@ func (c *Client) WaitMany(ctx context.Context, ids []string) iter.Seq[Ending] {
 		}
 	}
 }
+
+// EndingOf is an [Ending] with the result decoded into Out; the zero value when the handler set none.
+type EndingOf[Out any] struct {
+	ID     string
+	Result Out
+	Err    error // see [WaitFor]
+}
+
+// WaitManyFor is [Client.WaitMany] with the results decoded into Out.
+func WaitManyFor[Out any](ctx context.Context, c *Client, ids []string) iter.Seq[EndingOf[Out]] {
+	return func(yield func(EndingOf[Out]) bool) {
+		for e := range c.WaitMany(ctx, ids) {
+			result, err := decodeResult[Out](e.Result, e.ID, e.Err)
+			if !yield(EndingOf[Out]{e.ID, result, err}) {
+				return
+			}
+		}
+	}
+}

@@ -116,6 +116,15 @@ func TestManyTasksAreAwaitedAtOnce(t *testing.T) {
 			}
 		}
 		require.ElementsMatch(t, append(slices.Clone(ids), "nope"), ended)
+		sum := 0
+		for e := range tasks.WaitManyFor[int](t.Context(), c.tasks, append(ids, "nope")) {
+			require.Equal(t, e.ID == "nope" || e.ID == "13", e.Err != nil)
+			sum += e.Result
+		}
+		require.Equal(t, len(ids)*(len(ids)-1)-2*13, sum)
+		for e := range tasks.WaitManyFor[bool](t.Context(), c.tasks, ids[:1]) {
+			require.ErrorContains(t, e.Err, "result of 0 does not fit", "it is a number")
+		}
 
 		late := c.enqueue("n", tasks.Options{In: time.Hour})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
