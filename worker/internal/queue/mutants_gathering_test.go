@@ -144,6 +144,13 @@ var gatheringCases = map[string]func(*machine){
 			m.takeOverOf(b, Remains{})
 		})
 	},
+	"a task of an urgent line takes the place of a batch": func(m *machine) {
+		m.step(func() { m.limitAs("a", "operator", &Limits{Concurrency: 1}) })
+		a := m.gatherer(0)
+		urgent := m.enqueueOne(1, draft{Name: "u", Mark: HighMark})
+		m.enqueueOne(1, draft{})
+		require.Equal(m.t, []string{urgent}, m.gatherOf(a, 1, 9, 1, 1))
+	},
 	"a batch that ends is no other's": func(m *machine) {
 		m.step(func() { m.limitAs("a", "operator", &Limits{Concurrency: 2}) })
 		a, b := m.gatherer(0), m.gatherer(0)
