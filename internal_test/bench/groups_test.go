@@ -35,7 +35,9 @@ func BenchmarkGroups(b *testing.B) {
 		},
 		trial{
 			name: "batches", rows: []row{{work: "a backlog whose effect is one counter, in batches of 100", unit: "/s"}}, sides: []side{
-				{name: stellar, run: one(func(b *scope) float64 { return backlogOf(b, false, &tasks.Batch{Max: 100, Wait: 10 * time.Millisecond}) })},
+				{name: stellar, run: one(func(b *scope) float64 {
+					return backlogOf(b, false, &tasks.Batch{Max: 100, Wait: 10 * time.Millisecond})
+				})},
 				{name: plain, run: one(func(b *scope) float64 { return backlogOf(b, false, &tasks.Batch{Max: 1}) })},
 			},
 		},
