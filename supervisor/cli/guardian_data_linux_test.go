@@ -17,7 +17,7 @@ import (
 func TestAGuardianWithDataOfItsOwn(t *testing.T) {
 	t.Parallel()
 	env := home(t)
-	data := filepath.Join(env["XDG_RUNTIME_DIR"], "data")
+	data := filepath.Join(redistest.DataDir(t), "data")
 	begin := func() *household {
 		g := &household{t: t, env: env.with("STELLAR_DATA", data)}
 		g.binary = prepare(t, os.Args[0], g.env.with(childApp, "stubborn"), "--processes", "2", "--workers", "1")
