@@ -88,7 +88,7 @@ var (
 
 func buildWith(flag, directory string) (path string, err error) {
 	path = filepath.Join(directory, "stellar")
-	out, err := exec.Command("go", "build", flag, "-o", path, "../..").CombinedOutput()
+	out, err := exec.Command("go", "build", flag, "-buildvcs=false", "-o", path, "../..").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
