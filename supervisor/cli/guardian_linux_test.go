@@ -409,14 +409,11 @@ func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
 	require.Zero(t, g.wait(t), g.err)
 }
 
-// The guardian alone, without the race detector's shadow of its memory.
+// The guardian alone, of a binary without the race detector, which takes most of the memory.
 func TestAGuardianIsSmall(t *testing.T) {
 	t.Parallel()
-	if race == "-race" {
-		t.Skip("the race detector takes most of the memory")
-	}
 	cfg := redistest.Start(t).Config()
-	b := prepare(t, built(t), home(t).with("REDIS_URL", cfg.URL), "--processes", "2", "--workers", "1")
+	b := prepare(t, plain(t), home(t).with("REDIS_URL", cfg.URL), "--processes", "2", "--workers", "1")
 	require.NoError(t, redistest.StartWithTest(b.cmd))
 	b.err.await(t, "node is running", 2)
 	require.Less(t, privateMemory(t, b.cmd.Process.Pid), 15<<10)

@@ -69,7 +69,7 @@ func run(m *testing.M) int {
 // build builds the binary once, and without the race detector, with which a process begins five
 // times as fast: these tests are about what the pages say.
 var build = sync.OnceValue(func() error {
-	output, err := exec.Command("go", "build", "-race=false", "-o", directory, root).CombinedOutput()
+	output, err := exec.Command("go", "build", "-race=false", "-buildvcs=false", "-o", directory, root).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, output)
 	}
