@@ -51,7 +51,7 @@ func guardian(t *testing.T, app string, nodes int, env environment, args ...stri
 	g.tasks = tasks.NewClient(t.Context(), g.client, g.cfg.Keys(), &tasks.Registry{})
 	t.Cleanup(g.tasks.Close)
 	g.admin = tasks.NewInspector(g.client, g.cfg.Keys())
-	g.binary = prepare(t, os.Args[0], g.env.with(childApp, app), args...)
+	g.binary = prepare(t, cmp.Or(env[programFile], os.Args[0]), g.env.with(childApp, app), args...)
 	require.NoError(t, redistest.StartWithTest(g.cmd))
 	t.Cleanup(func() { // before the cleanup of prepare, which waits
 		for _, pid := range g.children() {
@@ -77,7 +77,7 @@ func (g *household) children() (pids []int) {
 		text, _ := os.ReadFile(list)
 		for word := range strings.FieldsSeq(string(text)) {
 			pid, _ := strconv.Atoi(word)
-			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); bytes.HasPrefix(line, []byte(os.Args[0])) {
+			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); bytes.HasPrefix(line, []byte(g.cmd.Args[0])) {
 				pids = append(pids, pid)
 			}
 		}
