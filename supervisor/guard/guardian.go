@@ -61,6 +61,10 @@ type Config struct {
 	CrashLimit  int
 	CrashWindow time.Duration
 
+	// MaxMemory is how many bytes of memory a child may have resident. One that has more is
+	// replaced: it drains, and starts again. 0 for no limit.
+	MaxMemory int64
+
 	Log zerolog.Logger
 }
 
@@ -210,12 +214,19 @@ func (g *Guardian) late(err error) {
 	}
 }
 
-// crashed records the death of a child and reports whether the children are flapping; then it
-// stops all.
-func (g *Guardian) crashed(slot int, how string) bool {
+// died records the death of a child and reports whether the children are flapping.
+func (g *Guardian) died(slot int, how string) bool {
+	g.mu.Lock()
+	g.report.Deaths++
+	g.mu.Unlock()
+	return g.failed(slot, how)
+}
+
+// failed records that a child could not go on, and reports whether the children are flapping; then it stops
+// all.
+func (g *Guardian) failed(slot int, how string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.report.Deaths++
 	if !g.deaths.Add(fmt.Sprintf("process %d", slot), how, g.cfg.CrashLimit) {
 		return false
 	}
