@@ -307,6 +307,8 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 		return false
 	}
 	switch {
+	case l != nil && l.outgrewAfter > 0:
+		return s.nextAfterOutgrowing(l)
 	case end == nil:
 	case end.Code == codeFlapping:
 		s.g.giveUp(fmt.Errorf("%w: the nodes of process %d: %s", supervisor.ErrFlapping, s.number, end.Error))
@@ -330,7 +332,20 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
 	log.Error().Str("how", how).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", s.pause.Round(time.Millisecond)).
 		Msg("process died: starting it again")
-	return !s.g.crashed(s.number, how)
+	return !s.g.died(s.number, how)
+}
+
+// nextAfterOutgrowing is next for a child that has outgrown Config.MaxMemory: it starts again at once, but
+// counts as one that has died if it was not even alive for long.
+func (s *slot) nextAfterOutgrowing(l *life) bool {
+	if l.outgrewAfter >= longLife {
+		s.failures, s.pause = 0, 0
+		return true
+	}
+	s.failures++
+	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
+	return !s.g.failed(s.number, fmt.Sprintf("it needed more memory than --max-memory (%d MiB) %s after its start",
+		s.g.cfg.MaxMemory>>20, l.outgrewAfter.Round(time.Second)))
 }
 
 // Exit codes of a child that mean something to its guardian, as of the command run.
