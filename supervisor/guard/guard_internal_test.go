@@ -3,7 +3,10 @@
 package guard
 
 import (
+	"errors"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -99,4 +102,87 @@ func TestAChildThatNeedsTooMuchMemorySoonAfterItsStartFlaps(t *testing.T) {
 	require.ErrorIs(t, g.finish(), supervisor.ErrFlapping)
 	require.ErrorContains(t, g.finish(), "process 0 5 times, at last: it needed more memory than --max-memory (100 MiB) 1s after its start")
 	require.Zero(t, g.Report().Deaths, "none of them died")
+}
+
+// settled returns a dead life whose tasks, if any, have been handed over.
+func settled(tasks bool) *life {
+	l := &life{hadTasks: tasks}
+	over := make(chan struct{})
+	close(over)
+	l.settled = over
+	return l
+}
+
+func TestTasksThatEndTheirProcessDoNotEndTheOthers(t *testing.T) {
+	t.Parallel()
+	g := New(Config{Processes: 2})
+	g.stop = func() {}
+	for i := range 30 { // ten such tasks
+		require.True(t, g.slots[i%2].next(t.Context(), settled(true), "signal: killed", time.Second))
+	}
+	require.NoError(t, g.finish())
+	require.Equal(t, 30, g.Report().Deaths)
+	for range 4 {
+		require.True(t, g.slots[0].next(t.Context(), settled(false), "exit status 2", time.Second))
+	}
+	require.False(t, g.slots[0].next(t.Context(), settled(false), "exit status 2", time.Second))
+	require.ErrorIs(t, g.finish(), supervisor.ErrFlapping)
+}
+
+func TestWhatKeepsOneChildFromStartingDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
+	wrong := func(code int) *life {
+		l := settled(false)
+		l.end = &End{Code: code, Error: "workers: not a number"}
+		return l
+	}
+	for _, code := range []int{codeUsage, codeConfig} {
+		g := New(Config{Processes: 2})
+		g.stop = func() {}
+		g.worked = true
+		for range 20 {
+			require.True(t, g.slots[0].notStarted(t.Context(), errors.New("resource temporarily unavailable")))
+			require.True(t, g.slots[0].next(t.Context(), wrong(code), "exit status", time.Second))
+		}
+		require.Greater(t, g.slots[0].pause, 10*time.Second, "the pauses grow")
+		require.NoError(t, g.finish())
+		require.Zero(t, g.Report().Deaths)
+	}
+
+	g := New(Config{Processes: 2}) // nothing has ever worked
+	g.stop = func() {}
+	for range 4 {
+		require.True(t, g.slots[0].notStarted(t.Context(), errors.New("no such file")))
+	}
+	require.False(t, g.slots[0].notStarted(t.Context(), errors.New("no such file")))
+	require.ErrorIs(t, g.finish(), supervisor.ErrFlapping)
+	g = New(Config{Processes: 2})
+	g.stop = func() {}
+	require.False(t, g.slots[0].next(t.Context(), wrong(codeConfig), "exit status 78", time.Second))
+	require.ErrorContains(t, g.finish(), "workers: not a number")
+}
+
+func TestSilenceCountsFromTheFirstStatusOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{Processes: 1})
+		s := g.slots[0]
+		l := &life{slot: s, exited: make(chan struct{}), leave: make(chan struct{}), heard: make(chan struct{}, 1)}
+		s.life = l
+		var ended sync.WaitGroup
+		ended.Go(func() { l.await(t.Context()) })
+		time.Sleep(time.Hour) // its App loads something; it would be killed, which panics here
+
+		s.hear(l, Status{Ready: 2, Workers: 2, Healthy: true, Redis: true})
+		l.heard <- struct{}{}
+		time.Sleep(doubt - time.Second)
+		require.True(t, g.Status().Healthy)
+		time.Sleep(3 * time.Second)
+		require.False(t, g.Status().Healthy, "it may be stopped")
+		require.Zero(t, g.Status().Ready)
+		s.hear(l, Status{Ready: 2, Workers: 2, Healthy: true, Redis: true})
+		require.True(t, g.Status().Healthy)
+		close(l.exited)
+		ended.Wait()
+	})
 }

@@ -25,6 +25,8 @@ type life struct {
 	over    chan struct{}   // closed when the process is buried
 	settled <-chan struct{} // after over; closed when what it owned is handed over
 
+	hadTasks bool // after settled
+
 	// Guarded by the mutex of the slot.
 	told   bool   // it has sent a status
 	status Status // the latest
@@ -104,6 +106,15 @@ func (s *slot) hear(l *life, status Status) {
 	}
 }
 
+// doubt notes that nothing is known of the nodes of a life that has told nothing for a while.
+func (s *slot) doubt(l *life) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == l {
+		s.status.Ready, s.status.Healthy = 0, false
+	}
+}
+
 // readTime is how long the messages of a dead child are still read: programs may hold its end
 // of the pipe.
 const readTime = 200 * time.Millisecond
@@ -122,7 +133,7 @@ func (l *life) awaitRead() {
 
 // await returns when the process has ended. When ctx ends, the life has to leave, or the child needs too much
 // memory, it tells the child to drain, and kills it when it takes too long. It also kills a child that has
-// told nothing of itself for long.
+// told of itself, and then nothing for long: before, it makes its App, which may take any time.
 func (l *life) await(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -154,7 +165,13 @@ func (l *life) await(ctx context.Context) {
 		case <-l.heard:
 			silent = 0
 		case <-tick.C: // counted, and not measured: this process may have been stopped itself
-			if silent++; silent == int(silence/time.Second) {
+			if told, _ := l.tells(); !told {
+				silent = 0
+			}
+			if silent++; silent == int(doubt/time.Second) {
+				l.slot.doubt(l)
+			}
+			if silent == int(silence/time.Second) {
 				l.slot.g.log.Error().Int("process", l.slot.number).Int("pid", l.pid).Stringer("silence", silence).
 					Msg("process hangs: killing it")
 				_ = l.process.Kill()
