@@ -4,6 +4,7 @@ package guard
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -34,11 +35,11 @@ func pipes(t *testing.T) (guardian, child *pipe) {
 func TestMessagesCarryTheirVersion(t *testing.T) {
 	t.Parallel()
 	guardian, child := pipes(t)
-	secrets := map[string]string{"STELLAR_TOKEN": "line\nbreak"}
-	require.NoError(t, guardian.write(message{Start: &start{Slot: 3, Launch: "x", Secrets: secrets}}))
+	hidden := secrets{"STELLAR_TOKEN": "line\nbreak", "REDIS_PASS": "p\xe4ss"}
+	require.NoError(t, guardian.write(message{Start: &start{Slot: 3, Launch: "x", Secrets: hidden}}))
 	m, err := child.read()
 	require.NoError(t, err)
-	require.Equal(t, &start{Slot: 3, Launch: "x", Secrets: secrets}, m.Start)
+	require.Equal(t, &start{Slot: 3, Launch: "x", Secrets: hidden}, m.Start, "also what is no UTF-8")
 
 	_, err = child.conn.Write([]byte(`{"v":1,"unheard":true,"abandoned":"a#1:0"}` + "\n" + `{"v":2,"stop":1}` + "\n"))
 	require.NoError(t, err)
@@ -48,9 +49,36 @@ func TestMessagesCarryTheirVersion(t *testing.T) {
 	_, err = guardian.read()
 	require.ErrorIs(t, err, errVersion)
 
+	require.False(t, ended(err))
+
 	child.close()
 	_, err = guardian.read()
-	require.Error(t, err)
+	require.True(t, ended(err))
+	guardian.close()
+	_, err = guardian.read()
+	require.True(t, ended(err))
+}
+
+func TestNoMessageIsTooLongForTheOtherEnd(t *testing.T) {
+	t.Parallel()
+	guardian, child := pipes(t)
+	require.ErrorIs(t, guardian.write(message{Start: &start{Secrets: secrets{"KEY": string(make([]byte, maxMessage))}}}), errLong)
+
+	ids := make([]string, 6000)
+	for i := range ids {
+		ids[i] = strings.Repeat("\"", 200)
+	}
+	e := End{Code: codeDrainDeadline, Error: strings.Repeat("\"", maxMessage), Report: supervisor.Report{Running: ids, Unsettled: ids, Done: 7}}
+	var told sync.WaitGroup
+	told.Go(func() { (&Child{pipe: child}).End(e) })
+	m, err := guardian.read()
+	require.NoError(t, err)
+	told.Wait()
+	require.Equal(t, codeDrainDeadline, m.End.Code)
+	require.EqualValues(t, 7, m.End.Report.Done)
+	require.Len(t, m.End.Report.Running, mostNames+1)
+	require.Equal(t, "and 5000 more", m.End.Report.Running[mostNames])
+	require.Len(t, e.Report.Running, 6000)
 }
 
 // A child does not wait for a guardian that does not read.

@@ -61,6 +61,10 @@ func (l *life) listen() {
 	for {
 		m, err := l.pipe.read()
 		if err != nil {
+			if !ended(err) {
+				l.slot.g.log.Error().Err(err).Int("process", l.slot.number).Int("pid", l.pid).
+					Msg("process is not understood: it stops, and is started again")
+			}
 			break
 		}
 		select {

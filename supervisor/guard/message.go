@@ -2,9 +2,11 @@ package guard
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -49,13 +51,13 @@ type message struct {
 
 // start tells a child what it is.
 type start struct {
-	Slot     int               `json:"slot"`
-	Launch   string            `json:"launch"`   // see membership.Guarded
-	Guardian int               `json:"guardian"` // its PID
-	Workers  *int              `json:"workers,omitempty"`
-	Quiet    bool              `json:"quiet,omitempty"`
-	Again    bool              `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
-	Secrets  map[string]string `json:"secrets,omitempty"`
+	Slot     int     `json:"slot"`
+	Launch   string  `json:"launch"`   // see membership.Guarded
+	Guardian int     `json:"guardian"` // its PID
+	Workers  *int    `json:"workers,omitempty"`
+	Quiet    bool    `json:"quiet,omitempty"`
+	Again    bool    `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
+	Secrets  secrets `json:"secrets,omitempty"`
 
 	Operation *builtin.Operation `json:"operation,omitempty"`
 }
@@ -117,12 +119,18 @@ func newPipe(f *os.File) (*pipe, error) {
 	return p, nil
 }
 
-// write sends a message unless the other end does not read for [writeTime].
+// errLong reports a message that the other end would not read.
+var errLong = fmt.Errorf("the message is longer than %d KiB", maxMessage>>10)
+
+// write sends a message unless the other end does not read for [writeTime], or the message is too long.
 func (p *pipe) write(m message) error {
 	m.Version = version
 	line, err := json.Marshal(m) //nolint:musttag // both ends are this program: a report goes under the names of its fields
 	if err != nil {
 		return err
+	}
+	if len(line) >= maxMessage {
+		return errLong
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -131,14 +139,16 @@ func (p *pipe) write(m message) error {
 	}
 	_ = p.conn.SetWriteDeadline(time.Now().Add(writeTime))
 	n, err := p.conn.Write(append(line, '\n'))
-	p.broken = err != nil && n > 0
+	if err != nil && n > 0 {
+		p.broken = true
+	}
 	return err
 }
 
 // read waits for a message. The error is that of the connection's end, or errVersion.
 func (p *pipe) read() (m message, err error) {
 	if !p.lines.Scan() {
-		return m, errors.Join(net.ErrClosed, p.lines.Err())
+		return m, cmp.Or(p.lines.Err(), io.EOF)
 	}
 	if err := json.Unmarshal(p.lines.Bytes(), &m); err != nil { //nolint:musttag // see write
 		return m, fmt.Errorf("guardian's protocol: %w", err)

@@ -212,7 +212,11 @@ func (s *slot) launch(path string) (*life, error) {
 	}
 	go l.wait()
 	go l.listen()
-	_ = p.write(message{Start: begin}) // a child that is dead already is seen by wait
+	if err := p.write(message{Start: begin}); errors.Is(err, errLong) { // one that is dead already is seen by wait
+		_ = process.Kill()
+		<-l.exited
+		return nil, fmt.Errorf("its secrets are too long for it: %w", err)
+	}
 	return l, nil
 }
 
