@@ -29,6 +29,7 @@ type Child struct {
 	stops  chan int   // 1: drain; 2: within a second
 	orders chan order // operations on the set
 	lost   chan struct{}
+	pages  *pages
 
 	telling sync.Mutex
 	last    Status // told last
@@ -57,7 +58,7 @@ func Attach(value string) (*Child, error) {
 		return nil, fmt.Errorf("guardian: %w", err)
 	}
 	_ = p.conn.SetReadDeadline(time.Time{})
-	c := &Child{pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan order, 64), lost: make(chan struct{})}
+	c := &Child{pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan order, 64), lost: make(chan struct{}), pages: newPages()}
 	go c.listen()
 	return c, nil
 }
@@ -65,6 +66,7 @@ func Attach(value string) (*Child, error) {
 // listen reads the guardian's messages until the guardian has gone.
 func (c *Child) listen() {
 	defer close(c.lost)
+	defer c.pages.Close()
 	for {
 		m, err := c.pipe.read()
 		if err != nil {
@@ -75,6 +77,10 @@ func (c *Child) listen() {
 			select {
 			case c.stops <- m.Stop:
 			default: // there are two at most
+			}
+		case m.Connect:
+			if conn, err := c.pipe.files.next(); err == nil {
+				c.pages.add(conn)
 			}
 		case m.Order != nil:
 			select {

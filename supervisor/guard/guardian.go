@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -92,6 +93,8 @@ type Guardian struct {
 	log     zerolog.Logger
 	starter *starter
 	slots   []*slot
+	// children is the way to the pages of the children. The host of a URL is a slot: see toSlot.
+	children http.RoundTripper
 
 	hurry    chan struct{}
 	hurryOne sync.Once
@@ -110,6 +113,7 @@ type Guardian struct {
 // New returns a guardian that has not started.
 func New(cfg Config) *Guardian {
 	g := &Guardian{cfg: cfg.withDefaults(), log: cfg.Log, starter: newStarter(), hurry: make(chan struct{})}
+	g.children = g.transport()
 	g.deaths.Length = g.cfg.CrashWindow
 	for i := range cfg.Processes {
 		g.slots = append(g.slots, newSlot(g, i))
