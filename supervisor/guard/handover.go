@@ -105,7 +105,7 @@ func (g *Guardian) Gather(r *http.Request) []Answer {
 		asking.Go(func() { answers[i].Page, answers[i].Err = s.ask(r) })
 	}
 	asking.Wait()
-	return slices.DeleteFunc(answers, func(a Answer) bool { _, retired := g.slots[a.Slot].present(); return retired })
+	return slices.DeleteFunc(answers, func(a Answer) bool { _, retired := g.slots[a.Slot].state(); return retired })
 }
 
 // ask returns the page of the child that the request is for.
@@ -151,15 +151,13 @@ func (g *Guardian) transport() *http.Transport {
 
 // ready reports whether a node of the child runs.
 func (s *slot) ready() bool {
-	now, retired := s.present()
+	now, retired := s.state()
 	return now.Ready > 0 && !retired
 }
 
 // connect opens a connection to the pages of the child: its other end goes over the pipe.
 func (s *slot) connect() (net.Conn, error) {
-	s.mu.Lock()
-	l := s.life
-	s.mu.Unlock()
+	l := s.present()
 	if l == nil {
 		return nil, errNotReady
 	}
