@@ -10,7 +10,7 @@ import (
 
 // again sets the pause before the next life, after one that failed and had lasted that long.
 func (s *slot) again(lived time.Duration) {
-	if lived >= longLife {
+	if lived >= s.g.cfg.LongLife {
 		s.failures = 0
 	}
 	s.failures++

@@ -42,6 +42,7 @@ type Child struct {
 	orders chan order // operations on the set
 	lost   chan struct{}
 	why    error // after lost
+	pages  *pages
 
 	telling sync.Mutex
 	last    Status // told last
@@ -72,6 +73,7 @@ func Attach(value string) (*Child, error) {
 	_ = p.conn.SetReadDeadline(time.Time{})
 	c := &Child{
 		pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan order, 64), told: make(chan done, 1), lost: make(chan struct{}),
+		pages: newPages(),
 	}
 	c.operation.Store(m.Start.Operation)
 	go c.listen()
@@ -81,6 +83,7 @@ func Attach(value string) (*Child, error) {
 // listen reads the guardian's messages until the guardian has gone.
 func (c *Child) listen() {
 	defer close(c.lost)
+	defer c.pages.Close()
 	for {
 		m, err := c.pipe.read()
 		if err != nil {
@@ -92,6 +95,10 @@ func (c *Child) listen() {
 			select {
 			case c.stops <- m.Stop:
 			default: // there are two at most
+			}
+		case m.Connect:
+			if conn, err := c.pipe.files.next(); err == nil {
+				c.pages.add(conn)
 			}
 		case m.Operation != nil:
 			c.operation.Store(m.Operation)

@@ -119,14 +119,14 @@ func TestAChildThatNeedsTooMuchMemorySoonAfterItsStartFlaps(t *testing.T) {
 	g.stop = func() {}
 	s := g.slots[0]
 	for range 10 {
-		require.True(t, s.next(t.Context(), &life{outgrewAfter: longLife}, "exit status 0", longLife))
+		require.True(t, s.next(t.Context(), &life{outgrewAfter: g.cfg.LongLife, end: &End{}}, "exit status 0", g.cfg.LongLife))
 		require.Zero(t, s.pause, "it starts again at once")
 	}
 	for range 4 {
-		require.True(t, s.next(t.Context(), &life{outgrewAfter: time.Second}, "exit status 0", time.Second))
+		require.True(t, s.next(t.Context(), &life{outgrewAfter: time.Second, end: &End{}}, "exit status 0", time.Second))
 	}
 	require.Greater(t, s.pause, 3*time.Second, "the pauses grow")
-	require.False(t, s.next(t.Context(), &life{outgrewAfter: time.Second}, "exit status 0", time.Second))
+	require.False(t, s.next(t.Context(), &life{outgrewAfter: time.Second, end: &End{}}, "exit status 0", time.Second))
 	require.ErrorIs(t, g.finish(), supervisor.ErrFlapping)
 	require.ErrorContains(t, g.finish(), "process 0 5 times, at last: it needed more memory than --max-memory (100 MiB) 1s after its start")
 	require.Zero(t, g.Report().Deaths, "none of them died")

@@ -18,10 +18,11 @@ type life struct {
 	pipe    *pipe
 	launch  string // see membership.Guarded
 	began   time.Time
-	exited  chan struct{}   // closed when the process has ended and is reaped
-	read    chan struct{}   // closed when all its messages are read
-	heard   chan struct{}   // has capacity 1; a message came
-	leave   chan struct{}   // closed when it has to drain, although its guardian goes on
+	exited  chan struct{} // closed when the process has ended and is reaped
+	read    chan struct{} // closed when all its messages are read
+	heard   chan struct{} // has capacity 1; a message came
+	leave   chan struct{} // closed when it has to drain, although its guardian goes on: see depart
+	left    sync.Once
 	over    chan struct{}   // closed when the process is buried
 	settled <-chan struct{} // after over; closed when what it owned is handed over
 
@@ -135,9 +136,10 @@ func (l *life) awaitRead() {
 	}
 }
 
-// await returns when the process has ended. When ctx ends, the life has to leave, or the child needs too much
-// memory, it tells the child to drain, and kills it when it takes too long. It also kills a child that has
-// told of itself, and then nothing for long: before, it makes its App, which may take any time.
+// await returns when the process has ended. When ctx ends, or the life has to leave, it tells the child to
+// drain, and kills it when it takes too long. It also kills a child that has told of itself, and then
+// nothing for long (before, it makes its App, which may take any time), and has one replaced that needs too
+// much memory.
 func (l *life) await(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -180,27 +182,11 @@ func (l *life) await(ctx context.Context) {
 					Msg("process hangs: killing it")
 				_ = l.process.Kill()
 			}
-			if over == nil && l.outgrows() {
-				drain()
+			if over == nil && l.outgrewAfter == 0 && l.outgrows() {
+				l.slot.lives.Go(func() { l.slot.renew(ctx, l) })
 			}
 		}
 	}
-}
-
-// outgrows reports, and logs, that the child needs more memory than it may.
-func (l *life) outgrows() bool {
-	most := l.slot.g.cfg.MaxMemory
-	if most <= 0 {
-		return false
-	}
-	has := residentMemory(l.pid)
-	if has <= most {
-		return false
-	}
-	l.outgrewAfter = time.Since(l.began)
-	l.slot.g.log.Warn().Int("process", l.slot.number).Int("pid", l.pid).Int64("MiB", has>>20).Int64("maxMiB", most>>20).
-		Stringer("lived", l.outgrewAfter.Round(time.Millisecond)).Msg("process needs more memory than --max-memory: replacing it")
-	return true
 }
 
 // how says how the process ended.

@@ -37,7 +37,9 @@ type message struct {
 	Start *start `json:"start,omitempty"` // the first message to a child
 	Stop  int    `json:"stop,omitempty"`  // 1: drain; 2: stop within a second
 	Order *order `json:"order,omitempty"`
-	Told  *done  `json:"told,omitempty"` // the answer to ask
+	// Connect: with the line comes a file, a connection with a request for the pages of the child.
+	Connect bool  `json:"connect,omitempty"`
+	Told    *done `json:"told,omitempty"` // the answer to ask
 	// Operation is the present or last one of the guardian, told whenever it changes.
 	Operation *builtin.Operation `json:"operation,omitempty"`
 
@@ -98,8 +100,9 @@ type End struct {
 // pipe is one end of the connection between a guardian and a child. Its methods may be called
 // concurrently, except for read.
 type pipe struct {
-	conn  net.Conn
+	conn  *net.UnixConn
 	lines *bufio.Scanner
+	files files
 
 	mu     sync.Mutex
 	broken bool // a line was cut off: what follows would not be understood
@@ -114,7 +117,13 @@ func newPipe(f *os.File) (*pipe, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	p := &pipe{conn: conn, lines: bufio.NewScanner(conn)}
+	unix, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(errors.New("it is no Unix socket"), conn.Close())
+	}
+	p := &pipe{conn: unix}
+	p.files.conn = unix
+	p.lines = bufio.NewScanner(&p.files)
 	p.lines.Buffer(make([]byte, 0, 4<<10), maxMessage)
 	return p, nil
 }
@@ -123,7 +132,10 @@ func newPipe(f *os.File) (*pipe, error) {
 var errLong = fmt.Errorf("the message is longer than %d KiB", maxMessage>>10)
 
 // write sends a message unless the other end does not read for [writeTime], or the message is too long.
-func (p *pipe) write(m message) error {
+func (p *pipe) write(m message) error { return p.send(m, nil) }
+
+// send is write with a file for the other end; nil for none.
+func (p *pipe) send(m message, f *os.File) error {
 	m.Version = version
 	line, err := json.Marshal(m) //nolint:musttag // both ends are this program: a report goes under the names of its fields
 	if err != nil {
@@ -138,7 +150,7 @@ func (p *pipe) write(m message) error {
 		return net.ErrClosed
 	}
 	_ = p.conn.SetWriteDeadline(time.Now().Add(writeTime))
-	n, err := p.conn.Write(append(line, '\n'))
+	n, err := writeWith(p.conn, append(line, '\n'), f)
 	if err != nil && n > 0 {
 		p.broken = true
 	}
@@ -159,4 +171,7 @@ func (p *pipe) read() (m message, err error) {
 	return m, nil
 }
 
-func (p *pipe) close() { _ = p.conn.Close() }
+func (p *pipe) close() {
+	_ = p.conn.Close()
+	p.files.close()
+}

@@ -47,8 +47,6 @@ func newSlot(g *Guardian, number int) *slot {
 
 // Timings of children.
 const (
-	// longLife is how long a life must have been so that its death counts as the first in a row.
-	longLife = 10 * time.Second
 	// silence is how long a child may tell nothing of itself before it counts as hung.
 	silence = 30 * time.Second
 	// doubt is how long a child may tell nothing of itself and still counts as healthy.
@@ -305,7 +303,7 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 	}
 	end := l.end
 	switch {
-	case l.outgrewAfter > 0:
+	case l.outgrewAfter > 0 && (end != nil || l.killed):
 		return s.nextAfterOutgrowing(l)
 	case end == nil:
 	case end.Code == codeFlapping:
@@ -335,18 +333,6 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 	log.Error().Str("how", how).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", s.pause.Round(time.Millisecond)).
 		Msg("process died: starting it again")
 	return true
-}
-
-// nextAfterOutgrowing is next for a child that has outgrown Config.MaxMemory: it starts again at once, but
-// counts as one that has died if it was not even alive for long.
-func (s *slot) nextAfterOutgrowing(l *life) bool {
-	if l.outgrewAfter >= longLife {
-		s.failures, s.pause = 0, 0
-		return true
-	}
-	s.again(l.outgrewAfter)
-	return !s.g.failed(s.number, fmt.Sprintf("it needed more memory than --max-memory (%d MiB) %s after its start",
-		s.g.cfg.MaxMemory>>20, l.outgrewAfter.Round(time.Second)))
 }
 
 // Exit codes of a child that mean something to its guardian, as of the command run.
