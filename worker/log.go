@@ -18,7 +18,7 @@ import (
 //
 // For a context that belongs to no node it returns [zerolog.Ctx], with the fields of [WithLogFields]. [SlogHandler] gives the same
 // fields to the lines of log/slog.
-func Logger(ctx context.Context) zerolog.Logger {
+func Logger(ctx context.Context) *zerolog.Logger {
 	with := zerolog.Ctx(ctx).With()
 	if a, on := ctx.Value(apiKey{}).(*API); on {
 		with = a.Log.With()
@@ -31,7 +31,8 @@ func Logger(ctx context.Context) zerolog.Logger {
 			with = with.Any(key, v)
 		}
 	})
-	return with.Logger()
+	l := with.Logger()
+	return &l
 }
 
 // LogFields calls add for the fields of the log lines that are written with a context, or with one that
