@@ -381,6 +381,23 @@ func TestUseIsOutermostAndOnce(t *testing.T) {
 	s.ended(t, "process default", 1)
 }
 
+// With a provider that makes no spans, the app is as if Use had not been called.
+func TestWithTheNoopProviderNothingIsTraced(t *testing.T) {
+	app := worker.NewApp()
+	in := make(chan context.Context, 1)
+	tasks.Handle(app, tasks.Definition{Name: "a"}, func(ctx context.Context, _ any) error { in <- ctx; return nil })
+	otel.Use(app, otel.Config{Provider: noop.NewTracerProvider()})
+	s := start(t, app, 1, otel.Config{}) // comes too late
+	ctx, span := s.tracer.Start(t.Context(), "request")
+	defer span.End()
+	_, err := s.api.Tasks.Enqueue(ctx, "a", nil)
+	require.NoError(t, err)
+	got := <-in
+	require.Nil(t, tasks.InfoOf(got).Meta)
+	require.False(t, trace.SpanContextFromContext(got).IsValid())
+	require.Empty(t, s.recorder.Ended())
+}
+
 // Whoever embeds the package links the API of OpenTelemetry, and neither its SDK nor an exporter;
 // whoever does not import it links nothing of it.
 func TestWhatIsLinked(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/stellarfw/stellar/worker"
 )
@@ -16,7 +17,8 @@ const Scope = "github.com/stellarfw/stellar"
 
 // Config configures the traces of an app.
 type Config struct {
-	// Provider makes the spans. Default that of otel.GetTracerProvider, also if it is set later.
+	// Provider makes the spans. Default that of otel.GetTracerProvider, also if it is set later. With that of
+	// package noop nothing is traced, at no cost.
 	Provider trace.TracerProvider
 	// ParentFirstAttempt makes the first run of a task a child of the span that enqueued it, instead of a root that links
 	// to it. Later runs, and those of batches, still link. Then also contexts that are not sampled are stored with tasks.
@@ -28,6 +30,9 @@ type Config struct {
 	Baggage []string
 }
 
+// name is that of the middleware for [worker.App.Outermost].
+const name = "otel"
+
 // Use traces what the nodes and clients of an app do. Its middleware wraps all of the app's, whenever Use is
 // called. Only the first call for an app counts: [cli.Main] leaves an app as it is that its program has called Use for.
 //
@@ -36,8 +41,12 @@ func Use(app *worker.App, cfg Config) {
 	if cfg.Provider == nil {
 		cfg.Provider = api.GetTracerProvider()
 	}
+	if _, off := cfg.Provider.(noop.TracerProvider); off {
+		app.Outermost(name, func() {})
+		return
+	}
 	t := &tracing{Config: cfg, tracer: cfg.Provider.Tracer(Scope)}
-	app.Outermost("otel", func() {
+	app.Outermost(name, func() {
 		app.Use(t.run)
 		app.UseEnqueue(t.enqueue)
 		app.UseCall(t.call)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -45,6 +46,7 @@ func Start(ctx context.Context, env func(name string) (string, bool), p Program,
 		return nil
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn().Err(err).Msg("traces") })) // such as of a variable
+	otel.SetLogger(funcr.New(func(_, text string) { log.Warn().Str("otel", text).Msg("traces") }, funcr.Options{}))
 	to, err := otlptracehttp.New(ctx)
 	if err != nil {
 		log.Warn().Err(err).Msg("traces are not exported")

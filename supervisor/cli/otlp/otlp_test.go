@@ -126,6 +126,10 @@ func TestAValueThatIsNoneIsLogged(t *testing.T) {
 	otlp.Start(t.Context(), e, otlp.Program{Name: "shop"}, zerolog.New(&log)).Close(t.Context())
 	require.Contains(t, log.String(), "unsupported sampler: sometimes")
 	log.Reset()
+	e = set(t, "OTEL_TRACES_SAMPLER", "", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1", "OTEL_EXPORTER_OTLP_TIMEOUT", "1ms")
+	otlp.Start(t.Context(), e, otlp.Program{Name: "shop"}, zerolog.New(&log)).Close(t.Context())
+	require.Contains(t, log.String(), "missing ']' in host")
+	log.Reset()
 	require.Nil(t, otlp.Start(t.Context(), env("OTEL_TRACES_EXPORTER", "jaeger"), otlp.Program{}, zerolog.New(&log)))
 	require.Contains(t, log.String(), `traces are not exported: OTEL_TRACES_EXPORTER is \"jaeger\"`)
 }
