@@ -11,7 +11,7 @@ import (
 //	slog.SetDefault(slog.New(worker.SlogHandler(slog.NewJSONHandler(os.Stderr, nil))))
 //	…
 //	slog.InfoContext(ctx, "sent", "to", in.To)
-func SlogHandler(to slog.Handler) slog.Handler { //nolint:ireturn // as all of slog's
+func SlogHandler(to slog.Handler) slog.Handler {
 	return &slogHandler{Handler: to, outside: to}
 }
 

@@ -94,7 +94,7 @@ func (c *Collector) Spans() []Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.SortedFunc(slices.Values(c.spans), func(a, b Span) int {
-		return int(a.StartTimeUnixNano) - int(b.StartTimeUnixNano) //nolint:gosec // until 2262
+		return int(a.StartTimeUnixNano) - int(b.StartTimeUnixNano)
 	})
 }
 

@@ -19,6 +19,9 @@ import (
 // system is the value of messaging.system and rpc.system.name.
 const system = "stellar"
 
+// process is the operation of consumers.
+const process = "process"
+
 // The attributes of the semantic conventions 1.44, and ours.
 const (
 	keyErrorType       = attribute.Key("error.type")

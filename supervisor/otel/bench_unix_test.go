@@ -67,7 +67,7 @@ func BenchmarkTask(b *testing.B) {
 			}
 			b.ReportMetric((user(b)-before)/float64(b.N*64), "cpu-µs/task")
 			stop()
-			<-ended
+			require.NoError(b, <-ended)
 		})
 	}
 }

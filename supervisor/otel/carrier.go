@@ -3,7 +3,6 @@ package otel
 import (
 	"context"
 	"maps"
-	"slices"
 
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
@@ -94,12 +93,10 @@ func (t *tracing) extract(ctx context.Context, meta map[string]string) (context.
 	return ctx, from
 }
 
-// linkTo returns the links to spans, those that are invalid left out.
-func linkTo(spans ...trace.SpanContext) trace.SpanStartOption {
-	spans = slices.DeleteFunc(spans, func(s trace.SpanContext) bool { return !s.IsValid() })
-	links := make([]trace.Link, len(spans))
-	for i, s := range spans {
-		links[i].SpanContext = s
+// linkTo returns the link to a span; none if there is no span.
+func linkTo(span trace.SpanContext) trace.SpanStartOption {
+	if !span.IsValid() {
+		return trace.WithLinks()
 	}
-	return trace.WithLinks(links...)
+	return trace.WithLinks(trace.Link{SpanContext: span})
 }

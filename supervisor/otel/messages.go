@@ -33,8 +33,8 @@ func (t *tracing) publish(next redisbus.PublishFunc) redisbus.PublishFunc {
 func (t *tracing) subscription(next redisbus.Handler) redisbus.Handler {
 	return func(ctx context.Context, m redisbus.Message) {
 		ctx, from := t.extract(ctx, m.Meta)
-		attributes := append(messaging("process", "process", m.Type), keyFrom.String(m.Incarnation))
-		ctx, span := t.start(ctx, "process "+m.Type, trace.SpanKindConsumer, attributes, trace.WithNewRoot(), linkTo(from))
+		attributes := append(messaging(process, process, m.Type), keyFrom.String(m.Incarnation))
+		ctx, span := t.start(ctx, process+" "+m.Type, trace.SpanKindConsumer, attributes, trace.WithNewRoot(), linkTo(from))
 		e := ending{span: span}
 		defer e.end()
 		next(logged(ctx), m)

@@ -71,11 +71,6 @@ func (s *traced) ended(t *testing.T, name string, n int) []sdk.ReadOnlySpan {
 	return found
 }
 
-func (s *traced) wait(t *testing.T, id string) {
-	t.Helper()
-	_, _ = s.api.Tasks.Wait(t.Context(), id)
-}
-
 // of returns an attribute of a span, nil for none.
 func of(s sdk.ReadOnlySpan, key string) any {
 	for _, kv := range s.Attributes() {

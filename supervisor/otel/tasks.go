@@ -119,25 +119,26 @@ func (t *tracing) run(next tasks.Handler) tasks.Handler {
 
 // startRun starts the span of a run.
 func (t *tracing) startRun(ctx context.Context, info tasks.Info) (context.Context, trace.Span) {
-	attributes := append(messaging("process", "process", info.Queue),
+	name := process + " " + info.Queue
+	attributes := append(messaging(process, process, info.Queue),
 		keyTask.String(info.Name), keyNode.String(info.Node), keyFence.Int64(info.Fence))
 	if info.Batch != nil {
 		attributes = append(attributes, keyMessageCount.Int(len(info.Batch)))
-		return t.start(ctx, "process "+info.Queue, trace.SpanKindConsumer, attributes, trace.WithNewRoot(), t.linkBatch(ctx, info.Batch))
+		return t.start(ctx, name, trace.SpanKindConsumer, attributes, trace.WithNewRoot(), t.linkBatch(ctx, info.Batch))
 	}
 	attributes = append(attributes, keyMessageID.String(info.ID), keyAttempt.Int(info.Attempt), keyWait.Float64(info.Waited.Seconds()))
 	if info.Crashes > 0 {
 		attributes = append(attributes, keyCrashes.Int(info.Crashes))
 	}
 	if !info.Tick.IsZero() {
-		name := strings.TrimSuffix(info.ID, ":"+strconv.FormatInt(info.Tick.UnixMilli(), 10))
-		attributes = append(attributes, keyPeriodic.String(name))
+		periodic := strings.TrimSuffix(info.ID, ":"+strconv.FormatInt(info.Tick.UnixMilli(), 10))
+		attributes = append(attributes, keyPeriodic.String(periodic))
 	}
 	ctx, from := t.extract(ctx, info.Meta)
 	if t.ParentFirstAttempt && from.IsValid() && info.Attempt == 1 && info.Crashes == 0 {
-		return t.start(trace.ContextWithRemoteSpanContext(ctx, from), "process "+info.Queue, trace.SpanKindConsumer, attributes)
+		return t.start(trace.ContextWithRemoteSpanContext(ctx, from), name, trace.SpanKindConsumer, attributes)
 	}
-	return t.start(ctx, "process "+info.Queue, trace.SpanKindConsumer, attributes, trace.WithNewRoot(), linkTo(from))
+	return t.start(ctx, name, trace.SpanKindConsumer, attributes, trace.WithNewRoot(), linkTo(from))
 }
 
 // linkBatch returns the links of a batch to the spans that enqueued its tasks.
@@ -151,45 +152,60 @@ func (t *tracing) linkBatch(ctx context.Context, batch []tasks.Info) trace.SpanS
 	return trace.WithLinks(links...)
 }
 
-// outcome notes how a run ended that was no failure, and returns the error of one that was. What is not the
-// handler's fault leaves the status unset: a snooze, a cancellation, the end of its node.
+// outcome notes how a run ended, and returns its error if it failed. What is not the handler's fault is no failure: a
+// snooze, a cancellation, the end of its node.
 func outcome(ctx context.Context, span trace.Span, err error) error {
-	set := func(name string) error { span.SetAttributes(keyOutcome.String(name)); return nil }
+	how, n := outcomeOf(ctx, err)
+	span.SetAttributes(keyOutcome.String(how))
+	if failed, batch := errors.AsType[tasks.BatchError](err); batch && n > 0 {
+		span.SetAttributes(keyFailed.Int(n))
+		err = firstOf(failed)
+	}
+	if n == 0 {
+		return nil
+	}
+	return err
+}
+
+// outcomeOf returns how a run ended, and how many of its tasks have failed.
+func outcomeOf(ctx context.Context, err error) (how string, failed int) {
 	cause := context.Cause(ctx)
 	switch {
 	case errors.Is(cause, tasks.ErrCancelled):
-		return set("cancelled")
+		return "cancelled", 0
 	case cause != nil && !errors.Is(cause, context.DeadlineExceeded): // the node ends: the task goes back
-		return set("abandoned")
+		return "abandoned", 0
 	case err == nil:
-		return set("done")
+		return "done", 0
 	}
-	failed, batch := errors.AsType[tasks.BatchError](err)
-	if !batch {
-		if name := later(err); name != "" {
-			return set(name)
+	if batch, is := errors.AsType[tasks.BatchError](err); is {
+		for _, one := range batch.Unwrap() {
+			if later(one) == "" {
+				failed++
+			}
 		}
-		if set("failed"); tasks.IsDiscarded(err) {
-			set("discarded")
+		if failed == 0 {
+			return "done", 0
 		}
-		return err
+		return "failed", failed
 	}
-	var first error
-	n := 0
-	for _, one := range failed.Unwrap() {
-		if later(one) != "" {
-			continue
-		}
-		if n++; first == nil {
-			first = one
+	if how := later(err); how != "" {
+		return how, 0
+	}
+	if tasks.IsDiscarded(err) {
+		return "discarded", 1
+	}
+	return "failed", 1
+}
+
+// firstOf returns the first error of a batch that is a failure.
+func firstOf(failed tasks.BatchError) error {
+	for _, err := range failed.Unwrap() {
+		if later(err) == "" {
+			return err
 		}
 	}
-	span.SetAttributes(keyFailed.Int(n))
-	if first == nil {
-		return set("done")
-	}
-	set("failed")
-	return first
+	return nil
 }
 
 // later returns the outcome of a run that asked to come later, "" for any other.

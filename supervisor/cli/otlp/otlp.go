@@ -133,7 +133,8 @@ type exporter struct {
 func (x *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(x.life, cancel)()
+	stop := context.AfterFunc(x.life, cancel)
+	defer stop()
 	err := x.SpanExporter.ExportSpans(ctx, spans)
 	if err != nil {
 		x.failures.note(len(spans), err)
