@@ -31,6 +31,7 @@ type runner struct {
 	runs       atomic.Bool                                    // the command is run, and its configuration is right
 	family     *family                                        // nil for none
 	child      *guarded                                       // the way to the guardian of this process; nil for none
+	version    string                                         // of the program
 	report     atomic.Pointer[supervisor.Report]              // of a set that has ended
 }
 
@@ -103,6 +104,7 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		boundMemory(e.MaxMemory())
 		r.separate(p.Commands, zerolog.Nop()) // the guardian has logged it
 	}
+	defer r.trace(ctx, &p, log)()
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)

@@ -16,6 +16,8 @@ type Outgoing struct {
 	Name string
 	// Payload is one JSON value.
 	Payload json.RawMessage
+	// Transaction: the task belongs to a transaction, which stores it later, or never.
+	Transaction bool
 	// Options are the caller's options. If the caller named no queue, Queue is the
 	// definition's. ID is empty unless the caller chose an id.
 	Options
@@ -35,7 +37,7 @@ type EnqueueFunc func(ctx context.Context, tasks []Outgoing) ([]Receipt, error)
 //
 // The middleware wraps [Transaction.Enqueue] as well, with the context of the
 // [Transaction]. There next only prepares the task, and the receipt has only an id: the
-// transaction stores the task later, or never.
+// transaction stores the task later, or never ([Outgoing].Transaction).
 //
 // Tasks enqueued by periodic tasks ([Registry.RegisterPeriodic]) bypass the middleware.
 type EnqueueMiddleware func(next EnqueueFunc) EnqueueFunc
@@ -43,6 +45,14 @@ type EnqueueMiddleware func(next EnqueueFunc) EnqueueFunc
 // UseEnqueue adds middleware around the storing of tasks. The first one added is the
 // outermost. Add all before a [Client] uses the registry.
 func (r *Registry) UseEnqueue(m EnqueueMiddleware) { r.enqueue = append(r.enqueue, m) }
+
+// Outermost calls add, and puts the middleware that add adds around all that was added before.
+func (r *Registry) Outermost(add func()) {
+	run, enqueue := r.middleware, r.enqueue
+	r.middleware, r.enqueue = nil, nil
+	add()
+	r.middleware, r.enqueue = append(r.middleware, run...), append(r.enqueue, enqueue...)
+}
 
 // wrapEnqueue returns send with the middleware around it.
 func (c *Client) wrapEnqueue(send EnqueueFunc) EnqueueFunc {
@@ -124,7 +134,7 @@ func (c *Client) outgoingOf(name string, payload any, o Options) (Outgoing, erro
 	}
 	definition, _ := c.definitionOf(name, &o)
 	o.Queue = cmp.Or(o.Queue, definition.Queue, DefaultQueue)
-	return Outgoing{name, encoded, o}, nil
+	return Outgoing{Name: name, Payload: encoded, Options: o}, nil
 }
 
 // prepareOutgoing prepares the tasks of one call as the middleware left them. With an error it returns those of the
@@ -161,6 +171,7 @@ func (c *Client) seal(ctx context.Context, name string, payload any, o Options) 
 	if err != nil {
 		return task, err
 	}
+	out.Transaction = true
 	_, err = c.wrapEnqueue(func(_ context.Context, out []Outgoing) ([]Receipt, error) {
 		all, err := c.prepareOutgoing(out, make([]follows, 1))
 		if err != nil {
