@@ -72,8 +72,7 @@ end
 
 local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
   or list and wrong({'serves:' .. list, 'zset', 'ready', 'set'})
-  or redis.call('EXISTS', key('grouped'), key('halted'), key('resting'), key('rates'), key('refills'), key('held'),
-    key('holders'), key('returned')) > 0 and wrong(party_kinds())
+  or wrong_some(party_kinds())
 if mistyped then return {'WRONGTYPE', mistyped} end
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
@@ -225,16 +224,20 @@ local function pop_round(queue, parties, share)
   for _, mark in ipairs(exists('holders') and t.marks or marks) do
     if mark == '' or mark == '~' or marked(plain, mark) > 0 then some[#some + 1] = mark end -- the others are rare
   end
-  t.look(queue, parties)
+  local allowed, popped = t.allowances(queue, parties), 0
   for i, party in ipairs(parties) do
-    local may, before = party == queue and math.huge or t.allowance(party) - (hands[party] or 0), #ids
+    local may, before = party == queue and math.huge or allowed[i] - (hands[party] or 0), popped
     for _, mark in ipairs(some) do
-      local n = math.min(share, may) - (#ids - before)
-      local line = n > 0 and (mark ~= '!' or party ~= queue) and plain[i] .. mark
-      local got = line and redis.pcall('RPOP', line, n) or {}
-      for _, id in ipairs(got.err and {} or got) do ids[#ids + 1], lines[#lines + 1] = id, line end
+      local n = math.min(share, may) - (popped - before)
+      if n <= 0 then break end
+      local line = plain[i] .. mark
+      local got = (mark ~= '!' or party ~= queue) and redis.pcall('RPOP', line, n)
+      if got and not got.err then
+        for at = 1, #got do ids[popped + at], lines[popped + at] = got[at], line end
+        popped = popped + #got
+      end
     end
-    ends[i], stops[i] = #ids, #ids - before >= may or #ids == before -- a key of its lines may be something else's
+    ends[i], stops[i] = popped, popped - before >= may or popped == before -- a key of its lines may be something else's
   end
   return ids, lines, ends, stops, plain
 end
@@ -253,10 +256,6 @@ local turned = {} -- queues of which a group has a turn after those that this cl
 -- Claims from the groups of a queue, in their turns: from each as many as from the others.
 local function draw_turns(queue)
   local groups, t, grouped = key('groups:' .. queue), turns(), 0
-  if not fits(groups, 'zset') then
-    broken[#broken + 1] = groups
-    return
-  end
   if redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
     and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end
   local turn, admit, some = t.last(queue), gathers and admission(queue), math.max(1, at_once) -- more in each round, as in draw()
@@ -306,7 +305,11 @@ local unready = {} -- queues of which not all parked tasks are back in their lin
 -- Claims from the lines of a queue.
 local function draw_lines(queue)
   if unready[queue] then return end
-  if settings(queue).special and redis.call('EXISTS', key('groups:' .. queue)) == 1 then return draw_turns(queue) end
+  if settings(queue).special then
+    local sound, kind = fits(key('groups:' .. queue), 'zset')
+    if not sound then broken[#broken + 1] = key('groups:' .. queue) end
+    if kind ~= 'none' then return sound and draw_turns(queue) end
+  end
   for _, mark in ipairs(marks) do draw(queue, key('queue:' .. queue .. mark)) end
 end
 
