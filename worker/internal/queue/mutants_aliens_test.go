@@ -72,7 +72,7 @@ var alienCases = map[string]func(*machine){
 		require.Equal(m.t, map[string]string{"a": "2", "a/x": "1", "a/y": "1"}, c.HGetAll(m.ctx, k.Active()).Val())
 		require.Equal(m.t, map[string]string{k.Active(): "2"}, c.HGetAll(m.ctx, k.Aliens()).Val())
 		require.NoError(m.t, c.Set(m.ctx, k.Refills(), "alien", 0).Err())
-		_, _, err = a.session.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
+		err = claimScript.Run(m.ctx, c, k.TaskKeys(), a.name, 2, 1, 1, "", 1, "a").Err()
 		require.ErrorContains(m.t, err, k.Refills())
 	},
 	"leases, times and records of something else": func(m *machine) {
