@@ -95,11 +95,21 @@ func (s *spec) rescale(party string, old, r Rate) {
 	s.spend(party, r, 0)
 }
 
-// allowance returns how many tasks of a group may begin.
+// allowance returns how many tasks of a group may begin from its lines.
 func (s *spec) allowance(party string) int {
-	l, n := s.Settings[queueOf(party)].limits(), math.MaxInt
+	n, held := s.allowed(party)
+	if held {
+		n = min(n, len(s.Lines[party+HeldMark]))
+	}
+	return n
+}
+
+// allowed returns how many tasks of a group may begin no matter who holds it, and whether tasks do: only these may.
+func (s *spec) allowed(party string) (n int, held bool) {
+	l := s.Settings[queueOf(party)].limits()
+	n, held = math.MaxInt, l.Strict && s.Groups.held(party) > 0 || s.Groups.held(party+HeldMark) > 0
 	if s.Groups.Halted[party] || s.Groups.Resting[party] > s.Now {
-		return 0
+		return 0, held
 	}
 	if l.PerGroup > 0 {
 		n = l.PerGroup - s.activeOf(party)
@@ -108,10 +118,17 @@ func (s *spec) allowance(party string) int {
 		tokens, _ := s.tokens(party, l.GroupRate)
 		n = min(n, tokens-s.taken[party])
 	}
-	if l.Strict && s.Groups.held(party) > 0 || s.Groups.held(party+HeldMark) > 0 {
-		n = min(n, len(s.Lines[party+HeldMark]))
+	return max(0, n), held
+}
+
+// mayBegin reports whether a parked task may begin, as far as its group goes.
+func (s *spec) mayBegin(t *specTask) bool {
+	party, holds := t.party(), s.Groups.Holders[t.ID] != ""
+	if party == "" {
+		return true
 	}
-	return max(0, n)
+	n, held := s.allowed(party)
+	return n > 0 && (holds || !held)
 }
 
 // activeOf returns how many tasks of a group are in somebody's hands.

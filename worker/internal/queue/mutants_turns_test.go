@@ -38,14 +38,15 @@ var turnMutants = []mutant{
 	{"turns", "(tonumber(resting[i] or 0) or 0) > now() then n = 0", "false then n = 0"},
 	{"turns", "set.per_group - count_of(active[i])", "set.per_group"},
 	{"turns", "n = math.min(n, (t.tokens(party, set.group_rate)))", "t.tokens(party, set.group_rate)"},
-	{"turns", "(strict and counted('held', party) > 0", "(counted('held', party) > 0"},
-	{"turns", "(strict and counted('held', party) > 0 or counted('held', party .. '!') > 0)", "(strict and counted('held', party) > 0)"},
+	{"turns", "(settings(queue_of(party)).strict and counted('held', party) > 0", "(counted('held', party) > 0"},
+	{"turns", " or counted('held', party .. '!') > 0)", ")"},
 	{"turns", "redis.call('LLEN', key('queue:' .. party .. '!')) or 0", "0 or 0"},
-	{"turns", "if held and n > 0 then n = math.min(n, holding(party, set.strict)) end", ""},
+	{"turns", "if not parked and n > 0 and t.held(party)", "if false"},
+	{"turns", "if not parked and n > 0 and t.held(party)", "if n > 0 and t.held(party)"},
 	{"turns", "return tonumber(last[2]) or 0", "return 0"},
 	{"turns", "if pending(queue) then touched[queue] = true end", ""},
-	{"turns", "tonumber(turn) < t.stopped or", ""},
-	{"turns", " or t.allowance(party) == 0 then return end\n    t.place", " then return end\n    t.place"},
+	{"turns", "turn and tonumber(turn) >= t.stopped", "turn"},
+	{"turns", " or t.allowances(queue, {party}, not stops)[1] == 0 then return end", " then return end"},
 	{"turns", "    t.place(queue, group)\n    touched[queue] = true\n", "    t.place(queue, group)\n"},
 	{"turns", "    for _, group in ipairs(some) do t.offer(queue .. '/' .. group) end\n", ""},
 	{"turns", "if n > 0 and count('grouped', queue, -n) == 0 then redis.call('HDEL', key('grouped'), queue) end", ""},
@@ -143,16 +144,33 @@ var turnMutants = []mutant{
 	{"claim", "popped - before >= may or popped == before", "popped == before"},
 	{"claim", "popped - before >= may or popped == before", "popped - before >= may"},
 	{"claim", "return sound and draw_turns(queue) end", "if sound then draw_turns(queue) end end"},
-	{"places", "    there[kinds[i]] = kind ~= 'none'\n", "    there[kinds[i]] = false\n"},
+	{"places", "then there[kinds[i]] = kind ~= 'none' end", "then there[kinds[i]] = false end"},
 	{"places", "if kind ~= 'none' then left = left - 1 end", "if kind ~= 'none' then left = 0 end"},
 	{"places", "if not sound then return key(kinds[i]) end", "if not sound then return end"},
 	{"places", "if sum == 0 then gone[#gone + 1] = field else", "if false then gone[#gone + 1] = field else"},
 	{"places", "local sum = count_of(text) + sums[field]", "local sum = sums[field]"},
 	{"places", "if text and text ~= '0' and count_of(text) == 0 then alien(name) end", ""},
-	{"group", "  if verb == 'pause' then there.halted = true end\n", ""},
 	{"claim", "if rate and n > 0 then turns().spend(party, rate, n, spent) end", ""},
 	{"claim", "local rate = grouped and set.group_rate or not grouped and set.rate", "local rate = set.rate"},
-	{"claim", "if not settings(queue).special then draw(queue, list, true) elseif not unpark(queue, list) then unready[queue] = true end", "draw(queue, list, true)"},
+	{"claim", "if not settings(queue).special then draw(queue, list, true) elseif not draw_parked(queue, 'parked:' .. ARGV[i]) then unready[queue] = true end", "draw(queue, list, true)"},
+	{"group", "  there.halted = nil -- it may be there now\n", ""},
+	{"claim", "  if room(queue) ~= 0 then confine() end\n", ""},
+	{"claim", "t.allowances(queue, {party}, true)[1] - (hands[party] or 0) end", "t.allowances(queue, {party}, true)[1] end"},
+	{"claim", "t.allowances(queue, {party}, true)[1] -", "t.allowances(queue, {party})[1] -"},
+	{"claim", "not t.held(party) or", "true or"},
+	{"claim", " or redis.call('HEXISTS', key('holders'), got[i]) == 1", ""},
+	{"claim", "begin[#begin + 1], may[party] = got[i], may[party] - 1", "begin[#begin + 1] = got[i]"},
+	{"claim", "          left = true\n", ""},
+	{"claim", "left, some = left or took < #begin,", "some ="},
+	{"claim", "if limit then n = math.min(n, limit - (hands[queue] or 0)) end", "if limit then n = math.min(n, limit) end"},
+	{"claim", "if (places[i] or math.huge) > took then", "if not places[i] then"},
+	{"claim", "  for i = 1, #stay / 2 do stay[i], stay[#stay + 1 - i] = stay[#stay + 1 - i], stay[i] end\n", ""},
+	{"claim", "  return not left and (whole or unpark(list))\n", "  return not left\n"},
+	{"claim", "  return not left and (whole or unpark(list))\n", "  return whole or unpark(list)\n"},
+	{"claim", "string.match(record, '^[^|\\n]*|([^|\\n]*)|') or queue, 1) end) or 0", "queue, 1) end) or 0"},
+	{"turns", "      if exists('parked') then offer_parked(queue) end\n      return", "      return"},
+	{"turns", "    if exists('parked') then offer_parked(queue) end\n    if not stops", "    if not stops"},
+	{"turns", "if not stops and not exists('parked') or", "if not stops or"},
 	{"claim", "      push(line, {id}, 'RPUSH')\n", "      push(line, {id})\n"},
 	{"claim", "idle and 1 or confined and 3 or 0", "idle and 1 or 0"},
 	{"edit", "if other ~= party and exists('holders') then turns().let_go(id) end\n", ""},
@@ -323,6 +341,32 @@ var turnCases = map[string]func(*machine){
 		require.Equal(m.t, x[:1], m.take(a, 9))
 		m.visit(VisitFirst)
 		m.visit(VisitFirst)
+	},
+	"parked tasks are offered when they may begin": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 1, Rate: Rate{1, time.Second, 2}})
+		x := []string{m.enqueueOne(1, draft{Group: "x", Name: "u"}), m.enqueueOne(1, draft{Group: "x", Name: "u"})}
+		for _, id := range x {
+			require.Equal(m.t, []string{id}, m.take(a, 1))
+			m.finish(a, []string{id}, Park, "u")
+		}
+		a.session.cfg.Handles = func(string) bool { return true }
+		m.take(a, 9) // learns of them
+		wakes := func(f func()) {
+			sub := m.redis.Subscribe(m.ctx, m.keys.Wake(a.name))
+			defer sub.Close() //nolint:errcheck // it has told what it had to
+			_, err := sub.Receive(m.ctx)
+			require.NoError(m.t, err)
+			f()
+			_, err = sub.ReceiveTimeout(m.ctx, time.Second)
+			require.NoError(m.t, err)
+		}
+		require.Empty(m.t, m.take(a, 9), "no token is left")
+		wakes(func() { m.later(1000) })
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.later(1000)
+		require.Empty(m.t, m.take(a, 9), "one runs")
+		wakes(func() { m.finish(a, x[:1], Done) })
+		require.Equal(m.t, x[1:], m.take(a, 9))
 	},
 	"a parked task of a group": func(m *machine) {
 		a := m.limited(Limits{PerGroup: 1})

@@ -56,21 +56,23 @@ local function emptied(queue)
 end
 
 -- The first key that is of another type than it must have, as wrong() says, of keys of which few are there, or
--- none: the most frequent ones first. It notes which are.
-local function wrong_some(kinds)
+-- none: the most frequent ones first. It notes which are; and which are not, when none is or the script makes none
+-- of them without a note.
+local function wrong_some(kinds, noted)
   local names = {}
   for i = 1, #kinds, 2 do names[#names + 1] = key(kinds[i]) end
   local left = redis.call('EXISTS', unpack(names))
+  noted = noted or left == 0
   for i = 1, #kinds, 2 do
     local sound, kind = true, 'none'
     if left > 0 then sound, kind = fits(key(kinds[i]), kinds[i + 1]) end
     if not sound then return key(kinds[i]) end
-    there[kinds[i]] = kind ~= 'none'
+    if noted or kind ~= 'none' then there[kinds[i]] = kind ~= 'none' end
     if kind ~= 'none' then left = left - 1 end
   end
 end
 
-local turns, binding -- see turns.lua and binding.lua
+local turns, binding, offer_parked -- see turns.lua and binding.lua
 
 -- The keys that turns.lua writes, and their types, see wrong_some().
 local function party_kinds()
@@ -171,7 +173,7 @@ local function wake_all(queue)
 end
 
 -- There is room again for what is parked of a queue: all look, as not everybody handles it.
-local function offer_parked(queue)
+function offer_parked(queue)
   if room(queue) == 0 or not fits(key('parked'), 'set') then return end
   for _, list in ipairs(redis.call('SMEMBERS', key('parked'))) do
     if string.match(list, '^([^|]*)|') == queue then return wake_all(queue) end

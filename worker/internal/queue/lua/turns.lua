@@ -116,17 +116,16 @@ function turns()
     redis.call('ZADD', key('rates'), unpack(words))
   end
 
-  -- How many tasks may begin of a group that one of its tasks holds, or that a suspect does: those in the line of these.
-  local function holding(party, strict)
-    if not (strict and counted('held', party) > 0 or counted('held', party .. '!') > 0) then return math.huge end
-    return fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0
+  -- Whether tasks hold a group: only these may begin.
+  function t.held(party)
+    return exists('held') and (settings(queue_of(party)).strict and counted('held', party) > 0 or counted('held', party .. '!') > 0)
   end
 
-  -- How many tasks of each of some groups of a queue may begin now.
-  function t.allowances(queue, parties)
+  -- How many tasks of each of some groups of a queue may begin now from their lines. parked: no matter who holds the groups.
+  function t.allowances(queue, parties, parked)
     local set, may = settings(queue), {}
     local halted = exists('halted') and redis.call('SMISMEMBER', key('halted'), unpack(parties)) or {}
-    local resting, held = times_of('resting', parties) or {}, exists('held')
+    local resting = times_of('resting', parties) or {}
     local active = set.per_group > 0 and redis.call('HMGET', key('active'), unpack(parties))
     local times = set.group_rate and (times_of('rates', parties) or {})
     for i, party in ipairs(parties) do
@@ -136,7 +135,7 @@ function turns()
         rates[party] = tonumber(times[i] or 0) or 0
         n = math.min(n, (t.tokens(party, set.group_rate)))
       end
-      if held and n > 0 then n = math.min(n, holding(party, set.strict)) end
+      if not parked and n > 0 and t.held(party) then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
       may[i] = math.max(0, n)
     end
     return may
@@ -158,15 +157,19 @@ function turns()
     redis.call('ZADD', key('groups:' .. queue), int(stops and t.stopped or t.last(queue) + 1), group)
   end
 
-  -- Offers a party its turn: something that kept its tasks from beginning may be over.
+  -- Offers a party its turn: something that kept its tasks from beginning may be over. Parked ones have none, but may begin too.
   function t.offer(party)
     local queue, group = queue_of(party), group_of(party)
     if not group then
       if pending(queue) then touched[queue] = true end
+      if exists('parked') then offer_parked(queue) end
       return
     end
     local turn = fits(key('groups:' .. queue), 'zset') and redis.call('ZSCORE', key('groups:' .. queue), group)
-    if not turn or tonumber(turn) < t.stopped or t.allowance(party) == 0 then return end
+    local stops = turn and tonumber(turn) >= t.stopped
+    if not stops and not exists('parked') or t.allowances(queue, {party}, not stops)[1] == 0 then return end
+    if exists('parked') then offer_parked(queue) end
+    if not stops then return end
     t.place(queue, group)
     touched[queue] = true
   end
