@@ -195,6 +195,20 @@ var groupCases = map[string]func(*machine){
 		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Active(), "a/x", 0).Err())
 		claim(x[1])
 	},
+	"a parked task that holds its group": func(m *machine) {
+		a, b := m.limited(Limits{PerGroup: 1, Strict: true}), m.worker()
+		x := []string{m.enqueueOne(1, draft{Group: "x", Name: "u"}), m.enqueueOne(1, draft{Group: "x", Name: "u"})}
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.finish(a, x[:1], Later, 1000, "1|0", `{}`)
+		m.later(1000)
+		require.Equal(m.t, x[:1], m.take(b, 9))
+		m.finish(b, x[:1], Park, "u")
+		a.session.cfg.Handles = func(string) bool { return true }
+		require.Empty(m.t, m.take(a, 9)) // learns of it
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.finish(a, x[:1], Done)
+		require.Equal(m.t, x[1:], m.take(a, 9))
+	},
 	"parked tasks begin by their names": func(m *machine) {
 		a, b := m.limited(Limits{PerGroup: 1}), m.worker()
 		park := func(d draft) string {

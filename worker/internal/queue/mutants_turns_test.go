@@ -86,7 +86,9 @@ var turnMutants = []mutant{
 	{"group", "redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party)", "redis.call('SADD', key('halted'), party)"},
 	{"group", "if waits and verb == 'pause' then t.place(queue, group, true) else", "if verb ~= 'pause' then"},
 	{"group", "flush()\n", ""},
-	{"queue", "and special and '=' .. (old_words[8] or '') or ''", "and '' or ''"},
+	{"queue", "and (special or exists('rates')) and '=' .. (old_words[8] or '') or ''", "and '' or ''"},
+	{"queue", "(special or exists('rates'))", "special"},
+	{"queue", "(special or exists('rates'))", "exists('rates')"},
 	{"queue", "'=' .. (old_words[8] or '')", "'='"},
 	{"queue", "(differs(5) or", "(false or"},
 	{"queue", "or differs(8))", ")"},
@@ -150,6 +152,7 @@ var turnMutants = []mutant{
 	{"places", "if sum == 0 then gone[#gone + 1] = field else", "if false then gone[#gone + 1] = field else"},
 	{"places", "local sum = count_of(text) + sums[field]", "local sum = sums[field]"},
 	{"places", "if text and text ~= '0' and count_of(text) == 0 then alien(name) end", ""},
+	{"claim", "local spent = {}\n", "local spent = {}\nif again then redis.call('DEL', key('rates')) end\n"}, // tokens are given back on a repeated request
 	{"claim", "if rate and n > 0 then turns().spend(party, rate, n, spent) end", ""},
 	{"claim", "local rate = grouped and set.group_rate or not grouped and set.rate", "local rate = set.rate"},
 	{"claim", "if not settings(queue).special then draw(queue, list, true) elseif not draw_parked(queue, 'parked:' .. ARGV[i]) then unready[queue] = true end", "draw(queue, list, true)"},
@@ -242,6 +245,21 @@ var turnCases = map[string]func(*machine){
 		require.Empty(m.t, m.take(a, 4))
 		m.later(334)
 		require.Equal(m.t, ids[3:4], m.take(a, 4), "the clock was ahead")
+	},
+	"a rate that changes while its groups have no tasks": func(m *machine) {
+		a := m.limited(Limits{GroupRate: Rate{1, time.Second, 2}})
+		x := m.enqueueMany(2, "x")
+		require.Equal(m.t, x, m.take(a, 9))
+		m.finish(a, x, Done)
+		m.visit(VisitFirst) // forgets that the queue has groups
+		require.False(m.t, m.spec.Groups.Special["a"])
+		m.step(func() { m.limitAs("a", "operator", &Limits{GroupRate: Rate{1, 10 * time.Second, 2}}) })
+		x = m.enqueueMany(1, "x")
+		require.Empty(m.t, m.take(a, 9), "what it has spent stays spent")
+		m.later(9999)
+		require.Empty(m.t, m.take(a, 9))
+		m.later(1)
+		require.Equal(m.t, x, m.take(a, 9))
 	},
 	"a rate that changes": func(m *machine) {
 		a := m.limited(Limits{Rate: Rate{1, time.Second, 4}, GroupRate: Rate{1, time.Second, 2}})
