@@ -51,7 +51,7 @@ func NewScript(parts ...string) *Script {
 }
 
 // header is the header of a script's own text, which has KEYS.
-var header = regexp.MustCompile(`(?m)^-- (\w+): .*\n(?:-- .*\n)*?-- KEYS `)
+var header = regexp.MustCompile(`(?m)^-- (\w+): .*\n(?:--.*\n)*?-- KEYS `)
 
 var names sync.Map //nolint:gochecknoglobals // of the scripts of the program, by their SHA-1: there are as many as files
 

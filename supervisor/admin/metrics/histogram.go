@@ -8,7 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"google.golang.org/protobuf/proto"
 )
 
 // Native buckets grow by the factor 2^(1/8), less than 1.1, from 2^minPower to 2^maxPower: from under a
@@ -87,15 +86,15 @@ func (h histogramMetric) Desc() *prometheus.Desc { return h.desc }
 
 // Write implements prometheus.Metric.
 func (h histogramMetric) Write(to *dto.Metric) error {
-	out := &dto.Histogram{Schema: proto.Int32(schema), ZeroThreshold: proto.Float64(threshold)}
+	out := &dto.Histogram{Schema: new(int32(schema)), ZeroThreshold: new(float64(threshold))}
 	total := uint64(0)
 	for i := range h.classic {
 		total += h.classic[i].Load()
 		if i < len(h.bounds) {
-			out.Bucket = append(out.Bucket, &dto.Bucket{CumulativeCount: proto.Uint64(total), UpperBound: proto.Float64(h.bounds[i])})
+			out.Bucket = append(out.Bucket, &dto.Bucket{CumulativeCount: new(total), UpperBound: new(h.bounds[i])})
 		}
 	}
-	out.SampleCount, out.SampleSum = proto.Uint64(total), proto.Float64(float64(h.sum.Load())/float64(time.Second))
+	out.SampleCount, out.SampleSum = new(total), new(float64(h.sum.Load())/float64(time.Second))
 	h.writeNative(out, total)
 	to.Label, to.Histogram = h.labels, out
 	return nil
@@ -113,18 +112,18 @@ func (h histogramMetric) writeNative(out *dto.Histogram, total uint64) {
 		index := int32(at + minPower*perPower)
 		switch {
 		case next == math.MinInt32:
-			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: proto.Int32(index), Length: proto.Uint32(1)})
+			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: new(index), Length: new(uint32(1))})
 		case index == next:
 			*out.PositiveSpan[len(out.PositiveSpan)-1].Length++
 		default:
-			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: proto.Int32(index - next), Length: proto.Uint32(1)})
+			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: new(index - next), Length: new(uint32(1))})
 		}
 		out.PositiveDelta = append(out.PositiveDelta, int64(n)-last)
 		last, next = int64(n), index+1
 	}
-	out.ZeroCount = proto.Uint64(total - in)
+	out.ZeroCount = new(total - in)
 	if len(out.PositiveSpan) == 0 && total == in { // so that it counts as a native histogram
-		out.PositiveSpan = []*dto.BucketSpan{{Offset: proto.Int32(0), Length: proto.Uint32(0)}}
+		out.PositiveSpan = []*dto.BucketSpan{{Offset: new(int32(0)), Length: new(uint32(0))}}
 	}
 }
 
@@ -132,7 +131,7 @@ func (h histogramMetric) writeNative(out *dto.Histogram, total uint64) {
 func pairs(names, values []string) []*dto.LabelPair {
 	all := make([]*dto.LabelPair, len(names))
 	for i, name := range names {
-		all[i] = &dto.LabelPair{Name: proto.String(name), Value: proto.String(values[i])}
+		all[i] = &dto.LabelPair{Name: new(name), Value: new(values[i])}
 	}
 	slices.SortFunc(all, func(a, b *dto.LabelPair) int {
 		if a.GetName() < b.GetName() {
