@@ -13,8 +13,8 @@ import (
 const (
 	// MaxSurveyed is how many queues a survey names.
 	MaxSurveyed = 1000
-	// surveyBudget is about how many commands a survey gives to Redis for the queues with tasks: a quarter of a
-	// second's worth of what an idle cluster may use. A queue takes two to four.
+	// surveyBudget is about how many commands a survey gives to Redis for the queues with tasks: 120/s, as there is
+	// one every 5 s. A queue takes two or three.
 	surveyBudget = 600
 )
 
