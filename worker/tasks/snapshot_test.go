@@ -190,7 +190,7 @@ func TestSnapshotsAreCheapHoweverManyLook(t *testing.T) {
 
 	// How long the longest script of a snapshot takes, the shortest of some times: the machine may be busy.
 	least, usual := time.Hour, time.Hour
-	require.NoError(t, client.ConfigSet(ctx, "slowlog-log-slower-than", "0").Err())
+	require.NoError(t, client.ConfigSet(ctx, "slowlog-log-slower-than", "100").Err())
 	for range 5 {
 		require.NoError(t, client.Del(ctx, keys.Snapshot()).Err())
 		require.NoError(t, client.Do(ctx, "slowlog", "reset").Err())
