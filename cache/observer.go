@@ -12,6 +12,8 @@ type Observer interface {
 	// CacheDone is called after every operation on named keys, and not after operations
 	// that visit all keys, such as [Cache.Keys] and [Cache.Export].
 	CacheDone(o Operation)
+	// NearRead is called after every load of a key that may be in memory (see [Near]).
+	NearRead(result NearResult)
 	// LockWaited is called when a caller that had to wait for a lock has got it, or
 	// has given up.
 	LockWaited(t LockTime)
@@ -21,6 +23,16 @@ type Observer interface {
 	// [ErrLockLost]).
 	LockLost(t LockTime)
 }
+
+// NearResult says how a load of a key that may be in memory went.
+type NearResult string
+
+// The results of [Observer].NearRead.
+const (
+	NearHit   NearResult = "hit"   // it was served from memory
+	NearMiss  NearResult = "miss"  // it was loaded from Redis
+	NearStale NearResult = "stale" // it was loaded, and not kept, as it changed meanwhile
+)
 
 // Operation is an operation that has ended.
 type Operation struct {

@@ -85,6 +85,10 @@ func (k Keys) Program(id string) string { return k.base() + ":program:" + id }
 // Token holds the cluster's random bus token, where no token is configured (string).
 func (k Keys) Token() string { return k.tag + "token" }
 
+// Snapshot holds a snapshot of the cluster, when it was taken, and when somebody last began to take one (hash,
+// times in milliseconds): see lua/snapshot.lua of the package queue.
+func (k Keys) Snapshot() string { return k.tag + "snapshot" }
+
 // Layout holds the version of the namespace's data layout (string, integer): see [Layout].
 func (k Keys) Layout() string { return k.tag + "layout" }
 

@@ -9,7 +9,7 @@ import "strings"
 //nolint:goconst // the words of Redis, in a table
 var kinds = []struct{ name, kind string }{
 	{"layout", "string"}, {"token", "string"}, {"epoch", "string"}, {"numbers:", "string"}, {"clock", "string"},
-	{"members", "hash"}, {"leases", "zset"}, {"reaping", "hash"}, {"aliens", "hash"}, {"tended", "hash"},
+	{"members", "hash"}, {"leases", "zset"}, {"reaping", "hash"}, {"aliens", "hash"}, {"tended", "hash"}, {"snapshot", "hash"},
 	{"connections", "hash"}, {"connections:", "set"}, {"lock:", "string"}, {"loader:", "string"}, {"locks:", "set"},
 	{"tasks", "hash"}, {"queue:", "list"}, {"queues", "set"}, {"settings", "hash"}, {"active", "hash"}, {"bytes", "hash"},
 	{"weighing", "hash"}, {"weighed:", "set"}, {"bodies", "hash"}, {"body:", "string"},

@@ -6,12 +6,13 @@
 //	          answered for three seconds; the number of running nodes, in JSON. A
 //	          quiet set is ready: it answers calls
 //	/status   the set and its nodes, in JSON
+//	/metrics  what Config.Metrics answers, such as that of the package metrics
 //
 // A token is required to serve on any address except those of the loopback interface. With
-// a token, requests of /status need it; requests of /healthz and /readyz do not, because
+// a token, requests of /status and /metrics need it; requests of /healthz and /readyz do not, because
 // load balancers and Kubernetes send none, and the responses contain counts only. Without a
-// token, /status leaves out what tasks and their errors say, and a [Server] answers it under
-// the names of the loopback interface only, so that no web page reads it in a browser.
+// token, /status leaves out what tasks and their errors say, and a [Server] answers both under
+// the names of the loopback interface only, so that no web page reads them in a browser.
 package admin
 
 import (
@@ -58,7 +59,7 @@ const (
 // Config configures a [Server].
 type Config struct {
 	Addr string // host:port; port 0 for a free one
-	// Token opens /status, as a bearer token. It has to be strong: see link.Secret.Validate.
+	// Token opens /status and /metrics, as a bearer token. It has to be strong: see link.Secret.Validate.
 	Token link.Secret
 	Set   Set
 	// Connections is how many connections may be open at a time. One more closes the
@@ -71,6 +72,8 @@ type Config struct {
 	// LostLines, when set, returns how many lines of the log could not be written; /status
 	// shows the number.
 	LostLines func() int64
+	// Metrics, when set, answers /metrics.
+	Metrics http.Handler
 }
 
 // Server serves the pages of one set. Make one with [Listen].
@@ -182,7 +185,7 @@ func Handler(set Set, token link.Secret) http.Handler {
 	return c.handler(c.requireToken)
 }
 
-// handler returns the pages; guard guards /status.
+// handler returns the pages; guard guards /status and /metrics.
 func (c Config) handler(guard func(http.Handler) http.Handler) http.Handler {
 	set := c.Set
 	mux := http.NewServeMux()
@@ -223,6 +226,9 @@ func (c Config) handler(guard func(http.Handler) http.Handler) http.Handler {
 		}
 		respond(w, http.StatusOK, page)
 	})))
+	if c.Metrics != nil {
+		mux.Handle("GET /metrics", guard(c.Metrics))
+	}
 	if c.Other != nil {
 		mux.Handle("/", c.Other)
 	}

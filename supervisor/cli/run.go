@@ -14,6 +14,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/admin/metrics"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
@@ -105,10 +106,18 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		r.separate(p.Commands, zerolog.Nop()) // the guardian has logged it
 	}
 	defer r.trace(ctx, &p, log)()
+	measured := func(*supervisor.Set) {}
+	if p.Admin.Addr != "" { // else nobody reads them
+		m := metrics.New(metrics.Config{Log: log})
+		p.Set.Observer, p.Set.Redis.Hooks = worker.Observers(p.Set.Observer, m), append(p.Set.Redis.Hooks, m.Hook())
+		p.Admin.Metrics = m.Handler()
+		measured = func(set *supervisor.Set) { m.Watch(context.WithoutCancel(ctx), set) }
+	}
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)
 	}
+	measured(set)
 	p.Admin.LostLines = e.LostLines
 	stopAdmin, err := r.startAdmin(ctx, set, p.Admin, log)
 	if err != nil {

@@ -90,12 +90,7 @@ func (i *Inspector) explainRest(ctx context.Context, e *Explanation, what, party
 	if until := time.UnixMilli(int64(rests.Val())); until.After(now) {
 		e.sayf("%s rests until %s, as a handler asked with Throttle", what, until.Format(time.RFC3339Nano))
 	}
-	if r.Tasks == 0 {
-		return nil
-	}
-	interval := float64(r.Per.Microseconds()) / float64(r.Tasks)
-	next := time.UnixMicro(int64(full.Val() + float64(1-r.stored().Burst)*interval))
-	if next.After(now) {
+	if next := r.next(full.Val()); next.After(now) {
 		e.sayf("%s has a rate of %s: the next task may begin at %s", what, r, next.Format(time.RFC3339Nano))
 	}
 	return nil
