@@ -32,6 +32,8 @@ type runner struct {
 	runs       atomic.Bool                                    // the command is run, and its configuration is right
 	family     *family                                        // nil for none
 	child      *guarded                                       // the way to the guardian of this process; nil for none
+	inherited  *guard.Inheritance                             // of the guardian whose place this program takes; nil for none
+	owner      *os.File                                       // the lock of the data directory's owner; nil for none
 	report     atomic.Pointer[supervisor.Report]              // of a set that has ended
 }
 
@@ -49,7 +51,7 @@ func (r *runner) command() *urfave.Command {
 func (r *runner) action(ctx context.Context, cmd *urfave.Command) error {
 	newApp := r.newApp
 	switch {
-	case r.child != nil:
+	case r.child != nil && !r.checks():
 		r.env.LeaveToGuardian()
 	case r.env.Processes > 0:
 		newApp = func() (*worker.App, error) { return worker.NewApp(), nil }
@@ -60,6 +62,12 @@ func (r *runner) action(ctx context.Context, cmd *urfave.Command) error {
 // run is the action of the command run.
 func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	e := r.env
+	if e.Processes == 0 && (r.checks() || r.inherited != nil) {
+		return errNoProcesses
+	}
+	if r.checks() {
+		return nil
+	}
 	r.runs.Store(true)
 	setTitle(e.Title)
 	log, err := e.Logger()
@@ -109,7 +117,7 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		return config.As(config.ErrUsage, err)
 	}
 	p.Admin.LostLines = e.LostLines
-	stopAdmin, err := startAdmin(ctx, set, p.Admin, log)
+	_, stopAdmin, err := startAdmin(ctx, set, p.Admin, log)
 	if err != nil {
 		return err
 	}
@@ -141,8 +149,10 @@ func (r *runner) openData(ctx context.Context, to *link.Config, log zerolog.Logg
 	}
 	if r.child != nil {
 		own, err = r.env.JoinData(r.child.Lost(), log)
+	} else if opened, failed := r.env.OpenData(ctx, r.inherited.File(dataFile), log); failed == nil {
+		own, r.owner = opened, opened.Owner()
 	} else {
-		own, err = r.env.OpenData(ctx, log)
+		err = failed
 	}
 	switch {
 	case err == nil:
@@ -254,14 +264,14 @@ func (r *runner) serve(
 
 // startAdmin serves the health pages, if an address is configured, until stop is called.
 // The caller calls stop after the set has stopped, so that the pages show the drain.
-func startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
+func startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger) (server *admin.Server, stop func(), err error) {
 	if cfg.Addr == "" {
-		return func() {}, nil
+		return nil, func() {}, nil
 	}
 	cfg.Set = set
-	server, err := admin.Listen(ctx, cfg)
+	server, err = admin.Listen(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	log.Info().Str("address", server.Addr().String()).Msg("serving the health pages")
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -272,7 +282,7 @@ func startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolo
 			log.Error().Err(err).Msg("health pages")
 		}
 	}()
-	return func() { cancel(); <-served }, nil
+	return server, sync.OnceFunc(func() { cancel(); <-served }), nil
 }
 
 // setTitle sets the process name that tools such as top show, on Linux only.

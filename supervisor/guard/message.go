@@ -1,12 +1,13 @@
 package guard
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +57,8 @@ type start struct {
 	Quiet    bool              `json:"quiet,omitempty"`
 	Again    bool              `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
 	Secrets  map[string]string `json:"secrets,omitempty"`
+	// Check: say only whether this program can take the guardian's place, by the code of the end.
+	Check bool `json:"check,omitempty"`
 
 	Operation *builtin.Operation `json:"operation,omitempty"`
 }
@@ -97,14 +100,15 @@ type End struct {
 // concurrently, except for read.
 type pipe struct {
 	conn  net.Conn
-	lines *bufio.Scanner
+	ahead []byte // read, and not yet returned
 
 	mu     sync.Mutex
 	broken bool // a line was cut off: what follows would not be understood
 }
 
 // errVersion reports a message of another version of the protocol.
-var errVersion = errors.New("the other process speaks another version of the guardian's protocol: restart the whole program")
+var errVersion = errors.New("the other program speaks another version of the guardian's protocol: " +
+	"end the guardian, and start the new program in its place")
 
 // newPipe returns the end that the file is, and closes the file.
 func newPipe(f *os.File) (*pipe, error) {
@@ -112,9 +116,7 @@ func newPipe(f *os.File) (*pipe, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	p := &pipe{conn: conn, lines: bufio.NewScanner(conn)}
-	p.lines.Buffer(make([]byte, 0, 4<<10), maxMessage)
-	return p, nil
+	return &pipe{conn: conn}, nil
 }
 
 // write sends a message unless the other end does not read for [writeTime].
@@ -135,18 +137,40 @@ func (p *pipe) write(m message) error {
 	return err
 }
 
-// read waits for a message. The error is that of the connection's end, or errVersion.
+// read waits for a message. The error is that of the connection's end, os.ErrDeadlineExceeded, after which
+// nothing is lost, or errVersion.
 func (p *pipe) read() (m message, err error) {
-	if !p.lines.Scan() {
-		return m, errors.Join(net.ErrClosed, p.lines.Err())
+	line, err := p.line()
+	if err != nil {
+		return m, err
 	}
-	if err := json.Unmarshal(p.lines.Bytes(), &m); err != nil { //nolint:musttag // see write
+	if err := json.Unmarshal(line, &m); err != nil { //nolint:musttag // see write
 		return m, fmt.Errorf("guardian's protocol: %w", err)
 	}
 	if m.Version != version {
 		return m, errVersion
 	}
 	return m, nil
+}
+
+// line returns the next line. It is valid until the next call.
+func (p *pipe) line() ([]byte, error) {
+	for seen := 0; ; {
+		if i := bytes.IndexByte(p.ahead[seen:], '\n'); i >= 0 {
+			line := p.ahead[:seen+i]
+			p.ahead = p.ahead[seen+i+1:]
+			return line, nil
+		}
+		if seen = len(p.ahead); seen >= maxMessage {
+			return nil, errors.New("guardian's protocol: a message is too long")
+		}
+		p.ahead = slices.Grow(p.ahead, 1<<10)
+		n, err := p.conn.Read(p.ahead[seen:cap(p.ahead)])
+		p.ahead = p.ahead[:seen+n]
+		if err != nil && n == 0 {
+			return nil, err
+		}
+	}
 }
 
 func (p *pipe) close() { _ = p.conn.Close() }
