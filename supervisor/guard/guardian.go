@@ -193,6 +193,7 @@ func (g *Guardian) Serve(ctx context.Context) error {
 	stop()
 	g.mu.Unlock()
 	g.operations.Wait()
+	g.dismissed.Wait()
 	enough := time.AfterFunc(lastSettling, settled)
 	g.settling.Wait()
 	enough.Stop()

@@ -22,6 +22,7 @@ func (g *Guardian) upgrade(ctx context.Context) error {
 	if err := g.try(ctx); err != nil {
 		return fmt.Errorf("the program at %s cannot take over, and nothing has changed: %w", g.cfg.Path, err)
 	}
+	g.log.Info().Str("program", g.cfg.Path).Msg("upgrade: the new program can take over")
 	for i, s := range g.slots {
 		if err := g.upgradeSlot(ctx, s, found); err != nil {
 			return g.goBack(ctx, g.slots[:i], err)
@@ -46,7 +47,6 @@ func (g *Guardian) upgrade(ctx context.Context) error {
 func (g *Guardian) try(ctx context.Context) error {
 	s := newSlot(g, 0)
 	s.trial, s.look = true, func(l *life) { s.lookAfter(ctx, ctx, l) }
-	defer s.lives.Wait()
 	l, err := s.launch(g.cfg.Path)
 	if err != nil {
 		return err
