@@ -117,7 +117,8 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 		return err
 	}
 	p.Admin.LostLines, p.Admin.Listener = r.env.LostLines, r.inherited.File(adminFile+p.Admin.Addr)
-	if server, stopAdmin, err = startAdmin(ctx, g, p.Admin, log); err != nil {
+	p.Admin = handOver(g, p.Admin)
+	if server, stopAdmin, err = r.startAdmin(ctx, g, p.Admin, log); err != nil {
 		return err
 	}
 	p.Admin.Listener = nil

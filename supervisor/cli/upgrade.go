@@ -75,7 +75,7 @@ func (r *runner) leaving(
 	(*stop)()
 	return files, func() {
 		cfg.Listener = f
-		_, *stop, err = startAdmin(ctx, g, cfg, log)
+		_, *stop, err = r.startAdmin(ctx, g, cfg, log)
 		if err != nil {
 			*stop = func() {}
 			log.Error().Err(err).Msg("health pages")

@@ -36,7 +36,9 @@ type message struct {
 	Start *start `json:"start,omitempty"` // the first message to a child
 	Stop  int    `json:"stop,omitempty"`  // 1: drain; 2: stop within a second
 	Order *order `json:"order,omitempty"`
-	Told  *done  `json:"told,omitempty"` // the answer to ask
+	// Connect: with the line comes a file, a connection with a request for the pages of the child.
+	Connect bool  `json:"connect,omitempty"`
+	Told    *done `json:"told,omitempty"` // the answer to ask
 	// Operation is the present or last one of the guardian, told whenever it changes.
 	Operation *builtin.Operation `json:"operation,omitempty"`
 
@@ -50,13 +52,13 @@ type message struct {
 
 // start tells a child what it is.
 type start struct {
-	Slot     int               `json:"slot"`
-	Launch   string            `json:"launch"`   // see membership.Guarded
-	Guardian int               `json:"guardian"` // its PID
-	Workers  *int              `json:"workers,omitempty"`
-	Quiet    bool              `json:"quiet,omitempty"`
-	Again    bool              `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
-	Secrets  map[string]string `json:"secrets,omitempty"`
+	Slot     int     `json:"slot"`
+	Launch   string  `json:"launch"`   // see membership.Guarded
+	Guardian int     `json:"guardian"` // its PID
+	Workers  *int    `json:"workers,omitempty"`
+	Quiet    bool    `json:"quiet,omitempty"`
+	Again    bool    `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
+	Secrets  secrets `json:"secrets,omitempty"`
 	// Check: say only whether this program can take the guardian's place, by the code of the end.
 	Check bool `json:"check,omitempty"`
 
@@ -99,7 +101,8 @@ type End struct {
 // pipe is one end of the connection between a guardian and a child. Its methods may be called
 // concurrently, except for read.
 type pipe struct {
-	conn  net.Conn
+	conn  *net.UnixConn
+	files files
 	ahead []byte // read, and not yet returned
 
 	mu     sync.Mutex
@@ -116,15 +119,30 @@ func newPipe(f *os.File) (*pipe, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	return &pipe{conn: conn}, nil
+	unix, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(errors.New("it is no Unix socket"), conn.Close())
+	}
+	p := &pipe{conn: unix}
+	p.files.conn = unix
+	return p, nil
 }
 
-// write sends a message unless the other end does not read for [writeTime].
-func (p *pipe) write(m message) error {
+// errLong reports a message that the other end would not read.
+var errLong = fmt.Errorf("the message is longer than %d KiB", maxMessage>>10)
+
+// write sends a message unless the other end does not read for [writeTime], or the message is too long.
+func (p *pipe) write(m message) error { return p.send(m, nil) }
+
+// send is write with a file for the other end; nil for none.
+func (p *pipe) send(m message, f *os.File) error {
 	m.Version = version
 	line, err := json.Marshal(m) //nolint:musttag // both ends are this program: a report goes under the names of its fields
 	if err != nil {
 		return err
+	}
+	if len(line) >= maxMessage {
+		return errLong
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,8 +150,10 @@ func (p *pipe) write(m message) error {
 		return net.ErrClosed
 	}
 	_ = p.conn.SetWriteDeadline(time.Now().Add(writeTime))
-	n, err := p.conn.Write(append(line, '\n'))
-	p.broken = err != nil && n > 0
+	n, err := writeWith(p.conn, append(line, '\n'), f)
+	if err != nil && n > 0 {
+		p.broken = true
+	}
 	return err
 }
 
@@ -165,7 +185,7 @@ func (p *pipe) line() ([]byte, error) {
 			return nil, errors.New("guardian's protocol: a message is too long")
 		}
 		p.ahead = slices.Grow(p.ahead, 1<<10)
-		n, err := p.conn.Read(p.ahead[seen:cap(p.ahead)])
+		n, err := p.files.Read(p.ahead[seen:cap(p.ahead)])
 		p.ahead = p.ahead[:seen+n]
 		if err != nil && n == 0 {
 			return nil, err
@@ -173,4 +193,7 @@ func (p *pipe) line() ([]byte, error) {
 	}
 }
 
-func (p *pipe) close() { _ = p.conn.Close() }
+func (p *pipe) close() {
+	_ = p.conn.Close()
+	p.files.close()
+}
