@@ -27,6 +27,7 @@ const mostFiles = 256
 // Read implements io.Reader.
 func (f *files) Read(b []byte) (int, error) {
 	n, controls, _, _, err := f.conn.ReadMsgUnix(b, f.control[:])
+	n = max(n, 0) // it is -1 with an error
 	if controls > 0 {
 		f.take(f.control[:controls])
 	}

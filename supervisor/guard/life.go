@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -33,11 +34,15 @@ type life struct {
 	status Status // the latest
 	heir   *life  // has taken its place; nil for none
 
+	frozen chan struct{} // receives when no message is read any more
+	thaw   chan struct{} // has the reading go on
+
 	state  *os.ProcessState // after exited
 	killed bool             // by the guardian, as it took too long
 	// outgrewAfter is when the child had outgrown Config.MaxMemory, since it began; 0 if it has not.
 	outgrewAfter time.Duration
 	end          *End                     // after read; nil for a child that did not end by itself
+	foreign      bool                     // after read; it speaks another version of the protocol
 	abandoned    []membership.Incarnation // after read
 
 	mu      sync.Mutex
@@ -61,8 +66,13 @@ func (l *life) listen() {
 	defer l.pipe.close()
 	for {
 		m, err := l.pipe.read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			l.frozen <- struct{}{}
+			<-l.thaw
+			continue
+		}
 		if err != nil {
-			if !ended(err) {
+			if l.foreign = errors.Is(err, errVersion); !l.foreign && !ended(err) {
 				l.slot.g.log.Error().Err(err).Int("process", l.slot.number).Int("pid", l.pid).
 					Msg("process is not understood: it stops, and is started again")
 			}
