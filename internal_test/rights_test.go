@@ -74,6 +74,13 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 	require.NoError(t, err)
 	_, err = api.Inspector.Counts(t.Context())
 	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		all, err := api.Inspector.Periodic(t.Context())
+		require.NoError(t, err)
+		return len(all) == 1 && !all[0].Registered.IsZero()
+	}, time.Minute, 10*time.Millisecond)
+	require.NoError(t, api.Inspector.SetDefaults(t.Context(), "default", tasks.Defaults{MaxAttempts: 2}))
+	require.ErrorIs(t, api.Tasks.SetPeriodic(t.Context(), tasks.Periodic{Name: "work", Task: "work", Schedule: tasks.Every(time.Hour)}), tasks.ErrRegistered)
 	verdicts, err := api.RPC.DoAll(t.Context(), "api.ping", nil)
 	require.NoError(t, err)
 	for _, v := range verdicts {

@@ -282,14 +282,20 @@ func (s Store) running(ctx context.Context, registered, programs map[string]stri
 	if len(channels) == 0 {
 		return runs, nil
 	}
-	listeners, err := s.redis.PubSubNumSub(ctx, channels...).Result()
+	listeners := map[string]*redis.IntCmd{}
+	_, err := s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, channel := range channels {
+			listeners[channel] = p.Publish(ctx, channel, "") // PUBSUB needs rights that programs do not have
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, link.Explain(err)
 	}
 	for _, alive := range []bool{false, true} { // those that live have the last word
 		for channel, of := range names {
 			for _, name := range of {
-				if alive == (listeners[channel] > 0) {
+				if alive == (listeners[channel].Val() > 0) {
 					runs[name] = alive && lately(registered[name], now)
 				}
 			}
