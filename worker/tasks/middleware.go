@@ -66,8 +66,9 @@ func (c *Client) wrapEnqueue(send EnqueueFunc) EnqueueFunc {
 // the same call; n is 0 for a task that is not a Then task.
 type follows struct{ at, n int }
 
-// enqueueWrapped is [Client.EnqueueMany] with the middleware around it.
-func (c *Client) enqueueWrapped(ctx context.Context, requests []Request) (receipts []Receipt, sent bool, err error) {
+// enqueueWrapped is [Client.EnqueueMany] with the middleware around it. With some it stores those before a task that
+// is refused, as the middleware must not get them again.
+func (c *Client) enqueueWrapped(ctx context.Context, requests []Request, some bool) (receipts []Receipt, sent bool, err error) {
 	total, err := count(requests, 0)
 	if err != nil {
 		return nil, false, err
@@ -79,17 +80,35 @@ func (c *Client) enqueueWrapped(ctx context.Context, requests []Request) (receip
 		}
 	}
 	receipts, err = c.wrapEnqueue(func(ctx context.Context, out []Outgoing) ([]Receipt, error) {
-		all, err := c.prepareOutgoing(out, order)
-		if err != nil {
-			return nil, err
+		all, refused := c.prepareOutgoing(out, order)
+		if refused != nil && (!some || len(all) == 0) {
+			return nil, refused
 		}
 		sent = true
-		return c.send(ctx, all)
+		receipts, err := c.send(ctx, all)
+		if refused == nil || err != nil {
+			return receipts, err
+		}
+		if c.observer != nil {
+			first := len(all) // which is a request's own task
+			c.observeRefused(requests[len(requests)-requestsIn(order[first:]):])
+		}
+		return receipts, refused
 	})(ctx, out)
 	if err == nil && len(receipts) != total {
 		err = fmt.Errorf("enqueue middleware returned %d receipts for %d tasks", len(receipts), total)
 	}
 	return receipts, sent, err
+}
+
+// requestsIn returns how many of the tasks are no Then tasks.
+func requestsIn(order []follows) (n int) {
+	for _, f := range order {
+		if f.n == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // outgoing appends a task and then its [Request].Then tasks.
@@ -118,21 +137,24 @@ func (c *Client) outgoingOf(name string, payload any, o Options) (Outgoing, erro
 	return Outgoing{Name: name, Payload: encoded, Options: o}, nil
 }
 
-// prepareOutgoing prepares the tasks of one call as the middleware left them.
+// prepareOutgoing prepares the tasks of one call as the middleware left them. With an error it returns those of the
+// requests before that of the task which is refused.
 func (c *Client) prepareOutgoing(out []Outgoing, order []follows) ([]queue.Task, error) {
 	if len(out) != len(order) {
 		return nil, fmt.Errorf("enqueue middleware made %d tasks of %d", len(out), len(order))
 	}
 	p := &preparer{c, c.producer.DrawIDs(len(out))}
-	all := make([]queue.Task, len(out))
+	all, request := make([]queue.Task, len(out)), 0
 	for i, o := range out {
 		f := order[i] //nolint:gosec // as long as out, see above
 		if f.n > 0 {
 			follow(&o.Options, all[f.at], f.n)
+		} else {
+			request = i
 		}
 		var err error
 		if all[i], err = p.prepare(&Request{Name: o.Name, Payload: o.Payload, Options: o.Options}); err != nil {
-			return nil, fmt.Errorf("enqueue %s: %w", o.Name, err)
+			return all[:request], fmt.Errorf("enqueue %s: %w", o.Name, err)
 		}
 		all[i].Then = f.n > 0
 	}
