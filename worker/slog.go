@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"log/slog" //nolint:depguard // it serves programs that log with it
+	"slices"
 )
 
 // SlogHandler returns a handler that passes records on to another one, with the fields of [Logger]: those
@@ -65,6 +66,6 @@ func (h *slogHandler) WithGroup(name string) slog.Handler {
 
 func (h *slogHandler) within(apply func(slog.Handler) slog.Handler) slog.Handler {
 	return &slogHandler{
-		Handler: apply(h.Handler), outside: h.outside, inside: append(h.inside[:len(h.inside):len(h.inside)], apply),
+		Handler: apply(h.Handler), outside: h.outside, inside: append(slices.Clip(h.inside), apply),
 	}
 }
