@@ -3,7 +3,6 @@ package tasks
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -56,20 +55,21 @@ func (i *Inspector) explainTurns(ctx context.Context, e *Explanation, l Limits, 
 
 // explainHold says which other task holds a group.
 func (i *Inspector) explainHold(ctx context.Context, e *Explanation, holds string, say func(id string)) error {
-	holders, err := i.redis.HGetAll(ctx, i.keys.Holders()).Result()
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for id, of := range holders {
-		if of == holds && id != e.ID {
-			ids = append(ids, id)
+	for cursor := uint64(0); ; {
+		holders, next, err := i.redis.HScan(ctx, i.keys.Holders(), cursor, "", 1000).Result()
+		if err != nil {
+			return err
+		}
+		for at := 0; at+1 < len(holders); at += 2 {
+			if id, of := holders[at], holders[at+1]; of == holds && id != e.ID {
+				say(id)
+				return nil
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return nil
 		}
 	}
-	if slices.Sort(ids); len(ids) > 0 {
-		say(ids[0])
-	}
-	return nil
 }
 
 // explainRest says until when a party rests, or waits for the next token of its rate.

@@ -123,6 +123,17 @@ local function note_settings(queue, text)
   rated = rated or all_set[queue].rate ~= nil or all_set[queue].group_rate ~= nil
 end
 
+local no_limits = '0|0|0|0|||'
+
+-- Stores what is set for a queue, and returns it as Redis has it. limits: see queue.lua.
+local function write_settings(queue, paused, limits, special)
+  local older = string.match(limits, '^(%d+|%d+|%d+)|*$') -- of an older program
+  local text = (paused and '1' or '') .. '|' .. (older and older .. '|0|||' or limits) .. '|' .. (special and '1' or '')
+  if text == '|' .. no_limits .. '|' then redis.call('HDEL', key('settings'), queue) else redis.call('HSET', key('settings'), queue, text) end
+  all_set[queue] = nil
+  return text
+end
+
 local function settings(queue)
   if not all_set[queue] then note_settings(queue, redis.call('HGET', key('settings'), queue)) end
   return all_set[queue]

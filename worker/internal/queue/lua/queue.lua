@@ -11,8 +11,7 @@ local queue, verb, offers = ARGV[1], ARGV[2], false
 local mistyped = mending_refuses() or wrong({'weighed:' .. queue, 'set'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 
-local none = '0|0|0|0|||'
-local was = redis.call('HGET', key('settings'), queue) or '|' .. none .. '|'
+local was = redis.call('HGET', key('settings'), queue) or '|' .. no_limits .. '|'
 local old = settings(queue)
 local paused, special, before = old.paused, old.special, old.bytes
 writable(key('settings')) -- to pause a queue helps at maxmemory
@@ -26,16 +25,9 @@ else
   redis.call('HSET', key('settings'), queue .. '|' .. verb, ARGV[3])
 end
 
-local limits = redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or none
-if string.find(limits, '^%d+|%d+|%d+$') then limits = limits .. '|0|||' end -- of an older program
-local text = (paused and '1' or '') .. '|' .. limits .. '|' .. (special and '1' or '')
-if text == '|' .. none .. '|' then
-  redis.call('HDEL', key('settings'), queue)
-else
-  redis.call('HSET', key('settings'), queue, text)
-end
+local limits = redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or no_limits
+local text = write_settings(queue, paused, limits, special)
 known(queue)
-all_set = {}
 
 local new_words, old_words = {string.match(text, settings_form)}, {string.match(was, settings_form)}
 local function differs(i) return (new_words[i] or '') ~= (old_words[i] or '') end
