@@ -3,9 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -84,6 +86,14 @@ func (c *guarded) passSignals(from <-chan os.Signal, to chan<- os.Signal) {
 	}
 }
 
+// boundMemory has the garbage collected early in a child that is replaced when it has more than so many bytes, so
+// that only memory which is in use counts. GOMEMLIMIT wins.
+func boundMemory(most int64) {
+	if _, chosen := os.LookupEnv("GOMEMLIMIT"); most > 0 && !chosen {
+		debug.SetMemoryLimit(most / 10 * 9)
+	}
+}
+
 // serveGuarded runs the set of a child.
 func (r *runner) serveGuarded(ctx context.Context, set *supervisor.Set, cfg supervisor.Config, log zerolog.Logger) error {
 	if r.child.Quiet() {
@@ -104,7 +114,11 @@ func (r *runner) serveGuarded(ctx context.Context, set *supervisor.Set, cfg supe
 	all.Go(func() {
 		select {
 		case <-r.child.Lost():
-			log.Warn().Msg("the guardian has ended: stopping")
+			if err := r.child.Why(); err != nil {
+				log.Error().Err(err).Msg("the guardian is not understood: stopping")
+			} else {
+				log.Warn().Msg("the guardian has ended: stopping")
+			}
 		case <-ended:
 		}
 	})
@@ -140,7 +154,11 @@ func (r *runner) obeyGuardian(ctx context.Context, set *supervisor.Set, ended <-
 		if !ok {
 			return
 		}
-		what := words[word]
+		what, known := words[word]
+		if !known { // the guardian is of a newer version
+			r.child.Done(ctx, number, fmt.Errorf("the process does not know the order %q", word), set)
+			continue
+		}
 		all.Go(func() {
 			do := quick(set, what)
 			if do == nil {

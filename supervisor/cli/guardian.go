@@ -15,6 +15,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/guard"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 // family is what a guardian starts its children with.
@@ -68,7 +69,8 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	debug.SetMemoryLimit(guardianMemory)
 	cfg := guard.Config{
 		Processes: r.env.Processes, Workers: max(p.Set.Workers, 0), Path: r.family.path, Args: r.family.args,
-		Stdout: r.family.stdout, Stderr: r.family.stderr, Drain: stopTime(p.Set.Drain, p.Set.Grace), Log: log,
+		Stdout: r.family.stdout, Stderr: r.family.stderr, Drain: stopTime(p.Set.Drain, p.Set.Grace),
+		MaxMemory: r.env.MaxMemory(), Log: log,
 	}
 	cfg.Environment, cfg.Secrets = r.family.split()
 	if r.env.Data != "" {
@@ -91,7 +93,7 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	}
 	g := guard.New(cfg)
 	p.Admin.LostLines = r.env.LostLines
-	stopAdmin, err := startAdmin(ctx, g, p.Admin, log)
+	stopAdmin, err := r.startAdmin(ctx, g, handOver(g, p.Admin), log)
 	if err != nil {
 		return err
 	}
@@ -103,6 +105,12 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	log.Info().Int("processes", cfg.Processes).Int("workers", cfg.Workers).Msg("guardian is starting")
 	obey := func(ended <-chan struct{}) {
 		r.obey(ctx, log, ended, func(what order, all *sync.WaitGroup) {
+			if what == orderRoll {
+				if err := g.Begin(builtin.OperationRoll, "a signal"); err != nil {
+					log.Warn().Err(err).Str("order", string(what)).Msg("not done")
+				}
+				return
+			}
 			all.Go(func() {
 				if err := g.Order(context.WithoutCancel(ctx), guardianOrders[what]); err != nil {
 					log.Error().Err(err).Str("order", string(what)).Msg("not done")
@@ -118,6 +126,6 @@ func stopTime(drain, grace time.Duration) time.Duration { return drain + 3*grace
 
 // guardianOrders are the orders of signals in the words of the guardian.
 var guardianOrders = map[order]string{
-	orderReload: guard.Reload, orderRoll: guard.Roll, orderMore: guard.More, orderLess: guard.Less, orderQuiet: guard.Quiet,
+	orderReload: guard.Reload, orderMore: guard.More, orderLess: guard.Less, orderQuiet: guard.Quiet,
 	orderResume: guard.Resume,
 }

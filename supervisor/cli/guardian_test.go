@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"strconv"
@@ -22,13 +23,19 @@ import (
 const (
 	hangs   = "STELLAR_TEST_HANGS"   // it does not end after cli.Main
 	limited = "STELLAR_TEST_LIMITED" // its guardian has the usual limits of crashes
+	stuck   = "STELLAR_TEST_STUCK"   // while there is a file of that name, no app is made
+	// programFile is the path of the program, where it is not that of the tests.
+	programFile = "STELLAR_TEST_PROGRAM"
 )
 
 // changeGuardian has a guardian start children again at once, however often they die.
 func changeGuardian(f *family) {
 	f.limits = func(c *guard.Config) {
 		if os.Getenv(limited) == "" {
-			c.CrashLimit, c.Backoff, c.MaxBackoff = -1, 20*time.Millisecond, 20*time.Millisecond
+			c.CrashLimit, c.Backoff, c.MaxBackoff, c.LongLife = -1, 20*time.Millisecond, 20*time.Millisecond, time.Millisecond
+		}
+		if os.Getenv(stuck) != "" {
+			c.ReadyTime = 3 * time.Second
 		}
 	}
 }
@@ -44,6 +51,9 @@ func doomedApp() (*worker.App, error) {
 
 // guardedApp notes in Redis when its tasks begin, and counts in the cluster's cache.
 func guardedApp() (*worker.App, error) {
+	for isThere(os.Getenv(stuck)) {
+		time.Sleep(10 * time.Millisecond)
+	}
 	_, _ = os.Stderr.WriteString("the app is made\n")
 	app := echoApp()
 	o, err := redis.ParseURL(os.Getenv("REDIS_URL")) // which a child has from its guardian
@@ -64,6 +74,7 @@ func guardedApp() (*worker.App, error) {
 		}
 		return link.Sleep(ctx, time.Duration(ms)*time.Millisecond)
 	})
+	tasks.Handle(app, tasks.Definition{Name: "grow"}, func(_ context.Context, mib int) error { return grow(int64(mib) << 20) })
 	tasks.Handle(app, tasks.Definition{Name: "explode"}, func(ctx context.Context, _ struct{}) error {
 		go func() { panic("in a goroutine of its own") }()
 		return link.Sleep(ctx, time.Minute)
@@ -76,6 +87,33 @@ func guardedApp() (*worker.App, error) {
 		return link.Sleep(ctx, time.Minute)
 	})
 	return app, nil
+}
+
+func isThere(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// grown is the memory of grow.
+var grown [][]byte
+
+// grow makes the process have so many bytes of memory, for good.
+func grow(to int64) error {
+	for {
+		var size, resident int64
+		text, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Sscan(string(text), &size, &resident); err != nil || resident*int64(os.Getpagesize()) > to {
+			return err
+		}
+		more := make([]byte, 4<<20)
+		for i := 0; i < len(more); i += 4 << 10 {
+			more[i] = 1
+		}
+		grown = append(grown, more)
+	}
 }
 
 // begun parses what hold has noted.
@@ -99,6 +137,11 @@ func TestProcessesThatCannotBe(t *testing.T) {
 		"too many":     {nil, []string{"--processes", "1000"}, "not between 0 and 128"},
 		"less than 0":  {nil, []string{"--processes", "-1"}, "not between 0 and 128"},
 		"not a number": {nil, []string{"--processes", "two"}, "--processes"},
+
+		"memory of no children": {nil, []string{"--max-memory", "512MiB"}, "--max-memory: it is for child processes, and there are none: give --processes"},
+		"no memory":             {nil, []string{"--processes", "1", "--max-memory", "much"}, "--max-memory: \"much\" is not a size such as 65536, 64KiB or 1GiB"},
+		"hardly any memory":     {nil, []string{"--processes", "1", "--max-memory", "31MiB"}, "31MiB is less than a process needs to begin with: use at least 32MiB"},
+		"megabytes":             {environment{"STELLAR_MAX_MEMORY": "512M", "STELLAR_PROCESSES": "1"}, nil, "STELLAR_MAX_MEMORY: \"512M\" is not a size"},
 	} {
 		env := home(t)
 		maps.Copy(env, c.env)

@@ -4,13 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -26,13 +32,21 @@ type Child struct {
 	pipe  *pipe
 	start start
 
+	asking sync.Mutex // one at a time
+	asked  int        // how often the guardian was asked
+	told   chan done  // the answers
+
+	operation atomic.Pointer[builtin.Operation] // of the guardian
+
 	stops  chan int   // 1: drain; 2: within a second
 	orders chan order // operations on the set
 	lost   chan struct{}
+	why    error // after lost
+	pages  *pages
 
 	telling sync.Mutex
 	last    Status // told last
-	told    time.Time
+	lastAt  time.Time
 }
 
 // Attach returns the connection with the guardian that has started this process; value is that
@@ -57,7 +71,11 @@ func Attach(value string) (*Child, error) {
 		return nil, fmt.Errorf("guardian: %w", err)
 	}
 	_ = p.conn.SetReadDeadline(time.Time{})
-	c := &Child{pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan order, 64), lost: make(chan struct{})}
+	c := &Child{
+		pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan order, 64), told: make(chan done, 1), lost: make(chan struct{}),
+		pages: newPages(),
+	}
+	c.operation.Store(m.Start.Operation)
 	go c.listen()
 	return c, nil
 }
@@ -65,9 +83,11 @@ func Attach(value string) (*Child, error) {
 // listen reads the guardian's messages until the guardian has gone.
 func (c *Child) listen() {
 	defer close(c.lost)
+	defer c.pages.Close()
 	for {
 		m, err := c.pipe.read()
 		if err != nil {
+			c.why = err
 			return
 		}
 		switch {
@@ -75,6 +95,17 @@ func (c *Child) listen() {
 			select {
 			case c.stops <- m.Stop:
 			default: // there are two at most
+			}
+		case m.Connect:
+			if conn, err := c.pipe.files.next(); err == nil {
+				c.pages.add(conn)
+			}
+		case m.Operation != nil:
+			c.operation.Store(m.Operation)
+		case m.Told != nil:
+			select {
+			case c.told <- *m.Told:
+			default: // nobody waits for it any more
 			}
 		case m.Order != nil:
 			select {
@@ -96,7 +127,7 @@ func (c *Child) Secrets() map[string]string { return c.start.Secrets }
 
 // Configure changes the configuration of the set to what the guardian wants of it.
 func (c *Child) Configure(cfg *supervisor.Config) {
-	cfg.Guarded, cfg.Ended = c.Guarded(), c.nodeEnded
+	cfg.Guarded, cfg.Guardian, cfg.Ended = c.Guarded(), c, c.nodeEnded
 	if n := c.start.Workers; n != nil {
 		if cfg.Workers = *n; cfg.Workers == 0 {
 			cfg.Workers = supervisor.Idle
@@ -114,11 +145,77 @@ const patience = 1000 * time.Hour
 // Quiet reports whether the set has to claim no tasks from the start.
 func (c *Child) Quiet() bool { return c.start.Quiet }
 
+// Operation implements supervisor.Guardian.
+func (c *Child) Operation() *builtin.Operation { return c.operation.Load() }
+
+// askTime is how long a child waits for the guardian's answer.
+const askTime = 3 * time.Second
+
+// errSilent reports that the guardian may have begun an operation, or not.
+var errSilent = fmt.Errorf("the guardian has not answered within %s whether it has begun: see its log", askTime)
+
+// Begin implements supervisor.Guardian.
+func (c *Child) Begin(kind string) error {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	c.asked++
+	if err := c.pipe.write(message{Ask: &order{Number: c.asked, What: kind}}); err != nil {
+		return fmt.Errorf("ask the guardian: %w", err)
+	}
+	over := time.NewTimer(askTime)
+	defer over.Stop()
+	for {
+		select {
+		case d := <-c.told:
+			switch {
+			case d.Number != c.asked: // the answer to one that waited no longer
+			case d.Error == "":
+				return nil
+			default:
+				return answered{d.Code, d.Error}
+			}
+		case <-over.C:
+			return errSilent
+		case <-c.lost:
+			return errors.New("the guardian has ended")
+		}
+	}
+}
+
+// answered is an error that came over a pipe.
+type answered struct {
+	code rpcregistry.Code
+	text string
+}
+
+func (a answered) Error() string { return a.text }
+
+func (a answered) Unwrap() error {
+	if a.code == "" {
+		return nil
+	}
+	return a.code
+}
+
 // Stops receives 1 when the child has to drain, and 2 when it has to stop within a second.
 func (c *Child) Stops() <-chan int { return c.stops }
 
-// Lost is closed when the guardian has gone.
+// Lost is closed when the guardian has gone, or is not understood.
 func (c *Child) Lost() <-chan struct{} { return c.lost }
+
+// Why returns why the guardian was lost: the error of a message that was not understood, or nil if it has
+// ended. It may be called when Lost is closed.
+func (c *Child) Why() error {
+	if ended(c.why) {
+		return nil
+	}
+	return c.why
+}
+
+// ended reports whether the error of a read says only that the other end is closed.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
+}
 
 // NextOrder waits for an order, which [Child.Done] has to answer, until ended is closed.
 func (c *Child) NextOrder(ended <-chan struct{}) (number int, what string, ok bool) {
@@ -176,11 +273,11 @@ func (c *Child) tell(ctx context.Context, set *supervisor.Set) {
 	}
 	changed := s.Ready != last.Ready || s.Workers != last.Workers ||
 		s.Quiet != last.Quiet || s.Healthy != last.Healthy || s.Redis != last.Redis
-	if !changed && time.Since(c.told) < tellInterval {
+	if !changed && time.Since(c.lastAt) < tellInterval {
 		return
 	}
-	s.Report = set.Report()
-	c.last, c.told = s, time.Now()
+	s.Report = unnamed(set.Report())
+	c.last, c.lastAt = s, time.Now()
 	_ = c.pipe.write(message{Status: &s})
 }
 
@@ -190,7 +287,10 @@ func statusOf(set *supervisor.Set) Status {
 }
 
 // End tells the guardian how this process ends.
-func (c *Child) End(e End) { _ = c.pipe.write(message{End: &e}) }
+func (c *Child) End(e End) {
+	e = e.trimmed()
+	_ = c.pipe.write(message{End: &e})
+}
 
 // nodeEnded tells the guardian of a node that it could not find on Redis: its handlers still run, and its
 // id may be free.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/internal/crashes"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -50,20 +52,33 @@ type Config struct {
 	Settler Settler
 	// Drain is how long a child may take to end when it is told to. After that it is killed.
 	Drain time.Duration
+	// ReadyTime is how long a child that is to take the place of another may take until all its
+	// nodes run. Default 30 s.
+	ReadyTime time.Duration
 
 	// Backoff is the pause before a child is started again that has died. It doubles with
-	// each death up to MaxBackoff, and starts over after a life of ten seconds. Default
-	// 100 ms and 30 s.
-	Backoff, MaxBackoff time.Duration
-	// CrashLimit is how many deaths within CrashWindow the guardian survives; one more stops it.
+	// each death up to MaxBackoff, and starts over after a life of LongLife. Default
+	// 100 ms, 30 s and 10 s.
+	Backoff, MaxBackoff, LongLife time.Duration
+	// CrashLimit is how many deaths within CrashWindow the guardian survives; one more stops it. Deaths
+	// of children that had tasks do not count: such a task is put aside after three.
 	// Default twice the number of processes, at least 4, in 30 s; negative for no limit.
 	CrashLimit  int
 	CrashWindow time.Duration
 
+	// MaxMemory is how many bytes of memory a child may have resident. One that has more is
+	// replaced: it drains, and starts again. 0 for no limit.
+	MaxMemory int64
+
 	Log zerolog.Logger
 }
 
+// ownPath returns the path of the program that runs.
+func (c *Config) ownPath() string { return cmp.Or(self, c.Path) }
+
 func (c Config) withDefaults() Config {
+	c.ReadyTime = cmp.Or(c.ReadyTime, 30*time.Second)
+	c.LongLife = cmp.Or(c.LongLife, 10*time.Second)
 	c.Backoff, c.MaxBackoff = cmp.Or(c.Backoff, 100*time.Millisecond), cmp.Or(c.MaxBackoff, 30*time.Second)
 	c.CrashLimit, c.CrashWindow = cmp.Or(c.CrashLimit, max(2*c.Processes, 4)), cmp.Or(c.CrashWindow, 30*time.Second)
 	return c
@@ -87,31 +102,33 @@ type Guardian struct {
 	log     zerolog.Logger
 	starter *starter
 	slots   []*slot
+	// children is the way to the pages of the children. The host of a URL is a slot: see toSlot.
+	children http.RoundTripper
+	renewing chan struct{} // has capacity 1; taken while a child is replaced because of its memory
 
 	hurry    chan struct{}
 	hurryOne sync.Once
 	settling sync.WaitGroup
-	rolling  sync.Mutex
+	telling  sync.Mutex // the children of the operation
 
-	mu     sync.Mutex
-	began  time.Time
-	stop   context.CancelFunc // nil before the start
-	worked bool               // a child was ready: from now on Redis is waited for
-	deaths []death
-	report Report
-	fatal  error
-}
+	operations sync.WaitGroup // under way: one at most
 
-// death is one crash of a child.
-type death struct {
-	at   time.Time
-	slot int
-	how  string
+	mu        sync.Mutex
+	began     time.Time
+	serving   context.Context //nolint:containedctx // ends when the guardian stops; nil before the start
+	stop      context.CancelFunc
+	operation builtin.Operation
+	worked    bool // a child was ready: from now on Redis is waited for
+	deaths    crashes.Window
+	report    Report
+	fatal     error
 }
 
 // New returns a guardian that has not started.
 func New(cfg Config) *Guardian {
 	g := &Guardian{cfg: cfg.withDefaults(), log: cfg.Log, starter: newStarter(), hurry: make(chan struct{})}
+	g.children, g.renewing = g.transport(), make(chan struct{}, 1)
+	g.deaths.Length = g.cfg.CrashWindow
 	for i := range cfg.Processes {
 		g.slots = append(g.slots, newSlot(g, i))
 	}
@@ -128,7 +145,7 @@ func (g *Guardian) Serve(ctx context.Context) error {
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	g.mu.Lock()
-	g.began, g.stop = time.Now(), stop
+	g.began, g.serving, g.stop = time.Now(), serving, stop
 	g.mu.Unlock()
 	go g.starter.serve()
 	defer g.starter.close()
@@ -148,6 +165,10 @@ func (g *Guardian) Serve(ctx context.Context) error {
 		}
 	}
 	slots.Wait()
+	g.mu.Lock() // no operation begins any more
+	stop()
+	g.mu.Unlock()
+	g.operations.Wait()
 	enough := time.AfterFunc(lastSettling, settled)
 	g.settling.Wait()
 	enough.Stop()
@@ -215,40 +236,29 @@ func (g *Guardian) late(err error) {
 	}
 }
 
-// crashed records the death of a child and reports whether the children are flapping; then it
-// stops all.
-func (g *Guardian) crashed(slot int, how string) bool {
+// died records the death of a child and reports whether the children are flapping. A death that is explained by
+// the tasks which the child had does not count for that.
+func (g *Guardian) died(slot int, how string, explained bool) bool {
+	g.mu.Lock()
+	g.report.Deaths++
+	g.mu.Unlock()
+	return !explained && g.failed(slot, how)
+}
+
+// failed records that a child could not go on, and reports whether the children are flapping; then it stops
+// all.
+func (g *Guardian) failed(slot int, how string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	g.report.Deaths++
-	g.deaths = append(g.deaths, death{now, slot, how})
-	g.deaths = slices.DeleteFunc(g.deaths, func(d death) bool { return now.Sub(d.at) > g.cfg.CrashWindow })
-	if g.cfg.CrashLimit < 0 || len(g.deaths) <= g.cfg.CrashLimit {
+	if !g.deaths.Add(fmt.Sprintf("process %d", slot), how, g.cfg.CrashLimit) {
 		return false
 	}
 	if g.fatal == nil {
-		g.fatal = fmt.Errorf("%w: %s of processes in %s: %s", supervisor.ErrFlapping, link.Count(len(g.deaths), "death"),
-			g.cfg.CrashWindow, summary(g.deaths))
+		g.fatal = fmt.Errorf("%w: %s of processes in %s: %s", supervisor.ErrFlapping, link.Count(g.deaths.Len(), "death"),
+			g.cfg.CrashWindow, &g.deaths)
 		g.stop()
 	}
 	return true
-}
-
-// summary lists how often each child died, and how at last.
-func summary(deaths []death) string {
-	times, last, slots := map[int]int{}, map[int]string{}, []int{}
-	for _, d := range deaths {
-		times[d.slot]++
-		last[d.slot] = d.how
-		slots = append(slots, d.slot)
-	}
-	slices.Sort(slots)
-	var parts []string
-	for _, slot := range slices.Compact(slots) {
-		parts = append(parts, fmt.Sprintf("process %d %s, at last: %s", slot, link.Count(times[slot], "time"), last[slot]))
-	}
-	return strings.Join(parts, "; ")
 }
 
 // Hurry has the children stop within a second.
@@ -278,7 +288,7 @@ func (g *Guardian) Status() builtin.SetStatus {
 		Uptime: time.Since(began).Milliseconds(),
 	}
 	for _, s := range g.slots {
-		one, retired := s.present()
+		one, retired := s.state()
 		if retired {
 			continue
 		}

@@ -16,15 +16,29 @@ type life struct {
 	process *os.Process
 	pid     int
 	pipe    *pipe
-	launch  string        // see membership.Guarded
+	launch  string // see membership.Guarded
+	began   time.Time
 	exited  chan struct{} // closed when the process has ended and is reaped
 	read    chan struct{} // closed when all its messages are read
 	heard   chan struct{} // has capacity 1; a message came
+	leave   chan struct{} // closed when it has to drain, although its guardian goes on: see depart
+	left    sync.Once
+	over    chan struct{}   // closed when the process is buried
+	settled <-chan struct{} // after over; closed when what it owned is handed over
 
-	state     *os.ProcessState         // after exited
-	killed    bool                     // by the guardian, as it took too long
-	end       *End                     // after read; nil for a child that did not end by itself
-	abandoned []membership.Incarnation // after read
+	hadTasks bool // after settled
+
+	// Guarded by the mutex of the slot.
+	told   bool   // it has sent a status
+	status Status // the latest
+	heir   *life  // has taken its place; nil for none
+
+	state  *os.ProcessState // after exited
+	killed bool             // by the guardian, as it took too long
+	// outgrewAfter is when the child had outgrown Config.MaxMemory, since it began; 0 if it has not.
+	outgrewAfter time.Duration
+	end          *End                     // after read; nil for a child that did not end by itself
+	abandoned    []membership.Incarnation // after read
 
 	mu      sync.Mutex
 	orders  int
@@ -48,6 +62,10 @@ func (l *life) listen() {
 	for {
 		m, err := l.pipe.read()
 		if err != nil {
+			if !ended(err) {
+				l.slot.g.log.Error().Err(err).Int("process", l.slot.number).Int("pid", l.pid).
+					Msg("process is not understood: it stops, and is started again")
+			}
 			break
 		}
 		select {
@@ -56,9 +74,11 @@ func (l *life) listen() {
 		}
 		switch {
 		case m.Status != nil:
-			l.slot.heard(*m.Status)
+			l.slot.hear(l, *m.Status)
 		case m.Done != nil:
 			l.answer(*m.Done)
+		case m.Ask != nil:
+			go l.slot.g.asked(l, *m.Ask)
 		case m.End != nil:
 			l.end = m.End
 		case m.Abandoned != "":
@@ -75,16 +95,28 @@ func (l *life) listen() {
 	}
 }
 
-// heard notes a status of the child.
-func (s *slot) heard(status Status) {
+// hear notes a status of a life.
+func (s *slot) hear(l *life, status Status) {
 	s.mu.Lock()
-	s.told, s.status = true, status
+	l.told, l.status = true, status
+	if s.life == l {
+		s.told, s.status = true, status
+	}
 	s.mu.Unlock()
 	s.once.Do(func() { close(s.first) })
 	if status.Ready > 0 {
 		s.g.mu.Lock()
 		s.g.worked = true
 		s.g.mu.Unlock()
+	}
+}
+
+// doubt notes that nothing is known of the nodes of a life that has told nothing for a while.
+func (s *slot) doubt(l *life) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == l {
+		s.status.Ready, s.status.Healthy = 0, false
 	}
 }
 
@@ -104,13 +136,21 @@ func (l *life) awaitRead() {
 	}
 }
 
-// await returns when the process has ended. When ctx ends it tells the child to drain, and kills it
-// when it takes too long. It also kills a child that has told nothing of itself for long.
+// await returns when the process has ended. When ctx ends, or the life has to leave, it tells the child to
+// drain, and kills it when it takes too long. It also kills a child that has told of itself, and then
+// nothing for long (before, it makes its App, which may take any time), and has one replaced that needs too
+// much memory.
 func (l *life) await(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	stopping, hurry := ctx.Done(), l.slot.g.hurry
+	stopping, leave, hurry := ctx.Done(), l.leave, l.slot.g.hurry
 	var over <-chan time.Time
+	drain := func() {
+		if over == nil {
+			_ = l.pipe.write(message{Stop: 1})
+			over = time.After(l.slot.g.cfg.Drain)
+		}
+	}
 	silent := 0
 	for {
 		select {
@@ -118,8 +158,10 @@ func (l *life) await(ctx context.Context) {
 			return
 		case <-stopping:
 			stopping = nil
-			_ = l.pipe.write(message{Stop: 1})
-			over = time.After(l.slot.g.cfg.Drain)
+			drain()
+		case <-leave:
+			leave = nil
+			drain()
 		case <-hurry:
 			hurry = nil
 			_ = l.pipe.write(message{Stop: 2})
@@ -129,10 +171,19 @@ func (l *life) await(ctx context.Context) {
 		case <-l.heard:
 			silent = 0
 		case <-tick.C: // counted, and not measured: this process may have been stopped itself
-			if silent++; silent == int(silence/time.Second) {
+			if told, _ := l.tells(); !told {
+				silent = 0
+			}
+			if silent++; silent == int(doubt/time.Second) {
+				l.slot.doubt(l)
+			}
+			if silent == int(silence/time.Second) {
 				l.slot.g.log.Error().Int("process", l.slot.number).Int("pid", l.pid).Stringer("silence", silence).
 					Msg("process hangs: killing it")
 				_ = l.process.Kill()
+			}
+			if over == nil && l.outgrewAfter == 0 && l.outgrows() {
+				l.slot.lives.Go(func() { l.slot.renew(ctx, l) })
 			}
 		}
 	}

@@ -27,54 +27,56 @@ type slot struct {
 	failures int           // deaths in a row
 	pause    time.Duration // before the next life
 
+	look  func(*life)    // looks after a life until it has ended
+	lives sync.WaitGroup // that are looked after
+
 	mu      sync.Mutex
-	life    *life  // nil between two lives
+	path    string // of the program of the next life
+	life    *life  // the present one; nil between two
 	told    bool   // the present or a past life has sent a status
 	status  Status // the latest; of a child that has ended, with no node ready
 	retired bool   // no other life follows
 }
 
 func newSlot(g *Guardian, number int) *slot {
-	return &slot{g: g, number: number, first: make(chan struct{}), status: Status{Workers: g.cfg.Workers, Healthy: true, Redis: true}}
+	return &slot{
+		g: g, number: number, path: g.cfg.ownPath(), first: make(chan struct{}),
+		status: Status{Workers: g.cfg.Workers, Healthy: true, Redis: true},
+	}
 }
 
 // Timings of children.
 const (
-	// longLife is how long a life must have been so that its death counts as the first in a row.
-	longLife = 10 * time.Second
 	// silence is how long a child may tell nothing of itself before it counts as hung.
 	silence = 30 * time.Second
+	// doubt is how long a child may tell nothing of itself and still counts as healthy.
+	doubt = 5 * time.Second
 	// settleFirst is how long the next life of a child waits until what the last one owned has been
-	// handed over, so that it finds its ids free.
+	// handed over, so that it finds its ids free, and it is known whether the last one had tasks.
 	settleFirst = time.Second
 )
 
 // serve runs the lives of the child until ctx ends. settling bounds what is settled after them.
 func (s *slot) serve(ctx, settling context.Context) {
+	defer s.lives.Wait()
 	defer s.retire()
 	defer s.once.Do(func() { close(s.first) })
+	s.look = func(l *life) { s.lookAfter(ctx, settling, l) }
 	for link.Sleep(ctx, s.pause) == nil {
-		began := time.Now()
-		l, err := s.launch()
+		l, err := s.launch(s.program())
 		if err != nil {
-			if !s.next(ctx, nil, fmt.Sprintf("it cannot be started: %v", err), 0) {
+			if !s.notStarted(ctx, err) {
 				return
 			}
 			continue
 		}
-		l.await(ctx)
-		s.bury(l)
-		settled := s.settle(settling, l)
-		if !s.next(ctx, l, l.how(), time.Since(began)) {
+		s.begin(l)
+		l = l.last()
+		lived := time.Since(l.began)
+		l.awaitSettled(ctx)
+		if !s.next(ctx, l, l.how(), lived) {
 			return
 		}
-		t := time.NewTimer(settleFirst)
-		select {
-		case <-settled:
-		case <-t.C:
-		case <-ctx.Done():
-		}
-		t.Stop()
 	}
 }
 
@@ -92,7 +94,8 @@ func (s *slot) retire() {
 	s.retired = true
 }
 
-func (s *slot) present() (now Status, retired bool) {
+// state returns what the present life has told, or the last one.
+func (s *slot) state() (now Status, retired bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.status, s.retired
@@ -104,8 +107,68 @@ func (s *slot) hasTold() bool {
 	return s.told || s.retired
 }
 
-// launch starts a life.
-func (s *slot) launch() (*life, error) {
+// program returns the path of the program of the next life.
+func (s *slot) program() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.path
+}
+
+// begin makes a life the present one.
+func (s *slot) begin(l *life) {
+	s.mu.Lock()
+	s.install(l)
+	s.mu.Unlock()
+	s.keep(l)
+}
+
+// install makes a life the present one, and what it has told that of the slot. The caller holds s.mu.
+func (s *slot) install(l *life) {
+	if s.life = l; l.told {
+		s.told, s.status = true, l.status
+	}
+}
+
+// keep has a life looked after. It returns false for a slot that has no more lives.
+func (s *slot) keep(l *life) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retired {
+		return false
+	}
+	s.lives.Go(func() { s.look(l) })
+	return true
+}
+
+// lookAfter returns when the life has ended and its programs are killed.
+func (s *slot) lookAfter(ctx, settling context.Context, l *life) {
+	l.await(ctx)
+	s.bury(l)
+	l.settled = s.settle(settling, l)
+	close(l.over)
+}
+
+// last waits until the life has ended, or that which has taken its place, and returns the one that
+// nothing has replaced.
+func (l *life) last() *life {
+	for {
+		select {
+		case <-l.over:
+		case <-l.leave:
+		}
+		l.slot.mu.Lock()
+		heir := l.heir
+		l.slot.mu.Unlock()
+		if heir == nil {
+			<-l.over
+			return l
+		}
+		l = heir
+	}
+}
+
+// launch starts a life of the program at path.
+func (s *slot) launch(path string) (*life, error) {
 	cfg := &s.g.cfg
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -122,10 +185,6 @@ func (s *slot) launch() (*life, error) {
 		return nil, err
 	}
 	defer func() { _ = null.Close() }()
-	path := cfg.Path
-	if self != "" {
-		path = self
-	}
 	process, err := s.g.starter.start(path, cfg.Args, &os.ProcAttr{
 		Env:   append(slices.Clip(cfg.Environment), Variable+"=3"),
 		Files: []*os.File{null, cfg.Stdout, cfg.Stderr, theirs},
@@ -135,19 +194,27 @@ func (s *slot) launch() (*life, error) {
 		p.close()
 		return nil, err
 	}
-	l := &life{slot: s, process: process, pid: process.Pid, pipe: p, launch: strings.ToLower(rand.Text()), exited: make(chan struct{}),
-		read: make(chan struct{}), heard: make(chan struct{}, 1)}
+	l := &life{
+		slot: s, process: process, pid: process.Pid, pipe: p, launch: strings.ToLower(rand.Text()), began: time.Now(),
+		exited: make(chan struct{}), read: make(chan struct{}), heard: make(chan struct{}, 1), leave: make(chan struct{}), over: make(chan struct{}),
+	}
 	s.mu.Lock()
-	s.life = l
 	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets}
 	if begin.Quiet = s.status.Quiet; s.told {
 		begin.Workers = new(s.status.Workers)
 	}
 	s.mu.Unlock()
 	begin.Again = s.g.hasWorked()
+	if o := s.g.Operation(); o.Number > 0 {
+		begin.Operation = &o
+	}
 	go l.wait()
 	go l.listen()
-	_ = p.write(message{Start: begin}) // a child that is dead already is seen by wait
+	if err := p.write(message{Start: begin}); errors.Is(err, errLong) { // one that is dead already is seen by wait
+		_ = process.Kill()
+		<-l.exited
+		return nil, fmt.Errorf("its secrets are too long for it: %w", err)
+	}
 	return l, nil
 }
 
@@ -158,9 +225,11 @@ func (s *slot) bury(l *life) {
 	}
 	l.awaitRead()
 	s.mu.Lock()
-	s.life = nil
-	report := s.status.Report
-	s.status.Ready, s.status.Report = 0, supervisor.Report{}
+	report := l.status.Report
+	if s.life == l {
+		s.life = nil
+		s.status.Ready, s.status.Healthy, s.status.Report = 0, false, supervisor.Report{}
+	}
 	s.mu.Unlock()
 	if l.end != nil {
 		report = l.end.Report
@@ -184,6 +253,7 @@ func (s *slot) settle(ctx context.Context, l *life) <-chan struct{} {
 		defer close(done)
 		began := time.Now()
 		settled, err := s.g.cfg.Settler.Settle(ctx, l.launch, l.abandoned)
+		l.hadTasks = settled.HandedOn+settled.Quarantined > 0
 		s.g.addSettled(settled)
 		event := log.Warn().Int("nodes", settled.Nodes).Int("handedOn", settled.HandedOn).Int("quarantined", settled.Quarantined).
 			Stringer("took", time.Since(began).Round(10*time.Microsecond))
@@ -224,26 +294,29 @@ func (s *slot) settleJoins(ctx context.Context, l *life, first <-chan struct{}) 
 	}
 }
 
-// next decides after a life whether another life follows, and sets the pause before it. l is nil if the child
-// could not be started.
+// next decides after a life whether another life follows, and sets the pause before it.
 func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duration) bool {
 	log := s.g.log.With().Int("process", s.number).Logger()
-	var end *End
-	if l != nil {
-		end = l.end
-	}
 	if ctx.Err() != nil {
 		s.atEnd(l, how)
 		return false
 	}
+	end := l.end
 	switch {
+	case l.outgrewAfter > 0 && (end != nil || l.killed):
+		return s.nextAfterOutgrowing(l)
 	case end == nil:
 	case end.Code == codeFlapping:
 		s.g.giveUp(fmt.Errorf("%w: the nodes of process %d: %s", supervisor.ErrFlapping, s.number, end.Error))
 		return false
-	case end.Code == codeUsage, end.Code == codeConfig, end.Code != 0 && !end.Asked && !s.g.hasWorked():
+	case end.Code != 0 && !end.Asked && !s.g.hasWorked():
 		s.g.giveUp(&ExitError{s.number, end.Code, end.Error})
 		return false
+	case end.Code == codeUsage, end.Code == codeConfig:
+		s.again(lived)
+		log.Error().Str("how", how).Stringer("pause", s.pause.Round(time.Millisecond)).
+			Msg("process cannot begin with the configuration as it is now: the others go on, and it is tried again")
+		return true
 	case end.Code == 0 && !end.Asked:
 		log.Info().Msg("all nodes of the process were stopped: it is not started again")
 		return false
@@ -253,14 +326,13 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 			Msg("process has stopped, and not for its guardian: starting it again")
 		return true
 	}
-	if lived >= longLife {
-		s.failures = 0
+	s.again(lived)
+	if s.g.died(s.number, how, l.hasHadTasks()) {
+		return false
 	}
-	s.failures++
-	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
 	log.Error().Str("how", how).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", s.pause.Round(time.Millisecond)).
 		Msg("process died: starting it again")
-	return !s.g.crashed(s.number, how)
+	return true
 }
 
 // Exit codes of a child that mean something to its guardian, as of the command run.
@@ -275,7 +347,7 @@ const (
 // atEnd notes how a child ended that was told to.
 func (s *slot) atEnd(l *life, how string) {
 	switch {
-	case l == nil || l.end != nil && l.end.Code == 0:
+	case l.end != nil && l.end.Code == 0:
 	case l.killed:
 		s.g.late(fmt.Errorf("%w: process %d did not end in time and was killed", supervisor.ErrDrainDeadline, s.number))
 	case l.end == nil:
@@ -299,7 +371,7 @@ func (g *Guardian) hasWorked() bool {
 
 func (g *Guardian) stopping() bool {
 	for _, s := range g.slots {
-		if _, retired := s.present(); !retired {
+		if _, retired := s.state(); !retired {
 			return false
 		}
 	}

@@ -51,6 +51,7 @@ func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	registerTasks(r, d.Tasks, d.Handled)
 	registerLooking(r, d.Inspector)
 	registerMending(r, d.Inspector)
+	registerTransfer(r, d.Tasks, d.Inspector)
 	registerQueues(r, d.Inspector)
 	registerPeriodic(r, d.Tasks, d.Inspector)
 	registerConnections(r, d.Connections)
@@ -75,7 +76,7 @@ type noControls struct{ Controls }
 
 // handle registers a method.
 func handle[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.HandleDecoded(r, name, decode, f)
+	rpcregistry.HandleDecoded(r, name, rpcregistry.Decoder{Decode: decode, Form: wireType}, f)
 }
 
 // none is the type of no arguments and of no response.

@@ -38,7 +38,7 @@ func decode(text []byte, v any) error {
 var wireTypes sync.Map //nolint:gochecknoglobals // a cache of values that depend only on their key
 
 // wireType returns the type into which encoding/json decodes a t. It replaces times and
-// durations, also in the fields of a struct, by types of this file; a type without them is
+// durations, also behind pointers and in the fields of a struct, by types of this file; a type without them is
 // its own wireType.
 func wireType(t reflect.Type) reflect.Type {
 	switch {
@@ -46,7 +46,12 @@ func wireType(t reflect.Type) reflect.Type {
 		return reflect.TypeFor[milliseconds]()
 	case t == reflect.TypeFor[time.Time]():
 		return reflect.TypeFor[timestamp]()
-	case t.Kind() != reflect.Struct:
+	case t.Kind() == reflect.Pointer:
+		if of := wireType(t.Elem()); of != t.Elem() {
+			return reflect.PointerTo(of)
+		}
+		return t
+	case t.Kind() != reflect.Struct, reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()):
 		return t
 	}
 	if known, ok := wireTypes.Load(t); ok {
@@ -72,7 +77,16 @@ func wireType(t reflect.Type) reflect.Type {
 
 // assign sets to, a value of some type, to wire, a value of its wireType.
 func assign(to, wire reflect.Value) {
-	if wire.Kind() != reflect.Struct || wire.CanConvert(to.Type()) {
+	switch {
+	case wire.Kind() == reflect.Pointer && wire.Type() != to.Type():
+		if wire.IsNil() {
+			to.SetZero()
+			return
+		}
+		to.Set(reflect.New(to.Type().Elem()))
+		assign(to.Elem(), wire.Elem())
+		return
+	case wire.Kind() != reflect.Struct || wire.CanConvert(to.Type()):
 		to.Set(wire.Convert(to.Type()))
 		return
 	}
@@ -83,6 +97,9 @@ func assign(to, wire reflect.Value) {
 
 // milliseconds is a time.Duration in JSON.
 type milliseconds time.Duration
+
+// JSONForm implements rpcregistry.Formed.
+func (milliseconds) JSONForm() any { return "milliseconds" }
 
 // UnmarshalJSON implements json.Unmarshaler. It refuses numbers that would overflow
 // time.Duration.
@@ -100,6 +117,9 @@ func (m *milliseconds) UnmarshalJSON(text []byte) error {
 
 // timestamp is a time.Time in JSON.
 type timestamp time.Time
+
+// JSONForm implements rpcregistry.Formed.
+func (timestamp) JSONForm() any { return "time" }
 
 // UnmarshalJSON implements json.Unmarshaler. 0 is the zero time.
 func (t *timestamp) UnmarshalJSON(text []byte) error {

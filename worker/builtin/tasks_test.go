@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -206,7 +207,7 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 			}
 		}
 		require.JSONEq(c, `{"maxAttempts":2}`, c.call("queueDefaults", `{"queue":"aside","maxAttempts":2}`))
-		require.JSONEq(c, `{"maxAttempts":2,"retentionMs":1000}`, c.call("queueDefaults", `{"queue":"aside","retention":1000}`), "the other one stays")
+		require.JSONEq(c, `{"maxAttempts":2,"retentionMs":1000}`, c.call("queueDefaults", `{"queue":"aside","retentionMs":1000}`), "the other one stays")
 		require.Equal(c, tasks.Defaults{MaxAttempts: 2, Retention: time.Second}, queue().Defaults)
 		require.JSONEq(c, `{}`, c.call("queueDefaults", `{"queue":"aside","reset":true}`))
 		c.call("resumeQueue", `{"queue":"aside"}`)
@@ -244,7 +245,7 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 			"retryAll":      {`{}`},
 			"reschedule":    {`{"id":"a","in":1,"at":1}`},
 			"edit":          {`{"id":"a"}`, `{"id":"a","priority":"urgent"}`, `{"id":"a","queue":"a b"}`},
-			"queueDefaults": {`{"queue":"q"}`, `{"queue":"q","maxAttempts":-1}`, `{"queue":"q","retention":1,"reset":true}`, `{"queue":"a b","timeout":1}`},
+			"queueDefaults": {`{"queue":"q"}`, `{"queue":"q","maxAttempts":-1}`, `{"queue":"q","retentionMs":1,"reset":true}`, `{"queue":"a b","timeoutMs":1}`, `{"queue":"q","retention":1}`},
 			"setPeriodic": {
 				`{"task":"say"}`, `{"task":"say","every":1000,"cron":"@daily"}`, `{"task":"say","every":1000,"timezone":"UTC"}`, `{"task":"say","every":1}`,
 				`{"task":"say","cron":"@daily","timezone":"Nowhere/Here"}`, `{"task":"say","cron":"* *"}`, `{"task":"a b","cron":"@daily"}`,
@@ -273,6 +274,67 @@ func TestUnknownArgumentsOfTaskCallsAreRefused(t *testing.T) {
 	})
 }
 
+func TestTasksAreExportedAndImportedByCall(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		c.call("pauseQueue", `{"queue":"aside"}`)
+		for n := range 5 {
+			c.call("enqueue", fmt.Sprintf(`{"name":"say","queue":"aside","id":"moved%d","payload":{"n":%d}}`, n, n))
+		}
+		var lines []json.RawMessage
+		for cursor, n := "", 0; n == 0 || cursor != ""; n++ {
+			var page tasks.ExportPage
+			require.NoError(c, json.Unmarshal([]byte(c.call("export", fmt.Sprintf(`{"queue":"aside","limit":2,"cursor":%q}`, cursor))), &page))
+			lines, cursor = append(lines, page.Lines...), page.Next
+		}
+		require.Len(c, lines, 5)
+		c.call("delete", `{"id":"moved3"}`)
+		lines = append(lines, json.RawMessage(`{"id":"bad"}`))
+		args, err := json.Marshal(map[string]any{"lines": lines})
+		require.NoError(c, err)
+		var verdicts []tasks.Imported
+		require.NoError(c, json.Unmarshal([]byte(c.call("import", string(args))), &verdicts))
+		says := map[string]string{}
+		for _, v := range verdicts {
+			says[v.ID] = v.Verdict
+		}
+		require.Equal(c, map[string]string{
+			"moved0": "existing", "moved1": "existing", "moved2": "existing", "moved3": "stored", "moved4": "existing", "bad": "refused",
+		}, says)
+		for _, args := range []string{`{}`, `{"lines":[]}`, `{"lines":[` + strings.Repeat("{},", 1000) + `{}]}`, `{"lines":{}}`} {
+			c.refused(rpcregistry.ErrBadArguments, "import", args)
+		}
+		c.refused(rpcregistry.ErrBadArguments, "export", `{"cursor":"nonsense"}`)
+		c.refused(rpcregistry.ErrBadArguments, "export", `{"states":["done"]}`)
+		c.call("deleteQueue", `{"queue":"aside"}`)
+	})
+}
+
+// Operators who change other settings of a queue at the same time overwrite nothing of each other's.
+func TestNoChangeOfAQueuesSettingsIsLost(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		changes := []struct{ method, args string }{
+			{"limitQueue", `{"queue":"shared","concurrency":2}`}, {"limitQueue", `{"queue":"shared","tasks":3}`},
+			{"limitQueue", `{"queue":"shared","bytes":4000}`}, {"limitQueue", `{"queue":"shared","perGroup":5}`},
+			{"limitQueue", `{"queue":"shared","rate":{"tasks":6,"perMs":1000,"burst":2}}`},
+			{"queueDefaults", `{"queue":"shared","maxAttempts":7}`}, {"queueDefaults", `{"queue":"shared","timeoutMs":8}`},
+			{"queueDefaults", `{"queue":"shared","retentionMs":9}`},
+		}
+		for range 5 {
+			c.call("limitQueue", `{"queue":"shared","reset":true}`)
+			c.call("queueDefaults", `{"queue":"shared","reset":true}`)
+			var all sync.WaitGroup
+			for _, change := range changes {
+				all.Go(func() { c.call(change.method, change.args) })
+			}
+			all.Wait()
+			var queues []tasks.Queue
+			require.NoError(c, json.Unmarshal([]byte(c.call("queues", `{"queue":"shared"}`)), &queues))
+			require.Equal(c, tasks.Limits{Concurrency: 2, Tasks: 3, Bytes: 4000, PerGroup: 5, Rate: tasks.Rate{Tasks: 6, Per: time.Second, Burst: 2}}, queues[0].Limits)
+			require.Equal(c, tasks.Defaults{MaxAttempts: 7, Timeout: 8 * time.Millisecond, Retention: 9 * time.Millisecond}, queues[0].Defaults)
+		}
+	})
+}
+
 func TestNoBuiltInMethodIgnoresUnknownArguments(t *testing.T) {
 	withCaller(t, func(c tasksCaller) {
 		ask := func(method string, args any) (rpcregistry.Response, error) {
@@ -286,6 +348,7 @@ func TestNoBuiltInMethodIgnoresUnknownArguments(t *testing.T) {
 		require.NoError(c, json.Unmarshal(r.Value, &all))
 		require.Greater(c, len(all), 40)
 		for _, m := range all {
+			require.NotRegexp(c, `[:\[ ][A-Z]|^[A-Z]|…`, m.Arguments+" "+m.Result, "%s names a type of Go", m.Name)
 			_, err := ask(m.Name, map[string]int{"frob": 1})
 			require.ErrorIs(c, err, rpcregistry.ErrBadArguments, m.Name)
 			require.ErrorContains(c, err, "frob", m.Name)

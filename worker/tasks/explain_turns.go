@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,21 +56,25 @@ func (i *Inspector) explainTurns(ctx context.Context, e *Explanation, l Limits, 
 
 // explainHold says which other task holds a group.
 func (i *Inspector) explainHold(ctx context.Context, e *Explanation, holds string, say func(id string)) error {
-	for cursor := uint64(0); ; {
-		holders, next, err := i.redis.HScan(ctx, i.keys.Holders(), cursor, "", 1000).Result()
+	first := ""
+	for cursor := uint64(0); ; { // those of all queues, so not at once
+		fields, next, err := i.redis.HScan(ctx, i.keys.Holders(), cursor, "", listPage).Result()
 		if err != nil {
 			return err
 		}
-		for at := 0; at+1 < len(holders); at += 2 {
-			if id, of := holders[at], holders[at+1]; of == holds && id != e.ID {
-				say(id)
-				return nil
+		for field := range slices.Chunk(fields, 2) {
+			if id := field[0]; field[1] == holds && id != e.ID && (first == "" || id < first) {
+				first = id
 			}
 		}
 		if cursor = next; cursor == 0 {
-			return nil
+			break
 		}
 	}
+	if first != "" {
+		say(first)
+	}
+	return nil
 }
 
 // explainRest says until when a party rests, or waits for the next token of its rate.

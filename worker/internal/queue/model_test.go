@@ -83,7 +83,7 @@ func scripts() []**link.Script {
 	return []**link.Script{
 		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript, &setPeriodicScript, &editScript,
 		&resignScript, &pauseScript, &groupScript, &progressScript, &waitScript, &quietScript, &soloScript,
-		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &rerunScript, &commitScript,
+		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &defaultsScript, &weighScript, &rescheduleScript, &retryScript, &rerunScript, &commitScript,
 		&defineScript, &definitionsScript, &stepScript,
 	}
 }
@@ -341,10 +341,12 @@ func machines(t *testing.T, cfg link.Config, longer int) {
 // listen has everybody awake who is woken.
 func listen(t *testing.T, c *redis.Client, k link.Keys) {
 	t.Helper()
-	sub := c.PSubscribe(t.Context(), k.Wake("*"))
+	sub := c.PSubscribe(t.Context(), k.Wake("*"), k.Program(runningProgram))
 	t.Cleanup(func() { _ = sub.Close() })
-	_, err := sub.Receive(t.Context())
-	require.NoError(t, err)
+	for range 2 {
+		_, err := sub.Receive(t.Context())
+		require.NoError(t, err)
+	}
 	go func() {
 		for range sub.Channel() {
 		}

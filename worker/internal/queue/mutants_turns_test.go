@@ -108,7 +108,7 @@ var turnMutants = []mutant{
 	{"claim", "local seen = parked and function", "local seen = false and function"},
 	{"claim", "    if claimable(ARGV[i]) then wake(ARGV[i]) end\n", "    if pending(ARGV[i]) then wake(ARGV[i]) end\n"},
 	{"claim", "  return turns().waits(queue) or fits", "  return fits"},
-	{"places", "(older and older .. '|0|||' or limits)", "limits"},
+	{"places", "older and older .. '|0|||' or text", "text"},
 	{"places", ".. '|' .. (special and '1' or '')", ".. '|'"},
 	{"adding", "if settings(queue).special then n = n + counted('grouped', queue) end", ""},
 	{"clear", "  turns().left(party, #ids - before)\n", ""},

@@ -125,13 +125,20 @@ end
 
 local no_limits = '0|0|0|0|||'
 
--- Stores what is set for a queue, and returns it as Redis has it. limits: see queue.lua.
-local function write_settings(queue, paused, limits, special)
-  local older = string.match(limits, '^(%d+|%d+|%d+)|*$') -- of an older program
-  local text = (paused and '1' or '') .. '|' .. (older and older .. '|0|||' or limits) .. '|' .. (special and '1' or '')
+-- Limits, as queue.lua has them, also those of an older program.
+local function whole_limits(text)
+  local older = string.match(text, '^(%d+|%d+|%d+)|*$')
+  return older and older .. '|0|||' or text
+end
+
+-- What is set for a queue, as Redis has it.
+local function settings_text(paused, limits, special)
+  return (paused and '1' or '') .. '|' .. whole_limits(limits) .. '|' .. (special and '1' or '')
+end
+
+local function write_settings(queue, text)
   if text == '|' .. no_limits .. '|' then redis.call('HDEL', key('settings'), queue) else redis.call('HSET', key('settings'), queue, text) end
   all_set[queue] = nil
-  return text
 end
 
 local function settings(queue)

@@ -3,9 +3,11 @@
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 'program' or 'operator' to set limits, 'reset' to take back the operator's,
 --      or else the program's, 'pause' or 'resume', which ends its rest too,  3 limits: tasks at a time|tasks|bytes|tasks at a time of a group|'1' when these are strict|rate|rate of each
---      group, 0 or '' for none (see places.lua)
+--      group, 0 or '' for none (see places.lua)  4 of 'operator': the limits that have to be in effect, else
+--      nothing changes; '' for any
 -- Returns {'OK', what is in effect now: '1' when paused, |, limits, |, '1' to look at its groups and its rest,
---         '1' when the queue is to be weighed (see weigh.lua), = and the rate of its groups before when these may go on: see group.lua, or ''}
+--         '1' when the queue is to be weighed (see weigh.lua), = and the rate of its groups before when these may go on: see group.lua, or '',
+--         '1' (other limits are in effect than those that have to be: nothing has changed) or ''}
 --       | {'WRONGTYPE', key}
 local queue, verb, offers = ARGV[1], ARGV[2], false
 local mistyped = mending_refuses() or wrong({'weighed:' .. queue, 'set'})
@@ -14,6 +16,14 @@ if mistyped then return {'WRONGTYPE', mistyped} end
 local was = redis.call('HGET', key('settings'), queue) or '|' .. no_limits .. '|'
 local old = settings(queue)
 local paused, special, before = old.paused, old.special, old.bytes
+
+-- The limits that count.
+local function limits()
+  return whole_limits(redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or no_limits)
+end
+local function shown() return settings_text(paused, limits(), special) end
+if verb == 'operator' and ARGV[4] ~= '' and ARGV[4] ~= limits() then return {'OK', shown(), '', '', '1'} end
+
 writable(key('settings')) -- to pause a queue helps at maxmemory
 if verb == 'pause' or verb == 'resume' then
   paused = verb == 'pause'
@@ -25,8 +35,8 @@ else
   redis.call('HSET', key('settings'), queue .. '|' .. verb, ARGV[3])
 end
 
-local limits = redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or no_limits
-local text = write_settings(queue, paused, limits, special)
+local text = shown()
+write_settings(queue, text)
 known(queue)
 
 local new_words, old_words = {string.match(text, settings_form)}, {string.match(was, settings_form)}
@@ -46,4 +56,4 @@ if text ~= was or offers then -- programs say theirs again every few seconds
   if pending(queue) then wake(queue) end
   offer_parked(queue)
 end
-return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (differs(5) or differs(6) or differs(8)) and (special or exists('rates')) and '=' .. (old_words[8] or '') or ''}
+return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (differs(5) or differs(6) or differs(8)) and (special or exists('rates')) and '=' .. (old_words[8] or '') or '', ''}

@@ -32,7 +32,7 @@ function turns()
 
   local function note_mark(queue, special)
     local f = {string.match(redis.call('HGET', key('settings'), queue) or '', settings_form)}
-    write_settings(queue, f[1] == '1', f[1] and table.concat(f, '|', 2, 8) or no_limits, special)
+    write_settings(queue, settings_text(f[1] == '1', f[1] and table.concat(f, '|', 2, 8) or no_limits, special))
   end
 
   -- Has scripts look at the groups and the rest of a queue, from now on.
