@@ -93,7 +93,8 @@ func (l startLog) check(t require.TestingT, party string, r Rate, now int64) {
 	l[party] = append(l[party], now)
 	for i, from := range l[party] {
 		n := len(l[party]) - i
-		require.LessOrEqual(t, int64(n-r.Burst)*r.Per.Microseconds(), (now-from)*1000*int64(r.Tasks), "%d starts of %s in %d ms at %v", n, party, now-from, r)
+		require.LessOrEqual(t, int64(n-r.Burst)*r.Per.Microseconds(), (now-from)*1000*int64(r.Tasks),
+			"%d starts of %s in %d ms at %v", n, party, now-from, r)
 	}
 }
 
