@@ -4,12 +4,17 @@ import (
 	"cmp"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/redisbus/redistest"
 )
 
 // tokens returns how many tasks of a party may begin, and when in µs it has all tokens again.
@@ -88,7 +93,8 @@ func (l startLog) check(t require.TestingT, party string, r Rate, now int64) {
 	l[party] = append(l[party], now)
 	for i, from := range l[party] {
 		n := len(l[party]) - i
-		require.LessOrEqual(t, int64(n-r.Burst)*r.Per.Microseconds(), (now-from)*1000*int64(r.Tasks), "%d starts of %s in %d ms at %v", n, party, now-from, r)
+		require.LessOrEqual(t, int64(n-r.Burst)*r.Per.Microseconds(), (now-from)*1000*int64(r.Tasks),
+			"%d starts of %s in %d ms at %v", n, party, now-from, r)
 	}
 }
 
@@ -121,4 +127,41 @@ func TestTheLogOfStartsKnowsTheBoundOfARate(t *testing.T) {
 	require.Error(t, begins(0, 0, 0), "more than the burst")
 	require.Error(t, begins(0, 334, 334, 667, 1000, 1001), "the first of an interval is not the only one to count from")
 	require.Error(t, begins(0, 9000, 9000, 9000), "tokens do not gather up beyond the burst")
+}
+
+// TestRatesHoldOverEveryInterval has nodes claim from a queue with rates, crash and repeat what they have sent, dead ones too.
+func TestRatesHoldOverEveryInterval(t *testing.T) {
+	for name, cfg := range map[string]link.Config{"embedded": redistest.Embedded(t).Config(), "redis": redistest.Start(t).Config()} {
+		t.Run(name, func(t *testing.T) {
+			c := redistest.Client(t, cfg)
+			listen(t, c, link.NewKeys("model"))
+			defer swapScripts(clocked)()
+			for seed := range uint64(2) {
+				ratesHold(t, c, seed)
+			}
+		})
+	}
+}
+
+func ratesHold(t *testing.T, c *redis.Client, seed uint64) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 7))
+	m := newMachine(t.Context(), t, c, func(_ string, most int) int { return r.IntN(most) })
+	m.limited(Limits{Rate: Rate{5, time.Second, 3}, GroupRate: Rate{2, time.Second, 1 + int(seed)}})
+	began := 0
+	for range 30 {
+		m.enqueueMany(1, modelGroups[r.IntN(2)])
+		m.step(m.join)
+		for _, action := range []func(){m.claim, m.claimAgain, m.claim, m.claimStale, m.commit, m.commitAgain} {
+			if r.IntN(2) == 0 {
+				m.step(action)
+			}
+		}
+		if r.IntN(6) == 0 {
+			m.step(m.crash)
+		}
+		m.later(int64(r.IntN(300)))
+		began = max(began, len(m.starts["a"]))
+	}
+	require.Greater(t, began, 10)
 }

@@ -89,13 +89,13 @@ func (m mutant) change(t *testing.T) func(source string) string {
 // allMistakes are the mutants of all files.
 var allMistakes = slices.Concat(
 	mutants, indexMutants, workMutants, tendedMutants, bodyMutants, alienMutants, retainedMutants, bulkMutants, stepMutants, turnMutants,
-	batchMutants, hookMutants, setMutants, editMutants, returnMutants,
+	batchMutants, hookMutants, setMutants, editMutants, returnMutants, parkedMutants,
 )
 
 // allCases are the cases of all files.
 var allCases = []map[string]func(*machine){
 	mutantCases, boundCases, nodeCases, groupCases, clockCases, workCases, indexCases, bodyCases, alienCases, tendedCases, stepCases, turnCases,
-	batchCases, gatheringCases, hookCases, foundCases, setCases, editCases, returnCases, retainedCases, bulkCases,
+	batchCases, gatheringCases, hookCases, foundCases, setCases, editCases, returnCases, retainedCases, bulkCases, rateCases, parkedCases,
 }
 
 // suiteCase is a case and how long it took when it last passed.

@@ -1,8 +1,6 @@
 package queue
 
 import (
-	"time"
-
 	"github.com/stretchr/testify/require"
 )
 
@@ -18,10 +16,10 @@ var turnMutants = []mutant{
 	{"places", "  hands[party] = (hands[party] or 0) + n\n", ""},
 	{"places", "  if n < 0 then freed[#freed + 1] = party end\n", ""},
 	{"places", "{interval = us / tasks,", "{interval = math.floor(us / tasks / 1000) * 1000,"},
-	{"turns", "if f[5] == '' then f[5] = '0' end\n", ""},
-	{"turns", "if text == '|0|0|0|0||||' then", "if false then"},
-	{"turns", "    all_set[queue] = nil\n", ""},
-	{"turns", "if not settings(queue).special then note_mark(queue, '1') end", ""},
+	{"turns", "f[1] and table.concat(f, '|', 2, 8) or no_limits", "no_limits"},
+	{"places", "if text == '|' .. no_limits .. '|' then", "if false then"},
+	{"places", "  all_set[queue] = nil\n", ""},
+	{"turns", "if not settings(queue).special then note_mark(queue, true) end", ""},
 	{"turns", "      if string.match(list, '^([^|]*)|') == queue then return end\n", ""},
 	{"turns", "redis.call('EXISTS', key('groups:' .. queue), key('returned'))", "redis.call('EXISTS', key('returned'))"},
 	{"turns", "key('returned')) == 0 and not redis.call('ZSCORE', key('resting'), queue)", "key('returned')) == 0"},
@@ -108,12 +106,10 @@ var turnMutants = []mutant{
 	{"edit", "if string.find(other, '/', 1, true) then turns().mark(queue) end", ""},
 	{"claim", "  if not parked then hand(party, found) end\n", "  hand(party, found)\n"},
 	{"claim", "local seen = parked and function", "local seen = false and function"},
-	{"claim", "  if unready[queue] then return end\n", ""},
-	{"claim", "redis.call('LPOP', list, 200)", "redis.call('RPOP', list, 200)"},
 	{"claim", "    if claimable(ARGV[i]) then wake(ARGV[i]) end\n", "    if pending(ARGV[i]) then wake(ARGV[i]) end\n"},
 	{"claim", "  return turns().waits(queue) or fits", "  return fits"},
-	{"queue", "if string.find(text, '^%d+|%d+|%d+$') then text = text .. '|0|||' end", ""},
-	{"queue", ".. '|' .. (special and '1' or '')", ".. '|'"},
+	{"places", "older and older .. '|0|||' or text", "text"},
+	{"places", ".. '|' .. (special and '1' or '')", ".. '|'"},
 	{"adding", "if settings(queue).special then n = n + counted('grouped', queue) end", ""},
 	{"clear", "  turns().left(party, #ids - before)\n", ""},
 	{"clear", "    if fits(key('queue:' .. party .. mark), 'list') then gather('queue:' .. party .. mark) end\n", ""},
@@ -155,25 +151,7 @@ var turnMutants = []mutant{
 	{"claim", "local spent = {}\n", "local spent = {}\nif again then redis.call('DEL', key('rates')) end\n"}, // tokens are given back on a repeated request
 	{"claim", "if rate and n > 0 then turns().spend(party, rate, n, spent) end", ""},
 	{"claim", "local rate = grouped and set.group_rate or not grouped and set.rate", "local rate = set.rate"},
-	{"claim", "if not settings(queue).special then draw(queue, list, true) elseif not draw_parked(queue, 'parked:' .. ARGV[i]) then unready[queue] = true end", "draw(queue, list, true)"},
 	{"group", "  there.halted = nil -- it may be there now\n", ""},
-	{"claim", "  if room(queue) ~= 0 then confine() end\n", ""},
-	{"claim", "t.allowances(queue, {party}, true)[1] - (hands[party] or 0) end", "t.allowances(queue, {party}, true)[1] end"},
-	{"claim", "t.allowances(queue, {party}, true)[1] -", "t.allowances(queue, {party})[1] -"},
-	{"claim", "not t.held(party) or", "true or"},
-	{"claim", " or redis.call('HEXISTS', key('holders'), got[i]) == 1", ""},
-	{"claim", "begin[#begin + 1], may[party] = got[i], may[party] - 1", "begin[#begin + 1] = got[i]"},
-	{"claim", "          left = true\n", ""},
-	{"claim", "left, some = left or took < #begin,", "some ="},
-	{"claim", "if limit then n = math.min(n, limit - (hands[queue] or 0)) end", "if limit then n = math.min(n, limit) end"},
-	{"claim", "if (places[i] or math.huge) > took then", "if not places[i] then"},
-	{"claim", "  for i = 1, #stay / 2 do stay[i], stay[#stay + 1 - i] = stay[#stay + 1 - i], stay[i] end\n", ""},
-	{"claim", "  return not left and (whole or unpark(list))\n", "  return not left\n"},
-	{"claim", "  return not left and (whole or unpark(list))\n", "  return whole or unpark(list)\n"},
-	{"claim", "string.match(record, '^[^|\\n]*|([^|\\n]*)|') or queue, 1) end) or 0", "queue, 1) end) or 0"},
-	{"turns", "      if exists('parked') then offer_parked(queue) end\n      return", "      return"},
-	{"turns", "    if exists('parked') then offer_parked(queue) end\n    if not stops", "    if not stops"},
-	{"turns", "if not stops and not exists('parked') or", "if not stops or"},
 	{"claim", "      push(line, {id}, 'RPUSH')\n", "      push(line, {id})\n"},
 	{"claim", "idle and 1 or confined and 3 or 0", "idle and 1 or 0"},
 	{"edit", "if other ~= party and exists('holders') then turns().let_go(id) end\n", ""},
@@ -231,182 +209,6 @@ func (m *machine) visit(visit string) { m.step(func() { m.dueAs("m0", visit, 9, 
 
 // turnCases are what the model meets too seldom.
 var turnCases = map[string]func(*machine){
-	"a rate of a queue": func(m *machine) {
-		a := m.limited(Limits{Rate: Rate{3, time.Second, 1}})
-		ids := m.enqueueMany(6, "")
-		require.Equal(m.t, ids[:1], m.take(a, 4))
-		m.later(333)
-		require.Empty(m.t, m.take(a, 4))
-		m.later(1)
-		require.Equal(m.t, ids[1:2], m.take(a, 4))
-		m.later(5000)
-		require.Equal(m.t, ids[2:3], m.take(a, 4), "no more than one at once")
-		m.sleep(-60000)
-		require.Empty(m.t, m.take(a, 4))
-		m.later(334)
-		require.Equal(m.t, ids[3:4], m.take(a, 4), "the clock was ahead")
-	},
-	"a rate that changes while its groups have no tasks": func(m *machine) {
-		a := m.limited(Limits{GroupRate: Rate{1, time.Second, 2}})
-		x := m.enqueueMany(2, "x")
-		require.Equal(m.t, x, m.take(a, 9))
-		m.finish(a, x, Done)
-		m.visit(VisitFirst) // forgets that the queue has groups
-		require.False(m.t, m.spec.Groups.Special["a"])
-		m.step(func() { m.limitAs("a", "operator", &Limits{GroupRate: Rate{1, 10 * time.Second, 2}}) })
-		x = m.enqueueMany(1, "x")
-		require.Empty(m.t, m.take(a, 9), "what it has spent stays spent")
-		m.later(9999)
-		require.Empty(m.t, m.take(a, 9))
-		m.later(1)
-		require.Equal(m.t, x, m.take(a, 9))
-	},
-	"a rate that changes": func(m *machine) {
-		a := m.limited(Limits{Rate: Rate{1, time.Second, 4}, GroupRate: Rate{1, time.Second, 2}})
-		ids, x := m.enqueueMany(9, ""), m.enqueueMany(9, "x")
-		require.Len(m.t, m.take(a, 9), 4)
-		for _, paused := range []bool{true, false} {
-			m.step(func() { m.pauseAs("a", paused) })
-		}
-		require.Empty(m.t, m.take(a, 9), "its tokens are spent")
-		limit := func(rate, group Rate) {
-			m.step(func() { m.limitAs("a", "operator", &Limits{Rate: rate, GroupRate: group}) })
-		}
-		limit(Rate{1, 10 * time.Second, 4}, Rate{1, 10 * time.Second, 2})
-		require.Empty(m.t, m.take(a, 9))
-		m.later(9999)
-		require.Empty(m.t, m.take(a, 9))
-		limit(Rate{1, 100 * time.Millisecond, 4}, Rate{1, 10 * time.Second, 2})
-		m.later(1)
-		require.Len(m.t, m.take(a, 9), 1)
-		limit(Rate{}, Rate{1, 10 * time.Second, 2})
-		require.Len(m.t, m.take(a, 20), 7, "of group x as many as may")
-		limit(Rate{}, Rate{1, 20 * time.Second, 2})
-		require.Empty(m.t, m.take(a, 20))
-		limit(Rate{}, Rate{1, time.Second, 2})
-		m.later(1000)
-		require.Len(m.t, m.take(a, 20), 1)
-		m.step(func() { m.sleep(5000) })
-		m.step(func() { m.renew(a) })
-		limit(Rate{}, Rate{1, 2 * time.Second, 2})
-		limit(Rate{}, Rate{})
-		m.take(a, 20)
-		require.Len(m.t, a.hand, len(ids)+len(x))
-		require.Empty(m.t, m.spec.Groups.Rates)
-	},
-	"a rate with a burst": func(m *machine) {
-		a := m.limited(Limits{Rate: Rate{1000, time.Second, 3}, Concurrency: 9})
-		ids := m.enqueueMany(9, "")
-		require.Equal(m.t, ids[:3], m.take(a, 9))
-		m.later(2)
-		require.Equal(m.t, ids[3:5], m.take(a, 9))
-		m.later(9)
-		require.Equal(m.t, ids[5:8], m.take(a, 9))
-	},
-	"a rate of groups": func(m *machine) {
-		a := m.limited(Limits{GroupRate: Rate{1, time.Second, 2}})
-		x, y := m.enqueueMany(4, "x"), m.enqueueMany(1, "y")
-		require.Equal(m.t, []string{x[0], x[1], y[0]}, m.take(a, 9))
-		m.later(999)
-		require.Empty(m.t, m.take(a, 9))
-		m.later(1)
-		require.Equal(m.t, x[2:3], m.take(a, 9))
-		m.later(3000)
-		m.haltAs("a", "x", true)
-		m.step(func() { m.haltAs("a", "x", false) })
-		require.Equal(m.t, x[3:], m.take(a, 9))
-	},
-	"a queue rests": func(m *machine) {
-		a := m.worker()
-		ids := m.enqueueMany(3, "")
-		require.Len(m.t, m.take(a, 1), 1)
-		idle := m.worker()
-		m.enqueueMany(1, "")
-		m.take(idle, 9)
-		m.take(idle, 9)
-		require.True(m.t, idle.session.idle)
-		m.finish(a, ids[:1], Throttle, 1000)
-		require.Empty(m.t, m.take(a, 9))
-		m.step(func() { m.pauseAs("a", false) })
-		require.Equal(m.t, ids[:1], m.take(a, 9))
-		m.take(idle, 9)
-		m.finish(a, ids[:1], Throttle, 1000)
-		m.visit(VisitFirst)
-		m.later(999)
-		require.Empty(m.t, m.take(a, 9))
-		m.later(1)
-		require.Equal(m.t, ids[:1], m.take(a, 9))
-		m.finish(a, ids[:1], Throttle, 1000)
-		m.sleep(1) // it rests for longer already
-		m.step(func() { m.setLease(idle.name, m.spec.Now+15000) })
-		m.finish(idle, ids[1:2], Throttle, 10)
-		m.later(500)
-		require.Empty(m.t, m.take(a, 9))
-		m.later(500)
-		require.Len(m.t, m.take(a, 9), 2)
-		m.visit(VisitFirst)
-	},
-	"a group rests": func(m *machine) {
-		a := m.worker()
-		x, y := m.enqueueMany(2, "x"), m.enqueueMany(2, "y")
-		require.Equal(m.t, []string{x[0], y[0]}, m.take(a, 2))
-		m.finish(a, x[:1], Throttle, 1000)
-		require.Equal(m.t, y[1:], m.take(a, 9))
-		m.later(1000)
-		require.Equal(m.t, x, m.take(a, 9))
-		m.finish(a, x[:1], Throttle, 1000)
-		m.step(func() { m.haltAs("a", "x", false) })
-		require.Equal(m.t, x[:1], m.take(a, 9))
-		m.visit(VisitFirst)
-		m.visit(VisitFirst)
-	},
-	"parked tasks are offered when they may begin": func(m *machine) {
-		a := m.limited(Limits{PerGroup: 1, Rate: Rate{1, time.Second, 2}})
-		x := []string{m.enqueueOne(1, draft{Group: "x", Name: "u"}), m.enqueueOne(1, draft{Group: "x", Name: "u"})}
-		for _, id := range x {
-			require.Equal(m.t, []string{id}, m.take(a, 1))
-			m.finish(a, []string{id}, Park, "u")
-		}
-		a.session.cfg.Handles = func(string) bool { return true }
-		m.take(a, 9) // learns of them
-		wakes := func(f func()) {
-			sub := m.redis.Subscribe(m.ctx, m.keys.Wake(a.name))
-			defer sub.Close() //nolint:errcheck // it has told what it had to
-			_, err := sub.Receive(m.ctx)
-			require.NoError(m.t, err)
-			f()
-			_, err = sub.ReceiveTimeout(m.ctx, time.Second)
-			require.NoError(m.t, err)
-		}
-		require.Empty(m.t, m.take(a, 9), "no token is left")
-		wakes(func() { m.later(1000) })
-		require.Equal(m.t, x[:1], m.take(a, 9))
-		m.later(1000)
-		require.Empty(m.t, m.take(a, 9), "one runs")
-		wakes(func() { m.finish(a, x[:1], Done) })
-		require.Equal(m.t, x[1:], m.take(a, 9))
-	},
-	"a parked task of a group": func(m *machine) {
-		a := m.limited(Limits{PerGroup: 1})
-		id, other := m.enqueueOne(1, draft{Group: "x", Name: "u"}), m.enqueueOne(1, draft{Group: "x", Name: "u"})
-		for _, id := range []string{id, other} {
-			m.take(a, 1)
-			m.finish(a, []string{id}, Park, "u")
-		}
-		m.visit(VisitFirst)
-		a.session.cfg.Handles = func(string) bool { return true }
-		m.take(a, 9) // learns of them
-		require.Equal(m.t, []string{id}, m.take(a, 9))
-		m.finish(a, []string{id}, Done)
-		require.Equal(m.t, []string{other}, m.take(a, 9))
-	},
-	"a task of a group is parked when nothing else is left of groups": func(m *machine) {
-		a := m.worker()
-		id := m.enqueueOne(0, draft{Group: "x", Name: "u"})
-		require.Equal(m.t, []string{id}, m.take(a, 1))
-		m.visit(VisitFirst) // forgets that the queue has groups
-		m.finish(a, []string{id}, Park, "u")
-	},
 	"a claim of groups leaves the places of a queue to others": func(m *machine) {
 		a := m.limited(Limits{Concurrency: 3})
 		m.enqueueMany(2, "x")
@@ -429,11 +231,6 @@ var turnCases = map[string]func(*machine){
 		})
 		require.Len(m.t, m.take(m.woken(), 3), 3)
 		require.Len(m.t, m.spec.Idle["a"], 1)
-	},
-	"a queue with a rate has fewer places than tokens": func(m *machine) {
-		a := m.limited(Limits{Rate: Rate{1000, time.Second, 9}, Concurrency: 2})
-		m.enqueueMany(5, "")
-		require.Len(m.t, m.take(a, 9), 2)
 	},
 	"a claim that is full wakes another for the tasks without a group of a queue that it did not reach": func(m *machine) {
 		a := m.worker()
@@ -469,42 +266,5 @@ var turnCases = map[string]func(*machine){
 		edit(x[2], edition{"a", "", "=", "", false})
 		m.later(1000)
 		require.ElementsMatch(m.t, []string{x[0], x[2]}, m.take(a, 9))
-	},
-	"limits of an operator and of a program": func(m *machine) {
-		for _, step := range []struct {
-			verb string
-			l    *Limits
-		}{{"program", &Limits{Concurrency: 1}}, {"operator", &Limits{Concurrency: 2}}, {"reset", &Limits{}}, {"reset", &Limits{}}} {
-			m.step(func() { m.limitAs("a", step.verb, step.l) })
-		}
-	},
-	"limits of an older program": func(m *machine) {
-		a := m.worker()
-		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Settings(), "a", "|3|0|0", "a|program", "3|0|0").Err())
-		m.store.OnEnd = nil
-		id := m.ready(draft{Queue: "a", Group: "x", Payload: 1})[0]
-		_, err := m.try(m.senders["p0"].producer, &batch{number: 1, parts: []*submission{{
-			ctx: m.ctx, caller: m.senders["p0"].producer.Caller(m.ctx, errClosed), tasks: []Task{id}, done: make(chan struct{}),
-		}}}, nil, nil)
-		require.NoError(m.t, err)
-		require.Equal(m.t, "|3|0|0|0||||1", m.redis.HGet(m.ctx, m.keys.Settings(), "a").Val())
-		got, _, err := a.session.Claim(m.ctx, Ask{Want: 1, AtOnce: 1})
-		require.NoError(m.t, err)
-		require.Len(m.t, got, 1)
-		set, err := m.store.SetQueue(m.ctx, "a", "pause", "")
-		require.NoError(m.t, err)
-		require.Equal(m.t, Settings{Paused: true, Limits: Limits{Concurrency: 3}}, set)
-	},
-	"the movers are told of a rest": func(m *machine) {
-		a := m.worker()
-		sub := m.redis.Subscribe(m.ctx, m.keys.Due())
-		defer func() { _ = sub.Close() }()
-		_, err := sub.Receive(m.ctx)
-		require.NoError(m.t, err)
-		ids := m.enqueueMany(1, "")
-		m.take(a, 1)
-		m.finish(a, ids, Throttle, 1000)
-		message, err := sub.ReceiveTimeout(m.ctx, time.Second)
-		require.NoError(m.t, err, "%v", message)
 	},
 }

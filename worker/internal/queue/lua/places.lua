@@ -123,6 +123,24 @@ local function note_settings(queue, text)
   rated = rated or all_set[queue].rate ~= nil or all_set[queue].group_rate ~= nil
 end
 
+local no_limits = '0|0|0|0|||'
+
+-- Limits, as queue.lua has them, also those of an older program.
+local function whole_limits(text)
+  local older = string.match(text, '^(%d+|%d+|%d+)|*$')
+  return older and older .. '|0|||' or text
+end
+
+-- What is set for a queue, as Redis has it.
+local function settings_text(paused, limits, special)
+  return (paused and '1' or '') .. '|' .. whole_limits(limits) .. '|' .. (special and '1' or '')
+end
+
+local function write_settings(queue, text)
+  if text == '|' .. no_limits .. '|' then redis.call('HDEL', key('settings'), queue) else redis.call('HSET', key('settings'), queue, text) end
+  all_set[queue] = nil
+end
+
 local function settings(queue)
   if not all_set[queue] then note_settings(queue, redis.call('HGET', key('settings'), queue)) end
   return all_set[queue]

@@ -13,18 +13,15 @@ local queue, verb, offers = ARGV[1], ARGV[2], false
 local mistyped = mending_refuses() or wrong({'weighed:' .. queue, 'set'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 
-local none = '0|0|0|0|||'
-local was = redis.call('HGET', key('settings'), queue) or '|' .. none .. '|'
+local was = redis.call('HGET', key('settings'), queue) or '|' .. no_limits .. '|'
 local old = settings(queue)
 local paused, special, before = old.paused, old.special, old.bytes
 
 -- The limits that count.
 local function limits()
-  local text = redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or none
-  if string.find(text, '^%d+|%d+|%d+$') then text = text .. '|0|||' end -- of an older program
-  return text
+  return whole_limits(redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or no_limits)
 end
-local function shown() return (paused and '1' or '') .. '|' .. limits() .. '|' .. (special and '1' or '') end
+local function shown() return settings_text(paused, limits(), special) end
 if verb == 'operator' and ARGV[4] ~= '' and ARGV[4] ~= limits() then return {'OK', shown(), '', '', '1'} end
 
 writable(key('settings')) -- to pause a queue helps at maxmemory
@@ -39,13 +36,8 @@ else
 end
 
 local text = shown()
-if text == '|' .. none .. '|' then
-  redis.call('HDEL', key('settings'), queue)
-else
-  redis.call('HSET', key('settings'), queue, text)
-end
+write_settings(queue, text)
 known(queue)
-all_set = {}
 
 local new_words, old_words = {string.match(text, settings_form)}, {string.match(was, settings_form)}
 local function differs(i) return (new_words[i] or '') ~= (old_words[i] or '') end

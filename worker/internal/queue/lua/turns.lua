@@ -30,19 +30,14 @@ function turns()
 
   local function group_of(party) return string.match(party, '/(.*)$') end
 
-  local function note_mark(queue, mark)
+  local function note_mark(queue, special)
     local f = {string.match(redis.call('HGET', key('settings'), queue) or '', settings_form)}
-    if not f[1] then f = {'', '0', '0', '0', '0', '', '', ''} end
-    if f[5] == '' then f[5] = '0' end
-    f[9] = mark
-    local text = table.concat(f, '|')
-    if text == '|0|0|0|0||||' then redis.call('HDEL', key('settings'), queue) else redis.call('HSET', key('settings'), queue, text) end
-    all_set[queue] = nil
+    write_settings(queue, settings_text(f[1] == '1', f[1] and table.concat(f, '|', 2, 8) or no_limits, special))
   end
 
   -- Has scripts look at the groups and the rest of a queue, from now on.
   function t.mark(queue)
-    if not settings(queue).special then note_mark(queue, '1') end
+    if not settings(queue).special then note_mark(queue, true) end
   end
 
   -- Ends that when there is neither. Parked tasks may be of groups.
@@ -50,7 +45,7 @@ function turns()
     for _, list in ipairs(redis.call('SMEMBERS', key('parked'))) do
       if string.match(list, '^([^|]*)|') == queue then return end
     end
-    if redis.call('EXISTS', key('groups:' .. queue), key('returned')) == 0 and not redis.call('ZSCORE', key('resting'), queue) then note_mark(queue, '') end
+    if redis.call('EXISTS', key('groups:' .. queue), key('returned')) == 0 and not redis.call('ZSCORE', key('resting'), queue) then note_mark(queue, false) end
   end
 
   -- A time of a party. A key that is something else's is reported by who writes it.
