@@ -48,7 +48,7 @@ func program(dir string) error {
 		}
 		_, _ = fmt.Fprintln(os.Stdout, 0)
 		<-ctx.Done()
-		return member.Leave(ending, true)
+		return member.Leave(ending, false)
 	}
 	server, err := ownredis.Open(ctx, ownredis.Config{Dir: dir, Durability: ownredis.Always})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 type Member struct {
 	place place
 	users *os.File // the lock, which all members share
+	owner string   // the number of the owner's process
 	log   zerolog.Logger
 }
 
@@ -35,47 +36,74 @@ func Join(dir string, log zerolog.Logger) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Member{place: at, users: users, log: log}, nil
+	owner, _ := at.ownerNote()
+	return &Member{place: at, users: users, owner: owner, log: log}, nil
 }
 
 // Redis returns the configuration to connect to the server.
 func (m *Member) Redis() link.Config { return m.place.redis() }
 
 // Leave ends the membership. If the owner was killed and no other member is left, it has the server
-// save its data and end; the error says that it did not by the end of ctx. orphaned says that the owner is known to
-// be dead: the kernel may let go its lock a moment later than the other things by which that is seen.
+// save its data and end; the error says that it did not by the end of ctx. orphaned says that the owner
+// is known to be dead: the kernel may let go its lock a moment later than the other things by which that is seen.
 func (m *Member) Leave(ctx context.Context, orphaned bool) error {
 	if err := m.users.Close(); err != nil {
 		return err
 	}
-	users, err := lock(m.place.file(usersLock), exclusive)
-	if err != nil { // of those that leave at the same time one sees that it is the last
-		return ignoreLocked(err)
+	dead := ""
+	if orphaned {
+		dead = m.owner
 	}
-	defer users.Close()
-	owner, err := lock(m.place.file(ownerLock), exclusive)
-	for began := time.Now(); orphaned && errors.Is(err, errLocked) && time.Since(began) < lateLock && link.Sleep(ctx, lockPause) == nil; {
-		owner, err = lock(m.place.file(ownerLock), exclusive)
+	held, err := m.place.lockAsLast(ctx, dead)
+	if held == nil {
+		return err
 	}
-	if err != nil {
-		return ignoreLocked(err)
-	}
-	defer owner.Close()
+	defer held.close()
 	if !m.place.running() {
 		return nil
 	}
 	m.log.Info().Str("data", m.place.dir).Msg("the owner of the redis-server is gone and nobody else uses it: it saves its data and ends")
-	if err := note(owner, fmt.Sprintf("%d %s", os.Getpid(), leaving)); err != nil {
+	if err := note(held.owner, fmt.Sprintf("%d %s", os.Getpid(), leaving)); err != nil {
 		m.log.Warn().Err(err).Msg("the file of the lock")
 	}
 	return m.place.shutdown(ctx)
 }
 
-// How long a dead owner's lock is waited for, and how long between two looks.
-const (
-	lateLock  = 5 * time.Second
-	lockPause = 10 * time.Millisecond
-)
+// lateLock is how long the lock of an owner that ends, or is dead, is waited for.
+const lateLock = 5 * time.Second
+
+// locks are those of the owner and of the members.
+type locks struct{ owner, users *os.File }
+
+// close lets go first the lock that keeps members out: when there is a new owner, nothing does.
+func (l *locks) close() {
+	_ = l.users.Close()
+	_ = l.owner.Close()
+}
+
+// lockAsLast takes both locks if nobody has one of them, neither an owner nor members: then it is the caller that
+// has to stop the server. Otherwise it returns nil. The caller has released its own lock before, so that the last of
+// those that leave at the same time finds nobody. dead is the number of the owner that is known to be dead; "" for none.
+//
+// The owner's lock is the first of the two, so that nobody keeps out the members of a new owner. Who takes
+// it to look has it for a moment only, for which a new owner waits.
+func (p place) lockAsLast(ctx context.Context, dead string) (*locks, error) {
+	for deadline := time.Now().Add(lateLock); ; pause(ctx, look) {
+		owner, err := lock(p.file(ownerLock), exclusive)
+		if err == nil {
+			users, err := lock(p.file(usersLock), exclusive)
+			if err != nil {
+				return nil, errors.Join(ignoreLocked(err), owner.Close())
+			}
+			return &locks{owner, users}, nil
+		}
+		pid, phase := p.ownerNote()
+		ends := pid == dead || phase == leaving // or somebody looks as this process does
+		if !errors.Is(err, errLocked) || !ends || ctx.Err() != nil || time.Now().After(deadline) {
+			return nil, ignoreLocked(err)
+		}
+	}
+}
 
 func ignoreLocked(err error) error {
 	if errors.Is(err, errLocked) {
