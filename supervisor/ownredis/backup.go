@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ var ErrHasData = errors.New("the data directory has data")
 // goes on working; where none runs, one is started for it. What was written is whole if the error is
 // nil: it has the checksum that Redis has given it.
 func Backup(ctx context.Context, cfg Config, to io.Writer) (size int64, err error) {
-	at, err := find(cfg.Dir)
+	at, _, err := find(cfg.Dir)
 	if err == nil && at.running() {
 		return at.backup(ctx, to)
 	}
@@ -34,13 +35,22 @@ func Backup(ctx context.Context, cfg Config, to io.Writer) (size int64, err erro
 	if !at.hasData() {
 		return 0, as(ErrDir, fmt.Errorf("data directory %s: there is no data", at.dir))
 	}
-	s, err := Open(ctx, cfg)
+	runtime.LockOSThread() // the server ends with this thread, also if nobody closes it
+	defer runtime.UnlockOSThread()
+	s, err := openBound(ctx, cfg, true)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, s.Close(context.WithoutCancel(ctx))) }()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		err = errors.Join(err, s.Close(ctx))
+	}()
 	return s.place.backup(ctx, to)
 }
+
+// closeTime is how long a server may take to end that was started for a backup.
+const closeTime = time.Minute
 
 func (p place) backup(ctx context.Context, to io.Writer) (size int64, err error) {
 	alone, err := lock(p.file("backup.lock"), exclusive)

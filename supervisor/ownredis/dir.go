@@ -44,6 +44,9 @@ type state struct {
 	Version string `json:"version"`
 }
 
+// lives reports whether the process of the state lives.
+func (s state) lives() bool { return s.PID > 1 && exists(s.PID) && startOf(s.PID) == s.Start }
+
 func (p place) readState() (s state, err error) {
 	text, err := os.ReadFile(p.file(stateFile))
 	if err == nil {
@@ -62,6 +65,18 @@ func (p place) writeState(s state) error {
 		return err
 	}
 	return os.Rename(temporary, p.file(stateFile))
+}
+
+// lock locks the file, which it makes if there is none, see flock.
+func lock(path string, kind int) (*os.File, error) {
+	f, err := open(path, os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, kind); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // prepare makes the directory if it does not exist, and returns its place.
@@ -144,19 +159,24 @@ func socketDir(dir, runtimeDir string) (string, error) {
 		return "", fmt.Errorf("data directory %s: its socket's path would be longer than the %d bytes of the system, "+
 			"and so would one in %s: use a directory with a shorter path", dir, maxSocket, runtimeDir)
 	}
-	for _, d := range []string{runtimeDir, sockets} {
+	return sockets, makeSocketDir(sockets)
+}
+
+// makeSocketDir makes a directory for sockets in the run-time directory, which is made as well, if it is not there.
+func makeSocketDir(sockets string) error {
+	for _, d := range []string{filepath.Dir(sockets), sockets} {
 		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return "", fmt.Errorf("directory of the socket: %w", err)
+			return fmt.Errorf("directory of the socket: %w", err)
 		}
 		info, err := os.Lstat(d) // not a link of somebody who can write to the directory above
 		if err == nil {
 			err = checkPrivate(d, info)
 		}
 		if err != nil {
-			return "", fmt.Errorf("directory of the socket %s: %w", d, plain(err))
+			return fmt.Errorf("directory of the socket %s: %w", d, plain(err))
 		}
 	}
-	return sockets, nil
+	return nil
 }
 
 // checkFiles returns an error if the server would not load what is in the directory.

@@ -111,9 +111,9 @@ func open(t *testing.T, cfg ownredis.Config) *ownredis.Server {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }()
 	t.Cleanup(func() {
-		require.NoError(t, s.Close(context.Background()))
-		require.NoError(t, <-served)
 		cancel()
+		require.NoError(t, <-served)
+		require.NoError(t, s.Close(context.Background()))
 	})
 	return s
 }

@@ -15,17 +15,18 @@ import (
 
 // Member is the part that a process has in a server whose owner is another process, its parent.
 type Member struct {
-	place place
-	users *os.File // the lock, which all members share
-	owner string   // the number of the owner's process
-	log   zerolog.Logger
+	place  place
+	users  *os.File // the lock, which all members share
+	owner  string   // the number of the owner's process
+	joined state    // of the server at that time
+	log    zerolog.Logger
 }
 
 // Join makes this process a member of the server on the directory: the server stays until its owner
 // closes it and, if the owner was killed, until its last member leaves. The caller calls
 // [Member.Leave] at the end.
 func Join(dir string, log zerolog.Logger) (*Member, error) {
-	at, err := find(dir)
+	at, st, err := find(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func Join(dir string, log zerolog.Logger) (*Member, error) {
 		return nil, err
 	}
 	owner, _ := at.ownerNote()
-	return &Member{place: at, users: users, owner: owner, log: log}, nil
+	return &Member{place: at, users: users, owner: owner, joined: st, log: log}, nil
 }
 
 // Redis returns the configuration to connect to the server.
@@ -47,26 +48,54 @@ func (m *Member) Redis() link.Config { return m.place.redis() }
 // save its data and end; the error says that it did not by the end of ctx. orphaned says that the owner
 // is known to be dead: the kernel may let go its lock a moment later than the other things by which that is seen.
 func (m *Member) Leave(ctx context.Context, orphaned bool) error {
-	if err := m.users.Close(); err != nil {
-		return err
-	}
-	dead := ""
-	if orphaned {
-		dead = m.owner
-	}
-	held, err := m.place.lockAsLast(ctx, dead)
+	held, err := m.leave(ctx, orphaned)
 	if held == nil {
 		return err
 	}
 	defer held.close()
-	if !m.place.running() {
+	c := watch(ctx, m.place, m.server(), m.place.socket())
+	defer c.forget()
+	if !c.lives() {
 		return nil
 	}
 	m.log.Info().Str("data", m.place.dir).Msg("the owner of the redis-server is gone and nobody else uses it: it saves its data and ends")
 	if err := note(held.owner, fmt.Sprintf("%d %s", os.Getpid(), leaving)); err != nil {
 		m.log.Warn().Err(err).Msg("the file of the lock")
 	}
-	return m.place.shutdown(ctx)
+	return m.place.shutdown(ctx, c)
+}
+
+// Abandon is Leave for a process that ends at once: it does not wait until the server has ended.
+func (m *Member) Abandon(orphaned bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), killTime)
+	defer cancel()
+	if held, err := m.leave(ctx, orphaned); err == nil && held != nil {
+		if st := m.server(); st.lives() {
+			_ = terminate(st.PID)
+		}
+		held.close()
+	}
+}
+
+// server returns the state of the server: another one may have been started since the process has joined, and
+// the files may have been removed since.
+func (m *Member) server() state {
+	if st, err := m.place.readState(); err == nil && st.PID > 1 {
+		return st
+	}
+	return m.joined
+}
+
+// leave ends the membership. It returns the locks if the caller has to stop the server.
+func (m *Member) leave(ctx context.Context, orphaned bool) (*locks, error) {
+	if err := m.users.Close(); err != nil {
+		return nil, err
+	}
+	dead := ""
+	if orphaned {
+		dead = m.owner
+	}
+	return m.place.lockAsLast(ctx, dead)
 }
 
 // lateLock is how long the lock of an owner that ends, or is dead, is waited for.
@@ -115,7 +144,7 @@ func ignoreLocked(err error) error {
 // Find returns the configuration to connect to the server that runs on the directory. The error is
 // [ErrNotRunning] or [ErrDir].
 func Find(ctx context.Context, dir string) (link.Config, error) {
-	at, err := find(dir)
+	at, _, err := find(dir)
 	if err != nil {
 		return link.Config{}, err
 	}
@@ -130,19 +159,18 @@ func Find(ctx context.Context, dir string) (link.Config, error) {
 	return at.redis(), nil // a server that is just started again is waited for
 }
 
-// find returns the place of a directory on which a server was started.
-func find(dir string) (place, error) {
+// find returns the place of a directory on which a server was started, and the state of that.
+func find(dir string) (at place, st state, err error) {
 	if err := supported(); err != nil {
-		return place{}, err
+		return at, st, err
 	}
-	at, err := existing(dir)
-	if err != nil {
-		return place{}, err
+	if at, err = existing(dir); err != nil {
+		return at, st, err
 	}
-	st, err := at.readState()
+	st, err = at.readState()
 	if err != nil || st.Sockets == "" {
-		return place{}, as(ErrNotRunning, fmt.Errorf("data directory %s: no server runs on it", at.dir))
+		return at, st, as(ErrNotRunning, fmt.Errorf("data directory %s: no server runs on it", at.dir))
 	}
 	at.sockets = st.Sockets
-	return at, nil
+	return at, st, nil
 }

@@ -212,6 +212,5 @@ func TestServeEndsWithItsContextAndTheServerStaysForThoseThatDrain(t *testing.T)
 	require.NoError(t, s.Serve(ctx))
 	require.NoError(t, redistest.Client(t, s.Redis()).Ping(t.Context()).Err())
 	require.NoError(t, s.Close(t.Context()))
-	require.NoError(t, s.Close(t.Context()), "again")
 	require.False(t, alive(s.PID()))
 }

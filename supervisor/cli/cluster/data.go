@@ -20,7 +20,8 @@ const saveTime = time.Minute
 type Data struct {
 	*ownredis.Server
 
-	served chan error
+	endServe context.CancelFunc
+	served   chan error
 }
 
 // ServerOfData returns the configuration of the server on the directory of --data, without a log.
@@ -43,8 +44,9 @@ func (e *Env) OpenData(ctx context.Context, log zerolog.Logger) (*Data, error) {
 	}
 	log.Info().Str("data", server.Dir()).Int("pid", server.PID()).Str("version", server.Version()).Str("durability", string(cfg.Durability)).
 		Msg("a redis-server of one's own has loaded its data")
-	d := &Data{Server: server, served: make(chan error, 1)}
-	go func() { d.served <- server.Serve(context.WithoutCancel(ctx)) }()
+	ctx, endServe := context.WithCancel(context.WithoutCancel(ctx)) // nodes that drain need it
+	d := &Data{Server: server, endServe: endServe, served: make(chan error, 1)}
+	go func() { d.served <- server.Serve(ctx) }()
 	return d, nil
 }
 
@@ -62,8 +64,8 @@ func known(err error) bool {
 func (d *Data) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
 	defer cancel()
-	err := d.Server.Close(ctx)
-	return errors.Join(err, <-d.served)
+	d.endServe()
+	return errors.Join(<-d.served, d.Server.Close(ctx))
 }
 
 // SharedData is the part that a child process has in the server of its guardian.
