@@ -118,6 +118,30 @@ func TestNoTaskIsLostWhateverOfADurableSetIsKilled(t *testing.T) {
 	require.Zero(t, last.wait(t), last.err)
 }
 
+// A third signal ends the process at once, and leaves no server behind.
+func TestTheThirdSignalEndsTheServerOfASetAsWell(t *testing.T) {
+	t.Parallel()
+	for _, processes := range []string{"0", "1"} {
+		t.Run(processes, func(t *testing.T) {
+			t.Parallel()
+			dir := redistest.DataDir(t)
+			env := home(t).with("STELLAR_DATA", dir)
+			set := launchApp(t, "stubborn", env, "--workers", "1", "--processes", processes, "--drain", "1h")
+			set.err.await(t, "node is running", 1)
+			server := serverOf(t, dir)
+			require.Zero(t, stellar(t, env, "enqueue", "stubborn").code)
+			set.err.await(t, "stubborn begins", 1)
+			set.signal(t, syscall.SIGTERM)
+			set.err.await(t, "stopping: ", 1)
+			set.signal(t, syscall.SIGTERM)
+			set.err.await(t, "stopping within a second", 1)
+			set.signal(t, syscall.SIGTERM)
+			require.Contains(t, []int{143, 75}, set.wait(t), set.err)
+			require.Eventually(t, func() bool { return !serverLives(server) }, patient, 5*time.Millisecond)
+		})
+	}
+}
+
 func TestTheDataOfASetIsGivenOnceAndInOneWay(t *testing.T) {
 	t.Parallel()
 	dir := redistest.DataDir(t)

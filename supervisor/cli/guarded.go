@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/guard"
 )
 
@@ -54,6 +55,7 @@ func attach(p *Process) (*guarded, error) {
 type guarded struct {
 	*guard.Child
 
+	env   atomic.Pointer[cluster.Env]
 	limit atomic.Int64 // how long the process may go on without a guardian, a time.Duration
 }
 
@@ -76,7 +78,7 @@ func (c *guarded) passSignals(from <-chan os.Signal, to chan<- os.Signal) {
 				to <- syscall.SIGTERM
 			}
 		case <-c.Lost():
-			time.AfterFunc(time.Duration(c.limit.Load()), killSelf)
+			time.AfterFunc(time.Duration(c.limit.Load()), c.killSelf)
 			if told != 1 { // otherwise it is draining
 				to <- syscall.SIGTERM
 			}
@@ -130,7 +132,10 @@ func (r *runner) serveGuarded(ctx context.Context, set *supervisor.Set, cfg supe
 	return r.env.ExplainPassword(err)
 }
 
-func killSelf() {
+func (c *guarded) killSelf() {
+	if e := c.env.Load(); e != nil {
+		e.AbandonData()
+	}
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Kill()
 	}
