@@ -155,12 +155,13 @@ func TestTheDataOfASetIsGivenOnceAndInOneWay(t *testing.T) {
 		"with a URL":        {env.with("REDIS_URL", "redis://127.0.0.1:1"), []string{"--data", dir}, 2, "--data and REDIS_URL"},
 		"with a host":       {env.with("STELLAR_DATA", dir), []string{"--redis-host", "h"}, 2, "STELLAR_DATA and --redis-host"},
 		"a command":         {env.with("REDIS_PORT", "6379"), []string{"status", "--data", dir}, 2, "--data and REDIS_PORT"},
-		"a password":        {env.with("REDIS_PASS", "secret-of-16-bytes"), []string{"--data", dir}, 78, "nothing says where Redis is"},
+		"a password":        {env.with("REDIS_PASS", "secret-of-16-bytes"), []string{"--data", dir}, 78, "the server of --data has none"},
 		"durability":        {env, []string{"--data", dir, "--durability", "never"}, 2, `"never": use everysec or always`},
 		"durability alone":  {env, []string{"--durability", "always"}, 2, "no directory is given"},
 		"not a directory":   {env, []string{"--data", "/dev/null"}, 78, "not a directory"},
 		"nobody runs on it": {env, []string{"tasks", "list", "--data", dir}, 69, "run --data " + dir},
 		"no such directory": {env, []string{"tasks", "list", "--data", dir + "-none"}, 78, "no such file"},
+		"a backup in it":    {env, []string{"data", "backup", "--data", dir, filepath.Join(dir, "dump.rdb")}, 2, "is in the data directory"},
 		"no directory":      {env, []string{"data", "check"}, 2, "--data, or in STELLAR_DATA"},
 	} {
 		t.Run(name, func(t *testing.T) {

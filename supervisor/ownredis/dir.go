@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Names in the data directory, beside those that Redis gives to its own files.
@@ -27,6 +28,12 @@ const (
 	aofDir  = "appendonlydir"  // since Redis 7
 	aofFile = "appendonly.aof" // before, or in aofDir the beginning of the names
 	rdbFile = "dump.rdb"
+)
+
+// Names of directories in it that a restore makes: of what it loads, and of what was there before.
+const (
+	restoreName    = "restore"
+	replacedPrefix = "replaced-"
 )
 
 // place is a data directory, and the directory of its sockets.
@@ -81,7 +88,11 @@ func lock(path string, kind int) (*os.File, error) {
 
 // prepare makes the directory if it does not exist, and returns its place.
 func prepare(cfg Config) (place, error) {
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	err := os.MkdirAll(cfg.Dir, 0o700)
+	if target, failed := os.Readlink(cfg.Dir); err != nil && failed == nil {
+		err = fmt.Errorf("%s is a link to %s, which is no directory", cfg.Dir, target)
+	}
+	if err != nil {
 		return place{}, as(ErrDir, fmt.Errorf("data directory: %w", err))
 	}
 	closeEmpty(cfg.Dir)
@@ -193,11 +204,26 @@ func (p place) checkFiles(prog program) error {
 		return as(ErrDir, fmt.Errorf("data directory %s: it has a %s and no AOF: the server would not load it; move that file away, "+
 			"and restore it with the command \"data restore\" if it has data that you need", p.dir, rdbFile))
 	}
+	if left := p.cutRestore(); left != "" && !has(aofDir) && !has(aofFile) {
+		return as(ErrDir, fmt.Errorf("data directory %s: a restore has not come to its end: run \"data restore\" again, "+
+			"or move what is in the newest %s* back; without %s in it the directory begins empty", p.dir, replacedPrefix, left))
+	}
 	if pid, name := stranger(p.dir); pid != 0 {
 		return as(ErrInUse, fmt.Errorf("data directory %s: a %s that this program has not started (process %d) works there: "+
 			"stop it, or use another directory", p.dir, name, pid))
 	}
 	return nil
+}
+
+// cutRestore returns the name of a directory that a restore leaves which is cut off, or of one with replaced data; "" for none.
+func (p place) cutRestore() string {
+	entries, _ := os.ReadDir(p.dir) // not Glob: the path may have any characters
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), restoreName+"-") || strings.HasPrefix(e.Name(), replacedPrefix) {
+			return e.Name()
+		}
+	}
+	return ""
 }
 
 // plain returns the error without the path that the text around it has.
