@@ -118,6 +118,30 @@ func TestNoTaskIsLostWhateverOfADurableSetIsKilled(t *testing.T) {
 	require.Zero(t, last.wait(t), last.err)
 }
 
+// A third signal ends the process at once, and leaves no server behind.
+func TestTheThirdSignalEndsTheServerOfASetAsWell(t *testing.T) {
+	t.Parallel()
+	for _, processes := range []string{"0", "1"} {
+		t.Run(processes, func(t *testing.T) {
+			t.Parallel()
+			dir := redistest.DataDir(t)
+			env := home(t).with("STELLAR_DATA", dir)
+			set := launchApp(t, "stubborn", env, "--workers", "1", "--processes", processes, "--drain", "1h")
+			set.err.await(t, "node is running", 1)
+			server := serverOf(t, dir)
+			require.Zero(t, stellar(t, env, "enqueue", "stubborn").code)
+			set.err.await(t, "stubborn begins", 1)
+			set.signal(t, syscall.SIGTERM)
+			set.err.await(t, "stopping: ", 1)
+			set.signal(t, syscall.SIGTERM)
+			set.err.await(t, "stopping within a second", 1)
+			set.signal(t, syscall.SIGTERM)
+			require.Contains(t, []int{143, 75}, set.wait(t), set.err)
+			require.Eventually(t, func() bool { return !serverLives(server) }, patient, 5*time.Millisecond)
+		})
+	}
+}
+
 func TestTheDataOfASetIsGivenOnceAndInOneWay(t *testing.T) {
 	t.Parallel()
 	dir := redistest.DataDir(t)
@@ -131,12 +155,13 @@ func TestTheDataOfASetIsGivenOnceAndInOneWay(t *testing.T) {
 		"with a URL":        {env.with("REDIS_URL", "redis://127.0.0.1:1"), []string{"--data", dir}, 2, "--data and REDIS_URL"},
 		"with a host":       {env.with("STELLAR_DATA", dir), []string{"--redis-host", "h"}, 2, "STELLAR_DATA and --redis-host"},
 		"a command":         {env.with("REDIS_PORT", "6379"), []string{"status", "--data", dir}, 2, "--data and REDIS_PORT"},
-		"a password":        {env.with("REDIS_PASS", "secret-of-16-bytes"), []string{"--data", dir}, 78, "nothing says where Redis is"},
+		"a password":        {env.with("REDIS_PASS", "secret-of-16-bytes"), []string{"--data", dir}, 78, "the server of --data has none"},
 		"durability":        {env, []string{"--data", dir, "--durability", "never"}, 2, `"never": use everysec or always`},
 		"durability alone":  {env, []string{"--durability", "always"}, 2, "no directory is given"},
 		"not a directory":   {env, []string{"--data", "/dev/null"}, 78, "not a directory"},
 		"nobody runs on it": {env, []string{"tasks", "list", "--data", dir}, 69, "run --data " + dir},
 		"no such directory": {env, []string{"tasks", "list", "--data", dir + "-none"}, 78, "no such file"},
+		"a backup in it":    {env, []string{"data", "backup", "--data", dir, filepath.Join(dir, "dump.rdb")}, 2, "is in the data directory"},
 		"no directory":      {env, []string{"data", "check"}, 2, "--data, or in STELLAR_DATA"},
 	} {
 		t.Run(name, func(t *testing.T) {

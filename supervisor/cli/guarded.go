@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/guard"
 )
 
@@ -55,6 +56,7 @@ func attach(p *Process) (*guarded, error) {
 type guarded struct {
 	*guard.Child
 
+	env   atomic.Pointer[cluster.Env]
 	limit atomic.Int64 // how long the process may go on without a guardian, a time.Duration
 }
 
@@ -77,7 +79,7 @@ func (c *guarded) passSignals(from <-chan os.Signal, to chan<- os.Signal) {
 				to <- syscall.SIGTERM
 			}
 		case <-c.Lost():
-			time.AfterFunc(time.Duration(c.limit.Load()), killSelf)
+			time.AfterFunc(time.Duration(c.limit.Load()), c.killSelf)
 			if told != 1 { // otherwise it is draining
 				to <- syscall.SIGTERM
 			}
@@ -135,7 +137,10 @@ func (r *runner) serveGuarded(ctx context.Context, set *supervisor.Set, cfg supe
 	return r.env.ExplainPassword(err)
 }
 
-func killSelf() {
+func (c *guarded) killSelf() {
+	if e := c.env.Load(); e != nil {
+		e.AbandonData()
+	}
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Kill()
 	}

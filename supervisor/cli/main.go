@@ -109,6 +109,9 @@ func Main(ctx context.Context, program Program, process Process) int {
 		Stdout: &cluster.Stream{Writer: process.Stdout, Gone: gone}, Stderr: &cluster.Stream{Writer: process.Stderr, Gone: gone},
 	}
 	r.env = env
+	if child != nil {
+		child.env.Store(env)
+	}
 	done := make(chan error, 1)
 	go func() { done <- run(ctx, env, root(env, program, r)) }()
 	for n := 1; ; {
@@ -125,6 +128,7 @@ func Main(ctx context.Context, program Program, process Process) int {
 			case 2:
 				close(hurry)
 			default:
+				env.AbandonData()
 				return (&interruptedError{s}).code()
 			}
 			n++

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ var ErrHasData = errors.New("the data directory has data")
 // goes on working; where none runs, one is started for it. What was written is whole if the error is
 // nil: it has the checksum that Redis has given it.
 func Backup(ctx context.Context, cfg Config, to io.Writer) (size int64, err error) {
-	at, err := find(cfg.Dir)
+	at, _, err := find(cfg.Dir)
 	if err == nil && at.running() {
 		return at.backup(ctx, to)
 	}
@@ -34,13 +35,26 @@ func Backup(ctx context.Context, cfg Config, to io.Writer) (size int64, err erro
 	if !at.hasData() {
 		return 0, as(ErrDir, fmt.Errorf("data directory %s: there is no data", at.dir))
 	}
-	s, err := Open(ctx, cfg)
+	runtime.LockOSThread() // the server ends with this thread, also if nobody closes it
+	defer runtime.UnlockOSThread()
+	s, err := openBound(ctx, cfg, true)
+	if pid, _ := at.ownerNote(); errors.Is(err, ErrInUse) && errors.Is(at.free(ownerLock), errLocked) {
+		return 0, as(ErrInUse, fmt.Errorf("data directory %s: the server of process %s does not run at the moment: "+
+			"see the log of that one, and try again when it runs", at.dir, pid))
+	}
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, s.Close(context.WithoutCancel(ctx))) }()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		err = errors.Join(err, s.Close(ctx))
+	}()
 	return s.place.backup(ctx, to)
 }
+
+// closeTime is how long a server may take to end that was started for a backup.
+const closeTime = time.Minute
 
 func (p place) backup(ctx context.Context, to io.Writer) (size int64, err error) {
 	alone, err := lock(p.file("backup.lock"), exclusive)
@@ -60,7 +74,7 @@ func (p place) backup(ctx context.Context, to io.Writer) (size int64, err error)
 		return 0, err
 	}
 	defer from.Close()
-	return copyRDB(to, from)
+	return copyRDB(to, from, false)
 }
 
 // save has the server write an RDB, and waits for it.
@@ -139,6 +153,9 @@ func Restore(ctx context.Context, cfg Config, file string, replace bool) (Restor
 		return Restored{}, err
 	}
 	owner, err := own(ctx, at)
+	if pid, _ := at.ownerNote(); errors.Is(err, ErrInUse) {
+		err = as(ErrInUse, fmt.Errorf("data directory %s: process %s runs on it: stop that one with TERM, or use another directory", at.dir, pid))
+	}
 	if err != nil {
 		return Restored{}, err
 	}
@@ -151,7 +168,7 @@ func Restore(ctx context.Context, cfg Config, file string, replace bool) (Restor
 		return Restored{}, as(ErrHasData, fmt.Errorf(
 			"data directory %s: it has data: use another directory, or have it moved away (--replace)", at.dir))
 	}
-	s, err := newScratch(cfg, prog, at, "restore")
+	s, err := newScratch(cfg, prog, at, restoreName)
 	if err != nil {
 		return Restored{}, err
 	}
@@ -170,33 +187,39 @@ func (s scratch) take(ctx context.Context, from *os.File) (keys int64, err error
 	if err != nil {
 		return 0, err
 	}
-	_, err = copyRDB(to, from)
+	_, err = copyRDB(to, from, true)
 	if err := errors.Join(err, to.Sync(), to.Close()); err != nil {
 		return 0, err
 	}
-	return s.load(ctx)
+	keys, err = s.load(ctx)
+	if err == nil && s.tail.repaired() {
+		err = as(ErrNoBackup, errors.New("it is cut off"))
+	}
+	return keys, err
 }
 
-// replaceWith moves the data of the directory away, and that of the other one into it.
+// replaceWith moves the data of the directory away, and that of the other one into it. Where that is cut off, by a loss of power,
+// too, there is no data, and a directory beside it that says so: see checkFiles.
 func (p place) replaceWith(other place) (replaced string, err error) {
 	if p.hasData() {
-		replaced = p.file("replaced-" + time.Now().UTC().Format("20060102-150405.000"))
+		replaced = p.file(replacedPrefix + time.Now().UTC().Format("20060102-150405.000"))
 		if err := os.Mkdir(replaced, 0o700); err != nil {
 			return "", err
 		}
-	}
-	for _, name := range []string{aofDir, aofFile, rdbFile} {
-		if replaced == "" {
-			break
-		}
-		if err := os.Rename(p.file(name), filepath.Join(replaced, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := errors.Join(syncDir(p.dir), move(p.dir, replaced, aofDir, aofFile, rdbFile)); err != nil {
 			return replaced, err
 		}
 	}
-	for _, name := range []string{aofDir, aofFile} {
-		if err := os.Rename(other.file(name), p.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return replaced, err
+	_ = syncDir(other.file(aofDir)) // which an old server does not make
+	return replaced, errors.Join(syncDir(other.dir), move(other.dir, p.dir, aofDir, aofFile))
+}
+
+// move moves those of the files that are there, and returns when that is on the disk.
+func move(from, to string, names ...string) error {
+	for _, name := range names {
+		if err := os.Rename(filepath.Join(from, name), filepath.Join(to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	return replaced, syncDir(p.dir)
+	return errors.Join(syncDir(to), syncDir(from))
 }

@@ -46,6 +46,9 @@ func Check(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, err
 	}
 	r := Report{Dir: at.dir, Running: at.running(), Version: prog.version}
+	if !at.hasData() {
+		return r, nil
+	}
 	s, err := newScratch(cfg, prog, at, "check")
 	if err != nil {
 		return r, err

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Names in the data directory, beside those that Redis gives to its own files.
@@ -29,6 +30,12 @@ const (
 	rdbFile = "dump.rdb"
 )
 
+// Names of directories in it that a restore makes: of what it loads, and of what was there before.
+const (
+	restoreName    = "restore"
+	replacedPrefix = "replaced-"
+)
+
 // place is a data directory, and the directory of its sockets.
 type place struct{ dir, sockets string }
 
@@ -43,6 +50,9 @@ type state struct {
 	Sockets string `json:"sockets"`
 	Version string `json:"version"`
 }
+
+// lives reports whether the process of the state lives.
+func (s state) lives() bool { return s.PID > 1 && exists(s.PID) && startOf(s.PID) == s.Start }
 
 func (p place) readState() (s state, err error) {
 	text, err := os.ReadFile(p.file(stateFile))
@@ -64,9 +74,25 @@ func (p place) writeState(s state) error {
 	return os.Rename(temporary, p.file(stateFile))
 }
 
+// lock locks the file, which it makes if there is none, see flock.
+func lock(path string, kind int) (*os.File, error) {
+	f, err := open(path, os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, kind); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 // prepare makes the directory if it does not exist, and returns its place.
 func prepare(cfg Config) (place, error) {
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	err := os.MkdirAll(cfg.Dir, 0o700)
+	if target, failed := os.Readlink(cfg.Dir); err != nil && failed == nil {
+		err = fmt.Errorf("%s is a link to %s, which is no directory", cfg.Dir, target)
+	}
+	if err != nil {
 		return place{}, as(ErrDir, fmt.Errorf("data directory: %w", err))
 	}
 	closeEmpty(cfg.Dir)
@@ -144,19 +170,24 @@ func socketDir(dir, runtimeDir string) (string, error) {
 		return "", fmt.Errorf("data directory %s: its socket's path would be longer than the %d bytes of the system, "+
 			"and so would one in %s: use a directory with a shorter path", dir, maxSocket, runtimeDir)
 	}
-	for _, d := range []string{runtimeDir, sockets} {
+	return sockets, makeSocketDir(sockets)
+}
+
+// makeSocketDir makes a directory for sockets in the run-time directory, which is made as well, if it is not there.
+func makeSocketDir(sockets string) error {
+	for _, d := range []string{filepath.Dir(sockets), sockets} {
 		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return "", fmt.Errorf("directory of the socket: %w", err)
+			return fmt.Errorf("directory of the socket: %w", err)
 		}
 		info, err := os.Lstat(d) // not a link of somebody who can write to the directory above
 		if err == nil {
 			err = checkPrivate(d, info)
 		}
 		if err != nil {
-			return "", fmt.Errorf("directory of the socket %s: %w", d, plain(err))
+			return fmt.Errorf("directory of the socket %s: %w", d, plain(err))
 		}
 	}
-	return sockets, nil
+	return nil
 }
 
 // checkFiles returns an error if the server would not load what is in the directory.
@@ -173,11 +204,26 @@ func (p place) checkFiles(prog program) error {
 		return as(ErrDir, fmt.Errorf("data directory %s: it has a %s and no AOF: the server would not load it; move that file away, "+
 			"and restore it with the command \"data restore\" if it has data that you need", p.dir, rdbFile))
 	}
+	if left := p.cutRestore(); left != "" && !has(aofDir) && !has(aofFile) {
+		return as(ErrDir, fmt.Errorf("data directory %s: a restore has not come to its end: run \"data restore\" again, "+
+			"or move what is in the newest %s* back; without %s in it the directory begins empty", p.dir, replacedPrefix, left))
+	}
 	if pid, name := stranger(p.dir); pid != 0 {
 		return as(ErrInUse, fmt.Errorf("data directory %s: a %s that this program has not started (process %d) works there: "+
 			"stop it, or use another directory", p.dir, name, pid))
 	}
 	return nil
+}
+
+// cutRestore returns the name of a directory that a restore leaves which is cut off, or of one with replaced data; "" for none.
+func (p place) cutRestore() string {
+	entries, _ := os.ReadDir(p.dir) // not Glob: the path may have any characters
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), restoreName+"-") || strings.HasPrefix(e.Name(), replacedPrefix) {
+			return e.Name()
+		}
+	}
+	return ""
 }
 
 // plain returns the error without the path that the text around it has.

@@ -22,7 +22,7 @@ import (
 )
 
 // asProgram has the test binary run as a program that has a Redis of its own on that directory, or
-// joins the one of another: "DIR" or "join DIR".
+// joins the one of another: "DIR", "join DIR", or "abandon DIR" for one that ends at once.
 const asProgram = "STELLAR_TEST_OWNREDIS"
 
 func TestMain(m *testing.M) {
@@ -41,14 +41,20 @@ func program(dir string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	ending := context.WithoutCancel(ctx)
-	if dir, joins := strings.CutPrefix(dir, "join "); joins {
+	how, path, joins := strings.Cut(dir, " ")
+	if joins {
+		dir = path
 		member, err := ownredis.Join(dir, zerolog.Nop())
 		if err != nil {
 			return err
 		}
 		_, _ = fmt.Fprintln(os.Stdout, 0)
 		<-ctx.Done()
-		return member.Leave(ending, true)
+		if how == "abandon" {
+			member.Abandon(false)
+			return nil
+		}
+		return member.Leave(ending, false)
 	}
 	server, err := ownredis.Open(ctx, ownredis.Config{Dir: dir, Durability: ownredis.Always})
 	if err != nil {
@@ -111,9 +117,9 @@ func open(t *testing.T, cfg ownredis.Config) *ownredis.Server {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }()
 	t.Cleanup(func() {
-		require.NoError(t, s.Close(context.Background()))
-		require.NoError(t, <-served)
 		cancel()
+		require.NoError(t, <-served)
+		require.NoError(t, s.Close(context.Background()))
 	})
 	return s
 }

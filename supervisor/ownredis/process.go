@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -19,10 +20,58 @@ const look = 10 * time.Millisecond
 
 // process is a server: one that this process has started, or one that it has found.
 type process struct {
-	pid   int
-	ended chan struct{}
-	how   string // how it ended; for readers of ended
-	let   func() // ends the watch, not the process
+	pid     int
+	start   string // as in state
+	ended   chan struct{}
+	how     string        // how it ended; for readers of ended
+	unwatch func()        // ends the watch, not the process
+	client  *redis.Client // of its socket; one that is connected reaches the server when its socket is removed, too
+}
+
+// lives reports whether the process lives.
+func (c *process) lives() bool { return !ended(c) && state{PID: c.pid, Start: c.start}.lives() }
+
+func ended(c *process) bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop asks the process to save and end, and kills it if it has not done so in time.
+func (c *process) stop() {
+	if !c.lives() {
+		return
+	}
+	_ = terminate(c.pid)
+	select {
+	case <-c.ended:
+	case <-time.After(answerTime):
+		c.kill()
+	}
+}
+
+// kill ends the process at once, and what it has forked. It waits a moment for that: a process that waits for a dead disk
+// does not end.
+func (c *process) kill() {
+	if c.lives() {
+		_ = killGroup(c.pid)
+	}
+	select {
+	case <-c.ended:
+	case <-time.After(killTime):
+	}
+}
+
+// killTime is how long the end of a process that was killed is waited for.
+const killTime = 2 * time.Second
+
+// forget ends what this process has of the other.
+func (c *process) forget() {
+	c.unwatch()
+	_ = c.client.Close()
 }
 
 // options returns the server's options, of which version 6.2 knows each.
@@ -61,7 +110,9 @@ func spawn(prog program, p place, d Durability, held *os.File, bound bool) (*pro
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", filepath.Base(prog.path), err)
 	}
-	c := &process{pid: cmd.Process.Pid, ended: make(chan struct{}), let: func() {}}
+	c := &process{
+		pid: cmd.Process.Pid, start: startOf(cmd.Process.Pid), ended: make(chan struct{}), unwatch: func() {}, client: connect(p.socket()),
+	}
 	go func() {
 		defer close(c.ended)
 		_ = cmd.Wait() // an error where somebody else has waited for it
@@ -74,11 +125,11 @@ func spawn(prog program, p place, d Durability, held *os.File, bound bool) (*pro
 
 // watch returns the process of a server that somebody else has started and that listens on the
 // socket. It outlives ctx. Its end shows as the end of a connection on which nothing is said.
-func watch(ctx context.Context, p place, pid int, path string) *process {
+func watch(ctx context.Context, p place, st state, path string) *process {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &process{pid: pid, ended: make(chan struct{})}
+	c := &process{pid: st.PID, start: st.Start, ended: make(chan struct{}), client: connect(p.socket())}
 	watched := make(chan struct{})
-	c.let = func() { cancel(); <-watched }
+	c.unwatch = func() { cancel(); <-watched }
 	go func() {
 		defer close(watched)
 		for ctx.Err() == nil {
@@ -90,8 +141,8 @@ func watch(ctx context.Context, p place, pid int, path string) *process {
 					_ = conn.Close()
 				}
 			}
-			if !p.running() && ctx.Err() == nil {
-				reap(pid)
+			reap(c.pid)
+			if !p.running() && !st.lives() && ctx.Err() == nil {
 				c.how = "it is gone"
 				close(c.ended)
 				return
@@ -103,13 +154,18 @@ func watch(ctx context.Context, p place, pid int, path string) *process {
 }
 
 // running reports whether the server, or a process that it has forked, has the server's lock.
-func (p place) running() bool {
-	held, err := lock(p.file(serverLock), shared)
-	if err != nil {
-		return errors.Is(err, errLocked)
+func (p place) running() bool { return errors.Is(p.free(serverLock), errLocked) }
+
+// free returns errLocked if a process has the lock alone. It makes no file.
+func (p place) free(name string) error {
+	f, err := open(p.file(name), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	_ = held.Close()
-	return false
+	if err == nil {
+		err = errors.Join(flock(f, shared), f.Close())
+	}
+	return err
 }
 
 // pause waits for d or until ctx has ended.

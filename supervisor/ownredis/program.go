@@ -35,7 +35,7 @@ const howToInstall = "install Redis 6.2 or newer, or Valkey (Debian, Ubuntu: apt
 // findProgram returns the program at path or, if path is empty, the first on the PATH.
 func findProgram(ctx context.Context, path string) (program, error) {
 	if path != "" {
-		return askVersion(ctx, path)
+		return askVersion(ctx, path, versionTime)
 	}
 	var tooOld error
 	for _, name := range names {
@@ -43,7 +43,7 @@ func findProgram(ctx context.Context, path string) (program, error) {
 		if err != nil {
 			continue
 		}
-		p, err := askVersion(ctx, found)
+		p, err := askVersion(ctx, found, versionTime)
 		if err == nil || ctx.Err() != nil {
 			return p, err
 		}
@@ -61,17 +61,29 @@ func findProgram(ctx context.Context, path string) (program, error) {
 // "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64".
 var versionText = regexp.MustCompile(`\bv=((\d+)\.(\d+)\.\S+)`)
 
-func askVersion(ctx context.Context, path string) (program, error) {
+// versionTime is how long a program may take to tell its version: its file may be on a slow disk of a busy machine.
+const versionTime = 10 * time.Second
+
+// askVersion returns the program at path. An answer that has not come in time says nothing about the program: the
+// error is none of [ErrNotInstalled] then.
+func askVersion(ctx context.Context, path string, within time.Duration) (program, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return program{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd := exec.CommandContext(asking, path, "--version")
 	cmd.Env, cmd.WaitDelay = environment, time.Second
 	said, err := cmd.CombinedOutput()
 	m := versionText.FindSubmatch(said)
+	switch {
+	case ctx.Err() != nil:
+		return program{}, context.Cause(ctx)
+	case err != nil && asking.Err() != nil:
+		return program{}, fmt.Errorf("%s --version has not answered within %v: the machine or its disk is too busy, try again (%w)",
+			path, within, asking.Err())
+	}
 	if err != nil || m == nil {
 		return program{}, as(ErrNotInstalled, fmt.Errorf("%s --version says %.100q (%w): is it a Redis? %s",
 			path, said, cmp.Or(err, errNoVersion), howToInstall))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc64"
 	"io"
+	"strconv"
 )
 
 // jones is the polynomial of the checksum at the end of an RDB, in reversed notation.
@@ -16,15 +17,21 @@ const jones = 0x95ac9329ac4bc9b5
 // ErrNoBackup reports a file that is no RDB, or not a whole one.
 var ErrNoBackup = errors.New("no whole backup")
 
+// firstSummed is the first version of the format that has a checksum at its end.
+const firstSummed = 5
+
 // copyRDB copies an RDB and returns its size. It returns an [ErrNoBackup] if what it has read is no
-// RDB, or if its checksum says that it is not what Redis has written.
-func copyRDB(to io.Writer, from io.Reader) (size int64, err error) {
+// RDB, or if its checksum says that it is not what Redis has written. unsummed says that one without a checksum is right,
+// too, if it says so: of an old version, or written with the option "rdbchecksum no".
+func copyRDB(to io.Writer, from io.Reader, unsummed bool) (size int64, err error) {
 	const sum = 8 // bytes of the checksum
 	r := bufio.NewReaderSize(from, 1<<20)
-	head, err := r.Peek(6)
+	head, err := r.Peek(9) // REDIS or VALKEY, and a version of digits
 	if err != nil || !bytes.HasPrefix(head, []byte("REDIS")) && !bytes.HasPrefix(head, []byte("VALKEY")) {
 		return 0, as(ErrNoBackup, errors.New("it is no RDB, the format of Redis's backups"))
 	}
+	version, err := strconv.Atoi(string(head[5:]))
+	old := err == nil && version < firstSummed
 	crc, table := uint64(0), crc64.MakeTable(jones)
 	for {
 		chunk, err := r.Peek(1 << 16)
@@ -46,7 +53,7 @@ func copyRDB(to io.Writer, from io.Reader) (size int64, err error) {
 		}
 		size += int64(summed)
 		if last {
-			if told := binary.LittleEndian.Uint64(chunk[len(chunk)-sum:]); told != crc {
+			if told := binary.LittleEndian.Uint64(chunk[len(chunk)-sum:]); told != crc && (!unsummed || told != 0 && !old) {
 				return size, as(ErrNoBackup, fmt.Errorf("its checksum is %016x, and should be %016x: it is damaged or cut off", crc, told))
 			}
 			return size, nil

@@ -83,6 +83,12 @@ func TestADirectoryThatOthersCanUseIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, ownredis.ErrDir)
 
 	require.Contains(t, refused(t, ownredis.Config{Dir: filepath.Join(used, "a")}, ownredis.ErrDir), "not a directory")
+	dangling := filepath.Join(root, "dangling")
+	require.NoError(t, os.Symlink("nowhere", dangling))
+	require.Contains(t, refused(t, ownredis.Config{Dir: dangling}, ownredis.ErrDir), "is a link to nowhere")
+	require.NoError(t, os.Chmod(used, 0o700))
+	require.NoError(t, os.Symlink("a", filepath.Join(used, "stellar.lock")))
+	require.Contains(t, refused(t, ownredis.Config{Dir: used}, ownredis.ErrDir), "stellar.lock is a symbolic link")
 	require.Contains(t, refused(t, ownredis.Config{}, ownredis.ErrDir), "no data directory")
 	require.Contains(t, refused(t, ownredis.Config{Dir: "/proc/1/data"}, ownredis.ErrDir), "data directory")
 	_, err = ownredis.Open(t.Context(), ownredis.Config{Dir: empty, Durability: "sometimes"})
@@ -102,6 +108,11 @@ func TestFilesThatTheServerWouldNotLoadAreTold(t *testing.T) {
 	require.NoError(t, os.WriteFile(rdb, []byte("REDIS0011"), 0o600))
 	require.Contains(t, refused(t, ownredis.Config{Dir: dir}, ownredis.ErrDir), "would not load it")
 	require.NoError(t, os.Remove(rdb))
+
+	cut := filepath.Join(dir, "replaced-20260101-000000.000")
+	require.NoError(t, os.Mkdir(cut, 0o700))
+	require.Contains(t, refused(t, ownredis.Config{Dir: dir}, ownredis.ErrDir), "has not come to its end")
+	require.NoError(t, os.Remove(cut))
 
 	// An old file of one part whose beginning is an RDB of a version to come.
 	aof := filepath.Join(dir, "appendonly.aof")

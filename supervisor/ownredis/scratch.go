@@ -66,11 +66,8 @@ func (s scratch) load(ctx context.Context) (keys int64, err error) {
 		return 0, err
 	}
 	defer func() {
-		err = errors.Join(err, s.place.shutdown(ctx))
-		if err != nil {
-			s.abandon(s.running())
-		}
-		<-s.running().ended
+		err = errors.Join(err, s.place.shutdown(ctx, s.running()))
+		s.running().forget()
 	}()
 	text, err := info(ctx, s.place.socket(), "keyspace")
 	if err != nil {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -34,12 +36,10 @@ type Server struct {
 	program program
 	place   place
 	owner   *os.File // the lock
+	users   *os.File // the file of the members' lock, which is not locked
 	tail    *tail
-	bound   bool // the server ends with this process
-
-	serving sync.Mutex    // held by Serve
-	stop    chan struct{} // closed by Close
-	stopped sync.Once
+	bound   bool         // the server ends with this process
+	hang    atomic.Int64 // see hangTime, in nanoseconds
 
 	mu      sync.Mutex
 	current *process
@@ -47,11 +47,14 @@ type Server struct {
 
 // Open makes this process the owner of the data directory and returns when its server has loaded
 // the data. A server that runs there already, of an owner that was killed, goes on running. The
-// caller runs [Server.Serve] and calls [Server.Close] at the end.
+// caller runs [Server.Serve] and, when that has returned, calls [Server.Close].
 //
 // The errors are [ErrNotInstalled], [ErrDir], [ErrInUse], [ErrDamaged], the cause with which ctx
 // has ended, or what the server said before it ended.
-func Open(ctx context.Context, cfg Config) (*Server, error) {
+func Open(ctx context.Context, cfg Config) (*Server, error) { return openBound(ctx, cfg, false) }
+
+// openBound is Open for a server that, if bound is set, ends with the thread that calls it.
+func openBound(ctx context.Context, cfg Config, bound bool) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := errors.Join(supported(), cfg.validate()); err != nil {
 		return nil, err
@@ -71,10 +74,15 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	users, err := open(at.file(usersLock), os.O_CREATE)
+	if err != nil {
+		return nil, errors.Join(as(ErrDir, fmt.Errorf("data directory %s: %w", at.dir, err)), owner.Close())
+	}
 	cfg.Dir = at.dir
 	s := newServer(cfg, prog, at, owner)
+	s.users, s.bound = users, bound
 	if err := s.begin(ctx); err != nil {
-		return nil, errors.Join(err, owner.Close())
+		return nil, errors.Join(err, users.Close(), owner.Close())
 	}
 	return s, nil
 }
@@ -98,15 +106,14 @@ func Usable(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	owner, err := lock(at.file(ownerLock), shared)
-	if errors.Is(err, errLocked) {
+	err = at.free(ownerLock)
+	switch {
+	case errors.Is(err, errLocked):
 		return inUse(at)
-	}
-	if err != nil {
+	case err != nil:
 		return as(ErrDir, fmt.Errorf("data directory %s: %w", at.dir, plain(err)))
-	}
-	if err := owner.Close(); err != nil || at.running() {
-		return err
+	case at.running():
+		return nil
 	}
 	return at.checkFiles(prog)
 }
@@ -126,10 +133,9 @@ func (p place) ownerNote() (pid, phase string) {
 }
 
 func newServer(cfg Config, prog program, at place, owner *os.File) *Server {
-	return &Server{
-		cfg: cfg, program: prog, place: at, owner: owner, stop: make(chan struct{}),
-		tail: &tail{path: at.file(logFile), log: cfg.Log},
-	}
+	s := &Server{cfg: cfg, program: prog, place: at, owner: owner, tail: &tail{path: at.file(logFile), log: cfg.Log}}
+	s.hang.Store(int64(hangTime))
+	return s
 }
 
 // keep returns the owner's lock that this process has already; nil if it is none of this directory.
@@ -207,46 +213,51 @@ func (s *Server) running() *process {
 	return s.current
 }
 
-func (s *Server) run(c *process) {
+func (s *Server) run(ctx context.Context, c *process) {
+	_ = c.client.Ping(ctx) // it is connected from now on
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.current != nil {
+		s.current.forget()
+	}
 	s.current = c
 }
 
-// Serve starts the server again whenever it has ended, after a pause that grows, and hands its log
-// to that of this process. It returns nil when ctx has ended or [Server.Close] is called: until
+// Serve starts the server again whenever it has ended, or has to be ended as nobody can use it, after a pause that
+// grows, and hands its log to that of this process. It returns nil when ctx has ended: until
 // then nodes that drain need the server, so end ctx after them.
 func (s *Server) Serve(ctx context.Context) error {
-	s.serving.Lock()
-	defer s.serving.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ending := make(chan struct{})
-	defer func() { <-ending }()
-	defer cancel()
-	go func() {
-		defer close(ending)
-		select {
-		case <-s.stop:
-			cancel()
-		case <-ctx.Done():
+	for backoff := leastBackoff; ; {
+		began := time.Now()
+		s.attend(ctx)
+		if ctx.Err() != nil {
+			return nil
 		}
-	}()
+		if time.Since(began) > steady {
+			backoff = leastBackoff
+		}
+		backoff = s.restart(ctx, backoff)
+	}
+}
+
+// attend hands on the log of the server, and looks after it, until it or ctx has ended.
+func (s *Server) attend(ctx context.Context) {
+	c := s.running()
+	ctx, cancel := context.WithCancel(ctx)
+	var checking sync.WaitGroup
+	defer checking.Wait()
+	defer cancel()
+	checking.Go(func() { s.check(ctx, c) })
 	reading := time.NewTicker(readEvery)
 	defer reading.Stop()
-	backoff, since := leastBackoff, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
+		case <-c.ended:
+			return
 		case <-reading.C:
 			s.tail.read()
-		case <-s.running().ended:
-			if time.Since(since) > steady {
-				backoff = leastBackoff
-			}
-			backoff = s.restart(ctx, backoff)
-			since = time.Now()
 		}
 	}
 }
@@ -275,60 +286,74 @@ func (s *Server) restart(ctx context.Context, backoff time.Duration) time.Durati
 }
 
 // Close has the server save its data and end, and gives up the directory. The server stays, for
-// others to stop, where processes use it that have joined it ([Join]). It stays, too, if it has not
-// ended when ctx ends, which is an error.
+// others to stop, where processes use it that have joined it ([Join]). If it has not ended when ctx ends
+// it is killed, which is an error. Close is called once, when [Server.Serve] has returned.
 func (s *Server) Close(ctx context.Context) error {
-	var err error
-	s.stopped.Do(func() {
-		close(s.stop)
-		s.serving.Lock() // Serve has returned
-		defer s.serving.Unlock()
-		err = s.close(ctx)
-	})
-	return err
-}
-
-func (s *Server) close(ctx context.Context) error {
+	c := s.running()
 	defer s.owner.Close()
+	defer s.users.Close()
 	defer s.tail.read()
-	defer func() { s.running().let() }()
-	users, err := lock(s.place.file(usersLock), exclusive)
-	if err != nil {
-		if errors.Is(err, errLocked) {
-			s.tail.log.Info().Int("pid", s.running().pid).Msg("the redis-server stays: processes use it, the last of which stops it")
-			return nil
-		}
-		return err
-	}
-	defer users.Close()
-	if err := note(s.owner, strconv.Itoa(os.Getpid())+" "+leaving); err != nil {
-		s.tail.log.Warn().Err(err).Msg("the file of the lock")
-	}
-	err = s.place.shutdown(ctx)
-	if err == nil {
-		<-s.running().ended
-		s.tail.read()
-		s.tail.log.Info().Int("pid", s.running().pid).Msg("the redis-server has saved its data and ended")
+	defer c.forget()
+	log := s.tail.log.With().Int("pid", c.pid).Logger()
+	if ended(c) {
+		log.Warn().Str("end", c.how).Msg("the redis-server has not been started again: what it has written is kept")
 		return nil
 	}
-	return err
+	if err := note(s.owner, strconv.Itoa(os.Getpid())+" "+leaving); err != nil {
+		log.Warn().Err(err).Msg("the file of the lock")
+	}
+	if err := flock(s.users, exclusive); errors.Is(err, errLocked) {
+		_ = s.owner.Close()
+		held, err := s.place.lockAsLast(ctx, "") // they may have gone, and seen that there was an owner
+		if held == nil {
+			log.Info().Msg("the redis-server stays: processes use it, the last of which stops it")
+			return err
+		}
+		defer held.close()
+	} else if err != nil {
+		return err
+	}
+	if s.place.damaged() {
+		if err := s.writeAnew(ctx, c); err != nil {
+			return errors.Join(err, s.place.shutdown(ctx, c))
+		}
+	}
+	if err := s.place.shutdown(ctx, c); err != nil {
+		return err
+	}
+	s.tail.read()
+	log.Info().Msg("the redis-server has saved its data and ended")
+	return nil
 }
 
-// shutdown has the server save and end, and removes its socket.
-func (p place) shutdown(ctx context.Context) error {
-	c := connect(p.socket())
-	defer c.Close()
+// Abandon asks the server to save its data and end, and does not wait for that. It is for a process that ends at once,
+// without [Server.Close], and may be called at any time.
+func (s *Server) Abandon() {
+	if c := s.running(); c != nil && c.lives() {
+		_ = terminate(c.pid)
+	}
+}
+
+// shutdown has the server save and end, and removes its socket. If it has not ended when ctx ends, it is killed.
+func (p place) shutdown(ctx context.Context, c *process) error {
 	var last error
-	for ; p.running(); pause(ctx, look) {
+	terminated := false
+	for began := time.Now(); !ended(c) || p.running(); pause(ctx, look) {
 		if ctx.Err() != nil {
-			return fmt.Errorf("data directory %s: the server has not ended: %w", p.dir, errors.Join(context.Cause(ctx), last))
+			c.kill()
+			return fmt.Errorf("data directory %s: the redis-server (process %d) has not ended and was killed: %w (%w)",
+				p.dir, c.pid, context.Cause(ctx), last)
 		}
 		if _, dead := p.clearForks(); dead {
 			continue
 		}
 		// Without save points this flushes the AOF, and writes no other file. The answer of a
 		// server that does so is the end of the connection.
-		last = c.Do(ctx, "SHUTDOWN").Err()
+		last = c.client.Do(ctx, "SHUTDOWN").Err()
+		if !terminated && (errors.Is(last, fs.ErrNotExist) || time.Since(began) > answerTime) && c.lives() {
+			terminated = true
+			_ = terminate(c.pid) // which has the same effect, also where its socket is gone
+		}
 	}
 	_ = os.Remove(p.socket())
 	_ = os.Remove(p.starting())

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -30,7 +32,7 @@ func (s *Server) begin(ctx context.Context) error {
 		if !errors.Is(err, errLocked) {
 			return as(ErrDir, fmt.Errorf("data directory %s: %w", s.place.dir, err))
 		}
-		if done, err := s.adopt(ctx); done || err != nil {
+		if done, err := s.takeOver(ctx); done || err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -64,20 +66,20 @@ func (s *Server) clear(long bool) {
 	}
 	_, gone := os.Lstat(s.place.socket())
 	_, goneToo := os.Lstat(s.place.starting())
-	if began := startOf(st.PID); began != "" && began == st.Start && gone != nil && goneToo != nil {
+	if st.lives() && gone != nil && goneToo != nil {
 		s.tail.log.Warn().Int("pid", st.PID).Msg("the socket of the redis-server is gone: it saves and ends, and is started again")
 		_ = terminate(st.PID)
 	}
 }
 
 // clearForks reports whether the server that the lock was given to has ended. What it has forked, to
-// write a file that nobody will read, is ended.
+// write a file that nobody will read, is ended. The number of its process is nobody else's as long as that is not.
 func (p place) clearForks() (st state, dead bool) {
 	st, err := p.readState()
-	if err != nil || st.PID <= 1 {
-		return st, err == nil
+	if err != nil || st.PID <= 1 { // it is being started
+		return st, false
 	}
-	if dead = startOf(st.PID) != st.Start || !exists(st.PID); dead {
+	if dead = !st.lives(); dead {
 		_ = killGroup(st.PID)
 	}
 	return st, dead
@@ -89,71 +91,81 @@ func (s *Server) start(ctx context.Context, held *os.File) error {
 	if err := s.place.checkFiles(s.program); err != nil {
 		return err
 	}
+	if s.place.sockets != s.place.dir { // it may be one for temporary files, which are removed some day
+		if err := makeSocketDir(s.place.sockets); err != nil {
+			return as(ErrDir, err)
+		}
+	}
 	_ = os.Remove(s.place.socket())
 	_ = os.Remove(s.place.starting())
 	s.tail.skip()
+	st := state{Sockets: s.place.sockets, Version: s.program.version}
+	if err := s.place.writeState(st); err != nil { // before another process has the lock: the number there is not its own
+		return err
+	}
 	c, err := spawn(s.program, s.place, s.cfg.Durability, held, s.bound)
 	if err != nil {
 		return err
 	}
-	err = s.place.writeState(state{PID: c.pid, Start: startOf(c.pid), Sockets: s.place.sockets, Version: s.program.version})
-	if err == nil {
+	st.PID, st.Start = c.pid, c.start
+	if err = s.place.writeState(st); err == nil {
 		err = s.finish(ctx, c, false)
 	}
 	if err != nil {
 		s.abandon(c)
 		return err
 	}
-	s.run(c)
+	s.run(ctx, c)
 	return nil
 }
 
 // abandon ends a server whose data no node has seen.
 func (s *Server) abandon(c *process) {
-	_ = terminate(c.pid)
-	select {
-	case <-c.ended:
-	case <-time.After(answerTime):
-		c.let()
-	}
+	c.stop()
+	c.forget()
 	s.tail.read()
 }
 
-// adopt makes the server that has the lock the one of this process. It returns false if none
+// takeOver makes the server that has the lock the one of this process. It returns false if none
 // answers: it may just end.
-func (s *Server) adopt(ctx context.Context) (done bool, err error) {
-	if st, err := s.place.readState(); err == nil && st.Sockets != "" && st.Sockets != s.place.sockets {
+func (s *Server) takeOver(ctx context.Context) (done bool, err error) {
+	st, err := s.place.readState()
+	if err == nil && st.Sockets != "" && st.Sockets != s.place.sockets {
 		s.place.sockets = st.Sockets // made under another run-time directory
 	}
-	if pid, err := ask(ctx, s.place.socket()); err == nil {
-		s.run(watch(ctx, s.place, pid, s.place.socket()))
+	if st, err := ask(ctx, st, s.place.socket()); err == nil {
+		s.run(ctx, watch(ctx, s.place, st, s.place.socket()))
 		s.tail.skip()
 		if s.cfg.Owner == nil {
-			s.tail.log.Info().Int("pid", pid).Msg("a redis-server runs on the data directory, which lost its owner: it goes on")
+			s.tail.log.Info().Int("pid", st.PID).Msg("a redis-server runs on the data directory, which lost its owner: it goes on")
 		}
 		return true, s.setDurability(ctx)
 	}
-	pid, err := ask(ctx, s.place.starting())
+	st, err = ask(ctx, st, s.place.starting())
 	if err != nil {
 		return false, nil //nolint:nilerr // the caller tries again
 	}
-	c := watch(ctx, s.place, pid, s.place.starting())
+	c := watch(ctx, s.place, st, s.place.starting())
 	if err := s.finish(ctx, c, true); err != nil {
 		s.abandon(c)
 		return true, err
 	}
-	c.let()
-	s.run(watch(ctx, s.place, pid, s.place.socket()))
+	c.forget()
+	s.run(ctx, watch(ctx, s.place, st, s.place.socket()))
 	return true, s.setDurability(ctx)
 }
 
-// ask returns the number of the process that listens on the socket.
-func ask(ctx context.Context, socket string) (pid int, err error) {
+// ask returns the state of the process that listens on the socket; noted is what was noted of it, or of another.
+func ask(ctx context.Context, noted state, socket string) (state, error) {
 	text, err := info(ctx, socket, "server")
 	if err != nil {
-		return 0, err
+		return noted, err
 	}
-	return strconv.Atoi(field(text, "process_id"))
+	pid, err := strconv.Atoi(field(text, "process_id"))
+	if err == nil && pid != noted.PID {
+		noted.PID, noted.Start = pid, startOf(pid)
+	}
+	return noted, err
 }
 
 // info returns a section of INFO. The client lasts no longer: one that could not dial waits for a
@@ -175,9 +187,7 @@ func field(info, name string) string {
 }
 
 func (s *Server) setDurability(ctx context.Context) error {
-	c := connect(s.place.socket())
-	defer c.Close()
-	if err := c.ConfigSet(ctx, "appendfsync", string(s.cfg.Durability)).Err(); err != nil {
+	if err := s.running().client.ConfigSet(ctx, "appendfsync", string(s.cfg.Durability)).Err(); err != nil {
 		return fmt.Errorf("data directory %s: set its durability to %s: %w", s.place.dir, s.cfg.Durability, err)
 	}
 	return nil
@@ -196,7 +206,9 @@ func (s *Server) finish(ctx context.Context, c *process, repaired bool) error {
 	s.tail.read()
 	if repaired || s.tail.repaired() {
 		s.tail.log.Warn().Msg("the AOF may have lost a torn end, a write that was never acknowledged: it is rewritten")
-		if err := s.rewrite(ctx, c); err != nil {
+		client := connect(s.place.starting())
+		defer client.Close()
+		if err := s.rewrite(ctx, c, client); err != nil {
 			return err
 		}
 	}
@@ -223,25 +235,20 @@ func (s *Server) loaded(ctx context.Context, c *process) error {
 	}
 }
 
-func ended(c *process) bool {
-	select {
-	case <-c.ended:
-		return true
-	default:
-		return false
-	}
-}
-
 // rewrite writes the AOF anew.
-func (s *Server) rewrite(ctx context.Context, c *process) error {
-	client := connect(s.place.starting())
-	defer client.Close()
-	if err := client.BgRewriteAOF(ctx).Err(); err != nil {
-		return fmt.Errorf("data directory %s: rewrite its AOF: %w", s.place.dir, err)
+func (s *Server) rewrite(ctx context.Context, c *process, client *redis.Client) error {
+	for ; ; pause(ctx, look) {
+		err := client.BgRewriteAOF(ctx).Err()
+		if err == nil {
+			break
+		}
+		if reply, isReply := errors.AsType[redis.Error](err); !isReply || !strings.Contains(reply.Error(), "in progress") || ctx.Err() != nil {
+			return fmt.Errorf("data directory %s: rewrite its AOF: %w", s.place.dir, err)
+		} // otherwise it does already, and may not write all of it
 	}
 	for ; ; pause(ctx, look) {
 		s.tail.read()
-		text, err := info(ctx, s.place.starting(), "persistence")
+		text, err := client.Info(ctx, "persistence").Result()
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

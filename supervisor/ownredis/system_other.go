@@ -19,7 +19,9 @@ var errLocked = errors.New("locked")
 
 func supported() error { return ErrUnsupported }
 
-func lock(string, int) (*os.File, error) { return nil, ErrUnsupported }
+func open(string, int) (*os.File, error) { return nil, ErrUnsupported }
+
+func flock(*os.File, int) error { return ErrUnsupported }
 
 func separate(*exec.Cmd) {}
 

@@ -22,27 +22,29 @@ const (
 
 var errLocked = errors.New("locked")
 
-// lock locks the file, which it makes if there is none, without waiting. It returns errLocked if
-// another open file has a lock that excludes it. The lock ends when the file is closed in every
-// process that has it.
-func lock(path string, kind int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
+// open opens the file of a lock, which is no link; flag is os.O_CREATE to make it if there is none.
+func open(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|flag|syscall.O_NOFOLLOW, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link: remove it", path)
 	}
+	return f, err
+}
+
+// flock locks the file without waiting. It returns errLocked if another open file has a lock that excludes
+// it. The lock ends when the file is closed in every process that has it.
+func flock(f *os.File, kind int) error {
 	for {
-		err = syscall.Flock(int(f.Fd()), kind|syscall.LOCK_NB)
+		err := syscall.Flock(int(f.Fd()), kind|syscall.LOCK_NB)
 		switch {
 		case err == nil:
-			return f, nil
+			return nil
 		case errors.Is(err, syscall.EINTR):
-			continue
 		case errors.Is(err, syscall.EWOULDBLOCK):
-			err = errLocked
+			return errLocked
 		default:
-			err = fmt.Errorf("lock %s: %w", path, err)
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
-		return nil, errors.Join(err, f.Close())
 	}
 }
 

@@ -21,7 +21,8 @@ const saveTime = time.Minute
 type Data struct {
 	*ownredis.Server
 
-	served chan error
+	endServe context.CancelFunc
+	served   chan error
 }
 
 // ServerOfData returns the configuration of the server on the directory of --data, without a log.
@@ -45,8 +46,10 @@ func (e *Env) OpenData(ctx context.Context, owner *os.File, log zerolog.Logger) 
 	}
 	log.Info().Str("data", server.Dir()).Int("pid", server.PID()).Str("version", server.Version()).Str("durability", string(cfg.Durability)).
 		Msg("a redis-server of one's own has loaded its data")
-	d := &Data{Server: server, served: make(chan error, 1)}
-	go func() { d.served <- server.Serve(context.WithoutCancel(ctx)) }()
+	e.abandon.Store(new(server.Abandon))
+	ctx, endServe := context.WithCancel(context.WithoutCancel(ctx)) // nodes that drain need it
+	d := &Data{Server: server, endServe: endServe, served: make(chan error, 1)}
+	go func() { d.served <- server.Serve(ctx) }()
 	return d, nil
 }
 
@@ -64,8 +67,8 @@ func known(err error) bool {
 func (d *Data) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
 	defer cancel()
-	err := d.Server.Close(ctx)
-	return errors.Join(err, <-d.served)
+	d.endServe()
+	return errors.Join(<-d.served, d.Server.Close(ctx))
 }
 
 // SharedData is the part that a child process has in the server of its guardian.
@@ -82,20 +85,34 @@ func (e *Env) JoinData(lost <-chan struct{}, log zerolog.Logger) (*SharedData, e
 	if err != nil {
 		return nil, config.As(link.ErrUnavailable, err)
 	}
-	return &SharedData{m, lost}, nil
+	d := &SharedData{m, lost}
+	e.abandon.Store(new(func() { m.Abandon(d.orphaned()) }))
+	return d, nil
+}
+
+// AbandonData asks the server of --data to save its data and end, if it would otherwise be left behind by this process, which
+// ends at once. It may be called at any time.
+func (e *Env) AbandonData() {
+	if abandon := e.abandon.Load(); abandon != nil {
+		(*abandon)()
+	}
 }
 
 // Close has the server save its data and end if the guardian is gone and no other process uses it.
 func (d *SharedData) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
 	defer cancel()
-	orphaned := false
+	return d.Leave(ctx, d.orphaned())
+}
+
+// orphaned reports whether the guardian is gone.
+func (d *SharedData) orphaned() bool {
 	select {
 	case <-d.lost:
-		orphaned = true
+		return true
 	default:
+		return false
 	}
-	return d.Leave(ctx, orphaned)
 }
 
 // findData returns the way to the server that runs on the directory of --data.

@@ -31,6 +31,8 @@ type Env struct {
 
 	logTo *service.LogFile // nil for none
 	lost  atomic.Int64     // lines of the log that could not be written
+
+	abandon atomic.Pointer[func()] // see AbandonData
 }
 
 // Action returns the action of a command. The action checks the values of all flags,

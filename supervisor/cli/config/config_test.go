@@ -208,6 +208,19 @@ func TestAnEmptyValueInAnEnvironmentIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "stellar.yaml:2: tasks.a.environment: a mapping of names to texts, each name once, is needed here")
 }
 
+// What is wrong with the directory, or with the program, of a server that runs is not the matter of a child.
+func TestAChildDoesNotCheckTheServerOfItsGuardian(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	newApp := func() (*worker.App, error) { return worker.NewApp(), nil }
+	s, err := parsed(t, nil, "--data", "/dev/null")
+	require.NoError(t, err)
+	_, err = s.Prepare(t.Context(), newApp)
+	require.ErrorContains(t, err, "--data")
+	s.LeaveToGuardian()
+	_, err = s.Prepare(t.Context(), newApp)
+	require.NoError(t, err)
+}
+
 func TestSizes(t *testing.T) {
 	for text, want := range map[string]int64{"0": 0, "65536": 65536, "64KiB": 64 << 10, "3 MiB": 3 << 20, "2GiB": 2 << 30} {
 		n, err := ParseSize(text)

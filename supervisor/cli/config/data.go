@@ -53,9 +53,10 @@ func (s *Settings) checkDataAlone(place string) error {
 }
 
 // checkDataDir returns an error if the server of --data cannot be run. It changes nothing. A
-// directory that another process uses is returned apart, see [Prepared].
+// directory that another process uses, and what could not be seen for now, is returned apart, see [Prepared]. A child
+// process checks nothing: its guardian runs the server.
 func (s *Settings) checkDataDir(ctx context.Context) (momentary []error, err error) {
-	if s.Data == "" {
+	if s.Data == "" || s.guarded {
 		return nil, nil
 	}
 	err = ownredis.Usable(ctx, ownredis.Config{Dir: s.Data})
@@ -64,7 +65,7 @@ func (s *Settings) checkDataDir(ctx context.Context) (momentary []error, err err
 	}
 	told := fmt.Errorf("%s: %w", s.Origin(dataFlag).Where, err)
 	switch {
-	case errors.Is(err, ownredis.ErrInUse):
+	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, ownredis.ErrInUse):
 		return []error{told}, nil
 	case errors.Is(err, ownredis.ErrNotInstalled):
 		return nil, As(ErrUsage, told)

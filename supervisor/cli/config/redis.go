@@ -164,7 +164,12 @@ func (s *Settings) Redis() (cfg link.Config, configured bool, err error) {
 		errs = append(errs, s.Problemf("require-token", "there is no token: set STELLAR_TOKEN or STELLAR_TOKEN_FILE"))
 	}
 	if place == "" {
-		if password, _ := s.Env(redisPass); password != "" || s.redisPassFile != "" {
+		password, _ := s.Env(redisPass)
+		switch has := password != "" || s.redisPassFile != ""; {
+		case has && s.Data != "":
+			errs = append(errs, Invalidf("there is a password for Redis, and the server of %s has none, and needs none: take out "+
+				"REDIS_PASS and --redis-pass-file", s.Origin(dataFlag).Where))
+		case has:
 			errs = append(errs, Invalidf("there is a password for Redis, but nothing says where Redis is: set REDIS_URL or REDIS_HOST"))
 		}
 		return cfg, false, errors.Join(errs...)

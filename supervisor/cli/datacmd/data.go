@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 
 	urfave "github.com/urfave/cli/v3"
@@ -118,6 +119,9 @@ func backup(ctx context.Context, e *cluster.Env, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := outside(cfg.Dir, args[0]); err != nil {
+		return err
+	}
 	var size int64
 	err = files.Replace(ctx, args[0], func(to io.Writer) error {
 		size, err = ownredis.Backup(ctx, cfg, to)
@@ -130,6 +134,26 @@ func backup(ctx context.Context, e *cluster.Env, args []string) error {
 		return e.WriteJSON(map[string]any{"file": args[0], "bytes": size})
 	}
 	return e.WriteLine(fmt.Sprintf("%s: %s", args[0], link.Count(size, "byte")))
+}
+
+// outside returns an error if the file is in the data directory, whose names are the server's: the next backup would remove a
+// dump.rdb there.
+func outside(dir, file string) error {
+	var at [2]string
+	for i, path := range []string{dir, filepath.Dir(file)} {
+		full, err := filepath.Abs(path)
+		if err == nil {
+			full, err = filepath.EvalSymlinks(full)
+		}
+		if err != nil {
+			return nil //nolint:nilerr // what is not there is told where it is used
+		}
+		at[i] = full
+	}
+	if within, err := filepath.Rel(at[0], at[1]); err == nil && filepath.IsLocal(within) {
+		return config.Usagef("%s is in the data directory: write the backup elsewhere, best on another disk", file)
+	}
+	return nil
 }
 
 func restore(ctx context.Context, e *cluster.Env, file string, replace bool) error {
