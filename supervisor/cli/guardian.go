@@ -105,8 +105,8 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	log.Info().Int("processes", cfg.Processes).Int("workers", cfg.Workers).Msg("guardian is starting")
 	obey := func(ended <-chan struct{}) {
 		r.obey(ctx, log, ended, func(what order, all *sync.WaitGroup) {
-			if what == orderRoll {
-				if err := g.Begin(builtin.OperationRoll, "a signal"); err != nil {
+			if kind := map[order]string{orderRoll: builtin.OperationRoll, orderReload: builtin.OperationReload}[what]; kind != "" {
+				if err := g.Begin(kind, "a signal"); err != nil {
 					log.Warn().Err(err).Str("order", string(what)).Msg("not done")
 				}
 				return

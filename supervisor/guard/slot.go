@@ -203,9 +203,7 @@ func (s *slot) launch(path string) (*life, error) {
 	}
 	s.mu.Lock()
 	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets}
-	if begin.Quiet = s.status.Quiet; s.told {
-		begin.Workers = new(s.status.Workers)
-	}
+	begin.Quiet, begin.Workers = s.status.Quiet, new(s.status.Workers)
 	s.mu.Unlock()
 	begin.Again = s.g.hasWorked()
 	if o := s.g.Operation(); o.Number > 0 {
