@@ -24,6 +24,7 @@ import (
 	stdlog "log" //nolint:depguard // net/http wants one
 	"net"
 	"net/http"
+	"os"
 	"syscall"
 	"time"
 
@@ -61,6 +62,9 @@ type Config struct {
 	// Token opens /status, as a bearer token. It has to be strong: see link.Secret.Validate.
 	Token link.Secret
 	Set   Set
+	// Listener, when set, is a listener on the address that this process has already, see [Server.Detach].
+	// [Listen] closes it.
+	Listener *os.File
 	// Connections is how many connections may be open at a time. One more closes the
 	// connection that was idle longest. Default [MaxConnections].
 	Connections int
@@ -75,8 +79,9 @@ type Config struct {
 
 // Server serves the pages of one set. Make one with [Listen].
 type Server struct {
-	listener net.Listener
-	http     *http.Server
+	listener    *listener
+	connections *connections
+	http        *http.Server
 }
 
 // Validate returns an error if the address is invalid, or needs a token and has none, and a
@@ -106,8 +111,14 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr.String())
+	var l net.Listener
+	if cfg.Listener != nil {
+		l, err = net.FileListener(cfg.Listener)
+		err = errors.Join(err, cfg.Listener.Close())
+	} else {
+		var lc net.ListenConfig
+		l, err = lc.Listen(ctx, "tcp", addr.String())
+	}
 	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, errInUseOnWindows) {
 		err = ErrInUse
 	}
@@ -119,10 +130,11 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 
 // On returns the server on a listener that is open already.
 func On(l net.Listener, cfg Config) *Server {
-	return &Server{listener: l, http: &http.Server{
+	open := newConnections(cmp.Or(cfg.Connections, MaxConnections))
+	return &Server{listener: newListener(l), connections: open, http: &http.Server{
 		Handler: cfg.handler(cfg.local), ReadTimeout: requestTime, ReadHeaderTimeout: headerTime, WriteTimeout: requestTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ConnState: newConnections(cmp.Or(cfg.Connections, MaxConnections)).changed,
+		ConnState: open.changed,
 		ErrorLog:  stdlog.New(io.Discard, "", 0), // anybody who connects could fill standard error
 	}}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 
 	"github.com/rs/zerolog"
 
@@ -13,17 +14,18 @@ import (
 
 // startAdmin serves the health pages, if an address is configured, until stop is called. A child serves those that
 // its guardian hands over. The caller calls stop after the set has stopped, so that the pages show the drain.
-func (r *runner) startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
+func (r *runner) startAdmin(
+	ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger,
+) (server *admin.Server, stop func(), err error) {
 	if cfg.Addr == "" {
-		return func() {}, nil
+		return nil, func() {}, nil
 	}
 	cfg.Set = set
-	var server *admin.Server
 	if r.child != nil {
 		server = admin.On(r.child.Listener(), cfg)
 	} else {
 		if server, err = admin.Listen(ctx, cfg); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		log.Info().Str("address", server.Addr().String()).Msg("serving the health pages")
 	}
@@ -35,7 +37,7 @@ func (r *runner) startAdmin(ctx context.Context, set admin.Set, cfg admin.Config
 			log.Error().Err(err).Msg("health pages")
 		}
 	}()
-	return func() { cancel(); <-served }, nil
+	return server, sync.OnceFunc(func() { cancel(); <-served }), nil
 }
 
 // lost reports whether this process is a child whose guardian has ended.

@@ -31,6 +31,8 @@ type runner struct {
 	runs       atomic.Bool                                    // the command is run, and its configuration is right
 	family     *family                                        // nil for none
 	child      *guarded                                       // the way to the guardian of this process; nil for none
+	inherited  *guard.Inheritance                             // of the guardian whose place this program takes; nil for none
+	owner      *os.File                                       // the lock of the data directory's owner; nil for none
 	report     atomic.Pointer[supervisor.Report]              // of a set that has ended
 }
 
@@ -48,7 +50,7 @@ func (r *runner) command() *urfave.Command {
 func (r *runner) action(ctx context.Context, cmd *urfave.Command) error {
 	newApp := r.newApp
 	switch {
-	case r.child != nil:
+	case r.child != nil && !r.checks():
 		r.env.LeaveToGuardian()
 	case r.env.Processes > 0:
 		newApp = func() (*worker.App, error) { return worker.NewApp(), nil }
@@ -59,6 +61,12 @@ func (r *runner) action(ctx context.Context, cmd *urfave.Command) error {
 // run is the action of the command run.
 func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	e := r.env
+	if e.Processes == 0 && (r.checks() || r.inherited != nil) {
+		return errNoProcesses
+	}
+	if r.checks() {
+		return nil
+	}
 	r.runs.Store(true)
 	setTitle(e.Title)
 	log, err := e.Logger()
@@ -108,7 +116,7 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		return config.As(config.ErrUsage, err)
 	}
 	p.Admin.LostLines = e.LostLines
-	stopAdmin, err := r.startAdmin(ctx, set, p.Admin, log)
+	_, stopAdmin, err := r.startAdmin(ctx, set, p.Admin, log)
 	if err != nil {
 		return err
 	}
@@ -140,8 +148,10 @@ func (r *runner) openData(ctx context.Context, to *link.Config, log zerolog.Logg
 	}
 	if r.child != nil {
 		own, err = r.env.JoinData(r.child.Lost(), log)
+	} else if opened, failed := r.env.OpenData(ctx, r.inherited.File(dataFile), log); failed == nil {
+		own, r.owner = opened, opened.Owner()
 	} else {
-		own, err = r.env.OpenData(ctx, log)
+		err = failed
 	}
 	switch {
 	case err == nil:

@@ -63,6 +63,7 @@ func Attach(value string) (*Child, error) {
 		err = errors.New("the guardian's first message is not a start")
 	}
 	if err != nil {
+		_ = p.write(message{End: &End{Code: 1, Error: err.Error()}}) // of this version
 		p.close()
 		return nil, fmt.Errorf("guardian: %w", err)
 	}
@@ -136,6 +137,9 @@ func (c *Child) Configure(cfg *supervisor.Config) {
 // patience is how long a child waits for Redis where it, or another child, has worked before: for
 // nodes that run, an outage may last as long.
 const patience = 1000 * time.Hour
+
+// Checks reports whether this process only has to check whether it could be the guardian, and then to end.
+func (c *Child) Checks() bool { return c.start.Check }
 
 // BeginsQuiet reports whether the set has to claim no tasks from the start.
 func (c *Child) BeginsQuiet() bool { return c.start.Quiet }

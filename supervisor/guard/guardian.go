@@ -46,6 +46,13 @@ type Config struct {
 	// Secrets are more variables, which reach the children over their pipes.
 	Secrets        map[string]string
 	Stdout, Stderr *os.File // of the children
+	// OwnEnvironment is that of the program which takes the guardian's place in an upgrade. It must not have
+	// secrets either.
+	OwnEnvironment []string
+	// Leave ends, before an upgrade replaces this program, what the process serves beside the children,
+	// and returns the files that the new program needs, by names of the caller's. back undoes that
+	// if the program could not be replaced.
+	Leave func() (files map[string]*os.File, back func())
 
 	// Settler hands over what dead children owned. Nil: it is left until their leases have
 	// run out.
@@ -104,6 +111,7 @@ type Guardian struct {
 	// children is the way to the pages of the children. The host of a URL is a slot: see toSlot.
 	children http.RoundTripper
 	renewing chan struct{} // has capacity 1; taken while a child is replaced because of its memory
+	taken    bool          // from a guardian before
 
 	hurry    chan struct{}
 	hurryOne sync.Once
@@ -111,8 +119,10 @@ type Guardian struct {
 	telling  sync.Mutex // the children of the operation
 
 	operations sync.WaitGroup // under way: one at most
+	dismissed  sync.WaitGroup // lives that were to take another's place
 
 	mu        sync.Mutex
+	owed      []*life // that have died, and were not yet settled
 	began     time.Time
 	serving   context.Context //nolint:containedctx // ends when the guardian stops; nil before the start
 	stop      context.CancelFunc
@@ -134,6 +144,17 @@ func New(cfg Config) *Guardian {
 	return g
 }
 
+// Take returns a guardian that takes the place of the one that has left the inheritance, and goes on with
+// its children; without one it is [New].
+func Take(cfg Config, i *Inheritance) (*Guardian, error) {
+	g := New(cfg)
+	if i == nil {
+		return g, nil
+	}
+	g.taken = true
+	return g, g.take(i)
+}
+
 // Serve runs the children until ctx ends and they have drained, or until they have ended because
 // all their nodes were stopped by request. The error is nil after a clean stop, or wraps one of
 // supervisor.ErrFlapping, supervisor.ErrDrainDeadline and [ExitError].
@@ -144,7 +165,10 @@ func (g *Guardian) Serve(ctx context.Context) error {
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	g.mu.Lock()
-	g.began, g.serving, g.stop = time.Now(), serving, stop
+	g.serving, g.stop = serving, stop
+	if !g.taken {
+		g.began = time.Now()
+	}
 	g.mu.Unlock()
 	go g.starter.serve()
 	defer g.starter.close()
@@ -157,7 +181,14 @@ func (g *Guardian) Serve(ctx context.Context) error {
 	settling, settled := context.WithCancel(context.WithoutCancel(ctx))
 	defer settled()
 	var slots sync.WaitGroup
+	if g.taken {
+		g.goOn(settling)
+	}
 	for _, s := range g.slots {
+		if s.number >= g.cfg.Processes {
+			slots.Go(func() { s.end(settling) })
+			continue
+		}
 		slots.Go(func() { s.serve(serving, settling) })
 		if s.number == 0 && len(g.slots) > 1 {
 			s.awaitFirst(serving) // what is wrong with the program is said once

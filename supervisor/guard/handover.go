@@ -1,180 +1,318 @@
 package guard
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	stdlog "log" //nolint:depguard // net/http wants one
-	"net"
-	"net/http"
-	"net/http/httputil"
+	"maps"
+	"os"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
+
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
-// Bounds of what is handed over to the children.
-const (
-	// handTime is how long a child may take for a response. It is less than the guardian's server gives
-	// the client, so that the client is told.
-	handTime = 4 * time.Second
-	// mostHanded is how many requests are with the children at a time.
-	mostHanded = 64
-	// mostBody is the size of the longest body of a request, and mostPage that of a page which
-	// [Guardian.Gather] reads, in bytes.
-	mostBody = 1 << 20
-	mostPage = 16 << 20
-)
+// StateVariable marks the environment of a program that takes the place of a guardian, in its process;
+// its value is the number of the file with the state. It is no setting.
+const StateVariable = "STELLAR_GUARDIAN_STATE"
 
-// errNotReady reports that the child of a slot does not run, or none of its nodes does.
-var errNotReady = errors.New("the process is not ready")
+// state is what a guardian leaves to the program that takes its place, in a file without a name. A program
+// reads that of its own version only, which [Guardian.try] has made sure of.
+type state struct {
+	Version   int               `json:"v"`
+	Began     time.Time         `json:"began"`
+	Operation builtin.Operation `json:"operation"`
+	Report    Report            `json:"report"`
+	Slots     []slotState       `json:"slots"`
+	Owed      []lifeState       `json:"owed"`
+	Files     map[string]int    `json:"files"` // their numbers
+	Secrets   map[string]string `json:"secrets"`
+}
 
-// Handover returns the handler that hands each request to a ready child, and answers 503 if there is none. The children
-// serve [Child.Listener].
-func (g *Guardian) Handover() http.Handler {
-	proxy := &httputil.ReverseProxy{
-		Rewrite:   func(*httputil.ProxyRequest) {}, // the URL's host is the slot, chosen by handed
-		Transport: handed{g},
-		ErrorLog:  stdlog.New(io.Discard, "", 0), // anybody who asks could fill standard error
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			unavailable(w, fmt.Sprintf("no process could answer (%v): /readyz and the log tell why, ask again when one is ready", err))
-		},
+type slotState struct {
+	Retired bool       `json:"retired"`
+	Told    bool       `json:"told"`
+	Status  Status     `json:"status"`
+	Life    *lifeState `json:"life"` // nil between two lives
+}
+
+type lifeState struct {
+	Slot      int       `json:"slot"`
+	PID       int       `json:"pid"`
+	Launch    string    `json:"launch"`
+	Began     time.Time `json:"began"`
+	Pipe      int       `json:"pipe"`  // the number of the file
+	Ahead     []byte    `json:"ahead"` // read from it, and not understood yet
+	Orders    int       `json:"orders"`
+	Abandoned []string  `json:"abandoned"`
+}
+
+// Inheritance is what the guardian has left in whose place this program runs.
+type Inheritance struct{ state state }
+
+// Inherit reads what a guardian has left; value is that of [StateVariable].
+func Inherit(value string) (*Inheritance, error) {
+	number, err := strconv.Atoi(value)
+	if err != nil || number < 3 {
+		return nil, fmt.Errorf("%s: %q is not the number of a file: this variable is set by a guardian only, unset it", StateVariable, value)
 	}
-	places := make(chan struct{}, mostHanded)
-	return http.MaxBytesHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
-		default:
-			unavailable(w, fmt.Sprintf("%d requests are under way: ask again later", mostHanded))
-			return
+	closeOnExec(number)
+	f := os.NewFile(uintptr(number), "state")
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, maxState))
+	err = errors.Join(err, f.Close())
+	i := &Inheritance{}
+	if err == nil {
+		err = json.Unmarshal(text, &i.state) //nolint:musttag // both ends are this program
+	}
+	if err == nil && i.state.Version != version {
+		err = errVersion
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", StateVariable, err)
+	}
+	for _, fd := range i.state.descriptors() {
+		closeOnExec(fd)
+	}
+	return i, nil
+}
+
+// maxState is the size of the longest state, in bytes.
+const maxState = MaxProcesses * 2 * maxMessage
+
+// descriptors returns the numbers of all files.
+func (s *state) descriptors() (all []int) {
+	all = slices.Collect(maps.Values(s.Files))
+	for _, one := range s.Slots {
+		if one.Life != nil {
+			all = append(all, one.Life.Pipe)
 		}
-		ctx, cancel := context.WithTimeoutCause(r.Context(), handTime, fmt.Errorf("not within %s", handTime))
-		defer cancel()
-		proxy.ServeHTTP(w, r.WithContext(ctx))
-	}), mostBody)
+	}
+	return all
 }
 
-func unavailable(w http.ResponseWriter, text string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Retry-After", "1")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": text}) // an error means that the client has gone
+// Secrets returns the environment variables that the guardian had and this process has not.
+func (i *Inheritance) Secrets() map[string]string { return i.state.Secrets }
+
+// File returns the file of that name of those of Config.Leave; nil if there is none. The caller closes it.
+func (i *Inheritance) File(name string) *os.File {
+	if i == nil {
+		return nil
+	}
+	fd, ok := i.state.Files[name]
+	if !ok {
+		return nil
+	}
+	delete(i.state.Files, name)
+	return os.NewFile(uintptr(fd), name)
 }
 
-// handed sends requests to whatever child is ready.
-type handed struct{ g *Guardian }
+// Close closes the files that were not asked for.
+func (i *Inheritance) Close() {
+	if i == nil {
+		return
+	}
+	for name := range i.state.Files {
+		_ = i.File(name).Close()
+	}
+}
 
-// RoundTrip implements http.RoundTripper. A request without a body goes to the next child if one fails.
-func (h handed) RoundTrip(r *http.Request) (*http.Response, error) {
-	err := errNotReady
-	for _, s := range h.g.slots {
-		if !s.ready() {
+// exec replaces the program of this process by the new one. It returns only if that failed; then all is
+// as before.
+func (g *Guardian) exec(ctx context.Context) error {
+	files, back := map[string]*os.File{}, func() {}
+	if g.cfg.Leave != nil {
+		files, back = g.cfg.Leave()
+	}
+	defer back()
+	var lives []*life
+	defer func() {
+		for _, l := range lives {
+			l.goOn()
+		}
+	}()
+	st := state{Version: version, Files: map[string]int{}, Secrets: g.cfg.Secrets}
+	g.dismissed.Wait() // for a bounded time
+	for _, s := range g.slots {
+		one, l := s.freeze()
+		if l != nil {
+			lives = append(lives, l)
+		}
+		st.Slots = append(st.Slots, one)
+	}
+	g.mu.Lock()
+	st.Began, st.Operation, st.Report = g.began, g.operation, g.report
+	for _, l := range g.owed {
+		st.Owed = append(st.Owed, l.record())
+	}
+	g.mu.Unlock()
+	for name, f := range files {
+		fd, err := descriptor(f)
+		if err != nil {
+			return err
+		}
+		st.Files[name] = fd
+	}
+	text, err := json.Marshal(st) //nolint:musttag // both ends are this program
+	if err != nil {
+		return err
+	}
+	f, err := nameless(text)
+	if err != nil {
+		return fmt.Errorf("a file for the state: %w", err)
+	}
+	defer f.Close()
+	fd, err := descriptor(f)
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	g.log.Info().Int("pid", os.Getpid()).Str("program", g.cfg.Path).Msg("the guardian replaces itself by the new program")
+	return g.starter.exec(g.cfg.Path, g.cfg.Args, append(slices.Clip(g.cfg.OwnEnvironment), StateVariable+"="+strconv.Itoa(fd)),
+		append(st.descriptors(), fd))
+}
+
+// freeze returns the state of the slot, and its present life, from which nothing is read and to which nothing is
+// written until goOn is called.
+func (s *slot) freeze() (st slotState, l *life) {
+	if l = s.present(); l != nil && !l.freeze() {
+		l = nil // it is dead, and noted as owed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st = slotState{Retired: s.retired, Told: s.told, Status: s.status}
+	if l != nil {
+		one := l.record()
+		fd, err := descriptor(l.pipe.conn)
+		if err == nil {
+			one.Pipe = fd
+			st.Life = &one
+		}
+	}
+	return st, l
+}
+
+// freeze stops what reads and writes the life's pipe. It returns false for one that is dead.
+func (l *life) freeze() bool {
+	_ = l.pipe.conn.SetReadDeadline(time.Unix(1, 0))
+	select {
+	case <-l.frozen:
+	case <-l.read:
+		select {
+		case <-l.over:
+		case <-time.After(readTime): // it is alive, and will see its end of the pipe closed
+		}
+		return false
+	}
+	l.mu.Lock()
+	l.pipe.mu.Lock() // no line is cut off
+	return true
+}
+
+// goOn ends what freeze has begun.
+func (l *life) goOn() {
+	l.pipe.mu.Unlock()
+	l.mu.Unlock()
+	_ = l.pipe.conn.SetReadDeadline(time.Time{})
+	l.thaw <- struct{}{}
+}
+
+// record returns what another program has to know of a life from which nothing is read at present.
+func (l *life) record() lifeState {
+	st := lifeState{Slot: l.slot.number, PID: l.pid, Launch: l.launch, Began: l.began, Ahead: slices.Clone(l.pipe.ahead), Orders: l.orders}
+	for _, i := range l.abandoned {
+		st.Abandoned = append(st.Abandoned, i.String())
+	}
+	return st
+}
+
+// owe notes that what a dead life owned is to be handed over, paid that it is.
+func (g *Guardian) owe(l *life) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.owed = append(g.owed, l)
+}
+
+func (g *Guardian) paid(l *life) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.owed = slices.DeleteFunc(g.owed, func(o *life) bool { return o == l })
+}
+
+// take makes the guardian what the one was whose place it takes. Children beyond its own number drain.
+func (g *Guardian) take(i *Inheritance) error {
+	g.began, g.operation, g.report, g.worked = i.state.Began, i.state.Operation, i.state.Report, true
+	for n, st := range i.state.Slots {
+		if n == len(g.slots) {
+			g.slots = append(g.slots, newSlot(g, n))
+		}
+		s := g.slots[n]
+		s.told, s.status, s.retired = st.Told, st.Status, st.Retired
+		s.once.Do(func() { close(s.first) })
+		if st.Life == nil {
 			continue
 		}
-		answer, failed := h.g.children.RoundTrip(toSlot(r, s.number))
-		if failed == nil {
-			return answer, nil
+		l, err := st.Life.life(s)
+		if err != nil {
+			return fmt.Errorf("process %d: %w", n, err)
 		}
-		if err = cmp.Or(context.Cause(r.Context()), failed); r.Context().Err() != nil || r.Body != nil && r.Body != http.NoBody {
-			break
-		}
+		l.told, l.status = st.Told, st.Status
+		s.life = l
 	}
-	return nil, err
-}
-
-// Answer is the page of one child.
-type Answer struct {
-	Slot int // from 0
-	Page []byte
-	Err  error // why there is no page
-}
-
-// Gather asks all children that are not retired for the page of the request, which has no body, and returns
-// their answers by slot. It takes four seconds at most.
-func (g *Guardian) Gather(r *http.Request) []Answer {
-	answers := make([]Answer, len(g.slots))
-	var asking sync.WaitGroup
-	for i, s := range g.slots {
-		answers[i].Slot = s.number
-		asking.Go(func() { answers[i].Page, answers[i].Err = s.ask(r) })
-	}
-	asking.Wait()
-	return slices.DeleteFunc(answers, func(a Answer) bool { _, retired := g.slots[a.Slot].state(); return retired })
-}
-
-// ask returns the page of the child that the request is for.
-func (s *slot) ask(r *http.Request) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), handTime)
-	defer cancel()
-	r = toSlot(r.WithContext(ctx), s.number)
-	r.Body, r.ContentLength = nil, 0
-	answer, err := s.g.children.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the process answers %s", answer.Status)
-	}
-	return io.ReadAll(http.MaxBytesReader(nil, answer.Body, mostPage))
-}
-
-// toSlot returns the request with a slot's number for the URL's host, which the transport dials. The header Host
-// stays: the child tells by it whether a web page in a browser asks.
-func toSlot(r *http.Request, slot int) *http.Request {
-	r = r.Clone(r.Context())
-	r.Host = cmp.Or(r.Host, r.URL.Host)
-	r.URL.Scheme, r.URL.Host = "http", "process-"+strconv.Itoa(slot)
-	return r
-}
-
-// transport returns the transport to the children. A connection is used once: it is cheap, and none outlives
-// its child.
-func (g *Guardian) transport() *http.Transport {
-	return &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true,
-		DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
-			var slot int
-			if _, err := fmt.Sscanf(addr, "process-%d:", &slot); err != nil {
-				return nil, err
+	for _, st := range i.state.Owed {
+		if st.Slot < len(g.slots) {
+			l, err := st.life(g.slots[st.Slot])
+			if err != nil {
+				return err
 			}
-			return g.slots[slot].connect()
-		},
+			g.owed = append(g.owed, l)
+		}
 	}
+	return nil
 }
 
-// ready reports whether a node of the child runs.
-func (s *slot) ready() bool {
-	now, retired := s.state()
-	return now.Ready > 0 && !retired
-}
-
-// connect opens a connection to the pages of the child: its other end goes over the pipe.
-func (s *slot) connect() (net.Conn, error) {
-	l := s.present()
-	if l == nil {
-		return nil, errNotReady
+// life returns the life that the state is of. One without a pipe is dead.
+func (st *lifeState) life(s *slot) (l *life, err error) {
+	var p *pipe
+	if st.Pipe > 0 {
+		if p, err = newPipe(os.NewFile(uintptr(st.Pipe), "child")); err != nil {
+			return nil, err
+		}
+		p.ahead = st.Ahead
 	}
-	ours, theirs, err := socketPair()
+	process, err := os.FindProcess(st.PID)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := net.FileConn(ours)
-	err = errors.Join(err, ours.Close())
-	if err == nil {
-		err = l.pipe.send(message{Connect: true}, theirs)
-	}
-	if err := errors.Join(err, theirs.Close()); err != nil {
-		if conn != nil {
-			_ = conn.Close()
+	l = newLife(s, process, p)
+	l.launch, l.began, l.orders = st.Launch, st.Began, st.Orders
+	for _, name := range st.Abandoned {
+		if i, ok := parse(name); ok {
+			l.abandoned = append(l.abandoned, i)
 		}
-		return nil, err
 	}
-	return conn, nil
+	return l, nil
+}
+
+// goOn finishes the operation in which the guardian has taken the place of another one, and settles
+// what that one had not.
+func (g *Guardian) goOn(settling context.Context) {
+	g.mu.Lock()
+	owed := slices.Clone(g.owed)
+	ctx := g.serving
+	g.operations.Add(1)
+	g.mu.Unlock()
+	for _, l := range owed {
+		killSession(l.pid)
+		l.slot.settle(settling, l)
+	}
+	g.log.Info().Int("pid", os.Getpid()).Str("program", g.cfg.Path).Msg("the new program goes on as the guardian")
+	go func() {
+		defer g.operations.Done()
+		g.endOperation(g.awaitReady(ctx))
+	}()
 }

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -31,11 +32,15 @@ type life struct {
 	status Status // the latest
 	heir   *life  // has taken its place; nil for none
 
+	frozen chan struct{} // receives when no message is read any more
+	thaw   chan struct{} // has the reading go on
+
 	state  *os.ProcessState // after exited
 	killed bool             // by the guardian, as it took too long
 	// outgrewAfter is when the child had outgrown Config.MaxMemory, since it began; 0 if it has not.
 	outgrewAfter time.Duration
 	end          *End                     // after read; nil for a child that did not end by itself
+	foreign      bool                     // after read; it speaks another version of the protocol
 	abandoned    []membership.Incarnation // after read
 
 	mu      sync.Mutex
@@ -59,7 +64,13 @@ func (l *life) listen() {
 	defer l.pipe.close()
 	for {
 		m, err := l.pipe.read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			l.frozen <- struct{}{}
+			<-l.thaw
+			continue
+		}
 		if err != nil {
+			l.foreign = errors.Is(err, errVersion)
 			break
 		}
 		select {

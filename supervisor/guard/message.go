@@ -1,12 +1,13 @@
 package guard
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,6 +59,8 @@ type start struct {
 	Quiet    bool              `json:"quiet,omitempty"`
 	Again    bool              `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
 	Secrets  map[string]string `json:"secrets,omitempty"`
+	// Check: say only whether this program can take the guardian's place, by the code of the end.
+	Check bool `json:"check,omitempty"`
 
 	Operation *builtin.Operation `json:"operation,omitempty"`
 }
@@ -103,7 +106,7 @@ type End struct {
 // concurrently, except for read.
 type pipe struct {
 	conn  *net.UnixConn
-	lines *bufio.Scanner
+	ahead []byte // read, and not yet returned
 	files files
 
 	mu     sync.Mutex
@@ -111,7 +114,8 @@ type pipe struct {
 }
 
 // errVersion reports a message of another version of the protocol.
-var errVersion = errors.New("the other process speaks another version of the guardian's protocol: restart the whole program")
+var errVersion = errors.New("the other program speaks another version of the guardian's protocol: " +
+	"end the guardian, and start the new program in its place")
 
 // newPipe returns the end that the file is, and closes the file.
 func newPipe(f *os.File) (*pipe, error) {
@@ -125,8 +129,6 @@ func newPipe(f *os.File) (*pipe, error) {
 	}
 	p := &pipe{conn: unix}
 	p.files.conn = unix
-	p.lines = bufio.NewScanner(&p.files)
-	p.lines.Buffer(make([]byte, 0, 4<<10), maxMessage)
 	return p, nil
 }
 
@@ -151,18 +153,40 @@ func (p *pipe) send(m message, f *os.File) error {
 	return err
 }
 
-// read waits for a message. The error is that of the connection's end, or errVersion.
+// read waits for a message. The error is that of the connection's end, os.ErrDeadlineExceeded, after which
+// nothing is lost, or errVersion.
 func (p *pipe) read() (m message, err error) {
-	if !p.lines.Scan() {
-		return m, errors.Join(net.ErrClosed, p.lines.Err())
+	line, err := p.line()
+	if err != nil {
+		return m, err
 	}
-	if err := json.Unmarshal(p.lines.Bytes(), &m); err != nil { //nolint:musttag // see write
+	if err := json.Unmarshal(line, &m); err != nil { //nolint:musttag // see write
 		return m, fmt.Errorf("guardian's protocol: %w", err)
 	}
 	if m.Version != version {
 		return m, errVersion
 	}
 	return m, nil
+}
+
+// line returns the next line. It is valid until the next call.
+func (p *pipe) line() ([]byte, error) {
+	for seen := 0; ; {
+		if i := bytes.IndexByte(p.ahead[seen:], '\n'); i >= 0 {
+			line := p.ahead[:seen+i]
+			p.ahead = p.ahead[seen+i+1:]
+			return line, nil
+		}
+		if seen = len(p.ahead); seen >= maxMessage {
+			return nil, errors.New("guardian's protocol: a message is too long")
+		}
+		p.ahead = slices.Grow(p.ahead, 1<<10)
+		n, err := p.files.Read(p.ahead[seen:cap(p.ahead)])
+		p.ahead = p.ahead[:seen+n]
+		if err != nil && n == 0 {
+			return nil, err
+		}
+	}
 }
 
 func (p *pipe) close() {

@@ -15,7 +15,9 @@ import (
 // builtin. It goes on when Begin has returned; its end is logged, and told to the children. by says
 // who asked. The error is a [*supervisor.BusyError] or supervisor.ErrNotRunning, and no operation has begun.
 func (g *Guardian) Begin(kind, by string) error {
-	do, known := map[string]func(context.Context) error{builtin.OperationRoll: g.roll, builtin.OperationReload: g.reload}[kind]
+	do, known := map[string]func(context.Context) error{
+		builtin.OperationRoll: g.roll, builtin.OperationReload: g.reload, builtin.OperationUpgrade: g.upgrade,
+	}[kind]
 	if !known {
 		return fmt.Errorf("%s: the guardian has no such operation", kind)
 	}

@@ -90,7 +90,10 @@ func (l *life) tells() (told bool, status Status) {
 
 // failed says how a new life has ended that was to go on.
 func (l *life) failed() error {
-	if l.end != nil && l.end.Code != 0 {
+	switch {
+	case l.foreign:
+		return errVersion
+	case l.end != nil && l.end.Code != 0:
 		return &ExitError{l.slot.number, l.end.Code, l.end.Error}
 	}
 	return fmt.Errorf("the new process %d has ended before its nodes ran: %s", l.pid, l.how())
@@ -139,4 +142,5 @@ func (s *slot) dismiss(l *life) {
 		_ = l.process.Kill()
 	}
 	l.depart()
+	s.g.dismissed.Go(func() { <-l.over })
 }

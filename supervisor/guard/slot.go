@@ -30,6 +30,8 @@ type slot struct {
 	look  func(*life)    // looks after a life until it has ended
 	lives sync.WaitGroup // that are looked after
 
+	trial bool // no slot: its life says whether a program can take the guardian's place
+
 	mu      sync.Mutex
 	path    string // of the program of the next life
 	life    *life  // the present one; nil between two
@@ -56,19 +58,29 @@ const (
 
 // serve runs the lives of the child until ctx ends. settling bounds what is settled after them.
 func (s *slot) serve(ctx, settling context.Context) {
+	if _, retired := s.state(); retired { // under a guardian before
+		return
+	}
 	defer s.lives.Wait()
 	defer s.retire()
 	defer s.once.Do(func() { close(s.first) })
 	s.look = func(l *life) { s.lookAfter(ctx, settling, l) }
-	for link.Sleep(ctx, s.pause) == nil {
-		l, err := s.launch(s.program())
-		if err != nil {
-			if !s.next(ctx, nil, fmt.Sprintf("it cannot be started: %v", err), 0) {
-				return
+	l := s.present() // that of a guardian of which this one has taken the place
+	for l != nil || link.Sleep(ctx, s.pause) == nil {
+		if l == nil {
+			var err error
+			if l, err = s.launch(s.program()); err != nil {
+				if !s.next(ctx, nil, fmt.Sprintf("it cannot be started: %v", err), 0) {
+					return
+				}
+				continue
 			}
-			continue
+			s.begin(l)
+		} else {
+			go l.wait()
+			go l.listen()
+			s.keep(l)
 		}
-		s.begin(l)
 		l = l.last()
 		if !s.next(ctx, l, l.how(), time.Since(l.began)) {
 			return
@@ -80,7 +92,25 @@ func (s *slot) serve(ctx, settling context.Context) {
 		case <-ctx.Done():
 		}
 		t.Stop()
+		l = nil
 	}
+}
+
+// end ends the life of a slot that a guardian before had, and this one has not.
+func (s *slot) end(settling context.Context) {
+	ended, cancel := context.WithCancel(settling)
+	cancel()
+	s.mu.Lock()
+	l := s.life
+	s.retired = true
+	s.mu.Unlock()
+	if l == nil {
+		return
+	}
+	s.g.log.Info().Int("process", s.number).Msg("there are fewer processes now: this one drains")
+	go l.wait()
+	go l.listen()
+	s.lookAfter(ended, settling, l)
 }
 
 // awaitFirst waits until the first life has told of itself, or has ended.
@@ -146,6 +176,7 @@ func (s *slot) keep(l *life) bool {
 // lookAfter returns when the life has ended and its programs are killed.
 func (s *slot) lookAfter(ctx, settling context.Context, l *life) {
 	l.await(ctx)
+	s.g.owe(l)
 	s.bury(l)
 	l.settled = s.settle(settling, l)
 	close(l.over)
@@ -167,6 +198,14 @@ func (l *life) last() *life {
 			return l
 		}
 		l = heir
+	}
+}
+
+func newLife(s *slot, process *os.Process, p *pipe) *life {
+	return &life{
+		slot: s, process: process, pid: process.Pid, pipe: p, heard: make(chan struct{}, 1),
+		exited: make(chan struct{}), read: make(chan struct{}), leave: make(chan struct{}), over: make(chan struct{}),
+		frozen: make(chan struct{}), thaw: make(chan struct{}),
 	}
 }
 
@@ -197,12 +236,10 @@ func (s *slot) launch(path string) (*life, error) {
 		p.close()
 		return nil, err
 	}
-	l := &life{
-		slot: s, process: process, pid: process.Pid, pipe: p, launch: strings.ToLower(rand.Text()), began: time.Now(),
-		exited: make(chan struct{}), read: make(chan struct{}), heard: make(chan struct{}, 1), leave: make(chan struct{}), over: make(chan struct{}),
-	}
+	l := newLife(s, process, p)
+	l.launch, l.began = strings.ToLower(rand.Text()), time.Now()
 	s.mu.Lock()
-	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets}
+	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets, Check: s.trial}
 	begin.Quiet, begin.Workers = s.status.Quiet, new(s.status.Workers)
 	s.mu.Unlock()
 	begin.Again = s.g.hasWorked()
@@ -231,6 +268,9 @@ func (s *slot) bury(l *life) {
 	if l.end != nil {
 		report = l.end.Report
 	}
+	if s.trial {
+		return
+	}
 	s.g.mu.Lock()
 	defer s.g.mu.Unlock()
 	s.g.report.Processes++
@@ -242,6 +282,7 @@ func (s *slot) bury(l *life) {
 func (s *slot) settle(ctx context.Context, l *life) <-chan struct{} {
 	done := make(chan struct{})
 	if s.g.cfg.Settler == nil || l.end != nil && len(l.end.Report.Running) == 0 && len(l.end.Report.Unsettled) == 0 {
+		s.g.paid(l)
 		close(done)
 		return done
 	}
@@ -262,7 +303,10 @@ func (s *slot) settle(ctx context.Context, l *life) <-chan struct{} {
 		}
 		event.Msg("took over from the process")
 	})
-	s.g.settling.Go(func() { s.settleJoins(ctx, l, done) })
+	s.g.settling.Go(func() {
+		s.settleJoins(ctx, l, done)
+		s.g.paid(l)
+	})
 	return done
 }
 

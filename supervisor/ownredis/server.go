@@ -64,7 +64,10 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	owner, err := own(ctx, at)
+	owner, err := keep(cfg.Owner, at)
+	if owner == nil && err == nil {
+		owner, err = own(ctx, at)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +131,24 @@ func newServer(cfg Config, prog program, at place, owner *os.File) *Server {
 		tail: &tail{path: at.file(logFile), log: cfg.Log},
 	}
 }
+
+// keep returns the owner's lock that this process has already; nil if it is none of this directory.
+func keep(f *os.File, at place) (*os.File, error) {
+	if f == nil {
+		return nil, nil //nolint:nilnil // it has none
+	}
+	had, err := f.Stat()
+	if err == nil {
+		if is, failed := os.Stat(at.file(ownerLock)); failed == nil && os.SameFile(had, is) {
+			return f, nil
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// Owner returns the lock by which this process is the owner. It is for the program that takes the place of
+// this one in the process.
+func (s *Server) Owner() *os.File { return s.owner }
 
 // leaving is what the file of the owner's lock says behind the owner's number while the owner stops
 // the server.

@@ -128,7 +128,9 @@ func (s *Server) adopt(ctx context.Context) (done bool, err error) {
 	if pid, err := ask(ctx, s.place.socket()); err == nil {
 		s.run(watch(ctx, s.place, pid, s.place.socket()))
 		s.tail.skip()
-		s.tail.log.Info().Int("pid", pid).Msg("a redis-server runs on the data directory, which lost its owner: it goes on")
+		if s.cfg.Owner == nil {
+			s.tail.log.Info().Int("pid", pid).Msg("a redis-server runs on the data directory, which lost its owner: it goes on")
+		}
 		return true, s.setDurability(ctx)
 	}
 	pid, err := ask(ctx, s.place.starting())
