@@ -113,7 +113,11 @@ func (r *runner) serveGuarded(ctx context.Context, set *supervisor.Set, cfg supe
 	all.Go(func() {
 		select {
 		case <-r.child.Lost():
-			log.Warn().Msg("the guardian has ended: stopping")
+			if err := r.child.Why(); err != nil {
+				log.Error().Err(err).Msg("the guardian is not understood: stopping")
+			} else {
+				log.Warn().Msg("the guardian has ended: stopping")
+			}
 		case <-ended:
 		}
 	})

@@ -98,6 +98,7 @@ func Main(ctx context.Context, program Program, process Process) int {
 	r := &runner{
 		newApp: program.App, orders: process.Orders, hurry: hurry, undumpable: process.undumpable, family: process.family,
 		child: child, inherited: inherited,
+		version: program.Version,
 	}
 	gone := func() {
 		if !r.runs.Load() { // a set goes on: it is there for its tasks, not for those who read its log

@@ -33,6 +33,7 @@ type runner struct {
 	child      *guarded                                       // the way to the guardian of this process; nil for none
 	inherited  *guard.Inheritance                             // of the guardian whose place this program takes; nil for none
 	owner      *os.File                                       // the lock of the data directory's owner; nil for none
+	version    string                                         // of the program
 	report     atomic.Pointer[supervisor.Report]              // of a set that has ended
 }
 
@@ -111,6 +112,7 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		boundMemory(e.MaxMemory())
 		r.separate(p.Commands, zerolog.Nop()) // the guardian has logged it
 	}
+	defer r.trace(ctx, &p, log)()
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)

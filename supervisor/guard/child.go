@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -38,6 +41,7 @@ type Child struct {
 	stops  chan int   // 1: drain; 2: within a second
 	orders chan order // operations on the set
 	lost   chan struct{}
+	why    error // after lost
 	pages  *pages
 
 	telling sync.Mutex
@@ -84,6 +88,7 @@ func (c *Child) listen() {
 	for {
 		m, err := c.pipe.read()
 		if err != nil {
+			c.why = err
 			return
 		}
 		switch {
@@ -231,8 +236,22 @@ func (a answered) Unwrap() error {
 // Stops receives 1 when the child has to drain, and 2 when it has to stop within a second.
 func (c *Child) Stops() <-chan int { return c.stops }
 
-// Lost is closed when the guardian has gone.
+// Lost is closed when the guardian has gone, or is not understood.
 func (c *Child) Lost() <-chan struct{} { return c.lost }
+
+// Why returns why the guardian was lost: the error of a message that was not understood, or nil if it has
+// ended. It may be called when Lost is closed.
+func (c *Child) Why() error {
+	if ended(c.why) {
+		return nil
+	}
+	return c.why
+}
+
+// ended reports whether the error of a read says only that the other end is closed.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
+}
 
 // NextOrder waits for an order, which [Child.Done] has to answer, until ended is closed. workers is that of
 // [Scale].
@@ -294,7 +313,7 @@ func (c *Child) tell(ctx context.Context, set *supervisor.Set) {
 	if !changed && time.Since(c.lastAt) < tellInterval {
 		return
 	}
-	s.Report = set.Report()
+	s.Report = unnamed(set.Report())
 	c.last, c.lastAt = s, time.Now()
 	_ = c.pipe.write(message{Status: &s})
 }
@@ -305,7 +324,10 @@ func statusOf(set *supervisor.Set) Status {
 }
 
 // End tells the guardian how this process ends.
-func (c *Child) End(e End) { _ = c.pipe.write(message{End: &e}) }
+func (c *Child) End(e End) {
+	e = e.trimmed()
+	_ = c.pipe.write(message{End: &e})
+}
 
 // nodeEnded tells the guardian of a node that it could not find on Redis: its handlers still run, and its
 // id may be free.

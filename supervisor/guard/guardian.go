@@ -67,7 +67,8 @@ type Config struct {
 	// each death up to MaxBackoff, and starts over after a life of LongLife. Default
 	// 100 ms, 30 s and 10 s.
 	Backoff, MaxBackoff, LongLife time.Duration
-	// CrashLimit is how many deaths within CrashWindow the guardian survives; one more stops it.
+	// CrashLimit is how many deaths within CrashWindow the guardian survives; one more stops it. Deaths
+	// of children that had tasks do not count: such a task is put aside after three.
 	// Default twice the number of processes, at least 4, in 30 s; negative for no limit.
 	CrashLimit  int
 	CrashWindow time.Duration
@@ -266,12 +267,13 @@ func (g *Guardian) late(err error) {
 	}
 }
 
-// died records the death of a child and reports whether the children are flapping.
-func (g *Guardian) died(slot int, how string) bool {
+// died records the death of a child and reports whether the children are flapping. A death that is explained by
+// the tasks which the child had does not count for that.
+func (g *Guardian) died(slot int, how string, explained bool) bool {
 	g.mu.Lock()
 	g.report.Deaths++
 	g.mu.Unlock()
-	return g.failed(slot, how)
+	return !explained && g.failed(slot, how)
 }
 
 // failed records that a child could not go on, and reports whether the children are flapping; then it stops

@@ -27,6 +27,8 @@ type life struct {
 	over    chan struct{}   // closed when the process is buried
 	settled <-chan struct{} // after over; closed when what it owned is handed over
 
+	hadTasks bool // after settled
+
 	// Guarded by the mutex of the slot.
 	told   bool   // it has sent a status
 	status Status // the latest
@@ -71,6 +73,10 @@ func (l *life) listen() {
 		}
 		if err != nil {
 			l.foreign = errors.Is(err, errVersion)
+			if !ended(err) {
+				l.slot.g.log.Error().Err(err).Int("process", l.slot.number).Int("pid", l.pid).
+					Msg("process is not understood: it stops, and is started again")
+			}
 			break
 		}
 		select {
@@ -116,6 +122,15 @@ func (s *slot) hear(l *life, status Status) {
 	}
 }
 
+// doubt notes that nothing is known of the nodes of a life that has told nothing for a while.
+func (s *slot) doubt(l *life) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == l {
+		s.status.Ready, s.status.Healthy = 0, false
+	}
+}
+
 // readTime is how long the messages of a dead child are still read: programs may hold its end
 // of the pipe.
 const readTime = 200 * time.Millisecond
@@ -133,8 +148,9 @@ func (l *life) awaitRead() {
 }
 
 // await returns when the process has ended. When ctx ends, or the life has to leave, it tells the child to
-// drain, and kills it when it takes too long. It also kills a child that has told nothing of itself
-// for long, and has one replaced that needs too much memory.
+// drain, and kills it when it takes too long. It also kills a child that has told of itself, and then
+// nothing for long (before, it makes its App, which may take any time), and has one replaced that needs too
+// much memory.
 func (l *life) await(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -166,7 +182,13 @@ func (l *life) await(ctx context.Context) {
 		case <-l.heard:
 			silent = 0
 		case <-tick.C: // counted, and not measured: this process may have been stopped itself
-			if silent++; silent == int(silence/time.Second) {
+			if told, _ := l.tells(); !told {
+				silent = 0
+			}
+			if silent++; silent == int(doubt/time.Second) {
+				l.slot.doubt(l)
+			}
+			if silent == int(silence/time.Second) {
 				l.slot.g.log.Error().Int("process", l.slot.number).Int("pid", l.pid).Stringer("silence", silence).
 					Msg("process hangs: killing it")
 				_ = l.process.Kill()

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/stellarfw/stellar/redisbus/link"
 )
 
 // outgrows reports, and logs, that the child needs more memory than it may.
@@ -65,8 +63,7 @@ func (s *slot) nextAfterOutgrowing(l *life) bool {
 		s.failures, s.pause = 0, 0
 		return true
 	}
-	s.failures++
-	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
+	s.again(l.outgrewAfter)
 	return !s.g.failed(s.number, fmt.Sprintf("it needed more memory than --max-memory (%d MiB) %s after its start",
 		s.g.cfg.MaxMemory>>20, l.outgrewAfter.Round(time.Second)))
 }

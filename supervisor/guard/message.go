@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -52,13 +53,13 @@ type message struct {
 
 // start tells a child what it is.
 type start struct {
-	Slot     int               `json:"slot"`
-	Launch   string            `json:"launch"`   // see membership.Guarded
-	Guardian int               `json:"guardian"` // its PID
-	Workers  *int              `json:"workers,omitempty"`
-	Quiet    bool              `json:"quiet,omitempty"`
-	Again    bool              `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
-	Secrets  map[string]string `json:"secrets,omitempty"`
+	Slot     int     `json:"slot"`
+	Launch   string  `json:"launch"`   // see membership.Guarded
+	Guardian int     `json:"guardian"` // its PID
+	Workers  *int    `json:"workers,omitempty"`
+	Quiet    bool    `json:"quiet,omitempty"`
+	Again    bool    `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
+	Secrets  secrets `json:"secrets,omitempty"`
 	// Check: say only whether this program can take the guardian's place, by the code of the end.
 	Check bool `json:"check,omitempty"`
 
@@ -132,7 +133,10 @@ func newPipe(f *os.File) (*pipe, error) {
 	return p, nil
 }
 
-// write sends a message unless the other end does not read for [writeTime].
+// errLong reports a message that the other end would not read.
+var errLong = fmt.Errorf("the message is longer than %d KiB", maxMessage>>10)
+
+// write sends a message unless the other end does not read for [writeTime], or the message is too long.
 func (p *pipe) write(m message) error { return p.send(m, nil) }
 
 // send is write with a file for the other end; nil for none.
@@ -142,6 +146,9 @@ func (p *pipe) send(m message, f *os.File) error {
 	if err != nil {
 		return err
 	}
+	if len(line) >= maxMessage {
+		return errLong
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.broken {
@@ -149,7 +156,9 @@ func (p *pipe) send(m message, f *os.File) error {
 	}
 	_ = p.conn.SetWriteDeadline(time.Now().Add(writeTime))
 	n, err := writeWith(p.conn, append(line, '\n'), f)
-	p.broken = err != nil && n > 0
+	if err != nil && n > 0 {
+		p.broken = true
+	}
 	return err
 }
 
