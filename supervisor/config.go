@@ -36,6 +36,12 @@ type Guardian interface {
 	Begin(kind string) error
 	// Operation returns the present or last operation; nil before the first.
 	Operation() *builtin.Operation
+	// Scale has each process run so many nodes. It does not wait until they run.
+	Scale(workers int) error
+	// Quiet has no node of the processes claim tasks (on), or all of them again.
+	Quiet(on bool) error
+	// Status returns the sum of the sets of all processes; nil if it is not known.
+	Status() *builtin.SetSum
 }
 
 // Config configures a [Set]. Only Redis is required.
@@ -103,7 +109,7 @@ type Config struct {
 
 	// Guarded is the place of this process under a guardian.
 	Guarded membership.Guarded
-	// Guardian carries out a rolling restart and an upgrade in place of the set. Nil for none.
+	// Guardian carries out what operators ask of the set, on all its processes. Nil for none.
 	Guardian Guardian
 
 	// Times are the timings of leases.

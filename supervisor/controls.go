@@ -38,6 +38,24 @@ type controls struct{ *Set }
 
 var _ builtin.Controls = controls{}
 
+// Status implements builtin.Controls.
+func (c controls) Status() builtin.SetStatus {
+	s := c.Set.Status()
+	if g := c.cfg.Guardian; g != nil {
+		s.Guardian = g.Status()
+	}
+	return s
+}
+
+// Quiet implements builtin.Controls.
+func (c controls) Quiet(on bool) error {
+	if g := c.cfg.Guardian; g != nil {
+		return g.Quiet(on)
+	}
+	c.Set.Quiet(on)
+	return nil
+}
+
 // Crashes implements builtin.Controls.
 func (c controls) Crashes(id string) builtin.Crashes {
 	c.mu.Lock()
@@ -50,8 +68,10 @@ func (c controls) Crashes(id string) builtin.Crashes {
 
 // Scale implements builtin.Controls.
 func (c controls) Scale(workers int) error {
-	_, err := c.resize(func(int) int { return workers })
-	return err
+	if g := c.cfg.Guardian; g != nil {
+		return g.Scale(workers)
+	}
+	return c.Resize(workers)
 }
 
 // Roll implements builtin.Controls.
@@ -72,6 +92,9 @@ func (c controls) Upgrade() error {
 
 // Reload implements builtin.Controls.
 func (c controls) Reload() error {
+	if g := c.cfg.Guardian; g != nil {
+		return g.Begin(builtin.OperationReload)
+	}
 	return c.start(builtin.OperationReload, func(ctx context.Context) error { return c.restart(ctx, c.stay()) })
 }
 

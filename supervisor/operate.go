@@ -56,6 +56,12 @@ func (s *Set) Scale(ctx context.Context, n int) error {
 	return nil
 }
 
+// Resize is [Set.Scale] that does not wait.
+func (s *Set) Resize(n int) error {
+	_, err := s.resize(func(int) int { return n })
+	return err
+}
+
 // ScaleBy changes the number of nodes by the number by, within the bounds 0 and
 // [MaxWorkers] (1 if the set has an exact id). It returns the new number without waiting.
 func (s *Set) ScaleBy(by int) (int, error) {

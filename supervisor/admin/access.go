@@ -70,10 +70,12 @@ func withoutTexts(s *builtin.SetStatus, nodes []builtin.Status) {
 		crashed[i] = builtin.NodeCrashes{Node: c.Node, Crashes: builtin.Crashes{Count: c.Count, At: c.At}}
 	}
 	s.Crashed = crashed
-	if s.Operation != nil && s.Operation.Error != "" {
-		o := *s.Operation
-		o.Error = "see the log"
-		s.Operation = &o
+	for _, o := range []**builtin.Operation{&s.Operation, &s.GuardianOperation} {
+		if *o != nil && (*o).Error != "" {
+			silent := **o
+			silent.Error = "see the log"
+			*o = &silent
+		}
 	}
 	for i, n := range nodes {
 		if n.Crashes != nil {

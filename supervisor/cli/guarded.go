@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -98,7 +97,7 @@ func boundMemory(most int64) {
 
 // serveGuarded runs the set of a child.
 func (r *runner) serveGuarded(ctx context.Context, set *supervisor.Set, cfg supervisor.Config, log zerolog.Logger) error {
-	if r.child.Quiet() {
+	if r.child.BeginsQuiet() {
 		set.Quiet(true)
 	}
 	ended := make(chan struct{})
@@ -151,22 +150,23 @@ func (r *runner) obeyGuardian(ctx context.Context, set *supervisor.Set, ended <-
 	var all sync.WaitGroup
 	defer all.Wait()
 	words := map[string]order{}
-	for what, word := range maps.All(guardianOrders) {
+	for what, word := range guardianOrders {
 		words[word] = what
 	}
 	for {
-		number, word, ok := r.child.NextOrder(ended)
+		number, word, workers, ok := r.child.NextOrder(ended)
 		if !ok {
 			return
 		}
-		what, known := words[word]
-		if !known { // the guardian is of a newer version
-			r.child.Done(ctx, number, fmt.Errorf("the process does not know the order %q", word), set)
-			continue
-		}
 		all.Go(func() {
+			what, known := words[word]
 			do := quick(set, what)
-			if do == nil {
+			switch {
+			case word == guard.Scale:
+				do = func() error { return set.Resize(workers) }
+			case !known:
+				do = func() error { return fmt.Errorf("this process does not know the order %q", word) }
+			case do == nil:
 				do = func() error { return slow(ctx, set, what) }
 			}
 			r.child.Done(ctx, number, do(), set)

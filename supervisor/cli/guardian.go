@@ -131,7 +131,10 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	log.Info().Int("processes", cfg.Processes).Int("workers", cfg.Workers).Msg("guardian is starting")
 	obey := func(ended <-chan struct{}) {
 		r.obey(ctx, log, ended, func(what order, all *sync.WaitGroup) {
-			if kind := map[order]string{orderRoll: builtin.OperationRoll, orderUpgrade: builtin.OperationUpgrade}[what]; kind != "" {
+			kinds := map[order]string{
+				orderRoll: builtin.OperationRoll, orderReload: builtin.OperationReload, orderUpgrade: builtin.OperationUpgrade,
+			}
+			if kind := kinds[what]; kind != "" {
 				if err := g.Begin(kind, "a signal"); err != nil {
 					log.Warn().Err(err).Str("order", string(what)).Msg("not done")
 				}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,13 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
 	t.Parallel()
 	g := guardian(t, "guarded", 4, nil, "--processes", "2", "--workers", "2", "--admin-addr", "127.0.0.1:0")
 	before := g.awaitNodes(4)
-	require.Len(t, before.Sets, 2)
+	require.Len(t, before.Sets, 1, "one set")
 	slots := []int{}
 	for _, n := range before.Nodes {
 		slots = append(slots, n.PID)
@@ -91,6 +93,53 @@ func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
 		require.Contains(t, g.children(), p.Set.Process.PID)
 		require.Len(t, p.Nodes, 2)
 	}
+	g.signal(t, syscall.SIGTERM)
+	require.Zero(t, g.wait(t), g.err)
+}
+
+// The commands work on the children as on one set: nothing is said of --node.
+func TestCommandsGoToAllChildrenAsToOneSet(t *testing.T) {
+	t.Parallel()
+	g := guardian(t, "guarded", 4, nil, "--processes", "2", "--workers", "2", "--log-level", "info")
+	who := fmt.Sprintf("guardian %d on ", g.cmd.Process.Pid)
+	done := func(says string, args ...string) {
+		t.Helper()
+		r := stellar(t, g.env, args...)
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, who)
+		require.Contains(t, r.out, says)
+	}
+	done(": from 4 to 6 nodes in 2 processes\n", "scale", "3")
+	perProcess := map[int]int{}
+	for _, n := range g.awaitNodes(6).Nodes {
+		perProcess[n.PID]++
+	}
+	require.Len(t, perProcess, 2)
+	for _, n := range perProcess {
+		require.Equal(t, 3, n, "N is the number of nodes of each process, as --workers is")
+	}
+	require.NoError(t, syscall.Kill(g.children()[0], syscall.SIGKILL))
+	g.err.await(t, "took over from the process", 1)
+	g.awaitNodes(6) // and so has the next life
+
+	done(": quiet: no tasks are claimed\n", "quiet")
+	g.enqueue("echo", 1, tasks.Options{})
+	r := stellar(t, g.env, "status")
+	require.Contains(t, r.out, who)
+	require.Equal(t, 1, strings.Count(r.out, "quiet, no tasks are claimed"), "one set: %s", r.out)
+	done(": tasks are claimed\n", "resume")
+	g.eventually(func() bool { return g.counts().Done == 1 }, "it runs now")
+
+	done(": 2 processes run anew\n", "reload")
+	r = stellar(t, g.env, "scale", "5001")
+	require.Equal(t, exitUsage, r.code)
+	r = stellar(t, g.env, "status", "-o", "json")
+	var s struct{ Sets []builtin.SetStatus }
+	require.NoError(t, json.Unmarshal([]byte(r.out), &s))
+	require.Len(t, s.Sets, 1)
+	require.Equal(t, 2, s.Sets[0].Processes)
+	require.Equal(t, 6, s.Sets[0].Ready)
+	done(": from 6 to 0 nodes in 2 processes\n", "scale", "0")
 	g.signal(t, syscall.SIGTERM)
 	require.Zero(t, g.wait(t), g.err)
 }

@@ -146,8 +146,8 @@ const patience = 1000 * time.Hour
 // Checks reports whether this process only has to check whether it could be the guardian, and then to end.
 func (c *Child) Checks() bool { return c.start.Check }
 
-// Quiet reports whether the set has to claim no tasks from the start.
-func (c *Child) Quiet() bool { return c.start.Quiet }
+// BeginsQuiet reports whether the set has to claim no tasks from the start.
+func (c *Child) BeginsQuiet() bool { return c.start.Quiet }
 
 // Operation implements supervisor.Guardian.
 func (c *Child) Operation() *builtin.Operation { return c.operation.Load() }
@@ -160,11 +160,43 @@ var errSilent = fmt.Errorf("the guardian has not answered within %s whether it h
 
 // Begin implements supervisor.Guardian.
 func (c *Child) Begin(kind string) error {
+	_, err := c.ask(order{What: kind})
+	return err
+}
+
+// Scale implements supervisor.Guardian.
+func (c *Child) Scale(workers int) error {
+	_, err := c.ask(order{What: Scale, Workers: workers})
+	return err
+}
+
+// Quiet implements supervisor.Guardian.
+func (c *Child) Quiet(on bool) error {
+	what := Resume
+	if on {
+		what = Quiet
+	}
+	_, err := c.ask(order{What: what})
+	return err
+}
+
+// Status implements supervisor.Guardian.
+func (c *Child) Status() *builtin.SetSum {
+	d, err := c.ask(order{What: askStatus})
+	if err != nil {
+		return nil
+	}
+	return d.Set
+}
+
+// ask asks the guardian for an operation, or for what it knows.
+func (c *Child) ask(what order) (none done, err error) {
 	c.asking.Lock()
 	defer c.asking.Unlock()
 	c.asked++
-	if err := c.pipe.write(message{Ask: &order{Number: c.asked, What: kind}}); err != nil {
-		return fmt.Errorf("ask the guardian: %w", err)
+	what.Number = c.asked
+	if err := c.pipe.write(message{Ask: &what}); err != nil {
+		return none, fmt.Errorf("ask the guardian: %w", err)
 	}
 	over := time.NewTimer(askTime)
 	defer over.Stop()
@@ -174,14 +206,14 @@ func (c *Child) Begin(kind string) error {
 			switch {
 			case d.Number != c.asked: // the answer to one that waited no longer
 			case d.Error == "":
-				return nil
+				return d, nil
 			default:
-				return answered{d.Code, d.Error}
+				return none, answered{d.Code, d.Error}
 			}
 		case <-over.C:
-			return errSilent
+			return none, errSilent
 		case <-c.lost:
-			return errors.New("the guardian has ended")
+			return none, errors.New("the guardian has ended")
 		}
 	}
 }
@@ -221,13 +253,14 @@ func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// NextOrder waits for an order, which [Child.Done] has to answer, until ended is closed.
-func (c *Child) NextOrder(ended <-chan struct{}) (number int, what string, ok bool) {
+// NextOrder waits for an order, which [Child.Done] has to answer, until ended is closed. workers is that of
+// [Scale].
+func (c *Child) NextOrder(ended <-chan struct{}) (number int, what string, workers int, ok bool) {
 	select {
 	case o := <-c.orders:
-		return o.Number, o.What, true
+		return o.Number, o.What, o.Workers, true
 	case <-ended:
-		return 0, "", false
+		return 0, "", 0, false
 	}
 }
 
@@ -275,7 +308,7 @@ func (c *Child) tell(ctx context.Context, set *supervisor.Set) {
 	if ctx.Err() != nil {
 		s.Workers = last.Workers
 	}
-	changed := s.Ready != last.Ready || s.Workers != last.Workers ||
+	changed := s.Ready != last.Ready || s.Workers != last.Workers || s.Leaving != last.Leaving ||
 		s.Quiet != last.Quiet || s.Healthy != last.Healthy || s.Redis != last.Redis
 	if !changed && time.Since(c.lastAt) < tellInterval {
 		return
@@ -287,7 +320,7 @@ func (c *Child) tell(ctx context.Context, set *supervisor.Set) {
 
 func statusOf(set *supervisor.Set) Status {
 	s := set.Status()
-	return Status{Ready: s.Ready, Workers: s.Workers, Quiet: s.Quiet, Healthy: s.Healthy, Redis: s.Redis}
+	return Status{Ready: s.Ready, Workers: s.Workers, Leaving: s.Leaving, Quiet: s.Quiet, Healthy: s.Healthy, Redis: s.Redis}
 }
 
 // End tells the guardian how this process ends.

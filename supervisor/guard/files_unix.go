@@ -34,7 +34,7 @@ func (f *files) Read(b []byte) (int, error) {
 	if n == 0 && err == nil {
 		return 0, net.ErrClosed // the other end has closed it
 	}
-	return n, err
+	return max(n, 0), err // it may be -1
 }
 
 func (f *files) take(control []byte) {

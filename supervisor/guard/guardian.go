@@ -310,12 +310,14 @@ func (g *Guardian) Ready() (ready, want int) {
 }
 
 // Status sums up what the children have told of their sets.
-func (g *Guardian) Status() builtin.SetStatus {
+func (g *Guardian) Status() builtin.SetStatus { return g.sum().Status() }
+
+func (g *Guardian) sum() builtin.SetSum {
 	g.mu.Lock()
 	began := g.began
 	g.mu.Unlock()
 	host, _ := os.Hostname()
-	sum := builtin.SetStatus{
+	sum := builtin.SetSum{
 		Process: membership.Process{Host: host, PID: os.Getpid()}, Healthy: true, Redis: true, Quiet: true,
 		Uptime: time.Since(began).Milliseconds(),
 	}
@@ -326,6 +328,8 @@ func (g *Guardian) Status() builtin.SetStatus {
 		}
 		sum.Ready += one.Ready
 		sum.Workers += one.Workers
+		sum.Leaving += one.Leaving
+		sum.Processes++
 		sum.Crashes += one.Report.Crashes
 		sum.Healthy, sum.Redis, sum.Quiet = sum.Healthy && one.Healthy, sum.Redis && one.Redis, sum.Quiet && one.Quiet
 	}

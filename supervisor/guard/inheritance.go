@@ -29,7 +29,7 @@ type state struct {
 	Slots     []slotState       `json:"slots"`
 	Owed      []lifeState       `json:"owed"`
 	Files     map[string]int    `json:"files"` // their numbers
-	Secrets   map[string]string `json:"secrets"`
+	Secrets   secrets           `json:"secrets"`
 }
 
 type slotState struct {

@@ -212,7 +212,7 @@ func (l *life) how() string {
 }
 
 // send sends an order and returns where its answer comes.
-func (l *life) send(what string) <-chan error {
+func (l *life) send(what order) <-chan error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	answer := make(chan error, 1)
@@ -225,7 +225,8 @@ func (l *life) send(what string) <-chan error {
 		l.pending = map[int]chan error{}
 	}
 	l.pending[l.orders] = answer
-	if err := l.pipe.write(message{Order: &order{Number: l.orders, What: what}}); err != nil {
+	what.Number = l.orders
+	if err := l.pipe.write(message{Order: &what}); err != nil {
 		delete(l.pending, l.orders)
 		answer <- err
 	}

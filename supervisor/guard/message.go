@@ -68,8 +68,9 @@ type start struct {
 // order is an operation by its name: on the set of a child, or one of the guardian. The other end answers
 // with done.
 type order struct {
-	Number int    `json:"number"`
-	What   string `json:"what"`
+	Number  int    `json:"number"`
+	What    string `json:"what"`
+	Workers int    `json:"workers,omitempty"` // of Scale
 }
 
 type done struct {
@@ -77,12 +78,15 @@ type done struct {
 	Error  string `json:"error,omitempty"`
 	// Code is that of the error of an operation of the guardian; "" if it has none.
 	Code rpcregistry.Code `json:"code,omitempty"`
+	// Set is the answer to askStatus.
+	Set *builtin.SetSum `json:"set,omitempty"`
 }
 
 // Status is what a child tells of its set every second, and whenever it changes.
 type Status struct {
 	Ready   int  `json:"ready"`   // nodes that run
 	Workers int  `json:"workers"` // nodes that should run
+	Leaving int  `json:"leaving,omitempty"`
 	Quiet   bool `json:"quiet,omitempty"`
 	Healthy bool `json:"healthy"`
 	Redis   bool `json:"redis"` // Redis answers

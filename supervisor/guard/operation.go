@@ -15,7 +15,9 @@ import (
 // builtin. It goes on when Begin has returned; its end is logged, and told to the children. by says
 // who asked. The error is a [*supervisor.BusyError] or supervisor.ErrNotRunning, and no operation has begun.
 func (g *Guardian) Begin(kind, by string) error {
-	do, known := map[string]func(context.Context) error{builtin.OperationRoll: g.roll, builtin.OperationUpgrade: g.upgrade}[kind]
+	do, known := map[string]func(context.Context) error{
+		builtin.OperationRoll: g.roll, builtin.OperationReload: g.reload, builtin.OperationUpgrade: g.upgrade,
+	}[kind]
 	if !known {
 		return fmt.Errorf("%s: the guardian has no such operation", kind)
 	}
@@ -129,10 +131,34 @@ func (g *Guardian) awaitReady(ctx context.Context) error {
 	return g.AwaitReady(ctx)
 }
 
+// reload restarts all nodes of all children at once.
+func (g *Guardian) reload(ctx context.Context) error {
+	if err := g.Order(ctx, Reload); err != nil {
+		return err
+	}
+	g.updateOperation(func(o *builtin.Operation) { o.Done = o.Total })
+	return nil
+}
+
+// orderTime is how long the children may take to answer an order of which a child waits for the end.
+const orderTime = askTime - time.Second
+
 // asked answers a child of which somebody has asked what is the guardian's to do.
 func (g *Guardian) asked(l *life, what order) {
-	err := g.Begin(what.What, fmt.Sprintf("a command to process %d", l.slot.number))
-	d := &done{Number: what.Number}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), orderTime,
+		fmt.Errorf("a process has not answered within %s: what has begun goes on", orderTime))
+	defer cancel()
+	d, err := &done{Number: what.Number}, error(nil)
+	switch what.What {
+	case askStatus:
+		d.Set = new(g.sum())
+	case Quiet, Resume:
+		err = g.Order(ctx, what.What)
+	case Scale:
+		err = g.Scale(ctx, what.Workers)
+	default:
+		err = g.Begin(what.What, fmt.Sprintf("a command to process %d", l.slot.number))
+	}
 	if err != nil {
 		d.Error, d.Code = err.Error(), builtin.SetCode(err)
 	}

@@ -3,6 +3,9 @@ package guard
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/stellarfw/stellar/supervisor"
 )
 
 // Orders are the operations on the sets of all children as on one set. The words go over the
@@ -13,7 +16,11 @@ const (
 	Less   = "less"
 	Quiet  = "quiet"
 	Resume = "resume"
+	Scale  = "scale" // each to so many nodes
 )
+
+// askStatus is what a child asks for to know the sum of all sets.
+const askStatus = "status"
 
 // Order carries out an operation on the children as on one set: one node more or less is one in
 // one of them. It returns when all have answered, or ctx ends.
@@ -32,9 +39,26 @@ func (g *Guardian) Order(ctx context.Context, what string) error {
 			s.mu.Unlock()
 		}
 	}
+	return g.orderAll(ctx, order{What: what})
+}
+
+// Scale has each child run so many nodes, also in its next lives.
+func (g *Guardian) Scale(ctx context.Context, workers int) error {
+	if workers < 0 || workers > supervisor.MaxWorkers {
+		return fmt.Errorf("%w: %d is not between 0 and %d", supervisor.ErrSize, workers, supervisor.MaxWorkers)
+	}
+	for _, s := range g.slots {
+		s.mu.Lock()
+		s.status.Workers = workers
+		s.mu.Unlock()
+	}
+	return g.orderAll(ctx, order{What: Scale, Workers: workers})
+}
+
+func (g *Guardian) orderAll(ctx context.Context, what order) error {
 	answers := make(chan error, len(g.slots))
 	for _, s := range g.slots {
-		go func() { answers <- s.order(ctx, what) }()
+		go func() { answers <- s.send(ctx, what) }()
 	}
 	var errs []error
 	for range g.slots {
@@ -60,7 +84,9 @@ func (g *Guardian) choose(fewest bool) (best *slot) {
 
 // order sends an order to the present life of the child, and returns its answer. Between two lives
 // there is nothing to do: the next one begins with new nodes.
-func (s *slot) order(ctx context.Context, what string) error {
+func (s *slot) order(ctx context.Context, what string) error { return s.send(ctx, order{What: what}) }
+
+func (s *slot) send(ctx context.Context, what order) error {
 	l := s.present()
 	if l == nil {
 		return nil

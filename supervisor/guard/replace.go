@@ -115,12 +115,6 @@ func (s *slot) inherit(ctx context.Context, old, heir *life, path string) error 
 	s.mu.Unlock()
 
 	var words []string
-	for range want.Workers - now.Workers {
-		words = append(words, More)
-	}
-	for range now.Workers - want.Workers {
-		words = append(words, Less)
-	}
 	switch {
 	case want.Quiet && !now.Quiet:
 		words = append(words, Quiet)
@@ -128,6 +122,9 @@ func (s *slot) inherit(ctx context.Context, old, heir *life, path string) error 
 		words = append(words, Resume)
 	}
 	var errs []error
+	if want.Workers != now.Workers {
+		errs = append(errs, s.send(ctx, order{What: Scale, Workers: want.Workers}))
+	}
 	for _, word := range words {
 		errs = append(errs, s.order(ctx, word))
 	}

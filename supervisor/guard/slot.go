@@ -237,9 +237,7 @@ func (s *slot) launch(path string) (*life, error) {
 	l.launch, l.began = strings.ToLower(rand.Text()), time.Now()
 	s.mu.Lock()
 	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets, Check: s.trial}
-	if begin.Quiet = s.status.Quiet; s.told {
-		begin.Workers = new(s.status.Workers)
-	}
+	begin.Quiet, begin.Workers = s.status.Quiet, new(s.status.Workers)
 	s.mu.Unlock()
 	begin.Again = s.g.hasWorked()
 	if o := s.g.Operation(); o.Number > 0 {

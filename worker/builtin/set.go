@@ -20,7 +20,7 @@ type Controls interface {
 	Roll() error
 	Reload() error
 	Upgrade() error
-	Quiet(on bool)
+	Quiet(on bool) error
 }
 
 // SetStatus is the response of the methods api.set.*.
@@ -37,6 +37,11 @@ type SetStatus struct {
 	Redis     bool       `json:"redis"` // Redis answers
 	Zombies   Zombies    `json:"zombies"`
 	Operation *Operation `json:"operation,omitempty"` // the present or last operation
+	// Guardian is the sum of the sets of all processes of the guardian of the process, on which the other methods work as on
+	// one set; nil if it has none.
+	Guardian *SetSum `json:"guardian,omitempty"`
+	// Processes is how many processes this is the sum of; 0 for the set of one process.
+	Processes int `json:"processes,omitempty"`
 	// GuardianOperation is the present or last operation of the guardian of the process, on all its processes.
 	GuardianOperation *Operation    `json:"guardianOperation,omitempty"`
 	Crashes           int           `json:"crashes"`           // of all nodes since the set began
@@ -44,6 +49,28 @@ type SetStatus struct {
 	// Aliens counts, by key, the entries on Redis that something else has written and that
 	// this process has passed over.
 	Aliens map[string]int `json:"aliens,omitempty"`
+}
+
+// SetSum is the sum of the sets of all processes of a guardian.
+type SetSum struct {
+	Process   membership.Process `json:"process"` // the guardian
+	Processes int                `json:"processes"`
+	Uptime    int64              `json:"uptimeMs"` // of the guardian
+	Workers   int                `json:"workers"`
+	Ready     int                `json:"ready"`
+	Leaving   int                `json:"leaving"`
+	Quiet     bool               `json:"quiet"`   // all of them
+	Healthy   bool               `json:"healthy"` // all of them
+	Redis     bool               `json:"redis"`   // answers all of them
+	Crashes   int                `json:"crashes"` // of nodes
+}
+
+// Status returns the sum as the status of one set.
+func (s SetSum) Status() SetStatus {
+	return SetStatus{
+		Process: s.Process, Processes: s.Processes, Uptime: s.Uptime, Workers: s.Workers, Ready: s.Ready, Leaving: s.Leaving, Quiet: s.Quiet,
+		Healthy: s.Healthy, Redis: s.Redis, Crashes: s.Crashes,
+	}
 }
 
 // Zombies are handlers that did not return when their node ended. A goroutine cannot be
@@ -122,7 +149,7 @@ func registerSet(r rpcregistry.Registrar, set Controls) {
 		}
 	}
 	quiet := func(on bool) func() error {
-		return func() error { set.Quiet(on); return nil }
+		return func() error { return set.Quiet(on) }
 	}
 	handle(r, "api.set.status", after(func() error { return nil }))
 	handle(r, "api.set.roll", after(set.Roll))

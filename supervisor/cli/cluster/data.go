@@ -14,8 +14,8 @@ import (
 	"github.com/stellarfw/stellar/supervisor/ownredis"
 )
 
-// saveTime is how long the server of --data may take to save its data when its set has stopped.
-const saveTime = time.Minute
+// SaveTime is how long the server of --data may take to save its data when its set has stopped.
+const SaveTime = time.Minute
 
 // Data is the server on the directory of --data, which this process runs.
 type Data struct {
@@ -65,7 +65,7 @@ func known(err error) bool {
 
 // Close has the server save its data and end. It is called when nothing uses the server any more.
 func (d *Data) Close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), SaveTime)
 	defer cancel()
 	d.endServe()
 	return errors.Join(<-d.served, d.Server.Close(ctx))
@@ -100,7 +100,7 @@ func (e *Env) AbandonData() {
 
 // Close has the server save its data and end if the guardian is gone and no other process uses it.
 func (d *SharedData) Close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), SaveTime)
 	defer cancel()
 	return d.Leave(ctx, d.orphaned())
 }

@@ -29,17 +29,18 @@ func Commands(e *cluster.Env) []*urfave.Command {
 			Flags: e.ClientFlags(), Action: e.Action(status),
 		}, {
 			Name: "scale", Usage: "change the number of nodes of a process", ArgsUsage: "N",
-			Description: "It waits until new nodes run and those that leave, the ones with the highest numbers, have drained. A set of 0\n" +
+			Description: "N is the number of nodes of each process, where they have a guardian, as --workers is.\n" +
+				"It waits until new nodes run and those that leave, the ones with the highest numbers, have drained. A set of 0\n" +
 				"goes on running, but no command reaches it any more: the signal TTIN brings it a node.",
 			Flags: scale.flags(e), ArgValidator: config.Arguments(1, 1, "N"), Action: e.Action(scale.run),
 		},
-		whole(e, "roll", "restart the nodes of a process, or the processes of a guardian, one after the other",
+		simple(e, "roll", "restart the nodes of a process, or the processes of a guardian, one after the other",
 			"Each node is waited for before the next one stops. Under a guardian, a new process runs before the one in whose\n"+
 				"place it is drains. It ends at one that does not run in time.",
 			func(ctx context.Context, s *remoteSet) error {
 				return s.restart(ctx, "api.set.roll", builtin.OperationRoll)
 			}),
-		whole(e, "upgrade", "have a guardian replace its processes, and itself, by the program now on disk",
+		simple(e, "upgrade", "have a guardian replace its processes, and itself, by the program now on disk",
 			"A new process runs before the one in whose place it is drains, one after the other. If the new program fails, all\n"+
 				"go back to the one before. $0 manual upgrade has more.",
 			func(ctx context.Context, s *remoteSet) error {
@@ -63,15 +64,7 @@ func Commands(e *cluster.Env) []*urfave.Command {
 
 // simple returns a command without arguments that calls do with the selected set.
 func simple(e *cluster.Env, name, usage, more string, do func(context.Context, *remoteSet) error) *urfave.Command {
-	return (&target{}).command(e, name, usage, more, do)
-}
-
-// whole is simple for a command that operates all processes of a guardian at once.
-func whole(e *cluster.Env, name, usage, more string, do func(context.Context, *remoteSet) error) *urfave.Command {
-	return (&target{whole: true}).command(e, name, usage, more, do)
-}
-
-func (t *target) command(e *cluster.Env, name, usage, more string, do func(context.Context, *remoteSet) error) *urfave.Command {
+	t := &target{}
 	return &urfave.Command{
 		Name: name, Usage: usage, Description: more, Flags: t.flags(e), ArgValidator: config.NoArguments,
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, _ []string) error { return t.operate(ctx, e, do) }),
@@ -94,13 +87,12 @@ func (s *scaling) run(ctx context.Context, e *cluster.Env, args []string) error 
 type target struct {
 	node    string
 	timeout time.Duration
-	whole   bool // all processes of a guardian count as one
 }
 
 func (t *target) flags(e *cluster.Env) []urfave.Flag {
 	return e.ClientFlags(
 		&urfave.StringFlag{
-			Name: "node", Destination: &t.node, Usage: "any `NODE` of the process, where the cluster has several processes",
+			Name: "node", Destination: &t.node, Usage: "any `NODE` of the process, or of those of the guardian, where the cluster has several",
 		},
 		&urfave.DurationFlag{
 			Name: "timeout", Value: operateTime, Destination: &t.timeout, Usage: "how long to wait for the end; what has begun goes on (`TIME`)",
@@ -122,12 +114,12 @@ func (t *target) operate(ctx context.Context, e *cluster.Env, do func(context.Co
 	if _, err := c.Dial(ctx); err != nil {
 		return err
 	}
-	process, err := findProcess(ctx, e, c, t.node, t.whole)
+	process, err := findProcess(ctx, e, c, t.node)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout,
 		fmt.Errorf("not over after %s", t.timeout))
 	defer cancel()
-	return do(ctx, &remoteSet{env: e, client: c, process: process, whole: t.whole && process.Guardian != 0, gone: goneTime})
+	return do(ctx, &remoteSet{env: e, client: c, process: process, whole: process.Guardian != 0, gone: goneTime})
 }

@@ -37,21 +37,12 @@ func (r *remoteSet) has(p membership.Process) bool {
 	return p == r.process || r.whole && siblings(p, r.process)
 }
 
-func (r *remoteSet) String() string {
-	if r.whole {
-		return fmt.Sprintf("guardian %d on %s", r.process.Guardian, r.process.Host)
-	}
-	return fmt.Sprintf("process %d on %s", r.process.PID, r.process.Host)
-}
+func (r *remoteSet) String() string { return nameOf(r.process) }
 
 // operation returns the present or last operation of the set.
-func (r *remoteSet) operation(s builtin.SetStatus) (o builtin.Operation) {
-	at := s.Operation
-	if r.whole {
-		at = s.GuardianOperation
-	}
-	if at != nil {
-		o = *at
+func operation(s builtin.SetStatus) (o builtin.Operation) {
+	if s.Operation != nil {
+		o = *s.Operation
 	}
 	return o
 }
@@ -86,11 +77,11 @@ func (r *remoteSet) begin(ctx context.Context, method, kind string) (builtin.Set
 	looking, cancel := context.WithTimeoutCause(ctx, r.gone, fmt.Errorf("no node said within %s whether it has begun", r.gone))
 	defer cancel()
 	now, failed := r.await(looking, func(_ builtin.SetStatus, nobody bool) bool { return !nobody })
-	since := r.operation(now).Number - r.operation(before).Number
+	since := operation(now).Number - operation(before).Number
 	switch {
 	case failed != nil:
 		return s, fmt.Errorf("%w; %w", err, failed)
-	case since > 0 && r.operation(now).Kind == kind:
+	case since > 0 && operation(now).Kind == kind:
 		return now, nil
 	case since > 1: // the operation before the last may have been this one
 		return s, err
@@ -112,7 +103,20 @@ func (r *remoteSet) askOnce(ctx context.Context, method string, args any) (s bui
 		}
 	}
 	s, err = askSet(ctx, r.client, nodes, method, args)
+	if err == nil && r.whole {
+		return wholeOf(s)
+	}
 	return s, explain(r.env, err)
+}
+
+// wholeOf returns the sum of the sets of all processes of the guardian of a process with that status.
+func wholeOf(s builtin.SetStatus) (builtin.SetStatus, error) {
+	if s.Guardian == nil {
+		return s, config.As(link.ErrUnknownOutcome, fmt.Errorf("%s does not answer process %d: see its log", nameOf(s.Process), s.Process.PID))
+	}
+	sum := s.Guardian.Status()
+	sum.Operation = s.GuardianOperation
+	return sum, nil
 }
 
 // explain strips the code from the text of an error with which the set refused a call,
@@ -186,12 +190,12 @@ func (r *remoteSet) switchQuiet(ctx context.Context, method, done string) error 
 	if err != nil {
 		return err
 	}
-	r.printf("process %d on %s: %s", s.Process.PID, s.Process.Host, done)
+	r.printf("%s: %s", r, done)
 	return r.show(s)
 }
 
-// scale changes the set's number of nodes to n and waits until n nodes are ready and
-// the others have left.
+// scale changes the set's number of nodes to n, of each process where they have a guardian, and waits until the nodes
+// are ready and the others have left.
 func (r *remoteSet) scale(ctx context.Context, n int) error {
 	before, err := r.ask(ctx, "api.set.status", nil)
 	if err != nil {
@@ -201,15 +205,20 @@ func (r *remoteSet) scale(ctx context.Context, n int) error {
 		return err
 	}
 	s, err := r.await(ctx, func(s builtin.SetStatus, nobody bool) bool {
-		return nobody && n == 0 || !nobody && s.Workers == n && s.Ready == n && s.Leaving == 0
+		want := n * max(s.Processes, 1)
+		return nobody && n == 0 || !nobody && s.Workers == want && s.Ready == want && s.Leaving == 0
 	})
 	if err != nil {
 		return err
 	}
 	if n == 0 {
-		s = builtin.SetStatus{Process: r.process, Healthy: true, Redis: true}
+		s = builtin.SetStatus{Process: before.Process, Processes: before.Processes, Healthy: true, Redis: true}
 	}
-	r.printf("process %d on %s: from %d to %s", r.process.PID, r.process.Host, before.Workers, link.Count(n, "node"))
+	in := ""
+	if s.Processes > 0 {
+		in = " in " + link.Count(s.Processes, "process", "processes")
+	}
+	r.printf("%s: from %d to %s%s", r, before.Workers, link.Count(s.Workers, "node"), in)
 	return r.show(s)
 }
 
@@ -220,9 +229,9 @@ func (r *remoteSet) restart(ctx context.Context, method, kind string) error {
 	if err != nil {
 		return err
 	}
-	number, shown := r.operation(s).Number, ""
+	number, shown := operation(s).Number, ""
 	s, err = r.await(ctx, func(s builtin.SetStatus, nobody bool) bool {
-		op := r.operation(s)
+		op := operation(s)
 		if nobody || op.Number < number {
 			return false
 		}
@@ -236,16 +245,16 @@ func (r *remoteSet) restart(ctx context.Context, method, kind string) error {
 	if err != nil {
 		return err
 	}
-	switch op := r.operation(s); {
+	switch op := operation(s); {
 	case op.Number > number:
 		return errors.Join(r.show(s), fmt.Errorf(
 			"the %s is over, and another operation, a %s, has begun since: how the %s ended is in the log of %s", kind, op.Kind, kind, r))
 	case op.Error != "":
 		return errors.Join(r.show(s), errors.New(op.Error))
 	}
-	anew := link.Count(r.operation(s).Done, "node runs anew", "nodes run anew")
+	anew := link.Count(operation(s).Done, "node runs anew", "nodes run anew")
 	if r.whole {
-		anew = link.Count(r.operation(s).Done, "process runs anew", "processes run anew")
+		anew = link.Count(operation(s).Done, "process runs anew", "processes run anew")
 	}
 	r.printf("%s: %s", r, anew)
 	return r.show(s)

@@ -47,7 +47,7 @@ type scriptedSet struct {
 }
 
 func (s *scriptedSet) Roll() error                         { s.rolled.Add(1); return s.roll() }
-func (s *scriptedSet) Quiet(bool)                          { s.quiet() }
+func (s *scriptedSet) Quiet(bool) error                    { s.quiet(); return nil }
 func (*scriptedSet) Crashes(string) (none builtin.Crashes) { return none }
 
 func (s *scriptedSet) Status() builtin.SetStatus {

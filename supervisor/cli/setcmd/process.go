@@ -57,29 +57,33 @@ func gather(all []*processNodes) (fewer []*processNodes) {
 	return fewer
 }
 
+// nameOf names the set of a process for people: by the guardian, if it has one.
+func nameOf(p membership.Process) string {
+	if p.Guardian != 0 {
+		return fmt.Sprintf("guardian %d on %s", p.Guardian, p.Host)
+	}
+	return fmt.Sprintf("process %d on %s", p.PID, p.Host)
+}
+
 // siblings reports whether the processes are of the same guardian.
 func siblings(a, b membership.Process) bool {
 	return a.Guardian != 0 && a.Guardian == b.Guardian && a.Host == b.Host
 }
 
 // findProcess returns the process of the given node. If node is empty, it returns the
-// cluster's only process, or an error if there are several. If whole, the processes of a guardian are
-// one.
-func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node string, whole bool) (membership.Process, error) {
+// cluster's only process, or an error if there are several. The processes of a guardian are one.
+func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node string) (membership.Process, error) {
 	all, err := processes(ctx, c)
 	if err != nil {
 		return membership.Process{}, err
 	}
-	if whole {
-		all = gather(all)
-	}
+	all = gather(all)
 	var lines []string
 	for _, one := range all {
 		if slices.Contains(one.nodes, node) {
 			return one.Process, nil
 		}
-		lines = append(lines, fmt.Sprintf("--node %s   process %d on %s, %s",
-			one.nodes[0], one.PID, one.Host, link.Count(len(one.nodes), "node")))
+		lines = append(lines, fmt.Sprintf("--node %s   %s, %s", one.nodes[0], nameOf(one.Process), link.Count(len(one.nodes), "node")))
 	}
 	switch {
 	case node != "":

@@ -92,11 +92,41 @@ func askSets(ctx context.Context, c *cluster.Client) []builtin.SetStatus {
 	asked.Wait()
 	sets := []builtin.SetStatus{}
 	for _, s := range answers {
-		if s != nil {
+		if s == nil {
+			continue
+		}
+		i := slices.IndexFunc(sets, func(other builtin.SetStatus) bool { return siblings(other.Process, s.Process) })
+		if i < 0 {
 			sets = append(sets, *s)
+			continue
+		}
+		join(&sets[i], *s)
+	}
+	for i, s := range sets {
+		if whole, err := wholeOf(s); err == nil { // the guardian knows also those that no node answers for
+			whole.Crashed, whole.Zombies, whole.Aliens, whole.Process = s.Crashed, s.Zombies, s.Aliens, s.Process
+			sets[i] = whole
 		}
 	}
 	return sets
+}
+
+// join adds the status of another process of the same guardian.
+func join(to *builtin.SetStatus, s builtin.SetStatus) {
+	if to.Guardian == nil {
+		to.Guardian, to.GuardianOperation = s.Guardian, s.GuardianOperation
+	}
+	to.Crashed = append(to.Crashed, s.Crashed...)
+	to.Zombies.Count += s.Zombies.Count
+	to.Zombies.Limit += s.Zombies.Limit
+	to.Zombies.Tasks = append(to.Zombies.Tasks, s.Zombies.Tasks...)
+	to.Zombies.Choked = to.Zombies.Choked || s.Zombies.Choked
+	for key, n := range s.Aliens {
+		if to.Aliens == nil {
+			to.Aliens = map[string]int{}
+		}
+		to.Aliens[key] += n
+	}
 }
 
 func statusOf(m membership.Member, sets []builtin.SetStatus) Node {
@@ -108,7 +138,7 @@ func statusOf(m membership.Member, sets []builtin.SetStatus) Node {
 		s.State = lost
 	}
 	for i := range sets {
-		if sets[i].Process != m.Process {
+		if sets[i].Process != m.Process && !siblings(sets[i].Process, m.Process) {
 			continue
 		}
 		for j := range sets[i].Crashed {
@@ -125,7 +155,7 @@ func statusOf(m membership.Member, sets []builtin.SetStatus) Node {
 func writeSets(e *cluster.Env, sets []builtin.SetStatus) error {
 	var lines []string
 	for _, s := range sets {
-		who := fmt.Sprintf("process %d on %s: ", s.Process.PID, s.Process.Host)
+		who := nameOf(s.Process) + ": "
 		say := func(is bool, format string, args ...any) {
 			if is {
 				lines = append(lines, who+fmt.Sprintf(format, args...))
@@ -140,7 +170,11 @@ func writeSets(e *cluster.Env, sets []builtin.SetStatus) error {
 			link.Count(s.Zombies.Count, "handler outlived its node", "handlers outlived their nodes"),
 			s.Zombies.Limit, strings.Join(s.Zombies.Tasks, ", "))
 		if o := s.Operation; o != nil {
-			say(!o.Ended, "%s under way, %d of %s done; %s", o.Kind, o.Done, link.Count(o.Total, "node"), o.Node)
+			of := link.Count(o.Total, "node")
+			if s.Processes > 0 {
+				of = link.Count(o.Total, "process", "processes")
+			}
+			say(!o.Ended, "%s under way, %d of %s done; %s", o.Kind, o.Done, of, o.Node)
 			say(o.Error != "", "%s", o.Error)
 		}
 		for _, c := range s.Crashed {
