@@ -113,7 +113,6 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		boundMemory(e.MaxMemory())
 		r.separate(p.Commands, zerolog.Nop()) // the guardian has logged it
 	}
-	defer r.trace(ctx, &p, log)()
 	measured := func(*supervisor.Set) {}
 	if p.Admin.Addr != "" { // else nobody reads them
 		m := metrics.New(metrics.Config{Log: log})
@@ -121,6 +120,7 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		p.Admin.Metrics = m.Handler()
 		measured = func(set *supervisor.Set) { m.Watch(context.WithoutCancel(ctx), set) }
 	}
+	defer r.trace(ctx, &p, log)()
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)
