@@ -124,19 +124,20 @@ func (n *near) begin(name string) *nearEntry {
 }
 
 // put replaces the mark of a load by the loaded entry, or removes the mark if e is nil. It
-// does nothing if an announcement has removed the mark.
-func (n *near) put(name string, mark, e *nearEntry) {
+// does nothing if an announcement has removed the mark. It reports whether the entry is kept.
+func (n *near) put(name string, mark, e *nearEntry) (kept bool) {
 	s := n.shard(name)
 	s.Lock()
 	defer s.Unlock()
 	if s.entries[name] != mark {
-		return
+		return false
 	}
 	if e == nil {
 		delete(s.entries, name)
-		return
+		return false
 	}
 	s.entries[name] = e
+	return true
 }
 
 // forget removes an entry that has changed.
@@ -162,6 +163,7 @@ func (n *near) flush() {
 // loadNear serves an entry from memory, or loads it without recording the read.
 func (c *Cache) loadNear(ctx context.Context, key, name string) (Entry, error) {
 	if e, ok := c.near.get(name); ok {
+		c.observeNear(NearHit)
 		return e, nil
 	}
 	mark := c.near.begin(name)
@@ -169,12 +171,23 @@ func (c *Cache) loadNear(ctx context.Context, key, name string) (Entry, error) {
 	e, at, err := c.loadAt(ctx, key, name, LoadOptions{NoRecord: true})
 	if err != nil {
 		c.near.put(name, mark, nil)
+		c.observeNear(NearMiss)
 		return e, err
 	}
 	kept := &nearEntry{loaded: true, entry: e}
 	if !e.Expires.IsZero() {
 		kept.until = asked.Add(e.Expires.Sub(at))
 	}
-	c.near.put(name, mark, kept)
+	result := NearMiss
+	if !c.near.put(name, mark, kept) {
+		result = NearStale
+	}
+	c.observeNear(result)
 	return e, nil
+}
+
+func (c *Cache) observeNear(result NearResult) {
+	if c.observer != nil {
+		c.observer.NearRead(result)
+	}
 }

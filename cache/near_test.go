@@ -215,3 +215,17 @@ func (p *proxy) drop() {
 	}
 	p.conns = nil
 }
+
+func TestAnObserverHearsWhatIsServedFromMemory(t *testing.T) {
+	cfg, ctx, w := redistest.Start(t).Config(), t.Context(), &witness{}
+	require.NoError(t, open(t, cfg).Save(ctx, "n:a", 1, 0))
+	c, _ := serveNear(t, cache.Config{Client: redistest.Client(t, cfg), Keys: cfg.Keys(), Observer: w})
+	require.Eventually(t, func() bool {
+		_, err := c.Load(ctx, "n:a")
+		require.NoError(t, err)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.near) >= 2 && w.near[len(w.near)-1] == cache.NearHit
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, cache.NearMiss, w.near[0])
+}

@@ -1,6 +1,9 @@
 package cache
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Observer is notified when operations on the cache and its locks have ended. Its methods
 // are called synchronously, after Redis has answered, by many goroutines at once, and must
@@ -9,6 +12,8 @@ type Observer interface {
 	// CacheDone is called after every operation on named keys, and not after operations
 	// that visit all keys, such as [Cache.Keys] and [Cache.Export].
 	CacheDone(o Operation)
+	// NearRead is called after every load of a key that may be in memory (see [Near]).
+	NearRead(result NearResult)
 	// LockWaited is called when a caller that had to wait for a lock has got it, or
 	// has given up.
 	LockWaited(t LockTime)
@@ -18,6 +23,16 @@ type Observer interface {
 	// [ErrLockLost]).
 	LockLost(t LockTime)
 }
+
+// NearResult says how a load of a key that may be in memory went.
+type NearResult string
+
+// The results of [Observer].NearRead.
+const (
+	NearHit   NearResult = "hit"   // it was served from memory
+	NearMiss  NearResult = "miss"  // it was loaded from Redis
+	NearStale NearResult = "stale" // it was loaded, and not kept, as it changed meanwhile
+)
 
 // Operation is an operation that has ended.
 type Operation struct {
@@ -36,6 +51,8 @@ type LockTime struct {
 	Fence int64 // 0: the lock was not taken
 	Took  time.Duration
 	Err   error // why the lock was not taken, or why its unlock may not have arrived
+	// Context is that of the caller who has waited; nil for a lock that was held.
+	Context context.Context //nolint:containedctx // the observer finds the caller's trace in it
 }
 
 // done notifies the observer, which is not nil, of an ended operation.

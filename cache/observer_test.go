@@ -19,9 +19,11 @@ type witness struct {
 	mu                 sync.Mutex
 	done               []cache.Operation
 	waited, held, lost []cache.LockTime
+	near               []cache.NearResult
 }
 
 func (w *witness) CacheDone(o cache.Operation) { w.note(func() { w.done = append(w.done, o) }) }
+func (w *witness) NearRead(r cache.NearResult) { w.note(func() { w.near = append(w.near, r) }) }
 func (w *witness) LockWaited(l cache.LockTime) { w.note(func() { w.waited = append(w.waited, l) }) }
 func (w *witness) LockHeld(l cache.LockTime)   { w.note(func() { w.held = append(w.held, l) }) }
 func (w *witness) LockLost(l cache.LockTime)   { w.note(func() { w.lost = append(w.lost, l) }) }
@@ -99,6 +101,8 @@ func TestObserverHearsForHowLongLocksAreWaitedForAndHeld(t *testing.T) {
 		next, err := c.LockWith(ctx, "k", cache.LockOptions{TTL: 6 * time.Second, Wait: -1})
 		require.NoError(t, err)
 		synctest.Wait()
+		require.NotNil(t, w.waited[1].Context)
+		w.waited[1].Context = nil
 		require.Equal(t, cache.LockTime{Key: "k", Fence: next.Fence(), Took: 3 * time.Second}, w.waited[1])
 		require.Equal(t, []cache.LockTime{{Key: "k", Fence: first.Fence(), Took: 5 * time.Second}}, w.held)
 
@@ -120,6 +124,7 @@ func TestObserverHearsForHowLongLocksAreWaitedForAndHeld(t *testing.T) {
 type counter struct{ done, ended int }
 
 func (c *counter) CacheDone(cache.Operation) { c.done++ }
+func (c *counter) NearRead(cache.NearResult) { c.ended++ }
 func (c *counter) LockWaited(cache.LockTime) { c.ended++ }
 func (c *counter) LockHeld(cache.LockTime)   { c.ended++ }
 func (c *counter) LockLost(cache.LockTime)   { c.ended++ }

@@ -62,6 +62,10 @@ func dropOf(err error) Drop {
 // metrics. Its method is called synchronously, on the goroutine that reads the bus: it
 // must not block nor use the bus, and must be safe for concurrent use.
 type Observer interface {
+	// MessagePassed: a message was given to Redis, or a valid one was received.
+	MessagePassed(direction Direction)
+	// MessagesMissed: the bus has noticed a [Gap]; subscriptions that want to know of it hear of it separately.
+	MessagesMissed(reason GapReason)
 	// MessageDropped: a received message was not delivered, or for [DropOverflow] not
 	// to one of its subscriptions.
 	MessageDropped(reason Drop)

@@ -1,5 +1,14 @@
 package redisbus
 
+// Direction is the way of a message, for an [Observer].
+type Direction string
+
+// The directions.
+const (
+	Sent     Direction = "sent"     // given to Redis, or queued for it
+	Received Direction = "received" // and found valid, with or without a subscription
+)
+
 // GapReason tells how messages were lost.
 type GapReason string
 

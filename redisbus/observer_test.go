@@ -15,6 +15,8 @@ import (
 type observer chan redisbus.Drop
 
 func (o observer) MessageDropped(reason redisbus.Drop) { o <- reason }
+func (o observer) MessagePassed(redisbus.Direction)    {}
+func (o observer) MessagesMissed(redisbus.GapReason)   {}
 
 func TestTheObserverHearsOfDroppedMessages(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {

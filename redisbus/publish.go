@@ -49,6 +49,9 @@ type Outgoing struct {
 	Body json.RawMessage
 	// Meta is carried beside the body (see [PublishOptions]).
 	Meta map[string]string
+	// Transaction tells middleware that the message belongs to a transaction, which publishes it later, or
+	// never (see [Bus.Prepare]).
+	Transaction bool
 }
 
 // Publish sends a message to every node of the cluster, this one included, and
@@ -194,9 +197,13 @@ func (b *Bus) queue(m Outgoing, done func(receivers int64, err error)) (lead boo
 		return false, err
 	}
 	channel, now := b.channelOf(m), b.Now()
-	return b.out.put(posting{channel: channel, done: done}, b.clock.steady(), func(to []byte, seq uint64) []byte {
+	lead, err = b.out.put(posting{channel: channel, done: done}, b.clock.steady(), func(to []byte, seq uint64) []byte {
 		return b.prover.Load().sign(b.header.appendUnsigned(to, channel, m.Type, m.Body, stamp{seq: seq, at: now, meta: meta}))
 	})
+	if err == nil && b.drops.observer != nil {
+		b.drops.observer.MessagePassed(Sent)
+	}
+	return lead, err
 }
 
 // check returns an error for a message that receivers would drop, and otherwise its meta

@@ -211,6 +211,9 @@ func (b *Bus) confirmSubscription(handlers context.Context, channel string) {
 
 // notifyGap hands a gap to every subscription that asked for gaps.
 func (b *Bus) notifyGap(handlers context.Context, gap Gap) {
+	if b.drops.observer != nil {
+		b.drops.observer.MessagesMissed(gap.Reason)
+	}
 	for _, subs := range *b.subs.Load() {
 		for _, s := range subs {
 			s.offer(handlers, item{gap: &gap})
@@ -249,6 +252,9 @@ func (b *Bus) deliver(handlers context.Context, channel string, data []byte) {
 		}
 	}
 	b.pubsub.received.Add(1)
+	if b.drops.observer != nil {
+		b.drops.observer.MessagePassed(Received)
+	}
 	b.offer(handlers, m)
 }
 

@@ -111,7 +111,7 @@ func (s *Set) resize(size func(was int) int) (*resized, error) {
 		return nil, fmt.Errorf("%w: the set has the exact id %s, which only one node can have; use a worker prefix", ErrSize, s.cfg.ID)
 	}
 	for range r.now - r.was {
-		r.come = append(r.come, s.add())
+		r.come = append(r.come, s.add(worker.StartScale))
 	}
 	if r.now < r.was {
 		r.leave = s.stayingSlots()[r.now:]
@@ -216,6 +216,20 @@ func (s *Set) updateOperation(change func(*builtin.Operation)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.operation)
+}
+
+// restarting returns why a node that ends by request is started again.
+func (s *Set) restarting() worker.StartReason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch o := s.operation; {
+	case o.Number == 0 || o.Ended:
+		return worker.StartRestart
+	case o.Kind == builtin.OperationReload:
+		return worker.StartReload
+	default:
+		return worker.StartRoll
+	}
 }
 
 // endOperation records the end of the running operation, and returns err with the number of nodes

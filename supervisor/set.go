@@ -18,6 +18,7 @@ import (
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/tasks"
 )
 
 // Errors of [Set.Serve].
@@ -127,7 +128,7 @@ func (s *Set) serve(ctx context.Context) error {
 	s.began, s.serving, s.stop = began, serving, stop
 	s.nodes = s.supervise("nodes")
 	for range s.cfg.Workers {
-		s.add()
+		s.add(worker.StartFirst)
 	}
 	s.mu.Unlock()
 	s.log.Info().Int("workers", s.cfg.Workers).Str("redis", s.cfg.Redis.Address()).
@@ -176,9 +177,9 @@ func (s *Set) supervise(name string) *suture.Supervisor {
 }
 
 // add puts one more node under its own supervisor. The caller holds s.mu.
-func (s *Set) add() *slot {
+func (s *Set) add(why worker.StartReason) *slot {
 	s.made++
-	x := newSlot(s.serving, s, s.made)
+	x := newSlot(s.serving, s, s.made, why)
 	s.slots = append(s.slots, x)
 	own := s.supervise(x.String())
 	own.Add(x)
@@ -306,6 +307,20 @@ func (s *Set) opened() bool {
 	defer s.mu.Unlock()
 	return s.serving != nil
 }
+
+// Pool returns the sockets of the set's connections to Redis.
+func (s *Set) Pool() link.Pool {
+	p := s.host.Pool()
+	for _, n := range s.Nodes() {
+		more := n.Pool()
+		p.Used, p.Idle, p.Timeouts = p.Used+more.Used, p.Idle+more.Idle, p.Timeouts+more.Timeouts
+	}
+	return p
+}
+
+// Inspector returns an inspector of the namespace's tasks and queues. It works from [Set.Serve] on until
+// that has returned.
+func (s *Set) Inspector() *tasks.Inspector { return s.host.Inspector() }
 
 // Directory lists the members of the cluster.
 func (s *Set) Directory() membership.Directory { return s.host.Directory() }

@@ -26,17 +26,18 @@ type slot struct {
 	gone   chan struct{}      // closed when the slot has left the set
 
 	mu         sync.Mutex
-	node       *worker.Node  // nil between two lives
-	id         string        // of the last life, preferred in the next life
-	failures   int           // crashes in a row
-	pause      time.Duration // before the next life
-	crashAt    time.Time     // when the last life crashed or lost its lease; zero after any other end
-	idRefusals int           // how often in a row another node had the id
-	failure    error         // the error with which the last life ended
+	node       *worker.Node       // nil between two lives
+	id         string             // of the last life, preferred in the next life
+	failures   int                // crashes in a row
+	pause      time.Duration      // before the next life
+	crashAt    time.Time          // when the last life crashed or lost its lease; zero after any other end
+	idRefusals int                // how often in a row another node had the id
+	failure    error              // the error with which the last life ended
+	why        worker.StartReason // of the next life
 }
 
-func newSlot(ctx context.Context, set *Set, number int) *slot {
-	s := &slot{set: set, number: number, gone: make(chan struct{})}
+func newSlot(ctx context.Context, set *Set, number int, why worker.StartReason) *slot {
+	s := &slot{set: set, number: number, why: why, gone: make(chan struct{})}
 	s.ctx, s.leave = context.WithCancel(ctx)
 	return s
 }
@@ -127,7 +128,7 @@ func (s *slot) live(ctx context.Context) (lived time.Duration, err error) {
 		Prefix: s.set.cfg.WorkerPrefix, ID: s.set.cfg.ID, Prefer: s.id,
 		Concurrency: s.set.cfg.Concurrency, Queues: s.set.cfg.Queues, Weights: s.set.cfg.Weights,
 		Drain: s.set.cfg.Drain, Grace: s.set.cfg.Grace,
-		Hurry: s.set.hurry,
+		Hurry: s.set.hurry, Why: s.why, CrashedAt: s.crashAt,
 	})
 	s.mu.Lock()
 	s.node = n
@@ -183,12 +184,12 @@ func (s *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 		s.logEndError(err, lived)
 		return false
 	case err == nil, errors.Is(err, worker.ErrRestart):
-		s.pause, s.failures, s.crashAt = 0, 0, time.Time{}
+		s.pause, s.failures, s.crashAt, s.why = 0, 0, time.Time{}, s.set.restarting()
 		return true
 	case errors.Is(err, membership.ErrLeaseLost), isOutage(err):
 		// Not a crash: Redis was away or lost the lease, or the process was paused. The
 		// pause is for a Redis that loses leases, or breaks connections, again and again.
-		s.pause, s.crashAt = link.Backoff(s.set.cfg.Backoff, s.set.cfg.MaxBackoff, 1), time.Now()
+		s.pause, s.crashAt, s.why = link.Backoff(s.set.cfg.Backoff, s.set.cfg.MaxBackoff, 1), time.Now(), worker.StartLeaseLost
 		return true
 	case errors.Is(err, membership.ErrIDTaken):
 		return s.awaitID(err)
@@ -196,7 +197,7 @@ func (s *slot) next(ctx context.Context, err error, lived time.Duration) bool {
 		s.set.giveUp(err)
 		return false
 	}
-	s.crashAt = time.Now()
+	s.crashAt, s.why = time.Now(), worker.StartCrash
 	if lived >= longLife {
 		s.failures = 0
 	}

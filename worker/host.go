@@ -169,6 +169,21 @@ func (h *Host) Process() membership.Process { return h.process }
 // Aliens counts, by key, the entries on Redis that are not ours and that were passed over.
 func (h *Host) Aliens() map[string]int { return h.reports.Aliens() }
 
+// Pool returns the sockets of the host's own connections to Redis.
+func (h *Host) Pool() (p link.Pool) {
+	for _, client := range []*redis.Client{h.client, h.heart, h.listener, h.sender} {
+		p.Add(client)
+	}
+	return p
+}
+
+// Inspector returns an inspector of the namespace, on a connection of the host.
+func (h *Host) Inspector() *tasks.Inspector {
+	i := tasks.NewInspector(h.client, h.keys)
+	i.Observe(h.cfg.Observer)
+	return i
+}
+
 // Directory lists the members of the cluster.
 func (h *Host) Directory() membership.Directory { return h.directory }
 
@@ -218,6 +233,7 @@ func (h *Host) Open(ctx context.Context) error {
 	h.bus.Hint(h.keys.Due(), h.mover.Hint)
 	h.bus.Hint(h.keys.Look(), h.mover.Look)
 	h.bus.Hint(h.keys.Set(), h.ticker.Look)
+	h.bus.Hint(h.keys.Program(id), func() { h.ticker.Listens(id) })
 	h.bus.Subscribe(membersLeft, h.relayLeaves, redisbus.SubscribeOptions{Inline: true})
 	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
 	return err

@@ -43,6 +43,10 @@ type NodeConfig struct {
 	Drain       time.Duration  // how long a stopping node waits for its handlers; default [DefaultDrain]
 	Grace       time.Duration  // how long it waits for them after it has cancelled them; default [DefaultGrace]
 
+	// Why the node is started, and when its last life crashed, for the observer. Default [StartFirst], never.
+	Why       StartReason
+	CrashedAt time.Time
+
 	// Hurry, when set and closed, cuts the drain to a second.
 	Hurry <-chan struct{}
 }
@@ -268,8 +272,10 @@ func (n *Node) endError(err error) error {
 
 // join waits for Redis and takes an id.
 func (n *Node) join(ctx context.Context) error {
+	process := n.host.process
+	process.Slots = n.cfg.Concurrency
 	lease, err := n.host.keeper.Join(ctx, membership.JoinRequest{
-		Prefix: n.cfg.Prefix, ID: n.cfg.ID, Prefer: n.cfg.Prefer, Process: n.host.process, Alive: n.alive,
+		Prefix: n.cfg.Prefix, ID: n.cfg.ID, Prefer: n.cfg.Prefer, Process: process, Alive: n.alive,
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -36,7 +37,23 @@ type Observer interface {
 type NodeStart struct {
 	ID, Incarnation string
 	Process         membership.Process
+	Why             StartReason
+	Recovered       time.Duration // since the node's last life crashed or lost its lease; 0 after any other end
 }
+
+// StartReason is why a node was started.
+type StartReason string
+
+// The reasons of a [NodeStart].
+const (
+	StartFirst     StartReason = "first"
+	StartScale     StartReason = "scale"      // its set has grown
+	StartCrash     StartReason = "crash"      // its last life had crashed
+	StartLeaseLost StartReason = "lease_lost" // its last life had lost its lease, or Redis
+	StartRestart   StartReason = "restart"    // api.restart
+	StartRoll      StartReason = "roll"
+	StartReload    StartReason = "reload"
+)
 
 // NodeEnd describes a node that has ended.
 type NodeEnd struct {
@@ -90,6 +107,12 @@ func (Unobserved) NodeEnded(NodeEnd) {}
 // RedisFailed implements link.Observer.
 func (Unobserved) RedisFailed(string, link.Cause, error) {}
 
+// MessagePassed implements redisbus.Observer.
+func (Unobserved) MessagePassed(redisbus.Direction) {}
+
+// MessagesMissed implements redisbus.Observer.
+func (Unobserved) MessagesMissed(redisbus.GapReason) {}
+
 // MessageDropped implements redisbus.Observer.
 func (Unobserved) MessageDropped(redisbus.Drop) {}
 
@@ -101,6 +124,9 @@ func (Unobserved) MethodEnded(rpcregistry.MethodEnd) {}
 
 // CacheDone implements cache.Observer.
 func (Unobserved) CacheDone(cache.Operation) {}
+
+// NearRead implements cache.Observer.
+func (Unobserved) NearRead(cache.NearResult) {}
 
 // LockWaited implements cache.Observer.
 func (Unobserved) LockWaited(cache.LockTime) {}
@@ -132,6 +158,9 @@ func (Unobserved) Ticked(tasks.Tick) {}
 // RunOverdue implements tasks.Observer.
 func (Unobserved) RunOverdue(tasks.RunOverdue) {}
 
+// StepEnded implements tasks.Observer.
+func (Unobserved) StepEnded(tasks.StepEnd) {}
+
 // TaskEnded implements tasks.Observer.
 func (Unobserved) TaskEnded(tasks.TaskEnd) {}
 
@@ -139,7 +168,11 @@ func (Unobserved) TaskEnded(tasks.TaskEnd) {}
 func (n *Node) observeStart() {
 	if o := n.host.cfg.Observer; o != nil {
 		i := n.lease.Incarnation
-		o.NodeStarted(NodeStart{ID: i.ID, Incarnation: i.String(), Process: n.host.process})
+		e := NodeStart{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: cmp.Or(n.cfg.Why, StartFirst)}
+		if !n.cfg.CrashedAt.IsZero() {
+			e.Recovered = time.Since(n.cfg.CrashedAt)
+		}
+		o.NodeStarted(e)
 	}
 }
 

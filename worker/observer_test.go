@@ -60,6 +60,7 @@ func TestAnObserverHearsOfEachLifeAndWhyItEnded(t *testing.T) {
 		first := <-observer.started
 		require.Equal(t, "stellar-worker-1", first.ID)
 		require.Equal(t, "v1", first.Process.Version)
+		require.Equal(t, worker.StartFirst, first.Why)
 
 		broken.Store(2)
 		set.Nodes()[0].Crash("drill")
@@ -71,12 +72,16 @@ func TestAnObserverHearsOfEachLifeAndWhyItEnded(t *testing.T) {
 		require.ErrorAs(t, e.Err, new(*group.PanicError))
 		second := <-observer.started
 		require.NotEqual(t, first.Incarnation, second.Incarnation)
+		require.Equal(t, worker.StartCrash, second.Why)
+		require.Positive(t, second.Recovered)
 
 		client := connect(t, worker.ClientConfig{Redis: at})
 		_, err := client.RPC.DoCluster(t.Context(), "api.restart", nil, rpcregistry.Node("stellar-worker-1"))
 		require.NoError(t, err)
 		require.NoError(t, next(worker.EndRestarted).Err)
 		third := <-observer.started
+		require.Equal(t, worker.StartRestart, third.Why)
+		require.Zero(t, third.Recovered)
 		require.NoError(t, redistest.Client(t, at).Del(t.Context(), at.Keys().Leases()).Err())
 		_, err = client.Tasks.EnqueueWith(t.Context(), "wake", nil, tasks.Options{AnyName: true}) // the node may have ended by now
 		require.NoError(t, err)

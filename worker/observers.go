@@ -35,6 +35,18 @@ func (o observers) RedisFailed(part string, cause link.Cause, err error) {
 	}
 }
 
+func (o observers) MessagePassed(direction redisbus.Direction) {
+	for _, each := range o {
+		each.MessagePassed(direction)
+	}
+}
+
+func (o observers) MessagesMissed(reason redisbus.GapReason) {
+	for _, each := range o {
+		each.MessagesMissed(reason)
+	}
+}
+
 func (o observers) MessageDropped(reason redisbus.Drop) {
 	for _, each := range o {
 		each.MessageDropped(reason)
@@ -56,6 +68,12 @@ func (o observers) MethodEnded(end rpcregistry.MethodEnd) {
 func (o observers) CacheDone(done cache.Operation) {
 	for _, each := range o {
 		each.CacheDone(done)
+	}
+}
+
+func (o observers) NearRead(result cache.NearResult) {
+	for _, each := range o {
+		each.NearRead(result)
 	}
 }
 
@@ -128,6 +146,12 @@ func (o observers) Ticked(tick tasks.Tick) {
 func (o observers) RunOverdue(over tasks.RunOverdue) {
 	for _, each := range o {
 		each.RunOverdue(over)
+	}
+}
+
+func (o observers) StepEnded(end tasks.StepEnd) {
+	for _, each := range o {
+		each.StepEnded(end)
 	}
 }
 

@@ -3,8 +3,25 @@ package worker
 import (
 	"time"
 
+	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker/builtin"
 )
+
+// Slots returns how many tasks the node has in hand, and how many it runs at a time.
+func (n *Node) Slots() (used, all int) {
+	if n.API() != nil {
+		used = n.runner.InHand()
+	}
+	return used, n.cfg.Concurrency
+}
+
+// Pool returns the sockets of the node's connections to Redis.
+func (n *Node) Pool() link.Pool {
+	if n.API() == nil {
+		return link.Pool{}
+	}
+	return n.conns.Pool()
+}
 
 // Status returns the node's status, as api.status does.
 func (n *Node) Status() builtin.Status {

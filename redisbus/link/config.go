@@ -75,6 +75,11 @@ type Config struct {
 	// TokenMode says how messages prove that their sender knows the token. Default
 	// [ModeHMAC].
 	TokenMode Mode
+
+	// Hooks see every command and every pipeline of the process's clients, with the time for which it
+	// waits for a connection, and the dials: for metrics and traces. Commands of the bus itself, such as
+	// the publishing of messages, do not pass them.
+	Hooks []redis.Hook
 }
 
 func (c Config) withDefaults() Config {

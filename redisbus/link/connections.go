@@ -91,6 +91,28 @@ func (c *Connections) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Pool returns the sockets of all three clients.
+func (c *Connections) Pool() (p Pool) {
+	for _, client := range []*redis.Client{c.Client, c.Subscriber, c.Tasks} {
+		p.Add(client)
+	}
+	return p
+}
+
+// Pool counts sockets of clients.
+type Pool struct {
+	Used, Idle int // sockets at present; those of subscriptions are used
+	Timeouts   int // requests so far that got none in time
+}
+
+// Add counts the sockets of a client.
+func (p *Pool) Add(client *redis.Client) {
+	s := client.PoolStats()
+	p.Idle += int(s.IdleConns)
+	p.Used += int(s.TotalConns) - int(s.IdleConns) + int(s.PubSubStats.Active)
+	p.Timeouts += int(s.Timeouts)
+}
+
 // Close closes all three clients, also while commands run on them.
 func (c *Connections) Close() error {
 	var errs []error

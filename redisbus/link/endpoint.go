@@ -35,6 +35,7 @@ type endpoint struct {
 	tls           *tls.Config
 	files         TLSFiles
 	dialer        func(context.Context) (net.Conn, error)
+	hooks         []redis.Hook // around all others
 
 	discovery string
 	hosts     []string    // the configured Sentinels, or nodes of the Cluster
@@ -80,7 +81,7 @@ func (e *endpoint) address() string {
 // client returns a client whose connections go to the primary.
 func (e *endpoint) client(o *redis.Options, outer ...redis.Hook) *redis.Client {
 	c := redis.NewClient(o)
-	for _, h := range outer {
+	for _, h := range slices.Concat(e.hooks, outer) {
 		c.AddHook(h)
 	}
 	c.AddHook(cancelGate{})

@@ -9,7 +9,7 @@ import "strings"
 //nolint:goconst // the words of Redis, in a table
 var kinds = []struct{ name, kind string }{
 	{"layout", "string"}, {"token", "string"}, {"epoch", "string"}, {"numbers:", "string"}, {"clock", "string"},
-	{"members", "hash"}, {"leases", "zset"}, {"reaping", "hash"}, {"aliens", "hash"}, {"tended", "hash"},
+	{"members", "hash"}, {"leases", "zset"}, {"reaping", "hash"}, {"aliens", "hash"}, {"tended", "hash"}, {"snapshot", "hash"},
 	{"connections", "hash"}, {"connections:", "set"}, {"lock:", "string"}, {"loader:", "string"}, {"locks:", "set"},
 	{"tasks", "hash"}, {"queue:", "list"}, {"queues", "set"}, {"settings", "hash"}, {"active", "hash"}, {"bytes", "hash"},
 	{"weighing", "hash"}, {"weighed:", "set"}, {"bodies", "hash"}, {"body:", "string"},
@@ -19,7 +19,7 @@ var kinds = []struct{ name, kind string }{
 	{"blocked", "hash"}, {"followers", "hash"},
 	{"waiting", "hash"}, {"cancelling", "hash"}, {"progress", "hash"}, {"periodic", "hash"}, {"periodic:definitions", "hash"},
 	{"periodic:set", "hash"}, {"periodic:history", "hash"}, {"defaults", "hash"},
-	{"periodic:registered", "hash"},
+	{"periodic:registered", "hash"}, {"periodic:programs", "hash"},
 	{"definitions", "hash"}, {"mover", "string"}, {"ready", "set"}, {"next", "zset"}, {"tended", "hash"},
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
 	{"groups:", "zset"}, {"grouped", "hash"}, {"halted", "set"}, {"resting", "zset"}, {"rates", "zset"}, {"refills", "zset"},

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha1" // Redis names scripts by their SHA-1; security does not depend on it.
 	"encoding/hex"
+	"regexp"
 	"strings"
+	"sync"
 	"unique"
 
 	"github.com/redis/go-redis/v9"
@@ -41,7 +43,28 @@ func NewScript(parts ...string) *Script {
 	// unique: a thousand nodes that make the same script hold its text once.
 	source := unique.Make(strings.Join(parts, "\n")).Value()
 	sum := sha1.Sum([]byte(source))
-	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
+	s := &Script{source: source, sha: hex.EncodeToString(sum[:])}
+	if all := header.FindAllStringSubmatch(parts[len(parts)-1], -1); len(all) > 0 {
+		names.Store(s.sha, all[len(all)-1][1])
+	}
+	return s
+}
+
+// header is the header of a script's own text, which has KEYS.
+var header = regexp.MustCompile(`(?m)^-- (\w+): .*\n(?:--.*\n)*?-- KEYS `)
+
+var names sync.Map //nolint:gochecknoglobals // of the scripts of the program, by their SHA-1: there are as many as files
+
+// CommandName returns a name for a command for metrics and traces: that of the script, such as
+// "claim", or the command's own in lower case.
+func CommandName(cmd redis.Cmder) string {
+	name := cmd.Name()
+	if args := cmd.Args(); name == "evalsha" && len(args) > 1 {
+		if of, known := names.Load(args[1]); known {
+			return of.(string) //nolint:forcetypeassert // nothing else is stored
+		}
+	}
+	return name
 }
 
 // Source returns the Lua text as it is sent to Redis.

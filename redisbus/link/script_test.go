@@ -102,3 +102,14 @@ func TestATransactionThatIsRefusedSaysWhy(t *testing.T) {
 		require.Eventually(t, func() bool { return call() == nil }, time.Minute, 10*time.Millisecond)
 	}
 }
+
+func TestCommandsHaveTheNamesOfTheirScripts(t *testing.T) {
+	link.NewScript("-- shared: not this\n-- KEYS none\n", "-- mine: does something\n-- with two lines\n-- KEYS 1 a\nreturn 1")
+	s := link.NewScript("-- shared: not this\n-- KEYS none\n", "-- other: does something\n-- KEYS 1 a\nreturn 2")
+	server := redistest.Start(t)
+	cmd := s.Run(t.Context(), redistest.Client(t, server.Config()), []string{"a"})
+	require.Equal(t, "eval", link.CommandName(cmd), "the first time it is sent in full")
+	cmd = s.Run(t.Context(), redistest.Client(t, server.Config()), []string{"a"})
+	require.Equal(t, "other", link.CommandName(cmd))
+	require.Equal(t, "get", link.CommandName(redistest.Client(t, server.Config()).Get(t.Context(), "a")))
+}

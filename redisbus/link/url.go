@@ -109,7 +109,7 @@ func (c Config) endpoint() (*endpoint, error) {
 
 // complete applies the fields of the configuration that win over the URL.
 func (c Config) complete(at *endpoint) (*endpoint, error) {
-	at.dialer = c.Dial
+	at.dialer, at.hooks = c.Dial, c.Hooks
 	at.credentials = credentials{cmp.Or(c.Username, at.credentials.username), c.Password.Or(at.credentials.password)}
 	at.sentinels = credentials{cmp.Or(c.SentinelUsername, at.sentinels.username), c.SentinelPassword.Or(at.sentinels.password)}
 	at.files = TLSFiles{

@@ -6,12 +6,13 @@
 //	          answered for three seconds; the number of running nodes, in JSON. A
 //	          quiet set is ready: it answers calls
 //	/status   the set and its nodes, in JSON
+//	/metrics  what Config.Metrics answers, such as that of the package metrics
 //
 // A token is required to serve on any address except those of the loopback interface. With
-// a token, requests of /status need it; requests of /healthz and /readyz do not, because
+// a token, requests of /status and /metrics need it; requests of /healthz and /readyz do not, because
 // load balancers and Kubernetes send none, and the responses contain counts only. Without a
-// token, /status leaves out what tasks and their errors say, and a [Server] answers it under
-// the names of the loopback interface only, so that no web page reads it in a browser.
+// token, /status leaves out what tasks and their errors say, and a [Server] answers both under
+// the names of the loopback interface only, so that no web page reads them in a browser.
 package admin
 
 import (
@@ -24,6 +25,7 @@ import (
 	stdlog "log" //nolint:depguard // net/http wants one
 	"net"
 	"net/http"
+	"os"
 	"syscall"
 	"time"
 
@@ -58,21 +60,31 @@ const (
 // Config configures a [Server].
 type Config struct {
 	Addr string // host:port; port 0 for a free one
-	// Token opens /status, as a bearer token. It has to be strong: see link.Secret.Validate.
+	// Token opens /status and /metrics, as a bearer token. It has to be strong: see link.Secret.Validate.
 	Token link.Secret
 	Set   Set
+	// Listener, when set, is a listener on the address that this process has already, see [Server.Detach].
+	// [Listen] closes it.
+	Listener *os.File
 	// Connections is how many connections may be open at a time. One more closes the
 	// connection that was idle longest. Default [MaxConnections].
 	Connections int
+	// Other, when set, answers requests for other pages than those of this package.
+	Other http.Handler
+	// Processes, when set, returns what /status says of the child processes, of which [Config.Set] is the sum.
+	Processes func(r *http.Request) any
 	// LostLines, when set, returns how many lines of the log could not be written; /status
 	// shows the number.
 	LostLines func() int64
+	// Metrics, when set, answers /metrics.
+	Metrics http.Handler
 }
 
 // Server serves the pages of one set. Make one with [Listen].
 type Server struct {
-	listener net.Listener
-	http     *http.Server
+	listener    *listener
+	connections *connections
+	http        *http.Server
 }
 
 // Validate returns an error if the address is invalid, or needs a token and has none, and a
@@ -102,20 +114,32 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr.String())
+	var l net.Listener
+	if cfg.Listener != nil {
+		l, err = net.FileListener(cfg.Listener)
+		err = errors.Join(err, cfg.Listener.Close())
+	} else {
+		var lc net.ListenConfig
+		l, err = lc.Listen(ctx, "tcp", addr.String())
+	}
 	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, errInUseOnWindows) {
 		err = ErrInUse
 	}
 	if err != nil {
 		return nil, fmt.Errorf("admin address %s: %w", cfg.Addr, err)
 	}
-	return &Server{listener: l, http: &http.Server{
+	return On(l, cfg), nil
+}
+
+// On returns the server on a listener that is open already.
+func On(l net.Listener, cfg Config) *Server {
+	open := newConnections(cmp.Or(cfg.Connections, MaxConnections))
+	return &Server{listener: newListener(l), connections: open, http: &http.Server{
 		Handler: cfg.handler(cfg.local), ReadTimeout: requestTime, ReadHeaderTimeout: headerTime, WriteTimeout: requestTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ConnState: newConnections(cmp.Or(cfg.Connections, MaxConnections)).changed,
+		ConnState: open.changed,
 		ErrorLog:  stdlog.New(io.Discard, "", 0), // anybody who connects could fill standard error
-	}}, nil
+	}}
 }
 
 // errInUseOnWindows is EADDRINUSE on Windows (WSAEADDRINUSE); elsewhere no error has this number.
@@ -173,7 +197,7 @@ func Handler(set Set, token link.Secret) http.Handler {
 	return c.handler(c.requireToken)
 }
 
-// handler returns the pages; guard guards /status.
+// handler returns the pages; guard guards /status and /metrics.
 func (c Config) handler(guard func(http.Handler) http.Handler) http.Handler {
 	set := c.Set
 	mux := http.NewServeMux()
@@ -197,7 +221,7 @@ func (c Config) handler(guard func(http.Handler) http.Handler) http.Handler {
 		}
 		respond(w, code, r)
 	})
-	mux.Handle("GET /status", guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET /status", guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, nodes := set.Status(), []builtin.Status{}
 		for _, n := range set.Nodes() {
 			nodes = append(nodes, n.Status())
@@ -206,11 +230,20 @@ func (c Config) handler(guard func(http.Handler) http.Handler) http.Handler {
 			withoutTexts(&status, nodes)
 		}
 		page := map[string]any{"set": status, "nodes": nodes}
+		if c.Processes != nil {
+			page["processes"] = c.Processes(r)
+		}
 		if c.LostLines != nil {
 			page["lostLogLines"] = c.LostLines()
 		}
 		respond(w, http.StatusOK, page)
 	})))
+	if c.Metrics != nil {
+		mux.Handle("GET /metrics", guard(c.Metrics))
+	}
+	if c.Other != nil {
+		mux.Handle("/", c.Other)
+	}
 	return mux
 }
 

@@ -31,6 +31,13 @@ func newConnections(limit int) *connections {
 	return &connections{limit: limit, open: map[net.Conn]*connection{}}
 }
 
+// any reports whether a connection is open.
+func (c *connections) any() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open) > 0
+}
+
 // changed follows the states of a connection; it is the hook of [http.Server].
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	if victim := c.enter(conn, state); victim != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 // statusInterval is how often the attendant checks the number of ready nodes.
@@ -23,6 +24,9 @@ type attended interface {
 	AwaitReady(ctx context.Context) error
 }
 
+// operated is a guardian, whose operations replace processes.
+type operated interface{ Operation() builtin.Operation }
+
 // attendant writes the pidfile of a set that runs as a service, and reports the state
 // of the set to the service manager.
 type attendant struct {
@@ -31,6 +35,9 @@ type attendant struct {
 	log      zerolog.Logger
 	notifier service.Notifier
 	watchdog time.Duration // interval of the watchdog messages; 0 for none
+
+	operation int  // the last operation of a guardian that was seen
+	reloading bool // it is under way, and the service manager knows
 
 	lastStatus string
 	remove     func() error  // removes the pidfile
@@ -53,6 +60,9 @@ func attend(
 		if err := service.CheckPIDFile(pidFile); err != nil {
 			return nil, nil, config.Invalidf("%w", err)
 		}
+	}
+	if g, ok := set.(operated); ok {
+		a.operation = g.Operation().Number // a guardian's that ran another program in this process
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	a.stop, a.over, a.done = stop, make(chan struct{}), make(chan struct{})
@@ -117,6 +127,7 @@ func (a *attendant) serve(ctx context.Context) {
 			return
 		case <-look.C:
 			a.notifyStatus(phase)
+			a.notifyOperation()
 		case <-alive:
 			a.notifyStatus(phase) // this call blocks if the set hangs, so that no watchdog message follows
 			a.notify(service.Alive)
@@ -151,6 +162,23 @@ func (a *attendant) notifyStatus(phase string) {
 	if text != a.lastStatus {
 		a.lastStatus = text
 		a.notify(service.Status(text))
+	}
+}
+
+// notifyOperation tells the service manager of the operations of a guardian.
+func (a *attendant) notifyOperation() {
+	g, ok := a.set.(operated)
+	if !ok {
+		return
+	}
+	o := g.Operation()
+	if o.Number > a.operation {
+		a.operation, a.reloading = o.Number, true
+		a.notify(service.Reloading())
+	}
+	if a.reloading && o.Ended {
+		a.reloading = false
+		a.notify(service.Ready)
 	}
 }
 

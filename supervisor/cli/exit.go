@@ -12,6 +12,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/guard"
 	"github.com/stellarfw/stellar/supervisor/ownredis"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -51,6 +52,7 @@ var exitCodes = []struct {
 	{cluster.ErrNoSet, exitUnavailable},
 	{rpcregistry.ErrNoSuchMethod, exitUsage},
 	{rpcregistry.ErrBadArguments, exitUsage},
+	{builtin.ErrSetAlone, exitUsage},
 	{tasks.ErrInvalid, exitUsage},
 	{tasks.ErrName, exitUsage},
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -12,7 +14,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
+	"github.com/stellarfw/stellar/supervisor/cli/service"
 	"github.com/stellarfw/stellar/supervisor/guard"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/builtin"
@@ -28,19 +32,30 @@ type family struct {
 }
 
 func osFamily() *family {
-	path, err := os.Executable()
-	if err != nil {
-		path = os.Args[0]
+	return &family{path: programPath(), args: os.Args, environment: os.Environ, stdout: os.Stdout, stderr: os.Stderr}
+}
+
+// programPath returns the path where the program of this process lies, and a newer one after it: as it was
+// called, with the symbolic links by which another version is put in place.
+func programPath() string {
+	called, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		called, err = filepath.Abs(called)
 	}
-	return &family{path: path, args: os.Args, environment: os.Environ, stdout: os.Stdout, stderr: os.Stderr}
+	path, unknown := os.Executable()
+	if unknown != nil || err == nil && service.SameFile(called, path) {
+		return called
+	}
+	return path
 }
 
 // managerVariables are the variables with which a service manager tells how to talk to it. That is for the
 // guardian to do.
 var managerVariables = []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
 
-// split returns the environment of the children, and the secrets that are not in it.
-func (f *family) split() (environment []string, secrets map[string]string) {
+// split returns the environment of the children, that of a program which takes the guardian's place, and
+// the secrets that are in neither.
+func (f *family) split() (environment, own []string, secrets map[string]string) {
 	secrets = map[string]string{}
 	for _, entry := range f.environment() {
 		name, value, _ := strings.Cut(entry, "=")
@@ -49,9 +64,12 @@ func (f *family) split() (environment []string, secrets map[string]string) {
 			secrets[name] = value
 		case !slices.Contains(managerVariables, name):
 			environment = append(environment, entry)
+			fallthrough
+		default:
+			own = append(own, entry)
 		}
 	}
-	return environment, secrets
+	return environment, own, secrets
 }
 
 // The heap of a guardian is small: it has little to remember, and collects early.
@@ -72,7 +90,7 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 		Stdout: r.family.stdout, Stderr: r.family.stderr, Drain: stopTime(p.Set.Drain, p.Set.Grace),
 		MaxMemory: r.env.MaxMemory(), Log: log,
 	}
-	cfg.Environment, cfg.Secrets = r.family.split()
+	cfg.Environment, cfg.OwnEnvironment, cfg.Secrets = r.family.split()
 	if r.env.Data != "" {
 		end, failed := r.openData(ctx, &p.Set.Redis, log)
 		if end == nil {
@@ -91,13 +109,21 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	if r.family.limits != nil {
 		r.family.limits(&cfg)
 	}
-	g := guard.New(cfg)
-	p.Admin.LostLines = r.env.LostLines
-	stopAdmin, err := startAdmin(ctx, g, p.Admin, log)
-	if err != nil {
+	var server *admin.Server
+	var stopAdmin func()
+	var g *guard.Guardian
+	cfg.Leave = func() (map[string]*os.File, func()) { return r.leaving(ctx, g, p.Admin, server, &stopAdmin, log) }
+	if g, err = guard.Take(cfg, r.inherited); err != nil {
 		return err
 	}
-	defer stopAdmin()
+	p.Admin.LostLines, p.Admin.Listener = r.env.LostLines, r.inherited.File(adminFile+p.Admin.Addr)
+	p.Admin = handOver(g, p.Admin)
+	if server, stopAdmin, err = r.startAdmin(ctx, g, p.Admin, log); err != nil {
+		return err
+	}
+	p.Admin.Listener = nil
+	defer func() { stopAdmin() }()
+	r.inherited.Close()
 	a, ctx, err := attend(ctx, r.env.PIDFile, p.Manager, g, log)
 	if err != nil {
 		return err
@@ -105,8 +131,8 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	log.Info().Int("processes", cfg.Processes).Int("workers", cfg.Workers).Msg("guardian is starting")
 	obey := func(ended <-chan struct{}) {
 		r.obey(ctx, log, ended, func(what order, all *sync.WaitGroup) {
-			if what == orderRoll {
-				if err := g.Begin(builtin.OperationRoll, "a signal"); err != nil {
+			if kind := map[order]string{orderRoll: builtin.OperationRoll, orderUpgrade: builtin.OperationUpgrade}[what]; kind != "" {
+				if err := g.Begin(kind, "a signal"); err != nil {
 					log.Warn().Err(err).Str("order", string(what)).Msg("not done")
 				}
 				return

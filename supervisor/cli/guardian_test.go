@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -23,7 +24,8 @@ import (
 const (
 	hangs   = "STELLAR_TEST_HANGS"   // it does not end after cli.Main
 	limited = "STELLAR_TEST_LIMITED" // its guardian has the usual limits of crashes
-	stuck   = "STELLAR_TEST_STUCK"   // while there is a file of that name, no app is made
+	stuck   = "STELLAR_TEST_STUCK"   // while there is an empty file of that name, no app is made; the program of which it has the path fails
+	hasty   = "STELLAR_TEST_HASTY"   // its guardian waits a second only until nodes run
 	// programFile is the path of the program, where it is not that of the tests.
 	programFile = "STELLAR_TEST_PROGRAM"
 )
@@ -32,10 +34,10 @@ const (
 func changeGuardian(f *family) {
 	f.limits = func(c *guard.Config) {
 		if os.Getenv(limited) == "" {
-			c.CrashLimit, c.Backoff, c.MaxBackoff = -1, 20*time.Millisecond, 20*time.Millisecond
+			c.CrashLimit, c.Backoff, c.MaxBackoff, c.LongLife = -1, 20*time.Millisecond, 20*time.Millisecond, time.Millisecond
 		}
-		if os.Getenv(stuck) != "" {
-			c.ReadyTime = 3 * time.Second
+		if c.ReadyTime = patient; os.Getenv(hasty) != "" {
+			c.ReadyTime = time.Second
 		}
 	}
 }
@@ -51,8 +53,18 @@ func doomedApp() (*worker.App, error) {
 
 // guardedApp notes in Redis when its tasks begin, and counts in the cluster's cache.
 func guardedApp() (*worker.App, error) {
-	for isThere(os.Getenv(stuck)) {
-		time.Sleep(10 * time.Millisecond)
+	for file := os.Getenv(stuck); file != ""; time.Sleep(10 * time.Millisecond) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			break
+		}
+		if len(text) == 0 {
+			continue
+		}
+		if program, _ := os.Readlink("/proc/self/exe"); program == string(text) {
+			return nil, errors.New("the shop is closed")
+		}
+		break
 	}
 	_, _ = os.Stderr.WriteString("the app is made\n")
 	app := echoApp()
@@ -87,11 +99,6 @@ func guardedApp() (*worker.App, error) {
 		return link.Sleep(ctx, time.Minute)
 	})
 	return app, nil
-}
-
-func isThere(file string) bool {
-	_, err := os.Stat(file)
-	return err == nil
 }
 
 // grown is the memory of grow.

@@ -207,7 +207,7 @@ func stellarReading(t *testing.T, env environment, stdin string, args ...string)
 	t.Helper()
 	r := &running{out: newOutput(), err: newOutput(), signals: make(chan os.Signal, 3), code: make(chan int, 1)}
 	app := echoApp()
-	if len(args) > 0 && slices.Contains(strings.Fields("status scale roll reload quiet resume call publish subscribe enqueue tasks cache namespace data demo version help completion"), args[0]) {
+	if len(args) > 0 && slices.Contains(strings.Fields("status scale roll upgrade reload quiet resume call publish subscribe enqueue tasks cache namespace data demo version help completion"), args[0]) {
 		app = nil
 	}
 	r.begin(t, env, app, strings.NewReader(stdin), args)

@@ -78,6 +78,11 @@ func Main(ctx context.Context, program Program, process Process) int {
 	if len(process.Args) > 0 {
 		program.Name = cmp.Or(program.Name, filepath.Base(process.Args[0]))
 	}
+	inherited, err := inherit(&process)
+	if err != nil {
+		_, _ = fmt.Fprintf(process.Stderr, "%s: %v\n", program.Name, err)
+		return exitFailure
+	}
 	child, err := attach(&process)
 	if err != nil {
 		_, _ = fmt.Fprintf(process.Stderr, "%s: %v\n", program.Name, err)
@@ -91,7 +96,8 @@ func Main(ctx context.Context, program Program, process Process) int {
 	defer cancel(nil)
 	hurry := make(chan struct{}) // closed with the second signal
 	r := &runner{
-		newApp: program.App, orders: process.Orders, hurry: hurry, undumpable: process.undumpable, family: process.family, child: child,
+		newApp: program.App, orders: process.Orders, hurry: hurry, undumpable: process.undumpable, family: process.family,
+		child: child, inherited: inherited, version: program.Version,
 	}
 	gone := func() {
 		if !r.runs.Load() { // a set goes on: it is there for its tasks, not for those who read its log

@@ -15,12 +15,13 @@ import (
 type order string
 
 const (
-	orderReload order = "reload"
-	orderRoll   order = "rolling restart"
-	orderMore   order = "one node more"
-	orderLess   order = "one node less"
-	orderQuiet  order = "quiet"
-	orderResume order = "resume"
+	orderReload  order = "reload"
+	orderRoll    order = "rolling restart"
+	orderUpgrade order = "upgrade"
+	orderMore    order = "one node more"
+	orderLess    order = "one node less"
+	orderQuiet   order = "quiet"
+	orderResume  order = "resume"
 )
 
 // catchOrders subscribes to the signals that operate a running set. Only run calls it:
@@ -95,6 +96,8 @@ func quick(set *supervisor.Set, what order) func() error {
 		return func() error { set.Quiet(on); return nil }
 	}
 	switch what {
+	case orderUpgrade:
+		return func() error { return supervisor.ErrAlone }
 	case orderMore:
 		return scale(1)
 	case orderLess:

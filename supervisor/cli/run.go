@@ -14,7 +14,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
-	"github.com/stellarfw/stellar/supervisor/admin"
+	"github.com/stellarfw/stellar/supervisor/admin/metrics"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
@@ -32,6 +32,9 @@ type runner struct {
 	runs       atomic.Bool                                    // the command is run, and its configuration is right
 	family     *family                                        // nil for none
 	child      *guarded                                       // the way to the guardian of this process; nil for none
+	inherited  *guard.Inheritance                             // of the guardian whose place this program takes; nil for none
+	owner      *os.File                                       // the lock of the data directory's owner; nil for none
+	version    string                                         // of the program
 	report     atomic.Pointer[supervisor.Report]              // of a set that has ended
 }
 
@@ -49,7 +52,7 @@ func (r *runner) command() *urfave.Command {
 func (r *runner) action(ctx context.Context, cmd *urfave.Command) error {
 	newApp := r.newApp
 	switch {
-	case r.child != nil:
+	case r.child != nil && !r.checks():
 		r.env.LeaveToGuardian()
 	case r.env.Processes > 0:
 		newApp = func() (*worker.App, error) { return worker.NewApp(), nil }
@@ -60,6 +63,12 @@ func (r *runner) action(ctx context.Context, cmd *urfave.Command) error {
 // run is the action of the command run.
 func (r *runner) run(ctx context.Context, p config.Prepared) error {
 	e := r.env
+	if e.Processes == 0 && (r.checks() || r.inherited != nil) {
+		return errNoProcesses
+	}
+	if r.checks() {
+		return nil
+	}
 	r.runs.Store(true)
 	setTitle(e.Title)
 	log, err := e.Logger()
@@ -104,12 +113,21 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		boundMemory(e.MaxMemory())
 		r.separate(p.Commands, zerolog.Nop()) // the guardian has logged it
 	}
+	defer r.trace(ctx, &p, log)()
+	measured := func(*supervisor.Set) {}
+	if p.Admin.Addr != "" { // else nobody reads them
+		m := metrics.New(metrics.Config{Log: log})
+		p.Set.Observer, p.Set.Redis.Hooks = worker.Observers(p.Set.Observer, m), append(p.Set.Redis.Hooks, m.Hook())
+		p.Admin.Metrics = m.Handler()
+		measured = func(set *supervisor.Set) { m.Watch(context.WithoutCancel(ctx), set) }
+	}
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)
 	}
+	measured(set)
 	p.Admin.LostLines = e.LostLines
-	stopAdmin, err := startAdmin(ctx, set, p.Admin, log)
+	_, stopAdmin, err := r.startAdmin(ctx, set, p.Admin, log)
 	if err != nil {
 		return err
 	}
@@ -141,8 +159,10 @@ func (r *runner) openData(ctx context.Context, to *link.Config, log zerolog.Logg
 	}
 	if r.child != nil {
 		own, err = r.env.JoinData(r.child.Lost(), log)
+	} else if opened, failed := r.env.OpenData(ctx, r.inherited.File(dataFile), log); failed == nil {
+		own, r.owner = opened, opened.Owner()
 	} else {
-		own, err = r.env.OpenData(ctx, log)
+		err = failed
 	}
 	switch {
 	case err == nil:
@@ -250,29 +270,6 @@ func (r *runner) serve(
 		return loggedError{err}
 	}
 	return nil
-}
-
-// startAdmin serves the health pages, if an address is configured, until stop is called.
-// The caller calls stop after the set has stopped, so that the pages show the drain.
-func startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
-	if cfg.Addr == "" {
-		return func() {}, nil
-	}
-	cfg.Set = set
-	server, err := admin.Listen(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	log.Info().Str("address", server.Addr().String()).Msg("serving the health pages")
-	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		if err := server.Serve(serving); err != nil {
-			log.Error().Err(err).Msg("health pages")
-		}
-	}()
-	return func() { cancel(); <-served }, nil
 }
 
 // setTitle sets the process name that tools such as top show, on Linux only.

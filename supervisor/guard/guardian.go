@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -45,6 +46,13 @@ type Config struct {
 	// Secrets are more variables, which reach the children over their pipes.
 	Secrets        map[string]string
 	Stdout, Stderr *os.File // of the children
+	// OwnEnvironment is that of the program which takes the guardian's place in an upgrade. It must not have
+	// secrets either.
+	OwnEnvironment []string
+	// Leave ends, before an upgrade replaces this program, what the process serves beside the children,
+	// and returns the files that the new program needs, by names of the caller's. back undoes that
+	// if the program could not be replaced.
+	Leave func() (files map[string]*os.File, back func())
 
 	// Settler hands over what dead children owned. Nil: it is left until their leases have
 	// run out.
@@ -56,10 +64,11 @@ type Config struct {
 	ReadyTime time.Duration
 
 	// Backoff is the pause before a child is started again that has died. It doubles with
-	// each death up to MaxBackoff, and starts over after a life of ten seconds. Default
-	// 100 ms and 30 s.
-	Backoff, MaxBackoff time.Duration
-	// CrashLimit is how many deaths within CrashWindow the guardian survives; one more stops it.
+	// each death up to MaxBackoff, and starts over after a life of LongLife. Default
+	// 100 ms, 30 s and 10 s.
+	Backoff, MaxBackoff, LongLife time.Duration
+	// CrashLimit is how many deaths within CrashWindow the guardian survives; one more stops it. Deaths
+	// of children that had tasks do not count: such a task is put aside after three.
 	// Default twice the number of processes, at least 4, in 30 s; negative for no limit.
 	CrashLimit  int
 	CrashWindow time.Duration
@@ -76,6 +85,7 @@ func (c *Config) ownPath() string { return cmp.Or(self, c.Path) }
 
 func (c Config) withDefaults() Config {
 	c.ReadyTime = cmp.Or(c.ReadyTime, 30*time.Second)
+	c.LongLife = cmp.Or(c.LongLife, 10*time.Second)
 	c.Backoff, c.MaxBackoff = cmp.Or(c.Backoff, 100*time.Millisecond), cmp.Or(c.MaxBackoff, 30*time.Second)
 	c.CrashLimit, c.CrashWindow = cmp.Or(c.CrashLimit, max(2*c.Processes, 4)), cmp.Or(c.CrashWindow, 30*time.Second)
 	return c
@@ -99,6 +109,10 @@ type Guardian struct {
 	log     zerolog.Logger
 	starter *starter
 	slots   []*slot
+	taken   bool // from a guardian before
+	// children is the way to the pages of the children. The host of a URL is a slot: see toSlot.
+	children http.RoundTripper
+	renewing chan struct{} // has capacity 1; taken while a child is replaced because of its memory
 
 	hurry    chan struct{}
 	hurryOne sync.Once
@@ -106,8 +120,10 @@ type Guardian struct {
 	telling  sync.Mutex // the children of the operation
 
 	operations sync.WaitGroup // under way: one at most
+	dismissed  sync.WaitGroup // lives that were to take another's place
 
 	mu        sync.Mutex
+	owed      []*life // that have died, and were not yet settled
 	began     time.Time
 	serving   context.Context //nolint:containedctx // ends when the guardian stops; nil before the start
 	stop      context.CancelFunc
@@ -121,11 +137,23 @@ type Guardian struct {
 // New returns a guardian that has not started.
 func New(cfg Config) *Guardian {
 	g := &Guardian{cfg: cfg.withDefaults(), log: cfg.Log, starter: newStarter(), hurry: make(chan struct{})}
+	g.children, g.renewing = g.transport(), make(chan struct{}, 1)
 	g.deaths.Length = g.cfg.CrashWindow
 	for i := range cfg.Processes {
 		g.slots = append(g.slots, newSlot(g, i))
 	}
 	return g
+}
+
+// Take returns a guardian that takes the place of the one that has left the inheritance, and goes on with
+// its children; without one it is [New].
+func Take(cfg Config, i *Inheritance) (*Guardian, error) {
+	g := New(cfg)
+	if i == nil {
+		return g, nil
+	}
+	g.taken = true
+	return g, g.take(i)
 }
 
 // Serve runs the children until ctx ends and they have drained, or until they have ended because
@@ -138,7 +166,10 @@ func (g *Guardian) Serve(ctx context.Context) error {
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	g.mu.Lock()
-	g.began, g.serving, g.stop = time.Now(), serving, stop
+	g.serving, g.stop = serving, stop
+	if !g.taken {
+		g.began = time.Now()
+	}
 	g.mu.Unlock()
 	go g.starter.serve()
 	defer g.starter.close()
@@ -151,7 +182,14 @@ func (g *Guardian) Serve(ctx context.Context) error {
 	settling, settled := context.WithCancel(context.WithoutCancel(ctx))
 	defer settled()
 	var slots sync.WaitGroup
+	if g.taken {
+		g.goOn(settling)
+	}
 	for _, s := range g.slots {
+		if s.number >= g.cfg.Processes {
+			slots.Go(func() { s.end(settling) })
+			continue
+		}
 		slots.Go(func() { s.serve(serving, settling) })
 		if s.number == 0 && len(g.slots) > 1 {
 			s.awaitFirst(serving) // what is wrong with the program is said once
@@ -162,6 +200,7 @@ func (g *Guardian) Serve(ctx context.Context) error {
 	stop()
 	g.mu.Unlock()
 	g.operations.Wait()
+	g.dismissed.Wait()
 	enough := time.AfterFunc(lastSettling, settled)
 	g.settling.Wait()
 	enough.Stop()
@@ -229,12 +268,13 @@ func (g *Guardian) late(err error) {
 	}
 }
 
-// died records the death of a child and reports whether the children are flapping.
-func (g *Guardian) died(slot int, how string) bool {
+// died records the death of a child and reports whether the children are flapping. A death that is explained by
+// the tasks which the child had does not count for that.
+func (g *Guardian) died(slot int, how string, explained bool) bool {
 	g.mu.Lock()
 	g.report.Deaths++
 	g.mu.Unlock()
-	return g.failed(slot, how)
+	return !explained && g.failed(slot, how)
 }
 
 // failed records that a child could not go on, and reports whether the children are flapping; then it stops

@@ -15,7 +15,7 @@ import (
 // builtin. It goes on when Begin has returned; its end is logged, and told to the children. by says
 // who asked. The error is a [*supervisor.BusyError] or supervisor.ErrNotRunning, and no operation has begun.
 func (g *Guardian) Begin(kind, by string) error {
-	do, known := map[string]func(context.Context) error{builtin.OperationRoll: g.roll}[kind]
+	do, known := map[string]func(context.Context) error{builtin.OperationRoll: g.roll, builtin.OperationUpgrade: g.upgrade}[kind]
 	if !known {
 		return fmt.Errorf("%s: the guardian has no such operation", kind)
 	}
@@ -111,7 +111,7 @@ func (g *Guardian) step(ctx context.Context, s *slot, path string) error {
 	if err := g.awaitReady(ctx); err != nil {
 		return fmt.Errorf("before %s: %w", name, err)
 	}
-	err := s.replace(ctx, path)
+	err := s.replace(ctx, s.present(), path)
 	switch {
 	case err == nil || errors.Is(err, errGone):
 		return err

@@ -30,6 +30,8 @@ type slot struct {
 	look  func(*life)    // looks after a life until it has ended
 	lives sync.WaitGroup // that are looked after
 
+	trial bool // no slot: its life says whether a program can take the guardian's place
+
 	mu      sync.Mutex
 	path    string // of the program of the next life
 	life    *life  // the present one; nil between two
@@ -47,42 +49,65 @@ func newSlot(g *Guardian, number int) *slot {
 
 // Timings of children.
 const (
-	// longLife is how long a life must have been so that its death counts as the first in a row.
-	longLife = 10 * time.Second
 	// silence is how long a child may tell nothing of itself before it counts as hung.
 	silence = 30 * time.Second
+	// doubt is how long a child may tell nothing of itself and still counts as healthy.
+	doubt = 5 * time.Second
 	// settleFirst is how long the next life of a child waits until what the last one owned has been
-	// handed over, so that it finds its ids free.
+	// handed over, so that it finds its ids free, and it is known whether the last one had tasks.
 	settleFirst = time.Second
 )
 
 // serve runs the lives of the child until ctx ends. settling bounds what is settled after them.
 func (s *slot) serve(ctx, settling context.Context) {
+	if _, retired := s.state(); retired { // under a guardian before
+		return
+	}
 	defer s.lives.Wait()
 	defer s.retire()
 	defer s.once.Do(func() { close(s.first) })
 	s.look = func(l *life) { s.lookAfter(ctx, settling, l) }
-	for link.Sleep(ctx, s.pause) == nil {
-		l, err := s.launch(s.program())
-		if err != nil {
-			if !s.next(ctx, nil, fmt.Sprintf("it cannot be started: %v", err), 0) {
-				return
+	l := s.present() // that of a guardian of which this one has taken the place
+	for l != nil || link.Sleep(ctx, s.pause) == nil {
+		if l == nil {
+			var err error
+			if l, err = s.launch(s.program()); err != nil {
+				if !s.notStarted(ctx, err) {
+					return
+				}
+				continue
 			}
-			continue
+			s.begin(l)
+		} else {
+			go l.wait()
+			go l.listen()
+			s.keep(l)
 		}
-		s.begin(l)
 		l = l.last()
-		if !s.next(ctx, l, l.how(), time.Since(l.began)) {
+		lived := time.Since(l.began)
+		l.awaitSettled(ctx)
+		if !s.next(ctx, l, l.how(), lived) {
 			return
 		}
-		t := time.NewTimer(settleFirst)
-		select {
-		case <-l.settled:
-		case <-t.C:
-		case <-ctx.Done():
-		}
-		t.Stop()
+		l = nil
 	}
+}
+
+// end ends the life of a slot that a guardian before had, and this one has not.
+func (s *slot) end(settling context.Context) {
+	ended, cancel := context.WithCancel(settling)
+	cancel()
+	s.mu.Lock()
+	l := s.life
+	s.retired = true
+	s.mu.Unlock()
+	if l == nil {
+		return
+	}
+	s.g.log.Info().Int("process", s.number).Msg("there are fewer processes now: this one drains")
+	go l.wait()
+	go l.listen()
+	s.lookAfter(ended, settling, l)
 }
 
 // awaitFirst waits until the first life has told of itself, or has ended.
@@ -148,6 +173,7 @@ func (s *slot) keep(l *life) bool {
 // lookAfter returns when the life has ended and its programs are killed.
 func (s *slot) lookAfter(ctx, settling context.Context, l *life) {
 	l.await(ctx)
+	s.g.owe(l)
 	s.bury(l)
 	l.settled = s.settle(settling, l)
 	close(l.over)
@@ -169,6 +195,14 @@ func (l *life) last() *life {
 			return l
 		}
 		l = heir
+	}
+}
+
+func newLife(s *slot, process *os.Process, p *pipe) *life {
+	return &life{
+		slot: s, process: process, pid: process.Pid, pipe: p, heard: make(chan struct{}, 1),
+		exited: make(chan struct{}), read: make(chan struct{}), leave: make(chan struct{}), over: make(chan struct{}),
+		frozen: make(chan struct{}), thaw: make(chan struct{}),
 	}
 }
 
@@ -199,12 +233,10 @@ func (s *slot) launch(path string) (*life, error) {
 		p.close()
 		return nil, err
 	}
-	l := &life{
-		slot: s, process: process, pid: process.Pid, pipe: p, launch: strings.ToLower(rand.Text()), began: time.Now(),
-		exited: make(chan struct{}), read: make(chan struct{}), heard: make(chan struct{}, 1), leave: make(chan struct{}), over: make(chan struct{}),
-	}
+	l := newLife(s, process, p)
+	l.launch, l.began = strings.ToLower(rand.Text()), time.Now()
 	s.mu.Lock()
-	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets}
+	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets, Check: s.trial}
 	if begin.Quiet = s.status.Quiet; s.told {
 		begin.Workers = new(s.status.Workers)
 	}
@@ -215,7 +247,11 @@ func (s *slot) launch(path string) (*life, error) {
 	}
 	go l.wait()
 	go l.listen()
-	_ = p.write(message{Start: begin}) // a child that is dead already is seen by wait
+	if err := p.write(message{Start: begin}); errors.Is(err, errLong) { // one that is dead already is seen by wait
+		_ = process.Kill()
+		<-l.exited
+		return nil, fmt.Errorf("its secrets are too long for it: %w", err)
+	}
 	return l, nil
 }
 
@@ -229,11 +265,14 @@ func (s *slot) bury(l *life) {
 	report := l.status.Report
 	if s.life == l {
 		s.life = nil
-		s.status.Ready, s.status.Report = 0, supervisor.Report{}
+		s.status.Ready, s.status.Healthy, s.status.Report = 0, false, supervisor.Report{}
 	}
 	s.mu.Unlock()
 	if l.end != nil {
 		report = l.end.Report
+	}
+	if s.trial {
+		return
 	}
 	s.g.mu.Lock()
 	defer s.g.mu.Unlock()
@@ -246,6 +285,7 @@ func (s *slot) bury(l *life) {
 func (s *slot) settle(ctx context.Context, l *life) <-chan struct{} {
 	done := make(chan struct{})
 	if s.g.cfg.Settler == nil || l.end != nil && len(l.end.Report.Running) == 0 && len(l.end.Report.Unsettled) == 0 {
+		s.g.paid(l)
 		close(done)
 		return done
 	}
@@ -254,6 +294,7 @@ func (s *slot) settle(ctx context.Context, l *life) <-chan struct{} {
 		defer close(done)
 		began := time.Now()
 		settled, err := s.g.cfg.Settler.Settle(ctx, l.launch, l.abandoned)
+		l.hadTasks = settled.HandedOn+settled.Quarantined > 0
 		s.g.addSettled(settled)
 		event := log.Warn().Int("nodes", settled.Nodes).Int("handedOn", settled.HandedOn).Int("quarantined", settled.Quarantined).
 			Stringer("took", time.Since(began).Round(10*time.Microsecond))
@@ -266,7 +307,10 @@ func (s *slot) settle(ctx context.Context, l *life) <-chan struct{} {
 		}
 		event.Msg("took over from the process")
 	})
-	s.g.settling.Go(func() { s.settleJoins(ctx, l, done) })
+	s.g.settling.Go(func() {
+		s.settleJoins(ctx, l, done)
+		s.g.paid(l)
+	})
 	return done
 }
 
@@ -294,28 +338,29 @@ func (s *slot) settleJoins(ctx context.Context, l *life, first <-chan struct{}) 
 	}
 }
 
-// next decides after a life whether another life follows, and sets the pause before it. l is nil if the child
-// could not be started.
+// next decides after a life whether another life follows, and sets the pause before it.
 func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duration) bool {
 	log := s.g.log.With().Int("process", s.number).Logger()
-	var end *End
-	if l != nil {
-		end = l.end
-	}
 	if ctx.Err() != nil {
 		s.atEnd(l, how)
 		return false
 	}
+	end := l.end
 	switch {
-	case l != nil && l.outgrewAfter > 0:
+	case l.outgrewAfter > 0 && (end != nil || l.killed):
 		return s.nextAfterOutgrowing(l)
 	case end == nil:
 	case end.Code == codeFlapping:
 		s.g.giveUp(fmt.Errorf("%w: the nodes of process %d: %s", supervisor.ErrFlapping, s.number, end.Error))
 		return false
-	case end.Code == codeUsage, end.Code == codeConfig, end.Code != 0 && !end.Asked && !s.g.hasWorked():
+	case end.Code != 0 && !end.Asked && !s.g.hasWorked():
 		s.g.giveUp(&ExitError{s.number, end.Code, end.Error})
 		return false
+	case end.Code == codeUsage, end.Code == codeConfig:
+		s.again(lived)
+		log.Error().Str("how", how).Stringer("pause", s.pause.Round(time.Millisecond)).
+			Msg("process cannot begin with the configuration as it is now: the others go on, and it is tried again")
+		return true
 	case end.Code == 0 && !end.Asked:
 		log.Info().Msg("all nodes of the process were stopped: it is not started again")
 		return false
@@ -325,27 +370,13 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 			Msg("process has stopped, and not for its guardian: starting it again")
 		return true
 	}
-	if lived >= longLife {
-		s.failures = 0
+	s.again(lived)
+	if s.g.died(s.number, how, l.hasHadTasks()) {
+		return false
 	}
-	s.failures++
-	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
 	log.Error().Str("how", how).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", s.pause.Round(time.Millisecond)).
 		Msg("process died: starting it again")
-	return !s.g.died(s.number, how)
-}
-
-// nextAfterOutgrowing is next for a child that has outgrown Config.MaxMemory: it starts again at once, but
-// counts as one that has died if it was not even alive for long.
-func (s *slot) nextAfterOutgrowing(l *life) bool {
-	if l.outgrewAfter >= longLife {
-		s.failures, s.pause = 0, 0
-		return true
-	}
-	s.failures++
-	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
-	return !s.g.failed(s.number, fmt.Sprintf("it needed more memory than --max-memory (%d MiB) %s after its start",
-		s.g.cfg.MaxMemory>>20, l.outgrewAfter.Round(time.Second)))
+	return true
 }
 
 // Exit codes of a child that mean something to its guardian, as of the command run.
@@ -360,7 +391,7 @@ const (
 // atEnd notes how a child ended that was told to.
 func (s *slot) atEnd(l *life, how string) {
 	switch {
-	case l == nil || l.end != nil && l.end.Code == 0:
+	case l.end != nil && l.end.Code == 0:
 	case l.killed:
 		s.g.late(fmt.Errorf("%w: process %d did not end in time and was killed", supervisor.ErrDrainDeadline, s.number))
 	case l.end == nil:

@@ -5,38 +5,40 @@ import (
 	"runtime"
 )
 
-// starter starts all children from one thread, which lasts as long as the guardian: the kernel
+// starter does on one thread, which lasts as long as the guardian, what depends on the thread: the kernel
 // tells a child of the guardian's end when the thread that started it ends.
-type starter struct{ requests chan request }
+type starter struct{ work chan func() }
 
-type request struct {
-	path    string
-	args    []string
-	attr    *os.ProcAttr
-	started chan<- result
-}
+func newStarter() *starter { return &starter{make(chan func())} }
 
-type result struct {
-	process *os.Process
-	err     error
-}
-
-func newStarter() *starter { return &starter{make(chan request)} }
-
-// serve starts children until close is called, which has to be after the last of them has ended.
+// serve works until close is called, which has to be after the last child has ended.
 func (s *starter) serve() {
 	runtime.LockOSThread() // for ever: the thread ends with the goroutine
-	for r := range s.requests {
-		p, err := os.StartProcess(r.path, r.args, r.attr)
-		r.started <- result{p, err}
+	for do := range s.work {
+		do()
 	}
 }
 
-func (s *starter) close() { close(s.requests) }
+func (s *starter) close() { close(s.work) }
 
-func (s *starter) start(path string, args []string, attr *os.ProcAttr) (*os.Process, error) {
-	started := make(chan result, 1)
-	s.requests <- request{path, args, attr, started}
-	r := <-started
-	return r.process, r.err
+// start starts a child.
+func (s *starter) start(path string, args []string, attr *os.ProcAttr) (p *os.Process, err error) {
+	done := make(chan struct{})
+	s.work <- func() {
+		defer close(done)
+		p, err = os.StartProcess(path, args, attr)
+	}
+	<-done
+	return p, err
+}
+
+// exec replaces the program of this process, see replaceProgram. It returns only if that failed.
+func (s *starter) exec(path string, args, environment []string, files []int) (err error) {
+	done := make(chan struct{})
+	s.work <- func() {
+		defer close(done)
+		err = replaceProgram(path, args, environment, files)
+	}
+	<-done
+	return err
 }

@@ -2,7 +2,11 @@
 
 package guard
 
-import "syscall"
+import (
+	"errors"
+	"os"
+	"syscall"
+)
 
 // Supported reports whether this system can run a guardian.
 const Supported = true
@@ -25,3 +29,16 @@ func adopt() error { return nil }
 func killSession(int) int { return 0 }
 
 func reapOrphans(map[int]bool) map[int]bool { return nil }
+
+// nameless returns a file that has the text, and no name by which others could open it.
+func nameless(text []byte) (*os.File, error) {
+	f, err := os.CreateTemp("", "guardian")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	_, err = f.Write(text)
+	return f, err
+}

@@ -52,6 +52,9 @@ type Config struct {
 	// Program is the path of the server's program. Default: redis-server on the PATH, or else
 	// valkey-server.
 	Program string
+	// Owner is the lock of the directory's owner, if this process has it already: it did so when it ran another
+	// program, see [Server.Owner]. Open closes it if it is that of another directory.
+	Owner *os.File
 	// Log gets the server's lines, and what happens to it.
 	Log zerolog.Logger
 }

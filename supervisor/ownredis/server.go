@@ -67,7 +67,10 @@ func openBound(ctx context.Context, cfg Config, bound bool) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	owner, err := own(ctx, at)
+	owner, err := keep(cfg.Owner, at)
+	if owner == nil && err == nil {
+		owner, err = own(ctx, at)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +136,28 @@ func newServer(cfg Config, prog program, at place, owner *os.File) *Server {
 	s := &Server{cfg: cfg, program: prog, place: at, owner: owner, tail: &tail{path: at.file(logFile), log: cfg.Log}}
 	s.hang.Store(int64(hangTime))
 	return s
+}
+
+// keep returns the owner's lock that this process has already; nil if it is none of this directory.
+func keep(f *os.File, at place) (*os.File, error) {
+	if f == nil {
+		return nil, nil //nolint:nilnil // it has none
+	}
+	had, err := f.Stat()
+	if err == nil {
+		if is, failed := os.Stat(at.file(ownerLock)); failed == nil && os.SameFile(had, is) {
+			return f, nil
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// Owner returns the lock by which this process is the owner. It is for the program that takes the place of
+// this one in the process.
+func (s *Server) Owner() *os.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.owner
 }
 
 // leaving is what the file of the owner's lock says behind the owner's number while the owner stops

@@ -136,7 +136,9 @@ func (s *Server) takeOver(ctx context.Context) (done bool, err error) {
 	if st, err := ask(ctx, st, s.place.socket()); err == nil {
 		s.run(ctx, watch(ctx, s.place, st, s.place.socket()))
 		s.tail.skip()
-		s.tail.log.Info().Int("pid", st.PID).Msg("a redis-server runs on the data directory, which lost its owner: it goes on")
+		if s.cfg.Owner == nil {
+			s.tail.log.Info().Int("pid", st.PID).Msg("a redis-server runs on the data directory, which lost its owner: it goes on")
+		}
 		return true, s.setDurability(ctx)
 	}
 	st, err = ask(ctx, st, s.place.starting())

@@ -39,6 +39,8 @@ type Process struct {
 	// OwnInbox: each life of the node listens on an inbox of its own. False in the records of
 	// older programs.
 	OwnInbox bool `json:"ownInbox,omitempty"`
+	// Slots is how many tasks the node runs at a time. 0: not known, as in the records of older programs.
+	Slots int `json:"slots,omitempty"`
 	Guarded
 }
 

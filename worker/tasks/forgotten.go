@@ -84,6 +84,7 @@ func (i *Inspector) waiting(ctx context.Context) (parked, pending []Forgotten, e
 // server is a live incarnation that serves queues.
 type server struct {
 	incarnation string
+	named, list string // its queues, or their stored list
 	serves      func(queue string) bool
 	quiet       bool
 }
@@ -125,7 +126,7 @@ func (i *Inspector) servers(ctx context.Context, f func(server) bool) error {
 				_, has := stored[list][queue]
 				return has || slices.Contains(strings.Fields(named), queue)
 			}
-			if !f(server{some[n], serves, stream.Val()[1] != nil}) {
+			if !f(server{some[n], named, list, serves, stream.Val()[1] != nil}) {
 				return nil
 			}
 		}

@@ -31,6 +31,8 @@ type Observer interface {
 	TookOver(take TakeOver)
 	// Ticked is called when a tick of a periodic task was enqueued or left out.
 	Ticked(tick Tick)
+	// StepEnded is called when a step of a run has ended, was skipped or failed.
+	StepEnded(end StepEnd)
 	// TaskEnded is called when a task has ended without a run, such as by Delete.
 	TaskEnded(end TaskEnd)
 	// RunOverdue is called once for a run whose handler goes on after its context has ended:
@@ -97,7 +99,10 @@ type RunEnd struct {
 	Node            string // the incarnation
 	Outcome         Outcome
 	// Dead: it was the task's last run, and the task is dead.
-	Dead    bool
+	Dead bool
+	// Batch is how many tasks ran together in one call of a batch's handler, told with one of them; 0 for
+	// the others, and for tasks that ran by themselves.
+	Batch   int
 	Attempt int           // 1 in the first run
 	Crashes int           // earlier runs of the task that ended with their node
 	Waited  time.Duration // from when the task was due until its handler started
@@ -113,6 +118,24 @@ type RunOverdue struct {
 	Attempt         int           // 1 in the first run
 	Timeout         time.Duration // 0: none
 	Cause           error         // why the context ended: a timeout, [ErrDeadline] or [ErrCancelled]
+}
+
+// StepResult is what became of a call of [Step].
+type StepResult string
+
+// The results of [StepEnd].
+const (
+	StepRun     StepResult = "run"     // it ran, and its result is stored
+	StepSkipped StepResult = "skipped" // an earlier run had stored its result
+	StepFailed  StepResult = "failed"  // its function failed, or its result could not be stored
+)
+
+// StepEnd describes a call of [Step] that has returned.
+type StepEnd struct {
+	ID, Name, Queue string // of the task
+	Step            string
+	Result          StepResult
+	Took            time.Duration
 }
 
 // Commit describes one commit: runs whose outcomes Redis has accepted together.

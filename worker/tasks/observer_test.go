@@ -51,6 +51,7 @@ func (t *tally) Claimed(c tasks.Claim)       { t.add("claimed", c.Got); t.add("c
 func (t *tally) Committed(c tasks.Commit)    { t.add("committed", c.Runs) }
 func (t *tally) TookOver(o tasks.TakeOver)   { t.add("handed on", o.HandedOn) }
 func (t *tally) RunOverdue(tasks.RunOverdue) { t.add("overdue", 1) }
+func (t *tally) StepEnded(e tasks.StepEnd)   { t.add("step "+string(e.Result), 1) }
 func (t *tally) TaskEnded(e tasks.TaskEnd)   { t.add("task "+string(e.How), 1) }
 
 func (t *tally) Ticked(k tasks.Tick) {
@@ -243,6 +244,7 @@ func (o *counter) TookOver(tasks.TakeOver)     { o.n.Add(1) }
 func (o *counter) Ticked(tasks.Tick)           { o.n.Add(1) }
 func (o *counter) RunOverdue(tasks.RunOverdue) { o.n.Add(1) }
 func (o *counter) TaskEnded(tasks.TaskEnd)     { o.n.Add(1) }
+func (o *counter) StepEnded(tasks.StepEnd)     { o.n.Add(1) }
 
 func TestAnObserverAllocatesNothing(t *testing.T) {
 	const some = 2000

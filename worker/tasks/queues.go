@@ -278,3 +278,26 @@ func (q *Queue) parseSpeed(text string, now time.Time) {
 	q.Wait = time.Duration(minute[2]/max(minute[1], 1)) * time.Microsecond
 	q.Run = time.Duration(minute[3]/max(minute[0], 1)) * time.Microsecond
 }
+
+// Events returns the counts by event, as in the names of metrics.
+func (t Totals) Events() map[string]int64 {
+	events := map[string]int64{}
+	for event, n := range t.fields() {
+		switch event {
+		case "revived":
+			event = "retried"
+		case "handedOn":
+			event = "taken_over"
+		}
+		events[event] = *n
+	}
+	return events
+}
+
+// Add adds the counts of other tasks.
+func (t *Totals) Add(other Totals) {
+	more := other.fields()
+	for event, n := range t.fields() {
+		*n += *more[event]
+	}
+}

@@ -73,6 +73,11 @@ func Step[T any](ctx context.Context, name string, f func(ctx context.Context) (
 		return result, err
 	}
 	defer s.leave()
+	outcome := StepFailed
+	if observer := clientOf(ctx).observer; observer != nil {
+		began := time.Now()
+		defer func() { observer.StepEnded(s.ended(outcome, began)) }()
+	}
 	if s.stored != nil {
 		if !s.stored.Until.IsZero() {
 			return result, s.fail(fmt.Errorf("%w %q: it was a sleep when the task ran before: %s", ErrStep, name, orderAdvice))
@@ -84,6 +89,7 @@ func Step[T any](ctx context.Context, name string, f func(ctx context.Context) (
 		if err := json.Unmarshal(encoded, &result); err != nil {
 			return result, s.fail(fmt.Errorf("%w %q: its stored result does not fit any more: %w: %s", ErrStep, name, err, orderAdvice))
 		}
+		outcome = StepSkipped
 		return result, nil
 	}
 	ended := false
@@ -105,7 +111,9 @@ func Step[T any](ctx context.Context, name string, f func(ctx context.Context) (
 	if err != nil {
 		return result, s.fail(fmt.Errorf("step %q: result: %w", name, err))
 	}
-	_, err = s.note(queue.StepNote, encoded)
+	if _, err = s.note(queue.StepNote, encoded); err == nil {
+		outcome = StepRun
+	}
 	return result, err
 }
 
@@ -243,6 +251,12 @@ func begin(ctx context.Context, function string) (*stepping, error) {
 }
 
 func (s *stepping) leave() { s.run.InStep.Store(false) }
+
+func (s *stepping) ended(result StepResult, began time.Time) StepEnd {
+	return StepEnd{
+		ID: s.run.ID, Name: s.run.Record.Name, Queue: s.run.Queue(), Step: s.name, Result: result, Took: time.Since(began),
+	}
+}
 
 // fail makes the run fail with err, and returns err.
 func (s *stepping) fail(err error) error {

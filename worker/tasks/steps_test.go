@@ -92,7 +92,8 @@ func TestWhatIsBeforeBetweenAndInStepsCountsOnce(t *testing.T) {
 			}
 			return nil
 		})
-		c := newCluster(t, cfg, &r)
+		c, heard := newCluster(t, cfg, &r), &tally{}
+		c.tasks.Observe(heard)
 		c.startMover()
 		n := c.start(&r, 1)
 		c.enqueue("t", tasks.Options{})
@@ -109,6 +110,7 @@ func TestWhatIsBeforeBetweenAndInStepsCountsOnce(t *testing.T) {
 		require.EqualValues(t, 5, runs.Load())
 		require.EqualValues(t, 1, first.Load())
 		require.EqualValues(t, 1, second.Load())
+		require.Equal(t, []int{2, 4, 0}, []int{heard.of("step run"), heard.of("step skipped"), heard.of("step failed")})
 		require.Equal(t, []int{1, 2, 1, 1}, []int{c.total("before"), c.total("inside"), c.total("between"), c.total("after")})
 		require.Len(t, c.list(tasks.Filter{Queue: "elsewhere"}), 1)
 		require.Empty(t, c.stepKeys(), "they end with the task")

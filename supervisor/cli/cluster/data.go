@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,10 +32,11 @@ func (e *Env) ServerOfData() ownredis.Config {
 	return cfg
 }
 
-// OpenData runs the server on the directory of --data. It returns when the data is loaded.
-func (e *Env) OpenData(ctx context.Context, log zerolog.Logger) (*Data, error) {
+// OpenData runs the server on the directory of --data. It returns when the data is loaded. owner is
+// the lock of the directory, if this process has it already; nil otherwise.
+func (e *Env) OpenData(ctx context.Context, owner *os.File, log zerolog.Logger) (*Data, error) {
 	cfg := e.ServerOfData()
-	cfg.Log = log
+	cfg.Owner, cfg.Log = owner, log
 	server, err := ownredis.Open(ctx, cfg)
 	if err != nil {
 		if known(err) {

@@ -47,6 +47,6 @@ func (s *Settings) MaxMemory() int64 {
 	return most
 }
 
-// LeaveToGuardian takes out what is the guardian's, and not that of its children: the pidfile, the health pages,
-// and the check of what the server of --data needs.
-func (s *Settings) LeaveToGuardian() { s.guarded, s.PIDFile, s.adminAddr = true, "", "" }
+// LeaveToGuardian takes out what is the guardian's, and not that of its children: the pidfile, the address of the
+// health pages, whose requests the guardian hands over, and the check of what the server of --data needs.
+func (s *Settings) LeaveToGuardian() { s.guarded, s.PIDFile = true, "" }

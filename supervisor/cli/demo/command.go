@@ -127,7 +127,7 @@ func startRedis(ctx context.Context, e *cluster.Env, log zerolog.Logger) (ownRed
 		server := embedded.New()
 		return ownRedis{server.Config(), "the embedded Redis (set REDIS_URL for a real one)", server.Close}, nil
 	}
-	own, err := e.OpenData(ctx, log)
+	own, err := e.OpenData(ctx, nil, log)
 	if err != nil {
 		return ownRedis{}, err
 	}

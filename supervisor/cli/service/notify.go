@@ -14,6 +14,8 @@ const (
 	Ready    = "READY=1"
 	Stopping = "STOPPING=1"
 	Alive    = "WATCHDOG=1"
+
+	reloading = "RELOADING=1"
 )
 
 // Status returns the message that sets the status line of "systemctl status".

@@ -39,6 +39,12 @@ func Commands(e *cluster.Env) []*urfave.Command {
 			func(ctx context.Context, s *remoteSet) error {
 				return s.restart(ctx, "api.set.roll", builtin.OperationRoll)
 			}),
+		whole(e, "upgrade", "have a guardian replace its processes, and itself, by the program now on disk",
+			"A new process runs before the one in whose place it is drains, one after the other. If the new program fails, all\n"+
+				"go back to the one before. $0 manual upgrade has more.",
+			func(ctx context.Context, s *remoteSet) error {
+				return s.restart(ctx, "api.set.upgrade", builtin.OperationUpgrade)
+			}),
 		simple(e, "reload", "restart all nodes of a process at once", "They drain in parallel.",
 			func(ctx context.Context, s *remoteSet) error {
 				return s.restart(ctx, "api.set.reload", builtin.OperationReload)

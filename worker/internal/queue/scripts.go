@@ -63,6 +63,8 @@ var (
 	claimScript       = script("claim", "bodies", "sharing")
 	serveScript       = script("serve")
 	workScript        = link.NewScript(link.LuaPrelude, join("names", "speed", "work"))
+	surveyScript      = link.NewScript(link.LuaPrelude, join("names", "survey"))
+	snapshotScript    = link.NewScript(link.LuaPrelude, join("names", "snapshot"))
 	takeoverScript    = script("takeover", append(endings, "burying", "sharing")...)
 	dueScript         = script("due", append(endings, "burying", "finding")...)
 	leaveScript       = script("leave")

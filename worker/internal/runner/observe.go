@@ -78,7 +78,7 @@ func (r *Runner) observeRun(x *run, outcome tasks.Outcome) {
 	r.observer.RunEnded(tasks.RunEnd{
 		ID: x.ID, Name: x.Record.Name, Queue: x.Queue(), Node: r.node.Incarnation,
 		Outcome: outcome, Dead: outcome != tasks.RunFenced && outcome != tasks.RunAbandoned && x.Verb() == queue.Dead,
-		Attempt: x.Tries.Attempts + 1, Crashes: x.Tries.Crashes, Waited: x.Waited, Ran: x.Ran, Err: x.err,
+		Batch: len(x.batch), Attempt: x.Tries.Attempts + 1, Crashes: x.Tries.Crashes, Waited: x.Waited, Ran: x.Ran, Err: x.err,
 	})
 }
 
@@ -169,7 +169,7 @@ func outcomeOf(err, cause error) tasks.Outcome {
 		return tasks.RunPanicked
 	case errors.Is(err, tasks.ErrDeadline), errors.Is(cause, tasks.ErrDeadline):
 		return tasks.RunDeadline
-	case isDiscarded(err):
+	case tasks.IsDiscarded(err):
 		return tasks.RunDiscarded
 	case errors.Is(err, tasks.ErrRefused):
 		return tasks.RunRefused
