@@ -104,7 +104,9 @@ func (s *Server) mend(ctx context.Context, c *process, what string) {
 			log.Error().Err(err).Msg("the lock of the data directory cannot be taken again: stop what uses it")
 			return
 		}
+		s.mu.Lock()
 		s.owner, held = held, s.owner
+		s.mu.Unlock()
 		_ = held.Close()
 	}
 	if s.place.damaged() {

@@ -154,7 +154,11 @@ func keep(f *os.File, at place) (*os.File, error) {
 
 // Owner returns the lock by which this process is the owner. It is for the program that takes the place of
 // this one in the process.
-func (s *Server) Owner() *os.File { return s.owner }
+func (s *Server) Owner() *os.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.owner
+}
 
 // leaving is what the file of the owner's lock says behind the owner's number while the owner stops
 // the server.
