@@ -31,9 +31,16 @@ func (s *Set) Status() builtin.SetStatus {
 }
 
 // controls implements the methods api.set.* of the set's nodes.
-type controls struct{ *Set }
+type controls struct {
+	*Set
+
+	by string // who asks; "" for the process itself
+}
 
 var _ builtin.Controls = controls{}
+
+// By implements builtin.Controls.
+func (c controls) By(who string) builtin.Controls { return controls{c.Set, who} }
 
 // Crashes implements builtin.Controls.
 func (c controls) Crashes(id string) builtin.Crashes {
@@ -47,7 +54,7 @@ func (c controls) Crashes(id string) builtin.Crashes {
 
 // Scale implements builtin.Controls.
 func (c controls) Scale(workers int) error {
-	_, err := c.resize(func(int) int { return workers })
+	_, err := c.resize(c.by, func(int) int { return workers })
 	return err
 }
 
@@ -59,9 +66,12 @@ func (c controls) Reload() error {
 	return c.start(builtin.OperationReload, func(ctx context.Context) error { return c.restart(ctx, c.stay()) })
 }
 
+// Quiet implements builtin.Controls.
+func (c controls) Quiet(on bool) { c.quiet(on, c.by) }
+
 // start begins an operation, which goes on in the background. A failure is logged.
 func (c controls) start(kind string, do func(context.Context) error) error {
-	if err := c.beginOperation(kind); err != nil {
+	if err := c.beginOperation(kind, c.by); err != nil {
 		return err
 	}
 	c.mu.Lock()

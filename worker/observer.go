@@ -137,16 +137,13 @@ func (Unobserved) TaskEnded(tasks.TaskEnd) {}
 
 // observeStart notifies the observer that the node runs.
 func (n *Node) observeStart() {
-	if o := n.host.cfg.Observer; o != nil {
-		i := n.lease.Incarnation
-		o.NodeStarted(NodeStart{ID: i.ID, Incarnation: i.String(), Process: n.host.process})
-	}
+	i := n.lease.Incarnation
+	n.host.observer.NodeStarted(NodeStart{ID: i.ID, Incarnation: i.String(), Process: n.host.process})
 }
 
 // observeEnd notifies the observer that the node's life ended with err.
 func (n *Node) observeEnd(err error) {
-	o := n.host.cfg.Observer
-	if o == nil || n.lease == nil {
+	if n.lease == nil {
 		return
 	}
 	i, why := n.lease.Incarnation, endReason(err)
@@ -154,5 +151,5 @@ func (n *Node) observeEnd(err error) {
 	if why != EndStopped && why != EndRestarted {
 		e.Err = err
 	}
-	o.NodeEnded(e)
+	n.host.observer.NodeEnded(e)
 }

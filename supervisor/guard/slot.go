@@ -15,6 +15,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // slot runs the successive lives of one child.
@@ -258,6 +259,7 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 	}
 	s.failures++
 	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
+	s.g.record(timeline.Event{Kind: timeline.Died, Text: fmt.Sprintf("process %d: %s", s.number, how), Took: lived.Milliseconds()})
 	log.Error().Str("how", how).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", s.pause.Round(time.Millisecond)).
 		Msg("process died: starting it again")
 	return !s.g.crashed(s.number, how)

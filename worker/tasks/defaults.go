@@ -50,6 +50,7 @@ func (i *Inspector) SetDefaults(ctx context.Context, name string, d Defaults) er
 	if err := i.store.SetDefaults(ctx, name, d.stored()); err != nil {
 		return fmt.Errorf("defaults of queue %s: %w", name, err)
 	}
+	i.changed(ctx, Change{Kind: ChangeLimit, Queue: name, Text: asText("defaults", d)})
 	return nil
 }
 
