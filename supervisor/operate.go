@@ -237,7 +237,7 @@ func (s *Set) endOperation(err error) error {
 			if err != nil {
 				e.Text = err.Error()
 			}
-			s.host.RecordSince(o.Began, e)
+			s.host.RecordAt(o.Began, e)
 		}()
 		if err != nil {
 			err = fmt.Errorf("%s ended after %d of %s: %w", o.Kind, o.Done, link.Count(o.Total, "node"), err)

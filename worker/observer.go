@@ -45,6 +45,7 @@ type NodeEnd struct {
 	Why             EndReason
 	Err             error         // nil if somebody asked for the end
 	Lived           time.Duration // since the node began to join
+	At              time.Time     // by this host's clock: when it ended, before its hand-over
 }
 
 // EndReason is why a node's life ended.
@@ -147,7 +148,7 @@ func (n *Node) observeEnd(err error) {
 		return
 	}
 	i, why := n.lease.Incarnation, endReason(err)
-	e := NodeEnd{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: why, Lived: time.Since(n.began)}
+	e := NodeEnd{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: why, Lived: time.Since(n.began), At: n.over}
 	if why != EndStopped && why != EndRestarted {
 		e.Err = err
 	}

@@ -63,7 +63,7 @@ func (r *recording) NodeEnded(end NodeEnd) {
 			e.Kind = timeline.Restart
 		}
 	}
-	r.to.Record(e)
+	r.to.RecordAt(end.At, e)
 }
 
 // TookOver implements tasks.Observer.
@@ -89,18 +89,26 @@ func (r *recording) MessageDropped(reason redisbus.Drop) {
 	r.to.Record(timeline.Event{Kind: timeline.Refused, Text: string(reason)})
 }
 
-// RedisFailed implements link.Observer. The probe tells of outages.
-func (r *recording) RedisFailed(part string, cause link.Cause, err error) {
-	if !link.IsOutage(err) {
-		r.to.Record(timeline.Event{Kind: timeline.Redis, Text: "refused what the " + part + " asked: " + err.Error()})
+// RedisFailed implements link.Observer. It tells of a Redis that answers and refuses; the probe tells of outages.
+func (r *recording) RedisFailed(_ string, cause link.Cause, err error) {
+	text := "refuses: " + string(cause)
+	switch cause {
+	case link.CauseReplica, link.CauseReplicas, link.CauseDisk, link.CauseRights, link.CauseMemory, link.CauseSize:
+	case link.CauseType:
+		if wrong, ok := errors.AsType[*link.WrongTypeError](err); ok {
+			text += ", " + wrong.Error()
+		}
+	default:
+		return
 	}
+	r.to.Record(timeline.Event{Kind: timeline.Redis, Text: text})
 }
 
 // Record records an event of the host's process in the timeline. It never waits.
 func (h *Host) Record(e timeline.Event) { h.recorder.Record(e) }
 
-// RecordSince is [Host.Record] of something that began at a time of this process.
-func (h *Host) RecordSince(began time.Time, e timeline.Event) { h.recorder.RecordSince(began, e) }
+// RecordAt is [Host.Record] of something that happened, or began, at a time of this process.
+func (h *Host) RecordAt(at time.Time, e timeline.Event) { h.recorder.RecordAt(at, e) }
 
 // recordChange records what a node's inspector has changed.
 func (h *Host) recordChange(ctx context.Context, c tasks.Change) {

@@ -48,7 +48,7 @@ func (h *Host) recordOutage(since time.Time, err error) {
 	if c := link.CauseOf(err); c != link.CauseNone {
 		cause = ": " + string(c)
 	}
-	h.recorder.RecordSince(since, timeline.Event{
+	h.recorder.RecordAt(since, timeline.Event{
 		Kind: timeline.Redis, Text: "was away" + cause, Took: time.Since(since).Milliseconds(),
 	})
 }

@@ -90,6 +90,17 @@ func twins(t *testing.T, c *redis.Client) {
 				member, _ := z.Member.(string)
 				c.ZAddNX(ctx, other, redis.Z{Score: z.Score, Member: twin(member)})
 			}
+		case "stream":
+			for _, entry := range c.XRange(ctx, key, "-", "+").Val() {
+				fields := map[string]any{}
+				for name, value := range entry.Values {
+					fields[name] = value
+				}
+				text, _ := entry.Values["e"].(string)
+				escaped, _ := json.Marshal(hostile)
+				fields["e"] = strings.ReplaceAll(text, marker, string(escaped[1:len(escaped)-1]))
+				c.XAdd(ctx, &redis.XAddArgs{Stream: other, Values: fields})
+			}
 		case "list":
 			for _, item := range c.LRange(ctx, key, 0, -1).Val() {
 				if twin(item) != item || other != key {

@@ -78,10 +78,10 @@ func NewRecorder(c redis.UniversalClient, keys link.Keys, process Process, log z
 }
 
 // Record records that something happens now. It never waits.
-func (r *Recorder) Record(e Event) { r.RecordSince(time.Now(), e) }
+func (r *Recorder) Record(e Event) { r.RecordAt(time.Now(), e) }
 
-// RecordSince is [Recorder.Record] of something that began at a time of this process.
-func (r *Recorder) RecordSince(began time.Time, e Event) {
+// RecordAt is [Recorder.Record] of something that happened, or began, at a time of this process.
+func (r *Recorder) RecordAt(at time.Time, e Event) {
 	if r == nil {
 		return
 	}
@@ -89,23 +89,22 @@ func (r *Recorder) RecordSince(began time.Time, e Event) {
 	if e.Process == (Process{}) {
 		e.Process = r.process
 	}
-	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dropStack(&e)
 	key := foldKey(e)
-	if r.join(key, e, now) {
+	if r.join(key, e, at) {
 		return
 	}
 	if len(r.queue) >= maxQueued {
 		if key == "" {
 			e = Event{Kind: Lost, Count: 1, Process: r.process, Text: "a process had too many events at once"}
 		}
-		if key = string(e.Kind); r.join(key, e, now) {
+		if key = string(e.Kind); r.join(key, e, at) {
 			return
 		}
 	}
-	q := &queued{noted: noted{Event: e, first: began, last: now}, key: key, due: r.due(key, now)}
+	q := &queued{noted: noted{Event: e, first: at, last: at}, key: key, due: r.due(key, time.Now())}
 	r.queue = append(r.queue, q)
 	if key != "" {
 		r.open[key] = q
@@ -145,12 +144,12 @@ func foldKey(e Event) string {
 }
 
 // join adds an event to one that waits, and reports whether there was one.
-func (r *Recorder) join(key string, e Event, now time.Time) bool {
+func (r *Recorder) join(key string, e Event, at time.Time) bool {
 	q := r.open[key]
 	if q == nil || key == "" {
 		return false
 	}
-	q.last = now
+	q.last = at
 	q.Count, q.Tasks, q.Quarantined, q.Took = q.Count+e.Count, q.Tasks+e.Tasks, q.Quarantined+e.Quarantined, max(q.Took, e.Took)
 	q.Stack = cmp.Or(q.Stack, e.Stack)
 	for _, node := range e.Nodes {
