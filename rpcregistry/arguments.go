@@ -15,11 +15,13 @@ import (
 var (
 	unmarshaler     = reflect.TypeFor[json.Unmarshaler]()
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	marshaler       = reflect.TypeFor[json.Marshaler]()
+	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
 	rawMessage      = reflect.TypeFor[json.RawMessage]()
 )
 
 // unmarshalFunc decodes JSON into v, as json.Unmarshal and unmarshalStrict do.
-type unmarshalFunc func(text []byte, v any) error
+type unmarshalFunc = func(text []byte, v any) error
 
 // unmarshalStrict is json.Unmarshal, but unknown members at any depth are an error.
 func unmarshalStrict(text []byte, v any) error {
@@ -120,9 +122,7 @@ func kindOf(t reflect.Type) reflect.Kind {
 
 // holdsObjects reports whether a JSON object can be decoded into the type.
 func holdsObjects(t reflect.Type) bool {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
+	t = pointedTo(t)
 	switch t.Kind() {
 	case reflect.Struct, reflect.Map, reflect.Interface:
 		return !reflect.PointerTo(t).Implements(textUnmarshaler)

@@ -61,7 +61,7 @@ type Registrar interface {
 // its text and its [Code], and a panic as [ErrPanicked]. ctx ends at the caller's
 // deadline; [FromContext] names the caller.
 func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
-	HandleDecoded(r, name, json.Unmarshal, f)
+	HandleDecoded(r, name, Decoder{Decode: json.Unmarshal}, f)
 }
 
 // HandleStrict is [Handle] for a method that must never do something else than its
@@ -74,27 +74,37 @@ func Handle[Req, Res any](r Registrar, name string, f func(ctx context.Context, 
 // versions know. That is the lesser evil: to ignore a new or misspelt filter could mean
 // to delete all tasks.
 func HandleStrict[Req, Res any](r Registrar, name string, f func(ctx context.Context, req Req) (Res, error)) {
-	HandleDecoded(r, name, unmarshalStrict, f)
+	HandleDecoded(r, name, Decoder{Decode: unmarshalStrict}, f)
 }
 
-// HandleDecoded is [Handle] with the caller's own decoder of JSON, for types whose JSON
-// form differs from the form that encoding/json would read. decode fills v, which points to
-// a Req or, for arguments by position, to a field of a Req.
+// Decoder decodes arguments whose JSON form differs from the form that encoding/json would read.
+type Decoder struct {
+	// Decode fills v, which points to a value of the type of the arguments or, for arguments by position, to
+	// one of its fields.
+	Decode func(text []byte, v any) error
+	// Form returns the type by which api.methods describes what Decode reads into a type; see [Formed]. Nil:
+	// the types themselves.
+	Form func(reflect.Type) reflect.Type
+}
+
+// HandleDecoded is [Handle] with the caller's own decoder of JSON.
 func HandleDecoded[Req, Res any](
-	r Registrar, name string, decode func(text []byte, v any) error, f func(ctx context.Context, req Req) (Res, error),
+	r Registrar, name string, decoding Decoder, f func(ctx context.Context, req Req) (Res, error),
 ) {
-	if f == nil || decode == nil {
+	if f == nil || decoding.Decode == nil {
 		r.RegisterMethod(Method{Name: name}) // which refuses it
 		return
 	}
-	decodeArgs := decoder[Req](decode)
+	decodeArgs := decoder[Req](decoding.Decode)
 	r.RegisterMethod(Method{
-		Name:     name,
-		describe: describeTypes[Req, Res],
+		Name: name,
+		describe: func() (arguments, result string) {
+			return decoding.describe(reflect.TypeFor[Req]()), describe(reflect.TypeFor[Res]())
+		},
 		Call: func(ctx context.Context, args json.RawMessage) (json.RawMessage, error) {
 			var req Req
 			if err := decodeArgs(args, &req); err != nil {
-				return nil, fmt.Errorf("%w: %w: it takes %s", ErrBadArguments, err, describe(reflect.TypeFor[Req]()))
+				return nil, fmt.Errorf("%w: %w: it takes %s", ErrBadArguments, err, decoding.describe(reflect.TypeFor[Req]()))
 			}
 			res, err := f(ctx, req)
 			if err != nil {
@@ -109,8 +119,12 @@ func HandleDecoded[Req, Res any](
 	})
 }
 
-func describeTypes[Req, Res any]() (arguments, result string) {
-	return describe(reflect.TypeFor[Req]()), describe(reflect.TypeFor[Res]())
+// describe returns the JSON form of a type of arguments.
+func (d Decoder) describe(t reflect.Type) string {
+	if d.Form != nil {
+		t = d.Form(t)
+	}
+	return describe(t)
 }
 
 // ByPosition returns a registrar whose methods get lists of arguments as rewrite returns them:

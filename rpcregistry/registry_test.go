@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -211,7 +212,7 @@ func TestAMethodMayDecodeItsArgumentsInItsOwnWay(t *testing.T) {
 		For, Every time.Duration
 	}
 	take := takenBy(t, func(r rpcregistry.Registrar, name string, f func(context.Context, wait) (any, error)) {
-		rpcregistry.HandleDecoded(r, name, inMinutes, f)
+		rpcregistry.HandleDecoded(r, name, rpcregistry.Decoder{Decode: inMinutes}, f)
 	})
 	got, err := take(`[60, 5]`)
 	require.NoError(t, err)
@@ -251,6 +252,76 @@ func TestMethodsAreListedReadably(t *testing.T) {
 	require.Equal(t, "{*: string}", all[0].Result)
 	require.Equal(t, "{id: string, to: string, after?: number, tags?: [string], headers: {*: string}}", all[1].Arguments)
 	require.Equal(t, "[string]", all[1].Result)
+}
+
+// price has a JSON form of its own, which it tells.
+type price struct{ cents int }
+
+func (p price) MarshalJSON() ([]byte, error)     { return json.Marshal(priceJSON{Amount: p.cents}) }
+func (p *price) UnmarshalJSON(text []byte) error { return json.Unmarshal(text, &p.cents) }
+func (p *price) JSONForm() any                   { return priceJSON{} }
+
+type priceJSON struct {
+	Amount int    `json:"amount"`
+	In     *price `json:"in,omitempty"`
+}
+
+// minutes is a duration that says its unit.
+type minutes int
+
+func (minutes) JSONForm() any { return "minutes" }
+
+// wide has itself in many places, through types of many names.
+type (
+	wide  struct{ A, B, C, D wider }
+	wider struct{ A, B, C, D widest }
+
+	widest struct {
+		A, B, C, D wide2
+		Back       *wide
+	}
+	wide2 struct{ A, B, C, D *wide3 }
+	wide3 struct {
+		A, B, C, D []struct{ Long, Longer, Longest map[string]wide4 }
+	}
+	wide4 struct{ A, B, C, D []wide }
+)
+
+func TestAMethodsTypesAreListedWhole(t *testing.T) {
+	type inner struct {
+		Deep map[int][]map[string]*price `json:"deep"`
+	}
+	type base struct {
+		inner
+
+		Tags [2]inner `json:"tags,omitzero"`
+	}
+	type all struct {
+		*base
+
+		Named   inner             `json:"named"`
+		Wait    *minutes          `json:"wait"`
+		Hidden  string            `json:"-"`
+		Quoted  int               `json:"quoted,string"`
+		Number  json.Number       `json:"number"`
+		Level   zerolog.Level     `json:"level"`
+		Blank   struct{}          `json:"blank"`
+		Nothing chan int          `json:"nothing"`
+		Next    []map[string]*all `json:"next"`
+		Node    interface{ Do() } `json:"node"`
+	}
+	r := rpcregistry.NewRegistry()
+	rpcregistry.Handle(r, "all", func(context.Context, all) (priceJSON, error) { return priceJSON{}, nil })
+	rpcregistry.Handle(r, "wide", func(context.Context, wide) ([]struct{ A []wide }, error) { return nil, nil })
+	methods := r.Methods()
+	amount := "{amount: number, in?: priceJSON}"
+	deep := "deep: {*: [{*: " + amount + "}]}"
+	require.Equal(t, "{"+deep+", tags?: [{"+deep+"}], named: {"+deep+"}, wait?: minutes, quoted: string, number: number, "+
+		"level: string, blank: {}, nothing: any, next: [{*: all}], node: any}", methods[0].Arguments)
+	require.Equal(t, amount, methods[0].Result)
+	require.Less(t, len(methods[1].Arguments), 20<<10)
+	require.Contains(t, methods[1].Arguments, "{…}")
+	require.Contains(t, methods[1].Arguments, "Back?: wide}")
 }
 
 func TestDenyPatterns(t *testing.T) {

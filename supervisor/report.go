@@ -3,7 +3,6 @@ package supervisor
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -96,18 +95,4 @@ func (s *Set) finish(began time.Time) error {
 			ErrDrainDeadline, membership.Spans(s.report.Unsettled)))
 	}
 	return err
-}
-
-// crashSummary lists the nodes that crashed, how often each did, and its last error.
-func crashSummary(crashes []crash) string {
-	count, last := map[string]int{}, map[string]error{}
-	for _, c := range crashes {
-		count[c.node]++
-		last[c.node] = c.err
-	}
-	var parts []string
-	for _, node := range slices.Sorted(maps.Keys(count)) {
-		parts = append(parts, fmt.Sprintf("%s %s, at last: %v", node, link.Count(count[node], "time"), last[node]))
-	}
-	return strings.Join(parts, "; ")
 }

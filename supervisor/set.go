@@ -14,6 +14,7 @@ import (
 	"github.com/thejerf/suture/v4"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/supervisor/internal/crashes"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -51,19 +52,12 @@ type Set struct {
 	nodes     *suture.Supervisor
 	slots     []*slot
 	made      int // number of slots made since the set began
-	crashes   []crash
+	crashes   crashes.Window
 	history   history
 	operation builtin.Operation
 	by        string // who asked for the operation
 	report    Report
 	fatal     error
-}
-
-// crash is one crash of a node.
-type crash struct {
-	at   time.Time
-	node string
-	err  error
 }
 
 // New returns a set that has not started. Its error reports everything that is wrong with
@@ -77,7 +71,7 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 		return nil, err
 	}
 	cfg.Redis = cfg.Redis.Sealed()
-	s := &Set{cfg: cfg, log: log, hurry: make(chan struct{}), history: history{}}
+	s := &Set{cfg: cfg, log: log, hurry: make(chan struct{}), history: history{}, crashes: crashes.Window{Length: cfg.CrashWindow}}
 	var err error
 	s.host, err = worker.NewHost(worker.HostConfig{
 		Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, ZombieLimit: cfg.ZombieLimit, Set: controls{Set: s},
@@ -210,20 +204,17 @@ func (s *Set) event(e suture.Event) {
 func (s *Set) crashed(node string, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
 	s.report.Crashes++
-	s.crashes = append(s.crashes, crash{now, node, err})
-	s.crashes = slices.DeleteFunc(s.crashes, func(c crash) bool { return now.Sub(c.at) > s.cfg.CrashWindow })
 	limit := s.cfg.CrashLimit
 	if limit == 0 {
 		limit = max(2*s.staying(), 4)
 	}
-	if limit < 0 || len(s.crashes) <= limit {
+	if !s.crashes.Add(node, err.Error(), limit) {
 		return false
 	}
 	if s.fatal == nil {
-		s.host.Record(timeline.Event{Kind: timeline.Flapping, Text: link.Count(len(s.crashes), "crash") + " of nodes: the set ends"})
-		s.fatal = fmt.Errorf("%w: %s in %s: %s", ErrFlapping, link.Count(len(s.crashes), "crash"), s.cfg.CrashWindow, crashSummary(s.crashes))
+		s.host.Record(timeline.Event{Kind: timeline.Flapping, Text: link.Count(s.crashes.Len(), "crash") + " of nodes: the set ends"})
+		s.fatal = fmt.Errorf("%w: %s in %s: %s", ErrFlapping, link.Count(s.crashes.Len(), "crash"), s.cfg.CrashWindow, &s.crashes)
 		s.stop()
 	}
 	return true

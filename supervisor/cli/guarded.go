@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -81,6 +82,14 @@ func (c *guarded) passSignals(from <-chan os.Signal, to chan<- os.Signal) {
 			}
 			return
 		}
+	}
+}
+
+// boundMemory has the garbage collected early in a child that is replaced when it has more than so many bytes, so
+// that only memory which is in use counts. GOMEMLIMIT wins.
+func boundMemory(most int64) {
+	if _, chosen := os.LookupEnv("GOMEMLIMIT"); most > 0 && !chosen {
+		debug.SetMemoryLimit(most / 10 * 9)
 	}
 }
 

@@ -68,7 +68,8 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	debug.SetMemoryLimit(guardianMemory)
 	cfg := guard.Config{
 		Processes: r.env.Processes, Workers: max(p.Set.Workers, 0), Path: r.family.path, Args: r.family.args,
-		Stdout: r.family.stdout, Stderr: r.family.stderr, Drain: stopTime(p.Set.Drain, p.Set.Grace), Log: log,
+		Stdout: r.family.stdout, Stderr: r.family.stderr, Drain: stopTime(p.Set.Drain, p.Set.Grace),
+		MaxMemory: r.env.MaxMemory(), Log: log,
 	}
 	cfg.Environment, cfg.Secrets = r.family.split()
 	if r.env.Data != "" {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -20,14 +19,7 @@ func TestAGuardianWithDataOfItsOwn(t *testing.T) {
 	data := filepath.Join(redistest.DataDir(t), "data")
 	begin := func() *household {
 		g := &household{t: t, env: env.with("STELLAR_DATA", data)}
-		g.binary = prepare(t, os.Args[0], g.env.with(childApp, "stubborn"), "--processes", "2", "--workers", "1")
-		require.NoError(t, redistest.StartWithTest(g.cmd))
-		t.Cleanup(func() {
-			for _, pid := range g.children() {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-			}
-			_ = g.cmd.Process.Kill()
-		})
+		g.start("stubborn", "--processes", "2", "--workers", "1")
 		g.err.await(t, "node is running", 2)
 		return g
 	}

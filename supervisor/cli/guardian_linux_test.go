@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,97 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/cache"
-	"github.com/stellarfw/stellar/redisbus/link"
-	"github.com/stellarfw/stellar/redisbus/redistest"
-	"github.com/stellarfw/stellar/supervisor/guard"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
-
-// household is a guardian with its children, on a Redis of its own.
-type household struct {
-	*binary
-
-	t      *testing.T
-	cfg    link.Config
-	env    environment
-	client *redis.Client
-	tasks  *tasks.Client
-	admin  *tasks.Inspector
-}
-
-// guardian starts the test binary as a guardian whose children have the app of that name, and
-// waits until so many nodes run. Nothing of it is left when the test ends, however it ends.
-func guardian(t *testing.T, app string, nodes int, env environment, args ...string) *household {
-	t.Helper()
-	g := &household{t: t, cfg: redistest.Start(t).Config()}
-	if env == nil {
-		env = home(t)
-	}
-	g.env = env.with("REDIS_URL", g.cfg.URL)
-	g.client = redistest.Client(t, g.cfg)
-	g.tasks = tasks.NewClient(t.Context(), g.client, g.cfg.Keys(), &tasks.Registry{})
-	t.Cleanup(g.tasks.Close)
-	g.admin = tasks.NewInspector(g.client, g.cfg.Keys())
-	g.binary = prepare(t, os.Args[0], g.env.with(childApp, app), args...)
-	require.NoError(t, redistest.StartWithTest(g.cmd))
-	t.Cleanup(func() { // before the cleanup of prepare, which waits
-		for _, pid := range g.children() {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-		_ = g.cmd.Process.Kill()
-	})
-	if nodes > 0 {
-		g.awaitNodes(nodes)
-	}
-	return g
-}
-
-func (g *household) awaitNodes(n int) shown {
-	g.t.Helper()
-	return awaitNodes(g.t, g.env, n)
-}
-
-// children returns the PIDs of the live children.
-func (g *household) children() (pids []int) {
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", g.cmd.Process.Pid))
-	for _, list := range lists {
-		text, _ := os.ReadFile(list)
-		for word := range strings.FieldsSeq(string(text)) {
-			pid, _ := strconv.Atoi(word)
-			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); bytes.HasPrefix(line, []byte(os.Args[0])) {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	slices.Sort(pids)
-	return pids
-}
-
-func (g *household) enqueue(name string, payload any, o tasks.Options) {
-	g.t.Helper()
-	_, err := g.tasks.EnqueueWith(g.t.Context(), name, payload, o)
-	require.NoError(g.t, err)
-}
-
-// runs returns the runs of the task hold of that id.
-func (g *household) runs(id string) []string {
-	return g.client.LRange(g.t.Context(), "hold:"+id, 0, -1).Val()
-}
-
-func (g *household) eventually(what func() bool, says string) {
-	g.t.Helper()
-	require.Eventually(g.t, what, patient, 5*time.Millisecond, "%s\n%s", says, g.err)
-}
-
-func (g *household) counts() tasks.Counts {
-	c, err := g.admin.Counts(g.t.Context())
-	require.NoError(g.t, err)
-	return c
-}
 
 // kills is how often the loop of kills goes round; by hand it is 100.
 var kills = func() int { n, _ := strconv.Atoi(os.Getenv("STELLAR_TEST_KILLS")); return cmp.Or(n, 20) }()
@@ -190,20 +101,6 @@ func TestKilledChildrenLoseAndDoubleNothing(t *testing.T) {
 	require.Zero(t, g.client.HLen(t.Context(), g.cfg.Keys().Members()).Val())
 }
 
-// privateMemory returns how many KiB of a process's memory no other process shares.
-func privateMemory(t *testing.T, pid int) (sum int) {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	require.NoError(t, err)
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "Private_") {
-			kib, _ := strconv.Atoi(strings.Fields(line)[1])
-			sum += kib
-		}
-	}
-	return sum
-}
-
 func TestAPanicOfAGoroutineEndsOneChildOnly(t *testing.T) {
 	t.Parallel()
 	g := guardian(t, "guarded", 2, nil, "--processes", "2", "--workers", "1", "--log-level", "warn")
@@ -255,12 +152,6 @@ func TestChildrenOfADeadGuardianDrain(t *testing.T) {
 	require.Contains(t, g.err.String(), "the guardian has ended: stopping")
 }
 
-// isAlive reports whether there is a process of that number that is not dead yet.
-func isAlive(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && !strings.Contains(string(text), ") Z ")
-}
-
 func TestAChildThatHangsIsEnded(t *testing.T) {
 	t.Parallel()
 	args := []string{"--processes", "1", "--workers", "1", "--drain", "100ms", "--grace", "100ms"}
@@ -290,38 +181,6 @@ func TestFlappingChildrenEndTheGuardian(t *testing.T) {
 	require.Equal(t, 1, strings.Count(g.err.String(), "set has stopped"))
 }
 
-func TestAnAppThatCannotBeMadeIsToldOnce(t *testing.T) {
-	t.Parallel()
-	g := guardian(t, "closed", 0, nil, "--processes", "3")
-	require.Equal(t, exitFailure, g.wait(t), g.err)
-	require.Equal(t, 1, strings.Count(g.err.String(), "the shop's database is away"), g.err)
-}
-
-func TestSecretsOfAGuardianAreNotInItsChildren(t *testing.T) {
-	t.Parallel()
-	const token = "0123456789-secret-token-0123456789"
-	g := guardian(t, "guarded", 2, home(t).with("STELLAR_TOKEN", token), "--processes", "2", "--workers", "1", "--log-level", "debug")
-	require.Equal(t, 2, strings.Count(g.err.String(), "the app is made"), "the guardian makes no app")
-	for _, pid := range g.children() {
-		for _, file := range []string{"environ", "cmdline"} {
-			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
-			require.NoError(t, err)
-			require.NotEmpty(t, text)
-			for _, secret := range []string{token, g.cfg.URL, "REDIS_URL", "STELLAR_TOKEN"} {
-				require.NotContains(t, string(text), secret)
-			}
-		}
-	}
-	require.NotContains(t, g.err.String(), token)
-	g.enqueue("echo", 1, tasks.Options{})
-	g.eventually(func() bool { return g.counts().Done == 1 }, "they work with them all the same")
-	g.signal(t, syscall.SIGINT)
-	require.Zero(t, g.wait(t), g.err)
-	for _, text := range []string{`"process":0`, `"process":1`} {
-		require.Contains(t, g.err.String(), text)
-	}
-}
-
 func TestProgramsOfADeadChildAreKilled(t *testing.T) {
 	t.Parallel()
 	env := home(t)
@@ -346,80 +205,4 @@ func TestProgramsOfADeadChildAreKilled(t *testing.T) {
 	}, "the task runs again")
 	require.False(t, isAlive(sleeper), "by then the group of its first run is gone")
 	require.Contains(t, g.err.String(), "killed what the process had started")
-}
-
-func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
-	t.Parallel()
-	g := guardian(t, "guarded", 4, nil, "--processes", "2", "--workers", "2", "--admin-addr", "127.0.0.1:0")
-	before := g.awaitNodes(4)
-	require.Len(t, before.Sets, 2)
-	slots := []int{}
-	for _, n := range before.Nodes {
-		slots = append(slots, n.PID)
-	}
-	slices.Sort(slots)
-	require.Len(t, slices.Compact(slots), 2)
-
-	g.signal(t, syscall.SIGTTIN)
-	g.awaitNodes(5)
-	g.signal(t, syscall.SIGTTOU)
-	g.awaitNodes(4)
-
-	g.signal(t, syscall.SIGTSTP)
-	g.eventually(func() bool { return strings.Count(g.err.String(), "set is quiet") == 2 }, "both are quiet")
-	require.NoError(t, syscall.Kill(g.children()[0], syscall.SIGKILL))
-	g.eventually(func() bool { return strings.Count(g.err.String(), "set is quiet") == 3 }, "and so is the next life of one")
-	g.awaitNodes(4)
-	g.signal(t, syscall.SIGCONT)
-	g.eventually(func() bool { return strings.Count(g.err.String(), "set claims tasks again") == 2 }, "resumed")
-
-	earlier := map[string]bool{}
-	for _, n := range g.awaitNodes(4).Nodes {
-		earlier[n.Incarnation] = true
-	}
-	g.signal(t, syscall.SIGUSR2)
-	g.eventually(func() bool {
-		s, _ := statusFor(t, g.env)
-		for _, n := range s.Nodes {
-			if earlier[n.Incarnation] || n.State != "running" {
-				return false
-			}
-		}
-		return len(s.Nodes) == 4
-	}, "all nodes are new")
-
-	_, after, _ := strings.Cut(g.err.String(), `"address":"`)
-	address, _, _ := strings.Cut(after, `"`)
-	for _, page := range []string{"/healthz", "/readyz"} {
-		g.eventually(func() bool {
-			r, err := http.Get("http://" + address + page)
-			if err != nil {
-				return false
-			}
-			defer r.Body.Close()
-			var body struct {
-				Ready int `json:"ready"`
-				Want  int `json:"want"`
-			}
-			_ = json.NewDecoder(r.Body).Decode(&body)
-			return r.StatusCode == http.StatusOK && (page == "/healthz" || body.Ready == 4 && body.Want == 4)
-		}, page)
-	}
-	g.signal(t, syscall.SIGTERM)
-	require.Zero(t, g.wait(t), g.err)
-}
-
-// The guardian alone, of a binary without the race detector, which takes most of the memory.
-func TestAGuardianIsSmall(t *testing.T) {
-	t.Parallel()
-	cfg := redistest.Start(t).Config()
-	b := prepare(t, plain(t), home(t).with("REDIS_URL", cfg.URL), "--processes", "2", "--workers", "1")
-	require.NoError(t, redistest.StartWithTest(b.cmd))
-	b.err.await(t, "node is running", 2)
-	require.Less(t, privateMemory(t, b.cmd.Process.Pid), 15<<10)
-	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", b.cmd.Process.Pid))
-	require.NoError(t, err)
-	require.NotContains(t, string(environ), guard.Variable)
-	require.NoError(t, b.cmd.Process.Signal(syscall.SIGTERM))
-	require.Zero(t, b.wait(t), b.err)
 }

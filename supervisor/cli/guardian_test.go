@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"strconv"
@@ -64,6 +65,7 @@ func guardedApp() (*worker.App, error) {
 		}
 		return link.Sleep(ctx, time.Duration(ms)*time.Millisecond)
 	})
+	tasks.Handle(app, tasks.Definition{Name: "grow"}, func(_ context.Context, mib int) error { return grow(int64(mib) << 20) })
 	tasks.Handle(app, tasks.Definition{Name: "explode"}, func(ctx context.Context, _ struct{}) error {
 		go func() { panic("in a goroutine of its own") }()
 		return link.Sleep(ctx, time.Minute)
@@ -76,6 +78,28 @@ func guardedApp() (*worker.App, error) {
 		return link.Sleep(ctx, time.Minute)
 	})
 	return app, nil
+}
+
+// grown is the memory of grow.
+var grown [][]byte
+
+// grow makes the process have so many bytes of memory, for good.
+func grow(to int64) error {
+	for {
+		var size, resident int64
+		text, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Sscan(string(text), &size, &resident); err != nil || resident*int64(os.Getpagesize()) > to {
+			return err
+		}
+		more := make([]byte, 4<<20)
+		for i := 0; i < len(more); i += 4 << 10 {
+			more[i] = 1
+		}
+		grown = append(grown, more)
+	}
 }
 
 // begun parses what hold has noted.
@@ -99,6 +123,11 @@ func TestProcessesThatCannotBe(t *testing.T) {
 		"too many":     {nil, []string{"--processes", "1000"}, "not between 0 and 128"},
 		"less than 0":  {nil, []string{"--processes", "-1"}, "not between 0 and 128"},
 		"not a number": {nil, []string{"--processes", "two"}, "--processes"},
+
+		"memory of no children": {nil, []string{"--max-memory", "512MiB"}, "--max-memory: it is for child processes, and there are none: give --processes"},
+		"no memory":             {nil, []string{"--processes", "1", "--max-memory", "much"}, "--max-memory: \"much\" is not a size such as 65536, 64KiB or 1GiB"},
+		"hardly any memory":     {nil, []string{"--processes", "1", "--max-memory", "31MiB"}, "31MiB is less than a process needs to begin with: use at least 32MiB"},
+		"megabytes":             {environment{"STELLAR_MAX_MEMORY": "512M", "STELLAR_PROCESSES": "1"}, nil, "STELLAR_MAX_MEMORY: \"512M\" is not a size"},
 	} {
 		env := home(t)
 		maps.Copy(env, c.env)

@@ -101,6 +101,7 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 	p.Set.Program = e.Program
 	if r.child != nil {
 		r.child.Configure(&p.Set)
+		boundMemory(e.MaxMemory())
 		r.separate(p.Commands, zerolog.Nop()) // the guardian has logged it
 	}
 	set, err := supervisor.New(p.Set, p.App, log)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/supervisor"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -78,4 +79,24 @@ func TestOneNodeMoreIsWhereTheFewestAre(t *testing.T) {
 	ready, want := g.Ready()
 	require.Zero(t, ready)
 	require.Equal(t, 3, want)
+}
+
+// A child that needs too much memory at once after its start would be started again and again.
+func TestAChildThatNeedsTooMuchMemorySoonAfterItsStartFlaps(t *testing.T) {
+	t.Parallel()
+	g := New(Config{Processes: 1, MaxMemory: 100 << 20, Backoff: time.Second})
+	g.stop = func() {}
+	s := g.slots[0]
+	for range 10 {
+		require.True(t, s.next(t.Context(), &life{outgrewAfter: longLife}, "exit status 0", longLife))
+		require.Zero(t, s.pause, "it starts again at once")
+	}
+	for range 4 {
+		require.True(t, s.next(t.Context(), &life{outgrewAfter: time.Second}, "exit status 0", time.Second))
+	}
+	require.Greater(t, s.pause, 3*time.Second, "the pauses grow")
+	require.False(t, s.next(t.Context(), &life{outgrewAfter: time.Second}, "exit status 0", time.Second))
+	require.ErrorIs(t, g.finish(), supervisor.ErrFlapping)
+	require.ErrorContains(t, g.finish(), "process 0 5 times, at last: it needed more memory than --max-memory (100 MiB) 1s after its start")
+	require.Zero(t, g.Report().Deaths, "none of them died")
 }

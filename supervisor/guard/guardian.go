@@ -15,6 +15,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/supervisor/internal/crashes"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
@@ -64,6 +65,10 @@ type Config struct {
 	CrashLimit  int
 	CrashWindow time.Duration
 
+	// MaxMemory is how many bytes of memory a child may have resident. One that has more is
+	// replaced: it drains, and starts again. 0 for no limit.
+	MaxMemory int64
+
 	Log zerolog.Logger
 }
 
@@ -101,21 +106,15 @@ type Guardian struct {
 	began  time.Time
 	stop   context.CancelFunc // nil before the start
 	worked bool               // a child was ready: from now on Redis is waited for
-	deaths []death
+	deaths crashes.Window
 	report Report
 	fatal  error
-}
-
-// death is one crash of a child.
-type death struct {
-	at   time.Time
-	slot int
-	how  string
 }
 
 // New returns a guardian that has not started.
 func New(cfg Config) *Guardian {
 	g := &Guardian{cfg: cfg.withDefaults(), log: cfg.Log, starter: newStarter(), hurry: make(chan struct{})}
+	g.deaths.Length = g.cfg.CrashWindow
 	for i := range cfg.Processes {
 		g.slots = append(g.slots, newSlot(g, i))
 	}
@@ -222,22 +221,26 @@ func (g *Guardian) late(err error) {
 	}
 }
 
-// crashed records the death of a child and reports whether the children are flapping; then it
-// stops all.
-func (g *Guardian) crashed(slot int, how string) bool {
+// died records the death of a child and reports whether the children are flapping.
+func (g *Guardian) died(slot int, how string) bool {
+	g.mu.Lock()
+	g.report.Deaths++
+	g.mu.Unlock()
+	return g.failed(slot, how)
+}
+
+// failed records that a child could not go on, and reports whether the children are flapping; then it stops
+// all.
+func (g *Guardian) failed(slot int, how string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	g.report.Deaths++
-	g.deaths = append(g.deaths, death{now, slot, how})
-	g.deaths = slices.DeleteFunc(g.deaths, func(d death) bool { return now.Sub(d.at) > g.cfg.CrashWindow })
-	if g.cfg.CrashLimit < 0 || len(g.deaths) <= g.cfg.CrashLimit {
+	if !g.deaths.Add(fmt.Sprintf("process %d", slot), how, g.cfg.CrashLimit) {
 		return false
 	}
 	if g.fatal == nil {
-		g.record(timeline.Event{Kind: timeline.Flapping, Text: link.Count(len(g.deaths), "death") + " of processes: the guardian ends"})
-		g.fatal = fmt.Errorf("%w: %s of processes in %s: %s", supervisor.ErrFlapping, link.Count(len(g.deaths), "death"),
-			g.cfg.CrashWindow, summary(g.deaths))
+		g.record(timeline.Event{Kind: timeline.Flapping, Text: link.Count(g.deaths.Len(), "death") + " of processes: the guardian ends"})
+		g.fatal = fmt.Errorf("%w: %s of processes in %s: %s", supervisor.ErrFlapping, link.Count(g.deaths.Len(), "death"),
+			g.cfg.CrashWindow, &g.deaths)
 		g.stop()
 	}
 	return true
@@ -248,22 +251,6 @@ func (g *Guardian) record(e timeline.Event) {
 	if g.cfg.Settler != nil {
 		g.cfg.Settler.Record(e)
 	}
-}
-
-// summary lists how often each child died, and how at last.
-func summary(deaths []death) string {
-	times, last, slots := map[int]int{}, map[int]string{}, []int{}
-	for _, d := range deaths {
-		times[d.slot]++
-		last[d.slot] = d.how
-		slots = append(slots, d.slot)
-	}
-	slices.Sort(slots)
-	var parts []string
-	for _, slot := range slices.Compact(slots) {
-		parts = append(parts, fmt.Sprintf("process %d %s, at last: %s", slot, link.Count(times[slot], "time"), last[slot]))
-	}
-	return strings.Join(parts, "; ")
 }
 
 // Hurry has the children stop within a second.

@@ -15,16 +15,19 @@ type life struct {
 	slot    *slot
 	process *os.Process
 	pid     int
+	began   time.Time
 	pipe    *pipe
 	launch  string        // see membership.Guarded
 	exited  chan struct{} // closed when the process has ended and is reaped
 	read    chan struct{} // closed when all its messages are read
 	heard   chan struct{} // has capacity 1; a message came
 
-	state     *os.ProcessState         // after exited
-	killed    bool                     // by the guardian, as it took too long
-	end       *End                     // after read; nil for a child that did not end by itself
-	abandoned []membership.Incarnation // after read
+	state  *os.ProcessState // after exited
+	killed bool             // by the guardian, as it took too long
+	// outgrewAfter is when the child had outgrown Config.MaxMemory, since it began; 0 if it has not.
+	outgrewAfter time.Duration
+	end          *End                     // after read; nil for a child that did not end by itself
+	abandoned    []membership.Incarnation // after read
 
 	mu      sync.Mutex
 	orders  int
@@ -104,13 +107,20 @@ func (l *life) awaitRead() {
 	}
 }
 
-// await returns when the process has ended. When ctx ends it tells the child to drain, and kills it
-// when it takes too long. It also kills a child that has told nothing of itself for long.
+// await returns when the process has ended. When ctx ends, or the child needs too much memory, it tells the
+// child to drain, and kills it when it takes too long. It also kills a child that has told nothing of
+// itself for long.
 func (l *life) await(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	stopping, hurry := ctx.Done(), l.slot.g.hurry
 	var over <-chan time.Time
+	drain := func() {
+		if over == nil {
+			_ = l.pipe.write(message{Stop: 1})
+			over = time.After(l.slot.g.cfg.Drain)
+		}
+	}
 	silent := 0
 	for {
 		select {
@@ -118,8 +128,7 @@ func (l *life) await(ctx context.Context) {
 			return
 		case <-stopping:
 			stopping = nil
-			_ = l.pipe.write(message{Stop: 1})
-			over = time.After(l.slot.g.cfg.Drain)
+			drain()
 		case <-hurry:
 			hurry = nil
 			_ = l.pipe.write(message{Stop: 2})
@@ -134,8 +143,27 @@ func (l *life) await(ctx context.Context) {
 					Msg("process hangs: killing it")
 				_ = l.process.Kill()
 			}
+			if over == nil && l.outgrows() {
+				drain()
+			}
 		}
 	}
+}
+
+// outgrows reports, and logs, that the child needs more memory than it may.
+func (l *life) outgrows() bool {
+	most := l.slot.g.cfg.MaxMemory
+	if most <= 0 {
+		return false
+	}
+	has := residentMemory(l.pid)
+	if has <= most {
+		return false
+	}
+	l.outgrewAfter = time.Since(l.began)
+	l.slot.g.log.Warn().Int("process", l.slot.number).Int("pid", l.pid).Int64("MiB", has>>20).Int64("maxMiB", most>>20).
+		Stringer("lived", l.outgrewAfter.Round(time.Millisecond)).Msg("process needs more memory than --max-memory: replacing it")
+	return true
 }
 
 // how says how the process ended.

@@ -55,7 +55,6 @@ func (s *slot) serve(ctx, settling context.Context) {
 	defer s.retire()
 	defer s.once.Do(func() { close(s.first) })
 	for link.Sleep(ctx, s.pause) == nil {
-		began := time.Now()
 		l, err := s.launch()
 		if err != nil {
 			if !s.next(ctx, nil, fmt.Sprintf("it cannot be started: %v", err), 0) {
@@ -66,7 +65,7 @@ func (s *slot) serve(ctx, settling context.Context) {
 		l.await(ctx)
 		s.bury(l)
 		settled := s.settle(settling, l)
-		if !s.next(ctx, l, l.how(), time.Since(began)) {
+		if !s.next(ctx, l, l.how(), time.Since(l.began)) {
 			return
 		}
 		t := time.NewTimer(settleFirst)
@@ -136,7 +135,7 @@ func (s *slot) launch() (*life, error) {
 		p.close()
 		return nil, err
 	}
-	l := &life{slot: s, process: process, pid: process.Pid, pipe: p, launch: strings.ToLower(rand.Text()), exited: make(chan struct{}),
+	l := &life{slot: s, process: process, pid: process.Pid, began: time.Now(), pipe: p, launch: strings.ToLower(rand.Text()), exited: make(chan struct{}),
 		read: make(chan struct{}), heard: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.life = l
@@ -238,6 +237,8 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 		return false
 	}
 	switch {
+	case l != nil && l.outgrewAfter > 0:
+		return s.nextAfterOutgrowing(l)
 	case end == nil:
 	case end.Code == codeFlapping:
 		s.g.giveUp(fmt.Errorf("%w: the nodes of process %d: %s", supervisor.ErrFlapping, s.number, end.Error))
@@ -262,7 +263,20 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 	s.g.record(timeline.Event{Kind: timeline.Died, Text: fmt.Sprintf("process %d: %s", s.number, how), Took: lived.Milliseconds()})
 	log.Error().Str("how", how).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", s.pause.Round(time.Millisecond)).
 		Msg("process died: starting it again")
-	return !s.g.crashed(s.number, how)
+	return !s.g.died(s.number, how)
+}
+
+// nextAfterOutgrowing is next for a child that has outgrown Config.MaxMemory: it starts again at once, but
+// counts as one that has died if it was not even alive for long.
+func (s *slot) nextAfterOutgrowing(l *life) bool {
+	if l.outgrewAfter >= longLife {
+		s.failures, s.pause = 0, 0
+		return true
+	}
+	s.failures++
+	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
+	return !s.g.failed(s.number, fmt.Sprintf("it needed more memory than --max-memory (%d MiB) %s after its start",
+		s.g.cfg.MaxMemory>>20, l.outgrewAfter.Round(time.Second)))
 }
 
 // Exit codes of a child that mean something to its guardian, as of the command run.

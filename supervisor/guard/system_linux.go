@@ -15,6 +15,9 @@ import (
 // Supported reports whether this system can run a guardian.
 const Supported = true
 
+// Measures reports whether this system tells how much memory a process has.
+const Measures = true
+
 // self is the program that runs, also when another one lies at its path by now.
 const self = "/proc/self/exe"
 
@@ -80,6 +83,14 @@ func reapOrphans(before map[int]bool) (dead map[int]bool) {
 }
 
 func reap(pid int) { _, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) }
+
+// residentMemory returns how many bytes of memory a process has resident (RSS), 0 if it has ended.
+func residentMemory(pid int) int64 {
+	var size, resident int64
+	text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	_, _ = fmt.Sscan(string(text), &size, &resident) // in pages
+	return resident * int64(os.Getpagesize())
+}
 
 // relative is a child process of this process.
 type relative struct {

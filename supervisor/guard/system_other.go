@@ -13,6 +13,11 @@ const Supported = false
 
 const self = ""
 
+// Measures reports whether this system tells how much memory a process has.
+const Measures = false
+
+func residentMemory(int) int64 { return 0 }
+
 func attributes() *syscall.SysProcAttr { return nil }
 
 func adopt() error { return nil }

@@ -77,7 +77,7 @@ type noControls struct{ Controls }
 
 // handle registers a method.
 func handle[Req, Res any](r rpcregistry.Registrar, name string, f func(context.Context, Req) (Res, error)) {
-	rpcregistry.HandleDecoded(r, name, decode, f)
+	rpcregistry.HandleDecoded(r, name, rpcregistry.Decoder{Decode: decode, Form: wireType}, f)
 }
 
 // none is the type of no arguments and of no response.

@@ -84,6 +84,9 @@ func assign(to, wire reflect.Value) {
 // milliseconds is a time.Duration in JSON.
 type milliseconds time.Duration
 
+// JSONForm implements rpcregistry.Formed.
+func (milliseconds) JSONForm() any { return "milliseconds" }
+
 // UnmarshalJSON implements json.Unmarshaler. It refuses numbers that would overflow
 // time.Duration.
 func (m *milliseconds) UnmarshalJSON(text []byte) error {
@@ -100,6 +103,9 @@ func (m *milliseconds) UnmarshalJSON(text []byte) error {
 
 // timestamp is a time.Time in JSON.
 type timestamp time.Time
+
+// JSONForm implements rpcregistry.Formed.
+func (timestamp) JSONForm() any { return "time" }
 
 // UnmarshalJSON implements json.Unmarshaler. 0 is the zero time.
 func (t *timestamp) UnmarshalJSON(text []byte) error {

@@ -16,6 +16,9 @@ type (
 		ID string `json:"id"`
 		By string `json:"by,omitempty"` // who cancels, or why; shown with the task
 	}
+	taskCancelled struct {
+		Running bool `json:"running"` // it runs, and is told to end
+	}
 	taskReschedule struct {
 		ID string        `json:"id"`
 		In time.Duration `json:"in,omitempty"`
@@ -41,9 +44,9 @@ type (
 
 // registerMending adds the methods that change stored tasks.
 func registerMending(r rpcregistry.Registrar, i *tasks.Inspector) {
-	handleTask(r, "cancel", func(ctx context.Context, in taskCancel) (map[string]bool, error) {
+	handleTask(r, "cancel", func(ctx context.Context, in taskCancel) (taskCancelled, error) {
 		running, err := i.Cancel(ctx, in.ID, in.By)
-		return map[string]bool{"running": running}, err
+		return taskCancelled{running}, err
 	})
 	handleTask(r, "delete", func(ctx context.Context, in taskID) (none, error) { return none{}, i.Delete(ctx, in.ID) })
 	handleTask(r, "retry", func(ctx context.Context, in taskID) (none, error) { return none{}, i.Retry(ctx, in.ID) })

@@ -36,6 +36,9 @@ func (d *Defaults) UnmarshalJSON(text []byte) error {
 	return err
 }
 
+// JSONForm returns a value of the JSON form, for api.methods.
+func (d Defaults) JSONForm() any { return d.stored() }
+
 // SetDefaults sets the defaults of a queue; the zero value removes them. They count for all its
 // tasks, also those that wait already, as soon as nodes have read them: at once, or within
 // seconds if a node misses the announcement. What a task's [Options] set takes precedence,

@@ -75,6 +75,9 @@ func (r *Rate) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// JSONForm returns a value of the JSON form, for api.methods.
+func (r Rate) JSONForm() any { return rateJSON{} }
+
 // String returns the rate in words, such as "100 in 1s, 10 at once", or "none".
 func (r Rate) String() string {
 	if r.Tasks == 0 {

@@ -79,3 +79,6 @@ func (q *Queue) UnmarshalJSON(text []byte) error {
 	q.Oldest, q.Wait, q.Run = duration(in.Oldest), duration(in.Wait), duration(in.Run)
 	return nil
 }
+
+// JSONForm returns a value of the JSON form, for api.methods.
+func (q Queue) JSONForm() any { return queueJSON{} }

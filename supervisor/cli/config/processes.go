@@ -10,10 +10,14 @@ import (
 // there is a Redis which several processes can reach.
 func (s *Settings) checkProcesses(shared bool) error {
 	switch {
+	case s.Processes <= 0 && s.MaxMemory() > 0:
+		return s.Problemf("max-memory", "it is for child processes, and there are none: give --processes, such as --processes 1")
 	case s.Processes <= 0:
 		return nil
 	case !guard.Supported:
 		return s.Problemf("processes", "there are no child processes on %s: leave it out", runtime.GOOS)
+	case s.MaxMemory() > 0 && !guard.Measures:
+		return s.Problemf("max-memory", "the memory of processes is not measured on %s: leave it out", runtime.GOOS)
 	case s.Processes == 1:
 		return nil
 	case s.id != "":
@@ -25,6 +29,22 @@ func (s *Settings) checkProcesses(shared bool) error {
 	default:
 		return nil
 	}
+}
+
+// leastMemory is the least value of --max-memory, in bytes: a program without tasks needs as much.
+const leastMemory = 32 << 20
+
+func (s *Settings) parseMaxMemory() (int64, error) {
+	if s.maxMemory == "" {
+		return 0, nil
+	}
+	return ParseSize(s.maxMemory)
+}
+
+// MaxMemory returns how many bytes of memory a child process may need; 0 for no limit.
+func (s *Settings) MaxMemory() int64 {
+	most, _ := s.parseMaxMemory() // Check has reported the error
+	return most
 }
 
 // LeaveToGuardian takes out what is the guardian's, and not that of its children: the pidfile and

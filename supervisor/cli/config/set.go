@@ -27,6 +27,7 @@ const shutdownTimeout = "STELLAR_SHUTDOWN_TIMEOUT"
 type set struct {
 	Workers      int
 	Processes    int // child processes; 0 for a set in this process
+	maxMemory    string
 	prefix, id   string
 	Title        string // title of the process
 	concurrency  int
@@ -59,6 +60,11 @@ func (s *Settings) nodeFlags() []urfave.Flag {
 			Sources: s.from("processes", "STELLAR_PROCESSES"), HideDefault: true,
 			Usage: "run the nodes in `P` child processes, each with --workers of them, under a guardian that takes over at once " +
 				"from one that dies, and starts it again; 0, the default, for none",
+		},
+		&urfave.StringFlag{
+			Name: "max-memory", Category: GroupSet, Destination: &s.maxMemory, Sources: s.from("max-memory", "STELLAR_MAX_MEMORY"),
+			Usage: "replace a child process that needs more memory than `SIZE`, such as 512MiB, before the kernel kills it; 0, the default, " +
+				"for no limit",
 		},
 		&urfave.BoolFlag{
 			Name: "cluster", Category: GroupSet, Destination: &s.cluster, Sources: s.from("cluster", "STELLAR_CLUSTER"),
@@ -108,12 +114,16 @@ func (s *Settings) checkSet(require requirement) {
 		"%d is not between 0 and %d", s.Workers, supervisor.MaxWorkers)
 	require("processes", s.Processes >= 0 && s.Processes <= guard.MaxProcesses,
 		"%d is not between 0 and %d", s.Processes, guard.MaxProcesses)
+	most, err := s.parseMaxMemory()
+	require("max-memory", err == nil, "%w", err)
+	require("max-memory", err != nil || most == 0 || most >= leastMemory, "%s is less than a process needs to begin with: use at least %dMiB",
+		s.maxMemory, leastMemory>>20)
 	require("workerPrefix", supervisor.ValidPrefix(s.prefix),
 		"%.220q: use 1 to %d letters, digits and . _ : -, not dashes alone", s.prefix, supervisor.MaxPrefix)
 	aSet := s.own["workers"] != nil // without --workers, the command has another flag named concurrency: that of a queue
 	require("concurrency", !aSet || s.concurrency >= 1 && s.concurrency <= maxConcurrency,
 		"%d is not between 1 and %d", s.concurrency, maxConcurrency)
-	_, _, err := parseQueues(s.queues)
+	_, _, err = parseQueues(s.queues)
 	require("queues", err == nil, "%w", err)
 	for flag, d := range map[string]time.Duration{"drain": s.Drain, "grace": s.grace} {
 		require(flag, d >= time.Millisecond, "%s is too short: use at least 1ms", d)
