@@ -20,6 +20,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/history"
 	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
@@ -72,6 +73,7 @@ type Host struct {
 	ticker       *runner.Ticker
 	settler      *settler // of ended nodes
 	recorder     *timeline.Recorder
+	charts       *history.Collector
 	observer     Observer // of all but the runs, enqueues, calls and cache operations: the configured one, and the timeline
 	process      membership.Process
 	log          zerolog.Logger
@@ -143,6 +145,8 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.recorder.Reports = h.reports
 	h.observer = Observers(cfg.Observer, newRecording(h.recorder))
 	h.reports.Observer = h.observer
+	h.charts = history.NewCollector(h.client, h.keys)
+	h.charts.Reports = h.reports
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys, OnAlien: h.reports.Alien}
 	h.dropWarnings = redisbus.NewDropWarnings(cfg.Log)
 	h.inboxes = redisbus.NewInboxes(h.directory.Inbox, inboxAge)
@@ -251,6 +255,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	g.Go("announcer", h.announce)
 	g.Go("leaves", h.tellLeaves)
 	g.Go("timeline", h.recorder.Serve)
+	g.Go("history", h.charts.Serve)
 	err := g.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -364,6 +364,13 @@ func (k Keys) Events() string { return k.tag + "events" }
 // Versions maps a program to the version of the process of it that joined last (hash).
 func (k Keys) Versions() string { return k.tag + "events:versions" }
 
+// Charts holds the bytes of the hashes of the task runs by minute and by quarter of an hour, whose
+// names continue its own: see the package history (sorted set).
+func (k Keys) Charts() string { return k.tag + "charts" }
+
+// Charted holds the "queue|name" in these hashes (sorted set, minutes since 1970).
+func (k Keys) Charted() string { return k.tag + "charts:names" }
+
 // Stats counts events of tasks, "queue|event" (hash, integers), and keeps how fast
 // the tasks were, "queue|speed".
 func (k Keys) Stats() string { return k.tag + "stats" }

@@ -131,6 +131,7 @@ var walk = map[string][][]string{
 	"tasks wait":     {{"failed"}, {"panicked"}, {"done"}, {hostile}, {marker, "--timeout", "100ms"}},
 	"tasks defaults": {{marker, "--max-attempts", "3", "--any-name"}, {hostile, "--reset"}},
 	"tasks groups":   {{marker}, {hostile}},
+	"tasks history":  {{}, {marker}, {hostile}, {marker, "-o", "json"}, {"--queue", hostile}},
 	"tasks export":   {{}, {"/no/such/" + hostile}}, "tasks import": {{"/no/such/" + hostile}},
 	"tasks edit":       {{marker, "--payload", "1"}, {hostile, "--priority", "high"}},
 	"tasks reschedule": {{marker, "--in", "2h"}, {hostile, "--now"}}, "tasks rerun": {{hostile}, {"failed", "--from", hostile}}, "tasks retry": {{hostile}, {"--queue", marker, "--dry-run"}},

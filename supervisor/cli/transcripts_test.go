@@ -41,6 +41,7 @@ var transcripts = map[string]transcript{
 	"tasks retry":            {ok: []string{"dead-{n}"}, bad: []string{"letter:1"}},
 	"tasks delete":           {ok: []string{"--queue", "delete-{n}"}, bad: []string{}},
 	"tasks rerun":            {ok: []string{"ship-{n}", "--from", "charge"}, bad: []string{"ship-0", "--from", "chrage"}},
+	"tasks history":          {ok: []string{"letter"}, bad: []string{"--since", "yesterday"}},
 	"tasks groups":           {ok: []string{"post"}, bad: []string{"pots"}},
 	"tasks export":           {ok: []string{"letters-{n}.jsonl", "--name", "letter"}, bad: []string{"--queue", "nowhere"}},
 	"tasks import":           {ok: []string{"letters.jsonl"}, bad: []string{"no-such-file"}},

@@ -269,6 +269,10 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 // nextAfterOutgrowing is next for a child that has outgrown Config.MaxMemory: it starts again at once, but
 // counts as one that has died if it was not even alive for long.
 func (s *slot) nextAfterOutgrowing(l *life) bool {
+	s.g.record(timeline.Event{
+		Kind: timeline.Died, Text: fmt.Sprintf("process %d: it needed more memory than --max-memory and is replaced", s.number),
+		Took: l.outgrewAfter.Milliseconds(),
+	})
 	if l.outgrewAfter >= longLife {
 		s.failures, s.pause = 0, 0
 		return true

@@ -18,6 +18,8 @@ const (
 	// gather is how long an event waits for others of its kind, and for those to be written
 	// with it.
 	gather = time.Second
+	// neighbour is how much later an event may be due that is written with another one.
+	neighbour = 100 * time.Millisecond
 	// A kind of event with the same text is written mostInRow times in a period of foldTime.
 	// What follows waits until the period is over, as one event with a count.
 	mostInRow = 5
@@ -277,7 +279,7 @@ func (r *Recorder) take(all bool) []*noted {
 	now := time.Now()
 	var batch []*noted
 	r.queue = slices.DeleteFunc(r.queue, func(q *queued) bool {
-		if len(batch) == maxBatch || !all && q.due.After(now) {
+		if len(batch) == maxBatch || !all && q.due.After(now.Add(neighbour)) {
 			return false
 		}
 		if r.open[q.key] == q {
