@@ -254,6 +254,7 @@ func TestAFollowerGetsEachEventOnce(t *testing.T) {
 			require.NoError(t, at.Mark(t.Context(), fmt.Sprint(i), ""))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		var got []string
 		go func() {
 			for i := 5; i < 9; i++ {

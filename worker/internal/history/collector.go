@@ -52,8 +52,32 @@ type Collector struct {
 	mu     sync.Mutex
 	clock  clock
 	minute int64 // of sums
-	sums   map[key]*Sum
+	sums   map[key]*tally
+	last   key    // of the last run: the next one is often of the same name
+	of     *tally // of last, nil in a new minute
 	full   []line // of earlier minutes
+}
+
+// tally is a [Sum] that grows. There are few outcomes: looking through them is faster than a map.
+type tally struct {
+	Sum
+
+	counts []counted
+}
+
+type counted struct {
+	outcome string
+	runs    int64
+}
+
+func (t *tally) count(outcome string) {
+	for i := range t.counts {
+		if t.counts[i].outcome == outcome {
+			t.counts[i].runs++
+			return
+		}
+	}
+	t.counts = append(t.counts, counted{outcome, 1})
 }
 
 // clock is Redis's clock, as the process knows it.
@@ -71,11 +95,11 @@ func NewCollector(c redis.UniversalClient, keys link.Keys) *Collector {
 	now := time.Now()
 	return &Collector{
 		store: Store{c, keys}, writer: strings.ToLower(rand.Text()[:12]), wake: make(chan struct{}, 1),
-		clock: clock{now, now.Round(0)}, sums: map[key]*Sum{},
+		clock: clock{now, now.Round(0)}, sums: map[key]*tally{},
 	}
 }
 
-// Add counts a run. It takes a lock for less than a microsecond.
+// Add counts a run.
 func (c *Collector) Add(r Run) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,8 +113,12 @@ func (c *Collector) Add(r Run) {
 		default:
 		}
 	}
-	s := c.sumOf(key{r.Queue, r.Name})
-	s.Outcomes[r.Outcome]++
+	s := c.of
+	if s == nil || c.last.name != r.Name || c.last.queue != r.Queue {
+		s = c.tallyOf(key{r.Queue, r.Name})
+		c.last, c.of = key{r.Queue, r.Name}, s
+	}
+	s.count(r.Outcome)
 	s.Run.Add(r.Ran)
 	s.RunTime += r.Ran
 	if r.First {
@@ -99,15 +127,15 @@ func (c *Collector) Add(r Run) {
 	}
 }
 
-// sumOf returns the sum of a queue and name, or that of others if there are too many.
-func (c *Collector) sumOf(k key) *Sum {
+// tallyOf returns the tally of a queue and name, or that of others if there are too many.
+func (c *Collector) tallyOf(k key) *tally {
 	s := c.sums[k]
 	if s == nil && len(c.sums) >= MostNames {
 		k = key{Other, Other}
 		s = c.sums[k]
 	}
 	if s == nil {
-		s = &Sum{Outcomes: map[string]int64{}}
+		s = &tally{}
 		c.sums[k] = s
 	}
 	return s
@@ -116,8 +144,13 @@ func (c *Collector) sumOf(k key) *Sum {
 // close makes lines of the sums of a minute. The caller holds c.mu.
 func (c *Collector) close() {
 	for k, s := range c.sums {
+		s.Outcomes = make(map[string]int64, len(s.counts))
+		for _, of := range s.counts {
+			s.Outcomes[of.outcome] = of.runs
+		}
 		c.full = append(c.full, line{c.minute, k, s.String()})
 	}
+	c.of = nil
 	clear(c.sums)
 	c.full = c.full[max(0, len(c.full)-keptLines):]
 }
