@@ -10,6 +10,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -28,6 +29,14 @@ const MaxPrefix = 190
 
 // MaxWeight is the largest weight of a queue.
 const MaxWeight = 1000
+
+// Guardian operates all processes of a guardian as one set. Package guard implements it.
+type Guardian interface {
+	// Begin begins an operation of a kind of those of package builtin, and does not wait for its end.
+	Begin(kind string) error
+	// Operation returns the present or last operation; nil before the first.
+	Operation() *builtin.Operation
+}
 
 // Config configures a [Set]. Only Redis is required.
 type Config struct {
@@ -94,6 +103,8 @@ type Config struct {
 
 	// Guarded is the place of this process under a guardian.
 	Guarded membership.Guarded
+	// Guardian carries out a rolling restart and an upgrade in place of the set. Nil for none.
+	Guardian Guardian
 
 	// Times are the timings of leases.
 	Times membership.Times

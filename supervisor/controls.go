@@ -27,6 +27,9 @@ func (s *Set) Status() builtin.SetStatus {
 	if o := s.operation; o.Number > 0 {
 		status.Operation = &o
 	}
+	if s.cfg.Guardian != nil {
+		status.GuardianOperation = s.cfg.Guardian.Operation()
+	}
 	return status
 }
 
@@ -59,7 +62,20 @@ func (c controls) Scale(workers int) error {
 }
 
 // Roll implements builtin.Controls.
-func (c controls) Roll() error { return c.start(builtin.OperationRoll, c.roll) }
+func (c controls) Roll() error {
+	if g := c.cfg.Guardian; g != nil {
+		return g.Begin(builtin.OperationRoll)
+	}
+	return c.start(builtin.OperationRoll, c.roll)
+}
+
+// Upgrade implements builtin.Controls.
+func (c controls) Upgrade() error {
+	if g := c.cfg.Guardian; g != nil {
+		return g.Begin(builtin.OperationUpgrade)
+	}
+	return ErrAlone
+}
 
 // Reload implements builtin.Controls.
 func (c controls) Reload() error {

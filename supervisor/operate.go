@@ -21,6 +21,9 @@ var (
 	ErrNotRunning = fmt.Errorf("%w: the set has not started, or is stopping", builtin.ErrSetNotRunning)
 	// ErrSize: a set cannot have so many nodes.
 	ErrSize = fmt.Errorf("%w: not a size that the set can have", builtin.ErrSetSize)
+	// ErrAlone: an upgrade was asked of a process without a guardian.
+	ErrAlone = fmt.Errorf("%w: this process has no guardian, which could replace it without a gap: "+
+		"stop it and start the new program, with --processes 1 or more if the next one is to have no gap", builtin.ErrSetAlone)
 	// ErrNotBack: a node does not run again within ReadyTime.
 	ErrNotBack = errors.New("not all nodes are back")
 )

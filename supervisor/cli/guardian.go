@@ -15,6 +15,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/guard"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 // family is what a guardian starts its children with.
@@ -104,6 +105,12 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	log.Info().Int("processes", cfg.Processes).Int("workers", cfg.Workers).Msg("guardian is starting")
 	obey := func(ended <-chan struct{}) {
 		r.obey(ctx, log, ended, func(what order, all *sync.WaitGroup) {
+			if what == orderRoll {
+				if err := g.Begin(builtin.OperationRoll, "a signal"); err != nil {
+					log.Warn().Err(err).Str("order", string(what)).Msg("not done")
+				}
+				return
+			}
 			all.Go(func() {
 				if err := g.Order(context.WithoutCancel(ctx), guardianOrders[what]); err != nil {
 					log.Error().Err(err).Str("order", string(what)).Msg("not done")
@@ -119,6 +126,6 @@ func stopTime(drain, grace time.Duration) time.Duration { return drain + 3*grace
 
 // guardianOrders are the orders of signals in the words of the guardian.
 var guardianOrders = map[order]string{
-	orderReload: guard.Reload, orderRoll: guard.Roll, orderMore: guard.More, orderLess: guard.Less, orderQuiet: guard.Quiet,
+	orderReload: guard.Reload, orderMore: guard.More, orderLess: guard.Less, orderQuiet: guard.Quiet,
 	orderResume: guard.Resume,
 }

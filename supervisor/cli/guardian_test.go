@@ -23,6 +23,9 @@ import (
 const (
 	hangs   = "STELLAR_TEST_HANGS"   // it does not end after cli.Main
 	limited = "STELLAR_TEST_LIMITED" // its guardian has the usual limits of crashes
+	stuck   = "STELLAR_TEST_STUCK"   // while there is a file of that name, no app is made
+	// programFile is the path of the program, where it is not that of the tests.
+	programFile = "STELLAR_TEST_PROGRAM"
 )
 
 // changeGuardian has a guardian start children again at once, however often they die.
@@ -30,6 +33,9 @@ func changeGuardian(f *family) {
 	f.limits = func(c *guard.Config) {
 		if os.Getenv(limited) == "" {
 			c.CrashLimit, c.Backoff, c.MaxBackoff = -1, 20*time.Millisecond, 20*time.Millisecond
+		}
+		if os.Getenv(stuck) != "" {
+			c.ReadyTime = 3 * time.Second
 		}
 	}
 }
@@ -45,6 +51,9 @@ func doomedApp() (*worker.App, error) {
 
 // guardedApp notes in Redis when its tasks begin, and counts in the cluster's cache.
 func guardedApp() (*worker.App, error) {
+	for isThere(os.Getenv(stuck)) {
+		time.Sleep(10 * time.Millisecond)
+	}
 	_, _ = os.Stderr.WriteString("the app is made\n")
 	app := echoApp()
 	o, err := redis.ParseURL(os.Getenv("REDIS_URL")) // which a child has from its guardian
@@ -78,6 +87,11 @@ func guardedApp() (*worker.App, error) {
 		return link.Sleep(ctx, time.Minute)
 	})
 	return app, nil
+}
+
+func isThere(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // grown is the memory of grow.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,7 +56,7 @@ func guardian(t *testing.T, app string, nodes int, env environment, args ...stri
 // start starts the guardian. Nothing of it is left when the test ends, however it ends.
 func (g *household) start(app string, args ...string) {
 	g.t.Helper()
-	g.binary = prepare(g.t, os.Args[0], g.env.with(childApp, app), args...)
+	g.binary = prepare(g.t, cmp.Or(g.env[programFile], os.Args[0]), g.env.with(childApp, app), args...)
 	require.NoError(g.t, redistest.StartWithTest(g.cmd))
 	g.t.Cleanup(func() { // before the cleanup of prepare, which waits
 		for _, pid := range g.children() {
@@ -77,7 +78,7 @@ func (g *household) children() (pids []int) {
 		text, _ := os.ReadFile(list)
 		for word := range strings.FieldsSeq(string(text)) {
 			pid, _ := strconv.Atoi(word)
-			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); bytes.HasPrefix(line, []byte(os.Args[0])) {
+			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); bytes.HasPrefix(line, []byte(g.cmd.Args[0])) {
 				pids = append(pids, pid)
 			}
 		}

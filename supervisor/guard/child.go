@@ -7,10 +7,13 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
+	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 )
 
@@ -26,13 +29,19 @@ type Child struct {
 	pipe  *pipe
 	start start
 
+	asking sync.Mutex // one at a time
+	asked  int        // how often the guardian was asked
+	told   chan done  // the answers
+
+	operation atomic.Pointer[builtin.Operation] // of the guardian
+
 	stops  chan int   // 1: drain; 2: within a second
 	orders chan order // operations on the set
 	lost   chan struct{}
 
 	telling sync.Mutex
 	last    Status // told last
-	told    time.Time
+	lastAt  time.Time
 }
 
 // Attach returns the connection with the guardian that has started this process; value is that
@@ -57,7 +66,10 @@ func Attach(value string) (*Child, error) {
 		return nil, fmt.Errorf("guardian: %w", err)
 	}
 	_ = p.conn.SetReadDeadline(time.Time{})
-	c := &Child{pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan order, 64), lost: make(chan struct{})}
+	c := &Child{
+		pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan order, 64), told: make(chan done, 1), lost: make(chan struct{}),
+	}
+	c.operation.Store(m.Start.Operation)
 	go c.listen()
 	return c, nil
 }
@@ -75,6 +87,13 @@ func (c *Child) listen() {
 			select {
 			case c.stops <- m.Stop:
 			default: // there are two at most
+			}
+		case m.Operation != nil:
+			c.operation.Store(m.Operation)
+		case m.Told != nil:
+			select {
+			case c.told <- *m.Told:
+			default: // nobody waits for it any more
 			}
 		case m.Order != nil:
 			select {
@@ -96,7 +115,7 @@ func (c *Child) Secrets() map[string]string { return c.start.Secrets }
 
 // Configure changes the configuration of the set to what the guardian wants of it.
 func (c *Child) Configure(cfg *supervisor.Config) {
-	cfg.Guarded, cfg.Ended = c.Guarded(), c.nodeEnded
+	cfg.Guarded, cfg.Guardian, cfg.Ended = c.Guarded(), c, c.nodeEnded
 	if n := c.start.Workers; n != nil {
 		if cfg.Workers = *n; cfg.Workers == 0 {
 			cfg.Workers = supervisor.Idle
@@ -113,6 +132,58 @@ const patience = 1000 * time.Hour
 
 // Quiet reports whether the set has to claim no tasks from the start.
 func (c *Child) Quiet() bool { return c.start.Quiet }
+
+// Operation implements supervisor.Guardian.
+func (c *Child) Operation() *builtin.Operation { return c.operation.Load() }
+
+// askTime is how long a child waits for the guardian's answer.
+const askTime = 3 * time.Second
+
+// errSilent reports that the guardian may have begun an operation, or not.
+var errSilent = fmt.Errorf("the guardian has not answered within %s whether it has begun: see its log", askTime)
+
+// Begin implements supervisor.Guardian.
+func (c *Child) Begin(kind string) error {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	c.asked++
+	if err := c.pipe.write(message{Ask: &order{Number: c.asked, What: kind}}); err != nil {
+		return fmt.Errorf("ask the guardian: %w", err)
+	}
+	over := time.NewTimer(askTime)
+	defer over.Stop()
+	for {
+		select {
+		case d := <-c.told:
+			switch {
+			case d.Number != c.asked: // the answer to one that waited no longer
+			case d.Error == "":
+				return nil
+			default:
+				return answered{d.Code, d.Error}
+			}
+		case <-over.C:
+			return errSilent
+		case <-c.lost:
+			return errors.New("the guardian has ended")
+		}
+	}
+}
+
+// answered is an error that came over a pipe.
+type answered struct {
+	code rpcregistry.Code
+	text string
+}
+
+func (a answered) Error() string { return a.text }
+
+func (a answered) Unwrap() error {
+	if a.code == "" {
+		return nil
+	}
+	return a.code
+}
 
 // Stops receives 1 when the child has to drain, and 2 when it has to stop within a second.
 func (c *Child) Stops() <-chan int { return c.stops }
@@ -176,11 +247,11 @@ func (c *Child) tell(ctx context.Context, set *supervisor.Set) {
 	}
 	changed := s.Ready != last.Ready || s.Workers != last.Workers ||
 		s.Quiet != last.Quiet || s.Healthy != last.Healthy || s.Redis != last.Redis
-	if !changed && time.Since(c.told) < tellInterval {
+	if !changed && time.Since(c.lastAt) < tellInterval {
 		return
 	}
 	s.Report = set.Report()
-	c.last, c.told = s, time.Now()
+	c.last, c.lastAt = s, time.Now()
 	_ = c.pipe.write(message{Status: &s})
 }
 

@@ -5,10 +5,10 @@
 // over what its nodes owned as a supervisor does for a node that crashed. So its tasks start
 // elsewhere within milliseconds, and not when its leases have run out.
 //
-//	            start, stop, order            ┌─────────┐
+//	            start, stop, order, told      ┌─────────┐
 //	┌──────────┐ ───────────────────────────▶ │ child 0 │  a set of nodes
 //	│ guardian │ ◀─────────────────────────── └─────────┘
-//	└──────────┘  status, done, abandoned, end
+//	└──────────┘  status, done, ask, abandoned, end
 //	      │ ▲                                 ┌─────────┐
 //	      │ └────────────────────────────────▶│ child 1 │
 //	      ▼ settles what the dead owned       └─────────┘
@@ -20,6 +20,14 @@
 //	started ─────────────▶ living ───────────────▶ dead ──▶ its programs killed ──▶ settled
 //	   ▲                                                                               │
 //	   └───────────────────────── after a pause, unless the guardian stops ────────────┘
+//
+// A life may be replaced: an heir is started beside it in the same slot. When the heir's nodes run,
+// it is the slot's life, and the one before drains under the same eyes as all: when it dies
+// meanwhile, its programs are killed and what it owned is handed over. An heir that does not become
+// ready in time is dismissed, and nothing has changed.
+//
+//	present life ──────────────────────────── replaced ──▶ drains ──▶ dead ──▶ settled
+//	             heir ── started ── ready ──▶ present life ──▶ …
 //
 // # Messages
 //

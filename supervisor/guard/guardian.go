@@ -55,6 +55,9 @@ type Config struct {
 	Settler Settler
 	// Drain is how long a child may take to end when it is told to. After that it is killed.
 	Drain time.Duration
+	// ReadyTime is how long a child that is to take the place of another may take until all its
+	// nodes run. Default 30 s.
+	ReadyTime time.Duration
 
 	// Backoff is the pause before a child is started again that has died. It doubles with
 	// each death up to MaxBackoff, and starts over after a life of ten seconds. Default
@@ -72,7 +75,11 @@ type Config struct {
 	Log zerolog.Logger
 }
 
+// ownPath returns the path of the program that runs.
+func (c *Config) ownPath() string { return cmp.Or(self, c.Path) }
+
 func (c Config) withDefaults() Config {
+	c.ReadyTime = cmp.Or(c.ReadyTime, 30*time.Second)
 	c.Backoff, c.MaxBackoff = cmp.Or(c.Backoff, 100*time.Millisecond), cmp.Or(c.MaxBackoff, 30*time.Second)
 	c.CrashLimit, c.CrashWindow = cmp.Or(c.CrashLimit, max(2*c.Processes, 4)), cmp.Or(c.CrashWindow, 30*time.Second)
 	return c
@@ -100,15 +107,20 @@ type Guardian struct {
 	hurry    chan struct{}
 	hurryOne sync.Once
 	settling sync.WaitGroup
-	rolling  sync.Mutex
+	telling  sync.Mutex // the children of the operation
 
-	mu     sync.Mutex
-	began  time.Time
-	stop   context.CancelFunc // nil before the start
-	worked bool               // a child was ready: from now on Redis is waited for
-	deaths crashes.Window
-	report Report
-	fatal  error
+	operations sync.WaitGroup // under way: one at most
+
+	mu        sync.Mutex
+	began     time.Time
+	serving   context.Context //nolint:containedctx // ends when the guardian stops; nil before the start
+	stop      context.CancelFunc
+	operation builtin.Operation
+	by        string // who asked for the operation
+	worked    bool   // a child was ready: from now on Redis is waited for
+	deaths    crashes.Window
+	report    Report
+	fatal     error
 }
 
 // New returns a guardian that has not started.
@@ -131,7 +143,7 @@ func (g *Guardian) Serve(ctx context.Context) error {
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	g.mu.Lock()
-	g.began, g.stop = time.Now(), stop
+	g.began, g.serving, g.stop = time.Now(), serving, stop
 	g.mu.Unlock()
 	go g.starter.serve()
 	defer g.starter.close()
@@ -154,6 +166,10 @@ func (g *Guardian) Serve(ctx context.Context) error {
 		}
 	}
 	slots.Wait()
+	g.mu.Lock() // no operation begins any more
+	stop()
+	g.mu.Unlock()
+	g.operations.Wait()
 	enough := time.AfterFunc(lastSettling, settled)
 	g.settling.Wait()
 	enough.Stop()
@@ -280,7 +296,7 @@ func (g *Guardian) Status() builtin.SetStatus {
 		Uptime: time.Since(began).Milliseconds(),
 	}
 	for _, s := range g.slots {
-		one, retired := s.present()
+		one, retired := s.state()
 		if retired {
 			continue
 		}

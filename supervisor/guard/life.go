@@ -15,12 +15,20 @@ type life struct {
 	slot    *slot
 	process *os.Process
 	pid     int
-	began   time.Time
 	pipe    *pipe
-	launch  string        // see membership.Guarded
-	exited  chan struct{} // closed when the process has ended and is reaped
-	read    chan struct{} // closed when all its messages are read
-	heard   chan struct{} // has capacity 1; a message came
+	launch  string // see membership.Guarded
+	began   time.Time
+	exited  chan struct{}   // closed when the process has ended and is reaped
+	read    chan struct{}   // closed when all its messages are read
+	heard   chan struct{}   // has capacity 1; a message came
+	leave   chan struct{}   // closed when it has to drain, although its guardian goes on
+	over    chan struct{}   // closed when the process is buried
+	settled <-chan struct{} // after over; closed when what it owned is handed over
+
+	// Guarded by the mutex of the slot.
+	told   bool   // it has sent a status
+	status Status // the latest
+	heir   *life  // has taken its place; nil for none
 
 	state  *os.ProcessState // after exited
 	killed bool             // by the guardian, as it took too long
@@ -59,9 +67,11 @@ func (l *life) listen() {
 		}
 		switch {
 		case m.Status != nil:
-			l.slot.heard(*m.Status)
+			l.slot.hear(l, *m.Status)
 		case m.Done != nil:
 			l.answer(*m.Done)
+		case m.Ask != nil:
+			go l.slot.g.asked(l, *m.Ask)
 		case m.End != nil:
 			l.end = m.End
 		case m.Abandoned != "":
@@ -78,10 +88,13 @@ func (l *life) listen() {
 	}
 }
 
-// heard notes a status of the child.
-func (s *slot) heard(status Status) {
+// hear notes a status of a life.
+func (s *slot) hear(l *life, status Status) {
 	s.mu.Lock()
-	s.told, s.status = true, status
+	l.told, l.status = true, status
+	if s.life == l {
+		s.told, s.status = true, status
+	}
 	s.mu.Unlock()
 	s.once.Do(func() { close(s.first) })
 	if status.Ready > 0 {
@@ -107,13 +120,13 @@ func (l *life) awaitRead() {
 	}
 }
 
-// await returns when the process has ended. When ctx ends, or the child needs too much memory, it tells the
-// child to drain, and kills it when it takes too long. It also kills a child that has told nothing of
-// itself for long.
+// await returns when the process has ended. When ctx ends, the life has to leave, or the child needs too much
+// memory, it tells the child to drain, and kills it when it takes too long. It also kills a child that has
+// told nothing of itself for long.
 func (l *life) await(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	stopping, hurry := ctx.Done(), l.slot.g.hurry
+	stopping, leave, hurry := ctx.Done(), l.leave, l.slot.g.hurry
 	var over <-chan time.Time
 	drain := func() {
 		if over == nil {
@@ -128,6 +141,9 @@ func (l *life) await(ctx context.Context) {
 			return
 		case <-stopping:
 			stopping = nil
+			drain()
+		case <-leave:
+			leave = nil
 			drain()
 		case <-hurry:
 			hurry = nil

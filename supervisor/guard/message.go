@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 // version is that of the messages. It changes when an older end would misunderstand them; new
@@ -33,10 +35,14 @@ type message struct {
 	Start *start `json:"start,omitempty"` // the first message to a child
 	Stop  int    `json:"stop,omitempty"`  // 1: drain; 2: stop within a second
 	Order *order `json:"order,omitempty"`
+	Told  *done  `json:"told,omitempty"` // the answer to ask
+	// Operation is the present or last one of the guardian, told whenever it changes.
+	Operation *builtin.Operation `json:"operation,omitempty"`
 
 	// From a child.
 	Status    *Status `json:"status,omitempty"`
 	Done      *done   `json:"done,omitempty"`
+	Ask       *order  `json:"ask,omitempty"`       // for an operation of the guardian, of which somebody has asked a node
 	Abandoned string  `json:"abandoned,omitempty"` // an incarnation whose id is free, and whose handlers still run
 	End       *End    `json:"end,omitempty"`       // the last message of a child that ends by itself
 }
@@ -50,9 +56,12 @@ type start struct {
 	Quiet    bool              `json:"quiet,omitempty"`
 	Again    bool              `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
 	Secrets  map[string]string `json:"secrets,omitempty"`
+
+	Operation *builtin.Operation `json:"operation,omitempty"`
 }
 
-// order is an operation on the set of a child, by its name. The child answers with done.
+// order is an operation by its name: on the set of a child, or one of the guardian. The other end answers
+// with done.
 type order struct {
 	Number int    `json:"number"`
 	What   string `json:"what"`
@@ -61,6 +70,8 @@ type order struct {
 type done struct {
 	Number int    `json:"number"`
 	Error  string `json:"error,omitempty"`
+	// Code is that of the error of an operation of the guardian; "" if it has none.
+	Code rpcregistry.Code `json:"code,omitempty"`
 }
 
 // Status is what a child tells of its set every second, and whenever it changes.

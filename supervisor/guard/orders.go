@@ -3,14 +3,12 @@ package guard
 import (
 	"context"
 	"errors"
-	"time"
 )
 
 // Orders are the operations on the sets of all children as on one set. The words go over the
 // pipes.
 const (
 	Reload = "reload"
-	Roll   = "roll"
 	More   = "more" // one node more
 	Less   = "less"
 	Quiet  = "quiet"
@@ -18,8 +16,7 @@ const (
 )
 
 // Order carries out an operation on the children as on one set: one node more or less is one in
-// one of them, and a rolling restart goes through them one after the other. It returns when
-// all have answered, or ctx ends.
+// one of them. It returns when all have answered, or ctx ends.
 func (g *Guardian) Order(ctx context.Context, what string) error {
 	switch what {
 	case More, Less:
@@ -28,17 +25,6 @@ func (g *Guardian) Order(ctx context.Context, what string) error {
 			return errGone
 		}
 		return s.order(ctx, what)
-	case Roll:
-		g.rolling.Lock()
-		defer g.rolling.Unlock()
-		var errs []error
-		for _, s := range g.slots {
-			if err := g.awaitReady(ctx); err != nil {
-				return errors.Join(append(errs, err)...)
-			}
-			errs = append(errs, s.order(ctx, what))
-		}
-		return errors.Join(errs...)
 	case Quiet, Resume:
 		for _, s := range g.slots { // for the next lives of those that cannot be told now
 			s.mu.Lock()
@@ -57,20 +43,11 @@ func (g *Guardian) Order(ctx context.Context, what string) error {
 	return errors.Join(errs...)
 }
 
-// rollReady is how long a rolling restart waits, before it goes on to the next child, for all nodes to run.
-const rollReady = 30 * time.Second
-
-func (g *Guardian) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, rollReady)
-	defer cancel()
-	return g.AwaitReady(ctx)
-}
-
 // choose returns the child that has the fewest nodes, or the most.
 func (g *Guardian) choose(fewest bool) (best *slot) {
 	most := 0
 	for _, s := range g.slots {
-		status, retired := s.present()
+		status, retired := s.state()
 		if retired {
 			continue
 		}
@@ -84,9 +61,7 @@ func (g *Guardian) choose(fewest bool) (best *slot) {
 // order sends an order to the present life of the child, and returns its answer. Between two lives
 // there is nothing to do: the next one begins with new nodes.
 func (s *slot) order(ctx context.Context, what string) error {
-	s.mu.Lock()
-	l := s.life
-	s.mu.Unlock()
+	l := s.present()
 	if l == nil {
 		return nil
 	}

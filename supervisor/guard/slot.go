@@ -28,15 +28,22 @@ type slot struct {
 	failures int           // deaths in a row
 	pause    time.Duration // before the next life
 
+	look  func(*life)    // looks after a life until it has ended
+	lives sync.WaitGroup // that are looked after
+
 	mu      sync.Mutex
-	life    *life  // nil between two lives
+	path    string // of the program of the next life
+	life    *life  // the present one; nil between two
 	told    bool   // the present or a past life has sent a status
 	status  Status // the latest; of a child that has ended, with no node ready
 	retired bool   // no other life follows
 }
 
 func newSlot(g *Guardian, number int) *slot {
-	return &slot{g: g, number: number, first: make(chan struct{}), status: Status{Workers: g.cfg.Workers, Healthy: true, Redis: true}}
+	return &slot{
+		g: g, number: number, path: g.cfg.ownPath(), first: make(chan struct{}),
+		status: Status{Workers: g.cfg.Workers, Healthy: true, Redis: true},
+	}
 }
 
 // Timings of children.
@@ -52,25 +59,26 @@ const (
 
 // serve runs the lives of the child until ctx ends. settling bounds what is settled after them.
 func (s *slot) serve(ctx, settling context.Context) {
+	defer s.lives.Wait()
 	defer s.retire()
 	defer s.once.Do(func() { close(s.first) })
+	s.look = func(l *life) { s.lookAfter(ctx, settling, l) }
 	for link.Sleep(ctx, s.pause) == nil {
-		l, err := s.launch()
+		l, err := s.launch(s.program())
 		if err != nil {
 			if !s.next(ctx, nil, fmt.Sprintf("it cannot be started: %v", err), 0) {
 				return
 			}
 			continue
 		}
-		l.await(ctx)
-		s.bury(l)
-		settled := s.settle(settling, l)
+		s.begin(l)
+		l = l.last()
 		if !s.next(ctx, l, l.how(), time.Since(l.began)) {
 			return
 		}
 		t := time.NewTimer(settleFirst)
 		select {
-		case <-settled:
+		case <-l.settled:
 		case <-t.C:
 		case <-ctx.Done():
 		}
@@ -92,7 +100,8 @@ func (s *slot) retire() {
 	s.retired = true
 }
 
-func (s *slot) present() (now Status, retired bool) {
+// state returns what the present life has told, or the last one.
+func (s *slot) state() (now Status, retired bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.status, s.retired
@@ -104,8 +113,68 @@ func (s *slot) hasTold() bool {
 	return s.told || s.retired
 }
 
-// launch starts a life.
-func (s *slot) launch() (*life, error) {
+// program returns the path of the program of the next life.
+func (s *slot) program() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.path
+}
+
+// begin makes a life the present one.
+func (s *slot) begin(l *life) {
+	s.mu.Lock()
+	s.install(l)
+	s.mu.Unlock()
+	s.keep(l)
+}
+
+// install makes a life the present one, and what it has told that of the slot. The caller holds s.mu.
+func (s *slot) install(l *life) {
+	if s.life = l; l.told {
+		s.told, s.status = true, l.status
+	}
+}
+
+// keep has a life looked after. It returns false for a slot that has no more lives.
+func (s *slot) keep(l *life) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retired {
+		return false
+	}
+	s.lives.Go(func() { s.look(l) })
+	return true
+}
+
+// lookAfter returns when the life has ended and its programs are killed.
+func (s *slot) lookAfter(ctx, settling context.Context, l *life) {
+	l.await(ctx)
+	s.bury(l)
+	l.settled = s.settle(settling, l)
+	close(l.over)
+}
+
+// last waits until the life has ended, or that which has taken its place, and returns the one that
+// nothing has replaced.
+func (l *life) last() *life {
+	for {
+		select {
+		case <-l.over:
+		case <-l.leave:
+		}
+		l.slot.mu.Lock()
+		heir := l.heir
+		l.slot.mu.Unlock()
+		if heir == nil {
+			<-l.over
+			return l
+		}
+		l = heir
+	}
+}
+
+// launch starts a life of the program at path.
+func (s *slot) launch(path string) (*life, error) {
 	cfg := &s.g.cfg
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -122,10 +191,6 @@ func (s *slot) launch() (*life, error) {
 		return nil, err
 	}
 	defer func() { _ = null.Close() }()
-	path := cfg.Path
-	if self != "" {
-		path = self
-	}
 	process, err := s.g.starter.start(path, cfg.Args, &os.ProcAttr{
 		Env:   append(slices.Clip(cfg.Environment), Variable+"=3"),
 		Files: []*os.File{null, cfg.Stdout, cfg.Stderr, theirs},
@@ -135,16 +200,20 @@ func (s *slot) launch() (*life, error) {
 		p.close()
 		return nil, err
 	}
-	l := &life{slot: s, process: process, pid: process.Pid, began: time.Now(), pipe: p, launch: strings.ToLower(rand.Text()), exited: make(chan struct{}),
-		read: make(chan struct{}), heard: make(chan struct{}, 1)}
+	l := &life{
+		slot: s, process: process, pid: process.Pid, pipe: p, launch: strings.ToLower(rand.Text()), began: time.Now(),
+		exited: make(chan struct{}), read: make(chan struct{}), heard: make(chan struct{}, 1), leave: make(chan struct{}), over: make(chan struct{}),
+	}
 	s.mu.Lock()
-	s.life = l
 	begin := &start{Slot: s.number, Launch: l.launch, Guardian: os.Getpid(), Secrets: cfg.Secrets}
 	if begin.Quiet = s.status.Quiet; s.told {
 		begin.Workers = new(s.status.Workers)
 	}
 	s.mu.Unlock()
 	begin.Again = s.g.hasWorked()
+	if o := s.g.Operation(); o.Number > 0 {
+		begin.Operation = &o
+	}
 	go l.wait()
 	go l.listen()
 	_ = p.write(message{Start: begin}) // a child that is dead already is seen by wait
@@ -158,9 +227,11 @@ func (s *slot) bury(l *life) {
 	}
 	l.awaitRead()
 	s.mu.Lock()
-	s.life = nil
-	report := s.status.Report
-	s.status.Ready, s.status.Report = 0, supervisor.Report{}
+	report := l.status.Report
+	if s.life == l {
+		s.life = nil
+		s.status.Ready, s.status.Report = 0, supervisor.Report{}
+	}
 	s.mu.Unlock()
 	if l.end != nil {
 		report = l.end.Report
@@ -319,7 +390,7 @@ func (g *Guardian) hasWorked() bool {
 
 func (g *Guardian) stopping() bool {
 	for _, s := range g.slots {
-		if _, retired := s.present(); !retired {
+		if _, retired := s.state(); !retired {
 			return false
 		}
 	}

@@ -38,7 +38,7 @@ func decode(text []byte, v any) error {
 var wireTypes sync.Map //nolint:gochecknoglobals // a cache of values that depend only on their key
 
 // wireType returns the type into which encoding/json decodes a t. It replaces times and
-// durations, also in the fields of a struct, by types of this file; a type without them is
+// durations, also behind pointers and in the fields of a struct, by types of this file; a type without them is
 // its own wireType.
 func wireType(t reflect.Type) reflect.Type {
 	switch {
@@ -46,7 +46,12 @@ func wireType(t reflect.Type) reflect.Type {
 		return reflect.TypeFor[milliseconds]()
 	case t == reflect.TypeFor[time.Time]():
 		return reflect.TypeFor[timestamp]()
-	case t.Kind() != reflect.Struct:
+	case t.Kind() == reflect.Pointer:
+		if of := wireType(t.Elem()); of != t.Elem() {
+			return reflect.PointerTo(of)
+		}
+		return t
+	case t.Kind() != reflect.Struct, reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()):
 		return t
 	}
 	if known, ok := wireTypes.Load(t); ok {
@@ -72,7 +77,16 @@ func wireType(t reflect.Type) reflect.Type {
 
 // assign sets to, a value of some type, to wire, a value of its wireType.
 func assign(to, wire reflect.Value) {
-	if wire.Kind() != reflect.Struct || wire.CanConvert(to.Type()) {
+	switch {
+	case wire.Kind() == reflect.Pointer && wire.Type() != to.Type():
+		if wire.IsNil() {
+			to.SetZero()
+			return
+		}
+		to.Set(reflect.New(to.Type().Elem()))
+		assign(to.Elem(), wire.Elem())
+		return
+	case wire.Kind() != reflect.Struct || wire.CanConvert(to.Type()):
 		to.Set(wire.Convert(to.Type()))
 		return
 	}

@@ -57,17 +57,18 @@ func TestOptionsOfATaskKeepTheirPositions(t *testing.T) {
 	registerTasks(&r, nil, nil)
 	for _, m := range r.Methods() {
 		if m.Name == "api.tasks.enqueue" {
-			require.True(t, strings.HasPrefix(m.Arguments, "{name: string, payload?: any, queue?: string, id?: string, in?: number, at?: time, "+
-				"deadline?: time, priority?: string, maxAttempts?: number, timeout?: number, backoff?: number, maxBackoff?: number, "+
-				"retention?: number, wantResult?: boolean, unique?: string, uniqueFor?: number, after?: [string]"), m.Arguments)
+			require.True(t, strings.HasPrefix(m.Arguments, "{name: string, payload?: any, queue?: string, id?: string, in?: milliseconds, at?: time, "+
+				"deadline?: time, priority?: string, maxAttempts?: number, timeout?: milliseconds, backoff?: milliseconds, maxBackoff?: milliseconds, "+
+				"retention?: milliseconds, wantResult?: boolean, unique?: string, uniqueFor?: milliseconds, after?: [string]"), m.Arguments)
 		}
 	}
 }
 
 func TestTimesInArguments(t *testing.T) {
 	type arguments struct {
-		D time.Duration `json:"d,omitempty"`
-		T time.Time     `json:"t,omitzero"`
+		D time.Duration  `json:"d,omitempty"`
+		P *time.Duration `json:"p,omitempty"`
+		T time.Time      `json:"t,omitzero"`
 		tasks.Filter
 	}
 	at := time.Date(2027, 1, 31, 8, 0, 0, 0, time.UTC)
@@ -75,6 +76,8 @@ func TestTimesInArguments(t *testing.T) {
 		`{}`:                           {},
 		`{"d":null,"t":null}`:          {},
 		`{"d":0,"t":0}`:                {},
+		`{"p":null}`:                   {},
+		`{"p":5}`:                      {P: new(5 * time.Millisecond)},
 		`{"d":1,"limit":2}`:            {D: time.Millisecond, Filter: tasks.Filter{Limit: 2}},
 		`{"t":"2027-01-31T08:00:00Z"}`: {T: at},
 		`{"since":"2027-01-31T08:00:00Z","states":["dead"]}`: {Filter: tasks.Filter{Since: at, States: []tasks.State{tasks.Dead}}},

@@ -56,6 +56,8 @@ const (
 	ErrSetNotRunning rpcregistry.Code = "set_not_running"
 	// ErrSetSize: a set cannot have so many nodes.
 	ErrSetSize rpcregistry.Code = "set_size"
+	// ErrSetAlone: the operation is one of a guardian, and the process has none.
+	ErrSetAlone rpcregistry.Code = "set_alone"
 )
 
 // coding pairs an error with the code that the caller gets for it.

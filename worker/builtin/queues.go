@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -69,46 +68,38 @@ func registerQueues(r rpcregistry.Registrar, i *tasks.Inspector) {
 }
 
 // QueueDefaults is a change of what the tasks of a queue get that their options do not set. A nil field is
-// not changed, 0 means that the definitions of the tasks count. Reset removes all. Times are milliseconds.
+// not changed, 0 means that the definitions of the tasks count. Reset removes all. As in [tasks.Defaults], the
+// names in JSON end in Ms.
 type QueueDefaults struct {
-	Queue       string `json:"queue"`
-	MaxAttempts *int   `json:"maxAttempts,omitempty"`
-	Timeout     *int64 `json:"timeout,omitempty"`
-	Retention   *int64 `json:"retention,omitempty"`
-	Reset       bool   `json:"reset,omitempty"`
+	Queue       string         `json:"queue"`
+	MaxAttempts *int           `json:"maxAttempts,omitempty"`
+	Timeout     *time.Duration `json:"timeoutMs,omitempty"`
+	Retention   *time.Duration `json:"retentionMs,omitempty"`
+	Reset       bool           `json:"reset,omitempty"`
 }
 
 // Set changes the defaults and returns those in effect.
 func (d QueueDefaults) Set(ctx context.Context, i *tasks.Inspector) (tasks.Defaults, error) {
 	given := d.MaxAttempts != nil || d.Timeout != nil || d.Retention != nil
-	if d.Reset == given {
-		return tasks.Defaults{}, fmt.Errorf("%w: use some of maxAttempts, timeout and retention, or reset", rpcregistry.ErrBadArguments)
+	switch {
+	case d.Reset == given:
+		return tasks.Defaults{}, fmt.Errorf("%w: use some of maxAttempts, timeoutMs and retentionMs, or reset", rpcregistry.ErrBadArguments)
+	case d.Reset:
+		return tasks.Defaults{}, i.SetDefaults(ctx, d.Queue, tasks.Defaults{})
 	}
-	var out tasks.Defaults
-	if given {
-		var err error
-		if out, err = i.Defaults(ctx, d.Queue); err != nil {
-			return out, err
-		}
-	}
-	if d.MaxAttempts != nil {
-		out.MaxAttempts = *d.MaxAttempts
-	}
-	if d.Timeout != nil {
-		out.Timeout = lasting(*d.Timeout)
-	}
-	if d.Retention != nil {
-		out.Retention = lasting(*d.Retention)
-	}
-	return out, i.SetDefaults(ctx, d.Queue, out)
+	return i.ChangeDefaults(ctx, d.Queue, func(to *tasks.Defaults) error {
+		set(&to.MaxAttempts, d.MaxAttempts)
+		set(&to.Timeout, d.Timeout)
+		set(&to.Retention, d.Retention)
+		return nil
+	})
 }
 
-// lasting returns so many milliseconds; a time that is too long is negative, and refused as such.
-func lasting(n int64) time.Duration {
-	if n > math.MaxInt64/int64(time.Millisecond) {
-		return -1
+// set sets to to a value that was given.
+func set[T any](to, value *T) {
+	if value != nil {
+		*to = *value
 	}
-	return time.Duration(n) * time.Millisecond
 }
 
 // QueueLimits is a change of an operator's limits of a queue. A nil limit is not changed, 0
@@ -150,20 +141,7 @@ func (l QueueLimits) Set(ctx context.Context, i *tasks.Inspector) (tasks.Limits,
 			"%w: say which limit of the queue: concurrency, tasks, bytes, perGroup, strict, rate, burst, groupRate or groupBurst; or reset",
 			rpcregistry.ErrBadArguments)
 	}
-	queues, err := i.Queues(ctx)
-	if err != nil {
-		return tasks.Limits{}, err
-	}
-	limits := tasks.Limits{}
-	for _, q := range queues {
-		if q.Name == l.Queue {
-			limits = q.Limits
-		}
-	}
-	if err := l.apply(&limits); err != nil {
-		return tasks.Limits{}, err
-	}
-	return i.LimitQueue(ctx, l.Queue, &limits)
+	return i.ChangeLimits(ctx, l.Queue, l.apply)
 }
 
 // setRate changes a rate and its burst, if these are not nil.
@@ -183,18 +161,10 @@ func setRate(to, rate *tasks.Rate, burst *int, none string) error {
 
 // apply changes in to the limits that l gives. The error is an ErrBadArguments.
 func (l QueueLimits) apply(to *tasks.Limits) error {
-	if l.Concurrency != nil {
-		to.Concurrency = *l.Concurrency
-	}
-	if l.Tasks != nil {
-		to.Tasks = *l.Tasks
-	}
-	if l.Bytes != nil {
-		to.Bytes = *l.Bytes
-	}
-	if l.PerGroup != nil {
-		to.PerGroup = *l.PerGroup
-	}
+	set(&to.Concurrency, l.Concurrency)
+	set(&to.Tasks, l.Tasks)
+	set(&to.Bytes, l.Bytes)
+	set(&to.PerGroup, l.PerGroup)
 	if l.Strict != nil {
 		if to.Strict && !*l.Strict && l.PerGroup == nil {
 			to.PerGroup = 0 // that was implied

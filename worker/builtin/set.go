@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -21,6 +22,7 @@ type Controls interface {
 	Scale(workers int) error
 	Roll() error
 	Reload() error
+	Upgrade() error
 	Quiet(on bool)
 }
 
@@ -34,12 +36,14 @@ type SetStatus struct {
 	Quiet   bool               `json:"quiet"`    // no tasks are claimed because an operator asked for it
 	// Healthy is false while no tasks are claimed because too many handlers have outlived
 	// their nodes: see [Zombies].
-	Healthy   bool          `json:"healthy"`
-	Redis     bool          `json:"redis"` // Redis answers
-	Zombies   Zombies       `json:"zombies"`
-	Operation *Operation    `json:"operation,omitempty"` // the present or last operation
-	Crashes   int           `json:"crashes"`             // of all nodes since the set began
-	Crashed   []NodeCrashes `json:"crashed,omitempty"`   // latest crash first; at most [MaxCrashed]
+	Healthy   bool       `json:"healthy"`
+	Redis     bool       `json:"redis"` // Redis answers
+	Zombies   Zombies    `json:"zombies"`
+	Operation *Operation `json:"operation,omitempty"` // the present or last operation
+	// GuardianOperation is the present or last operation of the guardian of the process, on all its processes.
+	GuardianOperation *Operation    `json:"guardianOperation,omitempty"`
+	Crashes           int           `json:"crashes"`           // of all nodes since the set began
+	Crashed           []NodeCrashes `json:"crashed,omitempty"` // latest crash first; at most [MaxCrashed]
 	// Aliens counts, by key, the entries on Redis that something else has written and that
 	// this process has passed over.
 	Aliens map[string]int `json:"aliens,omitempty"`
@@ -62,12 +66,27 @@ const MaxCrashed = 50
 const (
 	OperationRoll   = "roll"
 	OperationReload = "reload"
+	// OperationUpgrade replaces the processes of a guardian, and itself, by the program now on disk.
+	OperationUpgrade = "upgrade"
 )
 
-// Operation is a rolling restart or a reload.
+// SetErrors are the codes of the errors of operations on a set.
+var SetErrors = []rpcregistry.Code{ErrSetBusy, ErrSetNotRunning, ErrSetSize, ErrSetAlone}
+
+// SetCode returns the code of an error of an operation on a set, "" for none.
+func SetCode(err error) rpcregistry.Code {
+	for _, code := range SetErrors {
+		if errors.Is(err, code) {
+			return code
+		}
+	}
+	return ""
+}
+
+// Operation is a rolling restart, a reload or an upgrade. That of a guardian counts processes in place of nodes.
 type Operation struct {
 	Number int       `json:"number"` // counts the operations of the set
-	Kind   string    `json:"kind"`   // OperationRoll or OperationReload
+	Kind   string    `json:"kind"`   // such as OperationRoll
 	Began  time.Time `json:"beganAt"`
 	Total  int       `json:"total"`          // nodes to restart
 	Done   int       `json:"done"`           // nodes that run again
@@ -112,6 +131,7 @@ func registerSet(r rpcregistry.Registrar, set Controls, events *timeline.Timelin
 	handle(r, "api.set.status", after(func(Controls) error { return nil }))
 	handle(r, "api.set.roll", after(Controls.Roll))
 	handle(r, "api.set.reload", after(Controls.Reload))
+	handle(r, "api.set.upgrade", after(Controls.Upgrade))
 	handle(r, "api.set.quiet", after(quiet(true)))
 	handle(r, "api.set.resume", after(quiet(false)))
 	handle(r, "api.set.scale", func(ctx context.Context, in setSize) (SetStatus, error) {

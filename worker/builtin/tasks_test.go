@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -206,7 +207,7 @@ func TestQueuesAndPeriodicTasksByCall(t *testing.T) {
 			}
 		}
 		require.JSONEq(c, `{"maxAttempts":2}`, c.call("queueDefaults", `{"queue":"aside","maxAttempts":2}`))
-		require.JSONEq(c, `{"maxAttempts":2,"retentionMs":1000}`, c.call("queueDefaults", `{"queue":"aside","retention":1000}`), "the other one stays")
+		require.JSONEq(c, `{"maxAttempts":2,"retentionMs":1000}`, c.call("queueDefaults", `{"queue":"aside","retentionMs":1000}`), "the other one stays")
 		require.Equal(c, tasks.Defaults{MaxAttempts: 2, Retention: time.Second}, queue().Defaults)
 		require.JSONEq(c, `{}`, c.call("queueDefaults", `{"queue":"aside","reset":true}`))
 		c.call("resumeQueue", `{"queue":"aside"}`)
@@ -244,7 +245,7 @@ func TestArgumentsOfTaskCallsAreChecked(t *testing.T) {
 			"retryAll":      {`{}`},
 			"reschedule":    {`{"id":"a","in":1,"at":1}`},
 			"edit":          {`{"id":"a"}`, `{"id":"a","priority":"urgent"}`, `{"id":"a","queue":"a b"}`},
-			"queueDefaults": {`{"queue":"q"}`, `{"queue":"q","maxAttempts":-1}`, `{"queue":"q","retention":1,"reset":true}`, `{"queue":"a b","timeout":1}`},
+			"queueDefaults": {`{"queue":"q"}`, `{"queue":"q","maxAttempts":-1}`, `{"queue":"q","retentionMs":1,"reset":true}`, `{"queue":"a b","timeoutMs":1}`, `{"queue":"q","retention":1}`},
 			"setPeriodic": {
 				`{"task":"say"}`, `{"task":"say","every":1000,"cron":"@daily"}`, `{"task":"say","every":1000,"timezone":"UTC"}`, `{"task":"say","every":1}`,
 				`{"task":"say","cron":"@daily","timezone":"Nowhere/Here"}`, `{"task":"say","cron":"* *"}`, `{"task":"a b","cron":"@daily"}`,
@@ -270,6 +271,32 @@ func TestUnknownArgumentsOfTaskCallsAreRefused(t *testing.T) {
 		c.refused(rpcregistry.ErrBadArguments, "cancelAll", `[{"state":["dead"],"all":true}]`)
 		c.awaitState("late", "delayed")
 		require.Equal(c, "1", c.call("cancelAll", `{"States":["delayed"],"By":"the test"}`), "letter case does not matter")
+	})
+}
+
+// Operators who change other settings of a queue at the same time overwrite nothing of each other's.
+func TestNoChangeOfAQueuesSettingsIsLost(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		changes := []struct{ method, args string }{
+			{"limitQueue", `{"queue":"shared","concurrency":2}`}, {"limitQueue", `{"queue":"shared","tasks":3}`},
+			{"limitQueue", `{"queue":"shared","bytes":4000}`}, {"limitQueue", `{"queue":"shared","perGroup":5}`},
+			{"limitQueue", `{"queue":"shared","rate":{"tasks":6,"perMs":1000,"burst":2}}`},
+			{"queueDefaults", `{"queue":"shared","maxAttempts":7}`}, {"queueDefaults", `{"queue":"shared","timeoutMs":8}`},
+			{"queueDefaults", `{"queue":"shared","retentionMs":9}`},
+		}
+		for range 5 {
+			c.call("limitQueue", `{"queue":"shared","reset":true}`)
+			c.call("queueDefaults", `{"queue":"shared","reset":true}`)
+			var all sync.WaitGroup
+			for _, change := range changes {
+				all.Go(func() { c.call(change.method, change.args) })
+			}
+			all.Wait()
+			var queues []tasks.Queue
+			require.NoError(c, json.Unmarshal([]byte(c.call("queues", `{"queue":"shared"}`)), &queues))
+			require.Equal(c, tasks.Limits{Concurrency: 2, Tasks: 3, Bytes: 4000, PerGroup: 5, Rate: tasks.Rate{Tasks: 6, Per: time.Second, Burst: 2}}, queues[0].Limits)
+			require.Equal(c, tasks.Defaults{MaxAttempts: 7, Timeout: 8 * time.Millisecond, Retention: 9 * time.Millisecond}, queues[0].Defaults)
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,16 +45,44 @@ func (d Defaults) JSONForm() any { return d.stored() }
 // seconds if a node misses the announcement. What a task's [Options] set takes precedence,
 // [Options].WantResult too.
 func (i *Inspector) SetDefaults(ctx context.Context, name string, d Defaults) error {
-	if err := checkName("queue", name); err != nil {
-		return err
+	err := d.validate(name)
+	if err == nil {
+		err = i.store.SetDefaults(ctx, name, d.stored())
 	}
-	if d.MaxAttempts < 0 || d.Timeout < 0 || d.Retention < 0 {
-		return fmt.Errorf("%w: defaults of queue %s cannot be negative; 0 is none", ErrInvalid, name)
-	}
-	if err := i.store.SetDefaults(ctx, name, d.stored()); err != nil {
+	if err != nil {
 		return fmt.Errorf("defaults of queue %s: %w", name, err)
 	}
 	i.changed(ctx, Change{Kind: ChangeLimit, Queue: name, Text: asText("defaults", d)})
+	return nil
+}
+
+// ChangeDefaults changes some of a queue's defaults, and returns those that are set then. It calls change with those that
+// are set, and again if somebody else sets others meanwhile, so that no change is lost. An error of change ends it.
+func (i *Inspector) ChangeDefaults(ctx context.Context, name string, change func(*Defaults) error) (Defaults, error) {
+	var out Defaults
+	err := out.validate(name)
+	if err == nil {
+		_, err = i.store.ChangeDefaults(ctx, name, func(d *queue.Defaults) error {
+			out = defaultsOf(*d)
+			err := change(&out)
+			*d = out.stored()
+			return errors.Join(err, out.validate(name))
+		})
+	}
+	if err != nil {
+		return Defaults{}, fmt.Errorf("defaults of queue %s: %w", name, err)
+	}
+	i.changed(ctx, Change{Kind: ChangeLimit, Queue: name, Text: asText("defaults", out)})
+	return out, nil
+}
+
+func (d Defaults) validate(queue string) error {
+	if err := checkName("queue", queue); err != nil {
+		return err
+	}
+	if d.MaxAttempts < 0 || d.Timeout < 0 || d.Retention < 0 {
+		return fmt.Errorf("%w: they cannot be negative; 0 is none", ErrInvalid)
+	}
 	return nil
 }
 

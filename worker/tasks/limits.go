@@ -69,7 +69,7 @@ func (r *Rate) UnmarshalJSON(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
-		return fmt.Errorf(`a rate is an object such as {"tasks": 100, "perMs": 1000, "burst": 20}, and null or {} is none: %w`, err)
+		return fmt.Errorf(`a rate is an object such as {"tasks": 100, "perMs": 1000, "burst": 20}, and {} is none: %w`, err)
 	}
 	*r = Rate{in.Tasks, time.Duration(in.PerMs * float64(time.Millisecond)), in.Burst}
 	return nil
@@ -183,6 +183,28 @@ func (i *Inspector) LimitQueue(ctx context.Context, name string, l *Limits) (Lim
 	now, err := i.setQueue(ctx, name, verb, limits)
 	if err == nil {
 		i.changed(ctx, Change{Kind: ChangeLimit, Queue: name, Text: text})
+	}
+	return now, err
+}
+
+// ChangeLimits is [Inspector.LimitQueue] for some of the limits. It calls change with the limits in effect, and again
+// if others are in effect before its own are set, so that no change is lost. An error of change ends it.
+func (i *Inspector) ChangeLimits(ctx context.Context, name string, change func(*Limits) error) (Limits, error) {
+	if err := checkName("queue", name); err != nil {
+		return Limits{}, err
+	}
+	set, err := i.store.ChangeLimits(ctx, name, func(l *queue.Limits) error {
+		limits := limitsOf(*l)
+		err := change(&limits)
+		if err == nil {
+			err = limits.validate(name)
+		}
+		*l = limits.stored()
+		return err
+	})
+	now := limitsOf(set.Limits)
+	if err == nil {
+		i.changed(ctx, Change{Kind: ChangeLimit, Queue: name, Text: asText("limits", now)})
 	}
 	return now, err
 }

@@ -34,6 +34,7 @@ const (
 	Scale      Kind = "scale"
 	Roll       Kind = "roll"
 	Reload     Kind = "reload"
+	Upgrade    Kind = "upgrade" // of the processes of a guardian
 	Quiet      Kind = "quiet"
 	Pause      Kind = "pause"   // of a queue, a group or a periodic task
 	Resume     Kind = "resume"  // the same, or a set that was quiet
@@ -51,7 +52,7 @@ const (
 // Kinds returns all kinds of events.
 func Kinds() []Kind {
 	return []Kind{
-		Join, Leave, Restart, Crash, LeaseLost, TakeOver, Quarantine, Died, Flapping, Scale, Roll, Reload, Quiet, Pause, Resume,
+		Join, Leave, Restart, Crash, LeaseLost, TakeOver, Quarantine, Died, Flapping, Scale, Roll, Reload, Upgrade, Quiet, Pause, Resume,
 		Limit, Delete, Cancel, Retry, Deploy, Mark, Redis, Refused, Lost,
 	}
 }

@@ -140,7 +140,7 @@ func foldKey(e Event) string {
 		return string(e.Kind)
 	case TakeOver, Quarantine, Crash, Died, Redis, Refused:
 		return string(e.Kind) + "\n" + e.Queue + "\n" + e.Text
-	case Scale, Roll, Reload, Quiet, Pause, Resume, Limit, Delete, Cancel, Retry, Deploy, Mark, Flapping, Lost:
+	case Scale, Roll, Reload, Upgrade, Quiet, Pause, Resume, Limit, Delete, Cancel, Retry, Deploy, Mark, Flapping, Lost:
 	}
 	return ""
 }

@@ -48,7 +48,7 @@ func (e Event) what() string {
 		return fmt.Sprintf("%s %s of queue %s dead after too many crashes", link.Count(e.Tasks, "task"), e.Text, e.Queue)
 	case Scale, Deploy, Mark, Flapping, Died, Lost:
 		return e.Text
-	case Roll, Reload:
+	case Roll, Reload, Upgrade:
 		return fmt.Sprintf("%s of %s in %s", e.Kind, e.Text, took)
 	case Quiet:
 		return "the set claims no more tasks"

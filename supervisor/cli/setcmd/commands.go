@@ -33,8 +33,9 @@ func Commands(e *cluster.Env) []*urfave.Command {
 				"goes on running, but no command reaches it any more: the signal TTIN brings it a node.",
 			Flags: scale.flags(e), ArgValidator: config.Arguments(1, 1, "N"), Action: e.Action(scale.run),
 		},
-		simple(e, "roll", "restart the nodes of a process one after the other",
-			"Each is waited for before the next one stops. It ends at a node that does not run again in time.",
+		whole(e, "roll", "restart the nodes of a process, or the processes of a guardian, one after the other",
+			"Each node is waited for before the next one stops. Under a guardian, a new process runs before the one in whose\n"+
+				"place it is drains. It ends at one that does not run in time.",
 			func(ctx context.Context, s *remoteSet) error {
 				return s.restart(ctx, "api.set.roll", builtin.OperationRoll)
 			}),
@@ -56,7 +57,15 @@ func Commands(e *cluster.Env) []*urfave.Command {
 
 // simple returns a command without arguments that calls do with the selected set.
 func simple(e *cluster.Env, name, usage, more string, do func(context.Context, *remoteSet) error) *urfave.Command {
-	t := &target{}
+	return (&target{}).command(e, name, usage, more, do)
+}
+
+// whole is simple for a command that operates all processes of a guardian at once.
+func whole(e *cluster.Env, name, usage, more string, do func(context.Context, *remoteSet) error) *urfave.Command {
+	return (&target{whole: true}).command(e, name, usage, more, do)
+}
+
+func (t *target) command(e *cluster.Env, name, usage, more string, do func(context.Context, *remoteSet) error) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, Description: more, Flags: t.flags(e), ArgValidator: config.NoArguments,
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, _ []string) error { return t.operate(ctx, e, do) }),
@@ -79,6 +88,7 @@ func (s *scaling) run(ctx context.Context, e *cluster.Env, args []string) error 
 type target struct {
 	node    string
 	timeout time.Duration
+	whole   bool // all processes of a guardian count as one
 }
 
 func (t *target) flags(e *cluster.Env) []urfave.Flag {
@@ -106,12 +116,12 @@ func (t *target) operate(ctx context.Context, e *cluster.Env, do func(context.Co
 	if _, err := c.Dial(ctx); err != nil {
 		return err
 	}
-	process, err := findProcess(ctx, e, c, t.node)
+	process, err := findProcess(ctx, e, c, t.node, t.whole)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout,
 		fmt.Errorf("not over after %s", t.timeout))
 	defer cancel()
-	return do(ctx, &remoteSet{env: e, client: c, process: process, gone: goneTime})
+	return do(ctx, &remoteSet{env: e, client: c, process: process, whole: t.whole && process.Guardian != 0, gone: goneTime})
 }

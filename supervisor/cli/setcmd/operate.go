@@ -28,7 +28,32 @@ type remoteSet struct {
 	env     *cluster.Env
 	client  *cluster.Client
 	process membership.Process
+	whole   bool          // the set is that of all processes of the guardian of process
 	gone    time.Duration // goneTime; tests pass their own
+}
+
+// has reports whether the process is one of the set.
+func (r *remoteSet) has(p membership.Process) bool {
+	return p == r.process || r.whole && siblings(p, r.process)
+}
+
+func (r *remoteSet) String() string {
+	if r.whole {
+		return fmt.Sprintf("guardian %d on %s", r.process.Guardian, r.process.Host)
+	}
+	return fmt.Sprintf("process %d on %s", r.process.PID, r.process.Host)
+}
+
+// operation returns the present or last operation of the set.
+func (r *remoteSet) operation(s builtin.SetStatus) (o builtin.Operation) {
+	at := s.Operation
+	if r.whole {
+		at = s.GuardianOperation
+	}
+	if at != nil {
+		o = *at
+	}
+	return o
 }
 
 // ask calls a method of the set that may safely run twice. It repeats the call once if
@@ -61,25 +86,17 @@ func (r *remoteSet) begin(ctx context.Context, method, kind string) (builtin.Set
 	looking, cancel := context.WithTimeoutCause(ctx, r.gone, fmt.Errorf("no node said within %s whether it has begun", r.gone))
 	defer cancel()
 	now, failed := r.await(looking, func(_ builtin.SetStatus, nobody bool) bool { return !nobody })
-	since := operations(now) - operations(before)
+	since := r.operation(now).Number - r.operation(before).Number
 	switch {
 	case failed != nil:
 		return s, fmt.Errorf("%w; %w", err, failed)
-	case since > 0 && now.Operation.Kind == kind:
+	case since > 0 && r.operation(now).Kind == kind:
 		return now, nil
 	case since > 1: // the operation before the last may have been this one
 		return s, err
 	default:
 		return r.askOnce(ctx, method, nil)
 	}
-}
-
-// operations returns the number of operations that the set has begun.
-func operations(s builtin.SetStatus) int {
-	if s.Operation == nil {
-		return 0
-	}
-	return s.Operation.Number
 }
 
 // askOnce calls a method of the set once, on the first live node that accepts the call.
@@ -90,8 +107,8 @@ func (r *remoteSet) askOnce(ctx context.Context, method string, args any) (s bui
 	}
 	var nodes []string
 	for _, one := range all {
-		if one.Process == r.process {
-			nodes = one.nodes
+		if r.has(one.Process) {
+			nodes = append(nodes, one.nodes...)
 		}
 	}
 	s, err = askSet(ctx, r.client, nodes, method, args)
@@ -105,7 +122,7 @@ func explain(e *cluster.Env, err error) error {
 	if !ok {
 		return err
 	}
-	for _, code := range []rpcregistry.Code{builtin.ErrSetBusy, builtin.ErrSetNotRunning, builtin.ErrSetSize} {
+	for _, code := range builtin.SetErrors {
 		if remote.Code == code {
 			return config.As(code, errors.New(strings.TrimPrefix(remote.Message, string(code)+": ")))
 		}
@@ -130,8 +147,7 @@ func (r *remoteSet) await(ctx context.Context, reached func(s builtin.SetStatus,
 				return s, nil
 			}
 			if time.Since(seen) > r.gone {
-				return s, fmt.Errorf("process %d on %s has had no live node for %s: it has ended, or its nodes do not start; see its log",
-					r.process.PID, r.process.Host, r.gone)
+				return s, fmt.Errorf("%s has had no live node for %s: it has ended, or its nodes do not start; see its log", r, r.gone)
 			}
 		case errors.Is(err, link.ErrUnknownOutcome), errors.Is(err, rpcregistry.ErrNoSuchTarget), errors.Is(err, rpcregistry.ErrBusy):
 		default:
@@ -204,12 +220,12 @@ func (r *remoteSet) restart(ctx context.Context, method, kind string) error {
 	if err != nil {
 		return err
 	}
-	number, shown := s.Operation.Number, ""
+	number, shown := r.operation(s).Number, ""
 	s, err = r.await(ctx, func(s builtin.SetStatus, nobody bool) bool {
-		if nobody || operations(s) < number {
+		op := r.operation(s)
+		if nobody || op.Number < number {
 			return false
 		}
-		op := s.Operation
 		over := op.Number > number || op.Ended
 		if !over && op.Node != "" && op.Node != shown {
 			shown = op.Node
@@ -220,14 +236,17 @@ func (r *remoteSet) restart(ctx context.Context, method, kind string) error {
 	if err != nil {
 		return err
 	}
-	switch op := s.Operation; {
+	switch op := r.operation(s); {
 	case op.Number > number:
 		return errors.Join(r.show(s), fmt.Errorf(
-			"the %s is over, and another operation, a %s, has begun since: how the %s ended is in the log of process %d on %s",
-			kind, op.Kind, kind, s.Process.PID, s.Process.Host))
+			"the %s is over, and another operation, a %s, has begun since: how the %s ended is in the log of %s", kind, op.Kind, kind, r))
 	case op.Error != "":
 		return errors.Join(r.show(s), errors.New(op.Error))
 	}
-	r.printf("process %d on %s: %s", s.Process.PID, s.Process.Host, link.Count(s.Operation.Done, "node runs anew", "nodes run anew"))
+	anew := link.Count(r.operation(s).Done, "node runs anew", "nodes run anew")
+	if r.whole {
+		anew = link.Count(r.operation(s).Done, "process runs anew", "processes run anew")
+	}
+	r.printf("%s: %s", r, anew)
 	return r.show(s)
 }

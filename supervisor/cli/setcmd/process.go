@@ -44,12 +44,34 @@ func processes(ctx context.Context, c *cluster.Client) ([]*processNodes, error) 
 	return all, nil
 }
 
+// gather joins the processes of each guardian to one.
+func gather(all []*processNodes) (fewer []*processNodes) {
+	for _, one := range all {
+		i := slices.IndexFunc(fewer, func(f *processNodes) bool { return siblings(f.Process, one.Process) })
+		if i < 0 {
+			fewer = append(fewer, one)
+			continue
+		}
+		fewer[i].nodes = append(fewer[i].nodes, one.nodes...)
+	}
+	return fewer
+}
+
+// siblings reports whether the processes are of the same guardian.
+func siblings(a, b membership.Process) bool {
+	return a.Guardian != 0 && a.Guardian == b.Guardian && a.Host == b.Host
+}
+
 // findProcess returns the process of the given node. If node is empty, it returns the
-// cluster's only process, or an error if there are several.
-func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node string) (membership.Process, error) {
+// cluster's only process, or an error if there are several. If whole, the processes of a guardian are
+// one.
+func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node string, whole bool) (membership.Process, error) {
 	all, err := processes(ctx, c)
 	if err != nil {
 		return membership.Process{}, err
+	}
+	if whole {
+		all = gather(all)
 	}
 	var lines []string
 	for _, one := range all {

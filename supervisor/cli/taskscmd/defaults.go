@@ -51,10 +51,10 @@ func (f *defaultsFlags) asked(e *cluster.Env, queue string) (builtin.QueueDefaul
 		d.MaxAttempts = &f.attempts
 	}
 	if e.Given("run-timeout") {
-		d.Timeout = new(f.timeout.Milliseconds())
+		d.Timeout = &f.timeout
 	}
 	if e.Given("retention") {
-		d.Retention = new(f.retention.Milliseconds())
+		d.Retention = &f.retention
 	}
 	switch {
 	case f.reset == (d.MaxAttempts != nil || d.Timeout != nil || d.Retention != nil):

@@ -52,7 +52,7 @@ func TestLargeCallsSendReadyRecords(t *testing.T) {
 		require.Equal(t, []string{"t", "a", `"payload"`}, []string{r.Name, r.Line, string(r.Payload)})
 		require.WithinRange(t, r.Enqueued, began.Add(-time.Second), began.Add(took+time.Second))
 
-		_, err = NewStore(conns, k).setQueue(ctx, "b", "operator", Limits{Tasks: 3}.String())
+		_, err = NewStore(conns, k).setQueue(ctx, "b", "operator", Limits{Tasks: 3}.String(), "")
 		require.NoError(t, err)
 		refused := enqueue(all(3*MaxBatch, NewKind("t", "b", Options{})))
 		require.Len(t, refused, 3*MaxBatch-3)

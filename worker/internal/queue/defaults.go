@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/stellarfw/stellar/redisbus/link"
 )
 
@@ -28,18 +26,47 @@ func ParseDefaults(text string) Defaults {
 
 // SetDefaults sets the defaults of a queue, and has all nodes read them; the zero value removes them.
 func (s Store) SetDefaults(ctx context.Context, queue string, d Defaults) error {
-	text, _ := json.Marshal(d) // numbers: it cannot fail
-	_, err := s.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		if d == (Defaults{}) {
-			p.HDel(ctx, s.keys.QueueDefaults(), queue)
-		} else {
-			p.HSet(ctx, s.keys.QueueDefaults(), queue, text)
-			p.SAdd(ctx, s.keys.Queues(), queue)
+	_, _, err := s.setDefaults(ctx, queue, d, "")
+	return err
+}
+
+// ChangeDefaults has change change the defaults of a queue, and returns those that are set then. If somebody else sets them meanwhile,
+// change is called again, with those.
+func (s Store) ChangeDefaults(ctx context.Context, queue string, change func(*Defaults) error) (Defaults, error) {
+	d, err := s.DefaultsOf(ctx, queue)
+	if err != nil {
+		return Defaults{}, err
+	}
+	// What was read may be no text of ours: the first try learns it.
+	for there := "=" + d.text(); ; {
+		if err := change(&d); err != nil {
+			return Defaults{}, err
 		}
-		p.Publish(ctx, s.keys.Set(), "")
-		return nil
-	})
-	return link.Explain(err)
+		did, now, err := s.setDefaults(ctx, queue, d, there)
+		if err != nil || did {
+			return d, err
+		}
+		d, there = ParseDefaults(now), "="+now
+	}
+}
+
+// setDefaults sets defaults if those that are there are as expected: "=" and a text, or "" for any. It
+// returns whether it has, and what is there now.
+func (s Store) setDefaults(ctx context.Context, queue string, d Defaults, expected string) (did bool, there string, err error) {
+	reply, err := s.call(ctx, defaultsScript, queue, d.text(), expected)
+	if err == nil {
+		err = reply.Scan(&did, &there)
+	}
+	return did, there, err
+}
+
+// text returns the defaults as Redis holds them, "" for none.
+func (d Defaults) text() string {
+	if d == (Defaults{}) {
+		return ""
+	}
+	text, _ := json.Marshal(d) // numbers: it cannot fail
+	return string(text)
 }
 
 // DefaultsOf returns the defaults of a queue.

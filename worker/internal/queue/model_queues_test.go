@@ -38,7 +38,7 @@ func (m *machine) pauseAs(queue string, paused bool) {
 	if set.Paused {
 		verb = "pause"
 	}
-	got, err := m.store.setQueue(m.ctx, queue, verb, "")
+	got, err := m.store.setQueue(m.ctx, queue, verb, "", "")
 	require.NoError(m.t, err)
 	require.Equal(m.t, m.spec.Weighing[queue] != nil, got.weighing)
 	require.Equal(m.t, Settings{set.Paused, set.limits()}, got.Settings)
@@ -48,17 +48,25 @@ func (m *machine) pauseAs(queue string, paused bool) {
 }
 
 func (m *machine) limit() {
-	queue, _ := m.settings()
+	queue := modelQueues[m.draw("queue", 2)]
 	l := &Limits{Concurrency: m.draw("at a time", 4), Tasks: 3 * m.draw("tasks", 4), Bytes: 100 * int64(m.draw("bytes", 4))}
 	if m.draw("groups", 2) == 1 {
 		m.groupLimits(l)
 	}
-	m.limitAs(queue, []string{"program", "operator", "reset"}[m.draw("who", 3)], l)
+	verb := []string{"program", "operator", "reset"}[m.draw("who", 3)]
+	if verb == "operator" && m.draw("in vain", 3) == 1 {
+		m.limitInVain(queue, l)
+		return
+	}
+	m.limitAs(queue, verb, l)
 }
 
 func (m *machine) limitAs(queue, verb string, l *Limits) {
 	set := m.settingsOf(queue)
-	was, text := set.limits(), l.String()
+	was, text, expected := set.limits(), l.String(), ""
+	if verb == "operator" && m.draw("expects", 2) == 1 {
+		expected = was.String()
+	}
 	switch verb {
 	case "program":
 		set.Program = l
@@ -79,8 +87,9 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 	if set.limits().Rate != was.Rate {
 		m.spec.rescale(queue, was.Rate, set.limits().Rate)
 	}
-	effective, err := m.store.setQueue(m.ctx, queue, verb, text)
+	effective, err := m.store.setQueue(m.ctx, queue, verb, text, expected)
 	require.NoError(m.t, err)
+	require.False(m.t, effective.other)
 	require.Equal(m.t, set.limits(), effective.Limits)
 	require.Equal(m.t, m.spec.Weighing[queue] != nil, effective.weighing)
 	if set.limits() != was && m.spec.pending(queue) {
@@ -98,6 +107,18 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 			}
 		}
 	}
+}
+
+// limitInVain expects other limits than are in effect.
+func (m *machine) limitInVain(queue string, l *Limits) {
+	set := specSettings{}
+	if has := m.spec.Settings[queue]; has != nil {
+		set = *has
+	}
+	got, err := m.store.setQueue(m.ctx, queue, "operator", l.String(), "?")
+	require.NoError(m.t, err)
+	limits := set.limits()
+	require.Equal(m.t, setDone{Settings: Settings{set.Paused, limits}, other: true, limits: limits.String()}, got)
 }
 
 // weigh has one of two weighers begin, or go on.

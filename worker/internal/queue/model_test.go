@@ -82,7 +82,7 @@ func scripts() []**link.Script {
 	return []**link.Script{
 		&enqueueScript, &enqueueBinding, &bulkScript, &clockScript, &claimScript, &serveScript, &workScript, &takeoverScript, &dueScript, &leaveScript, &tickScript, &setPeriodicScript, &editScript,
 		&resignScript, &pauseScript, &groupScript, &progressScript, &waitScript, &quietScript, &soloScript,
-		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &weighScript, &rescheduleScript, &retryScript, &rerunScript, &commitScript,
+		&showScript, &cancelScript, &deleteScript, &clearScript, &queueScript, &defaultsScript, &weighScript, &rescheduleScript, &retryScript, &rerunScript, &commitScript,
 		&defineScript, &definitionsScript, &stepScript,
 	}
 }

@@ -1,5 +1,11 @@
 package queue
 
+import (
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
 // setCases are periodic tasks that were set at run time.
 var setCases = map[string]func(*machine){
 	"a periodic task that is set, changed, taken by a program and removed": func(m *machine) {
@@ -39,6 +45,61 @@ var setCases = map[string]func(*machine){
 		m.step(func() { m.pausePeriodic("s", "remove") })
 		tick("every 3s")
 	},
+	"limits and defaults that somebody else set meanwhile": func(m *machine) {
+		m.store.OnEnd = nil
+		var seen []int
+		limits, err := m.store.ChangeLimits(m.ctx, "a", func(l *Limits) error {
+			if seen = append(seen, l.Concurrency); len(seen) == 1 {
+				_, err := m.store.SetQueue(m.ctx, "a", "operator", Limits{Concurrency: 3}.String())
+				require.NoError(m.t, err)
+			}
+			l.Tasks = 7
+			return nil
+		})
+		require.NoError(m.t, err)
+		require.Equal(m.t, []int{0, 3}, seen)
+		require.Equal(m.t, Limits{Concurrency: 3, Tasks: 7}, limits.Limits)
+
+		seen = nil
+		set := func(d Defaults) { require.NoError(m.t, m.store.SetDefaults(m.ctx, "a", d)) }
+		set(Defaults{Timeout: 1})
+		now, err := m.store.ChangeDefaults(m.ctx, "a", func(d *Defaults) error {
+			if seen = append(seen, d.MaxAttempts); len(seen) == 1 {
+				set(Defaults{MaxAttempts: 3})
+			}
+			d.Retention = 7
+			return nil
+		})
+		require.NoError(m.t, err)
+		require.Equal(m.t, []int{0, 3}, seen)
+		require.Equal(m.t, Defaults{MaxAttempts: 3, Retention: 7}, now)
+		got, err := m.store.DefaultsOf(m.ctx, "a")
+		require.NoError(m.t, err)
+		require.Equal(m.t, now, got)
+		set(Defaults{})
+		require.Zero(m.t, m.redis.Exists(m.ctx, m.keys.QueueDefaults()).Val())
+		require.True(m.t, m.redis.SIsMember(m.ctx, m.keys.Queues(), "a").Val())
+
+		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.QueueDefaults(), "b", "not ours").Err())
+		now, err = m.store.ChangeDefaults(m.ctx, "b", func(d *Defaults) error { d.Retention = 7; return nil })
+		require.NoError(m.t, err)
+		require.Equal(m.t, Defaults{Retention: 7}, now)
+		require.True(m.t, m.redis.SIsMember(m.ctx, m.keys.Queues(), "b").Val(), "it is listed")
+		require.NoError(m.t, m.redis.Set(m.ctx, m.keys.Queues(), "a text", 0).Err())
+		require.ErrorContains(m.t, m.store.SetDefaults(m.ctx, "b", Defaults{Retention: 8}), "belongs to something else")
+		got, err = m.store.DefaultsOf(m.ctx, "b")
+		require.NoError(m.t, err)
+		require.Equal(m.t, now, got)
+	},
+	"all nodes are told of defaults": func(m *machine) {
+		sub := m.redis.Subscribe(m.ctx, m.keys.Set())
+		defer func() { _ = sub.Close() }()
+		_, err := sub.Receive(m.ctx)
+		require.NoError(m.t, err)
+		require.NoError(m.t, m.store.SetDefaults(m.ctx, "a", Defaults{Timeout: 1}))
+		message, err := sub.ReceiveTimeout(m.ctx, time.Second)
+		require.NoError(m.t, err, "%v", message)
+	},
 	"more ticks than are remembered": func(m *machine) {
 		for i := range 25 {
 			m.sleep(1000)
@@ -62,6 +123,14 @@ var setMutants = []mutant{
 	{"setperiodic", "(paused or '')", "''"},
 	{"setperiodic", "redis.call('HSET', key('periodic:set'), name, definition)\n", ""},
 	{"setperiodic", "redis.call('HSET', key('periodic:definitions'), name, definition)\n", ""},
+	{"queue", "if verb == 'operator' and ARGV[4] ~= '' and ARGV[4] ~= limits() then", "if false then"},
+	{"queue", "ARGV[4] ~= '' and ARGV[4] ~= limits()", "ARGV[4] ~= limits()"},
+	{"defaults", "if ARGV[3] ~= '' and ARGV[3] ~= '=' .. there then", "if false then"},
+	{"defaults", "ARGV[3] ~= '' and ARGV[3] ~=", "ARGV[3] ~="},
+	{"defaults", "  redis.call('HDEL', key('defaults'), queue)\n", ""},
+	{"defaults", "  known(queue)\n", ""},
+	{"defaults", "redis.call('PUBLISH', channel('set'), '')\n", ""},
+	{"defaults", "if mistyped then return {'WRONGTYPE', mistyped} end\n", ""},
 	{"tick", " or registered(name, at)) then return", ") then return"},
 	{"tick", "(redis.call('HGET', key('periodic:set'), name) ~= ARGV[4] or", "(false or"},
 	{"tick", "lines > 20 do", "lines > 21 do"},

@@ -107,7 +107,7 @@ var turnMutants = []mutant{
 	{"claim", "redis.call('LPOP', list, 200)", "redis.call('RPOP', list, 200)"},
 	{"claim", "    if claimable(ARGV[i]) then wake(ARGV[i]) end\n", "    if pending(ARGV[i]) then wake(ARGV[i]) end\n"},
 	{"claim", "  return turns().waits(queue) or fits", "  return fits"},
-	{"queue", "if string.find(limits, '^%d+|%d+|%d+$') then limits = limits .. '|0|||' end", ""},
+	{"queue", "if string.find(text, '^%d+|%d+|%d+$') then text = text .. '|0|||' end", ""},
 	{"queue", ".. '|' .. (special and '1' or '')", ".. '|'"},
 	{"adding", "if settings(queue).special then n = n + counted('grouped', queue) end", ""},
 	{"clear", "  turns().left(party, #ids - before)\n", ""},

@@ -80,6 +80,7 @@ var (
 	deleteScript      = script("delete", append(endings, "finding")...)
 	clearScript       = script("clear", append(endings, "finding")...)
 	queueScript       = script("queue", append(endings, "finding")...)
+	defaultsScript    = script("defaults")
 	weighScript       = script("weigh", "bodies", "moving")
 	rescheduleScript  = script("reschedule", append(endings, "finding", "stepping")...)
 	editScript        = script("edit", append(bindings, "finding")...)

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,29 @@ import (
 // the queue has a new limit on bytes, SetQueue weighs its tasks until ctx ends; [Store.Weigh]
 // goes on with that. The limit counts at once, for the tasks that are weighed.
 func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settings, error) {
-	done, err := s.setQueue(ctx, queue, verb, limits)
+	done, err := s.setQueue(ctx, queue, verb, limits, "")
+	return s.followUp(ctx, queue, verb, done, err)
+}
+
+// ChangeLimits has change change the limits of a queue that are in effect, sets them as an operator's and returns
+// them. If others are in effect meanwhile, change is called again, with those.
+func (s Store) ChangeLimits(ctx context.Context, queue string, change func(*Limits) error) (Settings, error) {
+	for expected, limits := "?", (Limits{}); ; { // the first call learns what is in effect
+		if expected != "?" {
+			if err := change(&limits); err != nil {
+				return Settings{}, err
+			}
+		}
+		done, err := s.setQueue(ctx, queue, "operator", limits.String(), expected)
+		if err != nil || !done.other {
+			return s.followUp(ctx, queue, "limit", done, err)
+		}
+		limits, expected = done.Limits, done.limits
+	}
+}
+
+// followUp does what has to follow a change of settings.
+func (s Store) followUp(ctx context.Context, queue, verb string, done setDone, err error) (Settings, error) {
 	if err == nil && done.offers != "" {
 		err = s.offerGroups(ctx, queue, done.offers) // the movers go on with that after a failure
 	}
@@ -29,16 +52,21 @@ type setDone struct {
 	Settings
 
 	weighing bool   // its tasks are to be weighed
+	other    bool   // nothing was changed, as other limits are in effect
+	limits   string // in effect, as Redis holds them
 	offers   string // if not empty, its groups are to be offered their turns; = and their rate before
 }
 
-func (s Store) setQueue(ctx context.Context, queue, verb, limits string) (done setDone, err error) {
+// setQueue changes settings. An operator's limits are changed only if those in effect are as expected, "" for any.
+func (s Store) setQueue(ctx context.Context, queue, verb, limits, expected string) (done setDone, err error) {
 	var text string
-	reply, err := s.call(ctx, queueScript, queue, verb, limits)
+	reply, err := s.call(ctx, queueScript, queue, verb, limits, expected)
 	if err == nil {
-		err = reply.Scan(&text, &done.weighing, &done.offers)
+		err = reply.Scan(&text, &done.weighing, &done.offers, &done.other)
 	}
 	done.Settings = ParseSettings(text)
+	_, done.limits, _ = strings.Cut(text, "|")
+	done.limits = done.limits[:max(0, strings.LastIndexByte(done.limits, '|'))]
 	return done, err
 }
 

@@ -35,7 +35,7 @@ func TestANewBoundOnBytesIsCountedSomeTasksAtATime(t *testing.T) {
 		// Whoever set the limit is gone: a node goes on.
 		_, err = s.SetQueue(ctx, "default", "reset", "")
 		require.NoError(t, err)
-		done, err := s.setQueue(ctx, "default", "operator", limits.String())
+		done, err := s.setQueue(ctx, "default", "operator", limits.String(), "")
 		require.NoError(t, err)
 		require.True(t, done.weighing)
 		require.NoError(t, s.Weigh(ctx))

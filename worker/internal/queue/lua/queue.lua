@@ -3,9 +3,11 @@
 -- KEYS 1 tasks
 -- ARGV 1 queue  2 'program' or 'operator' to set limits, 'reset' to take back the operator's,
 --      or else the program's, 'pause' or 'resume', which ends its rest too,  3 limits: tasks at a time|tasks|bytes|tasks at a time of a group|'1' when these are strict|rate|rate of each
---      group, 0 or '' for none (see places.lua)
+--      group, 0 or '' for none (see places.lua)  4 of 'operator': the limits that have to be in effect, else
+--      nothing changes; '' for any
 -- Returns {'OK', what is in effect now: '1' when paused, |, limits, |, '1' to look at its groups and its rest,
---         '1' when the queue is to be weighed (see weigh.lua), = and the rate of its groups before when these may go on: see group.lua, or ''}
+--         '1' when the queue is to be weighed (see weigh.lua), = and the rate of its groups before when these may go on: see group.lua, or '',
+--         '1' (other limits are in effect than those that have to be: nothing has changed) or ''}
 --       | {'WRONGTYPE', key}
 local queue, verb, offers = ARGV[1], ARGV[2], false
 local mistyped = mending_refuses() or wrong({'weighed:' .. queue, 'set'})
@@ -15,6 +17,16 @@ local none = '0|0|0|0|||'
 local was = redis.call('HGET', key('settings'), queue) or '|' .. none .. '|'
 local old = settings(queue)
 local paused, special, before = old.paused, old.special, old.bytes
+
+-- The limits that count.
+local function limits()
+  local text = redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or none
+  if string.find(text, '^%d+|%d+|%d+$') then text = text .. '|0|||' end -- of an older program
+  return text
+end
+local function shown() return (paused and '1' or '') .. '|' .. limits() .. '|' .. (special and '1' or '') end
+if verb == 'operator' and ARGV[4] ~= '' and ARGV[4] ~= limits() then return {'OK', shown(), '', '', '1'} end
+
 writable(key('settings')) -- to pause a queue helps at maxmemory
 if verb == 'pause' or verb == 'resume' then
   paused = verb == 'pause'
@@ -26,9 +38,7 @@ else
   redis.call('HSET', key('settings'), queue .. '|' .. verb, ARGV[3])
 end
 
-local limits = redis.call('HGET', key('settings'), queue .. '|operator') or redis.call('HGET', key('settings'), queue .. '|program') or none
-if string.find(limits, '^%d+|%d+|%d+$') then limits = limits .. '|0|||' end -- of an older program
-local text = (paused and '1' or '') .. '|' .. limits .. '|' .. (special and '1' or '')
+local text = shown()
 if text == '|' .. none .. '|' then
   redis.call('HDEL', key('settings'), queue)
 else
@@ -54,4 +64,4 @@ if text ~= was or offers then -- programs say theirs again every few seconds
   if pending(queue) then wake(queue) end
   offer_parked(queue)
 end
-return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (differs(5) or differs(6) or differs(8)) and special and '=' .. (old_words[8] or '') or ''}
+return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (differs(5) or differs(6) or differs(8)) and special and '=' .. (old_words[8] or '') or '', ''}
