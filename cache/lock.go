@@ -65,7 +65,7 @@ func (c *Cache) lockAs(ctx context.Context, key, name string, o LockOptions) (*L
 		began := time.Now()
 		err = l.wait(ctx, o.Wait)
 		if l.observed() {
-			c.observer.LockWaited(LockTime{Key: key, Fence: l.fence, Took: time.Since(began), Err: err})
+			c.observer.LockWaited(LockTime{Key: key, Fence: l.fence, Took: time.Since(began), Err: err, Context: ctx})
 		}
 	}
 	if err != nil {

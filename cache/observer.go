@@ -1,6 +1,9 @@
 package cache
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Observer is notified when operations on the cache and its locks have ended. Its methods
 // are called synchronously, after Redis has answered, by many goroutines at once, and must
@@ -36,6 +39,8 @@ type LockTime struct {
 	Fence int64 // 0: the lock was not taken
 	Took  time.Duration
 	Err   error // why the lock was not taken, or why its unlock may not have arrived
+	// Context is that of the caller who has waited; nil for a lock that was held.
+	Context context.Context //nolint:containedctx // the observer finds the caller's trace in it
 }
 
 // done notifies the observer, which is not nil, of an ended operation.

@@ -99,6 +99,8 @@ func TestObserverHearsForHowLongLocksAreWaitedForAndHeld(t *testing.T) {
 		next, err := c.LockWith(ctx, "k", cache.LockOptions{TTL: 6 * time.Second, Wait: -1})
 		require.NoError(t, err)
 		synctest.Wait()
+		require.NotNil(t, w.waited[1].Context)
+		w.waited[1].Context = nil
 		require.Equal(t, cache.LockTime{Key: "k", Fence: next.Fence(), Took: 3 * time.Second}, w.waited[1])
 		require.Equal(t, []cache.LockTime{{Key: "k", Fence: first.Fence(), Took: 5 * time.Second}}, w.held)
 

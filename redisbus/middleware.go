@@ -18,7 +18,7 @@ type PublishFunc func(ctx context.Context, m Outgoing) (receivers int64, err err
 // [ErrPanicked].
 //
 // It wraps [Bus.Prepare] as well. There next only makes the message, with 0 receivers;
-// the transaction publishes it later, or never.
+// the transaction publishes it later, or never ([Outgoing].Transaction).
 //
 // Messages of [Bus.Post] and [Bus.PostNow], such as RPC calls and replies, do not pass
 // through it.
@@ -66,6 +66,7 @@ func (b *Bus) wrapPublish(send PublishFunc) PublishFunc {
 // prepareWrapped returns the message as it leaves the publish middleware.
 func (b *Bus) prepareWrapped(ctx context.Context, m Outgoing) (out Outgoing, err error) {
 	passed := false
+	m.Transaction = true
 	_, err = b.wrapPublish(func(_ context.Context, m Outgoing) (int64, error) {
 		out, passed = m, true
 		_, err := b.check(m)

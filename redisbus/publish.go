@@ -49,6 +49,9 @@ type Outgoing struct {
 	Body json.RawMessage
 	// Meta is carried beside the body (see [PublishOptions]).
 	Meta map[string]string
+	// Transaction tells middleware that the message belongs to a transaction, which publishes it later, or
+	// never (see [Bus.Prepare]).
+	Transaction bool
 }
 
 // Publish sends a message to every node of the cluster, this one included, and

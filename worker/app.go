@@ -26,6 +26,7 @@ type App struct {
 	subscriptions []subscription
 	start         []Hook
 	middleware    middleware
+	outermost     map[string]struct{} // the names given to Outermost
 	errs          []error
 }
 
@@ -137,6 +138,29 @@ func (a *App) UsePublish(m redisbus.PublishMiddleware) {
 func (a *App) UseSubscription(m redisbus.SubscriptionMiddleware) {
 	a.checkMiddleware("subscription", m == nil)
 	a.middleware.subscription = append(a.middleware.subscription, m)
+}
+
+// Outermost adds middleware around all that the app has: what add registers wraps what was
+// registered before it, and still the first one is outermost. Of several calls with the same name only the first does
+// something; the result says whether this one was it.
+func (a *App) Outermost(name string, add func()) bool {
+	a.open("outermost middleware", name)
+	if _, twice := a.outermost[name]; twice {
+		return false
+	}
+	if a.outermost == nil {
+		a.outermost = map[string]struct{}{}
+	}
+	a.outermost[name] = struct{}{}
+	inner := a.middleware
+	a.middleware = middleware{}
+	a.tasks.Outermost(add)
+	outer := &a.middleware
+	outer.call = append(outer.call, inner.call...)
+	outer.method = append(outer.method, inner.method...)
+	outer.publish = append(outer.publish, inner.publish...)
+	outer.subscription = append(outer.subscription, inner.subscription...)
+	return true
 }
 
 func (a *App) checkMiddleware(kind string, isNil bool) {

@@ -226,6 +226,7 @@ func (h *Host) Open(ctx context.Context) error {
 	h.bus.Hint(h.keys.Due(), h.mover.Hint)
 	h.bus.Hint(h.keys.Look(), h.mover.Look)
 	h.bus.Hint(h.keys.Set(), h.ticker.Look)
+	h.bus.Hint(h.keys.Program(id), func() { h.ticker.Listens(id) })
 	h.bus.Subscribe(membersLeft, h.relayLeaves, redisbus.SubscribeOptions{Inline: true})
 	h.rpc, err = rpcregistry.New(rpcregistry.Config{Bus: h.bus, Log: h.log})
 	return err

@@ -78,6 +78,10 @@ func (k Keys) Look() string { return k.base() + ":look" }
 // queue were set.
 func (k Keys) Set() string { return k.base() + ":set" }
 
+// Program is the channel to which one program listens while it runs. Nothing is sent there: whether anybody listens
+// tells whether it runs.
+func (k Keys) Program(id string) string { return k.base() + ":program:" + id }
+
 // Token holds the cluster's random bus token, where no token is configured (string).
 func (k Keys) Token() string { return k.tag + "token" }
 
@@ -305,6 +309,9 @@ func (k Keys) Next() string { return k.tag + "next" }
 // Registered maps a periodic task to when a program that registers it last ran (hash,
 // milliseconds).
 func (k Keys) Registered() string { return k.tag + "periodic:registered" }
+
+// Programs maps a program that registers periodic tasks to "when it last said so|name name …" (hash, milliseconds).
+func (k Keys) Programs() string { return k.tag + "periodic:programs" }
 
 // PeriodicSet maps a periodic task that was set at run time to its definition (hash, JSON values).
 func (k Keys) PeriodicSet() string { return k.tag + "periodic:set" }

@@ -19,7 +19,7 @@ var kinds = []struct{ name, kind string }{
 	{"blocked", "hash"}, {"followers", "hash"},
 	{"waiting", "hash"}, {"cancelling", "hash"}, {"progress", "hash"}, {"periodic", "hash"}, {"periodic:definitions", "hash"},
 	{"periodic:set", "hash"}, {"periodic:history", "hash"}, {"defaults", "hash"},
-	{"periodic:registered", "hash"},
+	{"periodic:registered", "hash"}, {"periodic:programs", "hash"},
 	{"definitions", "hash"}, {"mover", "string"}, {"ready", "set"}, {"next", "zset"}, {"tended", "hash"},
 	{"tries", "hash"}, {"history", "hash"}, {"dead", "zset"}, {"cancelled", "zset"}, {"reasons", "hash"}, {"done", "zset"},
 	{"groups:", "zset"}, {"grouped", "hash"}, {"halted", "set"}, {"resting", "zset"}, {"rates", "zset"}, {"refills", "zset"},

@@ -64,6 +64,10 @@ type Config struct {
 	// Connections is how many connections may be open at a time. One more closes the
 	// connection that was idle longest. Default [MaxConnections].
 	Connections int
+	// Other, when set, answers requests for other pages than those of this package.
+	Other http.Handler
+	// Processes, when set, returns what /status says of the child processes, of which [Config.Set] is the sum.
+	Processes func(r *http.Request) any
 	// LostLines, when set, returns how many lines of the log could not be written; /status
 	// shows the number.
 	LostLines func() int64
@@ -110,12 +114,17 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin address %s: %w", cfg.Addr, err)
 	}
+	return On(l, cfg), nil
+}
+
+// On returns the server on a listener that is open already.
+func On(l net.Listener, cfg Config) *Server {
 	return &Server{listener: l, http: &http.Server{
 		Handler: cfg.handler(cfg.local), ReadTimeout: requestTime, ReadHeaderTimeout: headerTime, WriteTimeout: requestTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		ConnState: newConnections(cmp.Or(cfg.Connections, MaxConnections)).changed,
 		ErrorLog:  stdlog.New(io.Discard, "", 0), // anybody who connects could fill standard error
-	}}, nil
+	}}
 }
 
 // errInUseOnWindows is EADDRINUSE on Windows (WSAEADDRINUSE); elsewhere no error has this number.
@@ -197,7 +206,7 @@ func (c Config) handler(guard func(http.Handler) http.Handler) http.Handler {
 		}
 		respond(w, code, r)
 	})
-	mux.Handle("GET /status", guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET /status", guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, nodes := set.Status(), []builtin.Status{}
 		for _, n := range set.Nodes() {
 			nodes = append(nodes, n.Status())
@@ -206,11 +215,17 @@ func (c Config) handler(guard func(http.Handler) http.Handler) http.Handler {
 			withoutTexts(&status, nodes)
 		}
 		page := map[string]any{"set": status, "nodes": nodes}
+		if c.Processes != nil {
+			page["processes"] = c.Processes(r)
+		}
 		if c.LostLines != nil {
 			page["lostLogLines"] = c.LostLines()
 		}
 		respond(w, http.StatusOK, page)
 	})))
+	if c.Other != nil {
+		mux.Handle("/", c.Other)
+	}
 	return mux
 }
 

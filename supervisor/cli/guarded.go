@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/signal"
@@ -113,7 +114,11 @@ func (r *runner) serveGuarded(ctx context.Context, set *supervisor.Set, cfg supe
 	all.Go(func() {
 		select {
 		case <-r.child.Lost():
-			log.Warn().Msg("the guardian has ended: stopping")
+			if err := r.child.Why(); err != nil {
+				log.Error().Err(err).Msg("the guardian is not understood: stopping")
+			} else {
+				log.Warn().Msg("the guardian has ended: stopping")
+			}
 		case <-ended:
 		}
 	})
@@ -149,7 +154,11 @@ func (r *runner) obeyGuardian(ctx context.Context, set *supervisor.Set, ended <-
 		if !ok {
 			return
 		}
-		what := words[word]
+		what, known := words[word]
+		if !known { // the guardian is of a newer version
+			r.child.Done(ctx, number, fmt.Errorf("the process does not know the order %q", word), set)
+			continue
+		}
 		all.Go(func() {
 			do := quick(set, what)
 			if do == nil {

@@ -93,7 +93,7 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	}
 	g := guard.New(cfg)
 	p.Admin.LostLines = r.env.LostLines
-	stopAdmin, err := startAdmin(ctx, g, p.Admin, log)
+	stopAdmin, err := r.startAdmin(ctx, g, handOver(g, p.Admin), log)
 	if err != nil {
 		return err
 	}

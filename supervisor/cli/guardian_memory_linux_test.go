@@ -10,8 +10,8 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// A child that needs more memory than it may drains and starts again: that is no death, and what it has in hand is
-// neither cut off nor done twice.
+// A child that needs more memory than it may is replaced: that is no death, what it has in hand is neither cut off
+// nor done twice, and there is no moment without a node.
 func TestAChildThatNeedsTooMuchMemoryIsReplaced(t *testing.T) {
 	t.Parallel()
 	g := guardian(t, "guarded", 1, nil, "--processes", "1", "--workers", "1", "--max-memory", "300MiB")
@@ -20,6 +20,8 @@ func TestAChildThatNeedsTooMuchMemoryIsReplaced(t *testing.T) {
 	child := g.children()[0]
 	g.enqueue("grow", 310, tasks.Options{ID: "grow"})
 	g.err.await(t, "process needs more memory than --max-memory: replacing it", 1)
+	g.err.await(t, "new process has taken over: the one before it drains", 1)
+	require.True(t, isAlive(child))
 	g.eventually(func() bool { return !isAlive(child) }, "it ends")
 	g.awaitNodes(1)
 	require.NotEqual(t, child, g.children()[0])

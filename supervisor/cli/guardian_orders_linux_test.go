@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stellarfw/stellar/worker/builtin"
 )
 
 func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
@@ -67,6 +69,27 @@ func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
 			_ = json.NewDecoder(r.Body).Decode(&body)
 			return r.StatusCode == http.StatusOK && (page == "/healthz" || body.Ready == 4 && body.Want == 4)
 		}, page)
+	}
+	r, err := http.Get("http://" + address + "/status")
+	require.NoError(t, err)
+	defer r.Body.Close()
+	var page struct {
+		Set       builtin.SetStatus
+		Processes []struct {
+			Process int
+			Error   string
+			Set     builtin.SetStatus
+			Nodes   []builtin.Status
+		}
+	}
+	require.NoError(t, json.NewDecoder(r.Body).Decode(&page))
+	require.Equal(t, 4, page.Set.Ready)
+	require.Len(t, page.Processes, 2)
+	for i, p := range page.Processes {
+		require.Equal(t, i, p.Process)
+		require.Empty(t, p.Error)
+		require.Contains(t, g.children(), p.Set.Process.PID)
+		require.Len(t, p.Nodes, 2)
 	}
 	g.signal(t, syscall.SIGTERM)
 	require.Zero(t, g.wait(t), g.err)

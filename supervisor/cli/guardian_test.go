@@ -32,7 +32,7 @@ const (
 func changeGuardian(f *family) {
 	f.limits = func(c *guard.Config) {
 		if os.Getenv(limited) == "" {
-			c.CrashLimit, c.Backoff, c.MaxBackoff = -1, 20*time.Millisecond, 20*time.Millisecond
+			c.CrashLimit, c.Backoff, c.MaxBackoff, c.LongLife = -1, 20*time.Millisecond, 20*time.Millisecond, time.Millisecond
 		}
 		if os.Getenv(stuck) != "" {
 			c.ReadyTime = 3 * time.Second

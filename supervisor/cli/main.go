@@ -92,6 +92,7 @@ func Main(ctx context.Context, program Program, process Process) int {
 	hurry := make(chan struct{}) // closed with the second signal
 	r := &runner{
 		newApp: program.App, orders: process.Orders, hurry: hurry, undumpable: process.undumpable, family: process.family, child: child,
+		version: program.Version,
 	}
 	gone := func() {
 		if !r.runs.Load() { // a set goes on: it is there for its tasks, not for those who read its log

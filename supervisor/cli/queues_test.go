@@ -39,6 +39,28 @@ func TestQueuesAreMended(t *testing.T) {
 			"cancel --queue nowhere", "retry --queue nowhere", "delete --queue nowhere", "delete --queue nowhere --dry-run"} {
 			c.refused(1, "no queue nowhere", append([]string{"tasks"}, strings.Fields(args)...)...)
 		}
+		require.Regexp(c, `default +by definition +by definition +by definition`, c.run("tasks", "defaults", "default"))
+		c.run("tasks", "defaults", "default", "--max-attempts", "3")
+		require.Regexp(c, `default +3 +by definition +by definition`, c.run("tasks", "defaults", "default"), "it shows them")
+		require.JSONEq(c, `[{"queue":"default","defaults":{}}]`, c.run("tasks", "defaults", "default", "--reset", "-o", "json"))
+		// What the methods say of their arguments is said of the command's.
+		for says, args := range map[string][]string{
+			"stellar: --burst: the queue has no rate\n":                               {"limit", "default", "--burst", "3"},
+			"stellar: --group-burst: the queue's groups have no rate\n":               {"limit", "default", "--group-burst", "3"},
+			"stellar: defaults: use --reset, or flags that set defaults, not both\n":  {"defaults", "default", "--reset", "--retention", "1h"},
+			"stellar: timezone belongs to cron\n":                                     {"periodic", "set", "echo", "--every", "1h", "--timezone", "UTC"},
+			"stellar: --every: 0s is no interval: use one such as 10m\n":              {"periodic", "set", "echo", "--every", "0s"},
+			"stellar: --payload: it is empty: give a value, or leave the flag out\n":  {"edit", "e", "--payload", ""},
+			"stellar: --queue: it is empty: give a value, or leave the flag out\n":    {"edit", "e", "--queue", ""},
+			"stellar: edit: use some of --payload, --queue, --group and --priority\n": {"edit", "e"},
+		} {
+			r := stellar(t, at.env, append([]string{"tasks"}, args...)...)
+			require.Equal(c, says, r.err)
+			require.Equal(c, 2, r.code)
+		}
+		for _, flag := range []string{"--group", "--priority", "--queue"} {
+			c.refused(2, flag+": it is empty", "enqueue", "echo", flag, "")
+		}
 		c.refused(1, "no queue defaults (did you mean default?)", "tasks", "pause", "defaults")
 		r = stellar(t, at.env, "enqueue", "echo", "--queue", "defaults")
 		require.Zero(c, r.code, r.err)

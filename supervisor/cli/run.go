@@ -14,7 +14,6 @@ import (
 	"github.com/stellarfw/stellar/redisbus/embedded"
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
-	"github.com/stellarfw/stellar/supervisor/admin"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/supervisor/cli/service"
@@ -32,6 +31,7 @@ type runner struct {
 	runs       atomic.Bool                                    // the command is run, and its configuration is right
 	family     *family                                        // nil for none
 	child      *guarded                                       // the way to the guardian of this process; nil for none
+	version    string                                         // of the program
 	report     atomic.Pointer[supervisor.Report]              // of a set that has ended
 }
 
@@ -104,12 +104,13 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		boundMemory(e.MaxMemory())
 		r.separate(p.Commands, zerolog.Nop()) // the guardian has logged it
 	}
+	defer r.trace(ctx, &p, log)()
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)
 	}
 	p.Admin.LostLines = e.LostLines
-	stopAdmin, err := startAdmin(ctx, set, p.Admin, log)
+	stopAdmin, err := r.startAdmin(ctx, set, p.Admin, log)
 	if err != nil {
 		return err
 	}
@@ -250,29 +251,6 @@ func (r *runner) serve(
 		return loggedError{err}
 	}
 	return nil
-}
-
-// startAdmin serves the health pages, if an address is configured, until stop is called.
-// The caller calls stop after the set has stopped, so that the pages show the drain.
-func startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger) (stop func(), err error) {
-	if cfg.Addr == "" {
-		return func() {}, nil
-	}
-	cfg.Set = set
-	server, err := admin.Listen(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	log.Info().Str("address", server.Addr().String()).Msg("serving the health pages")
-	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		if err := server.Serve(serving); err != nil {
-			log.Error().Err(err).Msg("health pages")
-		}
-	}()
-	return func() { cancel(); <-served }, nil
 }
 
 // setTitle sets the process name that tools such as top show, on Linux only.

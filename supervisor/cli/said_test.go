@@ -149,7 +149,9 @@ func TestAPeriodicTaskThatNobodyRegistersIsTold(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, at place) {
 		app := echoApp()
-		app.RegisterPeriodic(tasks.Periodic{Name: "daily", Task: "echo", Schedule: tasks.Cron("0 6 * * *", time.UTC)})
+		for _, name := range []string{"daily", "weekly"} {
+			app.RegisterPeriodic(tasks.Periodic{Name: name, Task: "echo", Schedule: tasks.Cron("0 6 * * *", time.UTC)})
+		}
 		set := supervisortest.StartWith(t, app, supervisor.Config{Workers: 1, Redis: at.cfg})
 		client := redistest.Client(t, at.cfg)
 		registered := at.cfg.Keys().Registered()
@@ -159,6 +161,7 @@ func TestAPeriodicTaskThatNobodyRegistersIsTold(t *testing.T) {
 			stellar(t, at.env, "tasks", "periodic", "pause", "dayly").err)
 		require.NoError(t, set.Stop())
 		require.NotContains(t, stellar(t, at.env, "tasks", "periodic").out, "orphaned", "it may be a restart")
+		require.Zero(t, stellar(t, at.env, "tasks", "periodic", "set", "weekly", "--task", "echo", "--every", "1h").code, "its name is free")
 		now, err := client.Time(t.Context()).Result()
 		require.NoError(t, err)
 		require.NoError(t, client.HSet(t.Context(), registered, "daily", now.Add(-2*time.Hour).UnixMilli()).Err())

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -38,6 +41,8 @@ type Child struct {
 	stops  chan int   // 1: drain; 2: within a second
 	orders chan order // operations on the set
 	lost   chan struct{}
+	why    error // after lost
+	pages  *pages
 
 	telling sync.Mutex
 	last    Status // told last
@@ -68,6 +73,7 @@ func Attach(value string) (*Child, error) {
 	_ = p.conn.SetReadDeadline(time.Time{})
 	c := &Child{
 		pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan order, 64), told: make(chan done, 1), lost: make(chan struct{}),
+		pages: newPages(),
 	}
 	c.operation.Store(m.Start.Operation)
 	go c.listen()
@@ -77,9 +83,11 @@ func Attach(value string) (*Child, error) {
 // listen reads the guardian's messages until the guardian has gone.
 func (c *Child) listen() {
 	defer close(c.lost)
+	defer c.pages.Close()
 	for {
 		m, err := c.pipe.read()
 		if err != nil {
+			c.why = err
 			return
 		}
 		switch {
@@ -87,6 +95,10 @@ func (c *Child) listen() {
 			select {
 			case c.stops <- m.Stop:
 			default: // there are two at most
+			}
+		case m.Connect:
+			if conn, err := c.pipe.files.next(); err == nil {
+				c.pages.add(conn)
 			}
 		case m.Operation != nil:
 			c.operation.Store(m.Operation)
@@ -188,8 +200,22 @@ func (a answered) Unwrap() error {
 // Stops receives 1 when the child has to drain, and 2 when it has to stop within a second.
 func (c *Child) Stops() <-chan int { return c.stops }
 
-// Lost is closed when the guardian has gone.
+// Lost is closed when the guardian has gone, or is not understood.
 func (c *Child) Lost() <-chan struct{} { return c.lost }
+
+// Why returns why the guardian was lost: the error of a message that was not understood, or nil if it has
+// ended. It may be called when Lost is closed.
+func (c *Child) Why() error {
+	if ended(c.why) {
+		return nil
+	}
+	return c.why
+}
+
+// ended reports whether the error of a read says only that the other end is closed.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
+}
 
 // NextOrder waits for an order, which [Child.Done] has to answer, until ended is closed.
 func (c *Child) NextOrder(ended <-chan struct{}) (number int, what string, ok bool) {
@@ -250,7 +276,7 @@ func (c *Child) tell(ctx context.Context, set *supervisor.Set) {
 	if !changed && time.Since(c.lastAt) < tellInterval {
 		return
 	}
-	s.Report = set.Report()
+	s.Report = unnamed(set.Report())
 	c.last, c.lastAt = s, time.Now()
 	_ = c.pipe.write(message{Status: &s})
 }
@@ -261,7 +287,10 @@ func statusOf(set *supervisor.Set) Status {
 }
 
 // End tells the guardian how this process ends.
-func (c *Child) End(e End) { _ = c.pipe.write(message{End: &e}) }
+func (c *Child) End(e End) {
+	e = e.trimmed()
+	_ = c.pipe.write(message{End: &e})
+}
 
 // nodeEnded tells the guardian of a node that it could not find on Redis: its handlers still run, and its
 // id may be free.

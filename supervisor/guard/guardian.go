@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -60,10 +61,11 @@ type Config struct {
 	ReadyTime time.Duration
 
 	// Backoff is the pause before a child is started again that has died. It doubles with
-	// each death up to MaxBackoff, and starts over after a life of ten seconds. Default
-	// 100 ms and 30 s.
-	Backoff, MaxBackoff time.Duration
-	// CrashLimit is how many deaths within CrashWindow the guardian survives; one more stops it.
+	// each death up to MaxBackoff, and starts over after a life of LongLife. Default
+	// 100 ms, 30 s and 10 s.
+	Backoff, MaxBackoff, LongLife time.Duration
+	// CrashLimit is how many deaths within CrashWindow the guardian survives; one more stops it. Deaths
+	// of children that had tasks do not count: such a task is put aside after three.
 	// Default twice the number of processes, at least 4, in 30 s; negative for no limit.
 	CrashLimit  int
 	CrashWindow time.Duration
@@ -80,6 +82,7 @@ func (c *Config) ownPath() string { return cmp.Or(self, c.Path) }
 
 func (c Config) withDefaults() Config {
 	c.ReadyTime = cmp.Or(c.ReadyTime, 30*time.Second)
+	c.LongLife = cmp.Or(c.LongLife, 10*time.Second)
 	c.Backoff, c.MaxBackoff = cmp.Or(c.Backoff, 100*time.Millisecond), cmp.Or(c.MaxBackoff, 30*time.Second)
 	c.CrashLimit, c.CrashWindow = cmp.Or(c.CrashLimit, max(2*c.Processes, 4)), cmp.Or(c.CrashWindow, 30*time.Second)
 	return c
@@ -103,6 +106,9 @@ type Guardian struct {
 	log     zerolog.Logger
 	starter *starter
 	slots   []*slot
+	// children is the way to the pages of the children. The host of a URL is a slot: see toSlot.
+	children http.RoundTripper
+	renewing chan struct{} // has capacity 1; taken while a child is replaced because of its memory
 
 	hurry    chan struct{}
 	hurryOne sync.Once
@@ -126,6 +132,7 @@ type Guardian struct {
 // New returns a guardian that has not started.
 func New(cfg Config) *Guardian {
 	g := &Guardian{cfg: cfg.withDefaults(), log: cfg.Log, starter: newStarter(), hurry: make(chan struct{})}
+	g.children, g.renewing = g.transport(), make(chan struct{}, 1)
 	g.deaths.Length = g.cfg.CrashWindow
 	for i := range cfg.Processes {
 		g.slots = append(g.slots, newSlot(g, i))
@@ -237,12 +244,13 @@ func (g *Guardian) late(err error) {
 	}
 }
 
-// died records the death of a child and reports whether the children are flapping.
-func (g *Guardian) died(slot int, how string) bool {
+// died records the death of a child and reports whether the children are flapping. A death that is explained by
+// the tasks which the child had does not count for that.
+func (g *Guardian) died(slot int, how string, explained bool) bool {
 	g.mu.Lock()
 	g.report.Deaths++
 	g.mu.Unlock()
-	return g.failed(slot, how)
+	return !explained && g.failed(slot, how)
 }
 
 // failed records that a child could not go on, and reports whether the children are flapping; then it stops

@@ -18,12 +18,15 @@ type life struct {
 	pipe    *pipe
 	launch  string // see membership.Guarded
 	began   time.Time
-	exited  chan struct{}   // closed when the process has ended and is reaped
-	read    chan struct{}   // closed when all its messages are read
-	heard   chan struct{}   // has capacity 1; a message came
-	leave   chan struct{}   // closed when it has to drain, although its guardian goes on
+	exited  chan struct{} // closed when the process has ended and is reaped
+	read    chan struct{} // closed when all its messages are read
+	heard   chan struct{} // has capacity 1; a message came
+	leave   chan struct{} // closed when it has to drain, although its guardian goes on: see depart
+	left    sync.Once
 	over    chan struct{}   // closed when the process is buried
 	settled <-chan struct{} // after over; closed when what it owned is handed over
+
+	hadTasks bool // after settled
 
 	// Guarded by the mutex of the slot.
 	told   bool   // it has sent a status
@@ -59,6 +62,10 @@ func (l *life) listen() {
 	for {
 		m, err := l.pipe.read()
 		if err != nil {
+			if !ended(err) {
+				l.slot.g.log.Error().Err(err).Int("process", l.slot.number).Int("pid", l.pid).
+					Msg("process is not understood: it stops, and is started again")
+			}
 			break
 		}
 		select {
@@ -104,6 +111,15 @@ func (s *slot) hear(l *life, status Status) {
 	}
 }
 
+// doubt notes that nothing is known of the nodes of a life that has told nothing for a while.
+func (s *slot) doubt(l *life) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == l {
+		s.status.Ready, s.status.Healthy = 0, false
+	}
+}
+
 // readTime is how long the messages of a dead child are still read: programs may hold its end
 // of the pipe.
 const readTime = 200 * time.Millisecond
@@ -120,9 +136,10 @@ func (l *life) awaitRead() {
 	}
 }
 
-// await returns when the process has ended. When ctx ends, the life has to leave, or the child needs too much
-// memory, it tells the child to drain, and kills it when it takes too long. It also kills a child that has
-// told nothing of itself for long.
+// await returns when the process has ended. When ctx ends, or the life has to leave, it tells the child to
+// drain, and kills it when it takes too long. It also kills a child that has told of itself, and then
+// nothing for long (before, it makes its App, which may take any time), and has one replaced that needs too
+// much memory.
 func (l *life) await(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -154,32 +171,22 @@ func (l *life) await(ctx context.Context) {
 		case <-l.heard:
 			silent = 0
 		case <-tick.C: // counted, and not measured: this process may have been stopped itself
-			if silent++; silent == int(silence/time.Second) {
+			if told, _ := l.tells(); !told {
+				silent = 0
+			}
+			if silent++; silent == int(doubt/time.Second) {
+				l.slot.doubt(l)
+			}
+			if silent == int(silence/time.Second) {
 				l.slot.g.log.Error().Int("process", l.slot.number).Int("pid", l.pid).Stringer("silence", silence).
 					Msg("process hangs: killing it")
 				_ = l.process.Kill()
 			}
-			if over == nil && l.outgrows() {
-				drain()
+			if over == nil && l.outgrewAfter == 0 && l.outgrows() {
+				l.slot.lives.Go(func() { l.slot.renew(ctx, l) })
 			}
 		}
 	}
-}
-
-// outgrows reports, and logs, that the child needs more memory than it may.
-func (l *life) outgrows() bool {
-	most := l.slot.g.cfg.MaxMemory
-	if most <= 0 {
-		return false
-	}
-	has := residentMemory(l.pid)
-	if has <= most {
-		return false
-	}
-	l.outgrewAfter = time.Since(l.began)
-	l.slot.g.log.Warn().Int("process", l.slot.number).Int("pid", l.pid).Int64("MiB", has>>20).Int64("maxMiB", most>>20).
-		Stringer("lived", l.outgrewAfter.Round(time.Millisecond)).Msg("process needs more memory than --max-memory: replacing it")
-	return true
 }
 
 // how says how the process ended.

@@ -2,9 +2,11 @@ package guard
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -35,7 +37,9 @@ type message struct {
 	Start *start `json:"start,omitempty"` // the first message to a child
 	Stop  int    `json:"stop,omitempty"`  // 1: drain; 2: stop within a second
 	Order *order `json:"order,omitempty"`
-	Told  *done  `json:"told,omitempty"` // the answer to ask
+	// Connect: with the line comes a file, a connection with a request for the pages of the child.
+	Connect bool  `json:"connect,omitempty"`
+	Told    *done `json:"told,omitempty"` // the answer to ask
 	// Operation is the present or last one of the guardian, told whenever it changes.
 	Operation *builtin.Operation `json:"operation,omitempty"`
 
@@ -49,13 +53,13 @@ type message struct {
 
 // start tells a child what it is.
 type start struct {
-	Slot     int               `json:"slot"`
-	Launch   string            `json:"launch"`   // see membership.Guarded
-	Guardian int               `json:"guardian"` // its PID
-	Workers  *int              `json:"workers,omitempty"`
-	Quiet    bool              `json:"quiet,omitempty"`
-	Again    bool              `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
-	Secrets  map[string]string `json:"secrets,omitempty"`
+	Slot     int     `json:"slot"`
+	Launch   string  `json:"launch"`   // see membership.Guarded
+	Guardian int     `json:"guardian"` // its PID
+	Workers  *int    `json:"workers,omitempty"`
+	Quiet    bool    `json:"quiet,omitempty"`
+	Again    bool    `json:"again,omitempty"` // the program has worked before: wait for Redis as long as it takes
+	Secrets  secrets `json:"secrets,omitempty"`
 
 	Operation *builtin.Operation `json:"operation,omitempty"`
 }
@@ -96,8 +100,9 @@ type End struct {
 // pipe is one end of the connection between a guardian and a child. Its methods may be called
 // concurrently, except for read.
 type pipe struct {
-	conn  net.Conn
+	conn  *net.UnixConn
 	lines *bufio.Scanner
+	files files
 
 	mu     sync.Mutex
 	broken bool // a line was cut off: what follows would not be understood
@@ -112,17 +117,32 @@ func newPipe(f *os.File) (*pipe, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	p := &pipe{conn: conn, lines: bufio.NewScanner(conn)}
+	unix, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(errors.New("it is no Unix socket"), conn.Close())
+	}
+	p := &pipe{conn: unix}
+	p.files.conn = unix
+	p.lines = bufio.NewScanner(&p.files)
 	p.lines.Buffer(make([]byte, 0, 4<<10), maxMessage)
 	return p, nil
 }
 
-// write sends a message unless the other end does not read for [writeTime].
-func (p *pipe) write(m message) error {
+// errLong reports a message that the other end would not read.
+var errLong = fmt.Errorf("the message is longer than %d KiB", maxMessage>>10)
+
+// write sends a message unless the other end does not read for [writeTime], or the message is too long.
+func (p *pipe) write(m message) error { return p.send(m, nil) }
+
+// send is write with a file for the other end; nil for none.
+func (p *pipe) send(m message, f *os.File) error {
 	m.Version = version
 	line, err := json.Marshal(m) //nolint:musttag // both ends are this program: a report goes under the names of its fields
 	if err != nil {
 		return err
+	}
+	if len(line) >= maxMessage {
+		return errLong
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,15 +150,17 @@ func (p *pipe) write(m message) error {
 		return net.ErrClosed
 	}
 	_ = p.conn.SetWriteDeadline(time.Now().Add(writeTime))
-	n, err := p.conn.Write(append(line, '\n'))
-	p.broken = err != nil && n > 0
+	n, err := writeWith(p.conn, append(line, '\n'), f)
+	if err != nil && n > 0 {
+		p.broken = true
+	}
 	return err
 }
 
 // read waits for a message. The error is that of the connection's end, or errVersion.
 func (p *pipe) read() (m message, err error) {
 	if !p.lines.Scan() {
-		return m, errors.Join(net.ErrClosed, p.lines.Err())
+		return m, cmp.Or(p.lines.Err(), io.EOF)
 	}
 	if err := json.Unmarshal(p.lines.Bytes(), &m); err != nil { //nolint:musttag // see write
 		return m, fmt.Errorf("guardian's protocol: %w", err)
@@ -149,4 +171,7 @@ func (p *pipe) read() (m message, err error) {
 	return m, nil
 }
 
-func (p *pipe) close() { _ = p.conn.Close() }
+func (p *pipe) close() {
+	_ = p.conn.Close()
+	p.files.close()
+}

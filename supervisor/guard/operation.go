@@ -118,7 +118,7 @@ func (g *Guardian) step(ctx context.Context, s *slot, path string) error {
 	if err := g.awaitReady(ctx); err != nil {
 		return fmt.Errorf("before %s: %w", name, err)
 	}
-	err := s.replace(ctx, path)
+	err := s.replace(ctx, s.present(), path)
 	switch {
 	case err == nil || errors.Is(err, errGone):
 		return err

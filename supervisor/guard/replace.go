@@ -12,10 +12,9 @@ import (
 
 // replace has a new life of the program at path take the place of the present one: it is started
 // beside it, and when all its nodes run, the present one drains. replace returns when that has ended.
-// If the new one fails before, it ends, and the present one stays as it is.
-func (s *slot) replace(ctx context.Context, path string) error {
-	old := s.present()
-	if old == nil {
+// If the new one fails before, it ends, and the present one stays as it is. old is the present one, or was.
+func (s *slot) replace(ctx context.Context, old *life, path string) error {
+	if old == nil || s.present() != old {
 		return errGone
 	}
 	heir, err := s.launch(path)
@@ -41,6 +40,9 @@ func (s *slot) replace(ctx context.Context, path string) error {
 	}
 	return nil
 }
+
+// depart has the life drain.
+func (l *life) depart() { l.left.Do(func() { close(l.leave) }) }
 
 // present returns the present life, or nil.
 func (s *slot) present() *life {
@@ -105,7 +107,7 @@ func (s *slot) inherit(ctx context.Context, old, heir *life, path string) error 
 	want := s.status
 	s.install(heir)
 	s.path, old.heir = path, heir
-	close(old.leave)
+	old.depart()
 	now := heir.status
 	s.mu.Unlock()
 
@@ -139,5 +141,5 @@ func (s *slot) dismiss(l *life) {
 	if !told {
 		_ = l.process.Kill()
 	}
-	close(l.leave)
+	l.depart()
 }

@@ -48,12 +48,12 @@ func newSlot(g *Guardian, number int) *slot {
 
 // Timings of children.
 const (
-	// longLife is how long a life must have been so that its death counts as the first in a row.
-	longLife = 10 * time.Second
 	// silence is how long a child may tell nothing of itself before it counts as hung.
 	silence = 30 * time.Second
+	// doubt is how long a child may tell nothing of itself and still counts as healthy.
+	doubt = 5 * time.Second
 	// settleFirst is how long the next life of a child waits until what the last one owned has been
-	// handed over, so that it finds its ids free.
+	// handed over, so that it finds its ids free, and it is known whether the last one had tasks.
 	settleFirst = time.Second
 )
 
@@ -66,23 +66,18 @@ func (s *slot) serve(ctx, settling context.Context) {
 	for link.Sleep(ctx, s.pause) == nil {
 		l, err := s.launch(s.program())
 		if err != nil {
-			if !s.next(ctx, nil, fmt.Sprintf("it cannot be started: %v", err), 0) {
+			if !s.notStarted(ctx, err) {
 				return
 			}
 			continue
 		}
 		s.begin(l)
 		l = l.last()
-		if !s.next(ctx, l, l.how(), time.Since(l.began)) {
+		lived := time.Since(l.began)
+		l.awaitSettled(ctx)
+		if !s.next(ctx, l, l.how(), lived) {
 			return
 		}
-		t := time.NewTimer(settleFirst)
-		select {
-		case <-l.settled:
-		case <-t.C:
-		case <-ctx.Done():
-		}
-		t.Stop()
 	}
 }
 
@@ -216,7 +211,11 @@ func (s *slot) launch(path string) (*life, error) {
 	}
 	go l.wait()
 	go l.listen()
-	_ = p.write(message{Start: begin}) // a child that is dead already is seen by wait
+	if err := p.write(message{Start: begin}); errors.Is(err, errLong) { // one that is dead already is seen by wait
+		_ = process.Kill()
+		<-l.exited
+		return nil, fmt.Errorf("its secrets are too long for it: %w", err)
+	}
 	return l, nil
 }
 
@@ -230,7 +229,7 @@ func (s *slot) bury(l *life) {
 	report := l.status.Report
 	if s.life == l {
 		s.life = nil
-		s.status.Ready, s.status.Report = 0, supervisor.Report{}
+		s.status.Ready, s.status.Healthy, s.status.Report = 0, false, supervisor.Report{}
 	}
 	s.mu.Unlock()
 	if l.end != nil {
@@ -255,6 +254,7 @@ func (s *slot) settle(ctx context.Context, l *life) <-chan struct{} {
 		defer close(done)
 		began := time.Now()
 		settled, err := s.g.cfg.Settler.Settle(ctx, l.launch, l.abandoned)
+		l.hadTasks = settled.HandedOn+settled.Quarantined > 0
 		s.g.addSettled(settled)
 		event := log.Warn().Int("nodes", settled.Nodes).Int("handedOn", settled.HandedOn).Int("quarantined", settled.Quarantined).
 			Stringer("took", time.Since(began).Round(10*time.Microsecond))
@@ -295,28 +295,29 @@ func (s *slot) settleJoins(ctx context.Context, l *life, first <-chan struct{}) 
 	}
 }
 
-// next decides after a life whether another life follows, and sets the pause before it. l is nil if the child
-// could not be started.
+// next decides after a life whether another life follows, and sets the pause before it.
 func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duration) bool {
 	log := s.g.log.With().Int("process", s.number).Logger()
-	var end *End
-	if l != nil {
-		end = l.end
-	}
 	if ctx.Err() != nil {
 		s.atEnd(l, how)
 		return false
 	}
+	end := l.end
 	switch {
-	case l != nil && l.outgrewAfter > 0:
+	case l.outgrewAfter > 0 && (end != nil || l.killed):
 		return s.nextAfterOutgrowing(l)
 	case end == nil:
 	case end.Code == codeFlapping:
 		s.g.giveUp(fmt.Errorf("%w: the nodes of process %d: %s", supervisor.ErrFlapping, s.number, end.Error))
 		return false
-	case end.Code == codeUsage, end.Code == codeConfig, end.Code != 0 && !end.Asked && !s.g.hasWorked():
+	case end.Code != 0 && !end.Asked && !s.g.hasWorked():
 		s.g.giveUp(&ExitError{s.number, end.Code, end.Error})
 		return false
+	case end.Code == codeUsage, end.Code == codeConfig:
+		s.again(lived)
+		log.Error().Str("how", how).Stringer("pause", s.pause.Round(time.Millisecond)).
+			Msg("process cannot begin with the configuration as it is now: the others go on, and it is tried again")
+		return true
 	case end.Code == 0 && !end.Asked:
 		log.Info().Msg("all nodes of the process were stopped: it is not started again")
 		return false
@@ -326,32 +327,14 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 			Msg("process has stopped, and not for its guardian: starting it again")
 		return true
 	}
-	if lived >= longLife {
-		s.failures = 0
-	}
-	s.failures++
-	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
+	s.again(lived)
 	s.g.record(timeline.Event{Kind: timeline.Died, Text: fmt.Sprintf("process %d: %s", s.number, how), Took: lived.Milliseconds()})
+	if s.g.died(s.number, how, l.hasHadTasks()) {
+		return false
+	}
 	log.Error().Str("how", how).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", s.pause.Round(time.Millisecond)).
 		Msg("process died: starting it again")
-	return !s.g.died(s.number, how)
-}
-
-// nextAfterOutgrowing is next for a child that has outgrown Config.MaxMemory: it starts again at once, but
-// counts as one that has died if it was not even alive for long.
-func (s *slot) nextAfterOutgrowing(l *life) bool {
-	s.g.record(timeline.Event{
-		Kind: timeline.Died, Text: fmt.Sprintf("process %d: it needed more memory than --max-memory and is replaced", s.number),
-		Took: l.outgrewAfter.Milliseconds(),
-	})
-	if l.outgrewAfter >= longLife {
-		s.failures, s.pause = 0, 0
-		return true
-	}
-	s.failures++
-	s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, s.failures)
-	return !s.g.failed(s.number, fmt.Sprintf("it needed more memory than --max-memory (%d MiB) %s after its start",
-		s.g.cfg.MaxMemory>>20, l.outgrewAfter.Round(time.Second)))
+	return true
 }
 
 // Exit codes of a child that mean something to its guardian, as of the command run.
@@ -366,7 +349,7 @@ const (
 // atEnd notes how a child ended that was told to.
 func (s *slot) atEnd(l *life, how string) {
 	switch {
-	case l == nil || l.end != nil && l.end.Code == 0:
+	case l.end != nil && l.end.Code == 0:
 	case l.killed:
 		s.g.late(fmt.Errorf("%w: process %d did not end in time and was killed", supervisor.ErrDrainDeadline, s.number))
 	case l.end == nil:

@@ -53,6 +53,7 @@ func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	registerTasks(r, d.Tasks, d.Handled)
 	registerLooking(r, d.Inspector)
 	registerMending(r, d.Inspector)
+	registerTransfer(r, d.Tasks, d.Inspector)
 	registerQueues(r, d.Inspector)
 	registerPeriodic(r, d.Tasks, d.Inspector)
 	registerConnections(r, d.Connections)

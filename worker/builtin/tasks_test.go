@@ -274,6 +274,41 @@ func TestUnknownArgumentsOfTaskCallsAreRefused(t *testing.T) {
 	})
 }
 
+func TestTasksAreExportedAndImportedByCall(t *testing.T) {
+	withCaller(t, func(c tasksCaller) {
+		c.call("pauseQueue", `{"queue":"aside"}`)
+		for n := range 5 {
+			c.call("enqueue", fmt.Sprintf(`{"name":"say","queue":"aside","id":"moved%d","payload":{"n":%d}}`, n, n))
+		}
+		var lines []json.RawMessage
+		for cursor, n := "", 0; n == 0 || cursor != ""; n++ {
+			var page tasks.ExportPage
+			require.NoError(c, json.Unmarshal([]byte(c.call("export", fmt.Sprintf(`{"queue":"aside","limit":2,"cursor":%q}`, cursor))), &page))
+			lines, cursor = append(lines, page.Lines...), page.Next
+		}
+		require.Len(c, lines, 5)
+		c.call("delete", `{"id":"moved3"}`)
+		lines = append(lines, json.RawMessage(`{"id":"bad"}`))
+		args, err := json.Marshal(map[string]any{"lines": lines})
+		require.NoError(c, err)
+		var verdicts []tasks.Imported
+		require.NoError(c, json.Unmarshal([]byte(c.call("import", string(args))), &verdicts))
+		says := map[string]string{}
+		for _, v := range verdicts {
+			says[v.ID] = v.Verdict
+		}
+		require.Equal(c, map[string]string{
+			"moved0": "existing", "moved1": "existing", "moved2": "existing", "moved3": "stored", "moved4": "existing", "bad": "refused",
+		}, says)
+		for _, args := range []string{`{}`, `{"lines":[]}`, `{"lines":[` + strings.Repeat("{},", 1000) + `{}]}`, `{"lines":{}}`} {
+			c.refused(rpcregistry.ErrBadArguments, "import", args)
+		}
+		c.refused(rpcregistry.ErrBadArguments, "export", `{"cursor":"nonsense"}`)
+		c.refused(rpcregistry.ErrBadArguments, "export", `{"states":["done"]}`)
+		c.call("deleteQueue", `{"queue":"aside"}`)
+	})
+}
+
 // Operators who change other settings of a queue at the same time overwrite nothing of each other's.
 func TestNoChangeOfAQueuesSettingsIsLost(t *testing.T) {
 	withCaller(t, func(c tasksCaller) {

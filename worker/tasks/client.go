@@ -147,20 +147,21 @@ func (c *Client) EnqueueWith(ctx context.Context, name string, payload any, o Op
 // [ErrQueueFull] there is a receipt for every task; the receipts of tasks that were not
 // accepted have no id.
 func (c *Client) EnqueueMany(ctx context.Context, requests []Request) ([]Receipt, error) {
-	receipts, sent, err := c.enqueueMany(ctx, requests)
+	receipts, sent, err := c.enqueueMany(ctx, requests, false)
 	if err != nil && !sent && c.observer != nil {
 		c.observeRefused(requests)
 	}
 	return receipts, err
 }
 
-// enqueueMany is [Client.EnqueueMany]; sent reports whether the tasks went to Redis.
-func (c *Client) enqueueMany(ctx context.Context, requests []Request) (receipts []Receipt, sent bool, err error) {
+// enqueueMany is [Client.EnqueueMany]; sent reports whether the tasks went to Redis. With some, middleware that gets a
+// task which is refused then has those before it stored.
+func (c *Client) enqueueMany(ctx context.Context, requests []Request, some bool) (receipts []Receipt, sent bool, err error) {
 	if err := c.learn(ctx, requests); err != nil {
 		return nil, false, err
 	}
 	if len(c.registry.enqueue) > 0 {
-		return c.enqueueWrapped(ctx, requests)
+		return c.enqueueWrapped(ctx, requests, some)
 	}
 	all, err := c.prepareMany(requests)
 	if err != nil {

@@ -30,8 +30,8 @@ func clientOf(ctx context.Context) *Client {
 	return c
 }
 
-// Info describes the run that a context belongs to. Of a batch it has the Name, the Fence, the Queue of
-// the first task, and Batch.
+// Info describes the run that a context belongs to. Of a batch it has the Name, the Node, the Fence, the
+// Queue of the first task, and Batch.
 type Info struct {
 	ID      string // the same in every run of the task: usable as an idempotency key
 	Name    string
@@ -39,6 +39,9 @@ type Info struct {
 	Group   string // see [Options]; empty for none
 	Attempt int    // 1 in the first run; runs that crashed or ended with their node do not count
 	Crashes int    // runs that ended with their node
+	Node    string // the incarnation of the node
+	// Waited is for how long the task waited after it was due. Of a batch, each task has its own.
+	Waited time.Duration
 	// Fence is a fencing token: it grows with every incarnation. A store that
 	// remembers the largest token can refuse writes of older runs.
 	Fence    int64
@@ -59,7 +62,7 @@ func InfoOf(ctx context.Context) Info {
 	if r.Members == nil {
 		return infoOf(r)
 	}
-	batch := Info{Name: r.Record.Name, Queue: r.Record.Queue(), Fence: r.Node.Fence, Batch: []Info{}}
+	batch := Info{Name: r.Record.Name, Queue: r.Record.Queue(), Node: r.Node.Incarnation, Fence: r.Node.Fence, Batch: []Info{}}
 	for _, member := range givenOf(ctx) {
 		batch.Batch = append(batch.Batch, infoOf(member))
 	}
@@ -69,7 +72,7 @@ func InfoOf(ctx context.Context) Info {
 func infoOf(r *queue.Run) Info {
 	return Info{
 		ID: r.ID, Name: r.Record.Name, Queue: r.Record.Queue(), Group: r.Record.Group(), Attempt: r.Tries.Attempts + 1, Crashes: r.Tries.Crashes,
-		Fence: r.Node.Fence, Enqueued: r.Record.Enqueued, Payload: r.Record.Payload,
+		Node: r.Node.Incarnation, Waited: r.Waited, Fence: r.Node.Fence, Enqueued: r.Record.Enqueued, Payload: r.Record.Payload,
 		Meta: r.Record.Options.Meta, Tick: tickOf(r.Record.Options),
 	}
 }

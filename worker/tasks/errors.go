@@ -63,6 +63,12 @@ func Discard(err error) error {
 	return queue.Discard(err)
 }
 
+// IsDiscarded reports whether err is or wraps an error of [Discard].
+func IsDiscarded(err error) bool {
+	_, is := errors.AsType[queue.DiscardedError](err)
+	return is
+}
+
 // RetryAfter wraps a handler's error with the pause before the next attempt, which
 // replaces the definition's back-off, for example because a rate-limited service asked
 // for that pause. The failed run counts as an attempt.

@@ -56,18 +56,23 @@ func (i *Inspector) explainTurns(ctx context.Context, e *Explanation, l Limits, 
 
 // explainHold says which other task holds a group.
 func (i *Inspector) explainHold(ctx context.Context, e *Explanation, holds string, say func(id string)) error {
-	holders, err := i.redis.HGetAll(ctx, i.keys.Holders()).Result()
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for id, of := range holders {
-		if of == holds && id != e.ID {
-			ids = append(ids, id)
+	first := ""
+	for cursor := uint64(0); ; { // those of all queues, so not at once
+		fields, next, err := i.redis.HScan(ctx, i.keys.Holders(), cursor, "", listPage).Result()
+		if err != nil {
+			return err
+		}
+		for field := range slices.Chunk(fields, 2) {
+			if id := field[0]; field[1] == holds && id != e.ID && (first == "" || id < first) {
+				first = id
+			}
+		}
+		if cursor = next; cursor == 0 {
+			break
 		}
 	}
-	if slices.Sort(ids); len(ids) > 0 {
-		say(ids[0])
+	if first != "" {
+		say(first)
 	}
 	return nil
 }

@@ -138,29 +138,57 @@ func TestManyTasksAreAwaitedAtOnce(t *testing.T) {
 	})
 }
 
-// Whatever is wrong with a task, those before it are stored.
+// Whatever is wrong with a task, those before it are stored, and no task passes the middleware twice.
 func TestASequenceStoresWhatComesBeforeATaskThatIsRefused(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
-		var r tasks.Registry
-		quick(&r)
-		c := newCluster(t, cfg, &r)
-		good := tasks.Request{Name: "quick", Payload: number{}}
-		for _, bad := range []tasks.Request{
-			{Name: "quick", Payload: number{}, Options: tasks.Options{Group: strings.Repeat("x", 300)}},
-			{Name: "quick", Payload: make(chan int)},
-			{Name: "quick", Payload: number{}, Then: []tasks.Request{{Name: "quick", Payload: number{}, Options: tasks.Options{Queue: "a b"}}}},
-		} {
-			before := c.counts().Pending
-			var receipts int64
-			var last error
-			for _, err := range c.tasks.EnqueueSeq(t.Context(), slices.Values([]tasks.Request{good, good, good, good, good, bad, good})) {
-				if last = err; err == nil {
-					receipts++
-				}
+		for _, wrapped := range []bool{false, true} {
+			var r tasks.Registry
+			quick(&r)
+			passed := map[string]int{}
+			if wrapped {
+				r.UseEnqueue(func(next tasks.EnqueueFunc) tasks.EnqueueFunc {
+					return func(ctx context.Context, all []tasks.Outgoing) ([]tasks.Receipt, error) {
+						for i := range all {
+							passed[all[i].Meta["n"]]++
+							if all[i].Meta["spoil"] != "" {
+								all[i].Queue = "a b"
+							}
+						}
+						return next(ctx, all)
+					}
+				})
 			}
-			require.Error(t, last)
-			require.EqualValues(t, 5, receipts)
-			require.Equal(t, before+5, c.counts().Pending)
+			c := newCluster(t, cfg, &r)
+			bads := []tasks.Request{
+				{Name: "quick", Payload: number{}, Options: tasks.Options{Group: strings.Repeat("x", 300)}},
+				{Name: "quick", Payload: make(chan int)},
+				{Name: "quick", Payload: number{}, Then: []tasks.Request{{Name: "quick", Payload: number{}, Options: tasks.Options{Queue: "a b"}}}},
+			}
+			if wrapped {
+				bads = append(bads, tasks.Request{Name: "quick", Payload: number{}, Options: tasks.Options{Meta: map[string]string{"spoil": "it"}}})
+			}
+			for n, bad := range bads {
+				var all []tasks.Request
+				for i := range 7 {
+					all = append(all, tasks.Request{Name: "quick", Payload: number{}, Options: tasks.Options{Meta: map[string]string{"n": fmt.Sprint(n, "-", i)}}})
+				}
+				all[5] = bad
+				before := c.counts().Pending
+				var receipts int64
+				var last error
+				for _, err := range c.tasks.EnqueueSeq(t.Context(), slices.Values(all)) {
+					if last = err; err == nil {
+						receipts++
+					}
+				}
+				require.Error(t, last)
+				require.EqualValues(t, 5, receipts)
+				require.Equal(t, before+5, c.counts().Pending)
+			}
+			delete(passed, "") // of those that are refused
+			for task, times := range passed {
+				require.Equal(t, 1, times, "the middleware gets %s once", task)
+			}
 		}
 	})
 }

@@ -43,7 +43,8 @@ const (
 // their enqueue.
 type Priority int
 
-// The priorities. All tasks of higher priority in a queue are claimed before the others.
+// The priorities. All tasks of higher priority in a queue are claimed before the others; where some are in groups
+// ([Options].Group), that holds within each group, and among those without one: they take turns.
 // The order among queues is configured on the nodes that serve them.
 const (
 	Low    Priority = -1

@@ -34,21 +34,12 @@ type PeriodicInfo struct {
 	// registers a periodic task of that name, whose definition counts and is shown.
 	Set       bool `json:"set,omitempty"`
 	Overruled bool `json:"overruled,omitempty"`
-	// Orphaned: no running program registers the task, so that it does not tick.
+	// Orphaned: no program has registered the task for a minute, so that it does not tick.
 	Orphaned bool `json:"orphaned,omitempty"`
 }
 
-// A program notes every RegisteredEvery that it registers its periodic tasks. One that nobody
-// has noted for orphanedAfter is orphaned.
-const (
-	RegisteredEvery = 20 * time.Second
-	orphanedAfter   = time.Minute
-)
-
-// lives reports whether a running program registers the periodic task.
-func lives(registered, now time.Time) bool {
-	return !registered.IsZero() && now.Sub(registered) <= orphanedAfter
-}
+// A program notes every RegisteredEvery that it registers its periodic tasks.
+const RegisteredEvery = 20 * time.Second
 
 // Periodic returns all periodic tasks that were set or that some process has registered, by name.
 // A periodic task that no program registers any more stays until [Inspector.RemovePeriodic].
@@ -57,17 +48,13 @@ func (i *Inspector) Periodic(ctx context.Context) ([]PeriodicInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("periodic tasks: %w", err)
 	}
-	now, err := i.redis.Time(ctx).Result()
-	if err != nil {
-		return nil, fmt.Errorf("periodic tasks: %w", link.Explain(err))
-	}
 	infos := make([]PeriodicInfo, len(all))
 	for n, k := range all {
 		infos[n] = PeriodicInfo{
 			Name: k.Name, Task: k.Task, Queue: k.Queue, Payload: k.Payload, CatchUp: k.CatchUp,
 			Paused: k.Paused, Last: k.Last, Registered: k.Registered,
-			Set: k.Set, Overruled: k.Set && lives(k.Registered, now),
-			Orphaned: !k.Set && !k.Registered.IsZero() && !lives(k.Registered, now),
+			Set: k.Set, Overruled: k.Set && k.Runs,
+			Orphaned: !k.Set && !k.Registered.IsZero() && !k.Lately,
 		}
 		_ = infos[n].Schedule.UnmarshalText([]byte(k.Schedule)) // it never fails
 		if s := infos[n].Schedule; s.Err() == nil && !k.Paused {
@@ -89,8 +76,8 @@ var ErrRegistered = queue.ErrRegistered
 // task ticks from now on.
 //
 // The definition of a running program counts where both have the same name: the error is
-// [ErrRegistered]. If such a program starts later, [PeriodicInfo].Overruled says so, until a minute
-// after it has ended. The error for a task that no program has defined is that of [Client.Enqueue].
+// [ErrRegistered]. If such a program starts later, [PeriodicInfo].Overruled says so. A program has ended when Redis has lost
+// its connection: at once if its process ends, within a minute if its host is cut off. The error for a task that no program has defined is that of [Client.Enqueue].
 func (c *Client) SetPeriodic(ctx context.Context, p Periodic) error {
 	if err := p.complete(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)

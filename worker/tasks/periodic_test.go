@@ -12,6 +12,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/redisbus/redistest"
+	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/tasks"
 )
@@ -317,6 +318,51 @@ func TestAProgramsOwnPeriodicTaskWinsOverOneThatWasSetOnVirtualTime(t *testing.T
 		require.Equal(t, "n", info().Task, "the program has ended")
 		require.False(t, info().Overruled)
 		require.False(t, info().Orphaned)
+	})
+}
+
+// A name is free as soon as the last program that registers it has ended, however it ended.
+func TestTheNameOfAPeriodicTaskIsFreeWhenItsProgramsHaveEnded(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var own tasks.Registry
+		tasks.Handle(&own, tasks.Definition{Name: "n"}, func(context.Context, any) error { return nil })
+		own.RegisterPeriodic(tasks.Periodic{Name: "p", Task: "n", Schedule: tasks.Every(time.Hour)})
+		c := newCluster(t, cfg, &own)
+		set := func() error {
+			return c.tasks.SetPeriodic(t.Context(), tasks.Periodic{Name: "p", Task: "n", Schedule: tasks.Every(time.Minute)})
+		}
+		info := func() tasks.PeriodicInfo {
+			all, err := c.inspector.Periodic(t.Context())
+			require.NoError(t, err)
+			require.Len(t, all, 1)
+			return all[0]
+		}
+		var ends []func()
+		for _, id := range []string{"a", "b"} {
+			sub := c.redis.Subscribe(t.Context(), c.keys.Program(id)) // as the host's bus does
+			_, err := sub.Receive(t.Context())
+			require.NoError(t, err)
+			ticker := runner.NewTicker(c.redis, c.keys, &own, redistestLog(t))
+			ticker.Listens(id)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); _ = ticker.Serve(ctx) }()
+			ends = append(ends, func() { cancel(); <-done; _ = sub.Close() })
+			require.Eventually(t, func() bool { return c.redis.HExists(t.Context(), c.keys.Programs(), id).Val() }, 10*time.Second, time.Millisecond)
+		}
+		require.ErrorIs(t, set(), tasks.ErrRegistered)
+		ends[0]()
+		require.ErrorIs(t, set(), tasks.ErrRegistered, "the other one runs")
+		ends[1]()
+		require.Eventually(t, func() bool { return set() == nil }, 10*time.Second, time.Millisecond, "Redis notices that the connection is closed")
+		require.True(t, info().Set)
+		require.False(t, info().Overruled)
+		require.False(t, info().Orphaned)
+
+		stale := strconv.FormatInt(time.Now().Add(-time.Hour).UnixMilli(), 10) + "|p"
+		require.NoError(t, c.redis.HSet(t.Context(), c.keys.Programs(), "crashed", stale).Err())
+		require.NoError(t, queue.NewStore(c.redis, c.keys).ForgetPrograms(t.Context(), time.Now()))
+		require.ElementsMatch(t, []string{"a", "b"}, c.redis.HKeys(t.Context(), c.keys.Programs()).Val())
 	})
 }
 

@@ -64,26 +64,15 @@ func waiting() []State { return []State{Pending, Parked, Delayed, Blocked} }
 // stand behind these. What a task follows and is not in the file (it runs, or the filter leaves it out) has to be stored when the file
 // is imported: else the task does not wait for it. Export has the ids of all blocked tasks in memory.
 func (i *Inspector) Export(ctx context.Context, w io.Writer, f Filter, o TransferOptions) (done Transfer, err error) {
-	if len(f.States) == 0 {
-		f.States = waiting()
-	}
-	blocked := slices.Contains(f.States, Blocked) // whoever follows others comes behind them
-	f.States = slices.DeleteFunc(slices.Clone(f.States), func(s State) bool { return s == Blocked })
-	if blocked {
-		f.States = append(f.States, Blocked)
-	}
-	f.inOrder = true
-	for _, s := range f.States {
-		if s == Active || s == Done {
-			return done, fmt.Errorf("export tasks: %w: state %s: those that run or are done cannot be exported", ErrInvalid, s)
-		}
+	if f, err = f.exported(); err != nil {
+		return done, fmt.Errorf("export tasks: %w", err)
 	}
 	out := bufio.NewWriter(w)
 	for t, err := range i.List(ctx, f) {
 		if err != nil {
 			return done, err
 		}
-		if slices.Contains(t.Omitted, "payload") || t.Payload == nil || t.Name == "" {
+		if !exportable(t) {
 			done.Skipped++
 			continue
 		}
@@ -104,6 +93,30 @@ func (i *Inspector) Export(ctx context.Context, w io.Writer, f Filter, o Transfe
 		return done, fmt.Errorf("export tasks: %w", err)
 	}
 	return done, nil
+}
+
+// exported returns the filter of an export: whoever follows others comes behind them.
+func (f Filter) exported() (Filter, error) {
+	if len(f.States) == 0 {
+		f.States = waiting()
+	}
+	blocked := slices.Contains(f.States, Blocked)
+	f.States = slices.DeleteFunc(slices.Clone(f.States), func(s State) bool { return s == Blocked })
+	if blocked {
+		f.States = append(f.States, Blocked)
+	}
+	f.inOrder = true
+	for _, s := range f.States {
+		if s == Active || s == Done {
+			return f, fmt.Errorf("%w: state %s: those that run or are done cannot be exported", ErrInvalid, s)
+		}
+	}
+	return f, f.validate()
+}
+
+// exportable reports whether the task can be read.
+func exportable(t Task) bool {
+	return !slices.Contains(t.Omitted, "payload") && t.Payload != nil && t.Name != ""
 }
 
 func lineOf(t Task) line {
@@ -188,7 +201,7 @@ func (i *imports) requests(yield func(Request) bool) {
 		}
 		if len(bytes.TrimSpace(text)) > 0 {
 			var request Request
-			if request, i.err = i.parse(text); i.err != nil || !yield(request) {
+			if request, i.err = i.client.parseLine(text); i.err != nil || !yield(request) {
 				return
 			}
 		}
@@ -198,8 +211,8 @@ func (i *imports) requests(yield func(Request) bool) {
 	}
 }
 
-// parse returns the task of a line. The error is an [ErrInvalid], or says what Redis would not take.
-func (i *imports) parse(text []byte) (Request, error) {
+// parseLine returns the task of a line. The error is an [ErrInvalid], or says what Redis would not take.
+func (c *Client) parseLine(text []byte) (Request, error) {
 	var l line
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -212,9 +225,9 @@ func (i *imports) parse(text []byte) (Request, error) {
 	case l.ID == "":
 		return Request{}, fmt.Errorf("%w: it has no id", ErrInvalid)
 	case l.Payload == nil:
-		return Request{}, fmt.Errorf("%w: it has no payload", ErrInvalid)
+		return l.request(), fmt.Errorf("%w: it has no payload", ErrInvalid)
 	}
 	r := l.request()
-	_, err := i.client.prepare(r.Name, r.Payload, r.Options) // so that the line is named
+	_, err := c.prepare(r.Name, r.Payload, r.Options) // so that the line is named
 	return r, err
 }

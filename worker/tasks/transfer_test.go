@@ -3,8 +3,10 @@ package tasks_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -147,5 +149,112 @@ func TestAnImportKeepsDeathsAndTicks(t *testing.T) {
 		require.True(t, tick.Equal(task.Tick), "%s", task.Tick)
 		c.start(r, 2)
 		c.eventually("the hook runs", func() bool { return d.count() == 1 })
+	})
+}
+
+// In pages comes out and goes in what an export and an import do at once.
+func TestTasksAreExportedAndImportedInPages(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		quick(&r)
+		from := newCluster(t, cfg, &r)
+		last := from.enqueue("quick", tasks.Options{In: time.Hour})
+		var many []tasks.Request
+		for n := range 1300 { // of each place more than are read at a time
+			o := tasks.Options{Meta: map[string]string{"n": strconv.Itoa(n)}}
+			switch n % 3 {
+			case 0:
+				o.Group = "g" + strconv.Itoa(n%100)
+			case 1:
+				o.In = time.Hour
+			}
+			many = append(many, tasks.Request{Name: "quick", Payload: number{}, Options: o})
+		}
+		_, err := from.tasks.EnqueueMany(t.Context(), many)
+		require.NoError(t, err)
+		for range 10 {
+			last = from.enqueue("quick", tasks.Options{After: []string{last}})
+		}
+		large, err := from.tasks.EnqueueWith(t.Context(), "quick", strings.Repeat("x", 20_000), tasks.Options{})
+		require.NoError(t, err)
+		var file bytes.Buffer
+		_, err = from.inspector.Export(t.Context(), &file, tasks.Filter{}, tasks.TransferOptions{})
+		require.NoError(t, err)
+
+		cfg.Namespace = "elsewhere"
+		to := newCluster(t, cfg, &r)
+		pages, cursor := "", ""
+		for n := 0; n == 0 || cursor != ""; n++ {
+			f := tasks.Filter{}
+			if n%2 == 1 {
+				f.Limit = 7
+			}
+			page, err := from.inspector.ExportPage(t.Context(), f, cursor, 10_000)
+			require.NoError(t, err)
+			if f.Limit > 0 {
+				require.LessOrEqual(t, len(page.Lines), f.Limit)
+			}
+			for _, id := range page.TooLarge {
+				require.Equal(t, large.ID, id)
+			}
+			size := 0
+			for _, line := range page.Lines {
+				pages += string(line) + "\n"
+				size += len(line) + 1
+			}
+			require.LessOrEqual(t, size, 10_000)
+			verdicts, err := to.tasks.ImportLines(t.Context(), page.Lines)
+			require.NoError(t, err)
+			for _, v := range verdicts {
+				require.Equal(t, tasks.Imported{ID: v.ID, Verdict: tasks.ImportStored}, v)
+			}
+			cursor = page.Next
+		}
+		var without strings.Builder
+		for line := range strings.Lines(file.String()) {
+			if !strings.Contains(line, large.ID) {
+				without.WriteString(line)
+			}
+		}
+		require.Equal(t, without.String(), pages)
+		require.Equal(t, []int64{867, 434, 10}, []int64{to.counts().Pending, to.counts().Delayed, to.counts().Blocked})
+
+		for _, cursor := range []string{"x", "pending", "pending:", "pending:-1", "dead:0", "active:1", ":1"} {
+			_, err = from.inspector.ExportPage(t.Context(), tasks.Filter{}, cursor, 1000)
+			require.ErrorIs(t, err, tasks.ErrInvalid, cursor)
+		}
+		_, err = from.inspector.ExportPage(t.Context(), tasks.Filter{States: []tasks.State{tasks.Active}}, "", 1000)
+		require.ErrorIs(t, err, tasks.ErrInvalid)
+	})
+}
+
+func TestEachLineOfAnImportHasAVerdict(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, cfg link.Config) {
+		var r tasks.Registry
+		quick(&r)
+		c := newCluster(t, cfg, &r)
+		_, err := c.inspector.LimitQueue(t.Context(), "full", &tasks.Limits{Tasks: 1})
+		require.NoError(t, err)
+		lines := []json.RawMessage{}
+		for _, line := range []string{
+			`{"id":"a","name":"quick","queue":"default","payload":{}}`, `{"id":"a","name":"quick","queue":"default","payload":{}}`,
+			`[]`, `{"id":"b","name":"quick","queue":"default"}`, `{"id":"c","name":"quick","queue":"a b","payload":1}`, `null`, ``,
+			`{"id":"d","name":"quick","queue":"full","payload":1}`, `{"id":"e","name":"quick","queue":"full","payload":1}`,
+			`{"id":"f","name":"quick","queue":"default","payload":1,"frob":2}`, `{"id":"g","name":"quick","queue":"default","payload":1}`,
+		} {
+			lines = append(lines, json.RawMessage(line))
+		}
+		verdicts, err := c.tasks.ImportLines(t.Context(), lines)
+		require.NoError(t, err)
+		said := ""
+		for _, v := range verdicts {
+			require.Equal(t, v.Verdict == tasks.ImportRefused, v.Error != "")
+			said += v.ID + " " + v.Verdict + ", "
+		}
+		require.Equal(t, "a stored, a existing,  refused, b refused, c refused,  refused,  refused, d stored, e refused,  refused, g stored, ", said)
+		require.Contains(t, verdicts[8].Error, "queue full: ")
+		none, err := c.tasks.ImportLines(t.Context(), nil)
+		require.NoError(t, err)
+		require.Empty(t, none)
 	})
 }

@@ -48,5 +48,5 @@ func (s *Settings) MaxMemory() int64 {
 }
 
 // LeaveToGuardian takes out what is the guardian's, and not that of its children: the pidfile and
-// the health pages.
-func (s *Settings) LeaveToGuardian() { s.guarded, s.PIDFile, s.adminAddr = true, "", "" }
+// the address of the health pages, whose requests the guardian hands over.
+func (s *Settings) LeaveToGuardian() { s.guarded, s.PIDFile = true, "" }

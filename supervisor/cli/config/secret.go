@@ -17,6 +17,10 @@ const (
 	adminToken   = "STELLAR_ADMIN_TOKEN"
 )
 
+// otlpHeaders are the variables with the headers of requests that export traces, such as "authorization=Bearer …". The SDK of
+// OpenTelemetry reads them.
+var otlpHeaders = []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"}
+
 // Secret names the sources of a secret, not its value.
 type Secret struct {
 	Variable string
@@ -36,7 +40,7 @@ func (s *Settings) Secrets() []Secret {
 
 // SecretVariables returns the environment variables that hold secrets, or may.
 func SecretVariables() []string {
-	return []string{"REDIS_URL", redisPass, sentinelPass, token, tokenAlso, adminToken}
+	return append([]string{"REDIS_URL", redisPass, sentinelPass, token, tokenAlso, adminToken}, otlpHeaders...)
 }
 
 // ExplainPassword adds to the error of a Redis that does not accept the password where the

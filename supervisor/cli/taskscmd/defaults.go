@@ -25,7 +25,8 @@ func defaultsCommand(e *cluster.Env) *urfave.Command {
 	f := &defaultsFlags{}
 	return queueVerb{
 		name: "defaults", usage: "set what a queue's tasks get that their own options do not set",
-		more: "They win over the definitions of the tasks, also for those that wait already. Those that are not named stay; 0 is none.",
+		more: "They win over the definitions of the tasks, also for those that wait already. Those that are not named stay; 0 is none.\n" +
+			"Without a flag it shows them.",
 		flags: []urfave.Flag{
 			&urfave.IntFlag{
 				Name: "max-attempts", Config: config.Decimal(), Destination: &f.attempts, HideDefault: true,
@@ -57,8 +58,8 @@ func (f *defaultsFlags) asked(e *cluster.Env, queue string) (builtin.QueueDefaul
 		d.Retention = &f.retention
 	}
 	switch {
-	case f.reset == (d.MaxAttempts != nil || d.Timeout != nil || d.Retention != nil):
-		return d, config.Usagef("defaults: use some of --max-attempts, --run-timeout and --retention, or --reset")
+	case f.reset && d != builtin.QueueDefaults{Queue: queue, Reset: true}:
+		return d, config.Usagef("defaults: use --reset, or flags that set defaults, not both")
 	case f.attempts < 0:
 		return d, config.Usagef("--max-attempts: %d is negative; 0 is none", f.attempts)
 	case f.timeout%time.Millisecond != 0 || f.retention%time.Millisecond != 0:
@@ -79,7 +80,12 @@ func (f *defaultsFlags) set(ctx context.Context, e *cluster.Env, c *cluster.Clie
 	if err != nil {
 		return change{}, err
 	}
-	d, err := asked.Set(ctx, c.Inspector)
+	var d tasks.Defaults
+	if asked == (builtin.QueueDefaults{Queue: name}) {
+		d, err = c.Inspector.Defaults(ctx, name)
+	} else {
+		d, err = asked.Set(ctx, c.Inspector)
+	}
 	return change{members: map[string]any{"defaults": d}, table: [][]string{
 		{queueColumn, "MAX ATTEMPTS", "RUN TIMEOUT", "RETENTION"},
 		{

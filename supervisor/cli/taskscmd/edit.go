@@ -48,6 +48,11 @@ func editCommand(e *cluster.Env) *urfave.Command {
 // edit returns the change that the flags ask for.
 func (f *editFlags) edit(ctx context.Context, e *cluster.Env) (tasks.Edit, error) {
 	out := tasks.Edit{Queue: f.queue}
+	for flag, value := range map[string]string{"payload": f.payload, queueWord: f.queue, "priority": f.priority} {
+		if value == "" && e.Given(flag) {
+			return out, config.Usagef("--%s: it is empty: give a value, or leave the flag out", flag)
+		}
+	}
 	if e.Given(groupWord) {
 		out.Group = &f.group
 	}

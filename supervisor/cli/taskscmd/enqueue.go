@@ -177,7 +177,8 @@ func (f *enqueueFlags) checkTexts(given func(flag string) bool) error {
 		flag, value string
 		isName      bool
 	}{
-		{"id", f.id, true}, {queueWord, f.queue, true}, {"unique", f.unique, false}, {"at", f.at, false}, {"deadline", f.deadline, false},
+		{"id", f.id, true}, {queueWord, f.queue, true}, {"unique", f.unique, false}, {groupWord, f.group, false}, {"priority", f.priority, false},
+		{"at", f.at, false}, {"deadline", f.deadline, false},
 	} {
 		switch {
 		case t.value == "" && given(t.flag):

@@ -241,7 +241,8 @@ func (f *limitFlags) check() error {
 // change changes the limits of a queue, if the flags ask for it, and returns those in effect.
 func (f *limitFlags) change(ctx context.Context, c *cluster.Client, asked builtin.QueueLimits) (tasks.Limits, error) {
 	if asked != (builtin.QueueLimits{Queue: asked.Queue}) {
-		return asked.Set(ctx, c.Inspector)
+		limits, err := asked.Set(ctx, c.Inspector)
+		return limits, usage(err)
 	}
 	all, err := c.Inspector.Queues(ctx)
 	for _, q := range all {

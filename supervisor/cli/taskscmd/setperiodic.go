@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor/cli/cluster"
 	"github.com/stellarfw/stellar/supervisor/cli/config"
 	"github.com/stellarfw/stellar/worker/builtin"
@@ -52,12 +54,15 @@ func setPeriodic(ctx context.Context, e *cluster.Env, in builtin.SetPeriodic, pa
 			return config.Usagef("%s %q: %w", what, name, link.ErrName)
 		}
 	}
-	if (in.Cron == "") == (in.Every == 0) {
+	switch {
+	case e.Given("every") && in.Every <= 0:
+		return config.Usagef("--every: %s is no interval: use one such as 10m", in.Every)
+	case (in.Cron == "") == (in.Every == 0):
 		return config.Usagef("use --cron or --every to say when it ticks")
 	}
 	p, err := in.Periodic()
 	if err != nil {
-		return config.Usagef("%w", err)
+		return usage(err)
 	}
 	if payload != "" {
 		text, err := e.Argument(ctx, payload, "--payload", `'{"to": "ada"}', '"text"' or 42`)
@@ -87,6 +92,15 @@ func setPeriodic(ctx context.Context, e *cluster.Env, in builtin.SetPeriodic, pa
 		}
 		return e.WriteResult(map[string]any{nameWord: in.Name, "nextAt": next}, text)
 	})
+}
+
+// usage returns an error about the arguments of a method as one about the command's.
+func usage(err error) error {
+	if !errors.Is(err, rpcregistry.ErrBadArguments) {
+		return err
+	}
+	text := strings.TrimPrefix(err.Error(), rpcregistry.ErrBadArguments.Error()+": ")
+	return config.Usagef("%s", strings.NewReplacer("groupBurst:", "--group-burst:", "burst:", "--burst:").Replace(text))
 }
 
 func periodicHistory(ctx context.Context, e *cluster.Env, args []string) error {

@@ -115,9 +115,25 @@ func (m *machine) pausePeriodic(name, mark string) {
 
 // registered reports whether a running program registers the periodic task.
 func (s *spec) registered(name string) bool {
-	seen, has := s.Registered[name]
-	return has && s.Now-seen <= 60000 && seen-s.Now <= 60000
+	recent := func(seen int64) bool { return s.Now-seen <= 60000 && seen-s.Now <= 60000 }
+	if seen, has := s.Registered[name]; !has || !recent(seen) {
+		return false
+	}
+	older := true
+	for program, text := range s.Programs {
+		at, of, _ := strings.Cut(text, "|")
+		if seen, _ := strconv.ParseInt(at, 10, 64); recent(seen) && slices.Contains(strings.Fields(of), name) {
+			if program == runningProgram {
+				return true
+			}
+			older = false
+		}
+	}
+	return older
 }
+
+// runningProgram is the program that listens, see listen.
+const runningProgram = "here"
 
 // setPeriodic sets the periodic task s, ticks it as a process that has read it before or not does,
 // or has a program register it.
@@ -126,7 +142,7 @@ func (m *machine) setPeriodic() {
 	case 0:
 		m.setAs("s", Periodic{Task: "t", Queue: "a", Schedule: fmt.Sprintf("every %ds", 1+m.draw("schedule", 2)), Payload: []byte("1")})
 	case 1:
-		m.registerAs("s")
+		m.registerAs([]string{"", runningProgram, "gone"}[m.draw("program", 3)], []string{"s", "ss"}[m.draw("of two", 2):]...)
 	case 2:
 		if _, _, known := m.periodic("s"); known && m.draw("remove", 3) == 0 {
 			m.pausePeriodic("s", "remove")
@@ -163,8 +179,13 @@ func (m *machine) setAs(name string, p Periodic) {
 	require.Equal(m.t, p, all[name])
 }
 
-// registerAs has a program register it.
-func (m *machine) registerAs(name string) {
-	require.NoError(m.t, m.store.NoteRegistered(m.ctx, []string{name}, m.spec.now()))
-	m.spec.Registered[name] = m.spec.Now
+// registerAs has a program register periodic tasks: an older one without an id, one that runs, or one that has ended.
+func (m *machine) registerAs(program string, names ...string) {
+	require.NoError(m.t, m.store.NoteRegistered(m.ctx, program, names, m.spec.now()))
+	for _, name := range names {
+		m.spec.Registered[name] = m.spec.Now
+	}
+	if program != "" {
+		m.spec.Programs[program] = strconv.FormatInt(m.spec.Now, 10) + "|" + strings.Join(names, " ")
+	}
 }

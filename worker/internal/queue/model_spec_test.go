@@ -30,6 +30,7 @@ type spec struct {
 	PeriodicSet  map[string]string // the definitions that were set
 	Schedules    map[string]string // of periodic tasks, as Redis has them
 	Registered   map[string]int64
+	Programs     map[string]string // when each said so, and the name that it registers
 	TickHistory  map[string]string
 	Idle         map[string]map[string]bool
 	Stats        map[string]int
@@ -191,7 +192,7 @@ func newSpec(now int64) *spec {
 		Queues: map[string]bool{}, Settings: map[string]*specSettings{}, Weighing: map[string]*specWeighing{}, Unique: map[string]specKey{},
 		Incarnations: map[string]*specIncarnation{}, Producers: map[string]specProducer{}, Ticks: map[string]string{},
 		Idle: map[string]map[string]bool{}, Stats: map[string]int{}, Ready: map[string]bool{}, Lists: map[string][]string{}, Next: map[string]int64{}, Tended: map[string]specTender{},
-		PeriodicSet: map[string]string{}, Schedules: map[string]string{}, Registered: map[string]int64{}, TickHistory: map[string]string{},
+		PeriodicSet: map[string]string{}, Schedules: map[string]string{}, Registered: map[string]int64{}, Programs: map[string]string{}, TickHistory: map[string]string{},
 		Retained: specRetained{map[string][]string{}, map[string]bool{}}, Groups: newSpecGroups(), Gathers: map[string]specGatherer{},
 	}
 }

@@ -16,7 +16,7 @@ import (
 // colon are many. A key that is not among them is left over.
 var storedKinds = map[string]string{
 	"tasks": "hash", "active": "hash", "bytes": "hash", "bodies": "hash", "body:": "string", "weighing": "hash", "weighed:": "set", "settings": "hash", "stats": "hash", "unique": "hash", "blocked": "hash",
-	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash", "periodic:set": "hash", "periodic:registered": "hash", "periodic:history": "hash",
+	"followers": "hash", "waiting": "hash", "cancelling": "hash", "progress": "hash", "periodic": "hash", "periodic:definitions": "hash", "periodic:set": "hash", "periodic:registered": "hash", "periodic:programs": "hash", "periodic:history": "hash",
 	"definitions": "hash", "tries": "hash", "history": "hash", "reasons": "hash", "results": "hash", "owned:": "hash", "stream:": "hash",
 	"groups:": "zset", "grouped": "hash", "halted": "set", "resting": "zset", "rates": "zset", "refills": "zset", "held": "hash", "holders": "hash", "returned": "hash",
 	"leases": "zset", "steps": "hash", "steps:": "hash", "stepped:": "hash", "deadlines": "zset", "delayed:": "zset", "dead": "zset", "cancelled": "zset", "done": "zset", "kept": "zset", "retained": "zset", "retained:": "list", "unique:until": "zset",
@@ -230,6 +230,9 @@ func (s *spec) render() stored {
 	}
 	for name, at := range s.Registered {
 		out.put("periodic:registered", name, strconv.FormatInt(at, 10))
+	}
+	for program, text := range s.Programs {
+		out.put("periodic:programs", program, text)
 	}
 	for name, past := range s.TickHistory {
 		out.put("periodic:history", name, past)

@@ -337,10 +337,12 @@ func machines(t *testing.T, cfg link.Config, longer int) {
 // listen has everybody awake who is woken.
 func listen(t *testing.T, c *redis.Client, k link.Keys) {
 	t.Helper()
-	sub := c.PSubscribe(t.Context(), k.Wake("*"))
+	sub := c.PSubscribe(t.Context(), k.Wake("*"), k.Program(runningProgram))
 	t.Cleanup(func() { _ = sub.Close() })
-	_, err := sub.Receive(t.Context())
-	require.NoError(t, err)
+	for range 2 {
+		_, err := sub.Receive(t.Context())
+		require.NoError(t, err)
+	}
 	go func() {
 		for range sub.Channel() {
 		}

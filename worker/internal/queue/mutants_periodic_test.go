@@ -33,7 +33,7 @@ var setCases = map[string]func(*machine){
 		set("every 1s") // stays paused
 		m.step(func() { m.pausePeriodic("s", "") })
 		set("every 1s")
-		m.step(func() { m.registerAs("s") })
+		m.step(func() { m.registerAs("", "s") })
 		m.sleep(1000)
 		tick("every 1s")
 		set("every 3s")
@@ -44,6 +44,29 @@ var setCases = map[string]func(*machine){
 		set("every 3s")
 		m.step(func() { m.pausePeriodic("s", "remove") })
 		tick("every 3s")
+	},
+	"programs that register a periodic task come and go": func(m *machine) {
+		every := Periodic{Task: "t", Queue: "a", Schedule: "every 1s", Payload: []byte("1")}
+		set := func(name string) { m.step(func() { m.setAs(name, every) }) }
+		register := func(program string) { m.step(func() { m.registerAs(program, "s", "ss") }) }
+		set("s")
+		register("gone")
+		set("s") // it has ended
+		register(runningProgram)
+		set("s")
+		set("ss")
+		set("sss") // another name
+		m.sleep(61000)
+		set("s")
+		register("") // an older one runs, and the others are no more than names
+		m.step(func() { m.registerAs("gone", "ss") })
+		set("s")
+		register("gone")
+		set("s")
+		register(runningProgram)
+		set("s")
+		m.sleep(-61000)
+		set("s")
 	},
 	"limits and defaults that somebody else set meanwhile": func(m *machine) {
 		m.store.OnEnd = nil
@@ -116,6 +139,12 @@ var setMutants = []mutant{
 	{"registering", "return seen and math.abs(at - seen) <= 60000", "return seen and at - seen <= 60000 and at >= seen"},
 	{"registering", "return seen and math.abs(at - seen) <= 60000", "return seen and true"},
 	{"registering", "return seen and math.abs(at - seen) <= 60000", "return false"},
+	{"registering", "if not recent(redis.call('HGET', key('periodic:registered'), name)) then return false end", ""},
+	{"registering", "if recent(seen) and string.find", "if string.find"},
+	{"registering", "' ' .. names .. ' ', ' ' .. name .. ' '", "names, name"},
+	{"registering", "if redis.call('PUBLISH', channel('program:' .. programs[i]), '') > 0 then return true end\n", ""},
+	{"registering", "'') > 0 then return true end", "'') >= 0 then return true end"},
+	{"registering", "      older = false\n", ""},
 	{"setperiodic", "if registered(name, at) then return {'OWNED'} end", ""},
 	{"setperiodic", "if not last or not same then", "if not last then"},
 	{"setperiodic", "if not last or not same then", "if true then"},

@@ -99,7 +99,7 @@ func (s Store) SetPeriodic(ctx context.Context, name string, p Periodic) error {
 	}
 	seen, _ := s.redis.HGet(ctx, s.keys.Registered(), name).Result() // if that fails, the error says less
 	if last := Time(seen); !last.IsZero() {
-		return fmt.Errorf("%w: it was last seen at %s; if it has ended, the name is free at %s", ErrRegistered,
+		return fmt.Errorf("%w: it was last seen at %s; if its host is gone, the name is free at %s", ErrRegistered,
 			last.Format(time.RFC3339), last.Add(registeredFor).Format(time.RFC3339))
 	}
 	return ErrRegistered
@@ -165,13 +165,17 @@ type Known struct {
 	// Registered is when a program that registers the task last ran; zero if only programs
 	// did that do not note it.
 	Registered time.Time
+	Runs       bool // a running program registers it
+	Lately     bool // one did within the last minute
 	Set        bool // it was set at run time
 }
 
 // Periodic returns all periodic tasks that some process has registered, by name.
 func (s Store) Periodic(ctx context.Context) ([]Known, error) {
-	var definitions, states, registered, set *redis.MapStringStringCmd
+	var definitions, states, registered, set, programs *redis.MapStringStringCmd
+	var clock *redis.TimeCmd
 	_, err := s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		clock, programs = p.Time(ctx), p.HGetAll(ctx, s.keys.Programs())
 		definitions, states = p.HGetAll(ctx, s.keys.Definitions()), p.HGetAll(ctx, s.keys.Periodic())
 		registered, set = p.HGetAll(ctx, s.keys.Registered()), p.HGetAll(ctx, s.keys.PeriodicSet())
 		return nil
@@ -179,9 +183,13 @@ func (s Store) Periodic(ctx context.Context) ([]Known, error) {
 	if err != nil {
 		return nil, link.Explain(err)
 	}
+	runs, err := s.running(ctx, registered.Val(), programs.Val(), clock.Val())
+	if err != nil {
+		return nil, err
+	}
 	all := []Known{}
 	for name, text := range definitions.Val() {
-		k := Known{Name: name, Registered: Time(registered.Val()[name])}
+		k := Known{Name: name, Registered: Time(registered.Val()[name]), Runs: runs[name], Lately: lately(registered.Val()[name], clock.Val())}
 		_ = json.Unmarshal([]byte(text), &k.Periodic) // perhaps written by a later version: fields that cannot be read stay empty
 		if k.Task == "" {
 			s.Reports.Alien(s.keys.Definitions(), name)
@@ -213,12 +221,79 @@ func (s Store) PausePeriodic(ctx context.Context, name, mark string) (bool, erro
 	return known, err
 }
 
-// NoteRegistered notes that a program which registers these periodic tasks runs at now, a
-// time on Redis's clock.
-func (s Store) NoteRegistered(ctx context.Context, names []string, now time.Time) error {
+// programsKept is for how long Redis knows the programs that register periodic tasks, once the last has ended.
+const programsKept = 10 * time.Minute
+
+// NoteRegistered notes that the program, which registers these periodic tasks, runs at now, a
+// time on Redis's clock. It listens to [link.Keys.Program]; without an id it counts as running for a minute.
+func (s Store) NoteRegistered(ctx context.Context, program string, names []string, now time.Time) error {
 	values := make([]any, 0, 2*len(names))
 	for _, name := range names {
 		values = append(values, name, now.UnixMilli())
 	}
-	return link.Explain(s.redis.HSet(ctx, s.keys.Registered(), values...).Err())
+	_, err := s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.HSet(ctx, s.keys.Registered(), values...)
+		if program != "" {
+			p.HSet(ctx, s.keys.Programs(), program, strconv.FormatInt(now.UnixMilli(), 10)+"|"+strings.Join(names, " "))
+			p.PExpire(ctx, s.keys.Programs(), programsKept)
+		}
+		return nil
+	})
+	return link.Explain(err)
+}
+
+// ForgetPrograms removes the programs that have not said for a while that they run, as they crashed.
+func (s Store) ForgetPrograms(ctx context.Context, now time.Time) error {
+	programs, err := s.redis.HGetAll(ctx, s.keys.Programs()).Result()
+	if err != nil {
+		return link.Explain(err)
+	}
+	var gone []string
+	for id, text := range programs {
+		if seen, _, _ := strings.Cut(text, "|"); now.Sub(Time(seen)).Abs() > programsKept {
+			gone = append(gone, id)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return link.Explain(s.redis.HDel(ctx, s.keys.Programs(), gone...).Err())
+}
+
+// lately reports whether a time on Redis is no more than a minute away.
+func lately(seen string, now time.Time) bool {
+	at := Time(seen)
+	return !at.IsZero() && now.Sub(at).Abs() <= registeredFor
+}
+
+// running returns the periodic tasks that running programs register: see lua/registering.lua.
+func (s Store) running(ctx context.Context, registered, programs map[string]string, now time.Time) (map[string]bool, error) {
+	names, channels := map[string][]string{}, []string(nil)
+	for id, text := range programs {
+		if seen, of, _ := strings.Cut(text, "|"); lately(seen, now) {
+			names[s.keys.Program(id)] = strings.Fields(of)
+			channels = append(channels, s.keys.Program(id))
+		}
+	}
+	runs := map[string]bool{}
+	for name, seen := range registered {
+		runs[name] = lately(seen, now)
+	}
+	if len(channels) == 0 {
+		return runs, nil
+	}
+	listeners, err := s.redis.PubSubNumSub(ctx, channels...).Result()
+	if err != nil {
+		return nil, link.Explain(err)
+	}
+	for _, alive := range []bool{false, true} { // those that live have the last word
+		for channel, of := range names {
+			for _, name := range of {
+				if alive == (listeners[channel] > 0) {
+					runs[name] = alive && lately(registered[name], now)
+				}
+			}
+		}
+	}
+	return runs, nil
 }

@@ -169,7 +169,7 @@ func outcomeOf(err, cause error) tasks.Outcome {
 		return tasks.RunPanicked
 	case errors.Is(err, tasks.ErrDeadline), errors.Is(cause, tasks.ErrDeadline):
 		return tasks.RunDeadline
-	case isDiscarded(err):
+	case tasks.IsDiscarded(err):
 		return tasks.RunDiscarded
 	case errors.Is(err, tasks.ErrRefused):
 		return tasks.RunRefused

@@ -57,7 +57,7 @@ func (r *run) failed(err error) {
 	pause := asked.After
 	if !hasAsked || asked.Attempt {
 		t.Attempts++
-		if t.Attempts >= r.maxAttempts() || isDiscarded(err) {
+		if t.Attempts >= r.maxAttempts() || tasks.IsDiscarded(err) {
 			r.dead(t, err)
 			return
 		}
@@ -75,11 +75,6 @@ func (r *run) failed(err error) {
 	default:
 		r.End(queue.Later, nil, queue.Milliseconds(pause), t.String(), happened(t.Attempts, r.Node.Incarnation, err))
 	}
-}
-
-func isDiscarded(err error) bool {
-	_, is := errors.AsType[queue.DiscardedError](err)
-	return is
 }
 
 // happened returns an entry of a task's history for a failed attempt, as JSON.
@@ -120,7 +115,7 @@ func (r *run) dead(t queue.Tries, err error) {
 		why.Reason = "malformed"
 	case errors.Is(err, tasks.ErrDeadline):
 		why.Reason = "deadline"
-	case isDiscarded(err):
+	case tasks.IsDiscarded(err):
 		why.Reason = "discarded"
 	case errors.As(err, &p):
 		why.Reason = "panicked"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,6 +29,8 @@ type Ticker struct {
 	store    queue.Store
 	periodic []periodic // of the registry
 	limits   map[string]queue.Limits
+	program  atomic.Pointer[string]
+	known    bool      // the periodic tasks were noted with the program
 	noted    time.Time // when the periodic tasks were last noted as registered, on this process's clock
 	defaults Defaults
 	unfit    map[string]string // the last definition that was set for a name and does not count here, once logged
@@ -78,6 +81,32 @@ func (t *Ticker) Learn(ctx context.Context) error {
 // Look has the ticker look at once for what was set. As anybody may ask for it, it
 // does not look again and again.
 func (t *Ticker) Look() { t.hints.Do(func() { signal(t.woken) }) }
+
+// Listens says that the program listens to its channel ([link.Keys.Program]): its periodic tasks count as long as it does.
+func (t *Ticker) Listens(program string) {
+	t.program.Store(&program)
+	signal(t.woken)
+}
+
+// note notes every now and then that the program registers its periodic tasks.
+func (t *Ticker) note(ctx context.Context, names []string, now time.Time) error {
+	id := t.program.Load()
+	if fresh := time.Since(t.noted) < tasks.RegisteredEvery; len(names) == 0 || fresh && t.known == (id != nil) {
+		return nil
+	}
+	program := ""
+	if id != nil {
+		program = *id
+	}
+	err := t.store.NoteRegistered(ctx, program, names, now)
+	if err == nil && id != nil && !t.known {
+		err = t.store.ForgetPrograms(ctx, now)
+	}
+	if err == nil {
+		t.noted, t.known = time.Now(), id != nil
+	}
+	return err
+}
 
 // all returns the registered periodic tasks, then those that were set at run time. A registered
 // one counts where both have the same name.
@@ -194,12 +223,8 @@ func (t *Ticker) round(ctx context.Context) (time.Duration, error) {
 			wait = min(wait, next.Sub(s.Now)-time.Since(s.Asked))
 		}
 	}
-	if len(names) > 0 && time.Since(t.noted) >= tasks.RegisteredEvery {
-		if err := t.store.NoteRegistered(ctx, names, now); err != nil {
-			errs = append(errs, err)
-		} else {
-			t.noted = time.Now()
-		}
+	if err := t.note(ctx, names, now); err != nil {
+		errs = append(errs, err)
 	}
 	return max(wait, time.Millisecond), errors.Join(errs...)
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/supervisor/cli"
+	"github.com/stellarfw/stellar/supervisor/otel"
 	"github.com/stellarfw/stellar/supervisor/supervisortest"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/connections"

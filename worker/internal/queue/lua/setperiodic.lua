@@ -4,7 +4,7 @@
 -- ARGV 1 name  2 definition (JSON)
 -- Returns {'OK'} | {'OWNED'} (a running program registers a periodic task of that name) | {'WRONGTYPE', key}
 local name, definition = ARGV[1], ARGV[2]
-local mistyped = wrong({'periodic', 'hash', 'periodic:definitions', 'hash', 'periodic:set', 'hash', 'periodic:registered', 'hash'})
+local mistyped = wrong({'periodic', 'hash', 'periodic:definitions', 'hash', 'periodic:set', 'hash', 'periodic:registered', 'hash', 'periodic:programs', 'hash'})
 if mistyped then return {'WRONGTYPE', mistyped} end
 local at = now()
 if registered(name, at) then return {'OWNED'} end

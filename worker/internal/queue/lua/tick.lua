@@ -15,7 +15,7 @@
 local name, tick, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local group = read_group(6)
 
-local mistyped = wrong({'periodic', 'hash', 'periodic:definitions', 'hash', 'periodic:set', 'hash', 'periodic:registered', 'hash', 'periodic:history', 'hash', 'tasks', 'hash', 'queues', 'set', 'stats', 'hash'}) or group_refuses(group, {})
+local mistyped = wrong({'periodic', 'hash', 'periodic:definitions', 'hash', 'periodic:set', 'hash', 'periodic:registered', 'hash', 'periodic:programs', 'hash', 'periodic:history', 'hash', 'tasks', 'hash', 'queues', 'set', 'stats', 'hash'}) or group_refuses(group, {})
 if mistyped then return {'WRONGTYPE', mistyped} end
 
 local at = now()
