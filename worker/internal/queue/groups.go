@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -114,20 +115,37 @@ const (
 	offeredGroups = 50
 )
 
-// offerGroups offers all groups of a queue their turn. before is what lua/queue.lua says of their rate.
+// offerGroups offers all groups of a queue their turn, after a change of its limits. before is what lua/queue.lua says of their
+// rate: what they have spent is counted at the new one, also of groups without tasks.
 func (s Store) offerGroups(ctx context.Context, queue, before string) error {
-	return s.PageGroups(ctx, queue, func(groups []string) error {
-		for some := range slices.Chunk(groups, offeredGroups) {
-			args := []any{queue, "offer" + before}
-			for _, g := range some {
-				args = append(args, g)
-			}
-			if _, err := s.call(ctx, groupScript, args...); err != nil {
-				return err
-			}
+	all := map[string]bool{}
+	if err := s.PageGroups(ctx, queue, func(groups []string) error {
+		for _, g := range groups {
+			all[g] = true
 		}
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	spent, err := s.scan(ctx, s.redis.ZScan, s.keys.Rates())
+	if err != nil {
+		return err
+	}
+	for i := 0; i+1 < len(spent); i += 2 {
+		if of, g, grouped := strings.Cut(spent[i], groupMark); grouped && of == queue {
+			all[g] = true
+		}
+	}
+	for some := range slices.Chunk(slices.Collect(maps.Keys(all)), offeredGroups) {
+		args := []any{queue, "offer" + before}
+		for _, g := range some {
+			args = append(args, g)
+		}
+		if _, err := s.call(ctx, groupScript, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetGroups forgets what is noted of groups of a queue that has no tasks any more: which are paused, or rest, and

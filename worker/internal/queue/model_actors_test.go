@@ -195,6 +195,9 @@ func (m *machine) claimed(a *actor, before Session, s *Session, want, atOnce int
 		for _, id := range expected {
 			m.shared[id] = m.shared[id] || m.spec.Tasks[id].Batch > 0
 		}
+		for _, c := range got {
+			m.started(c.ID)
+		}
 	}
 	ids := make([]string, len(got))
 	for at, c := range got {

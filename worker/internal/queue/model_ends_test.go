@@ -69,19 +69,28 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 			}
 		}
 	}
+	unready := map[string]bool{} // queues of which parked tasks may begin that the claim has not got
 	for _, list := range parked {
 		queue, _, _ := strings.Cut(list, "|")
 		if !s.Groups.Special[queue] {
 			take(s.Parked, list, queue, false)
 			continue
 		}
-		ids := s.Parked[list]
-		delete(s.Parked, list)
-		touched := s.touched[queue]
-		for _, id := range ids { // the first one served is the last
-			s.toFront(s.Tasks[id])
+		if len(s.Parked[list]) > 0 && s.room(queue) > 0 {
+			want, confined = atOnce, true
 		}
-		s.touched[queue] = touched // this claim takes what it can
+		ordered = true
+		for _, id := range slices.Backward(slices.Clone(s.Parked[list])) {
+			if t := s.Tasks[id]; s.mayBegin(t) {
+				at := slices.Index(s.Parked[list], id)
+				s.Parked[list] = append(slices.Delete(s.Parked[list], at, at+1), id)
+				if !alone(s.Parked, list) {
+					s.Parked[list] = slices.Insert(s.Parked[list][:len(s.Parked[list])-1], at, id)
+					unready[queue] = true
+				}
+			}
+		}
+		ordered = false
 	}
 	for _, queue := range queues {
 		theirs := flat && s.tender(queue) != "" && s.tender(queue) != name
@@ -89,7 +98,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 			continue
 		}
 		hadTurns := len(s.Groups.Turns[queue]) > 0
-		if hadTurns && (list == "" || l.Gathering != nil || l.asked < want) {
+		if hadTurns && !unready[queue] && (list == "" || l.Gathering != nil || l.asked < want) {
 			ordered = true
 			if s.claimTurns(queue, l, atOnce, func(line string) bool { want = atOnce; return one(l, s.Lines, line) }) {
 				want, confined = atOnce, true
@@ -97,7 +106,7 @@ func (s *spec) claim(name, list string, queues, parked []string, want, atOnce in
 			ordered = false
 		}
 		for _, mark := range []string{HighMark, "", LowMark} {
-			if !hadTurns && (!theirs || len(s.Lines[queue+mark]) >= 100) {
+			if !hadTurns && !unready[queue] && (!theirs || len(s.Lines[queue+mark]) >= 100) {
 				take(s.Lines, queue+mark, queue, true)
 			}
 		}

@@ -84,7 +84,12 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 		m.spec.Stats[queue+"|weighings"]++
 		m.spec.Weighing[queue] = &specWeighing{IDs: map[string]bool{}}
 	}
+	offers := m.spec.Groups.Special[queue] || len(m.spec.Groups.Rates) > 0
+	if set.limits().GroupRate != was.GroupRate {
+		m.starts.forget(queue, true)
+	}
 	if set.limits().Rate != was.Rate {
+		m.starts.forget(queue, false)
 		m.spec.rescale(queue, was.Rate, set.limits().Rate)
 	}
 	effective, err := m.store.setQueue(m.ctx, queue, verb, text, expected)
@@ -96,15 +101,13 @@ func (m *machine) limitAs(queue, verb string, l *Limits) {
 		m.spec.wake(queue)
 	}
 	of := func(l Limits) []any { return []any{l.PerGroup, l.Strict, l.GroupRate} }
-	require.Equal(m.t, !slices.Equal(of(set.limits()), of(was)) && m.spec.Groups.Special[queue], effective.offers != "")
+	require.Equal(m.t, !slices.Equal(of(set.limits()), of(was)) && offers, effective.offers != "")
 	if effective.offers != "" {
 		m.then()
 		require.NoError(m.t, m.store.offerGroups(m.ctx, queue, effective.offers))
-		for group := range m.spec.Groups.Turns[queue] {
-			if group != "" {
-				m.spec.rescale(Party(queue, group), was.GroupRate, set.limits().GroupRate)
-				m.spec.offer(Party(queue, group))
-			}
+		for party := range m.spec.parties(queue) {
+			m.spec.rescale(party, was.GroupRate, set.limits().GroupRate)
+			m.spec.offer(party)
 		}
 	}
 }
@@ -184,6 +187,8 @@ func (m *machine) clear() {
 		if len(m.spec.Groups.Returned) == 0 && !slices.ContainsFunc(modelTaskNames, func(name string) bool { return len(m.spec.Parked[queue+"|"+name]) > 0 }) {
 			delete(m.spec.Groups.Special, queue)
 		}
+		m.starts.forget(queue, false)
+		m.starts.forget(queue, true)
 		delete(m.spec.Tended, queue)
 		delete(m.spec.Ready, queue)
 		delete(m.spec.Next, queue)

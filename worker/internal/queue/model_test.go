@@ -38,6 +38,7 @@ type machine struct {
 	saved   *point
 	told    map[string]int  // that the scripts of a step told of
 	shared  map[string]bool // ids of tasks that ever shared a place of their queue
+	starts  startLog
 
 	weighers   [2]weighing // see [Store.weighSome]
 	publishers [3]Publication
@@ -106,8 +107,8 @@ func newMachine(ctx context.Context, t require.TestingT, c *redis.Client, d draw
 	keys := link.NewKeys("model")
 	require.NoError(t, c.FlushAll(ctx).Err())
 	m := &machine{
-		shared: map[string]bool{},
-		t:      t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
+		shared: map[string]bool{}, starts: startLog{},
+		t: t, draw: d, ctx: ctx, redis: c, keys: keys, spec: newSpec(modelStart), senders: map[string]*sender{},
 		store: NewStore(c, keys), ids: IDs{producer: "new"}, names: IDs{producer: "body"}, cache: cache.New(cache.Config{Client: c, Keys: keys}),
 	}
 	m.store.near = 1 // lines are short, and sought in as long ones are
@@ -242,7 +243,9 @@ var pages = []string{"--hash-max-listpack-entries", "1"}
 
 // sleep lets time pass.
 func (m *machine) sleep(ms int64) {
-	m.spec.Now += ms
+	if m.spec.Now += ms; ms < 0 {
+		clear(m.starts)
+	}
 	require.NoError(m.t, m.redis.Set(m.ctx, clockKey, m.spec.Now, 0).Err())
 }
 
@@ -286,6 +289,7 @@ func (m *machine) goBack() {
 	m.spec.begin()
 	require.NoError(m.t, m.redis.FlushAll(m.ctx).Err())
 	m.saved.stored.restore(m.ctx, m.t, m.redis, m.keys.Prefix())
+	clear(m.starts)
 	m.weighers = [2]weighing{} // their connections broke
 	m.prepareCache()
 	if m.saved.effects != "" {

@@ -60,6 +60,21 @@ var alienCases = map[string]func(*machine){
 		require.NoError(m.t, err)
 		require.Len(m.t, got, 1, "the limit of the queue counts from 0")
 	},
+	"counts of many groups that are no numbers": func(m *machine) {
+		a := m.worker()
+		m.enqueueMany(2, "x")
+		m.enqueueMany(1, "y")
+		c, k := m.redis, m.keys
+		require.NoError(m.t, c.HSet(m.ctx, k.Active(), "a/x", "alien", "a/y", "99999999999999999999").Err())
+		got, _, err := a.session.Claim(m.ctx, Ask{Want: 2, AtOnce: 2})
+		require.NoError(m.t, err)
+		require.Len(m.t, got, 2)
+		require.Equal(m.t, map[string]string{"a": "2", "a/x": "1", "a/y": "1"}, c.HGetAll(m.ctx, k.Active()).Val())
+		require.Equal(m.t, map[string]string{k.Active(): "2"}, c.HGetAll(m.ctx, k.Aliens()).Val())
+		require.NoError(m.t, c.Set(m.ctx, k.Refills(), "alien", 0).Err())
+		err = claimScript.Run(m.ctx, c, k.TaskKeys(), a.name, 2, 1, 1, "", 1, "a").Err()
+		require.ErrorContains(m.t, err, k.Refills())
+	},
 	"leases, times and records of something else": func(m *machine) {
 		id := m.enqueueOne(1, draft{})
 		c, k := m.redis, m.keys

@@ -155,30 +155,79 @@ var groupCases = map[string]func(*machine){
 		m.take(a, 9) // learns of them
 		require.Equal(m.t, ids[:1], m.take(a, 9))
 	},
-	"many parked tasks of a group": func(m *machine) {
-		a := m.worker()
-		var ids []string
+	"many parked tasks that may not begin": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 1})
+		var x []string
 		for range 5 {
 			some := m.ready(slices.Repeat([]draft{{Queue: "a", Group: "x", Name: "u", Payload: 1}}, 450)...)
 			m.step(func() { m.sendNew("p0", some) })
 			for _, t := range some {
-				ids = append(ids, t.ID)
+				x = append(x, t.ID)
 			}
 		}
-		for len(m.spec.Parked["a|u"]) < len(ids) {
+		m.step(func() { m.limitAs("a", "operator", &Limits{}) })
+		for len(m.spec.Parked["a|u"]) < len(x) {
 			m.finish(a, m.take(a, 400), Park, "u")
 		}
+		y := m.enqueueOne(1, draft{Group: "y", Name: "u"})
+		m.take(a, 1)
+		m.finish(a, []string{y}, Park, "u")
+		m.step(func() { m.limitAs("a", "operator", &Limits{PerGroup: 1}) })
 		a.session.cfg.Handles = func(string) bool { return true }
-		m.take(a, 9)                                    // learns of them
-		for _, want := range [][]string{nil, ids[:9]} { // at first not all are back
+		m.take(a, 9) // learns of them
+		claim := func(want ...string) {
 			got, _, err := a.session.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
 			require.NoError(m.t, err)
-			var came []string
+			var ids []string
 			for _, c := range got {
-				came = append(came, c.ID)
+				ids = append(ids, c.ID)
+				r := &Run{Claimed: c}
+				if r.End(Done, nil); c.ID == y {
+					_, _, err = a.session.Commit(m.ctx, []*Run{r})
+					require.NoError(m.t, err)
+				}
 			}
-			require.Equal(m.t, want, came)
+			require.Equal(m.t, want, ids)
 		}
+		claim(x[0]) // behind it are more than it looks at: some come back
+		claim(y)
+		claim()
+		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Active(), "a/x", 0).Err())
+		claim(x[1])
+	},
+	"a parked task that holds its group": func(m *machine) {
+		a, b := m.limited(Limits{PerGroup: 1, Strict: true}), m.worker()
+		x := []string{m.enqueueOne(1, draft{Group: "x", Name: "u"}), m.enqueueOne(1, draft{Group: "x", Name: "u"})}
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.finish(a, x[:1], Later, 1000, "1|0", `{}`)
+		m.later(1000)
+		require.Equal(m.t, x[:1], m.take(b, 9))
+		m.finish(b, x[:1], Park, "u")
+		a.session.cfg.Handles = func(string) bool { return true }
+		require.Empty(m.t, m.take(a, 9)) // learns of it
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.finish(a, x[:1], Done)
+		require.Equal(m.t, x[1:], m.take(a, 9))
+	},
+	"parked tasks begin by their names": func(m *machine) {
+		a, b := m.limited(Limits{PerGroup: 1}), m.worker()
+		park := func(d draft) string {
+			id := m.enqueueOne(1, d)
+			require.Equal(m.t, []string{id}, m.take(b, 1))
+			m.finish(b, []string{id}, Park, "u")
+			return id
+		}
+		x := []string{park(draft{Group: "x", Name: "u"}), park(draft{Group: "x", Name: "u"})}
+		y, none := park(draft{Group: "y", Name: "u"}), park(draft{Name: "u"})
+		a.session.cfg.Handles = func(string) bool { return true }
+		require.Empty(m.t, m.take(a, 9)) // learns of them
+		x = append(x, m.enqueueOne(1, draft{Group: "x", Name: "u"}))
+		require.Equal(m.t, []string{x[0], y, none}, m.take(a, 9))
+		require.Empty(m.t, m.take(b, 9), "nothing came back to the lines")
+		m.finish(a, x[:1], Done)
+		require.Equal(m.t, x[1:2], m.take(a, 9))
+		m.finish(a, x[1:2], Done)
+		require.Equal(m.t, x[2:], m.take(a, 9))
 	},
 	"a queue that is deleted leaves nothing of its groups": func(m *machine) {
 		a := m.limited(Limits{Rate: Rate{1, time.Second, 1}, GroupRate: Rate{1, time.Second, 1}})

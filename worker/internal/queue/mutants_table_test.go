@@ -221,7 +221,7 @@ var mutants = []mutant{
 	{"places", "if starts(queue) == 0 then return end\n  if places(queue) ~= 0 then return", "if true then return"},
 	{"places", "if pending(queue) then touched[queue] = true end", ""},
 	{"places", "for queue in pairs(touched) do wake(queue) end", ""},
-	{"places", "== 0 then redis.call('HDEL', key('active'), queue) end", "== 0 then end"},
+	{"places", "== 0 then redis.call('HDEL', key('active'), party) end", "== 0 then end"},
 	{"progress", "if redis.call('HEXISTS', key('owned:' .. ARGV[1]), ARGV[2]) == 0 then return {'FENCED'} end", ""},
 	{"queue", "settings(queue).bytes > 0 and before == 0", "settings(queue).bytes > 0"},
 	{"queue", "redis.call('HDEL', key('weighing'), queue)", ""},

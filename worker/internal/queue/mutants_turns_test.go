@@ -34,16 +34,19 @@ var turnMutants = []mutant{
 	{"turns", "full = full + math.ceil(n * rate.interval)", "full = full + math.ceil(rate.interval)"},
 	{"turns", "if had <= n then", "if false then"},
 	{"turns", "math.min(full, at + 4000)", "at + 4000"},
-	{"turns", "if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then", "if t.rests(party) then"},
-	{"turns", "redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then", "redis.call('SISMEMBER', key('halted'), party) == 1 then"},
-	{"turns", "n = set.per_group - (active[party] or counted('active', party))", "n = set.per_group"},
-	{"turns", "if set.group_rate then n =", "if false then n ="},
-	{"turns", "(set.strict and counted('held', party) > 0", "(counted('held', party) > 0"},
-	{"turns", "redis.call('LLEN', key('queue:' .. party .. '!')) or 0)", "0 or 0)"},
+	{"turns", "if halted[i] == 1 or", "if"},
+	{"turns", "(tonumber(resting[i] or 0) or 0) > now() then n = 0", "false then n = 0"},
+	{"turns", "set.per_group - count_of(active[i])", "set.per_group"},
+	{"turns", "n = math.min(n, (t.tokens(party, set.group_rate)))", "t.tokens(party, set.group_rate)"},
+	{"turns", "(settings(queue_of(party)).strict and counted('held', party) > 0", "(counted('held', party) > 0"},
+	{"turns", " or counted('held', party .. '!') > 0)", ")"},
+	{"turns", "redis.call('LLEN', key('queue:' .. party .. '!')) or 0", "0 or 0"},
+	{"turns", "if not parked and n > 0 and t.held(party)", "if false"},
+	{"turns", "if not parked and n > 0 and t.held(party)", "if n > 0 and t.held(party)"},
 	{"turns", "return tonumber(last[2]) or 0", "return 0"},
 	{"turns", "if pending(queue) then touched[queue] = true end", ""},
-	{"turns", "tonumber(turn) < t.stopped or", ""},
-	{"turns", " or t.allowance(party) == 0 then return end\n    t.place", " then return end\n    t.place"},
+	{"turns", "turn and tonumber(turn) >= t.stopped", "turn"},
+	{"turns", " or t.allowances(queue, {party}, not stops)[1] == 0 then return end", " then return end"},
 	{"turns", "    t.place(queue, group)\n    touched[queue] = true\n", "    t.place(queue, group)\n"},
 	{"turns", "    for _, group in ipairs(some) do t.offer(queue .. '/' .. group) end\n", ""},
 	{"turns", "if n > 0 and count('grouped', queue, -n) == 0 then redis.call('HDEL', key('grouped'), queue) end", ""},
@@ -83,7 +86,9 @@ var turnMutants = []mutant{
 	{"group", "redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party)", "redis.call('SADD', key('halted'), party)"},
 	{"group", "if waits and verb == 'pause' then t.place(queue, group, true) else", "if verb ~= 'pause' then"},
 	{"group", "flush()\n", ""},
-	{"queue", "and special and '=' .. (old_words[8] or '') or ''", "and '' or ''"},
+	{"queue", "and (special or exists('rates')) and '=' .. (old_words[8] or '') or ''", "and '' or ''"},
+	{"queue", "(special or exists('rates'))", "special"},
+	{"queue", "(special or exists('rates'))", "exists('rates')"},
 	{"queue", "'=' .. (old_words[8] or '')", "'='"},
 	{"queue", "(differs(5) or", "(false or"},
 	{"queue", "or differs(8))", ")"},
@@ -125,12 +130,11 @@ var turnMutants = []mutant{
 	{"claim", "all_wait = {}, {}, marked(plain, '') == #plain", "all_wait = {}, {}, true"},
 	{"claim", "all_wait = {}, {}, marked(plain, '') == #plain", "all_wait = {}, {}, marked(plain, '') > 0"},
 	{"claim", "    turned[queue] = nil\n", ""},
-	{"turns", "active[parties[i]] = count_of(text)", "active[parties[i]] = 0"},
-	{"turns", "rates[party] = times[i] and tonumber(times[i]) or 0", "rates[party] = 0"},
+	{"turns", "rates[party] = tonumber(times[i] or 0) or 0", "rates[party] = 0"},
 	{"places", "  rated = rated or all_set[queue].rate ~= nil or all_set[queue].group_rate ~= nil\n", "  rated = rated or all_set[queue].rate ~= nil\n"},
 	{"places", "  rated = rated or all_set[queue].rate ~= nil or all_set[queue].group_rate ~= nil\n", "  rated = rated or all_set[queue].group_rate ~= nil\n"},
 	{"places", "  rated = rated or all_set", "  rated = all_set"},
-	{"claim", "t.allowance(party) - (hands[party] or 0)", "t.allowance(party)"},
+	{"claim", "allowed[i] - (hands[party] or 0)", "allowed[i]"},
 	{"claim", "if party ~= queue then hands[party], grouped = (hands[party] or 0) + got, grouped + left end", "hands[party], grouped = (hands[party] or 0) + (party ~= queue and got or 0), grouped + left"},
 	{"claim", "  if grouped > 0 and count('grouped', queue, -grouped) == 0 then redis.call('HDEL', key('grouped'), queue) end\n", ""},
 	{"claim", "    for back = #ids, took + 1, -1 do redis.call('RPUSH', lines[back], ids[back]) end\n", ""},
@@ -139,12 +143,37 @@ var turnMutants = []mutant{
 	{"claim", "turn, turned[queue] = turn + 1, true", "turned[queue] = true"},
 	{"claim", "local stop = stops[i] and took >= ends[i]", "local stop = stops[i]"},
 	{"claim", "    if #gone > 0 then redis.call('ZREM', groups, unpack(gone)) end\n", ""},
-	{"claim", "#ids - before >= may or #ids == before", "#ids == before"},
-	{"claim", "#ids - before >= may or #ids == before", "#ids - before >= may"},
-	{"claim", "== 1 then return draw_turns(queue) end", "== 1 then draw_turns(queue) end"},
+	{"claim", "popped - before >= may or popped == before", "popped == before"},
+	{"claim", "popped - before >= may or popped == before", "popped - before >= may"},
+	{"claim", "return sound and draw_turns(queue) end", "if sound then draw_turns(queue) end end"},
+	{"places", "then there[kinds[i]] = kind ~= 'none' end", "then there[kinds[i]] = false end"},
+	{"places", "if kind ~= 'none' then left = left - 1 end", "if kind ~= 'none' then left = 0 end"},
+	{"places", "if not sound then return key(kinds[i]) end", "if not sound then return end"},
+	{"places", "if sum == 0 then gone[#gone + 1] = field else", "if false then gone[#gone + 1] = field else"},
+	{"places", "local sum = count_of(text) + sums[field]", "local sum = sums[field]"},
+	{"places", "if text and text ~= '0' and count_of(text) == 0 then alien(name) end", ""},
+	{"claim", "local spent = {}\n", "local spent = {}\nif again then redis.call('DEL', key('rates')) end\n"}, // tokens are given back on a repeated request
 	{"claim", "if rate and n > 0 then turns().spend(party, rate, n, spent) end", ""},
 	{"claim", "local rate = grouped and set.group_rate or not grouped and set.rate", "local rate = set.rate"},
-	{"claim", "if not settings(queue).special then draw(queue, list, true) elseif not unpark(queue, list) then unready[queue] = true end", "draw(queue, list, true)"},
+	{"claim", "if not settings(queue).special then draw(queue, list, true) elseif not draw_parked(queue, 'parked:' .. ARGV[i]) then unready[queue] = true end", "draw(queue, list, true)"},
+	{"group", "  there.halted = nil -- it may be there now\n", ""},
+	{"claim", "  if room(queue) ~= 0 then confine() end\n", ""},
+	{"claim", "t.allowances(queue, {party}, true)[1] - (hands[party] or 0) end", "t.allowances(queue, {party}, true)[1] end"},
+	{"claim", "t.allowances(queue, {party}, true)[1] -", "t.allowances(queue, {party})[1] -"},
+	{"claim", "not t.held(party) or", "true or"},
+	{"claim", " or redis.call('HEXISTS', key('holders'), got[i]) == 1", ""},
+	{"claim", "begin[#begin + 1], may[party] = got[i], may[party] - 1", "begin[#begin + 1] = got[i]"},
+	{"claim", "          left = true\n", ""},
+	{"claim", "left, some = left or took < #begin,", "some ="},
+	{"claim", "if limit then n = math.min(n, limit - (hands[queue] or 0)) end", "if limit then n = math.min(n, limit) end"},
+	{"claim", "if (places[i] or math.huge) > took then", "if not places[i] then"},
+	{"claim", "  for i = 1, #stay / 2 do stay[i], stay[#stay + 1 - i] = stay[#stay + 1 - i], stay[i] end\n", ""},
+	{"claim", "  return not left and (whole or unpark(list))\n", "  return not left\n"},
+	{"claim", "  return not left and (whole or unpark(list))\n", "  return whole or unpark(list)\n"},
+	{"claim", "string.match(record, '^[^|\\n]*|([^|\\n]*)|') or queue, 1) end) or 0", "queue, 1) end) or 0"},
+	{"turns", "      if exists('parked') then offer_parked(queue) end\n      return", "      return"},
+	{"turns", "    if exists('parked') then offer_parked(queue) end\n    if not stops", "    if not stops"},
+	{"turns", "if not stops and not exists('parked') or", "if not stops or"},
 	{"claim", "      push(line, {id}, 'RPUSH')\n", "      push(line, {id})\n"},
 	{"claim", "idle and 1 or confined and 3 or 0", "idle and 1 or 0"},
 	{"edit", "if other ~= party and exists('holders') then turns().let_go(id) end\n", ""},
@@ -216,6 +245,21 @@ var turnCases = map[string]func(*machine){
 		require.Empty(m.t, m.take(a, 4))
 		m.later(334)
 		require.Equal(m.t, ids[3:4], m.take(a, 4), "the clock was ahead")
+	},
+	"a rate that changes while its groups have no tasks": func(m *machine) {
+		a := m.limited(Limits{GroupRate: Rate{1, time.Second, 2}})
+		x := m.enqueueMany(2, "x")
+		require.Equal(m.t, x, m.take(a, 9))
+		m.finish(a, x, Done)
+		m.visit(VisitFirst) // forgets that the queue has groups
+		require.False(m.t, m.spec.Groups.Special["a"])
+		m.step(func() { m.limitAs("a", "operator", &Limits{GroupRate: Rate{1, 10 * time.Second, 2}}) })
+		x = m.enqueueMany(1, "x")
+		require.Empty(m.t, m.take(a, 9), "what it has spent stays spent")
+		m.later(9999)
+		require.Empty(m.t, m.take(a, 9))
+		m.later(1)
+		require.Equal(m.t, x, m.take(a, 9))
 	},
 	"a rate that changes": func(m *machine) {
 		a := m.limited(Limits{Rate: Rate{1, time.Second, 4}, GroupRate: Rate{1, time.Second, 2}})
@@ -315,6 +359,32 @@ var turnCases = map[string]func(*machine){
 		require.Equal(m.t, x[:1], m.take(a, 9))
 		m.visit(VisitFirst)
 		m.visit(VisitFirst)
+	},
+	"parked tasks are offered when they may begin": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 1, Rate: Rate{1, time.Second, 2}})
+		x := []string{m.enqueueOne(1, draft{Group: "x", Name: "u"}), m.enqueueOne(1, draft{Group: "x", Name: "u"})}
+		for _, id := range x {
+			require.Equal(m.t, []string{id}, m.take(a, 1))
+			m.finish(a, []string{id}, Park, "u")
+		}
+		a.session.cfg.Handles = func(string) bool { return true }
+		m.take(a, 9) // learns of them
+		wakes := func(f func()) {
+			sub := m.redis.Subscribe(m.ctx, m.keys.Wake(a.name))
+			defer sub.Close() //nolint:errcheck // it has told what it had to
+			_, err := sub.Receive(m.ctx)
+			require.NoError(m.t, err)
+			f()
+			_, err = sub.ReceiveTimeout(m.ctx, time.Second)
+			require.NoError(m.t, err)
+		}
+		require.Empty(m.t, m.take(a, 9), "no token is left")
+		wakes(func() { m.later(1000) })
+		require.Equal(m.t, x[:1], m.take(a, 9))
+		m.later(1000)
+		require.Empty(m.t, m.take(a, 9), "one runs")
+		wakes(func() { m.finish(a, x[:1], Done) })
+		require.Equal(m.t, x[1:], m.take(a, 9))
 	},
 	"a parked task of a group": func(m *machine) {
 		a := m.limited(Limits{PerGroup: 1})

@@ -72,8 +72,7 @@ end
 
 local mistyped = wrong({owned, 'hash', 'tasks', 'hash', 'tries', 'hash', 'parked', 'set', 'settings', 'hash', 'active', 'hash'})
   or list and wrong({'serves:' .. list, 'zset', 'ready', 'set'})
-  or redis.call('EXISTS', key('grouped'), key('halted'), key('resting'), key('rates'), key('refills'), key('held'),
-    key('holders'), key('returned')) > 0 and wrong(party_kinds())
+  or wrong_some(party_kinds(), true)
 if mistyped then return {'WRONGTYPE', mistyped} end
 writable(key(owned))
 local tried, records, known_ids, own = {}, {}, {}, {}
@@ -225,16 +224,20 @@ local function pop_round(queue, parties, share)
   for _, mark in ipairs(exists('holders') and t.marks or marks) do
     if mark == '' or mark == '~' or marked(plain, mark) > 0 then some[#some + 1] = mark end -- the others are rare
   end
-  t.look(queue, parties)
+  local allowed, popped = t.allowances(queue, parties), 0
   for i, party in ipairs(parties) do
-    local may, before = party == queue and math.huge or t.allowance(party) - (hands[party] or 0), #ids
+    local may, before = party == queue and math.huge or allowed[i] - (hands[party] or 0), popped
     for _, mark in ipairs(some) do
-      local n = math.min(share, may) - (#ids - before)
-      local line = n > 0 and (mark ~= '!' or party ~= queue) and plain[i] .. mark
-      local got = line and redis.pcall('RPOP', line, n) or {}
-      for _, id in ipairs(got.err and {} or got) do ids[#ids + 1], lines[#lines + 1] = id, line end
+      local n = math.min(share, may) - (popped - before)
+      if n <= 0 then break end
+      local line = plain[i] .. mark
+      local got = (mark ~= '!' or party ~= queue) and redis.pcall('RPOP', line, n)
+      if got and not got.err then
+        for at = 1, #got do ids[popped + at], lines[popped + at] = got[at], line end
+        popped = popped + #got
+      end
     end
-    ends[i], stops[i] = #ids, #ids - before >= may or #ids == before -- a key of its lines may be something else's
+    ends[i], stops[i] = popped, popped - before >= may or popped == before -- a key of its lines may be something else's
   end
   return ids, lines, ends, stops, plain
 end
@@ -253,10 +256,6 @@ local turned = {} -- queues of which a group has a turn after those that this cl
 -- Claims from the groups of a queue, in their turns: from each as many as from the others.
 local function draw_turns(queue)
   local groups, t, grouped = key('groups:' .. queue), turns(), 0
-  if not fits(groups, 'zset') then
-    broken[#broken + 1] = groups
-    return
-  end
   if redis.call('EXISTS', key('queue:' .. queue .. '^'), key('queue:' .. queue), key('queue:' .. queue .. '~')) > 0
     and not redis.call('ZSCORE', groups, '') then t.place(queue, '') end
   local turn, admit, some = t.last(queue), gathers and admission(queue), math.max(1, at_once) -- more in each round, as in draw()
@@ -306,14 +305,18 @@ local unready = {} -- queues of which not all parked tasks are back in their lin
 -- Claims from the lines of a queue.
 local function draw_lines(queue)
   if unready[queue] then return end
-  if settings(queue).special and redis.call('EXISTS', key('groups:' .. queue)) == 1 then return draw_turns(queue) end
+  if settings(queue).special then
+    local sound, kind = fits(key('groups:' .. queue), 'zset')
+    if not sound then broken[#broken + 1] = key('groups:' .. queue) end
+    if kind ~= 'none' then return sound and draw_turns(queue) end
+  end
   for _, mark in ipairs(marks) do draw(queue, key('queue:' .. queue .. mark)) end
 end
 
 -- The queues of the stored list that have tasks, in the strict order or in one that is
 -- drawn: by exponential variates of the weights' rates the smallest wins with the probability
 -- of its weight, then the next among the rest.
-local function ordered()
+local function in_order()
   local some = redis.call('ZINTER', 2, key('serves:' .. list), key('ready'), 'WEIGHTS', 1, 0, 'WITHSCORES')
   local x, order, names = tonumber(seed), {}, {}
   for i = 1, #some, 2 do
@@ -333,7 +336,7 @@ end
 -- have tasks, the first ones are looked for in the list.
 local function listed()
   local all, names, i, from = nil, {}, 0, 0
-  if seed ~= '' or redis.call('SCARD', key('ready')) <= 100 then all = ordered() end
+  if seed ~= '' or redis.call('SCARD', key('ready')) <= 100 then all = in_order() end
   local function next_ones()
     local some = all and {unpack(all, from + 1, math.min(from + 100, #all))} or redis.call('ZRANGE', key('serves:' .. list), from, from + 99)
     if #some == 0 then return false end
@@ -373,13 +376,8 @@ local function draw_listed()
   return rest
 end
 
--- Puts parked tasks back to the front of their lines, from which those of groups are claimed in their turn. Returns
--- whether all are there: before, no task of the queue may be claimed, as the first ones come last.
-local function unpark(queue, list)
-  if not fits(list, 'list') then
-    broken[#broken + 1] = list
-    return true
-  end
+-- Puts parked tasks back to the front of their lines, the last ones first. Returns whether all are there.
+local function unpark(list)
   for _ = 1, 10 do
     for _, id in ipairs(redis.call('LPOP', list, 200) or {}) do
       local record = redis.call('HGET', key('tasks'), id)
@@ -395,6 +393,50 @@ local function unpark(queue, list)
     end
   end
   return redis.call('EXISTS', list) == 0
+end
+
+local patience = 1000 -- parked tasks that may not begin, among which a claim looks for others
+
+-- Claims parked tasks of a queue with groups by their name, the first ones first; those that may not begin now keep their
+-- places, or come back to their lines when there are too many. Returns whether it has looked at all: before, no task of the
+-- queue's lines may be claimed, as others of its group may have come before it.
+local function draw_parked(queue, name)
+  local list, t, may, stay, whole, some = key(name), turns(), {}, {}, false, 4
+  if not fits(list, 'list') then
+    broken[#broken + 1] = list
+    return true
+  end
+  if redis.call('EXISTS', list) == 0 or starts(queue) == 0 then return true end
+  if room(queue) ~= 0 then confine() end
+  local left = false -- one that may begin
+  while not whole and not left and #stay < patience do
+    local limit, n = room(queue), want - asked
+    if limit then n = math.min(n, limit - (hands[queue] or 0)) end
+    local got, begin, places = redis.call('RPOP', list, some) or {}, {}, {}
+    whole = #got < some
+    for i, record in ipairs(#got > 0 and redis.call('HMGET', key('tasks'), unpack(got)) or {}) do
+      local party = t.party(string.match(record or '', '^[^|\n]*|([^|\n]*)|') or queue) or queue
+      if not may[party] then may[party] = party == queue and math.huge or t.allowances(queue, {party}, true)[1] - (hands[party] or 0) end
+      if may[party] > 0 and (party == queue or not t.held(party) or redis.call('HEXISTS', key('holders'), got[i]) == 1) then
+        if #begin < n then
+          begin[#begin + 1], may[party] = got[i], may[party] - 1
+          places[i] = #begin
+        else
+          left = true
+        end
+      end
+    end
+    ordered = true
+    local took = #begin > 0 and take(begin, true, nil, function(_, record) hand(string.match(record, '^[^|\n]*|([^|\n]*)|') or queue, 1) end) or 0
+    ordered = false
+    for i, id in ipairs(got) do
+      if (places[i] or math.huge) > took then stay[#stay + 1] = id end
+    end
+    left, some = left or took < #begin, math.min(4 * some, 256)
+  end
+  for i = 1, #stay / 2 do stay[i], stay[#stay + 1 - i] = stay[#stay + 1 - i], stay[i] end
+  each('RPUSH', name, stay)
+  return not left and (whole or unpark(list))
 end
 
 local rest = {}
@@ -414,7 +456,7 @@ else
   end
   for i = served + 1, #ARGV do
     local queue, list = string.match(ARGV[i], '^([^|]*)|'), key('parked:' .. ARGV[i])
-    if not settings(queue).special then draw(queue, list, true) elseif not unpark(queue, list) then unready[queue] = true end
+    if not settings(queue).special then draw(queue, list, true) elseif not draw_parked(queue, 'parked:' .. ARGV[i]) then unready[queue] = true end
     if fits(list, 'list') and redis.call('EXISTS', list) == 0 then redis.call('SREM', key('parked'), ARGV[i]) end
   end
   for i = 7, served do draw_lines(ARGV[i]) end

@@ -55,11 +55,28 @@ local function emptied(queue)
   if not tender(queue, now()) then redis.pcall('SREM', key('ready'), queue) end
 end
 
-local turns, binding -- see turns.lua and binding.lua
+-- The first key that is of another type than it must have, as wrong() says, of keys of which few are there, or
+-- none: the most frequent ones first. It notes which are; and which are not, when none is or the script makes none
+-- of them without a note.
+local function wrong_some(kinds, noted)
+  local names = {}
+  for i = 1, #kinds, 2 do names[#names + 1] = key(kinds[i]) end
+  local left = redis.call('EXISTS', unpack(names))
+  noted = noted or left == 0
+  for i = 1, #kinds, 2 do
+    local sound, kind = true, 'none'
+    if left > 0 then sound, kind = fits(key(kinds[i]), kinds[i + 1]) end
+    if not sound then return key(kinds[i]) end
+    if noted or kind ~= 'none' then there[kinds[i]] = kind ~= 'none' end
+    if kind ~= 'none' then left = left - 1 end
+  end
+end
 
--- The keys that turns.lua writes, and their types.
+local turns, binding, offer_parked -- see turns.lua and binding.lua
+
+-- The keys that turns.lua writes, and their types, see wrong_some().
 local function party_kinds()
-  return {'grouped', 'hash', 'halted', 'set', 'resting', 'zset', 'rates', 'zset', 'refills', 'zset', 'held', 'hash', 'holders', 'hash', 'returned', 'hash'}
+  return {'grouped', 'hash', 'rates', 'zset', 'refills', 'zset', 'held', 'hash', 'holders', 'hash', 'returned', 'hash', 'resting', 'zset', 'halted', 'set'}
 end
 
 -- Puts tasks into a line: at its end, or with RPUSH as the next ones. Returns whether
@@ -156,7 +173,7 @@ local function wake_all(queue)
 end
 
 -- There is room again for what is parked of a queue: all look, as not everybody handles it.
-local function offer_parked(queue)
+function offer_parked(queue)
   if room(queue) == 0 or not fits(key('parked'), 'set') then return end
   for _, list in ipairs(redis.call('SMEMBERS', key('parked'))) do
     if string.match(list, '^([^|]*)|') == queue then return wake_all(queue) end
@@ -212,13 +229,40 @@ local function hand(line, n)
 end
 local shares = {} -- how many more count for nothing, see sharing.lua
 
+-- Adds to the counts of several fields of a hash at once, and takes out those that are 0 then.
+local function count_all(name, fields, sums)
+  local set, gone = {}, {}
+  for from = 1, #fields, 500 do
+    for i, text in ipairs(redis.call('HMGET', key(name), unpack(fields, from, math.min(from + 499, #fields)))) do
+      if text and text ~= '0' and count_of(text) == 0 then alien(name) end
+      local field = fields[from + i - 1]
+      local sum = count_of(text) + sums[field]
+      if sum == 0 then gone[#gone + 1] = field else set[#set + 1], set[#set + 2] = field, int(sum) end
+    end
+  end
+  each('HSET', name, set)
+  each('HDEL', name, gone)
+end
+
+-- Counts what is in hand, of queues and of groups.
+local function count_hands()
+  local parties = {}
+  for party, n in pairs(hands) do
+    if n ~= 0 then parties[#parties + 1] = party end
+  end
+  if #parties > 2 then return count_all('active', parties, hands) end
+  for _, party in ipairs(parties) do
+    if count('active', party, hands[party]) == 0 then redis.call('HDEL', key('active'), party) end
+  end
+end
+
 local function flush()
   for field, n in pairs(tallies) do count('stats', field, n) end
   for queue, n in pairs(shares) do
     if n ~= 0 and count('active', queue .. '|shared', n) == 0 then redis.call('HDEL', key('active'), queue .. '|shared') end
   end
+  count_hands()
   for queue, n in pairs(hands) do
-    if n ~= 0 and count('active', queue, n) == 0 then redis.call('HDEL', key('active'), queue) end
     -- Those that had to wait for others of their queue to end may run now.
     if n < 0 and not string.find(queue, '/', 1, true) and settings(queue).at_a_time > 0 then
       if pending(queue) then touched[queue] = true end

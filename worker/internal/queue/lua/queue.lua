@@ -64,4 +64,4 @@ if text ~= was or offers then -- programs say theirs again every few seconds
   if pending(queue) then wake(queue) end
   offer_parked(queue)
 end
-return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (differs(5) or differs(6) or differs(8)) and special and '=' .. (old_words[8] or '') or '', ''}
+return {'OK', text, redis.call('HEXISTS', key('weighing'), queue) == 1 and '1' or '', (differs(5) or differs(6) or differs(8)) and (special or exists('rates')) and '=' .. (old_words[8] or '') or '', ''}

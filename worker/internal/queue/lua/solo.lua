@@ -3,7 +3,7 @@
 -- KEYS 1 tasks
 -- ARGV 1 incarnation  2 id
 -- Returns {'OK'} | {'FENCED'} (the incarnation is over) | {'WRONGTYPE', key}
-local mistyped = wrong({'stream:' .. ARGV[1], 'hash', 'settings', 'hash', 'active', 'hash'}) or wrong(party_kinds())
+local mistyped = wrong({'stream:' .. ARGV[1], 'hash', 'settings', 'hash', 'active', 'hash'}) or wrong_some(party_kinds())
 if mistyped then return {'WRONGTYPE', mistyped} end
 if tonumber(redis.call('ZSCORE', key('leases'), ARGV[1]) or 0) <= 0 then return {'FENCED'} end
 writable(key('stream:' .. ARGV[1]))

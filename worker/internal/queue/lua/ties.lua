@@ -1,15 +1,10 @@
 -- ties: what may hang on a task besides its place.
 
-local ties = {'unique', 'hash', 'unique:until', 'zset', 'followers', 'hash', 'blocked', 'hash', 'waiting', 'hash', 'cancelling', 'hash',
-  'progress', 'hash', 'history', 'hash', 'tries', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'weighing', 'hash', 'deadlines', 'zset', 'bodies', 'hash', 'steps', 'hash', unpack(party_kinds())}
+local ties = {'tries', 'hash', 'history', 'hash', 'deadlines', 'zset', 'unique', 'hash', 'unique:until', 'zset', 'followers', 'hash', 'blocked', 'hash', 'waiting', 'hash',
+  'cancelling', 'hash', 'progress', 'hash', 'cancelled', 'zset', 'bytes', 'hash', 'weighing', 'hash', 'bodies', 'hash', 'steps', 'hash', unpack(party_kinds())}
 
 -- The first of these keys that is of another type than it must have, or nil.
-local function wrong_ties()
-  local names = {}
-  for i = 1, #ties, 2 do names[#names + 1] = key(ties[i]) end
-  if redis.call('EXISTS', unpack(names)) > 0 then return wrong(ties) end
-  for i = 1, #ties, 2 do there[ties[i]] = false end
-end
+local function wrong_ties() return wrong_some(ties) end
 
 -- Whether anything hangs on any task.
 local function tied()

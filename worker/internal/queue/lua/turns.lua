@@ -61,16 +61,13 @@ function turns()
 
   function t.rests(party) return time_of('resting', party) > now() end
 
-  local active, rates = {}, {} -- what look() has found
-
-  -- Looks up at once what allowance() needs of several parties of a queue.
-  function t.look(queue, parties)
-    if settings(queue).per_group > 0 then
-      for i, text in ipairs(redis.call('HMGET', key('active'), unpack(parties))) do active[parties[i]] = count_of(text) end
-    end
-    local times = settings(queue).group_rate and exists('rates') and redis.pcall('ZMSCORE', key('rates'), unpack(parties)) or {}
-    for i, party in ipairs(parties) do rates[party] = times[i] and tonumber(times[i]) or 0 end
+  -- The times of several parties, likewise, or nil when there is none.
+  local function times_of(name, parties)
+    local times = exists(name) and redis.pcall('ZMSCORE', key(name), unpack(parties))
+    return times and not times.err and times or nil
   end
+
+  local rates = {} -- what allowances() has found
 
   -- How many tasks of a party may begin now at a rate, when in µs it has all tokens again, and now in µs.
   function t.tokens(party, rate)
@@ -119,15 +116,32 @@ function turns()
     redis.call('ZADD', key('rates'), unpack(words))
   end
 
-  -- How many tasks of a group may begin now.
-  function t.allowance(party)
-    local set, n = settings(queue_of(party)), math.huge
-    if exists('halted') and redis.call('SISMEMBER', key('halted'), party) == 1 or t.rests(party) then return 0 end
-    if set.per_group > 0 then n = set.per_group - (active[party] or counted('active', party)) end
-    if set.group_rate then n = math.min(n, (t.tokens(party, set.group_rate))) end
-    if exists('held') and (set.strict and counted('held', party) > 0 or counted('held', party .. '!') > 0) then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
-    return math.max(0, n)
+  -- Whether tasks hold a group: only these may begin.
+  function t.held(party)
+    return exists('held') and (settings(queue_of(party)).strict and counted('held', party) > 0 or counted('held', party .. '!') > 0)
   end
+
+  -- How many tasks of each of some groups of a queue may begin now from their lines. parked: no matter who holds the groups.
+  function t.allowances(queue, parties, parked)
+    local set, may = settings(queue), {}
+    local halted = exists('halted') and redis.call('SMISMEMBER', key('halted'), unpack(parties)) or {}
+    local resting = times_of('resting', parties) or {}
+    local active = set.per_group > 0 and redis.call('HMGET', key('active'), unpack(parties))
+    local times = set.group_rate and (times_of('rates', parties) or {})
+    for i, party in ipairs(parties) do
+      local n = active and set.per_group - count_of(active[i]) or math.huge
+      if halted[i] == 1 or (tonumber(resting[i] or 0) or 0) > now() then n = 0 end
+      if times then
+        rates[party] = tonumber(times[i] or 0) or 0
+        n = math.min(n, (t.tokens(party, set.group_rate)))
+      end
+      if not parked and n > 0 and t.held(party) then n = math.min(n, fits(key('queue:' .. party .. '!'), 'list') and redis.call('LLEN', key('queue:' .. party .. '!')) or 0) end
+      may[i] = math.max(0, n)
+    end
+    return may
+  end
+
+  function t.allowance(party) return t.allowances(queue_of(party), {party})[1] end
 
   -- Whether the lines of a group can take its tasks.
   function t.fits(party) return fits(key('queue:' .. party .. '!'), 'list') and fits(key('groups:' .. queue_of(party)), 'zset') end
@@ -143,15 +157,19 @@ function turns()
     redis.call('ZADD', key('groups:' .. queue), int(stops and t.stopped or t.last(queue) + 1), group)
   end
 
-  -- Offers a party its turn: something that kept its tasks from beginning may be over.
+  -- Offers a party its turn: something that kept its tasks from beginning may be over. Parked ones have none, but may begin too.
   function t.offer(party)
     local queue, group = queue_of(party), group_of(party)
     if not group then
       if pending(queue) then touched[queue] = true end
+      if exists('parked') then offer_parked(queue) end
       return
     end
     local turn = fits(key('groups:' .. queue), 'zset') and redis.call('ZSCORE', key('groups:' .. queue), group)
-    if not turn or tonumber(turn) < t.stopped or t.allowance(party) == 0 then return end
+    local stops = turn and tonumber(turn) >= t.stopped
+    if not stops and not exists('parked') or t.allowances(queue, {party}, not stops)[1] == 0 then return end
+    if exists('parked') then offer_parked(queue) end
+    if not stops then return end
     t.place(queue, group)
     touched[queue] = true
   end
