@@ -313,10 +313,15 @@ func onlyTheWorkIsLeft(t *testing.T, cfg link.Config) {
 	allowed := []string{
 		k.Layout(), k.Epoch(), k.Token(), k.Stats(), k.Queues(), k.Tasks(), k.Tries(), k.Delayed(tasks.DefaultQueue), k.Dead(), k.Reasons(), k.Done(), k.Kept(), k.RetainedLists(), k.Results(), k.History(),
 		k.Reaping(), k.TaskDefinitions(), k.Ready(), k.Next(), k.Prefix() + "clock",
+		k.Events(), k.Versions(), k.Charts(), k.Charted(),
 	}
 	for _, key := range c.Keys(t.Context(), k.Prefix()+"*").Val() {
 		if strings.HasPrefix(key, k.Producer("")) { // a copy of its last batch may still be on its way
 			require.LessOrEqual(t, c.PTTL(t.Context(), key).Val(), time.Minute)
+			continue
+		}
+		if strings.HasPrefix(key, k.Charts()+":") { // the history of runs ends by itself
+			require.LessOrEqual(t, c.PTTL(t.Context(), key).Val(), 75*time.Hour)
 			continue
 		}
 		if !slices.Contains(allowed, key) && !strings.HasPrefix(key, k.CachePrefix()) && !strings.HasPrefix(key, k.Queue("")) && !strings.HasPrefix(key, k.Retained("")) {

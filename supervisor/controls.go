@@ -34,9 +34,16 @@ func (s *Set) Status() builtin.SetStatus {
 }
 
 // controls implements the methods api.set.* of the set's nodes.
-type controls struct{ *Set }
+type controls struct {
+	*Set
+
+	by string // who asks; "" for the process itself
+}
 
 var _ builtin.Controls = controls{}
+
+// By implements builtin.Controls.
+func (c controls) By(who string) builtin.Controls { return controls{c.Set, who} }
 
 // Status implements builtin.Controls.
 func (c controls) Status() builtin.SetStatus {
@@ -52,7 +59,7 @@ func (c controls) Quiet(on bool) error {
 	if g := c.cfg.Guardian; g != nil {
 		return g.Quiet(on)
 	}
-	c.Set.Quiet(on)
+	c.quiet(on, c.by)
 	return nil
 }
 
@@ -71,7 +78,8 @@ func (c controls) Scale(workers int) error {
 	if g := c.cfg.Guardian; g != nil {
 		return g.Scale(workers)
 	}
-	return c.Resize(workers)
+	_, err := c.resize(c.by, func(int) int { return workers })
+	return err
 }
 
 // Roll implements builtin.Controls.
@@ -100,7 +108,7 @@ func (c controls) Reload() error {
 
 // start begins an operation, which goes on in the background. A failure is logged.
 func (c controls) start(kind string, do func(context.Context) error) error {
-	if err := c.beginOperation(kind); err != nil {
+	if err := c.beginOperation(kind, c.by); err != nil {
 		return err
 	}
 	c.mu.Lock()

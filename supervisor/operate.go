@@ -12,6 +12,7 @@ import (
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // Errors of the operations on a running set, and of api.set.*.
@@ -46,7 +47,7 @@ func (e *BusyError) Unwrap() error { return builtin.ErrSetBusy }
 // nodes have drained. The nodes with the highest numbers leave. A set with 0 nodes goes on
 // and can be scaled up again. If ctx ends the wait, scaling goes on.
 func (s *Set) Scale(ctx context.Context, n int) error {
-	r, err := s.resize(func(int) int { return n })
+	r, err := s.resize("", func(int) int { return n })
 	if err != nil {
 		return err
 	}
@@ -58,14 +59,14 @@ func (s *Set) Scale(ctx context.Context, n int) error {
 
 // Resize is [Set.Scale] that does not wait.
 func (s *Set) Resize(n int) error {
-	_, err := s.resize(func(int) int { return n })
+	_, err := s.resize("", func(int) int { return n })
 	return err
 }
 
 // ScaleBy changes the number of nodes by the number by, within the bounds 0 and
 // [MaxWorkers] (1 if the set has an exact id). It returns the new number without waiting.
 func (s *Set) ScaleBy(by int) (int, error) {
-	r, err := s.resize(func(was int) int {
+	r, err := s.resize("", func(was int) int {
 		most := MaxWorkers
 		if s.cfg.ID != "" {
 			most = 1
@@ -102,7 +103,7 @@ func (r *resized) over() bool {
 }
 
 // resize starts the change to the number of nodes that size returns for the present number.
-func (s *Set) resize(size func(was int) int) (*resized, error) {
+func (s *Set) resize(by string, size func(was int) int) (*resized, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.serves() {
@@ -127,6 +128,7 @@ func (s *Set) resize(size func(was int) int) (*resized, error) {
 	}
 	if r.now != r.was {
 		s.log.Info().Int("from", r.was).Int("workers", r.now).Msg("set is scaled")
+		s.host.Record(timeline.Event{Kind: timeline.Scale, Text: fmt.Sprintf("from %d to %s", r.was, link.Count(r.now, "node")), By: by})
 	}
 	return r, nil
 }
@@ -175,7 +177,16 @@ func (s *Set) stayingSlots() []*slot {
 // in hand go on; the nodes answer calls and count as ready. Nodes that start while the set
 // is quiet are quiet too.
 func (s *Set) Quiet(on bool) {
+	s.quiet(on, "")
+}
+
+func (s *Set) quiet(on bool, by string) {
 	if s.host.Quiet(on) {
+		kind := timeline.Resume
+		if on {
+			kind = timeline.Quiet
+		}
+		s.host.Record(timeline.Event{Kind: kind, By: by})
 		s.log.Info().Bool("quiet", on).Msg(map[bool]string{true: "set is quiet: it claims no more tasks", false: "set claims tasks again"}[on])
 	}
 }
@@ -187,7 +198,7 @@ func (s *Set) Quiet(on bool) {
 // meanwhile, and skips nodes that leave. A second Roll or [Set.Reload] meanwhile returns a
 // [*BusyError].
 func (s *Set) Roll(ctx context.Context) error {
-	if err := s.beginOperation(builtin.OperationRoll); err != nil {
+	if err := s.beginOperation(builtin.OperationRoll, ""); err != nil {
 		return err
 	}
 	return s.endOperation(s.roll(ctx))
@@ -196,14 +207,14 @@ func (s *Set) Roll(ctx context.Context) error {
 // Reload restarts all nodes at once; they drain in parallel. It returns when all run again,
 // or with an [ErrNotBack] that names the nodes that do not run again within ReadyTime.
 func (s *Set) Reload(ctx context.Context) error {
-	if err := s.beginOperation(builtin.OperationReload); err != nil {
+	if err := s.beginOperation(builtin.OperationReload, ""); err != nil {
 		return err
 	}
 	return s.endOperation(s.restart(ctx, s.stay()))
 }
 
 // beginOperation records the start of an operation. The error is a [*BusyError] or [ErrNotRunning].
-func (s *Set) beginOperation(kind string) error {
+func (s *Set) beginOperation(kind, by string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.serves() {
@@ -213,6 +224,7 @@ func (s *Set) beginOperation(kind string) error {
 		return &BusyError{o.Kind, o.Began}
 	}
 	s.operation = builtin.Operation{Number: s.operation.Number + 1, Kind: kind, Began: time.Now(), Total: s.staying()}
+	s.by = by
 	s.log.Info().Int("nodes", s.operation.Total).Msg(kind + " begins")
 	return nil
 }
@@ -243,6 +255,13 @@ func (s *Set) restarting() worker.StartReason {
 func (s *Set) endOperation(err error) error {
 	s.updateOperation(func(o *builtin.Operation) {
 		o.Ended = true
+		defer func() {
+			e := timeline.Event{Kind: timeline.Kind(o.Kind), Text: link.Count(o.Done, "node"), Took: time.Since(o.Began).Milliseconds(), By: s.by}
+			if err != nil {
+				e.Text = err.Error()
+			}
+			s.host.RecordAt(o.Began, e)
+		}()
 		if err != nil {
 			err = fmt.Errorf("%s ended after %d of %s: %w", o.Kind, o.Done, link.Count(o.Total, "node"), err)
 			o.Error = err.Error()

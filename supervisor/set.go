@@ -19,6 +19,7 @@ import (
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // Errors of [Set.Serve].
@@ -55,6 +56,7 @@ type Set struct {
 	crashes   crashes.Window
 	history   history
 	operation builtin.Operation
+	by        string // who asked for the operation
 	report    Report
 	fatal     error
 }
@@ -73,7 +75,7 @@ func New(cfg Config, app *worker.App, log zerolog.Logger) (*Set, error) {
 	s := &Set{cfg: cfg, log: log, hurry: make(chan struct{}), history: history{}, crashes: crashes.Window{Length: cfg.CrashWindow}}
 	var err error
 	s.host, err = worker.NewHost(worker.HostConfig{
-		Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, ZombieLimit: cfg.ZombieLimit, Set: controls{s},
+		Redis: cfg.Redis, App: app, Times: cfg.Times, Cache: cfg.Cache, ZombieLimit: cfg.ZombieLimit, Set: controls{Set: s},
 		Observer: cfg.Observer, Program: cfg.Program, Version: cfg.Version, Guarded: cfg.Guarded, Log: log,
 	})
 	if err != nil {
@@ -212,6 +214,7 @@ func (s *Set) crashed(node string, err error) bool {
 		return false
 	}
 	if s.fatal == nil {
+		s.host.Record(timeline.Event{Kind: timeline.Flapping, Text: link.Count(s.crashes.Len(), "crash") + " of nodes: the set ends"})
 		s.fatal = fmt.Errorf("%w: %s in %s: %s", ErrFlapping, link.Count(s.crashes.Len(), "crash"), s.cfg.CrashWindow, &s.crashes)
 		s.stop()
 	}

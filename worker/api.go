@@ -12,6 +12,7 @@ import (
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // API gives a handler access to the node that it runs on. Get it with [FromContext].
@@ -22,6 +23,7 @@ type API struct {
 	Cache       *cache.Cache          // shared by the cluster
 	Tasks       *tasks.Client         // enqueues, and waits for results
 	Inspector   *tasks.Inspector      // shows and changes stored tasks and queues
+	Timeline    *timeline.Timeline    // shows what happened in the cluster
 	Bus         *redisbus.Bus         // publishes and subscribes
 	RPC         *rpcregistry.Endpoint // calls one node, a connection or all
 	Connections *connections.Store    // the client connections of this node

@@ -20,6 +20,7 @@ import (
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // DefaultClientName is the name of a [Client] whose configuration has none.
@@ -46,6 +47,9 @@ type ClientConfig struct {
 	// with Bus.Subscribe; Bus.Await waits until it does. Default: the Bus receives only messages
 	// to the client's own id.
 	Listen bool
+	// By is who works with the client, such as "ada@desk": the timeline has it beside what the
+	// client does, also by calls. Default: the client's id.
+	By string
 	// Observer, when set, is notified of the client's ended enqueues, calls and cache operations,
 	// and of messages that its Bus drops.
 	Observer Observer
@@ -90,11 +94,13 @@ type Client struct {
 	Cache     *cache.Cache          // shared by the cluster
 	Tasks     *tasks.Client         // enqueues tasks and waits for their ends
 	Inspector *tasks.Inspector      // shows and changes stored tasks and queues
+	Timeline  *timeline.Timeline    // shows what happened in the cluster
 	Bus       *redisbus.Bus         // publishes; receives as ClientConfig.Listen says
 	RPC       *rpcregistry.Endpoint // calls one node, a connection or all
 
 	redis, subscriber *redis.Client
 	directory         membership.Directory
+	log               zerolog.Logger
 
 	stop   context.CancelFunc
 	served sync.WaitGroup
@@ -127,7 +133,7 @@ func ConnectWith(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.App != nil {
 		cfg.App.seal()
 	}
-	c := &Client{}
+	c := &Client{log: cfg.Log}
 	var err error
 	gate := &layoutGate{}
 	if c.redis, err = link.OpenClient(cfg.Redis, cfg.Name, gate); err != nil {
@@ -167,6 +173,8 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig, gate *layoutGate) e
 	c.Tasks.CountDrops(countDrop)
 	c.Inspector = tasks.NewInspector(c.redis, keys)
 	c.Inspector.Observe(cfg.Observer)
+	c.Inspector.OnChange(c.writeChange)
+	c.Timeline = timeline.New(c.redis, keys, cmp.Or(cfg.By, id), clientProcess())
 	bus := redisbus.NewBusConfig(cfg.Redis, link.Secret{})
 	bus.Publisher, bus.Subscriber, bus.InboxOnly, bus.Log = c.redis, c.subscriber, !cfg.Listen, cfg.Log
 	bus.Identity = redisbus.Identity{ID: id}
@@ -185,7 +193,7 @@ func (c *Client) open(ctx context.Context, cfg ClientConfig, gate *layoutGate) e
 	}
 	c.RPC, err = rpcregistry.New(rpcregistry.Config{
 		Bus: c.Bus, Members: c.directory, Modes: c.directory.Modes, Connections: connections.NewDirectory(c.redis, keys), Log: cfg.Log,
-		CallMiddleware: app.middleware.call, Observer: cfg.Observer, CallsOnly: true,
+		CallMiddleware: callsBy(cfg.By, app.middleware.call), Observer: cfg.Observer, CallsOnly: true,
 	})
 	if err != nil {
 		return err

@@ -20,9 +20,11 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/group"
+	"github.com/stellarfw/stellar/worker/internal/history"
 	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // HostConfig configures a [Host].
@@ -70,6 +72,9 @@ type Host struct {
 	publisher    *runner.Publisher
 	ticker       *runner.Ticker
 	settler      *settler // of ended nodes
+	recorder     *timeline.Recorder
+	charts       *history.Collector
+	observer     Observer // of all but the runs, enqueues, calls and cache operations: the configured one, and the timeline
 	process      membership.Process
 	log          zerolog.Logger
 	reports      *link.Reports // of Redis's failures, shared by the nodes
@@ -114,8 +119,16 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		starts: make(turns, startTurns), endings: make(turns, endTurns),
 	}
 	h.zombies.limit, h.zombies.left = cmp.Or(cfg.ZombieLimit, DefaultZombieLimit), map[*abandoned]struct{}{}
-	h.reports.Observer = cfg.Observer
-	var err error
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	program, version := build()
+	h.process = membership.Process{
+		Host: host, PID: os.Getpid(), Program: cmp.Or(cfg.Program, program), Version: cmp.Or(cfg.Version, version), Layout: link.Layout,
+		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC), OwnInbox: true,
+		Guarded: cfg.Guarded,
+	}
 	if h.client, err = link.OpenClient(cfg.Redis, "stellar:host"); err != nil {
 		return nil, err
 	}
@@ -128,6 +141,12 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if h.sender, err = link.OpenClient(cfg.Redis, "stellar:host:sender"); err != nil {
 		return nil, errors.Join(err, h.client.Close(), h.heart.Close(), h.listener.Close())
 	}
+	h.recorder = timeline.NewRecorder(h.client, h.keys, timelineProcess(h.process), cfg.Log)
+	h.recorder.Reports = h.reports
+	h.observer = Observers(cfg.Observer, newRecording(h.recorder))
+	h.reports.Observer = h.observer
+	h.charts = history.NewCollector(h.client, h.keys)
+	h.charts.Reports = h.reports
 	h.directory = membership.Directory{Client: h.client, Keys: h.keys, OnAlien: h.reports.Alien}
 	h.dropWarnings = redisbus.NewDropWarnings(cfg.Log)
 	h.inboxes = redisbus.NewInboxes(h.directory.Inbox, inboxAge)
@@ -135,7 +154,7 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	h.keeper.Reports, h.keeper.Renewals = h.reports, h.heart
 	h.batcher, h.outbox = cache.NewBatcher(h.sender), redisbus.NewOutbox(h.sender)
 	h.settler = &settler{
-		client: h.client, keys: h.keys, directory: h.directory, reports: h.reports, observer: cfg.Observer,
+		client: h.client, keys: h.keys, directory: h.directory, reports: h.reports, observer: h.observer,
 		cache: cfg.Cache.open(cache.Config{Client: h.client, Batcher: h.batcher, Keys: h.keys, Reports: h.reports, Log: cfg.Log}),
 		left: func(i membership.Incarnation) {
 			h.inboxes.Forget(i.ID)
@@ -143,23 +162,12 @@ func NewHost(cfg HostConfig) (*Host, error) {
 		},
 	}
 	h.mover = runner.NewMover(h.client, h.keys, cfg.Log)
-	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, cfg.Observer
+	h.mover.OnCancel, h.mover.Reports, h.mover.Observer = h.claims.cancel, h.reports, h.observer
 	h.mover.Warnings = &h.warnings
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	program, version := build()
-	program, version = cmp.Or(cfg.Program, program), cmp.Or(cfg.Version, version)
-	h.publisher = runner.NewPublisher(h.client, h.keys, &cfg.App.tasks, version, cfg.Log)
+	h.publisher = runner.NewPublisher(h.client, h.keys, &cfg.App.tasks, h.process.Version, cfg.Log)
 	h.publisher.Reports = h.reports
 	h.ticker = runner.NewTicker(h.client, h.keys, &cfg.App.tasks, cfg.Log)
 	h.ticker.Reports, h.ticker.Observer = h.reports, cfg.Observer
-	h.process = membership.Process{
-		Host: host, PID: os.Getpid(), Program: program, Version: version, Layout: link.Layout,
-		Lease: h.lease().Milliseconds(), TokenMode: cmp.Or(cfg.Redis.TokenMode, link.ModeHMAC), OwnInbox: true,
-		Guarded: cfg.Guarded,
-	}
 	return h, nil
 }
 
@@ -225,7 +233,7 @@ func (h *Host) Open(ctx context.Context) error {
 	cfg.Publisher, cfg.Subscriber, cfg.Outbox, cfg.Identity = h.client, h.listener, h.outbox, redisbus.Identity{ID: id}
 	cfg.DropWarnings = h.dropWarnings
 	cfg.InboxOnly, cfg.SharedInbox, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer =
-		true, hostsInbox, h.log, h.reports, h.beacons, h.cfg.Observer
+		true, hostsInbox, h.log, h.reports, h.beacons, h.observer
 	h.bus, err = redisbus.NewBus(cfg)
 	if err != nil {
 		return err
@@ -262,6 +270,8 @@ func (h *Host) Serve(ctx context.Context) error {
 	g.Go("redis probe", h.probeRedis)
 	g.Go("announcer", h.announce)
 	g.Go("leaves", h.tellLeaves)
+	g.Go("timeline", h.recorder.Serve)
+	g.Go("history", h.charts.Serve)
 	err := g.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -16,6 +16,7 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/runner"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // live runs a node from the join to the end of its drain. why is ErrStop or ErrRestart if a
@@ -89,7 +90,7 @@ func (n *Node) openBase(base *group.Group) error {
 	cfg := redisbus.NewBusConfig(h.cfg.Redis, token)
 	cfg.Publisher, cfg.Subscriber, cfg.Outbox, cfg.Identity = n.conns.Client, n.conns.Subscriber, h.outbox, n.identity()
 	cfg.Inboxes, cfg.Broadcasts, cfg.DropWarnings = h.inboxes, h.broadcasts, h.dropWarnings
-	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.cfg.Observer
+	cfg.BaseContext, cfg.Log, cfg.Reports, cfg.Beacons, cfg.Observer = inAPI, n.log, h.reports, h.beacons, h.observer
 	wrap := &h.cfg.App.middleware
 	cfg.PublishMiddleware, cfg.SubscriptionMiddleware = wrap.publish, wrap.subscription
 	a.Bus, err = redisbus.NewBus(cfg)
@@ -106,11 +107,13 @@ func (n *Node) openBase(base *group.Group) error {
 	a.Tasks.CountDrops(a.Bus.CountDrop)
 	a.Tasks.LogTo(n.log)
 	a.Inspector = tasks.NewInspector(n.conns.Client, h.keys)
-	a.Inspector.Observe(h.cfg.Observer)
+	a.Inspector.Observe(h.observer)
+	a.Inspector.OnChange(h.recordChange)
+	a.Timeline = timeline.New(n.conns.Client, h.keys, n.lease.Incarnation.ID, timelineProcess(h.process))
 	a.Connections = connections.New(n.conns.Client, h.keys, n.identity())
 	methods := h.cfg.App.methods.Extend()
 	builtin.Register(base.Context(), methods, builtin.Deps{
-		Cache: a.Cache, Bus: a.Bus, Tasks: a.Tasks, Inspector: a.Inspector, Handled: &h.cfg.App.tasks,
+		Cache: a.Cache, Bus: a.Bus, Tasks: a.Tasks, Inspector: a.Inspector, Timeline: a.Timeline, Handled: &h.cfg.App.tasks,
 		Connections: a.Connections, Controls: h.cfg.Set,
 		ID: a.ID(), Status: n.Status, Stop: func() { n.Stop(ErrStop) }, Restart: func() { n.Stop(ErrRestart) },
 	})
@@ -141,7 +144,7 @@ func (n *Node) openWork() {
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo, Flow: &h.flow,
 		Turn: h.endings.take, Defaults: h.ticker.Defaults(),
-		Bus: n.api.Bus, Observer: h.cfg.Observer, Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
+		Bus: n.api.Bus, Observer: Observers(h.cfg.Observer, charting{to: h.charts}), Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
 	})
 	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Hint)
 	h.claims.add(r)

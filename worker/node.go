@@ -91,6 +91,7 @@ type Node struct {
 	aliveChecks chan struct{} // has capacity 1; the heartbeat puts an element in, loop takes it out
 	checkedAt   time.Time     // when alive last found aliveChecks empty; only the heartbeat uses it
 	began       time.Time
+	over        time.Time // when the life ended, before the hand-over
 
 	connected func()        // gives back the node's turn to join and connect
 	started   func()        // tells the announcer that the node runs or has ended
@@ -227,6 +228,7 @@ func (n *Node) serve(ctx context.Context) error {
 		return err
 	})
 	<-base.Context().Done()
+	n.over = time.Now()
 	n.connected()
 	n.started()
 	if cause := context.Cause(base.Context()); !errors.Is(cause, context.Canceled) {

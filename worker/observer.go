@@ -62,6 +62,7 @@ type NodeEnd struct {
 	Why             EndReason
 	Err             error         // nil if somebody asked for the end
 	Lived           time.Duration // since the node began to join
+	At              time.Time     // by this host's clock: when it ended, before its hand-over
 }
 
 // EndReason is why a node's life ended.
@@ -166,26 +167,23 @@ func (Unobserved) TaskEnded(tasks.TaskEnd) {}
 
 // observeStart notifies the observer that the node runs.
 func (n *Node) observeStart() {
-	if o := n.host.cfg.Observer; o != nil {
-		i := n.lease.Incarnation
-		e := NodeStart{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: cmp.Or(n.cfg.Why, StartFirst)}
-		if !n.cfg.CrashedAt.IsZero() {
-			e.Recovered = time.Since(n.cfg.CrashedAt)
-		}
-		o.NodeStarted(e)
+	i := n.lease.Incarnation
+	e := NodeStart{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: cmp.Or(n.cfg.Why, StartFirst)}
+	if !n.cfg.CrashedAt.IsZero() {
+		e.Recovered = time.Since(n.cfg.CrashedAt)
 	}
+	n.host.observer.NodeStarted(e)
 }
 
 // observeEnd notifies the observer that the node's life ended with err.
 func (n *Node) observeEnd(err error) {
-	o := n.host.cfg.Observer
-	if o == nil || n.lease == nil {
+	if n.lease == nil {
 		return
 	}
 	i, why := n.lease.Incarnation, endReason(err)
-	e := NodeEnd{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: why, Lived: time.Since(n.began)}
+	e := NodeEnd{ID: i.ID, Incarnation: i.String(), Process: n.host.process, Why: why, Lived: time.Since(n.began), At: n.over}
 	if why != EndStopped && why != EndRestarted {
 		e.Err = err
 	}
-	o.NodeEnded(e)
+	n.host.observer.NodeEnded(e)
 }

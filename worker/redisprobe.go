@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stellarfw/stellar/redisbus/link"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // A process sends a PING to Redis every probeInterval, and counts Redis as away when it has
@@ -41,12 +42,33 @@ func (p *redisProbe) silence() time.Duration {
 // three seconds.
 func (h *Host) Reachable() bool { return h.probe.silence() < probeLimit }
 
+// recordOutage records that Redis was away until now.
+func (h *Host) recordOutage(since time.Time, err error) {
+	cause := ""
+	if c := link.CauseOf(err); c != link.CauseNone {
+		cause = ": " + string(c)
+	}
+	h.recorder.RecordAt(since, timeline.Event{
+		Kind: timeline.Redis, Text: "was away" + cause, Took: time.Since(since).Milliseconds(),
+	})
+}
+
 // probeRedis sends the PINGs, once for all nodes of the process, until ctx ends.
 func (h *Host) probeRedis(ctx context.Context) error {
+	var failure error // of the first PING since the last answer
+	var failedAt time.Time
 	for {
 		asking, cancel := context.WithTimeout(ctx, probeLimit)
-		if h.heart.Ping(asking).Err() == nil {
+		began, silence, err := time.Now(), h.probe.silence(), h.heart.Ping(asking).Err()
+		switch {
+		case err == nil:
+			if failure != nil && silence != never && silence >= probeLimit {
+				h.recordOutage(failedAt, failure)
+			}
+			failure = nil
 			h.probe.answered()
+		case failure == nil:
+			failure, failedAt = err, began
 		}
 		cancel()
 		if link.Sleep(ctx, probeInterval) != nil {

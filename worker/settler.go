@@ -17,6 +17,7 @@ import (
 	"github.com/stellarfw/stellar/worker/internal/queue"
 	"github.com/stellarfw/stellar/worker/membership"
 	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // Settler hands over what the nodes of processes owned that are certain to be dead, without
@@ -24,8 +25,9 @@ import (
 type Settler struct {
 	settler
 
-	cfg link.Config
-	log zerolog.Logger
+	cfg      link.Config
+	log      zerolog.Logger
+	recorder *timeline.Recorder
 }
 
 // Settled sums up what a [Settler] has handed over.
@@ -51,9 +53,17 @@ func NewSettler(cfg link.Config, log zerolog.Logger) (*Settler, error) {
 		client: client, keys: cfg.Keys(), reports: reports, left: func(membership.Incarnation) {},
 		directory: membership.Directory{Client: client, Keys: cfg.Keys(), OnAlien: reports.Alien},
 	}}
+	s.recorder = timeline.NewRecorder(client, s.keys, clientProcess(), log)
+	s.recorder.Reports, s.observer = reports, newRecording(s.recorder)
 	s.cache = cache.New(cache.Config{Client: client, Keys: s.keys, Reports: reports, Log: log})
 	return s, nil
 }
+
+// Record records in the timeline what the parent has seen of a process. It never waits.
+func (s *Settler) Record(e timeline.Event) { s.recorder.Record(e) }
+
+// Serve writes what is recorded, and what the settler does, into the timeline, until ctx ends.
+func (s *Settler) Serve(ctx context.Context) error { return s.recorder.Serve(ctx) }
 
 // Close closes the connections.
 func (s *Settler) Close() error { return s.client.Close() }

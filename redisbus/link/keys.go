@@ -369,6 +369,19 @@ func (k Keys) RetainedLists() string { return k.tag + "retained" }
 // Results maps a completed task's id to its result (hash).
 func (k Keys) Results() string { return k.tag + "results" }
 
+// Events is the timeline of the cluster: see the package timeline (stream).
+func (k Keys) Events() string { return k.tag + "events" }
+
+// Versions maps a program to the version of the process of it that joined last (hash).
+func (k Keys) Versions() string { return k.tag + "events:versions" }
+
+// Charts holds the bytes of the hashes of the task runs by minute and by quarter of an hour, whose
+// names continue its own: see the package history (sorted set).
+func (k Keys) Charts() string { return k.tag + "charts" }
+
+// Charted holds the "queue|name" in these hashes (sorted set, minutes since 1970).
+func (k Keys) Charted() string { return k.tag + "charts:names" }
+
 // Stats counts events of tasks, "queue|event" (hash, integers), and keeps how fast
 // the tasks were, "queue|speed".
 func (k Keys) Stats() string { return k.tag + "stats" }

@@ -26,6 +26,8 @@ var kinds = []struct{ name, kind string }{
 	{"held", "hash"}, {"holders", "hash"}, {"returned", "hash"},
 	{"steps", "hash"}, {"steps:", "hash"}, {"stepped:", "hash"}, {"kept", "zset"},
 	{"retained", "zset"}, {"retained:", "list"}, {"results", "hash"}, {"stats", "hash"},
+	{"events", "stream"}, {"events:versions", "hash"}, {"charts", "zset"}, {"charts:names", "zset"}, {"charts:sent:", "string"},
+	{"charts:", "hash"},
 }
 
 // kindOf returns the type of the key with that name, or "" for a key of another kind.

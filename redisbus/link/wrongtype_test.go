@@ -34,12 +34,12 @@ func keysOf(k link.Keys) map[string]string {
 
 func TestEveryKeyHasItsType(t *testing.T) {
 	for method, key := range keysOf(link.NewKeys("stellar")) {
-		text := (&link.WrongTypeError{Key: key, Type: "stream"}).Error()
+		text := (&link.WrongTypeError{Key: key, Type: "vectorset"}).Error()
 		if method == "Prefix" || method == "Cache" || method == "CachePrefix" {
-			require.Contains(t, text, "its type is wrong (stream)", method)
+			require.Contains(t, text, "its type is wrong (vectorset)", method)
 			continue
 		}
-		require.Regexp(t, `it is a stream, a (string|hash|list|set|zset) is needed; rename or delete it$`, text, method)
+		require.Regexp(t, `it is a vectorset, a (string|hash|list|set|zset|stream) is needed; rename or delete it$`, text, method)
 	}
 }
 

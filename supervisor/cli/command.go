@@ -15,6 +15,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor/cli/configcmd"
 	"github.com/stellarfw/stellar/supervisor/cli/datacmd"
 	"github.com/stellarfw/stellar/supervisor/cli/demo"
+	"github.com/stellarfw/stellar/supervisor/cli/eventscmd"
 	"github.com/stellarfw/stellar/supervisor/cli/manual"
 	"github.com/stellarfw/stellar/supervisor/cli/namespacecmd"
 	"github.com/stellarfw/stellar/supervisor/cli/setcmd"
@@ -46,7 +47,7 @@ func root(e *cluster.Env, program Program, r *runner) *urfave.Command {
 		Name: program.Name, Usage: "a cluster of supervised nodes on one Redis", Version: program.Version, Description: description,
 		Commands: slices.Concat(
 			[]*urfave.Command{r.command()},
-			setcmd.Commands(e), callcmd.Commands(e), buscmd.Commands(e), taskscmd.Commands(e), cachecmd.Commands(e), namespacecmd.Commands(e),
+			setcmd.Commands(e), eventscmd.Commands(e), callcmd.Commands(e), buscmd.Commands(e), taskscmd.Commands(e), cachecmd.Commands(e), namespacecmd.Commands(e),
 			datacmd.Commands(e), configcmd.Commands(e, program.App), demo.Commands(e),
 			[]*urfave.Command{
 				manual.Command(e.Env), versionCommand(e, program.Version), helpCommand(e), completionCommand(e), completeCommand(e, program),

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stellarfw/stellar/cache"
 	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // kills is how often the loop of kills goes round; by hand it is 100.
@@ -113,6 +114,17 @@ func TestAPanicOfAGoroutineEndsOneChildOnly(t *testing.T) {
 	require.Equal(t, 3, strings.Count(g.err.String(), "process died"), "%s", g.err)
 	require.Contains(t, g.err.String(), "in a goroutine of its own", "the panic is in the log's stream")
 	g.awaitNodes(2)
+
+	told := map[timeline.Kind]int{}
+	g.eventually(func() bool {
+		events, err := timeline.New(g.client, g.cfg.Keys(), "", timeline.Process{}).List(t.Context(), timeline.Filter{})
+		require.NoError(t, err)
+		clear(told)
+		for _, e := range events {
+			told[e.Kind] += e.Count
+		}
+		return told[timeline.Died] == 3 && told[timeline.TakeOver] == 3 && told[timeline.Quarantine] == 1
+	}, "the guardian tells of the deaths and of what came of them")
 }
 
 func TestLocksOfADeadChildAreFree(t *testing.T) {

@@ -90,6 +90,17 @@ func twins(t *testing.T, c *redis.Client) {
 				member, _ := z.Member.(string)
 				c.ZAddNX(ctx, other, redis.Z{Score: z.Score, Member: twin(member)})
 			}
+		case "stream":
+			for _, entry := range c.XRange(ctx, key, "-", "+").Val() {
+				fields := map[string]any{}
+				for name, value := range entry.Values {
+					fields[name] = value
+				}
+				text, _ := entry.Values["e"].(string)
+				escaped, _ := json.Marshal(hostile)
+				fields["e"] = strings.ReplaceAll(text, marker, string(escaped[1:len(escaped)-1]))
+				c.XAdd(ctx, &redis.XAddArgs{Stream: other, Values: fields})
+			}
 		case "list":
 			for _, item := range c.LRange(ctx, key, 0, -1).Val() {
 				if twin(item) != item || other != key {
@@ -103,7 +114,8 @@ func twins(t *testing.T, c *redis.Client) {
 // walk has arguments for every command but those in local, which ask no peer.
 var walk = map[string][][]string{
 	"status": {{}},
-	"scale":  {{"3"}}, "roll": {{"--timeout", "10s"}}, "reload": {{"--timeout", "10s"}}, "quiet": {{}}, "resume": {{}},
+	"events": {{}}, "events list": {{}, {"--kind", "crash"}, {"--kind", hostile}, {"--node", hostile}, {"-o", "json"}, {"--since", hostile}}, "events mark": {{hostile}},
+	"scale": {{"3"}}, "roll": {{"--timeout", "10s"}}, "reload": {{"--timeout", "10s"}}, "quiet": {{}}, "resume": {{}},
 	"call": {
 		{"api." + marker + ".value"}, {"api." + marker + ".value", "--all"}, {"api." + marker + ".error"}, {"api." + marker + ".error", "--all"},
 		{"api." + marker + ".code"}, {"api.methods"}, {"api.status", "--all"}, {"api.tasks.list"}, {"api.ping", "--node", hostile}, {hostile}, {"api.ping", hostile},
@@ -119,6 +131,7 @@ var walk = map[string][][]string{
 	"tasks wait":     {{"failed"}, {"panicked"}, {"done"}, {hostile}, {marker, "--timeout", "100ms"}},
 	"tasks defaults": {{marker, "--max-attempts", "3", "--any-name"}, {hostile, "--reset"}},
 	"tasks groups":   {{marker}, {hostile}},
+	"tasks history":  {{}, {marker}, {hostile}, {marker, "-o", "json"}, {"--queue", hostile}},
 	"tasks export":   {{}, {"/no/such/" + hostile}}, "tasks import": {{"/no/such/" + hostile}},
 	"tasks edit":       {{marker, "--payload", "1"}, {hostile, "--priority", "high"}},
 	"tasks reschedule": {{marker, "--in", "2h"}, {hostile, "--now"}}, "tasks rerun": {{hostile}, {"failed", "--from", hostile}}, "tasks retry": {{hostile}, {"--queue", marker, "--dry-run"}},

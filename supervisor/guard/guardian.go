@@ -20,6 +20,7 @@ import (
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/builtin"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // MaxProcesses is the most children of a guardian.
@@ -30,6 +31,9 @@ type Settler interface {
 	Settle(ctx context.Context, launch string, also []membership.Incarnation) (worker.Settled, error)
 	// Warm makes the next Settle fast.
 	Warm(ctx context.Context) error
+	// Record records an event in the cluster's timeline; Serve writes it, until ctx ends.
+	Record(e timeline.Event)
+	Serve(ctx context.Context) error
 }
 
 // Config configures a [Guardian].
@@ -128,7 +132,8 @@ type Guardian struct {
 	serving   context.Context //nolint:containedctx // ends when the guardian stops; nil before the start
 	stop      context.CancelFunc
 	operation builtin.Operation
-	worked    bool // a child was ready: from now on Redis is waited for
+	by        string // who asked for the operation
+	worked    bool   // a child was ready: from now on Redis is waited for
 	deaths    crashes.Window
 	report    Report
 	fatal     error
@@ -177,6 +182,9 @@ func (g *Guardian) Serve(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() { reapAll(reaping) })
 	background.Go(func() { g.keepWarm(reaping) })
+	if g.cfg.Settler != nil {
+		background.Go(func() { _ = g.cfg.Settler.Serve(reaping) })
+	}
 
 	// What is settled after the end of a child may wait for Redis, but not for ever.
 	settling, settled := context.WithCancel(context.WithoutCancel(ctx))
@@ -286,11 +294,19 @@ func (g *Guardian) failed(slot int, how string) bool {
 		return false
 	}
 	if g.fatal == nil {
+		g.record(timeline.Event{Kind: timeline.Flapping, Text: link.Count(g.deaths.Len(), "death") + " of processes: the guardian ends"})
 		g.fatal = fmt.Errorf("%w: %s of processes in %s: %s", supervisor.ErrFlapping, link.Count(g.deaths.Len(), "death"),
 			g.cfg.CrashWindow, &g.deaths)
 		g.stop()
 	}
 	return true
+}
+
+// record records an event in the timeline, if the guardian has one.
+func (g *Guardian) record(e timeline.Event) {
+	if g.cfg.Settler != nil {
+		g.cfg.Settler.Record(e)
+	}
 }
 
 // Hurry has the children stop within a second.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // outgrows reports, and logs, that the child needs more memory than it may.
@@ -18,6 +20,10 @@ func (l *life) outgrows() bool {
 		return false
 	}
 	l.outgrewAfter = time.Since(l.began)
+	l.slot.g.record(timeline.Event{
+		Kind: timeline.Died, Text: fmt.Sprintf("process %d needs more memory than --max-memory and is replaced", l.slot.number),
+		Took: l.outgrewAfter.Milliseconds(),
+	})
 	l.slot.g.log.Warn().Int("process", l.slot.number).Int("pid", l.pid).Int64("MiB", has>>20).Int64("maxMiB", most>>20).
 		Stringer("lived", l.outgrewAfter.Round(time.Millisecond)).Msg("process needs more memory than --max-memory: replacing it")
 	return true

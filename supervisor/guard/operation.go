@@ -9,6 +9,7 @@ import (
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker/builtin"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // Begin begins an operation that replaces the children one after the other, of a kind of those of package
@@ -21,7 +22,7 @@ func (g *Guardian) Begin(kind, by string) error {
 	if !known {
 		return fmt.Errorf("%s: the guardian has no such operation", kind)
 	}
-	ctx, err := g.beginOperation(kind)
+	ctx, err := g.beginOperation(kind, by)
 	if err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (g *Guardian) Begin(kind, by string) error {
 }
 
 // beginOperation records the beginning of an operation, which ends with the context.
-func (g *Guardian) beginOperation(kind string) (context.Context, error) {
+func (g *Guardian) beginOperation(kind, by string) (context.Context, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.serving == nil || g.serving.Err() != nil {
@@ -45,6 +46,7 @@ func (g *Guardian) beginOperation(kind string) (context.Context, error) {
 		return nil, &supervisor.BusyError{Kind: o.Kind, Since: o.Began}
 	}
 	g.operations.Add(1)
+	g.by = by
 	g.operation = builtin.Operation{Number: g.operation.Number + 1, Kind: kind, Began: time.Now(), Total: len(g.slots)}
 	return g.serving, nil
 }
@@ -54,6 +56,10 @@ func (g *Guardian) endOperation(err error) {
 	g.updateOperation(func(o *builtin.Operation) {
 		o.Ended = true
 		took := time.Since(o.Began).Round(time.Millisecond)
+		told := timeline.Event{
+			Kind: timeline.Kind(o.Kind), Text: link.Count(o.Done, "process", "processes"), Took: took.Milliseconds(), By: g.by,
+		}
+		defer func() { g.record(told) }()
 		if err == nil {
 			o.Node = ""
 			g.log.Info().Int("processes", o.Done).Stringer("after", took).Msg(o.Kind + " is done")
@@ -61,6 +67,7 @@ func (g *Guardian) endOperation(err error) {
 		}
 		err = fmt.Errorf("%s ended after %d of %s: %w", o.Kind, o.Done, link.Count(o.Total, "process", "processes"), err)
 		o.Error = err.Error()
+		told.Text = err.Error()
 		g.log.Error().Err(err).Stringer("after", took).Msg(o.Kind + " has failed")
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stellarfw/stellar/supervisor"
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // slot runs the successive lives of one child.
@@ -369,6 +370,7 @@ func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duratio
 		return true
 	}
 	s.again(lived)
+	s.g.record(timeline.Event{Kind: timeline.Died, Text: fmt.Sprintf("process %d: %s", s.number, how), Took: lived.Milliseconds()})
 	if s.g.died(s.number, how, l.hasHadTasks()) {
 		return false
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // Deps has the objects that the built-in methods of one node use.
@@ -30,6 +31,7 @@ type Deps struct {
 	Inspector   *tasks.Inspector
 	Handled     *tasks.Registry // the tasks that the node handles
 	Connections *connections.Store
+	Timeline    *timeline.Timeline
 	// Controls operates the set of the node's process. Nil: the node has no methods
 	// api.set.*.
 	Controls Controls
@@ -57,7 +59,7 @@ func Register(ctx context.Context, r rpcregistry.Registrar, d Deps) {
 	registerConnections(r, d.Connections)
 	registerBus(r, d.Bus)
 	if d.Controls != nil {
-		registerSet(rpcregistry.Control(r), d.Controls)
+		registerSet(rpcregistry.Control(r), d.Controls, d.Timeline)
 	}
 }
 

@@ -3,6 +3,8 @@ package builtin
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"time"
 
 	"github.com/stellarfw/stellar/redisbus"
 	"github.com/stellarfw/stellar/rpcregistry"
@@ -31,6 +33,30 @@ type taskID struct {
 	ID string `json:"id"`
 }
 
+// taskHistory are the arguments of api.tasks.history.
+type taskHistory struct {
+	Since time.Time     `json:"since,omitempty"` // default: an hour ago
+	Until time.Time     `json:"until,omitempty"` // default: now
+	Queue string        `json:"queue,omitempty"`
+	Name  string        `json:"name,omitempty"`
+	Step  time.Duration `json:"step,omitempty"`
+	// Together joins all queues and names into one.
+	Together bool `json:"together,omitempty"`
+}
+
+// read returns the points, which must fit into a response.
+func (h taskHistory) read(ctx context.Context, i *tasks.Inspector) ([]tasks.HistoryPoint, error) {
+	if h.Since.IsZero() {
+		h.Since = time.Now().Add(-time.Hour)
+	}
+	points, err := i.History(ctx, h.Since, h.Until, tasks.HistoryFilter{Queue: h.Queue, Name: h.Name, Step: h.Step, Together: h.Together})
+	if text, encoding := json.Marshal(points); err == nil && (encoding != nil || len(text) > listReply) {
+		return nil, fmt.Errorf("%w: that are %d points: ask for a shorter time, one name, a longer step, or all together",
+			rpcregistry.ErrTooLarge, len(points))
+	}
+	return points, err
+}
+
 // registerLooking adds the methods that show tasks and change nothing.
 func registerLooking(r rpcregistry.Registrar, i *tasks.Inspector) {
 	handleTask(r, "counts", func(ctx context.Context, _ none) (tasks.Counts, error) { return i.Counts(ctx) })
@@ -42,6 +68,9 @@ func registerLooking(r rpcregistry.Registrar, i *tasks.Inspector) {
 		e, err := i.Explain(ctx, in.ID)
 		e.Task = fit(e.Task, oneReply)
 		return e, err
+	})
+	handleTask(r, "history", func(ctx context.Context, in taskHistory) ([]tasks.HistoryPoint, error) {
+		return in.read(ctx, i)
 	})
 	handleTask(r, "list", func(ctx context.Context, f tasks.Filter) (TaskList, error) { return list(ctx, i, f) })
 }

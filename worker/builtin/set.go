@@ -7,12 +7,15 @@ import (
 
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/membership"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // Controls has the operations on the set of a process, for operators. Package supervisor
 // implements it. A long operation goes on after the call has returned: [SetStatus] shows
 // its progress.
 type Controls interface {
+	// By returns the controls for what somebody asks for, whom the timeline names.
+	By(who string) Controls
 	Status() SetStatus
 	// Crashes returns the crashes of the node with that id since the set began.
 	Crashes(id string) Crashes
@@ -138,29 +141,30 @@ type setSize struct {
 	Workers *int `json:"workers"`
 }
 
-// registerSet adds the methods about the whole set of the node's process.
-func registerSet(r rpcregistry.Registrar, set Controls) {
-	after := func(do func() error) func(context.Context, none) (SetStatus, error) {
-		return func(context.Context, none) (SetStatus, error) {
-			if err := do(); err != nil {
+// registerSet adds the methods about the whole set of the node's process, and what happened in the cluster.
+func registerSet(r rpcregistry.Registrar, set Controls, events *timeline.Timeline) {
+	after := func(do func(Controls) error) func(context.Context, none) (SetStatus, error) {
+		return func(ctx context.Context, _ none) (SetStatus, error) {
+			if err := do(set.By(Caller(ctx))); err != nil {
 				return SetStatus{}, err
 			}
 			return set.Status(), nil
 		}
 	}
-	quiet := func(on bool) func() error {
-		return func() error { return set.Quiet(on) }
+	quiet := func(on bool) func(Controls) error {
+		return func(set Controls) error { return set.Quiet(on) }
 	}
-	handle(r, "api.set.status", after(func() error { return nil }))
-	handle(r, "api.set.roll", after(set.Roll))
-	handle(r, "api.set.reload", after(set.Reload))
-	handle(r, "api.set.upgrade", after(set.Upgrade))
+	registerEvents(r, events)
+	handle(r, "api.set.status", after(func(Controls) error { return nil }))
+	handle(r, "api.set.roll", after(Controls.Roll))
+	handle(r, "api.set.reload", after(Controls.Reload))
+	handle(r, "api.set.upgrade", after(Controls.Upgrade))
 	handle(r, "api.set.quiet", after(quiet(true)))
 	handle(r, "api.set.resume", after(quiet(false)))
 	handle(r, "api.set.scale", func(ctx context.Context, in setSize) (SetStatus, error) {
 		if in.Workers == nil {
 			return SetStatus{}, &rpcregistry.Error{Code: rpcregistry.ErrBadArguments, Message: "how many workers? {\"workers\": 4}"}
 		}
-		return after(func() error { return set.Scale(*in.Workers) })(ctx, none{})
+		return after(func(set Controls) error { return set.Scale(*in.Workers) })(ctx, none{})
 	})
 }

@@ -52,6 +52,7 @@ func (i *Inspector) SetDefaults(ctx context.Context, name string, d Defaults) er
 	if err != nil {
 		return fmt.Errorf("defaults of queue %s: %w", name, err)
 	}
+	i.changed(ctx, Change{Kind: ChangeLimit, Queue: name, Text: asText("defaults", d)})
 	return nil
 }
 
@@ -71,6 +72,7 @@ func (i *Inspector) ChangeDefaults(ctx context.Context, name string, change func
 	if err != nil {
 		return Defaults{}, fmt.Errorf("defaults of queue %s: %w", name, err)
 	}
+	i.changed(ctx, Change{Kind: ChangeLimit, Queue: name, Text: asText("defaults", out)})
 	return out, nil
 }
 

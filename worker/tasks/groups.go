@@ -140,7 +140,15 @@ func (i *Inspector) PauseGroup(ctx context.Context, name, group string, paused b
 	if group == "" || len(group) > maxGroup || !validText(group) {
 		return false, fmt.Errorf("%w: group %.220q: use 1 to %d bytes of UTF-8", ErrInvalid, group, maxGroup)
 	}
-	return i.store.PauseGroup(ctx, name, group, paused)
+	used, err = i.store.PauseGroup(ctx, name, group, paused)
+	if err == nil {
+		kind := ChangeResume
+		if paused {
+			kind = ChangePause
+		}
+		i.changed(ctx, Change{Kind: kind, Queue: name, Text: "group " + group})
+	}
+	return used, err
 }
 
 // pagePending calls page with the pending tasks of a queue, those of its groups after the others.

@@ -1,6 +1,8 @@
 package tasks
 
 import (
+	"context"
+
 	"github.com/redis/go-redis/v9"
 
 	"github.com/stellarfw/stellar/redisbus/link"
@@ -14,6 +16,8 @@ type Inspector struct {
 	redis redis.UniversalClient
 	keys  link.Keys
 	store queue.Store
+
+	onChange func(context.Context, Change) // nil for none
 }
 
 // NewInspector returns an inspector of a namespace.

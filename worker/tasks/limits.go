@@ -161,6 +161,9 @@ func (i *Inspector) PauseQueue(ctx context.Context, name string, paused bool) er
 		verb = "pause"
 	}
 	_, err := i.setQueue(ctx, name, verb, "")
+	if err == nil {
+		i.changed(ctx, Change{Kind: ChangeKind(verb), Queue: name})
+	}
 	return err
 }
 
@@ -170,13 +173,18 @@ func (i *Inspector) PauseQueue(ctx context.Context, name string, paused bool) er
 // of its tasks, some at a time, until it is done or ctx ends; running nodes go on with that.
 // The limit counts at once, for the tasks that have been counted.
 func (i *Inspector) LimitQueue(ctx context.Context, name string, l *Limits) (Limits, error) {
-	if l == nil {
-		return i.setQueue(ctx, name, "reset", "")
+	verb, limits, text := "reset", "", "limits reset"
+	if l != nil {
+		if err := l.validate(name); err != nil {
+			return Limits{}, err
+		}
+		verb, limits, text = "operator", l.stored().String(), asText("limits", l)
 	}
-	if err := l.validate(name); err != nil {
-		return Limits{}, err
+	now, err := i.setQueue(ctx, name, verb, limits)
+	if err == nil {
+		i.changed(ctx, Change{Kind: ChangeLimit, Queue: name, Text: text})
 	}
-	return i.setQueue(ctx, name, "operator", l.stored().String())
+	return now, err
 }
 
 // ChangeLimits is [Inspector.LimitQueue] for some of the limits. It calls change with the limits in effect, and again
@@ -194,7 +202,11 @@ func (i *Inspector) ChangeLimits(ctx context.Context, name string, change func(*
 		*l = limits.stored()
 		return err
 	})
-	return limitsOf(set.Limits), err
+	now := limitsOf(set.Limits)
+	if err == nil {
+		i.changed(ctx, Change{Kind: ChangeLimit, Queue: name, Text: asText("limits", now)})
+	}
+	return now, err
 }
 
 func (i *Inspector) setQueue(ctx context.Context, name, verb, limits string) (Limits, error) {
@@ -220,6 +232,7 @@ func (i *Inspector) DeleteQueue(ctx context.Context, name string) (int, error) {
 			return sum, fmt.Errorf("delete queue %s: %w", name, err)
 		}
 		if !more {
+			i.changed(ctx, Change{Kind: ChangeDelete, Queue: name, Tasks: sum})
 			return sum, nil
 		}
 	}

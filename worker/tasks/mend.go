@@ -83,6 +83,10 @@ func (m mending) all(ctx context.Context, i *Inspector, f Filter) (int, error) {
 			n++
 		}
 	}
+	if n > 0 {
+		f.idsOnly = false
+		i.changed(ctx, Change{Kind: ChangeKind(m.verb), Queue: f.Queue, Tasks: n, Text: asText("tasks", f)})
+	}
 	return n, err
 }
 

@@ -168,5 +168,10 @@ func (i *Inspector) changePeriodic(ctx context.Context, verb, name, mark string)
 	if !known {
 		return fmt.Errorf("%s periodic task %s: %w", verb, name, ErrNotFound)
 	}
+	kind := ChangeKind(verb)
+	if verb == "remove" {
+		kind = ChangeDelete
+	}
+	i.changed(ctx, Change{Kind: kind, Text: "periodic task " + name})
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -53,7 +54,7 @@ func (e *Env) ConnectWith(ctx context.Context, client worker.ClientConfig) (*Cli
 	if err != nil {
 		return nil, err
 	}
-	client.Redis, client.Cache = cfg, e.CacheConfig()
+	client.Redis, client.Cache, client.By = cfg, e.CacheConfig(), e.user()
 	c, err := Open(ctx, client, where)
 	if err != nil {
 		return nil, err
@@ -63,6 +64,20 @@ func (e *Env) ConnectWith(ctx context.Context, client worker.ClientConfig) (*Cli
 		return nil, err
 	}
 	return c, nil
+}
+
+// user names who runs the command, for the cluster's timeline: "ada@desk".
+func (e *Env) user() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	for _, variable := range []string{"USER", "LOGNAME", "USERNAME"} {
+		if name, _ := e.Env(variable); name != "" {
+			return name + "@" + host
+		}
+	}
+	return "somebody@" + host
 }
 
 // place returns how to connect to Redis, and how errors call it.

@@ -46,6 +46,7 @@ type scriptedSet struct {
 	status []builtin.SetStatus // one after the other; the last one stays
 }
 
+func (s *scriptedSet) By(string) builtin.Controls          { return s }
 func (s *scriptedSet) Roll() error                         { s.rolled.Add(1); return s.roll() }
 func (s *scriptedSet) Quiet(bool) error                    { s.quiet(); return nil }
 func (*scriptedSet) Crashes(string) (none builtin.Crashes) { return none }

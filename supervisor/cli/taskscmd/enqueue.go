@@ -78,7 +78,7 @@ func (f *enqueueFlags) treatment() []urfave.Flag {
 		&urfave.StringFlag{Name: "priority", Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},
 		&urfave.StringFlag{
 			Name: "deadline", Destination: &f.deadline,
-			Usage: "`TIME` such as " + exampleTime + ", or from now, such as 90m: not begun by then, it is dead",
+			Usage: "`TIME` such as " + config.ExampleTime + ", or from now, such as 90m: not begun by then, it is dead",
 		},
 		&urfave.StringFlag{
 			Name: "unique", Destination: &f.unique, Usage: "`KEY` that only one stored task has at a time: another is not accepted",
@@ -127,28 +127,28 @@ const definitions = "the task's definition"
 
 // options returns the task's options as far as the flags determine them, and the
 // deadline, which depends on Redis's clock.
-func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, instant, error) {
+func (f *enqueueFlags) options(given func(flag string) bool) (tasks.Options, config.Instant, error) {
 	o := tasks.Options{
 		In: f.in, Queue: f.queue, Group: f.group, ID: f.id, Unique: f.unique, UniqueFor: f.uniqueFor, After: f.after, MaxAttempts: f.maxAttempts,
 		Timeout: f.runTimeout, Backoff: f.backoff, MaxBackoff: f.maxBackoff, Retention: f.retention,
 		WantResult: f.result, Await: f.wait, AnyName: f.anyName,
 	}
 	if err := f.check(given); err != nil {
-		return o, instant{}, err
+		return o, config.Instant{}, err
 	}
 	var err error
 	if o.Meta, err = f.meta.Meta(); err != nil {
-		return o, instant{}, err
+		return o, config.Instant{}, err
 	}
 	if err = o.Priority.UnmarshalText([]byte(f.priority)); err != nil {
-		return o, instant{}, config.Usagef("--priority %.40q: %s", f.priority, config.Choose(f.priority, priorities))
+		return o, config.Instant{}, config.Usagef("--priority %.40q: %s", f.priority, config.Choose(f.priority, priorities))
 	}
 	if f.at != "" {
-		if o.At, err = parseTime("at", f.at); err != nil {
-			return o, instant{}, err
+		if o.At, err = config.ParseTime("at", f.at); err != nil {
+			return o, config.Instant{}, err
 		}
 	}
-	deadline, err := parseInstant("deadline", f.deadline, false)
+	deadline, err := config.ParseInstant("deadline", f.deadline, false)
 	return o, deadline, err
 }
 
@@ -238,12 +238,12 @@ func (f *enqueueFlags) enqueue(ctx context.Context, e *cluster.Env, args []strin
 	if err != nil {
 		return err
 	}
-	if deadline != (instant{}) {
+	if deadline != (config.Instant{}) {
 		now, err := c.Time(ctx)
 		if err != nil {
 			return err
 		}
-		if options.Deadline = deadline.on(now); !options.Deadline.After(begin(options, now)) {
+		if options.Deadline = deadline.On(now); !options.Deadline.After(begin(options, now)) {
 			return config.Usagef("--deadline: %s is over before the task can begin, at %s on Redis's clock: it would be dead at once",
 				options.Deadline.UTC().Format(time.RFC3339), begin(options, now).UTC().Format(time.RFC3339))
 		}

@@ -14,65 +14,6 @@ import (
 	"github.com/stellarfw/stellar/worker/tasks"
 )
 
-// instant is a time given on the command line: at is a point in time, from a distance
-// from now.
-type instant struct {
-	at   time.Time
-	from time.Duration
-}
-
-// exampleTime is a point in time as error messages show its format, RFC 3339.
-const exampleTime = "2027-01-31T08:00:00Z"
-
-// parseTime parses a point in time in RFC 3339. Its error names the flag.
-func parseTime(flag, text string) (time.Time, error) {
-	at, err := parseRFC3339(text)
-	if err != nil {
-		return at, config.Usagef("--%s: %q is not a time such as %s or 2027-01-31T08:00:00+01:00", flag, text, exampleTime)
-	}
-	return at, nil
-}
-
-// parseRFC3339 never returns the zero time, which stands for no time.
-func parseRFC3339(text string) (time.Time, error) {
-	at, err := time.Parse(time.RFC3339, text)
-	if at.IsZero() {
-		at = at.Add(1)
-	}
-	return at, err
-}
-
-// parseInstant parses a point in time, or a duration: before now if ago is true, after
-// now otherwise. An empty text yields the zero instant.
-func parseInstant(flag, text string, ago bool) (instant, error) {
-	if text == "" {
-		return instant{}, nil
-	}
-	direction := "from now"
-	d, err := time.ParseDuration(text)
-	given := err == nil && d > 0
-	if ago {
-		direction, d = "ago", -d
-	}
-	if given {
-		return instant{from: d}, nil
-	}
-	at, err := parseRFC3339(text)
-	if err != nil {
-		return instant{}, config.Usagef("--%s: %q is neither a time such as %s nor how long %s, such as 90m", flag, text, exampleTime, direction)
-	}
-	return instant{at: at}, nil
-}
-
-// on returns the instant as a point in time, the zero time for the zero instant. now is
-// the time on Redis's clock.
-func (i instant) on(now time.Time) time.Time {
-	if i.from != 0 {
-		return now.Add(i.from)
-	}
-	return i.at
-}
-
 // filterFlags holds the flags that select tasks.
 type filterFlags struct {
 	states                   []string
@@ -81,7 +22,7 @@ type filterFlags struct {
 	limit                    int
 	possible                 []tasks.State // states that the command accepts; nil for all
 	usual                    []tasks.State // states that are selected if no flag names one
-	parsedSince, parsedUntil instant
+	parsedSince, parsedUntil config.Instant
 }
 
 func (f *filterFlags) flags(limit int, limited string) []urfave.Flag {
@@ -165,10 +106,10 @@ func (f *filterFlags) check(e *cluster.Env) (err error) {
 	case f.limit < 0:
 		return config.Usagef("--limit: %d is negative", f.limit)
 	}
-	if f.parsedSince, err = parseInstant("since", f.since, true); err != nil {
+	if f.parsedSince, err = config.ParseInstant("since", f.since, true); err != nil {
 		return err
 	}
-	f.parsedUntil, err = parseInstant("until", f.until, true)
+	f.parsedUntil, err = config.ParseInstant("until", f.until, true)
 	return err
 }
 
@@ -185,7 +126,7 @@ func (f *filterFlags) filter(ctx context.Context, e *cluster.Env, c *cluster.Cli
 	}
 	out := tasks.Filter{
 		States: f.usual, Queue: f.queue, Group: f.group, Name: f.name, Text: f.text, Limit: f.limit,
-		Since: f.parsedSince.on(now), Until: f.parsedUntil.on(now),
+		Since: f.parsedSince.On(now), Until: f.parsedUntil.On(now),
 	}
 	if len(f.states) > 0 {
 		out.States = nil

@@ -235,7 +235,7 @@ func rescheduleCommand(e *cluster.Env) *urfave.Command {
 		Name: "reschedule", Usage: "change when a delayed task runs", ArgsUsage: "ID",
 		Flags: e.ClientFlags(
 			&urfave.DurationFlag{Name: "in", Destination: &f.in, Usage: "after that `TIME`, such as 10s", HideDefault: true},
-			&urfave.StringFlag{Name: "at", Destination: &f.at, Usage: "at that `TIME`, such as " + exampleTime},
+			&urfave.StringFlag{Name: "at", Destination: &f.at, Usage: "at that `TIME`, such as " + config.ExampleTime},
 			&urfave.BoolFlag{Name: "now", Destination: &f.now, Usage: "at once", HideDefault: true},
 		),
 		ArgValidator: config.Arguments(1, 1, "ID"),
@@ -260,7 +260,7 @@ func (f *rescheduleFlags) run(ctx context.Context, e *cluster.Env, args []string
 	var at time.Time
 	if f.at != "" {
 		var err error
-		if at, err = parseTime("at", f.at); err != nil {
+		if at, err = config.ParseTime("at", f.at); err != nil {
 			return err
 		}
 	}

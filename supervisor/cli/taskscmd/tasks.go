@@ -51,7 +51,7 @@ func tasksCommand(e *cluster.Env) *urfave.Command {
 			listCommand(e),
 			oneTask(e, "show", "show all that is known of a task", show),
 			oneTask(e, "explain", "say where a task is and why it does not run", explain),
-			waitCommand(e), rescheduleCommand(e), editCommand(e), rerunCommand(e), groupsCommand(e), exportCommand(e), importCommand(e),
+			waitCommand(e), rescheduleCommand(e), editCommand(e), rerunCommand(e), historyCommand(e), groupsCommand(e), exportCommand(e), importCommand(e),
 		}, append(append(mendCommands(e), queueCommands(e)...), periodicCommand(e))...),
 		DefaultCommand: "stats",
 	}

@@ -34,6 +34,7 @@ import (
 	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/connections"
 	"github.com/stellarfw/stellar/worker/tasks"
+	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 var (
