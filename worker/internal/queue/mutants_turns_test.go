@@ -151,7 +151,6 @@ var turnMutants = []mutant{
 	{"claim", "local spent = {}\n", "local spent = {}\nif again then redis.call('DEL', key('rates')) end\n"}, // tokens are given back on a repeated request
 	{"claim", "if rate and n > 0 then turns().spend(party, rate, n, spent) end", ""},
 	{"claim", "local rate = grouped and set.group_rate or not grouped and set.rate", "local rate = set.rate"},
-	{"group", "  there.halted = nil -- it may be there now\n", ""},
 	{"claim", "      push(line, {id}, 'RPUSH')\n", "      push(line, {id})\n"},
 	{"claim", "idle and 1 or confined and 3 or 0", "idle and 1 or 0"},
 	{"edit", "if other ~= party and exists('holders') then turns().let_go(id) end\n", ""},

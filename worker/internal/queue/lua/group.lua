@@ -14,7 +14,6 @@ for i = 3, #ARGV do
   if old and exists('rates') then t.rescale(party, rate_of(old), settings(queue).group_rate) end
   if verb == 'pause' then known(queue) end
   if not old then redis.call(verb == 'pause' and 'SADD' or 'SREM', key('halted'), party) end
-  there.halted = nil -- it may be there now
   local waits = redis.call('ZSCORE', key('groups:' .. queue), group)
   if waits and verb == 'pause' then t.place(queue, group, true) else t.offer(party) end
   uses = (waits or redis.call('HEXISTS', key('active'), party) == 1) and '1' or ''
