@@ -115,7 +115,7 @@ func twins(t *testing.T, c *redis.Client) {
 var walk = map[string][][]string{
 	"status": {{}},
 	"events": {{}}, "events list": {{}, {"--kind", "crash"}, {"--kind", hostile}, {"--node", hostile}, {"-o", "json"}, {"--since", hostile}}, "events mark": {{hostile}},
-	"scale": {{"3"}}, "roll": {{"--timeout", "10s"}}, "reload": {{"--timeout", "10s"}}, "quiet": {{}}, "resume": {{}},
+	"scale": {{"3"}}, "roll": {{"--timeout", "10s"}}, "reload": {{"--timeout", "10s"}}, "upgrade": {{"--timeout", "10s"}}, "quiet": {{}}, "resume": {{}},
 	"call": {
 		{"api." + marker + ".value"}, {"api." + marker + ".value", "--all"}, {"api." + marker + ".error"}, {"api." + marker + ".error", "--all"},
 		{"api." + marker + ".code"}, {"api.methods"}, {"api.status", "--all"}, {"api.tasks.list"}, {"api.ping", "--node", hostile}, {hostile}, {"api.ping", hostile},

@@ -17,7 +17,7 @@ var files embed.FS
 // order lists the pages in the order in which a newcomer reads them.
 var order = []string{
 	"embed", "tasks", "groups", "rates", "batches", "steps", "steps-compared", "payloads", "cache", "calls",
-	"operate", "events", "metrics", "tracing", "connect", "configuration", "command-tasks", "one-machine", "deployment", "guardian", "exit-codes",
+	"operate", "events", "metrics", "tracing", "connect", "configuration", "command-tasks", "one-machine", "deployment", "guardian", "upgrade", "exit-codes",
 	"security", "guarantees", "speed",
 }
 
