@@ -30,7 +30,7 @@ func Join(dir string, log zerolog.Logger) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	users, err := lock(at.file(usersLock), shared)
+	users, err := lockPatiently(at.file(usersLock), shared)
 	if errors.Is(err, errLocked) {
 		return nil, as(ErrNotRunning, fmt.Errorf("data directory %s: its server is about to end", at.dir))
 	}

@@ -60,7 +60,7 @@ func TestOneOfThoseThatLeaveAtTheSameTimeIsTheLast(t *testing.T) {
 		members := make([]*os.File, 3)
 		for i := range members {
 			var err error
-			members[i], err = lock(at.file(usersLock), shared)
+			members[i], err = lockPatiently(at.file(usersLock), shared)
 			require.NoError(t, err)
 		}
 		var took []*locks
@@ -83,7 +83,7 @@ func TestOneOfThoseThatLeaveAtTheSameTimeIsTheLast(t *testing.T) {
 		require.Len(t, took, 1, "round %d", round)
 		took[0].close()
 		var err error
-		owner, err = lock(at.file(ownerLock), exclusive)
+		owner, err = lockPatiently(at.file(ownerLock), exclusive)
 		require.NoError(t, err)
 		require.NoError(t, note(owner, "111"))
 	}
