@@ -67,7 +67,7 @@ func (m *Member) Leave(ctx context.Context, orphaned bool) error {
 
 // Abandon is Leave for a process that ends at once: it does not wait until the server has ended.
 func (m *Member) Abandon(orphaned bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), killTime)
+	ctx, cancel := context.WithTimeout(context.Background(), killTime) //nolint:forbidigo // whatever has ended before
 	defer cancel()
 	if held, err := m.leave(ctx, orphaned); err == nil && held != nil {
 		if st := m.server(); st.lives() {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -65,7 +66,7 @@ func TestOneOfThoseThatLeaveAtTheSameTimeIsTheLast(t *testing.T) {
 		}
 		var took []*locks
 		var mu sync.Mutex
-		for i, held := range append(members, owner) {
+		for i, held := range slices.Concat(members, []*os.File{owner}) {
 			all.Go(func() {
 				if i == len(members) {
 					_ = note(held, strconv.Itoa(os.Getpid())+" "+leaving)
