@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -88,9 +89,9 @@ func (c *guarded) passSignals(from <-chan os.Signal, to chan<- os.Signal) {
 }
 
 // boundMemory has the garbage collected early in a child that is replaced when it has more than so many bytes, so
-// that only memory which is in use counts. GOMEMLIMIT wins.
+// that only memory which is in use counts. A limit that the program, or GOMEMLIMIT, has set wins.
 func boundMemory(most int64) {
-	if _, chosen := os.LookupEnv("GOMEMLIMIT"); most > 0 && !chosen {
+	if most > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(most / 10 * 9)
 	}
 }

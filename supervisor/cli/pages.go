@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/stellarfw/stellar/supervisor/admin"
+	"github.com/stellarfw/stellar/supervisor/admin/metrics"
 	"github.com/stellarfw/stellar/supervisor/guard"
 )
 
@@ -57,6 +58,12 @@ func (r *runner) lost() bool {
 // handOver has a ready child answer what is not on the guardian's own pages, and gathers the children's statuses.
 func handOver(g *guard.Guardian, cfg admin.Config) admin.Config {
 	cfg.Other = g.Handover()
+	cfg.Metrics = metrics.Processes(func(r *http.Request) (pages []metrics.Page) {
+		for _, a := range g.Gather(r) {
+			pages = append(pages, metrics.Page{Process: a.Slot, Text: a.Page, Err: a.Err})
+		}
+		return pages
+	})
 	cfg.Processes = func(r *http.Request) any {
 		pages := []processPage{}
 		for _, a := range g.Gather(r) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -70,6 +71,9 @@ func (r *runner) run(ctx context.Context, p config.Prepared) error {
 		return nil
 	}
 	r.runs.Store(true)
+	if r.child != nil { // it was started by the path of the program that runs, not of that which lies there now
+		setTitle(filepath.Base(os.Args[0]))
+	}
 	setTitle(e.Title)
 	log, err := e.Logger()
 	if err != nil {
