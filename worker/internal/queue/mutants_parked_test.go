@@ -44,7 +44,7 @@ var parkedCases = map[string]func(*machine){
 		m.take(a, 9) // learns of them
 		wakes := func(f func()) {
 			sub := m.redis.Subscribe(m.ctx, m.keys.Wake(a.name))
-			defer sub.Close() //nolint:errcheck // it has told what it had to
+			defer sub.Close()
 			_, err := sub.Receive(m.ctx)
 			require.NoError(m.t, err)
 			f()
