@@ -227,5 +227,5 @@ func TestAnObserverHearsWhatIsServedFromMemory(t *testing.T) {
 		defer w.mu.Unlock()
 		return len(w.near) >= 2 && w.near[len(w.near)-1] == cache.NearHit
 	}, 10*time.Second, time.Millisecond)
-	require.Equal(t, cache.NearMiss, w.near[0])
+	require.NotEqual(t, cache.NearHit, w.near[0], "the first is loaded; what was saved may be told only now")
 }

@@ -43,7 +43,7 @@ type controls struct {
 var _ builtin.Controls = controls{}
 
 // By implements builtin.Controls.
-func (c controls) By(who string) builtin.Controls { return controls{c.Set, who} }
+func (c controls) By(who string) builtin.Controls { return controls{c.Set, who} } //nolint:ireturn // as that wants it
 
 // Status implements builtin.Controls.
 func (c controls) Status() builtin.SetStatus {

@@ -60,7 +60,8 @@ func (s *Server) Detach(ctx context.Context) (*os.File, error) {
 	case <-s.listener.parked:
 	case <-ctx.Done():
 	}
-	for s.connections.any() && link.Sleep(ctx, time.Millisecond) == nil {
+	for s.connections.any() && ctx.Err() == nil {
+		_ = link.Sleep(ctx, time.Millisecond)
 	}
 	return f, nil
 }

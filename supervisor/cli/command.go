@@ -47,8 +47,8 @@ func root(e *cluster.Env, program Program, r *runner) *urfave.Command {
 		Name: program.Name, Usage: "a cluster of supervised nodes on one Redis", Version: program.Version, Description: description,
 		Commands: slices.Concat(
 			[]*urfave.Command{r.command()},
-			setcmd.Commands(e), eventscmd.Commands(e), callcmd.Commands(e), buscmd.Commands(e), taskscmd.Commands(e), cachecmd.Commands(e), namespacecmd.Commands(e),
-			datacmd.Commands(e), configcmd.Commands(e, program.App), demo.Commands(e),
+			setcmd.Commands(e), eventscmd.Commands(e), callcmd.Commands(e), buscmd.Commands(e), taskscmd.Commands(e),
+			cachecmd.Commands(e), namespacecmd.Commands(e), datacmd.Commands(e), configcmd.Commands(e, program.App), demo.Commands(e),
 			[]*urfave.Command{
 				manual.Command(e.Env), versionCommand(e, program.Version), helpCommand(e), completionCommand(e), completeCommand(e, program),
 			},

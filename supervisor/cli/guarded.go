@@ -154,22 +154,22 @@ func (r *runner) obeyGuardian(ctx context.Context, set *supervisor.Set, ended <-
 		words[word] = what
 	}
 	for {
-		number, word, workers, ok := r.child.NextOrder(ended)
+		o, ok := r.child.NextOrder(ended)
 		if !ok {
 			return
 		}
 		all.Go(func() {
-			what, known := words[word]
+			what, known := words[o.What]
 			do := quick(set, what)
 			switch {
-			case word == guard.Scale:
-				do = func() error { return set.Resize(workers) }
+			case o.What == guard.Scale:
+				do = func() error { return set.Resize(o.Workers) }
 			case !known:
-				do = func() error { return fmt.Errorf("this process does not know the order %q", word) }
+				do = func() error { return fmt.Errorf("this process does not know the order %q", o.What) }
 			case do == nil:
 				do = func() error { return slow(ctx, set, what) }
 			}
-			r.child.Done(ctx, number, do(), set)
+			r.child.Done(ctx, o.Number, do(), set)
 		})
 	}
 }

@@ -122,7 +122,7 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 		return err
 	}
 	p.Admin.Listener = nil
-	defer func() { stopAdmin() }()
+	defer func() { stopAdmin() }() //nolint:gocritic // cfg.Leave may set another one
 	r.inherited.Close()
 	a, ctx, err := attend(ctx, r.env.PIDFile, p.Manager, g, log)
 	if err != nil {

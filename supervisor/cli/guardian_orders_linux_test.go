@@ -76,13 +76,13 @@ func TestOrdersGoToAllChildrenAsToOneSet(t *testing.T) {
 	require.NoError(t, err)
 	defer r.Body.Close()
 	var page struct {
-		Set       builtin.SetStatus
+		Set       builtin.SetStatus `json:"set"`
 		Processes []struct {
-			Process int
-			Error   string
-			Set     builtin.SetStatus
-			Nodes   []builtin.Status
-		}
+			Process int               `json:"process"`
+			Error   string            `json:"error"`
+			Set     builtin.SetStatus `json:"set"`
+			Nodes   []builtin.Status  `json:"nodes"`
+		} `json:"processes"`
 	}
 	require.NoError(t, json.NewDecoder(r.Body).Decode(&page))
 	require.Equal(t, 4, page.Set.Ready)
@@ -134,7 +134,9 @@ func TestCommandsGoToAllChildrenAsToOneSet(t *testing.T) {
 	r = stellar(t, g.env, "scale", "5001")
 	require.Equal(t, exitUsage, r.code)
 	r = stellar(t, g.env, "status", "-o", "json")
-	var s struct{ Sets []builtin.SetStatus }
+	var s struct {
+		Sets []builtin.SetStatus `json:"sets"`
+	}
 	require.NoError(t, json.Unmarshal([]byte(r.out), &s))
 	require.Len(t, s.Sets, 1)
 	require.Equal(t, 2, s.Sets[0].Processes)

@@ -93,9 +93,7 @@ func twins(t *testing.T, c *redis.Client) {
 		case "stream":
 			for _, entry := range c.XRange(ctx, key, "-", "+").Val() {
 				fields := map[string]any{}
-				for name, value := range entry.Values {
-					fields[name] = value
-				}
+				maps.Copy(fields, entry.Values)
 				text, _ := entry.Values["e"].(string)
 				escaped, _ := json.Marshal(hostile)
 				fields["e"] = strings.ReplaceAll(text, marker, string(escaped[1:len(escaped)-1]))

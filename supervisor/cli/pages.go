@@ -12,18 +12,19 @@ import (
 	"github.com/stellarfw/stellar/supervisor/guard"
 )
 
-// startAdmin serves the health pages, if an address is configured, until stop is called. A child serves those that
-// its guardian hands over. The caller calls stop after the set has stopped, so that the pages show the drain.
-func (r *runner) startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger) (
-	server *admin.Server, stop func(), err error,
-) {
+// startAdmin serves the health pages, if an address is configured, until the function that it returns is called. A
+// child serves those that its guardian hands over. The caller calls the function after the set has stopped, so that
+// the pages show the drain.
+func (r *runner) startAdmin(ctx context.Context, set admin.Set, cfg admin.Config, log zerolog.Logger) (*admin.Server, func(), error) {
 	if cfg.Addr == "" {
 		return nil, func() {}, nil
 	}
 	cfg.Set = set
+	var server *admin.Server
 	if r.child != nil {
 		server = admin.On(r.child.Listener(), cfg)
 	} else {
+		var err error
 		if server, err = admin.Listen(ctx, cfg); err != nil {
 			return nil, nil, err
 		}

@@ -120,7 +120,8 @@ func (r *runner) runSet(ctx context.Context, p config.Prepared, log zerolog.Logg
 		p.Admin.Metrics = m.Handler()
 		measured = func(set *supervisor.Set) { m.Watch(context.WithoutCancel(ctx), set) }
 	}
-	defer r.trace(ctx, &p, log)()
+	stopTraces := r.trace(ctx, &p, log)
+	defer stopTraces()
 	set, err := supervisor.New(p.Set, p.App, log)
 	if err != nil {
 		return config.As(config.ErrUsage, err)

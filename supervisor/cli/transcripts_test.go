@@ -25,7 +25,7 @@ var transcripts = map[string]transcript{
 	"scale":                  {ok: []string{"2"}, bad: []string{"-3"}},
 	"roll":                   {ok: []string{}, bad: []string{"--node", "nobody"}},
 	"reload":                 {ok: []string{}, bad: []string{"--timeout", "0s"}},
-	"upgrade":                {ok: []string{}, bad: []string{"--timeout", "0s"}},
+	"upgrade":                {bad: []string{}},
 	"quiet":                  {ok: []string{}, bad: []string{"now"}},
 	"resume":                 {ok: []string{}, bad: []string{"--node", "nobody"}},
 	"call":                   {ok: []string{"test.sum", `{"a": 2, "b": 3}`, "--all"}, bad: []string{"test.sun"}},

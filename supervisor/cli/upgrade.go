@@ -42,7 +42,9 @@ func inherit(p *Process) (*guard.Inheritance, error) {
 }
 
 // errNoProcesses reports a configuration with which a guardian cannot be replaced.
-var errNoProcesses = config.Usagef("the configuration has no --processes any more: end the guardian, and start the new program in its place")
+var errNoProcesses = config.Usagef(
+	"the configuration has no --processes any more: end the guardian, and start the new program in its place",
+)
 
 // checks reports whether this process only says whether it could take its guardian's place. The
 // configuration is checked by then.

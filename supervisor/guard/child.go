@@ -39,7 +39,7 @@ type Child struct {
 	operation atomic.Pointer[builtin.Operation] // of the guardian
 
 	stops  chan int   // 1: drain; 2: within a second
-	orders chan order // operations on the set
+	orders chan Order // operations on the set
 	lost   chan struct{}
 	why    error // after lost
 	pages  *pages
@@ -73,7 +73,7 @@ func Attach(value string) (*Child, error) {
 	}
 	_ = p.conn.SetReadDeadline(time.Time{})
 	c := &Child{
-		pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan order, 64), told: make(chan done, 1), lost: make(chan struct{}),
+		pipe: p, start: *m.Start, stops: make(chan int, 2), orders: make(chan Order, 64), told: make(chan done, 1), lost: make(chan struct{}),
 		pages: newPages(),
 	}
 	c.operation.Store(m.Start.Operation)
@@ -160,13 +160,13 @@ var errSilent = fmt.Errorf("the guardian has not answered within %s whether it h
 
 // Begin implements supervisor.Guardian.
 func (c *Child) Begin(kind string) error {
-	_, err := c.ask(order{What: kind})
+	_, err := c.ask(Order{What: kind})
 	return err
 }
 
 // Scale implements supervisor.Guardian.
 func (c *Child) Scale(workers int) error {
-	_, err := c.ask(order{What: Scale, Workers: workers})
+	_, err := c.ask(Order{What: Scale, Workers: workers})
 	return err
 }
 
@@ -176,13 +176,13 @@ func (c *Child) Quiet(on bool) error {
 	if on {
 		what = Quiet
 	}
-	_, err := c.ask(order{What: what})
+	_, err := c.ask(Order{What: what})
 	return err
 }
 
 // Status implements supervisor.Guardian.
 func (c *Child) Status() *builtin.SetSum {
-	d, err := c.ask(order{What: askStatus})
+	d, err := c.ask(Order{What: askStatus})
 	if err != nil {
 		return nil
 	}
@@ -190,7 +190,7 @@ func (c *Child) Status() *builtin.SetSum {
 }
 
 // ask asks the guardian for an operation, or for what it knows.
-func (c *Child) ask(what order) (none done, err error) {
+func (c *Child) ask(what Order) (none done, err error) {
 	c.asking.Lock()
 	defer c.asking.Unlock()
 	c.asked++
@@ -253,14 +253,13 @@ func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// NextOrder waits for an order, which [Child.Done] has to answer, until ended is closed. workers is that of
-// [Scale].
-func (c *Child) NextOrder(ended <-chan struct{}) (number int, what string, workers int, ok bool) {
+// NextOrder waits for an order, which [Child.Done] has to answer, until ended is closed.
+func (c *Child) NextOrder(ended <-chan struct{}) (o Order, ok bool) {
 	select {
-	case o := <-c.orders:
-		return o.Number, o.What, o.Workers, true
+	case o = <-c.orders:
+		return o, true
 	case <-ended:
-		return 0, "", 0, false
+		return o, false
 	}
 }
 

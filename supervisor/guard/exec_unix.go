@@ -27,11 +27,15 @@ func descriptor(c syscall.Conn) (number int, err error) {
 func replaceProgram(path string, args, environment []string, files []int) error {
 	syscall.ForkLock.Lock() // no other program may inherit the files
 	defer syscall.ForkLock.Unlock()
+	defer func() {
+		for _, fd := range files {
+			syscall.CloseOnExec(fd)
+		}
+	}()
 	for _, fd := range files {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 			return os.NewSyscallError("fcntl", err)
 		}
-		defer syscall.CloseOnExec(fd)
 	}
 	return os.NewSyscallError("exec", syscall.Exec(path, args, environment)) //nolint:gosec // the program from which this one was started
 }

@@ -85,7 +85,7 @@ type Config struct {
 }
 
 // ownPath returns the path of the program that runs.
-func (c *Config) ownPath() string { return cmp.Or(self, c.Path) }
+func (c Config) ownPath() string { return cmp.Or(self, c.Path) }
 
 func (c Config) withDefaults() Config {
 	c.ReadyTime = cmp.Or(c.ReadyTime, 30*time.Second)
@@ -158,7 +158,8 @@ func Take(cfg Config, i *Inheritance) (*Guardian, error) {
 		return g, nil
 	}
 	g.taken = true
-	return g, g.take(i)
+	err := g.take(i)
+	return g, err
 }
 
 // Serve runs the children until ctx ends and they have drained, or until they have ended because

@@ -22,7 +22,7 @@ func served(t *testing.T, handlers ...http.Handler) *Guardian {
 	g := New(Config{Processes: len(handlers)})
 	for i, h := range handlers {
 		ours, theirs := pipes(t)
-		c := &Child{pipe: theirs, pages: newPages(), lost: make(chan struct{}), stops: make(chan int, 1), orders: make(chan order, 1)}
+		c := &Child{pipe: theirs, pages: newPages(), lost: make(chan struct{}), stops: make(chan int, 1), orders: make(chan Order, 1)}
 		g.slots[i].life = &life{slot: g.slots[i], pipe: ours}
 		g.slots[i].status.Ready = 1
 		go c.listen()
@@ -70,7 +70,9 @@ func TestARequestIsHandedToAReadyChild(t *testing.T) {
 	g.slots[1].status.Ready = 0
 	w = asked(g, http.MethodGet, "")
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
-	var said struct{ Error string }
+	var said struct {
+		Error string `json:"error"`
+	}
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &said))
 	require.Contains(t, said.Error, "the process is not ready")
 	require.Contains(t, said.Error, "ask again when one is ready")

@@ -82,26 +82,31 @@ func (l *life) listen() {
 		case l.heard <- struct{}{}:
 		default:
 		}
-		switch {
-		case m.Status != nil:
-			l.slot.hear(l, *m.Status)
-		case m.Done != nil:
-			l.answer(*m.Done)
-		case m.Ask != nil:
-			go l.slot.g.asked(l, *m.Ask)
-		case m.End != nil:
-			l.end = m.End
-		case m.Abandoned != "":
-			if i, ok := parse(m.Abandoned); ok && len(l.abandoned) < mostAbandoned {
-				l.abandoned = append(l.abandoned, i)
-			}
-		}
+		l.receive(m)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gone = true
 	for _, answer := range l.pending {
 		answer <- errGone
+	}
+}
+
+// receive acts on a message of the child.
+func (l *life) receive(m message) {
+	switch {
+	case m.Status != nil:
+		l.slot.hear(l, *m.Status)
+	case m.Done != nil:
+		l.answer(*m.Done)
+	case m.Ask != nil:
+		go l.slot.g.asked(l, *m.Ask)
+	case m.End != nil:
+		l.end = m.End
+	case m.Abandoned != "":
+		if i, ok := parse(m.Abandoned); ok && len(l.abandoned) < mostAbandoned {
+			l.abandoned = append(l.abandoned, i)
+		}
 	}
 }
 
@@ -180,23 +185,31 @@ func (l *life) await(ctx context.Context) {
 			_ = l.process.Kill()
 		case <-l.heard:
 			silent = 0
-		case <-tick.C: // counted, and not measured: this process may have been stopped itself
-			if told, _ := l.tells(); !told {
-				silent = 0
-			}
-			if silent++; silent == int(doubt/time.Second) {
-				l.slot.doubt(l)
-			}
-			if silent == int(silence/time.Second) {
-				l.slot.g.log.Error().Int("process", l.slot.number).Int("pid", l.pid).Stringer("silence", silence).
-					Msg("process hangs: killing it")
-				_ = l.process.Kill()
-			}
+		case <-tick.C:
+			silent = l.suspect(silent + 1)
 			if over == nil && l.outgrewAfter == 0 && l.outgrows() {
 				l.slot.lives.Go(func() { l.slot.renew(ctx, l) })
 			}
 		}
 	}
+}
+
+// suspect doubts, and later kills, a child that has told nothing for so many seconds, and returns for how many: they
+// begin anew for a child that has never told of itself. They are counted, and not measured: this process may have
+// been stopped itself.
+func (l *life) suspect(silent int) int {
+	if told, _ := l.tells(); !told {
+		silent = 1
+	}
+	switch silent {
+	case int(doubt / time.Second):
+		l.slot.doubt(l)
+	case int(silence / time.Second):
+		l.slot.g.log.Error().Int("process", l.slot.number).Int("pid", l.pid).Stringer("silence", silence).
+			Msg("process hangs: killing it")
+		_ = l.process.Kill()
+	}
+	return silent
 }
 
 // how says how the process ended.
@@ -212,7 +225,7 @@ func (l *life) how() string {
 }
 
 // send sends an order and returns where its answer comes.
-func (l *life) send(what order) <-chan error {
+func (l *life) send(what Order) <-chan error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	answer := make(chan error, 1)

@@ -39,7 +39,8 @@ func (s *slot) renew(ctx context.Context, l *life) {
 		if err == nil || errors.Is(err, errGone) {
 			return
 		}
-		s.g.log.Warn().Err(err).Int("process", s.number).Msg("no new process could take over from the one that needs too much memory: it drains first")
+		s.g.log.Warn().Err(err).Int("process", s.number).
+			Msg("no new process could take over from the one that needs too much memory: it drains first")
 	}
 	l.depart()
 }

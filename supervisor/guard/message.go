@@ -35,7 +35,7 @@ type message struct {
 	// From the guardian.
 	Start *start `json:"start,omitempty"` // the first message to a child
 	Stop  int    `json:"stop,omitempty"`  // 1: drain; 2: stop within a second
-	Order *order `json:"order,omitempty"`
+	Order *Order `json:"order,omitempty"`
 	// Connect: with the line comes a file, a connection with a request for the pages of the child.
 	Connect bool  `json:"connect,omitempty"`
 	Told    *done `json:"told,omitempty"` // the answer to ask
@@ -45,7 +45,7 @@ type message struct {
 	// From a child.
 	Status    *Status `json:"status,omitempty"`
 	Done      *done   `json:"done,omitempty"`
-	Ask       *order  `json:"ask,omitempty"`       // for an operation of the guardian, of which somebody has asked a node
+	Ask       *Order  `json:"ask,omitempty"`       // for an operation of the guardian, of which somebody has asked a node
 	Abandoned string  `json:"abandoned,omitempty"` // an incarnation whose id is free, and whose handlers still run
 	End       *End    `json:"end,omitempty"`       // the last message of a child that ends by itself
 }
@@ -65,10 +65,10 @@ type start struct {
 	Operation *builtin.Operation `json:"operation,omitempty"`
 }
 
-// order is an operation by its name: on the set of a child, or one of the guardian. The other end answers
+// Order is an operation by its name: on the set of a child, or one of the guardian. The other end answers
 // with done.
-type order struct {
-	Number  int    `json:"number"`
+type Order struct {
+	Number  int    `json:"number"` // the answer has it, too
 	What    string `json:"what"`
 	Workers int    `json:"workers,omitempty"` // of Scale
 }

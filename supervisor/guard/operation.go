@@ -151,8 +151,8 @@ func (g *Guardian) reload(ctx context.Context) error {
 const orderTime = askTime - time.Second
 
 // asked answers a child of which somebody has asked what is the guardian's to do.
-func (g *Guardian) asked(l *life, what order) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), orderTime,
+func (g *Guardian) asked(l *life, what Order) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), orderTime, //nolint:forbidigo // a message has no context
 		fmt.Errorf("a process has not answered within %s: what has begun goes on", orderTime))
 	defer cancel()
 	d, err := &done{Number: what.Number}, error(nil)

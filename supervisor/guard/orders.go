@@ -39,7 +39,7 @@ func (g *Guardian) Order(ctx context.Context, what string) error {
 			s.mu.Unlock()
 		}
 	}
-	return g.orderAll(ctx, order{What: what})
+	return g.orderAll(ctx, Order{What: what})
 }
 
 // Scale has each child run so many nodes, also in its next lives.
@@ -52,10 +52,10 @@ func (g *Guardian) Scale(ctx context.Context, workers int) error {
 		s.status.Workers = workers
 		s.mu.Unlock()
 	}
-	return g.orderAll(ctx, order{What: Scale, Workers: workers})
+	return g.orderAll(ctx, Order{What: Scale, Workers: workers})
 }
 
-func (g *Guardian) orderAll(ctx context.Context, what order) error {
+func (g *Guardian) orderAll(ctx context.Context, what Order) error {
 	answers := make(chan error, len(g.slots))
 	for _, s := range g.slots {
 		go func() { answers <- s.send(ctx, what) }()
@@ -84,9 +84,9 @@ func (g *Guardian) choose(fewest bool) (best *slot) {
 
 // order sends an order to the present life of the child, and returns its answer. Between two lives
 // there is nothing to do: the next one begins with new nodes.
-func (s *slot) order(ctx context.Context, what string) error { return s.send(ctx, order{What: what}) }
+func (s *slot) order(ctx context.Context, what string) error { return s.send(ctx, Order{What: what}) }
 
-func (s *slot) send(ctx context.Context, what order) error {
+func (s *slot) send(ctx context.Context, what Order) error {
 	l := s.present()
 	if l == nil {
 		return nil

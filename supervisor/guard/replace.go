@@ -123,7 +123,7 @@ func (s *slot) inherit(ctx context.Context, old, heir *life, path string) error 
 	}
 	var errs []error
 	if want.Workers != now.Workers {
-		errs = append(errs, s.send(ctx, order{What: Scale, Workers: want.Workers}))
+		errs = append(errs, s.send(ctx, Order{What: Scale, Workers: want.Workers}))
 	}
 	for _, word := range words {
 		errs = append(errs, s.order(ctx, word))

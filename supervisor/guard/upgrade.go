@@ -83,7 +83,7 @@ const mostTries = 5
 // upgradeSlot replaces a child by one of the new program.
 func (g *Guardian) upgradeSlot(ctx context.Context, s *slot, found os.FileInfo) (err error) {
 	for range mostTries {
-		if err = g.sameProgram(found); err != nil {
+		if err := g.sameProgram(found); err != nil {
 			return err
 		}
 		if err = g.step(ctx, s, g.cfg.Path); !errors.Is(err, errGone) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Names in the data directory, beside those that Redis gives to its own files.
@@ -84,6 +85,19 @@ func lock(path string, kind int) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// momentary is how long a lock may be had by somebody who only looks, or by a process that another goroutine is just
+// starting: until it runs its program, it has all files of its parent.
+const momentary = time.Second
+
+// lockPatiently is lock, which waits for a lock that is let go at once.
+func lockPatiently(path string, kind int) (f *os.File, err error) {
+	for deadline := time.Now().Add(momentary); ; time.Sleep(look) {
+		if f, err = lock(path, kind); !errors.Is(err, errLocked) || time.Now().After(deadline) {
+			return f, err
+		}
+	}
 }
 
 // prepare makes the directory if it does not exist, and returns its place.

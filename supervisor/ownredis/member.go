@@ -30,7 +30,7 @@ func Join(dir string, log zerolog.Logger) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	users, err := lock(at.file(usersLock), shared)
+	users, err := lockPatiently(at.file(usersLock), shared)
 	if errors.Is(err, errLocked) {
 		return nil, as(ErrNotRunning, fmt.Errorf("data directory %s: its server is about to end", at.dir))
 	}
@@ -67,7 +67,7 @@ func (m *Member) Leave(ctx context.Context, orphaned bool) error {
 
 // Abandon is Leave for a process that ends at once: it does not wait until the server has ended.
 func (m *Member) Abandon(orphaned bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), killTime)
+	ctx, cancel := context.WithTimeout(context.Background(), killTime) //nolint:forbidigo // whatever has ended before
 	defer cancel()
 	if held, err := m.leave(ctx, orphaned); err == nil && held != nil {
 		if st := m.server(); st.lives() {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -60,12 +61,12 @@ func TestOneOfThoseThatLeaveAtTheSameTimeIsTheLast(t *testing.T) {
 		members := make([]*os.File, 3)
 		for i := range members {
 			var err error
-			members[i], err = lock(at.file(usersLock), shared)
+			members[i], err = lockPatiently(at.file(usersLock), shared)
 			require.NoError(t, err)
 		}
 		var took []*locks
 		var mu sync.Mutex
-		for i, held := range append(members, owner) {
+		for i, held := range slices.Concat(members, []*os.File{owner}) {
 			all.Go(func() {
 				if i == len(members) {
 					_ = note(held, strconv.Itoa(os.Getpid())+" "+leaving)
@@ -83,7 +84,7 @@ func TestOneOfThoseThatLeaveAtTheSameTimeIsTheLast(t *testing.T) {
 		require.Len(t, took, 1, "round %d", round)
 		took[0].close()
 		var err error
-		owner, err = lock(at.file(ownerLock), exclusive)
+		owner, err = lockPatiently(at.file(ownerLock), exclusive)
 		require.NoError(t, err)
 		require.NoError(t, note(owner, "111"))
 	}

@@ -26,12 +26,10 @@ const firstSummed = 5
 func copyRDB(to io.Writer, from io.Reader, unsummed bool) (size int64, err error) {
 	const sum = 8 // bytes of the checksum
 	r := bufio.NewReaderSize(from, 1<<20)
-	head, err := r.Peek(9) // REDIS or VALKEY, and a version of digits
-	if err != nil || !bytes.HasPrefix(head, []byte("REDIS")) && !bytes.HasPrefix(head, []byte("VALKEY")) {
-		return 0, as(ErrNoBackup, errors.New("it is no RDB, the format of Redis's backups"))
+	old, err := precedesSums(r)
+	if err != nil {
+		return 0, err
 	}
-	version, err := strconv.Atoi(string(head[5:]))
-	old := err == nil && version < firstSummed
 	crc, table := uint64(0), crc64.MakeTable(jones)
 	for {
 		chunk, err := r.Peek(1 << 16)
@@ -62,4 +60,14 @@ func copyRDB(to io.Writer, from io.Reader, unsummed bool) (size int64, err error
 			return size, err
 		}
 	}
+}
+
+// precedesSums reports whether an RDB, of which nothing has been read, is of a version without checksums.
+func precedesSums(r *bufio.Reader) (bool, error) {
+	head, err := r.Peek(9) // REDIS or VALKEY, and a version of digits
+	if err != nil || !bytes.HasPrefix(head, []byte("REDIS")) && !bytes.HasPrefix(head, []byte("VALKEY")) {
+		return false, as(ErrNoBackup, errors.New("it is no RDB, the format of Redis's backups"))
+	}
+	version, err := strconv.Atoi(string(head[5:]))
+	return err == nil && version < firstSummed, nil
 }

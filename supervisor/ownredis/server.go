@@ -235,7 +235,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		began := time.Now()
 		s.attend(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // see above
 		}
 		if time.Since(began) > steady {
 			backoff = leastBackoff

@@ -68,8 +68,8 @@ type children[T any] struct {
 	own   map[key]*T                 // by bounded values
 }
 
-func newChildren[T any](l *limits, new func(key) *T, labels ...string) *children[T] {
-	c := &children[T]{limits: l, make: new, own: map[key]*T{}}
+func newChildren[T any](l *limits, newChild func(key) *T, labels ...string) *children[T] {
+	c := &children[T]{limits: l, make: newChild, own: map[key]*T{}}
 	copy(c.labels[:], labels)
 	c.known.Store(&map[key]*T{})
 	return c

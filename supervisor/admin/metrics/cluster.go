@@ -53,7 +53,7 @@ func (s scrape) bounded(snapshot tasks.Snapshot) []tasks.QueueState {
 	var all []tasks.QueueState
 	var other *tasks.QueueState
 	for _, q := range snapshot.Queues {
-		if s.limits.fit("queue", q.Name) != Other {
+		if s.limits.fit(byQueue, q.Name) != Other {
 			all = append(all, q)
 			continue
 		}
@@ -154,7 +154,7 @@ func (s scrape) collectNodes(snapshot tasks.Snapshot) {
 // collectPeriodic writes the periodic tasks, as many as a label has values.
 func (s scrape) collectPeriodic(all []tasks.PeriodicState) {
 	for _, p := range all {
-		if s.limits.fit("periodic", p.Name) == Other {
+		if s.limits.fit(byPeriodic, p.Name) == Other {
 			continue
 		}
 		if !p.Next.IsZero() {

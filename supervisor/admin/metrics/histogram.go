@@ -52,7 +52,7 @@ func (h *histogram) add(v float64, billionths int64) {
 }
 
 // fractions are the bounds of the native buckets between 1/2 and 1.
-var fractions = func() (f [perPower]float64) {
+var fractions = func() (f [perPower]float64) { //nolint:gochecknoglobals // it never changes
 	for i := range f {
 		f[i] = math.Exp2(float64(i)/perPower - 1)
 	}
@@ -118,8 +118,9 @@ func (h histogramMetric) writeNative(out *dto.Histogram, total uint64) {
 		default:
 			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: new(index - next), Length: new(uint32(1))})
 		}
-		out.PositiveDelta = append(out.PositiveDelta, int64(n)-last)
-		last, next = int64(n), index+1
+		count := int64(n) //nolint:gosec // nobody observes 2^63 values
+		out.PositiveDelta = append(out.PositiveDelta, count-last)
+		last, next = count, index+1
 	}
 	out.ZeroCount = new(total - in)
 	if len(out.PositiveSpan) == 0 && total == in { // so that it counts as a native histogram

@@ -110,18 +110,18 @@ func New(cfg Config) *Metrics {
 	counter := func(labels ...string) *children[atomic.Uint64] {
 		return newChildren(l, func(key) *atomic.Uint64 { return &atomic.Uint64{} }, labels...)
 	}
-	m.runs, m.waits, m.batches = newChildren(l, long, "task"), newChildren(l, long, "queue"), newChildren(l, sizes, "task")
+	m.runs, m.waits, m.batches = newChildren(l, long, byTask), newChildren(l, long, byQueue), newChildren(l, sizes, byTask)
 	m.byTask = newChildren(l, func(of key) *taskCounts {
 		return &taskCounts{run: m.runs.of(key{of[0]}), wait: m.waits.of(key{of[1]})}
-	}, "task", "queue")
-	m.steps, m.ends, m.overdue = counter("task"), counter("queue"), counter("task")
+	}, byTask, byQueue)
+	m.steps, m.ends, m.overdue = counter(byTask), counter(byQueue), counter(byTask)
 	m.enqueues, m.claims, m.commits = short(key{}), short(key{}), short(key{})
 	m.enqueueBatches, m.commitBatches = sizes(key{}), sizes(key{})
 	m.takeOvers = newChildren(l, func(key) *takeOverCounts { return &takeOverCounts{took: newHistogram(shortSeconds)} })
-	m.ticks, m.lateness = counter("periodic"), newChildren(l, long, "periodic")
+	m.ticks, m.lateness = counter(byPeriodic), newChildren(l, long, byPeriodic)
 	m.starts, m.crashes, m.recovery = counter(), counter(), long(key{})
-	m.redisErrors, m.commands = counter("cause"), newChildren(l, short, "op")
-	m.calls, m.methods = newChildren(l, short, "method"), newChildren(l, short, "method")
+	m.redisErrors, m.commands = counter("cause"), newChildren(l, short, byOp)
+	m.calls, m.methods = newChildren(l, short, byMethod), newChildren(l, short, byMethod)
 	m.drops, m.gaps, m.near = counter(), counter(), counter()
 	m.cacheOps, m.cacheTimes = counter(), newChildren(l, short)
 	m.lockWaits, m.lockHolds = short(key{}), long(key{})
@@ -142,7 +142,7 @@ func (m *Metrics) Watch(ctx context.Context, set Set) {
 	m.ctx, m.set = ctx, set
 }
 
-func (m *Metrics) watched() (context.Context, Set) {
+func (m *Metrics) watched() (context.Context, Set) { //nolint:ireturn // the program's own
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.ctx, m.set

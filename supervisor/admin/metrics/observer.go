@@ -180,7 +180,8 @@ func resultOf(err error) string {
 	case errors.Is(err, cache.ErrNotFound):
 		return "miss"
 	case errors.Is(err, cache.ErrLocked), errors.Is(err, cache.ErrLockLost), errors.Is(err, cache.ErrConflict),
-		errors.Is(err, cache.ErrInvalid), errors.Is(err, cache.ErrWrongType), errors.Is(err, cache.ErrNotNumber), errors.Is(err, cache.ErrOverflow):
+		errors.Is(err, cache.ErrInvalid), errors.Is(err, cache.ErrWrongType), errors.Is(err, cache.ErrNotNumber),
+		errors.Is(err, cache.ErrOverflow):
 		return "refused"
 	default:
 		return "error"

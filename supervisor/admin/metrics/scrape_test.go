@@ -178,7 +178,7 @@ func TestThePageNeedsTheToken(t *testing.T) {
 	go func() { served <- server.Serve(ctx) }()
 	defer func() { cancel(); require.NoError(t, <-served) }()
 	ask := func(token, accept string) (int, string) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server.Addr().String()+"/metrics", nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server.Addr().String()+"/metrics", http.NoBody)
 		require.NoError(t, err)
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)

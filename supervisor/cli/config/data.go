@@ -66,7 +66,7 @@ func (s *Settings) checkDataDir(ctx context.Context) (momentary []error, err err
 	told := fmt.Errorf("%s: %w", s.Origin(dataFlag).Where, err)
 	switch {
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, ownredis.ErrInUse):
-		return []error{told}, nil
+		return []error{told}, nil //nolint:nilerr // it is among those
 	case errors.Is(err, ownredis.ErrNotInstalled):
 		return nil, As(ErrUsage, told)
 	default:

@@ -67,7 +67,9 @@ func (l *looking) flags(e *cluster.Env) []urfave.Flag {
 			Name: "limit", Config: config.Decimal(), Value: shown, Destination: &l.limit, Usage: "how many at most (`N`); 0 for all",
 			DefaultText: fmt.Sprintf("%d; %d with --follow", shown, followed),
 		},
-		&urfave.BoolFlag{Name: "follow", Destination: &l.follow, Usage: "go on with those to come, a line each; Ctrl-C ends it", HideDefault: true},
+		&urfave.BoolFlag{
+			Name: "follow", Destination: &l.follow, Usage: "go on with those to come, a line each; Ctrl-C ends it", HideDefault: true,
+		},
 	)
 }
 

@@ -17,8 +17,8 @@ var files embed.FS
 // order lists the pages in the order in which a newcomer reads them.
 var order = []string{
 	"embed", "tasks", "groups", "rates", "batches", "steps", "steps-compared", "payloads", "cache", "calls",
-	"operate", "events", "metrics", "tracing", "connect", "configuration", "command-tasks", "one-machine", "deployment", "guardian", "upgrade", "exit-codes",
-	"security", "guarantees", "speed",
+	"operate", "events", "metrics", "tracing", "connect", "configuration", "command-tasks", "one-machine", "deployment",
+	"guardian", "upgrade", "exit-codes", "security", "guarantees", "speed",
 }
 
 // author is the name of the program for which the pages were written.

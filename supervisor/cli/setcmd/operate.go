@@ -34,7 +34,7 @@ type remoteSet struct {
 
 // has reports whether the process is one of the set.
 func (r *remoteSet) has(p membership.Process) bool {
-	return p == r.process || r.whole && siblings(p, r.process)
+	return same(p, r.process) || r.whole && siblings(p, r.process)
 }
 
 func (r *remoteSet) String() string { return nameOf(r.process) }

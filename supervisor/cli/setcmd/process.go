@@ -70,6 +70,11 @@ func siblings(a, b membership.Process) bool {
 	return a.Guardian != 0 && a.Guardian == b.Guardian && a.Host == b.Host
 }
 
+// same reports whether both are one process. Records of its nodes say more of it than its set.
+func same(a, b membership.Process) bool {
+	return a.Host == b.Host && a.PID == b.PID && a.Launch == b.Launch
+}
+
 // findProcess returns the process of the given node. If node is empty, it returns the
 // cluster's only process, or an error if there are several. The processes of a guardian are one.
 func findProcess(ctx context.Context, e *cluster.Env, c *cluster.Client, node string) (membership.Process, error) {

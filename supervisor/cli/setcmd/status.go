@@ -138,7 +138,7 @@ func statusOf(m membership.Member, sets []builtin.SetStatus) Node {
 		s.State = lost
 	}
 	for i := range sets {
-		if sets[i].Process != m.Process && !siblings(sets[i].Process, m.Process) {
+		if !same(sets[i].Process, m.Process) && !siblings(sets[i].Process, m.Process) {
 			continue
 		}
 		for j := range sets[i].Crashed {

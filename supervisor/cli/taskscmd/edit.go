@@ -25,7 +25,7 @@ func editCommand(e *cluster.Env) *urfave.Command {
 			&urfave.StringFlag{Name: "payload", Destination: &f.payload, Usage: "`JSON` instead of its payload; - reads it from standard input"},
 			&urfave.StringFlag{Name: queueWord, Destination: &f.queue, Usage: "`QUEUE` to which it moves"},
 			&urfave.StringFlag{Name: groupWord, Destination: &f.group, Usage: "`GROUP` within its queue; an empty one for none"},
-			&urfave.StringFlag{Name: "priority", Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},
+			&urfave.StringFlag{Name: priorityWord, Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},
 		),
 		ArgValidator: config.Arguments(1, math.MaxInt, "ID…"),
 		Action: e.Action(func(ctx context.Context, e *cluster.Env, ids []string) error {
@@ -48,7 +48,7 @@ func editCommand(e *cluster.Env) *urfave.Command {
 // edit returns the change that the flags ask for.
 func (f *editFlags) edit(ctx context.Context, e *cluster.Env) (tasks.Edit, error) {
 	out := tasks.Edit{Queue: f.queue}
-	for flag, value := range map[string]string{"payload": f.payload, queueWord: f.queue, "priority": f.priority} {
+	for flag, value := range map[string]string{"payload": f.payload, queueWord: f.queue, priorityWord: f.priority} {
 		if value == "" && e.Given(flag) {
 			return out, config.Usagef("--%s: it is empty: give a value, or leave the flag out", flag)
 		}

@@ -75,7 +75,7 @@ func enqueueCommand(e *cluster.Env) *urfave.Command {
 // deadline and retries. Some override the task's definition.
 func (f *enqueueFlags) treatment() []urfave.Flag {
 	return []urfave.Flag{
-		&urfave.StringFlag{Name: "priority", Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},
+		&urfave.StringFlag{Name: priorityWord, Destination: &f.priority, Usage: "`PRIORITY` within its queue: high, normal or low"},
 		&urfave.StringFlag{
 			Name: "deadline", Destination: &f.deadline,
 			Usage: "`TIME` such as " + config.ExampleTime + ", or from now, such as 90m: not begun by then, it is dead",
@@ -177,8 +177,8 @@ func (f *enqueueFlags) checkTexts(given func(flag string) bool) error {
 		flag, value string
 		isName      bool
 	}{
-		{"id", f.id, true}, {queueWord, f.queue, true}, {"unique", f.unique, false}, {groupWord, f.group, false}, {"priority", f.priority, false},
-		{"at", f.at, false}, {"deadline", f.deadline, false},
+		{"id", f.id, true}, {queueWord, f.queue, true}, {"unique", f.unique, false}, {groupWord, f.group, false},
+		{priorityWord, f.priority, false}, {"at", f.at, false}, {"deadline", f.deadline, false},
 	} {
 		switch {
 		case t.value == "" && given(t.flag):

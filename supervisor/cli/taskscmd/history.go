@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,8 +111,8 @@ func spanOf(from, to, now time.Time, most int) span {
 		least = 15 * time.Minute
 	}
 	step := least
-	for _, s := range []time.Duration{1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360} {
-		step = max(least, s*time.Minute)
+	for _, minutes := range []int{1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360} {
+		step = max(least, time.Duration(minutes)*time.Minute)
 		if to.Sub(from)/step < time.Duration(most) {
 			break
 		}
@@ -159,10 +160,12 @@ func writeNames(e *cluster.Env, points []tasks.HistoryPoint, s span) error {
 	slices.SortFunc(sums, func(a, b *sum) int {
 		return cmp.Or(cmp.Compare(b.all, a.all), cmp.Compare(a.name, b.name), cmp.Compare(a.queue, b.queue))
 	})
-	rows := [][]string{{nameColumn, queueColumn, "RUNS", "FAILED", "WAIT P95", "RUN P50", "RUN P95", "RUNS, EACH " + strings.ToUpper(step(s.step))}}
+	rows := [][]string{{
+		nameColumn, queueColumn, "RUNS", "FAILED", "WAIT P95", "RUN P50", "RUN P95", "RUNS, EACH " + strings.ToUpper(step(s.step)),
+	}}
 	for _, of := range sums {
 		rows = append(rows, []string{
-			of.name, of.queue, fmt.Sprint(of.all), percent(of.failed, of.all), about(of.wait.Quantile(0.95), of.wait.Count),
+			of.name, of.queue, strconv.FormatInt(of.all, 10), percent(of.failed, of.all), about(of.wait.Quantile(0.95), of.wait.Count),
 			about(of.run.Quantile(0.5), of.run.Count), about(of.run.Quantile(0.95), of.run.Count), terminal.Sparkline(of.runs),
 		})
 	}
@@ -223,7 +226,7 @@ func partRows(joined []tasks.HistoryPoint, s span) [][]string {
 		}
 		if all > 0 {
 			rows = append(rows, []string{
-				clock(s.from.Add(time.Duration(n) * s.step)), fmt.Sprint(all), percent(failed, all),
+				clock(s.from.Add(time.Duration(n) * s.step)), strconv.FormatInt(all, 10), percent(failed, all),
 				about(wait.Quantile(0.5), wait.Count), about(wait.Quantile(0.95), wait.Count),
 				about(run.Quantile(0.5), run.Count), about(run.Quantile(0.95), run.Count), outcomeWords(outcomes),
 			})

@@ -171,7 +171,7 @@ func writeTask(e *cluster.Env, t tasks.Task) error {
 	row(nameWord, t.Name)
 	row(queueWord, t.Queue)
 	row(groupWord, t.Group)
-	row("priority", t.Priority.String())
+	row(priorityWord, t.Priority.String())
 	row("state", string(t.State))
 	row("on", t.Node)
 	if t.Run != nil {

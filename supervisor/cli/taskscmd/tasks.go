@@ -21,12 +21,13 @@ import (
 
 // Names that flags, table columns and JSON keys share.
 const (
-	queueWord   = "queue"
-	queueColumn = "QUEUE"
-	groupWord   = "group"
-	nameWord    = "name"
-	nameColumn  = "NAME"
-	pausedWord  = "paused"
+	queueWord    = "queue"
+	queueColumn  = "QUEUE"
+	groupWord    = "group"
+	priorityWord = "priority"
+	nameWord     = "name"
+	nameColumn   = "NAME"
+	pausedWord   = "paused"
 )
 
 // Commands returns the commands enqueue and tasks.
@@ -51,7 +52,8 @@ func tasksCommand(e *cluster.Env) *urfave.Command {
 			listCommand(e),
 			oneTask(e, "show", "show all that is known of a task", show),
 			oneTask(e, "explain", "say where a task is and why it does not run", explain),
-			waitCommand(e), rescheduleCommand(e), editCommand(e), rerunCommand(e), historyCommand(e), groupsCommand(e), exportCommand(e), importCommand(e),
+			waitCommand(e), rescheduleCommand(e), editCommand(e), rerunCommand(e), historyCommand(e), groupsCommand(e),
+			exportCommand(e), importCommand(e),
 		}, append(append(mendCommands(e), queueCommands(e)...), periodicCommand(e))...),
 		DefaultCommand: "stats",
 	}

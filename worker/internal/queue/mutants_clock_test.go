@@ -133,6 +133,12 @@ var clockCases = map[string]func(*machine){
 			m.commitAs(a, a.session, []*Run{o})
 		})
 	},
+	"a task that is taken over keeps its deadline": func(m *machine) {
+		a := m.worker()
+		m.enqueueOne(1, draft{Deadline: m.spec.Now + 100_000})
+		m.take(a, 1)
+		m.step(func() { m.setLease(a.name, -m.spec.Now); m.takeOverOf(a, Remains{}) })
+	},
 	"a dead task has no deadline": func(m *machine) {
 		m.enqueueOne(1, draft{Deadline: m.spec.Now + 100_000})
 		m.ends(Dead, "1|0", `{"reason":"failed"}`)

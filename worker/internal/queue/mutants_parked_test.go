@@ -33,6 +33,20 @@ var parkedMutants = []mutant{
 
 // parkedCases are about parked tasks of groups.
 var parkedCases = map[string]func(*machine){
+	"parked tasks of groups are not claimed ahead": func(m *machine) {
+		a := m.limited(Limits{PerGroup: 9})
+		for range 3 {
+			id := m.enqueueOne(1, draft{Group: "x", Name: "u"})
+			m.take(a, 1)
+			m.finish(a, []string{id}, Park, "u")
+		}
+		a.session.cfg.Handles = func(string) bool { return true }
+		require.Empty(m.t, m.take(a, 9), "it learns of them")
+		m.step(func() {
+			got, _ := m.claimAsking(a, a.session, 3, 1)
+			require.Len(m.t, got, 1)
+		})
+	},
 	"parked tasks are offered when they may begin": func(m *machine) {
 		a := m.limited(Limits{PerGroup: 1, Rate: Rate{1, time.Second, 2}})
 		x := []string{m.enqueueOne(1, draft{Group: "x", Name: "u"}), m.enqueueOne(1, draft{Group: "x", Name: "u"})}

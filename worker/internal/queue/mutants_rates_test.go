@@ -23,6 +23,14 @@ var rateCases = map[string]func(*machine){
 		m.later(334)
 		require.Equal(m.t, ids[3:4], m.take(a, 4), "the clock was ahead")
 	},
+	"tasks with a rate are not claimed ahead": func(m *machine) {
+		a := m.limited(Limits{Rate: Rate{1, time.Second, 9}})
+		m.enqueueMany(5, "")
+		m.step(func() {
+			got, _ := m.claimAsking(a, a.session, 5, 2)
+			require.Len(m.t, got, 2)
+		})
+	},
 	"a rate that changes while its groups have no tasks": func(m *machine) {
 		a := m.limited(Limits{GroupRate: Rate{1, time.Second, 2}})
 		x := m.enqueueMany(2, "x")

@@ -138,7 +138,6 @@ var turnMutants = []mutant{
 	{"claim", "      if seen then seen(i, record) end\n", ""},
 	{"claim", "turn, turned[queue] = turn + 1, true", "turned[queue] = true"},
 	{"claim", "local stop = stops[i] and took >= ends[i]", "local stop = stops[i]"},
-	{"claim", "    if #gone > 0 then redis.call('ZREM', groups, unpack(gone)) end\n", ""},
 	{"claim", "popped - before >= may or popped == before", "popped == before"},
 	{"claim", "popped - before >= may or popped == before", "popped - before >= may"},
 	{"claim", "return sound and draw_turns(queue) end", "if sound then draw_turns(queue) end end"},
