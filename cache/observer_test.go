@@ -102,8 +102,8 @@ func TestObserverHearsForHowLongLocksAreWaitedForAndHeld(t *testing.T) {
 		require.NoError(t, err)
 		synctest.Wait()
 		require.NotNil(t, w.waited[1].Context)
-		w.waited[1].Context = nil
-		require.Equal(t, cache.LockTime{Key: "k", Fence: next.Fence(), Took: 3 * time.Second}, w.waited[1])
+		waited := cache.LockTime{Context: w.waited[1].Context, Key: "k", Fence: next.Fence(), Took: 3 * time.Second}
+		require.Equal(t, waited, w.waited[1])
 		require.Equal(t, []cache.LockTime{{Key: "k", Fence: first.Fence(), Took: 5 * time.Second}}, w.held)
 
 		require.NoError(t, redistest.Client(t, server.Config()).FlushAll(ctx).Err())

@@ -35,7 +35,7 @@ type description struct {
 
 func (d *description) write(t reflect.Type) {
 	t = pointedTo(t)
-	if of, ok := reflect.New(t).Interface().(Formed); ok {
+	if of, ok := reflect.TypeAssert[Formed](reflect.New(t)); ok {
 		form := of.JSONForm()
 		if word, ok := form.(string); ok {
 			d.WriteString(word)

@@ -257,7 +257,7 @@ func TestMethodsAreListedReadably(t *testing.T) {
 // price has a JSON form of its own, which it tells.
 type price struct{ cents int }
 
-func (p price) MarshalJSON() ([]byte, error)     { return json.Marshal(priceJSON{Amount: p.cents}) }
+func (p *price) MarshalJSON() ([]byte, error)    { return json.Marshal(priceJSON{Amount: p.cents}) }
 func (p *price) UnmarshalJSON(text []byte) error { return json.Unmarshal(text, &p.cents) }
 func (p *price) JSONForm() any                   { return priceJSON{} }
 

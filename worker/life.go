@@ -143,8 +143,8 @@ func (n *Node) openWork() {
 		Redis: n.conns.Tasks, Keys: h.keys, Incarnation: n.lease.Incarnation.String(), Fence: n.lease.Incarnation.Epoch,
 		Registry: &h.cfg.App.tasks, Client: n.api.Tasks, Cache: n.api.Cache,
 		Concurrency: n.cfg.Concurrency, Queues: n.cfg.Queues, Weights: n.cfg.Weights, Log: n.log, Solo: &h.solo, Flow: &h.flow,
-		Turn: h.endings.take, Defaults: h.ticker.Defaults(),
-		Bus: n.api.Bus, Observer: Observers(h.cfg.Observer, charting{to: h.charts}), Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
+		Turn: h.endings.take, Defaults: h.ticker.Defaults(), Bus: n.api.Bus,
+		Observer: Observers(h.cfg.Observer, charting{to: h.charts}), Reports: h.reports, Grace: n.cfg.Grace, Warnings: &h.warnings,
 	})
 	n.api.Bus.Hint(h.keys.Wake(n.lease.Incarnation.String()), r.Hint)
 	h.claims.add(r)

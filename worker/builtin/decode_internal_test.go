@@ -3,6 +3,7 @@ package builtin
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,13 +56,14 @@ func TestEveryOptionOfATaskCanBeSentByCall(t *testing.T) {
 func TestOptionsOfATaskKeepTheirPositions(t *testing.T) {
 	var r rpcregistry.Registry
 	registerTasks(&r, nil, nil)
-	for _, m := range r.Methods() {
-		if m.Name == "api.tasks.enqueue" {
-			require.True(t, strings.HasPrefix(m.Arguments, "{name: string, payload?: any, queue?: string, id?: string, in?: milliseconds, at?: time, "+
-				"deadline?: time, priority?: string, maxAttempts?: number, timeout?: milliseconds, backoff?: milliseconds, maxBackoff?: milliseconds, "+
-				"retention?: milliseconds, wantResult?: boolean, unique?: string, uniqueFor?: milliseconds, after?: [string]"), m.Arguments)
-		}
-	}
+	all := r.Methods()
+	at := slices.IndexFunc(all, func(m rpcregistry.Method) bool { return m.Name == "api.tasks.enqueue" })
+	require.GreaterOrEqual(t, at, 0)
+	is := all[at].Arguments
+	require.True(t, strings.HasPrefix(is, "{name: string, payload?: any, queue?: string, id?: string, in?: milliseconds, at?: time, "+
+		"deadline?: time, priority?: string, maxAttempts?: number, timeout?: milliseconds, backoff?: milliseconds, maxBackoff?: milliseconds, "+
+		"retention?: milliseconds, wantResult?: boolean, unique?: string, uniqueFor?: milliseconds, after?: [string], "+
+		"meta?: {*: string}, await?: boolean, anyName?: boolean, group?: string"), is)
 }
 
 func TestTimesInArguments(t *testing.T) {

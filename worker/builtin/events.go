@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stellarfw/stellar/rpcregistry"
 	"github.com/stellarfw/stellar/worker/timeline"
@@ -54,8 +55,8 @@ func registerEvents(r rpcregistry.Registrar, events *timeline.Timeline) {
 // latest returns as many of the last events as fit into a response.
 func latest(events []timeline.Event) []timeline.Event {
 	room := listReply
-	for i := len(events) - 1; i >= 0; i-- {
-		text, err := json.Marshal(events[i])
+	for i, e := range slices.Backward(events) {
+		text, err := json.Marshal(e)
 		if room -= len(text) + 1; err != nil || room < 0 {
 			return events[i+1:]
 		}

@@ -95,7 +95,7 @@ func (d QueueDefaults) Set(ctx context.Context, i *tasks.Inspector) (tasks.Defau
 	})
 }
 
-// set sets to to a value that was given.
+// set copies a value, if it was given, to where it belongs.
 func set[T any](to, value *T) {
 	if value != nil {
 		*to = *value

@@ -32,7 +32,8 @@ func registerTransfer(r rpcregistry.Registrar, c *tasks.Client, i *tasks.Inspect
 	})
 	handleTask(r, "import", func(ctx context.Context, in taskImport) ([]tasks.Imported, error) {
 		if n := len(in.Lines); n == 0 || n > listMost {
-			return nil, fmt.Errorf("%w: %d lines: give 1 to %d of those that api.tasks.export answers with", rpcregistry.ErrBadArguments, n, listMost)
+			return nil, fmt.Errorf("%w: %d lines: give 1 to %d of those that api.tasks.export answers with",
+				rpcregistry.ErrBadArguments, n, listMost)
 		}
 		return c.ImportLines(ctx, in.Lines)
 	})

@@ -20,9 +20,9 @@ const (
 // EnqueueSeq is [Client.EnqueueMany] for any number of tasks in bounded memory: it takes some from the sequence,
 // stores them, and yields their receipts, in the order of the tasks. A task is taken only when those
 // before it are stored, but for up to 2,000 of 4 MiB. It ends at the first error, which is yielded last, and
-// when the caller wants no more receipts: what was taken until then is stored. With [ErrQueueFull] the receipts before it that have
-// no id are those of tasks that were not accepted. Middleware ([Registry.UseEnqueue]) gets each task once, up to 2,000 in one call; an error
-// of its own refuses all of its call.
+// when the caller wants no more receipts: what was taken until then is stored. With [ErrQueueFull] the receipts before it
+// that have no id are those of tasks that were not accepted. Middleware ([Registry.UseEnqueue]) gets each task once, up to
+// 2,000 in one call; an error of its own refuses all of its call.
 func (c *Client) EnqueueSeq(ctx context.Context, requests iter.Seq[Request]) iter.Seq2[Receipt, error] {
 	return func(yield func(Receipt, error) bool) {
 		var some []Request
@@ -55,7 +55,8 @@ func (c *Client) enqueueSome(ctx context.Context, some []Request, yield func(Rec
 	}
 	receipts, sent, err := c.enqueueMany(ctx, some, true)
 	if err != nil && !sent {
-		refused := len(c.registry.enqueue) == 0 && (errors.Is(err, ErrInvalid) || errors.Is(err, ErrName) || errors.Is(err, ErrUndefined) || errors.Is(err, ErrTooLarge))
+		refused := len(c.registry.enqueue) == 0 &&
+			(errors.Is(err, ErrInvalid) || errors.Is(err, ErrName) || errors.Is(err, ErrUndefined) || errors.Is(err, ErrTooLarge))
 		if n := len(some) / 2; n > 0 && refused { // one of them: those before it are stored
 			return c.enqueueSome(ctx, some[:n], yield) && c.enqueueSome(ctx, some[n:], yield)
 		}

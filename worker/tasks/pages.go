@@ -49,16 +49,17 @@ func (i *Inspector) ExportPage(ctx context.Context, f Filter, cursor string, siz
 				return true
 			}
 			text, err := json.Marshal(lineOf(t))
-			switch full := len(text)+1 > room || f.Limit > 0 && len(page.Lines) == f.Limit; {
+			length := len(text) + 1 // with the end of the line
+			switch full := length > room || f.Limit > 0 && len(page.Lines) == f.Limit; {
 			case err != nil:
 				page.Skipped++
-			case len(text)+1 > size:
+			case length > size:
 				page.TooLarge = append(page.TooLarge, t.ID)
 			case full:
 				page.Next = position{state, at}.String()
 				return false
 			default:
-				page.Lines, room = append(page.Lines, text), room-len(text)-1
+				page.Lines, room = append(page.Lines, text), room-length
 			}
 			return true
 		})

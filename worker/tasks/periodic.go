@@ -38,7 +38,7 @@ type PeriodicInfo struct {
 	Orphaned bool `json:"orphaned,omitempty"`
 }
 
-// A program notes every RegisteredEvery that it registers its periodic tasks.
+// RegisteredEvery is how often a program notes that it registers its periodic tasks.
 const RegisteredEvery = 20 * time.Second
 
 // Periodic returns all periodic tasks that were set or that some process has registered, by name.
@@ -77,7 +77,8 @@ var ErrRegistered = queue.ErrRegistered
 //
 // The definition of a running program counts where both have the same name: the error is
 // [ErrRegistered]. If such a program starts later, [PeriodicInfo].Overruled says so. A program has ended when Redis has lost
-// its connection: at once if its process ends, within a minute if its host is cut off. The error for a task that no program has defined is that of [Client.Enqueue].
+// its connection: at once if its process ends, within a minute if its host is cut off. The error for a task that no
+// program has defined is that of [Client.Enqueue].
 func (c *Client) SetPeriodic(ctx context.Context, p Periodic) error {
 	if err := p.complete(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)

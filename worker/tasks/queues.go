@@ -280,7 +280,7 @@ func (q *Queue) parseSpeed(text string, now time.Time) {
 }
 
 // Events returns the counts by event, as in the names of metrics.
-func (t Totals) Events() map[string]int64 {
+func (t *Totals) Events() map[string]int64 {
 	events := map[string]int64{}
 	for event, n := range t.fields() {
 		switch event {

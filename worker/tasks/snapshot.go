@@ -114,24 +114,29 @@ func (q QueueState) Age(now time.Time) time.Duration {
 
 // NodeState is the state of a node in a [Snapshot].
 type NodeState struct {
-	ID, Incarnation string
-	Host            string
-	PID             int
-	Program         string           `json:",omitempty"`
-	Version         string           `json:",omitempty"`
-	State           membership.State // as its member record has it
-	Live            bool             // its lease has not run out
-	Quiet           bool             `json:",omitempty"` // it claims no tasks
-	InHand          int              // tasks
-	Slots           int              // tasks that it runs at a time; 0: not known
-	Since           time.Time        // when it joined
+	ID          string           `json:"id"`
+	Incarnation string           `json:"incarnation"`
+	Host        string           `json:"host"`
+	PID         int              `json:"pid"`
+	Program     string           `json:"program,omitempty"`
+	Version     string           `json:"version,omitempty"`
+	State       membership.State `json:"state"`           // as its member record has it
+	Live        bool             `json:"live"`            // its lease has not run out
+	Quiet       bool             `json:"quiet,omitempty"` // it claims no tasks
+	InHand      int              `json:"inHand"`          // tasks
+	Slots       int              `json:"slots"`           // tasks that it runs at a time; 0: not known
+	Since       time.Time        `json:"since"`           // when it joined
 }
 
 // PeriodicState is the state of a periodic task in a [Snapshot], as of [PeriodicInfo].
 type PeriodicState struct {
-	Name, Task, Queue string
-	Last, Next        time.Time `json:",omitzero"`
-	Paused, Orphaned  bool      `json:",omitempty"`
+	Name     string    `json:"name"`
+	Task     string    `json:"task"`
+	Queue    string    `json:"queue"`
+	Last     time.Time `json:"last,omitzero"`
+	Next     time.Time `json:"next,omitzero"`
+	Paused   bool      `json:"paused,omitempty"`
+	Orphaned bool      `json:"orphaned,omitempty"`
 }
 
 // Snapshot returns the state of the cluster, not older than age; 0 is [DefaultSnapshotAge]. All processes share
@@ -147,16 +152,16 @@ func (i *Inspector) Snapshot(ctx context.Context, age time.Duration) (Snapshot, 
 	}
 	const tries, pause = 40, 50 * time.Millisecond // while another takes the first one
 	for try := 1; ; try++ {
-		text, now, _, take, err := i.store.Kept(ctx, age)
+		found, err := i.store.Kept(ctx, age)
 		if err != nil {
 			return Snapshot{}, fmt.Errorf("snapshot: %w", err)
 		}
-		kept, readable := unpackSnapshot(text)
-		if readable && !take {
-			kept.Now = now
+		kept, readable := unpackSnapshot(found.Text)
+		if readable && !found.Take {
+			kept.Now = found.Now
 			return kept, nil
 		}
-		if take || try == tries {
+		if found.Take || try == tries {
 			return i.takeSnapshot(ctx, kept, age)
 		}
 		if err := link.Sleep(ctx, pause); err != nil {
@@ -206,7 +211,7 @@ func (i *Inspector) takeSnapshot(ctx context.Context, before Snapshot, age time.
 }
 
 // pack returns the snapshot as it is kept.
-func (s Snapshot) pack() (string, error) {
+func (s *Snapshot) pack() (string, error) {
 	var packed bytes.Buffer
 	w, err := flate.NewWriter(&packed, flate.BestSpeed)
 	if err == nil {

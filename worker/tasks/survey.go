@@ -87,7 +87,8 @@ func (i *Inspector) surveySettings(ctx context.Context, s *Snapshot) error {
 	var active, bytes, settings *redis.SliceCmd
 	var resting, rates *redis.FloatSliceCmd
 	_, err := i.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		active, bytes, settings = p.HMGet(ctx, i.keys.Active(), names...), p.HMGet(ctx, i.keys.Bytes(), names...), p.HMGet(ctx, i.keys.Settings(), names...)
+		active, bytes = p.HMGet(ctx, i.keys.Active(), names...), p.HMGet(ctx, i.keys.Bytes(), names...)
+		settings = p.HMGet(ctx, i.keys.Settings(), names...)
 		resting, rates = p.ZMScore(ctx, i.keys.Resting(), names...), p.ZMScore(ctx, i.keys.Rates(), names...)
 		return nil
 	})
@@ -174,7 +175,7 @@ const (
 )
 
 // recent reports whether something that costs as much as there are nodes need not be read again yet.
-func (s *Snapshot) recent(at time.Time, each time.Duration, age time.Duration) bool {
+func (s *Snapshot) recent(at time.Time, each, age time.Duration) bool {
 	return !at.IsZero() && !at.After(s.At) && s.At.Sub(at) < max(age, time.Duration(len(s.Nodes))*each)-age/2
 }
 

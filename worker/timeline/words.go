@@ -39,11 +39,7 @@ func (e Event) what() string {
 	case LeaseLost:
 		return detailed(e.nodes()+" lost "+e.plural("its lease", "their leases"), e.Text)
 	case TakeOver:
-		text := fmt.Sprintf("%s taken over from %s (%s) in %s", link.Count(e.Tasks, "task"), e.nodes(), e.Text, took)
-		if e.Quarantined > 0 {
-			text += fmt.Sprintf(", %d quarantined", e.Quarantined)
-		}
-		return text
+		return e.takenOver(took)
 	case Quarantine:
 		return fmt.Sprintf("%s %s of queue %s dead after too many crashes", link.Count(e.Tasks, "task"), e.Text, e.Queue)
 	case Scale, Deploy, Mark, Flapping, Died, Lost:
@@ -63,6 +59,15 @@ func (e Event) what() string {
 		return link.Count(e.Count, "message") + " dropped: " + e.Text
 	}
 	return detailed(string(e.Kind), e.Text)
+}
+
+// takenOver says whose tasks others have taken over.
+func (e Event) takenOver(took string) string {
+	text := fmt.Sprintf("%s taken over from %s (%s) in %s", link.Count(e.Tasks, "task"), e.nodes(), e.Text, took)
+	if e.Quarantined > 0 {
+		text += fmt.Sprintf(", %d quarantined", e.Quarantined)
+	}
+	return text
 }
 
 // operated says what an operator did to queues and tasks.

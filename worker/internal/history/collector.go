@@ -87,7 +87,7 @@ type clock struct {
 }
 
 func (c clock) minute() int64 {
-	return c.redis.Add(time.Since(c.local)).Unix() / int64(Minute/time.Second)
+	return c.redis.Add(time.Since(c.local)).Unix() / int64(time.Minute/time.Second)
 }
 
 // NewCollector returns a collector that adds to the history of a namespace.
@@ -167,9 +167,7 @@ func (c *Collector) Serve(ctx context.Context) error {
 		pause := flushEvery
 		for failures := 0; ; failures++ {
 			if link.Sleep(ctx, pause) != nil {
-				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
-				defer cancel()
-				_ = c.Flush(last) // at most a minute of charts is lost
+				c.flushLast(ctx)
 				return context.Cause(ctx)
 			}
 			err := c.Flush(ctx)
@@ -183,6 +181,13 @@ func (c *Collector) Serve(ctx context.Context) error {
 			pause = link.Pause(failures + 1)
 		}
 	}
+}
+
+// flushLast adds all sums to the history after ctx has ended.
+func (c *Collector) flushLast(ctx context.Context) {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
+	defer cancel()
+	_ = c.Flush(last) // at most a minute of charts is lost
 }
 
 // Flush adds all sums to the history.

@@ -25,7 +25,6 @@ const (
 
 	Other = "_other" // counts what exceeds MostNames
 
-	Minute  = time.Minute
 	Quarter = 15 * time.Minute
 )
 
@@ -84,6 +83,16 @@ type Point struct {
 	Sum
 }
 
+// of reports whether the point is one of a queue and name. Empty ones select all.
+func (p *Point) of(queue, name string) bool {
+	return (queue == "" || p.Queue == queue) && (name == "" || p.Name == name)
+}
+
+// within reports whether some of the point's time is between two others.
+func (p *Point) within(from, to time.Time) bool {
+	return p.At.Add(p.Length).After(from) && p.At.Before(to)
+}
+
 // Read returns the points from a time on until another: those of minutes if all of these are kept,
 // else those of quarters. Empty names select all. They are sorted by time, queue and name.
 func (s Store) Read(ctx context.Context, from, to time.Time, queue, name string) ([]Point, error) {
@@ -94,7 +103,7 @@ func (s Store) Read(ctx context.Context, from, to time.Time, queue, name string)
 	if to.IsZero() || to.After(now) {
 		to = now.Add(time.Millisecond) // the minute that begins now is among them
 	}
-	kind, length := "m", Minute
+	kind, length := "m", time.Minute
 	if from.Before(now.Add(-Fine)) {
 		kind, length = "q", Quarter
 	}
@@ -109,12 +118,10 @@ func (s Store) Read(ctx context.Context, from, to time.Time, queue, name string)
 		}
 		for field, text := range fields {
 			p, ours := parseField(field, hour, length)
-			if !ours || queue != "" && p.Queue != queue || name != "" && p.Name != name ||
-				!p.At.Add(length).After(from) || !p.At.Before(to) {
-				continue
+			if ours && p.of(queue, name) && p.within(from, to) {
+				p.parse(text)
+				points = append(points, p)
 			}
-			p.parse(text)
-			points = append(points, p)
 		}
 	}
 	slices.SortFunc(points, func(a, b Point) int {

@@ -30,8 +30,8 @@ func (s Store) SetDefaults(ctx context.Context, queue string, d Defaults) error 
 	return err
 }
 
-// ChangeDefaults has change change the defaults of a queue, and returns those that are set then. If somebody else sets them meanwhile,
-// change is called again, with those.
+// ChangeDefaults changes the defaults of a queue with a function, and returns those that are set then. If somebody else sets them
+// meanwhile, change is called again, with those.
 func (s Store) ChangeDefaults(ctx context.Context, queue string, change func(*Defaults) error) (Defaults, error) {
 	d, err := s.DefaultsOf(ctx, queue)
 	if err != nil {

@@ -70,15 +70,24 @@ func (s Store) Survey(ctx context.Context, last string) (Survey, error) {
 	return out, nil
 }
 
-// Kept returns the snapshot that is kept if it is not older than age; else the caller has to take another
-// (take), or somebody else does so now and the older one is returned, "" if there is none.
-func (s Store) Kept(ctx context.Context, age time.Duration) (text string, now, taken time.Time, take bool, err error) {
+// Kept is a snapshot that is kept.
+type Kept struct {
+	Text string    // "" if there is none
+	Now  time.Time // on Redis's clock
+	Take bool      // the caller has to take another
+}
+
+// Kept returns the snapshot that is kept. If it is older than age, the caller has to take another, or somebody else
+// does so now.
+func (s Store) Kept(ctx context.Context, age time.Duration) (Kept, error) {
 	reply, err := snapshotScript.Call(ctx, s.redis, s.keys.TaskKeys(), age.Milliseconds(), takeTime.Milliseconds())
-	var at, was int64
+	var kept Kept
+	var now, taken int64
 	if err == nil {
-		err = reply.Scan(&at, &was, &text, &take)
+		err = reply.Scan(&now, &taken, &kept.Text, &kept.Take)
 	}
-	return text, TimeOf(at), TimeOf(was), take, err
+	kept.Now = TimeOf(now)
+	return kept, err
 }
 
 // Keep keeps a snapshot.

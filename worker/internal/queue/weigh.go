@@ -16,7 +16,7 @@ func (s Store) SetQueue(ctx context.Context, queue, verb, limits string) (Settin
 	return s.followUp(ctx, queue, verb, done, err)
 }
 
-// ChangeLimits has change change the limits of a queue that are in effect, sets them as an operator's and returns
+// ChangeLimits changes the limits of a queue that are in effect with a function, sets them as an operator's and returns
 // them. If others are in effect meanwhile, change is called again, with those.
 func (s Store) ChangeLimits(ctx context.Context, queue string, change func(*Limits) error) (Settings, error) {
 	for expected, limits := "?", (Limits{}); ; { // the first call learns what is in effect
