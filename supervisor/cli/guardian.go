@@ -112,7 +112,7 @@ func (r *runner) runGuardian(ctx context.Context, p config.Prepared, log zerolog
 	var server *admin.Server
 	var stopAdmin func()
 	var g *guard.Guardian
-	cfg.Leave = func() (map[string]*os.File, func()) { return r.leaving(ctx, g, p.Admin, server, &stopAdmin, log) }
+	cfg.Leave = func() (map[string]*os.File, func()) { return r.leaving(ctx, g, p.Admin, &server, &stopAdmin, log) }
 	if g, err = guard.Take(cfg, r.inherited); err != nil {
 		return err
 	}

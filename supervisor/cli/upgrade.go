@@ -55,20 +55,20 @@ func (r *runner) checks() bool { return r.child != nil && r.child.Checks() }
 const detachTime = time.Second
 
 // leaving returns what a guardian does before another program takes its place: it serves the health pages no
-// more, while their listener is kept open. stop points to what ends the pages.
+// more, while their listener is kept open. server and stop point to the pages and to what ends them.
 func (r *runner) leaving(
-	ctx context.Context, g *guard.Guardian, cfg admin.Config, server *admin.Server, stop *func(), log zerolog.Logger,
+	ctx context.Context, g *guard.Guardian, cfg admin.Config, server **admin.Server, stop *func(), log zerolog.Logger,
 ) (files map[string]*os.File, back func()) {
 	files = map[string]*os.File{}
 	if r.owner != nil {
 		files[dataFile] = r.owner
 	}
-	if server == nil {
+	if *server == nil {
 		return files, func() {}
 	}
 	answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), detachTime)
 	defer cancel()
-	f, err := server.Detach(answering)
+	f, err := (*server).Detach(answering)
 	if err != nil {
 		log.Error().Err(err).Msg("health pages: the new program opens their address anew")
 		return files, func() {}
@@ -77,7 +77,7 @@ func (r *runner) leaving(
 	(*stop)()
 	return files, func() {
 		cfg.Listener = f
-		_, *stop, err = r.startAdmin(ctx, g, cfg, log)
+		*server, *stop, err = r.startAdmin(ctx, g, cfg, log)
 		if err != nil {
 			*stop = func() {}
 			log.Error().Err(err).Msg("health pages")

@@ -1,6 +1,7 @@
 package ownredis
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -93,7 +94,7 @@ const momentary = time.Second
 
 // lockPatiently is lock, which waits for a lock that is let go at once.
 func lockPatiently(path string, kind int) (f *os.File, err error) {
-	for deadline := time.Now().Add(momentary); ; time.Sleep(look) {
+	for deadline := time.Now().Add(momentary); ; pause(context.Background(), look) {
 		if f, err = lock(path, kind); !errors.Is(err, errLocked) || time.Now().After(deadline) {
 			return f, err
 		}

@@ -78,7 +78,8 @@ func joined(pages []Page) ([]*dto.MetricFamily, error) {
 	if len(errs) < len(pages) {
 		errs = nil // the metric says it
 	}
-	return slices.SortedFunc(maps.Values(families), func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) }), errors.Join(errs...)
+	byName := func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) }
+	return slices.SortedFunc(maps.Values(families), byName), errors.Join(errs...)
 }
 
 // decode returns the metrics of a page; none, if not all of it can be read.
