@@ -163,7 +163,7 @@ func (r *runner) openData(ctx context.Context, to *link.Config, log zerolog.Logg
 		Close(ctx context.Context) error
 	}
 	if r.child != nil {
-		own, err = r.env.JoinData(r.child.Lost(), log)
+		own, err = r.env.JoinData(ctx, r.child.Lost(), log)
 	} else if opened, failed := r.env.OpenData(ctx, r.inherited.File(dataFile), log); failed == nil {
 		own, r.owner = opened, opened.Owner()
 	} else {

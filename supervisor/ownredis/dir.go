@@ -93,9 +93,9 @@ func lock(path string, kind int) (*os.File, error) {
 const momentary = time.Second
 
 // lockPatiently is lock, which waits for a lock that is let go at once.
-func lockPatiently(path string, kind int) (f *os.File, err error) {
-	for deadline := time.Now().Add(momentary); ; pause(context.Background(), look) {
-		if f, err = lock(path, kind); !errors.Is(err, errLocked) || time.Now().After(deadline) {
+func lockPatiently(ctx context.Context, path string, kind int) (f *os.File, err error) {
+	for deadline := time.Now().Add(momentary); ; pause(ctx, look) {
+		if f, err = lock(path, kind); !errors.Is(err, errLocked) || ctx.Err() != nil || time.Now().After(deadline) {
 			return f, err
 		}
 	}

@@ -44,7 +44,7 @@ func program(dir string) error {
 	how, path, joins := strings.Cut(dir, " ")
 	if joins {
 		dir = path
-		member, err := ownredis.Join(dir, zerolog.Nop())
+		member, err := ownredis.Join(ctx, dir, zerolog.Nop())
 		if err != nil {
 			return err
 		}

@@ -25,12 +25,12 @@ type Member struct {
 // Join makes this process a member of the server on the directory: the server stays until its owner
 // closes it and, if the owner was killed, until its last member leaves. The caller calls
 // [Member.Leave] at the end.
-func Join(dir string, log zerolog.Logger) (*Member, error) {
+func Join(ctx context.Context, dir string, log zerolog.Logger) (*Member, error) {
 	at, st, err := find(dir)
 	if err != nil {
 		return nil, err
 	}
-	users, err := lockPatiently(at.file(usersLock), shared)
+	users, err := lockPatiently(ctx, at.file(usersLock), shared)
 	if errors.Is(err, errLocked) {
 		return nil, as(ErrNotRunning, fmt.Errorf("data directory %s: its server is about to end", at.dir))
 	}

@@ -33,7 +33,7 @@ func owned(t *testing.T, number string) (place, *os.File) {
 func TestAMemberWhoseOwnerIsGoneDoesNotKeepMembersOfTheNextOneOut(t *testing.T) {
 	t.Parallel()
 	at, first := owned(t, "111")
-	member, err := Join(at.dir, zerolog.Nop())
+	member, err := Join(t.Context(), at.dir, zerolog.Nop())
 	require.NoError(t, err)
 	require.NoError(t, first.Close())
 	next, err := own(t.Context(), at)
@@ -43,7 +43,7 @@ func TestAMemberWhoseOwnerIsGoneDoesNotKeepMembersOfTheNextOneOut(t *testing.T) 
 	began := time.Now()
 	go func() { left <- member.Leave(context.Background(), true) }()
 	for range 100 {
-		m, err := Join(at.dir, zerolog.Nop())
+		m, err := Join(t.Context(), at.dir, zerolog.Nop())
 		require.NoError(t, err)
 		require.NoError(t, m.Leave(t.Context(), false))
 		time.Sleep(time.Millisecond)
@@ -61,7 +61,7 @@ func TestOneOfThoseThatLeaveAtTheSameTimeIsTheLast(t *testing.T) {
 		members := make([]*os.File, 3)
 		for i := range members {
 			var err error
-			members[i], err = lockPatiently(at.file(usersLock), shared)
+			members[i], err = lockPatiently(t.Context(), at.file(usersLock), shared)
 			require.NoError(t, err)
 		}
 		var took []*locks
@@ -84,7 +84,7 @@ func TestOneOfThoseThatLeaveAtTheSameTimeIsTheLast(t *testing.T) {
 		require.Len(t, took, 1, "round %d", round)
 		took[0].close()
 		var err error
-		owner, err = lockPatiently(at.file(ownerLock), exclusive)
+		owner, err = lockPatiently(t.Context(), at.file(ownerLock), exclusive)
 		require.NoError(t, err)
 		require.NoError(t, note(owner, "111"))
 	}

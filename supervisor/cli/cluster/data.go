@@ -80,8 +80,8 @@ type SharedData struct {
 
 // JoinData takes part in the server on the directory of --data, which the guardian of this process runs. lost is
 // closed when the guardian is gone.
-func (e *Env) JoinData(lost <-chan struct{}, log zerolog.Logger) (*SharedData, error) {
-	m, err := ownredis.Join(e.Data, log)
+func (e *Env) JoinData(ctx context.Context, lost <-chan struct{}, log zerolog.Logger) (*SharedData, error) {
+	m, err := ownredis.Join(ctx, e.Data, log)
 	if err != nil {
 		return nil, config.As(link.ErrUnavailable, err)
 	}
