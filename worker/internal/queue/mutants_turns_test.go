@@ -139,7 +139,6 @@ var turnMutants = []mutant{
 	{"claim", "turn, turned[queue] = turn + 1, true", "turned[queue] = true"},
 	{"claim", "local stop = stops[i] and took >= ends[i]", "local stop = stops[i]"},
 	{"claim", "popped - before >= may or popped == before", "popped == before"},
-	{"claim", "popped - before >= may or popped == before", "popped - before >= may"},
 	{"claim", "return sound and draw_turns(queue) end", "if sound then draw_turns(queue) end end"},
 	{"places", "then there[kinds[i]] = kind ~= 'none' end", "then there[kinds[i]] = false end"},
 	{"places", "if kind ~= 'none' then left = left - 1 end", "if kind ~= 'none' then left = 0 end"},
