@@ -53,6 +53,16 @@ var gatheringCases = map[string]func(*machine){
 		m.enqueueOne(1, draft{Name: "u"})
 		require.Len(m.t, m.gatherOf(a, 2, 9, 4, 1), 1, "the others are taken for free slots alone")
 	},
+	"a queue without tokens keeps nothing of the others from being claimed ahead": func(m *machine) {
+		m.step(func() { m.limitAs("a", "operator", &Limits{Rate: Rate{1, time.Second, 1}}) })
+		a := m.gatherer(0)
+		m.enqueueMany(2, "")
+		require.Len(m.t, m.gatherOf(a, 1, 9, 1, 1), 1)
+		for range 3 {
+			m.enqueueOne(1, draft{Queue: "b", Name: "u"})
+		}
+		require.Len(m.t, m.gatherOf(a, 1, 9, 3, 0), 3)
+	},
 	"a batch is gathered from groups in their turns": func(m *machine) {
 		m.step(func() { m.limitAs("a", "operator", &Limits{PerGroup: 2, Concurrency: 1}) })
 		a := m.gatherer(0)

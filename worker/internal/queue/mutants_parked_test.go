@@ -126,6 +126,7 @@ var parkedCases = map[string]func(*machine){
 		m.step(func() { m.limitAs("a", "operator", &Limits{PerGroup: 1}) })
 		a.session.cfg.Handles = func(string) bool { return true }
 		m.take(a, 9) // learns of them
+		last := m.enqueueOne(1, draft{Group: "x"})
 		claim := func(want ...string) {
 			got, _, err := a.session.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
 			require.NoError(m.t, err)
@@ -145,6 +146,9 @@ var parkedCases = map[string]func(*machine){
 		claim()
 		require.NoError(m.t, m.redis.HSet(m.ctx, m.keys.Active(), "a/x", 0).Err())
 		claim(x[1])
+		line, err := m.redis.LRange(m.ctx, m.keys.Queue("a/x"), 0, 1).Result()
+		require.NoError(m.t, err)
+		require.Equal(m.t, []string{last, x[len(x)-1]}, line, "they come back before those that have come since")
 	},
 	"a parked task that holds its group": func(m *machine) {
 		a, b := m.limited(Limits{PerGroup: 1, Strict: true}), m.worker()
