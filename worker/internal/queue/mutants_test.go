@@ -57,7 +57,10 @@ func TestMutantsOfTheScriptsAreCaught(t *testing.T) {
 		began := time.Now()
 		err := hunt(t.Context(), c, suite, change, mutantRuns)
 		t.Logf("%5.2f s %s: %q: %v", time.Since(began).Seconds(), mut.file, mut.old, first(err))
-		require.NotContains(t, first(err), "BUSY ", "a script that never ends would fail all mutants after it: take it out")
+		if strings.Contains(first(err), "BUSY ") { // a slow machine, or a script that never ends and would fail all mutants after it
+			require.Eventually(t, func() bool { return c.Ping(t.Context()).Err() == nil }, time.Minute, 100*time.Millisecond, "take %q out", mut.new)
+			err = hunt(t.Context(), c, suite, change, mutantRuns)
+		}
 		if err == nil {
 			survivors = append(survivors, fmt.Sprintf("%s: %q → %q", mut.file, mut.old, mut.new))
 		}
