@@ -13,9 +13,7 @@ import (
 
 	"github.com/stellarfw/stellar/redisbus/link"
 	"github.com/stellarfw/stellar/supervisor"
-	"github.com/stellarfw/stellar/worker"
 	"github.com/stellarfw/stellar/worker/membership"
-	"github.com/stellarfw/stellar/worker/timeline"
 )
 
 // slot runs the successive lives of one child.
@@ -277,134 +275,6 @@ func (s *slot) bury(l *life) {
 	defer s.g.mu.Unlock()
 	s.g.report.Processes++
 	s.g.report.Report = plus(s.g.report.Report, report)
-}
-
-// settle hands over what the nodes of a dead child owned. The channel is closed when that is done, or
-// has been given up.
-func (s *slot) settle(ctx context.Context, l *life) <-chan struct{} {
-	done := make(chan struct{})
-	if s.g.cfg.Settler == nil || l.end != nil && len(l.end.Report.Running) == 0 && len(l.end.Report.Unsettled) == 0 {
-		s.g.paid(l)
-		close(done)
-		return done
-	}
-	log := s.g.log.With().Int("process", s.number).Int("pid", l.pid).Logger()
-	s.g.settling.Go(func() {
-		defer close(done)
-		began := time.Now()
-		settled, err := s.g.cfg.Settler.Settle(ctx, l.launch, l.abandoned)
-		l.hadTasks = settled.HandedOn+settled.Quarantined > 0
-		s.g.addSettled(settled)
-		event := log.Warn().Int("nodes", settled.Nodes).Int("handedOn", settled.HandedOn).Int("quarantined", settled.Quarantined).
-			Stringer("took", time.Since(began).Round(10*time.Microsecond))
-		if len(settled.Dead) > 0 {
-			event = event.Strs("quarantinedTasks", settled.Dead)
-		}
-		if err != nil {
-			event.Err(err).Msg("not all of what the process owned was handed over: others do it when its leases have run out")
-			return
-		}
-		event.Msg("took over from the process")
-	})
-	s.g.settling.Go(func() {
-		s.settleJoins(ctx, l, done)
-		s.g.paid(l)
-	})
-	return done
-}
-
-func (g *Guardian) addSettled(by worker.Settled) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.report.Lives += by.Nodes
-	g.report.HandedOn += by.HandedOn
-	g.report.Quarantined += by.Quarantined
-}
-
-// settleLater is when the guardian looks again for nodes of a dead child, whose request to join
-// was under way when it died.
-var settleLater = []time.Duration{250 * time.Millisecond, 2 * time.Second}
-
-func (s *slot) settleJoins(ctx context.Context, l *life, first <-chan struct{}) {
-	<-first
-	for _, pause := range settleLater {
-		if s.g.stopping() || link.Sleep(ctx, pause) != nil {
-			return
-		}
-		if settled, err := s.g.cfg.Settler.Settle(ctx, l.launch, nil); err == nil && settled.Nodes > 0 {
-			s.g.log.Info().Int("process", s.number).Int("nodes", settled.Nodes).Msg("removed nodes that joined when their process was dead")
-		}
-	}
-}
-
-// next decides after a life whether another life follows, and sets the pause before it.
-func (s *slot) next(ctx context.Context, l *life, how string, lived time.Duration) bool {
-	log := s.g.log.With().Int("process", s.number).Logger()
-	if ctx.Err() != nil {
-		s.atEnd(l, how)
-		return false
-	}
-	end := l.end
-	switch {
-	case l.outgrewAfter > 0 && (end != nil || l.killed):
-		return s.nextAfterOutgrowing(l)
-	case end == nil:
-	case end.Code == codeFlapping:
-		s.g.giveUp(fmt.Errorf("%w: the nodes of process %d: %s", supervisor.ErrFlapping, s.number, end.Error))
-		return false
-	case end.Code != 0 && !end.Asked && !s.g.hasWorked():
-		s.g.giveUp(&ExitError{s.number, end.Code, end.Error})
-		return false
-	case end.Code == codeUsage, end.Code == codeConfig:
-		s.again(lived)
-		log.Error().Str("how", how).Stringer("pause", s.pause.Round(time.Millisecond)).
-			Msg("process cannot begin with the configuration as it is now: the others go on, and it is tried again")
-		return true
-	case end.Code == 0 && !end.Asked:
-		log.Info().Msg("all nodes of the process were stopped: it is not started again")
-		return false
-	case end.Asked, end.Code == codeUnavailable:
-		s.pause = link.Backoff(s.g.cfg.Backoff, s.g.cfg.MaxBackoff, 1)
-		log.Warn().Str("how", how).Stringer("pause", s.pause.Round(time.Millisecond)).
-			Msg("process has stopped, and not for its guardian: starting it again")
-		return true
-	}
-	s.again(lived)
-	s.g.record(timeline.Event{Kind: timeline.Died, Text: fmt.Sprintf("process %d: %s", s.number, how), Took: lived.Milliseconds()})
-	if s.g.died(s.number, how, l.hasHadTasks()) {
-		return false
-	}
-	log.Error().Str("how", how).Stringer("lived", lived.Round(time.Millisecond)).Stringer("pause", s.pause.Round(time.Millisecond)).
-		Msg("process died: starting it again")
-	return true
-}
-
-// Exit codes of a child that mean something to its guardian, as of the command run.
-const (
-	codeUsage         = 2
-	codeUnavailable   = 69
-	codeFlapping      = 70
-	codeDrainDeadline = 75
-	codeConfig        = 78
-)
-
-// atEnd notes how a child ended that was told to.
-func (s *slot) atEnd(l *life, how string) {
-	switch {
-	case l.end != nil && l.end.Code == 0:
-	case l.killed:
-		s.g.late(fmt.Errorf("%w: process %d did not end in time and was killed", supervisor.ErrDrainDeadline, s.number))
-	case l.end == nil:
-		s.g.late(fmt.Errorf("process %d died while it was ending: %s", s.number, how))
-	case l.end.Code == codeDrainDeadline:
-		s.g.mu.Lock()
-		defer s.g.mu.Unlock()
-		s.g.report.Running = append(s.g.report.Running, l.end.Report.Running...)
-		s.g.report.Unsettled = append(s.g.report.Unsettled, l.end.Report.Unsettled...)
-	case l.end.Code == codeUnavailable: // it was stopped before it began to work
-	default:
-		s.g.late(&ExitError{s.number, l.end.Code, l.end.Error})
-	}
 }
 
 func (g *Guardian) hasWorked() bool {
