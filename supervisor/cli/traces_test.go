@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	api "go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/embedded"
 
 	"github.com/stellarfw/stellar/internal_test/collector"
 	"github.com/stellarfw/stellar/supervisor/otel"
@@ -33,8 +35,26 @@ func parentApp() *worker.App {
 		return err
 	})
 	tasks.Handle(app, tasks.Definition{Name: "b"}, func(context.Context, any) error { return nil })
-	otel.Use(app, otel.Config{ParentFirstAttempt: true})
+	otel.Use(app, otel.Config{ParentFirstAttempt: true, Provider: present{}})
 	return app
+}
+
+// present is the global provider of the time when a span starts. The global provider itself remembers the first one that
+// was set, which is that of another test.
+type present struct{ embedded.TracerProvider }
+
+func (present) Tracer(name string, _ ...trace.TracerOption) trace.Tracer {
+	return presentTracer{name: name}
+}
+
+type presentTracer struct {
+	embedded.Tracer
+
+	name string
+}
+
+func (p presentTracer) Start(ctx context.Context, name string, o ...trace.SpanStartOption) (context.Context, trace.Span) {
+	return api.Tracer(p.name).Start(ctx, name, o...) //nolint:spancheck // its caller ends it
 }
 
 func TestASetExportsItsTracesBeforeItEnds(t *testing.T) {
