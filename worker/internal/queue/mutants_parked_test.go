@@ -2,6 +2,7 @@ package queue
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -18,7 +19,6 @@ var parkedMutants = []mutant{
 	{"claim", "not t.held(party) or", "true or"},
 	{"claim", " or redis.call('HEXISTS', key('holders'), got[i]) == 1", ""},
 	{"claim", "begin[#begin + 1], may[party] = got[i], may[party] - 1", "begin[#begin + 1] = got[i]"},
-	{"claim", "          left = true\n", ""},
 	{"claim", "left, some = left or took < #begin,", "some ="},
 	{"claim", "if limit then n = math.min(n, limit - (hands[queue] or 0)) end", "if limit then n = math.min(n, limit) end"},
 	{"claim", "if (places[i] or math.huge) > took then", "if not places[i] then"},
@@ -105,6 +105,51 @@ var parkedCases = map[string]func(*machine){
 		a.session.cfg.Handles = func(string) bool { return true }
 		m.take(a, 9) // learns of them
 		require.Equal(m.t, ids[:1], m.take(a, 9))
+	},
+	"parked tasks of groups within the bounds of their queue and holds": func(m *machine) {
+		a, b := m.limited(Limits{}), m.worker()
+		park := func(d draft) string {
+			d.Name = "u"
+			id := m.enqueueOne(1, d)
+			require.Equal(m.t, []string{id}, m.take(b, 1))
+			m.finish(b, []string{id}, Park, "u")
+			return id
+		}
+		h := m.enqueueOne(1, draft{Group: "h"})
+		m.take(b, 1)
+		held := park(draft{Group: "h"})
+		x := []string{park(draft{Group: "x"}), park(draft{Group: "x"}), park(draft{Group: "x"}), park(draft{Group: "x"})}
+		y := park(draft{Group: "y"})
+		m.step(func() { m.limitAs("a", "operator", &Limits{PerGroup: 1, Strict: true, Concurrency: 1}) })
+		m.finish(b, []string{h}, Later, 1000, "1|0", `{}`)
+		a.session.cfg.Handles = func(string) bool { return true }
+		require.Empty(m.t, m.take(a, 9)) // learns of them
+		require.Equal(m.t, x[:1], m.take(a, 9), "the first group is held, and the queue has one place")
+		m.finish(a, x[:1], Done)
+		require.Equal(m.t, x[1:2], m.take(a, 1))
+		m.step(func() { m.limitAs("a", "operator", &Limits{}) })
+		require.Equal(m.t, []string{held}, m.take(a, 1), "the others stay where they are")
+		require.Equal(m.t, []string{x[2], x[3], y}, m.take(a, 9))
+	},
+	"large parked tasks of groups come in several replies": func(m *machine) {
+		a, b := m.limited(Limits{PerGroup: 9}), m.worker()
+		var x []string
+		for range 4 {
+			x = append(x, m.enqueueOne(strings.Repeat("x", 400<<10), draft{Group: "x", Name: "u"}))
+			m.take(b, 1)
+			m.finish(b, x[len(x)-1:], Park, "u")
+		}
+		a.session.cfg.Handles = func(string) bool { return true }
+		require.Empty(m.t, m.take(a, 9)) // learns of them
+		for _, want := range [][]string{x[:3], x[3:]} {
+			got, _, err := a.session.Claim(m.ctx, Ask{Want: 9, AtOnce: 9})
+			require.NoError(m.t, err)
+			var came []string
+			for _, c := range got {
+				came = append(came, c.ID)
+			}
+			require.Equal(m.t, want, came)
+		}
 	},
 	"many parked tasks that may not begin": func(m *machine) {
 		a := m.limited(Limits{PerGroup: 1})
