@@ -2,11 +2,8 @@ package timeline_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,42 +19,12 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// faults is a hook of a client: while cut, no command reaches Redis; the replies to the next lose
-// ones are lost.
-type faults struct {
-	cut  atomic.Bool
-	lose atomic.Int64
-	sent atomic.Int64
-}
-
-func (f *faults) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (f *faults) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (f *faults) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if f.cut.Load() {
-			cmd.SetErr(link.DialError(errors.New("cut off")))
-			return cmd.Err()
-		}
-		f.sent.Add(1)
-		err := next(ctx, cmd)
-		if err == nil && f.lose.Add(-1) >= 0 {
-			cmd.SetErr(io.ErrUnexpectedEOF)
-			return cmd.Err()
-		}
-		return err
-	}
-}
-
 var self = timeline.Process{Host: "here", PID: 7, Program: "shop", Version: "v1"}
 
 // recorder returns a recorder that serves until the test ends.
-func recorder(t *testing.T, cfg link.Config, p timeline.Process) (*timeline.Recorder, *faults) {
+func recorder(t *testing.T, cfg link.Config, p timeline.Process) (*timeline.Recorder, *redistest.Hook) {
 	t.Helper()
-	f := &faults{}
+	f := &redistest.Hook{}
 	client := redistest.Client(t, cfg)
 	client.AddHook(f)
 	return timeline.NewRecorder(client, cfg.Keys(), p, zerolog.Nop()), f
@@ -117,7 +84,7 @@ func TestAnEventIsWrittenOnce(t *testing.T) {
 		for i := range 3 {
 			r.Record(timeline.Event{Kind: timeline.Mark, Text: fmt.Sprint(i)})
 		}
-		f.lose.Store(2)
+		f.Lose.Store(2)
 		require.Error(t, r.Flush(t.Context()))
 		r.Record(timeline.Event{Kind: timeline.Mark, Text: "3"})
 		require.Error(t, r.Flush(t.Context()))
@@ -133,21 +100,21 @@ func TestEventsOfAnOutageAreToldAfterIt(t *testing.T) {
 		cfg := redistest.Embedded(t).Config()
 		r, f := recorder(t, cfg, self)
 		stop := serve(t, r)
-		f.cut.Store(true)
+		f.Cut.Store(true)
 		r.Record(timeline.Event{Kind: timeline.LeaseLost, Nodes: []string{"w-1"}})
 		happened := time.Now()
 		time.Sleep(10 * time.Minute)
 		require.Empty(t, list(t, cfg, timeline.Filter{}))
 		r.Record(timeline.Event{Kind: timeline.Mark, Text: "later"})
-		f.cut.Store(false)
+		f.Cut.Store(false)
 		time.Sleep(5 * time.Second)
 		events := list(t, cfg, timeline.Filter{})
 		require.Equal(t, []string{"w-1 lost its lease", "later"}, words(events))
 		require.WithinDuration(t, happened, events[0].At, 2*time.Millisecond)
 
-		sent := f.sent.Load()
+		sent := f.Sent.Load()
 		time.Sleep(time.Hour)
-		require.Equal(t, sent, f.sent.Load(), "a process in which nothing happens sends nothing")
+		require.Equal(t, sent, f.Sent.Load(), "a process in which nothing happens sends nothing")
 		r.Record(timeline.Event{Kind: timeline.Leave, Nodes: []string{"w-1"}})
 		stop()
 		require.Len(t, list(t, cfg, timeline.Filter{}), 3, "the last event of a process is written before it ends")
@@ -178,7 +145,7 @@ func TestAFloodIsFolded(t *testing.T) {
 		require.Equal(t, map[timeline.Kind]int{timeline.Crash: crashes, timeline.Refused: drops / crashes * crashes}, counts)
 		require.Less(t, len(events), 70, "five minutes of two kinds, six each a minute")
 		require.Equal(t, 1, stacks)
-		require.Less(t, f.sent.Load(), int64(70))
+		require.Less(t, f.Sent.Load(), int64(70))
 	})
 }
 
@@ -186,7 +153,7 @@ func TestAFloodIsFolded(t *testing.T) {
 func TestManyDifferentEventsAreBounded(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		r, f := recorder(t, cfg, self)
-		f.cut.Store(true)
+		f.Cut.Store(true)
 		require.NoError(t, r.Flush(t.Context()))
 		const all = 3000
 		for i := range all {
@@ -194,7 +161,7 @@ func TestManyDifferentEventsAreBounded(t *testing.T) {
 			r.Record(timeline.Event{Kind: timeline.Mark, Text: fmt.Sprint(i)})
 		}
 		require.Error(t, r.Flush(t.Context()))
-		f.cut.Store(false)
+		f.Cut.Store(false)
 		require.NoError(t, r.Flush(t.Context()))
 		sum := 0
 		events := list(t, cfg, timeline.Filter{})
@@ -235,7 +202,7 @@ func TestADeployIsToldWhenTheVersionChanges(t *testing.T) {
 			p.Version = version
 			r, f := recorder(t, cfg, p)
 			r.Record(timeline.Event{Kind: timeline.Deploy})
-			f.lose.Store(1)
+			f.Lose.Store(1)
 			require.Error(t, r.Flush(t.Context()))
 			require.NoError(t, r.Flush(t.Context()))
 		}

@@ -2,11 +2,8 @@ package history_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,39 +18,10 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// faults is a hook of a client: while cut, no command reaches Redis; the replies to the next lose
-// ones are lost.
-type faults struct {
-	cut        atomic.Bool
-	lose, sent atomic.Int64
-}
-
-func (f *faults) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (f *faults) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (f *faults) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if f.cut.Load() {
-			cmd.SetErr(link.DialError(errors.New("cut off")))
-			return cmd.Err()
-		}
-		f.sent.Add(1)
-		err := next(ctx, cmd)
-		if err == nil && f.lose.Add(-1) >= 0 {
-			cmd.SetErr(io.ErrUnexpectedEOF)
-			return cmd.Err()
-		}
-		return err
-	}
-}
-
 // charts is a process that writes, and one that reads.
 type charts struct {
 	*history.Collector
-	faults
+	redistest.Hook
 
 	t      *testing.T
 	client *redis.Client
@@ -64,7 +32,7 @@ func newCharts(t *testing.T, cfg link.Config) *charts {
 	t.Helper()
 	c := &charts{t: t, client: redistest.Client(t, cfg), keys: cfg.Keys()}
 	writer := redistest.Client(t, cfg)
-	writer.AddHook(&c.faults)
+	writer.AddHook(&c.Hook)
 	c.Collector = history.NewCollector(writer, c.keys)
 	return c
 }
@@ -125,7 +93,7 @@ func TestNothingCountsTwice(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, cfg link.Config) {
 		c := newCharts(t, cfg)
 		c.run("mail", 5)
-		c.lose.Store(2)
+		c.Lose.Store(2)
 		require.Error(t, c.Flush(t.Context()))
 		c.run("mail", 2)
 		require.Error(t, c.Flush(t.Context()))
@@ -143,7 +111,7 @@ func TestAProcessSendsOneRequestAMinute(t *testing.T) {
 		served := make(chan struct{})
 		go func() { _ = c.Serve(ctx); close(served) }()
 		time.Sleep(time.Hour)
-		require.Zero(t, c.sent.Load())
+		require.Zero(t, c.Sent.Load())
 		work := func(minutes int) {
 			for range minutes * 60 {
 				c.run("mail", 1)
@@ -151,11 +119,11 @@ func TestAProcessSendsOneRequestAMinute(t *testing.T) {
 			}
 		}
 		work(10)
-		require.InDelta(t, 10, c.sent.Load(), 1+1) // the first one is sent twice: with its hash, and in full
+		require.InDelta(t, 10, c.Sent.Load(), 1+1) // the first one is sent twice: with its hash, and in full
 		require.Less(t, len(c.read(time.Hour, "")), 12)
-		c.cut.Store(true)
+		c.Cut.Store(true)
 		work(30)
-		c.cut.Store(false)
+		c.Cut.Store(false)
 		work(5)
 		for _, p := range c.read(30*time.Minute, "")[1:25] {
 			require.EqualValues(t, 60, p.Outcomes["done"], p.At)
